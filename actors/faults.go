@@ -1,0 +1,48 @@
+package actors
+
+import "fmt"
+
+// An actor stops by panicking with one of these; supervision reads the type and decides (see supervisor/). Anything else
+// that is panicked with is a bug of ours: the node's subtree restarts from disk, and stops the node when that repeats.
+
+// StorageFault is a failure of the disk, or of what is on it: never retried, the node stops (E5).
+type StorageFault struct {
+	// Doing says what was being done, to which file: "append to /data/log/…".
+	Doing string
+	Err   error
+}
+
+func (f *StorageFault) Error() string { return fmt.Sprintf("%s: %v", f.Doing, f.Err) }
+func (f *StorageFault) Unwrap() error { return f.Err }
+
+// ApplicationFault is a state machine that failed or panicked on a command. It would do so again on every replica and
+// after every restart, so the node stops without a loop and names the command.
+type ApplicationFault struct {
+	// Index of the entry; 0 when it was not in a command (opening, for instance).
+	Index uint64
+	// CommandHash is the first 8 bytes of the SHA-256 of the command, in hexadecimal.
+	CommandHash string
+	Err         error
+}
+
+func (f *ApplicationFault) Error() string {
+	if f.Index == 0 {
+		return fmt.Sprintf("state machine: %v", f.Err)
+	}
+	return fmt.Sprintf("state machine failed at index %d (command %s): %v", f.Index, f.CommandHash, f.Err)
+}
+func (f *ApplicationFault) Unwrap() error { return f.Err }
+
+// Fatal is a condition under which this node must not go on (it was removed, its log lacks what it had applied, it met
+// another cluster): the node stops and says why.
+type Fatal struct {
+	Err error
+}
+
+func (f *Fatal) Error() string { return f.Err.Error() }
+func (f *Fatal) Unwrap() error { return f.Err }
+
+// Injected is a crash that a test asked for. It is treated as a bug would be.
+type Injected struct{ What string }
+
+func (f *Injected) Error() string { return "injected crash: " + f.What }

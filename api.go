@@ -1,0 +1,151 @@
+package troupe
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/troupe-raft/troupe/actors/machine"
+)
+
+// What an application hands in, defined where it is used and known here by alias.
+type (
+	// StateMachine is what an application gives to be replicated: an InMemory or an OnDisk one.
+	StateMachine = machine.StateMachine
+	// InMemory is a state machine that is rebuilt from the log at every start.
+	InMemory = machine.InMemory
+	// OnDisk is a state machine that persists itself together with the index it has reached.
+	OnDisk = machine.OnDisk
+	// Factory opens the state machine.
+	Factory = machine.Factory
+	// Command is one committed command; Batch a piece of the committed log.
+	Command = machine.Command
+	Batch   = machine.Batch
+	// LedgerRecord and LedgerUpdate are what an OnDisk machine stores along, so that writes stay exactly-once.
+	LedgerRecord = machine.LedgerRecord
+	LedgerUpdate = machine.LedgerUpdate
+)
+
+// ReadMode says what a read promises. The zero value is ReadIndex.
+type ReadMode int
+
+const (
+	// ReadIndex is linearizable: the leader confirms its leadership with a round of heartbeats after the read was asked
+	// (dissertation §6.4). It works at every member. The default.
+	ReadIndex ReadMode = iota
+	// ReadLog is linearizable too and goes through the log as a write does.
+	ReadLog
+	// ReadLease is linearizable as long as clocks keep to their drift bound; a leader without a lease answers as ReadIndex.
+	ReadLease
+	// ReadLeader is what the leader has: without a round of confirmation, so that a leader cut off may answer with old data.
+	ReadLeader
+	// ReadLocal is what this member has, however old (etcd's serializable).
+	ReadLocal
+)
+
+// Result is the outcome of a proposal.
+type Result struct {
+	// Index and Term of the log entry that took effect. Term is the term known when it was applied.
+	Index uint64
+	Term  uint64
+	// Value is what the state machine's Apply returned for the command. It must not be changed.
+	Value []byte
+}
+
+// ReadPoint is the outcome of a read: the state machine contains everything up to Index.
+type ReadPoint struct {
+	Index uint64
+	Term  uint64
+}
+
+// Member is one server of the cluster.
+type Member struct {
+	// ID is not 0, and never used again once the member was removed.
+	ID   uint64
+	Name string
+	// Address is where the peers reach it, host:port.
+	Address string
+	// PeerURLs as the operator gave them; may be empty.
+	PeerURLs []string
+	Learner  bool
+}
+
+// Status is a picture of a node.
+type Status struct {
+	ID        uint64
+	ClusterID uint64
+	// Role is "recovering", "follower", "preCandidate", "candidate", "leader", "removed" or "stopped".
+	Role     string
+	Term     uint64
+	Leader   uint64 // 0: none known
+	Learner  bool
+	Commit   uint64
+	Applied  uint64
+	Last     uint64 // last index of the log
+	First    uint64 // first index of the log
+	Serving  bool   // the replay after the start is done
+	LogBytes int64  // on disk
+	DiskLow  bool
+	Members  []Member
+	// ConfigurationIndex is the index of the entry that holds Members.
+	ConfigurationIndex uint64
+	// Peers is, at a leader, what it knows of the others, ordered by id.
+	Peers []PeerStatus
+	// Restarts counts restarts of actors under supervision since the start.
+	Restarts int
+	// Err is why the node stopped, nil while it runs.
+	Err error
+}
+
+// PeerStatus is what a leader knows of a peer.
+type PeerStatus struct {
+	ID            uint64
+	State         string // "probing", "streaming", "sendingSnapshot"
+	Match         uint64
+	Next          uint64
+	InFlight      int
+	InFlightBytes uint64
+}
+
+// Errors that a caller can tell apart with errors.Is. Each comes wrapped with what happened, to what, and advice.
+var (
+	// ErrNoLeader: no leader was known until the context ended.
+	ErrNoLeader = errors.New("no leader")
+	// ErrOverloaded: a limit on what may be pending was reached; the text says which one and its value.
+	ErrOverloaded = errors.New("overloaded")
+	// ErrDiskFull: the disk of the leader is below its low-water mark; writes are refused until there is space again.
+	ErrDiskFull = errors.New("disk full")
+	// ErrOutcomeUnknown: the command may or may not have taken effect, and cannot any more be found out.
+	ErrOutcomeUnknown = errors.New("outcome unknown")
+	// ErrTimeout: the context's deadline passed while the command was under way; it may still take effect.
+	ErrTimeout = errors.New("timed out")
+	// ErrTooLarge: the command is above the limit for one request.
+	ErrTooLarge = errors.New("too large")
+	// ErrStopped: the node has stopped; Node.Err says why.
+	ErrStopped = errors.New("node stopped")
+	// ErrWrongCluster, ErrWrongMember: the data directory belongs to another cluster or member.
+	ErrWrongCluster = errors.New("data directory of another cluster")
+	ErrWrongMember  = errors.New("data directory of another member")
+	// ErrLocked: another process uses the data directory.
+	ErrLocked = errors.New("data directory in use")
+	// ErrCorrupt: what is on disk cannot be trusted. The text names file and offset.
+	ErrCorrupt = errors.New("corrupt data")
+)
+
+// LimitError is an ErrOverloaded or ErrTooLarge with the limit that was reached.
+type LimitError struct {
+	Kind  error  // ErrOverloaded or ErrTooLarge
+	Limit string // the name of the limit, as in Limits
+	Value uint64
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("%v: limit %s of %d reached; raise it or send less at a time", e.Kind, e.Limit, e.Value)
+}
+func (e *LimitError) Unwrap() error { return e.Kind }
+
+// Timing holds the durations that Raft's liveness depends on. Zero values mean the defaults.
+type Timing struct {
+	Heartbeat time.Duration // default 100 ms
+	Election  time.Duration // default 1000 ms; randomised between once and twice this
+}
