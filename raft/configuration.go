@@ -1,0 +1,192 @@
+package raft
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// QuorumOf is whose agreement counts under a configuration. A member marked as learner is in no incoming majority; it is
+// still a voter of the outgoing one where outgoing_voters names it, which is how a joint configuration demotes or removes
+// a voter without its being both at once (E34).
+func QuorumOf(c *messages.Configuration) Quorum {
+	var q Quorum
+	for _, m := range c.GetMembers() {
+		if !m.Learner {
+			q.Incoming = append(q.Incoming, m.Id)
+		}
+	}
+	q.Outgoing = slices.Clone(Majority(c.GetOutgoingVoters()))
+	slices.Sort(q.Incoming)
+	slices.Sort(q.Outgoing)
+	return q
+}
+
+// MemberOf is the member with this id, nil where there is none.
+func MemberOf(c *messages.Configuration, id uint64) *messages.Member {
+	for _, m := range c.GetMembers() {
+		if m.Id == id {
+			return m
+		}
+	}
+	return nil
+}
+
+// IsVoter tells whether id has a vote: in either majority of a joint configuration.
+func IsVoter(c *messages.Configuration, id uint64) bool {
+	if slices.Contains(c.GetOutgoingVoters(), id) {
+		return true
+	}
+	m := MemberOf(c, id)
+	return m != nil && !m.Learner
+}
+
+// Configurations is every configuration that the log holds, so that the one in effect is known at any length of the log: a
+// configuration is in effect as soon as it is appended (Raft §6, E30), and truncating its entry brings the one before it
+// back (E31).
+//
+// Invariant: later ascends strictly by index, all above baseIndex. Configurations are immutable.
+type Configurations struct {
+	base      *messages.Configuration
+	baseIndex uint64
+	later     []*messages.IndexedConfiguration
+}
+
+// NewConfigurations begins with the configuration as of baseIndex (nil or empty for a whole log) and those found after it.
+func NewConfigurations(base *messages.Configuration, baseIndex uint64, later []*messages.IndexedConfiguration) *Configurations {
+	if base == nil {
+		base = new(messages.Configuration)
+	}
+	c := &Configurations{base: base, baseIndex: baseIndex}
+	for _, l := range later {
+		c.Append(l.Index, l.Configuration)
+	}
+	return c
+}
+
+// Append puts a configuration into effect. It panics unless index is above all before it.
+func (c *Configurations) Append(index uint64, configuration *messages.Configuration) {
+	if latest, _ := c.Latest(); index <= latest {
+		panic(fmt.Sprintf("configuration at index %d appended after the one at %d", index, latest))
+	}
+	c.later = append(c.later, &messages.IndexedConfiguration{Index: index, Configuration: configuration})
+}
+
+// Truncate takes back what the entries from index `from` on had put into effect, and tells whether that was anything.
+func (c *Configurations) Truncate(from uint64) (changed bool) {
+	if from <= c.baseIndex && c.baseIndex > 0 {
+		panic(fmt.Sprintf("truncation from %d of configurations whose base is %d: what is compacted was committed", from, c.baseIndex))
+	}
+	keep := len(c.later)
+	for keep > 0 && c.later[keep-1].Index >= from {
+		keep--
+	}
+	changed = keep < len(c.later)
+	c.later = slices.Delete(c.later, keep, len(c.later))
+	return changed
+}
+
+// Latest is the configuration in effect and the index of its entry. Never nil: a node that was told nothing yet has an
+// empty one.
+func (c *Configurations) Latest() (index uint64, configuration *messages.Configuration) {
+	if n := len(c.later); n > 0 {
+		return c.later[n-1].Index, c.later[n-1].Configuration
+	}
+	return c.baseIndex, c.base
+}
+
+// At is the configuration that was in effect when the log ended at index; nil below the base, where it is not known.
+func (c *Configurations) At(index uint64) *messages.Configuration {
+	for i := len(c.later) - 1; i >= 0; i-- {
+		if c.later[i].Index <= index {
+			return c.later[i].Configuration
+		}
+	}
+	if index < c.baseIndex {
+		return nil
+	}
+	return c.base
+}
+
+// ErrBadConfiguration is the error of ValidateConfiguration.
+var ErrBadConfiguration = errors.New("invalid configuration")
+
+// ValidateConfiguration tells whether a cluster could run under this configuration. Addresses may be missing (a single
+// member needs none) but not shared.
+func ValidateConfiguration(c *messages.Configuration) error {
+	ids, addresses, storages := map[uint64]bool{}, map[string]uint64{}, map[string]uint64{}
+	for _, m := range c.GetMembers() {
+		switch other, taken := addresses[m.Address]; {
+		case m.Id == 0:
+			return fmt.Errorf("%w: member %q has no id", ErrBadConfiguration, m.Name)
+		case ids[m.Id]:
+			return fmt.Errorf("%w: member %x is listed twice", ErrBadConfiguration, m.Id)
+		case slices.Contains(c.Removed, m.Id):
+			return fmt.Errorf("%w: member %x was removed; ids are never used again, give it a new one", ErrBadConfiguration, m.Id)
+		case m.Address != "" && taken:
+			return fmt.Errorf("%w: members %x and %x share the address %s", ErrBadConfiguration, other, m.Id, m.Address)
+		case len(m.StorageId) > 0 && storages[string(m.StorageId)] != 0:
+			return fmt.Errorf("%w: members %x and %x share a data directory", ErrBadConfiguration, storages[string(m.StorageId)], m.Id)
+		}
+		if !utf8.ValidString(m.Name) || !utf8.ValidString(m.Address) || slices.ContainsFunc(m.PeerUrls, notUTF8) {
+			return fmt.Errorf("%w: name or addresses of member %x are not UTF-8", ErrBadConfiguration, m.Id)
+		}
+		ids[m.Id], addresses[m.Address], storages[string(m.StorageId)] = true, m.Id, m.Id
+	}
+	return validateVoters(c, ids)
+}
+
+func validateVoters(c *messages.Configuration, members map[uint64]bool) error {
+	if len(QuorumOf(c).Incoming) == 0 {
+		return fmt.Errorf("%w: no member has a vote", ErrBadConfiguration)
+	}
+	outgoing := map[uint64]bool{}
+	for _, id := range c.OutgoingVoters {
+		switch {
+		case outgoing[id]:
+			return fmt.Errorf("%w: outgoing voter %x is listed twice", ErrBadConfiguration, id)
+		case !members[id]:
+			return fmt.Errorf("%w: outgoing voter %x is no member, so nobody could reach it", ErrBadConfiguration, id)
+		}
+		outgoing[id] = true
+	}
+	return nil
+}
+
+func notUTF8(s string) bool { return !utf8.ValidString(s) }
+
+// ClusterID names a cluster by how it began: members that were started with different lists of members, or another token,
+// get different ids and refuse each other. Never 0.
+func ClusterID(bootstrap *messages.Configuration, token string) uint64 {
+	members := slices.Clone(bootstrap.GetMembers())
+	slices.SortFunc(members, func(a, b *messages.Member) int {
+		switch {
+		case a.Id < b.Id:
+			return -1
+		case a.Id > b.Id:
+			return 1
+		}
+		return 0
+	})
+	// Each string with its length before it, so that no two lists give the same bytes.
+	text := func(data []byte, s string) []byte {
+		return append(binary.AppendUvarint(data, uint64(len(s))), s...)
+	}
+	data := text([]byte("troupe cluster"), token)
+	data = binary.AppendUvarint(data, uint64(len(members)))
+	for _, m := range members {
+		data = binary.BigEndian.AppendUint64(data, m.Id)
+		data = text(text(data, m.Name), m.Address)
+		data = binary.AppendUvarint(data, uint64(len(m.PeerUrls)))
+		for _, url := range m.PeerUrls {
+			data = text(data, url)
+		}
+	}
+	sum := sha256.Sum256(data)
+	return max(binary.BigEndian.Uint64(sum[:8]), 1)
+}

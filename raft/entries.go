@@ -1,0 +1,106 @@
+package raft
+
+import (
+	"fmt"
+	"math"
+	"sort"
+
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// messages.Entries is a contiguous piece of the log. It is built once and then shared by the disk, the replicators and the
+// state machine: everything here reads it, or makes a new one that shares its bytes.
+
+// EntriesLast is the index of the last entry. For an empty piece it is the index before First.
+func EntriesLast(e *messages.Entries) uint64 {
+	if e == nil || e.First+uint64(len(e.Data)) == 0 {
+		return 0
+	}
+	return e.First + uint64(len(e.Data)) - 1
+}
+
+// EntriesTerm is the term of the entry at index, which must lie inside.
+func EntriesTerm(e *messages.Entries, index uint64) uint64 {
+	if index < e.First || index > EntriesLast(e) {
+		panic(fmt.Sprintf("term of entry %d asked of the entries [%d, %d]", index, e.First, EntriesLast(e)))
+	}
+	return e.Runs[runOf(e, index)].Term
+}
+
+func runOf(e *messages.Entries, index uint64) int {
+	if n := len(e.Runs) - 1; e.Runs[n].FirstIndex <= index {
+		return n
+	}
+	return sort.Search(len(e.Runs), func(i int) bool { return e.Runs[i].FirstIndex > index }) - 1
+}
+
+// SliceEntries is the piece of e that begins at `from`, which must lie inside, and holds as many entries as fit into
+// maxBytes, but at least one. It shares the bytes of e, and is e itself where that fits.
+func SliceEntries(e *messages.Entries, from, maxBytes uint64) *messages.Entries {
+	if from < e.First || from > EntriesLast(e) {
+		panic(fmt.Sprintf("slice from %d asked of the entries [%d, %d]", from, e.First, EntriesLast(e)))
+	}
+	if from == e.First && e.Bytes <= maxBytes {
+		return e
+	}
+	start := int(from - e.First)
+	end, bytes := start, uint64(0)
+	for end < len(e.Data) && (end == start || bytes+uint64(len(e.Data[end])) <= maxBytes) {
+		bytes += uint64(len(e.Data[end]))
+		end++
+	}
+	firstRun, lastRun := runOf(e, from), runOf(e, e.First+uint64(end)-1)
+	runs := e.Runs[firstRun : lastRun+1 : lastRun+1]
+	if runs[0].FirstIndex != from {
+		runs = append([]*messages.TermRun{{FirstIndex: from, Term: runs[0].Term}}, runs[1:]...)
+	}
+	return &messages.Entries{First: from, Runs: runs, Data: e.Data[start:end:end], Bytes: bytes}
+}
+
+// CheckEntries tells whether a piece that came over the wire is what it must be, before anybody trusts it. Nil and empty
+// pieces are good.
+func CheckEntries(e *messages.Entries) error {
+	if e == nil || len(e.Data) == 0 {
+		if e != nil && (len(e.Runs) > 0 || e.Bytes > 0) {
+			return fmt.Errorf("entries from %d: %d runs and %d bytes for no entry", e.First, len(e.Runs), e.Bytes)
+		}
+		return nil
+	}
+	// The highest index is never used, so that one past any index is an index.
+	if e.First == 0 || uint64(len(e.Data)) > math.MaxUint64-e.First {
+		return fmt.Errorf("%d entries from %d: indexes out of range", len(e.Data), e.First)
+	}
+	if err := checkRuns(e); err != nil {
+		return fmt.Errorf("entries [%d, %d]: %w", e.First, EntriesLast(e), err)
+	}
+	bytes := uint64(0)
+	for i, data := range e.Data {
+		bytes += uint64(len(data))
+		entry, err := DecodeEntry(data)
+		if err == nil && entry.Kind == KindConfiguration {
+			_, err = DecodeConfiguration(data)
+		}
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", e.First+uint64(i), err)
+		}
+	}
+	if bytes != e.Bytes {
+		return fmt.Errorf("entries [%d, %d]: %d bytes said, %d there", e.First, EntriesLast(e), e.Bytes, bytes)
+	}
+	return nil
+}
+
+func checkRuns(e *messages.Entries) error {
+	if len(e.Runs) == 0 || e.Runs[0].GetFirstIndex() != e.First || e.Runs[0].GetTerm() == 0 {
+		return fmt.Errorf("the first run of %v does not begin with the entries, or has no term", e.Runs)
+	}
+	for i := 1; i < len(e.Runs); i++ {
+		if e.Runs[i].GetFirstIndex() <= e.Runs[i-1].FirstIndex || e.Runs[i].GetTerm() <= e.Runs[i-1].Term {
+			return fmt.Errorf("the runs %v do not ascend", e.Runs)
+		}
+	}
+	if e.Runs[len(e.Runs)-1].FirstIndex > EntriesLast(e) {
+		return fmt.Errorf("the last run of %v begins after the entries", e.Runs)
+	}
+	return nil
+}
