@@ -1,0 +1,198 @@
+package procs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+func deadline(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func start(t *testing.T, script string) *Process {
+	t.Helper()
+	p, err := Start(Command{Path: "/bin/sh", Args: []string{"-c", script}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Kill() })
+	return p
+}
+
+func TestALineIsFoundWhetherItWasWrittenBeforeOrAfterTheQuestion(t *testing.T) {
+	p := start(t, "echo early; read wait; echo late")
+	for range 2 {
+		if err := p.WaitFor(deadline(t), "early"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Its standard input is empty, so that it goes on by itself.
+	if err := p.WaitFor(deadline(t), "late"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestALineWrittenInPiecesIsFoundWhole(t *testing.T) {
+	out, err := newOutput("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := out.notify("ready to serve")
+	for _, piece := range []string{"re", "ady to", " serve", " now\n"} {
+		if _, err := out.Write([]byte(piece)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-seen:
+	default:
+		t.Fatal("not found")
+	}
+}
+
+func TestOnlyTheLastOutputIsKept(t *testing.T) {
+	out, err := newOutput("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		_, _ = out.Write(append(bytes.Repeat([]byte("x"), 999), '\n'))
+	}
+	_, _ = out.Write([]byte("the end\n"))
+	if kept := out.String(); len(kept) > keptOutput || !strings.HasSuffix(kept, "the end\n") {
+		t.Fatalf("%d bytes kept", len(kept))
+	}
+}
+
+func TestWaitingForALineEndsWithTheProcess(t *testing.T) {
+	p := start(t, "echo something else; exit 3")
+	err := p.WaitFor(deadline(t), "never said")
+	if !errors.Is(err, ErrEnded) || !strings.Contains(err.Error(), "something else") {
+		t.Fatalf("got %v", err)
+	}
+	if code, err := p.ExitCode(deadline(t)); code != 3 || err != nil {
+		t.Fatalf("code %d, %v", code, err)
+	}
+}
+
+func TestAPausedProcessDoesNothingUntilItIsResumed(t *testing.T) {
+	p := start(t, "trap 'echo stopped; exit 0' TERM; echo begun; while :; do :; done")
+	if err := p.WaitFor(deadline(t), "begun"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	before := cpuWhenStopped(t, p)
+	after, err := p.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.CPU != before {
+		t.Fatalf("a stopped process went on from %v to %v", before, after.CPU)
+	}
+	if err := p.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := p.Stop(deadline(t)); code != 0 || err != nil {
+		t.Fatalf("code %d, %v", code, err)
+	}
+}
+
+// cpuWhenStopped waits until the kernel says that the process is stopped.
+func cpuWhenStopped(t *testing.T, p *Process) time.Duration {
+	for ctx := deadline(t); ctx.Err() == nil; {
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID()) + "/stat")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(stat, []byte(") T ")) {
+			u, err := p.Usage()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return u.CPU
+		}
+	}
+	t.Fatal("it was never stopped")
+	return 0
+}
+
+func TestTheCPUOfABusyProcessIsCounted(t *testing.T) {
+	const loops = 300_000
+	p := start(t, "echo begun; i=0; while [ $i -lt "+strconv.Itoa(loops)+" ]; do i=$((i+1)); done; echo done; exec sleep 60")
+	if err := p.WaitFor(deadline(t), "done"); err != nil {
+		t.Fatal(err)
+	}
+	u, err := p.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.CPU < 20*time.Millisecond || u.ResidentBytes == 0 {
+		t.Fatalf("used %+v", u)
+	}
+}
+
+// TestNothingOutlivesTheProgramThatStartedIt starts this test binary again as a program that starts a sleeper and is
+// then killed as kill -9 does: the sleeper must end too.
+func TestNothingOutlivesTheProgramThatStartedIt(t *testing.T) {
+	if os.Getenv("PROCS_TEST_PARENT") != "" {
+		p, err := Start(Command{Path: "/bin/sleep", Args: []string{"600"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = os.Stdout.WriteString("child " + strconv.Itoa(p.PID()) + " started\n")
+		<-p.Ended()
+		return
+	}
+	parent, err := Start(Command{
+		Path: os.Args[0],
+		Args: []string{"-test.run=^TestNothingOutlivesTheProgramThatStartedIt$"},
+		Env:  []string{"PROCS_TEST_PARENT=1"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.WaitFor(deadline(t), "started"); err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(parent.Output(), "child ")
+	child, _, _ := strings.Cut(rest, " ")
+	if err := parent.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for ctx := deadline(t); ; {
+		state, err := exec.CommandContext(ctx, "ps", "-o", "stat=", "-p", child).Output()
+		if err != nil || strings.HasPrefix(strings.TrimSpace(string(state)), "Z") {
+			return // gone, or dead and not yet collected by init
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("process %s lives on", child)
+		}
+	}
+}
+
+func TestPortsAreHandedOutOnce(t *testing.T) {
+	seen := make(map[int]bool)
+	for range 20 {
+		ports, err := FreePorts(3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, port := range ports {
+			if seen[port] {
+				t.Fatalf("port %d handed out twice", port)
+			}
+			seen[port] = true
+		}
+	}
+}
