@@ -1857,8 +1857,10 @@ type Progress struct {
 	Peer        uint64                 `protobuf:"varint,2,opt,name=peer,proto3" json:"peer,omitempty"`
 	MatchIndex  uint64                 `protobuf:"varint,3,opt,name=match_index,json=matchIndex,proto3" json:"match_index,omitempty"`
 	// The replicator's present behaviour, for status: "probing", "streaming", "sendingSnapshot".
-	State         string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
-	DiskLow       bool   `protobuf:"varint,5,opt,name=disk_low,json=diskLow,proto3" json:"disk_low,omitempty"`
+	State   string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	DiskLow bool   `protobuf:"varint,5,opt,name=disk_low,json=diskLow,proto3" json:"disk_low,omitempty"`
+	// The term of the leadership that the replicator was made for: what an earlier one reports is stale.
+	Term          uint64 `protobuf:"varint,6,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1926,6 +1928,13 @@ func (x *Progress) GetDiskLow() bool {
 		return x.DiskLow
 	}
 	return false
+}
+
+func (x *Progress) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
 }
 
 // HigherTerm: a peer answered with a term above the leader's.
@@ -2263,14 +2272,15 @@ const file_messages_local_proto_rawDesc = "" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12#\n" +
 	"\rconflict_term\x18\x04 \x01(\x04R\fconflictTerm\x12%\n" +
 	"\x0econflict_index\x18\x05 \x01(\x04R\rconflictIndex\x12\x1b\n" +
-	"\tmax_bytes\x18\x06 \x01(\x04R\bmaxBytes\"\x92\x01\n" +
+	"\tmax_bytes\x18\x06 \x01(\x04R\bmaxBytes\"\xa6\x01\n" +
 	"\bProgress\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\x04R\x04peer\x12\x1f\n" +
 	"\vmatch_index\x18\x03 \x01(\x04R\n" +
 	"matchIndex\x12\x14\n" +
 	"\x05state\x18\x04 \x01(\tR\x05state\x12\x19\n" +
-	"\bdisk_low\x18\x05 \x01(\bR\adiskLow\"V\n" +
+	"\bdisk_low\x18\x05 \x01(\bR\adiskLow\x12\x12\n" +
+	"\x04term\x18\x06 \x01(\x04R\x04term\"V\n" +
 	"\n" +
 	"HigherTerm\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +

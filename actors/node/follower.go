@@ -1,0 +1,157 @@
+package node
+
+import (
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+// becomeFollower takes up a term (the present one or a higher) and leaves whatever role there was. Stepping down within
+// the same term keeps the vote; only a higher term clears it (E2).
+func (n *Node) becomeFollower(term, leader uint64, why string) {
+	invariant(term >= n.term, "term would go back from %d to %d", n.term, term)
+	was := n.role
+	if n.lead != nil {
+		n.stopLeading(why)
+	}
+	n.campaign = nil
+	higher := term > n.term
+	if higher {
+		n.term, n.vote = term, 0
+	}
+	n.become(roleFollower, n.follower)
+	n.leaderLost = false
+	if leader == 0 || higher {
+		n.leader = 0
+		n.announceLeader()
+	}
+	if leader != 0 {
+		n.leaderContact = n.env.Now()
+		n.setLeader(leader)
+	}
+	if was != roleFollower {
+		n.env.Log().Info().Str("was", was).Uint64("term", n.term).Str("why", why).Msg("became follower")
+	}
+	n.resetElectionTimer()
+	if higher {
+		n.persist(&messages.Append{Urgent: true, Mark: &messages.Mark{Term: n.term}})
+	}
+}
+
+// follower: hears a leader, or after a timeout begins to campaign. A learner is a follower that does not (E23).
+func (n *Node) follower(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *messages.AppendEntries:
+		n.append(m)
+	case *messages.Heartbeat:
+		n.heartbeat(m)
+	case *messages.Tick:
+		n.electionTimeout()
+	case *messages.AskRead:
+		n.forwardRead(m)
+	case *messages.ForwardedProposals:
+		n.refuseForwarded(m, messages.Refusal_REFUSAL_NO_LEADER, 0)
+	case *messages.ForwardedRead:
+		n.refuseRead(m, messages.Refusal_REFUSAL_NO_LEADER)
+	case *messages.TimeoutNow:
+		n.timeoutNow(m)
+	case *messages.Campaign:
+		n.becomePreCandidate("asked to")
+	case *messages.Removed:
+		n.removed(m)
+	}
+}
+
+// append is the receiver's side of AppendEntries (Raft §5.3). Its acknowledgement is a promise: it leaves after the sync.
+func (n *Node) append(m *messages.AppendEntries) {
+	n.resetElectionTimer()
+	if m.Entries != nil {
+		if err := raft.CheckEntries(m.Entries); err != nil || len(m.Entries.Data) > 0 && m.Entries.First != m.PrevIndex+1 {
+			n.env.Log().Error().Err(err).Str("from", hexID(m.Leader)).Uint64("prev_index", m.PrevIndex).
+				Msg("dropped a malformed append: check that all members run compatible versions")
+			return
+		}
+	}
+	if !n.log.Matches(m.PrevIndex, m.PrevTerm) {
+		n.refuseAppend(m)
+		return
+	}
+	acknowledged := m.PrevIndex
+	var fresh *messages.Entries
+	truncateFrom := uint64(0)
+	if m.Entries != nil && len(m.Entries.Data) > 0 {
+		acknowledged += uint64(len(m.Entries.Data))
+		if conflict := n.log.FindConflict(m.Entries); conflict > 0 {
+			truncateFrom = n.truncate(conflict)
+			fresh = m.Entries
+			if conflict > fresh.First {
+				fresh = raft.SliceEntries(fresh, conflict, ^uint64(0))
+			}
+			n.appendToLog(fresh)
+		}
+	}
+	n.advanceCommit(min(m.Commit, acknowledged))
+	n.acknowledge(m, acknowledged, truncateFrom, fresh)
+}
+
+// acknowledge answers an accepted append: at once where everything acknowledged is on disk already, else through the
+// LogStore after the sync that puts it there.
+func (n *Node) acknowledge(m *messages.AppendEntries, index, truncateFrom uint64, fresh *messages.Entries) {
+	answer := &messages.AppendAnswer{
+		Term: n.term, From: n.self(), Accepted: true, Index: index, Stream: m.Stream, Sequence: m.Sequence,
+		LastIndex: n.log.Last(), DiskLow: n.diskLow,
+	}
+	if fresh == nil && index <= n.durable {
+		n.send(n.env.Peer(m.Leader, messages.Role_ROLE_REPLICATOR), answer)
+		return
+	}
+	a := &messages.Append{
+		TruncateFrom: truncateFrom,
+		Entries:      fresh,
+		Urgent:       true,
+		Tell:         fresh != nil,
+		Mark:         &messages.Mark{Term: n.term, Index: index},
+		Then:         []*messages.Promise{promise(m.Leader, messages.Role_ROLE_REPLICATOR, index, answer)},
+	}
+	n.persist(a)
+}
+
+func (n *Node) refuseAppend(m *messages.AppendEntries) {
+	term, index := n.log.Conflict(m.PrevIndex)
+	n.send(n.env.Peer(m.Leader, messages.Role_ROLE_REPLICATOR), &messages.AppendAnswer{
+		Term: n.term, From: n.self(), Index: m.PrevIndex, Stream: m.Stream, Sequence: m.Sequence,
+		ConflictTerm: term, ConflictIndex: index, LastIndex: n.log.Last(), DiskLow: n.diskLow,
+	})
+}
+
+// truncate drops the log from the conflict on and rolls back everything derived from it, the configuration included
+// (E31). It returns what to tell the LogStore: 0 when nothing was dropped.
+func (n *Node) truncate(conflict uint64) uint64 {
+	if conflict > n.log.Last() {
+		return 0
+	}
+	invariant(conflict > n.commit, "a conflict at index %d, at or below the commit index %d", conflict, n.commit)
+	n.env.Log().Info().Uint64("from", conflict).Uint64("last_index", n.log.Last()).Uint64("term", n.term).
+		Msg("truncating entries that another leader replaced")
+	n.log.Truncate(conflict)
+	n.memory.truncate(conflict)
+	n.durable = min(n.durable, conflict-1)
+	n.truncation.term, n.truncation.index = n.term, conflict
+	if n.configurations.Truncate(conflict) {
+		n.configurationChanged()
+	}
+	n.viewChange = true
+	return conflict
+}
+
+// heartbeat keeps the follower at rest and tells it what is committed. There is no log check in it: the leader sends
+// min(commitIndex, matchIndex of this peer), so that what it names is known to be here.
+func (n *Node) heartbeat(m *messages.Heartbeat) {
+	n.resetElectionTimer()
+	n.advanceCommit(min(m.Commit, n.log.Last()))
+	n.tell(m.Leader, &messages.HeartbeatAnswer{Term: n.term, From: n.self(), Round: m.Round, DiskLow: n.diskLow})
+	if n.commit > n.persistedCommit {
+		n.persist(&messages.Append{Mark: &messages.Mark{Term: n.term}})
+	}
+}

@@ -1,0 +1,118 @@
+package node
+
+import (
+	"time"
+
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// beat sends heartbeats: to all, or only to those who could be told a newer commit index. A heartbeat has no log check,
+// so it names at most what this very peer is known to have.
+func (n *Node) beat(all bool) {
+	for _, p := range n.lead.peers {
+		commit := min(n.commit, p.match)
+		if !all && commit <= p.told {
+			continue
+		}
+		p.told = max(p.told, commit)
+		n.tell(p.id, &messages.Heartbeat{Term: n.term, Leader: n.self(), Commit: commit, Round: n.lead.round})
+	}
+	n.collected.notice = false
+}
+
+func (n *Node) heartbeatAnswered(m *messages.HeartbeatAnswer) {
+	p := n.lead.peer(m.From)
+	if p == nil {
+		return
+	}
+	p.heard, p.diskLow = n.env.Now(), m.DiskLow
+	if m.Round > p.round {
+		p.round = min(m.Round, n.lead.round)
+		n.confirmReads()
+	}
+}
+
+func (n *Node) leaderTick() {
+	if !n.due() {
+		return
+	}
+	if !n.hearsQuorum() {
+		n.becomeFollower(n.term, 0, "no quorum heard within the election timeout")
+		return
+	}
+	if n.diskStalled() {
+		n.handOver("the own disk did not answer within the election timeout")
+		return
+	}
+	n.abortLateTransfer()
+	n.probeDisk()
+	n.beat(true)
+	n.setDeadline(n.config.Heartbeat)
+}
+
+// hearsQuorum is CheckQuorum (dissertation §6.2, E19): a leader that hears no majority stops leading. The same quorum
+// code as for commits decides, over the times at which members were heard.
+func (n *Node) hearsQuorum() bool {
+	now := n.env.Now()
+	if now-n.lead.began < n.config.Election {
+		return true
+	}
+	heard := n.quorum.Committed(func(id uint64) uint64 {
+		if id == n.self() {
+			return uint64(now)
+		}
+		if p := n.lead.peer(id); p != nil {
+			return uint64(p.heard)
+		}
+		return 0
+	})
+	return now-time.Duration(heard) < n.config.Election
+}
+
+// diskAsked notes that the LogStore owes an answer.
+func (l *leadership) diskAsked(now time.Duration, index uint64) {
+	if l.diskSince == 0 {
+		l.diskSince = now
+	}
+	l.diskIndex = index
+	l.diskProbed = now
+}
+
+// diskStalled: network and disk are decoupled, so a stall below an election timeout costs only waiting; above it,
+// somebody with a disk should lead (E9).
+func (n *Node) diskStalled() bool {
+	return n.lead.diskSince != 0 && n.env.Now()-n.lead.diskSince > n.config.Election
+}
+
+// probeDisk has the disk of an idle leader give a sign of life each half election timeout.
+func (n *Node) probeDisk() {
+	if n.lead.diskSince == 0 && n.env.Now()-n.lead.diskProbed >= n.config.Election/2 {
+		n.persist(&messages.Append{Urgent: true, Tell: true})
+	}
+}
+
+// handOver steps down in favour of the voter that is furthest ahead, if one is heard.
+func (n *Node) handOver(why string) {
+	n.env.Log().Warn().Uint64("term", n.term).Str("why", why).Msg("handing leadership over")
+	best := n.bestSuccessor()
+	term := n.term
+	n.becomeFollower(n.term, 0, why)
+	if best != 0 {
+		n.tell(best, &messages.TimeoutNow{Term: term, Leader: n.self()})
+	}
+}
+
+// bestSuccessor is the voter with the longest log among those heard lately whose disk is not low; 0 for none.
+func (n *Node) bestSuccessor() uint64 {
+	best := uint64(0)
+	match := uint64(0)
+	for _, p := range n.lead.peers {
+		if !n.quorum.Contains(p.id) || p.diskLow || n.env.Now()-p.heard > n.config.Election {
+			continue
+		}
+		if best == 0 || p.match > match {
+			best, match = p.id, p.match
+		}
+	}
+	return best
+}

@@ -1,0 +1,140 @@
+package node
+
+import (
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+// collected is what came in since the last Flush. Whatever stood in the mailbox before the Flush becomes one batch: the
+// more there is to do, the larger the batches.
+type collected struct {
+	data  [][]byte
+	bytes uint64
+	reads []pendingRead
+	// notice: the commit index moved, and followers should hear of it even if nothing else is said.
+	notice bool
+}
+
+func (c *collected) takeData() (data [][]byte, bytes uint64) {
+	data, bytes = c.data, c.bytes
+	c.data, c.bytes = nil, 0
+	return
+}
+
+func (c *collected) takeReads() []pendingRead {
+	reads := c.reads
+	c.reads = nil
+	return reads
+}
+
+func (n *Node) wantFlush() {
+	if !n.flushing {
+		n.flushing = true
+		n.send(n.ctx.Self(), &messages.Flush{Incarnation: n.config.Incarnation})
+	}
+}
+
+// collect takes one encoded entry from the handle.
+func (n *Node) collect(data []byte) {
+	if reason, limit := n.refusal(len(data)); reason != messages.Refusal_REFUSAL_UNSPECIFIED {
+		n.send(n.env.Handle(), n.refused([][]byte{data}, reason, limit))
+		return
+	}
+	n.collected.data = append(n.collected.data, data)
+	n.collected.bytes += uint64(len(data))
+	n.wantFlush()
+}
+
+// takeForwarded takes entries from a follower's Node, whole or not at all.
+func (n *Node) takeForwarded(m *messages.ForwardedProposals) {
+	size := 0
+	for _, d := range m.Data {
+		if k := raft.KindOf(d); k == 0 || k == raft.KindNoop || k == raft.KindConfiguration {
+			n.env.Log().Error().Str("from", hexID(m.From)).Msg("dropped forwarded proposals: not entries that a handle makes")
+			return
+		}
+		size += len(d)
+	}
+	if reason, limit := n.refusal(size); reason != messages.Refusal_REFUSAL_UNSPECIFIED {
+		n.refuseForwarded(m, reason, limit)
+		return
+	}
+	n.collected.data = append(n.collected.data, m.Data...)
+	n.collected.bytes += uint64(size)
+	n.wantFlush()
+}
+
+// refusal tells why size more bytes cannot be taken now; UNSPECIFIED if they can.
+func (n *Node) refusal(size int) (messages.Refusal, uint64) {
+	pending, limit := n.collected.bytes, n.config.Limits.MaxUncommittedBytes
+	if n.lead != nil {
+		pending += n.lead.uncommittedBytes
+		switch {
+		case n.lead.transfer != nil:
+			return messages.Refusal_REFUSAL_TRANSFERRING, 0
+		case n.diskLow:
+			return messages.Refusal_REFUSAL_DISK_FULL, 0
+		}
+	}
+	if pending > 0 && pending+uint64(size) > limit {
+		return messages.Refusal_REFUSAL_OVERLOADED, limit
+	}
+	return messages.Refusal_REFUSAL_UNSPECIFIED, 0
+}
+
+func (n *Node) refused(data [][]byte, reason messages.Refusal, limit uint64) *messages.ProposalsRefused {
+	m := &messages.ProposalsRefused{From: n.self(), Reason: reason, Limit: limit}
+	for _, d := range data {
+		if e, err := raft.DecodeEntry(d); err == nil {
+			m.Origins = append(m.Origins, e.Origin)
+			m.Sequences = append(m.Sequences, e.Sequence)
+		}
+	}
+	return m
+}
+
+func (n *Node) refuseForwarded(m *messages.ForwardedProposals, reason messages.Refusal, limit uint64) {
+	n.tell(m.From, n.refused(m.Data, reason, limit))
+}
+
+// refusedByLeader passes on to the handle what the leader would not take.
+func (n *Node) refusedByLeader(m *messages.ProposalsRefused) { n.send(n.env.Handle(), m) }
+
+// flush does, once, what was collected: a leader appends, confirms and notifies; others hand proposals to the leader.
+func (n *Node) flush() {
+	n.flushing = false
+	data, bytes := n.collected.takeData()
+	switch {
+	case n.lead != nil:
+		if len(data) > 0 {
+			n.appendBatches(data, bytes)
+			n.collected.notice = false // the commit index travels with the entries
+		}
+		n.flushReads()
+		if n.collected.notice {
+			n.beat(false)
+		}
+	case len(data) == 0:
+	case n.leader != 0:
+		n.tell(n.leader, &messages.ForwardedProposals{From: n.self(), Term: n.term, Data: data})
+	default:
+		n.send(n.env.Handle(), n.refused(data, messages.Refusal_REFUSAL_NO_LEADER, 0))
+	}
+}
+
+// appendBatches cuts what was collected into batches of at most MaxBatchBytes.
+func (n *Node) appendBatches(data [][]byte, bytes uint64) {
+	limit := n.config.Limits.MaxBatchBytes
+	for bytes > limit {
+		size, k := uint64(len(data[0])), 1
+		for k < len(data) && size+uint64(len(data[k])) <= limit {
+			size += uint64(len(data[k]))
+			k++
+		}
+		n.appendAsLeader(data[:k:k], size)
+		data, bytes = data[k:], bytes-size
+	}
+	if len(data) > 0 {
+		n.appendAsLeader(data, bytes)
+	}
+}

@@ -1,0 +1,109 @@
+package node
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// A role has one timer. It is not moved each time the leader is heard: when it fires early it is set anew for the rest.
+
+const (
+	// fastDelay bounds the random wait before pre-votes after the leader's link broke, so that survivors seldom collide.
+	fastDelay = 30 * time.Millisecond
+	// stickyRetryMin and stickyRetryMax bound the wait before a pre-vote that was refused for another's stickiness is
+	// asked again while the leader's link is down (DESIGN §4).
+	stickyRetryMin = 10 * time.Millisecond
+	stickyRetryMax = 50 * time.Millisecond
+	// fastCampaignMin and fastCampaignMax bound a campaign's timeout while the leader's link is down.
+	fastCampaignMin = 50 * time.Millisecond
+	fastCampaignMax = 200 * time.Millisecond
+)
+
+func (n *Node) random(from, to time.Duration) time.Duration {
+	if to <= from {
+		return from
+	}
+	return from + time.Duration(n.env.Random().Int64N(int64(to-from)))
+}
+
+func (n *Node) electionSpan() time.Duration { return n.random(n.config.Election, 2*n.config.Election) }
+
+// resetElectionTimer puts the deadline a random election timeout from now.
+func (n *Node) resetElectionTimer() { n.setDeadline(n.electionSpan()) }
+
+// setDeadline sets when the role's timeout is due. A timer that fires before it only waits on.
+func (n *Node) setDeadline(span time.Duration) {
+	earlier := n.env.Now()+span < n.deadline
+	n.deadline = n.env.Now() + span
+	if n.timer == nil || earlier {
+		n.arm()
+	}
+}
+
+func (n *Node) arm() {
+	n.stopTimer()
+	n.timerNumber++
+	wait := max(n.deadline-n.env.Now(), 0)
+	n.timer = n.env.After(wait, n.ctx.Self(), &messages.Tick{Incarnation: n.config.Incarnation, Timer: n.timerNumber})
+}
+
+// due tells whether the deadline has passed; if not, the timer is set for what is left.
+func (n *Node) due() bool {
+	if n.env.Now() >= n.deadline {
+		n.timer = nil
+		return true
+	}
+	n.arm()
+	return false
+}
+
+func (n *Node) stopTimer() {
+	if n.timer != nil {
+		n.timer.Stop()
+		n.timer = nil
+	}
+}
+
+func (n *Node) electionTimeout() {
+	if !n.due() {
+		return
+	}
+	if !n.isVoter() {
+		n.resetElectionTimer()
+		return
+	}
+	n.becomePreCandidate("no leader heard within the election timeout")
+}
+
+// linkDown: a follower that loses its leader's connection ends its stickiness and asks for pre-votes at once instead of
+// waiting out the election timeout. PreVote makes a false alarm harmless; a link that flaps falls back to the timeout.
+func (n *Node) linkDown(peer uint64, reason string) {
+	n.env.Log().Debug().Str("peer", hexID(peer)).Str("reason", reason).Msg("link down")
+	if peer != n.leader || n.role != roleFollower || !n.isVoter() {
+		return
+	}
+	n.leaderLost = true
+	now := n.env.Now()
+	if n.fastSince != 0 && now-n.fastSince < n.config.Election {
+		return
+	}
+	n.env.Log().Info().Str("leader", hexID(peer)).Uint64("term", n.term).Str("reason", reason).
+		Msg("lost the connection to the leader; asking for pre-votes")
+	n.fastSince, n.fastUntil = now, now+2*n.config.Election
+	n.setDeadline(n.random(0, fastDelay))
+}
+
+func (n *Node) linkUp(peer uint64) {
+	if peer == n.leader && n.leaderLost {
+		n.leaderLost = false
+		n.fastUntil = 0
+		n.resetElectionTimer()
+	}
+}
+
+// fast tells whether the leader's link broke a moment ago, so that campaigns need not be patient.
+func (n *Node) fast() bool { return n.env.Now() < n.fastUntil }
+
+func hexID(id uint64) string { return strconv.FormatUint(id, 16) }

@@ -1,0 +1,294 @@
+// Package replicator is the Replicator actor: one for each other member, alive while this node leads.
+//
+// # Owns
+// nextIndex, matchIndex and the window of what is in flight to one peer.
+//
+// # Hears
+// Replicate, Fetched (Node), LogPiece (LogReader), AppendAnswer (the peer), LinkUp, LinkDown and LinkDropped (the link), Tick.
+//
+// # Says
+// AppendEntries to the peer's Node; Fetch, Resolve, Progress and HigherTerm to its own; ReadLog to the LogReader.
+//
+// # Persists
+// Nothing.
+//
+// # On a crash
+// It is restarted alone and begins as `probing`: all it knew can be asked of the peer again. Answers to its former life
+// carry another stream number and are ignored (E43).
+//
+// The behaviours:
+//
+//	probing    one request outstanding; nextIndex backs off by the follower's conflict hint until the logs agree
+//	streaming  pipelined: nextIndex moves when entries are sent, not when they are acknowledged; the window is bounded
+//	           in bytes and in messages
+//
+// A refusal, a loss told by the link, or a silence of `RetryAfter` with something in flight leads back to probing.
+package replicator
+
+import (
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+// Config is what a Replicator is made with.
+type Config struct {
+	Incarnation uint64
+	Peer        uint64
+	// Term of the leadership it works for.
+	Term   uint64
+	Reader *actor.PID
+	// ProbeEvery is how often a peer that does not answer is probed; RetryAfter how long an answer is waited for, while
+	// streaming, before what is in flight is taken for lost.
+	ProbeEvery time.Duration
+	RetryAfter time.Duration
+	Limits     Limits
+}
+
+// Limits bound what is in flight to one peer.
+type Limits struct {
+	// MaxInFlight requests and MaxInFlightBytes of entries may be unacknowledged.
+	MaxInFlight      int
+	MaxInFlightBytes uint64
+	// MaxRequestBytes of entries go into one request (at least one entry does); ProbeBytes into a probing one.
+	MaxRequestBytes uint64
+	ProbeBytes      uint64
+}
+
+// DefaultLimits suit the peer link.
+func DefaultLimits() Limits {
+	return Limits{MaxInFlight: 256, MaxInFlightBytes: 16 << 20, MaxRequestBytes: 1 << 20, ProbeBytes: 64 << 10}
+}
+
+// Replicator is the actor.
+type Replicator struct {
+	env      actors.Env
+	config   Config
+	behavior actor.Behavior
+	state    string
+	ctx      actor.Context
+
+	progress raft.Progress
+	window   *raft.Window
+	// begun: progress was set from what the Node told.
+	begun bool
+	// last is the leader's last index, and commit its commit index, as far as they were told.
+	last, commit uint64
+
+	// stream of the present behaviour: an answer to an earlier one is stale.
+	stream, sequence uint64
+	// token of the one Fetch, Resolve or ReadLog under way; 0 for none.
+	token, tokens uint64
+	// piecePrevTerm is the term before the entries of the cold read under way.
+	piecePrevTerm uint64
+
+	timer       actors.Timer
+	timerNumber uint64
+	accused     bool          // the peer's loss was told of
+	heard       time.Duration // when the peer last answered, or was last given a fresh start
+}
+
+// New makes the producer of a Replicator.
+func New(env actors.Env, config Config) actor.Producer {
+	return func() actor.Actor {
+		return &Replicator{
+			env:      env,
+			config:   config,
+			behavior: actor.NewBehavior(),
+			window:   raft.NewWindow(config.Limits.MaxInFlight, config.Limits.MaxInFlightBytes),
+			// Random beginnings, so that no answer to a former life, of the actor or of the process, passes for ours.
+			stream: env.Random().Uint64(),
+			tokens: env.Random().Uint64(),
+		}
+	}
+}
+
+// Receive takes lifecycle messages itself; the rest is the behaviour's.
+func (r *Replicator) Receive(ctx actor.Context) {
+	r.ctx = ctx
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		r.becomeProbing()
+		r.fetch(0)
+		r.arm()
+	case *actor.Stopping, *actor.Restarting:
+		r.timer.Stop()
+		r.show("stopped")
+		return
+	case *actor.Stopped:
+		return
+	case proto.Message:
+		if r.stale(m) {
+			return
+		}
+		r.receive(m)
+	}
+	r.show(r.state)
+}
+
+func (r *Replicator) stale(m proto.Message) bool {
+	local, ok := m.(interface{ GetIncarnation() uint64 })
+	return ok && local.GetIncarnation() != r.config.Incarnation
+}
+
+// receive handles what both behaviours do alike, and leaves the rest to them.
+func (r *Replicator) receive(m proto.Message) {
+	switch m := m.(type) {
+	case *messages.AppendAnswer:
+		if m.From != r.config.Peer {
+			return
+		}
+		if m.Term > r.config.Term {
+			r.send(r.ctx.Parent(), &messages.HigherTerm{Incarnation: r.config.Incarnation, Term: m.Term, From: m.From})
+			return
+		}
+		if m.Term < r.config.Term || m.Stream != r.stream {
+			return
+		}
+		r.heard = r.env.Now()
+	case *messages.Fetched:
+		if m.Token != r.token {
+			return
+		}
+		r.token = 0
+		r.last, r.commit = max(r.last, m.LastIndex), max(r.commit, m.Commit)
+		if !r.begun {
+			r.begin(m)
+		}
+	case *messages.LogPiece:
+		if m.Token != r.token {
+			return
+		}
+		r.token = 0
+	case *messages.Replicate:
+		r.last, r.commit = max(r.last, m.LastIndex), max(r.commit, m.Commit)
+	case *messages.LinkDown, *messages.LinkDropped:
+		r.becomeProbing()
+		return
+	case *messages.Tick:
+		if m.Timer == r.timerNumber {
+			r.tick()
+		}
+		return
+	}
+	r.behavior.Receive(r.ctx)
+}
+
+// begin takes from the Node where this leadership's part of the log begins: what every follower lacks at least.
+func (r *Replicator) begin(m *messages.Fetched) {
+	r.begun = true
+	r.progress = raft.NewProgress(m.Entries.GetFirst() - 1)
+}
+
+func (r *Replicator) become(state string, behavior actor.ReceiveFunc) {
+	r.state = state
+	r.behavior.Become(behavior)
+	// A new behaviour is a new stream, with an empty window (E43).
+	r.stream++
+	r.sequence = 0
+	r.window.Reset()
+	r.token = 0
+	r.heard = r.env.Now()
+}
+
+func (r *Replicator) send(to *actor.PID, m proto.Message) { r.ctx.Send(to, m) }
+
+func (r *Replicator) nextToken() uint64 {
+	r.tokens++
+	r.token = r.tokens
+	return r.token
+}
+
+// fetch asks the Node for entries from `from` on; 0 asks where to begin.
+func (r *Replicator) fetch(from uint64) {
+	r.send(r.ctx.Parent(), &messages.Fetch{
+		Incarnation: r.config.Incarnation, Peer: r.config.Peer, From: from, MaxBytes: r.requestBytes(), Token: r.nextToken(),
+	})
+}
+
+func (r *Replicator) requestBytes() uint64 {
+	if r.state == stateProbing {
+		return r.config.Limits.ProbeBytes
+	}
+	return r.config.Limits.MaxRequestBytes
+}
+
+// readCold asks the LogReader for what the Node no longer has in memory.
+func (r *Replicator) readCold(m *messages.Fetched) {
+	r.piecePrevTerm = m.PrevTerm
+	r.ctx.Request(r.config.Reader, &messages.ReadLog{
+		Incarnation: r.config.Incarnation, From: m.Entries.GetFirst(), To: m.ColdTo,
+		MaxBytes: r.requestBytes(), Token: r.nextToken(),
+	})
+}
+
+// transmit sends one AppendEntries. e may hold no entries; e.First is right all the same.
+func (r *Replicator) transmit(e *messages.Entries, prevTerm uint64) {
+	r.sequence++
+	m := &messages.AppendEntries{
+		Term: r.config.Term, Leader: r.env.ID(), PrevIndex: e.First - 1, PrevTerm: prevTerm,
+		Commit: r.commit, Stream: r.stream, Sequence: r.sequence,
+	}
+	through := e.First - 1 + uint64(len(e.Data))
+	if len(e.Data) > 0 {
+		m.Entries = e
+	}
+	if r.window.Len() == 0 {
+		r.heard = r.env.Now()
+	}
+	r.window.Add(through, e.Bytes)
+	r.send(r.env.Peer(r.config.Peer, messages.Role_ROLE_NODE), m)
+}
+
+func (r *Replicator) report(diskLow bool) {
+	r.send(r.ctx.Parent(), &messages.Progress{
+		Incarnation: r.config.Incarnation, Peer: r.config.Peer, MatchIndex: r.progress.Match, State: r.state,
+		DiskLow: diskLow, Term: r.config.Term,
+	})
+}
+
+// resolve asks the Node where to go on after a refusal.
+func (r *Replicator) resolve(m *messages.AppendAnswer) {
+	r.send(r.ctx.Parent(), &messages.Resolve{
+		Incarnation: r.config.Incarnation, Peer: r.config.Peer, Token: r.nextToken(),
+		ConflictTerm: m.ConflictTerm, ConflictIndex: m.ConflictIndex, MaxBytes: r.config.Limits.ProbeBytes,
+	})
+}
+
+func (r *Replicator) arm() {
+	r.timerNumber++
+	r.timer = r.env.After(r.config.ProbeEvery, r.ctx.Self(), &messages.Tick{
+		Incarnation: r.config.Incarnation, Timer: r.timerNumber,
+	})
+}
+
+// tick: an answer that is overdue is taken for lost, and so is a fetch from a reader that restarted meanwhile.
+func (r *Replicator) tick() {
+	waiting := r.window.Len() > 0 || r.token != 0
+	patience := r.config.RetryAfter
+	if r.state == stateProbing {
+		patience = r.config.ProbeEvery
+	}
+	switch {
+	case waiting && r.env.Now()-r.heard >= patience:
+		r.becomeProbing()
+		r.probe()
+	case !waiting && r.state == stateProbing:
+		r.probe()
+	}
+	r.arm()
+}
+
+func (r *Replicator) show(state string) {
+	if probe := r.env.Probe(); probe != nil {
+		probe.Replicator(actors.ReplicatorView{
+			Incarnation: r.config.Incarnation, Peer: r.config.Peer, State: state,
+			Match: r.progress.Match, Next: r.progress.Next, InFlight: r.window.Len(), InFlightBytes: r.window.Bytes(),
+		})
+	}
+}
