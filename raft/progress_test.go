@@ -1,0 +1,148 @@
+package raft
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestE42NextStaysAboveMatchWhateverAnswersCome(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := NewProgress(rapid.Uint64Range(0, 10).Draw(t, "last"))
+		index := rapid.Uint64Range(0, 15)
+		t.Repeat(map[string]func(*rapid.T){
+			"accepted": func(t *rapid.T) {
+				before, i := p, index.Draw(t, "index")
+				if p.Accepted(i) != (i > before.Match) {
+					t.Fatalf("%+v after acknowledgement of %d: wrong news", before, i)
+				}
+				if p.Match != max(before.Match, i) || p.Next < before.Next {
+					t.Fatalf("%+v becomes %+v by acknowledgement of %d", before, p, i)
+				}
+			},
+			"refused": func(t *rapid.T) {
+				before, prev := p, index.Draw(t, "prev")
+				moved := p.Refused(prev, index.Draw(t, "hint"))
+				if moved != (p != before) || p.Match != before.Match || moved && p.Next >= before.Next {
+					t.Fatalf("%+v becomes %+v by refusal of %d", before, p, prev)
+				}
+				if moved && prev != before.Next-1 {
+					t.Fatalf("an old refusal of %d moved %+v", prev, before)
+				}
+			},
+			"sent":   func(t *rapid.T) { p.Sent(index.Draw(t, "through")) },
+			"rewind": func(t *rapid.T) { p.Rewind(index.Draw(t, "next")) },
+			"": func(t *rapid.T) {
+				if p.Next <= p.Match {
+					t.Fatalf("%+v", p)
+				}
+			},
+		})
+	})
+}
+
+func TestE42StaleDuplicatedAndReorderedAnswersAreHarmless(t *testing.T) {
+	p := NewProgress(10)
+	if p != (Progress{Match: 0, Next: 11}) {
+		t.Fatalf("a new leader begins with %+v (Figure 2: nextIndex is last log index + 1, matchIndex 0)", p)
+	}
+	step := func(what string, moved, wantMoved bool, want Progress) {
+		t.Helper()
+		if moved != wantMoved || p != want {
+			t.Fatalf("%s: %v, %+v; want %v, %+v", what, moved, p, wantMoved, want)
+		}
+	}
+	step("refusal of 10", p.Refused(10, 6), true, Progress{0, 6})
+	step("the same again", p.Refused(10, 6), false, Progress{0, 6})
+	step("a hint upwards", p.Refused(5, 9), true, Progress{0, 5})
+	step("acknowledgement of 7", p.Accepted(7), true, Progress{7, 8})
+	step("the same again", p.Accepted(7), false, Progress{7, 8})
+	step("an older one", p.Accepted(3), false, Progress{7, 8})
+	step("refusal of what is acknowledged", p.Refused(7, 2), false, Progress{7, 8})
+	p.Sent(12)
+	step("sent in hope", true, true, Progress{7, 13})
+	p.Sent(9)
+	step("an older one sent again", true, true, Progress{7, 13})
+	step("acknowledgement of 9 does not take hope back", p.Accepted(9), true, Progress{9, 13})
+	p.Rewind(11)
+	step("taken back", true, true, Progress{9, 11})
+	p.Rewind(20)
+	step("not forward", true, true, Progress{9, 11})
+	p.Rewind(1)
+	step("not before what is acknowledged", true, true, Progress{9, 10})
+}
+
+func TestE43AWindowIsAsGoodAsAListAndEmptyAfterAReset(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		messages, maxBytes := rapid.IntRange(1, 5).Draw(t, "messages"), rapid.Uint64Range(0, 40).Draw(t, "bytes")
+		w := NewWindow(messages, maxBytes)
+		var list []flight
+		last := uint64(0)
+		t.Repeat(map[string]func(*rapid.T){
+			"add": func(t *rapid.T) {
+				if w.Full() {
+					t.Skip("full")
+				}
+				last += rapid.Uint64Range(0, 3).Draw(t, "entries")
+				bytes := rapid.Uint64Range(0, 20).Draw(t, "bytes")
+				w.Add(last, bytes)
+				list = append(list, flight{last, bytes})
+			},
+			"free": func(t *rapid.T) {
+				index := rapid.Uint64Range(0, last+2).Draw(t, "index")
+				w.FreeThrough(index)
+				for len(list) > 0 && list[0].lastIndex <= index {
+					list = list[1:]
+				}
+			},
+			"reset": func(t *rapid.T) {
+				w.Reset()
+				list, last = nil, 0
+			},
+			"": func(t *rapid.T) {
+				sum := uint64(0)
+				for _, f := range list {
+					sum += f.bytes
+				}
+				full := len(list) == messages || len(list) > 0 && sum >= maxBytes
+				if w.Len() != len(list) || w.Bytes() != sum || w.Full() != full {
+					t.Fatalf("%d messages of %d bytes, full %v; want %v", w.Len(), w.Bytes(), w.Full(), list)
+				}
+			},
+		})
+	})
+}
+
+func TestAWindowAllocatesNothingAndRefusesWhatDoesNotFit(t *testing.T) {
+	w := NewWindow(4, 1000)
+	index := uint64(0)
+	if n := testing.AllocsPerRun(100, func() {
+		index++
+		w.Add(index, 10)
+		w.FreeThrough(index - 2)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	for name, f := range map[string]func(){
+		"more than its messages": func() {
+			w := NewWindow(1, 1)
+			w.Add(1, 1)
+			w.Add(2, 1)
+		},
+		"an index that goes back": func() {
+			w := NewWindow(2, 9)
+			w.Add(2, 1)
+			w.Add(1, 1)
+		},
+		"no message at all": func() { NewWindow(0, 1) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			f()
+		}()
+	}
+}

@@ -1,0 +1,154 @@
+package raft
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func constant(value uint64) func(uint64) uint64 { return func(uint64) uint64 { return value } }
+
+// more tells by counting whether more than half of m satisfy yes; nobody to ask is no obstacle.
+func (m Majority) more(yes func(id uint64) bool) bool {
+	count := 0
+	for _, id := range m {
+		if yes(id) {
+			count++
+		}
+	}
+	return len(m) == 0 || 2*count > len(m)
+}
+
+// naiveCommitted tries every number from above until a quorum of both has it.
+func naiveCommitted(q Quorum, acked func(uint64) uint64, highest uint64) uint64 {
+	if len(q.IDs()) == 0 {
+		return 0
+	}
+	for n := highest; ; n-- {
+		has := func(id uint64) bool { return acked(id) >= n }
+		if n == 0 || q.Incoming.more(has) && q.Outgoing.more(has) {
+			return n
+		}
+	}
+}
+
+// naiveVote tries every way in which those who have not answered could answer.
+func naiveVote(q Quorum, granted, answered uint) Outcome {
+	if len(q.IDs()) == 0 {
+		return Lost
+	}
+	wins := func(granted uint) bool {
+		yes := func(id uint64) bool { return granted&(1<<id) != 0 }
+		return q.Incoming.more(yes) && q.Outgoing.more(yes)
+	}
+	if wins(granted & answered) {
+		return Won
+	}
+	for future := uint(0); future < 64; future++ {
+		if wins(granted&answered | future&^answered) {
+			return Pending
+		}
+	}
+	return Lost
+}
+
+func majorityOf(set uint) (m Majority) {
+	for id := uint64(1); set>>id != 0; id++ {
+		if set&(1<<id) != 0 {
+			m = append(m, id)
+		}
+	}
+	return m
+}
+
+// eachQuorum runs through every pair of sets of the voters 1…n, the empty ones too.
+func eachQuorum(n uint, f func(q Quorum)) {
+	for in := uint(0); in < 2<<n; in += 2 {
+		for out := uint(0); out < 2<<n; out += 2 {
+			f(Quorum{Incoming: majorityOf(in), Outgoing: majorityOf(out)})
+		}
+	}
+}
+
+func TestCommittedIsTheHighestNumberThatAQuorumOfBothHas(t *testing.T) {
+	const voters, values = 4, 4
+	cases := 0
+	eachQuorum(voters, func(q Quorum) {
+		for code := 0; code < 256; code++ { // values^voters
+			acked := func(id uint64) uint64 { return uint64(code>>(2*(id-1))) % values }
+			cases++
+			if got, want := q.Committed(acked), naiveCommitted(q, acked, values); got != want {
+				t.Fatalf("%v with acknowledgements %08b: %d, want %d", q, code, got, want)
+			}
+		}
+	})
+	if cases != 256*256 {
+		t.Fatalf("%d cases", cases)
+	}
+}
+
+func TestAnElectionIsWonLostOrPendingAsEveryFutureOfItSays(t *testing.T) {
+	const voters = 4
+	eachQuorum(voters, func(q Quorum) {
+		for granted := uint(0); granted < 2<<voters; granted += 2 {
+			for answered := uint(0); answered < 2<<voters; answered += 2 {
+				got := q.Vote(func(id uint64) (bool, bool) { return granted&(1<<id) != 0, answered&(1<<id) != 0 })
+				if want := naiveVote(q, granted, answered); got != want {
+					t.Fatalf("%v granted %b answered %b: %v, want %v", q, granted, answered, got, want)
+				}
+			}
+		}
+	})
+}
+
+func TestQuorumsOfManyVotersDecideAsSmallOnesDo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ids := rapid.SliceOfDistinct(rapid.Uint64Range(1, 30), func(id uint64) uint64 { return id })
+		q := Quorum{Incoming: ids.Draw(t, "incoming"), Outgoing: ids.Draw(t, "outgoing")}
+		acked := rapid.SliceOfN(rapid.Uint64Range(0, 20), 31, 31).Draw(t, "acknowledged")
+		ask := func(id uint64) uint64 { return acked[id] }
+		if got, want := q.Committed(ask), naiveCommitted(q, ask, 21); got != want {
+			t.Fatalf("%v with %v: %d, want %d", q, acked, got, want)
+		}
+	})
+}
+
+// E27: reads and commits share this code, so what holds here holds for both.
+func TestE27ASingleVoterAmongLearnersDecidesAlone(t *testing.T) {
+	c := testConfiguration(1, 2, 3)
+	c.Members[1].Learner, c.Members[2].Learner = true, true
+	q := QuorumOf(c)
+	acked := func(id uint64) uint64 { return map[uint64]uint64{1: 7, 2: 1, 3: 1}[id] }
+	if got := q.Committed(acked); got != 7 {
+		t.Errorf("committed %d", got)
+	}
+	if got := q.Vote(func(id uint64) (bool, bool) { return true, id == 1 }); got != Won {
+		t.Errorf("the election is %v", got)
+	}
+}
+
+func TestAQuorumKnowsItsVoters(t *testing.T) {
+	q := Quorum{Incoming: Majority{1, 2, 3}, Outgoing: Majority{2, 3, 4}}
+	if !slices.Equal(q.IDs(), []uint64{1, 2, 3, 4}) {
+		t.Errorf("ids %v", q.IDs())
+	}
+	for id, want := range map[uint64]bool{0: false, 1: true, 2: true, 4: true, 5: false} {
+		if q.Contains(id) != want {
+			t.Errorf("contains %d: not %v", id, want)
+		}
+	}
+	if s := fmt.Sprint(Pending, Won, Lost); s != "pending won lost" {
+		t.Error(s)
+	}
+}
+
+func TestCountingUpToSevenVotersAllocatesNothing(t *testing.T) {
+	q := Quorum{Incoming: majorityOf(0b11111110), Outgoing: majorityOf(0b1110)}
+	acked := func(id uint64) uint64 { return uint64(bits.Reverse8(uint8(id))) }
+	if n := testing.AllocsPerRun(100, func() { q.Committed(acked) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

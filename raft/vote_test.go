@@ -1,0 +1,184 @@
+package raft
+
+import (
+	"testing"
+
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// naiveDecision says the same as DecideVote, from the other end: first what the request may do at all, then what follows.
+func naiveDecision(v Voter, r *messages.RequestVote) VoteDecision {
+	patient := (v.Sticky || v.LeaseHeld) && !r.Transfer
+	lawful := r.Candidate != 0 && r.Term >= v.Term
+	free := r.Term > v.Term || v.Vote == 0 || v.Vote == r.Candidate
+	logGood := r.LastTerm > v.Log.LastTerm() || r.LastTerm == v.Log.LastTerm() && r.LastIndex >= v.Log.Last()
+
+	var d VoteDecision
+	d.Grant = lawful && !patient && free && logGood
+	d.Sticky = lawful && patient
+	takesTerm := lawful && !patient && !r.PreVote && r.Term > v.Term
+	if takesTerm {
+		d.StepDownTo = r.Term
+	}
+	switch {
+	case d.Grant && !r.PreVote:
+		d.Vote = r.Candidate
+	case !takesTerm:
+		d.Vote = v.Vote
+	}
+	d.Save = takesTerm || d.Grant && !r.PreVote
+	d.AnswerTerm = v.Term
+	if d.Grant || takesTerm {
+		d.AnswerTerm = r.Term
+	}
+	return d
+}
+
+func TestEveryVoteInASmallWorldIsDecidedAsANaiveReaderOfTheRulesWould(t *testing.T) {
+	logs := []*LogIndex{logOf(), logOf(1), logOf(1, 1), logOf(1, 2)}
+	flags := []bool{false, true}
+	cases, granted := 0, 0
+	for _, log := range logs {
+		for term := uint64(0); term < 4; term++ {
+			for vote := uint64(0); vote < 3; vote++ {
+				for _, sticky := range flags {
+					for _, lease := range flags {
+						v := Voter{Term: term, Vote: vote, Log: log, Sticky: sticky, LeaseHeld: lease}
+						eachRequest(func(r *messages.RequestVote) {
+							got := DecideVote(v, r)
+							if want := naiveDecision(v, r); got != want {
+								t.Fatalf("%+v\nasked %v\ndecides %+v\nwant    %+v", v, r, got, want)
+							}
+							cases++
+							if got.Grant {
+								granted++
+							}
+						})
+					}
+				}
+			}
+		}
+	}
+	if cases < 40000 || granted < 1000 {
+		t.Fatalf("%d cases, %d granted", cases, granted)
+	}
+}
+
+func eachRequest(f func(r *messages.RequestVote)) {
+	for bits := 0; bits < 4; bits++ {
+		for term := uint64(0); term < 5; term++ {
+			for candidate := uint64(0); candidate < 3; candidate++ {
+				for lastIndex := uint64(0); lastIndex < 3; lastIndex++ {
+					for lastTerm := uint64(0); lastTerm < 4; lastTerm++ {
+						f(&messages.RequestVote{Term: term, Candidate: candidate, LastIndex: lastIndex, LastTerm: lastTerm,
+							PreVote: bits&1 != 0, Transfer: bits&2 != 0})
+					}
+				}
+			}
+		}
+	}
+}
+
+// ask is a request of candidate 7 with the log (1, 1, 2), as logOf makes it.
+func ask(term uint64) *messages.RequestVote {
+	return &messages.RequestVote{Term: term, Candidate: 7, LastIndex: 3, LastTerm: 2}
+}
+
+func TestVotesAreGivenAsThePaperSays(t *testing.T) {
+	log := logOf(1, 1, 2)
+	longer, later := logOf(1, 1, 2, 2), logOf(3)
+	prevote := func(r *messages.RequestVote) *messages.RequestVote { r.PreVote = true; return r }
+	transfer := func(r *messages.RequestVote) *messages.RequestVote { r.Transfer = true; return r }
+	for _, c := range []struct {
+		name string
+		v    Voter
+		r    *messages.RequestVote
+		want VoteDecision
+	}{
+		{"§5.1: a stale term is refused and told the term",
+			Voter{Term: 5, Vote: 1, Log: log}, ask(4), VoteDecision{Vote: 1, AnswerTerm: 5}},
+		{"§5.1: a higher term is taken up, and the vote is free in it",
+			Voter{Term: 4, Vote: 1, Log: log}, ask(5), VoteDecision{Grant: true, StepDownTo: 5, Save: true, Vote: 7, AnswerTerm: 5}},
+		{"§5.2: one vote a term",
+			Voter{Term: 5, Vote: 1, Log: log}, ask(5), VoteDecision{Vote: 1, AnswerTerm: 5}},
+		{"§5.2: first come, first served",
+			Voter{Term: 5, Log: log}, ask(5), VoteDecision{Grant: true, Save: true, Vote: 7, AnswerTerm: 5}},
+		{"§5.4.1: a longer log of the same term is more up to date; the term is taken up all the same",
+			Voter{Term: 4, Vote: 1, Log: longer}, ask(5), VoteDecision{StepDownTo: 5, Save: true, AnswerTerm: 5}},
+		{"§5.4.1: a later last term is more up to date, however short the log",
+			Voter{Term: 5, Log: later}, ask(5), VoteDecision{AnswerTerm: 5}},
+		{"E2: within a term the vote is kept, whoever asks",
+			Voter{Term: 5, Vote: 7, Log: longer}, ask(5), VoteDecision{Vote: 7, AnswerTerm: 5}},
+		{"E4: the same candidate gets its vote again, after the disk has it",
+			Voter{Term: 5, Vote: 7, Log: log}, ask(5), VoteDecision{Grant: true, Save: true, Vote: 7, AnswerTerm: 5}},
+		{"E15: a pre-vote touches neither term nor vote",
+			Voter{Term: 4, Vote: 1, Log: log}, prevote(ask(5)), VoteDecision{Grant: true, Vote: 1, AnswerTerm: 5}},
+		{"E15: nor does a refused one",
+			Voter{Term: 4, Vote: 1, Log: longer}, prevote(ask(9)), VoteDecision{Vote: 1, AnswerTerm: 4}},
+		{"E17: a pre-vote from a lower term is answered with the own term",
+			Voter{Term: 9, Vote: 1, Log: log}, prevote(ask(5)), VoteDecision{Vote: 1, AnswerTerm: 9}},
+		{"dissertation §9.6: a pre-vote is refused where the vote would be",
+			Voter{Term: 5, Vote: 1, Log: log}, prevote(ask(5)), VoteDecision{Vote: 1, AnswerTerm: 5}},
+		{"dissertation §4.2.3: who hears its leader grants nothing and takes up no term",
+			Voter{Term: 4, Vote: 1, Log: log, Sticky: true}, ask(9), VoteDecision{Vote: 1, Sticky: true, AnswerTerm: 4}},
+		{"dissertation §9.6: nor does it favour a pre-vote",
+			Voter{Term: 4, Log: log, Sticky: true}, prevote(ask(5)), VoteDecision{Sticky: true, AnswerTerm: 4}},
+		{"E21: a lease holds off votes",
+			Voter{Term: 4, Log: log, LeaseHeld: true}, ask(5), VoteDecision{Sticky: true, AnswerTerm: 4}},
+		{"E20: but not those that the leader asked for",
+			Voter{Term: 4, Vote: 1, Log: log, Sticky: true, LeaseHeld: true}, transfer(ask(5)),
+			VoteDecision{Grant: true, StepDownTo: 5, Save: true, Vote: 7, AnswerTerm: 5}},
+		{"E20: a transfer to a server that lags is refused like any",
+			Voter{Term: 4, Vote: 1, Log: longer, LeaseHeld: true}, transfer(ask(5)), VoteDecision{StepDownTo: 5, Save: true, AnswerTerm: 5}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := DecideVote(c.v, c.r); got != c.want {
+				t.Errorf("\n%+v\nwant\n%+v", got, c.want)
+			}
+		})
+	}
+}
+
+// E23: neither side's membership is asked for. The rule is visible in the types: a Voter has no configuration. What can be
+// tested is that an id nobody has heard of gets the vote.
+func TestE23AnUnknownCandidateGetsTheVote(t *testing.T) {
+	r := ask(5)
+	r.Candidate = 123456789
+	if d := DecideVote(Voter{Term: 4, Log: logOf(1)}, r); !d.Grant || d.Vote != 123456789 {
+		t.Errorf("%+v", d)
+	}
+}
+
+// Election Safety (Raft §5.2): whatever is asked in whatever order, one node grants at most one candidate a term.
+func TestE2E4NoSequenceOfRequestsGetsTwoVotesInATerm(t *testing.T) {
+	var walk func(v Voter, votes map[uint64]uint64, depth int)
+	requests := []*messages.RequestVote{}
+	for _, candidate := range []uint64{1, 2} {
+		for term := uint64(1); term <= 2; term++ {
+			for _, pre := range []bool{false, true} {
+				requests = append(requests, &messages.RequestVote{Candidate: candidate, Term: term, PreVote: pre, LastIndex: candidate - 1, LastTerm: candidate - 1})
+			}
+		}
+	}
+	walk = func(v Voter, votes map[uint64]uint64, depth int) {
+		if depth == 0 {
+			return
+		}
+		for _, r := range requests {
+			next, after := v, map[uint64]uint64{1: votes[1], 2: votes[2]}
+			d := DecideVote(v, r)
+			next.Term, next.Vote = max(v.Term, d.StepDownTo), d.Vote
+			if next.Term < v.Term || r.PreVote && (next.Term != v.Term || next.Vote != v.Vote) {
+				t.Fatalf("%+v becomes %+v by %v", v, next, r)
+			}
+			if d.Grant && !r.PreVote {
+				if before := after[r.Term]; before != 0 && before != r.Candidate {
+					t.Fatalf("term %d: a vote for %d after one for %d", r.Term, r.Candidate, before)
+				}
+				after[r.Term] = r.Candidate
+			}
+			walk(next, after, depth-1)
+		}
+	}
+	walk(Voter{Log: logOf()}, map[uint64]uint64{}, 5)
+}
