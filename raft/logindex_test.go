@@ -30,19 +30,6 @@ func logOf(terms ...uint64) *LogIndex {
 	return l
 }
 
-// termsOf reads a log back, from First to Last.
-func termsOf(l *LogIndex) []uint64 {
-	var terms []uint64
-	for i := l.First(); i <= l.Last(); i++ {
-		term, ok := l.Term(i)
-		if !ok {
-			panic(fmt.Sprintf("no term at %d of [%d, %d]", i, l.First(), l.Last()))
-		}
-		terms = append(terms, term)
-	}
-	return terms
-}
-
 // modelLog is a log as a plain slice of terms; terms[0] is the base's.
 type modelLog struct {
 	base  uint64
