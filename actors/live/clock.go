@@ -1,0 +1,91 @@
+package live
+
+import (
+	crypto "crypto/rand"
+	"encoding/binary"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/actors"
+)
+
+var epoch = time.Now()
+
+// sinceEpoch is the monotonic clock of the process, in nanoseconds; never 0.
+func sinceEpoch() int64 { return int64(time.Since(epoch)) + 1 }
+
+// timer is a message under way to the future.
+type timer struct{ *time.Timer }
+
+func (t timer) Stop() { t.Timer.Stop() }
+
+// after sends message to a local actor once d has passed. What is meant for an actor that has stopped meanwhile is dropped
+// here: a tick of a node that is gone is no dead letter worth a word.
+func (e *Env) after(d time.Duration, to *actor.PID, message proto.Message) actors.Timer {
+	return timer{time.AfterFunc(d, func() {
+		if process, ok := e.system.ProcessRegistry.GetLocal(to.Id); ok {
+			process.SendUserMessage(to, message)
+		}
+	})}
+}
+
+// random is one generator for all actors of a node, seeded by the operating system.
+type random struct {
+	mu        sync.Mutex
+	generator *rand.Rand
+}
+
+func newRandom() *random {
+	var seed [16]byte
+	crypto.Read(seed[:]) // never fails: the process ends if the system has no randomness
+	return &random{generator: rand.New(rand.NewPCG(binary.LittleEndian.Uint64(seed[:8]), binary.LittleEndian.Uint64(seed[8:])))}
+}
+
+func (r *random) Int64N(n int64) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.generator.Int64N(n)
+}
+
+func (r *random) Uint64() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.generator.Uint64()
+}
+
+// load measures the share of time an actor works. The clock is read only when the actor falls asleep and when it wakes.
+type load struct {
+	busy  atomic.Int64 // nanoseconds, up to the last time it fell asleep
+	since atomic.Int64 // when it woke; 0 while asleep
+	shown atomic.Int64 // the most that total has told, so that it never goes back
+}
+
+func (l *load) begin() { l.since.Store(sinceEpoch()) }
+
+func (l *load) end() {
+	since := l.since.Load()
+	l.since.Store(0)
+	l.busy.Add(sinceEpoch() - since)
+}
+
+// total is how long the actor has worked, the present stretch included. It may miss a stretch that ends this moment.
+func (l *load) total() time.Duration {
+	busy, since := l.busy.Load(), l.since.Load()
+	if since != 0 && l.busy.Load() == busy {
+		busy += sinceEpoch() - since
+	}
+	for {
+		shown := l.shown.Load()
+		if busy <= shown {
+			return time.Duration(shown)
+		}
+		if l.shown.CompareAndSwap(shown, busy) {
+			return time.Duration(busy)
+		}
+	}
+}

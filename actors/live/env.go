@@ -1,0 +1,198 @@
+// Package live is the environment in which a node runs for real: goroutines, the system's clock, a disk, and links to
+// other nodes. It is the only room below the root package that has any of these; the actors see none of it but through
+// actors.Env.
+package live
+
+import (
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+// Options says what a node runs on.
+type Options struct {
+	// ID is the node's id, not 0.
+	ID uint64
+	// System is the node's actor system; its address must be set before anything was spawned in it. Nil: one is made with
+	// Address.
+	System  *actor.ActorSystem
+	Address string
+
+	FS     vfs.FS
+	Logger zerolog.Logger
+	// Probe may be nil.
+	Probe actors.Probe
+	// Link carries messages to other nodes; nil: there are none. It is started by New and closed by Close.
+	Link Link
+	// Handle hears of results, read points and leaders.
+	Handle *actor.PID
+
+	// Strategy decides on the failures of the children of every actor. Nil: the library's default.
+	Strategy actor.SupervisorStrategy
+	// Middleware sees every message before its actor. It costs an allocation a message: leave it empty in production.
+	Middleware []actor.ReceiverMiddleware
+}
+
+// Env is the live environment of one node.
+type Env struct {
+	options    Options
+	system     *actor.ActorSystem
+	log        zerolog.Logger
+	random     *random
+	dispatcher *pinned
+	inbox      *Inbox
+	peers      *peers
+
+	mu        sync.Mutex
+	mailboxes map[*mailbox]struct{} // guarded by mu; those of actors that live
+}
+
+var _ actors.Env = (*Env)(nil)
+
+// New makes the environment and starts its link: from here on peers can connect, and what they send before the node's
+// actors exist is lost.
+func New(options Options) *Env {
+	if options.ID == 0 {
+		panic("live.New: a node's id must not be 0")
+	}
+	if options.System == nil {
+		options.System = NewSystem(options.Address, options.Logger)
+	}
+	if options.Link == nil {
+		options.Link = nowhere{}
+	}
+	e := &Env{
+		options:    options,
+		system:     options.System,
+		log:        options.Logger,
+		random:     newRandom(),
+		dispatcher: &pinned{},
+		mailboxes:  map[*mailbox]struct{}{},
+	}
+	e.inbox = newInbox(options.ID, e.system, options.Logger)
+	e.peers = newPeers(options.ID, e.system.Address(), options.Link)
+	// Ahead of all others: the resolver of Proto.Actor's remote takes whatever it is asked.
+	registry := e.system.ProcessRegistry
+	registry.RemoteHandlers = append([]actor.AddressResolver{e.peers.resolve}, registry.RemoteHandlers...)
+	options.Link.Start(e.inbox)
+	return e
+}
+
+func (e *Env) ID() uint64                 { return e.options.ID }
+func (e *Env) FS() vfs.FS                 { return e.options.FS }
+func (e *Env) Handle() *actor.PID         { return e.options.Handle }
+func (e *Env) Log() *zerolog.Logger       { return &e.log }
+func (e *Env) Probe() actors.Probe        { return e.options.Probe }
+func (e *Env) Random() actors.Random      { return e.random }
+func (e *Env) Now() time.Duration         { return time.Since(epoch) }
+func (e *Env) System() *actor.ActorSystem { return e.system }
+
+// After sends message to the actor `to` once d has passed.
+func (e *Env) After(d time.Duration, to *actor.PID, message proto.Message) actors.Timer {
+	return e.after(d, to, message)
+}
+
+// Props makes the Props of an actor of this node. What the caller adds comes after the environment's own.
+func (e *Env) Props(producer actor.Producer, options ...actor.PropsOption) *actor.Props {
+	props := actor.PropsFromProducer(
+		func() actor.Actor { return guard(producer(), &e.log) },
+		actor.WithDispatcher(e.dispatcher),
+		actor.WithMailbox(func() actor.Mailbox { return newMailbox(e) }),
+	)
+	if e.options.Strategy != nil {
+		props.Configure(actor.WithSupervisor(e.options.Strategy))
+	}
+	if len(e.options.Middleware) > 0 {
+		props.Configure(actor.WithReceiverMiddleware(e.options.Middleware...))
+	}
+	return props.Configure(options...)
+}
+
+// Peer is the PID of an actor of another node. It may be kept, and shared between actors.
+func (e *Env) Peer(id uint64, role messages.Role) *actor.PID { return e.peers.pid(id, role) }
+
+// SetPeers tells the link whom it may talk to.
+func (e *Env) SetPeers(members []*messages.Member) {
+	e.peers.set(members)
+	e.options.Link.SetPeers(members)
+}
+
+// Lost counts the messages that could not be handed to anyone.
+func (e *Env) Lost() Lost {
+	return Lost{
+		Unaddressed: e.peers.unaddressed.Load(),
+		NotOfPeers:  e.peers.refused.Load(),
+		Undelivered: e.inbox.undelivered.Load(),
+	}
+}
+
+// Lost counts messages by why they went nowhere.
+type Lost struct {
+	// Unaddressed were sent to a peer that SetPeers has not named.
+	Unaddressed uint64
+	// NotOfPeers were sent to a peer and are not of a kind that peers exchange.
+	NotOfPeers uint64
+	// Undelivered came from a peer and found no actor: a replicator that had stopped, mostly.
+	Undelivered uint64
+}
+
+// Close closes the link. The actors are stopped by who spawned them; AwaitActors waits for their goroutines.
+func (e *Env) Close() { e.options.Link.Close() }
+
+// AwaitActors returns when no actor of this environment lives any more.
+func (e *Env) AwaitActors() { e.dispatcher.wait() }
+
+// ActorStat is what can be told of an actor from outside.
+type ActorStat struct {
+	// Name is the path of its PID.
+	Name string
+	// Depth is how many user messages wait, those of the batch in hand included.
+	Depth int
+	// Handled counts user messages.
+	Handled uint64
+	// Busy is how long it has worked since it was spawned; its growth over an interval is its saturation.
+	Busy time.Duration
+}
+
+// Actors describes the actors that live, by name.
+func (e *Env) Actors() []ActorStat {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	stats := make([]ActorStat, 0, len(e.mailboxes))
+	for m := range e.mailboxes {
+		stats = append(stats, ActorStat{Name: m.self.Id, Depth: m.UserMessageCount(), Handled: m.handled.Load(), Busy: m.load.total()})
+	}
+	sort.Slice(stats, func(i, j int) bool { return stats[i].Name < stats[j].Name })
+	return stats
+}
+
+// What a mailbox asks of its host.
+
+func (e *Env) born(m *mailbox) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.mailboxes[m] = struct{}{}
+}
+
+func (e *Env) died(m *mailbox) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.mailboxes, m)
+}
+
+func (e *Env) process(id string) (actor.Process, bool) {
+	return e.system.ProcessRegistry.GetLocal(id)
+}
+
+func (e *Env) tell(pid *actor.PID, systemMessage any) {
+	process, _ := e.system.ProcessRegistry.Get(pid)
+	process.SendSystemMessage(pid, systemMessage)
+}
