@@ -1,0 +1,329 @@
+package vfs
+
+import (
+	"io"
+	"io/fs"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Mem is a filesystem in memory that knows what a crash may take from it.
+//
+// Every change is kept twice: as it is seen, and as it would be found after a crash. Writes are remembered by sectors of
+// 512 B until a sync of their file; the creation, renaming and removal of a name until a sync of its directory. Crash
+// makes the filesystem that the next life finds: everything synced, and of the rest what its caller chooses, in a fixed
+// order, so that the same choices give the same disk, and all of them can be enumerated.
+//
+// What it models of real disks beyond that:
+//   - A sector is written whole or not at all, and with all that stood in it when it was written.
+//   - After a failed sync, what was dirty counts as clean: no later sync of the file brings it to the disk, although it can
+//     still be read (E5; Linux does this).
+//   - Removed files stay readable through open handles.
+//   - A full disk writes what fits and says ENOSPC.
+//
+// A Mem is safe for concurrent use. Its hooks are called without its lock held, so they may use the filesystem.
+type Mem struct {
+	mu       sync.Mutex
+	root     *node
+	locked   map[*node]bool
+	capacity int64 // -1: unlimited
+	used     int64
+	frozen   bool
+	inject   func(Op) error
+	observe  func(Op)
+}
+
+// node is a file or a directory. What belongs to a name and not to its content is in the directory that holds it.
+type node struct {
+	path string // as it is named now; for messages and hooks
+
+	// A directory: what it holds as seen, what it holds for sure, and how the one became the other.
+	dir     bool
+	entries map[string]*node
+	durable map[string]*node
+	changes []change
+
+	// A file.
+	content content
+}
+
+// change is one unsynced step in a directory.
+type change struct {
+	name string
+	node *node // what the name means now; nil: nothing
+	// A rename takes another name away in the same step.
+	gone string
+}
+
+// NewMem returns an empty filesystem with only its root directory.
+func NewMem() *Mem {
+	return &Mem{root: newDir("/"), locked: map[*node]bool{}, capacity: -1}
+}
+
+func newDir(path string) *node {
+	return &node{path: path, dir: true, entries: map[string]*node{}, durable: map[string]*node{}}
+}
+
+func split(path string) []string {
+	path = filepath.ToSlash(filepath.Clean(path))
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	if len(parts) == 1 && (parts[0] == "" || parts[0] == ".") {
+		return nil
+	}
+	return parts
+}
+
+func notExist(op, path string) error { return &fs.PathError{Op: op, Path: path, Err: fs.ErrNotExist} }
+
+// find returns the node at path, nil where there is none.
+func (m *Mem) find(path string) *node {
+	n := m.root
+	for _, name := range split(path) {
+		if n == nil || !n.dir {
+			return nil
+		}
+		n = n.entries[name]
+	}
+	return n
+}
+
+// parent returns the directory that holds path, and the name in it.
+func (m *Mem) parent(op, path string) (*node, string, error) {
+	dir, name := filepath.Split(filepath.Clean(path))
+	d := m.find(dir)
+	if d == nil || !d.dir {
+		return nil, "", notExist(op, path)
+	}
+	return d, name, nil
+}
+
+func (d *node) set(c change) {
+	if c.gone != "" {
+		delete(d.entries, c.gone)
+	}
+	if c.node == nil {
+		delete(d.entries, c.name)
+	} else {
+		d.entries[c.name] = c.node
+	}
+	d.changes = append(d.changes, c)
+}
+
+func (m *Mem) Create(path string) (File, error) {
+	var f File
+	err := m.do(Op{Kind: OpCreate, Path: path}, func() error {
+		d, name, err := m.parent("create", path)
+		if err != nil {
+			return err
+		}
+		if d.entries[name] != nil {
+			return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+		}
+		n := &node{path: path}
+		d.set(change{name: name, node: n})
+		f = &memFile{m: m, n: n, writable: true}
+		return nil
+	})
+	return f, err
+}
+
+func (m *Mem) Open(path string) (File, error)          { return m.open(path, false) }
+func (m *Mem) OpenReadWrite(path string) (File, error) { return m.open(path, true) }
+
+func (m *Mem) open(path string, writable bool) (File, error) {
+	var f File
+	err := m.do(Op{Kind: OpOpen, Path: path}, func() error {
+		n := m.find(path)
+		if n == nil || n.dir {
+			return notExist("open", path)
+		}
+		f = &memFile{m: m, n: n, writable: writable}
+		return nil
+	})
+	return f, err
+}
+
+// Rename is atomic within a directory. Between two it is a creation in one and a removal in the other, either of which a
+// crash may lose.
+func (m *Mem) Rename(from, to string) error {
+	return m.do(Op{Kind: OpRename, Path: from, To: to}, func() error {
+		source, oldName, err := m.parent("rename", from)
+		if err != nil {
+			return err
+		}
+		target, newName, err := m.parent("rename", to)
+		if err != nil {
+			return err
+		}
+		n := source.entries[oldName]
+		if n == nil {
+			return notExist("rename", from)
+		}
+		if old := target.entries[newName]; old != nil && old != n {
+			m.used -= old.content.size()
+		}
+		n.path = to
+		if source == target {
+			source.set(change{name: newName, node: n, gone: oldName})
+			return nil
+		}
+		target.set(change{name: newName, node: n})
+		source.set(change{name: oldName})
+		return nil
+	})
+}
+
+func (m *Mem) Remove(path string) error {
+	return m.do(Op{Kind: OpRemove, Path: path}, func() error {
+		d, name, err := m.parent("remove", path)
+		if err != nil {
+			return err
+		}
+		n := d.entries[name]
+		if n == nil {
+			return notExist("remove", path)
+		}
+		if n.dir && len(n.entries) > 0 {
+			return &fs.PathError{Op: "remove", Path: path, Err: syscall.ENOTEMPTY}
+		}
+		m.used -= n.content.size()
+		d.set(change{name: name})
+		return nil
+	})
+}
+
+func (m *Mem) MkdirAll(path string) error {
+	return m.do(Op{Kind: OpMkdir, Path: path}, func() error {
+		n, at := m.root, ""
+		for _, name := range split(path) {
+			at += "/" + name
+			next := n.entries[name]
+			if next == nil {
+				next = newDir(at)
+				n.set(change{name: name, node: next})
+			}
+			if !next.dir {
+				return &fs.PathError{Op: "mkdir", Path: at, Err: syscall.ENOTDIR}
+			}
+			n = next
+		}
+		return nil
+	})
+}
+
+func (m *Mem) List(dir string) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d := m.find(dir)
+	if d == nil || !d.dir {
+		return nil, notExist("list", dir)
+	}
+	return sortedNames(d.entries), nil
+}
+
+func sortedNames(entries map[string]*node) []string {
+	names := make([]string, 0, len(entries))
+	for name := range entries {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+func (m *Mem) Stat(path string) (fs.FileInfo, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.find(path)
+	if n == nil {
+		return nil, notExist("stat", path)
+	}
+	return memInfo{name: filepath.Base(path), size: n.content.size(), dir: n.dir}, nil
+}
+
+func (m *Mem) SyncDir(dir string) error {
+	return m.do(Op{Kind: OpSyncDir, Path: dir}, func() error {
+		d := m.find(dir)
+		if d == nil || !d.dir {
+			return notExist("sync", dir)
+		}
+		d.durable = make(map[string]*node, len(d.entries))
+		for name, n := range d.entries {
+			d.durable[name] = n
+		}
+		d.changes = nil
+		return nil
+	})
+}
+
+// Lock holds for this Mem: the filesystem after a Crash has no locks, as the process that held them is gone.
+func (m *Mem) Lock(path string) (io.Closer, error) {
+	var held *memLock
+	err := m.do(Op{Kind: OpLock, Path: path}, func() error {
+		d, name, err := m.parent("lock", path)
+		if err != nil {
+			return err
+		}
+		n := d.entries[name]
+		if n == nil {
+			n = &node{path: path}
+			d.set(change{name: name, node: n})
+		}
+		if m.locked[n] {
+			return &fs.PathError{Op: "lock", Path: path, Err: ErrLocked}
+		}
+		m.locked[n] = true
+		held = &memLock{m: m, n: n}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return held, nil
+}
+
+// Free counts against the capacity; without one the disk is as good as endless.
+func (m *Mem) Free(path string) (uint64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.find(path) == nil {
+		return 0, notExist("free space", path)
+	}
+	if m.capacity < 0 {
+		return 1 << 50, nil
+	}
+	return uint64(max(0, m.capacity-m.used)), nil
+}
+
+type memLock struct {
+	m *Mem
+	n *node
+}
+
+func (l *memLock) Close() error {
+	l.m.mu.Lock()
+	defer l.m.mu.Unlock()
+	delete(l.m.locked, l.n)
+	return nil
+}
+
+type memInfo struct {
+	name string
+	size int64
+	dir  bool
+}
+
+func (i memInfo) Name() string           { return i.name }
+func (i memInfo) Size() int64            { return i.size }
+func (i memInfo) ModTime() (t time.Time) { return t }
+func (i memInfo) IsDir() bool            { return i.dir }
+func (i memInfo) Sys() any               { return nil }
+func (i memInfo) Mode() fs.FileMode {
+	if i.dir {
+		return fs.ModeDir | dirMode
+	}
+	return fileMode
+}
