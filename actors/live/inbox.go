@@ -55,30 +55,42 @@ func (i *Inbox) Deliver(from uint64, role messages.Role, message proto.Message) 
 	i.post(i.node, message)
 }
 
-// LinkUp tells the Node that the connection to a peer stands, in both directions.
+// LinkUp tells the Node, and the replicator if there is one, that the connection to a peer stands in both directions.
 func (i *Inbox) LinkUp(peer uint64) {
-	i.post(i.node, &messages.LinkUp{Peer: peer})
+	i.news(peer, &messages.LinkUp{Peer: peer})
 }
 
-// LinkDown tells the Node that the connection to a peer broke, in either direction.
+// LinkDown tells the Node, and the replicator if there is one, that the connection to a peer broke in either direction.
+// What was under way is lost, so the replicator needs no LinkDropped besides.
 func (i *Inbox) LinkDown(peer uint64, reason string) {
-	i.post(i.node, &messages.LinkDown{Peer: peer, Reason: reason})
+	i.news(peer, &messages.LinkDown{Peer: peer, Reason: reason})
 }
 
-// LinkDropped tells the peer's replicator that letters to the peer were given up, so that it does not count on them.
+// LinkDropped tells the peer's replicator, if there is one, that letters to the peer were given up, so that it does not
+// wait for their answers.
 func (i *Inbox) LinkDropped(peer uint64) {
-	i.post(i.replicator(peer), &messages.LinkDropped{Peer: peer})
+	i.tryPost(i.replicator(peer), &messages.LinkDropped{Peer: peer})
+}
+
+func (i *Inbox) news(peer uint64, message proto.Message) {
+	i.tryPost(i.node, message)
+	i.tryPost(i.replicator(peer), message)
 }
 
 // post looks the actor up each time: a replicator comes and goes with leadership, and what comes for one that is gone is
 // to be dropped without the noise of a dead letter.
 func (i *Inbox) post(to *actor.PID, message proto.Message) {
-	process, ok := i.system.ProcessRegistry.GetLocal(to.Id)
-	if !ok {
+	if !i.tryPost(to, message) {
 		i.undelivered.Add(1)
-		return
 	}
-	process.SendUserMessage(to, message)
+}
+
+func (i *Inbox) tryPost(to *actor.PID, message proto.Message) bool {
+	process, ok := i.system.ProcessRegistry.GetLocal(to.Id)
+	if ok {
+		process.SendUserMessage(to, message)
+	}
+	return ok
 }
 
 func (i *Inbox) replicator(peer uint64) *actor.PID {

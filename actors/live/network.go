@@ -288,7 +288,6 @@ func (l *networkLink) told(id uint64, up bool, reason string) {
 		return
 	}
 	l.inbox.LinkDown(id, reason)
-	l.inbox.LinkDropped(id)
 }
 
 // Close leaves the network; the others hear LinkDown as they would of a process that ended.

@@ -104,14 +104,14 @@ func TestAMessageIsHandedOverByPointerToTheActorThatItsRoleNames(t *testing.T) {
 	a.send(0xab, messages.Role_ROLE_NODE, toNode)
 	a.send(0xab, messages.Role_ROLE_REPLICATOR, toReplicator)
 	expect(t, b.node, toNode)
-	expect(t, b.replicator, toReplicator)
+	expect(t, b.replicator, "up 1", toReplicator)
 }
 
 func TestCutAndHealAreToldToBothEndsAndNothingPassesBetween(t *testing.T) {
 	network, a, b := couple(t)
 	network.Cut(1, 0xab)
 	expect(t, a.node, "down ab: cut")
-	expect(t, a.replicator, "dropped ab")
+	expect(t, a.replicator, "up ab", "down ab: cut")
 	expect(t, b.node, "down 1: cut")
 	a.send(0xab, messages.Role_ROLE_NODE, heartbeat(1, 1))
 	network.Heal(0xab, 1)
