@@ -18,6 +18,8 @@ type Command struct {
 	Env []string
 	// LogPath is where stdout and stderr go, appended. Empty: they are only kept in memory (the last of them).
 	LogPath string
+	// DropStderr throws away what it writes to stderr.
+	DropStderr bool
 }
 
 // Process is one running program.
@@ -25,7 +27,6 @@ type Process struct {
 	cmd    *exec.Cmd
 	output *output
 	ended  chan struct{} // closed once the process was waited for
-	err    error         // of Wait; read after ended
 }
 
 // ErrEnded says that a process ended while something was expected of it.
@@ -39,14 +40,17 @@ func Start(command Command) (*Process, error) {
 	}
 	cmd := exec.Command(command.Path, command.Args...)
 	cmd.Env = append(os.Environ(), command.Env...)
-	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Stdout = out
+	if !command.DropStderr {
+		cmd.Stderr = out
+	}
 	cmd.WaitDelay = time.Second // a child of its own may hold the output open: it is not waited for
 	if err := spawn(cmd); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting %s: %w", command.Path, err), out.Close())
 	}
 	p := &Process{cmd: cmd, output: out, ended: make(chan struct{})}
 	go func() {
-		p.err = cmd.Wait()
+		_ = cmd.Wait() // how it ended is told by cmd.ProcessState
 		_ = out.Close()
 		close(p.ended)
 	}()
@@ -80,6 +84,12 @@ func (p *Process) ExitCode(ctx context.Context) (int, error) {
 	case <-ctx.Done():
 		return 0, fmt.Errorf("waiting for process %d to end: %w", p.PID(), ctx.Err())
 	}
+}
+
+// CPU waits for the end and returns the processor time of the whole life.
+func (p *Process) CPU() time.Duration {
+	<-p.ended
+	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 }
 
 // WaitFor waits until the process has written text, in its whole life so far or from now on.

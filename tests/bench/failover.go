@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/procs"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Failover is measured by an open loop: from the moment the leader is gone a put begins every few milliseconds, each
+// with a deadline far behind the failover. Clients that try again after a timeout would measure their timeout.
+//
+//	next write   from the loss to the first success of any put that began after it
+//	first call   from the loss to the answer of the very first put: what a client sees that tries only once
+//	errors       puts of surviving members' clients that failed although their deadline allowed for the failover
+const (
+	attemptEvery    = 5 * time.Millisecond
+	attemptDeadline = 10 * time.Second
+	// attemptsAfter is how many puts are still begun after the first success, to see that service is back for good.
+	attemptsAfter = 20
+)
+
+// losses are the ways in which a leader goes.
+type loss struct {
+	name   string
+	strike func(*procs.Member) error
+	revive func(context.Context, *procs.Member) error
+}
+
+var losses = []loss{
+	{"killed (kill -9)", (*procs.Member).Kill, func(ctx context.Context, m *procs.Member) error { return m.Start(ctx) }},
+	{"vanished silently (SIGSTOP)", (*procs.Member).Pause, func(_ context.Context, m *procs.Member) error { return m.Resume() }},
+}
+
+// outcome of one loss, as seen by the clients of the survivors, and by one that was given all members.
+type outcome struct {
+	nextWrite, firstCall time.Duration
+	errors               int
+	anyError             string
+	nextWriteOfAll       time.Duration
+}
+
+func failoverMode(flags *flag.FlagSet) func(context.Context, *bench) (string, error) {
+	kills := flags.Int("kills", 20, "how often the leader is lost, of each kind of loss")
+	return func(ctx context.Context, b *bench) (string, error) {
+		if b.quick {
+			*kills = min(*kills, 2)
+		}
+		t := table{head: []string{"leader", "server", "next write ms: median", "max", "first call ms: median", "max",
+			"errors at survivors", "next write of a client of all members ms: median", "max", "losses"}}
+		seenErrors := make(map[string]string)
+		for _, l := range losses {
+			for _, program := range b.programs {
+				outcomes, err := loseLeaders(ctx, b, program, l, *kills)
+				if err != nil {
+					return "", fmt.Errorf("%s, leader %s: %w", program.Name, l.name, err)
+				}
+				failoverRow(&t, l, program, outcomes, seenErrors)
+			}
+		}
+		var s strings.Builder
+		s.WriteString("From the loss of the leader to the first success of a put that began after it, by clients connected to the " +
+			"surviving members (a put every 5 ms, each with a deadline of 10 s), and by one client that was given all three.\n\n")
+		s.WriteString(t.String())
+		for _, p := range b.programs {
+			if text, ok := seenErrors[p.Name]; ok {
+				fmt.Fprintf(&s, "\nAn error of %s: `%s`\n", p.Name, text)
+			}
+		}
+		return s.String(), nil
+	}
+}
+
+func failoverRow(t *table, l loss, program procs.Program, outcomes []outcome, seenErrors map[string]string) {
+	var next, first, ofAll figures
+	failed := 0
+	for _, o := range outcomes {
+		next = append(next, float64(o.nextWrite.Milliseconds()))
+		first = append(first, float64(o.firstCall.Milliseconds()))
+		ofAll = append(ofAll, float64(o.nextWriteOfAll.Milliseconds()))
+		failed += o.errors
+		if o.anyError != "" {
+			seenErrors[program.Name] = o.anyError
+		}
+	}
+	t.row(l.name, program.Name, three(next.median()), three(next.max()), three(first.median()), three(first.max()),
+		fmt.Sprint(failed), three(ofAll.median()), three(ofAll.max()), fmt.Sprint(len(outcomes)))
+}
+
+func loseLeaders(ctx context.Context, b *bench, program procs.Program, l loss, times int) ([]outcome, error) {
+	c, err := b.startCluster(ctx, program, "failover")
+	if err != nil {
+		return nil, err
+	}
+	var outcomes []outcome
+	for i := range times {
+		o, err := loseLeader(ctx, c, l)
+		if err != nil {
+			return nil, err
+		}
+		b.progress("%s, leader %s, %d of %d: next write after %v, first call %v, %d errors; with all members %v",
+			program.Name, l.name, i+1, times, o.nextWrite.Round(time.Millisecond), o.firstCall.Round(time.Millisecond), o.errors,
+			o.nextWriteOfAll.Round(time.Millisecond))
+		outcomes = append(outcomes, o)
+	}
+	return outcomes, b.endClusters()
+}
+
+func loseLeader(ctx context.Context, c *procs.Cluster, l loss) (outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	leader, err := c.Leader(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	var survivors []*procs.Member
+	for _, m := range c.Members {
+		if m != leader {
+			survivors = append(survivors, m)
+		}
+	}
+	ofSurvivors, err := dialEach(ctx, survivors)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer closeAll(ofSurvivors)
+	ofAll, err := procs.Dial(c.Endpoints()...)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer ofAll.Close()
+	if _, err := ofAll.Put(ctx, "failover/before", "v"); err != nil {
+		return outcome{}, err
+	}
+
+	if err := l.strike(leader); err != nil {
+		return outcome{}, err
+	}
+	lost := time.Now()
+	var bySurvivors, byAll attempts
+	var probes sync.WaitGroup
+	probes.Go(func() { bySurvivors = probe(ctx, ofSurvivors) })
+	probes.Go(func() { byAll = probe(ctx, []*clientv3.Client{ofAll}) })
+	probes.Wait()
+
+	if err := l.revive(ctx, leader); err != nil {
+		return outcome{}, err
+	}
+	if _, err := c.Leader(ctx); err != nil {
+		return outcome{}, err
+	}
+	return bySurvivors.outcome(lost, byAll)
+}
+
+func dialEach(ctx context.Context, members []*procs.Member) ([]*clientv3.Client, error) {
+	var clients []*clientv3.Client
+	for _, m := range members {
+		client, err := procs.Dial(m.Endpoint())
+		if err == nil {
+			_, err = client.Get(ctx, "failover/connected") // the connection is up before the leader goes
+		}
+		if err != nil {
+			return nil, errors.Join(err, closeAll(clients))
+		}
+		clients = append(clients, client)
+	}
+	return clients, nil
+}
+
+func closeAll(clients []*clientv3.Client) error {
+	var errs []error
+	for _, client := range clients {
+		errs = append(errs, client.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// attempt is one put.
+type attempt struct {
+	began, ended time.Time
+	err          error
+}
+
+type attempts []attempt
+
+// probe begins a put every few milliseconds, by the clients in turn, until some have begun after the first success; it
+// returns when all have been answered.
+func probe(ctx context.Context, clients []*clientv3.Client) attempts {
+	var (
+		mu   sync.Mutex
+		done attempts
+		open sync.WaitGroup
+	)
+	succeeded := make(chan struct{})
+	var once sync.Once
+	put := func(client *clientv3.Client, key string) {
+		ctx, cancel := context.WithTimeout(ctx, attemptDeadline)
+		defer cancel()
+		a := attempt{began: time.Now()}
+		_, a.err = client.Put(ctx, key, "v")
+		a.ended = time.Now()
+		if a.err == nil {
+			once.Do(func() { close(succeeded) })
+		}
+		mu.Lock()
+		done = append(done, a)
+		mu.Unlock()
+	}
+	every := time.NewTicker(attemptEvery)
+	defer every.Stop()
+	giveUp := time.After(2 * attemptDeadline)
+	for i, more := 0, attemptsAfter; more > 0; i++ {
+		client, key := clients[i%len(clients)], fmt.Sprintf("failover/%d", i%100)
+		open.Go(func() { put(client, key) })
+		select {
+		case <-every.C:
+		case <-giveUp:
+			more = 0
+		case <-ctx.Done():
+			more = 0
+		}
+		select {
+		case <-succeeded:
+			more--
+		default:
+		}
+	}
+	open.Wait()
+	slices.SortFunc(done, func(a, b attempt) int { return a.began.Compare(b.began) })
+	return done
+}
+
+func (as attempts) outcome(lost time.Time, ofAll attempts) (outcome, error) {
+	next, ok := as.firstSuccess()
+	nextOfAll, okOfAll := ofAll.firstSuccess()
+	if !ok || !okOfAll {
+		return outcome{}, fmt.Errorf("no put succeeded within %v: %w", 2*attemptDeadline, as[0].err)
+	}
+	o := outcome{
+		nextWrite:      next.Sub(lost),
+		firstCall:      as[0].ended.Sub(lost),
+		nextWriteOfAll: nextOfAll.Sub(lost),
+	}
+	for _, a := range as {
+		if a.err != nil {
+			o.errors++
+			o.anyError = a.err.Error()
+		}
+	}
+	return o, nil
+}
+
+func (as attempts) firstSuccess() (time.Time, bool) {
+	var first time.Time
+	for _, a := range as {
+		if a.err == nil && (first.IsZero() || a.ended.Before(first)) {
+			first = a.ended
+		}
+	}
+	return first, !first.IsZero()
+}

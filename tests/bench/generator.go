@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/procs"
+)
+
+// loadGenerator is etcd's tools/benchmark.
+type loadGenerator struct {
+	path string
+}
+
+func toolPut(clients, conns, requests int) func(context.Context, *loadGenerator, *loaded, float64) (clientSide, error) {
+	return func(ctx context.Context, g *loadGenerator, c *loaded, scale float64) (clientSide, error) {
+		return g.run(ctx, c, clients, conns, scaled(requests, scale, clients), "put",
+			fmt.Sprintf("--val-size=%d", valueSize), "--key-size=8",
+			fmt.Sprintf("--key-space-size=%d", keySpace), "--sequential-keys")
+	}
+}
+
+// readKey is the one key that the tool's ranges read, with a value of the usual size.
+const readKey = "bench-read"
+
+func toolRange(consistency string, clients, conns, requests int) func(context.Context, *loadGenerator, *loaded, float64) (clientSide, error) {
+	return func(ctx context.Context, g *loadGenerator, c *loaded, scale float64) (clientSide, error) {
+		client, err := procs.Dial(c.Endpoints()...)
+		if err != nil {
+			return clientSide{}, err
+		}
+		defer client.Close()
+		if _, err := client.Put(ctx, readKey, strings.Repeat("v", valueSize)); err != nil {
+			return clientSide{}, fmt.Errorf("putting the key to read: %w", err)
+		}
+		return g.run(ctx, c, clients, conns, scaled(requests, scale, clients), "range", readKey,
+			"--consistency="+consistency[:1])
+	}
+}
+
+// scaled shortens a run, but not below ten requests a client, nor below what the tool needs to tell a p99.
+func scaled(requests int, scale float64, clients int) int {
+	return max(int(float64(requests)*scale), 10*clients, 1000)
+}
+
+// run runs the tool against all members, the leader first: with one connection it talks to the leader, of either kind of
+// server, and chance has no part in it.
+func (g *loadGenerator) run(ctx context.Context, c *loaded, clients, conns, requests int, args ...string) (clientSide, error) {
+	endpoints, err := leaderFirst(ctx, c.Cluster)
+	if err != nil {
+		return clientSide{}, err
+	}
+	args = append(args, "--precise", "--endpoints="+strings.Join(endpoints, ","),
+		fmt.Sprintf("--clients=%d", clients), fmt.Sprintf("--conns=%d", conns), fmt.Sprintf("--total=%d", requests))
+	p, err := procs.Start(procs.Command{Path: g.path, Args: args, DropStderr: true})
+	if err != nil {
+		return clientSide{}, err
+	}
+	code, err := p.ExitCode(ctx)
+	if err != nil {
+		return clientSide{}, errors.Join(fmt.Errorf("the load generator: %w", err), p.Kill())
+	}
+	if code != 0 {
+		return clientSide{}, fmt.Errorf("the load generator ended with code %d:\n%s", code, p.Output())
+	}
+	seen, err := parseToolOutput(p.Output(), requests)
+	if err != nil {
+		return clientSide{}, fmt.Errorf("%w in the output of the load generator:\n%s", err, p.Output())
+	}
+	seen.clientCPU = p.CPU()
+	return seen, nil
+}
+
+func leaderFirst(ctx context.Context, c *procs.Cluster) ([]string, error) {
+	leader, err := c.Leader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	endpoints := []string{leader.Endpoint()}
+	for _, m := range c.Members {
+		if m != leader {
+			endpoints = append(endpoints, m.Endpoint())
+		}
+	}
+	return endpoints, nil
+}
+
+var (
+	toolTotal   = regexp.MustCompile(`(?m)^\s*Total:\s+([0-9.e+-]+) secs`)
+	toolLatency = regexp.MustCompile(`(?m)^\s*([0-9.]+)% in ([0-9.e+-]+) secs`)
+	toolError   = regexp.MustCompile(`(?m)^\s*\[(\d+)\]\t(.*)$`)
+)
+
+// parseToolOutput reads the tool's summary. Its latencies are those of the requests that succeeded.
+func parseToolOutput(text string, requests int) (clientSide, error) {
+	total := toolTotal.FindStringSubmatch(text)
+	if total == nil {
+		return clientSide{}, errors.New("no total")
+	}
+	elapsed, err := secondsOf(total[1])
+	if err != nil {
+		return clientSide{}, err
+	}
+	seen := clientSide{requests: requests, elapsed: elapsed}
+	for _, line := range toolLatency.FindAllStringSubmatch(text, -1) {
+		latency, err := secondsOf(line[2])
+		if err != nil {
+			return clientSide{}, err
+		}
+		switch line[1] {
+		case "50":
+			seen.p50 = latency
+		case "99":
+			seen.p99 = latency
+		}
+	}
+	if seen.p50 == 0 || seen.p99 == 0 {
+		return clientSide{}, errors.New("no latencies")
+	}
+	_, errorLines, _ := strings.Cut(text, "Error distribution:\n")
+	for _, line := range toolError.FindAllStringSubmatch(errorLines, -1) {
+		failed, err := strconv.Atoi(line[1])
+		if err != nil {
+			return clientSide{}, err
+		}
+		seen.requests -= failed
+		seen.failed += failed
+		seen.failure = line[2]
+	}
+	return seen, nil
+}
+
+func secondsOf(text string) (time.Duration, error) {
+	seconds, err := strconv.ParseFloat(text, 64)
+	return time.Duration(seconds * float64(time.Second)), err
+}

@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/procs"
+)
+
+// sample is one run of a workload on one kind of server.
+type sample struct {
+	clientSide
+	servers procs.Usage // CPU and bytes written in the run, memory at its end; of all members together
+}
+
+// results are the samples of a workload, by server; the i-th of each were taken one right after the other.
+type results struct {
+	workload workload
+	samples  map[string][]sample
+}
+
+// sampleTime bounds one run: a server that hangs must not hang the benchmark.
+const sampleTime = 2 * time.Minute
+
+func loadMode(flags *flag.FlagSet) func(context.Context, *bench) (string, error) {
+	rounds := flags.Int("rounds", 5, "alternating rounds of each workload (at least 11 for those of one client, unless -quick)")
+	choice := flags.String("workloads", "", "only these, comma-separated, with * for any: put-*,range-linearizable-1 (default: all)")
+	scale := flags.Float64("scale", 1, "length of each run, as a part of the full one")
+	return func(ctx context.Context, b *bench) (string, error) {
+		chosen, err := choose(workloads(), *choice)
+		if err != nil {
+			return "", err
+		}
+		run := loadRun{bench: b, rounds: *rounds, scale: *scale}
+		if b.quick {
+			run.rounds, run.scale = min(run.rounds, 2), run.scale/10
+		}
+		measured, err := run.all(ctx, chosen)
+		if err != nil {
+			return "", err
+		}
+		return loadReport(b.programs, measured), nil
+	}
+}
+
+// loadRun is the parameters of a whole run.
+type loadRun struct {
+	*bench
+	rounds    int
+	scale     float64
+	generator loadGenerator
+}
+
+// all runs the workloads, those of a data set together: for each data set, clusters of all servers are started anew and
+// stay up side by side, so that the rounds can alternate closely; the one that is not asked is idle.
+func (r *loadRun) all(ctx context.Context, chosen []workload) ([]results, error) {
+	path, err := procs.LoadGenerator(ctx, r.work)
+	if err != nil {
+		return nil, err
+	}
+	r.generator = loadGenerator{path: path}
+	var measured []results
+	for len(chosen) > 0 {
+		data, same := chosen[0].data, 1
+		for same < len(chosen) && chosen[same].data == data {
+			same++
+		}
+		clusters, err := r.prepareClusters(ctx, data)
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range chosen[:same] {
+			result, err := r.alternate(ctx, w, clusters)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", w.name, err)
+			}
+			measured = append(measured, result)
+		}
+		if err := r.endClusters(); err != nil {
+			return nil, err
+		}
+		chosen = chosen[same:]
+	}
+	return measured, nil
+}
+
+func (r *loadRun) prepareClusters(ctx context.Context, data dataSet) (map[string]*loaded, error) {
+	clusters := make(map[string]*loaded)
+	for _, program := range r.programs {
+		r.progress("starting three of %s, filling them with %v keys", program.Name, data)
+		c, err := r.startCluster(ctx, program, "load-"+data.String())
+		if err != nil {
+			return nil, err
+		}
+		if clusters[program.Name], err = fill(ctx, c, data); err != nil {
+			return nil, fmt.Errorf("%s: %w", program.Name, err)
+		}
+	}
+	for _, c := range clusters {
+		if err := awaitQuiet(ctx, c.Cluster); err != nil {
+			return nil, err
+		}
+	}
+	return clusters, nil
+}
+
+// alternate takes the samples of a workload. Whoever goes first in a round goes last in the next. A first, shorter run
+// of each is thrown away: it warms connections, caches and the heap.
+func (r *loadRun) alternate(ctx context.Context, w workload, clusters map[string]*loaded) (results, error) {
+	rounds := r.rounds
+	if !r.quick {
+		rounds = max(rounds, w.pairs)
+	}
+	result := results{workload: w, samples: make(map[string][]sample)}
+	for round := -1; round < rounds; round++ {
+		for i := range r.programs {
+			if round%2 != 0 {
+				i = len(r.programs) - 1 - i
+			}
+			name, scale := r.programs[i].Name, r.scale
+			if round < 0 {
+				scale /= 5
+			}
+			s, err := r.sample(ctx, w, clusters[name], scale)
+			if err != nil {
+				return results{}, fmt.Errorf("%s: %w", name, err)
+			}
+			if round < 0 {
+				continue
+			}
+			r.progress("%s round %d of %d, %s: %s", w.name, round+1, rounds, name, s)
+			result.samples[name] = append(result.samples[name], s)
+		}
+	}
+	return result, nil
+}
+
+// sample runs a workload once. What the servers do because of it they may do later (compactions, write-back of pages,
+// followers that lag): so their use is counted until they are quiet again.
+func (r *loadRun) sample(ctx context.Context, w workload, c *loaded, scale float64) (sample, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, sampleTime, errors.New("a run took more than two minutes"))
+	defer cancel()
+	before, err := c.Usage()
+	if err != nil {
+		return sample{}, err
+	}
+	seen, err := w.run(ctx, &r.generator, c, scale)
+	if err != nil {
+		return sample{}, errors.Join(err, context.Cause(ctx))
+	}
+	if seen.requests == 0 {
+		return sample{}, fmt.Errorf("no request succeeded: %s", seen.failure)
+	}
+	if err := awaitQuiet(ctx, c.Cluster); err != nil {
+		return sample{}, err
+	}
+	after, err := c.Usage()
+	if err != nil {
+		return sample{}, err
+	}
+	return sample{clientSide: seen, servers: after.Since(before)}, nil
+}
+
+const (
+	quietWindow = 300 * time.Millisecond
+	quietShare  = 0.10 // of one core, all members together: above what any idle cluster takes, below any work
+	quietTries  = 40
+)
+
+// awaitQuiet waits until the servers do next to nothing, or for some ten seconds.
+func awaitQuiet(ctx context.Context, c *procs.Cluster) error {
+	window := time.NewTicker(quietWindow)
+	defer window.Stop()
+	last, err := c.Usage()
+	if err != nil {
+		return err
+	}
+	for range quietTries {
+		select {
+		case <-window.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		now, err := c.Usage()
+		if err != nil {
+			return err
+		}
+		if float64(now.CPU-last.CPU) < quietShare*float64(quietWindow) {
+			return nil
+		}
+		last = now
+	}
+	return nil
+}
+
+// The figures of a sample, each in the unit in which it is shown.
+func (s sample) cpuMicros() float64 {
+	return float64(s.servers.CPU.Microseconds()) / float64(s.requests)
+}
+func (s sample) throughput() float64   { return float64(s.requests) / s.elapsed.Seconds() }
+func (s sample) p50Millis() float64    { return s.p50.Seconds() * 1000 }
+func (s sample) p99Millis() float64    { return s.p99.Seconds() * 1000 }
+func (s sample) residentMiB() float64  { return float64(s.servers.ResidentBytes) / (1 << 20) }
+func (s sample) writtenBytes() float64 { return float64(s.servers.WrittenBytes) / float64(s.requests) }
+func (s sample) clientMicros() float64 {
+	return float64(s.clientCPU.Microseconds()) / float64(s.requests)
+}
+
+func (s sample) String() string {
+	text := fmt.Sprintf("%.0f/s, p50 %s ms, p99 %s ms, %s µs CPU a request", s.throughput(), three(s.p50Millis()),
+		three(s.p99Millis()), three(s.cpuMicros()))
+	if s.failed > 0 {
+		text += fmt.Sprintf(", %d failed: %s", s.failed, s.failure)
+	}
+	return text
+}
+
+func (r results) figures(server string, of func(sample) float64) figures {
+	f := make(figures, 0, len(r.samples[server]))
+	for _, s := range r.samples[server] {
+		f = append(f, of(s))
+	}
+	return f
+}
+
+// loadReport is the table of ratios, where there are two servers, and the table of all figures.
+func loadReport(programs []procs.Program, measured []results) string {
+	var s strings.Builder
+	if len(programs) == 2 {
+		s.WriteString(ratioTable(programs[0].Name, programs[1].Name, measured))
+		s.WriteString("\n")
+	}
+	figuresOf := table{head: []string{"workload", "server", "CPU µs/request", "requests/s", "p50 ms", "p99 ms", "RSS MiB",
+		"written B/request", "client CPU µs", "runs", "failed"}}
+	for _, r := range measured {
+		for _, p := range programs {
+			failed := 0
+			for _, sample := range r.samples[p.Name] {
+				failed += sample.failed
+			}
+			cell := func(of func(sample) float64) string { return r.figures(p.Name, of).spread(three) }
+			figuresOf.row(r.workload.name, p.Name, cell(sample.cpuMicros), cell(sample.throughput), cell(sample.p50Millis),
+				cell(sample.p99Millis), three(r.figures(p.Name, sample.residentMiB).median()),
+				three(r.figures(p.Name, sample.writtenBytes).median()), three(r.figures(p.Name, sample.clientMicros).median()),
+				fmt.Sprint(len(r.samples[p.Name])), fmt.Sprint(failed))
+		}
+	}
+	s.WriteString("Medians, in parentheses the lowest and the highest run. CPU, RSS and bytes written are of the three servers together.\n\n")
+	s.WriteString(figuresOf.String())
+	return s.String()
+}
+
+func ratioTable(base, other string, measured []results) string {
+	t := table{head: []string{"workload", "CPU/request", "throughput", "p50", "p99", "RSS", "written", "pairs"}}
+	for _, r := range measured {
+		cell := func(of func(sample) float64) string {
+			return r.figures(other, of).ratios(r.figures(base, of)).spread(ratio)
+		}
+		t.row(r.workload.name, cell(sample.cpuMicros), cell(sample.throughput), cell(sample.p50Millis),
+			cell(sample.p99Millis), cell(sample.residentMiB), cell(sample.writtenBytes), fmt.Sprint(len(r.samples[base])))
+	}
+	return fmt.Sprintf("%s by %s: the median of the ratios of alternating pairs, in parentheses the lowest and the highest. "+
+		"CPU per request repeats best (within some 6 %%); throughput and latency of one client the least.\n\n%s", other, base, t.String())
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const toolOutput = `
+Summary:
+  Total:	2.5 secs.
+  Slowest:	0.02 secs.
+  Requests/sec:	400.0
+
+Response time histogram:
+  0.001 [900]	|∎∎∎∎
+
+Latency distribution:
+  50% in 0.00061606 secs.
+  99% in 2.4e-03 secs.
+  99.9% in 0.00325882 secs.
+
+Error distribution:
+  [7]	etcdserver: too many requests
+  [3]	etcdserver: request timed out
+`
+
+func TestTheToolsSummaryIsRead(t *testing.T) {
+	seen, err := parseToolOutput(toolOutput, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := clientSide{requests: 990, failed: 10, failure: "etcdserver: request timed out", elapsed: 2500 * time.Millisecond,
+		p50: 616060, p99: 2400 * time.Microsecond}
+	if seen != want {
+		t.Fatalf("got %+v\nwant %+v", seen, want)
+	}
+}
+
+func TestASummaryWithoutLatenciesIsAnError(t *testing.T) {
+	whole, _, _ := strings.Cut(toolOutput, "Latency")
+	if _, err := parseToolOutput(whole, 1000); err == nil {
+		t.Fatal("accepted")
+	}
+	if _, err := parseToolOutput("panic: something", 1000); err == nil {
+		t.Fatal("accepted")
+	}
+}
+
+func TestTheMedianOfPairsIsOfTheirRatios(t *testing.T) {
+	etcd, troupe := figures{1, 10, 4}, figures{2, 5, 4}
+	r := troupe.ratios(etcd)
+	if r.median() != 1 || r.min() != 0.5 || r.max() != 2 {
+		t.Fatalf("ratios %v", r)
+	}
+	if m := (figures{4, 1, 3, 2}).median(); m != 2.5 {
+		t.Fatalf("the median of an even number is %v", m)
+	}
+	if !math.IsNaN(figures{}.median()) {
+		t.Fatal("the median of nothing is a number")
+	}
+}
+
+func TestFiguresAreWrittenWithThreeDigits(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 0.012345: "0.0123", 1.2345: "1.23", 123.45: "123", 98765.4: "98765", 0.00001: "0.0000"} {
+		if got := three(v); got != want {
+			t.Errorf("%v is written %q, not %q", v, got, want)
+		}
+	}
+}
+
+func TestOnlyTheSectionOfAModeIsReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "benchmarks.md")
+	if err := os.WriteFile(path, []byte("# Benchmarks\n\nBy hand.\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ name, body string }{{"load", "one\n"}, {"failover", "two\n"}, {"load", "three\n"}} {
+		if err := replaceSection(path, step.name, "Title of "+step.name, step.body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `# Benchmarks
+
+By hand.
+
+## Title of load
+
+<!-- bench:load:begin -->
+three
+<!-- bench:load:end -->
+
+## Title of failover
+
+<!-- bench:failover:begin -->
+two
+<!-- bench:failover:end -->
+`
+	if string(got) != want {
+		t.Fatalf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestWorkloadsAreChosenByPattern(t *testing.T) {
+	for choice, want := range map[string]int{"": 21, "put-1": 1, "put-*": 3, "range-*-1000": 2, "put-1,*-of-1M": 7} {
+		chosen, err := choose(workloads(), choice)
+		if err != nil || len(chosen) != want {
+			t.Errorf("%q chooses %d, not %d (%v)", choice, len(chosen), want, err)
+		}
+	}
+	if _, err := choose(workloads(), "put"); err == nil {
+		t.Error("an unknown name was accepted")
+	}
+}
+
+func TestAValueIsTheSameForTheSameKeyAndVersion(t *testing.T) {
+	if len(randomValue(1, 1)) != valueSize || randomValue(1, 1) != randomValue(1, 1) || randomValue(1, 1) == randomValue(1, 2) {
+		t.Fatal("values are not made from key and version alone")
+	}
+}
