@@ -25,6 +25,8 @@ const (
 	KindOpenOrigin
 	// KindCloseOrigin forgets an origin and the answers kept for it.
 	KindCloseOrigin
+	// KindBarrier is answered as a command is, and does nothing: a read through the log.
+	KindBarrier
 )
 
 func (k Kind) String() string {
@@ -39,6 +41,8 @@ func (k Kind) String() string {
 		return "openOrigin"
 	case KindCloseOrigin:
 		return "closeOrigin"
+	case KindBarrier:
+		return "barrier"
 	}
 	return fmt.Sprintf("kind(%d)", byte(k))
 }
@@ -53,6 +57,7 @@ var ErrBadEntry = errors.New("malformed log entry")
 //	configuration  3 | marshalled messages.Configuration
 //	openOrigin     4 | uvarint node | nonce
 //	closeOrigin    5 | uvarint origin
+//	barrier        6 | uvarint origin | uvarint sequence | uvarint lowestOutstanding
 //
 // There is exactly one encoding of a value: a uvarint with needless bytes, or bytes after the end, are refused, so that
 // equal entries are equal bytes.
@@ -60,8 +65,17 @@ var ErrBadEntry = errors.New("malformed log entry")
 // EncodeCommand makes the entry of a command. lowestOutstanding is the lowest sequence of this origin whose answer its
 // handle still waits for: answers below it need not be kept any more.
 func EncodeCommand(origin, sequence, lowestOutstanding uint64, payload []byte) []byte {
+	return encodeSequenced(KindCommand, origin, sequence, lowestOutstanding, payload)
+}
+
+// EncodeBarrier makes the entry of a read through the log: numbered and answered as a command, and shown to nobody.
+func EncodeBarrier(origin, sequence, lowestOutstanding uint64) []byte {
+	return encodeSequenced(KindBarrier, origin, sequence, lowestOutstanding, nil)
+}
+
+func encodeSequenced(kind Kind, origin, sequence, lowestOutstanding uint64, payload []byte) []byte {
 	size := 1 + uvarintLen(origin) + uvarintLen(sequence) + uvarintLen(lowestOutstanding) + len(payload)
-	data := append(make([]byte, 0, size), byte(KindCommand))
+	data := append(make([]byte, 0, size), byte(kind))
 	data = binary.AppendUvarint(data, origin)
 	data = binary.AppendUvarint(data, sequence)
 	data = binary.AppendUvarint(data, lowestOutstanding)
@@ -97,7 +111,7 @@ func EncodeCloseOrigin(origin uint64) []byte {
 // Entry is a decoded entry. Payload aliases the bytes it was decoded from.
 type Entry struct {
 	Kind Kind
-	// Origin, Sequence and LowestOutstanding of a command; Origin of a closeOrigin.
+	// Origin, Sequence and LowestOutstanding of a command or barrier; Origin of a closeOrigin.
 	Origin            uint64
 	Sequence          uint64
 	LowestOutstanding uint64
@@ -109,7 +123,7 @@ type Entry struct {
 
 // KindOf tells the kind of an entry by its first byte; 0 where that is none.
 func KindOf(data []byte) Kind {
-	if len(data) == 0 || data[0] < byte(KindCommand) || data[0] > byte(KindCloseOrigin) {
+	if len(data) == 0 || data[0] < byte(KindCommand) || data[0] > byte(KindBarrier) {
 		return 0
 	}
 	return Kind(data[0])
@@ -123,14 +137,8 @@ func DecodeEntry(data []byte) (Entry, error) {
 	}
 	rest, ok := data[1:], true
 	switch e.Kind {
-	case KindCommand:
-		if e.Origin, rest, ok = cutUvarint(rest); !ok {
-			break
-		}
-		if e.Sequence, rest, ok = cutUvarint(rest); !ok {
-			break
-		}
-		e.LowestOutstanding, e.Payload, ok = cutUvarint(rest)
+	case KindCommand, KindBarrier:
+		ok = e.decodeSequenced(rest)
 	case KindNoop:
 		ok = len(rest) == 0
 	case KindConfiguration:
@@ -145,6 +153,21 @@ func DecodeEntry(data []byte) (Entry, error) {
 		return Entry{}, fmt.Errorf("decode %v of %d bytes: %w", e.Kind, len(data), ErrBadEntry)
 	}
 	return e, nil
+}
+
+func (e *Entry) decodeSequenced(rest []byte) (ok bool) {
+	if e.Origin, rest, ok = cutUvarint(rest); !ok {
+		return false
+	}
+	if e.Sequence, rest, ok = cutUvarint(rest); !ok {
+		return false
+	}
+	e.LowestOutstanding, rest, ok = cutUvarint(rest)
+	if e.Kind == KindCommand {
+		e.Payload = rest
+		return ok
+	}
+	return ok && len(rest) == 0
 }
 
 // DecodeConfiguration decodes a whole entry that must be a configuration.

@@ -15,7 +15,7 @@ import (
 func TestAnEntryDecodesToWhatWasEncoded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		number := rapid.OneOf(rapid.Uint64(), rapid.Uint64Range(0, 300), rapid.SampledFrom([]uint64{127, 128, math.MaxUint64}))
-		want := Entry{Kind: Kind(rapid.IntRange(1, 5).Draw(t, "kind"))}
+		want := Entry{Kind: Kind(rapid.IntRange(1, 6).Draw(t, "kind"))}
 		payload := rapid.SliceOf(rapid.Byte()).Draw(t, "payload")
 		var data []byte
 		switch want.Kind {
@@ -35,6 +35,9 @@ func TestAnEntryDecodesToWhatWasEncoded(t *testing.T) {
 		case KindCloseOrigin:
 			want.Origin = number.Draw(t, "origin")
 			data = EncodeCloseOrigin(want.Origin)
+		case KindBarrier:
+			want.Origin, want.Sequence, want.LowestOutstanding = number.Draw(t, "origin"), number.Draw(t, "sequence"), number.Draw(t, "lowest")
+			data = EncodeBarrier(want.Origin, want.Sequence, want.LowestOutstanding)
 		}
 		got, err := DecodeEntry(data)
 		if err != nil {
@@ -59,7 +62,8 @@ func TestWhatIsNoEntryIsRefused(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"nothing":                      {},
 		"kind 0":                       {0},
-		"kind beyond the last":         {6},
+		"kind beyond the last":         {7},
+		"barrier with more":            {6, 1, 1, 1, 0},
 		"command without numbers":      {1},
 		"command with two numbers":     {1, 1, 1},
 		"command with a needless byte": {1, 0x81, 0x00, 1, 1},
@@ -114,6 +118,7 @@ func FuzzDecodeEntry(f *testing.F) {
 	f.Add(EncodeConfiguration(testConfiguration(1, 2)))
 	f.Add(EncodeOpenOrigin([]byte("nonce"), 7))
 	f.Add(EncodeCloseOrigin(1 << 63))
+	f.Add(EncodeBarrier(3, 2, 1))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := DecodeEntry(data)
 		if err != nil {
@@ -132,6 +137,8 @@ func FuzzDecodeEntry(f *testing.F) {
 			return
 		case KindOpenOrigin:
 			again = EncodeOpenOrigin(e.Payload, e.Node)
+		case KindBarrier:
+			again = EncodeBarrier(e.Origin, e.Sequence, e.LowestOutstanding)
 		case KindCloseOrigin:
 			again = EncodeCloseOrigin(e.Origin)
 		}
