@@ -89,3 +89,6 @@ func (l *load) total() time.Duration {
 		}
 	}
 }
+
+// Now is the clock that every environment of this process shares.
+func Now() time.Duration { return time.Since(epoch) }

@@ -92,7 +92,7 @@ func (e *Env) Handle() *actor.PID         { return e.options.Handle }
 func (e *Env) Log() *zerolog.Logger       { return &e.log }
 func (e *Env) Probe() actors.Probe        { return e.options.Probe }
 func (e *Env) Random() actors.Random      { return e.random }
-func (e *Env) Now() time.Duration         { return time.Since(epoch) }
+func (e *Env) Now() time.Duration         { return Now() }
 func (e *Env) System() *actor.ActorSystem { return e.system }
 
 // After sends message to the actor `to` once d has passed.
@@ -143,6 +143,9 @@ type Lost struct {
 	// Undelivered came from a peer and found no actor: a replicator that had stopped, mostly.
 	Undelivered uint64
 }
+
+// LinkStats describes the links to the peers, by id.
+func (e *Env) LinkStats() []PeerStat { return e.options.Link.Stats() }
 
 // Close closes the link. The actors are stopped by who spawned them; AwaitActors waits for their goroutines.
 func (e *Env) Close() { e.options.Link.Close() }
