@@ -1,0 +1,100 @@
+package settings
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+)
+
+// sections are the two maps of etcd's configuration file that hold what are flags with a prefix on the command line.
+var sections = map[string]string{
+	"client-transport-security": "",
+	"peer-transport-security":   "peer-",
+}
+
+// FromFile sets the flags from a YAML file as etcd has it: the flags' names as keys, TLS in two sections. Nothing may be
+// set on the command line beside it: which of two contradicting values counts should never have to be guessed.
+func FromFile(fs *pflag.FlagSet, path string) error {
+	const setting = "--config-file"
+	var beside string
+	fs.Visit(func(flag *pflag.Flag) {
+		if flag.Name != "config-file" && flag.Name != "stop-with-stdin" {
+			beside = flag.Name
+		}
+	})
+	if beside != "" {
+		return &Mistake{setting, "excludes all other flags, and --" + beside + " is set too", "move it into the file"}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return &Mistake{setting, strings.TrimPrefix(err.Error(), "open "), "name a readable YAML file"}
+	}
+	var root yaml.Node
+	if err := yaml.NewDecoder(bytes.NewReader(text)).Decode(&root); err != nil && !errors.Is(err, io.EOF) {
+		return &Mistake{setting, path + ": " + strings.TrimPrefix(err.Error(), "yaml: "), "correct the YAML"}
+	}
+	if len(root.Content) == 0 {
+		return nil
+	}
+	return setAll(fs, path, root.Content[0], "", true)
+}
+
+func setAll(fs *pflag.FlagSet, path string, node *yaml.Node, prefix string, outermost bool) error {
+	if node.Kind != yaml.MappingNode {
+		return &Mistake{fmt.Sprintf("%s:%d", path, node.Line), "is no list of settings", "write one \"flag: value\" a line"}
+	}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key, value := node.Content[i], node.Content[i+1]
+		where := fmt.Sprintf("%s:%d: %s", path, key.Line, key.Value)
+		if below, ok := sections[key.Value]; ok && outermost {
+			if value.Kind == yaml.ScalarNode && value.Value == "" {
+				continue
+			}
+			if err := setAll(fs, path, value, below, false); err != nil {
+				return err
+			}
+			continue
+		}
+		flag := fs.Lookup(prefix + key.Value)
+		if flag == nil || flag.Name == "config-file" || flag.Name == "help" {
+			return &Mistake{where, "there is no such setting", "the keys are the names of the flags: troupe server --help"}
+		}
+		given, err := scalar(value)
+		if err != nil {
+			return &Mistake{where, err.Error(), ""}
+		}
+		if given == "" {
+			continue // left blank: the default
+		}
+		if err := fs.Set(flag.Name, given); err != nil {
+			return &Mistake{where, fmt.Sprintf("%q is no value for it", given), flag.Usage}
+		}
+	}
+	return nil
+}
+
+// scalar is a value as a flag takes it; a sequence is a list separated by commas.
+func scalar(node *yaml.Node) (string, error) {
+	switch {
+	case node.Kind == yaml.ScalarNode && node.Tag == "!!null":
+		return "", nil
+	case node.Kind == yaml.ScalarNode:
+		return node.Value, nil
+	case node.Kind == yaml.SequenceNode:
+		parts := make([]string, len(node.Content))
+		for i, one := range node.Content {
+			if one.Kind != yaml.ScalarNode {
+				return "", errors.New("a list may hold plain values only")
+			}
+			parts[i] = one.Value
+		}
+		return strings.Join(parts, ","), nil
+	}
+	return "", errors.New("a plain value or a list of them is wanted here")
+}

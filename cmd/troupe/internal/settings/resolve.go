@@ -1,0 +1,244 @@
+package settings
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/certs"
+)
+
+// Server is what a server is started with: checked as a whole.
+type Server struct {
+	Name    string
+	DataDir string
+	// ID is derived from the flags; a data directory that exists already has the last word when ClusterGiven is false.
+	ID    uint64
+	Token string
+	// Members is the cluster as the flags name it, in the order of ids.
+	Members []Member
+	// ClusterGiven: the operator named the cluster, so that a data directory of another one is a mistake worth stopping
+	// for. False: the flags say nothing, and a restart goes by the data directory alone.
+	ClusterGiven bool
+	// Existing: --initial-cluster-state=existing; no new cluster may come into being.
+	Existing bool
+
+	ListenClient    []URL
+	ListenPeer      URL
+	ListenMetrics   []URL
+	AdvertiseClient []string
+	Heartbeat       time.Duration
+	Election        time.Duration
+	PeerLink        string
+
+	QuotaBytes      int64
+	MaxRequestBytes uint64
+	MaxTxnOps       int
+	MaxStreams      uint32
+	Keepalive       Keepalive
+
+	ClientTLS certs.Server
+	PeerTLS   certs.Server
+
+	Pprof         bool
+	StopWithStdin bool
+	// Warnings are worth a line in the log each.
+	Warnings []string
+}
+
+// Keepalive is how connections of clients are kept and found dead.
+type Keepalive struct {
+	MinTime, Interval, Timeout time.Duration
+}
+
+// The bounds are etcd's, so that nobody's settings are refused here that worked there.
+const (
+	maxElectionMillis  = 50000
+	heartbeatsPerTerm  = 5
+	defaultQuotaBytes  = 8 << 30
+	mostMaxRequestSize = 512 << 20
+)
+
+// Resolve checks everything that was set and puts it together. fs is what the flags were registered in: it knows what was
+// set and what was left alone.
+func (f *Flags) Resolve(fs *pflag.FlagSet) (*Server, error) {
+	s := &Server{
+		Name: f.Name, Token: f.InitialClusterToken, PeerLink: f.PeerLink,
+		Pprof: f.EnablePprof, StopWithStdin: f.StopWithStdin,
+		MaxStreams: f.MaxConcurrentStreams,
+	}
+	for _, step := range []func(*Server, *pflag.FlagSet) error{
+		f.resolveNames, f.resolveURLs, f.resolveCluster, f.resolveTiming, f.resolveLimits, f.resolveTLS,
+	} {
+		if err := step(s, fs); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (f *Flags) resolveNames(s *Server, fs *pflag.FlagSet) error {
+	if strings.TrimSpace(f.Name) == "" {
+		return &Mistake{"--name", "is empty", "give the member a name of its own"}
+	}
+	if strings.ContainsAny(f.Name, "=,") {
+		return &Mistake{"--name", fmt.Sprintf("%q holds a = or a comma", f.Name), "--initial-cluster could not name it"}
+	}
+	if !contains([]string{"new", "existing"}, f.InitialClusterState) {
+		return &Mistake{"--initial-cluster-state", fmt.Sprintf("%q is neither new nor existing", f.InitialClusterState), ""}
+	}
+	if !contains([]string{"grpc", "remote"}, f.PeerLink) {
+		return &Mistake{"--peer-link", fmt.Sprintf("%q is neither grpc nor remote", f.PeerLink), ""}
+	}
+	directory, err := filepath.Abs(f.defaultDataDir())
+	if err != nil {
+		return &Mistake{"--data-dir", err.Error(), "name a directory"}
+	}
+	s.DataDir = directory
+	s.Existing = f.InitialClusterState == "existing"
+	notes, err := Notes(fs)
+	s.Warnings = append(s.Warnings, notes...)
+	return err
+}
+
+func (f *Flags) resolveURLs(s *Server, fs *pflag.FlagSet) (err error) {
+	if s.ListenClient, err = parseURLs("--listen-client-urls", f.ListenClientURLs, "http", "https", "unix", "unixs"); err != nil {
+		return err
+	}
+	if f.ListenMetrics != "" {
+		if s.ListenMetrics, err = parseURLs("--listen-metrics-urls", f.ListenMetrics, "http", "https"); err != nil {
+			return err
+		}
+	}
+	peers, err := parseURLs("--listen-peer-urls", f.ListenPeerURLs, "http", "https")
+	if err != nil {
+		return err
+	}
+	if len(peers) > 1 {
+		return &Mistake{"--listen-peer-urls", fmt.Sprintf("%d URLs", len(peers)), "name one; 0.0.0.0 as host listens on all of the machine's addresses"}
+	}
+	s.ListenPeer = peers[0]
+	advertised, err := advertise("--advertise-client-urls", f.AdvertiseClientURLs, s.ListenClient, "--listen-client-urls")
+	if err != nil {
+		return err
+	}
+	for _, u := range advertised {
+		if u.Wildcard() {
+			s.Warnings = append(s.Warnings, fmt.Sprintf("--advertise-client-urls tells clients %s, where only those on this machine find anything; name the host", u))
+		}
+	}
+	s.AdvertiseClient = Texts(advertised)
+	return nil
+}
+
+// advertise is what was said to be advertised, or else what is listened on, as long as that means anything to others.
+func advertise(setting, text string, listening []URL, from string) ([]URL, error) {
+	if text != "" {
+		return parseURLs(setting, text, "http", "https", "unix", "unixs")
+	}
+	for _, u := range listening {
+		if u.Wildcard() {
+			return nil, &Mistake{setting, fmt.Sprintf("not set, and %s has %s, which means nothing to others", from, u), "name the host by which others reach this member"}
+		}
+	}
+	return listening, nil
+}
+
+func (f *Flags) resolveCluster(s *Server, fs *pflag.FlagSet) error {
+	if f.InitialClusterToken == "" {
+		return &Mistake{"--initial-cluster-token", "is empty", "leave it out or give the cluster a word of its own"}
+	}
+	s.ClusterGiven = fs.Changed("initial-cluster") && f.InitialCluster != ""
+	var peers []peer
+	var err error
+	if s.ClusterGiven {
+		if peers, err = parseInitialCluster(f.InitialCluster); err != nil {
+			return err
+		}
+	} else {
+		own, err := advertise("--initial-advertise-peer-urls", f.AdvertisePeerURLs, []URL{s.ListenPeer}, "--listen-peer-urls")
+		if err != nil {
+			return err
+		}
+		peers = []peer{{s.Name, own}}
+	}
+	own, err := f.findOneself(s, peers)
+	if err != nil {
+		return err
+	}
+	if s.PeerLink == "remote" && own[0].Wildcard() {
+		return &Mistake{"--initial-advertise-peer-urls", own[0].String() + " cannot be reached by others", "name the host"}
+	}
+	if s.Members, err = bootstrap(s.Token, peers); err != nil {
+		return err
+	}
+	s.ID = MemberID(s.Token, own)
+	return nil
+}
+
+// findOneself finds this member among the peers, and sees to it that what it says of itself is what the others hear.
+func (f *Flags) findOneself(s *Server, peers []peer) ([]URL, error) {
+	names := make([]string, 0, len(peers))
+	for _, p := range peers {
+		names = append(names, p.name)
+		if p.name != s.Name {
+			continue
+		}
+		if f.AdvertisePeerURLs != "" {
+			said, err := parseURLs("--initial-advertise-peer-urls", f.AdvertisePeerURLs, "http", "https")
+			if err != nil {
+				return nil, err
+			}
+			if !sameURLs(said, p.urls) {
+				return nil, &Mistake{"--initial-cluster", fmt.Sprintf("member %q is at %s, but --initial-advertise-peer-urls says %s",
+					s.Name, strings.Join(Texts(p.urls), ","), strings.Join(Texts(said), ",")), "make the two the same"}
+			}
+		}
+		if p.urls[0].Secure() != s.ListenPeer.Secure() {
+			return nil, &Mistake{"--listen-peer-urls", fmt.Sprintf("listens on %s, but the others are told %s", s.ListenPeer, p.urls[0]), "use https for both or http for both"}
+		}
+		return p.urls, nil
+	}
+	return nil, &Mistake{"--initial-cluster", fmt.Sprintf("holds no member %q, only %s", s.Name, strings.Join(names, ", ")), "set --name to this member's name in it"}
+}
+
+func (f *Flags) resolveTiming(s *Server, _ *pflag.FlagSet) error {
+	switch {
+	case f.HeartbeatMillis == 0:
+		return &Mistake{"--heartbeat-interval", "is 0", "give milliseconds, for instance 100"}
+	case f.ElectionMillis > maxElectionMillis:
+		return &Mistake{"--election-timeout", fmt.Sprintf("%d ms is too long", f.ElectionMillis), fmt.Sprintf("give at most %d", maxElectionMillis)}
+	case f.ElectionMillis < heartbeatsPerTerm*f.HeartbeatMillis:
+		return &Mistake{"--election-timeout", fmt.Sprintf("%d ms is less than %d heartbeats of %d ms", f.ElectionMillis, heartbeatsPerTerm, f.HeartbeatMillis),
+			fmt.Sprintf("give at least %d, or less for --heartbeat-interval", heartbeatsPerTerm*f.HeartbeatMillis)}
+	}
+	s.Heartbeat = time.Duration(f.HeartbeatMillis) * time.Millisecond
+	s.Election = time.Duration(f.ElectionMillis) * time.Millisecond
+	return nil
+}
+
+func (f *Flags) resolveLimits(s *Server, _ *pflag.FlagSet) error {
+	switch {
+	case f.MaxRequestBytes == 0 || f.MaxRequestBytes > mostMaxRequestSize:
+		return &Mistake{"--max-request-bytes", fmt.Sprintf("%d is not between 1 and %d", f.MaxRequestBytes, mostMaxRequestSize), ""}
+	case f.MaxTxnOps == 0 || f.MaxTxnOps > math.MaxInt32:
+		return &Mistake{"--max-txn-ops", fmt.Sprintf("%d is not between 1 and %d", f.MaxTxnOps, math.MaxInt32), ""}
+	case f.MaxConcurrentStreams == 0:
+		return &Mistake{"--max-concurrent-streams", "is 0", "no client could be served"}
+	case f.KeepaliveMinTime < 0 || f.KeepaliveInterval < 0 || f.KeepaliveTimeout < 0:
+		return &Mistake{"--grpc-keepalive-*", "a duration is negative", "give 0 or more"}
+	}
+	s.MaxRequestBytes, s.MaxTxnOps = uint64(f.MaxRequestBytes), int(f.MaxTxnOps)
+	s.Keepalive = Keepalive{f.KeepaliveMinTime, f.KeepaliveInterval, f.KeepaliveTimeout}
+	switch {
+	case f.QuotaBackendBytes == 0:
+		s.QuotaBytes = defaultQuotaBytes
+	case f.QuotaBackendBytes > 0:
+		s.QuotaBytes = f.QuotaBackendBytes
+	}
+	return nil
+}

@@ -1,0 +1,298 @@
+package settings
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// written parses a command line as the server does.
+func written(t *testing.T, args ...string) (*Flags, *pflag.FlagSet) {
+	t.Helper()
+	f, fs := &Flags{}, pflag.NewFlagSet("server", pflag.ContinueOnError)
+	f.Register(fs)
+	if err := fs.Parse(args); err != nil {
+		t.Fatalf("parse %q: %v", args, err)
+	}
+	return f, fs
+}
+
+func resolved(t *testing.T, args ...string) *Server {
+	t.Helper()
+	f, fs := written(t, args...)
+	s, err := f.Resolve(fs)
+	if err != nil {
+		t.Fatalf("resolve %q: %v", args, err)
+	}
+	return s
+}
+
+func TestAServerWithoutFlagsIsAClusterOfOne(t *testing.T) {
+	s := resolved(t)
+	if len(s.Members) != 1 || s.Members[0].ID != s.ID || s.Members[0].Address != "localhost:2380" || s.ClusterGiven {
+		t.Fatalf("members %+v, own id %x", s.Members, s.ID)
+	}
+	if s.Heartbeat != 100*time.Millisecond || s.Election != time.Second {
+		t.Fatalf("heartbeat %v, election %v", s.Heartbeat, s.Election)
+	}
+	if !filepath.IsAbs(s.DataDir) || filepath.Base(s.DataDir) != "default.troupe" {
+		t.Fatalf("data dir %s", s.DataDir)
+	}
+	if s.QuotaBytes != defaultQuotaBytes || len(s.Warnings) != 0 || s.AdvertiseClient[0] != "http://localhost:2379" {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestTheCommandLineWinsOverTroupesVariablesAndTheseOverEtcds(t *testing.T) {
+	for _, c := range []struct {
+		args, env []string
+		want      string
+	}{
+		{nil, nil, "default"},
+		{nil, []string{"ETCD_NAME=e"}, "e"},
+		{nil, []string{"ETCD_NAME=e", "TROUPE_NAME=t"}, "t"},
+		{[]string{"--name=c"}, []string{"ETCD_NAME=e", "TROUPE_NAME=t"}, "c"},
+		{[]string{"--name", "c"}, []string{"ETCD_NAME=e"}, "c"},
+		{nil, []string{"ETCD_NAME=", "TROUPE_NAME="}, "default"}, // blank is unset
+	} {
+		f, fs := written(t, c.args...)
+		if _, err := FromEnvironment(fs, c.env); err != nil {
+			t.Fatal(err)
+		}
+		if f.Name != c.want {
+			t.Errorf("args %q, environment %q: name %q, want %q", c.args, c.env, f.Name, c.want)
+		}
+	}
+}
+
+func TestEveryFlagCanBeSetByAVariableOfEtcds(t *testing.T) {
+	_, fs := written(t)
+	fs.VisitAll(func(flag *pflag.Flag) {
+		_, fresh := written(t)
+		value := map[string]string{"bool": "true", "string": "x", "stringSlice": "x", "uint": "7", "uint32": "7", "int64": "7", "duration": "7s"}[flag.Value.Type()]
+		unknown, err := FromEnvironment(fresh, []string{variable("ETCD_", flag.Name) + "=" + value})
+		if err != nil || len(unknown) != 0 || !fresh.Changed(flag.Name) {
+			t.Errorf("--%s by its variable: changed %v, unknown %q, error %v", flag.Name, fresh.Changed(flag.Name), unknown, err)
+		}
+	})
+}
+
+func TestVariablesThatNameNoFlagAreReportedAndBadValuesRefused(t *testing.T) {
+	_, fs := written(t)
+	unknown, err := FromEnvironment(fs, []string{"ETCD_PORT_2379_TCP=x", "TROUPE_ENDPOINTS=x", "ETCDCTL_API=3", "TROUPE_NMAE=x", "PATH=/"})
+	if err != nil || strings.Join(unknown, " ") != "ETCD_PORT_2379_TCP TROUPE_NMAE" {
+		t.Fatalf("unknown %q, error %v", unknown, err)
+	}
+	_, err = FromEnvironment(fs, []string{"ETCD_HEARTBEAT_INTERVAL=soon"})
+	var mistake *Mistake
+	if !errors.As(err, &mistake) || mistake.Setting != "ETCD_HEARTBEAT_INTERVAL" || !strings.Contains(err.Error(), `"soon"`) {
+		t.Fatalf("%v", err)
+	}
+}
+
+const three = "a=http://10.0.0.1:2380,b=http://10.0.0.2:2380,c=http://10.0.0.3:2380"
+
+func TestMemberIDsAreTheSameWhateverOrderTheClusterIsWrittenIn(t *testing.T) {
+	one := resolved(t, "--name=a", "--initial-cluster="+three)
+	two := resolved(t, "--name=b", "--initial-cluster=c=http://10.0.0.3:2380,a=http://10.0.0.1:2380/,b=HTTP://10.0.0.2:2380")
+	for i := range one.Members {
+		if one.Members[i].ID != two.Members[i].ID || one.Members[i].Name != two.Members[i].Name || one.Members[i].Address != two.Members[i].Address {
+			t.Fatalf("member %d is %+v on a and %+v on b", i, one.Members[i], two.Members[i])
+		}
+	}
+	if one.ID == two.ID {
+		t.Fatal("a and b have the same id")
+	}
+	other := resolved(t, "--name=a", "--initial-cluster="+three, "--initial-cluster-token=other")
+	if other.ID == one.ID {
+		t.Fatal("another token gives the same id")
+	}
+}
+
+// A member's id stands in its data directory: another derivation would lock every existing one out.
+func TestMemberIDsStayWhatTheyAre(t *testing.T) {
+	id := MemberID("etcd-cluster", []URL{{"http", "10.0.0.1:2380"}, {"http", "10.0.0.9:2380"}})
+	if again := MemberID("etcd-cluster", []URL{{"http", "10.0.0.9:2380"}, {"http", "10.0.0.1:2380"}}); again != id {
+		t.Fatalf("another order of URLs: %x, %x", id, again)
+	}
+	const want = uint64(0x32ff98567b8afbb3)
+	if id != want {
+		t.Fatalf("id %#x, want %#x", id, want)
+	}
+}
+
+func TestAMemberIsFoundUnderItsNameAndTakesItsURLFromTheCluster(t *testing.T) {
+	s := resolved(t, "--name=b", "--initial-cluster="+three, "--listen-peer-urls=http://0.0.0.0:2380")
+	if !s.ClusterGiven || len(s.Members) != 3 || s.ID != MemberID("etcd-cluster", []URL{{"http", "10.0.0.2:2380"}}) {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestEachMistakeIsToldInOneLineThatNamesTheSetting(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want []string // the setting first, then what the line has to hold
+	}{
+		{[]string{"--name="}, []string{"--name", "empty"}},
+		{[]string{"--name=a,b"}, []string{"--name", "comma"}},
+		{[]string{"--initial-cluster-state=old"}, []string{"--initial-cluster-state", "neither new nor existing"}},
+		{[]string{"--initial-cluster-token="}, []string{"--initial-cluster-token", "empty"}},
+		{[]string{"--peer-link=carrier-pigeon"}, []string{"--peer-link", "neither grpc nor remote"}},
+		{[]string{"--listen-client-urls="}, []string{"--listen-client-urls", "missing"}},
+		{[]string{"--listen-client-urls=localhost:2379"}, []string{"--listen-client-urls", "no scheme", "http://host:port"}},
+		{[]string{"--listen-client-urls=ftp://localhost:2379"}, []string{"--listen-client-urls", "ftp"}},
+		{[]string{"--listen-client-urls=http://localhost"}, []string{"--listen-client-urls", "no port"}},
+		{[]string{"--listen-client-urls=http://localhost:99999"}, []string{"--listen-client-urls", "99999"}},
+		{[]string{"--listen-client-urls=http://localhost:2379/v3"}, []string{"--listen-client-urls", "more than scheme, host and port"}},
+		{[]string{"--listen-client-urls=unix://"}, []string{"--listen-client-urls", "no socket"}},
+		{[]string{"--listen-client-urls=http://0.0.0.0:2379"}, []string{"--advertise-client-urls", "not set", "0.0.0.0"}},
+		{[]string{"--listen-peer-urls=http://0.0.0.0:2380"}, []string{"--initial-advertise-peer-urls", "not set", "0.0.0.0"}},
+		{[]string{"--listen-peer-urls=unix://x"}, []string{"--listen-peer-urls", "unix"}},
+		{[]string{"--listen-peer-urls=http://a:1,http://b:2"}, []string{"--listen-peer-urls", "2 URLs", "name one"}},
+		{[]string{"--initial-cluster=a"}, []string{"--initial-cluster", "names no URL"}},
+		{[]string{"--initial-cluster=a="}, []string{"--initial-cluster", "has no URL"}},
+		{[]string{"--initial-cluster==http://x:1"}, []string{"--initial-cluster", "names no member"}},
+		{[]string{"--initial-cluster=a=http://x:1,"}, []string{"--initial-cluster", "a member is missing"}},
+		{[]string{"--initial-cluster=a=x:1"}, []string{"--initial-cluster", "no scheme"}},
+		{[]string{"--initial-cluster=a=http://0.0.0.0:1"}, []string{"--initial-cluster", "no other member can reach"}},
+		{[]string{"--initial-cluster=a=http://x:1,b=http://x:1"}, []string{"--initial-cluster", "same URL"}},
+		{[]string{"--initial-cluster=a=http://x:1,a=http://x:1"}, []string{"--initial-cluster", "stands twice"}},
+		{[]string{"--name=d", "--initial-cluster=" + three}, []string{"--initial-cluster", `no member "d"`, "a, b, c"}},
+		{[]string{"--name=a", "--initial-cluster=" + three, "--initial-advertise-peer-urls=http://10.0.0.7:2380"}, []string{"--initial-cluster", "10.0.0.7", "the same"}},
+		{[]string{"--name=a", "--initial-cluster=a=https://x:1"}, []string{"--listen-peer-urls", "https"}},
+		{[]string{"--heartbeat-interval=0"}, []string{"--heartbeat-interval", "0"}},
+		{[]string{"--election-timeout=400"}, []string{"--election-timeout", "5 heartbeats", "at least 500"}},
+		{[]string{"--election-timeout=60000"}, []string{"--election-timeout", "too long"}},
+		{[]string{"--max-request-bytes=0"}, []string{"--max-request-bytes", "between 1"}},
+		{[]string{"--max-txn-ops=0"}, []string{"--max-txn-ops", "between 1"}},
+		{[]string{"--max-concurrent-streams=0"}, []string{"--max-concurrent-streams"}},
+		{[]string{"--grpc-keepalive-timeout=-1s"}, []string{"--grpc-keepalive-*", "negative"}},
+		{[]string{"--cert-file=x"}, []string{"--key-file", "missing"}},
+		{[]string{"--peer-key-file=x"}, []string{"--peer-cert-file", "missing"}},
+		{[]string{"--client-cert-auth"}, []string{"--client-cert-auth", "--trusted-ca-file"}},
+		{[]string{"--peer-client-cert-auth"}, []string{"--peer-client-cert-auth", "--peer-trusted-ca-file"}},
+		{[]string{"--listen-client-urls=https://localhost:2379"}, []string{"--listen-client-urls", "no certificate", "--cert-file"}},
+		{[]string{"--listen-peer-urls=https://localhost:2380"}, []string{"--listen-peer-urls", "no certificate", "--peer-auto-tls"}},
+		{[]string{"--tls-min-version=TLS1.0"}, []string{"--tls-min-version", "TLS1.2 or TLS1.3"}},
+		{[]string{"--tls-max-version=SSL"}, []string{"--tls-max-version"}},
+		{[]string{"--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"}, []string{"--tls-max-version", "below"}},
+		{[]string{"--cipher-suites=ROT13"}, []string{"--cipher-suites", "unknown or unsafe"}},
+		{[]string{"--cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "--tls-min-version=TLS1.3"}, []string{"--cipher-suites", "TLS 1.3"}},
+		{[]string{"--wal-dir=/x"}, []string{"--wal-dir", "not supported", "DATA-DIR/log"}},
+		{[]string{"--unsafe-no-fsync"}, []string{"--unsafe-no-fsync", "not supported"}},
+		{[]string{"--client-crl-file=x"}, []string{"--client-crl-file", "not supported"}},
+	} {
+		f, fs := written(t, c.args...)
+		_, err := f.Resolve(fs)
+		var mistake *Mistake
+		if !errors.As(err, &mistake) {
+			t.Errorf("%q: error %v, want a Mistake", c.args, err)
+			continue
+		}
+		line := err.Error()
+		if mistake.Setting != c.want[0] || strings.Contains(line, "\n") {
+			t.Errorf("%q: %q, want it to name %s in one line", c.args, line, c.want[0])
+		}
+		for _, part := range c.want[1:] {
+			if !strings.Contains(line, part) {
+				t.Errorf("%q: %q does not hold %q", c.args, line, part)
+			}
+		}
+	}
+}
+
+func TestAFlagOfEtcdsWithoutAnEffectIsTakenAndToldOnlyWhenItWishesForSomething(t *testing.T) {
+	s := resolved(t, "--snapshot-count=10000", "--strict-reconfig-check=true", "--pre-vote", "--logger=zap", "--metrics=basic")
+	if len(s.Warnings) != 0 {
+		t.Fatalf("defaults make a fuss: %q", s.Warnings)
+	}
+	s = resolved(t, "--auto-compaction-retention=1h", "--pre-vote=false")
+	if len(s.Warnings) != 2 || !strings.Contains(s.Warnings[1], "--auto-compaction-retention=1h has no effect") {
+		t.Fatalf("%q", s.Warnings)
+	}
+}
+
+func TestACertificateThatEncryptsNothingIsWarnedOf(t *testing.T) {
+	s := resolved(t, "--cert-file=c", "--key-file=k")
+	if s.ClientTLS.Enabled || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "nothing is encrypted") {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestACAAloneAsksClientsForACertificate(t *testing.T) {
+	s := resolved(t, "--listen-client-urls=https://localhost:2379", "--cert-file=c", "--key-file=k", "--trusted-ca-file=ca")
+	if !s.ClientTLS.Enabled || !s.ClientTLS.AskClients {
+		t.Fatalf("%+v", s.ClientTLS)
+	}
+}
+
+func file(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "troupe.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestAConfigurationFileOfEtcdsIsUnderstood(t *testing.T) {
+	path := file(t, `
+name: 'b'
+data-dir: /var/lib/b
+wal-dir:
+heartbeat-interval: 50
+initial-cluster: a=https://10.0.0.1:2380,b=https://10.0.0.2:2380
+listen-client-urls: https://localhost:2379
+listen-peer-urls: https://10.0.0.2:2380
+log-outputs: [stderr, /tmp/x]
+client-transport-security:
+  cert-file: c
+  key-file: k
+  client-cert-auth: true
+  trusted-ca-file: ca
+peer-transport-security:
+  cert-file: pc
+  key-file: pk
+`)
+	f, fs := written(t)
+	if err := FromFile(fs, path); err != nil {
+		t.Fatal(err)
+	}
+	s, err := f.Resolve(fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Name != "b" || s.Heartbeat != 50*time.Millisecond || len(s.Members) != 2 || s.ClientTLS.CAFile != "ca" ||
+		s.PeerTLS.CertFile != "pc" || strings.Join(f.LogOutputs, " ") != "stderr /tmp/x" {
+		t.Fatalf("%+v %+v", s, f)
+	}
+}
+
+func TestAConfigurationFileIsRefusedWithTheLineAtFault(t *testing.T) {
+	for text, want := range map[string]string{
+		"nmae: x":                           ":1: nmae: there is no such setting",
+		"name: a\nheartbeat-interval: soon": ":2: heartbeat-interval: \"soon\" is no value",
+		"name: {a: b}":                      "a plain value",
+		"- a":                               "no list of settings",
+		"a: b: c":                           "mapping values",
+	} {
+		_, fs := written(t)
+		err := FromFile(fs, file(t, text))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	_, fs := written(t, "--name=x")
+	if err := FromFile(fs, file(t, "")); err == nil || !strings.Contains(err.Error(), "--name is set too") {
+		t.Errorf("beside flags: %v", err)
+	}
+	_, fs = written(t)
+	if err := FromFile(fs, "/no/such/file"); err == nil || !strings.Contains(err.Error(), "/no/such/file") {
+		t.Errorf("missing: %v", err)
+	}
+}

@@ -1,0 +1,125 @@
+package settings
+
+import (
+	"crypto/tls"
+	"fmt"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/certs"
+)
+
+// resolveTLS decides where TLS is spoken and checks that it can be: what was asked for in URLs, flags and versions has to
+// agree. The files themselves are read by certs, whose errors have an exit code of their own.
+func (f *Flags) resolveTLS(s *Server, _ *pflag.FlagSet) error {
+	protocol, err := f.protocol()
+	if err != nil {
+		return err
+	}
+	clients := certs.Server{
+		CertFile: f.CertFile, KeyFile: f.KeyFile, CAFile: f.TrustedCAFile,
+		// A CA alone means that clients need a certificate, as with etcd.
+		AskClients: f.ClientCertAuth || f.TrustedCAFile != "",
+		Auto:       f.AutoTLS, AutoDir: filepath.Join(s.DataDir, "fixtures", "client"), AutoYears: f.SelfSignedYears,
+		Hosts: hosts(s.ListenClient), Protocol: protocol,
+	}
+	peers := certs.Server{
+		CertFile: f.PeerCertFile, KeyFile: f.PeerKeyFile, CAFile: f.PeerTrustedCAFile,
+		AskClients: f.PeerClientCert || f.PeerTrustedCAFile != "",
+		Auto:       f.PeerAutoTLS, AutoDir: filepath.Join(s.DataDir, "fixtures", "peer"), AutoYears: f.SelfSignedYears,
+		Hosts: hosts([]URL{s.ListenPeer}), Protocol: protocol,
+	}
+	metricsSecure := anySecure(s.ListenMetrics)
+	if s.ClientTLS, err = settle(s, clients, "", "--listen-client-urls", anySecure(s.ListenClient) || metricsSecure); err != nil {
+		return err
+	}
+	s.PeerTLS, err = settle(s, peers, "peer-", "--listen-peer-urls", s.ListenPeer.Secure())
+	return err
+}
+
+// settle checks one side's files against its URLs. prefix is what its flags begin with.
+func settle(s *Server, tls certs.Server, prefix, urls string, secure bool) (certs.Server, error) {
+	cert, key, ca, auth := "--"+prefix+"cert-file", "--"+prefix+"key-file", "--"+prefix+"trusted-ca-file", "--"+prefix+"client-cert-auth"
+	switch {
+	case tls.CertFile != "" && tls.KeyFile == "":
+		return tls, &Mistake{key, "is missing beside " + cert, "name the certificate's private key"}
+	case tls.KeyFile != "" && tls.CertFile == "":
+		return tls, &Mistake{cert, "is missing beside " + key, "name the key's certificate"}
+	case tls.AskClients && tls.CAFile == "" && !tls.Auto:
+		return tls, &Mistake{auth, "needs " + ca, "name the CA that signs the certificates to ask for"}
+	case secure && tls.CertFile == "" && !tls.Auto:
+		return tls, &Mistake{urls, "says https, but there is no certificate", fmt.Sprintf("set %s and %s, or --%sauto-tls", cert, key, prefix)}
+	case !secure && (tls.CertFile != "" || tls.CAFile != "" || tls.Auto):
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%s has no https URL: the certificates given by --%s… are not used and nothing is encrypted there", urls, prefix))
+		return certs.Server{}, nil
+	case !secure:
+		return certs.Server{}, nil
+	}
+	if tls.CertFile != "" {
+		tls.Auto = false // files win, as with etcd
+	}
+	tls.Enabled = true
+	return tls, nil
+}
+
+func (f *Flags) protocol() (certs.Protocol, error) {
+	versions := map[string]uint16{"": 0, "TLS1.2": tls.VersionTLS12, "TLS1.3": tls.VersionTLS13}
+	lowest, known := versions[f.TLSMinVersion]
+	if !known || lowest == 0 {
+		return certs.Protocol{}, &Mistake{"--tls-min-version", fmt.Sprintf("%q is not served", f.TLSMinVersion), "use TLS1.2 or TLS1.3"}
+	}
+	highest, known := versions[f.TLSMaxVersion]
+	if !known {
+		return certs.Protocol{}, &Mistake{"--tls-max-version", fmt.Sprintf("%q is not served", f.TLSMaxVersion), "use TLS1.2 or TLS1.3, or leave it empty"}
+	}
+	if highest != 0 && highest < lowest {
+		return certs.Protocol{}, &Mistake{"--tls-max-version", fmt.Sprintf("%s is below --tls-min-version=%s", f.TLSMaxVersion, f.TLSMinVersion), ""}
+	}
+	suites, err := cipherSuites(f.CipherSuites)
+	if err == nil && len(suites) > 0 && lowest == tls.VersionTLS13 {
+		err = &Mistake{"--cipher-suites", "TLS 1.3 has no choice of them", "leave one of the two out"}
+	}
+	return certs.Protocol{Lowest: lowest, Highest: highest, CipherSuites: suites}, err
+}
+
+func cipherSuites(names []string) ([]uint16, error) {
+	known := map[string]uint16{}
+	var all []string
+	for _, suite := range tls.CipherSuites() {
+		known[suite.Name] = suite.ID
+		all = append(all, suite.Name)
+	}
+	sort.Strings(all)
+	var ids []uint16
+	for _, name := range names {
+		id, ok := known[name]
+		if !ok {
+			return nil, &Mistake{"--cipher-suites", fmt.Sprintf("%q is unknown or unsafe", name), "choose from " + strings.Join(all, ", ")}
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+func anySecure(urls []URL) bool {
+	for _, u := range urls {
+		if u.Secure() {
+			return true
+		}
+	}
+	return false
+}
+
+// hosts are the names that a certificate made here has to carry.
+func hosts(urls []URL) []string {
+	var names []string
+	for _, u := range urls {
+		if i := strings.LastIndex(u.Address, ":"); !u.Unix() && i > 0 {
+			names = append(names, strings.Trim(u.Address[:i], "[]"))
+		}
+	}
+	return names
+}
