@@ -53,12 +53,13 @@ type Batch struct {
 	// entries of the cluster itself (a new term, a configuration) are not shown to the application.
 	Last     uint64
 	Commands []Command
-	// Ledger makes the record that an OnDisk machine stores together with the changes. It is called once, with the
-	// results that Apply is about to return. Nil for InMemory machines.
+	// Ledger makes the record that an OnDisk machine stores together with the changes. It must be called once in every
+	// Apply, with the results that Apply is about to return. Nil for InMemory machines.
 	Ledger func(results [][]byte) LedgerUpdate
 }
 
 // LedgerRecord is one piece of the ledger of answers that makes writes exactly-once over a failover. Opaque to the machine.
+// The bytes of one to be stored are good until Apply returns: a machine that keeps them in memory copies them.
 type LedgerRecord struct {
 	// Index identifies the record and orders it: the Last of its batch.
 	Index uint64
