@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,18 +13,11 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Failover is measured by an open loop: from the moment the leader is gone a put begins every few milliseconds, each
-// with a deadline far behind the failover. Clients that try again after a timeout would measure their timeout.
+// Failover is measured by an open loop of puts (procs.ProbeWrites), and told as
 //
 //	next write   from the loss to the first success of any put that began after it
 //	first call   from the loss to the answer of the very first put: what a client sees that tries only once
 //	errors       puts of surviving members' clients that failed although their deadline allowed for the failover
-const (
-	attemptEvery    = 5 * time.Millisecond
-	attemptDeadline = 10 * time.Second
-	// attemptsAfter is how many puts are still begun after the first success, to see that service is back for good.
-	attemptsAfter = 20
-)
 
 // losses are the ways in which a leader goes.
 type loss struct {
@@ -144,10 +136,10 @@ func loseLeader(ctx context.Context, c *procs.Cluster, l loss) (outcome, error) 
 		return outcome{}, err
 	}
 	lost := time.Now()
-	var bySurvivors, byAll attempts
+	var bySurvivors, byAll procs.Attempts
 	var probes sync.WaitGroup
-	probes.Go(func() { bySurvivors = probe(ctx, ofSurvivors) })
-	probes.Go(func() { byAll = probe(ctx, []*clientv3.Client{ofAll}) })
+	probes.Go(func() { bySurvivors = procs.ProbeWrites(ctx, ofSurvivors...) })
+	probes.Go(func() { byAll = procs.ProbeWrites(ctx, ofAll) })
 	probes.Wait()
 
 	if err := l.revive(ctx, leader); err != nil {
@@ -156,7 +148,7 @@ func loseLeader(ctx context.Context, c *procs.Cluster, l loss) (outcome, error) 
 	if _, err := c.Leader(ctx); err != nil {
 		return outcome{}, err
 	}
-	return bySurvivors.outcome(lost, byAll)
+	return newOutcome(lost, bySurvivors, byAll)
 }
 
 func dialEach(ctx context.Context, members []*procs.Member) ([]*clientv3.Client, error) {
@@ -182,87 +174,20 @@ func closeAll(clients []*clientv3.Client) error {
 	return errors.Join(errs...)
 }
 
-// attempt is one put.
-type attempt struct {
-	began, ended time.Time
-	err          error
-}
-
-type attempts []attempt
-
-// probe begins a put every few milliseconds, by the clients in turn, until some have begun after the first success; it
-// returns when all have been answered.
-func probe(ctx context.Context, clients []*clientv3.Client) attempts {
-	var (
-		mu   sync.Mutex
-		done attempts
-		open sync.WaitGroup
-	)
-	succeeded := make(chan struct{})
-	var once sync.Once
-	put := func(client *clientv3.Client, key string) {
-		ctx, cancel := context.WithTimeout(ctx, attemptDeadline)
-		defer cancel()
-		a := attempt{began: time.Now()}
-		_, a.err = client.Put(ctx, key, "v")
-		a.ended = time.Now()
-		if a.err == nil {
-			once.Do(func() { close(succeeded) })
-		}
-		mu.Lock()
-		done = append(done, a)
-		mu.Unlock()
-	}
-	every := time.NewTicker(attemptEvery)
-	defer every.Stop()
-	giveUp := time.After(2 * attemptDeadline)
-	for i, more := 0, attemptsAfter; more > 0; i++ {
-		client, key := clients[i%len(clients)], fmt.Sprintf("failover/%d", i%100)
-		open.Go(func() { put(client, key) })
-		select {
-		case <-every.C:
-		case <-giveUp:
-			more = 0
-		case <-ctx.Done():
-			more = 0
-		}
-		select {
-		case <-succeeded:
-			more--
-		default:
-		}
-	}
-	open.Wait()
-	slices.SortFunc(done, func(a, b attempt) int { return a.began.Compare(b.began) })
-	return done
-}
-
-func (as attempts) outcome(lost time.Time, ofAll attempts) (outcome, error) {
-	next, ok := as.firstSuccess()
-	nextOfAll, okOfAll := ofAll.firstSuccess()
+func newOutcome(lost time.Time, as, ofAll procs.Attempts) (outcome, error) {
+	next, ok := as.FirstSuccess()
+	nextOfAll, okOfAll := ofAll.FirstSuccess()
 	if !ok || !okOfAll {
-		return outcome{}, fmt.Errorf("no put succeeded within %v: %w", 2*attemptDeadline, as[0].err)
+		return outcome{}, fmt.Errorf("no put succeeded: %w", errors.Join(as[0].Err, ofAll[0].Err))
 	}
 	o := outcome{
 		nextWrite:      next.Sub(lost),
-		firstCall:      as[0].ended.Sub(lost),
+		firstCall:      as[0].Ended.Sub(lost),
 		nextWriteOfAll: nextOfAll.Sub(lost),
 	}
-	for _, a := range as {
-		if a.err != nil {
-			o.errors++
-			o.anyError = a.err.Error()
-		}
+	failed := as.Failed()
+	if o.errors = len(failed); o.errors > 0 {
+		o.anyError = failed[0].Err.Error()
 	}
 	return o, nil
-}
-
-func (as attempts) firstSuccess() (time.Time, bool) {
-	var first time.Time
-	for _, a := range as {
-		if a.err == nil && (first.IsZero() || a.ended.Before(first)) {
-			first = a.ended
-		}
-	}
-	return first, !first.IsZero()
 }

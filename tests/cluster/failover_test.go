@@ -1,0 +1,59 @@
+package cluster
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/procs"
+)
+
+// failoverLimit is what a loaded machine of tests must keep; tests/bench measures how fast it is.
+const failoverLimit = 2 * time.Second
+
+func TestWritesGoOnWithinTwoSecondsOfALeaderKilled(t *testing.T) {
+	testFailover(t, (*procs.Member).Kill, func(m *procs.Member) error { return m.Start(within(t, 30*time.Second)) })
+}
+
+func TestWritesGoOnWithinTwoSecondsOfALeaderVanishedSilently(t *testing.T) {
+	testFailover(t, (*procs.Member).Pause, (*procs.Member).Resume)
+}
+
+func testFailover(t *testing.T, lose, revive func(*procs.Member) error) {
+	losses := 5
+	if testing.Short() {
+		losses = 2
+	}
+	c := startCluster(t, 3, "--heartbeat-interval=100", "--election-timeout=1000")
+	var outages []time.Duration
+	for range losses {
+		leader, followers := mustLeader(t, c)
+		survivors := dial(t, followers[0].Endpoint(), followers[1].Endpoint())
+		ctx := within(t, time.Minute)
+		if _, err := survivors.Put(ctx, "before", "v"); err != nil {
+			t.Fatal(err)
+		}
+		if err := lose(leader); err != nil {
+			t.Fatal(err)
+		}
+		lost := time.Now()
+		attempts := procs.ProbeWrites(ctx, survivors)
+		first, ok := attempts.FirstSuccess()
+		if !ok {
+			t.Fatalf("no write succeeded after the leader was gone: %v", attempts[0].Err)
+		}
+		outages = append(outages, first.Sub(lost))
+		if failed := attempts.Failed(); len(failed) > 0 && program.Name == "troupe" {
+			t.Errorf("%d of %d writes at surviving members failed, with a deadline far behind the failover: %v", len(failed), len(attempts),
+				failed[0].Err)
+		}
+		if err := revive(leader); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slices.Sort(outages)
+	t.Logf("%d losses: next write after a median of %v, at most %v", losses, outages[losses/2], outages[losses-1])
+	if worst := outages[losses-1]; worst > failoverLimit {
+		t.Errorf("writes went on only after %v", worst)
+	}
+}

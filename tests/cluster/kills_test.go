@@ -1,0 +1,216 @@
+package cluster
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/procs"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+func TestKillsOfRandomMembersUnderLoadLoseNothingAndStayLinearizable(t *testing.T) {
+	kills := 20
+	if testing.Short() {
+		kills = 4
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+
+	c := startCluster(t, 3)
+	live := followLive(t, c)
+	l := startLoad(t, c)
+	l.awaitWrites(t, 50)
+	var outages []time.Duration
+	for range kills {
+		victim := c.Members[random.IntN(len(c.Members))]
+		if random.IntN(2) == 0 {
+			victim, _ = mustLeader(t, c)
+		}
+		if err := victim.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		outages = append(outages, l.awaitWrites(t, 50+random.Int64N(100)))
+		if err := victim.Start(within(t, 30*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		l.awaitWrites(t, 50+random.Int64N(100))
+	}
+	operations := l.end()
+	verify(t, c, operations, live)
+	slices.Sort(outages)
+	t.Logf("%d kills: first acknowledged write after a median of %v, at most %v", kills, outages[len(outages)/2], outages[len(outages)-1])
+}
+
+func TestPausesOfRandomMembersUnderLoadLoseNothingAndStayLinearizable(t *testing.T) {
+	pauses := 8
+	if testing.Short() {
+		pauses = 2
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+
+	c := startCluster(t, 3)
+	live := followLive(t, c)
+	l := startLoad(t, c)
+	l.awaitWrites(t, 50)
+	for i := range pauses {
+		victim := c.Members[random.IntN(len(c.Members))]
+		if i%2 == 0 { // a leader that vanishes without closing a connection, and comes back believing it leads
+			victim, _ = mustLeader(t, c)
+		}
+		if err := victim.Pause(); err != nil {
+			t.Fatal(err)
+		}
+		l.awaitWrites(t, 50+random.Int64N(100))
+		if err := victim.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		l.awaitWrites(t, 50+random.Int64N(100))
+	}
+	verify(t, c, l.end(), live)
+}
+
+func TestAllMembersKilledAtOnceComeBackWithEverything(t *testing.T) {
+	c := startCluster(t, 3)
+	live := followLive(t, c)
+	l := startLoad(t, c)
+	for range 2 {
+		l.awaitWrites(t, 100)
+		for _, m := range c.Members {
+			if err := m.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Start(within(t, 30*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.awaitWrites(t, 100)
+	verify(t, c, l.end(), live)
+}
+
+// verify checks a load that has ended against what the cluster says happened.
+func verify(t *testing.T, c *procs.Cluster, operations []operation, live func(last int64) []event) {
+	t.Helper()
+	mustLeader(t, c)
+	ctx := within(t, 30*time.Second)
+	// A last write: the history is whole once a watch has told it.
+	marked, err := dial(t, c.Endpoints()...).Put(ctx, loadPrefix+"end", "end")
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := marked.Header.Revision
+	var history []event
+	for i, m := range c.Members {
+		events := historyOf(t, dial(t, m.Endpoint()), loadPrefix, last)
+		if i == 0 {
+			history = events
+			checkEveryRevisionOnce(t, history, last)
+		}
+		checkSameHistory(t, "a watch from the first revision at "+m.Name, events, history)
+	}
+	checkSameHistory(t, "a watch that was there all the time", live(last), history)
+	checkSameHashes(t, c, last)
+	checkNothingIsMissing(t, operations, history)
+	settled, unknown, happened := settle(operations, history)
+	checkLinearizable(t, settled)
+	t.Logf("%d operations, %d of unknown outcome, of which %d had taken effect; %d changes", len(operations), unknown, happened, len(history))
+}
+
+// checkEveryRevisionOnce: only the load writes, so each revision after the first is one change.
+func checkEveryRevisionOnce(t *testing.T, history []event, last int64) {
+	t.Helper()
+	next := int64(2)
+	for _, e := range history {
+		if e.revision != next {
+			t.Fatalf("revision %d follows %d", e.revision, next-1)
+		}
+		next++
+	}
+	if next != last+1 {
+		t.Fatalf("the history ends with %d, not %d", next-1, last)
+	}
+}
+
+func checkSameHashes(t *testing.T, c *procs.Cluster, revision int64) {
+	t.Helper()
+	ctx := within(t, 30*time.Second)
+	var first uint32
+	for i, m := range c.Members {
+		client := dial(t, m.Endpoint())
+		if _, err := client.Get(ctx, "up-to-date"); err != nil { // linearizable: the member has everything now
+			t.Fatal(err)
+		}
+		hash, err := client.HashKV(ctx, m.Endpoint(), revision)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			first = hash.Hash
+		}
+		if hash.Hash != first {
+			t.Errorf("the hash of %s is %d, of %s %d", m.Name, hash.Hash, c.Members[0].Name, first)
+		}
+	}
+}
+
+// followLive starts a watch before anything is written, by a client that goes from member to member as they die. The
+// returned function waits until it has told everything up to a revision.
+func followLive(t *testing.T, c *procs.Cluster) func(last int64) []event {
+	client := dial(t, c.Endpoints()...)
+	ctx, stop := context.WithCancel(t.Context())
+	t.Cleanup(stop)
+	var mu sync.Mutex
+	var events []event
+	arrived := make(chan struct{}, 1)
+	watch := client.Watch(clientv3.WithRequireLeader(ctx), loadPrefix, clientv3.WithPrefix(), clientv3.WithRev(1))
+	var broken error
+	go func() {
+		for {
+			for response := range watch {
+				mu.Lock()
+				events = append(events, eventsOf(response)...)
+				broken = response.Err()
+				mu.Unlock()
+				select {
+				case arrived <- struct{}{}:
+				default:
+				}
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			// Cancelled for want of a leader: go on from where it was.
+			mu.Lock()
+			next := int64(1)
+			if len(events) > 0 {
+				next = events[len(events)-1].revision + 1
+			}
+			mu.Unlock()
+			watch = client.Watch(clientv3.WithRequireLeader(ctx), loadPrefix, clientv3.WithPrefix(), clientv3.WithRev(next))
+		}
+	}()
+	return func(last int64) []event {
+		t.Helper()
+		ctx := within(t, 30*time.Second)
+		for {
+			mu.Lock()
+			if n := len(events); n > 0 && events[n-1].revision >= last {
+				defer mu.Unlock()
+				return slices.Clone(events)
+			}
+			mu.Unlock()
+			select {
+			case <-arrived:
+			case <-ctx.Done():
+				t.Fatalf("the live watch never told revision %d (%v)", last, broken)
+			}
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/procs"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	loadPrefix  = "load/"
+	loadKeys    = 12
+	loadClients = 6
+	// loadPace: each client begins an operation this often at most; a tenth of that after an error, so that a cluster
+	// without a leader is not answered with a flood of operations of unknown outcome.
+	loadPace      = 4 * time.Millisecond
+	loadPaceError = 40 * time.Millisecond
+	loadDeadline  = 3 * time.Second // of an operation
+)
+
+// load is clients that put, get and compare-and-set, each at one member until that fails it.
+type load struct {
+	began        time.Time
+	stop         context.CancelFunc
+	done         sync.WaitGroup
+	acknowledged atomic.Int64 // writes
+	answered     chan struct{}
+
+	mu         sync.Mutex
+	operations []operation
+}
+
+func startLoad(t *testing.T, c *procs.Cluster) *load {
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &load{began: time.Now(), stop: cancel, answered: make(chan struct{}, 1)}
+	for id := range loadClients {
+		clients := make([]*clientv3.Client, len(c.Members))
+		for i := range clients {
+			clients[i] = dial(t, c.Members[(id+i)%len(c.Members)].Endpoint())
+		}
+		l.done.Go(func() { l.client(ctx, id, clients) })
+	}
+	t.Cleanup(func() { l.end() })
+	return l
+}
+
+// end stops the clients and returns what they did.
+func (l *load) end() []operation {
+	l.stop()
+	l.done.Wait()
+	return l.operations
+}
+
+func (l *load) client(ctx context.Context, id int, clients []*clientv3.Client) {
+	random := rand.New(rand.NewPCG(uint64(id), 1))
+	lastSeen := make(map[string]string) // of each key, as a guess of what to compare with
+	at := 0
+	pace := time.NewTimer(0)
+	defer pace.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-pace.C:
+		case <-ctx.Done():
+			return
+		}
+		key := fmt.Sprintf("%s%02d", loadPrefix, random.IntN(loadKeys))
+		o := operation{client: id, key: key, value: fmt.Sprintf("%d-%d", id, n), expected: lastSeen[key]}
+		o.kind = []kind{put, get, get, cas}[random.IntN(4)]
+		if o.expected == "" && o.kind == cas {
+			o.kind = get
+		}
+		o.call = time.Since(l.began)
+		o.ask(clients[at])
+		o.end = time.Since(l.began)
+		l.record(o)
+		if o.unknown {
+			at = (at + 1) % len(clients)
+			pace.Reset(loadPaceError)
+			continue
+		}
+		lastSeen[key] = o.seen
+		if o.writes() {
+			lastSeen[key] = o.value
+		}
+		pace.Reset(loadPace)
+	}
+}
+
+// ask sends the operation. It has a deadline of its own, not the load's: so the end of a load makes nothing unknown.
+func (o *operation) ask(client *clientv3.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), loadDeadline)
+	defer cancel()
+	switch o.kind {
+	case put:
+		response, err := client.Put(ctx, o.key, o.value)
+		if o.failed(err) {
+			return
+		}
+		o.revision = response.Header.Revision
+	case get:
+		response, err := client.Get(ctx, o.key)
+		if o.failed(err) {
+			return
+		}
+		o.read(response)
+	case cas:
+		response, err := client.Txn(ctx).If(clientv3.Compare(clientv3.Value(o.key), "=", o.expected)).
+			Then(clientv3.OpPut(o.key, o.value)).Else(clientv3.OpGet(o.key)).Commit()
+		if o.failed(err) {
+			return
+		}
+		if o.succeeded = response.Succeeded; o.succeeded {
+			o.revision = response.Header.Revision
+			return
+		}
+		o.read((*clientv3.GetResponse)(response.Responses[0].GetResponseRange()))
+	}
+}
+
+func (o *operation) failed(err error) bool {
+	o.unknown, o.err = err != nil, err
+	return o.unknown
+}
+
+func (o *operation) read(response *clientv3.GetResponse) {
+	if len(response.Kvs) > 0 {
+		o.seen, o.revision = string(response.Kvs[0].Value), response.Kvs[0].ModRevision
+	}
+}
+
+func (l *load) record(o operation) {
+	l.mu.Lock()
+	l.operations = append(l.operations, o)
+	l.mu.Unlock()
+	if !o.unknown && o.writes() {
+		l.acknowledged.Add(1)
+		select {
+		case l.answered <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// awaitWrites waits until so many more writes were acknowledged and returns how long the first of them took.
+func (l *load) awaitWrites(t *testing.T, more int64) time.Duration {
+	t.Helper()
+	ctx := within(t, 30*time.Second)
+	begin, from := time.Now(), l.acknowledged.Load()
+	var first time.Duration
+	for {
+		select {
+		case <-l.answered:
+		case <-ctx.Done():
+			t.Fatalf("%d of %d more writes were acknowledged in 30 s", l.acknowledged.Load()-from, more)
+		}
+		got := l.acknowledged.Load() - from
+		if got > 0 && first == 0 {
+			first = time.Since(begin)
+		}
+		if got >= more {
+			return first
+		}
+	}
+}

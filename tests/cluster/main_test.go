@@ -1,0 +1,102 @@
+// Package cluster tests the server as its users run it: processes on loopback with real disks, that are killed, paused,
+// started wrongly and sent nonsense.
+//
+//	go -C tests/cluster test ./...                               all; -short for fewer kills
+//	TROUPE_CLUSTER_SERVER=etcd go -C tests/cluster test ./...    the same against etcd v3.7.3, to validate the tests
+//	TROUPE_BIN=path go -C tests/cluster test ./...               a binary that is there already
+//
+// What Troupe promises beyond etcd is skipped for etcd, and says so.
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/procs"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// program is the server under test, built once.
+var program procs.Program
+
+func TestMain(m *testing.M) {
+	os.Exit(buildAndRun(m))
+}
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "troupe-cluster-test-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		program, err = procs.UnderTest(context.Background(), "TROUPE_CLUSTER_SERVER", dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// startCluster starts a cluster that is killed at the end of the test; a failed test shows what its members said last.
+func startCluster(t *testing.T, size int, flags ...string) *procs.Cluster {
+	t.Helper()
+	c, err := procs.StartCluster(within(t, time.Minute), procs.Config{Program: program, Size: size, Dir: t.TempDir(), Flags: flags})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			for _, m := range c.Members {
+				t.Logf("the last words of %s:\n%s", m.Name, lastBytes(m.Process().Output(), 4<<10))
+			}
+		}
+	})
+	return c
+}
+
+func lastBytes(s string, n int) string {
+	return s[max(0, len(s)-n):]
+}
+
+func dial(t *testing.T, endpoints ...string) *clientv3.Client {
+	t.Helper()
+	client, err := procs.Dial(endpoints...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+func mustLeader(t *testing.T, c *procs.Cluster) (leader *procs.Member, followers []*procs.Member) {
+	t.Helper()
+	leader, err := c.Leader(within(t, 30*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range c.Members {
+		if m != leader {
+			followers = append(followers, m)
+		}
+	}
+	return leader, followers
+}
+
+func promisedByTroupeOnly(t *testing.T) {
+	t.Helper()
+	if program.Name != "troupe" {
+		t.Skipf("Troupe promises this; %s does not", program.Name)
+	}
+}
