@@ -71,6 +71,8 @@ func (m *Machine) take(index, term uint64, data []byte) {
 		if m.ledger.close(entry.Origin) {
 			m.note(change{kind: changeClose, index: index, origin: entry.Origin})
 		}
+	case raft.KindBarrier:
+		m.takeBarrier(index, entry)
 	case raft.KindNoop, raft.KindConfiguration:
 		// The Node's own affair.
 	}
@@ -104,6 +106,18 @@ func (m *Machine) takeCommand(index, term uint64, entry raft.Entry) {
 	if verdict != isUnwanted && o.node == m.env.ID() {
 		w.deliveries = append(w.deliveries, d)
 	}
+}
+
+// takeBarrier answers a read through the log. It changes nothing, so a repeated one needs no ledger: it is answered again.
+func (m *Machine) takeBarrier(index uint64, entry raft.Entry) {
+	d := delivery{order: order{entry.Origin, entry.Sequence}, index: index, command: none}
+	switch o := m.ledger.find(entry.Origin); {
+	case o == nil:
+		d.index, d.outcome = 0, messages.Outcome_OUTCOME_UNKNOWN
+	case o.node != m.env.ID():
+		return
+	}
+	m.work.deliveries = append(m.work.deliveries, d)
 }
 
 // note remembers a change of the ledger for the journal.
