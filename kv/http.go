@@ -1,0 +1,76 @@
+package kv
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+const (
+	// APIVersion is the version of etcd's API that is served. Clients switch features on by it.
+	APIVersion = "3.7.3"
+	// clusterVersion and storageVersion follow it as etcd forms them.
+	clusterVersion = "3.7.0"
+	storageVersion = "3.7.0"
+)
+
+// newHTTPServer serves what is not gRPC on the client port. Its limits keep slow or greedy clients from costing much.
+func (s *Server) newHTTPServer() *http.Server {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/version", s.serveVersion)
+	mux.Handle("/metrics", promhttp.HandlerFor(s.config.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	s.registerHealth(mux)
+	if s.config.Pprof {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	return &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: s.config.FirstByteTimeout,
+		ReadTimeout:       time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          httpErrorLog(s.config.Logger),
+	}
+}
+
+// Handler serves the same paths for a listener of its own (listen-client-http-urls, listen-metrics-urls).
+func (s *Server) Handler() http.Handler { return s.http.Handler }
+
+// versions is the answer of /version: etcd's, and our own beside it.
+type versions struct {
+	Server  string `json:"etcdserver"`
+	Cluster string `json:"etcdcluster"`
+	Storage string `json:"storage"`
+	Troupe  string `json:"troupe"`
+}
+
+func (s *Server) serveVersion(w http.ResponseWriter, r *http.Request) {
+	if !allowGet(w, r) {
+		return
+	}
+	body, err := json.Marshal(versions{
+		Server: APIVersion, Cluster: clusterVersion, Storage: storageVersion, Troupe: s.config.Version,
+	})
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(body)
+}
+
+func allowGet(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == http.MethodGet {
+		return true
+	}
+	w.Header().Set("Allow", http.MethodGet)
+	http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
+	return false
+}

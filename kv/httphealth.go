@@ -1,0 +1,165 @@
+package kv
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/kv/mvcc"
+)
+
+// healthCheck is one thing that must be so for a member to be well.
+type healthCheck struct {
+	name string
+	run  func(context.Context) error
+}
+
+// registerHealth adds etcd's three ways of asking: /health, one answer in JSON for old probes; /livez, is the process worth
+// keeping; /readyz, should it get requests. Each check of the latter two has a path of its own.
+func (s *Server) registerHealth(mux *http.ServeMux) {
+	mux.HandleFunc("/health", s.serveHealth)
+	serializable := healthCheck{"serializable_read", s.checkRead(troupe.ReadLocal)}
+	linearizable := healthCheck{"linearizable_read", s.checkRead(troupe.ReadIndex)}
+	corruption := healthCheck{"data_corruption", s.checkCorruption}
+	voter := healthCheck{"non_learner", s.checkVoter}
+	s.registerChecks(mux, "/livez", serializable)
+	s.registerChecks(mux, "/readyz", corruption, serializable, linearizable, voter)
+}
+
+func (s *Server) registerChecks(mux *http.ServeMux, root string, checks ...healthCheck) {
+	mux.HandleFunc(root, func(w http.ResponseWriter, r *http.Request) {
+		s.serveChecks(w, r, without(checks, r.URL.Query()["exclude"]))
+	})
+	for _, check := range checks {
+		mux.HandleFunc(root+"/"+check.name, func(w http.ResponseWriter, r *http.Request) {
+			s.serveChecks(w, r, []healthCheck{check})
+		})
+	}
+}
+
+func without(checks []healthCheck, excluded []string) (left []healthCheck) {
+	isExcluded := map[string]bool{}
+	for _, name := range excluded {
+		isExcluded[name] = true
+	}
+	for _, c := range checks {
+		if !isExcluded[c.name] {
+			left = append(left, c)
+		}
+	}
+	return left
+}
+
+// serveChecks runs all checks and tells which failed; what went well only if asked with ?verbose.
+func (s *Server) serveChecks(w http.ResponseWriter, r *http.Request, checks []healthCheck) {
+	if !allowGet(w, r) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.config.RequestTimeout)
+	defer cancel()
+	var report strings.Builder
+	failed := false
+	for _, check := range checks {
+		if err := check.run(ctx); err != nil {
+			failed = true
+			fmt.Fprintf(&report, "[-]%s failed: %v\n", check.name, err)
+		} else {
+			fmt.Fprintf(&report, "[+]%s ok\n", check.name)
+		}
+	}
+	s.metrics.healthChecked(!failed)
+	if failed {
+		http.Error(w, report.String(), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if r.URL.Query().Has("verbose") {
+		_, _ = w.Write([]byte(report.String()))
+	}
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+// healthAnswer is the answer of /health.
+type healthAnswer struct {
+	Health string `json:"health"`
+	Reason string `json:"reason"`
+}
+
+func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) {
+	if !allowGet(w, r) {
+		return
+	}
+	query := r.URL.Query()
+	ctx, cancel := context.WithTimeout(r.Context(), s.config.RequestTimeout)
+	defer cancel()
+	reason := s.unhealthy(ctx, query.Get("serializable") == "true", query["exclude"])
+	s.metrics.healthChecked(reason == "")
+	answer := healthAnswer{Health: "true", Reason: reason}
+	code := http.StatusOK
+	if reason != "" {
+		answer.Health, code = "false", http.StatusServiceUnavailable
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_, _ = w.Write(body)
+}
+
+// unhealthy says why the member is not well, in etcd's words; "" if it is. Alarms named in exclude do not count.
+func (s *Server) unhealthy(ctx context.Context, serializable bool, exclude []string) string {
+	node := s.config.Consensus.Status()
+	excluded := strings.Join(exclude, ",")
+	if node.DiskLow && !strings.Contains(excluded, pb.AlarmType_NOSPACE.String()) {
+		return "ALARM NOSPACE"
+	}
+	if errors.Is(node.Err, troupe.ErrCorrupt) && !strings.Contains(excluded, pb.AlarmType_CORRUPT.String()) {
+		return "ALARM CORRUPT"
+	}
+	mode := troupe.ReadLocal
+	if !serializable {
+		mode = troupe.ReadIndex
+		if node.Leader == 0 {
+			return "RAFT NO LEADER"
+		}
+	}
+	if err := s.checkRead(mode)(ctx); err != nil {
+		return fmt.Sprintf("RANGE ERROR:%s", err)
+	}
+	return ""
+}
+
+// checkRead reads something, as a client would.
+func (s *Server) checkRead(mode troupe.ReadMode) func(context.Context) error {
+	probe := &pb.RangeRequest{Key: []byte{0}, KeysOnly: true, Limit: 1}
+	return func(ctx context.Context) error {
+		return s.kv.view(ctx, mode, func(v *mvcc.View) error {
+			_, err := v.Range(ctx, probe)
+			return err
+		})
+	}
+}
+
+func (s *Server) checkCorruption(context.Context) error {
+	if err := s.config.Consensus.Status().Err; errors.Is(err, troupe.ErrCorrupt) {
+		return err
+	}
+	return nil
+}
+
+func (s *Server) checkVoter(context.Context) error {
+	if s.config.Consensus.Status().Learner {
+		return errors.New("not supported for learner")
+	}
+	return nil
+}

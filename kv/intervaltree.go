@@ -1,0 +1,192 @@
+package kv
+
+import "math/rand/v2"
+
+// span is a range of keys [lo, hi); with toEnd set it has no upper bound and hi is ignored.
+type span struct {
+	lo, hi string
+	toEnd  bool
+}
+
+// spanOf reads a key and range_end as the etcd API means them: no end is the key alone, an end of one zero byte is
+// everything from key on. ok is false for the key alone, which is a point and not a span.
+func spanOf(key, rangeEnd []byte) (s span, ok bool) {
+	switch {
+	case len(rangeEnd) == 0:
+		return span{lo: string(key)}, false
+	case len(rangeEnd) == 1 && rangeEnd[0] == 0:
+		return span{lo: string(key), toEnd: true}, true
+	}
+	return span{lo: string(key), hi: string(rangeEnd)}, true
+}
+
+// endsBefore orders spans by their upper bound.
+func (s span) endsBefore(other span) bool {
+	return !s.toEnd && (other.toEnd || s.hi < other.hi)
+}
+
+func (s span) before(other span) bool {
+	if s.lo != other.lo {
+		return s.lo < other.lo
+	}
+	return s.endsBefore(other)
+}
+
+func (s span) contains(key []byte) bool {
+	return s.lo <= string(key) && (s.toEnd || string(key) < s.hi)
+}
+
+// intervalTree finds the spans that a key lies in: a treap ordered by (lo, hi), each node knowing the largest upper bound
+// below it, so that a search leaves out every subtree that ends before the key. A search costs O(log n + found) for spans
+// that nest little, which prefixes do. Equal spans share a node: ten thousand watchers of one prefix are one node.
+//
+// Invariant: node.maxEnd is the span with the largest upper bound in the node's subtree; a node's weight is not below
+// its children's.
+type intervalTree[V any] struct {
+	root *intervalNode[V]
+	size int
+}
+
+type intervalNode[V any] struct {
+	span        span
+	maxEnd      span
+	value       V
+	weight      uint64
+	left, right *intervalNode[V]
+}
+
+// at returns the value of a span, which is made by the zero value if there is none yet.
+func (t *intervalTree[V]) at(s span) *V {
+	for n := t.root; n != nil; {
+		switch {
+		case s.before(n.span):
+			n = n.left
+		case n.span.before(s):
+			n = n.right
+		default:
+			return &n.value
+		}
+	}
+	fresh := &intervalNode[V]{span: s, maxEnd: s, weight: rand.Uint64()}
+	t.root = t.root.insert(fresh)
+	t.size++
+	return &fresh.value
+}
+
+// remove takes a span out; a span that is not there is no error.
+func (t *intervalTree[V]) remove(s span) {
+	var removed bool
+	t.root, removed = t.root.remove(s)
+	if removed {
+		t.size--
+	}
+}
+
+// visit calls f with the value of every span that contains key, in the order of the spans, until f says false.
+func (t *intervalTree[V]) visit(key []byte, f func(*V) bool) { t.root.visit(key, f) }
+
+func (n *intervalNode[V]) visit(key []byte, f func(*V) bool) bool {
+	if n == nil || (!n.maxEnd.toEnd && n.maxEnd.hi <= string(key)) {
+		return true
+	}
+	if !n.left.visit(key, f) {
+		return false
+	}
+	if n.span.lo > string(key) {
+		return true // and so does everything to the right
+	}
+	if n.span.contains(key) && !f(&n.value) {
+		return false
+	}
+	return n.right.visit(key, f)
+}
+
+func (n *intervalNode[V]) insert(fresh *intervalNode[V]) *intervalNode[V] {
+	if n == nil {
+		return fresh
+	}
+	if fresh.span.before(n.span) {
+		n.left = n.left.insert(fresh)
+		if n.left.weight > n.weight {
+			return n.rotateRight()
+		}
+	} else {
+		n.right = n.right.insert(fresh)
+		if n.right.weight > n.weight {
+			return n.rotateLeft()
+		}
+	}
+	n.setMaxEnd()
+	return n
+}
+
+func (n *intervalNode[V]) remove(s span) (root *intervalNode[V], removed bool) {
+	if n == nil {
+		return nil, false
+	}
+	switch {
+	case s.before(n.span):
+		n.left, removed = n.left.remove(s)
+	case n.span.before(s):
+		n.right, removed = n.right.remove(s)
+	default:
+		return n.left.join(n.right), true
+	}
+	n.setMaxEnd()
+	return n, removed
+}
+
+// join makes one treap of two of which every span of n comes before every span of right.
+func (n *intervalNode[V]) join(right *intervalNode[V]) *intervalNode[V] {
+	switch {
+	case n == nil:
+		return right
+	case right == nil:
+		return n
+	case n.weight > right.weight:
+		n.right = n.right.join(right)
+		n.setMaxEnd()
+		return n
+	}
+	right.left = n.join(right.left)
+	right.setMaxEnd()
+	return right
+}
+
+func (n *intervalNode[V]) rotateRight() *intervalNode[V] {
+	up := n.left
+	n.left, up.right = up.right, n
+	n.setMaxEnd()
+	up.setMaxEnd()
+	return up
+}
+
+func (n *intervalNode[V]) rotateLeft() *intervalNode[V] {
+	up := n.right
+	n.right, up.left = up.left, n
+	n.setMaxEnd()
+	up.setMaxEnd()
+	return up
+}
+
+func (n *intervalNode[V]) setMaxEnd() {
+	n.maxEnd = n.span
+	if n.left != nil && n.maxEnd.endsBefore(n.left.maxEnd) {
+		n.maxEnd = n.left.maxEnd
+	}
+	if n.right != nil && n.maxEnd.endsBefore(n.right.maxEnd) {
+		n.maxEnd = n.right.maxEnd
+	}
+}
+
+// each calls f with the value of every span, in their order.
+func (t *intervalTree[V]) each(f func(*V)) { t.root.each(f) }
+
+func (n *intervalNode[V]) each(f func(*V)) {
+	if n == nil {
+		return
+	}
+	n.left.each(f)
+	f(&n.value)
+	n.right.each(f)
+}

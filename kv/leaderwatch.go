@@ -1,0 +1,76 @@
+package kv
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/metadata"
+)
+
+// wantsLeader: the client asked, by metadata, to be refused rather than served by a member that knows no leader.
+func wantsLeader(ctx context.Context) bool {
+	asked := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataRequireLeaderKey)
+	return len(asked) > 0 && asked[0] == rpctypes.MetadataHasLeader
+}
+
+// leaderWatch ends the streams of clients that require a leader when there has been none for a while. New requests are
+// refused at once, streams only after patience has run out: reconnecting a thousand watches for an election that takes a
+// second would cost more than it tells.
+type leaderWatch struct {
+	mu   sync.Mutex
+	lost chan struct{} // guarded by mu; closed when patience ran out, made anew when there is a leader
+}
+
+// leaderlessElections is for how many election timeouts streams live on without a leader (as in etcd).
+const leaderlessElections = 3
+
+func newLeaderWatch() *leaderWatch { return &leaderWatch{lost: make(chan struct{})} }
+
+// of is closed when the stream shall end for want of a leader; nil, which never is, for clients that do not ask for it.
+func (l *leaderWatch) of(ctx context.Context) <-chan struct{} {
+	if !wantsLeader(ctx) {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
+}
+
+// run looks once an election timeout, until done.
+func (l *leaderWatch) run(consensus Consensus, electionTimeout time.Duration, changed func(known bool), done <-chan struct{}) {
+	ticker := time.NewTicker(electionTimeout)
+	defer ticker.Stop()
+	without := 0
+	for {
+		known := consensus.Status().Leader != 0
+		changed(known)
+		if known {
+			without = 0
+		} else {
+			without++
+		}
+		l.set(without > leaderlessElections)
+		select {
+		case <-ticker.C:
+		case <-done:
+			return
+		}
+	}
+}
+
+func (l *leaderWatch) set(isLost bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.lost:
+		if !isLost {
+			l.lost = make(chan struct{})
+		}
+	default:
+		if isLost {
+			close(l.lost)
+		}
+	}
+}

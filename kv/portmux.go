@@ -1,0 +1,279 @@
+package kv
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// portMux shares the client port between gRPC and HTTP/1.1: it accepts a connection, does the TLS handshake, looks at the
+// first bytes and hands the connection to one of two listeners. From then on the connection belongs to the gRPC server or
+// to the HTTP server alone; nothing stands in the way of a request. (gRPC served through net/http, the usual way to share
+// a port under TLS, costs about twice the CPU.)
+//
+// With TLS the choice is made by ALPN: who can speak HTTP/1.1 is given it, who offers h2 alone, which is what gRPC clients
+// do, speaks gRPC. Without TLS every HTTP/2 connection starts with the same preface, and no HTTP/1.1 request does.
+//
+// A connection that stays silent, or offers garbage, is closed after firstByteTimeout; more than maxConns at a time are
+// not accepted but closed at once, so that strangers cannot use up the process's file descriptors.
+type portMux struct {
+	tlsConfig        *tls.Config // nil: plain
+	firstByteTimeout time.Duration
+	maxConns         int64
+
+	grpc, http *handoffListener
+	open       atomic.Int64
+	rejected   func() // told of every connection above the limit
+
+	mu        sync.Mutex
+	listeners []net.Listener        // guarded by mu
+	sniffing  map[net.Conn]struct{} // guarded by mu: not handed to anyone yet
+	closed    bool                  // guarded by mu
+	waiting   sync.WaitGroup        // sniffers
+	closing   context.Context       // ended by close
+	cancel    context.CancelCauseFunc
+}
+
+// http2Start is how every HTTP/2 connection begins (RFC 9113 §3.4); its first four bytes already decide.
+const http2Start = "PRI "
+
+func newPortMux(tlsConfig *tls.Config, firstByteTimeout time.Duration, maxConns int, rejected func()) *portMux {
+	m := &portMux{
+		firstByteTimeout: firstByteTimeout, maxConns: int64(maxConns), rejected: rejected,
+		grpc: newHandoffListener(), http: newHandoffListener(),
+		sniffing: map[net.Conn]struct{}{},
+	}
+	m.closing, m.cancel = context.WithCancelCause(context.Background())
+	if tlsConfig != nil {
+		m.tlsConfig = tlsConfig.Clone()
+		m.tlsConfig.NextProtos = []string{"h2", "http/1.1"}
+		m.tlsConfig.GetConfigForClient = m.configFor(tlsConfig)
+	}
+	return m
+}
+
+// configFor narrows what is offered by ALPN to the one protocol that the client shall speak.
+func (m *portMux) configFor(given *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	offering := func(from *tls.Config, protocol string) *tls.Config {
+		c := from.Clone()
+		c.NextProtos = []string{protocol}
+		c.GetConfigForClient = nil
+		return c
+	}
+	grpcConfig, httpConfig := offering(given, "h2"), offering(given, "http/1.1")
+	return func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		protocol := "http/1.1"
+		if slices.Contains(hello.SupportedProtos, "h2") && !slices.Contains(hello.SupportedProtos, "http/1.1") {
+			protocol = "h2"
+		}
+		if given.GetConfigForClient != nil {
+			own, err := given.GetConfigForClient(hello)
+			if err != nil || own != nil {
+				if own != nil {
+					own = offering(own, protocol)
+				}
+				return own, err
+			}
+		}
+		if protocol == "h2" {
+			return grpcConfig, nil
+		}
+		return httpConfig, nil
+	}
+}
+
+// serve accepts connections of one listener until it is closed.
+func (m *portMux) serve(l net.Listener) error {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return errors.Join(net.ErrClosed, l.Close())
+	}
+	m.listeners = append(m.listeners, l)
+	m.mu.Unlock()
+	pause := time.Duration(0)
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if m.closing.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			// Out of file descriptors, or the like: others will be closed; give up nothing, but do not spin.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(pause):
+				continue
+			case <-m.closing.Done():
+				return nil
+			}
+		}
+		pause = 0
+		if m.open.Add(1) > m.maxConns {
+			m.open.Add(-1)
+			m.rejected()
+			_ = conn.Close()
+			continue
+		}
+		m.startSniffing(&portConn{Conn: conn, open: &m.open})
+	}
+}
+
+func (m *portMux) startSniffing(conn *portConn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		_ = conn.Close()
+		return
+	}
+	m.sniffing[conn] = struct{}{}
+	m.waiting.Add(1)
+	go m.sniff(conn)
+}
+
+// sniff finds out what a connection speaks and hands it over.
+func (m *portMux) sniff(conn *portConn) {
+	defer m.waiting.Done()
+	to, err := m.route(conn)
+	m.mu.Lock()
+	delete(m.sniffing, conn)
+	m.mu.Unlock()
+	if err != nil || !to.hand(conn) {
+		_ = conn.Close()
+	}
+}
+
+func (m *portMux) route(conn *portConn) (*handoffListener, error) {
+	if err := conn.SetDeadline(time.Now().Add(m.firstByteTimeout)); err != nil {
+		return nil, err
+	}
+	if m.tlsConfig != nil {
+		secured := tls.Server(conn.Conn, m.tlsConfig)
+		if err := secured.HandshakeContext(m.closing); err != nil {
+			return nil, err
+		}
+		conn.Conn, conn.tls = secured, secured
+	}
+	to := m.http
+	if conn.tls != nil && conn.tls.ConnectionState().NegotiatedProtocol == "h2" {
+		to = m.grpc
+	} else {
+		start := make([]byte, len(http2Start))
+		for n := 0; n < len(start); {
+			got, err := conn.Conn.Read(start[n:])
+			n += got
+			conn.unread = start[:n]
+			if string(conn.unread) != http2Start[:n] {
+				break // HTTP/1.1, or garbage that its parser answers
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		if string(conn.unread) == http2Start {
+			to = m.grpc
+		}
+	}
+	return to, conn.SetDeadline(time.Time{})
+}
+
+// stopAccepting closes the listeners; connections that were handed over live on.
+func (m *portMux) stopAccepting() {
+	m.mu.Lock()
+	listeners := m.listeners
+	m.listeners, m.closed = nil, true
+	m.mu.Unlock()
+	for _, l := range listeners {
+		_ = l.Close()
+	}
+}
+
+// close ends everything that is not handed over yet. The servers behind the mux close their connections themselves.
+func (m *portMux) close() {
+	m.stopAccepting()
+	m.cancel(net.ErrClosed)
+	m.mu.Lock()
+	for conn := range m.sniffing {
+		_ = conn.Close()
+	}
+	m.mu.Unlock()
+	_ = m.grpc.Close()
+	_ = m.http.Close()
+	m.waiting.Wait()
+}
+
+// portConn is a connection whose first bytes were read already. unread is touched by the reader only, who is the sniffer
+// first and the server later.
+type portConn struct {
+	net.Conn
+	tls    *tls.Conn // nil without TLS; the same as Conn otherwise
+	unread []byte
+
+	open   *atomic.Int64
+	closed atomic.Bool
+}
+
+func (c *portConn) Read(p []byte) (int, error) {
+	if len(c.unread) > 0 {
+		n := copy(p, c.unread)
+		c.unread = c.unread[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *portConn) Close() error {
+	if c.closed.CompareAndSwap(false, true) {
+		c.open.Add(-1)
+	}
+	return c.Conn.Close()
+}
+
+// handoffListener is the listener of a server that gets its connections from the mux.
+type handoffListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newHandoffListener() *handoffListener {
+	return &handoffListener{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+// hand gives the connection away; false if the listener was closed.
+func (l *handoffListener) hand(c net.Conn) bool {
+	select {
+	case l.conns <- c:
+		return true
+	case <-l.done:
+		return false
+	}
+}
+
+func (l *handoffListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *handoffListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+func (l *handoffListener) Addr() net.Addr { return handoffAddr{} }
+
+type handoffAddr struct{}
+
+func (handoffAddr) Network() string { return "handoff" }
+func (handoffAddr) String() string  { return "client port" }
+
+var _ io.Reader = (*portConn)(nil)

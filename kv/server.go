@@ -1,0 +1,264 @@
+package kv
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	stdlog "log"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+)
+
+// ServerConfig is what a Server is made of. Consensus, Store, MemberID and ClusterID are needed; the rest has defaults,
+// named as etcd's flags where they mean the same.
+type ServerConfig struct {
+	Consensus Consensus
+	Store     *StoreRef
+	MemberID  uint64
+	ClusterID uint64
+
+	// Name and AdvertiseClientURLs are what Publish tells the cluster of this member.
+	Name                string
+	AdvertiseClientURLs []string
+	// Version is Troupe's own; clients are told APIVersion.
+	Version string
+
+	// TLS of the client port; nil is plain. ALPN is set by the server.
+	TLS *tls.Config
+
+	MaxRequestBytes       int           // of a command in the log; default 1.5 MiB
+	MaxTxnOps             int           // default 128
+	MaxConcurrentStreams  uint32        // of a connection; default 16384
+	MaxConnections        int           // default 10000
+	MaxWatchersPerStream  int           // default 65536
+	WatchBufferBytes      int           // events queued for one stream; default 8 MiB
+	WatchQueueBytes       int           // events queued for the hub; default 64 MiB
+	WatchProgressInterval time.Duration // default 10 min
+	RequestTimeout        time.Duration // of requests without a deadline; default 5 s and twice ElectionTimeout
+	ElectionTimeout       time.Duration // default 1 s
+	FirstByteTimeout      time.Duration // in which a new connection must say what it speaks; default 10 s
+	StreamWorkers         uint32        // goroutines kept for requests; 0: one a request
+	QuotaBytes            int64         // reported by Status
+
+	KeepaliveMinTime  time.Duration // between pings of a client; default 5 s
+	KeepaliveInterval time.Duration // of pings to a silent client; default 2 h
+	KeepaliveTimeout  time.Duration // for their answer; default 20 s
+
+	// Pprof serves /debug/pprof on the client port.
+	Pprof    bool
+	Registry *prometheus.Registry // nil: one of its own
+	Logger   zerolog.Logger
+}
+
+func (c *ServerConfig) setDefaults() error {
+	if c.Consensus == nil || c.Store == nil || c.MemberID == 0 {
+		return errors.New("a server needs Consensus, Store and MemberID")
+	}
+	setDefault(&c.MaxRequestBytes, 3<<19)
+	setDefault(&c.MaxTxnOps, 128)
+	setDefault(&c.MaxConcurrentStreams, 16384)
+	setDefault(&c.MaxConnections, 10000)
+	setDefault(&c.MaxWatchersPerStream, 65536)
+	setDefault(&c.WatchBufferBytes, 8<<20)
+	setDefault(&c.WatchQueueBytes, 64<<20)
+	setDefault(&c.WatchProgressInterval, 10*time.Minute)
+	setDefault(&c.ElectionTimeout, time.Second)
+	setDefault(&c.RequestTimeout, 5*time.Second+2*c.ElectionTimeout)
+	setDefault(&c.FirstByteTimeout, 10*time.Second)
+	setDefault(&c.KeepaliveMinTime, 5*time.Second)
+	setDefault(&c.KeepaliveInterval, 2*time.Hour)
+	setDefault(&c.KeepaliveTimeout, 20*time.Second)
+	if c.Registry == nil {
+		c.Registry = prometheus.NewRegistry()
+	}
+	return nil
+}
+
+func setDefault[T comparable](value *T, to T) {
+	var zero T
+	if *value == zero {
+		*value = to
+	}
+}
+
+// grpcOverhead is what a message may be larger than the largest request, as in etcd: the limit that tells the client what
+// was wrong shall be met before the one that only cuts.
+const grpcOverhead = 512 << 10
+
+// Server serves etcd's v3 API, and the HTTP endpoints beside it, for one member.
+type Server struct {
+	config  ServerConfig
+	kv      *kvService
+	hub     *watchHub
+	metrics *metrics
+	leaders *leaderWatch
+	health  *grpcHealth
+
+	mux  *portMux
+	grpc *grpc.Server
+	http *http.Server
+
+	done     chan struct{}
+	stopping sync.Once
+	running  sync.WaitGroup
+}
+
+// NewServer makes a server; nothing is accepted before Serve.
+func NewServer(config ServerConfig) (*Server, error) {
+	if err := config.setDefaults(); err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(config.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	s := &Server{
+		config: config, metrics: m, leaders: newLeaderWatch(), health: newGRPCHealth(),
+		hub: newWatchHub(config.Store, config.WatchQueueBytes, m), done: make(chan struct{}),
+	}
+	s.mux = newPortMux(config.TLS, config.FirstByteTimeout, config.MaxConnections, m.rejectedConns.Inc)
+	s.grpc = s.newGRPCServer()
+	m.know(s.grpc.GetServiceInfo())
+	if err := s.registerCollectors(); err != nil {
+		s.hub.stop()
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	s.http = s.newHTTPServer()
+	s.goRun(func() { _ = s.grpc.Serve(s.mux.grpc) })
+	s.goRun(func() { _ = s.http.Serve(s.mux.http) })
+	s.goRun(func() { s.leaders.run(config.Consensus, config.ElectionTimeout, s.health.set, s.done) })
+	return s, nil
+}
+
+func (s *Server) goRun(f func()) {
+	s.running.Add(1)
+	go func() {
+		defer s.running.Done()
+		f()
+	}()
+}
+
+func (s *Server) registerCollectors() error {
+	c := &s.config
+	for _, collector := range []prometheus.Collector{
+		&statusCollector{
+			consensus: c.Consensus, store: c.Store, conns: s.mux.open.Load,
+			quota: c.QuotaBytes, memberID: c.MemberID, version: c.Version,
+		},
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	} {
+		err := c.Registry.Register(collector)
+		var already prometheus.AlreadyRegisteredError
+		if err != nil && !errors.As(err, &already) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Server) newGRPCServer() *grpc.Server {
+	c := &s.config
+	server := grpc.NewServer(
+		grpc.Creds(portCredentials{}),
+		grpc.ForceServerCodecV2(newPortCodec()),
+		grpc.UnaryInterceptor(s.intercept),
+		grpc.StreamInterceptor(s.interceptStream),
+		grpc.UnknownServiceHandler(refuseUnknown),
+		grpc.MaxRecvMsgSize(c.MaxRequestBytes+grpcOverhead),
+		grpc.MaxSendMsgSize(1<<31-1),
+		grpc.MaxConcurrentStreams(c.MaxConcurrentStreams),
+		grpc.NumStreamWorkers(c.StreamWorkers),
+		// Idle connections hold no write buffer; a thousand of them would hold 32 MiB.
+		grpc.SharedWriteBuffer(true),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: c.KeepaliveMinTime}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: c.KeepaliveInterval, Timeout: c.KeepaliveTimeout}),
+		grpc.ConnectionTimeout(c.FirstByteTimeout),
+	)
+	head := &headers{clusterID: c.ClusterID, memberID: c.MemberID, consensus: c.Consensus}
+	s.kv = &kvService{
+		headers: head, consensus: c.Consensus, store: c.Store, maxTxnOps: c.MaxTxnOps,
+		maxRequestBytes: c.MaxRequestBytes, requestTimeout: c.RequestTimeout, streamChunk: c.MaxRequestBytes,
+	}
+	pb.RegisterKVServer(server, s.kv)
+	pb.RegisterWatchServer(server, &watchService{
+		hub: s.hub, headers: head, consensus: c.Consensus, leaderless: s.leaders,
+		bufferBytes: c.WatchBufferBytes, fragmentBytes: c.MaxRequestBytes + grpcOverhead,
+		maxWatchers: c.MaxWatchersPerStream, progressInterval: c.WatchProgressInterval, requestTimeout: c.RequestTimeout,
+	})
+	pb.RegisterMaintenanceServer(server, &maintenanceService{headers: head, consensus: c.Consensus, store: c.Store, quota: c.QuotaBytes})
+	pb.RegisterClusterServer(server, &clusterService{headers: head, consensus: c.Consensus, store: c.Store, requestTimeout: c.RequestTimeout})
+	server.RegisterService(authServiceDesc(), &authService{headers: head})
+	healthpb.RegisterHealthServer(server, s.health.server)
+	return server
+}
+
+// Serve accepts clients on the listeners until Stop, and returns nil then. It closes the listeners.
+func (s *Server) Serve(listeners ...net.Listener) error {
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		s.goRun(func() { failed <- s.mux.serve(l) })
+	}
+	var err error
+	for range listeners {
+		err = errors.Join(err, <-failed)
+	}
+	if len(listeners) == 0 || err == nil {
+		<-s.done
+	}
+	return err
+}
+
+// Stop ends the server: nothing new is accepted, watches are ended, requests under way have until the context ends.
+func (s *Server) Stop(ctx context.Context) {
+	s.stopping.Do(func() {
+		s.mux.stopAccepting()
+		close(s.done)
+		s.health.server.Shutdown()
+		s.hub.stop()
+		drained := make(chan struct{})
+		go func() {
+			s.grpc.GracefulStop()
+			close(drained)
+		}()
+		_ = s.http.Shutdown(ctx)
+		select {
+		case <-drained:
+		case <-ctx.Done():
+			s.grpc.Stop()
+			<-drained
+		}
+		_ = s.http.Close()
+		s.mux.close()
+	})
+	s.running.Wait()
+}
+
+// requireLeader refuses clients that ask to be refused by a member that knows no leader.
+func (s *Server) requireLeader(ctx context.Context) error {
+	if wantsLeader(ctx) && s.config.Consensus.Status().Leader == 0 {
+		return rpctypes.ErrGRPCNoLeader
+	}
+	return nil
+}
+
+// httpErrorLog makes a standard logger for net/http's complaints about connections, which concern nobody but a debugger.
+func httpErrorLog(logger zerolog.Logger) *stdlog.Logger {
+	if logger.GetLevel() > zerolog.DebugLevel {
+		return stdlog.New(io.Discard, "", 0)
+	}
+	return stdlog.New(logger, "", 0)
+}

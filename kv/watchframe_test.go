@@ -1,0 +1,90 @@
+package kv
+
+import (
+	"strings"
+	"testing"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/proto"
+)
+
+func putEvent(key, value string, revision int64) *mvccpb.Event {
+	return &mvccpb.Event{Kv: &mvccpb.KeyValue{
+		Key: []byte(key), Value: []byte(value), CreateRevision: revision, ModRevision: revision, Version: 1,
+	}}
+}
+
+func TestAFrameIsTheWatchResponseItStandsFor(t *testing.T) {
+	consensus, _ := newSolo(t)
+	head := &headers{clusterID: soloCluster, memberID: soloID, consensus: consensus}
+	events := []*mvccpb.Event{
+		putEvent("a", "small", 4),
+		putEvent("b", strings.Repeat("large", 1000), 4),
+		{Type: mvccpb.Event_DELETE, Kv: &mvccpb.KeyValue{Key: []byte("c"), ModRevision: 5}, PrevKv: putEvent("c", "was", 3).Kv},
+		putEvent("d", strings.Repeat("larger", 2000), 5),
+		putEvent("e", "", 6),
+	}
+	for _, prev := range []bool{false, true} {
+		for _, fragment := range []bool{false, true} {
+			f := &watchFrame{headers: head, watchID: 9, revision: 6, prev: prev, fragment: fragment}
+			want := &pb.WatchResponse{Header: head.at(6), WatchId: 9, Fragment: fragment}
+			for _, e := range events {
+				shared := newSharedEvent(e)
+				if size := shared.encode(prev); size != len(shared.bytes(prev)) {
+					t.Errorf("size %d of %d bytes", size, len(shared.bytes(prev)))
+				}
+				f.events = append(f.events, shared)
+				expected := proto.Clone(e).(*mvccpb.Event)
+				if !prev {
+					expected.PrevKv = nil
+				}
+				want.Events = append(want.Events, expected)
+			}
+			buffers, err := newPortCodec().Marshal(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := &pb.WatchResponse{}
+			if err := proto.Unmarshal(buffers.Materialize(), got); err != nil {
+				t.Fatal(err)
+			}
+			if !proto.Equal(got, want) {
+				t.Errorf("prev %v fragment %v: got\n%v\nwant\n%v", prev, fragment, got, want)
+			}
+		}
+	}
+}
+
+func TestTheEncodingOfAnEventIsSharedByItsWatchers(t *testing.T) {
+	e := newSharedEvent(putEvent("k", strings.Repeat("v", 4096), 2))
+	e.encode(false)
+	first, second := e.bytes(false), []byte(nil)
+	e.encode(true) // a new key has no former value: the same form serves both
+	second = e.bytes(true)
+	if &first[0] != &second[0] {
+		t.Error("the event was encoded twice")
+	}
+}
+
+func TestFragmentsHoldAllEventsInOrderAndOnlyTheLastEndsTheResponse(t *testing.T) {
+	f := &watchFrame{watchID: 1}
+	for i := range 10 {
+		e := newSharedEvent(putEvent(string(rune('a'+i)), strings.Repeat("v", 100), 2))
+		e.encode(false)
+		f.events = append(f.events, e)
+	}
+	pieces := f.appendFragments(nil, 300)
+	var keys strings.Builder
+	for i, p := range pieces {
+		if p.fragment != (i < len(pieces)-1) {
+			t.Errorf("piece %d of %d says fragment=%v", i, len(pieces), p.fragment)
+		}
+		for _, e := range p.events {
+			keys.Write(e.event.Kv.Key)
+		}
+	}
+	if len(pieces) < 4 || keys.String() != "abcdefghij" {
+		t.Errorf("%d pieces with keys %q", len(pieces), keys.String())
+	}
+}

@@ -1,0 +1,339 @@
+package kv
+
+import (
+	"errors"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/troupe-raft/troupe/kv/mvcc"
+)
+
+const (
+	// responseBytes is how much is put together in one response; a single revision may be larger.
+	responseBytes = 512 << 10
+	// historyBytes is how much history is read at a time.
+	historyBytes = 1 << 20
+	// nearPresent is how many revisions a watcher may lag and still be let into the live feed.
+	nearPresent = 1000
+	// reopenPause is how long to wait for a store that is behind what was seen of it before: it is replaying the log.
+	reopenPause = 20 * time.Millisecond
+)
+
+// send is the stream's sending goroutine.
+func (s *watchStream) send(received <-chan error) error {
+	ticker := s.progressTicker()
+	defer ticker.Stop()
+	lostLeader := s.service.leaderless.of(s.grpc.Context())
+	var again <-chan time.Time
+	for {
+		select {
+		case <-s.wake:
+		case <-again:
+		case <-ticker.C:
+			if err := s.sendDueProgress(); err != nil {
+				return err
+			}
+			continue
+		case err := <-received:
+			return err
+		case <-lostLeader:
+			return rpctypes.ErrGRPCNoLeader
+		case <-s.hub.done:
+			return rpctypes.ErrGRPCStopped
+		case <-s.service.consensus.Done():
+			return rpctypes.ErrGRPCStopped
+		case <-s.grpc.Context().Done():
+			return s.grpc.Context().Err()
+		}
+		pause, err := s.sendQueued()
+		if err != nil {
+			return err
+		}
+		again = nil
+		if pause > 0 {
+			again = time.After(pause)
+		}
+	}
+}
+
+// sendQueued sends what there is to send, and one piece of history. With a pause it wants to be called again after it.
+func (s *watchStream) sendQueued() (pause time.Duration, err error) {
+	for {
+		control, frames, progress := s.take()
+		for _, r := range control {
+			if err := s.grpc.Send(r); err != nil {
+				return 0, err
+			}
+		}
+		if err := s.sendFrames(frames); err != nil {
+			return 0, err
+		}
+		if progress != nil {
+			if err := s.grpc.Send(progress); err != nil {
+				return 0, err
+			}
+		}
+		more, pause, err := s.readHistory()
+		if err != nil || !more {
+			return pause, err
+		}
+	}
+}
+
+// take empties the queues. Progress, if it was asked for and nobody lags, is told as of the same moment: everything up to
+// its revision is among what is taken, or was sent before.
+func (s *watchStream) take() (control []*pb.WatchResponse, frames []*watchFrame, progress *pb.WatchResponse) {
+	s.mu.Lock()
+	if s.tellAll {
+		// The hub's mutex comes before the stream's. Nobody but this goroutine takes the wish back.
+		s.mu.Unlock()
+		s.hub.mu.Lock()
+		s.mu.Lock()
+		if len(s.lagging) == 0 {
+			s.tellAll = false
+			progress = &pb.WatchResponse{Header: s.service.headers.at(s.hub.dispatched), WatchId: noWatchID}
+		}
+		s.hub.mu.Unlock()
+	}
+	defer s.mu.Unlock()
+	control, s.control = s.control, nil
+	s.room.Broadcast()
+	for _, w := range s.ready {
+		w.ready = false
+		if w.lagging || len(w.queue) == 0 {
+			continue // demoted or canceled since
+		}
+		frames = s.appendFrames(frames, w, w.queue, 0)
+		w.dropQueue()
+		w.quiet = false
+	}
+	clear(s.ready)
+	s.ready = s.ready[:0]
+	return control, frames, progress
+}
+
+// appendFrames makes responses of a watcher's events, split only between revisions, or where the client allows fragments.
+// Their header has the given revision, or if it is 0 that of their last event.
+func (s *watchStream) appendFrames(frames []*watchFrame, w *watcher, events []*sharedEvent, revision int64) []*watchFrame {
+	for len(events) > 0 {
+		n, size := 0, 0
+		for n < len(events) {
+			size += events[n].encode(w.prevKV)
+			if n > 0 && size > responseBytes && events[n].revision() != events[n-1].revision() {
+				break
+			}
+			n++
+		}
+		frame := &watchFrame{
+			headers: s.service.headers, watchID: w.id, prev: w.prevKV, revision: revision, events: events[:n:n],
+		}
+		if revision == 0 {
+			frame.revision = events[n-1].revision()
+		}
+		events = events[n:]
+		if w.fragment {
+			frames = frame.appendFragments(frames, s.service.fragmentBytes)
+		} else {
+			frames = append(frames, frame)
+		}
+	}
+	return frames
+}
+
+// appendFragments splits a response that is above limit; all but the last piece say that more follows.
+func (f *watchFrame) appendFragments(frames []*watchFrame, limit int) []*watchFrame {
+	events := f.events
+	for {
+		n, size := 0, 0
+		for n < len(events) {
+			size += len(events[n].bytes(f.prev))
+			if n > 0 && size >= limit {
+				break
+			}
+			n++
+		}
+		piece := *f
+		piece.events, events = events[:n:n], events[n:]
+		piece.fragment = len(events) > 0
+		frames = append(frames, &piece)
+		if !piece.fragment {
+			return frames
+		}
+	}
+}
+
+func (s *watchStream) sendFrames(frames []*watchFrame) error {
+	for _, f := range frames {
+		if err := s.grpc.SendMsg(f); err != nil {
+			return err
+		}
+		s.hub.metrics.watchEvents.Add(float64(len(f.events)))
+	}
+	return nil
+}
+
+// sendDueProgress tells the revision to watchers that asked for it and heard nothing for an interval.
+func (s *watchStream) sendDueProgress() error {
+	if _, err := s.sendQueued(); err != nil {
+		return err
+	}
+	s.hub.mu.Lock()
+	dispatched := s.hub.dispatched
+	s.mu.Lock()
+	s.hub.mu.Unlock()
+	var due []*pb.WatchResponse
+	for _, w := range s.watchers {
+		if !w.progress {
+			continue
+		}
+		if w.quiet && w.live && !w.lagging && len(w.queue) == 0 {
+			due = append(due, &pb.WatchResponse{Header: s.service.headers.at(dispatched), WatchId: w.id})
+		}
+		w.quiet = true
+	}
+	s.mu.Unlock()
+	for _, r := range due {
+		if err := s.grpc.Send(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readHistory reads a piece of history for all lagging watchers at once, from where the last of them stands, and sends it.
+// more says that there is more to do now, pause that there will be later.
+func (s *watchStream) readHistory() (more bool, pause time.Duration, err error) {
+	s.mu.Lock()
+	lag := len(s.lagging) > 0
+	s.mu.Unlock()
+	if !lag {
+		return false, 0, nil
+	}
+	s.hub.goLive(s, nearPresent)
+	piece, ok := s.planHistory()
+	if !ok {
+		return true, 0, nil // somebody may have become ready
+	}
+	ctx := s.grpc.Context()
+	store, err := s.hub.store.get(ctx)
+	if err != nil {
+		return false, 0, err
+	}
+	v := store.View()
+	defer v.Release()
+	newest := v.Revision()
+	if piece.from > newest {
+		return false, reopenPause, nil
+	}
+	events, next, err := v.Events(ctx, piece.from, newest, piece.key, piece.rangeEnd, piece.wantPrev, historyBytes)
+	switch {
+	case errors.Is(err, mvcc.ErrClosed):
+		return false, reopenPause, nil
+	case errors.Is(err, mvcc.ErrCompacted):
+		return true, 0, s.cancelCompacted(piece.from, v.CompactRevision())
+	case err != nil:
+		return false, 0, err
+	}
+	return true, 0, s.sendFrames(s.historyFrames(events, min(next-1, newest), newest))
+}
+
+// historyPiece is what to read next.
+type historyPiece struct {
+	from          int64
+	key, rangeEnd []byte
+	wantPrev      bool
+}
+
+// planHistory finds where the watcher furthest behind stands, and the smallest range that holds all lagging ones.
+func (s *watchStream) planHistory() (p historyPiece, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.lagging) == 0 {
+		return p, false
+	}
+	hull := s.lagging[0].hull()
+	p.from = s.lagging[0].readFrom
+	for _, w := range s.lagging {
+		w.planned = true
+		p.from = min(p.from, w.readFrom)
+		p.wantPrev = p.wantPrev || w.prevKV
+		own := w.hull()
+		hull.lo = min(hull.lo, own.lo)
+		if hull.endsBefore(own) {
+			hull.hi, hull.toEnd = own.hi, own.toEnd
+		}
+	}
+	p.key, p.rangeEnd = []byte(hull.lo), []byte(hull.hi)
+	if hull.toEnd {
+		p.rangeEnd = []byte{0}
+	}
+	return p, true
+}
+
+// hull is the watcher's range, also where it is a single key.
+func (w *watcher) hull() span {
+	if w.isSpan {
+		return w.span
+	}
+	return span{lo: w.span.lo, hi: w.span.lo + "\x00"}
+}
+
+// historyFrames gives the events, which are all of the history up to upTo, to the lagging watchers that miss them.
+func (s *watchStream) historyFrames(events []*mvcc.Event, upTo, newest int64) (frames []*watchFrame) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range events {
+		var shared *sharedEvent
+		revision := e.GetKv().GetModRevision()
+		s.history.match(e, func(w *watcher) {
+			if !w.planned || revision < w.readFrom || (w.live && revision > w.holdUntil) {
+				return
+			}
+			if shared == nil {
+				shared = newSharedEvent(e)
+			}
+			w.history = append(w.history, shared)
+		})
+	}
+	for _, w := range s.lagging {
+		if !w.planned {
+			continue // came to lag since, perhaps outside of what was read
+		}
+		end := upTo
+		if w.live {
+			end = min(end, w.holdUntil)
+		}
+		w.readFrom = max(w.readFrom, end+1)
+		if len(w.history) > 0 {
+			frames = s.appendFrames(frames, w, w.history, newest)
+			w.history, w.quiet = nil, false
+		}
+	}
+	s.releaseCaughtUp()
+	return frames
+}
+
+// cancelCompacted ends the watches that would need revisions which are gone.
+func (s *watchStream) cancelCompacted(from, compacted int64) error {
+	s.mu.Lock()
+	var gone []int64
+	for _, w := range s.lagging {
+		if w.readFrom < compacted || w.readFrom == from {
+			gone = append(gone, w.id)
+		}
+	}
+	s.mu.Unlock()
+	for _, id := range gone {
+		if _, existed := s.forget(id); !existed {
+			continue
+		}
+		// No revision in this header: etcd has none there either.
+		r := &pb.WatchResponse{Header: s.service.headers.at(0), WatchId: id, Canceled: true, CompactRevision: compacted}
+		if err := s.grpc.Send(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
