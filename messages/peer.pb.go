@@ -538,7 +538,9 @@ type Heartbeat struct {
 	// Counts the leader's rounds of confirmation, monotonically over a term (E26).
 	Round uint64 `protobuf:"varint,4,opt,name=round,proto3" json:"round,omitempty"`
 	// Milliseconds of lease asked for; 0: none.
-	LeaseMillis   uint64 `protobuf:"varint,5,opt,name=lease_millis,json=leaseMillis,proto3" json:"lease_millis,omitempty"`
+	LeaseMillis uint64 `protobuf:"varint,5,opt,name=lease_millis,json=leaseMillis,proto3" json:"lease_millis,omitempty"`
+	// Only a new commit index is told: no answer is needed.
+	Notice        bool `protobuf:"varint,6,opt,name=notice,proto3" json:"notice,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -606,6 +608,13 @@ func (x *Heartbeat) GetLeaseMillis() uint64 {
 		return x.LeaseMillis
 	}
 	return 0
+}
+
+func (x *Heartbeat) GetNotice() bool {
+	if x != nil {
+		return x.Notice
+	}
+	return false
 }
 
 type HeartbeatAnswer struct {
@@ -1581,13 +1590,14 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\n" +
 	"last_index\x18\t \x01(\x04R\tlastIndex\x12\x19\n" +
 	"\bdisk_low\x18\n" +
-	" \x01(\bR\adiskLow\"\x88\x01\n" +
+	" \x01(\bR\adiskLow\"\xa0\x01\n" +
 	"\tHeartbeat\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\x04R\x06leader\x12\x16\n" +
 	"\x06commit\x18\x03 \x01(\x04R\x06commit\x12\x14\n" +
 	"\x05round\x18\x04 \x01(\x04R\x05round\x12!\n" +
-	"\flease_millis\x18\x05 \x01(\x04R\vleaseMillis\"j\n" +
+	"\flease_millis\x18\x05 \x01(\x04R\vleaseMillis\x12\x16\n" +
+	"\x06notice\x18\x06 \x01(\bR\x06notice\"j\n" +
 	"\x0fHeartbeatAnswer\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x14\n" +

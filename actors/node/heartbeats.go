@@ -15,7 +15,9 @@ func (n *Node) beat(all bool) {
 			continue
 		}
 		p.told = max(p.told, commit)
-		n.tell(p.id, &messages.Heartbeat{Term: n.term, Leader: n.self(), Commit: commit, Round: n.lead.round})
+		n.tell(p.id, &messages.Heartbeat{
+			Term: n.term, Leader: n.self(), Commit: commit, Round: n.lead.round, Notice: !all,
+		})
 	}
 	n.collected.notice = false
 }
