@@ -1,0 +1,116 @@
+package persistence
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+// What a data directory holds beside the identity.
+const (
+	LockFile = "LOCK"
+	LogName  = "log"
+)
+
+// LockDir keeps every other process, and every other user in this one, out of a data directory until the closer is closed.
+func LockDir(filesystem vfs.FS, dir string) (io.Closer, error) {
+	lock, err := filesystem.Lock(filepath.Join(dir, LockFile))
+	if errors.Is(err, ErrLocked) {
+		return nil, fmt.Errorf("data directory %s: %w: stop the other node first, or give this one a directory of its own", dir, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
+	}
+	return lock, nil
+}
+
+// DataDir is a data directory that is locked, and known to be the right one.
+type DataDir struct {
+	Dir      string
+	Identity Identity
+	// Fresh: it was made just now.
+	Fresh bool
+	lock  io.Closer
+}
+
+// LogDir is where the log is. Open it with Options.MustExist: OpenDataDir has made it.
+func (d *DataDir) LogDir() string { return filepath.Join(d.Dir, LogName) }
+
+// Close gives up the lock.
+func (d *DataDir) Close() error { return d.lock.Close() }
+
+// OpenDataDir locks the directory and checks whose it is; a new one it makes, as want says.
+//
+// The log is made before the identity, so that where there is an identity there was a log: one that is missing then was
+// lost, and with it votes and entries that were promised. Nobody may go on from there as if nothing had been.
+func OpenDataDir(filesystem vfs.FS, dir string, want Identity) (*DataDir, error) {
+	if err := makeDir(filesystem, dir); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	lock, err := LockDir(filesystem, dir)
+	if err != nil {
+		return nil, err
+	}
+	d := &DataDir{Dir: dir, lock: lock}
+	d.Identity, err = ReadIdentity(filesystem, dir)
+	switch {
+	case err == nil:
+		err = d.Identity.Check(dir, want)
+	case errors.Is(err, fs.ErrNotExist):
+		d.Identity, d.Fresh = want, true
+		err = makeDataDir(filesystem, d)
+	default:
+		err = fmt.Errorf("data directory %s: %w", dir, err)
+	}
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func makeDataDir(filesystem vfs.FS, d *DataDir) error {
+	o := Options{FS: filesystem, Dir: d.LogDir(), Node: d.Identity.NodeID, StorageID: d.Identity.StorageID}
+	if err := clearUnused(o); err != nil {
+		return err
+	}
+	l, _, err := Open(o)
+	if err != nil {
+		return err
+	}
+	if err := l.Close(); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	return CreateIdentity(filesystem, d.Dir, d.Identity)
+}
+
+// clearUnused removes a log that was made in an attempt which ended before the identity was written. One that holds
+// anything belongs to somebody, and is left alone.
+func clearUnused(o Options) error {
+	if _, err := o.FS.Stat(o.Dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	o.fill()
+	o.anyOwner = true
+	r, err := recoverLog(&o)
+	if err != nil {
+		return err
+	}
+	if len(r.segments) == 0 {
+		return nil
+	}
+	if r.last != 0 || r.provenHard != (hardState{}) || len(r.copies) > 0 {
+		return corrupt(filepath.Join(filepath.Dir(o.Dir), IdentityFile), 0, "it is missing, but the log beside it holds entries up to %d and term %d",
+			r.last, r.provenHard.term)
+	}
+	for i := len(r.segments) - 1; i >= 0; i-- {
+		if err := o.FS.Remove(r.segments[i].path); err != nil {
+			return err
+		}
+	}
+	return o.FS.SyncDir(o.Dir)
+}

@@ -1,0 +1,87 @@
+package persistence
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+var (
+	// ErrCorrupt: what is on disk cannot be trusted. Always in a *CorruptError, which names file and offset.
+	ErrCorrupt = errors.New("corrupt data")
+	// ErrFormat: written by a version of Troupe that this one does not understand.
+	ErrFormat = errors.New("unknown format version")
+	// ErrWrongCluster: the data directory belongs to another cluster.
+	ErrWrongCluster = errors.New("data directory of another cluster")
+	// ErrWrongMember: the data directory, or a file in it, belongs to another member, or to this one in another life.
+	ErrWrongMember = errors.New("data directory of another member")
+	// ErrLocked: another process uses the data directory.
+	ErrLocked = vfs.ErrLocked
+	// ErrGone: the log does not hold what was asked for: never did, not any more, or not since a moment ago.
+	ErrGone = errors.New("not in the log")
+	// ErrLatched: an earlier write or sync failed, and the log takes nothing any more (E5).
+	ErrLatched = errors.New("log is shut after a failed write")
+	// ErrTooLarge: one batch above what a frame can hold.
+	ErrTooLarge = errors.New("batch too large")
+)
+
+const rejoinAdvice = "keep the directory for inspection, remove this member from the cluster, " +
+	"and add it again as a new member with an empty data directory; or put back the file from a copy taken while it was stopped"
+
+// CorruptError says what cannot be trusted, where it lies, and what to do.
+type CorruptError struct {
+	File   string
+	Offset int64
+	What   string
+}
+
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("%v: %s at offset %d: %s; %s", ErrCorrupt, e.File, e.Offset, e.What, rejoinAdvice)
+}
+func (e *CorruptError) Unwrap() error { return ErrCorrupt }
+
+func corrupt(file string, offset int64, what string, args ...any) error {
+	return &CorruptError{File: file, Offset: offset, What: fmt.Sprintf(what, args...)}
+}
+
+// FormatError is a file of an unknown version.
+type FormatError struct {
+	File  string
+	Found uint32
+}
+
+func (e *FormatError) Error() string {
+	return fmt.Sprintf("%v %d in %s (this program reads %d): start the version of troupe that wrote it, nothing was changed",
+		ErrFormat, e.Found, e.File, FormatVersion)
+}
+func (e *FormatError) Unwrap() error { return ErrFormat }
+
+// MismatchError is a data directory that is not the one meant. Kind is ErrWrongCluster or ErrWrongMember.
+type MismatchError struct {
+	Kind        error
+	File        string
+	What        string
+	Found, Want string
+}
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("%v: %s has %s %s, this node was started as %s: give it its own data directory, or correct its name and initial cluster",
+		e.Kind, e.File, e.What, e.Found, e.Want)
+}
+func (e *MismatchError) Unwrap() error { return e.Kind }
+
+// LatchedError is what a log that has failed returns from then on.
+type LatchedError struct{ Cause error }
+
+func (e *LatchedError) Error() string {
+	return fmt.Sprintf("%v: %v; what is on disk was right before it: check the disk and start the node again", ErrLatched, e.Cause)
+}
+func (e *LatchedError) Unwrap() []error { return []error{ErrLatched, e.Cause} }
+
+// InvariantError is a request that a correct Raft never makes: a bug of ours, not a fault of the disk. Nothing was written.
+type InvariantError struct{ What string }
+
+func (e *InvariantError) Error() string { return "log invariant broken: " + e.What }
+
+func broken(what string, args ...any) error { return &InvariantError{What: fmt.Sprintf(what, args...)} }

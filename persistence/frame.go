@@ -1,0 +1,243 @@
+package persistence
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// FormatVersion is what this program writes, and all it reads.
+const FormatVersion = 1
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(p []byte) uint32 { return crc32.Checksum(p, castagnoli) }
+
+// frameKind says what a frame is for.
+type frameKind uint8
+
+const (
+	kindBatch frameKind = iota + 1 // entries and hard state
+	kindBase                       // the log begins anew after an index: compaction, or an installed snapshot
+	kindIdle                       // nothing new: records what is durable, and the newest commit index
+	kindOpen                       // the first of every segment: hard state and base, as they stood
+	kindIndex                      // where in a finished segment the entries lie
+)
+
+func (k frameKind) String() string {
+	names := [...]string{"?", "batch", "base", "idle", "open", "index"}
+	if int(k) < len(names) {
+		return names[k]
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// A frame is a header, the table of its entries, and their bytes:
+//
+//	header │ runs: first, term … │ entries: length, crc … │ bytes of all entries, one after the other │ padding to 8
+//	└──────────── covered by the frame's crc ────────────┘ └────── each entry by its own ───────────┘
+//
+// So every byte is summed once; a piece of a frame can be read and checked without the rest of it; and the bytes of
+// neighbouring entries come with one read.
+const (
+	frameHeaderBytes = 96
+	runBytes         = 16
+	tableBytes       = 8
+	frameAlign       = 8
+	maxFrameBytes    = 1 << 30
+)
+
+type hardState struct{ term, vote, commit uint64 }
+
+// frame is a decoded header.
+type frame struct {
+	crc        uint32 // of the header from length on, and the table
+	length     uint32 // of the whole frame with its padding
+	segment    uint64 // the segment it was written to …
+	offset     uint64 // … and where: so that neither a recycled nor a misdirected frame passes for one of this place
+	durable    uint64 // the segment was synced up to here when the frame was written
+	sequence   uint64 // counts the frames of the log
+	first      uint64 // the log ends before this index, then come the entries
+	hard       hardState
+	count      uint32
+	runs       uint32
+	payload    uint32 // bytes after the table, without padding
+	payloadCRC uint32 // of a payload that is not entries
+	previous   uint32 // the crc of the frame before, or of the segment's header: a chain through the segment
+	kind       frameKind
+}
+
+func align(n int64) int64 { return (n + frameAlign - 1) &^ (frameAlign - 1) }
+
+func (f *frame) tableEnd() int64 {
+	return frameHeaderBytes + runBytes*int64(f.runs) + tableBytes*int64(f.count)
+}
+func (f *frame) last() uint64 { return f.first + uint64(f.count) - 1 }
+func (f *frame) end() int64   { return int64(f.offset) + int64(f.length) }
+
+// fill lays out the sizes from count, runs and payload.
+func (f *frame) fill() { f.length = uint32(align(f.tableEnd() + int64(f.payload))) }
+
+var le = binary.LittleEndian
+
+// seal writes the header into b, whose table must be in place, and sums both.
+func (f *frame) seal(b []byte) {
+	le.PutUint32(b[4:], f.length)
+	le.PutUint64(b[8:], f.segment)
+	le.PutUint64(b[16:], f.offset)
+	le.PutUint64(b[24:], f.durable)
+	le.PutUint64(b[32:], f.sequence)
+	le.PutUint64(b[40:], f.first)
+	le.PutUint64(b[48:], f.hard.term)
+	le.PutUint64(b[56:], f.hard.vote)
+	le.PutUint64(b[64:], f.hard.commit)
+	le.PutUint32(b[72:], f.count)
+	le.PutUint32(b[76:], f.runs)
+	le.PutUint32(b[80:], f.payload)
+	le.PutUint32(b[84:], f.payloadCRC)
+	le.PutUint32(b[88:], f.previous)
+	le.PutUint32(b[92:], uint32(f.kind))
+	f.crc = checksum(b[4:f.tableEnd()])
+	le.PutUint32(b, f.crc)
+}
+
+var errBadFrame = errors.New("not a frame")
+
+func badFrame(what string, args ...any) error {
+	return fmt.Errorf("%w: %s", errBadFrame, fmt.Sprintf(what, args...))
+}
+
+// decodeHeader reads the 96 bytes of a header and checks that its sizes can be true; its sum is checked by checkTable.
+func decodeHeader(b []byte) (frame, error) {
+	f := frame{
+		crc: le.Uint32(b), length: le.Uint32(b[4:]), segment: le.Uint64(b[8:]), offset: le.Uint64(b[16:]),
+		durable: le.Uint64(b[24:]), sequence: le.Uint64(b[32:]), first: le.Uint64(b[40:]),
+		hard:  hardState{le.Uint64(b[48:]), le.Uint64(b[56:]), le.Uint64(b[64:])},
+		count: le.Uint32(b[72:]), runs: le.Uint32(b[76:]), payload: le.Uint32(b[80:]), payloadCRC: le.Uint32(b[84:]),
+		previous: le.Uint32(b[88:]), kind: frameKind(b[92]),
+	}
+	switch {
+	case f.kind < kindBatch || f.kind > kindIndex || b[93]|b[94]|b[95] != 0:
+		return f, badFrame("unknown kind %d", le.Uint32(b[92:]))
+	case f.length > maxFrameBytes || int64(f.length) != align(f.tableEnd()+int64(f.payload)):
+		return f, badFrame("length %d does not fit %d runs, %d entries and %d bytes", f.length, f.runs, f.count, f.payload)
+	case f.kind != kindBatch && (f.count != 0 || f.runs != 0):
+		return f, badFrame("%v frame with entries", f.kind)
+	case f.first == 0 || f.first > math.MaxUint64-uint64(f.count):
+		return f, badFrame("%d entries from index %d", f.count, f.first)
+	case f.durable > f.offset || f.hard.commit >= f.first+uint64(f.count):
+		return f, badFrame("durable %d at offset %d, commit %d at last index %d", f.durable, f.offset, f.hard.commit, f.last())
+	}
+	return f, nil
+}
+
+// checkTable checks the sum over header and table, and that the table is sound. b holds both.
+func (f *frame) checkTable(b []byte) error {
+	if sum := checksum(b[4:f.tableEnd()]); sum != f.crc {
+		return badFrame("checksum %08x, %08x expected", sum, f.crc)
+	}
+	if f.count == 0 {
+		return nil
+	}
+	if f.runs == 0 {
+		return badFrame("%d entries without a term", f.count)
+	}
+	for i := range f.runs {
+		first, term := f.run(b, i)
+		if i == 0 && first != f.first || first > f.last() {
+			return badFrame("run of terms from %d in entries [%d, %d]", first, f.first, f.last())
+		}
+		if i > 0 {
+			if before, beforeTerm := f.run(b, i-1); first <= before || term <= beforeTerm {
+				return badFrame("runs of terms do not ascend at index %d", first)
+			}
+		}
+	}
+	sum := uint64(0)
+	for i := range f.count {
+		length, _ := f.entry(b, i)
+		sum += uint64(length)
+	}
+	if sum != uint64(f.payload) {
+		return badFrame("entries of %d bytes in a payload of %d", sum, f.payload)
+	}
+	return nil
+}
+
+func (f *frame) run(b []byte, i uint32) (first, term uint64) {
+	at := frameHeaderBytes + runBytes*int64(i)
+	return le.Uint64(b[at:]), le.Uint64(b[at+8:])
+}
+
+func (f *frame) entry(b []byte, i uint32) (length, crc uint32) {
+	at := frameHeaderBytes + runBytes*int64(f.runs) + tableBytes*int64(i)
+	return le.Uint32(b[at:]), le.Uint32(b[at+4:])
+}
+
+// checkPayload checks what follows the table. b is the whole frame.
+func (f *frame) checkPayload(b []byte) error {
+	at := f.tableEnd()
+	if f.kind != kindBatch {
+		if sum := checksum(b[at : at+int64(f.payload)]); sum != f.payloadCRC {
+			return badFrame("checksum of the payload %08x, %08x expected", sum, f.payloadCRC)
+		}
+		return nil
+	}
+	for i := range f.count {
+		length, crc := f.entry(b, i)
+		if sum := checksum(b[at : at+int64(length)]); sum != crc {
+			return badFrame("checksum of entry %d is %08x, %08x expected", f.first+uint64(i), sum, crc)
+		}
+		at += int64(length)
+	}
+	return nil
+}
+
+// appendBatch appends a frame of entries to buf. The header's place, hard state and chain are in f already.
+func appendBatch(buf []byte, f *frame, e *messages.Entries) []byte {
+	f.kind, f.count, f.runs, f.payload, f.payloadCRC = kindBatch, uint32(len(e.Data)), uint32(len(e.Runs)), uint32(e.Bytes), 0
+	f.fill()
+	start := len(buf)
+	buf = grow(buf, int(f.length))
+	b := buf[start:]
+	at := frameHeaderBytes
+	for _, r := range e.Runs {
+		le.PutUint64(b[at:], r.FirstIndex)
+		le.PutUint64(b[at+8:], r.Term)
+		at += runBytes
+	}
+	body := int(f.tableEnd())
+	for _, data := range e.Data {
+		le.PutUint32(b[at:], uint32(len(data)))
+		le.PutUint32(b[at+4:], checksum(data))
+		at += tableBytes
+		body += copy(b[body:], data)
+	}
+	clear(b[body:])
+	f.seal(b)
+	return buf
+}
+
+// appendFrame appends a frame of any other kind.
+func appendFrame(buf []byte, f *frame, kind frameKind, payload []byte) []byte {
+	f.kind, f.count, f.runs, f.payload, f.payloadCRC = kind, 0, 0, uint32(len(payload)), checksum(payload)
+	f.fill()
+	start := len(buf)
+	buf = grow(buf, int(f.length))
+	b := buf[start:]
+	clear(b[frameHeaderBytes+copy(b[frameHeaderBytes:], payload):])
+	f.seal(b)
+	return buf
+}
+
+// grow makes buf longer by n bytes, whatever they are.
+func grow(buf []byte, n int) []byte {
+	if need := len(buf) + n; need > cap(buf) {
+		return append(make([]byte, 0, max(need, 2*cap(buf))), buf...)[:need]
+	}
+	return buf[:len(buf)+n]
+}

@@ -1,0 +1,144 @@
+package persistence
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+// IdentityFile is where a data directory says whose it is.
+const IdentityFile = "identity.json"
+
+// Identity is whose a data directory is. It is written once, when the directory is made, and never changed.
+type Identity struct {
+	ClusterID uint64
+	NodeID    uint64
+	// StorageID is random, made with the directory: a member that lost its disk does not pass for its former self (E37).
+	StorageID [16]byte
+	// CreatedBy is the program and version that made the directory; for people.
+	CreatedBy string
+}
+
+// identityJSON is the file: for people to read, not to edit; the checksum tells damage from a mix-up.
+type identityJSON struct {
+	FormatVersion uint32 `json:"formatVersion"`
+	ClusterID     string `json:"clusterId"`
+	NodeID        string `json:"nodeId"`
+	StorageID     string `json:"storageId"`
+	CreatedBy     string `json:"createdBy"`
+	Checksum      string `json:"checksum"`
+}
+
+func (j *identityJSON) sum() string {
+	return fmt.Sprintf("%08x", checksum(fmt.Appendf(nil, "%d|%s|%s|%s|%s", j.FormatVersion, j.ClusterID, j.NodeID, j.StorageID, j.CreatedBy)))
+}
+
+func encodeIdentity(id Identity) ([]byte, error) {
+	j := identityJSON{
+		FormatVersion: FormatVersion,
+		ClusterID:     fmt.Sprintf("%016x", id.ClusterID), NodeID: fmt.Sprintf("%016x", id.NodeID),
+		StorageID: hex.EncodeToString(id.StorageID[:]), CreatedBy: id.CreatedBy,
+	}
+	j.Checksum = j.sum()
+	b, err := json.MarshalIndent(j, "", "  ")
+	return append(b, '\n'), err
+}
+
+func decodeIdentity(path string, b []byte) (Identity, error) {
+	var j identityJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return Identity{}, corrupt(path, 0, "%v", err)
+	}
+	if j.Checksum != j.sum() {
+		return Identity{}, corrupt(path, 0, "checksum %q, %q expected", j.sum(), j.Checksum)
+	}
+	if j.FormatVersion != FormatVersion {
+		return Identity{}, &FormatError{File: path, Found: j.FormatVersion}
+	}
+	id := Identity{CreatedBy: j.CreatedBy}
+	var errs [3]error
+	var storage []byte
+	id.ClusterID, errs[0] = strconv.ParseUint(j.ClusterID, 16, 64)
+	id.NodeID, errs[1] = strconv.ParseUint(j.NodeID, 16, 64)
+	storage, errs[2] = hex.DecodeString(j.StorageID)
+	if err := errors.Join(errs[:]...); err != nil || copy(id.StorageID[:], storage) != len(id.StorageID) || len(storage) != len(id.StorageID) {
+		return Identity{}, corrupt(path, 0, "ids that are none: cluster %q, node %q, storage %q", j.ClusterID, j.NodeID, j.StorageID)
+	}
+	return id, nil
+}
+
+// ReadIdentity reads whose a data directory is; fs.ErrNotExist where it is nobody's yet.
+func ReadIdentity(filesystem vfs.FS, dir string) (Identity, error) {
+	path := filepath.Join(dir, IdentityFile)
+	file, err := filesystem.Open(path)
+	if err != nil {
+		return Identity{}, err
+	}
+	defer file.Close()
+	size, err := file.Size()
+	if err != nil {
+		return Identity{}, fmt.Errorf("read %s: %w", path, err)
+	}
+	if size > 64<<10 {
+		return Identity{}, corrupt(path, 0, "%d bytes are no identity", size)
+	}
+	b := make([]byte, size)
+	if n, err := file.ReadAt(b, 0); int64(n) < size {
+		return Identity{}, fmt.Errorf("read %s: %w", path, shortIfNil(err))
+	}
+	return decodeIdentity(path, b)
+}
+
+// CreateIdentity writes whose a data directory is, whole or not at all: written beside, synced, renamed.
+func CreateIdentity(filesystem vfs.FS, dir string, id Identity) error {
+	path := filepath.Join(dir, IdentityFile)
+	beside := path + newSuffix
+	if err := filesystem.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	b, err := encodeIdentity(id)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	file, err := filesystem.Create(beside)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	if err = writeAll(file, beside, b, 0); err == nil {
+		err = file.Sync()
+	}
+	if cerr := file.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = filesystem.Rename(beside, path)
+	}
+	if err == nil {
+		err = filesystem.SyncDir(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	return nil
+}
+
+// Check refuses a directory that is not the one meant. A cluster id of 0 in want is not compared: a node that joins learns
+// it from its data directory.
+func (id Identity) Check(dir string, want Identity) error {
+	path := filepath.Join(dir, IdentityFile)
+	if want.ClusterID != 0 && id.ClusterID != want.ClusterID {
+		return &MismatchError{Kind: ErrWrongCluster, File: path, What: "cluster id",
+			Found: fmt.Sprintf("%x", id.ClusterID), Want: fmt.Sprintf("%x", want.ClusterID)}
+	}
+	if id.NodeID != want.NodeID {
+		return &MismatchError{Kind: ErrWrongMember, File: path, What: "node id",
+			Found: fmt.Sprintf("%x", id.NodeID), Want: fmt.Sprintf("%x", want.NodeID)}
+	}
+	return nil
+}

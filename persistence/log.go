@@ -1,0 +1,348 @@
+package persistence
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+// Options of a log. Node and StorageID stand in every segment: a file of another member is refused.
+type Options struct {
+	FS        vfs.FS
+	Dir       string
+	Node      uint64
+	StorageID [16]byte
+	// MustExist: an empty directory is not the beginning of a log but the loss of one.
+	MustExist bool
+	// Segments begin with FirstSegmentBytes and double up to SegmentBytes. Zero: 1 MiB and 64 MiB.
+	FirstSegmentBytes int64
+	SegmentBytes      int64
+	// LowWater is how many bytes must stay free on the disk; below, DiskLow tells. Zero: 128 MiB.
+	LowWater uint64
+
+	// For tools: files of every member are read.
+	anyOwner bool
+}
+
+func (o *Options) fill() {
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = 64 << 20
+	}
+	if o.FirstSegmentBytes == 0 {
+		o.FirstSegmentBytes = min(1<<20, o.SegmentBytes)
+	}
+	if o.LowWater == 0 {
+		o.LowWater = 128 << 20
+	}
+}
+
+// Log is the write-ahead log of one member: entries, term and vote. One goroutine at a time uses it; Readers may be used
+// beside it.
+//
+// Add collects, Commit makes what was collected durable: one frame, one write, one sync, however many calls of Add. What
+// a Commit returns nil for survives everything but the loss of the disk.
+//
+// Lifetime: open → (Add* Commit | Idle | PrepareSpare)* → Close; or, after the first error of a write or sync, latched:
+// every call returns that error, and nothing is written any more (E5).
+type Log struct {
+	o      Options
+	failed error
+
+	file     vfs.File // the active segment
+	nominal  int64    // what size it should have had; the next one doubles it
+	off      int64    // where the next frame goes
+	durable  int64    // the file is synced up to here
+	sequence uint64   // of the last frame
+	chain    uint32   // its crc
+	lastIdle bool     // it was an idle frame that says all there is to say
+
+	hard    hardState // as the disk has it
+	pending pending
+	frame   []byte // what the last frame was made in
+	effect  effect
+
+	spares []spare
+	making *makingSpare
+	rolled bool
+
+	catalog catalog
+	// Segments from the oldest on, the active one last.
+	segments []*segment
+}
+
+// pending is what Add has collected: the log shall end before entries.First, then come the entries.
+type pending struct {
+	any     bool
+	hard    hardState
+	entries messages.Entries
+}
+
+// Add collects a piece of durability for the next Commit. truncateFrom, if not 0, replaces the entries from there on;
+// entries (nil for none) follow the end of the log, pending pieces included; hs is the hard state as of now. Entries are
+// not copied before Commit and must not change.
+//
+// An *InvariantError means that the caller asked for what Raft never does; nothing was collected.
+func (l *Log) Add(truncateFrom uint64, entries *messages.Entries, hs *messages.HardState) error {
+	if l.failed != nil {
+		return l.failed
+	}
+	hard := hardState{hs.GetTerm(), hs.GetVote(), hs.GetCommit()}
+	if err := l.check(truncateFrom, entries, hard); err != nil {
+		return err
+	}
+	p := &l.pending
+	if !p.any {
+		p.any = true
+		p.entries.First = l.catalog.terms.Last() + 1
+	}
+	hard.commit = max(hard.commit, l.commit()) // what was committed once is: a node that starts anew may not know yet
+	p.hard = hard
+	if truncateFrom != 0 {
+		p.truncate(truncateFrom)
+	}
+	if entries != nil {
+		for _, r := range entries.Runs {
+			if n := len(p.entries.Runs); n == 0 || p.entries.Runs[n-1].Term != r.Term {
+				p.entries.Runs = append(p.entries.Runs, r)
+			}
+		}
+		p.entries.Data = append(p.entries.Data, entries.Data...)
+		p.entries.Bytes += entries.Bytes
+	}
+	return nil
+}
+
+// check holds a request against what Raft promises about logs and hard states.
+func (l *Log) check(truncateFrom uint64, entries *messages.Entries, hard hardState) error {
+	last, lastTerm, was := l.Last(), l.lastTerm(), l.hard
+	if l.pending.any {
+		was = l.pending.hard
+	}
+	if hard.term < was.term || hard.term == was.term && was.vote != 0 && hard.vote != was.vote {
+		return broken("hard state %+v after %+v", hard, was)
+	}
+	if truncateFrom != 0 {
+		if truncateFrom <= l.commit() || truncateFrom <= l.catalog.base.index || truncateFrom > last+1 {
+			return broken("truncation from %d of a log with commit %d, base %d, last %d", truncateFrom, l.commit(), l.catalog.base.index, last)
+		}
+		last, lastTerm = truncateFrom-1, l.termAt(truncateFrom-1)
+	}
+	if entries == nil || len(entries.Data) == 0 {
+		return nil
+	}
+	if entries.First != last+1 || len(entries.Runs) == 0 || entries.Runs[0].FirstIndex != entries.First || entries.Runs[0].Term < lastTerm {
+		return broken("entries from %d with runs %v after a log that ends at %d in term %d", entries.First, entries.Runs, last, lastTerm)
+	}
+	if top := entries.Runs[len(entries.Runs)-1].Term; top > hard.term {
+		return broken("entries of term %d under the term %d", top, hard.term)
+	}
+	if size := l.pendingBytes() + int64(entries.Bytes) + tableBytes*int64(len(entries.Data)); size > maxFrameBytes-(1<<20) {
+		return fmt.Errorf("%w: %d bytes in one piece of durability, at most %d: send less at a time", ErrTooLarge, size, maxFrameBytes-(1<<20))
+	}
+	return nil
+}
+
+// truncate drops pending entries from index on, or says that the log shall end even before them.
+func (p *pending) truncate(from uint64) {
+	e := &p.entries
+	if from < e.First {
+		e.First = from
+	}
+	keep := int(from - e.First)
+	if keep >= len(e.Data) {
+		return
+	}
+	for _, data := range e.Data[keep:] {
+		e.Bytes -= uint64(len(data))
+	}
+	clear(e.Data[keep:])
+	e.Data = e.Data[:keep]
+	for n := len(e.Runs) - 1; n >= 0 && e.Runs[n].FirstIndex >= from; n-- {
+		e.Runs = e.Runs[:n]
+	}
+}
+
+func (p *pending) reset() {
+	clear(p.entries.Data)
+	p.entries.Runs, p.entries.Data, p.entries.Bytes, p.any = p.entries.Runs[:0], p.entries.Data[:0], 0, false
+}
+
+func (l *Log) pendingBytes() int64 {
+	e := &l.pending.entries
+	return frameHeaderBytes + runBytes*int64(len(e.Runs)) + tableBytes*int64(len(e.Data)) + int64(e.Bytes)
+}
+
+// PendingBytes is what the next Commit would write.
+func (l *Log) PendingBytes() int64 {
+	if !l.pending.any {
+		return 0
+	}
+	return align(l.pendingBytes())
+}
+
+// Last is the last index, pending entries included.
+func (l *Log) Last() uint64 {
+	if l.pending.any {
+		return raft.EntriesLast(&l.pending.entries)
+	}
+	return l.catalog.terms.Last()
+}
+
+// commit is the highest commit index that the log was told.
+func (l *Log) commit() uint64 {
+	if l.pending.any {
+		return max(l.hard.commit, l.pending.hard.commit)
+	}
+	return l.hard.commit
+}
+
+func (l *Log) lastTerm() uint64 { return l.termAt(l.Last()) }
+
+// termAt is the term at an index of the log, pending entries included.
+func (l *Log) termAt(index uint64) uint64 {
+	if e := &l.pending.entries; l.pending.any && index >= e.First && len(e.Data) > 0 {
+		return raft.EntriesTerm(e, index)
+	}
+	term, _ := l.catalog.terms.Term(index)
+	return term
+}
+
+// Commit makes everything added durable, with one write and one sync. With nothing added it does nothing.
+func (l *Log) Commit() error {
+	if l.failed != nil || !l.pending.any {
+		return l.failed
+	}
+	size := align(l.pendingBytes())
+	if err := l.makeRoom(size); err != nil {
+		return l.fail("begin a segment", err)
+	}
+	p := &l.pending
+	f := l.nextFrame(p.entries.First, l.Last(), p.hard)
+	l.frame = appendBatch(l.frame[:0], &f, &p.entries)
+	if err := l.write(&f, l.frame); err != nil {
+		return l.fail("append", err)
+	}
+	l.effect.of(int64(f.offset), p.entries.First, &p.entries)
+	l.catalog.publish(&l.effect, &p.entries)
+	p.reset()
+	if cap(l.frame) > 8<<20 { // one huge batch does not hold memory for ever
+		l.frame = nil
+	}
+	return nil
+}
+
+// nextFrame is the header of a frame that goes to the end of the active segment, after which the log ends at last. A
+// commit index beyond that is true, but could not be kept by a reader of this log alone.
+func (l *Log) nextFrame(first, last uint64, hard hardState) frame {
+	hard.commit = min(hard.commit, last)
+	return frame{segment: l.catalog.active.sequence, offset: uint64(l.off), durable: uint64(l.durable), sequence: l.sequence + 1,
+		first: first, hard: hard, previous: l.chain}
+}
+
+// write puts an encoded frame at the end of the active segment and syncs.
+func (l *Log) write(f *frame, b []byte) error {
+	path := l.catalog.active.path
+	if n, err := l.file.WriteAt(b, l.off); err != nil || n != len(b) {
+		return fmt.Errorf("write %d bytes to %s at offset %d (%d written): %w", len(b), path, l.off, n, shortIfNil(err))
+	}
+	if err := l.file.SyncData(); err != nil {
+		return fmt.Errorf("sync %s: %w", path, err)
+	}
+	l.off += int64(len(b))
+	l.durable = l.off
+	l.sequence, l.chain, l.hard = f.sequence, f.crc, f.hard
+	l.lastIdle = f.kind == kindIdle
+	return nil
+}
+
+// Idle writes down that all of the log is durable, so that damage to its last frame is told from a write that never
+// finished, together with hard states added since. It does nothing where that is written already.
+func (l *Log) Idle() error {
+	if l.failed != nil {
+		return l.failed
+	}
+	p := &l.pending
+	if len(p.entries.Data) > 0 {
+		return l.Commit()
+	}
+	hard := l.hard
+	if p.any {
+		if p.entries.First != l.catalog.terms.Last()+1 {
+			return l.Commit()
+		}
+		hard = p.hard
+		hard.commit = min(hard.commit, p.entries.First-1)
+	}
+	if l.lastIdle && hard == l.hard {
+		p.reset()
+		return nil
+	}
+	if err := l.makeRoom(frameHeaderBytes); err != nil {
+		return l.fail("begin a segment", err)
+	}
+	last := l.catalog.terms.Last()
+	f := l.nextFrame(last+1, last, hard)
+	l.frame = appendFrame(l.frame[:0], &f, kindIdle, nil)
+	if err := l.write(&f, l.frame); err != nil {
+		return l.fail("append", err)
+	}
+	p.reset()
+	return nil
+}
+
+// fail latches the log shut.
+func (l *Log) fail(doing string, err error) error {
+	l.failed = &LatchedError{Cause: fmt.Errorf("%s: %w", doing, err)}
+	return l.failed
+}
+
+// Close gives up the files. What was added and not committed is dropped.
+func (l *Log) Close() error {
+	if l.file == nil {
+		return nil
+	}
+	err := l.file.Close()
+	l.file = nil
+	if l.making != nil {
+		l.making.file.Close()
+		l.making = nil
+	}
+	if l.failed == nil {
+		l.failed = fmt.Errorf("log in %s is closed", l.o.Dir)
+	}
+	return err
+}
+
+// Stats is a picture of the log.
+type Stats struct {
+	First, Last uint64
+	HardState   *messages.HardState
+	Segments    int
+	DiskBytes   int64
+}
+
+// Stats of what is durable.
+func (l *Log) Stats() Stats {
+	s := Stats{
+		First: l.catalog.base.index + 1, Last: l.catalog.terms.Last(), Segments: len(l.segments),
+		HardState: &messages.HardState{Term: l.hard.term, Vote: l.hard.vote, Commit: l.hard.commit},
+	}
+	for _, segment := range l.segments {
+		s.DiskBytes += segment.size
+	}
+	for _, spare := range l.spares {
+		s.DiskBytes += spare.size
+	}
+	return s
+}
+
+// DiskLow tells whether the disk has less room than the low-water mark. A disk that cannot tell is not low.
+func (l *Log) DiskLow() bool {
+	free, err := l.o.FS.Free(l.o.Dir)
+	return err == nil && free < l.o.LowWater
+}
+
+func (l *Log) path(name string) string { return filepath.Join(l.o.Dir, name) }
