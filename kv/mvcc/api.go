@@ -61,6 +61,8 @@ type Options struct {
 	// OnFatal is told when the engine cannot go on (its disk failed in the background). Nil panics.
 	OnFatal func(error)
 	Logger  zerolog.Logger
+
+	buckets bucketLimits // tests make them small
 }
 
 // HashResult is a hash of the history in (CompactRevision, HashRevision] and of what is live at CompactRevision. Members
@@ -82,7 +84,7 @@ type MemberAttributes struct {
 type Event = mvccpb.Event
 
 // Observer is told of each revision, in order, after it is published: a View taken inside or after the call has it. It
-// runs on the applying goroutine and must be quick. The events are the observer's to keep and share, but not to change.
+// runs on the applying goroutine, must be quick, and must not call SetObserver or SetWantPrev. The events are the observer's to keep and share, but not to change.
 type Observer func(rev int64, events []*Event)
 
 // TxnIsReadOnly tells whether no branch of the transaction writes, so that View.Txn can answer it without the log.

@@ -1,107 +1,328 @@
 package mvcc
 
 import (
-	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/rs/zerolog"
 
 	"github.com/troupe-raft/troupe/actors/machine"
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
 // Store is the state machine on disk; it implements machine.OnDisk.
-type Store struct{}
+//
+// Apply works on the tip, the state after everything applied; each batch is one transaction of the engine with its index,
+// and after it the tip is published as a View. Beside Apply there is one writer more, the compactor, which removes rows
+// that no read can reach any more; it takes turns with Apply by applyMu, a small piece at a time, and changes neither
+// index nor revision.
+//
+// The engine has no log of its own: after a crash it is where its last flush was, and Raft's log is applied again from there
+// (E11). Batches reach the disk in order and whole, so what is found is a state that there has been.
+type Store struct {
+	db     *pebble.DB
+	log    zerolog.Logger
+	leases func(id int64) bool
+	failed
+	onFatal func(error)
+	buckets bucketLimits
+
+	// applyMu is held by whoever writes: Apply or the compactor. It guards what is in this block.
+	applyMu  sync.Mutex
+	tip      state
+	counts   countTree
+	oversize []string // first keys of buckets to be split with the next batch
+	metadata *metaCache
+	ledger   []uint64 // indexes of the ledger's records, ascending
+	members  []MemberAttributes
+	observer Observer
+	wantPrev bool
+
+	// viewMu is held while the engine's state is ahead of the published view, and to make and drop snapshots.
+	viewMu     sync.Mutex
+	published  atomic.Pointer[View]
+	viewWanted atomic.Bool
+	snapped    map[*View]struct{} // views with a snapshot that is not closed
+
+	// open is held for reading by every operation on a view. closed is written under open and viewMu.
+	open     sync.RWMutex
+	closed   bool
+	stopping atomic.Bool
+
+	compactor compactor
+}
 
 var _ machine.OnDisk = (*Store)(nil)
 
-// Open opens the store in dir, made if missing.
-func Open(dir string, o Options) (*Store, error) { return nil, ErrClosed }
-
-// Apply applies a batch: one transaction with Batch.Last and the ledger record.
-func (s *Store) Apply(b *machine.Batch) ([][]byte, error) { return nil, ErrClosed }
-
-// Recover tells the last batch held and the ledger.
-func (s *Store) Recover() (applied uint64, ledger []machine.LedgerRecord, err error) {
-	return 0, nil, ErrClosed
+// state is what the state row holds.
+type state struct {
+	applied    uint64
+	rev        int64
+	compactRev int64
+	// removedTo: the rows that compaction makes unreachable are gone for events up to here.
+	removedTo int64
+	// tombstones is the number of rows in space d.
+	tombstones int64
 }
 
-// Close flushes and closes. Views still out answer ErrClosed from then on.
-func (s *Store) Close() error { return nil }
+var (
+	stateKey  = []byte{spaceMeta, 's'}
+	formatKey = []byte{spaceMeta, 'f'}
+	memberKey = []byte{spaceMeta, 'a'} // followed by the member's id, 8 bytes
+)
+
+// firstState is that of an empty store: etcd's first revision is 1, and nothing was compacted.
+var firstState = state{rev: 1, compactRev: -1, removedTo: -1}
+
+func (s *state) appendRow(buf []byte) []byte {
+	buf = binary.BigEndian.AppendUint64(buf, s.applied)
+	buf = binary.BigEndian.AppendUint64(buf, uint64(s.rev))
+	buf = binary.BigEndian.AppendUint64(buf, uint64(s.compactRev))
+	buf = binary.BigEndian.AppendUint64(buf, uint64(s.removedTo))
+	return binary.BigEndian.AppendUint64(buf, uint64(s.tombstones))
+}
+
+func parseState(row []byte) (s state, err error) {
+	if len(row) != 40 {
+		return s, fmt.Errorf("a state row of %d bytes: %w", len(row), ErrCorrupt)
+	}
+	s.applied = binary.BigEndian.Uint64(row)
+	s.rev = int64(binary.BigEndian.Uint64(row[8:]))
+	s.compactRev = int64(binary.BigEndian.Uint64(row[16:]))
+	s.removedTo = int64(binary.BigEndian.Uint64(row[24:]))
+	s.tombstones = int64(binary.BigEndian.Uint64(row[32:]))
+	return s, nil
+}
 
 // Revision is the newest published revision; 1 for an empty store.
-func (s *Store) Revision() int64 { return 1 }
+func (s *Store) Revision() int64 { return s.published.Load().reader.rev }
 
 // CompactRevision is the revision last compacted; -1 for none (as etcd has it).
-func (s *Store) CompactRevision() int64 { return -1 }
-
-// View is the newest published view. It must be released.
-func (s *Store) View() *View { return &View{} }
-
-// WaitCompacted returns once everything compacted so far is removed from the tables (CompactionRequest.physical).
-func (s *Store) WaitCompacted(ctx context.Context) error { return ErrClosed }
-
-// HashKV hashes the history up to rev (0: the newest). ErrCompacted, ErrFutureRev.
-func (s *Store) HashKV(ctx context.Context, rev int64) (HashResult, error) {
-	return HashResult{}, ErrClosed
-}
-
-// Hash hashes everything at the newest revision, as Maintenance.Hash asks.
-func (s *Store) Hash(ctx context.Context) (hash uint32, rev int64, err error) {
-	return 0, 0, ErrClosed
-}
-
-// Size is the size on disk, and what of it holds live data.
-func (s *Store) Size() (total, inUse int64) { return 0, 0 }
+func (s *Store) CompactRevision() int64 { return s.published.Load().reader.compactRev }
 
 // MemberAttributes are those published so far, by id.
-func (s *Store) MemberAttributes() []MemberAttributes { return nil }
+func (s *Store) MemberAttributes() []MemberAttributes {
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
+	return slices.Clone(s.members)
+}
 
 // SetObserver sets who is told of new revisions; nil for nobody, which makes Apply cheaper. It waits for the batch that is
 // being applied: every revision above View().Revision(), taken after SetObserver has returned, is told.
-func (s *Store) SetObserver(o Observer) {}
+func (s *Store) SetObserver(o Observer) {
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
+	s.observer = o
+}
 
 // SetWantPrev says whether events told to the observer carry PrevKv, from the next batch on; it waits as SetObserver does.
-func (s *Store) SetWantPrev(want bool) {}
-
-// View is the state of one moment. It may be used from several goroutines, until Release.
-type View struct{}
-
-// Release gives the view back. It must be called once.
-func (v *View) Release() {}
-
-// Applied is the index of the log that the view reflects.
-func (v *View) Applied() uint64 { return 0 }
-
-// Revision is the view's newest revision.
-func (v *View) Revision() int64 { return 0 }
-
-// CompactRevision is the revision last compacted; -1 for none.
-func (v *View) CompactRevision() int64 { return 0 }
-
-// Keys is the number of live keys.
-func (v *View) Keys() int64 { return 0 }
-
-// Range answers the request. Header.Revision is filled. ErrCompacted, ErrFutureRev.
-func (v *View) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
-	return nil, ErrClosed
+// Without it a put reads nothing but metadata.
+func (s *Store) SetWantPrev(want bool) {
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
+	s.wantPrev = want
 }
 
-// RangeChunks answers a range in key order, chunk by chunk of about chunkBytes, in bounded memory, as etcd's RangeStream
-// does: all chunks carry keys, the last one carries also Header.Revision, Count and More. Sort orders other than
-// ascending by key, and revision filters, are not possible and refused with ErrInvalidCommand.
-func (v *View) RangeChunks(ctx context.Context, r *pb.RangeRequest, chunkBytes int, yield func(*pb.RangeResponse) error) error {
-	return ErrClosed
+// Apply applies a batch as one transaction of the engine: the changes, the index reached, the ledger.
+func (s *Store) Apply(b *machine.Batch) ([][]byte, error) {
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
+	results, err := s.applyBatch(b)
+	if err != nil {
+		err = fmt.Errorf("applying up to index %d: %w", b.Last, err)
+		s.die(err) // the caches are ahead of the tables now
+		return nil, err
+	}
+	return results, nil
 }
 
-// Txn answers a transaction for which TxnIsReadOnly holds.
-func (v *View) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
-	return nil, ErrClosed
+func (s *Store) applyBatch(b *machine.Batch) ([][]byte, error) {
+	if b.Last <= s.tip.applied {
+		panic(fmt.Sprintf("mvcc: a batch up to index %d is applied again, the store is at %d", b.Last, s.tip.applied))
+	}
+	w := newWriter(s, b)
+	defer w.close()
+	if err := w.splitBuckets(); err != nil {
+		return nil, err
+	}
+	results := make([][]byte, len(b.Commands))
+	for i := range b.Commands {
+		var err error
+		if results[i], err = w.command(b.Commands[i].Data); err != nil {
+			return nil, fmt.Errorf("command at index %d: %w", b.Commands[i].Index, err)
+		}
+	}
+	w.tip.applied = b.Last
+	if b.Ledger != nil {
+		if err := w.ledgerUpdate(b.Ledger(results)); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.commit(); err != nil {
+		return nil, err
+	}
+	for _, o := range w.observed {
+		s.observer(o.rev, o.events)
+	}
+	if w.tip.removedTo < w.tip.compactRev {
+		s.compactor.wake()
+	}
+	return results, nil
 }
 
-// Events reads the history from fromRev to toRev (inclusive; 0: the view's newest), of the keys in the range, in order.
-// It stops at a revision's end once maxBytes are gathered; nextRev is where to go on, above toRev when done. rangeEnd is as in
-// RangeRequest. ErrCompacted below the compaction.
-func (v *View) Events(ctx context.Context, fromRev, toRev int64, key, rangeEnd []byte, wantPrev bool, maxBytes int) (events []*Event, nextRev int64, err error) {
-	return nil, 0, ErrClosed
+// usable tells why nothing can be written any more, if so. applyMu is held.
+func (s *Store) usable() error {
+	if err := s.failure(); err != nil {
+		return err
+	}
+	if s.stopping.Load() {
+		return ErrClosed
+	}
+	return nil
 }
 
-// CheckTxn refuses, with ErrDuplicateKey, a transaction that could write a key twice.
-func CheckTxn(r *pb.TxnRequest) error { return nil }
+// die makes err the store's end, and tells the node.
+func (s *Store) die(err error) {
+	if !s.fail(err) {
+		return
+	}
+	close(s.compactor.failed)
+	s.log.Error().Err(err).Msg("the key-value store cannot go on")
+	if s.onFatal == nil {
+		panic(err)
+	}
+	s.onFatal(err)
+}
+
+// publish makes the tip the view that readers get. applyMu and viewMu are held.
+func (s *Store) publish() {
+	tree := s.counts
+	s.counts.nextEdition()
+	v := &View{s: s, applied: s.tip.applied}
+	v.reader = reader{
+		rev: s.tip.rev, compactRev: s.tip.compactRev, tombstones: s.tip.tombstones, counts: tree, stopping: &s.stopping,
+	}
+	v.refs.Store(1)
+	if s.viewWanted.Swap(false) {
+		s.takeSnapshot(v)
+	}
+	if old := s.published.Swap(v); old != nil && old.refs.Add(-1) == 0 {
+		if _, open := s.snapped[old]; open {
+			delete(s.snapped, old)
+			s.closeSnapshot(old)
+		}
+	}
+}
+
+// Recover tells the last batch held and the ledger.
+func (s *Store) Recover() (applied uint64, ledger []machine.LedgerRecord, err error) {
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
+	if err := s.usable(); err != nil {
+		return 0, nil, err
+	}
+	err = s.eachRow(spaceLedger, func(key, row []byte) error {
+		if len(key) != 8 {
+			return fmt.Errorf("a ledger record under a key of %d bytes: %w", len(key), ErrCorrupt)
+		}
+		ledger = append(ledger, machine.LedgerRecord{Index: binary.BigEndian.Uint64(key), Data: slices.Clone(row)})
+		return nil
+	})
+	if err != nil {
+		return 0, nil, fmt.Errorf("reading the ledger: %w", err)
+	}
+	return s.tip.applied, ledger, nil
+}
+
+// eachRow shows all rows of a space, without its byte.
+func (s *Store) eachRow(space byte, show func(key, row []byte) error) error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{space}, UpperBound: []byte{space + 1}})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		err = show(it.Key()[1:], it.Value())
+	}
+	return joined(err, it.Close())
+}
+
+// Flushed is the index up to which the store is on disk: what the log must keep is above it.
+func (s *Store) Flushed() (uint64, error) {
+	s.open.RLock()
+	defer s.open.RUnlock()
+	if s.closed {
+		return 0, ErrClosed
+	}
+	it, err := s.db.NewIter(&pebble.IterOptions{
+		LowerBound: stateKey, UpperBound: append(slices.Clone(stateKey), 0), OnlyReadGuaranteedDurable: true,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("reading the flushed index: %w", err)
+	}
+	found := firstState
+	if it.First() {
+		found, err = parseState(it.Value())
+	}
+	return found.applied, joined(err, it.Close())
+}
+
+// Close flushes and closes. Views still out answer ErrClosed from then on.
+func (s *Store) Close() error {
+	if s.stopping.Swap(true) {
+		return nil
+	}
+	s.compactor.stop()
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
+	var err error
+	if s.failure() == nil {
+		err = s.flush()
+	}
+	s.open.Lock()
+	defer s.open.Unlock()
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	s.closed = true
+	for v := range s.snapped {
+		s.closeSnapshot(v)
+	}
+	clear(s.snapped)
+	if closeErr := s.db.Close(); closeErr != nil && s.failure() == nil {
+		err = errors.Join(err, fmt.Errorf("closing the engine: %w", closeErr))
+	}
+	return err
+}
+
+// flush writes everything out. The engine tries for ever; its failure ends the wait.
+func (s *Store) flush() error {
+	done, err := s.db.AsyncFlush()
+	if err != nil {
+		return fmt.Errorf("flushing: %w", err)
+	}
+	select {
+	case <-done:
+		return nil
+	case <-s.compactor.failed:
+		return s.failure()
+	}
+}
+
+// Size is the size on disk, and what of it holds live data.
+func (s *Store) Size() (total, inUse int64) {
+	s.open.RLock()
+	defer s.open.RUnlock()
+	if s.closed {
+		return 0, 0
+	}
+	m := s.db.Metrics()
+	live := m.Total()
+	inUse = live.TablesSize + int64(m.MemTable.Size)
+	return max(int64(m.DiskSpaceUsage()), inUse), inUse
+}

@@ -1,0 +1,102 @@
+package mvcc
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// Events reads the history from fromRev to toRev (inclusive; 0: the view's newest), of the keys in the range, in order.
+// It stops at a revision's end once maxBytes are gathered; nextRev is where to go on, above toRev when done. rangeEnd is
+// as in RangeRequest. ErrCompacted below the compaction.
+//
+// With wantPrev, an event of a key that was there before has the state before, unless that is compacted, as in etcd.
+func (v *View) Events(ctx context.Context, fromRev, toRev int64, key, rangeEnd []byte, wantPrev bool, maxBytes int) (events []*Event, nextRev int64, err error) {
+	if err := v.begin(); err != nil {
+		return nil, 0, err
+	}
+	defer v.end(&err)
+	r := &v.reader
+	if toRev <= 0 || toRev > r.rev {
+		toRev = r.rev
+	}
+	fromRev = max(fromRev, 0)
+	if fromRev < r.compactRev {
+		return nil, 0, ErrCompacted
+	}
+	it, err := r.src.NewIterWithContext(ctx, &pebble.IterOptions{
+		LowerBound: appendHistoryKey(nil, revision{main: fromRev}), UpperBound: appendHistoryKey(nil, revision{main: toRev + 1}),
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("opening an iterator: %w", err)
+	}
+	defer it.Close()
+	g := eventGatherer{r: r, keys: newKeyRange(key, rangeEnd), wantPrev: wantPrev}
+	for ok := it.First(); ok; ok = it.Next() {
+		if g.steps++; g.steps%256 == 0 {
+			if err := r.interrupted(ctx); err != nil {
+				return nil, 0, err
+			}
+		}
+		key, rec, err := r.event(it)
+		if err != nil {
+			return nil, 0, err
+		}
+		if g.size >= maxBytes && rec.rev.main != g.last && len(g.events) > 0 {
+			return g.events, rec.rev.main, nil
+		}
+		g.last = rec.rev.main
+		if err := g.take(key, &rec); err != nil {
+			return nil, 0, err
+		}
+	}
+	return g.events, toRev + 1, it.Error()
+}
+
+// eventGatherer makes events of history rows.
+type eventGatherer struct {
+	r        *reader
+	keys     keyRange
+	wantPrev bool
+	events   []*Event
+	size     int
+	last     int64 // revision of the last row seen
+	steps    int
+	slab     kvSlab
+	made     []Event // memory of events to come
+}
+
+func (g *eventGatherer) take(key []byte, rec *record) error {
+	if !g.keys.contains(key) {
+		return nil
+	}
+	if len(g.made) == 0 {
+		g.made = make([]Event, min(max(4, len(g.events)), 256))
+	}
+	e := &g.made[0]
+	g.made = g.made[1:]
+	if rec.isTombstone() {
+		e.Type = mvccpb.Event_DELETE
+		e.Kv = g.slab.keyValue(key, &record{rev: rec.rev}, false)
+	} else {
+		e.Kv = g.slab.keyValue(key, rec, true)
+	}
+	g.size += len(key) + len(rec.value) + 48
+	if g.wantPrev && rec.version != 1 && rec.rev.main-1 >= g.r.compactRev {
+		_, prev, closer, err := g.r.eventAt(rec.prev, rec.rev.main-1)
+		if err != nil {
+			return err
+		}
+		if closer != nil {
+			if !prev.isTombstone() {
+				e.PrevKv = g.slab.keyValue(key, &prev, true)
+				g.size += len(key) + len(prev.value) + 48
+			}
+			closer.Close()
+		}
+	}
+	g.events = append(g.events, e)
+	return nil
+}

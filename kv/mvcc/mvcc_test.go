@@ -1,0 +1,390 @@
+package mvcc
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	"github.com/troupe-raft/troupe/actors/machine"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// testing.TB and *rapid.T have this in common.
+type reporter interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// replica is a store under test with the log that it applies.
+type replica struct {
+	t     reporter
+	s     *Store
+	fs    vfs.FS
+	index uint64
+}
+
+// small makes splits, joins and evictions happen among a few keys.
+var small = Options{
+	CacheBytes: 1 << 20, MemTableBytes: 1 << 20, MetadataBytes: 1, buckets: bucketLimits{max: 6, min: 2, joined: 4},
+}
+
+func openReplica(t reporter, fs vfs.FS, o Options) *replica {
+	t.Helper()
+	o.FS = fs
+	s, err := Open("kv", o)
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	applied, _, err := s.Recover()
+	if err != nil {
+		t.Fatalf("recover: %v", err)
+	}
+	return &replica{t: t, s: s, fs: fs, index: applied}
+}
+
+func (r *replica) close() {
+	r.t.Helper()
+	if err := r.s.Close(); err != nil {
+		r.t.Fatalf("close: %v", err)
+	}
+}
+
+// apply applies commands as one batch.
+func (r *replica) apply(commands ...[]byte) [][]byte {
+	r.t.Helper()
+	b := &machine.Batch{}
+	if len(commands) == 0 {
+		r.index++ // an entry of the cluster itself
+	}
+	for _, c := range commands {
+		r.index++
+		b.Commands = append(b.Commands, machine.Command{Index: r.index, Term: 1, Data: c})
+	}
+	b.Last = r.index
+	results, err := r.s.Apply(b)
+	if err != nil {
+		r.t.Fatalf("apply: %v", err)
+	}
+	return results
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func put(key, value string) []byte {
+	return must(EncodePut(&pb.PutRequest{Key: []byte(key), Value: []byte(value)}))
+}
+
+func del(key, end string) []byte {
+	return must(EncodeDeleteRange(&pb.DeleteRangeRequest{Key: []byte(key), RangeEnd: []byte(end)}))
+}
+
+func compact(rev int64) []byte {
+	return must(EncodeCompaction(&pb.CompactionRequest{Revision: rev}))
+}
+
+func (r *replica) rng(req *pb.RangeRequest) (*pb.RangeResponse, error) {
+	v := r.s.View()
+	defer v.Release()
+	return v.Range(context.Background(), req)
+}
+
+// The generators draw from few keys, so that everything meets.
+
+func drawKey(t *rapid.T) []byte {
+	return []byte(rapid.SampledFrom(modelKeys).Draw(t, "key"))
+}
+
+var modelKeys = func() (keys []string) {
+	for _, a := range []string{"\x00", "a", "ab", "b", "b\x00", "c", "\xff"} {
+		for _, b := range []string{"", "1", "2\xff"} {
+			keys = append(keys, a+b)
+		}
+	}
+	return keys
+}()
+
+func drawEnd(t *rapid.T) []byte {
+	switch rapid.IntRange(0, 4).Draw(t, "end kind") {
+	case 0, 1:
+		return nil
+	case 2:
+		return []byte{0}
+	}
+	return drawKey(t)
+}
+
+func drawValue(t *rapid.T) []byte {
+	v := []byte(fmt.Sprint("v", rapid.IntRange(0, 5).Draw(t, "value")))
+	if rapid.IntRange(0, 7).Draw(t, "long") == 0 {
+		v = append(v, make([]byte, inlineLimit)...)
+	}
+	return v
+}
+
+func drawPut(t *rapid.T) *pb.PutRequest {
+	p := &pb.PutRequest{Key: drawKey(t), PrevKv: rapid.Bool().Draw(t, "prev")}
+	if p.IgnoreValue = rapid.IntRange(0, 5).Draw(t, "ignore value") == 0; !p.IgnoreValue {
+		p.Value = drawValue(t)
+	}
+	if p.IgnoreLease = rapid.IntRange(0, 5).Draw(t, "ignore lease") == 0; !p.IgnoreLease {
+		p.Lease = rapid.Int64Range(0, 2).Draw(t, "lease")
+	}
+	return p
+}
+
+func drawRev(t *rapid.T, newest int64) int64 {
+	if rapid.Bool().Draw(t, "newest") {
+		return 0
+	}
+	return rapid.Int64Range(-2, newest+1).Draw(t, "revision")
+}
+
+func drawRange(t *rapid.T, newest int64) *pb.RangeRequest {
+	r := &pb.RangeRequest{
+		Key: drawKey(t), RangeEnd: drawEnd(t), Revision: drawRev(t, newest),
+		Limit:     rapid.SampledFrom([]int64{0, 0, 1, 2, 5, 100}).Draw(t, "limit"),
+		KeysOnly:  rapid.IntRange(0, 3).Draw(t, "keys only") == 0,
+		CountOnly: rapid.IntRange(0, 5).Draw(t, "count only") == 0,
+	}
+	if rapid.IntRange(0, 2).Draw(t, "sorted") == 0 {
+		r.SortOrder = pb.RangeRequest_SortOrder(rapid.IntRange(0, 2).Draw(t, "order"))
+		r.SortTarget = pb.RangeRequest_SortTarget(rapid.IntRange(0, 4).Draw(t, "target"))
+	}
+	if rapid.IntRange(0, 3).Draw(t, "filtered") == 0 {
+		for _, f := range []*int64{&r.MinModRevision, &r.MaxModRevision, &r.MinCreateRevision, &r.MaxCreateRevision} {
+			if rapid.Bool().Draw(t, "filter") {
+				*f = rapid.Int64Range(1, newest+1).Draw(t, "bound")
+			}
+		}
+	}
+	return r
+}
+
+func drawCompare(t *rapid.T, newest int64) *pb.Compare {
+	c := &pb.Compare{
+		Key: drawKey(t), RangeEnd: drawEnd(t),
+		Result: pb.Compare_CompareResult(rapid.IntRange(0, 3).Draw(t, "result")),
+		Target: pb.Compare_CompareTarget(rapid.IntRange(0, 4).Draw(t, "target")),
+	}
+	n := rapid.Int64Range(0, 3).Draw(t, "number")
+	rev := rapid.Int64Range(0, newest).Draw(t, "revision")
+	switch c.Target {
+	case pb.Compare_VALUE:
+		c.TargetUnion = &pb.Compare_Value{Value: drawValue(t)}
+	case pb.Compare_CREATE:
+		c.TargetUnion = &pb.Compare_CreateRevision{CreateRevision: rev * (n & 1)}
+	case pb.Compare_MOD:
+		c.TargetUnion = &pb.Compare_ModRevision{ModRevision: rev}
+	case pb.Compare_VERSION:
+		c.TargetUnion = &pb.Compare_Version{Version: n}
+	case pb.Compare_LEASE:
+		c.TargetUnion = &pb.Compare_Lease{Lease: n}
+	}
+	return c
+}
+
+func drawTxn(t *rapid.T, newest int64, depth int, writes bool) *pb.TxnRequest {
+	r := &pb.TxnRequest{}
+	for range rapid.IntRange(0, 2).Draw(t, "compares") {
+		r.Compare = append(r.Compare, drawCompare(t, newest))
+	}
+	ops := func() (ops []*pb.RequestOp) {
+		for range rapid.IntRange(0, 3).Draw(t, "operations") {
+			op := &pb.RequestOp{}
+			kind := rapid.IntRange(0, 3).Draw(t, "kind")
+			if !writes && (kind == 1 || kind == 2) {
+				kind = 0
+			}
+			switch {
+			case kind == 1:
+				op.Request = &pb.RequestOp_RequestPut{RequestPut: drawPut(t)}
+			case kind == 2:
+				op.Request = &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: drawDelete(t)}
+			case kind == 3 && depth < 2:
+				op.Request = &pb.RequestOp_RequestTxn{RequestTxn: drawTxn(t, newest, depth+1, writes)}
+			default:
+				op.Request = &pb.RequestOp_RequestRange{RequestRange: drawRange(t, newest-1)}
+			}
+			ops = append(ops, op)
+		}
+		return ops
+	}
+	r.Success, r.Failure = ops(), ops()
+	return r
+}
+
+func drawDelete(t *rapid.T) *pb.DeleteRangeRequest {
+	return &pb.DeleteRangeRequest{Key: drawKey(t), RangeEnd: drawEnd(t), PrevKv: rapid.Bool().Draw(t, "prev")}
+}
+
+// expectation is a command with what the model says of it.
+type expectation struct {
+	command []byte
+	what    string
+	want    proto.Message
+	wantErr error
+	decode  func([]byte) (proto.Message, error)
+}
+
+func decoder[M proto.Message](f func([]byte) (M, error)) func([]byte) (proto.Message, error) {
+	return func(b []byte) (proto.Message, error) { return f(b) }
+}
+
+func drawCommand(t *rapid.T, m *model) expectation {
+	switch kind := rapid.IntRange(0, 9).Draw(t, "command"); {
+	case kind < 4:
+		p := drawPut(t)
+		want, err := m.put(p)
+		return expectation{must(EncodePut(p)), fmt.Sprint("put ", p), want, err, decoder(DecodePut)}
+	case kind < 6:
+		d := drawDelete(t)
+		return expectation{must(EncodeDeleteRange(d)), fmt.Sprint("delete ", d), m.del(d), nil, decoder(DecodeDeleteRange)}
+	case kind < 9:
+		x := drawTxn(t, m.rev, 0, true)
+		e := expectation{command: must(EncodeTxn(x)), what: fmt.Sprint("txn ", x), decode: decoder(DecodeTxn)}
+		if e.wantErr = CheckTxn(x); e.wantErr == nil {
+			e.want, e.wantErr = m.txn(x)
+		}
+		return e
+	}
+	rev := rapid.Int64Range(-1, m.rev+1).Draw(t, "compact at")
+	want, err := m.compact(rev)
+	return expectation{compact(rev), fmt.Sprint("compact ", rev), want, err, decoder(DecodeCompaction)}
+}
+
+func compareAnswer(t reporter, what string, got proto.Message, gotErr error, want proto.Message, wantErr error) {
+	t.Helper()
+	if gotErr != wantErr {
+		t.Fatalf("%s:\n got error %v\nwant error %v", what, gotErr, wantErr)
+	}
+	if wantErr == nil && !proto.Equal(got, want) {
+		t.Fatalf("%s:\n got %v\nwant %v", what, got, want)
+	}
+}
+
+func TestEveryAnswerIsTheModelsAtEveryRevision(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := newModel()
+		r := openReplica(t, vfs.NewMem(), small)
+		defer func() { r.close() }()
+		var seen []*mvccpb.Event
+		r.s.SetObserver(func(rev int64, events []*Event) {
+			for _, e := range events {
+				if e.Kv.ModRevision != rev {
+					t.Fatalf("event of revision %d told as of %d", e.Kv.ModRevision, rev)
+				}
+			}
+			seen = append(seen, events...)
+		})
+		r.s.SetWantPrev(true)
+		uncompacted := newModel() // never compacts, so it knows every prev_kv that an observer must be told
+		for range rapid.IntRange(1, 12).Draw(t, "batches") {
+			var batch []expectation
+			var commands [][]byte
+			for range rapid.IntRange(0, 8).Draw(t, "commands") {
+				e := drawCommand(t, m)
+				batch, commands = append(batch, e), append(commands, e.command)
+			}
+			results := r.apply(commands...)
+			for i, e := range batch {
+				var got proto.Message
+				got, err := e.decode(results[i])
+				compareAnswer(t, e.what, got, err, e.want, e.wantErr)
+			}
+			uncompacted.history, uncompacted.rev = m.history, m.rev
+			checkReads(t, r, m)
+			checkEvents(t, "told to the observer", seen, uncompacted.events(0, m.rev, []byte{0}, []byte{0}, true))
+			if rapid.IntRange(0, 5).Draw(t, "reopen") == 0 {
+				r.close()
+				index := r.index
+				o := r.s.observer
+				if r = openReplica(t, r.fs, small); r.index != index {
+					t.Fatalf("reopened at %d, closed at %d", r.index, index)
+				}
+				r.s.SetObserver(o)
+				r.s.SetWantPrev(true)
+			}
+		}
+	})
+}
+
+func checkReads(t *rapid.T, r *replica, m *model) {
+	v := r.s.View()
+	defer v.Release()
+	if v.Revision() != m.rev || v.CompactRevision() != m.compacted || v.Keys() != int64(len(m.at(m.rev))) {
+		t.Fatalf("view at revision %d, compacted %d, %d keys; want %d, %d, %d",
+			v.Revision(), v.CompactRevision(), v.Keys(), m.rev, m.compacted, len(m.at(m.rev)))
+	}
+	if sum := v.reader.counts.buckets(); sum[0].start != "" {
+		t.Fatalf("the first bucket starts at %q", sum[0].start)
+	}
+	ctx := context.Background()
+	for range 3 {
+		req := drawRange(t, m.rev)
+		got, err := v.Range(ctx, req)
+		want, wantErr := m.rng(req)
+		compareAnswer(t, fmt.Sprint("range ", req), got, err, want, wantErr)
+		checkChunks(t, v, m, req)
+	}
+	x := drawTxn(t, m.rev, 0, false)
+	got, err := v.Txn(ctx, x)
+	want, wantErr := m.txn(x)
+	compareAnswer(t, fmt.Sprint("read-only txn ", x), got, err, want, wantErr)
+
+	from := rapid.Int64Range(0, m.rev+1).Draw(t, "from")
+	key, end, prev := drawKey(t), drawEnd(t), rapid.Bool().Draw(t, "prev")
+	if from < m.compacted {
+		if _, _, err := v.Events(ctx, from, 0, key, end, prev, 100); err != ErrCompacted {
+			t.Fatalf("events from %d, compacted %d: %v", from, m.compacted, err)
+		}
+		return
+	}
+	var events []*Event
+	for next := from; next <= m.rev; {
+		some, after, err := v.Events(ctx, next, 0, key, end, prev, rapid.IntRange(1, 300).Draw(t, "bytes"))
+		if err != nil || after <= next {
+			t.Fatalf("events from %d: next %d, %v", next, after, err)
+		}
+		events, next = append(events, some...), after
+	}
+	checkEvents(t, fmt.Sprintf("of the history from %d, compacted %d", from, m.compacted), events, m.events(from, m.rev, key, end, prev))
+}
+
+func checkEvents(t reporter, what string, got, want []*Event) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d events %s, want %d:\n got %v\nwant %v", len(got), what, len(want), got, want)
+	}
+	for i := range got {
+		if !proto.Equal(got[i], want[i]) {
+			t.Fatalf("event %d %s:\n got %v\nwant %v", i, what, got[i], want[i])
+		}
+	}
+}
+
+func checkChunks(t *rapid.T, v *View, m *model, req *pb.RangeRequest) {
+	req = proto.Clone(req).(*pb.RangeRequest)
+	req.SortOrder, req.SortTarget = 0, 0
+	req.MinModRevision, req.MaxModRevision, req.MinCreateRevision, req.MaxCreateRevision = 0, 0, 0, 0
+	want, wantErr := m.rng(req)
+	got := &pb.RangeResponse{}
+	err := v.RangeChunks(context.Background(), req, rapid.IntRange(1, 200).Draw(t, "chunk"), func(c *pb.RangeResponse) error {
+		if got.Header != nil {
+			t.Fatalf("a chunk after the last one")
+		}
+		proto.Merge(got, c)
+		return nil
+	})
+	compareAnswer(t, fmt.Sprint("range in chunks ", req), got, err, want, wantErr)
+}
+

@@ -1,0 +1,219 @@
+package mvcc
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/rs/zerolog"
+)
+
+// formatVersion is that of the rows. A store of another one is refused, never guessed at.
+const formatVersion = "troupe kv 1"
+
+// neverStopping is for reads that go on while the store is being closed.
+var neverStopping atomic.Bool
+
+// Open opens the store in dir, made if missing.
+func Open(dir string, o Options) (*Store, error) {
+	s := &Store{log: o.Logger, leases: o.LeaseKnown, onFatal: o.OnFatal, snapped: make(map[*View]struct{})}
+	if s.buckets = o.buckets; s.buckets == (bucketLimits{}) {
+		s.buckets = defaultBuckets
+	}
+	s.compactor.failed = make(chan struct{})
+	db, err := pebble.Open(dir, s.engineOptions(o))
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	s.db = db
+	s.metadata = newMetaCache(withDefault(o.MetadataBytes, 32<<20))
+	if err := s.load(dir); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	s.viewMu.Lock()
+	s.publish()
+	s.viewMu.Unlock()
+	s.metadata.committed(s.tip.rev)
+	s.compactor.start(s)
+	return s, nil
+}
+
+func withDefault(n, fallback int64) int64 {
+	if n > 0 {
+		return n
+	}
+	return fallback
+}
+
+func openError(dir string, err error) error {
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("opening the key-value store in %s: %w; it must belong to the user that runs the server", dir, err)
+	case pebble.IsCorruptionError(err):
+		return fmt.Errorf("opening the key-value store in %s: %w: %w; remove this member and let it join again", dir, ErrCorrupt, err)
+	}
+	return fmt.Errorf("opening the key-value store in %s: %w; no other process may use it, and it must not have been written by a newer version", dir, err)
+}
+
+// load reads the rows that are kept in memory.
+func (s *Store) load(dir string) error {
+	if err := s.checkFormat(dir); err != nil {
+		return err
+	}
+	s.tip = firstState
+	row, closer, err := s.db.Get(stateKey)
+	if err == nil {
+		s.tip, err = parseState(row)
+		err = joined(err, closer.Close())
+	} else if errors.Is(err, pebble.ErrNotFound) {
+		err = nil
+	}
+	if err == nil {
+		err = s.loadCounts()
+	}
+	if err == nil {
+		err = s.loadMembers()
+	}
+	if err == nil {
+		err = s.eachRow(spaceLedger, func(key, _ []byte) error {
+			s.ledger = append(s.ledger, binary.BigEndian.Uint64(key))
+			return nil
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("loading the key-value store in %s: %w", dir, err)
+	}
+	return nil
+}
+
+// checkFormat looks at the format row, and writes it if the store is empty: at once to disk, so that no rows are ever
+// without it.
+func (s *Store) checkFormat(dir string) error {
+	row, closer, err := s.db.Get(formatKey)
+	if err == nil {
+		found := string(row)
+		if err := closer.Close(); err != nil {
+			return err
+		}
+		if found != formatVersion {
+			return fmt.Errorf("%w: %s holds %q, this version reads %q; use the version of troupe that wrote it, or remove this member and let it join again", ErrFormat, dir, found, formatVersion)
+		}
+		return nil
+	}
+	if !errors.Is(err, pebble.ErrNotFound) {
+		return fmt.Errorf("reading the format of %s: %w", dir, err)
+	}
+	it, err := s.db.NewIter(nil)
+	if err != nil {
+		return err
+	}
+	foreign := it.First()
+	if err := joined(it.Error(), it.Close()); err != nil {
+		return err
+	}
+	if foreign {
+		return fmt.Errorf("%w: %s holds a database that is not troupe's; choose another data directory", ErrFormat, dir)
+	}
+	if err := s.db.Set(formatKey, []byte(formatVersion), pebble.NoSync); err != nil {
+		return fmt.Errorf("writing the format of %s: %w", dir, err)
+	}
+	return s.flush()
+}
+
+func (s *Store) loadCounts() error {
+	var buckets []bucket
+	err := s.eachRow(spaceBuckets, func(key, row []byte) error {
+		count, n := binary.Uvarint(row)
+		if n <= 0 {
+			return fmt.Errorf("the count of bucket %q: %w", key, ErrCorrupt)
+		}
+		b := bucket{string(key), int64(count)}
+		if b.count > s.buckets.max {
+			s.oversize = append(s.oversize, b.start)
+		}
+		buckets = append(buckets, b)
+		return nil
+	})
+	if err == nil && len(buckets) > 0 && buckets[0].start != "" {
+		// The first bucket has a row only once a key was counted in it.
+		buckets = slices.Insert(buckets, 0, bucket{})
+	}
+	s.counts = loadCountTree(buckets)
+	return err
+}
+
+func (s *Store) loadMembers() error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: memberKey, UpperBound: []byte{spaceMeta, memberKey[1] + 1}})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		a, good := decodeAttributes(it.Value())
+		if !good {
+			err = fmt.Errorf("the attributes of a member: %w", ErrCorrupt)
+		}
+		s.setMember(a)
+	}
+	return joined(err, it.Close())
+}
+
+// engineOptions are Pebble's, chosen by measurement (docs/kv-format.md).
+func (s *Store) engineOptions(o Options) *pebble.Options {
+	opts := &pebble.Options{
+		FS:                 o.FS,
+		CacheSize:          withDefault(o.CacheBytes, 64<<20),
+		DisableWAL:         true,
+		FormatMajorVersion: pebble.FormatTableFormatV6,
+		MemTableSize:       uint64(withDefault(o.MemTableBytes, 32<<20)),
+		// Writing must not stop for a flush that is a little late.
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       64,
+		LBaseMaxBytes:               128 << 20,
+		MaxOpenFiles:                1000,
+		CompactionConcurrencyRange:  func() (lower, upper int) { return 1, 2 },
+		Logger:                      engineLogger{s},
+		EventListener:               &pebble.EventListener{BackgroundError: s.engineFailed},
+	}
+	if opts.FS == nil {
+		opts.FS = vfs.Default
+	}
+	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
+	for i := range opts.Levels {
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		opts.Levels[i].BlockSize = 8 << 10
+		opts.Levels[i].IndexBlockSize = 64 << 10
+		opts.TargetFileSizes[i] = 8 << 20
+	}
+	return opts
+}
+
+// engineFailed ends the store: what the engine could not write in the background it would try again for ever, while the
+// memory of its tables runs full.
+func (s *Store) engineFailed(err error) {
+	if s.failure() == nil {
+		s.die(fmt.Errorf("the storage engine failed in the background: %w", err))
+	}
+}
+
+// engineLogger passes on what the engine says. Fatalf ends the store, not the process: the engine goes on after it, and
+// what it answers then is not believed (View.end).
+type engineLogger struct{ s *Store }
+
+func (l engineLogger) Infof(format string, args ...any) {
+	l.s.log.Debug().Msgf(format, args...)
+}
+
+func (l engineLogger) Errorf(format string, args ...any) {
+	l.s.log.WithLevel(zerolog.ErrorLevel).Msgf(format, args...)
+}
+
+func (l engineLogger) Fatalf(format string, args ...any) {
+	l.s.engineFailed(fmt.Errorf(format, args...))
+}

@@ -1,0 +1,270 @@
+package mvcc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// reader reads one state of the store: a View's snapshot, or the batch in hand with what is below it.
+type reader struct {
+	src        pebble.Reader
+	rev        int64 // the newest revision in src
+	compactRev int64
+	tombstones int64 // rows in space d, or more
+	counts     countTree
+	stopping   *atomic.Bool // the store is being closed: long reads give up
+}
+
+// revisionAt checks the revision that a request asks for and returns the one to read at.
+func (r *reader) revisionAt(asked int64) (int64, error) {
+	switch {
+	case asked > r.rev:
+		return 0, ErrFutureRev
+	case asked <= 0:
+		return r.rev, nil
+	case asked < r.compactRev:
+		return 0, ErrCompacted
+	}
+	return asked, nil
+}
+
+// row gets one row; its memory is valid until the closer is closed.
+func (r *reader) row(key []byte) (row []byte, closer io.Closer, err error) {
+	row, closer, err = r.src.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading a row of space %c: %w", key[0], err)
+	}
+	return row, closer, nil
+}
+
+// get returns a key's state at a revision, nil if it was not there. The result shares the memory of key.
+func (r *reader) get(key []byte, at int64) (*mvccpb.KeyValue, error) {
+	var scratch [64]byte
+	row, closer, err := r.row(appendSpaceKey(scratch[:0], spaceCurrent, key))
+	if err != nil {
+		return nil, err
+	}
+	if closer == nil {
+		if at == r.rev || r.tombstones == 0 {
+			return nil, nil
+		}
+		return r.getDeleted(key, at)
+	}
+	defer closer.Close()
+	rec, err := parseCurrent(row)
+	if err != nil {
+		return nil, err
+	}
+	if rec.rev.main > at {
+		return r.getBefore(key, rec.prev, at)
+	}
+	if rec.outline {
+		return r.getBefore(key, rec.rev, at)
+	}
+	return rec.keyValue(key, bytes.Clone(rec.value)), nil
+}
+
+// getDeleted is get for a key that is not live now.
+func (r *reader) getDeleted(key []byte, at int64) (*mvccpb.KeyValue, error) {
+	row, closer, err := r.row(appendSpaceKey(nil, spaceTombstones, key))
+	if err != nil || closer == nil {
+		return nil, err
+	}
+	defer closer.Close()
+	tombstone, err := parseRevision(row)
+	if err != nil || tombstone.main <= at {
+		return nil, err
+	}
+	return r.getBefore(key, tombstone, at)
+}
+
+// getBefore walks back from the event from to the one in effect at the revision.
+func (r *reader) getBefore(key []byte, from revision, at int64) (*mvccpb.KeyValue, error) {
+	_, rec, closer, err := r.eventAt(from, at)
+	if err != nil || closer == nil {
+		return nil, err
+	}
+	defer closer.Close()
+	if rec.isTombstone() {
+		return nil, nil
+	}
+	return rec.keyValue(key, bytes.Clone(rec.value)), nil
+}
+
+// eventAt walks back from the event from to the first at or below a revision. closer is nil if there is none.
+func (r *reader) eventAt(from revision, at int64) (key []byte, rec record, closer io.Closer, err error) {
+	var scratch [1 + revisionBytes]byte
+	for !from.isZero() {
+		row, closer, err := r.row(appendHistoryKey(scratch[:0], from))
+		if err != nil {
+			return nil, record{}, nil, err
+		}
+		if closer == nil {
+			if from.main <= r.compactRev {
+				return nil, record{}, nil, nil // it was a tombstone, removed by compaction
+			}
+			return nil, record{}, nil, fmt.Errorf("event %d.%d is missing, compacted at %d: %w", from.main, from.sub, r.compactRev, ErrCorrupt)
+		}
+		key, rec, err := parseEvent(from, row)
+		if err != nil {
+			return nil, record{}, nil, errors.Join(err, closer.Close())
+		}
+		if from.main <= at {
+			return key, rec, closer, nil
+		}
+		from = rec.prev
+		if err := closer.Close(); err != nil {
+			return nil, record{}, nil, err
+		}
+	}
+	return nil, record{}, nil, nil
+}
+
+func (r *record) keyValue(key, value []byte) *mvccpb.KeyValue {
+	return &mvccpb.KeyValue{
+		Key: key, Value: value, CreateRevision: r.create, ModRevision: r.rev.main, Version: r.version, Lease: r.lease,
+	}
+}
+
+// visitor is shown the keys of a range in order. Key and value are valid during the call only. It says whether to go on.
+type visitor func(key []byte, rec *record) (more bool)
+
+// visit shows the keys of a range as they were at a revision. Without values, records may come without one.
+func (r *reader) visit(ctx context.Context, keys keyRange, at int64, values bool, show visitor) error {
+	lower, upper := keys.bounds(spaceCurrent)
+	current, err := r.src.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return fmt.Errorf("opening an iterator: %w", err)
+	}
+	w := rangeWalk{r: r, ctx: ctx, at: at, values: values, show: show}
+	if at < r.rev && r.tombstones > 0 {
+		err = w.withDeleted(current, keys)
+	} else {
+		err = w.alone(current)
+	}
+	if closeErr := current.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("iterating: %w", closeErr)
+	}
+	return err
+}
+
+// rangeWalk is one visit under way.
+type rangeWalk struct {
+	r      *reader
+	ctx    context.Context
+	at     int64
+	values bool
+	show   visitor
+	rec    record
+	steps  int
+}
+
+// alone walks the current rows, where no key that is deleted now can be in the result.
+func (w *rangeWalk) alone(current *pebble.Iterator) error {
+	for ok := current.First(); ok; ok = current.Next() {
+		more, err := w.currentRow(current)
+		if err != nil || !more {
+			return err
+		}
+	}
+	return current.Error()
+}
+
+// withDeleted walks the current rows and the tombstones together, in key order. No key is in both.
+func (w *rangeWalk) withDeleted(current *pebble.Iterator, keys keyRange) error {
+	lower, upper := keys.bounds(spaceTombstones)
+	dead, err := w.r.src.NewIterWithContext(w.ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return fmt.Errorf("opening an iterator: %w", err)
+	}
+	defer dead.Close()
+	currentOK, deadOK := current.First(), dead.First()
+	for currentOK || deadOK {
+		var more bool
+		if currentOK && (!deadOK || bytes.Compare(current.Key()[1:], dead.Key()[1:]) < 0) {
+			more, err = w.currentRow(current)
+			currentOK = more && current.Next()
+		} else {
+			more, err = w.deadRow(dead)
+			deadOK = more && dead.Next()
+		}
+		if err != nil || !more {
+			return err
+		}
+	}
+	return errors.Join(current.Error(), dead.Error())
+}
+
+func (w *rangeWalk) currentRow(it *pebble.Iterator) (more bool, err error) {
+	if err := w.step(); err != nil {
+		return false, err
+	}
+	row, err := it.ValueAndErr()
+	if err != nil {
+		return false, fmt.Errorf("reading a row: %w", err)
+	}
+	w.rec, err = parseCurrent(row)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case w.rec.rev.main > w.at:
+		return w.before(it.Key()[1:], w.rec.prev)
+	case w.rec.outline && w.values:
+		return w.before(it.Key()[1:], w.rec.rev)
+	}
+	return w.show(it.Key()[1:], &w.rec), nil
+}
+
+func (w *rangeWalk) deadRow(it *pebble.Iterator) (more bool, err error) {
+	if err := w.step(); err != nil {
+		return false, err
+	}
+	tombstone, err := parseRevision(it.Value())
+	if err != nil {
+		return false, err
+	}
+	if tombstone.main <= w.at {
+		return true, nil
+	}
+	return w.before(it.Key()[1:], tombstone)
+}
+
+// before shows the key as the event in effect at the walk's revision has it.
+func (w *rangeWalk) before(key []byte, from revision) (more bool, err error) {
+	_, rec, closer, err := w.r.eventAt(from, w.at)
+	if err != nil || closer == nil {
+		return err == nil, err
+	}
+	defer closer.Close()
+	if rec.isTombstone() {
+		return true, nil
+	}
+	w.rec = rec
+	return w.show(key, &w.rec), nil
+}
+
+// step gives up, now and then, if nobody waits for the result any more.
+func (w *rangeWalk) step() error {
+	if w.steps++; w.steps%256 != 0 {
+		return nil
+	}
+	return w.r.interrupted(w.ctx)
+}
+
+func (r *reader) interrupted(ctx context.Context) error {
+	if r.stopping.Load() {
+		return ErrClosed
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,262 @@
+package mvcc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+)
+
+// View is the state of one moment: index, revision, data and counts belong together. It may be used from several
+// goroutines, until Release.
+//
+// Apply publishes a view a batch. Its snapshot of the engine is made at once if anyone has asked for a view since the
+// batch before, otherwise by the first who asks: while nobody reads, writes pay for no snapshots, and under reads nobody
+// waits for a batch in hand.
+type View struct {
+	s       *Store
+	applied uint64
+	reader  reader // its src is snapshot
+	// refs: one of the store while the view is the published one, and one for each who has it. 0 is final.
+	refs atomic.Int64
+	// snapshot is set once, under Store.viewMu, while the tables are at this view's state.
+	snapshot atomic.Pointer[pebble.Snapshot]
+}
+
+// View is the newest published view. It must be released.
+func (s *Store) View() *View {
+	if !s.viewWanted.Load() {
+		s.viewWanted.Store(true)
+	}
+	for {
+		v := s.published.Load()
+		if v.snapshot.Load() == nil {
+			s.viewMu.Lock()
+			v = s.published.Load()
+			s.takeSnapshot(v)
+			s.viewMu.Unlock()
+		}
+		if v.acquire() {
+			return v
+		}
+	}
+}
+
+func (v *View) acquire() bool {
+	for {
+		n := v.refs.Load()
+		if n == 0 {
+			return false // replaced and released just now
+		}
+		if v.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// takeSnapshot gives the published view its snapshot. viewMu is held, so the tables are at its state.
+func (s *Store) takeSnapshot(v *View) {
+	if s.closed || v.snapshot.Load() != nil {
+		return
+	}
+	snapshot := s.db.NewSnapshot()
+	v.reader.src = snapshot
+	v.snapshot.Store(snapshot)
+	s.snapped[v] = struct{}{}
+}
+
+// Release gives the view back. It must be called once.
+func (v *View) Release() {
+	switch n := v.refs.Add(-1); {
+	case n > 0:
+		return
+	case n < 0:
+		panic("mvcc: a view released twice")
+	}
+	s := v.s
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	if _, open := s.snapped[v]; open {
+		delete(s.snapped, v)
+		s.closeSnapshot(v)
+	}
+}
+
+func (s *Store) closeSnapshot(v *View) {
+	if err := v.snapshot.Load().Close(); err != nil {
+		s.log.Error().Err(err).Msg("closing a snapshot of the engine")
+	}
+}
+
+// Applied is the index of the log that the view reflects.
+func (v *View) Applied() uint64 { return v.applied }
+
+// Revision is the view's newest revision.
+func (v *View) Revision() int64 { return v.reader.rev }
+
+// CompactRevision is the revision last compacted; -1 for none.
+func (v *View) CompactRevision() int64 { return v.reader.compactRev }
+
+// Keys is the number of live keys.
+func (v *View) Keys() int64 { return v.reader.counts.total() }
+
+// begin starts an operation on the view; end must be called after it. Close waits for those under way.
+func (v *View) begin() error {
+	v.s.open.RLock()
+	if v.s.closed {
+		v.s.open.RUnlock()
+		return ErrClosed
+	}
+	return nil
+}
+
+// end ends an operation. An engine that has failed meanwhile may have answered anything.
+func (v *View) end(err *error) {
+	v.s.open.RUnlock()
+	if failure := v.s.failure(); failure != nil {
+		*err = failure
+	}
+}
+
+// Range answers the request. Header.Revision is filled. ErrCompacted, ErrFutureRev.
+func (v *View) Range(ctx context.Context, r *pb.RangeRequest) (resp *pb.RangeResponse, err error) {
+	if err := v.begin(); err != nil {
+		return nil, err
+	}
+	defer v.end(&err)
+	return v.reader.rangeRequest(ctx, r)
+}
+
+// Txn answers a transaction for which TxnIsReadOnly holds.
+func (v *View) Txn(ctx context.Context, r *pb.TxnRequest) (resp *pb.TxnResponse, err error) {
+	if !TxnIsReadOnly(r) {
+		return nil, fmt.Errorf("a transaction that writes cannot be answered by a view: %w", ErrInvalidCommand)
+	}
+	if err := v.begin(); err != nil {
+		return nil, err
+	}
+	defer v.end(&err)
+	t := txn{ctx: ctx, store: viewTxn{&v.reader}}
+	resp, err = t.run(r)
+	if err != nil {
+		return nil, err
+	}
+	resp.Header.Revision = v.reader.rev
+	return resp, nil
+}
+
+// RangeChunks answers a range in key order, chunk by chunk of about chunkBytes, in bounded memory, as etcd's RangeStream
+// does: all chunks carry keys, the last one carries also Header.Revision, Count and More. Sort orders other than
+// ascending by key, and revision filters, are not possible and refused with ErrInvalidCommand.
+func (v *View) RangeChunks(ctx context.Context, r *pb.RangeRequest, chunkBytes int, yield func(*pb.RangeResponse) error) error {
+	if !isKeyOrder(r.SortTarget, r.SortOrder) || r.SortTarget != pb.RangeRequest_KEY || hasRevisionFilters(r) {
+		return fmt.Errorf("a range in chunks cannot be sorted or filtered: %w", ErrInvalidCommand)
+	}
+	keys := newKeyRange(r.Key, r.RangeEnd)
+	if r.CountOnly || keys.single() {
+		resp, err := v.Range(ctx, r)
+		if err != nil {
+			return err
+		}
+		return yield(resp)
+	}
+	left, count := r.Limit, int64(0)
+	if left <= 0 {
+		left = math.MaxInt64
+	}
+	for {
+		resp, rest, err := v.chunk(ctx, r, keys, left, chunkBytes)
+		if err != nil {
+			return err
+		}
+		got := int64(len(resp.Kvs))
+		count, left = count+got, left-got
+		if done := rest == nil || left == 0; done {
+			resp.More = rest != nil
+			resp.Header = &pb.ResponseHeader{Revision: v.reader.rev}
+			resp.Count = count
+			if rest != nil {
+				remaining, err := v.count(ctx, keyRange{start: rest, end: keys.end, toEnd: keys.toEnd}, r.Revision)
+				if err != nil {
+					return err
+				}
+				resp.Count += remaining
+			}
+			return yield(resp)
+		}
+		if err := yield(resp); err != nil {
+			return err
+		}
+		keys.start = rest
+	}
+}
+
+// chunk reads from the start of the range up to a number of keys or bytes; rest is the first key not read. The engine's
+// iterator does not stay open between chunks: how long a receiver takes must not hold anything up but itself.
+func (v *View) chunk(ctx context.Context, r *pb.RangeRequest, keys keyRange, limit int64, chunkBytes int) (resp *pb.RangeResponse, rest []byte, err error) {
+	if err := v.begin(); err != nil {
+		return nil, nil, err
+	}
+	defer v.end(&err)
+	at, err := v.reader.revisionAt(r.Revision)
+	if err != nil {
+		return nil, nil, err
+	}
+	resp = &pb.RangeResponse{}
+	var slab kvSlab
+	size := 0
+	err = v.reader.visit(ctx, keys, at, !r.KeysOnly, func(key []byte, rec *record) bool {
+		if int64(len(resp.Kvs)) == limit || size >= chunkBytes {
+			rest = append([]byte(nil), key...)
+			return false
+		}
+		kv := slab.keyValue(key, rec, !r.KeysOnly)
+		size += len(key) + len(kv.Value) + 32
+		if r.KeysOnly {
+			kv.Lease = 0 // as in finishRange
+		}
+		resp.Kvs = append(resp.Kvs, kv)
+		return true
+	})
+	return resp, rest, err
+}
+
+func (v *View) count(ctx context.Context, keys keyRange, asked int64) (n int64, err error) {
+	if err := v.begin(); err != nil {
+		return 0, err
+	}
+	defer v.end(&err)
+	at, err := v.reader.revisionAt(asked)
+	if err != nil {
+		return 0, err
+	}
+	return v.reader.count(ctx, keys, at)
+}
+
+// failed remembers the first failure of the engine.
+type failed struct{ first atomic.Pointer[error] }
+
+func (f *failed) failure() error {
+	if p := f.first.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// fail latches err and reports whether it was the first.
+func (f *failed) fail(err error) bool { return f.first.CompareAndSwap(nil, &err) }
+
+// joined is errors.Join that keeps a single error as it is.
+func joined(a, b error) error {
+	if a == nil || b == nil {
+		if a == nil {
+			return b
+		}
+		return a
+	}
+	return errors.Join(a, b)
+}

@@ -1,0 +1,299 @@
+package mvcc
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/actors/machine"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// writer applies one batch. Its changes go into one batch of the engine, which is not read from unless it must be: a put
+// needs to know only the metadata of its key, and of a key written in this batch the metadata cache always has it. The
+// first command that reads what the batch itself has written makes the engine's batch an indexed one, from there on.
+type writer struct {
+	s        *Store
+	ctx      context.Context
+	batch    *pebble.Batch
+	tip      state    // becomes the store's when the batch is committed
+	before   int64    // the revision that the tables are at
+	changes  uint32   // of the command in hand
+	results  []byte   // memory of the short results
+	row      []byte   // scratch
+	key      []byte   // scratch
+	buckets  []string // first keys of buckets that changed
+	events   []*Event // of the command in hand, if there is an observer
+	observed []revisionEvents
+}
+
+type revisionEvents struct {
+	rev    int64
+	events []*Event
+}
+
+func newWriter(s *Store, b *machine.Batch) *writer {
+	size := 256
+	for i := range b.Commands {
+		size += 2*len(b.Commands[i].Data) + 4*maxRowOverhead
+	}
+	return &writer{
+		s: s, ctx: context.Background(), tip: s.tip, before: s.tip.rev,
+		batch:   s.db.NewBatch(pebble.WithInitialSizeBytes(size)),
+		results: make([]byte, 0, 8*len(b.Commands)),
+	}
+}
+
+func (w *writer) close() {
+	if w.batch != nil {
+		w.batch.Close()
+	}
+}
+
+// command applies one command and returns its result. An error is the store's own; a refusal is a result.
+func (w *writer) command(data []byte) ([]byte, error) {
+	w.changes, w.events = 0, nil
+	result, err := w.dispatch(data)
+	if isRefusal(err) {
+		if w.changes != 0 {
+			panic(fmt.Sprintf("mvcc: command refused after %d changes: %v", w.changes, err))
+		}
+		return refusalResult(err), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if w.changes != 0 {
+		w.tip.rev++
+		if w.s.observer != nil {
+			w.observed = append(w.observed, revisionEvents{w.tip.rev, w.events})
+		}
+	}
+	return result, nil
+}
+
+func isRefusal(err error) bool {
+	return err != nil && slices.Contains(refusals[1:], err)
+}
+
+func (w *writer) dispatch(data []byte) ([]byte, error) {
+	if len(data) == 0 {
+		return nil, ErrInvalidCommand
+	}
+	switch body := data[1:]; data[0] {
+	case KindPut:
+		return w.putCommand(body)
+	case KindDeleteRange:
+		return w.deleteCommand(body)
+	case KindTxn:
+		return w.txnCommand(body)
+	case KindCompact:
+		return w.compactCommand(body)
+	case KindMemberAttributes:
+		return w.attributesCommand(body)
+	}
+	return nil, ErrInvalidCommand
+}
+
+func (w *writer) putCommand(body []byte) ([]byte, error) {
+	p, ok := parsePut(body)
+	if !ok {
+		return nil, ErrInvalidCommand
+	}
+	prev, err := w.applyPut(&p)
+	if err != nil {
+		return nil, err
+	}
+	if !p.prevKV || prev == nil {
+		return w.shortResult(w.tip.rev + 1), nil
+	}
+	return appendResult(nil, w.tip.rev+1, &pb.PutResponse{PrevKv: prev})
+}
+
+// shortResult is a result with nothing but a revision.
+func (w *writer) shortResult(rev int64) []byte {
+	at := len(w.results)
+	w.results = binary.AppendUvarint(append(w.results, statusOK), uint64(rev))
+	return w.results[at:len(w.results):len(w.results)]
+}
+
+func (w *writer) deleteCommand(body []byte) ([]byte, error) {
+	d := &pb.DeleteRangeRequest{}
+	if proto.Unmarshal(body, d) != nil || len(d.Key) == 0 {
+		return nil, ErrInvalidCommand
+	}
+	resp, err := w.deleteRange(w.ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	rev := resp.Header.Revision
+	resp.Header = nil
+	return appendResult(nil, rev, resp)
+}
+
+func (w *writer) txnCommand(body []byte) ([]byte, error) {
+	r := &pb.TxnRequest{}
+	if proto.Unmarshal(body, r) != nil {
+		return nil, ErrInvalidCommand
+	}
+	if err := CheckTxn(r); err != nil {
+		return nil, err
+	}
+	t := txn{ctx: w.ctx, store: w}
+	resp, err := t.run(r)
+	if err != nil {
+		return nil, err
+	}
+	resp.Header = nil
+	return appendResult(nil, w.revision(), resp)
+}
+
+func (w *writer) compactCommand(body []byte) ([]byte, error) {
+	c := &pb.CompactionRequest{}
+	if proto.Unmarshal(body, c) != nil {
+		return nil, ErrInvalidCommand
+	}
+	switch {
+	case c.Revision <= w.tip.compactRev:
+		return nil, ErrCompacted
+	case c.Revision > w.tip.rev:
+		return nil, ErrFutureRev
+	}
+	w.tip.compactRev = c.Revision
+	return w.shortResult(w.tip.rev), nil
+}
+
+func (w *writer) attributesCommand(body []byte) ([]byte, error) {
+	a, ok := decodeAttributes(body)
+	if !ok {
+		return nil, ErrInvalidCommand
+	}
+	if err := w.batch.Set(binary.BigEndian.AppendUint64(slices.Clone(memberKey), a.ID), body, nil); err != nil {
+		return nil, err
+	}
+	w.s.setMember(a)
+	return w.shortResult(w.tip.rev), nil
+}
+
+func (s *Store) setMember(a MemberAttributes) {
+	i, found := slices.BinarySearchFunc(s.members, a, func(x, y MemberAttributes) int {
+		if x.ID < y.ID {
+			return -1
+		}
+		return int(min(x.ID-y.ID, 1))
+	})
+	if found {
+		s.members[i] = a
+	} else {
+		s.members = slices.Insert(s.members, i, a)
+	}
+}
+
+// revision is the newest one as the command in hand sees it: its own once it has changed something.
+func (w *writer) revision() int64 {
+	if w.changes != 0 {
+		return w.tip.rev + 1
+	}
+	return w.tip.rev
+}
+
+// change is the revision of the next change of the command in hand.
+func (w *writer) change() revision { return revision{main: w.tip.rev + 1, sub: w.changes} }
+
+// revisions, as txnStore has it.
+func (w *writer) revisions() (newest, compacted int64) { return w.tip.rev, w.tip.compactRev }
+
+// reader, as txnStore has it, reads through what the batch has written so far.
+func (w *writer) reader() (*reader, error) {
+	r := &reader{
+		src: w.s.db, rev: w.revision(), compactRev: w.tip.compactRev, tombstones: w.tip.tombstones, counts: w.s.counts,
+		stopping: &neverStopping, // a machine that is being closed finishes the batch in hand
+	}
+	if !w.batch.Empty() {
+		if err := w.index(); err != nil {
+			return nil, err
+		}
+		r.src = w.batch
+	}
+	return r, nil
+}
+
+func (w *writer) index() error {
+	if w.batch.Indexed() {
+		return nil
+	}
+	indexed := w.s.db.NewIndexedBatch()
+	if err := indexed.Apply(w.batch, nil); err != nil {
+		return errors.Join(fmt.Errorf("indexing the batch: %w", err), indexed.Close())
+	}
+	old := w.batch
+	w.batch = indexed
+	return old.Close()
+}
+
+func (w *writer) ledgerUpdate(u machine.LedgerUpdate) error {
+	s := w.s
+	dropped := 0
+	for dropped < len(s.ledger) && s.ledger[dropped] < u.DropBelow {
+		if err := w.batch.Delete(ledgerKey(s.ledger[dropped]), nil); err != nil {
+			return fmt.Errorf("dropping ledger record %d: %w", s.ledger[dropped], err)
+		}
+		dropped++
+	}
+	s.ledger = s.ledger[dropped:]
+	if len(u.Put.Data) == 0 {
+		return nil
+	}
+	if n := len(s.ledger); n == 0 || s.ledger[n-1] < u.Put.Index {
+		s.ledger = append(s.ledger, u.Put.Index)
+	}
+	if err := w.batch.Set(ledgerKey(u.Put.Index), u.Put.Data, nil); err != nil {
+		return fmt.Errorf("storing ledger record %d: %w", u.Put.Index, err)
+	}
+	return nil
+}
+
+func ledgerKey(index uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{spaceLedger}, index)
+}
+
+// commit writes the batch and publishes the state after it.
+func (w *writer) commit() error {
+	s := w.s
+	if err := w.writeBuckets(); err != nil {
+		return err
+	}
+	if err := w.batch.Set(stateKey, w.tip.appendRow(w.row[:0]), nil); err != nil {
+		return err
+	}
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	if err := w.batch.Commit(pebble.NoSync); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	s.tip = w.tip
+	s.publish()
+	s.metadata.committed(s.tip.rev)
+	return nil
+}
+
+// observe remembers an event for the observer. Key and value are copied: the command's memory is not ours to keep.
+func (w *writer) observe(key []byte, rec *record, prev *mvccpb.KeyValue) {
+	e := &Event{Type: mvccpb.Event_PUT, PrevKv: prev}
+	buf := make([]byte, len(key)+len(rec.value))
+	copy(buf, key)
+	copy(buf[len(key):], rec.value)
+	if rec.isTombstone() {
+		e.Type = mvccpb.Event_DELETE
+		e.Kv = &mvccpb.KeyValue{Key: buf, ModRevision: rec.rev.main}
+	} else {
+		e.Kv = rec.keyValue(buf[:len(key):len(key)], buf[len(key):])
+	}
+	w.events = append(w.events, e)
+}
