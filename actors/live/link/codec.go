@@ -1,0 +1,250 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// What goes over a stream is messages.Mail, byte for byte as protobuf has it; but neither a Mail nor its Letters are made
+// as values: a mail is written straight from the messages that wait in a queue, and read straight into the messages that
+// actors get. The large ones, AppendEntries and ForwardedProposals, are read without copying: their entries are slices of
+// the mail's own buffer, which is allocated for this mail and never used again. So a follower allocates a handful of
+// times for a batch of a hundred entries.
+
+// letter is a message on its way out.
+type letter struct {
+	role    byte // a messages.Role
+	size    int  // the message's encoded size
+	message proto.Message
+}
+
+// outgoing is one mail to send; letters are encoded when gRPC asks for the bytes.
+type outgoing struct{ letters []letter }
+
+// incoming is one mail received: bytes of its own, which messages may alias.
+type incoming struct{ data []byte }
+
+// The fields of messages.Mail and messages.Letter.
+const (
+	mailLetters = 1
+	letterRole  = 1
+)
+
+// field is the number of the Letter's field that carries a message of this type; 0 if none does.
+func field(message proto.Message) protowire.Number {
+	switch message.(type) {
+	case *messages.RequestVote:
+		return 2
+	case *messages.VoteAnswer:
+		return 3
+	case *messages.AppendEntries:
+		return 4
+	case *messages.AppendAnswer:
+		return 5
+	case *messages.Heartbeat:
+		return 6
+	case *messages.HeartbeatAnswer:
+		return 7
+	case *messages.ForwardedProposals:
+		return 8
+	case *messages.ProposalsRefused:
+		return 9
+	case *messages.ForwardedRead:
+		return 10
+	case *messages.ForwardedReadAnswer:
+		return 11
+	case *messages.TimeoutNow:
+		return 12
+	case *messages.Removed:
+		return 13
+	}
+	return 0
+}
+
+// blank is a new message of the type that a Letter's field carries; nil if there is no such field.
+func blank(number protowire.Number) proto.Message {
+	switch number {
+	case 2:
+		return &messages.RequestVote{}
+	case 3:
+		return &messages.VoteAnswer{}
+	case 4:
+		return &messages.AppendEntries{}
+	case 5:
+		return &messages.AppendAnswer{}
+	case 6:
+		return &messages.Heartbeat{}
+	case 7:
+		return &messages.HeartbeatAnswer{}
+	case 8:
+		return &messages.ForwardedProposals{}
+	case 9:
+		return &messages.ProposalsRefused{}
+	case 10:
+		return &messages.ForwardedRead{}
+	case 11:
+		return &messages.ForwardedReadAnswer{}
+	case 12:
+		return &messages.TimeoutNow{}
+	case 13:
+		return &messages.Removed{}
+	}
+	return nil
+}
+
+// codec is the encoding of the link's streams. It knows nothing but mails.
+type codec struct{}
+
+// Name is part of the content type; protobuf is what it is.
+func (codec) Name() string { return "proto" }
+
+func (codec) Marshal(v any) (mem.BufferSlice, error) {
+	mail, ok := v.(*outgoing)
+	if !ok {
+		return nil, fmt.Errorf("link: %T is not a mail", v)
+	}
+	pool := mem.DefaultBufferPool()
+	buffer := pool.Get(mail.size())
+	data, err := mail.append((*buffer)[:0])
+	if err != nil {
+		return nil, err
+	}
+	*buffer = data
+	return mem.BufferSlice{mem.NewBuffer(buffer, pool)}, nil
+}
+
+func (codec) Unmarshal(data mem.BufferSlice, v any) error {
+	mail, ok := v.(*incoming)
+	if !ok {
+		return fmt.Errorf("link: %T is not a mail", v)
+	}
+	mail.data = data.Materialize()
+	return nil
+}
+
+// letterSize is the encoded size of the Letter that carries a message of this size.
+func letterSize(number protowire.Number, size int) int {
+	return protowire.SizeTag(letterRole) + 1 + protowire.SizeTag(number) + protowire.SizeBytes(size)
+}
+
+func (o *outgoing) size() int {
+	total := 0
+	for _, l := range o.letters {
+		total += protowire.SizeTag(mailLetters) + protowire.SizeBytes(letterSize(field(l.message), l.size))
+	}
+	return total
+}
+
+// append writes the mail. Messages are immutable, so the sizes found when they were queued still hold.
+func (o *outgoing) append(data []byte) ([]byte, error) {
+	var err error
+	for _, l := range o.letters {
+		number := field(l.message)
+		data = protowire.AppendTag(data, mailLetters, protowire.BytesType)
+		data = protowire.AppendVarint(data, uint64(letterSize(number, l.size)))
+		data = protowire.AppendTag(data, letterRole, protowire.VarintType)
+		data = append(data, l.role)
+		data = protowire.AppendTag(data, number, protowire.BytesType)
+		data = protowire.AppendVarint(data, uint64(l.size))
+		before := len(data)
+		if data, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(data, l.message); err != nil {
+			return nil, fmt.Errorf("link: encode %T: %w", l.message, err)
+		}
+		if written := len(data) - before; written != l.size {
+			return nil, fmt.Errorf("link: %T of %d bytes was one of %d when it was sent: messages must not be changed", l.message, written, l.size)
+		}
+	}
+	return data, nil
+}
+
+// errTruncated is the error of bytes that end early or are no protobuf.
+var errTruncated = errors.New("malformed protobuf")
+
+// A field's number and wire type, as protobuf writes them before its value. What comes under a known number with another
+// wire type is not that field.
+const (
+	varint    = uint64(protowire.VarintType)
+	delimited = uint64(protowire.BytesType)
+)
+
+// letters calls each with every letter of the mail. A letter that carries nothing this release knows has no message.
+func (i *incoming) letters(each func(messages.Role, proto.Message)) error {
+	return fields(i.data, func(tag uint64, value []byte, _ uint64) error {
+		if tag != mailLetters<<3|delimited {
+			return nil
+		}
+		role, message, err := parseLetter(value)
+		if err != nil {
+			return err
+		}
+		each(role, message)
+		return nil
+	})
+}
+
+func parseLetter(data []byte) (role messages.Role, message proto.Message, err error) {
+	err = fields(data, func(tag uint64, value []byte, number uint64) error {
+		if tag == letterRole<<3|varint {
+			role = messages.Role(number)
+			return nil
+		}
+		if tag&7 != delimited {
+			return nil
+		}
+		fresh := blank(protowire.Number(tag >> 3))
+		if fresh == nil {
+			return nil
+		}
+		message = fresh
+		switch m := fresh.(type) {
+		case *messages.AppendEntries:
+			return parseAppendEntries(value, m)
+		case *messages.ForwardedProposals:
+			return parseForwardedProposals(value, m)
+		}
+		if err := proto.Unmarshal(value, fresh); err != nil {
+			return fmt.Errorf("%T: %w", fresh, err)
+		}
+		return nil
+	})
+	return role, message, err
+}
+
+// fields calls each with every field of an encoded message: value is set for those of length-delimited type, number for
+// varints; others are skipped.
+func fields(data []byte, each func(tag uint64, value []byte, number uint64) error) error {
+	for len(data) > 0 {
+		field, kind, n := protowire.ConsumeTag(data)
+		if n < 0 {
+			return errTruncated
+		}
+		data = data[n:]
+		var value []byte
+		var number uint64
+		switch kind {
+		case protowire.BytesType:
+			value, n = protowire.ConsumeBytes(data)
+		case protowire.VarintType:
+			number, n = protowire.ConsumeVarint(data)
+		default:
+			n = protowire.ConsumeFieldValue(field, kind, data)
+		}
+		if n < 0 {
+			return errTruncated
+		}
+		data = data[n:]
+		if kind != protowire.BytesType && kind != protowire.VarintType {
+			continue
+		}
+		if err := each(protowire.EncodeTag(field, kind), value, number); err != nil {
+			return err
+		}
+	}
+	return nil
+}

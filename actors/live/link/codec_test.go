@@ -1,0 +1,193 @@
+package link
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/troupe-raft/troupe/actors/live"
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// entriesOf makes n entries of the given size from index first on, in two terms where there is room.
+func entriesOf(first uint64, n, size int) *messages.Entries {
+	e := &messages.Entries{First: first, Runs: []*messages.TermRun{{FirstIndex: first, Term: 3}}}
+	if n > 1 {
+		e.Runs = append(e.Runs, &messages.TermRun{FirstIndex: first + uint64(n)/2, Term: 4})
+	}
+	for i := range n {
+		e.Data = append(e.Data, bytes.Repeat([]byte{byte(i)}, size))
+		e.Bytes += uint64(size)
+	}
+	return e
+}
+
+// samples are one message of each kind that nodes exchange, with every field set.
+func samples(from uint64) []proto.Message {
+	return []proto.Message{
+		&messages.RequestVote{Term: 9, Candidate: from, LastIndex: 1 << 40, LastTerm: 8, PreVote: true, Transfer: true},
+		&messages.VoteAnswer{Term: 9, Voter: from, Granted: true, PreVote: true, Sticky: true},
+		&messages.AppendEntries{Term: 9, Leader: from, PrevIndex: 41, PrevTerm: 2, Entries: entriesOf(42, 7, 33), Commit: 40, Stream: 5, Sequence: 6},
+		&messages.AppendAnswer{Term: 9, From: from, Accepted: true, Index: 48, Stream: 5, Sequence: 6, ConflictTerm: 1, ConflictIndex: 2, LastIndex: 3, DiskLow: true},
+		&messages.Heartbeat{Term: 9, Leader: from, Commit: 40, Round: 77, LeaseMillis: 500},
+		&messages.HeartbeatAnswer{Term: 9, From: from, Round: 77, DiskLow: true},
+		&messages.ForwardedProposals{From: from, Term: 9, Data: [][]byte{[]byte("a"), {}, []byte("c")}},
+		&messages.ProposalsRefused{From: from, Origins: []uint64{1, 2}, Sequences: []uint64{3, 4}, Reason: messages.Refusal_REFUSAL_OVERLOADED, Limit: 5},
+		&messages.ForwardedRead{From: from, Id: 12, Unconfirmed: true},
+		&messages.ForwardedReadAnswer{From: from, Id: 12, Term: 9, Index: 40, Refused: messages.Refusal_REFUSAL_NOT_READY},
+		&messages.TimeoutNow{Term: 9, Leader: from},
+		&messages.Removed{From: from, Term: 9, Index: 40},
+	}
+}
+
+func posted(role messages.Role, list ...proto.Message) *outgoing {
+	o := &outgoing{}
+	for _, m := range list {
+		o.letters = append(o.letters, letter{role: byte(role), size: proto.Size(m), message: m})
+	}
+	return o
+}
+
+func encode(t testing.TB, o *outgoing) []byte {
+	t.Helper()
+	slices, err := codec{}.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Materialize()
+}
+
+func TestAMailIsWhatTheSchemaSaysByteForByte(t *testing.T) {
+	list := samples(7)
+	var asSchema messages.Mail
+	for _, m := range list {
+		letter := &messages.Letter{Role: messages.Role_ROLE_REPLICATOR}
+		fieldOf := letter.ProtoReflect().Descriptor().Fields().ByNumber(field(m))
+		letter.ProtoReflect().Set(fieldOf, protoreflect.ValueOfMessage(m.ProtoReflect()))
+		asSchema.Letters = append(asSchema.Letters, letter)
+	}
+	want, err := proto.Marshal(&asSchema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := encode(t, posted(messages.Role_ROLE_REPLICATOR, list...)); !bytes.Equal(got, want) {
+		t.Fatalf("a mail was written as\n%x\nwant\n%x", got, want)
+	}
+}
+
+func TestEveryKindOfLetterIsReadAsItWasWritten(t *testing.T) {
+	list := samples(7)
+	descriptor := (&messages.Letter{}).ProtoReflect().Descriptor().Oneofs().ByName("message")
+	if len(list) != descriptor.Fields().Len() {
+		t.Fatalf("%d samples for %d kinds of letter", len(list), descriptor.Fields().Len())
+	}
+	var in incoming
+	if err := (codec{}).Unmarshal(mem.BufferSlice{mem.SliceBuffer(encode(t, posted(messages.Role_ROLE_NODE, list...)))}, &in); err != nil {
+		t.Fatal(err)
+	}
+	var got []proto.Message
+	if err := in.letters(func(role messages.Role, m proto.Message) {
+		if role != messages.Role_ROLE_NODE {
+			t.Errorf("role %v", role)
+		}
+		got = append(got, m)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range list {
+		if !proto.Equal(got[i], list[i]) {
+			t.Errorf("read  %v\nwrote %v", got[i], list[i])
+		}
+		if id, ok := live.Sender(got[i]); !ok || id != 7 {
+			t.Errorf("%T: sender %x, %v", got[i], id, ok)
+		}
+	}
+}
+
+func TestALetterOfAKindNotYetKnownHasNoMessage(t *testing.T) {
+	data := []byte{1<<3 | 2, 7, 1 << 3, 2, 0xfa, 0x01, 2, 8, 1} // role 2, field 31
+	var kinds []string
+	in := incoming{data: data}
+	if err := in.letters(func(role messages.Role, m proto.Message) { kinds = append(kinds, fmt.Sprint(role, m)) }); err != nil {
+		t.Fatal(err)
+	}
+	if len(kinds) != 1 || kinds[0] != "ROLE_REPLICATOR <nil>" {
+		t.Fatalf("read %v", kinds)
+	}
+}
+
+func TestAMessageThatWasChangedAfterItWasSentIsAnErrorAndNoGarbage(t *testing.T) {
+	m := &messages.Heartbeat{Term: 1}
+	o := posted(messages.Role_ROLE_NODE, m)
+	m.Term = 1 << 60
+	if _, err := o.append(nil); err == nil {
+		t.Fatal("a mail with wrong lengths was written without a word")
+	}
+}
+
+func FuzzAMailFromAPeer(f *testing.F) {
+	f.Add(encode(f, posted(messages.Role_ROLE_NODE, samples(7)...)))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		in := incoming{data: data}
+		_ = in.letters(func(role messages.Role, m proto.Message) {
+			if m != nil {
+				_ = live.CheckLetter(7, role, m)
+			}
+		})
+	})
+}
+
+// The parsers that share memory must say what protobuf's own says.
+func FuzzParsersAgreeWithProtobuf(f *testing.F) {
+	for _, m := range samples(7) {
+		data, _ := proto.Marshal(m)
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		compare := func(own proto.Message, ownErr error) {
+			theirs := own.ProtoReflect().New().Interface()
+			theirErr := proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(data, theirs)
+			if theirErr != nil {
+				return // what protobuf refuses never comes from a peer of ours
+			}
+			if ownErr != nil {
+				t.Fatalf("%T: refused with %v what protobuf reads as %v", own, ownErr, theirs)
+			}
+			if !proto.Equal(own, theirs) {
+				t.Fatalf("read %v\nprotobuf reads %v", own, theirs)
+			}
+		}
+		appendEntries := &messages.AppendEntries{}
+		compare(appendEntries, parseAppendEntries(data, appendEntries))
+		proposals := &messages.ForwardedProposals{}
+		compare(proposals, parseForwardedProposals(data, proposals))
+	})
+}
+
+func BenchmarkCodecAppendEntries100x256(b *testing.B) {
+	m := &messages.AppendEntries{Term: 9, Leader: 7, Entries: entriesOf(42, 100, 256)}
+	o := posted(messages.Role_ROLE_NODE, m)
+	wire := encode(b, o)
+	b.Run("write", func(b *testing.B) {
+		b.ReportAllocs()
+		for range b.N {
+			o.letters[0].size = proto.Size(m)
+			slices, _ := codec{}.Marshal(o)
+			slices.Free()
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		b.ReportAllocs()
+		source := mem.BufferSlice{mem.SliceBuffer(wire)}
+		for range b.N {
+			var in incoming
+			codec{}.Unmarshal(source, &in)
+			in.letters(func(messages.Role, proto.Message) {})
+		}
+	})
+}

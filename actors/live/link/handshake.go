@@ -1,0 +1,168 @@
+package link
+
+import (
+	"fmt"
+	"sync"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// The handshake travels in the metadata that open and answer a stream, before any message: gRPC bounds metadata to a few
+// KiB, so a stranger cannot make this node read anything large.
+const (
+	protocolVersion = 1
+
+	helloKey   = "troupe-hello-bin"
+	welcomeKey = "troupe-welcome-bin"
+)
+
+// A lane is one of the two streams of a connection. Votes, heartbeats and acknowledgements never wait behind entries.
+type lane int
+
+const (
+	control lane = iota
+	bulk
+	lanes
+)
+
+func (l lane) String() string { return [...]string{"control", "bulk"}[l] }
+
+// laneOf says which way a message goes: what may be large, over bulk.
+func laneOf(message proto.Message) lane {
+	switch message.(type) {
+	case *messages.AppendEntries, *messages.ForwardedProposals:
+		return bulk
+	}
+	return control
+}
+
+// identity is what this node says of itself.
+type identity struct {
+	id        uint64
+	clusterID uint64
+	storageID []byte
+	software  string
+}
+
+func (i identity) hello(to uint64, lane lane) *messages.Hello {
+	return &messages.Hello{ProtocolVersion: protocolVersion, ClusterId: i.clusterID, From: i.id, To: to, StorageId: i.storageID, Lane: lane.String(), Software: i.software}
+}
+
+func (i identity) welcome() *messages.Welcome {
+	return &messages.Welcome{ProtocolVersion: protocolVersion, ClusterId: i.clusterID, From: i.id, StorageId: i.storageID, Software: i.software}
+}
+
+// refusal is why two nodes do not talk. It is permanent until an operator has done something.
+type refusal struct{ text string }
+
+func (r *refusal) Error() string { return r.text }
+
+func refuse(format string, args ...any) error { return &refusal{fmt.Sprintf(format, args...)} }
+
+// checkHello says why a peer that dialed in is refused; nil if it is not. The text goes to both sides' logs, so it calls
+// both by their ids. member is what SetPeers said of the caller, nil if it did not name it.
+func (i identity) checkHello(hello *messages.Hello, lane lane, member *messages.Member) error {
+	from := hello.GetFrom()
+	switch {
+	case hello.GetProtocolVersion() != protocolVersion:
+		return refuse("member %x speaks link protocol %d (%s), member %x speaks %d (%s): run releases that have one in common",
+			from, hello.GetProtocolVersion(), hello.GetSoftware(), i.id, protocolVersion, i.software)
+	case hello.GetClusterId() != i.clusterID:
+		return refuse("member %x is of cluster %x, member %x is of cluster %x: start both with the same initial cluster and token, or give them ports of their own",
+			from, hello.GetClusterId(), i.id, i.clusterID)
+	case from == i.id:
+		return refuse("a node with this node's own id %x dialed in: two members were started with one identity, or an address list names this node under another id",
+			i.id)
+	case hello.GetTo() != i.id:
+		return refuse("member %x looks for member %x at the address of member %x: correct the peer address of one of them",
+			from, hello.GetTo(), i.id)
+	case hello.GetLane() != lane.String():
+		return refuse("member %x opened lane %q on the stream of lane %q", from, hello.GetLane(), lane)
+	case member == nil:
+		return refuse("not a member: %x is not in the configuration that member %x knows; add it to the cluster first, or, if it was removed, stop it",
+			from, i.id)
+	}
+	return checkStorage(from, hello.GetStorageId(), member, i.id)
+}
+
+// checkWelcome says why this node does not talk to who answered its call; nil if it does.
+func (i identity) checkWelcome(welcome *messages.Welcome, member *messages.Member) error {
+	from := welcome.GetFrom()
+	switch {
+	case welcome.GetProtocolVersion() != protocolVersion:
+		return refuse("member %x speaks link protocol %d (%s), member %x speaks %d (%s): run releases that have one in common",
+			from, welcome.GetProtocolVersion(), welcome.GetSoftware(), i.id, protocolVersion, i.software)
+	case welcome.GetClusterId() != i.clusterID:
+		return refuse("member %x is of cluster %x, member %x is of cluster %x: start both with the same initial cluster and token, or give them ports of their own",
+			from, welcome.GetClusterId(), i.id, i.clusterID)
+	case from != member.GetId():
+		return refuse("member %x looks for member %x at the address of member %x: correct the peer address of one of them",
+			i.id, member.GetId(), from)
+	}
+	return checkStorage(from, welcome.GetStorageId(), member, i.id)
+}
+
+// checkStorage refuses a member that came back without the data directory it was met with: it may have forgotten a vote
+// (E37).
+func checkStorage(id uint64, has []byte, member *messages.Member, self uint64) error {
+	if known := member.GetStorageId(); len(known) > 0 && string(known) != string(has) {
+		return refuse("member %x has storage id %x, member %x knows it with %x: its data directory was lost or replaced; remove it from the cluster and add it under a new id",
+			id, has, self, known)
+	}
+	return nil
+}
+
+// asStatus is how a refusal crosses the wire.
+func asStatus(err error) error { return status.Error(codes.FailedPrecondition, err.Error()) }
+
+// fromStatus recognises a refusal that came over the wire.
+func fromStatus(err error) error {
+	if s, ok := status.FromError(err); ok {
+		if s.Code() == codes.FailedPrecondition {
+			return &refusal{s.Message()}
+		}
+		return fmt.Errorf("%s", s.Message())
+	}
+	return err
+}
+
+func put(key string, m proto.Message) metadata.MD {
+	data, _ := proto.Marshal(m) // plain messages of ours: cannot fail
+	return metadata.Pairs(key, string(data))
+}
+
+// get reads what put wrote; false if it is not there or no such message.
+func get(md metadata.MD, key string, m proto.Message) bool {
+	values := md.Get(key)
+	return len(values) == 1 && proto.Unmarshal([]byte(values[0]), m) == nil
+}
+
+// once lets each text of a kind through a single time until it is forgotten. Bounded, so that strangers cannot fill it.
+type once struct {
+	mu   sync.Mutex
+	said map[uint64]string // guarded by mu; the last text by who it was about
+}
+
+func (o *once) first(about uint64, text string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.said[about] == text {
+		return false
+	}
+	if o.said == nil || len(o.said) >= 256 {
+		o.said = map[uint64]string{}
+	}
+	o.said[about] = text
+	return true
+}
+
+func (o *once) forget(about uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.said, about)
+}

@@ -1,0 +1,218 @@
+// Package link is the peer link: how the nodes of a cluster reach each other over gRPC.
+//
+// Each node dials every peer and sends its own letters over the connection that it dialed; the peer's letters come over
+// the connection that the peer dialed. A connection carries two streams, control and bulk, each with a queue bounded in
+// bytes and one goroutine that writes; no goroutine is made for a message. The handshake of a stream checks protocol,
+// cluster, both ids and the storage id. When anything breaks, in either direction, the node's actors hear of it at once:
+// that is how followers notice that a leader's process was killed, long before an election timeout.
+package link
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/actors/live"
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// Options says how a node is reached and how it reaches others.
+type Options struct {
+	// Listeners are where peers dial in; the link closes them. At least one.
+	Listeners []net.Listener
+	// What this node says of itself, and what its peers must match.
+	ClusterID uint64
+	StorageID []byte
+	// Software is told to peers and stands in their logs when protocols do not match.
+	Software string
+
+	// TLS holds the configurations that NewTLS made; both nil: plaintext.
+	ClientTLS, ServerTLS *tls.Config
+	// AllowPlaintext permits plaintext beyond loopback: whoever reaches the port can then speak as any member.
+	AllowPlaintext bool
+
+	// ControlQueueBytes and BulkQueueBytes bound what waits for one peer. Defaults: 4 MiB and 64 MiB.
+	ControlQueueBytes, BulkQueueBytes int
+	// MaxLetterBytes bounds one message, in both directions. It must be above the largest AppendEntries that a replicator
+	// makes. Default 64 MiB.
+	MaxLetterBytes int
+	// Silence is how long a connection may be silent before the host behind it counts as gone. Default 5 s; at least 1 s.
+	// A process that ends is noticed at once, whatever this is.
+	Silence time.Duration
+}
+
+const (
+	defaultControlQueue = 4 << 20
+	defaultBulkQueue    = 64 << 20
+	defaultMaxLetter    = 64 << 20
+	defaultSilence      = 5 * time.Second
+
+	// mailBytes is up to where letters are added to a mail; one letter may go beyond.
+	mailBytes = 512 << 10
+	// window is the flow-control window of a stream and of a connection: fixed, so that gRPC does not probe for it with
+	// pings, and above what a replicator keeps in flight.
+	window = 16 << 20
+)
+
+// Link is a live.Link over gRPC.
+type Link struct {
+	options Options
+	inbox   *live.Inbox
+	log     *zerolog.Logger
+	self    identity
+	server  *grpc.Server
+
+	serving sync.WaitGroup // listeners, peers' goroutines, readers of inbound streams
+	named   chan struct{}  // closed once SetPeers was called for the first time
+	closing chan struct{}  // closed when Close begins
+
+	mu     sync.Mutex
+	peers  map[uint64]*peer // guarded by mu; replaced, never changed, so that Send may read it without mu
+	closed bool             // guarded by mu
+
+	roster    roster
+	refusals  once // by peer; of those who call, by the complement of their id
+	strangers once // of callers that did not come as far as to say who they are
+}
+
+var _ live.Link = (*Link)(nil)
+
+// New checks the options; nothing is served before Start.
+func New(options Options) (*Link, error) {
+	if len(options.Listeners) == 0 {
+		return nil, errors.New("peer link: no listener given")
+	}
+	if (options.ClientTLS == nil) != (options.ServerTLS == nil) {
+		return nil, errors.New("peer link: TLS for calling and for being called must be given together")
+	}
+	if options.ServerTLS == nil && !options.AllowPlaintext {
+		for _, listener := range options.Listeners {
+			if !onLoopback(listener.Addr()) {
+				return nil, fmt.Errorf("peer link: %v is reached beyond this host and would speak plaintext: configure peer TLS, or allow plaintext explicitly", listener.Addr())
+			}
+		}
+	}
+	setDefault(&options.ControlQueueBytes, defaultControlQueue)
+	setDefault(&options.BulkQueueBytes, defaultBulkQueue)
+	setDefault(&options.MaxLetterBytes, defaultMaxLetter)
+	if options.Silence == 0 {
+		options.Silence = defaultSilence
+	}
+	options.Silence = max(options.Silence, time.Second)
+	return &Link{options: options, named: make(chan struct{}), closing: make(chan struct{})}, nil
+}
+
+func setDefault(value *int, standard int) {
+	if *value == 0 {
+		*value = standard
+	}
+}
+
+func onLoopback(address net.Addr) bool {
+	switch a := address.(type) {
+	case *net.TCPAddr:
+		return a.IP.IsLoopback()
+	case *net.UnixAddr:
+		return true
+	}
+	return false
+}
+
+// Start serves the listeners.
+func (l *Link) Start(inbox *live.Inbox) {
+	l.inbox, l.log = inbox, inbox.Log()
+	l.self = identity{id: inbox.Self(), clusterID: l.options.ClusterID, storageID: l.options.StorageID, software: l.options.Software}
+	l.server = l.newServer()
+	for _, listener := range l.options.Listeners {
+		l.serving.Go(func() {
+			if err := l.server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+				l.log.Error().Err(err).Str("address", listener.Addr().String()).Msg("peer port is closed: peers cannot reach this member any more")
+			}
+		})
+	}
+}
+
+// Send queues a message for a peer, or drops it. It never waits.
+func (l *Link) Send(to uint64, role messages.Role, message proto.Message) {
+	if p := l.roster.get(to); p != nil {
+		p.send(role, message)
+	}
+}
+
+// SetPeers begins to dial those that are new, and ends what goes on with those that are gone or have moved.
+func (l *Link) SetPeers(members []*messages.Member) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	next := make(map[uint64]*peer, len(members))
+	for _, member := range members {
+		if member.GetId() == l.self.id {
+			continue
+		}
+		p := l.peers[member.GetId()]
+		if p == nil {
+			p = newPeer(l, member)
+			l.serving.Go(p.run)
+		} else {
+			p.update(member)
+		}
+		next[member.GetId()] = p
+	}
+	for id, p := range l.peers {
+		if next[id] == nil {
+			p.end("not a member any more")
+		}
+	}
+	l.peers = next
+	l.roster.set(next)
+	select {
+	case <-l.named:
+	default:
+		close(l.named)
+	}
+}
+
+// Close ends all connections and waits until nothing is delivered any more.
+func (l *Link) Close() {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return
+	}
+	l.closed = true
+	close(l.closing)
+	for _, p := range l.peers {
+		p.end("this member is stopping")
+	}
+	l.roster.set(nil)
+	l.mu.Unlock()
+	if l.server != nil {
+		l.server.Stop()
+	} else {
+		for _, listener := range l.options.Listeners {
+			listener.Close()
+		}
+	}
+	l.serving.Wait()
+}
+
+// Stats describes the peers, by id.
+func (l *Link) Stats() []live.PeerStat {
+	peers := l.roster.all()
+	stats := make([]live.PeerStat, 0, len(peers))
+	for _, id := range slices.Sorted(maps.Keys(peers)) {
+		stats = append(stats, peers[id].stat())
+	}
+	return stats
+}
