@@ -27,6 +27,7 @@ import (
 type Machine struct {
 	env    actors.Env
 	config Config
+	limits limits
 
 	ctx  actor.Context // of the message in hand
 	node *actor.PID
@@ -62,7 +63,7 @@ func New(env actors.Env, config Config) actor.Producer {
 	if config.MaxBatchBytes == 0 {
 		config.MaxBatchBytes = defaultMaxBatchBytes
 	}
-	return func() actor.Actor { return &Machine{env: env, config: config} }
+	return func() actor.Actor { return &Machine{env: env, config: config, limits: featureLevel1} }
 }
 
 // Receive handles one message.
@@ -97,7 +98,7 @@ func (m *Machine) open() {
 		panic(&actors.ApplicationFault{Err: fmt.Errorf("opening the state machine: %w", err)})
 	}
 	m.state = state
-	m.ledger = newLedger(featureLevel1)
+	m.ledger = newLedger(m.limits)
 	if onDisk, ok := state.(OnDisk); ok {
 		m.recover(onDisk)
 	}
@@ -119,7 +120,7 @@ func openState(factory Factory) (state StateMachine, err error) {
 func (m *Machine) recover(state OnDisk) {
 	applied, records, err := recoverState(state)
 	if err == nil {
-		m.ledger, m.journal, err = recoverLedger(applied, records, featureLevel1)
+		m.ledger, m.journal, err = recoverLedger(applied, records, m.limits)
 	}
 	if err != nil {
 		panic(&actors.ApplicationFault{Err: fmt.Errorf("recovering the state machine: %w", err)})

@@ -66,7 +66,7 @@ func (o *origin) search(sequence uint64) (at int, found bool) {
 // when the end is reached, so that an origin in the steady state allocates nothing.
 func (o *origin) insert(at int, a answer) {
 	if n := len(o.answers); n == cap(o.answers) {
-		if full, waste := 2*n > len(o.room), len(o.room) > 1024 && 16*n < len(o.room); full || waste {
+		if full, waste := 2*n >= len(o.room), len(o.room) > 1024 && 16*n < len(o.room); full || waste {
 			o.room = make([]answer, max(4*n, 16))
 		}
 		copy(o.room, o.answers)
