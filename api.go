@@ -149,3 +149,9 @@ type Timing struct {
 	Heartbeat time.Duration // default 100 ms
 	Election  time.Duration // default 1000 ms; randomised between once and twice this
 }
+
+// ErrNotLeader: only a leader can do what was asked; the text names the leader if one is known.
+var ErrNotLeader = errors.New("not the leader")
+
+// ErrFormat: a file of the data directory was written by a version that this one does not understand.
+var ErrFormat = errors.New("unknown format version")

@@ -150,9 +150,10 @@ func (n *Node) truncate(conflict uint64) uint64 {
 func (n *Node) heartbeat(m *messages.Heartbeat) {
 	n.resetElectionTimer()
 	n.advanceCommit(min(m.Commit, n.log.Last()))
-	if !m.Notice {
-		n.tell(m.Leader, &messages.HeartbeatAnswer{Term: n.term, From: n.self(), Round: m.Round, DiskLow: n.diskLow})
+	if m.Notice {
+		return
 	}
+	n.tell(m.Leader, &messages.HeartbeatAnswer{Term: n.term, From: n.self(), Round: m.Round, DiskLow: n.diskLow})
 	if n.commit > n.persistedCommit {
 		n.persist(&messages.Append{Mark: &messages.Mark{Term: n.term}})
 	}

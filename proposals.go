@@ -1,0 +1,287 @@
+package troupe
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+// proposals are the commands of this handle that wait for their result.
+//
+// Each command carries the handle's origin, a sequence number, and the lowest sequence still outstanding. The replicated
+// state keeps the answers from there on, so that a command which is sent twice, because a leader died with it, takes
+// effect once and is answered both times (DESIGN §4 "Exactly once").
+//
+// Invariant: queue[i] waits for sequence base+i, or is nil because it needs no answer any more; queue[0] is never nil.
+type proposals struct {
+	send   func([]byte) // to the Node of this member
+	limits Limits
+	node   uint64
+	leader func() uint64 // 0: none known
+	nonces func() []byte
+
+	mu      sync.Mutex
+	origin  uint64        // 0: not open yet
+	nonce   []byte        // of the origin that is being opened, or is open
+	opened  chan struct{} // closed when the origin is open
+	base    uint64
+	queue   []*waiting
+	bytes   uint64 // of the entries in queue
+	pending int    // commands in queue
+	asked   time.Time
+	closed  error
+}
+
+// waiting is one command under way. It is reused once it was answered or abandoned: whoever takes it out of the queue,
+// under the lock, decides its outcome.
+type waiting struct {
+	done     chan outcome // holds one
+	entry    []byte
+	sent     time.Time
+	attempts int
+}
+
+type outcome struct {
+	result Result
+	err    error
+}
+
+var waitings = sync.Pool{New: func() any { return &waiting{done: make(chan outcome, 1)} }}
+
+func newProposals(node uint64, limits Limits, nonces func() []byte, send func([]byte), leader func() uint64) *proposals {
+	p := &proposals{node: node, limits: limits, nonces: nonces, send: send, leader: leader, base: 1}
+	p.nonce, p.opened = nonces(), make(chan struct{})
+	return p
+}
+
+func (p *proposals) propose(ctx context.Context, command []byte) (Result, error) {
+	if uint64(len(command)) > p.limits.MaxRequestBytes {
+		return Result{}, &LimitError{Kind: ErrTooLarge, Limit: "MaxRequestBytes", Value: p.limits.MaxRequestBytes}
+	}
+	return p.submit(ctx, func(origin, sequence, lowest uint64) []byte {
+		return raft.EncodeCommand(origin, sequence, lowest, command)
+	})
+}
+
+func (p *proposals) barrier(ctx context.Context) (ReadPoint, error) {
+	r, err := p.submit(ctx, raft.EncodeBarrier)
+	return ReadPoint{Index: r.Index, Term: r.Term}, err
+}
+
+func (p *proposals) submit(ctx context.Context, encode func(origin, sequence, lowest uint64) []byte) (Result, error) {
+	w, entry, sequence, origin, err := p.enqueue(ctx, encode)
+	if err != nil {
+		return Result{}, err
+	}
+	p.send(entry)
+	select {
+	case o := <-w.done:
+		p.recycle(w)
+		return o.result, o.err
+	case <-ctx.Done():
+		return p.abandon(ctx, w, origin, sequence)
+	}
+}
+
+// enqueue gives a command its place, once the origin is open.
+func (p *proposals) enqueue(ctx context.Context, encode func(origin, sequence, lowest uint64) []byte) (w *waiting, entry []byte, sequence, origin uint64, err error) {
+	p.mu.Lock()
+	for p.origin == 0 && p.closed == nil {
+		opened := p.opened
+		p.mu.Unlock()
+		select {
+		case <-opened:
+		case <-ctx.Done():
+			return nil, nil, 0, 0, p.expired(ctx, false)
+		}
+		p.mu.Lock()
+	}
+	defer p.mu.Unlock()
+	switch {
+	case p.closed != nil:
+		return nil, nil, 0, 0, p.closed
+	case p.pending >= p.limits.MaxPendingRequests:
+		return nil, nil, 0, 0, &LimitError{Kind: ErrOverloaded, Limit: "MaxPendingRequests", Value: uint64(p.limits.MaxPendingRequests)}
+	case p.bytes >= p.limits.MaxPendingBytes:
+		return nil, nil, 0, 0, &LimitError{Kind: ErrOverloaded, Limit: "MaxPendingBytes", Value: p.limits.MaxPendingBytes}
+	}
+	sequence = p.base + uint64(len(p.queue))
+	w = waitings.Get().(*waiting)
+	w.entry = encode(p.origin, sequence, p.base)
+	w.sent, w.attempts = time.Now(), 1
+	p.queue = append(p.queue, w)
+	p.bytes += uint64(len(w.entry))
+	p.pending++
+	return w, w.entry, sequence, p.origin, nil
+}
+
+// take removes the command of this sequence from the queue; nil if nobody waits for it. The caller holds mu.
+func (p *proposals) take(sequence uint64) *waiting {
+	if sequence < p.base || sequence-p.base >= uint64(len(p.queue)) {
+		return nil
+	}
+	k := sequence - p.base
+	w := p.queue[k]
+	if w == nil {
+		return nil
+	}
+	p.queue[k] = nil
+	p.bytes -= uint64(len(w.entry))
+	p.pending--
+	for len(p.queue) > 0 && p.queue[0] == nil {
+		p.queue = p.queue[1:]
+		p.base++
+	}
+	return w
+}
+
+func (p *proposals) recycle(w *waiting) {
+	w.entry = nil
+	waitings.Put(w)
+}
+
+// abandon gives up waiting. A result that arrived in the same moment still counts.
+func (p *proposals) abandon(ctx context.Context, w *waiting, origin, sequence uint64) (Result, error) {
+	p.mu.Lock()
+	mine := origin == p.origin && p.take(sequence) == w
+	p.mu.Unlock()
+	if !mine {
+		o := <-w.done // who took it has answered or is about to
+		p.recycle(w)
+		return o.result, o.err
+	}
+	p.recycle(w)
+	return Result{}, p.expired(ctx, true)
+}
+
+func (p *proposals) expired(ctx context.Context, sent bool) error {
+	kind, what := ErrTimeout, "the command may still take effect"
+	if !sent {
+		what = "the command was not sent"
+	}
+	if p.leader() == 0 {
+		kind = ErrNoLeader
+		what += "; no leader is known: see that a majority of the members run and reach each other"
+	}
+	return fmt.Errorf("%w: %s: %w", kind, what, ctx.Err())
+}
+
+// results takes the outcomes of a batch from the Machine.
+func (p *proposals) results(m *messages.Results) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m.Origin != p.origin {
+		return
+	}
+	for i, sequence := range m.Sequences {
+		if m.Outcomes[i] == messages.Outcome_OUTCOME_UNKNOWN {
+			p.reopen(fmt.Errorf("%w: the cluster no longer knew this member's earlier requests", ErrOutcomeUnknown))
+			return
+		}
+		if w := p.take(sequence); w != nil {
+			w.done <- outcome{result: Result{Index: m.Indexes[i], Term: m.Term, Value: m.Values[i]}}
+		}
+	}
+}
+
+// reopen fails everything outstanding and opens another origin. The caller holds mu.
+func (p *proposals) reopen(err error) {
+	p.failAll(err)
+	p.origin, p.nonce, p.opened = 0, p.nonces(), make(chan struct{})
+	p.base = 1
+	p.askOrigin()
+}
+
+func (p *proposals) failAll(err error) {
+	for _, w := range p.queue {
+		if w != nil {
+			w.done <- outcome{err: err}
+		}
+	}
+	p.queue, p.bytes, p.pending = nil, 0, 0
+}
+
+func (p *proposals) askOrigin() {
+	p.asked = time.Now()
+	p.send(raft.EncodeOpenOrigin(p.nonce, p.node))
+}
+
+func (p *proposals) originOpened(m *messages.OriginOpened) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.origin == 0 && string(m.Nonce) == string(p.nonce) {
+		p.origin = m.Origin
+		close(p.opened)
+	}
+}
+
+// refused hears that entries were not taken. Where that is final, and this was the only attempt, the caller is told;
+// else a copy may be in the log already, and the command stays outstanding until it is answered.
+func (p *proposals) refused(m *messages.ProposalsRefused) {
+	var err error
+	switch m.Reason {
+	case messages.Refusal_REFUSAL_OVERLOADED:
+		err = &LimitError{Kind: ErrOverloaded, Limit: "MaxUncommittedBytes", Value: m.Limit}
+	case messages.Refusal_REFUSAL_DISK_FULL:
+		err = fmt.Errorf("%w: the leader's disk is below its low-water mark; free space on it, writes resume by themselves", ErrDiskFull)
+	default:
+		return // sent again as soon as a leader is known
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, sequence := range m.Sequences {
+		if m.Origins[i] != p.origin || sequence < p.base || sequence-p.base >= uint64(len(p.queue)) {
+			continue
+		}
+		if w := p.queue[sequence-p.base]; w != nil && w.attempts == 1 {
+			p.take(sequence).done <- outcome{err: err}
+		}
+	}
+}
+
+// resend says everything outstanding again: a new leader may not have it.
+func (p *proposals) resend() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.resendBefore(time.Now(), 0)
+}
+
+// retry says again what has waited for longer than patience.
+func (p *proposals) retry(now time.Time, patience time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.resendBefore(now, patience)
+}
+
+func (p *proposals) resendBefore(now time.Time, patience time.Duration) {
+	if p.closed != nil || p.leader() == 0 {
+		return
+	}
+	if p.origin == 0 {
+		if now.Sub(p.asked) >= patience {
+			p.askOrigin()
+		}
+		return
+	}
+	for _, w := range p.queue {
+		if w != nil && now.Sub(w.sent) >= patience {
+			w.sent = now
+			w.attempts++
+			p.send(w.entry)
+		}
+	}
+}
+
+func (p *proposals) close(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = err
+	p.failAll(err)
+	if p.origin == 0 {
+		close(p.opened)
+	}
+}

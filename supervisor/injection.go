@@ -1,0 +1,111 @@
+package supervisor
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// Crash asks that an actor fail.
+type Crash struct {
+	// Actor is its path below the node: "" for the Node itself, "log", "log/reader", "machine", "peer-3".
+	Actor string
+	// Message is the kind at which it fails, as in "AppendEntries"; "" for whatever comes next.
+	Message string
+	// After lets the message be handled first: what the actor said and changed by it has happened when it fails.
+	After bool
+	// Times is how often it fails; 0 means once.
+	Times int
+}
+
+// Injector crashes actors on demand. It sees every message as a middleware, which costs an allocation each, so that a
+// node only has one when it was configured for it.
+type Injector struct {
+	armed    atomic.Int32 // how many crashes are armed: the quick way out
+	mu       sync.Mutex
+	crashes  []*Crash
+	injected int
+}
+
+// Arm sets a crash up for the actor's next message of the kind.
+func (i *Injector) Arm(c Crash) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if c.Times == 0 {
+		c.Times = 1
+	}
+	i.crashes = append(i.crashes, &c)
+	i.armed.Add(1)
+}
+
+// Now crashes the actor at once: with the next message, and if none is waiting with a tick that means nothing to it.
+func (i *Injector) Now(root *actor.RootContext, address, path string) {
+	i.Arm(Crash{Actor: path})
+	root.Send(actor.NewPID(address, actorID(path)), &messages.Tick{})
+}
+
+// Injected is how many crashes have happened.
+func (i *Injector) Injected() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.injected
+}
+
+// Disarm takes back what has not happened yet.
+func (i *Injector) Disarm() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.armed.Add(-int32(len(i.crashes)))
+	i.crashes = nil
+}
+
+func actorID(path string) string {
+	if path == "" {
+		return actors.NodePath
+	}
+	return actors.NodePath + "/" + path
+}
+
+// Middleware makes the crashes happen.
+func (i *Injector) Middleware() actor.ReceiverMiddleware {
+	return func(next actor.ReceiverFunc) actor.ReceiverFunc {
+		return func(ctx actor.ReceiverContext, envelope *actor.MessageEnvelope) {
+			m, ok := envelope.Message.(proto.Message)
+			if !ok || i.armed.Load() == 0 {
+				next(ctx, envelope)
+				return
+			}
+			kind := string(m.ProtoReflect().Descriptor().Name())
+			crash, hit := i.take(ctx.Self().Id, kind)
+			if !hit || crash.After {
+				next(ctx, envelope)
+			}
+			if hit {
+				panic(&actors.Injected{What: ctx.Self().Id + " at " + kind})
+			}
+		}
+	}
+}
+
+func (i *Injector) take(id, kind string) (Crash, bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for k, c := range i.crashes {
+		if actorID(c.Actor) != id || c.Message != "" && c.Message != kind {
+			continue
+		}
+		c.Times--
+		if c.Times == 0 {
+			i.crashes = append(i.crashes[:k], i.crashes[k+1:]...)
+			i.armed.Add(-1)
+		}
+		i.injected++
+		return *c, true
+	}
+	return Crash{}, false
+}

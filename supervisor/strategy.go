@@ -1,0 +1,136 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
+
+	"github.com/troupe-raft/troupe/actors"
+)
+
+// Window bounds how often actors may be restarted: more than Max within Within stops the node.
+type Window struct {
+	Max    int
+	Within time.Duration
+}
+
+// DefaultWindow lets a node stumble, and stops one that cannot stand.
+var DefaultWindow = Window{Max: 10, Within: 30 * time.Second}
+
+// strategy decides on every failure in the tree. Each actor's Props carry it, so it is called in the context of the
+// failed actor's parent; it has its own lock because those are several.
+type strategy struct {
+	window Window
+	now    func() time.Duration
+	log    *zerolog.Logger
+	stop   func(error) // records why the node stops
+
+	mu       sync.Mutex
+	restarts []time.Duration // those within the window
+	total    int
+}
+
+// decision is what becomes of a failure.
+type decision int
+
+const (
+	restartAlone decision = iota
+	restartSubtree
+	stopNode
+)
+
+// decide is a function of who failed, with what.
+func decide(child string, reason any) decision {
+	if err, ok := reason.(error); ok {
+		var storage *actors.StorageFault
+		var application *actors.ApplicationFault
+		var fatal *actors.Fatal
+		if errors.As(err, &storage) || errors.As(err, &application) || errors.As(err, &fatal) {
+			return stopNode
+		}
+	}
+	name := child[strings.LastIndexByte(child, '/')+1:]
+	if name == actors.ReaderName || strings.HasPrefix(name, actors.PeerPrefix) {
+		return restartAlone
+	}
+	return restartSubtree
+}
+
+// HandleFailure implements actor.SupervisorStrategy. What is decided for the whole node is carried out at the top: below
+// it, the failure is escalated, which suspends the Node until then.
+func (s *strategy) HandleFailure(_ *actor.ActorSystem, parent actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, message any) {
+	atTop := child.Id == actors.NodePath
+	switch decide(child.Id, reason) {
+	case stopNode:
+		if !atTop {
+			parent.EscalateFailure(reason, message)
+			return
+		}
+		s.fail(parent, child, asError(reason))
+	case restartAlone:
+		if s.tooMany(child.Id, reason, message) {
+			parent.EscalateFailure(s.exhausted(reason), message)
+			return
+		}
+		parent.RestartChildren(child)
+	case restartSubtree:
+		if !atTop {
+			parent.EscalateFailure(reason, message)
+			return
+		}
+		if s.tooMany(child.Id, reason, message) {
+			s.fail(parent, child, s.exhausted(reason))
+			return
+		}
+		parent.RestartChildren(child)
+	}
+}
+
+func (s *strategy) fail(parent actor.Supervisor, node *actor.PID, err error) {
+	s.log.Error().Err(err).Msg("the node stops")
+	s.stop(err)
+	parent.StopChildren(node)
+}
+
+// tooMany counts a restart and tells whether the window is exceeded.
+func (s *strategy) tooMany(child string, reason, message any) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	kept := s.restarts[:0]
+	for _, at := range s.restarts {
+		if now-at < s.window.Within {
+			kept = append(kept, at)
+		}
+	}
+	s.restarts = append(kept, now)
+	s.total++
+	s.log.Error().Str("actor", child).Str("message", fmt.Sprintf("%T", message)).Str("reason", fmt.Sprint(reason)).
+		Int("restarts_in_window", len(s.restarts)).Msg("actor failed and is restarted")
+	return len(s.restarts) > s.window.Max
+}
+
+func (s *strategy) exhausted(reason any) error {
+	return &actors.Fatal{Err: fmt.Errorf("more than %d restarts of actors within %v, the last one for: %v; "+
+		"this is a bug or a broken machine: keep the log of this node and its data directory for a report",
+		s.window.Max, s.window.Within, reason)}
+}
+
+// Restarts is how many restarts there were since the start.
+func (s *strategy) Restarts() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total
+}
+
+func asError(reason any) error {
+	if err, ok := reason.(error); ok {
+		return err
+	}
+	return fmt.Errorf("%v", reason)
+}
