@@ -1,0 +1,312 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/procs"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+)
+
+// memoryLimit is what a member may hold under any of these: far above what it needs, far below what it is sent or asked
+// to keep.
+const memoryLimit = 512 << 20
+
+// checkServing: the very next good request is answered by every member, nobody died, and memory stayed bounded.
+func checkServing(t *testing.T, c *procs.Cluster, started []int) {
+	t.Helper()
+	for i, m := range c.Members {
+		if !m.Running() {
+			t.Fatalf("%s has died", m.Name)
+		}
+		if pid := m.Process().PID(); pid != started[i] {
+			t.Fatalf("%s was process %d and is %d", m.Name, started[i], pid)
+		}
+		ctx := within(t, 10*time.Second)
+		client := dial(t, m.Endpoint())
+		if _, err := client.Put(ctx, "good", m.Name); err != nil {
+			t.Fatalf("a good put at %s: %v", m.Name, err)
+		}
+		got, err := client.Get(ctx, "good")
+		if err != nil || len(got.Kvs) != 1 || string(got.Kvs[0].Value) != m.Name {
+			t.Fatalf("a good get at %s: %v %v", m.Name, got, err)
+		}
+		usage, err := m.Process().Usage()
+		if errors.Is(err, errors.ErrUnsupported) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s held %d MiB at its most", m.Name, usage.PeakBytes>>20)
+		if usage.PeakBytes > memoryLimit {
+			t.Errorf("more than %d MiB", memoryLimit>>20)
+		}
+	}
+}
+
+func pids(c *procs.Cluster) []int {
+	var ids []int
+	for _, m := range c.Members {
+		ids = append(ids, m.Process().PID())
+	}
+	return ids
+}
+
+const http2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+func TestNonsenseOnBothPortsHarmsNobody(t *testing.T) {
+	c := startCluster(t, 3)
+	started := pids(c)
+	random := rand.New(rand.NewPCG(1, 1))
+	noise := func(n int) string {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = byte(random.Uint32())
+		}
+		return string(b)
+	}
+	settings := "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+	inputs := map[string]func() string{
+		"nothing at all":                func() string { return "" },
+		"random bytes":                  func() string { return noise(1 + random.IntN(64<<10)) },
+		"zeros":                         func() string { return strings.Repeat("\x00", 8<<10) },
+		"a TLS hello":                   tlsHello,
+		"half an HTTP/2 preface":        func() string { return http2Preface[:10] },
+		"noise after an HTTP/2 preface": func() string { return http2Preface + noise(8<<10) },
+		"noise after settings":          func() string { return http2Preface + settings + noise(8<<10) },
+		"a frame longer than allowed":   func() string { return http2Preface + settings + "\xff\xff\xff\x00\x00\x00\x00\x00\x01" + noise(1<<16) },
+		"headers without an end":        func() string { return http2Preface + settings + endlessHeaders() },
+		"a flood of pings": func() string {
+			return http2Preface + settings + strings.Repeat("\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678", 5000)
+		},
+		"a flood of resets":                func() string { return http2Preface + settings + resets(5000) },
+		"an HTTP/1 request without an end": func() string { return "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("y", 1<<20) },
+		"an HTTP/1 request of noise": func() string {
+			return "POST /v3/kv/put HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n" + noise(64<<10)
+		},
+	}
+	for name, input := range inputs {
+		if err := throwAtAll(c, input); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		checkServing(t, c, started)
+		if t.Failed() {
+			t.Fatalf("after %s", name)
+		}
+	}
+}
+
+// throwAtAll throws ten inputs at every port of every member, all at once.
+func throwAtAll(c *procs.Cluster, input func() string) error {
+	thrown := make(chan error)
+	open := 0
+	for _, m := range c.Members {
+		for _, address := range []string{m.Endpoint(), m.PeerAddress()} {
+			for range 10 {
+				bytes := input()
+				open++
+				go func() { thrown <- throwAt(address, bytes) }()
+			}
+		}
+	}
+	var errs []error
+	for range open {
+		errs = append(errs, <-thrown)
+	}
+	return errors.Join(errs...)
+}
+
+// throwAt sends bytes to a port and hangs up; only a port that takes no connection is an error.
+func throwAt(address, bytes string) error {
+	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		return err
+	}
+	_, _ = io.WriteString(conn, bytes)
+	_, _ = conn.Read(make([]byte, 4<<10)) // an answer, the end, or none in time
+	return nil
+}
+
+func tlsHello() string {
+	client, server := net.Pipe()
+	defer client.Close()
+	defer server.Close()
+	go func() { _ = tls.Client(client, &tls.Config{ServerName: "x"}).Handshake() }()
+	hello := make([]byte, 4<<10)
+	n, _ := server.Read(hello)
+	return string(hello[:n])
+}
+
+// endlessHeaders opens a stream with a header block that goes on in continuation frames and never ends.
+func endlessHeaders() string {
+	var s strings.Builder
+	block := strings.Repeat("\x00\x01x\x7f\x81\x1f"+strings.Repeat("y", 286), 50)
+	frame := func(kind byte) {
+		n := len(block)
+		s.WriteString(string([]byte{byte(n >> 16), byte(n >> 8), byte(n), kind, 0, 0, 0, 0, 1}))
+		s.WriteString(block)
+	}
+	frame(1)
+	for range 100 {
+		frame(9)
+	}
+	return s.String()
+}
+
+// resets opens streams and resets each at once.
+func resets(n int) string {
+	var s strings.Builder
+	for i := range n {
+		id := uint32(2*i + 1)
+		stream := []byte{byte(id >> 24), byte(id >> 16), byte(id >> 8), byte(id)}
+		// :method GET, :scheme http, :path / from the static table, end of headers.
+		s.WriteString("\x00\x00\x03\x01\x04" + string(stream) + "\x82\x86\x84")
+		s.WriteString("\x00\x00\x04\x03\x00" + string(stream) + "\x00\x00\x00\x08")
+	}
+	return s.String()
+}
+
+// rawCodec sends bytes as they are, so that requests can be what no protobuf library would make.
+type rawCodec struct{}
+
+func (rawCodec) Name() string { return "proto" }
+func (rawCodec) Marshal(v any) ([]byte, error) {
+	return *v.(*[]byte), nil
+}
+func (rawCodec) Unmarshal(data []byte, v any) error {
+	*v.(*[]byte) = append([]byte(nil), data...)
+	return nil
+}
+
+func dialRaw(t *testing.T, address string) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{}), grpc.MaxCallSendMsgSize(1<<30)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func TestMalformedAndOversizeRequestsAreRefusedWithTheRightCode(t *testing.T) {
+	c := startCluster(t, 3)
+	started := pids(c)
+	putOf := func(size int) []byte { // key "k", a value of zeros
+		value := make([]byte, size)
+		request := []byte{0x0a, 1, 'k', 0x12}
+		for n := uint64(size); ; n >>= 7 {
+			if n < 0x80 {
+				request = append(request, byte(n))
+				break
+			}
+			request = append(request, byte(n)|0x80)
+		}
+		return append(request, value...)
+	}
+	for _, r := range []struct {
+		name, method string
+		request      []byte
+		codes        []codes.Code
+	}{
+		{"bytes that are no protobuf", "/etcdserverpb.KV/Put", []byte{0x0a, 0xff, 0xff}, []codes.Code{codes.Internal}},
+		{"noise to a range", "/etcdserverpb.KV/Range", []byte("\xff\xfe\xfd\xfc\xfb"), []codes.Code{codes.Internal}},
+		{"noise to a transaction", "/etcdserverpb.KV/Txn", []byte("\x12\x05\x0a\x7f\x00\x00\x00"), []codes.Code{codes.Internal}},
+		{"an unknown method", "/etcdserverpb.KV/Nonsense", nil, []codes.Code{codes.Unimplemented}},
+		{"an unknown service", "/nobody.Knows/This", nil, []codes.Code{codes.Unimplemented}},
+		{"an empty put", "/etcdserverpb.KV/Put", nil, []codes.Code{codes.InvalidArgument}},
+		{"a put above the limit of a request", "/etcdserverpb.KV/Put", putOf(1600 << 10), []codes.Code{codes.InvalidArgument}},
+		{"a put far above it", "/etcdserverpb.KV/Put", putOf(64 << 20), []codes.Code{codes.ResourceExhausted}},
+	} {
+		for _, m := range c.Members {
+			conn := dialRaw(t, m.Endpoint())
+			var answer []byte
+			err := conn.Invoke(within(t, 20*time.Second), r.method, &r.request, &answer)
+			if !slices.Contains(r.codes, status.Code(err)) {
+				t.Errorf("%s at %s: %v, not %v", r.name, m.Name, err, r.codes)
+			}
+		}
+		// What is an error to a client must be one to a peer's port too, whatever is served there.
+		conn := dialRaw(t, c.Members[0].PeerAddress())
+		var answer []byte
+		if err := conn.Invoke(within(t, 20*time.Second), r.method, &r.request, &answer); err == nil {
+			t.Errorf("%s at the peer port was accepted", r.name)
+		}
+	}
+	checkServing(t, c, started)
+}
+
+func TestWatchersThatNeverReadCostNobodyElse(t *testing.T) {
+	c := startCluster(t, 3)
+	started := pids(c)
+	watched := c.Members[0]
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	// WatchRequest{create_request{key: "slow/", range_end: "slow0"}}
+	create := []byte("\x0a\x0e\x0a\x05slow/\x12\x05slow0")
+	const watchers = 50
+	for i := range watchers {
+		conn := dialRaw(t, watched.Endpoint())
+		stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/etcdserverpb.Watch/Watch")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.SendMsg(&create); err != nil {
+			t.Fatal(err)
+		}
+		var created []byte // the answer says that the watch stands; nothing is read after it
+		if err := stream.RecvMsg(&created); err != nil {
+			t.Fatalf("watcher %d: %v", i, err)
+		}
+	}
+	// 64 MiB for each of them: gibibytes, if they were kept for those who do not read.
+	value := strings.Repeat("v", 64<<10)
+	client := dial(t, watched.Endpoint())
+	for i := range 1024 {
+		if _, err := client.Put(within(t, 10*time.Second), fmt.Sprintf("slow/%d", i%16), value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkServing(t, c, started)
+	// One who reads gets everything meanwhile.
+	history := historyOf(t, dial(t, watched.Endpoint()), "slow/", 1025)
+	if len(history) != 1024 {
+		t.Errorf("a watcher who reads got %d events of 1024", len(history))
+	}
+}
+
+func TestThousandsOfIdleConnectionsHarmNobody(t *testing.T) {
+	c := startCluster(t, 3)
+	started := pids(c)
+	const connections = 2000
+	for _, address := range []string{c.Members[0].Endpoint(), c.Members[1].PeerAddress()} {
+		for i := range connections {
+			conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+			if err != nil {
+				t.Fatalf("connection %d to %s: %v", i, address, err)
+			}
+			t.Cleanup(func() { _ = conn.Close() })
+			if i%2 == 0 { // half of them begin to speak and fall silent
+				_, _ = io.WriteString(conn, http2Preface)
+			}
+		}
+	}
+	checkServing(t, c, started)
+}

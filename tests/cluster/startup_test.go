@@ -1,0 +1,303 @@
+package cluster
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/procs"
+)
+
+// A server that cannot start says so in one clear line, the last it writes, that names what is wrong; its exit code is
+// not 0; and what was on the disk is as good as before.
+
+// soleMember describes a cluster of one with its data in a directory of its own.
+func soleMember(t *testing.T, name, dir string, flags ...string) *procs.Member {
+	t.Helper()
+	ports, err := procs.FreePorts(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := procs.Member{
+		Name:      name,
+		DataDir:   dir,
+		ClientURL: fmt.Sprintf("http://127.0.0.1:%d", ports[0]),
+		PeerURL:   fmt.Sprintf("http://127.0.0.1:%d", ports[1]),
+	}
+	all := append([]string{"--initial-cluster=" + name + "=" + m.PeerURL, "--initial-cluster-state=new", "--initial-cluster-token=one"},
+		flags...)
+	member := procs.NewMember(program, m, all...)
+	t.Cleanup(func() {
+		if member.Running() {
+			_ = member.Kill()
+		}
+	})
+	return member
+}
+
+// lived is a member that has served, holds a key, and was stopped.
+func lived(t *testing.T) *procs.Member {
+	t.Helper()
+	m := soleMember(t, "right", filepath.Join(t.TempDir(), "data"))
+	start(t, m)
+	if _, err := dial(t, m.Endpoint()).Put(within(t, 10*time.Second), "kept", "safe"); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, m)
+	return m
+}
+
+func start(t *testing.T, m *procs.Member) {
+	t.Helper()
+	if err := m.Start(within(t, 30*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func stop(t *testing.T, m *procs.Member) {
+	t.Helper()
+	if err := m.Stop(within(t, 20*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustRefuse starts a member that must not get up, and whose last words must hold each of the texts.
+func mustRefuse(t *testing.T, m *procs.Member, texts ...string) {
+	t.Helper()
+	if err := m.Launch(); err != nil {
+		t.Fatal(err)
+	}
+	code, err := m.Process().ExitCode(within(t, 15*time.Second))
+	output := m.Process().Output()
+	if err != nil {
+		t.Fatalf("it did not end: %v\n%s", err, output)
+	}
+	if code <= 0 {
+		t.Errorf("it ended with code %d:\n%s", code, output)
+	}
+	where := output
+	if program.Name == "troupe" {
+		lines := strings.Split(strings.TrimSpace(output), "\n")
+		where = lines[len(lines)-1]
+		if strings.Contains(output, "goroutine ") || strings.Contains(output, "panic:") {
+			t.Errorf("it panicked:\n%s", output)
+		}
+	}
+	for _, text := range texts {
+		if !strings.Contains(where, text) {
+			t.Errorf("its last line does not name %q:\n%s", text, output)
+		}
+	}
+}
+
+// mustServeAgain: the data is as good as before.
+func mustServeAgain(t *testing.T, m *procs.Member) {
+	t.Helper()
+	if !m.Running() {
+		start(t, m)
+	}
+	got, err := dial(t, m.Endpoint()).Get(within(t, 10*time.Second), "kept")
+	if err != nil || len(got.Kvs) != 1 || string(got.Kvs[0].Value) != "safe" {
+		t.Fatalf("the key that was kept: %v %v", got, err)
+	}
+}
+
+// fingerprint is the name and content of every file of a data directory.
+func fingerprint(t *testing.T, dir string) map[string][sha256.Size]byte {
+	t.Helper()
+	sums := make(map[string][sha256.Size]byte)
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		sums[path] = sha256.Sum256(content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sums
+}
+
+func mustBeUntouched(t *testing.T, dir string, before map[string][sha256.Size]byte) {
+	t.Helper()
+	after := fingerprint(t, dir)
+	for path, sum := range before {
+		if after[path] != sum {
+			t.Errorf("%s was changed", path)
+		}
+	}
+}
+
+func TestABadFlagIsNamed(t *testing.T) {
+	for name, c := range map[string]struct{ flag, named string }{
+		"unknown flag":            {"--no-such-flag=1", "no-such-flag"},
+		"no number":               {"--heartbeat-interval=soon", "heartbeat-interval"},
+		"no URL":                  {"--listen-client-urls=nonsense", "listen-client-urls"},
+		"an unknown state":        {"--initial-cluster-state=old", "initial-cluster-state"},
+		"election below the beat": {"--election-timeout=50", "election-timeout"},
+		"not in its own cluster":  {"--initial-cluster=other=http://127.0.0.1:1", "initial-cluster"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			texts := []string{c.named}
+			if program.Name == "etcd" {
+				texts = nil // some of its messages name the flag, others only what is wrong
+			}
+			mustRefuse(t, soleMember(t, "wrong", dir, c.flag), texts...)
+			if _, err := os.Stat(filepath.Join(dir, "log")); err == nil {
+				t.Error("a data directory was begun all the same")
+			}
+		})
+	}
+}
+
+func TestAPortInUseIsNamed(t *testing.T) {
+	for _, which := range []string{"client", "peer"} {
+		t.Run(which, func(t *testing.T) {
+			m := lived(t)
+			address := m.Endpoint()
+			if which == "peer" {
+				address = m.PeerAddress()
+			}
+			listener, err := net.Listen("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			mustRefuse(t, m, address, "address already in use")
+			if err := listener.Close(); err != nil {
+				t.Fatal(err)
+			}
+			mustServeAgain(t, m)
+		})
+	}
+}
+
+func TestTwoDoNotShareADataDirectory(t *testing.T) {
+	promisedByTroupeOnly(t) // etcd waits until the other has gone
+	first := lived(t)
+	start(t, first)
+	mustRefuse(t, soleMember(t, "right", first.DataDir), first.DataDir)
+	mustServeAgain(t, first)
+	stop(t, first)
+	mustServeAgain(t, first)
+}
+
+func TestTheDataOfAnotherIsRefused(t *testing.T) {
+	promisedByTroupeOnly(t) // etcd takes the identity it finds
+	t.Run("another member", func(t *testing.T) {
+		m := lived(t)
+		before := fingerprint(t, m.DataDir)
+		mustRefuse(t, soleMember(t, "wrong", m.DataDir), m.DataDir, "right", "wrong")
+		mustBeUntouched(t, m.DataDir, before)
+		mustServeAgain(t, m)
+	})
+	t.Run("another cluster", func(t *testing.T) {
+		m := lived(t)
+		before := fingerprint(t, m.DataDir)
+		mustRefuse(t, soleMember(t, "right", m.DataDir, "--initial-cluster-token=two"), m.DataDir, "cluster")
+		mustBeUntouched(t, m.DataDir, before)
+		mustServeAgain(t, m)
+	})
+}
+
+func TestAnUnknownFormatVersionIsRefused(t *testing.T) {
+	promisedByTroupeOnly(t)
+	m := lived(t)
+	path := filepath.Join(m.DataDir, "identity.json")
+	original, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, withVersion(t, original, 9999), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := fingerprint(t, m.DataDir)
+	mustRefuse(t, m, "identity.json", "9999")
+	mustBeUntouched(t, m.DataDir, before)
+	if err := os.WriteFile(path, original, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustServeAgain(t, m)
+}
+
+// withVersion changes the format version of an identity file and nothing else.
+func withVersion(t *testing.T, identity []byte, version int) []byte {
+	t.Helper()
+	fields := make(map[string]json.RawMessage)
+	if err := json.Unmarshal(identity, &fields); err != nil {
+		t.Fatal(err)
+	}
+	for name := range fields {
+		if strings.Contains(strings.ToLower(name), "version") {
+			fields[name] = fmt.Append(nil, version)
+			changed, err := json.Marshal(fields)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return changed
+		}
+	}
+	t.Fatalf("the identity file has no version:\n%s", identity)
+	return nil
+}
+
+func TestAFileThatCannotBeReadIsNamed(t *testing.T) {
+	promisedByTroupeOnly(t)
+	for _, c := range []struct {
+		name string
+		file func(dir string) string
+		// A directory in a file's place cannot be read by anybody, root included; a file of noise can, and says nothing.
+		spoil func(path string) error
+	}{
+		{"identity is a directory", identityFile, func(path string) error { return os.Mkdir(path, 0o700) }},
+		{"identity is noise", identityFile, func(path string) error { return os.WriteFile(path, []byte("\x00noise"), 0o600) }},
+		{"identity is empty", identityFile, func(path string) error { return os.WriteFile(path, nil, 0o600) }},
+		{"a log segment is a directory", firstSegment, func(path string) error { return os.Mkdir(path, 0o700) }},
+		{"a log segment is noise", firstSegment, func(path string) error {
+			return os.WriteFile(path, bytes.Repeat([]byte("noise"), 4<<10), 0o600)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := lived(t)
+			path := c.file(m.DataDir)
+			aside := filepath.Join(t.TempDir(), "aside")
+			if err := os.Rename(path, aside); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.spoil(path); err != nil {
+				t.Fatal(err)
+			}
+			before := fingerprint(t, m.DataDir)
+			mustRefuse(t, m, filepath.Base(path))
+			mustBeUntouched(t, m.DataDir, before)
+			if err := os.RemoveAll(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(aside, path); err != nil {
+				t.Fatal(err)
+			}
+			mustServeAgain(t, m)
+		})
+	}
+}
+
+func identityFile(dir string) string { return filepath.Join(dir, "identity.json") }
+
+func firstSegment(dir string) string {
+	files, _ := filepath.Glob(filepath.Join(dir, "log", "*"))
+	if len(files) == 0 {
+		return filepath.Join(dir, "log", "none")
+	}
+	return files[0] // Glob sorts
+}
