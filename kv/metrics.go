@@ -19,6 +19,7 @@ type metrics struct {
 	watchers, watchStreams       prometheus.Gauge
 	slowWatchers                 prometheus.Gauge
 	watchEvents                  prometheus.Counter
+	watchFallbacks               prometheus.Counter
 	rejectedConns                prometheus.Counter
 
 	started, handled *prometheus.CounterVec
@@ -40,13 +41,14 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	labels := []string{"grpc_type", "grpc_service", "grpc_method"}
 	m := &metrics{
-		healthSuccess: counter("etcd_server_health_success", "The total number of successful health checks."),
-		healthFailure: counter("etcd_server_health_failures", "The total number of failed health checks."),
-		watchers:      gauge("etcd_debugging_mvcc_watcher_total", "Total number of watchers."),
-		watchStreams:  gauge("etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams."),
-		slowWatchers:  gauge("etcd_debugging_mvcc_slow_watcher_total", "Watchers that read history: new ones from the past, and those whose clients do not keep up."),
-		watchEvents:   counter("etcd_debugging_mvcc_events_total", "Total number of events sent to watchers by this member."),
-		rejectedConns: counter("troupe_client_connections_rejected_total", "Client connections closed because there were too many."),
+		healthSuccess:  counter("etcd_server_health_success", "The total number of successful health checks."),
+		healthFailure:  counter("etcd_server_health_failures", "The total number of failed health checks."),
+		watchers:       gauge("etcd_debugging_mvcc_watcher_total", "Total number of watchers."),
+		watchStreams:   gauge("etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams."),
+		slowWatchers:   gauge("etcd_debugging_mvcc_slow_watcher_total", "Watchers that read history: new ones from the past, and those whose clients do not keep up."),
+		watchEvents:    counter("etcd_debugging_mvcc_events_total", "Total number of events sent to watchers by this member."),
+		watchFallbacks: counter("troupe_watch_fallbacks_total", "Watchers that were sent back to reading history, since their client or the whole member did not keep up."),
+		rejectedConns:  counter("troupe_client_connections_rejected_total", "Client connections closed because there were too many."),
 		started: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "grpc_server_started_total", Help: "Total number of RPCs started on the server.",
 		}, labels),
@@ -56,7 +58,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		methods: map[string]*methodMetrics{},
 	}
 	for _, c := range []prometheus.Collector{
-		m.healthSuccess, m.healthFailure, m.watchers, m.watchStreams, m.slowWatchers, m.watchEvents, m.rejectedConns, m.started, m.handled,
+		m.healthSuccess, m.healthFailure, m.watchers, m.watchStreams, m.slowWatchers, m.watchEvents, m.watchFallbacks, m.rejectedConns, m.started, m.handled,
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, err

@@ -239,6 +239,7 @@ func (h *watchHub) demote(w *watcher) {
 	}
 	w.dropQueue()
 	s.signal()
+	h.metrics.watchFallbacks.Inc()
 }
 
 // join registers a watcher that starts at revision start, 0 for now, and returns the store's revision at that moment.

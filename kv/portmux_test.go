@@ -1,0 +1,167 @@
+package kv
+
+import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+)
+
+func (ts *testServer) dialRaw(t *testing.T) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", ts.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestGarbageOnThePortIsRefusedAndTheNextGoodRequestServed(t *testing.T) {
+	ts := startServer(t)
+	for name, garbage := range map[string]string{
+		"noise":                  "\x00\x01\x02\xff\xfe\r\n\r\n",
+		"a TLS hello":            "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and so on, with enough bytes to look real\r\n\r\n",
+		"half an HTTP/2 preface": "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+		"a preface, then noise":  "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + strings.Repeat("\xff", 100),
+		"an endless header":      "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 200<<10),
+		"almost the preface":     "PRX",
+	} {
+		c := ts.dialRaw(t)
+		_, _ = c.Write([]byte(garbage))
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.CloseWrite()
+		}
+		if _, err := io.Copy(io.Discard, c); err != nil && !strings.Contains(err.Error(), "reset") {
+			t.Errorf("%s: the connection stayed open: %v", name, err)
+		}
+	}
+	ts.put(t, "k", "v")
+	if code, _ := ts.get(t, "/health"); code != http.StatusOK {
+		t.Errorf("/health: %d", code)
+	}
+}
+
+func TestASilentConnectionIsClosed(t *testing.T) {
+	ts := startServer(t, func(c *ServerConfig) { c.FirstByteTimeout = 20 * time.Millisecond })
+	for _, start := range []string{"", "P", "PRI", "GET / HT"} {
+		c := ts.dialRaw(t)
+		_, _ = c.Write([]byte(start))
+		answer, err := io.ReadAll(c)
+		if err != nil {
+			t.Errorf("after %q: %q, %v", start, answer, err)
+		}
+	}
+}
+
+func TestThePrefaceMayComeInPieces(t *testing.T) {
+	ts := startServer(t)
+	c := ts.dialRaw(t)
+	for _, b := range []byte("GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") {
+		if _, err := c.Write([]byte{b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || r.StatusCode != http.StatusOK {
+		t.Errorf("%v, %v", r, err)
+	}
+}
+
+func TestMoreConnectionsThanTheLimitAreClosedAtOnceAndRoomIsMadeByThoseThatEnd(t *testing.T) {
+	ts := startServer(t, func(c *ServerConfig) { c.MaxConnections = 2 })
+	ts.put(t, "k", "v") // one connection
+	second := ts.dialRaw(t)
+	eventually(t, "both are open", func() bool { return ts.mux.open.Load() == 2 })
+	if n, err := ts.dialRaw(t).Read(make([]byte, 1)); err == nil {
+		t.Errorf("a third connection was served: %d bytes", n)
+	}
+	_ = second.Close()
+	eventually(t, "there is room again", func() bool { return ts.mux.open.Load() == 1 })
+	if code, _ := ts.get(t, "/livez"); code != http.StatusOK {
+		t.Errorf("/livez: %d", code)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// selfSigned makes a certificate for 127.0.0.1 and the pool that trusts it.
+func selfSigned(t *testing.T) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
+}
+
+func TestUnderTLSGRPCAndHTTPShareThePortByALPN(t *testing.T) {
+	certificate, pool := selfSigned(t)
+	ts := startServer(t, func(c *ServerConfig) {
+		c.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+		c.FirstByteTimeout = 200 * time.Millisecond
+	})
+	conn, err := grpc.NewClient("passthrough:///"+ts.address, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
+		RootCAs: pool, ServerName: "127.0.0.1",
+	})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := pb.NewKVClient(conn).Put(soon(t), &pb.PutRequest{Key: []byte("k")}); err != nil {
+		t.Errorf("gRPC: %v", err)
+	}
+	// A client that offers both, as browsers and curl do, and one that knows no ALPN at all.
+	for _, protocols := range [][]string{{"h2", "http/1.1"}, nil} {
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, NextProtos: protocols}, ForceAttemptHTTP2: protocols != nil}
+		client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+		r, err := client.Get("https://" + ts.address + "/livez")
+		if err != nil {
+			t.Errorf("HTTP offering %v: %v", protocols, err)
+			continue
+		}
+		if r.StatusCode != http.StatusOK || r.ProtoMajor != 1 {
+			t.Errorf("HTTP offering %v: %s over %s", protocols, r.Status, r.Proto)
+		}
+		_ = r.Body.Close()
+		transport.CloseIdleConnections()
+	}
+	plain := ts.dialRaw(t)
+	_, _ = plain.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
+	if _, err := io.ReadAll(plain); err != nil && !strings.Contains(err.Error(), "reset") {
+		t.Errorf("a client without TLS: %v", err)
+	}
+	silent := ts.dialRaw(t) // never says hello
+	if _, err := io.ReadAll(silent); err != nil {
+		t.Errorf("a client that never shakes hands: %v", err)
+	}
+}

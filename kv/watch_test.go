@@ -1,0 +1,565 @@
+package kv
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe"
+)
+
+// clientWatch is a watch stream from the client's side.
+type clientWatch struct {
+	t      testing.TB
+	stream pb.Watch_WatchClient
+}
+
+func (ts *testServer) openWatch(t testing.TB) *clientWatch { return ts.openWatchFor(t, soon(t)) }
+
+func (ts *testServer) openWatchFor(t testing.TB, ctx context.Context) *clientWatch {
+	t.Helper()
+	stream, err := ts.watch.Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &clientWatch{t: t, stream: stream}
+}
+
+func (w *clientWatch) send(r *pb.WatchRequest) {
+	w.t.Helper()
+	if err := w.stream.Send(r); err != nil {
+		w.t.Fatalf("sending %v: %v", r, err)
+	}
+}
+
+func (w *clientWatch) ask(r *pb.WatchCreateRequest) {
+	w.t.Helper()
+	w.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: r}})
+}
+
+func (w *clientWatch) cancel(id int64) {
+	w.t.Helper()
+	w.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: id}}})
+}
+
+func (w *clientWatch) askProgress() {
+	w.t.Helper()
+	w.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
+}
+
+func (w *clientWatch) receive() *pb.WatchResponse {
+	w.t.Helper()
+	r, err := w.stream.Recv()
+	if err != nil {
+		w.t.Fatalf("receiving: %v", err)
+	}
+	return r
+}
+
+// create asks for a watch and returns its id.
+func (w *clientWatch) create(r *pb.WatchCreateRequest) *pb.WatchResponse {
+	w.t.Helper()
+	w.ask(r)
+	created := w.receive()
+	if !created.Created || created.Canceled {
+		w.t.Fatalf("not created: %v", created)
+	}
+	return created
+}
+
+// event says in a few letters what happened: put a=1@2, or del a@3, with <former after it if it came along.
+func event(e *mvccpb.Event) string {
+	s := fmt.Sprintf("put %s=%s@%d", e.Kv.Key, e.Kv.Value, e.Kv.ModRevision)
+	if e.Type == mvccpb.Event_DELETE {
+		s = fmt.Sprintf("del %s@%d", e.Kv.Key, e.Kv.ModRevision)
+	}
+	if e.PrevKv != nil {
+		s += "<" + string(e.PrevKv.Value)
+	}
+	return s
+}
+
+// expect receives until it has as many events of the watch, and compares them.
+func (w *clientWatch) expect(id int64, want ...string) {
+	w.t.Helper()
+	var got []string
+	for len(got) < len(want) {
+		r := w.receive()
+		if r.WatchId != id || len(r.Events) == 0 {
+			w.t.Fatalf("got %v while waiting for events of watch %d", r, id)
+		}
+		if last := r.Events[len(r.Events)-1].Kv.ModRevision; r.Header.Revision < last {
+			w.t.Errorf("header revision %d is below the last event's, %d", r.Header.Revision, last)
+		}
+		for _, e := range r.Events {
+			got = append(got, event(e))
+		}
+	}
+	if g, e := strings.Join(got, ", "), strings.Join(want, ", "); g != e {
+		w.t.Errorf("watch %d: got %s, want %s", id, g, e)
+	}
+}
+
+func TestAWatchTellsWhatHappensToItsKeys(t *testing.T) {
+	ts := startServer(t)
+	for name, c := range map[string]struct {
+		key, end string
+		want     []string
+	}{
+		"a key":              {"b", "", []string{"b"}},
+		"a range":            {"b", "d", []string{"b", "b/x", "c"}},
+		"a prefix":           {"b/", "b0", []string{"b/x"}},
+		"from a key on":      {"c", "\x00", []string{"c", "d"}},
+		"everything":         {"\x00", "\x00", []string{"a", "b", "b/x", "c", "d"}},
+		"everything, no key": {"", "\x00", []string{"a", "b", "b/x", "c", "d"}},
+	} {
+		w := ts.openWatch(t)
+		created := w.create(&pb.WatchCreateRequest{Key: []byte(c.key), RangeEnd: []byte(c.end)})
+		var want []string
+		for _, k := range []string{"a", "b", "b/x", "c", "d"} {
+			revision := ts.put(t, k, name)
+			for _, wanted := range c.want {
+				if wanted == k {
+					want = append(want, fmt.Sprintf("put %s=%s@%d", k, name, revision))
+				}
+			}
+		}
+		w.expect(created.WatchId, want...)
+	}
+}
+
+func TestAWatchFromThePastGoesOnLive(t *testing.T) {
+	ts := startServer(t)
+	ts.put(t, "k", "1")
+	ts.put(t, "k", "2")
+	ts.delete(t, "k", "")
+	w := ts.openWatch(t)
+	created := w.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 3, PrevKv: true})
+	if created.Header.Revision != 4 {
+		t.Errorf("created at revision %d, want 4", created.Header.Revision)
+	}
+	w.expect(created.WatchId, "put k=2@3<1", "del k@4<2")
+	ts.put(t, "k", "3")
+	ts.put(t, "k", "4")
+	w.expect(created.WatchId, "put k=3@5", "put k=4@6<3")
+}
+
+func TestAWatchFromTheFutureWaitsForIt(t *testing.T) {
+	ts := startServer(t)
+	w := ts.openWatch(t)
+	created := w.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 4})
+	for i := range 4 {
+		ts.put(t, "k", fmt.Sprint(i))
+	}
+	w.expect(created.WatchId, "put k=2@4", "put k=3@5")
+}
+
+func TestFiltersLeaveOutPutsOrDeletes(t *testing.T) {
+	ts := startServer(t)
+	ts.put(t, "k", "0")
+	w := ts.openWatch(t)
+	noPut := w.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 2, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT}}).WatchId
+	ts.delete(t, "k", "")
+	w.expect(noPut, "del k@3")
+	noDelete := w.create(&pb.WatchCreateRequest{Key: []byte("k"), Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NODELETE}}).WatchId
+	ts.put(t, "k", "1")
+	w.expect(noDelete, "put k=1@4")
+	ts.delete(t, "k", "")
+	w.expect(noPut, "del k@5")
+}
+
+func TestThePreviousValueComesWithThoseEventsThatWantIt(t *testing.T) {
+	ts := startServer(t)
+	ts.put(t, "k", "1")
+	plain, prev := ts.openWatch(t), ts.openWatch(t)
+	plainID := plain.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
+	prevID := prev.create(&pb.WatchCreateRequest{Key: []byte("k"), PrevKv: true}).WatchId
+	ts.put(t, "k", "2")
+	ts.delete(t, "k", "")
+	plain.expect(plainID, "put k=2@3", "del k@4")
+	prev.expect(prevID, "put k=2@3<1", "del k@4<2")
+	// The last one that wanted it leaves and another comes: it starts over.
+	prev.cancel(prevID)
+	if r := prev.receive(); !r.Canceled {
+		t.Fatalf("not canceled: %v", r)
+	}
+	ts.put(t, "k", "3")
+	prevID = prev.create(&pb.WatchCreateRequest{Key: []byte("k"), PrevKv: true}).WatchId
+	ts.put(t, "k", "4")
+	prev.expect(prevID, "put k=4@6<3")
+}
+
+func TestAllEventsOfARevisionComeInOneResponse(t *testing.T) {
+	ts := startServer(t)
+	w := ts.openWatch(t)
+	id := w.create(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l")}).WatchId
+	big := strings.Repeat("v", 12<<10)
+	var ops []*pb.RequestOp
+	for i := range 100 { // more than responseBytes together
+		ops = append(ops, opPut(fmt.Sprintf("k%03d", i), big))
+	}
+	if _, err := ts.kv.Txn(soon(t), &pb.TxnRequest{Success: ops}); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.receive(); len(r.Events) != 100 || r.Fragment {
+		t.Errorf("live: %d events, fragment %v", len(r.Events), r.Fragment)
+	}
+	past := ts.openWatch(t)
+	past.create(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), StartRevision: 2})
+	if r := past.receive(); len(r.Events) != 100 || r.WatchId != id {
+		t.Errorf("from history: %d events", len(r.Events))
+	}
+}
+
+func TestFragmentsComeToThoseWhoAskForThem(t *testing.T) {
+	ts := startServer(t, func(c *ServerConfig) { c.MaxRequestBytes = 2 << 20 })
+	w := ts.openWatch(t)
+	w.create(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), Fragment: true})
+	big := strings.Repeat("v", 15<<10)
+	ops := many(128, func(i int) *pb.RequestOp { return opPut(fmt.Sprintf("k%03d", i), big) })
+	if _, err := ts.kv.Txn(soon(t), &pb.TxnRequest{Success: ops}); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.receive(); r.Fragment || len(r.Events) != 128 {
+		t.Errorf("below the limit: %d events, fragment %v", len(r.Events), r.Fragment)
+	}
+	ts.put(t, "k000", "small")
+	w.receive()
+	// Three revisions of history together are above the limit of a response, but not one of them: still no fragments.
+	past := ts.openWatch(t)
+	past.create(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), StartRevision: 2, Fragment: true})
+	if r := past.receive(); r.Fragment || len(r.Events) != 128 {
+		t.Errorf("history: %d events, fragment %v", len(r.Events), r.Fragment)
+	}
+}
+
+func TestWatchesAreCreatedCanceledAndRefusedAsInEtcd(t *testing.T) {
+	ts := startServer(t)
+	ts.put(t, "k", "1")
+	w := ts.openWatch(t)
+	header := &pb.ResponseHeader{ClusterId: soloCluster, MemberId: soloID, RaftTerm: soloTerm, Revision: 2}
+	expect := func(what string, want *pb.WatchResponse) {
+		t.Helper()
+		want.Header = header
+		if got := w.receive(); !proto.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", what, got, want)
+		}
+	}
+	key := []byte("k")
+	w.ask(&pb.WatchCreateRequest{Key: key})
+	expect("first", &pb.WatchResponse{WatchId: 0, Created: true})
+	w.ask(&pb.WatchCreateRequest{Key: key, WatchId: 1})
+	expect("chosen", &pb.WatchResponse{WatchId: 1, Created: true})
+	w.ask(&pb.WatchCreateRequest{Key: key})
+	expect("next free", &pb.WatchResponse{WatchId: 2, Created: true})
+	w.ask(&pb.WatchCreateRequest{Key: key, WatchId: 1})
+	expect("taken", &pb.WatchResponse{WatchId: -1, Created: true, Canceled: true,
+		CancelReason: "mvcc: duplicate watch ID provided on the WatchStream"})
+	w.ask(&pb.WatchCreateRequest{Key: key, RangeEnd: []byte("a")})
+	expect("empty range", &pb.WatchResponse{WatchId: -1, Created: true, Canceled: true, CancelReason: "mvcc: watcher range is empty"})
+	w.ask(&pb.WatchCreateRequest{Key: key, StartRevision: -1})
+	expect("negative revision", &pb.WatchResponse{WatchId: -1, Created: true, Canceled: true,
+		CancelReason: "etcdserver: mvcc: required revision has been compacted"})
+	w.cancel(77) // unknown: passed over
+	w.cancel(1)
+	expect("canceled", &pb.WatchResponse{WatchId: 1, Canceled: true})
+	w.ask(&pb.WatchCreateRequest{Key: key, WatchId: 1})
+	expect("chosen again", &pb.WatchResponse{WatchId: 1, Created: true})
+}
+
+func TestNothingIsToldAfterAWatchWasCanceled(t *testing.T) {
+	ts := startServer(t)
+	w := ts.openWatch(t)
+	kept := w.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
+	gone := w.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
+	w.cancel(gone)
+	if r := w.receive(); !r.Canceled || r.WatchId != gone {
+		t.Fatalf("got %v", r)
+	}
+	ts.put(t, "k", "1")
+	ts.put(t, "k", "2")
+	w.expect(kept, "put k=1@2", "put k=2@3")
+}
+
+func TestAWatchOfCompactedRevisionsIsCanceledAndSaysFromWhereToGoOn(t *testing.T) {
+	ts := startServer(t)
+	for i := range 5 {
+		ts.put(t, "k", fmt.Sprint(i))
+	}
+	if _, err := ts.kv.Compact(soon(t), &pb.CompactionRequest{Revision: 4, Physical: true}); err != nil {
+		t.Fatal(err)
+	}
+	w := ts.openWatch(t)
+	created := w.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 2})
+	canceled := w.receive()
+	want := &pb.WatchResponse{
+		Header:  &pb.ResponseHeader{ClusterId: soloCluster, MemberId: soloID, RaftTerm: soloTerm},
+		WatchId: created.WatchId, Canceled: true, CompactRevision: 4,
+	}
+	if !proto.Equal(canceled, want) {
+		t.Errorf("got %v, want %v", canceled, want)
+	}
+	next := w.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 5})
+	w.expect(next.WatchId, "put k=3@5", "put k=4@6")
+}
+
+func TestProgressIsToldOnRequestWhenAllWatchesAreUpToDate(t *testing.T) {
+	ts := startServer(t)
+	w := ts.openWatch(t)
+	w.askProgress() // without a watch there is nothing to tell
+	id := w.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 1}).WatchId
+	ts.put(t, "other", "1")
+	ts.put(t, "other", "2")
+	w.askProgress()
+	if r := w.receive(); r.WatchId != -1 || r.Header.Revision > 3 || len(r.Events) != 0 {
+		t.Errorf("got %v", r)
+	}
+	last := ts.put(t, "k", "1")
+	w.expect(id, fmt.Sprintf("put k=1@%d", last))
+	w.askProgress()
+	if r := w.receive(); r.WatchId != -1 || r.Header.Revision != last {
+		t.Errorf("got %v, want progress at %d", r, last)
+	}
+}
+
+func TestQuietWatchesThatAskForItAreToldTheRevisionNowAndThen(t *testing.T) {
+	ts := startServer(t, func(c *ServerConfig) { c.WatchProgressInterval = 20 * time.Millisecond })
+	w := ts.openWatch(t)
+	w.create(&pb.WatchCreateRequest{Key: []byte("silent")})
+	id := w.create(&pb.WatchCreateRequest{Key: []byte("k"), ProgressNotify: true}).WatchId
+	for range 2 {
+		if r := w.receive(); r.WatchId != id || len(r.Events) != 0 || r.Created || r.Canceled || r.Header.Revision != 1 {
+			t.Errorf("got %v", r)
+		}
+	}
+}
+
+func TestStreamsThatRequireALeaderEndWhenThereIsNoneForLong(t *testing.T) {
+	ts := startServer(t, func(c *ServerConfig) { c.ElectionTimeout = time.Millisecond })
+	asking := ts.openWatchFor(t, metadata.AppendToOutgoingContext(soon(t), rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataHasLeader))
+	asking.create(&pb.WatchCreateRequest{Key: []byte("k")})
+	other := ts.openWatch(t)
+	id := other.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
+	ts.solo.setStatus(func(s *troupe.Status) { s.Leader = 0 })
+	if _, err := asking.stream.Recv(); status.Convert(err).Message() != "etcdserver: no leader" {
+		t.Errorf("got %v", err)
+	}
+	ts.put(t, "k", "1")
+	other.expect(id, "put k=1@2")
+}
+
+// history checks that a watcher is told each revision once, in order.
+type history struct {
+	next  int64
+	fault string
+}
+
+func (h *history) add(r *pb.WatchResponse) {
+	for _, e := range r.Events {
+		if e.Kv.ModRevision != h.next && h.fault == "" {
+			h.fault = fmt.Sprintf("revision %d came when %d was due", e.Kv.ModRevision, h.next)
+		}
+		h.next = e.Kv.ModRevision + 1
+	}
+}
+
+// milestones lets readers wait for writers.
+type milestones struct {
+	mu      sync.Mutex
+	cond    *sync.Cond
+	reached int64
+}
+
+func newMilestones() *milestones {
+	m := &milestones{}
+	m.cond = sync.NewCond(&m.mu)
+	return m
+}
+
+func (m *milestones) reach(revision int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reached = max(m.reached, revision)
+	m.cond.Broadcast()
+}
+
+func (m *milestones) await(revision int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for m.reached < revision {
+		m.cond.Wait()
+	}
+}
+
+// Each watcher starts somewhere in the past while writers write, some of them read slowly, and buffers are so small that
+// nobody stays live for long: every hand-over there is happens many times.
+func TestWithConcurrentWritesAndSlowReadersThereIsNoGapAndNoDouble(t *testing.T) {
+	ts := startServer(t, func(c *ServerConfig) {
+		c.WatchBufferBytes = 16 << 10
+		c.WatchQueueBytes = 32 << 10
+	})
+	const writers, each, watchers = 4, 500, 12
+	value := strings.Repeat("v", 1000)
+	var writing, reading sync.WaitGroup
+	written := newMilestones()
+	for i := range writers {
+		writing.Go(func() {
+			for n := range each {
+				written.reach(ts.put(t, fmt.Sprintf("k%d-%d", i, n%7), value))
+			}
+		})
+	}
+	last := int64(1 + writers*each)
+	for i := range watchers {
+		reading.Go(func() {
+			w := ts.openWatch(t)
+			// Two watches share a stream, one with the former values and one without.
+			now := w.create(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), PrevKv: i%2 == 0}).Header.Revision
+			start := max(1, now-int64(i*50))
+			w.ask(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), StartRevision: start, PrevKv: i%2 == 1, WatchId: 7})
+			told := map[int64]*history{0: {next: now + 1}, 7: {next: max(2, start)}}
+			for told[0].next <= last || told[7].next <= last {
+				r := w.receive()
+				told[r.WatchId].add(r)
+				if i%3 == 0 {
+					written.await(min(last, told[r.WatchId].next+200)) // a slow one
+				}
+			}
+			for id, h := range told {
+				if h.fault != "" {
+					t.Errorf("reader %d, watch %d: %s", i, id, h.fault)
+				}
+			}
+		})
+	}
+	writing.Wait()
+	reading.Wait()
+	if n := ts.metric(t, "troupe_watch_fallbacks_total"); n < watchers {
+		t.Errorf("only %v watchers were sent back to history: the test does not test", n)
+	}
+}
+
+// An overrun of the hub's own queue sends every live watcher to history.
+func TestWhenTheHubIsOverrunAllWatchersGoOnFromHistory(t *testing.T) {
+	ts := startServer(t, func(c *ServerConfig) { c.WatchQueueBytes = 1 }) // not one event fits
+	w := ts.openWatch(t)
+	id := w.create(&pb.WatchCreateRequest{Key: []byte("k"), PrevKv: true}).WatchId
+	for i := range 5 {
+		revision := ts.put(t, "k", fmt.Sprint(i))
+		want := fmt.Sprintf("put k=%d@%d", i, revision)
+		if i > 0 {
+			want += fmt.Sprintf("<%d", i-1)
+		}
+		w.expect(id, want)
+	}
+	if n := ts.metric(t, "troupe_watch_fallbacks_total"); n != 5 {
+		t.Errorf("%v fallbacks, want 5", n)
+	}
+}
+
+func TestASlowWatcherCostsABoundedBufferAndNobodyElse(t *testing.T) {
+	const limit = 256 << 10
+	ts := startServer(t, func(c *ServerConfig) { c.WatchBufferBytes = limit })
+	slow, quick := ts.openWatch(t), ts.openWatch(t)
+	slowID := slow.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
+	quickID := quick.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
+	value := strings.Repeat("v", 32<<10)
+	const n = 100 // 3 MiB, far beyond what the connection and the buffer hold
+	for i := range n {
+		ts.put(t, "k", fmt.Sprint(i, value))
+		if r := quick.receive(); r.WatchId != quickID || r.Events[0].Kv.ModRevision != int64(i+2) {
+			t.Fatalf("the quick one got %v", r.Header)
+		}
+	}
+	if n := ts.metric(t, "troupe_watch_fallbacks_total"); n != 1 {
+		t.Errorf("%v watchers were sent back to history, want the slow one alone", n)
+	}
+	told := history{next: 2}
+	for told.next < n+2 {
+		r := slow.receive()
+		if r.WatchId != slowID {
+			t.Fatalf("got %v", r)
+		}
+		told.add(r)
+	}
+	if told.fault != "" {
+		t.Error(told.fault)
+	}
+}
+
+func TestManyWatchersOnOneStreamAreAllTold(t *testing.T) {
+	ts := startServer(t)
+	w := ts.openWatch(t)
+	const n = 2000
+	for i := range n {
+		key := []byte("k")
+		var end []byte
+		if i%2 == 0 {
+			end = []byte(fmt.Sprintf("k%04d", i+1))
+		}
+		w.create(&pb.WatchCreateRequest{Key: key, RangeEnd: end, PrevKv: i%3 == 0})
+	}
+	ts.put(t, "k", "1")
+	told := map[int64]int{}
+	for len(told) < n {
+		r := w.receive()
+		told[r.WatchId] += len(r.Events)
+	}
+	for id, count := range told {
+		if count != 1 {
+			t.Errorf("watch %d was told %d times", id, count)
+		}
+	}
+}
+
+func TestAWatchOutlivesAReopeningOfTheStoreAndIsToldNothingTwice(t *testing.T) {
+	ts := startServer(t)
+	w := ts.openWatch(t)
+	id := w.create(&pb.WatchCreateRequest{Key: []byte("k"), PrevKv: true}).WatchId
+	ts.put(t, "k", "1")
+	ts.put(t, "k", "2")
+	w.expect(id, "put k=1@2", "put k=2@3<1")
+	ts.solo.reopen(t, func() {})
+	ts.put(t, "k", "3")
+	w.expect(id, "put k=3@4<2")
+}
+
+func TestAnIdleStoreIsNotObserved(t *testing.T) {
+	ts := startServer(t)
+	w := ts.openWatch(t)
+	w.create(&pb.WatchCreateRequest{Key: []byte("k"), PrevKv: true})
+	if err := w.stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	other := ts.openWatch(t)
+	id := other.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
+	ts.put(t, "k", "1")
+	other.expect(id, "put k=1@2") // a half-closed stream goes on, and so does its neighbour
+	if r := w.receive(); len(r.Events) != 1 {
+		t.Errorf("the half-closed stream got %v", r)
+	}
+	counts := func() (watchers, prev int) {
+		ts.hub.attaching.Lock()
+		defer ts.hub.attaching.Unlock()
+		return ts.hub.watchers, ts.hub.wantPrev
+	}
+	if watchers, prev := counts(); watchers != 2 || prev != 1 {
+		t.Errorf("%d watchers, %d with former values", watchers, prev)
+	}
+	ts.conn.Close()
+	eventually(t, "all watchers are gone", func() bool { watchers, prev := counts(); return watchers == 0 && prev == 0 })
+	ts.hub.stopObserving() // the timer would
+	if ts.hub.observing {
+		t.Error("the store is still observed")
+	}
+}
