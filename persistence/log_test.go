@@ -119,3 +119,9 @@ func TestWhatIsAppendedIsReadAndRecovered(t *testing.T) {
 		check(l)
 	}
 }
+
+// configurationBatch is one entry that holds a configuration; its cluster id tells the index.
+func configurationBatch(index, term uint64) *messages.Entries {
+	data := raft.EncodeConfiguration(&messages.Configuration{ClusterId: index, Members: []*messages.Member{{Id: 1}}})
+	return &messages.Entries{First: index, Runs: []*messages.TermRun{{FirstIndex: index, Term: term}}, Data: [][]byte{data}, Bytes: uint64(len(data))}
+}

@@ -68,7 +68,9 @@ func (l *Log) describe(r *recovered) (*Recovery, error) {
 	}
 	reader := l.Reader()
 	defer reader.Close()
-	for _, index := range append(r.configurations, c.activeIndex.configurations...) {
+	// What was written anew into the active segment may override some of those before it.
+	before := r.configurations[:sort.Search(len(r.configurations), func(i int) bool { return r.configurations[i] >= c.activeIndex.first })]
+	for _, index := range append(before, c.activeIndex.configurations...) {
 		if index <= c.base.index || index > c.terms.Last() {
 			continue
 		}
@@ -95,6 +97,7 @@ type recovered struct {
 
 	base           base
 	last           uint64
+	floor          uint64 // the entries from here to last are all there
 	runs           []termRun
 	spans          []span
 	configurations []uint64
@@ -108,7 +111,7 @@ type recovered struct {
 
 // recoverLog reads; it changes nothing.
 func recoverLog(o *Options) (*recovered, error) {
-	r := &recovered{o: o}
+	r := &recovered{o: o, floor: 1}
 	if err := r.list(); err != nil {
 		return nil, err
 	}
@@ -304,14 +307,13 @@ func rebuildIndex(fs vfs.FS, s *segment, h *header, end int64, chain uint32) (*s
 	return x, nil
 }
 
-// merge adds what a segment does to the log.
+// merge adds what a segment does to the log. Where it does not follow what is there, what lies between was compacted away;
+// or overridden later, and the segments with it are gone; or it is lost. Which of them, shows at the end (see floor).
 func (r *recovered) merge(s *segment, x *segmentIndex) error {
 	if x.first > r.last+1 {
-		if x.first > r.base.index+1 {
-			return corrupt(s.path, headerBytes, "it continues a log that ends at %d, but the segments before it end at %d: one is missing", x.first-1, r.last)
-		}
-		r.runs, r.spans, r.configurations = r.runs[:0], r.spans[:0], r.configurations[:0]
+		r.runs, r.spans, r.configurations, r.floor = r.runs[:0], r.spans[:0], r.configurations[:0], x.first
 	}
+	r.floor = min(r.floor, x.first)
 	r.runs = r.runs[:sort.Search(len(r.runs), func(i int) bool { return r.runs[i].first >= x.first })]
 	r.configurations = r.configurations[:sort.Search(len(r.configurations), func(i int) bool { return r.configurations[i] >= x.first })]
 	c := catalog{spans: r.spans}

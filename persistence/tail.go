@@ -154,6 +154,9 @@ func (r *recovered) addTail(t *tail) error {
 	if r.last < r.base.index || t.hard.commit > r.last {
 		return corrupt(s.path, t.end, "the log ends at %d, below its commit index %d or its base %d", r.last, t.hard.commit, r.base.index)
 	}
+	if r.floor > r.base.index+1 {
+		return corrupt(r.segments[0].path, headerBytes, "the log begins at %d, but nothing says that what lies below was compacted: the segments before this one are missing", r.floor)
+	}
 	c := catalog{base: r.base, spans: r.spans}
 	c.rebase()
 	r.spans = c.spans

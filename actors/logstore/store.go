@@ -59,7 +59,7 @@ type LogStore struct {
 
 	collecting bool // a Flush is under way
 	batch      batch
-	lastMark   *messages.Mark
+	lastMark   *messages.Mark // the newest that Node was told
 
 	lastWrite  time.Duration
 	idleArmed  bool
@@ -134,7 +134,7 @@ func (s *LogStore) open(ctx actor.Context) {
 		panic(fmt.Sprintf("spawn the log reader: %v", err))
 	}
 	s.diskLow = log.DiskLow()
-	s.lastMark = &messages.Mark{Term: found.HardState.Term, Index: found.LastIndex}
+	s.lastMark = &messages.Mark{} // Recovered says what is durable; this one would not know what is truncated meanwhile
 	s.view()
 	ctx.Send(s.node, recovered(s.config.Incarnation, found))
 	if s.diskLow {
@@ -211,17 +211,15 @@ func (s *LogStore) flush(ctx actor.Context) {
 			s.say(ctx, promise)
 		}
 	}
-	if s.batch.last != nil {
-		s.lastMark = s.batch.last
-	}
-	s.checkSpace(ctx, bytes)
-	if s.batch.told != nil {
-		ctx.Send(s.node, &messages.Durable{Incarnation: s.config.Incarnation, Mark: s.batch.told, DiskLow: s.diskLow})
+	for _, mark := range s.batch.told {
+		s.lastMark = mark
+		ctx.Send(s.node, &messages.Durable{Incarnation: s.config.Incarnation, Mark: mark, DiskLow: s.diskLow})
 	}
 	if probe := s.env.Probe(); probe != nil {
 		probe.Synced(s.batch.entries, int(bytes), s.lastWrite-began)
 	}
 	s.batch.reset()
+	s.checkSpace(ctx, bytes)
 	s.view()
 	s.armIdle(ctx)
 	if s.log.SpareDue() {
