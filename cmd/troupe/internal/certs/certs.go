@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -55,6 +56,8 @@ type Server struct {
 	AutoYears uint
 	Hosts     []string
 	Protocol  Protocol
+	// Mutual: the certificate is shown both when called and when calling, to others that have the same CA.
+	Mutual bool
 }
 
 // Listening makes the configuration of the listening side, having checked every file. Nil when TLS is not spoken.
@@ -113,7 +116,37 @@ func (s Server) pair() (*pair, error) {
 			return nil, err
 		}
 	}
-	return loadPair(certFile, keyFile)
+	pair, err := loadPair(certFile, keyFile)
+	if err != nil || !s.Mutual || s.Auto || s.CAFile == "" {
+		return pair, err
+	}
+	return pair, s.convinces(pair.last)
+}
+
+// convinces sees to it that members with the same files would let each other in: what is wrong is told here and once,
+// rather than at each connection and at the other end.
+func (s Server) convinces(own *tls.Certificate) error {
+	authorities, err := Pool(s.CAFile)
+	if err != nil {
+		return err
+	}
+	between := x509.NewCertPool()
+	for _, raw := range own.Certificate[1:] {
+		if one, err := x509.ParseCertificate(raw); err == nil {
+			between.AddCert(one)
+		}
+	}
+	for _, role := range []struct {
+		name  string
+		usage x509.ExtKeyUsage
+	}{{"server", x509.ExtKeyUsageServerAuth}, {"client", x509.ExtKeyUsageClientAuth}} {
+		_, err := own.Leaf.Verify(x509.VerifyOptions{Roots: authorities, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{role.usage}})
+		if err != nil {
+			return &Error{s.CertFile, fmt.Sprintf("is no good as a %s's for members that trust %s: %s", role.name, s.CAFile, strings.TrimPrefix(err.Error(), "x509: ")),
+				"have it signed by that CA, for server and client authentication"}
+		}
+	}
+	return nil
 }
 
 // Client is how a client command connects.
@@ -160,9 +193,6 @@ func Pool(file string) (*x509.CertPool, error) {
 	for _, one := range found {
 		if !one.IsCA {
 			return nil, &Error{file, fmt.Sprintf("holds %q, which is not a CA", one.Subject), "name the certificate of the CA that signed the others"}
-		}
-		if err := inForce(file, one); err != nil {
-			return nil, err
 		}
 		pool.AddCert(one)
 	}

@@ -106,6 +106,23 @@ func TestAFileThatTLSCannotWorkWithIsNamedInOneLine(t *testing.T) {
 	}
 }
 
+func TestACertificateThatOtherMembersWouldRefuseIsRefusedAtTheStart(t *testing.T) {
+	a, stranger := newAuthority(t), newAuthority(t)
+	stranger.make("foreign", nil)
+	a.make("halved", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
+	for _, c := range []struct{ file, what string }{
+		{stranger.path("foreign"), "no good as a server's"},
+		{a.path("halved"), "no good as a client's"},
+	} {
+		s := Server{Enabled: true, Mutual: true, CertFile: c.file + ".pem", KeyFile: c.file + "-key.pem", CAFile: a.path("ca.pem"), AskClients: true}
+		_, err := s.Listening()
+		var fault *Error
+		if !errors.As(err, &fault) || fault.File != c.file+".pem" || !strings.Contains(fault.What, c.what) {
+			t.Errorf("%s: %v", c.file, err)
+		}
+	}
+}
+
 // shake has the two sides of a connection greet each other, over a socket: a pipe without a buffer would leave both
 // writing an alert at once.
 func shake(server, client *tls.Config) error {

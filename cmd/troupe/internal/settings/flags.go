@@ -8,7 +8,6 @@
 package settings
 
 import (
-	"math"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -99,7 +98,7 @@ func (f *Flags) member() *pflag.FlagSet {
 	fs.StringVar(&f.Name, "name", "default", "the member's `name`; unique in its cluster")
 	fs.StringVar(&f.DataDir, "data-dir", "", "`directory` of everything that survives a restart (default: NAME.troupe)")
 	fs.StringVar(&f.ListenClientURLs, "listen-client-urls", "http://localhost:2379", "`URLs` to serve clients on, separated by commas (http, https, unix, unixs)")
-	fs.StringVar(&f.ListenPeerURLs, "listen-peer-urls", "http://localhost:2380", "`URL` to hear the other members on")
+	fs.StringVar(&f.ListenPeerURLs, "listen-peer-urls", "http://localhost:2380", "`URLs` to hear the other members on")
 	fs.StringVar(&f.ListenMetrics, "listen-metrics-urls", "", "`URLs` to serve /metrics, /health, /livez and /readyz on beside the client URLs")
 	fs.StringVar(&f.ConfigFile, "config-file", "", "YAML `file` with the settings; excludes flags and environment")
 	fs.BoolVar(&f.Version, "version", false, "print the version and exit")
@@ -124,7 +123,7 @@ func (f *Flags) limits() *pflag.FlagSet {
 	fs.Int64Var(&f.QuotaBackendBytes, "quota-backend-bytes", 0, "`bytes` of data above which writes are refused (0: the default of 8 GiB; below 0: no quota)")
 	fs.UintVar(&f.MaxRequestBytes, "max-request-bytes", 1536*1024, "`bytes` of the largest request taken")
 	fs.UintVar(&f.MaxTxnOps, "max-txn-ops", 128, "`operations` of the largest transaction taken")
-	fs.Uint32Var(&f.MaxConcurrentStreams, "max-concurrent-streams", math.MaxUint32, "`streams` that one client connection may have open")
+	fs.Uint32Var(&f.MaxConcurrentStreams, "max-concurrent-streams", 16384, "`streams` that one client connection may have open")
 	fs.DurationVar(&f.KeepaliveMinTime, "grpc-keepalive-min-time", 5*time.Second, "a client that pings more often is cut off")
 	fs.DurationVar(&f.KeepaliveInterval, "grpc-keepalive-interval", 2*time.Hour, "how often the server pings a client (0: never)")
 	fs.DurationVar(&f.KeepaliveTimeout, "grpc-keepalive-timeout", 20*time.Second, "how long a client may take to answer a ping")

@@ -28,7 +28,7 @@ type Server struct {
 	Existing bool
 
 	ListenClient    []URL
-	ListenPeer      URL
+	ListenPeer      []URL
 	ListenMetrics   []URL
 	AdvertiseClient []string
 	Heartbeat       time.Duration
@@ -109,19 +109,26 @@ func (f *Flags) resolveURLs(s *Server, fs *pflag.FlagSet) (err error) {
 	if s.ListenClient, err = parseURLs("--listen-client-urls", f.ListenClientURLs, "http", "https", "unix", "unixs"); err != nil {
 		return err
 	}
+	if anySecure(s.ListenClient) != allSecure(s.ListenClient) {
+		return &Mistake{"--listen-client-urls", "mixes http and https", "use one of them"}
+	}
 	if f.ListenMetrics != "" {
 		if s.ListenMetrics, err = parseURLs("--listen-metrics-urls", f.ListenMetrics, "http", "https"); err != nil {
 			return err
 		}
 	}
-	peers, err := parseURLs("--listen-peer-urls", f.ListenPeerURLs, "http", "https")
-	if err != nil {
+	if s.ListenPeer, err = parseURLs("--listen-peer-urls", f.ListenPeerURLs, "http", "https"); err != nil {
 		return err
 	}
-	if len(peers) > 1 {
-		return &Mistake{"--listen-peer-urls", fmt.Sprintf("%d URLs", len(peers)), "name one; 0.0.0.0 as host listens on all of the machine's addresses"}
+	if anySecure(s.ListenPeer) != allSecure(s.ListenPeer) {
+		return &Mistake{"--listen-peer-urls", "mixes http and https", "use one of them"}
 	}
-	s.ListenPeer = peers[0]
+	for _, u := range s.ListenPeer {
+		if !u.Secure() && !u.Loopback() {
+			s.Warnings = append(s.Warnings, fmt.Sprintf("members talk in plain text at %s: whoever reaches the port can speak as any member; "+
+				"use https in the peer URLs, with --peer-cert-file, --peer-key-file and --peer-trusted-ca-file", u))
+		}
+	}
 	advertised, err := advertise("--advertise-client-urls", f.AdvertiseClientURLs, s.ListenClient, "--listen-client-urls")
 	if err != nil {
 		return err
@@ -160,7 +167,7 @@ func (f *Flags) resolveCluster(s *Server, fs *pflag.FlagSet) error {
 			return err
 		}
 	} else {
-		own, err := advertise("--initial-advertise-peer-urls", f.AdvertisePeerURLs, []URL{s.ListenPeer}, "--listen-peer-urls")
+		own, err := advertise("--initial-advertise-peer-urls", f.AdvertisePeerURLs, s.ListenPeer, "--listen-peer-urls")
 		if err != nil {
 			return err
 		}
@@ -198,8 +205,8 @@ func (f *Flags) findOneself(s *Server, peers []peer) ([]URL, error) {
 					s.Name, strings.Join(Texts(p.urls), ","), strings.Join(Texts(said), ",")), "make the two the same"}
 			}
 		}
-		if p.urls[0].Secure() != s.ListenPeer.Secure() {
-			return nil, &Mistake{"--listen-peer-urls", fmt.Sprintf("listens on %s, but the others are told %s", s.ListenPeer, p.urls[0]), "use https for both or http for both"}
+		if listening := s.ListenPeer[0]; p.urls[0].Secure() != listening.Secure() {
+			return nil, &Mistake{"--listen-peer-urls", fmt.Sprintf("listens on %s, but the others are told %s", listening, p.urls[0]), "use https for both or http for both"}
 		}
 		return p.urls, nil
 	}

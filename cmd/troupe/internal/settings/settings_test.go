@@ -149,11 +149,12 @@ func TestEachMistakeIsToldInOneLineThatNamesTheSetting(t *testing.T) {
 		{[]string{"--listen-client-urls=http://localhost"}, []string{"--listen-client-urls", "no port"}},
 		{[]string{"--listen-client-urls=http://localhost:99999"}, []string{"--listen-client-urls", "99999"}},
 		{[]string{"--listen-client-urls=http://localhost:2379/v3"}, []string{"--listen-client-urls", "more than scheme, host and port"}},
+		{[]string{"--listen-client-urls=http://localhost:1,https://localhost:2"}, []string{"--listen-client-urls", "mixes"}},
 		{[]string{"--listen-client-urls=unix://"}, []string{"--listen-client-urls", "no socket"}},
 		{[]string{"--listen-client-urls=http://0.0.0.0:2379"}, []string{"--advertise-client-urls", "not set", "0.0.0.0"}},
 		{[]string{"--listen-peer-urls=http://0.0.0.0:2380"}, []string{"--initial-advertise-peer-urls", "not set", "0.0.0.0"}},
 		{[]string{"--listen-peer-urls=unix://x"}, []string{"--listen-peer-urls", "unix"}},
-		{[]string{"--listen-peer-urls=http://a:1,http://b:2"}, []string{"--listen-peer-urls", "2 URLs", "name one"}},
+		{[]string{"--listen-peer-urls=http://a:1,https://b:2"}, []string{"--listen-peer-urls", "mixes"}},
 		{[]string{"--initial-cluster=a"}, []string{"--initial-cluster", "names no URL"}},
 		{[]string{"--initial-cluster=a="}, []string{"--initial-cluster", "has no URL"}},
 		{[]string{"--initial-cluster==http://x:1"}, []string{"--initial-cluster", "names no member"}},
@@ -213,6 +214,13 @@ func TestAFlagOfEtcdsWithoutAnEffectIsTakenAndToldOnlyWhenItWishesForSomething(t
 	}
 	s = resolved(t, "--auto-compaction-retention=1h", "--pre-vote=false")
 	if len(s.Warnings) != 2 || !strings.Contains(s.Warnings[1], "--auto-compaction-retention=1h has no effect") {
+		t.Fatalf("%q", s.Warnings)
+	}
+}
+
+func TestPlainTextBetweenMachinesIsWarnedOf(t *testing.T) {
+	s := resolved(t, "--listen-peer-urls=http://127.0.0.1:1,http://10.0.0.1:1", "--initial-advertise-peer-urls=http://10.0.0.1:1")
+	if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "plain text at http://10.0.0.1:1") {
 		t.Fatalf("%q", s.Warnings)
 	}
 }

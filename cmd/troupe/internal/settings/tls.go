@@ -30,13 +30,13 @@ func (f *Flags) resolveTLS(s *Server, _ *pflag.FlagSet) error {
 		CertFile: f.PeerCertFile, KeyFile: f.PeerKeyFile, CAFile: f.PeerTrustedCAFile,
 		AskClients: f.PeerClientCert || f.PeerTrustedCAFile != "",
 		Auto:       f.PeerAutoTLS, AutoDir: filepath.Join(s.DataDir, "fixtures", "peer"), AutoYears: f.SelfSignedYears,
-		Hosts: hosts([]URL{s.ListenPeer}), Protocol: protocol,
+		Hosts: hosts(s.ListenPeer), Protocol: protocol, Mutual: true,
 	}
 	metricsSecure := anySecure(s.ListenMetrics)
 	if s.ClientTLS, err = settle(s, clients, "", "--listen-client-urls", anySecure(s.ListenClient) || metricsSecure); err != nil {
 		return err
 	}
-	s.PeerTLS, err = settle(s, peers, "peer-", "--listen-peer-urls", s.ListenPeer.Secure())
+	s.PeerTLS, err = settle(s, peers, "peer-", "--listen-peer-urls", anySecure(s.ListenPeer))
 	return err
 }
 
@@ -111,6 +111,15 @@ func anySecure(urls []URL) bool {
 		}
 	}
 	return false
+}
+
+func allSecure(urls []URL) bool {
+	for _, u := range urls {
+		if !u.Secure() {
+			return false
+		}
+	}
+	return true
 }
 
 // hosts are the names that a certificate made here has to carry.

@@ -39,6 +39,16 @@ func (u URL) Wildcard() bool {
 	return host == "" || (ip != nil && ip.IsUnspecified())
 }
 
+// Loopback tells whether only this machine can reach the address.
+func (u URL) Loopback() bool {
+	host, _, err := net.SplitHostPort(u.Address)
+	if err != nil {
+		return u.Unix()
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
 // parseURLs reads a list of URLs separated by commas. It keeps their order: the first one is preferred.
 func parseURLs(setting, text string, schemes ...string) ([]URL, error) {
 	var urls []URL

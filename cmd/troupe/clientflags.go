@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/certs"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/client"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
+)
+
+const defaultEndpoint = "127.0.0.1:2379"
+
+// clientFlags are the flags that all client commands share.
+type clientFlags struct {
+	endpoints string
+	timeout   time.Duration
+	output    string
+	tls       certs.Client
+}
+
+func addClientFlags(cmd *cobra.Command) *clientFlags {
+	f := &clientFlags{}
+	fs := cmd.Flags()
+	fs.StringVar(&f.endpoints, "endpoints", "", "where members serve clients, `host:port,…`; the next is tried when one fails (TROUPE_ENDPOINTS; default "+defaultEndpoint+")")
+	fs.DurationVar(&f.timeout, "timeout", 5*time.Second, "how long to try")
+	fs.StringVarP(&f.output, "write-out", "w", "simple", "`simple` or json")
+	fs.StringVar(&f.tls.CAFile, "cacert", "", "`file` with the CA of the servers' certificates (TROUPE_CACERT)")
+	fs.StringVar(&f.tls.CertFile, "cert", "", "`file` with this client's certificate (TROUPE_CERT)")
+	fs.StringVar(&f.tls.KeyFile, "key", "", "`file` with its private key (TROUPE_KEY)")
+	fs.BoolVar(&f.tls.SkipVerify, "insecure-skip-tls-verify", false, "take any certificate of the server's")
+	_ = cmd.RegisterFlagCompletionFunc("write-out", cobra.FixedCompletions([]string{"simple", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	return f
+}
+
+// cluster makes the client that the flags describe, or says what is wrong with them.
+func (f *clientFlags) cluster(cmd *cobra.Command) (*client.Cluster, error) {
+	for _, v := range []struct {
+		value *string
+		name  string
+	}{
+		{&f.endpoints, "TROUPE_ENDPOINTS"}, {&f.tls.CAFile, "TROUPE_CACERT"},
+		{&f.tls.CertFile, "TROUPE_CERT"}, {&f.tls.KeyFile, "TROUPE_KEY"},
+	} {
+		if *v.value == "" {
+			*v.value = os.Getenv(v.name)
+		}
+	}
+	if f.endpoints == "" {
+		f.endpoints = defaultEndpoint
+	}
+	if f.output != "simple" && f.output != "json" {
+		return nil, exit.With(exit.Usage, fmt.Errorf("--write-out: %q is neither simple nor json", f.output))
+	}
+	if f.timeout <= 0 {
+		return nil, exit.With(exit.Usage, fmt.Errorf("--timeout: %v is no time at all", f.timeout))
+	}
+	secure := f.tls != certs.Client{}
+	endpoints, err := client.ParseEndpoints(f.endpoints, secure)
+	if err != nil {
+		return nil, exit.With(exit.Usage, err)
+	}
+	config, err := f.tls.Config()
+	if err != nil {
+		return nil, exit.With(exit.Certificate, err)
+	}
+	return client.New(endpoints, config), nil
+}
+
+// with makes the client and runs a command with it, for as long as the timeout allows.
+func (f *clientFlags) with(cmd *cobra.Command, use func(context.Context, *client.Cluster) error) error {
+	cluster, err := f.cluster(cmd)
+	if err != nil {
+		return err
+	}
+	defer cluster.Close()
+	ctx, cancel := context.WithTimeout(interruptible(cmd), f.timeout)
+	defer cancel()
+	return use(ctx, cluster)
+}
+
+// interruptible is a context that ends with Ctrl-C, or when the command's own does.
+func interruptible(cmd *cobra.Command) context.Context {
+	parent := cmd.Context()
+	if parent == nil {
+		parent = context.Background()
+	}
+	ctx, _ := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
+	return ctx
+}
+
+// usage makes an error of the command line's.
+func usage(text string, values ...any) error {
+	return exit.With(exit.Usage, fmt.Errorf(text, values...))
+}
+
+// quietly drops the error of a command that somebody ended on purpose.
+func quietly(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/client"
+)
+
+func newDel() *cobra.Command {
+	var prefix, fromKey, prevKV bool
+	cmd := &cobra.Command{
+		Use:   "del KEY [END]",
+		Short: "Delete a key, or the keys from KEY up to END",
+		Long:  "Delete a key, the keys from KEY up to (without) END, or all with a prefix. Prints how many there were.",
+		Example: `  troupe del greeting
+  troupe del --prefix config/
+  troupe del --prev-kv a z`,
+		Args: between(1, 2),
+	}
+	flags := addClientFlags(cmd)
+	cmd.Flags().BoolVar(&prefix, "prefix", false, "all keys that begin with KEY")
+	cmd.Flags().BoolVar(&fromKey, "from-key", false, "all keys from KEY on")
+	cmd.Flags().BoolVar(&prevKV, "prev-kv", false, "print what is deleted")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		key, end, err := rangeOf(args, prefix, fromKey)
+		if err != nil {
+			return err
+		}
+		request := &pb.DeleteRangeRequest{Key: key, RangeEnd: end, PrevKv: prevKV}
+		return flags.with(cmd, func(ctx context.Context, cluster *client.Cluster) error {
+			var answer *pb.DeleteRangeResponse
+			err := cluster.Write(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
+				answer, err = pb.NewKVClient(conn).DeleteRange(ctx, request)
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("del %q: %w", args[0], err)
+			}
+			if flags.output == "json" {
+				return printJSON(cmd.OutOrStdout(), answer)
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), answer.Deleted)
+			for _, kv := range answer.PrevKvs {
+				printKV(cmd.OutOrStdout(), kv, true, true)
+			}
+			return nil
+		})
+	}
+	return cmd
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/demo"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
+)
+
+func newDemo() *cobra.Command {
+	o := demo.Options{}
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Start a cluster on this machine, to try it and to kill members of it",
+		Long: `Start a cluster of three servers on this machine, each a process of its own, and say what to try.
+
+A member that dies is started again after two seconds, so that one sees it catch up. Ctrl-C ends all of it.`,
+		Example: `  troupe demo
+  troupe demo --members 5
+  troupe demo --data-dir ./cluster      # keeps the data; the same command finds it again
+  troupe demo --restart=false           # leaves dead members dead`,
+		Args: noArguments,
+	}
+	cmd.Flags().IntVar(&o.Members, "members", 0, fmt.Sprintf("`how many` servers, at most %d (default 3)", demo.MaxMembers))
+	cmd.Flags().StringVar(&o.DataDir, "data-dir", "", "`directory` to keep data and logs in (default: a temporary one, removed at the end)")
+	cmd.Flags().IntVar(&o.BasePort, "base-port", 0, "first `port`; each member takes two (default: etcd's usual ones if free, else any)")
+	cmd.Flags().BoolVar(&o.Restart, "restart", true, "start a member again that has died")
+	_ = cmd.MarkFlagDirname("data-dir")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if cmd.Flags().Changed("members") && (o.Members < 1 || o.Members > demo.MaxMembers) {
+			return usage("--members: %d is not between 1 and %d", o.Members, demo.MaxMembers)
+		}
+		binary, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("finding this program: %w", err)
+		}
+		o.Binary, o.Called, o.Out = binary, called(binary, os.Args[0]), cmd.OutOrStdout()
+		err = demo.Run(interruptible(cmd), o)
+		var path *os.PathError
+		if errors.As(err, &path) {
+			return exit.With(exit.DataDir, err)
+		}
+		return err
+	}
+	return cmd
+}
+
+// called is how the reader would call this program again.
+func called(binary, argv0 string) string {
+	if strings.Contains(binary, string(filepath.Separator)+"go-build") {
+		return "go run ./cmd/troupe" // the binary is gone when it ends
+	}
+	return argv0
+}

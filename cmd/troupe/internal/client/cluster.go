@@ -1,0 +1,309 @@
+// Package client is what the client commands need of a cluster: calls that try one endpoint after the other, a watch that
+// goes on where it was when a member dies, and the status of every member. It speaks etcd's API through the generated
+// stubs alone, so that the binary does not carry a second client library.
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+)
+
+// Cluster is a set of endpoints of which any will do.
+//
+// One connection is in use at a time, the next endpoint is tried when it fails. What may be tried again is decided by
+// what is known: a connection that was never made has carried nothing, so anything may be sent over the next one. One that
+// broke under a request leaves its outcome open: a read is asked again; a write is not, it may have taken effect.
+type Cluster struct {
+	endpoints []Endpoint
+	tls       *tls.Config
+
+	mu   sync.Mutex
+	conn *connection // the one in use, nil: none yet
+	next int         // the endpoint to try when there is none
+}
+
+const (
+	// connectTimeout is how long one endpoint may take before the next is tried.
+	connectTimeout = 2 * time.Second
+	// pause is the breath taken when all endpoints failed, or the cluster has no leader just now.
+	pause = 100 * time.Millisecond
+
+	largestAnswer = 1 << 30
+)
+
+// New makes a cluster of endpoints; config is used for those with https and may be nil without any. Nothing is
+// connected yet.
+func New(endpoints []Endpoint, config *tls.Config) *Cluster {
+	return &Cluster{endpoints: endpoints, tls: config}
+}
+
+// Close closes the connection in use.
+func (c *Cluster) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil {
+		c.conn.Close()
+		c.conn = nil
+	}
+}
+
+// Unreachable is the error of a call for which no endpoint could be connected to.
+type Unreachable struct {
+	// Tried holds an endpoint and what came of it each.
+	Tried []error
+	// Cause is why it was not tried for longer: the context's error.
+	Cause error
+}
+
+func (e *Unreachable) Error() string {
+	return "no endpoint can be reached: " + oneLine(e.Tried) + "; is the cluster running, and is --endpoints right?"
+}
+
+func (e *Unreachable) Unwrap() error { return e.Cause }
+
+// Unknown is the error of a write that was sent and not answered: the connection broke, the time was over, or the member
+// lost its leader with the write under way.
+type Unknown struct{ Err error }
+
+func (e *Unknown) Error() string {
+	return fmt.Sprintf("the answer did not come (%s): the write may or may not have taken effect; look before you repeat it", plain(e.Err))
+}
+func (e *Unknown) Unwrap() error { return e.Err }
+
+// Read makes a call that changes nothing; it is made again at the next endpoint when one fails.
+func (c *Cluster) Read(ctx context.Context, call func(context.Context, grpc.ClientConnInterface) error) error {
+	return c.do(ctx, true, call)
+}
+
+// Write makes a call that is sent once at most.
+func (c *Cluster) Write(ctx context.Context, call func(context.Context, grpc.ClientConnInterface) error) error {
+	return c.do(ctx, false, call)
+}
+
+func (c *Cluster) do(ctx context.Context, repeatable bool, call func(context.Context, grpc.ClientConnInterface) error) error {
+	for {
+		conn, err := c.connect(ctx)
+		if err != nil {
+			return err
+		}
+		attempt, cancel := c.attempt(ctx, repeatable)
+		err = call(attempt, conn)
+		attemptOver := attempt.Err() != nil
+		cancel()
+		switch {
+		case err == nil:
+			return nil
+		case repeatable && (broken(err) || attemptOver):
+			// This member is gone, hangs, or knows no leader: another may do better, or this one in a moment.
+			c.drop(conn)
+			if !sleep(ctx, pause) {
+				return &TooLate{conn.endpoint, err}
+			}
+		case broken(err) || attemptOver:
+			c.drop(conn)
+			return &Unknown{err}
+		default:
+			return &Refused{conn.endpoint.String(), err}
+		}
+	}
+}
+
+// noLeader is what etcd's members say when they know none.
+const noLeader = "etcdserver: no leader"
+
+// TooLate is the error of a read that no member answered in time.
+type TooLate struct {
+	Endpoint Endpoint
+	Err      error // of the last attempt
+}
+
+func (e *TooLate) Error() string {
+	if plain(e.Err) == noLeader {
+		return "the cluster has no leader: a majority of its members must be running; 'troupe status' shows them"
+	}
+	return fmt.Sprintf("%s gave no answer in time (%s); --timeout allows for more", e.Endpoint, plain(e.Err))
+}
+func (e *TooLate) Unwrap() error { return e.Err }
+
+// attempt bounds one attempt: a read leaves time for another member, in case this one hangs.
+func (c *Cluster) attempt(ctx context.Context, repeatable bool) (context.Context, context.CancelFunc) {
+	deadline, bounded := ctx.Deadline()
+	if !repeatable || !bounded || len(c.endpoints) == 1 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)/2)
+}
+
+// Refused is an answer that is an error: the member was reached and says no.
+type Refused struct {
+	Endpoint string
+	Err      error
+}
+
+func (e *Refused) Error() string { return plain(e.Err) }
+func (e *Refused) Unwrap() error { return e.Err }
+
+// connect gives the connection in use, or makes one to the next endpoint that can be reached before the context ends.
+func (c *Cluster) connect(ctx context.Context) (*connection, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil {
+		return c.conn, nil
+	}
+	for {
+		var tried []error
+		for range c.endpoints {
+			endpoint := c.endpoints[c.next%len(c.endpoints)]
+			conn, err := dial(ctx, endpoint, c.tls)
+			if err == nil {
+				c.conn = conn
+				return conn, nil
+			}
+			tried = append(tried, err)
+			c.next++
+		}
+		if !sleep(ctx, pause) {
+			return nil, &Unreachable{tried, ctx.Err()}
+		}
+	}
+}
+
+// drop takes a connection out of use, unless another one took its place meanwhile.
+func (c *Cluster) drop(conn *connection) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn == conn {
+		c.conn = nil
+		c.next++
+	}
+	conn.Close()
+}
+
+// broken tells whether the connection, rather than the request, failed.
+func broken(err error) bool { return status.Code(err) == codes.Unavailable }
+
+// plain is the text of an error without gRPC's wrapping.
+func plain(err error) string {
+	if s, ok := status.FromError(err); ok {
+		return s.Message()
+	}
+	return err.Error()
+}
+
+func oneLine(errs []error) string {
+	texts := make([]string, len(errs))
+	for i, err := range errs {
+		texts[i] = plain(err)
+	}
+	return strings.Join(texts, "; ")
+}
+
+// sleep waits; false when the context ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// connection is a connection that has been established once.
+type connection struct {
+	*grpc.ClientConn
+	endpoint Endpoint
+}
+
+// dial connects to one endpoint, or says why that failed.
+func dial(ctx context.Context, e Endpoint, config *tls.Config) (*connection, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	failure := &lastFailure{}
+	creds := insecure.NewCredentials()
+	if e.Secure {
+		if config == nil {
+			config = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		creds = credentials.NewTLS(config)
+	}
+	authority := e.Address
+	if e.Unix {
+		authority = "localhost"
+	}
+	conn, err := grpc.NewClient("passthrough:///"+e.Address, grpc.WithAuthority(authority),
+		grpc.WithTransportCredentials(&watchedCredentials{creds, failure}),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, e.network(), address)
+			failure.set(err)
+			return c, err
+		}),
+		// A member that vanished without a word is found out by pings; the server allows one each 5 s.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: false}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(largestAnswer)),
+		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", e, err)
+	}
+	conn.Connect()
+	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {
+		if state == connectivity.TransientFailure || !conn.WaitForStateChange(ctx, state) {
+			conn.Close()
+			if why := failure.get(); why != nil {
+				return nil, fmt.Errorf("%s: %w", e, why)
+			}
+			return nil, fmt.Errorf("%s: no answer within %v", e, connectTimeout)
+		}
+	}
+	return &connection{conn, e}, nil
+}
+
+// lastFailure keeps what gRPC does not tell: why a connection did not come about.
+type lastFailure struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (f *lastFailure) set(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+func (f *lastFailure) get() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// watchedCredentials notes why a TLS handshake failed.
+type watchedCredentials struct {
+	credentials.TransportCredentials
+	failure *lastFailure
+}
+
+func (w *watchedCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := w.TransportCredentials.ClientHandshake(ctx, authority, raw)
+	if err != nil {
+		w.failure.set(err)
+	}
+	return conn, info, err
+}
+
+func (w *watchedCredentials) Clone() credentials.TransportCredentials {
+	return &watchedCredentials{w.TransportCredentials.Clone(), w.failure}
+}

@@ -1,0 +1,88 @@
+package demo
+
+import (
+	"context"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/client"
+)
+
+// leadership is a leader that was seen.
+type leadership struct {
+	member string
+	term   uint64
+	at     time.Time
+}
+
+// lookEvery is how often each member is asked who leads: as exact as the pauses that are told can be.
+const lookEvery = 25 * time.Millisecond
+
+// watchLeader asks every member who leads, as any client could, and tells each new leader once.
+func watchLeader(ctx context.Context, members []Member, tell chan<- leadership) {
+	seen := make(chan leadership)
+	for _, m := range members {
+		go ask(ctx, m, seen)
+	}
+	var term uint64
+	for {
+		select {
+		case l := <-seen:
+			if l.term <= term {
+				continue
+			}
+			term = l.term
+			select {
+			case tell <- l:
+			case <-ctx.Done():
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// ask asks one member, over and over, and tells when it says that it leads itself.
+func ask(ctx context.Context, m Member, seen chan<- leadership) {
+	endpoints, err := client.ParseEndpoints(m.Endpoint(), false)
+	if err != nil {
+		return
+	}
+	cluster := client.New(endpoints, nil)
+	defer cluster.Close()
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		l, leads := askOnce(ctx, cluster, m)
+		if !leads {
+			continue
+		}
+		select {
+		case seen <- l:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func askOnce(ctx context.Context, cluster *client.Cluster, m Member) (leadership, bool) {
+	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	var status *pb.StatusResponse
+	err := cluster.Read(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
+		status, err = pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
+		return err
+	})
+	if err != nil || status.Leader == 0 || status.Leader != status.Header.GetMemberId() {
+		return leadership{}, false
+	}
+	return leadership{m.Name, status.RaftTerm, time.Now()}, true
+}

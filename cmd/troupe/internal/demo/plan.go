@@ -1,0 +1,177 @@
+// Package demo runs a whole cluster on this machine, each member a server process of its own that can be killed as one
+// likes: the shortest way to see what Troupe does when a member dies.
+package demo
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Member is one server of the demo: where it is, and the command line that starts it.
+type Member struct {
+	Name       string
+	ClientPort int
+	PeerPort   int
+	DataDir    string
+	LogFile    string
+	// Args are what the binary is called with; the same each time it is started.
+	Args []string
+}
+
+// Endpoint is where clients find it.
+func (m Member) Endpoint() string { return fmt.Sprintf("127.0.0.1:%d", m.ClientPort) }
+
+func (m Member) peerURL() string { return fmt.Sprintf("http://127.0.0.1:%d", m.PeerPort) }
+
+// Ports are the two ports of one member.
+type Ports struct {
+	Client int `json:"client"`
+	Peer   int `json:"peer"`
+}
+
+// Layout makes the members' command lines: a function of the directory and the ports, and of nothing else, so that a
+// directory that is used again finds the same cluster in it.
+func Layout(dir string, ports []Ports) []Member {
+	members := make([]Member, len(ports))
+	cluster := make([]string, len(ports))
+	for i, p := range ports {
+		name := fmt.Sprintf("member-%d", i+1)
+		members[i] = Member{
+			Name: name, ClientPort: p.Client, PeerPort: p.Peer,
+			DataDir: filepath.Join(dir, name), LogFile: filepath.Join(dir, name+".log"),
+		}
+		cluster[i] = name + "=" + members[i].peerURL()
+	}
+	for i := range members {
+		m := &members[i]
+		client := "http://" + m.Endpoint()
+		m.Args = []string{
+			"server", "--name", m.Name, "--data-dir", m.DataDir,
+			"--listen-client-urls", client, "--advertise-client-urls", client,
+			"--listen-peer-urls", m.peerURL(), "--initial-advertise-peer-urls", m.peerURL(),
+			"--initial-cluster", strings.Join(cluster, ","), "--initial-cluster-token", "troupe-demo",
+			"--stop-with-stdin",
+		}
+	}
+	return members
+}
+
+// MaxMembers is what one machine is good for in a demonstration.
+const MaxMembers = 9
+
+// usualPorts are those of etcd's own examples, 2379, 22379, 32379, …: what people have in their fingers.
+func usualPorts(members int) []Ports {
+	ports := make([]Ports, members)
+	for i := range ports {
+		base := 2379
+		switch {
+		case i > 0 && i < 5:
+			base += 10000 * (i + 1)
+		case i >= 5:
+			base += 10 * i
+		}
+		ports[i] = Ports{base, base + 1}
+	}
+	return ports
+}
+
+// ChoosePorts gives each member its ports: from base on where that is set, else the usual ones if all of them are free,
+// else any that are.
+func ChoosePorts(members, base int) ([]Ports, error) {
+	if base != 0 {
+		ports := make([]Ports, members)
+		for i := range ports {
+			ports[i] = Ports{base + 2*i, base + 2*i + 1}
+		}
+		if last := ports[members-1].Peer; base < 1 || last > 65535 {
+			return nil, fmt.Errorf("--base-port: %d to %d are not all ports; choose one between 1024 and %d", base, last, 65535-2*members)
+		}
+		return ports, nil
+	}
+	if ports := usualPorts(members); allFree(ports) {
+		return ports, nil
+	}
+	return freePorts(members)
+}
+
+func allFree(ports []Ports) bool {
+	for _, p := range ports {
+		for _, port := range []int{p.Client, p.Peer} {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+			if err != nil {
+				return false
+			}
+			_ = l.Close()
+		}
+	}
+	return true
+}
+
+// freePorts asks the system for ports. All are held until the last one is found, so that none is given twice.
+func freePorts(members int) ([]Ports, error) {
+	ports := make([]Ports, members)
+	for i := range ports {
+		for _, port := range []*int{&ports[i].Client, &ports[i].Peer} {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return nil, fmt.Errorf("finding a free port: %w", err)
+			}
+			defer l.Close()
+			*port = l.Addr().(*net.TCPAddr).Port
+		}
+	}
+	return ports, nil
+}
+
+// keptFile holds the ports of a demo in a directory that is kept: the members' ids derive from them, so that another
+// choice would be another cluster.
+const keptFile = "demo.json"
+
+type kept struct {
+	Ports []Ports `json:"ports"`
+}
+
+// Prepare settles ports and directory: those of an earlier run where the directory holds one.
+func Prepare(dir string, members, base int) ([]Member, error) {
+	path := filepath.Join(dir, keptFile)
+	text, err := os.ReadFile(path)
+	switch {
+	case err == nil:
+		var earlier kept
+		if err := json.Unmarshal(text, &earlier); err != nil || len(earlier.Ports) == 0 {
+			return nil, fmt.Errorf("--data-dir: %s cannot be understood; name another directory", path)
+		}
+		if members != 0 && members != len(earlier.Ports) {
+			return nil, fmt.Errorf("--members: %s holds a cluster of %d; leave the flag out, or name another directory", dir, len(earlier.Ports))
+		}
+		if base != 0 && base != earlier.Ports[0].Client {
+			return nil, fmt.Errorf("--base-port: %s holds a cluster at port %d; leave the flag out, or name another directory", dir, earlier.Ports[0].Client)
+		}
+		return Layout(dir, earlier.Ports), nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("--data-dir: %w", err)
+	}
+	if members == 0 {
+		members = 3
+	}
+	ports, err := ChoosePorts(members, base)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("--data-dir: %w", err)
+	}
+	if text, err = json.MarshalIndent(kept{ports}, "", "  "); err == nil {
+		err = os.WriteFile(path, append(text, '\n'), 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--data-dir: %w", err)
+	}
+	return Layout(dir, ports), nil
+}

@@ -1,0 +1,172 @@
+// Package logview puts the log of a data directory into words: what `troupe log dump` prints, and whose a directory is.
+package logview
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/kv/mvcc"
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+// Entry is one entry of the log as a person, or a script, reads it.
+type Entry struct {
+	Index    uint64 `json:"index"`
+	Term     uint64 `json:"term"`
+	Kind     string `json:"kind"`
+	Bytes    int    `json:"bytes"`
+	Origin   string `json:"origin,omitempty"`
+	Sequence uint64 `json:"sequence,omitempty"`
+	// Hash is of a command: the first 8 bytes of its SHA-256, by which a server names a command that it failed on.
+	Hash string `json:"hash,omitempty"`
+	// What is the entry in words.
+	What string `json:"what,omitempty"`
+}
+
+// Describe puts one entry into words.
+func Describe(index, term uint64, data []byte) Entry {
+	d := Entry{Index: index, Term: term, Bytes: len(data)}
+	e, err := raft.DecodeEntry(data)
+	if err != nil {
+		d.Kind, d.What = "unreadable", err.Error()
+		return d
+	}
+	d.Kind, d.Sequence = e.Kind.String(), e.Sequence
+	if e.Origin != 0 {
+		d.Origin = fmt.Sprintf("%d", e.Origin)
+	}
+	switch e.Kind {
+	case raft.KindCommand:
+		sum := sha256.Sum256(e.Payload)
+		d.Hash, d.What = hex.EncodeToString(sum[:8]), command(e.Payload)
+	case raft.KindConfiguration:
+		d.What = configuration(data)
+	case raft.KindOpenOrigin:
+		d.What = fmt.Sprintf("by member %x", e.Node)
+	}
+	return d
+}
+
+func configuration(data []byte) string {
+	c, err := raft.DecodeConfiguration(data)
+	if err != nil {
+		return err.Error()
+	}
+	return "cluster " + Configuration(c)
+}
+
+// Configuration is who takes part, in words.
+func Configuration(c *messages.Configuration) string {
+	names := make([]string, len(c.Members))
+	for i, m := range c.Members {
+		names[i] = fmt.Sprintf("%s=%s (%x)", m.Name, m.Address, m.Id)
+		if m.Learner {
+			names[i] += " learner"
+		}
+	}
+	text := fmt.Sprintf("%x: %s", c.ClusterId, strings.Join(names, ", "))
+	if len(c.OutgoingVoters) > 0 {
+		text += fmt.Sprintf("; joint with %x", c.OutgoingVoters)
+	}
+	if len(c.Removed) > 0 {
+		text += fmt.Sprintf("; removed %x", c.Removed)
+	}
+	return text
+}
+
+// command puts a command of the key-value application into words. Another application's is told by its size alone.
+func command(payload []byte) string {
+	if len(payload) == 0 {
+		return "empty"
+	}
+	var request proto.Message
+	switch payload[0] {
+	case mvcc.KindPut:
+		request = &pb.PutRequest{}
+	case mvcc.KindDeleteRange:
+		request = &pb.DeleteRangeRequest{}
+	case mvcc.KindTxn:
+		request = &pb.TxnRequest{}
+	case mvcc.KindCompact:
+		request = &pb.CompactionRequest{}
+	case mvcc.KindMemberAttributes:
+		return "a member tells its name and client URLs"
+	default:
+		return "unknown"
+	}
+	if err := proto.Unmarshal(payload[1:], request); err != nil {
+		return "unreadable: " + err.Error()
+	}
+	return requestText(request)
+}
+
+func requestText(request proto.Message) string {
+	switch r := request.(type) {
+	case *pb.PutRequest:
+		text := fmt.Sprintf("put %s (%d bytes)", key(r.Key), len(r.Value))
+		if r.Lease != 0 {
+			text += fmt.Sprintf(" lease %x", r.Lease)
+		}
+		return text
+	case *pb.DeleteRangeRequest:
+		if len(r.RangeEnd) == 0 {
+			return "delete " + key(r.Key)
+		}
+		return fmt.Sprintf("delete from %s to %s", key(r.Key), key(r.RangeEnd))
+	case *pb.TxnRequest:
+		return fmt.Sprintf("txn if %d compares then %s else %s", len(r.Compare), operations(r.Success), operations(r.Failure))
+	case *pb.CompactionRequest:
+		return fmt.Sprintf("compact up to revision %d", r.Revision)
+	}
+	return ""
+}
+
+func operations(ops []*pb.RequestOp) string {
+	texts := make([]string, 0, len(ops))
+	for _, op := range ops {
+		switch o := op.Request.(type) {
+		case *pb.RequestOp_RequestPut:
+			texts = append(texts, requestText(o.RequestPut))
+		case *pb.RequestOp_RequestDeleteRange:
+			texts = append(texts, requestText(o.RequestDeleteRange))
+		case *pb.RequestOp_RequestRange:
+			texts = append(texts, "range "+key(o.RequestRange.Key))
+		case *pb.RequestOp_RequestTxn:
+			texts = append(texts, "("+requestText(o.RequestTxn)+")")
+		}
+	}
+	return "[" + strings.Join(texts, ", ") + "]"
+}
+
+// longestKey is how much of a key is shown: they may have 1.5 MiB.
+const longestKey = 128
+
+func key(k []byte) string {
+	if len(k) > longestKey {
+		return fmt.Sprintf("%q… (%d bytes)", k[:longestKey], len(k))
+	}
+	return fmt.Sprintf("%q", k)
+}
+
+// nameIn is the name that a configuration entry has for a member; "" where it has none, or is no configuration.
+func nameIn(data []byte, id uint64) string {
+	if raft.KindOf(data) != raft.KindConfiguration {
+		return ""
+	}
+	c, err := raft.DecodeConfiguration(data)
+	if err != nil {
+		return ""
+	}
+	for _, m := range c.Members {
+		if m.Id == id {
+			return m.Name
+		}
+	}
+	return ""
+}

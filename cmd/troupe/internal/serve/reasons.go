@@ -1,0 +1,76 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/logview"
+	"github.com/troupe-raft/troupe/kv/mvcc"
+)
+
+// startCode is the exit code for what kept a node from starting: nearly always its data directory.
+func startCode(err error) exit.Code {
+	var path *fs.PathError
+	switch {
+	case oneOf(err, troupe.ErrLocked, troupe.ErrWrongCluster, troupe.ErrWrongMember, troupe.ErrCorrupt, troupe.ErrFormat,
+		mvcc.ErrFormat, mvcc.ErrCorrupt):
+		return exit.DataDir
+	case errors.As(err, &path):
+		return exit.DataDir
+	}
+	return runtimeCode(err)
+}
+
+// runtimeCode is the exit code for why a running node stopped itself.
+func runtimeCode(err error) exit.Code {
+	var storage *actors.StorageFault
+	switch {
+	case oneOf(err, troupe.ErrCorrupt, troupe.ErrFormat, mvcc.ErrFormat, mvcc.ErrCorrupt):
+		return exit.DataDir
+	case errors.As(err, &storage):
+		return exit.Storage
+	}
+	return exit.Stopped
+}
+
+func oneOf(err error, kinds ...error) bool {
+	for _, kind := range kinds {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// advise adds to the node's own words what only the command line knows.
+func (v *server) advise(err error) error {
+	s := v.settings
+	switch {
+	case oneOf(err, troupe.ErrWrongCluster, troupe.ErrWrongMember):
+		owner := "another member"
+		if name := logview.Owner(s.DataDir); name != "" {
+			owner = fmt.Sprintf("member %q", name)
+		}
+		hint := "check --data-dir, --name, --initial-cluster and --initial-cluster-token"
+		if !s.ClusterGiven {
+			hint = "--initial-cluster is not set: give it, --name and --initial-cluster-token as when the directory was made"
+		}
+		return fmt.Errorf("--data-dir: %s is the directory of %s, and this server was started as member %q: %w; %s", s.DataDir, owner, s.Name, err, hint)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("--data-dir: %w; it must belong to the user that runs the server", err)
+	}
+	return err
+}
+
+// stopped makes nil of an error that only says that the server was told to stop while it was starting.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/logview"
+	"github.com/troupe-raft/troupe/persistence"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+func newLog() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "log",
+		Short: "Look into the log of a data directory",
+		Long:  "Look into the log of a data directory. Nothing is ever changed; the server that owns it should be stopped.",
+		Example: `  troupe log verify --data-dir /var/lib/troupe
+  troupe log dump --data-dir /var/lib/troupe`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newLogDump(), newLogVerify())
+	return cmd
+}
+
+// logFlags are the flags of both.
+type logFlags struct {
+	dataDir string
+	options logview.Options
+}
+
+func addLogFlags(cmd *cobra.Command) *logFlags {
+	f := &logFlags{}
+	cmd.Flags().StringVar(&f.dataDir, "data-dir", "", "the server's data `directory` (TROUPE_DATA_DIR)")
+	cmd.Flags().BoolVar(&f.options.JSON, "json", false, "write JSON")
+	cmd.Flags().BoolVar(&f.options.EvenIfRunning, "even-if-running", false, "look although a server uses it; what it is just writing looks torn")
+	_ = cmd.MarkFlagDirname("data-dir")
+	return f
+}
+
+func (f *logFlags) directory() (string, error) {
+	if f.dataDir == "" {
+		f.dataDir = os.Getenv("TROUPE_DATA_DIR")
+	}
+	if f.dataDir == "" {
+		return "", usage("--data-dir is missing: name the data directory of a server")
+	}
+	if _, err := os.Stat(f.dataDir); err != nil {
+		return "", exit.With(exit.DataDir, fmt.Errorf("--data-dir: %w", err))
+	}
+	return f.dataDir, nil
+}
+
+func newLogDump() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dump",
+		Short: "Print every entry of the log, in the order in which it was written",
+		Long: `Print every frame of the log and the entries in it, in the order in which they were written: entries that a later
+frame overrides (a conflict with a leader's log) are there too.`,
+		Example: `  troupe log dump --data-dir /var/lib/troupe
+  troupe log dump --data-dir /var/lib/troupe --from 100 --to 120
+  troupe log dump --data-dir /var/lib/troupe --json | jq -c '.entries[]?'`,
+		Args: noArguments,
+	}
+	f := addLogFlags(cmd)
+	cmd.Flags().Uint64Var(&f.options.From, "from", 0, "only entries from this `index` on")
+	cmd.Flags().Uint64Var(&f.options.To, "to", 0, "only entries up to this `index`")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		dir, err := f.directory()
+		if err != nil {
+			return err
+		}
+		return damage(dir, logview.Dump(cmd.OutOrStdout(), dir, f.options))
+	}
+	return cmd
+}
+
+func newLogVerify() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Check every checksum of the log",
+		Long: `Read all of the log and check every checksum, and every link from one piece to the next. The exit code is 3 when
+something is wrong; the error names file and offset.`,
+		Example: "  troupe log verify --data-dir /var/lib/troupe",
+		Args:    noArguments,
+	}
+	f := addLogFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		dir, err := f.directory()
+		if err != nil {
+			return err
+		}
+		report, err := persistence.Verify(vfs.OS(), dir, persistence.Inspect{EvenIfRunning: f.options.EvenIfRunning})
+		if err != nil {
+			return damage(dir, err)
+		}
+		return printReport(cmd.OutOrStdout(), report, f.options.JSON)
+	}
+	return cmd
+}
+
+// damage gives what is wrong with a data directory its exit code.
+func damage(dir string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%s holds no server's data: %w", dir, err)
+	}
+	return exit.With(exit.DataDir, err)
+}
+
+// reportJSON is a report as `log verify --json` writes it.
+type reportJSON struct {
+	Cluster  string   `json:"cluster"`
+	Member   string   `json:"member"`
+	First    uint64   `json:"firstIndex"`
+	Last     uint64   `json:"lastIndex"`
+	Term     uint64   `json:"term"`
+	Vote     string   `json:"vote,omitempty"`
+	Commit   uint64   `json:"commit"`
+	Segments int      `json:"segments"`
+	Frames   int      `json:"frames"`
+	Entries  int      `json:"entries"`
+	Bytes    int64    `json:"bytes"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+func printReport(w io.Writer, r persistence.Report, asJSON bool) error {
+	out := reportJSON{
+		Cluster: fmt.Sprintf("%x", r.Identity.ClusterID), Member: fmt.Sprintf("%x", r.Identity.NodeID),
+		First: r.First, Last: r.Last, Term: r.HardState.GetTerm(), Commit: r.HardState.GetCommit(),
+		Segments: r.Segments, Frames: r.Frames, Entries: r.Entries, Bytes: r.Bytes, Warnings: r.Warnings,
+	}
+	if vote := r.HardState.GetVote(); vote != 0 {
+		out.Vote = fmt.Sprintf("%x", vote)
+	}
+	if asJSON {
+		return json.NewEncoder(w).Encode(out)
+	}
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", warning)
+	}
+	_, err := fmt.Fprintf(w, "member %s of cluster %s: the log is whole\nentries %d to %d, term %d, commit %d; %d frames in %d segments, %s\n",
+		out.Member, out.Cluster, out.First, out.Last, out.Term, out.Commit, out.Frames, out.Segments, bytesText(out.Bytes))
+	return err
+}

@@ -1,0 +1,143 @@
+// Command troupe runs a member of a Troupe cluster (troupe server), a whole cluster to try (troupe demo), and the small
+// tools around it. `troupe help` lists them.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/logs"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/version"
+)
+
+func main() {
+	logs.NameFields()
+	os.Exit(int(run(os.Args, os.Stdin, os.Stdout, os.Stderr)))
+}
+
+// run is the whole program but for its process: the arguments, the program's name among them, and the exit code.
+func run(argv []string, in io.Reader, out, errs io.Writer) exit.Code {
+	name, args := calledAs(argv)
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errs)
+	err := root.Execute()
+	if err != nil {
+		fmt.Fprintf(errs, "%s: %s\n", name, exit.Line(err))
+	}
+	return exit.CodeOf(err)
+}
+
+// calledAs finds out which command is meant. A binary that is called etcd, or called with flags and no command, is a
+// server: unit files, charts and test suites that run etcd work when the path is all that is changed.
+func calledAs(argv []string) (name string, args []string) {
+	name = strings.TrimSuffix(filepath.Base(argv[0]), ".exe")
+	args = argv[1:]
+	if name == "etcd" {
+		return name, append([]string{"server", "--as-etcd"}, doubleDashes(args)...)
+	}
+	if len(args) == 0 {
+		return "troupe", args
+	}
+	switch first := args[0]; {
+	case first == "server":
+		return "troupe", append([]string{"server"}, doubleDashes(args[1:])...)
+	case first == "--version":
+		return "troupe", append([]string{"version"}, args[1:]...)
+	case strings.HasPrefix(first, "-") && first != "-h" && first != "--help":
+		return "troupe", append([]string{"server"}, doubleDashes(args)...)
+	}
+	return "troupe", args
+}
+
+// doubleDashes turns -name into --name: etcd's flags are Go's, which take either, and its older manuals have one dash.
+func doubleDashes(args []string) []string {
+	changed := append([]string(nil), args...)
+	for i, arg := range changed {
+		if arg == "--" {
+			break
+		}
+		if len(arg) > 2 && arg[0] == '-' && arg[1] != '-' {
+			changed[i] = "-" + arg
+		}
+	}
+	return changed
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "troupe",
+		Short: "A replicated key-value store that speaks the etcd v3 API",
+		Long: `Troupe is a Raft cluster performed by actors, with a key-value store on top that speaks the etcd v3 API:
+etcdctl and the etcd client libraries work with it as they are.
+
+"troupe demo" starts a cluster of three on this machine and says what to try.`,
+		Example: `  troupe demo
+  troupe put greeting hello
+  troupe get greeting
+  troupe server --name a --data-dir /var/lib/troupe`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return exit.With(exit.Usage, fmt.Errorf("there is no command %q; %s", args[0], advise(cmd, args[0])))
+			}
+			return cmd.Help()
+		},
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return exit.With(exit.Usage, fmt.Errorf("%w; \"%s --help\" lists the flags", err, cmd.CommandPath()))
+	})
+	root.AddCommand(
+		newServer(), newDemo(),
+		newPut(), newGet(), newDel(), newWatch(), newStatus(),
+		newLog(), newVersion(),
+	)
+	return root
+}
+
+// advise says what may have been meant by a command that does not exist.
+func advise(root *cobra.Command, word string) string {
+	root.SuggestionsMinimumDistance = 2
+	if near := root.SuggestionsFor(word); len(near) > 0 {
+		return "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return "\"troupe help\" lists them"
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  troupe version",
+		Args:    noArguments,
+		Run:     func(cmd *cobra.Command, _ []string) { version.Print(cmd.OutOrStdout()) },
+	}
+}
+
+// noArguments, exactly and between check the number of arguments with an error that says how the command is used.
+func noArguments(cmd *cobra.Command, args []string) error { return between(0, 0)(cmd, args) }
+
+func exactly(n int) cobra.PositionalArgs { return between(n, n) }
+
+func between(low, high int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= low && len(args) <= high {
+			return nil
+		}
+		what := "too few arguments"
+		if len(args) > high {
+			what = fmt.Sprintf("too many arguments, from %q on", args[high])
+		}
+		return exit.With(exit.Usage, fmt.Errorf("%s; use: %s", what, cmd.UseLine()))
+	}
+}

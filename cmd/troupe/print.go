@@ -1,0 +1,53 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// printJSON writes a message on one line, in the JSON of protobuf: keys and values in base64, 64-bit numbers as text,
+// names as in the schema; what etcd's own JSON gateway answers.
+func printJSON(w io.Writer, m proto.Message) error {
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("writing JSON: %w", err)
+	}
+	// protojson varies its spaces on purpose; ours are none.
+	var line bytes.Buffer
+	if err := json.Compact(&line, text); err != nil {
+		return fmt.Errorf("writing JSON: %w", err)
+	}
+	line.WriteByte('\n')
+	_, err = w.Write(line.Bytes())
+	return err
+}
+
+// printKV writes key and value each on a line, as etcdctl does, so that scripts made for it read ours.
+func printKV(w io.Writer, kv *mvccpb.KeyValue, keys, values bool) {
+	if keys {
+		fmt.Fprintf(w, "%s\n", kv.Key)
+	}
+	if values {
+		fmt.Fprintf(w, "%s\n", kv.Value)
+	}
+}
+
+// bytesText is a size as people read it.
+func bytesText(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	size, prefix := float64(n)/unit, 0
+	for size >= unit && prefix < 4 {
+		size /= unit
+		prefix++
+	}
+	return fmt.Sprintf("%.1f %ciB", size, "KMGTP"[prefix])
+}

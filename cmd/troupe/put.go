@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/client"
+)
+
+func newPut() *cobra.Command {
+	var prevKV bool
+	cmd := &cobra.Command{
+		Use:   "put KEY [VALUE]",
+		Short: "Write a value",
+		Long: `Write a value. It is on the disks of a majority when the command ends without an error.
+
+Without VALUE, or with - for it, the value is read from standard input, to its end.`,
+		Example: `  troupe put greeting hello
+  troupe put config - < config.yaml
+  troupe put --prev-kv greeting "good morning"
+  troupe put -- key -value-with-a-dash`,
+		Args: between(1, 2),
+	}
+	flags := addClientFlags(cmd)
+	cmd.Flags().BoolVar(&prevKV, "prev-kv", false, "print what was there before")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if args[0] == "" {
+			return usage("a key must not be empty")
+		}
+		value, err := valueOf(args[1:], cmd.InOrStdin())
+		if err != nil {
+			return err
+		}
+		request := &pb.PutRequest{Key: []byte(args[0]), Value: value, PrevKv: prevKV}
+		return flags.with(cmd, func(ctx context.Context, cluster *client.Cluster) error {
+			var answer *pb.PutResponse
+			err := cluster.Write(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
+				answer, err = pb.NewKVClient(conn).Put(ctx, request)
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("put %q: %w", args[0], err)
+			}
+			if flags.output == "json" {
+				return printJSON(cmd.OutOrStdout(), answer)
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "OK")
+			if answer.PrevKv != nil {
+				printKV(cmd.OutOrStdout(), answer.PrevKv, true, true)
+			}
+			return nil
+		})
+	}
+	return cmd
+}
+
+func valueOf(args []string, in io.Reader) ([]byte, error) {
+	if len(args) == 1 && args[0] != "-" {
+		return []byte(args[0]), nil
+	}
+	value, err := io.ReadAll(in)
+	if err != nil {
+		return nil, fmt.Errorf("reading the value from standard input: %s", strings.TrimPrefix(err.Error(), "read "))
+	}
+	return value, nil
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/client"
+)
+
+func newStatus() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show every member of the cluster",
+		Long: `Show every member of the cluster: who leads, how far each one is, and who cannot be reached.
+
+Any one endpoint is enough; it knows the others. The exit code is not 0 when a member did not answer.`,
+		Example: `  troupe status
+  troupe status -w json
+  troupe status --endpoints 10.0.0.1:2379 --cacert ca.pem`,
+		Args: noArguments,
+	}
+	flags := addClientFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return flags.with(cmd, func(ctx context.Context, cluster *client.Cluster) error {
+			members, err := cluster.Statuses(ctx)
+			if err != nil {
+				return fmt.Errorf("status: %w", err)
+			}
+			print := printStatusTable
+			if flags.output == "json" {
+				print = printStatusJSON
+			}
+			if err := print(cmd.OutOrStdout(), members); err != nil {
+				return err
+			}
+			return missing(members)
+		})
+	}
+	return cmd
+}
+
+// missing is the error that ends the command when members did not answer.
+func missing(members []client.MemberStatus) error {
+	down, leaders := 0, 0
+	for _, m := range members {
+		if m.Status == nil {
+			down++
+		} else if m.Status.Leader != 0 {
+			leaders++
+		}
+	}
+	switch {
+	case leaders == 0:
+		return fmt.Errorf("no member knows a leader; a majority of the %d members must be running", len(members))
+	case down > 0:
+		return fmt.Errorf("%d of %d members did not answer", down, len(members))
+	}
+	return nil
+}
+
+func printStatusTable(w io.Writer, members []client.MemberStatus) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "NAME\tID\tENDPOINT\tVERSION\tROLE\tTERM\tCOMMIT\tAPPLIED\tDATA\tREMARKS")
+	for _, m := range members {
+		if m.Status == nil {
+			fmt.Fprintf(table, "%s\t%x\t%s\t-\tunreachable\t-\t-\t-\t-\t%v\n", dash(m.Name), m.ID, dash(m.Endpoint), m.Err)
+			continue
+		}
+		s := m.Status
+		fmt.Fprintf(table, "%s\t%x\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", dash(m.Name), m.ID, m.Endpoint, s.Version, m.Role(),
+			s.RaftTerm, s.RaftIndex, s.RaftAppliedIndex, bytesText(s.DbSize), strings.Join(s.Errors, "; "))
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("writing: %w", err)
+	}
+	return nil
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// memberJSON is one member as `status -w json` writes it. Ids are hexadecimal, as everywhere else a person sees them.
+type memberJSON struct {
+	ID       string   `json:"id"`
+	Name     string   `json:"name"`
+	Endpoint string   `json:"endpoint"`
+	Version  string   `json:"version,omitempty"`
+	Role     string   `json:"role"`
+	Leader   string   `json:"leader,omitempty"`
+	Term     uint64   `json:"term,omitempty"`
+	Commit   uint64   `json:"commit,omitempty"`
+	Applied  uint64   `json:"applied,omitempty"`
+	Revision int64    `json:"revision,omitempty"`
+	Bytes    int64    `json:"bytes,omitempty"`
+	InUse    int64    `json:"bytesInUse,omitempty"`
+	Errors   []string `json:"errors,omitempty"`
+}
+
+func printStatusJSON(w io.Writer, members []client.MemberStatus) error {
+	list := make([]memberJSON, 0, len(members))
+	for _, m := range members {
+		one := memberJSON{ID: fmt.Sprintf("%x", m.ID), Name: m.Name, Endpoint: m.Endpoint, Role: "unreachable"}
+		if s := m.Status; s != nil {
+			one.Version, one.Role, one.Term, one.Commit, one.Applied = s.Version, m.Role(), s.RaftTerm, s.RaftIndex, s.RaftAppliedIndex
+			one.Revision, one.Bytes, one.InUse, one.Errors = s.Header.GetRevision(), s.DbSize, s.DbSizeInUse, s.Errors
+			if s.Leader != 0 {
+				one.Leader = fmt.Sprintf("%x", s.Leader)
+			}
+		} else {
+			one.Errors = []string{m.Err.Error()}
+		}
+		list = append(list, one)
+	}
+	text, err := json.MarshalIndent(list, "", "  ")
+	if err != nil {
+		return fmt.Errorf("writing JSON: %w", err)
+	}
+	_, err = fmt.Fprintf(w, "%s\n", text)
+	return err
+}
