@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/troupe-raft/troupe"
 )
@@ -84,7 +87,15 @@ func startTestCluster(t *testing.T, size int, configure func(*troupe.Config)) *t
 				return machine, nil
 			}
 		},
-		Configure: configure,
+		Configure: func(config *troupe.Config) {
+			if os.Getenv("TROUPE_TEST_LOG") != "" {
+				config.Logger = zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, NoColor: true, TimeFormat: "05.000"}).
+					With().Timestamp().Uint64("member", config.ID).Logger()
+			}
+			if configure != nil {
+				configure(config)
+			}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

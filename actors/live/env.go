@@ -4,6 +4,8 @@
 package live
 
 import (
+	"fmt"
+	"runtime/debug"
 	"sort"
 	"sync"
 	"time"
@@ -103,13 +105,10 @@ func (e *Env) After(d time.Duration, to *actor.PID, message proto.Message) actor
 // Props makes the Props of an actor of this node. What the caller adds comes after the environment's own.
 func (e *Env) Props(producer actor.Producer, options ...actor.PropsOption) *actor.Props {
 	props := actor.PropsFromProducer(
-		func() actor.Actor { return guard(producer(), &e.log) },
+		func() actor.Actor { return actors.Guard(producer(), e.options.Strategy, &e.log) },
 		actor.WithDispatcher(e.dispatcher),
 		actor.WithMailbox(func() actor.Mailbox { return newMailbox(e) }),
 	)
-	if e.options.Strategy != nil {
-		props.Configure(actor.WithSupervisor(e.options.Strategy))
-	}
 	if len(e.options.Middleware) > 0 {
 		props.Configure(actor.WithReceiverMiddleware(e.options.Middleware...))
 	}
@@ -193,6 +192,16 @@ func (e *Env) died(m *mailbox) {
 
 func (e *Env) process(id string) (actor.Process, bool) {
 	return e.system.ProcessRegistry.GetLocal(id)
+}
+
+// failed writes down what no fault of the world explains: the values that broke, and where.
+func (e *Env) failed(self *actor.PID, reason, message any) {
+	switch reason.(type) {
+	case *actors.Injected, *actors.StorageFault, *actors.ApplicationFault, *actors.Fatal:
+		return // supervision tells of these, and they say all there is to say
+	}
+	e.log.Error().Str("actor", self.GetId()).Str("message", fmt.Sprintf("%T", message)).Str("panic", fmt.Sprint(reason)).
+		Bytes("stack", debug.Stack()).Msg("actor panicked: a bug of ours")
 }
 
 func (e *Env) tell(pid *actor.PID, systemMessage any) {

@@ -64,6 +64,7 @@ type host interface {
 	died(*mailbox)
 	process(id string) (actor.Process, bool)
 	tell(pid *actor.PID, systemMessage any)
+	failed(self *actor.PID, reason, message any)
 }
 
 func newMailbox(h host) *mailbox {
@@ -248,6 +249,7 @@ func (m *mailbox) suspend(yes bool) {
 
 // failed hands a panic to supervision. The library answers by suspending this mailbox until supervision has decided.
 func (m *mailbox) failed(reason, message any) {
+	m.host.failed(m.self, reason, message)
 	if !m.gone() {
 		m.invoker.EscalateFailure(reason, message)
 		return

@@ -2,7 +2,6 @@ package live
 
 import (
 	"log/slog"
-	"runtime/debug"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
@@ -26,39 +25,4 @@ func NewSystem(address string, logger zerolog.Logger) *actor.ActorSystem {
 		system.ProcessRegistry.Address = address
 	}
 	return system
-}
-
-// guarded is an actor whose last words cannot fail. A panic in Stopping or Stopped would leave the library's bookkeeping
-// half done: children never stopped, a parent that waits for ever. The actor is going away in any case, so the panic is
-// written down and its end takes its course.
-type guarded struct {
-	actor.Actor
-	log *zerolog.Logger
-}
-
-func (g *guarded) Receive(ctx actor.Context) {
-	switch ctx.Message().(type) {
-	case *actor.Stopping, *actor.Stopped:
-		defer func() {
-			if reason := recover(); reason != nil {
-				g.log.Error().Str("actor", ctx.Self().Id).Interface("panic", reason).Bytes("stack", debug.Stack()).
-					Msg("actor failed while it was stopping; it stops all the same")
-			}
-		}()
-	}
-	g.Actor.Receive(ctx)
-}
-
-// guardedStrategist is a guarded actor that decides itself on its children's failures: the library asks the actor for
-// that by its type.
-type guardedStrategist struct {
-	guarded
-	actor.SupervisorStrategy
-}
-
-func guard(inner actor.Actor, log *zerolog.Logger) actor.Actor {
-	if strategy, ok := inner.(actor.SupervisorStrategy); ok {
-		return &guardedStrategist{guarded{inner, log}, strategy}
-	}
-	return &guarded{inner, log}
 }

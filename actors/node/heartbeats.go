@@ -109,7 +109,7 @@ func (n *Node) bestSuccessor() uint64 {
 	best := uint64(0)
 	match := uint64(0)
 	for _, p := range n.lead.peers {
-		if !n.quorum.Contains(p.id) || p.diskLow || n.env.Now()-p.heard > n.config.Election {
+		if !n.quorum.Contains(p.id) || p.diskLow || n.unlinked[p.id] || n.env.Now()-p.heard > n.config.Election {
 			continue
 		}
 		if best == 0 || p.match > match {

@@ -116,7 +116,8 @@ type Node struct {
 	// Liveness.
 	leader        uint64 // 0: none known
 	leaderContact time.Duration
-	leaderLost    bool // the link to the known leader is down
+	leaderLost    bool            // the link to the known leader is down
+	unlinked      map[uint64]bool // peers whose link broke and has not come back
 	fastUntil     time.Duration
 	fastSince     time.Duration
 	timer         actors.Timer

@@ -81,6 +81,7 @@ func (n *Node) electionTimeout() {
 // waiting out the election timeout. PreVote makes a false alarm harmless; a link that flaps falls back to the timeout.
 func (n *Node) linkDown(peer uint64, reason string) {
 	n.env.Log().Debug().Str("peer", hexID(peer)).Str("reason", reason).Msg("link down")
+	n.unlinked[peer] = true
 	if peer != n.leader || n.role != roleFollower || !n.isVoter() {
 		return
 	}
@@ -96,6 +97,7 @@ func (n *Node) linkDown(peer uint64, reason string) {
 }
 
 func (n *Node) linkUp(peer uint64) {
+	delete(n.unlinked, peer)
 	if peer == n.leader && n.leaderLost {
 		n.leaderLost = false
 		n.fastUntil = 0

@@ -1,0 +1,74 @@
+package actors
+
+import (
+	"runtime/debug"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
+)
+
+// guarded is an actor made safe against three ways in which the library leads it astray.
+//
+// Its last words cannot fail: a panic in Stopping or Stopped would leave the library's bookkeeping half done (children
+// never stopped, a parent that waits for ever). The actor is going away in any case, so the panic is written down and its
+// end takes its course.
+//
+// And it resurrects nobody: once it was told to stop or to restart, it has told its children to stop; a failure of a child
+// that arrives after that must not restart it, because the library lets a Restart override a Stop, and then waits for an
+// end that does not come. Such a child is told to stop once more.
+//
+// And it hears nothing of the world while it waits for its children to stop: it has given up its files and timers by then,
+// but the library still hands it what stands in its mailbox. That is lost, as it would be a moment later.
+type guarded struct {
+	actor.Actor
+	strategy actor.SupervisorStrategy
+	log      *zerolog.Logger
+	ending   bool
+}
+
+// Guard wraps an actor so. strategy decides on failures of its children while it lives on; an environment's Props do this
+// for every actor.
+func Guard(inner actor.Actor, strategy actor.SupervisorStrategy, log *zerolog.Logger) actor.Actor {
+	if own, ok := inner.(actor.SupervisorStrategy); ok {
+		strategy = own
+	}
+	if strategy == nil {
+		strategy = actor.DefaultSupervisorStrategy()
+	}
+	return &guarded{Actor: inner, strategy: strategy, log: log}
+}
+
+// Receive passes everything on.
+func (g *guarded) Receive(ctx actor.Context) {
+	switch ctx.Message().(type) {
+	case *actor.Restarting:
+		g.ending = true
+	case *actor.Stopping:
+		g.ending = true
+		defer g.lastWords(ctx)
+	case *actor.Stopped:
+		defer g.lastWords(ctx)
+	case *actor.Started, *actor.Terminated:
+	default:
+		if g.ending {
+			return
+		}
+	}
+	g.Actor.Receive(ctx)
+}
+
+func (g *guarded) lastWords(ctx actor.Context) {
+	if reason := recover(); reason != nil {
+		g.log.Error().Str("actor", ctx.Self().Id).Interface("panic", reason).Bytes("stack", debug.Stack()).
+			Msg("actor failed while it was stopping; it stops all the same")
+	}
+}
+
+// HandleFailure implements actor.SupervisorStrategy: the library asks the parent's actor for it.
+func (g *guarded) HandleFailure(system *actor.ActorSystem, parent actor.Supervisor, child *actor.PID, rs *actor.RestartStatistics, reason, message any) {
+	if g.ending {
+		parent.StopChildren(child)
+		return
+	}
+	g.strategy.HandleFailure(system, parent, child, rs, reason, message)
+}
