@@ -254,7 +254,7 @@ func TestAFullDiskEndsTheLogAndLeavesItWhole(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := grown(t, fs)
 	fs.SetCapacity(fs.Used())
-	before := m.clone()
+	var before *model
 	for {
 		before = m.clone()
 		if err := l.Add(0, m.append(0, 1, 500), m.hardState()); err != nil {

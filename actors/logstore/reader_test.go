@@ -1,0 +1,84 @@
+package logstore
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+// ask sends the LogReader a question and returns what it answered; nil for no answer.
+func (s *stage) ask(q *messages.ReadLog) (answer *messages.LogPiece) {
+	reader := actor.NewPID(s.store.Address, s.store.Id+"/"+actors.ReaderName)
+	s.system.Root.Spawn(s.Props(func() actor.Actor {
+		return actor.ReceiveFunc(func(ctx actor.Context) {
+			switch m := ctx.Message().(type) {
+			case *actor.Started:
+				ctx.Request(reader, q)
+			case *messages.LogPiece:
+				answer = m
+			}
+		})
+	}))
+	s.run()
+	return answer
+}
+
+func TestTheReaderAnswersWhoAsked(t *testing.T) {
+	s := newStage(t, vfs.NewMem())
+	s.send(appendOf(1, 0, entries(1, 3, 1, 100)))
+	s.send(appendOf(2, 0, entries(4, 5, 2, 100)))
+	p := s.ask(&messages.ReadLog{Incarnation: incarnation, From: 4, To: 8, MaxBytes: 250, Token: 99})
+	if p == nil || p.Token != 99 || p.Incarnation != incarnation || p.Gone || p.PrevTerm != 1 || p.Entries.First != 4 || len(p.Entries.Data) != 2 {
+		t.Fatalf("answer %v", p)
+	}
+	if p := s.ask(&messages.ReadLog{Incarnation: incarnation, From: 9, To: 12, Token: 1}); p == nil || !p.Gone {
+		t.Fatalf("answer %v for entries that are not there", p)
+	}
+	if p := s.ask(&messages.ReadLog{Incarnation: 2, From: 1, To: 2}); p != nil {
+		t.Fatalf("answer %v for a question of another incarnation", p)
+	}
+}
+
+func TestTheReaderIsRestartedAloneAndReadsOn(t *testing.T) {
+	disk := vfs.NewMem()
+	s := newStage(t, disk)
+	s.send(appendOf(1, 0, entries(1, 3, 1, 100)))
+	s.restart = true
+	disk.Inject(vfs.FailNth(vfs.OpRead, ".seg", 1, nil))
+	if p := s.ask(&messages.ReadLog{Incarnation: incarnation, From: 1, To: 3}); p != nil {
+		t.Fatalf("answer %v from a failing disk", p)
+	}
+	if _, ok := s.failures[0].(*actors.StorageFault); !ok || len(s.failures) != 1 {
+		t.Fatalf("failures %v", s.failures)
+	}
+	s.forget()
+	if p := s.ask(&messages.ReadLog{Incarnation: incarnation, From: 1, To: 3, MaxBytes: 1 << 20}); p == nil || len(p.Entries.Data) != 3 {
+		t.Fatalf("answer %v after the restart", p)
+	}
+	if len(s.heard(&messages.Recovered{})) != 0 {
+		t.Fatal("the LogStore was restarted too")
+	}
+}
+
+func TestE7TheReaderNeverAnswersWithRottenEntries(t *testing.T) {
+	disk := vfs.NewMem()
+	s := newStage(t, disk)
+	s.send(appendOf(1, 0, entries(1, 3, 1, 1000)))
+	s.pass(time.Second)
+	if err := disk.FlipBit("/data/log/0000000000000001.seg", (4096+96+2000)*8); err != nil {
+		t.Fatal(err)
+	}
+	if p := s.ask(&messages.ReadLog{Incarnation: incarnation, From: 1, To: 3, MaxBytes: 1 << 20}); p != nil {
+		t.Fatalf("answer %v", p)
+	}
+	if err, ok := s.failures[0].(*actors.StorageFault); !ok || !errors.Is(err, persistence.ErrCorrupt) {
+		t.Fatalf("failures %v", s.failures)
+	}
+}

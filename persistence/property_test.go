@@ -1,0 +1,140 @@
+package persistence
+
+import (
+	"testing"
+
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+	"pgregory.net/rapid"
+)
+
+// The log against the model, under whatever comes: appends, conflicts, group commits of several pieces, votes, idle moments,
+// spares, bases, reopening, power cuts that tear what is not synced, in any order; with a reader that lives through it all.
+func TestTheLogIsTheModelWhateverHappens(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		fs := vfs.NewMem()
+		o := testOptions(fs)
+		o.FirstSegmentBytes = 1 << rapid.IntRange(12, 15).Draw(t, "first segment, log 2")
+		l, r, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := &model{}
+		reopen := func(disk *vfs.Mem) {
+			o.FS = disk
+			if l, r, err = Open(o); err != nil {
+				t.Fatalf("open: %v; it should hold %v", err, m)
+			}
+			if d := m.differs(r, l); d != "" {
+				t.Fatalf("found %s; it should hold %v", d, m)
+			}
+			fs = disk
+		}
+		// add adds one piece to the log and the model.
+		add := func(t *rapid.T, to *model) {
+			if rapid.Bool().Draw(t, "new term") {
+				to.hard.term++
+				to.hard.vote = rapid.Uint64Range(0, 3).Draw(t, "vote")
+			}
+			to.hard.term = max(to.hard.term, 1)
+			var from uint64
+			var e *messages.Entries
+			if floor := max(to.base, to.hard.commit); to.last() > floor && rapid.IntRange(0, 3).Draw(t, "conflict") == 0 {
+				from = rapid.Uint64Range(floor+1, to.last()).Draw(t, "from")
+			}
+			if n := rapid.IntRange(0, 5).Draw(t, "entries"); n > 0 || from != 0 {
+				e = to.append(from, max(n, 1), rapid.IntRange(0, 1500).Draw(t, "size"))
+			}
+			if rapid.Bool().Draw(t, "commit moves") {
+				to.hard.commit = rapid.Uint64Range(to.hard.commit, to.last()).Draw(t, "commit")
+			}
+			if err := l.Add(from, e, to.hardState()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"": func(t *rapid.T) {
+				if got := l.Stats(); got.Last != m.last() || got.First != m.base+1 {
+					t.Fatalf("the log holds [%d, %d], not %v", got.First, got.Last, m)
+				}
+			},
+			"append": func(t *rapid.T) {
+				for range rapid.IntRange(1, 3).Draw(t, "pieces") {
+					add(t, m)
+				}
+				if err := l.Commit(); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"idle": func(t *rapid.T) {
+				if err := l.Idle(); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"spare": func(t *rapid.T) {
+				if _, err := l.PrepareSpare(); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"base": func(t *rapid.T) {
+				if m.hard.commit <= m.base {
+					t.Skip("nothing is committed after the base")
+				}
+				index := rapid.Uint64Range(m.base+1, m.hard.commit).Draw(t, "base")
+				m.rebase(index, m.terms[index-m.base-1])
+				if err := l.Rebase(index, m.baseTerm, nil); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"read": func(t *rapid.T) {
+				found := &Recovery{LastIndex: m.last(), BaseIndex: m.base, BaseTerm: m.baseTerm, HardState: m.hardState()}
+				if d := m.differs(found, l); d != "" {
+					t.Fatal(d)
+				}
+			},
+			"reopen": func(t *rapid.T) {
+				if err := l.Close(); err != nil {
+					t.Fatal(err)
+				}
+				reopen(fs)
+			},
+			"power cut": func(t *rapid.T) {
+				after := fs.Crash(vfs.LoseAll)
+				fs.Freeze()
+				reopen(after)
+			},
+			"power cut in a write": func(t *rapid.T) {
+				after := m.clone()
+				add(t, after)
+				// After any operation of the disk that the commit makes.
+				at := rapid.IntRange(1, 12).Draw(t, "operation")
+				var disk *vfs.Mem
+				fs.Observe(func(op vfs.Op) {
+					if at--; at == 0 {
+						disk = fs.Crash(func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "survives") })
+					}
+				})
+				err := l.Commit()
+				fs.Observe(nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if disk == nil {
+					m = after
+					return
+				}
+				o.FS = disk
+				if l, r, err = Open(o); err != nil {
+					t.Fatalf("open: %v; it should hold %v or %v", err, m, after)
+				}
+				fs = disk
+				if d := m.differs(r, l); d != "" {
+					if d2 := after.differs(r, l); d2 != "" {
+						t.Fatalf("found %s; and: %s; it should hold %v or %v", d, d2, m, after)
+					}
+					m = after
+				}
+			},
+		})
+	})
+}
