@@ -74,7 +74,6 @@ func (m *Machine) piece(p *messages.LogPiece) {
 		m.askForPiece()
 	} else {
 		c.stop()
-		c.token++
 		c.through = 0
 	}
 	m.apply(p.Entries)

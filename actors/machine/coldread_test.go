@@ -45,7 +45,10 @@ func TestABacklogIsReadFromTheLogInPiecesAndThenPulledAgain(t *testing.T) {
 	if (*state).last != 9 || s.pulled() != 10 || len(s.toNode) != pulls+1 || len(s.toReader) != asked {
 		t.Fatalf("applied %d, pulls from %d", (*state).last, s.pulled())
 	}
-	s.fire()
+	if last := s.timers[len(s.timers)-1]; !last.stopped {
+		t.Fatal("the timer runs on although all is there")
+	}
+	s.send(s.timers[len(s.timers)-1].message)
 	if len(s.toReader) != asked {
 		t.Fatal("the timer asked again for what is there")
 	}
@@ -68,6 +71,10 @@ func TestAPieceOfARequestGivenUpIsDropped(t *testing.T) {
 	}
 	if !strings.Contains(s.logged.String(), "asked again") {
 		t.Errorf("nothing was logged: %s", &s.logged)
+	}
+	s.send(&messages.Tick{Incarnation: incarnation, Timer: first.Token}) // a timer that was stopped too late
+	if len(s.toReader) != 2 {
+		t.Fatalf("asked %v", s.toReader)
 	}
 	late := &messages.LogPiece{Incarnation: incarnation, Token: first.Token, Entries: entriesOf(2, 1, raft.EncodeNoop())}
 	s.send(late)

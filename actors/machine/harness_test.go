@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -309,14 +310,11 @@ func (s *onDisk) Apply(b *Batch) ([][]byte, error) {
 		results[i] = answerTo(c)
 	}
 	update := b.Ledger(results)
-	for _, r := range old.ledger {
-		if r.Index >= update.DropBelow {
-			next.ledger = append(next.ledger, r)
-		}
-	}
+	next.ledger = old.ledger[:len(old.ledger):len(old.ledger)]
 	if len(update.Put.Data) > 0 {
 		next.ledger = append(next.ledger, LedgerRecord{Index: update.Put.Index, Data: bytes.Clone(update.Put.Data)})
 	}
+	next.ledger = slices.DeleteFunc(slices.Clone(next.ledger), func(r LedgerRecord) bool { return r.Index < update.DropBelow })
 	s.disk.states = append(s.disk.states, next)
 	return results, nil
 }

@@ -175,7 +175,7 @@ func drawLog(t *rapid.T) [][]byte {
 				origin++ // most likely none
 			}
 			s := sequence.Draw(t, "sequence")
-			lowest := rapid.Uint64Range(0, s).Draw(t, "lowest")
+			lowest := s - rapid.Uint64Range(0, s).Draw(t, "older outstanding")
 			payload := rapid.SampledFrom([]string{"x", "yyyy", "big:19", "big:20", "big:21", "big:0"}).Draw(t, "command")
 			log = append(log, raft.EncodeCommand(origin, s, lowest, []byte(payload)))
 		}
