@@ -76,7 +76,7 @@ func (i *Injector) Middleware() actor.ReceiverMiddleware {
 	return func(next actor.ReceiverFunc) actor.ReceiverFunc {
 		return func(ctx actor.ReceiverContext, envelope *actor.MessageEnvelope) {
 			m, ok := envelope.Message.(proto.Message)
-			if !ok || i.armed.Load() == 0 {
+			if !ok || i.armed.Load() == 0 || !ours(m) {
 				next(ctx, envelope)
 				return
 			}
@@ -90,6 +90,11 @@ func (i *Injector) Middleware() actor.ReceiverMiddleware {
 			}
 		}
 	}
+}
+
+// ours leaves out the library's lifecycle messages: what fails in them is not the actor.
+func ours(m proto.Message) bool {
+	return m.ProtoReflect().Descriptor().ParentFile().Package() == "troupe.v1"
 }
 
 func (i *Injector) take(id, kind string) (Crash, bool) {

@@ -141,6 +141,7 @@ func New(env actors.Env, config Config) actor.Producer {
 			config:   config,
 			behavior: actor.NewBehavior(),
 			stopping: make(map[string]bool),
+			unlinked: make(map[uint64]bool),
 		}
 	}
 }

@@ -55,6 +55,14 @@ func (n *Node) recovered(m *messages.Recovered) {
 		Uint64("incarnation", n.config.Incarnation).Msg("log recovered")
 	n.machine = n.spawn(n.config.Machine(n.reader, n.commit), actors.MachineName)
 	n.becomeFollower(n.term, 0, "start")
+	n.campaignSoon()
+}
+
+// campaignSoon does not wait out an election timeout after a start: pre-votes harm nobody where there is a leader, and
+// where there is none, as in a new cluster or after this very node led and its actors restarted, they find one at once.
+func (n *Node) campaignSoon() {
+	n.fastUntil = n.env.Now() + 2*n.config.Election
+	n.setDeadline(n.random(0, fastDelay))
 }
 
 // bootstrap writes the first configuration at index 1. It is the same bytes on every member of a new cluster, which is

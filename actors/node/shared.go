@@ -128,7 +128,9 @@ func (n *Node) voteRequested(m *messages.RequestVote) {
 	if m.Candidate == n.self() {
 		return // our own request came back to us: a link that misroutes
 	}
-	d := raft.DecideVote(raft.Voter{Term: n.term, Vote: n.vote, Log: n.log, Sticky: n.sticky()}, m)
+	// A leader that asks for votes leads no more (its actors restarted): there is nobody to stick to.
+	sticky := n.sticky() && m.Candidate != n.leader
+	d := raft.DecideVote(raft.Voter{Term: n.term, Vote: n.vote, Log: n.log, Sticky: sticky}, m)
 	if d.StepDownTo > n.term {
 		n.becomeFollower(d.StepDownTo, 0, "a vote request of a higher term")
 	}
