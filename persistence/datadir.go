@@ -74,7 +74,8 @@ func OpenDataDir(filesystem vfs.FS, dir string, want Identity) (*DataDir, error)
 }
 
 func makeDataDir(filesystem vfs.FS, d *DataDir) error {
-	o := Options{FS: filesystem, Dir: d.LogDir(), Node: d.Identity.NodeID, StorageID: d.Identity.StorageID}
+	// It only marks the place: the first real Open begins a segment of its own.
+	o := Options{FS: filesystem, Dir: d.LogDir(), Node: d.Identity.NodeID, StorageID: d.Identity.StorageID, FirstSegmentBytes: 8 << 10}
 	if err := clearUnused(o); err != nil {
 		return err
 	}

@@ -230,7 +230,7 @@ func (p *piece) take(f *frame, b []byte, end uint64) error {
 	}
 	p.table = append(p.table[:0], b...) // the window moves when the bytes are read
 	b = p.table
-	body, err := p.body(int64(f.offset)+at, size)
+	body, err := p.body(int64(f.offset)+at, size, p.next+uint64(count) > p.to)
 	if err != nil {
 		return fault(p.w.path, int64(f.offset), fmt.Sprintf("read entry %d", p.next), err)
 	}
@@ -249,13 +249,17 @@ func (p *piece) take(f *frame, b []byte, end uint64) error {
 	return nil
 }
 
-// body reads the bytes of entries into memory of their own.
-func (p *piece) body(at, size int64) ([]byte, error) {
+// body reads the bytes of entries into memory of their own, which is cut from pieces that grow with what is read.
+func (p *piece) body(at, size int64, last bool) ([]byte, error) {
 	if at+size > p.w.size {
 		return nil, badFrame("it ends beyond the file, which has %d bytes", p.w.size)
 	}
 	if int64(cap(p.arena)-len(p.arena)) < size {
-		p.arena = make([]byte, 0, max(size, min(int64(p.room), wideWindow)))
+		ahead := min(int64(p.room), wideWindow, int64(max(4<<10, 2*cap(p.arena))))
+		if last {
+			ahead = 0
+		}
+		p.arena = make([]byte, 0, max(size, ahead))
 	}
 	start := len(p.arena)
 	p.arena = p.arena[:start+int(size)]

@@ -1,0 +1,251 @@
+package persistence
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+func testIdentity() Identity {
+	return Identity{ClusterID: 0xc1, NodeID: 7, StorageID: testStorage, CreatedBy: "troupe test"}
+}
+
+func TestADataDirectoryIsFreshOnceAndThenItself(t *testing.T) {
+	fs := vfs.NewMem()
+	d, err := OpenDataDir(fs, "/data", testIdentity())
+	if err != nil || !d.Fresh || d.Identity != testIdentity() {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if _, err := OpenDataDir(fs, "/data", testIdentity()); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "stop the other node") {
+		t.Fatalf("a second node on the same directory: %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// The storage id of the next start is random again; the one in the directory counts (E37).
+	other := testIdentity()
+	other.StorageID[5]++
+	d, err = OpenDataDir(fs.Crash(vfs.LoseAll), "/data", other)
+	if err != nil || d.Fresh || d.Identity != testIdentity() {
+		t.Fatalf("%+v, %v", d, err)
+	}
+}
+
+func TestADataDirectoryOfAnotherIsRefusedAndSaysWhatToDo(t *testing.T) {
+	fs := vfs.NewMem()
+	d, err := OpenDataDir(fs, "/data", testIdentity())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	for want, change := range map[error]func(*Identity){
+		ErrWrongCluster: func(id *Identity) { id.ClusterID++ },
+		ErrWrongMember:  func(id *Identity) { id.NodeID++ },
+	} {
+		id := testIdentity()
+		change(&id)
+		_, err := OpenDataDir(fs, "/data", id)
+		if !errors.Is(err, want) || !strings.Contains(err.Error(), "its own data directory") || !strings.Contains(err.Error(), "/data/identity.json") {
+			t.Fatalf("%v: %v", want, err)
+		}
+	}
+	id := testIdentity()
+	id.ClusterID = 0 // one that joins takes what the directory says
+	if d, err = OpenDataDir(fs, "/data", id); err != nil || d.Identity.ClusterID != 0xc1 {
+		t.Fatalf("%+v, %v", d, err)
+	}
+}
+
+func TestAnIdentityOfTheFutureOrDamagedIsRefused(t *testing.T) {
+	b, err := encodeIdentity(testIdentity())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id, err := decodeIdentity("identity.json", b); err != nil || id != testIdentity() {
+		t.Fatalf("%+v, %v", id, err)
+	}
+	var j identityJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		t.Fatal(err)
+	}
+	j.FormatVersion++
+	j.Checksum = j.sum()
+	future, _ := json.Marshal(j)
+	var format *FormatError
+	if _, err := decodeIdentity("identity.json", future); !errors.As(err, &format) || !strings.Contains(err.Error(), "start the version") {
+		t.Fatalf("a version of the future: %v", err)
+	}
+	for bit := range len(b) * 8 {
+		damaged := append([]byte(nil), b...)
+		damaged[bit/8] ^= 1 << (bit % 8)
+		id, err := decodeIdentity("identity.json", damaged)
+		if err == nil && id != testIdentity() || err != nil && !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("bit %d flipped: %+v, %v", bit, id, err)
+		}
+	}
+}
+
+func TestALogThatIsLostIsNotBegunAnew(t *testing.T) {
+	fs := vfs.NewMem()
+	d, err := OpenDataDir(fs, "/data", testIdentity())
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := fs.List(d.LogDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if err := fs.Remove(d.LogDir() + "/" + name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := testOptions(fs)
+	o.MustExist = true
+	if _, _, err := Open(o); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "the log is lost") {
+		t.Fatal(err)
+	}
+}
+
+func TestALogWithoutItsIdentityIsLeftAlone(t *testing.T) {
+	fs := vfs.NewMem()
+	d, err := OpenDataDir(fs, "/data", testIdentity())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := testOptions(fs)
+	l, _ := mustOpen(t, o)
+	mustAppend(t, l, 0, nil, hs(1, 7, 0)) // a vote is enough
+	l.Close()
+	d.Close()
+	if err := fs.Remove("/data/identity.json"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenDataDir(fs, "/data", testIdentity()); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "identity.json") {
+		t.Fatal(err)
+	}
+	if _, r := mustOpen(t, o); r.HardState.Vote != 7 {
+		t.Fatalf("the vote is gone: %v", r.HardState)
+	}
+}
+
+func TestE6EveryPowerCutDuringTheFirstStartLeavesADirectoryThatStarts(t *testing.T) {
+	fs := vfs.NewMem()
+	disks := 0
+	var last vfs.Op
+	check := func(disk *vfs.Mem, o *odometer) {
+		disks++
+		second := testIdentity()
+		second.StorageID[0]++ // another start, another random number
+		d, err := OpenDataDir(disk, "/srv/troupe/data", second)
+		if err != nil {
+			t.Fatalf("power cut after %v, outcome %v: %v", last, o.digits, err)
+		}
+		if d.Fresh == (d.Identity == testIdentity()) {
+			t.Fatalf("power cut after %v, outcome %v: %+v", last, o.digits, d)
+		}
+		l, r := mustOpen(t, Options{FS: disk, Dir: d.LogDir(), Node: 7, StorageID: d.Identity.StorageID, MustExist: true, FirstSegmentBytes: 8 << 10})
+		if r.LastIndex != 0 || r.HardState.Term != 0 {
+			t.Fatalf("power cut after %v, outcome %v: %+v", last, o.digits, r)
+		}
+		l.Close()
+	}
+	fs.Observe(func(op vfs.Op) {
+		if op.Kind == vfs.OpOpen || op.Kind == vfs.OpRead {
+			return
+		}
+		last = op
+		o := &odometer{}
+		for range 40 {
+			// The megabyte of zeros has thousands of outcomes, all alike: lost, kept, or a prefix.
+			check(fs.Crash(func(n int) int { return o.choose(min(n, 4)) }), o)
+			if !o.next() {
+				break
+			}
+		}
+	})
+	d, err := OpenDataDir(fs, "/srv/troupe/data", testIdentity())
+	if err != nil || !d.Fresh {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if disks < 50 {
+		t.Fatalf("only %d disks", disks)
+	}
+}
+
+func TestDumpShowsEveryFrameAndVerifyReadsThemAll(t *testing.T) {
+	fs := vfs.NewMem()
+	d, err := OpenDataDir(fs, "/data", testIdentity())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, m := grown(t, fs)
+	l.Close()
+	if _, err := Verify(fs, "/data", Inspect{}); !errors.Is(err, ErrLocked) {
+		t.Fatalf("verify beside a running node: %v", err)
+	}
+	report, err := Verify(fs, "/data", Inspect{EvenIfRunning: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	if report.Last != m.last() || report.First != 1 || report.HardState.Term != m.hard.term || report.Identity != testIdentity() || len(report.Warnings) != 0 {
+		t.Fatalf("report %+v, model %v", report, m)
+	}
+	// What the frames say, one after the other, is the log.
+	replayed := &model{}
+	frames, kinds := 0, map[string]int{}
+	err = Dump(fs, "/data", Inspect{}, func(f FrameInfo) error {
+		frames++
+		kinds[f.Kind]++
+		replayed.hard = hardState{f.HardState.Term, f.HardState.Vote, f.HardState.Commit}
+		if f.Kind != "batch" {
+			return nil
+		}
+		replayed.terms, replayed.sizes = replayed.terms[:f.First-1], replayed.sizes[:f.First-1]
+		for i := range f.Entries.Data {
+			index := f.First + uint64(i)
+			if string(f.Entries.Data[i]) != string(entryData(index, f.HardState.Term, m.sizes[index-1])) && m.terms[index-1] == f.HardState.Term {
+				return fmt.Errorf("entry %d is %q", index, f.Entries.Data[i])
+			}
+			replayed.terms, replayed.sizes = append(replayed.terms, f.HardState.Term), append(replayed.sizes, 0)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if frames != report.Frames || replayed.last() != m.last() || fmt.Sprint(replayed.terms) != fmt.Sprint(m.terms) || replayed.hard != m.hard {
+		t.Fatalf("%d frames (%v) say %v; the log is %v", frames, kinds, replayed, m)
+	}
+	if kinds["open"] != report.Segments || kinds["batch"] < 50 {
+		t.Fatalf("kinds %v in %d segments", kinds, report.Segments)
+	}
+}
+
+func TestVerifyFindsAFlippedBitInOldDataThatOpenDoesNotRead(t *testing.T) {
+	fs := vfs.NewMem()
+	d, err := OpenDataDir(fs, "/data", testIdentity())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, _ := grown(t, fs)
+	path := l.segments[1].path
+	l.Close()
+	d.Close()
+	at := l.catalog.spans[0].segment.size / 2
+	if err := fs.FlipBit(path, at*8); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Open(testOptions(fs.Crash(vfs.KeepAll))); err != nil {
+		t.Fatalf("open reads what it need not: %v", err)
+	}
+	var bad *CorruptError
+	if _, err := Verify(fs, "/data", Inspect{}); !errors.As(err, &bad) || bad.File != path || bad.Offset > at {
+		t.Fatalf("verify says %v", err)
+	}
+}
