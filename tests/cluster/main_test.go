@@ -1,11 +1,13 @@
 // Package cluster tests the server as its users run it: processes on loopback with real disks, that are killed, paused,
 // started wrongly and sent nonsense.
 //
-//	go -C tests/cluster test ./...                               all; -short for fewer kills
-//	TROUPE_CLUSTER_SERVER=etcd go -C tests/cluster test ./...    the same against etcd v3.7.3, to validate the tests
-//	TROUPE_BIN=path go -C tests/cluster test ./...               a binary that is there already
+//	go -C tests/cluster test -count=1 ./...                               all; -short for fewer kills
+//	TROUPE_CLUSTER_SERVER=etcd go -C tests/cluster test -count=1 ./...    the same against etcd v3.7.3, to validate the tests
+//	TROUPE_BIN=path go -C tests/cluster test -count=1 ./...               a binary that is there already
 //
 // What Troupe promises beyond etcd is skipped for etcd, and says so.
+//
+// The binary is built by the tests themselves, so that go test cannot know when a result is out of date: -count=1.
 package cluster
 
 import (
