@@ -85,10 +85,10 @@ func keeps(way, s, k int) bool {
 func (c *content) afterCrash(choose Choice) content {
 	data := append([]byte(nil), c.data...)
 	after := content{data: data}
+	after.resize(c.durableSize)
 	for s, image := range c.before {
 		after.put(s, image)
 	}
-	after.resize(c.durableSize)
 	for _, w := range c.writes {
 		k := w.sectors()
 		way := choose(ways(k))

@@ -1,0 +1,343 @@
+package vfs
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"slices"
+	"syscall"
+	"testing"
+)
+
+func create(t *testing.T, fs FS, path string, data []byte) File {
+	t.Helper()
+	f, err := fs.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(data, 0); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func content0(t *testing.T, fs FS, path string) []byte {
+	t.Helper()
+	f, err := fs.Open(path)
+	if err != nil {
+		t.Fatalf("open %s: %v", path, err)
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, size)
+	if _, err := f.ReadAt(b, 0); err != nil && size > 0 {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sectors(fill ...byte) (b []byte) {
+	for _, c := range fill {
+		b = append(b, bytes.Repeat([]byte{c}, SectorBytes)...)
+	}
+	return b
+}
+
+func TestAPowerCutLosesWhatWasNotSyncedAndAKillDoesNot(t *testing.T) {
+	m := NewMem()
+	must(t, m.MkdirAll("/d"))
+	must(t, m.SyncDir("/"))
+	f := create(t, m, "/d/f", []byte("old"))
+	must(t, f.Sync())
+	must(t, m.SyncDir("/d"))
+	_, err := f.WriteAt([]byte("new and longer"), 0)
+	must(t, err)
+	if got := content0(t, m.Crash(LoseAll), "/d/f"); string(got) != "old" {
+		t.Fatalf("after a power cut: %q", got)
+	}
+	if got := content0(t, m.Crash(KeepAll), "/d/f"); string(got) != "new and longer" {
+		t.Fatalf("after a kill: %q", got)
+	}
+	must(t, f.SyncData())
+	if got := content0(t, m.Crash(LoseAll), "/d/f"); string(got) != "new and longer" {
+		t.Fatalf("after a sync and a power cut: %q", got)
+	}
+}
+
+func TestE6ANameIsLostWithoutASyncOfItsDirectoryHoweverWellTheFileWasSynced(t *testing.T) {
+	m := NewMem()
+	must(t, m.MkdirAll("/a/b"))
+	must(t, create(t, m, "/a/b/f", []byte("x")).Sync())
+	must(t, m.SyncDir("/a/b"))
+	must(t, m.SyncDir("/"))
+	if _, err := m.Crash(LoseAll).Stat("/a/b"); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("/a/b is there although /a was not synced: %v", err)
+	}
+	must(t, m.SyncDir("/a"))
+	if got := content0(t, m.Crash(LoseAll), "/a/b/f"); string(got) != "x" {
+		t.Fatalf("%q", got)
+	}
+}
+
+func TestARenameIsAtomicAndDurableWithItsDirectory(t *testing.T) {
+	m := NewMem()
+	must(t, create(t, m, "/old", []byte("one")).Sync())
+	must(t, create(t, m, "/taken", []byte("two")).Sync())
+	must(t, m.SyncDir("/"))
+	must(t, m.Rename("/old", "/taken"))
+	lost, kept := m.Crash(LoseAll), m.Crash(KeepAll)
+	if string(content0(t, lost, "/old")) != "one" || string(content0(t, lost, "/taken")) != "two" {
+		t.Fatal("a lost rename left something of it")
+	}
+	if names, _ := kept.List("/"); string(content0(t, kept, "/taken")) != "one" || !slices.Equal(names, []string{"taken"}) {
+		t.Fatalf("a kept rename left %v", names)
+	}
+	must(t, m.Remove("/taken"))
+	must(t, m.SyncDir("/"))
+	if names, _ := m.Crash(LoseAll).List("/"); len(names) != 0 {
+		t.Fatalf("removed and synced, but there is %v", names)
+	}
+}
+
+func TestAWriteTearsByWholeSectorsInEveryWayThatIsAskedFor(t *testing.T) {
+	m := NewMem()
+	f := create(t, m, "/f", sectors('a', 'a', 'a', 'a'))
+	must(t, f.Sync())
+	must(t, m.SyncDir("/"))
+	_, err := f.WriteAt(sectors('b', 'b', 'b'), SectorBytes/2) // unaligned: touches four sectors
+	must(t, err)
+	whole := content0(t, m, "/f")
+	var seen []string
+	for way, n := 0, 1; way < n; way++ {
+		after := content0(t, m.Crash(func(ways int) int { n = ways; return way }), "/f")
+		shape := ""
+		for s := range 4 {
+			switch sector := after[s*SectorBytes : (s+1)*SectorBytes]; {
+			case bytes.Equal(sector, whole[s*SectorBytes:(s+1)*SectorBytes]):
+				shape += "b"
+			case bytes.Equal(sector, sectors('a')):
+				shape += "a"
+			default:
+				t.Fatalf("way %d tore within sector %d", way, s)
+			}
+		}
+		seen = append(seen, shape)
+	}
+	want := []string{"aaaa", "bbbb", "baaa", "bbaa", "bbba", "abbb", "aabb", "aaab", "babb", "bbab"}
+	if !slices.Equal(seen, want) {
+		t.Fatalf("saw  %v\nwant %v", seen, want)
+	}
+}
+
+func TestAFileThatGrewIsCutOrHasHolesOfZerosAfterAPowerCut(t *testing.T) {
+	m := NewMem()
+	f := create(t, m, "/f", []byte("head"))
+	must(t, f.Sync())
+	must(t, m.SyncDir("/"))
+	_, err := f.WriteAt(sectors('x', 'y'), SectorBytes)
+	must(t, err)
+	onlyLast := m.Crash(func(n int) int { return 3 }) // the suffix of one sector
+	got := content0(t, onlyLast, "/f")
+	want := append(append([]byte("head"), make([]byte, 2*SectorBytes-4)...), sectors('y')...)
+	if !bytes.Equal(got, want) {
+		t.Fatalf("%d bytes: %q…", len(got), got[:8])
+	}
+}
+
+func TestTruncationIsLostOrKept(t *testing.T) {
+	m := NewMem()
+	f := create(t, m, "/f", sectors('a', 'b', 'c'))
+	must(t, f.Sync())
+	must(t, m.SyncDir("/"))
+	must(t, f.Truncate(700))
+	if got := content0(t, m.Crash(LoseAll), "/f"); !bytes.Equal(got, sectors('a', 'b', 'c')) {
+		t.Fatalf("lost: %d bytes", len(got))
+	}
+	if got := content0(t, m.Crash(KeepAll), "/f"); !bytes.Equal(got, sectors('a', 'b', 'c')[:700]) {
+		t.Fatalf("kept: %d bytes", len(got))
+	}
+	must(t, f.Truncate(3*SectorBytes)) // grows again: with zeros, not with what was there
+	if got := content0(t, m, "/f"); !bytes.Equal(got[700:], make([]byte, 3*SectorBytes-700)) {
+		t.Fatal("the old bytes are back")
+	}
+}
+
+func TestE5AfterAFailedSyncNoLaterOneBringsTheDataToTheDisk(t *testing.T) {
+	m := NewMem()
+	f := create(t, m, "/f", sectors('a', 'a'))
+	must(t, f.Sync())
+	must(t, m.SyncDir("/"))
+	m.Inject(FailNth(OpSync, "/f", 1, nil))
+	_, err := f.WriteAt(sectors('b'), 0)
+	must(t, err)
+	if err := f.Sync(); !errors.Is(err, ErrInjected) {
+		t.Fatalf("sync said %v", err)
+	}
+	_, err = f.WriteAt(sectors('c', 'c'), SectorBytes)
+	must(t, err)
+	must(t, f.Sync()) // says yes
+	if got := content0(t, m, "/f"); !bytes.Equal(got, sectors('b', 'c', 'c')) {
+		t.Fatal("what was written cannot be read")
+	}
+	if got := content0(t, m.Crash(LoseAll), "/f"); !bytes.Equal(got, sectors('a', 'c', 'c')) {
+		t.Fatalf("after the power cut: %q %q %q", got[0], got[SectorBytes], got[2*SectorBytes])
+	}
+}
+
+func TestAFullDiskTakesWhatFits(t *testing.T) {
+	m := NewMem()
+	f := create(t, m, "/f", []byte("1234"))
+	m.SetCapacity(10)
+	if free, err := m.Free("/"); err != nil || free != 6 {
+		t.Fatalf("%d free, %v", free, err)
+	}
+	n, err := f.WriteAt([]byte("abcdefgh"), 4)
+	if n != 6 || !errors.Is(err, syscall.ENOSPC) || !IsNoSpace(err) {
+		t.Fatalf("%d bytes, %v", n, err)
+	}
+	if _, err := f.WriteAt([]byte("overwrite"), 0); err != nil {
+		t.Fatalf("what is there may be written over: %v", err)
+	}
+	must(t, m.Remove("/f"))
+	if m.Used() != 0 {
+		t.Fatalf("%d bytes in use after the removal", m.Used())
+	}
+}
+
+func TestAShortWriteWritesItsPart(t *testing.T) {
+	m := NewMem()
+	f := create(t, m, "/f", []byte("........"))
+	m.Inject(FailNth(OpWrite, "/f", 1, &ShortWrite{Keep: 3, Err: syscall.EIO}))
+	n, err := f.WriteAt([]byte("abcdef"), 0)
+	if n != 3 || !errors.Is(err, syscall.EIO) || string(content0(t, m, "/f")) != "abc....." {
+		t.Fatalf("%d bytes, %v, %q", n, err, content0(t, m, "/f"))
+	}
+}
+
+func TestAFlippedBitIsThereForEver(t *testing.T) {
+	m := NewMem()
+	f := create(t, m, "/f", sectors('a', 'a'))
+	must(t, f.Sync())
+	must(t, m.SyncDir("/"))
+	must(t, m.FlipBit("/f", 8*600+1))
+	if got := content0(t, m.Crash(LoseAll), "/f"); got[600] != 'a'^2 || content0(t, m, "/f")[600] != 'a'^2 {
+		t.Fatalf("byte 600 is %q", got[600])
+	}
+	if err := m.FlipBit("/f", 1<<40); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("a bit that is not there: %v", err)
+	}
+}
+
+func TestAFrozenDiskDoesNothingAnyMore(t *testing.T) {
+	m := NewMem()
+	f := create(t, m, "/f", []byte("a"))
+	m.Freeze()
+	if _, err := f.WriteAt([]byte("b"), 0); !errors.Is(err, ErrFrozen) {
+		t.Fatal(err)
+	}
+	if err := m.Remove("/f"); !errors.Is(err, ErrFrozen) {
+		t.Fatal(err)
+	}
+	if got := content0(t, m.Crash(KeepAll), "/f"); string(got) != "a" {
+		t.Fatalf("%q", got)
+	}
+}
+
+// conform is what both filesystems must do alike.
+func conform(t *testing.T, filesystem FS, dir string) {
+	path := func(name string) string { return dir + "/" + name }
+	must(t, filesystem.MkdirAll(path("a/b")))
+	must(t, filesystem.MkdirAll(path("a/b")))
+	f := create(t, filesystem, path("a/f"), []byte("hello"))
+	if _, err := filesystem.Create(path("a/f")); !errors.Is(err, fs.ErrExist) {
+		t.Fatalf("created twice: %v", err)
+	}
+	for _, err := range []error{
+		second(filesystem.Create(path("none/f"))), second(filesystem.Open(path("none"))), second(filesystem.OpenReadWrite(path("none"))),
+		second(filesystem.Stat(path("none"))), second(filesystem.List(path("none"))), filesystem.Remove(path("none")),
+		filesystem.Rename(path("none"), path("other")), filesystem.SyncDir(path("none")),
+	} {
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("what is not there gave %v", err)
+		}
+	}
+	_, err := f.WriteAt([]byte("world"), 8)
+	must(t, err)
+	must(t, f.SyncData())
+	must(t, f.Sync())
+	if size, err := f.Size(); err != nil || size != 13 {
+		t.Fatalf("size %d, %v", size, err)
+	}
+	b := make([]byte, 20)
+	if n, err := f.ReadAt(b, 0); n != 13 || err != io.EOF || string(b[:n]) != "hello\x00\x00\x00world" {
+		t.Fatalf("read %q, %v", b[:n], err)
+	}
+	must(t, filesystem.Rename(path("a/f"), path("a/g")))
+	must(t, filesystem.SyncDir(path("a")))
+	if names, err := filesystem.List(path("a")); err != nil || !slices.Equal(names, []string{"b", "g"}) {
+		t.Fatalf("%v, %v", names, err)
+	}
+	if info, err := filesystem.Stat(path("a/g")); err != nil || info.Size() != 13 || info.IsDir() || info.Mode().Perm() != 0o600 || info.Name() != "g" {
+		t.Fatalf("%v, %v", info, err)
+	}
+	if info, err := filesystem.Stat(path("a")); err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 {
+		t.Fatalf("%v, %v", info, err)
+	}
+	if err := filesystem.Remove(path("a")); err == nil {
+		t.Fatal("a directory with something in it was removed")
+	}
+	// What is removed stays readable for who has it open.
+	reader, err := filesystem.Open(path("a/g"))
+	must(t, err)
+	if _, err := reader.WriteAt([]byte("x"), 0); err == nil {
+		t.Fatal("written through a file opened for reading")
+	}
+	must(t, filesystem.Remove(path("a/g")))
+	if n, _ := reader.ReadAt(b[:5], 0); string(b[:n]) != "hello" {
+		t.Fatalf("read %q of a removed file", b[:n])
+	}
+	must(t, f.Truncate(2))
+	if size, err := f.Size(); err != nil || size != 2 {
+		t.Fatalf("size %d, %v", size, err)
+	}
+	must(t, reader.Close())
+	must(t, f.Close())
+	if _, err := f.WriteAt([]byte("x"), 0); !errors.Is(err, fs.ErrClosed) {
+		t.Fatalf("written to a closed file: %v", err)
+	}
+
+	lock, err := filesystem.Lock(path("LOCK"))
+	must(t, err)
+	if _, err := filesystem.Lock(path("LOCK")); !errors.Is(err, ErrLocked) {
+		t.Fatalf("locked twice: %v", err)
+	}
+	must(t, lock.Close())
+	lock, err = filesystem.Lock(path("LOCK"))
+	must(t, err)
+	must(t, lock.Close())
+	if free, err := filesystem.Free(dir); err != nil || free == 0 {
+		t.Fatalf("%d bytes free, %v", free, err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestTheLiveFilesystemAndTheOneInMemoryAreAlike(t *testing.T) {
+	t.Run("mem", func(t *testing.T) {
+		m := NewMem()
+		must(t, m.MkdirAll("/top"))
+		conform(t, m, "/top")
+	})
+	t.Run("os", func(t *testing.T) { conform(t, OS(), t.TempDir()) })
+}
