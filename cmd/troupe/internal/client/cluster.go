@@ -94,8 +94,12 @@ func (c *Cluster) Write(ctx context.Context, call func(context.Context, grpc.Cli
 }
 
 func (c *Cluster) do(ctx context.Context, repeatable bool, call func(context.Context, grpc.ClientConnInterface) error) error {
+	var before error // what the last member that was reached said
 	for {
 		conn, err := c.connect(ctx)
+		if err != nil && before != nil && ctx.Err() != nil {
+			return before // that says more than that there was no time left to connect once more
+		}
 		if err != nil {
 			return err
 		}
@@ -109,8 +113,8 @@ func (c *Cluster) do(ctx context.Context, repeatable bool, call func(context.Con
 		case repeatable && (broken(err) || attemptOver):
 			// This member is gone, hangs, or knows no leader: another may do better, or this one in a moment.
 			c.drop(conn)
-			if !sleep(ctx, pause) {
-				return &TooLate{conn.endpoint, err}
+			if before = (&TooLate{conn.endpoint, err}); !sleep(ctx, pause) {
+				return before
 			}
 		case broken(err) || attemptOver:
 			c.drop(conn)
@@ -192,8 +196,11 @@ func (c *Cluster) drop(conn *connection) {
 	conn.Close()
 }
 
-// broken tells whether the connection, rather than the request, failed.
-func broken(err error) bool { return status.Code(err) == codes.Unavailable }
+// broken tells whether the connection, the member or the time failed, rather than the request.
+func broken(err error) bool {
+	code := status.Code(err)
+	return code == codes.Unavailable || code == codes.DeadlineExceeded
+}
 
 // plain is the text of an error without gRPC's wrapping.
 func plain(err error) string {

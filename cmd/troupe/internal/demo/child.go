@@ -177,9 +177,12 @@ func (l *lines) line(line string) {
 		return
 	}
 	message, _ := fields["msg"].(string)
+	_, ofPeer := fields["peer"]
 	switch level := fields["level"]; {
 	case strings.Contains(message, readyLine):
 		l.show(ready, "")
+	case ofPeer && level == "warn":
+		// That a member lost another is no news here: the demo tells itself who died.
 	case level == "warn" || level == "error":
 		if cause, ok := fields["error"].(string); ok {
 			message += ": " + cause

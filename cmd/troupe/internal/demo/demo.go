@@ -41,7 +41,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	d := &demo{options: o, dir: dir, members: members, events: make(chan event, 64), pids: map[string]int{}, down: map[string]bool{}}
+	d := &demo{options: o, dir: dir, members: members, events: make(chan event, 64), pids: map[string]int{}}
 	fmt.Fprintf(o.Out, "Starting %d servers …\n", len(members))
 	return d.run(ctx)
 }
@@ -67,12 +67,15 @@ type demo struct {
 	introduced bool
 	pids       map[string]int
 	readied    int
-	down       map[string]bool // members that have died and not become ready again
 
-	leader   string    // as last told
-	term     uint64    // its term
-	lostAt   time.Time // when the process of the leader died; zero while it lives
-	attempts int       // members that gave up
+	leader string    // the latest one told
+	lostAt time.Time // when the process of the leader died; zero while it lives
+	gaveUp int       // members that cannot be started
+
+	// successor leads already, while the end of the former leader's process has not come to our ears yet: a moment is
+	// waited for it, so that cause and effect are told in their order.
+	successor *leadership
+	patience  *time.Timer
 }
 
 func (d *demo) run(ctx context.Context) error {
@@ -107,6 +110,8 @@ func (d *demo) run(ctx context.Context) error {
 
 // follow tells what happens until the context ends, or nothing more can.
 func (d *demo) follow(ctx context.Context, leaders <-chan leadership) error {
+	d.patience = time.NewTimer(0)
+	defer d.patience.Stop()
 	tooLate := time.NewTimer(readyTime)
 	defer tooLate.Stop()
 	for {
@@ -123,6 +128,8 @@ func (d *demo) follow(ctx context.Context, leaders <-chan leadership) error {
 			}
 		case l := <-leaders:
 			d.leads(l)
+		case <-d.patience.C:
+			d.crown() // the former leader lives: it was not death that ended its term
 		}
 	}
 }
@@ -138,43 +145,63 @@ func (d *demo) happened(e event) error {
 		d.readied++
 		if d.introduced {
 			d.say(e.at, "%s is back and serves clients", e.member)
-		} else if d.readied == len(d.members) {
-			d.introduce()
 		}
-		delete(d.down, e.member)
+		d.introduceIfReady()
 	case noted:
 		d.say(e.at, "%s: %s", e.member, e.text)
 	case died:
-		d.down[e.member] = true
+		d.say(e.at, "%s (process %d) died: %s%s", e.member, e.pid, e.text, d.whatNext(e.member))
 		if e.member == d.leader && d.lostAt.IsZero() {
 			d.lostAt = e.at
+			d.crown()
 		}
-		d.say(e.at, "%s (process %d) died: %s%s", e.member, e.pid, e.text, d.whatNext(e.member))
 	case gaveUp:
-		d.attempts++
+		d.gaveUp++
 		d.say(e.at, "%s cannot be started: %s", e.member, e.text)
-		if !d.introduced || d.attempts == len(d.members) {
+		if !d.introduced || d.gaveUp == len(d.members) {
 			return errors.New("the demo needs servers that start; see above")
 		}
 	}
 	return nil
 }
 
-// leads tells of a new leader, and how long there was none.
+// leads hears of a new leader.
 func (d *demo) leads(l leadership) {
 	if !d.introduced {
-		d.leader, d.term = l.member, l.term
+		d.leader = l.member
+		d.introduceIfReady()
 		return
 	}
-	if l.term == d.term {
+	d.successor = &l
+	if d.lostAt.IsZero() && l.member != d.leader {
+		d.patience.Reset(successorTime)
+		return
+	}
+	d.crown()
+}
+
+// successorTime is how long the news of a leader's death may take to follow that of its successor.
+const successorTime = 500 * time.Millisecond
+
+// crown tells of the new leader, and how long there was none.
+func (d *demo) crown() {
+	l := d.successor
+	if l == nil {
 		return
 	}
 	pause := ""
 	if !d.lostAt.IsZero() {
-		pause = fmt.Sprintf(", %d ms after %s died", l.at.Sub(d.lostAt).Milliseconds(), d.leader)
+		pause = fmt.Sprintf(", %d ms after %s died", max(0, l.at.Sub(d.lostAt).Milliseconds()), d.leader)
 	}
 	d.say(l.at, "%s leads now (term %d)%s", l.member, l.term, pause)
-	d.leader, d.term, d.lostAt = l.member, l.term, time.Time{}
+	d.leader, d.lostAt, d.successor = l.member, time.Time{}, nil
+}
+
+// introduceIfReady introduces the cluster once there is one: all members serve, and one of them leads.
+func (d *demo) introduceIfReady() {
+	if !d.introduced && d.readied >= len(d.members) && d.leader != "" {
+		d.introduce()
+	}
 }
 
 func (d *demo) say(at time.Time, format string, values ...any) {

@@ -24,10 +24,6 @@ func (d *demo) introduce() {
 		kept = fmt.Sprintf("The data stays in %s: the same command finds it again.", d.dir)
 	}
 	all := strings.Join(endpoints, ",")
-	victim := d.leader
-	if victim == "" {
-		victim = d.members[0].Name
-	}
 	fmt.Fprintf(out, `%s
 
 In another terminal:
@@ -47,7 +43,7 @@ Then kill the leader, and go on writing:
 %[6]s
 Ctrl-C ends all of it.
 
-`, kept, all, d.options.Called, d.pids[victim], victim, d.afterKill())
+`, kept, all, d.options.Called, d.pids[d.leader], d.leader, d.afterKill())
 }
 
 func (d *demo) afterKill() string {

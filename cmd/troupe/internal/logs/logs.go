@@ -23,6 +23,7 @@ func NameFields() {
 	zerolog.MessageFieldName = "msg"
 	zerolog.CallerFieldName = "caller"
 	zerolog.ErrorFieldName = "error"
+	zerolog.DurationFieldFormat = zerolog.DurationFormatString // with its unit, as etcd's
 	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z0700"
 	zerolog.CallerMarshalFunc = func(_ uintptr, file string, line int) string {
 		return filepath.Join(filepath.Base(filepath.Dir(file)), filepath.Base(file)) + ":" + strconv.Itoa(line)

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// However a demo ends, its members end with it: nobody should have to hunt for servers that were left behind.
+func TestTheMembersOfADemoThatIsKilledEndWithIt(t *testing.T) {
+	p := begin(t, "troupe", nil, "demo", "--members=1", "--data-dir="+t.TempDir()+"/demo")
+	_, _, pid := introduced(t, p)
+	member, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+		t.Skipf("the end of another's child cannot be waited for here: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(member)
+	p.signal(syscall.SIGKILL)
+	deadline := time.Now().Add(patience)
+	for {
+		ready, err := unix.Poll([]unix.PollFd{{Fd: int32(member), Events: unix.POLLIN}}, int(time.Until(deadline).Milliseconds()))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			t.Fatal(err)
+		case ready == 0:
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			t.Fatal("the member lives on")
+		default:
+			return
+		}
+	}
+}

@@ -1,0 +1,285 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+func TestAnyMemberThatCanBeReachedWillDo(t *testing.T) {
+	var puts atomic.Int32
+	m := begin(t, &fake{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) {
+		puts.Add(1)
+		return &pb.PutResponse{}, nil
+	}})
+	c := clusterOf(t, nowhere(t), nowhere(t), m.endpoint)
+	if err := put(soon(t, 10*time.Second), c); err != nil {
+		t.Fatal(err)
+	}
+	if puts.Load() != 1 {
+		t.Fatalf("put %d times", puts.Load())
+	}
+}
+
+func TestWhenNoMemberCanBeReachedEachEndpointIsNamedWithWhy(t *testing.T) {
+	one, two := nowhere(t), nowhere(t)
+	err := put(soon(t, 300*time.Millisecond), clusterOf(t, one, two))
+	var unreachable *Unreachable
+	if !errors.As(err, &unreachable) {
+		t.Fatalf("%v", err)
+	}
+	for _, part := range []string{one, two, "connection refused", "--endpoints"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not hold %q", err, part)
+		}
+	}
+}
+
+func TestAReadIsAskedAgainAtTheNextMemberWhenOneBreaksUnderIt(t *testing.T) {
+	var first *fake
+	first = begin(t, &fake{ranges: func(ctx context.Context, _ *pb.RangeRequest) (*pb.RangeResponse, error) {
+		go first.die()
+		<-ctx.Done()
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}})
+	second := begin(t, &fake{ranges: holding("from the second")})
+	got, err := get(soon(t, 10*time.Second), clusterOf(t, first.endpoint, second.endpoint))
+	if err != nil || got != "from the second" {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
+func TestAReadLeavesTimeForAnotherMemberWhenOneHangs(t *testing.T) {
+	hangs := begin(t, &fake{ranges: func(ctx context.Context, _ *pb.RangeRequest) (*pb.RangeResponse, error) {
+		<-ctx.Done()
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}})
+	second := begin(t, &fake{ranges: holding("from the second")})
+	got, err := get(soon(t, 2*time.Second), clusterOf(t, hangs.endpoint, second.endpoint))
+	if err != nil || got != "from the second" {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
+func TestAWriteWhoseConnectionBreaksIsNotRepeatedAndSaysSo(t *testing.T) {
+	var first *fake
+	first = begin(t, &fake{put: func(ctx context.Context, _ *pb.PutRequest) (*pb.PutResponse, error) {
+		go first.die()
+		<-ctx.Done()
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}})
+	var repeated atomic.Bool
+	second := begin(t, &fake{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) {
+		repeated.Store(true)
+		return &pb.PutResponse{}, nil
+	}})
+	err := put(soon(t, 10*time.Second), clusterOf(t, first.endpoint, second.endpoint))
+	var unknown *Unknown
+	if !errors.As(err, &unknown) || repeated.Load() {
+		t.Fatalf("error %v, repeated %v", err, repeated.Load())
+	}
+}
+
+func TestAWriteUnansweredInTimeMayHaveTakenEffectAndARefusedOneHasNot(t *testing.T) {
+	answer := rpctypes.ErrGRPCTimeout
+	m := begin(t, &fake{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) { return nil, answer }})
+	c := clusterOf(t, m.endpoint)
+	var unknown *Unknown
+	if err := put(soon(t, 5*time.Second), c); !errors.As(err, &unknown) {
+		t.Fatalf("timed out: %v", err)
+	}
+	answer = rpctypes.ErrGRPCRequestTooLarge
+	var refused *Refused
+	if err := put(soon(t, 5*time.Second), c); !errors.As(err, &refused) || refused.Error() != "etcdserver: request is too large" {
+		t.Fatalf("refused: %v", err)
+	}
+}
+
+func TestAReadWithoutALeaderWaitsForOneAndElseSaysThatThereIsNone(t *testing.T) {
+	var asked atomic.Int32
+	m := begin(t, &fake{ranges: func(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+		if asked.Add(1) < 3 {
+			return nil, rpctypes.ErrGRPCNoLeader
+		}
+		return holding("led")(ctx, r)
+	}})
+	if got, err := get(soon(t, 10*time.Second), clusterOf(t, m.endpoint)); err != nil || got != "led" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	never := begin(t, &fake{ranges: func(context.Context, *pb.RangeRequest) (*pb.RangeResponse, error) {
+		return nil, rpctypes.ErrGRPCNoLeader
+	}})
+	_, err := get(soon(t, 300*time.Millisecond), clusterOf(t, never.endpoint))
+	if err == nil || !strings.Contains(err.Error(), "has no leader") {
+		t.Fatalf("%v", err)
+	}
+}
+
+// history answers watches from events of revisions 1 to last, one a response, then holds the stream or ends it.
+func history(last int64, end func(*fake, pb.Watch_WatchServer) error) *fake {
+	f := &fake{}
+	f.watch = func(r *pb.WatchCreateRequest, stream pb.Watch_WatchServer) error {
+		if err := stream.Send(&pb.WatchResponse{Header: &pb.ResponseHeader{Revision: last}, Created: true}); err != nil {
+			return err
+		}
+		from := r.StartRevision
+		if from == 0 {
+			from = last + 1
+		}
+		for rev := from; rev <= last; rev++ {
+			e := &mvccpb.Event{Kv: &mvccpb.KeyValue{Key: []byte("k"), Value: fmt.Append(nil, rev), ModRevision: rev}}
+			if err := stream.Send(&pb.WatchResponse{Header: &pb.ResponseHeader{Revision: rev}, Events: []*mvccpb.Event{e}}); err != nil {
+				return err
+			}
+		}
+		return end(f, stream)
+	}
+	return f
+}
+
+func hold(_ *fake, stream pb.Watch_WatchServer) error { <-stream.Context().Done(); return nil }
+
+// watched collects revisions until the one given was seen. See is told each answer, if not nil.
+func watched(t *testing.T, c *Cluster, from, until int64, see func(*pb.WatchResponse)) (revisions []int64, lost int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(soon(t, 10*time.Second))
+	defer cancel()
+	err := c.Watch(ctx, &pb.WatchCreateRequest{Key: []byte("k"), StartRevision: from}, func(answer *pb.WatchResponse) error {
+		if see != nil {
+			see(answer)
+		}
+		for _, e := range answer.Events {
+			revisions = append(revisions, e.Kv.ModRevision)
+			if e.Kv.ModRevision == until {
+				cancel()
+			}
+		}
+		return nil
+	}, func(error) { lost++ })
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("watch ended with %v after %v", err, revisions)
+	}
+	return revisions, lost
+}
+
+func TestAWatchGoesOnAtTheNextMemberWithNothingLostAndNothingTwice(t *testing.T) {
+	// The first member knows three events and dies; the second knows five.
+	first, second := begin(t, history(3, hold)), begin(t, history(5, hold))
+	revisions, lost := watched(t, clusterOf(t, first.endpoint, second.endpoint), 1, 5, func(answer *pb.WatchResponse) {
+		if answer.Header.Revision == 3 && len(answer.Events) > 0 {
+			first.die()
+		}
+	})
+	if fmt.Sprint(revisions) != "[1 2 3 4 5]" || lost == 0 {
+		t.Fatalf("revisions %v, connection lost %d times", revisions, lost)
+	}
+}
+
+func TestAWatchFromNowOnMissesNothingOfTheTimeBetweenTwoMembers(t *testing.T) {
+	// It began at revision 3 and saw nothing before the member died; 4 and 5 happened meanwhile.
+	first, second := begin(t, history(3, hold)), begin(t, history(5, hold))
+	revisions, _ := watched(t, clusterOf(t, first.endpoint, second.endpoint), 0, 5, func(answer *pb.WatchResponse) {
+		if answer.Created {
+			first.die()
+		}
+	})
+	if fmt.Sprint(revisions) != "[4 5]" {
+		t.Fatalf("revisions %v", revisions)
+	}
+}
+
+func TestAWatchLeavesAMemberThatLostItsLeader(t *testing.T) {
+	first := begin(t, history(2, func(_ *fake, stream pb.Watch_WatchServer) error {
+		return stream.Send(&pb.WatchResponse{Header: &pb.ResponseHeader{Revision: 2}, Canceled: true, CancelReason: "etcdserver: no leader"})
+	}))
+	second := begin(t, history(4, hold))
+	revisions, _ := watched(t, clusterOf(t, first.endpoint, second.endpoint), 1, 4, nil)
+	if fmt.Sprint(revisions) != "[1 2 3 4]" {
+		t.Fatalf("revisions %v", revisions)
+	}
+}
+
+func TestAWatchEndsWhenWhatItAsksForIsRefused(t *testing.T) {
+	compacted := begin(t, history(0, func(_ *fake, stream pb.Watch_WatchServer) error {
+		return stream.Send(&pb.WatchResponse{Header: &pb.ResponseHeader{Revision: 9}, Canceled: true, CompactRevision: 7})
+	}))
+	refused := begin(t, &fake{watch: func(*pb.WatchCreateRequest, pb.Watch_WatchServer) error {
+		return status.Error(codes.InvalidArgument, "etcdserver: key is not provided")
+	}})
+	for endpoint, want := range map[string]string{compacted.endpoint: "--rev=7", refused.endpoint: "key is not provided"} {
+		err := clusterOf(t, endpoint).Watch(soon(t, 10*time.Second), &pb.WatchCreateRequest{StartRevision: 1},
+			func(*pb.WatchResponse) error { return nil }, func(err error) { t.Errorf("tried again after %v", err) })
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+func TestStatusShowsEveryMemberAlsoThoseThatDoNotAnswer(t *testing.T) {
+	leader := begin(t, &fake{status: &pb.StatusResponse{Header: &pb.ResponseHeader{MemberId: 1}, Leader: 1, RaftTerm: 5}})
+	follower := begin(t, &fake{status: &pb.StatusResponse{Header: &pb.ResponseHeader{MemberId: 2}, Leader: 1, RaftTerm: 5}})
+	down := nowhere(t)
+	follower.list = []*pb.Member{
+		{ID: 1, Name: "a", ClientURLs: []string{"http://" + leader.endpoint}},
+		{ID: 2, Name: "b", ClientURLs: []string{"http://" + follower.endpoint}},
+		{ID: 3, Name: "c", ClientURLs: []string{"http://" + down}},
+		{ID: 4, Name: "d"},
+	}
+	members, err := clusterOf(t, follower.endpoint).Statuses(soon(t, 10*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range members {
+		got = append(got, fmt.Sprintf("%s:%s:%v", m.Name, m.Role(), m.Err != nil))
+	}
+	if want := "a:leader:false b:follower:false c::true d::true"; strings.Join(got, " ") != want {
+		t.Fatalf("%q, want %q", got, want)
+	}
+}
+
+func TestEndpointsAreReadWithAndWithoutAScheme(t *testing.T) {
+	for text, want := range map[string]string{
+		"a:1":                       "http://a:1",
+		" a:1 , https://b:2/,":      "http://a:1 https://b:2",
+		"unix:///run/x,unixs://y:1": "unix:///run/x unixs://y:1",
+	} {
+		got, err := ParseEndpoints(text, false)
+		var texts []string
+		for _, e := range got {
+			texts = append(texts, e.String())
+		}
+		if err != nil || strings.Join(texts, " ") != want {
+			t.Errorf("%q: %q, %v", text, texts, err)
+		}
+	}
+	if e, err := ParseEndpoints("a:1", true); err != nil || !e[0].Secure {
+		t.Errorf("with TLS flags: %v, %v", e, err)
+	}
+	for _, text := range []string{"", ",", "a", "ftp://a:1", "http://a"} {
+		if _, err := ParseEndpoints(text, false); err == nil || !strings.Contains(err.Error(), "--endpoints") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestThePrefixesEndIsTheFirstKeyAfterThem(t *testing.T) {
+	for prefix, want := range map[string]string{"a": "b", "a\xff": "b", "\xff\xff": "\x00", "ab": "ac"} {
+		if got := PrefixEnd([]byte(prefix)); string(got) != want {
+			t.Errorf("%q: %q, want %q", prefix, got, want)
+		}
+	}
+	if key, end := PrefixRange(nil); string(key) != "\x00" || string(end) != "\x00" {
+		t.Errorf("all keys: %q to %q", key, end)
+	}
+}

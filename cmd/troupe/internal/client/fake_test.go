@@ -1,0 +1,133 @@
+package client
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/grpc"
+)
+
+// fake is a member that answers as the test says.
+type fake struct {
+	pb.UnimplementedKVServer
+	pb.UnimplementedWatchServer
+	pb.UnimplementedClusterServer
+	pb.UnimplementedMaintenanceServer
+
+	put    func(context.Context, *pb.PutRequest) (*pb.PutResponse, error)
+	ranges func(context.Context, *pb.RangeRequest) (*pb.RangeResponse, error)
+	watch  func(*pb.WatchCreateRequest, pb.Watch_WatchServer) error
+	list   []*pb.Member
+	status *pb.StatusResponse
+
+	endpoint string
+	server   *grpc.Server
+	stopOnce sync.Once
+}
+
+func (f *fake) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, error) {
+	return f.put(ctx, r)
+}
+
+func (f *fake) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+	return f.ranges(ctx, r)
+}
+
+func (f *fake) Watch(stream pb.Watch_WatchServer) error {
+	r, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	return f.watch(r.GetCreateRequest(), stream)
+}
+
+func (f *fake) MemberList(context.Context, *pb.MemberListRequest) (*pb.MemberListResponse, error) {
+	return &pb.MemberListResponse{Members: f.list}, nil
+}
+
+func (f *fake) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
+	return f.status, nil
+}
+
+// begin serves f on a port of its own until the test ends.
+func begin(t *testing.T, f *fake) *fake {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.endpoint, f.server = l.Addr().String(), grpc.NewServer()
+	pb.RegisterKVServer(f.server, f)
+	pb.RegisterWatchServer(f.server, f)
+	pb.RegisterClusterServer(f.server, f)
+	pb.RegisterMaintenanceServer(f.server, f)
+	go func() { _ = f.server.Serve(l) }()
+	t.Cleanup(f.die)
+	return f
+}
+
+// die ends the member without a word: every connection breaks.
+func (f *fake) die() { f.stopOnce.Do(f.server.Stop) }
+
+// nowhere is an endpoint that nobody listens on.
+func nowhere(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func clusterOf(t *testing.T, endpoints ...string) *Cluster {
+	t.Helper()
+	var parsed []Endpoint
+	for _, text := range endpoints {
+		e, err := ParseEndpoints(text, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed = append(parsed, e...)
+	}
+	c := New(parsed, nil)
+	t.Cleanup(c.Close)
+	return c
+}
+
+func soon(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func put(ctx context.Context, c *Cluster) error {
+	return c.Write(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) error {
+		_, err := pb.NewKVClient(conn).Put(ctx, &pb.PutRequest{Key: []byte("k")})
+		return err
+	})
+}
+
+func get(ctx context.Context, c *Cluster) (string, error) {
+	var value string
+	err := c.Read(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) error {
+		answer, err := pb.NewKVClient(conn).Range(ctx, &pb.RangeRequest{Key: []byte("k")})
+		if err == nil {
+			value = string(answer.Kvs[0].Value)
+		}
+		return err
+	})
+	return value, err
+}
+
+func holding(value string) func(context.Context, *pb.RangeRequest) (*pb.RangeResponse, error) {
+	return func(context.Context, *pb.RangeRequest) (*pb.RangeResponse, error) {
+		return &pb.RangeResponse{Kvs: []*mvccpb.KeyValue{{Key: []byte("k"), Value: []byte(value)}}}, nil
+	}
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/version"
+)
+
+// beTheProgram makes the test's binary the program itself: so that servers under test are processes of their own, without
+// a build beside the one that made the tests.
+const beTheProgram = "BE_THE_PROGRAM_UNDER_TEST"
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(beTheProgram); name != "" {
+		os.Args[0] = name
+		main()
+	}
+	// Settings of whoever runs the tests are none of theirs.
+	for _, pair := range os.Environ() {
+		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "ETCD_") || strings.HasPrefix(name, "TROUPE_") {
+			os.Unsetenv(name)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// ran is what a command came to.
+type ran struct {
+	code      exit.Code
+	out, errs string
+}
+
+// command runs the program in this process, which is good for everything but servers.
+func command(t *testing.T, in string, argv ...string) ran {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code := run(argv, strings.NewReader(in), &out, &errs)
+	return ran{code, out.String(), errs.String()}
+}
+
+func troupe(t *testing.T, args ...string) ran {
+	t.Helper()
+	return command(t, "", append([]string{"troupe"}, args...)...)
+}
+
+func TestTheNameItIsCalledByDecidesWhatIsMeant(t *testing.T) {
+	for _, c := range []struct{ argv, want string }{
+		{"/usr/bin/etcd", "server --as-etcd"},
+		{"etcd --name a -data-dir=/x", "server --as-etcd --name a --data-dir=/x"},
+		{"troupe", ""},
+		{"troupe --name a", "server --name a"},
+		{"troupe -name a", "server --name a"},
+		{"troupe server -name=a", "server --name=a"},
+		{"troupe -h", "-h"},
+		{"troupe --help", "--help"},
+		{"troupe --version", "version"},
+		{"troupe get -w json", "get -w json"},
+		{"./bin/troupe put -- -x -y", "put -- -x -y"},
+	} {
+		if _, args := calledAs(strings.Fields(c.argv)); strings.Join(args, " ") != c.want {
+			t.Errorf("%q: %q, want %q", c.argv, args, c.want)
+		}
+	}
+}
+
+func TestTheVersionIsEtcdsWhenCalledAsEtcdAndOursElse(t *testing.T) {
+	as := command(t, "", "/opt/bin/etcd", "--version")
+	if as.code != exit.OK || !strings.HasPrefix(as.out, "etcd Version: 3.7.") || !strings.Contains(as.out, "Troupe Version: ") {
+		t.Errorf("%+v", as)
+	}
+	for _, args := range [][]string{{"version"}, {"--version"}, {"server", "--version"}} {
+		if got := troupe(t, args...); got.code != exit.OK || !strings.HasPrefix(got.out, "Troupe Version: "+version.String()) || !strings.Contains(got.out, "etcd API Version: 3.7.") {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+}
+
+// Every mistake on a command line ends with one line on standard error that begins with the program's name, and code 2.
+func TestAMistakeOnTheCommandLineIsOneLineAndCodeTwo(t *testing.T) {
+	for _, c := range []struct {
+		argv string
+		want []string
+	}{
+		{"troupe serve", []string{`no command "serve"`, "did you mean server?"}},
+		{"troupe xyzzy", []string{`no command "xyzzy"`, "troupe help"}},
+		{"troupe server --no-such-flag=1", []string{"no-such-flag", "troupe server --help"}},
+		{"etcd --no-such-flag=1", []string{"etcd: ", "no-such-flag"}},
+		{"troupe server --heartbeat-interval=soon", []string{"heartbeat-interval", "soon"}},
+		{"troupe server --election-timeout=50", []string{"--election-timeout"}},
+		{"troupe server extra", []string{"too many arguments", "extra"}},
+		{"troupe server --log-level=loud", []string{"--log-level"}},
+		{"troupe server --config-file=/no/such/file", []string{"--config-file", "/no/such/file"}},
+		{"troupe put", []string{"too few arguments", "troupe put KEY"}},
+		{"troupe put k v w", []string{"too many arguments", `"w"`}},
+		{"troupe get", []string{"too few arguments"}},
+		{"troupe get --read eventually k", []string{"--read", "index, log"}},
+		{"troupe get --sort-by size k", []string{"--sort-by"}},
+		{"troupe get --order up k", []string{"--order"}},
+		{"troupe get --limit -1 k", []string{"--limit"}},
+		{"troupe get --prefix --from-key k", []string{"--prefix", "--from-key"}},
+		{"troupe get --prefix a b", []string{"--prefix"}},
+		{"troupe get --keys-only --print-value-only k", []string{"--keys-only"}},
+		{"troupe get -w yaml k", []string{"--write-out"}},
+		{"troupe get --endpoints nonsense k", []string{"--endpoints", "no port"}},
+		{"troupe get --timeout 0s k", []string{"--timeout"}},
+		{"troupe watch --rev -1 k", []string{"--rev"}},
+		{"troupe status now", []string{"too many arguments"}},
+		{"troupe demo --members 0", []string{"--members"}},
+		{"troupe demo --members 10", []string{"--members"}},
+		{"troupe log dump", []string{"--data-dir"}},
+		{"troupe log verify", []string{"--data-dir"}},
+	} {
+		got := command(t, "", strings.Fields(c.argv)...)
+		if got.code != exit.Usage || strings.Count(got.errs, "\n") != 1 || got.out != "" {
+			t.Errorf("%s: code %d\nout: %s\nerr: %s", c.argv, got.code, got.out, got.errs)
+		}
+		name := strings.Fields(c.argv)[0] + ": "
+		for _, part := range append(c.want, name) {
+			if !strings.Contains(got.errs, part) {
+				t.Errorf("%s: %q does not hold %q", c.argv, got.errs, part)
+			}
+		}
+	}
+}
+
+func TestEveryCommandHasAnExampleInItsHelp(t *testing.T) {
+	for _, name := range []string{"server", "demo", "put", "get", "del", "watch", "status", "log", "log dump", "log verify", "version"} {
+		got := troupe(t, append(strings.Fields(name), "--help")...)
+		if got.code != exit.OK || !strings.Contains(got.out, "Examples:") || !strings.Contains(got.out, "troupe "+name) {
+			t.Errorf("%s: code %d\n%s%s", name, got.code, got.out, got.errs)
+		}
+	}
+}
+
+func TestTheShellsCompletionIsMade(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		if got := troupe(t, "completion", shell); got.code != exit.OK || !strings.Contains(got.out, "troupe") {
+			t.Errorf("%s: %+v", shell, got)
+		}
+	}
+	if got := troupe(t, "__complete", "get", "--read", ""); !strings.Contains(got.out, "leader") {
+		t.Errorf("modes of reading: %+v", got)
+	}
+}
+
+func TestAClientWithoutAClusterSaysSoAndEndsWithCodeOne(t *testing.T) {
+	for _, args := range [][]string{{"put", "k", "v"}, {"get", "k"}, {"del", "k"}, {"status"}} {
+		got := troupe(t, append(args, "--endpoints=127.0.0.1:1", "--timeout=200ms")...)
+		if got.code != exit.Failure || strings.Count(got.errs, "\n") != 1 || !strings.Contains(got.errs, "no endpoint can be reached") {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+	got := troupe(t, "get", "k", "--cacert=/no/such/ca.pem")
+	if got.code != exit.Certificate || !strings.Contains(got.errs, "/no/such/ca.pem: does not exist") {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what must happen; reached only when it does not.
+const patience = 30 * time.Second
+
+// process is the program running as a process of its own.
+type process struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+
+	mu      sync.Mutex
+	lines   []string
+	changed chan struct{} // closed, and made anew, with each line and at the end
+	ended   bool
+}
+
+// begin starts the program under a name, with variables of the environment and arguments.
+func begin(t *testing.T, name string, environment []string, args ...string) *process {
+	t.Helper()
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, cmd: exec.Command(binary, args...), changed: make(chan struct{})}
+	p.cmd.Env = append(append(os.Environ(), beTheProgram+"="+name), environment...)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.Stdout, p.cmd.Stderr = write, write
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = write.Close()
+	go p.read(read)
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+		if t.Failed() {
+			t.Logf("output of %s %q:\n%s", name, args, p.output())
+		}
+	})
+	return p
+}
+
+func (p *process) read(from io.Reader) {
+	scanner := bufio.NewScanner(from)
+	for scanner.Scan() {
+		p.change(func() { p.lines = append(p.lines, scanner.Text()) })
+	}
+	p.change(func() { p.ended = true })
+}
+
+func (p *process) change(how func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	how()
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+func (p *process) output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.lines, "\n")
+}
+
+// waitFor waits for a line that holds text, and returns it.
+func (p *process) waitFor(text string) string {
+	p.t.Helper()
+	deadline := time.After(patience)
+	for seen := 0; ; {
+		p.mu.Lock()
+		for ; seen < len(p.lines); seen++ {
+			if strings.Contains(p.lines[seen], text) {
+				line := p.lines[seen]
+				p.mu.Unlock()
+				return line
+			}
+		}
+		ended, changed := p.ended, p.changed
+		p.mu.Unlock()
+		if ended {
+			p.t.Fatalf("it ended without a line that holds %q", text)
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			p.t.Fatalf("no line holds %q", text)
+		}
+	}
+}
+
+func (p *process) signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// end waits for the end of the process, and returns its exit code and its last line.
+func (p *process) end() (code int, last string) {
+	p.t.Helper()
+	deadline := time.After(patience)
+	for {
+		p.mu.Lock()
+		ended, changed := p.ended, p.changed
+		if len(p.lines) > 0 {
+			last = p.lines[len(p.lines)-1]
+		}
+		p.mu.Unlock()
+		if ended {
+			_ = p.cmd.Wait()
+			return p.cmd.ProcessState.ExitCode(), last
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			p.t.Fatal("it does not end")
+		}
+	}
+}
+
+// freePorts finds ports that nobody listens on.
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+// sole is a cluster of one, on ports of its own.
+type sole struct {
+	t        *testing.T
+	endpoint string
+	dataDir  string
+	flags    []string
+}
+
+func newSole(t *testing.T) *sole {
+	t.Helper()
+	ports := freePorts(t, 2)
+	s := &sole{t: t, endpoint: fmt.Sprintf("127.0.0.1:%d", ports[0]), dataDir: t.TempDir() + "/data"}
+	s.flags = []string{
+		"--name=one", "--data-dir=" + s.dataDir, "--listen-client-urls=http://" + s.endpoint,
+		fmt.Sprintf("--listen-peer-urls=http://127.0.0.1:%d", ports[1]),
+		// Nobody to wait for: its own election may come soon.
+		"--heartbeat-interval=10", "--election-timeout=50",
+	}
+	return s
+}
+
+// begin starts it; flags are added.
+func (s *sole) begin(flags ...string) *process {
+	s.t.Helper()
+	return begin(s.t, "troupe", nil, append(append([]string{"server"}, s.flags...), flags...)...)
+}
+
+// start starts it and waits until it serves.
+func (s *sole) start(flags ...string) *process {
+	s.t.Helper()
+	p := s.begin(flags...)
+	p.waitFor(`"msg":"ready to serve client requests"`)
+	return p
+}
+
+// client runs a client command against it, which must succeed, and returns what it printed.
+func (s *sole) client(args ...string) string {
+	s.t.Helper()
+	return s.clientWith("", args...)
+}
+
+func (s *sole) clientWith(in string, args ...string) string {
+	s.t.Helper()
+	got := command(s.t, in, append([]string{"troupe", args[0], "--endpoints=" + s.endpoint}, args[1:]...)...)
+	if got.code != 0 {
+		s.t.Fatalf("%q: code %d: %s", args, got.code, got.errs)
+	}
+	return got.out
+}

@@ -1,0 +1,302 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
+)
+
+func TestAServerIsWrittenToReadFromStoppedAndStartedAgain(t *testing.T) {
+	s := newSole(t)
+	p := s.start()
+	if got := s.client("put", "greeting", "hello"); got != "OK\n" {
+		t.Fatalf("put: %q", got)
+	}
+	if got := s.clientWith("from standard input", "put", "piped"); got != "OK\n" {
+		t.Fatalf("put: %q", got)
+	}
+	if got := s.client("put", "--prev-kv", "greeting", "good morning"); got != "OK\ngreeting\nhello\n" {
+		t.Fatalf("put --prev-kv: %q", got)
+	}
+	for _, mode := range readModes {
+		if got := s.client("get", "--read", mode, "greeting"); got != "greeting\ngood morning\n" {
+			t.Errorf("get --read %s: %q", mode, got)
+		}
+	}
+	for _, c := range []struct{ args, want string }{
+		{"get --prefix g", "greeting\ngood morning\n"},
+		{"get --print-value-only piped", "from standard input\n"},
+		{"get --prefix --keys-only --sort-by modify --order descend p", "piped\n"},
+		{"get --from-key --keys-only a", "greeting\npiped\n"},
+		{"get --keys-only --limit 1 a z", "greeting\n"},
+		{"get --from-key --count-only a", "2\n"},
+		{"get nothing", ""},
+		{"del --prev-kv piped", "1\npiped\nfrom standard input\n"},
+		{"del piped", "0\n"},
+	} {
+		if got := s.client(strings.Fields(c.args)...); got != c.want {
+			t.Errorf("%s: %q, want %q", c.args, got, c.want)
+		}
+	}
+	revision := oldRevision(t, s)
+	if got := s.client("get", "--rev", revision, "greeting"); got != "greeting\nhello\n" {
+		t.Errorf("get --rev %s: %q", revision, got)
+	}
+	var members []memberJSON
+	if err := json.Unmarshal([]byte(s.client("status", "-w", "json")), &members); err != nil || len(members) != 1 ||
+		members[0].Name != "one" || members[0].Role != "leader" || members[0].Endpoint != "http://"+s.endpoint {
+		t.Errorf("status: %+v, %v", members, err)
+	}
+
+	p.signal(syscall.SIGTERM)
+	if code, _ := p.end(); code != 0 || strings.Contains(p.output(), `"level":"error"`) {
+		t.Fatalf("SIGTERM ended it with code %d", code)
+	}
+	p = s.start()
+	if got := s.client("get", "greeting"); got != "greeting\ngood morning\n" {
+		t.Fatalf("after a restart: %q", got)
+	}
+	p.signal(syscall.SIGKILL)
+	p.end()
+	s.start()
+	if got := s.client("get", "greeting"); got != "greeting\ngood morning\n" {
+		t.Fatalf("after kill -9: %q", got)
+	}
+}
+
+// oldRevision is the revision at which greeting was created.
+func oldRevision(t *testing.T, s *sole) string {
+	t.Helper()
+	var answer struct {
+		Kvs []struct {
+			CreateRevision string `json:"create_revision"`
+			Key            []byte
+		}
+	}
+	if err := json.Unmarshal([]byte(s.client("get", "-w", "json", "greeting")), &answer); err != nil || len(answer.Kvs) != 1 || string(answer.Kvs[0].Key) != "greeting" {
+		t.Fatalf("%+v, %v", answer, err)
+	}
+	return answer.Kvs[0].CreateRevision
+}
+
+func TestAWatchPrintsWhatHappenedAndWhatHappens(t *testing.T) {
+	s := newSole(t)
+	s.start()
+	s.client("put", "k", "before")
+	w := begin(t, "troupe", []string{"TROUPE_ENDPOINTS=" + s.endpoint}, "watch", "--rev=1", "--prev-kv", "k")
+	w.waitFor("before")
+	s.client("put", "k", "after")
+	w.waitFor("after")
+	s.client("del", "k")
+	w.waitFor("DELETE")
+	w.waitFor("after")
+	w.signal(os.Interrupt)
+	if code, _ := w.end(); code != 0 {
+		t.Fatalf("Ctrl-C ended it with code %d", code)
+	}
+}
+
+func TestEveryEndHasItsExitCodeAndItsLine(t *testing.T) {
+	lived := newSole(t)
+	p := lived.start()
+	lived.client("put", "kept", "safe")
+	dataDir := "--data-dir=" + lived.dataDir
+
+	t.Run("a port in use", func(t *testing.T) {
+		s := newSole(t)
+		mustEnd(t, s.begin("--listen-client-urls=http://"+lived.endpoint), exit.Address, lived.endpoint, "address already in use", "--listen-client-urls")
+		if _, err := os.Stat(s.dataDir); err == nil {
+			t.Error("a data directory was begun all the same")
+		}
+	})
+	t.Run("a data directory in use", func(t *testing.T) {
+		mustEnd(t, newSole(t).begin(dataDir), exit.DataDir, lived.dataDir, "stop the other")
+	})
+	p.signal(syscall.SIGTERM)
+	p.end()
+	t.Run("the data directory of another member", func(t *testing.T) {
+		mustEnd(t, newSole(t).begin(dataDir, "--name=two"), exit.DataDir, lived.dataDir, `member "one"`, `member "two"`)
+	})
+	t.Run("the data directory of another cluster", func(t *testing.T) {
+		mustEnd(t, lived.begin("--initial-cluster-token=other"), exit.DataDir, lived.dataDir, "cluster")
+	})
+	t.Run("no data directory to exist", func(t *testing.T) {
+		mustEnd(t, newSole(t).begin("--initial-cluster-state=existing"), exit.DataDir, "--initial-cluster-state=existing", "holds no member")
+	})
+	t.Run("a file in the data directory's place", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		mustEnd(t, newSole(t).begin("--data-dir="+path), exit.DataDir, path)
+	})
+	t.Run("a certificate that is none", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "cert.pem")
+		if err := os.WriteFile(path, []byte("noise"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := newSole(t)
+		mustEnd(t, s.begin("--listen-client-urls=https://"+s.endpoint, "--cert-file="+path, "--key-file="+path), exit.Certificate, path, "holds no certificate")
+	})
+	t.Run("and the data is as good as before", func(t *testing.T) {
+		p := lived.start("--initial-cluster-state=existing")
+		if got := lived.client("get", "kept"); got != "kept\nsafe\n" {
+			t.Fatalf("%q", got)
+		}
+		_ = p.stdin.Close() // without --stop-with-stdin that means nothing
+		p.signal(syscall.SIGTERM)
+		if code, _ := p.end(); code != 0 {
+			t.Fatalf("code %d", code)
+		}
+	})
+}
+
+// mustEnd: the process ends with the code, and its last line is the only one of its kind and holds all the texts.
+func mustEnd(t *testing.T, p *process, code exit.Code, texts ...string) {
+	t.Helper()
+	got, last := p.end()
+	if exit.Code(got) != code || !strings.HasPrefix(last, "troupe: ") || strings.Count(p.output(), "troupe: ") != 1 {
+		t.Errorf("code %d, want %d; last line %q of\n%s", got, code, last, p.output())
+	}
+	for _, text := range texts {
+		if !strings.Contains(last, text) {
+			t.Errorf("%q does not hold %q", last, text)
+		}
+	}
+}
+
+func TestASecondSignalEndsAServerAtOnce(t *testing.T) {
+	p := newSole(t).start()
+	// Both wait for it when it goes on.
+	p.signal(syscall.SIGSTOP)
+	p.signal(syscall.SIGTERM)
+	p.signal(syscall.SIGINT)
+	p.signal(syscall.SIGCONT)
+	if code, _ := p.end(); exit.Code(code) != exit.Forced {
+		t.Fatalf("code %d", code)
+	}
+}
+
+func TestAServerOnALeashEndsWithItsStandardInput(t *testing.T) {
+	p := newSole(t).start("--stop-with-stdin")
+	_ = p.stdin.Close()
+	if code, _ := p.end(); code != 0 {
+		t.Fatalf("code %d", code)
+	}
+}
+
+func TestABinaryCalledEtcdIsSetUpByEtcdsVariables(t *testing.T) {
+	s := newSole(t)
+	var environment, rest []string
+	for _, flag := range s.flags {
+		name, value, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
+		environment = append(environment, "ETCD_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"="+value)
+	}
+	p := begin(t, "etcd", append(environment, "ETCD_SNAPSHOT_COUNT=5", "ETCD_NO_SUCH_THING=1"), rest...)
+	p.waitFor("--snapshot-count=5 has no effect")
+	p.waitFor("ETCD_NO_SUCH_THING")
+	p.waitFor("ready to serve client requests")
+	if got := s.client("put", "k", "v"); got != "OK\n" {
+		t.Fatal(got)
+	}
+}
+
+func TestAServerSpeaksTLSAndUnixSocketsAndServesMetricsApart(t *testing.T) {
+	s := newSole(t)
+	metrics := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
+	s.start("--listen-client-urls=https://"+s.endpoint, "--auto-tls", "--listen-metrics-urls=http://"+metrics)
+	if got := command(t, "", "troupe", "put", "--endpoints=https://"+s.endpoint, "k", "v"); got.code == 0 || !strings.Contains(got.errs, "certificate") {
+		t.Errorf("a certificate that nobody signed was taken: %+v", got)
+	}
+	if got := s.client("put", "--insecure-skip-tls-verify", "k", "v"); got != "OK\n" {
+		t.Error(got)
+	}
+	answer, err := http.Get("http://" + metrics + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if text, _ := io.ReadAll(answer.Body); !strings.Contains(string(text), "etcd_server_has_leader 1") {
+		t.Errorf("metrics:\n%.500s", text)
+	}
+
+	u := newSole(t)
+	socket := filepath.Join(t.TempDir(), "s")
+	stale, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale.(*net.UnixListener).SetUnlinkOnClose(false) // as a process leaves it that was killed
+	_ = stale.Close()
+	u.start("--listen-client-urls=unix://" + socket)
+	u.endpoint = "unix://" + socket
+	if got := u.client("put", "k", "v"); got != "OK\n" {
+		t.Error(got)
+	}
+}
+
+func TestTheLogOfADataDirectoryIsReadAndItsDamageNamed(t *testing.T) {
+	s := newSole(t)
+	p := s.start()
+	s.client("put", "greeting", "hello")
+	p.signal(syscall.SIGTERM)
+	p.end()
+	verify := troupe(t, "log", "verify", "--data-dir="+s.dataDir)
+	if verify.code != exit.OK || !strings.Contains(verify.out, "the log is whole") {
+		t.Fatalf("%+v", verify)
+	}
+	dump := troupe(t, "log", "dump", "--data-dir="+s.dataDir)
+	for _, part := range []string{"configuration", "one=127.0.0.1:", `put "greeting" (5 bytes)`, "openOrigin"} {
+		if dump.code != exit.OK || !strings.Contains(dump.out, part) {
+			t.Errorf("dump does not hold %q:\n%s%s", part, dump.out, dump.errs)
+		}
+	}
+	for _, line := range strings.Split(strings.TrimSpace(troupe(t, "log", "dump", "--json", "--from=1", "--data-dir="+s.dataDir).out), "\n") {
+		var frame struct{ Entries []struct{ Index uint64 } }
+		if err := json.Unmarshal([]byte(line), &frame); err != nil || len(frame.Entries) == 0 {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+
+	flip(t, s.dataDir, "hello")
+	bad := troupe(t, "log", "verify", "--data-dir="+s.dataDir)
+	if bad.code != exit.DataDir || !strings.Contains(bad.errs, filepath.Join(s.dataDir, "log")) || !strings.Contains(bad.errs, "at offset") {
+		t.Errorf("after a flipped bit: %+v", bad)
+	}
+	nobody := troupe(t, "log", "verify", "--data-dir="+t.TempDir())
+	if nobody.code != exit.DataDir || !strings.Contains(nobody.errs, "holds no server's data") {
+		t.Errorf("an empty directory: %+v", nobody)
+	}
+}
+
+// flip changes one bit of the first occurrence of text in the log.
+func flip(t *testing.T, dataDir, text string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dataDir, "log", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range files {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := strings.Index(string(content), text); at >= 0 {
+			content[at] ^= 1
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("%q is nowhere in the log", text)
+}
