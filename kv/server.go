@@ -137,6 +137,7 @@ func NewServer(config ServerConfig) (*Server, error) {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	s.http = s.newHTTPServer()
+	s.goRun(s.hub.run)
 	s.goRun(func() { _ = s.grpc.Serve(s.mux.grpc) })
 	s.goRun(func() { _ = s.http.Serve(s.mux.http) })
 	s.goRun(func() { s.leaders.run(config.Consensus, config.ElectionTimeout, s.health.set, s.done) })

@@ -40,7 +40,15 @@ const (
 	soloTerm    = 7
 )
 
+// newSolo is a solo that is closed at the test's end.
 func newSolo(t testing.TB) (*solo, *StoreRef) {
+	t.Helper()
+	s, ref := openSolo(t)
+	t.Cleanup(func() { s.close(t) })
+	return s, ref
+}
+
+func openSolo(t testing.TB) (*solo, *StoreRef) {
 	t.Helper()
 	factory, ref := Factory("kv", mvcc.Options{FS: vfs.NewMem()})
 	s := &solo{factory: factory, done: make(chan struct{})}
@@ -49,14 +57,16 @@ func newSolo(t testing.TB) (*solo, *StoreRef) {
 		Members: []troupe.Member{{ID: soloID, Name: "one", Address: "127.0.0.1:2380"}},
 	})
 	s.open(t)
-	t.Cleanup(func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if err := s.machine.Close(); err != nil {
-			t.Errorf("closing the store: %v", err)
-		}
-	})
 	return s, ref
+}
+
+func (s *solo) close(t testing.TB) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.machine.Close(); err != nil {
+		t.Errorf("closing the store: %v", err)
+	}
 }
 
 // open opens the store and replays what it lacks.

@@ -69,7 +69,6 @@ func newWatchHub(store *StoreRef, queueLimit int, m *metrics) *watchHub {
 	}
 	h.incoming.wake = make(chan struct{}, 1)
 	store.watchOpened(h.attach)
-	go h.run()
 	return h
 }
 
@@ -146,6 +145,7 @@ func eventSize(e *mvccpb.Event) int {
 	return overhead + len(kv.GetKey()) + len(kv.GetValue()) + len(prev.GetKey()) + len(prev.GetValue())
 }
 
+// run is the hub's goroutine.
 func (h *watchHub) run() {
 	for {
 		select {

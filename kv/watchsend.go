@@ -216,27 +216,38 @@ func (s *watchStream) readHistory() (more bool, pause time.Duration, err error) 
 	if !ok {
 		return true, 0, nil // somebody may have become ready
 	}
-	ctx := s.grpc.Context()
-	store, err := s.hub.store.get(ctx)
-	if err != nil {
-		return false, 0, err
-	}
-	v := store.View()
-	defer v.Release()
-	newest := v.Revision()
-	if piece.from > newest {
-		return false, reopenPause, nil
-	}
-	events, next, err := v.Events(ctx, piece.from, newest, piece.key, piece.rangeEnd, piece.wantPrev, historyBytes)
+	err = s.fetchHistory(&piece)
 	switch {
-	case errors.Is(err, mvcc.ErrClosed):
+	case errors.Is(err, errStoreBehind), errors.Is(err, mvcc.ErrClosed):
 		return false, reopenPause, nil
 	case errors.Is(err, mvcc.ErrCompacted):
-		return true, 0, s.cancelCompacted(piece.from, v.CompactRevision())
+		return true, 0, s.cancelCompacted(piece.from, piece.compacted)
 	case err != nil:
 		return false, 0, err
 	}
-	return true, 0, s.sendFrames(s.historyFrames(events, min(next-1, newest), newest))
+	return true, 0, s.sendFrames(s.historyFrames(&piece))
+}
+
+// errStoreBehind: the store was opened again and has not replayed yet what watchers were told of.
+var errStoreBehind = errors.New("the store is behind its watchers")
+
+// fetchHistory reads what was planned. The view is given back before anything is sent: a client that does not read shall
+// not keep old data alive.
+func (s *watchStream) fetchHistory(p *historyPiece) error {
+	ctx := s.grpc.Context()
+	store, err := s.hub.store.get(ctx)
+	if err != nil {
+		return err
+	}
+	v := store.View()
+	defer v.Release()
+	p.newest, p.compacted = v.Revision(), v.CompactRevision()
+	if p.from > p.newest {
+		return errStoreBehind
+	}
+	events, next, err := v.Events(ctx, p.from, p.newest, p.key, p.rangeEnd, p.wantPrev, historyBytes)
+	p.events, p.upTo = events, min(next-1, p.newest)
+	return err
 }
 
 // historyPiece is what to read next.
@@ -244,6 +255,11 @@ type historyPiece struct {
 	from          int64
 	key, rangeEnd []byte
 	wantPrev      bool
+
+	// What was found: all events up to upTo, when the store's newest revision was newest.
+	events       []*mvcc.Event
+	upTo, newest int64
+	compacted    int64
 }
 
 // planHistory finds where the watcher furthest behind stands, and the smallest range that holds all lagging ones.
@@ -280,11 +296,11 @@ func (w *watcher) hull() span {
 	return span{lo: w.span.lo, hi: w.span.lo + "\x00"}
 }
 
-// historyFrames gives the events, which are all of the history up to upTo, to the lagging watchers that miss them.
-func (s *watchStream) historyFrames(events []*mvcc.Event, upTo, newest int64) (frames []*watchFrame) {
+// historyFrames gives what was found to the lagging watchers that miss it.
+func (s *watchStream) historyFrames(p *historyPiece) (frames []*watchFrame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range events {
+	for _, e := range p.events {
 		var shared *sharedEvent
 		revision := e.GetKv().GetModRevision()
 		s.history.match(e, func(w *watcher) {
@@ -301,13 +317,13 @@ func (s *watchStream) historyFrames(events []*mvcc.Event, upTo, newest int64) (f
 		if !w.planned {
 			continue // came to lag since, perhaps outside of what was read
 		}
-		end := upTo
+		end := p.upTo
 		if w.live {
 			end = min(end, w.holdUntil)
 		}
 		w.readFrom = max(w.readFrom, end+1)
 		if len(w.history) > 0 {
-			frames = s.appendFrames(frames, w, w.history, newest)
+			frames = s.appendFrames(frames, w, w.history, p.newest)
 			w.history, w.quiet = nil, false
 		}
 	}

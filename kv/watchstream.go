@@ -55,12 +55,17 @@ type watchStream struct {
 // maxControl bounds the responses that wait for a client which asks without reading the answers.
 const maxControl = 256
 
-func (ws *watchService) Watch(stream pb.Watch_WatchServer) error {
+func newWatchStream(ws *watchService, stream pb.Watch_WatchServer) *watchStream {
 	s := &watchStream{
 		service: ws, hub: ws.hub, grpc: stream, bufferLimit: ws.bufferBytes,
 		wake: make(chan struct{}, 1), watchers: map[int64]*watcher{}, history: newWatchIndex(inHistory),
 	}
 	s.room.L = &s.mu
+	return s
+}
+
+func (ws *watchService) Watch(stream pb.Watch_WatchServer) error {
+	s := newWatchStream(ws, stream)
 	ws.hub.metrics.watchStreams.Inc()
 	defer ws.hub.metrics.watchStreams.Dec()
 	defer s.close()

@@ -1,0 +1,386 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	"github.com/troupe-raft/troupe/kv/mvcc"
+)
+
+// The watch machinery against a model, one step at a time and in any order: writes, the hub's dispatching, each stream's
+// sending, the beginning and the end of each read of history, watchers that come and go, a store that is opened again.
+// Buffers are tiny. What every watcher is told must be exactly the history from its start.
+
+// recordingStream is the gRPC side of a watch stream, which keeps what is sent.
+type recordingStream struct {
+	pb.Watch_WatchServer
+	sent []*pb.WatchResponse
+}
+
+func (r *recordingStream) Context() context.Context { return context.Background() }
+
+func (r *recordingStream) Send(response *pb.WatchResponse) error {
+	r.sent = append(r.sent, response)
+	return nil
+}
+
+func (r *recordingStream) SendMsg(m any) error {
+	response := &pb.WatchResponse{}
+	if err := proto.Unmarshal(m.(*watchFrame).marshal().Materialize(), response); err != nil {
+		return err
+	}
+	return r.Send(response)
+}
+
+// modelWatcher is what a watcher should be told, and was.
+type modelWatcher struct {
+	request  *pb.WatchCreateRequest
+	start    int64
+	told     []string
+	canceled bool
+}
+
+type modelStream struct {
+	*watchStream
+	out      *recordingStream
+	watchers map[int64]*modelWatcher
+	ended    []*modelWatcher
+	reading  *historyPiece // a read of history under way
+}
+
+type watchModel struct {
+	t       *rapid.T
+	solo    *solo
+	hub     *watchHub
+	streams []*modelStream
+	past    []*mvccpb.Event // with PrevKv
+	live    map[string]*mvccpb.KeyValue
+}
+
+var modelKeys = []string{"a", "b", "b/1", "b/2", "c"}
+
+// newSteppedWatchService is a watch service whose goroutines do not run: the test takes their steps.
+func newSteppedWatchService(t *testing.T, hubQueue, streamBuffer int) (*watchService, *solo) {
+	consensus, ref := openSolo(t)
+	metrics, err := newMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &watchService{
+		hub: newWatchHub(ref, hubQueue, metrics), consensus: consensus, maxWatchers: 100, fragmentBytes: 1 << 20,
+		requestTimeout: time.Minute, bufferBytes: streamBuffer,
+		headers: &headers{clusterID: soloCluster, memberID: soloID, consensus: consensus},
+	}, consensus
+}
+
+func newWatchModel(t *rapid.T, outer *testing.T) *watchModel {
+	service, consensus := newSteppedWatchService(outer,
+		rapid.SampledFrom([]int{1, 300, 5000}).Draw(t, "hub queue"),
+		rapid.SampledFrom([]int{1, 60, 100, 200, 1000}).Draw(t, "stream buffer"))
+	m := &watchModel{t: t, solo: consensus, hub: service.hub, live: map[string]*mvccpb.KeyValue{}}
+	for range 2 {
+		out := &recordingStream{}
+		m.streams = append(m.streams, &modelStream{watchStream: newWatchStream(service, out), out: out, watchers: map[int64]*modelWatcher{}})
+	}
+	return m
+}
+
+// write makes a revision of one or more changes.
+func (m *watchModel) write() {
+	var ops []*pb.RequestOp
+	var changed []*mvccpb.Event
+	revision := int64(2)
+	if len(m.past) > 0 {
+		revision = m.past[len(m.past)-1].Kv.ModRevision + 1
+	}
+	keys := rapid.SliceOfNDistinct(rapid.SampledFrom(modelKeys), 1, 3, rapid.ID[string]).Draw(m.t, "keys")
+	for i, k := range keys {
+		former := m.live[k]
+		if former != nil && rapid.IntRange(0, 2).Draw(m.t, "delete") == 0 {
+			ops = append(ops, opDelete(k, ""))
+			changed = append(changed, &mvccpb.Event{Type: mvccpb.Event_DELETE, PrevKv: former,
+				Kv: &mvccpb.KeyValue{Key: []byte(k), ModRevision: revision}})
+			m.live[k] = nil
+			continue
+		}
+		value := fmt.Sprintf("%d.%d", revision, i)
+		ops = append(ops, opPut(k, value))
+		kv := &mvccpb.KeyValue{Key: []byte(k), Value: []byte(value), ModRevision: revision}
+		changed = append(changed, &mvccpb.Event{Kv: kv, PrevKv: former})
+		m.live[k] = kv
+	}
+	command, err := mvcc.EncodeTxn(&pb.TxnRequest{Success: ops})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	result, err := m.solo.Propose(context.Background(), command)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if r, err := mvcc.DecodeTxn(result.Value); err != nil || r.Header.Revision != revision {
+		m.t.Fatalf("write: %v, %v, want revision %d", r, err, revision)
+	}
+	m.past = append(m.past, changed...)
+}
+
+func (m *watchModel) join(s *modelStream) {
+	now := m.hub.store.now().Revision()
+	key := rapid.SampledFrom(modelKeys).Draw(m.t, "key")
+	r := &pb.WatchCreateRequest{
+		Key:           []byte(key),
+		PrevKv:        rapid.Bool().Draw(m.t, "prev"),
+		StartRevision: rapid.Int64Range(0, now+3).Draw(m.t, "start"),
+	}
+	switch rapid.IntRange(0, 3).Draw(m.t, "range") {
+	case 0:
+		r.RangeEnd = []byte{0}
+	case 1:
+		r.RangeEnd = []byte("c")
+		r.Key = []byte("b")
+	}
+	if rapid.IntRange(0, 3).Draw(m.t, "filter") == 0 {
+		r.Filters = []pb.WatchCreateRequest_FilterType{rapid.SampledFrom([]pb.WatchCreateRequest_FilterType{
+			pb.WatchCreateRequest_NOPUT, pb.WatchCreateRequest_NODELETE}).Draw(m.t, "what")}
+	}
+	before := len(s.control)
+	if err := s.create(r); err != nil {
+		m.t.Fatal(err)
+	}
+	w := &modelWatcher{request: r, start: r.StartRevision}
+	if w.start == 0 {
+		w.start = now + 1
+	}
+	s.watchers[s.control[before].WatchId] = w
+}
+
+func (m *watchModel) leave(s *modelStream) {
+	ids := slices.Sorted(maps.Keys(s.watchers))
+	if len(ids) == 0 {
+		return
+	}
+	id := rapid.SampledFrom(ids).Draw(m.t, "who")
+	w := s.watchers[id]
+	s.cancel(id)
+	m.send(s)
+	delete(s.watchers, id)
+	w.canceled = true
+	s.ended = append(s.ended, w)
+}
+
+// send is one round of the stream's goroutine without its reading of history.
+func (m *watchModel) send(s *modelStream) {
+	control, frames, _ := s.take()
+	for _, r := range control {
+		_ = s.out.Send(r)
+	}
+	if err := s.sendFrames(frames); err != nil {
+		m.t.Fatal(err)
+	}
+	m.collect(s)
+}
+
+func (m *watchModel) beginHistory(s *modelStream) {
+	if s.reading != nil || len(s.lagging) == 0 {
+		return
+	}
+	m.hub.goLive(s.watchStream, rapid.Int64Range(1, 20).Draw(m.t, "near"))
+	if piece, ok := s.planHistory(); ok {
+		s.reading = &piece
+	}
+}
+
+func (m *watchModel) endHistory(s *modelStream) {
+	if s.reading == nil {
+		return
+	}
+	piece := s.reading
+	s.reading = nil
+	err := s.fetchHistory(piece)
+	if errors.Is(err, errStoreBehind) {
+		return
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := s.sendFrames(s.historyFrames(piece)); err != nil {
+		m.t.Fatal(err)
+	}
+	m.collect(s)
+}
+
+func (m *watchModel) collect(s *modelStream) {
+	for _, r := range s.out.sent {
+		w := s.watchers[r.WatchId]
+		if w == nil {
+			continue
+		}
+		for _, e := range r.Events {
+			w.told = append(w.told, event(e))
+		}
+	}
+	s.out.sent = nil
+}
+
+func (m *watchModel) expected(w *modelWatcher) (want []string) {
+	s, isSpan := spanOf(w.request.Key, w.request.RangeEnd)
+	for _, e := range m.past {
+		concerned := string(e.Kv.Key) == s.lo
+		if isSpan {
+			concerned = s.contains(e.Kv.Key)
+		}
+		filter := pb.WatchCreateRequest_NOPUT
+		if e.Type == mvccpb.Event_DELETE {
+			filter = pb.WatchCreateRequest_NODELETE
+		}
+		if !concerned || e.Kv.ModRevision < w.start || slices.Contains(w.request.Filters, filter) {
+			continue
+		}
+		shown := &mvccpb.Event{Type: e.Type, Kv: e.Kv}
+		if w.request.PrevKv {
+			shown.PrevKv = e.PrevKv
+		}
+		want = append(want, event(shown))
+	}
+	return want
+}
+
+// check compares; what a canceled watcher was told must be how its history begins.
+func (m *watchModel) check(w *modelWatcher) {
+	want := m.expected(w)
+	if w.canceled && len(w.told) < len(want) {
+		want = want[:len(w.told)]
+	}
+	if got, expected := strings.Join(w.told, "\n"), strings.Join(want, "\n"); got != expected {
+		m.t.Fatalf("watch %v was told\n%s\nwant\n%s", w.request, got, expected)
+	}
+}
+
+// settle lets everything that is under way arrive.
+func (m *watchModel) settle() {
+	for {
+		for m.hub.dispatchSome() {
+		}
+		busy := false
+		for _, s := range m.streams {
+			m.endHistory(s)
+			m.send(s)
+			m.beginHistory(s)
+			busy = busy || s.reading != nil || len(s.lagging) > 0 || len(s.ready) > 0
+		}
+		if !busy {
+			return
+		}
+	}
+}
+
+func TestInAnyOrderOfStepsEachWatcherIsToldItsHistoryExactly(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		m := newWatchModel(rt, t)
+		defer m.solo.close(t)
+		for range rapid.IntRange(1, 150).Draw(rt, "steps") {
+			s := m.streams[rapid.IntRange(0, 1).Draw(rt, "stream")]
+			switch rapid.IntRange(0, 12).Draw(rt, "step") {
+			case 0, 1, 2, 3:
+				m.write()
+			case 4, 5:
+				m.hub.dispatchSome()
+			case 6, 7:
+				m.send(s)
+			case 8:
+				m.beginHistory(s)
+			case 9:
+				m.endHistory(s)
+			case 10:
+				m.join(s)
+			case 11:
+				m.leave(s)
+			case 12:
+				if rapid.IntRange(0, 3).Draw(rt, "reopen") == 0 {
+					m.solo.reopen(t, func() {})
+					if len(m.past) > 0 {
+						m.hub.observe(2, nil) // as a replay would
+					}
+				}
+			}
+		}
+		m.settle()
+		for _, s := range m.streams {
+			for _, w := range s.watchers {
+				m.check(w)
+			}
+			for _, w := range s.ended {
+				m.check(w)
+			}
+			if s.buffered != 0 {
+				rt.Fatalf("%d bytes are counted as buffered when nothing is", s.buffered)
+			}
+		}
+	})
+}
+
+// What a returning watcher has queued must wait for the history before it, even where the stream was about to send what
+// the watcher had queued before it was sent back.
+func TestAWatcherThatWasSentBackAndReturnsIsToldHistoryBeforeItsQueue(t *testing.T) {
+	service, solo := newSteppedWatchService(t, 1<<20, 40) // room for two events
+	defer solo.close(t)
+	out := &recordingStream{}
+	s := newWatchStream(service, out)
+	if err := s.create(&pb.WatchCreateRequest{Key: []byte("k")}); err != nil {
+		t.Fatal(err)
+	}
+	put := func(value string) {
+		command, err := mvcc.EncodePut(&pb.PutRequest{Key: []byte("k"), Value: []byte(value)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := solo.Propose(context.Background(), command); err != nil {
+			t.Fatal(err)
+		}
+		service.hub.dispatchSome()
+	}
+	step := func(what string, frames []*watchFrame, want string) {
+		t.Helper()
+		out.sent = nil
+		if err := s.sendFrames(frames); err != nil {
+			t.Fatal(err)
+		}
+		var told []string
+		for _, r := range out.sent {
+			for _, e := range r.Events {
+				told = append(told, event(e))
+			}
+		}
+		if got := strings.Join(told, ", "); got != want {
+			t.Errorf("%s: told %q, want %q", what, got, want)
+		}
+	}
+	for _, value := range []string{"1", "2", "3"} {
+		put(value) // the third does not fit
+	}
+	service.hub.goLive(s, nearPresent)
+	piece, ok := s.planHistory()
+	if !ok || piece.from != 2 {
+		t.Fatalf("history is planned from %d", piece.from)
+	}
+	put("4")
+	_, frames, _ := s.take()
+	step("before its history", frames, "")
+	if err := s.fetchHistory(&piece); err != nil {
+		t.Fatal(err)
+	}
+	step("its history", s.historyFrames(&piece), "put k=1@2, put k=2@3, put k=3@4")
+	_, frames, _ = s.take()
+	step("its queue", frames, "put k=4@5")
+}
