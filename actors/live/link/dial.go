@@ -200,6 +200,9 @@ func (p *peer) sendUntilBroken(ctx context.Context, cancel context.CancelFunc, s
 		running.Go(func() { broke <- closed(stream.RecvMsg(&incoming{})) })
 	}
 	err := <-broke
+	for errors.Is(err, errOver) {
+		err = <-broke
+	}
 	cancel()
 	running.Wait()
 	if p.ctx.Err() != nil {
@@ -220,7 +223,7 @@ func (p *peer) write(ctx context.Context, q *queue, stream grpc.ClientStream) er
 		size := mail.size()
 		if err := stream.SendMsg(mail); err != nil {
 			if errors.Is(err, io.EOF) {
-				err = stream.RecvMsg(&incoming{}) // why it ended
+				return errOver
 			}
 			return closed(err)
 		}
@@ -230,6 +233,10 @@ func (p *peer) write(ctx context.Context, q *queue, stream grpc.ClientStream) er
 		clear(letters)
 	}
 }
+
+// errOver is what a writer learns of a stream that ended. Why it ended is learned by who reads: a stream may have one
+// reader only, a second one would wait for ever.
+var errOver = errors.New("the stream is over")
 
 // closed words the end of a stream that stood.
 func closed(err error) error {

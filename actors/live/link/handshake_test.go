@@ -1,0 +1,164 @@
+package link
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// call opens a stream as a peer would, with a greeting of the test's making.
+func call(t *testing.T, address string, lane lane, hello *messages.Hello) (grpc.ClientStream, error) {
+	t.Helper()
+	connection, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallSendMsgSize(1<<30)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { connection.Close() })
+	md := metadata.MD{}
+	if hello != nil {
+		md = put(helloKey, hello)
+	}
+	stream, err := connection.NewStream(metadata.NewOutgoingContext(t.Context(), md), &serviceDesc.Streams[lane], method(lane))
+	if err != nil {
+		return nil, err
+	}
+	header, err := stream.Header()
+	if err != nil {
+		return nil, err
+	}
+	if !get(header, welcomeKey, &messages.Welcome{}) {
+		return nil, stream.RecvMsg(&incoming{})
+	}
+	return stream, nil
+}
+
+// second is what member 2 says to member 1.
+func second() identity {
+	return identity{id: 2, clusterID: clusterID, storageID: []byte{2}, software: "test"}
+}
+
+func TestE37AHandshakeThatDoesNotFitIsRefusedWithBothValuesAndSaidOnce(t *testing.T) {
+	a := newStation(t, 1, 2, "127.0.0.1:0")
+	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1", StorageId: []byte{2}}})
+	for _, c := range []struct {
+		what  string
+		spoil func(*messages.Hello)
+		words []string
+	}{
+		{"another protocol", func(h *messages.Hello) { h.ProtocolVersion = 77 }, []string{"member 2 speaks link protocol 77", "member 1 speaks 1", "releases"}},
+		{"another cluster", func(h *messages.Hello) { h.ClusterId = 0xbad }, []string{"member 2 is of cluster bad", "member 1 is of cluster c1", "token"}},
+		{"the own id", func(h *messages.Hello) { h.From = 1 }, []string{"own id 1", "one identity"}},
+		{"meant for another", func(h *messages.Hello) { h.To = 3 }, []string{"member 2 looks for member 3", "address of member 1"}},
+		{"another lane", func(h *messages.Hello) { h.Lane = "bulk" }, []string{`lane "bulk"`, `lane "control"`}},
+		{"not a member", func(h *messages.Hello) { h.From = 9 }, []string{"not a member: 9", "member 1 knows"}},
+		{"another data directory", func(h *messages.Hello) { h.StorageId = []byte{0xee} }, []string{"member 2 has storage id ee", "knows it with 02", "new id"}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			for range 3 {
+				hello := second().hello(1, control)
+				c.spoil(hello)
+				_, err := call(t, a.address, control, hello)
+				if err == nil {
+					t.Fatal("it was let in")
+				}
+				for _, word := range c.words {
+					if !strings.Contains(err.Error(), word) {
+						t.Errorf("the caller is told %q, without %q", err, word)
+					}
+				}
+			}
+			quoted := make([]string, len(c.words))
+			for i, word := range c.words {
+				quoted[i] = strings.ReplaceAll(word, `"`, `\"`)
+			}
+			if n := a.log.count(append(quoted, "refused a connection")...); n != 1 {
+				t.Errorf("%d lines say so:\n%s", n, a.log)
+			}
+		})
+	}
+	if _, err := call(t, a.address, control, nil); err == nil || !strings.Contains(err.Error(), "client port") {
+		t.Errorf("a caller without a greeting is told %v", err)
+	}
+	if _, err := call(t, a.address, control, second().hello(1, control)); err != nil {
+		t.Errorf("a proper peer is refused after them: %v", err)
+	}
+}
+
+func TestTwoClustersThatMeetSayOnceOnBothSidesWhatIsWrong(t *testing.T) {
+	a := newStation(t, 1, 2, "127.0.0.1:0")
+	b := newStation(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClusterID = 0xc2 })
+	list := []*messages.Member{a.member(), b.member()}
+	a.env.SetPeers(list)
+	b.env.SetPeers(list)
+	for _, s := range []*station{a, b} {
+		await(t, "it is said", func() bool { return s.log.count("cluster c1", "cluster c2") > 1 })
+	}
+	// Some attempts later it still stands there once for each direction.
+	attempts := a.link.roster.get(2)
+	for range 5 {
+		attempts.nudge()
+	}
+	for _, s := range []*station{a, b} {
+		if called, calling := s.log.count("refused a connection"), s.log.count("peer connection refused"); called != 1 || calling != 1 {
+			t.Errorf("%d lines of being called, %d of calling:\n%s", called, calling, s.log)
+		}
+	}
+}
+
+func TestAnAnswerFromTheWrongMemberIsRefused(t *testing.T) {
+	me := identity{id: 1, clusterID: clusterID, software: "test"}
+	member := &messages.Member{Id: 2, StorageId: []byte{2}}
+	good := second().welcome()
+	if err := me.checkWelcome(good, member); err != nil {
+		t.Fatalf("a proper answer is refused: %v", err)
+	}
+	for word, spoil := range map[string]func(*messages.Welcome){
+		"protocol 5":  func(w *messages.Welcome) { w.ProtocolVersion = 5 },
+		"cluster bad": func(w *messages.Welcome) { w.ClusterId = 0xbad },
+		"of member 3": func(w *messages.Welcome) { w.From = 3 },
+		"storage id":  func(w *messages.Welcome) { w.StorageId = nil },
+	} {
+		w := proto.Clone(good).(*messages.Welcome)
+		spoil(w)
+		if err := me.checkWelcome(w, member); err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("%v is answered with %v, want %q", w, err, word)
+		}
+	}
+}
+
+func TestAPeerThatIsEarlyWaitsUntilTheNodeHasSaidWhoItsPeersAre(t *testing.T) {
+	a, b := newStation(t, 1, 2, "127.0.0.1:0"), newStation(t, 2, 1, "127.0.0.1:0")
+	a.env.SetPeers([]*messages.Member{b.member()})
+	connecting := a.link.roster.get(2)
+	await(t, "a dials", func() bool { bytes, _ := connecting.losses(); return bytes == 0 && connecting.queues[control].isOpen() })
+	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1)) // taken in while the handshake waits
+	b.env.SetPeers([]*messages.Member{a.member()})
+	expect(t, a.node, "up 2")
+	heard := []any{hear(t, b.node), hear(t, b.node)}
+	if fmt.Sprint(heard[0]) != "up 1" && fmt.Sprint(heard[1]) != "up 1" {
+		t.Fatalf("b heard %v", heard)
+	}
+	if n := a.log.count("refused") + b.log.count("refused"); n != 0 {
+		t.Fatalf("members that start in any order refuse each other:\n%s%s", a.log, b.log)
+	}
+}
+
+func TestPlaintextBeyondLoopbackMustBeAllowed(t *testing.T) {
+	listener := listen(t, "0.0.0.0:0")
+	defer listener.Close()
+	if _, err := New(Options{Listeners: []net.Listener{listener}}); err == nil || !strings.Contains(err.Error(), "plaintext") {
+		t.Fatalf("plaintext for everyone: %v", err)
+	}
+	if _, err := New(Options{Listeners: []net.Listener{listener}, AllowPlaintext: true}); err != nil {
+		t.Fatal(err)
+	}
+}

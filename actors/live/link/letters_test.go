@@ -1,0 +1,147 @@
+package link
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/troupe-raft/troupe/messages"
+)
+
+func TestEveryKindOfLetterReachesTheActorThatItsRoleNames(t *testing.T) {
+	a, b := couple(t)
+	for _, m := range samples(1) {
+		a.send(2, messages.Role_ROLE_NODE, m)
+		expect(t, b.node, m)
+		a.send(2, messages.Role_ROLE_REPLICATOR, m)
+		expect(t, b.replicator, m)
+	}
+	for _, m := range samples(2) {
+		b.send(1, messages.Role_ROLE_NODE, m)
+		expect(t, a.node, m)
+	}
+	sent, received := a.link.Stats()[0], b.link.Stats()[0]
+	if n := uint64(2 * len(samples(1))); sent.LettersSent != n || received.LettersReceived != n || sent.BytesSent != received.BytesReceived {
+		t.Fatalf("%d letters were sent; told: sent %+v, received %+v", n, sent, received)
+	}
+}
+
+func TestLettersOfALaneArriveInTheirOrder(t *testing.T) {
+	a, b := couple(t)
+	const n = 20000
+	for i := range uint64(n) {
+		a.send(2, messages.Role_ROLE_NODE, heartbeat(1, i))
+		a.send(2, messages.Role_ROLE_REPLICATOR, &messages.AppendEntries{Leader: 1, Sequence: i, Entries: entriesOf(i+1, 1, 100)})
+	}
+	for i := range uint64(n) {
+		expect(t, b.node, heartbeat(1, i))
+		if m := hear(t, b.replicator).(*messages.AppendEntries); m.Sequence != i {
+			t.Fatalf("heard request %d, want %d", m.Sequence, i)
+		}
+	}
+	if stat := a.link.Stats()[0]; stat.MailsSent >= stat.LettersSent/2 {
+		t.Errorf("%d letters went in %d mails: letters that wait are to share one", stat.LettersSent, stat.MailsSent)
+	}
+}
+
+func TestE46ALetterThatLiesIsDroppedCountedAndSaidOnce(t *testing.T) {
+	a := newStation(t, 1, 2, "127.0.0.1:0")
+	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}, {Id: 3, Address: "127.0.0.1:1"}})
+	stream, err := call(t, a.address, control, second().hello(1, control))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lies := []*outgoing{
+		posted(messages.Role_ROLE_NODE, heartbeat(3, 1)),        // speaks for another
+		posted(messages.Role_ROLE_NODE, samples(0)...),          // for nobody, in every kind of letter
+		posted(messages.Role_ROLE_UNSPECIFIED, heartbeat(2, 1)), // to no actor
+		posted(messages.Role(9), heartbeat(2, 1)),               // to an actor that peers may not write to
+	}
+	for _, mail := range append(lies, posted(messages.Role_ROLE_NODE, heartbeat(2, 99))) {
+		if err := stream.SendMsg(mail); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(t, a.node, heartbeat(2, 99))
+	if refused, want := a.link.Stats()[0].Refused, uint64(3+len(samples(0))); refused != want {
+		t.Errorf("%d letters were refused, want %d", refused, want)
+	}
+	if n := a.log.count("dropped a letter", "says it is from 3"); n != 1 || a.log.count("dropped a letter") != 1 {
+		t.Errorf("said %d times:\n%s", n, a.log)
+	}
+}
+
+func TestAMailThatCannotBeReadEndsTheStreamAndAProperOneIsTakenAfterwards(t *testing.T) {
+	a := newStation(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.MaxLetterBytes = 1000 })
+	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}})
+	open := func() grpc.ClientStream {
+		stream, err := call(t, a.address, control, second().hello(1, control))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream
+	}
+	malformed := posted(messages.Role_ROLE_NODE, &messages.Heartbeat{})
+	malformed.letters[0].message = &messages.Removed{}
+	malformed.letters[0].message.ProtoReflect().SetUnknown([]byte{0x0a, 0x7f}) // a length beyond the end
+	malformed.letters[0].size = 2
+	stream := open()
+	stream.SendMsg(malformed)
+	if err := stream.RecvMsg(&incoming{}); err == nil || !strings.Contains(err.Error(), "cannot be read") {
+		t.Errorf("the sender of a malformed mail is told %v", err)
+	}
+	stream = open()
+	stream.SendMsg(posted(messages.Role_ROLE_NODE, &messages.AppendEntries{Leader: 2, Entries: entriesOf(1, 1, 2<<20)}))
+	if err := stream.RecvMsg(&incoming{}); err == nil || !strings.Contains(err.Error(), "larger than max") {
+		t.Errorf("the sender of an oversized mail is told %v", err)
+	}
+	if err := open().SendMsg(posted(messages.Role_ROLE_NODE, heartbeat(2, 5))); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, a.node, heartbeat(2, 5))
+}
+
+func TestAPeerThatOpensALaneAnewTakesTheFormerStreamsPlace(t *testing.T) {
+	a := newStation(t, 1, 2, "127.0.0.1:0")
+	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}})
+	former, err := call(t, a.address, control, second().hello(1, control))
+	if err != nil {
+		t.Fatal(err)
+	}
+	latter, err := call(t, a.address, control, second().hello(1, control))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := former.RecvMsg(&incoming{}); err == nil || !strings.Contains(err.Error(), "anew") {
+		t.Errorf("the former stream ended with %v", err)
+	}
+	if err := latter.SendMsg(posted(messages.Role_ROLE_NODE, heartbeat(2, 2))); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, a.node, heartbeat(2, 2))
+}
+
+func TestGarbageOnThePortHurtsNobody(t *testing.T) {
+	a, b := couple(t)
+	for i, garbage := range []string{"GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff", strings.Repeat("\x00\xfe", 1<<16), ""} {
+		c, err := net.Dial("tcp", a.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Write([]byte(garbage))
+		c.(*net.TCPConn).CloseWrite()
+		c.SetReadDeadline(time.Now().Add(patience))
+		for buffer := make([]byte, 1024); err == nil; {
+			_, err = c.Read(buffer)
+		}
+		if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+			t.Errorf("garbage %d: the connection is still open", i)
+		}
+		c.Close()
+	}
+	b.send(1, messages.Role_ROLE_NODE, heartbeat(2, 1))
+	expect(t, a.node, heartbeat(2, 1))
+}

@@ -1,0 +1,220 @@
+package link
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// authority signs certificates for tests.
+type authority struct {
+	dir         string
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+	file        string
+	serial      int64
+}
+
+func newAuthority(t testing.TB, name string) *authority {
+	t.Helper()
+	a := &authority{dir: t.TempDir(), serial: 1}
+	a.key = newKey(t)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.certificate, _ = x509.ParseCertificate(raw)
+	a.file = filepath.Join(a.dir, "ca.pem")
+	writePEM(t, a.file, "CERTIFICATE", raw)
+	return a
+}
+
+func newKey(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func writePEM(t testing.TB, file, kind string, raw []byte) {
+	t.Helper()
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// issue writes a member's files; the certificate is for loopback.
+func (a *authority) issue(t testing.TB, name string, usages ...x509.ExtKeyUsage) TLS {
+	t.Helper()
+	a.serial++
+	if usages == nil {
+		usages = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	}
+	key := newKey(t)
+	raw, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(a.serial), Subject: pkix.Name{CommonName: name}, ExtKeyUsage: usages,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}, a.certificate, &key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := TLS{CertFile: filepath.Join(a.dir, name+".pem"), KeyFile: filepath.Join(a.dir, name+"-key.pem"), CAFile: a.file}
+	writePEM(t, files.CertFile, "CERTIFICATE", raw)
+	rawKey, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePEM(t, files.KeyFile, "EC PRIVATE KEY", rawKey)
+	return files
+}
+
+func withTLS(t testing.TB, files TLS) func(*Options) {
+	t.Helper()
+	client, server, err := NewTLS(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(o *Options) { o.ClientTLS, o.ServerTLS = client, server }
+}
+
+func TestE46MembersWithCertificatesOfOneAuthorityTalkOverMutualTLS(t *testing.T) {
+	ca := newAuthority(t, "peers")
+	a := newStation(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
+	b := newStation(t, 2, 1, "127.0.0.1:0", withTLS(t, ca.issue(t, "two")))
+	meet(t, a, b)
+	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1))
+	expect(t, b.node, heartbeat(1, 1))
+}
+
+func TestE46AMemberOfAnotherAuthorityIsNotLetInAndBothSidesSayWhyOnce(t *testing.T) {
+	a := newStation(t, 1, 2, "127.0.0.1:0", withTLS(t, newAuthority(t, "peers").issue(t, "one")))
+	b := newStation(t, 2, 1, "127.0.0.1:0", withTLS(t, newAuthority(t, "others").issue(t, "two")))
+	list := []*messages.Member{a.member(), b.member()}
+	a.env.SetPeers(list)
+	b.env.SetPeers(list)
+	for _, s := range []*station{a, b} {
+		await(t, "calling and being called are said", func() bool {
+			return s.log.count("cannot be reached", "certificate") > 0 && s.log.count("refused a connection: no TLS of a peer", "certificate") > 0
+		})
+		if n := s.log.count("cannot be reached"); n != 1 {
+			t.Errorf("%d lines:\n%s", n, s.log)
+		}
+	}
+	if len(a.node)+len(b.node) != 0 {
+		t.Error("something passed between them")
+	}
+}
+
+func TestE46ACallerWithoutACertificateIsNotLetIn(t *testing.T) {
+	ca := newAuthority(t, "peers")
+	a := newStation(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
+	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}})
+	pool := x509.NewCertPool()
+	pool.AddCert(ca.certificate)
+	anonymous := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	b := newStation(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClientTLS, o.ServerTLS = anonymous, &tls.Config{MinVersion: tls.VersionTLS12} })
+	b.env.SetPeers([]*messages.Member{a.member()})
+	await(t, "b is refused", func() bool { return b.log.count("cannot be reached", "certificate required") > 0 })
+	if _, err := call(t, a.address, control, second().hello(1, control)); err == nil {
+		t.Error("plaintext is let in on a port that speaks TLS")
+	}
+}
+
+func TestAMemberWithTLSAndOneWithoutSayWhatToDo(t *testing.T) {
+	ca := newAuthority(t, "peers")
+	a := newStation(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
+	b := newStation(t, 2, 1, "127.0.0.1:0")
+	a.env.SetPeers([]*messages.Member{b.member()})
+	b.env.SetPeers([]*messages.Member{a.member()})
+	await(t, "it is said by the one with TLS", func() bool { return a.log.count("give all members https peer URLs") > 0 })
+	await(t, "it is said by the one without", func() bool { return b.log.count("does it want TLS") > 0 })
+}
+
+func TestPeerURLsSayWhetherAPeerIsCalledByTLS(t *testing.T) {
+	secured := newStation(t, 1, 2, "127.0.0.1:0", withTLS(t, newAuthority(t, "peers").issue(t, "one")))
+	plain := newStation(t, 2, 1, "127.0.0.1:0")
+	secured.env.SetPeers([]*messages.Member{{Id: 2, Address: plain.address, PeerUrls: []string{"http://" + plain.address}}})
+	plain.env.SetPeers([]*messages.Member{{Id: 1, Address: secured.address, PeerUrls: []string{"https://" + secured.address}}})
+	await(t, "https is refused where there is no certificate", func() bool { return plain.log.count("this member has no peer certificate") == 1 })
+	await(t, "http is refused where TLS is configured", func() bool { return secured.log.count("give all members https peer URLs") == 1 })
+}
+
+func TestFilesThatCannotWorkAreFoundBeforeAnythingStarts(t *testing.T) {
+	ca, other := newAuthority(t, "peers"), newAuthority(t, "others")
+	good := ca.issue(t, "one")
+	foreign := good
+	foreign.CAFile = other.file
+	swapped := good
+	swapped.KeyFile = ca.issue(t, "two").KeyFile
+	empty := good
+	empty.CAFile = filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(empty.CAFile, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	missing := good
+	missing.CertFile = filepath.Join(ca.dir, "none.pem")
+	for what, c := range map[string]struct {
+		files TLS
+		word  string
+	}{
+		"no authorities":        {TLS{CertFile: good.CertFile, KeyFile: good.KeyFile}, "all three files"},
+		"another authority":     {foreign, "is no good as a server's"},
+		"the key of another":    {swapped, "private key does not match"},
+		"no certificate inside": {empty, "no certificate in PEM form"},
+		"no file":               {missing, "none.pem"},
+		"not for calling":       {ca.issue(t, "server", x509.ExtKeyUsageServerAuth), "is no good as a client's"},
+	} {
+		if _, _, err := NewTLS(c.files); err == nil || !strings.Contains(err.Error(), c.word) {
+			t.Errorf("%s: %v, want %q", what, err, c.word)
+		}
+	}
+}
+
+func TestACertificateThatWasRenewedIsShownWithoutARestart(t *testing.T) {
+	ca := newAuthority(t, "peers")
+	own := &certificate{files: ca.issue(t, "one")}
+	first, err := own.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca.issue(t, "one")
+	later := time.Now().Add(time.Minute)
+	if err := os.Chtimes(own.files.CertFile, later, later); err != nil {
+		t.Fatal(err)
+	}
+	own.checked = time.Time{} // as a second later
+	second, err := own.current()
+	if err != nil || second.Leaf.SerialNumber.Cmp(first.Leaf.SerialNumber) == 0 {
+		t.Fatalf("the renewed certificate is not shown: %v", err)
+	}
+	if err := os.WriteFile(own.files.KeyFile, []byte("half written"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	later = later.Add(time.Minute)
+	if err := os.Chtimes(own.files.CertFile, later, later); err != nil {
+		t.Fatal(err)
+	}
+	own.checked = time.Time{}
+	if third, err := own.current(); err != nil || third != second {
+		t.Fatalf("files half replaced: %v, %v", third, err)
+	}
+}
