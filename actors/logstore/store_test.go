@@ -96,7 +96,11 @@ func TestAppendsThatQueueUpShareOneWriteAndOneSync(t *testing.T) {
 func TestAFullBatchDoesNotWaitForItsFlush(t *testing.T) {
 	s := newStage(t, vfs.NewMem())
 	s.forget()
-	s.send(appendOf(1, 0, entries(1, 9, 1, 1<<20)), appendOf(1, 0, entries(10, 9, 1, 1<<20)), appendOf(1, 0, entries(19, 1, 1, 10)))
+	s.send(appendOf(1, 0, entries(1, 9, 1, 1<<20)), appendOf(1, 0, entries(10, 9, 1, 1<<20)))
+	if s.synced != 1 {
+		t.Fatalf("%d batches: the Flush that came late made one of nothing", s.synced)
+	}
+	s.send(appendOf(1, 0, entries(19, 1, 1, 10)))
 	durable := s.heard(&messages.Durable{})
 	if len(durable) != 2 || durable[0].(*messages.Durable).Mark.Index != 18 || durable[1].(*messages.Durable).Mark.Index != 19 {
 		t.Fatalf("durable %v", durable)
@@ -276,6 +280,22 @@ func TestACommitIndexAloneWaitsForTheNextWriteOrForAnIdleMoment(t *testing.T) {
 	s = newStage(t, disk.Crash(vfs.LoseAll))
 	if r := s.toNode[0].(*messages.Recovered); r.HardState.Commit != 3 {
 		t.Fatalf("recovered %v", r.HardState)
+	}
+}
+
+func TestAnIdleMomentIsCountedFromTheLastWrite(t *testing.T) {
+	s := newStage(t, vfs.NewMem())
+	s.send(appendOf(1, 0, entries(1, 1, 1, 10)))
+	s.pass(8 * time.Millisecond)
+	s.send(appendOf(1, 0, entries(2, 1, 1, 10)))
+	s.forget()
+	s.pass(9 * time.Millisecond)
+	if len(s.events) != 0 {
+		t.Fatalf("9 ms after the last write: %v", s.events)
+	}
+	s.pass(time.Millisecond)
+	if !slices.Equal(s.events, []string{"write", "sync"}) {
+		t.Fatalf("10 ms after it: %v", s.events)
 	}
 }
 
