@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/troupe-raft/troupe/tests/procs"
@@ -81,7 +82,11 @@ func restart(ctx context.Context, b *bench, program procs.Program, keys int) (f 
 		f.onDisk = append(f.onDisk, float64(sizeOf(m.DataDir))/(1<<20))
 	}
 	for _, ending := range endings {
-		for _, m := range c.Members {
+		order, err := leaderLast(ctx, c)
+		if err != nil {
+			return f, err
+		}
+		for _, m := range order {
 			leader, err := c.Leader(ctx)
 			if err != nil {
 				return f, err
@@ -102,6 +107,16 @@ func restart(ctx context.Context, b *bench, program procs.Program, keys int) (f 
 		}
 	}
 	return f, b.endClusters()
+}
+
+// leaderLast is an order in which leadership moves as late as can be, so that followers are measured as followers.
+func leaderLast(ctx context.Context, c *procs.Cluster) ([]*procs.Member, error) {
+	leader, err := c.Leader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	order := slices.DeleteFunc(slices.Clone(c.Members), func(m *procs.Member) bool { return m == leader })
+	return append(order, leader), nil
 }
 
 // startAgain starts a member and checks that it has all the keys.
