@@ -124,10 +124,8 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// noArguments, exactly and between check the number of arguments with an error that says how the command is used.
+// noArguments and between check the number of arguments with an error that says how the command is used.
 func noArguments(cmd *cobra.Command, args []string) error { return between(0, 0)(cmd, args) }
-
-func exactly(n int) cobra.PositionalArgs { return between(n, n) }
 
 func between(low, high int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

@@ -16,6 +16,7 @@ import (
 )
 
 func TestAServerIsWrittenToReadFromStoppedAndStartedAgain(t *testing.T) {
+	t.Parallel()
 	s := newSole(t)
 	p := s.start()
 	if got := s.client("put", "greeting", "hello"); got != "OK\n" {
@@ -89,6 +90,7 @@ func oldRevision(t *testing.T, s *sole) string {
 }
 
 func TestAWatchPrintsWhatHappenedAndWhatHappens(t *testing.T) {
+	t.Parallel()
 	s := newSole(t)
 	s.start()
 	s.client("put", "k", "before")
@@ -106,6 +108,7 @@ func TestAWatchPrintsWhatHappenedAndWhatHappens(t *testing.T) {
 }
 
 func TestEveryEndHasItsExitCodeAndItsLine(t *testing.T) {
+	t.Parallel()
 	lived := newSole(t)
 	p := lived.start()
 	lived.client("put", "kept", "safe")
@@ -175,6 +178,7 @@ func mustEnd(t *testing.T, p *process, code exit.Code, texts ...string) {
 }
 
 func TestASecondSignalEndsAServerAtOnce(t *testing.T) {
+	t.Parallel()
 	p := newSole(t).start()
 	// Both wait for it when it goes on.
 	p.signal(syscall.SIGSTOP)
@@ -187,6 +191,7 @@ func TestASecondSignalEndsAServerAtOnce(t *testing.T) {
 }
 
 func TestAServerOnALeashEndsWithItsStandardInput(t *testing.T) {
+	t.Parallel()
 	p := newSole(t).start("--stop-with-stdin")
 	_ = p.stdin.Close()
 	if code, _ := p.end(); code != 0 {
@@ -195,6 +200,7 @@ func TestAServerOnALeashEndsWithItsStandardInput(t *testing.T) {
 }
 
 func TestABinaryCalledEtcdIsSetUpByEtcdsVariables(t *testing.T) {
+	t.Parallel()
 	s := newSole(t)
 	var environment, rest []string
 	for _, flag := range s.flags {
@@ -211,6 +217,7 @@ func TestABinaryCalledEtcdIsSetUpByEtcdsVariables(t *testing.T) {
 }
 
 func TestAServerSpeaksTLSAndUnixSocketsAndServesMetricsApart(t *testing.T) {
+	t.Parallel()
 	s := newSole(t)
 	metrics := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
 	s.start("--listen-client-urls=https://"+s.endpoint, "--auto-tls", "--listen-metrics-urls=http://"+metrics)
@@ -245,6 +252,7 @@ func TestAServerSpeaksTLSAndUnixSocketsAndServesMetricsApart(t *testing.T) {
 }
 
 func TestTheLogOfADataDirectoryIsReadAndItsDamageNamed(t *testing.T) {
+	t.Parallel()
 	s := newSole(t)
 	p := s.start()
 	s.client("put", "greeting", "hello")

@@ -113,7 +113,11 @@ func (c *Cluster) do(ctx context.Context, repeatable bool, call func(context.Con
 		case repeatable && (broken(err) || attemptOver):
 			// This member is gone, hangs, or knows no leader: another may do better, or this one in a moment.
 			c.drop(conn)
-			if before = (&TooLate{conn.endpoint, err}); !sleep(ctx, pause) {
+			// That the time ran out says less than what a member answered before.
+			if before == nil || status.Code(err) != codes.DeadlineExceeded {
+				before = &TooLate{conn.endpoint, err}
+			}
+			if !sleep(ctx, pause) {
 				return before
 			}
 		case broken(err) || attemptOver:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 
 	"github.com/troupe-raft/troupe"
 	"github.com/troupe-raft/troupe/actors"
@@ -29,10 +30,12 @@ func startCode(err error) exit.Code {
 // runtimeCode is the exit code for why a running node stopped itself.
 func runtimeCode(err error) exit.Code {
 	var storage *actors.StorageFault
+	var path *fs.PathError
 	switch {
 	case oneOf(err, troupe.ErrCorrupt, troupe.ErrFormat, mvcc.ErrFormat, mvcc.ErrCorrupt):
 		return exit.DataDir
-	case errors.As(err, &storage):
+	// The store's disk is a disk as well, though it is the state machine that failed then.
+	case errors.As(err, &storage), errors.As(err, &path), oneOf(err, syscall.ENOSPC, syscall.EIO, syscall.EROFS, syscall.EDQUOT):
 		return exit.Storage
 	}
 	return exit.Stopped
@@ -56,11 +59,11 @@ func (v *server) advise(err error) error {
 		if name := logview.Owner(s.DataDir); name != "" {
 			owner = fmt.Sprintf("member %q", name)
 		}
-		hint := "check --data-dir, --name, --initial-cluster and --initial-cluster-token"
+		err = fmt.Errorf("--data-dir: %s holds %s, and this server was started as member %q: %w", s.DataDir, owner, s.Name, err)
 		if !s.ClusterGiven {
-			hint = "--initial-cluster is not set: give it, --name and --initial-cluster-token as when the directory was made"
+			err = fmt.Errorf("%w; --initial-cluster is not set: it, --name and --initial-cluster-token must be as when the directory was made", err)
 		}
-		return fmt.Errorf("--data-dir: %s is the directory of %s, and this server was started as member %q: %w; %s", s.DataDir, owner, s.Name, err, hint)
+		return err
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("--data-dir: %w; it must belong to the user that runs the server", err)
 	}

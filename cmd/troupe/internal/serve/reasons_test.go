@@ -1,0 +1,55 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+	"testing"
+
+	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
+	"github.com/troupe-raft/troupe/kv/mvcc"
+)
+
+func TestEachReasonToStopHasItsExitCode(t *testing.T) {
+	noSpace := &fs.PathError{Op: "write", Path: "/data/kv/1.sst", Err: syscall.ENOSPC}
+	for _, c := range []struct {
+		err            error
+		start, running exit.Code
+	}{
+		{troupe.ErrLocked, exit.DataDir, exit.Stopped},
+		{troupe.ErrWrongCluster, exit.DataDir, exit.Stopped},
+		{troupe.ErrWrongMember, exit.DataDir, exit.Stopped},
+		{troupe.ErrCorrupt, exit.DataDir, exit.DataDir},
+		{troupe.ErrFormat, exit.DataDir, exit.DataDir},
+		{mvcc.ErrFormat, exit.DataDir, exit.DataDir},
+		{&fs.PathError{Op: "open", Path: "/data", Err: fs.ErrPermission}, exit.DataDir, exit.Storage},
+		{&actors.StorageFault{Doing: "append to /data/log/1", Err: syscall.EIO}, exit.Storage, exit.Storage},
+		{&actors.ApplicationFault{Err: noSpace}, exit.DataDir, exit.Storage},
+		{&actors.ApplicationFault{Err: fmt.Errorf("flushing: %w", syscall.ENOSPC)}, exit.Storage, exit.Storage},
+		{&actors.ApplicationFault{Index: 7, CommandHash: "0123", Err: errors.New("panic")}, exit.Stopped, exit.Stopped},
+		{&actors.Fatal{Err: errors.New("removed from the cluster")}, exit.Stopped, exit.Stopped},
+	} {
+		err := fmt.Errorf("%w: %w", troupe.ErrStopped, c.err)
+		if got := startCode(err); got != c.start {
+			t.Errorf("starting: %v: code %d, want %d", c.err, got, c.start)
+		}
+		if got := runtimeCode(err); got != c.running {
+			t.Errorf("running: %v: code %d, want %d", c.err, got, c.running)
+		}
+	}
+}
+
+func TestAServerThatIsStoppedWhileItStartsHasNotFailed(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	if stopped(ctx, troupe.ErrTimeout) == nil {
+		t.Fatal("a failure was dropped")
+	}
+	cancel()
+	if err := stopped(ctx, troupe.ErrTimeout); err != nil {
+		t.Fatal(err)
+	}
+}
