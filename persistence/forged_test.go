@@ -119,7 +119,7 @@ func TestAnIndexThatIsNotOfItsSegmentsEndIsMadeAnew(t *testing.T) {
 func TestABaseAboveTheEndOfTheLogIsRefused(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := grown(t, fs)
-	payload, err := (&base{index: m.last() + 10, term: 99}).encode()
+	payload, err := (&base{index: m.last() + 10, term: 1}).encode()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -125,3 +125,17 @@ func configurationBatch(index, term uint64) *messages.Entries {
 	data := raft.EncodeConfiguration(&messages.Configuration{ClusterId: index, Members: []*messages.Member{{Id: 1}}})
 	return &messages.Entries{First: index, Runs: []*messages.TermRun{{FirstIndex: index, Term: term}}, Data: [][]byte{data}, Bytes: uint64(len(data))}
 }
+
+// What a reader has read of a segment that was being written was zeros where its index came to stand.
+func TestAReaderOutlivesTheEndOfTheSegmentItReads(t *testing.T) {
+	l, _ := mustOpen(t, testOptions(vfs.NewMem()))
+	reader := l.Reader()
+	defer reader.Close()
+	for i := range uint64(40) {
+		mustAppend(t, l, 0, batch(i+1, 1, 1, 700), hs(1, 1, 0))
+		readAll(t, reader, 1, i+1, 300)
+	}
+	if s := l.Stats(); s.Segments < 3 {
+		t.Fatalf("only %d segments were made", s.Segments)
+	}
+}

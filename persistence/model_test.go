@@ -65,6 +65,11 @@ func (m *model) differs(r *Recovery, l *Log) string {
 	}
 	reader := l.Reader()
 	defer reader.Close()
+	return m.readDiffers(reader)
+}
+
+// readDiffers compares what a reader reads.
+func (m *model) readDiffers(reader *Reader) string {
 	prev := m.baseTerm
 	for from := m.base + 1; from <= m.last(); {
 		e, prevTerm, err := reader.Read(from, m.last(), 700)

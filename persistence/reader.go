@@ -59,11 +59,6 @@ func (r *Reader) Read(from, to, maxBytes uint64) (e *messages.Entries, prevTerm 
 	if w.wide = narrowWindow; maxBytes > narrowWindow {
 		w.wide = wideWindow
 	}
-	// The file grows, and what was read of it before may have been zeros then.
-	w.at, w.buf = 0, w.buf[:0]
-	if w.size, err = w.file.Size(); err != nil {
-		return nil, 0, fmt.Errorf("read %s: %w", s.path, err)
-	}
 	for i, row := range r.rows {
 		end := to
 		if i+1 < len(r.rows) {
@@ -140,7 +135,8 @@ func (r *Reader) open(path string) (*window, error) {
 			if err != nil {
 				return nil, fmt.Errorf("read %s: %w", path, err)
 			}
-			f.window.size = size
+			// The file is written to meanwhile: what was read of it before may have been zeros then.
+			f.window.at, f.window.buf, f.window.size = 0, f.window.buf[:0], size
 			return f.window, nil
 		}
 	}

@@ -22,7 +22,11 @@ type makingSpare struct {
 }
 
 // spareStep is one piece of PrepareSpare: what an Append may have to wait for.
-const spareStep = 1 << 20
+const spareStep = 256 << 10
+
+// spareLead is how much faster than the active segment a spare gets ready under load: it is done when four fifths of the
+// segment are full. Sooner would mean longer stretches in which every batch waits for a piece.
+const spareLead = 1.25
 
 // SpareDue tells that the active segment fills faster than its successor is made ready, so that PrepareSpare should not
 // wait for an idle moment.
@@ -33,8 +37,7 @@ func (l *Log) SpareDue() bool {
 	if l.making == nil {
 		return true
 	}
-	// Half ahead: the segment should not be full in the very moment when the spare is ready.
-	return float64(l.making.zeroed)/float64(l.making.size) < 2*float64(l.off)/float64(l.catalog.active.size)
+	return float64(l.making.zeroed)/float64(l.making.size) < spareLead*float64(l.off)/float64(l.catalog.active.size)
 }
 
 // A log that never left its first segment needs no spare: a new node stays below 2 MiB.

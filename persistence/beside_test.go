@@ -1,0 +1,112 @@
+package persistence
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+// Readers on goroutines of their own, beside a log that appends, truncates, rolls and moves its base: what they read is
+// always one log that was durable at some moment, never a mixture.
+func TestReadersBesideTheWriterSeeOneDurableLog(t *testing.T) {
+	o := Options{FS: vfs.OS(), Dir: t.TempDir(), Node: 7, StorageID: testStorage, FirstSegmentBytes: 16 << 10, SegmentBytes: 64 << 10}
+	l, _ := mustOpen(t, o)
+	defer l.Close()
+	m := &model{hard: hardState{term: 1}}
+	mustAppend(t, l, 0, m.append(0, 10, 100), m.hardState())
+
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for i := range 2 {
+		readers.Go(func() {
+			r := l.Reader()
+			defer r.Close()
+			read := 0
+			for from := uint64(1); ; {
+				select {
+				case <-done:
+					if read < 100 {
+						t.Errorf("reader %d read only %d entries", i, read)
+					}
+					return
+				default:
+				}
+				e, prevTerm, err := r.Read(from, from+500, 20_000)
+				if errors.Is(err, ErrGone) {
+					l.catalog.mu.Lock() // where the log begins now
+					from = l.catalog.base.index + 1
+					l.catalog.mu.Unlock()
+					continue
+				}
+				if err != nil {
+					t.Errorf("read from %d: %v", from, err)
+					return
+				}
+				if err := raft.CheckEntries(e); err != nil || e.Runs[0].Term < prevTerm {
+					t.Errorf("entries from %d after term %d: %v", from, prevTerm, err)
+					return
+				}
+				for k, data := range e.Data {
+					index := from + uint64(k)
+					if term := raft.EntriesTerm(e, index); !bytes.Equal(data, entryData(index, term, 100)) {
+						t.Errorf("entry %d of term %d is %q", index, term, data)
+						return
+					}
+				}
+				read += len(e.Data)
+				from += uint64(len(e.Data))
+			}
+		})
+	}
+	for i := range 400 {
+		var from uint64
+		if i%5 == 4 {
+			from = m.last() - 6
+			m.hard.term++
+		}
+		mustAppend(t, l, from, m.append(from, 10, 100), m.hardState())
+		if i%100 == 99 {
+			index := m.last() - 300
+			m.rebase(index, m.terms[index-m.base-1])
+			if err := l.Rebase(index, m.baseTerm, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := l.PrepareSpare(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(done)
+	readers.Wait()
+}
+
+func TestOpeningALargeLogReadsItsIndexesAndItsNewestSegmentOnly(t *testing.T) {
+	fs := vfs.NewMem()
+	o := testOptions(fs)
+	o.SegmentBytes = 256 << 10
+	l, _ := mustOpen(t, o)
+	for i := range uint64(2000) {
+		mustAppend(t, l, 0, batch(i*20+1, 20, i/300+1, 200), hs(i/300+1, 1, 0))
+	}
+	size := l.Stats().DiskBytes
+	l.Close()
+	read := 0
+	fs.Observe(func(op vfs.Op) {
+		if op.Kind == vfs.OpRead {
+			read += op.Length
+		}
+	})
+	l, r := mustOpen(t, o)
+	fs.Observe(nil)
+	if r.LastIndex != 40_000 || len(r.Runs) != 7 {
+		t.Fatalf("recovered %+v", r)
+	}
+	if limit := int(o.SegmentBytes) + len(l.segments)*(headerBytes+64<<10); read > limit || size < 30*o.SegmentBytes {
+		t.Fatalf("%d bytes of %d read, at most %d expected", read, size, limit)
+	}
+	t.Logf("%d KiB of %d KiB read", read>>10, size>>10)
+}
