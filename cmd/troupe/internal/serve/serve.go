@@ -60,7 +60,6 @@ func Run(ctx context.Context, s *settings.Server, log zerolog.Logger) error {
 		return stopped(ctx, err)
 	}
 	go v.publish(ctx)
-	go watchLogSize(v.node.Done(), func() int64 { return v.node.Status().LogBytes }, log)
 	err = v.wait(ctx)
 	v.stop()
 	return err
