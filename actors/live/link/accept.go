@@ -110,7 +110,7 @@ func (l *Link) admit(lane lane, ctx context.Context) (*peer, error) {
 	select {
 	case <-l.named:
 	case <-l.closing:
-		return nil, refuse("member %x is stopping", l.self.id)
+		return nil, refuse("member %x is stopping", l.self.ID)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -121,7 +121,7 @@ func (l *Link) admit(lane lane, ctx context.Context) (*peer, error) {
 		member = p.member
 		p.mu.Unlock()
 	}
-	if err := l.self.checkHello(hello, lane, member); err != nil {
+	if err := l.self.CheckHello(hello, lane.String(), member); err != nil {
 		if l.refusals.first(^hello.GetFrom(), err.Error()) {
 			l.log.Error().Str("peer", hex(hello.GetFrom())).Str("caller", caller(ctx)).Str("reason", err.Error()).Msg("refused a connection")
 		}

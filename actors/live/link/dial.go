@@ -164,7 +164,7 @@ func (p *peer) credentials(member *messages.Member) (credentials.TransportCreden
 func (p *peer) open(ctx context.Context, connection *grpc.ClientConn, member *messages.Member) ([lanes]grpc.ClientStream, error) {
 	var streams [lanes]grpc.ClientStream
 	for lane := range lanes {
-		withHello := metadata.NewOutgoingContext(ctx, put(helloKey, p.link.self.hello(p.id, lane)))
+		withHello := metadata.NewOutgoingContext(ctx, put(helloKey, p.link.self.Hello(p.id, lane.String())))
 		stream, err := connection.NewStream(withHello, &serviceDesc.Streams[lane], method(lane))
 		if err != nil {
 			return streams, unreachable(err)

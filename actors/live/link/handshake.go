@@ -41,20 +41,22 @@ func laneOf(message proto.Message) lane {
 	return control
 }
 
-// identity is what this node says of itself.
-type identity struct {
-	id        uint64
-	clusterID uint64
-	storageID []byte
-	software  string
+// Identity is what a node says of itself, and what its peers must match.
+type Identity struct {
+	ID        uint64
+	ClusterID uint64
+	StorageID []byte
+	// Software is named to peers whose protocol does not match.
+	Software string
 }
 
-func (i identity) hello(to uint64, lane lane) *messages.Hello {
-	return &messages.Hello{ProtocolVersion: protocolVersion, ClusterId: i.clusterID, From: i.id, To: to, StorageId: i.storageID, Lane: lane.String(), Software: i.software}
+// Hello opens a lane to a peer.
+func (i Identity) Hello(to uint64, lane string) *messages.Hello {
+	return &messages.Hello{ProtocolVersion: protocolVersion, ClusterId: i.ClusterID, From: i.ID, To: to, StorageId: i.StorageID, Lane: lane, Software: i.Software}
 }
 
-func (i identity) welcome() *messages.Welcome {
-	return &messages.Welcome{ProtocolVersion: protocolVersion, ClusterId: i.clusterID, From: i.id, StorageId: i.storageID, Software: i.software}
+func (i Identity) welcome() *messages.Welcome {
+	return &messages.Welcome{ProtocolVersion: protocolVersion, ClusterId: i.ClusterID, From: i.ID, StorageId: i.StorageID, Software: i.Software}
 }
 
 // refusal is why two nodes do not talk. It is permanent until an operator has done something.
@@ -64,47 +66,47 @@ func (r *refusal) Error() string { return r.text }
 
 func refuse(format string, args ...any) error { return &refusal{fmt.Sprintf(format, args...)} }
 
-// checkHello says why a peer that dialed in is refused; nil if it is not. The text goes to both sides' logs, so it calls
+// CheckHello says why a peer that dialed in is refused; nil if it is not. The text goes to both sides' logs, so it calls
 // both by their ids. member is what SetPeers said of the caller, nil if it did not name it.
-func (i identity) checkHello(hello *messages.Hello, lane lane, member *messages.Member) error {
+func (i Identity) CheckHello(hello *messages.Hello, lane string, member *messages.Member) error {
 	from := hello.GetFrom()
 	switch {
 	case hello.GetProtocolVersion() != protocolVersion:
 		return refuse("member %x speaks link protocol %d (%s), member %x speaks %d (%s): run releases that have one in common",
-			from, hello.GetProtocolVersion(), hello.GetSoftware(), i.id, protocolVersion, i.software)
-	case hello.GetClusterId() != i.clusterID:
+			from, hello.GetProtocolVersion(), hello.GetSoftware(), i.ID, protocolVersion, i.Software)
+	case hello.GetClusterId() != i.ClusterID:
 		return refuse("member %x is of cluster %x, member %x is of cluster %x: start both with the same initial cluster and token, or give them ports of their own",
-			from, hello.GetClusterId(), i.id, i.clusterID)
-	case from == i.id:
+			from, hello.GetClusterId(), i.ID, i.ClusterID)
+	case from == i.ID:
 		return refuse("a node with this node's own id %x dialed in: two members were started with one identity, or an address list names this node under another id",
-			i.id)
-	case hello.GetTo() != i.id:
+			i.ID)
+	case hello.GetTo() != i.ID:
 		return refuse("member %x looks for member %x at the address of member %x: correct the peer address of one of them",
-			from, hello.GetTo(), i.id)
-	case hello.GetLane() != lane.String():
+			from, hello.GetTo(), i.ID)
+	case hello.GetLane() != lane:
 		return refuse("member %x opened lane %q on the stream of lane %q", from, hello.GetLane(), lane)
 	case member == nil:
 		return refuse("not a member: %x is not in the configuration that member %x knows; add it to the cluster first, or, if it was removed, stop it",
-			from, i.id)
+			from, i.ID)
 	}
-	return checkStorage(from, hello.GetStorageId(), member, i.id)
+	return checkStorage(from, hello.GetStorageId(), member, i.ID)
 }
 
 // checkWelcome says why this node does not talk to who answered its call; nil if it does.
-func (i identity) checkWelcome(welcome *messages.Welcome, member *messages.Member) error {
+func (i Identity) checkWelcome(welcome *messages.Welcome, member *messages.Member) error {
 	from := welcome.GetFrom()
 	switch {
 	case welcome.GetProtocolVersion() != protocolVersion:
 		return refuse("member %x speaks link protocol %d (%s), member %x speaks %d (%s): run releases that have one in common",
-			from, welcome.GetProtocolVersion(), welcome.GetSoftware(), i.id, protocolVersion, i.software)
-	case welcome.GetClusterId() != i.clusterID:
+			from, welcome.GetProtocolVersion(), welcome.GetSoftware(), i.ID, protocolVersion, i.Software)
+	case welcome.GetClusterId() != i.ClusterID:
 		return refuse("member %x is of cluster %x, member %x is of cluster %x: start both with the same initial cluster and token, or give them ports of their own",
-			from, welcome.GetClusterId(), i.id, i.clusterID)
+			from, welcome.GetClusterId(), i.ID, i.ClusterID)
 	case from != member.GetId():
 		return refuse("member %x looks for member %x at the address of member %x: correct the peer address of one of them",
-			i.id, member.GetId(), from)
+			i.ID, member.GetId(), from)
 	}
-	return checkStorage(from, welcome.GetStorageId(), member, i.id)
+	return checkStorage(from, welcome.GetStorageId(), member, i.ID)
 }
 
 // checkStorage refuses a member that came back without the data directory it was met with: it may have forgotten a vote

@@ -42,8 +42,8 @@ func call(t *testing.T, address string, lane lane, hello *messages.Hello) (grpc.
 }
 
 // second is what member 2 says to member 1.
-func second() identity {
-	return identity{id: 2, clusterID: clusterID, storageID: []byte{2}, software: "test"}
+func second() Identity {
+	return Identity{ID: 2, ClusterID: clusterID, StorageID: []byte{2}, Software: "test"}
 }
 
 func TestE37AHandshakeThatDoesNotFitIsRefusedWithBothValuesAndSaidOnce(t *testing.T) {
@@ -64,7 +64,7 @@ func TestE37AHandshakeThatDoesNotFitIsRefusedWithBothValuesAndSaidOnce(t *testin
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			for range 3 {
-				hello := second().hello(1, control)
+				hello := second().Hello(1, control.String())
 				c.spoil(hello)
 				_, err := call(t, a.address, control, hello)
 				if err == nil {
@@ -88,7 +88,7 @@ func TestE37AHandshakeThatDoesNotFitIsRefusedWithBothValuesAndSaidOnce(t *testin
 	if _, err := call(t, a.address, control, nil); err == nil || !strings.Contains(err.Error(), "client port") {
 		t.Errorf("a caller without a greeting is told %v", err)
 	}
-	if _, err := call(t, a.address, control, second().hello(1, control)); err != nil {
+	if _, err := call(t, a.address, control, second().Hello(1, control.String())); err != nil {
 		t.Errorf("a proper peer is refused after them: %v", err)
 	}
 }
@@ -115,7 +115,7 @@ func TestTwoClustersThatMeetSayOnceOnBothSidesWhatIsWrong(t *testing.T) {
 }
 
 func TestAnAnswerFromTheWrongMemberIsRefused(t *testing.T) {
-	me := identity{id: 1, clusterID: clusterID, software: "test"}
+	me := Identity{ID: 1, ClusterID: clusterID, Software: "test"}
 	member := &messages.Member{Id: 2, StorageId: []byte{2}}
 	good := second().welcome()
 	if err := me.checkWelcome(good, member); err != nil {

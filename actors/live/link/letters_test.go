@@ -50,7 +50,7 @@ func TestLettersOfALaneArriveInTheirOrder(t *testing.T) {
 func TestE46ALetterThatLiesIsDroppedCountedAndSaidOnce(t *testing.T) {
 	a := newStation(t, 1, 2, "127.0.0.1:0")
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}, {Id: 3, Address: "127.0.0.1:1"}})
-	stream, err := call(t, a.address, control, second().hello(1, control))
+	stream, err := call(t, a.address, control, second().Hello(1, control.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestAMailThatCannotBeReadEndsTheStreamAndAProperOneIsTakenAfterwards(t *tes
 	a := newStation(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.MaxLetterBytes = 1000 })
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}})
 	open := func() grpc.ClientStream {
-		stream, err := call(t, a.address, control, second().hello(1, control))
+		stream, err := call(t, a.address, control, second().Hello(1, control.String()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,11 +107,11 @@ func TestAMailThatCannotBeReadEndsTheStreamAndAProperOneIsTakenAfterwards(t *tes
 func TestAPeerThatOpensALaneAnewTakesTheFormerStreamsPlace(t *testing.T) {
 	a := newStation(t, 1, 2, "127.0.0.1:0")
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}})
-	former, err := call(t, a.address, control, second().hello(1, control))
+	former, err := call(t, a.address, control, second().Hello(1, control.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	latter, err := call(t, a.address, control, second().hello(1, control))
+	latter, err := call(t, a.address, control, second().Hello(1, control.String()))
 	if err != nil {
 		t.Fatal(err)
 	}

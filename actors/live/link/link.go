@@ -68,7 +68,7 @@ type Link struct {
 	options Options
 	inbox   *live.Inbox
 	log     *zerolog.Logger
-	self    identity
+	self    Identity
 	server  *grpc.Server
 
 	serving sync.WaitGroup // listeners, peers' goroutines, readers of inbound streams
@@ -130,7 +130,7 @@ func onLoopback(address net.Addr) bool {
 // Start serves the listeners.
 func (l *Link) Start(inbox *live.Inbox) {
 	l.inbox, l.log = inbox, inbox.Log()
-	l.self = identity{id: inbox.Self(), clusterID: l.options.ClusterID, storageID: l.options.StorageID, software: l.options.Software}
+	l.self = Identity{ID: inbox.Self(), ClusterID: l.options.ClusterID, StorageID: l.options.StorageID, Software: l.options.Software}
 	l.server = l.newServer()
 	for _, listener := range l.options.Listeners {
 		l.serving.Go(func() {
@@ -157,7 +157,7 @@ func (l *Link) SetPeers(members []*messages.Member) {
 	}
 	next := make(map[uint64]*peer, len(members))
 	for _, member := range members {
-		if member.GetId() == l.self.id {
+		if member.GetId() == l.self.ID {
 			continue
 		}
 		p := l.peers[member.GetId()]

@@ -134,7 +134,7 @@ func TestE46ACallerWithoutACertificateIsNotLetIn(t *testing.T) {
 	b := newStation(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClientTLS, o.ServerTLS = anonymous, &tls.Config{MinVersion: tls.VersionTLS12} })
 	b.env.SetPeers([]*messages.Member{a.member()})
 	await(t, "b is refused", func() bool { return b.log.count("cannot be reached", "certificate required") > 0 })
-	if _, err := call(t, a.address, control, second().hello(1, control)); err == nil {
+	if _, err := call(t, a.address, control, second().Hello(1, control.String())); err == nil {
 		t.Error("plaintext is let in on a port that speaks TLS")
 	}
 }

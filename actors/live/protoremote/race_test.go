@@ -1,0 +1,5 @@
+//go:build race
+
+package protoremote
+
+const raceDetector = true
