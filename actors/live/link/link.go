@@ -45,8 +45,9 @@ type Options struct {
 	// MaxLetterBytes bounds one message, in both directions. It must be above the largest AppendEntries that a replicator
 	// makes. Default 64 MiB.
 	MaxLetterBytes int
-	// Silence is how long a connection may be silent before the host behind it counts as gone. Default 5 s; at least 1 s.
-	// A process that ends is noticed at once, whatever this is.
+	// Silence is how long a connection may be silent before the host behind it is asked for a sign of life, and how long it
+	// has for that: a host that vanished is noticed within twice this. Default 5 s; at least 1 s. A process that ends is
+	// noticed at once, whatever this is.
 	Silence time.Duration
 }
 
