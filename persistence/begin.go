@@ -132,23 +132,21 @@ func (l *Log) opening(next *segment, before *predecessor, copies []copied, index
 	}
 	h.encode(content)
 	l.chain = h.crc
-	last := index.last
-	stamp := func(first, last uint64, hard hardState) frame {
-		hard.commit = min(hard.commit, last)
+	stamp := func(first uint64, hard hardState) frame {
 		l.sequence++
 		return frame{segment: next.sequence, offset: uint64(len(content)), sequence: l.sequence, first: first, hard: hard, previous: l.chain}
 	}
-	f := stamp(last+1, last, l.hard)
+	f := stamp(index.last+1, l.hard)
 	content = appendFrame(content, &f, kindOpen, basePayload)
 	l.chain = f.crc
 	if indexPayload != nil {
-		f = stamp(last+1, last, l.hard)
+		f = stamp(index.last+1, l.hard)
 		content = appendFrame(content, &f, kindIndex, indexPayload)
 		l.chain = f.crc
 	}
 	effects := make([]effect, len(copies))
 	for i, c := range copies {
-		f = stamp(c.frame.first, c.frame.last(), c.frame.hard)
+		f = stamp(c.frame.first, c.frame.hard)
 		if c.frame.kind == kindBatch {
 			content = appendBatch(content, &f, c.entries)
 			effects[i].of(int64(f.offset), c.frame.first, c.entries)

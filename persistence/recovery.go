@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -174,32 +175,29 @@ func (r *recovered) list() error {
 		delete(bySequence, at)
 		at = h.previous
 	}
-	reverse(r.segments)
-	reverse(r.headers)
+	slices.Reverse(r.segments)
+	slices.Reverse(r.headers)
 	if len(bySequence) > 0 {
 		return r.strangers(bySequence)
 	}
 	return nil
 }
 
-func reverse[T any](s []T) {
-	for i, j := 0, len(s)-1; i < j; i, j = i+1, j-1 {
-		s[i], s[j] = s[j], s[i]
-	}
-}
-
 // strangers are segments that no later one names. The removal of compacted ones may be lost in a crash, in any order, so
 // those below the oldest that counts are leftovers; it shows later whether the base covers them.
 func (r *recovered) strangers(bySequence map[uint64]*segment) error {
-	var paths []string
-	for sequence, s := range bySequence {
+	var found []uint64
+	for sequence := range bySequence {
+		found = append(found, sequence)
+	}
+	slices.Sort(found)
+	for _, sequence := range found {
+		s := bySequence[sequence]
 		if sequence > r.segments[0].sequence {
 			return corrupt(s.path, 0, "segment %016x is not in the chain that ends with %s", sequence, r.segments[len(r.segments)-1].path)
 		}
-		paths = append(paths, s.path)
+		r.leftover = append(r.leftover, s.path)
 	}
-	sort.Strings(paths)
-	r.leftover = append(r.leftover, paths...)
 	return nil
 }
 
