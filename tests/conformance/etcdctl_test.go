@@ -129,6 +129,7 @@ func runEtcdctl(t *testing.T, c *procs.Cluster, stdin string, args ...string) (s
 	t.Helper()
 	cmd := exec.CommandContext(within(t, 20*time.Second), etcdctl, append([]string{"--endpoints=" + strings.Join(c.Endpoints(), ",")}, args...)...)
 	var out, errs bytes.Buffer
+	cmd.Env = procs.Environ()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
 	err = cmd.Run()
 	return out.String(), errs.String(), err

@@ -3,7 +3,6 @@ package conformance
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/protobuf/proto"
@@ -128,6 +127,18 @@ func (c *caller) deleteRange() *pb.DeleteRangeRequest {
 	return r
 }
 
+// deleteInTxn never deletes "from this key on". A transaction must not put a key that it also deletes, and etcd v3.7.3 fails
+// to see that of such a range (it takes its end, a zero byte, by the letter): it deletes and puts the key, both in one
+// revision, and if the put was to keep the old value, every member crashes, and again at each restart. Troupe refuses both
+// (TestATransactionThatCrashesEtcdIsAnswered); there is nothing to compare.
+func (c *caller) deleteInTxn() *pb.DeleteRangeRequest {
+	r := c.deleteRange()
+	if len(r.RangeEnd) == 1 && r.RangeEnd[0] == 0 {
+		r.RangeEnd = nil
+	}
+	return r
+}
+
 func (c *caller) compare() *pb.Compare {
 	r := &pb.Compare{
 		Key:    c.key(),
@@ -184,7 +195,7 @@ func (c *caller) operation(depth int) *pb.RequestOp {
 	case n < 14:
 		return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: c.readRange()}}
 	case n < 17:
-		return &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: c.deleteRange()}}
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: c.deleteInTxn()}}
 	case n < 19 && depth > 0:
 		return &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: c.txn(depth - 1)}}
 	default:
@@ -215,41 +226,11 @@ func (c *caller) next() proto.Message {
 	case n < 74:
 		return c.deleteRange()
 	case n < 98:
-		r := c.txn(2)
-		if deletes(r) {
-			keepNothing(r)
-		}
-		return r
+		return c.txn(2)
 	default:
 		return c.compaction()
 	}
 }
-
-// A put that keeps a value or a lease, in a transaction that has deleted the key before, crashes every member of an etcd
-// v3.7.3, again at each restart (it checks that the key is there before the transaction, not when it comes to the put).
-// What Troupe does is TestATransactionThatCrashesEtcdIsAnswered; there is nothing to compare it with.
-
-// deletes says whether a transaction may delete anything.
-func deletes(r *pb.TxnRequest) bool {
-	return slices.ContainsFunc(operationsOf(r), func(op *pb.RequestOp) bool {
-		nested := op.GetRequestTxn()
-		return op.GetRequestDeleteRange() != nil || nested != nil && deletes(nested)
-	})
-}
-
-// keepNothing makes the puts of a transaction ordinary ones.
-func keepNothing(r *pb.TxnRequest) {
-	for _, op := range operationsOf(r) {
-		if put := op.GetRequestPut(); put != nil {
-			put.IgnoreValue, put.IgnoreLease = false, false
-		}
-		if nested := op.GetRequestTxn(); nested != nil {
-			keepNothing(nested)
-		}
-	}
-}
-
-func operationsOf(r *pb.TxnRequest) []*pb.RequestOp { return slices.Concat(r.Success, r.Failure) }
 
 // learn where the store stands from a response of the reference.
 func (c *caller) learn(request, response proto.Message) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -14,7 +16,7 @@ import (
 type Command struct {
 	Path string
 	Args []string
-	// Env is added to the environment of the caller.
+	// Env is added to the environment of the caller, without what would be a setting there: see Environ.
 	Env []string
 	// LogPath is where stdout and stderr go, appended. Empty: they are only kept in memory (the last of them).
 	LogPath string
@@ -39,7 +41,7 @@ func Start(command Command) (*Process, error) {
 		return nil, err
 	}
 	cmd := exec.Command(command.Path, command.Args...)
-	cmd.Env = append(os.Environ(), command.Env...)
+	cmd.Env = append(Environ(), command.Env...)
 	cmd.Stdout = out
 	if !command.DropStderr {
 		cmd.Stderr = out
@@ -55,6 +57,14 @@ func Start(command Command) (*Process, error) {
 		close(p.ended)
 	}()
 	return p, nil
+}
+
+// Environ is the environment of the caller without what begins with ETCD, ETCDCTL or TROUPE: those are settings of the
+// servers and clients under test, and must come from the test alone.
+func Environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "ETCD") || strings.HasPrefix(v, "TROUPE")
+	})
 }
 
 // PID of the process.
