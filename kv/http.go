@@ -35,7 +35,7 @@ func (s *Server) newHTTPServer() *http.Server {
 		ReadHeaderTimeout: s.config.FirstByteTimeout,
 		ReadTimeout:       time.Minute,
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
+		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          httpErrorLog(s.config.Logger),
 	}
 }

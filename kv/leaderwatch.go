@@ -38,9 +38,13 @@ func (l *leaderWatch) of(ctx context.Context) <-chan struct{} {
 	return l.lost
 }
 
-// run looks once an election timeout, until done.
+// looksPerElection is how often in an election timeout it is looked whether there is a leader; the health service
+// follows at that pace.
+const looksPerElection = 10
+
+// run looks until done.
 func (l *leaderWatch) run(consensus Consensus, electionTimeout time.Duration, changed func(known bool), done <-chan struct{}) {
-	ticker := time.NewTicker(electionTimeout)
+	ticker := time.NewTicker(max(electionTimeout/looksPerElection, time.Millisecond))
 	defer ticker.Stop()
 	without := 0
 	for {
@@ -51,7 +55,7 @@ func (l *leaderWatch) run(consensus Consensus, electionTimeout time.Duration, ch
 		} else {
 			without++
 		}
-		l.set(without > leaderlessElections)
+		l.set(without > leaderlessElections*looksPerElection)
 		select {
 		case <-ticker.C:
 		case <-done:

@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -98,6 +97,9 @@ func setDefault[T comparable](value *T, to T) {
 // was wrong shall be met before the one that only cuts.
 const grpcOverhead = 512 << 10
 
+// maxHeaderBytes bounds the headers of a request, over gRPC (whose own default is 16 MiB) and HTTP/1.1.
+const maxHeaderBytes = 64 << 10
+
 // Server serves etcd's v3 API, and the HTTP endpoints beside it, for one member.
 type Server struct {
 	config  ServerConfig
@@ -111,7 +113,8 @@ type Server struct {
 	grpc *grpc.Server
 	http *http.Server
 
-	done     chan struct{}
+	ending   context.Context // ended by Stop
+	end      context.CancelFunc
 	stopping sync.Once
 	running  sync.WaitGroup
 }
@@ -127,8 +130,9 @@ func NewServer(config ServerConfig) (*Server, error) {
 	}
 	s := &Server{
 		config: config, metrics: m, leaders: newLeaderWatch(), health: newGRPCHealth(),
-		hub: newWatchHub(config.Store, config.WatchQueueBytes, m), done: make(chan struct{}),
+		hub: newWatchHub(config.Store, config.WatchQueueBytes, m),
 	}
+	s.ending, s.end = context.WithCancel(context.Background())
 	s.mux = newPortMux(config.TLS, config.FirstByteTimeout, config.MaxConnections, m.rejectedConns.Inc)
 	s.grpc = s.newGRPCServer()
 	m.know(s.grpc.GetServiceInfo())
@@ -140,7 +144,7 @@ func NewServer(config ServerConfig) (*Server, error) {
 	s.goRun(s.hub.run)
 	s.goRun(func() { _ = s.grpc.Serve(s.mux.grpc) })
 	s.goRun(func() { _ = s.http.Serve(s.mux.http) })
-	s.goRun(func() { s.leaders.run(config.Consensus, config.ElectionTimeout, s.health.set, s.done) })
+	s.goRun(func() { s.leaders.run(config.Consensus, config.ElectionTimeout, s.health.set, s.ending.Done()) })
 	return s, nil
 }
 
@@ -180,11 +184,11 @@ func (s *Server) newGRPCServer() *grpc.Server {
 		grpc.StreamInterceptor(s.interceptStream),
 		grpc.UnknownServiceHandler(refuseUnknown),
 		grpc.MaxRecvMsgSize(c.MaxRequestBytes+grpcOverhead),
-		grpc.MaxSendMsgSize(1<<31-1),
 		grpc.MaxConcurrentStreams(c.MaxConcurrentStreams),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+		// Half of the default: requests are small, a large one is read past the buffer, and idle connections keep theirs.
+		grpc.ReadBufferSize(16<<10),
 		grpc.NumStreamWorkers(c.StreamWorkers),
-		// Idle connections hold no write buffer; a thousand of them would hold 32 MiB.
-		grpc.SharedWriteBuffer(true),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: c.KeepaliveMinTime}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: c.KeepaliveInterval, Timeout: c.KeepaliveTimeout}),
 		grpc.ConnectionTimeout(c.FirstByteTimeout),
@@ -218,7 +222,7 @@ func (s *Server) Serve(listeners ...net.Listener) error {
 		err = errors.Join(err, <-failed)
 	}
 	if len(listeners) == 0 || err == nil {
-		<-s.done
+		<-s.ending.Done()
 	}
 	return err
 }
@@ -227,7 +231,7 @@ func (s *Server) Serve(listeners ...net.Listener) error {
 func (s *Server) Stop(ctx context.Context) {
 	s.stopping.Do(func() {
 		s.mux.stopAccepting()
-		close(s.done)
+		s.end()
 		s.health.server.Shutdown()
 		s.hub.stop()
 		drained := make(chan struct{})
@@ -246,14 +250,6 @@ func (s *Server) Stop(ctx context.Context) {
 		s.mux.close()
 	})
 	s.running.Wait()
-}
-
-// requireLeader refuses clients that ask to be refused by a member that knows no leader.
-func (s *Server) requireLeader(ctx context.Context) error {
-	if wantsLeader(ctx) && s.config.Consensus.Status().Leader == 0 {
-		return rpctypes.ErrGRPCNoLeader
-	}
-	return nil
 }
 
 // httpErrorLog makes a standard logger for net/http's complaints about connections, which concern nobody but a debugger.

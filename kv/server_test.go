@@ -320,13 +320,24 @@ func TestStopLetsRequestsFinishAndEndsWatches(t *testing.T) {
 	ts := startServer(t)
 	w := ts.openWatch(t)
 	w.create(&pb.WatchCreateRequest{Key: []byte("k")})
-	ts.Stop(soon(t))
+	health, err := healthpb.NewHealthClient(ts.conn).Watch(soon(t), &healthpb.HealthCheckRequest{})
+	if err == nil {
+		_, err = health.Recv()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := soon(t)
+	ts.Stop(ctx)
+	if ctx.Err() != nil {
+		t.Error("stopping had to wait for somebody")
+	}
 	if _, err := w.stream.Recv(); status.Convert(err).Message() != "etcdserver: server stopped" {
 		t.Errorf("the watch: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(soon(t), 50*time.Millisecond)
+	brief, cancel := context.WithTimeout(soon(t), 50*time.Millisecond)
 	defer cancel()
-	if _, err := ts.kv.Put(ctx, &pb.PutRequest{Key: []byte("k")}); err == nil {
+	if _, err := ts.kv.Put(brief, &pb.PutRequest{Key: []byte("k")}); err == nil {
 		t.Error("a stopped server accepts writes")
 	}
 }

@@ -235,3 +235,12 @@ func (ts *testServer) delete(t testing.TB, key, end string) int64 {
 	}
 	return r.Header.Revision
 }
+
+func mustEncodePut(t testing.TB, key, value string) []byte {
+	t.Helper()
+	command, err := mvcc.EncodePut(&pb.PutRequest{Key: []byte(key), Value: []byte(value)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return command
+}

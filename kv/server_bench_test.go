@@ -1,0 +1,135 @@
+package kv
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/troupe-raft/troupe"
+)
+
+// canned is a Consensus that has its answer ready and gives it, as a node does, to all who wait a millisecond: what
+// remains is the cost of the client port.
+type canned struct {
+	*solo
+	answer []byte
+	commit atomic.Pointer[chan struct{}]
+}
+
+func newCanned(s *solo, answer []byte) *canned {
+	c := &canned{solo: s, answer: answer}
+	next := make(chan struct{})
+	c.commit.Store(&next)
+	return c
+}
+
+// run commits until done.
+func (c *canned) run(done <-chan struct{}) {
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			next := make(chan struct{})
+			close(*c.commit.Swap(&next))
+		case <-done:
+			return
+		}
+	}
+}
+
+func (c *canned) Propose(ctx context.Context, _ []byte) (troupe.Result, error) {
+	select {
+	case <-*c.commit.Load():
+		return troupe.Result{Index: 1, Term: soloTerm, Value: c.answer}, nil
+	case <-ctx.Done():
+		return troupe.Result{}, ctx.Err()
+	}
+}
+
+func cpuTime(b *testing.B) time.Duration {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// BenchmarkThePort tells the CPU of a request over loopback, client included.
+func BenchmarkThePort(b *testing.B) {
+	const conns, clients = 50, 500
+	for _, workers := range []uint32{0, 128} {
+		consensus, ref := newSolo(b)
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		first, err := consensus.Propose(context.Background(), mustEncodePut(b, "k", "v"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		node, done := newCanned(consensus, first.Value), make(chan struct{})
+		go node.run(done)
+		server, err := NewServer(ServerConfig{
+			Consensus: node, Store: ref, MemberID: soloID, StreamWorkers: workers,
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(listener) }()
+		var kvs []pb.KVClient
+		for range conns {
+			conn, err := grpc.NewClient("passthrough:///"+listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer conn.Close()
+			kvs = append(kvs, pb.NewKVClient(conn))
+		}
+		value := make([]byte, 256)
+		for name, call := range map[string]func(pb.KVClient) error{
+			"put": func(kv pb.KVClient) error {
+				_, err := kv.Put(context.Background(), &pb.PutRequest{Key: []byte("key-of-some-length"), Value: value})
+				return err
+			},
+			"range": func(kv pb.KVClient) error {
+				_, err := kv.Range(context.Background(), &pb.RangeRequest{Key: []byte("k")})
+				return err
+			},
+		} {
+			b.Run(fmt.Sprintf("%s/workers=%d", name, workers), func(b *testing.B) {
+				before := cpuTime(b)
+				var running sync.WaitGroup
+				for i := range clients {
+					running.Go(func() {
+						for n := i; n < b.N; n += clients {
+							if err := call(kvs[i%conns]); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				}
+				running.Wait()
+				b.ReportMetric(float64((cpuTime(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
+			})
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		server.Stop(ctx)
+		cancel()
+		close(done)
+		if err := <-served; err != nil {
+			b.Error(err)
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package kv
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+func opPut(key, value string) *pb.RequestOp {
+	return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte(key), Value: []byte(value)}}}
+}
+
+func opDelete(key, end string) *pb.RequestOp {
+	return &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{
+		RequestDeleteRange: &pb.DeleteRangeRequest{Key: []byte(key), RangeEnd: []byte(end)}}}
+}
+
+func opRange(key, end string) *pb.RequestOp {
+	return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{
+		RequestRange: &pb.RangeRequest{Key: []byte(key), RangeEnd: []byte(end)}}}
+}
+
+func opTxn(then, otherwise []*pb.RequestOp) *pb.RequestOp {
+	return &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: &pb.TxnRequest{Success: then, Failure: otherwise}}}
+}
+
+func many(n int, op func(i int) *pb.RequestOp) (ops []*pb.RequestOp) {
+	for i := range n {
+		ops = append(ops, op(i))
+	}
+	return ops
+}
+
+func numberedPut(i int) *pb.RequestOp { return opPut(fmt.Sprintf("k%04d", i), "v") }
+
+func TestAnInvalidRequestIsRefusedInEtcdsWords(t *testing.T) {
+	ts := startServer(t)
+	put := func(r *pb.PutRequest) func(context.Context) error {
+		return func(ctx context.Context) error { _, err := ts.kv.Put(ctx, r); return err }
+	}
+	get := func(r *pb.RangeRequest) func(context.Context) error {
+		return func(ctx context.Context) error { _, err := ts.kv.Range(ctx, r); return err }
+	}
+	stream := func(r *pb.RangeRequest) func(context.Context) error {
+		return func(ctx context.Context) error {
+			s, err := ts.kv.RangeStream(ctx, r)
+			if err == nil {
+				_, err = s.Recv()
+			}
+			return err
+		}
+	}
+	txn := func(r *pb.TxnRequest) func(context.Context) error {
+		return func(ctx context.Context) error { _, err := ts.kv.Txn(ctx, r); return err }
+	}
+	key := []byte("k")
+	ts.put(t, "k", "v")
+	for name, c := range map[string]struct {
+		call func(context.Context) error
+		want error
+	}{
+		"range without a key":        {get(&pb.RangeRequest{}), rpctypes.ErrGRPCEmptyKey},
+		"range with unknown order":   {get(&pb.RangeRequest{Key: key, SortOrder: 9}), rpctypes.ErrGRPCInvalidSortOption},
+		"range with unknown target":  {get(&pb.RangeRequest{Key: key, SortTarget: 9}), rpctypes.ErrGRPCInvalidSortOption},
+		"range in the future":        {get(&pb.RangeRequest{Key: key, Revision: 99}), rpctypes.ErrGRPCFutureRev},
+		"stream without a key":       {stream(&pb.RangeRequest{}), rpctypes.ErrGRPCEmptyKey},
+		"stream in another order":    {stream(&pb.RangeRequest{Key: key, SortOrder: pb.RangeRequest_DESCEND}), status.Error(codes.Unimplemented, "RangeStream does not support custom sort orders")},
+		"stream with a filter":       {stream(&pb.RangeRequest{Key: key, MinModRevision: 2}), status.Error(codes.Unimplemented, "RangeStream does not support revision filters")},
+		"stream in the future":       {stream(&pb.RangeRequest{Key: key, Revision: 99}), rpctypes.ErrGRPCFutureRev},
+		"put without a key":          {put(&pb.PutRequest{}), rpctypes.ErrGRPCEmptyKey},
+		"put with value and ignored": {put(&pb.PutRequest{Key: key, Value: key, IgnoreValue: true}), rpctypes.ErrGRPCValueProvided},
+		"put with lease and ignored": {put(&pb.PutRequest{Key: key, Lease: 1, IgnoreLease: true}), rpctypes.ErrGRPCLeaseProvided},
+		"put ignoring value of none": {put(&pb.PutRequest{Key: []byte("none"), IgnoreValue: true}), rpctypes.ErrGRPCKeyNotFound},
+		"put with an unknown lease":  {put(&pb.PutRequest{Key: key, Lease: 5}), rpctypes.ErrGRPCLeaseNotFound},
+		"put too large":              {put(&pb.PutRequest{Key: key, Value: make([]byte, 3<<19)}), rpctypes.ErrGRPCRequestTooLarge},
+		"delete without a key": {func(ctx context.Context) error {
+			_, err := ts.kv.DeleteRange(ctx, &pb.DeleteRangeRequest{})
+			return err
+		}, rpctypes.ErrGRPCEmptyKey},
+		"compare without a key":       {txn(&pb.TxnRequest{Compare: []*pb.Compare{{}}}), rpctypes.ErrGRPCEmptyKey},
+		"txn with an empty operation": {txn(&pb.TxnRequest{Success: []*pb.RequestOp{{}}}), rpctypes.ErrGRPCKeyNotFound},
+		"txn put without a key":       {txn(&pb.TxnRequest{Failure: []*pb.RequestOp{opPut("", "v")}}), rpctypes.ErrGRPCEmptyKey},
+		"txn range in the future": {txn(&pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{
+			RequestRange: &pb.RangeRequest{Key: key, Revision: 99}}}}}), rpctypes.ErrGRPCFutureRev},
+		"txn with 129 operations": {txn(&pb.TxnRequest{Success: many(129, numberedPut)}), rpctypes.ErrGRPCTooManyOps},
+		"nested txn beyond what its parent left": {txn(&pb.TxnRequest{
+			Success: append(many(127, numberedPut), opTxn(many(2, func(i int) *pb.RequestOp { return numberedPut(i + 500) }), nil))}), rpctypes.ErrGRPCTooManyOps},
+		"txn that puts a key twice":          {txn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("a", "1"), opPut("a", "2")}}), rpctypes.ErrGRPCDuplicateKey},
+		"txn that puts and deletes a key":    {txn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("a", "1"), opDelete("a", "")}}), rpctypes.ErrGRPCDuplicateKey},
+		"txn that puts into what it empties": {txn(&pb.TxnRequest{Failure: []*pb.RequestOp{opDelete("a", "c"), opPut("b", "1")}}), rpctypes.ErrGRPCDuplicateKey},
+		"txn whose nested one puts it again": {txn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("a", "1"), opTxn(nil, []*pb.RequestOp{opPut("a", "2")})}}), rpctypes.ErrGRPCDuplicateKey},
+		"compaction in the future": {func(ctx context.Context) error {
+			_, err := ts.kv.Compact(ctx, &pb.CompactionRequest{Revision: 99})
+			return err
+		}, rpctypes.ErrGRPCFutureRev},
+	} {
+		got, want := status.Convert(c.call(soon(t))), status.Convert(c.want)
+		if got.Code() != want.Code() || got.Message() != want.Message() {
+			t.Errorf("%s: got %v %q, want %v %q", name, got.Code(), got.Message(), want.Code(), want.Message())
+		}
+	}
+	if r, err := ts.kv.Range(soon(t), &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}}); err != nil || r.Header.Revision != 2 {
+		t.Errorf("a refused request changed something: revision %d, %v", r.GetHeader().GetRevision(), err)
+	}
+}
+
+func TestValidTransactionsAtTheLimitsAreAccepted(t *testing.T) {
+	ts := startServer(t)
+	for name, r := range map[string]*pb.TxnRequest{
+		"128 operations":                     {Success: many(128, numberedPut)},
+		"nested with what the parent left":   {Success: append(many(126, numberedPut), opTxn(many(1, func(int) *pb.RequestOp { return opPut("nested", "") }), nil))},
+		"both branches put the same key":     {Success: []*pb.RequestOp{opPut("a", "1")}, Failure: []*pb.RequestOp{opPut("a", "2")}},
+		"nested branches put the same key":   {Success: []*pb.RequestOp{opTxn([]*pb.RequestOp{opPut("a", "1")}, []*pb.RequestOp{opPut("a", "2")})}},
+		"two deletes of overlapping ranges":  {Success: []*pb.RequestOp{opDelete("a", "c"), opDelete("b", "d")}},
+		"one branch puts, the other empties": {Success: []*pb.RequestOp{opTxn([]*pb.RequestOp{opPut("a", "1")}, []*pb.RequestOp{opDelete("a", "b")})}},
+		"nothing at all":                     {},
+	} {
+		if _, err := ts.kv.Txn(soon(t), r); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package kv
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+)
+
+// history checks that a watcher is told each revision once, in order.
+type history struct {
+	next  int64
+	fault string
+}
+
+func (h *history) add(r *pb.WatchResponse) {
+	for _, e := range r.Events {
+		if e.Kv.ModRevision != h.next && h.fault == "" {
+			h.fault = fmt.Sprintf("revision %d came when %d was due", e.Kv.ModRevision, h.next)
+		}
+		h.next = e.Kv.ModRevision + 1
+	}
+}
+
+// milestones lets readers wait for writers.
+type milestones struct {
+	mu      sync.Mutex
+	cond    *sync.Cond
+	reached int64
+}
+
+func newMilestones() *milestones {
+	m := &milestones{}
+	m.cond = sync.NewCond(&m.mu)
+	return m
+}
+
+func (m *milestones) reach(revision int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reached = max(m.reached, revision)
+	m.cond.Broadcast()
+}
+
+func (m *milestones) await(revision int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for m.reached < revision {
+		m.cond.Wait()
+	}
+}
+
+// Each watcher starts somewhere in the past while writers write, some of them read slowly, and buffers are so small that
+// nobody stays live for long: every hand-over there is happens many times.
+func TestWithConcurrentWritesAndSlowReadersThereIsNoGapAndNoDouble(t *testing.T) {
+	ts := startServer(t, func(c *ServerConfig) {
+		c.WatchBufferBytes = 16 << 10
+		c.WatchQueueBytes = 32 << 10
+	})
+	const writers, each, watchers = 4, 500, 12
+	value := strings.Repeat("v", 1000)
+	var writing, reading sync.WaitGroup
+	written := newMilestones()
+	for i := range writers {
+		writing.Go(func() {
+			for n := range each {
+				written.reach(ts.put(t, fmt.Sprintf("k%d-%d", i, n%7), value))
+			}
+		})
+	}
+	last := int64(1 + writers*each)
+	for i := range watchers {
+		reading.Go(func() {
+			w := ts.openWatch(t)
+			// Two watches share a stream, one with the former values and one without.
+			now := w.create(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), PrevKv: i%2 == 0}).Header.Revision
+			start := max(1, now-int64(i*50))
+			w.ask(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), StartRevision: start, PrevKv: i%2 == 1, WatchId: 7})
+			told := map[int64]*history{0: {next: now + 1}, 7: {next: max(2, start)}}
+			for told[0].next <= last || told[7].next <= last {
+				r := w.receive()
+				told[r.WatchId].add(r)
+				if i%3 == 0 {
+					written.await(min(last, told[r.WatchId].next+200)) // a slow one
+				}
+			}
+			for id, h := range told {
+				if h.fault != "" {
+					t.Errorf("reader %d, watch %d: %s", i, id, h.fault)
+				}
+			}
+		})
+	}
+	writing.Wait()
+	reading.Wait()
+	if n := ts.metric(t, "troupe_watch_fallbacks_total"); n < watchers {
+		t.Errorf("only %v watchers were sent back to history: the test does not test", n)
+	}
+}
+
+// An overrun of the hub's own queue sends every live watcher to history.
+func TestWhenTheHubIsOverrunAllWatchersGoOnFromHistory(t *testing.T) {
+	ts := startServer(t, func(c *ServerConfig) { c.WatchQueueBytes = 1 }) // not one event fits
+	w := ts.openWatch(t)
+	id := w.create(&pb.WatchCreateRequest{Key: []byte("k"), PrevKv: true}).WatchId
+	for i := range 5 {
+		revision := ts.put(t, "k", fmt.Sprint(i))
+		want := fmt.Sprintf("put k=%d@%d", i, revision)
+		if i > 0 {
+			want += fmt.Sprintf("<%d", i-1)
+		}
+		w.expect(id, want)
+	}
+	if n := ts.metric(t, "troupe_watch_fallbacks_total"); n != 5 {
+		t.Errorf("%v fallbacks, want 5", n)
+	}
+}
+
+func TestASlowWatcherCostsABoundedBufferAndNobodyElse(t *testing.T) {
+	const limit = 256 << 10
+	ts := startServer(t, func(c *ServerConfig) { c.WatchBufferBytes = limit })
+	slow, quick := ts.openWatch(t), ts.openWatch(t)
+	slowID := slow.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
+	quickID := quick.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
+	value := strings.Repeat("v", 32<<10)
+	const n = 100 // 3 MiB, far beyond what the connection and the buffer hold
+	for i := range n {
+		ts.put(t, "k", fmt.Sprint(i, value))
+		if r := quick.receive(); r.WatchId != quickID || r.Events[0].Kv.ModRevision != int64(i+2) {
+			t.Fatalf("the quick one got %v", r.Header)
+		}
+	}
+	if n := ts.metric(t, "troupe_watch_fallbacks_total"); n != 1 {
+		t.Errorf("%v watchers were sent back to history, want the slow one alone", n)
+	}
+	told := history{next: 2}
+	for told.next < n+2 {
+		r := slow.receive()
+		if r.WatchId != slowID {
+			t.Fatalf("got %v", r)
+		}
+		told.add(r)
+	}
+	if told.fault != "" {
+		t.Error(told.fault)
+	}
+}
