@@ -120,6 +120,7 @@ type Node struct {
 	unlinked      map[uint64]bool // peers whose link broke and has not come back
 	fastUntil     time.Duration
 	fastSince     time.Duration
+	fastTerm      uint64 // the term whose leader's link broke then
 	timer         actors.Timer
 	timerNumber   uint64
 	deadline      time.Duration // when the role's own timeout is due

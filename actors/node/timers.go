@@ -87,12 +87,12 @@ func (n *Node) linkDown(peer uint64, reason string) {
 	}
 	n.leaderLost = true
 	now := n.env.Now()
-	if n.fastSince != 0 && now-n.fastSince < n.config.Election {
-		return
+	if n.fastTerm == n.term && now-n.fastSince < n.config.Election {
+		return // lost twice in one term within an election timeout: it flaps
 	}
 	n.env.Log().Info().Str("leader", hexID(peer)).Uint64("term", n.term).Str("reason", reason).
 		Msg("lost the connection to the leader; asking for pre-votes")
-	n.fastSince, n.fastUntil = now, now+2*n.config.Election
+	n.fastTerm, n.fastSince, n.fastUntil = n.term, now, now+2*n.config.Election
 	n.setDeadline(n.random(0, fastDelay))
 }
 
