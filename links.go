@@ -2,9 +2,13 @@ package troupe
 
 import (
 	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
 
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/actors/live/link"
+	"github.com/troupe-raft/troupe/actors/live/protoremote"
 	"github.com/troupe-raft/troupe/persistence"
 )
 
@@ -19,8 +23,30 @@ func newLink(config *Config, identity persistence.Identity) (live.Link, error) {
 	if config.Network != nil {
 		return config.Network.Link(), nil
 	}
+	if config.Peers.Remote {
+		return newRemoteLink(config, identity)
+	}
 	return link.New(link.Options{
 		Listeners: config.Peers.Listeners, ClusterID: identity.ClusterID, StorageID: identity.StorageID[:], Software: createdBy,
 		ClientTLS: config.Peers.ClientTLS, ServerTLS: config.Peers.ServerTLS, AllowPlaintext: config.Peers.AllowPlaintext,
+	})
+}
+
+// newRemoteLink hands the listener's address over to Proto.Actor's remote, which only listens for itself.
+func newRemoteLink(config *Config, identity persistence.Identity) (live.Link, error) {
+	if len(config.Peers.Listeners) != 1 {
+		return nil, errors.New("troupe: Proto.Actor's remote listens on one address: give Config.Peers exactly one listener")
+	}
+	listener := config.Peers.Listeners[0]
+	address, ok := listener.Addr().(*net.TCPAddr)
+	if !ok {
+		return nil, fmt.Errorf("troupe: Proto.Actor's remote listens on TCP only, not on %v", listener.Addr())
+	}
+	if err := listener.Close(); err != nil {
+		return nil, fmt.Errorf("troupe: giving the peer address to Proto.Actor's remote: %w", err)
+	}
+	return protoremote.New(protoremote.Options{
+		Host: address.IP.String(), Port: address.Port, ClusterID: identity.ClusterID, StorageID: identity.StorageID[:],
+		Software: createdBy, ClientTLS: config.Peers.ClientTLS, ServerTLS: config.Peers.ServerTLS,
 	})
 }
