@@ -90,10 +90,11 @@ func TestAnInvalidRequestIsRefusedInEtcdsWords(t *testing.T) {
 		"txn with 129 operations": {txn(&pb.TxnRequest{Success: many(129, numberedPut)}), rpctypes.ErrGRPCTooManyOps},
 		"nested txn beyond what its parent left": {txn(&pb.TxnRequest{
 			Success: append(many(127, numberedPut), opTxn(many(2, func(i int) *pb.RequestOp { return numberedPut(i + 500) }), nil))}), rpctypes.ErrGRPCTooManyOps},
-		"txn that puts a key twice":          {txn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("a", "1"), opPut("a", "2")}}), rpctypes.ErrGRPCDuplicateKey},
-		"txn that puts and deletes a key":    {txn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("a", "1"), opDelete("a", "")}}), rpctypes.ErrGRPCDuplicateKey},
-		"txn that puts into what it empties": {txn(&pb.TxnRequest{Failure: []*pb.RequestOp{opDelete("a", "c"), opPut("b", "1")}}), rpctypes.ErrGRPCDuplicateKey},
-		"txn whose nested one puts it again": {txn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("a", "1"), opTxn(nil, []*pb.RequestOp{opPut("a", "2")})}}), rpctypes.ErrGRPCDuplicateKey},
+		"txn that puts a key twice":               {txn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("a", "1"), opPut("a", "2")}}), rpctypes.ErrGRPCDuplicateKey},
+		"txn that puts and deletes a key":         {txn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("a", "1"), opDelete("a", "")}}), rpctypes.ErrGRPCDuplicateKey},
+		"txn that puts into what it empties":      {txn(&pb.TxnRequest{Failure: []*pb.RequestOp{opDelete("a", "c"), opPut("b", "1")}}), rpctypes.ErrGRPCDuplicateKey},
+		"txn whose nested one puts it again":      {txn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("a", "1"), opTxn(nil, []*pb.RequestOp{opPut("a", "2")})}}), rpctypes.ErrGRPCDuplicateKey},
+		"txn that empties without bound and puts": {txn(&pb.TxnRequest{Success: []*pb.RequestOp{opDelete("a", "\x00"), opPut("b", "1")}}), rpctypes.ErrGRPCDuplicateKey},
 		"compaction in the future": {func(ctx context.Context) error {
 			_, err := ts.kv.Compact(ctx, &pb.CompactionRequest{Revision: 99})
 			return err
