@@ -159,13 +159,22 @@ func (n *Node) Kill() {
 // handOver lets another voter lead before this one goes away, so that nobody waits for an election.
 func (n *Node) handOver(ctx context.Context) {
 	s := n.Status()
-	if s.Role != "leader" || len(s.Members) < 2 {
+	if s.Role != "leader" || !n.anyLinkUp() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.config.Timing.Election)
 	defer cancel()
 	// A cluster without another voter in reach cannot be handed over; stopping is all the same.
 	_ = n.TransferLeadership(ctx, 0)
+}
+
+func (n *Node) anyLinkUp() bool {
+	for _, l := range n.env.LinkStats() {
+		if l.Up {
+			return true
+		}
+	}
+	return false
 }
 
 // Crash makes an actor of this node fail, to see it rebuilt from disk. It needs Config.CrashInjection.

@@ -83,7 +83,8 @@ func TestAnIdentityOfTheFutureOrDamagedIsRefused(t *testing.T) {
 		damaged := append([]byte(nil), b...)
 		damaged[bit/8] ^= 1 << (bit % 8)
 		id, err := decodeIdentity("identity.json", damaged)
-		if err == nil && id != testIdentity() || err != nil && !errors.Is(err, ErrCorrupt) {
+		// A bit of the version's own digits makes another version of it, which is refused as well.
+		if err == nil && id != testIdentity() || err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormat) {
 			t.Fatalf("bit %d flipped: %+v, %v", bit, id, err)
 		}
 	}

@@ -55,11 +55,12 @@ func decodeIdentity(path string, b []byte) (Identity, error) {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return Identity{}, corrupt(path, 0, "%v", err)
 	}
-	if j.Checksum != j.sum() {
-		return Identity{}, corrupt(path, 0, "checksum %q, %q expected", j.sum(), j.Checksum)
-	}
+	// The version comes first: another one may compute its checksum in another way.
 	if j.FormatVersion != FormatVersion {
 		return Identity{}, &FormatError{File: path, Found: j.FormatVersion}
+	}
+	if j.Checksum != j.sum() {
+		return Identity{}, corrupt(path, 0, "checksum %q, %q expected", j.sum(), j.Checksum)
 	}
 	id := Identity{CreatedBy: j.CreatedBy}
 	var errs [3]error
