@@ -26,6 +26,11 @@ func (c *campaign) answer(id uint64) (granted, answered bool) {
 	return
 }
 
+// count takes an answer. A grant is not taken back by a refusal that was given before it and comes late.
+func (c *campaign) count(voter uint64, granted bool) {
+	c.answers[voter] = c.answers[voter] || granted
+}
+
 // becomePreCandidate asks whether votes would be granted (dissertation §9.6). It takes up no term, and forgets the known
 // leader and earlier answers, or PreVote with CheckQuorum would livelock (E16).
 func (n *Node) becomePreCandidate(why string) {
@@ -44,6 +49,7 @@ func (n *Node) becomePreCandidate(why string) {
 	n.countPreVotes()
 }
 
+// setCampaignDeadline sets when to campaign next while no leader is known: soon where one was lost a moment ago.
 func (n *Node) setCampaignDeadline() {
 	if n.fast() {
 		n.setDeadline(n.random(fastCampaignMin, fastCampaignMax))
@@ -98,7 +104,7 @@ func (n *Node) preVoteAnswered(m *messages.VoteAnswer) {
 	if !m.PreVote || m.Granted && m.Term != c.term {
 		return // of an earlier campaign
 	}
-	c.answers[m.Voter] = m.Granted
+	c.count(m.Voter, m.Granted)
 	if !m.Granted && m.Sticky && n.fast() && c.stickyRetry == 0 {
 		wait := n.random(stickyRetryMin, stickyRetryMax)
 		c.stickyRetry = n.env.Now() + wait
@@ -163,13 +169,12 @@ func (n *Node) candidate(ctx actor.Context) {
 }
 
 func (n *Node) voteCounted(voter uint64, granted bool) {
-	n.campaign.answers[voter] = granted
+	n.campaign.count(voter, granted)
 	switch n.quorum.Vote(n.campaign.answer) {
 	case raft.Won:
 		n.becomeLeader()
 	case raft.Lost:
 		n.becomeFollower(n.term, 0, "a majority refused its vote")
-		n.setCampaignDeadline()
 	}
 }
 

@@ -33,7 +33,11 @@ func (n *Node) becomeFollower(term, leader uint64, why string) {
 	if was != roleFollower {
 		n.env.Log().Info().Str("was", was).Uint64("term", n.term).Str("why", why).Msg("became follower")
 	}
-	n.resetElectionTimer()
+	if leader == 0 {
+		n.setCampaignDeadline()
+	} else {
+		n.resetElectionTimer()
+	}
 	if higher {
 		n.persist(&messages.Append{Urgent: true, Mark: &messages.Mark{Term: n.term}})
 	}
@@ -65,7 +69,6 @@ func (n *Node) follower(ctx actor.Context) {
 
 // append is the receiver's side of AppendEntries (Raft §5.3). Its acknowledgement is a promise: it leaves after the sync.
 func (n *Node) append(m *messages.AppendEntries) {
-	n.resetElectionTimer()
 	if m.Entries != nil {
 		if err := raft.CheckEntries(m.Entries); err != nil || len(m.Entries.Data) > 0 && m.Entries.First != m.PrevIndex+1 {
 			n.env.Log().Error().Err(err).Str("from", hexID(m.Leader)).Uint64("prev_index", m.PrevIndex).
@@ -137,7 +140,7 @@ func (n *Node) truncate(conflict uint64) uint64 {
 	n.log.Truncate(conflict)
 	n.memory.truncate(conflict)
 	n.durable = min(n.durable, conflict-1)
-	n.truncation.term, n.truncation.index = n.term, conflict
+	n.truncations.add(n.term, conflict)
 	if n.configurations.Truncate(conflict) {
 		n.configurationChanged()
 	}
@@ -148,7 +151,6 @@ func (n *Node) truncate(conflict uint64) uint64 {
 // heartbeat keeps the follower at rest and tells it what is committed. There is no log check in it: the leader sends
 // min(commitIndex, matchIndex of this peer), so that what it names is known to be here.
 func (n *Node) heartbeat(m *messages.Heartbeat) {
-	n.resetElectionTimer()
 	n.advanceCommit(min(m.Commit, n.log.Last()))
 	if m.Notice {
 		return

@@ -47,6 +47,7 @@ func (n *Node) leaderTick() {
 		return
 	}
 	n.abortLateTransfer()
+	n.leaveLowDisk()
 	n.probeDisk()
 	n.beat(true)
 	n.setDeadline(n.config.Heartbeat)

@@ -23,6 +23,8 @@ type leadership struct {
 	waiting []readRound
 	// early reads came before the first commit of the term.
 	early []pendingRead
+	// reads are how many there are: waiting, early, and collected for the next round.
+	reads int
 	// uncommitted is what proposals wait for their commit, and their bytes: the bound on them.
 	uncommitted      []batchSize
 	uncommittedBytes uint64
@@ -34,6 +36,8 @@ type leadership struct {
 	// diskProbed is when the disk of an idle leader was last asked for a sign of life.
 	diskProbed time.Duration
 	transfer   *transfer
+	// transferAfter is when the next transfer of the leader's own accord may begin, after one that failed.
+	transferAfter time.Duration
 }
 
 // peer is another member, as its leader sees it.
@@ -188,15 +192,16 @@ func (n *Node) appendAsLeader(data [][]byte, bytes uint64) {
 	}
 }
 
-// progressed: a peer's log agrees with ours, durably, up to matchIndex.
+// progressed: a peer's log agrees with ours, durably, up to matchIndex. Only a new matchIndex is a sign of life: a
+// replicator also reports that it gave up waiting (E19).
 func (n *Node) progressed(m *messages.Progress) {
 	p := n.lead.peer(m.Peer)
 	if p == nil || m.Term != n.term {
 		return
 	}
-	p.heard, p.state, p.diskLow = n.env.Now(), m.State, m.DiskLow
+	p.state, p.diskLow = m.State, m.DiskLow
 	if m.MatchIndex > p.match {
-		p.match = m.MatchIndex
+		p.match, p.heard = m.MatchIndex, n.env.Now()
 		n.leaderCommit()
 	}
 	n.continueTransfer()

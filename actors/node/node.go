@@ -100,8 +100,8 @@ type Node struct {
 	commit         uint64
 	// durable is the last index that this node's own disk is known to hold of its present log.
 	durable uint64
-	// truncation remembers the last conflict: a Durable of an earlier term says nothing about what lies behind it (E12).
-	truncation struct{ term, index uint64 }
+	// truncations that the LogStore may not have reached: a Durable of before them is worth less than it says (E12).
+	truncations truncations
 	// persistedCommit is the commit index that the LogStore was last told.
 	persistedCommit uint64
 	diskLow         bool
@@ -116,14 +116,16 @@ type Node struct {
 	// Liveness.
 	leader        uint64 // 0: none known
 	leaderContact time.Duration
-	leaderLost    bool            // the link to the known leader is down
+	leaderLost    bool            // the link to the known leader broke, and it was not heard since
+	lostUntil     time.Duration   // what it says until then may have been said before its link broke
 	unlinked      map[uint64]bool // peers whose link broke and has not come back
 	fastUntil     time.Duration
 	fastSince     time.Duration
 	fastTerm      uint64 // the term whose leader's link broke then
 	timer         actors.Timer
 	timerNumber   uint64
-	deadline      time.Duration // when the role's own timeout is due
+	timerDue      time.Duration // when the timer fires
+	deadline      time.Duration // when the role's own timeout is due, at the timer or later
 
 	campaign *campaign   // preCandidate and candidate only
 	lead     *leadership // leader only

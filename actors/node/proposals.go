@@ -49,8 +49,10 @@ func (n *Node) collect(data []byte) {
 func (n *Node) takeForwarded(m *messages.ForwardedProposals) {
 	size := 0
 	for _, d := range m.Data {
-		if k := raft.KindOf(d); k == 0 || k == raft.KindNoop || k == raft.KindConfiguration {
-			n.env.Log().Error().Str("from", hexID(m.From)).Msg("dropped forwarded proposals: not entries that a handle makes")
+		// What a follower would refuse must not get into the log: nothing behind it could be replicated any more.
+		e, err := raft.DecodeEntry(d)
+		if err != nil || e.Kind == raft.KindNoop || e.Kind == raft.KindConfiguration {
+			n.env.Log().Error().Err(err).Str("from", hexID(m.From)).Msg("dropped forwarded proposals: not entries that a handle makes")
 			return
 		}
 		size += len(d)

@@ -16,24 +16,18 @@ type readRound struct {
 // askRead takes a request for a read point at the leader.
 func (n *Node) askRead(r pendingRead, unconfirmed bool) {
 	switch {
-	case n.lead.pendingReads()+len(n.collected.reads) >= n.config.Limits.MaxPendingReads:
+	case n.lead.reads >= n.config.Limits.MaxPendingReads:
 		n.refuseReads([]pendingRead{r}, messages.Refusal_REFUSAL_OVERLOADED)
 	case n.commit < n.lead.first:
+		n.lead.reads++
 		n.lead.early = append(n.lead.early, r) // E25
 	case unconfirmed:
 		n.answerRead(r, n.commit)
 	default:
+		n.lead.reads++
 		n.collected.reads = append(n.collected.reads, r)
 		n.wantFlush()
 	}
-}
-
-func (l *leadership) pendingReads() int {
-	pending := len(l.early)
-	for _, w := range l.waiting {
-		pending += len(w.reads)
-	}
-	return pending
 }
 
 // flushReads begins one round for all reads that were collected.
@@ -65,6 +59,7 @@ func (n *Node) confirmReads() {
 		for _, r := range n.lead.waiting[k].reads {
 			n.answerRead(r, n.lead.waiting[k].index)
 		}
+		n.lead.reads -= len(n.lead.waiting[k].reads)
 		k++
 	}
 	n.lead.waiting = n.lead.waiting[k:]

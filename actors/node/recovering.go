@@ -53,9 +53,11 @@ func (n *Node) recovered(m *messages.Recovered) {
 	n.configurationChanged()
 	n.env.Log().Info().Uint64("term", n.term).Uint64("last_index", n.log.Last()).Uint64("commit", n.commit).
 		Uint64("incarnation", n.config.Incarnation).Msg("log recovered")
-	n.machine = n.spawn(n.config.Machine(n.reader, n.commit), actors.MachineName)
+	// The handle hears of this incarnation before its Machine exists: what that says at once would else be dropped.
+	replayThrough := n.commit
 	n.becomeFollower(n.term, 0, "start")
 	n.campaignSoon()
+	n.machine = n.spawn(n.config.Machine(n.reader, replayThrough), actors.MachineName)
 }
 
 // campaignSoon does not wait out an election timeout after a start: pre-votes harm nobody where there is a leader, and

@@ -53,7 +53,7 @@ func (n *Node) shared(m proto.Message) (done bool) {
 		n.refusedByLeader(m)
 		return true
 	case *messages.Tick:
-		return m.Timer != n.timerNumber
+		return !n.ticked(m.Timer)
 	case *messages.Propose:
 		n.collect(m.Data)
 		return true
@@ -97,12 +97,17 @@ func (n *Node) answerStaleLeader(m proto.Message) {
 	}
 }
 
+// heardLeader: the leader of the term lives, so there is nothing to campaign for.
 func (n *Node) heardLeader(leader uint64) {
-	n.leaderContact = n.env.Now()
-	n.leaderLost = false
-	if n.leader != leader {
-		n.setLeader(leader)
+	invariant(n.leader == 0 || n.leader == leader, "two leaders in term %d: %x and %x", n.term, n.leader, leader)
+	now := n.env.Now()
+	n.leaderContact = now
+	n.setLeader(leader)
+	if n.leaderLost && now < n.lostUntil {
+		return
 	}
+	n.leaderLost = false
+	n.resetElectionTimer()
 }
 
 // setLeader takes note of who leads the present term, 0 for nobody known, and tells the handle.
@@ -165,11 +170,11 @@ func (n *Node) sticky() bool {
 // durableUpTo takes note of what is on this node's own disk. An acknowledgement for entries that were truncated since is
 // worth no more than what was kept of them (E12).
 func (n *Node) durableUpTo(m *messages.Durable) {
-	n.diskLow = m.DiskLow
-	index := m.Mark.Index
-	if m.Mark.Term < n.truncation.term {
-		index = min(index, n.truncation.index-1)
+	if m.DiskLow != n.diskLow {
+		n.diskLow = m.DiskLow
+		n.viewChange = true
 	}
+	index := n.truncations.durable(m.Mark)
 	if index <= n.durable {
 		return
 	}
@@ -181,11 +186,13 @@ func (n *Node) durableUpTo(m *messages.Durable) {
 	n.feedMachine()
 }
 
-// machineReady checks that the state machine has not applied what the log does not hold durably (E11).
+// machineReady checks that the state machine has not applied what the log does not hold durably (E11). What it has
+// applied was committed, also where the log did not get to write that down.
 func (n *Node) machineReady(m *messages.MachineReady) {
 	if m.Applied > n.log.Last() {
 		panicBehind(m.Applied, n.log.Last())
 	}
+	n.advanceCommit(m.Applied)
 }
 
 // feedMachine answers the Machine's standing Pull as soon as there is something to apply: never beyond what is committed,

@@ -7,7 +7,10 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// A role has one timer. It is not moved each time the leader is heard: when it fires early it is set anew for the rest.
+// A role has one timer and one deadline. The deadline moves each time the leader is heard, which may be thousands of times
+// a second; the timer does not: when it fires before the deadline, it is set anew for the rest.
+//
+// Invariant: outside `recovering` a timer runs, and fires at the deadline or before.
 
 const (
 	// fastDelay bounds the random wait before pre-votes after the leader's link broke, so that survivors seldom collide.
@@ -28,31 +31,47 @@ func (n *Node) random(from, to time.Duration) time.Duration {
 	return from + time.Duration(n.env.Random().Int64N(int64(to-from)))
 }
 
-func (n *Node) electionSpan() time.Duration { return n.random(n.config.Election, 2*n.config.Election) }
+// electionSpan is how long to wait for the leader. One whose link is down is given a few heartbeats only: either the
+// other direction works, and they come; or what was heard of it was its last words.
+func (n *Node) electionSpan() time.Duration {
+	if n.leader != 0 && n.unlinked[n.leader] {
+		least := min(2*n.config.Heartbeat, n.config.Election)
+		return n.random(least, least+n.config.Heartbeat)
+	}
+	return n.random(n.config.Election, 2*n.config.Election)
+}
 
 // resetElectionTimer puts the deadline a random election timeout from now.
 func (n *Node) resetElectionTimer() { n.setDeadline(n.electionSpan()) }
 
 // setDeadline sets when the role's timeout is due. A timer that fires before it only waits on.
 func (n *Node) setDeadline(span time.Duration) {
-	earlier := n.env.Now()+span < n.deadline
 	n.deadline = n.env.Now() + span
-	if n.timer == nil || earlier {
+	if n.timer == nil || n.deadline < n.timerDue {
 		n.arm()
 	}
+}
+
+// ticked takes note that a timer fired, and tells whether it was the one that runs.
+func (n *Node) ticked(number uint64) bool {
+	if number != n.timerNumber {
+		return false
+	}
+	n.timer = nil
+	return true
 }
 
 func (n *Node) arm() {
 	n.stopTimer()
 	n.timerNumber++
 	wait := max(n.deadline-n.env.Now(), 0)
+	n.timerDue = n.env.Now() + wait
 	n.timer = n.env.After(wait, n.ctx.Self(), &messages.Tick{Incarnation: n.config.Incarnation, Timer: n.timerNumber})
 }
 
 // due tells whether the deadline has passed; if not, the timer is set for what is left.
 func (n *Node) due() bool {
 	if n.env.Now() >= n.deadline {
-		n.timer = nil
 		return true
 	}
 	n.arm()
@@ -79,6 +98,7 @@ func (n *Node) electionTimeout() {
 
 // linkDown: a follower that loses its leader's connection ends its stickiness and asks for pre-votes at once instead of
 // waiting out the election timeout. PreVote makes a false alarm harmless; a link that flaps falls back to the timeout.
+// The news may overtake what the leader said before: until the pre-votes are asked for, that does not call them off.
 func (n *Node) linkDown(peer uint64, reason string) {
 	n.env.Log().Debug().Str("peer", hexID(peer)).Str("reason", reason).Msg("link down")
 	n.unlinked[peer] = true
@@ -94,13 +114,14 @@ func (n *Node) linkDown(peer uint64, reason string) {
 		Msg("lost the connection to the leader; asking for pre-votes")
 	n.fastTerm, n.fastSince, n.fastUntil = n.term, now, now+2*n.config.Election
 	n.setDeadline(n.random(0, fastDelay))
+	n.lostUntil = n.deadline
 }
 
 func (n *Node) linkUp(peer uint64) {
 	delete(n.unlinked, peer)
 	if peer == n.leader && n.leaderLost {
 		n.leaderLost = false
-		n.fastUntil = 0
+		n.fastUntil, n.lostUntil = 0, 0
 		n.resetElectionTimer()
 	}
 }

@@ -14,7 +14,26 @@ type transfer struct {
 	sent     bool
 }
 
+// transferPause is how many election timeouts a leader waits before it tries again of its own accord.
+const transferPause = 10
+
+// leaveLowDisk hands over to a member that has room, for the sake of those who write. Where none has, it leads on: reads
+// need no room (E8).
+func (n *Node) leaveLowDisk() {
+	if !n.diskLow || n.lead.transfer != nil || n.env.Now() < n.lead.transferAfter {
+		return
+	}
+	if best := n.bestSuccessor(); best != 0 {
+		n.startTransfer(best)
+	}
+}
+
+// startTransfer begins to hand leadership over; target 0 is the best successor. One that is under way already is left to
+// succeed or to run out of time: two targets would campaign against each other.
 func (n *Node) startTransfer(target uint64) {
+	if n.lead.transfer != nil {
+		return
+	}
 	if target == 0 {
 		target = n.bestSuccessor()
 	}
@@ -23,6 +42,8 @@ func (n *Node) startTransfer(target uint64) {
 		n.env.Log().Warn().Str("target", hexID(target)).Msg("cannot hand leadership over: not another voter of this cluster")
 		return
 	}
+	// What was collected is appended before: the target has to have it, or voters who do would refuse it.
+	n.flush()
 	n.lead.transfer = &transfer{target: target, deadline: n.env.Now() + n.config.Election}
 	n.env.Log().Info().Str("target", hexID(target)).Uint64("term", n.term).Msg("handing leadership over on demand")
 	n.continueTransfer()
@@ -43,6 +64,7 @@ func (n *Node) continueTransfer() {
 func (n *Node) abortLateTransfer() {
 	if t := n.lead.transfer; t != nil && n.env.Now() >= t.deadline {
 		n.lead.transfer = nil
+		n.lead.transferAfter = n.env.Now() + transferPause*n.config.Election
 		n.env.Log().Warn().Str("target", hexID(t.target)).Uint64("term", n.term).
 			Msg("the target did not take leadership over in time; leading on")
 	}
