@@ -53,7 +53,7 @@ type Options struct {
 	// is in them is lost in a crash and comes back from the log. Default 32 MiB.
 	MemTableBytes int64
 	// MetadataBytes bounds the cache of the newest revisions of keys, which saves the read before a put. It grows only
-	// as keys are written. Default 32 MiB.
+	// as keys are written. Default 64 MiB, which is enough for a million keys.
 	MetadataBytes int64
 	// LeaseKnown tells whether a lease exists; it must depend on nothing but what was applied before. Nil: any lease id
 	// is taken as it comes.

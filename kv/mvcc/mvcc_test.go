@@ -387,4 +387,3 @@ func checkChunks(t *rapid.T, v *View, m *model, req *pb.RangeRequest) {
 	})
 	compareAnswer(t, fmt.Sprint("range in chunks ", req), got, err, want, wantErr)
 }
-

@@ -27,12 +27,16 @@ func Open(dir string, o Options) (*Store, error) {
 		s.buckets = defaultBuckets
 	}
 	s.compactor.failed = make(chan struct{})
-	db, err := pebble.Open(dir, s.engineOptions(o))
+	engine := s.engineOptions(o)
+	if err := makeDir(engine.FS, dir); err != nil {
+		return nil, fmt.Errorf("making the directory of the key-value store: %w", err)
+	}
+	db, err := pebble.Open(dir, engine)
 	if err != nil {
 		return nil, openError(dir, err)
 	}
 	s.db = db
-	s.metadata = newMetaCache(withDefault(o.MetadataBytes, 32<<20))
+	s.metadata = newMetaCache(withDefault(o.MetadataBytes, 64<<20))
 	if err := s.load(dir); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -42,6 +46,25 @@ func Open(dir string, o Options) (*Store, error) {
 	s.metadata.committed(s.tip.rev)
 	s.compactor.start(s)
 	return s, nil
+}
+
+// makeDir makes the directory and what is missing above it, each synced into its parent: the engine syncs only what is in the
+// directory, and a crash that loses the directory's own name loses it all.
+func makeDir(fs vfs.FS, dir string) error {
+	parent := fs.PathDir(dir)
+	if _, err := fs.Stat(parent); err != nil && parent != dir {
+		if err := makeDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	d, err := fs.OpenDir(parent)
+	if err != nil {
+		return err
+	}
+	return joined(d.Sync(), d.Close())
 }
 
 func withDefault(n, fallback int64) int64 {
@@ -165,12 +188,14 @@ func (s *Store) loadMembers() error {
 
 // engineOptions are Pebble's, chosen by measurement (docs/kv-format.md).
 func (s *Store) engineOptions(o Options) *pebble.Options {
+	memTable := withDefault(o.MemTableBytes, 32<<20)
 	opts := &pebble.Options{
-		FS:                 o.FS,
-		CacheSize:          withDefault(o.CacheBytes, 64<<20),
+		FS: o.FS,
+		// The engine takes the memory of its memtables, of which three exist while it flushes, out of the cache's.
+		CacheSize:          withDefault(o.CacheBytes, 64<<20) + 3*memTable,
 		DisableWAL:         true,
 		FormatMajorVersion: pebble.FormatTableFormatV6,
-		MemTableSize:       uint64(withDefault(o.MemTableBytes, 32<<20)),
+		MemTableSize:       uint64(memTable),
 		// Writing must not stop for a flush that is a little late.
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,

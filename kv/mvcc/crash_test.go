@@ -1,0 +1,379 @@
+package mvcc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/troupe-raft/troupe/actors/machine"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+)
+
+// crashOptions make the engine flush and compact all the time.
+var crashOptions = Options{
+	CacheBytes: 1 << 20, MemTableBytes: 64 << 10, MetadataBytes: 1, buckets: bucketLimits{max: 12, min: 3, joined: 6},
+}
+
+// randomLog is a log of random commands. It keeps the model that says which compactions are possible.
+func randomLog(rnd *rand.Rand, n int) (log [][]byte) {
+	key := func() []byte { return fmt.Appendf(nil, "key%03d", rnd.IntN(300)) }
+	value := func() []byte {
+		return []byte(strings.Repeat(string(rune('a'+rnd.IntN(26))), rnd.IntN(inlineLimit*3/2)))
+	}
+	rev := int64(1) // no more than the revision reached
+	for range n {
+		switch kind := rnd.IntN(20); {
+		case kind < 13:
+			log = append(log, must(EncodePut(&pb.PutRequest{Key: key(), Value: value(), PrevKv: kind == 0})))
+			rev++
+		case kind < 15:
+			log = append(log, del(string(key()), ""))
+		case kind < 16:
+			k := key()
+			log = append(log, del(string(k), string(append(k[:len(k)-1:len(k)-1], '~'))))
+		case kind < 19:
+			k := key()
+			log = append(log, must(EncodeTxn(&pb.TxnRequest{
+				Compare: []*pb.Compare{{Key: k, Target: pb.Compare_VERSION, Result: pb.Compare_GREATER, TargetUnion: &pb.Compare_Version{Version: 1}}},
+				Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{Key: k}}}},
+				Failure: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: k, Value: value()}}}},
+			})))
+		default:
+			log = append(log, compact(rev-int64(rnd.IntN(20))))
+		}
+	}
+	return log
+}
+
+// applyLog applies the log from where the replica is up to an index, in batches of random size, with ledger records.
+func (r *replica) applyLog(rnd *rand.Rand, log [][]byte, to int) {
+	r.t.Helper()
+	for int(r.index) < to {
+		b := &machine.Batch{}
+		for n := 1 + rnd.IntN(20); n > 0 && int(r.index) < to; n-- {
+			b.Commands = append(b.Commands, machine.Command{Index: r.index + 1, Data: log[r.index]})
+			r.index++
+		}
+		b.Last = r.index
+		b.Ledger = func(results [][]byte) machine.LedgerUpdate {
+			return machine.LedgerUpdate{
+				DropBelow: b.Last - min(b.Last, 100),
+				Put:       machine.LedgerRecord{Index: b.Last, Data: fmt.Appendf(nil, "%d answers", len(results))},
+			}
+		}
+		if _, err := r.s.Apply(b); err != nil {
+			r.t.Fatalf("apply to %d: %v", b.Last, err)
+		}
+	}
+}
+
+func (r *replica) hash() HashResult {
+	r.t.Helper()
+	h, err := r.s.HashKV(context.Background(), 0)
+	if err != nil {
+		r.t.Fatalf("hash: %v", err)
+	}
+	return h
+}
+
+// checkCounts compares the tree's counts with the rows, bucket by bucket.
+func (r *replica) checkCounts() {
+	r.t.Helper()
+	v := r.s.View()
+	defer v.Release()
+	buckets := v.reader.counts.buckets()
+	for i, b := range buckets {
+		keys := keyRange{start: []byte(b.start), toEnd: i == len(buckets)-1}
+		if !keys.toEnd {
+			keys.end = []byte(buckets[i+1].start)
+		}
+		n := int64(0)
+		if err := v.reader.visit(context.Background(), keys, v.Revision(), false, func([]byte, *record) bool { n++; return true }); err != nil {
+			r.t.Fatalf("visit: %v", err)
+		}
+		if n != b.count {
+			r.t.Fatalf("bucket %q counts %d keys, %d are there", b.start, b.count, n)
+		}
+	}
+}
+
+func TestE11AfterACrashTheReplayFromTheIndexFoundGivesTheSameState(t *testing.T) {
+	seeds := 12
+	if testing.Short() {
+		seeds = 4
+	}
+	const length = 3000
+	kept := 0 // crashes that found something on disk
+	for seed := range uint64(seeds) {
+		rnd := rand.New(rand.NewPCG(seed, 11))
+		log := randomLog(rnd, length)
+		reference := openReplica(t, vfs.NewMem(), crashOptions)
+		reference.applyLog(rnd, log, length)
+		want := reference.hash()
+		reference.checkCounts()
+
+		fs := vfs.NewCrashableMem()
+		r := openReplica(t, fs, crashOptions)
+		for range 8 {
+			r.applyLog(rnd, log, min(length, int(r.index)+1+rnd.IntN(length/3)))
+			reached := r.index
+			crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rnd.IntN(101), RNG: rnd})
+			r.close()
+			fs = crashed
+			r = openReplica(t, fs, crashOptions)
+			if r.index > reached {
+				t.Fatalf("seed %d: found index %d after a crash at %d", seed, r.index, reached)
+			}
+			if r.index > 0 {
+				kept++
+			}
+			checkLedger(t, r)
+			r.checkCounts()
+		}
+		r.applyLog(rnd, log, length)
+		if got := r.hash(); got != want {
+			t.Fatalf("seed %d: hash %+v after crashes, want %+v", seed, got, want)
+		}
+		r.checkCounts()
+		checkSameKeys(t, reference, r)
+		reference.close()
+		r.close()
+	}
+	if kept == 0 {
+		t.Fatal("no crash found anything on disk: this test tests nothing")
+	}
+}
+
+// checkLedger: the records are those of the last batches up to the index reached, none lost, none from after it.
+func checkLedger(t *testing.T, r *replica) {
+	t.Helper()
+	applied, ledger, err := r.s.Recover()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if applied == 0 {
+		if len(ledger) != 0 {
+			t.Fatalf("an empty store with %d ledger records", len(ledger))
+		}
+		return
+	}
+	if len(ledger) == 0 || ledger[len(ledger)-1].Index != applied || ledger[0].Index+100 < applied {
+		t.Fatalf("applied %d, ledger %v", applied, ledger)
+	}
+	answers := 0
+	for _, rec := range ledger[1:] {
+		n := 0
+		if _, err := fmt.Sscanf(string(rec.Data), "%d answers", &n); err != nil {
+			t.Fatal(err)
+		}
+		answers += n
+	}
+	if got := applied - ledger[0].Index; got != uint64(answers) {
+		t.Fatalf("ledger records for %d of the last %d commands", answers, got)
+	}
+}
+
+func checkSameKeys(t *testing.T, a, b *replica) {
+	t.Helper()
+	all := &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}}
+	x, errX := a.rng(all)
+	y, errY := b.rng(all)
+	compareAnswer(t, "all keys", x, errX, y, errY)
+}
+
+func TestFlushedIndexIsWhatSurvivesACrash(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	r := openReplica(t, fs, Options{})
+	r.apply(put("a", "1"))
+	if flushed := must(r.s.Flushed()); flushed != 0 {
+		t.Fatalf("flushed %d before any flush", flushed)
+	}
+	if err := r.s.flush(); err != nil {
+		t.Fatal(err)
+	}
+	flushed := must(r.s.Flushed())
+	r.apply(put("b", "1"))
+	crashed := openReplica(t, fs.CrashClone(vfs.CrashCloneCfg{}), Options{})
+	if flushed != 1 || crashed.index != 1 {
+		t.Fatalf("flushed %d, found %d, want 1", flushed, crashed.index)
+	}
+	crashed.close()
+	r.close()
+}
+
+func TestReplicasWithOtherBatchesHaveTheSameHashAtEveryRevision(t *testing.T) {
+	const length = 1500
+	for seed := range uint64(4) {
+		rnd := rand.New(rand.NewPCG(seed, 12))
+		log := randomLog(rnd, length)
+		a, b := openReplica(t, vfs.NewMem(), crashOptions), openReplica(t, vfs.NewMem(), Options{})
+		for at := 0; at < length; at += length / 5 {
+			a.applyLog(rnd, log, at+length/5)
+			b.applyLog(rnd, log, at+length/5)
+			v := a.s.View()
+			for rev := max(v.CompactRevision(), 1); rev <= v.Revision(); rev += 1 + (v.Revision()-rev)/3 {
+				x, errX := a.s.HashKV(context.Background(), rev)
+				y, errY := b.s.HashKV(context.Background(), rev)
+				if x != y || errX != nil || errY != nil {
+					t.Fatalf("seed %d, revision %d: %+v %v and %+v %v", seed, rev, x, errX, y, errY)
+				}
+			}
+			v.Release()
+		}
+		a.apply(put("one", "more"))
+		if a.hash() == b.hash() {
+			t.Fatal("a change does not change the hash")
+		}
+		a.close()
+		b.close()
+	}
+}
+
+func TestHashIsRefusedBelowTheCompactionAndAboveTheNewestRevision(t *testing.T) {
+	r := openReplica(t, vfs.NewMem(), Options{})
+	defer r.close()
+	r.apply(put("a", "1"), put("a", "2"), put("a", "3"), compact(3))
+	for rev, want := range map[int64]error{2: ErrCompacted, 3: nil, 4: nil, 5: ErrFutureRev} {
+		if _, err := r.s.HashKV(context.Background(), rev); err != want {
+			t.Errorf("revision %d: %v, want %v", rev, err, want)
+		}
+	}
+}
+
+func TestCompactionRemovesWhatNoReadCanReach(t *testing.T) {
+	r := openReplica(t, vfs.NewMem(), crashOptions)
+	defer r.close()
+	rnd := rand.New(rand.NewPCG(1, 13))
+	r.applyLog(rnd, randomLog(rnd, 3000), 3000)
+	r.apply(put("last", "1"))
+	r.apply(compact(r.s.Revision()))
+	if err := r.s.WaitCompacted(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	rows := map[byte]int{}
+	for _, space := range []byte{spaceCurrent, spaceHistory, spaceTombstones} {
+		if err := r.s.eachRow(space, func(_, _ []byte) error { rows[space]++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v := r.s.View()
+	defer v.Release()
+	if keys := int(v.Keys()); rows[spaceCurrent] != keys || rows[spaceHistory] != keys || rows[spaceTombstones] != 0 || r.s.tip.tombstones != 0 {
+		t.Fatalf("%d keys, rows %v, %d tombstones counted", keys, rows, r.s.tip.tombstones)
+	}
+}
+
+func TestADirectoryOfAnotherFormatIsRefusedAndLeftAlone(t *testing.T) {
+	fs := vfs.NewMem()
+	r := openReplica(t, fs, Options{})
+	if err := r.s.db.Set(formatKey, []byte("troupe kv 99"), pebble.NoSync); err != nil {
+		t.Fatal(err)
+	}
+	r.close()
+	_, err := Open("kv", Options{FS: fs})
+	if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "troupe kv 99") {
+		t.Fatalf("opened another format: %v", err)
+	}
+
+	foreign := vfs.NewMem()
+	db := must(pebble.Open("kv", &pebble.Options{FS: foreign}))
+	if err := db.Set([]byte("x"), []byte("y"), pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open("kv", Options{FS: foreign}); !errors.Is(err, ErrFormat) {
+		t.Fatalf("opened a foreign database: %v", err)
+	}
+}
+
+func TestADiskThatFailsInTheBackgroundStopsTheStoreAndIsTold(t *testing.T) {
+	var broken atomic.Bool
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if broken.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			return errors.New("the disk is gone")
+		}
+		return nil
+	}))
+	told := make(chan error, 1)
+	o := crashOptions
+	o.OnFatal = func(err error) { told <- err }
+	r := openReplica(t, fs, o)
+	r.apply(put("a", "1"))
+	broken.Store(true)
+	rnd := rand.New(rand.NewPCG(1, 14))
+	log := randomLog(rnd, 5000)
+	var err error
+	for i := 0; err == nil && i < len(log); i++ {
+		r.index++
+		_, err = r.s.Apply(&machine.Batch{Last: r.index, Commands: []machine.Command{{Index: r.index, Data: log[i]}}})
+	}
+	if err == nil {
+		t.Fatal("a store on a broken disk took megabytes")
+	}
+	if got := <-told; !strings.Contains(got.Error(), "the disk is gone") {
+		t.Fatalf("told %v", got)
+	}
+	if _, err := r.rng(&pb.RangeRequest{Key: []byte("a")}); err == nil {
+		t.Fatal("a read of a failed engine is believed")
+	}
+	_ = r.s.Close() // must return
+}
+
+func TestAClosedStoreAnswersSo(t *testing.T) {
+	r := openReplica(t, vfs.NewMem(), Options{})
+	r.apply(put("a", "1"))
+	v := r.s.View()
+	r.close()
+	if _, err := v.Range(context.Background(), &pb.RangeRequest{Key: []byte("a")}); err != ErrClosed {
+		t.Errorf("range on a view of a closed store: %v", err)
+	}
+	v.Release()
+	w := r.s.View()
+	if _, _, err := w.Events(context.Background(), 0, 0, []byte("a"), nil, false, 1); err != ErrClosed {
+		t.Errorf("events: %v", err)
+	}
+	w.Release()
+	if _, err := r.s.Apply(&machine.Batch{Last: 9}); err != ErrClosed {
+		t.Errorf("apply: %v", err)
+	}
+	if _, err := r.s.HashKV(context.Background(), 0); err != ErrClosed {
+		t.Errorf("hash: %v", err)
+	}
+	if err := r.s.Close(); err != nil {
+		t.Errorf("a second close: %v", err)
+	}
+}
+
+func TestMemberAttributesAreReplicatedAndKept(t *testing.T) {
+	fs := vfs.NewMem()
+	r := openReplica(t, fs, Options{})
+	r.apply(EncodeMemberAttributes(7, "seven", []string{"http://a", "http://b"}), EncodeMemberAttributes(3, "three", nil))
+	r.apply(EncodeMemberAttributes(7, "seven", []string{"http://c"}))
+	want := []MemberAttributes{{ID: 3, Name: "three"}, {ID: 7, Name: "seven", ClientURLs: []string{"http://c"}}}
+	equal := func(a, b MemberAttributes) bool {
+		return a.ID == b.ID && a.Name == b.Name && slices.Equal(a.ClientURLs, b.ClientURLs)
+	}
+	if got := r.s.MemberAttributes(); !slices.EqualFunc(got, want, equal) {
+		t.Fatalf("got %v", got)
+	}
+	if r.s.Revision() != 1 {
+		t.Fatal("attributes made a revision")
+	}
+	r.close()
+	r = openReplica(t, fs, Options{})
+	defer r.close()
+	if got := r.s.MemberAttributes(); !slices.EqualFunc(got, want, equal) {
+		t.Fatalf("reopened: %v", got)
+	}
+}
