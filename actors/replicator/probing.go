@@ -2,6 +2,7 @@ package replicator
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -14,15 +15,26 @@ const stateProbing = "probing"
 func (r *Replicator) becomeProbing() {
 	was := r.state
 	r.become(stateProbing, r.probing)
+	if was != stateProbing {
+		r.patience = r.config.ProbeEvery
+	}
 	if was == stateStreaming {
 		r.progress.Rewind(r.progress.Match + 1)
-		r.report(false)
+		r.report()
 	}
+}
+
+// probeAgain says the request once more, or what it has become meanwhile. It goes on in the same stream: if the peer is
+// only slow, its answer to the first one is as good.
+func (r *Replicator) probeAgain(patience time.Duration) {
+	r.forget()
+	r.patience = patience
+	r.probe()
 }
 
 // probe sends the one request that may be outstanding, with the entries from nextIndex on.
 func (r *Replicator) probe() {
-	if r.token != 0 || r.window.Len() > 0 {
+	if r.waits() {
 		return
 	}
 	if !r.begun {
@@ -36,21 +48,27 @@ func (r *Replicator) probing(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *messages.Fetched:
 		r.probeWith(m)
-	case *messages.LogPiece:
-		if !m.Gone && r.window.Len() == 0 && m.Entries.GetFirst() == r.progress.Next {
-			r.transmit(m.Entries, r.piecePrevTerm)
-		}
-	case *messages.Replicate, *messages.LinkUp:
+	case *messages.Replicate:
 		r.probe()
 	case *messages.AppendAnswer:
-		r.window.Reset()
+		r.diskLow = m.DiskLow
 		if m.Accepted {
-			r.progress.Accepted(m.Index)
-			r.becomeStreaming()
-			r.report(m.DiskLow)
-			return
+			r.accepted(m)
+		} else {
+			r.refused(m)
 		}
-		r.refused(m)
+	}
+}
+
+// accepted goes on to streaming as soon as the logs are known to agree up to where the next request begins.
+func (r *Replicator) accepted(m *messages.AppendAnswer) {
+	advanced := r.progress.Accepted(m.Index)
+	if r.progress.Next == r.progress.Match+1 {
+		r.becomeStreaming()
+		advanced = true // the Node should know of the state too
+	}
+	if advanced {
+		r.report()
 	}
 }
 
@@ -60,6 +78,8 @@ func (r *Replicator) refused(m *messages.AppendAnswer) {
 	switch {
 	case m.Index != r.progress.Next-1:
 	case m.Index > r.progress.Match:
+		r.forget()
+		r.patience = r.config.ProbeEvery
 		r.resolve(m)
 	case !r.accused:
 		r.accused = true
@@ -78,9 +98,8 @@ func (r *Replicator) probeWith(m *messages.Fetched) {
 	case m.Entries.First != r.progress.Next:
 		r.progress.Rewind(m.Entries.First)
 		r.probe()
-	case m.ColdTo != 0:
-		r.readCold(m)
 	case r.window.Len() == 0:
+		// Without entries where they would have to be read from disk: first let the peer say that it is there.
 		r.transmit(m.Entries, m.PrevTerm)
 	}
 }

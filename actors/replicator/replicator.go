@@ -13,16 +13,21 @@
 // Nothing.
 //
 // # On a crash
-// It is restarted alone and begins as `probing`: all it knew can be asked of the peer again. Answers to its former life
-// carry another stream number and are ignored (E43).
+// It is restarted alone and begins as `probing`: all it knew can be asked of the peer again. Refusals that were meant for
+// its former life carry another stream number and are ignored (E43).
 //
 // The behaviours:
 //
-//	probing    one request outstanding; nextIndex backs off by the follower's conflict hint until the logs agree
+//	probing    one request outstanding, said again ever less often while no answer comes; nextIndex backs off by the
+//	           follower's conflict hint until the logs agree. Nothing is read from disk for a peer that may not be there
 //	streaming  pipelined: nextIndex moves when entries are sent, not when they are acknowledged; the window is bounded
 //	           in bytes and in messages
 //
 // A refusal, a loss told by the link, or a silence of `RetryAfter` with something in flight leads back to probing.
+//
+// An accepting answer is true whichever request it answers: in this term, what the peer has on disk and in common with us
+// it will have for good. So it always counts, be it late, doubled or of an earlier stream, and a peer whose answers take
+// longer than our patience still gets on. A refusal speaks of the moment, so it counts for the present stream only.
 package replicator
 
 import (
@@ -43,8 +48,8 @@ type Config struct {
 	// Term of the leadership it works for.
 	Term   uint64
 	Reader *actor.PID
-	// ProbeEvery is how often a peer that does not answer is probed; RetryAfter how long an answer is waited for, while
-	// streaming, before what is in flight is taken for lost.
+	// ProbeEvery is how often a peer that does not answer is probed at first; RetryAfter how often in the end, and how long
+	// an answer is waited for, while streaming, before what is in flight is taken for lost.
 	ProbeEvery time.Duration
 	RetryAfter time.Duration
 	Limits     Limits
@@ -80,7 +85,7 @@ type Replicator struct {
 	// last is the leader's last index, and commit its commit index, as far as they were told.
 	last, commit uint64
 
-	// stream of the present behaviour: an answer to an earlier one is stale.
+	// stream of the present behaviour: a refusal that belongs to an earlier one is stale.
 	stream, sequence uint64
 	// token of the one Fetch, Resolve or ReadLog under way; 0 for none.
 	token, tokens uint64
@@ -89,8 +94,10 @@ type Replicator struct {
 
 	timer       actors.Timer
 	timerNumber uint64
+	since       time.Duration // when it began to wait for what is under way, or last heard of the peer
+	patience    time.Duration // how long it will wait from then on
 	accused     bool          // the peer's loss was told of
-	heard       time.Duration // when the peer last answered, or was last given a fresh start
+	diskLow     bool          // as the peer last said
 }
 
 // New makes the producer of a Replicator.
@@ -147,10 +154,10 @@ func (r *Replicator) receive(m proto.Message) {
 			r.send(r.ctx.Parent(), &messages.HigherTerm{Incarnation: r.config.Incarnation, Term: m.Term, From: m.From})
 			return
 		}
-		if m.Term < r.config.Term || m.Stream != r.stream {
-			return
+		if m.Term < r.config.Term || !m.Accepted && m.Stream != r.stream || m.Index > r.last {
+			return // stale, or of an entry that the peer was never sent
 		}
-		r.heard = r.env.Now()
+		r.since = r.env.Now()
 	case *messages.Fetched:
 		if m.Token != r.token {
 			return
@@ -169,6 +176,11 @@ func (r *Replicator) receive(m proto.Message) {
 		r.last, r.commit = max(r.last, m.LastIndex), max(r.commit, m.Commit)
 	case *messages.LinkDown, *messages.LinkDropped:
 		r.becomeProbing()
+		return
+	case *messages.LinkUp:
+		if r.state == stateProbing {
+			r.probeAgain(r.config.ProbeEvery) // what was under way met no link
+		}
 		return
 	case *messages.Tick:
 		if m.Timer == r.timerNumber {
@@ -191,14 +203,24 @@ func (r *Replicator) become(state string, behavior actor.ReceiveFunc) {
 	// A new behaviour is a new stream, with an empty window (E43).
 	r.stream++
 	r.sequence = 0
+	r.forget()
+}
+
+// forget gives up waiting for what is under way.
+func (r *Replicator) forget() {
 	r.window.Reset()
 	r.token = 0
-	r.heard = r.env.Now()
+	r.since = r.env.Now()
 }
 
 func (r *Replicator) send(to *actor.PID, m proto.Message) { r.ctx.Send(to, m) }
 
+func (r *Replicator) waits() bool { return r.window.Len() > 0 || r.token != 0 }
+
 func (r *Replicator) nextToken() uint64 {
+	if !r.waits() {
+		r.since = r.env.Now()
+	}
 	r.tokens++
 	r.token = r.tokens
 	return r.token
@@ -238,17 +260,17 @@ func (r *Replicator) transmit(e *messages.Entries, prevTerm uint64) {
 	if len(e.Data) > 0 {
 		m.Entries = e
 	}
-	if r.window.Len() == 0 {
-		r.heard = r.env.Now()
+	if !r.waits() {
+		r.since = r.env.Now()
 	}
 	r.window.Add(through, e.Bytes)
 	r.send(r.env.Peer(r.config.Peer, messages.Role_ROLE_NODE), m)
 }
 
-func (r *Replicator) report(diskLow bool) {
+func (r *Replicator) report() {
 	r.send(r.ctx.Parent(), &messages.Progress{
 		Incarnation: r.config.Incarnation, Peer: r.config.Peer, MatchIndex: r.progress.Match, State: r.state,
-		DiskLow: diskLow, Term: r.config.Term,
+		DiskLow: r.diskLow, Term: r.config.Term,
 	})
 }
 
@@ -269,17 +291,18 @@ func (r *Replicator) arm() {
 
 // tick: an answer that is overdue is taken for lost, and so is a fetch from a reader that restarted meanwhile.
 func (r *Replicator) tick() {
-	waiting := r.window.Len() > 0 || r.token != 0
-	patience := r.config.RetryAfter
-	if r.state == stateProbing {
-		patience = r.config.ProbeEvery
-	}
+	overdue := r.waits() && r.env.Now()-r.since >= r.patience
 	switch {
-	case waiting && r.env.Now()-r.heard >= patience:
+	case overdue && r.state == stateProbing:
+		r.probeAgain(min(2*r.patience, max(r.config.RetryAfter, r.config.ProbeEvery)))
+	case overdue:
 		r.becomeProbing()
 		r.probe()
-	case !waiting && r.state == stateProbing:
+	case r.waits():
+	case r.state == stateProbing:
 		r.probe()
+	default:
+		r.catchUp()
 	}
 	r.arm()
 }

@@ -11,6 +11,7 @@ const stateStreaming = "streaming"
 // becomeStreaming: the logs agree up to matchIndex, so the rest can be sent without waiting for answers.
 func (r *Replicator) becomeStreaming() {
 	r.become(stateStreaming, r.streaming)
+	r.patience = r.config.RetryAfter
 	r.catchUp()
 }
 
@@ -24,11 +25,14 @@ func (r *Replicator) streaming(ctx actor.Context) {
 		}
 		r.catchUp()
 	case *messages.Fetched:
-		if m.ColdTo != 0 {
+		switch {
+		case m.Compacted:
+			r.becomeProbing()
+		case m.ColdTo != 0:
 			r.readCold(m)
-			return
+		default:
+			r.take(m.Entries, m.PrevTerm)
 		}
-		r.take(m.Entries, m.PrevTerm)
 	case *messages.LogPiece:
 		if m.Gone {
 			r.becomeProbing()
@@ -44,8 +48,10 @@ func (r *Replicator) streaming(ctx actor.Context) {
 			return
 		}
 		r.window.FreeThrough(m.Index)
-		if r.progress.Accepted(m.Index) || m.DiskLow {
-			r.report(m.DiskLow)
+		news := m.DiskLow != r.diskLow
+		r.diskLow = m.DiskLow
+		if r.progress.Accepted(m.Index) || news {
+			r.report()
 		}
 		r.catchUp()
 	}

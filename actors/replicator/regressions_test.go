@@ -1,0 +1,95 @@
+package replicator
+
+import (
+	"testing"
+	"time"
+
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// A peer that needs longer for an answer than a probe is repeated after: 300 ms away, or with a disk as slow.
+func TestAPeerSlowerThanTheProbesIsStillHeard(t *testing.T) {
+	s := newStage(t, 1, 5).start()
+	for range 20 {
+		under := s.last()
+		s.pass(3 * probeEvery)
+		s.hears(accepts(under))
+		if s.r.state == stateStreaming {
+			return
+		}
+	}
+	t.Fatal("after 20 answers, each later than the next probe, none was taken")
+}
+
+func TestProbesOfASilentPeerGrowRare(t *testing.T) {
+	s := newStage(t, 1, 5).start()
+	s.pass(20 * probeEvery)
+	if n := len(s.sent); n < 4 || n > 8 {
+		t.Fatalf("%d probes in 2 s of silence, want them to back off from every 100 ms to every 500 ms", n)
+	}
+}
+
+func TestProbesReadNothingFromDisk(t *testing.T) {
+	s := newStage(t, 1, 2, 2, 2, 5)
+	s.memory = 5
+	s.start()
+	s.hears(refuses(s.last(), 0, 2)) // the peer has entry 1 only
+	if len(s.reads) > 0 || s.last().PrevIndex != 1 {
+		t.Fatalf("%d reads, probe after %d", len(s.reads), s.last().PrevIndex)
+	}
+	s.hears(accepts(s.last()))
+	if len(s.reads) == 0 {
+		t.Fatal("the log was not read for a peer that answers")
+	}
+}
+
+// An acknowledgement is true in its term whichever request it answers: what the peer has on disk, it has.
+func TestE43AnAcceptingAnswerToAnEarlierStreamMovesMatchIndex(t *testing.T) {
+	s := newStage(t, 1, 5).start().streams()
+	s.appends(10)
+	under := s.last()
+	s.hears(&messages.LinkDropped{Peer: 2})
+	s.in(stateProbing)
+	s.hears(accepts(under))
+	if s.r.progress.Match != 12 {
+		t.Fatalf("matchIndex is %d, the peer said 12", s.r.progress.Match)
+	}
+}
+
+func TestALowDiskOfThePeerIsNotForgottenWhenItIsProbed(t *testing.T) {
+	s := newStage(t, 1, 5).start().streams()
+	s.appends(1)
+	answer := accepts(s.last())
+	answer.DiskLow = true
+	s.hears(answer)
+	s.hears(&messages.LinkDropped{Peer: 2})
+	if p := s.progress[len(s.progress)-1]; !p.DiskLow {
+		t.Fatal("the Node was told that the peer's disk has room")
+	}
+}
+
+// After a long rest the last answer is old. A fetch that is under way when the timer fires is not late for that.
+func TestAFetchAfterARestIsNotTakenForLost(t *testing.T) {
+	s := newStage(t, 1, 5).start().streams()
+	s.pass(10 * time.Second)
+	s.deaf = true
+	s.r.last = 3 // as a Replicate says that came while the window was full
+	s.terms = append(s.terms, term, term)
+	s.hears(&messages.Replicate{Incarnation: 3, LastIndex: 4})
+	s.pass(probeEvery)
+	s.in(stateStreaming)
+}
+
+// Compaction may overtake a peer that lags: entries which the Node says are gone are not asked for in a circle.
+func TestAPeerBehindACompactionIsNotServedInACircle(t *testing.T) {
+	s := newStage(t, 1, 5).start().streams()
+	s.deaf = true
+	s.terms = append(s.terms, term)
+	s.hears(&messages.Replicate{Incarnation: 3, LastIndex: 3})
+	asked := s.fetches[len(s.fetches)-1]
+	s.forget()
+	s.hears(&messages.Fetched{Incarnation: 3, Token: asked.Token, Compacted: true, LastIndex: 3})
+	if len(s.fetches) > 0 {
+		t.Fatalf("asked %d times more", len(s.fetches))
+	}
+}
