@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/tests/procs"
+	"golang.org/x/sys/unix"
 )
 
 // sample is one run of a workload on one kind of server.
 type sample struct {
 	clientSide
-	servers procs.Usage // CPU and bytes written in the run, memory at its end; of all members together
+	servers procs.Usage // CPU of the run, memory at its end; of all members together
+	written uint64      // to the device that all data is on
 }
 
 // results are the samples of a workload, by server; the i-th of each were taken one right after the other.
@@ -144,6 +146,7 @@ func (r *loadRun) alternate(ctx context.Context, w workload, clusters map[string
 func (r *loadRun) sample(ctx context.Context, w workload, c *loaded, scale float64) (sample, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, sampleTime, errors.New("a run took more than two minutes"))
 	defer cancel()
+	writtenBefore := r.deviceWritten()
 	before, err := c.Usage()
 	if err != nil {
 		return sample{}, err
@@ -162,7 +165,14 @@ func (r *loadRun) sample(ctx context.Context, w workload, c *loaded, scale float
 	if err != nil {
 		return sample{}, err
 	}
-	return sample{clientSide: seen, servers: after.Since(before)}, nil
+	return sample{clientSide: seen, servers: after.Since(before), written: r.deviceWritten() - writtenBefore}, nil
+}
+
+// deviceWritten is what was written to the device so far, after all that is still in memory; 0 where it is not told.
+func (b *bench) deviceWritten() uint64 {
+	unix.Sync()
+	written, _ := procs.DeviceWritten(b.work)
+	return written
 }
 
 const (
@@ -205,7 +215,7 @@ func (s sample) throughput() float64   { return float64(s.requests) / s.elapsed.
 func (s sample) p50Millis() float64    { return s.p50.Seconds() * 1000 }
 func (s sample) p99Millis() float64    { return s.p99.Seconds() * 1000 }
 func (s sample) residentMiB() float64  { return float64(s.servers.ResidentBytes) / (1 << 20) }
-func (s sample) writtenBytes() float64 { return float64(s.servers.WrittenBytes) / float64(s.requests) }
+func (s sample) writtenBytes() float64 { return float64(s.written) / float64(s.requests) }
 func (s sample) clientMicros() float64 {
 	return float64(s.clientCPU.Microseconds()) / float64(s.requests)
 }
@@ -249,7 +259,8 @@ func loadReport(programs []procs.Program, measured []results) string {
 				fmt.Sprint(len(r.samples[p.Name])), fmt.Sprint(failed))
 		}
 	}
-	s.WriteString("Medians, in parentheses the lowest and the highest run. CPU, RSS and bytes written are of the three servers together.\n\n")
+	s.WriteString("Medians, in parentheses the lowest and the highest run. CPU and RSS are of the three servers together; bytes written are what the device " +
+		"was told to write meanwhile, by anybody on this machine.\n\n")
 	s.WriteString(figuresOf.String())
 	return s.String()
 }

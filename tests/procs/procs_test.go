@@ -142,6 +142,32 @@ func TestTheCPUOfABusyProcessIsCounted(t *testing.T) {
 	}
 }
 
+func TestWhatIsWrittenToADeviceIsCounted(t *testing.T) {
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	before, err := DeviceWritten(file.Name())
+	if err != nil {
+		t.Skipf("not told here: %v", err) // a tmpfs has no device
+	}
+	const size = 1 << 20
+	if _, err := file.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := DeviceWritten(file.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after-before < size {
+		t.Fatalf("%d bytes were written, %d counted", size, after-before)
+	}
+}
+
 // TestNothingOutlivesTheProgramThatStartedIt starts this test binary again as a program that starts a sleeper and is
 // then killed as kill -9 does: the sleeper must end too.
 func TestNothingOutlivesTheProgramThatStartedIt(t *testing.T) {

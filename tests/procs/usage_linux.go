@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -23,15 +24,10 @@ func usageOf(pid int) (Usage, error) {
 	if err != nil {
 		return Usage{}, err
 	}
-	io, err := fieldsOf(fmt.Sprintf("/proc/%d/io", pid))
-	if err != nil {
-		return Usage{}, err
-	}
 	return Usage{
 		CPU:           cpu,
 		ResidentBytes: status["VmRSS"] << 10, // kB
 		PeakBytes:     status["VmHWM"] << 10,
-		WrittenBytes:  io["write_bytes"],
 	}, nil
 }
 
@@ -76,4 +72,27 @@ func fieldsOf(path string) (map[string]uint64, error) {
 		}
 	}
 	return values, nil
+}
+
+// sector is the unit of /sys/dev/block/<device>/stat, whatever the device's own is.
+const sector = 512
+
+func deviceWritten(path string) (uint64, error) {
+	var stat syscall.Stat_t
+	if err := syscall.Stat(path, &stat); err != nil {
+		return 0, err
+	}
+	// The device number as glibc takes it apart: major in bits 8–19 and 44–63, minor in 0–7 and 20–43.
+	device := uint64(stat.Dev)
+	major, minor := device>>8&0xfff|device>>32&^0xfff, device&0xff|device>>12&^0xff
+	line, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/stat", major, uint32(minor)))
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(line))
+	if len(fields) < 7 {
+		return 0, fmt.Errorf("/sys/dev/block/%d:%d/stat has %d fields", major, minor, len(fields))
+	}
+	sectors, err := strconv.ParseUint(fields[6], 10, 64)
+	return sectors * sector, err
 }
