@@ -168,6 +168,7 @@ func (s *Store) loadCounts() error {
 		buckets = slices.Insert(buckets, 0, bucket{})
 	}
 	s.counts = loadCountTree(buckets)
+	s.keys.complete = s.counts.total() == 0 && s.tip.tombstones == 0
 	return err
 }
 

@@ -37,6 +37,7 @@ type Store struct {
 	counts   countTree
 	oversize []string // first keys of buckets to be split with the next batch
 	metadata *metaCache
+	keys     keyFilter
 	ledger   []uint64 // indexes of the ledger's records, ascending
 	members  []MemberAttributes
 	observer Observer
@@ -146,6 +147,9 @@ func (s *Store) Apply(b *machine.Batch) ([][]byte, error) {
 func (s *Store) applyBatch(b *machine.Batch) ([][]byte, error) {
 	if b.Last <= s.tip.applied {
 		panic(fmt.Sprintf("mvcc: a batch up to index %d is applied again, the store is at %d", b.Last, s.tip.applied))
+	}
+	if err := s.scanKeys(); err != nil {
+		return nil, err
 	}
 	w := newWriter(s, b)
 	defer w.close()
