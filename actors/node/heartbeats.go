@@ -74,22 +74,22 @@ func (n *Node) hearsQuorum() bool {
 
 // diskAsked notes that the LogStore owes an answer.
 func (l *leadership) diskAsked(now time.Duration, index uint64) {
-	if l.diskSince == 0 {
+	if !l.diskOwes {
 		l.diskSince = now
 	}
-	l.diskIndex = index
+	l.diskOwes, l.diskIndex = true, index
 	l.diskProbed = now
 }
 
 // diskStalled: network and disk are decoupled, so a stall below an election timeout costs only waiting; above it,
 // somebody with a disk should lead (E9).
 func (n *Node) diskStalled() bool {
-	return n.lead.diskSince != 0 && n.env.Now()-n.lead.diskSince > n.config.Election
+	return n.lead.diskOwes && n.env.Now()-n.lead.diskSince > n.config.Election
 }
 
 // probeDisk has the disk of an idle leader give a sign of life each half election timeout.
 func (n *Node) probeDisk() {
-	if n.lead.diskSince == 0 && n.env.Now()-n.lead.diskProbed >= n.config.Election/2 {
+	if !n.lead.diskOwes && n.env.Now()-n.lead.diskProbed >= n.config.Election/2 {
 		n.persist(&messages.Append{Urgent: true, Tell: true})
 	}
 }

@@ -30,7 +30,9 @@ type leadership struct {
 	uncommittedBytes uint64
 	// began is when this leadership began.
 	began time.Duration
-	// diskSince is when the oldest unanswered Append was handed to the LogStore, 0 for none; diskIndex the newest mark.
+	// diskOwes: the LogStore has not answered for all of the log. diskSince is when it was last seen at work, or when it got
+	// something to do; diskIndex the newest mark that it was given.
+	diskOwes  bool
 	diskSince time.Duration
 	diskIndex uint64
 	// diskProbed is when the disk of an idle leader was last asked for a sign of life.
@@ -208,11 +210,8 @@ func (n *Node) progressed(m *messages.Progress) {
 }
 
 func (n *Node) ownDiskAnswered(m *messages.Durable) {
-	if m.Mark.Index >= n.lead.diskIndex {
-		n.lead.diskSince = 0
-	} else {
-		n.lead.diskSince = n.env.Now()
-	}
+	n.lead.diskOwes = m.Mark.Index < n.lead.diskIndex
+	n.lead.diskSince = n.env.Now()
 	n.leaderCommit()
 }
 

@@ -1,0 +1,370 @@
+package node
+
+import (
+	"testing"
+
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+func TestALeaderSaysItsEntriesToDiskAndReplicatorsAtOnce(t *testing.T) {
+	s := newStage(t, 3).leads(3, 1)
+	s.forget()
+	s.hears(&messages.Propose{Data: proposalOf(1, 10)}, &messages.Propose{Data: proposalOf(2, 10)})
+	if len(s.appends) != 1 || len(s.appends[0].Entries.Data) != 2 {
+		t.Fatalf("two proposals that waited together went to the disk as %d pieces", len(s.appends))
+	}
+	for _, peer := range []uint64{2, 3} {
+		heard := s.toReplicator[peer]
+		if len(heard) != 1 || heard[0].(*messages.Replicate).Entries != s.appends[0].Entries {
+			t.Fatalf("the replicator of %d heard %v", peer, heard)
+		}
+	}
+}
+
+func TestE10ASingleVoterCommitsAfterItsOwnSyncOnly(t *testing.T) {
+	s := newStage(t, 1).recovered(1, 0, 1, 1)
+	s.hears(&messages.Campaign{})
+	s.is(roleCandidate, 2)
+	s.sync() // its own vote is on disk
+	s.is(roleLeader, 2)
+	s.sync()
+	s.forget()
+	s.hears(&messages.Pull{Incarnation: 1, From: 3, MaxBytes: 1 << 20}, &messages.Propose{Data: proposalOf(1, 10)})
+	if s.node.commit != 2 || len(s.fed) > 0 {
+		t.Fatalf("commit index %d before the sync", s.node.commit)
+	}
+	s.sync()
+	if s.node.commit != 3 || len(s.fed) != 1 {
+		t.Fatalf("commit index %d after the sync, fed %v", s.node.commit, s.fed)
+	}
+}
+
+func TestALeaderMayCommitOnItsFollowersDisksButAppliesFromItsOwn(t *testing.T) {
+	s := newStage(t, 3).leads(3, 1)
+	s.hears(&messages.Pull{Incarnation: 1, From: 2, MaxBytes: 1 << 20}, s.progress(2, 2), s.progress(3, 2))
+	if s.node.commit != 2 || len(s.fed) > 0 {
+		t.Fatalf("commit index %d, fed %v", s.node.commit, s.fed)
+	}
+	s.sync()
+	if len(s.fed) != 1 {
+		t.Fatal("not applied after the own sync")
+	}
+}
+
+// Raft, Figure 8: entry 2 of term 2 reaches a majority under the leader of term 4, and that does not commit it; an entry
+// of term 4 that does, commits both.
+func TestE44Figure8AnOldTermsEntryIsNotCommittedByCounting(t *testing.T) {
+	s := newStage(t, 5).leads(3, 1, 2)
+	s.sync()
+	s.hears(s.progress(2, 2), s.progress(3, 2))
+	if s.node.commit != 1 {
+		t.Fatalf("commit index %d: entry 2 is of term 2", s.node.commit)
+	}
+	s.hears(s.progress(2, 3), s.progress(3, 3))
+	if s.node.commit != 3 {
+		t.Fatalf("commit index %d with the own entry on a majority", s.node.commit)
+	}
+}
+
+func TestE19ALeaderThatHearsNoQuorumStepsDownWithinTwoTimeouts(t *testing.T) {
+	s := newStage(t, 5).leads(3, 1)
+	s.sync()
+	for range 30 { // one of four is not enough
+		s.pass(heartbeat)
+		if s.node.role != roleLeader {
+			break
+		}
+		s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2})
+	}
+	s.is(roleFollower, 4)
+	if s.now > 2*election {
+		t.Fatalf("led for %v", s.now)
+	}
+	if s.node.vote != 1 {
+		t.Fatal("the vote of this term was forgotten (E2)")
+	}
+}
+
+func TestE19ALeaderThatHearsAQuorumLeadsOn(t *testing.T) {
+	s := newStage(t, 5).leads(3, 1)
+	s.sync()
+	for range 50 {
+		s.pass(heartbeat)
+		s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2}, &messages.HeartbeatAnswer{Term: 4, From: 3})
+		s.sync()
+	}
+	s.is(roleLeader, 4)
+}
+
+func TestAStaleLeaderReturnsAndStepsDownByTheHigherTerm(t *testing.T) {
+	for name, news := range map[string]func(*stage){
+		"a heartbeat answer":       func(s *stage) { s.hears(&messages.HeartbeatAnswer{Term: 9, From: 2}) },
+		"an append answer":         func(s *stage) { s.hears(&messages.HigherTerm{Incarnation: 1, Term: 9, From: 2}) },
+		"the new leader":           func(s *stage) { s.hears(&messages.Heartbeat{Term: 9, Leader: 2}) },
+		"a vote answer":            func(s *stage) { s.hears(&messages.VoteAnswer{Term: 9, Voter: 2}) },
+		"a vote for a transfer":    func(s *stage) { m := ask(2, 9, 5, 8); m.Transfer = true; s.hears(m) },
+		"an append of its success": func(s *stage) { s.hears(appendOf(9, 1, 1, 1, 9)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, 3).leads(3, 1)
+			s.hears(&messages.AskRead{Id: 7, Mode: messages.ReadMode_READ_MODE_INDEX})
+			news(s)
+			s.is(roleFollower, 9)
+			points := handleHeard[*messages.ReadPoint](s)
+			if len(points) != 1 || points[0].Refused != messages.Refusal_REFUSAL_NO_LEADER {
+				t.Fatalf("who waited for a read point heard %v", points)
+			}
+			if s.node.commit != 1 {
+				t.Fatal("its entries were committed")
+			}
+		})
+	}
+}
+
+func TestE9ALeaderWhoseDiskStallsHandsOverToTheFurthest(t *testing.T) {
+	s := newStage(t, 3).leads(3, 1)
+	s.sync()
+	s.hears(s.progress(2, 1), s.progress(3, 2))
+	s.forget()
+	s.hears(&messages.Propose{Data: proposalOf(1, 10)}) // and the disk does not answer
+	for range 12 {
+		s.pass(heartbeat)
+		if s.node.role != roleLeader {
+			break
+		}
+		s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2}, &messages.HeartbeatAnswer{Term: 4, From: 3})
+	}
+	s.is(roleFollower, 4)
+	if m := only[*messages.TimeoutNow](s); m.Term != 4 || s.said[len(s.said)-1].to != 3 {
+		t.Fatalf("said %v", s.said[len(s.said)-1])
+	}
+}
+
+func TestE9AnIdleLeaderProbesItsDisk(t *testing.T) {
+	s := newStage(t, 3).leads(3, 1)
+	s.sync()
+	for range 40 {
+		s.pass(heartbeat)
+		s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2}, &messages.HeartbeatAnswer{Term: 4, From: 3})
+		s.sync()
+	}
+	s.is(roleLeader, 4)
+	s.forget()
+	for range 20 { // now it does not answer any more
+		s.pass(heartbeat)
+		if s.node.role != roleLeader {
+			return
+		}
+		s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2}, &messages.HeartbeatAnswer{Term: 4, From: 3})
+	}
+	t.Fatal("a leader with a dead disk leads on as long as nobody writes")
+}
+
+func TestTransferToAnUpToDateVoterOnlyAndProposalsWaitMeanwhile(t *testing.T) {
+	s := newStage(t, 3).leads(3, 1)
+	s.sync()
+	s.hears(s.progress(2, 1), s.progress(3, 2))
+	s.forget()
+	s.hears(&messages.TransferLeadership{Target: 9}) // nobody
+	s.hears(&messages.TransferLeadership{Target: 2})
+	none[*messages.TimeoutNow](s)
+	s.hears(&messages.Propose{Data: proposalOf(1, 10)})
+	if r := handleHeard[*messages.ProposalsRefused](s); len(r) != 1 || r[0].Reason != messages.Refusal_REFUSAL_TRANSFERRING {
+		t.Fatalf("the handle heard %v", s.heard)
+	}
+	s.hears(s.progress(2, 2), s.progress(2, 2))
+	if only[*messages.TimeoutNow](s); s.said[0].to != 2 {
+		t.Fatalf("said %v", s.said)
+	}
+	s.is(roleLeader, 4)
+}
+
+func TestE20AnAbortedTransferTakesProposalsAgain(t *testing.T) {
+	s := newStage(t, 3).leads(3, 1)
+	s.sync()
+	s.hears(&messages.TransferLeadership{Target: 2}) // which dies
+	for range 12 {
+		s.pass(heartbeat)
+		s.hears(&messages.HeartbeatAnswer{Term: 4, From: 3})
+		s.sync()
+	}
+	s.is(roleLeader, 4)
+	s.forget()
+	s.hears(&messages.Propose{Data: proposalOf(1, 10)})
+	if len(s.appends) != 1 {
+		t.Fatalf("the proposal was not taken: %v", s.heard)
+	}
+}
+
+func TestE20AChangeOfRoleEndsTheTransfer(t *testing.T) {
+	s := newStage(t, 3).leads(3, 1)
+	s.sync()
+	s.hears(s.progress(3, 2), &messages.TransferLeadership{Target: 2}, &messages.HeartbeatAnswer{Term: 5, From: 3})
+	s.is(roleFollower, 5)
+	s.hears(&messages.Campaign{}, &messages.VoteAnswer{Term: 6, Voter: 3, PreVote: true, Granted: true})
+	s.sync()
+	s.hears(&messages.VoteAnswer{Term: 6, Voter: 3, Granted: true})
+	s.is(roleLeader, 6)
+	if s.node.lead.transfer != nil {
+		t.Fatal("the flag survived")
+	}
+}
+
+func TestCommitNoticeFollowersHearOfACommitAtOnce(t *testing.T) {
+	s := newStage(t, 3).leads(3, 1)
+	s.sync()
+	s.hears(s.progress(2, 2))
+	s.forget()
+	s.hears(&messages.Propose{Data: proposalOf(1, 10)})
+	s.sync()
+	s.hears(s.progress(2, 3))
+	told := map[uint64]uint64{}
+	for _, x := range s.said {
+		if m, ok := x.message.(*messages.Heartbeat); ok && m.Notice {
+			told[x.to] = m.Commit
+		}
+	}
+	if told[2] != 3 || told[3] != 0 {
+		t.Fatalf("told %v: 2 has entry 3, of 3 nothing is known", told)
+	}
+}
+
+func TestAHeartbeatNamesWhatItsReceiverHasOnly(t *testing.T) {
+	s := newStage(t, 3).leads(3, 1)
+	s.sync()
+	s.hears(s.progress(2, 2))
+	s.said = nil
+	s.pass(heartbeat)
+	for _, x := range s.said {
+		if m, ok := x.message.(*messages.Heartbeat); ok && x.to == 3 && m.Commit != 0 {
+			t.Fatalf("3 was told commit index %d: of its log nothing is known", m.Commit)
+		}
+	}
+}
+
+func TestMessageCountAnIdleSecondCostsTenHeartbeatsAPeer(t *testing.T) {
+	s := newStage(t, 3).leads(3, 1)
+	s.sync()
+	s.hears(s.progress(2, 2), s.progress(3, 2))
+	s.said = nil
+	for range 10 {
+		s.pass(heartbeat)
+		s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2}, &messages.HeartbeatAnswer{Term: 4, From: 3})
+		s.sync()
+	}
+	if len(s.said) > 20 {
+		t.Fatalf("%d messages in an idle second, want 10 a peer", len(s.said))
+	}
+}
+
+func TestE45ProposalsAreBoundedUntilTheyAreCommitted(t *testing.T) {
+	s := newStage(t, 3)
+	s.config.Limits.MaxUncommittedBytes = 3000
+	s.crash() // so that the limit is the new life's
+	s.leads(3, 1)
+	s.sync()
+	s.hears(s.progress(2, 2))
+	s.forget()
+	for i := range uint64(5) {
+		s.hears(&messages.Propose{Data: proposalOf(i, 990)})
+	}
+	refused := handleHeard[*messages.ProposalsRefused](s)
+	if len(refused) != 2 || refused[0].Reason != messages.Refusal_REFUSAL_OVERLOADED || refused[0].Limit != 3000 || refused[0].Sequences[0] != 3 {
+		t.Fatalf("refused %v", refused)
+	}
+	s.sync()
+	s.hears(s.progress(2, 5))
+	s.forget()
+	s.hears(&messages.Propose{Data: proposalOf(9, 990)})
+	if len(s.appends) != 1 {
+		t.Fatal("not taken although all was committed")
+	}
+}
+
+func TestE45AFollowerCollectsNoMoreThanALeaderTakes(t *testing.T) {
+	s := newStage(t, 3)
+	s.config.Limits.MaxUncommittedBytes = 3000
+	s.crash()
+	s.settled(3, 2, 1, 1)
+	var all []any
+	for i := range uint64(5) {
+		s.system.Root.Send(s.pid, &messages.Propose{Data: proposalOf(i, 990)})
+		all = append(all, i)
+	}
+	s.run()
+	if m := only[*messages.ForwardedProposals](s); len(m.Data) != 3 || len(all) != 5 {
+		t.Fatalf("forwarded %d", len(m.Data))
+	}
+}
+
+func TestE45AFollowersLogInMemoryIsBounded(t *testing.T) {
+	s := newStage(t, 3)
+	s.config.Limits.MemoryBytes = 500
+	s.crash()
+	s.settled(3, 2, 1, 1)
+	for i := range uint64(100) {
+		prevTerm := uint64(3)
+		if i == 0 {
+			prevTerm = 1
+		}
+		s.hears(appendOf(3, i+1, prevTerm, 1, 3))
+		s.sync()
+	}
+	if s.node.memory.bytes > 500 || s.node.log.Last() != 101 {
+		t.Fatalf("%d bytes of %d entries are kept", s.node.memory.bytes, s.node.log.Last())
+	}
+}
+
+func TestNothingLeavesMemoryBeforeItIsOnDisk(t *testing.T) {
+	s := newStage(t, 3)
+	s.config.Limits.MemoryBytes = 0
+	s.crash()
+	s.settled(3, 2, 1, 1)
+	s.hears(appendOf(3, 1, 1, 1, 3, 3, 3))
+	s.hears(&messages.Durable{Incarnation: 2, Mark: &messages.Mark{Term: 3, Index: 3}})
+	if s.node.memory.first != 4 || !s.node.memory.holds(4) {
+		t.Fatalf("memory begins at %d", s.node.memory.first)
+	}
+}
+
+func TestBatchesAreCutAtTheirLimit(t *testing.T) {
+	s := newStage(t, 3)
+	s.config.Limits.MaxBatchBytes = 2500
+	s.crash()
+	s.leads(3, 1)
+	s.forget()
+	for i := range uint64(5) {
+		s.system.Root.Send(s.pid, &messages.Propose{Data: proposalOf(i, 990)})
+	}
+	s.system.Root.Send(s.pid, &messages.Propose{Data: proposalOf(9, 9900)})
+	s.run()
+	var sizes []int
+	for _, a := range s.appends {
+		sizes = append(sizes, len(a.Entries.Data))
+		if err := raft.CheckEntries(a.Entries); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(sizes) != 4 || sizes[0] != 2 || sizes[1] != 2 || sizes[2] != 1 || sizes[3] != 1 {
+		t.Fatalf("batches of %v entries", sizes)
+	}
+}
+
+func TestProposalsFindTheirLeaderOrAreRefused(t *testing.T) {
+	s := newStage(t, 3).settled(3, 2, 1, 1)
+	s.hears(&messages.Propose{Data: proposalOf(1, 10)})
+	if m := only[*messages.ForwardedProposals](s); len(m.Data) != 1 || s.said[0].to != 2 {
+		t.Fatalf("said %v", s.said)
+	}
+	s.hears(&messages.ForwardedProposals{From: 3, Term: 3, Data: [][]byte{proposalOf(5, 10)}})
+	if m := only[*messages.ProposalsRefused](s); m.Reason != messages.Refusal_REFUSAL_NO_LEADER || m.Sequences[0] != 5 || m.Origins[0] != 9 {
+		t.Fatalf("said %v", m)
+	}
+	s.hears(&messages.Campaign{})
+	s.heard = nil
+	s.hears(&messages.Propose{Data: proposalOf(6, 10)})
+	if r := handleHeard[*messages.ProposalsRefused](s); len(r) != 1 || r[0].Sequences[0] != 6 {
+		t.Fatalf("the handle heard %v", s.heard)
+	}
+}
