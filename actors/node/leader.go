@@ -205,6 +205,11 @@ func (n *Node) progressed(m *messages.Progress) {
 	if m.MatchIndex > p.match {
 		p.match, p.heard = m.MatchIndex, n.env.Now()
 		n.leaderCommit()
+		if p.told < min(n.commit, p.match) {
+			// Committed on the others' disks before this peer had it: it could not be told then, and nothing more may follow.
+			n.collected.notice = true
+			n.wantFlush()
+		}
 	}
 	n.continueTransfer()
 }
