@@ -106,7 +106,6 @@ func (c *compactor) remove() error {
 	}
 	defer it.Close()
 	batch := s.db.NewBatch()
-	defer batch.Close()
 	r := reader{src: s.db, rev: tip.rev, compactRev: tip.compactRev}
 	ok := it.First()
 	for looked := 0; ok && looked < removalPiece; looked++ {
@@ -134,11 +133,11 @@ func (c *compactor) remove() error {
 	if err := batch.Set(stateKey, tip.appendRow(nil), nil); err != nil {
 		return err
 	}
-	if err := batch.Commit(pebble.NoSync); err != nil {
+	if err := s.commit(batch); err != nil {
 		return err
 	}
 	s.tip = tip
-	return nil
+	return batch.Close()
 }
 
 // removeFor removes what an event at or below the compacted revision makes unreachable.

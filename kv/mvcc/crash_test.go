@@ -327,7 +327,9 @@ func TestADiskThatFailsInTheBackgroundStopsTheStoreAndIsTold(t *testing.T) {
 	if _, err := r.rng(&pb.RangeRequest{Key: []byte("a")}); err == nil {
 		t.Fatal("a read of a failed engine is believed")
 	}
-	_ = r.s.Close() // must return
+	if err := r.s.Close(); err == nil {
+		t.Fatal("a store that lost what it was given closes without a word")
+	}
 }
 
 func TestAClosedStoreAnswersSo(t *testing.T) {

@@ -302,6 +302,11 @@ func TestEveryAnswerIsTheModelsAtEveryRevision(t *testing.T) {
 				compareAnswer(t, e.what, got, err, e.want, e.wantErr)
 			}
 			uncompacted.history, uncompacted.rev = m.history, m.rev
+			if rapid.Bool().Draw(t, "wait for the compactor") {
+				if err := r.s.WaitCompacted(context.Background()); err != nil {
+					t.Fatalf("wait: %v", err)
+				}
+			}
 			checkReads(t, r, m)
 			checkEvents(t, "told to the observer", seen, uncompacted.events(0, m.rev, []byte{0}, []byte{0}, true))
 			if rapid.IntRange(0, 5).Draw(t, "reopen") == 0 {
@@ -341,8 +346,14 @@ func checkReads(t *rapid.T, r *replica, m *model) {
 	want, wantErr := m.txn(x)
 	compareAnswer(t, fmt.Sprint("read-only txn ", x), got, err, want, wantErr)
 
-	from := rapid.Int64Range(0, m.rev+1).Draw(t, "from")
-	key, end, prev := drawKey(t), drawEnd(t), rapid.Bool().Draw(t, "prev")
+	from := max(m.compacted, 0)
+	if rapid.Bool().Draw(t, "from anywhere") {
+		from = rapid.Int64Range(0, m.rev+1).Draw(t, "from")
+	}
+	key, end, prev := []byte{0}, []byte{0}, rapid.Bool().Draw(t, "prev")
+	if rapid.Bool().Draw(t, "some keys") {
+		key, end = drawKey(t), drawEnd(t)
+	}
 	if from < m.compacted {
 		if _, _, err := v.Events(ctx, from, 0, key, end, prev, 100); err != ErrCompacted {
 			t.Fatalf("events from %d, compacted %d: %v", from, m.compacted, err)

@@ -198,15 +198,17 @@ func (s *Store) engineOptions(o Options) *pebble.Options {
 		FormatMajorVersion: pebble.FormatTableFormatV6,
 		MemTableSize:       uint64(memTable),
 		// Writing must not stop for a flush that is a little late.
-		MemTableStopWritesThreshold: 4,
+		MemTableStopWritesThreshold: memTableStalls,
 		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       64,
+		L0StopWritesThreshold:       l0Stalls,
 		LBaseMaxBytes:               128 << 20,
 		MaxOpenFiles:                1000,
 		CompactionConcurrencyRange:  func() (lower, upper int) { return 1, 2 },
 		Logger:                      engineLogger{s},
 		EventListener:               &pebble.EventListener{BackgroundError: s.engineFailed},
 	}
+	s.stalls.memTableBytes = memTable
+	s.stalls.listen(opts.EventListener)
 	if opts.FS == nil {
 		opts.FS = vfs.Default
 	}

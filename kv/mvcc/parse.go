@@ -28,7 +28,7 @@ const (
 func parsePut(b []byte) (p putCommand, ok bool) {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
+		if n < 0 || num > protowire.MaxValidNumber {
 			return putCommand{}, false
 		}
 		b = b[n:]

@@ -55,6 +55,7 @@ type Store struct {
 	stopping atomic.Bool
 
 	compactor compactor
+	stalls    stallGuard
 }
 
 var _ machine.OnDisk = (*Store)(nil)
@@ -298,7 +299,12 @@ func (s *Store) Close() error {
 		s.closeSnapshot(v)
 	}
 	clear(s.snapped)
-	if closeErr := s.db.Close(); closeErr != nil && s.failure() == nil {
+	if s.failure() != nil {
+		// It may wait for ever for what a failed disk owes it, and holds nothing that is worth waiting for.
+		go s.db.Close()
+		return s.failure()
+	}
+	if closeErr := s.db.Close(); closeErr != nil {
 		err = errors.Join(err, fmt.Errorf("closing the engine: %w", closeErr))
 	}
 	return err

@@ -274,8 +274,13 @@ func (w *writer) commit() error {
 	}
 	s.viewMu.Lock()
 	defer s.viewMu.Unlock()
-	if err := w.batch.Commit(pebble.NoSync); err != nil {
+	batch := w.batch
+	w.batch = nil // whether it succeeds or not
+	if err := s.commit(batch); err != nil {
 		return fmt.Errorf("committing: %w", err)
+	}
+	if err := batch.Close(); err != nil {
+		return fmt.Errorf("after committing: %w", err)
 	}
 	s.tip = w.tip
 	s.publish()
