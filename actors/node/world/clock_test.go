@@ -1,0 +1,179 @@
+package world
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupe-raft/troupe/actors"
+)
+
+// event is something that will happen. Of a member: only if that is still in the life in which it was planned.
+type event struct {
+	at     time.Duration
+	number uint64 // breaks ties, so that the order depends on the seed alone
+	member *member
+	life   int
+	run    func()
+}
+
+type schedule []*event
+
+func (s schedule) Len() int { return len(s) }
+func (s schedule) Less(i, j int) bool {
+	return s[i].at < s[j].at || s[i].at == s[j].at && s[i].number < s[j].number
+}
+func (s schedule) Swap(i, j int) { s[i], s[j] = s[j], s[i] }
+func (s *schedule) Push(x any)   { *s = append(*s, x.(*event)) }
+func (s *schedule) Pop() any {
+	last := len(*s) - 1
+	e := (*s)[last]
+	(*s)[last] = nil
+	*s = (*s)[:last]
+	return e
+}
+
+// after plans an event of the world's own.
+func (w *world) after(d time.Duration, run func()) { w.plan(&event{run: run}, d) }
+
+// after plans an event of this life of a member.
+func (m *member) after(d time.Duration, run func()) {
+	m.world.plan(&event{member: m, life: m.life, run: run}, d)
+}
+
+func (w *world) plan(e *event, d time.Duration) {
+	w.planned++
+	e.at, e.number = w.now+d, w.planned
+	heap.Push(&w.schedule, e)
+}
+
+// step lets the next event happen.
+func (w *world) step() {
+	e := heap.Pop(&w.schedule).(*event)
+	w.now = max(w.now, e.at)
+	if e.member == nil || e.life == e.member.life {
+		w.steps++
+		e.run()
+	}
+}
+
+func (w *world) between(from, to time.Duration) time.Duration {
+	return from + time.Duration(w.random.Int64N(int64(to-from)))
+}
+
+func (w *world) chance(p float64) bool { return p > 0 && w.random.Float64() < p }
+
+// mailbox hands its actor one message a step, system messages first; between two steps anything else may happen.
+type mailbox struct {
+	member    *member
+	life      int
+	self      *actor.PID
+	name      string // below the node: "", "log", "log/reader", "machine", "peer-2"
+	invoker   actor.MessageInvoker
+	system    []any
+	user      []any
+	planned   bool
+	suspended bool
+	crash     crash
+}
+
+// crash is what is to happen with the actor's next message.
+type crash int
+
+const (
+	noCrash crash = iota
+	crashBefore
+	crashAfter
+)
+
+func (b *mailbox) RegisterHandlers(invoker actor.MessageInvoker, _ actor.Dispatcher) {
+	b.invoker = invoker
+	b.self = invoker.(interface{ Self() *actor.PID }).Self()
+	if len(b.self.Id) > len(actors.NodePath) {
+		b.name = b.self.Id[len(actors.NodePath)+1:]
+	}
+	b.member.mailboxes = append(b.member.mailboxes, b)
+}
+
+func (b *mailbox) Start() {}
+
+func (b *mailbox) UserMessageCount() int { return len(b.user) }
+
+func (b *mailbox) PostUserMessage(message any) {
+	if b.life != b.member.life {
+		return
+	}
+	b.member.world.ghost.posted(b, message)
+	b.user = append(b.user, message)
+	b.awake()
+}
+
+func (b *mailbox) PostSystemMessage(message any) {
+	b.system = append(b.system, message)
+	b.awake()
+}
+
+func (b *mailbox) awake() {
+	if b.planned || len(b.system) == 0 && (b.suspended || len(b.user) == 0) {
+		return
+	}
+	b.planned = true
+	b.member.after(b.member.world.profile.workTime(b), b.step)
+}
+
+func (b *mailbox) step() {
+	m := b.member
+	if m.pausedUntil > m.world.now {
+		m.after(m.pausedUntil-m.world.now, b.step)
+		return
+	}
+	var message any
+	m.world.current = b
+	defer func() {
+		if reason := recover(); reason != nil {
+			m.world.panicked(b, reason, message)
+			b.invoker.EscalateFailure(reason, message)
+		}
+		b.planned = false
+		b.awake()
+	}()
+	if len(b.system) > 0 {
+		message = b.system[0]
+		b.system = b.system[1:]
+		b.handleSystem(message)
+		return
+	}
+	if b.suspended || len(b.user) == 0 {
+		return
+	}
+	message = b.user[0]
+	b.user[0] = nil
+	b.user = b.user[1:]
+	m.world.trace.note(m, b.name, message)
+	b.handleUser(message)
+}
+
+func (b *mailbox) handleSystem(message any) {
+	switch message.(type) {
+	case *actor.SuspendMailbox:
+		b.suspended = true
+	case *actor.ResumeMailbox:
+		b.suspended = false
+	default:
+		b.invoker.InvokeSystemMessage(message)
+	}
+}
+
+func (b *mailbox) handleUser(message any) {
+	due := b.crash
+	b.crash = noCrash
+	if due == crashBefore {
+		panic(&actors.Injected{What: b.self.Id})
+	}
+	b.member.world.ghost.handled(b, message)
+	b.invoker.InvokeUserMessage(message)
+	if due == crashAfter {
+		panic(&actors.Injected{What: b.self.Id})
+	}
+}

@@ -1,0 +1,245 @@
+package world
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/actors/logstore"
+	"github.com/troupe-raft/troupe/actors/machine"
+	"github.com/troupe-raft/troupe/actors/node"
+	"github.com/troupe-raft/troupe/actors/replicator"
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/supervisor"
+)
+
+const (
+	heartbeat = 100 * time.Millisecond
+	election  = 1000 * time.Millisecond
+)
+
+// member is one node and what belongs to it: its disk, its state machine's store, its program. It has lives; what was
+// planned in one does not happen in the next.
+type member struct {
+	world         *world
+	id            uint64
+	life          int
+	up            bool
+	pausedUntil   time.Duration
+	diskSlowUntil time.Duration
+
+	disk  *vfs.Mem
+	store *store // of its state machine, where that is on disk
+
+	system    *actor.ActorSystem
+	tree      *supervisor.Tree
+	mailboxes []*mailbox // of this life
+	peers     map[peerRole]*actor.PID
+	handle    *handle
+	view      actors.NodeView
+	applied   uint64
+}
+
+type peerRole struct {
+	id   uint64
+	role messages.Role
+}
+
+var quiet = zerolog.New(io.Discard).Level(zerolog.Disabled)
+
+// systems are used again and again: making one costs more than a life of a member does.
+var systems []*actor.ActorSystem
+
+func takeSystem() *actor.ActorSystem {
+	if n := len(systems); n > 0 {
+		s := systems[n-1]
+		systems = systems[:n-1]
+		return s
+	}
+	discard := slog.New(slog.DiscardHandler)
+	return actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return discard }))
+}
+
+func address(id uint64) string { return fmt.Sprintf("n%d:1", id) }
+
+// boot begins a life on the disk that the last one left.
+func (m *member) boot() {
+	m.life++
+	m.up = true
+	m.mailboxes, m.peers, m.view, m.pausedUntil = nil, map[peerRole]*actor.PID{}, actors.NodeView{}, 0
+	m.system = takeSystem()
+	m.system.ProcessRegistry.Address = address(m.id)
+	m.system.ProcessRegistry.RemoteHandlers = []actor.AddressResolver{m.resolve}
+	m.handle = newHandle(m)
+	m.system.ProcessRegistry.Add(m.handle, "handle")
+	w := m.world
+	m.tree = supervisor.New(supervisor.Config{
+		Bootstrap: w.bootstrap, Heartbeat: heartbeat, Election: election,
+		Window: supervisor.Window{Max: 1 << 30, Within: time.Hour},
+		Node:   w.limits(), Replicator: w.flight(),
+		LogStore: logstore.Config{Log: persistence.Options{
+			Dir: "/log", Node: m.id, StorageID: [16]byte{byte(m.id)}, FirstSegmentBytes: 32 << 10, SegmentBytes: 64 << 10, LowWater: 1,
+		}},
+		Machine: machine.Config{Factory: m.openMachine, MaxBatchBytes: 2000},
+	}, &quiet, func() time.Duration { return w.now })
+	if err := m.tree.Start(m, m.system.Root); err != nil {
+		w.fail("member %d does not start: %v", m.id, err)
+	}
+	m.handle.live()
+	for _, other := range w.members {
+		w.settleLink(m, other)
+	}
+}
+
+// limits are small, so that their ends are reached.
+func (w *world) limits() node.Limits {
+	return node.Limits{MaxUncommittedBytes: 20_000, MaxBatchBytes: 500, MemoryBytes: 800, MaxPendingReads: 50}
+}
+
+func (w *world) flight() replicator.Limits {
+	return replicator.Limits{MaxInFlight: 4, MaxInFlightBytes: 1500, MaxRequestBytes: 400, ProbeBytes: 200}
+}
+
+// kill ends this life as kill -9 or a power cut does: of what was not synced, choose decides.
+func (m *member) kill(choose vfs.Choice) {
+	m.life++
+	m.up = false
+	after := m.disk.Crash(choose)
+	m.disk.Freeze()
+	m.disk = after
+	if m.store != nil {
+		m.store.crash(int(m.world.random.Int64N(3)))
+	}
+	for _, b := range m.mailboxes {
+		m.system.ProcessRegistry.Remove(b.self)
+	}
+	m.system.ProcessRegistry.Remove(m.system.NewLocalPID("handle"))
+	systems = append(systems, m.system)
+	m.system, m.mailboxes = nil, nil
+	m.applied = 0
+	for _, other := range m.world.members {
+		m.world.settleLink(m, other)
+	}
+}
+
+// post puts a message into the mailbox of an actor of this node, if it lives.
+func (m *member) post(path string, message proto.Message) {
+	if !m.up {
+		return
+	}
+	if process, ok := m.system.ProcessRegistry.GetLocal(path); ok {
+		process.SendUserMessage(actor.NewPID(address(m.id), path), message)
+	}
+}
+
+func replicatorPath(peer uint64) string {
+	return actors.NodePath + "/" + actors.PeerPrefix + strconv.FormatUint(peer, 16)
+}
+
+// panicked hears of every panic. Those that nobody asked for are bugs.
+func (w *world) panicked(b *mailbox, reason, message any) {
+	var injected *actors.Injected
+	if err, ok := reason.(error); ok && errors.As(err, &injected) {
+		w.counts.actorCrashes++
+		return
+	}
+	w.fail("%s of member %d panicked at %T: %v", b.self.Id, b.member.id, message, reason)
+}
+
+// The environment of its actors.
+
+func (m *member) ID() uint64                  { return m.id }
+func (m *member) Now() time.Duration          { return m.world.now }
+func (m *member) Random() actors.Random       { return m.world.random }
+func (m *member) FS() vfs.FS                  { return m.disk }
+func (m *member) SetPeers([]*messages.Member) {}
+func (m *member) Handle() *actor.PID          { return m.system.NewLocalPID("handle") }
+func (m *member) Log() *zerolog.Logger        { return &quiet }
+func (m *member) Probe() actors.Probe         { return (*probe)(m) }
+
+func (m *member) Props(producer actor.Producer, options ...actor.PropsOption) *actor.Props {
+	life := m.life
+	return actor.PropsFromProducer(
+		func() actor.Actor { return actors.Guard(producer(), m.tree.Strategy(), &quiet) },
+		actor.WithMailbox(func() actor.Mailbox { return &mailbox{member: m, life: life} }),
+	).Configure(options...)
+}
+
+type timer struct{ stopped bool }
+
+func (t *timer) Stop() { t.stopped = true }
+
+func (m *member) After(d time.Duration, to *actor.PID, message proto.Message) actors.Timer {
+	t := &timer{}
+	m.after(d, func() {
+		if !t.stopped {
+			m.post(to.Id, message)
+		}
+	})
+	return t
+}
+
+func (m *member) Peer(id uint64, role messages.Role) *actor.PID {
+	key := peerRole{id, role}
+	if pid := m.peers[key]; pid != nil {
+		return pid
+	}
+	path := actors.NodePath
+	if role == messages.Role_ROLE_REPLICATOR {
+		path = replicatorPath(m.id)
+	}
+	m.peers[key] = actor.NewPID(address(id), path)
+	return m.peers[key]
+}
+
+func (m *member) resolve(pid *actor.PID) (actor.Process, bool) {
+	for _, other := range m.world.members {
+		if address(other.id) == pid.Address {
+			role := messages.Role_ROLE_NODE
+			if pid.Id != actors.NodePath {
+				role = messages.Role_ROLE_REPLICATOR
+			}
+			return &outlet{from: m, life: m.life, to: other, role: role}, true
+		}
+	}
+	return nil, false
+}
+
+// outlet is the process behind the PID of a peer's actor.
+type outlet struct {
+	from *member
+	life int
+	to   *member
+	role messages.Role
+}
+
+func (o *outlet) SendUserMessage(_ *actor.PID, message any) {
+	_, inner, _ := actor.UnwrapEnvelope(message)
+	if o.life == o.from.life {
+		o.from.world.transmit(o.from, o.to, o.role, inner.(proto.Message))
+	}
+}
+func (o *outlet) SendSystemMessage(*actor.PID, any) {}
+func (o *outlet) Stop(*actor.PID)                   {}
+
+// probe is the member as what its actors show themselves to.
+type probe member
+
+func (p *probe) Node(v actors.NodeView) { p.world.ghost.node((*member)(p), v) }
+func (p *probe) Log(actors.LogView)     { p.world.ghost.synced((*member)(p)) }
+func (p *probe) Machine(v actors.MachineView) {
+	p.applied = v.Applied
+	p.world.ghost.machine((*member)(p), v)
+}
+func (p *probe) Replicator(v actors.ReplicatorView) { p.world.ghost.replicator((*member)(p), v) }
+func (p *probe) Synced(int, int, time.Duration)     {}

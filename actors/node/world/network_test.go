@@ -1,0 +1,124 @@
+package world
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// pair is a direction.
+type pair struct{ from, to uint64 }
+
+// network is what lies between the members.
+type network struct {
+	cut  map[pair]bool
+	up   map[pair]bool          // what both ends were told; from < to
+	news map[pair]time.Duration // when an end (from) hears the latest news of another
+	last map[lane]time.Duration // when the latest message of a lane arrives, where lanes keep their order
+}
+
+type lane struct {
+	pair
+	bulk bool
+}
+
+func (w *world) connected(a, b *member) bool {
+	return a.up && b.up && !w.network.cut[pair{a.id, b.id}] && !w.network.cut[pair{b.id, a.id}]
+}
+
+// transmit sends a message over the network: as bytes, so that nothing is shared.
+func (w *world) transmit(from, to *member, role messages.Role, m proto.Message) {
+	w.counts.messages++
+	w.ghost.spoke(from, to, m)
+	if w.network.cut[pair{from.id, to.id}] || w.chance(w.faults.loss) {
+		w.counts.lost++
+		return
+	}
+	bytes, err := proto.Marshal(m)
+	if err != nil {
+		w.fail("%T cannot be marshalled: %v", m, err)
+		return
+	}
+	copies := 1
+	if w.chance(w.faults.double) {
+		w.counts.doubled++
+		copies = 2
+	}
+	for range copies {
+		w.after(w.arrival(from, to, m), func() {
+			if w.network.cut[pair{from.id, to.id}] || !to.up {
+				w.counts.lost++
+				return
+			}
+			fresh := m.ProtoReflect().New().Interface()
+			if err := proto.Unmarshal(bytes, fresh); err != nil {
+				w.fail("%T cannot be unmarshalled: %v", m, err)
+			}
+			path := actors.NodePath
+			if role == messages.Role_ROLE_REPLICATOR {
+				path = replicatorPath(from.id)
+			}
+			to.post(path, fresh)
+		})
+	}
+}
+
+// arrival is how long a message takes.
+func (w *world) arrival(from, to *member, m proto.Message) time.Duration {
+	d := w.between(100*time.Microsecond, w.profile.latency)
+	if w.chance(w.faults.late) {
+		d += w.between(0, 20*w.profile.latency)
+	}
+	if w.profile.reorders {
+		return d
+	}
+	l := lane{pair: pair{from.id, to.id}}
+	switch m.(type) {
+	case *messages.AppendEntries, *messages.ForwardedProposals:
+		l.bulk = true
+	}
+	at := max(w.now+d, w.network.last[l]+1)
+	w.network.last[l] = at
+	return at - w.now
+}
+
+// setCut breaks or mends one direction. Whether the ends hear of it is for the link to notice.
+func (w *world) setCut(from, to *member, cut bool) {
+	if cut {
+		w.network.cut[pair{from.id, to.id}] = true
+	} else {
+		delete(w.network.cut, pair{from.id, to.id})
+	}
+	w.settleLink(from, to)
+}
+
+// settleLink tells both ends what became of their connection, soon.
+func (w *world) settleLink(a, b *member) {
+	if a == b || w.profile.silent {
+		return
+	}
+	p := pair{min(a.id, b.id), max(a.id, b.id)}
+	up := w.connected(a, b)
+	if w.network.up[p] == up {
+		return
+	}
+	w.network.up[p] = up
+	for _, end := range []struct{ at, of *member }{{a, b}, {b, a}} {
+		key := pair{end.at.id, end.of.id}
+		at := max(w.now+w.between(0, 5*time.Millisecond), w.network.news[key]+1)
+		w.network.news[key] = at
+		end.at.after(at-w.now, func() { end.at.linkNews(end.of.id, up) })
+	}
+}
+
+func (m *member) linkNews(peer uint64, up bool) {
+	var news proto.Message = &messages.LinkDown{Peer: peer, Reason: "cut"}
+	if up {
+		news = &messages.LinkUp{Peer: peer}
+	}
+	m.post(actors.NodePath, news)
+	m.post(replicatorPath(peer), news)
+}
