@@ -27,11 +27,7 @@ func Open(dir string, o Options) (*Store, error) {
 		s.buckets = defaultBuckets
 	}
 	s.compactor.failed = make(chan struct{})
-	engine := s.engineOptions(o)
-	if err := makeDir(engine.FS, dir); err != nil {
-		return nil, fmt.Errorf("making the directory of the key-value store: %w", err)
-	}
-	db, err := pebble.Open(dir, engine)
+	db, err := pebble.Open(dir, s.engineOptions(o))
 	if err != nil {
 		return nil, openError(dir, err)
 	}
@@ -46,25 +42,6 @@ func Open(dir string, o Options) (*Store, error) {
 	s.metadata.committed(s.tip.rev)
 	s.compactor.start(s)
 	return s, nil
-}
-
-// makeDir makes the directory and what is missing above it, each synced into its parent: the engine syncs only what is in the
-// directory, and a crash that loses the directory's own name loses it all.
-func makeDir(fs vfs.FS, dir string) error {
-	parent := fs.PathDir(dir)
-	if _, err := fs.Stat(parent); err != nil && parent != dir {
-		if err := makeDir(fs, parent); err != nil {
-			return err
-		}
-	}
-	if err := fs.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	d, err := fs.OpenDir(parent)
-	if err != nil {
-		return err
-	}
-	return joined(d.Sync(), d.Close())
 }
 
 func withDefault(n, fallback int64) int64 {

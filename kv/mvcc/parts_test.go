@@ -2,6 +2,7 @@ package mvcc
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -322,5 +323,34 @@ func TestAPlainPutHasASmallResult(t *testing.T) {
 	defer r.close()
 	if result := r.apply(put("a", "1"))[0]; len(result) > 6 {
 		t.Fatalf("%d bytes", len(result))
+	}
+}
+
+func TestAnEventTellsTheStateBeforeItsWholeTransaction(t *testing.T) {
+	r := openReplica(t, vfs.NewMem(), small)
+	defer r.close()
+	r.apply(put("a", "before"))
+	var told []*Event
+	r.s.SetObserver(func(_ int64, events []*Event) { told = append(told, events...) })
+	r.s.SetWantPrev(true)
+	deletes := &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{Key: []byte("a"), PrevKv: true}}}
+	x := txnOf(opTxn([]*pb.RequestOp{opPut("a")}, nil), opTxn([]*pb.RequestOp{deletes}, nil))
+	resp, err := DecodeTxn(r.apply(must(EncodeTxn(x)))[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if prev := resp.Responses[1].GetResponseTxn().Responses[0].GetResponseDeleteRange().PrevKvs; len(prev) != 1 || len(prev[0].Value) != 0 {
+		t.Errorf("the delete answers with %v, not with what the put before it left", prev)
+	}
+	v := r.s.View()
+	defer v.Release()
+	history, _, err := v.Events(context.Background(), 3, 0, []byte("a"), nil, true, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, events := range map[string][]*Event{"told": told, "in the history": history} {
+		if len(events) != 2 || string(events[0].PrevKv.GetValue()) != "before" || string(events[1].PrevKv.GetValue()) != "before" {
+			t.Errorf("%s: %v", what, events)
+		}
 	}
 }
