@@ -6,20 +6,60 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// beat sends heartbeats: to all, or only to those who could be told a newer commit index. A heartbeat has no log check,
-// so it names at most what this very peer is known to have.
-func (n *Node) beat(all bool) {
+// beat sends heartbeats to all. A heartbeat has no log check, so it names at most what this very peer is known to have.
+func (n *Node) beat() {
 	for _, p := range n.lead.peers {
 		commit := min(n.commit, p.match)
-		if !all && commit <= p.told {
-			continue
-		}
 		p.told = max(p.told, commit)
-		n.tell(p.id, &messages.Heartbeat{
-			Term: n.term, Leader: n.self(), Commit: commit, Round: n.lead.round, Notice: !all,
-		})
+		n.tell(p.id, &messages.Heartbeat{Term: n.term, Leader: n.self(), Commit: commit, Round: n.lead.round})
 	}
 	n.collected.notice = false
+}
+
+// noticeDelay is how long a follower may lack the news of a commit that none of its clients waits for: what waits there
+// are watchers and local reads. Under load the next entries carry it, and a message each is saved.
+const noticeDelay = time.Millisecond
+
+// noticeTick is the number of that timer; the role's own timers count from 1.
+const noticeTick = 1 << 63
+
+// notify tells a newer commit index: at once to followers that forwarded what was committed, so that their clients get
+// their answers; to the others with the next entries, or when noticeDelay has passed without any.
+func (n *Node) notify() {
+	n.collected.notice = false
+	later := false
+	for _, p := range n.lead.peers {
+		commit := min(n.commit, p.match)
+		switch {
+		case commit <= p.told:
+		case p.awaits > p.told:
+			n.notice(p, commit)
+		default:
+			later = true
+		}
+	}
+	if later && !n.lead.noticing {
+		n.lead.noticing = true
+		n.env.After(noticeDelay, n.ctx.Self(), &messages.Tick{Incarnation: n.config.Incarnation, Timer: noticeTick})
+	}
+}
+
+func (n *Node) notice(p *peer, commit uint64) {
+	p.told = commit
+	n.tell(p.id, &messages.Heartbeat{Term: n.term, Leader: n.self(), Commit: commit, Round: n.lead.round, Notice: true})
+}
+
+// noticeDue tells those who were to hear later.
+func (n *Node) noticeDue() {
+	if n.lead == nil {
+		return
+	}
+	n.lead.noticing = false
+	for _, p := range n.lead.peers {
+		if commit := min(n.commit, p.match); commit > p.told {
+			n.notice(p, commit)
+		}
+	}
 }
 
 func (n *Node) heartbeatAnswered(m *messages.HeartbeatAnswer) {
@@ -49,7 +89,7 @@ func (n *Node) leaderTick() {
 	n.abortLateTransfer()
 	n.leaveLowDisk()
 	n.probeDisk()
-	n.beat(true)
+	n.beat()
 	n.setDeadline(n.config.Heartbeat)
 }
 

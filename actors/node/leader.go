@@ -40,6 +40,8 @@ type leadership struct {
 	transfer   *transfer
 	// transferAfter is when the next transfer of the leader's own accord may begin, after one that failed.
 	transferAfter time.Duration
+	// noticing: a timer runs for those who shall hear of the commit index soon, but need not at once.
+	noticing bool
 }
 
 // peer is another member, as its leader sees it.
@@ -50,6 +52,7 @@ type peer struct {
 	round      uint64        // the highest round it acknowledged
 	heard      time.Duration // when it was last heard of
 	told       uint64        // the commit index it was told, as far as is known
+	awaits     uint64        // up to here there may be proposals of its own clients
 	state      string
 	diskLow    bool
 }
@@ -67,7 +70,7 @@ func (n *Node) becomeLeader() {
 	n.syncReplicators()
 	n.setLeader(n.self())
 	n.appendAsLeader([][]byte{raft.EncodeNoop()}, 1)
-	n.beat(true)
+	n.beat()
 	n.setDeadline(n.config.Heartbeat)
 }
 
@@ -182,7 +185,6 @@ func (n *Node) appendAsLeader(data [][]byte, bytes uint64) {
 	n.appendToLog(e)
 	n.lead.uncommitted = append(n.lead.uncommitted, batchSize{last: n.log.Last(), bytes: bytes})
 	n.lead.uncommittedBytes += bytes
-	n.persist(&messages.Append{Entries: e, Urgent: true, Tell: true})
 	m := &messages.Replicate{
 		Incarnation: n.config.Incarnation, PrevTerm: previous, Entries: e, LastIndex: n.log.Last(), Commit: n.commit,
 	}
@@ -192,6 +194,8 @@ func (n *Node) appendAsLeader(data [][]byte, bytes uint64) {
 			n.send(p.replicator, m)
 		}
 	}
+	// The own disk last: the way over a follower is the longer one.
+	n.persist(&messages.Append{Entries: e, Urgent: true, Tell: true})
 }
 
 // progressed: a peer's log agrees with ours, durably, up to matchIndex. Only a new matchIndex is a sign of life: a

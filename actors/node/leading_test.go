@@ -216,7 +216,7 @@ func TestCommitNoticeFollowersHearOfACommitAtOnce(t *testing.T) {
 	s.sync()
 	s.hears(s.progress(2, 2))
 	s.forget()
-	s.hears(&messages.Propose{Data: proposalOf(1, 10)})
+	s.hears(&messages.ForwardedProposals{From: 2, Data: [][]byte{proposalOf(1, 10)}})
 	s.sync()
 	s.hears(s.progress(2, 3))
 	told := map[uint64]uint64{}
@@ -247,6 +247,7 @@ func TestMessageCountAnIdleSecondCostsTenHeartbeatsAPeer(t *testing.T) {
 	s := newStage(t, 3).leads(3, 1)
 	s.sync()
 	s.hears(s.progress(2, 2), s.progress(3, 2))
+	s.pass(noticeDelay)
 	s.said = nil
 	for range 10 {
 		s.pass(heartbeat)

@@ -12,7 +12,7 @@ func TestCommitNoticeReachesTheFollowerThatAcknowledgedLast(t *testing.T) {
 	s := newStage(t, 3).leads(3, 1)
 	s.sync()
 	s.hears(s.progress(2, 2), s.progress(3, 2))
-	s.hears(&messages.Propose{Data: proposalOf(1, 10)})
+	s.hears(&messages.ForwardedProposals{From: 3, Data: [][]byte{proposalOf(1, 10)}})
 	s.sync()
 	s.hears(s.progress(2, 3))
 	s.said = nil
@@ -23,4 +23,34 @@ func TestCommitNoticeReachesTheFollowerThatAcknowledgedLast(t *testing.T) {
 		}
 	}
 	t.Fatalf("3 has entry 3 now, and was not told that it is committed: %v", s.said)
+}
+
+// Nobody at the followers waits for a write of the leader's own client: under load the next entries carry the commit index,
+// and a message a follower is saved; in silence the followers hear of it within noticeDelay.
+func TestCommitNoticeThatNobodyWaitsForTravelsWithTheNextEntries(t *testing.T) {
+	s := newStage(t, 3).leads(3, 1)
+	s.sync()
+	s.hears(s.progress(2, 2), s.progress(3, 2))
+	s.pass(noticeDelay)
+	s.said = nil
+	notices := func() (n int) {
+		for _, x := range s.said {
+			if m, ok := x.message.(*messages.Heartbeat); ok && m.Notice {
+				n++
+			}
+		}
+		return n
+	}
+	for i := range uint64(5) {
+		s.hears(&messages.Propose{Data: proposalOf(i+1, 10)})
+		s.sync()
+		s.hears(s.progress(2, 3+i), s.progress(3, 3+i))
+	}
+	if n := notices(); n != 0 {
+		t.Fatalf("%d notices while entries carried the news", n)
+	}
+	s.pass(noticeDelay)
+	if n := notices(); n != 2 {
+		t.Fatalf("%d notices after the silence, want one a follower", n)
+	}
 }

@@ -11,6 +11,8 @@ type collected struct {
 	data  [][]byte
 	bytes uint64
 	reads []pendingRead
+	// from are the peers that forwarded some of the data.
+	from []uint64
 	// notice: the commit index moved, and followers should hear of it even if nothing else is said.
 	notice bool
 }
@@ -63,6 +65,7 @@ func (n *Node) takeForwarded(m *messages.ForwardedProposals) {
 	}
 	n.collected.data = append(n.collected.data, m.Data...)
 	n.collected.bytes += uint64(size)
+	n.collected.from = append(n.collected.from, m.From)
 	n.wantFlush()
 }
 
@@ -106,21 +109,33 @@ func (n *Node) refusedByLeader(m *messages.ProposalsRefused) { n.send(n.env.Hand
 func (n *Node) flush() {
 	n.flushing = false
 	data, bytes := n.collected.takeData()
+	from := n.collected.from
+	n.collected.from = nil
 	switch {
 	case n.lead != nil:
 		if len(data) > 0 {
 			n.appendBatches(data, bytes)
 			n.collected.notice = false // the commit index travels with the entries
+			n.noteForwarders(from)
 		}
 		n.flushReads()
 		if n.collected.notice {
-			n.beat(false)
+			n.notify()
 		}
 	case len(data) == 0:
 	case n.leader != 0:
 		n.tell(n.leader, &messages.ForwardedProposals{From: n.self(), Term: n.term, Data: data})
 	default:
 		n.send(n.env.Handle(), n.refused(data, messages.Refusal_REFUSAL_NO_LEADER, 0))
+	}
+}
+
+// noteForwarders remembers whose clients wait for what was just appended.
+func (n *Node) noteForwarders(from []uint64) {
+	for _, id := range from {
+		if p := n.lead.peer(id); p != nil {
+			p.awaits = n.log.Last()
+		}
 	}
 }
 

@@ -38,7 +38,7 @@ func (n *Node) flushReads() {
 	}
 	n.lead.round++
 	n.lead.waiting = append(n.lead.waiting, readRound{round: n.lead.round, index: n.commit, reads: reads})
-	n.beat(true)
+	n.beat()
 	n.confirmReads()
 }
 

@@ -174,6 +174,7 @@ func TestE8ALeaderWhoseDiskIsLowHandsOverToOneWhoseIsNot(t *testing.T) {
 	s := newStage(t, 3).leads(3, 1)
 	s.sync()
 	s.hears(s.progress(2, 2), s.progress(3, 2))
+	s.pass(noticeDelay)
 	s.hears(&messages.Durable{Incarnation: s.incarnation, Mark: &messages.Mark{Term: 4, Index: 2}, DiskLow: true})
 	s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2, DiskLow: true}, &messages.HeartbeatAnswer{Term: 4, From: 3})
 	s.said = nil

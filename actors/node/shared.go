@@ -53,6 +53,10 @@ func (n *Node) shared(m proto.Message) (done bool) {
 		n.refusedByLeader(m)
 		return true
 	case *messages.Tick:
+		if m.Timer == noticeTick {
+			n.noticeDue()
+			return true
+		}
 		return !n.ticked(m.Timer)
 	case *messages.Propose:
 		n.collect(m.Data)
