@@ -1,0 +1,149 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// fates records what a parent was asked to do with its child.
+type fates struct{ said []string }
+
+func (f *fates) Children() []*actor.PID { return nil }
+func (f *fates) EscalateFailure(reason, _ any) {
+	f.said = append(f.said, fmt.Sprintf("escalate: %v", reason))
+}
+func (f *fates) RestartChildren(...*actor.PID) { f.said = append(f.said, "restart") }
+func (f *fates) StopChildren(...*actor.PID)    { f.said = append(f.said, "stop") }
+func (f *fates) ResumeChildren(...*actor.PID)  { f.said = append(f.said, "resume") }
+
+func TestWhoFailsWithWhatDecidesWhatIsRestarted(t *testing.T) {
+	bug := errors.New("index out of range")
+	disk := &actors.StorageFault{Doing: "append to x", Err: errors.New("input/output error")}
+	application := &actors.ApplicationFault{Index: 7, Err: errors.New("x")}
+	fatal := &actors.Fatal{Err: errors.New("removed")}
+	for _, c := range []struct {
+		child  string
+		reason any
+		want   decision
+	}{
+		{"log/reader", bug, restartAlone},
+		{"peer-3", bug, restartAlone},
+		{"peer-3", "a panic with a string", restartAlone},
+		{"peer-3", &actors.Injected{What: "x"}, restartAlone},
+		{"log", bug, restartSubtree},
+		{"machine", bug, restartSubtree},
+		{"machine", &actors.Injected{What: "x"}, restartSubtree},
+		{"", bug, restartSubtree},
+		{"log", disk, stopNode},
+		{"log/reader", disk, stopNode},
+		{"log", fmt.Errorf("wrapped: %w", disk), stopNode},
+		{"machine", application, stopNode},
+		{"", fatal, stopNode},
+		{"peer-3", fatal, stopNode},
+	} {
+		if got := decide(actorID(c.child), c.reason); got != c.want {
+			t.Errorf("%q failing with %v: decision %d, want %d", c.child, c.reason, got, c.want)
+		}
+	}
+}
+
+// clock is a strategy's idea of time.
+type clock struct{ now time.Duration }
+
+func newStrategy(max int, within time.Duration) (*strategy, *clock, *error) {
+	c, stopped, log := &clock{}, new(error), zerolog.Nop()
+	return &strategy{
+		window: Window{Max: max, Within: within}, now: func() time.Duration { return c.now }, log: &log,
+		stop: func(err error) { *stopped = err },
+	}, c, stopped
+}
+
+func (s *strategy) failed(child string, reason any) []string {
+	f := &fates{}
+	s.HandleFailure(nil, f, actor.NewPID("here", child), nil, reason, &messages.Flush{})
+	return f.said
+}
+
+func TestABugBelowTheNodeIsCarriedUpAndRestartsTheNode(t *testing.T) {
+	s, _, stopped := newStrategy(3, time.Minute)
+	if got := s.failed(actorID("machine"), errors.New("bug")); !slices.Equal(got, []string{"escalate: bug"}) {
+		t.Fatalf("at the Node: %v", got)
+	}
+	if got := s.failed(actors.NodePath, errors.New("bug")); !slices.Equal(got, []string{"restart"}) || *stopped != nil {
+		t.Fatalf("at the Supervisor: %v, stopped with %v", got, *stopped)
+	}
+	if s.Restarts() != 1 {
+		t.Fatalf("%d restarts counted for one", s.Restarts())
+	}
+}
+
+func TestE5AStorageFaultStopsTheNodeAndIsNeverRetried(t *testing.T) {
+	s, _, stopped := newStrategy(3, time.Minute)
+	fault := &actors.StorageFault{Doing: "sync x", Err: errors.New("input/output error")}
+	if got := s.failed(actorID("log"), fault); len(got) != 1 || got[0] != "escalate: "+fault.Error() {
+		t.Fatalf("at the Node: %v", got)
+	}
+	if got := s.failed(actors.NodePath, fault); !slices.Equal(got, []string{"stop"}) || !errors.Is(*stopped, fault) {
+		t.Fatalf("at the Supervisor: %v, stopped with %v", got, *stopped)
+	}
+}
+
+func TestTooManyRestartsInTheWindowStopTheNode(t *testing.T) {
+	s, c, stopped := newStrategy(3, time.Minute)
+	for range 3 {
+		if got := s.failed(actors.NodePath, errors.New("bug")); !slices.Equal(got, []string{"restart"}) {
+			t.Fatalf("within the window: %v", got)
+		}
+	}
+	// A replicator's restarts count too, and what is too much for it is the Node's end.
+	if got := s.failed(actorID("peer-2"), errors.New("bug")); len(got) != 1 || got[0][:8] != "escalate" {
+		t.Fatalf("beyond the window: %v", got)
+	}
+	c.now += time.Minute
+	if got := s.failed(actors.NodePath, errors.New("bug")); !slices.Equal(got, []string{"restart"}) {
+		t.Fatalf("in the next window: %v", got)
+	}
+	for range 3 {
+		s.failed(actors.NodePath, errors.New("bug"))
+	}
+	var fatal *actors.Fatal
+	if !errors.As(*stopped, &fatal) {
+		t.Fatalf("after too many restarts the node stopped with %v", *stopped)
+	}
+}
+
+func TestAnInjectedCrashHitsItsActorAtItsMessageAndNoOther(t *testing.T) {
+	i := &Injector{}
+	i.Arm(Crash{Actor: "machine", Message: "Committed", Times: 2})
+	for _, c := range []struct {
+		id, kind string
+		want     bool
+	}{
+		{actorID("log"), "Committed", false},
+		{actorID("machine"), "LogPiece", false},
+		{actorID("machine"), "Committed", true},
+		{actorID("machine"), "Committed", true},
+		{actorID("machine"), "Committed", false},
+	} {
+		if _, hit := i.take(c.id, c.kind); hit != c.want {
+			t.Errorf("%s at %s: hit %v, want %v", c.id, c.kind, hit, c.want)
+		}
+	}
+	if i.Injected() != 2 || i.armed.Load() != 0 {
+		t.Errorf("%d injected, %d armed", i.Injected(), i.armed.Load())
+	}
+	i.Arm(Crash{Actor: "log"})
+	i.Disarm()
+	if _, hit := i.take(actorID("log"), "Append"); hit {
+		t.Error("what was disarmed happened")
+	}
+}

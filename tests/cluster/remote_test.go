@@ -1,0 +1,57 @@
+package cluster
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// Three processes joined by Proto.Actor's own remote instead of the peer link: it is experimental, so this is a smoke
+// test. Writes at every member, reads at every other, and a leader that is killed.
+func TestAClusterOverProtoActorsRemote(t *testing.T) {
+	if program.Name != "troupe" {
+		t.Skip("only Troupe has actors")
+	}
+	c := startCluster(t, 3, "--peer-link=remote")
+	ctx := within(t, time.Minute)
+	writeAndRead := func(round string) {
+		t.Helper()
+		for i, m := range c.Members {
+			if m.Process() == nil {
+				continue
+			}
+			key := fmt.Sprintf("%s-%d", round, i)
+			if _, err := dial(t, m.Endpoint()).Put(ctx, key, "v"); err != nil {
+				t.Fatalf("put at %s: %v", m.Name, err)
+			}
+			for _, other := range c.Members {
+				if other.Process() == nil {
+					continue
+				}
+				r, err := dial(t, other.Endpoint()).Get(ctx, key)
+				if err != nil || len(r.Kvs) != 1 {
+					t.Fatalf("get %s at %s: %v, %v", key, other.Name, r, err)
+				}
+			}
+		}
+	}
+	writeAndRead("first")
+	leader, err := c.Leader(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := leader.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range c.Members {
+		if m != leader {
+			if _, err := dial(t, m.Endpoint()).Put(ctx, "after the kill", m.Name); err != nil {
+				t.Fatalf("put at %s after the leader was killed: %v", m.Name, err)
+			}
+		}
+	}
+	if err := leader.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	writeAndRead("again")
+}
