@@ -30,10 +30,10 @@ type fact struct{ prevTerm, hash uint64 }
 
 // shadow is what one member's log is, and what it must never forget.
 type shadow struct {
-	incarnation, life uint64
-	log               []uint64 // terms, as its Node has them
-	disk              []uint64 // as its disk has them
-	toDisk            []change // handled by its LogStore, not synced yet
+	incarnation uint64
+	log         []uint64 // terms, as its Node has them
+	disk        []uint64 // as its disk has them
+	toDisk      []change // handled by its LogStore, not synced yet
 	// What it said and therefore must still have after any crash.
 	term, vote uint64
 	promised   position

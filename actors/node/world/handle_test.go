@@ -24,7 +24,6 @@ type handle struct {
 	lastRead uint64
 	leader   uint64
 	served   bool
-	answered int
 }
 
 type waiting struct {

@@ -31,7 +31,6 @@ func (s *store) crash(lost int) { s.states = s.states[:max(0, len(s.states)-lost
 type hasher struct {
 	member *member
 	state  state
-	onDisk bool
 }
 
 func (m *member) openMachine() (machine.StateMachine, error) {

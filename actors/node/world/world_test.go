@@ -75,30 +75,43 @@ func (p *profile) workTime(b *mailbox) time.Duration {
 	return w.between(50*time.Microsecond, time.Millisecond)
 }
 
+// newWorld is a world of misfortune; size and kind follow from the seed.
 func newWorld(seed uint64) *world {
-	random := rand.New(rand.NewPCG(seed, 0x7472_6f75_7065))
+	w := newEmpty(seed, profiles[seed%uint64(len(profiles))])
+	w.populate([]int{3, 3, 5, 3, 4, 1, 3, 5}[w.random.IntN(8)])
+	w.after(w.between(0, w.faults.every), w.misfortune)
+	w.after(0, w.request)
+	return w
+}
+
+// newScripted is a world in which only happens what a script says.
+func newScripted(seed uint64, size int) *world {
+	w := newEmpty(seed, profile{name: "scripted", latency: 2 * time.Millisecond})
+	w.populate(size)
+	return w
+}
+
+func newEmpty(seed uint64, p profile) *world {
 	w := &world{
-		seed: seed, random: random, profile: profiles[seed%uint64(len(profiles))],
-		network: network{cut: map[pair]bool{}, up: map[pair]bool{}, news: map[pair]time.Duration{}, last: map[lane]time.Duration{}},
+		seed: seed, random: rand.New(rand.NewPCG(seed, 0x7472_6f75_7065)), profile: p, faults: p.faults,
+		bootstrap: &messages.Configuration{ClusterId: 1},
+		network:   network{cut: map[pair]bool{}, up: map[pair]bool{}, news: map[pair]time.Duration{}, last: map[lane]time.Duration{}},
 	}
-	w.size = []int{3, 3, 5, 3, 4, 1, 3, 5}[random.IntN(8)]
-	w.faults = w.profile.faults
-	w.bootstrap = &messages.Configuration{ClusterId: 1}
+	return w
+}
+
+func (w *world) populate(size int) {
+	w.size = size
 	w.ghost = newGhost(w)
-	for id := uint64(1); id <= uint64(w.size); id++ {
+	for id := uint64(1); id <= uint64(size); id++ {
 		w.bootstrap.Members = append(w.bootstrap.Members, &messages.Member{Id: id, Address: address(id)})
 		m := &member{world: w, id: id, disk: vfs.NewMem()}
 		if id%2 == 1 {
 			m.store = &store{}
 		}
 		w.members = append(w.members, m)
-	}
-	for _, m := range w.members {
 		w.after(w.between(0, 100*time.Millisecond), m.boot)
 	}
-	w.after(w.between(0, w.faults.every), w.misfortune)
-	w.after(0, w.request)
-	return w
 }
 
 func (w *world) fail(format string, values ...any) {
