@@ -86,7 +86,7 @@ type Limits struct {
 	MaxPendingBytes    uint64
 	// MaxUncommittedBytes bounds, at a leader, what is proposed and not committed. Default 64 MiB.
 	MaxUncommittedBytes uint64
-	// MemoryBytes of the newest durable log are kept in memory for members that are a little behind. Default 32 MiB.
+	// MemoryBytes of the newest durable log are kept in memory for members that are a little behind. Default 16 MiB.
 	MemoryBytes uint64
 	// MaxInFlightBytes may be on the way to one peer, unacknowledged. Default 16 MiB; 1 MiB over Proto.Actor's remote.
 	MaxInFlightBytes uint64
@@ -115,7 +115,7 @@ func (c Config) withDefaults() Config {
 	c.Limits.MaxPendingRequests = orElse(c.Limits.MaxPendingRequests, 65536)
 	c.Limits.MaxPendingBytes = orElse(c.Limits.MaxPendingBytes, 64<<20)
 	c.Limits.MaxUncommittedBytes = orElse(c.Limits.MaxUncommittedBytes, 64<<20)
-	c.Limits.MemoryBytes = orElse(c.Limits.MemoryBytes, 32<<20)
+	c.Limits.MemoryBytes = orElse(c.Limits.MemoryBytes, 16<<20)
 	inFlight := uint64(16 << 20)
 	if c.Peers != nil && c.Peers.Remote {
 		inFlight = 1 << 20
