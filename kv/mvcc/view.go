@@ -2,7 +2,6 @@ package mvcc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"sync/atomic"
@@ -235,28 +234,4 @@ func (v *View) count(ctx context.Context, keys keyRange, asked int64) (n int64, 
 		return 0, err
 	}
 	return v.reader.count(ctx, keys, at)
-}
-
-// failed remembers the first failure of the engine.
-type failed struct{ first atomic.Pointer[error] }
-
-func (f *failed) failure() error {
-	if p := f.first.Load(); p != nil {
-		return *p
-	}
-	return nil
-}
-
-// fail latches err and reports whether it was the first.
-func (f *failed) fail(err error) bool { return f.first.CompareAndSwap(nil, &err) }
-
-// joined is errors.Join that keeps a single error as it is.
-func joined(a, b error) error {
-	if a == nil || b == nil {
-		if a == nil {
-			return b
-		}
-		return a
-	}
-	return errors.Join(a, b)
 }
