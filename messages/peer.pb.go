@@ -312,7 +312,7 @@ type AppendEntries struct {
 	PrevTerm  uint64                 `protobuf:"varint,4,opt,name=prev_term,json=prevTerm,proto3" json:"prev_term,omitempty"`
 	Entries   *Entries               `protobuf:"bytes,5,opt,name=entries,proto3" json:"entries,omitempty"`
 	Commit    uint64                 `protobuf:"varint,6,opt,name=commit,proto3" json:"commit,omitempty"`
-	// Names the replicator's incarnation and, within it, its present behaviour: an answer to an earlier one is stale (E43).
+	// Names the replicator's incarnation and, within it, its present behaviour: a refusal of an earlier one is stale (E43).
 	Stream uint64 `protobuf:"varint,7,opt,name=stream,proto3" json:"stream,omitempty"`
 	// Counts the requests of a stream from 1.
 	Sequence      uint64 `protobuf:"varint,8,opt,name=sequence,proto3" json:"sequence,omitempty"`
