@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -101,14 +102,14 @@ func (b *bench) prepare(ctx context.Context) error {
 }
 
 // startCluster starts three members of a program. They are ended with the bench at the latest.
-func (b *bench) startCluster(ctx context.Context, program procs.Program, purpose string) (*procs.Cluster, error) {
+func (b *bench) startCluster(ctx context.Context, program procs.Program, purpose string, flags ...string) (*procs.Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	c, err := procs.StartCluster(ctx, procs.Config{
 		Program: program,
 		Size:    3,
 		Dir:     filepath.Join(b.work, program.Name+"-"+purpose),
-		Flags:   serverFlags,
+		Flags:   append(slices.Clone(serverFlags), flags...),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("starting three of %s: %w", program.Name, err)

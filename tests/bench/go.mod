@@ -3,6 +3,7 @@ module github.com/troupe-raft/troupe/tests/bench
 go 1.26.0
 
 require (
+	github.com/google/pprof v0.0.0-20260906184651-6331bc6350fe
 	github.com/troupe-raft/troupe/tests/procs v0.0.0
 	go.etcd.io/etcd/client/v3 v3.7.3
 	golang.org/x/sys v0.49.0

@@ -5,6 +5,7 @@
 //	go -C tests/bench run . failover [flags]   time without writes after the leader was killed, or vanished silently
 //	go -C tests/bench run . catchup [flags]    a follower comes back after a gibibyte was written without it
 //	go -C tests/bench run . restart [flags]    a member with a million keys is killed and started again
+//	go -C tests/bench run . stages [flags]     where the CPU of a put goes, by stage (Troupe only)
 //
 // Each prints a table, and with -o FILE also replaces its own section of that Markdown file (docs/benchmarks.md).
 // How to read the figures is said in docs/benchmarks.md.
@@ -34,6 +35,7 @@ var modes = []mode{
 	{"failover", "Failover", failoverMode},
 	{"catchup", "Catching up", catchupMode},
 	{"restart", "Restart and memory", restartMode},
+	{"stages", "A put by stage", stagesMode},
 }
 
 func main() {
@@ -53,7 +55,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		at := slices.IndexFunc(modes, func(m mode) bool { return m.name == args[0] })
 		if at < 0 {
-			return fmt.Errorf("no mode %q: give load, failover, catchup or restart", args[0])
+			return fmt.Errorf("no mode %q: give load, failover, catchup, restart or stages", args[0])
 		}
 		chosen, args = modes[at], args[1:]
 	}
