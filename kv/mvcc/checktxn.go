@@ -1,6 +1,10 @@
 package mvcc
 
 import (
+	"bytes"
+	"slices"
+	"strings"
+
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
@@ -11,10 +15,10 @@ func CheckTxn(r *pb.TxnRequest) error {
 	if countWrites(r) < 2 {
 		return nil
 	}
-	if _, err := branchWrites(r.GetSuccess()); err != nil {
+	if _, err := branchWrites(r.GetSuccess(), 1); err != nil {
 		return err
 	}
-	_, err := branchWrites(r.GetFailure())
+	_, err := branchWrites(r.GetFailure(), 1)
 	return err
 }
 
@@ -32,73 +36,167 @@ func countWrites(r *pb.TxnRequest) (n int) {
 	return n
 }
 
+// maxTxnDepth is how deep transactions may nest: as deep as max-txn-ops allows by default, since a level takes one. Each level costs a pass over what is below it, so
+// without a limit a request of a megabyte could hold a core for minutes, on every member.
+const maxTxnDepth = 128
+
 // writes is what a list of operations may write.
 type writes struct {
 	puts map[string]struct{}
-	dels []keyRange
+	dels rangeSet
 }
 
-func (w *writes) deletes(key string) bool {
-	for _, d := range w.dels {
-		if d.contains([]byte(key)) {
-			return true
-		}
+// rangeSet is a union of key ranges: sorted and disjoint once it is asked, so that asking is a binary search.
+type rangeSet struct {
+	ranges []keyRange
+	sorted bool
+}
+
+func (s *rangeSet) add(ranges ...keyRange) {
+	s.ranges = append(s.ranges, ranges...)
+	s.sorted = false
+}
+
+func (s *rangeSet) contains(key string) bool {
+	if !s.sorted {
+		s.sort()
 	}
-	return false
+	// The last range that begins at or before the key is the only one that may hold it.
+	i, found := slices.BinarySearchFunc(s.ranges, key, func(r keyRange, key string) int {
+		return strings.Compare(string(r.start), key)
+	})
+	if !found {
+		i--
+	}
+	return i >= 0 && s.ranges[i].contains([]byte(key))
+}
+
+// sort puts the ranges in order and joins those that overlap. Ranges of one key are kept beside longer ones that begin
+// with it only in their longer form.
+func (s *rangeSet) sort() {
+	slices.SortFunc(s.ranges, func(a, b keyRange) int {
+		if c := bytes.Compare(a.start, b.start); c != 0 {
+			return c
+		}
+		return -a.compareEnd(b)
+	})
+	joined := s.ranges[:0]
+	for _, r := range s.ranges {
+		if r.empty() {
+			continue
+		}
+		if n := len(joined); n > 0 && joined[n-1].contains(r.start) {
+			if joined[n-1].compareEnd(r) < 0 {
+				joined[n-1].end, joined[n-1].toEnd = r.end, r.toEnd
+			}
+			continue
+		}
+		joined = append(joined, r)
+	}
+	s.ranges, s.sorted = joined, true
+}
+
+// empty tells of a range whose end is not after its start.
+func (k keyRange) empty() bool {
+	return !k.single() && !k.toEnd && bytes.Compare(k.end, k.start) <= 0
+}
+
+// compareEnd tells which of two ranges reaches further: a single key ends at itself, before all that goes beyond it.
+func (k keyRange) compareEnd(other keyRange) int {
+	switch {
+	case k.toEnd || other.toEnd:
+		return boolInt(k.toEnd) - boolInt(other.toEnd)
+	case k.single() && other.single():
+		return bytes.Compare(k.start, other.start)
+	case k.single(): // [k, k] against [.., end): the key is inside iff it is below the end
+		return below(k.start, other.end)
+	case other.single():
+		return -below(other.start, k.end)
+	default:
+		return bytes.Compare(k.end, other.end)
+	}
+}
+
+// below is -1 if the key is below an exclusive end, else 1.
+func below(key, end []byte) int {
+	if bytes.Compare(key, end) < 0 {
+		return -1
+	}
+	return 1
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // branchWrites gathers what a branch may write, and refuses overlaps.
-func branchWrites(ops []*pb.RequestOp) (*writes, error) {
+func branchWrites(ops []*pb.RequestOp, depth int) (*writes, error) {
+	if depth > maxTxnDepth {
+		return nil, ErrInvalidCommand
+	}
 	w := &writes{puts: make(map[string]struct{})}
 	for _, op := range ops {
 		if d := op.GetRequestDeleteRange(); d != nil {
-			w.dels = append(w.dels, newKeyRange(d.Key, d.RangeEnd))
+			w.dels.add(newKeyRange(d.Key, d.RangeEnd))
 		}
 	}
 	for _, op := range ops {
 		if nested := op.GetRequestTxn(); nested != nil {
-			if err := w.nest(nested); err != nil {
+			if err := w.nest(nested, depth+1); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for _, op := range ops {
 		if p := op.GetRequestPut(); p != nil {
-			if _, twice := w.puts[string(p.Key)]; twice || w.deletes(string(p.Key)) {
-				return nil, ErrDuplicateKey
+			if err := w.put(string(p.Key)); err != nil {
+				return nil, err
 			}
-			w.puts[string(p.Key)] = struct{}{}
 		}
 	}
 	return w, nil
 }
 
+func (w *writes) check(key string) error {
+	if _, twice := w.puts[key]; twice || w.dels.contains(key) {
+		return ErrDuplicateKey
+	}
+	return nil
+}
+
+func (w *writes) put(key string) error {
+	if err := w.check(key); err != nil {
+		return err
+	}
+	w.puts[key] = struct{}{}
+	return nil
+}
+
 // nest adds what a nested transaction may write.
-func (w *writes) nest(r *pb.TxnRequest) error {
-	then, err := branchWrites(r.GetSuccess())
+func (w *writes) nest(r *pb.TxnRequest, depth int) error {
+	then, err := branchWrites(r.GetSuccess(), depth)
 	if err != nil {
 		return err
 	}
-	otherwise, err := branchWrites(r.GetFailure())
+	otherwise, err := branchWrites(r.GetFailure(), depth)
 	if err != nil {
 		return err
 	}
-	for k := range then.puts {
-		if _, twice := w.puts[k]; twice || w.deletes(k) {
-			return ErrDuplicateKey
+	for _, branch := range []*writes{then, otherwise} {
+		for k := range branch.puts {
+			if err := w.check(k); err != nil {
+				return err
+			}
 		}
 	}
-	for k := range otherwise.puts {
-		if _, twice := w.puts[k]; twice || w.deletes(k) {
-			return ErrDuplicateKey
+	for _, branch := range []*writes{then, otherwise} {
+		for k := range branch.puts {
+			w.puts[k] = struct{}{}
 		}
+		w.dels.add(branch.dels.ranges...)
 	}
-	for k := range then.puts {
-		w.puts[k] = struct{}{}
-	}
-	for k := range otherwise.puts {
-		w.puts[k] = struct{}{}
-	}
-	w.dels = append(append(w.dels, then.dels...), otherwise.dels...)
 	return nil
 }
