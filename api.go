@@ -45,7 +45,7 @@ const (
 
 // Result is the outcome of a proposal.
 type Result struct {
-	// Index and Term of the log entry that took effect. Term is the term known when it was applied.
+	// Index of the log entry that took effect, and the term of the last entry that was applied together with it.
 	Index uint64
 	Term  uint64
 	// Value is what the state machine's Apply returned for the command. It must not be changed.

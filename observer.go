@@ -85,7 +85,7 @@ func newObserver() *observer {
 	}
 }
 
-// Node takes the view of the Node. It is called before whatever the Node said in the same message is heard.
+// Node takes the view of the Node, at the end of each message that changed it.
 func (o *observer) Node(v actors.NodeView) {
 	o.term.Store(v.Term)
 	o.mu.Lock()

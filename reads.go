@@ -145,7 +145,7 @@ func (r *reads) answered(m *messages.ReadPoint) {
 				r.parked = append(r.parked, b)
 			}
 		case messages.Refusal_REFUSAL_OVERLOADED:
-			b.finish(fmt.Errorf("%w: too many reads wait for the leader", ErrOverloaded))
+			b.finish(fmt.Errorf("%w: more read points are asked of the leader than it keeps; ask again, or read in mode local", ErrOverloaded))
 		default:
 			return // asked again as soon as a leader is known, or after a while
 		}
