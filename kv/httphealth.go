@@ -120,7 +120,7 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) {
 func (s *Server) unhealthy(ctx context.Context, serializable bool, exclude []string) string {
 	node := s.config.Consensus.Status()
 	excluded := strings.Join(exclude, ",")
-	if node.DiskLow && !strings.Contains(excluded, pb.AlarmType_NOSPACE.String()) {
+	if (node.DiskLow || s.quota.exceeded()) && !strings.Contains(excluded, pb.AlarmType_NOSPACE.String()) {
 		return "ALARM NOSPACE"
 	}
 	if errors.Is(node.Err, troupe.ErrCorrupt) && !strings.Contains(excluded, pb.AlarmType_CORRUPT.String()) {

@@ -36,6 +36,7 @@ type kvService struct {
 	maxRequestBytes int
 	requestTimeout  time.Duration
 	streamChunk     int
+	quota           *quota
 }
 
 func (s *kvService) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
@@ -92,6 +93,9 @@ func (s *kvService) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServ
 func (s *kvService) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, error) {
 	if err := checkPut(r); err != nil {
 		return nil, err
+	}
+	if s.quota.exceeded() {
+		return nil, rpctypes.ErrGRPCNoSpace
 	}
 	command, err := mvcc.EncodePut(r)
 	if err != nil {
@@ -152,6 +156,9 @@ func (s *kvService) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse,
 }
 
 func (s *kvService) writeTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
+	if s.quota.exceeded() && adds(r) {
+		return nil, rpctypes.ErrGRPCNoSpace
+	}
 	command, err := mvcc.EncodeTxn(r)
 	if err != nil {
 		return nil, toStatus(err)

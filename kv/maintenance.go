@@ -24,7 +24,7 @@ type maintenanceService struct {
 	headers   *headers
 	consensus Consensus
 	store     *StoreRef
-	quota     int64
+	quota     *quota
 }
 
 func (s *maintenanceService) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
@@ -32,7 +32,7 @@ func (s *maintenanceService) Status(context.Context, *pb.StatusRequest) (*pb.Sta
 	response := &pb.StatusResponse{
 		Header: s.headers.at(0), Version: APIVersion, StorageVersion: storageVersion,
 		Leader: node.Leader, RaftTerm: node.Term, RaftIndex: node.Commit, RaftAppliedIndex: node.Applied,
-		IsLearner: node.Learner, DbSizeQuota: s.quota, DowngradeInfo: &pb.DowngradeInfo{},
+		IsLearner: node.Learner, DbSizeQuota: s.quota.limit, DowngradeInfo: &pb.DowngradeInfo{},
 	}
 	if store := s.store.now(); store != nil {
 		response.Header.Revision = store.Revision()
@@ -85,15 +85,15 @@ func (s *maintenanceService) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.H
 	return &pb.HashResponse{Header: s.headers.at(revision), Hash: hash}, nil
 }
 
-// Alarm lists what etcd would raise an alarm for. The alarms here follow the state they tell of by themselves: a full disk
-// ends its own when there is space again, so there is nothing to disarm, and disarming is no error.
+// Alarm lists what etcd would raise an alarm for. The alarms here follow the state they tell of by themselves: a full disk,
+// or data above its quota, ends its own when there is room again, so there is nothing to disarm, and disarming is no error.
 func (s *maintenanceService) Alarm(_ context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
 	response := &pb.AlarmResponse{Header: s.headers.at(s.revision())}
 	switch r.GetAction() {
 	case pb.AlarmRequest_GET:
 		node := s.consensus.Status()
 		wanted := r.GetAlarm() == pb.AlarmType_NONE || r.GetAlarm() == pb.AlarmType_NOSPACE
-		if wanted && node.DiskLow {
+		if wanted && (node.DiskLow || s.quota.exceeded()) {
 			response.Alarms = []*pb.AlarmMember{{MemberID: node.ID, Alarm: pb.AlarmType_NOSPACE}}
 		}
 	case pb.AlarmRequest_ACTIVATE:

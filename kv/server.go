@@ -50,7 +50,7 @@ type ServerConfig struct {
 	ElectionTimeout       time.Duration // default 1 s
 	FirstByteTimeout      time.Duration // in which a new connection must say what it speaks; default 10 s
 	StreamWorkers         uint32        // goroutines kept for requests; 0: one a request
-	QuotaBytes            int64         // reported by Status
+	QuotaBytes            int64         // of live data, above which puts are refused; below 1: none
 
 	KeepaliveMinTime  time.Duration // between pings of a client; default 5 s
 	KeepaliveInterval time.Duration // of pings to a silent client; default 2 h
@@ -108,6 +108,7 @@ type Server struct {
 	metrics *metrics
 	leaders *leaderWatch
 	health  *grpcHealth
+	quota   *quota
 
 	mux  *portMux
 	grpc *grpc.Server
@@ -130,7 +131,8 @@ func NewServer(config ServerConfig) (*Server, error) {
 	}
 	s := &Server{
 		config: config, metrics: m, leaders: newLeaderWatch(), health: newGRPCHealth(),
-		hub: newWatchHub(config.Store, config.WatchQueueBytes, m),
+		hub:   newWatchHub(config.Store, config.WatchQueueBytes, m),
+		quota: &quota{limit: config.QuotaBytes, store: config.Store, log: config.Logger},
 	}
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.mux = newPortMux(config.TLS, config.FirstByteTimeout, config.MaxConnections, m.rejectedConns.Inc)
@@ -142,6 +144,9 @@ func NewServer(config ServerConfig) (*Server, error) {
 	}
 	s.http = s.newHTTPServer()
 	s.goRun(s.hub.run)
+	if config.QuotaBytes > 0 {
+		s.goRun(func() { s.quota.run(s.ending.Done()) })
+	}
 	s.goRun(func() { _ = s.grpc.Serve(s.mux.grpc) })
 	s.goRun(func() { _ = s.http.Serve(s.mux.http) })
 	s.goRun(func() { s.leaders.run(config.Consensus, config.ElectionTimeout, s.health.set, s.ending.Done()) })
@@ -196,7 +201,7 @@ func (s *Server) newGRPCServer() *grpc.Server {
 	head := &headers{clusterID: c.ClusterID, memberID: c.MemberID, consensus: c.Consensus}
 	s.kv = &kvService{
 		headers: head, consensus: c.Consensus, store: c.Store, maxTxnOps: c.MaxTxnOps,
-		maxRequestBytes: c.MaxRequestBytes, requestTimeout: c.RequestTimeout, streamChunk: c.MaxRequestBytes,
+		maxRequestBytes: c.MaxRequestBytes, requestTimeout: c.RequestTimeout, streamChunk: c.MaxRequestBytes, quota: s.quota,
 	}
 	pb.RegisterKVServer(server, s.kv)
 	pb.RegisterWatchServer(server, &watchService{
@@ -204,7 +209,7 @@ func (s *Server) newGRPCServer() *grpc.Server {
 		bufferBytes: c.WatchBufferBytes, fragmentBytes: c.MaxRequestBytes + grpcOverhead,
 		maxWatchers: c.MaxWatchersPerStream, progressInterval: c.WatchProgressInterval, requestTimeout: c.RequestTimeout,
 	})
-	pb.RegisterMaintenanceServer(server, &maintenanceService{headers: head, consensus: c.Consensus, store: c.Store, quota: c.QuotaBytes})
+	pb.RegisterMaintenanceServer(server, &maintenanceService{headers: head, consensus: c.Consensus, store: c.Store, quota: s.quota})
 	pb.RegisterClusterServer(server, &clusterService{headers: head, consensus: c.Consensus, store: c.Store, requestTimeout: c.RequestTimeout})
 	server.RegisterService(authServiceDesc(), &authService{headers: head})
 	healthpb.RegisterHealthServer(server, s.health.server)

@@ -120,7 +120,7 @@ func (f *Flags) cluster() *pflag.FlagSet {
 
 func (f *Flags) limits() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("limits", pflag.ContinueOnError)
-	fs.Int64Var(&f.QuotaBackendBytes, "quota-backend-bytes", 0, "`bytes` that Status and /metrics tell as the quota of data; nothing is refused above it in this version (0: 8 GiB; below 0: none)")
+	fs.Int64Var(&f.QuotaBackendBytes, "quota-backend-bytes", 0, "`bytes` of live data above which puts are refused, until deletes and compaction have made room (0: 8 GiB; below 0: none)")
 	fs.UintVar(&f.MaxRequestBytes, "max-request-bytes", 1536*1024, "`bytes` of the largest request taken")
 	fs.UintVar(&f.MaxTxnOps, "max-txn-ops", 128, "`operations` of the largest transaction taken")
 	fs.Uint32Var(&f.MaxConcurrentStreams, "max-concurrent-streams", 16384, "`streams` that one client connection may have open")

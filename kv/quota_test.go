@@ -1,0 +1,49 @@
+package kv
+
+import (
+	"strings"
+	"testing"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+)
+
+// Above the quota nothing is added and everything else goes on; it ends by itself.
+func TestAboveTheQuotaPutsAreRefusedAndDeletesAreNot(t *testing.T) {
+	c := startServer(t) // without a quota nobody looks by himself, so the test can
+	kv := c.kv
+	ctx := soon(t)
+	if _, err := kv.Put(ctx, &pb.PutRequest{Key: []byte("before"), Value: []byte("v")}); err != nil {
+		t.Fatalf("without a quota: %v", err)
+	}
+	c.quota.limit = 1
+	c.quota.look()
+	put := &pb.PutRequest{Key: []byte("k"), Value: []byte("v")}
+	if _, err := kv.Put(ctx, put); rpctypes.Error(err) != rpctypes.ErrNoSpace {
+		t.Errorf("a put: %v", err)
+	}
+	nested := &pb.TxnRequest{Failure: []*pb.RequestOp{{Request: &pb.RequestOp_RequestTxn{RequestTxn: &pb.TxnRequest{
+		Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: put}}},
+	}}}}}
+	if _, err := kv.Txn(ctx, nested); rpctypes.Error(err) != rpctypes.ErrNoSpace {
+		t.Errorf("a put deep in a transaction: %v", err)
+	}
+	if _, err := kv.DeleteRange(ctx, &pb.DeleteRangeRequest{Key: []byte("before")}); err != nil {
+		t.Errorf("a delete: %v", err)
+	}
+	if _, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte("before")}); err != nil {
+		t.Errorf("a range: %v", err)
+	}
+	alarms, err := pb.NewMaintenanceClient(c.conn).Alarm(ctx, &pb.AlarmRequest{})
+	if err != nil || len(alarms.Alarms) != 1 || alarms.Alarms[0].Alarm != pb.AlarmType_NOSPACE {
+		t.Errorf("alarms: %v, %v", alarms, err)
+	}
+	if why := c.unhealthy(ctx, false, nil); !strings.Contains(why, "NOSPACE") {
+		t.Errorf("health: %q", why)
+	}
+	c.quota.limit = 1 << 40
+	c.quota.look()
+	if _, err := kv.Put(ctx, put); err != nil {
+		t.Errorf("below the quota again: %v", err)
+	}
+}
