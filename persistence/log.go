@@ -64,6 +64,9 @@ type Log struct {
 	frame   []byte // what the last frame was made in
 	effect  effect
 
+	probe  vfs.File // see Probe; nil until it is needed
+	probes uint64
+
 	spares []spare
 	making *makingSpare
 	rolled bool
@@ -306,6 +309,10 @@ func (l *Log) Close() error {
 	}
 	err := l.file.Close()
 	l.file = nil
+	if l.probe != nil {
+		l.probe.Close()
+		l.probe = nil
+	}
 	if l.making != nil {
 		l.making.file.Close()
 		l.making = nil

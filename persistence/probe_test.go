@@ -1,0 +1,75 @@
+package persistence
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+func TestAProbeAsksTheDiskAndDoesNotGrowTheLog(t *testing.T) {
+	disk := vfs.NewMem()
+	l, _, err := Open(Options{FS: disk, Dir: "/log", Node: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hard := &messages.HardState{Term: 3, Vote: 1}
+	if err := l.Add(0, nil, hard); err != nil || l.NothingNew() {
+		t.Fatalf("a new term is new: %v", err)
+	}
+	if err := l.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Idle(); err != nil {
+		t.Fatal(err)
+	}
+	at := l.off
+	for range 3 {
+		if err := l.Add(0, nil, hard); err != nil || !l.NothingNew() {
+			t.Fatalf("the same term and vote are nothing new: %v", err)
+		}
+		if err := l.Probe(); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Idle(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.off != at {
+		t.Errorf("the log grew from %d to %d by probes", at, l.off)
+	}
+	if err := l.Add(0, nil, &messages.HardState{Term: 3, Vote: 1}); err != nil || !l.NothingNew() {
+		t.Fatal(err)
+	}
+	if err := l.Add(0, nil, &messages.HardState{Term: 4}); err != nil || l.NothingNew() {
+		t.Fatalf("a higher term is new: %v", err)
+	}
+	if err := l.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("the disk is gone")
+	disk.Inject(func(op vfs.Op) error {
+		if op.Kind == vfs.OpSync {
+			return broken
+		}
+		return nil
+	})
+	if err := l.Probe(); !errors.Is(err, broken) {
+		t.Errorf("a probe of a broken disk: %v", err)
+	}
+	disk.Inject(nil)
+	if err := l.Add(0, nil, &messages.HardState{Term: 5}); !errors.Is(err, ErrLatched) {
+		t.Errorf("the log goes on after a failed probe: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, found, err := Open(Options{FS: disk, Dir: "/log", Node: 1})
+	if err != nil || found.HardState.Term != 4 {
+		t.Fatalf("opened again: %v, %v", found, err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
