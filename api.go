@@ -18,9 +18,10 @@ type (
 	OnDisk = machine.OnDisk
 	// Factory opens the state machine.
 	Factory = machine.Factory
-	// Command is one committed command; Batch a piece of the committed log.
+	// Command is one committed command of the application.
 	Command = machine.Command
-	Batch   = machine.Batch
+	// Batch is a piece of the committed log, as Apply gets it.
+	Batch = machine.Batch
 	// LedgerRecord and LedgerUpdate are what an OnDisk machine stores along, so that writes stay exactly-once.
 	LedgerRecord = machine.LedgerRecord
 	LedgerUpdate = machine.LedgerUpdate

@@ -26,8 +26,9 @@ var (
 	ErrTooLarge = errors.New("batch too large")
 )
 
-const rejoinAdvice = "keep the directory for inspection, remove this member from the cluster, " +
-	"and add it again as a new member with an empty data directory; or put back the file from a copy taken while it was stopped"
+const rejoinAdvice = "keep the directory for inspection (`troupe log verify` says how far it is whole), the other members go on " +
+	"without this one; put back a copy of the whole directory only if the member has not run since it was taken, " +
+	"because an older one has forgotten what this member promised"
 
 // CorruptError says what cannot be trusted, where it lies, and what to do.
 type CorruptError struct {
@@ -66,7 +67,7 @@ type MismatchError struct {
 }
 
 func (e *MismatchError) Error() string {
-	return fmt.Sprintf("%v: %s has %s %s, this node was started as %s: give it its own data directory, or correct its name and initial cluster",
+	return fmt.Sprintf("%v: %s has %s %s, this node was started as %s: give it its own data directory, or correct its name, initial cluster and cluster token",
 		e.Kind, e.File, e.What, e.Found, e.Want)
 }
 func (e *MismatchError) Unwrap() error { return e.Kind }

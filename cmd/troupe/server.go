@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -108,7 +109,10 @@ func fromOutside(fs *pflag.FlagSet, flags *settings.Flags) (unknown []string, er
 	return settings.FromEnvironment(fs, os.Environ())
 }
 
-// untilToldToStop is a context that the first SIGTERM or SIGINT ends. The second one ends the process at once: what is on
+// signalGrace is within which the same signal is the first one over again: some tools signal a process and its group.
+const signalGrace = 200 * time.Millisecond
+
+// untilToldToStop is a context that the first SIGTERM or SIGINT ends. A later one ends the process at once: what is on
 // disk is right at every moment, so that nothing is lost but time.
 func untilToldToStop(log zerolog.Logger) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -116,10 +120,17 @@ func untilToldToStop(log zerolog.Logger) (context.Context, func()) {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	done := make(chan struct{})
 	go func() {
-		for first := true; ; first = false {
+		var first os.Signal
+		var told time.Time
+		for {
 			select {
 			case s := <-signals:
-				if !first {
+				switch {
+				case first == nil:
+					first, told = s, time.Now()
+				case s == first && time.Since(told) < signalGrace:
+					continue
+				default:
 					log.Warn().Str("signal", s.String()).Msg("a second signal: ending at once")
 					os.Exit(int(exit.Forced))
 				}

@@ -30,6 +30,9 @@ A member that dies does not end the watch: it goes on at the next endpoint, with
 	cmd.Flags().BoolVar(&prevKV, "prev-kv", false, "print what was there before each change")
 	cmd.Flags().Int64Var(&rev, "rev", 0, "begin with `revision` (0: with what happens from now on)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if cmd.Flags().Changed("timeout") {
+			return usage("--timeout: a watch goes on until it is interrupted; leave it out")
+		}
 		key, end, err := rangeOf(args, prefix, fromKey)
 		if err != nil {
 			return err
@@ -46,7 +49,7 @@ A member that dies does not end the watch: it goes on at the next endpoint, with
 		tell := func(answer *pb.WatchResponse) error {
 			return printWatch(cmd.OutOrStdout(), answer, flags.output == "json")
 		}
-		lost := func(err error) { fmt.Fprintf(cmd.ErrOrStderr(), "troupe: %v; trying the next endpoint\n", err) }
+		lost := func(err error) { fmt.Fprintf(cmd.ErrOrStderr(), "troupe: %v; trying on\n", err) }
 		if err := quietly(cluster.Watch(interruptible(cmd), request, tell, lost)); err != nil {
 			return fmt.Errorf("watch %q: %w", args[0], err)
 		}

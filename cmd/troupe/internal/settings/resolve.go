@@ -3,6 +3,7 @@ package settings
 import (
 	"fmt"
 	"math"
+	"net"
 	"path/filepath"
 	"strings"
 	"time"
@@ -208,9 +209,29 @@ func (f *Flags) findOneself(s *Server, peers []peer) ([]URL, error) {
 		if listening := s.ListenPeer[0]; p.urls[0].Secure() != listening.Secure() {
 			return nil, &Mistake{"--listen-peer-urls", fmt.Sprintf("listens on %s, but the others are told %s", listening, p.urls[0]), "use https for both or http for both"}
 		}
+		if f.AdvertisePeerURLs == "" && !listensOn(s.ListenPeer, p.urls[0]) {
+			return nil, &Mistake{"--initial-cluster", fmt.Sprintf("member %q is at %s, but listens on %s", s.Name, p.urls[0], strings.Join(Texts(s.ListenPeer), ",")),
+				"make the two the same, or say with --initial-advertise-peer-urls that others reach it there"}
+		}
 		return p.urls, nil
 	}
 	return nil, &Mistake{"--initial-cluster", fmt.Sprintf("holds no member %q, only %s", s.Name, strings.Join(names, ", ")), "set --name to this member's name in it"}
+}
+
+// listensOn tells whether one of the URLs listened on has the port by which others are told to come. Hosts may differ: a name
+// here, an address there.
+func listensOn(listening []URL, told URL) bool {
+	for _, l := range listening {
+		if l.Unix() || told.Unix() {
+			return true
+		}
+		_, port, err := net.SplitHostPort(l.Address)
+		_, wanted, wantedErr := net.SplitHostPort(told.Address)
+		if err != nil || wantedErr != nil || port == wanted {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *Flags) resolveTiming(s *Server, _ *pflag.FlagSet) error {
