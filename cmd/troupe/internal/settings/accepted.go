@@ -41,7 +41,6 @@ var acceptedFlags = []accepted{
 	{name: "bcrypt-cost", fallback: "10", because: "users and roles do not exist in this version"},
 	{name: "compaction-batch-limit", fallback: "1000", because: "compaction removes ranges, not batches"},
 	{name: "compaction-sleep-interval", fallback: "10ms", because: "compaction removes ranges, not batches"},
-	{name: "watch-progress-notify-interval", fallback: "10m0s", because: "progress notifications are sent on request only"},
 	{name: "corrupt-check-time", fallback: "0s", because: noChecker},
 	{name: "compact-hash-check-enabled", fallback: "false", bool: true, because: noChecker},
 	{name: "compact-hash-check-time", fallback: "1m0s", because: noChecker},

@@ -39,6 +39,7 @@ type Flags struct {
 	KeepaliveMinTime  time.Duration
 	KeepaliveInterval time.Duration
 	KeepaliveTimeout  time.Duration
+	WatchProgress     time.Duration
 
 	CertFile          string
 	KeyFile           string
@@ -126,6 +127,7 @@ func (f *Flags) limits() *pflag.FlagSet {
 	fs.Uint32Var(&f.MaxConcurrentStreams, "max-concurrent-streams", 16384, "`streams` that one client connection may have open")
 	fs.DurationVar(&f.KeepaliveMinTime, "grpc-keepalive-min-time", 5*time.Second, "a client that pings more often is cut off")
 	fs.DurationVar(&f.KeepaliveInterval, "grpc-keepalive-interval", 2*time.Hour, "how often the server pings a client (0: never)")
+	fs.DurationVar(&f.WatchProgress, "watch-progress-notify-interval", 10*time.Minute, "how often a watch that asked for it hears how far it is")
 	fs.DurationVar(&f.KeepaliveTimeout, "grpc-keepalive-timeout", 20*time.Second, "how long a client may take to answer a ping")
 	return fs
 }

@@ -37,6 +37,7 @@ type Server struct {
 	PeerLink        string
 
 	QuotaBytes      int64
+	WatchProgress   time.Duration
 	MaxRequestBytes uint64
 	MaxTxnOps       int
 	MaxStreams      uint32
@@ -260,6 +261,10 @@ func (f *Flags) resolveLimits(s *Server, _ *pflag.FlagSet) error {
 	case f.KeepaliveMinTime < 0 || f.KeepaliveInterval < 0 || f.KeepaliveTimeout < 0:
 		return &Mistake{"--grpc-keepalive-*", "a duration is negative", "give 0 or more"}
 	}
+	if f.WatchProgress < time.Second {
+		return &Mistake{"--watch-progress-notify-interval", fmt.Sprintf("%v is too often", f.WatchProgress), "give at least 1s"}
+	}
+	s.WatchProgress = f.WatchProgress
 	s.MaxRequestBytes, s.MaxTxnOps = uint64(f.MaxRequestBytes), int(f.MaxTxnOps)
 	s.Keepalive = Keepalive{f.KeepaliveMinTime, f.KeepaliveInterval, f.KeepaliveTimeout}
 	switch {
