@@ -237,7 +237,7 @@ func TestE7ACorruptLogIsToldWithFileAndAdvice(t *testing.T) {
 	if err, ok := s.failures[0].(*actors.StorageFault); !ok || !errors.As(err, &corrupt) || !errors.Is(err, persistence.ErrCorrupt) {
 		t.Fatalf("failed with %v", s.failures[0])
 	}
-	if text := s.failures[0].(error).Error(); !strings.Contains(text, "0000000000000001.seg at offset") || !strings.Contains(text, "remove this member") {
+	if text := s.failures[0].(error).Error(); !strings.Contains(text, "0000000000000001.seg at offset") || !strings.Contains(text, "keep the directory") {
 		t.Fatalf("it says: %s", text)
 	}
 }
