@@ -67,6 +67,7 @@ type station struct {
 	log        *journal
 	node       chan any
 	replicator chan any
+	deaf       chan struct{} // closed when the test ends: what was not read by then is not waited for
 	pids       []*actor.PID
 }
 
@@ -87,7 +88,7 @@ func listen(t testing.TB, address string) net.Listener {
 // newStation starts a member with a link; replicator names the peer that it keeps one for.
 func newStation(t testing.TB, id, replicator uint64, address string, change ...func(*Options)) *station {
 	t.Helper()
-	s := &station{id: id, log: &journal{}, node: make(chan any, 1<<16), replicator: make(chan any, 1<<16)}
+	s := &station{id: id, log: &journal{}, node: make(chan any, 1<<16), replicator: make(chan any, 1<<16), deaf: make(chan struct{})}
 	listener := listen(t, address)
 	s.address = listener.Addr().String()
 	options := Options{Listeners: []net.Listener{listener}, ClusterID: clusterID, StorageID: []byte{byte(id)}, Software: "test"}
@@ -103,13 +104,14 @@ func newStation(t testing.TB, id, replicator uint64, address string, change ...f
 		actors.NodePath: s.node,
 		fmt.Sprintf("%s/%s%x", actors.NodePath, actors.PeerPrefix, replicator): s.replicator,
 	} {
-		pid, err := s.env.System().Root.SpawnNamed(s.env.Props(recorder(heard)), path)
+		pid, err := s.env.System().Root.SpawnNamed(s.env.Props(recorder(heard, s.deaf)), path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.pids = append(s.pids, pid)
 	}
 	t.Cleanup(func() {
+		close(s.deaf)
 		s.env.Close()
 		s.stopActors()
 	})
@@ -123,19 +125,27 @@ func (s *station) stopActors() {
 	s.env.AwaitActors()
 }
 
-func recorder(heard chan any) actor.Producer {
+// recorder passes on what it hears for as long as the test runs. A test that sends without end fills the channel; without
+// deaf the actor would then wait for a reader that has gone, and the test for the actor.
+func recorder(heard chan<- any, deaf <-chan struct{}) actor.Producer {
 	return func() actor.Actor {
 		return actor.ReceiveFunc(func(ctx actor.Context) {
+			var news any
 			switch m := ctx.Message().(type) {
 			case actor.SystemMessage, actor.AutoReceiveMessage:
+				return
 			case *messages.LinkUp:
-				heard <- fmt.Sprintf("up %x", m.Peer)
+				news = fmt.Sprintf("up %x", m.Peer)
 			case *messages.LinkDown:
-				heard <- fmt.Sprintf("down %x", m.Peer)
+				news = fmt.Sprintf("down %x", m.Peer)
 			case *messages.LinkDropped:
-				heard <- fmt.Sprintf("dropped %x", m.Peer)
+				news = fmt.Sprintf("dropped %x", m.Peer)
 			default:
-				heard <- m
+				news = m
+			}
+			select {
+			case heard <- news:
+			case <-deaf:
 			}
 		})
 	}
