@@ -16,15 +16,16 @@ func (n *Node) beat() {
 	n.collected.notice = false
 }
 
-// noticeDelay is how long a follower may lack the news of a commit that none of its clients waits for: what waits there
-// are watchers and local reads. Under load the next entries carry it, and a message each is saved.
+// noticeDelay is how long a follower may lack the news of a commit that none of its clients waits for, at least; at most
+// twice this. What waits there are watchers and local reads. While writes go on the next entries carry the news: then no
+// notice is sent at all, and the timer is set once a delay instead of once a write, since each setting wakes a thread.
 const noticeDelay = time.Millisecond
 
 // noticeTick is the number of that timer; the role's own timers count from 1.
 const noticeTick = 1 << 63
 
 // notify tells a newer commit index: at once to followers that forwarded what was committed, so that their clients get
-// their answers; to the others with the next entries, or when noticeDelay has passed without any.
+// their answers; to the others with the next entries, or when a whole noticeDelay has passed without any.
 func (n *Node) notify() {
 	n.collected.notice = false
 	later := false
@@ -40,6 +41,9 @@ func (n *Node) notify() {
 	}
 	if later && !n.lead.noticing {
 		n.lead.noticing = true
+		for _, p := range n.lead.peers {
+			p.owed = min(n.commit, p.match)
+		}
 		n.env.After(noticeDelay, n.ctx.Self(), &messages.Tick{Incarnation: n.config.Incarnation, Timer: noticeTick})
 	}
 }
@@ -49,17 +53,18 @@ func (n *Node) notice(p *peer, commit uint64) {
 	n.tell(p.id, &messages.Heartbeat{Term: n.term, Leader: n.self(), Commit: commit, Round: n.lead.round, Notice: true})
 }
 
-// noticeDue tells those who were to hear later.
+// noticeDue tells those who lack what was news when the timer was set. Newer news wait for entries in their turn.
 func (n *Node) noticeDue() {
 	if n.lead == nil {
 		return
 	}
 	n.lead.noticing = false
 	for _, p := range n.lead.peers {
-		if commit := min(n.commit, p.match); commit > p.told {
-			n.notice(p, commit)
+		if p.told < p.owed {
+			n.notice(p, min(n.commit, p.match))
 		}
 	}
+	n.notify()
 }
 
 func (n *Node) heartbeatAnswered(m *messages.HeartbeatAnswer) {

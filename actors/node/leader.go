@@ -52,6 +52,7 @@ type peer struct {
 	round      uint64        // the highest round it acknowledged
 	heard      time.Duration // when it was last heard of
 	told       uint64        // the commit index it was told, as far as is known
+	owed       uint64        // the commit index it was to be told when the timer for notices was set
 	awaits     uint64        // up to here there may be proposals of its own clients
 	state      string
 	diskLow    bool
