@@ -1,4 +1,4 @@
-package world
+package sim
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -31,7 +32,7 @@ const (
 // member is one node and what belongs to it: its disk, its state machine's store, its program. It has lives; what was
 // planned in one does not happen in the next.
 type member struct {
-	world         *world
+	world         *World
 	id            uint64
 	life          int
 	up            bool
@@ -58,12 +59,10 @@ type peerRole struct {
 var quiet = zerolog.New(io.Discard).Level(zerolog.Disabled)
 
 // systems are used again and again: making one costs more than a life of a member does.
-var systems []*actor.ActorSystem
+var systems sync.Pool
 
 func takeSystem() *actor.ActorSystem {
-	if n := len(systems); n > 0 {
-		s := systems[n-1]
-		systems = systems[:n-1]
+	if s, ok := systems.Get().(*actor.ActorSystem); ok {
 		return s
 	}
 	discard := slog.New(slog.DiscardHandler)
@@ -93,7 +92,7 @@ func (m *member) boot() {
 		Machine: machine.Config{Factory: m.openMachine, MaxBatchBytes: 2000},
 	}, &quiet, func() time.Duration { return w.now })
 	if err := m.tree.Start(m, m.system.Root); err != nil {
-		w.fail("member %d does not start: %v", m.id, err)
+		w.fail("start", "member %d does not start: %v", m.id, err)
 	}
 	m.handle.live()
 	for _, other := range w.members {
@@ -102,11 +101,11 @@ func (m *member) boot() {
 }
 
 // limits are small, so that their ends are reached.
-func (w *world) limits() node.Limits {
+func (w *World) limits() node.Limits {
 	return node.Limits{MaxUncommittedBytes: 20_000, MaxBatchBytes: 500, MemoryBytes: 800, MaxPendingReads: 50}
 }
 
-func (w *world) flight() replicator.Limits {
+func (w *World) flight() replicator.Limits {
 	return replicator.Limits{MaxInFlight: 4, MaxInFlightBytes: 1500, MaxRequestBytes: 400, ProbeBytes: 200}
 }
 
@@ -124,7 +123,7 @@ func (m *member) kill(choose vfs.Choice) {
 		m.system.ProcessRegistry.Remove(b.self)
 	}
 	m.system.ProcessRegistry.Remove(m.system.NewLocalPID("handle"))
-	systems = append(systems, m.system)
+	systems.Put(m.system)
 	m.system, m.mailboxes = nil, nil
 	m.applied = 0
 	for _, other := range m.world.members {
@@ -147,13 +146,12 @@ func replicatorPath(peer uint64) string {
 }
 
 // panicked hears of every panic. Those that nobody asked for are bugs.
-func (w *world) panicked(b *mailbox, reason, message any) {
+func (w *World) panicked(b *mailbox, reason, message any) {
 	var injected *actors.Injected
 	if err, ok := reason.(error); ok && errors.As(err, &injected) {
-		w.counts.actorCrashes++
 		return
 	}
-	w.fail("%s of member %d panicked at %T: %v", b.self.Id, b.member.id, message, reason)
+	w.fail("no panic", "%s of member %d panicked at %T: %v", b.self.Id, b.member.id, message, reason)
 }
 
 // The environment of its actors.

@@ -1,4 +1,4 @@
-package world
+package sim
 
 import (
 	"time"
@@ -25,37 +25,37 @@ type lane struct {
 	bulk bool
 }
 
-func (w *world) connected(a, b *member) bool {
+func (w *World) connected(a, b *member) bool {
 	return a.up && b.up && !w.network.cut[pair{a.id, b.id}] && !w.network.cut[pair{b.id, a.id}]
 }
 
 // transmit sends a message over the network: as bytes, so that nothing is shared.
-func (w *world) transmit(from, to *member, role messages.Role, m proto.Message) {
-	w.counts.messages++
+func (w *World) transmit(from, to *member, role messages.Role, m proto.Message) {
+	w.counts.Messages++
 	w.ghost.spoke(from, to, m)
-	if w.network.cut[pair{from.id, to.id}] || w.chance(w.faults.loss) {
-		w.counts.lost++
+	if w.network.cut[pair{from.id, to.id}] || w.chance(w.weather.loss) {
+		w.counts.Lost++
 		return
 	}
 	bytes, err := proto.Marshal(m)
 	if err != nil {
-		w.fail("%T cannot be marshalled: %v", m, err)
+		w.fail("codec", "%T cannot be marshalled: %v", m, err)
 		return
 	}
 	copies := 1
-	if w.chance(w.faults.double) {
-		w.counts.doubled++
+	if w.chance(w.weather.double) {
+		w.counts.Doubled++
 		copies = 2
 	}
 	for range copies {
 		w.after(w.arrival(from, to, m), func() {
 			if w.network.cut[pair{from.id, to.id}] || !to.up {
-				w.counts.lost++
+				w.counts.Lost++
 				return
 			}
 			fresh := m.ProtoReflect().New().Interface()
 			if err := proto.Unmarshal(bytes, fresh); err != nil {
-				w.fail("%T cannot be unmarshalled: %v", m, err)
+				w.fail("codec", "%T cannot be unmarshalled: %v", m, err)
 			}
 			path := actors.NodePath
 			if role == messages.Role_ROLE_REPLICATOR {
@@ -67,12 +67,13 @@ func (w *world) transmit(from, to *member, role messages.Role, m proto.Message) 
 }
 
 // arrival is how long a message takes.
-func (w *world) arrival(from, to *member, m proto.Message) time.Duration {
-	d := w.between(100*time.Microsecond, w.profile.latency)
-	if w.chance(w.faults.late) {
-		d += w.between(0, 20*w.profile.latency)
+func (w *World) arrival(from, to *member, m proto.Message) time.Duration {
+	d := w.between(100*time.Microsecond, w.weather.latency)
+	if w.chance(w.weather.late) {
+		w.counts.Late++
+		d += w.between(0, 20*w.weather.latency)
 	}
-	if w.profile.reorders {
+	if w.weather.reorders {
 		return d
 	}
 	l := lane{pair: pair{from.id, to.id}}
@@ -86,7 +87,7 @@ func (w *world) arrival(from, to *member, m proto.Message) time.Duration {
 }
 
 // setCut breaks or mends one direction. Whether the ends hear of it is for the link to notice.
-func (w *world) setCut(from, to *member, cut bool) {
+func (w *World) setCut(from, to *member, cut bool) {
 	if cut {
 		w.network.cut[pair{from.id, to.id}] = true
 	} else {
@@ -96,8 +97,8 @@ func (w *world) setCut(from, to *member, cut bool) {
 }
 
 // settleLink tells both ends what became of their connection, soon.
-func (w *world) settleLink(a, b *member) {
-	if a == b || w.profile.silent {
+func (w *World) settleLink(a, b *member) {
+	if a == b || w.weather.silent {
 		return
 	}
 	p := pair{min(a.id, b.id), max(a.id, b.id)}

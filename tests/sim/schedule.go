@@ -1,4 +1,4 @@
-package world
+package sim
 
 import (
 	"container/heap"
@@ -35,21 +35,21 @@ func (s *schedule) Pop() any {
 }
 
 // after plans an event of the world's own.
-func (w *world) after(d time.Duration, run func()) { w.plan(&event{run: run}, d) }
+func (w *World) after(d time.Duration, run func()) { w.plan(&event{run: run}, d) }
 
 // after plans an event of this life of a member.
 func (m *member) after(d time.Duration, run func()) {
 	m.world.plan(&event{member: m, life: m.life, run: run}, d)
 }
 
-func (w *world) plan(e *event, d time.Duration) {
+func (w *World) plan(e *event, d time.Duration) {
 	w.planned++
 	e.at, e.number = w.now+d, w.planned
 	heap.Push(&w.schedule, e)
 }
 
 // step lets the next event happen.
-func (w *world) step() {
+func (w *World) step() {
 	e := heap.Pop(&w.schedule).(*event)
 	w.now = max(w.now, e.at)
 	if e.member == nil || e.life == e.member.life {
@@ -58,11 +58,11 @@ func (w *world) step() {
 	}
 }
 
-func (w *world) between(from, to time.Duration) time.Duration {
+func (w *World) between(from, to time.Duration) time.Duration {
 	return from + time.Duration(w.random.Int64N(int64(to-from)))
 }
 
-func (w *world) chance(p float64) bool { return p > 0 && w.random.Float64() < p }
+func (w *World) chance(p float64) bool { return p > 0 && w.random.Float64() < p }
 
 // mailbox hands its actor one message a step, system messages first; between two steps anything else may happen.
 type mailbox struct {
@@ -150,6 +150,7 @@ func (b *mailbox) step() {
 	message = b.user[0]
 	b.user[0] = nil
 	b.user = b.user[1:]
+	m.world.counts.Handled++
 	m.world.trace.note(m, b.name, message)
 	b.handleUser(message)
 }

@@ -1,4 +1,4 @@
-package world
+package sim
 
 import (
 	"encoding/binary"
@@ -140,15 +140,15 @@ func (h *handle) results(m *messages.Results) {
 				continue
 			}
 			if m.Outcomes[i] == messages.Outcome_OUTCOME_UNKNOWN {
-				w.fail("member %d: the outcome of command %d is said to be unknown; its origin %d is open", h.member.id, c.command, h.origin)
+				w.fail("exactly once", "member %d: the outcome of command %d is said to be unknown; its origin %d is open", h.member.id, c.command, h.origin)
 				return
 			}
 			if binary.LittleEndian.Uint64(m.Values[i]) != c.command || w.ghost.commands[c.command] != m.Indexes[i] {
-				w.fail("member %d: command %d was answered with %x at %d; it took effect at %d",
+				w.fail("exactly once", "member %d: command %d was answered with %x at %d; it took effect at %d",
 					h.member.id, c.command, m.Values[i], m.Indexes[i], w.ghost.commands[c.command])
 			}
 			w.ghost.acked = max(w.ghost.acked, m.Indexes[i])
-			w.counts.writes++
+			w.counts.Writes++
 			h.waiting = append(h.waiting[:k], h.waiting[k+1:]...)
 			break
 		}
@@ -164,9 +164,9 @@ func (h *handle) readPoint(m *messages.ReadPoint) {
 			continue
 		}
 		if m.Index < r.floor {
-			h.member.world.fail("member %d: a stale read: the point is %d, index %d was acknowledged before", h.member.id, m.Index, r.floor)
+			h.member.world.fail("linearizable reads", "member %d: a stale read: the point is %d, index %d was acknowledged before", h.member.id, m.Index, r.floor)
 		}
-		h.member.world.counts.reads++
+		h.member.world.counts.Reads++
 		h.reading = append(h.reading[:k], h.reading[k+1:]...)
 		return
 	}

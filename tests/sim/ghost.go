@@ -1,4 +1,4 @@
-package world
+package sim
 
 import (
 	"slices"
@@ -11,7 +11,7 @@ import (
 // ghost knows what no member knows: all of them at once. It holds what happens against what Raft promises, and keeps for
 // that what was promised, voted, led, committed and applied, over all lives.
 type ghost struct {
-	world   *world
+	world   *World
 	members map[uint64]*shadow
 
 	leaders map[uint64]uint64            // by term (Election Safety)
@@ -46,7 +46,7 @@ type change struct {
 	terms []uint64
 }
 
-func newGhost(w *world) *ghost {
+func newGhost(w *World) *ghost {
 	g := &ghost{
 		world: w, members: map[uint64]*shadow{}, leaders: map[uint64]uint64{}, votes: map[uint64]map[uint64]uint64{},
 		facts: map[position]fact{}, hashes: map[uint64]uint64{}, commands: map[uint64]uint64{},
@@ -73,7 +73,7 @@ func (g *ghost) appended(m *member, a *messages.Append) {
 		return
 	}
 	if a.TruncateFrom != 0 && m.view.Role == "leader" && m.view.Term == a.HardState.Term {
-		g.world.fail("leader %d of term %d truncates its log from %d", m.id, m.view.Term, a.TruncateFrom)
+		g.world.fail("leader append-only", "leader %d of term %d truncates its log from %d", m.id, m.view.Term, a.TruncateFrom)
 	}
 	s.log = changeOf(a).applyTo(s.log)
 	for i, data := range a.GetEntries().GetData() {
@@ -81,7 +81,7 @@ func (g *ghost) appended(m *member, a *messages.Append) {
 		at := position{index, raft.EntriesTerm(a.Entries, index)}
 		is := fact{termAt(s.log, index-1), hashOf(data)}
 		if was, known := g.facts[at]; known && was != is {
-			g.world.fail("two entries at index %d of term %d: %+v and, at member %d, %+v", at.index, at.term, was, m.id, is)
+			g.world.fail("log matching", "two entries at index %d of term %d: %+v and, at member %d, %+v", at.index, at.term, was, m.id, is)
 		}
 		g.facts[at] = is
 	}
@@ -144,7 +144,7 @@ func (g *ghost) synced(m *member) {
 func (g *ghost) recovered(m *member, r *messages.Recovered) {
 	s := g.members[m.id]
 	if r.HardState.GetTerm() < s.term || r.HardState.GetTerm() == s.term && s.vote != 0 && r.HardState.GetVote() != s.vote {
-		g.world.fail("member %d came back with term %d and vote %d, and had voted for %d in term %d",
+		g.world.fail("term and vote survive", "member %d came back with term %d and vote %d, and had voted for %d in term %d",
 			m.id, r.HardState.GetTerm(), r.HardState.GetVote(), s.vote, s.term)
 	}
 	var log []uint64
@@ -152,7 +152,7 @@ func (g *ghost) recovered(m *member, r *messages.Recovered) {
 		log = append(log, raft.EntriesTerm(&messages.Entries{First: 1, Runs: r.Runs, Data: make([][]byte, r.LastIndex)}, i))
 	}
 	if p := s.promised; p.index != 0 && termAt(log, p.index) != p.term {
-		g.world.fail("member %d came back without entry %d of term %d, which it had acknowledged", m.id, p.index, p.term)
+		g.world.fail("write, then speak", "member %d came back without entry %d of term %d, which it had acknowledged", m.id, p.index, p.term)
 	}
 	s.incarnation, s.log, s.disk, s.toDisk = r.Incarnation, log, slices.Clone(log), nil
 	s.viewTerm, s.viewVote, s.commit = 0, 0, 0
@@ -179,11 +179,11 @@ func (g *ghost) spoke(from, to *member, message any) {
 			return
 		}
 		if m.Index > uint64(len(s.disk)) {
-			g.world.fail("member %d acknowledges index %d and has %d on its disk", from.id, m.Index, len(s.disk))
+			g.world.fail("write, then speak", "member %d acknowledges index %d and has %d on its disk", from.id, m.Index, len(s.disk))
 			return
 		}
 		if g.world.current.name == "" && termAt(s.disk, m.Index) != termAt(s.log, m.Index) {
-			g.world.fail("member %d acknowledges entry %d of term %d and has one of term %d on its disk",
+			g.world.fail("write, then speak", "member %d acknowledges entry %d of term %d and has one of term %d on its disk",
 				from.id, m.Index, termAt(s.log, m.Index), termAt(s.disk, m.Index))
 		}
 		if m.Index > s.promised.index {
@@ -199,7 +199,7 @@ func (g *ghost) voted(term, voter, candidate uint64) {
 		g.votes[term] = votes
 	}
 	if was := votes[voter]; was != 0 && was != candidate {
-		g.world.fail("member %d votes for %d and for %d in term %d", voter, was, candidate, term)
+		g.world.fail("one vote a term", "member %d votes for %d and for %d in term %d", voter, was, candidate, term)
 	}
 	votes[voter] = candidate
 	if s := g.members[voter]; term > s.term {
@@ -216,14 +216,14 @@ func (g *ghost) node(m *member, v actors.NodeView) {
 		return
 	}
 	if v.Term < s.viewTerm || v.Term == s.viewTerm && s.viewVote != 0 && v.Vote != s.viewVote {
-		g.world.fail("member %d goes from term %d, vote %d to %d, %d", m.id, s.viewTerm, s.viewVote, v.Term, v.Vote)
+		g.world.fail("term and vote are monotone", "member %d goes from term %d, vote %d to %d, %d", m.id, s.viewTerm, s.viewVote, v.Term, v.Vote)
 	}
 	s.viewTerm, s.viewVote = v.Term, v.Vote
 	if v.LastIndex != uint64(len(s.log)) || v.LastTerm != termAt(s.log, v.LastIndex) {
-		g.world.fail("member %d shows a log that ends with (%d, %d), its LogStore was told %v", m.id, v.LastIndex, v.LastTerm, s.log)
+		g.world.fail("log as told", "member %d shows a log that ends with (%d, %d), its LogStore was told %v", m.id, v.LastIndex, v.LastTerm, s.log)
 	}
 	if v.Durable > uint64(len(s.disk)) || v.Durable > 0 && termAt(s.disk, v.Durable) != termAt(s.log, v.Durable) {
-		g.world.fail("member %d takes index %d for durable; its disk has %v, its log %v", m.id, v.Durable, s.disk, s.log)
+		g.world.fail("write, then speak", "member %d takes index %d for durable; its disk has %v, its log %v", m.id, v.Durable, s.disk, s.log)
 	}
 	if v.Role == "leader" && (was.Role != "leader" || was.Term != v.Term) {
 		g.elected(m, v.Term)
@@ -232,15 +232,15 @@ func (g *ghost) node(m *member, v actors.NodeView) {
 }
 
 func (g *ghost) elected(m *member, term uint64) {
-	g.world.counts.elections++
+	g.world.counts.Elections++
 	if other := g.leaders[term]; other != 0 && other != m.id {
-		g.world.fail("members %d and %d both lead in term %d", other, m.id, term)
+		g.world.fail("election safety", "members %d and %d both lead in term %d", other, m.id, term)
 	}
 	g.leaders[term] = m.id
 	log := g.members[m.id].log
 	for i, t := range g.committed {
 		if g.committedIn[i] < term && termAt(log, uint64(i+1)) != t {
-			g.world.fail("leader %d of term %d lacks entry %d of term %d, committed in term %d", m.id, term, i+1, t, g.committedIn[i])
+			g.world.fail("leader completeness", "leader %d of term %d lacks entry %d of term %d, committed in term %d", m.id, term, i+1, t, g.committedIn[i])
 			return
 		}
 	}
@@ -249,13 +249,13 @@ func (g *ghost) elected(m *member, term uint64) {
 func (g *ghost) commits(m *member, v actors.NodeView) {
 	s := g.members[m.id]
 	if v.Commit < s.commit {
-		g.world.fail("commit index of member %d goes from %d to %d", m.id, s.commit, v.Commit)
+		g.world.fail("commit is monotone", "commit index of member %d goes from %d to %d", m.id, s.commit, v.Commit)
 	}
 	for i := s.commit + 1; i <= v.Commit; i++ {
 		term := termAt(s.log, i)
 		if i <= uint64(len(g.committed)) {
 			if g.committed[i-1] != term {
-				g.world.fail("member %d commits entry %d of term %d; one of term %d was committed", m.id, i, term, g.committed[i-1])
+				g.world.fail("state machine safety", "member %d commits entry %d of term %d; one of term %d was committed", m.id, i, term, g.committed[i-1])
 				return
 			}
 			g.committedIn[i-1] = min(g.committedIn[i-1], v.Term)
@@ -269,7 +269,7 @@ func (g *ghost) commits(m *member, v actors.NodeView) {
 			}
 		}
 		if i > 1 && holders <= g.world.size/2 {
-			g.world.fail("member %d commits entry %d, which is on %d disks of %d", m.id, i, holders, g.world.size)
+			g.world.fail("commit needs a quorum", "member %d commits entry %d, which is on %d disks of %d", m.id, i, holders, g.world.size)
 		}
 	}
 	s.commit = max(s.commit, v.Commit)
@@ -277,27 +277,27 @@ func (g *ghost) commits(m *member, v actors.NodeView) {
 
 func (g *ghost) machine(m *member, v actors.MachineView) {
 	if v.Applied > uint64(len(g.committed)) {
-		g.world.fail("member %d has applied %d; %d are committed", m.id, v.Applied, len(g.committed))
+		g.world.fail("apply after commit", "member %d has applied %d; %d are committed", m.id, v.Applied, len(g.committed))
 	}
 }
 
 func (g *ghost) replicator(m *member, v actors.ReplicatorView) {
 	if v.Next != 0 && v.Next <= v.Match {
-		g.world.fail("at member %d, for %d: nextIndex %d is not above matchIndex %d", m.id, v.Peer, v.Next, v.Match)
+		g.world.fail("nextIndex above matchIndex", "at member %d, for %d: nextIndex %d is not above matchIndex %d", m.id, v.Peer, v.Next, v.Match)
 	}
 	if limit := g.world.flight(); v.InFlight > limit.MaxInFlight {
-		g.world.fail("at member %d, for %d: %d requests in flight", m.id, v.Peer, v.InFlight)
+		g.world.fail("bounded window", "at member %d, for %d: %d requests in flight", m.id, v.Peer, v.InFlight)
 	}
 }
 
 // applied holds state machines against each other, and commands to once.
 func (g *ghost) applied(m *member, index, command, hash uint64) {
 	if was, known := g.hashes[index]; known && was != hash {
-		g.world.fail("member %d applied something else up to %d than another", m.id, index)
+		g.world.fail("state machine safety", "member %d applied something else up to %d than another", m.id, index)
 	}
 	g.hashes[index] = hash
 	if was, known := g.commands[command]; known && was != index {
-		g.world.fail("command %d took effect at %d and at %d", command, was, index)
+		g.world.fail("exactly once", "command %d took effect at %d and at %d", command, was, index)
 	}
 	g.commands[command] = index
 }

@@ -1,4 +1,4 @@
-package world
+package sim
 
 import (
 	"bytes"
@@ -78,7 +78,7 @@ func (h *hasher) apply(b *machine.Batch) [][]byte {
 		results[i] = binary.LittleEndian.AppendUint64(nil, command)
 	}
 	if b.Last <= h.state.last {
-		h.member.world.fail("member %d applies up to %d again, after %d", h.member.id, b.Last, h.state.last)
+		h.member.world.fail("apply once in order", "member %d applies up to %d again, after %d", h.member.id, b.Last, h.state.last)
 	}
 	h.state.last = b.Last
 	return results

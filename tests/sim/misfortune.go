@@ -1,4 +1,4 @@
-package world
+package sim
 
 import (
 	"time"
@@ -9,7 +9,7 @@ import (
 )
 
 // misfortune lets something go wrong, and plans the next.
-func (w *world) misfortune() {
+func (w *World) misfortune() {
 	if w.calm {
 		return
 	}
@@ -17,41 +17,42 @@ func (w *world) misfortune() {
 	if l := w.leader(); l != nil && w.chance(0.4) {
 		m = l // whoever leads is hit most
 	}
-	switch w.random.IntN(12) {
-	case 0, 1:
-		w.killAndReturn(m)
-	case 2, 3:
-		w.crashActor(m)
-	case 4, 5:
-		w.cutSome(m)
-	case 6:
-		w.isolate(m)
-	case 7:
-		w.counts.others++
-		m.pausedUntil = w.now + w.between(10*time.Millisecond, 2500*time.Millisecond)
-	case 8:
-		w.counts.others++
-		m.diskSlowUntil = w.now + w.between(100*time.Millisecond, 3*time.Second)
-	case 9:
-		w.counts.others++
-		m.post(actors.NodePath, &messages.TransferLeadership{})
-	case 10:
-		w.counts.others++
-		m.post(actors.NodePath, &messages.Campaign{})
-	case 11:
-		w.flap(m, w.anyone())
+	kinds := w.profile.Faults
+	if kind := kinds[w.random.IntN(len(kinds))]; m.up && w.strikes(kind) {
+		w.strike(kind, m)
 	}
-	w.after(w.between(0, 2*w.faults.every), w.misfortune)
+	w.after(w.between(0, 2*w.weather.every), w.misfortune)
+}
+
+func (w *World) strike(kind Fault, m *member) {
+	switch kind {
+	case Kill:
+		w.killAndReturn(m)
+	case Crash:
+		w.crashActor(m)
+	case Cut:
+		w.cutSome(m)
+	case Isolate:
+		w.isolate(m)
+	case Flap:
+		w.flap(m, w.anyone())
+	case Pause:
+		m.pausedUntil = w.now + w.between(10*time.Millisecond, 2500*time.Millisecond)
+	case SlowDisk:
+		m.diskSlowUntil = w.now + w.between(100*time.Millisecond, 3*time.Second)
+	case Transfer:
+		if w.chance(0.5) {
+			m.post(actors.NodePath, &messages.TransferLeadership{})
+		} else {
+			m.post(actors.NodePath, &messages.Campaign{})
+		}
+	}
 }
 
 func (m *member) slowDisk() bool { return m.world.now < m.diskSlowUntil }
 
 // killAndReturn ends a process and starts it again on what its disk kept.
-func (w *world) killAndReturn(m *member) {
-	if !m.up {
-		return
-	}
-	w.counts.kills++
+func (w *World) killAndReturn(m *member) {
 	choose := vfs.Choice(vfs.LoseAll)
 	switch w.random.IntN(4) {
 	case 0:
@@ -74,10 +75,7 @@ func (m *member) return_() {
 }
 
 // crashActor panics one actor of the tree, before or after its next message; sometimes twice in a row.
-func (w *world) crashActor(m *member) {
-	if !m.up {
-		return
-	}
+func (w *World) crashActor(m *member) {
 	var candidates []*mailbox
 	for _, b := range m.mailboxes {
 		if b.self.Id == actors.SupervisorName {
@@ -101,12 +99,11 @@ func (w *world) crashActor(m *member) {
 }
 
 // cutSome breaks the connections of a member to some others, one way or both.
-func (w *world) cutSome(m *member) {
+func (w *World) cutSome(m *member) {
 	for _, other := range w.members {
 		if other == m || !w.chance(0.6) {
 			continue
 		}
-		w.counts.cuts++
 		both := w.chance(0.5)
 		w.setCut(m, other, true)
 		if both {
@@ -116,8 +113,7 @@ func (w *world) cutSome(m *member) {
 	}
 }
 
-func (w *world) isolate(m *member) {
-	w.counts.cuts++
+func (w *World) isolate(m *member) {
 	for _, other := range w.members {
 		if other != m {
 			w.setCut(m, other, true)
@@ -133,20 +129,19 @@ func (w *world) isolate(m *member) {
 }
 
 // flap is a link that breaks and is back at once, and a queue that dropped something.
-func (w *world) flap(a, b *member) {
+func (w *World) flap(a, b *member) {
 	if a == b {
 		return
 	}
-	w.counts.others++
 	a.linkNews(b.id, false)
 	a.post(replicatorPath(b.id), &messages.LinkDropped{Peer: b.id})
 	a.after(w.between(0, 100*time.Millisecond), func() { a.linkNews(b.id, true) })
 }
 
 // heal ends all misfortune: whoever is away returns, the network is whole and loses nothing.
-func (w *world) heal() {
+func (w *World) heal() {
 	w.calm = true
-	w.faults = faults{}
+	w.weather.loss, w.weather.double, w.weather.late = 0, 0, 0
 	for _, m := range w.members {
 		m.diskSlowUntil, m.pausedUntil = 0, 0
 		for _, b := range m.mailboxes {

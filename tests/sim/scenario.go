@@ -1,0 +1,142 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Scenario is a story of Raft: who is where, what happens, what must hold. The same script runs over many seeds, which
+// decide about the order of what happens at the same time.
+type Scenario struct {
+	Name  string // as `troupe-sim --scenario` takes it
+	Line  string // what happens and what must hold, in a line
+	Nodes int    // how many members the script wants
+	// Errata are the numbers of the errata that it shows to be met.
+	Errata []int
+	Script func(*Scene)
+}
+
+// Scenarios are all there are, by name.
+func Scenarios() []Scenario {
+	all := slices.Concat(electionScenarios, replicationScenarios, persistenceScenarios, readScenarios, actorScenarios)
+	slices.SortFunc(all, func(a, b Scenario) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+// Play runs the script in a world that has a leader whom all follow. When it is over, all must become well again.
+func (sc Scenario) Play(options Options) *Result {
+	options.Nodes = sc.Nodes
+	options.Profile = scripted
+	w := New(options)
+	s := &Scene{World: w}
+	s.play(sc.Script)
+	return w.result()
+}
+
+// Scene is a world under a script. Its methods end the script where something has failed.
+type Scene struct{ *World }
+
+// over ends a script.
+type over struct{}
+
+func (s *Scene) play(script func(*Scene)) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			if _, ended := reason.(over); !ended {
+				panic(reason)
+			}
+		}
+		s.end()
+	}()
+	s.within(5*election, "a first leader", s.well)
+	script(s)
+	s.check()
+	s.heal()
+	s.within(20*election, "all is well again", s.well)
+}
+
+func (s *Scene) check() {
+	if s.failure != nil {
+		panic(over{})
+	}
+}
+
+// fail tells what the script expected and did not see.
+func (s *Scene) fail(format string, values ...any) {
+	s.World.fail("script", format, values...)
+	panic(over{})
+}
+
+// within lets things happen until what is awaited has.
+func (s *Scene) within(d time.Duration, what string, happened func() bool) {
+	for until := s.now + d; !happened(); s.step() {
+		if s.now > until {
+			s.fail("not within %v: %s%s", d, what, s.state())
+		}
+		s.check()
+	}
+}
+
+// pass lets time go by.
+func (s *Scene) pass(d time.Duration) {
+	for until := s.now + d; s.now < until; s.step() {
+		s.check()
+	}
+}
+
+// leads is who leads and is followed by at least a majority.
+func (s *Scene) leads() *member {
+	for _, m := range s.members {
+		followers := 0
+		for _, f := range s.members {
+			if f.up && f.view.Leader == m.id && f.view.Term == m.view.Term {
+				followers++
+			}
+		}
+		if m.up && m.view.Role == "leader" && followers > s.size/2 {
+			return m
+		}
+	}
+	return nil
+}
+
+func (s *Scene) others(than *member) (all []*member) {
+	for _, m := range s.members {
+		if m != than {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+func (s *Scene) cutOff(m *member, cut bool) {
+	for _, other := range s.others(m) {
+		s.setCut(m, other, cut)
+		s.setCut(other, m, cut)
+	}
+}
+
+// writes lets a member write, and waits until all it wrote is acknowledged.
+func (s *Scene) writes(m *member, n int) {
+	for range n {
+		s.commands++
+		m.handle.write(s.commands)
+	}
+	s.within(5*election, "the writes are acknowledged", func() bool { return len(m.handle.waiting) == 0 })
+}
+
+// Find returns the scenario of a name.
+func Find(name string) (Scenario, error) {
+	for _, sc := range Scenarios() {
+		if sc.Name == name {
+			return sc, nil
+		}
+	}
+	return Scenario{}, fmt.Errorf("no scenario %q: see troupe-sim --list", name)
+}

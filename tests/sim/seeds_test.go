@@ -1,0 +1,69 @@
+package sim
+
+import (
+	"flag"
+	"testing"
+	"time"
+)
+
+var (
+	seeds = flag.Int("sim.seeds", 0, "how many fresh seeds of each profile to run; 0: as many as fit into the usual time")
+	first = flag.Uint64("sim.first", 1, "the first seed")
+)
+
+// budget is how long the usual run of all profiles may take.
+const budget = 12 * time.Second
+
+func TestWhateverHappensRaftKeepsItsPromises(t *testing.T) {
+	for _, p := range Profiles {
+		t.Run(p.Name, func(t *testing.T) {
+			began := time.Now()
+			var total Counts
+			var virtual time.Duration
+			done := 0
+			for ; *seeds == 0 || done < *seeds; done++ {
+				if *seeds == 0 && time.Since(began) > budget/time.Duration(len(Profiles)) {
+					break
+				}
+				r := Run(Options{Seed: *first + uint64(done), Profile: p})
+				check(t, r)
+				virtual += r.Virtual
+				total.Add(&r.Counts)
+			}
+			took := time.Since(began)
+			t.Logf("%d seeds, %v of virtual time in %v, %.0f messages handled a second: %+v", done, virtual.Round(time.Second),
+				took.Round(time.Millisecond), float64(total.Handled)/took.Seconds(), total)
+		})
+	}
+}
+
+func check(t *testing.T, r *Result) {
+	t.Helper()
+	if f := r.Failure; f != nil {
+		t.Fatalf("seed %d (%s, %d members), step %d, at %v: %s: %s\n%s",
+			r.Options.Seed, r.Options.Profile.Name, r.Nodes, f.Step, f.At, f.Invariant, f.Text, r.Last)
+	}
+}
+
+const scenarioSeeds = 100
+
+func TestScenarios(t *testing.T) {
+	for _, sc := range Scenarios() {
+		t.Run(sc.Name, func(t *testing.T) {
+			t.Parallel()
+			for seed := uint64(1); seed <= scenarioSeeds; seed++ {
+				check(t, sc.Play(Options{Seed: seed}))
+			}
+		})
+	}
+}
+
+func TestTheSameSeedIsTheSameHistory(t *testing.T) {
+	for seed := uint64(1); seed <= 4; seed++ {
+		o := Options{Seed: seed, Profile: Profiles[len(Profiles)-1], Steps: 2000}
+		a, b := Run(o), Run(o)
+		if a.Hash != b.Hash || a.Steps != b.Steps || a.Virtual != b.Virtual {
+			t.Fatalf("seed %d: %d steps until %v, then %d until %v", seed, a.Steps, a.Virtual, b.Steps, b.Virtual)
+		}
+	}
+}

@@ -1,0 +1,307 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+// Options say which world to make. The same options make the same history, step by step.
+type Options struct {
+	Seed    uint64
+	Profile Profile
+	// Nodes is how many members; 0: the seed decides.
+	Nodes int
+	// Steps is how long misfortune lasts, in steps; 0: DefaultSteps.
+	Steps int
+	// Without are kinds of fault that do not happen; FaultLimit, if not 0, is how many happen at most. Both are for finding
+	// the smallest history that fails.
+	Without    []Fault
+	FaultLimit int
+}
+
+// DefaultSteps is how many steps of misfortune a seed has where nothing else is said.
+const DefaultSteps = 4000
+
+// World is a cluster in virtual time, out of one seed: everything in it happens on one goroutine.
+type World struct {
+	options   Options
+	seed      uint64
+	size      int
+	profile   Profile
+	weather   weather
+	random    *rand.Rand
+	now       time.Duration
+	schedule  schedule
+	planned   uint64
+	steps     int
+	current   *mailbox // whose actor works
+	bootstrap *messages.Configuration
+	members   []*member
+	network   network
+	ghost     *ghost
+	trace     trace
+	counts    Counts
+	commands  uint64
+	calm      bool // no more faults, no more requests
+	failure   *Failure
+}
+
+// Failure is a promise that was not kept: the first one ends the history.
+type Failure struct {
+	Invariant string // its name
+	Text      string // what was expected and what was seen
+	Step      int
+	At        time.Duration
+}
+
+// Counts are what happened.
+type Counts struct {
+	Messages, Lost, Doubled, Late int // between members
+	Handled                       int // messages that actors handled
+	Faults                        [faultKinds]int
+	Elections                     int
+	Writes, Reads, Committed      int
+}
+
+// Add sums up.
+func (c *Counts) Add(o *Counts) {
+	c.Messages += o.Messages
+	c.Lost += o.Lost
+	c.Doubled += o.Doubled
+	c.Late += o.Late
+	c.Handled += o.Handled
+	for i := range c.Faults {
+		c.Faults[i] += o.Faults[i]
+	}
+	c.Elections += o.Elections
+	c.Writes += o.Writes
+	c.Reads += o.Reads
+	c.Committed += o.Committed
+}
+
+// Result is what became of a world.
+type Result struct {
+	Options Options
+	Nodes   int
+	Failure *Failure // nil: every promise was kept
+	Steps   int
+	Virtual time.Duration
+	Hash    uint64 // over everything that happened: equal for equal options
+	Last    string // the last steps, where there is a failure
+	Counts  Counts
+}
+
+// New makes a world; it begins to live with Run, or under a script.
+func New(options Options) *World {
+	if options.Steps == 0 {
+		options.Steps = DefaultSteps
+	}
+	w := &World{
+		options: options, seed: options.Seed, profile: options.Profile,
+		random:    rand.New(rand.NewPCG(options.Seed, 0x7472_6f75_7065)),
+		bootstrap: &messages.Configuration{ClusterId: 1},
+		network:   network{cut: map[pair]bool{}, up: map[pair]bool{}, news: map[pair]time.Duration{}, last: map[lane]time.Duration{}},
+	}
+	w.weather = w.profile.weather(w.random)
+	size := []int{3, 3, 5, 3, 4, 1, 3, 5}[w.random.IntN(8)]
+	if options.Nodes > 0 {
+		size = options.Nodes
+	}
+	w.populate(size)
+	return w
+}
+
+// Run lets the world live, with misfortune for as long as the options say and calm after that, until everything is well.
+func Run(options Options) *Result {
+	w := New(options)
+	if every := w.weather.every; every > 0 {
+		w.after(w.between(0, every), w.misfortune)
+	}
+	w.after(0, w.request)
+	w.run()
+	return w.result()
+}
+
+func (w *World) result() *Result {
+	r := &Result{Options: w.options, Nodes: w.size, Failure: w.failure, Steps: w.steps, Virtual: w.now, Hash: w.trace.hash, Counts: w.counts}
+	if w.failure != nil {
+		r.Last = w.trace.String()
+	}
+	return r
+}
+
+func (p *Profile) workTime(b *mailbox) time.Duration {
+	w := b.member.world
+	switch {
+	case b.name != "log":
+		return w.between(time.Microsecond, 60*time.Microsecond)
+	case b.member.slowDisk():
+		return w.between(20*time.Millisecond, 700*time.Millisecond)
+	}
+	return w.between(50*time.Microsecond, time.Millisecond)
+}
+
+func (w *World) populate(size int) {
+	w.size = size
+	w.ghost = newGhost(w)
+	for id := uint64(1); id <= uint64(size); id++ {
+		w.bootstrap.Members = append(w.bootstrap.Members, &messages.Member{Id: id, Address: address(id)})
+		m := &member{world: w, id: id, disk: vfs.NewMem()}
+		if id%2 == 1 {
+			m.store = &store{}
+		}
+		w.members = append(w.members, m)
+		w.after(w.between(0, 100*time.Millisecond), m.boot)
+	}
+}
+
+// fail notes the first promise that was not kept.
+func (w *World) fail(invariant, format string, values ...any) {
+	if w.failure == nil {
+		w.failure = &Failure{Invariant: invariant, Text: fmt.Sprintf(format, values...), Step: w.steps, At: w.now}
+	}
+}
+
+// run is misfortune, then calm until everything is well.
+func (w *World) run() {
+	for w.failure == nil && w.steps < w.options.Steps {
+		w.step()
+	}
+	w.heal()
+	until := w.now + 60*time.Second
+	for w.failure == nil && !w.well() {
+		if w.now > until {
+			w.fail("liveness", "after a minute of calm: %s", w.state())
+		}
+		w.step()
+	}
+	w.end()
+}
+
+func (w *World) end() {
+	w.counts.Committed = len(w.ghost.committed)
+	for _, m := range w.members {
+		if m.up {
+			m.kill(vfs.LoseAll)
+		}
+	}
+}
+
+// request keeps the members' programs busy.
+func (w *World) request() {
+	if w.calm {
+		return
+	}
+	if m := w.anyone(); m != nil && m.up {
+		for range w.random.IntN(4) {
+			w.commands++
+			m.handle.write(w.commands)
+		}
+		if w.chance(0.5) {
+			m.handle.read()
+		}
+	}
+	w.after(w.between(0, 60*time.Millisecond), w.request)
+}
+
+func (w *World) anyone() *member { return w.members[w.random.IntN(len(w.members))] }
+
+// leader is a member that leads and is up; nil for none.
+func (w *World) leader() *member {
+	for _, m := range w.members {
+		if m.up && m.view.Role == "leader" {
+			return m
+		}
+	}
+	return nil
+}
+
+// well tells whether there is one leader, all logs are equal and applied, and nobody waits.
+func (w *World) well() bool {
+	l := w.leader()
+	if l == nil {
+		return false
+	}
+	for _, m := range w.members {
+		v := m.view
+		if !m.up || v.Leader != l.id || v.Term != l.view.Term || v.Role == "leader" && m != l {
+			return false
+		}
+		if v.LastIndex != l.view.LastIndex || v.LastTerm != l.view.LastTerm || v.Commit != v.LastIndex || m.applied != v.LastIndex {
+			return false
+		}
+		if len(m.handle.waiting) > 0 || len(m.handle.reading) > 0 || !m.handle.served {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *World) state() string {
+	var b strings.Builder
+	for _, m := range w.members {
+		v := m.view
+		fmt.Fprintf(&b, "\n  %d up=%v %s term %d leader %d last (%d, %d) durable %d commit %d applied %d", m.id, m.up, v.Role, v.Term, v.Leader,
+			v.LastIndex, v.LastTerm, v.Durable, v.Commit, m.applied)
+		if m.handle != nil {
+			fmt.Fprintf(&b, "; %d writes and %d reads wait, origin %d, served %v", len(m.handle.waiting), len(m.handle.reading), m.handle.origin, m.handle.served)
+		}
+	}
+	return b.String()
+}
+
+// trace is the last that happened, and a hash over everything.
+type trace struct {
+	lines []line
+	next  int
+	hash  uint64
+}
+
+type line struct {
+	at      time.Duration
+	member  uint64
+	actor   string
+	message any
+}
+
+const traceLines = 120
+
+func (t *trace) note(m *member, name string, message any) {
+	l := line{m.world.now, m.id, name, message}
+	if len(t.lines) < traceLines {
+		t.lines = append(t.lines, l)
+	} else {
+		t.lines[t.next%traceLines] = l
+	}
+	t.next++
+	h := mix(t.hash, uint64(l.at), l.member, uint64(len(name)))
+	if p, ok := message.(proto.Message); ok {
+		h = mix(h, uint64(proto.Size(p)))
+	}
+	t.hash = h
+}
+
+func (t *trace) String() string {
+	var b strings.Builder
+	for i := range t.lines {
+		l := t.lines[(t.next+i)%len(t.lines)]
+		fmt.Fprintf(&b, "%12v  %d/%-10s %s\n", l.at, l.member, l.actor, describe(l.message))
+	}
+	return b.String()
+}
+
+func describe(message any) string {
+	s := fmt.Sprintf("%T %v", message, message)
+	s = strings.TrimPrefix(s, "*messages.")
+	if len(s) > 200 {
+		s = s[:200] + "…"
+	}
+	return s
+}
