@@ -1,0 +1,55 @@
+package sim
+
+// Invariant is a promise that the ghost holds the cluster to, by the name that a Failure carries.
+type Invariant struct{ Name, Line string }
+
+// Invariants are all that can fail, as `troupe-sim --list` tells them. A test holds the list against the source: whoever
+// adds a promise adds its line here.
+var Invariants = []Invariant{
+	{"election safety", "at most one leader a term (Raft §5.2)"},
+	{"leader append-only", "a leader never truncates or overwrites its own log (Raft §5.3)"},
+	{"log matching", "an entry of the same index and term is the same in every log, and so is all before it (Raft §5.3)"},
+	{"leader completeness", "a new leader's log holds all that was committed in earlier terms (Raft §5.4)"},
+	{"state machine safety", "no two members commit or apply different commands at an index (Raft §5.4.3)"},
+	{"one vote a term", "a member votes for one candidate a term, over all its lives"},
+	{"term and vote survive", "a member returns from any crash with the term and vote that it spoke of"},
+	{"term and vote are monotone", "within a life, the term never goes back and a vote never changes"},
+	{"commit is monotone", "within a life, the commit index never goes back"},
+	{"commit needs a quorum", "what is committed is on the disks of a majority"},
+	{"write, then speak", "what a member acknowledges is on its disk, and still there after any crash"},
+	{"log as told", "the Node's log is what its LogStore was told of"},
+	{"apply after commit", "nothing is applied that is not committed"},
+	{"apply once in order", "a state machine is given each index once in a life, in order"},
+	{"exactly once", "each command takes effect at one index, and its writer is told the truth about it"},
+	{"linearizable reads", "a read sees all that was acknowledged before it began"},
+	{"nextIndex above matchIndex", "a replicator sends nothing that its peer is known to have"},
+	{"bounded window", "a replicator keeps to its limit of requests in flight"},
+	{"codec", "every message survives being marshalled"},
+	{"start", "every member starts on what its disk kept"},
+	{"no panic", "no actor panics but those that were told to"},
+	{"liveness", "once misfortune ends there is one leader, logs are equal and every request is answered"},
+	{"script", "what a scenario's script awaits happens in its time"},
+}
+
+var faultLines = [faultKinds]string{
+	Kill:     "a member dies, as by kill -9 or a power cut, and returns on what its disk kept",
+	Crash:    "an actor panics at a message, before or after it is handled, at times twice in a row",
+	Cut:      "connections break, one way or both",
+	Isolate:  "a member is cut off from all others",
+	Flap:     "a connection breaks and is back at once, and a queue has dropped something",
+	Pause:    "a process stands still and goes on with its backlog",
+	SlowDisk: "writes and syncs take long",
+	Transfer: "leadership is handed over, or a member is told to campaign",
+}
+
+// Line tells what the fault does.
+func (f Fault) Line() string { return faultLines[f] }
+
+// FaultKinds are all kinds of fault.
+func FaultKinds() []Fault {
+	all := make([]Fault, faultKinds)
+	for i := range all {
+		all[i] = Fault(i)
+	}
+	return all
+}
