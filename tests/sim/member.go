@@ -38,6 +38,9 @@ type member struct {
 	up            bool
 	pausedUntil   time.Duration
 	diskSlowUntil time.Duration
+	absent        bool          // it is not there until a script boots it
+	dice          actors.Random // nil: the world's
+	traps         []*trap
 
 	disk  *vfs.Mem
 	store *store // of its state machine, where that is on disk
@@ -71,6 +74,12 @@ func takeSystem() *actor.ActorSystem {
 
 func address(id uint64) string { return fmt.Sprintf("n%d:1", id) }
 
+func (m *member) firstBoot() {
+	if !m.absent && !m.up {
+		m.boot()
+	}
+}
+
 // boot begins a life on the disk that the last one left.
 func (m *member) boot() {
 	m.life++
@@ -86,10 +95,8 @@ func (m *member) boot() {
 		Bootstrap: w.bootstrap, Heartbeat: heartbeat, Election: election,
 		Window: supervisor.Window{Max: 1 << 30, Within: time.Hour},
 		Node:   w.limits(), Replicator: w.flight(),
-		LogStore: logstore.Config{Log: persistence.Options{
-			Dir: "/log", Node: m.id, StorageID: [16]byte{byte(m.id)}, FirstSegmentBytes: 32 << 10, SegmentBytes: 64 << 10, LowWater: 1,
-		}},
-		Machine: machine.Config{Factory: m.openMachine, MaxBatchBytes: 2000},
+		LogStore: logstore.Config{Log: m.logOptions()},
+		Machine:  machine.Config{Factory: m.openMachine, MaxBatchBytes: 2000},
 	}, &quiet, func() time.Duration { return w.now })
 	if err := m.tree.Start(m, m.system.Root); err != nil {
 		w.fail("start", "member %d does not start: %v", m.id, err)
@@ -97,6 +104,12 @@ func (m *member) boot() {
 	m.handle.live()
 	for _, other := range w.members {
 		w.settleLink(m, other)
+	}
+}
+
+func (m *member) logOptions() persistence.Options {
+	return persistence.Options{
+		Dir: "/log", Node: m.id, StorageID: [16]byte{byte(m.id)}, FirstSegmentBytes: 32 << 10, SegmentBytes: 64 << 10, LowWater: 1,
 	}
 }
 
@@ -158,12 +171,18 @@ func (w *World) panicked(b *mailbox, reason, message any) {
 
 func (m *member) ID() uint64                  { return m.id }
 func (m *member) Now() time.Duration          { return m.world.now }
-func (m *member) Random() actors.Random       { return m.world.random }
 func (m *member) FS() vfs.FS                  { return m.disk }
 func (m *member) SetPeers([]*messages.Member) {}
 func (m *member) Handle() *actor.PID          { return m.system.NewLocalPID("handle") }
 func (m *member) Log() *zerolog.Logger        { return &quiet }
 func (m *member) Probe() actors.Probe         { return (*probe)(m) }
+
+func (m *member) Random() actors.Random {
+	if m.dice != nil {
+		return m.dice
+	}
+	return m.world.random
+}
 
 func (m *member) Props(producer actor.Producer, options ...actor.PropsOption) *actor.Props {
 	life := m.life

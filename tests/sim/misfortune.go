@@ -142,8 +142,12 @@ func (w *World) flap(a, b *member) {
 func (w *World) heal() {
 	w.calm = true
 	w.weather.loss, w.weather.double, w.weather.late = 0, 0, 0
+	for _, r := range w.network.rules {
+		r.end()
+	}
 	for _, m := range w.members {
 		m.diskSlowUntil, m.pausedUntil = 0, 0
+		m.traps, m.dice = nil, nil
 		for _, b := range m.mailboxes {
 			b.crash = noCrash
 		}

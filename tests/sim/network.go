@@ -18,6 +18,8 @@ type network struct {
 	up   map[pair]bool          // what both ends were told; from < to
 	news map[pair]time.Duration // when an end (from) hears the latest news of another
 	last map[lane]time.Duration // when the latest message of a lane arrives, where lanes keep their order
+
+	rules []*rule // of a script
 }
 
 type lane struct {
@@ -33,6 +35,14 @@ func (w *World) connected(a, b *member) bool {
 func (w *World) transmit(from, to *member, role messages.Role, m proto.Message) {
 	w.counts.Messages++
 	w.ghost.spoke(from, to, m)
+	if len(w.network.rules) > 0 && w.ruled(from, to, m, func() { w.send(from, to, role, m) }) {
+		return
+	}
+	w.send(from, to, role, m)
+}
+
+// send puts a message on its way.
+func (w *World) send(from, to *member, role messages.Role, m proto.Message) {
 	if w.network.cut[pair{from.id, to.id}] || w.chance(w.weather.loss) {
 		w.counts.Lost++
 		return

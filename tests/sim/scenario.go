@@ -14,6 +14,11 @@ type Scenario struct {
 	Nodes int    // how many members the script wants
 	// Errata are the numbers of the errata that it shows to be met.
 	Errata []int
+	// Seeds is how many seeds the usual test run takes, where the story is too dear for all; 0: all.
+	Seeds int
+	// Given prepares the members' disks (World.given) before their first boot. Without it the script begins when there is a
+	// leader whom all follow; with it, at once.
+	Given  func(*World)
 	Script func(*Scene)
 }
 
@@ -34,8 +39,11 @@ func (sc Scenario) Play(options Options) *Result {
 	options.Nodes = sc.Nodes
 	options.Profile = scripted
 	w := New(options)
+	if sc.Given != nil {
+		sc.Given(w)
+	}
 	s := &Scene{World: w}
-	s.play(sc.Script)
+	s.play(sc)
 	return w.result()
 }
 
@@ -45,7 +53,7 @@ type Scene struct{ *World }
 // over ends a script.
 type over struct{}
 
-func (s *Scene) play(script func(*Scene)) {
+func (s *Scene) play(sc Scenario) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			if _, ended := reason.(over); !ended {
@@ -54,8 +62,10 @@ func (s *Scene) play(script func(*Scene)) {
 		}
 		s.end()
 	}()
-	s.within(5*election, "a first leader", s.well)
-	script(s)
+	if sc.Given == nil {
+		s.within(5*election, "a first leader", s.well)
+	}
+	sc.Script(s)
 	s.check()
 	s.heal()
 	s.within(20*election, "all is well again", s.well)

@@ -169,6 +169,16 @@ func (b *mailbox) handleSystem(message any) {
 func (b *mailbox) handleUser(message any) {
 	due := b.crash
 	b.crash = noCrash
+	if len(b.member.traps) > 0 {
+		if when, cut := b.member.spring(b, message); cut != nil {
+			b.member.after(0, cut)
+			if when == crashBefore {
+				return
+			}
+		} else if when != noCrash {
+			due = when
+		}
+	}
 	if due == crashBefore {
 		panic(&actors.Injected{What: b.self.Id})
 	}

@@ -9,6 +9,7 @@ import (
 var (
 	seeds = flag.Int("sim.seeds", 0, "how many fresh seeds of each profile to run; 0: as many as fit into the usual time")
 	first = flag.Uint64("sim.first", 1, "the first seed")
+	plays = flag.Int("sim.plays", 0, "over how many seeds each scenario runs; 0: 100, or fewer where a scenario says so or with -short")
 )
 
 // budget is how long the usual run of all profiles may take.
@@ -45,13 +46,24 @@ func check(t *testing.T, r *Result) {
 	}
 }
 
-const scenarioSeeds = 100
+// scenarioSeeds is over how many seeds a scenario runs.
+func scenarioSeeds(sc Scenario) uint64 {
+	switch {
+	case *plays > 0:
+		return uint64(*plays)
+	case testing.Short():
+		return 10
+	case sc.Seeds > 0:
+		return uint64(sc.Seeds)
+	}
+	return 100
+}
 
 func TestScenarios(t *testing.T) {
 	for _, sc := range Scenarios() {
 		t.Run(sc.Name, func(t *testing.T) {
 			t.Parallel()
-			for seed := uint64(1); seed <= scenarioSeeds; seed++ {
+			for seed := uint64(1); seed <= scenarioSeeds(sc); seed++ {
 				check(t, sc.Play(Options{Seed: seed}))
 			}
 		})

@@ -158,7 +158,7 @@ func (w *World) populate(size int) {
 			m.store = &store{}
 		}
 		w.members = append(w.members, m)
-		w.after(w.between(0, 100*time.Millisecond), m.boot)
+		w.after(w.between(0, 100*time.Millisecond), m.firstBoot)
 	}
 }
 

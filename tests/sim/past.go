@@ -1,0 +1,79 @@
+package sim
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+// past is what a member's disk holds before its first life, so that a story may begin in the middle, as the figures of
+// the paper do.
+type past struct {
+	// term 0: that of the last entry.
+	term, vote, commit uint64
+	// log is the term of each entry from index 1 on. Entry 1 is the cluster's first configuration, of term 1; entry 2 opens
+	// an origin under which the others are commands. Entries of the same index and term are the same at all members.
+	log []uint64
+}
+
+// given writes a past to the disk of a member, by the production log. It is for Scenario.Given.
+func (w *World) given(id uint64, p past) {
+	m := w.members[id-1]
+	if p.term == 0 {
+		p.term = p.log[len(p.log)-1]
+	}
+	o := m.logOptions()
+	o.FS = m.disk
+	log, _, err := persistence.Open(o)
+	if err == nil {
+		err = log.Add(0, w.pastEntries(p.log), &messages.HardState{Term: p.term, Vote: p.vote, Commit: p.commit})
+	}
+	if err == nil {
+		err = log.Commit()
+	}
+	if err == nil {
+		err = log.Close()
+	}
+	if err != nil {
+		panic(fmt.Errorf("the past %+v of member %d: %w", p, id, err))
+	}
+	shadow := w.ghost.members[id]
+	shadow.log, shadow.disk = slices.Clone(p.log), slices.Clone(p.log)
+}
+
+func (w *World) pastEntries(terms []uint64) *messages.Entries {
+	if len(terms) == 0 || terms[0] != 1 {
+		panic(fmt.Errorf("a log of terms %v: it must begin with the configuration, in term 1", terms))
+	}
+	e := &messages.Entries{First: 1}
+	for i, term := range terms {
+		index := uint64(i + 1)
+		if i == 0 || term != terms[i-1] {
+			e.Runs = append(e.Runs, &messages.TermRun{FirstIndex: index, Term: term})
+		}
+		data := w.pastEntry(index, term)
+		e.Data = append(e.Data, data)
+		e.Bytes += uint64(len(data))
+	}
+	return e
+}
+
+// pastOrigin is the origin of commands from before the story: an origin is named by the index of the entry that opens it.
+const pastOrigin = 2
+
+func (w *World) pastEntry(index, term uint64) []byte {
+	switch index {
+	case 1:
+		return raft.EncodeConfiguration(w.bootstrap)
+	case pastOrigin:
+		return raft.EncodeOpenOrigin(binary.LittleEndian.AppendUint64(nil, term), 1)
+	}
+	return raft.EncodeCommand(pastOrigin, index, 1, binary.LittleEndian.AppendUint64(nil, pastCommand(index, term)))
+}
+
+// pastCommand is the command of an entry from before the story.
+func pastCommand(index, term uint64) uint64 { return 1<<63 | term<<32 | index }
