@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/sim"
+)
+
+// subject is what a seed is tried on: a profile or a scenario.
+type subject struct {
+	kind, name string // "profile" or "scenario"
+	play       func(sim.Options) *sim.Result
+	options    sim.Options // all but the seed
+}
+
+// campaign is every seed on every subject, seed by seed. Workers take jobs in order and each runs its worlds on one
+// goroutine; what they find is told in that order too, so nothing of it depends on how many there are.
+type campaign struct {
+	seeds     seedRange
+	subjects  []subject
+	workers   int
+	keepGoing bool
+	now       func() time.Duration
+
+	next    atomic.Int64
+	running []atomic.Pointer[job] // by worker: what it is at
+}
+
+type job struct {
+	number  int
+	seed    uint64
+	subject *subject
+	began   time.Duration
+}
+
+type outcome struct {
+	job
+	result *sim.Result
+}
+
+func (c *campaign) jobs() int { return c.seeds.count * len(c.subjects) }
+
+func (c *campaign) job(number int) job {
+	return job{number: number, seed: c.seeds.first + uint64(number/len(c.subjects)), subject: &c.subjects[number%len(c.subjects)], began: c.now()}
+}
+
+// run plays until all is done, something failed, or the context ends; whatever was begun is finished. It calls told for
+// each outcome, in order, and returns whether all were told of that should have been.
+func (c *campaign) run(ctx context.Context, told func(outcome)) (complete bool) {
+	stop := make(chan struct{})
+	found := make(chan outcome, c.workers)
+	var working sync.WaitGroup
+	for n := range c.workers {
+		working.Go(func() { c.work(ctx, stop, n, found) })
+	}
+	go func() { working.Wait(); close(found) }()
+
+	// Outcomes that came before one that is due wait here. After a failure those before it are still awaited.
+	early, due, failed := map[int]outcome{}, 0, false
+	stopped := false
+	for o := range found {
+		if o.result.Failure != nil && !c.keepGoing && !stopped {
+			stopped = true
+			close(stop)
+		}
+		early[o.number] = o
+		for !failed {
+			next, here := early[due]
+			if !here {
+				break
+			}
+			delete(early, due)
+			due++
+			told(next)
+			failed = next.result.Failure != nil && !c.keepGoing
+		}
+	}
+	return failed || due == c.jobs()
+}
+
+func (c *campaign) work(ctx context.Context, stop <-chan struct{}, worker int, found chan<- outcome) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-stop:
+			return
+		default:
+		}
+		number := int(c.next.Add(1)) - 1
+		if number >= c.jobs() {
+			return
+		}
+		j := c.job(number)
+		c.running[worker].Store(&j)
+		found <- outcome{j, j.subject.perform(j.seed)}
+		c.running[worker].Store(nil)
+	}
+}
+
+// oldest is the job that has been running for longest.
+func (c *campaign) oldest() (j job, any bool) {
+	for i := range c.running {
+		if r := c.running[i].Load(); r != nil && (!any || r.began < j.began) {
+			j, any = *r, true
+		}
+	}
+	return
+}
+
+// perform plays one seed. A panic of the simulator itself is a failure of that seed, not the end of all.
+func (s *subject) perform(seed uint64) *sim.Result {
+	o := s.options
+	o.Seed = seed
+	return guarded(s.play, o)
+}
+
+// simulatorBroke is the invariant of worlds that did not come to their end.
+const simulatorBroke = "the simulator works"
+
+func guarded(play func(sim.Options) *sim.Result, o sim.Options) (r *sim.Result) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			r = &sim.Result{Options: o, Nodes: o.Nodes, Failure: &sim.Failure{
+				Invariant: simulatorBroke, Text: fmt.Sprintf("it panicked: %v\n%s", reason, debug.Stack()),
+			}}
+		}
+	}()
+	return play(o)
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/troupe-raft/troupe/tests/sim"
+)
+
+func mustHold(t *testing.T, r ran, code int, parts ...string) {
+	t.Helper()
+	if r.code != code {
+		t.Errorf("exit code %d, want %d", r.code, code)
+	}
+	for _, part := range parts {
+		if !strings.Contains(r.out+r.errs, part) {
+			t.Errorf("nothing of %q", part)
+		}
+	}
+	if t.Failed() {
+		t.Logf("stdout:\n%s\nstderr:\n%s", r.out, r.errs)
+	}
+}
+
+func TestCleanSeedsEndWithTheirSummary(t *testing.T) {
+	r := command(t, simulator(), "--seeds", "1..4", "--profile", "all", "--steps", "300")
+	mustHold(t, r, exitOK, "seeds ", "1..4", "calm, network,", "failures      none", "kill ", "virtual time", "writes ")
+}
+
+func TestAFailureTellsSeedPromiseAndReplayCommand(t *testing.T) {
+	r := command(t, stage(at(7, 9)), "--seeds", "1..20", "--nodes", "3", "--steps", "500", "--without", "kill,crash", "--fault-limit", "8")
+	mustHold(t, r, exitFailed, "FAILED  seed 7, profile everything, 3 members, step 77, at 1.5s", "log matching: an entry",
+		"two entries at index 3", "1/log  Append", "failures      1: log matching (1: 7)",
+		"replay    go run ./cmd/troupe-sim --seeds 7 --profile everything --nodes 3 --steps 500 --without kill,crash --fault-limit 8\n")
+	if strings.Contains(r.out, "seed 9") || !strings.Contains(r.out, "7 of 20") {
+		t.Errorf("it went on after the first failure:\n%s", r.out)
+	}
+	if strings.Contains(r.errs, "troupe-sim:") {
+		t.Errorf("a failure that was told is told again: %s", r.errs)
+	}
+}
+
+// What a failure says is what makes the same history: the replay command is read back into the very same options.
+func TestTheReplayCommandMakesTheSameOptions(t *testing.T) {
+	var played sim.Options
+	th := stage(func(o sim.Options) *sim.Failure {
+		played = o
+		return at(o.Seed)(o)
+	})
+	for _, flags := range [][]string{
+		{}, {"--profile", "crashes"}, {"--nodes", "5", "--steps", "123"}, {"--without", "cut,pause", "--fault-limit", "3"},
+	} {
+		r := command(t, th, append([]string{"--seeds", "42"}, flags...)...)
+		first := played
+		line := regexp.MustCompile(`replay +go run \./cmd/troupe-sim (.*)\n`).FindStringSubmatch(r.out)
+		if line == nil {
+			t.Fatalf("no replay command:\n%s", r.out)
+		}
+		command(t, th, strings.Fields(line[1])...)
+		if fmt.Sprint(played) != fmt.Sprint(first) {
+			t.Errorf("%v: played %+v, replayed %+v", flags, first, played)
+		}
+	}
+}
+
+func TestKeepGoingTellsAllFailures(t *testing.T) {
+	r := command(t, stage(at(3, 5, 19)), "--seeds", "1..20", "--keep-going")
+	mustHold(t, r, exitFailed, "seed 3,", "seed 5,", "seed 19,", "20 of 20", "failures      3: log matching (3: 3 5 19)")
+}
+
+// Later seeds may be played before an earlier one has failed; nobody hears of them.
+func TestWhatIsToldDoesNotDependOnTheNumberOfWorkers(t *testing.T) {
+	untimed := regexp.MustCompile(`messages .*|virtual time .*`)
+	for _, flags := range [][]string{{}, {"--keep-going"}} {
+		var first string
+		for _, workers := range []string{"1", "2", "7", "64"} {
+			args := append([]string{"--seeds", "1..300", "--hashes", "--workers", workers}, flags...)
+			r := command(t, stage(at(150, 151, 290)), args...)
+			if told := untimed.ReplaceAllString(r.out, ""); first == "" {
+				first = told
+			} else if told != first {
+				t.Errorf("%v: %s workers tell\n%s\none tells\n%s", flags, workers, told, first)
+			}
+		}
+	}
+}
+
+func TestAnInterruptedRunTellsWhatItHasAndIsNoSuccess(t *testing.T) {
+	mustHold(t, interrupted(t, stage(never), "--seeds", "1..1000"), exitStopped, "histories", "interrupted after 0 of 1,000")
+}
+
+func TestAPanicOfTheSimulatorIsAFailureOfItsSeed(t *testing.T) {
+	th := stage(func(o sim.Options) *sim.Failure {
+		if o.Seed == 2 {
+			panic("index out of range")
+		}
+		return nil
+	})
+	mustHold(t, command(t, th, "--seeds", "1..3"), exitFailed, "seed 2", simulatorBroke, "index out of range", "--seeds 2 ")
+}
+
+func TestMistakesAreToldBeforeAnythingRuns(t *testing.T) {
+	var played atomic.Int64
+	th := stage(func(sim.Options) *sim.Failure { played.Add(1); return nil })
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"--seeds", "9..3"}, "the last seed is below the first; try 3..9"},
+		{[]string{"--seeds", "a..3"}, `"a" is not a seed`},
+		{[]string{"--seeds", "1.."}, `"" is not a seed`},
+		{[]string{"--seeds", "-4"}, "is not a seed"},
+		{[]string{"--seeds", "fresh:0"}, "is not a number of seeds"},
+		{[]string{"--seeds", "0..18446744073709551615"}, "at once"},
+		{[]string{"--profile", "storm"}, `no "storm"; there are calm, network,`},
+		{[]string{"--scenario", "election"}, `no "election" (is it initial-election`},
+		{[]string{"--scenario", "transfer", "--nodes", "5"}, "--nodes does not go with --scenario"},
+		{[]string{"--scenario", "transfer", "--shrink"}, "--shrink does not go with --scenario"},
+		{[]string{"--without", "rain"}, `"rain"`},
+		{[]string{"--nodes", "0"}, "--nodes is 0"},
+		{[]string{"--workers", "-1"}, "--workers is -1"},
+		{[]string{"--steps", "0"}, "--steps is 0"},
+		{[]string{"--nonsense"}, "--help"},
+		{[]string{"1..4"}, `unexpected argument "1..4"`},
+	} {
+		r := command(t, th, c.args...)
+		if r.code != exitUsage || !strings.Contains(r.errs, c.says) || r.out != "" {
+			t.Errorf("%v: exit code %d: %s%s", c.args, r.code, r.errs, r.out)
+		}
+	}
+	if n := played.Load(); n > 0 {
+		t.Errorf("%d worlds were played", n)
+	}
+}
+
+func TestTheListHasALineOnEverything(t *testing.T) {
+	r := command(t, simulator(), "--list")
+	if r.code != exitOK {
+		t.Fatalf("exit code %d", r.code)
+	}
+	var names []string
+	for _, sc := range sim.Scenarios() {
+		names = append(names, sc.Name)
+	}
+	for _, p := range sim.Profiles {
+		names = append(names, p.Name)
+	}
+	for _, f := range sim.FaultKinds() {
+		names = append(names, f.String())
+	}
+	for _, i := range sim.Invariants {
+		names = append(names, i.Name)
+	}
+	for _, name := range names {
+		if !regexp.MustCompile(`(?m)^  ` + regexp.QuoteMeta(name) + ` +\S.*\S$`).MatchString(r.out) {
+			t.Errorf("no line on %q", name)
+		}
+	}
+}
+
+func TestScenariosArePlayedByName(t *testing.T) {
+	r := command(t, simulator(), "--scenario", "transfer,initial-election", "--seeds", "1..3", "--hashes")
+	mustHold(t, r, exitOK, "1 transfer ", "3 initial-election ", "6 of 6", "failures      none")
+}
+
+func TestTheReportForMachinesHasWhatTheTableHas(t *testing.T) {
+	r := command(t, stage(at(5)), "--seeds", "3..9", "--keep-going", "--json", "--hashes")
+	var got report
+	if err := json.Unmarshal([]byte(r.out), &got); err != nil {
+		t.Fatalf("%v:\n%s", err, r.out)
+	}
+	if r.code != exitFailed || got.Histories != 7 || got.Asked != 7 || got.Handled != 7000 || len(got.Hashes) != 7 || got.VirtualSeconds != 7 {
+		t.Errorf("exit code %d: %+v", r.code, got)
+	}
+	if len(got.Failures) != 1 || got.Failures[0].Seed != 5 || got.Failures[0].Invariant != "log matching" ||
+		!strings.HasSuffix(got.Failures[0].Replay, "--seeds 5 --profile everything") {
+		t.Errorf("failures: %+v", got.Failures)
+	}
+	if got.Faults["kill"] == 0 {
+		t.Errorf("faults: %v", got.Faults)
+	}
+}
+
+// Whatever the simulator learns to count stands in the summary by itself.
+func TestEveryCountIsInTheSummary(t *testing.T) {
+	var c sim.Counts
+	c.Messages, c.Elections, c.Writes, c.Lost = 1, 2, 3, 4
+	c.Faults[0] = 5
+	var names []string
+	for _, g := range groups(&c) {
+		for _, f := range g.fields {
+			names = append(names, f.name)
+		}
+	}
+	for _, want := range []string{"messages", "elections", "writes", "lost", "kill"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("no %q in %v", want, names)
+		}
+	}
+}
+
+func TestFreshSeedsAreToldAndDiffer(t *testing.T) {
+	seeds := map[string]bool{}
+	for range 3 {
+		r := command(t, stage(never), "--seeds", "fresh:5")
+		line := regexp.MustCompile(`fresh seeds (\d+\.\.\d+)\n`).FindStringSubmatch(r.errs)
+		if r.code != exitOK || line == nil || !strings.Contains(r.out, line[1]) {
+			t.Fatalf("exit code %d:\n%s%s", r.code, r.errs, r.out)
+		}
+		seeds[line[1]] = true
+	}
+	if len(seeds) != 3 {
+		t.Errorf("three runs had %v", seeds)
+	}
+}

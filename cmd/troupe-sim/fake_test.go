@@ -1,0 +1,69 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/sim"
+)
+
+// stage is a theatre whose worlds fail as a test wants it.
+func stage(fails func(sim.Options) *sim.Failure) theatre {
+	t := simulator()
+	t.run = func(o sim.Options) *sim.Result {
+		nodes := o.Nodes
+		if nodes == 0 {
+			nodes = 5
+		}
+		r := &sim.Result{Options: o, Nodes: nodes, Steps: o.Steps, Virtual: time.Second, Hash: o.Seed * 31, Counts: sim.Counts{Handled: 1000}}
+		left := 10
+		if o.FaultLimit > 0 {
+			left = o.FaultLimit
+		}
+		kinds := slices.DeleteFunc(slices.Clone(o.Profile.Faults), func(k sim.Fault) bool { return slices.Contains(o.Without, k) })
+		for n := 0; n < left && len(kinds) > 0; n++ {
+			r.Counts.Faults[kinds[n%len(kinds)]]++
+		}
+		if r.Failure = fails(o); r.Failure != nil {
+			r.Last = "1.5s  1/log  Append\n"
+		}
+		return r
+	}
+	return t
+}
+
+func never(sim.Options) *sim.Failure { return nil }
+
+// at fails at these seeds.
+func at(seeds ...uint64) func(sim.Options) *sim.Failure {
+	return func(o sim.Options) *sim.Failure {
+		if slices.Contains(seeds, o.Seed) {
+			return &sim.Failure{Invariant: "log matching", Text: "two entries at index 3", Step: 77, At: 1500 * time.Millisecond}
+		}
+		return nil
+	}
+}
+
+type ran struct {
+	code      int
+	out, errs string
+}
+
+func command(t *testing.T, th theatre, args ...string) ran {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code := run(t.Context(), th, args, &out, &errs)
+	return ran{code, out.String(), errs.String()}
+}
+
+func interrupted(t *testing.T, th theatre, args ...string) ran {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errs bytes.Buffer
+	code := run(ctx, th, args, &out, &errs)
+	return ran{code, out.String(), errs.String()}
+}

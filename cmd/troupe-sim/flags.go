@@ -1,0 +1,184 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/spf13/cobra"
+
+	"github.com/troupe-raft/troupe/tests/sim"
+)
+
+// flags are the command line. Those under "the world" decide about histories, so a replay command needs them all
+// (replay.go); the others only about what is shown.
+type flags struct {
+	// The world.
+	seeds      string
+	profiles   []string
+	scenarios  []string
+	nodes      int
+	steps      int
+	without    []string
+	faultLimit int
+	// The work.
+	workers   int
+	keepGoing bool
+	shrink    bool
+	tries     int
+	// What is shown.
+	list   bool
+	json   bool
+	hashes bool
+	quiet  bool
+}
+
+func addFlags(cmd *cobra.Command) *flags {
+	f := &flags{}
+	s := cmd.Flags()
+	s.SortFlags = false
+	s.StringVar(&f.seeds, "seeds", "1..100", "seeds to run: N, A..B, or fresh:N for N that begin at random")
+	s.StringSliceVar(&f.profiles, "profile", []string{"everything"}, "profiles of misfortune, or all")
+	s.StringSliceVar(&f.scenarios, "scenario", nil, "scenarios instead of profiles, or all")
+	s.IntVar(&f.nodes, "nodes", 0, "members of each cluster (default: the seed decides)")
+	s.IntVar(&f.steps, "steps", sim.DefaultSteps, "how many steps misfortune lasts")
+	s.StringSliceVar(&f.without, "without", nil, "kinds of fault that do not happen")
+	s.IntVar(&f.faultLimit, "fault-limit", 0, "how many faults happen at most (default: no limit)")
+	s.IntVar(&f.workers, "workers", runtime.NumCPU(), "worlds at a time, each on one goroutine; the results do not depend on it")
+	s.BoolVar(&f.keepGoing, "keep-going", false, "run on after a failure")
+	s.BoolVar(&f.shrink, "shrink", false, "find a smaller history that fails the same way")
+	s.IntVar(&f.tries, "shrink-tries", 20, "seeds to try for each smaller world")
+	s.BoolVar(&f.list, "list", false, "list scenarios, profiles, kinds of fault and promises")
+	s.BoolVar(&f.json, "json", false, "print the summary as JSON")
+	s.BoolVar(&f.hashes, "hashes", false, "print the hash of every history")
+	s.BoolVar(&f.quiet, "quiet", false, "no progress on stderr")
+	return f
+}
+
+// do is the command once its flags are read.
+func (f *flags) do(cmd *cobra.Command, t theatre) error {
+	if f.list {
+		return list(cmd.OutOrStdout(), t)
+	}
+	p, err := f.plan(cmd, t)
+	if err != nil {
+		return err
+	}
+	return p.perform(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+}
+
+// plan checks the flags against each other and makes the performance that they ask for.
+func (f *flags) plan(cmd *cobra.Command, t theatre) (*performance, error) {
+	if err := f.checkNumbers(cmd); err != nil {
+		return nil, err
+	}
+	seeds, err := parseSeeds(f.seeds)
+	if err != nil {
+		return nil, err
+	}
+	p := &performance{flags: *f, theatre: t}
+	options := sim.Options{Nodes: f.nodes, Steps: f.steps, FaultLimit: f.faultLimit}
+	for _, name := range f.without {
+		kind, err := sim.ParseFault(name)
+		if err != nil {
+			return nil, usage("--without: %w", err)
+		}
+		options.Without = append(options.Without, kind)
+	}
+	var subjects []subject
+	if len(f.scenarios) > 0 {
+		for _, name := range []string{"profile", "nodes", "steps", "without", "fault-limit", "shrink"} {
+			if cmd.Flags().Changed(name) {
+				return nil, usage("--%s does not go with --scenario: the script says who is there and what goes wrong", name)
+			}
+		}
+		subjects, err = t.scenarioSubjects(f.scenarios)
+	} else {
+		subjects, err = t.profileSubjects(f.profiles, options)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.campaign = &campaign{seeds: seeds, subjects: subjects, workers: f.workers, keepGoing: f.keepGoing, running: make([]atomic.Pointer[job], f.workers)}
+	return p, nil
+}
+
+func (f *flags) checkNumbers(cmd *cobra.Command) error {
+	for _, n := range []struct {
+		name     string
+		value    int
+		low, top int
+	}{
+		{"nodes", f.nodes, 1, 99}, {"steps", f.steps, 1, 1 << 40},
+		{"fault-limit", f.faultLimit, 1, 1 << 40}, {"workers", f.workers, 1, 1024}, {"shrink-tries", f.tries, 1, 1 << 20},
+	} {
+		if cmd.Flags().Changed(n.name) && (n.value < n.low || n.value > n.top) {
+			return usage("--%s is %d: it must be from %d to %d", n.name, n.value, n.low, n.top)
+		}
+	}
+	return nil
+}
+
+func (t theatre) profileSubjects(names []string, options sim.Options) (all []subject, err error) {
+	if slices.Equal(names, []string{"all"}) {
+		names = nil
+		for _, p := range t.profiles {
+			names = append(names, p.Name)
+		}
+	}
+	for _, name := range names {
+		i := slices.IndexFunc(t.profiles, func(p sim.Profile) bool { return p.Name == name })
+		if i < 0 {
+			return nil, usage("--profile: there is no %q; there are %s, and all", name, namesOf(t.profiles, func(p sim.Profile) string { return p.Name }))
+		}
+		o := options
+		o.Profile = t.profiles[i]
+		all = append(all, subject{"profile", name, t.run, o})
+	}
+	return all, nil
+}
+
+func (t theatre) scenarioSubjects(names []string) (all []subject, err error) {
+	if slices.Equal(names, []string{"all"}) {
+		names = nil
+		for _, sc := range t.scenarios {
+			names = append(names, sc.Name)
+		}
+	}
+	for _, name := range names {
+		i := slices.IndexFunc(t.scenarios, func(sc sim.Scenario) bool { return sc.Name == name })
+		if i < 0 {
+			near := nearest(name, t.scenarios)
+			return nil, usage("--scenario: there is no %q%s; \"troupe-sim --list\" tells them all", name, near)
+		}
+		all = append(all, subject{"scenario", name, t.scenarios[i].Play, sim.Options{}})
+	}
+	return all, nil
+}
+
+// nearest says which scenarios share a word with a name that does not exist.
+func nearest(name string, scenarios []sim.Scenario) string {
+	var near []string
+	for _, sc := range scenarios {
+		for word := range strings.FieldsFuncSeq(name, func(r rune) bool { return r == '-' || r == '_' || r == ' ' }) {
+			if len(word) > 2 && strings.Contains(sc.Name, word) && len(near) < 5 {
+				near = append(near, sc.Name)
+				break
+			}
+		}
+	}
+	if len(near) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (is it %s?)", strings.Join(near, ", "))
+}
+
+func namesOf[T any](all []T, name func(T) string) string {
+	names := make([]string, len(all))
+	for i, one := range all {
+		names[i] = name(one)
+	}
+	return strings.Join(names, ", ")
+}

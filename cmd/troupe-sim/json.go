@@ -1,0 +1,92 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/troupe-raft/troupe/tests/sim"
+)
+
+// The report for machines. Its fields are added to, not renamed.
+type report struct {
+	Seeds            string         `json:"seeds"`
+	Subjects         []string       `json:"subjects"`
+	Histories        int            `json:"histories"`
+	Asked            int            `json:"asked"`
+	Workers          int            `json:"workers"`
+	Steps            int            `json:"steps"`
+	Handled          int            `json:"handled"`
+	HandledPerSecond int            `json:"handledPerSecond"`
+	VirtualSeconds   float64        `json:"virtualSeconds"`
+	RealSeconds      float64        `json:"realSeconds"`
+	Counts           map[string]int `json:"counts"`
+	Faults           map[string]int `json:"faults"`
+	Failures         []reported     `json:"failures"`
+	Shrunk           *reported      `json:"shrunk,omitempty"`
+	Hashes           []hashed       `json:"hashes,omitempty"`
+}
+
+type reported struct {
+	Seed      uint64  `json:"seed"`
+	Subject   string  `json:"subject"`
+	Members   int     `json:"members"`
+	Invariant string  `json:"invariant"`
+	Text      string  `json:"text"`
+	Step      int     `json:"step"`
+	AtSeconds float64 `json:"atSeconds"`
+	Replay    string  `json:"replay"`
+}
+
+type hashed struct {
+	Seed    uint64 `json:"seed"`
+	Subject string `json:"subject"`
+	Hash    string `json:"hash"` // as text: JSON's numbers end at 2^53
+	Steps   int    `json:"steps"`
+}
+
+func reportOf(s *subject, r *sim.Result) *reported {
+	f := r.Failure
+	return &reported{
+		Seed: r.Options.Seed, Subject: s.nameOf(r), Members: r.Nodes, Invariant: f.Invariant, Text: f.Text, Step: f.Step,
+		AtSeconds: f.At.Seconds(), Replay: s.command(r.Options),
+	}
+}
+
+func (s *summary) writeJSON(out io.Writer, hashes bool, smaller *shrunk) error {
+	r := report{
+		Seeds: s.campaign.seeds.String(), Histories: s.histories, Asked: s.campaign.jobs(), Workers: s.campaign.workers,
+		Steps: s.steps, Handled: s.counts.Handled, HandledPerSecond: perSecond(s.counts.Handled, s.took),
+		VirtualSeconds: s.virtual.Seconds(), RealSeconds: s.took.Seconds(),
+		Counts: map[string]int{}, Faults: map[string]int{}, Failures: []reported{},
+	}
+	for _, sub := range s.campaign.subjects {
+		r.Subjects = append(r.Subjects, sub.name)
+	}
+	for _, g := range groups(&s.counts) {
+		to := r.Counts
+		if g.name == "faults" {
+			to = r.Faults
+		}
+		for _, f := range g.fields {
+			to[f.name] = f.n
+		}
+	}
+	for _, o := range s.outcomes {
+		if o.result.Failure != nil {
+			r.Failures = append(r.Failures, *reportOf(o.subject, o.result))
+		}
+		if hashes {
+			r.Hashes = append(r.Hashes, hashed{o.seed, o.subject.name, fmt.Sprintf("%016x", o.result.Hash), o.result.Steps})
+		}
+	}
+	if smaller != nil {
+		r.Shrunk = reportOf(s.firstFailure().subject, smaller.result)
+	}
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	if err := e.Encode(r); err != nil {
+		return fmt.Errorf("writing: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+// Command troupe-sim lets whole clusters of the production actors live in the deterministic simulator (tests/sim): many
+// seeds at once, under a profile of misfortune or a scenario's script. What fails is told with the command that replays it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/troupe-raft/troupe/tests/sim"
+)
+
+// The exit codes are those of the troupe command where it has them.
+const (
+	exitOK      = 0
+	exitFailed  = 1   // a promise was not kept, or a file could not be written or read
+	exitUsage   = 2   // a flag or the combination of several is wrong; nothing was run
+	exitStopped = 130 // interrupted: what is reported is true, and not all that was asked for
+)
+
+// coded is an error that knows the exit code. An empty one has been reported already.
+type coded struct {
+	code int
+	err  error
+}
+
+func (c *coded) Error() string { return c.err.Error() }
+func (c *coded) Unwrap() error { return c.err }
+
+func usage(format string, values ...any) error {
+	return &coded{exitUsage, fmt.Errorf(format, values...)}
+}
+
+// errTold ends the command after its report has said what is wrong.
+var errTold = errors.New("told")
+
+// theatre is where worlds are made: the simulator itself, or what a test puts in its place.
+type theatre struct {
+	profiles  []sim.Profile
+	scenarios []sim.Scenario
+	run       func(sim.Options) *sim.Result
+}
+
+func simulator() theatre { return theatre{sim.Profiles, sim.Scenarios(), sim.Run} }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, simulator(), os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the whole program but for its process.
+func run(ctx context.Context, t theatre, args []string, out, errs io.Writer) int {
+	root := newRoot(t)
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errs)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if !errors.Is(err, errTold) {
+		fmt.Fprintf(errs, "troupe-sim: %v\n", err)
+	}
+	var c *coded
+	if errors.As(err, &c) {
+		return c.code
+	}
+	return exitFailed
+}
+
+func newRoot(t theatre) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "troupe-sim",
+		Short: "Let clusters live in the deterministic simulator",
+		Long: `troupe-sim runs whole clusters of the production actors in virtual time, each out of one seed, with networks, disks,
+clocks and processes that fail as the profile says, and holds every step against what Raft promises. The same flags make
+the same history, byte for byte, on any machine and with any number of workers.
+
+What fails is told with its seed, the promise that was not kept, the last steps, and the command that replays it; the exit
+code is 1 then, 2 if a flag is wrong, and 130 if it was interrupted.`,
+		Example: `  troupe-sim --seeds 1..500                       # five hundred worlds in which everything goes wrong
+  troupe-sim --seeds fresh:1000 --profile all     # seeds that nobody has run yet; the first one is printed
+  troupe-sim --list                               # scenarios, profiles, kinds of fault, promises
+  troupe-sim --scenario figure-8 --trace f8.trace # a scripted story, recorded
+  troupe-sim --explain f8.trace --html f8.html    # the record for people
+  troupe-sim --seeds 4711 --shrink                # a smaller history that fails the same way`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("unexpected argument %q: everything is said with flags; \"troupe-sim --help\" lists them", args[0])
+			}
+			return nil
+		},
+	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return usage("%w; \"troupe-sim --help\" lists the flags", err)
+	})
+	f := addFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return f.do(cmd, t) }
+	return cmd
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/sim"
+)
+
+// performance is one run of the command: the campaign, what is told of it, and what follows a failure.
+type performance struct {
+	flags
+	theatre
+	campaign *campaign
+
+	out     io.Writer
+	summary summary
+	bar     *progress
+}
+
+func (p *performance) perform(ctx context.Context, out, errs io.Writer) error {
+	p.out = out
+	began := time.Now()
+	p.campaign.now = func() time.Duration { return time.Since(began) }
+	p.summary = newSummary(p.campaign, p.json && p.hashes)
+	if p.campaign.seeds.fresh {
+		fmt.Fprintf(errs, "fresh seeds %v\n", p.campaign.seeds) // at once: a run that is killed has told what it was at
+	}
+	if !p.quiet {
+		p.bar = startProgress(errs, p.summary.line)
+	}
+	complete := p.campaign.run(ctx, p.told)
+	p.summary.took = time.Since(began)
+	if p.bar != nil {
+		p.bar.end()
+	}
+	if err := p.conclude(ctx, errs); err != nil {
+		return err
+	}
+	switch {
+	case p.summary.failed() > 0:
+		return &coded{exitFailed, errTold}
+	case !complete:
+		return &coded{exitStopped, fmt.Errorf("interrupted after %s of %s histories; those were clean",
+			thousands(p.summary.histories), thousands(p.campaign.jobs()))}
+	}
+	return nil
+}
+
+// told hears of every outcome, in order.
+func (p *performance) told(o outcome) {
+	p.summary.add(o)
+	if p.json {
+		return
+	}
+	if p.hashes {
+		p.clear()
+		fmt.Fprintf(p.out, "%d %s %016x %d\n", o.seed, o.subject.name, o.result.Hash, o.result.Steps)
+	}
+	if o.result.Failure != nil {
+		p.clear()
+		tellFailure(p.out, o)
+	}
+}
+
+func (p *performance) clear() {
+	if p.bar != nil {
+		p.bar.clear()
+	}
+}
+
+// conclude writes what stands at the end: a smaller failure where that was asked for, and the summary.
+func (p *performance) conclude(ctx context.Context, errs io.Writer) error {
+	var smaller *shrunk
+	if first := p.summary.firstFailure(); first != nil && p.shrink {
+		say := func(format string, values ...any) { fmt.Fprintf(errs, format+"\n", values...) }
+		s := &shrinker{run: p.theatre.run, profiles: p.theatre.profiles, tries: p.tries, say: say}
+		smaller = s.shrink(ctx, first.result)
+	}
+	if p.json {
+		return p.summary.writeJSON(p.out, p.hashes, smaller)
+	}
+	if smaller != nil {
+		smaller.tell(p.out, p.summary.firstFailure().subject)
+	}
+	return p.summary.write(p.out)
+}
+
+// tellFailure writes what a person needs to understand a failure and to see it again.
+func tellFailure(out io.Writer, o outcome) {
+	r, f := o.result, o.result.Failure
+	fmt.Fprintf(out, "FAILED  seed %d, %s %s, %d members, step %d, at %v of virtual time\n\n", o.seed, o.subject.kind, o.subject.nameOf(r), r.Nodes, f.Step, f.At)
+	fmt.Fprintf(out, "promise   %s", f.Invariant)
+	for _, i := range sim.Invariants {
+		if i.Name == f.Invariant {
+			fmt.Fprintf(out, ": %s", i.Line)
+		}
+	}
+	fmt.Fprintf(out, "\nseen      %s\n\n", f.Text)
+	if r.Last != "" {
+		fmt.Fprintf(out, "the last steps:\n%s\n", r.Last)
+	}
+	fmt.Fprintf(out, "replay    %s\n", o.subject.command(r.Options))
+	if o.subject.kind == "profile" {
+		fmt.Fprintf(out, "shrink    %s\n", o.subject.command(r.Options, "--shrink"))
+	}
+	fmt.Fprintln(out)
+}

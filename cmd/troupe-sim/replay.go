@@ -1,0 +1,45 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/troupe-raft/troupe/tests/sim"
+)
+
+// command is the command line that plays exactly the history of these options, from the repository's root.
+func (s *subject) command(o sim.Options, more ...string) string {
+	words := []string{"go run ./cmd/troupe-sim", fmt.Sprintf("--seeds %d", o.Seed)}
+	if s.kind == "scenario" {
+		words = append(words, "--scenario "+s.name)
+	} else {
+		words = append(words, worldFlags(o)...)
+	}
+	return strings.Join(append(words, more...), " ")
+}
+
+// nameOf is the scenario or profile of a result: a history that was shrunk may have another profile than its subject.
+func (s *subject) nameOf(r *sim.Result) string {
+	if s.kind == "profile" {
+		return r.Options.Profile.Name
+	}
+	return s.name
+}
+
+// worldFlags are the flags that make these options, but for the seed.
+func worldFlags(o sim.Options) []string {
+	words := []string{"--profile " + o.Profile.Name}
+	if o.Nodes != 0 {
+		words = append(words, fmt.Sprintf("--nodes %d", o.Nodes))
+	}
+	if o.Steps != 0 && o.Steps != sim.DefaultSteps {
+		words = append(words, fmt.Sprintf("--steps %d", o.Steps))
+	}
+	if len(o.Without) > 0 {
+		words = append(words, "--without "+strings.ReplaceAll(namesOf(o.Without, sim.Fault.String), " ", ""))
+	}
+	if o.FaultLimit != 0 {
+		words = append(words, fmt.Sprintf("--fault-limit %d", o.FaultLimit))
+	}
+	return words
+}

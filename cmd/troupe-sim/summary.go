@@ -1,0 +1,240 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/sim"
+)
+
+// summary adds up what became of all histories. Outcomes come in order, so it depends on the seeds alone, but for the time
+// that it took.
+type summary struct {
+	campaign *campaign
+
+	mutex     *sync.Mutex // the progress line reads while outcomes come
+	histories int
+	members   map[int]int // histories by size of the cluster
+	steps     int
+	virtual   time.Duration
+	counts    sim.Counts
+	outcomes  []outcome // failures; with keepAll, all
+	keepAll   bool
+	took      time.Duration
+}
+
+func newSummary(c *campaign, keepAll bool) summary {
+	return summary{campaign: c, keepAll: keepAll, mutex: &sync.Mutex{}, members: map[int]int{}}
+}
+
+func (s *summary) add(o outcome) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.histories++
+	s.members[o.result.Nodes]++
+	s.steps += o.result.Steps
+	s.virtual += o.result.Virtual
+	s.counts.Add(&o.result.Counts)
+	if o.result.Failure != nil || s.keepAll {
+		s.outcomes = append(s.outcomes, o)
+	}
+}
+
+func (s *summary) failed() (n int) {
+	for _, o := range s.outcomes {
+		if o.result.Failure != nil {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *summary) firstFailure() *outcome {
+	for i := range s.outcomes {
+		if s.outcomes[i].result.Failure != nil {
+			return &s.outcomes[i]
+		}
+	}
+	return nil
+}
+
+// stuckAfter is how long a history may take before the progress line names it: most take some milliseconds.
+const stuckAfter = 20 * time.Second
+
+// line is how far the work is.
+func (s *summary) line() string {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	now := s.campaign.now()
+	text := fmt.Sprintf("%d of %d histories, %s messages a second, %.0f virtual seconds a second",
+		s.histories, s.campaign.jobs(), thousands(perSecond(s.counts.Handled, now)), s.virtual.Seconds()/max(now.Seconds(), 1e-9))
+	if s.histories > 0 {
+		left := time.Duration(float64(now) / float64(s.histories) * float64(s.campaign.jobs()-s.histories))
+		text += fmt.Sprintf(", %v left", left.Round(time.Second))
+	}
+	if n := s.failed(); n > 0 {
+		text += fmt.Sprintf(", %d FAILED", n)
+	}
+	if j, any := s.campaign.oldest(); any && now-j.began > stuckAfter {
+		text += fmt.Sprintf("; seed %d of %s has been running for %v", j.seed, j.subject.name, (now - j.began).Round(time.Second))
+	}
+	return text
+}
+
+func perSecond(n int, d time.Duration) int { return int(float64(n) / max(d.Seconds(), 1e-9)) }
+
+// write is the table at the end.
+func (s *summary) write(out io.Writer) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	row := func(name, format string, values ...any) {
+		fmt.Fprintf(table, "%s\t%s\n", name, fmt.Sprintf(format, values...))
+	}
+	var names []string
+	for _, sub := range s.campaign.subjects {
+		names = append(names, sub.name)
+	}
+	row("seeds", "%v", s.campaign.seeds)
+	row(s.campaign.subjects[0].kind, "%s", strings.Join(names, ", "))
+	row("histories", "%s of %s%s", thousands(s.histories), thousands(s.campaign.jobs()), s.sizes())
+	row("steps", "%s", thousands(s.steps))
+	row("messages", "%s handled by actors, %s a second by %d workers in %v",
+		thousands(s.counts.Handled), thousands(perSecond(s.counts.Handled, s.took)), s.campaign.workers, s.took.Round(time.Millisecond))
+	row("virtual time", "%.2f hours, %.0f seconds a real second", s.virtual.Hours(), s.virtual.Seconds()/max(s.took.Seconds(), 1e-9))
+	for _, g := range groups(&s.counts) {
+		row(g.name, "%s", g.text())
+	}
+	if n := s.failed(); n > 0 {
+		row("failures", "%d: %s", n, s.failures())
+	} else {
+		row("failures", "none")
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("writing: %w", err)
+	}
+	return nil
+}
+
+// sizes tells how large the clusters were.
+func (s *summary) sizes() string {
+	var sizes []string
+	for n := range 100 {
+		if c := s.members[n]; c > 0 {
+			sizes = append(sizes, fmt.Sprintf("%d of %d", c, n))
+		}
+	}
+	if len(sizes) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(sizes, ", ") + " members"
+}
+
+// failures are the promises that were not kept, with the seeds.
+func (s *summary) failures() string {
+	seeds, order := map[string][]string{}, []string{}
+	for _, o := range s.outcomes {
+		if f := o.result.Failure; f != nil {
+			if seeds[f.Invariant] == nil {
+				order = append(order, f.Invariant)
+			}
+			seeds[f.Invariant] = append(seeds[f.Invariant], fmt.Sprint(o.seed))
+		}
+	}
+	var words []string
+	for _, name := range order {
+		some := seeds[name]
+		if len(some) > 10 {
+			some = append(slices.Clone(some[:10]), "…")
+		}
+		words = append(words, fmt.Sprintf("%s (%d: %s)", name, len(seeds[name]), strings.Join(some, " ")))
+	}
+	return strings.Join(words, "; ")
+}
+
+// group is a row of counts.
+type group struct {
+	name   string
+	fields []field
+}
+
+type field struct {
+	name string
+	n    int
+}
+
+func (g group) text() string {
+	if len(g.fields) == 1 && g.fields[0].name == g.name {
+		return thousands(g.fields[0].n)
+	}
+	words := make([]string, 0, len(g.fields))
+	for _, f := range g.fields {
+		words = append(words, f.name+" "+thousands(f.n))
+	}
+	return strings.Join(words, ", ")
+}
+
+// groups puts the counts into rows. Counts has a field for whatever the simulator learns to count, so the rows are made
+// from its type: nothing that is counted can be left out here.
+func groups(c *sim.Counts) []group {
+	rows := []group{{name: "network"}, {name: "elections"}, {name: "operations"}, {name: "faults"}, {name: "other"}}
+	of := map[string]int{
+		"Messages": 0, "Lost": 0, "Doubled": 0, "Late": 0, "Elections": 1, "Writes": 2, "Reads": 2, "Committed": 2,
+	}
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if f.Name == "Handled" {
+			continue // has a row of its own
+		}
+		if f.Name == "Faults" {
+			for k, n := range c.Faults {
+				rows[3].fields = append(rows[3].fields, field{sim.Fault(k).String(), n})
+			}
+			continue
+		}
+		row, known := of[f.Name]
+		if !known {
+			row = 4
+		}
+		rows[row].fields = append(rows[row].fields, flatten(words(f.Name), v.Field(i))...)
+	}
+	return slices.DeleteFunc(rows, func(g group) bool { return len(g.fields) == 0 })
+}
+
+// flatten is a count, or the counts of an array of counts.
+func flatten(name string, v reflect.Value) (all []field) {
+	switch v.Kind() {
+	case reflect.Array, reflect.Slice:
+		for i := range v.Len() {
+			all = append(all, flatten(fmt.Sprintf("%s %d", name, i), v.Index(i))...)
+		}
+	case reflect.Int:
+		all = append(all, field{name, int(v.Int())})
+	}
+	return all
+}
+
+// words makes "lost tails" of LostTails.
+func words(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		if i > 0 && r >= 'A' && r <= 'Z' {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(r)
+	}
+	return strings.ToLower(b.String())
+}
+
+func thousands(n int) string {
+	digits := fmt.Sprint(n)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
