@@ -119,7 +119,11 @@ func (w *World) limits() node.Limits {
 }
 
 func (w *World) flight() replicator.Limits {
-	return replicator.Limits{MaxInFlight: 4, MaxInFlightBytes: 1500, MaxRequestBytes: 400, ProbeBytes: 200}
+	limits := replicator.Limits{MaxInFlight: 4, MaxInFlightBytes: 1500, MaxRequestBytes: 400, ProbeBytes: 200}
+	if w.oneByOne {
+		limits.MaxRequestBytes, limits.ProbeBytes = 1, 1
+	}
+	return limits
 }
 
 // kill ends this life as kill -9 or a power cut does: of what was not synced, choose decides.

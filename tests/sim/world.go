@@ -50,6 +50,7 @@ type World struct {
 	counts    Counts
 	commands  uint64
 	calm      bool // no more faults, no more requests
+	oneByOne  bool // requests to peers carry one entry each
 	failure   *Failure
 }
 

@@ -1,0 +1,250 @@
+package sim
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+// The paper's figures, term by term as they are printed. Where the paper has an entry that a client wrote at index 1 or 2,
+// ours hold the first configuration and the opening of an origin; the terms are the same.
+
+// figure7 is the new leader's log in Figure 7, and those of its possible followers.
+var (
+	figure7Leader    = []uint64{1, 1, 1, 4, 4, 5, 5, 6, 6, 6}
+	figure7Followers = []struct {
+		letter string
+		log    []uint64
+	}{
+		{"a", []uint64{1, 1, 1, 4, 4, 5, 5, 6, 6}},          // lacks an entry
+		{"b", []uint64{1, 1, 1, 4}},                         // lacks many
+		{"c", []uint64{1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 6}},    // has one too many
+		{"d", []uint64{1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7}}, // led in term 7, and nobody knows
+		{"e", []uint64{1, 1, 1, 4, 4, 4, 4}},                // lacks some, has others too many
+		{"f", []uint64{1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3}},    // led in terms 2 and 3, and nobody knows
+	}
+)
+
+var figureScenarios = append(figure7Alone(),
+	Scenario{Name: "figure-7", Nodes: 7, Errata: []int{42}, Given: givenFigure7, Script: figure7,
+		Line: "a new leader meets all the logs (a) to (f) of Figure 7 at once; all end equal to its own, each conflicting term in two round trips"},
+	Scenario{Name: "figure-8", Nodes: 5, Errata: []int{44}, Given: givenFigure8, Script: figure8Replaced,
+		Line: "an entry of term 2 stands on a majority, is not committed by counting, and is replaced by the leader of term 5: (c), then (d)"},
+	Scenario{Name: "figure-8-e", Nodes: 5, Errata: []int{44}, Given: givenFigure8, Script: figure8Committed,
+		Line: "the same, but the leader's own entry reaches a majority first: both are committed, and the rival cannot win: (c), then (e)"},
+	Scenario{Name: "tutorial-repair", Nodes: 5, Given: givenTutorial, Script: tutorialRepair,
+		Line: "x=4 at index 8 stands on three; one follower is behind, one has diverged: both are repaired in few messages"},
+)
+
+// figure7Alone is a story for each letter: the leader, another that holds its log, and the follower that comes late.
+func figure7Alone() (all []Scenario) {
+	for _, f := range figure7Followers {
+		all = append(all, Scenario{
+			Name: "figure-7-" + f.letter, Nodes: 3, Errata: []int{42},
+			Line: "a new leader meets log (" + f.letter + ") of Figure 7; it ends equal to the leader's",
+			Given: func(w *World) {
+				w.given(1, past{log: figure7Leader, term: 7})
+				w.given(2, past{log: figure7Leader, term: 7})
+				w.given(3, past{log: f.log, term: 7})
+				w.members[2].absent = true
+			},
+			Script: func(s *Scene) {
+				s.within(5*election, "a leader in term 8", func() bool { return s.leads() != nil })
+				s.repairs(s.leads(), s.members[2], 2*conflictingTerms(f.log, figure7Leader))
+				s.holds(s.members[2], figure7Leader)
+			},
+		})
+	}
+	return all
+}
+
+// conflictingTerms counts the terms of a follower's entries that its leader does not have, and one for entries it lacks.
+func conflictingTerms(log, leader []uint64) (n int) {
+	for i, term := range log {
+		if (i >= len(leader) || leader[i] != term) && (i == 0 || log[i-1] != term) {
+			n++
+		}
+	}
+	return n + 1
+}
+
+// givenFigure7: four can elect member 1 and nobody else, since their logs are older than its; the others come late.
+func givenFigure7(w *World) {
+	w.given(1, past{log: figure7Leader, term: 7})
+	for i, f := range figure7Followers {
+		w.given(uint64(i+2), past{log: f.log, term: 7})
+		w.members[i+1].absent = f.letter == "a" || f.letter == "c" || f.letter == "d"
+	}
+}
+
+func figure7(s *Scene) {
+	leader := s.members[0]
+	s.within(5*election, "the only log that is new enough wins", func() bool { return s.leads() == leader })
+	for i, f := range figure7Followers {
+		m := s.members[i+1]
+		if m.absent {
+			s.repairs(leader, m, 2*conflictingTerms(f.log, figure7Leader))
+		}
+	}
+	s.within(5*election, "all logs are equal", s.well)
+	for i := range figure7Followers {
+		s.holds(s.members[i+1], figure7Leader)
+	}
+}
+
+// repairs boots an absent follower and waits until its log is the leader's. Until the leader has found where the logs
+// agree, the follower may refuse so many positions.
+func (s *Scene) repairs(leader, m *member, refusals int) {
+	refused := map[uint64]bool{}
+	seen := s.tap(m, leader, func(_, _ *member, message proto.Message) {
+		if a := message.(*messages.AppendAnswer); !a.Accepted {
+			refused[a.Index] = true
+		}
+	}, "AppendAnswer")
+	m.boot()
+	s.within(5*election, "its log is the leader's", func() bool { return m.view.LastIndex >= leader.view.LastIndex && m.applied == m.view.LastIndex })
+	seen.end()
+	if s.leads() != leader {
+		s.fail("another leads than %d", leader.id)
+	}
+	if len(refused) > refusals {
+		s.fail("member %d refused at %d positions, at most %d were expected", m.id, len(refused), refusals)
+	}
+}
+
+// holds checks that the first entries of a member are of these terms, and that just they were applied.
+func (s *Scene) holds(m *member, terms []uint64) {
+	for i, term := range terms {
+		index := uint64(i + 1)
+		if has := termAt(s.ghost.members[m.id].log, index); has != term {
+			s.fail("entry %d of member %d is of term %d, not %d", index, m.id, has, term)
+		}
+		if index > pastOrigin && s.tookEffectAt(pastCommand(index, term)) != index {
+			s.fail("the entry at index %d of term %d was not applied there", index, term)
+		}
+	}
+}
+
+// givenFigure8 is the figure between (b) and (c). Member 1 led in term 2 and reached member 2 only; member 5 led in term 3
+// with the votes of 3 and 4. Both crashed; member 1 will return first.
+func givenFigure8(w *World) {
+	w.given(1, past{log: []uint64{1, 1, 2}, term: 2, vote: 1, commit: 2})
+	w.given(2, past{log: []uint64{1, 1, 2}, term: 2, vote: 1, commit: 2})
+	w.given(3, past{log: []uint64{1, 1}, term: 3, vote: 5, commit: 2})
+	w.given(4, past{log: []uint64{1, 1}, term: 3, vote: 5, commit: 2})
+	w.given(5, past{log: []uint64{1, 1, 3}, term: 3, vote: 5, commit: 2})
+	w.members[1].absent, w.members[4].absent = true, true
+	w.oneByOne = true
+}
+
+// figure8 plays (c): member 1 leads in term 4 and gets the entry of term 2 onto members 3 and 4, a majority with itself.
+// Whatever of its own term it sends does not get through: that is the returned rule. The old entry must not be committed.
+func figure8(s *Scene) (held []*rule) {
+	s1, s3, s4 := s.members[0], s.members[2], s.members[3]
+	for _, m := range []*member{s3, s4} {
+		old := false // it was sent the entry of term 2; what comes before that is refused
+		held = append(held, s.lose(s1, m, "AppendEntries").when(func(message proto.Message) bool {
+			e := message.(*messages.AppendEntries).GetEntries()
+			old = old || e.GetFirst() == 3
+			return old && e.GetFirst() > 3
+		}))
+	}
+	acked := map[uint64]bool{}
+	s.tap(nil, s1, func(from, _ *member, message proto.Message) {
+		if a := message.(*messages.AppendAnswer); a.Accepted && a.Index == 3 {
+			acked[from.id] = true
+		}
+	}, "AppendAnswer")
+	s.within(5*election, "member 1 leads, and the old entry is durable on a majority", func() bool {
+		return s.leads() == s1 && s1.view.Term >= 4 && s.durable(3, 2, s1, s3, s4)
+	})
+	s.within(election, "their acknowledgements arrive", func() bool { return acked[3] && acked[4] })
+	s.pass(2 * election)
+	if s.leads() != s1 {
+		s.fail("member 1 leads no more")
+	}
+	for _, m := range s.members {
+		if m.view.Commit > 2 || s.tookEffectAt(pastCommand(3, 2)) != 0 {
+			s.fail("member %d took the entry of term 2 for committed because a majority has it", m.id)
+		}
+	}
+	return held
+}
+
+// durable tells whether members have an entry of a term on their disks.
+func (s *Scene) durable(index, term uint64, members ...*member) bool {
+	for _, m := range members {
+		if termAt(s.ghost.members[m.id].disk, index) != term {
+			return false
+		}
+	}
+	return true
+}
+
+// figure8Replaced goes on with (d): member 1 crashes, member 5 returns, wins with the votes of 3 and 4, and replaces the
+// entry of term 2 by its own of term 3.
+func figure8Replaced(s *Scene) {
+	figure8(s)
+	s1, s5 := s.members[0], s.members[4]
+	s1.kill(vfs.LoseAll)
+	s5.boot()
+	s.within(10*election, "member 5 leads", func() bool { return s.leads() == s5 })
+	s.members[1].boot()
+	s.members[0].boot()
+	s.within(5*election, "all are well", s.well)
+	s.holds(s1, []uint64{1, 1, 3})
+	if s.tookEffectAt(pastCommand(3, 2)) != 0 {
+		s.fail("the entry of term 2 took effect although it was replaced")
+	}
+}
+
+// figure8Committed goes on with (e): an entry of member 1's own term reaches 3 and 4, which commits both. Member 1 crashes;
+// member 5 returns and cannot win.
+func figure8Committed(s *Scene) {
+	for _, r := range figure8(s) {
+		r.end()
+	}
+	s1, s5 := s.members[0], s.members[4]
+	s.within(2*election, "the entry of term 4 commits the one of term 2", func() bool { return s1.view.Commit >= 4 })
+	s1.kill(vfs.LoseAll)
+	s5.boot()
+	s.members[1].boot()
+	s.within(10*election, "another leads", func() bool {
+		if s5.view.Role == "leader" {
+			s.fail("member 5 leads, and its log lacks what was committed")
+		}
+		return s.leads() != nil
+	})
+	s.within(5*election, "member 5 has the committed entry", func() bool { return s5.applied >= 4 })
+	s.holds(s5, []uint64{1, 1, 2})
+	if s.tookEffectAt(pastCommand(3, 3)) != 0 {
+		s.fail("the entry of term 3 took effect")
+	}
+}
+
+// givenTutorial: the log of Figure 6, in which x becomes 4 at index 8, on three members.
+func givenTutorial(w *World) {
+	log := []uint64{1, 1, 1, 2, 3, 3, 3, 3}
+	for id := uint64(1); id <= 3; id++ {
+		w.given(id, past{log: log, commit: 7})
+	}
+	w.given(4, past{log: log[:5]})
+	w.given(5, past{log: []uint64{1, 1, 1, 2, 2, 2}, term: 2})
+	w.members[3].absent, w.members[4].absent = true, true
+}
+
+func tutorialRepair(s *Scene) {
+	s.within(5*election, "a leader", func() bool { return s.leads() != nil })
+	leader := s.leads()
+	s.within(election, "the entry at index 8 is committed on three", func() bool { return leader.view.Commit > 8 })
+	for i, refusals := range []int{1, 2} { // one that lacks entries, one that has others too
+		m := s.members[3+i]
+		requests := s.tap(leader, m, nil, "AppendEntries")
+		s.repairs(leader, m, refusals)
+		if requests.end(); requests.count > refusals+5 { // the first may meet a member that is still recovering, and its program has an entry of its own
+			s.fail("it took %d requests to repair member %d", requests.count, m.id)
+		}
+		s.holds(m, []uint64{1, 1, 1, 2, 3, 3, 3, 3})
+	}
+}
