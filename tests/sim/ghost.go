@@ -21,7 +21,6 @@ type ghost struct {
 	committed, committedIn []uint64
 	hashes                 map[uint64]uint64 // of the state machine after each command
 	commands               map[uint64]uint64 // command → index: exactly once
-	acked                  uint64            // the highest index that some client was told of
 }
 
 type position struct{ index, term uint64 }
@@ -157,6 +156,7 @@ func (g *ghost) recovered(m *member, r *messages.Recovered) {
 	s.incarnation, s.log, s.disk, s.toDisk = r.Incarnation, log, slices.Clone(log), nil
 	s.viewTerm, s.viewVote, s.commit = 0, 0, 0
 	m.view = actors.NodeView{}
+	m.seen = r.HardState.GetCommit() // below which nothing is served any more
 }
 
 // spoke sees what a member says to another: promises must be on disk.

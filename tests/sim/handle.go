@@ -2,6 +2,8 @@ package sim
 
 import (
 	"encoding/binary"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -11,7 +13,8 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// handle is a member's program: it writes commands and reads, says again what is not answered, and checks the answers.
+// handle is what a member's program holds: it proposes and reads for the clients, says again what is not answered, and
+// passes the answers on.
 type handle struct {
 	member *member
 	life   int
@@ -26,15 +29,28 @@ type handle struct {
 	served   bool
 }
 
+// answer is what came of a proposal or a read.
+type answer struct {
+	index uint64
+	value []byte
+	err   error
+}
+
+// errDied: the process ended before it knew.
+var errDied = errors.New("the member died")
+
 type waiting struct {
 	sequence uint64
-	command  uint64
+	encode   func(origin, sequence, lowest uint64) []byte
 	entry    []byte // nil until the origin is open
+	done     func(answer)
 }
 
 type reading struct {
 	id    uint64
-	floor uint64 // no answer may be below: somebody was told of this index before the read began
+	mode  messages.ReadMode
+	point uint64 // 0: not known yet
+	done  func(answer)
 }
 
 func newHandle(m *member) *handle {
@@ -61,43 +77,57 @@ func (h *handle) sayAll() {
 		return
 	}
 	for _, r := range h.reading {
-		h.member.post(actors.NodePath, &messages.AskRead{Id: r.id, Mode: messages.ReadMode_READ_MODE_INDEX})
+		if r.mode != messages.ReadMode_READ_MODE_LOCAL && r.point == 0 {
+			h.member.post(actors.NodePath, &messages.AskRead{Id: r.id, Mode: r.mode})
+		}
 	}
 	if h.origin == 0 {
 		h.member.post(actors.NodePath, &messages.Propose{Data: raft.EncodeOpenOrigin(h.nonce, h.member.id)})
 		return
 	}
 	for _, w := range h.waiting {
-		h.propose(w)
+		h.say(w)
 	}
 }
 
-func (h *handle) propose(w *waiting) {
+func (h *handle) say(w *waiting) {
 	if w.entry == nil {
-		w.entry = raft.EncodeCommand(h.origin, w.sequence, h.waiting[0].sequence, binary.LittleEndian.AppendUint64(nil, w.command))
+		w.entry = w.encode(h.origin, w.sequence, h.waiting[0].sequence)
 	}
 	h.member.post(actors.NodePath, &messages.Propose{Data: w.entry})
 }
 
-func (h *handle) write(command uint64) {
-	if len(h.waiting) >= 20 {
-		return
-	}
-	w := &waiting{sequence: h.sequence, command: command}
+// propose has a command applied.
+func (h *handle) propose(data []byte, done func(answer)) {
+	h.enqueue(func(origin, sequence, lowest uint64) []byte {
+		return raft.EncodeCommand(origin, sequence, lowest, data)
+	}, done)
+}
+
+func (h *handle) enqueue(encode func(origin, sequence, lowest uint64) []byte, done func(answer)) {
+	w := &waiting{sequence: h.sequence, encode: encode, done: done}
 	h.sequence++
 	h.waiting = append(h.waiting, w)
 	if h.origin != 0 {
-		h.propose(w)
+		h.say(w)
 	}
 }
 
-func (h *handle) read() {
-	if len(h.reading) >= 10 {
+// read asks for a read point, and answers once the state machine contains it.
+func (h *handle) read(mode messages.ReadMode, done func(answer)) {
+	if mode == messages.ReadMode_READ_MODE_LOG {
+		h.enqueue(raft.EncodeBarrier, done)
 		return
 	}
 	h.lastRead++
-	h.reading = append(h.reading, &reading{id: h.lastRead, floor: h.member.world.ghost.acked})
-	h.member.post(actors.NodePath, &messages.AskRead{Id: h.lastRead, Mode: messages.ReadMode_READ_MODE_INDEX})
+	r := &reading{id: h.lastRead, mode: mode, done: done}
+	h.reading = append(h.reading, r)
+	if mode == messages.ReadMode_READ_MODE_LOCAL {
+		r.point = 1
+		h.member.after(0, h.release)
+		return
+	}
+	h.member.post(actors.NodePath, &messages.AskRead{Id: r.id, Mode: mode})
 }
 
 // SendUserMessage hears the actors of its node.
@@ -119,10 +149,12 @@ func (h *handle) SendUserMessage(_ *actor.PID, message any) {
 		}
 	case *messages.Results:
 		h.results(m)
+		h.release()
 	case *messages.ReadPoint:
 		h.readPoint(m)
 	case *messages.Serving:
 		h.served = true
+		h.release()
 	}
 }
 
@@ -133,25 +165,19 @@ func (h *handle) results(m *messages.Results) {
 	if m.Origin != h.origin {
 		return
 	}
-	w := h.member.world
 	for i, sequence := range m.Sequences {
-		for k, c := range h.waiting {
-			if c.sequence != sequence {
-				continue
-			}
-			if m.Outcomes[i] == messages.Outcome_OUTCOME_UNKNOWN {
-				w.fail("exactly once", "member %d: the outcome of command %d is said to be unknown; its origin %d is open", h.member.id, c.command, h.origin)
-				return
-			}
-			if binary.LittleEndian.Uint64(m.Values[i]) != c.command || w.ghost.commands[c.command] != m.Indexes[i] {
-				w.fail("exactly once", "member %d: command %d was answered with %x at %d; it took effect at %d",
-					h.member.id, c.command, m.Values[i], m.Indexes[i], w.ghost.commands[c.command])
-			}
-			w.ghost.acked = max(w.ghost.acked, m.Indexes[i])
-			w.counts.Writes++
-			h.waiting = append(h.waiting[:k], h.waiting[k+1:]...)
-			break
+		k := slices.IndexFunc(h.waiting, func(w *waiting) bool { return w.sequence == sequence })
+		if k < 0 {
+			continue
 		}
+		if m.Outcomes[i] == messages.Outcome_OUTCOME_UNKNOWN {
+			h.member.world.fail("exactly once", "member %d: the outcome of sequence %d is said to be unknown; its origin %d is open",
+				h.member.id, sequence, h.origin)
+			return
+		}
+		w := h.waiting[k]
+		h.waiting = slices.Delete(h.waiting, k, k+1)
+		w.done(answer{index: m.Indexes[i], value: m.Values[i]})
 	}
 }
 
@@ -159,15 +185,35 @@ func (h *handle) readPoint(m *messages.ReadPoint) {
 	if m.Refused != messages.Refusal_REFUSAL_UNSPECIFIED {
 		return
 	}
-	for k, r := range h.reading {
-		if r.id != m.Id {
-			continue
+	for _, r := range h.reading {
+		if r.id == m.Id && r.point == 0 {
+			r.point = m.Index
 		}
-		if m.Index < r.floor {
-			h.member.world.fail("linearizable reads", "member %d: a stale read: the point is %d, index %d was acknowledged before", h.member.id, m.Index, r.floor)
-		}
-		h.member.world.counts.Reads++
-		h.reading = append(h.reading[:k], h.reading[k+1:]...)
+	}
+	h.release()
+}
+
+// release answers the reads whose point is applied.
+func (h *handle) release() {
+	if !h.served || h.member.machine == nil {
 		return
 	}
+	ready := slices.Clone(h.reading)
+	h.reading = slices.DeleteFunc(h.reading, func(r *reading) bool { return r.point != 0 && r.point <= h.member.machine.last })
+	for _, r := range ready {
+		if r.point != 0 && r.point <= h.member.machine.last {
+			r.done(answer{index: r.point})
+		}
+	}
+}
+
+// die ends what waits, as the process ends.
+func (h *handle) die() {
+	for _, w := range h.waiting {
+		w.done(answer{err: errDied})
+	}
+	for _, r := range h.reading {
+		r.done(answer{err: errDied})
+	}
+	h.waiting, h.reading = nil, nil
 }

@@ -132,15 +132,6 @@ func (s *Scene) cutOff(m *member, cut bool) {
 	}
 }
 
-// writes lets a member write, and waits until all it wrote is acknowledged.
-func (s *Scene) writes(m *member, n int) {
-	for range n {
-		s.commands++
-		m.handle.write(s.commands)
-	}
-	s.within(5*election, "the writes are acknowledged", func() bool { return len(m.handle.waiting) == 0 })
-}
-
 // Find returns the scenario of a name.
 func Find(name string) (Scenario, error) {
 	for _, sc := range Scenarios() {

@@ -77,10 +77,7 @@ var electionScenarios = []Scenario{
 	{Name: "stale-leader-returns", Nodes: 5, Line: "a cut leader took entries; others commit without it; at its return they are replaced", Script: func(s *Scene) {
 		former := s.leads()
 		s.cutOff(former, true)
-		for range 3 {
-			s.commands++
-			former.handle.write(s.commands) // taken, and never committed by it
-		}
+		s.writesLater(former, 3) // taken, and never committed by it
 		s.within(5*election, "another leads", func() bool { l := s.leads(); return l != nil && l != former })
 		s.writes(s.leads(), 4)
 		// At the end all is well: the three are in every log once, by the new leader, since their writer says them again.
@@ -89,10 +86,7 @@ var electionScenarios = []Scenario{
 		leader := s.leads()
 		target := s.others(leader)[0]
 		s.writes(leader, 5)
-		for range 5 {
-			s.commands++
-			leader.handle.write(s.commands)
-		}
+		s.writesLater(leader, 5)
 		leader.post(actors.NodePath, &messages.TransferLeadership{Target: target.id})
 		elections := s.counts.Elections
 		s.within(election, "the target leads", func() bool { return s.leads() == target })

@@ -10,10 +10,7 @@ var replicationScenarios = []Scenario{
 	{Name: "rejoin", Nodes: 3, Line: "a cut leader with three entries, a second leader with one, swapped; the logs end equal", Script: func(s *Scene) {
 		first := s.leads()
 		s.cutOff(first, true)
-		for range 3 {
-			s.commands++
-			first.handle.write(s.commands)
-		}
+		s.writesLater(first, 3)
 		s.within(5*election, "a second leader", func() bool { l := s.leads(); return l != nil && l != first })
 		second := s.leads()
 		s.writes(second, 1)

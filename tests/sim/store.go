@@ -2,61 +2,92 @@ package sim
 
 import (
 	"bytes"
-	"encoding/binary"
 	"io"
+	"slices"
 
 	"github.com/troupe-raft/troupe/actors/machine"
 )
 
-// state is a state machine's state: a hash over all commands so far.
+// state is a state machine's state after some index.
 type state struct {
-	last   uint64
-	hash   uint64
+	last uint64
+	hash uint64 // over all commands so far and their results
+	data contents
+}
+
+// store is what an OnDisk state machine keeps over its lives. A crash takes the newest batches, in order.
+type store struct {
+	state
 	ledger []machine.LedgerRecord
+	undo   []undo // of the newest batches, oldest first
 }
 
-// store is what an OnDisk state machine keeps: its states, oldest first. A crash takes the newest.
-type store struct{ states []state }
+// undo leads back to the state before a batch.
+type undo struct {
+	last, hash uint64
+	ledger     []machine.LedgerRecord
+	keys       []uint32
+	values     []string // of keys, as they were; later ones first
+}
 
-func (s *store) newest() state {
-	if len(s.states) == 0 {
-		return state{}
+// keptUndos is how many batches a crash can take at most.
+const keptUndos = 4
+
+func newStore() *store { return &store{state: state{data: contents{}}} }
+
+// crash takes the newest batches.
+func (s *store) crash(lost int) {
+	for ; lost > 0 && len(s.undo) > 0; lost-- {
+		u := s.undo[len(s.undo)-1]
+		s.undo = s.undo[:len(s.undo)-1]
+		for i := len(u.keys) - 1; i >= 0; i-- {
+			s.data.set(u.keys[i], u.values[i])
+		}
+		s.last, s.hash, s.ledger = u.last, u.hash, u.ledger
 	}
-	return s.states[len(s.states)-1]
 }
 
-func (s *store) crash(lost int) { s.states = s.states[:max(0, len(s.states)-lost)] }
-
-// hasher is the state machine. It tells the ghost what it applies.
-type hasher struct {
+// keeper is the state machine: a key-value store. It tells the history what it applies.
+type keeper struct {
 	member *member
-	state  state
+	*state
+	undo *undo // of the batch in hand, where it is wanted
 }
 
+// openMachine is the factory of a member's state machine. What it opens is what the member's clients read.
 func (m *member) openMachine() (machine.StateMachine, error) {
-	if m.store != nil {
-		return &diskHasher{hasher{member: m, state: m.store.newest()}}, nil
+	if m.machine != nil {
+		m.world.fail("one state machine at a time", "member %d opens its state machine before the former one is closed", m.id)
 	}
-	return &memoryHasher{hasher{member: m}}, nil
+	if m.store != nil {
+		m.machine = &m.store.state
+		return &diskKeeper{keeper: keeper{member: m, state: m.machine}, store: m.store}, nil
+	}
+	m.machine = &state{data: contents{}}
+	return &memoryKeeper{keeper{member: m, state: m.machine}}, nil
 }
 
-type memoryHasher struct{ hasher }
+type memoryKeeper struct{ keeper }
 
-func (h *memoryHasher) Apply(b *machine.Batch) ([][]byte, error) { return h.apply(b), nil }
-func (h *memoryHasher) Snapshot(io.Writer) error                 { return nil }
-func (h *memoryHasher) Restore(io.Reader) error                  { return nil }
+func (k *memoryKeeper) Apply(b *machine.Batch) ([][]byte, error) { return k.apply(b), nil }
+func (k *memoryKeeper) Snapshot(io.Writer) error                 { return nil }
+func (k *memoryKeeper) Restore(io.Reader) error                  { return nil }
 
-type diskHasher struct{ hasher }
-
-func (h *diskHasher) Recover() (uint64, []machine.LedgerRecord, error) {
-	return h.state.last, h.state.ledger, nil
+type diskKeeper struct {
+	keeper
+	store *store
 }
 
-func (h *diskHasher) Apply(b *machine.Batch) ([][]byte, error) {
-	results := h.apply(b)
+func (k *diskKeeper) Recover() (uint64, []machine.LedgerRecord, error) {
+	return k.last, slices.Clone(k.store.ledger), nil
+}
+
+func (k *diskKeeper) Apply(b *machine.Batch) ([][]byte, error) {
+	k.undo = &undo{last: k.last, hash: k.hash, ledger: k.store.ledger}
+	results := k.apply(b)
 	update := b.Ledger(results)
-	kept := make([]machine.LedgerRecord, 0, len(h.state.ledger)+1)
-	for _, r := range h.state.ledger {
+	kept := make([]machine.LedgerRecord, 0, len(k.store.ledger)+1)
+	for _, r := range k.store.ledger {
 		if r.Index >= update.DropBelow {
 			kept = append(kept, r)
 		}
@@ -64,27 +95,41 @@ func (h *diskHasher) Apply(b *machine.Batch) ([][]byte, error) {
 	if len(update.Put.Data) > 0 {
 		kept = append(kept, machine.LedgerRecord{Index: update.Put.Index, Data: bytes.Clone(update.Put.Data)})
 	}
-	h.state.ledger = kept
-	h.member.store.states = append(h.member.store.states, h.state)
+	k.store.ledger = kept
+	if len(k.store.undo) == keptUndos {
+		k.store.undo = append(k.store.undo[:0], k.store.undo[1:]...)
+	}
+	k.store.undo = append(k.store.undo, *k.undo)
 	return results, nil
 }
 
-func (h *hasher) apply(b *machine.Batch) [][]byte {
+func (k *keeper) apply(b *machine.Batch) [][]byte {
+	w := k.member.world
 	results := make([][]byte, len(b.Commands))
-	for i, c := range b.Commands {
-		command := binary.LittleEndian.Uint64(c.Data)
-		h.state.hash = mix(h.state.hash, c.Index, c.Term, command)
-		h.member.world.ghost.applied(h.member, c.Index, command, h.state.hash)
-		results[i] = binary.LittleEndian.AppendUint64(nil, command)
+	for i, encoded := range b.Commands {
+		c := decodeCommand(encoded.Data)
+		before := k.data[c.key]
+		after, swapped := perform(c.kind, before, c.expect, c.value)
+		if k.undo != nil {
+			k.undo.keys, k.undo.values = append(k.undo.keys, c.key), append(k.undo.values, before)
+		}
+		k.data.set(c.key, after)
+		results[i] = (&result{number: c.number, swapped: swapped, before: before}).encode()
+		k.hash = mix(k.hash, encoded.Index, encoded.Term, c.number, hashOf(results[i]))
+		w.ghost.applied(k.member, encoded.Index, c.number, k.hash)
+		w.history.applied(encoded.Index, &c, after)
 	}
-	if b.Last <= h.state.last {
-		h.member.world.fail("apply once in order", "member %d applies up to %d again, after %d", h.member.id, b.Last, h.state.last)
+	if b.Last <= k.last {
+		w.fail("apply once in order", "member %d applies up to %d again, after %d", k.member.id, b.Last, k.last)
 	}
-	h.state.last = b.Last
+	k.last = b.Last
 	return results
 }
 
-func (h *hasher) Close() error { return nil }
+func (k *keeper) Close() error {
+	k.member.machine = nil
+	return nil
+}
 
 // mix is a hash of a few numbers.
 func mix(all ...uint64) uint64 {

@@ -20,6 +20,8 @@ type Options struct {
 	Nodes int
 	// Steps is how long misfortune lasts, in steps; 0: DefaultSteps.
 	Steps int
+	// Clients is how many; 0: the seed decides.
+	Clients int
 	// Without are kinds of fault that do not happen; FaultLimit, if not 0, is how many happen at most. Both are for finding
 	// the smallest history that fails.
 	Without    []Fault
@@ -46,11 +48,15 @@ type World struct {
 	members   []*member
 	network   network
 	ghost     *ghost
+	history   *history
+	clients   []*client
+	keys      keys
+	scribbled uint32 // writes of scripts so far
 	trace     trace
 	counts    Counts
-	commands  uint64
-	calm      bool // no more faults, no more requests
-	oneByOne  bool // requests to peers carry one entry each
+	commands  uint64 // numbers the clients' operations
+	calm      bool   // no more faults, no more requests
+	oneByOne  bool   // requests to peers carry one entry each
 	failure   *Failure
 }
 
@@ -68,7 +74,8 @@ type Counts struct {
 	Handled                       int // messages that actors handled
 	Faults                        [faultKinds]int
 	Elections                     int
-	Writes, Reads, Committed      int
+	Committed                     int
+	Operations                    [opKinds][outcomes]int // of clients
 }
 
 // Add sums up.
@@ -82,8 +89,11 @@ func (c *Counts) Add(o *Counts) {
 		c.Faults[i] += o.Faults[i]
 	}
 	c.Elections += o.Elections
-	c.Writes += o.Writes
-	c.Reads += o.Reads
+	for i := range c.Operations {
+		for k := range c.Operations[i] {
+			c.Operations[i][k] += o.Operations[i][k]
+		}
+	}
 	c.Committed += o.Committed
 }
 
@@ -125,7 +135,7 @@ func Run(options Options) *Result {
 	if every := w.weather.every; every > 0 {
 		w.after(w.between(0, every), w.misfortune)
 	}
-	w.after(0, w.request)
+	w.populateClients()
 	w.run()
 	return w.result()
 }
@@ -152,11 +162,12 @@ func (p *Profile) workTime(b *mailbox) time.Duration {
 func (w *World) populate(size int) {
 	w.size = size
 	w.ghost = newGhost(w)
+	w.history = newHistory(w)
 	for id := uint64(1); id <= uint64(size); id++ {
 		w.bootstrap.Members = append(w.bootstrap.Members, &messages.Member{Id: id, Address: address(id)})
 		m := &member{world: w, id: id, disk: vfs.NewMem()}
 		if id%2 == 1 {
-			m.store = &store{}
+			m.store = newStore()
 		}
 		w.members = append(w.members, m)
 		w.after(w.between(0, 100*time.Millisecond), m.firstBoot)
@@ -193,23 +204,6 @@ func (w *World) end() {
 			m.kill(vfs.LoseAll)
 		}
 	}
-}
-
-// request keeps the members' programs busy.
-func (w *World) request() {
-	if w.calm {
-		return
-	}
-	if m := w.anyone(); m != nil && m.up {
-		for range w.random.IntN(4) {
-			w.commands++
-			m.handle.write(w.commands)
-		}
-		if w.chance(0.5) {
-			m.handle.read()
-		}
-	}
-	w.after(w.between(0, 60*time.Millisecond), w.request)
 }
 
 func (w *World) anyone() *member { return w.members[w.random.IntN(len(w.members))] }

@@ -1,0 +1,106 @@
+package sim
+
+import (
+	"strconv"
+	"time"
+)
+
+// client is somebody who uses the cluster: one operation after the other, or several at once, at a member that changes
+// now and then. Its member's death leaves it with operations of which it does not know what became; it goes on elsewhere.
+type client struct {
+	world    *World
+	id       int
+	at       *member
+	depth    int           // how many operations it has under way at most
+	thinks   time.Duration // at most, between two
+	underWay int
+}
+
+const (
+	keysInUse  = 5  // at a time
+	keyLimit   = 24 // operations on a key before another takes its place: histories that can be checked
+	script     = 0  // the client that a scenario's script is
+	scriptKeys = 1 << 20
+)
+
+// keys are those in use, and how often each was used.
+type keys struct {
+	inUse [keysInUse]uint32
+	used  [keysInUse]int
+	next  uint32
+}
+
+// pick chooses a key, and replaces it where it was used enough.
+func (k *keys) pick(at int) uint32 {
+	if k.inUse[at] == 0 || k.used[at] >= keyLimit {
+		k.next++
+		k.inUse[at], k.used[at] = k.next, 0
+	}
+	k.used[at]++
+	return k.inUse[at]
+}
+
+// populateClients makes the world's clients; without a number in the options the seed decides.
+func (w *World) populateClients() {
+	n := 2 + w.random.IntN(6)
+	if w.options.Clients > 0 {
+		n = w.options.Clients
+	}
+	for id := 1; id <= n; id++ {
+		c := &client{world: w, id: id, at: w.anyone(), depth: 1, thinks: w.between(20*time.Millisecond, 300*time.Millisecond)}
+		if w.chance(0.3) {
+			c.depth = 2 + w.random.IntN(6)
+		}
+		w.clients = append(w.clients, c)
+		w.after(w.between(0, time.Second), c.act)
+	}
+}
+
+// act begins an operation, and plans the next.
+func (c *client) act() {
+	w := c.world
+	if w.calm {
+		return
+	}
+	if c.underWay < c.depth {
+		if !c.at.up || w.chance(0.1) {
+			c.at = w.anyone()
+		}
+		if c.at.up {
+			c.begin()
+		}
+	}
+	w.after(w.between(time.Millisecond, c.thinks), c.act)
+}
+
+// mix is how often a client does what.
+var opMix = []Op{
+	Put, Put, Put, Append, Append, Append, Append, Append, CompareAndSwap, CompareAndSwap, CompareAndSwap, Delete,
+	GetLog, GetIndex, GetIndex, GetIndex, GetIndex, GetLease, GetLeader, GetLocal, GetLocal,
+}
+
+func (c *client) begin() {
+	w := c.world
+	is := command{kind: opMix[w.random.IntN(len(opMix))], key: w.keys.pick(w.random.IntN(keysInUse))}
+	is.value = strconv.FormatUint(w.commands+1, 36) + "."
+	if is.kind == CompareAndSwap {
+		is.expect = w.history.guess(is.key)
+	}
+	if is.kind.Writes() {
+		is.padding = w.random.IntN(100)
+	}
+	c.underWay++
+	w.history.begin(c.id, c.at, is, func(*operation) { c.underWay-- })
+}
+
+// guess is what a client may take a key's value to be: what it is now, or was before.
+func (h *history) guess(key uint32) string {
+	all := h.versions[key]
+	if len(all) == 0 || h.world.chance(0.1) {
+		return ""
+	}
+	if len(all) > 1 && h.world.chance(0.2) {
+		return all[len(all)-2].value
+	}
+	return all[len(all)-1].value
+}
