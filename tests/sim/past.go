@@ -72,8 +72,12 @@ func (w *World) pastEntry(index, term uint64) []byte {
 	case pastOrigin:
 		return raft.EncodeOpenOrigin(binary.LittleEndian.AppendUint64(nil, term), 1)
 	}
-	return raft.EncodeCommand(pastOrigin, index, 1, binary.LittleEndian.AppendUint64(nil, pastCommand(index, term)))
+	c := command{kind: Append, number: pastCommand(index, term), key: pastKey, value: "past "}
+	return raft.EncodeCommand(pastOrigin, index, 1, c.encode())
 }
+
+// pastKey is what commands from before the story lengthen.
+const pastKey = 1 << 30
 
 // pastCommand is the command of an entry from before the story.
 func pastCommand(index, term uint64) uint64 { return 1<<63 | term<<32 | index }
