@@ -27,6 +27,8 @@ type handle struct {
 	lastRead uint64
 	leader   uint64
 	served   bool
+	// incarnation of the actors: until the replay of a new one is done nothing is read.
+	incarnation uint64
 }
 
 // answer is what came of a proposal or a read.
@@ -139,6 +141,9 @@ func (h *handle) SendUserMessage(_ *actor.PID, message any) {
 	switch m := message.(type) {
 	case *messages.LeaderChanged:
 		h.leader = m.Leader
+		if m.Incarnation > h.incarnation {
+			h.incarnation, h.served = m.Incarnation, false
+		}
 		if m.Leader != 0 {
 			h.member.after(0, h.sayAll)
 		}
@@ -153,7 +158,7 @@ func (h *handle) SendUserMessage(_ *actor.PID, message any) {
 	case *messages.ReadPoint:
 		h.readPoint(m)
 	case *messages.Serving:
-		h.served = true
+		h.served = h.served || m.Incarnation == h.incarnation
 		h.release()
 	}
 }

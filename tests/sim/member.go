@@ -52,8 +52,11 @@ type member struct {
 	handle    *handle
 	view      actors.NodeView
 	applied   uint64
-	machine   *state // what is open of its state machine
-	seen      uint64 // the highest index that a read saw in this incarnation, or that its log knew to be committed
+	// machine is what its clients read: the state machine that was opened last. A closed one can still be read, until the
+	// handle hears of a new incarnation.
+	machine     *state
+	machineOpen bool
+	seen        uint64 // the highest index that a read saw in this incarnation, or that its log knew to be committed
 }
 
 type peerRole struct {
@@ -144,7 +147,7 @@ func (m *member) kill(choose vfs.Choice) {
 	m.system.ProcessRegistry.Remove(m.system.NewLocalPID("handle"))
 	systems.Put(m.system)
 	m.system, m.mailboxes = nil, nil
-	m.applied, m.machine, m.seen = 0, nil, 0
+	m.applied, m.machine, m.machineOpen, m.seen = 0, nil, false, 0
 	m.handle.die()
 	for _, other := range m.world.members {
 		m.world.settleLink(m, other)

@@ -56,9 +56,10 @@ type keeper struct {
 
 // openMachine is the factory of a member's state machine. What it opens is what the member's clients read.
 func (m *member) openMachine() (machine.StateMachine, error) {
-	if m.machine != nil {
+	if m.machineOpen {
 		m.world.fail("one state machine at a time", "member %d opens its state machine before the former one is closed", m.id)
 	}
+	m.machineOpen = true
 	if m.store != nil {
 		m.machine = &m.store.state
 		return &diskKeeper{keeper: keeper{member: m, state: m.machine}, store: m.store}, nil
@@ -127,7 +128,7 @@ func (k *keeper) apply(b *machine.Batch) [][]byte {
 }
 
 func (k *keeper) Close() error {
-	k.member.machine = nil
+	k.member.machineOpen = false
 	return nil
 }
 
