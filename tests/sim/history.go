@@ -94,6 +94,7 @@ func (h *history) begin(client int, m *member, c command, then func(*operation))
 		command: c, client: client, member: m.id, called: h.moments, calledAt: w.now, floor: h.acked, outcome: pending, then: then,
 	}
 	h.operations = append(h.operations, o)
+	w.chronicle.called(m, o)
 	if !m.up {
 		h.end(o, Refused)
 		return o
@@ -162,6 +163,7 @@ func (h *history) end(o *operation, outcome Outcome) {
 	if outcome == Answered && o.kind.Writes() {
 		h.acked = max(h.acked, o.index)
 	}
+	h.world.chronicle.returned(o)
 	if o.then != nil {
 		o.then(o)
 	}

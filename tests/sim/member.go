@@ -103,6 +103,7 @@ func (m *member) boot() {
 		LogStore: logstore.Config{Log: m.logOptions()},
 		Machine:  machine.Config{Factory: m.openMachine, MaxBatchBytes: 2000},
 	}, &quiet, func() time.Duration { return w.now })
+	w.chronicle.started(m)
 	if err := m.tree.Start(m, m.system.Root); err != nil {
 		w.fail("start", "member %d does not start: %v", m.id, err)
 	}
@@ -135,6 +136,7 @@ func (w *World) flight() replicator.Limits {
 func (m *member) kill(choose vfs.Choice) {
 	m.life++
 	m.up = false
+	m.world.chronicle.killed(m)
 	after := m.disk.Crash(choose)
 	m.disk.Freeze()
 	m.disk = after
@@ -262,11 +264,25 @@ func (o *outlet) Stop(*actor.PID)                   {}
 // probe is the member as what its actors show themselves to.
 type probe member
 
-func (p *probe) Node(v actors.NodeView) { p.world.ghost.node((*member)(p), v) }
-func (p *probe) Log(actors.LogView)     { p.world.ghost.synced((*member)(p)) }
+func (p *probe) Node(v actors.NodeView) {
+	p.world.chronicle.node((*member)(p), &v)
+	p.world.ghost.node((*member)(p), v)
+}
+
+func (p *probe) Log(v actors.LogView) {
+	p.world.chronicle.synced((*member)(p), &v)
+	p.world.ghost.synced((*member)(p))
+}
+
 func (p *probe) Machine(v actors.MachineView) {
+	p.world.chronicle.machine((*member)(p), &v)
 	p.applied = v.Applied
 	p.world.ghost.machine((*member)(p), v)
 }
-func (p *probe) Replicator(v actors.ReplicatorView) { p.world.ghost.replicator((*member)(p), v) }
-func (p *probe) Synced(int, int, time.Duration)     {}
+
+func (p *probe) Replicator(v actors.ReplicatorView) {
+	p.world.chronicle.replicator((*member)(p), &v)
+	p.world.ghost.replicator((*member)(p), v)
+}
+
+func (p *probe) Synced(int, int, time.Duration) {}

@@ -25,6 +25,9 @@ func (w *World) misfortune() {
 }
 
 func (w *World) strike(kind Fault, m *member) {
+	if kind != Pause && kind != SlowDisk {
+		w.chronicle.struck(kind, m, nil, 0)
+	}
 	switch kind {
 	case Kill:
 		w.killAndReturn(m)
@@ -38,8 +41,10 @@ func (w *World) strike(kind Fault, m *member) {
 		w.flap(m, w.anyone())
 	case Pause:
 		m.pausedUntil = w.now + w.between(10*time.Millisecond, 2500*time.Millisecond)
+		w.chronicle.struck(kind, m, nil, m.pausedUntil)
 	case SlowDisk:
 		m.diskSlowUntil = w.now + w.between(100*time.Millisecond, 3*time.Second)
+		w.chronicle.struck(kind, m, nil, m.diskSlowUntil)
 	case Transfer:
 		if w.chance(0.5) {
 			m.post(actors.NodePath, &messages.TransferLeadership{})

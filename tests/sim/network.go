@@ -34,17 +34,23 @@ func (w *World) connected(a, b *member) bool {
 // transmit sends a message over the network: as bytes, so that nothing is shared.
 func (w *World) transmit(from, to *member, role messages.Role, m proto.Message) {
 	w.counts.Messages++
+	id := uint64(w.counts.Messages)
+	w.chronicle.sent(from, to, id, m)
 	w.ghost.spoke(from, to, m)
-	if len(w.network.rules) > 0 && w.ruled(from, to, m, func() { w.send(from, to, role, m) }) {
+	if len(w.network.rules) > 0 && w.ruled(from, to, id, m, func() { w.send(from, to, role, id, m) }) {
 		return
 	}
-	w.send(from, to, role, m)
+	w.send(from, to, role, id, m)
 }
 
 // send puts a message on its way.
-func (w *World) send(from, to *member, role messages.Role, m proto.Message) {
-	if w.network.cut[pair{from.id, to.id}] || w.chance(w.weather.loss) {
-		w.counts.Lost++
+func (w *World) send(from, to *member, role messages.Role, id uint64, m proto.Message) {
+	if w.network.cut[pair{from.id, to.id}] {
+		w.lost(from, to, id, m, "cut")
+		return
+	}
+	if w.chance(w.weather.loss) {
+		w.lost(from, to, id, m, "bad luck")
 		return
 	}
 	bytes, err := proto.Marshal(m)
@@ -52,21 +58,28 @@ func (w *World) send(from, to *member, role messages.Role, m proto.Message) {
 		w.fail("codec", "%T cannot be marshalled: %v", m, err)
 		return
 	}
+	w.chronicle.marshalled(id, bytes)
 	copies := 1
 	if w.chance(w.weather.double) {
 		w.counts.Doubled++
+		w.chronicle.doubled(from, to, id, m)
 		copies = 2
 	}
 	for range copies {
 		w.after(w.arrival(from, to, m), func() {
-			if w.network.cut[pair{from.id, to.id}] || !to.up {
-				w.counts.Lost++
+			switch {
+			case w.network.cut[pair{from.id, to.id}]:
+				w.lost(from, to, id, m, "cut on its way")
+				return
+			case !to.up:
+				w.lost(from, to, id, m, "nobody there")
 				return
 			}
 			fresh := m.ProtoReflect().New().Interface()
 			if err := proto.Unmarshal(bytes, fresh); err != nil {
 				w.fail("codec", "%T cannot be unmarshalled: %v", m, err)
 			}
+			w.chronicle.arrived(from, to, id, m)
 			path := actors.NodePath
 			if role == messages.Role_ROLE_REPLICATOR {
 				path = replicatorPath(from.id)
@@ -74,6 +87,11 @@ func (w *World) send(from, to *member, role messages.Role, m proto.Message) {
 			to.post(path, fresh)
 		})
 	}
+}
+
+func (w *World) lost(from, to *member, id uint64, m proto.Message, why string) {
+	w.counts.Lost++
+	w.chronicle.lost(from, to, id, m, why)
 }
 
 // arrival is how long a message takes.
@@ -98,6 +116,9 @@ func (w *World) arrival(from, to *member, m proto.Message) time.Duration {
 
 // setCut breaks or mends one direction. Whether the ends hear of it is for the link to notice.
 func (w *World) setCut(from, to *member, cut bool) {
+	if cut != w.network.cut[pair{from.id, to.id}] {
+		w.chronicle.cut(from, to, cut)
+	}
 	if cut {
 		w.network.cut[pair{from.id, to.id}] = true
 	} else {

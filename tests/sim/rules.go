@@ -96,7 +96,7 @@ func kindNamed(name string) protoreflect.Name {
 func kindOf(m proto.Message) protoreflect.Name { return m.ProtoReflect().Descriptor().Name() }
 
 // ruled asks the rules about a message, and tells whether one has taken it. send puts it on its way.
-func (w *World) ruled(from, to *member, m proto.Message, send func()) bool {
+func (w *World) ruled(from, to *member, id uint64, m proto.Message, send func()) bool {
 	for _, r := range w.network.rules {
 		if r.off || r.from != nil && r.from != from || r.to != nil && r.to != to {
 			continue
@@ -110,7 +110,7 @@ func (w *World) ruled(from, to *member, m proto.Message, send func()) bool {
 		}
 		switch r.does {
 		case lost:
-			w.counts.Lost++
+			w.lost(from, to, id, m, "as the script has it")
 			return true
 		case kept:
 			r.kept = append(r.kept, send)

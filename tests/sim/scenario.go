@@ -39,6 +39,7 @@ func (sc Scenario) Play(options Options) *Result {
 	options.Nodes = sc.Nodes
 	options.Profile = scripted
 	w := New(options)
+	w.chronicle.scenario = sc.Name
 	if sc.Given != nil {
 		sc.Given(w)
 	}
@@ -85,6 +86,7 @@ func (s *Scene) fail(format string, values ...any) {
 
 // within lets things happen until what is awaited has.
 func (s *Scene) within(d time.Duration, what string, happened func() bool) {
+	s.chronicle.noted("awaits: " + what)
 	for until := s.now + d; !happened(); s.step() {
 		if s.now > until {
 			s.fail("not within %v: %s%s", d, what, s.state())

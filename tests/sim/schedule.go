@@ -105,6 +105,7 @@ func (b *mailbox) PostUserMessage(message any) {
 		return
 	}
 	b.member.world.ghost.posted(b, message)
+	b.member.world.chronicle.posted(b, message)
 	b.user = append(b.user, message)
 	b.awake()
 }
@@ -132,6 +133,7 @@ func (b *mailbox) step() {
 	m.world.current = b
 	defer func() {
 		if reason := recover(); reason != nil {
+			m.world.chronicle.panicked(b, message)
 			m.world.panicked(b, reason, message)
 			b.invoker.EscalateFailure(reason, message)
 		}
@@ -151,7 +153,7 @@ func (b *mailbox) step() {
 	b.user[0] = nil
 	b.user = b.user[1:]
 	m.world.counts.Handled++
-	m.world.trace.note(m, b.name, message)
+	m.world.chronicle.handled(b, message)
 	b.handleUser(message)
 }
 

@@ -6,10 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/tests/sim/trace"
 )
 
 // Options say which world to make. The same options make the same history, step by step.
@@ -26,6 +25,8 @@ type Options struct {
 	// the smallest history that fails.
 	Without    []Fault
 	FaultLimit int
+	// Recorder, if not nil, is told of everything that happens (trace.NewWriter, trace.Memory). It changes nothing.
+	Recorder trace.Recorder
 }
 
 // DefaultSteps is how many steps of misfortune a seed has where nothing else is said.
@@ -52,7 +53,7 @@ type World struct {
 	clients   []*client
 	keys      keys
 	scribbled uint32 // writes of scripts so far
-	trace     trace
+	chronicle chronicle
 	counts    Counts
 	commands  uint64 // numbers the clients' operations
 	calm      bool   // no more faults, no more requests
@@ -126,6 +127,7 @@ func New(options Options) *World {
 		size = options.Nodes
 	}
 	w.populate(size)
+	w.history = newHistory(w)
 	return w
 }
 
@@ -141,9 +143,9 @@ func Run(options Options) *Result {
 }
 
 func (w *World) result() *Result {
-	r := &Result{Options: w.options, Nodes: w.size, Failure: w.failure, Steps: w.steps, Virtual: w.now, Hash: w.trace.hash, Counts: w.counts}
+	r := &Result{Options: w.options, Nodes: w.size, Failure: w.failure, Steps: w.steps, Virtual: w.now, Hash: w.chronicle.sum(), Counts: w.counts}
 	if w.failure != nil {
-		r.Last = w.trace.String()
+		r.Last = w.chronicle.String()
 	}
 	return r
 }
@@ -162,7 +164,7 @@ func (p *Profile) workTime(b *mailbox) time.Duration {
 func (w *World) populate(size int) {
 	w.size = size
 	w.ghost = newGhost(w)
-	w.history = newHistory(w)
+	w.chronicle = newChronicle(w)
 	for id := uint64(1); id <= uint64(size); id++ {
 		w.bootstrap.Members = append(w.bootstrap.Members, &messages.Member{Id: id, Address: address(id)})
 		m := &member{world: w, id: id, disk: vfs.NewMem()}
@@ -178,6 +180,7 @@ func (w *World) populate(size int) {
 func (w *World) fail(invariant, format string, values ...any) {
 	if w.failure == nil {
 		w.failure = &Failure{Invariant: invariant, Text: fmt.Sprintf(format, values...), Step: w.steps, At: w.now}
+		w.chronicle.violated(w.failure)
 	}
 }
 
@@ -198,6 +201,7 @@ func (w *World) run() {
 }
 
 func (w *World) end() {
+	w.chronicle.close()
 	w.counts.Committed = len(w.ghost.committed)
 	for _, m := range w.members {
 		if m.up {
@@ -250,53 +254,4 @@ func (w *World) state() string {
 		}
 	}
 	return b.String()
-}
-
-// trace is the last that happened, and a hash over everything.
-type trace struct {
-	lines []line
-	next  int
-	hash  uint64
-}
-
-type line struct {
-	at      time.Duration
-	member  uint64
-	actor   string
-	message any
-}
-
-const traceLines = 120
-
-func (t *trace) note(m *member, name string, message any) {
-	l := line{m.world.now, m.id, name, message}
-	if len(t.lines) < traceLines {
-		t.lines = append(t.lines, l)
-	} else {
-		t.lines[t.next%traceLines] = l
-	}
-	t.next++
-	h := mix(t.hash, uint64(l.at), l.member, uint64(len(name)))
-	if p, ok := message.(proto.Message); ok {
-		h = mix(h, uint64(proto.Size(p)))
-	}
-	t.hash = h
-}
-
-func (t *trace) String() string {
-	var b strings.Builder
-	for i := range t.lines {
-		l := t.lines[(t.next+i)%len(t.lines)]
-		fmt.Fprintf(&b, "%12v  %d/%-10s %s\n", l.at, l.member, l.actor, describe(l.message))
-	}
-	return b.String()
-}
-
-func describe(message any) string {
-	s := fmt.Sprintf("%T %v", message, message)
-	s = strings.TrimPrefix(s, "*messages.")
-	if len(s) > 200 {
-		s = s[:200] + "…"
-	}
-	return s
 }

@@ -1,0 +1,124 @@
+package sim
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/troupe-raft/troupe/tests/sim/explain"
+	"github.com/troupe-raft/troupe/tests/sim/trace"
+)
+
+func TestARecorderChangesNothing(t *testing.T) {
+	for seed := uint64(1); seed <= 3; seed++ {
+		o := Options{Seed: seed, Profile: Profiles[len(Profiles)-1], Steps: 2000}
+		alone := Run(o)
+		memory := &trace.Memory{}
+		o.Recorder = memory
+		if recorded := Run(o); recorded.Hash != alone.Hash || recorded.Steps != alone.Steps {
+			t.Fatalf("seed %d: %d steps alone, %d recorded; hashes %x and %x", seed, alone.Steps, recorded.Steps, alone.Hash, recorded.Hash)
+		}
+		if memory.Header.Seed != seed || len(memory.Events) < 2000 {
+			t.Fatalf("seed %d: recorded %+v and %d events", seed, memory.Header, len(memory.Events))
+		}
+	}
+}
+
+func TestTheHashTellsHistoriesApart(t *testing.T) {
+	seen := map[uint64]uint64{}
+	for seed := uint64(1); seed <= 20; seed++ {
+		r := Run(Options{Seed: seed, Nodes: 3, Steps: 300})
+		if other, known := seen[r.Hash]; known {
+			t.Fatalf("seeds %d and %d have the same hash", other, seed)
+		}
+		seen[r.Hash] = seed
+	}
+}
+
+// What a trace tells of logs and states is what the ghost knows of them.
+func TestATraceTellsTheLogsAsTheyAre(t *testing.T) {
+	for seed := uint64(1); seed <= 5; seed++ {
+		memory := &trace.Memory{}
+		w := New(Options{Seed: seed, Profile: Profiles[len(Profiles)-1], Nodes: 3, Recorder: memory})
+		w.after(0, w.misfortune)
+		w.populateClients()
+		cluster, told := explain.NewCluster(3), 0
+		for w.steps < 1500 && w.failure == nil {
+			w.step()
+			for ; told < len(memory.Events); told++ {
+				cluster.Apply(memory.Events[told])
+			}
+			for _, m := range w.members {
+				is := cluster.Members[m.id-1]
+				if is.Up != m.up || is.State.Role != m.view.Role && m.view.Role != "" && m.up {
+					t.Fatalf("seed %d, step %d: the trace tells of %+v; member %d is %+v", seed, w.steps, is, m.id, m.view)
+				}
+				if log := w.ghost.members[m.id].log; m.up && !equalTerms(is.Terms, log) {
+					t.Fatalf("seed %d, step %d: the trace tells of the log %v; that of member %d is %v", seed, w.steps, is.Terms, m.id, log)
+				}
+			}
+		}
+	}
+}
+
+func equalTerms(a, b []uint64) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func TestAFailureShowsWhatLedToIt(t *testing.T) {
+	w := New(Options{Seed: 1, Nodes: 3, Profile: scripted})
+	for w.steps < 2000 {
+		w.step()
+	}
+	w.fail("the test's own", "something is as it should not be")
+	last := w.result().Last
+	for _, want := range []string{"THE TEST'S OWN: something is as it", "leader t2", "follower t2", "┃"} {
+		if !strings.Contains(last, want) {
+			t.Errorf("the last steps lack %q:\n%s", want, last)
+		}
+	}
+	marked := 0
+	for line := range strings.Lines(last) {
+		if strings.HasPrefix(line, "»") {
+			marked++
+		}
+	}
+	if marked == 0 {
+		t.Errorf("no line is marked as the step that failed:\n%s", last)
+	}
+}
+
+func TestARunWritesATraceThatCanBeRead(t *testing.T) {
+	var file bytes.Buffer
+	writer := trace.NewWriter(&file)
+	memory := &trace.Memory{}
+	o := Options{Seed: 2, Profile: Profiles[len(Profiles)-1], Nodes: 5, Steps: 500}
+	o.Recorder = memory
+	Run(o)
+	o.Recorder = writer
+	Run(o)
+	if err := writer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := trace.NewReader(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range memory.Events {
+		is, err := reader.Next()
+		if err != nil || is.Kind != want.Kind || is.At != want.At || is.Member != want.Member || is.Detail != want.Detail {
+			t.Fatalf("event %d: %+v, %v; recorded was %+v", i, is, err, want)
+		}
+	}
+	if e, err := reader.Next(); err == nil || !reader.Whole() {
+		t.Fatalf("after the last: %+v, %v, whole %v", e, err, reader.Whole())
+	}
+}

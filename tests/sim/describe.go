@@ -1,0 +1,256 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
+	"github.com/troupe-raft/troupe/tests/sim/trace"
+)
+
+// event puts a note into words.
+func (n *note) event() *trace.Event {
+	e := &trace.Event{
+		Step: n.step, At: n.at, Kind: n.kind, Member: n.member, Peer: n.peer, ID: n.id, Index: n.index, Until: n.until, Actor: n.actor, Name: n.name,
+	}
+	switch n.kind {
+	case trace.Became:
+		state := n.state
+		e.State = &state
+	case trace.LogChanged:
+		e.Log = logChange(n.subject)
+	case trace.Sent, trace.Arrived, trace.Doubled, trace.Handled:
+		e.Name, e.Detail = describe(n.subject)
+	case trace.Lost, trace.Panicked:
+		e.Name, e.Detail = describe(n.subject)
+		if n.kind == trace.Lost {
+			e.Detail = n.name
+		}
+	case trace.Called:
+		o := n.subject.(*operation)
+		e.Actor, e.Name, e.Detail = o.caller(), o.kind.String(), o.asks()
+	case trace.Returned:
+		o := n.subject.(*operation)
+		e.Actor, e.Name, e.Detail = o.caller(), o.kind.String(), o.got()
+	default:
+		e.Detail, _ = n.subject.(string)
+	}
+	if e.Actor == "" && (n.kind == trace.Handled || n.kind == trace.Panicked) {
+		e.Actor = "node"
+	}
+	return e
+}
+
+func (o *operation) caller() string {
+	if o.client == script {
+		return "script"
+	}
+	return fmt.Sprintf("client %d", o.client)
+}
+
+// asks is what does not change of an operation.
+func (o *operation) asks() string {
+	key := fmt.Sprintf("k%d", o.key)
+	if o.key >= scriptKeys {
+		key = fmt.Sprintf("s%d", o.key-scriptKeys)
+	}
+	switch o.kind {
+	case Put:
+		return fmt.Sprintf("%s = %q", key, o.value)
+	case Append:
+		return fmt.Sprintf("%s + %q", key, o.value)
+	case CompareAndSwap:
+		return fmt.Sprintf("%s: %q → %q", key, o.expect, o.value)
+	}
+	return key
+}
+
+// got is what became of an operation that is over.
+func (o *operation) got() string {
+	switch {
+	case o.outcome != Answered:
+		return o.outcome.String()
+	case o.kind == CompareAndSwap && !o.saw.swapped:
+		return fmt.Sprintf("answered at %d, found %q", o.index, o.saw.before)
+	case o.kind.Writes():
+		return fmt.Sprintf("answered at %d", o.index)
+	}
+	return fmt.Sprintf("answered at %d: %q", o.index, o.saw.before)
+}
+
+// logChange is what an Append to the LogStore, or what it has recovered, makes of its Node's log.
+func logChange(message any) *trace.Log {
+	switch m := message.(type) {
+	case *messages.Append:
+		if len(m.GetEntries().GetData()) == 0 {
+			return &trace.Log{From: m.TruncateFrom, Last: m.TruncateFrom - 1}
+		}
+		return &trace.Log{From: m.Entries.First, Last: raft.EntriesLast(m.Entries), Runs: runs(m.Entries.Runs)}
+	case *messages.Recovered:
+		return &trace.Log{From: m.BaseIndex + 1, Last: m.LastIndex, Runs: runs(m.Runs)}
+	}
+	return &trace.Log{From: 1}
+}
+
+func runs(of []*messages.TermRun) []trace.Run {
+	all := make([]trace.Run, len(of))
+	for i, r := range of {
+		all[i] = trace.Run{First: r.FirstIndex, Term: r.Term}
+	}
+	return all
+}
+
+// describe is the name of a message and its key fields in the field's words.
+func describe(message any) (name, detail string) {
+	m, ok := message.(proto.Message)
+	if !ok {
+		return strings.TrimPrefix(fmt.Sprintf("%T", message), "*actor."), ""
+	}
+	name = string(m.ProtoReflect().Descriptor().Name())
+	if detail, ok = peerDetail(m); !ok {
+		detail, _ = localDetail(m)
+	}
+	switch v := m.(type) {
+	case *messages.RequestVote:
+		if v.PreVote {
+			name = "RequestPreVote"
+		}
+	case *messages.VoteAnswer:
+		if v.PreVote {
+			name = "PreVoteAnswer"
+		}
+	}
+	return name, detail
+}
+
+func peerDetail(message proto.Message) (string, bool) {
+	switch m := message.(type) {
+	case *messages.RequestVote:
+		transfer := ""
+		if m.Transfer {
+			transfer = ", by transfer"
+		}
+		return fmt.Sprintf("term %d, last %s%s", m.Term, at(m.LastIndex, m.LastTerm), transfer), true
+	case *messages.VoteAnswer:
+		switch {
+		case m.Granted:
+			return fmt.Sprintf("granted, term %d", m.Term), true
+		case m.Sticky:
+			return fmt.Sprintf("refused, term %d, hears its leader", m.Term), true
+		}
+		return fmt.Sprintf("refused, term %d", m.Term), true
+	case *messages.AppendEntries:
+		return fmt.Sprintf("term %d, prev %s, %s, commit %d", m.Term, at(m.PrevIndex, m.PrevTerm), entries(m.Entries), m.Commit), true
+	case *messages.AppendAnswer:
+		switch {
+		case m.Accepted:
+			return fmt.Sprintf("accepted to %d, term %d", m.Index, m.Term), true
+		case m.ConflictTerm != 0:
+			return fmt.Sprintf("refused prev %d, term %d: term %d there, from %d", m.Index, m.Term, m.ConflictTerm, m.ConflictIndex), true
+		}
+		return fmt.Sprintf("refused prev %d, term %d: log ends at %d", m.Index, m.Term, m.LastIndex), true
+	case *messages.Heartbeat:
+		if m.Notice {
+			return fmt.Sprintf("term %d, commit %d, notice", m.Term, m.Commit), true
+		}
+		return fmt.Sprintf("term %d, commit %d, round %d", m.Term, m.Commit, m.Round), true
+	case *messages.HeartbeatAnswer:
+		return fmt.Sprintf("term %d, round %d", m.Term, m.Round), true
+	case *messages.ForwardedProposals:
+		return fmt.Sprintf("term %d, %s", m.Term, count(len(m.Data), "entry", "entries")), true
+	case *messages.ProposalsRefused:
+		return fmt.Sprintf("%s: %s", count(len(m.Sequences), "entry", "entries"), refusal(m.Reason)), true
+	case *messages.ForwardedRead:
+		return fmt.Sprintf("id %d", m.Id%1000), true
+	case *messages.ForwardedReadAnswer:
+		if m.Refused != messages.Refusal_REFUSAL_UNSPECIFIED {
+			return fmt.Sprintf("id %d, refused: %s", m.Id%1000, refusal(m.Refused)), true
+		}
+		return fmt.Sprintf("id %d, point %d", m.Id%1000, m.Index), true
+	case *messages.TimeoutNow:
+		return fmt.Sprintf("term %d", m.Term), true
+	case *messages.Removed:
+		return fmt.Sprintf("term %d, at %d", m.Term, m.Index), true
+	}
+	return "", false
+}
+
+// localDetail is for messages within a node.
+func localDetail(message proto.Message) (string, bool) {
+	switch m := message.(type) {
+	case *messages.Append:
+		if m.TruncateFrom != 0 {
+			return fmt.Sprintf("truncate from %d, %s, %s", m.TruncateFrom, entries(m.Entries), hardState(m.HardState)), true
+		}
+		return fmt.Sprintf("%s, %s", entries(m.Entries), hardState(m.HardState)), true
+	case *messages.Recovered:
+		return fmt.Sprintf("last %d, %s", m.LastIndex, hardState(m.HardState)), true
+	case *messages.Durable:
+		return fmt.Sprintf("to %d in term %d", m.GetMark().GetIndex(), m.GetMark().GetTerm()), true
+	case *messages.Committed:
+		return fmt.Sprintf("%s, commit %d", entries(m.Entries), m.Commit), true
+	case *messages.Pull:
+		return fmt.Sprintf("from %d", m.From), true
+	case *messages.Replicate:
+		return fmt.Sprintf("%s, commit %d", entries(m.Entries), m.Commit), true
+	case *messages.Fetched:
+		return fmt.Sprintf("%s, commit %d", entries(m.Entries), m.Commit), true
+	case *messages.Fetch:
+		return fmt.Sprintf("from %d for %d", m.From, m.Peer), true
+	case *messages.ReadLog:
+		return fmt.Sprintf("%d to %d", m.From, m.To), true
+	case *messages.LogPiece:
+		return entries(m.Entries), true
+	case *messages.Progress:
+		return fmt.Sprintf("peer %d, match %d, %s", m.Peer, m.MatchIndex, m.State), true
+	case *messages.HigherTerm:
+		return fmt.Sprintf("term %d of %d", m.Term, m.From), true
+	case *messages.LinkUp:
+		return fmt.Sprintf("to %d", m.Peer), true
+	case *messages.LinkDown:
+		return fmt.Sprintf("to %d", m.Peer), true
+	case *messages.LinkDropped:
+		return fmt.Sprintf("to %d", m.Peer), true
+	case *messages.TransferLeadership:
+		return fmt.Sprintf("to %d", m.Target), true
+	case *messages.Tick:
+		return fmt.Sprintf("timer %d", m.Timer), true
+	}
+	return "", false
+}
+
+// at is a position of a log: its index and term.
+func at(index, term uint64) string { return fmt.Sprintf("%d (term %d)", index, term) }
+
+func entries(e *messages.Entries) string {
+	n := len(e.GetData())
+	switch last := e.GetFirst() + uint64(n) - 1; n {
+	case 0:
+		return "no entries"
+	case 1:
+		return fmt.Sprintf("entry %s", at(last, raft.EntriesTerm(e, last)))
+	default:
+		return fmt.Sprintf("entries %d–%d", e.First, last)
+	}
+}
+
+func hardState(s *messages.HardState) string {
+	if s.GetVote() == 0 {
+		return fmt.Sprintf("term %d", s.GetTerm())
+	}
+	return fmt.Sprintf("term %d, vote %d", s.GetTerm(), s.GetVote())
+}
+
+func refusal(r messages.Refusal) string {
+	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(r.String(), "REFUSAL_")), "_", " ")
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

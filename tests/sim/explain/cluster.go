@@ -1,0 +1,100 @@
+// Package explain shows the trace of a simulated run to people: as text for a terminal, and as one HTML page.
+package explain
+
+import "github.com/troupe-raft/troupe/tests/sim/trace"
+
+// Cluster is what the members are, as far as a trace has told. It follows events one by one.
+type Cluster struct {
+	Members []Member // of id i at i-1
+	cut     map[[2]uint64]bool
+}
+
+// Member is one member as of some event.
+type Member struct {
+	ID      uint64
+	Up      bool
+	Why     string // it is down
+	Life    uint64
+	State   trace.State
+	Applied uint64
+	// Terms are of its log: of entry i at i-1.
+	Terms []uint64
+}
+
+// maxLog bounds what a trace can make a reader keep of one log.
+const maxLog = 1 << 20
+
+// NewCluster is a cluster of members 1 … n of which nothing is known yet.
+func NewCluster(n int) *Cluster {
+	c := &Cluster{cut: map[[2]uint64]bool{}}
+	c.grow(uint64(n))
+	return c
+}
+
+func (c *Cluster) grow(id uint64) {
+	for uint64(len(c.Members)) < id {
+		c.Members = append(c.Members, Member{ID: uint64(len(c.Members)) + 1})
+	}
+}
+
+// Clone is a copy that lives on its own.
+func (c *Cluster) Clone() *Cluster {
+	clone := NewCluster(0)
+	for _, m := range c.Members {
+		m.Terms = append([]uint64(nil), m.Terms...)
+		clone.Members = append(clone.Members, m)
+	}
+	for pair := range c.cut {
+		clone.cut[pair] = true
+	}
+	return clone
+}
+
+// Apply follows one event.
+func (c *Cluster) Apply(e *trace.Event) {
+	c.grow(max(e.Member, e.Peer))
+	if e.Member == 0 {
+		return
+	}
+	m := &c.Members[e.Member-1]
+	switch e.Kind {
+	case trace.Start:
+		m.Up, m.Why, m.Life, m.State, m.Applied = true, "", e.Index, trace.State{}, 0
+	case trace.Kill:
+		m.Up, m.Why, m.State.Role, m.Applied = false, "killed", "", 0
+	case trace.Stop:
+		m.Up, m.Why, m.State.Role, m.Applied = false, "stopped", "", 0
+	case trace.Became:
+		m.State = *e.State
+	case trace.LogChanged:
+		m.change(e.Log)
+	case trace.Applied:
+		m.Applied = e.Index
+	case trace.CutOff:
+		c.cut[[2]uint64{e.Member, e.Peer}] = true
+	case trace.Mended:
+		delete(c.cut, [2]uint64{e.Member, e.Peer})
+	}
+}
+
+// Cut tells whether nothing passes from one member to another.
+func (c *Cluster) Cut(from, to uint64) bool { return c.cut[[2]uint64{from, to}] }
+
+// change follows a change of the log. Entries that the trace never told of are of term 0.
+func (m *Member) change(l *trace.Log) {
+	if l.Last > maxLog {
+		return
+	}
+	for uint64(len(m.Terms)) < l.From-1 {
+		m.Terms = append(m.Terms, 0)
+	}
+	m.Terms = m.Terms[:l.From-1]
+	term, next := uint64(0), 0
+	for i := l.From; i <= l.Last; i++ {
+		if next < len(l.Runs) && l.Runs[next].First <= i {
+			term = l.Runs[next].Term
+			next++
+		}
+		m.Terms = append(m.Terms, term)
+	}
+}

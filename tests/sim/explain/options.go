@@ -1,0 +1,120 @@
+package explain
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/sim/trace"
+)
+
+// Options say what of a trace is shown. The zero value shows all that people look for first.
+type Options struct {
+	// Bounds, both inclusive; 0: none.
+	FromStep, ToStep int
+	From, To         time.Duration
+	// Only, if not empty, are the kinds of event (trace.Kind) or the names of messages to show.
+	Only []string
+	// Heartbeats and their answers are hidden unless this is set.
+	Heartbeats bool
+	// Actors shows each message that an actor handles, too.
+	Actors bool
+	// Width is of the terminal, in columns; 0: 120.
+	Width int
+	// Limit is how many events the page holds at most; 0: DefaultLimit. A page of a longer trace holds the last of them where
+	// the trace ends in a failure, else the first.
+	Limit int
+}
+
+// DefaultLimit keeps a page below a few megabytes and its browser quick.
+const DefaultLimit = 5000
+
+// before and after tell whether an event lies outside of the bounds.
+func (o *Options) before(e *trace.Event) bool { return e.Step < o.FromStep || e.At < o.From }
+
+func (o *Options) after(e *trace.Event) bool {
+	return o.ToStep > 0 && e.Step > o.ToStep || o.To > 0 && e.At > o.To
+}
+
+// hidden counts what is not shown and why.
+type hidden struct {
+	heartbeats, actors, others int
+	since                      int // heartbeats since the last time they were told of
+}
+
+// shows tells whether an event is to be seen, and counts it where it is not.
+func (o *Options) shows(e *trace.Event, h *hidden) bool {
+	switch {
+	case len(o.Only) > 0 && !slices.Contains(o.Only, string(e.Kind)) && !slices.Contains(o.Only, e.Name) && e.Kind != trace.Violated:
+		h.others++
+	case e.Kind == trace.Handled && !o.Actors && !slices.Contains(o.Only, string(e.Kind)):
+		h.actors++
+	case isHeartbeat(e) && !o.Heartbeats && len(o.Only) == 0:
+		if e.Kind != trace.Sent {
+			h.heartbeats++
+			h.since++
+		}
+	default:
+		return true
+	}
+	return false
+}
+
+func (h *hidden) String() string {
+	var all []string
+	for _, part := range []struct {
+		n    int
+		what string
+	}{
+		{h.heartbeats, "heartbeats and their answers"}, {h.actors, "messages within nodes"}, {h.others, "events of other kinds"},
+	} {
+		if part.n > 0 {
+			all = append(all, fmt.Sprintf("%d %s", part.n, part.what))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+func isMessage(e *trace.Event) bool {
+	switch e.Kind {
+	case trace.Sent, trace.Arrived, trace.Lost, trace.Doubled:
+		return true
+	}
+	return false
+}
+
+func isHeartbeat(e *trace.Event) bool {
+	return isMessage(e) && (e.Name == "Heartbeat" || e.Name == "HeartbeatAnswer")
+}
+
+// labels are short names of messages, for arrows.
+var labels = map[string]string{
+	"RequestVote": "Vote?", "VoteAnswer": "Vote", "RequestPreVote": "PreVote?", "PreVoteAnswer": "PreVote",
+	"AppendEntries": "Append", "AppendAnswer": "Append", "Heartbeat": "beat", "HeartbeatAnswer": "beat ✓",
+	"ForwardedProposals": "forward", "ProposalsRefused": "forward", "ForwardedRead": "Read?", "ForwardedReadAnswer": "Read",
+}
+
+// label is what stands on the arrow of a message.
+func label(e *trace.Event) string {
+	short, known := labels[e.Name]
+	if !known {
+		return e.Name
+	}
+	switch e.Name {
+	case "VoteAnswer", "PreVoteAnswer", "AppendAnswer", "ForwardedReadAnswer", "ProposalsRefused":
+		if e.Name == "ProposalsRefused" || strings.Contains(e.Detail, "refused") {
+			return short + " ✗"
+		}
+		return short + " ✓"
+	}
+	return short
+}
+
+func title(h trace.Header) string {
+	what := "profile " + h.Profile
+	if h.Scenario != "" {
+		what = "scenario " + h.Scenario
+	}
+	return fmt.Sprintf("%s, seed %d, %d nodes", what, h.Seed, h.Nodes)
+}

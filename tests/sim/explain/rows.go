@@ -1,0 +1,273 @@
+package explain
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/sim/trace"
+)
+
+// row is a line of the listing, a rune a column of the terminal.
+type row []rune
+
+func (r row) put(x int, s string) {
+	for _, c := range s {
+		if x >= 0 && x < len(r) {
+			r[x] = c
+		}
+		x++
+	}
+}
+
+// lane is where the line of a member runs.
+func (t *table) lane(id uint64) int { return int(id-1) * t.column }
+
+func (t *table) lanes() row {
+	r := row(strings.Repeat(" ", len(t.cluster.Members)*t.column))
+	for i := range t.cluster.Members {
+		m := &t.cluster.Members[i]
+		r[t.lane(m.ID)] = laneOf(m)
+	}
+	return r
+}
+
+func laneOf(m *Member) rune {
+	switch {
+	case !m.Up:
+		return '·'
+	case m.State.Role == "leader":
+		return '┃'
+	case m.State.Role == "candidate" || m.State.Role == "preCandidate":
+		return '╎'
+	}
+	return '│'
+}
+
+// write puts a row down, the time first, the margin wrapped.
+func (t *table) write(at time.Duration, r row, margin string, failed bool) {
+	mark := ' '
+	if failed {
+		mark = '»'
+	}
+	lines := wrap(clean(margin), t.margin)
+	fmt.Fprintf(t.out, "%c%10.6f %s\n", mark, at.Seconds(), strings.TrimRight(string(r)+lines[0], " "))
+	t.rows++
+	for _, line := range lines[1:] {
+		fmt.Fprintf(t.out, "%*s%s\n", timeWidth, "", strings.TrimRight(string(t.lanes())+line, " "))
+		t.rows++
+	}
+}
+
+// wrap breaks a text at spaces into lines of at most width runes; there is always one line.
+func wrap(s string, width int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(s) {
+		for len([]rune(word)) > width {
+			if line != "" {
+				lines, line = append(lines, line), ""
+			}
+			runes := []rune(word)
+			lines, word = append(lines, string(runes[:width])), string(runes[width:])
+		}
+		switch {
+		case line == "":
+			line = word
+		case len([]rune(line))+1+len([]rune(word)) <= width:
+			line += " " + word
+		default:
+			lines, line = append(lines, line), word
+		}
+	}
+	return append(lines, line)
+}
+
+// arrow draws a message from lane to lane.
+func (t *table) arrow(e *trace.Event, latency time.Duration, again bool) {
+	r := t.lanes()
+	from, to := t.lane(e.Member), t.lane(e.Peer)
+	low, high := min(from, to), max(from, to)
+	for x := low + 1; x < high; x++ {
+		if r[x] == ' ' {
+			r[x] = '─'
+		} else {
+			r[x] = '┼'
+		}
+	}
+	r[from] = '●'
+	if from < to {
+		r[to-1] = '▶'
+	} else {
+		r[to+1] = '◀'
+	}
+	if e.Kind == trace.Lost {
+		t.breakOff(r, from, to)
+	}
+	// The words stand next to the sender, so that they never hide where the arrow ends.
+	words := []rune(clean(label(e)))
+	words = words[:min(len(words), t.column-4)]
+	if from < to {
+		r.put(from+2, string(words))
+	} else {
+		r.put(from-1-len(words), string(words))
+	}
+	margin := e.Detail
+	switch {
+	case e.Kind == trace.Lost:
+		margin = "lost: " + margin
+	case again:
+		margin = "again: " + margin
+	}
+	if latency > 0 {
+		margin += " · " + short(latency)
+	}
+	t.write(e.At, r, margin, e.Step == t.failed)
+}
+
+// breakOff ends an arrow in the middle of its last column.
+func (t *table) breakOff(r row, from, to int) {
+	step := 1
+	if from > to {
+		step = -1
+	}
+	for x := to - step*2; x != to; x += step {
+		r[x] = ' '
+	}
+	r[to-step*2] = '✕'
+}
+
+// short is a duration to three digits.
+func short(d time.Duration) string {
+	switch {
+	case d >= 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d >= time.Second:
+		return d.Round(10 * time.Millisecond).String()
+	case d >= 10*time.Millisecond:
+		return d.Round(100 * time.Microsecond).String()
+	case d >= time.Millisecond:
+		return d.Round(10 * time.Microsecond).String()
+	}
+	return d.Round(time.Microsecond).String()
+}
+
+// cells writes words next to a member's lane, a row each where they do not fit beside each other.
+func (t *table) cells(e *trace.Event, words []string, margin string) {
+	if e.Member == 0 || len(words) == 0 {
+		t.write(e.At, t.lanes(), margin, e.Step == t.failed)
+		return
+	}
+	width := t.column - 3
+	for i := 0; i < len(words); {
+		line := words[i]
+		for i++; i < len(words) && len([]rune(line))+2+len([]rune(words[i])) <= width; i++ {
+			line += ", " + words[i]
+		}
+		r := t.lanes()
+		r.put(t.lane(e.Member)+2, clip(clean(line), width))
+		t.write(e.At, r, margin, e.Step == t.failed)
+		margin = ""
+	}
+}
+
+func clip(s string, width int) string {
+	if runes := []rune(s); len(runes) > width {
+		return string(runes[:width-1]) + "…"
+	}
+	return s
+}
+
+// words is what happened to a member, for its column, and what there is to say in the margin.
+func (t *table) words(e *trace.Event, was *Member) (words []string, margin string) {
+	now := t.cluster.at(e.Member)
+	switch e.Kind {
+	case trace.Start:
+		return []string{fmt.Sprintf("▲ life %d", e.Index)}, e.Detail
+	case trace.Kill:
+		return []string{"✖ killed"}, e.Detail
+	case trace.Stop:
+		return []string{"✖ stops"}, e.Detail
+	case trace.Became:
+		return became(was, &now, t.column-3), ""
+	case trace.LogChanged:
+		if e.Log.From <= uint64(len(was.Terms)) {
+			margin = fmt.Sprintf("log of %d cut from %d on", e.Member, e.Log.From)
+		}
+		return []string{strip(&now, t.column-3)}, margin
+	case trace.Handled:
+		return []string{e.Actor + ": " + e.Name}, e.Name + ": " + e.Detail
+	case trace.Panicked:
+		return []string{"✖ " + e.Actor}, fmt.Sprintf("%s panics at %s", e.Actor, e.Name)
+	}
+	return nil, t.aside(e)
+}
+
+// aside is what happens to nobody's Node.
+func (t *table) aside(e *trace.Event) string {
+	switch e.Kind {
+	case trace.Struck:
+		text := "⚡ " + e.Name
+		if e.Member != 0 {
+			text += fmt.Sprintf(" %d", e.Member)
+		}
+		if e.Peer != 0 {
+			text += fmt.Sprintf("–%d", e.Peer)
+		}
+		if e.Until > e.At {
+			text += " until " + fmt.Sprintf("%.3fs", e.Until.Seconds())
+		}
+		return strings.TrimRight(text+" "+e.Detail, " ")
+	case trace.CutOff:
+		return fmt.Sprintf("✂ %d to %d is cut", e.Member, e.Peer)
+	case trace.Mended:
+		return fmt.Sprintf("%d to %d is mended", e.Member, e.Peer)
+	case trace.Called:
+		return fmt.Sprintf("%s at %d: #%d %s %s", e.Actor, e.Member, e.ID, e.Name, e.Detail)
+	case trace.Returned:
+		return fmt.Sprintf("%s at %d: #%d %s", e.Actor, e.Member, e.ID, e.Detail)
+	case trace.Noted:
+		return "» " + e.Detail
+	case trace.Violated:
+		return "✗ " + strings.ToUpper(e.Name) + ": " + e.Detail
+	}
+	return ""
+}
+
+// became tells how a Node has changed.
+func became(was, now *Member, width int) (words []string) {
+	before, after := was.State, now.State
+	if before.Role != after.Role || before.Term != after.Term {
+		words = append(words, now.standing())
+	}
+	if after.Vote != before.Vote && after.Vote != 0 {
+		words = append(words, fmt.Sprintf("votes %d", after.Vote))
+	}
+	if after.Leader != before.Leader && after.Leader != 0 && after.Leader != now.ID {
+		words = append(words, fmt.Sprintf("follows %d", after.Leader))
+	}
+	if after.Commit != before.Commit {
+		words = append(words, strip(now, width))
+	}
+	return words
+}
+
+// strip is a log as digits, the last of each term, the committed part in brackets; of a long one the end.
+func strip(m *Member, width int) string {
+	commit := int(min(m.State.Commit, uint64(len(m.Terms))))
+	from := max(0, len(m.Terms)-(width-3))
+	var b strings.Builder
+	switch {
+	case from > 0:
+		b.WriteRune('…')
+	case commit > 0:
+		b.WriteRune('[')
+	}
+	for i := from; i < len(m.Terms); i++ {
+		b.WriteByte(byte('0' + m.Terms[i]%10))
+		if i+1 == commit {
+			b.WriteRune(']')
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,230 @@
+package explain
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/sim/trace"
+)
+
+// Text writes a trace as a space-time listing: time downwards, a column a member, messages as arrows from the lane of the
+// sender to that of the receiver at the moment they arrive, and in the margin what else there is to say.
+func Text(w io.Writer, r io.Reader, o Options) error {
+	in, err := trace.NewReader(r)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(w)
+	t := newTable(out, in.Header(), NewCluster(in.Header().Nodes), o)
+	t.title()
+	for {
+		e, err := in.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.finish()
+			return firstError(out.Flush(), err)
+		}
+		if o.after(e) {
+			break
+		}
+		t.take(e)
+	}
+	t.finish()
+	return out.Flush()
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Listing is a few events that begin with the members as they stand in before; heartbeats are shown.
+func Listing(h trace.Header, before *Cluster, events []*trace.Event) string {
+	var b strings.Builder
+	out := bufio.NewWriter(&b)
+	t := newTable(out, h, before.Clone(), Options{Heartbeats: true, Actors: true})
+	if len(events) > 0 {
+		t.failed = failedStep(events)
+	}
+	for _, e := range events {
+		t.take(e)
+	}
+	t.finish()
+	out.Flush()
+	return b.String()
+}
+
+// failedStep is the step of the violation, -1 where there is none.
+func failedStep(events []*trace.Event) int {
+	for _, e := range events {
+		if e.Kind == trace.Violated {
+			return e.Step
+		}
+	}
+	return -1
+}
+
+// table writes rows. Its columns: the time, a lane and its words for each member, the margin.
+type table struct {
+	out     *bufio.Writer
+	header  trace.Header
+	options Options
+	cluster *Cluster
+	hidden  hidden
+	flights map[uint64]time.Duration // message → when it left
+	again   map[uint64]bool          // doubled messages that have arrived once
+	failed  int                      // the step that broke an invariant
+
+	column, margin int
+	rows           int
+	begun          bool
+	at             time.Duration // of the last row
+}
+
+const timeWidth = 12
+
+func newTable(out *bufio.Writer, h trace.Header, c *Cluster, o Options) *table {
+	width := o.Width
+	if width == 0 {
+		width = 120
+	}
+	n := max(len(c.Members), 1)
+	column := min(max((width-timeWidth-34)/n, 14), 24)
+	return &table{
+		out: out, header: h, options: o, cluster: c, flights: map[uint64]time.Duration{}, again: map[uint64]bool{}, failed: -1,
+		column: column, margin: max(width-timeWidth-n*column, 24),
+	}
+}
+
+func (t *table) title() {
+	fmt.Fprintf(t.out, "%s\n", clean(title(t.header)))
+	fmt.Fprintf(t.out, "lanes: ┃ leader  ╎ (pre-)candidate  │ follower  · down     logs: a digit an entry, the last of its term; [committed]\n")
+	fmt.Fprintf(t.out, "arrows stand where messages arrive, ✕ where they are lost; 5/2 is index 5 of term 2; t4 is term 4\n\n")
+}
+
+// heads repeats who is where, so that any screenful can be read alone.
+func (t *table) heads() {
+	names, logs := t.lanes(), t.lanes()
+	for i := range t.cluster.Members {
+		m := &t.cluster.Members[i]
+		names.put(t.lane(m.ID), fmt.Sprintf("%d %s", m.ID, m.standing()))
+		logs.put(t.lane(m.ID)+2, strip(m, t.column-3))
+	}
+	t.write(t.at, names, "", false)
+	t.write(t.at, logs, "", false)
+}
+
+func (m *Member) standing() string {
+	switch {
+	case m.Why != "":
+		return m.Why
+	case m.State.Role == "":
+		return "–"
+	}
+	return fmt.Sprintf("%s t%d", role(m.State.Role), m.State.Term)
+}
+
+func role(r string) string {
+	if r == "preCandidate" {
+		return "pre-cand."
+	}
+	return r
+}
+
+// take follows an event and writes it where it is to be seen.
+func (t *table) take(e *trace.Event) {
+	was := t.cluster.at(e.Member)
+	t.cluster.Apply(e)
+	latency, again := t.follow(e)
+	if t.options.before(e) || !t.options.shows(e, &t.hidden) || e.Kind == trace.Sent || e.Kind == trace.Doubled {
+		return
+	}
+	if !t.begun || t.rows >= 48 {
+		if t.begun {
+			fmt.Fprintln(t.out)
+		}
+		t.begun, t.rows = true, 0
+		t.heads()
+	}
+	t.gap(e)
+	t.at = e.At
+	if isMessage(e) {
+		t.arrow(e, latency, again)
+		return
+	}
+	words, margin := t.words(e, &was)
+	if len(words) == 0 && margin == "" {
+		return
+	}
+	t.cells(e, words, margin)
+}
+
+// at is a member as it stands; the zero Member for what concerns all.
+func (c *Cluster) at(id uint64) Member {
+	if id == 0 || id > uint64(len(c.Members)) {
+		return Member{}
+	}
+	return c.Members[id-1]
+}
+
+// follow tells how long a message was under way, and whether it has arrived before.
+func (t *table) follow(e *trace.Event) (latency time.Duration, again bool) {
+	switch e.Kind {
+	case trace.Sent:
+		t.flights[e.ID] = e.At
+	case trace.Doubled:
+		t.again[e.ID] = false
+	case trace.Arrived, trace.Lost:
+		if left, known := t.flights[e.ID]; known {
+			latency = e.At - left
+		}
+		arrived, doubled := t.again[e.ID]
+		if doubled && !arrived {
+			t.again[e.ID] = true
+			return latency, false
+		}
+		delete(t.flights, e.ID)
+		delete(t.again, e.ID)
+		return latency, arrived
+	}
+	return latency, again
+}
+
+// gap says what was left out where much time has passed in between.
+func (t *table) gap(e *trace.Event) {
+	if t.hidden.since > 0 && e.At-t.at > 200*time.Millisecond {
+		t.write(t.at, t.lanes(), fmt.Sprintf("⋮ %d heartbeats and answers", t.hidden.since), false)
+	}
+	if t.hidden.since > 0 && e.At > t.at {
+		t.hidden.since = 0
+	}
+}
+
+func (t *table) finish() {
+	if t.begun {
+		fmt.Fprintln(t.out)
+		t.heads()
+	}
+	if h := t.hidden.String(); h != "" {
+		fmt.Fprintf(t.out, "not shown: %s\n", h)
+	}
+}
+
+// clean keeps control characters of a foreign file away from the terminal.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, s)
+}
