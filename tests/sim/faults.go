@@ -75,6 +75,7 @@ func FindProfile(name string) (Profile, error) {
 
 // weather is the network that a seed lives in, and how often a fault happens.
 type weather struct {
+	least              time.Duration // that a message takes; 0: 100 µs
 	latency            time.Duration // at most, but for what is late
 	reorders           bool          // messages overtake each other; else only those of other lanes
 	silent             bool          // no link tells of broken connections

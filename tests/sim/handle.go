@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
@@ -138,6 +139,9 @@ func (h *handle) SendUserMessage(_ *actor.PID, message any) {
 		return
 	}
 	_, message, _ = actor.UnwrapEnvelope(message)
+	for _, ear := range h.member.ears {
+		ear(message.(proto.Message))
+	}
 	switch m := message.(type) {
 	case *messages.LeaderChanged:
 		h.leader = m.Leader

@@ -41,6 +41,7 @@ type member struct {
 	absent        bool          // it is not there until a script boots it
 	dice          actors.Random // nil: the world's
 	traps         []*trap
+	ears          []func(proto.Message) // of a script: hear what the actors say to the member's program
 
 	disk  *vfs.Mem
 	store *store // of its state machine, where that is on disk
@@ -188,6 +189,9 @@ func (m *member) SetPeers([]*messages.Member) {}
 func (m *member) Handle() *actor.PID          { return m.system.NewLocalPID("handle") }
 func (m *member) Log() *zerolog.Logger        { return &quiet }
 func (m *member) Probe() actors.Probe         { return (*probe)(m) }
+
+// hear has a script listen to what the member's actors say to its program.
+func (m *member) hear(ear func(proto.Message)) { m.ears = append(m.ears, ear) }
 
 func (m *member) Random() actors.Random {
 	if m.dice != nil {

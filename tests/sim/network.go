@@ -96,7 +96,7 @@ func (w *World) lost(from, to *member, id uint64, m proto.Message, why string) {
 
 // arrival is how long a message takes.
 func (w *World) arrival(from, to *member, m proto.Message) time.Duration {
-	d := w.between(100*time.Microsecond, w.weather.latency)
+	d := w.between(max(w.weather.least, 100*time.Microsecond), w.weather.latency)
 	if w.chance(w.weather.late) {
 		w.counts.Late++
 		d += w.between(0, 20*w.weather.latency)

@@ -1,107 +1,185 @@
 package sim
 
 import (
-	"github.com/troupe-raft/troupe/actors"
-	"github.com/troupe-raft/troupe/messages"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-var electionScenarios = []Scenario{
-	{Name: "initial-election", Nodes: 3, Line: "one leader, a stable term and no further election while nothing goes wrong", Script: func(s *Scene) {
-		term := s.leads().view.Term
-		s.pass(10 * election)
-		if s.counts.Elections != 1 || s.leads().view.Term != term {
-			s.fail("%d elections, term %d", s.counts.Elections, term)
+// Who leads, when, and how soon.
+
+var electionScenarios = slices.Concat(leaderScenarios, partitionScenarios, transferScenarios, voteScenarios, rivalScenarios)
+
+var leaderScenarios = []Scenario{
+	{Name: "initial-election", Nodes: 3, Given: nothing, Script: initialElection,
+		Line: "one leader within 5 timeouts of the first boot, and nobody else asks for a vote in the next 10"},
+	{Name: "re-election", Nodes: 3, Script: reElection,
+		Line: "a cut leader is replaced and returns without disturbing; none leads without a quorum, one again with it"},
+	{Name: "re-election-after-a-kill", Nodes: 3, Errata: []int{16}, Script: reElectionAfterAKill,
+		Line: "the leader dies and its connections break; another leads in a fraction of the election timeout"},
+	{Name: "silent-leader", Nodes: 5, Errata: []int{16}, Script: silentLeader,
+		Line: "the leader is cut off and no link tells of it; another leads, the former one steps down"},
+	{Name: "many-elections", Nodes: 7, Script: manyElections,
+		Line: "ten times three of seven are cut off: each time the majority has one leader, and nobody else leads after it"},
+	{Name: "split-vote", Nodes: 5, Script: splitVote,
+		Line: "all timeouts are equal and every vote is split, term after term; with their own dice, one leads within 20 timeouts"},
+	{Name: "pre-vote-no-disruption", Nodes: 3, Errata: []int{15}, Script: preVoteNoDisruption,
+		Line: "a follower that was cut off for 100 timeouts returns; leader and term stay"},
+	{Name: "pre-vote-leaves-no-trace", Nodes: 5, Errata: []int{15}, Script: preVoteLeavesNoTrace,
+		Line: "a deaf member asks for pre-votes on and on: no term, no vote and no timer of the others moves, and their next election is not late"},
+	{Name: "term-ahead", Nodes: 3, Errata: []int{17}, Given: termAheadGiven, Script: termAhead,
+		Line: "a member whose log is behind and whose term is ahead is freed by the answers of both sides, and all go on in a higher term"},
+}
+
+// nothing is the given of a script that begins before the first boot.
+func nothing(*World) {}
+
+func initialElection(s *Scene) {
+	leader := s.settled(5 * election)
+	s.reigns(leader, election) // its vote requests have gone by
+	asked := s.tap(nil, nil, nil, "RequestVote")
+	s.reigns(leader, 10*election)
+	if asked.count > 0 {
+		s.fail("%d votes were asked for although the leader was heard", asked.count)
+	}
+}
+
+func reElection(s *Scene) {
+	first := s.leads()
+	s.cutOff(first, true)
+	second := s.another(first, 5*election)
+	s.writes(second, 1)
+
+	// It returns, and follows.
+	s.cutOff(first, false)
+	s.within(2*election, "the first leader follows the second", func() bool {
+		return first.view.Role == "follower" && first.view.Leader == second.id
+	})
+	s.reigns(second, 5*election)
+
+	// Two of three gone: each of the three is alone.
+	third := s.others(second)[s.random.IntN(2)]
+	s.cutOff(second, true)
+	s.cutOff(third, true)
+	s.within(3*election, "nobody leads without a quorum", func() bool { return s.leader() == nil })
+	elections := s.counts.Elections
+	s.never(5*election, "somebody leads without a quorum", func() bool { return s.leader() != nil || s.counts.Elections != elections })
+
+	// One returns to the one that is left: that is a quorum.
+	rest := s.others(second)
+	s.apart(rest, rest, false)
+	leader := s.another(second, 5*election)
+	s.writes(leader, 1)
+
+	// And so does the last, to no effect but its own.
+	s.cutOff(second, false)
+	s.reigns(leader, 5*election)
+	s.settled(election)
+}
+
+func reElectionAfterAKill(s *Scene) {
+	former := s.leads()
+	s.writes(former, 3)
+	former.kill(vfs.LoseAll)
+	s.another(former, election/2)
+}
+
+func silentLeader(s *Scene) {
+	s.weather.silent = true
+	former := s.leads()
+	s.cutOff(former, true)
+	s.another(former, 4*election)
+	s.within(2*election, "the former one steps down", func() bool { return former.view.Role != "leader" })
+}
+
+func manyElections(s *Scene) {
+	for range 10 {
+		away := s.some(3)
+		rest := s.without(away)
+		s.apart(away, s.members, true) // each of them alone
+		s.within(5*election, "the majority has a leader", func() bool {
+			l := s.leads()
+			return l != nil && slices.Contains(rest, l)
+		})
+		s.writes(s.leads(), 1)
+		s.apart(away, s.members, false)
+	}
+	s.reigns(s.settled(5*election), 2*election)
+}
+
+// splitVote: messages take much longer than anything else, and all the same time, so that nothing breaks the ties.
+func splitVote(s *Scene) {
+	s.weather.least, s.weather.latency = 20*heartbeat/100, 20*heartbeat/100+1
+	s.pass(election)
+	former := s.leads()
+	rest := s.others(former)
+	s.throw(middle, rest...)
+	term := former.view.Term
+	former.kill(vfs.LoseAll)
+	s.never(6*election, "somebody leads although all timeouts are equal", func() bool { return s.leads() != nil })
+	split := 0
+	for t := term + 1; t <= rest[0].view.Term; t++ {
+		if len(s.candidates(t)) > 1 {
+			split++
 		}
-	}},
-	{Name: "pre-vote-no-disruption", Nodes: 3, Errata: []int{15}, Line: "a follower that was cut off for 100 timeouts returns; leader and term stay", Script: func(s *Scene) {
-		leader := s.leads()
-		term := leader.view.Term
-		away := s.others(leader)[0]
-		s.cutOff(away, true)
-		s.pass(100 * election)
-		s.cutOff(away, false)
-		s.pass(5 * election)
-		if s.leads() != leader || leader.view.Term != term || away.view.Term != term {
-			s.fail("the leader was %d in term %d", leader.id, term)
-		}
-	}},
-	{Name: "re-election-after-a-kill", Nodes: 3, Line: "the leader dies and its connections break; another leads in a fraction of the election timeout", Script: func(s *Scene) {
-		former := s.leads()
-		s.writes(former, 3)
-		former.kill(vfs.LoseAll)
-		s.within(election/2, "another leader", func() bool { l := s.leads(); return l != nil && l != former })
-	}},
-	{Name: "silent-leader", Nodes: 3, Line: "the leader is cut off and no link tells of it; another leads, the former one steps down", Script: func(s *Scene) {
-		s.weather.silent = true
-		former := s.leads()
-		s.cutOff(former, true)
-		s.within(4*election, "another leader", func() bool { l := s.leads(); return l != nil && l != former })
-		s.within(2*election, "the former one steps down", func() bool { return former.view.Role != "leader" })
-	}},
-	{Name: "check-quorum", Nodes: 5, Errata: []int{19}, Line: "a leader that sends and hears nothing steps down within two timeouts", Script: func(s *Scene) {
-		s.weather.silent = true
-		leader := s.leads()
-		for _, other := range s.others(leader) {
-			s.setCut(other, leader, true)
-		}
-		s.within(2*election, "it steps down", func() bool { return leader.view.Role != "leader" })
-		s.within(5*election, "another leads", func() bool { l := s.leads(); return l != nil && l != leader })
-	}},
-	{Name: "asymmetric-leader", Nodes: 5, Line: "a leader that hears and is not heard is replaced", Script: func(s *Scene) {
-		s.weather.silent = true
-		leader := s.leads()
-		for _, other := range s.others(leader) {
-			s.setCut(leader, other, true)
-		}
-		s.within(5*election, "another leads", func() bool { l := s.leads(); return l != nil && l != leader })
-		s.within(election, "the former one knows", func() bool { return leader.view.Role != "leader" })
-	}},
-	{Name: "bridge-partition", Nodes: 5, Errata: []int{19}, Line: "two halves joined only through one member: one leader that commits, and no endless elections", Script: func(s *Scene) { // 1, 2 – 3 – 4, 5
-		for _, a := range s.members[:2] {
-			for _, b := range s.members[3:] {
-				s.setCut(a, b, true)
-				s.setCut(b, a, true)
-			}
-		}
-		s.pass(5 * election)
-		s.within(5*election, "a leader", func() bool { return s.leads() != nil })
-		elections := s.counts.Elections
-		s.pass(20 * election)
-		if s.counts.Elections > elections+1 {
-			s.fail("%d elections while nothing changed", s.counts.Elections-elections)
-		}
-		s.within(election, "a leader", func() bool { return s.leads() != nil })
-		s.writes(s.leads(), 5)
-	}},
-	{Name: "stale-leader-returns", Nodes: 5, Line: "a cut leader took entries; others commit without it; at its return they are replaced", Script: func(s *Scene) {
-		former := s.leads()
-		s.cutOff(former, true)
-		s.writesLater(former, 3) // taken, and never committed by it
-		s.within(5*election, "another leads", func() bool { l := s.leads(); return l != nil && l != former })
-		s.writes(s.leads(), 4)
-		// At the end all is well: the three are in every log once, by the new leader, since their writer says them again.
-	}},
-	{Name: "transfer", Nodes: 3, Line: "leadership moves under load with one election, and nothing is lost", Script: func(s *Scene) {
-		leader := s.leads()
-		target := s.others(leader)[0]
-		s.writes(leader, 5)
-		s.writesLater(leader, 5)
-		leader.post(actors.NodePath, &messages.TransferLeadership{Target: target.id})
-		elections := s.counts.Elections
-		s.within(election, "the target leads", func() bool { return s.leads() == target })
-		s.pass(2 * election)
-		if s.counts.Elections != elections+1 || s.leads() != target {
-			s.fail("%d elections", s.counts.Elections-elections)
-		}
-	}},
-	{Name: "transfer-target-dies", Nodes: 3, Errata: []int{20}, Line: "a transfer whose target dies is given up, and proposals are taken again", Script: func(s *Scene) {
-		leader := s.leads()
-		target := s.others(leader)[0]
-		leader.post(actors.NodePath, &messages.TransferLeadership{Target: target.id})
-		target.kill(vfs.LoseAll)
-		s.pass(3 * election)
-		s.within(5*election, "a leader", func() bool { return s.leads() != nil })
-		s.writes(s.leads(), 3)
-	}},
+	}
+	if split < 3 {
+		s.fail("votes were split in %d terms only:%s", split, s.state())
+	}
+	s.throw(nil, rest...)
+	s.another(former, 20*election)
+}
+
+func preVoteNoDisruption(s *Scene) {
+	leader := s.leads()
+	term := leader.view.Term
+	away := s.others(leader)[0]
+	s.cutOff(away, true)
+	s.pass(100 * election)
+	s.cutOff(away, false)
+	s.reigns(leader, 5*election)
+	if away.view.Term != term || away.view.Leader != leader.id {
+		s.fail("the member that was away is in term %d; the leader was %d in term %d", away.view.Term, leader.id, term)
+	}
+}
+
+// preVoteLeavesNoTrace: the deaf one campaigns each election timeout, the others would wait for 1.5 and more. Were their timers
+// reset by what it asks, they would never time out.
+func preVoteLeavesNoTrace(s *Scene) {
+	s.weather.silent = true
+	leader := s.leads()
+	away := s.others(leader)[0]
+	others := s.without([]*member{leader, away})
+	s.deaf(away, true)
+	s.throw(eager, away)
+	for i, m := range others {
+		s.throw(always(0.5+0.2*float64(i)), m) // at different times, so that they do not collide
+	}
+	requests := s.tap(away, nil, nil, "RequestVote").when(func(m proto.Message) bool { return !realVote(m) })
+	s.reigns(leader, 10*election)
+	if requests.count < 4*5 {
+		s.fail("the deaf member asked for %d pre-votes only", requests.count)
+	}
+	leader.kill(vfs.LoseAll)
+	s.another(leader, 3*election)
+}
+
+// termAheadGiven: members 1 and 2 have an entry that 3 lacks; 3 is seven terms ahead of them. Only one of the two is there
+// in half of the stories: then that one can win by the vote of 3 only.
+func termAheadGiven(w *World) {
+	w.given(1, past{log: []uint64{1, 1, 2, 2}})
+	w.given(2, past{log: []uint64{1, 1, 2, 2}})
+	w.given(3, past{log: []uint64{1, 1, 2}, term: 9})
+	w.members[w.random.IntN(2)].absent = w.chance(0.5)
+}
+
+func termAhead(s *Scene) {
+	ahead := s.members[2]
+	s.within(5*election, "one with the whole log leads, in a term above all", func() bool {
+		l := s.leads()
+		return l != nil && l != ahead && l.view.Term > 9 && ahead.view.Leader == l.id
+	})
+	s.reigns(s.leads(), 3*election)
 }

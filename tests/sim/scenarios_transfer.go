@@ -1,0 +1,166 @@
+package sim
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// Leadership that is handed over (dissertation §3.10).
+
+var transferScenarios = []Scenario{
+	{Name: "transfer", Nodes: 3, Errata: []int{20}, Script: transferUnderLoad,
+		Line: "leadership moves under load with one election and without a pre-vote; every command takes effect once"},
+	{Name: "transfer-target-dies", Nodes: 3, Errata: []int{20}, Script: transferTargetDies,
+		Line: "the target dies as it is told to campaign: no proposal is taken until the transfer is given up, no election, and then all are"},
+	{Name: "transfer-candidate-dies", Nodes: 3, Errata: []int{20}, Script: transferCandidateDies,
+		Line: "the target dies after it has asked for votes: one more election, and nothing is lost"},
+	{Name: "transfer-to-one-behind", Nodes: 3, Errata: []int{20}, Script: transferToOneBehind,
+		Line: "a target that lacks entries is told to campaign when it has them, and never if it does not get them in time"},
+	{Name: "transfer-ends-with-the-role", Nodes: 3, Errata: []int{20}, Script: transferEndsWithTheRole,
+		Line: "a leader that loses leadership in a transfer and gains it again takes proposals at once"},
+}
+
+// transfer has a leader asked to hand over.
+func (s *Scene) transfer(leader, target *member) {
+	leader.post(actors.NodePath, &messages.TransferLeadership{Target: target.id})
+}
+
+// loaded has all members' programs write, on and on, until something has happened.
+func (s *Scene) loaded(until func() bool) (writes []*operation) {
+	for began := s.now; !until(); {
+		if s.now-began > 5*election {
+			s.fail("not within %v under load:%s", 5*election, s.state())
+		}
+		for _, m := range s.members {
+			writes = append(writes, s.say(m, 1)...)
+		}
+		s.pass(heartbeat / 20)
+	}
+	return writes
+}
+
+func transferUnderLoad(s *Scene) {
+	leader := s.leads()
+	target := s.others(leader)[s.random.IntN(2)]
+	for _, m := range s.members {
+		s.writes(m, 1)
+	}
+	elections := s.counts.Elections
+	preVotes := s.tap(nil, nil, nil, "RequestVote").when(func(m proto.Message) bool { return !realVote(m) })
+	began := s.now
+	writes := s.loaded(func() bool { return s.now > began+heartbeat })
+	s.transfer(leader, target)
+	began = s.now
+	writes = append(writes, s.loaded(func() bool { return s.leads() == target })...)
+	if s.now-began > election/2 {
+		s.fail("it took %v", s.now-began)
+	}
+	s.reigns(target, 2*election)
+	if s.counts.Elections != elections+1 || preVotes.count > 0 {
+		s.fail("%d elections and %d requests for pre-votes", s.counts.Elections-elections, preVotes.count)
+	}
+	s.answered(writes, election)
+}
+
+func transferTargetDies(s *Scene) {
+	leader := s.leads()
+	target := s.others(leader)[s.random.IntN(2)]
+	s.writes(leader, 3)
+	elections := s.counts.Elections
+	dead := false
+	when := []crash{crashBefore, crashAfter}[s.random.IntN(2)] // after it: nothing of its campaign is on its disk yet
+	target.dies("", "TimeoutNow", 1, when, func() { s.powerCut(target); dead = true })
+	s.transfer(leader, target)
+	s.within(election, "the target dies", func() bool { return dead })
+
+	// Proposals are refused until the leader gives the transfer up.
+	began := s.now
+	refused := 0
+	leader.hear(func(news proto.Message) {
+		if r, ok := news.(*messages.ProposalsRefused); ok && r.Reason == messages.Refusal_REFUSAL_TRANSFERRING {
+			refused++
+		}
+	})
+	last := leader.view.LastIndex
+	writes := s.say(leader, 3)
+	s.within(heartbeat/10, "they are refused", func() bool { return refused == 3 })
+	s.within(3*election/2, "proposals are taken again", func() bool { return leader.view.LastIndex > last })
+	if s.now-began < election/2 {
+		s.fail("it gave up after %v", s.now-began)
+	}
+	s.answered(writes, election)
+	if s.counts.Elections != elections || s.leads() != leader {
+		s.fail("%d elections", s.counts.Elections-elections)
+	}
+}
+
+func transferCandidateDies(s *Scene) {
+	leader := s.leads()
+	target := s.others(leader)[s.random.IntN(2)]
+	s.writes(leader, 3)
+	elections, term := s.counts.Elections, leader.view.Term
+	requests := s.tap(target, nil, func(_, _ *member, _ proto.Message) {
+		s.after(0, func() {
+			if target.up {
+				s.powerCut(target)
+			}
+		})
+	}, "RequestVote")
+	writes := s.say(leader, 5)
+	s.transfer(leader, target)
+	s.within(election, "the target asks for votes and dies", func() bool { return requests.count > 0 && !target.up })
+	requests.end()
+	s.within(4*election, "another term has a leader", func() bool { l := s.leads(); return l != nil && l.view.Term > term })
+	next := s.leads()
+	if s.counts.Elections > elections+1 {
+		s.fail("%d elections", s.counts.Elections-elections)
+	}
+	s.writes(next, 1)
+	s.answered(writes, election) // whoever leads
+	s.returns(target)
+	s.reigns(next, 3*election)
+}
+
+func transferToOneBehind(s *Scene) {
+	leader := s.leads()
+	target := s.others(leader)[s.random.IntN(2)]
+	behind := s.keep(leader, target, "AppendEntries")
+	s.writes(leader, 5)
+	told := s.tap(leader, target, func(_, to *member, _ proto.Message) {
+		if last := leader.view.LastIndex; s.termInLog(to, last) != leader.view.Term || to.view.LastIndex != last {
+			s.World.fail("script", "member %d is told to campaign with a log that ends at %d; the leader's ends at %d", to.id, to.view.LastIndex, last)
+		}
+	}, "TimeoutNow")
+	s.transfer(leader, target)
+	if s.chance(0.5) { // it gets them in time
+		s.pass(election / 4)
+		behind.release()
+		s.within(election, "the target leads", func() bool { return s.leads() == target })
+		return
+	}
+	s.reigns(leader, 2*election)
+	if told.count > 0 {
+		s.fail("a target that is behind was told to campaign")
+	}
+	s.writes(leader, 3) // the third member has what it needs
+}
+
+func transferEndsWithTheRole(s *Scene) {
+	leader := s.leads()
+	target := s.others(leader)[s.random.IntN(2)]
+	s.writes(leader, 3)
+	s.lose(leader, target, "TimeoutNow")
+	s.transfer(leader, target)
+	// It hears of a higher term, and campaigns: the others do not stick to a leader that asks for votes.
+	term := leader.view.Term
+	leader.post(actors.NodePath, &messages.HeartbeatAnswer{Term: term + 1, From: target.id})
+	leader.post(actors.NodePath, &messages.Campaign{})
+	s.within(heartbeat, "it leads in a higher term", func() bool { return s.leads() == leader && leader.view.Term > term })
+	began := s.now
+	s.writes(leader, 1)
+	if s.now-began > heartbeat {
+		s.fail("the new leadership took a command after %v", s.now-began)
+	}
+}
