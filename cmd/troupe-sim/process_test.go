@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// build makes the binary; overlay, if any, replaces files of the repository.
+func build(t *testing.T, arguments ...string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "troupe-sim")
+	c := exec.Command("go", append(append([]string{"build", "-o", name}, arguments...), ".")...)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return name
+}
+
+// process runs a binary in an environment and returns its exit code and what it said.
+func process(t *testing.T, binary string, environment []string, args ...string) ran {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), binary, args...)
+	c.Env = append(os.Environ(), environment...)
+	var out, errs bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errs
+	err := c.Run()
+	var exited *exec.ExitError
+	if err != nil && !errors.As(err, &exited) {
+		t.Fatal(err)
+	}
+	return ran{c.ProcessState.ExitCode(), out.String(), errs.String()}
+}
+
+// hashLines are the lines of --hashes: seed, subject, hash, steps.
+var hashLines = regexp.MustCompile(`(?m)^\d+ \S+ [0-9a-f]{16} \d+$`)
+
+// Fifty seeds over all profiles, in two processes that share nothing but the binary: one has a single thread and collects
+// garbage all the time, the other has four and hardly ever does; their maps are seeded apart. Every step and every byte of
+// every message must be the same.
+func TestTheSameSeedIsTheSameHistoryInAnyProcess(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the binary and runs hundreds of worlds twice")
+	}
+	binary := build(t)
+	for _, world := range []struct {
+		args  []string
+		least int
+	}{
+		{[]string{"--profile", "all", "--seeds", "1..50"}, 200},
+		{[]string{"--scenario", "all", "--seeds", "1..2"}, 30},
+	} {
+		args := append(world.args, "--hashes", "--keep-going", "--quiet")
+		one := process(t, binary, []string{"GOMAXPROCS=1", "GOGC=10"}, append(args, "--workers", "1")...)
+		other := process(t, binary, []string{"GOMAXPROCS=4", "GOGC=800"}, append(args, "--workers", "4")...)
+		a, b := hashLines.FindAllString(one.out, -1), hashLines.FindAllString(other.out, -1)
+		if len(a) < world.least || len(a) != len(b) {
+			t.Fatalf("%v: %d and %d hashes; at least %d were expected\n%s%s", world.args, len(a), len(b), world.least, one.errs, other.errs)
+		}
+		differ := 0
+		for i := range a {
+			if a[i] != b[i] {
+				if differ++; differ <= 5 {
+					t.Errorf("two processes have two histories:\n  %s\n  %s", a[i], b[i])
+				}
+			}
+		}
+		t.Logf("%v: %d histories, %d differ", world.args, len(a), differ)
+	}
+}
+
+// A cluster whose leaders take half of the members for a majority: found, told, replayed, and made smaller, all through
+// the program as a person uses it.
+func TestADeliberateBugIsFoundReplayedAndShrunk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the binary with a bug in it")
+	}
+	binary := build(t, "-overlay", minorityRules(t))
+	found := process(t, binary, nil, "--seeds", "1..50", "--profile", "everything", "--shrink", "--shrink-tries", "3")
+	mustHold(t, found, exitFailed, "FAILED  seed ", "promise ", "seen ", "the last steps:", "replay ", "SHRUNK ")
+	commands := regexp.MustCompile(`replay +go run \./cmd/troupe-sim (.*)\n`).FindAllStringSubmatch(found.out, -1)
+	promises := regexp.MustCompile(`promise +([^:\n]*)`).FindAllStringSubmatch(found.out, -1)
+	if len(commands) != 2 || len(promises) != 2 {
+		t.Fatalf("%d replay commands for %d promises:\n%s", len(commands), len(promises), found.out)
+	}
+	if promises[0][1] != promises[1][1] {
+		t.Errorf("shrinking changed the promise from %q to %q", promises[0][1], promises[1][1])
+	}
+	for i, command := range commands {
+		again := process(t, binary, nil, append(strings.Fields(command[1]), "--quiet")...)
+		told := "FAILED" + strings.SplitN(strings.SplitN(found.out, "FAILED", 3)[i+1], "replay ", 2)[0]
+		mustHold(t, again, exitFailed, promises[i][1])
+		if !strings.HasPrefix(again.out, told) {
+			t.Errorf("%s tells something else than was told first:\n%s\nfirst:\n%s", command[1], again.out, told)
+		}
+	}
+}
+
+// minorityRules is an overlay in which what the fastest voters have is committed, be they a majority or not.
+func minorityRules(t *testing.T) string {
+	t.Helper()
+	source, err := filepath.Abs("../../raft/quorum.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const right, wrong = "return sorted[len(m)/2]", "return sorted[max(0, len(m)/2-1)]"
+	if bytes.Count(text, []byte(right)) != 1 {
+		t.Fatalf("%s does not say %q: the deliberate bug has no place", source, right)
+	}
+	changed, overlay := filepath.Join(t.TempDir(), "quorum.go"), filepath.Join(t.TempDir(), "overlay.json")
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": {source: changed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{changed: bytes.Replace(text, []byte(right), []byte(wrong), 1), overlay: replace} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return overlay
+}
