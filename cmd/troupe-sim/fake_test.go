@@ -18,7 +18,11 @@ func stage(fails func(sim.Options) *sim.Failure) theatre {
 		if nodes == 0 {
 			nodes = 5
 		}
-		r := &sim.Result{Options: o, Nodes: nodes, Steps: o.Steps, Virtual: time.Second, Hash: o.Seed * 31, Counts: sim.Counts{Handled: 1000}}
+		clients := o.Clients
+		if clients == 0 {
+			clients = 4
+		}
+		r := &sim.Result{Options: o, Nodes: nodes, Clients: clients, Steps: o.Steps, Virtual: time.Second, Hash: o.Seed * 31, Counts: sim.Counts{Handled: 1000}}
 		left := 10
 		if o.FaultLimit > 0 {
 			left = o.FaultLimit

@@ -20,6 +20,7 @@ type flags struct {
 	profiles   []string
 	scenarios  []string
 	nodes      int
+	clients    int
 	steps      int
 	without    []string
 	faultLimit int
@@ -43,6 +44,7 @@ func addFlags(cmd *cobra.Command) *flags {
 	s.StringSliceVar(&f.profiles, "profile", []string{"everything"}, "profiles of misfortune, or all")
 	s.StringSliceVar(&f.scenarios, "scenario", nil, "scenarios instead of profiles, or all")
 	s.IntVar(&f.nodes, "nodes", 0, "members of each cluster (default: the seed decides)")
+	s.IntVar(&f.clients, "clients", 0, "clients of each cluster (default: the seed decides)")
 	s.IntVar(&f.steps, "steps", sim.DefaultSteps, "how many steps misfortune lasts")
 	s.StringSliceVar(&f.without, "without", nil, "kinds of fault that do not happen")
 	s.IntVar(&f.faultLimit, "fault-limit", 0, "how many faults happen at most (default: no limit)")
@@ -79,7 +81,7 @@ func (f *flags) plan(cmd *cobra.Command, t theatre) (*performance, error) {
 		return nil, err
 	}
 	p := &performance{flags: *f, theatre: t}
-	options := sim.Options{Nodes: f.nodes, Steps: f.steps, FaultLimit: f.faultLimit}
+	options := sim.Options{Nodes: f.nodes, Clients: f.clients, Steps: f.steps, FaultLimit: f.faultLimit}
 	for _, name := range f.without {
 		kind, err := sim.ParseFault(name)
 		if err != nil {
@@ -89,7 +91,7 @@ func (f *flags) plan(cmd *cobra.Command, t theatre) (*performance, error) {
 	}
 	var subjects []subject
 	if len(f.scenarios) > 0 {
-		for _, name := range []string{"profile", "nodes", "steps", "without", "fault-limit", "shrink"} {
+		for _, name := range []string{"profile", "nodes", "clients", "steps", "without", "fault-limit", "shrink"} {
 			if cmd.Flags().Changed(name) {
 				return nil, usage("--%s does not go with --scenario: the script says who is there and what goes wrong", name)
 			}
@@ -111,7 +113,7 @@ func (f *flags) checkNumbers(cmd *cobra.Command) error {
 		value    int
 		low, top int
 	}{
-		{"nodes", f.nodes, 1, 99}, {"steps", f.steps, 1, 1 << 40},
+		{"nodes", f.nodes, 1, 64}, {"clients", f.clients, 1, 1000}, {"steps", f.steps, 1, 1 << 40},
 		{"fault-limit", f.faultLimit, 1, 1 << 40}, {"workers", f.workers, 1, 1024}, {"shrink-tries", f.tries, 1, 1 << 20},
 	} {
 		if cmd.Flags().Changed(n.name) && (n.value < n.low || n.value > n.top) {

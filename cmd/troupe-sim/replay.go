@@ -32,6 +32,9 @@ func worldFlags(o sim.Options) []string {
 	if o.Nodes != 0 {
 		words = append(words, fmt.Sprintf("--nodes %d", o.Nodes))
 	}
+	if o.Clients != 0 {
+		words = append(words, fmt.Sprintf("--clients %d", o.Clients))
+	}
 	if o.Steps != 0 && o.Steps != sim.DefaultSteps {
 		words = append(words, fmt.Sprintf("--steps %d", o.Steps))
 	}

@@ -21,6 +21,7 @@ type shrinker struct {
 
 	ctx    context.Context
 	best   *sim.Result
+	tried  map[string]bool // worlds that do not fail
 	worlds int
 }
 
@@ -32,12 +33,13 @@ type shrunk struct {
 }
 
 func (s *shrinker) shrink(ctx context.Context, failed *sim.Result) *shrunk {
-	s.ctx, s.best = ctx, failed
+	s.ctx, s.best, s.tried = ctx, failed, map[string]bool{}
 	s.say("shrinking a failure of %q: %s", failed.Failure.Invariant, sizeOf(failed))
 	for smaller := true; smaller && ctx.Err() == nil; {
 		before := s.best
 		s.simplerProfile()
 		s.fewerMembers()
+		s.fewerClients()
 		s.fewerKinds()
 		s.fewerFaults()
 		s.fewerSteps()
@@ -59,11 +61,15 @@ func sizeOf(r *sim.Result) string {
 	if faults > 0 {
 		what = fmt.Sprintf("%d faults (%s)", faults, strings.Join(kinds, ", "))
 	}
-	return fmt.Sprintf("profile %s, %d members, %s, %d steps", r.Options.Profile.Name, r.Nodes, what, r.Failure.Step)
+	return fmt.Sprintf("profile %s, %d members, %d clients, %s, %d steps", r.Options.Profile.Name, r.Nodes, r.Clients, what, r.Failure.Step)
 }
 
 // try plays a smaller world, with the seed that failed first, and keeps what fails the same way.
 func (s *shrinker) try(what string, o sim.Options) bool {
+	if s.tried[fmt.Sprint(o)] {
+		return false
+	}
+	s.tried[fmt.Sprint(o)] = true
 	for n := range uint64(s.tries) {
 		if s.ctx.Err() != nil {
 			return false
@@ -113,6 +119,16 @@ func (s *shrinker) fewerMembers() {
 		o := s.best.Options
 		o.Nodes = n
 		if s.try(fmt.Sprintf("%d members", n), o) {
+			return
+		}
+	}
+}
+
+func (s *shrinker) fewerClients() {
+	for n := 1; n < s.best.Clients; n++ {
+		o := s.best.Options
+		o.Clients = n
+		if s.try(fmt.Sprintf("%d clients", n), o) {
 			return
 		}
 	}

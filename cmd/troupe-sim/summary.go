@@ -168,9 +168,6 @@ type field struct {
 }
 
 func (g group) text() string {
-	if len(g.fields) == 1 && g.fields[0].name == g.name {
-		return thousands(g.fields[0].n)
-	}
 	words := make([]string, 0, len(g.fields))
 	for _, f := range g.fields {
 		words = append(words, f.name+" "+thousands(f.n))
@@ -181,9 +178,9 @@ func (g group) text() string {
 // groups puts the counts into rows. Counts has a field for whatever the simulator learns to count, so the rows are made
 // from its type: nothing that is counted can be left out here.
 func groups(c *sim.Counts) []group {
-	rows := []group{{name: "network"}, {name: "elections"}, {name: "operations"}, {name: "faults"}, {name: "other"}}
+	rows := []group{{name: "network"}, {name: "log"}, {name: "operations"}, {name: "outcomes"}, {name: "faults"}, {name: "other"}}
 	of := map[string]int{
-		"Messages": 0, "Lost": 0, "Doubled": 0, "Late": 0, "Elections": 1, "Writes": 2, "Reads": 2, "Committed": 2,
+		"Messages": 0, "Lost": 0, "Doubled": 0, "Late": 0, "Elections": 1, "Committed": 1,
 	}
 	v := reflect.ValueOf(c).Elem()
 	for i := range v.NumField() {
@@ -191,19 +188,39 @@ func groups(c *sim.Counts) []group {
 		if f.Name == "Handled" {
 			continue // has a row of its own
 		}
-		if f.Name == "Faults" {
+		switch f.Name {
+		case "Faults":
 			for k, n := range c.Faults {
-				rows[3].fields = append(rows[3].fields, field{sim.Fault(k).String(), n})
+				rows[4].fields = append(rows[4].fields, field{sim.Fault(k).String(), n})
 			}
+			continue
+		case "Operations":
+			kinds, became := operations(c)
+			rows[2].fields, rows[3].fields = append(rows[2].fields, kinds...), append(rows[3].fields, became...)
 			continue
 		}
 		row, known := of[f.Name]
 		if !known {
-			row = 4
+			row = 5
 		}
 		rows[row].fields = append(rows[row].fields, flatten(words(f.Name), v.Field(i))...)
 	}
 	return slices.DeleteFunc(rows, func(g group) bool { return len(g.fields) == 0 })
+}
+
+// operations are the clients' operations by kind, and by what became of them.
+func operations(c *sim.Counts) (kinds, became []field) {
+	for kind, outcomes := range c.Operations {
+		total := 0
+		for outcome, n := range outcomes {
+			if total += n; kind == 0 {
+				became = append(became, field{name: sim.Outcome(outcome).String()})
+			}
+			became[outcome].n += n
+		}
+		kinds = append(kinds, field{sim.Op(kind).String(), total})
+	}
+	return kinds, became
 }
 
 // flatten is a count, or the counts of an array of counts.

@@ -102,6 +102,7 @@ func (c *Counts) Add(o *Counts) {
 type Result struct {
 	Options Options
 	Nodes   int
+	Clients int
 	Failure *Failure // nil: every promise was kept
 	Steps   int
 	Virtual time.Duration
@@ -143,7 +144,7 @@ func Run(options Options) *Result {
 }
 
 func (w *World) result() *Result {
-	r := &Result{Options: w.options, Nodes: w.size, Failure: w.failure, Steps: w.steps, Virtual: w.now, Hash: w.chronicle.sum(), Counts: w.counts}
+	r := &Result{Options: w.options, Nodes: w.size, Clients: len(w.clients), Failure: w.failure, Steps: w.steps, Virtual: w.now, Hash: w.chronicle.sum(), Counts: w.counts}
 	if w.failure != nil {
 		r.Last = w.chronicle.String()
 	}
