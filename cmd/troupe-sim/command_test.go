@@ -125,6 +125,9 @@ func TestMistakesAreToldBeforeAnythingRuns(t *testing.T) {
 		{[]string{"--nodes", "0"}, "--nodes is 0"},
 		{[]string{"--workers", "-1"}, "--workers is -1"},
 		{[]string{"--steps", "0"}, "--steps is 0"},
+		{[]string{"--html", "x"}, "--html says how a trace is shown: name one with --explain FILE"},
+		{[]string{"--explain", "x", "--seeds", "1"}, "--seeds does not go with --explain"},
+		{[]string{"--explain", "x", "--from", "noon"}, `--from is "noon": use a step (1200) or a virtual time (3.5s)`},
 		{[]string{"--nonsense"}, "--help"},
 		{[]string{"1..4"}, `unexpected argument "1..4"`},
 	} {

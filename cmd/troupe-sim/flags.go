@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/troupe-raft/troupe/tests/sim"
 )
@@ -29,11 +30,13 @@ type flags struct {
 	keepGoing bool
 	shrink    bool
 	tries     int
+	trace     string
 	// What is shown.
 	list   bool
 	json   bool
 	hashes bool
 	quiet  bool
+	explainFlags
 }
 
 func addFlags(cmd *cobra.Command) *flags {
@@ -52,10 +55,12 @@ func addFlags(cmd *cobra.Command) *flags {
 	s.BoolVar(&f.keepGoing, "keep-going", false, "run on after a failure")
 	s.BoolVar(&f.shrink, "shrink", false, "find a smaller history that fails the same way")
 	s.IntVar(&f.tries, "shrink-tries", 20, "seeds to try for each smaller world")
+	s.StringVar(&f.trace, "trace", "", "record to this file: the failure, its smaller form with --shrink, or else the first history")
 	s.BoolVar(&f.list, "list", false, "list scenarios, profiles, kinds of fault and promises")
 	s.BoolVar(&f.json, "json", false, "print the summary as JSON")
 	s.BoolVar(&f.hashes, "hashes", false, "print the hash of every history")
 	s.BoolVar(&f.quiet, "quiet", false, "no progress on stderr")
+	f.explainFlags.add(cmd)
 	return f
 }
 
@@ -64,11 +69,33 @@ func (f *flags) do(cmd *cobra.Command, t theatre) error {
 	if f.list {
 		return list(cmd.OutOrStdout(), t)
 	}
+	if err := f.checkTogether(cmd); err != nil {
+		return err
+	}
+	if f.file != "" {
+		return f.explainFlags.do(cmd)
+	}
 	p, err := f.plan(cmd, t)
 	if err != nil {
 		return err
 	}
 	return p.perform(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+}
+
+// checkTogether keeps the flags of showing a trace and those of playing worlds apart.
+func (f *flags) checkTogether(cmd *cobra.Command) error {
+	showing := []string{"html", "from", "to", "only", "all", "width"}
+	var err error
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		switch shows := slices.Contains(showing, flag.Name); {
+		case err != nil || flag.Name == "explain":
+		case f.file == "" && shows:
+			err = usage("--%s says how a trace is shown: name one with --explain FILE", flag.Name)
+		case f.file != "" && !shows:
+			err = usage("--%s does not go with --explain, which plays nothing", flag.Name)
+		}
+	})
+	return err
 }
 
 // plan checks the flags against each other and makes the performance that they ask for.

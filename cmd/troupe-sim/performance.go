@@ -18,10 +18,19 @@ type performance struct {
 	out     io.Writer
 	summary summary
 	bar     *progress
+	file    *traceFile // nil: nothing is to be recorded
 }
 
 func (p *performance) perform(ctx context.Context, out, errs io.Writer) error {
 	p.out = out
+	if p.trace != "" {
+		file, err := createTrace(p.trace)
+		if err != nil {
+			return err
+		}
+		defer file.discard()
+		p.file = file
+	}
 	began := time.Now()
 	p.campaign.now = func() time.Duration { return time.Since(began) }
 	p.summary = newSummary(p.campaign, p.json && p.hashes)
@@ -79,6 +88,9 @@ func (p *performance) conclude(ctx context.Context, errs io.Writer) error {
 		s := &shrinker{run: p.theatre.run, profiles: p.theatre.profiles, tries: p.tries, say: say}
 		smaller = s.shrink(ctx, first.result)
 	}
+	if err := p.record(smaller, errs); err != nil {
+		return err
+	}
 	if p.json {
 		return p.summary.writeJSON(p.out, p.hashes, smaller)
 	}
@@ -86,6 +98,29 @@ func (p *performance) conclude(ctx context.Context, errs io.Writer) error {
 		smaller.tell(p.out, p.summary.firstFailure().subject)
 	}
 	return p.summary.write(p.out)
+}
+
+// record writes the history that is worth it: the failure, as small as it is known, or else the first one.
+func (p *performance) record(smaller *shrunk, errs io.Writer) error {
+	if p.file == nil {
+		return nil
+	}
+	o := p.summary.first // nil: interrupted before anything was played
+	if first := p.summary.firstFailure(); first != nil {
+		o = first
+	}
+	if o == nil {
+		return nil
+	}
+	result := o.result
+	if smaller != nil {
+		result = smaller.result
+	}
+	if err := p.file.record(o.subject, result); err != nil {
+		return err
+	}
+	fmt.Fprintf(errs, "%s is the history of seed %d of %s; show it with go run ./cmd/troupe-sim --explain %s\n", p.trace, result.Options.Seed, o.subject.nameOf(result), p.trace)
+	return nil
 }
 
 // tellFailure writes what a person needs to understand a failure and to see it again.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -50,11 +51,14 @@ func TestTheSameSeedIsTheSameHistoryInAnyProcess(t *testing.T) {
 	}
 	binary := build(t)
 	for _, world := range []struct {
-		args  []string
-		least int
+		args   []string
+		least  int
+		traced [][]string
 	}{
-		{[]string{"--profile", "all", "--seeds", "1..50"}, 200},
-		{[]string{"--scenario", "all", "--seeds", "1..2"}, 30},
+		{[]string{"--profile", "all", "--seeds", "1..50"}, 200, [][]string{
+			{"--profile", "everything", "--seeds", "1"}, {"--profile", "everything", "--seeds", "2"}, {"--profile", "network", "--seeds", "3"},
+		}},
+		{[]string{"--scenario", "all", "--seeds", "1..2"}, 30, [][]string{{"--scenario", "figure-8", "--seeds", "1"}}},
 	} {
 		args := append(world.args, "--hashes", "--keep-going", "--quiet")
 		one := process(t, binary, []string{"GOMAXPROCS=1", "GOGC=10"}, append(args, "--workers", "1")...)
@@ -71,8 +75,25 @@ func TestTheSameSeedIsTheSameHistoryInAnyProcess(t *testing.T) {
 				}
 			}
 		}
+		for _, flags := range world.traced {
+			a, b := traceOf(t, binary, []string{"GOMAXPROCS=1", "GOGC=10"}, flags), traceOf(t, binary, []string{"GOMAXPROCS=4", "GOGC=800"}, flags)
+			if len(a) < 10_000 || !bytes.Equal(a, b) {
+				t.Errorf("%v: two processes record %d and %d bytes, and not the same", flags, len(a), len(b))
+			}
+		}
 		t.Logf("%v: %d histories, %d differ", world.args, len(a), differ)
 	}
+}
+
+func traceOf(t *testing.T, binary string, environment []string, flags []string) []byte {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "trace")
+	process(t, binary, environment, append(slices.Clone(flags), "--trace", name)...)
+	content, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
 }
 
 // A cluster whose leaders take half of the members for a majority: found, told, replayed, and made smaller, all through

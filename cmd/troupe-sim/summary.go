@@ -26,6 +26,7 @@ type summary struct {
 	counts    sim.Counts
 	outcomes  []outcome // failures; with keepAll, all
 	keepAll   bool
+	first     *outcome
 	took      time.Duration
 }
 
@@ -41,6 +42,9 @@ func (s *summary) add(o outcome) {
 	s.steps += o.result.Steps
 	s.virtual += o.result.Virtual
 	s.counts.Add(&o.result.Counts)
+	if s.first == nil {
+		s.first = &o
+	}
 	if o.result.Failure != nil || s.keepAll {
 		s.outcomes = append(s.outcomes, o)
 	}

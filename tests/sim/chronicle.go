@@ -89,7 +89,7 @@ func (c *chronicle) begin() {
 
 func (c *chronicle) header() trace.Header {
 	o := &c.world.options
-	header := trace.Header{Seed: o.Seed, Nodes: c.world.size, Profile: c.world.profile.Name, Scenario: c.scenario, Steps: o.Steps, FaultLimit: o.FaultLimit}
+	header := trace.Header{Seed: o.Seed, Nodes: c.world.size, Profile: c.world.profile.Name, Scenario: c.scenario, Steps: o.Steps, FaultLimit: o.FaultLimit, Clients: o.Clients}
 	for _, f := range o.Without {
 		header.Without = append(header.Without, f.String())
 	}

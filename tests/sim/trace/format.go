@@ -31,6 +31,7 @@ type Header struct {
 	Steps      int      `json:"steps,omitempty"` // of misfortune
 	Without    []string `json:"without,omitempty"`
 	FaultLimit int      `json:"faultLimit,omitempty"`
+	Clients    int      `json:"clients,omitempty"` // where the options said how many
 }
 
 // Kind says what happened. Which fields of an Event a kind has stands at its constant; Step and At are always there.

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/troupe-raft/troupe/tests/sim"
+	"github.com/troupe-raft/troupe/tests/sim/trace"
+)
+
+// traceFile is where a history is recorded. It comes into being under its name only when it is whole, and a place where
+// nothing can be written is told before any world was played.
+type traceFile struct {
+	name string
+	file *os.File
+}
+
+func createTrace(name string) (*traceFile, error) {
+	f, err := os.CreateTemp(filepath.Dir(name), ".troupe-sim-*")
+	if err != nil {
+		return nil, fmt.Errorf("--trace: %w", err)
+	}
+	return &traceFile{name, f}, nil
+}
+
+// discard takes back what was begun, if it was not finished.
+func (t *traceFile) discard() {
+	t.file.Close()
+	os.Remove(t.file.Name())
+}
+
+// record plays a history again and writes it down. It must be the same history.
+func (t *traceFile) record(s *subject, played *sim.Result) error {
+	w := trace.NewWriter(t.file)
+	o := played.Options
+	o.Recorder = w
+	again := guarded(s.play, o)
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("--trace: %w", err)
+	}
+	if again.Hash != played.Hash || again.Steps != played.Steps {
+		return fmt.Errorf("--trace: played again, seed %d is another history (%016x after %d steps, was %016x after %d): the simulator is not deterministic",
+			o.Seed, again.Hash, again.Steps, played.Hash, played.Steps)
+	}
+	if err := t.file.Chmod(0o644); err != nil {
+		return fmt.Errorf("--trace: %w", err)
+	}
+	if err := t.file.Close(); err != nil {
+		return fmt.Errorf("--trace: %w", err)
+	}
+	if err := os.Rename(t.file.Name(), t.name); err != nil {
+		return fmt.Errorf("--trace: %w", err)
+	}
+	return nil
+}
