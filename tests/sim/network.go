@@ -19,7 +19,8 @@ type network struct {
 	news map[pair]time.Duration // when an end (from) hears the latest news of another
 	last map[lane]time.Duration // when the latest message of a lane arrives, where lanes keep their order
 
-	rules []*rule // of a script
+	rules []*rule        // of a script
+	rates map[pair]int64 // bytes a second, where a direction is that slow
 }
 
 type lane struct {
@@ -66,7 +67,7 @@ func (w *World) send(from, to *member, role messages.Role, id uint64, m proto.Me
 		copies = 2
 	}
 	for range copies {
-		w.after(w.arrival(from, to, m), func() {
+		w.after(w.arrival(from, to, m, len(bytes)), func() {
 			switch {
 			case w.network.cut[pair{from.id, to.id}]:
 				w.lost(from, to, id, m, "cut on its way")
@@ -95,7 +96,7 @@ func (w *World) lost(from, to *member, id uint64, m proto.Message, why string) {
 }
 
 // arrival is how long a message takes.
-func (w *World) arrival(from, to *member, m proto.Message) time.Duration {
+func (w *World) arrival(from, to *member, m proto.Message, size int) time.Duration {
 	d := w.between(max(w.weather.least, 100*time.Microsecond), w.weather.latency)
 	if w.chance(w.weather.late) {
 		w.counts.Late++
@@ -110,6 +111,9 @@ func (w *World) arrival(from, to *member, m proto.Message) time.Duration {
 		l.bulk = true
 	}
 	at := max(w.now+d, w.network.last[l]+1)
+	if rate := w.network.rates[l.pair]; rate > 0 {
+		at += time.Duration(size) * time.Second / time.Duration(rate)
+	}
 	w.network.last[l] = at
 	return at - w.now
 }

@@ -1,6 +1,126 @@
 package sim
 
-// What became of the commands that a script had written.
+import (
+	"errors"
+	"time"
+)
+
+// What a script has written, and what became of it.
+
+// says has a member write once, padded by so many bytes, and does not wait.
+func (s *Scene) says(m *member, padding int) *operation {
+	s.scribbled++
+	c := command{kind: Append, key: scriptKeys + s.scribbled/keyLimit, value: "x", padding: padding}
+	return s.history.begin(script, m, c, nil)
+}
+
+// errForsaken: the client has gone.
+var errForsaken = errors.New("given up")
+
+// forsakes has a leader's program write n times and forget them, as one does that dies: nobody says them again. When it
+// returns they stand in the member's log.
+func (s *Scene) forsakes(leader *member, n int) []*operation {
+	last := leader.view.LastIndex
+	all := s.say(leader, n)
+	for _, w := range leader.handle.waiting {
+		w.done(answer{err: errForsaken})
+	}
+	leader.handle.waiting = nil
+	s.within(election, "the leader takes the proposals", func() bool { return leader.view.LastIndex >= last+uint64(n) })
+	return all
+}
+
+// settles waits until all follow one leader and every program has its origin: from then on the log grows only by what the
+// script writes.
+func (s *Scene) settles() *member {
+	s.within(10*election, "all have settled", func() bool {
+		for _, m := range s.members {
+			if !m.up || m.handle.origin == 0 {
+				return false
+			}
+		}
+		return s.well()
+	})
+	return s.leads()
+}
+
+// successor waits for a leader that a majority follows and that is none of these.
+func (s *Scene) successor(d time.Duration, than ...*member) (leader *member) {
+	s.within(d, "another leader", func() bool {
+		leader = s.leads()
+		for _, m := range than {
+			if m == leader {
+				return false
+			}
+		}
+		return leader != nil
+	})
+	return leader
+}
 
 // tookEffectAt is the index at which a command took effect; 0 if it did not.
 func (s *Scene) tookEffectAt(command uint64) uint64 { return s.ghost.commands[command] }
+
+// applied waits until members have applied what was answered.
+func (s *Scene) applied(d time.Duration, o *operation, members ...*member) {
+	s.within(d, "all have applied it", func() bool {
+		for _, m := range members {
+			if m.applied < o.index {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// noEffect checks that operations have taken no effect anywhere.
+func (s *Scene) noEffect(why string, all ...*operation) {
+	for _, o := range all {
+		if at := s.tookEffectAt(o.number); at != 0 {
+			s.fail("%s: command %d took effect at index %d", why, o.number, at)
+		}
+	}
+}
+
+// inARow checks that operations took effect in this order from an index on, with nothing between them but what a program
+// said twice because its answer took long.
+func (s *Scene) inARow(from uint64, all ...*operation) {
+	log := s.commandsOnDisk(s.leads())
+	known := map[uint64]bool{}
+	for _, o := range all {
+		for ; from < o.index; from++ {
+			if !known[log[from]] {
+				s.fail("command %d took effect at index %d; what stands at %d is none of the script's", o.number, o.index, from)
+			}
+		}
+		if from++; from != o.index+1 {
+			s.fail("command %d took effect at index %d, before those that were answered first", o.number, o.index)
+		}
+		known[o.number] = true
+	}
+}
+
+// parts cuts all connections but those within the groups. Who is in no group is alone.
+func (s *Scene) parts(groups ...[]*member) {
+	of := map[*member]int{}
+	for i, group := range groups {
+		for _, m := range group {
+			of[m] = i + 1
+		}
+	}
+	for _, a := range s.members {
+		for _, b := range s.members {
+			if a != b {
+				s.setCut(a, b, of[a] == 0 || of[a] != of[b])
+			}
+		}
+	}
+}
+
+// beats waits until a leader has sent heartbeats, and their answers have come: there are none for most of a period then.
+func (s *Scene) beats(leader *member) {
+	seen := s.tap(leader, nil, nil, "Heartbeat")
+	s.within(2*heartbeat, "heartbeats are sent", func() bool { return seen.count > 0 })
+	seen.end()
+	s.pass(2*s.weather.latency + 2*time.Millisecond)
+}

@@ -120,7 +120,7 @@ func New(options Options) *World {
 		options: options, seed: options.Seed, profile: options.Profile,
 		random:    rand.New(rand.NewPCG(options.Seed, 0x7472_6f75_7065)),
 		bootstrap: &messages.Configuration{ClusterId: 1},
-		network:   network{cut: map[pair]bool{}, up: map[pair]bool{}, news: map[pair]time.Duration{}, last: map[lane]time.Duration{}},
+		network:   network{cut: map[pair]bool{}, up: map[pair]bool{}, news: map[pair]time.Duration{}, last: map[lane]time.Duration{}, rates: map[pair]int64{}},
 	}
 	w.weather = w.profile.weather(w.random)
 	size := []int{3, 3, 5, 3, 4, 1, 3, 5}[w.random.IntN(8)]
