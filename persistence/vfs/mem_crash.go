@@ -5,7 +5,7 @@ package vfs
 // enumerates every disk that a crash can leave, and a seeded one repeats itself.
 type Choice func(n int) int
 
-// LoseAll is the power cut right after the last sync; KeepAll is a process killed on a system that lives on.
+// LoseAll is the power cut right after the last sync; KeepAll is one right after the system has written all by itself.
 func LoseAll(int) int { return 0 }
 func KeepAll(int) int { return 1 }
 
@@ -19,6 +19,45 @@ func (m *Mem) Crash(choose Choice) *Mem {
 	after.root = crashNode(m.root, choose, map[*node]*node{})
 	after.used = after.root.usedBytes(map[*node]bool{})
 	return after
+}
+
+// Fork returns the filesystem as the next process finds it when this one is killed and the system lives on: all of it can
+// be read, and what was not synced still is not, so that a power cut may take it yet. Its hooks and locks are gone with
+// the process. This one is left as it is.
+func (m *Mem) Fork() *Mem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	after := NewMem()
+	after.capacity, after.used = m.capacity, m.used
+	after.root = m.root.fork(map[*node]*node{})
+	return after
+}
+
+// fork copies a node with all that is known of it; two names of one file are so in the copy too.
+func (n *node) fork(done map[*node]*node) *node {
+	if n == nil {
+		return nil
+	}
+	if made := done[n]; made != nil {
+		return made
+	}
+	made := &node{path: n.path, dir: n.dir}
+	done[n] = made
+	if !n.dir {
+		made.content = n.content.fork()
+		return made
+	}
+	made.entries, made.durable = make(map[string]*node, len(n.entries)), make(map[string]*node, len(n.durable))
+	for name, child := range n.entries {
+		made.entries[name] = child.fork(done)
+	}
+	for name, child := range n.durable {
+		made.durable[name] = child.fork(done)
+	}
+	for _, c := range n.changes {
+		made.changes = append(made.changes, change{name: c.name, node: c.node.fork(done), gone: c.gone})
+	}
+	return made
 }
 
 func crashNode(n *node, choose Choice, done map[*node]*node) *node {
@@ -82,7 +121,22 @@ func keeps(way, s, k int) bool {
 	}
 }
 
+// fork copies a file's content. Images of sectors are only changed by FlipBit, which replaces them.
+func (c *content) fork() content {
+	after := content{data: c.share(), shared: true, durableSize: c.durableSize, writes: append([]write(nil), c.writes...)}
+	if len(c.before) > 0 {
+		after.before = make(map[int64][]byte, len(c.before))
+		for s, image := range c.before {
+			after.before[s] = image
+		}
+	}
+	return after
+}
+
 func (c *content) afterCrash(choose Choice) content {
+	if len(c.writes) == 0 && len(c.before) == 0 && c.durableSize == c.size() {
+		return content{data: c.share(), shared: true, durableSize: c.durableSize}
+	}
 	data := append([]byte(nil), c.data...)
 	after := content{data: data}
 	after.resize(c.durableSize)

@@ -132,9 +132,12 @@ func (m *Mem) FlipBit(path string, bit int64) error {
 		return notExist("flip a bit of", path)
 	}
 	at, mask := bit/8, byte(1)<<(bit%8)
+	n.content.own()
 	n.content.data[at] ^= mask
 	if image, ok := n.content.before[at/SectorBytes]; ok {
+		image = append([]byte(nil), image...) // a Fork may have it too
 		image[at%SectorBytes] ^= mask
+		n.content.before[at/SectorBytes] = image
 	}
 	return nil
 }

@@ -13,7 +13,9 @@ const SectorBytes = 512
 //
 // Invariant: reverting every sector in `before`, cutting to durableSize, and applying all of `writes` in order gives data.
 type content struct {
-	data        []byte
+	data []byte
+	// Another filesystem, made by Crash or Fork, has the same bytes: they are copied before they change.
+	shared      bool
 	durableSize int64
 	// before holds, for each sector changed since it was last synced, what the disk has of it for sure.
 	before map[int64][]byte
@@ -35,6 +37,19 @@ func (w *write) sectors() int { return len(w.image) / SectorBytes }
 
 func (c *content) size() int64 { return int64(len(c.data)) }
 
+// share gives the bytes away, for reading.
+func (c *content) share() []byte {
+	c.shared = true
+	return c.data
+}
+
+// own makes the bytes those of this file alone.
+func (c *content) own() {
+	if c.shared {
+		c.data, c.shared = append([]byte(nil), c.data...), false
+	}
+}
+
 func (c *content) sector(s int64) []byte {
 	image := make([]byte, SectorBytes)
 	if at := s * SectorBytes; at < c.size() {
@@ -55,6 +70,7 @@ func (c *content) remember(first, last int64) {
 }
 
 func (c *content) resize(size int64) {
+	c.own()
 	if size <= int64(cap(c.data)) {
 		grown := c.data[:size]
 		clear(grown[min(size, c.size()):])
@@ -70,6 +86,7 @@ func (c *content) writeAt(p []byte, off int64) {
 	if len(p) == 0 {
 		return
 	}
+	c.own()
 	first, last := off/SectorBytes, (off+int64(len(p))-1)/SectorBytes
 	c.remember(first, last)
 	if end := off + int64(len(p)); end > c.size() {

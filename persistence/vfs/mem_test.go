@@ -341,3 +341,52 @@ func TestTheLiveFilesystemAndTheOneInMemoryAreAlike(t *testing.T) {
 	})
 	t.Run("os", func(t *testing.T) { conform(t, OS(), t.TempDir()) })
 }
+
+func TestAForkIsWhatTheNextProcessFindsAndAPowerCutMayYetTakeWhatWasNotSynced(t *testing.T) {
+	m := NewMem()
+	must(t, m.MkdirAll("/d"))
+	must(t, m.SyncDir("/"))
+	f := create(t, m, "/d/f", sectors('a', 'a'))
+	must(t, f.Sync())
+	must(t, m.SyncDir("/d"))
+	_, err := f.WriteAt(sectors('b'), 0)
+	must(t, err)
+	must(t, m.Rename("/d/f", "/d/g"))
+
+	fork := m.Fork()
+	_, err = f.WriteAt(sectors('c', 'c'), 0) // the one who is dead to the other
+	must(t, err)
+	if got := content0(t, fork, "/d/g"); !bytes.Equal(got, sectors('b', 'a')) {
+		t.Fatalf("the next process reads %q… %q…", got[0], got[SectorBytes])
+	}
+	if got := content0(t, fork.Crash(LoseAll), "/d/f"); !bytes.Equal(got, sectors('a', 'a')) {
+		t.Fatalf("a power cut left %q… %q…", got[0], got[SectorBytes])
+	}
+	g, err := fork.OpenReadWrite("/d/g")
+	must(t, err)
+	must(t, g.Sync()) // what the former process wrote is durable now
+	must(t, fork.SyncDir("/d"))
+	if got := content0(t, fork.Crash(LoseAll), "/d/g"); !bytes.Equal(got, sectors('b', 'a')) {
+		t.Fatalf("after the sync a power cut left %q… %q…", got[0], got[SectorBytes])
+	}
+	if got := content0(t, m.Crash(LoseAll), "/d/f"); !bytes.Equal(got, sectors('a', 'a')) {
+		t.Fatalf("a sync of the copy reached the original: %q…", got[0])
+	}
+}
+
+func TestWhatACrashLeftIsACopyHoweverLittleChanged(t *testing.T) {
+	m := NewMem()
+	f := create(t, m, "/f", sectors('a', 'a'))
+	must(t, f.Sync())
+	must(t, m.SyncDir("/"))
+	after := m.Crash(LoseAll)
+	_, err := f.WriteAt(sectors('b'), 0)
+	must(t, err)
+	must(t, after.FlipBit("/f", 8*SectorBytes))
+	if got := content0(t, after, "/f"); got[0] != 'a' || got[SectorBytes] != 'a'^1 {
+		t.Fatalf("the copy holds %q %q", got[0], got[SectorBytes])
+	}
+	if got := content0(t, m, "/f"); got[0] != 'b' || got[SectorBytes] != 'a' {
+		t.Fatalf("the original holds %q %q", got[0], got[SectorBytes])
+	}
+}
