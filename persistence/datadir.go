@@ -59,7 +59,11 @@ func OpenDataDir(filesystem vfs.FS, dir string, want Identity) (*DataDir, error)
 	d.Identity, err = ReadIdentity(filesystem, dir)
 	switch {
 	case err == nil:
-		err = d.Identity.Check(dir, want)
+		if err = d.Identity.Check(dir, want); err == nil {
+			// It may have got its name a moment before a crash that came before the sync: nobody is told of it before
+			// it is there for sure (E6).
+			err = filesystem.SyncDir(dir)
+		}
 	case errors.Is(err, fs.ErrNotExist):
 		d.Identity, d.Fresh = want, true
 		err = makeDataDir(filesystem, d)

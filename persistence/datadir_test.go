@@ -178,6 +178,31 @@ func TestE6EveryPowerCutDuringTheFirstStartLeavesADirectoryThatStarts(t *testing
 	}
 }
 
+// A process that was killed between the rename and the sync of the directory left an identity that can be read, and that
+// a power cut may yet take.
+func TestE6AnIdentityThatACrashLeftUnsyncedIsSyncedBeforeItIsSpokenOf(t *testing.T) {
+	fs := vfs.NewMem()
+	var killed *vfs.Mem
+	fs.Observe(func(op vfs.Op) {
+		if op.Kind == vfs.OpRename && strings.HasSuffix(op.To, IdentityFile) {
+			killed = fs.Fork()
+		}
+	})
+	if _, err := OpenDataDir(fs, "/data", testIdentity()); err != nil {
+		t.Fatal(err)
+	}
+	second := testIdentity()
+	second.StorageID[0]++
+	d, err := OpenDataDir(killed, "/data", second)
+	if err != nil || d.Fresh {
+		t.Fatalf("the identity is there to be read: %+v, %v", d, err)
+	}
+	third, err := OpenDataDir(killed.Crash(vfs.LoseAll), "/data", second)
+	if err != nil || third.Identity != d.Identity {
+		t.Fatalf("%x was spoken of, after a power cut it is %x (%v)", d.Identity.StorageID, third.Identity.StorageID, err)
+	}
+}
+
 func TestDumpShowsEveryFrameAndVerifyReadsThemAll(t *testing.T) {
 	fs := vfs.NewMem()
 	d, err := OpenDataDir(fs, "/data", testIdentity())

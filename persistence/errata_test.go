@@ -115,6 +115,42 @@ func TestE6ADirectoryThatACrashLeftUnsyncedIsSyncedByTheNextStart(t *testing.T) 
 	}
 }
 
+// A process was killed between the rename of a new segment and the sync of the directory. The next one found that segment
+// and began another; then the power failed and took the first name, not the second: a log with a hole in it, though nothing
+// was damaged.
+func TestE6ASegmentWhoseNameACrashLeftUnsyncedHasItForSureBeforeTheNextOneHas(t *testing.T) {
+	disk := vfs.NewMem()
+	l, _ := mustOpen(t, testOptions(disk))
+	mustAppend(t, l, 0, batch(1, 1, 1, 10), hs(1, 1, 0))
+	var killed *vfs.Mem
+	disk.Observe(func(op vfs.Op) {
+		if op.Kind == vfs.OpRename && killed == nil {
+			killed = disk.Fork()
+		}
+	})
+	l.Close()
+	mustOpen(t, testOptions(disk))
+	looked := 0
+	killed.Observe(func(op vfs.Op) {
+		if op.Kind != vfs.OpRename {
+			return
+		}
+		for o := (&odometer{}); ; {
+			looked++
+			if _, r, err := Open(testOptions(killed.Crash(o.choose))); err != nil || r.LastIndex != 1 {
+				t.Fatalf("power cut after %v, outcome %v: %+v, %v", op, o.digits, r, err)
+			}
+			if !o.next() {
+				return
+			}
+		}
+	})
+	mustOpen(t, testOptions(killed))
+	if looked < 2 {
+		t.Fatalf("only %d disks", looked)
+	}
+}
+
 func TestE12ATruncationLowersTheLastIndexAtOnce(t *testing.T) {
 	disk := vfs.NewMem()
 	l, _ := mustOpen(t, testOptions(disk))

@@ -44,7 +44,7 @@ func Open(o Options) (*Log, *Recovery, error) {
 	if len(r.segments) == 0 && o.MustExist {
 		return nil, nil, fmt.Errorf("open the log: %w", corrupt(o.Dir, 0, "there is no segment in it, but the data directory was in use: the log is lost"))
 	}
-	if err := r.sweep(); err != nil {
+	if err := r.settle(); err != nil {
 		return nil, nil, fmt.Errorf("open the log: %w", err)
 	}
 	if err := l.begin(0, r.predecessor, r.copies); err != nil {

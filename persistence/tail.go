@@ -177,8 +177,15 @@ func (r *recovered) addTail(t *tail) error {
 	return nil
 }
 
-// sweep removes what crashes have left behind.
-func (r *recovered) sweep() error {
+// settle makes sure of the names that were found, and removes what crashes have left behind. The newest segment may have
+// got its name a moment before a kill that came before the sync of the directory: a power cut must not find the segment
+// that is begun now, and lack the one that it follows (E6).
+func (r *recovered) settle() error {
+	if len(r.segments) > 0 {
+		if err := r.o.FS.SyncDir(r.o.Dir); err != nil {
+			return err
+		}
+	}
 	for _, path := range r.leftover {
 		if err := r.o.FS.Remove(path); err != nil {
 			return err

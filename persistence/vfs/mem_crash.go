@@ -153,7 +153,7 @@ func (c *content) afterCrash(choose Choice) content {
 			after.resize(w.size)
 		}
 		for s := 0; s < k; s++ {
-			if keeps(way, s, k) {
+			if keeps(way, s, k) && !w.settled[w.first+int64(s)] {
 				end := min((w.first+int64(s)+1)*SectorBytes, w.size)
 				if end > after.size() {
 					after.resize(end)

@@ -31,6 +31,8 @@ type write struct {
 	size int64
 	// A sync failed with this write under way: the system counts it as clean, and no later sync will write it.
 	abandoned bool
+	// Sectors of an abandoned write that a later write has brought to the disk anew: nothing is left to chance there.
+	settled map[int64]bool
 }
 
 func (w *write) sectors() int { return len(w.image) / SectorBytes }
@@ -106,12 +108,38 @@ func (c *content) truncate(size int64) {
 	c.writes = append(c.writes, write{first: size / SectorBytes, size: size})
 }
 
+// settle notes which sectors of the abandoned write number i the writes after it, which are synced now, have decided. It
+// tells whether anything of it is left to chance.
+func (c *content) settle(i int) bool {
+	w, truncation := &c.writes[i], c.writes[i].sectors() == 0
+	settled := make(map[int64]bool, len(w.settled))
+	for s := range w.settled {
+		settled[s] = true
+	}
+	for _, later := range c.writes[i+1:] {
+		if later.abandoned {
+			continue
+		}
+		if truncation {
+			return false // the size is that of the later one
+		}
+		for s := w.first; s < w.first+int64(w.sectors()); s++ {
+			if later.sectors() == 0 && s*SectorBytes >= later.size || s >= later.first && s < later.first+int64(later.sectors()) {
+				settled[s] = true
+			}
+		}
+	}
+	w.settled = settled
+	return truncation || len(settled) < w.sectors()
+}
+
 // sync makes durable what no failed sync has abandoned.
 func (c *content) sync() {
 	var abandoned []write
 	stuck := map[int64][]byte{} // what the disk has of the sectors of abandoned writes
-	for _, w := range c.writes {
-		if w.abandoned {
+	for i := range c.writes {
+		if c.writes[i].abandoned && c.settle(i) {
+			w := c.writes[i]
 			abandoned = append(abandoned, w)
 			for s := 0; s < w.sectors(); s++ {
 				stuck[w.first+int64(s)] = make([]byte, SectorBytes)

@@ -195,6 +195,34 @@ func TestE5AfterAFailedSyncNoLaterOneBringsTheDataToTheDisk(t *testing.T) {
 	}
 }
 
+func TestE5WhatIsWrittenAnewAndSyncedIsNotTakenBackByWhatAFailedSyncLeft(t *testing.T) {
+	m := NewMem()
+	f := create(t, m, "/f", sectors('a', 'a', 'a'))
+	must(t, f.Sync())
+	must(t, m.SyncDir("/"))
+	m.Inject(FailNth(OpSync, "/f", 1, nil))
+	_, err := f.WriteAt(sectors('b', 'b'), 0)
+	must(t, err)
+	if err := f.Sync(); !errors.Is(err, ErrInjected) {
+		t.Fatalf("sync said %v", err)
+	}
+	_, err = f.WriteAt(sectors('c', 'c'), SectorBytes)
+	must(t, err)
+	must(t, f.Sync())
+	for way, first := range map[int]byte{0: 'a', 1: 'b'} { // what the failed sync left of its first sector is open still
+		if got := content0(t, m.Crash(func(int) int { return way }), "/f"); !bytes.Equal(got, sectors(first, 'c', 'c')) {
+			t.Fatalf("outcome %d: %q %q %q", way, got[0], got[SectorBytes], got[2*SectorBytes])
+		}
+	}
+	_, err = f.WriteAt(sectors('d'), 0)
+	must(t, err)
+	must(t, f.Sync())
+	m.Crash(func(int) int {
+		t.Fatal("all was written anew and synced, and something is left to chance")
+		return 0
+	})
+}
+
 func TestAFullDiskTakesWhatFits(t *testing.T) {
 	m := NewMem()
 	f := create(t, m, "/f", []byte("1234"))

@@ -1,0 +1,94 @@
+package persistence
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+// outcomes visits the disks that a power cut now can leave, until visit says no; whole tells whether these were
+// all. A single operation has as many outcomes as vfs.Choice says: lost, kept; of a write also each prefix, each suffix
+// and each missing sector.
+func (e *enumerator) outcomes(mem *vfs.Mem, all, random int, visit func(disk *vfs.Mem, how string) bool) (whole bool) {
+	kept := waysOf(mem, 1)
+	product := 1
+	for _, n := range kept {
+		product = min(product*n, 1<<30)
+	}
+	if len(kept) <= 3 && product <= all {
+		for o := (&odometer{}); ; {
+			disk := mem.Crash(o.choose)
+			if !visit(disk, describe(o.digits)) || !o.next() {
+				return true
+			}
+		}
+	}
+	for base, ways := range [][]int{waysOf(mem, 0), kept} {
+		if !e.singles(mem, base, ways, all, visit) {
+			return false
+		}
+	}
+	for range random {
+		digits := &drawn{random: e.random}
+		disk := mem.Crash(digits.choose)
+		if !visit(disk, describe(digits.digits)) {
+			return false
+		}
+	}
+	return false
+}
+
+// singles lets each operation have each of its outcomes while all others have the base: lost, or kept.
+func (e *enumerator) singles(mem *vfs.Mem, base int, ways []int, all int, visit func(disk *vfs.Mem, how string) bool) bool {
+	total := 0
+	for _, n := range ways {
+		total += n
+	}
+	for i, n := range ways {
+		for way := range n {
+			if way > 1 && total > all && e.random.IntN(total) >= all {
+				continue
+			}
+			asked := 0
+			disk := mem.Crash(func(n int) int {
+				asked++
+				if asked-1 == i {
+					return way
+				}
+				return min(base, n-1)
+			})
+			if !visit(disk, fmt.Sprintf("all but outcome %d of operation %d, the others %d", way, i, base)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// waysOf is how many outcomes each unsynced operation has, where all of them have the same.
+func waysOf(mem *vfs.Mem, base int) (ways []int) {
+	mem.Crash(func(n int) int {
+		ways = append(ways, n)
+		return base
+	})
+	return ways
+}
+
+// drawn draws outcomes: a third lost, a third kept, a third torn.
+type drawn struct {
+	random *rand.Rand
+	digits []int
+}
+
+func (d *drawn) choose(n int) int {
+	way := d.random.IntN(3)
+	if way == 2 {
+		way = d.random.IntN(n)
+	}
+	d.digits = append(d.digits, way)
+	return way
+}
+
+// describe names an outcome, for who wants to see it again: 0 lost, 1 kept, above: see vfs.
+func describe(digits []int) string { return fmt.Sprintf("outcome %v", digits) }
