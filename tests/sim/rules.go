@@ -68,6 +68,13 @@ func (r *rule) release() {
 	}
 }
 
+// again sends on what it kept so far, and keeps it: the same may arrive as often as a script likes.
+func (r *rule) again() {
+	for _, send := range r.kept {
+		send()
+	}
+}
+
 // realVote narrows to votes that bind, as against pre-votes.
 func realVote(m proto.Message) bool {
 	v, ok := m.(interface{ GetPreVote() bool })
