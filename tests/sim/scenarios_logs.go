@@ -30,11 +30,11 @@ func restriction(name, who string, complete, behind []uint64) Scenario {
 		Script: func(s *Scene) {
 			winner, loser := s.members[0], s.members[1]
 			muzzle := s.lose(winner, nil, "RequestVote")
-			refused := s.refusals(winner, loser)
+			refused := s.voteRefusals(winner, loser)
 			s.within(election, "its pre-vote is refused", func() bool { return refused.count > 0 })
 			// Told to campaign at once it asks in earnest, in a term that is taken up.
 			refused.end()
-			earnest := s.refusals(winner, loser).when(func(m proto.Message) bool { return realVote(m) && !m.(*messages.VoteAnswer).Granted })
+			earnest := s.voteRefusals(winner, loser).when(func(m proto.Message) bool { return realVote(m) && !m.(*messages.VoteAnswer).Granted })
 			loser.post(actors.NodePath, &messages.TimeoutNow{Term: loser.view.Term, Leader: winner.id})
 			s.within(election, "its vote is refused", func() bool { return earnest.count > 0 })
 			muzzle.end()
@@ -49,8 +49,8 @@ func restriction(name, who string, complete, behind []uint64) Scenario {
 	}
 }
 
-// refusals counts votes that a member refuses another. A grant ends the script.
-func (s *Scene) refusals(of, to *member) *rule {
+// voteRefusals counts votes that a member refuses another. A grant ends the script.
+func (s *Scene) voteRefusals(of, to *member) *rule {
 	return s.tap(of, to, func(_, _ *member, m proto.Message) {
 		if m.(*messages.VoteAnswer).Granted {
 			s.World.fail("leader completeness", "member %d votes for %d, whose log is behind", of.id, to.id)
