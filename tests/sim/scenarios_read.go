@@ -1,3 +1,128 @@
 package sim
 
-var readScenarios = []Scenario{}
+import "slices"
+
+// Reads that see what was written before them, and time. Stories of leases (lease-drift, lease-transfer) come with leases.
+
+var readScenarios = slices.Concat(pointScenarios, clockScenarios)
+
+var pointScenarios = []Scenario{
+	{Name: "read-index-first-commit", Nodes: 3, Errata: []int{25}, Script: readIndexFirstCommit,
+		Line: "a new leader that does not know yet what was committed gives no read point before an entry of its term is"},
+	{Name: "stale-read", Nodes: 5, Errata: []int{26, 28}, Script: staleRead,
+		Line: "a leader stands still while another one commits; what it is asked then it refuses, or answers with the new data (etcd#20418)"},
+	{Name: "stale-read-old-round", Nodes: 5, Errata: []int{26}, Script: func(s *Scene) { staleReadOldAnswers(s, 2) },
+		Line: "answers to an earlier round of heartbeats reach a leader that is none any more: they confirm the reads of that round only"},
+	{Name: "read-point-before-round", Nodes: 5, Errata: []int{28}, Script: func(s *Scene) { staleReadOldAnswers(s, 0) },
+		Line: "heartbeats that were sent before a read was asked do not confirm it, however late their answers come"},
+	{Name: "read-without-quorum", Nodes: 5, Errata: []int{19, 27}, Script: readWithoutQuorum,
+		Line: "a leader that hears one short of a quorum answers no read, and with the one more it does"},
+}
+
+// readIndexFirstCommit: the former leader acknowledged a write, and nobody but it knows that it is committed.
+func readIndexFirstCommit(s *Scene) {
+	former := s.leads()
+	s.writes(former, 2)
+	s.pass(heartbeat)
+	news := s.lose(former, nil, "Heartbeat")
+	s.writes(former, 1)
+	news.end()
+	known := s.history.acked
+	former.kill(s.random.IntN)
+	appends := s.keep(nil, nil, "AppendEntries")
+	leader := s.another(former, 5*election)
+	if leader.view.Commit >= known {
+		s.fail("member %d knows of index %d already: the story is another one", leader.id, known)
+	}
+	first := leader.view.LastIndex
+	other := s.without([]*member{former, leader})[0]
+	reads := []*asked{s.ask(leader), s.ask(leader), s.ask(other)}
+	s.never(election/2, "a read is answered before the first commit of the term", func() bool {
+		return !reads[0].waits() || !reads[1].waits() || !reads[2].waits()
+	})
+	appends.release()
+	s.within(election/2, "the reads are answered", func() bool { return reads[0].points == 1 && reads[1].points == 1 && reads[2].points == 1 })
+	for _, a := range reads {
+		if a.index < first {
+			s.fail("the read point is %d, below the first entry of the term at %d", a.index, first)
+		}
+	}
+}
+
+func staleRead(s *Scene) {
+	s.weather.silent = true
+	old := s.leads()
+	s.put(old, 1, "old")
+	s.pass(s.between(0, 2*heartbeat))
+	earlier := s.ask(old) // may be answered with what was true when it was asked
+	stands := s.between(5*election/2, 5*election)
+	old.pausedUntil = s.now + stands
+	leader := s.another(old, 2*stands)
+	s.put(leader, 1, "new")
+	var late []*asked
+	for old.pausedUntil > s.now {
+		late = append(late, s.ask(old)) // it waits in its mailbox
+		s.pass(heartbeat)
+	}
+	resumed := s.now
+	for s.now < resumed+heartbeat/2 {
+		late = append(late, s.ask(old))
+		s.pass(heartbeat / 50)
+	}
+	s.within(election, "the former leader follows", func() bool { return old.view.Leader == leader.id })
+	s.within(election/2, "what it was asked is answered or refused", func() bool {
+		return !slices.ContainsFunc(late, (*asked).waits) && !earlier.waits()
+	})
+	s.expect(old, GetIndex, 1, "new")
+}
+
+// staleReadOldAnswers: answers to heartbeats are kept from a leader, some to rounds for reads that were asked in time. It is
+// cut off; another one commits. Then it is asked again, and the kept answers come.
+func staleReadOldAnswers(s *Scene, reads int) {
+	old := s.leads()
+	s.put(old, 1, "old")
+	answers := s.keep(nil, old, "HeartbeatAnswer")
+	var earlier []*asked
+	for range reads {
+		earlier = append(earlier, s.ask(old))
+		s.pass(heartbeat / 20)
+	}
+	s.pass(2 * heartbeat)
+	rest := s.keep(nil, old)
+	s.mute(old, true)
+	leader := s.another(old, election/2)
+	s.put(leader, 1, "new")
+	if old.view.Role != "leader" || answers.count < 4 {
+		s.fail("member %d is %s, and %d answers wait for it: the story is another one", old.id, old.view.Role, answers.count)
+	}
+	late := []*asked{s.ask(old), s.ask(old)}
+	s.pass(heartbeat / 20)
+	answers.release()
+	s.pass(heartbeat / 10)
+	if slices.ContainsFunc(earlier, func(a *asked) bool { return a.points == 0 }) {
+		s.fail("the answers came, and confirmed nothing")
+	}
+	if !late[0].waits() || !late[1].waits() {
+		s.fail("a read was answered by a leader that had been replaced before it was asked")
+	}
+	s.mute(old, false)
+	rest.release()
+	s.within(election, "the late reads are refused", func() bool { return late[0].refused != 0 && late[1].refused != 0 })
+	s.expect(old, GetIndex, 1, "new")
+}
+
+func readWithoutQuorum(s *Scene) {
+	leader := s.leads()
+	s.writes(leader, 1)
+	s.pass(heartbeat)
+	others := s.others(leader)
+	silent := others[1:]
+	var kept []*rule
+	for _, m := range silent {
+		kept = append(kept, s.keep(m, leader, "HeartbeatAnswer"))
+	}
+	read := s.ask(leader)
+	s.never(election/2, "two of five confirm a leader", func() bool { return !read.waits() })
+	kept[s.random.IntN(3)].release()
+	s.within(heartbeat/10, "three of five do", func() bool { return read.points == 1 })
+}

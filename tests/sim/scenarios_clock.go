@@ -1,0 +1,3 @@
+package sim
+
+var clockScenarios []Scenario
