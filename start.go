@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/actors/live"
@@ -15,6 +16,7 @@ import (
 	"github.com/troupe-raft/troupe/actors/machine"
 	"github.com/troupe-raft/troupe/actors/node"
 	"github.com/troupe-raft/troupe/actors/replicator"
+	"github.com/troupe-raft/troupe/handle"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/supervisor"
@@ -62,13 +64,17 @@ func assemble(config Config, bootstrap *messages.Configuration, dir *persistence
 	system := live.NewSystem(self.Address, config.Logger)
 	n.root = system.Root
 
-	handlePID, _ := system.ProcessRegistry.Add(&handle{n}, "handle")
+	handlePID, _ := system.ProcessRegistry.Add(&ears{n}, "handle")
 	n.observer = newObserver()
 	n.node = actor.NewPID(self.Address, actors.NodePath)
-	n.proposals = newProposals(config.ID, config.Limits, newNonce, func(entry []byte) {
-		n.root.Send(n.node, &messages.Propose{Data: entry})
-	}, n.observer.leader.Load)
-	n.reads = newReads(firstReadID(), func(m *messages.AskRead) { n.root.Send(n.node, m) }, n.observer.leader.Load)
+	n.handle = handle.New(handle.Config{
+		Node: config.ID, Nonce: newNonce, FirstRead: firstReadID(), Now: live.Now,
+		Limits: handle.Limits{
+			MaxRequestBytes: config.Limits.MaxRequestBytes, MaxPendingRequests: config.Limits.MaxPendingRequests,
+			MaxPendingBytes: config.Limits.MaxPendingBytes,
+		},
+		Send: func(m proto.Message) { n.root.Send(n.node, m) },
+	})
 
 	link, err := newLink(&config, dir.Identity)
 	if err != nil {
@@ -193,9 +199,7 @@ func (n *Node) Metrics() Metrics {
 	m.UncommittedBytes, m.MemoryBytes = n.observer.node.UncommittedBytes, n.observer.node.MemoryBytes
 	m.LedgerBytes = n.observer.machine.LedgerBytes
 	n.observer.mu.Unlock()
-	n.proposals.mu.Lock()
-	m.PendingProposals, m.PendingBytes = n.proposals.pending, n.proposals.bytes
-	n.proposals.mu.Unlock()
+	m.PendingProposals, m.PendingBytes = n.handle.Pending()
 	for _, a := range n.env.Actors() {
 		m.Actors = append(m.Actors, ActorMetrics{Name: a.Name, Depth: a.Depth, Handled: a.Handled, Busy: a.Busy})
 	}
@@ -208,37 +212,21 @@ func (n *Node) Metrics() Metrics {
 	return m
 }
 
-// handle is where actors send what is meant for the program: a process of the actor system that is not an actor. It runs
+// ears are where actors send what is meant for the program: a process of the actor system that is not an actor. It runs
 // on the sender's goroutine, so it must not wait.
-type handle struct{ *Node }
+type ears struct{ *Node }
 
 // SendUserMessage takes what the node's actors say to the program.
-func (h *handle) SendUserMessage(_ *actor.PID, message any) {
+func (e *ears) SendUserMessage(_ *actor.PID, message any) {
 	_, message, _ = actor.UnwrapEnvelope(message)
-	switch m := message.(type) {
-	case *messages.Results:
-		h.proposals.results(m)
-		h.reads.newApplied(m.Incarnation, m.Applied, m.Term)
-	case *messages.ReadPoint:
-		h.reads.answered(m)
-	case *messages.LeaderChanged:
-		h.observer.leaderChanged(m)
-		h.reads.incarnated(m.Incarnation)
-		if m.Leader != 0 {
-			h.proposals.resend()
-			h.reads.again()
-		}
-	case *messages.ProposalsRefused:
-		h.proposals.refused(m)
-	case *messages.OriginOpened:
-		h.proposals.originOpened(m)
-	case *messages.Serving:
-		h.reads.nowServing(m.Incarnation, m.Applied)
+	if m, ok := message.(*messages.LeaderChanged); ok {
+		e.observer.leaderChanged(m)
 	}
+	e.handle.Hear(message)
 }
 
-// SendSystemMessage and Stop complete actor.Process: a handle has no lifecycle of the library's.
-func (h *handle) SendSystemMessage(*actor.PID, any) {}
+// SendSystemMessage and Stop complete actor.Process: ears have no lifecycle of the library's.
+func (e *ears) SendSystemMessage(*actor.PID, any) {}
 
 // Stop does nothing.
-func (h *handle) Stop(*actor.PID) {}
+func (e *ears) Stop(*actor.PID) {}

@@ -29,6 +29,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupe-raft/troupe/actors/live"
+	"github.com/troupe-raft/troupe/handle"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/supervisor"
@@ -44,9 +45,8 @@ type Node struct {
 	injector *supervisor.Injector
 	dir      *persistence.DataDir
 
-	proposals *proposals
-	reads     *reads
-	observer  *observer
+	handle   *handle.Handle
+	observer *observer
 
 	stopOnce sync.Once
 	done     chan struct{}
@@ -74,15 +74,12 @@ func (n *Node) Err() error {
 // returned for it, after it was applied here. When the context ends first, the command may still take effect (ErrTimeout,
 // or ErrNoLeader where none was known); ErrOverloaded, ErrDiskFull and ErrTooLarge say that it has not.
 func (n *Node) Propose(ctx context.Context, command []byte) (Result, error) {
-	return n.proposals.propose(ctx, command)
+	return n.handle.Propose(ctx, command)
 }
 
 // Read returns once this member's state machine reflects what the mode promises; the caller then reads it directly.
 func (n *Node) Read(ctx context.Context, mode ReadMode) (ReadPoint, error) {
-	if mode == ReadLog {
-		return n.proposals.barrier(ctx)
-	}
-	return n.reads.read(ctx, mode)
+	return n.handle.Read(ctx, mode)
 }
 
 // Barrier returns once everything that was committed before it is applied here.
@@ -205,16 +202,14 @@ func (n *Node) run() {
 	defer ticker.Stop()
 	for {
 		select {
-		case now := <-ticker.C:
-			n.proposals.retry(now, n.config.Timing.Election)
-			n.reads.retry(now, n.config.Timing.Election/2)
+		case <-ticker.C:
+			n.handle.Retry(n.config.Timing.Election)
 		case <-n.tree.Done():
 			n.env.Close()
 			n.env.AwaitActors()
 			n.err = errors.Join(publicError(n.tree.Err()), n.dir.Close())
 			close(n.done)
-			n.proposals.close(n.stopped())
-			n.reads.close(n.stopped())
+			n.handle.Close(n.stopped())
 			return
 		}
 	}

@@ -23,7 +23,7 @@ var rooms = []struct {
 }{
 	{"cmd", 8}, {"kv", 7}, {"", 6}, {"supervisor", 5}, {"actors/live", 4},
 	{"actors/node", 3}, {"actors/logstore", 3}, {"actors/machine", 3}, {"actors/replicator", 3}, {"actors", 2},
-	{"persistence", 1}, {"raft", 0}, {"messages", -1},
+	{"persistence", 1}, {"handle", 1}, {"raft", 0}, {"messages", -1},
 }
 
 func room(pkg string) (prefix string, floor int) {
@@ -49,7 +49,7 @@ var forbidden = map[string][]string{
 }
 
 func deterministic(pkg string) bool {
-	for _, p := range []string{"raft", "persistence", "actors"} {
+	for _, p := range []string{"raft", "persistence", "actors", "handle"} {
 		if pkg == p || strings.HasPrefix(pkg, p+"/") {
 			return !strings.HasPrefix(pkg, "actors/live")
 		}

@@ -21,6 +21,7 @@ var Invariants = []Invariant{
 	{"apply after commit", "nothing is applied that is not committed"},
 	{"apply once in order", "a state machine is given each index once in a life, in order"},
 	{"exactly once", "each command takes effect at one index, and its writer is told the truth about it"},
+	{"refused is refused", "a command that was refused for a limit or a full disk never takes effect"},
 	{"linearizable reads", "a read sees all that was acknowledged before it began"},
 	{"read after apply", "when a read is answered, the member's state machine contains what its mode promises"},
 	{"reads see a prefix", "every read, in any mode, sees what the log makes of a key up to some index"},

@@ -13,6 +13,7 @@ type client struct {
 	at       *member
 	depth    int           // how many operations it has under way at most
 	thinks   time.Duration // at most, between two
+	patience time.Duration // how long it waits for an answer; 0: until its member dies
 	underWay int
 }
 
@@ -42,6 +43,9 @@ func (k *keys) pick(at int) uint32 {
 
 // populateClients makes the world's clients; without a number in the options the seed decides.
 func (w *World) populateClients() {
+	if w.chance(0.2) {
+		w.handleLimits.MaxPendingRequests, w.handleLimits.MaxPendingBytes = 2+w.random.IntN(4), 400
+	}
 	n := 2 + w.random.IntN(6)
 	if w.options.Clients > 0 {
 		n = w.options.Clients
@@ -50,6 +54,9 @@ func (w *World) populateClients() {
 		c := &client{world: w, id: id, at: w.anyone(), depth: 1, thinks: w.between(20*time.Millisecond, 300*time.Millisecond)}
 		if w.chance(0.3) {
 			c.depth = 2 + w.random.IntN(6)
+		}
+		if w.chance(0.5) {
+			c.patience = w.between(100*time.Millisecond, 4*time.Second)
 		}
 		w.clients = append(w.clients, c)
 		w.after(w.between(0, time.Second), c.act)
@@ -90,7 +97,11 @@ func (c *client) begin() {
 		is.padding = w.random.IntN(100)
 	}
 	c.underWay++
-	w.history.begin(c.id, c.at, is, func(*operation) { c.underWay-- })
+	m := c.at
+	o := w.history.begin(c.id, m, is, func(*operation) { c.underWay-- })
+	if c.patience > 0 && o.outcome == pending {
+		m.after(c.patience, func() { m.program.giveUp(o.number) })
+	}
 }
 
 // guess is what a client may take a key's value to be: what it is now, or was before.

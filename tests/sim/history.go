@@ -1,10 +1,11 @@
 package sim
 
 import (
+	"errors"
 	"sort"
 	"time"
 
-	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/handle"
 )
 
 // Outcome is what a client knows of an operation.
@@ -45,6 +46,7 @@ type history struct {
 	moments    int64
 	operations []*operation
 	effects    map[uint64]uint64 // number of a write → its index
+	refused    map[uint64]bool   // writes that were said to have no effect
 	versions   map[uint32][]version
 	through    uint64 // the effects up to here are known
 	acked      uint64 // the highest index that a client knows of
@@ -57,7 +59,7 @@ type version struct {
 }
 
 func newHistory(w *World) *history {
-	return &history{world: w, effects: map[uint64]uint64{}, versions: map[uint32][]version{}}
+	return &history{world: w, effects: map[uint64]uint64{}, refused: map[uint64]bool{}, versions: map[uint32][]version{}}
 }
 
 // applied hears of an effect. Whoever applies an index first tells; the ghost sees to it that all others do the same.
@@ -66,6 +68,9 @@ func (h *history) applied(index uint64, c *command, after string) {
 		return
 	}
 	h.through = index
+	if h.refused[c.number] {
+		h.world.fail("refused is refused", "%v %d was refused, and takes effect at %d", c.kind, c.number, index)
+	}
 	h.effects[c.number] = index
 	h.versions[c.key] = append(h.versions[c.key], version{index, after})
 }
@@ -79,9 +84,8 @@ func (h *history) at(key uint32, index uint64) string {
 	return ""
 }
 
-var modes = map[Op]messages.ReadMode{
-	GetLog: messages.ReadMode_READ_MODE_LOG, GetIndex: messages.ReadMode_READ_MODE_INDEX, GetLease: messages.ReadMode_READ_MODE_INDEX,
-	GetLeader: messages.ReadMode_READ_MODE_LEADER, GetLocal: messages.ReadMode_READ_MODE_LOCAL,
+var modes = [opKinds]handle.ReadMode{
+	GetLog: handle.ReadLog, GetIndex: handle.ReadIndex, GetLease: handle.ReadLease, GetLeader: handle.ReadLeader, GetLocal: handle.ReadLocal,
 }
 
 // begin has a client call an operation at a member. then, which may be nil, hears of its end.
@@ -99,38 +103,49 @@ func (h *history) begin(client int, m *member, c command, then func(*operation))
 		h.end(o, Refused)
 		return o
 	}
-	life := m.life
-	answered := func(a answer) {
-		switch {
-		case o.outcome != pending:
-		case a.err != nil:
-			h.end(o, Unknown)
-		case m.life == life:
-			h.answered(o, m, a)
-		}
-	}
+	ended := func(a handle.Outcome) { h.ended(o, m, a) }
 	if c.kind.Writes() {
-		m.handle.propose(c.encode(), answered)
+		m.program.propose(c.number, c.encode(), ended)
 	} else {
-		m.handle.read(modes[c.kind], answered)
+		m.program.read(c.number, modes[c.kind], ended)
 	}
 	return o
 }
 
+// ended takes what the handle says of a call. Its contract: these errors, and no others, say that a command has not taken
+// effect and will not.
+func (h *history) ended(o *operation, m *member, a handle.Outcome) {
+	switch {
+	case a.Err == nil:
+		h.answered(o, m, a.Result)
+	case errors.Is(a.Err, handle.ErrOverloaded), errors.Is(a.Err, handle.ErrDiskFull), errors.Is(a.Err, handle.ErrTooLarge):
+		if at, took := h.effects[o.number]; took {
+			h.world.fail("refused is refused", "member %d: %v %d was refused (%v), and took effect at %d", m.id, o.kind, o.number, a.Err, at)
+		}
+		h.refused[o.number] = true
+		h.end(o, Refused)
+	case errors.Is(a.Err, handle.ErrOutcomeUnknown):
+		h.world.fail("exactly once", "member %d: %v %d: %v, though no member opens so many origins", m.id, o.kind, o.number, a.Err)
+		h.end(o, Unknown)
+	default:
+		h.end(o, Unknown)
+	}
+}
+
 // answered takes an answer and holds it against what truly happened.
-func (h *history) answered(o *operation, m *member, a answer) {
+func (h *history) answered(o *operation, m *member, a handle.Result) {
 	w := h.world
-	o.index = a.index
+	o.index = a.Index
 	if o.kind.Writes() {
-		r, err := decodeResult(a.value)
+		r, err := decodeResult(a.Value)
 		at, known := h.effects[o.number]
-		if err != nil || r.number != o.number || !known || at != a.index || r.before != h.at(o.key, at-1) {
+		if err != nil || r.number != o.number || !known || at != a.Index || r.before != h.at(o.key, at-1) {
 			w.fail("exactly once", "member %d: %v %d of key %d was answered with %+v, %v at index %d; it took effect at %d (%v) on %q",
-				m.id, o.kind, o.number, o.key, r, err, a.index, at, known, h.at(o.key, at-1))
+				m.id, o.kind, o.number, o.key, r, err, a.Index, at, known, h.at(o.key, at-1))
 		}
 		o.saw = r
 	} else {
-		h.read(o, m, a.index)
+		h.read(o, m, a.Index)
 	}
 	h.end(o, Answered)
 }
@@ -149,10 +164,11 @@ func (h *history) read(o *operation, m *member, point uint64) {
 	if is := h.at(o.key, m.machine.last); is != o.saw.before {
 		w.fail("reads see a prefix", "member %d: %v finds %q in key %d at index %d, where it is %q", m.id, o.kind, o.saw.before, o.key, m.machine.last, is)
 	}
-	if m.machine.last < m.seen {
+	// A read through the log may be answered by the replay of its entry: it began before what others have seen since.
+	if m.machine.last < m.seen && o.kind != GetLog {
 		w.fail("local reads do not go back", "member %d: %v sees index %d after %d", m.id, o.kind, m.machine.last, m.seen)
 	}
-	m.seen = m.machine.last
+	m.seen = max(m.seen, m.machine.last)
 	h.acked = max(h.acked, m.machine.last) // whatever anybody saw was committed
 }
 

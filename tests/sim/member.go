@@ -50,7 +50,7 @@ type member struct {
 	tree      *supervisor.Tree
 	mailboxes []*mailbox // of this life
 	peers     map[peerRole]*actor.PID
-	handle    *handle
+	program   *program
 	view      actors.NodeView
 	applied   uint64
 	// machine is what its clients read: the state machine that was opened last. A closed one can still be read, until the
@@ -94,8 +94,8 @@ func (m *member) boot() {
 	m.system = takeSystem()
 	m.system.ProcessRegistry.Address = address(m.id)
 	m.system.ProcessRegistry.RemoteHandlers = []actor.AddressResolver{m.resolve}
-	m.handle = newHandle(m)
-	m.system.ProcessRegistry.Add(m.handle, "handle")
+	m.program = newProgram(m)
+	m.system.ProcessRegistry.Add(m.program, "handle")
 	w := m.world
 	m.tree = supervisor.New(supervisor.Config{
 		Bootstrap: w.bootstrap, Heartbeat: heartbeat, Election: election,
@@ -108,7 +108,7 @@ func (m *member) boot() {
 	if err := m.tree.Start(m, m.system.Root); err != nil {
 		w.fail("start", "member %d does not start: %v", m.id, err)
 	}
-	m.handle.live()
+	m.program.live()
 	for _, other := range w.members {
 		w.settleLink(m, other)
 	}
@@ -151,7 +151,7 @@ func (m *member) kill(choose vfs.Choice) {
 	systems.Put(m.system)
 	m.system, m.mailboxes = nil, nil
 	m.applied, m.machine, m.machineOpen, m.seen = 0, nil, false, 0
-	m.handle.die()
+	m.program.die()
 	for _, other := range m.world.members {
 		m.world.settleLink(m, other)
 	}

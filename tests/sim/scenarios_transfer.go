@@ -86,7 +86,8 @@ func transferTargetDies(s *Scene) {
 	last := leader.view.LastIndex
 	writes := s.say(leader, 3)
 	s.within(heartbeat/10, "they are refused", func() bool { return refused == 3 })
-	s.within(3*election/2, "proposals are taken again", func() bool { return leader.view.LastIndex > last })
+	// It gives up after an election timeout; the handle says its proposals again once they are that old, at its next look.
+	s.within(2*election+2*heartbeat, "proposals are taken again", func() bool { return leader.view.LastIndex > last })
 	if s.now-began < election/2 {
 		s.fail("it gave up after %v", s.now-began)
 	}

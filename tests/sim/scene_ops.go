@@ -61,5 +61,5 @@ func (w *World) scribble(m *member) *operation {
 // writes lets a member write, and waits until all it has under way is acknowledged.
 func (s *Scene) writes(m *member, n int) {
 	s.writesLater(m, n)
-	s.within(5*election, "the writes are acknowledged", func() bool { return len(m.handle.waiting) == 0 })
+	s.within(5*election, "the writes are acknowledged", func() bool { return m.program.writing() == 0 })
 }

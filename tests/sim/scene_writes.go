@@ -1,9 +1,6 @@
 package sim
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // What a script has written, and what became of it.
 
@@ -14,18 +11,14 @@ func (s *Scene) says(m *member, padding int) *operation {
 	return s.history.begin(script, m, c, nil)
 }
 
-// errForsaken: the client has gone.
-var errForsaken = errors.New("given up")
-
 // forsakes has a leader's program write n times and forget them, as one does that dies: nobody says them again. When it
 // returns they stand in the member's log.
 func (s *Scene) forsakes(leader *member, n int) []*operation {
 	last := leader.view.LastIndex
 	all := s.say(leader, n)
-	for _, w := range leader.handle.waiting {
-		w.done(answer{err: errForsaken})
+	for _, o := range all {
+		leader.program.giveUp(o.number)
 	}
-	leader.handle.waiting = nil
 	s.within(election, "the leader takes the proposals", func() bool { return leader.view.LastIndex >= last+uint64(n) })
 	return all
 }
@@ -35,7 +28,7 @@ func (s *Scene) forsakes(leader *member, n int) []*operation {
 func (s *Scene) settles() *member {
 	s.within(10*election, "all have settled", func() bool {
 		for _, m := range s.members {
-			if !m.up || m.handle.origin == 0 {
+			if !m.up || !m.program.opened {
 				return false
 			}
 		}

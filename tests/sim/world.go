@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/troupe-raft/troupe/handle"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 	"github.com/troupe-raft/troupe/tests/sim/trace"
@@ -52,13 +53,15 @@ type World struct {
 	history   *history
 	clients   []*client
 	keys      keys
-	scribbled uint32 // writes of scripts so far
-	chronicle chronicle
-	counts    Counts
-	commands  uint64 // numbers the clients' operations
-	calm      bool   // no more faults, no more requests
-	oneByOne  bool   // requests to peers carry one entry each
-	failure   *Failure
+	// handleLimits are those of the members' handles.
+	handleLimits handle.Limits
+	scribbled    uint32 // writes of scripts so far
+	chronicle    chronicle
+	counts       Counts
+	commands     uint64 // numbers the clients' operations
+	calm         bool   // no more faults, no more requests
+	oneByOne     bool   // requests to peers carry one entry each
+	failure      *Failure
 }
 
 // Failure is a promise that was not kept: the first one ends the history.
@@ -127,6 +130,7 @@ func New(options Options) *World {
 	if options.Nodes > 0 {
 		size = options.Nodes
 	}
+	w.handleLimits = handle.Limits{MaxRequestBytes: 1 << 20, MaxPendingRequests: 1 << 16, MaxPendingBytes: 1 << 26}
 	w.populate(size)
 	w.history = newHistory(w)
 	return w
@@ -237,7 +241,7 @@ func (w *World) well() bool {
 		if v.LastIndex != l.view.LastIndex || v.LastTerm != l.view.LastTerm || v.Commit != v.LastIndex || m.applied != v.LastIndex {
 			return false
 		}
-		if len(m.handle.waiting) > 0 || len(m.handle.reading) > 0 || !m.handle.served {
+		if len(m.program.calls) > 0 || !m.program.serving {
 			return false
 		}
 	}
@@ -250,8 +254,8 @@ func (w *World) state() string {
 		v := m.view
 		fmt.Fprintf(&b, "\n  %d up=%v %s term %d leader %d last (%d, %d) durable %d commit %d applied %d", m.id, m.up, v.Role, v.Term, v.Leader,
 			v.LastIndex, v.LastTerm, v.Durable, v.Commit, m.applied)
-		if m.handle != nil {
-			fmt.Fprintf(&b, "; %d writes and %d reads wait, origin %d, served %v", len(m.handle.waiting), len(m.handle.reading), m.handle.origin, m.handle.served)
+		if m.program != nil {
+			fmt.Fprintf(&b, "; %d calls wait, serving %v", len(m.program.calls), m.program.serving)
 		}
 	}
 	return b.String()

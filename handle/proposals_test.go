@@ -1,7 +1,8 @@
-package troupe
+package handle
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"sync"
 	"testing"
@@ -10,6 +11,12 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 )
+
+var errStopped = errors.New("node stopped")
+
+func clock() time.Duration { return 0 }
+
+func newNonce() []byte { return []byte(rand.Text()) }
 
 // station is a proposals with nobody behind it: what it sends is kept.
 type station struct {
@@ -23,8 +30,10 @@ type station struct {
 
 func newStation(t *testing.T, limits Limits) *station {
 	s := &station{t: t, leader: 1, wake: make(chan struct{}, 1024)}
-	limits = Config{Limits: limits}.withDefaults().Limits
-	s.proposals = newProposals(1, limits, newNonce, func(entry []byte) {
+	if limits == (Limits{}) {
+		limits = Limits{MaxRequestBytes: 1 << 20, MaxPendingRequests: 1 << 16, MaxPendingBytes: 1 << 26}
+	}
+	s.proposals = newProposals(1, limits, newNonce, clock, func(entry []byte) {
 		e, err := raft.DecodeEntry(entry)
 		if err != nil {
 			t.Error(err)
@@ -99,7 +108,7 @@ func TestTheLowestOutstandingSequenceIsTheOldestThatIsNotAnswered(t *testing.T) 
 	if o := <-last; string(o.result.Value) != "fourth" {
 		t.Errorf("the fourth was answered with %q, %v", o.result.Value, o.err)
 	}
-	s.close(ErrStopped)
+	s.close(errStopped)
 }
 
 func TestANewLeaderHearsEverythingOutstandingAgain(t *testing.T) {
@@ -110,7 +119,7 @@ func TestANewLeaderHearsEverythingOutstandingAgain(t *testing.T) {
 	if again := s.next(); again.Sequence != first.Sequence || string(again.Payload) != "a" {
 		t.Fatalf("sent again: %+v", again)
 	}
-	s.close(ErrStopped)
+	s.close(errStopped)
 }
 
 func TestARefusalIsFinalOnlyForACommandThatWasSentOnce(t *testing.T) {
@@ -135,7 +144,7 @@ func TestARefusalIsFinalOnlyForACommandThatWasSentOnce(t *testing.T) {
 	if o := <-twice; o.err != nil || string(o.result.Value) != "it was" {
 		t.Fatalf("answered %q, %v", o.result.Value, o.err)
 	}
-	s.close(ErrStopped)
+	s.close(errStopped)
 }
 
 func TestAnAbandonedCommandTellsWhetherThereWasALeader(t *testing.T) {
@@ -153,7 +162,7 @@ func TestAnAbandonedCommandTellsWhetherThereWasALeader(t *testing.T) {
 	if s.pending != 0 || s.bytes != 0 || len(s.queue) != 0 {
 		t.Errorf("%d commands, %d bytes are left of what was abandoned", s.pending, s.bytes)
 	}
-	s.close(ErrStopped)
+	s.close(errStopped)
 }
 
 func TestAnOriginThatTheClusterForgotIsOpenedAnew(t *testing.T) {
@@ -176,14 +185,14 @@ func TestAnOriginThatTheClusterForgotIsOpenedAnew(t *testing.T) {
 	if e := s.next(); e.Origin != 78 || e.Sequence != 1 {
 		t.Fatalf("sent %+v", e)
 	}
-	s.close(ErrStopped)
-	if o := <-waits; !errors.Is(o.err, ErrStopped) {
+	s.close(errStopped)
+	if o := <-waits; !errors.Is(o.err, errStopped) {
 		t.Fatalf("a closed handle answered %v", o.err)
 	}
 }
 
 func TestE45WhatWaitsAtTheHandleIsBounded(t *testing.T) {
-	s := newStation(t, Limits{MaxPendingRequests: 2, MaxRequestBytes: 100})
+	s := newStation(t, Limits{MaxPendingRequests: 2, MaxRequestBytes: 100, MaxPendingBytes: 1 << 20})
 	for range 2 {
 		s.proposed(t.Context(), "x")
 		s.next()
@@ -195,12 +204,12 @@ func TestE45WhatWaitsAtTheHandleIsBounded(t *testing.T) {
 	if _, err := s.propose(t.Context(), make([]byte, 101)); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a command above the limit: %v", err)
 	}
-	s.close(ErrStopped)
+	s.close(errStopped)
 }
 
 func TestReadsShareRoundsAndNoReadJoinsARequestThatHasLeft(t *testing.T) {
 	var asked []uint64
-	r := newReads(100, func(m *messages.AskRead) { asked = append(asked, m.Id) }, func() uint64 { return 1 })
+	r := newReads(100, clock, func(m *messages.AskRead) { asked = append(asked, m.Id) }, func() uint64 { return 1 })
 	r.incarnated(1)
 	line := &r.modes[0]
 	first := r.join(line, messages.ReadMode_READ_MODE_INDEX)
@@ -229,7 +238,7 @@ func TestReadsShareRoundsAndNoReadJoinsARequestThatHasLeft(t *testing.T) {
 }
 
 func TestNothingIsServedBeforeTheReplayOfALife(t *testing.T) {
-	r := newReads(0, func(*messages.AskRead) {}, func() uint64 { return 1 })
+	r := newReads(0, clock, func(*messages.AskRead) {}, func() uint64 { return 1 })
 	serves := func() bool {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

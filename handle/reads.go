@@ -1,4 +1,4 @@
-package troupe
+package handle
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 type reads struct {
 	ask    func(*messages.AskRead)
 	leader func() uint64
+	now    func() time.Duration
 
 	mu          sync.Mutex
 	incarnation uint64
@@ -37,40 +38,38 @@ type readLine struct {
 type readBatch struct {
 	id    uint64
 	mode  messages.ReadMode
-	asked time.Time
+	asked time.Duration
 	done  chan struct{}
 	point ReadPoint
 	err   error
 }
 
-func newReads(firstID uint64, ask func(*messages.AskRead), leader func() uint64) *reads {
-	return &reads{ask: ask, leader: leader, lastID: firstID, serving: make(chan struct{})}
+func newReads(firstID uint64, now func() time.Duration, ask func(*messages.AskRead), leader func() uint64) *reads {
+	return &reads{now: now, ask: ask, leader: leader, lastID: firstID, serving: make(chan struct{})}
 }
 
 func (r *reads) read(ctx context.Context, mode ReadMode) (ReadPoint, error) {
-	switch mode {
-	case ReadLocal:
+	if mode == ReadLocal {
 		return r.local(ctx)
-	case ReadLeader:
-		return r.await(ctx, r.join(&r.modes[1], messages.ReadMode_READ_MODE_LEADER))
-	default:
-		// No leader has a lease in this version, so that ReadLease is answered as ReadIndex, as its contract allows.
-		return r.await(ctx, r.join(&r.modes[0], messages.ReadMode_READ_MODE_INDEX))
 	}
+	return r.await(ctx, r.begin(mode))
+}
+
+// begin asks for a read point from the leader.
+func (r *reads) begin(mode ReadMode) *readBatch {
+	if mode == ReadLeader {
+		return r.join(&r.modes[1], messages.ReadMode_READ_MODE_LEADER)
+	}
+	// No leader has a lease in this version, so that ReadLease is answered as ReadIndex, as its contract allows.
+	return r.join(&r.modes[0], messages.ReadMode_READ_MODE_INDEX)
 }
 
 // local waits only for the replay after a start.
 func (r *reads) local(ctx context.Context) (ReadPoint, error) {
 	for {
-		r.mu.Lock()
-		serving, is, closed := r.serving, r.isServing, r.closed
-		point := ReadPoint{Index: r.applied, Term: r.term}
-		r.mu.Unlock()
-		if closed != nil {
-			return ReadPoint{}, closed
-		}
-		if is {
-			return point, nil
+		point, serving, err := r.localNow()
+		if serving == nil {
+			return point, err
 		}
 		select {
 		case <-serving:
@@ -78,6 +77,20 @@ func (r *reads) local(ctx context.Context) (ReadPoint, error) {
 			return ReadPoint{}, fmt.Errorf("%w: the log is still being replayed: %w", ErrTimeout, ctx.Err())
 		}
 	}
+}
+
+// localNow is what may be read without anybody's leave. During a replay that is nothing, and what is closed at its end is
+// returned.
+func (r *reads) localNow() (ReadPoint, <-chan struct{}, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.closed != nil:
+		return ReadPoint{}, nil, r.closed
+	case !r.isServing:
+		return ReadPoint{}, r.serving, nil
+	}
+	return ReadPoint{Index: r.applied, Term: r.term}, nil, nil
 }
 
 // join adds one read to the batch that gathers, and sends the batch on if none is under way.
@@ -103,7 +116,7 @@ func (r *reads) join(line *readLine, mode messages.ReadMode) *readBatch {
 func (r *reads) sendNext(line *readLine) {
 	line.underWay, line.next = line.next, nil
 	if b := line.underWay; b != nil {
-		b.asked = time.Now()
+		b.asked = r.now()
 		r.ask(&messages.AskRead{Id: b.id, Mode: b.mode})
 	}
 }
@@ -118,12 +131,15 @@ func (r *reads) await(ctx context.Context, b *readBatch) (ReadPoint, error) {
 	case <-b.done:
 		return b.point, b.err
 	case <-ctx.Done():
-		if r.leader() == 0 {
-			return ReadPoint{}, fmt.Errorf("%w: no read point to be had; see that a majority of the members run and reach each other: %w",
-				ErrNoLeader, ctx.Err())
-		}
-		return ReadPoint{}, fmt.Errorf("%w: waiting for a read point: %w", ErrTimeout, ctx.Err())
+		return ReadPoint{}, r.expired(ctx.Err())
 	}
+}
+
+func (r *reads) expired(cause error) error {
+	if r.leader() == 0 {
+		return fmt.Errorf("%w: no read point to be had; see that a majority of the members run and reach each other: %w", ErrNoLeader, cause)
+	}
+	return fmt.Errorf("%w: waiting for a read point: %w", ErrTimeout, cause)
 }
 
 // answered takes a read point from the Node.
@@ -197,16 +213,17 @@ func (r *reads) nowServing(incarnation, applied uint64) {
 }
 
 // again asks once more for everything under way: who led may not any more.
-func (r *reads) again() { r.retry(time.Now(), 0) }
+func (r *reads) again() { r.retry(0) }
 
-func (r *reads) retry(now time.Time, patience time.Duration) {
+func (r *reads) retry(patience time.Duration) {
+	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.leader() == 0 {
 		return
 	}
 	for i := range r.modes {
-		if b := r.modes[i].underWay; b != nil && now.Sub(b.asked) >= patience {
+		if b := r.modes[i].underWay; b != nil && now-b.asked >= patience {
 			b.asked = now
 			r.ask(&messages.AskRead{Id: b.id, Mode: b.mode})
 		}

@@ -1,4 +1,4 @@
-package troupe
+package handle
 
 import (
 	"context"
@@ -23,6 +23,7 @@ type proposals struct {
 	node   uint64
 	leader func() uint64 // 0: none known
 	nonces func() []byte
+	now    func() time.Duration
 
 	mu      sync.Mutex
 	origin  uint64        // 0: not open yet
@@ -32,7 +33,7 @@ type proposals struct {
 	queue   []*waiting
 	bytes   uint64 // of the entries in queue
 	pending int    // commands in queue
-	asked   time.Time
+	asked   time.Duration
 	closed  error
 }
 
@@ -41,7 +42,7 @@ type proposals struct {
 type waiting struct {
 	done     chan outcome // holds one
 	entry    []byte
-	sent     time.Time
+	sent     time.Duration
 	attempts int
 }
 
@@ -52,19 +53,28 @@ type outcome struct {
 
 var waitings = sync.Pool{New: func() any { return &waiting{done: make(chan outcome, 1)} }}
 
-func newProposals(node uint64, limits Limits, nonces func() []byte, send func([]byte), leader func() uint64) *proposals {
-	p := &proposals{node: node, limits: limits, nonces: nonces, send: send, leader: leader, base: 1}
+func newProposals(
+	node uint64, limits Limits, nonces func() []byte, now func() time.Duration, send func([]byte), leader func() uint64,
+) *proposals {
+	p := &proposals{node: node, limits: limits, nonces: nonces, now: now, send: send, leader: leader, base: 1}
 	p.nonce, p.opened = nonces(), make(chan struct{})
 	return p
 }
 
 func (p *proposals) propose(ctx context.Context, command []byte) (Result, error) {
-	if uint64(len(command)) > p.limits.MaxRequestBytes {
-		return Result{}, &LimitError{Kind: ErrTooLarge, Limit: "MaxRequestBytes", Value: p.limits.MaxRequestBytes}
+	if err := p.admits(command); err != nil {
+		return Result{}, err
 	}
 	return p.submit(ctx, func(origin, sequence, lowest uint64) []byte {
 		return raft.EncodeCommand(origin, sequence, lowest, command)
 	})
+}
+
+func (p *proposals) admits(command []byte) error {
+	if uint64(len(command)) > p.limits.MaxRequestBytes {
+		return &LimitError{Kind: ErrTooLarge, Limit: "MaxRequestBytes", Value: p.limits.MaxRequestBytes}
+	}
+	return nil
 }
 
 func (p *proposals) barrier(ctx context.Context) (ReadPoint, error) {
@@ -73,50 +83,69 @@ func (p *proposals) barrier(ctx context.Context) (ReadPoint, error) {
 }
 
 func (p *proposals) submit(ctx context.Context, encode func(origin, sequence, lowest uint64) []byte) (Result, error) {
-	w, entry, sequence, origin, err := p.enqueue(ctx, encode)
-	if err != nil {
-		return Result{}, err
-	}
-	p.send(entry)
-	select {
-	case o := <-w.done:
-		p.recycle(w)
-		return o.result, o.err
-	case <-ctx.Done():
-		return p.abandon(ctx, w, origin, sequence)
-	}
-}
-
-// enqueue gives a command its place, once the origin is open.
-func (p *proposals) enqueue(ctx context.Context, encode func(origin, sequence, lowest uint64) []byte) (w *waiting, entry []byte, sequence, origin uint64, err error) {
-	p.mu.Lock()
-	for p.origin == 0 && p.closed == nil {
-		opened := p.opened
-		p.mu.Unlock()
+	for {
+		c, opened, err := p.begin(encode)
+		switch {
+		case err != nil:
+			return Result{}, err
+		case opened == nil:
+			return p.await(ctx, c)
+		}
 		select {
 		case <-opened:
 		case <-ctx.Done():
-			return nil, nil, 0, 0, p.expired(ctx, false)
+			return Result{}, p.expired(ctx.Err(), false)
 		}
-		p.mu.Lock()
 	}
+}
+
+// proposal is a command that has its place. What it waits by may be another's as soon as it has its outcome.
+type proposal struct {
+	*waiting
+	origin, sequence uint64
+}
+
+// begin gives a command its place and sends it. While the origin is not open it does neither, and returns what is closed
+// when that has changed.
+func (p *proposals) begin(encode func(origin, sequence, lowest uint64) []byte) (proposal, <-chan struct{}, error) {
+	c, opened, err := p.enqueue(encode)
+	if err == nil && opened == nil {
+		p.send(c.entry)
+	}
+	return c, opened, err
+}
+
+func (p *proposals) await(ctx context.Context, c proposal) (Result, error) {
+	select {
+	case o := <-c.done:
+		p.recycle(c.waiting)
+		return o.result, o.err
+	case <-ctx.Done():
+		return p.abandon(c, ctx.Err())
+	}
+}
+
+func (p *proposals) enqueue(encode func(origin, sequence, lowest uint64) []byte) (proposal, <-chan struct{}, error) {
+	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case p.closed != nil:
-		return nil, nil, 0, 0, p.closed
+		return proposal{}, nil, p.closed
+	case p.origin == 0:
+		return proposal{}, p.opened, nil
 	case p.pending >= p.limits.MaxPendingRequests:
-		return nil, nil, 0, 0, &LimitError{Kind: ErrOverloaded, Limit: "MaxPendingRequests", Value: uint64(p.limits.MaxPendingRequests)}
+		return proposal{}, nil, &LimitError{Kind: ErrOverloaded, Limit: "MaxPendingRequests", Value: uint64(p.limits.MaxPendingRequests)}
 	case p.bytes >= p.limits.MaxPendingBytes:
-		return nil, nil, 0, 0, &LimitError{Kind: ErrOverloaded, Limit: "MaxPendingBytes", Value: p.limits.MaxPendingBytes}
+		return proposal{}, nil, &LimitError{Kind: ErrOverloaded, Limit: "MaxPendingBytes", Value: p.limits.MaxPendingBytes}
 	}
-	sequence = p.base + uint64(len(p.queue))
-	w = waitings.Get().(*waiting)
+	sequence := p.base + uint64(len(p.queue))
+	w := waitings.Get().(*waiting)
 	w.entry = encode(p.origin, sequence, p.base)
-	w.sent, w.attempts = time.Now(), 1
+	w.sent, w.attempts = p.now(), 1
 	p.queue = append(p.queue, w)
 	p.bytes += uint64(len(w.entry))
 	p.pending++
-	return w, w.entry, sequence, p.origin, nil
+	return proposal{w, p.origin, sequence}, nil, nil
 }
 
 // take removes the command of this sequence from the queue; nil if nobody waits for it. The caller holds mu.
@@ -145,20 +174,20 @@ func (p *proposals) recycle(w *waiting) {
 }
 
 // abandon gives up waiting. A result that arrived in the same moment still counts.
-func (p *proposals) abandon(ctx context.Context, w *waiting, origin, sequence uint64) (Result, error) {
+func (p *proposals) abandon(c proposal, cause error) (Result, error) {
 	p.mu.Lock()
-	mine := origin == p.origin && p.take(sequence) == w
+	mine := c.origin == p.origin && p.take(c.sequence) == c.waiting
 	p.mu.Unlock()
 	if !mine {
-		o := <-w.done // who took it has answered or is about to
-		p.recycle(w)
+		o := <-c.done // who took it has answered or is about to
+		p.recycle(c.waiting)
 		return o.result, o.err
 	}
-	p.recycle(w)
-	return Result{}, p.expired(ctx, true)
+	p.recycle(c.waiting)
+	return Result{}, p.expired(cause, true)
 }
 
-func (p *proposals) expired(ctx context.Context, sent bool) error {
+func (p *proposals) expired(cause error, sent bool) error {
 	kind, what := ErrTimeout, "the command may still take effect"
 	if !sent {
 		what = "the command was not sent"
@@ -167,7 +196,7 @@ func (p *proposals) expired(ctx context.Context, sent bool) error {
 		kind = ErrNoLeader
 		what += "; no leader is known: see that a majority of the members run and reach each other"
 	}
-	return fmt.Errorf("%w: %s: %w", kind, what, ctx.Err())
+	return fmt.Errorf("%w: %s: %w", kind, what, cause)
 }
 
 // results takes the outcomes of a batch from the Machine.
@@ -206,7 +235,7 @@ func (p *proposals) failAll(err error) {
 }
 
 func (p *proposals) askOrigin() {
-	p.asked = time.Now()
+	p.asked = p.now()
 	p.send(raft.EncodeOpenOrigin(p.nonce, p.node))
 }
 
@@ -247,28 +276,29 @@ func (p *proposals) refused(m *messages.ProposalsRefused) {
 func (p *proposals) resend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.resendBefore(time.Now(), 0)
+	p.resendOlder(0)
 }
 
 // retry says again what has waited for longer than patience.
-func (p *proposals) retry(now time.Time, patience time.Duration) {
+func (p *proposals) retry(patience time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.resendBefore(now, patience)
+	p.resendOlder(patience)
 }
 
-func (p *proposals) resendBefore(now time.Time, patience time.Duration) {
+func (p *proposals) resendOlder(patience time.Duration) {
+	now := p.now()
 	if p.closed != nil || p.leader() == 0 {
 		return
 	}
 	if p.origin == 0 {
-		if now.Sub(p.asked) >= patience {
+		if now-p.asked >= patience {
 			p.askOrigin()
 		}
 		return
 	}
 	for _, w := range p.queue {
-		if w != nil && now.Sub(w.sent) >= patience {
+		if w != nil && now-w.sent >= patience {
 			w.sent = now
 			w.attempts++
 			p.send(w.entry)

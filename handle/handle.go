@@ -1,0 +1,110 @@
+// Package handle is what a program holds of its member: it proposes commands and asks for reads, says again what is not
+// answered, and tells each caller what came of it.
+//
+// Invariants are the protocol's of DESIGN §4 ("Exactly once", "Reads"). Callers of Propose and Read wait; Begin and
+// BeginRead are for who must not wait, as the simulator, which runs this very code. Time, randomness and the way to the
+// Node come from Config.
+package handle
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// Config is what a Handle needs from outside.
+type Config struct {
+	// Node is this member's id.
+	Node   uint64
+	Limits Limits
+	// Nonce makes a new one: no two origins may have the same.
+	Nonce func() []byte
+	// FirstRead is where the ids of reads begin: at random, so that an answer to an earlier process's does not pass for ours.
+	FirstRead uint64
+	Now       func() time.Duration
+	// Send says something to this member's Node. It must not call back.
+	Send func(proto.Message)
+}
+
+// Limits bound the commands that wait for their result, and each of them.
+type Limits struct {
+	MaxRequestBytes    uint64
+	MaxPendingRequests int
+	MaxPendingBytes    uint64
+}
+
+// Handle is safe for concurrent use.
+type Handle struct {
+	leader    atomic.Uint64
+	proposals *proposals
+	reads     *reads
+}
+
+// New makes the handle of a member whose actors have not begun to live.
+func New(c Config) *Handle {
+	h := &Handle{}
+	h.proposals = newProposals(c.Node, c.Limits, c.Nonce, c.Now, func(entry []byte) { c.Send(&messages.Propose{Data: entry}) }, h.leader.Load)
+	h.reads = newReads(c.FirstRead, c.Now, func(m *messages.AskRead) { c.Send(m) }, h.leader.Load)
+	return h
+}
+
+// Propose has a command applied exactly once, and waits for what came of it.
+func (h *Handle) Propose(ctx context.Context, command []byte) (Result, error) {
+	return h.proposals.propose(ctx, command)
+}
+
+// Read waits until the state machine reflects what the mode promises.
+func (h *Handle) Read(ctx context.Context, mode ReadMode) (ReadPoint, error) {
+	if mode == ReadLog {
+		return h.proposals.barrier(ctx)
+	}
+	return h.reads.read(ctx, mode)
+}
+
+// Hear takes what the member's actors say to the program.
+func (h *Handle) Hear(message any) {
+	switch m := message.(type) {
+	case *messages.Results:
+		h.proposals.results(m)
+		h.reads.newApplied(m.Incarnation, m.Applied, m.Term)
+	case *messages.ReadPoint:
+		h.reads.answered(m)
+	case *messages.LeaderChanged:
+		h.leader.Store(m.Leader)
+		h.reads.incarnated(m.Incarnation)
+		if m.Leader != 0 {
+			h.proposals.resend()
+			h.reads.again()
+		}
+	case *messages.ProposalsRefused:
+		h.proposals.refused(m)
+	case *messages.OriginOpened:
+		h.proposals.originOpened(m)
+	case *messages.Serving:
+		h.reads.nowServing(m.Incarnation, m.Applied)
+	}
+}
+
+// Retry says again what has waited for too long: commands for the given time, reads, which cost less, for half of it. It
+// is to be called now and then.
+func (h *Handle) Retry(patience time.Duration) {
+	h.proposals.retry(patience)
+	h.reads.retry(patience / 2)
+}
+
+// Close ends everything that waits with err, and whatever is asked from now on.
+func (h *Handle) Close(err error) {
+	h.proposals.close(err)
+	h.reads.close(err)
+}
+
+// Pending is how many commands wait, and their bytes.
+func (h *Handle) Pending() (commands int, bytes uint64) {
+	h.proposals.mu.Lock()
+	defer h.proposals.mu.Unlock()
+	return h.proposals.pending, h.proposals.bytes
+}
