@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -23,7 +24,8 @@ type program struct {
 	calls       []*call
 	incarnation uint64
 	serving     bool // the replay of this incarnation is done
-	opened      bool // it has an origin
+	nonce       []byte
+	opened      bool // the handle has an origin
 }
 
 // call is an operation under way.
@@ -46,9 +48,12 @@ func newProgram(m *member) *program {
 	p := &program{member: m, life: m.life}
 	p.Handle = handle.New(handle.Config{
 		Node: m.id, Limits: w.handleLimits, FirstRead: w.random.Uint64(),
-		Nonce: func() []byte { return binary.LittleEndian.AppendUint64(nil, w.random.Uint64()) },
-		Now:   func() time.Duration { return w.now },
-		Send:  func(said proto.Message) { m.post(actors.NodePath, said) },
+		Nonce: func() []byte {
+			p.nonce, p.opened = binary.LittleEndian.AppendUint64(nil, w.random.Uint64()), false
+			return p.nonce
+		},
+		Now:  func() time.Duration { return w.now },
+		Send: func(said proto.Message) { m.post(actors.NodePath, said) },
 	})
 	return p
 }
@@ -78,7 +83,7 @@ func (p *program) SendUserMessage(_ *actor.PID, message any) {
 			p.incarnation, p.serving = m.Incarnation, false
 		}
 	case *messages.OriginOpened:
-		p.opened = true
+		p.opened = p.opened || bytes.Equal(m.Nonce, p.nonce)
 	case *messages.Serving:
 		p.serving = p.serving || m.Incarnation == p.incarnation
 	}
