@@ -222,8 +222,8 @@ func localDetail(message proto.Message) (string, bool) {
 	return "", false
 }
 
-// at is a position of a log: its index and term.
-func at(index, term uint64) string { return fmt.Sprintf("%d (term %d)", index, term) }
+// at is a position of a log: index/term.
+func at(index, term uint64) string { return fmt.Sprintf("%d/%d", index, term) }
 
 func entries(e *messages.Entries) string {
 	n := len(e.GetData())

@@ -1,18 +1,62 @@
 package explain
 
 import (
-	"bytes"
+	"bufio"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
-	"html"
+	"html/template"
 	"io"
+
+	"github.com/troupe-raft/troupe/tests/sim/trace"
 )
 
-// HTML writes a trace as one page that needs nothing but itself.
+var (
+	//go:embed page.html
+	pageHTML string
+	//go:embed page.css
+	pageCSS string
+	//go:embed page_model.js
+	pageModel string
+	//go:embed page_diagram.js
+	pageDiagram string
+	//go:embed page_control.js
+	pageControl string
+)
+
+var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
+
+// HTML writes a trace as one page that needs nothing but itself: a space-time diagram, time downwards, a lane for each
+// member and above it the member's log as it stands at the moment that is chosen. The page may load nothing and run nothing
+// but its own script, whatever a trace has in it.
 func HTML(w io.Writer, r io.Reader, o Options) error {
-	var listing bytes.Buffer
-	if err := Text(&listing, r, o); err != nil {
+	in, err := trace.NewReader(r)
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "<!doctype html><meta charset=utf-8><title>troupe-sim</title><pre>%s</pre>\n", html.EscapeString(listing.String()))
-	return err
+	window, err := readWindow(in, o)
+	if err != nil {
+		return err
+	}
+	// json.Marshal writes <, > and & as escapes: the data cannot end the element that it stands in.
+	data, err := json.Marshal(newPage(in.Header(), window))
+	if err != nil {
+		return fmt.Errorf("write the page of a trace: %w", err)
+	}
+	script := "\"use strict\";\n(() => {\n" + pageModel + pageDiagram + pageControl + "})();\n"
+	sum := sha256.Sum256([]byte(script))
+	out := bufio.NewWriter(w)
+	err = pageTemplate.Execute(out, map[string]any{
+		"Title": title(in.Header()), "CSS": template.CSS(pageCSS), "Data": template.JS(data), "Script": template.JS(script),
+		"Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'",
+	})
+	if err == nil {
+		err = out.Flush()
+	}
+	if err != nil {
+		return fmt.Errorf("write the page of a trace: %w", err)
+	}
+	return nil
 }

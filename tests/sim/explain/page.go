@@ -1,0 +1,155 @@
+package explain
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/sim/trace"
+)
+
+// page is what the HTML page is made of; page_model.js follows it from moment to moment. Names are short because there
+// are thousands of each.
+type page struct {
+	Title   string       `json:"title"`
+	Replay  string       `json:"replay"`
+	Window  string       `json:"window"` // what of the trace the page holds
+	Start   []pageMember `json:"start"`  // the members before the first moment
+	Cut     [][2]uint64  `json:"cut"`
+	Moments []moment     `json:"moments"`
+	Arrows  []arrow      `json:"arrows"`
+}
+
+type pageMember struct {
+	Up      bool        `json:"up"`
+	Why     string      `json:"why,omitempty"`
+	State   trace.State `json:"state"`
+	Applied uint64      `json:"applied"`
+	Last    uint64      `json:"last"`
+	Runs    []trace.Run `json:"runs"`
+}
+
+// moment is what happened at one step of the run: the page goes from moment to moment.
+type moment struct {
+	Step  int           `json:"s"`
+	At    time.Duration `json:"t"`
+	Items []item        `json:"i"`
+}
+
+type item struct {
+	Kind   trace.Kind    `json:"k"`
+	Member uint64        `json:"m,omitempty"`
+	Peer   uint64        `json:"p,omitempty"`
+	ID     uint64        `json:"o,omitempty"`
+	Actor  string        `json:"a,omitempty"`
+	Name   string        `json:"n,omitempty"`
+	Detail string        `json:"d,omitempty"`
+	Index  uint64        `json:"x,omitempty"`
+	Until  time.Duration `json:"u,omitempty"`
+	State  *trace.State  `json:"st,omitempty"`
+	Log    *trace.Log    `json:"lg,omitempty"`
+	Arrow  int           `json:"r,omitempty"` // 1 + its place among the arrows
+}
+
+// arrow is a message, or the second copy of one.
+type arrow struct {
+	From   uint64 `json:"f"`
+	To     uint64 `json:"t"`
+	Name   string `json:"n"`
+	Label  string `json:"l"`
+	Detail string `json:"d"`
+	Sent   int    `json:"s"` // the moment; -1: before the first
+	Ends   int    `json:"e"` // the moment at which it arrives or is lost; -1: after the last
+	Lost   string `json:"x,omitempty"`
+	Again  bool   `json:"b,omitempty"`
+}
+
+func newPage(h trace.Header, w *window) *page {
+	p := &page{Title: title(h), Replay: replay(h), Window: w.String(), Start: []pageMember{}, Cut: [][2]uint64{}, Moments: []moment{}, Arrows: []arrow{}}
+	for i := range w.base.Members {
+		p.Start = append(p.Start, startOf(&w.base.Members[i]))
+	}
+	for from := range w.base.Members {
+		for to := range w.base.Members {
+			if w.base.Cut(uint64(from+1), uint64(to+1)) {
+				p.Cut = append(p.Cut, [2]uint64{uint64(from + 1), uint64(to + 1)})
+			}
+		}
+	}
+	flights := map[uint64]int{} // message → its arrow that is under way
+	for _, e := range w.events {
+		if n := len(p.Moments); n == 0 || p.Moments[n-1].Step != e.Step {
+			p.Moments = append(p.Moments, moment{Step: e.Step, At: e.At})
+		}
+		p.add(e, flights)
+	}
+	return p
+}
+
+func startOf(m *Member) pageMember {
+	start := pageMember{Up: m.Up, Why: m.Why, State: m.State, Applied: m.Applied, Last: uint64(len(m.Terms)), Runs: []trace.Run{}}
+	for i, term := range m.Terms {
+		if i == 0 || m.Terms[i-1] != term {
+			start.Runs = append(start.Runs, trace.Run{First: uint64(i) + 1, Term: term})
+		}
+	}
+	return start
+}
+
+func (p *page) add(e *trace.Event, flights map[uint64]int) {
+	now := len(p.Moments) - 1
+	is := item{
+		Kind: e.Kind, Member: e.Member, Peer: e.Peer, ID: e.ID, Actor: e.Actor, Name: e.Name, Detail: e.Detail, Index: e.Index,
+		Until: e.Until, State: e.State, Log: e.Log,
+	}
+	if isMessage(e) {
+		is.Arrow = 1 + p.arrow(e, now, flights)
+		is.Name, is.Detail, is.ID = "", "", 0 // they stand at the arrow
+	}
+	p.Moments[now].Items = append(p.Moments[now].Items, is)
+}
+
+// arrow draws a message on, and returns the place of its arrow.
+func (p *page) arrow(e *trace.Event, now int, flights map[uint64]int) int {
+	place, known := flights[e.ID]
+	switch {
+	case !known || e.Kind == trace.Sent:
+		sent := -1
+		if e.Kind == trace.Sent {
+			sent = now
+		}
+		place = p.put(arrow{From: e.Member, To: e.Peer, Name: e.Name, Label: label(e), Detail: e.Detail, Sent: sent, Ends: -1})
+		flights[e.ID] = place
+	case e.Kind == trace.Doubled || p.Arrows[place].Ends >= 0:
+		// A copy: of one that is under way, which the next to arrive will end, or of one that has arrived.
+		if p.Arrows[place].Ends >= 0 {
+			again := p.Arrows[place]
+			again.Ends, again.Lost, again.Again = -1, "", true
+			place = p.put(again)
+			flights[e.ID] = place
+		}
+	}
+	a := &p.Arrows[place]
+	switch e.Kind {
+	case trace.Arrived:
+		a.Ends = now
+	case trace.Lost:
+		a.Ends, a.Lost = now, e.Detail
+		if a.Sent < 0 {
+			a.Detail = ""
+		}
+	}
+	return place
+}
+
+func (p *page) put(a arrow) int {
+	p.Arrows = append(p.Arrows, a)
+	return len(p.Arrows) - 1
+}
+
+// replay is the command that makes the same run again.
+func replay(h trace.Header) string {
+	if h.Scenario != "" {
+		return fmt.Sprintf("troupe-sim --scenario %s --seeds %d..%d", h.Scenario, h.Seed, h.Seed)
+	}
+	return fmt.Sprintf("troupe-sim --profile %s --seeds %d..%d --nodes %d --steps %d", h.Profile, h.Seed, h.Seed, h.Nodes, h.Steps)
+}

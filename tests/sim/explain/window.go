@@ -1,0 +1,109 @@
+package explain
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/troupe-raft/troupe/tests/sim/trace"
+)
+
+// window is as much of a trace as a page can hold, and the members as they stood before it.
+type window struct {
+	base    *Cluster
+	events  []*trace.Event
+	skipped int // events before those
+	total   int // in all, of those that the options show
+	hidden  hidden
+	whole   bool
+	damage  error // what follows cannot be read
+}
+
+// readWindow reads a trace and keeps the first events, or the last where it ends in a failure and nobody asked for a
+// beginning. Memory is bounded by the limit, whatever the length of the trace.
+func readWindow(in *trace.Reader, o Options) (*window, error) {
+	limit := o.Limit
+	if limit <= 0 {
+		limit = DefaultLimit
+	}
+	first := &window{base: NewCluster(in.Header().Nodes)}
+	last := &window{base: NewCluster(in.Header().Nodes)}
+	var hides hidden
+	total, failed := 0, false
+	var damage error
+	for {
+		e, err := in.Next()
+		if err != nil {
+			if err != io.EOF {
+				damage = err
+			}
+			break
+		}
+		if o.after(e) {
+			break
+		}
+		if o.before(e) {
+			first.base.Apply(e)
+			last.base.Apply(e)
+			continue
+		}
+		// What members become is always kept, whatever is hidden: the page could not tell their states and logs without.
+		if !changes(e) && !o.shows(e, &hides) {
+			continue
+		}
+		total++
+		failed = failed || e.Kind == trace.Violated
+		if len(first.events) < limit {
+			first.events = append(first.events, e)
+		}
+		if last.events = append(last.events, e); len(last.events) >= 2*limit {
+			last.trim(limit)
+		}
+	}
+	w := first
+	if failed && o.FromStep == 0 && o.From == 0 {
+		w = last
+		w.trim(limit)
+	}
+	if damage != nil && total == 0 {
+		return nil, damage
+	}
+	w.total, w.hidden, w.whole, w.damage = total, hides, in.Whole(), damage
+	return w, nil
+}
+
+// trim takes the oldest events into the base until limit are left.
+func (w *window) trim(limit int) {
+	for len(w.events) > limit {
+		w.base.Apply(w.events[0])
+		w.events[0] = nil
+		w.events = w.events[1:]
+		w.skipped++
+	}
+}
+
+func changes(e *trace.Event) bool {
+	switch e.Kind {
+	case trace.Start, trace.Kill, trace.Stop, trace.Became, trace.LogChanged, trace.Applied, trace.CutOff, trace.Mended:
+		return true
+	}
+	return false
+}
+
+// String says what of the trace is to be seen, and what is not.
+func (w *window) String() string {
+	var says []string
+	if n := len(w.events); n < w.total {
+		says = append(says, fmt.Sprintf("Shown are events %d–%d of %d: choose others with --from-step and --to-step.", w.skipped+1, w.skipped+n, w.total))
+	}
+	if hidden := w.hidden.String(); hidden != "" {
+		says = append(says, "Not shown: "+hidden+".")
+	}
+	switch {
+	case w.damage != nil:
+		says = append(says, "The trace ends early: "+w.damage.Error()+".")
+	case !w.whole && len(w.events) == w.total-w.skipped:
+		says = append(says, "The trace has no end: its run was broken off, or more follows than was asked for.")
+	}
+	return strings.Join(says, " ")
+}
