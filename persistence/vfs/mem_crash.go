@@ -48,10 +48,10 @@ func (n *node) fork(done map[*node]*node) *node {
 		return made
 	}
 	made.entries, made.durable = make(map[string]*node, len(n.entries)), make(map[string]*node, len(n.durable))
-	for name, child := range n.entries {
+	for name, child := range n.entries { // order does not matter: each child is copied once, whoever comes to it first
 		made.entries[name] = child.fork(done)
 	}
-	for name, child := range n.durable {
+	for name, child := range n.durable { // order does not matter: the same
 		made.durable[name] = child.fork(done)
 	}
 	for _, c := range n.changes {
@@ -140,7 +140,7 @@ func (c *content) afterCrash(choose Choice) content {
 	data := append([]byte(nil), c.data...)
 	after := content{data: data}
 	after.resize(c.durableSize)
-	for s, image := range c.before {
+	for s, image := range c.before { // order does not matter: sectors do not overlap
 		after.put(s, image)
 	}
 	for _, w := range c.writes {
@@ -179,7 +179,7 @@ func (n *node) usedBytes(seen map[*node]bool) int64 {
 	}
 	seen[n] = true
 	total := n.content.size()
-	for _, child := range n.entries {
+	for _, child := range n.entries { // order does not matter: it is a sum in which each node stands once
 		total += child.usedBytes(seen)
 	}
 	return total

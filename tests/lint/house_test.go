@@ -7,7 +7,9 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -35,26 +37,6 @@ func room(pkg string) (prefix string, floor int) {
 		}
 	}
 	return
-}
-
-// forbidden are, by import path, the names that deterministic code may not use. An empty list forbids the package.
-var forbidden = map[string][]string{
-	"time":         {"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"},
-	"math/rand":    nil,
-	"math/rand/v2": nil,
-	"crypto/rand":  nil,
-	"net":          nil,
-	"net/http":     nil,
-	"os/exec":      nil,
-}
-
-func deterministic(pkg string) bool {
-	for _, p := range []string{"raft", "persistence", "actors", "handle"} {
-		if pkg == p || strings.HasPrefix(pkg, p+"/") {
-			return !strings.HasPrefix(pkg, "actors/live")
-		}
-	}
-	return false
 }
 
 // source is one file of the product: not a test, not generated.
@@ -127,6 +109,27 @@ func TestImportsPointDownOnly(t *testing.T) {
 	}
 }
 
+// The simulator runs what a node is made of and nothing around it: it builds in seconds and starts at once.
+func TestTheSimulatorIsBuiltWithoutServerStoreAndSockets(t *testing.T) {
+	c := exec.Command("go", "list", "-deps", module+"/cmd/troupe-sim")
+	c.Dir = "../.."
+	out, err := c.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := strings.Fields(string(out))
+	if !slices.Contains(packages, module+"/tests/sim") || !slices.Contains(packages, module+"/supervisor") {
+		t.Fatalf("these are not the packages of the simulator: %v", packages)
+	}
+	for _, p := range packages {
+		for _, heavy := range []string{module + "/kv", module + "/actors/live", "google.golang.org/grpc", "github.com/cockroachdb/pebble"} {
+			if p == heavy || strings.HasPrefix(p, heavy+"/") {
+				t.Errorf("cmd/troupe-sim is built with %s", p)
+			}
+		}
+	}
+}
+
 func TestTheRulesAndTheVocabularyKnowNothingOfActors(t *testing.T) {
 	_, all := sources(t)
 	for _, s := range all {
@@ -138,48 +141,6 @@ func TestTheRulesAndTheVocabularyKnowNothingOfActors(t *testing.T) {
 				t.Errorf("%s imports %s", s.path, imported.Path.Value)
 			}
 		}
-	}
-}
-
-func TestDeterministicCodeTakesEverythingFromItsEnvironment(t *testing.T) {
-	files, all := sources(t)
-	checked := 0
-	for _, s := range all {
-		// The operating system's filesystem is the live implementation of the seam, not a user of it.
-		if !deterministic(s.pkg) || strings.HasPrefix(filepath.Base(s.path), "os") && s.pkg == "persistence/vfs" {
-			continue
-		}
-		checked++
-		imports := map[string]string{}
-		for _, imported := range s.file.Imports {
-			path := strings.Trim(imported.Path.Value, `"`)
-			name := filepath.Base(path)
-			if imported.Name != nil {
-				name = imported.Name.Name
-			}
-			imports[name] = path
-			if names, bad := forbidden[path]; bad && names == nil {
-				t.Errorf("%s imports %s", s.path, path)
-			}
-		}
-		ast.Inspect(s.file, func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.GoStmt:
-				t.Errorf("%s: a goroutine", files.Position(n.Pos()))
-			case *ast.SelectorExpr:
-				if x, ok := n.X.(*ast.Ident); ok && x.Obj == nil {
-					for _, name := range forbidden[imports[x.Name]] {
-						if n.Sel.Name == name {
-							t.Errorf("%s: %s.%s", files.Position(n.Pos()), x.Name, name)
-						}
-					}
-				}
-			}
-			return true
-		})
-	}
-	if checked < 20 {
-		t.Fatalf("only %d files checked: the rule does not see what it is for", checked)
 	}
 }
 

@@ -1,0 +1,243 @@
+package lint
+
+import (
+	"go/ast"
+	"go/token"
+	"go/types"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+)
+
+// deterministicRoots hold the code whose behaviour must follow from its inputs alone: what the simulator runs, and the
+// simulator. actors/live is the environment that has goroutines, a clock and sockets.
+var deterministicRoots = []string{"raft", "persistence", "actors", "handle", "supervisor", "tests/sim"}
+
+func deterministic(pkg string) bool {
+	if pkg == "actors/live" || strings.HasPrefix(pkg, "actors/live/") {
+		return false
+	}
+	return slices.ContainsFunc(deterministicRoots, func(p string) bool { return pkg == p || strings.HasPrefix(pkg, p+"/") })
+}
+
+// forbidden are, by import path, the names that deterministic code may not use; "*" forbids all but methods of values, since
+// where those came from has been told. A type stands for its methods too, and ".Method" for that of any type.
+var forbidden = map[string][]string{
+	"context":      {"WithTimeout", "WithTimeoutCause", "WithDeadline", "WithDeadlineCause", "AfterFunc"},
+	"crypto/rand":  {"*"},
+	"hash/maphash": {"*"},
+	"maps":         {"Keys", "Values", "All"}, // but where they are sorted at once
+	"math/rand":    {"*"},
+	"math/rand/v2": {"*"}, // but for what makes a generator of the simulator's own: permitted
+	"net":          {"*"},
+	"net/http":     {"*"},
+	"os":           {"*"},
+	"os/exec":      {"*"},
+	"reflect":      {"Value.MapRange", "Value.MapKeys"},
+	"runtime":      {"GC", "GOMAXPROCS", "Gosched", "NumCPU", "NumGoroutine", "ReadMemStats", "SetFinalizer", "AddCleanup"},
+	"sync":         {"Cond", "NewCond", "Map", "Pool", "WaitGroup"}, // a mutex orders nothing while there is one goroutine
+	"time":         {"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Local"},
+	"unsafe":       {"*"},
+	"github.com/asynkron/protoactor-go/actor": {
+		"Future", "NewFuture", ".RequestFuture", ".StopFuture", ".PoisonFuture",
+	},
+	"google.golang.org/protobuf/encoding/prototext": {"*"}, // its spaces depend on the program's build
+}
+
+// permitted are exceptions, with the reason.
+var permitted = map[string]string{
+	"tests/sim math/rand/v2.New":    "a world's own generator, from its seed",
+	"tests/sim math/rand/v2.NewPCG": "the same",
+	"tests/sim math/rand/v2.Rand":   "the same",
+	"tests/sim sync.Pool":           "actor systems are used again; which one a member gets shows nowhere, as the determinism test proves",
+}
+
+// A finding is a place that breaks a rule.
+type finding struct {
+	pos  token.Pos
+	what string
+}
+
+// findings are all places of a package where its behaviour may depend on more than its inputs.
+func findings(p *typed) []finding {
+	var all []finding
+	for _, file := range p.files {
+		w := &walk{typed: p, comments: marks(file)}
+		ast.Walk(w, file)
+		all = append(all, w.found...)
+	}
+	sort.SliceStable(all, func(i, j int) bool { return all[i].pos < all[j].pos })
+	return all
+}
+
+// walk goes through a file. path are the nodes above the present one.
+type walk struct {
+	*typed
+	path     []ast.Node
+	comments map[ast.Node]bool
+	found    []finding
+}
+
+func (w *walk) say(n ast.Node, what string) { w.found = append(w.found, finding{n.Pos(), what}) }
+
+// Visit is called with nil when a node is left.
+func (w *walk) Visit(n ast.Node) ast.Visitor {
+	if n == nil {
+		w.path = w.path[:len(w.path)-1]
+		return w
+	}
+	w.path = append(w.path, n)
+	switch n := n.(type) {
+	case *ast.GoStmt:
+		w.say(n, "a goroutine")
+	case *ast.SelectStmt:
+		w.say(n, "a select")
+	case *ast.SendStmt:
+		w.say(n, "a send to a channel")
+	case *ast.UnaryExpr:
+		if n.Op == token.ARROW {
+			w.say(n, "a receive from a channel")
+		}
+	case *ast.BasicLit:
+		if n.Kind == token.STRING && strings.Contains(n.Value, "%p") {
+			w.say(n, "an address as text")
+		}
+	case *ast.RangeStmt:
+		w.loop(n)
+	case *ast.Ident:
+		w.use(n)
+	}
+	return w
+}
+
+// use looks at what a name stands for.
+func (w *walk) use(id *ast.Ident) {
+	object := w.info.Uses[id]
+	if object == nil || object.Pkg() == nil {
+		return
+	}
+	name, candidates := object.Name(), []string{object.Name(), "*"}
+	if f, ok := object.(*types.Func); ok && f.Signature().Recv() != nil {
+		of := typeName(f.Signature().Recv().Type())
+		name = of + "." + name
+		candidates = []string{of, name, "." + object.Name()}
+	} else if v, ok := object.(*types.Var); ok && v.IsField() {
+		return
+	}
+	path := object.Pkg().Path()
+	if !slices.ContainsFunc(candidates, func(c string) bool { return slices.Contains(forbidden[path], c) }) {
+		return
+	}
+	excused := slices.ContainsFunc(candidates, func(c string) bool { return permitted[w.typed.path+" "+path+"."+c] != "" })
+	if excused || path == "maps" && w.sortedAtOnce() {
+		return
+	}
+	w.say(id, path+"."+name)
+}
+
+func typeName(t types.Type) string {
+	if p, ok := t.(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	if n, ok := t.(*types.Named); ok {
+		return n.Obj().Name()
+	}
+	return t.String()
+}
+
+// sortedAtOnce: the present node is the maps.Keys of slices.Sorted(maps.Keys(m)).
+func (w *walk) sortedAtOnce() bool {
+	for i := len(w.path) - 1; i >= 0; i-- {
+		if call, ok := w.path[i].(*ast.CallExpr); ok {
+			if f, ok := w.callee(call); ok && f.Pkg() != nil && f.Pkg().Path() == "slices" && strings.HasPrefix(f.Name(), "Sorted") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (w *walk) callee(call *ast.CallExpr) (types.Object, bool) {
+	f := ast.Unparen(call.Fun)
+	if index, ok := f.(*ast.IndexExpr); ok {
+		f = index.X
+	}
+	switch f := f.(type) {
+	case *ast.Ident:
+		return w.info.Uses[f], w.info.Uses[f] != nil
+	case *ast.SelectorExpr:
+		return w.info.Uses[f.Sel], w.info.Uses[f.Sel] != nil
+	}
+	return nil, false
+}
+
+func TestWhatIsSimulatedDependsOnItsInputsAlone(t *testing.T) {
+	l := newLoader(t)
+	files := 0
+	for path, names := range l.sources {
+		p, err := l.check(path, names)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		files += len(names)
+		for _, f := range findings(p) {
+			// The operating system's filesystem is the live implementation of the seam, not a user of it.
+			if name := filepath.Base(l.set.Position(f.pos).Filename); path == "persistence/vfs" && strings.HasPrefix(name, "os") {
+				continue
+			}
+			t.Errorf("%s: %s", l.at(f.pos), f.what)
+		}
+	}
+	for _, must := range []string{"raft", "persistence", "actors/node", "supervisor", "tests/sim"} {
+		if len(l.sources[must]) == 0 {
+			t.Errorf("%s was not looked at", must)
+		}
+	}
+	if files < 80 {
+		t.Errorf("only %d files were looked at: the rule does not see what it is for", files)
+	}
+}
+
+// The fixture breaks every rule; the lines that do say `want: what is told`. Everything wanted must be told, and nothing
+// else.
+func TestEveryBreachOfDeterminismIsFound(t *testing.T) {
+	l := newLoader(t)
+	names, err := filepath.Glob("testdata/deterministic/*.go")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no fixtures: %v", err)
+	}
+	p, err := l.check("tests/lint/testdata/deterministic", names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := map[string]string{}
+	want := regexp.MustCompile(`want: (.*)`)
+	for _, file := range p.files {
+		for _, group := range file.Comments {
+			for _, c := range group.List {
+				if m := want.FindStringSubmatch(c.Text); m != nil {
+					wanted[l.at(c.Pos())] = m[1]
+				}
+			}
+		}
+	}
+	told := map[string]bool{} // a line may break several rules, and wants the first
+	for _, f := range findings(p) {
+		if told[l.at(f.pos)] {
+			continue
+		}
+		told[l.at(f.pos)] = true
+		if wanted[l.at(f.pos)] != f.what {
+			t.Errorf("%s: %s, wanted %q", l.at(f.pos), f.what, wanted[l.at(f.pos)])
+		}
+	}
+	for at, what := range wanted {
+		if !told[at] {
+			t.Errorf("%s: %s was not found", at, what)
+		}
+	}
+}

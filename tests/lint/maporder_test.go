@@ -1,0 +1,247 @@
+package lint
+
+import (
+	"go/ast"
+	"go/token"
+	"go/types"
+	"regexp"
+	"strings"
+)
+
+// A range over a map in deterministic code must not let the order show. It does not where the loop
+//   - only collects, and what it collected is sorted after it, in the same function;
+//   - only does what comes to the same in any order: counts, sums, minima and maxima, deletes, fills a map at the same keys,
+//     or returns the same constants wherever it finds what it looks for;
+//   - says in a comment why it does not: `// order does not matter: …`, at the loop or on the line above.
+
+var markText = regexp.MustCompile(`order does not matter: \S`)
+
+// marks are the loops of a file that such a comment stands at.
+func marks(file *ast.File) map[ast.Node]bool {
+	marked := map[ast.Node]bool{}
+	var ends []token.Pos
+	for _, group := range file.Comments {
+		for _, c := range group.List {
+			if markText.MatchString(c.Text) {
+				ends = append(ends, group.End())
+			}
+		}
+	}
+	if len(ends) == 0 {
+		return marked
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		loop, ok := n.(*ast.RangeStmt)
+		if !ok {
+			return true
+		}
+		for _, end := range ends {
+			// Above the loop with nothing between, or behind its opening brace.
+			above := end < loop.Pos() && loop.Pos()-end < 40
+			behind := end > loop.Body.Lbrace && (len(loop.Body.List) == 0 || end < loop.Body.List[0].Pos())
+			if above || behind {
+				marked[loop] = true
+			}
+		}
+		return true
+	})
+	return marked
+}
+
+// loop looks at a range.
+func (w *walk) loop(n *ast.RangeStmt) {
+	of := w.info.Types[n.X].Type
+	if of == nil {
+		return
+	}
+	switch of.Underlying().(type) {
+	case *types.Chan:
+		w.say(n, "a receive from a channel")
+		return
+	case *types.Map:
+	default:
+		return
+	}
+	if w.comments[n] || blank(n.Key) && blank(n.Value) || w.collectedAndSorted(n) {
+		return
+	}
+	b := body{walk: w, key: w.objectOf(n.Key)}
+	if !b.free(n.Body.List) || b.changes && b.returns {
+		w.say(n, "a range over a map whose order may show")
+	}
+}
+
+func blank(e ast.Expr) bool {
+	id, ok := e.(*ast.Ident)
+	return e == nil || ok && id.Name == "_"
+}
+
+func (w *walk) objectOf(e ast.Expr) types.Object {
+	if id, ok := e.(*ast.Ident); ok {
+		if o := w.info.Defs[id]; o != nil {
+			return o
+		}
+		return w.info.Uses[id]
+	}
+	return nil
+}
+
+// collectedAndSorted: the loop only appends to slices, each of which is sorted after it in the same function.
+func (w *walk) collectedAndSorted(n *ast.RangeStmt) bool {
+	var after []ast.Stmt
+	for _, above := range w.path {
+		if _, inner := above.(*ast.FuncLit); inner {
+			after = nil
+		}
+		if block, ok := above.(*ast.BlockStmt); ok {
+			for _, s := range block.List {
+				if s.Pos() >= n.End() {
+					after = append(after, s)
+				}
+			}
+		}
+	}
+	sorted := map[string]bool{}
+	for _, s := range after {
+		ast.Inspect(s, func(n ast.Node) bool {
+			if call, ok := n.(*ast.CallExpr); ok && len(call.Args) > 0 {
+				if f, ok := w.callee(call); ok && f.Pkg() != nil && (f.Pkg().Path() == "sort" || f.Pkg().Path() == "slices" && strings.HasPrefix(f.Name(), "Sort")) {
+					sorted[types.ExprString(call.Args[0])] = true
+				}
+			}
+			return true
+		})
+	}
+	return len(sorted) > 0 && w.onlyAppendsTo(n.Body.List, sorted)
+}
+
+func (w *walk) onlyAppendsTo(list []ast.Stmt, sorted map[string]bool) bool {
+	for _, s := range list {
+		switch s := s.(type) {
+		case *ast.AssignStmt:
+			call, isCall := s.Rhs[0].(*ast.CallExpr)
+			if len(s.Lhs) != 1 || !isCall || types.ExprString(call.Fun) != "append" || !sorted[types.ExprString(s.Lhs[0])] {
+				return false
+			}
+		case *ast.IfStmt:
+			if s.Else != nil || s.Init != nil || !w.pure(s.Cond) || !w.onlyAppendsTo(s.Body.List, sorted) {
+				return false
+			}
+		case *ast.BranchStmt:
+			if s.Tok != token.CONTINUE {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// body is the inside of a loop over a map. What changes something and what returns early must not meet: then the order
+// decides how much was changed.
+type body struct {
+	*walk
+	key              types.Object
+	changes, returns bool
+}
+
+// free tells whether statements come to the same in any order of the keys.
+func (b *body) free(list []ast.Stmt) bool {
+	for _, s := range list {
+		if !b.freeStatement(s) {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *body) freeStatement(s ast.Stmt) bool {
+	switch s := s.(type) {
+	case *ast.IncDecStmt:
+		b.changes = true
+		return b.pure(s.X)
+	case *ast.AssignStmt:
+		return b.freeAssignment(s)
+	case *ast.ExprStmt:
+		call, ok := s.X.(*ast.CallExpr)
+		b.changes = true
+		return ok && types.ExprString(call.Fun) == "delete" && len(call.Args) == 2 && b.isKey(call.Args[1])
+	case *ast.IfStmt:
+		if s.Init != nil && !b.freeStatement(s.Init) || !b.pure(s.Cond) || !b.free(s.Body.List) {
+			return false
+		}
+		return s.Else == nil || b.freeStatement(s.Else)
+	case *ast.BlockStmt:
+		return b.free(s.List)
+	case *ast.BranchStmt:
+		return s.Tok == token.CONTINUE && s.Label == nil
+	case *ast.ReturnStmt:
+		b.returns = true
+		for _, e := range s.Results {
+			if v := b.info.Types[e]; v.Value == nil && !v.IsNil() {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// freeAssignment: a local name, an entry at the loop's own key, a sum of integers, a minimum or maximum.
+func (b *body) freeAssignment(s *ast.AssignStmt) bool {
+	for _, e := range s.Rhs {
+		if !b.pure(e) {
+			return false
+		}
+	}
+	if s.Tok == token.DEFINE {
+		return true
+	}
+	b.changes = true
+	if len(s.Lhs) != 1 {
+		return false
+	}
+	to := s.Lhs[0]
+	switch s.Tok {
+	case token.ADD_ASSIGN, token.SUB_ASSIGN, token.MUL_ASSIGN, token.OR_ASSIGN, token.AND_ASSIGN, token.XOR_ASSIGN:
+		basic, ok := b.info.Types[to].Type.Underlying().(*types.Basic)
+		return ok && basic.Info()&types.IsInteger != 0
+	case token.ASSIGN:
+		if index, ok := to.(*ast.IndexExpr); ok {
+			_, isMap := b.info.Types[index.X].Type.Underlying().(*types.Map)
+			return isMap && b.isKey(index.Index)
+		}
+		call, ok := s.Rhs[0].(*ast.CallExpr)
+		if !ok || types.ExprString(call.Fun) != "min" && types.ExprString(call.Fun) != "max" {
+			return false
+		}
+		for _, e := range call.Args {
+			if types.ExprString(e) == types.ExprString(to) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (b *body) isKey(e ast.Expr) bool { return b.key != nil && b.objectOf(e) == b.key }
+
+// pure: nothing is called but what the language itself has, and conversions.
+func (w *walk) pure(e ast.Expr) bool {
+	ok := true
+	ast.Inspect(e, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			if v := w.info.Types[n.Fun]; !v.IsBuiltin() && !v.IsType() {
+				ok = false
+			}
+		case *ast.FuncLit:
+			ok = false
+		case *ast.UnaryExpr:
+			ok = ok && n.Op != token.ARROW
+		}
+		return ok
+	})
+	return ok
+}
