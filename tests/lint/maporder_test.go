@@ -56,7 +56,7 @@ func (w *walk) loop(n *ast.RangeStmt) {
 	}
 	switch of.Underlying().(type) {
 	case *types.Chan:
-		w.say(n, "a receive from a channel")
+		w.waits(n, "a receive from a channel")
 		return
 	case *types.Map:
 	default:
