@@ -118,7 +118,7 @@ func TestMistakesAreToldBeforeAnythingRuns(t *testing.T) {
 		{[]string{"--seeds", "fresh:0"}, "is not a number of seeds"},
 		{[]string{"--seeds", "0..18446744073709551615"}, "at once"},
 		{[]string{"--profile", "storm"}, `no "storm"; there are calm, network,`},
-		{[]string{"--scenario", "election"}, `no "election" (is it initial-election`},
+		{[]string{"--scenario", "no-election"}, `no "no-election" (is it `},
 		{[]string{"--scenario", "transfer", "--nodes", "5"}, "--nodes does not go with --scenario"},
 		{[]string{"--scenario", "transfer", "--shrink"}, "--shrink does not go with --scenario"},
 		{[]string{"--without", "rain"}, `"rain"`},
