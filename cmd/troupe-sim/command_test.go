@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -87,6 +88,16 @@ func TestWhatIsToldDoesNotDependOnTheNumberOfWorkers(t *testing.T) {
 				t.Errorf("%v: %s workers tell\n%s\none tells\n%s", flags, workers, told, first)
 			}
 		}
+	}
+}
+
+// Worlds that run at once share actor systems and nothing else.
+func TestWorldsThatRunAtOnceAreTheSameAsOneAfterTheOther(t *testing.T) {
+	args := []string{"--profile", "all", "--seeds", "1..6", "--steps", "600", "--hashes", "--keep-going"}
+	one, four := command(t, simulator(), append(args, "--workers", "1")...), command(t, simulator(), append(args, "--workers", "4")...)
+	a, b := hashLines.FindAllString(one.out, -1), hashLines.FindAllString(four.out, -1)
+	if len(a) != 6*len(sim.Profiles) || !slices.Equal(a, b) {
+		t.Errorf("one worker has\n%s\nfour have\n%s", strings.Join(a, "\n"), strings.Join(b, "\n"))
 	}
 }
 

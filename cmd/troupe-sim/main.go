@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -50,6 +51,9 @@ type theatre struct {
 func simulator() theatre { return theatre{sim.Profiles, sim.Scenarios(), sim.Run} }
 
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // worlds live for milliseconds and are garbage as a whole
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, simulator(), os.Args[1:], os.Stdout, os.Stderr)
 	stop()
