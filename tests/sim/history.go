@@ -46,6 +46,7 @@ type history struct {
 	moments    int64
 	operations []*operation
 	effects    map[uint64]uint64 // number of a write → its index
+	happened   map[uint64]int64  // … and the moment of it
 	refused    map[uint64]bool   // writes that were said to have no effect
 	versions   map[uint32][]version
 	through    uint64 // the effects up to here are known
@@ -59,7 +60,7 @@ type version struct {
 }
 
 func newHistory(w *World) *history {
-	return &history{world: w, effects: map[uint64]uint64{}, refused: map[uint64]bool{}, versions: map[uint32][]version{}}
+	return &history{world: w, effects: map[uint64]uint64{}, happened: map[uint64]int64{}, refused: map[uint64]bool{}, versions: map[uint32][]version{}}
 }
 
 // applied hears of an effect. Whoever applies an index first tells; the ghost sees to it that all others do the same.
@@ -71,7 +72,8 @@ func (h *history) applied(index uint64, c *command, after string) {
 	if h.refused[c.number] {
 		h.world.fail("refused is refused", "%v %d was refused, and takes effect at %d", c.kind, c.number, index)
 	}
-	h.effects[c.number] = index
+	h.moments++
+	h.effects[c.number], h.happened[c.number] = index, h.moments
 	h.versions[c.key] = append(h.versions[c.key], version{index, after})
 }
 

@@ -70,6 +70,7 @@ func (s *Scene) play(sc Scenario) {
 	s.check()
 	s.heal()
 	s.within(20*election, "all is well again", s.well)
+	s.conclude()
 }
 
 func (s *Scene) check() {

@@ -202,6 +202,9 @@ func (w *World) run() {
 		}
 		w.step()
 	}
+	if w.failure == nil {
+		w.conclude()
+	}
 	w.end()
 }
 

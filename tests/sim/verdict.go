@@ -1,0 +1,144 @@
+package sim
+
+import (
+	"strings"
+
+	"github.com/troupe-raft/troupe/actors"
+)
+
+// lastKeys is how many keys are read once more when all is well: those that were used last.
+const lastKeys = 8
+
+// conclude holds the whole history against what was promised, once all is well: the last word of a world whose members
+// have all they ever will have.
+func (w *World) conclude() {
+	w.readOnceMore()
+	w.settle("when all had been read once more", w.well) // a proposal that was said twice may have been on its way
+	if w.failure != nil {
+		return
+	}
+	w.compareMachines()
+	w.keepWhatWasAcknowledged()
+	w.missNobody()
+	w.history.linearizable()
+}
+
+// readOnceMore has every member asked for the newest keys, so that the history ends with what everybody sees.
+func (w *World) readOnceMore() {
+	keys := w.history.newestKeys(lastKeys)
+	var asked []*operation
+	for _, m := range w.members {
+		for _, key := range keys {
+			for _, kind := range []Op{GetIndex, GetLocal} {
+				asked = append(asked, w.history.begin(script, m, command{kind: kind, key: key}, nil))
+			}
+		}
+	}
+	for _, o := range asked {
+		w.settle("when all was well, a read was not answered", func() bool { return o.outcome != pending })
+		if o.outcome != Answered {
+			w.fail("liveness", "when all was well, %v of key %d at member %d was %v", o.kind, o.key, o.member, o.outcome)
+		}
+	}
+}
+
+// settle lets things happen until what must happen soon has.
+func (w *World) settle(when string, happened func() bool) {
+	for until := w.now + 10*election; w.failure == nil && !happened(); w.step() {
+		if w.now > until {
+			w.fail("liveness", "%s: %s", when, w.state())
+		}
+	}
+}
+
+// newestKeys are the keys that clients used last, newest first.
+func (h *history) newestKeys(n int) (keys []uint32) {
+	seen := map[uint32]bool{}
+	for i := len(h.operations) - 1; i >= 0 && len(keys) < n; i-- {
+		if key := h.operations[i].key; !seen[key] {
+			seen[key] = true
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// compareMachines: all state machines are equal, and hold what the effects in the order of the log make of them.
+func (w *World) compareMachines() {
+	first := w.members[0].machine
+	for _, m := range w.members {
+		is := m.machine
+		if is == nil || is.last != first.last || is.hash != first.hash {
+			w.fail("equal state machines", "member 1 ends at index %d with hash %x, member %d with %+v", first.last, first.hash, m.id, is)
+			return
+		}
+		if d := is.data.differs(w.history.contents()); d != "" {
+			w.fail("equal state machines", "at member %d, against the effects: %s", m.id, d)
+		}
+	}
+}
+
+// contents are what the effects make of the store.
+func (h *history) contents() contents {
+	c := contents{}
+	for key, all := range h.versions {
+		c.set(key, all[len(all)-1].value)
+	}
+	return c
+}
+
+// keepWhatWasAcknowledged: every write that was answered is committed where its client was told.
+func (w *World) keepWhatWasAcknowledged() {
+	for _, o := range w.history.operations {
+		if !o.kind.Writes() || o.outcome != Answered {
+			continue
+		}
+		if at, known := w.ghost.commands[o.number]; !known || at != o.index || at > uint64(len(w.ghost.committed)) {
+			w.fail("nothing acknowledged is lost", "member %d answered %v %d at index %d; at the end it is at %d of %d",
+				o.member, o.kind, o.number, o.index, at, len(w.ghost.committed))
+			return
+		}
+	}
+}
+
+// missNobody: at every member there are the actors of its role and no others, and none has messages that it will not
+// handle.
+func (w *World) missNobody() {
+	for _, m := range w.members {
+		replicators := 0
+		if m.view.Role == "leader" {
+			replicators = w.size - 1
+		}
+		want := map[string]bool{"": true, "log": true, "log/reader": true, "machine": true}
+		newest := m.newestMailboxes()
+		for _, b := range m.mailboxes {
+			id := b.self.Id
+			if _, lives := m.system.ProcessRegistry.GetLocal(id); !lives || newest[id] != b || id == actors.SupervisorName {
+				continue
+			}
+			switch {
+			case b.suspended:
+				w.fail("nobody is left over", "%s of member %d is suspended with %d messages", id, m.id, len(b.user))
+			case !b.planned && len(b.user)+len(b.system) > 0:
+				w.fail("nobody is left over", "%s of member %d has %d messages and does not handle them", id, m.id, len(b.user)+len(b.system))
+			case strings.HasPrefix(b.name, actors.PeerPrefix):
+				replicators--
+			case !want[b.name]:
+				w.fail("nobody is left over", "%s of member %d lives", id, m.id)
+			}
+			delete(want, b.name)
+		}
+		if replicators != 0 || len(want) > 0 {
+			w.fail("nobody is left over", "member %d, a %s: %d replicators are missing, and %v", m.id, m.view.Role, replicators, want)
+		}
+	}
+}
+
+// newestMailboxes are those of the actors that were made last under each name.
+func (m *member) newestMailboxes() map[string]*mailbox {
+	newest := map[string]*mailbox{}
+	for _, b := range m.mailboxes {
+		newest[b.self.Id] = b
+	}
+	return newest
+}
