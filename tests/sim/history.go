@@ -35,8 +35,10 @@ type operation struct {
 	floor                uint64 // some client knew of this index when the call was made
 	outcome              Outcome
 	saw                  result
-	index                uint64 // where it took effect; of a read, the read point
-	then                 func(*operation)
+	index                uint64 // where it took effect; of a read, up to where the state machine was that it saw
+	// atLeader: the member that answered took itself for the leader.
+	atLeader bool
+	then     func(*operation)
 }
 
 // history is what clients asked and heard, and what truly happened to each key. What can be told at once is held against
@@ -137,7 +139,7 @@ func (h *history) ended(o *operation, m *member, a handle.Outcome) {
 // answered takes an answer and holds it against what truly happened.
 func (h *history) answered(o *operation, m *member, a handle.Result) {
 	w := h.world
-	o.index = a.Index
+	o.index, o.atLeader = a.Index, m.view.Role == "leader"
 	if o.kind.Writes() {
 		r, err := decodeResult(a.Value)
 		at, known := h.effects[o.number]
@@ -162,7 +164,7 @@ func (h *history) read(o *operation, m *member, point uint64) {
 	if o.kind.Linearizable() && point < o.floor {
 		w.fail("linearizable reads", "member %d: a stale read: the point is %d, index %d was acknowledged before", m.id, point, o.floor)
 	}
-	o.saw = result{before: m.machine.data[o.key]}
+	o.index, o.saw = m.machine.last, result{before: m.machine.data[o.key]}
 	if is := h.at(o.key, m.machine.last); is != o.saw.before {
 		w.fail("reads see a prefix", "member %d: %v finds %q in key %d at index %d, where it is %q", m.id, o.kind, o.saw.before, o.key, m.machine.last, is)
 	}

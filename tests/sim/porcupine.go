@@ -33,7 +33,7 @@ var register = porcupine.Model{
 
 // linearizable holds every key's history against the register. Reads of modes that promise less are left out: read holds
 // them to what they do promise.
-func (h *history) linearizable() {
+func (h *history) linearizable(within time.Duration) {
 	for _, all := range h.byKey() {
 		operations := make([]porcupine.Operation, 0, len(all))
 		for _, o := range all {
@@ -41,12 +41,12 @@ func (h *history) linearizable() {
 				operations = append(operations, event)
 			}
 		}
-		switch porcupine.CheckOperationsTimeout(register, operations, checkTime) {
+		switch porcupine.CheckOperationsTimeout(register, operations, within) {
 		case porcupine.Illegal:
 			h.world.fail("linearizability", "no order of the operations on key %d explains what their clients saw:%s", all[0].key, tell(all))
 			return
 		case porcupine.Unknown:
-			h.world.fail("linearizability", "the %d operations on key %d could not be checked in %v:%s", len(all), all[0].key, checkTime, tell(all))
+			h.world.fail("linearizability", "the %d operations on key %d could not be checked in %v:%s", len(all), all[0].key, within, tell(all))
 			return
 		}
 	}

@@ -20,7 +20,7 @@ func (w *World) conclude() {
 	w.compareMachines()
 	w.keepWhatWasAcknowledged()
 	w.missNobody()
-	w.history.linearizable()
+	w.history.linearizable(checkTime)
 }
 
 // readOnceMore has every member asked for the newest keys, so that the history ends with what everybody sees.

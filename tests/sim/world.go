@@ -138,13 +138,17 @@ func New(options Options) *World {
 
 // Run lets the world live, with misfortune for as long as the options say and calm after that, until everything is well.
 func Run(options Options) *Result {
+	return live(options).result()
+}
+
+func live(options Options) *World {
 	w := New(options)
 	if every := w.weather.every; every > 0 {
 		w.after(w.between(0, every), w.misfortune)
 	}
 	w.populateClients()
 	w.run()
-	return w.result()
+	return w
 }
 
 func (w *World) result() *Result {
