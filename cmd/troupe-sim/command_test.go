@@ -128,6 +128,8 @@ func TestMistakesAreToldBeforeAnythingRuns(t *testing.T) {
 		{[]string{"--seeds", "-4"}, "is not a seed"},
 		{[]string{"--seeds", "fresh:0"}, "is not a number of seeds"},
 		{[]string{"--seeds", "0..18446744073709551615"}, "at once"},
+		{[]string{"--seeds", "fresh"}, "say how many (fresh:1000) or for how long (--for 1m)"},
+		{[]string{"--for", "-1s"}, "--for is -1s"},
 		{[]string{"--profile", "storm"}, `no "storm"; there are calm, network,`},
 		{[]string{"--scenario", "no-election"}, `no "no-election" (is it `},
 		{[]string{"--scenario", "transfer", "--nodes", "5"}, "--nodes does not go with --scenario"},
@@ -232,6 +234,19 @@ func TestEveryCountIsInTheSummary(t *testing.T) {
 	if operations := int64(len(c.Operations) * len(c.Operations[0])); told != next+operations { // told twice: by kind and by outcome
 		t.Errorf("%d counts, %d told: %v", next, told-operations, groups(&c))
 	}
+}
+
+func TestWorkCanBeBoundedByTime(t *testing.T) {
+	r := command(t, simulator(), "--seeds", "fresh", "--for", "50ms", "--steps", "100", "--json")
+	var got report
+	if err := json.Unmarshal([]byte(r.out), &got); err != nil {
+		t.Fatalf("%v:\n%s", err, r.out)
+	}
+	if r.code != exitOK || got.Histories == 0 || got.Histories == got.Asked || !regexp.MustCompile(`fresh seeds \d+ and on\n`).MatchString(r.errs) {
+		t.Errorf("exit code %d, %d histories, %s", r.code, got.Histories, r.errs)
+	}
+	mustHold(t, command(t, stage(at(3)), "--seeds", "1..100", "--for", "1h"), exitFailed, "seed 3,")
+	mustHold(t, interrupted(t, stage(never), "--seeds", "1..100", "--for", "1h"), exitStopped, "interrupted")
 }
 
 func TestFreshSeedsAreToldAndDiffer(t *testing.T) {

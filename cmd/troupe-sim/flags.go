@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -27,6 +28,7 @@ type flags struct {
 	faultLimit int
 	// The work.
 	workers   int
+	limit     time.Duration
 	keepGoing bool
 	shrink    bool
 	tries     int
@@ -43,7 +45,8 @@ func addFlags(cmd *cobra.Command) *flags {
 	f := &flags{}
 	s := cmd.Flags()
 	s.SortFlags = false
-	s.StringVar(&f.seeds, "seeds", "1..100", "seeds to run: N, A..B, or fresh:N for N that begin at random")
+	s.StringVar(&f.seeds, "seeds", "1..100", "seeds to run: N, A..B, or fresh:N for N that begin at random; with --for, fresh")
+	s.DurationVar(&f.limit, "for", 0, "begin nothing new after this time")
 	s.StringSliceVar(&f.profiles, "profile", []string{"everything"}, "profiles of misfortune, or all")
 	s.StringSliceVar(&f.scenarios, "scenario", nil, "scenarios instead of profiles, or all")
 	s.IntVar(&f.nodes, "nodes", 0, "members of each cluster (default: the seed decides)")
@@ -106,6 +109,12 @@ func (f *flags) plan(cmd *cobra.Command, t theatre) (*performance, error) {
 	seeds, err := parseSeeds(f.seeds)
 	if err != nil {
 		return nil, err
+	}
+	if f.seeds == "fresh" && f.limit == 0 {
+		return nil, usage("--seeds fresh has no end: say how many (fresh:1000) or for how long (--for 1m)")
+	}
+	if cmd.Flags().Changed("for") && f.limit <= 0 {
+		return nil, usage("--for is %v: it must be longer than nothing", f.limit)
 	}
 	p := &performance{flags: *f, theatre: t}
 	options := sim.Options{Nodes: f.nodes, Clients: f.clients, Steps: f.steps, FaultLimit: f.faultLimit}

@@ -55,7 +55,7 @@ func reportOf(s *subject, r *sim.Result) *reported {
 
 func (s *summary) writeJSON(out io.Writer, hashes bool, smaller *shrunk) error {
 	r := report{
-		Seeds: s.campaign.seeds.String(), Histories: s.histories, Asked: s.campaign.jobs(), Workers: s.campaign.workers,
+		Seeds: s.seeds().String(), Histories: s.histories, Asked: s.campaign.jobs(), Workers: s.campaign.workers,
 		Steps: s.steps, Handled: s.counts.Handled, HandledPerSecond: perSecond(s.counts.Handled, s.took),
 		VirtualSeconds: s.virtual.Seconds(), RealSeconds: s.took.Seconds(),
 		Counts: map[string]int{}, Faults: map[string]int{}, Failures: []reported{},

@@ -40,7 +40,13 @@ func (p *performance) perform(ctx context.Context, out, errs io.Writer) error {
 	if !p.quiet {
 		p.bar = startProgress(errs, p.summary.line)
 	}
-	complete := p.campaign.run(ctx, p.told)
+	working := ctx
+	if p.limit > 0 {
+		var cancel context.CancelFunc
+		working, cancel = context.WithTimeout(ctx, p.limit)
+		defer cancel()
+	}
+	complete := p.campaign.run(working, p.told) || ctx.Err() == nil // what --for ended is all that was asked for
 	p.summary.took = time.Since(began)
 	if p.bar != nil {
 		p.bar.end()
@@ -52,8 +58,7 @@ func (p *performance) perform(ctx context.Context, out, errs io.Writer) error {
 	case p.summary.failed() > 0:
 		return &coded{exitFailed, errTold}
 	case !complete:
-		return &coded{exitStopped, fmt.Errorf("interrupted after %s of %s histories; those were clean",
-			thousands(p.summary.histories), thousands(p.campaign.jobs()))}
+		return &coded{exitStopped, fmt.Errorf("interrupted after %s%s histories; those were clean", thousands(p.summary.histories), p.summary.asked())}
 	}
 	return nil
 }

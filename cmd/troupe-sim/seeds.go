@@ -16,6 +16,9 @@ type seedRange struct {
 }
 
 func (r seedRange) String() string {
+	if r.count == maxSeeds {
+		return fmt.Sprintf("%d and on", r.first)
+	}
 	if r.count == 1 {
 		return strconv.FormatUint(r.first, 10)
 	}
@@ -25,9 +28,12 @@ func (r seedRange) String() string {
 // maxSeeds keeps a slip of the finger (1..10000000000) from looking like a program that hangs.
 const maxSeeds = 1 << 30
 
-// parseSeeds reads "N", "A..B" (both included) and "fresh:N".
+// parseSeeds reads "N", "A..B" (both included), "fresh:N", and "fresh" for as many as time allows.
 func parseSeeds(text string) (seedRange, error) {
 	const forms = "use N, A..B or fresh:N"
+	if text == "fresh" {
+		return seedRange{freshSeed(), maxSeeds, true}, nil
+	}
 	if n, ok := strings.CutPrefix(text, "fresh:"); ok {
 		count, err := strconv.Atoi(n)
 		if err != nil || count < 1 || count > maxSeeds {

@@ -76,9 +76,9 @@ func (s *summary) line() string {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	now := s.campaign.now()
-	text := fmt.Sprintf("%d of %d histories, %s messages a second, %.0f virtual seconds a second",
-		s.histories, s.campaign.jobs(), thousands(perSecond(s.counts.Handled, now)), s.virtual.Seconds()/max(now.Seconds(), 1e-9))
-	if s.histories > 0 {
+	text := fmt.Sprintf("%s%s histories, %s messages a second, %.0f virtual seconds a second",
+		thousands(s.histories), s.asked(), thousands(perSecond(s.counts.Handled, now)), s.virtual.Seconds()/max(now.Seconds(), 1e-9))
+	if s.histories > 0 && s.campaign.jobs() < maxSeeds {
 		left := time.Duration(float64(now) / float64(s.histories) * float64(s.campaign.jobs()-s.histories))
 		text += fmt.Sprintf(", %v left", left.Round(time.Second))
 	}
@@ -103,9 +103,9 @@ func (s *summary) write(out io.Writer) error {
 	for _, sub := range s.campaign.subjects {
 		names = append(names, sub.name)
 	}
-	row("seeds", "%v", s.campaign.seeds)
+	row("seeds", "%v", s.seeds())
 	row(s.campaign.subjects[0].kind, "%s", strings.Join(names, ", "))
-	row("histories", "%s of %s%s", thousands(s.histories), thousands(s.campaign.jobs()), s.sizes())
+	row("histories", "%s%s%s", thousands(s.histories), s.asked(), s.sizes())
 	row("steps", "%s", thousands(s.steps))
 	row("messages", "%s handled by actors, %s a second by %d workers in %v",
 		thousands(s.counts.Handled), thousands(perSecond(s.counts.Handled, s.took)), s.campaign.workers, s.took.Round(time.Millisecond))
@@ -122,6 +122,22 @@ func (s *summary) write(out io.Writer) error {
 		return fmt.Errorf("writing: %w", err)
 	}
 	return nil
+}
+
+// seeds are those that were begun.
+func (s *summary) seeds() seedRange {
+	done := s.campaign.seeds
+	subjects := len(s.campaign.subjects)
+	done.count = max(1, (s.histories+subjects-1)/subjects)
+	return done
+}
+
+// asked says of how many, where there is an end.
+func (s *summary) asked() string {
+	if s.campaign.jobs() >= maxSeeds {
+		return ""
+	}
+	return " of " + thousands(s.campaign.jobs())
 }
 
 // sizes tells how large the clusters were.

@@ -204,6 +204,10 @@ func TestWhatIsSimulatedDependsOnItsInputsAlone(t *testing.T) {
 			t.Errorf("%s: %s", l.at(f.pos), f.what)
 		}
 	}
+	if t.Failed() {
+		t.Log("a range over a map may stay where it sorts what it collects, comes to the same in any order (maporder_test.go), " +
+			"or says why in a comment: // order does not matter: …")
+	}
 	for _, must := range []string{"raft", "persistence", "actors/node", "supervisor", "tests/sim"} {
 		if len(l.sources[must]) == 0 {
 			t.Errorf("%s was not looked at", must)

@@ -81,7 +81,7 @@ func (w *World) compareMachines() {
 // contents are what the effects make of the store.
 func (h *history) contents() contents {
 	c := contents{}
-	for key, all := range h.versions {
+	for key, all := range h.versions { // order does not matter: each key is set once
 		c.set(key, all[len(all)-1].value)
 	}
 	return c
