@@ -62,10 +62,21 @@ func (w *World) pastEntries(terms []uint64) *messages.Entries {
 	return e
 }
 
+// reconfigured has the entry of an index and term be a configuration, in every past that has it.
+func (w *World) reconfigured(index, term uint64, c *messages.Configuration) {
+	if w.configurations == nil {
+		w.configurations = map[position]*messages.Configuration{}
+	}
+	w.configurations[position{index, term}] = c
+}
+
 // pastOrigin is the origin of commands from before the story: an origin is named by the index of the entry that opens it.
 const pastOrigin = 2
 
 func (w *World) pastEntry(index, term uint64) []byte {
+	if c := w.configurations[position{index, term}]; c != nil {
+		return raft.EncodeConfiguration(c)
+	}
 	switch index {
 	case 1:
 		return raft.EncodeConfiguration(w.bootstrap)

@@ -13,6 +13,10 @@ var voteScenarios = []Scenario{
 	restriction("election-restriction-term", "a candidate whose longer log ends in an older term", []uint64{1, 1, 1, 3}, []uint64{1, 1, 1, 2, 2, 2}),
 	restriction("election-restriction-length", "a candidate whose log is shorter and ends in the same term", []uint64{1, 1, 2, 2, 2}, []uint64{1, 1, 2, 2}),
 	restriction("election-restriction-both", "a candidate whose log is a piece of the other's", []uint64{1, 1, 2, 4}, []uint64{1, 1}),
+	{Name: "learner-votes", Nodes: 3, Errata: []int{23}, Given: learnerVotesGiven, Script: learnerVotes,
+		Line: "a learner that has not heard that it was made a voter campaigns in no case, and votes when asked"},
+	{Name: "unknown-candidate", Nodes: 3, Errata: []int{23}, Given: unknownCandidateGiven, Script: unknownCandidate,
+		Line: "a voter gives its vote to a candidate that is not in the newest configuration it knows"},
 }
 
 // restriction is the story of two members of three, of which one lacks what the other has: however eager it is, and in
@@ -56,4 +60,48 @@ func (s *Scene) voteRefusals(of, to *member) *rule {
 			s.World.fail("leader completeness", "member %d votes for %d, whose log is behind", of.id, to.id)
 		}
 	}, "VoteAnswer")
+}
+
+// learnerVotesGiven: member 3 is a learner by the first configuration. That it is a voter stands in the log of member 1
+// only, which can win by its vote only: 2 is away.
+func learnerVotesGiven(w *World) {
+	w.reconfigured(3, 1, proto.CloneOf(w.bootstrap))
+	w.bootstrap.Members[2].Learner = true
+	w.given(1, past{log: []uint64{1, 1, 1}})
+	w.given(2, past{log: []uint64{1, 1}})
+	w.given(3, past{log: []uint64{1, 1}})
+	w.members[0].absent, w.members[1].absent = true, true
+}
+
+func learnerVotes(s *Scene) {
+	candidate, learner := s.members[0], s.members[2]
+	campaigns := s.tap(learner, nil, nil, "RequestVote")
+	s.pass(10 * election)
+	if campaigns.count > 0 || !learner.view.Learner {
+		s.fail("the learner has campaigned:%s", s.state())
+	}
+	votes := s.tap(learner, candidate, nil, "VoteAnswer").when(func(m proto.Message) bool {
+		return realVote(m) && m.(*messages.VoteAnswer).Granted && learner.view.Learner
+	})
+	candidate.boot()
+	s.within(5*election, "who knows it for a voter leads", func() bool { return s.leads() == candidate })
+	if votes.count == 0 {
+		s.fail("it was not the learner that voted")
+	}
+	s.within(heartbeat, "it learns that it is a voter", func() bool { return !learner.view.Learner })
+}
+
+// unknownCandidateGiven: the first configuration is 2 and 3. That 1 is a member too stands in its own log only.
+func unknownCandidateGiven(w *World) {
+	w.reconfigured(3, 1, proto.CloneOf(w.bootstrap))
+	w.bootstrap.Members = w.bootstrap.Members[1:]
+	w.given(1, past{log: []uint64{1, 1, 1}})
+	w.given(2, past{log: []uint64{1, 1}})
+	w.given(3, past{log: []uint64{1, 1}})
+	w.members[1].absent = true
+}
+
+func unknownCandidate(s *Scene) {
+	s.within(5*election, "the candidate that 3 does not know leads", func() bool { return s.leads() == s.members[0] })
+	s.writes(s.members[0], 1)
 }

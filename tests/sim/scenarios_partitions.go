@@ -1,6 +1,12 @@
 package sim
 
-import "slices"
+import (
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/messages"
+)
 
 // Leaders whom the network, or their disk, leaves alone.
 
@@ -10,7 +16,11 @@ var partitionScenarios = []Scenario{
 	{Name: "asymmetric-leader", Nodes: 5, Errata: []int{19}, Script: asymmetricLeader,
 		Line: "a leader that hears and is not heard is replaced, and never acknowledges anything again"},
 	{Name: "bridge-partition", Nodes: 5, Errata: []int{19}, Script: bridgePartition,
-		Line: "two halves joined only through one member: one leader that commits, soon, and no endless elections"},
+		Line: "two halves joined only through one member: a leader at an end leads on, its successor is found soon, and both commit"},
+	{Name: "deaf-to-the-leader", Nodes: 5, Errata: []int{15, 19}, Script: deafToTheLeader,
+		Line: "a follower hears all but the leader, and is heard by all: leader and term stay"},
+	{Name: "old-pre-votes", Nodes: 5, Errata: []int{16}, Script: oldPreVotes,
+		Line: "pre-votes of one campaign do not count in a later one: two and two of five disturb no leader"},
 	{Name: "stale-leader-returns", Nodes: 5, Script: staleLeaderReturns,
 		Line: "a cut leader took entries, others commit without it: at its return its entries are replaced, and its callers were told nothing false"},
 	{Name: "stale-leader-dies", Nodes: 5, Script: staleLeaderDies,
@@ -58,23 +68,79 @@ func asymmetricLeader(s *Scene) {
 	}
 }
 
-// bridgePartition: 1, 2 – 3 – 4, 5. Whoever led before, at an end or in the middle.
-func bridgePartition(s *Scene) {
-	left, right := s.members[:2], s.members[3:]
-	s.apart(left, right, true)
-	s.pass(5 * election)
-	s.within(5*election, "a leader", func() bool { return s.leads() != nil })
-	s.reigns(s.leads(), 20*election)
+// ledBy has one of some members lead; who leads now hands over if need be.
+func (s *Scene) ledBy(some ...*member) *member {
 	leader := s.leads()
+	if slices.Contains(some, leader) {
+		return leader
+	}
+	target := some[s.random.IntN(len(some))]
+	s.transfer(leader, target)
+	s.within(election, "the target leads", func() bool { return s.leads() == target })
+	return target
+}
+
+// bridgePartition: 1, 2 – 3 – 4, 5, and the leader at an end. The other end hears nobody but itself and the bridge; its log
+// is complete. It must not take the bridge along, now and then, for ever.
+func bridgePartition(s *Scene) {
+	left, bridge, right := s.members[:2], s.members[2], s.members[3:]
+	s.weather.silent = s.chance(0.5)
+	leader := s.ledBy(left[0], left[1], right[0], right[1])
+	s.settled(election)
+	s.apart(left, right, true)
+	s.reigns(leader, 10*election)
 	began := s.now
 	s.writes(leader, 5)
 	if s.now-began > heartbeat {
 		s.fail("the leader needed %v to commit", s.now-began)
 	}
-	// The end that the leader is not at hears nobody but each other and the bridge, and must not take the bridge along.
-	if slices.Contains(left, leader) || slices.Contains(right, leader) {
-		s.within(election, "the bridge follows", func() bool { return s.members[2].view.Leader == leader.id })
+	leader.kill(s.random.IntN)
+	next := s.another(leader, 10*election) // the bridge, or the other end with it
+	s.reigns(next, 10*election)
+	began = s.now
+	s.writes(next, 5)
+	if s.now-began > heartbeat || next != bridge && slices.Contains(left, next) == slices.Contains(left, leader) {
+		s.fail("member %d leads and needed %v to commit", next.id, s.now-began)
 	}
+}
+
+// deafToTheLeader is the partition that kept a cluster without service for hours elsewhere: one member lacks one direction
+// of one connection.
+func deafToTheLeader(s *Scene) {
+	leader := s.leads()
+	away := s.others(leader)[s.random.IntN(4)]
+	s.weather.silent = s.chance(0.5)
+	s.setCut(leader, away, true)
+	s.reigns(leader, 10*election)
+	s.writes(leader, 3)
+	if away.view.Term != leader.view.Term {
+		s.fail("the member that does not hear the leader is in term %d, the leader in %d", away.view.Term, leader.view.Term)
+	}
+}
+
+// oldPreVotes: a member gets a pre-vote of one other, and later, when the first hears the leader again, of a second. Each
+// time it had two of five, never three.
+func oldPreVotes(s *Scene) {
+	leader := s.leads()
+	s.reigns(leader, election) // nothing more is written: all logs are equal
+	asks, first, second := s.others(leader)[0], s.others(leader)[1], s.others(leader)[2]
+	rest := s.without([]*member{asks})
+	s.throw(eager, asks)
+	s.throw(patient, first, second)
+	granted := s.tap(nil, asks, nil, "VoteAnswer").when(func(m proto.Message) bool { return m.(*messages.VoteAnswer).Granted })
+	for _, friend := range []*member{first, second} {
+		before := granted.count
+		s.apart([]*member{asks}, rest, true)
+		s.apart([]*member{friend}, s.members, true)
+		s.apart([]*member{asks}, []*member{friend}, false)
+		s.within(5*election, "its pre-vote is granted", func() bool { return granted.count > before })
+		s.reigns(leader, election/2)
+		s.apart([]*member{asks}, []*member{friend}, true)
+		s.apart([]*member{friend}, s.without([]*member{asks, friend}), false)
+		s.within(2*election, "its friend hears the leader again", func() bool { return friend.view.Leader == leader.id })
+	}
+	s.cutOff(asks, false)
+	s.reigns(leader, 3*election)
 }
 
 // cutWithEntries is a leader of five that is cut off with three writes, at the indexes from the first on.

@@ -115,10 +115,9 @@ func readWithoutQuorum(s *Scene) {
 	leader := s.leads()
 	s.writes(leader, 1)
 	s.pass(heartbeat)
-	others := s.others(leader)
-	silent := others[1:]
+	heard := s.others(leader)[s.random.IntN(4)]
 	var kept []*rule
-	for _, m := range silent {
+	for _, m := range s.without([]*member{leader, heard}) {
 		kept = append(kept, s.keep(m, leader, "HeartbeatAnswer"))
 	}
 	read := s.ask(leader)

@@ -47,12 +47,14 @@ type World struct {
 	steps     int
 	current   *mailbox // whose actor works
 	bootstrap *messages.Configuration
-	members   []*member
-	network   network
-	ghost     *ghost
-	history   *history
-	clients   []*client
-	keys      keys
+	// configurations are entries of the past (past.go).
+	configurations map[position]*messages.Configuration
+	members        []*member
+	network        network
+	ghost          *ghost
+	history        *history
+	clients        []*client
+	keys           keys
 	// handleLimits are those of the members' handles.
 	handleLimits handle.Limits
 	scribbled    uint32 // writes of scripts so far
