@@ -31,6 +31,7 @@ type enumerator struct {
 	buf    []byte
 	seen   map[uint64]bool // disks with what was expected of them
 	traces map[string]bool // what recoveries did to the disk
+	did    map[string]bool // what the story did with files, see story.does
 	err    error
 }
 
@@ -70,7 +71,7 @@ func (c *crashCounts) add(d crashCounts) {
 
 func newEnumerator(s *story, l limits, seed uint64) *enumerator {
 	return &enumerator{story: s, limits: l, random: rand.New(rand.NewPCG(seed, 7)),
-		seen: map[uint64]bool{}, traces: map[string]bool{}}
+		seen: map[uint64]bool{}, traces: map[string]bool{}, did: map[string]bool{}}
 }
 
 func (e *enumerator) disk(m *vfs.Mem) vfs.FS {
@@ -94,6 +95,9 @@ func (e *enumerator) run() error {
 		r.note(op)
 		if r.names == nil && len(e.story.steps) > 0 {
 			return // the first start is a story of its own
+		}
+		if op.Kind == vfs.OpRename || op.Kind == vfs.OpRemove {
+			e.did[filepath.Ext(op.Path)+">"+filepath.Ext(op.To)] = true
 		}
 		e.counts.points++
 		where := func() string { return fmt.Sprintf("%s: crash after %v", r.at, op) }
@@ -227,7 +231,7 @@ func (e *enumerator) second(mem *vfs.Mem, told *teller, before, after *model, id
 	return e.err == nil
 }
 
-// last is one disk after a second power cut.
+// last is one disk after a second power cut. What is found on it was spoken of, so it outlives a third.
 func (e *enumerator) last(disk *vfs.Mem, r *teller, where func() string) bool {
 	if !e.isNew(disk, r) {
 		return true
@@ -242,6 +246,16 @@ func (e *enumerator) last(disk *vfs.Mem, r *teller, where func() string) bool {
 		return e.fail(where, err)
 	}
 	next.end()
+	if !next.lost && e.random.IntN(4) != 0 { // what was lost and told to be lost is the most likely to come back
+		return true
+	}
+	third := newTeller(e.story, e.disk(disk.Crash(vfs.LoseAll)), 4)
+	third.before, third.after, third.identity = next.after, next.after, next.identity
+	e.counts.starts++
+	if err := third.open(); err != nil {
+		return e.fail(func() string { return where() + "; recovered, the power takes all" }, err)
+	}
+	third.end()
 	return true
 }
 

@@ -17,6 +17,15 @@ type story struct {
 	name           string
 	first, segment int64 // bytes of the first segment, and of later ones at most
 	steps          []step
+	// What it must have done with files after the first start, or it is not the story that its name says: a renaming as
+	// ".spare>.seg", a removal as ".seg>".
+	does []string
+}
+
+// that says what a story must do.
+func (s *story) that(does ...string) *story {
+	s.does = does
+	return s
 }
 
 // step is one call of the log's, in words that need no code; exactly one of its fields is set.
@@ -63,6 +72,7 @@ func (s step) String() string {
 func vote(term, vote uint64) step            { return commit(part{term: term, vote: vote}) }
 func put(n, size int) step                   { return commit(part{n: n, size: size}) }
 func conflict(from uint64, n, size int) step { return commit(part{from: from, n: n, size: size}) }
+func full() step                             { return leave(1) } // the next frame rolls
 func leave(bytes int64) step                 { return commit(part{leave: bytes}) }
 func commit(parts ...part) step              { return step{commit: parts} }
 func committed(index uint64) step            { return step{idle: []part{{commit: index}}} }
@@ -77,7 +87,7 @@ func wrong(what string, args ...any) error {
 	return fmt.Errorf("%w: %s", errWrong, fmt.Sprintf(what, args...))
 }
 
-const crashDir = "/srv/member"
+const crashDir = "/var/lib/troupe/member"
 
 // teller tells a story on a disk: a member's life, or several. At any moment it knows what a crash may leave behind: the
 // log before the step in hand, or the one after it, never a third; the identity that was spoken of; the files that were.
@@ -91,6 +101,7 @@ type teller struct {
 	dir           *DataDir
 	log           *Log
 	at            string
+	lost          bool // the first start found the log before, not the one after
 
 	// The segments and spares that were there at the end of the last step, nil where that is not known, and what has
 	// come and gone since.
@@ -145,7 +156,7 @@ func (r *teller) open() error {
 		if d2 := r.before.differs(found, l); d2 != "" {
 			return wrong("\nthe log before: %v\nthe log after:  %v\nfound: %s; and: %s\nwarnings %q", r.before, r.after, d, d2, found.Warnings)
 		}
-		r.after = r.before.clone()
+		r.after, r.lost = r.before.clone(), true
 	}
 	return r.done()
 }

@@ -203,6 +203,35 @@ func TestE6AnIdentityThatACrashLeftUnsyncedIsSyncedBeforeItIsSpokenOf(t *testing
 	}
 }
 
+// A start that was killed while it made the directory and those above it: the next one finds them, and may not go on as if
+// they were there for sure.
+func TestE6NoneOfManyNewDirectoriesIsLostAfterAStartThatWasCutOff(t *testing.T) {
+	fs := vfs.NewMem()
+	var killed []*vfs.Mem
+	fs.Observe(func(op vfs.Op) {
+		if op.Kind == vfs.OpMkdir || op.Kind == vfs.OpSyncDir {
+			killed = append(killed, fs.Fork())
+		}
+	})
+	const dir = "/a/b/c/d/data"
+	if _, err := OpenDataDir(fs, dir, testIdentity()); err != nil {
+		t.Fatal(err)
+	}
+	if len(killed) < 10 {
+		t.Fatalf("only %d kills", len(killed))
+	}
+	for i, disk := range killed {
+		d, err := OpenDataDir(disk, dir, testIdentity())
+		if err != nil {
+			t.Fatalf("start after kill %d: %v", i, err)
+		}
+		again, err := OpenDataDir(disk.Crash(vfs.LoseAll), dir, testIdentity())
+		if err != nil || again.Fresh {
+			t.Fatalf("kill %d, a start (%+v), a power cut: %+v, %v", i, d, again, err)
+		}
+	}
+}
+
 func TestDumpShowsEveryFrameAndVerifyReadsThemAll(t *testing.T) {
 	fs := vfs.NewMem()
 	d, err := OpenDataDir(fs, "/data", testIdentity())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
@@ -211,28 +212,30 @@ func (r *recovered) shrink() {
 	file.Close()
 }
 
-// makeDir makes a directory so that it is still there after a crash: each new one by a sync of the directory that holds
-// it. (One ancestor not synced lost a whole log in a simulated crash, E6.)
+// makeDir makes a directory so that it is still there after a crash: from the top down, each new one with a sync of the
+// directory that holds it, before anything is made in it. (One ancestor not synced lost a whole log in a simulated crash,
+// E6.) So of those that are there only the deepest may have been made a moment before a crash that came before its sync:
+// a start that was cut off in the middle goes on from there.
 func makeDir(filesystem vfs.FS, dir string) error {
 	var missing []string
-	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
-		if _, err := filesystem.Stat(at); err == nil || at == filepath.Dir(at) {
+	at := filepath.Clean(dir)
+	for ; at != filepath.Dir(at); at = filepath.Dir(at) {
+		if _, err := filesystem.Stat(at); err == nil {
 			break
 		}
 		missing = append(missing, at)
 	}
-	if err := filesystem.MkdirAll(dir); err != nil {
-		return err
-	}
-	for _, at := range missing {
-		if err := filesystem.SyncDir(filepath.Dir(at)); err != nil {
+	// Who made the directory, and perhaps the one that holds it, is not known. Those above may be none of our business.
+	for _, found := range []string{at, filepath.Dir(at)} {
+		if err := filesystem.SyncDir(filepath.Dir(found)); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err
 		}
 	}
-	// One that is there may have been made a moment before a crash that came before its sync. The parents of the data
-	// directory itself may be none of our business.
-	for _, at := range []string{filepath.Dir(dir), filepath.Dir(filepath.Dir(dir))} {
-		if err := filesystem.SyncDir(at); err != nil && !errors.Is(err, fs.ErrPermission) {
+	for _, at := range slices.Backward(missing) {
+		if err := filesystem.MkdirAll(at); err != nil {
+			return err
+		}
+		if err := filesystem.SyncDir(filepath.Dir(at)); err != nil {
 			return err
 		}
 	}
