@@ -1,7 +1,12 @@
 // Package explain shows the trace of a simulated run to people: as text for a terminal, and as one HTML page.
 package explain
 
-import "github.com/troupe-raft/troupe/tests/sim/trace"
+import (
+	"slices"
+	"sort"
+
+	"github.com/troupe-raft/troupe/tests/sim/trace"
+)
 
 // Cluster is what the members are, as far as a trace has told. It follows events one by one.
 type Cluster struct {
@@ -17,12 +22,10 @@ type Member struct {
 	Life    uint64
 	State   trace.State
 	Applied uint64
-	// Terms are of its log: of entry i at i-1.
-	Terms []uint64
+	// Its log has the entries 1 … Last; those from a run's First on, up to the next run, are of its Term.
+	Last uint64
+	Runs []trace.Run
 }
-
-// maxLog bounds what a trace can make a reader keep of one log.
-const maxLog = 1 << 20
 
 // NewCluster is a cluster of members 1 … n of which nothing is known yet.
 func NewCluster(n int) *Cluster {
@@ -41,7 +44,7 @@ func (c *Cluster) grow(id uint64) {
 func (c *Cluster) Clone() *Cluster {
 	clone := NewCluster(0)
 	for _, m := range c.Members {
-		m.Terms = append([]uint64(nil), m.Terms...)
+		m.Runs = slices.Clone(m.Runs)
 		clone.Members = append(clone.Members, m)
 	}
 	for pair := range c.cut {
@@ -82,19 +85,24 @@ func (c *Cluster) Cut(from, to uint64) bool { return c.cut[[2]uint64{from, to}] 
 
 // change follows a change of the log. Entries that the trace never told of are of term 0.
 func (m *Member) change(l *trace.Log) {
-	if l.Last > maxLog {
-		return
+	kept := sort.Search(len(m.Runs), func(i int) bool { return m.Runs[i].First >= l.From })
+	m.Runs = m.Runs[:kept]
+	if l.From > m.Last+1 {
+		m.Runs = append(m.Runs, trace.Run{First: m.Last + 1})
 	}
-	for uint64(len(m.Terms)) < l.From-1 {
-		m.Terms = append(m.Terms, 0)
-	}
-	m.Terms = m.Terms[:l.From-1]
-	term, next := uint64(0), 0
-	for i := l.From; i <= l.Last; i++ {
-		if next < len(l.Runs) && l.Runs[next].First <= i {
-			term = l.Runs[next].Term
-			next++
+	for _, r := range l.Runs {
+		if n := len(m.Runs); n == 0 || m.Runs[n-1].Term != r.Term {
+			m.Runs = append(m.Runs, r)
 		}
-		m.Terms = append(m.Terms, term)
 	}
+	m.Last = l.Last
+}
+
+// TermAt is the term of an entry of the log; 0 where there is none.
+func (m *Member) TermAt(index uint64) uint64 {
+	after := sort.Search(len(m.Runs), func(i int) bool { return m.Runs[i].First > index })
+	if after == 0 || index > m.Last {
+		return 0
+	}
+	return m.Runs[after-1].Term
 }

@@ -64,13 +64,17 @@ func (o *Options) shows(e *trace.Event, h *hidden) bool {
 func (h *hidden) String() string {
 	var all []string
 	for _, part := range []struct {
-		n    int
-		what string
+		n         int
+		one, many string
 	}{
-		{h.heartbeats, "heartbeats and their answers"}, {h.actors, "messages within nodes"}, {h.others, "events of other kinds"},
+		{h.heartbeats, "heartbeat or answer", "heartbeats and answers"}, {h.actors, "message within a node", "messages within nodes"},
+		{h.others, "event of another kind", "events of other kinds"},
 	} {
-		if part.n > 0 {
-			all = append(all, fmt.Sprintf("%d %s", part.n, part.what))
+		switch {
+		case part.n == 1:
+			all = append(all, "1 "+part.one)
+		case part.n > 1:
+			all = append(all, fmt.Sprintf("%d %s", part.n, part.many))
 		}
 	}
 	return strings.Join(all, ", ")

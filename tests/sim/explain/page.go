@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/troupe-raft/troupe/tests/sim/trace"
@@ -86,13 +87,7 @@ func newPage(h trace.Header, w *window) *page {
 }
 
 func startOf(m *Member) pageMember {
-	start := pageMember{Up: m.Up, Why: m.Why, State: m.State, Applied: m.Applied, Last: uint64(len(m.Terms)), Runs: []trace.Run{}}
-	for i, term := range m.Terms {
-		if i == 0 || m.Terms[i-1] != term {
-			start.Runs = append(start.Runs, trace.Run{First: uint64(i) + 1, Term: term})
-		}
-	}
-	return start
+	return pageMember{Up: m.Up, Why: m.Why, State: m.State, Applied: m.Applied, Last: m.Last, Runs: append([]trace.Run{}, m.Runs...)}
 }
 
 func (p *page) add(e *trace.Event, flights map[uint64]int) {
@@ -151,5 +146,15 @@ func replay(h trace.Header) string {
 	if h.Scenario != "" {
 		return fmt.Sprintf("troupe-sim --scenario %s --seeds %d..%d", h.Scenario, h.Seed, h.Seed)
 	}
-	return fmt.Sprintf("troupe-sim --profile %s --seeds %d..%d --nodes %d --steps %d", h.Profile, h.Seed, h.Seed, h.Nodes, h.Steps)
+	words := fmt.Sprintf("troupe-sim --profile %s --seeds %d..%d --nodes %d --steps %d", h.Profile, h.Seed, h.Seed, h.Nodes, h.Steps)
+	if h.Clients > 0 {
+		words += fmt.Sprintf(" --clients %d", h.Clients)
+	}
+	if len(h.Without) > 0 {
+		words += " --without " + strings.Join(h.Without, ",")
+	}
+	if h.FaultLimit > 0 {
+		words += fmt.Sprintf(" --fault-limit %d", h.FaultLimit)
+	}
+	return words
 }

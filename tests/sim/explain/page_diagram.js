@@ -140,7 +140,7 @@ function head(x1, y1, x2, y2) {
 // drawMoment writes the time and what stands next to the lanes.
 function drawMoment(layer, i) {
   const y = heights[i], moment = run.moments[i];
-  if (!silent[i] || i === current) layer.append(el("text", { class: "time" + (i === current ? " current" : ""), x: 6, y: y + 4 }, geometry.small ? (moment.t / 1e9).toFixed(3) : seconds(moment.t, 5)));
+  if (!silent[i] || i === current) layer.append(el("text", { class: "time" + (i === current ? " current" : ""), x: 6, y: y + 4 }, geometry.small ? (moment.t / 1e9).toFixed(4) : seconds(moment.t, 5)));
   const beside = new Map(); // node → its words
   for (const lane of lanes.keys()) {
     const stretch = stretchFrom(lane, i);

@@ -40,6 +40,7 @@ function applyItem(s, item) {
 function changeLog(n, change) {
   const kept = n.runs.filter((r) => r.first < change.from);
   const added = (change.runs || []).slice();
+  if (change.from > n.last + 1) kept.push({ first: n.last + 1, term: 0 });
   if (kept.length && added.length && kept[kept.length - 1].term === added[0].term) added.shift();
   n.runs = kept.concat(added);
   n.last = change.last;

@@ -12,7 +12,7 @@ import (
 type row []rune
 
 func (r row) put(x int, s string) {
-	for _, c := range s {
+	for _, c := range clean(s) {
 		if x >= 0 && x < len(r) {
 			r[x] = c
 		}
@@ -105,7 +105,7 @@ func (t *table) arrow(e *trace.Event, latency time.Duration, again bool) {
 		t.breakOff(r, from, to)
 	}
 	// The words stand next to the sender, so that they never hide where the arrow ends.
-	words := []rune(clean(label(e)))
+	words := []rune(label(e))
 	words = words[:min(len(words), t.column-4)]
 	if from < to {
 		r.put(from+2, string(words))
@@ -152,22 +152,55 @@ func short(d time.Duration) string {
 	return d.Round(time.Microsecond).String()
 }
 
-// cells writes words next to a member's lane, a row each where they do not fit beside each other.
-func (t *table) cells(e *trace.Event, words []string, margin string) {
-	if e.Member == 0 || len(words) == 0 {
-		t.write(e.At, t.lanes(), margin, e.Step == t.failed)
+// cell is what happened to a member in a step, until all of it is known.
+type cell struct {
+	event  *trace.Event
+	words  []string
+	margin string
+}
+
+// hold adds to what is to be written about a member in this step. Of two strips of its log the later one says it all.
+func (t *table) hold(e *trace.Event, words []string, margin string) {
+	p := t.pending
+	if p == nil || e.Member == 0 || margin != "" && p.margin != "" {
+		t.flush()
+		p = &cell{event: e}
+		t.pending = p
+	}
+	if margin != "" {
+		p.margin = margin
+	}
+	for _, w := range words {
+		if last := len(p.words) - 1; last >= 0 && isStrip(w) && isStrip(p.words[last]) {
+			p.words[last] = w
+		} else if w != "" {
+			p.words = append(p.words, w)
+		}
+	}
+}
+
+func isStrip(s string) bool { return strings.Trim(s, "[]…0123456789") == "" }
+
+// flush writes what is held, in rows of as many words as fit beside each other.
+func (t *table) flush() {
+	p := t.pending
+	t.pending = nil
+	if p == nil || len(p.words) == 0 && p.margin == "" {
 		return
 	}
-	width := t.column - 3
-	for i := 0; i < len(words); {
-		line := words[i]
-		for i++; i < len(words) && len([]rune(line))+2+len([]rune(words[i])) <= width; i++ {
-			line += ", " + words[i]
+	failed, width := p.event.Step == t.failed, t.column-3
+	if p.event.Member == 0 || len(p.words) == 0 {
+		t.write(p.event.At, t.lanes(), p.margin, failed)
+		return
+	}
+	for i, margin := 0, p.margin; i < len(p.words); margin = "" {
+		line := p.words[i]
+		for i++; i < len(p.words) && len([]rune(line))+2+len([]rune(p.words[i])) <= width; i++ {
+			line += ", " + p.words[i]
 		}
 		r := t.lanes()
-		r.put(t.lane(e.Member)+2, clip(clean(line), width))
-		t.write(e.At, r, margin, e.Step == t.failed)
-		margin = ""
+		r.put(t.lane(p.event.Member)+2, clip(line, width))
+		t.write(p.event.At, r, margin, failed)
 	}
 }
 
@@ -191,7 +224,7 @@ func (t *table) words(e *trace.Event, was *Member) (words []string, margin strin
 	case trace.Became:
 		return became(was, &now, t.column-3), ""
 	case trace.LogChanged:
-		if e.Log.From <= uint64(len(was.Terms)) {
+		if e.Log.From <= was.Last {
 			margin = fmt.Sprintf("log of %d cut from %d on", e.Member, e.Log.From)
 		}
 		return []string{strip(&now, t.column-3)}, margin
@@ -254,18 +287,20 @@ func became(was, now *Member, width int) (words []string) {
 
 // strip is a log as digits, the last of each term, the committed part in brackets; of a long one the end.
 func strip(m *Member, width int) string {
-	commit := int(min(m.State.Commit, uint64(len(m.Terms))))
-	from := max(0, len(m.Terms)-(width-3))
+	commit, from := min(m.State.Commit, m.Last), uint64(1)
+	if room := uint64(width - 3); m.Last > room {
+		from = m.Last - room + 1
+	}
 	var b strings.Builder
 	switch {
-	case from > 0:
+	case from > 1:
 		b.WriteRune('…')
 	case commit > 0:
 		b.WriteRune('[')
 	}
-	for i := from; i < len(m.Terms); i++ {
-		b.WriteByte(byte('0' + m.Terms[i]%10))
-		if i+1 == commit {
+	for i := from; i <= m.Last; i++ {
+		b.WriteByte(byte('0' + m.TermAt(i)%10))
+		if i == commit {
 			b.WriteRune(']')
 		}
 	}

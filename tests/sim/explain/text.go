@@ -88,6 +88,7 @@ type table struct {
 	rows           int
 	begun          bool
 	at             time.Duration // of the last row
+	pending        *cell
 }
 
 const timeWidth = 12
@@ -98,7 +99,7 @@ func newTable(out *bufio.Writer, h trace.Header, c *Cluster, o Options) *table {
 		width = 120
 	}
 	n := max(len(c.Members), 1)
-	column := min(max((width-timeWidth-34)/n, 14), 24)
+	column := min(max((width-timeWidth-30)/n, 14), 24)
 	return &table{
 		out: out, header: h, options: o, cluster: c, flights: map[uint64]time.Duration{}, again: map[uint64]bool{}, failed: -1,
 		column: column, margin: max(width-timeWidth-n*column, 24),
@@ -129,19 +130,28 @@ func (m *Member) standing() string {
 		return m.Why
 	case m.State.Role == "":
 		return "–"
+	case m.State.Term == 0:
+		return role(m.State.Role)
 	}
 	return fmt.Sprintf("%s t%d", role(m.State.Role), m.State.Term)
 }
 
+// role is short enough for a column.
 func role(r string) string {
-	if r == "preCandidate" {
+	switch r {
+	case "preCandidate":
 		return "pre-cand."
+	case "recovering":
+		return "recovers"
 	}
 	return r
 }
 
 // take follows an event and writes it where it is to be seen.
 func (t *table) take(e *trace.Event) {
+	if p := t.pending; p != nil && (p.event.Step != e.Step || p.event.Member != e.Member || isMessage(e)) {
+		t.flush()
+	}
 	was := t.cluster.at(e.Member)
 	t.cluster.Apply(e)
 	latency, again := t.follow(e)
@@ -161,11 +171,9 @@ func (t *table) take(e *trace.Event) {
 		t.arrow(e, latency, again)
 		return
 	}
-	words, margin := t.words(e, &was)
-	if len(words) == 0 && margin == "" {
-		return
+	if words, margin := t.words(e, &was); len(words) > 0 || margin != "" {
+		t.hold(e, words, margin)
 	}
-	t.cells(e, words, margin)
 }
 
 // at is a member as it stands; the zero Member for what concerns all.
@@ -210,6 +218,7 @@ func (t *table) gap(e *trace.Event) {
 }
 
 func (t *table) finish() {
+	t.flush()
 	if t.begun {
 		fmt.Fprintln(t.out)
 		t.heads()

@@ -94,7 +94,7 @@ func changes(e *trace.Event) bool {
 func (w *window) String() string {
 	var says []string
 	if n := len(w.events); n < w.total {
-		says = append(says, fmt.Sprintf("Shown are events %d–%d of %d: choose others with --from-step and --to-step.", w.skipped+1, w.skipped+n, w.total))
+		says = append(says, fmt.Sprintf("Shown are events %d–%d of %d: choose others with --from and --to.", w.skipped+1, w.skipped+n, w.total))
 	}
 	if hidden := w.hidden.String(); hidden != "" {
 		says = append(says, "Not shown: "+hidden+".")

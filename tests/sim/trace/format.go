@@ -18,6 +18,7 @@ const (
 const (
 	MaxLineBytes = 1 << 20
 	MaxMembers   = 64
+	MaxIndex     = 1<<53 - 1 // a browser's numbers are exact up to here
 )
 
 // Header says which run this is, so that it can be had again.

@@ -165,7 +165,7 @@ func betweenTwo(k Kind) bool {
 }
 
 func (l *Log) check() error {
-	if l.From == 0 || l.Last < l.From-1 {
+	if l.From == 0 || l.Last > MaxIndex || l.Last < l.From-1 {
 		return fmt.Errorf("a log's change from %d to %d", l.From, l.Last)
 	}
 	if l.Last >= l.From && (len(l.Runs) == 0 || l.Runs[0].First != l.From) {

@@ -1,0 +1,217 @@
+package explain_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// chromium is a headless browser, spoken to over a pipe in its DevTools protocol: messages in JSON, each ended by a NUL.
+type chromium struct {
+	t       *testing.T
+	to      *os.File
+	from    *bufio.Reader
+	calls   int
+	session string
+	// What the page did that it must not do: errors, requests, dialogs.
+	complaints []string
+}
+
+// openChromium starts a browser with a page, or skips the test where there is none.
+func openChromium(t *testing.T) *chromium {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a browser takes too long for -short")
+	}
+	program := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
+		if found, err := exec.LookPath(name); err == nil {
+			program = found
+			break
+		}
+	}
+	if program == "" {
+		t.Skip("no Chromium on this machine, so the page was not looked at: apt-get install chromium")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	cmd := exec.CommandContext(ctx, program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+		"--remote-debugging-pipe", "--user-data-dir="+t.TempDir(), "about:blank")
+	hear, itSays := pipe(t)
+	itHears, say := pipe(t)
+	cmd.ExtraFiles = []*os.File{itHears, itSays} // its descriptors 3 and 4
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%s does not start: %v", program, err)
+	}
+	itHears.Close()
+	itSays.Close()
+	b := &chromium{t: t, to: say, from: bufio.NewReaderSize(hear, 1<<20)}
+	t.Cleanup(func() {
+		fmt.Fprintf(say, `{"id":1000000,"method":"Browser.close"}`+"\x00")
+		say.Close()
+		cmd.Wait()
+		cancel()
+		hear.Close()
+	})
+	b.attach()
+	return b
+}
+
+func pipe(t *testing.T) (r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, w
+}
+
+func (b *chromium) attach() {
+	var target struct{ TargetID string }
+	b.call("Target.createTarget", map[string]any{"url": "about:blank"}, &target)
+	var attached struct{ SessionID string }
+	b.call("Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &attached)
+	b.session = attached.SessionID
+	for _, domain := range []string{"Page", "Runtime", "Log", "Network"} {
+		b.call(domain+".enable", nil, nil)
+	}
+}
+
+type devtoolsMessage struct {
+	ID     int             `json:"id"`
+	Method string          `json:"method"`
+	Params json.RawMessage `json:"params"`
+	Result json.RawMessage `json:"result"`
+	Error  *struct{ Message string }
+}
+
+// call says something and waits for its answer. Events that come meanwhile are looked at for what must not be.
+func (b *chromium) call(method string, params, result any) {
+	b.t.Helper()
+	b.calls++
+	message := map[string]any{"id": b.calls, "method": method}
+	if params != nil {
+		message["params"] = params
+	}
+	if b.session != "" {
+		message["sessionId"] = b.session
+	}
+	line, err := json.Marshal(message)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := b.to.Write(append(line, 0)); err != nil {
+		b.t.Fatalf("the browser has gone: %v", err)
+	}
+	for {
+		line, err := b.from.ReadBytes(0)
+		if err != nil {
+			b.t.Fatalf("the browser has gone before it answered %s: %v", method, err)
+		}
+		var m devtoolsMessage
+		if err := json.Unmarshal(line[:len(line)-1], &m); err != nil {
+			b.t.Fatal(err)
+		}
+		if m.ID != b.calls {
+			b.overhear(&m)
+			continue
+		}
+		if m.Error != nil {
+			b.t.Fatalf("%s: %s", method, m.Error.Message)
+		}
+		if result != nil {
+			if err := json.Unmarshal(m.Result, result); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+		return
+	}
+}
+
+func (b *chromium) overhear(m *devtoolsMessage) {
+	switch m.Method {
+	case "Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled", "Page.javascriptDialogOpening":
+		b.complaints = append(b.complaints, m.Method+": "+string(m.Params))
+	case "Network.requestWillBeSent":
+		var p struct{ Request struct{ URL string } }
+		if err := json.Unmarshal(m.Params, &p); err != nil || !strings.HasPrefix(p.Request.URL, "file://") && p.Request.URL != "about:blank" {
+			b.complaints = append(b.complaints, "a request: "+p.Request.URL)
+		}
+	}
+}
+
+// open loads a file of this machine.
+func (b *chromium) open(file string) {
+	b.t.Helper()
+	b.call("Page.navigate", map[string]any{"url": "file://" + file}, nil)
+	var loaded bool
+	b.eval(`new Promise((done) => (function wait() {
+		location.protocol === "file:" && document.readyState === "complete" ? done(true) : setTimeout(wait, 5);
+	})())`, &loaded)
+}
+
+// eval evaluates an expression in the page; a promise is waited for. The browser may be between two pages: then it is
+// asked again.
+func (b *chromium) eval(expression string, result any) {
+	b.t.Helper()
+	var answer struct {
+		Result           struct{ Value json.RawMessage }
+		ExceptionDetails *struct {
+			Text      string
+			Exception struct{ Description string }
+		}
+	}
+	b.call("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true}, &answer)
+	if e := answer.ExceptionDetails; e != nil {
+		b.t.Fatalf("%s: %s %s", expression, e.Text, e.Exception.Description)
+	}
+	if result != nil {
+		if err := json.Unmarshal(answer.Result.Value, result); err != nil {
+			b.t.Fatalf("%s gave %s: %v", expression, answer.Result.Value, err)
+		}
+	}
+}
+
+// press presses and lets go a key.
+func (b *chromium) press(key string, code int) {
+	b.t.Helper()
+	for _, kind := range []string{"rawKeyDown", "keyUp"} {
+		b.call("Input.dispatchKeyEvent", map[string]any{"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code}, nil)
+	}
+}
+
+// click presses the left button in the middle of an element.
+func (b *chromium) click(selector string) {
+	b.t.Helper()
+	var at struct{ X, Y float64 }
+	b.eval(fmt.Sprintf(`(() => { const r = document.querySelector(%q).getBoundingClientRect(); return { X: r.x + r.width / 2, Y: r.y + r.height / 2 }; })()`, selector), &at)
+	for _, kind := range []string{"mousePressed", "mouseReleased"} {
+		b.call("Input.dispatchMouseEvent", map[string]any{"type": kind, "x": at.X, "y": at.Y, "button": "left", "clickCount": 1}, nil)
+	}
+}
+
+// size makes the window that large.
+func (b *chromium) size(width, height int) {
+	b.t.Helper()
+	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}, nil)
+	b.settle()
+}
+
+// settle waits until what was asked for is painted.
+func (b *chromium) settle() {
+	b.t.Helper()
+	b.eval(`new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`, nil)
+}
+
+func (b *chromium) mustNotComplain() {
+	b.t.Helper()
+	for _, c := range b.complaints {
+		b.t.Errorf("the page: %s", c)
+	}
+}

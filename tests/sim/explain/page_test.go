@@ -1,0 +1,414 @@
+package explain_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/sim"
+	"github.com/troupe-raft/troupe/tests/sim/explain"
+	"github.com/troupe-raft/troupe/tests/sim/trace"
+)
+
+var shots = flag.String("explain.shots", "", "a directory to put pictures of the page into")
+
+// figure8 is the run of Figure 8 of the paper: five nodes, several leaders, logs that part and are repaired.
+func figure8(t *testing.T) *trace.Memory {
+	t.Helper()
+	scenario, err := sim.Find("figure-8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory := &trace.Memory{}
+	if r := scenario.Play(sim.Options{Seed: 3, Recorder: memory}); r.Failure != nil {
+		t.Fatalf("%+v", r.Failure)
+	}
+	return memory
+}
+
+func encode(t *testing.T, h trace.Header, events []*trace.Event) *bytes.Buffer {
+	t.Helper()
+	var b bytes.Buffer
+	w := trace.NewWriter(&b)
+	w.Begin(h)
+	for _, e := range events {
+		w.Record(e)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return &b
+}
+
+// write writes the page and returns its file.
+func write(t *testing.T, h trace.Header, events []*trace.Event, o explain.Options) string {
+	t.Helper()
+	var page bytes.Buffer
+	if err := explain.HTML(&page, encode(t, h, events), o); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "run.html")
+	if err := os.WriteFile(file, page.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// shownCard is what the page says of a node.
+type shownCard struct {
+	Node, Term, Commit uint64
+	Role               string
+	Cells              []shownCell
+}
+
+type shownCell struct {
+	Index, Term uint64
+	Text        string
+	Committed   bool
+}
+
+const readCards = `[...document.querySelectorAll(".card")].map((c) => ({
+	Node: Number(c.dataset.node), Term: Number(c.dataset.term), Commit: Number(c.dataset.commit), Role: c.dataset.role,
+	Cells: [...c.querySelectorAll(".cell")].map((e) => ({
+		Index: Number(e.dataset.index), Term: Number(e.dataset.term), Text: e.textContent, Committed: e.classList.contains("committed"),
+	})),
+}))`
+
+// What the page shows at any moment is what the trace tells up to that step, as another program makes it out.
+func TestThePageShowsEachMomentAsItWas(t *testing.T) {
+	b := openChromium(t)
+	run := figure8(t)
+	b.open(write(t, run.Header, run.Events, explain.Options{}))
+	b.size(1280, 800)
+	var moments int
+	b.eval(`Number(document.getElementById("slider").max)`, &moments)
+	if moments < 100 {
+		t.Fatalf("the page has %d moments", moments)
+	}
+	leaders := map[uint64]bool{}
+	for i := 1; i <= moments; i += 7 {
+		var step int
+		b.eval(fmt.Sprintf(`(location.hash = "moment=%d", new Promise((done) => setTimeout(() => done(Number(/step (\d+)/.exec(document.getElementById("clock").textContent)[1])))))`, i), &step)
+		var cards []shownCard
+		b.eval(readCards, &cards)
+		cluster := explain.NewCluster(run.Header.Nodes)
+		for _, e := range run.Events {
+			if e.Step <= step {
+				cluster.Apply(e)
+			}
+		}
+		if len(cards) != len(cluster.Members) {
+			t.Fatalf("the page shows %d nodes of %d", len(cards), len(cluster.Members))
+		}
+		for k, card := range cards {
+			compareCard(t, i, step, card, &cluster.Members[k])
+			if card.Role == "leader" {
+				leaders[card.Node] = true
+			}
+		}
+	}
+	if len(leaders) < 2 {
+		t.Errorf("the page showed these leaders: %v", leaders)
+	}
+	b.mustNotComplain()
+}
+
+func compareCard(t *testing.T, moment, step int, card shownCard, m *explain.Member) {
+	t.Helper()
+	role := m.State.Role
+	switch {
+	case !m.Up:
+		role = "down"
+	case role == "":
+		role = "recovering"
+	}
+	if card.Node != m.ID || card.Term != m.State.Term || card.Role != role || card.Commit != m.State.Commit {
+		t.Fatalf("moment %d, step %d: the page shows %+v; node %d is %s, %+v", moment, step, card, m.ID, role, m.State)
+	}
+	if m.Last > 0 && len(card.Cells) == 0 {
+		t.Fatalf("moment %d, step %d: the page shows no log of node %d, which is %+v", moment, step, m.ID, m)
+	}
+	for _, cell := range card.Cells {
+		if cell.Index > m.Last || m.TermAt(cell.Index) != cell.Term || cell.Text != fmt.Sprint(cell.Term) ||
+			cell.Committed != (cell.Index <= m.State.Commit) {
+			t.Fatalf("moment %d, step %d: the page shows entry %+v; node %d is %+v", moment, step, cell, m.ID, m)
+		}
+	}
+	if n := len(card.Cells); n > 0 && card.Cells[n-1].Index != m.Last {
+		t.Fatalf("moment %d: the page ends the log of node %d with %d; it has %d entries", moment, m.ID, card.Cells[n-1].Index, m.Last)
+	}
+}
+
+// lanesAndArrows are where lanes and arrows are, on the screen.
+const lanesAndArrows = `(() => {
+	const lanes = {};
+	for (const l of document.querySelectorAll("line.lane")) lanes[l.dataset.node] = l.getBoundingClientRect().x + l.getBoundingClientRect().width / 2;
+	const arrows = [...document.querySelectorAll("g.message")].map((g) => {
+		const [x1, , x2] = g.querySelector("path.arrow").getAttribute("d").match(/-?[\d.]+/g).map(Number);
+		return { From: g.dataset.from, To: g.dataset.to, X1: x1, X2: x2, Lost: g.classList.contains("lost"), Label: g.querySelector(".label")?.textContent || "",
+			Width: g.querySelector("path.arrow").getBoundingClientRect().width, Head: !!g.querySelector("path.head"), Cross: !!g.querySelector(".cross") };
+	});
+	return { Lanes: lanes, Arrows: arrows, Words: document.getElementById("diagram").textContent };
+})()`
+
+func TestThePageDrawsLanesAndArrows(t *testing.T) {
+	b := openChromium(t)
+	run := figure8(t)
+	b.open(write(t, run.Header, run.Events, explain.Options{}))
+	b.size(1280, 800)
+	labels, lost := map[string]bool{}, 0
+	var words strings.Builder
+	for i := 1; i < 500; i += 25 {
+		b.eval(fmt.Sprintf(`location.hash = "moment=%d"`, i), nil)
+		b.settle()
+		var drawn struct {
+			Lanes  map[string]float64
+			Arrows []struct {
+				From, To, Label   string
+				X1, X2, Width     float64
+				Lost, Head, Cross bool
+			}
+			Words string
+		}
+		b.eval(lanesAndArrows, &drawn)
+		words.WriteString(drawn.Words)
+		if len(drawn.Lanes) != 5 {
+			t.Fatalf("moment %d: lanes are drawn of %d nodes", i, len(drawn.Lanes))
+		}
+		for _, a := range drawn.Arrows {
+			from, to := drawn.Lanes[a.From], drawn.Lanes[a.To]
+			if abs(a.X1-from) > 10 || a.Width < 20 || !a.Lost && abs(a.X2-to) > 10 || (a.X2 > a.X1) != (to > from) {
+				t.Fatalf("moment %d: %+v is not drawn from %v to %v", i, a, from, to)
+			}
+			if a.Lost != a.Cross || a.Lost && a.Head {
+				t.Fatalf("moment %d: %+v", i, a)
+			}
+			if a.Lost {
+				lost++
+			}
+			labels[strings.TrimSuffix(a.Label, " lost")] = true
+		}
+	}
+	for _, want := range []string{"PreVote?", "Vote?", "Vote ✓", "Append", "Append ✓"} {
+		if !labels[want] {
+			t.Errorf("no arrow is labelled %q: %v", want, labels)
+		}
+	}
+	if lost == 0 {
+		t.Errorf("no lost message is drawn")
+	}
+	for _, want := range []string{"★ leader", "◆ candidate", "killed", "awaits"} {
+		if !strings.Contains(words.String(), want) {
+			t.Errorf("the diagram never says %q", want)
+		}
+	}
+	b.mustNotComplain()
+}
+
+func abs(x float64) float64 { return max(x, -x) }
+
+func TestThePageIsWorkedByKeysAndButtons(t *testing.T) {
+	b := openChromium(t)
+	run := figure8(t)
+	b.open(write(t, run.Header, run.Events, explain.Options{}))
+	b.size(1280, 800)
+	value := func() (v int) {
+		b.eval(`Number(document.getElementById("slider").value)`, &v)
+		return v
+	}
+	cards := func() (all []shownCard) {
+		b.eval(readCards, &all)
+		return all
+	}
+	b.eval(`document.getElementById("slider").focus()`, nil)
+	b.press("Home", 36)
+	if at := value(); at != 0 {
+		t.Fatalf("Home leads to moment %d", at)
+	}
+	empty := cards()
+	b.press("ArrowRight", 39)
+	b.press("ArrowRight", 39)
+	b.press("ArrowLeft", 37)
+	b.press("PageDown", 34)
+	if at := value(); at != 11 {
+		t.Fatalf("the keys lead to moment %d", at)
+	}
+	b.click("#next")
+	if at := value(); at != 12 {
+		t.Fatalf("the button leads to moment %d", at)
+	}
+	b.click("#turn")
+	if at := value(); at <= 12 {
+		t.Fatalf("the next event of note is moment %d", at)
+	}
+	b.press("End", 35)
+	full := cards()
+	if len(empty[0].Cells) != 0 || len(full[0].Cells) == 0 {
+		t.Fatalf("the slider does not change the logs: %+v, then %+v", empty[0], full[0])
+	}
+	for _, card := range full[1:] {
+		if !slices.Equal(card.Cells, full[0].Cells) {
+			t.Fatalf("the run ends with equal logs; the page shows %+v and %+v", full[0], card)
+		}
+	}
+	// A message tells what it says when it is pointed at, and when the list leads to its other end.
+	b.eval(`location.hash = "moment=" + (JSON.parse(document.getElementById("trace").textContent).arrows.find((a) => a.n === "AppendEntries" && a.s >= 0 && a.e > a.s).s + 1)`, nil)
+	b.settle()
+	before := value()
+	b.click("#now .go")
+	if value() <= before {
+		t.Fatalf("the button of a message sent at moment %d leads to %d", before, value())
+	}
+	var said string
+	b.eval(`document.getElementById("now").textContent`, &said)
+	if !strings.Contains(said, "AppendEntries") || !strings.Contains(said, "arrives") || !strings.Contains(said, "prev ") {
+		t.Fatalf("the page says of a message that arrives: %q", said)
+	}
+	var at struct{ X, Y float64 }
+	b.eval(`(() => { const r = document.querySelector("g.message.append .label").getBoundingClientRect(); return { X: r.x + r.width / 2, Y: r.y + r.height / 2 }; })()`, &at)
+	b.call("Input.dispatchMouseEvent", map[string]any{"type": "mouseMoved", "x": at.X, "y": at.Y}, nil)
+	b.settle()
+	b.eval(`document.getElementById("message").hidden ? "" : document.getElementById("message-fields").textContent`, &said)
+	if !strings.Contains(said, "Append") || !strings.Contains(said, "from, to") || !strings.Contains(said, "term ") {
+		t.Fatalf("the page says of a message that is pointed at: %q", said)
+	}
+	b.mustNotComplain()
+}
+
+func TestThePageFitsWindowsOfAllSizes(t *testing.T) {
+	b := openChromium(t)
+	run := figure8(t)
+	b.open(write(t, run.Header, run.Events, explain.Options{}))
+	b.eval(`location.hash = "moment=330"`, nil)
+	for _, theme := range []string{"light", "dark"} {
+		b.eval(`document.documentElement.dataset.theme = "`+theme+`"`, nil)
+		for _, size := range [][2]int{{1280, 800}, {1920, 1080}, {360, 740}} {
+			b.size(size[0], size[1])
+			var is struct {
+				Wide, Diagram, Stage float64
+				Outside              []string
+			}
+			b.eval(`({ Wide: document.documentElement.scrollWidth, Diagram: document.getElementById("scroll").clientHeight, Stage: document.querySelectorAll("g.message").length,
+				Outside: [...document.querySelectorAll(".card, .cell, button, #slider, #clock")].filter((e) => e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML) })`, &is)
+			if int(is.Wide) > size[0] || len(is.Outside) > 0 || is.Diagram < 250 || is.Stage == 0 {
+				t.Errorf("%v: the page is %v wide, the diagram %v high with %v messages; outside are %v", size, is.Wide, is.Diagram, is.Stage, is.Outside)
+			}
+			b.picture(fmt.Sprintf("figure-8-%s-%d.png", theme, size[0]))
+		}
+		var pale []string
+		b.eval(paleTexts, &pale)
+		if len(pale) > 0 {
+			t.Errorf("%s: texts with a contrast below 4.5: %q", theme, pale)
+		}
+	}
+	b.mustNotComplain()
+}
+
+// paleTexts are the texts whose contrast with what they stand on is too low to be read by all (WCAG 2.1, 1.4.3).
+const paleTexts = `(() => {
+	const rgb = (c) => c.match(/[\d.]+/g).map(Number);
+	const light = (c) => { const [r, g, b] = rgb(c).map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+	const ground = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (!/, 0\)$/.test(c)) return c; } return "rgb(255, 255, 255)"; };
+	const pale = new Set();
+	for (const e of document.querySelectorAll("h1, h2, h3 span, .glyph, p, li, dt, dd, summary, button, output, #diagram text, #diagram tspan")) {
+		if (!e.textContent.trim()) continue;
+		const style = getComputedStyle(e), ink = light(e.closest("svg") ? style.fill : style.color), paper = light(ground(e));
+		if ((Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05) < 4.5) pale.add(e.tagName + "." + e.getAttribute("class") + " " + e.textContent.slice(0, 20));
+	}
+	for (const e of document.querySelectorAll("button, input")) if (!e.textContent.trim() && !e.getAttribute("aria-label")) pale.add("without a name: " + e.outerHTML);
+	return [...pale];
+})()`
+
+// picture keeps what the window shows, where somebody wants to look at it.
+func (b *chromium) picture(name string) {
+	b.t.Helper()
+	if *shots == "" {
+		return
+	}
+	var shot struct{ Data string }
+	b.call("Page.captureScreenshot", map[string]any{"format": "png"}, &shot)
+	data, err := base64.StdEncoding.DecodeString(shot.Data)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(*shots, name), data, 0o644)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func TestThePageShowsForeignWordsAsWords(t *testing.T) {
+	b := openChromium(t)
+	const evil = `</script><script>document.title="broken in"</script><img src=x onerror="document.title='broken in'">&lt;"'` + "\u2028`${1}"
+	h := trace.Header{Nodes: 2, Profile: evil, Scenario: evil}
+	events := []*trace.Event{
+		{Step: 1, Kind: trace.Start, Member: 1, Detail: evil},
+		{Step: 2, Kind: trace.Became, Member: 1, State: &trace.State{Role: evil, Term: 1}},
+		{Step: 3, Kind: trace.Sent, Member: 1, Peer: 2, ID: 1, Name: evil, Detail: evil},
+		{Step: 4, Kind: trace.Lost, Member: 1, Peer: 2, ID: 1, Name: evil, Detail: evil},
+		{Step: 5, Kind: trace.Noted, Detail: evil},
+		{Step: 6, Kind: trace.Called, Member: 1, ID: 1, Actor: evil, Name: evil, Detail: evil},
+		{Step: 7, Kind: trace.Struck, Name: evil, Detail: evil},
+		{Step: 8, Kind: trace.Violated, Name: evil, Detail: evil},
+	}
+	b.open(write(t, h, events, explain.Options{}))
+	b.size(1280, 800)
+	for i := range events {
+		b.eval(fmt.Sprintf(`location.hash = "moment=%d"`, i+1), nil)
+		b.settle()
+	}
+	var is struct {
+		Title, Said   string
+		Images, Nodes int
+	}
+	b.eval(`({ Title: document.title, Said: document.getElementById("now").textContent, Images: document.images.length, Nodes: document.querySelectorAll(".card").length })`, &is)
+	if strings.HasPrefix(is.Title, "broken in") || is.Images != 0 || is.Nodes != 2 || !strings.Contains(is.Said, evil) {
+		t.Errorf("the page is %+v", is)
+	}
+	b.mustNotComplain()
+}
+
+func TestThePageOfAFailureOpensWhereItFailed(t *testing.T) {
+	b := openChromium(t)
+	run := figure8(t)
+	last := run.Events[len(run.Events)-1]
+	events := append(slices.Clip(run.Events), &trace.Event{Step: last.Step, At: last.At, Kind: trace.Violated, Name: "election safety", Detail: "members 1 and 2 both lead"})
+	b.open(write(t, run.Header, events, explain.Options{Limit: 300}))
+	var is struct {
+		Said, Window string
+		Moments, At  int
+	}
+	b.eval(`({ Said: document.getElementById("now").textContent, Window: document.getElementById("window").textContent,
+		Moments: Number(document.getElementById("slider").max), At: Number(document.getElementById("slider").value) })`, &is)
+	if !strings.Contains(is.Said, "election safety: members 1 and 2 both lead") || is.At != is.Moments {
+		t.Errorf("the page opens at moment %d of %d with %q", is.At, is.Moments, is.Said)
+	}
+	if !strings.Contains(is.Window, "Shown are events") || is.Moments > 300 {
+		t.Errorf("the page holds %d moments and says %q", is.Moments, is.Window)
+	}
+	b.mustNotComplain()
+}
+
+func TestThePageOfALongRunIsBounded(t *testing.T) {
+	var page bytes.Buffer
+	memory := &trace.Memory{}
+	sim.Run(sim.Options{Seed: 1, Nodes: 5, Steps: 60_000, Profile: sim.Profiles[len(sim.Profiles)-1], Recorder: memory})
+	if len(memory.Events) < 50_000 {
+		t.Fatalf("the run has %d events", len(memory.Events))
+	}
+	if err := explain.HTML(&page, encode(t, memory.Header, memory.Events), explain.Options{From: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	if page.Len() > 2<<20 {
+		t.Errorf("the page has %d bytes", page.Len())
+	}
+	if want := fmt.Sprintf("Shown are events 1–%d of", explain.DefaultLimit); !strings.Contains(page.String(), want) {
+		t.Errorf("the page does not say %q", want)
+	}
+}

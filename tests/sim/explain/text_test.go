@@ -1,0 +1,234 @@
+package explain_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/troupe-raft/troupe/tests/sim/explain"
+	"github.com/troupe-raft/troupe/tests/sim/trace"
+)
+
+var rewrite = flag.Bool("explain.rewrite", false, "write testdata and the example of docs/simulator.md anew")
+
+func text(t *testing.T, h trace.Header, events []*trace.Event, o explain.Options) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := explain.Text(&b, encode(t, h, events), o); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// story is a small run with one of everything that the listing draws: an election, a write, a lost message, a death.
+type story struct {
+	events []*trace.Event
+	step   int
+	at     time.Duration
+}
+
+func (s *story) happens(after time.Duration, events ...trace.Event) {
+	s.step++
+	s.at += after
+	for _, e := range events {
+		e.Step, e.At = s.step, s.at
+		s.events = append(s.events, &e)
+	}
+}
+
+func message(kind trace.Kind, from, to, id uint64, name, detail string) trace.Event {
+	return trace.Event{Kind: kind, Member: from, Peer: to, ID: id, Name: name, Detail: detail}
+}
+
+func is(member uint64, s trace.State) trace.Event {
+	return trace.Event{Kind: trace.Became, Member: member, State: &s}
+}
+
+func log(member, from, last, term uint64) trace.Event {
+	return trace.Event{Kind: trace.LogChanged, Member: member, Log: &trace.Log{From: from, Last: last, Runs: []trace.Run{{First: from, Term: term}}}}
+}
+
+func electionAndWrite() (trace.Header, []*trace.Event) {
+	s := &story{}
+	ms := time.Millisecond
+	for id := uint64(1); id <= 3; id++ {
+		s.happens(ms, trace.Event{Kind: trace.Start, Member: id, Index: 1})
+		s.happens(ms, log(id, 1, 1, 1), is(id, trace.State{Role: "follower", Term: 1, Commit: 1}))
+	}
+	const vote = "term 2, last 1/1"
+	s.happens(150*ms, is(2, trace.State{Role: "candidate", Term: 2, Vote: 2, Commit: 1}),
+		message(trace.Sent, 2, 1, 1, "RequestVote", vote), message(trace.Sent, 2, 3, 2, "RequestVote", vote))
+	s.happens(2*ms, message(trace.Arrived, 2, 1, 1, "RequestVote", vote))
+	s.happens(ms, is(1, trace.State{Role: "follower", Term: 2, Vote: 2, Commit: 1}), message(trace.Sent, 1, 2, 3, "VoteAnswer", "granted, term 2"))
+	s.happens(ms, message(trace.Lost, 2, 3, 2, "RequestVote", "bad luck"))
+	s.happens(ms, message(trace.Arrived, 1, 2, 3, "VoteAnswer", "granted, term 2"))
+	s.happens(ms/10, is(2, trace.State{Role: "leader", Term: 2, Vote: 2, Leader: 2, Commit: 1}), log(2, 2, 2, 2))
+	s.happens(ms, message(trace.Sent, 2, 1, 4, "Heartbeat", "term 2"), message(trace.Sent, 2, 3, 5, "Heartbeat", "term 2"))
+	s.happens(ms, message(trace.Arrived, 2, 1, 4, "Heartbeat", "term 2"))
+	s.happens(ms, message(trace.Arrived, 2, 3, 5, "Heartbeat", "term 2"))
+	s.happens(ms/10, is(3, trace.State{Role: "follower", Term: 2, Leader: 2, Commit: 1}))
+	s.happens(400*ms, trace.Event{Kind: trace.Called, Member: 2, ID: 1, Actor: "client 1", Name: "put", Detail: `k1 = "a"`})
+	const append3 = "term 2, prev 2/2, entry 3/2, commit 1"
+	s.happens(ms, log(2, 3, 3, 2), message(trace.Sent, 2, 1, 6, "AppendEntries", append3))
+	s.happens(ms, trace.Event{Kind: trace.CutOff, Member: 2, Peer: 3}, trace.Event{Kind: trace.Struck, Name: "cut", Member: 2})
+	s.happens(2*ms, message(trace.Arrived, 2, 1, 6, "AppendEntries", append3))
+	s.happens(ms, log(1, 2, 3, 2), trace.Event{Kind: trace.Handled, Member: 1, Actor: "log", Name: "Append"}, message(trace.Sent, 1, 2, 7, "AppendAnswer", "accepted to 3, term 2"))
+	s.happens(3*ms, message(trace.Arrived, 1, 2, 7, "AppendAnswer", "accepted to 3, term 2"))
+	s.happens(ms/10, is(2, trace.State{Role: "leader", Term: 2, Vote: 2, Leader: 2, Commit: 3, Durable: 3}), trace.Event{Kind: trace.Applied, Member: 2, Index: 3})
+	s.happens(0, trace.Event{Kind: trace.Returned, Member: 2, ID: 1, Actor: "client 1", Name: "put", Detail: "answered at 3"})
+	s.happens(ms, trace.Event{Kind: trace.Kill, Member: 2})
+	s.happens(ms, trace.Event{Kind: trace.Noted, Detail: "awaits: another leader"})
+	return trace.Header{Seed: 7, Nodes: 3, Scenario: "an-example"}, s.events
+}
+
+// The listing of a small run is in testdata, where it can be looked at, and in the documentation.
+func TestTheListingOfASmallRun(t *testing.T) {
+	h, events := electionAndWrite()
+	got := text(t, h, events, explain.Options{Width: 100})
+	golden, page := filepath.Join("testdata", "election-and-write.txt"), filepath.Join("..", "..", "..", "docs", "simulator.md")
+	if *rewrite {
+		rewriteExample(t, golden, page, got)
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("the listing is now:\n%s\nand was (-explain.rewrite makes it the new one):\n%s", got, want)
+	}
+	docs, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(docs, want) {
+		t.Errorf("%s does not hold the listing as it is now", page)
+	}
+}
+
+func rewriteExample(t *testing.T, golden, page, listing string) {
+	t.Helper()
+	docs, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, found := strings.Cut(string(docs), "writes both. -->\n```\n")
+	_, tail, closed := strings.Cut(rest, "```\n")
+	if !found || !closed {
+		t.Fatalf("%s has no place for the listing", page)
+	}
+	for name, text := range map[string]string{golden: listing, page: head + "writes both. -->\n```\n" + listing + "```\n" + tail} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTheListingFitsItsWidth(t *testing.T) {
+	run := figure8(t)
+	for line := range strings.Lines(text(t, run.Header, run.Events, explain.Options{})) {
+		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 120 {
+			t.Errorf("a line of %d columns: %q", n, line)
+		}
+	}
+}
+
+func TestTheListingShowsWhatIsAskedFor(t *testing.T) {
+	h, events := electionAndWrite()
+	for _, c := range []struct {
+		name    string
+		options explain.Options
+		has     []string
+		lacks   []string
+	}{
+		{"as it is", explain.Options{}, []string{"Vote?", "leader t2", "client 1", "2 heartbeats and answers, 1 message within a node"}, []string{"─beat", "log: Append"}},
+		{"heartbeats", explain.Options{Heartbeats: true}, []string{"●─beat"}, []string{"heartbeats and answers"}},
+		{"actors", explain.Options{Actors: true}, []string{"log: Append"}, nil},
+		{"a time", explain.Options{From: 500 * time.Millisecond, To: 565 * time.Millisecond}, []string{"put k1", "[1]"}, []string{"Vote?", "answered"}},
+		{"a step", explain.Options{FromStep: 8, ToStep: 11}, []string{"Vote?", "Vote ✓"}, []string{"▲", "leader t2"}},
+		{"one kind", explain.Options{Only: []string{"kill"}}, []string{"✖ killed"}, []string{"Vote?", "client 1"}},
+		{"one message", explain.Options{Only: []string{"AppendAnswer"}}, []string{"Append ✓"}, []string{"Vote?", "▲ life"}},
+		{"heartbeats alone", explain.Options{Only: []string{"Heartbeat"}}, []string{"●─beat"}, []string{"Vote?"}},
+	} {
+		got := text(t, h, events, c.options)
+		for _, want := range c.has {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: %q is missing:\n%s", c.name, want, got)
+			}
+		}
+		for _, want := range c.lacks {
+			if strings.Contains(got, want) {
+				t.Errorf("%s: %q is there:\n%s", c.name, want, got)
+			}
+		}
+	}
+}
+
+func TestTheListingOfADamagedTraceEndsWhereTheDamageBegins(t *testing.T) {
+	h, events := electionAndWrite()
+	whole := encode(t, h, events).String()
+	cut := whole[:strings.Index(whole, `"name":"put"`)]
+	var b bytes.Buffer
+	err := explain.Text(&b, strings.NewReader(cut), explain.Options{})
+	if damage := new(trace.DamagedError); !errors.As(err, &damage) || !strings.Contains(b.String(), "leader t2") {
+		t.Errorf("%v after:\n%s", err, b.String())
+	}
+	b.Reset()
+	if err := explain.HTML(&b, strings.NewReader(cut), explain.Options{}); err != nil || !strings.Contains(b.String(), "The trace ends early") {
+		t.Errorf("the page: %v", err)
+	}
+	if err := explain.HTML(&b, strings.NewReader("no trace"), explain.Options{}); !errors.Is(err, trace.ErrForeign) {
+		t.Errorf("the page of what is no trace: %v", err)
+	}
+}
+
+func TestTheListingKeepsControlCharactersFromTheTerminal(t *testing.T) {
+	evil := "\x1b[2J\x07\u009b"
+	events := []*trace.Event{
+		{Step: 1, Kind: trace.Start, Member: 1, Detail: evil}, {Step: 2, Kind: trace.Became, Member: 1, State: &trace.State{Role: evil, Term: 1}},
+		{Step: 3, Kind: trace.Arrived, Member: 1, Peer: 2, ID: 1, Name: evil, Detail: evil}, {Step: 4, Kind: trace.Noted, Detail: evil},
+		{Step: 5, Kind: trace.Handled, Member: 1, Actor: evil, Name: evil}, {Step: 6, Kind: trace.Struck, Name: evil, Member: 2},
+		{Step: 7, Kind: trace.Called, Actor: evil, Name: evil, Member: 2}, {Step: 8, Kind: trace.Violated, Name: evil, Detail: evil},
+	}
+	got := text(t, trace.Header{Nodes: 2, Scenario: evil}, events, explain.Options{Actors: true})
+	for _, c := range []string{"\x1b", "\x07", "\u009b"} {
+		if strings.Contains(got, c) {
+			t.Errorf("the listing holds %q:\n%q", c, got)
+		}
+	}
+}
+
+// Whatever a file holds, it is shown or refused.
+func FuzzExplain(f *testing.F) {
+	h, events := electionAndWrite()
+	var b bytes.Buffer
+	w := trace.NewWriter(&b)
+	w.Begin(h)
+	for _, e := range events {
+		w.Record(e)
+	}
+	if err := w.Close(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	for _, line := range []string{
+		`{"step":1,"kind":"log","member":64,"log":{"from":9007199254740991,"last":9007199254740990}}`,
+		`{"step":1,"kind":"log","member":1,"log":{"from":9007199254740991,"last":9007199254740991,"runs":[{"first":9007199254740991,"term":18446744073709551615}]}}`,
+		`{"step":1,"kind":"arrive","member":1,"peer":1,"id":1}`,
+		`{"step":1,"kind":"state","member":9,"state":{"role":"leader","term":3,"commit":18446744073709551615}}`,
+	} {
+		f.Add([]byte(fmt.Sprintf("{\"format\":%q,\"version\":%d,\"nodes\":3}\n%s\n", trace.Format, trace.Version, line)))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, o := range []explain.Options{{Heartbeats: true, Actors: true}, {FromStep: 2, Limit: 2}} {
+			explain.Text(&bytes.Buffer{}, bytes.NewReader(data), o)
+			explain.HTML(&bytes.Buffer{}, bytes.NewReader(data), o)
+		}
+	})
+}
