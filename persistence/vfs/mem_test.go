@@ -418,3 +418,29 @@ func TestWhatACrashLeftIsACopyHoweverLittleChanged(t *testing.T) {
 		t.Fatalf("the original holds %q %q", got[0], got[SectorBytes])
 	}
 }
+
+func TestASyncThatLiesSavesNothingUntilAnHonestOne(t *testing.T) {
+	m := NewMem()
+	lies := true
+	m.Inject(func(op Op) error {
+		if lies && (op.Kind == OpSync || op.Kind == OpSyncDir) {
+			return ErrLied
+		}
+		return nil
+	})
+	f := create(t, m, "/a", sectors('1'))
+	must(t, f.Sync())
+	must(t, m.SyncDir("/"))
+	if _, err := m.Crash(LoseAll).Open("/a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("the name survived a directory sync that did nothing: %v", err)
+	}
+	lies = false
+	must(t, m.SyncDir("/"))
+	if got := content0(t, m.Crash(LoseAll), "/a"); len(got) != 0 {
+		t.Fatalf("%d bytes survived a sync that did nothing", len(got))
+	}
+	must(t, f.Sync())
+	if got := content0(t, m.Crash(LoseAll), "/a"); !bytes.Equal(got, sectors('1')) {
+		t.Fatalf("an honest sync saved %d bytes", len(got))
+	}
+}
