@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -91,5 +93,23 @@ func TestAPeerBehindACompactionIsNotServedInACircle(t *testing.T) {
 	s.hears(&messages.Fetched{Incarnation: 3, Token: asked.Token, Compacted: true, LastIndex: 3})
 	if len(s.fetches) > 0 {
 		t.Fatalf("asked %d times more", len(s.fetches))
+	}
+}
+
+// lastWords is the context of an actor that is told of its end.
+type lastWords struct {
+	actor.Context
+	message any
+}
+
+func (w *lastWords) Message() any { return w.message }
+
+// A failure in the actor's first message is followed by Restarting, or Stopping: a second failure there would use up the
+// window of restarts and stop the node for a single fault. (Found by the simulator, profile `crashes`, seed 76.)
+func TestAReplicatorThatFailedWhileItStartedCanBeRestartedAndStopped(t *testing.T) {
+	for _, end := range []any{&actor.Restarting{}, &actor.Stopping{}} {
+		s := newStage(t, 1, 5)
+		r := New(s, Config{Incarnation: 3, Peer: 2, Term: term, Limits: DefaultLimits()})().(*Replicator)
+		r.Receive(&lastWords{message: end})
 	}
 }

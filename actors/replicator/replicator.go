@@ -124,7 +124,9 @@ func (r *Replicator) Receive(ctx actor.Context) {
 		r.fetch(0)
 		r.arm()
 	case *actor.Stopping, *actor.Restarting:
-		r.timer.Stop()
+		if r.timer != nil { // it may have failed while it started
+			r.timer.Stop()
+		}
 		r.show("stopped")
 		return
 	case *actor.Stopped:
