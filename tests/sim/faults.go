@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/troupe-raft/troupe/supervisor"
 )
 
 // Fault is a kind of misfortune that happens to a member or between members. What happens to single messages is counted
@@ -13,19 +15,50 @@ import (
 type Fault int
 
 const (
-	Kill     Fault = iota // a member dies, as by kill -9 or a power cut, and returns on what its disk kept
-	Crash                 // an actor panics at a message
-	Cut                   // connections break, one way or both
-	Isolate               // a member is cut off from all others
-	Flap                  // a connection breaks and is back at once, a queue drops something
-	Pause                 // a process stands still and goes on with its backlog
-	SlowDisk              // writes and syncs take long
-	Transfer              // leadership is handed over, or a member is told to campaign
+	// Processes and actors.
+	Kill            Fault = iota // kill -9: what was written stays in the system's memory
+	PowerCut                     // the machine loses power, between two operations of the disk or two messages
+	Crash                        // an actor panics at a message
+	CrashTwice                   // and at the next one, after it was restarted
+	CrashRecovering              // an actor panics while the node recovers
+	CrashLoop                    // the Node panics until the window of restarts is exceeded
+	Pause                        // a process stands still and goes on with its backlog
+	Transfer                     // leadership is handed over, or a member is told to campaign
+
+	// The network.
+	Cut       // connections break, one way or both
+	OneWay    // a member hears and is not heard, or the other way round
+	Bridge    // two halves are joined only through one member
+	Isolate   // a member is cut off from all others
+	Flap      // a connection breaks and is back at once, a queue drops something
+	Flapping  // a member is cut off and joined again and again
+	LossBurst // for a while, most messages are lost
+
+	// Disks.
+	SlowDisk    // writes and syncs take long
+	StalledDisk // nothing is written for longer than an election timeout
+	FullDisk    // no space, for a while
+	FailedWrite // a write, or what makes a name, fails
+	FailedSync  // a sync fails
+	FlippedBit  // a bit of old data changes
+	LostDisk    // all is gone
+	LyingDisk   // syncs do nothing for a while
+
+	// Clocks.
+	ClockDrift  // another rate within the bound
+	ClockFast   // double speed, or half
+	ClockJump   // an hour forward or back
+	ClockFrozen // it stands still
 
 	faultKinds = iota
 )
 
-var faultNames = [faultKinds]string{"kill", "crash", "cut", "isolate", "flap", "pause", "slow-disk", "transfer"}
+var faultNames = [faultKinds]string{
+	"kill", "power-cut", "crash", "crash-twice", "crash-recovering", "crash-loop", "pause", "transfer",
+	"cut", "one-way", "bridge", "isolate", "flap", "flapping", "loss-burst",
+	"slow-disk", "stalled-disk", "full-disk", "failed-write", "failed-sync", "flipped-bit", "lost-disk", "lying-disk",
+	"clock-drift", "clock-fast", "clock-jump", "clock-frozen",
+}
 
 func (f Fault) String() string { return faultNames[f] }
 
@@ -45,17 +78,45 @@ type Profile struct {
 	Faults []Fault
 	// Messages: single messages are lost, doubled and late.
 	Messages bool
-	silent   bool // no link tells of broken connections
+	// Beyond: disks of more than a minority may be lost.
+	Beyond bool
+	silent bool // no link tells of broken connections
 }
 
+var (
+	networkFaults = []Fault{Cut, Cut, OneWay, Bridge, Isolate, Flap, Flapping, LossBurst, Transfer}
+	crashFaults   = []Fault{Kill, Kill, PowerCut, PowerCut, Crash, Crash, Crash, CrashTwice, CrashRecovering, CrashLoop, Pause, Transfer}
+	diskFaults    = []Fault{
+		SlowDisk, StalledDisk, FullDisk, FailedWrite, FailedWrite, FailedSync, FailedSync, FlippedBit, LostDisk,
+		PowerCut, PowerCut, PowerCut, Kill, Transfer,
+	}
+	clockFaults = []Fault{ClockDrift, ClockFast, ClockJump, ClockFrozen, Cut, Pause, Kill, Transfer}
+)
+
 // Profiles are those to be had by name.
+//
+// In all but the last, a majority of the members can in the end be up with what their disks held, and so every failure is a
+// bug: safety at any moment, and service once misfortune ends.
+//
+// `beyond-the-budget` damages and loses as many disks as it likes. What of Raft's promises holds then depends on whether the
+// loss is noticed. A member that refuses to start, or is known to have lost its disk and stays away, says nothing any more;
+// so safety holds in full, however many they are, and is judged in full. Only service is not asked for where no majority is
+// left. A loss that nobody notices is another matter: a disk that reports syncs it has not done, and then loses power, lets
+// a member forget votes and acknowledgements that others rely on, and no protocol that counts acknowledgements survives
+// that, even of a single member. So such a history is judged in full up to the moment at which a member that has forgotten
+// something goes to work again, or refuses to; in the first case it ends there.
 var Profiles = []Profile{
 	{Name: "calm", Line: "nothing goes wrong"},
-	{Name: "network", Line: "messages are lost, doubled, late and overtake each other; connections break", Messages: true,
-		Faults: []Fault{Cut, Cut, Isolate, Flap, Transfer}},
-	{Name: "crashes", Line: "members die and return, actors panic at any message", Faults: []Fault{Kill, Kill, Crash, Crash, Pause, Transfer}},
-	{Name: "everything", Line: "all of it", Messages: true,
-		Faults: []Fault{Kill, Kill, Crash, Crash, Cut, Cut, Isolate, Pause, SlowDisk, Transfer, Transfer, Flap}},
+	{Name: "network", Line: "messages are lost, doubled, late and overtake each other; connections break in every way", Messages: true,
+		Faults: networkFaults},
+	{Name: "crashes", Line: "members die and return, machines lose power, actors panic at any message", Faults: crashFaults},
+	{Name: "disks", Line: "disks are slow, stalled, full, fail, lose what was not synced, rot and are lost, those of a minority for ever",
+		Faults: diskFaults},
+	{Name: "clocks", Line: "clocks drift, run at other speeds, jump and stand still", Messages: true, Faults: clockFaults},
+	{Name: "everything", Line: "all of it", Messages: true, Faults: slices.Concat(networkFaults, crashFaults, diskFaults, clockFaults)},
+	{Name: "beyond-the-budget", Line: "more disks are damaged and lost than a cluster survives, and some lie: no wrong answer all the same",
+		Messages: true, Beyond: true, Faults: slices.Concat(
+			[]Fault{LyingDisk, LyingDisk, PowerCut, PowerCut, FlippedBit, FlippedBit, LostDisk}, networkFaults, crashFaults, diskFaults)},
 }
 
 // scripted is the profile of scenarios: only what the script says goes wrong.
@@ -73,6 +134,20 @@ func FindProfile(name string) (Profile, error) {
 	return Profile{}, fmt.Errorf("no profile %q: there are %s", name, strings.Join(names, ", "))
 }
 
+// drift: clocks run at slightly different speeds wherever anything goes wrong at all.
+func (p *Profile) drift() bool { return len(p.Faults) > 0 }
+
+// endless is a window of restarts that is never exceeded.
+var endless = supervisor.Window{Max: 1 << 30, Within: time.Hour}
+
+// window: half of the worlds have that of production, so that crashes lead to its end; in the others they go on and on.
+func (p *Profile) window(random *rand.Rand) supervisor.Window {
+	if len(p.Faults) > 0 && random.IntN(2) == 0 {
+		return supervisor.DefaultWindow
+	}
+	return endless
+}
+
 // weather is the network that a seed lives in, and how often a fault happens.
 type weather struct {
 	least              time.Duration // that a message takes; 0: 100 µs
@@ -81,6 +156,7 @@ type weather struct {
 	silent             bool          // no link tells of broken connections
 	loss, double, late float64       // shares of the messages
 	every              time.Duration // the mean time between two faults
+	burst              float64       // the share lost on top of that, for now
 }
 
 var weathers = []weather{
@@ -101,15 +177,49 @@ func (p *Profile) weather(random *rand.Rand) weather {
 	return w
 }
 
-// strikes tells whether a fault may happen now, and counts it.
-func (w *World) strikes(f Fault) bool {
+// may tells whether a fault of a kind may happen now.
+func (w *World) may(f Fault) bool {
 	total := 0
 	for _, n := range w.counts.Faults {
 		total += n
 	}
-	if w.calm || slices.Contains(w.options.Without, f) || w.options.FaultLimit > 0 && total >= w.options.FaultLimit {
-		return false
+	return !w.calm && !slices.Contains(w.options.Without, f) && (w.options.FaultLimit == 0 || total < w.options.FaultLimit)
+}
+
+// Misfortune is what faults led to.
+type Misfortune struct {
+	FailedOperations  int              // of disks, on purpose
+	RefusedForSpace   int              // operations of full disks
+	CrashImages       [crashImages]int // what power cuts did
+	CutMidway         int              // power cuts in the middle of an actor's message
+	Crashed           map[string]int   // crashes of actors: who, when, at which message
+	CrashedRecovering int              // of them, while the node recovered
+	ActorRestarts     int              // of readers and replicators, alone
+	SubtreeRestarts   int              // of whole nodes
+	Stops             [stops]int       // of nodes by themselves
+	Away              int              // members that stayed away for ever
+	Forgotten         int              // histories that ended because a member had forgotten what it promised
+}
+
+func (c *Misfortune) add(o *Misfortune) {
+	c.FailedOperations += o.FailedOperations
+	c.RefusedForSpace += o.RefusedForSpace
+	for i := range c.CrashImages {
+		c.CrashImages[i] += o.CrashImages[i]
 	}
-	w.counts.Faults[f]++
-	return true
+	c.CutMidway += o.CutMidway
+	for what, n := range o.Crashed {
+		if c.Crashed == nil {
+			c.Crashed = map[string]int{}
+		}
+		c.Crashed[what] += n
+	}
+	c.CrashedRecovering += o.CrashedRecovering
+	c.ActorRestarts += o.ActorRestarts
+	c.SubtreeRestarts += o.SubtreeRestarts
+	for i := range c.Stops {
+		c.Stops[i] += o.Stops[i]
+	}
+	c.Away += o.Away
+	c.Forgotten += o.Forgotten
 }

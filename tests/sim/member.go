@@ -14,8 +14,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
-	"github.com/troupe-raft/troupe/actors/logstore"
-	"github.com/troupe-raft/troupe/actors/machine"
 	"github.com/troupe-raft/troupe/actors/node"
 	"github.com/troupe-raft/troupe/actors/replicator"
 	"github.com/troupe-raft/troupe/messages"
@@ -32,19 +30,23 @@ const (
 // member is one node and what belongs to it: its disk, its state machine's store, its program. It has lives; what was
 // planned in one does not happen in the next.
 type member struct {
-	world         *World
-	id            uint64
-	life          int
-	up            bool
-	pausedUntil   time.Duration
-	diskSlowUntil time.Duration
-	absent        bool          // it is not there until a script boots it
-	dice          actors.Random // nil: the world's
-	traps         []*trap
-	ears          []func(proto.Message) // of a script: hear what the actors say to the member's program
+	world       *World
+	id          uint64
+	life        int
+	up          bool
+	pausedUntil time.Duration
+	out         bool          // it stays away for ever
+	dying       *vfs.Mem      // the power failed in the middle of the message in hand: the disk as it will be found
+	absent      bool          // it is not there until a script boots it
+	dice        actors.Random // nil: the world's
+	traps       []*trap
+	ears        []func(proto.Message) // of a script: hear what the actors say to the member's program
 
-	disk  *vfs.Mem
-	store *store // of its state machine, where that is on disk
+	clock   clock
+	timers  []*timer // of this life
+	disk    *disk
+	dataDir *persistence.DataDir
+	store   *store // of its state machine, where that is on disk
 
 	system    *actor.ActorSystem
 	tree      *supervisor.Tree
@@ -80,46 +82,6 @@ func takeSystem() *actor.ActorSystem {
 
 func address(id uint64) string { return fmt.Sprintf("n%d:1", id) }
 
-func (m *member) firstBoot() {
-	if !m.absent && !m.up {
-		m.boot()
-	}
-}
-
-// boot begins a life on the disk that the last one left.
-func (m *member) boot() {
-	m.life++
-	m.up = true
-	m.mailboxes, m.peers, m.view, m.pausedUntil = nil, map[peerRole]*actor.PID{}, actors.NodeView{}, 0
-	m.system = takeSystem()
-	m.system.ProcessRegistry.Address = address(m.id)
-	m.system.ProcessRegistry.RemoteHandlers = []actor.AddressResolver{m.resolve}
-	m.program = newProgram(m)
-	m.system.ProcessRegistry.Add(m.program, "handle")
-	w := m.world
-	m.tree = supervisor.New(supervisor.Config{
-		Bootstrap: w.bootstrap, Heartbeat: heartbeat, Election: election,
-		Window: supervisor.Window{Max: 1 << 30, Within: time.Hour},
-		Node:   w.limits(), Replicator: w.flight(),
-		LogStore: logstore.Config{Log: m.logOptions()},
-		Machine:  machine.Config{Factory: m.openMachine, MaxBatchBytes: 2000},
-	}, &quiet, func() time.Duration { return w.now })
-	w.chronicle.started(m)
-	if err := m.tree.Start(m, m.system.Root); err != nil {
-		w.fail("start", "member %d does not start: %v", m.id, err)
-	}
-	m.program.live()
-	for _, other := range w.members {
-		w.settleLink(m, other)
-	}
-}
-
-func (m *member) logOptions() persistence.Options {
-	return persistence.Options{
-		Dir: "/log", Node: m.id, StorageID: [16]byte{byte(m.id)}, FirstSegmentBytes: 32 << 10, SegmentBytes: 64 << 10, LowWater: 1,
-	}
-}
-
 // limits are small, so that their ends are reached.
 func (w *World) limits() node.Limits {
 	return node.Limits{MaxUncommittedBytes: 20_000, MaxBatchBytes: 500, MemoryBytes: 800, MaxPendingReads: 50}
@@ -131,30 +93,6 @@ func (w *World) flight() replicator.Limits {
 		limits.MaxRequestBytes, limits.ProbeBytes = 1, 1
 	}
 	return limits
-}
-
-// kill ends this life as kill -9 or a power cut does: of what was not synced, choose decides.
-func (m *member) kill(choose vfs.Choice) {
-	m.life++
-	m.up = false
-	m.world.chronicle.killed(m)
-	after := m.disk.Crash(choose)
-	m.disk.Freeze()
-	m.disk = after
-	if m.store != nil {
-		m.store.crash(int(m.world.random.Int64N(3)))
-	}
-	for _, b := range m.mailboxes {
-		m.system.ProcessRegistry.Remove(b.self)
-	}
-	m.system.ProcessRegistry.Remove(m.system.NewLocalPID("handle"))
-	systems.Put(m.system)
-	m.system, m.mailboxes = nil, nil
-	m.applied, m.machine, m.machineOpen, m.seen = 0, nil, false, 0
-	m.program.die()
-	for _, other := range m.world.members {
-		m.world.settleLink(m, other)
-	}
 }
 
 // post puts a message into the mailbox of an actor of this node, if it lives.
@@ -171,10 +109,12 @@ func replicatorPath(peer uint64) string {
 	return actors.NodePath + "/" + actors.PeerPrefix + strconv.FormatUint(peer, 16)
 }
 
-// panicked hears of every panic. Those that nobody asked for are bugs.
+// panicked hears of every panic. Those that nobody asked for are bugs; whether a fault of the disk had a cause, shows when
+// the node stops for it.
 func (w *World) panicked(b *mailbox, reason, message any) {
 	var injected *actors.Injected
-	if err, ok := reason.(error); ok && errors.As(err, &injected) {
+	var storage *actors.StorageFault
+	if err, ok := reason.(error); ok && (errors.As(err, &injected) || errors.As(err, &storage)) || b.member.dying != nil {
 		return
 	}
 	w.fail("no panic", "%s of member %d panicked at %T: %v", b.self.Id, b.member.id, message, reason)
@@ -183,8 +123,7 @@ func (w *World) panicked(b *mailbox, reason, message any) {
 // The environment of its actors.
 
 func (m *member) ID() uint64                  { return m.id }
-func (m *member) Now() time.Duration          { return m.world.now }
-func (m *member) FS() vfs.FS                  { return m.disk }
+func (m *member) FS() vfs.FS                  { return m.disk.Mem }
 func (m *member) SetPeers([]*messages.Member) {}
 func (m *member) Handle() *actor.PID          { return m.system.NewLocalPID("handle") }
 func (m *member) Log() *zerolog.Logger        { return &quiet }
@@ -206,20 +145,6 @@ func (m *member) Props(producer actor.Producer, options ...actor.PropsOption) *a
 		func() actor.Actor { return actors.Guard(producer(), m.tree.Strategy(), &quiet) },
 		actor.WithMailbox(func() actor.Mailbox { return &mailbox{member: m, life: life} }),
 	).Configure(options...)
-}
-
-type timer struct{ stopped bool }
-
-func (t *timer) Stop() { t.stopped = true }
-
-func (m *member) After(d time.Duration, to *actor.PID, message proto.Message) actors.Timer {
-	t := &timer{}
-	m.after(d, func() {
-		if !t.stopped {
-			m.post(to.Id, message)
-		}
-	})
-	return t
 }
 
 func (m *member) Peer(id uint64, role messages.Role) *actor.PID {
@@ -269,16 +194,23 @@ func (o *outlet) Stop(*actor.PID)                   {}
 type probe member
 
 func (p *probe) Node(v actors.NodeView) {
-	p.world.chronicle.node((*member)(p), &v)
-	p.world.ghost.node((*member)(p), v)
+	if p.dying == nil {
+		p.world.chronicle.node((*member)(p), &v)
+		p.world.ghost.node((*member)(p), v)
+	}
 }
 
 func (p *probe) Log(v actors.LogView) {
-	p.world.chronicle.synced((*member)(p), &v)
-	p.world.ghost.synced((*member)(p))
+	if p.dying == nil {
+		p.world.chronicle.synced((*member)(p), &v)
+		p.world.ghost.synced((*member)(p))
+	}
 }
 
 func (p *probe) Machine(v actors.MachineView) {
+	if p.dying != nil {
+		return
+	}
 	p.world.chronicle.machine((*member)(p), &v)
 	p.applied = v.Applied
 	p.world.ghost.machine((*member)(p), v)

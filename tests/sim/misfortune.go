@@ -5,7 +5,6 @@ import (
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
-	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
 // misfortune lets something go wrong, and plans the next.
@@ -18,33 +17,61 @@ func (w *World) misfortune() {
 		m = l // whoever leads is hit most
 	}
 	kinds := w.profile.Faults
-	if kind := kinds[w.random.IntN(len(kinds))]; m.up && w.strikes(kind) {
+	if kind := kinds[w.random.IntN(len(kinds))]; m.up && w.may(kind) && w.possible(kind, m) {
+		w.counts.Faults[kind]++
 		w.strike(kind, m)
 	}
 	w.after(w.between(0, 2*w.weather.every), w.misfortune)
 }
 
-func (w *World) strike(kind Fault, m *member) {
-	if kind != Pause && kind != SlowDisk {
-		w.chronicle.struck(kind, m, nil, 0)
-	}
+// possible tells whether a fault would be one for this member, at present.
+func (w *World) possible(kind Fault, m *member) bool {
 	switch kind {
-	case Kill:
-		w.killAndReturn(m)
-	case Crash:
-		w.crashActor(m)
-	case Cut:
-		w.cutSome(m)
-	case Isolate:
-		w.isolate(m)
-	case Flap:
-		w.flap(m, w.anyone())
+	case Cut, OneWay, Bridge, Isolate, Flap, Flapping, LossBurst:
+		return w.size > 1
+	case CrashLoop:
+		return w.window != endless
+	case LostDisk:
+		return w.mayLose(m)
+	case FlippedBit:
+		return w.mayLose(m) && len(m.disk.oldFiles()) > 0
+	}
+	return true
+}
+
+// strike lets a fault happen to a member.
+func (w *World) strike(kind Fault, m *member) {
+	switch kind {
+	case Cut, OneWay, Bridge, Isolate, Flap, Flapping, LossBurst:
+		w.chronicle.struck(kind, m, nil, 0)
+		w.strikeNetwork(kind, m)
+	case SlowDisk, StalledDisk, FullDisk, FailedWrite, FailedSync, FlippedBit, LostDisk, LyingDisk:
+		w.chronicle.struck(kind, m, nil, w.strikeDisk(kind, m))
+	case ClockDrift, ClockFast, ClockJump, ClockFrozen:
+		w.chronicle.struck(kind, m, nil, w.strikeClock(kind, m))
 	case Pause:
 		m.pausedUntil = w.now + w.between(10*time.Millisecond, 2500*time.Millisecond)
 		w.chronicle.struck(kind, m, nil, m.pausedUntil)
-	case SlowDisk:
-		m.diskSlowUntil = w.now + w.between(100*time.Millisecond, 3*time.Second)
-		w.chronicle.struck(kind, m, nil, m.diskSlowUntil)
+	default:
+		w.chronicle.struck(kind, m, nil, 0)
+		w.strikeProcess(kind, m)
+	}
+}
+
+func (w *World) strikeProcess(kind Fault, m *member) {
+	switch kind {
+	case Kill:
+		w.killAndReturn(m)
+	case PowerCut:
+		w.cutPower(m)
+	case Crash:
+		w.crashActor(m, 0)
+	case CrashTwice:
+		w.crashActor(m, 1)
+	case CrashRecovering:
+		w.crashRecovering(m)
+	case CrashLoop:
+		w.crashLoop(m)
 	case Transfer:
 		if w.chance(0.5) {
 			m.post(actors.NodePath, &messages.TransferLeadership{})
@@ -54,52 +81,45 @@ func (w *World) strike(kind Fault, m *member) {
 	}
 }
 
-func (m *member) slowDisk() bool { return m.world.now < m.diskSlowUntil }
-
-// killAndReturn ends a process and starts it again on what its disk kept.
+// killAndReturn ends a process and starts it again.
 func (w *World) killAndReturn(m *member) {
-	choose := vfs.Choice(vfs.LoseAll)
-	switch w.random.IntN(4) {
-	case 0:
-		choose = vfs.KeepAll
-	case 1:
-		choose = w.random.IntN
-	}
-	m.kill(choose)
-	away := w.between(time.Millisecond, 200*time.Millisecond)
-	if w.chance(0.3) {
-		away = w.between(time.Second, 4*time.Second)
-	}
-	w.after(away, m.return_)
+	m.killProcess()
+	w.after(w.absence(), m.return_)
 }
 
-func (m *member) return_() {
-	if !m.up {
-		m.boot()
-	}
-}
-
-// crashActor panics one actor of the tree, before or after its next message; sometimes twice in a row.
-func (w *World) crashActor(m *member) {
-	var candidates []*mailbox
-	for _, b := range m.mailboxes {
-		if b.self.Id == actors.SupervisorName {
-			continue
-		}
-		if process, ok := m.system.ProcessRegistry.GetLocal(b.self.Id); ok && process != nil {
-			candidates = append(candidates, b)
-		}
-	}
-	if len(candidates) == 0 {
+// cutPower ends the life of a machine between two messages, or at one of its disk's next operations. At times the power
+// fails again while the node recovers.
+func (w *World) cutPower(m *member) {
+	m.disk.survives = w.anyChoice()
+	if w.chance(0.6) {
+		m.disk.powerCut = 1 + w.random.IntN(20)
 		return
 	}
-	b := candidates[w.random.IntN(len(candidates))]
-	b.crash = crashBefore
+	m.kill(m.disk.survives)
 	if w.chance(0.5) {
-		b.crash = crashAfter
+		m.disk.powerCut = 1 + w.random.IntN(30)
 	}
-	if w.chance(0.2) {
-		m.after(w.between(0, 10*time.Millisecond), func() { b.crash = crashBefore })
+	w.after(w.absence(), m.return_)
+}
+
+func (w *World) strikeNetwork(kind Fault, m *member) {
+	switch kind {
+	case Cut:
+		w.cutSome(m)
+	case OneWay:
+		w.cutOneWay(m)
+	case Bridge:
+		w.bridge(m)
+	case Isolate:
+		w.cutAll(m, true)
+		w.after(w.between(20*time.Millisecond, 5*time.Second), func() { w.cutAll(m, false) })
+	case Flap:
+		w.flap(m, w.anyone())
+	case Flapping:
+		w.flapping(m, 2+w.random.IntN(8))
+	case LossBurst:
+		w.weather.burst = 0.3 + 0.6*w.random.Float64()
+		w.after(w.between(200*time.Millisecond, 3*time.Second), func() { w.weather.burst = 0 })
 	}
 }
 
@@ -118,24 +138,55 @@ func (w *World) cutSome(m *member) {
 	}
 }
 
-func (w *World) isolate(m *member) {
-	for _, other := range w.members {
-		if other != m {
-			w.setCut(m, other, true)
-			w.setCut(other, m, true)
+// cutOneWay leaves a member deaf or mute.
+func (w *World) cutOneWay(m *member) {
+	deaf := w.chance(0.5)
+	set := func(cut bool) {
+		for _, other := range w.members {
+			if from, to := m, other; other != m {
+				if deaf {
+					from, to = other, m
+				}
+				w.setCut(from, to, cut)
+			}
 		}
 	}
-	w.after(w.between(20*time.Millisecond, 5*time.Second), func() {
-		for _, other := range w.members {
-			w.setCut(m, other, false)
-			w.setCut(other, m, false)
+	set(true)
+	w.after(w.between(20*time.Millisecond, 4*time.Second), func() { set(false) })
+}
+
+// bridge parts the members in two halves that only one member connects.
+func (w *World) bridge(m *member) {
+	left := make([]bool, w.size)
+	for i := range left {
+		left[i] = w.chance(0.5)
+	}
+	set := func(cut bool) {
+		for i, a := range w.members {
+			for k, b := range w.members {
+				if a != m && b != m && left[i] != left[k] {
+					w.setCut(a, b, cut)
+				}
+			}
 		}
-	})
+	}
+	set(true)
+	w.after(w.between(100*time.Millisecond, 5*time.Second), func() { set(false) })
+}
+
+// cutAll cuts a member off from all others, or joins it again.
+func (w *World) cutAll(m *member, cut bool) {
+	for _, other := range w.members {
+		if other != m {
+			w.setCut(m, other, cut)
+			w.setCut(other, m, cut)
+		}
+	}
 }
 
 // flap is a link that breaks and is back at once, and a queue that dropped something.
 func (w *World) flap(a, b *member) {
-	if a == b {
+	if a == b || !a.up {
 		return
 	}
 	a.linkNews(b.id, false)
@@ -143,16 +194,27 @@ func (w *World) flap(a, b *member) {
 	a.after(w.between(0, 100*time.Millisecond), func() { a.linkNews(b.id, true) })
 }
 
-// heal ends all misfortune: whoever is away returns, the network is whole and loses nothing.
+// flapping is a member that is cut off and joined, again and again.
+func (w *World) flapping(m *member, times int) {
+	if times == 0 || w.calm {
+		return
+	}
+	w.cutAll(m, true)
+	w.after(w.between(20*time.Millisecond, 600*time.Millisecond), func() {
+		w.cutAll(m, false)
+		w.after(w.between(20*time.Millisecond, 600*time.Millisecond), func() { w.flapping(m, times-1) })
+	})
+}
+
+// heal ends all misfortune: whoever is away and has its data returns, the network is whole and loses nothing, disks work,
+// clocks run well.
 func (w *World) heal() {
 	w.calm = true
-	w.weather.loss, w.weather.double, w.weather.late = 0, 0, 0
-	for _, r := range w.network.rules {
-		r.end()
-	}
+	w.weather.loss, w.weather.double, w.weather.late, w.weather.burst = 0, 0, 0, 0
 	for _, m := range w.members {
-		m.diskSlowUntil, m.pausedUntil = 0, 0
-		m.traps, m.dice = nil, nil
+		m.pausedUntil, m.traps = 0, nil
+		m.disk.heal()
+		m.setClockRight()
 		for _, b := range m.mailboxes {
 			b.crash = noCrash
 		}

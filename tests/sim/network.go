@@ -50,7 +50,7 @@ func (w *World) send(from, to *member, role messages.Role, id uint64, m proto.Me
 		w.lost(from, to, id, m, "cut")
 		return
 	}
-	if w.chance(w.weather.loss) {
+	if w.chance(w.weather.loss + w.weather.burst) {
 		w.lost(from, to, id, m, "bad luck")
 		return
 	}

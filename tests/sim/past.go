@@ -26,6 +26,10 @@ func (w *World) given(id uint64, p past) {
 	if p.term == 0 {
 		p.term = p.log[len(p.log)-1]
 	}
+	err := m.openDataDir()
+	if err != nil {
+		panic(fmt.Errorf("the data directory of member %d: %w", id, err))
+	}
 	o := m.logOptions()
 	o.FS = m.disk
 	log, _, err := persistence.Open(o)
@@ -37,6 +41,9 @@ func (w *World) given(id uint64, p past) {
 	}
 	if err == nil {
 		err = log.Close()
+	}
+	if err == nil {
+		err = m.dataDir.Close()
 	}
 	if err != nil {
 		panic(fmt.Errorf("the past %+v of member %d: %w", p, id, err))

@@ -129,10 +129,11 @@ func (w *World) ruled(from, to *member, id uint64, m proto.Message, send func())
 
 // trap waits for an actor's nth message of a kind, over all lives of the member.
 type trap struct {
-	actor string // as in mailbox.name
-	kind  protoreflect.Name
+	actor string            // as in mailbox.name
+	kind  protoreflect.Name // "": any
 	left  int
 	when  crash
+	again int // how often more, at messages that follow
 	// cut, if not nil, is a power cut of the whole member; else the actor crashes.
 	cut func()
 	// meets, if not nil, is only called.
@@ -163,13 +164,15 @@ func (m *member) spring(b *mailbox, message any) (when crash, cut func()) {
 		return noCrash, nil
 	}
 	for i, t := range m.traps {
-		if t.actor != b.name || t.kind != kindOf(p) {
+		if t.actor != b.name || t.kind != "" && t.kind != kindOf(p) {
 			continue
 		}
 		if t.left--; t.left > 0 {
 			continue
 		}
-		m.traps = slices.Delete(m.traps, i, i+1)
+		if t.again--; t.again < 0 {
+			m.traps = slices.Delete(m.traps, i, i+1)
+		}
 		if t.meets != nil {
 			t.meets()
 			return noCrash, nil

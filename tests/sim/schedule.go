@@ -50,6 +50,10 @@ func (w *World) plan(e *event, d time.Duration) {
 
 // step lets the next event happen.
 func (w *World) step() {
+	if len(w.schedule) == 0 { // nobody is left
+		w.now += time.Second
+		return
+	}
 	e := heap.Pop(&w.schedule).(*event)
 	w.now = max(w.now, e.at)
 	if e.member == nil || e.life == e.member.life {
@@ -104,6 +108,9 @@ func (b *mailbox) PostUserMessage(message any) {
 	if b.life != b.member.life {
 		return
 	}
+	if b.member.disk.forgot {
+		b.member.world.forgotten(message)
+	}
 	b.member.world.ghost.posted(b, message)
 	b.member.world.chronicle.posted(b, message)
 	b.user = append(b.user, message)
@@ -125,8 +132,8 @@ func (b *mailbox) awake() {
 
 func (b *mailbox) step() {
 	m := b.member
-	if m.pausedUntil > m.world.now {
-		m.after(m.pausedUntil-m.world.now, b.step)
+	if wait := b.held(); wait > 0 {
+		m.after(wait, b.step)
 		return
 	}
 	var message any
@@ -135,10 +142,13 @@ func (b *mailbox) step() {
 		if reason := recover(); reason != nil {
 			m.world.chronicle.panicked(b, message)
 			m.world.panicked(b, reason, message)
-			b.invoker.EscalateFailure(reason, message)
+			if m.dying == nil {
+				b.invoker.EscalateFailure(reason, message)
+			}
 		}
-		b.planned = false
+		b.planned, m.world.lastWords = false, false
 		b.awake()
+		b.ended()
 	}()
 	if len(b.system) > 0 {
 		message = b.system[0]
@@ -157,15 +167,57 @@ func (b *mailbox) step() {
 	b.handleUser(message)
 }
 
+// held is how long the actor must wait because its process stands still, or its disk does.
+func (b *mailbox) held() time.Duration {
+	until := b.member.pausedUntil
+	if b.usesDisk() {
+		until = max(until, b.member.disk.stalledUntil)
+	}
+	return until - b.member.world.now
+}
+
+func (b *mailbox) usesDisk() bool {
+	return b.name == actors.LogName || b.name == actors.LogName+"/"+actors.ReaderName
+}
+
+// ended looks whether this message was the last of the node, or the last before its power failed.
+func (b *mailbox) ended() {
+	m := b.member
+	if m.dying != nil {
+		m.bury()
+		return
+	}
+	if b.life != m.life || b.self.Id != actors.SupervisorName {
+		return
+	}
+	select {
+	case <-m.tree.Done():
+		m.stopped(m.tree.Err())
+	default:
+	}
+}
+
 func (b *mailbox) handleSystem(message any) {
+	counts := &b.member.world.counts
 	switch message.(type) {
 	case *actor.SuspendMailbox:
 		b.suspended = true
+		return
 	case *actor.ResumeMailbox:
 		b.suspended = false
-	default:
-		b.invoker.InvokeSystemMessage(message)
+		return
+	case *actor.Started:
+		b.handle(message, b.member.springStart(b))
+		return
+	case *actor.Restart:
+		if b.name == "" {
+			counts.SubtreeRestarts++
+		} else {
+			counts.ActorRestarts++
+		}
 	}
+	b.member.world.lastWords = true
+	b.invoker.InvokeSystemMessage(message)
 }
 
 func (b *mailbox) handleUser(message any) {
@@ -181,12 +233,23 @@ func (b *mailbox) handleUser(message any) {
 			due = when
 		}
 	}
-	if due == crashBefore {
-		panic(&actors.Injected{What: b.self.Id})
+	if due != crashBefore {
+		b.member.world.ghost.handled(b, message)
 	}
-	b.member.world.ghost.handled(b, message)
-	b.invoker.InvokeUserMessage(message)
-	if due == crashAfter {
-		panic(&actors.Injected{What: b.self.Id})
+	b.handle(message, due)
+}
+
+// handle lets the actor have a message, and makes it fail before or after that.
+func (b *mailbox) handle(message any, fails crash) {
+	if fails == crashBefore {
+		b.fail(message, "before")
+	}
+	if _, system := message.(*actor.Started); system {
+		b.invoker.InvokeSystemMessage(message)
+	} else {
+		b.invoker.InvokeUserMessage(message)
+	}
+	if fails == crashAfter && b.member.dying == nil {
+		b.fail(message, "after")
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/troupe-raft/troupe/handle"
 	"github.com/troupe-raft/troupe/messages"
-	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/supervisor"
 	"github.com/troupe-raft/troupe/tests/sim/trace"
 )
 
@@ -63,6 +63,9 @@ type World struct {
 	commands     uint64 // numbers the clients' operations
 	calm         bool   // no more faults, no more requests
 	oneByOne     bool   // requests to peers carry one entry each
+	window       supervisor.Window
+	lastWords    bool // the message in hand is one of an actor's end
+	over         bool // what follows is beyond what Raft promises: nothing more is judged
 	failure      *Failure
 }
 
@@ -81,7 +84,8 @@ type Counts struct {
 	Faults                        [faultKinds]int
 	Elections                     int
 	Committed                     int
-	Operations                    [opKinds][outcomes]int // of clients
+	Misfortune
+	Operations [opKinds][outcomes]int // of clients
 }
 
 // Add sums up.
@@ -95,6 +99,7 @@ func (c *Counts) Add(o *Counts) {
 		c.Faults[i] += o.Faults[i]
 	}
 	c.Elections += o.Elections
+	c.Misfortune.add(&o.Misfortune)
 	for i := range c.Operations {
 		for k := range c.Operations[i] {
 			c.Operations[i][k] += o.Operations[i][k]
@@ -128,6 +133,7 @@ func New(options Options) *World {
 		network:   network{cut: map[pair]bool{}, up: map[pair]bool{}, news: map[pair]time.Duration{}, last: map[lane]time.Duration{}, rates: map[pair]int64{}},
 	}
 	w.weather = w.profile.weather(w.random)
+	w.window = w.profile.window(w.random)
 	size := []int{3, 3, 5, 3, 4, 1, 3, 5}[w.random.IntN(8)]
 	if options.Nodes > 0 {
 		size = options.Nodes
@@ -164,9 +170,9 @@ func (w *World) result() *Result {
 func (p *Profile) workTime(b *mailbox) time.Duration {
 	w := b.member.world
 	switch {
-	case b.name != "log":
+	case !b.usesDisk():
 		return w.between(time.Microsecond, 60*time.Microsecond)
-	case b.member.slowDisk():
+	case w.now < b.member.disk.slowUntil:
 		return w.between(20*time.Millisecond, 700*time.Millisecond)
 	}
 	return w.between(50*time.Microsecond, time.Millisecond)
@@ -178,7 +184,8 @@ func (w *World) populate(size int) {
 	w.chronicle = newChronicle(w)
 	for id := uint64(1); id <= uint64(size); id++ {
 		w.bootstrap.Members = append(w.bootstrap.Members, &messages.Member{Id: id, Address: address(id)})
-		m := &member{world: w, id: id, disk: vfs.NewMem()}
+		m := &member{world: w, id: id, clock: w.newClock()}
+		m.disk = newDisk(m)
 		if id%2 == 1 {
 			m.store = newStore()
 		}
@@ -189,7 +196,7 @@ func (w *World) populate(size int) {
 
 // fail notes the first promise that was not kept.
 func (w *World) fail(invariant, format string, values ...any) {
-	if w.failure == nil {
+	if w.failure == nil && !w.over {
 		w.failure = &Failure{Invariant: invariant, Text: fmt.Sprintf(format, values...), Step: w.steps, At: w.now}
 		w.chronicle.violated(w.failure)
 	}
@@ -197,12 +204,15 @@ func (w *World) fail(invariant, format string, values ...any) {
 
 // run is misfortune, then calm until everything is well.
 func (w *World) run() {
-	for w.failure == nil && w.steps < w.options.Steps {
+	for w.failure == nil && !w.over && w.steps < w.options.Steps {
 		w.step()
 	}
 	w.heal()
 	until := w.now + 60*time.Second
-	for w.failure == nil && !w.well() {
+	for w.failure == nil && !w.over && !w.well() {
+		if w.now > until-50*time.Second && !w.quorumLeft() {
+			break // nobody may expect service; and nothing wrong has been seen
+		}
 		if w.now > until {
 			w.fail("liveness", "after a minute of calm: %s", w.state())
 		}
@@ -218,8 +228,11 @@ func (w *World) end() {
 	w.chronicle.close()
 	w.counts.Committed = len(w.ghost.committed)
 	for _, m := range w.members {
+		if m.out {
+			w.counts.Away++
+		}
 		if m.up {
-			m.kill(vfs.LoseAll)
+			m.killProcess()
 		}
 	}
 }
@@ -244,6 +257,9 @@ func (w *World) well() bool {
 	}
 	for _, m := range w.members {
 		v := m.view
+		if m.out {
+			continue
+		}
 		if !m.up || v.Leader != l.id || v.Term != l.view.Term || v.Role == "leader" && m != l {
 			return false
 		}

@@ -1,0 +1,142 @@
+package sim
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/actors"
+)
+
+// clock is a member's idea of time: a rate, and jumps. All that its actors know of time comes from it, timers included.
+//
+// Within the bound (driftBound) clocks only run a little faster or slower than true time: everything Raft promises must
+// hold, service included. Beyond it they stand still, run at other speeds and jump, which no monotonic clock should do: then
+// only safety must hold.
+type clock struct {
+	base  time.Duration // what it showed at `since`
+	since time.Duration // true time
+	rate  int64         // in millionths of true time
+	// lag is how far it was set back: what setting it right adds.
+	lag time.Duration
+}
+
+const (
+	trueRate = 1_000_000
+	// driftBound is how much faster or slower than true time a good clock runs, in millionths.
+	driftBound = 10_000
+	// rebase keeps d·rate far from an overflow.
+	rebase = 1000 * time.Second
+	never  = time.Duration(math.MaxInt64)
+)
+
+// read is what the clock shows at a true time.
+func (c *clock) read(now time.Duration) time.Duration {
+	if now-c.since > rebase {
+		c.base, c.since = c.at(now), now
+	}
+	return c.at(now)
+}
+
+func (c *clock) at(now time.Duration) time.Duration {
+	return c.base + time.Duration(int64(now-c.since)*c.rate/trueRate)
+}
+
+// set changes rate and reading.
+func (c *clock) set(now time.Duration, rate int64, jump time.Duration) {
+	c.base, c.since, c.rate = c.at(now)+jump, now, rate
+}
+
+// until is how much true time passes before the clock has moved on by d; never, if it stands still.
+func (c *clock) until(d time.Duration) time.Duration {
+	switch {
+	case d <= 0:
+		return 0
+	case c.rate == 0:
+		return never
+	case d > rebase:
+		d = rebase // looked at again then
+	}
+	return time.Duration((int64(d)*trueRate + c.rate - 1) / c.rate)
+}
+
+// newClock is a clock somewhere in its second day, so that it may be set back an hour without showing less than nothing.
+func (w *World) newClock() clock {
+	c := clock{base: 24*time.Hour + w.between(0, time.Hour), since: w.now, rate: trueRate}
+	if w.profile.drift() {
+		c.rate += w.random.Int64N(2*driftBound+1) - driftBound
+	}
+	return c
+}
+
+// Now is the member's own clock.
+func (m *member) Now() time.Duration { return m.clock.read(m.world.now) }
+
+// setClock changes rate and reading of a member's clock. Timers that run follow it.
+func (m *member) setClock(rate int64, jump time.Duration) {
+	m.clock.set(m.world.now, rate, jump)
+	if jump < 0 {
+		m.clock.lag -= jump
+	}
+	m.timers = slices.DeleteFunc(m.timers, func(t *timer) bool { return t.over })
+	for _, t := range m.timers {
+		t.plan()
+	}
+}
+
+// setClockRight ends what was wrong with a clock: it runs well from now on, and an hour that it was set back is given back.
+// A clock that is ahead stays so.
+func (m *member) setClockRight() {
+	lag := m.clock.lag
+	if lag == 0 && m.clock.rate >= trueRate-driftBound && m.clock.rate <= trueRate+driftBound {
+		return
+	}
+	m.setClock(trueRate, lag)
+	m.clock.lag = 0
+}
+
+// timer is a message under way to the future of a member's clock.
+type timer struct {
+	member  *member
+	due     time.Duration // on that clock
+	to      *actor.PID
+	message proto.Message
+	planned int // only the newest plan counts
+	over    bool
+}
+
+// Stop implements actors.Timer.
+func (t *timer) Stop() { t.over = true }
+
+// After implements actors.Env.
+func (m *member) After(d time.Duration, to *actor.PID, message proto.Message) actors.Timer {
+	t := &timer{member: m, due: m.Now() + d, to: to, message: message}
+	if len(m.timers) == cap(m.timers) {
+		m.timers = slices.DeleteFunc(m.timers, func(t *timer) bool { return t.over })
+	}
+	m.timers = append(m.timers, t)
+	t.plan()
+	return t
+}
+
+func (t *timer) plan() {
+	t.planned++
+	if wait := t.member.clock.until(t.due - t.member.Now()); wait != never {
+		plan := t.planned
+		t.member.after(wait, func() { t.fire(plan) })
+	}
+}
+
+func (t *timer) fire(plan int) {
+	switch {
+	case t.over || plan != t.planned:
+	case t.member.Now() < t.due:
+		t.plan()
+	default:
+		t.over = true
+		t.member.post(t.to.Id, t.message)
+	}
+}

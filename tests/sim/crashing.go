@@ -1,0 +1,135 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/troupe-raft/troupe/actors"
+)
+
+// Crashes of actors, through the supervision of production: an actor panics before or after a message, and the tree's own
+// strategy decides what is restarted, and when it has been too often.
+
+const (
+	logName    = actors.LogName
+	readerName = actors.LogName + "/" + actors.ReaderName
+)
+
+// startMessage stands for an actor's start, which is a message too.
+const startMessage = protoreflect.Name("Started")
+
+// heard is every kind of message that the actors of a tree handle.
+var heard = []struct {
+	actor string // actors.PeerPrefix: any replicator
+	kinds []protoreflect.Name
+}{
+	{"", []protoreflect.Name{
+		"Recovered", "Durable", "MachineReady", "Pull", "Progress", "Fetch", "Resolve", "HigherTerm", "Flush", "Tick", "LinkUp", "LinkDown",
+		"Propose", "AskRead", "TransferLeadership", "Campaign", "RequestVote", "VoteAnswer", "AppendEntries", "Heartbeat",
+		"HeartbeatAnswer", "ForwardedProposals", "ForwardedRead", "ForwardedReadAnswer", "TimeoutNow",
+	}},
+	{logName, []protoreflect.Name{startMessage, "Append", "Flush", "Tick"}},
+	{readerName, []protoreflect.Name{startMessage, "ReadLog"}},
+	{actors.MachineName, []protoreflect.Name{startMessage, "Committed", "LogPiece", "Tick"}},
+	{actors.PeerPrefix, []protoreflect.Name{
+		startMessage, "Replicate", "Fetched", "LogPiece", "AppendAnswer", "LinkDown", "LinkUp", "LinkDropped", "Tick",
+	}},
+}
+
+// fail is the panic of an actor that was told to.
+func (b *mailbox) fail(message any, when string) {
+	kind := startMessage
+	if _, starts := message.(*actor.Started); !starts {
+		_, message, _ = actor.UnwrapEnvelope(message)
+		kind = kindOf(message.(proto.Message))
+	}
+	name := b.name
+	if strings.HasPrefix(name, actors.PeerPrefix) {
+		name = "peer"
+	} else if name == "" {
+		name = actors.NodeName
+	}
+	what := fmt.Sprintf("%s %s %s", name, when, kind)
+	c := &b.member.world.counts
+	if c.Crashed == nil {
+		c.Crashed = map[string]int{}
+	}
+	c.Crashed[what]++
+	if b.member.view.Role == "recovering" || b.member.view.Role == "" {
+		c.CrashedRecovering++
+	}
+	panic(&actors.Injected{What: what})
+}
+
+// springStart tells what is to happen with an actor's start because of a trap.
+func (m *member) springStart(b *mailbox) crash {
+	for i, t := range m.traps {
+		if t.actor != b.name || t.kind != startMessage {
+			continue
+		}
+		if t.left--; t.left > 0 {
+			continue
+		}
+		if t.again--; t.again < 0 {
+			m.traps = slices.Delete(m.traps, i, i+1)
+		}
+		return t.when
+	}
+	return noCrash
+}
+
+// someActor is one of the tree of a member that is up, "" for its Node.
+func (w *World) someActor(m *member) (name string, kinds []protoreflect.Name) {
+	h := heard[w.random.IntN(len(heard))]
+	if h.actor != actors.PeerPrefix {
+		return h.actor, h.kinds
+	}
+	other := w.anyone()
+	return replicatorPath(other.id)[len(actors.NodePath)+1:], h.kinds
+}
+
+func (w *World) anyMoment() crash {
+	if w.chance(0.5) {
+		return crashBefore
+	}
+	return crashAfter
+}
+
+// crashActor has one actor of the tree panic: half the time at whatever comes next, else at a kind of message. again is how
+// often more, at the messages that follow.
+func (w *World) crashActor(m *member, again int) {
+	name, kinds := w.someActor(m)
+	t := &trap{actor: name, left: 1, when: w.anyMoment(), again: again}
+	if w.chance(0.7) {
+		t.kind = kinds[w.random.IntN(len(kinds))]
+	}
+	m.traps = append(m.traps, t)
+}
+
+// crashRecovering has the node fail while it recovers, at times twice: the process dies, or only the Node, and then what
+// starts anew does not get far.
+func (w *World) crashRecovering(m *member) {
+	early := []trap{{actor: logName, kind: startMessage}, {kind: "Recovered"}, {actor: readerName, kind: startMessage},
+		{actor: actors.MachineName, kind: startMessage}, {actor: logName}, {}}
+	t := early[w.random.IntN(len(early))]
+	t.left, t.when, t.again = 1, w.anyMoment(), w.random.IntN(2)
+	m.traps = []*trap{&t}
+	if w.chance(0.5) {
+		w.killAndReturn(m)
+		return
+	}
+	m.traps = append(m.traps, &trap{left: 1, when: crashBefore})
+	if t.kind == "" && t.actor == "" {
+		t.left = 2
+	}
+}
+
+// crashLoop has the Node fail at every message until there are too many restarts in the window.
+func (w *World) crashLoop(m *member) {
+	m.traps = append(m.traps, &trap{left: 1, when: w.anyMoment(), again: w.window.Max + 1})
+}

@@ -1,0 +1,269 @@
+package sim
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/actors/logstore"
+	"github.com/troupe-raft/troupe/actors/machine"
+	"github.com/troupe-raft/troupe/persistence"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/supervisor"
+)
+
+// A member's life begins with boot. It ends by kill -9 (killProcess), by a power cut between two messages (kill) or in the
+// middle of an operation of the disk (powerFails, bury), or because the node stops by itself (stopped).
+
+const (
+	dataDir = "/data"
+	logDir  = dataDir + "/" + persistence.LogName
+)
+
+func (d *disk) identityPath() string { return dataDir + "/" + persistence.IdentityFile }
+
+func segmentName(name string) bool { return strings.HasSuffix(name, ".seg") }
+
+func (m *member) firstBoot() {
+	if !m.absent && !m.up {
+		m.boot()
+	}
+}
+
+// return_ begins another life, unless the member is up or stays away.
+func (m *member) return_() {
+	if !m.up && !m.out {
+		m.boot()
+	}
+}
+
+// boot begins a life on the disk that the last one left, as the program does (troupe.Start): the data directory first, then
+// the actors.
+func (m *member) boot() {
+	w := m.world
+	if wait := m.disk.stalledUntil - w.now; wait > 0 {
+		w.after(wait, m.return_)
+		return
+	}
+	m.life++
+	m.up = true
+	m.mailboxes, m.peers, m.view, m.pausedUntil, m.timers = nil, map[peerRole]*actor.PID{}, actors.NodeView{}, 0, nil
+	m.program = newProgram(m)
+	if err := m.openDataDir(); m.dying != nil {
+		m.bury()
+		return
+	} else if err != nil {
+		m.stopped(err)
+		return
+	}
+	m.system = takeSystem()
+	m.system.ProcessRegistry.Address = address(m.id)
+	m.system.ProcessRegistry.RemoteHandlers = []actor.AddressResolver{m.resolve}
+	m.system.ProcessRegistry.Add(m.program, "handle")
+	m.tree = supervisor.New(supervisor.Config{
+		Bootstrap: w.bootstrap, Heartbeat: heartbeat, Election: election, Window: w.window,
+		Node: w.limits(), Replicator: w.flight(),
+		LogStore: logstore.Config{Log: m.logOptions()},
+		Machine:  machine.Config{Factory: m.openMachine, MaxBatchBytes: 2000},
+	}, &quiet, m.Now)
+	w.chronicle.started(m)
+	if err := m.tree.Start(m, m.system.Root); err != nil {
+		w.fail("start", "member %d does not start: %v", m.id, err)
+	}
+	m.program.live()
+	for _, other := range w.members {
+		w.settleLink(m, other)
+	}
+}
+
+// storageID is made with the data directory: a disk that was lost took it along.
+func (m *member) storageID() [16]byte { return [16]byte{byte(m.id), byte(m.disk.generation)} }
+
+func (m *member) openDataDir() error {
+	dir, err := persistence.OpenDataDir(m.disk, dataDir, persistence.Identity{
+		ClusterID: m.world.bootstrap.ClusterId, NodeID: m.id, StorageID: m.storageID(), CreatedBy: "troupe-sim",
+	})
+	if err == nil {
+		m.dataDir = dir
+	}
+	return err
+}
+
+func (m *member) logOptions() persistence.Options {
+	return persistence.Options{
+		Dir: m.dataDir.LogDir(), Node: m.id, StorageID: m.dataDir.Identity.StorageID, MustExist: true,
+		FirstSegmentBytes: 32 << 10, SegmentBytes: 64 << 10, LowWater: lowWater,
+	}
+}
+
+// kill ends this life as a power cut does: of what was not synced, choose decides.
+func (m *member) kill(choose vfs.Choice) { m.die(m.disk.powerLost(choose)) }
+
+// killProcess ends this life as kill -9 does: what was written can still be read, and may still be lost in a power cut.
+func (m *member) killProcess() { m.die(m.disk.Fork()) }
+
+// powerFails is a power cut in the middle of a message, at an operation of the disk. Nothing that the actor does from here
+// on is seen by anybody: its life has ended, and its disk is frozen. What is left of it is buried after the message.
+func (m *member) powerFails(choose vfs.Choice) {
+	m.world.counts.CutMidway++
+	m.dying = m.disk.powerLost(choose)
+	m.disk.Freeze()
+	m.life++
+}
+
+func (m *member) bury() {
+	after := m.dying
+	m.dying = nil
+	m.life-- // powerFails has ended it
+	m.die(after)
+	m.world.after(m.world.absence(), m.return_)
+}
+
+func (m *member) die(after *vfs.Mem) {
+	m.life++
+	m.up = false
+	m.world.chronicle.killed(m)
+	m.disk.Freeze()
+	m.disk.spin(after)
+	if m.store != nil {
+		m.store.crash(int(m.world.random.Int64N(3)))
+	}
+	if m.system != nil {
+		for _, b := range m.mailboxes {
+			m.system.ProcessRegistry.Remove(b.self)
+		}
+		m.system.ProcessRegistry.Remove(m.system.NewLocalPID("handle"))
+		systems.Put(m.system)
+	}
+	m.system, m.tree, m.mailboxes, m.timers = nil, nil, nil, nil
+	m.applied, m.machine, m.machineOpen, m.seen = 0, nil, false, 0
+	m.program.die()
+	for _, other := range m.world.members {
+		m.world.settleLink(m, other)
+	}
+}
+
+// Stop is why a node stopped by itself.
+type Stop int
+
+const (
+	StopStorage  Stop = iota // the disk failed
+	StopNoSpace              // the disk was full
+	StopRefused              // what is on disk cannot be trusted
+	StopRestarts             // too many restarts in the window
+	StopOther                // anything else: a bug
+
+	stops = iota
+)
+
+var stopNames = [stops]string{"storage-fault", "no-space", "refused-damage", "too-many-restarts", "other"}
+
+func (s Stop) String() string { return stopNames[s] }
+
+func (m *member) whyStopped(err error) Stop {
+	var storage *actors.StorageFault
+	var fatal *actors.Fatal
+	switch {
+	case errors.Is(err, persistence.ErrCorrupt), errors.Is(err, persistence.ErrFormat), errors.Is(err, persistence.ErrWrongMember),
+		errors.Is(err, persistence.ErrWrongCluster):
+		return StopRefused
+	case vfs.IsNoSpace(err):
+		return StopNoSpace
+	case errors.As(err, &storage), errors.Is(err, syscall.EIO):
+		return StopStorage
+	case errors.As(err, &fatal) && m.tree != nil && m.tree.Restarts() > m.world.window.Max:
+		return StopRestarts
+	case m.disk.doomed:
+		return StopRefused
+	}
+	return StopOther
+}
+
+// stopped is the end of a node that stops by itself, and what its operator does: a node that was stopped by a passing fault
+// is started again, on the disk as it was or after a restart of the machine. One that refuses its disk is tried once more at
+// times, and then stays away: there is no way yet to add it anew.
+func (m *member) stopped(err error) {
+	w, why := m.world, m.whyStopped(err)
+	w.counts.Stops[why]++
+	w.chronicle.stopped(m, why.String())
+	if (why == StopStorage || why == StopNoSpace) && !m.disk.failed || why == StopRefused && !m.disk.doomed || why == StopOther {
+		w.fail("a stop has a cause", "member %d stops without anything having been wrong with its disk: %v", m.id, err)
+	}
+	if w.chance(0.5) {
+		m.kill(w.anyChoice())
+	} else {
+		m.killProcess()
+	}
+	if why == StopRefused && (w.calm || w.chance(0.7)) {
+		m.out = true
+		return
+	}
+	w.after(w.absence(), m.return_)
+}
+
+// absence is how long a dead process stays dead.
+func (w *World) absence() time.Duration {
+	if w.chance(0.3) {
+		return w.between(time.Second, 4*time.Second)
+	}
+	return w.between(time.Millisecond, 200*time.Millisecond)
+}
+
+// anyChoice is what a power cut does: each of the kinds.
+func (w *World) anyChoice() vfs.Choice {
+	switch w.random.IntN(4) {
+	case 0:
+		return vfs.LoseAll
+	case 1:
+		return vfs.KeepAll
+	}
+	return w.random.IntN
+}
+
+// patience is how long a node may take to stop after an operation of its disk has failed: it must not go on (E5).
+const patience = 5 * time.Second
+
+// mustStop notes that an operation failed. What fails in an actor's last words is nobody's loss: then nothing more is said.
+func (m *member) mustStop() {
+	if m.world.lastWords {
+		return
+	}
+	var look func()
+	look = func() {
+		if held := max(m.pausedUntil, m.disk.stalledUntil) - m.world.now; held > 0 {
+			m.after(held+patience, look)
+			return
+		}
+		m.world.fail("a fault stops the node", "member %d goes on %v after a write or sync of its log has failed", m.id, patience)
+	}
+	m.after(patience, look)
+}
+
+// mayLose tells whether a member's disk may be damaged or lost for ever: within the budget only those of a minority.
+func (w *World) mayLose(m *member) bool {
+	if m.disk.doomed {
+		return false
+	}
+	doomed := 1
+	for _, other := range w.members {
+		if other.disk.doomed {
+			doomed++
+		}
+	}
+	return w.profile.Beyond || doomed <= (w.size-1)/2
+}
+
+// quorumLeft tells whether a majority can be up.
+func (w *World) quorumLeft() bool {
+	left := 0
+	for _, m := range w.members {
+		if !m.out {
+			left++
+		}
+	}
+	return left > w.size/2
+}

@@ -1,0 +1,99 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+// lowWater is how much space must be free so that members take writes.
+const lowWater = 32 << 10
+
+// strikeDisk has something happen to a disk, and tells until when; 0: it does not pass by itself.
+func (w *World) strikeDisk(kind Fault, m *member) (until time.Duration) {
+	d := m.disk
+	switch kind {
+	case SlowDisk:
+		d.slowUntil = w.now + w.between(100*time.Millisecond, 3*time.Second)
+		return d.slowUntil
+	case StalledDisk:
+		d.stalledUntil = w.now + w.between(election+200*time.Millisecond, 4*election)
+		return d.stalledUntil
+	case FullDisk:
+		d.SetCapacity(d.Used() + w.random.Int64N(4*lowWater))
+		return w.passes(6*time.Second, func() { d.SetCapacity(-1) })
+	case FailedWrite:
+		d.failWrite = 1 + w.random.IntN(5)
+	case FailedSync:
+		d.failSync = 1 + w.random.IntN(5)
+	case FlippedBit:
+		d.rot()
+	case LostDisk:
+		m.loseDisk()
+	case LyingDisk:
+		d.lies = true
+		return w.passes(3*time.Second, func() { d.lies = false })
+	}
+	return 0
+}
+
+// passes plans the end of something, and tells when that is.
+func (w *World) passes(within time.Duration, end func()) time.Duration {
+	lasts := w.between(100*time.Millisecond, within)
+	w.after(lasts, end)
+	return w.now + lasts
+}
+
+// loseDisk takes all that a member had. Without a change of the membership it cannot be added anew, and must not return
+// under its id: it stays away for ever (E37).
+func (m *member) loseDisk() {
+	m.killProcess()
+	m.disk.spin(vfs.NewMem())
+	m.disk.generation++
+	m.disk.doomed, m.out = true, true
+	clear(m.disk.written)
+	clear(m.disk.settled)
+	if m.store != nil {
+		m.store = newStore()
+	}
+}
+
+// heal ends what passes by. What was lost stays lost.
+func (d *disk) heal() {
+	d.slowUntil, d.stalledUntil, d.failWrite, d.failSync, d.powerCut = 0, 0, 0, 0, 0
+	d.lies = false
+	d.SetCapacity(-1)
+}
+
+// forgotten ends the history where a member that has forgotten what it had promised, without anybody noticing, goes to work
+// again: see Profiles.
+func (w *World) forgotten(message any) {
+	if _, recovers := message.(*messages.Recovered); recovers && !w.over {
+		w.over = true
+		w.counts.Forgotten++
+	}
+}
+
+func (w *World) strikeClock(kind Fault, m *member) (until time.Duration) {
+	switch kind {
+	case ClockDrift:
+		m.setClock(trueRate+w.random.Int64N(2*driftBound+1)-driftBound, 0)
+		return 0
+	case ClockFast:
+		rate := int64(2 * trueRate)
+		if w.chance(0.5) {
+			rate = trueRate / 2
+		}
+		m.setClock(rate, 0)
+	case ClockJump:
+		jump := time.Hour
+		if w.chance(0.5) {
+			jump = -time.Hour
+		}
+		m.setClock(m.clock.rate, jump)
+	case ClockFrozen:
+		m.setClock(0, 0)
+	}
+	return w.passes(5*time.Second, m.setClockRight)
+}
