@@ -214,6 +214,19 @@ func groups(c *sim.Counts) []group {
 				rows[4].fields = append(rows[4].fields, field{sim.Fault(k).String(), n})
 			}
 			continue
+		case "CrashImages":
+			for k, n := range c.CrashImages {
+				rows[5].fields = append(rows[5].fields, field{"power cuts: " + sim.CrashImage(k).String(), n})
+			}
+			continue
+		case "Stops":
+			for k, n := range c.Stops {
+				rows[5].fields = append(rows[5].fields, field{"stops: " + sim.Stop(k).String(), n})
+			}
+			continue
+		case "Crashed":
+			rows[5].fields = append(rows[5].fields, crashes(c)...)
+			continue
 		case "Operations":
 			kinds, became := operations(c)
 			rows[2].fields, rows[3].fields = append(rows[2].fields, kinds...), append(rows[3].fields, became...)
@@ -244,6 +257,19 @@ func operations(c *sim.Counts) (kinds, became []field) {
 }
 
 // flatten is a count, or the counts of an array of counts.
+// crashes are those of actors, by actor.
+func crashes(c *sim.Counts) (all []field) {
+	for k, n := range c.Crashed {
+		name := "crashes: " + sim.CrashPoint(k).Actor()
+		if last := len(all) - 1; last >= 0 && all[last].name == name {
+			all[last].n += n
+		} else {
+			all = append(all, field{name, n})
+		}
+	}
+	return all
+}
+
 func flatten(name string, v reflect.Value) (all []field) {
 	switch v.Kind() {
 	case reflect.Array, reflect.Slice:

@@ -37,6 +37,7 @@ var Invariants = []Invariant{
 	{"start", "every member starts on what its disk kept"},
 	{"a stop has a cause", "no node stops by itself, or refuses its disk, without something being wrong with the disk"},
 	{"a fault stops the node", "a node whose write or sync has failed does not go on (E5)"},
+	{"actors hear what they know", "an actor is sent only kinds of message that it handles"},
 	{"simulated disk", "the simulated disk does what it is told"},
 	{"no panic", "no actor panics but those that were told to"},
 	{"liveness", "once misfortune ends there is one leader, logs are equal and every request is answered"},

@@ -11,7 +11,7 @@ import (
 
 func TestARecorderChangesNothing(t *testing.T) {
 	for seed := uint64(1); seed <= 3; seed++ {
-		o := Options{Seed: seed, Profile: Profiles[len(Profiles)-1], Steps: 2000}
+		o := Options{Seed: seed, Profile: Profiles[len(Profiles)-1], Nodes: 3, Steps: 2000}
 		alone := Run(o)
 		memory := &trace.Memory{}
 		o.Recorder = memory

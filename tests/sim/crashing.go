@@ -23,15 +23,18 @@ const (
 // startMessage stands for an actor's start, which is a message too.
 const startMessage = protoreflect.Name("Started")
 
-// heard is every kind of message that the actors of a tree handle.
-var heard = []struct {
-	actor string // actors.PeerPrefix: any replicator
+// hearer is an actor and the kinds of message that it handles.
+type hearer struct {
+	actor string // as in mailbox.name; actors.PeerPrefix: any replicator
 	kinds []protoreflect.Name
-}{
+}
+
+// heard is every kind of message that the actors of a tree handle.
+var heard = [...]hearer{
 	{"", []protoreflect.Name{
 		"Recovered", "Durable", "MachineReady", "Pull", "Progress", "Fetch", "Resolve", "HigherTerm", "Flush", "Tick", "LinkUp", "LinkDown",
 		"Propose", "AskRead", "TransferLeadership", "Campaign", "RequestVote", "VoteAnswer", "AppendEntries", "Heartbeat",
-		"HeartbeatAnswer", "ForwardedProposals", "ForwardedRead", "ForwardedReadAnswer", "TimeoutNow",
+		"HeartbeatAnswer", "ForwardedProposals", "ForwardedRead", "ForwardedReadAnswer", "TimeoutNow", "ProposalsRefused",
 	}},
 	{logName, []protoreflect.Name{startMessage, "Append", "Flush", "Tick"}},
 	{readerName, []protoreflect.Name{startMessage, "ReadLog"}},
@@ -41,29 +44,80 @@ var heard = []struct {
 	}},
 }
 
+// CrashPoint is where an actor was made to fail: at which kind of message, before or after it was handled.
+type CrashPoint int
+
+// crashPoints are two for each kind of message of each actor in `heard`, in order.
+const crashPoints = 2 * (26 + 4 + 2 + 4 + 9)
+
+func (p CrashPoint) String() string {
+	i, when := int(p)/2, "before"
+	if p%2 == 1 {
+		when = "after"
+	}
+	for _, h := range heard {
+		if i < len(h.kinds) {
+			return fmt.Sprintf("%s %s %s", h.title(), when, h.kinds[i])
+		}
+		i -= len(h.kinds)
+	}
+	return "somewhere else"
+}
+
+// Actor is the one that fails there.
+func (p CrashPoint) Actor() string {
+	name, _, _ := strings.Cut(p.String(), " ")
+	return name
+}
+
+func (h *hearer) title() string {
+	switch h.actor {
+	case "":
+		return actors.NodeName
+	case actors.PeerPrefix:
+		return "replicator"
+	}
+	return h.actor
+}
+
+// crashPoint is where an actor fails, -1 where `heard` does not know it.
+func crashPoint(name string, kind protoreflect.Name, when crash) CrashPoint {
+	at := 0
+	for _, h := range heard {
+		if h.actor == name || h.actor == actors.PeerPrefix && strings.HasPrefix(name, actors.PeerPrefix) {
+			i := slices.Index(h.kinds, kind)
+			if i < 0 {
+				return -1
+			}
+			at = 2 * (at + i)
+			if when == crashAfter {
+				at++
+			}
+			return CrashPoint(at)
+		}
+		at += len(h.kinds)
+	}
+	return -1
+}
+
 // fail is the panic of an actor that was told to.
-func (b *mailbox) fail(message any, when string) {
+func (b *mailbox) fail(message any, when crash) {
 	kind := startMessage
 	if _, starts := message.(*actor.Started); !starts {
 		_, message, _ = actor.UnwrapEnvelope(message)
 		kind = kindOf(message.(proto.Message))
 	}
-	name := b.name
-	if strings.HasPrefix(name, actors.PeerPrefix) {
-		name = "peer"
-	} else if name == "" {
-		name = actors.NodeName
+	w := b.member.world
+	at := crashPoint(b.name, kind, when)
+	if at < 0 {
+		w.fail("actors hear what they know", "%s of member %d was sent %s", b.self.Id, b.member.id, kind)
+	} else {
+		w.counts.Crashed[at]++
 	}
-	what := fmt.Sprintf("%s %s %s", name, when, kind)
-	c := &b.member.world.counts
-	if c.Crashed == nil {
-		c.Crashed = map[string]int{}
+	if role := b.member.view.Role; role == "recovering" || role == "" {
+		w.counts.CrashedRecovering++
 	}
-	c.Crashed[what]++
-	if b.member.view.Role == "recovering" || b.member.view.Role == "" {
-		c.CrashedRecovering++
-	}
-	panic(&actors.Injected{What: what})
+	panic(&actors.Injected{What: at.String()})
 }
 
 // springStart tells what is to happen with an actor's start because of a trap.

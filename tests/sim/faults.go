@@ -95,7 +95,7 @@ var (
 
 // Profiles are those to be had by name.
 //
-// In all but the last, a majority of the members can in the end be up with what their disks held, and so every failure is a
+// In all but one, a majority of the members can in the end be up with what their disks held, and so every failure is a
 // bug: safety at any moment, and service once misfortune ends.
 //
 // `beyond-the-budget` damages and loses as many disks as it likes. What of Raft's promises holds then depends on whether the
@@ -113,10 +113,10 @@ var Profiles = []Profile{
 	{Name: "disks", Line: "disks are slow, stalled, full, fail, lose what was not synced, rot and are lost, those of a minority for ever",
 		Faults: diskFaults},
 	{Name: "clocks", Line: "clocks drift, run at other speeds, jump and stand still", Messages: true, Faults: clockFaults},
-	{Name: "everything", Line: "all of it", Messages: true, Faults: slices.Concat(networkFaults, crashFaults, diskFaults, clockFaults)},
 	{Name: "beyond-the-budget", Line: "more disks are damaged and lost than a cluster survives, and some lie: no wrong answer all the same",
 		Messages: true, Beyond: true, Faults: slices.Concat(
 			[]Fault{LyingDisk, LyingDisk, PowerCut, PowerCut, FlippedBit, FlippedBit, LostDisk}, networkFaults, crashFaults, diskFaults)},
+	{Name: "everything", Line: "all of it", Messages: true, Faults: slices.Concat(networkFaults, crashFaults, diskFaults, clockFaults)},
 }
 
 // scripted is the profile of scenarios: only what the script says goes wrong.
@@ -184,42 +184,4 @@ func (w *World) may(f Fault) bool {
 		total += n
 	}
 	return !w.calm && !slices.Contains(w.options.Without, f) && (w.options.FaultLimit == 0 || total < w.options.FaultLimit)
-}
-
-// Misfortune is what faults led to.
-type Misfortune struct {
-	FailedOperations  int              // of disks, on purpose
-	RefusedForSpace   int              // operations of full disks
-	CrashImages       [crashImages]int // what power cuts did
-	CutMidway         int              // power cuts in the middle of an actor's message
-	Crashed           map[string]int   // crashes of actors: who, when, at which message
-	CrashedRecovering int              // of them, while the node recovered
-	ActorRestarts     int              // of readers and replicators, alone
-	SubtreeRestarts   int              // of whole nodes
-	Stops             [stops]int       // of nodes by themselves
-	Away              int              // members that stayed away for ever
-	Forgotten         int              // histories that ended because a member had forgotten what it promised
-}
-
-func (c *Misfortune) add(o *Misfortune) {
-	c.FailedOperations += o.FailedOperations
-	c.RefusedForSpace += o.RefusedForSpace
-	for i := range c.CrashImages {
-		c.CrashImages[i] += o.CrashImages[i]
-	}
-	c.CutMidway += o.CutMidway
-	for what, n := range o.Crashed {
-		if c.Crashed == nil {
-			c.Crashed = map[string]int{}
-		}
-		c.Crashed[what] += n
-	}
-	c.CrashedRecovering += o.CrashedRecovering
-	c.ActorRestarts += o.ActorRestarts
-	c.SubtreeRestarts += o.SubtreeRestarts
-	for i := range c.Stops {
-		c.Stops[i] += o.Stops[i]
-	}
-	c.Away += o.Away
-	c.Forgotten += o.Forgotten
 }

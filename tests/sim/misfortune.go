@@ -211,8 +211,11 @@ func (w *World) flapping(m *member, times int) {
 func (w *World) heal() {
 	w.calm = true
 	w.weather.loss, w.weather.double, w.weather.late, w.weather.burst = 0, 0, 0, 0
+	for _, r := range w.network.rules {
+		r.end()
+	}
 	for _, m := range w.members {
-		m.pausedUntil, m.traps = 0, nil
+		m.pausedUntil, m.traps, m.dice = 0, nil, nil
 		m.disk.heal()
 		m.setClockRight()
 		for _, b := range m.mailboxes {

@@ -242,7 +242,7 @@ func (b *mailbox) handleUser(message any) {
 // handle lets the actor have a message, and makes it fail before or after that.
 func (b *mailbox) handle(message any, fails crash) {
 	if fails == crashBefore {
-		b.fail(message, "before")
+		b.fail(message, crashBefore)
 	}
 	if _, system := message.(*actor.Started); system {
 		b.invoker.InvokeSystemMessage(message)
@@ -250,6 +250,6 @@ func (b *mailbox) handle(message any, fails crash) {
 		b.invoker.InvokeUserMessage(message)
 	}
 	if fails == crashAfter && b.member.dying == nil {
-		b.fail(message, "after")
+		b.fail(message, crashAfter)
 	}
 }

@@ -84,7 +84,18 @@ type Counts struct {
 	Faults                        [faultKinds]int
 	Elections                     int
 	Committed                     int
-	Misfortune
+	// What faults led to.
+	FailedOperations  int              // of disks, on purpose
+	RefusedForSpace   int              // operations of full disks
+	CrashImages       [crashImages]int // what power cuts did
+	CutMidway         int              // power cuts in the middle of an actor's message
+	Crashed           [crashPoints]int // crashes of actors
+	CrashedRecovering int              // of them, while the node recovered
+	ActorRestarts     int              // of readers and replicators, alone
+	SubtreeRestarts   int              // of whole nodes
+	Stops             [stops]int       // of nodes by themselves
+	Away              int              // members that stayed away for ever
+	Forgotten         int              // histories that ended because a member had forgotten what it promised
 	Operations [opKinds][outcomes]int // of clients
 }
 
@@ -95,17 +106,31 @@ func (c *Counts) Add(o *Counts) {
 	c.Doubled += o.Doubled
 	c.Late += o.Late
 	c.Handled += o.Handled
-	for i := range c.Faults {
-		c.Faults[i] += o.Faults[i]
-	}
+	sum(c.Faults[:], o.Faults[:])
 	c.Elections += o.Elections
-	c.Misfortune.add(&o.Misfortune)
+	c.FailedOperations += o.FailedOperations
+	c.RefusedForSpace += o.RefusedForSpace
+	sum(c.CrashImages[:], o.CrashImages[:])
+	c.CutMidway += o.CutMidway
+	sum(c.Crashed[:], o.Crashed[:])
+	c.CrashedRecovering += o.CrashedRecovering
+	c.ActorRestarts += o.ActorRestarts
+	c.SubtreeRestarts += o.SubtreeRestarts
+	sum(c.Stops[:], o.Stops[:])
+	c.Away += o.Away
+	c.Forgotten += o.Forgotten
 	for i := range c.Operations {
 		for k := range c.Operations[i] {
 			c.Operations[i][k] += o.Operations[i][k]
 		}
 	}
 	c.Committed += o.Committed
+}
+
+func sum(to, from []int) {
+	for i, n := range from {
+		to[i] += n
+	}
 }
 
 // Result is what became of a world.
