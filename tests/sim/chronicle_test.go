@@ -18,7 +18,7 @@ func TestARecorderChangesNothing(t *testing.T) {
 		if recorded := Run(o); recorded.Hash != alone.Hash || recorded.Steps != alone.Steps {
 			t.Fatalf("seed %d: %d steps alone, %d recorded; hashes %x and %x", seed, alone.Steps, recorded.Steps, alone.Hash, recorded.Hash)
 		}
-		if memory.Header.Seed != seed || len(memory.Events) < 2000 {
+		if memory.Header.Seed != seed || len(memory.Events) < 1000 {
 			t.Fatalf("seed %d: recorded %+v and %d events", seed, memory.Header, len(memory.Events))
 		}
 	}

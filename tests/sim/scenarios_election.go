@@ -111,7 +111,7 @@ func manyElections(s *Scene) {
 
 // splitVote: messages take much longer than anything else, and all the same time, so that nothing breaks the ties.
 func splitVote(s *Scene) {
-	s.weather.least, s.weather.latency = 20*heartbeat/100, 20*heartbeat/100+1
+	s.weather.least, s.weather.latency = 15*heartbeat/100, 15*heartbeat/100+1
 	s.pass(election)
 	former := s.leads()
 	rest := s.others(former)
