@@ -28,7 +28,8 @@ type disk struct {
 	generation          int // how many disks before this one were lost
 
 	// failed: in this life an operation failed on purpose, so the node may stop for it.
-	failed bool
+	failed   bool
+	failedAt time.Duration // when the last one did, or was refused for want of space
 	// doomed: what it held is damaged or gone for ever, or was never there: the member may refuse to start, and stays away
 	// then. Within the budget that befalls a minority.
 	doomed bool
@@ -89,7 +90,7 @@ func (d *disk) inject(op vfs.Op) error {
 func (d *disk) fails(op vfs.Op) error {
 	w := d.member.world
 	w.counts.FailedOperations++
-	d.failed = true
+	d.failed, d.failedAt = true, w.now
 	d.member.mustStop()
 	err := error(syscall.EIO)
 	if op.Kind == vfs.OpWrite && op.Length > 1 && w.chance(0.5) {
@@ -102,7 +103,7 @@ func (d *disk) fails(op vfs.Op) error {
 func (d *disk) observe(op vfs.Op) {
 	switch {
 	case vfs.IsNoSpace(op.Err):
-		d.failed = true
+		d.failed, d.failedAt = true, d.member.world.now
 		d.member.world.counts.RefusedForSpace++
 	case op.Err != nil:
 	case op.Kind == vfs.OpCreate:
@@ -235,3 +236,6 @@ func (d *disk) oldFiles() (found []oldFile) {
 	}
 	return found
 }
+
+// stopsSoon tells whether an operation failed a moment ago, so that the node may be about to stop.
+func (d *disk) stopsSoon() bool { return d.failed && d.member.world.now-d.failedAt < heartbeat }

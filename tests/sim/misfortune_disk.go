@@ -68,11 +68,13 @@ func (d *disk) heal() {
 
 // forgotten ends the history where a member that has forgotten what it had promised, without anybody noticing, goes to work
 // again: see Profiles.
-func (w *World) forgotten(message any) {
-	if _, recovers := message.(*messages.Recovered); recovers && !w.over {
+func (w *World) forgotten(message any) bool {
+	_, recovers := message.(*messages.Recovered)
+	if recovers && !w.over {
 		w.over = true
 		w.counts.Forgotten++
 	}
+	return recovers
 }
 
 func (w *World) strikeClock(kind Fault, m *member) (until time.Duration) {

@@ -108,8 +108,8 @@ func (b *mailbox) PostUserMessage(message any) {
 	if b.life != b.member.life {
 		return
 	}
-	if b.member.disk.forgot {
-		b.member.world.forgotten(message)
+	if b.member.disk.forgot && b.member.world.forgotten(message) {
+		return
 	}
 	b.member.world.ghost.posted(b, message)
 	b.member.world.chronicle.posted(b, message)

@@ -23,11 +23,31 @@ func (w *World) conclude() {
 	w.history.linearizable(checkTime)
 }
 
+// judge holds a history against what was promised where service has ended, since no majority is left, or where nobody can
+// promise anything more. What was answered until then must be right.
+func (w *World) judge() {
+	w.keepWhatWasAcknowledged()
+	w.history.linearizable()
+}
+
+// present are the members that are not away for ever.
+func (w *World) present() (all []*member) {
+	for _, m := range w.members {
+		if !m.out {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
 // readOnceMore has every member asked for the newest keys, so that the history ends with what everybody sees.
 func (w *World) readOnceMore() {
 	keys := w.history.newestKeys(lastKeys)
 	var asked []*operation
-	for _, m := range w.members {
+	for _, m := range w.present() {
+		if m.disk.doomed {
+			continue // it may find the damage, and stop, at any moment
+		}
 		for _, key := range keys {
 			for _, kind := range []Op{GetIndex, GetLocal} {
 				asked = append(asked, w.history.begin(script, m, command{kind: kind, key: key}, nil))
@@ -65,11 +85,11 @@ func (h *history) newestKeys(n int) (keys []uint32) {
 
 // compareMachines: all state machines are equal, and hold what the effects in the order of the log make of them.
 func (w *World) compareMachines() {
-	first := w.members[0].machine
-	for _, m := range w.members {
+	first := w.leader().machine
+	for _, m := range w.present() {
 		is := m.machine
 		if is == nil || is.last != first.last || is.hash != first.hash {
-			w.fail("equal state machines", "member 1 ends at index %d with hash %x, member %d with %+v", first.last, first.hash, m.id, is)
+			w.fail("equal state machines", "the leader ends at index %d with hash %x, member %d with %+v", first.last, first.hash, m.id, is)
 			return
 		}
 		if d := is.data.differs(w.history.contents()); d != "" {
@@ -104,7 +124,7 @@ func (w *World) keepWhatWasAcknowledged() {
 // missNobody: at every member there are the actors of its role and no others, and none has messages that it will not
 // handle.
 func (w *World) missNobody() {
-	for _, m := range w.members {
+	for _, m := range w.present() {
 		replicators := 0
 		if m.view.Role == "leader" {
 			replicators = w.size - 1

@@ -221,7 +221,7 @@ func (w *World) populate(size int) {
 
 // fail notes the first promise that was not kept.
 func (w *World) fail(invariant, format string, values ...any) {
-	if w.failure == nil && !w.over {
+	if w.failure == nil {
 		w.failure = &Failure{Invariant: invariant, Text: fmt.Sprintf(format, values...), Step: w.steps, At: w.now}
 		w.chronicle.violated(w.failure)
 	}
@@ -243,7 +243,11 @@ func (w *World) run() {
 		}
 		w.step()
 	}
-	if w.failure == nil {
+	switch {
+	case w.failure != nil:
+	case w.over || !w.well():
+		w.judge()
+	default:
 		w.conclude()
 	}
 	w.end()
@@ -285,7 +289,7 @@ func (w *World) well() bool {
 		if m.out {
 			continue
 		}
-		if !m.up || v.Leader != l.id || v.Term != l.view.Term || v.Role == "leader" && m != l {
+		if !m.up || m.disk.stopsSoon() || v.Leader != l.id || v.Term != l.view.Term || v.Role == "leader" && m != l {
 			return false
 		}
 		if v.LastIndex != l.view.LastIndex || v.LastTerm != l.view.LastTerm || v.Commit != v.LastIndex || m.applied != v.LastIndex {
