@@ -27,7 +27,7 @@ func (w *World) conclude() {
 // promise anything more. What was answered until then must be right.
 func (w *World) judge() {
 	w.keepWhatWasAcknowledged()
-	w.history.linearizable()
+	w.history.linearizable(checkTime)
 }
 
 // present are the members that are not away for ever.

@@ -85,18 +85,18 @@ type Counts struct {
 	Elections                     int
 	Committed                     int
 	// What faults led to.
-	FailedOperations  int              // of disks, on purpose
-	RefusedForSpace   int              // operations of full disks
-	CrashImages       [crashImages]int // what power cuts did
-	CutMidway         int              // power cuts in the middle of an actor's message
-	Crashed           [crashPoints]int // crashes of actors
-	CrashedRecovering int              // of them, while the node recovered
-	ActorRestarts     int              // of readers and replicators, alone
-	SubtreeRestarts   int              // of whole nodes
-	Stops             [stops]int       // of nodes by themselves
-	Away              int              // members that stayed away for ever
-	Forgotten         int              // histories that ended because a member had forgotten what it promised
-	Operations [opKinds][outcomes]int // of clients
+	FailedOperations  int                    // of disks, on purpose
+	RefusedForSpace   int                    // operations of full disks
+	CrashImages       [crashImages]int       // what power cuts did
+	CutMidway         int                    // power cuts in the middle of an actor's message
+	Crashed           [crashPoints]int       // crashes of actors
+	CrashedRecovering int                    // of them, while the node recovered
+	ActorRestarts     int                    // of readers and replicators, alone
+	SubtreeRestarts   int                    // of whole nodes
+	Stops             [stops]int             // of nodes by themselves
+	Away              int                    // members that stayed away for ever
+	Forgotten         int                    // histories that ended because a member had forgotten what it promised
+	Operations        [opKinds][outcomes]int // of clients
 }
 
 // Add sums up.
