@@ -41,6 +41,7 @@ type Tree struct {
 
 	mu   sync.Mutex
 	err  error // why the node stopped
+	over bool  // no actor of the tree lives any more
 	done chan struct{}
 }
 
@@ -74,6 +75,13 @@ func (t *Tree) Stop() { t.root.Stop(t.supervisor) }
 // Done is closed when no actor of the tree lives any more.
 func (t *Tree) Done() <-chan struct{} { return t.done }
 
+// Stopped tells whether Done is closed, for whoever must not wait.
+func (t *Tree) Stopped() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.over
+}
+
 // Err is why the node stopped by itself; nil if it was asked to.
 func (t *Tree) Err() error {
 	t.mu.Lock()
@@ -93,6 +101,13 @@ func (t *Tree) fail(err error) {
 	if t.err == nil {
 		t.err = err
 	}
+}
+
+func (t *Tree) stopped() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	close(t.done)
 }
 
 // newNode makes the Node of the next incarnation, and the makers of its children.
@@ -141,6 +156,6 @@ func (s *supervisor) Receive(ctx actor.Context) {
 		// The Node stops only because it was told to, by the strategy or with the whole tree.
 		ctx.Stop(ctx.Self())
 	case *actor.Stopped:
-		close(s.tree.done)
+		s.tree.stopped()
 	}
 }

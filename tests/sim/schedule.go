@@ -190,10 +190,8 @@ func (b *mailbox) ended() {
 	if b.life != m.life || b.self.Id != actors.SupervisorName {
 		return
 	}
-	select {
-	case <-m.tree.Done():
+	if m.tree.Stopped() {
 		m.stopped(m.tree.Err())
-	default:
 	}
 }
 
