@@ -10,7 +10,7 @@ import (
 
 // Who leads, when, and how soon.
 
-var electionScenarios = slices.Concat(leaderScenarios, partitionScenarios, transferScenarios, voteScenarios, rivalScenarios)
+var electionScenarios = slices.Concat(leaderScenarios, partitionScenarios, transferScenarios, voteScenarios, rivalScenarios, promiseScenarios)
 
 var leaderScenarios = []Scenario{
 	{Name: "initial-election", Nodes: 3, Given: nothing, Script: initialElection,
