@@ -188,6 +188,7 @@ func (m *member) whyStopped(err error) Stop {
 // times, and then stays away: there is no way yet to add it anew.
 func (m *member) stopped(err error) {
 	w, why := m.world, m.whyStopped(err)
+	m.lastStop = err
 	w.counts.Stops[why]++
 	w.chronicle.stopped(m, why.String())
 	if (why == StopStorage || why == StopNoSpace) && !m.disk.failed || why == StopRefused && !m.disk.doomed || why == StopOther {

@@ -36,6 +36,7 @@ type member struct {
 	up          bool
 	pausedUntil time.Duration
 	out         bool          // it stays away for ever
+	lastStop    error         // why its node stopped by itself, the last time
 	dying       *vfs.Mem      // the power failed in the middle of the message in hand: the disk as it will be found
 	absent      bool          // it is not there until a script boots it
 	dice        actors.Random // nil: the world's
