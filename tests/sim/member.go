@@ -35,8 +35,9 @@ type member struct {
 	life        int
 	up          bool
 	pausedUntil time.Duration
-	out         bool          // it stays away for ever
-	lastStop    error         // why its node stopped by itself, the last time
+	out         bool  // it stays away for ever
+	lastStop    error // why its node stopped by itself, the last time
+	journal     *zerolog.Logger
 	dying       *vfs.Mem      // the power failed in the middle of the message in hand: the disk as it will be found
 	absent      bool          // it is not there until a script boots it
 	dice        actors.Random // nil: the world's
@@ -127,11 +128,18 @@ func (m *member) ID() uint64                  { return m.id }
 func (m *member) FS() vfs.FS                  { return m.disk.Mem }
 func (m *member) SetPeers([]*messages.Member) {}
 func (m *member) Handle() *actor.PID          { return m.system.NewLocalPID("handle") }
-func (m *member) Log() *zerolog.Logger        { return &quiet }
 func (m *member) Probe() actors.Probe         { return (*probe)(m) }
 
 // hear has a script listen to what the member's actors say to its program.
 func (m *member) hear(ear func(proto.Message)) { m.ears = append(m.ears, ear) }
+
+// Log is where the actors write lines for people: mostly nowhere.
+func (m *member) Log() *zerolog.Logger {
+	if m.journal != nil {
+		return m.journal
+	}
+	return &quiet
+}
 
 func (m *member) Random() actors.Random {
 	if m.dice != nil {
