@@ -690,9 +690,13 @@ func (x *HeartbeatAnswer) GetDiskLow() bool {
 type ForwardedProposals struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	From  uint64                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
-	// The sender's term: a leader of another term may take them all the same; duplicates are told by origin and sequence.
-	Term          uint64   `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
-	Data          [][]byte `protobuf:"bytes,3,rep,name=data,proto3" json:"data,omitempty"`
+	// The sender's term. A leader of a later one refuses them: their senders say them again to it.
+	Term uint64   `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	Data [][]byte `protobuf:"bytes,3,rep,name=data,proto3" json:"data,omitempty"`
+	// Numbers the messages of one stream from 1; 0: not numbered. A leader takes or refuses each number once, so that what
+	// was refused does not get into the log by a copy that the network made.
+	Stream        uint64 `protobuf:"varint,4,opt,name=stream,proto3" json:"stream,omitempty"`
+	Number        uint64 `protobuf:"varint,5,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -746,6 +750,20 @@ func (x *ForwardedProposals) GetData() [][]byte {
 		return x.Data
 	}
 	return nil
+}
+
+func (x *ForwardedProposals) GetStream() uint64 {
+	if x != nil {
+		return x.Stream
+	}
+	return 0
+}
+
+func (x *ForwardedProposals) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 // ProposalsRefused tells the Node that forwarded, or the handle, that entries were not taken. They are named by
@@ -1602,11 +1620,13 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x14\n" +
 	"\x05round\x18\x03 \x01(\x04R\x05round\x12\x19\n" +
-	"\bdisk_low\x18\x04 \x01(\bR\adiskLow\"P\n" +
+	"\bdisk_low\x18\x04 \x01(\bR\adiskLow\"\x80\x01\n" +
 	"\x12ForwardedProposals\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x12\n" +
-	"\x04data\x18\x03 \x03(\fR\x04data\"\xa0\x01\n" +
+	"\x04data\x18\x03 \x03(\fR\x04data\x12\x16\n" +
+	"\x06stream\x18\x04 \x01(\x04R\x06stream\x12\x16\n" +
+	"\x06number\x18\x05 \x01(\x04R\x06number\"\xa0\x01\n" +
 	"\x10ProposalsRefused\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x18\n" +
 	"\aorigins\x18\x02 \x03(\x04R\aorigins\x12\x1c\n" +

@@ -56,6 +56,7 @@ type peer struct {
 	awaits     uint64        // up to here there may be proposals of its own clients
 	state      string
 	diskLow    bool
+	forwards   raft.Once // of its proposals
 }
 
 type batchSize struct{ last, bytes uint64 }

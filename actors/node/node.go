@@ -134,6 +134,8 @@ type Node struct {
 	flushing   bool
 	collected  collected
 	viewChange bool
+	// forwardStream names this life to the leader, forwarded counts what was forwarded in it.
+	forwardStream, forwarded uint64
 }
 
 // New makes the producer of a Node.

@@ -47,8 +47,19 @@ func (n *Node) collect(data []byte) {
 	n.wantFlush()
 }
 
-// takeForwarded takes entries from a follower's Node, whole or not at all.
+// takeForwarded takes entries from a follower's Node, whole or not at all, and each message once: a copy of one that was
+// refused would give an effect to commands whose callers were told that they have none. What was sent in an earlier term
+// may be such a copy as well; nothing is lost by refusing it, since every handle says its commands again in a new term.
 func (n *Node) takeForwarded(m *messages.ForwardedProposals) {
+	if m.Number != 0 {
+		if m.Term < n.term {
+			n.refuseForwarded(m, messages.Refusal_REFUSAL_NO_LEADER, 0)
+			return
+		}
+		if p := n.lead.peer(m.From); p != nil && !p.forwards.First(m.Stream, m.Number) {
+			return
+		}
+	}
 	size := 0
 	for _, d := range m.Data {
 		// What a follower would refuse must not get into the log: nothing behind it could be replicated any more.
@@ -124,7 +135,10 @@ func (n *Node) flush() {
 		}
 	case len(data) == 0:
 	case n.leader != 0:
-		n.tell(n.leader, &messages.ForwardedProposals{From: n.self(), Term: n.term, Data: data})
+		n.forwarded++
+		n.tell(n.leader, &messages.ForwardedProposals{
+			From: n.self(), Term: n.term, Data: data, Stream: n.forwardStream, Number: n.forwarded,
+		})
 	default:
 		n.send(n.env.Handle(), n.refused(data, messages.Refusal_REFUSAL_NO_LEADER, 0))
 	}

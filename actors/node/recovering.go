@@ -15,6 +15,7 @@ import (
 // start spawns the LogStore and waits, in the behaviour `recovering`, for what it finds on disk.
 func (n *Node) start() {
 	n.become(roleRecovering, n.recovering)
+	n.forwardStream = n.env.Random().Uint64()
 	n.logStore = n.spawn(n.config.LogStore(), actors.LogName)
 	n.reader = actor.NewPID(n.ctx.Self().Address, n.logStore.Id+"/"+actors.ReaderName)
 }

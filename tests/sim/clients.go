@@ -46,6 +46,9 @@ func (w *World) populateClients() {
 	if w.chance(0.2) {
 		w.handleLimits.MaxPendingRequests, w.handleLimits.MaxPendingBytes = 2+w.random.IntN(4), 400
 	}
+	if w.chance(0.2) {
+		w.uncommittedBytes = 100 + w.random.Uint64N(400)
+	}
 	n := 2 + w.random.IntN(6)
 	if w.options.Clients > 0 {
 		n = w.options.Clients

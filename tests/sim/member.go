@@ -86,7 +86,7 @@ func address(id uint64) string { return fmt.Sprintf("n%d:1", id) }
 
 // limits are small, so that their ends are reached.
 func (w *World) limits() node.Limits {
-	return node.Limits{MaxUncommittedBytes: 20_000, MaxBatchBytes: 500, MemoryBytes: 800, MaxPendingReads: 50}
+	return node.Limits{MaxUncommittedBytes: w.uncommittedBytes, MaxBatchBytes: 500, MemoryBytes: 800, MaxPendingReads: 50}
 }
 
 func (w *World) flight() replicator.Limits {

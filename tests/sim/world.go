@@ -57,16 +57,18 @@ type World struct {
 	keys           keys
 	// handleLimits are those of the members' handles.
 	handleLimits handle.Limits
-	scribbled    uint32 // writes of scripts so far
-	chronicle    chronicle
-	counts       Counts
-	commands     uint64 // numbers the clients' operations
-	calm         bool   // no more faults, no more requests
-	oneByOne     bool   // requests to peers carry one entry each
-	window       supervisor.Window
-	lastWords    bool // the message in hand is one of an actor's end
-	over         bool // what follows is beyond what Raft promises: nothing more is judged
-	failure      *Failure
+	// uncommittedBytes is what a leader takes and has not committed.
+	uncommittedBytes uint64
+	scribbled        uint32 // writes of scripts so far
+	chronicle        chronicle
+	counts           Counts
+	commands         uint64 // numbers the clients' operations
+	calm             bool   // no more faults, no more requests
+	oneByOne         bool   // requests to peers carry one entry each
+	window           supervisor.Window
+	lastWords        bool // the message in hand is one of an actor's end
+	over             bool // what follows is beyond what Raft promises: nothing more is judged
+	failure          *Failure
 }
 
 // Failure is a promise that was not kept: the first one ends the history.
@@ -163,6 +165,7 @@ func New(options Options) *World {
 	if options.Nodes > 0 {
 		size = options.Nodes
 	}
+	w.uncommittedBytes = 20_000
 	w.handleLimits = handle.Limits{MaxRequestBytes: 1 << 20, MaxPendingRequests: 1 << 16, MaxPendingBytes: 1 << 26}
 	w.populate(size)
 	w.history = newHistory(w)

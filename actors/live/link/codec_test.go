@@ -35,7 +35,7 @@ func samples(from uint64) []proto.Message {
 		&messages.AppendAnswer{Term: 9, From: from, Accepted: true, Index: 48, Stream: 5, Sequence: 6, ConflictTerm: 1, ConflictIndex: 2, LastIndex: 3, DiskLow: true},
 		&messages.Heartbeat{Term: 9, Leader: from, Commit: 40, Round: 77, LeaseMillis: 500},
 		&messages.HeartbeatAnswer{Term: 9, From: from, Round: 77, DiskLow: true},
-		&messages.ForwardedProposals{From: from, Term: 9, Data: [][]byte{[]byte("a"), {}, []byte("c")}},
+		&messages.ForwardedProposals{From: from, Term: 9, Data: [][]byte{[]byte("a"), {}, []byte("c")}, Stream: 1 << 63, Number: 300},
 		&messages.ProposalsRefused{From: from, Origins: []uint64{1, 2}, Sequences: []uint64{3, 4}, Reason: messages.Refusal_REFUSAL_OVERLOADED, Limit: 5},
 		&messages.ForwardedRead{From: from, Id: 12, Unconfirmed: true},
 		&messages.ForwardedReadAnswer{From: from, Id: 12, Term: 9, Index: 40, Refused: messages.Refusal_REFUSAL_NOT_READY},

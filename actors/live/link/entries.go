@@ -75,6 +75,10 @@ func parseForwardedProposals(data []byte, m *messages.ForwardedProposals) error 
 			m.Term = number
 		case 3<<3 | delimited:
 			m.Data = append(m.Data, value[:len(value):len(value)])
+		case 4<<3 | varint:
+			m.Stream = number
+		case 5<<3 | varint:
+			m.Number = number
 		}
 		return nil
 	})
