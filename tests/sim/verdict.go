@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/troupe-raft/troupe/actors"
@@ -122,36 +123,53 @@ func (w *World) keepWhatWasAcknowledged() {
 }
 
 // missNobody: at every member there are the actors of its role and no others, and none has messages that it will not
-// handle.
+// handle. Who has just ceased to lead may need a moment until its replicators have stopped.
 func (w *World) missNobody() {
-	for _, m := range w.present() {
-		replicators := 0
-		if m.view.Role == "leader" {
-			replicators = w.size - 1
-		}
-		want := map[string]bool{"": true, "log": true, "log/reader": true, "machine": true}
-		newest := m.newestMailboxes()
-		for _, b := range m.mailboxes {
-			id := b.self.Id
-			if _, lives := m.system.ProcessRegistry.GetLocal(id); !lives || newest[id] != b || id == actors.SupervisorName {
-				continue
+	for until := w.now + 2*election; w.failure == nil; w.step() {
+		wrong := ""
+		for _, m := range w.members {
+			if wrong == "" {
+				wrong = m.wrongActors()
 			}
-			switch {
-			case b.suspended:
-				w.fail("nobody is left over", "%s of member %d is suspended with %d messages", id, m.id, len(b.user))
-			case !b.planned && len(b.user)+len(b.system) > 0:
-				w.fail("nobody is left over", "%s of member %d has %d messages and does not handle them", id, m.id, len(b.user)+len(b.system))
-			case strings.HasPrefix(b.name, actors.PeerPrefix):
-				replicators--
-			case !want[b.name]:
-				w.fail("nobody is left over", "%s of member %d lives", id, m.id)
-			}
-			delete(want, b.name)
 		}
-		if replicators != 0 || len(want) > 0 {
-			w.fail("nobody is left over", "member %d, a %s: %d replicators are missing, and %v", m.id, m.view.Role, replicators, want)
+		if wrong == "" {
+			return
+		}
+		if w.now > until {
+			w.fail("nobody is left over", "member %s", wrong)
 		}
 	}
+}
+
+// wrongActors says which actor should not be there, is missing or is stuck.
+func (m *member) wrongActors() string {
+	replicators := 0
+	if m.view.Role == "leader" {
+		replicators = m.world.size - 1
+	}
+	want := map[string]bool{"": true, "log": true, "log/reader": true, "machine": true}
+	newest := m.newestMailboxes()
+	for _, b := range m.mailboxes {
+		id := b.self.Id
+		if _, lives := m.system.ProcessRegistry.GetLocal(id); !lives || newest[id] != b || id == actors.SupervisorName {
+			continue
+		}
+		switch waiting := len(b.user) + len(b.system); {
+		case b.suspended:
+			return fmt.Sprintf("%d: %s is suspended with %d messages", m.id, id, waiting)
+		case !b.planned && waiting > 0:
+			return fmt.Sprintf("%d: %s has %d messages and does not handle them", m.id, id, waiting)
+		case strings.HasPrefix(b.name, actors.PeerPrefix):
+			replicators--
+		case !want[b.name]:
+			return fmt.Sprintf("%d: %s lives", m.id, id)
+		}
+		delete(want, b.name)
+	}
+	if replicators != 0 || len(want) > 0 {
+		return fmt.Sprintf("%d, a %s, lacks %d replicators and %v", m.id, m.view.Role, replicators, want)
+	}
+	return ""
 }
 
 // newestMailboxes are those of the actors that were made last under each name.
