@@ -127,8 +127,8 @@ func (w *World) keepWhatWasAcknowledged() {
 func (w *World) missNobody() {
 	for until := w.now + 2*election; w.failure == nil; w.step() {
 		wrong := ""
-		for _, m := range w.members {
-			if wrong == "" {
+		for _, m := range w.present() {
+			if wrong == "" && m.up {
 				wrong = m.wrongActors()
 			}
 		}
