@@ -164,11 +164,11 @@ func (c *chronicle) posted(b *mailbox, message any) {
 // The actors.
 
 func (c *chronicle) handled(b *mailbox, message any) {
-	size := uint64(0)
+	kind, size := uint64(0), uint64(0)
 	if p, ok := message.(proto.Message); ok {
-		size = uint64(proto.Size(p))
+		kind, size = hashString(string(p.ProtoReflect().Descriptor().Name())), uint64(proto.Size(p))
 	}
-	c.mix(8, b.member.id, uint64(c.world.now), hashString(b.name), size)
+	c.mix(8, b.member.id, uint64(c.world.now), hashString(b.name), kind, size)
 	c.add(note{kind: trace.Handled, member: b.member.id, actor: b.name, subject: message})
 }
 
