@@ -65,7 +65,7 @@ func (c *chronicle) add(n note) {
 	} else {
 		oldest := &c.last[c.notes%keptNotes]
 		if changesState(oldest.kind) {
-			c.before.Apply(oldest.event())
+			c.before.Apply(oldest.plain())
 		}
 		*oldest = n
 	}

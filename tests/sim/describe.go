@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 
@@ -11,17 +12,26 @@ import (
 	"github.com/troupe-raft/troupe/tests/sim/trace"
 )
 
-// event puts a note into words.
-func (n *note) event() *trace.Event {
-	e := &trace.Event{
-		Step: n.step, At: n.at, Kind: n.kind, Member: n.member, Peer: n.peer, ID: n.id, Index: n.index, Until: n.until, Actor: n.actor, Name: n.name,
-	}
+// plain is an event as explain.Cluster follows it, without words.
+func (n *note) plain() *trace.Event {
+	e := &trace.Event{Step: n.step, At: n.at, Kind: n.kind, Member: n.member, Peer: n.peer, ID: n.id, Index: n.index, Until: n.until, Actor: n.actor, Name: n.name}
 	switch n.kind {
 	case trace.Became:
 		state := n.state
 		e.State = &state
 	case trace.LogChanged:
 		e.Log = logChange(n.subject)
+	}
+	return e
+}
+
+// event puts a note into words.
+func (n *note) event() *trace.Event {
+	e := n.plain()
+	switch n.kind {
+	case trace.Became:
+	case trace.LogChanged:
+		e.Log.Words = entryWords(n.subject)
 	case trace.Sent, trace.Arrived, trace.Doubled, trace.Handled:
 		e.Name, e.Detail = describe(n.subject)
 	case trace.Lost, trace.Panicked:
@@ -51,19 +61,19 @@ func (o *operation) caller() string {
 	return fmt.Sprintf("client %d", o.client)
 }
 
-// asks is what does not change of an operation.
-func (o *operation) asks() string {
-	key := fmt.Sprintf("k%d", o.key)
-	if o.key >= scriptKeys {
-		key = fmt.Sprintf("s%d", o.key-scriptKeys)
+// asks is what a command asks for; it does not change.
+func (c *command) asks() string {
+	key := fmt.Sprintf("k%d", c.key)
+	if c.key >= scriptKeys {
+		key = fmt.Sprintf("s%d", c.key-scriptKeys)
 	}
-	switch o.kind {
+	switch c.kind {
 	case Put:
-		return fmt.Sprintf("%s = %q", key, o.value)
+		return fmt.Sprintf("%s = %q", key, c.value)
 	case Append:
-		return fmt.Sprintf("%s + %q", key, o.value)
+		return fmt.Sprintf("%s + %q", key, c.value)
 	case CompareAndSwap:
-		return fmt.Sprintf("%s: %q → %q", key, o.expect, o.value)
+		return fmt.Sprintf("%s: %q → %q", key, c.expect, c.value)
 	}
 	return key
 }
@@ -93,6 +103,48 @@ func logChange(message any) *trace.Log {
 		return &trace.Log{From: m.BaseIndex + 1, Last: m.LastIndex, Runs: runs(m.Runs)}
 	}
 	return &trace.Log{From: 1}
+}
+
+// entryWords say what the entries are that a Node appends.
+func entryWords(message any) (words []string) {
+	a, ok := message.(*messages.Append)
+	if !ok {
+		return nil // what was recovered has been told of when it was appended
+	}
+	for _, data := range a.GetEntries().GetData() {
+		words = append(words, entryWord(data))
+	}
+	return words
+}
+
+func entryWord(data []byte) string {
+	e, err := raft.DecodeEntry(data)
+	switch {
+	case err != nil:
+		return "unreadable"
+	case e.Kind == raft.KindOpenOrigin:
+		return fmt.Sprintf("openOrigin of %d", e.Node)
+	case e.Kind != raft.KindCommand || !wellFormed(e.Payload):
+		return e.Kind.String()
+	}
+	c := decodeCommand(e.Payload)
+	return c.kind.String() + " " + c.asks()
+}
+
+// wellFormed tells whether a payload is a command of the store; what a script wrote onto a disk may be another.
+func wellFormed(payload []byte) bool {
+	const fixed = 13 // kind, number, key
+	if len(payload) < fixed+2 || payload[0] >= opKinds {
+		return false
+	}
+	rest := payload[fixed:]
+	for range 2 { // what is expected, and the value
+		if len(rest) < 2 || len(rest) < 2+int(binary.LittleEndian.Uint16(rest)) {
+			return false
+		}
+		rest = rest[2+int(binary.LittleEndian.Uint16(rest)):]
+	}
+	return true
 }
 
 func runs(of []*messages.TermRun) []trace.Run {

@@ -3,14 +3,19 @@ package explain_test
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
+
+var shots = flag.String("explain.shots", "", "a directory to put pictures of the page into")
 
 // chromium is a headless browser, spoken to over a pipe in its DevTools protocol: messages in JSON, each ended by a NUL.
 type chromium struct {
@@ -213,5 +218,22 @@ func (b *chromium) mustNotComplain() {
 	b.t.Helper()
 	for _, c := range b.complaints {
 		b.t.Errorf("the page: %s", c)
+	}
+}
+
+// picture keeps what the window shows, where somebody wants to look at it.
+func (b *chromium) picture(name string) {
+	b.t.Helper()
+	if *shots == "" {
+		return
+	}
+	var shot struct{ Data string }
+	b.call("Page.captureScreenshot", map[string]any{"format": "png"}, &shot)
+	data, err := base64.StdEncoding.DecodeString(shot.Data)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(*shots, name), data, 0o644)
+	}
+	if err != nil {
+		b.t.Fatal(err)
 	}
 }

@@ -44,12 +44,12 @@ function drawCards(s) {
 function card(n, id, s, narrow) {
   const role = roleOf(n), state = n.state, commit = state.commit || 0, durable = state.durable || 0;
   const e = make("article", "card " + role);
-  const words = roleWords[role] || role;
+  const is = roleWords[role] || role;
   Object.assign(e.dataset, { node: id, term: state.term, role, commit });
-  e.setAttribute("aria-label", `Node ${id}: ${n.up ? words : n.why || "down"}, term ${state.term}, log to ${n.last}, commit ${commit}, applied ${n.applied}`);
+  e.setAttribute("aria-label", `Node ${id}: ${n.up ? is : n.why || "down"}, term ${state.term}, log to ${n.last}, commit ${commit}, applied ${n.applied}`);
   const h = make("h3");
   h.append(make("span", "number", id), make("i", "glyph " + role, glyphs[role] || "?"));
-  if (!narrow) h.append(make("span", "role", n.up ? words : n.why || "not there yet"));
+  if (!narrow) h.append(make("span", "role", n.up ? is : n.why || "not there yet"));
   e.append(h);
   const term = make("p", "term", (narrow ? "t " : "term ") + state.term);
   if (!narrow && state.vote) term.append(make("span", "vote", ` · voted ${state.vote}`));
@@ -75,7 +75,8 @@ function log(n, commit, durable) {
     const standing = index <= commit ? "committed" : index <= durable ? "durable" : "";
     const cell = make("li", `cell t${term % 6} ${standing}`, term);
     Object.assign(cell.dataset, { index, term });
-    cell.title = `entry ${index}, term ${term}: ${standing === "durable" ? "on its disk, not known to be committed" : standing || "not on its disk yet"}`;
+    const text = entryWords.get(wordKey(n, index));
+    cell.title = `entry ${index}, term ${term}${text ? ", " + text : ""}: ${standing === "durable" ? "on its disk, not known to be committed" : standing || "not on its disk yet"}`;
     list.append(cell);
   }
   if (!n.last) list.append(make("li", "more", "empty"));

@@ -172,6 +172,7 @@ function standing(stretch) {
 
 function drawBeside(layer, node, y, words) {
   const room = geometry.width - laneX(node);
+  if (geometry.column > 140) words = words.map((w) => ({ ...w, words: w.long || w.words }));
   const length = words.reduce((n, w) => n + w.words.length + 2, 0) * 6.3;
   const left = length > room - 14 && length < laneX(node) - geometry.gutter;
   const text = el("text", { class: "beside", x: laneX(node) + (left ? -12 : 12), y: y + 4, "text-anchor": left ? "end" : "start" });

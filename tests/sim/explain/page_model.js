@@ -37,6 +37,14 @@ function applyItem(s, item) {
   }
 }
 
+// entryWords say what entries are, by index and term: whichever log one stands in, it is the same.
+const entryWords = new Map();
+for (const moment of run.moments) for (const item of moment.i) {
+  if (item.lg && item.lg.words) item.lg.words.forEach((text, i) => entryWords.set(wordKey(item.lg, item.lg.from + i), text));
+}
+
+function wordKey(n, index) { return index + "/" + termAt(n, index); }
+
 function changeLog(n, change) {
   const kept = n.runs.filter((r) => r.first < change.from);
   const added = (change.runs || []).slice();
@@ -112,13 +120,19 @@ function markOf(item, before) {
     }
     case "log":
       if (item.lg.last < item.lg.from) return before.nodes[item.m - 1].last < item.lg.from ? null : text("✂ log from " + item.lg.from, "bad");
-      return text("+ " + (item.lg.last > item.lg.from ? item.lg.from + "–" : "") + item.lg.last, "quiet");
+      return { ...text("+ " + (item.lg.last > item.lg.from ? item.lg.from + "–" : "") + item.lg.last, "quiet"), long: longMark(item.lg) };
     case "call": return text("▷ " + item.n, "client");
     case "return": return text("◁ " + item.n, "client");
     case "fault": return item.m && !item.p ? text("⚡ " + item.n, "bad") : null;
     case "handle": return text(item.a + ": " + item.n, "quiet");
   }
   return null;
+}
+
+// longMark says what was appended, where there is room for it.
+function longMark(change) {
+  const texts = change.words || [];
+  return texts.length === 1 ? `+ ${change.last} ${texts[0].length > 22 ? texts[0].slice(0, 21) + "…" : texts[0]}` : "";
 }
 
 function bandOf(moment) {
@@ -146,7 +160,7 @@ function stateAt(i) {
 
 function termAt(n, index) {
   let term = 0;
-  for (const r of n.runs) {
+  for (const r of n.runs || []) {
     if (r.first > index) break;
     term = r.term;
   }
@@ -193,7 +207,8 @@ function sayLog(node, change) {
   if (change.last < change.from) return `${node} cuts its log from ${change.from} on`;
   const terms = [...new Set((change.runs || []).map((r) => r.term))].join(", ");
   const what = change.last === change.from ? `entry ${change.from}` : `entries ${change.from}–${change.last}`;
-  return `${node}: log ${what} of term ${terms}`;
+  const texts = (change.words || []).map((text, i) => `${change.from + i}: ${text}`);
+  return `${node}: log ${what} of term ${terms}` + (texts.length ? " – " + texts.join(", ") : "");
 }
 
 function sayMessage(item) {

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -171,9 +172,10 @@ func (t *table) hold(e *trace.Event, words []string, margin string) {
 		p.margin = margin
 	}
 	for _, w := range words {
-		if last := len(p.words) - 1; last >= 0 && isStrip(w) && isStrip(p.words[last]) {
-			p.words[last] = w
-		} else if w != "" {
+		if isStrip(w) {
+			p.words = slices.DeleteFunc(p.words, isStrip)
+		}
+		if w != "" {
 			p.words = append(p.words, w)
 		}
 	}
@@ -227,6 +229,9 @@ func (t *table) words(e *trace.Event, was *Member) (words []string, margin strin
 		if e.Log.From <= was.Last {
 			margin = fmt.Sprintf("log of %d cut from %d on", e.Member, e.Log.From)
 		}
+		if len(e.Log.Words) > 0 {
+			margin = strings.TrimLeft(margin+"; "+written(e.Log), "; ")
+		}
 		return []string{strip(&now, t.column-3)}, margin
 	case trace.Handled:
 		return []string{e.Actor + ": " + e.Name}, e.Name + ": " + e.Detail
@@ -234,6 +239,16 @@ func (t *table) words(e *trace.Event, was *Member) (words []string, margin strin
 		return []string{"✖ " + e.Actor}, fmt.Sprintf("%s panics at %s", e.Actor, e.Name)
 	}
 	return nil, t.aside(e)
+}
+
+// written says which entries were appended; of many the first and the last.
+func written(l *trace.Log) string {
+	last := len(l.Words) - 1
+	text := fmt.Sprintf("%d: %s", l.From, l.Words[0])
+	if last > 0 {
+		text += fmt.Sprintf(" … %d: %s", l.From+uint64(last), l.Words[last])
+	}
+	return text
 }
 
 // aside is what happens to nobody's Node.

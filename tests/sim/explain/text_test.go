@@ -51,6 +51,13 @@ func is(member uint64, s trace.State) trace.Event {
 	return trace.Event{Kind: trace.Became, Member: member, State: &s}
 }
 
+// wrote is a change of a log whose entries have words.
+func wrote(member, from, term uint64, words ...string) trace.Event {
+	e := log(member, from, from+uint64(len(words))-1, term)
+	e.Log.Words = words
+	return e
+}
+
 func log(member, from, last, term uint64) trace.Event {
 	return trace.Event{Kind: trace.LogChanged, Member: member, Log: &trace.Log{From: from, Last: last, Runs: []trace.Run{{First: from, Term: term}}}}
 }
@@ -69,17 +76,17 @@ func electionAndWrite() (trace.Header, []*trace.Event) {
 	s.happens(ms, is(1, trace.State{Role: "follower", Term: 2, Vote: 2, Commit: 1}), message(trace.Sent, 1, 2, 3, "VoteAnswer", "granted, term 2"))
 	s.happens(ms, message(trace.Lost, 2, 3, 2, "RequestVote", "bad luck"))
 	s.happens(ms, message(trace.Arrived, 1, 2, 3, "VoteAnswer", "granted, term 2"))
-	s.happens(ms/10, is(2, trace.State{Role: "leader", Term: 2, Vote: 2, Leader: 2, Commit: 1}), log(2, 2, 2, 2))
+	s.happens(ms/10, is(2, trace.State{Role: "leader", Term: 2, Vote: 2, Leader: 2, Commit: 1}), wrote(2, 2, 2, "noop"))
 	s.happens(ms, message(trace.Sent, 2, 1, 4, "Heartbeat", "term 2"), message(trace.Sent, 2, 3, 5, "Heartbeat", "term 2"))
 	s.happens(ms, message(trace.Arrived, 2, 1, 4, "Heartbeat", "term 2"))
 	s.happens(ms, message(trace.Arrived, 2, 3, 5, "Heartbeat", "term 2"))
 	s.happens(ms/10, is(3, trace.State{Role: "follower", Term: 2, Leader: 2, Commit: 1}))
 	s.happens(400*ms, trace.Event{Kind: trace.Called, Member: 2, ID: 1, Actor: "client 1", Name: "put", Detail: `k1 = "a"`})
 	const append3 = "term 2, prev 2/2, entry 3/2, commit 1"
-	s.happens(ms, log(2, 3, 3, 2), message(trace.Sent, 2, 1, 6, "AppendEntries", append3))
+	s.happens(ms, wrote(2, 3, 2, `put k1 = "a"`), message(trace.Sent, 2, 1, 6, "AppendEntries", append3))
 	s.happens(ms, trace.Event{Kind: trace.CutOff, Member: 2, Peer: 3}, trace.Event{Kind: trace.Struck, Name: "cut", Member: 2})
 	s.happens(2*ms, message(trace.Arrived, 2, 1, 6, "AppendEntries", append3))
-	s.happens(ms, log(1, 2, 3, 2), trace.Event{Kind: trace.Handled, Member: 1, Actor: "log", Name: "Append"}, message(trace.Sent, 1, 2, 7, "AppendAnswer", "accepted to 3, term 2"))
+	s.happens(ms, wrote(1, 2, 2, "noop", `put k1 = "a"`), trace.Event{Kind: trace.Handled, Member: 1, Actor: "log", Name: "Append"}, message(trace.Sent, 1, 2, 7, "AppendAnswer", "accepted to 3, term 2"))
 	s.happens(3*ms, message(trace.Arrived, 1, 2, 7, "AppendAnswer", "accepted to 3, term 2"))
 	s.happens(ms/10, is(2, trace.State{Role: "leader", Term: 2, Vote: 2, Leader: 2, Commit: 3, Durable: 3}), trace.Event{Kind: trace.Applied, Member: 2, Index: 3})
 	s.happens(0, trace.Event{Kind: trace.Returned, Member: 2, ID: 1, Actor: "client 1", Name: "put", Detail: "answered at 3"})

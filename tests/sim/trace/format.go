@@ -125,6 +125,8 @@ type Log struct {
 	From uint64 `json:"from"` // at least 1
 	Last uint64 `json:"last"`
 	Runs []Run  `json:"runs,omitempty"`
+	// Words say what the entries from From on are, as far as the trace tells: "noop", "put k1 = \"a\"".
+	Words []string `json:"words,omitempty"`
 }
 
 // Run says that entries from First on, up to the next run, are of Term.

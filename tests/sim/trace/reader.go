@@ -171,6 +171,9 @@ func (l *Log) check() error {
 	if l.Last >= l.From && (len(l.Runs) == 0 || l.Runs[0].First != l.From) {
 		return fmt.Errorf("a log's change from %d to %d whose first run does not begin there", l.From, l.Last)
 	}
+	if uint64(len(l.Words)) > l.Last-l.From+1 {
+		return fmt.Errorf("a log's change from %d to %d with words for %d entries", l.From, l.Last, len(l.Words))
+	}
 	for i, run := range l.Runs {
 		if run.First > l.Last || i > 0 && (run.First <= l.Runs[i-1].First || run.Term <= l.Runs[i-1].Term) {
 			return fmt.Errorf("a log's change whose runs %v do not ascend up to %d", l.Runs, l.Last)

@@ -18,7 +18,7 @@ var header = trace.Header{Seed: 1 << 63, Nodes: 5, Profile: "everything", Steps:
 // all has an event of each kind.
 var all = []*trace.Event{
 	{Step: 1, At: time.Millisecond, Kind: trace.Start, Member: 1, Index: 1},
-	{Step: 1, At: time.Millisecond, Kind: trace.LogChanged, Member: 1, Log: &trace.Log{From: 1, Last: 3, Runs: []trace.Run{{First: 1, Term: 1}, {First: 3, Term: 4}}}},
+	{Step: 1, At: time.Millisecond, Kind: trace.LogChanged, Member: 1, Log: &trace.Log{From: 1, Last: 3, Runs: []trace.Run{{First: 1, Term: 1}, {First: 3, Term: 4}}, Words: []string{"configuration", "noop"}}},
 	{Step: 2, At: time.Millisecond, Kind: trace.Became, Member: 1, State: &trace.State{Role: "leader", Term: 4, Vote: 1, Leader: 1, Commit: 2, Durable: 3}},
 	{Step: 2, At: time.Second, Kind: trace.Applied, Member: 1, Index: 2},
 	{Step: 3, At: time.Second, Kind: trace.Sent, Member: 1, Peer: 2, ID: 7, Name: "AppendEntries", Detail: "<\"&\u2028>"},
@@ -143,6 +143,7 @@ func TestDamagedLinesAreNamed(t *testing.T) {
 		{`{"step":1,"at":1000000,"kind":"log","member":1,"log":{"from":5,"last":5}}`, "first run does not begin there"},
 		{`{"step":1,"at":1000000,"kind":"log","member":1,"log":{"from":5,"last":6,"runs":[{"first":5,"term":2},{"first":6,"term":1}]}}`, "do not ascend"},
 		{`{"step":1,"at":1000000,"kind":"log","member":1,"log":{"from":5,"last":6,"runs":[{"first":5,"term":2},{"first":7,"term":3}]}}`, "do not ascend"},
+		{`{"step":1,"at":1000000,"kind":"log","member":1,"log":{"from":5,"last":5,"runs":[{"first":5,"term":2}],"words":["a","b"]}}`, "words for 2 entries"},
 		{`{"step":0,"at":1000000,"kind":"note"}`, "follows step 1"},
 		{`{"step":1,"at":0,"kind":"note"}`, "follows step 1"},
 		{strings.Repeat("x", trace.MaxLineBytes+1), "longer than"},
