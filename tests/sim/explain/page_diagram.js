@@ -126,8 +126,11 @@ function drawArrow(layer, a, i) {
   if (a.x) g.append(el("text", { class: "cross", x: x2, y: y2 + 5, "text-anchor": "middle" }, "✕"));
   if (a.e >= 0) {
     const words = a.l + (a.x ? " lost" : a.b ? " again" : "");
-    // Beside the head, on the side where the arrow comes from: no other row has it.
-    g.append(el("text", { class: "label", x: x2 - right * 12, y: y2 - 4, "text-anchor": right > 0 ? "end" : "start" }, words));
+    // Along the arrow, next to its head: no two arrows end in one row.
+    const angle = Math.atan2(y2 - y1, x2 - x1) * 180 / Math.PI + (right > 0 ? 0 : 180);
+    g.append(el("text", {
+      class: "label", x: -right * 12, y: -4, "text-anchor": right > 0 ? "end" : "start", transform: `translate(${x2} ${y2}) rotate(${angle})`,
+    }, words));
   }
   layer.append(g);
 }

@@ -121,7 +121,7 @@ function markOf(item, before) {
     case "log":
       if (item.lg.last < item.lg.from) return before.nodes[item.m - 1].last < item.lg.from ? null : text("✂ log from " + item.lg.from, "bad");
       return { ...text("+ " + (item.lg.last > item.lg.from ? item.lg.from + "–" : "") + item.lg.last, "quiet"), long: longMark(item.lg) };
-    case "call": return text("▷ " + item.n, "client");
+    case "call": return { ...text("▷ " + item.n, "client"), long: clip(`▷ ${item.n} ${item.d || ""}`) };
     case "return": return text("◁ " + item.n, "client");
     case "fault": return item.m && !item.p ? text("⚡ " + item.n, "bad") : null;
     case "handle": return text(item.a + ": " + item.n, "quiet");
@@ -132,7 +132,11 @@ function markOf(item, before) {
 // longMark says what was appended, where there is room for it.
 function longMark(change) {
   const texts = change.words || [];
-  return texts.length === 1 ? `+ ${change.last} ${texts[0].length > 22 ? texts[0].slice(0, 21) + "…" : texts[0]}` : "";
+  return texts.length === 1 ? clip(`+ ${change.last} ${texts[0]}`) : "";
+}
+
+function clip(text) {
+  return text.length > 25 ? text.slice(0, 24) + "…" : text;
 }
 
 function bandOf(moment) {
