@@ -22,6 +22,9 @@ func (l *Log) Rebase(index, term uint64, configuration *messages.Configuration) 
 	if index <= l.catalog.base.index || term < l.catalog.base.term || term == 0 {
 		return broken("base at %d of term %d after one at %d of term %d", index, term, l.catalog.base.index, l.catalog.base.term)
 	}
+	if held, _ := l.catalog.terms.Term(index); index <= l.hard.commit && held != term {
+		return broken("base at %d of term %d, but the entry committed there is of term %d", index, term, held)
+	}
 	next := base{index: index, term: term, configuration: configuration}
 	payload, err := next.encode()
 	if err != nil {

@@ -42,13 +42,14 @@ type limits struct {
 	all, random             int
 	secondAll, secondRandom int
 	// One in so many first crashes whose recovery does nothing new is followed by second ones; one in so many operations
-	// is followed by a kill; of so many the nth fails, in a story of its own.
-	oneIn, kill, fail int
+	// is followed by a kill; of so many the nth fails, in a story of its own; and where nothing more comes, one in so many
+	// members that started has to take a write.
+	oneIn, kill, fail, write int
 }
 
 // crashCounts is what was looked at.
 type crashCounts struct {
-	points   int // operations of the disk after which a crash was tried
+	points   int // operations of the disk, and acknowledgements, after which a crash was tried
 	states   int // outcomes of first crashes
 	distinct int // different disks among them
 	kills    int
@@ -84,37 +85,21 @@ func (e *enumerator) disk(m *vfs.Mem) vfs.FS {
 // changes tells the operations after which a crash finds something else than before.
 func changes(op vfs.Op) bool { return op.Kind != vfs.OpRead && op.Kind != vfs.OpOpen }
 
-// run tells the story once, with a crash after each operation; the error is the first thing that is wrong.
+// run tells the story once, with a crash after each operation and each acknowledgement; the error is the first thing that
+// is wrong.
 func (e *enumerator) run() error {
 	mem := vfs.NewMem()
 	r := newTeller(e.story, e.disk(mem), 1)
+	r.acknowledged = func() { e.point(mem, r, "it was acknowledged") }
 	mem.Observe(func(op vfs.Op) {
-		if e.err != nil || !changes(op) {
+		if !changes(op) {
 			return
 		}
 		r.note(op)
-		if r.names == nil && len(e.story.steps) > 0 {
-			return // the first start is a story of its own
-		}
 		if op.Kind == vfs.OpRename || op.Kind == vfs.OpRemove {
 			e.did[filepath.Ext(op.Path)+">"+filepath.Ext(op.To)] = true
 		}
-		e.counts.points++
-		where := func() string { return fmt.Sprintf("%s: crash after %v", r.at, op) }
-		if !e.outcomes(mem, e.limits.all, e.limits.random, func(disk *vfs.Mem, how string) bool {
-			e.counts.states++
-			return e.first(disk, r, func() string { return where() + ", the power takes " + how })
-		}) {
-			e.counts.sampled++
-		}
-		if e.random.IntN(e.limits.kill) != 0 {
-			return
-		}
-		e.counts.kills++
-		e.second(mem.Fork(), r, r.before, r.after, r.identity, func() string { return where() + ", the process is killed" })
-		if e.err != nil {
-			mem.Freeze()
-		}
+		e.point(mem, r, op)
 	})
 	err := r.tell()
 	mem.Observe(nil)
@@ -123,6 +108,28 @@ func (e *enumerator) run() error {
 		e.err = fmt.Errorf("%s: %w", r.at, err)
 	}
 	return e.err
+}
+
+// point is a moment at which the power may fail, or the process be killed.
+func (e *enumerator) point(mem *vfs.Mem, r *teller, what any) {
+	if e.err != nil || r.names == nil && len(e.story.steps) > 0 {
+		return // the first start is a story of its own
+	}
+	e.counts.points++
+	where := func() string { return fmt.Sprintf("%s: crash after %v", r.at, what) }
+	if !e.outcomes(mem, e.limits.all, e.limits.random, func(disk *vfs.Mem, how string) bool {
+		e.counts.states++
+		return e.first(disk, r, func() string { return where() + ", the power takes " + how })
+	}) {
+		e.counts.sampled++
+	}
+	if e.random.IntN(e.limits.kill) == 0 {
+		e.counts.kills++
+		e.second(mem.Fork(), r, r.before, r.after, r.identity, func() string { return where() + ", the process is killed" })
+	}
+	if e.err != nil {
+		mem.Freeze()
+	}
 }
 
 // fail notes what is wrong; there is no second.
@@ -180,6 +187,9 @@ func (e *enumerator) first(disk *vfs.Mem, r *teller, where func() string) bool {
 
 // goesOn has the log take a write, and cuts the power: both what was found and what was written are there.
 func (e *enumerator) goesOn(disk *vfs.Mem, r *teller, where func() string) bool {
+	if e.random.IntN(e.limits.write) != 0 {
+		return true
+	}
 	if err := r.do(commit(part{term: r.after.hard.term + 1, vote: 2, n: 2, size: 30})); err != nil {
 		return e.fail(where, err)
 	}
@@ -201,20 +211,26 @@ func (e *enumerator) second(mem *vfs.Mem, told *teller, before, after *model, id
 	}
 	r := newTeller(e.story, e.disk(mem), 2)
 	r.before, r.after, r.identity, r.at = before, after, identity, "start"
-	mem.Observe(func(op vfs.Op) {
-		// What is written to a file that no start reads makes no difference; first crashes are tried there all the same.
-		if e.err != nil || !changes(op) || swept(op.Path) && (op.Kind == vfs.OpWrite || op.Kind == vfs.OpSync) {
+	point := func(what any) {
+		if e.err != nil {
 			return
 		}
-		r.note(op)
 		e.outcomes(mem, e.limits.secondAll, e.limits.secondRandom, func(disk *vfs.Mem, how string) bool {
 			e.counts.seconds++
 			return e.last(disk, r, func() string {
-				return fmt.Sprintf("%s; %s: second crash after %v, the power takes %s", where(), r.at, op, how)
+				return fmt.Sprintf("%s; %s: second crash after %v, the power takes %s", where(), r.at, what, how)
 			})
 		})
 		if e.err != nil {
 			mem.Freeze()
+		}
+	}
+	r.acknowledged = func() { point("it was acknowledged") }
+	mem.Observe(func(op vfs.Op) {
+		// What is written to a file that no start reads makes no difference; first crashes are tried there all the same.
+		if changes(op) && !(swept(op.Path) && (op.Kind == vfs.OpWrite || op.Kind == vfs.OpSync)) {
+			r.note(op)
+			point(op)
 		}
 	})
 	e.counts.starts++

@@ -172,7 +172,7 @@ func TestE6TheCrashEnumerationNoticesEverySyncThatIsMissing(t *testing.T) {
 				if l.name == "" && s.name != "base drops segments" && s.name != "roll into a spare" {
 					continue
 				}
-				e := newEnumerator(s, limits{all: 60, random: 10, secondAll: 12, secondRandom: 2, oneIn: 500, kill: 10}, *crashSeed)
+				e := newEnumerator(s, limits{all: 60, random: 10, secondAll: 12, secondRandom: 2, oneIn: 500, kill: 10, write: 1}, *crashSeed)
 				e.wrap = l.on
 				err := e.run()
 				told++

@@ -109,6 +109,9 @@ type teller struct {
 	added, gone map[string]bool
 
 	expects expectation
+
+	// Called where something was acknowledged: from then on a crash must not take it.
+	acknowledged func()
 }
 
 // expectation is before and after as text, made once for each pair of models: models do not change once they are set.
@@ -126,7 +129,7 @@ func (r *teller) expected() string {
 
 func newTeller(s *story, fs vfs.FS, depth byte) *teller {
 	return &teller{story: s, fs: fs, depth: depth, before: &model{}, after: &model{}, at: "first start",
-		added: map[string]bool{}, gone: map[string]bool{}}
+		added: map[string]bool{}, gone: map[string]bool{}, acknowledged: func() {}}
 }
 
 // open starts as a node does, and checks what it finds: what one of the two models says, and from now on that one.
@@ -141,6 +144,7 @@ func (r *teller) open() error {
 		return wrong("identity %x, but %x was spoken of", d.Identity.StorageID, r.identity.StorageID)
 	}
 	r.identity = &d.Identity
+	r.acknowledged()
 	l, found, err := Open(Options{FS: r.fs, Dir: d.LogDir(), Node: 7, StorageID: d.Identity.StorageID, MustExist: true,
 		FirstSegmentBytes: r.story.first, SegmentBytes: r.story.segment})
 	if err != nil {
@@ -176,6 +180,7 @@ func (r *teller) done() error {
 	}
 	clear(r.added)
 	clear(r.gone)
+	r.acknowledged()
 	return nil
 }
 

@@ -176,6 +176,23 @@ func TestE12ATruncationLowersTheLastIndexAtOnce(t *testing.T) {
 	}
 }
 
+// A base that contradicts what is committed would leave a log whose commit index goes back, which no start accepts.
+func TestABaseThatContradictsWhatIsCommittedIsRefused(t *testing.T) {
+	disk := vfs.NewMem()
+	l, _ := mustOpen(t, testOptions(disk))
+	mustAppend(t, l, 0, batch(1, 9, 1, 20), hs(3, 1, 5))
+	var broken *InvariantError
+	if err := l.Rebase(4, 2, nil); !errors.As(err, &broken) {
+		t.Fatalf("entry 4 of term 1 is committed, a base of term 2 was taken: %v", err)
+	}
+	if err := l.Rebase(6, 2, nil); err != nil { // not committed: the snapshot knows better (E38)
+		t.Fatal(err)
+	}
+	if _, r := mustOpen(t, testOptions(disk.Crash(vfs.LoseAll))); r.BaseIndex != 6 || r.LastIndex != 6 || r.HardState.Commit != 5 {
+		t.Fatalf("recovered %+v", r)
+	}
+}
+
 func TestE13NothingIsSeenOfTheLogBeforeItsSync(t *testing.T) {
 	disk := vfs.NewMem()
 	l, _ := mustOpen(t, testOptions(disk))
