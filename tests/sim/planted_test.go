@@ -22,7 +22,7 @@ func plants(t *testing.T, plant func(h *history) bool) {
 			continue
 		}
 		planted++
-		if w.history.linearizable(checkTime); w.failure == nil {
+		if w.history.linearizable(checkSteps); w.failure == nil {
 			t.Errorf("seed %d: not found", seed)
 		}
 	}

@@ -21,14 +21,14 @@ func (w *World) conclude() {
 	w.compareMachines()
 	w.keepWhatWasAcknowledged()
 	w.missNobody()
-	w.history.linearizable(checkTime)
+	w.history.linearizable(checkSteps)
 }
 
 // judge holds a history against what was promised where service has ended, since no majority is left, or where nobody can
 // promise anything more. What was answered until then must be right.
 func (w *World) judge() {
 	w.keepWhatWasAcknowledged()
-	w.history.linearizable(checkTime)
+	w.history.linearizable(checkSteps)
 }
 
 // present are the members that are not away for ever.
