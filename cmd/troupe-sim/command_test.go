@@ -197,8 +197,8 @@ func TestTheReportForMachinesHasWhatTheTableHas(t *testing.T) {
 		!strings.HasSuffix(got.Failures[0].Replay, "--seeds 5 --profile everything") {
 		t.Errorf("failures: %+v", got.Failures)
 	}
-	if got.Faults["kill"] == 0 {
-		t.Errorf("faults: %v", got.Faults)
+	if got.Counts["faults"]["kill"] == 0 {
+		t.Errorf("counts: %v", got.Counts)
 	}
 }
 

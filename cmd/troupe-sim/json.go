@@ -10,21 +10,21 @@ import (
 
 // The report for machines. Its fields are added to, not renamed.
 type report struct {
-	Seeds            string         `json:"seeds"`
-	Subjects         []string       `json:"subjects"`
-	Histories        int            `json:"histories"`
-	Asked            int            `json:"asked"`
-	Workers          int            `json:"workers"`
-	Steps            int            `json:"steps"`
-	Handled          int            `json:"handled"`
-	HandledPerSecond int            `json:"handledPerSecond"`
-	VirtualSeconds   float64        `json:"virtualSeconds"`
-	RealSeconds      float64        `json:"realSeconds"`
-	Counts           map[string]int `json:"counts"`
-	Faults           map[string]int `json:"faults"`
-	Failures         []reported     `json:"failures"`
-	Shrunk           *reported      `json:"shrunk,omitempty"`
-	Hashes           []hashed       `json:"hashes,omitempty"`
+	Seeds            string   `json:"seeds"`
+	Subjects         []string `json:"subjects"`
+	Histories        int      `json:"histories"`
+	Asked            int      `json:"asked"`
+	Workers          int      `json:"workers"`
+	Steps            int      `json:"steps"`
+	Handled          int      `json:"handled"`
+	HandledPerSecond int      `json:"handledPerSecond"`
+	VirtualSeconds   float64  `json:"virtualSeconds"`
+	RealSeconds      float64  `json:"realSeconds"`
+	// Counts are by row and name, as the table has them.
+	Counts   map[string]map[string]int `json:"counts"`
+	Failures []reported                `json:"failures"`
+	Shrunk   *reported                 `json:"shrunk,omitempty"`
+	Hashes   []hashed                  `json:"hashes,omitempty"`
 }
 
 type reported struct {
@@ -58,18 +58,15 @@ func (s *summary) writeJSON(out io.Writer, hashes bool, smaller *shrunk) error {
 		Seeds: s.seeds().String(), Histories: s.histories, Asked: s.campaign.jobs(), Workers: s.campaign.workers,
 		Steps: s.steps, Handled: s.counts.Handled, HandledPerSecond: perSecond(s.counts.Handled, s.took),
 		VirtualSeconds: s.virtual.Seconds(), RealSeconds: s.took.Seconds(),
-		Counts: map[string]int{}, Faults: map[string]int{}, Failures: []reported{},
+		Counts: map[string]map[string]int{}, Failures: []reported{},
 	}
 	for _, sub := range s.campaign.subjects {
 		r.Subjects = append(r.Subjects, sub.name)
 	}
 	for _, g := range groups(&s.counts) {
-		to := r.Counts
-		if g.name == "faults" {
-			to = r.Faults
-		}
+		r.Counts[g.name] = map[string]int{}
 		for _, f := range g.fields {
-			to[f.name] = f.n
+			r.Counts[g.name][f.name] = f.n
 		}
 	}
 	for _, o := range s.outcomes {

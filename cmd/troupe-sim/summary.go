@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -174,124 +173,6 @@ func (s *summary) failures() string {
 		words = append(words, fmt.Sprintf("%s (%d: %s)", name, len(seeds[name]), strings.Join(some, " ")))
 	}
 	return strings.Join(words, "; ")
-}
-
-// group is a row of counts.
-type group struct {
-	name   string
-	fields []field
-}
-
-type field struct {
-	name string
-	n    int
-}
-
-func (g group) text() string {
-	words := make([]string, 0, len(g.fields))
-	for _, f := range g.fields {
-		words = append(words, f.name+" "+thousands(f.n))
-	}
-	return strings.Join(words, ", ")
-}
-
-// groups puts the counts into rows. Counts has a field for whatever the simulator learns to count, so the rows are made
-// from its type: nothing that is counted can be left out here.
-func groups(c *sim.Counts) []group {
-	rows := []group{{name: "network"}, {name: "log"}, {name: "operations"}, {name: "outcomes"}, {name: "faults"}, {name: "other"}}
-	of := map[string]int{
-		"Messages": 0, "Lost": 0, "Doubled": 0, "Late": 0, "Elections": 1, "Committed": 1,
-	}
-	v := reflect.ValueOf(c).Elem()
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		if f.Name == "Handled" {
-			continue // has a row of its own
-		}
-		switch f.Name {
-		case "Faults":
-			for k, n := range c.Faults {
-				rows[4].fields = append(rows[4].fields, field{sim.Fault(k).String(), n})
-			}
-			continue
-		case "CrashImages":
-			for k, n := range c.CrashImages {
-				rows[5].fields = append(rows[5].fields, field{"power cuts: " + sim.CrashImage(k).String(), n})
-			}
-			continue
-		case "Stops":
-			for k, n := range c.Stops {
-				rows[5].fields = append(rows[5].fields, field{"stops: " + sim.Stop(k).String(), n})
-			}
-			continue
-		case "Crashed":
-			rows[5].fields = append(rows[5].fields, crashes(c)...)
-			continue
-		case "Operations":
-			kinds, became := operations(c)
-			rows[2].fields, rows[3].fields = append(rows[2].fields, kinds...), append(rows[3].fields, became...)
-			continue
-		}
-		row, known := of[f.Name]
-		if !known {
-			row = 5
-		}
-		rows[row].fields = append(rows[row].fields, flatten(words(f.Name), v.Field(i))...)
-	}
-	return slices.DeleteFunc(rows, func(g group) bool { return len(g.fields) == 0 })
-}
-
-// operations are the clients' operations by kind, and by what became of them.
-func operations(c *sim.Counts) (kinds, became []field) {
-	for kind, outcomes := range c.Operations {
-		total := 0
-		for outcome, n := range outcomes {
-			if total += n; kind == 0 {
-				became = append(became, field{name: sim.Outcome(outcome).String()})
-			}
-			became[outcome].n += n
-		}
-		kinds = append(kinds, field{sim.Op(kind).String(), total})
-	}
-	return kinds, became
-}
-
-// flatten is a count, or the counts of an array of counts.
-// crashes are those of actors, by actor.
-func crashes(c *sim.Counts) (all []field) {
-	for k, n := range c.Crashed {
-		name := "crashes: " + sim.CrashPoint(k).Actor()
-		if last := len(all) - 1; last >= 0 && all[last].name == name {
-			all[last].n += n
-		} else {
-			all = append(all, field{name, n})
-		}
-	}
-	return all
-}
-
-func flatten(name string, v reflect.Value) (all []field) {
-	switch v.Kind() {
-	case reflect.Array, reflect.Slice:
-		for i := range v.Len() {
-			all = append(all, flatten(fmt.Sprintf("%s %d", name, i), v.Index(i))...)
-		}
-	case reflect.Int:
-		all = append(all, field{name, int(v.Int())})
-	}
-	return all
-}
-
-// words makes "lost tails" of LostTails.
-func words(name string) string {
-	var b strings.Builder
-	for i, r := range name {
-		if i > 0 && r >= 'A' && r <= 'Z' {
-			b.WriteByte(' ')
-		}
-		b.WriteRune(r)
-	}
-	return strings.ToLower(b.String())
 }
 
 func thousands(n int) string {

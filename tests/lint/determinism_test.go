@@ -44,6 +44,9 @@ var forbidden = map[string][]string{
 	"github.com/asynkron/protoactor-go/actor": {
 		"Future", "NewFuture", ".RequestFuture", ".StopFuture", ".PoisonFuture",
 	},
+	"github.com/anishathalye/porcupine": { // stopped by a clock
+		"CheckOperationsTimeout", "CheckEventsTimeout", "CheckOperationsVerbose", "CheckEventsVerbose",
+	},
 	"google.golang.org/protobuf/encoding/prototext": {"*"}, // its spaces depend on the program's build
 }
 

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/troupe-raft/troupe/tests/sim"
+)
+
+// group is a row of counts.
+type group struct {
+	name   string
+	fields []field
+}
+
+type field struct {
+	name string
+	n    int
+}
+
+// text leaves out what never happened, unless nothing did.
+func (g group) text() string {
+	words := make([]string, 0, len(g.fields))
+	for _, f := range g.fields {
+		if f.n > 0 {
+			words = append(words, f.name+" "+thousands(f.n))
+		}
+	}
+	if len(words) == 0 {
+		return "none"
+	}
+	return strings.Join(words, ", ")
+}
+
+// The fields of sim.Counts by the row that they stand in.
+var rowOf = map[string]string{
+	"Messages": "network", "Lost": "network", "Doubled": "network", "Late": "network", "Elections": "log", "Committed": "log",
+	"FailedOperations": "disks", "RefusedForSpace": "disks", "CutMidway": "power cuts", "CrashedRecovering": "crashes",
+	"ActorRestarts": "restarts", "SubtreeRestarts": "restarts", "Away": "restarts",
+}
+
+// rows are in the order in which people ask for them.
+var rows = []string{
+	"network", "log", "operations", "outcomes", "faults", "power cuts", "disks", "crashes", "restarts", "stops", "other",
+}
+
+// groups puts the counts into rows. Counts has a field for whatever the simulator learns to count, so the rows are made from
+// its type: nothing that is counted can be left out.
+func groups(c *sim.Counts) []group {
+	all := map[string][]field{}
+	add := func(row string, fields ...field) { all[row] = append(all[row], fields...) }
+	add("faults", named(c.Faults[:], func(k int) string { return sim.Fault(k).String() })...)
+	add("power cuts", named(c.CrashImages[:], func(k int) string { return sim.CrashImage(k).String() })...)
+	add("stops", named(c.Stops[:], func(k int) string { return sim.Stop(k).String() })...)
+	add("crashes", named(c.Crashed[:], func(k int) string { return sim.CrashPoint(k).Actor() })...)
+	kinds, became := operations(c)
+	add("operations", kinds...)
+	add("outcomes", became...)
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		switch name := v.Type().Field(i).Name; name {
+		case "Faults", "CrashImages", "Stops", "Crashed", "Operations", "Handled": // the last has a row of its own
+		default:
+			row := rowOf[name]
+			if row == "" {
+				row = "other"
+			}
+			add(row, flatten(words(name), v.Field(i))...)
+		}
+	}
+	var ordered []group
+	for _, row := range rows {
+		if len(all[row]) > 0 {
+			ordered = append(ordered, group{row, all[row]})
+		}
+	}
+	return ordered
+}
+
+// named are counts by kind; kinds of one name that follow each other are one.
+func named(counts []int, name func(kind int) string) (all []field) {
+	for kind, n := range counts {
+		if last := len(all) - 1; last >= 0 && all[last].name == name(kind) {
+			all[last].n += n
+		} else {
+			all = append(all, field{name(kind), n})
+		}
+	}
+	return all
+}
+
+// operations are the clients' operations by kind, and by what became of them.
+func operations(c *sim.Counts) (kinds, became []field) {
+	for kind, outcomes := range c.Operations {
+		total := 0
+		for outcome, n := range outcomes {
+			if total += n; kind == 0 {
+				became = append(became, field{name: sim.Outcome(outcome).String()})
+			}
+			became[outcome].n += n
+		}
+		kinds = append(kinds, field{sim.Op(kind).String(), total})
+	}
+	return kinds, became
+}
+
+// flatten is a count, or the counts of an array of counts.
+func flatten(name string, v reflect.Value) (all []field) {
+	switch v.Kind() {
+	case reflect.Array, reflect.Slice:
+		for i := range v.Len() {
+			all = append(all, flatten(fmt.Sprintf("%s %d", name, i), v.Index(i))...)
+		}
+	case reflect.Int:
+		all = append(all, field{name, int(v.Int())})
+	}
+	return all
+}
+
+// words makes "lost tails" of LostTails.
+func words(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		if i > 0 && r >= 'A' && r <= 'Z' {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(r)
+	}
+	return strings.ToLower(b.String())
+}
