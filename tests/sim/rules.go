@@ -3,6 +3,8 @@ package sim
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
@@ -53,6 +55,9 @@ func (w *World) tap(from, to *member, see func(from, to *member, m proto.Message
 // when narrows a rule.
 func (r *rule) when(only func(proto.Message) bool) *rule {
 	r.only = only
+	if r.does != tapped {
+		r.world.chronicle.noted("but only some")
+	}
 	return r
 }
 
@@ -61,6 +66,7 @@ func (r *rule) end() { r.off, r.kept = true, nil }
 
 // release takes a rule back and sends on what it kept, in order.
 func (r *rule) release() {
+	r.world.chronicle.noted("releases " + r.String())
 	waiting := r.kept
 	r.end()
 	for _, send := range waiting {
@@ -87,7 +93,30 @@ func (w *World) addRule(r *rule, kinds []string) *rule {
 		r.kinds = append(r.kinds, kindNamed(k))
 	}
 	w.network.rules = append(w.network.rules, r)
+	switch r.does {
+	case lost:
+		w.chronicle.noted("loses " + r.String())
+	case kept:
+		w.chronicle.noted("holds back " + r.String())
+	}
 	return r
+}
+
+// String is which messages meet the rule.
+func (r *rule) String() string {
+	what := "all messages"
+	if len(r.kinds) > 0 {
+		what = strings.Trim(fmt.Sprint(r.kinds), "[]")
+	}
+	for _, end := range []struct {
+		word string
+		of   *member
+	}{{" from ", r.from}, {" to ", r.to}} {
+		if end.of != nil {
+			what += end.word + strconv.FormatUint(end.of.id, 10)
+		}
+	}
+	return what
 }
 
 // kindNamed refuses what is no message: a rule or a trap for it would never be met, and prove nothing.

@@ -37,10 +37,11 @@ function measure() {
   const width = scroller.clientWidth;
   const small = width < 620;
   const gutter = small ? 46 : 84;
-  geometry = { width, small, gutter, column: (width - gutter) / nodes };
+  const margin = small ? 0 : 84; // for what stands beside the last lane
+  geometry = { width, small, gutter, column: (width - gutter - margin) / nodes };
   const cards = document.getElementById("cards");
   cards.style.paddingLeft = gutter + "px";
-  cards.style.paddingRight = scroller.offsetWidth - width + "px";
+  cards.style.paddingRight = scroller.offsetWidth - width + margin + "px";
   spacer.style.height = total + "px";
 }
 
@@ -86,11 +87,11 @@ function reaches(a, from, to) {
 
 function drawNow(layer) {
   if (current < 0 || !heights.length) return;
-  layer.append(el("rect", { class: "now", x: 0, y: heights[current] - 10, width: geometry.width, height: 20 }));
+  layer.append(el("rect", { class: "now", x: 0, y: heights[current] - 9, width: geometry.width, height: 22 }));
 }
 
 function drawFuture(layer, top, height) {
-  const y = current < 0 ? 0 : heights[current] + 11;
+  const y = current < 0 ? 0 : heights[current] + 13;
   if (y < top + height) layer.append(el("rect", { class: "future", x: 0, y: Math.max(y, top), width: geometry.width, height: top + height - Math.max(y, top) }));
 }
 
@@ -126,11 +127,8 @@ function drawArrow(layer, a, i) {
   if (a.x) g.append(el("text", { class: "cross", x: x2, y: y2 + 5, "text-anchor": "middle" }, "✕"));
   if (a.e >= 0) {
     const words = a.l + (a.x ? " lost" : a.b ? " again" : "");
-    // Along the arrow, next to its head: no two arrows end in one row.
-    const angle = Math.atan2(y2 - y1, x2 - x1) * 180 / Math.PI + (right > 0 ? 0 : 180);
-    g.append(el("text", {
-      class: "label", x: -right * 12, y: -4, "text-anchor": right > 0 ? "end" : "start", transform: `translate(${x2} ${y2}) rotate(${angle})`,
-    }, words));
+    // Below its head: arrows come from above, and no two end in one row, so this place is free.
+    g.append(el("text", { class: "label", x: x2 - right * 11, y: y2 + 11.5, "text-anchor": right > 0 ? "end" : "start" }, words));
   }
   layer.append(g);
 }
