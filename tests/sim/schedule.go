@@ -75,6 +75,7 @@ type mailbox struct {
 	self      *actor.PID
 	name      string // below the node: "", "log", "log/reader", "machine", "peer-2"
 	invoker   actor.MessageInvoker
+	process   actor.Process // as the system knows the actor while it has not stopped
 	system    []any
 	user      []any
 	planned   bool
@@ -97,7 +98,14 @@ func (b *mailbox) RegisterHandlers(invoker actor.MessageInvoker, _ actor.Dispatc
 	if len(b.self.Id) > len(actors.NodePath) {
 		b.name = b.self.Id[len(actors.NodePath)+1:]
 	}
+	b.process, _ = b.member.system.ProcessRegistry.GetLocal(b.self.Id)
 	b.member.mailboxes = append(b.member.mailboxes, b)
+}
+
+// lives tells whether the actor has not stopped. What still stands in its mailbox then is lost, and cannot make it fail.
+func (b *mailbox) lives() bool {
+	process, known := b.member.system.ProcessRegistry.GetLocal(b.self.Id)
+	return known && process == b.process
 }
 
 func (b *mailbox) Start() {}
@@ -230,6 +238,9 @@ func (b *mailbox) handleUser(message any) {
 		} else if when != noCrash {
 			due = when
 		}
+	}
+	if due != noCrash && !b.lives() {
+		due = noCrash
 	}
 	if due != crashBefore {
 		b.member.world.ghost.handled(b, message)

@@ -13,9 +13,11 @@ const lastKeys = 8
 // conclude holds the whole history against what was promised, once all is well: the last word of a world whose members
 // have all they ever will have.
 func (w *World) conclude() {
-	w.readOnceMore()
-	w.settle("when all had been read once more", w.well) // a proposal that was said twice may have been on its way
-	if w.failure != nil {
+	// A proposal that was said twice may still be on its way when all has been read.
+	if !w.readOnceMore() || !w.settle("when all had been read once more", w.well) {
+		if w.failure == nil {
+			w.judge()
+		}
 		return
 	}
 	w.compareMachines()
@@ -42,7 +44,7 @@ func (w *World) present() (all []*member) {
 }
 
 // readOnceMore has every member asked for the newest keys, so that the history ends with what everybody sees.
-func (w *World) readOnceMore() {
+func (w *World) readOnceMore() bool {
 	keys := w.history.newestKeys(lastKeys)
 	var asked []*operation
 	for _, m := range w.present() {
@@ -56,20 +58,28 @@ func (w *World) readOnceMore() {
 		}
 	}
 	for _, o := range asked {
-		w.settle("when all was well, a read was not answered", func() bool { return o.outcome != pending })
+		if !w.settle("when all was well, a read was not answered", func() bool { return o.outcome != pending }) {
+			return false
+		}
 		if o.outcome != Answered {
 			w.fail("liveness", "when all was well, %v of key %d at member %d was %v", o.kind, o.key, o.member, o.outcome)
 		}
 	}
+	return w.failure == nil
 }
 
-// settle lets things happen until what must happen soon has.
-func (w *World) settle(when string, happened func() bool) {
-	for until := w.now + 10*election; w.failure == nil && !happened(); w.step() {
+// settle lets things happen until what must happen soon has, and tells whether it did. Where a damaged disk takes the last
+// majority away meanwhile, nothing must.
+func (w *World) settle(when string, happened func() bool) bool {
+	for until := w.now + 10*election; w.failure == nil && !w.over && !happened(); w.step() {
+		if w.now > until && !w.quorumLeft() {
+			return false
+		}
 		if w.now > until {
 			w.fail("liveness", "%s: %s", when, w.state())
 		}
 	}
+	return w.failure == nil && !w.over
 }
 
 // newestKeys are the keys that clients used last, newest first.
