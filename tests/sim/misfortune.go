@@ -210,6 +210,7 @@ func (w *World) flapping(m *member, times int) {
 // clocks run well.
 func (w *World) heal() {
 	w.calm = true
+	w.chronicle.noted("misfortune ends: the network is whole, and who is away returns")
 	w.weather.loss, w.weather.double, w.weather.late, w.weather.burst = 0, 0, 0, 0
 	for _, r := range w.network.rules {
 		r.end()

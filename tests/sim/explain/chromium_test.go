@@ -96,8 +96,16 @@ type devtoolsMessage struct {
 	Error  *struct{ Message string }
 }
 
-// call says something and waits for its answer. Events that come meanwhile are looked at for what must not be.
 func (b *chromium) call(method string, params, result any) {
+	b.t.Helper()
+	if err := b.try(method, params, result); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// try says something and waits for its answer. Events that come meanwhile are looked at for what must not be. The error is
+// what the browser says; a browser that has gone ends the test.
+func (b *chromium) try(method string, params, result any) error {
 	b.t.Helper()
 	b.calls++
 	message := map[string]any{"id": b.calls, "method": method}
@@ -128,14 +136,14 @@ func (b *chromium) call(method string, params, result any) {
 			continue
 		}
 		if m.Error != nil {
-			b.t.Fatalf("%s: %s", method, m.Error.Message)
+			return fmt.Errorf("%s: %s", method, m.Error.Message)
 		}
 		if result != nil {
 			if err := json.Unmarshal(m.Result, result); err != nil {
 				b.t.Fatal(err)
 			}
 		}
-		return
+		return nil
 	}
 }
 
@@ -155,14 +163,21 @@ func (b *chromium) overhear(m *devtoolsMessage) {
 func (b *chromium) open(file string) {
 	b.t.Helper()
 	b.call("Page.navigate", map[string]any{"url": "file://" + file}, nil)
-	var loaded bool
-	b.eval(`new Promise((done) => (function wait() {
-		location.protocol === "file:" && document.readyState === "complete" ? done(true) : setTimeout(wait, 5);
-	})())`, &loaded)
+	for {
+		// The page of before may still be there for a moment, or go away while it is asked.
+		var answer struct{ Result struct{ Value bool } }
+		err := b.try("Runtime.evaluate", map[string]any{"returnByValue": true, "awaitPromise": true, "expression": `location.protocol === "file:" &&
+			new Promise((done) => document.readyState === "complete" ? done(true) : addEventListener("load", () => done(true)))`}, &answer)
+		if err != nil && !strings.Contains(err.Error(), "context") {
+			b.t.Fatal(err)
+		}
+		if answer.Result.Value {
+			return
+		}
+	}
 }
 
-// eval evaluates an expression in the page; a promise is waited for. The browser may be between two pages: then it is
-// asked again.
+// eval evaluates an expression in the page; a promise is waited for.
 func (b *chromium) eval(expression string, result any) {
 	b.t.Helper()
 	var answer struct {

@@ -64,7 +64,10 @@ func (c *Cluster) Apply(e *trace.Event) {
 	case trace.Start:
 		m.Up, m.Why, m.Life, m.State, m.Applied = true, "", e.Index, trace.State{}, 0
 	case trace.Kill:
-		m.Up, m.Why, m.State.Role, m.Applied = false, "killed", "", 0
+		if m.Up { // what has stopped by itself is only tidied up
+			m.Why = "killed"
+		}
+		m.Up, m.State.Role, m.Applied = false, "", 0
 	case trace.Stop:
 		m.Up, m.Why, m.State.Role, m.Applied = false, "stopped", "", 0
 	case trace.Became:

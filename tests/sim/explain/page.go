@@ -144,9 +144,9 @@ func (p *page) put(a arrow) int {
 // replay is the command that makes the same run again.
 func replay(h trace.Header) string {
 	if h.Scenario != "" {
-		return fmt.Sprintf("troupe-sim --scenario %s --seeds %d..%d", h.Scenario, h.Seed, h.Seed)
+		return fmt.Sprintf("go run ./cmd/troupe-sim --seeds %d --scenario %s", h.Seed, h.Scenario)
 	}
-	words := fmt.Sprintf("troupe-sim --profile %s --seeds %d..%d --nodes %d --steps %d", h.Profile, h.Seed, h.Seed, h.Nodes, h.Steps)
+	words := fmt.Sprintf("go run ./cmd/troupe-sim --seeds %d --profile %s --nodes %d --steps %d", h.Seed, h.Profile, h.Nodes, h.Steps)
 	if h.Clients > 0 {
 		words += fmt.Sprintf(" --clients %d", h.Clients)
 	}

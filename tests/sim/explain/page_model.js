@@ -26,11 +26,12 @@ function applyItem(s, item) {
   const n = item.m ? s.nodes[item.m - 1] : null;
   switch (item.k) {
     case "start": Object.assign(n, { up: true, why: "", state: { role: "", term: 0 }, applied: 0, pausedUntil: 0 }); break;
-    case "kill": Object.assign(n, { up: false, why: "killed", applied: 0, pausedUntil: 0 }); break;
+    case "kill": Object.assign(n, { up: false, why: n.up ? "killed" : n.why, applied: 0, pausedUntil: 0 }); break;
     case "stop": Object.assign(n, { up: false, why: "stopped", applied: 0 }); break;
-    case "state": n.state = item.st; break;
-    case "log": changeLog(n, item.lg); break;
-    case "applied": n.applied = item.x || 0; break;
+    // Who does anything is paused no more: a pause may end before its time.
+    case "state": n.state = item.st; n.pausedUntil = 0; break;
+    case "log": changeLog(n, item.lg); n.pausedUntil = 0; break;
+    case "applied": n.applied = item.x || 0; n.pausedUntil = 0; break;
     case "cut": s.cut.add(item.m + "→" + item.p); break;
     case "mend": s.cut.delete(item.m + "→" + item.p); break;
     case "fault": if (item.n === "pause" && n) n.pausedUntil = item.u || 0; break;
@@ -109,7 +110,7 @@ function markOf(item, before) {
   const text = (words, kind) => ({ node: item.m, words, kind });
   switch (item.k) {
     case "start": return text("▲ starts", "life");
-    case "kill": return text("killed", "bad");
+    case "kill": return before.nodes[item.m - 1].up ? text("killed", "bad") : null;
     case "stop": return text("stops", "bad");
     case "panic": return text("✖ " + item.a + " panics", "bad");
     case "state": {

@@ -220,6 +220,9 @@ func (t *table) words(e *trace.Event, was *Member) (words []string, margin strin
 	case trace.Start:
 		return []string{fmt.Sprintf("▲ life %d", e.Index)}, e.Detail
 	case trace.Kill:
+		if !was.Up {
+			return nil, ""
+		}
 		return []string{"✖ killed"}, e.Detail
 	case trace.Stop:
 		return []string{"✖ stops"}, e.Detail
