@@ -28,10 +28,6 @@ var diskScenarios = []Scenario{
 		Line: "the disk is full to the last byte: the node stops and says so, the others go on, and it is back when there is room"},
 	{Name: "failing-sync", Nodes: 3, Errata: []int{5}, Script: failingSync,
 		Line: "a sync fails, at a leader, a follower or all: the node stops and is never asked to try again; nothing acknowledged is lost"},
-	{Name: "truncation-on-disk", Nodes: 5, Errata: []int{12}, Script: truncationOnDisk,
-		Line: "entries on their way to a disk are replaced by another leader's: acknowledged is only what stands there in the end"},
-	{Name: "applied-not-before-durable", Nodes: 3, Errata: []int{11}, Script: appliedNotBeforeDurable,
-		Line: "the others commit what a member's disk does not hold yet: it applies no more than its disk has, also over its death"},
 }
 
 // afflicted is whom a story befalls: seeds in a row take the leader, a follower and all in turn.
@@ -276,55 +272,5 @@ func failingSync(s *Scene) {
 	}
 	all = append(all, s.commits())
 	s.applied(20*election, all[len(all)-1], s.members...)
-	s.keeps(all, s.members...)
-}
-
-// truncationOnDisk: a former leader's entries still wait for the disk of a follower when the next leader's replace them.
-func truncationOnDisk(s *Scene) {
-	old := s.settles()
-	f, rest := s.others(old)[0], s.others(old)[1:]
-	s.parts([]*member{old, f}, rest)
-	f.disk.stalledUntil = s.now + election
-	gone := s.forsakes(old, 3)
-	s.within(election/2, "the follower has them in memory", func() bool { return f.view.LastIndex == old.view.LastIndex })
-	if f.view.Durable == f.view.LastIndex {
-		s.fail("the follower's disk has them already")
-	}
-	next := s.successor(election/2, old, f)
-	o := s.await(s.says(next, 0))
-	s.parts([]*member{old}, append(rest, f))
-	s.within(election/2, "they are replaced while they wait for the disk", func() bool { return termAt(s.ghost.members[f.id].log, o.index) == next.view.Term })
-	if s.now >= f.disk.stalledUntil {
-		s.fail("the disk works again already")
-	}
-	s.applied(5*election, o, append(rest, f)...)
-	s.keeps([]*operation{o}, append(rest, f)...)
-	s.parts(s.members)
-	s.within(10*election, "all are well", s.well)
-	s.noEffect("they never left the minority", gone...)
-}
-
-// appliedNotBeforeDurable: what is committed by the others is applied here no sooner than the own disk has it.
-func appliedNotBeforeDurable(s *Scene) {
-	leader := s.settles()
-	m, other := leader, s.others(leader)[0]
-	if s.chance(0.5) {
-		m, other = other, m
-	}
-	before := m.view.Durable
-	m.disk.stalledUntil = s.now + election*6/10
-	var all []*operation
-	for range 5 {
-		all = append(all, s.await(s.says(other, 0)))
-	}
-	s.within(heartbeat, "it hears of the commit", func() bool { return m.view.Commit > before })
-	if m.applied > before {
-		s.fail("member %d has applied %d, and %d is on its disk", m.id, m.applied, before)
-	}
-	if s.chance(0.5) {
-		m.kill(vfs.LoseAll)
-		s.returns(m)
-	}
-	s.applied(5*election, all[4], s.members...)
 	s.keeps(all, s.members...)
 }
