@@ -64,9 +64,7 @@ func (c *chronicle) add(n note) {
 		c.last = append(c.last, n)
 	} else {
 		oldest := &c.last[c.notes%keptNotes]
-		if changesState(oldest.kind) {
-			c.before.Apply(oldest.plain())
-		}
+		c.outlive(oldest)
 		*oldest = n
 	}
 	c.notes++
@@ -96,13 +94,16 @@ func (c *chronicle) header() trace.Header {
 	return header
 }
 
-// changesState tells whether explain.Cluster follows events of this kind. The others need not be worded for it.
-func changesState(k trace.Kind) bool {
-	switch k {
-	case trace.Start, trace.Kill, trace.Stop, trace.Became, trace.LogChanged, trace.Applied, trace.CutOff, trace.Mended, trace.Struck:
-		return true
+// outlive takes what a note has changed into how the members stood before the oldest note.
+func (c *chronicle) outlive(n *note) {
+	switch n.kind {
+	case trace.Became:
+		c.before.Members[n.member-1].State = n.state
+	case trace.Applied:
+		c.before.Members[n.member-1].Applied = n.index
+	case trace.Start, trace.Kill, trace.Stop, trace.LogChanged, trace.CutOff, trace.Mended:
+		c.before.Apply(n.plain())
 	}
-	return false
 }
 
 // The members.

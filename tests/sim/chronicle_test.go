@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -68,6 +69,29 @@ func sameLog(is *explain.Member, log []uint64) bool {
 		}
 	}
 	return is.Last == uint64(len(log))
+}
+
+// The few last notes, and what is kept of those before, come to the same as the whole.
+func TestTheLastNotesBeginWithTheMembersAsTheyStood(t *testing.T) {
+	for seed := uint64(1); seed <= 5; seed++ {
+		memory := &trace.Memory{}
+		w := New(Options{Seed: seed, Profile: Profiles[len(Profiles)-1], Nodes: 5, Recorder: memory})
+		w.after(0, w.misfortune)
+		w.populateClients()
+		for w.steps < 3000 && w.failure == nil {
+			w.step()
+		}
+		whole, rest := explain.NewCluster(5), w.chronicle.before.Clone()
+		for _, e := range memory.Events {
+			whole.Apply(e)
+		}
+		for i := range w.chronicle.last {
+			rest.Apply(w.chronicle.last[(w.chronicle.notes+i)%keptNotes].event())
+		}
+		if w.chronicle.notes < 2*keptNotes || !reflect.DeepEqual(whole, rest) {
+			t.Fatalf("seed %d, %d notes: the whole gives\n%+v\nthe last\n%+v", seed, w.chronicle.notes, whole.Members, rest.Members)
+		}
+	}
 }
 
 func TestAFailureShowsWhatLedToIt(t *testing.T) {
