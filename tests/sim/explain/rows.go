@@ -237,7 +237,11 @@ func (t *table) words(e *trace.Event, was *Member) (words []string, margin strin
 		}
 		return []string{strip(&now, t.column-3)}, margin
 	case trace.Handled:
-		return []string{e.Actor + ": " + e.Name}, e.Name + ": " + e.Detail
+		word := e.Actor + ": " + e.Name
+		if len([]rune(word)) > t.column-3 { // it is cut off there
+			return []string{word}, strings.TrimRight(e.Name+": "+e.Detail, ": ")
+		}
+		return []string{word}, e.Detail
 	case trace.Panicked:
 		return []string{"✖ " + e.Actor}, fmt.Sprintf("%s panics at %s", e.Actor, e.Name)
 	}
