@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"syscall"
@@ -11,6 +12,7 @@ import (
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 var diskScenarios = []Scenario{
@@ -79,10 +81,11 @@ func tornTail(s *Scene) {
 func (s *Scene) damages(harm func(*Scene, *member)) {
 	s.settles()
 	var all []*operation
-	for range 4 {
-		all = append(all, s.commits())
+	for range 12 {
+		all = append(all, s.await(s.says(s.leads(), 150)))
 	}
 	victim := s.anyone()
+	s.applied(election, all[11], victim)
 	s.pass(2 * heartbeat)
 	victim.kill(vfs.KeepAll)
 	whole := victim.disk.Crash(vfs.KeepAll)
@@ -99,16 +102,35 @@ func (s *Scene) damages(harm func(*Scene, *member)) {
 		victim.disk.spin(whole)
 		victim.disk.doomed, victim.out = false, false
 		victim.boot()
+	} else if found, err := victim.recover(vfs.KeepAll); err == nil {
+		s.holdsUnharmed(victim, found, all)
+	} else if !errors.Is(err, persistence.ErrCorrupt) {
+		s.fail("the log of member %d, which took it for good: %v", victim.id, err)
 	}
 	last := s.commits()
 	s.applied(5*election, last, s.others(victim)...)
 	s.keeps(append(all, last), s.others(victim)...)
 }
 
-// flipsBit damages a segment of the log.
+// holdsUnharmed checks that a log which a member took for good holds what was acknowledged, byte for byte where it matters.
+func (s *Scene) holdsUnharmed(m *member, f *found, all []*operation) {
+	for _, o := range all {
+		e, err := raft.DecodeEntry(f.entries.Data[o.index-1])
+		if err != nil || e.Kind != raft.KindCommand || !bytes.Equal(e.Payload, o.encode()) {
+			s.fail("member %d took its log for good; its entry %d is %x (%v)", m.id, o.index, f.entries.Data[o.index-1], err)
+		}
+	}
+}
+
+// flipsBit damages a segment of the log: mostly what was written behind its header.
 func (s *Scene) flipsBit(m *member) {
+	const header = 4096
 	path, old := s.segment(m)
-	if err := m.disk.FlipBit(path, s.random.Int64N(8*old)); err != nil {
+	bit := s.random.Int64N(8 * old)
+	if old > header && s.chance(0.8) {
+		bit = 8*header + s.random.Int64N(8*(old-header))
+	}
+	if err := m.disk.FlipBit(path, bit); err != nil {
 		s.fail("%v", err)
 	}
 }
@@ -117,7 +139,7 @@ func (s *Scene) flipsBit(m *member) {
 func (s *Scene) misdirectsWrite(m *member) {
 	path, old := s.segment(m)
 	sectors := old / vfs.SectorBytes
-	from, to := s.random.Int64N(sectors), s.random.Int64N(sectors)
+	from, to := s.random.Int64N(sectors), sectors-1-s.random.Int64N(min(sectors, 8)) // mostly not of the header's padding
 	f, err := m.disk.OpenReadWrite(path)
 	sector := make([]byte, vfs.SectorBytes)
 	if err == nil {
