@@ -34,6 +34,7 @@ type NodeView struct {
 	ConfigurationIndex uint64
 	Learner            bool
 	UncommittedBytes   uint64
+	PendingReads       int    // read points that are waited for at this leader
 	MemoryBytes        uint64 // the in-memory log
 	DiskLow            bool
 }

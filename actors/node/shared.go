@@ -62,6 +62,7 @@ func (n *Node) shared(m proto.Message) (done bool) {
 		n.collect(m.Data)
 		return true
 	case *messages.Flush:
+		n.flushing = false
 		n.flush()
 		return true
 	case *messages.LinkUp:

@@ -19,7 +19,7 @@ func (n *Node) showView() {
 		v.MemoryBytes = n.memory.bytes
 	}
 	if n.lead != nil {
-		v.UncommittedBytes = n.lead.uncommittedBytes
+		v.UncommittedBytes, v.PendingReads = n.lead.uncommittedBytes, n.lead.reads
 	}
 	probe.Node(v)
 }

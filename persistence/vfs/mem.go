@@ -327,3 +327,15 @@ func (i memInfo) Mode() fs.FileMode {
 	}
 	return fileMode
 }
+
+// Peek returns the bytes of a file as they are seen, without asking any hook; nil where there is none. They are the disk's
+// own: to be read only, and before its next operation.
+func (m *Mem) Peek(path string) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.find(path)
+	if n == nil {
+		return nil
+	}
+	return n.content.data
+}

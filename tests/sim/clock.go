@@ -113,6 +113,7 @@ func (t *timer) Stop() { t.over = true }
 
 // After implements actors.Env.
 func (m *member) After(d time.Duration, to *actor.PID, message proto.Message) actors.Timer {
+	m.world.ghost.timed(message)
 	t := &timer{member: m, due: m.Now() + d, to: to, message: message}
 	if len(m.timers) == cap(m.timers) {
 		m.timers = slices.DeleteFunc(m.timers, func(t *timer) bool { return t.over })

@@ -101,6 +101,7 @@ func (d *disk) fails(op vfs.Op) error {
 
 // observe sees how an operation ended.
 func (d *disk) observe(op vfs.Op) {
+	d.member.world.ghost.operated(d.member, op)
 	switch {
 	case vfs.IsNoSpace(op.Err):
 		d.failed, d.failedAt = true, d.member.world.now
@@ -142,6 +143,7 @@ func (d *disk) powerLost(choose vfs.Choice) *vfs.Mem {
 		d.forgot, d.doomed = true, true
 	}
 	d.lied = false
+	w.ghost.members[d.member.id].plate.cut = true
 	return after
 }
 

@@ -53,6 +53,7 @@ func (m *member) boot() {
 	m.up = true
 	m.mailboxes, m.peers, m.view, m.pausedUntil, m.timers = nil, map[peerRole]*actor.PID{}, actors.NodeView{}, 0, nil
 	m.program = newProgram(m)
+	w.ghost.boots(m)
 	if err := m.openDataDir(); m.dying != nil {
 		m.bury()
 		return

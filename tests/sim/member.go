@@ -90,7 +90,7 @@ func (w *World) limits() node.Limits {
 }
 
 func (w *World) flight() replicator.Limits {
-	limits := replicator.Limits{MaxInFlight: 4, MaxInFlightBytes: 1500, MaxRequestBytes: 400, ProbeBytes: 200}
+	limits := replicator.Limits{MaxInFlight: 4, MaxInFlightBytes: 700, MaxRequestBytes: 400, ProbeBytes: 200}
 	if w.oneByOne {
 		limits.MaxRequestBytes, limits.ProbeBytes = 1, 1
 	}
@@ -151,9 +151,23 @@ func (m *member) Random() actors.Random {
 func (m *member) Props(producer actor.Producer, options ...actor.PropsOption) *actor.Props {
 	life := m.life
 	return actor.PropsFromProducer(
-		func() actor.Actor { return actors.Guard(producer(), m.tree.Strategy(), &quiet) },
+		func() actor.Actor { return actors.Guard(&mortal{producer(), m.world}, m.tree.Strategy(), &quiet) },
 		actor.WithMailbox(func() actor.Mailbox { return &mailbox{member: m, life: life} }),
 	).Configure(options...)
+}
+
+// mortal notes the end of an actor at its mailbox.
+type mortal struct {
+	actor.Actor
+	world *World
+}
+
+// Receive implements actor.Actor.
+func (a *mortal) Receive(ctx actor.Context) {
+	a.Actor.Receive(ctx)
+	if _, ends := ctx.Message().(*actor.Stopped); ends {
+		a.world.current.over = true
+	}
 }
 
 func (m *member) Peer(id uint64, role messages.Role) *actor.PID {
@@ -212,7 +226,7 @@ func (p *probe) Node(v actors.NodeView) {
 func (p *probe) Log(v actors.LogView) {
 	if p.dying == nil {
 		p.world.chronicle.synced((*member)(p), &v)
-		p.world.ghost.synced((*member)(p))
+		p.world.ghost.stored((*member)(p), v)
 	}
 }
 

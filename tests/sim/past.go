@@ -3,7 +3,6 @@ package sim
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
@@ -48,8 +47,7 @@ func (w *World) given(id uint64, p past) {
 	if err != nil {
 		panic(fmt.Errorf("the past %+v of member %d: %w", p, id, err))
 	}
-	shadow := w.ghost.members[id]
-	shadow.log, shadow.disk = slices.Clone(p.log), slices.Clone(p.log)
+	w.ghost.given(id, p, w.pastEntries(p.log))
 }
 
 func (w *World) pastEntries(terms []uint64) *messages.Entries {

@@ -73,6 +73,7 @@ func (p *program) SendUserMessage(_ *actor.PID, message any) {
 		return
 	}
 	_, message, _ = actor.UnwrapEnvelope(message)
+	p.member.world.ghost.overheard(p.member, message)
 	for _, ear := range p.member.ears {
 		ear(message.(proto.Message))
 	}

@@ -59,6 +59,9 @@ func (w *World) step() {
 	if e.member == nil || e.life == e.member.life {
 		w.steps++
 		e.run()
+		if w.steps%fullEvery == 0 {
+			w.ghost.compare(false)
+		}
 	}
 }
 
@@ -80,6 +83,7 @@ type mailbox struct {
 	user      []any
 	planned   bool
 	suspended bool
+	over      bool // the actor has stopped: what stands here yet, nobody handles, and nobody fails at
 	crash     crash
 }
 
@@ -167,6 +171,10 @@ func (b *mailbox) step() {
 	if b.suspended || len(b.user) == 0 {
 		return
 	}
+	if b.over {
+		b.user = nil
+		return
+	}
 	message = b.user[0]
 	b.user[0] = nil
 	b.user = b.user[1:]
@@ -243,7 +251,7 @@ func (b *mailbox) handleUser(message any) {
 		due = noCrash
 	}
 	if due != crashBefore {
-		b.member.world.ghost.handled(b, message)
+		b.member.world.ghost.handling(b, message)
 	}
 	b.handle(message, due)
 }
@@ -258,6 +266,7 @@ func (b *mailbox) handle(message any, fails crash) {
 	} else {
 		b.invoker.InvokeUserMessage(message)
 	}
+	b.member.world.ghost.handled()
 	if fails == crashAfter && b.member.dying == nil {
 		b.fail(message, crashAfter)
 	}

@@ -258,6 +258,7 @@ func (w *World) run() {
 
 func (w *World) end() {
 	w.chronicle.close()
+	w.ghost.compare(true)
 	w.counts.Committed = len(w.ghost.committed)
 	for _, m := range w.members {
 		if m.out {

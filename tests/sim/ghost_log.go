@@ -1,0 +1,255 @@
+package sim
+
+import (
+	"hash/crc32"
+	"slices"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+// fact is all there is to know of an entry: Log Matching says that there is one for each index and term, and that what lies
+// before follows from it.
+type fact struct {
+	term, before uint64 // before: the term of the entry at the index before
+	sum          uint32
+}
+
+// facts by index. Nearly every index sees one term only.
+type facts struct {
+	first []fact
+	more  map[position]fact
+}
+
+// learn keeps a fact, and tells the one that was known for the same index and term.
+func (f *facts) learn(index uint64, is fact) (was fact) {
+	for uint64(len(f.first)) < index {
+		f.first = append(f.first, fact{})
+	}
+	switch at := &f.first[index-1]; at.term {
+	case 0:
+		*at = is
+		return is
+	case is.term:
+		return *at
+	}
+	if was, known := f.more[position{index, is.term}]; known {
+		return was
+	}
+	if f.more == nil {
+		f.more = map[position]fact{}
+	}
+	f.more[position{index, is.term}] = is
+	return is
+}
+
+// of tells the fact of an index and term; one of term 0 where there is none.
+func (f *facts) of(index, term uint64) fact {
+	if index > uint64(len(f.first)) {
+		return fact{}
+	}
+	if is := f.first[index-1]; is.term == term {
+		return is
+	}
+	return f.more[position{index, term}]
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func sumOf(data []byte) uint32 { return crc32.Checksum(data, castagnoli) }
+
+// hashOf is a hash of some bytes.
+func hashOf(data []byte) uint64 { return uint64(len(data))<<32 | uint64(sumOf(data)) }
+
+func termAt(log []uint64, index uint64) uint64 {
+	if index == 0 || index > uint64(len(log)) {
+		return 0
+	}
+	return log[index-1]
+}
+
+// change is what an Append does to a log.
+type change struct {
+	from       uint64 // the log ends before; 0: nothing changes
+	runs       []*messages.TermRun
+	count      uint64
+	term, vote uint64
+}
+
+func changeOf(a *messages.Append) change {
+	c := change{from: a.TruncateFrom, term: a.HardState.GetTerm(), vote: a.HardState.GetVote()}
+	if e := a.GetEntries(); len(e.GetData()) > 0 {
+		c.from, c.runs, c.count = e.First, e.Runs, uint64(len(e.Data))
+	}
+	return c
+}
+
+// applyTo changes a log in place. A gap is left out: it shows in what follows.
+func (c *change) applyTo(log []uint64) []uint64 {
+	if c.from == 0 || c.from > uint64(len(log))+1 {
+		return log
+	}
+	return appendRuns(log[:c.from-1], c.runs, c.from+c.count-1)
+}
+
+// appendRuns appends the terms that runs give for the entries up to last.
+func appendRuns(log []uint64, runs []*messages.TermRun, last uint64) []uint64 {
+	for i, r := range runs {
+		end := last
+		if i+1 < len(runs) {
+			end = runs[i+1].FirstIndex - 1
+		}
+		for uint64(len(log)) < end {
+			log = append(log, r.Term)
+		}
+	}
+	return log
+}
+
+// appended sees the Node of a member change its log.
+func (g *ghost) appended(m *member, a *messages.Append) {
+	s := g.members[m.id]
+	if a.Incarnation != s.incarnation {
+		return
+	}
+	if !g.mayAppend(m, s, a) {
+		return
+	}
+	for _, p := range a.Then {
+		if answer := p.GetLetter().GetAppendAnswer(); answer.GetAccepted() {
+			s.pledges = append(s.pledges, pledge{answer: answer})
+		}
+	}
+	c := changeOf(a)
+	if c.from != 0 {
+		s.log = c.applyTo(s.log)
+		s.bytes = s.bytes[:min(c.from-1, uint64(len(s.bytes)))]
+		for n := len(s.effect); n > 0 && s.effect[n-1].index >= c.from; n-- {
+			s.effect = s.effect[:n-1]
+		}
+	}
+	for i, data := range a.GetEntries().GetData() {
+		g.stands(m, s, a.Entries.First+uint64(i), data)
+	}
+	for i := range s.pledges {
+		if p := &s.pledges[i]; p.term == 0 {
+			p.term = termAt(s.log, p.answer.Index)
+		}
+	}
+}
+
+// stands: an entry stands in the log of a member.
+func (g *ghost) stands(m *member, s *shadow, index uint64, data []byte) {
+	is := fact{term: termAt(s.log, index), before: termAt(s.log, index-1), sum: sumOf(data)}
+	if was := g.facts.learn(index, is); was != is {
+		g.fail("log matching", "two entries at index %d of term %d: %+v and, at member %d, %+v", index, is.term, was, m.id, is)
+	}
+	if index > 1 && is.term < is.before {
+		g.fail("log matching", "at member %d, entry %d of term %d follows one of term %d", m.id, index, is.term, is.before)
+	}
+	g.largest = max(g.largest, uint64(len(data)))
+	before := uint64(0)
+	if n := len(s.bytes); n > 0 {
+		before = s.bytes[n-1]
+	}
+	s.bytes = append(s.bytes, before+uint64(len(data)))
+	if raft.KindOf(data) == raft.KindConfiguration {
+		if c, err := raft.DecodeConfiguration(data); err == nil {
+			s.effect = append(s.effect, placed{index, c})
+		}
+	}
+}
+
+// mayAppend: a leader only appends (Raft §5.3); anybody else replaces entries only from the first on that conflicts with its
+// leader's, so never one that is committed.
+func (g *ghost) mayAppend(m *member, s *shadow, a *messages.Append) bool {
+	e, last := a.GetEntries(), uint64(len(s.log))
+	leads := m.view.Role == "leader" && m.view.Term == a.HardState.GetTerm()
+	from := a.TruncateFrom
+	if from == 0 {
+		if len(e.GetData()) > 0 && e.First != last+1 {
+			if leads && e.First <= last {
+				g.fail("leader append-only", "leader %d of term %d writes entry %d over its own log, which ends at %d", m.id, m.view.Term, e.First, last)
+			}
+			g.fail("log as told", "member %d appends from %d to a log that ends at %d", m.id, e.First, last)
+			return false
+		}
+		return true
+	}
+	if leads {
+		g.fail("leader append-only", "leader %d of term %d truncates its log from %d", m.id, m.view.Term, from)
+	}
+	for i := from; i <= min(last, uint64(len(g.committed))); i++ {
+		if s.log[i-1] == g.committed[i-1] {
+			g.fail("committed entries stay", "member %d truncates its log from %d, with entry %d of term %d that is committed", m.id, from, i, s.log[i-1])
+			return false
+		}
+	}
+	if from > last || len(e.GetData()) == 0 || e.First != from || raft.EntriesTerm(e, from) == s.log[from-1] {
+		g.fail("a conflict before a truncation", "member %d truncates its log from %d to %d, and nothing conflicts there: %d entries from %d follow",
+			m.id, from, last, len(e.GetData()), e.GetFirst())
+		return false
+	}
+	return true
+}
+
+// recovered holds what a disk gave back against what was written on it and promised for it.
+func (g *ghost) recovered(m *member, r *messages.Recovered) {
+	s := g.members[m.id]
+	term, vote := r.HardState.GetTerm(), r.HardState.GetVote()
+	if term < s.term || term == s.term && s.vote != 0 && vote != s.vote {
+		g.fail("term and vote survive", "member %d came back with term %d and vote %d, and had voted for %d in term %d", m.id, term, vote, s.vote, s.term)
+	}
+	g.terms = appendRuns(g.terms[:0], r.Runs, r.LastIndex)
+	if p := s.promised; p.index != 0 && termAt(g.terms, p.index) != p.term {
+		g.fail("write, then speak", "member %d came back without entry %d of term %d, which it had acknowledged", m.id, p.index, p.term)
+	}
+	if !slices.Equal(g.terms, s.disk) || term != s.plate.term || vote != s.plate.vote {
+		g.fail("recovery tells the disk", "member %d came back with term %d, vote %d and %v; on its disk are term %d, vote %d and %v",
+			m.id, term, vote, g.terms, s.plate.term, s.plate.vote, s.disk)
+	}
+	g.returned(m, s)
+	s.plate.failed = "" // the log was read anew, and what could not be trusted is written anew
+	s.incarnation, s.running = r.Incarnation, r.Incarnation
+	s.log = append(s.log[:0], g.terms...)
+	s.bytes = s.bytes[:0]
+	for range s.log {
+		s.bytes = append(s.bytes, 0) // none of them is in memory
+	}
+	s.effect = s.effect[:0]
+	for _, c := range r.Configurations {
+		s.effect = append(s.effect, placed{c.Index, c.Configuration})
+	}
+	s.pledges, s.shownEffect = nil, nil
+	clear(s.matched)
+	s.viewTerm, s.viewVote, s.commit, s.applied, s.replay = term, vote, 0, 0, r.HardState.GetCommit()
+	m.view = actors.NodeView{}
+	m.seen = r.HardState.GetCommit() // below which nothing is served any more
+}
+
+// returned: a disk has what its LogStore wrote, and of what it had been handed since, some first part.
+func (g *ghost) returned(m *member, s *shadow) {
+	for !slices.Equal(s.told, s.disk) {
+		if len(s.toDisk) == 0 {
+			g.fail("disk as told", "member %d came back with a log of %d entries that its LogStore never had", m.id, len(s.disk))
+			break
+		}
+		s.told = s.toDisk[0].applyTo(s.told)
+		s.toDisk = s.toDisk[1:]
+	}
+	s.told, s.toDisk = append(s.told[:0], s.disk...), s.toDisk[:0]
+}
+
+// given seeds what a member's disk holds before its first life.
+func (g *ghost) given(id uint64, p past, entries *messages.Entries) {
+	s, log := g.members[id], p.log
+	for i, data := range entries.Data {
+		g.facts.learn(uint64(i+1), fact{log[i], termAt(log, uint64(i)), sumOf(data)})
+	}
+	for i := uint64(len(g.committed)); i < p.commit; i++ {
+		g.committed, g.committedIn = append(g.committed, log[i]), append(g.committedIn, p.term)
+	}
+	s.log, s.disk, s.told = slices.Clone(log), slices.Clone(log), slices.Clone(log)
+	s.plate.term, s.plate.vote, s.plate.takenFrom = p.term, p.vote, 1 // all of it in one frame
+}

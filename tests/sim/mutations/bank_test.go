@@ -1,0 +1,219 @@
+package mutations
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var (
+	update = flag.Bool("update", false, "rewrite the table in docs/testing.md")
+	only   = flag.String("only", "", "hunt only mutations whose names match")
+)
+
+// workers is how many mutations are hunted at once.
+const workers = 2
+
+// caught is how a hunt ended.
+type caught struct {
+	by    string // invariant or test; empty: it survived
+	text  string
+	seeds int
+	took  time.Duration
+	err   error
+}
+
+func TestTheBankFitsTheSource(t *testing.T) {
+	root, names := repository(t), map[string]bool{}
+	for _, m := range Bank() {
+		if _, err := m.apply(root, t.TempDir()); err != nil {
+			t.Error(err)
+		}
+		if names[m.Name] || m.Breaks == "" || (m.Hunt.Test == "") == (len(m.Caught) == 0) {
+			t.Errorf("%q: a name twice, or without what it breaks or by what it is to be caught", m.Name)
+		}
+		names[m.Name] = true
+	}
+}
+
+func TestEveryMutationIsCaught(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hunting mutations compiles the simulator once for each of them; run without -short")
+	}
+	root := repository(t)
+	bank := Bank()
+	if *only != "" {
+		matches := regexp.MustCompile(*only)
+		bank = slices.DeleteFunc(bank, func(m Mutation) bool { return !matches.MatchString(m.Name) })
+	}
+	results := make([]caught, len(bank))
+	var wait sync.WaitGroup
+	var next sync.Mutex
+	at := 0
+	for range workers {
+		wait.Go(func() {
+			for {
+				next.Lock()
+				i := at
+				at++
+				next.Unlock()
+				if i >= len(bank) {
+					return
+				}
+				began := time.Now()
+				results[i] = hunt(&bank[i], root, t.TempDir())
+				results[i].took = time.Since(began)
+				report(t, &bank[i], &results[i])
+			}
+		})
+	}
+	wait.Wait()
+	t.Logf("\n%s", table(bank, results))
+	if *update && *only == "" && !t.Failed() {
+		rewrite(t, filepath.Join(root, "docs/testing.md"), table(bank, results))
+	}
+}
+
+func report(t *testing.T, m *Mutation, c *caught) {
+	switch {
+	case c.err != nil:
+		t.Errorf("%s: %v", m.Name, c.err)
+	case c.by == "":
+		t.Errorf("%s survived %d seeds of %v: %s", m.Name, c.seeds, m.Hunt, m.Breaks)
+	case m.Hunt.Test == "" && !slices.Contains(m.Caught, c.by):
+		t.Errorf("%s was caught for a wrong reason, in %d seeds, by %q, not %q: %s", m.Name, c.seeds, c.by, m.Caught, c.text)
+	default:
+		t.Logf("%-50s %3d seeds %6v  %s: %.160s", m.Name, c.seeds, c.took.Round(100*time.Millisecond), c.by, c.text)
+	}
+}
+
+// hunt compiles the mutated program and runs it.
+func hunt(m *Mutation, root, dir string) caught {
+	changed, err := m.apply(root, dir)
+	if err != nil {
+		return caught{err: err}
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	description, err := json.Marshal(map[string]any{"Replace": changed})
+	if err == nil {
+		err = os.WriteFile(overlay, description, 0o600)
+	}
+	if err != nil {
+		return caught{err: err}
+	}
+	if m.Hunt.Test != "" {
+		return huntByTest(m, root, overlay)
+	}
+	binary := filepath.Join(dir, "hunt")
+	if out, err := run(root, "go", "build", "-overlay", overlay, "-ldflags=-s -w", "-o", binary, "./tests/sim/mutations/hunt"); err != nil {
+		return caught{err: fmt.Errorf("it does not compile: %w\n%s", err, out)}
+	}
+	out, err := run(root, binary, "-profile", m.Hunt.Profile, "-scenario", m.Hunt.Scenario,
+		"-nodes", strconv.Itoa(m.Hunt.Nodes), "-seeds", strconv.Itoa(m.Hunt.seeds()))
+	if err != nil {
+		return caught{err: fmt.Errorf("the hunt ends with %w\n%s", err, out)}
+	}
+	var c struct {
+		Seeds           int
+		Invariant, Text string
+	}
+	if err := json.Unmarshal(out, &c); err != nil {
+		return caught{err: fmt.Errorf("the hunt says %q: %w", out, err)}
+	}
+	return caught{by: c.Invariant, text: c.Text, seeds: c.Seeds}
+}
+
+// huntByTest runs the package's test, which must fail, and not for lack of compiling.
+func huntByTest(m *Mutation, root, overlay string) caught {
+	out, err := run(root, "go", "test", "-overlay", overlay, "-count=1", "-timeout=60s", "-vet=off", "-run", "^"+m.Hunt.Test+"$", m.Hunt.Package)
+	switch {
+	case err == nil && bytes.Contains(out, []byte("no tests to run")):
+		return caught{err: fmt.Errorf("%s has no test %s", m.Hunt.Package, m.Hunt.Test)}
+	case err == nil:
+		return caught{}
+	case !bytes.Contains(out, []byte("--- FAIL: "+m.Hunt.Test)) && !bytes.Contains(out, []byte("panic: test timed out")):
+		return caught{err: fmt.Errorf("the test did not fail but ended with %w\n%s", err, out)}
+	}
+	return caught{by: m.Hunt.Test, text: firstComplaint(string(out)), seeds: 1}
+}
+
+// firstComplaint is the first line that a failed test said.
+func firstComplaint(out string) string {
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, ".go:") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
+}
+
+func run(dir, name string, arguments ...string) ([]byte, error) {
+	c := exec.Command(name, arguments...)
+	c.Dir = dir
+	var complaints bytes.Buffer
+	c.Stderr = &complaints
+	out, err := c.Output()
+	if err != nil {
+		out = append(out, complaints.Bytes()...)
+	}
+	return out, err
+}
+
+func repository(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs("../../..")
+	if err == nil {
+		_, err = os.Stat(filepath.Join(root, "go.mod"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// table is what docs/testing.md shows.
+func table(bank []Mutation, results []caught) string {
+	var b strings.Builder
+	b.WriteString("| bug | what is wrong | hunted in | caught by | seeds |\n|---|---|---|---|---|\n")
+	for i, m := range bank {
+		by, seeds := results[i].by, "–"
+		if m.Hunt.Test == "" {
+			seeds = strconv.Itoa(results[i].seeds)
+		} else {
+			by = "the test"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %v | %s | %s |\n", m.Name, m.Breaks, m.Hunt, by, seeds)
+	}
+	return b.String()
+}
+
+const (
+	tableBegins = "<!-- mutations: begin -->\n"
+	tableEnds   = "<!-- mutations: end -->"
+)
+
+func rewrite(t *testing.T, path, table string) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, begins := strings.Cut(string(text), tableBegins)
+	_, after, ends := strings.Cut(rest, tableEnds)
+	if !begins || !ends {
+		t.Fatalf("%s has no %q and %q", path, tableBegins, tableEnds)
+	}
+	if err := os.WriteFile(path, []byte(before+tableBegins+table+tableEnds+after), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,55 @@
+// Command hunt runs seeds of the simulator until a promise is broken, and says as JSON how many it took. The mutation bank
+// builds it with a bug in it.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+
+	"github.com/troupe-raft/troupe/tests/sim"
+)
+
+// catch is what the bank reads.
+type catch struct {
+	Seeds     int    // run until then
+	Invariant string // empty: nothing was caught
+	Text      string
+}
+
+func main() {
+	profile := flag.String("profile", "", "the profile whose seeds are run")
+	scenario := flag.String("scenario", "", "the scenario that is played instead")
+	first := flag.Uint64("first", 1, "the first seed")
+	seeds := flag.Int("seeds", 100, "how many seeds to run at most")
+	nodes := flag.Int("nodes", 0, "how many members; 0: the seed decides")
+	flag.Parse()
+	run, err := runner(*profile, *scenario)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	c := catch{}
+	for ; c.Seeds < *seeds && c.Invariant == ""; c.Seeds++ {
+		if f := run(sim.Options{Seed: *first + uint64(c.Seeds), Nodes: *nodes}).Failure; f != nil {
+			c.Invariant, c.Text = f.Invariant, f.Text
+		}
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(c); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+}
+
+func runner(profile, scenario string) (func(sim.Options) *sim.Result, error) {
+	if scenario != "" {
+		sc, err := sim.Find(scenario)
+		return sc.Play, err
+	}
+	p, err := sim.FindProfile(profile)
+	return func(o sim.Options) *sim.Result {
+		o.Profile = p
+		return sim.Run(o)
+	}, err
+}
