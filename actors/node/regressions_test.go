@@ -231,6 +231,9 @@ func TestACopyOfForwardedProposalsIsNeitherTakenNorRefused(t *testing.T) {
 	s.sync()
 	if m := only[*messages.ProposalsRefused](s); s.node.log.Last() != last+2 || m.Reason != messages.Refusal_REFUSAL_NO_LEADER {
 		t.Fatalf("of an earlier term: %v", m)
+	}
+}
+
 // A transfer does at once what the Flush under way would do. That one still comes, so that until then no second is sent.
 func TestE45ATransferLeavesTheFlushUnderWay(t *testing.T) {
 	s := newStage(t, 3).leads(3, 1)

@@ -57,7 +57,7 @@ func (g *ghost) inEffect(m *member, s *shadow, v *actors.NodeView) {
 // bounded: what a Node keeps has limits (E45).
 func (g *ghost) bounded(m *member, s *shadow, v *actors.NodeView) {
 	limits := g.world.limits()
-	if v.UncommittedBytes > limits.MaxUncommittedBytes {
+	if v.UncommittedBytes > max(limits.MaxUncommittedBytes, g.largest) { // one proposal alone is always taken
 		g.fail("bounded proposals", "leader %d has %d bytes of uncommitted proposals", m.id, v.UncommittedBytes)
 	}
 	if v.PendingReads > limits.MaxPendingReads {
