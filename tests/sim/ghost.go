@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"github.com/troupe-raft/troupe/actors/node"
+	"github.com/troupe-raft/troupe/actors/replicator"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -39,10 +41,13 @@ type shadow struct {
 	told        []uint64 // as its LogStore was told to have it, up to its last write
 	toDisk      []change // handled by its LogStore since
 	plate       plate
-	effect      []placed // configurations of the log
-	pledges     []pledge // what its LogStore is to say when it has written
+	before      *wholeDisk // nil: its disk is whole
+	effect      []placed   // configurations of the log
+	pledges     []pledge   // what its LogStore is to say when it has written
 	reads       []awaited
-	matched     []uint64 // by peer: what it, as a leader, last took for that peer's matchIndex
+	matched     []uint64    // by peer: what it, as a leader, last took for that peer's matchIndex
+	limits      node.Limits // of this life
+	flight      replicator.Limits
 	// What it said and therefore must still have after any crash.
 	term, vote uint64
 	promised   position

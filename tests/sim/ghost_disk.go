@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/troupe-raft/troupe/persistence/vfs"
@@ -61,6 +62,8 @@ func (g *ghost) boots(m *member) {
 	s := g.members[m.id]
 	p := &s.plate
 	s.running, s.incarnation, p.failed = 0, 0, ""
+	s.limits, s.flight = g.world.limits(), g.world.flight()
+	s.repaired(m.disk.doomed)
 	if !p.cut {
 		return
 	}
@@ -71,6 +74,23 @@ func (g *ghost) boots(m *member) {
 			g.durable(m, s, f.waiting)
 		}
 	}
+}
+
+// repaired: a story may put back what was on a disk before it was damaged.
+func (s *shadow) repaired(doomed bool) {
+	switch {
+	case doomed && s.before == nil:
+		s.before = &wholeDisk{slices.Clone(s.disk), s.plate.term, s.plate.vote}
+	case !doomed && s.before != nil:
+		s.disk, s.plate.term, s.plate.vote = s.before.log, s.before.term, s.before.vote
+		s.told, s.toDisk, s.before = slices.Clone(s.disk), nil, nil
+	}
+}
+
+// wholeDisk is what a disk held when it was damaged.
+type wholeDisk struct {
+	log        []uint64
+	term, vote uint64
 }
 
 func (p *plate) file(path string) *plateFile {
@@ -165,7 +185,7 @@ func (g *ghost) synced(m *member, s *shadow, f *plateFile) {
 		if d.offset >= end {
 			continue
 		}
-		frames := readFrames(data[d.offset:end])
+		frames := readFrames(data[d.offset:end], uint64(d.offset))
 		read = end
 		if f.named && isSegment(f.path) {
 			g.durable(m, s, frames)
@@ -176,13 +196,13 @@ func (g *ghost) synced(m *member, s *shadow, f *plateFile) {
 	f.dirty = f.dirty[:0]
 }
 
-// readFrames reads frames until there are no more.
-func readFrames(b []byte) (all []frame) {
+// readFrames reads the frames that stand at an offset of a segment, until there are no more.
+func readFrames(b []byte, offset uint64) (all []frame) {
 	le := binary.LittleEndian
 	for len(b) >= frameHeader {
 		length, count, runs := le.Uint32(b[4:]), le.Uint32(b[72:]), le.Uint32(b[76:])
 		table := frameHeader + 16*uint64(runs) + 8*uint64(count)
-		if uint64(length) > uint64(len(b)) || table > uint64(length) || le.Uint32(b) != sumOf(b[4:table]) {
+		if uint64(length) > uint64(len(b)) || table > uint64(length) || le.Uint32(b) != sumOf(b[4:table]) || le.Uint64(b[16:]) != offset {
 			return all
 		}
 		f := frame{kind: b[92], first: le.Uint64(b[40:]), term: le.Uint64(b[48:]), vote: le.Uint64(b[56:])}
@@ -199,7 +219,7 @@ func readFrames(b []byte) (all []frame) {
 			body = body[size:]
 		}
 		all = append(all, f)
-		b = b[length:]
+		b, offset = b[length:], offset+uint64(length)
 	}
 	return all
 }
@@ -212,6 +232,9 @@ func (g *ghost) durable(m *member, s *shadow, frames []frame) {
 			s.disk = append(s.disk[:p.takenFrom-1], p.taken...)
 		}
 		if f.first == 0 || f.first > uint64(len(s.disk))+1 {
+			if m.disk.doomed {
+				return // what it holds is damaged; what can be read of it, recovery tells
+			}
 			g.fail("disk as told", "on the disk of member %d entry %d follows a log of %d entries", m.id, f.first, len(s.disk))
 			return
 		}

@@ -205,6 +205,10 @@ func (g *ghost) recovered(m *member, r *messages.Recovered) {
 	if p := s.promised; p.index != 0 && termAt(g.terms, p.index) != p.term {
 		g.fail("write, then speak", "member %d came back without entry %d of term %d, which it had acknowledged", m.id, p.index, p.term)
 	}
+	if m.disk.doomed { // some of what lay there is damaged: what is left may be less, but never less than was promised
+		s.disk, s.plate.term, s.plate.vote = append(s.disk[:0], g.terms...), term, vote
+		s.told = append(s.told[:0], g.terms...)
+	}
 	if !slices.Equal(g.terms, s.disk) || term != s.plate.term || vote != s.plate.vote {
 		g.fail("recovery tells the disk", "member %d came back with term %d, vote %d and %v; on its disk are term %d, vote %d and %v",
 			m.id, term, vote, g.terms, s.plate.term, s.plate.vote, s.disk)
@@ -241,7 +245,7 @@ func (g *ghost) returned(m *member, s *shadow) {
 	s.told, s.toDisk = append(s.told[:0], s.disk...), s.toDisk[:0]
 }
 
-// given seeds what a member's disk holds before its first life.
+// given tells of the log that a member's disk is about to get before its first life.
 func (g *ghost) given(id uint64, p past, entries *messages.Entries) {
 	s, log := g.members[id], p.log
 	for i, data := range entries.Data {
@@ -250,6 +254,5 @@ func (g *ghost) given(id uint64, p past, entries *messages.Entries) {
 	for i := uint64(len(g.committed)); i < p.commit; i++ {
 		g.committed, g.committedIn = append(g.committed, log[i]), append(g.committedIn, p.term)
 	}
-	s.log, s.disk, s.told = slices.Clone(log), slices.Clone(log), slices.Clone(log)
-	s.plate.term, s.plate.vote, s.plate.takenFrom = p.term, p.vote, 1 // all of it in one frame
+	s.log, s.told = slices.Clone(log), slices.Clone(log)
 }

@@ -56,9 +56,9 @@ func (g *ghost) inEffect(m *member, s *shadow, v *actors.NodeView) {
 
 // bounded: what a Node keeps has limits (E45).
 func (g *ghost) bounded(m *member, s *shadow, v *actors.NodeView) {
-	limits := g.world.limits()
+	limits := &s.limits
 	if v.UncommittedBytes > max(limits.MaxUncommittedBytes, g.largest) { // one proposal alone is always taken
-		g.fail("bounded proposals", "leader %d has %d bytes of uncommitted proposals", m.id, v.UncommittedBytes)
+		g.fail("bounded proposals", "leader %d has %d bytes of uncommitted proposals; its limit is %d", m.id, v.UncommittedBytes, limits.MaxUncommittedBytes)
 	}
 	if v.PendingReads > limits.MaxPendingReads {
 		g.fail("bounded reads", "%d reads wait at leader %d", v.PendingReads, m.id)
@@ -167,12 +167,12 @@ func (g *ghost) replicator(m *member, v actors.ReplicatorView) {
 	if v.Next != 0 && v.Next <= v.Match {
 		g.fail("nextIndex above matchIndex", "at member %d, for %d: nextIndex %d is not above matchIndex %d", m.id, v.Peer, v.Next, v.Match)
 	}
-	limits := g.world.flight()
+	s := g.members[m.id]
+	limits := &s.flight
 	// The last one in may reach over the limit, with a request's bytes or a batch's of the Node.
-	if over := max(limits.MaxRequestBytes, g.world.limits().MaxBatchBytes, g.largest); v.InFlight > limits.MaxInFlight || v.InFlightBytes >= limits.MaxInFlightBytes+over {
+	if over := max(limits.MaxRequestBytes, s.limits.MaxBatchBytes, g.largest); v.InFlight > limits.MaxInFlight || v.InFlightBytes >= limits.MaxInFlightBytes+over {
 		g.fail("bounded window", "at member %d, for %d: %d requests of %d bytes in flight", m.id, v.Peer, v.InFlight, v.InFlightBytes)
 	}
-	s := g.members[m.id]
 	if v.Incarnation != s.incarnation || m.view.Role != "leader" || v.Match == s.matched[v.Peer] {
 		return
 	}

@@ -29,6 +29,7 @@ func (w *World) given(id uint64, p past) {
 	if err != nil {
 		panic(fmt.Errorf("the data directory of member %d: %w", id, err))
 	}
+	w.ghost.given(id, p, w.pastEntries(p.log))
 	o := m.logOptions()
 	o.FS = m.disk
 	log, _, err := persistence.Open(o)
@@ -47,7 +48,6 @@ func (w *World) given(id uint64, p past) {
 	if err != nil {
 		panic(fmt.Errorf("the past %+v of member %d: %w", p, id, err))
 	}
-	w.ghost.given(id, p, w.pastEntries(p.log))
 }
 
 func (w *World) pastEntries(terms []uint64) *messages.Entries {

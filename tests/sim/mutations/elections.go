@@ -72,7 +72,7 @@ var elections = []Mutation{
 		Breaks: "the voter compares lengths and not last terms (§5.4.1)",
 		Edits: []Edit{{"raft/logindex.go",
 			"	if lastTerm != l.LastTerm() {\n		return lastTerm > l.LastTerm()\n	}\n", ""}},
-		Hunt: Hunt{Profile: "network"}, Caught: []string{"leader completeness"},
+		Hunt: Hunt{Scenario: "election-restriction-term"}, Caught: []string{"leader completeness"},
 	},
 	{
 		Name:   "up to date by term only",
@@ -123,7 +123,7 @@ var elections = []Mutation{
 		Breaks: "who hears a leader grants pre-votes all the same: a member that was away disturbs (§9.6)",
 		Edits: []Edit{{"actors/node/shared.go",
 			"	sticky := n.sticky() && m.Candidate != n.leader\n", "	sticky := false\n"}},
-		Hunt: Hunt{Scenario: "pre-vote-no-disruption"}, Caught: []string{"script"},
+		Hunt: Hunt{Scenario: "pre-vote-leaves-no-trace"}, Caught: []string{"script"},
 	},
 	{
 		Name:   "CheckQuorum is skipped",

@@ -76,13 +76,13 @@ var replication = []Mutation{
 		Breaks: "the disk's late word about entries that were replaced meanwhile makes the new ones durable (E12)",
 		Edits: []Edit{{"actors/node/truncations.go",
 			"	return min(mark.Index, (*t)[0].index-1)\n", "	return min(mark.Index, (*t)[0].index)\n"}},
-		Hunt: Hunt{Profile: "network"}, Caught: []string{"write, then speak"},
+		Hunt: Hunt{Profile: "everything"}, Caught: []string{"write, then speak"},
 	},
 	{
 		Name:   "a promise about truncated entries is kept",
 		Breaks: "an answer in the same batch as the truncation of what it acknowledges leaves all the same (E12)",
 		Edits:  []Edit{{"actors/logstore/batch.go", "			b.promises[i] = nil\n", "			_ = i\n"}},
-		Hunt:   Hunt{Profile: "network"}, Caught: []string{"write, then speak"},
+		Hunt:   Hunt{Profile: "everything"}, Caught: []string{"write, then speak"},
 	},
 	{
 		Name:   "answers to an earlier leadership count",
@@ -117,7 +117,7 @@ var replication = []Mutation{
 			{"raft/logindex.go", "	return r.term, r.first\n", "	return r.term, max(r.first, prevIndex+1)\n"},
 			{"raft/progress.go", "p.Next = max(min(hintNext, refusedPrev), p.Match+1)", "p.Next = max(hintNext, p.Match+1)"},
 		},
-		Hunt: Hunt{Profile: "network"}, Caught: []string{"liveness"},
+		Hunt: Hunt{Scenario: "figure-7-f"}, Caught: []string{"script", "liveness"},
 	},
 	{
 		Name:   "uncommitted proposals have no bound",
