@@ -28,26 +28,20 @@ const (
 	trueRate = 1_000_000
 	// driftBound is how much faster or slower than true time a good clock runs, in millionths.
 	driftBound = 10_000
-	// rebase keeps d·rate far from an overflow.
-	rebase = 1000 * time.Second
-	never  = time.Duration(math.MaxInt64)
+	// longest is how far ahead timers are planned: beyond, they are looked at again.
+	longest = 1000 * time.Second
+	never   = time.Duration(math.MaxInt64)
 )
 
 // read is what the clock shows at a true time.
 func (c *clock) read(now time.Duration) time.Duration {
-	if now-c.since > rebase {
-		c.base, c.since = c.at(now), now
-	}
-	return c.at(now)
-}
-
-func (c *clock) at(now time.Duration) time.Duration {
-	return c.base + time.Duration(int64(now-c.since)*c.rate/trueRate)
+	d := int64(now - c.since)
+	return c.base + time.Duration(d/trueRate*c.rate+d%trueRate*c.rate/trueRate) // the product of both might overflow
 }
 
 // set changes rate and reading.
 func (c *clock) set(now time.Duration, rate int64, jump time.Duration) {
-	c.base, c.since, c.rate = c.at(now)+jump, now, rate
+	c.base, c.since, c.rate = c.read(now)+jump, now, rate
 }
 
 // until is how much true time passes before the clock has moved on by d; never, if it stands still.
@@ -57,8 +51,8 @@ func (c *clock) until(d time.Duration) time.Duration {
 		return 0
 	case c.rate == 0:
 		return never
-	case d > rebase:
-		d = rebase // looked at again then
+	case d > longest:
+		d = longest
 	}
 	return time.Duration((int64(d)*trueRate + c.rate - 1) / c.rate)
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/messages"
 )
 
 // Crashes of actors, through the supervision of production: an actor panics before or after a message, and the tree's own
@@ -32,7 +33,7 @@ type hearer struct {
 // heard is every kind of message that the actors of a tree handle.
 var heard = [...]hearer{
 	{"", []protoreflect.Name{
-		"Recovered", "Durable", "MachineReady", "Pull", "Progress", "Fetch", "Resolve", "HigherTerm", "Flush", "Tick", "LinkUp", "LinkDown",
+		startMessage, "Recovered", "Durable", "MachineReady", "Pull", "Progress", "Fetch", "Resolve", "HigherTerm", "Flush", "Tick", "LinkUp", "LinkDown",
 		"Propose", "AskRead", "TransferLeadership", "Campaign", "RequestVote", "VoteAnswer", "AppendEntries", "Heartbeat",
 		"HeartbeatAnswer", "ForwardedProposals", "ForwardedRead", "ForwardedReadAnswer", "TimeoutNow", "ProposalsRefused",
 	}},
@@ -48,7 +49,7 @@ var heard = [...]hearer{
 type CrashPoint int
 
 // crashPoints are two for each kind of message of each actor in `heard`, in order.
-const crashPoints = 2 * (26 + 4 + 2 + 4 + 9)
+const crashPoints = 2 * (27 + 4 + 2 + 4 + 9)
 
 func (p CrashPoint) String() string {
 	i, when := int(p)/2, "before"
@@ -122,6 +123,9 @@ func (b *mailbox) fail(message any, when crash) {
 
 // springStart tells what is to happen with an actor's start because of a trap.
 func (m *member) springStart(b *mailbox) crash {
+	if b.self.Id == actors.SupervisorName {
+		return noCrash // it is small enough not to fail
+	}
 	for i, t := range m.traps {
 		if t.actor != b.name || t.kind != startMessage {
 			continue
@@ -137,16 +141,6 @@ func (m *member) springStart(b *mailbox) crash {
 	return noCrash
 }
 
-// someActor is one of the tree of a member that is up, "" for its Node.
-func (w *World) someActor(m *member) (name string, kinds []protoreflect.Name) {
-	h := heard[w.random.IntN(len(heard))]
-	if h.actor != actors.PeerPrefix {
-		return h.actor, h.kinds
-	}
-	other := w.anyone()
-	return replicatorPath(other.id)[len(actors.NodePath)+1:], h.kinds
-}
-
 func (w *World) anyMoment() crash {
 	if w.chance(0.5) {
 		return crashBefore
@@ -154,15 +148,47 @@ func (w *World) anyMoment() crash {
 	return crashAfter
 }
 
-// crashActor has one actor of the tree panic: half the time at whatever comes next, else at a kind of message. again is how
+// crashActor has one actor of the tree panic: at any kind of message that it handles, or at whatever comes next. again is how
 // often more, at the messages that follow.
 func (w *World) crashActor(m *member, again int) {
-	name, kinds := w.someActor(m)
-	t := &trap{actor: name, left: 1, when: w.anyMoment(), again: again}
-	if w.chance(0.7) {
-		t.kind = kinds[w.random.IntN(len(kinds))]
+	name, kind := w.anyMessage(m)
+	if w.chance(0.2) {
+		kind = ""
 	}
-	m.traps = append(m.traps, t)
+	m.traps = append(m.traps, &trap{actor: name, kind: kind, left: 1, when: w.anyMoment(), again: again})
+	switch leader := w.leader(); kind { // what is rare is brought about
+	case "Campaign":
+		m.post(actors.NodePath, &messages.Campaign{})
+	case "TransferLeadership":
+		m.post(actors.NodePath, &messages.TransferLeadership{})
+	case "TimeoutNow":
+		if leader != nil {
+			leader.post(actors.NodePath, &messages.TransferLeadership{Target: m.id})
+		}
+	case "LinkDropped":
+		m.post(actors.NodePath+"/"+name, &messages.LinkDropped{Peer: m.id})
+	case "Tick":
+		if name == actors.MachineName { // which asks again where the reader did not answer
+			m.traps = append(m.traps, &trap{actor: readerName, kind: "ReadLog", left: 1, when: crashBefore})
+		}
+	}
+}
+
+// anyMessage is a kind of message that an actor of the tree handles, each as likely as another.
+func (w *World) anyMessage(m *member) (name string, kind protoreflect.Name) {
+	at := w.random.IntN(crashPoints / 2)
+	for _, h := range heard {
+		if at >= len(h.kinds) {
+			at -= len(h.kinds)
+			continue
+		}
+		name, kind = h.actor, h.kinds[at]
+		break
+	}
+	if name == actors.PeerPrefix {
+		name = replicatorPath(w.anyone().id)[len(actors.NodePath)+1:]
+	}
+	return name, kind
 }
 
 // crashRecovering has the node fail while it recovers, at times twice: the process dies, or only the Node, and then what

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/troupe-raft/troupe/actors"
@@ -22,6 +23,14 @@ func (w *World) misfortune() {
 		w.strike(kind, m)
 	}
 	w.after(w.between(0, 2*w.weather.every), w.misfortune)
+}
+
+// badStart has the power fail, at times, while a member makes its data directory: nobody else would ever see that.
+func (w *World) badStart(m *member) {
+	if slices.Contains(w.profile.Faults, PowerCut) && w.chance(0.1) && w.may(PowerCut) {
+		w.counts.Faults[PowerCut]++
+		m.disk.powerCut, m.disk.survives = 1+w.random.IntN(60), w.anyChoice()
+	}
 }
 
 // possible tells whether a fault would be one for this member, at present.

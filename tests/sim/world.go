@@ -218,6 +218,7 @@ func (w *World) populate(size int) {
 			m.store = newStore()
 		}
 		w.members = append(w.members, m)
+		w.badStart(m)
 		w.after(w.between(0, 100*time.Millisecond), m.firstBoot)
 	}
 }
