@@ -112,6 +112,17 @@ func (h *history) victims(kind Op) (all []*operation) {
 	return all
 }
 
+// masked tells whether another write of the key, of which nobody knows what became, would explain the loss of this one: a
+// deletion, say, that came right after it.
+func (h *history) masked(victim *operation) bool {
+	for _, o := range h.operations {
+		if o.key == victim.key && o.kind.Writes() && o.kind != Append && o.outcome != Answered && o.outcome != Refused {
+			return true
+		}
+	}
+	return false
+}
+
 // A retried proposal is applied twice.
 func TestAPlantedDoubleAppendIsFound(t *testing.T) {
 	plants(t, func(h *history) bool {
@@ -130,7 +141,7 @@ func TestAPlantedLossOfAnAcknowledgedWriteIsFound(t *testing.T) {
 		t.Run(kind.String(), func(t *testing.T) {
 			plants(t, func(h *history) bool {
 				for _, o := range h.victims(kind) {
-					if o.saw.before != o.value && h.rewrite(o, func(before string) string { return before }) {
+					if o.saw.before != o.value && !h.masked(o) && h.rewrite(o, func(before string) string { return before }) {
 						return true
 					}
 				}
