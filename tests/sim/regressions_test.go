@@ -15,6 +15,22 @@ var regressions = []struct {
 			"history failed or not by how busy the machine was (the simulator's own bug)",
 		profile: "network", options: Options{Seed: 930},
 	},
+	{
+		story: "the network made a copy of forwarded proposals; one was taken and the other refused as overloaded, so that " +
+			"clients were told of writes that they had no effect, and they had one (Node.takeForwarded)",
+		profile: "network", options: Options{Seed: 330},
+	},
+	{story: "the same", profile: "network", options: Options{Seed: 570}},
+	{story: "the same, among all other misfortune", profile: "everything", options: Options{Seed: 258}},
+	{
+		story: "a crash was due with a message that stood in a stopped actor's mailbox, and the library stopped the next " +
+			"life's actor of that name: no LogReader (the simulator's own bug)",
+		profile: "everything", options: Options{Seed: 10744},
+	},
+	{
+		story: "a damaged disk took the last majority while all was read once more (the simulator's own bug)",
+		profile: "beyond-the-budget", options: Options{Seed: 10522},
+	},
 }
 
 func TestWhatOnceFailedDoesNotFailAgain(t *testing.T) {

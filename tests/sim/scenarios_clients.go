@@ -1,0 +1,113 @@
+package sim
+
+// What clients may rely on, whatever becomes of their members.
+
+var clientScenarios = []Scenario{
+	{Name: "every-operation", Nodes: 3, Script: everyOperation,
+		Line: "each write and each mode of reading, at a leader and at a follower, does what it says"},
+	{Name: "copies-of-forwarded-writes", Nodes: 3, Given: func(w *World) { w.uncommittedBytes = 60 }, Script: copiesOfForwardedWrites,
+		Line: "a network doubles what followers forward to a leader that takes little: what is refused takes no effect, what is answered took one"},
+	{Name: "abandoned-writes", Nodes: 3, Script: abandonedWrites,
+		Line: "clients give writes up that a cut leader took: each takes effect once or never, and the next ones are answered"},
+	{Name: "stale-modes", Nodes: 5, Script: staleModes,
+		Line: "a cut leader answers reads of modes leader and local with what it has, and none of a mode that promises more"},
+}
+
+func everyOperation(s *Scene) {
+	leader := s.leads()
+	for _, m := range []*member{leader, s.others(leader)[s.random.IntN(2)]} {
+		key := uint32(m.id)
+		s.put(m, key, "a")
+		if before := s.append(m, key, "b"); before != "a" {
+			s.fail("an append finds %q", before)
+		}
+		if s.swap(m, key, "a", "c") || !s.swap(m, key, "ab", "c") {
+			s.fail("a swap of what is not there happened, or one of what is there did not")
+		}
+		for _, mode := range []Op{GetLog, GetIndex, GetLease, GetLocal, GetLeader} {
+			s.expect(m, mode, key, "c")
+		}
+		s.remove(m, key)
+		s.expect(m, GetIndex, key, "")
+		for _, other := range s.others(m) {
+			s.expect(other, GetIndex, key, "")
+		}
+	}
+}
+
+// copiesOfForwardedWrites: with room for about one command, copies of a message meet a leader that has room and one that
+// has none. The history holds every answer and every refusal against what happens.
+func copiesOfForwardedWrites(s *Scene) {
+	leader := s.settles()
+	s.weather.double = 1
+	var all []*operation
+	for range 12 {
+		for _, m := range s.others(leader) {
+			all = append(all, s.says(m, 20))
+		}
+		s.pass(s.between(0, s.weather.latency))
+	}
+	s.within(10*election, "all are answered or refused", func() bool {
+		for _, o := range all {
+			if o.outcome == pending {
+				return false
+			}
+		}
+		return true
+	})
+	s.weather.double = 0
+	s.pass(election) // copies that are late
+	for _, o := range all {
+		if at := s.tookEffectAt(o.number); (at != 0) != (o.outcome == Answered) {
+			s.fail("command %d is %v, and took effect at %d", o.number, o.outcome, at)
+		}
+	}
+}
+
+func abandonedWrites(s *Scene) {
+	old := s.leads()
+	s.writes(old, 1)
+	s.cutOff(old, true)
+	abandoned := s.say(old, 3)
+	s.pass(s.between(0, heartbeat))
+	for _, o := range abandoned {
+		old.program.giveUp(o.number)
+		if o.outcome != Unknown {
+			s.fail("a write that was given up is %v", o.outcome)
+		}
+	}
+	later := s.say(old, 2)
+	s.another(old, 5*election)
+	s.cutOff(old, false)
+	s.answered(later, 5*election)
+	// What was given up stood in the log of the old leader only, and nobody says it again.
+	s.noEffect("given up, and never replicated", abandoned...)
+}
+
+// staleModes: the modes that promise less are of use just then.
+func staleModes(s *Scene) {
+	s.weather.silent = true
+	old := s.leads()
+	s.put(old, 1, "old")
+	s.pass(heartbeat)
+	s.cutOff(old, true)
+	if old.view.Role == "leader" {
+		s.expect(old, GetLeader, 1, "old")
+	}
+	leader := s.another(old, 5*election)
+	s.put(leader, 1, "new")
+	s.expect(old, GetLocal, 1, "old")
+	waits := []*operation{s.begin(old, GetIndex, 1, "", ""), s.begin(old, GetLog, 1, "", ""), s.begin(old, GetLease, 1, "", "")}
+	s.pass(2 * election)
+	for _, o := range waits {
+		if o.outcome != pending {
+			s.fail("%v at a member without a leader is %v", o.kind, o.outcome)
+		}
+	}
+	s.cutOff(old, false)
+	for _, o := range waits {
+		if s.await(o).saw.before != "new" {
+			s.fail("%v gives %q", o.kind, o.saw.before)
+		}
+	}
+}
