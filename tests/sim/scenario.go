@@ -24,7 +24,11 @@ type Scenario struct {
 
 // Scenarios are all there are, by name.
 func Scenarios() []Scenario {
-	all := slices.Concat(electionScenarios, figureScenarios, replicationScenarios, churnScenarios, kvScenarios, clientScenarios, persistenceScenarios, diskScenarios, unsyncedScenarios, readScenarios, actorScenarios)
+	all := slices.Concat(
+		electionScenarios, readScenarios,
+		figureScenarios, replicationScenarios, pipelineScenarios, churnScenarios, kvScenarios, clientScenarios,
+		persistenceScenarios, diskScenarios, unsyncedScenarios, actorScenarios,
+	)
 	slices.SortFunc(all, func(a, b Scenario) int {
 		if a.Name < b.Name {
 			return -1
