@@ -1,3 +1,57 @@
 package sim
 
-var clockScenarios []Scenario
+import (
+	"slices"
+	"time"
+)
+
+// clockScenarios: Raft's safety is to need no clock, and its liveness only those of a majority.
+var clockScenarios = []Scenario{
+	clockStory("clock-jump-ahead", "jumps an hour ahead", func(m *member) { m.setClock(trueRate, time.Hour) }),
+	clockStory("clock-jump-back", "jumps an hour back", func(m *member) { m.setClock(trueRate, -time.Hour) }),
+	clockStory("clock-frozen", "stands still", func(m *member) { m.setClock(0, 0) }),
+	clockStory("clock-double-speed", "runs at double speed", func(m *member) { m.setClock(2*trueRate, 0) }),
+}
+
+func clockStory(name, what string, wrong func(*member)) Scenario {
+	return Scenario{
+		Name: name, Nodes: 3, Line: "one clock " + what + ", a leader's and a follower's: service goes on, and no read is stale, cut off or not",
+		Script: func(s *Scene) {
+			leader := s.leads()
+			oneClockWrong(s, leader, wrong)
+			s.settled(10 * election)
+			oneClockWrong(s, s.others(s.leads())[s.random.IntN(2)], wrong)
+		},
+	}
+}
+
+// oneClockWrong has the others of three lead and commit before long, first with the member that has the wrong clock and
+// then while it is cut off, whatever it believes of itself meanwhile.
+func oneClockWrong(s *Scene, odd *member, wrong func(*member)) {
+	s.put(s.leads(), 1, "before")
+	wrong(odd)
+	reads := []*asked{s.ask(odd)}
+	served := func() bool { l := s.leads(); return l != nil && l.up && l.program.opened }
+	s.within(5*election, "somebody leads", served)
+	s.pass(2 * election)
+	s.within(5*election, "somebody leads", served)
+	s.put(s.leads(), 1, "beside it")
+	reads = append(reads, s.ask(odd))
+
+	s.cutOff(odd, true)
+	leader := s.another(odd, 5*election)
+	s.put(leader, 1, "without it")
+	late := []*asked{s.ask(odd), s.ask(odd)}
+	s.pass(2 * election)
+	if slices.ContainsFunc(late, func(a *asked) bool { return a.points > 0 }) {
+		s.fail("member %d answered a read while it was cut off", odd.id)
+	}
+	s.cutOff(odd, false)
+	s.within(5*election, "it follows", func() bool { return odd.view.Leader != 0 && odd.view.Leader != odd.id })
+	reads = append(reads, s.ask(odd), s.ask(s.leads()))
+	s.pass(heartbeat) // their points, if any, are held against what was acknowledged
+	if reads[len(reads)-1].points == 0 {
+		s.fail("the leader %d answers no reads:%s", s.leads().id, s.state())
+	}
+	odd.setClockRight()
+}

@@ -1,10 +1,16 @@
 package sim
 
+import "github.com/troupe-raft/troupe/persistence/vfs"
+
 // What is said only when the disk has it, and leaders whose disk fails them.
 
 var promiseScenarios = []Scenario{
 	{Name: "single-voter-sync", Nodes: 1, Errata: []int{10}, Script: singleVoterSync,
 		Line: "a cluster of one loses power before its syncs: nothing that they were to cover was acknowledged, or known for committed"},
+	{Name: "term-before-entries", Nodes: 3, Errata: []int{3}, Script: termBeforeEntries,
+		Line: "the power fails at any write or sync of a member that votes and appends in new terms: no disk has an entry of a term above its own"},
+	{Name: "stalled-leader", Nodes: 3, Errata: []int{9}, Script: stalledLeader,
+		Line: "the leader's disk stands still, its network does not: another leads within three timeouts, with load or without"},
 }
 
 func singleVoterSync(s *Scene) {
@@ -36,4 +42,50 @@ func singleVoterSync(s *Scene) {
 			s.fail("write %d took effect at %d, and was on no disk when the power failed", o.number, at)
 		}
 	}
+}
+
+// termBeforeEntries: leadership goes round, so that a member takes up terms, votes, and appends all the time; at some
+// operation of its disk the power fails.
+func termBeforeEntries(s *Scene) {
+	for range 3 {
+		leader := s.settled(5 * election)
+		m := s.others(leader)[s.random.IntN(2)]
+		target := s.without([]*member{leader, m})[0]
+		m.disk.powerCut, m.disk.survives = 1+s.random.IntN(12), s.random.IntN
+		s.say(leader, 2)
+		s.transfer(leader, target)
+		s.within(2*election, "its power fails", func() bool {
+			if l := s.leads(); m.up && l != nil && s.random.IntN(50) == 0 {
+				s.say(l, 1)
+			}
+			return !m.up
+		})
+		f, err := m.recover(vfs.LoseAll)
+		if err != nil {
+			s.fail("the log of member %d: %v", m.id, err)
+		}
+		if said, term := s.ghost.members[m.id].term, f.HardState.GetTerm(); term < f.term(f.LastIndex) || term < said {
+			s.fail("the disk of member %d has term %d, entries of term %d, and it has voted in term %d", m.id, term, f.term(f.LastIndex), said)
+		}
+		s.within(10*election, "it is back", func() bool { return m.up && m.view.Incarnation > 0 })
+	}
+}
+
+func stalledLeader(s *Scene) {
+	leader := s.leads()
+	s.writes(leader, 2)
+	stalled := s.between(5*election, 6*election)
+	leader.disk.stalledUntil = s.now + stalled
+	until := leader.disk.stalledUntil
+	var writes []*operation
+	if s.chance(0.5) {
+		writes = s.say(leader, 3)
+	}
+	next := s.another(leader, 3*election)
+	s.writes(next, 2)
+	s.reigns(next, until-s.now)
+	s.within(2*election, "the former leader has the log again", func() bool {
+		return leader.view.Leader == next.id && leader.view.Durable == next.view.LastIndex
+	})
+	s.answered(writes, election)
 }
