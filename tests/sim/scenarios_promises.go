@@ -51,8 +51,12 @@ func termBeforeEntries(s *Scene) {
 		leader := s.settled(5 * election)
 		m := s.others(leader)[s.random.IntN(2)]
 		target := s.without([]*member{leader, m})[0]
-		m.disk.powerCut, m.disk.survives = 1+s.random.IntN(12), s.random.IntN
-		s.say(leader, 2)
+		// It votes and appends, or the new term comes with its entries: then both are in one batch.
+		unasked := s.lose(target, m, "RequestVote", "Heartbeat")
+		if s.chance(0.3) {
+			unasked.end()
+		}
+		m.disk.powerCut, m.disk.survives = 1+s.random.IntN(6), s.random.IntN
 		s.transfer(leader, target)
 		s.within(2*election, "its power fails", func() bool {
 			if l := s.leads(); m.up && l != nil && s.random.IntN(50) == 0 {
@@ -60,6 +64,7 @@ func termBeforeEntries(s *Scene) {
 			}
 			return !m.up
 		})
+		unasked.end()
 		f, err := m.recover(vfs.LoseAll)
 		if err != nil {
 			s.fail("the log of member %d: %v", m.id, err)
