@@ -17,6 +17,8 @@ var pointScenarios = []Scenario{
 		Line: "heartbeats that were sent before a read was asked do not confirm it, however late their answers come"},
 	{Name: "read-without-quorum", Nodes: 5, Errata: []int{19, 27}, Script: readWithoutQuorum,
 		Line: "a leader that hears one short of a quorum answers no read, and with the one more it does"},
+	{Name: "read-among-learners", Nodes: 3, Errata: []int{27}, Given: learners(3), Script: readAmongLearners,
+		Line: "two voters and a learner: without the other voter the leader answers no read and no write, whatever the learner says"},
 }
 
 // readIndexFirstCommit: the former leader acknowledged a write, and nobody but it knows that it is committed.
@@ -124,4 +126,38 @@ func readWithoutQuorum(s *Scene) {
 	s.never(election/2, "two of five confirm a leader", func() bool { return !read.waits() })
 	kept[s.random.IntN(3)].release()
 	s.within(heartbeat/10, "three of five do", func() bool { return read.points == 1 })
+}
+
+// learners has members be learners from the beginning.
+func learners(ids ...uint64) func(*World) {
+	return func(w *World) {
+		for _, id := range ids {
+			w.bootstrap.Members[id-1].Learner = true
+		}
+	}
+}
+
+func readAmongLearners(s *Scene) {
+	leader := s.settled(5 * election)
+	learner, voter := s.members[2], s.others(leader)[0]
+	s.writes(leader, 2)
+	s.weather.silent = true
+	s.cutOff(voter, true)
+	s.pass(heartbeat) // what was on its way
+	read, writes := s.ask(leader), s.say(leader, 1)
+	last := leader.view.LastIndex
+	answered := s.tap(learner, leader, nil, "HeartbeatAnswer")
+	s.within(2*election, "it steps down", func() bool {
+		if leader.view.Role == "leader" && !read.waits() || leader.view.Commit > last {
+			s.fail("confirmed by a learner:%s", s.state())
+		}
+		return leader.view.Role != "leader"
+	})
+	if answered.count == 0 || learner.view.LastIndex <= last {
+		s.fail("the learner did not take part: the story is another one")
+	}
+	s.never(3*election, "somebody leads without a quorum of voters", func() bool { return s.leader() != nil && s.leader().view.Term > leader.view.Term })
+	s.cutOff(voter, false)
+	s.settled(5 * election)
+	s.answered(writes, election)
 }
