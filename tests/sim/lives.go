@@ -188,6 +188,10 @@ func (m *member) whyStopped(err error) Stop {
 // is started again, on the disk as it was or after a restart of the machine. One that refuses its disk is tried once more at
 // times, and then stays away: there is no way yet to add it anew.
 func (m *member) stopped(err error) {
+	if m.leaving && err == nil {
+		m.left()
+		return
+	}
 	w, why := m.world, m.whyStopped(err)
 	m.lastStop = err
 	w.counts.Stops[why]++
@@ -205,6 +209,22 @@ func (m *member) stopped(err error) {
 		return
 	}
 	w.after(w.absence(), m.return_)
+}
+
+// leave is the orderly end of a process, as by SIGTERM.
+func (m *member) leave() {
+	m.leaving = true
+	m.tree.Stop()
+}
+
+// left sees to it that no actor is left over after an orderly end.
+func (m *member) left() {
+	for _, b := range m.mailboxes {
+		if _, lives := m.system.ProcessRegistry.GetLocal(b.self.Id); lives {
+			m.world.fail("no actor is left over", "member %d has stopped in good order, and its actor %s lives", m.id, b.self.Id)
+		}
+	}
+	m.killProcess()
 }
 
 // absence is how long a dead process stays dead.

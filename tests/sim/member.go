@@ -41,6 +41,7 @@ type member struct {
 	dying       *vfs.Mem      // the power failed in the middle of the message in hand: the disk as it will be found
 	absent      bool          // it is not there until a script boots it
 	dice        actors.Random // nil: the world's
+	leaving     bool          // it was asked to stop
 	traps       []*trap
 	ears        []func(proto.Message) // of a script: hear what the actors say to the member's program
 

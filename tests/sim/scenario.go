@@ -75,6 +75,20 @@ func (s *Scene) play(sc Scenario) {
 	s.heal()
 	s.within(20*election, "all is well again", s.well)
 	s.conclude()
+	s.leave()
+}
+
+// leave stops all members in good order: no actor is left over.
+func (s *Scene) leave() {
+	for _, m := range s.members {
+		if m.up {
+			m.leave()
+		}
+	}
+	s.within(2*election, "all actors have stopped", func() bool {
+		return !slices.ContainsFunc(s.members, func(m *member) bool { return m.up })
+	})
+	s.check()
 }
 
 func (s *Scene) check() {
