@@ -19,6 +19,8 @@ var pointScenarios = []Scenario{
 		Line: "a leader that hears one short of a quorum answers no read, and with the one more it does"},
 	{Name: "read-among-learners", Nodes: 3, Errata: []int{27}, Given: learners(3), Script: readAmongLearners,
 		Line: "two voters and a learner: without the other voter the leader answers no read and no write, whatever the learner says"},
+	{Name: "read-single-voter", Nodes: 3, Errata: []int{10, 27}, Given: learners(2, 3), Script: readSingleVoter,
+		Line: "a single voter among learners that are away answers reads and writes alone"},
 }
 
 // readIndexFirstCommit: the former leader acknowledged a write, and nobody but it knows that it is committed.
@@ -160,4 +162,17 @@ func readAmongLearners(s *Scene) {
 	s.cutOff(voter, false)
 	s.settled(5 * election)
 	s.answered(writes, election)
+}
+
+func readSingleVoter(s *Scene) {
+	voter := s.members[0]
+	s.within(election, "it leads", func() bool { return voter.view.Role == "leader" && voter.view.Commit > 1 })
+	s.apart(s.members, s.members, true)
+	s.pass(heartbeat)
+	s.writes(voter, 1)
+	read := s.ask(voter)
+	s.within(heartbeat/10, "it answers alone", func() bool { return read.points == 1 })
+	s.never(3*election, "it steps down, or a learner campaigns", func() bool { return s.leader() != voter })
+	s.put(voter, 1, "alone")
+	s.expect(voter, GetIndex, 1, "alone")
 }
