@@ -1,6 +1,9 @@
 package actors
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // An actor stops by panicking with one of these; supervision reads the type and decides (see supervisor/). Anything else
 // that is panicked with is a bug of ours: the node's subtree restarts from disk, and stops the node when that repeats.
@@ -46,3 +49,15 @@ func (f *Fatal) Unwrap() error { return f.Err }
 type Injected struct{ What string }
 
 func (f *Injected) Error() string { return "injected crash: " + f.What }
+
+// StopsNode tells whether what an actor failed with ends the whole node, whoever it happened to.
+func StopsNode(reason any) bool {
+	err, ok := reason.(error)
+	if !ok {
+		return false
+	}
+	var storage *StorageFault
+	var application *ApplicationFault
+	var fatal *Fatal
+	return errors.As(err, &storage) || errors.As(err, &application) || errors.As(err, &fatal)
+}

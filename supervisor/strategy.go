@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -46,13 +45,8 @@ const (
 
 // decide is a function of who failed, with what.
 func decide(child string, reason any) decision {
-	if err, ok := reason.(error); ok {
-		var storage *actors.StorageFault
-		var application *actors.ApplicationFault
-		var fatal *actors.Fatal
-		if errors.As(err, &storage) || errors.As(err, &application) || errors.As(err, &fatal) {
-			return stopNode
-		}
+	if actors.StopsNode(reason) {
+		return stopNode
 	}
 	name := child[strings.LastIndexByte(child, '/')+1:]
 	if name == actors.ReaderName || strings.HasPrefix(name, actors.PeerPrefix) {

@@ -16,6 +16,11 @@ var regressions = []struct {
 		profile: "network", options: Options{Seed: 930},
 	},
 	{
+		story: "a LogStore's write failed while the Node above it was restarting: the fault was forgotten, the log was opened " +
+			"again, and the node went on (E5)",
+		profile: "beyond-the-budget", options: Options{Seed: 464411536457},
+	},
+	{
 		story: "the network made a copy of forwarded proposals; one was taken and the other refused as overloaded, so that " +
 			"clients were told of writes that they had no effect, and they had one (Node.takeForwarded)",
 		profile: "network", options: Options{Seed: 330},
@@ -28,7 +33,7 @@ var regressions = []struct {
 		profile: "everything", options: Options{Seed: 10744},
 	},
 	{
-		story: "a damaged disk took the last majority while all was read once more (the simulator's own bug)",
+		story:   "a damaged disk took the last majority while all was read once more (the simulator's own bug)",
 		profile: "beyond-the-budget", options: Options{Seed: 10522},
 	},
 }
