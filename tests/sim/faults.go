@@ -80,7 +80,6 @@ type Profile struct {
 	Messages bool
 	// Beyond: disks of more than a minority may be lost.
 	Beyond bool
-	silent bool // no link tells of broken connections
 }
 
 var (
