@@ -202,6 +202,7 @@ func (g *ghost) recovered(m *member, r *messages.Recovered) {
 		g.fail("term and vote survive", "member %d came back with term %d and vote %d, and had voted for %d in term %d", m.id, term, vote, s.vote, s.term)
 	}
 	g.terms = appendRuns(g.terms[:0], r.Runs, r.LastIndex)
+	s.replaced(g.terms)
 	if p := s.promised; p.index != 0 && termAt(g.terms, p.index) != p.term {
 		g.fail("write, then speak", "member %d came back without entry %d of term %d, which it had acknowledged", m.id, p.index, p.term)
 	}
@@ -230,6 +231,20 @@ func (g *ghost) recovered(m *member, r *messages.Recovered) {
 	s.viewTerm, s.viewVote, s.commit, s.applied, s.replay = term, vote, 0, 0, r.HardState.GetCommit()
 	m.view = actors.NodeView{}
 	m.seen = r.HardState.GetCommit() // below which nothing is served any more
+}
+
+// replaced: what a member acknowledged may be gone because a later leader replaced it, by a change that was handed to the
+// LogStore and written, though its sync failed or never came. What stands there now must be what that change put there.
+func (s *shadow) replaced(terms []uint64) {
+	after := slices.Clone(s.told)
+	for i := range s.toDisk {
+		after = s.toDisk[i].applyTo(after)
+		from, p := s.toDisk[i].from, s.promised
+		if from == 0 || from > p.index || termAt(terms, p.index) == p.term || termAt(terms, p.index) != termAt(after, p.index) {
+			continue
+		}
+		s.promised = position{from - 1, termAt(after, from-1)}
+	}
 }
 
 // returned: a disk has what its LogStore wrote, and of what it had been handed since, some first part.

@@ -36,6 +36,11 @@ var regressions = []struct {
 		story:   "a damaged disk took the last majority while all was read once more (the simulator's own bug)",
 		profile: "beyond-the-budget", options: Options{Seed: 10522},
 	},
+	{
+		story: "an acknowledged entry was replaced by the next leader in a frame whose sync failed: the ghost took it for lost " +
+			"(the simulator's own bug)",
+		profile: "disks", options: Options{Seed: 30518},
+	},
 }
 
 func TestWhatOnceFailedDoesNotFailAgain(t *testing.T) {
