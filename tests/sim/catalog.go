@@ -44,7 +44,7 @@ var Invariants = []Invariant{
 	{"linearizability", "some order of the operations on a key, each between its call and its return, explains all answers (porcupine)"},
 	{"nothing acknowledged is lost", "in the end every write that was answered is committed where its client was told"},
 	{"equal state machines", "in the end all state machines are equal, and are what the effects in the log's order make of them"},
-	{"nobody is left over", "in the end every member has the actors of its role and no others, and none is stuck"},
+	{"nobody is left over", "in the end every member has the actors of its role and no others, and none is stuck; who stopped in good order has none"},
 	{"read after apply", "when a read is answered, the member's state machine contains what its mode promises"},
 	{"reads see a prefix", "every read, in any mode, sees what the log makes of a key up to some index"},
 	{"local reads do not go back", "between two restarts a member's reads do not go back, nor behind the commit index on its disk"},

@@ -221,7 +221,7 @@ func (m *member) leave() {
 func (m *member) left() {
 	for _, b := range m.mailboxes {
 		if _, lives := m.system.ProcessRegistry.GetLocal(b.self.Id); lives {
-			m.world.fail("no actor is left over", "member %d has stopped in good order, and its actor %s lives", m.id, b.self.Id)
+			m.world.fail("nobody is left over", "member %d has stopped in good order, and its actor %s lives", m.id, b.self.Id)
 		}
 	}
 	m.killProcess()
