@@ -113,3 +113,14 @@ func TestAReplicatorThatFailedWhileItStartedCanBeRestartedAndStopped(t *testing.
 		r.Receive(&lastWords{message: end})
 	}
 }
+
+// What a peer acknowledged to an earlier leadership of this very node may have been replaced since.
+func TestE42AnAcknowledgementOfAnEarlierTermMovesNothing(t *testing.T) {
+	s := newStage(t, 1, 5).start()
+	m := accepts(s.last())
+	m.Term, m.Index = term-1, 2
+	s.hears(m)
+	if s.r.progress.Match != 0 || s.r.state != stateProbing {
+		t.Fatalf("matchIndex %d, %s", s.r.progress.Match, s.r.state)
+	}
+}

@@ -28,7 +28,7 @@ var elections = []Mutation{
 		Breaks: "the hard state goes to the disk without the vote",
 		Edits: []Edit{{"actors/node/recovering.go",
 			"&messages.HardState{Term: n.term, Vote: n.vote,", "&messages.HardState{Term: n.term,"}},
-		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"write, then speak"},
+		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"write, then speak", "a quorum elects"},
 	},
 	{
 		Name:   "the vote is not even remembered",

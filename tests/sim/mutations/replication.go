@@ -89,7 +89,7 @@ var replication = []Mutation{
 		Breaks: "a replicator takes an acknowledgement of a former term for one of its own",
 		Edits: []Edit{{"actors/replicator/replicator.go",
 			"if m.Term < r.config.Term || !m.Accepted", "if !m.Accepted"}},
-		Hunt: Hunt{Package: "./actors/replicator", Test: "TestE42StaleDoubledAndReorderedAnswersAreHarmless"},
+		Hunt: Hunt{Package: "./actors/replicator", Test: "TestE42AnAcknowledgementOfAnEarlierTermMovesNothing"},
 	},
 	{
 		Name:   "nextIndex falls to matchIndex",

@@ -35,7 +35,7 @@ var storage = []Mutation{
 		Name:   "a failed sync is ignored",
 		Breaks: "the log takes a failed sync for a warning and speaks (E5)",
 		Edits:  []Edit{{"persistence/log.go", "	if err := l.file.SyncData(); err != nil {\n		return fmt.Errorf(\"sync %s: %w\", path, err)\n	}\n", "	_ = l.file.SyncData()\n"}},
-		Hunt:   Hunt{Package: "./actors/logstore", Test: "TestE5AFailingDiskEndsTheStoreAndNothingIsSaid"},
+		Hunt:   Hunt{Profile: "disks"}, Caught: []string{"disk as told", "fail-stop", "write, then speak"},
 	},
 	{
 		Name:   "a rename without a sync of its directory",
