@@ -23,7 +23,7 @@ var application = []Mutation{
 		Name:   "the ledger is not recovered",
 		Breaks: "a state machine on disk comes back without the answers it gave: a repeated proposal is applied again",
 		Edits:  []Edit{{"actors/machine/machine.go", "recoverLedger(applied, records, m.limits)", "recoverLedger(applied, records[:len(records)-min(len(records), 3)], m.limits)"}},
-		Hunt:   Hunt{Profile: "crashes"}, Caught: []string{"exactly once", "state machine safety", "liveness"},
+		Hunt:   Hunt{Profile: "crashes"}, Caught: []string{"exactly once", "state machine safety", "reads see a prefix"},
 	},
 	{
 		Name:   "a repeated proposal is applied again",

@@ -123,7 +123,7 @@ var elections = []Mutation{
 		Breaks: "who hears a leader grants pre-votes all the same: a member that was away disturbs (§9.6)",
 		Edits: []Edit{{"actors/node/shared.go",
 			"	sticky := n.sticky() && m.Candidate != n.leader\n", "	sticky := false\n"}},
-		Hunt: Hunt{Scenario: "pre-vote-leaves-no-trace"}, Caught: []string{"script"},
+		Hunt: Hunt{Package: "./actors/node", Test: "TestPreVoteNoDisruptionWhoHearsALeaderRefusesAndKeepsItsTerm"},
 	},
 	{
 		Name:   "CheckQuorum is skipped",

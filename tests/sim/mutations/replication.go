@@ -49,7 +49,7 @@ var replication = []Mutation{
 `},
 			{"actors/node/follower.go", "	if fresh == nil && index <= n.durable {\n", "	if fresh == nil && truncateFrom == 0 && index <= n.durable {\n"},
 		},
-		Hunt: Hunt{Profile: "network"}, Caught: []string{"a conflict before a truncation"},
+		Hunt: Hunt{Profile: "network"}, Caught: []string{"a conflict before a truncation", "committed entries stay"},
 	},
 	{
 		Name:   "the term before the entries is not checked",
@@ -75,14 +75,14 @@ var replication = []Mutation{
 		Name:   "an acknowledgement of truncated entries counts",
 		Breaks: "the disk's late word about entries that were replaced meanwhile makes the new ones durable (E12)",
 		Edits: []Edit{{"actors/node/truncations.go",
-			"	return min(mark.Index, (*t)[0].index-1)\n", "	return min(mark.Index, (*t)[0].index)\n"}},
-		Hunt: Hunt{Profile: "everything"}, Caught: []string{"write, then speak"},
+			"	return min(mark.Index, (*t)[0].index-1)\n", "	return mark.Index\n"}},
+		Hunt: Hunt{Package: "./actors/node", Test: "TestE12AnAcknowledgementFromBeforeTwoTruncationsCountsForNeither"},
 	},
 	{
 		Name:   "a promise about truncated entries is kept",
 		Breaks: "an answer in the same batch as the truncation of what it acknowledges leaves all the same (E12)",
 		Edits:  []Edit{{"actors/logstore/batch.go", "			b.promises[i] = nil\n", "			_ = i\n"}},
-		Hunt:   Hunt{Profile: "everything"}, Caught: []string{"write, then speak"},
+		Hunt:   Hunt{Scenario: "truncation-on-disk"}, Caught: []string{"write, then speak"},
 	},
 	{
 		Name:   "answers to an earlier leadership count",
@@ -112,12 +112,9 @@ var replication = []Mutation{
 	},
 	{
 		Name:   "a wrong conflict hint",
-		Breaks: "the follower names its last index of the conflicting term, not its first: the leader never gets below it",
-		Edits: []Edit{
-			{"raft/logindex.go", "	return r.term, r.first\n", "	return r.term, max(r.first, prevIndex+1)\n"},
-			{"raft/progress.go", "p.Next = max(min(hintNext, refusedPrev), p.Match+1)", "p.Next = max(hintNext, p.Match+1)"},
-		},
-		Hunt: Hunt{Scenario: "figure-7-f"}, Caught: []string{"script", "liveness"},
+		Breaks: "the follower names no term, so that the leader backs off entry by entry (§5.3)",
+		Edits:  []Edit{{"raft/logindex.go", "	return r.term, r.first\n", "	return 0, max(prevIndex, r.first-r.first)\n"}},
+		Hunt:   Hunt{Scenario: "figure-7-f"}, Caught: []string{"script"},
 	},
 	{
 		Name:   "uncommitted proposals have no bound",

@@ -71,6 +71,6 @@ var storage = []Mutation{
 		Name:   "a restarted LogStore goes on alone",
 		Breaks: "supervision restarts the LogStore and leaves its Node with what it believed",
 		Edits:  []Edit{{"supervisor/strategy.go", "	if name == actors.ReaderName || ", "	if name == actors.ReaderName || name == actors.LogName || "}},
-		Hunt:   Hunt{Profile: "crashes"}, Caught: []string{"silence in recovery"},
+		Hunt:   Hunt{Profile: "crashes"}, Caught: []string{"silence in recovery", "log as told"},
 	},
 }
