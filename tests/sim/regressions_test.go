@@ -41,6 +41,8 @@ var regressions = []struct {
 			"(the simulator's own bug)",
 		profile: "disks", options: Options{Seed: 30518},
 	},
+	{story: "the same, where the frame was there after all", profile: "everything", options: Options{Seed: 2535}},
+	{story: "the same", profile: "disks", options: Options{Seed: 1486}},
 }
 
 func TestWhatOnceFailedDoesNotFailAgain(t *testing.T) {
