@@ -58,7 +58,6 @@ var Invariants = []Invariant{
 	{"codec", "every message survives being marshalled"},
 	{"start", "every member starts on what its disk kept"},
 	{"a stop has a cause", "no node stops by itself, or refuses its disk, without something being wrong with the disk"},
-	{"no actor is left over", "a node that was asked to stop has no actor left when it has stopped"},
 	{"a fault stops the node", "a node whose write or sync has failed does not go on (E5)"},
 	{"actors hear what they know", "an actor is sent only kinds of message that it handles"},
 	{"simulated disk", "the simulated disk does what it is told"},
