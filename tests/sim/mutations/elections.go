@@ -72,7 +72,7 @@ var elections = []Mutation{
 		Breaks: "the voter compares lengths and not last terms (§5.4.1)",
 		Edits: []Edit{{"raft/logindex.go",
 			"	if lastTerm != l.LastTerm() {\n		return lastTerm > l.LastTerm()\n	}\n", ""}},
-		Hunt: Hunt{Scenario: "election-restriction-term"}, Caught: []string{"leader completeness"},
+		Hunt: Hunt{Scenario: "election-restriction"}, Caught: []string{"leader completeness"},
 	},
 	{
 		Name:   "up to date by term only",

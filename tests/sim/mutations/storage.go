@@ -35,7 +35,7 @@ var storage = []Mutation{
 		Name:   "a failed sync is ignored",
 		Breaks: "the log takes a failed sync for a warning and speaks (E5)",
 		Edits:  []Edit{{"persistence/log.go", "	if err := l.file.SyncData(); err != nil {\n		return fmt.Errorf(\"sync %s: %w\", path, err)\n	}\n", "	_ = l.file.SyncData()\n"}},
-		Hunt:   Hunt{Profile: "disks"}, Caught: []string{"disk as told", "fail-stop", "write, then speak"},
+		Hunt:   Hunt{Profile: "disks"}, Caught: []string{"disk as told", "fail-stop", "write, then speak", "recovery tells the disk"},
 	},
 	{
 		Name:   "a rename without a sync of its directory",
@@ -47,13 +47,13 @@ var storage = []Mutation{
 		Name:   "a segment is named before it is whole",
 		Breaks: "a new segment's first frames are not synced before it gets its name",
 		Edits:  []Edit{{"persistence/begin.go", "	if err = writeAll(file, path, content, 0); err == nil {\n		err = file.Sync()\n	}\n", "	err = writeAll(file, path, content, 0)\n"}},
-		Hunt:   Hunt{Profile: "crashes"}, Caught: []string{"disk as told"},
+		Hunt:   Hunt{Profile: "crashes"}, Caught: []string{"disk as told", "a stop has a cause"},
 	},
 	{
 		Name:   "the last frame is dropped by recovery",
 		Breaks: "a frame that no later one claims is taken for a write that never finished",
 		Edits:  []Edit{{"persistence/recovery.go", "l.begin(0, r.predecessor, r.copies)", "l.begin(0, r.predecessor, nil)"}},
-		Hunt:   Hunt{Profile: "crashes"}, Caught: []string{"recovery tells the disk"},
+		Hunt:   Hunt{Profile: "crashes"}, Caught: []string{"recovery tells the disk", "disk as told"},
 	},
 	{
 		Name:   "a torn write is believed",
