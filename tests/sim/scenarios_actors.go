@@ -53,7 +53,7 @@ func (s *Scene) crashesAt(actor string, kinds []protoreflect.Name) {
 	for i := range crashesPerSeed {
 		kind := kinds[(int(s.seed)*crashesPerSeed+i)%len(kinds)]
 		again := 0
-		if s.chance(0.3) {
+		if s.chance(0.3) && kind != startMessage { // what is restarted starts again as part of that: it cannot fail there
 			again = 1
 		}
 		begun := s.beginnings()
