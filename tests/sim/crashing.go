@@ -152,11 +152,19 @@ func (w *World) anyMoment() crash {
 // often more, at the messages that follow.
 func (w *World) crashActor(m *member, again int) {
 	name, kind := w.anyMessage(m)
+	leader := w.leader()
+	if leader != nil && strings.HasPrefix(name, actors.PeerPrefix) {
+		m = leader // nobody else has replicators
+	}
 	if w.chance(0.2) {
 		kind = ""
 	}
 	m.traps = append(m.traps, &trap{actor: name, kind: kind, left: 1, when: w.anyMoment(), again: again})
-	switch leader := w.leader(); kind { // what is rare is brought about
+	switch kind { // what is rare is brought about
+	case startMessage:
+		if name == "" {
+			w.killAndReturn(m)
+		}
 	case "Campaign":
 		m.post(actors.NodePath, &messages.Campaign{})
 	case "TransferLeadership":
@@ -167,6 +175,10 @@ func (w *World) crashActor(m *member, again int) {
 		}
 	case "LinkDropped":
 		m.post(actors.NodePath+"/"+name, &messages.LinkDropped{Peer: m.id})
+	case "HigherTerm": // a late one, of a term that has long passed
+		m.post(actors.NodePath, &messages.HigherTerm{Incarnation: m.view.Incarnation, From: m.id})
+	case "ProposalsRefused": // of proposals that nobody waits for
+		m.post(actors.NodePath, &messages.ProposalsRefused{From: m.id, Reason: messages.Refusal_REFUSAL_NO_LEADER})
 	case "Tick":
 		if name == actors.MachineName { // which asks again where the reader did not answer
 			m.traps = append(m.traps, &trap{actor: readerName, kind: "ReadLog", left: 1, when: crashBefore})

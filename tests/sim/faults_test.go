@@ -79,7 +79,7 @@ func TestEveryActorCrashesAtEveryMessage(t *testing.T) {
 	var c Counts
 	missing := crashPoints
 	seed := uint64(1)
-	for ; seed <= 600 && missing > 0; seed++ {
+	for ; seed <= 1500 && missing > 0; seed++ {
 		r := Run(Options{Seed: seed, Profile: p, Nodes: 3})
 		check(t, r)
 		c.Add(&r.Counts)

@@ -129,13 +129,18 @@ func (b *mailbox) PostUserMessage(message any) {
 	b.awake()
 }
 
+// PostSystemMessage drops what comes for an actor of a life that has ended: it would stop by name what lives in the next one,
+// or in the member that uses the same actor system now.
 func (b *mailbox) PostSystemMessage(message any) {
+	if b.life != b.member.life {
+		return
+	}
 	b.system = append(b.system, message)
 	b.awake()
 }
 
 func (b *mailbox) awake() {
-	if b.planned || len(b.system) == 0 && (b.suspended || len(b.user) == 0) {
+	if b.planned || b.life != b.member.life || len(b.system) == 0 && (b.suspended || len(b.user) == 0) {
 		return
 	}
 	b.planned = true
