@@ -43,6 +43,11 @@ var regressions = []struct {
 	},
 	{story: "the same, where the frame was there after all", profile: "everything", options: Options{Seed: 2535}},
 	{story: "the same", profile: "disks", options: Options{Seed: 1486}},
+	{
+		story: "a message to an actor of a dead member ran in the actor system that another had taken over, and took that one's " +
+			"LogStore off the registry (the simulator's own bug)",
+		profile: "everything", options: Options{Seed: 21438},
+	},
 }
 
 func TestWhatOnceFailedDoesNotFailAgain(t *testing.T) {
