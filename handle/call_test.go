@@ -199,3 +199,19 @@ func TestWhatWaitsLongIsSaidAgainAndTheEndIsTold(t *testing.T) {
 		}
 	}
 }
+
+// What an actor says last may come after the end.
+func TestAfterTheEndNothingIsOpenedAndNobodyWaits(t *testing.T) {
+	over := errors.New("over")
+	d := newDesk(t)
+	waits := d.Begin([]byte("x"))
+	d.Close(over)
+	d.Close(errors.New("once more"))
+	d.Hear(&messages.OriginOpened{Incarnation: 1, Nonce: []byte("nonce"), Origin: 7})
+	late, read := d.Begin([]byte("x")), d.BeginRead(ReadIndex)
+	for _, c := range []*Call{waits, late, read} {
+		if !c.Poll() || !errors.Is(c.Err, over) {
+			t.Errorf("after the end: %v", c.Err)
+		}
+	}
+}

@@ -96,7 +96,7 @@ func (h *Handle) Retry(patience time.Duration) {
 	h.reads.retry(patience / 2)
 }
 
-// Close ends everything that waits with err, and whatever is asked from now on.
+// Close ends everything that waits with err, and whatever is asked from now on. What is heard after that changes nothing.
 func (h *Handle) Close(err error) {
 	h.proposals.close(err)
 	h.reads.close(err)

@@ -242,7 +242,7 @@ func (p *proposals) askOrigin() {
 func (p *proposals) originOpened(m *messages.OriginOpened) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.origin == 0 && string(m.Nonce) == string(p.nonce) {
+	if p.closed == nil && p.origin == 0 && string(m.Nonce) == string(p.nonce) {
 		p.origin = m.Origin
 		close(p.opened)
 	}
@@ -309,6 +309,9 @@ func (p *proposals) resendOlder(patience time.Duration) {
 func (p *proposals) close(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed != nil {
+		return
+	}
 	p.closed = err
 	p.failAll(err)
 	if p.origin == 0 {

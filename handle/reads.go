@@ -233,6 +233,9 @@ func (r *reads) retry(patience time.Duration) {
 func (r *reads) close(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.closed != nil {
+		return
+	}
 	r.closed = err
 	for i := range r.modes {
 		for _, b := range []*readBatch{r.modes[i].underWay, r.modes[i].next} {
