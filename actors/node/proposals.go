@@ -116,7 +116,8 @@ func (n *Node) refuseForwarded(m *messages.ForwardedProposals, reason messages.R
 // refusedByLeader passes on to the handle what the leader would not take.
 func (n *Node) refusedByLeader(m *messages.ProposalsRefused) { n.send(n.env.Handle(), m) }
 
-// flush does, once, what was collected, at the own Flush or before it: a leader appends, confirms and notifies; others hand proposals to the leader.
+// flush does, once, what was collected, at the own Flush or before it: a leader appends, confirms and notifies; others
+// hand proposals to the leader.
 func (n *Node) flush() {
 	data, bytes := n.collected.takeData()
 	from := n.collected.from
