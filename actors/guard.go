@@ -15,8 +15,8 @@ import (
 //
 // And it resurrects nobody: once it was told to stop or to restart, it has told its children to stop; a failure of a child
 // that arrives after that must not restart it, because the library lets a Restart override a Stop, and then waits for an
-// end that does not come. Such a child is told to stop once more. But what it failed with is not forgotten where it stops the
-// node: a log whose sync failed while the Node above it restarts must not be opened again (E5).
+// end that does not come. Such a child is told to stop once more. But what it failed with is the strategy's affair where it
+// stops the node: a log whose sync failed while the Node above it restarts must not be opened again (E5).
 //
 // And it hears nothing of the world while it waits for its children to stop: it has given up its files and timers by then,
 // but the library still hands it what stands in its mailbox. That is lost, as it would be a moment later.
@@ -69,8 +69,8 @@ func (g *guarded) lastWords(ctx actor.Context) {
 func (g *guarded) HandleFailure(system *actor.ActorSystem, parent actor.Supervisor, child *actor.PID, rs *actor.RestartStatistics, reason, message any) {
 	if g.ending {
 		parent.StopChildren(child)
-		if StopsNode(reason) && child.Id != NodePath {
-			parent.EscalateFailure(reason, message) // this actor's end may be a restart, which must not be the node's way out
+		if StopsNode(reason) && child.Id != NodePath { // this actor's end may be a restart, which must not be the node's way out
+			g.strategy.HandleFailure(system, parent, child, rs, reason, message)
 		}
 		return
 	}

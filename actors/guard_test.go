@@ -20,6 +20,13 @@ func (a *above) RestartChildren(...*actor.PID)   { a.did = append(a.did, "restar
 func (a *above) StopChildren(pids ...*actor.PID) { a.did = append(a.did, "stop "+pids[0].Id) }
 func (a *above) ResumeChildren(...*actor.PID)    { a.did = append(a.did, "resume") }
 
+// upwards is a strategy that carries up whatever it is asked about.
+type upwards struct{}
+
+func (upwards) HandleFailure(_ *actor.ActorSystem, parent actor.Supervisor, _ *actor.PID, _ *actor.RestartStatistics, reason, message any) {
+	parent.EscalateFailure(reason, message)
+}
+
 // A parent that was told to end resurrects nobody, but a fault that stops the node outlives it: its end may be a restart,
 // after which a log whose sync failed would be opened again (simulator: beyond-the-budget, seed 464411536457).
 func TestE5AStorageFaultIsNotForgottenWhileTheNodeAboveRestarts(t *testing.T) {
@@ -35,7 +42,7 @@ func TestE5AStorageFaultIsNotForgottenWhileTheNodeAboveRestarts(t *testing.T) {
 		{"at the top there is nobody to carry it to", NodePath, fault, []string{"stop " + NodePath}},
 	} {
 		quiet := zerolog.Nop()
-		g := Guard(actor.ReceiveFunc(func(actor.Context) {}), nil, &quiet).(*guarded)
+		g := Guard(actor.ReceiveFunc(func(actor.Context) {}), upwards{}, &quiet).(*guarded)
 		g.ending = true
 		var parent above
 		g.HandleFailure(nil, &parent, actor.NewPID("", c.child), nil, c.reason, nil)

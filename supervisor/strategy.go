@@ -27,7 +27,7 @@ type strategy struct {
 	window Window
 	now    func() time.Duration
 	log    *zerolog.Logger
-	stop   func(error) // records why the node stops
+	stop   func(error) // records why the node stops; the first reason counts
 
 	mu       sync.Mutex
 	restarts []time.Duration // those within the window
@@ -61,6 +61,8 @@ func (s *strategy) HandleFailure(_ *actor.ActorSystem, parent actor.Supervisor, 
 	atTop := child.Id == actors.NodePath
 	switch decide(child.Id, reason) {
 	case stopNode:
+		// Known at once, not when it gets to the top: a Node that is restarting meanwhile must not open its log (E5).
+		s.stop(asError(reason))
 		if !atTop {
 			parent.EscalateFailure(reason, message)
 			return

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/actors/node"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -95,6 +96,31 @@ func TestE5AStorageFaultStopsTheNodeAndIsNeverRetried(t *testing.T) {
 	if got := s.failed(actors.NodePath, fault); !slices.Equal(got, []string{"stop"}) || !errors.Is(*stopped, fault) {
 		t.Fatalf("at the Supervisor: %v, stopped with %v", got, *stopped)
 	}
+}
+
+// The Node above a failing log may be restarting already, and be done with that before the fault gets to the top.
+func TestE5OnceTheNodeHasToStopNothingIsMadeThatOpensItsLog(t *testing.T) {
+	quiet := zerolog.Nop()
+	tree := New(Config{}, &quiet, func() time.Duration { return 0 })
+	if _, is := tree.newNode().(*node.Node); !is {
+		t.Fatal("the first life is not a Node")
+	}
+	guard := actors.Guard(tree.newNode(), tree.Strategy(), &quiet)
+	guard.(actor.SupervisorStrategy).HandleFailure(nil, &fates{}, actor.NewPID("here", actorID("peer-2")), nil, errors.New("bug"), nil)
+	if _, is := tree.newNode().(*node.Node); !is || tree.Err() != nil {
+		t.Fatalf("after a bug in a replicator there is no next life: %v", tree.Err())
+	}
+	fault := &actors.StorageFault{Doing: "sync x", Err: errors.New("input/output error")}
+	f := &fates{}
+	guard.(actor.SupervisorStrategy).HandleFailure(nil, f, actor.NewPID("here", actorID("log")), nil, fault, nil)
+	if len(f.said) != 1 || !errors.Is(tree.Err(), fault) {
+		t.Fatalf("at the Node: %v; the reason to stop: %v", f.said, tree.Err())
+	}
+	next := tree.newNode()
+	if _, is := next.(*node.Node); is {
+		t.Fatal("another Node is made, which opens the log")
+	}
+	next.Receive(nil) // does nothing until it is stopped
 }
 
 func TestTooManyRestartsInTheWindowStopTheNode(t *testing.T) {

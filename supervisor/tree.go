@@ -82,7 +82,7 @@ func (t *Tree) Stopped() bool {
 	return t.over
 }
 
-// Err is why the node stopped by itself; nil if it was asked to.
+// Err is why the node stopped by itself, or stops; nil if it was asked to, and nothing of that kind came between.
 func (t *Tree) Err() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -110,8 +110,12 @@ func (t *Tree) stopped() {
 	close(t.done)
 }
 
-// newNode makes the Node of the next incarnation, and the makers of its children.
+// newNode makes the Node of the next incarnation, and the makers of its children; of a node that has to stop, somebody who
+// only waits for that.
 func (t *Tree) newNode() actor.Actor {
+	if t.Err() != nil {
+		return actor.ReceiveFunc(func(actor.Context) {})
+	}
 	t.incarnation++
 	incarnation := t.incarnation
 	config := node.Config{
