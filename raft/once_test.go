@@ -19,8 +19,8 @@ func TestOnceAMessageIsTakenAndItsCopiesAreNot(t *testing.T) {
 		"far behind":             {{1, 64, true}, {1, 1, true}, {1, 65, true}, {1, 2, true}, {1, 66, true}, {1, 3, true}, {1, 67, true}, {1, 2, false}},
 		"a jump beyond the mask": {{1, 1, true}, {1, 1000, true}, {1, 1, false}, {1, 936, false}, {1, 937, true}},
 		"a sender's next life":   {{1, 1, true}, {2, 1, true}, {2, 1, false}},
-		"of an earlier life":     {{1, 1, true}, {2, 1, true}, {1, 1, false}, {1, 2, false}, {2, 1, false}, {2, 2, true}},
-		"of the life before it":  {{1, 1, true}, {2, 1, true}, {3, 1, true}, {2, 1, false}, {1, 1, false}, {3, 1, false}},
+		"copies of earlier ones": {{1, 1, true}, {2, 1, true}, {3, 1, true}, {1, 1, false}, {2, 1, false}, {3, 1, false}, {3, 2, true}},
+		"lives overtaken":        {{2, 1, true}, {1, 1, true}, {2, 1, false}, {2, 2, true}, {1, 1, false}, {1, 2, true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var o Once

@@ -21,6 +21,11 @@ var regressions = []struct {
 		profile: "beyond-the-budget", options: Options{Seed: 464411536457},
 	},
 	{
+		story: "a forwarded proposal of a member's earlier life came after those of its present one, and the leader took no more " +
+			"of these (raft.Once, for an hour)",
+		profile: "beyond-the-budget", options: Options{Seed: 252463655801},
+	},
+	{
 		story: "the network made a copy of forwarded proposals; one was taken and the other refused as overloaded, so that " +
 			"clients were told of writes that they had no effect, and they had one (Node.takeForwarded)",
 		profile: "network", options: Options{Seed: 330},
