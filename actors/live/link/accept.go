@@ -83,11 +83,15 @@ func (l *Link) accept(lane lane, stream grpc.ServerStream) error {
 	if err != nil {
 		return asStatus(err)
 	}
+	s := &session{peer: p, lane: lane, ended: make(chan error, 2)}
+	// Before the welcome: who was welcomed on one stream and opens another means the other. Were it taken up afterwards, the
+	// former could come second and end the latter.
+	p.opened(s)
 	if err := stream.SendHeader(put(welcomeKey, l.self.welcome())); err != nil {
+		s.over.Store(true)
+		p.left(s, err)
 		return err
 	}
-	s := &session{peer: p, lane: lane, ended: make(chan error, 2)}
-	p.opened(s)
 	l.serving.Add(1)
 	go func() {
 		defer l.serving.Done()

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -27,7 +28,9 @@ func call(t *testing.T, address string, lane lane, hello *messages.Hello) (grpc.
 	if hello != nil {
 		md = put(helloKey, hello)
 	}
-	stream, err := connection.NewStream(metadata.NewOutgoingContext(t.Context(), md), &serviceDesc.Streams[lane], method(lane))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	stream, err := connection.NewStream(metadata.NewOutgoingContext(ctx, md), &serviceDesc.Streams[lane], method(lane))
 	if err != nil {
 		return nil, err
 	}
