@@ -26,6 +26,7 @@ type campaign struct {
 	workers   int
 	keepGoing bool
 	now       func() time.Duration
+	hung      func(job) // told, once, of a history that does not come to its end; nil: nobody wants to know
 
 	next    atomic.Int64
 	running []atomic.Pointer[job] // by worker: what it is at
@@ -59,6 +60,11 @@ func (c *campaign) run(ctx context.Context, told func(outcome)) (complete bool) 
 		working.Go(func() { c.work(ctx, stop, n, found) })
 	}
 	go func() { working.Wait(); close(found) }()
+	over := make(chan struct{})
+	defer close(over)
+	if c.hung != nil {
+		go c.watch(over)
+	}
 
 	// Outcomes that came before one that is due wait here. After a failure those before it are still awaited.
 	early, due, failed := map[int]outcome{}, 0, false
@@ -111,6 +117,27 @@ func (c *campaign) oldest() (j job, any bool) {
 		}
 	}
 	return
+}
+
+// hungAfter is how long a history may take: most take some milliseconds, none a second. One that takes longer is in a step
+// that never ends, and nothing but the clock outside can tell.
+const hungAfter = 2 * time.Minute
+
+// watch looks after the workers until all is over.
+func (c *campaign) watch(over <-chan struct{}) {
+	every := time.NewTicker(time.Second)
+	defer every.Stop()
+	for {
+		select {
+		case <-over:
+			return
+		case <-every.C:
+			if j, any := c.oldest(); any && c.now()-j.began > hungAfter {
+				c.hung(j)
+				return
+			}
+		}
+	}
 }
 
 // perform plays one seed. A panic of the simulator itself is a failure of that seed, not the end of all.

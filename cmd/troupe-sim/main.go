@@ -20,8 +20,9 @@ import (
 // The exit codes are those of the troupe command where it has them.
 const (
 	exitOK      = 0
-	exitFailed  = 1   // a promise was not kept, or a file could not be written or read
+	exitFailed  = 1   // a promise was not kept
 	exitUsage   = 2   // a flag or the combination of several is wrong; nothing was run
+	exitFile    = 3   // a file could not be read or written
 	exitStopped = 130 // interrupted: what is reported is true, and not all that was asked for
 )
 
@@ -55,6 +56,10 @@ func main() {
 		debug.SetGCPercent(400) // worlds live for milliseconds and are garbage as a whole
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop() // a second interrupt does not wait for the worlds that are running
+	}()
 	code := run(ctx, simulator(), os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -77,7 +82,7 @@ func run(ctx context.Context, t theatre, args []string, out, errs io.Writer) int
 	if errors.As(err, &c) {
 		return c.code
 	}
-	return exitFailed
+	return exitFile
 }
 
 func newRoot(t theatre) *cobra.Command {
@@ -89,7 +94,8 @@ clocks and processes that fail as the profile says, and holds every step against
 the same history, byte for byte, on any machine and with any number of workers.
 
 What fails is told with its seed, the promise that was not kept, the last steps, and the command that replays it; the exit
-code is 1 then, 2 if a flag is wrong, and 130 if it was interrupted.`,
+code is 1 then, 2 if a flag is wrong, 3 if a file cannot be read or written, and 130 if it was interrupted. A history that
+has not come to its end after two minutes is a failure too: some step of it never ends, and the stacks say which.`,
 		Example: `  troupe-sim --seeds 1..500                       # five hundred worlds in which everything goes wrong
   troupe-sim --seeds fresh:1000 --profile all     # seeds that nobody has run yet; the first one is printed
   troupe-sim --list                               # scenarios, profiles, kinds of fault, promises

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"runtime/pprof"
 	"time"
 
 	"github.com/troupe-raft/troupe/tests/sim"
@@ -33,6 +35,7 @@ func (p *performance) perform(ctx context.Context, out, errs io.Writer) error {
 	}
 	began := time.Now()
 	p.campaign.now = func() time.Duration { return time.Since(began) }
+	p.campaign.hung = func(j job) { tellHung(errs, j) }
 	p.summary = newSummary(p.campaign, p.json && p.hashes)
 	if p.campaign.seeds.fresh {
 		fmt.Fprintf(errs, "fresh seeds %v\n", p.campaign.seeds) // at once: a run that is killed has told what it was at
@@ -61,6 +64,17 @@ func (p *performance) perform(ctx context.Context, out, errs io.Writer) error {
 		return &coded{exitStopped, fmt.Errorf("interrupted after %s%s histories; those were clean", thousands(p.summary.histories), p.summary.asked())}
 	}
 	return nil
+}
+
+// tellHung ends the process: a goroutine that never returns cannot be stopped, only shown.
+func tellHung(errs io.Writer, j job) {
+	o := j.subject.options
+	o.Seed = j.seed
+	fmt.Fprintf(errs, "\nFAILED  seed %d, %s %s, has not come to its end in %v: some step of it never ends; the stacks say which\n\n",
+		j.seed, j.subject.kind, j.subject.name, hungAfter)
+	pprof.Lookup("goroutine").WriteTo(errs, 2)
+	fmt.Fprintf(errs, "\nreplay    %s\n", j.subject.command(o))
+	os.Exit(exitFailed)
 }
 
 // told hears of every outcome, in order.

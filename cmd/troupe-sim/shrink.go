@@ -79,7 +79,7 @@ func (s *shrinker) try(what string, o sim.Options) bool {
 		}
 		s.worlds++
 		r := guarded(s.run, o)
-		if r.Failure != nil && r.Failure.Invariant == s.best.Failure.Invariant {
+		if r.Failure != nil && r.Failure.Invariant == s.best.Failure.Invariant && noLarger(r, s.best) {
 			s.say("  %s: fails, seed %d: %s", what, o.Seed, sizeOf(r))
 			s.best = r
 			return true
@@ -87,6 +87,18 @@ func (s *shrinker) try(what string, o sim.Options) bool {
 	}
 	s.say("  %s: does not fail in %d seeds", what, s.tries)
 	return false
+}
+
+// noLarger: what is simpler in one way must not be longer, or more unfortunate, in another.
+func noLarger(r, than *sim.Result) bool {
+	return r.Failure.Step <= than.Failure.Step && faultsOf(r) <= faultsOf(than)
+}
+
+func faultsOf(r *sim.Result) (n int) {
+	for _, of := range r.Counts.Faults {
+		n += of
+	}
+	return n
 }
 
 // simplerProfile tries profiles with fewer kinds of fault, the fewest first.
@@ -148,11 +160,7 @@ func (s *shrinker) fewerKinds() {
 
 // fewerFaults bisects: up to the limit, a history with fewer faults is the same history.
 func (s *shrinker) fewerFaults() {
-	total := 0
-	for _, n := range s.best.Counts.Faults {
-		total += n
-	}
-	for low, high := 1, total; low < high && s.ctx.Err() == nil; {
+	for low, high := 1, faultsOf(s.best); low < high && s.ctx.Err() == nil; {
 		middle := (low + high) / 2
 		o := s.best.Options
 		o.FaultLimit = middle

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,7 +20,7 @@ type traceFile struct {
 func createTrace(name string) (*traceFile, error) {
 	f, err := os.CreateTemp(filepath.Dir(name), ".troupe-sim-*")
 	if err != nil {
-		return nil, fmt.Errorf("--trace: %w", err)
+		return nil, fmt.Errorf("--trace %s: its folder cannot be written to: %w", name, errors.Unwrap(err))
 	}
 	return &traceFile{name, f}, nil
 }
@@ -40,8 +41,8 @@ func (t *traceFile) record(s *subject, played *sim.Result) error {
 		return fmt.Errorf("--trace: %w", err)
 	}
 	if again.Hash != played.Hash || again.Steps != played.Steps {
-		return fmt.Errorf("--trace: played again, seed %d is another history (%016x after %d steps, was %016x after %d): the simulator is not deterministic",
-			o.Seed, again.Hash, again.Steps, played.Hash, played.Steps)
+		return &coded{exitFailed, fmt.Errorf("--trace: played again, seed %d is another history (%016x after %d steps, was %016x after %d): the simulator is not deterministic",
+			o.Seed, again.Hash, again.Steps, played.Hash, played.Steps)}
 	}
 	if err := t.file.Chmod(0o644); err != nil {
 		return fmt.Errorf("--trace: %w", err)

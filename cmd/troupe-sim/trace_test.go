@@ -78,11 +78,11 @@ func TestTracesThatCannotBeReadOrWrittenAreTold(t *testing.T) {
 		{[]string{"--explain", dir}, "is a directory"},
 		{[]string{"--explain", foreign}, "not a trace"},
 		{[]string{"--explain", cut}, "damaged at line"},
-		{[]string{"--seeds", "1", "--trace", filepath.Join(dir, "absent", "trace")}, "--trace:"},
+		{[]string{"--seeds", "1", "--trace", filepath.Join(dir, "absent", "trace")}, "its folder cannot be written to: no such file"},
 		{[]string{"--explain", foreign, "--html", filepath.Join(dir, "absent", "page")}, "no such file"},
 	} {
 		r := command(t, simulator(), c.args...)
-		if r.code != exitFailed || !strings.Contains(r.errs, c.says) {
+		if r.code != exitFile || !strings.Contains(r.errs, c.says) {
 			t.Errorf("%v: exit code %d: %s", c.args, r.code, r.errs)
 		}
 	}

@@ -236,7 +236,9 @@ func (w *World) run() {
 	for w.failure == nil && !w.over && w.steps < w.options.Steps {
 		w.step()
 	}
-	w.heal()
+	if w.failure == nil {
+		w.heal()
+	}
 	until := w.now + 60*time.Second
 	for w.failure == nil && !w.over && !w.well() {
 		if w.now > until-50*time.Second && !w.quorumLeft() {

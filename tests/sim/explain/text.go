@@ -161,6 +161,8 @@ func (t *table) take(e *trace.Event) {
 	if !t.begun || t.rows >= 48 {
 		if t.begun {
 			fmt.Fprintln(t.out)
+		} else {
+			t.at = e.At // a piece of a run begins where it begins
 		}
 		t.begun, t.rows = true, 0
 		t.heads()

@@ -6,6 +6,7 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -289,7 +290,11 @@ type lastFailure struct {
 	err error
 }
 
+// set takes note of a failure. What gRPC began anew meanwhile, and gave up because the connection was closed, is none.
 func (f *lastFailure) set(err error) {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.err = err
