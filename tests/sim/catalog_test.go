@@ -77,3 +77,14 @@ func TestEveryFaultHasANameAndALine(t *testing.T) {
 		}
 	}
 }
+
+// A second story of the same name would never be played.
+func TestScenariosHaveNamesOfTheirOwn(t *testing.T) {
+	seen := map[string]bool{}
+	for _, sc := range Scenarios() {
+		if seen[sc.Name] {
+			t.Errorf("two scenarios are called %s", sc.Name)
+		}
+		seen[sc.Name] = true
+	}
+}
