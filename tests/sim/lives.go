@@ -34,9 +34,10 @@ func (m *member) firstBoot() {
 	}
 }
 
-// return_ begins another life, unless the member is up or stays away.
+// return_ begins another life, unless the member is up, stays away, or has left: an operator who had meant to start it again
+// does not after that.
 func (m *member) return_() {
-	if !m.up && !m.out {
+	if !m.up && !m.out && !m.leaving {
 		m.boot()
 	}
 }

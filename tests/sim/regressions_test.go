@@ -53,6 +53,11 @@ var regressions = []struct {
 			"LogStore off the registry (the simulator's own bug)",
 		profile: "everything", options: Options{Seed: 21438},
 	},
+	{
+		story: "a member that had left in good order was started again by an operator who had meant to before (the simulator's own " +
+			"bug)",
+		scenario: "crash-too-often", options: Options{Seed: 432621229070},
+	},
 }
 
 func TestWhatOnceFailedDoesNotFailAgain(t *testing.T) {
