@@ -54,10 +54,19 @@ func (g *ghost) inEffect(m *member, s *shadow, v *actors.NodeView) {
 	}
 }
 
+// widest is the most that anybody may forward at once. Where nothing else is pending, a leader takes one proposal, or what one
+// message forwards, whatever its size, for it would never be smaller: so its own limit may be exceeded by another's.
+func (g *ghost) widest() (most uint64) {
+	for _, m := range g.world.members {
+		most = max(most, g.members[m.id].limits.MaxUncommittedBytes)
+	}
+	return most
+}
+
 // bounded: what a Node keeps has limits (E45).
 func (g *ghost) bounded(m *member, s *shadow, v *actors.NodeView) {
 	limits := &s.limits
-	if v.UncommittedBytes > max(limits.MaxUncommittedBytes, g.largest) { // one proposal alone is always taken
+	if v.UncommittedBytes > max(limits.MaxUncommittedBytes, g.largest) && v.UncommittedBytes > g.widest() {
 		g.fail("bounded proposals", "leader %d has %d bytes of uncommitted proposals; its limit is %d", m.id, v.UncommittedBytes, limits.MaxUncommittedBytes)
 	}
 	if v.PendingReads > limits.MaxPendingReads {

@@ -54,6 +54,10 @@ var regressions = []struct {
 		profile: "everything", options: Options{Seed: 21438},
 	},
 	{
+		story:    "what one member may forward is more than another may keep: the ghost took the leader for unbounded (the simulator's own bug)",
+		scenario: "kv-many-partitions-restarts", options: Options{Seed: 329},
+	},
+	{
 		story: "a member that had left in good order was started again by an operator who had meant to before (the simulator's own " +
 			"bug)",
 		scenario: "crash-too-often", options: Options{Seed: 432621229070},
