@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -67,19 +68,45 @@ func openOS(path string, flags int) (File, error) {
 	return &osFile{f: f}, nil
 }
 
-type osFile struct{ f *os.File }
+type osFile struct {
+	f      *os.File
+	direct *directWriter // nil but after AppendDirect
+}
 
 func (o *osFile) ReadAt(p []byte, off int64) (int, error) { return o.f.ReadAt(p, off) }
-func (o *osFile) Close() error                            { return o.f.Close() }
-func (o *osFile) Truncate(size int64) error               { return o.f.Truncate(size) }
-func (o *osFile) Sync() error                             { return o.f.Sync() }
-func (o *osFile) SyncData() error                         { return syncData(o.f) }
+
+// Truncate changes what a direct writer knows of the file.
+func (o *osFile) Truncate(size int64) error {
+	o.noDirect()
+	return o.f.Truncate(size)
+}
+
+func (o *osFile) Sync() error     { return o.f.Sync() }
+func (o *osFile) SyncData() error { return syncData(o.f) }
+
+func (o *osFile) Close() error {
+	o.noDirect()
+	return o.f.Close()
+}
 
 // WriteAt checks the length itself: a full disk has been seen to take less than it was given without a word.
 func (o *osFile) WriteAt(p []byte, off int64) (int, error) {
+	if o.direct != nil && o.direct.takes(off, len(p)) {
+		n, err := o.direct.append(p)
+		if !errors.Is(err, errNotAligned) {
+			return n, err
+		}
+		o.noDirect() // the device wants more than a block: nothing was written, and nothing will be that way
+	}
 	n, err := o.f.WriteAt(p, off)
-	if err == nil && n != len(p) {
+	switch {
+	case err == nil && n != len(p):
 		err = fmt.Errorf("write %s: %w (%d of %d bytes)", o.f.Name(), io.ErrShortWrite, n, len(p))
+	case o.direct == nil:
+	case err == nil && off == o.direct.end:
+		o.direct.appended(p)
+	default:
+		o.noDirect() // what the last block holds is no longer known
 	}
 	return n, err
 }
