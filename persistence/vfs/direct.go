@@ -109,6 +109,9 @@ func alignedBuffer(size int) []byte {
 
 // AppendDirect has small appends from end on sent past the page cache.
 func (o *osFile) AppendDirect(end int64) {
+	if !o.mayDirect {
+		return
+	}
 	to, err := openDirect(o.f)
 	if err != nil {
 		return // a filesystem that knows no O_DIRECT: the page cache is as good, but slower

@@ -145,6 +145,19 @@ func TestADeviceThatWantsLargerBlocksIsWrittenToThroughTheCache(t *testing.T) {
 	}
 }
 
+func TestNothingGoesPastTheCacheWhereThatIsNotWanted(t *testing.T) {
+	f, err := ThroughCache().Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	mustDo(t, func() (int, error) { return f.WriteAt(make([]byte, 8192), 0) })
+	f.(DirectAppender).AppendDirect(0)
+	if f.(*osFile).direct != nil {
+		t.Fatal("past the cache all the same")
+	}
+}
+
 func TestAnErrorPastTheCacheIsTold(t *testing.T) {
 	o := zeroed(t, filepath.Join(t.TempDir(), "f"), 64<<10, 0)
 	needDirect(t, o)

@@ -15,23 +15,26 @@ const (
 	dirMode  = 0o700
 )
 
-// OS returns the live filesystem.
-func OS() FS { return osFS{} }
+// OS returns the live filesystem. Where it can, small appends go past the page cache (see DirectAppender).
+func OS() FS { return osFS{direct: true} }
 
-type osFS struct{}
+// ThroughCache returns the live filesystem, with every write through the page cache.
+func ThroughCache() FS { return osFS{} }
 
-func (osFS) Create(path string) (File, error) {
-	return openOS(path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+type osFS struct{ direct bool }
+
+func (o osFS) Create(path string) (File, error) {
+	return o.open(path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 }
 
-func (osFS) Open(path string) (File, error)          { return openOS(path, os.O_RDONLY) }
-func (osFS) OpenReadWrite(path string) (File, error) { return openOS(path, os.O_RDWR) }
-func (osFS) Rename(from, to string) error            { return os.Rename(from, to) }
-func (osFS) Remove(path string) error                { return os.Remove(path) }
-func (osFS) MkdirAll(path string) error              { return os.MkdirAll(path, dirMode) }
-func (osFS) Stat(path string) (fs.FileInfo, error)   { return os.Stat(path) }
-func (osFS) SyncDir(dir string) error                { return syncDir(dir) }
-func (osFS) Free(path string) (uint64, error)        { return freeBytes(path) }
+func (o osFS) Open(path string) (File, error)          { return o.open(path, os.O_RDONLY) }
+func (o osFS) OpenReadWrite(path string) (File, error) { return o.open(path, os.O_RDWR) }
+func (osFS) Rename(from, to string) error              { return os.Rename(from, to) }
+func (osFS) Remove(path string) error                  { return os.Remove(path) }
+func (osFS) MkdirAll(path string) error                { return os.MkdirAll(path, dirMode) }
+func (osFS) Stat(path string) (fs.FileInfo, error)     { return os.Stat(path) }
+func (osFS) SyncDir(dir string) error                  { return syncDir(dir) }
+func (osFS) Free(path string) (uint64, error)          { return freeBytes(path) }
 
 func (osFS) List(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
@@ -60,17 +63,18 @@ func (osFS) Lock(path string) (io.Closer, error) {
 	return f, nil
 }
 
-func openOS(path string, flags int) (File, error) {
+func (o osFS) open(path string, flags int) (File, error) {
 	f, err := os.OpenFile(path, flags, fileMode)
 	if err != nil {
 		return nil, err
 	}
-	return &osFile{f: f}, nil
+	return &osFile{f: f, mayDirect: o.direct}, nil
 }
 
 type osFile struct {
-	f      *os.File
-	direct *directWriter // nil but after AppendDirect
+	f         *os.File
+	mayDirect bool
+	direct    *directWriter // nil but after AppendDirect
 }
 
 func (o *osFile) ReadAt(p []byte, off int64) (int, error) { return o.f.ReadAt(p, off) }

@@ -19,6 +19,7 @@ import (
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/version"
 	"github.com/troupe-raft/troupe/kv"
 	"github.com/troupe-raft/troupe/kv/mvcc"
+	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
 const (
@@ -107,8 +108,12 @@ func (v *server) nodeConfig(factory troupe.Factory, open *listeners) troupe.Conf
 	for i, m := range s.Members {
 		members[i] = troupe.Member{ID: m.ID, Name: m.Name, Address: m.Address, PeerURLs: m.PeerURLs}
 	}
+	disk := vfs.OS()
+	if !s.DirectIO {
+		disk = vfs.ThroughCache()
+	}
 	return troupe.Config{
-		ID: s.ID, Members: members, ClusterToken: s.Token, DataDir: s.DataDir, StateMachine: factory,
+		ID: s.ID, Members: members, ClusterToken: s.Token, DataDir: s.DataDir, FS: disk, StateMachine: factory,
 		Peers: &troupe.Peers{
 			Listeners: open.peers, ServerTLS: open.peerServerTLS, ClientTLS: open.peerClientTLS, Remote: s.PeerLink == "remote",
 			// http in the peer URLs is the operator's own word; where others could reach it, a warning was given.

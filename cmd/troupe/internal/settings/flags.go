@@ -17,6 +17,7 @@ import (
 type Flags struct {
 	Name             string
 	DataDir          string
+	DirectIO         bool
 	ListenClientURLs string
 	ListenPeerURLs   string
 	ListenMetrics    string
@@ -98,6 +99,7 @@ func (f *Flags) member() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("member", pflag.ContinueOnError)
 	fs.StringVar(&f.Name, "name", "default", "the member's `name`; unique in its cluster")
 	fs.StringVar(&f.DataDir, "data-dir", "", "`directory` of everything that survives a restart (default: NAME.troupe)")
+	fs.BoolVar(&f.DirectIO, "log-direct-io", true, "write small pieces of the log past the page cache where the filesystem can; false where it does that slowly or badly")
 	fs.StringVar(&f.ListenClientURLs, "listen-client-urls", "http://localhost:2379", "`URLs` to serve clients on, separated by commas (http, https, unix, unixs)")
 	fs.StringVar(&f.ListenPeerURLs, "listen-peer-urls", "http://localhost:2380", "`URLs` to hear the other members on")
 	fs.StringVar(&f.ListenMetrics, "listen-metrics-urls", "", "`URLs` to serve /metrics, /health, /livez and /readyz on beside the client URLs")

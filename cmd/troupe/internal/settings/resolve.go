@@ -35,6 +35,7 @@ type Server struct {
 	Heartbeat       time.Duration
 	Election        time.Duration
 	PeerLink        string
+	DirectIO        bool
 
 	QuotaBytes      int64
 	WatchProgress   time.Duration
@@ -69,7 +70,7 @@ const (
 // set and what was left alone.
 func (f *Flags) Resolve(fs *pflag.FlagSet) (*Server, error) {
 	s := &Server{
-		Name: f.Name, Token: f.InitialClusterToken, PeerLink: f.PeerLink,
+		Name: f.Name, Token: f.InitialClusterToken, PeerLink: f.PeerLink, DirectIO: f.DirectIO,
 		Pprof: f.EnablePprof, StopWithStdin: f.StopWithStdin,
 		MaxStreams: f.MaxConcurrentStreams,
 	}
