@@ -3,6 +3,7 @@ package mutations
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -52,10 +53,12 @@ func TestEveryMutationIsCaught(t *testing.T) {
 		t.Skip("hunting mutations compiles the simulator once for each of them; run without -short")
 	}
 	root := repository(t)
-	bank := Bank()
-	if *only != "" {
-		matches := regexp.MustCompile(*only)
-		bank = slices.DeleteFunc(bank, func(m Mutation) bool { return !matches.MatchString(m.Name) })
+	bank, err := chosen(Bank(), *only)
+	if err == nil && *update && *only != "" {
+		err = errors.New("-update rewrites the whole table and does not go with -only")
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	results := make([]caught, len(bank))
 	var wait sync.WaitGroup
@@ -80,8 +83,37 @@ func TestEveryMutationIsCaught(t *testing.T) {
 	}
 	wait.Wait()
 	t.Logf("\n%s", table(bank, results))
-	if *update && *only == "" && !t.Failed() {
+	if *update && !t.Failed() {
 		rewrite(t, filepath.Join(root, "docs/testing.md"), table(bank, results))
+	}
+}
+
+// chosen are the mutations whose names match. A choice of none would be a hunt that passes because nobody went out.
+func chosen(bank []Mutation, only string) ([]Mutation, error) {
+	matches, err := regexp.Compile(only)
+	if err != nil {
+		return nil, fmt.Errorf("-only %q is no regular expression: %w", only, err)
+	}
+	some := slices.DeleteFunc(slices.Clone(bank), func(m Mutation) bool { return !matches.MatchString(m.Name) })
+	if len(some) > 0 {
+		return some, nil
+	}
+	names := make([]string, len(bank))
+	for i, m := range bank {
+		names[i] = m.Name
+	}
+	return nil, fmt.Errorf("-only %q matches none of the %d mutations; they are called\n  %s", only, len(bank), strings.Join(names, "\n  "))
+}
+
+func TestAHuntThatWouldFindNothingToHuntFails(t *testing.T) {
+	for only, want := range map[string]int{"": len(Bank()), "^a second vote in a term$": 1, "nothing of that name": 0, "(": 0} {
+		some, err := chosen(Bank(), only)
+		if len(some) != want || (err == nil) != (want > 0) {
+			t.Errorf("-only %q: %d mutations, %v", only, len(some), err)
+		}
+	}
+	if _, err := chosen(Bank(), "nothing of that name"); err == nil || !strings.Contains(err.Error(), "a second vote in a term") {
+		t.Errorf("the complaint does not say what there is: %v", err)
 	}
 }
 
