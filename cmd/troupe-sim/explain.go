@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,16 +36,22 @@ func (f *explainFlags) add(cmd *cobra.Command) {
 	s.IntVar(&f.width, "width", columns(), "with --explain: columns to write in")
 }
 
+// A listing of fewer columns than minWidth has no room for its words.
+const minWidth, maxWidth = 60, 1000
+
 // columns is how wide the terminal is, where the shell says so.
 func columns() int {
-	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n >= 60 {
-		return n
+	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n >= minWidth {
+		return min(n, maxWidth)
 	}
 	return 120
 }
 
 // do shows the trace.
 func (f *explainFlags) do(cmd *cobra.Command) error {
+	if f.width < minWidth || f.width > maxWidth {
+		return usage("--width is %d: it must be from %d to %d", f.width, minWidth, maxWidth)
+	}
 	o := explain.Options{Only: f.only, Heartbeats: f.all, Actors: f.all, Width: f.width}
 	var err error
 	if o.FromStep, o.From, err = moment("--from", f.from); err != nil {
@@ -50,17 +60,23 @@ func (f *explainFlags) do(cmd *cobra.Command) error {
 	if o.ToStep, o.To, err = moment("--to", f.to); err != nil {
 		return err
 	}
-	in, err := os.Open(f.file)
-	if err != nil {
-		return fmt.Errorf("--explain: %w", err)
+	if f.html != "" && sameFile(f.html, f.file) {
+		return usage("--html %s is the trace itself: the page would take its place", f.html)
 	}
-	defer in.Close()
+	in, closed, err := f.open(o)
+	if err != nil {
+		return err
+	}
+	defer closed()
 	if f.html == "" {
 		err = explain.Text(cmd.OutOrStdout(), in, o)
 	} else {
 		err = writePage(f.html, in, o)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, explain.ErrNothing):
+		return usage("--explain %s: %w", f.file, err)
+	case err != nil:
 		return fmt.Errorf("--explain %s: %w", f.file, err)
 	}
 	if f.html != "" {
@@ -69,16 +85,80 @@ func (f *explainFlags) do(cmd *cobra.Command) error {
 	return nil
 }
 
-func writePage(name string, in io.Reader, o explain.Options) error {
-	out, err := os.Create(name)
+// open opens the trace. A choice that would show nothing of it is a mistake and told before anything is shown.
+func (f *explainFlags) open(o explain.Options) (in io.Reader, closed func() error, err error) {
+	file, err := os.Open(f.file)
 	if err != nil {
+		return nil, nil, fmt.Errorf("--explain: %w", err)
+	}
+	if f.from == "" && f.to == "" && len(f.only) == 0 {
+		return file, file.Close, nil
+	}
+	defer func() {
+		if err != nil {
+			file.Close()
+		}
+	}()
+	var again io.ReadSeeker = file
+	if _, err := file.Seek(0, io.SeekStart); err != nil { // a pipe can be read once
+		all, err := io.ReadAll(file)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--explain %s: %w", f.file, err)
+		}
+		again = bytes.NewReader(all)
+	}
+	has, err := explain.Survey(again)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--explain %s: %w", f.file, err)
+	}
+	if err := f.check(o, has); err != nil {
+		return nil, nil, err
+	}
+	if _, err := again.Seek(0, io.SeekStart); err != nil {
+		return nil, nil, fmt.Errorf("--explain %s: %w", f.file, err)
+	}
+	return again, file.Close, nil
+}
+
+// check holds what is to be shown against what there is.
+func (f *explainFlags) check(o explain.Options, has *explain.Contents) error {
+	for _, word := range f.only {
+		if !has.Has(word) {
+			return usage("--only: nothing in %s is called %q%s; its kinds of event are %s; its messages, faults and operations are %s", f.file, word,
+				meant(word, append(slices.Clone(has.Kinds), has.Names...)), strings.Join(has.Kinds, ", "), strings.Join(has.Names, ", "))
+		}
+	}
+	between := fmt.Sprintf("%s goes from step %d to %d, from %v to %v", f.file, has.FirstStep, has.LastStep, has.First, has.Last)
+	switch {
+	case o.FromStep > has.LastStep || o.From > has.Last:
+		return usage("--from %s is behind the end: %s", f.from, between)
+	case f.to != "" && o.ToStep == 0 && o.To == 0:
+		return usage("--to is %s: nothing is before it; %s", f.to, between)
+	case o.ToStep > 0 && o.ToStep < has.FirstStep || o.To > 0 && o.To < has.First:
+		return usage("--to %s is before the beginning: %s", f.to, between)
+	case o.ToStep > 0 && o.ToStep < o.FromStep || o.To > 0 && o.To < o.From:
+		return usage("--from %s is behind --to %s: nothing is in between; %s", f.from, f.to, between)
+	}
+	return nil
+}
+
+// writePage touches the file only when the page is made.
+func writePage(name string, in io.Reader, o explain.Options) error {
+	var page bytes.Buffer
+	if err := explain.HTML(&page, in, o); err != nil {
 		return err
 	}
-	err = explain.HTML(out, in, o)
-	if closed := out.Close(); err == nil {
-		err = closed
+	if err := os.WriteFile(name, page.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("--html: %w", err)
 	}
-	return err
+	return nil
+}
+
+// sameFile tells whether two names, which need not exist, are of one file.
+func sameFile(a, b string) bool {
+	first, err := os.Stat(a)
+	second, otherErr := os.Stat(b)
+	return err == nil && otherErr == nil && os.SameFile(first, second)
 }
 
 // moment is a step or a virtual time.

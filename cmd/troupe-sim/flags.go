@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -69,11 +68,11 @@ func addFlags(cmd *cobra.Command) *flags {
 
 // do is the command once its flags are read.
 func (f *flags) do(cmd *cobra.Command, t theatre) error {
-	if f.list {
-		return list(cmd.OutOrStdout(), t)
-	}
 	if err := f.checkTogether(cmd); err != nil {
 		return err
+	}
+	if f.list {
+		return list(cmd.OutOrStdout(), t)
 	}
 	if f.file != "" {
 		return f.explainFlags.do(cmd)
@@ -89,9 +88,20 @@ func (f *flags) do(cmd *cobra.Command, t theatre) error {
 func (f *flags) checkTogether(cmd *cobra.Command) error {
 	showing := []string{"html", "from", "to", "only", "all", "width"}
 	var err error
+	if f.list {
+		cmd.Flags().Visit(func(flag *pflag.Flag) {
+			if err == nil && flag.Name != "list" {
+				err = usage("--%s does not go with --list, which plays nothing", flag.Name)
+			}
+		})
+		return err
+	}
 	cmd.Flags().Visit(func(flag *pflag.Flag) {
 		switch shows := slices.Contains(showing, flag.Name); {
-		case err != nil || flag.Name == "explain":
+		case err != nil:
+		case flag.Value.String() == "" || flag.Value.String() == "[]":
+			err = usage("--%s is given and says nothing", flag.Name)
+		case flag.Name == "explain":
 		case f.file == "" && shows:
 			err = usage("--%s says how a trace is shown: name one with --explain FILE", flag.Name)
 		case f.file != "" && !shows:
@@ -121,7 +131,7 @@ func (f *flags) plan(cmd *cobra.Command, t theatre) (*performance, error) {
 	for _, name := range f.without {
 		kind, err := sim.ParseFault(name)
 		if err != nil {
-			return nil, usage("--without: %w", err)
+			return nil, usage("--without: there is no kind of fault %q%s; there are %s", name, meant(name, faultNames()), strings.Join(faultNames(), ", "))
 		}
 		options.Without = append(options.Without, kind)
 	}
@@ -161,15 +171,15 @@ func (f *flags) checkNumbers(cmd *cobra.Command) error {
 
 func (t theatre) profileSubjects(names []string, options sim.Options) (all []subject, err error) {
 	if slices.Equal(names, []string{"all"}) {
-		names = nil
-		for _, p := range t.profiles {
-			names = append(names, p.Name)
-		}
+		names = t.profileNames()
 	}
 	for _, name := range names {
+		if name == "all" {
+			return nil, usage("--profile %s: all goes alone", strings.Join(names, ","))
+		}
 		i := slices.IndexFunc(t.profiles, func(p sim.Profile) bool { return p.Name == name })
 		if i < 0 {
-			return nil, usage("--profile: there is no %q; there are %s, and all", name, namesOf(t.profiles, func(p sim.Profile) string { return p.Name }))
+			return nil, usage("--profile: there is no %q%s; there are %s, and all", name, meant(name, t.profileNames()), strings.Join(t.profileNames(), ", "))
 		}
 		o := options
 		o.Profile = t.profiles[i]
@@ -180,37 +190,40 @@ func (t theatre) profileSubjects(names []string, options sim.Options) (all []sub
 
 func (t theatre) scenarioSubjects(names []string) (all []subject, err error) {
 	if slices.Equal(names, []string{"all"}) {
-		names = nil
-		for _, sc := range t.scenarios {
-			names = append(names, sc.Name)
-		}
+		names = t.scenarioNames()
 	}
 	for _, name := range names {
+		if name == "all" {
+			return nil, usage("--scenario %s: all goes alone", strings.Join(names, ","))
+		}
 		i := slices.IndexFunc(t.scenarios, func(sc sim.Scenario) bool { return sc.Name == name })
 		if i < 0 {
-			near := nearest(name, t.scenarios)
-			return nil, usage("--scenario: there is no %q%s; \"troupe-sim --list\" tells them all", name, near)
+			return nil, usage("--scenario: there is no %q%s; \"troupe-sim --list\" tells them all", name, meant(name, t.scenarioNames()))
 		}
 		all = append(all, subject{"scenario", name, t.scenarios[i].Play, sim.Options{}})
 	}
 	return all, nil
 }
 
-// nearest says which scenarios share a word with a name that does not exist.
-func nearest(name string, scenarios []sim.Scenario) string {
-	var near []string
-	for _, sc := range scenarios {
-		for word := range strings.FieldsFuncSeq(name, func(r rune) bool { return r == '-' || r == '_' || r == ' ' }) {
-			if len(word) > 2 && strings.Contains(sc.Name, word) && len(near) < 5 {
-				near = append(near, sc.Name)
-				break
-			}
-		}
+func (t theatre) profileNames() (names []string) {
+	for _, p := range t.profiles {
+		names = append(names, p.Name)
 	}
-	if len(near) == 0 {
-		return ""
+	return names
+}
+
+func (t theatre) scenarioNames() (names []string) {
+	for _, sc := range t.scenarios {
+		names = append(names, sc.Name)
 	}
-	return fmt.Sprintf(" (is it %s?)", strings.Join(near, ", "))
+	return names
+}
+
+func faultNames() (names []string) {
+	for _, kind := range sim.FaultKinds() {
+		names = append(names, kind.String())
+	}
+	return names
 }
 
 func namesOf[T any](all []T, name func(T) string) string {

@@ -79,11 +79,57 @@ func TestTracesThatCannotBeReadOrWrittenAreTold(t *testing.T) {
 		{[]string{"--explain", foreign}, "not a trace"},
 		{[]string{"--explain", cut}, "damaged at line"},
 		{[]string{"--seeds", "1", "--trace", filepath.Join(dir, "absent", "trace")}, "its folder cannot be written to: no such file"},
-		{[]string{"--explain", foreign, "--html", filepath.Join(dir, "absent", "page")}, "no such file"},
+		{[]string{"--explain", cut, "--html", filepath.Join(dir, "absent", "page")}, "no such file"},
 	} {
 		r := command(t, simulator(), c.args...)
 		if r.code != exitFile || !strings.Contains(r.errs, c.says) {
 			t.Errorf("%v: exit code %d: %s", c.args, r.code, r.errs)
 		}
 	}
+}
+
+// A choice that shows nothing is a mistake of whoever chose, and is told with what there is.
+func TestAChoiceThatShowsNothingOfATraceIsToldWithWhatThereIs(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "trace")
+	mustHold(t, command(t, simulator(), "--scenario", "initial-election", "--seeds", "1", "--trace", file), exitOK)
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"--only", "RequestVoet"}, `is called "RequestVoet" (did you mean RequestVote?); its kinds of event are `},
+		{[]string{"--only", "note,rain"}, `is called "rain"; its kinds`},
+		{[]string{"--only", "rain"}, "its messages, faults and operations are Append, "},
+		{[]string{"--from", "100h"}, "--from 100h is behind the end: "},
+		{[]string{"--from", "1000000"}, "goes from step "},
+		{[]string{"--to", "0"}, "nothing is before it"},
+		{[]string{"--from", "40", "--to", "20"}, "--from 40 is behind --to 20: nothing is in between"},
+		{[]string{"--from", "600ms", "--to", "500ms"}, "--from 600ms is behind --to 500ms"},
+		{[]string{"--only", "LinkUp", "--from", "1s"}, "nothing to show"},
+	} {
+		r := command(t, simulator(), append([]string{"--explain", file}, c.args...)...)
+		if r.code != exitUsage || !strings.Contains(r.errs, c.says) || r.out != "" {
+			t.Errorf("%v: exit code %d: %s%s", c.args, r.code, r.errs, r.out)
+		}
+	}
+	for _, only := range []string{"RequestVote", "applied", "send", "Recovered", "state,note"} {
+		if r := command(t, simulator(), "--explain", file, "--only", only); r.code != exitOK || len(strings.Split(r.out, "\n")) < 10 {
+			t.Errorf("--only %s: exit code %d: %s%s", only, r.code, r.errs, r.out)
+		}
+	}
+}
+
+// A page that cannot be made leaves what stood in its place.
+func TestAPageThatCannotBeMadeTakesNothingAway(t *testing.T) {
+	file, page := filepath.Join(t.TempDir(), "trace"), filepath.Join(t.TempDir(), "page.html")
+	mustHold(t, command(t, simulator(), "--scenario", "initial-election", "--seeds", "1", "--trace", file), exitOK)
+	if err := os.WriteFile(page, []byte("a page"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustHold(t, command(t, simulator(), "--explain", file, "--only", "rain", "--html", page), exitUsage, `"rain"`)
+	mustHold(t, command(t, simulator(), "--explain", page, "--html", page), exitUsage, "is the trace itself")
+	mustHold(t, command(t, simulator(), "--explain", file, "--html", file), exitUsage, "is the trace itself")
+	if is, err := os.ReadFile(page); err != nil || string(is) != "a page" {
+		t.Errorf("the page is now %q, %v", is, err)
+	}
+	mustHold(t, command(t, simulator(), "--explain", file), exitOK, "leader")
 }

@@ -45,10 +45,12 @@ type hidden struct {
 
 // shows tells whether an event is to be seen, and counts it where it is not.
 func (o *Options) shows(e *trace.Event, h *hidden) bool {
+	named := slices.Contains(o.Only, e.Name)
 	switch {
-	case len(o.Only) > 0 && !slices.Contains(o.Only, string(e.Kind)) && !slices.Contains(o.Only, e.Name) && e.Kind != trace.Violated:
+	case len(o.Only) > 0 && !o.asksFor(e.Kind) && !named && e.Kind != trace.Violated:
 		h.others++
-	case e.Kind == trace.Handled && !o.Actors && !slices.Contains(o.Only, string(e.Kind)):
+	// A message between nodes is seen where it arrives; one within a node only where it is handled.
+	case e.Kind == trace.Handled && !o.Actors && !o.asksFor(e.Kind) && (!named || betweenNodes(e.Name)):
 		h.actors++
 	case isHeartbeat(e) && !o.Heartbeats && len(o.Only) == 0:
 		if e.Kind != trace.Sent {
@@ -80,6 +82,9 @@ func (h *hidden) String() string {
 	return strings.Join(all, ", ")
 }
 
+// asksFor tells whether a kind of event is asked for by its name.
+func (o *Options) asksFor(k trace.Kind) bool { return slices.Contains(o.Only, string(k)) }
+
 func isMessage(e *trace.Event) bool {
 	switch e.Kind {
 	case trace.Sent, trace.Arrived, trace.Lost, trace.Doubled:
@@ -97,6 +102,11 @@ var labels = map[string]string{
 	"RequestVote": "Vote?", "VoteAnswer": "Vote", "RequestPreVote": "PreVote?", "PreVoteAnswer": "PreVote",
 	"AppendEntries": "Append", "AppendAnswer": "Append", "Heartbeat": "beat", "HeartbeatAnswer": "beat ✓",
 	"ForwardedProposals": "forward", "ProposalsRefused": "forward", "ForwardedRead": "Read?", "ForwardedReadAnswer": "Read",
+}
+
+func betweenNodes(name string) bool {
+	_, known := labels[name]
+	return known || name == "TimeoutNow" || name == "Removed"
 }
 
 // label is what stands on the arrow of a message.

@@ -236,6 +236,11 @@ func (t *table) words(e *trace.Event, was *Member) (words []string, margin strin
 			margin = strings.TrimLeft(margin+"; "+written(e.Log), "; ")
 		}
 		return []string{strip(&now, t.column-3)}, margin
+	case trace.Applied:
+		if t.options.asksFor(e.Kind) { // else the logs say enough
+			words = []string{fmt.Sprintf("applied %d", e.Index)}
+		}
+		return words, ""
 	case trace.Handled:
 		word := e.Actor + ": " + e.Name
 		if len([]rune(word)) > t.column-3 { // it is cut off there
@@ -261,6 +266,10 @@ func written(l *trace.Log) string {
 // aside is what happens to nobody's Node.
 func (t *table) aside(e *trace.Event) string {
 	switch e.Kind {
+	case trace.Sent, trace.Doubled: // drawn where they arrive
+		if t.options.asksFor(e.Kind) {
+			return strings.TrimRight(fmt.Sprintf("%d to %d %s: %s %s", e.Member, e.Peer, map[trace.Kind]string{trace.Sent: "sent", trace.Doubled: "doubled"}[e.Kind], label(e), e.Detail), " ")
+		}
 	case trace.Struck:
 		text := "⚡ " + e.Name
 		if e.Member != 0 {

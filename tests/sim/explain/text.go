@@ -2,6 +2,7 @@ package explain
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -19,7 +20,7 @@ func Text(w io.Writer, r io.Reader, o Options) error {
 	}
 	out := bufio.NewWriter(w)
 	t := newTable(out, in.Header(), NewCluster(in.Header().Nodes), o)
-	t.title()
+	t.titled = true
 	for {
 		e, err := in.Next()
 		if err == io.EOF {
@@ -34,8 +35,22 @@ func Text(w io.Writer, r io.Reader, o Options) error {
 		}
 		t.take(e)
 	}
+	t.flush()
+	if !t.begun {
+		return nothing(&t.hidden)
+	}
 	t.finish()
 	return out.Flush()
+}
+
+// ErrNothing tells that nothing of a trace is to be seen.
+var ErrNothing = errors.New("nothing to show")
+
+func nothing(h *hidden) error {
+	if left := h.String(); left != "" {
+		return fmt.Errorf("%w: what is there is not shown: %s", ErrNothing, left)
+	}
+	return ErrNothing
 }
 
 func firstError(errs ...error) error {
@@ -86,7 +101,7 @@ type table struct {
 
 	column, margin int
 	rows           int
-	begun          bool
+	titled, begun  bool
 	at             time.Duration // of the last row
 	pending        *cell
 }
@@ -155,13 +170,31 @@ func (t *table) take(e *trace.Event) {
 	was := t.cluster.at(e.Member)
 	t.cluster.Apply(e)
 	latency, again := t.follow(e)
-	if t.options.before(e) || !t.options.shows(e, &t.hidden) || e.Kind == trace.Sent || e.Kind == trace.Doubled {
+	if t.options.before(e) || !t.options.shows(e, &t.hidden) {
 		return
 	}
+	if e.Kind == trace.Arrived || e.Kind == trace.Lost {
+		t.begin(e)
+		t.arrow(e, latency, again)
+		return
+	}
+	if words, margin := t.words(e, &was); len(words) > 0 || margin != "" {
+		t.begin(e)
+		t.hold(e, words, margin)
+	}
+}
+
+// begin comes before each row: the first has the title above it, and now and then it is told who is where.
+func (t *table) begin(e *trace.Event) {
 	if !t.begun || t.rows >= 48 {
-		if t.begun {
+		switch {
+		case t.begun:
+			t.flush()
 			fmt.Fprintln(t.out)
-		} else {
+		case t.titled:
+			t.title()
+			fallthrough
+		default:
 			t.at = e.At // a piece of a run begins where it begins
 		}
 		t.begun, t.rows = true, 0
@@ -169,13 +202,6 @@ func (t *table) take(e *trace.Event) {
 	}
 	t.gap(e)
 	t.at = e.At
-	if isMessage(e) {
-		t.arrow(e, latency, again)
-		return
-	}
-	if words, margin := t.words(e, &was); len(words) > 0 || margin != "" {
-		t.hold(e, words, margin)
-	}
 }
 
 // at is a member as it stands; the zero Member for what concerns all.

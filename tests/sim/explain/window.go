@@ -65,8 +65,11 @@ func readWindow(in *trace.Reader, o Options) (*window, error) {
 		w = last
 		w.trim(limit)
 	}
-	if damage != nil && total == 0 {
+	switch {
+	case damage != nil && total == 0:
 		return nil, damage
+	case total == 0:
+		return nil, nothing(&hides)
 	}
 	w.total, w.hidden, w.whole, w.damage = total, hides, in.Whole(), damage
 	return w, nil

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"slices"
+	"strings"
+)
+
+// mostMeant is how many names are offered in place of one that does not exist.
+const mostMeant = 5
+
+// meant is " (did you mean …?)" with the names that are most like a word; empty where none is.
+func meant(word string, names []string) string {
+	type candidate struct {
+		name string
+		far  int
+	}
+	var near []candidate
+	for _, name := range names {
+		if far, like := unlikeness(strings.ToLower(word), strings.ToLower(name)); like {
+			near = append(near, candidate{name, far})
+		}
+	}
+	if len(near) == 0 {
+		return ""
+	}
+	slices.SortStableFunc(near, func(a, b candidate) int { return a.far - b.far })
+	near = near[:min(len(near), mostMeant)]
+	return " (did you mean " + namesOf(near, func(c candidate) string { return c.name }) + "?)"
+}
+
+// unlikeness orders names by how far they are from a word, and tells whether they are like it at all: a slip of the finger
+// away, the word with more around it, or with a part in common.
+func unlikeness(word, name string) (far int, like bool) {
+	if d := distance(word, name); d <= max(1, len(word)/3) {
+		return d, true
+	}
+	if len(word) > 2 && strings.Contains(name, word) {
+		return 100, true
+	}
+	for part := range strings.FieldsFuncSeq(word, func(r rune) bool { return r == '-' || r == '_' || r == ' ' }) {
+		if len(part) > 2 && strings.Contains(name, part) {
+			return 200, true
+		}
+	}
+	return 0, false
+}
+
+// distance counts the bytes to put in, take out or replace to make b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for k := range row {
+		row[k] = k
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for k := range len(b) {
+			cost := diagonal
+			if a[i] != b[k] {
+				cost = 1 + min(diagonal, row[k], row[k+1])
+			}
+			diagonal, row[k+1] = row[k+1], cost
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,60 @@
+package explain
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/sim/trace"
+)
+
+// Contents is what there is in a trace to choose from.
+type Contents struct {
+	Kinds, Names        []string // kinds of event, and names of messages, faults and operations; each once, in order
+	Events              int
+	FirstStep, LastStep int
+	First, Last         time.Duration
+}
+
+// Survey reads a trace through. Of a damaged one it tells what stands before the damage: whoever shows the trace will come
+// upon it again.
+func Survey(r io.Reader) (*Contents, error) {
+	in, err := trace.NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	c, kinds, names := &Contents{}, map[string]bool{}, map[string]bool{}
+	for {
+		e, err := in.Next()
+		if err != nil {
+			if err != io.EOF && !errors.As(err, new(*trace.DamagedError)) {
+				return nil, err
+			}
+			c.Kinds, c.Names = sorted(kinds), sorted(names)
+			return c, nil
+		}
+		if c.Events == 0 {
+			c.FirstStep, c.First = e.Step, e.At
+		}
+		c.Events, c.LastStep, c.Last = c.Events+1, e.Step, e.At
+		kinds[string(e.Kind)] = true
+		if e.Name != "" {
+			names[clean(e.Name)] = true
+		}
+	}
+}
+
+func sorted(set map[string]bool) []string {
+	all := make([]string, 0, len(set))
+	for name := range set { // order does not matter: it is sorted
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Has tells whether Options.Only would find anything by this word.
+func (c *Contents) Has(word string) bool {
+	return slices.Contains(c.Kinds, word) || slices.Contains(c.Names, word)
+}
