@@ -7,12 +7,13 @@ import (
 // Call is an operation under way of a program that does not wait for it, but asks Poll after whatever the handle heard.
 // It is used by one goroutine.
 type Call struct {
-	h      *Handle
-	encode func(origin, sequence, lowest uint64) []byte // of a proposal, and of a read through the log
-	sent   proposal
-	mode   ReadMode
-	batch  *readBatch // of a read that asks the leader
-	ended  bool
+	h       *Handle
+	request request // of a proposal, and of a read through the log
+	sent    proposal
+	mode    ReadMode
+	batch   *readBatch // of a read that asks the leader
+	counted bool       // a local read that waits for the replay
+	ended   bool
 	Outcome
 }
 
@@ -29,9 +30,7 @@ func (h *Handle) Begin(command []byte) *Call {
 		c.end(Result{}, err)
 		return c
 	}
-	c.encode = func(origin, sequence, lowest uint64) []byte {
-		return raft.EncodeCommand(origin, sequence, lowest, command)
-	}
+	c.request = requestOf(command)
 	c.Poll()
 	return c
 }
@@ -41,11 +40,14 @@ func (h *Handle) BeginRead(mode ReadMode) *Call {
 	c := &Call{h: h, mode: mode}
 	switch mode {
 	case ReadLog:
-		c.encode = raft.EncodeBarrier
+		c.request = request{encode: raft.EncodeBarrier}
 		c.Poll()
 	case ReadLocal:
 	default:
-		c.batch = h.reads.begin(mode)
+		batch, err := h.reads.begin(mode)
+		if c.batch = batch; err != nil {
+			c.end(Result{}, err)
+		}
 	}
 	return c
 }
@@ -54,13 +56,13 @@ func (h *Handle) BeginRead(mode ReadMode) *Call {
 func (c *Call) Poll() bool {
 	switch {
 	case c.ended:
-	case c.encode != nil && c.sent.waiting == nil:
-		sent, _, err := c.h.proposals.begin(c.encode)
+	case c.request.encode != nil && c.sent.waiting == nil:
+		sent, _, err := c.h.proposals.begin(&c.request)
 		if err != nil {
 			c.end(Result{}, err)
 		}
 		c.sent = sent
-	case c.encode != nil:
+	case c.request.encode != nil:
 		select {
 		case o := <-c.sent.done:
 			c.h.proposals.recycle(c.sent.waiting)
@@ -74,7 +76,7 @@ func (c *Call) Poll() bool {
 		default:
 		}
 	default:
-		if point, serving, err := c.h.reads.localNow(); serving == nil {
+		if point, serving, err := c.h.reads.localNow(&c.counted); serving == nil {
 			c.end(Result{Index: point.Index, Term: point.Term}, err)
 		}
 	}
@@ -85,9 +87,13 @@ func (c *Call) Poll() bool {
 func (c *Call) GiveUp(cause error) {
 	switch {
 	case c.Poll():
-	case c.encode == nil:
-		c.end(Result{}, c.h.reads.expired(cause))
+	case c.batch != nil:
+		point, err := c.h.reads.abandon(c.batch, cause)
+		c.end(Result{Index: point.Index, Term: point.Term}, err)
+	case c.request.encode == nil:
+		c.end(Result{}, c.h.reads.abandonLocal(&c.counted, cause))
 	case c.sent.waiting == nil:
+		c.h.proposals.leave(&c.request)
 		c.end(Result{}, c.h.proposals.expired(cause, false))
 	default:
 		c.end(c.h.proposals.abandon(c.sent, cause))

@@ -20,9 +20,13 @@ type desk struct {
 }
 
 func newDesk(t *testing.T) *desk {
+	return newDeskWith(t, Limits{MaxRequestBytes: 100, MaxPendingRequests: 4, MaxPendingBytes: 1 << 20})
+}
+
+func newDeskWith(t *testing.T, limits Limits) *desk {
 	d := &desk{t: t}
 	d.Handle = New(Config{
-		Node: 1, Limits: Limits{MaxRequestBytes: 100, MaxPendingRequests: 4, MaxPendingBytes: 1 << 20}, FirstRead: 10,
+		Node: 1, Limits: limits, FirstRead: 10,
 		Nonce: func() []byte { return []byte("nonce") },
 		Now:   func() time.Duration { return d.now },
 		Send:  func(m proto.Message) { d.said = append(d.said, m) },
@@ -33,11 +37,16 @@ func newDesk(t *testing.T) *desk {
 // works is a desk whose member follows a leader, has its origin, and has replayed its log up to index 5.
 func works(t *testing.T) *desk {
 	d := newDesk(t)
+	d.work()
+	return d
+}
+
+// work has the member follow a leader, get its origin, and replay its log. Nothing that was said before is kept.
+func (d *desk) work() {
 	d.Hear(&messages.LeaderChanged{Incarnation: 1, Term: 1, Leader: 2})
 	d.Hear(&messages.OriginOpened{Incarnation: 1, Nonce: []byte("nonce"), Origin: 7})
 	d.Hear(&messages.Serving{Incarnation: 1, Applied: 5})
 	d.said = nil
-	return d
 }
 
 func (d *desk) proposed() (all []raft.Entry) {
@@ -112,10 +121,11 @@ func TestACallThatIsGivenUpSaysWhatIsKnown(t *testing.T) {
 	d = newDesk(t)
 	unsent := d.Begin([]byte("x"))
 	local := d.BeginRead(ReadLocal)
-	for _, c := range []*Call{unsent, local} {
-		if c.GiveUp(why); !errors.Is(c.Err, ErrNoLeader) {
-			t.Errorf("given up without a leader: %v", c.Err)
-		}
+	if unsent.GiveUp(why); !errors.Is(unsent.Err, ErrNoLeader) {
+		t.Errorf("given up without a leader: %v", unsent.Err)
+	}
+	if local.GiveUp(why); !errors.Is(local.Err, ErrTimeout) { // a replay needs no leader
+		t.Errorf("given up during the replay: %v", local.Err)
 	}
 	d.Hear(&messages.LeaderChanged{Incarnation: 1, Term: 1, Leader: 2})
 	d.Hear(&messages.OriginOpened{Incarnation: 1, Nonce: []byte("nonce"), Origin: 7})

@@ -30,25 +30,22 @@ type Config struct {
 	Send func(proto.Message)
 }
 
-// Limits bound the commands that wait for their result, and each of them.
-type Limits struct {
-	MaxRequestBytes    uint64
-	MaxPendingRequests int
-	MaxPendingBytes    uint64
-}
-
 // Handle is safe for concurrent use.
 type Handle struct {
 	leader    atomic.Uint64
 	proposals *proposals
 	reads     *reads
+	refusals  refusals
 }
 
 // New makes the handle of a member whose actors have not begun to live.
 func New(c Config) *Handle {
 	h := &Handle{}
-	h.proposals = newProposals(c.Node, c.Limits, c.Nonce, c.Now, func(entry []byte) { c.Send(&messages.Propose{Data: entry}) }, h.leader.Load)
-	h.reads = newReads(c.FirstRead, c.Now, func(m *messages.AskRead) { c.Send(m) }, h.leader.Load)
+	if c.Limits.MaxPendingReads == 0 {
+		c.Limits.MaxPendingReads = defaultPendingReads
+	}
+	h.proposals = newProposals(c, &h.refusals, h.leader.Load)
+	h.reads = newReads(c, &h.refusals, h.leader.Load)
 	return h
 }
 
@@ -106,5 +103,5 @@ func (h *Handle) Close(err error) {
 func (h *Handle) Pending() (commands int, bytes uint64) {
 	h.proposals.mu.Lock()
 	defer h.proposals.mu.Unlock()
-	return h.proposals.pending, h.proposals.bytes
+	return h.proposals.pending + h.proposals.early, h.proposals.bytes + h.proposals.earlyBytes
 }

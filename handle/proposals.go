@@ -16,14 +16,16 @@ import (
 // state keeps the answers from there on, so that a command which is sent twice, because a leader died with it, takes
 // effect once and is answered both times (DESIGN §4 "Exactly once").
 //
-// Invariant: queue[i] waits for sequence base+i, or is nil because it needs no answer any more; queue[0] is never nil.
+// Invariant: queue[i] waits for sequence base+i, or is nil because it needs no answer any more; queue[0] is never nil, and
+// there are at most maxSpan.
 type proposals struct {
-	send   func([]byte) // to the Node of this member
-	limits Limits
-	node   uint64
-	leader func() uint64 // 0: none known
-	nonces func() []byte
-	now    func() time.Duration
+	send     func([]byte) // to the Node of this member
+	limits   Limits
+	refusals *refusals
+	node     uint64
+	leader   func() uint64 // 0: none known
+	nonces   func() []byte
+	now      func() time.Duration
 
 	mu      sync.Mutex
 	origin  uint64        // 0: not open yet
@@ -35,6 +37,16 @@ type proposals struct {
 	pending int    // commands in queue
 	asked   time.Duration
 	closed  error
+	// Commands that wait for the origin to be open, and their bytes: they have their place in the limits.
+	early      int
+	earlyBytes uint64
+}
+
+// request is a command that wants to be proposed.
+type request struct {
+	encode func(origin, sequence, lowest uint64) []byte
+	size   uint64 // of the command
+	early  bool   // it waits for the origin
 }
 
 // waiting is one command under way. It is reused once it was answered or abandoned: whoever takes it out of the queue,
@@ -53,11 +65,10 @@ type outcome struct {
 
 var waitings = sync.Pool{New: func() any { return &waiting{done: make(chan outcome, 1)} }}
 
-func newProposals(
-	node uint64, limits Limits, nonces func() []byte, now func() time.Duration, send func([]byte), leader func() uint64,
-) *proposals {
-	p := &proposals{node: node, limits: limits, nonces: nonces, now: now, send: send, leader: leader, base: 1}
-	p.nonce, p.opened = nonces(), make(chan struct{})
+func newProposals(c Config, refusals *refusals, leader func() uint64) *proposals {
+	p := &proposals{node: c.Node, limits: c.Limits, refusals: refusals, nonces: c.Nonce, now: c.Now, leader: leader, base: 1}
+	p.send = func(entry []byte) { c.Send(&messages.Propose{Data: entry}) }
+	p.nonce, p.opened = p.nonces(), make(chan struct{})
 	return p
 }
 
@@ -65,26 +76,30 @@ func (p *proposals) propose(ctx context.Context, command []byte) (Result, error)
 	if err := p.admits(command); err != nil {
 		return Result{}, err
 	}
-	return p.submit(ctx, func(origin, sequence, lowest uint64) []byte {
+	return p.submit(ctx, requestOf(command))
+}
+
+func requestOf(command []byte) request {
+	return request{size: uint64(len(command)), encode: func(origin, sequence, lowest uint64) []byte {
 		return raft.EncodeCommand(origin, sequence, lowest, command)
-	})
+	}}
 }
 
 func (p *proposals) admits(command []byte) error {
 	if uint64(len(command)) > p.limits.MaxRequestBytes {
-		return &LimitError{Kind: ErrTooLarge, Limit: "MaxRequestBytes", Value: p.limits.MaxRequestBytes}
+		return p.refusals.refuse(ErrTooLarge, requestBytes, p.limits.MaxRequestBytes)
 	}
 	return nil
 }
 
 func (p *proposals) barrier(ctx context.Context) (ReadPoint, error) {
-	r, err := p.submit(ctx, raft.EncodeBarrier)
+	r, err := p.submit(ctx, request{encode: raft.EncodeBarrier})
 	return ReadPoint{Index: r.Index, Term: r.Term}, err
 }
 
-func (p *proposals) submit(ctx context.Context, encode func(origin, sequence, lowest uint64) []byte) (Result, error) {
+func (p *proposals) submit(ctx context.Context, r request) (Result, error) {
 	for {
-		c, opened, err := p.begin(encode)
+		c, opened, err := p.begin(&r)
 		switch {
 		case err != nil:
 			return Result{}, err
@@ -94,6 +109,7 @@ func (p *proposals) submit(ctx context.Context, encode func(origin, sequence, lo
 		select {
 		case <-opened:
 		case <-ctx.Done():
+			p.leave(&r)
 			return Result{}, p.expired(ctx.Err(), false)
 		}
 	}
@@ -107,8 +123,8 @@ type proposal struct {
 
 // begin gives a command its place and sends it. While the origin is not open it does neither, and returns what is closed
 // when that has changed.
-func (p *proposals) begin(encode func(origin, sequence, lowest uint64) []byte) (proposal, <-chan struct{}, error) {
-	c, opened, err := p.enqueue(encode)
+func (p *proposals) begin(r *request) (proposal, <-chan struct{}, error) {
+	c, opened, err := p.enqueue(r)
 	if err == nil && opened == nil {
 		p.send(c.entry)
 	}
@@ -125,27 +141,69 @@ func (p *proposals) await(ctx context.Context, c proposal) (Result, error) {
 	}
 }
 
-func (p *proposals) enqueue(encode func(origin, sequence, lowest uint64) []byte) (proposal, <-chan struct{}, error) {
+func (p *proposals) enqueue(r *request) (proposal, <-chan struct{}, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case p.closed != nil:
+	if p.closed != nil {
+		p.uncount(r)
 		return proposal{}, nil, p.closed
-	case p.origin == 0:
+	}
+	if err := p.room(r); err != nil {
+		return proposal{}, nil, err
+	}
+	if p.origin == 0 {
+		p.count(r)
 		return proposal{}, p.opened, nil
-	case p.pending >= p.limits.MaxPendingRequests:
-		return proposal{}, nil, &LimitError{Kind: ErrOverloaded, Limit: "MaxPendingRequests", Value: uint64(p.limits.MaxPendingRequests)}
-	case p.bytes >= p.limits.MaxPendingBytes:
-		return proposal{}, nil, &LimitError{Kind: ErrOverloaded, Limit: "MaxPendingBytes", Value: p.limits.MaxPendingBytes}
+	}
+	p.uncount(r)
+	if len(p.queue) >= maxSpan {
+		return proposal{}, nil, p.refusals.refuse(ErrOverloaded, span, maxSpan)
 	}
 	sequence := p.base + uint64(len(p.queue))
 	w := waitings.Get().(*waiting)
-	w.entry = encode(p.origin, sequence, p.base)
+	w.entry = r.encode(p.origin, sequence, p.base)
 	w.sent, w.attempts = p.now(), 1
 	p.queue = append(p.queue, w)
 	p.bytes += uint64(len(w.entry))
 	p.pending++
 	return proposal{w, p.origin, sequence}, nil, nil
+}
+
+// room refuses a command that the limits leave no place for. One that waits for the origin has its place. The caller
+// holds mu.
+func (p *proposals) room(r *request) error {
+	switch {
+	case r.early:
+	case p.pending+p.early >= p.limits.MaxPendingRequests:
+		return p.refusals.refuse(ErrOverloaded, pendingRequests, uint64(p.limits.MaxPendingRequests))
+	case p.bytes+p.earlyBytes >= p.limits.MaxPendingBytes:
+		return p.refusals.refuse(ErrOverloaded, pendingBytes, p.limits.MaxPendingBytes)
+	}
+	return nil
+}
+
+// count and uncount keep the number of those that wait for the origin. The caller holds mu.
+func (p *proposals) count(r *request) {
+	if !r.early {
+		r.early = true
+		p.early++
+		p.earlyBytes += r.size
+	}
+}
+
+func (p *proposals) uncount(r *request) {
+	if r.early {
+		r.early = false
+		p.early--
+		p.earlyBytes -= r.size
+	}
+}
+
+// leave gives up waiting for the origin.
+func (p *proposals) leave(r *request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.uncount(r)
 }
 
 // take removes the command of this sequence from the queue; nil if nobody waits for it. The caller holds mu.
@@ -251,13 +309,8 @@ func (p *proposals) originOpened(m *messages.OriginOpened) {
 // refused hears that entries were not taken. Where that is final, and this was the only attempt, the caller is told;
 // else a copy may be in the log already, and the command stays outstanding until it is answered.
 func (p *proposals) refused(m *messages.ProposalsRefused) {
-	var err error
-	switch m.Reason {
-	case messages.Refusal_REFUSAL_OVERLOADED:
-		err = &LimitError{Kind: ErrOverloaded, Limit: "MaxUncommittedBytes", Value: m.Limit}
-	case messages.Refusal_REFUSAL_DISK_FULL:
-		err = fmt.Errorf("%w: the leader's disk is below its low-water mark; free space on it, writes resume by themselves", ErrDiskFull)
-	default:
+	final := m.Reason == messages.Refusal_REFUSAL_OVERLOADED || m.Reason == messages.Refusal_REFUSAL_DISK_FULL
+	if !final {
 		return // sent again as soon as a leader is known
 	}
 	p.mu.Lock()
@@ -267,9 +320,17 @@ func (p *proposals) refused(m *messages.ProposalsRefused) {
 			continue
 		}
 		if w := p.queue[sequence-p.base]; w != nil && w.attempts == 1 {
-			p.take(sequence).done <- outcome{err: err}
+			p.take(sequence).done <- outcome{err: p.refusedByLeader(m)}
 		}
 	}
+}
+
+func (p *proposals) refusedByLeader(m *messages.ProposalsRefused) error {
+	if m.Reason == messages.Refusal_REFUSAL_OVERLOADED {
+		return p.refusals.refuse(ErrOverloaded, leaderUncommitted, m.Limit)
+	}
+	p.refusals[leaderDisk].Add(1)
+	return fmt.Errorf("%w: the leader's disk is below its low-water mark; free space on it, writes resume by themselves", ErrDiskFull)
 }
 
 // resend says everything outstanding again: a new leader may not have it.

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 )
@@ -33,8 +35,8 @@ func newStation(t *testing.T, limits Limits) *station {
 	if limits == (Limits{}) {
 		limits = Limits{MaxRequestBytes: 1 << 20, MaxPendingRequests: 1 << 16, MaxPendingBytes: 1 << 26}
 	}
-	s.proposals = newProposals(1, limits, newNonce, clock, func(entry []byte) {
-		e, err := raft.DecodeEntry(entry)
+	hear := func(m proto.Message) {
+		e, err := raft.DecodeEntry(m.(*messages.Propose).Data)
 		if err != nil {
 			t.Error(err)
 		}
@@ -42,7 +44,9 @@ func newStation(t *testing.T, limits Limits) *station {
 		s.sent = append(s.sent, e)
 		s.mu.Unlock()
 		s.wake <- struct{}{}
-	}, func() uint64 { return s.leader })
+	}
+	config := Config{Node: 1, Limits: limits, Nonce: newNonce, Now: clock, Send: hear}
+	s.proposals = newProposals(config, &refusals{}, func() uint64 { return s.leader })
 	s.resend()
 	s.next() // the request to open the origin
 	s.originOpened(&messages.OriginOpened{Nonce: s.nonce, Origin: 77})
@@ -207,14 +211,27 @@ func TestE45WhatWaitsAtTheHandleIsBounded(t *testing.T) {
 	s.close(errStopped)
 }
 
+// newStudy is a reads whose leader is the test.
+func newStudy(firstID uint64, ask func(*messages.AskRead)) *reads {
+	c := Config{FirstRead: firstID, Now: clock, Send: func(m proto.Message) { ask(m.(*messages.AskRead)) }}
+	c.Limits.MaxPendingReads = 1000
+	return newReads(c, &refusals{}, func() uint64 { return 1 })
+}
+
+func begun(t *testing.T, r *reads) *readBatch {
+	t.Helper()
+	b, err := r.begin(ReadIndex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func TestReadsShareRoundsAndNoReadJoinsARequestThatHasLeft(t *testing.T) {
 	var asked []uint64
-	r := newReads(100, clock, func(m *messages.AskRead) { asked = append(asked, m.Id) }, func() uint64 { return 1 })
+	r := newStudy(100, func(m *messages.AskRead) { asked = append(asked, m.Id) })
 	r.incarnated(1)
-	line := &r.modes[0]
-	first := r.join(line, messages.ReadMode_READ_MODE_INDEX)
-	second := r.join(line, messages.ReadMode_READ_MODE_INDEX)
-	third := r.join(line, messages.ReadMode_READ_MODE_INDEX)
+	first, second, third := begun(t, r), begun(t, r), begun(t, r)
 	if first == second || second != third || len(asked) != 1 {
 		t.Fatalf("asked %v; the second shares with the third: %v", asked, second == third)
 	}
@@ -238,7 +255,7 @@ func TestReadsShareRoundsAndNoReadJoinsARequestThatHasLeft(t *testing.T) {
 }
 
 func TestNothingIsServedBeforeTheReplayOfALife(t *testing.T) {
-	r := newReads(0, clock, func(*messages.AskRead) {}, func() uint64 { return 1 })
+	r := newStudy(0, func(*messages.AskRead) {})
 	serves := func() bool {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

@@ -11,12 +11,18 @@ import (
 
 // reads hands out read points. Whatever asks while one request of a mode is under way shares the next: however many
 // clients read, there is one round at a time, and each read's request leaves after the read was asked (E28).
+//
+// Invariants: waiting is the number of reads that have neither their answer nor given up, at most limit; parked holds at
+// most maxParked.
 type reads struct {
-	ask    func(*messages.AskRead)
-	leader func() uint64
-	now    func() time.Duration
+	ask      func(*messages.AskRead)
+	leader   func() uint64
+	now      func() time.Duration
+	limit    int
+	refusals *refusals
 
 	mu          sync.Mutex
+	waiting     int
 	incarnation uint64
 	applied     uint64
 	term        uint64
@@ -36,27 +42,35 @@ type readLine struct {
 
 // readBatch is the reads that share one read point.
 type readBatch struct {
-	id    uint64
-	mode  messages.ReadMode
-	asked time.Duration
-	done  chan struct{}
-	point ReadPoint
-	err   error
+	id      uint64
+	mode    messages.ReadMode
+	asked   time.Duration
+	done    chan struct{}
+	point   ReadPoint // once it is known
+	err     error
+	readers int // that wait
 }
 
-func newReads(firstID uint64, now func() time.Duration, ask func(*messages.AskRead), leader func() uint64) *reads {
-	return &reads{now: now, ask: ask, leader: leader, lastID: firstID, serving: make(chan struct{})}
+func newReads(c Config, refusals *refusals, leader func() uint64) *reads {
+	return &reads{
+		now: c.Now, ask: func(m *messages.AskRead) { c.Send(m) }, leader: leader, limit: c.Limits.MaxPendingReads,
+		refusals: refusals, lastID: c.FirstRead, serving: make(chan struct{}),
+	}
 }
 
 func (r *reads) read(ctx context.Context, mode ReadMode) (ReadPoint, error) {
 	if mode == ReadLocal {
 		return r.local(ctx)
 	}
-	return r.await(ctx, r.begin(mode))
+	b, err := r.begin(mode)
+	if err != nil {
+		return ReadPoint{}, err
+	}
+	return r.await(ctx, b)
 }
 
 // begin asks for a read point from the leader.
-func (r *reads) begin(mode ReadMode) *readBatch {
+func (r *reads) begin(mode ReadMode) (*readBatch, error) {
 	if mode == ReadLeader {
 		return r.join(&r.modes[1], messages.ReadMode_READ_MODE_LEADER)
 	}
@@ -66,64 +80,104 @@ func (r *reads) begin(mode ReadMode) *readBatch {
 
 // local waits only for the replay after a start.
 func (r *reads) local(ctx context.Context) (ReadPoint, error) {
+	counted := false
 	for {
-		point, serving, err := r.localNow()
+		point, serving, err := r.localNow(&counted)
 		if serving == nil {
 			return point, err
 		}
 		select {
 		case <-serving:
 		case <-ctx.Done():
-			return ReadPoint{}, fmt.Errorf("%w: the log is still being replayed: %w", ErrTimeout, ctx.Err())
+			return ReadPoint{}, r.abandonLocal(&counted, ctx.Err())
 		}
 	}
 }
 
 // localNow is what may be read without anybody's leave. During a replay that is nothing, and what is closed at its end is
-// returned.
-func (r *reads) localNow() (ReadPoint, <-chan struct{}, error) {
+// returned; the read is counted then, unless it was before.
+func (r *reads) localNow(counted *bool) (ReadPoint, <-chan struct{}, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case r.closed != nil:
-		return ReadPoint{}, nil, r.closed
-	case !r.isServing:
+	if r.closed == nil && !r.isServing {
+		if !*counted {
+			if err := r.room(); err != nil {
+				return ReadPoint{}, nil, err
+			}
+			*counted = true
+			r.waiting++
+		}
 		return ReadPoint{}, r.serving, nil
+	}
+	r.uncount(counted)
+	if r.closed != nil {
+		return ReadPoint{}, nil, r.closed
 	}
 	return ReadPoint{Index: r.applied, Term: r.term}, nil, nil
 }
 
-// join adds one read to the batch that gathers, and sends the batch on if none is under way.
-func (r *reads) join(line *readLine, mode messages.ReadMode) *readBatch {
+// abandonLocal gives up waiting for the end of a replay.
+func (r *reads) abandonLocal(counted *bool, cause error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.uncount(counted)
+	return fmt.Errorf("%w: the log is still being replayed: %w", ErrTimeout, cause)
+}
+
+func (r *reads) uncount(counted *bool) {
+	if *counted {
+		*counted = false
+		r.waiting--
+	}
+}
+
+// room refuses a read where as many wait as may. The caller holds mu.
+func (r *reads) room() error {
+	if r.waiting >= r.limit {
+		return r.refusals.refuse(ErrOverloaded, pendingReads, uint64(r.limit))
+	}
+	return nil
+}
+
+// join adds one read to the batch that gathers, and sends the batch on if none is under way.
+func (r *reads) join(line *readLine, mode messages.ReadMode) (*readBatch, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed != nil {
+		return nil, r.closed
+	}
+	if err := r.room(); err != nil {
+		return nil, err
+	}
 	b := line.next
 	if b == nil {
 		r.lastID++
 		b = &readBatch{id: r.lastID, mode: mode, done: make(chan struct{})}
 		line.next = b
 	}
-	if r.closed != nil {
-		b.finish(r.closed)
-		line.next = nil
-	} else if line.underWay == nil {
-		r.sendNext(line)
-	}
-	return b
+	b.readers++
+	r.waiting++
+	r.sendNext(line)
+	return b, nil
 }
 
-// sendNext asks for the gathered batch. The caller holds mu.
+// sendNext asks for the gathered batch, unless one is under way or the state machine has enough to catch up with. The
+// caller holds mu.
 func (r *reads) sendNext(line *readLine) {
-	line.underWay, line.next = line.next, nil
-	if b := line.underWay; b != nil {
-		b.asked = r.now()
-		r.ask(&messages.AskRead{Id: b.id, Mode: b.mode})
+	b := line.next
+	if b == nil || line.underWay != nil || len(r.parked) >= maxParked {
+		return
 	}
+	line.underWay, line.next = b, nil
+	b.asked = r.now()
+	r.ask(&messages.AskRead{Id: b.id, Mode: b.mode})
 }
 
-func (b *readBatch) finish(err error) {
+// finish answers all reads of a batch. The caller holds mu.
+func (r *reads) finish(b *readBatch, err error) {
 	b.err = err
 	close(b.done)
+	r.waiting -= b.readers
 }
 
 func (r *reads) await(ctx context.Context, b *readBatch) (ReadPoint, error) {
@@ -131,15 +185,30 @@ func (r *reads) await(ctx context.Context, b *readBatch) (ReadPoint, error) {
 	case <-b.done:
 		return b.point, b.err
 	case <-ctx.Done():
-		return ReadPoint{}, r.expired(ctx.Err())
+		return r.abandon(b, ctx.Err())
 	}
 }
 
-func (r *reads) expired(cause error) error {
-	if r.leader() == 0 {
-		return fmt.Errorf("%w: no read point to be had; see that a majority of the members run and reach each other: %w", ErrNoLeader, cause)
+// abandon gives up one read of a batch. An answer that came in the same moment still counts.
+func (r *reads) abandon(b *readBatch, cause error) (ReadPoint, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-b.done:
+		return b.point, b.err
+	default:
 	}
-	return fmt.Errorf("%w: waiting for a read point: %w", ErrTimeout, cause)
+	b.readers--
+	r.waiting--
+	switch {
+	case b.point.Index > r.applied:
+		return ReadPoint{}, fmt.Errorf("%w: the read needs index %d and this member's state machine has applied up to %d: %w",
+			ErrTimeout, b.point.Index, r.applied, cause)
+	case r.leader() == 0:
+		return ReadPoint{}, fmt.Errorf("%w: no read point to be had; see that a majority of the members run and reach each other: %w",
+			ErrNoLeader, cause)
+	}
+	return ReadPoint{}, fmt.Errorf("%w: waiting for a read point: %w", ErrTimeout, cause)
 }
 
 // answered takes a read point from the Node.
@@ -156,15 +225,17 @@ func (r *reads) answered(m *messages.ReadPoint) {
 		case messages.Refusal_REFUSAL_UNSPECIFIED:
 			b.point = ReadPoint{Index: m.Index, Term: m.Term}
 			if m.Index <= r.applied {
-				b.finish(nil)
+				r.finish(b, nil)
 			} else {
 				r.parked = append(r.parked, b)
 			}
 		case messages.Refusal_REFUSAL_OVERLOADED:
-			b.finish(fmt.Errorf("%w: more read points are asked of the leader than it keeps; ask again, or read in mode local", ErrOverloaded))
+			r.refusals[leaderReads].Add(uint64(b.readers))
+			r.finish(b, fmt.Errorf("%w: more read points are asked of the leader than it keeps; ask again, or read in mode local", ErrOverloaded))
 		default:
 			return // asked again as soon as a leader is known, or after a while
 		}
+		line.underWay = nil
 		r.sendNext(line)
 	}
 }
@@ -180,13 +251,16 @@ func (r *reads) newApplied(incarnation, applied, term uint64) {
 	kept := r.parked[:0]
 	for _, b := range r.parked {
 		if b.point.Index <= applied {
-			b.finish(nil)
-		} else {
+			r.finish(b, nil)
+		} else if b.readers > 0 {
 			kept = append(kept, b)
 		}
 	}
 	clear(r.parked[len(kept):])
 	r.parked = kept
+	for i := range r.modes {
+		r.sendNext(&r.modes[i])
+	}
 }
 
 // incarnated hears of a new life of the node's actors: until its replay is done, nothing is served.
@@ -240,13 +314,13 @@ func (r *reads) close(err error) {
 	for i := range r.modes {
 		for _, b := range []*readBatch{r.modes[i].underWay, r.modes[i].next} {
 			if b != nil {
-				b.finish(err)
+				r.finish(b, err)
 			}
 		}
 		r.modes[i] = readLine{}
 	}
 	for _, b := range r.parked {
-		b.finish(err)
+		r.finish(b, err)
 	}
 	r.parked = nil
 	if !r.isServing {
