@@ -84,7 +84,9 @@ type Limits struct {
 	// Defaults 65536, 64 MiB.
 	MaxPendingRequests int
 	MaxPendingBytes    uint64
-	// MaxUncommittedBytes bounds, at a leader, what is proposed and not committed. Default 64 MiB.
+	// MaxPendingReads is how many reads of this handle may wait. Default 65536.
+	MaxPendingReads int
+	// MaxUncommittedBytes bounds, at a leader, what is proposed and not committed, or not on its own disk yet. Default 64 MiB.
 	MaxUncommittedBytes uint64
 	// MemoryBytes of the newest durable log are kept in memory for members that are a little behind. Default 16 MiB.
 	MemoryBytes uint64
@@ -114,6 +116,7 @@ func (c Config) withDefaults() Config {
 	c.Limits.MaxRequestBytes = orElse(c.Limits.MaxRequestBytes, 3<<19)
 	c.Limits.MaxPendingRequests = orElse(c.Limits.MaxPendingRequests, 65536)
 	c.Limits.MaxPendingBytes = orElse(c.Limits.MaxPendingBytes, 64<<20)
+	c.Limits.MaxPendingReads = orElse(c.Limits.MaxPendingReads, 65536)
 	c.Limits.MaxUncommittedBytes = orElse(c.Limits.MaxUncommittedBytes, 64<<20)
 	c.Limits.MemoryBytes = orElse(c.Limits.MemoryBytes, 16<<20)
 	inFlight := uint64(16 << 20)

@@ -71,7 +71,7 @@ func assemble(config Config, bootstrap *messages.Configuration, dir *persistence
 		Node: config.ID, Nonce: newNonce, FirstRead: firstReadID(), Now: live.Now,
 		Limits: handle.Limits{
 			MaxRequestBytes: config.Limits.MaxRequestBytes, MaxPendingRequests: config.Limits.MaxPendingRequests,
-			MaxPendingBytes: config.Limits.MaxPendingBytes,
+			MaxPendingBytes: config.Limits.MaxPendingBytes, MaxPendingReads: config.Limits.MaxPendingReads,
 		},
 		Send: func(m proto.Message) { n.root.Send(n.node, m) },
 	})

@@ -25,7 +25,8 @@ type leadership struct {
 	early []pendingRead
 	// reads are how many there are: waiting, early, and collected for the next round.
 	reads int
-	// uncommitted is what proposals wait for their commit, and their bytes: the bound on them.
+	// uncommitted is what was proposed and is not both committed and on the own disk, and its bytes: the bound on them. Until
+	// then only memory has it, also where the followers' disks were faster than ours and have committed it.
 	uncommitted      []batchSize
 	uncommittedBytes uint64
 	// began is when this leadership began.
@@ -224,6 +225,7 @@ func (n *Node) ownDiskAnswered(m *messages.Durable) {
 	n.lead.diskOwes = m.Mark.Index < n.lead.diskIndex
 	n.lead.diskSince = n.env.Now()
 	n.leaderCommit()
+	n.lead.release(min(n.commit, n.durable))
 }
 
 // leaderCommit moves commitIndex to what a quorum has on disk; the leader's own disk counts like any other, so it may
@@ -235,7 +237,7 @@ func (n *Node) leaderCommit() {
 	}
 	first := n.commit < n.lead.first && commit >= n.lead.first
 	n.advanceCommit(commit)
-	n.lead.release(commit)
+	n.lead.release(min(commit, n.durable))
 	if first {
 		n.collected.reads = append(n.collected.reads, n.lead.early...)
 		n.lead.early = nil
@@ -254,10 +256,10 @@ func (n *Node) acked(id uint64) uint64 {
 	return 0
 }
 
-// release takes what was committed off the bound.
-func (l *leadership) release(commit uint64) {
+// release takes off the bound what is done with up to an index.
+func (l *leadership) release(through uint64) {
 	k := 0
-	for k < len(l.uncommitted) && l.uncommitted[k].last <= commit {
+	for k < len(l.uncommitted) && l.uncommitted[k].last <= through {
 		l.uncommittedBytes -= l.uncommitted[k].bytes
 		k++
 	}

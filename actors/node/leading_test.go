@@ -283,6 +283,37 @@ func TestE45ProposalsAreBoundedUntilTheyAreCommitted(t *testing.T) {
 	}
 }
 
+// The followers' disks commit what the leader's own disk is behind with: without a bound of its own that would be kept in
+// memory for as long as clients write faster than the leader's disk.
+func TestE45ALeaderWithASlowDiskTakesNoMoreThanItCanKeepInMemory(t *testing.T) {
+	s := newStage(t, 3)
+	s.config.Limits.MaxUncommittedBytes, s.config.Limits.MemoryBytes = 3000, 0
+	s.crash()
+	s.leads(3, 1)
+	s.sync()
+	s.hears(s.progress(2, 2))
+	s.hears(s.progress(3, 2))
+	s.forget()
+	for i := range uint64(20) {
+		s.hears(&messages.Propose{Data: proposalOf(i, 990)})
+		s.hears(s.progress(2, s.node.log.Last()))
+		s.hears(s.progress(3, s.node.log.Last()))
+	}
+	if s.node.commit != s.node.log.Last() {
+		t.Fatalf("committed %d of %d on the followers' disks", s.node.commit, s.node.log.Last())
+	}
+	refused := handleHeard[*messages.ProposalsRefused](s)
+	if len(refused) != 17 || refused[0].Reason != messages.Refusal_REFUSAL_OVERLOADED || refused[0].Limit != 3000 || s.node.memory.bytes > 3000 {
+		t.Fatalf("%d of 20 refused, %d bytes are in memory only", len(refused), s.node.memory.bytes)
+	}
+	s.sync()
+	s.forget()
+	s.hears(&messages.Propose{Data: proposalOf(99, 990)})
+	if len(s.appends) != 1 || s.node.memory.bytes > 1000 {
+		t.Fatalf("%d appends, %d bytes in memory after the disk had caught up", len(s.appends), s.node.memory.bytes)
+	}
+}
+
 func TestE45AFollowerCollectsNoMoreThanALeaderTakes(t *testing.T) {
 	s := newStage(t, 3)
 	s.config.Limits.MaxUncommittedBytes = 3000

@@ -61,8 +61,8 @@ type Config struct {
 
 // Limits bound what a Node keeps.
 type Limits struct {
-	// MaxUncommittedBytes of proposals may be in the log (or collected for it) before they are committed. Above it
-	// proposals are refused as overloaded.
+	// MaxUncommittedBytes of proposals may be in the log (or collected for it) before they are committed and on the leader's
+	// own disk. Above it proposals are refused as overloaded.
 	MaxUncommittedBytes uint64
 	// MaxBatchBytes of entries go into one Append and one Replicate (at least one entry does).
 	MaxBatchBytes uint64
