@@ -2,16 +2,14 @@ package logstore
 
 import (
 	"fmt"
-	"io"
-	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/actors/internal/rehearsal"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
@@ -22,23 +20,16 @@ import (
 // runs until the test says so. One list of events holds what the disk did and what was said, in the order in which it
 // happened: that is what "write, then speak" is about.
 type stage struct {
-	t        testing.TB
-	disk     *vfs.Mem
-	system   *actor.ActorSystem
-	queue    []func()
-	now      time.Duration
-	timers   []*stageTimer
-	node     *actor.PID
-	store    *actor.PID
-	peers    map[string]*actor.PID
-	events   []string
-	toNode   []proto.Message
-	toPeers  []proto.Message
-	failures []any
-	restart  bool
-	synced   int
-	views    []actors.LogView
-	log      zerolog.Logger
+	*rehearsal.Env
+	t       testing.TB
+	disk    *vfs.Mem
+	node    *actor.PID
+	store   *actor.PID
+	events  []string
+	toNode  []proto.Message
+	toPeers []proto.Message
+	synced  int
+	views   []actors.LogView
 }
 
 const (
@@ -46,18 +37,8 @@ const (
 	incarnation = 3
 )
 
-type stageTimer struct {
-	due     time.Duration
-	to      *actor.PID
-	message proto.Message
-}
-
-func (t *stageTimer) Stop() {}
-
 func newStage(t testing.TB, disk *vfs.Mem) *stage {
-	s := &stage{t: t, disk: disk, peers: map[string]*actor.PID{}, log: zerolog.New(io.Discard)}
-	quiet := slog.New(slog.DiscardHandler)
-	s.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet }))
+	s := &stage{Env: rehearsal.New(ownNode), t: t, disk: disk}
 	disk.Observe(func(op vfs.Op) {
 		if op.Err == nil && (op.Kind == vfs.OpWrite || op.Kind == vfs.OpSync || op.Kind == vfs.OpSyncDir) {
 			s.events = append(s.events, op.Kind.String())
@@ -66,7 +47,7 @@ func newStage(t testing.TB, disk *vfs.Mem) *stage {
 	config := Config{Incarnation: incarnation, Log: persistence.Options{
 		Dir: "/data/log", Node: ownNode, StorageID: [16]byte{1}, FirstSegmentBytes: 64 << 10, SegmentBytes: 128 << 10, LowWater: 1 << 20,
 	}}
-	s.node = s.system.Root.Spawn(s.Props(func() actor.Actor {
+	s.node = s.System.Root.Spawn(s.Props(func() actor.Actor {
 		return actor.ReceiveFunc(func(ctx actor.Context) {
 			switch m := ctx.Message().(type) {
 			case *actor.Started:
@@ -82,47 +63,12 @@ func newStage(t testing.TB, disk *vfs.Mem) *stage {
 			}
 		})
 	}))
-	s.run()
+	s.Run()
 	return s
 }
 
-// run handles messages until none is left.
-func (s *stage) run() {
-	for len(s.queue) > 0 {
-		next := s.queue[0]
-		s.queue = s.queue[1:]
-		next()
-	}
-}
-
 // send puts messages into the LogStore's mailbox, all of them before it handles the first.
-func (s *stage) send(all ...proto.Message) {
-	for _, m := range all {
-		s.system.Root.Send(s.store, m)
-	}
-	s.run()
-}
-
-// pass lets time pass, and fires what comes due.
-func (s *stage) pass(d time.Duration) {
-	until := s.now + d
-	for {
-		var next *stageTimer
-		at := -1
-		for i, timer := range s.timers {
-			if timer.due <= until && (next == nil || timer.due < next.due) {
-				next, at = timer, i
-			}
-		}
-		if next == nil {
-			break
-		}
-		s.timers = append(s.timers[:at], s.timers[at+1:]...)
-		s.now = max(s.now, next.due)
-		s.send(next.message)
-	}
-	s.now = until
-}
+func (s *stage) send(all ...proto.Message) { s.Env.Send(s.store, all...) }
 
 // forget makes room for what happens next.
 func (s *stage) forget() { s.events, s.toNode, s.toPeers, s.synced = nil, nil, nil, 0 }
@@ -147,60 +93,24 @@ func (s *stage) heard(want proto.Message) (all []proto.Message) {
 
 // The environment.
 
-func (s *stage) Schedule(fn func()) { s.queue = append(s.queue, fn) }
-func (s *stage) Throughput() int    { return 1000 }
-
-func (s *stage) ID() uint64 { return ownNode }
-func (s *stage) Props(producer actor.Producer, options ...actor.PropsOption) *actor.Props {
-	options = append(options, actor.WithDispatcher(s), actor.WithSupervisor(s))
-	return actor.PropsFromProducer(producer, options...)
-}
-
-func (s *stage) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
-	s.failures = append(s.failures, reason)
-	if s.restart {
-		supervisor.RestartChildren(child)
-	} else {
-		supervisor.StopChildren(child)
-	}
-}
-
-func (s *stage) Now() time.Duration { return s.now }
-func (s *stage) After(d time.Duration, to *actor.PID, message proto.Message) actors.Timer {
-	timer := &stageTimer{due: s.now + d, to: to, message: message}
-	s.timers = append(s.timers, timer)
-	return timer
-}
-func (s *stage) Random() actors.Random       { panic("the LogStore needs no randomness") }
-func (s *stage) FS() vfs.FS                  { return s.disk }
-func (s *stage) SetPeers([]*messages.Member) { panic("the LogStore knows no peers") }
-func (s *stage) Handle() *actor.PID          { panic("the LogStore knows no handle") }
-func (s *stage) Log() *zerolog.Logger        { return &s.log }
-func (s *stage) Probe() actors.Probe         { return (*stageProbe)(s) }
+func (s *stage) FS() vfs.FS          { return s.disk }
+func (s *stage) Probe() actors.Probe { return stageProbe{s: s} }
 
 func (s *stage) Peer(id uint64, role messages.Role) *actor.PID {
 	name := fmt.Sprintf("%v of %d", role, id)
-	if s.peers[name] == nil {
-		s.peers[name] = s.system.Root.Spawn(s.Props(func() actor.Actor {
-			return actor.ReceiveFunc(func(ctx actor.Context) {
-				if m, ok := ctx.Message().(proto.Message); ok {
-					s.toPeers = append(s.toPeers, m)
-				}
-			})
-		}))
-	}
-	// Said is when it was sent, not when it is handled.
-	s.events = append(s.events, "promise to "+name)
-	return s.peers[name]
+	return s.Ear(name, func(m proto.Message) {
+		s.toPeers = append(s.toPeers, m)
+		s.events = append(s.events, "promise to "+name)
+	})
 }
 
-type stageProbe stage
+type stageProbe struct {
+	rehearsal.NoProbe
+	s *stage
+}
 
-func (p *stageProbe) Node(actors.NodeView)             {}
-func (p *stageProbe) Log(v actors.LogView)             { p.views = append(p.views, v) }
-func (p *stageProbe) Machine(actors.MachineView)       {}
-func (p *stageProbe) Replicator(actors.ReplicatorView) {}
-func (p *stageProbe) Synced(int, int, time.Duration)   { p.synced++ }
+func (p stageProbe) Log(v actors.LogView)           { p.s.views = append(p.s.views, v) }
+func (p stageProbe) Synced(int, int, time.Duration) { p.s.synced++ }
 
 // Messages.
 

@@ -16,7 +16,7 @@ import (
 // ask sends the LogReader a question and returns what it answered; nil for no answer.
 func (s *stage) ask(q *messages.ReadLog) (answer *messages.LogPiece) {
 	reader := actor.NewPID(s.store.Address, s.store.Id+"/"+actors.ReaderName)
-	s.system.Root.Spawn(s.Props(func() actor.Actor {
+	s.System.Root.Spawn(s.Props(func() actor.Actor {
 		return actor.ReceiveFunc(func(ctx actor.Context) {
 			switch m := ctx.Message().(type) {
 			case *actor.Started:
@@ -26,7 +26,7 @@ func (s *stage) ask(q *messages.ReadLog) (answer *messages.LogPiece) {
 			}
 		})
 	}))
-	s.run()
+	s.Run()
 	return answer
 }
 
@@ -50,13 +50,13 @@ func TestTheReaderIsRestartedAloneAndReadsOn(t *testing.T) {
 	disk := vfs.NewMem()
 	s := newStage(t, disk)
 	s.send(appendOf(1, 0, entries(1, 3, 1, 100)))
-	s.restart = true
+	s.Restart = true
 	disk.Inject(vfs.FailNth(vfs.OpRead, ".seg", 1, nil))
 	if p := s.ask(&messages.ReadLog{Incarnation: incarnation, From: 1, To: 3}); p != nil {
 		t.Fatalf("answer %v from a failing disk", p)
 	}
-	if _, ok := s.failures[0].(*actors.StorageFault); !ok || len(s.failures) != 1 {
-		t.Fatalf("failures %v", s.failures)
+	if _, ok := s.Failures[0].(*actors.StorageFault); !ok || len(s.Failures) != 1 {
+		t.Fatalf("failures %v", s.Failures)
 	}
 	s.forget()
 	if p := s.ask(&messages.ReadLog{Incarnation: incarnation, From: 1, To: 3, MaxBytes: 1 << 20}); p == nil || len(p.Entries.Data) != 3 {
@@ -71,14 +71,14 @@ func TestE7TheReaderNeverAnswersWithRottenEntries(t *testing.T) {
 	disk := vfs.NewMem()
 	s := newStage(t, disk)
 	s.send(appendOf(1, 0, entries(1, 3, 1, 1000)))
-	s.pass(time.Second)
+	s.Pass(time.Second)
 	if err := disk.FlipBit("/data/log/0000000000000001.seg", (4096+96+2000)*8); err != nil {
 		t.Fatal(err)
 	}
 	if p := s.ask(&messages.ReadLog{Incarnation: incarnation, From: 1, To: 3, MaxBytes: 1 << 20}); p != nil {
 		t.Fatalf("answer %v", p)
 	}
-	if err, ok := s.failures[0].(*actors.StorageFault); !ok || !errors.Is(err, persistence.ErrCorrupt) {
-		t.Fatalf("failures %v", s.failures)
+	if err, ok := s.Failures[0].(*actors.StorageFault); !ok || !errors.Is(err, persistence.ErrCorrupt) {
+		t.Fatalf("failures %v", s.Failures)
 	}
 }

@@ -204,11 +204,11 @@ func TestE5AFailingDiskEndsTheStoreAndNothingIsSaid(t *testing.T) {
 			disk.Inject(vfs.FailNth(kind, ".seg", 1, nil))
 			s.send(appendOf(1, 0, entries(3, 2, 1, 10), accepted(2, 4)), voteFor(2, 2))
 			var fault *actors.StorageFault
-			if len(s.failures) != 1 {
-				t.Fatalf("failures %v", s.failures)
+			if len(s.Failures) != 1 {
+				t.Fatalf("failures %v", s.Failures)
 			}
-			if err, ok := s.failures[0].(error); !ok || !errors.As(err, &fault) || !errors.Is(fault, vfs.ErrInjected) || !errors.Is(fault, persistence.ErrLatched) {
-				t.Fatalf("failed with %v", s.failures[0])
+			if err, ok := s.Failures[0].(error); !ok || !errors.As(err, &fault) || !errors.Is(fault, vfs.ErrInjected) || !errors.Is(fault, persistence.ErrLatched) {
+				t.Fatalf("failed with %v", s.Failures[0])
 			}
 			if len(s.toPeers) != 0 || len(s.toNode) != 0 {
 				t.Fatalf("said after the failure: %v %v", s.toPeers, s.toNode)
@@ -225,19 +225,19 @@ func TestE7ACorruptLogIsToldWithFileAndAdvice(t *testing.T) {
 	disk := vfs.NewMem()
 	s := newStage(t, disk)
 	s.send(appendOf(1, 0, entries(1, 2, 1, 10)))
-	s.pass(time.Second)
+	s.Pass(time.Second)
 	if err := disk.FlipBit("/data/log/0000000000000001.seg", 4200*8); err != nil {
 		t.Fatal(err)
 	}
 	s = newStage(t, disk.Crash(vfs.LoseAll))
-	if len(s.failures) != 1 || len(s.toNode) != 0 {
-		t.Fatalf("failures %v, node heard %v", s.failures, s.toNode)
+	if len(s.Failures) != 1 || len(s.toNode) != 0 {
+		t.Fatalf("failures %v, node heard %v", s.Failures, s.toNode)
 	}
 	var corrupt *persistence.CorruptError
-	if err, ok := s.failures[0].(*actors.StorageFault); !ok || !errors.As(err, &corrupt) || !errors.Is(err, persistence.ErrCorrupt) {
-		t.Fatalf("failed with %v", s.failures[0])
+	if err, ok := s.Failures[0].(*actors.StorageFault); !ok || !errors.As(err, &corrupt) || !errors.Is(err, persistence.ErrCorrupt) {
+		t.Fatalf("failed with %v", s.Failures[0])
 	}
-	if text := s.failures[0].(error).Error(); !strings.Contains(text, "0000000000000001.seg at offset") || !strings.Contains(text, "keep the directory") {
+	if text := s.Failures[0].(error).Error(); !strings.Contains(text, "0000000000000001.seg at offset") || !strings.Contains(text, "keep the directory") {
 		t.Fatalf("it says: %s", text)
 	}
 }
@@ -264,15 +264,15 @@ func TestACommitIndexAloneWaitsForTheNextWriteOrForAnIdleMoment(t *testing.T) {
 	if len(s.events) != 0 {
 		t.Fatalf("a commit index alone made the disk work: %v", s.events)
 	}
-	s.pass(9 * time.Millisecond)
+	s.Pass(9 * time.Millisecond)
 	if len(s.events) != 0 {
 		t.Fatalf("too early: %v", s.events)
 	}
-	s.pass(2 * time.Millisecond)
+	s.Pass(2 * time.Millisecond)
 	if !slices.Equal(s.events, []string{"write", "sync"}) {
 		t.Fatalf("the idle moment brought %v", s.events)
 	}
-	s.pass(time.Second)
+	s.Pass(time.Second)
 	if len(s.events) != 2 {
 		t.Fatalf("it goes on writing: %v", s.events)
 	}
@@ -286,14 +286,14 @@ func TestACommitIndexAloneWaitsForTheNextWriteOrForAnIdleMoment(t *testing.T) {
 func TestAnIdleMomentIsCountedFromTheLastWrite(t *testing.T) {
 	s := newStage(t, vfs.NewMem())
 	s.send(appendOf(1, 0, entries(1, 1, 1, 10)))
-	s.pass(8 * time.Millisecond)
+	s.Pass(8 * time.Millisecond)
 	s.send(appendOf(1, 0, entries(2, 1, 1, 10)))
 	s.forget()
-	s.pass(9 * time.Millisecond)
+	s.Pass(9 * time.Millisecond)
 	if len(s.events) != 0 {
 		t.Fatalf("9 ms after the last write: %v", s.events)
 	}
-	s.pass(time.Millisecond)
+	s.Pass(time.Millisecond)
 	if !slices.Equal(s.events, []string{"write", "sync"}) {
 		t.Fatalf("10 ms after it: %v", s.events)
 	}
@@ -305,7 +305,7 @@ func TestSparesAreMadeInIdleMomentsInPieces(t *testing.T) {
 	for i := range uint64(12) {
 		s.send(appendOf(1, 0, entries(i+1, 1, 1, 10<<10)))
 	}
-	s.pass(time.Second)
+	s.Pass(time.Second)
 	names, err := disk.List("/data/log")
 	if err != nil {
 		t.Fatal(err)
@@ -321,8 +321,8 @@ func TestMessagesOfAnotherIncarnationAreDropped(t *testing.T) {
 	a, f, k := appendOf(1, 0, entries(1, 1, 1, 10), accepted(2, 1)), &messages.Flush{Incarnation: 2}, &messages.Tick{Incarnation: 2, Timer: idleTimer}
 	a.Incarnation = 2
 	s.send(a, f, k)
-	if len(s.events) != 0 || len(s.toNode) != 0 || len(s.failures) != 0 {
-		t.Fatalf("%v %v %v", s.events, s.toNode, s.failures)
+	if len(s.events) != 0 || len(s.toNode) != 0 || len(s.Failures) != 0 {
+		t.Fatalf("%v %v %v", s.events, s.toNode, s.Failures)
 	}
 }
 
@@ -330,18 +330,18 @@ func TestE8ALowDiskIsToldAndSoIsItsRecovery(t *testing.T) {
 	disk := vfs.NewMem()
 	s := newStage(t, disk)
 	s.send(appendOf(1, 0, entries(1, 1, 1, 10)))
-	s.pass(time.Second)
+	s.Pass(time.Second)
 	s.forget()
 	disk.SetCapacity(disk.Used() + 1000)
 	s.send(appendOf(1, 0, entries(2, 1, 1, 10)))
-	s.pass(100 * time.Millisecond)
+	s.Pass(100 * time.Millisecond)
 	durable := s.heard(&messages.Durable{})
 	last := durable[len(durable)-1].(*messages.Durable)
 	if !last.DiskLow || last.Mark.Index != 2 || !s.views[len(s.views)-1].DiskLow {
 		t.Fatalf("durable %v", durable)
 	}
 	disk.SetCapacity(-1)
-	s.pass(2 * time.Second)
+	s.Pass(2 * time.Second)
 	durable = s.heard(&messages.Durable{})
 	if last := durable[len(durable)-1].(*messages.Durable); last.DiskLow || last.Mark.Index != 2 {
 		t.Fatalf("durable %v", durable)
@@ -351,11 +351,11 @@ func TestE8ALowDiskIsToldAndSoIsItsRecovery(t *testing.T) {
 func TestABrokenInvariantIsABugAndNotAFaultOfTheDisk(t *testing.T) {
 	s := newStage(t, vfs.NewMem())
 	s.send(appendOf(1, 0, entries(5, 1, 1, 10)))
-	if len(s.failures) != 1 {
-		t.Fatalf("failures %v", s.failures)
+	if len(s.Failures) != 1 {
+		t.Fatalf("failures %v", s.Failures)
 	}
-	if text, ok := s.failures[0].(string); !ok || !strings.Contains(text, "entries from 5") {
-		t.Fatalf("failed with %v", s.failures[0])
+	if text, ok := s.Failures[0].(string); !ok || !strings.Contains(text, "entries from 5") {
+		t.Fatalf("failed with %v", s.Failures[0])
 	}
 }
 
@@ -364,8 +364,8 @@ func TestE13AnOrderlyEndKeepsTheCommitIndex(t *testing.T) {
 	s := newStage(t, disk)
 	s.send(appendOf(1, 0, entries(1, 5, 1, 10)))
 	s.send(&messages.Append{Incarnation: incarnation, Mark: &messages.Mark{Term: 1, Index: 5}, HardState: &messages.HardState{Term: 1, Vote: 2, Commit: 5}})
-	s.system.Root.Stop(s.node)
-	s.run()
+	s.System.Root.Stop(s.node)
+	s.Run()
 	s = newStage(t, disk.Crash(vfs.LoseAll))
 	if r := s.toNode[0].(*messages.Recovered); r.HardState.Commit != 5 {
 		t.Fatalf("recovered %v", r.HardState)

@@ -45,10 +45,10 @@ func TestABacklogIsReadFromTheLogInPiecesAndThenPulledAgain(t *testing.T) {
 	if (*state).last != 9 || s.pulled() != 10 || len(s.toNode) != pulls+1 || len(s.toReader) != asked {
 		t.Fatalf("applied %d, pulls from %d", (*state).last, s.pulled())
 	}
-	if last := s.timers[len(s.timers)-1]; !last.stopped {
+	if last := s.Timers[len(s.Timers)-1]; !last.Stopped {
 		t.Fatal("the timer runs on although all is there")
 	}
-	s.send(s.timers[len(s.timers)-1].message)
+	s.send(s.Timers[len(s.Timers)-1].Message)
 	if len(s.toReader) != asked {
 		t.Fatal("the timer asked again for what is there")
 	}
@@ -69,8 +69,8 @@ func TestAPieceOfARequestGivenUpIsDropped(t *testing.T) {
 	if again := s.lastAsked(); len(s.toReader) != 2 || again.From != first.From || again.To != first.To || again.Token == first.Token {
 		t.Fatalf("asked %v", s.toReader)
 	}
-	if !strings.Contains(s.logged.String(), "asked again") {
-		t.Errorf("nothing was logged: %s", &s.logged)
+	if !strings.Contains(s.Logged.String(), "asked again") {
+		t.Errorf("nothing was logged: %s", &s.Logged)
 	}
 	s.send(&messages.Tick{Incarnation: incarnation, Timer: first.Token}) // a timer that was stopped too late
 	if len(s.toReader) != 2 {
@@ -87,8 +87,8 @@ func TestAPieceOfARequestGivenUpIsDropped(t *testing.T) {
 	}
 	late.Token = s.lastAsked().Token
 	s.send(late) // twice the same answer
-	if len(s.failures) > 0 || (*state).last != 4 {
-		t.Fatalf("failures %v", s.failures)
+	if len(s.Failures) > 0 || (*state).last != 4 {
+		t.Fatalf("failures %v", s.Failures)
 	}
 }
 
@@ -107,12 +107,12 @@ func TestAReaderThatDeniesCommittedEntriesIsAskedAgainButNotForEver(t *testing.T
 	}
 	deny()
 	deny()
-	if len(s.failures) > 0 {
-		t.Fatalf("failed after two more: %v", s.failures)
+	if len(s.Failures) > 0 {
+		t.Fatalf("failed after two more: %v", s.Failures)
 	}
 	deny()
-	if len(s.failures) != 1 || !strings.Contains(s.failures[0].(string), "[3, 3] are gone") {
-		t.Fatalf("failures %v", s.failures)
+	if len(s.Failures) != 1 || !strings.Contains(s.Failures[0].(string), "[3, 3] are gone") {
+		t.Fatalf("failures %v", s.Failures)
 	}
 }
 
@@ -126,10 +126,10 @@ func TestAPieceThatWasNotAskedForIsABugOfTheReader(t *testing.T) {
 		s, _ := withOrigin(t)
 		s.send(&messages.Committed{Incarnation: incarnation, ColdTo: 2})
 		s.send(&messages.LogPiece{Incarnation: incarnation, Token: 1, Entries: e})
-		if len(s.failures) != 1 {
+		if len(s.Failures) != 1 {
 			t.Errorf("%s: accepted", name)
 		}
-		if len(s.timers) != 1 || !s.timers[0].stopped {
+		if len(s.Timers) != 1 || !s.Timers[0].Stopped {
 			t.Errorf("%s: its timer was left running", name)
 		}
 	}

@@ -22,8 +22,8 @@ func feed(t *rapid.T, s *stage, log [][]byte, batches int, heard map[order]bool,
 		}
 		n := rapid.IntRange(1, min(12, len(log)-int(from)+1)).Draw(t, "batch")
 		s.commit(termAt(from), log[from-1:int(from)-1+n]...)
-		if len(s.failures) > 0 {
-			t.Fatalf("failed: %v", s.failures)
+		if len(s.Failures) > 0 {
+			t.Fatalf("failed: %v", s.Failures)
 		}
 		checkHeard(t, s, heard, want)
 	}

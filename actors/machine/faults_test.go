@@ -13,12 +13,12 @@ import (
 
 func fault(t *testing.T, s *stage) *actors.ApplicationFault {
 	t.Helper()
-	if len(s.failures) != 1 {
-		t.Fatalf("failures: %v", s.failures)
+	if len(s.Failures) != 1 {
+		t.Fatalf("failures: %v", s.Failures)
 	}
-	f, ok := s.failures[0].(*actors.ApplicationFault)
+	f, ok := s.Failures[0].(*actors.ApplicationFault)
 	if !ok {
-		t.Fatalf("failed with %v", s.failures[0])
+		t.Fatalf("failed with %v", s.Failures[0])
 	}
 	return f
 }
@@ -72,7 +72,7 @@ func TestAFaultInABatchOfManySaysAmongWhich(t *testing.T) {
 		t.Errorf("%v", f)
 	}
 
-	s.failures = nil
+	s.Failures = nil
 	s.start(Config{Factory: factoryOf(t, &state, state.fail)})
 	s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(1, 1, raft.EncodeNoop(), raft.EncodeNoop())})
 	if f := fault(t, s); f.Index != 0 || !strings.Contains(f.Error(), "without commands that ends at index 2: nothing to do") {
@@ -139,11 +139,11 @@ func TestAnOnDiskMachineMustStoreItsLedgerRecordOnce(t *testing.T) {
 func TestACommittedEntryThatCannotBeReadStopsTheNode(t *testing.T) {
 	s, _ := withOrigin(t)
 	s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(2, 1, []byte{200})})
-	if len(s.failures) != 1 {
+	if len(s.Failures) != 1 {
 		t.Fatal("it went on")
 	}
-	f, ok := s.failures[0].(*actors.Fatal)
+	f, ok := s.Failures[0].(*actors.Fatal)
 	if !ok || !errors.Is(f, raft.ErrBadEntry) || !strings.Contains(f.Error(), "entry 2") {
-		t.Errorf("%v", s.failures[0])
+		t.Errorf("%v", s.Failures[0])
 	}
 }

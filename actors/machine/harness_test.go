@@ -4,26 +4,23 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/actors/internal/rehearsal"
 	"github.com/troupe-raft/troupe/messages"
-	"github.com/troupe-raft/troupe/persistence/vfs"
 	"github.com/troupe-raft/troupe/raft"
 )
 
 // stage is everything around a Machine: its Node, LogReader and handle, which only write down what they hear, and an
-// environment in which every message is handled before the send returns, so that a test is one goroutine.
+// environment in which every message is handled before send returns.
 type stage struct {
+	*rehearsal.Env
 	t       testing.TB
-	system  *actor.ActorSystem
 	parent  *actor.PID
 	reader  *actor.PID
 	handle  *actor.PID
@@ -31,21 +28,8 @@ type stage struct {
 	actor   *Machine // the newest incarnation
 
 	toNode, toReader, toHandle []proto.Message
-	failures                   []any
-	restart                    bool // what supervision does about a failure
-	timers                     []*stageTimer
 	views                      []actors.MachineView
-	logged                     bytes.Buffer
-	log                        zerolog.Logger
 }
-
-type stageTimer struct {
-	to      *actor.PID
-	message proto.Message
-	stopped bool
-}
-
-func (t *stageTimer) Stop() { t.stopped = true }
 
 const (
 	ownNode     = 7
@@ -58,13 +42,10 @@ type spawnMachine struct {
 }
 
 func newStage(t testing.TB) *stage {
-	s := &stage{t: t}
-	s.log = zerolog.New(&s.logged)
-	quiet := slog.New(slog.DiscardHandler)
-	s.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet }))
+	s := &stage{Env: rehearsal.New(ownNode), t: t}
 	s.reader = s.listener(&s.toReader)
 	s.handle = s.listener(&s.toHandle)
-	s.parent = s.system.Root.Spawn(s.Props(func() actor.Actor {
+	s.parent = s.System.Root.Spawn(s.Props(func() actor.Actor {
 		return actor.ReceiveFunc(func(ctx actor.Context) {
 			switch m := ctx.Message().(type) {
 			case *spawnMachine:
@@ -85,7 +66,7 @@ func newStage(t testing.TB) *stage {
 }
 
 func (s *stage) listener(heard *[]proto.Message) *actor.PID {
-	return s.system.Root.Spawn(s.Props(func() actor.Actor {
+	return s.System.Root.Spawn(s.Props(func() actor.Actor {
 		return actor.ReceiveFunc(func(ctx actor.Context) {
 			if m, ok := ctx.Message().(proto.Message); ok {
 				*heard = append(*heard, m)
@@ -99,13 +80,17 @@ func (s *stage) start(config Config) *stage { return s.startWith(featureLevel1, 
 
 func (s *stage) startWith(l limits, config Config) *stage {
 	s.toNode, s.toHandle, s.toReader = nil, nil, nil
-	s.system.Root.Send(s.parent, &spawnMachine{limits: l, config: config})
+	s.System.Root.Send(s.parent, &spawnMachine{limits: l, config: config})
+	s.Run()
 	return s
 }
 
-func (s *stage) stop() { s.system.Root.Stop(s.machine) }
+func (s *stage) stop() {
+	s.System.Root.Stop(s.machine)
+	s.Run()
+}
 
-func (s *stage) send(m proto.Message) { s.system.Root.Send(s.machine, m) }
+func (s *stage) send(m proto.Message) { s.Env.Send(s.machine, m) }
 
 // commit answers the standing Pull, which must be there.
 func (s *stage) commit(term uint64, data ...[]byte) {
@@ -117,7 +102,7 @@ func (s *stage) commit(term uint64, data ...[]byte) {
 func (s *stage) pulled() uint64 {
 	s.t.Helper()
 	if len(s.toNode) == 0 {
-		s.t.Fatalf("no Pull: failures %v", s.failures)
+		s.t.Fatalf("no Pull: failures %v", s.Failures)
 	}
 	pull, ok := s.toNode[len(s.toNode)-1].(*messages.Pull)
 	if !ok {
@@ -155,60 +140,29 @@ func entriesOf(first, term uint64, data ...[]byte) *messages.Entries {
 
 // The environment.
 
-func (s *stage) ID() uint64 { return ownNode }
-
-func (s *stage) Props(producer actor.Producer, options ...actor.PropsOption) *actor.Props {
-	options = append(options, actor.WithDispatcher(actor.NewSynchronizedDispatcher(1000)), actor.WithSupervisor(s))
-	return actor.PropsFromProducer(producer, options...)
-}
-
-// HandleFailure is the supervision of the stage.
-func (s *stage) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
-	s.failures = append(s.failures, reason)
-	if s.restart {
-		supervisor.RestartChildren(child)
-	} else {
-		supervisor.StopChildren(child)
-	}
-}
-
-func (s *stage) Now() time.Duration { return 0 }
-
-func (s *stage) After(_ time.Duration, to *actor.PID, message proto.Message) actors.Timer {
-	timer := &stageTimer{to: to, message: message}
-	s.timers = append(s.timers, timer)
-	return timer
-}
+func (s *stage) Handle() *actor.PID  { return s.handle }
+func (s *stage) Probe() actors.Probe { return stageProbe{s: s} }
 
 // fire lets all timers run out that were not stopped.
 func (s *stage) fire() {
-	timers := s.timers
-	s.timers = nil
+	timers := s.Timers
+	s.Timers = nil
 	for _, timer := range timers {
-		if !timer.stopped {
-			s.system.Root.Send(timer.to, timer.message)
+		if !timer.Stopped {
+			s.Env.Send(timer.To, timer.Message)
 		}
 	}
 }
 
-func (s *stage) Random() actors.Random                 { panic("the Machine needs no randomness") }
-func (s *stage) FS() vfs.FS                            { panic("the Machine needs no files") }
-func (s *stage) Peer(uint64, messages.Role) *actor.PID { panic("the Machine knows no peers") }
-func (s *stage) SetPeers([]*messages.Member)           { panic("the Machine knows no peers") }
-func (s *stage) Handle() *actor.PID                    { return s.handle }
-func (s *stage) Log() *zerolog.Logger                  { return &s.log }
-func (s *stage) Probe() actors.Probe                   { return (*stageProbe)(s) }
-
 func (s *stage) lastView() actors.MachineView { return s.views[len(s.views)-1] }
 
-// stageProbe is the stage as what the Machine shows itself to.
-type stageProbe stage
+// stageProbe is what the Machine shows itself to.
+type stageProbe struct {
+	rehearsal.NoProbe
+	s *stage
+}
 
-func (p *stageProbe) Machine(v actors.MachineView)     { p.views = append(p.views, v) }
-func (p *stageProbe) Node(actors.NodeView)             {}
-func (p *stageProbe) Log(actors.LogView)               {}
-func (p *stageProbe) Replicator(actors.ReplicatorView) {}
-func (p *stageProbe) Synced(int, int, time.Duration)   {}
+func (p stageProbe) Machine(v actors.MachineView) { p.s.views = append(p.s.views, v) }
 
 // done is one command as a state machine saw it.
 type done struct {

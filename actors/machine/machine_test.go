@@ -271,8 +271,8 @@ func TestAnAnswerToAnEarlierPullIsDropped(t *testing.T) {
 	}
 	s.send(&messages.Committed{Incarnation: incarnation, ColdTo: 1})
 	s.send(&messages.Committed{Incarnation: incarnation})
-	if len((*state).applied) > 0 || len(s.failures) > 0 || len(s.toReader) > 0 {
-		t.Fatalf("applied %v, failures %v", (*state).applied, s.failures)
+	if len((*state).applied) > 0 || len(s.Failures) > 0 || len(s.toReader) > 0 {
+		t.Fatalf("applied %v, failures %v", (*state).applied, s.Failures)
 	}
 	s.commit(1, command(1, 1, 1, "here"))
 	if len((*state).applied) != 1 {
@@ -293,12 +293,12 @@ func TestAMachineIsClosedWhenItsActorStops(t *testing.T) {
 
 func TestAMachineIsClosedBeforeItsSuccessorIsOpened(t *testing.T) {
 	s, state := withOrigin(t) // its factory counts
-	s.restart = true
+	s.Restart = true
 	former := *state
 	s.send(&messages.Committed{Incarnation: incarnation, ColdTo: 5})
 	s.send(&messages.LogPiece{Incarnation: incarnation, Token: 1, Entries: entriesOf(4, 1, raft.EncodeNoop())}) // not what was asked for
-	if len(s.failures) != 1 || *state == former || *(*state).open != 1 {
-		t.Fatalf("failures %v, %d open", s.failures, *(*state).open)
+	if len(s.Failures) != 1 || *state == former || *(*state).open != 1 {
+		t.Fatalf("failures %v, %d open", s.Failures, *(*state).open)
 	}
 	if s.pulled() != 1 {
 		t.Fatalf("the successor pulls from %d", s.pulled())
@@ -335,8 +335,8 @@ func TestABatchCostsAFewAllocationsHoweverManyCommandsItHolds(t *testing.T) {
 	if one > 12 || many > one+1 {
 		t.Errorf("%v allocations for a batch of 1, %v for one of 300", one, many)
 	}
-	if len(s.failures) > 0 {
-		t.Fatal(s.failures)
+	if len(s.Failures) > 0 {
+		t.Fatal(s.Failures)
 	}
 }
 

@@ -17,7 +17,7 @@ func asPreVote(m *messages.RequestVote) *messages.RequestVote { m.PreVote = true
 func (s *stage) orphaned() *stage {
 	s.dice = func(n int64) int64 { return n - 1 }
 	s.hears(&messages.Heartbeat{Term: s.node.term, Leader: s.node.leader})
-	s.pass(election + 10*time.Millisecond)
+	s.Pass(election + 10*time.Millisecond)
 	s.is(roleFollower, s.node.term)
 	s.forget()
 	return s
@@ -61,7 +61,7 @@ func TestE2SteppingDownWithinATermKeepsTheVote(t *testing.T) {
 	s := newStage(t, 3).settled(3, 2, 1, 1).orphaned()
 	s.hears(ask(3, 4, 1, 1))
 	s.hears(&messages.Heartbeat{Term: 4, Leader: 3})
-	s.pass(election + 10*time.Millisecond)
+	s.Pass(election + 10*time.Millisecond)
 	s.sync()
 	s.said = nil
 	s.hears(ask(2, 4, 9, 3)) // however good its log
@@ -185,7 +185,7 @@ func TestE16APreCandidateKnowsNoLeaderAndCountsNoOldAnswers(t *testing.T) {
 	if a := only[*messages.VoteAnswer](s); !a.Granted {
 		t.Fatalf("a preCandidate refused another: %v", a)
 	}
-	s.pass(2 * election) // once more
+	s.Pass(2 * election) // once more
 	s.is(rolePreCandidate, 3)
 	s.hears(&messages.VoteAnswer{Term: 4, Voter: 4, PreVote: true, Granted: true})
 	s.is(rolePreCandidate, 3) // 1 and 4 of 5; the answer of 3 was of the campaign before
@@ -250,7 +250,7 @@ func TestE23ALearnerVotesAndNeverCampaigns(t *testing.T) {
 	s.config.Bootstrap.Members[0].Learner = true
 	s.settled(3, 2, 1, 1)
 	s.hears(&messages.Campaign{}, &messages.TimeoutNow{Term: 3, Leader: 2}, &messages.LinkDown{Peer: 2})
-	s.pass(10 * election)
+	s.Pass(10 * election)
 	s.is(roleFollower, 3)
 	none[*messages.RequestVote](s)
 	s.hears(ask(77, 4, 1, 1)) // a candidate that it does not know, too
@@ -265,7 +265,7 @@ func TestE36WhoHearsThatItWasRemovedStops(t *testing.T) {
 	s.hears(&messages.Removed{From: 2, Term: 2, Index: 9}) // of an earlier term
 	s.is(roleFollower, 3)
 	s.hears(&messages.Removed{From: 2, Term: 3, Index: 9})
-	if len(s.failures) != 1 {
+	if len(s.Failures) != 1 {
 		t.Fatal("it goes on")
 	}
 }
@@ -273,18 +273,18 @@ func TestE36WhoHearsThatItWasRemovedStops(t *testing.T) {
 func TestASurvivorOfABrokenLinkAsksAtOnceAndAStickyVoterSoonAgain(t *testing.T) {
 	s := newStage(t, 3).settled(3, 2, 1, 1)
 	s.hears(&messages.LinkDown{Peer: 3}) // not the leader's
-	s.pass(fastDelay)
+	s.Pass(fastDelay)
 	s.is(roleFollower, 3)
 	s.hears(&messages.LinkDown{Peer: 2})
 	s.hears(asPreVote(ask(3, 4, 1, 1)))
 	if a := only[*messages.VoteAnswer](s); !a.Granted {
 		t.Fatal("it still sticks to a leader whose link broke")
 	}
-	s.pass(fastDelay)
+	s.Pass(fastDelay)
 	s.is(rolePreCandidate, 3)
 	s.forget()
 	s.hears(&messages.VoteAnswer{Term: 3, Voter: 3, PreVote: true, Sticky: true})
-	s.pass(stickyRetryMax)
+	s.Pass(stickyRetryMax)
 	if len(the[*messages.RequestVote](s)) == 0 {
 		t.Fatal("not asked again")
 	}
@@ -294,7 +294,7 @@ func TestALinkThatIsBackBeforeThePreVotesCallsThemOff(t *testing.T) {
 	s := newStage(t, 3).settled(3, 2, 1, 1)
 	s.dice = func(n int64) int64 { return n - 1 }
 	s.hears(&messages.LinkDown{Peer: 2}, &messages.LinkUp{Peer: 2})
-	s.pass(election / 2)
+	s.Pass(election / 2)
 	s.is(roleFollower, 3)
 }
 
@@ -312,11 +312,11 @@ func TestInEveryRoleATimerRuns(t *testing.T) {
 	check("following")
 	s.hears(&messages.LinkDown{Peer: 2})
 	check("link down")
-	s.pass(fastDelay)
+	s.Pass(fastDelay)
 	check("pre-candidate")
 	s.hears(&messages.VoteAnswer{Term: 3, Voter: 3, PreVote: true, Sticky: true})
 	check("refused for stickiness")
-	s.pass(stickyRetryMin)
+	s.Pass(stickyRetryMin)
 	check("asked again")
 	s.hears(&messages.VoteAnswer{Term: 4, Voter: 3, PreVote: true, Granted: true})
 	check("candidate")
@@ -324,16 +324,16 @@ func TestInEveryRoleATimerRuns(t *testing.T) {
 	s.hears(&messages.VoteAnswer{Term: 4, Voter: 3}, &messages.VoteAnswer{Term: 4, Voter: 2})
 	s.is(roleFollower, 4)
 	check("lost")
-	s.pass(2 * election)
+	s.Pass(2 * election)
 	check("again")
 	s.hears(&messages.VoteAnswer{Term: 5, Voter: 3, PreVote: true, Granted: true})
 	s.sync()
 	s.hears(&messages.VoteAnswer{Term: 5, Voter: 3, Granted: true})
 	s.is(roleLeader, 5)
 	check("leader")
-	s.pass(heartbeat)
+	s.Pass(heartbeat)
 	check("leader that beat")
-	s.pass(election + heartbeat)
+	s.Pass(election + heartbeat)
 	s.is(roleFollower, 5)
 	check("deposed")
 }

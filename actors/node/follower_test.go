@@ -116,7 +116,7 @@ func TestE11NothingIsAppliedBeforeItIsCommittedAndOnTheOwnDisk(t *testing.T) {
 func TestE11AStateMachineAheadOfTheLogStopsTheNode(t *testing.T) {
 	s := newStage(t, 3).settled(3, 2, 1, 1)
 	s.hears(&messages.MachineReady{Incarnation: 1, Applied: 2})
-	if len(s.failures) != 1 {
+	if len(s.Failures) != 1 {
 		t.Fatal("the node goes on with a log that lacks what was applied")
 	}
 }
@@ -171,11 +171,11 @@ func TestE31ANodeThatWasMadeALearnerByARolledBackEntryCampaignsAgain(t *testing.
 	s.hears(m)
 	s.sync()
 	s.forget()
-	s.pass(5 * election)
+	s.Pass(5 * election)
 	none[*messages.RequestVote](s) // E23
 	s.is(roleFollower, 3)
 	s.hears(&messages.AppendEntries{Term: 4, Leader: 3, PrevIndex: 1, PrevTerm: 1, Commit: 1, Entries: entriesOf(2, 4)})
-	s.pass(3 * election)
+	s.Pass(3 * election)
 	if len(the[*messages.RequestVote](s)) == 0 {
 		t.Fatal("a voter that does not campaign")
 	}

@@ -71,15 +71,15 @@ func TestE19ALeaderThatHearsNoQuorumStepsDownWithinTwoTimeouts(t *testing.T) {
 	s := newStage(t, 5).leads(3, 1)
 	s.sync()
 	for range 30 { // one of four is not enough
-		s.pass(heartbeat)
+		s.Pass(heartbeat)
 		if s.node.role != roleLeader {
 			break
 		}
 		s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2})
 	}
 	s.is(roleFollower, 4)
-	if s.now > 2*election {
-		t.Fatalf("led for %v", s.now)
+	if s.Now() > 2*election {
+		t.Fatalf("led for %v", s.Now())
 	}
 	if s.node.vote != 1 {
 		t.Fatal("the vote of this term was forgotten (E2)")
@@ -90,7 +90,7 @@ func TestE19ALeaderThatHearsAQuorumLeadsOn(t *testing.T) {
 	s := newStage(t, 5).leads(3, 1)
 	s.sync()
 	for range 50 {
-		s.pass(heartbeat)
+		s.Pass(heartbeat)
 		s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2}, &messages.HeartbeatAnswer{Term: 4, From: 3})
 		s.sync()
 	}
@@ -129,7 +129,7 @@ func TestE9ALeaderWhoseDiskStallsHandsOverToTheFurthest(t *testing.T) {
 	s.forget()
 	s.hears(&messages.Propose{Data: proposalOf(1, 10)}) // and the disk does not answer
 	for range 12 {
-		s.pass(heartbeat)
+		s.Pass(heartbeat)
 		if s.node.role != roleLeader {
 			break
 		}
@@ -145,14 +145,14 @@ func TestE9AnIdleLeaderProbesItsDisk(t *testing.T) {
 	s := newStage(t, 3).leads(3, 1)
 	s.sync()
 	for range 40 {
-		s.pass(heartbeat)
+		s.Pass(heartbeat)
 		s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2}, &messages.HeartbeatAnswer{Term: 4, From: 3})
 		s.sync()
 	}
 	s.is(roleLeader, 4)
 	s.forget()
 	for range 20 { // now it does not answer any more
-		s.pass(heartbeat)
+		s.Pass(heartbeat)
 		if s.node.role != roleLeader {
 			return
 		}
@@ -185,7 +185,7 @@ func TestE20AnAbortedTransferTakesProposalsAgain(t *testing.T) {
 	s.sync()
 	s.hears(&messages.TransferLeadership{Target: 2}) // which dies
 	for range 12 {
-		s.pass(heartbeat)
+		s.Pass(heartbeat)
 		s.hears(&messages.HeartbeatAnswer{Term: 4, From: 3})
 		s.sync()
 	}
@@ -235,7 +235,7 @@ func TestAHeartbeatNamesWhatItsReceiverHasOnly(t *testing.T) {
 	s.sync()
 	s.hears(s.progress(2, 2))
 	s.said = nil
-	s.pass(heartbeat)
+	s.Pass(heartbeat)
 	for _, x := range s.said {
 		if m, ok := x.message.(*messages.Heartbeat); ok && x.to == 3 && m.Commit != 0 {
 			t.Fatalf("3 was told commit index %d: of its log nothing is known", m.Commit)
@@ -247,10 +247,10 @@ func TestMessageCountAnIdleSecondCostsTenHeartbeatsAPeer(t *testing.T) {
 	s := newStage(t, 3).leads(3, 1)
 	s.sync()
 	s.hears(s.progress(2, 2), s.progress(3, 2))
-	s.pass(noticeDelay)
+	s.Pass(noticeDelay)
 	s.said = nil
 	for range 10 {
-		s.pass(heartbeat)
+		s.Pass(heartbeat)
 		s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2}, &messages.HeartbeatAnswer{Term: 4, From: 3})
 		s.sync()
 	}
@@ -321,10 +321,10 @@ func TestE45AFollowerCollectsNoMoreThanALeaderTakes(t *testing.T) {
 	s.settled(3, 2, 1, 1)
 	var all []any
 	for i := range uint64(5) {
-		s.system.Root.Send(s.pid, &messages.Propose{Data: proposalOf(i, 990)})
+		s.System.Root.Send(s.pid, &messages.Propose{Data: proposalOf(i, 990)})
 		all = append(all, i)
 	}
-	s.run()
+	s.Run()
 	if m := only[*messages.ForwardedProposals](s); len(m.Data) != 3 || len(all) != 5 {
 		t.Fatalf("forwarded %d", len(m.Data))
 	}
@@ -367,10 +367,10 @@ func TestBatchesAreCutAtTheirLimit(t *testing.T) {
 	s.leads(3, 1)
 	s.forget()
 	for i := range uint64(5) {
-		s.system.Root.Send(s.pid, &messages.Propose{Data: proposalOf(i, 990)})
+		s.System.Root.Send(s.pid, &messages.Propose{Data: proposalOf(i, 990)})
 	}
-	s.system.Root.Send(s.pid, &messages.Propose{Data: proposalOf(9, 9900)})
-	s.run()
+	s.System.Root.Send(s.pid, &messages.Propose{Data: proposalOf(9, 9900)})
+	s.Run()
 	var sizes []int
 	for _, a := range s.appends {
 		sizes = append(sizes, len(a.Entries.Data))

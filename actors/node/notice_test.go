@@ -31,7 +31,7 @@ func TestCommitNoticeThatNobodyWaitsForTravelsWithTheNextEntries(t *testing.T) {
 	s := newStage(t, 3).leads(3, 1)
 	s.sync()
 	s.hears(s.progress(2, 2), s.progress(3, 2))
-	s.pass(noticeDelay)
+	s.Pass(noticeDelay)
 	s.said = nil
 	notices := func() (n int) {
 		for _, x := range s.said {
@@ -45,12 +45,12 @@ func TestCommitNoticeThatNobodyWaitsForTravelsWithTheNextEntries(t *testing.T) {
 		s.hears(&messages.Propose{Data: proposalOf(i+1, 10)})
 		s.sync()
 		s.hears(s.progress(2, 3+i), s.progress(3, 3+i))
-		s.pass(noticeDelay - noticeDelay/8)
+		s.Pass(noticeDelay - noticeDelay/8)
 	}
 	if n := notices(); n != 0 {
 		t.Fatalf("%d notices while entries carried the news", n)
 	}
-	s.pass(2 * noticeDelay)
+	s.Pass(2 * noticeDelay)
 	if n := notices(); n != 2 {
 		t.Fatalf("%d notices after the silence, want one a follower", n)
 	}

@@ -121,9 +121,9 @@ func TestE28LeadershipIsConfirmedAfterTheReadPointIsTaken(t *testing.T) {
 // The leader of before, cut off, is asked for a read: it finds nobody to confirm it and ends up refusing.
 func TestStaleReadALeaderThatNobodyFollowsGivesNoPoint(t *testing.T) {
 	s := reigns(t)
-	s.pass(9 * heartbeat)
+	s.Pass(9 * heartbeat)
 	s.hears(read(7))
-	s.pass(2 * election)
+	s.Pass(2 * election)
 	points := handleHeard[*messages.ReadPoint](s)
 	if len(s.points()) > 0 || len(points) != 1 || points[0].Refused != messages.Refusal_REFUSAL_NO_LEADER {
 		t.Fatalf("answered %v", points)
@@ -135,7 +135,7 @@ func TestALostRoundIsSaidAgainWithTheNextHeartbeat(t *testing.T) {
 	s.hears(read(7))
 	round := s.node.lead.round
 	s.said = nil
-	s.pass(heartbeat)
+	s.Pass(heartbeat)
 	for _, m := range the[*messages.Heartbeat](s) {
 		if m.Round != round {
 			t.Fatalf("heartbeat of round %d, want %d", m.Round, round)

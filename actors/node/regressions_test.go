@@ -11,16 +11,16 @@ import (
 func TestAPreCandidateThatAsksAgainStillHasATimer(t *testing.T) {
 	s := newStage(t, 3).settled(3, 2, 1, 1)
 	s.hears(&messages.LinkDown{Peer: 2})
-	s.pass(fastDelay)
+	s.Pass(fastDelay)
 	s.is(rolePreCandidate, 3)
 	s.hears(&messages.VoteAnswer{Term: 3, Voter: 3, PreVote: true, Sticky: true})
 	s.forget()
-	s.pass(stickyRetryMax)
+	s.Pass(stickyRetryMax)
 	if len(the[*messages.RequestVote](s)) == 0 {
 		t.Fatal("the sticky voter was not asked again")
 	}
 	s.forget()
-	s.pass(4 * election) // nobody answers
+	s.Pass(4 * election) // nobody answers
 	if s.armed() == 0 || len(the[*messages.RequestVote](s)) == 0 {
 		t.Fatalf("%d timers run and %d requests were made: the campaign is stuck", s.armed(), len(the[*messages.RequestVote](s)))
 	}
@@ -29,16 +29,16 @@ func TestAPreCandidateThatAsksAgainStillHasATimer(t *testing.T) {
 func TestALeaderElectedAfterASecondAskingBeats(t *testing.T) {
 	s := newStage(t, 3).settled(3, 2, 1, 1)
 	s.hears(&messages.LinkDown{Peer: 2})
-	s.pass(fastDelay)
+	s.Pass(fastDelay)
 	s.hears(&messages.VoteAnswer{Term: 3, Voter: 3, PreVote: true, Sticky: true})
-	s.pass(stickyRetryMax)
+	s.Pass(stickyRetryMax)
 	s.dice = func(n int64) int64 { return 0 }
 	s.hears(&messages.VoteAnswer{Term: 4, Voter: 3, PreVote: true, Granted: true})
 	s.sync()
 	s.hears(&messages.VoteAnswer{Term: 4, Voter: 3, Granted: true})
 	s.is(roleLeader, 4)
 	s.forget()
-	s.pass(heartbeat + 10*time.Millisecond)
+	s.Pass(heartbeat + 10*time.Millisecond)
 	if len(the[*messages.Heartbeat](s)) == 0 {
 		t.Fatal("a leader without heartbeats")
 	}
@@ -80,10 +80,10 @@ func TestE19AReplicatorThatGivesUpIsNoSignOfItsPeer(t *testing.T) {
 	s.sync()
 	s.hears(s.progress(2, 2), s.progress(3, 2))
 	for range 9 {
-		s.pass(heartbeat)
+		s.Pass(heartbeat)
 		s.hears(s.progress(2, 2), s.progress(3, 2)) // "back to probing": nothing was heard of the peers
 	}
-	s.pass(2 * heartbeat)
+	s.Pass(2 * heartbeat)
 	s.is(roleFollower, 4)
 }
 
@@ -103,12 +103,12 @@ func TestWhatALeaderSaidBeforeItsLinkBrokeDoesNotCallTheCampaignOff(t *testing.T
 	s := newStage(t, 3).settled(3, 2, 1, 1)
 	s.dice = func(n int64) int64 { return n / 2 }
 	s.hears(&messages.LinkDown{Peer: 2}, appendOf(3, 1, 1, 1, 3))
-	s.pass(fastDelay)
+	s.Pass(fastDelay)
 	s.is(rolePreCandidate, 3)
 	s.hears(&messages.Heartbeat{Term: 3, Leader: 2}) // the very last word
 	s.is(roleFollower, 3)
 	s.forget()
-	s.pass(5 * heartbeat)
+	s.Pass(5 * heartbeat)
 	if len(the[*messages.RequestVote](s)) == 0 {
 		t.Fatal("a straggler of a leader whose link is down bought it a whole election timeout")
 	}
@@ -119,7 +119,7 @@ func TestALinkThatWorksOneWayKeepsItsLeaderAfterOneFalseAlarm(t *testing.T) {
 	s.dice = func(n int64) int64 { return n / 2 }
 	s.hears(&messages.LinkDown{Peer: 2})
 	for range 30 {
-		s.pass(heartbeat)
+		s.Pass(heartbeat)
 		s.hears(&messages.Heartbeat{Term: 3, Leader: 2})
 	}
 	s.is(roleFollower, 3)
@@ -174,11 +174,11 @@ func TestE8ALeaderWhoseDiskIsLowHandsOverToOneWhoseIsNot(t *testing.T) {
 	s := newStage(t, 3).leads(3, 1)
 	s.sync()
 	s.hears(s.progress(2, 2), s.progress(3, 2))
-	s.pass(noticeDelay)
+	s.Pass(noticeDelay)
 	s.hears(&messages.Durable{Incarnation: s.incarnation, Mark: &messages.Mark{Term: 4, Index: 2}, DiskLow: true})
 	s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2, DiskLow: true}, &messages.HeartbeatAnswer{Term: 4, From: 3})
 	s.said = nil
-	s.pass(heartbeat)
+	s.Pass(heartbeat)
 	if m := only[*messages.TimeoutNow](s); m.Term != 4 || s.said[0].to != 3 {
 		t.Fatalf("said %v", s.said)
 	}

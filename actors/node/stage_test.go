@@ -2,19 +2,16 @@ package node
 
 import (
 	"fmt"
-	"io"
-	"log/slog"
-	"sort"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/actors/internal/rehearsal"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 )
@@ -24,12 +21,8 @@ import (
 // that a test is one goroutine and tells its story in order: what arrives, what must be said, what must not be said before
 // the disk has it.
 type stage struct {
+	*rehearsal.Env
 	t           testing.TB
-	system      *actor.ActorSystem
-	log         zerolog.Logger
-	queue       []func()
-	now         time.Duration
-	timers      []*stageTimer
 	dice        func(n int64) int64
 	config      Config
 	incarnation uint64
@@ -44,7 +37,6 @@ type stage struct {
 	fed          []*messages.Committed
 	toReplicator map[uint64][]proto.Message
 	members      []*messages.Member // as SetPeers last told
-	failures     []any
 	views        []actors.NodeView
 	spawned      []string // names of children, in order; and what the handle had heard when the Machine was made
 }
@@ -56,15 +48,6 @@ type said struct {
 	message proto.Message
 }
 
-type stageTimer struct {
-	due     time.Duration
-	to      *actor.PID
-	message proto.Message
-	stopped bool
-}
-
-func (t *stageTimer) Stop() { t.stopped = true }
-
 const (
 	heartbeat = 100 * time.Millisecond
 	election  = 1000 * time.Millisecond
@@ -73,11 +56,9 @@ const (
 // newStage sets up a Node in a cluster of voters 1 … size, which has not heard from its disk yet.
 func newStage(t testing.TB, size int) *stage {
 	s := &stage{
-		t: t, log: zerolog.New(io.Discard), replicators: map[uint64]*actor.PID{}, toReplicator: map[uint64][]proto.Message{},
+		Env: rehearsal.New(1), t: t, replicators: map[uint64]*actor.PID{}, toReplicator: map[uint64][]proto.Message{},
 		dice: func(int64) int64 { return 0 },
 	}
-	quiet := slog.New(slog.DiscardHandler)
-	s.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet }))
 	s.config = Config{
 		Bootstrap: configurationOf(size), Heartbeat: heartbeat, Election: election, Limits: DefaultLimits(),
 		LogStore: func() actor.Producer { return s.child("log", func(m proto.Message) { s.logHears(m) }) },
@@ -139,7 +120,7 @@ func (s *stage) logHears(m proto.Message) {
 
 // spawn brings the next incarnation of the Node to life.
 func (s *stage) spawn() {
-	s.supervisor = s.system.Root.Spawn(s.Props(func() actor.Actor {
+	s.supervisor = s.System.Root.Spawn(s.Props(func() actor.Actor {
 		return actor.ReceiveFunc(func(ctx actor.Context) {
 			if _, ok := ctx.Message().(*actor.Started); ok {
 				s.pid = ctx.Spawn(s.Props(func() actor.Actor {
@@ -152,58 +133,24 @@ func (s *stage) spawn() {
 			}
 		})
 	}))
-	s.run()
+	s.Run()
 }
 
 // crash ends the subtree as a panic does; the next incarnation is born, its mailbox is kept.
 func (s *stage) crash() {
 	s.appends = nil
-	s.system.Root.Send(s.pid, &crashNow{})
-	s.run()
-}
-
-type crashNow struct{}
-
-// run handles messages until none is left.
-func (s *stage) run() {
-	for len(s.queue) > 0 {
-		next := s.queue[0]
-		s.queue = s.queue[1:]
-		next()
-	}
+	s.Crash(s.pid)
 }
 
 // hears puts messages into the Node's mailbox, all of them before it handles the first.
 func (s *stage) hears(all ...proto.Message) {
-	for _, m := range all {
-		s.system.Root.Send(s.pid, m)
-	}
-	s.run()
-}
-
-// pass lets time pass, and fires what comes due on the way.
-func (s *stage) pass(d time.Duration) {
-	until := s.now + d
-	for {
-		sort.SliceStable(s.timers, func(i, j int) bool { return s.timers[i].due < s.timers[j].due })
-		if len(s.timers) == 0 || s.timers[0].due > until {
-			break
-		}
-		t := s.timers[0]
-		s.timers = s.timers[1:]
-		s.now = max(s.now, t.due)
-		if !t.stopped {
-			s.system.Root.Send(t.to, t.message)
-			s.run()
-		}
-	}
-	s.now = until
+	s.Send(s.pid, all...)
 }
 
 // armed counts the timers that will fire.
 func (s *stage) armed() (n int) {
-	for _, t := range s.timers {
-		if !t.stopped {
+	for _, t := range s.Timers {
+		if !t.Stopped {
 			n++
 		}
 	}
@@ -283,8 +230,8 @@ func (s *stage) forget() {
 // is checks role and term.
 func (s *stage) is(role string, term uint64) {
 	s.t.Helper()
-	if len(s.failures) > 0 {
-		s.t.Fatalf("the node failed: %v", s.failures)
+	if len(s.Failures) > 0 {
+		s.t.Fatalf("the node failed: %v", s.Failures)
 	}
 	if s.node.role != role || s.node.term != term {
 		s.t.Fatalf("the node is %s in term %d, want %s in term %d", s.node.role, s.node.term, role, term)

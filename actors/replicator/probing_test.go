@@ -125,7 +125,7 @@ func TestAPeerThatLostWhatItAcknowledgedIsToldOfOnce(t *testing.T) {
 	s := newStage(t, 1, 5).start().streams()
 	s.hears(&messages.LinkDropped{Peer: 2})
 	for range 5 {
-		s.pass(2 * retryAfter)
+		s.Pass(2 * retryAfter)
 		s.hears(refuses(s.last(), 0, 1))
 	}
 	s.in(stateProbing)
@@ -136,13 +136,13 @@ func TestAPeerThatLostWhatItAcknowledgedIsToldOfOnce(t *testing.T) {
 
 func TestAProbeFollowsAtOnceWhenTheLinkIsBack(t *testing.T) {
 	s := newStage(t, 1, 5).start()
-	s.pass(3 * retryAfter)
+	s.Pass(3 * retryAfter)
 	s.forget()
 	s.hears(&messages.LinkUp{Peer: 2})
 	if len(s.sent) != 1 {
 		t.Fatalf("%d probes", len(s.sent))
 	}
-	s.pass(probeEvery)
+	s.Pass(probeEvery)
 	if len(s.sent) != 2 {
 		t.Fatal("its patience was not reset")
 	}
@@ -152,9 +152,9 @@ func TestANodeThatDoesNotAnswerIsAskedAgain(t *testing.T) {
 	s := newStage(t, 1, 5)
 	s.deaf = true
 	s.start()
-	s.pass(probeEvery)
+	s.Pass(probeEvery)
 	s.deaf = false
-	s.pass(2 * probeEvery)
+	s.Pass(2 * probeEvery)
 	if len(s.sent) == 0 {
 		t.Fatal("a lost Fetch stops the replicator")
 	}

@@ -14,7 +14,7 @@ func TestAPeerSlowerThanTheProbesIsStillHeard(t *testing.T) {
 	s := newStage(t, 1, 5).start()
 	for range 20 {
 		under := s.last()
-		s.pass(3 * probeEvery)
+		s.Pass(3 * probeEvery)
 		s.hears(accepts(under))
 		if s.r.state == stateStreaming {
 			return
@@ -25,7 +25,7 @@ func TestAPeerSlowerThanTheProbesIsStillHeard(t *testing.T) {
 
 func TestProbesOfASilentPeerGrowRare(t *testing.T) {
 	s := newStage(t, 1, 5).start()
-	s.pass(20 * probeEvery)
+	s.Pass(20 * probeEvery)
 	if n := len(s.sent); n < 4 || n > 8 {
 		t.Fatalf("%d probes in 2 s of silence, want them to back off from every 100 ms to every 500 ms", n)
 	}
@@ -73,12 +73,12 @@ func TestALowDiskOfThePeerIsNotForgottenWhenItIsProbed(t *testing.T) {
 // After a long rest the last answer is old. A fetch that is under way when the timer fires is not late for that.
 func TestAFetchAfterARestIsNotTakenForLost(t *testing.T) {
 	s := newStage(t, 1, 5).start().streams()
-	s.pass(10 * time.Second)
+	s.Pass(10 * time.Second)
 	s.deaf = true
 	s.r.last = 3 // as a Replicate says that came while the window was full
 	s.terms = append(s.terms, term, term)
 	s.hears(&messages.Replicate{Incarnation: 3, LastIndex: 4})
-	s.pass(probeEvery)
+	s.Pass(probeEvery)
 	s.in(stateStreaming)
 }
 

@@ -2,36 +2,26 @@ package replicator
 
 import (
 	"fmt"
-	"io"
-	"log/slog"
-	"sort"
 	"testing"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/actors/internal/rehearsal"
 	"github.com/troupe-raft/troupe/messages"
-	"github.com/troupe-raft/troupe/persistence/vfs"
 	"github.com/troupe-raft/troupe/raft"
 )
 
 // stage is everything around one Replicator, which node 1, leader of term 5, keeps for peer 2: a Node that answers from a
 // log of the test's making, a LogReader, and a peer that only writes down what it is sent. Nothing runs but in run.
 type stage struct {
-	t      testing.TB
-	system *actor.ActorSystem
-	log    zerolog.Logger
-	queue  []func()
-	now    time.Duration
-	timers []*stageTimer
-
-	pid      *actor.PID
-	r        *Replicator // the newest life
-	failures []any
-	views    []actors.ReplicatorView
+	*rehearsal.Env
+	t     testing.TB
+	pid   *actor.PID
+	r     *Replicator // the newest life
+	views []actors.ReplicatorView
 
 	// The leader: its log, how much of it is in memory, from where on its own term's entries are, its commit index.
 	terms  []uint64
@@ -49,15 +39,6 @@ type stage struct {
 	reads    []*messages.ReadLog
 }
 
-type stageTimer struct {
-	due     time.Duration
-	to      *actor.PID
-	message proto.Message
-	stopped bool
-}
-
-func (t *stageTimer) Stop() { t.stopped = true }
-
 const (
 	term       = 5
 	probeEvery = 100 * time.Millisecond
@@ -66,10 +47,8 @@ const (
 
 // newStage begins a Replicator of a leader whose log has these terms, all in memory; the last entry is of its own term.
 func newStage(t testing.TB, terms ...uint64) *stage {
-	s := &stage{t: t, log: zerolog.New(io.Discard), terms: terms, memory: 1}
+	s := &stage{Env: rehearsal.New(1), t: t, terms: terms, memory: 1}
 	s.first = uint64(len(terms))
-	quiet := slog.New(slog.DiscardHandler)
-	s.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet }))
 	return s
 }
 
@@ -77,11 +56,11 @@ func newStage(t testing.TB, terms ...uint64) *stage {
 func (s *stage) start() *stage { return s.startWith(DefaultLimits()) }
 
 func (s *stage) startWith(limits Limits) *stage {
-	reader := s.system.Root.Spawn(s.Props(func() actor.Actor { return actor.ReceiveFunc(s.readerHears) }))
+	reader := s.System.Root.Spawn(s.Props(func() actor.Actor { return actor.ReceiveFunc(s.readerHears) }))
 	config := Config{
 		Incarnation: 3, Peer: 2, Term: term, Reader: reader, ProbeEvery: probeEvery, RetryAfter: retryAfter, Limits: limits,
 	}
-	s.system.Root.Spawn(s.Props(func() actor.Actor {
+	s.System.Root.Spawn(s.Props(func() actor.Actor {
 		return actor.ReceiveFunc(func(ctx actor.Context) {
 			if _, ok := ctx.Message().(*actor.Started); ok {
 				s.pid = ctx.Spawn(s.Props(func() actor.Actor {
@@ -93,7 +72,7 @@ func (s *stage) startWith(limits Limits) *stage {
 			s.nodeHears(ctx)
 		})
 	}))
-	s.run()
+	s.Run()
 	return s
 }
 
@@ -192,43 +171,13 @@ func (s *stage) appends(n int) {
 	})
 }
 
-func (s *stage) hears(all ...proto.Message) {
-	for _, m := range all {
-		s.system.Root.Send(s.pid, m)
-	}
-	s.run()
-}
-
-func (s *stage) run() {
-	for len(s.queue) > 0 {
-		next := s.queue[0]
-		s.queue = s.queue[1:]
-		next()
-	}
-}
-
-func (s *stage) pass(d time.Duration) {
-	until := s.now + d
-	for {
-		sort.SliceStable(s.timers, func(i, j int) bool { return s.timers[i].due < s.timers[j].due })
-		if len(s.timers) == 0 || s.timers[0].due > until {
-			break
-		}
-		t := s.timers[0]
-		s.timers = s.timers[1:]
-		s.now = max(s.now, t.due)
-		if !t.stopped {
-			s.hears(t.message)
-		}
-	}
-	s.now = until
-}
+func (s *stage) hears(all ...proto.Message) { s.Send(s.pid, all...) }
 
 // last is the newest request that was sent.
 func (s *stage) last() *messages.AppendEntries {
 	s.t.Helper()
-	if len(s.failures) > 0 {
-		s.t.Fatalf("the replicator failed: %v", s.failures)
+	if len(s.Failures) > 0 {
+		s.t.Fatalf("the replicator failed: %v", s.Failures)
 	}
 	if len(s.sent) == 0 {
 		s.t.Fatal("nothing was sent")
@@ -261,8 +210,8 @@ func (s *stage) streams() *stage {
 
 func (s *stage) in(state string) {
 	s.t.Helper()
-	if len(s.failures) > 0 {
-		s.t.Fatalf("the replicator failed: %v", s.failures)
+	if len(s.Failures) > 0 {
+		s.t.Fatalf("the replicator failed: %v", s.Failures)
 	}
 	if s.r.state != state {
 		s.t.Fatalf("the replicator is %s, want %s", s.r.state, state)
@@ -275,45 +224,7 @@ func (s *stage) forget() {
 
 // The environment.
 
-func (s *stage) Schedule(fn func()) { s.queue = append(s.queue, fn) }
-func (s *stage) Throughput() int    { return 1000 }
-func (s *stage) ID() uint64         { return 1 }
-
-type crashNow struct{}
-
-func (s *stage) Props(producer actor.Producer, options ...actor.PropsOption) *actor.Props {
-	options = append(options, actor.WithDispatcher(s), actor.WithSupervisor(s),
-		actor.WithReceiverMiddleware(func(next actor.ReceiverFunc) actor.ReceiverFunc {
-			return func(ctx actor.ReceiverContext, e *actor.MessageEnvelope) {
-				if _, ok := e.Message.(*crashNow); ok {
-					panic("crash injected by the test")
-				}
-				next(ctx, e)
-			}
-		}))
-	return actor.PropsFromProducer(producer, options...)
-}
-
-func (s *stage) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, message any) {
-	if _, ours := message.(*crashNow); ours {
-		supervisor.RestartChildren(child)
-		return
-	}
-	s.failures = append(s.failures, reason)
-	supervisor.StopChildren(child)
-}
-
-func (s *stage) crash() {
-	s.system.Root.Send(s.pid, &crashNow{})
-	s.run()
-}
-
-func (s *stage) Now() time.Duration { return s.now }
-func (s *stage) After(d time.Duration, to *actor.PID, message proto.Message) actors.Timer {
-	timer := &stageTimer{due: s.now + d, to: to, message: message}
-	s.timers = append(s.timers, timer)
-	return timer
-}
+func (s *stage) crash() { s.Crash(s.pid) }
 
 type stageRandom struct{ next uint64 }
 
@@ -322,43 +233,25 @@ func (r *stageRandom) Uint64() uint64     { r.next += 1 << 32; return r.next }
 
 var beginnings stageRandom
 
-func (s *stage) Random() actors.Random       { return &beginnings }
-func (s *stage) FS() vfs.FS                  { panic("a Replicator needs no files") }
-func (s *stage) SetPeers([]*messages.Member) { panic("a Replicator decides on no peers") }
-func (s *stage) Handle() *actor.PID          { panic("a Replicator says nothing to the handle") }
-func (s *stage) Log() *zerolog.Logger        { return &s.log }
-func (s *stage) Probe() actors.Probe         { return (*stageProbe)(s) }
-
-type ear struct{ hear func(proto.Message) }
-
-func (e *ear) SendUserMessage(_ *actor.PID, message any) {
-	_, m, _ := actor.UnwrapEnvelope(message)
-	e.hear(m.(proto.Message))
-}
-func (e *ear) SendSystemMessage(*actor.PID, any) {}
-func (e *ear) Stop(*actor.PID)                   {}
+func (s *stage) Random() actors.Random { return &beginnings }
+func (s *stage) Probe() actors.Probe   { return stageProbe{s: s} }
 
 func (s *stage) Peer(id uint64, role messages.Role) *actor.PID {
-	name := fmt.Sprintf("%v of %d", role, id)
-	if _, known := s.system.ProcessRegistry.GetLocal(name); !known {
-		s.system.ProcessRegistry.Add(&ear{func(m proto.Message) {
-			if a, ok := m.(*messages.AppendEntries); ok && id == 2 && role == messages.Role_ROLE_NODE {
-				s.sent = append(s.sent, a)
-			}
-		}}, name)
-	}
-	return actor.NewPID(s.system.Address(), name)
+	return s.Ear(fmt.Sprintf("%v of %d", role, id), func(m proto.Message) {
+		if a, ok := m.(*messages.AppendEntries); ok && id == 2 && role == messages.Role_ROLE_NODE {
+			s.sent = append(s.sent, a)
+		}
+	})
 }
 
-type stageProbe stage
+type stageProbe struct {
+	rehearsal.NoProbe
+	s *stage
+}
 
-func (p *stageProbe) Replicator(v actors.ReplicatorView) {
-	p.views = append(p.views, v)
+func (p stageProbe) Replicator(v actors.ReplicatorView) {
+	p.s.views = append(p.s.views, v)
 	if v.Next <= v.Match && v.State != "stopped" && v.Next != 0 {
-		p.t.Errorf("nextIndex %d is not above matchIndex %d", v.Next, v.Match)
+		p.s.t.Errorf("nextIndex %d is not above matchIndex %d", v.Next, v.Match)
 	}
 }
-func (p *stageProbe) Node(actors.NodeView)           {}
-func (p *stageProbe) Log(actors.LogView)             {}
-func (p *stageProbe) Machine(actors.MachineView)     {}
-func (p *stageProbe) Synced(int, int, time.Duration) {}

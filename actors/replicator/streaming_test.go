@@ -88,7 +88,7 @@ func TestE43ARefusalEmptiesTheWindowAndIsAnsweredOnce(t *testing.T) {
 func TestE43APipelineRecoversFromAStalledFollower(t *testing.T) {
 	s := newStage(t, 1, 5).start().streams()
 	s.appends(10)
-	s.pass(2 * retryAfter)
+	s.Pass(2 * retryAfter)
 	s.in(stateProbing)
 	s.appends(1)
 	s.hears(accepts(s.last()))
@@ -108,7 +108,7 @@ func TestAPeerThatAnswersIsGivenTime(t *testing.T) {
 		s.appends(1)
 	}
 	for _, m := range s.sent { // one answer each 400 ms: slow, but alive
-		s.pass(retryAfter - probeEvery)
+		s.Pass(retryAfter - probeEvery)
 		s.hears(accepts(m))
 		s.in(stateStreaming)
 	}
@@ -148,7 +148,7 @@ func TestAReaderThatForgotTheQuestionIsAskedAgain(t *testing.T) {
 		t.Fatalf("%d reads", len(s.reads))
 	}
 	s.readerDeaf = false
-	s.pass(retryAfter + probeEvery) // it restarted, and knows nothing of the question
+	s.Pass(retryAfter + probeEvery) // it restarted, and knows nothing of the question
 	s.hears(accepts(s.last()))
 	if s.r.progress.Next != 42 {
 		t.Fatalf("nextIndex %d", s.r.progress.Next)
