@@ -210,6 +210,45 @@ func TestWhatWaitsLongIsSaidAgainAndTheEndIsTold(t *testing.T) {
 	}
 }
 
+// A leader that hands over refuses commands, and nobody tells that it leads on after all.
+func TestWhatWasRefusedForTheMomentIsSaidAgainAtTheNextRetry(t *testing.T) {
+	d := works(t)
+	d.Begin([]byte("refused"))
+	d.Begin([]byte("waits"))
+	refuse := func(reason messages.Refusal) {
+		d.Hear(&messages.ProposalsRefused{Origins: []uint64{7}, Sequences: []uint64{1}, Reason: reason})
+	}
+	for i, reason := range []messages.Refusal{messages.Refusal_REFUSAL_TRANSFERRING, messages.Refusal_REFUSAL_NO_LEADER} {
+		refuse(reason)
+		for range 2 { // the second has nothing to say: it waits for an answer then
+			d.now += 100 * time.Millisecond
+			d.Retry(time.Second)
+		}
+		if said := d.proposed(); len(said) != 2+i+1 || string(said[2+i].Payload) != "refused" {
+			t.Fatalf("refused as %v and retried twice: said %+v", reason, said)
+		}
+	}
+	refuse(messages.Refusal_REFUSAL_OVERLOADED) // the third copy; of the others, nobody knows
+	if d.Retry(time.Second); len(d.proposed()) != 4 {
+		t.Errorf("an overloaded leader is asked again at once: said %+v", d.proposed())
+	}
+}
+
+func TestAnOriginThatWasRefusedForTheMomentIsAskedForAtTheNextRetry(t *testing.T) {
+	d := newDesk(t)
+	d.Hear(&messages.LeaderChanged{Incarnation: 1, Term: 1, Leader: 2})
+	for _, wants := range []int{1, 2, 2} {
+		if asked := d.proposed(); len(asked) != wants || asked[wants-1].Kind != raft.KindOpenOrigin {
+			t.Fatalf("said %+v, not %d requests for an origin", asked, wants)
+		}
+		if wants == 1 {
+			d.Hear(&messages.ProposalsRefused{Origins: []uint64{0}, Sequences: []uint64{0}, Reason: messages.Refusal_REFUSAL_TRANSFERRING})
+		}
+		d.now += 100 * time.Millisecond
+		d.Retry(time.Second)
+	}
+}
+
 // What an actor says last may come after the end.
 func TestAfterTheEndNothingIsOpenedAndNobodyWaits(t *testing.T) {
 	over := errors.New("over")

@@ -86,8 +86,9 @@ func (h *Handle) Hear(message any) {
 	}
 }
 
-// Retry says again what has waited for too long: commands for the given time, reads, which cost less, for half of it. It
-// is to be called now and then.
+// Retry says again what has waited for too long: commands for the given time, reads, which cost less, for half of it; and
+// commands that were refused for the moment, however long they have waited. It is to be called now and then: once a heartbeat,
+// so that what a leader refused while it was about to hand over is not late for longer where it leads on.
 func (h *Handle) Retry(patience time.Duration) {
 	h.proposals.retry(patience)
 	h.reads.retry(patience / 2)

@@ -36,7 +36,9 @@ type proposals struct {
 	bytes   uint64 // of the entries in queue
 	pending int    // commands in queue
 	asked   time.Duration
-	closed  error
+	// askNow: the request to open the origin was refused for the moment.
+	askNow bool
+	closed error
 	// Commands that wait for the origin to be open, and their bytes: they have their place in the limits.
 	early      int
 	earlyBytes uint64
@@ -56,6 +58,8 @@ type waiting struct {
 	entry    []byte
 	sent     time.Duration
 	attempts int
+	// refused: for the moment, by who leads no more or hands leadership over. There is no answer to be patient for.
+	refused bool
 }
 
 type outcome struct {
@@ -162,7 +166,7 @@ func (p *proposals) enqueue(r *request) (proposal, <-chan struct{}, error) {
 	sequence := p.base + uint64(len(p.queue))
 	w := waitings.Get().(*waiting)
 	w.entry = r.encode(p.origin, sequence, p.base)
-	w.sent, w.attempts = p.now(), 1
+	w.sent, w.attempts, w.refused = p.now(), 1, false
 	p.queue = append(p.queue, w)
 	p.bytes += uint64(len(w.entry))
 	p.pending++
@@ -293,7 +297,7 @@ func (p *proposals) failAll(err error) {
 }
 
 func (p *proposals) askOrigin() {
-	p.asked = p.now()
+	p.asked, p.askNow = p.now(), false
 	p.send(raft.EncodeOpenOrigin(p.nonce, p.node))
 }
 
@@ -307,19 +311,24 @@ func (p *proposals) originOpened(m *messages.OriginOpened) {
 }
 
 // refused hears that entries were not taken. Where that is final, and this was the only attempt, the caller is told;
-// else a copy may be in the log already, and the command stays outstanding until it is answered.
+// else a copy may be in the log already, and the command stays outstanding until it is answered. Where it is for the moment,
+// the next retry says it again: nobody tells when a leadership that was to be handed over is kept.
 func (p *proposals) refused(m *messages.ProposalsRefused) {
 	final := m.Reason == messages.Refusal_REFUSAL_OVERLOADED || m.Reason == messages.Refusal_REFUSAL_DISK_FULL
-	if !final {
-		return // sent again as soon as a leader is known
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, sequence := range m.Sequences {
+		if sequence == 0 && p.origin == 0 && !final {
+			p.askNow = true // an entry that opens an origin has no sequence
+		}
 		if m.Origins[i] != p.origin || sequence < p.base || sequence-p.base >= uint64(len(p.queue)) {
 			continue
 		}
-		if w := p.queue[sequence-p.base]; w != nil && w.attempts == 1 {
+		switch w := p.queue[sequence-p.base]; {
+		case w == nil:
+		case !final:
+			w.refused = true
+		case w.attempts == 1:
 			p.take(sequence).done <- outcome{err: p.refusedByLeader(m)}
 		}
 	}
@@ -340,7 +349,7 @@ func (p *proposals) resend() {
 	p.resendOlder(0)
 }
 
-// retry says again what has waited for longer than patience.
+// retry says again what has waited for longer than patience, and what was refused for the moment.
 func (p *proposals) retry(patience time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -353,14 +362,14 @@ func (p *proposals) resendOlder(patience time.Duration) {
 		return
 	}
 	if p.origin == 0 {
-		if now-p.asked >= patience {
+		if p.askNow || now-p.asked >= patience {
 			p.askOrigin()
 		}
 		return
 	}
 	for _, w := range p.queue {
-		if w != nil && now-w.sent >= patience {
-			w.sent = now
+		if w != nil && (w.refused || now-w.sent >= patience) {
+			w.sent, w.refused = now, false
 			w.attempts++
 			p.send(w.entry)
 		}
