@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/troupe-raft/troupe/messages"
@@ -327,6 +328,37 @@ func TestE45AFollowerCollectsNoMoreThanALeaderTakes(t *testing.T) {
 	s.Run()
 	if m := only[*messages.ForwardedProposals](s); len(m.Data) != 3 || len(all) != 5 {
 		t.Fatalf("forwarded %d", len(m.Data))
+	}
+}
+
+// A message that carries all that a member may keep would be above the link's limit for one message, and would be said again
+// and dropped again for ever; and it would put a leader of a smaller limit above that by as much.
+func TestE45WhatIsForwardedIsCutIntoBatches(t *testing.T) {
+	s := newStage(t, 3)
+	s.config.Limits.MaxBatchBytes = 2500
+	s.crash()
+	s.settled(3, 2, 1, 1)
+	for i := range uint64(5) {
+		s.system.Root.Send(s.pid, &messages.Propose{Data: proposalOf(i, 990)})
+	}
+	s.system.Root.Send(s.pid, &messages.Propose{Data: proposalOf(9, 9900)})
+	s.run()
+	var sequences, numbers []uint64
+	for _, m := range the[*messages.ForwardedProposals](s) {
+		bytes := 0
+		for _, data := range m.Data {
+			e, err := raft.DecodeEntry(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sequences, bytes = append(sequences, e.Sequence), bytes+len(data)
+		}
+		if numbers = append(numbers, m.Number); bytes > 2500 && len(m.Data) > 1 {
+			t.Errorf("%d entries of %d bytes are forwarded at once", len(m.Data), bytes)
+		}
+	}
+	if !slices.Equal(sequences, []uint64{0, 1, 2, 3, 4, 9}) || !slices.Equal(numbers, []uint64{1, 2, 3, 4}) {
+		t.Fatalf("forwarded %v in messages %v", sequences, numbers)
 	}
 }
 

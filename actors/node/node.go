@@ -64,7 +64,7 @@ type Limits struct {
 	// MaxUncommittedBytes of proposals may be in the log (or collected for it) before they are committed and on the leader's
 	// own disk. Above it proposals are refused as overloaded.
 	MaxUncommittedBytes uint64
-	// MaxBatchBytes of entries go into one Append and one Replicate (at least one entry does).
+	// MaxBatchBytes of entries go into one Append, one Replicate and one ForwardedProposals (at least one entry does).
 	MaxBatchBytes uint64
 	// MemoryBytes of the log's newest durable entries are kept for replicators and the Machine.
 	MemoryBytes uint64

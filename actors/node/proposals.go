@@ -125,7 +125,7 @@ func (n *Node) flush() {
 	switch {
 	case n.lead != nil:
 		if len(data) > 0 {
-			n.appendBatches(data, bytes)
+			n.inBatches(data, bytes, n.appendAsLeader)
 			n.collected.notice = false // the commit index travels with the entries
 			n.noteForwarders(from)
 		}
@@ -135,10 +135,7 @@ func (n *Node) flush() {
 		}
 	case len(data) == 0:
 	case n.leader != 0:
-		n.forwarded++
-		n.tell(n.leader, &messages.ForwardedProposals{
-			From: n.self(), Term: n.term, Data: data, Stream: n.forwardStream, Number: n.forwarded,
-		})
+		n.inBatches(data, bytes, n.forward)
 	default:
 		n.send(n.env.Handle(), n.refused(data, messages.Refusal_REFUSAL_NO_LEADER, 0))
 	}
@@ -153,8 +150,17 @@ func (n *Node) noteForwarders(from []uint64) {
 	}
 }
 
-// appendBatches cuts what was collected into batches of at most MaxBatchBytes.
-func (n *Node) appendBatches(data [][]byte, bytes uint64) {
+// forward hands a batch to the leader, which takes or refuses it as a whole. A leader that has nothing else pending takes it
+// whatever its limit, since it would never be smaller; so what a member forwards at once must not be all that it may keep.
+func (n *Node) forward(data [][]byte, _ uint64) {
+	n.forwarded++
+	n.tell(n.leader, &messages.ForwardedProposals{
+		From: n.self(), Term: n.term, Data: data, Stream: n.forwardStream, Number: n.forwarded,
+	})
+}
+
+// inBatches cuts what was collected into batches of at most MaxBatchBytes, and of one entry at least.
+func (n *Node) inBatches(data [][]byte, bytes uint64, do func(data [][]byte, bytes uint64)) {
 	limit := n.config.Limits.MaxBatchBytes
 	for bytes > limit {
 		size, k := uint64(len(data[0])), 1
@@ -162,10 +168,10 @@ func (n *Node) appendBatches(data [][]byte, bytes uint64) {
 			size += uint64(len(data[k]))
 			k++
 		}
-		n.appendAsLeader(data[:k:k], size)
+		do(data[:k:k], size)
 		data, bytes = data[k:], bytes-size
 	}
 	if len(data) > 0 {
-		n.appendAsLeader(data, bytes)
+		do(data, bytes)
 	}
 }

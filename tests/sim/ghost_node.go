@@ -54,11 +54,12 @@ func (g *ghost) inEffect(m *member, s *shadow, v *actors.NodeView) {
 	}
 }
 
-// widest is the most that anybody may forward at once. Where nothing else is pending, a leader takes one proposal, or what one
-// message forwards, whatever its size, for it would never be smaller: so its own limit may be exceeded by another's.
-func (g *ghost) widest() (most uint64) {
-	for _, m := range g.world.members {
-		most = max(most, g.members[m.id].limits.MaxUncommittedBytes)
+// bundle is the most that anybody forwards at once: a batch, or one entry. Where nothing else is pending, a leader takes that
+// whatever its own limit, for it would never be smaller.
+func (g *ghost) bundle() uint64 {
+	most := g.largest
+	for _, s := range g.members {
+		most = max(most, s.limits.MaxBatchBytes)
 	}
 	return most
 }
@@ -66,7 +67,7 @@ func (g *ghost) widest() (most uint64) {
 // bounded: what a Node keeps has limits (E45).
 func (g *ghost) bounded(m *member, s *shadow, v *actors.NodeView) {
 	limits := &s.limits
-	if v.UncommittedBytes > max(limits.MaxUncommittedBytes, g.largest) && v.UncommittedBytes > g.widest() {
+	if v.UncommittedBytes > limits.MaxUncommittedBytes && v.UncommittedBytes > g.bundle() {
 		g.fail("bounded proposals", "leader %d has %d bytes of uncommitted proposals; its limit is %d", m.id, v.UncommittedBytes, limits.MaxUncommittedBytes)
 	}
 	if v.PendingReads > limits.MaxPendingReads {
