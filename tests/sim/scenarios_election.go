@@ -109,14 +109,17 @@ func manyElections(s *Scene) {
 	s.reigns(s.settled(5*election), 2*election)
 }
 
-// splitVote: messages take much longer than anything else, and all the same time, so that nothing breaks the ties.
+// splitVote: messages take much longer than anything else, and all the same time, so that nothing breaks the ties. The leader
+// dies between two heartbeats: its last words, arriving behind the news that its connections broke, would put some of the
+// others back to following it for a while, and the rest would campaign before them.
 func splitVote(s *Scene) {
-	s.weather.least, s.weather.latency = 15*heartbeat/100, 15*heartbeat/100+1
+	s.weather.least, s.weather.latency = 20*heartbeat/100, 20*heartbeat/100+1
 	s.pass(election)
 	former := s.leads()
 	rest := s.others(former)
 	s.throw(middle, rest...)
 	term := former.view.Term
+	s.beats(former)
 	former.kill(vfs.LoseAll)
 	s.never(6*election, "somebody leads although all timeouts are equal", func() bool { return s.leads() != nil })
 	split := 0
