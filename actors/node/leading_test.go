@@ -339,10 +339,10 @@ func TestE45WhatIsForwardedIsCutIntoBatches(t *testing.T) {
 	s.crash()
 	s.settled(3, 2, 1, 1)
 	for i := range uint64(5) {
-		s.system.Root.Send(s.pid, &messages.Propose{Data: proposalOf(i, 990)})
+		s.System.Root.Send(s.pid, &messages.Propose{Data: proposalOf(i, 990)})
 	}
-	s.system.Root.Send(s.pid, &messages.Propose{Data: proposalOf(9, 9900)})
-	s.run()
+	s.System.Root.Send(s.pid, &messages.Propose{Data: proposalOf(9, 9900)})
+	s.Run()
 	var sequences, numbers []uint64
 	for _, m := range the[*messages.ForwardedProposals](s) {
 		bytes := 0
