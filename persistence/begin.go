@@ -85,8 +85,9 @@ func (l *Log) begin(need int64, before *predecessor, copies []copied) error {
 	if err != nil {
 		return err
 	}
+	l.direct = false
 	if f, ok := file.(vfs.DirectAppender); ok {
-		f.AppendDirect(int64(len(content))) // write appends, and no reader looks beyond what it wrote
+		l.direct = f.AppendDirect(int64(len(content))) // write appends, and no reader looks beyond what it wrote
 	}
 	l.file, l.off, l.durable, l.lastIdle = file, int64(len(content)), int64(len(content)), false
 	l.segments = append(l.segments, next)

@@ -29,7 +29,7 @@ type directFile struct {
 	end int64 // -1 before the hint
 }
 
-func (f *directFile) AppendDirect(end int64) {
+func (f *directFile) AppendDirect(end int64) bool {
 	f.fs.hints++
 	f.end = end
 	size, err := f.Size()
@@ -39,6 +39,7 @@ func (f *directFile) AppendDirect(end int64) {
 	if size%4096 != 0 || end > size {
 		f.fs.t.Errorf("a segment of %d bytes, told to end at %d", size, end)
 	}
+	return true
 }
 
 func (f *directFile) WriteAt(p []byte, off int64) (int, error) {
@@ -63,6 +64,9 @@ func TestTheActiveSegmentIsOnlyEverAppendedTo(t *testing.T) {
 			last := uint64(0)
 			for life := range 3 {
 				l, _ := mustOpen(t, o)
+				if !l.Stats().Direct {
+					t.Error("the log does not know that it writes past the page cache")
+				}
 				for range 40 {
 					mustAppend(t, l, 0, batch(last+1, 1, 1, 900), hs(1, 0, 0))
 					last++

@@ -52,6 +52,7 @@ type Log struct {
 	failed error
 
 	file     vfs.File // the active segment
+	direct   bool     // small frames go past the page cache
 	nominal  int64    // what size it should have had; the next one doubles it
 	off      int64    // where the next frame goes
 	durable  int64    // the file is synced up to here
@@ -329,12 +330,14 @@ type Stats struct {
 	HardState   *messages.HardState
 	Segments    int
 	DiskBytes   int64
+	// Direct tells that small frames are written past the page cache.
+	Direct bool
 }
 
 // Stats of what is durable.
 func (l *Log) Stats() Stats {
 	s := Stats{
-		First: l.catalog.base.index + 1, Last: l.catalog.terms.Last(), Segments: len(l.segments),
+		First: l.catalog.base.index + 1, Last: l.catalog.terms.Last(), Segments: len(l.segments), Direct: l.direct,
 		HardState: &messages.HardState{Term: l.hard.term, Vote: l.hard.vote, Commit: l.hard.commit},
 	}
 	for _, segment := range l.segments {

@@ -125,7 +125,7 @@ func (s *LogStore) open(ctx actor.Context) {
 	}
 	stats := log.Stats()
 	s.env.Log().Info().Str("actor", actors.LogName).Str("dir", s.config.Log.Dir).Uint64("first", stats.First).Uint64("last", stats.Last).
-		Uint64("term", found.HardState.Term).Int("segments", stats.Segments).Int64("bytes", stats.DiskBytes).
+		Uint64("term", found.HardState.Term).Int("segments", stats.Segments).Int64("bytes", stats.DiskBytes).Bool("direct-io", stats.Direct).
 		Dur("took", s.env.Now()-began).Msg("log opened")
 	reader := func() actor.Actor {
 		return &LogReader{incarnation: s.config.Incarnation, reader: log.Reader()}

@@ -12,8 +12,8 @@ import (
 type DirectAppender interface {
 	// AppendDirect says that writes will follow each other from end on, and that what the file holds there now is of no
 	// worth: zeros may be written over it, up to 4 KiB beyond the end of a write. It is a hint: what was written is read
-	// and made durable as without it, and where the filesystem knows no such writes, nothing changes.
-	AppendDirect(end int64)
+	// and made durable as without it. False where the filesystem knows no such writes: nothing changes then.
+	AppendDirect(end int64) bool
 }
 
 // What is read and written past the page cache is aligned to blocks, in the file and in memory. Devices ask for their
@@ -108,17 +108,18 @@ func alignedBuffer(size int) []byte {
 }
 
 // AppendDirect has small appends from end on sent past the page cache.
-func (o *osFile) AppendDirect(end int64) {
+func (o *osFile) AppendDirect(end int64) bool {
 	if !o.mayDirect {
-		return
+		return false
 	}
 	to, err := openDirect(o.f)
 	if err != nil {
-		return // a filesystem that knows no O_DIRECT: the page cache is as good, but slower
+		return false // a filesystem that knows no O_DIRECT: the page cache is as good, but slower
 	}
 	if o.direct, err = newDirectWriter(to, o, end); err != nil {
 		to.Close()
 	}
+	return err == nil
 }
 
 // noDirect goes back to the page cache.
