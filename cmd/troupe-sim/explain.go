@@ -32,7 +32,7 @@ func (f *explainFlags) add(cmd *cobra.Command) {
 	s.StringVar(&f.from, "from", "", "with --explain: begin at a step (1200) or a virtual time (3.5s)")
 	s.StringVar(&f.to, "to", "", "with --explain: end at a step or a virtual time")
 	s.StringSliceVar(&f.only, "only", nil, "with --explain: only these kinds of event and names of messages")
-	s.BoolVar(&f.all, "all", false, "with --explain: heartbeats and messages within nodes too")
+	s.BoolVar(&f.all, "all", false, "leave nothing out: of a trace, heartbeats and messages within nodes; of a failure, any of its last steps")
 	s.IntVar(&f.width, "width", columns(), "with --explain: columns to write in")
 }
 

@@ -86,7 +86,7 @@ func (f *flags) do(cmd *cobra.Command, t theatre) error {
 
 // checkTogether keeps the flags of showing a trace and those of playing worlds apart.
 func (f *flags) checkTogether(cmd *cobra.Command) error {
-	showing := []string{"html", "from", "to", "only", "all", "width"}
+	showing := []string{"html", "from", "to", "only", "width"}
 	var err error
 	if f.list {
 		cmd.Flags().Visit(func(flag *pflag.Flag) {
@@ -101,7 +101,7 @@ func (f *flags) checkTogether(cmd *cobra.Command) error {
 		case err != nil:
 		case flag.Value.String() == "" || flag.Value.String() == "[]":
 			err = usage("--%s is given and says nothing", flag.Name)
-		case flag.Name == "explain":
+		case flag.Name == "explain" || flag.Name == "all":
 		case f.file == "" && shows:
 			err = usage("--%s says how a trace is shown: name one with --explain FILE", flag.Name)
 		case f.file != "" && !shows:
@@ -127,7 +127,7 @@ func (f *flags) plan(cmd *cobra.Command, t theatre) (*performance, error) {
 		return nil, usage("--for is %v: it must be longer than nothing", f.limit)
 	}
 	p := &performance{flags: *f, theatre: t}
-	options := sim.Options{Nodes: f.nodes, Clients: f.clients, Steps: f.steps, FaultLimit: f.faultLimit}
+	options := sim.Options{Nodes: f.nodes, Clients: f.clients, Steps: f.steps, FaultLimit: f.faultLimit, AllSteps: f.all}
 	for _, name := range f.without {
 		kind, err := sim.ParseFault(name)
 		if err != nil {
@@ -142,7 +142,7 @@ func (f *flags) plan(cmd *cobra.Command, t theatre) (*performance, error) {
 				return nil, usage("--%s does not go with --scenario: the script says who is there and what goes wrong", name)
 			}
 		}
-		subjects, err = t.scenarioSubjects(f.scenarios)
+		subjects, err = t.scenarioSubjects(f.scenarios, sim.Options{AllSteps: f.all})
 	} else {
 		subjects, err = t.profileSubjects(f.profiles, options)
 	}
@@ -188,7 +188,7 @@ func (t theatre) profileSubjects(names []string, options sim.Options) (all []sub
 	return all, nil
 }
 
-func (t theatre) scenarioSubjects(names []string) (all []subject, err error) {
+func (t theatre) scenarioSubjects(names []string, options sim.Options) (all []subject, err error) {
 	if slices.Equal(names, []string{"all"}) {
 		names = t.scenarioNames()
 	}
@@ -200,7 +200,7 @@ func (t theatre) scenarioSubjects(names []string) (all []subject, err error) {
 		if i < 0 {
 			return nil, usage("--scenario: there is no %q%s; \"troupe-sim --list\" tells them all", name, meant(name, t.scenarioNames()))
 		}
-		all = append(all, subject{"scenario", name, t.scenarios[i].Play, sim.Options{}})
+		all = append(all, subject{"scenario", name, t.scenarios[i].Play, options})
 	}
 	return all, nil
 }

@@ -93,7 +93,7 @@ func newRoot(t theatre) *cobra.Command {
 clocks and processes that fail as the profile says, and holds every step against what Raft promises. The same flags make
 the same history, byte for byte, on any machine and with any number of workers.
 
-What fails is told with its seed, the promise that was not kept, the last steps, and the command that replays it; the exit
+What fails is told with its seed, the promise that was not kept, what led to it, and the command that replays it; the exit
 code is 1 then, 2 if a flag is wrong, 3 if a file cannot be read or written, and 130 if it was interrupted. A history that
 has not come to its end after two minutes is a failure too: some step of it never ends, and the stacks say which.`,
 		Example: `  troupe-sim --seeds 1..500                       # five hundred worlds in which everything goes wrong

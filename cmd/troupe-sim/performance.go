@@ -154,9 +154,16 @@ func tellFailure(out io.Writer, o outcome) {
 	}
 	fmt.Fprintf(out, "\nseen      %s\n\n", f.Text)
 	if r.Last != "" {
-		fmt.Fprintf(out, "the last steps:\n%s\n", r.Last)
+		what := "what led to it"
+		if r.Options.AllSteps {
+			what = "the last steps"
+		}
+		fmt.Fprintf(out, "%s:\n%s\n", what, r.Last)
 	}
 	fmt.Fprintf(out, "replay    %s\n", o.subject.command(r.Options))
+	if r.Last != "" && !r.Options.AllSteps {
+		fmt.Fprintf(out, "all steps %s\n", o.subject.command(r.Options, "--all"))
+	}
 	if o.subject.kind == "profile" {
 		fmt.Fprintf(out, "shrink    %s\n", o.subject.command(r.Options, "--shrink"))
 	}

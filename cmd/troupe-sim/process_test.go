@@ -105,7 +105,7 @@ func TestADeliberateBugIsFoundReplayedAndShrunk(t *testing.T) {
 	}
 	binary := build(t, "-overlay", minorityRules(t))
 	found := process(t, binary, nil, "--seeds", "1..50", "--profile", "everything", "--shrink", "--shrink-tries", "3")
-	mustHold(t, found, exitFailed, "FAILED  seed ", "promise ", "seen ", "the last steps:", "replay ", "SHRUNK ")
+	mustHold(t, found, exitFailed, "FAILED  seed ", "promise ", "seen ", "what led to it:", "more of the last ", "replay ", "SHRUNK ")
 	commands := regexp.MustCompile(`replay +go run \./cmd/troupe-sim (.*)\n`).FindAllStringSubmatch(found.out, -1)
 	promises := regexp.MustCompile(`promise +([^:\n]*)`).FindAllStringSubmatch(found.out, -1)
 	if len(commands) != 2 || len(promises) != 2 {

@@ -31,8 +31,8 @@ type chronicle struct {
 	closed   bool
 }
 
-// keptNotes is how much of the past a failure shows.
-const keptNotes = 300
+// keptNotes is how much of the past a failure can show: what led to it is chosen from there.
+const keptNotes = 1000
 
 // note is an event whose words are not made yet.
 type note struct {
@@ -253,11 +253,11 @@ func (c *chronicle) sum() uint64 {
 	return c.hash
 }
 
-// String is the last that happened, as a space-time listing.
+// String is what led to the failure, or all of the last that happened, as a space-time listing.
 func (c *chronicle) String() string {
 	events := make([]*trace.Event, 0, len(c.last))
 	for i := range c.last {
 		events = append(events, c.last[(c.notes+i)%len(c.last)].event())
 	}
-	return explain.Listing(c.header(), c.before, events)
+	return explain.Listing(c.header(), c.before, events, c.world.options.AllSteps)
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -94,26 +95,72 @@ func TestTheLastNotesBeginWithTheMembersAsTheyStood(t *testing.T) {
 	}
 }
 
-func TestAFailureShowsWhatLedToIt(t *testing.T) {
-	w := New(Options{Seed: 1, Nodes: 3, Profile: scripted})
-	for w.steps < 2000 {
+// failing is a world in which everything goes wrong and whose seed, after a while, is said to have broken a promise.
+func failing(seed uint64, all bool, text string) *World {
+	w := New(Options{Seed: seed, Nodes: 5, Profile: Profiles[len(Profiles)-1], AllSteps: all})
+	w.after(0, w.misfortune)
+	w.populateClients()
+	for w.steps < 2500 {
 		w.step()
 	}
-	w.fail("the test's own", "something is as it should not be")
-	last := w.result().Last
-	for _, want := range []string{"THE TEST'S OWN: something is as it", "leader t2", "follower t2", "┃"} {
-		if !strings.Contains(last, want) {
-			t.Errorf("the last steps lack %q:\n%s", want, last)
+	w.fail("the test's own", "%s", text)
+	return w
+}
+
+func TestAFailureShowsWhatLedToItInAScreenful(t *testing.T) {
+	for seed := uint64(1); seed <= 20; seed++ {
+		last := failing(seed, false, "member 2 is as it should not be").result().Last
+		for _, want := range []string{"THE TEST'S OWN: member 2", "more of the last 1000 events; --all shows them"} {
+			if !strings.Contains(last, want) {
+				t.Fatalf("seed %d: what led to it lacks %q:\n%s", seed, want, last)
+			}
+		}
+		if n := strings.Count(last, "\n"); n < 20 || n > 80 {
+			t.Fatalf("seed %d: what led to it has %d lines:\n%s", seed, n, last)
+		}
+		if !strings.Contains(last, "\n»") {
+			t.Fatalf("seed %d: no line is marked as the step that failed:\n%s", seed, last)
 		}
 	}
-	marked := 0
-	for line := range strings.Lines(last) {
-		if strings.HasPrefix(line, "»") {
-			marked++
+}
+
+func TestAFailureShowsAllItsLastStepsWhereThatIsAskedFor(t *testing.T) {
+	all := failing(3, true, "member 2").result().Last
+	if n := strings.Count(all, "\n"); n < 400 || strings.Contains(all, "--all") {
+		t.Errorf("all of the last steps are %d lines", n)
+	}
+}
+
+// Whom a violation names, that one's doings are told; where it names nobody, everybody's.
+func TestWhatLedToAFailureIsToldOfThoseItNames(t *testing.T) {
+	of := func(seed uint64, text string) (members map[uint64]int) {
+		members = map[uint64]int{}
+		for line := range strings.Lines(failing(seed, false, text).result().Last) {
+			for id := range uint64(5) {
+				for _, said := range []string{"log: Append", "machine: Committed", "node: Durable"} {
+					if column := 12 + 15*int(id); len([]rune(line)) > column+20 && strings.Contains(string([]rune(line)[column:column+15]), said[:9]) {
+						members[id+1]++
+					}
+				}
+			}
+		}
+		return members
+	}
+	many := 0
+	for seed := uint64(1); seed <= 10; seed++ {
+		if len(of(seed, "nobody is named")) > 1 {
+			many++
+		}
+		for member := range uint64(5) {
+			for who := range of(seed, fmt.Sprintf("the LogStore of member %d shows 1 entries", member+1)) {
+				if who != member+1 {
+					t.Errorf("seed %d: where member %d is named, it is told what actors of %d do", seed, member+1, who)
+				}
+			}
 		}
 	}
-	if marked == 0 {
-		t.Errorf("no line is marked as the step that failed:\n%s", last)
+	if many < 5 {
+		t.Errorf("where nobody is named, it is told of several members in %d of 10 worlds", many)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/messages"
@@ -157,6 +158,7 @@ func runs(of []*messages.TermRun) []trace.Run {
 
 // describe is the name of a message and its key fields in the field's words.
 func describe(message any) (name, detail string) {
+	_, message, _ = actor.UnwrapEnvelope(message)
 	m, ok := message.(proto.Message)
 	if !ok {
 		return strings.TrimPrefix(fmt.Sprintf("%T", message), "*actor."), ""

@@ -28,6 +28,8 @@ type Options struct {
 	FaultLimit int
 	// Recorder, if not nil, is told of everything that happens (trace.NewWriter, trace.Memory). It changes nothing.
 	Recorder trace.Recorder
+	// AllSteps has a failure tell all of the last steps, and not only what led to it.
+	AllSteps bool
 }
 
 // DefaultSteps is how many steps of misfortune a seed has where nothing else is said.
@@ -144,7 +146,7 @@ type Result struct {
 	Steps   int
 	Virtual time.Duration
 	Hash    uint64 // over everything that happened: equal for equal options
-	Last    string // the last steps, where there is a failure
+	Last    string // what led to the failure, or all of the last steps
 	Counts  Counts
 }
 

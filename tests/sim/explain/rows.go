@@ -160,6 +160,11 @@ type cell struct {
 	margin string
 }
 
+// cuts tells whether an event cuts or mends a further connection in the same step: they share a row.
+func (p *cell) cuts(e *trace.Event) bool {
+	return (e.Kind == trace.CutOff || e.Kind == trace.Mended) && p.event.Kind == e.Kind && p.event.Step == e.Step
+}
+
 // hold adds to what is to be written about a member in this step. Of two strips of its log the later one says it all.
 func (t *table) hold(e *trace.Event, words []string, margin string) {
 	p := t.pending
@@ -283,9 +288,9 @@ func (t *table) aside(e *trace.Event) string {
 		}
 		return strings.TrimRight(text+" "+e.Detail, " ")
 	case trace.CutOff:
-		return fmt.Sprintf("✂ %d to %d is cut", e.Member, e.Peer)
+		return fmt.Sprintf("✂ cut %d→%d", e.Member, e.Peer)
 	case trace.Mended:
-		return fmt.Sprintf("%d to %d is mended", e.Member, e.Peer)
+		return fmt.Sprintf("mended %d→%d", e.Member, e.Peer)
 	case trace.Called:
 		return fmt.Sprintf("%s at %d: #%d %s %s", e.Actor, e.Member, e.ID, e.Name, e.Detail)
 	case trace.Returned:
@@ -293,7 +298,11 @@ func (t *table) aside(e *trace.Event) string {
 	case trace.Noted:
 		return "» " + e.Detail
 	case trace.Violated:
-		return "✗ " + strings.ToUpper(e.Name) + ": " + e.Detail
+		text := "✗ " + strings.ToUpper(e.Name) + ": " + e.Detail
+		if t.listing {
+			text = clip(strings.Join(strings.Fields(text), " "), 3*t.margin)
+		}
+		return text
 	}
 	return ""
 }

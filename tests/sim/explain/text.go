@@ -62,18 +62,22 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// Listing is a few events that begin with the members as they stand in before; heartbeats are shown.
-func Listing(h trace.Header, before *Cluster, events []*trace.Event) string {
+// Listing is the end of a run that failed, as members that stood as in before lived it: what led to the failure, or all.
+func Listing(h trace.Header, before *Cluster, events []*trace.Event, all bool) string {
 	var b strings.Builder
 	out := bufio.NewWriter(&b)
 	t := newTable(out, h, before.Clone(), Options{Heartbeats: true, Actors: true})
-	if len(events) > 0 {
-		t.failed = failedStep(events)
+	t.failed, t.listing = failedStep(events), true
+	if !all {
+		t.chosen = essence(events)
 	}
 	for _, e := range events {
 		t.take(e)
 	}
 	t.finish()
+	if t.chosen != nil && t.hidden.others > 0 {
+		fmt.Fprintf(out, "not shown: %d more of the last %d events; --all shows them\n", t.hidden.others, len(events))
+	}
 	out.Flush()
 	return b.String()
 }
@@ -98,6 +102,8 @@ type table struct {
 	flights map[uint64]time.Duration // message → when it left
 	again   map[uint64]bool          // doubled messages that have arrived once
 	failed  int                      // the step that broke an invariant
+	listing bool                     // who reads it has been told what the violation says
+	chosen  map[*trace.Event]bool    // the events to show; nil: as the options say
 
 	column, margin int
 	rows           int
@@ -164,29 +170,48 @@ func role(r string) string {
 
 // take follows an event and writes it where it is to be seen.
 func (t *table) take(e *trace.Event) {
+	if p := t.pending; p != nil && p.cuts(e) {
+		t.cluster.Apply(e)
+		if t.shows(e) {
+			p.margin += fmt.Sprintf(", %d→%d", e.Member, e.Peer)
+		}
+		return
+	}
 	if p := t.pending; p != nil && (p.event.Step != e.Step || p.event.Member != e.Member || isMessage(e)) {
 		t.flush()
 	}
 	was := t.cluster.at(e.Member)
 	t.cluster.Apply(e)
 	latency, again := t.follow(e)
-	if t.options.before(e) || !t.options.shows(e, &t.hidden) {
+	if t.options.before(e) || !t.shows(e) {
 		return
 	}
 	if e.Kind == trace.Arrived || e.Kind == trace.Lost {
-		t.begin(e)
+		t.begin(e, &was)
 		t.arrow(e, latency, again)
 		return
 	}
 	if words, margin := t.words(e, &was); len(words) > 0 || margin != "" {
-		t.begin(e)
+		t.begin(e, &was)
 		t.hold(e, words, margin)
 	}
 }
 
-// begin comes before each row: the first has the title above it, and now and then it is told who is where.
-func (t *table) begin(e *trace.Event) {
-	if !t.begun || t.rows >= 48 {
+func (t *table) shows(e *trace.Event) bool {
+	switch {
+	case t.chosen == nil:
+		return t.options.shows(e, &t.hidden)
+	case t.chosen[e]:
+		return true
+	}
+	t.hidden.others++
+	return false
+}
+
+// begin comes before each row: the first has the title above it, and now and then it is told who is where, as they were
+// before the event.
+func (t *table) begin(e *trace.Event, was *Member) {
+	if !t.begun || t.rows >= 48 && t.chosen == nil {
 		switch {
 		case t.begun:
 			t.flush()
@@ -198,7 +223,15 @@ func (t *table) begin(e *trace.Event) {
 			t.at = e.At // a piece of a run begins where it begins
 		}
 		t.begun, t.rows = true, 0
-		t.heads()
+		if e.Member != 0 {
+			m := &t.cluster.Members[e.Member-1]
+			now := *m
+			*m = *was
+			t.heads()
+			*m = now
+		} else {
+			t.heads()
+		}
 	}
 	t.gap(e)
 	t.at = e.At
@@ -251,7 +284,7 @@ func (t *table) finish() {
 		fmt.Fprintln(t.out)
 		t.heads()
 	}
-	if h := t.hidden.String(); h != "" {
+	if h := t.hidden.String(); h != "" && t.chosen == nil {
 		fmt.Fprintf(t.out, "not shown: %s\n", h)
 	}
 }
