@@ -239,8 +239,8 @@ func (t *table) begin(e *trace.Event, was *Member) {
 
 // at is a member as it stands; the zero Member for what concerns all.
 func (c *Cluster) at(id uint64) Member {
-	if id == 0 || id > uint64(len(c.Members)) {
-		return Member{}
+	if id == 0 || id > uint64(len(c.Members)) { // a foreign file may name one that its header does not count
+		return Member{ID: id}
 	}
 	return c.Members[id-1]
 }
