@@ -21,7 +21,12 @@ type compactor struct {
 	done    sync.WaitGroup
 	failed  chan struct{} // closed when the store has failed
 	waiters chan struct{} // closed and made anew whenever all is removed; guarded by applyMu
-	cursor  revision      // the next event to look at, within a revision that is not done; guarded by applyMu
+
+	// A round looks at the events from the revision removed to last up to target, a piece a turn. It keeps to its target
+	// although more is compacted meanwhile: a tombstone at the target stays, and only a round of its own, which begins
+	// there, takes it. So what is gone once all rounds are through depends on the revisions compacted, not on when.
+	cursor revision // the next event to look at, zero between two rounds; guarded by applyMu
+	target int64    // guarded by applyMu
 }
 
 // removalPiece is how many events are looked at in one turn: below a millisecond that Apply may have to wait.
@@ -94,12 +99,12 @@ func (c *compactor) step() (more bool) {
 func (c *compactor) remove() error {
 	s := c.s
 	tip := s.tip
-	if c.cursor.main <= tip.removedTo {
+	if c.cursor.isZero() {
 		// Tombstones at the revision compacted before are looked at again.
-		c.cursor = revision{main: max(tip.removedTo, 0)}
+		c.cursor, c.target = revision{main: max(tip.removedTo, 0)}, tip.compactRev
 	}
 	it, err := s.db.NewIter(&pebble.IterOptions{
-		LowerBound: appendHistoryKey(nil, c.cursor), UpperBound: appendHistoryKey(nil, revision{main: tip.compactRev + 1}),
+		LowerBound: appendHistoryKey(nil, c.cursor), UpperBound: appendHistoryKey(nil, revision{main: c.target + 1}),
 	})
 	if err != nil {
 		return err
@@ -107,6 +112,7 @@ func (c *compactor) remove() error {
 	defer it.Close()
 	batch := s.db.NewBatch()
 	r := reader{src: s.db, rev: tip.rev, compactRev: tip.compactRev}
+	next := revision{}
 	ok := it.First()
 	for looked := 0; ok && looked < removalPiece; looked++ {
 		key, rec, err := r.event(it)
@@ -122,13 +128,13 @@ func (c *compactor) remove() error {
 		return err
 	}
 	if ok {
-		if c.cursor, err = parseRevision(it.Key()[1:]); err != nil {
+		if next, err = parseRevision(it.Key()[1:]); err != nil {
 			return err
 		}
 		// Should we crash, what is done again does no harm.
-		tip.removedTo = max(tip.removedTo, c.cursor.main-1)
+		tip.removedTo = max(tip.removedTo, next.main-1)
 	} else {
-		tip.removedTo = tip.compactRev
+		tip.removedTo = c.target
 	}
 	if err := batch.Set(stateKey, tip.appendRow(nil), nil); err != nil {
 		return err
@@ -136,18 +142,18 @@ func (c *compactor) remove() error {
 	if err := s.commit(batch); err != nil {
 		return err
 	}
-	s.tip = tip
+	s.tip, c.cursor = tip, next
 	return batch.Close()
 }
 
-// removeFor removes what an event at or below the compacted revision makes unreachable.
+// removeFor removes what an event at or below the round's target makes unreachable.
 func (c *compactor) removeFor(batch *pebble.Batch, r *reader, tip *state, key []byte, rec *record) error {
 	if !rec.prev.isZero() {
 		if err := batch.Delete(appendHistoryKey(nil, rec.prev), nil); err != nil {
 			return err
 		}
 	}
-	if !rec.isTombstone() || rec.rev.main >= tip.compactRev {
+	if !rec.isTombstone() || rec.rev.main >= c.target {
 		return nil
 	}
 	if err := batch.Delete(appendHistoryKey(nil, rec.rev), nil); err != nil {
