@@ -33,7 +33,7 @@ type portMux struct {
 
 	mu        sync.Mutex
 	listeners []net.Listener        // guarded by mu
-	sniffing  map[net.Conn]struct{} // guarded by mu: not handed to anyone yet
+	sniffing  map[net.Conn]struct{} // guarded by mu: those as accepted that are not handed to anyone yet
 	closed    bool                  // guarded by mu
 	waiting   sync.WaitGroup        // sniffers
 	closing   context.Context       // ended by close
@@ -131,17 +131,18 @@ func (m *portMux) startSniffing(conn *portConn) {
 		_ = conn.Close()
 		return
 	}
-	m.sniffing[conn] = struct{}{}
+	accepted := conn.Conn
+	m.sniffing[accepted] = struct{}{}
 	m.waiting.Add(1)
-	go m.sniff(conn)
+	go m.sniff(conn, accepted)
 }
 
-// sniff finds out what a connection speaks and hands it over.
-func (m *portMux) sniff(conn *portConn) {
+// sniff finds out what a connection speaks and hands it over. Meanwhile conn is its own; close ends what was accepted.
+func (m *portMux) sniff(conn *portConn, accepted net.Conn) {
 	defer m.waiting.Done()
 	to, err := m.route(conn)
 	m.mu.Lock()
-	delete(m.sniffing, conn)
+	delete(m.sniffing, accepted)
 	m.mu.Unlock()
 	if err != nil || !to.hand(conn) {
 		_ = conn.Close()
@@ -198,8 +199,8 @@ func (m *portMux) close() {
 	m.stopAccepting()
 	m.cancel(net.ErrClosed)
 	m.mu.Lock()
-	for conn := range m.sniffing {
-		_ = conn.Close()
+	for accepted := range m.sniffing {
+		_ = accepted.Close()
 	}
 	m.mu.Unlock()
 	_ = m.grpc.Close()

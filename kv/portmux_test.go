@@ -165,3 +165,29 @@ func TestUnderTLSGRPCAndHTTPShareThePortByALPN(t *testing.T) {
 		t.Errorf("a client that never shakes hands: %v", err)
 	}
 }
+
+// Under the race detector: the port is closed while connections whose handshake is done have not said a word yet.
+func TestClosingThePortMeetsConnectionsInTheirFirstMoments(t *testing.T) {
+	certificate, pool := selfSigned(t)
+	m := newPortMux(&tls.Config{Certificates: []tls.Certificate{certificate}}, time.Minute, 100, func() {})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- m.serve(l) }()
+	for range 20 {
+		c, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{RootCAs: pool, NextProtos: []string{"http/1.1"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	m.close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if n := m.open.Load(); n != 0 {
+		t.Errorf("%d connections are counted as open", n)
+	}
+}

@@ -28,7 +28,8 @@ type watcher struct {
 	noPut    bool
 	noDelete bool
 	fragment bool
-	progress bool // tell the revision now and then
+	progress bool  // tell the revision now and then
+	start    int64 // the revision that was asked for, 0: from now on
 
 	slot    [indexPlaces]int
 	matched []*sharedEvent // scratch of the hub's goroutine
@@ -44,6 +45,7 @@ type watcher struct {
 	next        int64 // live: the first revision that is not in the queue yet
 	readFrom    int64 // lagging: the first revision to read from history
 	holdUntil   int64 // lagging and live: the last revision to read from history
+	told        int64 // the revision of the last header, which never goes back
 	queue       []*sharedEvent
 	queueBytes  int
 	laggingSlot int
@@ -56,7 +58,9 @@ func newWatcher(s *watchStream, r *pb.WatchCreateRequest) (*watcher, error) {
 		key = []byte{0}
 	}
 	w := &watcher{
-		stream: s, prevKV: r.PrevKv, fragment: r.Fragment, progress: r.ProgressNotify,
+		stream: s, prevKV: r.PrevKv, fragment: r.Fragment, progress: r.ProgressNotify, start: r.StartRevision,
+		// Progress is due at the first interval after the creation, as in etcd.
+		quiet:    true,
 		noPut:    slices.Contains(r.Filters, pb.WatchCreateRequest_NOPUT),
 		noDelete: slices.Contains(r.Filters, pb.WatchCreateRequest_NODELETE),
 	}
@@ -70,6 +74,10 @@ func newWatcher(s *watchStream, r *pb.WatchCreateRequest) (*watcher, error) {
 func (w *watcher) filters(e *mvccpb.Event) bool {
 	return (w.noPut && e.GetType() == mvccpb.Event_PUT) || (w.noDelete && e.GetType() == mvccpb.Event_DELETE)
 }
+
+// isPast tells that progress up to a revision, which the hub has come to, says nothing that the watcher was not told
+// before, and nothing of a time before its start. The stream's mutex is held.
+func (w *watcher) isPast(revision int64) bool { return w.told <= revision && w.start <= revision }
 
 // dropQueue forgets what waits to be sent. The stream's mutex is held.
 func (w *watcher) dropQueue() {

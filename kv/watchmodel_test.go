@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -49,6 +50,8 @@ type modelWatcher struct {
 	request  *pb.WatchCreateRequest
 	start    int64
 	told     []string
+	created  bool
+	header   int64 // the revision of the last header
 	canceled bool
 }
 
@@ -139,9 +142,11 @@ func (m *watchModel) join(s *modelStream) {
 	now := m.hub.store.now().Revision()
 	key := rapid.SampledFrom(modelKeys).Draw(m.t, "key")
 	r := &pb.WatchCreateRequest{
-		Key:           []byte(key),
-		PrevKv:        rapid.Bool().Draw(m.t, "prev"),
-		StartRevision: rapid.Int64Range(0, now+3).Draw(m.t, "start"),
+		Key:    []byte(key),
+		PrevKv: rapid.Bool().Draw(m.t, "prev"),
+		// Half of them hear of progress by the interval.
+		ProgressNotify: rapid.Bool().Draw(m.t, "progress"),
+		StartRevision:  rapid.Int64Range(0, now+3).Draw(m.t, "start"),
 	}
 	switch rapid.IntRange(0, 3).Draw(m.t, "range") {
 	case 0:
@@ -175,17 +180,38 @@ func (m *watchModel) leave(s *modelStream) {
 	s.cancel(id)
 	m.send(s)
 	delete(s.watchers, id)
-	w.canceled = true
+	if !w.canceled {
+		m.t.Fatalf("watch %v is not told of its end", w.request)
+	}
 	s.ended = append(s.ended, w)
 }
 
 // send is one round of the stream's goroutine without its reading of history.
 func (m *watchModel) send(s *modelStream) {
-	control, frames, _ := s.take()
+	control, frames, progress := s.take()
 	for _, r := range control {
 		_ = s.out.Send(r)
 	}
 	if err := s.sendFrames(frames); err != nil {
+		m.t.Fatal(err)
+	}
+	if progress != nil {
+		_ = s.out.Send(progress)
+	}
+	m.collect(s)
+}
+
+// askProgress is what the receiving goroutine makes of a progress request.
+func (m *watchModel) askProgress(s *modelStream) {
+	s.tellAll = len(s.watchers) > 0
+}
+
+// progressDue is the progress interval of the stream.
+func (m *watchModel) progressDue(s *modelStream) {
+	if s.reading != nil {
+		return // it has one goroutine for both
+	}
+	if err := s.sendDueProgress(); err != nil {
 		m.t.Fatal(err)
 	}
 	m.collect(s)
@@ -222,18 +248,51 @@ func (m *watchModel) endHistory(s *modelStream) {
 
 func (m *watchModel) collect(s *modelStream) {
 	for _, r := range s.out.sent {
-		w := s.watchers[r.WatchId]
-		if w == nil {
-			continue
+		concerned := []*modelWatcher{s.watchers[r.WatchId]}
+		if r.WatchId == noWatchID {
+			concerned = slices.Collect(maps.Values(s.watchers))
 		}
-		for _, e := range r.Events {
-			w.told = append(w.told, event(e))
+		for _, w := range concerned {
+			if w != nil {
+				m.tell(w, r)
+			}
 		}
 	}
 	s.out.sent = nil
 }
 
-func (m *watchModel) expected(w *modelWatcher) (want []string) {
+// tell is the client's side of a response.
+func (m *watchModel) tell(w *modelWatcher, r *pb.WatchResponse) {
+	progress := !r.Created && !r.Canceled && len(r.Events) == 0
+	switch {
+	case w.canceled:
+		return
+	case r.Canceled:
+		w.canceled = true
+	case r.Created:
+		w.created = true
+	case !w.created && r.WatchId != noWatchID:
+		m.t.Fatalf("watch %v is told %v before it is told that it was created", w.request, r)
+	case !w.created:
+		return // made after the progress that is told
+	}
+	if r.Header.Revision < w.header {
+		m.t.Fatalf("watch %v: the header's revision goes back from %d to %d", w.request, w.header, r.Header.Revision)
+	}
+	w.header = r.Header.Revision
+	for _, e := range r.Events {
+		w.told = append(w.told, event(e))
+	}
+	if progress && r.Header.Revision < w.request.StartRevision {
+		m.t.Fatalf("watch %v is told of progress up to %d, before its start", w.request, r.Header.Revision)
+	}
+	if want := m.expected(w, r.Header.Revision); progress && len(w.told) != len(want) {
+		m.t.Fatalf("watch %v is told of progress up to %d with %d of %d events", w.request, r.Header.Revision, len(w.told), len(want))
+	}
+}
+
+// expected is what a watcher is to be told, up to a revision.
+func (m *watchModel) expected(w *modelWatcher, upTo int64) (want []string) {
 	s, isSpan := spanOf(w.request.Key, w.request.RangeEnd)
 	for _, e := range m.past {
 		concerned := string(e.Kv.Key) == s.lo
@@ -244,7 +303,7 @@ func (m *watchModel) expected(w *modelWatcher) (want []string) {
 		if e.Type == mvccpb.Event_DELETE {
 			filter = pb.WatchCreateRequest_NODELETE
 		}
-		if !concerned || e.Kv.ModRevision < w.start || slices.Contains(w.request.Filters, filter) {
+		if !concerned || e.Kv.ModRevision < w.start || e.Kv.ModRevision > upTo || slices.Contains(w.request.Filters, filter) {
 			continue
 		}
 		shown := &mvccpb.Event{Type: e.Type, Kv: e.Kv}
@@ -258,7 +317,7 @@ func (m *watchModel) expected(w *modelWatcher) (want []string) {
 
 // check compares; what a canceled watcher was told must be how its history begins.
 func (m *watchModel) check(w *modelWatcher) {
-	want := m.expected(w)
+	want := m.expected(w, math.MaxInt64)
 	if w.canceled && len(w.told) < len(want) {
 		want = want[:len(w.told)]
 	}
@@ -291,7 +350,7 @@ func TestInAnyOrderOfStepsEachWatcherIsToldItsHistoryExactly(t *testing.T) {
 		defer m.solo.close(t)
 		for range rapid.IntRange(1, 150).Draw(rt, "steps") {
 			s := m.streams[rapid.IntRange(0, 1).Draw(rt, "stream")]
-			switch rapid.IntRange(0, 12).Draw(rt, "step") {
+			switch rapid.IntRange(0, 14).Draw(rt, "step") {
 			case 0, 1, 2, 3:
 				m.write()
 			case 4, 5:
@@ -307,6 +366,10 @@ func TestInAnyOrderOfStepsEachWatcherIsToldItsHistoryExactly(t *testing.T) {
 			case 11:
 				m.leave(s)
 			case 12:
+				m.askProgress(s)
+			case 13:
+				m.progressDue(s)
+			case 14:
 				if rapid.IntRange(0, 3).Draw(rt, "reopen") == 0 {
 					m.solo.reopen(t, func() {})
 					if len(m.past) > 0 {
@@ -366,6 +429,7 @@ func TestAWatcherThatWasSentBackAndReturnsIsToldHistoryBeforeItsQueue(t *testing
 			t.Errorf("%s: told %q, want %q", what, got, want)
 		}
 	}
+	s.take() // that it was created
 	for _, value := range []string{"1", "2", "3"} {
 		put(value) // the third does not fit
 	}

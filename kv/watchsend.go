@@ -19,6 +19,8 @@ const (
 	nearPresent = 1000
 	// reopenPause is how long to wait for a store that is behind what was seen of it before: it is replaying the log.
 	reopenPause = 20 * time.Millisecond
+	// progressPause is how long to wait for the hub, when progress was asked for that it is about to reach.
+	progressPause = 2 * time.Millisecond
 )
 
 // send is the stream's sending goroutine.
@@ -77,12 +79,22 @@ func (s *watchStream) sendQueued() (pause time.Duration, err error) {
 		}
 		more, pause, err := s.readHistory()
 		if err != nil || !more {
-			return pause, err
+			return max(pause, s.progressWait()), err
 		}
 	}
 }
 
-// take empties the queues. Progress, if it was asked for and nobody lags, is told as of the same moment: everything up to
+// progressWait is how long to wait before a progress request can be answered; 0 if there is none.
+func (s *watchStream) progressWait() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tellAll {
+		return progressPause
+	}
+	return 0
+}
+
+// take empties the queues. Progress, if it was asked for and can be told, is told as of the same moment: everything up to
 // its revision is among what is taken, or was sent before.
 func (s *watchStream) take() (control []*pb.WatchResponse, frames []*watchFrame, progress *pb.WatchResponse) {
 	s.mu.Lock()
@@ -91,9 +103,11 @@ func (s *watchStream) take() (control []*pb.WatchResponse, frames []*watchFrame,
 		s.mu.Unlock()
 		s.hub.mu.Lock()
 		s.mu.Lock()
-		if len(s.lagging) == 0 {
-			s.tellAll = false
+		if tell, wait := s.progressAt(s.hub.dispatched); tell {
 			progress = &pb.WatchResponse{Header: s.service.headers.at(s.hub.dispatched), WatchId: noWatchID}
+			s.tellAll = false
+		} else {
+			s.tellAll = wait
 		}
 		s.hub.mu.Unlock()
 	}
@@ -114,8 +128,21 @@ func (s *watchStream) take() (control []*pb.WatchResponse, frames []*watchFrame,
 	return control, frames, progress
 }
 
+// progressAt says whether progress up to a revision, to which the hub has come, can be told for all watches, and if not,
+// whether that is worth waiting for: where a watch starts in the future it is not, as in etcd. The stream's mutex is held.
+func (s *watchStream) progressAt(revision int64) (tell, wait bool) {
+	tell = len(s.lagging) == 0
+	for _, w := range s.watchers {
+		if w.start > max(revision, w.told) {
+			return false, false
+		}
+		tell = tell && w.isPast(revision)
+	}
+	return tell, !tell
+}
+
 // appendFrames makes responses of a watcher's events, split only between revisions, or where the client allows fragments.
-// Their header has the given revision, or if it is 0 that of their last event.
+// Their header has the given revision, or if it is 0 that of their last event, but never goes back.
 func (s *watchStream) appendFrames(frames []*watchFrame, w *watcher, events []*sharedEvent, revision int64) []*watchFrame {
 	for len(events) > 0 {
 		n, size := 0, 0
@@ -132,6 +159,8 @@ func (s *watchStream) appendFrames(frames []*watchFrame, w *watcher, events []*s
 		if revision == 0 {
 			frame.revision = events[n-1].revision()
 		}
+		frame.revision = max(frame.revision, w.told)
+		w.told = frame.revision
 		events = events[n:]
 		if w.fragment {
 			frames = frame.appendFragments(frames, s.service.fragmentBytes)
@@ -183,12 +212,14 @@ func (s *watchStream) sendDueProgress() error {
 	dispatched := s.hub.dispatched
 	s.mu.Lock()
 	s.hub.mu.Unlock()
-	var due []*pb.WatchResponse
+	due := s.control // first: a watch that came just now is told that it was created
+	s.control = nil
+	s.room.Broadcast()
 	for _, w := range s.watchers {
 		if !w.progress {
 			continue
 		}
-		if w.quiet && w.live && !w.lagging && len(w.queue) == 0 {
+		if w.quiet && w.live && !w.lagging && len(w.queue) == 0 && w.isPast(dispatched) {
 			due = append(due, &pb.WatchResponse{Header: s.service.headers.at(dispatched), WatchId: w.id})
 		}
 		w.quiet = true
@@ -266,8 +297,8 @@ type historyPiece struct {
 func (s *watchStream) planHistory() (p historyPiece, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.lagging) == 0 {
-		return p, false
+	if len(s.lagging) == 0 || len(s.control) > 0 {
+		return p, false // what waits in control goes first: of a watch that was just made it tells the creation
 	}
 	hull := s.lagging[0].hull()
 	p.from = s.lagging[0].readFrom
@@ -336,7 +367,7 @@ func (s *watchStream) cancelCompacted(from, compacted int64) error {
 	s.mu.Lock()
 	var gone []int64
 	for _, w := range s.lagging {
-		if w.readFrom < compacted || w.readFrom == from {
+		if w.planned && (w.readFrom < compacted || w.readFrom == from) {
 			gone = append(gone, w.id)
 		}
 	}

@@ -158,6 +158,7 @@ func (s *watchStream) create(r *pb.WatchCreateRequest) error {
 		return nil
 	}
 	return s.hub.join(ctx, w, r.StartRevision, func(now int64) {
+		w.told = now
 		s.control = append(s.control, &pb.WatchResponse{Header: s.service.headers.at(now), WatchId: w.id, Created: true})
 	})
 }

@@ -1,0 +1,129 @@
+package kv
+
+import (
+	"context"
+	"testing"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/troupe-raft/troupe/kv/mvcc"
+)
+
+func (s *solo) mustPut(t *testing.T, key, value string) {
+	t.Helper()
+	command, err := mvcc.EncodePut(&pb.PutRequest{Key: []byte(key), Value: []byte(value)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Propose(context.Background(), command); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A watch is told that it was created before anything else, even if it comes while the stream is about to read history for
+// another one: clientv3 cancels a watch that it hears of before that.
+func TestAWatchIsToldOfItsCreationBeforeItsHistory(t *testing.T) {
+	service, solo := newSteppedWatchService(t, 1<<20, 1<<20)
+	defer solo.close(t)
+	solo.mustPut(t, "k", "1")
+	solo.mustPut(t, "k", "2")
+	out := &recordingStream{}
+	s := newWatchStream(service, out)
+	create := func(from int64) {
+		if err := s.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: from}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create(1)
+	if control, _, _ := s.take(); len(control) != 1 {
+		t.Fatalf("%d responses wait, want the first watch's creation", len(control))
+	}
+	create(1) // after the stream's goroutine took what waited, before it reads history
+	if _, _, err := s.readHistory(); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range out.sent {
+		if r.WatchId == 1 {
+			t.Errorf("the second watch is told %v before its creation", r)
+		}
+	}
+	out.sent = nil
+	if _, err := s.sendQueued(); err != nil {
+		t.Fatal(err)
+	}
+	for id := range int64(2) {
+		events := 0
+		for _, r := range out.sent {
+			if r.WatchId == id {
+				events += len(r.Events)
+			}
+		}
+		if events != 2 {
+			t.Errorf("watch %d is told %d events, want 2", id, events)
+		}
+	}
+}
+
+// The same of a watch whose start is compacted: it is created, and then canceled.
+func TestAWatchIsToldOfItsCreationBeforeItsEnd(t *testing.T) {
+	service, solo := newSteppedWatchService(t, 1<<20, 1<<20)
+	defer solo.close(t)
+	for range 4 {
+		solo.mustPut(t, "k", "v")
+	}
+	out := &recordingStream{}
+	s := newWatchStream(service, out)
+	create := func(from int64) {
+		if err := s.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: from}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create(1)
+	s.take()
+	s.hub.goLive(s, nearPresent)
+	piece, ok := s.planHistory()
+	if !ok {
+		t.Fatal("nothing is planned")
+	}
+	create(1)
+	if err := s.cancelCompacted(piece.from, 4); err != nil {
+		t.Fatal(err)
+	}
+	if len(out.sent) != 1 || out.sent[0].WatchId != 0 || !out.sent[0].Canceled {
+		t.Errorf("told %v, want the end of the first watch alone", out.sent)
+	}
+}
+
+// etcd does not tell of progress that has not reached what a watch waits for: a client would take it for where to go on.
+func TestProgressIsNotToldBelowTheStartOfAWatch(t *testing.T) {
+	service, solo := newSteppedWatchService(t, 1<<20, 1<<20)
+	defer solo.close(t)
+	solo.mustPut(t, "k", "1")
+	out := &recordingStream{}
+	s := newWatchStream(service, out)
+	if err := s.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 4, ProgressNotify: true}); err != nil {
+		t.Fatal(err)
+	}
+	ask := func() (told []int64) {
+		t.Helper()
+		s.tellAll, out.sent = true, nil
+		if err := s.sendDueProgress(); err != nil { // of the interval, and what was asked for
+			t.Fatal(err)
+		}
+		for _, r := range out.sent {
+			if !r.Created && len(r.Events) == 0 {
+				told = append(told, r.Header.Revision)
+			}
+		}
+		return told
+	}
+	if told := ask(); len(told) != 0 {
+		t.Errorf("progress is told at %v, the watch starts at 4", told)
+	}
+	solo.mustPut(t, "other", "v")
+	solo.mustPut(t, "other", "v")
+	service.hub.dispatchSome()
+	if told := ask(); len(told) != 2 || told[0] != 4 || told[1] != 4 {
+		t.Errorf("progress is told at %v, want it at 4, as asked for and by the interval", told)
+	}
+}
