@@ -202,7 +202,9 @@ func startServer(t testing.TB, adjust ...func(*ServerConfig)) *testServer {
 func (ts *testServer) dial(t testing.TB) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///"+ts.address, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)))
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)),
+		// Left to itself the library makes the windows grow with the traffic: no client would be slow for sure.
+		grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(16<<20))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,11 +61,15 @@ func TestWithConcurrentWritesAndSlowReadersThereIsNoGapAndNoDouble(t *testing.T)
 	})
 	const writers, each, watchers = 4, 500, 12
 	value := strings.Repeat("v", 1000)
-	var writing, reading sync.WaitGroup
+	var writing, reading, opened sync.WaitGroup
+	opened.Add(watchers)
 	written := newMilestones()
 	for i := range writers {
 		writing.Go(func() {
 			for n := range each {
+				if n == each/2 {
+					opened.Wait() // the second half happens before everybody's eyes
+				}
 				written.reach(ts.put(t, fmt.Sprintf("k%d-%d", i, n%7), value))
 			}
 		})
@@ -73,11 +77,17 @@ func TestWithConcurrentWritesAndSlowReadersThereIsNoGapAndNoDouble(t *testing.T)
 	last := int64(1 + writers*each)
 	for i := range watchers {
 		reading.Go(func() {
+			open := sync.OnceFunc(opened.Done)
+			defer open() // also if it fails
 			w := ts.openWatch(t)
 			// Two watches share a stream, one with the former values and one without.
 			now := w.create(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), PrevKv: i%2 == 0}).Header.Revision
 			start := max(1, now-int64(i*50))
 			w.ask(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), StartRevision: start, PrevKv: i%2 == 1, WatchId: 7})
+			open()
+			if i%4 == 1 {
+				written.await(last) // one who sleeps: a megabyte is more than the way to a client holds
+			}
 			told := map[int64]*history{0: {next: now + 1}, 7: {next: max(2, start)}}
 			for told[0].next <= last || told[7].next <= last {
 				r := w.receive()
@@ -95,7 +105,8 @@ func TestWithConcurrentWritesAndSlowReadersThereIsNoGapAndNoDouble(t *testing.T)
 	}
 	writing.Wait()
 	reading.Wait()
-	if n := ts.metric(t, "troupe_watch_fallbacks_total"); n < watchers {
+	// The sleepers at least; with the others it is as the machine has it, mostly some hundred.
+	if n := ts.metric(t, "troupe_watch_fallbacks_total"); n < watchers/4 {
 		t.Errorf("only %v watchers were sent back to history: the test does not test", n)
 	}
 }

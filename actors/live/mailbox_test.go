@@ -294,17 +294,17 @@ func TestNoGoroutineIsLeftOnceTheActorsHaveStopped(t *testing.T) {
 	for range 100 {
 		pids = append(pids, env.System().Root.Spawn(env.Props(hear(heard))))
 	}
-	if during := runtime.NumGoroutine(); during < before+100 {
-		t.Fatalf("%d goroutines with 100 actors, %d without: an actor is to have its own", during, before)
-	}
+	during := runtime.NumGoroutine()
 	if n := len(env.Actors()); n > 100 {
 		t.Fatalf("%d actors are told of", n)
 	}
 	stopAndWait(t, env, pids...)
-	for deadline := time.Now().Add(patience); runtime.NumGoroutine() > before; runtime.Gosched() {
+	// What earlier tests left behind may end meanwhile, so there are no exact numbers: no more are left than there were, and
+	// 100 have gone, since an actor has its own.
+	for deadline := time.Now().Add(patience); runtime.NumGoroutine() > min(before, during-100); runtime.Gosched() {
 		if time.Now().After(deadline) {
 			stacks := make([]byte, 1<<20)
-			t.Fatalf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
+			t.Fatalf("%d goroutines before, %d with 100 actors, %d after:\n%s", before, during, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
 		}
 	}
 	if left := env.Actors(); len(left) != 0 {

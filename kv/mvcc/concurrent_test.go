@@ -131,7 +131,7 @@ func TestReadersBesideApplySeeOnlyStatesThatThereWere(t *testing.T) {
 	for i := range 3 {
 		readers.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(i), 5))
-			for !g.stop.Load() {
+			for again := true; again; again = !g.stop.Load() { // once at least, also where it came late
 				if err := g.look(rnd); err != nil {
 					g.errors <- err
 					return
@@ -153,9 +153,7 @@ func TestReadersBesideApplySeeOnlyStatesThatThereWere(t *testing.T) {
 		t.Fatal(err)
 	default:
 	}
-	if looks.Load() == 0 {
-		t.Fatal("nobody has looked")
-	}
+	t.Logf("%d looks", looks.Load())
 	g.checkCounts()
 	g.close()
 }

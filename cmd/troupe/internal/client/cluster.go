@@ -172,21 +172,31 @@ func (c *Cluster) connect(ctx context.Context) (*connection, error) {
 	if c.conn != nil {
 		return c.conn, nil
 	}
+	failed := make(failures, len(c.endpoints))
 	for {
-		var tried []error
 		for range c.endpoints {
-			endpoint := c.endpoints[c.next%len(c.endpoints)]
-			conn, err := dial(ctx, endpoint, c.tls)
+			at := c.next % len(c.endpoints)
+			conn, err := dial(ctx, c.endpoints[at], c.tls)
 			if err == nil {
 				c.conn = conn
 				return conn, nil
 			}
-			tried = append(tried, err)
+			failed.note(at, err, ctx.Err() != nil)
 			c.next++
 		}
 		if !sleep(ctx, pause) {
-			return nil, &Unreachable{tried, ctx.Err()}
+			return nil, &Unreachable{failed, ctx.Err()}
 		}
+	}
+}
+
+// failures is why each endpoint could not be connected to.
+type failures []error
+
+// note takes note of an attempt. One that was cut off by the end of the time says less than one that was not.
+func (f failures) note(at int, err error, cutOff bool) {
+	if f[at] == nil || !cutOff {
+		f[at] = err
 	}
 }
 
@@ -243,6 +253,10 @@ type connection struct {
 
 // dial connects to one endpoint, or says why that failed.
 func dial(ctx context.Context, e Endpoint, config *tls.Config) (*connection, error) {
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%s: there was no time left to try it", e)
+	}
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	failure := &lastFailure{}
@@ -278,7 +292,7 @@ func dial(ctx context.Context, e Endpoint, config *tls.Config) (*connection, err
 			if why := failure.get(); why != nil {
 				return nil, fmt.Errorf("%s: %w", e, why)
 			}
-			return nil, fmt.Errorf("%s: no answer within %v", e, connectTimeout)
+			return nil, fmt.Errorf("%s: no answer within %v", e, time.Since(began).Round(time.Millisecond))
 		}
 	}
 	return &connection{conn, e}, nil

@@ -2,8 +2,10 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,16 +76,11 @@ func begin(t *testing.T, f *fake) *fake {
 // die ends the member without a word: every connection breaks.
 func (f *fake) die() { f.stopOnce.Do(f.server.Stop) }
 
-// nowhere is an endpoint that nobody listens on.
-func nowhere(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+// nowheres counts the endpoints that were given by nowhere.
+var nowheres atomic.Int32
+
+// nowhere is an endpoint that nobody listens on, another one each time: ports so low are not given to whoever asks for any.
+func nowhere() string { return fmt.Sprintf("127.0.0.1:%d", 1+nowheres.Add(1)%6) }
 
 func clusterOf(t *testing.T, endpoints ...string) *Cluster {
 	t.Helper()
