@@ -99,13 +99,15 @@ func (n *Node) append(m *messages.AppendEntries) {
 }
 
 // acknowledge answers an accepted append: at once where everything acknowledged is on disk already, else through the
-// LogStore after the sync that puts it there.
+// LogStore after the sync that puts it there. The term is part of what is acknowledged: this leader will take it that the
+// entries stay, and a node that came back without the term would let a leader of an earlier one replace them.
 func (n *Node) acknowledge(m *messages.AppendEntries, index, truncateFrom uint64, fresh *messages.Entries) {
 	answer := &messages.AppendAnswer{
 		Term: n.term, From: n.self(), Accepted: true, Index: index, Stream: m.Stream, Sequence: m.Sequence,
 		LastIndex: n.log.Last(), DiskLow: n.diskLow,
 	}
-	if fresh == nil && index <= n.durable {
+	termHeld := n.durableTerm == n.term
+	if fresh == nil && termHeld && index <= n.durable {
 		n.send(n.env.Peer(m.Leader, messages.Role_ROLE_REPLICATOR), answer)
 		return
 	}
@@ -113,7 +115,7 @@ func (n *Node) acknowledge(m *messages.AppendEntries, index, truncateFrom uint64
 		TruncateFrom: truncateFrom,
 		Entries:      fresh,
 		Urgent:       true,
-		Tell:         fresh != nil,
+		Tell:         fresh != nil || !termHeld,
 		Mark:         &messages.Mark{Term: n.term, Index: index},
 		Then:         []*messages.Promise{promise(m.Leader, messages.Role_ROLE_REPLICATOR, index, answer)},
 	}

@@ -216,3 +216,28 @@ func TestStaleMessagesOfAnEarlierLifeAreDropped(t *testing.T) {
 		t.Fatal("the former life's messages were taken for this one's")
 	}
 }
+
+// What is acknowledged in a term holds in that term only if the term is on the disk too: a node that came back in an
+// earlier one would let that one's leader replace the entries, and this leader counts on them.
+func TestE1AnAcknowledgementWaitsForItsTermEvenIfItsEntriesAreOnDisk(t *testing.T) {
+	s := newStage(t, 3).settled(3, 2, 1, 1, 3)
+	s.hears(appendOf(5, 2, 3, 1)) // the probe of a new leader: no entry that is not here
+	none[*messages.AppendAnswer](s)
+	s.crash()
+	s.recovered(3, 0, 1, 1, 3) // nothing of the new term was on the disk
+	s.hears(appendOf(4, 1, 1, 1, 4))
+	s.is(roleFollower, 4)
+	s.sync()
+	s.said = nil
+	s.hears(appendOf(5, 2, 4, 1))
+	none[*messages.AppendAnswer](s)
+	s.sync()
+	if a := only[*messages.AppendAnswer](s); !a.Accepted || a.Term != 5 || a.Index != 2 {
+		t.Fatalf("answered %v", a)
+	}
+	s.forget()
+	s.hears(appendOf(5, 2, 4, 1))
+	if only[*messages.AppendAnswer](s); len(s.appends) != 0 {
+		t.Fatal("the disk was bothered with what it has")
+	}
+}

@@ -100,6 +100,8 @@ type Node struct {
 	commit         uint64
 	// durable is the last index that this node's own disk is known to hold of its present log.
 	durable uint64
+	// durableTerm is the term that it is known to hold.
+	durableTerm uint64
 	// truncations that the LogStore may not have reached: a Durable of before them is worth less than it says (E12).
 	truncations truncations
 	// persistedCommit is the commit index that the LogStore was last told.

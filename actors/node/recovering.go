@@ -41,7 +41,7 @@ func (n *Node) recovered(m *messages.Recovered) {
 	n.persistedCommit = n.commit
 	n.log = raft.NewLogIndex(m.BaseIndex, m.BaseTerm, m.LastIndex, m.Runs)
 	n.memory = newMemoryLog(m.LastIndex)
-	n.durable = m.LastIndex
+	n.durable, n.durableTerm = m.LastIndex, n.term
 	n.configurations = raft.NewConfigurations(m.BaseConfiguration, m.BaseIndex, m.Configurations)
 	if n.commit > m.LastIndex {
 		panic(&actors.Fatal{Err: fmt.Errorf("the log ends at index %d but index %d was known to be committed: "+

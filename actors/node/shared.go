@@ -179,6 +179,7 @@ func (n *Node) durableUpTo(m *messages.Durable) {
 		n.diskLow = m.DiskLow
 		n.viewChange = true
 	}
+	n.durableTerm = max(n.durableTerm, m.Mark.Term) // a mark's Append brought the hard state of its term along
 	index := n.truncations.durable(m.Mark)
 	if index <= n.durable {
 		return

@@ -11,7 +11,7 @@ var Invariants = []Invariant{
 	{"a pre-vote changes nothing", "a member that is asked for a pre-vote answers, and neither its state nor a timer moves (E15)"},
 	{"leader append-only", "a leader never truncates or overwrites its own log (Raft §5.3)"},
 	{"a conflict before a truncation", "a follower cuts its log only where an entry of its leader conflicts (Raft §5.3)"},
-	{"committed entries stay", "no committed entry is cut off any log"},
+	{"committed entries stay", "no entry is cut off a log in the term in which it was committed, or a later one"},
 	{"log matching", "an entry of the same index and term is the same in every log, and so is all before it (Raft §5.3)"},
 	{"leader completeness", "a new leader's log holds all that was committed in earlier terms (Raft §5.4)"},
 	{"state machine safety", "no two members commit or apply different commands at an index (Raft §5.4.3)"},

@@ -162,7 +162,8 @@ func (g *ghost) stands(m *member, s *shadow, index uint64, data []byte) {
 }
 
 // mayAppend: a leader only appends (Raft §5.3); anybody else replaces entries only from the first on that conflicts with its
-// leader's, so never one that is committed.
+// leader's, so never one that was committed in that leader's term or an earlier one. (A leader that was replaced may still
+// take away from a member of its minority what its successor's majority has committed: Raft, §5.4.3, speaks of later leaders.)
 func (g *ghost) mayAppend(m *member, s *shadow, a *messages.Append) bool {
 	e, last := a.GetEntries(), uint64(len(s.log))
 	leads := m.view.Role == "leader" && m.view.Term == a.HardState.GetTerm()
@@ -181,8 +182,9 @@ func (g *ghost) mayAppend(m *member, s *shadow, a *messages.Append) bool {
 		g.fail("leader append-only", "leader %d of term %d truncates its log from %d", m.id, m.view.Term, from)
 	}
 	for i := from; i <= min(last, uint64(len(g.committed))); i++ {
-		if s.log[i-1] == g.committed[i-1] {
-			g.fail("committed entries stay", "member %d truncates its log from %d, with entry %d of term %d that is committed", m.id, from, i, s.log[i-1])
+		if s.log[i-1] == g.committed[i-1] && g.committedIn[i-1] <= a.HardState.GetTerm() {
+			g.fail("committed entries stay", "member %d truncates its log from %d in term %d, with entry %d of term %d that was committed in term %d",
+				m.id, from, a.HardState.GetTerm(), i, s.log[i-1], g.committedIn[i-1])
 			return false
 		}
 	}

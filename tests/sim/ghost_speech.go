@@ -84,6 +84,11 @@ func (g *ghost) acknowledged(from *member, s *shadow, m *messages.AppendAnswer) 
 			from.id, m.Index, term, len(s.disk), has)
 		return
 	}
+	if p := &s.plate; p.term < m.Term {
+		g.fail("write, then speak", "member %d acknowledges entry %d in term %d; on its disk is term %d: after a crash it would follow a leader before that",
+			from.id, m.Index, m.Term, p.term)
+		return
+	}
 	if m.Index > s.promised.index {
 		s.promised = position{m.Index, term}
 	}

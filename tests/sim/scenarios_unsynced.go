@@ -15,6 +15,8 @@ var unsyncedScenarios = []Scenario{
 		Line: "entries on their way to a disk are replaced by another leader's: acknowledged is only what stands there in the end"},
 	{Name: "late-durable", Nodes: 5, Errata: []int{12}, Script: lateDurable,
 		Line: "a disk has taken entries, and the news of it meets a log in which another leader's have replaced them: they count for nothing"},
+	{Name: "acknowledged-in-its-term", Nodes: 5, Errata: []int{1}, Given: givenTermNotSaved, Script: acknowledgedInItsTerm,
+		Line: "a follower dies before the term in which it is probed is on its disk: the former leader may replace its entries only because nobody counts on them"},
 	{Name: "applied-not-before-durable", Nodes: 3, Errata: []int{11}, Script: appliedNotBeforeDurable,
 		Line: "the others commit what a member's disk does not hold yet: it applies no more than its disk has, also over its death"},
 }
@@ -99,4 +101,45 @@ func lateDurable(s *Scene) {
 	s.parts(s.members)
 	s.within(10*election, "all are well", s.well)
 	s.noEffect("they never left the minority", gone...)
+}
+
+// givenTermNotSaved: member 1 led in term 3 and reached member 5 with one of its two entries. Both are away.
+func givenTermNotSaved(w *World) {
+	w.given(1, past{log: []uint64{1, 1, 3, 3}, term: 3, commit: 2})
+	for id := uint64(2); id <= 4; id++ {
+		w.given(id, past{log: []uint64{1, 1}, term: 3, commit: 2})
+	}
+	w.given(5, past{log: []uint64{1, 1, 3}, term: 3, commit: 2})
+	w.members[0].absent, w.members[4].absent = true, true
+	w.members[0].dice, w.members[3].dice = eager, eager
+}
+
+// acknowledgedInItsTerm: member 4 leads in term 4 and reaches nobody with its entry; member 1 leads in term 5 and finds
+// that its log and member 5's agree up to index 3. Before member 5's disk has heard of term 5, it dies, and returns into
+// term 4, whose leader has another entry at that index.
+func acknowledgedInItsTerm(s *Scene) {
+	first, former, follower, rest := s.members[0], s.members[3], s.members[4], s.members[1:3]
+	for _, m := range rest {
+		s.lose(former, m, "AppendEntries")
+		s.lose(m, nil, "RequestVote")
+	}
+	s.parts(s.members[1:4])
+	s.within(election, "member 4 leads", func() bool { return s.leads() == former })
+	s.parts(append([]*member{first}, rest...))
+	s.returns(first)
+	s.within(election/2, "member 1 leads", func() bool { return s.leads() == first })
+	s.returns(follower)
+	s.within(election/10, "member 5 knows its log", func() bool { return follower.view.LastIndex == 3 })
+	follower.disk.stalledUntil = s.now + election
+	s.apart([]*member{first}, []*member{follower}, false)
+	s.within(heartbeat, "member 5 is in the new term", func() bool { return follower.view.Term == first.view.Term })
+	s.pass(heartbeat) // for what it acknowledges
+	follower.kill(vfs.LoseAll)
+	follower.disk.stalledUntil = 0
+	s.parts(append([]*member{first}, rest...), []*member{former, follower})
+	s.returns(follower)
+	s.within(election/2, "it follows the former leader", func() bool { return s.durable(3, former.view.Term, follower) })
+	s.parts(append([]*member{first, follower}, rest...))
+	s.within(election, "it has the new leader's log", func() bool { return follower.view.Commit == first.view.LastIndex })
+	s.holds(follower, []uint64{1, 1, 3, 3})
 }

@@ -15,8 +15,14 @@ var replication = []Mutation{
 	{
 		Name:   "a repeated append is acknowledged before the first one's sync",
 		Breaks: "nothing in it is new, so it is answered at once, though the entries are still on their way to the disk",
-		Edits:  []Edit{{"actors/node/follower.go", "	if fresh == nil && index <= n.durable {\n", "	if fresh == nil {\n"}},
+		Edits:  []Edit{{"actors/node/follower.go", "	if fresh == nil && termHeld && index <= n.durable {\n", "	if fresh == nil && termHeld {\n"}},
 		Hunt:   Hunt{Profile: "network"}, Caught: []string{"write, then speak"},
+	},
+	{
+		Name:   "an append is acknowledged before its term is saved",
+		Breaks: "what is acknowledged is on the disk, the term in which it is acknowledged is not (E1)",
+		Edits:  []Edit{{"actors/node/follower.go", "	termHeld := n.durableTerm == n.term\n", "	termHeld := true\n"}},
+		Hunt:   Hunt{Scenario: "acknowledged-in-its-term"}, Caught: []string{"write, then speak"},
 	},
 	{
 		Name:   "the leader's own disk counts before its sync",
@@ -47,7 +53,7 @@ var replication = []Mutation{
 		}
 		if conflict > 0 {
 `},
-			{"actors/node/follower.go", "	if fresh == nil && index <= n.durable {\n", "	if fresh == nil && truncateFrom == 0 && index <= n.durable {\n"},
+			{"actors/node/follower.go", "	if fresh == nil && termHeld && index <= n.durable {\n", "	if fresh == nil && truncateFrom == 0 && termHeld && index <= n.durable {\n"},
 		},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"a conflict before a truncation", "committed entries stay"},
 	},
