@@ -31,6 +31,7 @@ type flags struct {
 	keepGoing bool
 	shrink    bool
 	tries     int
+	shrinkFor time.Duration
 	trace     string
 	// What is shown.
 	list   bool
@@ -56,7 +57,8 @@ func addFlags(cmd *cobra.Command) *flags {
 	s.IntVar(&f.workers, "workers", runtime.NumCPU(), "worlds at a time, each on one goroutine; the results do not depend on it")
 	s.BoolVar(&f.keepGoing, "keep-going", false, "run on after a failure")
 	s.BoolVar(&f.shrink, "shrink", false, "find a smaller history that fails the same way")
-	s.IntVar(&f.tries, "shrink-tries", 20, "seeds to try for each smaller world")
+	s.IntVar(&f.tries, "shrink-tries", 20, "seeds to try for each smaller world; of a scenario, 50 times as many")
+	s.DurationVar(&f.shrinkFor, "shrink-for", time.Minute, "look for smaller histories for no longer than this")
 	s.StringVar(&f.trace, "trace", "", "record to this file: the failure, its smaller form with --shrink, or else the first history")
 	s.BoolVar(&f.list, "list", false, "list scenarios, profiles, kinds of fault and promises")
 	s.BoolVar(&f.json, "json", false, "print the summary as JSON")
@@ -126,6 +128,14 @@ func (f *flags) plan(cmd *cobra.Command, t theatre) (*performance, error) {
 	if cmd.Flags().Changed("for") && f.limit <= 0 {
 		return nil, usage("--for is %v: it must be longer than nothing", f.limit)
 	}
+	if f.shrinkFor <= 0 {
+		return nil, usage("--shrink-for is %v: it must be longer than nothing", f.shrinkFor)
+	}
+	for _, name := range []string{"shrink-for", "shrink-tries"} {
+		if cmd.Flags().Changed(name) && !f.shrink {
+			return nil, usage("--%s says how to shrink: it goes with --shrink", name)
+		}
+	}
 	p := &performance{flags: *f, theatre: t}
 	options := sim.Options{Nodes: f.nodes, Clients: f.clients, Steps: f.steps, FaultLimit: f.faultLimit, AllSteps: f.all}
 	for _, name := range f.without {
@@ -137,7 +147,7 @@ func (f *flags) plan(cmd *cobra.Command, t theatre) (*performance, error) {
 	}
 	var subjects []subject
 	if len(f.scenarios) > 0 {
-		for _, name := range []string{"profile", "nodes", "clients", "steps", "without", "fault-limit", "shrink"} {
+		for _, name := range []string{"profile", "nodes", "clients", "steps", "without", "fault-limit"} {
 			if cmd.Flags().Changed(name) {
 				return nil, usage("--%s does not go with --scenario: the script says who is there and what goes wrong", name)
 			}
@@ -200,7 +210,7 @@ func (t theatre) scenarioSubjects(names []string, options sim.Options) (all []su
 		if i < 0 {
 			return nil, usage("--scenario: there is no %q%s; \"troupe-sim --list\" tells them all", name, meant(name, t.scenarioNames()))
 		}
-		all = append(all, subject{"scenario", name, t.scenarios[i].Play, options})
+		all = append(all, subject{"scenario", name, t.play(t.scenarios[i]), options})
 	}
 	return all, nil
 }

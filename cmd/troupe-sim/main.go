@@ -47,9 +47,12 @@ type theatre struct {
 	profiles  []sim.Profile
 	scenarios []sim.Scenario
 	run       func(sim.Options) *sim.Result
+	play      func(sim.Scenario) func(sim.Options) *sim.Result
 }
 
-func simulator() theatre { return theatre{sim.Profiles, sim.Scenarios(), sim.Run} }
+func simulator() theatre {
+	return theatre{sim.Profiles, sim.Scenarios(), sim.Run, func(s sim.Scenario) func(sim.Options) *sim.Result { return s.Play }}
+}
 
 func main() {
 	if os.Getenv("GOGC") == "" {

@@ -102,10 +102,11 @@ func (p *performance) clear() {
 // conclude writes what stands at the end: a smaller failure where that was asked for, and the summary.
 func (p *performance) conclude(ctx context.Context, errs io.Writer) error {
 	var smaller *shrunk
-	if first := p.summary.firstFailure(); first != nil && p.shrink {
-		say := func(format string, values ...any) { fmt.Fprintf(errs, format+"\n", values...) }
-		s := &shrinker{run: p.theatre.run, profiles: p.theatre.profiles, tries: p.tries, say: say}
-		smaller = s.shrink(ctx, first.result)
+	switch first := p.summary.firstFailure(); {
+	case first != nil && p.shrink:
+		smaller = p.smaller(ctx, first, errs)
+	case p.shrink:
+		fmt.Fprintln(errs, "nothing to shrink: no history failed")
 	}
 	if err := p.record(smaller, errs); err != nil {
 		return err
@@ -117,6 +118,23 @@ func (p *performance) conclude(ctx context.Context, errs io.Writer) error {
 		smaller.tell(p.out, p.summary.firstFailure().subject)
 	}
 	return p.summary.write(p.out)
+}
+
+// smaller looks for a smaller failure, and tells how far it is.
+func (p *performance) smaller(ctx context.Context, first *outcome, errs io.Writer) *shrunk {
+	var bar *progress
+	s := &shrinker{subject: first.subject, profiles: p.theatre.profiles, tries: p.tries, workers: p.workers, limit: p.shrinkFor, began: time.Now()}
+	s.say = func(format string, values ...any) {
+		if bar != nil {
+			bar.clear()
+		}
+		fmt.Fprintf(errs, format+"\n", values...)
+	}
+	if !p.quiet {
+		bar = startProgress(errs, s.line)
+		defer bar.end()
+	}
+	return s.shrink(ctx, first.result)
 }
 
 // record writes the history that is worth it: the failure, as small as it is known, or else the first one.
@@ -164,8 +182,6 @@ func tellFailure(out io.Writer, o outcome) {
 	if r.Last != "" && !r.Options.AllSteps {
 		fmt.Fprintf(out, "all steps %s\n", o.subject.command(r.Options, "--all"))
 	}
-	if o.subject.kind == "profile" {
-		fmt.Fprintf(out, "shrink    %s\n", o.subject.command(r.Options, "--shrink"))
-	}
+	fmt.Fprintf(out, "shrink    %s\n", o.subject.command(r.Options, "--shrink"))
 	fmt.Fprintln(out)
 }

@@ -2,96 +2,144 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/troupe-raft/troupe/tests/sim"
 )
 
-// shrinker finds a smaller history that fails the same way: a simpler profile, fewer members, fewer kinds of fault, fewer
-// faults, fewer steps. Whatever is taken away changes what the seed draws after it, so each smaller world is tried with a
-// few more seeds than the one that failed. Only what breaks the same promise counts.
+// shrinker finds a smaller history that fails the same way. What is taken away from a world changes whatever its seed draws
+// after that, so that no single fault can be left out of a history: a smaller world is another world. So each is tried with
+// a number of seeds, all workers at once, and the smallest of those that fail the same way is kept. Which worlds are tried
+// is in shrink_search.go. What is found depends on the flags alone, unless time or patience ends the search.
 type shrinker struct {
-	run      func(sim.Options) *sim.Result
+	subject  *subject
 	profiles []sim.Profile
 	tries    int // seeds for each smaller world
+	workers  int
+	limit    time.Duration
 	say      func(format string, values ...any)
 
-	ctx    context.Context
-	best   *sim.Result
-	tried  map[string]bool // worlds that do not fail
-	worlds int
+	ctx     context.Context
+	best    *sim.Result
+	rounds  int
+	tried   map[string]int // by world: with how many seeds it was tried
+	began   time.Time
+	worlds  atomic.Int64
+	smaller atomic.Int64 // how often something smaller was found
 }
 
 // shrunk is the smallest that was found.
 type shrunk struct {
 	from, result *sim.Result
 	worlds       int
-	complete     bool // not interrupted
+	alike        int   // of a scenario: seeds that fail the same way
+	cut          error // why the search was ended before it had come to its end
 }
+
+// errShrinkTime: the search was ended by its own limit.
+var errShrinkTime = errors.New("the time for it (--shrink-for) was over")
 
 func (s *shrinker) shrink(ctx context.Context, failed *sim.Result) *shrunk {
-	s.ctx, s.best, s.tried = ctx, failed, map[string]bool{}
-	s.say("shrinking a failure of %q: %s", failed.Failure.Invariant, sizeOf(failed))
-	for smaller := true; smaller && ctx.Err() == nil; {
-		before := s.best
-		s.simplerProfile()
-		s.fewerMembers()
-		s.fewerClients()
-		s.fewerKinds()
-		s.fewerFaults()
-		s.fewerSteps()
-		smaller = s.best != before
+	var cancel context.CancelFunc
+	s.ctx, cancel = context.WithTimeoutCause(ctx, s.limit, errShrinkTime)
+	defer cancel()
+	s.best, s.tried = failed, map[string]int{}
+	s.say("shrinking a failure of %q for at most %v: %s", failed.Failure.Invariant, s.limit, s.subject.sizeOf(failed))
+	result := &shrunk{from: failed}
+	if s.subject.kind == "scenario" {
+		result.alike = s.shortestTelling()
+	} else {
+		s.search()
 	}
-	return &shrunk{failed, s.best, s.worlds, ctx.Err() == nil}
+	result.result, result.worlds, result.cut = s.best, int(s.worlds.Load()), context.Cause(s.ctx)
+	return result
 }
 
-// sizeOf is what a history is measured by.
-func sizeOf(r *sim.Result) string {
-	faults := 0
-	var kinds []string
-	for k, n := range r.Counts.Faults {
-		if faults += n; n > 0 {
-			kinds = append(kinds, sim.Fault(k).String())
+// line is how far the search is.
+func (s *shrinker) line() string {
+	return fmt.Sprintf("shrinking: %s worlds tried, %d times a smaller one found, %v of %v",
+		thousands(int(s.worlds.Load())), s.smaller.Load(), time.Since(s.began).Round(time.Second), s.limit)
+}
+
+// play lets worlds of these options live, with the seeds from the given one on. One that was not played is nil.
+func (s *shrinker) play(o sim.Options, seeds int) []*sim.Result {
+	results := make([]*sim.Result, seeds)
+	var next atomic.Int64
+	var working sync.WaitGroup
+	for range min(s.workers, seeds) {
+		working.Go(func() {
+			for s.ctx.Err() == nil {
+				n := int(next.Add(1)) - 1
+				if n >= seeds {
+					return
+				}
+				s.worlds.Add(1)
+				one := o
+				one.Seed = o.Seed + uint64(n)
+				results[n] = guarded(s.subject.play, one)
+			}
+		})
+	}
+	working.Wait()
+	return results
+}
+
+// keep takes the smallest of the results that fail the same way, where it is smaller than the best.
+func (s *shrinker) keep(results []*sim.Result) (found bool, alike int) {
+	for _, r := range results {
+		if r == nil || !sameFailure(r.Failure, s.best.Failure) {
+			continue
+		}
+		alike++
+		if s.subject.size(r) < s.subject.size(s.best) {
+			s.best, found = r, true
 		}
 	}
-	what := "no faults"
-	if faults > 0 {
-		what = fmt.Sprintf("%d faults (%s)", faults, strings.Join(kinds, ", "))
+	if found {
+		s.smaller.Add(1)
 	}
-	return fmt.Sprintf("profile %s, %d members, %d clients, %s, %d steps", r.Options.Profile.Name, r.Nodes, r.Clients, what, r.Failure.Step)
+	return found, alike
 }
 
-// try plays a smaller world, with the seed that failed first, and keeps what fails the same way.
-func (s *shrinker) try(what string, o sim.Options) bool {
-	if s.tried[fmt.Sprint(o)] {
+var numbers = regexp.MustCompile(`[0-9]+`)
+
+// sameFailure tells whether a failure is of the promise that was broken first. That a script's expectation was not met, or
+// that the simulator broke, is the same only where it was at the same place.
+func sameFailure(a, b *sim.Failure) bool {
+	if a == nil || a.Invariant != b.Invariant {
 		return false
 	}
-	s.tried[fmt.Sprint(o)] = true
-	for n := range uint64(s.tries) {
-		if s.ctx.Err() != nil {
-			return false
-		}
-		if n > 0 {
-			o.Seed = s.best.Options.Seed + n
-		}
-		s.worlds++
-		r := guarded(s.run, o)
-		if r.Failure != nil && r.Failure.Invariant == s.best.Failure.Invariant && noLarger(r, s.best) {
-			s.say("  %s: fails, seed %d: %s", what, o.Seed, sizeOf(r))
-			s.best = r
-			return true
-		}
+	if a.Invariant != "script" && a.Invariant != simulatorBroke {
+		return true
 	}
-	s.say("  %s: does not fail in %d seeds", what, s.tries)
-	return false
+	first := func(text string) string {
+		line, _, _ := strings.Cut(text, "\n")
+		return numbers.ReplaceAllString(line, "#")
+	}
+	return first(a.Text) == first(b.Text)
 }
 
-// noLarger: what is simpler in one way must not be longer, or more unfortunate, in another.
-func noLarger(r, than *sim.Result) bool {
-	return r.Failure.Step <= than.Failure.Step && faultsOf(r) <= faultsOf(than)
+// size is what a person has to go through: to have half as many of one thing is worth twice as many of another.
+func (s *subject) size(r *sim.Result) float64 {
+	if s.kind == "scenario" {
+		return float64(r.Failure.Step) + float64(r.Counts.Messages)/1e9 // of equal ones the one of fewer messages
+	}
+	kinds := 0
+	for _, n := range r.Counts.Faults {
+		kinds += min(n, 1)
+	}
+	size := (1 + float64(kinds)/100) * float64(r.Failure.Step+100) * float64(faultsOf(r)+1) * float64(max(r.Nodes, 1)) * float64(r.Clients+1)
+	if r.Options.Profile.Messages {
+		size *= 2 // messages are lost, late and doubled besides
+	}
+	return size
 }
 
 func faultsOf(r *sim.Result) (n int) {
@@ -101,102 +149,68 @@ func faultsOf(r *sim.Result) (n int) {
 	return n
 }
 
-// simplerProfile tries profiles with fewer kinds of fault, the fewest first.
-func (s *shrinker) simplerProfile() {
-	now := s.best.Options.Profile
-	simpler := slices.DeleteFunc(slices.Clone(s.profiles), func(p sim.Profile) bool { return weight(p) >= weight(now) })
-	slices.SortStableFunc(simpler, func(a, b sim.Profile) int { return weight(a) - weight(b) })
-	for _, p := range simpler {
-		o := s.best.Options
-		o.Profile = p
-		if s.try("profile "+p.Name, o) {
-			return
+// sizeOf tells a history's size.
+func (s *subject) sizeOf(r *sim.Result) string {
+	if s.kind == "scenario" {
+		return fmt.Sprintf("seed %d, %s, %s between members", r.Options.Seed, counted(r.Failure.Step, "step"), counted(r.Counts.Messages, "message"))
+	}
+	var kinds []string
+	for k, n := range r.Counts.Faults {
+		if n > 0 {
+			kinds = append(kinds, sim.Fault(k).String())
 		}
 	}
+	what := "no faults"
+	if n := faultsOf(r); n > 0 {
+		what = fmt.Sprintf("%s (%s)", counted(n, "fault"), strings.Join(kinds, ", "))
+	}
+	return fmt.Sprintf("profile %s, %s, %s, %s, %s", r.Options.Profile.Name, counted(r.Nodes, "member"), counted(r.Clients, "client"), what,
+		counted(r.Failure.Step, "step"))
 }
 
-// weight is how much can go wrong in a profile.
-func weight(p sim.Profile) int {
-	kinds := slices.Clone(p.Faults)
-	slices.Sort(kinds)
-	n := len(slices.Compact(kinds))
-	if p.Messages {
-		n++
+// counted is "1 fault" or "2 faults".
+func counted(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
 	}
-	return n
+	return thousands(n) + " " + one + "s"
 }
 
-func (s *shrinker) fewerMembers() {
-	for n := 1; n < s.best.Nodes; n++ {
-		o := s.best.Options
-		o.Nodes = n
-		if s.try(fmt.Sprintf("%d members", n), o) {
-			return
-		}
+func failing(n int) string {
+	switch n {
+	case 0:
+		return "none fails"
+	case 1:
+		return "one fails"
 	}
-}
-
-func (s *shrinker) fewerClients() {
-	for n := 1; n < s.best.Clients; n++ {
-		o := s.best.Options
-		o.Clients = n
-		if s.try(fmt.Sprintf("%d clients", n), o) {
-			return
-		}
-	}
-}
-
-// fewerKinds leaves out one kind of fault after the other, of those that happened.
-func (s *shrinker) fewerKinds() {
-	for _, kind := range sim.FaultKinds() {
-		if s.best.Counts.Faults[kind] == 0 {
-			continue
-		}
-		o := s.best.Options
-		o.Without = append(slices.Clone(o.Without), kind)
-		s.try("without "+kind.String(), o)
-	}
-}
-
-// fewerFaults bisects: up to the limit, a history with fewer faults is the same history.
-func (s *shrinker) fewerFaults() {
-	for low, high := 1, faultsOf(s.best); low < high && s.ctx.Err() == nil; {
-		middle := (low + high) / 2
-		o := s.best.Options
-		o.FaultLimit = middle
-		if s.try(fmt.Sprintf("at most %d faults", middle), o) {
-			high = middle
-		} else {
-			low = middle + 1
-		}
-	}
-}
-
-// fewerSteps ends misfortune where the failure was seen, then tries to see it earlier.
-func (s *shrinker) fewerSteps() {
-	o := s.best.Options
-	if last := s.best.Failure.Step + 1; last < o.Steps {
-		o.Steps = last
-		s.try(fmt.Sprintf("%d steps", last), o)
-	}
-	for s.ctx.Err() == nil {
-		o = s.best.Options
-		if o.Steps = o.Steps / 2; o.Steps < 1 || !s.try(fmt.Sprintf("%d steps", o.Steps), o) {
-			return
-		}
-	}
+	return thousands(n) + " fail"
 }
 
 // tell writes the smaller failure as the first one was written.
 func (s *shrunk) tell(out io.Writer, subject *subject) {
-	if s.result == s.from {
-		fmt.Fprintf(out, "SHRUNK  %d worlds tried; none is smaller and fails the same way\n\n", s.worlds)
-		return
+	defer fmt.Fprintln(out)
+	if subject.kind == "scenario" {
+		fmt.Fprintf(out, "SHRUNK  a script says who is there and what goes wrong, so that nothing can be taken away from it;\n"+
+			"        tried were %s, of which %s the same way\n", counted(s.worlds, "other seed"), failing(s.alike))
+	} else if s.result != s.from {
+		fmt.Fprintf(out, "SHRUNK  in %s worlds\n", thousands(s.worlds))
 	}
-	fmt.Fprintf(out, "SHRUNK  in %d worlds\n        from %s\n        to   %s\n", s.worlds, sizeOf(s.from), sizeOf(s.result))
-	if !s.complete {
+	switch {
+	case s.result != s.from:
+		fmt.Fprintf(out, "        from %s\n        to   %s\n", subject.sizeOf(s.from), subject.sizeOf(s.result))
+	case subject.kind == "scenario":
+		fmt.Fprintln(out, "        none of them is shorter than the one that failed")
+	default:
+		fmt.Fprintf(out, "SHRUNK  %s worlds tried; none is smaller and fails the same way\n", thousands(s.worlds))
+	}
+	switch {
+	case errors.Is(s.cut, errShrinkTime):
+		fmt.Fprintf(out, "        %v: there may be smaller ones\n", s.cut)
+	case s.cut != nil:
 		fmt.Fprintln(out, "        interrupted: there may be smaller ones")
 	}
-	fmt.Fprintln(out)
-	tellFailure(out, outcome{job{seed: s.result.Options.Seed, subject: subject}, s.result})
+	if s.result != s.from {
+		fmt.Fprintln(out)
+		tellFailure(out, outcome{job{seed: s.result.Options.Seed, subject: subject}, s.result})
+	}
 }

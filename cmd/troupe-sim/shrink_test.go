@@ -3,14 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"regexp"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/troupe-raft/troupe/tests/sim"
 )
 
-// A world that fails only with three members or more, two clients or more, kills, four faults or more and a hundred steps: shrinking finds just
-// that, and nothing that fails otherwise.
+// A world that fails only with three members or more, two clients or more, kills, four faults or more and a hundred steps:
+// shrinking finds just that, and nothing that fails otherwise.
 func TestShrinkingFindsTheSmallestWorldThatFailsTheSameWay(t *testing.T) {
 	fails := func(o sim.Options) *sim.Failure {
 		kills := slices.Contains(o.Profile.Faults, sim.Kill) && !slices.Contains(o.Without, sim.Kill)
@@ -23,15 +25,25 @@ func TestShrinkingFindsTheSmallestWorldThatFailsTheSameWay(t *testing.T) {
 		return nil
 	}
 	r := command(t, stage(fails), "--seeds", "11..12", "--shrink", "--shrink-tries", "2")
-	mustHold(t, r, exitFailed, "SHRUNK", "3 members, 2 clients, 4 faults", "seed 11, profile crashes, 3 members",
-		"replay    go run ./cmd/troupe-sim --seeds 11 --profile crashes --nodes 3 --clients 2 --steps 125 --without", "--fault-limit 4\n")
+	mustHold(t, r, exitFailed, "SHRUNK", "3 members, 2 clients, 4 faults (kill), 100 steps", "seed 11, profile crashes, 3 members",
+		"replay    go run ./cmd/troupe-sim --seeds 11 --profile crashes --nodes 3 --clients 2 --steps 100 --without", "--fault-limit 4\n")
 }
 
 // What is taken away changes what the seed draws: a smaller world that does not fail with the same seed may with the next.
-func TestShrinkingTriesOtherSeedsToo(t *testing.T) {
+// Of those that fail, the smallest is taken, and not the first.
+func TestShrinkingTakesTheSmallestOfManySeeds(t *testing.T) {
 	fails := func(o sim.Options) *sim.Failure {
-		if o.Nodes == 0 || o.Nodes == 3 && o.Seed == 14 {
-			return at(o.Seed)(o)
+		f := at(o.Seed)(o)
+		switch {
+		case o.Nodes == 0 && o.Profile.Name == "everything" && o.Steps == sim.DefaultSteps:
+			f.Step = 900
+			return f
+		case o.Nodes == 3 && o.Seed == 14:
+			f.Step = 60
+			return f
+		case o.Nodes == 3 && o.Seed > 11:
+			f.Step = 70
+			return f
 		}
 		return nil
 	}
@@ -39,27 +51,91 @@ func TestShrinkingTriesOtherSeedsToo(t *testing.T) {
 	mustHold(t, r, exitFailed, "3 members: fails, seed 14", "--seeds 14 ", "--nodes 3")
 }
 
+// What is found does not depend on how many look for it.
+func TestShrinkingFindsTheSameWithAnyNumberOfWorkers(t *testing.T) {
+	fails := func(o sim.Options) *sim.Failure {
+		if o.Seed%7 == 1 {
+			return nil
+		}
+		f := at(o.Seed)(o)
+		f.Step = int(o.Seed*7919%1000) + 10*len(o.Profile.Faults) + o.Steps/100
+		return f
+	}
+	untimed := regexp.MustCompile(`messages .*|virtual time .*`)
+	var first string
+	for _, workers := range []string{"1", "3", "16"} {
+		r := command(t, stage(fails), "--seeds", "12", "--shrink", "--shrink-tries", "6", "--workers", workers)
+		mustHold(t, r, exitFailed, "SHRUNK  in ")
+		if told := untimed.ReplaceAllString(r.out, ""); first == "" {
+			first = told
+		} else if told != first {
+			t.Errorf("%s workers find\n%s\none finds\n%s", workers, told, first)
+		}
+	}
+}
+
 func TestShrinkingThatIsInterruptedTellsTheSmallestSoFar(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	worlds := 0
+	var worlds atomic.Int64
 	th := stage(func(o sim.Options) *sim.Failure {
-		if worlds++; worlds == 3 { // one by the campaign, two by the shrinker
+		if worlds.Add(1) == 3 { // one by the campaign, two by the shrinker
 			cancel()
 		}
 		return at(o.Seed)(o)
 	})
 	var out, errs bytes.Buffer
-	code := run(ctx, th, []string{"--seeds", "1", "--shrink"}, &out, &errs)
-	mustHold(t, ran{code, out.String(), errs.String()}, exitFailed, "SHRUNK  in 2 worlds", "interrupted: there may be smaller ones", "--profile calm --nodes 1\n")
+	code := run(ctx, th, []string{"--seeds", "1", "--shrink", "--workers", "1"}, &out, &errs)
+	mustHold(t, ran{code, out.String(), errs.String()}, exitFailed, "SHRUNK  in 2 worlds", "interrupted: there may be smaller ones", "--profile calm --steps 78\n")
+}
+
+func TestShrinkingEndsWhenItsTimeIsOver(t *testing.T) {
+	var worlds atomic.Int64
+	th := stage(func(o sim.Options) *sim.Failure {
+		f := at(o.Seed)(o)
+		f.Step = int(1<<40 - worlds.Add(1)) // always smaller: it would never end
+		return f
+	})
+	mustHold(t, command(t, th, "--seeds", "1", "--shrink", "--shrink-for", "50ms"), exitFailed, "SHRUNK  in ",
+		"the time for it (--shrink-for) was over: there may be smaller ones")
 }
 
 func TestWhatCannotBeMadeSmallerIsTold(t *testing.T) {
-	worlds := 0
+	var worlds atomic.Int64
 	th := stage(func(o sim.Options) *sim.Failure {
-		if worlds++; worlds == 1 {
+		if worlds.Add(1) == 1 {
 			return at(o.Seed)(o)
 		}
 		return nil
 	})
 	mustHold(t, command(t, th, "--seeds", "1", "--shrink", "--shrink-tries", "1"), exitFailed, "none is smaller and fails the same way")
+	mustHold(t, command(t, stage(never), "--seeds", "1", "--shrink"), exitOK, "nothing to shrink: no history failed")
+}
+
+// scripted puts worlds that fail as a test wants it in the place of a scenario's.
+func scripted(fails func(sim.Options) *sim.Failure) theatre {
+	t := stage(fails)
+	t.scenarios = slices.Clone(t.scenarios)
+	t.play = func(sim.Scenario) func(sim.Options) *sim.Result { return t.run }
+	return t
+}
+
+// A script is what it is; but it may fail sooner with another seed. A script that fails at another place has failed otherwise.
+func TestOfAScenarioTheShortestTellingIsFound(t *testing.T) {
+	fails := func(o sim.Options) *sim.Failure {
+		f := &sim.Failure{Invariant: "script", Text: "not within 2s: member 3 leads\n  the state", Step: 500}
+		switch o.Seed {
+		case 3, 5, 8:
+			f.Step = int(500 - 10*o.Seed)
+			return f
+		case 4:
+			f.Text, f.Step = "not within 2s: another promise", 5
+			return f
+		}
+		return nil
+	}
+	r := command(t, scripted(fails), "--scenario", "transfer", "--seeds", "1..10", "--shrink", "--shrink-tries", "1")
+	mustHold(t, r, exitFailed, "so that nothing can be taken away from it", "tried were 50 other seeds, of which 2 fail the same way",
+		"from seed 3, 470 steps", "to   seed 8, 420 steps", "replay    go run ./cmd/troupe-sim --seeds 8 --scenario transfer\n")
+	r = command(t, scripted(at(3)), "--scenario", "transfer", "--seeds", "1..10", "--shrink", "--shrink-tries", "1")
+	mustHold(t, r, exitFailed, "of which none fails the same way", "none of them is shorter than the one that failed")
 }
