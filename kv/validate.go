@@ -28,9 +28,9 @@ func checkRangeStream(r *pb.RangeRequest) error {
 	if err := checkRange(r); err != nil {
 		return err
 	}
-	inKeyOrder := r.SortOrder == pb.RangeRequest_NONE ||
-		(r.SortOrder == pb.RangeRequest_ASCEND && r.SortTarget == pb.RangeRequest_KEY)
-	if !inKeyOrder {
+	// A target without an order is one too: a range sorts by it. (etcd lets it pass, sorts each piece by itself and goes on
+	// behind whatever key came last.)
+	if r.SortTarget != pb.RangeRequest_KEY || r.SortOrder == pb.RangeRequest_DESCEND {
 		return status.Error(codes.Unimplemented, "RangeStream does not support custom sort orders")
 	}
 	if r.MinModRevision != 0 || r.MaxModRevision != 0 || r.MinCreateRevision != 0 || r.MaxCreateRevision != 0 {

@@ -2,7 +2,9 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -129,6 +131,8 @@ func methodOf(request proto.Message) method {
 		return method{"Put", func() proto.Message { return new(pb.PutResponse) }}
 	case *pb.RangeRequest:
 		return method{"Range", func() proto.Message { return new(pb.RangeResponse) }}
+	case streamedRange:
+		return method{"RangeStream", func() proto.Message { return new(pb.RangeResponse) }}
 	case *pb.DeleteRangeRequest:
 		return method{"DeleteRange", func() proto.Message { return new(pb.DeleteRangeResponse) }}
 	case *pb.TxnRequest:
@@ -143,12 +147,34 @@ func methodOf(request proto.Message) method {
 func invoke(ctx context.Context, conn *grpc.ClientConn, request proto.Message) (proto.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
+	if streamed, ok := request.(streamedRange); ok {
+		return invokeStream(ctx, conn, streamed.RangeRequest)
+	}
 	m := methodOf(request)
 	response := m.response()
 	if err := conn.Invoke(ctx, "/etcdserverpb.KV/"+m.name, request, response, grpc.WaitForReady(true)); err != nil {
 		return nil, err
 	}
 	return response, nil
+}
+
+// invokeStream puts the answer of a stream together. How many keys come in one piece is the server's own affair.
+func invokeStream(ctx context.Context, conn *grpc.ClientConn, request *pb.RangeRequest) (proto.Message, error) {
+	stream, err := pb.NewKVClient(conn).RangeStream(ctx, request, grpc.WaitForReady(true))
+	if err != nil {
+		return nil, err
+	}
+	whole := &pb.RangeResponse{}
+	for {
+		piece, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return whole, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		proto.Merge(whole, piece.RangeResponse)
+	}
 }
 
 // compareAnswers tells how two answers differ, or nothing.

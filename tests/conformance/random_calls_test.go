@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 
@@ -53,17 +54,19 @@ func (c *caller) end(key []byte) []byte {
 	}
 }
 
-// pastRevision is mostly none, often one that can be read, sometimes one that was compacted or is yet to come.
+// pastRevision is mostly none, often one that can be read, sometimes one that was compacted, is yet to come, or never was.
 func (c *caller) pastRevision() int64 {
-	switch n := c.IntN(20); {
-	case n < 11:
+	switch n := c.IntN(40); {
+	case n < 22:
 		return 0
-	case n < 18:
+	case n < 36:
 		return c.compacted + c.Int64N(c.revision-c.compacted+1)
-	case n < 19:
+	case n < 38:
 		return c.Int64N(c.compacted + 1)
-	default:
+	case n < 39:
 		return c.revision + c.Int64N(3)
+	default:
+		return -1 - c.Int64N(3)
 	}
 }
 
@@ -71,7 +74,19 @@ func (c *caller) value() []byte {
 	if c.chance(10) {
 		return nil
 	}
+	if c.chance(3) {
+		return bytes.Repeat([]byte("long "), 100+c.IntN(1000)) // beyond what a store may keep beside a key
+	}
 	return fmt.Appendf(nil, "%d", c.IntN(8))
+}
+
+// tooLarge is above the limit of a request, or even of a message.
+func (c *caller) tooLarge() proto.Message {
+	r := &pb.PutRequest{Key: c.key(), Value: make([]byte, 3<<19+1000+c.IntN(2)<<20)}
+	if c.chance(50) {
+		return r
+	}
+	return &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: r}}}}
 }
 
 func (c *caller) put() *pb.PutRequest {
@@ -98,7 +113,7 @@ func (c *caller) readRange() *pb.RangeRequest {
 		KeysOnly: c.chance(10), CountOnly: c.chance(10), Serializable: c.serializable && c.chance(10),
 	}
 	if c.chance(30) {
-		r.Limit = c.Int64N(5)
+		r.Limit = c.Int64N(6) - 1
 	}
 	if c.chance(30) {
 		r.SortOrder = pb.RangeRequest_SortOrder(c.IntN(3))
@@ -116,6 +131,23 @@ func (c *caller) readRange() *pb.RangeRequest {
 		}
 	}
 	return r
+}
+
+// streamedRange is a range that is asked for as a stream.
+type streamedRange struct{ *pb.RangeRequest }
+
+// streamRange asks for little that a stream cannot do, and never to sort by a target without an order: etcd v3.7.3 lets that
+// pass, sorts each piece of ten keys by itself and goes on behind whatever came last. Troupe refuses it as a sort order.
+func (c *caller) streamRange() proto.Message {
+	r := c.readRange()
+	if c.chance(80) {
+		r.SortOrder, r.SortTarget = 0, 0
+		r.MinModRevision, r.MaxModRevision, r.MinCreateRevision, r.MaxCreateRevision = 0, 0, 0, 0
+	}
+	if r.SortOrder == pb.RangeRequest_NONE {
+		r.SortTarget = pb.RangeRequest_KEY
+	}
+	return streamedRange{r}
 }
 
 func (c *caller) deleteRange() *pb.DeleteRangeRequest {
@@ -157,8 +189,14 @@ func (c *caller) compare() *pb.Compare {
 	case pb.Compare_LEASE:
 		r.TargetUnion = &pb.Compare_Lease{Lease: c.Int64N(2)}
 	}
-	if c.chance(15) {
+	if c.chance(25) {
 		r.RangeEnd = c.end(r.Key)
+	}
+	if c.chance(2) {
+		r.Result = 4 + pb.Compare_CompareResult(c.IntN(2)) // no such comparison
+	}
+	if c.chance(2) {
+		r.Target = 5 + pb.Compare_CompareTarget(c.IntN(2)) // no such target
 	}
 	if c.chance(3) {
 		r.TargetUnion = nil // a target whose operand was left out
@@ -188,7 +226,26 @@ func (c *caller) txn(depth int) *pb.TxnRequest {
 	return r
 }
 
+// wideTxn has many operations on both levels: the inner transactions have what the outer one leaves.
+func (c *caller) wideTxn() *pb.TxnRequest {
+	outer, inner := 60+c.IntN(10), 60+c.IntN(10)
+	nested := &pb.TxnRequest{}
+	for i := range inner {
+		r := &pb.PutRequest{Key: fmt.Appendf(nil, "wide/%d", i)}
+		nested.Success = append(nested.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: r}})
+	}
+	r := &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestTxn{RequestTxn: nested}}}}
+	for i := range outer - 1 {
+		r.Success = append(r.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{
+			RequestDeleteRange: &pb.DeleteRangeRequest{Key: fmt.Appendf(nil, "wider/%d", i), PrevKv: true}}})
+	}
+	return r
+}
+
 func (c *caller) operation(depth int) *pb.RequestOp {
+	if c.chance(1) {
+		return &pb.RequestOp{} // none at all
+	}
 	switch n := c.IntN(20); {
 	case n < 9:
 		return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: c.put()}}
@@ -205,28 +262,40 @@ func (c *caller) operation(depth int) *pb.RequestOp {
 
 func (c *caller) compaction() *pb.CompactionRequest {
 	r := &pb.CompactionRequest{Revision: c.compacted + c.Int64N((c.revision-c.compacted)/3+1), Physical: c.chance(50)}
-	switch c.IntN(10) {
+	switch c.IntN(12) {
 	case 0:
 		r.Revision = c.compacted - c.Int64N(c.compacted+1)
 	case 1:
 		r.Revision = c.revision + 1 + c.Int64N(3)
 	case 2:
 		r.Revision = -1
+	case 3:
+		r.Revision = c.compacted
+	case 4:
+		r.Revision = c.revision
+	case 5:
+		r.Revision = 0
 	}
 	return r
 }
 
 // next request of a random kind.
 func (c *caller) next() proto.Message {
-	switch n := c.IntN(100); {
-	case n < 30:
+	switch n := c.IntN(1000); {
+	case n < 300:
 		return c.put()
-	case n < 62:
+	case n < 580:
 		return c.readRange()
-	case n < 74:
+	case n < 620:
+		return c.streamRange()
+	case n < 740:
 		return c.deleteRange()
-	case n < 98:
-		return c.txn(2)
+	case n < 970:
+		return c.txn(3)
+	case n < 975:
+		return c.wideTxn()
+	case n < 980:
+		return c.tooLarge()
 	default:
 		return c.compaction()
 	}

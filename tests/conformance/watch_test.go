@@ -1,0 +1,145 @@
+package conformance
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/proto"
+)
+
+// watchStep is what a client does on its one stream of watches, and how many responses that must bring. That nothing
+// comes is shown by the next step: what it receives would not be its own.
+type watchStep struct {
+	name    string
+	ask     *pb.WatchRequest
+	writes  []proto.Message // by the KV service
+	answers int
+}
+
+func askWatch(r *pb.WatchCreateRequest) *pb.WatchRequest {
+	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: r}}
+}
+
+func cancelWatch(id int64) *pb.WatchRequest {
+	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: id}}}
+}
+
+func askProgress() *pb.WatchRequest {
+	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}
+}
+
+func putKey(key, value string) proto.Message {
+	return &pb.PutRequest{Key: []byte(key), Value: []byte(value)}
+}
+
+func deleteKeys(key, end string) proto.Message {
+	return &pb.DeleteRangeRequest{Key: []byte(key), RangeEnd: []byte(end)}
+}
+
+// watchStory is one life of a stream; comments count the store's revisions. It asks for no progress once a watch has ended
+// by compaction: etcd v3.7.3 counts that one as not up to date for ever, and never answers again on the stream.
+func watchStory() []watchStep {
+	key := func(k string) *pb.WatchCreateRequest { return &pb.WatchCreateRequest{Key: []byte(k)} }
+	span := func(k, end string, from int64) *pb.WatchCreateRequest {
+		return &pb.WatchCreateRequest{Key: []byte(k), RangeEnd: []byte(end), StartRevision: from}
+	}
+	with := func(r *pb.WatchCreateRequest, change func(*pb.WatchCreateRequest)) *pb.WatchRequest {
+		change(r)
+		return askWatch(r)
+	}
+	inOneTxn := &pb.TxnRequest{Success: []*pb.RequestOp{ // a key twice in one revision
+		{Request: &pb.RequestOp_RequestTxn{RequestTxn: &pb.TxnRequest{Success: []*pb.RequestOp{
+			{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte("a"), Value: []byte("5")}}},
+		}}}},
+		{Request: &pb.RequestOp_RequestTxn{RequestTxn: &pb.TxnRequest{Success: []*pb.RequestOp{
+			{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{Key: []byte("a")}}},
+		}}}},
+	}}
+	return []watchStep{
+		{name: "progress without a watch", ask: askProgress()},
+		{name: "six changes", writes: []proto.Message{
+			putKey("a", "1"), putKey("a", "2"), putKey("b", "1"), deleteKeys("a", ""), putKey("a", "3"), deleteKeys("x", "z")}}, // 6
+		{name: "a range from the past", ask: with(span("a", "c", 2), func(r *pb.WatchCreateRequest) { r.PrevKv = true }), answers: 2},
+		{name: "an id of the client's", ask: with(key("a"), func(r *pb.WatchCreateRequest) { r.WatchId = 5 }), answers: 1},
+		{name: "the same id again", ask: with(key("a"), func(r *pb.WatchCreateRequest) { r.WatchId = 5 }), answers: 1},
+		{name: "an id below zero", ask: with(key("nobody"), func(r *pb.WatchCreateRequest) { r.WatchId = -7 }), answers: 1},
+		{name: "a start below zero", ask: askWatch(span("a", "", -1)), answers: 1},
+		{name: "a range that ends before it begins", ask: askWatch(span("b", "a", 0)), answers: 1},
+		{name: "a range that ends where it begins", ask: askWatch(span("b", "b", 0)), answers: 1},
+		{name: "progress", ask: askProgress(), answers: 1},
+		{name: "a start in the future", ask: askWatch(span("f", "", 9)), answers: 1}, // id 1
+		{name: "progress, which a watch of the future holds up", ask: askProgress()},
+		{name: "the end of no watch", ask: cancelWatch(99)},
+		{name: "a change", writes: []proto.Message{putKey("a", "4")}, answers: 2},                                                                // 7
+		{name: "changes before the future and in it", writes: []proto.Message{putKey("f", "1"), putKey("f", "2"), putKey("f", "3")}, answers: 2}, // 10
+		{name: "progress after the future came", ask: askProgress(), answers: 1},
+		{name: "the end of a watch", ask: cancelWatch(1), answers: 1},
+		{name: "the end of a watch that has ended", ask: cancelWatch(1)},
+		{name: "a watch without puts and without deletes", ask: with(key("a"), func(r *pb.WatchCreateRequest) {
+			r.Filters = []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT, pb.WatchCreateRequest_NODELETE}
+		}), answers: 1}, // id 2
+		{name: "a key twice in one revision", writes: []proto.Message{inOneTxn}, answers: 2}, // 11
+		{name: "the past without deletes", ask: with(span("a", "", 2), func(r *pb.WatchCreateRequest) {
+			r.Filters = []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NODELETE}
+			r.PrevKv = true
+		}), answers: 2}, // id 3
+		{name: "a compaction", writes: []proto.Message{&pb.CompactionRequest{Revision: 6, Physical: true}}},
+		{name: "a compacted start", ask: askWatch(span("a", "", 5)), answers: 2},
+		{name: "the first start, compacted", ask: askWatch(span("a", "", 1)), answers: 2},
+		{name: "a start at the compaction", ask: with(span("a", "", 6), func(r *pb.WatchCreateRequest) { r.PrevKv = true }), answers: 2},
+		{name: "no key", ask: askWatch(&pb.WatchCreateRequest{StartRevision: 12}), answers: 1},
+		{name: "everything from now on", ask: askWatch(span("", "\x00", 0)), answers: 1},
+		{name: "a last change", writes: []proto.Message{putKey("\x00", "v")}, answers: 2}, // 12
+	}
+}
+
+// playWatch plays the story and returns what is answered to each step. Which of two watches hears first is left open.
+func playWatch(t *testing.T, ctx context.Context, conn *grpc.ClientConn) (answers [][]*pb.WatchResponse) {
+	t.Helper()
+	stream, err := pb.NewWatchClient(conn).Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range watchStory() {
+		if step.ask != nil {
+			if err := stream.Send(step.ask); err != nil {
+				t.Fatalf("%s: %v", step.name, err)
+			}
+		}
+		for _, w := range step.writes {
+			if _, err := invoke(ctx, conn, w); err != nil {
+				t.Fatalf("%s: %v", step.name, err)
+			}
+		}
+		var heard []*pb.WatchResponse
+		for range step.answers {
+			response, err := stream.Recv()
+			if err != nil {
+				t.Fatalf("%s: after %d of %d answers: %v", step.name, len(heard), step.answers, err)
+			}
+			heard = append(heard, withoutIdentity(response).(*pb.WatchResponse))
+		}
+		slices.SortStableFunc(heard, func(a, b *pb.WatchResponse) int { return cmp.Compare(a.WatchId, b.WatchId) })
+		answers = append(answers, heard)
+	}
+	return answers
+}
+
+func TestAStreamOfWatchesIsAnsweredAsByEtcd(t *testing.T) {
+	ctx := within(t, time.Minute)
+	want := playWatch(t, ctx, connect(t, startCluster(t, reference, 1).Members[0]))
+	got := playWatch(t, ctx, connect(t, startCluster(t, program, 3).Members[0]))
+	for i, step := range watchStory() {
+		for j := range want[i] {
+			if !proto.Equal(got[i][j], want[i][j]) {
+				t.Errorf("%s: answer %d is\n%s\nnot\n%s", step.name, j, prototext.Format(got[i][j]), prototext.Format(want[i][j]))
+			}
+		}
+	}
+}
