@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"slices"
 	"sort"
 	"sync"
 
@@ -102,6 +103,13 @@ func (c *catalog) replaceBase(e *effect) {
 		c.terms.Reset(c.base.index, c.base.term)
 	}
 	c.rebase()
+}
+
+// needs tells whether entries of the log are in a segment. Its file is removed only when none are.
+func (c *catalog) needs(s *segment) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(c.spans, func(x span) bool { return x.segment == s })
 }
 
 // find returns the span that holds an index.

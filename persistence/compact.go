@@ -43,7 +43,7 @@ func (l *Log) Rebase(index, term uint64, configuration *messages.Configuration) 
 		return l.fail("write a base", err)
 	}
 	l.catalog.replaceBase(&effect{offset: int64(f.offset), first: first, base: &next})
-	if err := l.Idle(); err != nil {
+	if err := l.writeIdle(); err != nil {
 		return err
 	}
 	return l.dropSegments()

@@ -83,7 +83,7 @@ func (e *enumerator) disk(m *vfs.Mem) vfs.FS {
 }
 
 // changes tells the operations after which a crash finds something else than before.
-func changes(op vfs.Op) bool { return op.Kind != vfs.OpRead && op.Kind != vfs.OpOpen }
+func changes(op vfs.Op) bool { return !op.Kind.Reads() }
 
 // run tells the story once, with a crash after each operation and each acknowledgement; the error is the first thing that
 // is wrong.

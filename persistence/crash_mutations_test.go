@@ -52,6 +52,15 @@ var mutations = []mutation{
 		"l.frame = appendFrame(l.frame[:0], &f, kindBase, payload)\n\tfor len(l.segments) > 1 {\n\t\tl.o.FS.Remove(l.segments[0].path)\n\t\tl.segments = l.segments[1:]\n\t}"},
 	{"the removal of segments is not synced", "compact.go",
 		"if err := l.o.FS.SyncDir(l.o.Dir); err != nil {", "if err := error(nil); err != nil {"},
+	{"a segment is marked before its name is synced", "begin.go",
+		"file, err := l.place(next, content, need)",
+		"if f, err := l.o.FS.Create(l.path(markName(sequence))); err == nil {\n\t\tf.Close()\n\t}\n\tfile, err := l.place(next, content, need)"},
+	{"what was read wrong is not read again", "window.go",
+		"if !errors.Is(bad, errBadFrame) {", "if true {"},
+	{"a read that fails is the end of the log", "scan.go",
+		"if errors.Is(err, errBadFrame) {\n\t\t\ts.stopped", "if err != nil {\n\t\t\ts.stopped"},
+	{"a directory that cannot be looked at is a new one", "tail.go",
+		"if !errors.Is(err, fs.ErrNotExist) {", "if false {"},
 	{"the identity is made before the log", "datadir.go",
 		"l, _, err := Open(o)", "if err := CreateIdentity(filesystem, d.Dir, d.Identity); err != nil {\n\t\treturn err\n\t}\n\tl, _, err := Open(o)"},
 	{"the identity is not synced before it gets its name", "identity.go",
@@ -95,7 +104,7 @@ func TestTheCrashEnumerationCatchesEveryBugPutIntoTheLog(t *testing.T) {
 				}
 			}
 			out, err := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-overlay", overlay, "-failfast",
-				"-run", "EveryPowerCutLeavesTheLog", ".").CombinedOutput()
+				"-run", "EveryPowerCutLeavesTheLog|ReadThatGoesWrong", ".").CombinedOutput()
 			switch {
 			case err == nil:
 				t.Fatalf("nobody noticed:\n%s", out)

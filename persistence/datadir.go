@@ -98,6 +98,8 @@ func makeDataDir(filesystem vfs.FS, d *DataDir) error {
 func clearUnused(o Options) error {
 	if _, err := o.FS.Stat(o.Dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
+	} else if err != nil {
+		return unreadable(o.Dir, 0, err)
 	}
 	o.fill()
 	o.anyOwner = true
@@ -111,6 +113,14 @@ func clearUnused(o Options) error {
 	if r.last != 0 || r.provenHard != (hardState{}) || len(r.copies) > 0 {
 		return corrupt(filepath.Join(filepath.Dir(o.Dir), IdentityFile), 0, "it is missing, but the log beside it holds entries up to %d and term %d",
 			r.last, r.provenHard.term)
+	}
+	if r.marked != 0 { // first, and for good: a mark without its segment is a loss
+		if err := o.FS.Remove(o.path(markName(r.marked))); err != nil {
+			return err
+		}
+		if err := o.FS.SyncDir(o.Dir); err != nil {
+			return err
+		}
 	}
 	for i := len(r.segments) - 1; i >= 0; i-- {
 		if err := o.FS.Remove(r.segments[i].path); err != nil {

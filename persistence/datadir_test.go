@@ -156,7 +156,7 @@ func TestE6EveryPowerCutDuringTheFirstStartLeavesADirectoryThatStarts(t *testing
 		l.Close()
 	}
 	fs.Observe(func(op vfs.Op) {
-		if op.Kind == vfs.OpOpen || op.Kind == vfs.OpRead {
+		if op.Kind.Reads() {
 			return
 		}
 		last = op

@@ -3,6 +3,7 @@ package persistence
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
@@ -44,6 +45,37 @@ func (e *CorruptError) Unwrap() error { return ErrCorrupt }
 
 func corrupt(file string, offset int64, what string, args ...any) error {
 	return &CorruptError{File: file, Offset: offset, What: fmt.Sprintf(what, args...)}
+}
+
+// ReadError is a disk that does not give back what lies on it. Nothing follows from that about what lies there: a read
+// that fails is neither the end of the log nor damage to it.
+type ReadError struct {
+	File   string
+	Offset int64
+	Err    error
+}
+
+func (e *ReadError) Error() string {
+	where := e.File
+	if e.Offset > 0 {
+		where = fmt.Sprintf("%s at offset %d", e.File, e.Offset)
+	}
+	return fmt.Sprintf("%s cannot be read: %v; what lies there may be whole, and nothing was changed: check the disk (the system's log says "+
+		"more), then start the node again", where, e.Err)
+}
+func (e *ReadError) Unwrap() error { return e.Err }
+
+func unreadable(file string, offset int64, err error) error {
+	if errors.Is(err, fs.ErrPermission) { // nothing is wrong with the disk
+		return fmt.Errorf("read %s: %w", file, err)
+	}
+	return &ReadError{File: file, Offset: offset, Err: err}
+}
+
+// misread says that a second look at the same place saw what the first did not.
+func misread(file string, offset int64, first error) string {
+	return fmt.Sprintf("%s at offset %d was read wrong (%v), and right when it was read again: nothing is lost, but check the disk and the memory",
+		file, offset, first)
 }
 
 // FormatError is a file of an unknown version.

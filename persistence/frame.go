@@ -187,12 +187,18 @@ func (f *frame) checkPayload(b []byte) error {
 		}
 		return nil
 	}
-	for i := range f.count {
+	return f.checkEntries(b, b[at:], 0, f.count)
+}
+
+// checkEntries checks the bytes of `count` entries of the frame, `skip` being the number of those before. b is its header
+// and table.
+func (f *frame) checkEntries(b, body []byte, skip, count uint32) error {
+	for i := skip; i < skip+count; i++ {
 		length, crc := f.entry(b, i)
-		if sum := checksum(b[at : at+int64(length)]); sum != crc {
+		if sum := checksum(body[:length]); sum != crc {
 			return badFrame("checksum of entry %d is %08x, %08x expected", f.first+uint64(i), sum, crc)
 		}
-		at += int64(length)
+		body = body[length:]
 	}
 	return nil
 }

@@ -78,20 +78,22 @@ func decodeIdentity(path string, b []byte) (Identity, error) {
 func ReadIdentity(filesystem vfs.FS, dir string) (Identity, error) {
 	path := filepath.Join(dir, IdentityFile)
 	file, err := filesystem.Open(path)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return Identity{}, err
+	} else if err != nil {
+		return Identity{}, unreadable(path, 0, err)
 	}
 	defer file.Close()
 	size, err := file.Size()
 	if err != nil {
-		return Identity{}, fmt.Errorf("read %s: %w", path, err)
+		return Identity{}, unreadable(path, 0, err)
 	}
 	if size > 64<<10 {
 		return Identity{}, corrupt(path, 0, "%d bytes are no identity", size)
 	}
 	b := make([]byte, size)
 	if n, err := file.ReadAt(b, 0); int64(n) < size {
-		return Identity{}, fmt.Errorf("read %s: %w", path, shortIfNil(err))
+		return Identity{}, unreadable(path, 0, shortIfNil(err))
 	}
 	return decodeIdentity(path, b)
 }

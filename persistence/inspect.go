@@ -1,7 +1,9 @@
 package persistence
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 
@@ -85,7 +87,10 @@ func Verify(filesystem vfs.FS, dataDir string, how Inspect) (Report, error) {
 }
 
 func inspect(filesystem vfs.FS, dataDir string, how Inspect, look func(Identity, *recovered) error) error {
-	if _, err := filesystem.Stat(filepath.Join(dataDir, LockFile)); err == nil && !how.EvenIfRunning {
+	path := filepath.Join(dataDir, LockFile)
+	if _, err := filesystem.Stat(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return unreadable(path, 0, err)
+	} else if err == nil && !how.EvenIfRunning {
 		lock, err := LockDir(filesystem, dataDir)
 		if err != nil {
 			return err
@@ -96,7 +101,7 @@ func inspect(filesystem vfs.FS, dataDir string, how Inspect, look func(Identity,
 	if err != nil {
 		return fmt.Errorf("data directory %s: %w", dataDir, err)
 	}
-	o := Options{FS: filesystem, Dir: filepath.Join(dataDir, LogName), Node: id.NodeID, StorageID: id.StorageID}
+	o := Options{FS: filesystem, Dir: filepath.Join(dataDir, LogName), Node: id.NodeID, StorageID: id.StorageID, running: how.EvenIfRunning}
 	o.fill()
 	r, err := recoverLog(&o)
 	if err != nil {
@@ -110,7 +115,7 @@ func (r *recovered) walk(visit func(s *segment, f *frame, b []byte) error) error
 	for i, s := range r.segments {
 		file, err := r.o.FS.Open(s.path)
 		if err != nil {
-			return err
+			return unreadable(s.path, 0, err)
 		}
 		err = r.walkSegment(i, file, func(f *frame, b []byte) error { return visit(s, f, b) })
 		file.Close()

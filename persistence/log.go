@@ -23,8 +23,8 @@ type Options struct {
 	// LowWater is how many bytes must stay free on the disk; below, DiskLow tells. Zero: 128 MiB.
 	LowWater uint64
 
-	// For tools: files of every member are read.
-	anyOwner bool
+	// For tools: files of every member are read; the log is written to meanwhile.
+	anyOwner, running bool
 }
 
 func (o *Options) fill() {
@@ -71,6 +71,7 @@ type Log struct {
 	spares []spare
 	making *makingSpare
 	rolled bool
+	marked uint64 // the segment that the mark is of; 0: there is none
 
 	catalog catalog
 	// Segments from the oldest on, the active one last.
@@ -263,8 +264,15 @@ func (l *Log) write(f *frame, b []byte) error {
 }
 
 // Idle writes down that all of the log is durable, so that damage to its last frame is told from a write that never
-// finished, together with hard states added since. It does nothing where that is written already.
+// finished, together with hard states added since, and marks the segment as begun. It does nothing where that is done already.
 func (l *Log) Idle() error {
+	if err := l.writeIdle(); err != nil {
+		return err
+	}
+	return l.markIdle()
+}
+
+func (l *Log) writeIdle() error {
 	if l.failed != nil {
 		return l.failed
 	}
@@ -355,4 +363,5 @@ func (l *Log) DiskLow() bool {
 	return err == nil && free < l.o.LowWater
 }
 
-func (l *Log) path(name string) string { return filepath.Join(l.o.Dir, name) }
+func (l *Log) path(name string) string     { return l.o.path(name) }
+func (o *Options) path(name string) string { return filepath.Join(o.Dir, name) }

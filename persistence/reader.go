@@ -24,9 +24,10 @@ type Reader struct {
 	fs      vfs.FS
 	catalog *catalog
 
-	files   []openFile    // most recently used last
-	indexes []cachedIndex // most recently used last
-	rows    []row
+	warnings []string
+	files    []openFile    // most recently used last
+	indexes  []cachedIndex // most recently used last
+	rows     []row
 }
 
 type openFile struct {
@@ -51,7 +52,7 @@ func (r *Reader) Read(from, to, maxBytes uint64) (e *messages.Entries, prevTerm 
 	if err != nil {
 		return nil, 0, err
 	}
-	w, err := r.open(s.path)
+	w, err := r.open(s.path, s)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -64,14 +65,29 @@ func (r *Reader) Read(from, to, maxBytes uint64) (e *messages.Entries, prevTerm 
 		if i+1 < len(r.rows) {
 			end = min(end, r.rows[i+1].first-1)
 		}
-		if err := p.walk(row.offset, end); err != nil {
-			return nil, 0, err
-		}
-		if p.full {
+		if err = p.walk(row.offset, end); err != nil || p.full {
 			break
 		}
 	}
+	r.tell(w)
+	if err != nil {
+		return nil, 0, err
+	}
 	return p.out, prevTerm, nil
+}
+
+// tell takes up what a window has to say to people.
+func (r *Reader) tell(w *window) {
+	if w.misread != "" {
+		r.warnings, w.misread = append(r.warnings, w.misread), ""
+	}
+}
+
+// Warnings is what people should hear of the reads since the last call: what was read wrong once.
+func (r *Reader) Warnings() []string {
+	told := r.warnings
+	r.warnings = nil
+	return told
 }
 
 // locate finds the segment that holds `from`, and leaves in r.rows where to read up to `to`, or to the segment's end.
@@ -111,11 +127,13 @@ func (r *Reader) index(s *segment, at indexPlace) (*segmentIndex, error) {
 	}
 	x := s.rebuilt
 	if x == nil {
-		w, err := r.open(at.path)
+		w, err := r.open(at.path, s)
 		if err != nil {
 			return nil, err
 		}
-		if x, _, _, err = readIndex(w, at, s.sequence); err != nil {
+		x, _, _, err = readIndex(w, at, s.sequence)
+		r.tell(w)
+		if err != nil {
 			return nil, fault(at.path, at.offset, "read the index of "+s.path, err)
 		}
 	}
@@ -126,26 +144,30 @@ func (r *Reader) index(s *segment, at indexPlace) (*segmentIndex, error) {
 	return x, nil
 }
 
-// open returns a window into a file, which stays open for the next reads.
-func (r *Reader) open(path string) (*window, error) {
+// open returns a window into a file that is needed to read a segment. It stays open for the next reads.
+func (r *Reader) open(path string, s *segment) (*window, error) {
 	for i, f := range r.files {
 		if f.path == path {
 			r.files = append(append(r.files[:i], r.files[i+1:]...), f)
 			size, err := f.window.file.Size()
 			if err != nil {
-				return nil, fmt.Errorf("read %s: %w", path, err)
+				return nil, unreadable(path, 0, err)
 			}
 			// The file is written to meanwhile: what was read of it before may have been zeros then.
-			f.window.at, f.window.buf, f.window.size = 0, f.window.buf[:0], size
+			f.window.forget()
+			f.window.size = size
 			return f.window, nil
 		}
 	}
 	file, err := r.fs.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if r.catalog.needs(s) {
+			return nil, corrupt(path, 0, "the file is gone while the node runs, and nothing of ours has removed it")
+		}
 		return nil, fmt.Errorf("%w: %s was removed", ErrGone, path)
 	}
 	if err != nil {
-		return nil, err
+		return nil, unreadable(path, 0, err)
 	}
 	w, err := newWindow(file, path, narrowWindow)
 	if err != nil {
@@ -226,16 +248,13 @@ func (p *piece) take(f *frame, b []byte, end uint64) error {
 	}
 	p.table = append(p.table[:0], b...) // the window moves when the bytes are read
 	b = p.table
-	body, err := p.body(int64(f.offset)+at, size, p.next+uint64(count) > p.to)
+	body, err := p.checked(f, b, int64(f.offset)+at, size, skip, count)
 	if err != nil {
 		return fault(p.w.path, int64(f.offset), fmt.Sprintf("read entry %d", p.next), err)
 	}
 	p.takeRuns(f, b, p.next+uint64(count)-1)
 	for i := skip; i < skip+count; i++ {
-		length, crc := f.entry(b, i)
-		if sum := checksum(body[:length]); sum != crc {
-			return corrupt(p.w.path, int64(f.offset), "checksum of entry %d is %08x, %08x expected", p.next, sum, crc)
-		}
+		length, _ := f.entry(b, i)
 		p.out.Data = append(p.out.Data, body[:length:length])
 		body = body[length:]
 		p.next++
@@ -243,6 +262,29 @@ func (p *piece) take(f *frame, b []byte, end uint64) error {
 	p.out.Bytes += uint64(size)
 	p.room -= min(p.room, uint64(size))
 	return nil
+}
+
+// checked reads the bytes of some entries of a frame, and holds them against their sums; what is wrong is read twice (see
+// window.table).
+func (p *piece) checked(f *frame, b []byte, at, size int64, skip, count uint32) ([]byte, error) {
+	var bad error
+	for {
+		body, err := p.body(at, size, p.next+uint64(count) > p.to)
+		if err != nil {
+			return nil, err
+		}
+		if err = f.checkEntries(b, body, skip, count); err == nil {
+			if bad != nil {
+				p.w.misread = misread(p.w.path, at, bad)
+			}
+			return body, nil
+		}
+		if bad != nil {
+			return nil, err
+		}
+		bad = err
+		p.w.forget()
+	}
 }
 
 // body reads the bytes of entries into memory of their own, which is cut from pieces that grow with what is read.
@@ -266,7 +308,7 @@ func (p *piece) body(at, size int64, last bool) ([]byte, error) {
 		return body, err
 	}
 	if n, err := p.w.file.ReadAt(body, at); int64(n) < size {
-		return nil, fmt.Errorf("read %s at offset %d: %w", p.w.path, at, shortIfNil(err))
+		return nil, unreadable(p.w.path, at, shortIfNil(err))
 	}
 	return body, nil
 }

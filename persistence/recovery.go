@@ -38,7 +38,7 @@ func Open(o Options) (*Log, *Recovery, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the log: %w", err)
 	}
-	l := &Log{o: o, nominal: o.FirstSegmentBytes, segments: r.segments, spares: r.spares, hard: r.provenHard, sequence: r.sequence}
+	l := &Log{o: o, nominal: o.FirstSegmentBytes, segments: r.segments, spares: r.spares, marked: r.marked, hard: r.provenHard, sequence: r.sequence}
 	l.catalog.base, l.catalog.spans = r.base, r.spans
 	l.catalog.terms = raft.NewLogIndex(r.base.index, r.base.term, r.last, messageRuns(r.runs))
 	if len(r.segments) == 0 && o.MustExist {
@@ -95,6 +95,7 @@ type recovered struct {
 	headers  []header
 	leftover []string // files that no crash should leave, but one did
 	spares   []spare
+	marked   uint64 // the newest segment that a mark is of
 
 	base           base
 	last           uint64
@@ -139,35 +140,41 @@ func recoverLog(o *Options) (*recovered, error) {
 func (r *recovered) list() error {
 	names, err := r.o.FS.List(r.o.Dir)
 	if err != nil {
-		return err
+		return unreadable(r.o.Dir, 0, err)
 	}
 	bySequence := map[uint64]*segment{}
 	var newest uint64
+	var marks []uint64
 	for _, name := range names {
 		path := filepath.Join(r.o.Dir, name)
 		if sequence, ok := segmentSequence(name); ok {
 			info, err := r.o.FS.Stat(path)
 			if err != nil {
-				return err
+				return unreadable(path, 0, err)
 			}
 			bySequence[sequence] = &segment{sequence: sequence, path: path, size: info.Size()}
 			newest = max(newest, sequence)
+		} else if sequence, ok := markSequence(name); ok {
+			marks = append(marks, sequence)
 		} else if strings.HasSuffix(name, spareSuffix) {
 			info, err := r.o.FS.Stat(path)
 			if err != nil {
-				return err
+				return unreadable(path, 0, err)
 			}
 			r.spares = append(r.spares, spare{path: path, size: info.Size()})
 		} else if strings.HasSuffix(name, makingSuffix) || strings.HasSuffix(name, newSuffix) {
 			r.leftover = append(r.leftover, path)
 		}
 	}
+	if err := r.checkMarks(marks, newest); err != nil {
+		return err
+	}
 	for at := newest; at != 0; {
 		s := bySequence[at]
 		if s == nil {
 			break // compacted away; or lost, which shows when the entries are put together
 		}
-		h, err := readHeader(r.o, s)
+		h, err := r.readHeader(s)
 		if err != nil {
 			return err
 		}
@@ -201,28 +208,38 @@ func (r *recovered) strangers(bySequence map[uint64]*segment) error {
 	return nil
 }
 
-func readHeader(o *Options, s *segment) (header, error) {
-	file, err := o.FS.Open(s.path)
+func (r *recovered) readHeader(s *segment) (header, error) {
+	file, err := r.o.FS.Open(s.path)
 	if err != nil {
-		return header{}, err
+		return header{}, unreadable(s.path, 0, err)
 	}
 	defer file.Close()
 	w, err := newWindow(file, s.path, headerBytes)
 	if err != nil {
 		return header{}, err
 	}
+	h, bad := w.header(s)
+	if errors.Is(bad, ErrCorrupt) {
+		w.forget() // a second look, as at frames
+		if h, err = w.header(s); err == nil {
+			r.warnings, bad = append(r.warnings, misread(s.path, 0, bad)), nil
+		}
+	}
+	if bad != nil {
+		return header{}, bad
+	}
+	if r.o.anyOwner {
+		return h, nil
+	}
+	return h, h.checkOwner(s.path, r.o)
+}
+
+func (w *window) header(s *segment) (header, error) {
 	b, err := w.bytes(0, min(headerBytes, w.size))
 	if err != nil {
 		return header{}, err
 	}
-	h, err := decodeSegmentHeader(s.path, s.sequence, b)
-	if err != nil {
-		return header{}, err
-	}
-	if o.anyOwner {
-		return h, nil
-	}
-	return h, h.checkOwner(s.path, o)
+	return decodeSegmentHeader(s.path, s.sequence, b)
 }
 
 // addFinished adds segment i, which has a successor, by its index. A damaged index is a copy of what the frames say: it is
@@ -252,7 +269,7 @@ func (r *recovered) addFinished(i int) error {
 func loadIndex(fs vfs.FS, s *segment, end int64, chain uint32) (*segmentIndex, error) {
 	file, err := fs.Open(s.index.path)
 	if err != nil {
-		return nil, err
+		return nil, unreadable(s.index.path, 0, err)
 	}
 	defer file.Close()
 	w, err := newWindow(file, s.index.path, 64<<10)
@@ -270,7 +287,7 @@ func loadIndex(fs vfs.FS, s *segment, end int64, chain uint32) (*segmentIndex, e
 func rebuildIndex(fs vfs.FS, s *segment, h *header, end int64, chain uint32) (*segmentIndex, error) {
 	file, err := fs.Open(s.path)
 	if err != nil {
-		return nil, err
+		return nil, unreadable(s.path, 0, err)
 	}
 	defer file.Close()
 	w, err := newWindow(file, s.path, scanWindow)

@@ -111,6 +111,9 @@ func (l *Log) finishSpare() error {
 	if err := l.o.FS.Rename(m.path, ready.path); err != nil {
 		return err
 	}
+	if err := l.mark(); err != nil { // it costs no sync of its own here
+		return err
+	}
 	if err := l.o.FS.SyncDir(l.o.Dir); err != nil {
 		return err
 	}

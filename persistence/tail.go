@@ -38,7 +38,7 @@ type waiting struct {
 func (r *recovered) scanTail(s *segment, h *header) (*tail, error) {
 	file, err := r.o.FS.Open(s.path)
 	if err != nil {
-		return nil, err
+		return nil, unreadable(s.path, 0, err)
 	}
 	defer file.Close()
 	w, err := newWindow(file, s.path, scanWindow)
@@ -83,6 +83,7 @@ func (r *recovered) scanTail(s *segment, h *header) (*tail, error) {
 	if err := r.judge(&sc, proven); err != nil {
 		return nil, err
 	}
+	r.tell(w)
 	t.sequence = sc.last.sequence
 	for i := range queue {
 		if err := t.copy(w, &queue[i]); err != nil {
@@ -90,6 +91,13 @@ func (r *recovered) scanTail(s *segment, h *header) (*tail, error) {
 		}
 	}
 	return t, nil
+}
+
+// tell takes up what a window has to say to people.
+func (r *recovered) tell(w *window) {
+	if w.misread != "" {
+		r.warnings = append(r.warnings, w.misread)
+	}
 }
 
 func (t *tail) apply(q *waiting) error {
@@ -220,8 +228,12 @@ func makeDir(filesystem vfs.FS, dir string) error {
 	var missing []string
 	at := filepath.Clean(dir)
 	for ; at != filepath.Dir(at); at = filepath.Dir(at) {
-		if _, err := filesystem.Stat(at); err == nil {
+		_, err := filesystem.Stat(at)
+		if err == nil {
 			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return unreadable(at, 0, err)
 		}
 		missing = append(missing, at)
 	}

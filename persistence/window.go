@@ -2,7 +2,6 @@ package persistence
 
 import (
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/troupe-raft/troupe/persistence/vfs"
@@ -17,12 +16,14 @@ type window struct {
 
 	at  int64
 	buf []byte
+	// The last thing that was read wrong, and right the second time; for people.
+	misread string
 }
 
 func newWindow(file vfs.File, path string, wide int) (*window, error) {
 	size, err := file.Size()
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, unreadable(path, 0, err)
 	}
 	return &window{file: file, path: path, size: size, wide: wide}, nil
 }
@@ -50,13 +51,30 @@ func (w *window) load(off, n int64) error {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return fmt.Errorf("read %s at offset %d: %w", w.path, off, err)
+		return unreadable(w.path, off, err)
 	}
 	return nil
 }
 
-// table reads and checks the header and table of the frame at off, of the segment with this sequence.
+// forget drops what was read, so that it is read anew.
+func (w *window) forget() { w.at, w.buf = 0, w.buf[:0] }
+
+// table reads and checks the header and table of the frame at off, of the segment with this sequence. What is bad is looked
+// at twice: a bit that turned over on its way from the disk must not pass for a write that never finished.
 func (w *window) table(off int64, segment uint64) (frame, []byte, error) {
+	f, b, bad := w.tableOnce(off, segment)
+	if !errors.Is(bad, errBadFrame) {
+		return f, b, bad
+	}
+	w.forget()
+	f, b, err := w.tableOnce(off, segment)
+	if err == nil {
+		w.misread = misread(w.path, off, bad)
+	}
+	return f, b, err
+}
+
+func (w *window) tableOnce(off int64, segment uint64) (frame, []byte, error) {
 	b, err := w.bytes(off, frameHeaderBytes)
 	if err != nil {
 		return frame{}, nil, err
@@ -84,7 +102,17 @@ func (w *window) frame(off int64, segment uint64) (frame, []byte, error) {
 	if err != nil {
 		return f, nil, err
 	}
-	return f, b, f.checkPayload(b)
+	bad := f.checkPayload(b)
+	if bad == nil {
+		return f, b, nil
+	}
+	w.forget() // see table
+	if b, err = w.bytes(off, int64(f.length)); err == nil {
+		if err = f.checkPayload(b); err == nil {
+			w.misread = misread(w.path, off, bad)
+		}
+	}
+	return f, b, err
 }
 
 // rest looks at what follows the last good frame of a segment: up to where bytes lie that are not zero, and whether a
@@ -106,7 +134,7 @@ func (w *window) rest(off int64, segment uint64) (used int64, claim *frame, err 
 			if i < frameAlign || len(word) < frameAlign || le.Uint64(word) != segment {
 				continue
 			}
-			if f, _, err := w.table(at+i-frameAlign, segment); err == nil && int64(f.durable) > off {
+			if f, _, err := w.tableOnce(at+i-frameAlign, segment); err == nil && int64(f.durable) > off {
 				return used, &f, nil
 			} else if err != nil && !errors.Is(err, errBadFrame) {
 				return 0, nil, err

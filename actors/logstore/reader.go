@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
@@ -21,6 +22,7 @@ import (
 type LogReader struct {
 	incarnation uint64
 	reader      *persistence.Reader
+	log         *zerolog.Logger
 }
 
 // Receive is the actor's one way in.
@@ -38,6 +40,9 @@ func (r *LogReader) Receive(ctx actor.Context) {
 func (r *LogReader) read(ctx actor.Context, m *messages.ReadLog) {
 	answer := &messages.LogPiece{Incarnation: r.incarnation, Token: m.Token}
 	entries, prevTerm, err := r.reader.Read(m.From, m.To, m.MaxBytes)
+	for _, warning := range r.reader.Warnings() {
+		r.log.Warn().Str("actor", actors.ReaderName).Msg(warning)
+	}
 	switch {
 	case err == nil:
 		answer.Entries, answer.PrevTerm = entries, prevTerm

@@ -2,15 +2,18 @@ package logstore
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // ask sends the LogReader a question and returns what it answered; nil for no answer.
@@ -80,5 +83,28 @@ func TestE7TheReaderNeverAnswersWithRottenEntries(t *testing.T) {
 	}
 	if err, ok := s.Failures[0].(*actors.StorageFault); !ok || !errors.Is(err, persistence.ErrCorrupt) {
 		t.Fatalf("failures %v", s.Failures)
+	}
+}
+
+func TestE7TheReaderSaysWhatItReadWrongOnceAndAnswersRight(t *testing.T) {
+	disk := vfs.NewMem()
+	s := newStage(t, disk)
+	var lines strings.Builder
+	s.log = zerolog.New(&lines)
+	s.send(appendOf(1, 0, entries(1, 3, 1, 1000)))
+	once := true
+	disk.Inject(func(op vfs.Op) error {
+		if op.Kind != vfs.OpRead || !once {
+			return nil
+		}
+		once = false
+		return &vfs.FlippedRead{Bit: 8 * (96 + 2000)}
+	})
+	p := s.ask(&messages.ReadLog{Incarnation: incarnation, From: 1, To: 3, MaxBytes: 1 << 20})
+	if p == nil || len(p.Entries.Data) != 3 || raft.CheckEntries(p.Entries) != nil || len(s.failures) != 0 {
+		t.Fatalf("answer %v, failures %v", p, s.failures)
+	}
+	if !strings.Contains(lines.String(), "0000000000000001.seg") || !strings.Contains(lines.String(), "right when it was read again") {
+		t.Fatalf("it says %s", lines.String())
 	}
 }

@@ -215,14 +215,16 @@ func (m *Mem) MkdirAll(path string) error {
 	})
 }
 
-func (m *Mem) List(dir string) ([]string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	d := m.find(dir)
-	if d == nil || !d.dir {
-		return nil, notExist("list", dir)
-	}
-	return sortedNames(d.entries), nil
+func (m *Mem) List(dir string) (names []string, err error) {
+	err = m.do(Op{Kind: OpList, Path: dir}, func() error {
+		d := m.find(dir)
+		if d == nil || !d.dir {
+			return notExist("list", dir)
+		}
+		names = sortedNames(d.entries)
+		return nil
+	})
+	return names, err
 }
 
 func sortedNames(entries map[string]*node) []string {
@@ -234,14 +236,16 @@ func sortedNames(entries map[string]*node) []string {
 	return names
 }
 
-func (m *Mem) Stat(path string) (fs.FileInfo, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n := m.find(path)
-	if n == nil {
-		return nil, notExist("stat", path)
-	}
-	return memInfo{name: filepath.Base(path), size: n.content.size(), dir: n.dir}, nil
+func (m *Mem) Stat(path string) (info fs.FileInfo, err error) {
+	err = m.do(Op{Kind: OpStat, Path: path}, func() error {
+		n := m.find(path)
+		if n == nil {
+			return notExist("stat", path)
+		}
+		info = memInfo{name: filepath.Base(path), size: n.content.size(), dir: n.dir}
+		return nil
+	})
+	return info, err
 }
 
 func (m *Mem) SyncDir(dir string) error {

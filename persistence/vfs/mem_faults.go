@@ -22,11 +22,24 @@ const (
 	OpMkdir
 	OpSyncDir
 	OpLock
+	OpList
+	OpStat
+	OpSize
 )
 
-var opNames = [...]string{"create", "open", "read", "write", "sync", "truncate", "rename", "remove", "mkdir", "syncdir", "lock"}
+var opNames = [...]string{"create", "open", "read", "write", "sync", "truncate", "rename", "remove", "mkdir", "syncdir", "lock",
+	"list", "stat", "size"}
 
 func (k OpKind) String() string { return opNames[k] }
+
+// Reads tells the operations that only look: they leave the disk as it is.
+func (k OpKind) Reads() bool {
+	switch k {
+	case OpOpen, OpRead, OpList, OpStat, OpSize:
+		return true
+	}
+	return false
+}
 
 // Op is one operation, as a hook sees it.
 type Op struct {
@@ -68,14 +81,26 @@ type ShortWrite struct {
 func (s *ShortWrite) Error() string { return fmt.Sprintf("short write of %d bytes: %v", s.Keep, s.Err) }
 func (s *ShortWrite) Unwrap() error { return s.Err }
 
+// FlippedRead, returned by an injector for a read, lets it go through with one bit of what it brings turned over: damage on
+// the way from the disk, or in memory, which a second read does not show. What is on the disk is right.
+type FlippedRead struct{ Bit int64 }
+
+func (f *FlippedRead) Error() string { return fmt.Sprintf("read with bit %d turned over", f.Bit) }
+
+func (f *FlippedRead) flip(p []byte) {
+	if at := f.Bit / 8; at < int64(len(p)) {
+		p[at] ^= 1 << (f.Bit % 8)
+	}
+}
+
 func asShort(err error) (*ShortWrite, bool) {
 	var short *ShortWrite
 	ok := errors.As(err, &short)
 	return short, ok
 }
 
-// Inject has f asked before every operation but List, Stat, Size and Free; an error from it fails the operation, which
-// then changes nothing (but see ShortWrite, and what a failed sync does). Nil ends it.
+// Inject has f asked before every operation but Free; an error from it fails the operation, which then changes nothing (but
+// see ShortWrite, FlippedRead, and what a failed sync does). Nil ends it.
 func (m *Mem) Inject(f func(Op) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"syscall"
@@ -190,7 +191,7 @@ func (f *memFile) check(op string) error {
 }
 
 func (f *memFile) ReadAt(p []byte, off int64) (n int, err error) {
-	err = f.m.do(Op{Kind: OpRead, Path: f.n.path, Offset: off, Length: len(p)}, func() error {
+	read := func() error {
 		if err := f.check("read"); err != nil {
 			return err
 		}
@@ -201,7 +202,15 @@ func (f *memFile) ReadAt(p []byte, off int64) (n int, err error) {
 			return io.EOF
 		}
 		return nil
-	})
+	}
+	err = f.m.do(Op{Kind: OpRead, Path: f.n.path, Offset: off, Length: len(p)}, read)
+	var flipped *FlippedRead
+	if errors.As(err, &flipped) {
+		f.m.mu.Lock()
+		err = read()
+		f.m.mu.Unlock()
+		flipped.flip(p[:n])
+	}
 	return n, err
 }
 
@@ -240,13 +249,15 @@ func (m *Mem) room(c *content, p []byte, off int64) (int, error) {
 	return int(max(0, c.size()+fits-off)), syscall.ENOSPC
 }
 
-func (f *memFile) Size() (int64, error) {
-	f.m.mu.Lock()
-	defer f.m.mu.Unlock()
-	if f.closed {
-		return 0, &fs.PathError{Op: "size", Path: f.n.path, Err: fs.ErrClosed}
-	}
-	return f.n.content.size(), nil
+func (f *memFile) Size() (size int64, err error) {
+	err = f.m.do(Op{Kind: OpSize, Path: f.n.path}, func() error {
+		if f.closed {
+			return &fs.PathError{Op: "size", Path: f.n.path, Err: fs.ErrClosed}
+		}
+		size = f.n.content.size()
+		return nil
+	})
+	return size, err
 }
 
 func (f *memFile) Sync() error     { return f.sync() }

@@ -55,8 +55,7 @@ func (d *disk) spin(mem *vfs.Mem) {
 
 // inject decides about an operation before it happens.
 func (d *disk) inject(op vfs.Op) error {
-	switch op.Kind {
-	case vfs.OpOpen, vfs.OpRead, vfs.OpLock:
+	if op.Kind.Reads() || op.Kind == vfs.OpLock {
 		return nil
 	}
 	if d.powerCut > 0 {
