@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
@@ -89,8 +88,6 @@ func TestE7TheReaderNeverAnswersWithRottenEntries(t *testing.T) {
 func TestE7TheReaderSaysWhatItReadWrongOnceAndAnswersRight(t *testing.T) {
 	disk := vfs.NewMem()
 	s := newStage(t, disk)
-	var lines strings.Builder
-	s.log = zerolog.New(&lines)
 	s.send(appendOf(1, 0, entries(1, 3, 1, 1000)))
 	once := true
 	disk.Inject(func(op vfs.Op) error {
@@ -101,10 +98,10 @@ func TestE7TheReaderSaysWhatItReadWrongOnceAndAnswersRight(t *testing.T) {
 		return &vfs.FlippedRead{Bit: 8 * (96 + 2000)}
 	})
 	p := s.ask(&messages.ReadLog{Incarnation: incarnation, From: 1, To: 3, MaxBytes: 1 << 20})
-	if p == nil || len(p.Entries.Data) != 3 || raft.CheckEntries(p.Entries) != nil || len(s.failures) != 0 {
-		t.Fatalf("answer %v, failures %v", p, s.failures)
+	if p == nil || len(p.Entries.Data) != 3 || raft.CheckEntries(p.Entries) != nil || len(s.Failures) != 0 {
+		t.Fatalf("answer %v, failures %v", p, s.Failures)
 	}
-	if !strings.Contains(lines.String(), "0000000000000001.seg") || !strings.Contains(lines.String(), "right when it was read again") {
-		t.Fatalf("it says %s", lines.String())
+	if !strings.Contains(s.Logged.String(), "0000000000000001.seg") || !strings.Contains(s.Logged.String(), "right when it was read again") {
+		t.Fatalf("it says %s", s.Logged.String())
 	}
 }
