@@ -70,7 +70,7 @@ type testCluster struct {
 }
 
 // patience bounds every wait of these tests: generous, since what is waited for is an event, not a time.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 func startTestCluster(t *testing.T, size int, configure func(*troupe.Config)) *testCluster {
 	t.Helper()

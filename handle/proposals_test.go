@@ -58,7 +58,7 @@ func (s *station) next() raft.Entry {
 	s.t.Helper()
 	select {
 	case <-s.wake:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		s.t.Fatal("nothing is sent")
 	}
 	s.mu.Lock()

@@ -26,7 +26,7 @@ type mvccKV = mvccpb.KeyValue
 // eventually waits for what no event tells of; it yields instead of sleeping.
 func eventually(t testing.TB, what string, isSo func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !isSo() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain: %s", what)

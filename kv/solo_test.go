@@ -215,7 +215,7 @@ func (ts *testServer) dial(t testing.TB) *grpc.ClientConn {
 // soon is a context that ends a hanging test.
 func soon(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

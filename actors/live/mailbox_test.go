@@ -15,7 +15,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // newTestEnv is an environment without peers.
 func newTestEnv(t testing.TB, options Options) *Env {

@@ -11,7 +11,7 @@ import (
 
 // However a demo ends, its members end with it: nobody should have to hunt for servers that were left behind.
 func TestTheMembersOfADemoThatIsKilledEndWithIt(t *testing.T) {
-	p := begin(t, "troupe", nil, "demo", "--members=1", "--data-dir="+t.TempDir()+"/demo")
+	p := beginDemo(t, "--members=1")
 	_, _, pid := introduced(t, p)
 	member, err := unix.PidfdOpen(pid, 0)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {

@@ -4,17 +4,18 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/troupe-raft/troupe/tests/freeport"
 )
 
 // patience is how long a test waits for what must happen; reached only when it does not.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // process is the program running as a process of its own.
 type process struct {
@@ -138,21 +139,6 @@ func (p *process) end() (code int, last string) {
 	}
 }
 
-// freePorts finds ports that nobody listens on.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
-}
-
 // sole is a cluster of one, on ports of its own.
 type sole struct {
 	t        *testing.T
@@ -163,7 +149,7 @@ type sole struct {
 
 func newSole(t *testing.T) *sole {
 	t.Helper()
-	ports := freePorts(t, 2)
+	ports := freeport.Take(t, 2)
 	s := &sole{t: t, endpoint: fmt.Sprintf("127.0.0.1:%d", ports[0]), dataDir: t.TempDir() + "/data"}
 	s.flags = []string{
 		"--name=one", "--data-dir=" + s.dataDir, "--listen-client-urls=http://" + s.endpoint,
@@ -196,7 +182,7 @@ func (s *sole) client(args ...string) string {
 
 func (s *sole) clientWith(in string, args ...string) string {
 	s.t.Helper()
-	got := command(s.t, in, append([]string{"troupe", args[0], "--endpoints=" + s.endpoint}, args[1:]...)...)
+	got := command(s.t, in, append([]string{"troupe", args[0], "--endpoints=" + s.endpoint, "--timeout=60s"}, args[1:]...)...)
 	if got.code != 0 {
 		s.t.Fatalf("%q: code %d: %s", args, got.code, got.errs)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
+	"github.com/troupe-raft/troupe/tests/freeport"
 )
 
 func TestAServerIsWrittenToReadFromStoppedAndStartedAgain(t *testing.T) {
@@ -219,7 +220,7 @@ func TestABinaryCalledEtcdIsSetUpByEtcdsVariables(t *testing.T) {
 func TestAServerSpeaksTLSAndUnixSocketsAndServesMetricsApart(t *testing.T) {
 	t.Parallel()
 	s := newSole(t)
-	metrics := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
+	metrics := fmt.Sprintf("127.0.0.1:%d", freeport.Take(t, 1)[0])
 	s.start("--listen-client-urls=https://"+s.endpoint, "--auto-tls", "--listen-metrics-urls=http://"+metrics)
 	if got := command(t, "", "troupe", "put", "--endpoints=https://"+s.endpoint, "k", "v"); got.code == 0 || !strings.Contains(got.errs, "certificate") {
 		t.Errorf("a certificate that nobody signed was taken: %+v", got)

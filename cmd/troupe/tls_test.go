@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/troupe-raft/troupe/tests/freeport"
 )
 
 // credentialsOf makes, in dir, a CA (ca.pem) and a certificate signed by it (cert.pem, key.pem) that serves everybody.
@@ -70,7 +72,7 @@ func TestThreeMembersTalkUnderTLSAndLetInWhoHasACertificate(t *testing.T) {
 			t.Parallel()
 			endpoints := secureCluster(t, append(files(""), peers...))
 			put := func(flags ...string) ran {
-				return troupe(t, append([]string{"put", "k", "v", "--timeout=20s", "--endpoints=" + endpoints}, flags...)...)
+				return troupe(t, append([]string{"put", "k", "v", "--timeout=60s", "--endpoints=" + endpoints}, flags...)...)
 			}
 			cacert := "--cacert=" + filepath.Join(dir, "ca.pem")
 			if got := put(cacert, "--cert="+filepath.Join(dir, "cert.pem"), "--key="+filepath.Join(dir, "key.pem")); got.code != 0 {
@@ -86,7 +88,7 @@ func TestThreeMembersTalkUnderTLSAndLetInWhoHasACertificate(t *testing.T) {
 // secureCluster starts three members under https and returns their endpoints once all of them serve.
 func secureCluster(t *testing.T, flags []string) string {
 	t.Helper()
-	dir, ports := t.TempDir(), freePorts(t, 6)
+	dir, ports := t.TempDir(), freeport.Take(t, 6)
 	var cluster, endpoints []string
 	for i := range 3 {
 		cluster = append(cluster, fmt.Sprintf("m%d=https://127.0.0.1:%d", i, ports[i]))

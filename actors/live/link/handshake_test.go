@@ -146,6 +146,9 @@ func TestAPeerThatIsEarlyWaitsUntilTheNodeHasSaidWhoItsPeersAre(t *testing.T) {
 	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1)) // taken in while the handshake waits
 	b.env.SetPeers([]*messages.Member{a.member()})
 	expect(t, a.node, "up 2")
+	if _, lost := connecting.losses(); lost > 0 { // a machine that stalled for longer than an attempt may take
+		a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1))
+	}
 	heard := []any{hear(t, b.node), hear(t, b.node)}
 	if fmt.Sprint(heard[0]) != "up 1" && fmt.Sprint(heard[1]) != "up 1" {
 		t.Fatalf("b heard %v", heard)

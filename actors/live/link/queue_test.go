@@ -11,22 +11,17 @@ import (
 )
 
 func TestE45AFullQueueDropsTheOldestAndTellsTheReplicatorOnce(t *testing.T) {
-	// A peer that accepts connections and never answers: the queue is open, and nothing leaves it.
-	silent := listen(t, "127.0.0.1:0")
-	defer silent.Close()
+	// A peer that is being connected to, for as long as it may take: the queues are open, and nothing leaves them.
 	a := newStation(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.BulkQueueBytes = 10 << 10 })
-	a.env.SetPeers([]*messages.Member{{Id: 2, Address: silent.Addr().String()}})
-	p := a.link.roster.get(2)
-	await(t, "the attempt to connect begins", func() bool {
-		p.queues[bulk].mu.Lock()
-		defer p.queues[bulk].mu.Unlock()
-		return p.queues[bulk].open
-	})
+	p := newPeer(a.link, &messages.Member{Id: 2})
+	for _, q := range p.queues {
+		q.admit()
+	}
 	for i := range uint64(100) {
-		a.send(2, messages.Role_ROLE_REPLICATOR, &messages.AppendEntries{Leader: 1, Sequence: i, Entries: entriesOf(1, 1, 1000)})
+		p.send(messages.Role_ROLE_REPLICATOR, &messages.AppendEntries{Leader: 1, Sequence: i, Entries: entriesOf(1, 1, 1000)})
 	}
 	expect(t, a.replicator, "dropped 2")
-	stat := a.link.Stats()[0]
+	stat := p.stat()
 	if stat.QueuedBytes > 10<<10 || stat.Dropped < 85 {
 		t.Fatalf("100 letters of 1000 bytes into a queue of 10 KiB: %+v", stat)
 	}

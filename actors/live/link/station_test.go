@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	patience  = 20 * time.Second
+	patience  = time.Minute
 	clusterID = 0xc1
 )
 

@@ -1,0 +1,34 @@
+package freeport
+
+import (
+	"net"
+	"testing"
+)
+
+func TestPortsCanBeListenedOnAndAreNotGivenTwice(t *testing.T) {
+	seen := map[int]bool{}
+	listen := func(port int) {
+		if seen[port] || port == first {
+			t.Errorf("port %d is given, and is not free", port)
+		}
+		seen[port] = true
+		l, err := net.Listen("tcp", address(port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+	}
+	for range 3 {
+		for _, port := range Take(t, span/4) {
+			listen(port)
+		}
+	}
+	base := Run(t, 5)
+	for port := base; port < base+5; port++ {
+		listen(port)
+	}
+	// What is left of the span, and nothing of what is listened on.
+	for _, port := range Take(t, 10) {
+		listen(port)
+	}
+}
