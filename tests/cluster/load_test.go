@@ -37,13 +37,25 @@ type load struct {
 }
 
 func startLoad(t *testing.T, c *procs.Cluster) *load {
-	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{began: time.Now(), stop: cancel, answered: make(chan struct{}, 1)}
-	for id := range loadClients {
+	return startLoadBy(t, func(id int) []*clientv3.Client {
 		clients := make([]*clientv3.Client, len(c.Members))
 		for i := range clients {
 			clients[i] = dial(t, c.Members[(id+i)%len(c.Members)].Endpoint())
 		}
+		return clients
+	})
+}
+
+// startBalancedLoad is startLoad by clients as programs have them: each knows all endpoints, and uses them in turn.
+func startBalancedLoad(t *testing.T, c *procs.Cluster) *load {
+	return startLoadBy(t, func(int) []*clientv3.Client { return []*clientv3.Client{dial(t, c.Endpoints()...)} })
+}
+
+func startLoadBy(t *testing.T, clientsOf func(id int) []*clientv3.Client) *load {
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &load{began: time.Now(), stop: cancel, answered: make(chan struct{}, 1)}
+	for id := range loadClients {
+		clients := clientsOf(id)
 		l.done.Go(func() { l.client(ctx, id, clients) })
 	}
 	t.Cleanup(func() { l.end() })
