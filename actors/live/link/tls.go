@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -121,7 +122,8 @@ func (c *certificate) current() (*tls.Certificate, error) {
 	return c.loaded, nil
 }
 
-// witnessed says in the log, once a reason, that a caller's certificate was not accepted. gRPC keeps it to itself.
+// witnessed says in the log, once a reason, that no connection came about with a caller, and which side refused. gRPC
+// keeps it to itself.
 type witnessed struct {
 	credentials.TransportCredentials
 	link *Link
@@ -129,11 +131,38 @@ type witnessed struct {
 
 func (w *witnessed) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	connection, info, err := w.TransportCredentials.ServerHandshake(raw)
-	if err != nil && w.link.strangers.first(0, err.Error()) {
-		w.link.log.Error().Str("caller", raw.RemoteAddr().String()).Str("reason", err.Error()).
-			Msg("refused a connection: no TLS of a peer; peers need certificates of the authorities in this member's peer CA file, and https peer URLs")
+	if err == nil {
+		return connection, info, nil
 	}
+	what, reason := refusedBy(err)
+	if !w.link.strangers.first(0, what+reason) {
+		return connection, info, err
+	}
+	line := w.link.log.Error().Str("caller", raw.RemoteAddr().String()).Str("reason", reason)
+	var unverified *tls.CertificateVerificationError
+	if errors.As(err, &unverified) && len(unverified.UnverifiedCertificates) > 0 {
+		shown := unverified.UnverifiedCertificates[0]
+		line.Str("certificate", shown.Subject.String()).Str("signed-by", shown.Issuer.String())
+	}
+	line.Msg(what)
 	return connection, info, err
+}
+
+// refusedBy tells which side of a handshake refused the other, and why, without the addresses that would make each failure
+// a new one.
+func refusedBy(err error) (what, reason string) {
+	reason = err.Error()
+	var op *net.OpError
+	if errors.As(err, &op) {
+		reason = op.Err.Error()
+	}
+	switch {
+	case op != nil && op.Op == "remote error": // the caller's alert
+		return "the caller refused this member's certificate; members need certificates of the same authorities, which name the host of their peer URL", reason
+	case op != nil || errors.Is(err, io.EOF):
+		return "a caller hung up in the middle of the TLS handshake", reason
+	}
+	return "refused a connection: no TLS of a peer; peers need certificates of the authorities in this member's peer CA file, and https peer URLs", reason
 }
 
 func (w *witnessed) Clone() credentials.TransportCredentials {

@@ -113,7 +113,7 @@ func TestE46AMemberOfAnotherAuthorityIsNotLetInAndBothSidesSayWhyOnce(t *testing
 	b.env.SetPeers(list)
 	for _, s := range []*station{a, b} {
 		await(t, "calling and being called are said", func() bool {
-			return s.log.count("cannot be reached", "certificate") > 0 && s.log.count("refused a connection: no TLS of a peer", "certificate") > 0
+			return s.log.count("cannot be reached", "certificate") > 0 && s.log.count("the caller refused this member's certificate", "certificate") > 0
 		})
 		if n := s.log.count("cannot be reached", "certificate"); n != 1 {
 			t.Errorf("%d lines:\n%s", n, s.log)
@@ -122,6 +122,23 @@ func TestE46AMemberOfAnotherAuthorityIsNotLetInAndBothSidesSayWhyOnce(t *testing
 	if len(a.node)+len(b.node) != 0 {
 		t.Error("something passed between them")
 	}
+}
+
+func TestE46ACallerOfAnotherAuthorityIsRefusedByNameOfItsCertificate(t *testing.T) {
+	ca, others := newAuthority(t, "peers"), newAuthority(t, "others")
+	a := newStation(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
+	// It takes a's certificate, as one that trusts both authorities would, but has none that a takes.
+	stranger, _, err := NewTLS(others.issue(t, "two"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger.RootCAs.AddCert(ca.certificate)
+	b := newStation(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClientTLS, o.ServerTLS = stranger, &tls.Config{MinVersion: tls.VersionTLS12} })
+	b.env.SetPeers([]*messages.Member{a.member()})
+	await(t, "the one called says whom it refused", func() bool {
+		return a.log.count("refused a connection: no TLS of a peer", "CN=two", "CN=others") == 1
+	})
+	await(t, "the caller says why", func() bool { return b.log.count("cannot be reached", "unknown certificate authority") == 1 })
 }
 
 func TestE46ACallerWithoutACertificateIsNotLetIn(t *testing.T) {
@@ -134,6 +151,7 @@ func TestE46ACallerWithoutACertificateIsNotLetIn(t *testing.T) {
 	b := newStation(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClientTLS, o.ServerTLS = anonymous, &tls.Config{MinVersion: tls.VersionTLS12} })
 	b.env.SetPeers([]*messages.Member{a.member()})
 	await(t, "b is refused", func() bool { return b.log.count("cannot be reached", "certificate required") > 0 })
+	await(t, "a says that it refused", func() bool { return a.log.count("refused a connection: no TLS of a peer", "certificate") > 0 })
 	if _, err := call(t, a.address, control, second().Hello(1, control.String())); err == nil {
 		t.Error("plaintext is let in on a port that speaks TLS")
 	}
