@@ -1,6 +1,5 @@
 // Package exit holds the exit codes of the troupe command. A supervisor of processes (systemd, a script, troupe demo) can
-// tell by the code alone whether starting again may help: after DataDir, Storage and Certificate a person has to look
-// first. The table stands in docs/operations.md too.
+// tell by the code alone whether starting again may help: after Usage, DataDir and Certificate a person has to look first. The table stands in docs/operations.md too.
 package exit
 
 import (
@@ -22,7 +21,7 @@ const (
 	DataDir Code = 3
 	// Address: an address could not be listened on.
 	Address Code = 4
-	// Storage: the disk failed while the server was running.
+	// Storage: the disk failed, is full, or takes no writes. The same at the next start, until it is mended: then all is well.
 	Storage Code = 5
 	// Certificate: a TLS certificate, key or CA cannot be used.
 	Certificate Code = 6

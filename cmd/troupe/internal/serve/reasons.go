@@ -21,10 +21,18 @@ func startCode(err error) exit.Code {
 	case oneOf(err, troupe.ErrLocked, troupe.ErrWrongCluster, troupe.ErrWrongMember, troupe.ErrCorrupt, troupe.ErrFormat,
 		mvcc.ErrFormat, mvcc.ErrCorrupt):
 		return exit.DataDir
+	case diskFault(err):
+		return exit.Storage
 	case errors.As(err, &path):
 		return exit.DataDir
 	}
 	return runtimeCode(err)
+}
+
+// diskFault tells whether the disk is the matter rather than what is on it: full, read-only, or failing. A server that
+// stopped for that meets the same at its next start, and must not be given up for it: once there is room it starts.
+func diskFault(err error) bool {
+	return oneOf(err, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO)
 }
 
 // runtimeCode is the exit code for why a running node stopped itself.
@@ -35,7 +43,7 @@ func runtimeCode(err error) exit.Code {
 	case oneOf(err, troupe.ErrCorrupt, troupe.ErrFormat, mvcc.ErrFormat, mvcc.ErrCorrupt):
 		return exit.DataDir
 	// The store's disk is a disk as well, though it is the state machine that failed then.
-	case errors.As(err, &storage), errors.As(err, &path), oneOf(err, syscall.ENOSPC, syscall.EIO, syscall.EROFS, syscall.EDQUOT):
+	case errors.As(err, &storage), errors.As(err, &path), diskFault(err):
 		return exit.Storage
 	}
 	return exit.Stopped
@@ -66,6 +74,17 @@ func (v *server) advise(err error) error {
 		return err
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("--data-dir: %w; it must belong to the user that runs the server", err)
+	}
+	return remedy(err)
+}
+
+// remedy adds what to do about a disk that takes no writes.
+func remedy(err error) error {
+	switch {
+	case oneOf(err, syscall.ENOSPC, syscall.EDQUOT):
+		return fmt.Errorf("%w; nothing acknowledged is lost: make room (space and inodes), then start it again", err)
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w; nothing acknowledged is lost: look at the kernel's log, mount the disk for writing, then start it again", err)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -28,7 +29,12 @@ func TestEachReasonToStopHasItsExitCode(t *testing.T) {
 		{mvcc.ErrFormat, exit.DataDir, exit.DataDir},
 		{&fs.PathError{Op: "open", Path: "/data", Err: fs.ErrPermission}, exit.DataDir, exit.Storage},
 		{&actors.StorageFault{Doing: "append to /data/log/1", Err: syscall.EIO}, exit.Storage, exit.Storage},
-		{&actors.ApplicationFault{Err: noSpace}, exit.DataDir, exit.Storage},
+		{&actors.ApplicationFault{Err: noSpace}, exit.Storage, exit.Storage},
+		// A member whose disk is full, or was made read-only, ends; it is started again by whoever watches over it, and
+		// ends again until the disk is mended: never with a code after which nobody would start it any more.
+		{&actors.StorageFault{Doing: "open the log", Err: noSpace}, exit.Storage, exit.Storage},
+		{&fs.PathError{Op: "sync", Path: "/data", Err: syscall.EROFS}, exit.Storage, exit.Storage},
+		{&fs.PathError{Op: "open", Path: "/data/log/1.seg", Err: syscall.EISDIR}, exit.DataDir, exit.Storage},
 		{&actors.ApplicationFault{Err: fmt.Errorf("flushing: %w", syscall.ENOSPC)}, exit.Storage, exit.Storage},
 		{&actors.ApplicationFault{Index: 7, CommandHash: "0123", Err: errors.New("panic")}, exit.Stopped, exit.Stopped},
 		{&actors.Fatal{Err: errors.New("removed from the cluster")}, exit.Stopped, exit.Stopped},
@@ -40,6 +46,25 @@ func TestEachReasonToStopHasItsExitCode(t *testing.T) {
 		if got := runtimeCode(err); got != c.running {
 			t.Errorf("running: %v: code %d, want %d", c.err, got, c.running)
 		}
+	}
+}
+
+func TestADiskThatTakesNoWritesIsToldWithWhatToDo(t *testing.T) {
+	for _, c := range []struct {
+		cause  syscall.Errno
+		advice string
+	}{
+		{syscall.ENOSPC, "make room"},
+		{syscall.EDQUOT, "make room"},
+		{syscall.EROFS, "mount the disk for writing"},
+	} {
+		err := remedy(exit.With(exit.Storage, &fs.PathError{Op: "write", Path: "/data/log/1.seg", Err: c.cause}))
+		if !strings.Contains(err.Error(), c.advice) || exit.CodeOf(err) != exit.Storage {
+			t.Errorf("%v: %q, code %d", c.cause, err, exit.CodeOf(err))
+		}
+	}
+	if err := errors.New("another"); remedy(err) != err {
+		t.Error("advice about the disk for what is none of its faults")
 	}
 }
 

@@ -197,6 +197,7 @@ func (v *server) nodeStopped() error {
 
 // lastWords logs why the server ends; the command prints it once more as its last line.
 func (v *server) lastWords(err error) error {
+	err = remedy(err)
 	v.log.Error().Err(err).Int("exit-code", int(exit.CodeOf(err))).Msg("the server cannot go on")
 	return err
 }
