@@ -137,5 +137,8 @@ type Timing struct {
 // ErrNotLeader: only a leader can do what was asked; the text names the leader if one is known.
 var ErrNotLeader = errors.New("not the leader")
 
+// ErrNotVoter: leadership was to be handed to somebody who has no vote in this cluster.
+var ErrNotVoter = errors.New("not a voter of this cluster")
+
 // ErrFormat: a file of the data directory was written by a version that this one does not understand.
 var ErrFormat = errors.New("unknown format version")

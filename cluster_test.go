@@ -231,6 +231,25 @@ func TestAWriteSurvivesTheLossOfTheLeader(t *testing.T) {
 	}
 }
 
+func TestLeadershipIsHandedToVotersAndToTheLeaderItselfAtOnce(t *testing.T) {
+	c := startTestCluster(t, 3, nil)
+	leader := c.leader()
+	// etcd's clients ask for that too, when they find no other way to say who shall lead: it leads already.
+	if err := leader.TransferLeadership(c.context(), leader.ID()); err != nil {
+		t.Errorf("to the leader itself: %v", err)
+	}
+	if err := leader.TransferLeadership(c.context(), 99); !errors.Is(err, troupe.ErrNotVoter) {
+		t.Errorf("to a stranger: %v", err)
+	}
+	if now := c.leader(); now.ID() != leader.ID() {
+		t.Errorf("%d leads, not %d", now.ID(), leader.ID())
+	}
+	next := leader.ID()%3 + 1
+	if err := leader.TransferLeadership(c.context(), next); err != nil {
+		t.Errorf("to a follower: %v", err)
+	}
+}
+
 func TestWithoutAMajorityNothingIsAcknowledged(t *testing.T) {
 	c := startTestCluster(t, 3, nil)
 	leader := c.leader()

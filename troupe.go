@@ -22,6 +22,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -106,10 +107,17 @@ func (n *Node) LeadershipChanges() (changes <-chan Leadership, stop func()) {
 }
 
 // TransferLeadership asks the leader to hand over to target, or to the most up-to-date voter when target is 0, and waits
-// until another leads. Only the leader itself can be asked: ErrNotLeader elsewhere.
+// until another leads. Only the leader itself can be asked: ErrNotLeader elsewhere. A target without a vote is refused with
+// ErrNotVoter; the leader as its own target leads already.
 func (n *Node) TransferLeadership(ctx context.Context, target uint64) error {
-	if n.Status().Role != "leader" {
-		return fmt.Errorf("%w: ask member %x", ErrNotLeader, n.Status().Leader)
+	status := n.Status()
+	switch {
+	case status.Role != "leader":
+		return fmt.Errorf("%w: ask member %x", ErrNotLeader, status.Leader)
+	case target == n.ID():
+		return nil
+	case target != 0 && !slices.ContainsFunc(status.Members, func(m Member) bool { return m.ID == target && !m.Learner }):
+		return fmt.Errorf("%w: member %x", ErrNotVoter, target)
 	}
 	changes, stop := n.LeadershipChanges()
 	defer stop()
