@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -56,8 +57,10 @@ type Server struct {
 	AutoYears uint
 	Hosts     []string
 	Protocol  Protocol
-	// Mutual: the certificate is shown both when called and when calling, to others that have the same CA.
-	Mutual bool
+	// Mutual: the certificate is shown both when called and when calling, to others that have the same CA, and who call
+	// CalledAs, a host, which it must therefore name.
+	Mutual   bool
+	CalledAs string
 }
 
 // Listening makes the configuration of the listening side, having checked every file. Nil when TLS is not spoken.
@@ -117,10 +120,44 @@ func (s Server) pair() (*pair, error) {
 		}
 	}
 	pair, err := loadPair(certFile, keyFile)
-	if err != nil || !s.Mutual || s.Auto || s.CAFile == "" {
+	switch {
+	case err != nil || s.Auto:
 		return pair, err
+	case !s.Mutual:
+		return pair, s.canServe(pair.last.Leaf)
 	}
-	return pair, s.convinces(pair.last)
+	if s.CAFile != "" {
+		err = s.convinces(pair.last)
+	}
+	if err == nil && s.CalledAs != "" {
+		err = s.names(pair.last.Leaf)
+	}
+	return pair, err
+}
+
+// canServe refuses a certificate that says of itself that no client must take it from a server.
+func (s Server) canServe(own *x509.Certificate) error {
+	serves := func(u x509.ExtKeyUsage) bool { return u == x509.ExtKeyUsageServerAuth || u == x509.ExtKeyUsageAny }
+	if len(own.ExtKeyUsage) == 0 && len(own.UnknownExtKeyUsage) == 0 || slices.ContainsFunc(own.ExtKeyUsage, serves) {
+		return nil
+	}
+	return &Error{s.CertFile, "is not for server authentication, so that every client would refuse it", "have it signed for server authentication"}
+}
+
+// names sees to it that the certificate holds the host by which others call: they would hang up at once.
+func (s Server) names(own *x509.Certificate) error {
+	if own.VerifyHostname(s.CalledAs) == nil {
+		return nil
+	}
+	held := slices.Clone(own.DNSNames)
+	for _, ip := range own.IPAddresses {
+		held = append(held, ip.String())
+	}
+	if len(held) == 0 {
+		held = []string{"nobody"} // a common name alone counts for nothing any more
+	}
+	return &Error{s.CertFile, fmt.Sprintf("is for %s, and others call this member %s, so that they would all refuse it", strings.Join(held, ", "), s.CalledAs),
+		"have that host among its alternative names"}
 }
 
 // convinces sees to it that members with the same files would let each other in: what is wrong is told here and once,

@@ -106,15 +106,35 @@ func TestAFileThatTLSCannotWorkWithIsNamedInOneLine(t *testing.T) {
 	}
 }
 
+func TestACertificateThatEveryClientWouldRefuseIsRefusedAtTheStart(t *testing.T) {
+	a := newAuthority(t)
+	a.make("client", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })
+	a.make("both", func(c *x509.Certificate) {
+		c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
+	})
+	a.make("any", nil)
+	for name, good := range map[string]bool{"client": false, "both": true, "any": true} {
+		_, err := Server{Enabled: true, CertFile: a.path(name + ".pem"), KeyFile: a.path(name + "-key.pem")}.Listening()
+		var fault *Error
+		if good && err != nil || !good && (!errors.As(err, &fault) || !strings.Contains(fault.What, "not for server authentication")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestACertificateThatOtherMembersWouldRefuseIsRefusedAtTheStart(t *testing.T) {
 	a, stranger := newAuthority(t), newAuthority(t)
 	stranger.make("foreign", nil)
 	a.make("halved", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
+	a.make("elsewhere", func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(10, 9, 9, 9)} })
+	a.make("nameless", func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = nil, nil })
 	for _, c := range []struct{ file, what string }{
 		{stranger.path("foreign"), "no good as a server's"},
 		{a.path("halved"), "no good as a client's"},
+		{a.path("elsewhere"), "is for localhost, 10.9.9.9, and others call this member 127.0.0.1"},
+		{a.path("nameless"), "is for nobody, and others call this member 127.0.0.1"},
 	} {
-		s := Server{Enabled: true, Mutual: true, CertFile: c.file + ".pem", KeyFile: c.file + "-key.pem", CAFile: a.path("ca.pem"), AskClients: true}
+		s := Server{Enabled: true, Mutual: true, CalledAs: "127.0.0.1", CertFile: c.file + ".pem", KeyFile: c.file + "-key.pem", CAFile: a.path("ca.pem"), AskClients: true}
 		_, err := s.Listening()
 		var fault *Error
 		if !errors.As(err, &fault) || fault.File != c.file+".pem" || !strings.Contains(fault.What, c.what) {

@@ -3,6 +3,7 @@ package settings
 import (
 	"crypto/tls"
 	"fmt"
+	"net"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -30,7 +31,7 @@ func (f *Flags) resolveTLS(s *Server, _ *pflag.FlagSet) error {
 		CertFile: f.PeerCertFile, KeyFile: f.PeerKeyFile, CAFile: f.PeerTrustedCAFile,
 		AskClients: f.PeerClientCert || f.PeerTrustedCAFile != "",
 		Auto:       f.PeerAutoTLS, AutoDir: filepath.Join(s.DataDir, "fixtures", "peer"), AutoYears: f.SelfSignedYears,
-		Hosts: hosts(s.ListenPeer), Protocol: protocol, Mutual: true,
+		Hosts: hosts(s.ListenPeer), Protocol: protocol, Mutual: true, CalledAs: s.calledAs(),
 	}
 	metricsSecure := anySecure(s.ListenMetrics)
 	if s.ClientTLS, err = settle(s, clients, "", "--listen-client-urls", anySecure(s.ListenClient) || metricsSecure); err != nil {
@@ -53,7 +54,7 @@ func settle(s *Server, tls certs.Server, prefix, urls string, secure bool) (cert
 	case secure && tls.CertFile == "" && !tls.Auto:
 		return tls, &Mistake{urls, "says https, but there is no certificate", fmt.Sprintf("set %s and %s, or --%sauto-tls", cert, key, prefix)}
 	case !secure && (tls.CertFile != "" || tls.CAFile != "" || tls.Auto):
-		s.Warnings = append(s.Warnings, fmt.Sprintf("%s has no https URL: the certificates given by --%s… are not used and nothing is encrypted there", urls, prefix))
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%s has no https URL: what %s and the flags beside it say is not used, and nothing is encrypted there", urls, cert))
 		return certs.Server{}, nil
 	case !secure:
 		return certs.Server{}, nil
@@ -120,6 +121,18 @@ func allSecure(urls []URL) bool {
 		}
 	}
 	return true
+}
+
+// calledAs is the host by which the other members call this one.
+func (s *Server) calledAs() string {
+	for _, m := range s.Members {
+		if m.ID == s.ID {
+			if host, _, err := net.SplitHostPort(m.Address); err == nil {
+				return host
+			}
+		}
+	}
+	return ""
 }
 
 // hosts are the names that a certificate made here has to carry.
