@@ -16,6 +16,7 @@ type metrics struct {
 	watchEvents                  prometheus.Counter
 	watchFallbacks               prometheus.Counter
 	rejectedConns                prometheus.Counter
+	failedHandshakes             prometheus.Counter
 
 	started, handled *prometheus.CounterVec
 	methods          map[string]*methodMetrics // filled before serving, only read then
@@ -36,14 +37,15 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	labels := []string{"grpc_type", "grpc_service", "grpc_method"}
 	m := &metrics{
-		healthSuccess:  counter("etcd_server_health_success", "The total number of successful health checks."),
-		healthFailure:  counter("etcd_server_health_failures", "The total number of failed health checks."),
-		watchers:       gauge("etcd_debugging_mvcc_watcher_total", "Total number of watchers."),
-		watchStreams:   gauge("etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams."),
-		slowWatchers:   gauge("etcd_debugging_mvcc_slow_watcher_total", "Watchers that read history: new ones from the past, and those whose clients do not keep up."),
-		watchEvents:    counter("etcd_debugging_mvcc_events_total", "Total number of events sent to watchers by this member."),
-		watchFallbacks: counter("troupe_watch_fallbacks_total", "Watchers that were sent back to reading history, since their client or the whole member did not keep up."),
-		rejectedConns:  counter("troupe_client_connections_rejected_total", "Client connections closed because there were too many."),
+		healthSuccess:    counter("etcd_server_health_success", "The total number of successful health checks."),
+		healthFailure:    counter("etcd_server_health_failures", "The total number of failed health checks."),
+		watchers:         gauge("etcd_debugging_mvcc_watcher_total", "Total number of watchers."),
+		watchStreams:     gauge("etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams."),
+		slowWatchers:     gauge("etcd_debugging_mvcc_slow_watcher_total", "Watchers that read history: new ones from the past, and those whose clients do not keep up."),
+		watchEvents:      counter("etcd_debugging_mvcc_events_total", "Total number of events sent to watchers by this member."),
+		watchFallbacks:   counter("troupe_watch_fallbacks_total", "Watchers that were sent back to reading history, since their client or the whole member did not keep up."),
+		rejectedConns:    counter("troupe_client_connections_rejected_total", "Client connections closed because there were too many."),
+		failedHandshakes: counter("troupe_client_tls_handshakes_failed_total", "Client connections that did not come through the TLS handshake."),
 		started: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "grpc_server_started_total", Help: "Total number of RPCs started on the server.",
 		}, labels),
@@ -53,7 +55,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		methods: map[string]*methodMetrics{},
 	}
 	for _, c := range []prometheus.Collector{
-		m.healthSuccess, m.healthFailure, m.watchers, m.watchStreams, m.slowWatchers, m.watchEvents, m.watchFallbacks, m.rejectedConns, m.started, m.handled,
+		m.healthSuccess, m.healthFailure, m.watchers, m.watchStreams, m.slowWatchers, m.watchEvents, m.watchFallbacks, m.rejectedConns, m.failedHandshakes,
+		m.started, m.handled,
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, err

@@ -30,6 +30,8 @@ type portMux struct {
 	grpc, http *handoffListener
 	open       atomic.Int64
 	rejected   func() // told of every connection above the limit
+	// unsecured is told of every TLS handshake that failed.
+	unsecured func(from net.Addr, why error)
 
 	mu        sync.Mutex
 	listeners []net.Listener        // guarded by mu
@@ -43,9 +45,9 @@ type portMux struct {
 // http2Start is how every HTTP/2 connection begins (RFC 9113 §3.4); its first four bytes already decide.
 const http2Start = "PRI "
 
-func newPortMux(tlsConfig *tls.Config, firstByteTimeout time.Duration, maxConns int, rejected func()) *portMux {
+func newPortMux(tlsConfig *tls.Config, firstByteTimeout time.Duration, maxConns int, rejected func(), unsecured func(net.Addr, error)) *portMux {
 	m := &portMux{
-		firstByteTimeout: firstByteTimeout, maxConns: int64(maxConns), rejected: rejected,
+		firstByteTimeout: firstByteTimeout, maxConns: int64(maxConns), rejected: rejected, unsecured: unsecured,
 		grpc: newHandoffListener(), http: newHandoffListener(),
 		sniffing: map[net.Conn]struct{}{},
 	}
@@ -156,6 +158,9 @@ func (m *portMux) route(conn *portConn) (*handoffListener, error) {
 	if m.tlsConfig != nil {
 		secured := tls.Server(conn.Conn, m.tlsConfig)
 		if err := secured.HandshakeContext(m.closing); err != nil {
+			if m.closing.Err() == nil {
+				m.unsecured(conn.RemoteAddr(), err)
+			}
 			return nil, err
 		}
 		conn.Conn, conn.tls = secured, secured

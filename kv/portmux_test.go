@@ -12,11 +12,14 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -170,7 +173,7 @@ func TestUnderTLSGRPCAndHTTPShareThePortByALPN(t *testing.T) {
 // Under the race detector: the port is closed while connections whose handshake is done have not said a word yet.
 func TestClosingThePortMeetsConnectionsInTheirFirstMoments(t *testing.T) {
 	certificate, pool := selfSigned(t)
-	m := newPortMux(&tls.Config{Certificates: []tls.Certificate{certificate}}, time.Minute, 100, func() {})
+	m := newPortMux(&tls.Config{Certificates: []tls.Certificate{certificate}}, time.Minute, 100, func() {}, func(net.Addr, error) {})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -191,4 +194,79 @@ func TestClosingThePortMeetsConnectionsInTheirFirstMoments(t *testing.T) {
 	if n := m.open.Load(); n != 0 {
 		t.Errorf("%d connections are counted as open", n)
 	}
+}
+
+// lines is a log to look into.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) count(words ...string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.text.String()) {
+		if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestAClientThatTLSKeepsOutIsToldOfOnceInTheLog(t *testing.T) {
+	certificate, pool := selfSigned(t)
+	foreign, _ := selfSigned(t)
+	log := &lines{}
+	ts := startServer(t, func(c *ServerConfig) {
+		c.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}
+		c.Logger = zerolog.New(log)
+	})
+	for name, c := range map[string]struct {
+		config *tls.Config
+		words  []string
+	}{
+		"with a certificate of a foreign CA": {&tls.Config{RootCAs: pool, Certificates: []tls.Certificate{foreign}},
+			[]string{"refused a client", "unknown authority", `"signed-by":"nameless"`}},
+		"without a certificate": {&tls.Config{RootCAs: pool}, []string{"refused a client", "didn't provide a certificate"}},
+		"that trusts another CA": {&tls.Config{RootCAs: x509.NewCertPool()},
+			[]string{"a client refused this member's certificate", "bad certificate"}},
+		"that speaks no TLS": {nil, []string{"refused a client", "does not look like a TLS handshake"}},
+	} {
+		for range 3 {
+			conn := ts.dialRaw(t)
+			if c.config == nil {
+				_, _ = conn.Write([]byte(http2Start + "* HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+			} else {
+				config := c.config.Clone()
+				config.ServerName = "127.0.0.1"
+				// A certificate of another authority than was asked for is shown all the same, as a wrong setting would.
+				if len(config.Certificates) > 0 {
+					config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &config.Certificates[0], nil }
+				}
+				conn = tls.Client(conn, config)
+			}
+			_, _ = conn.Read(make([]byte, 1)) // until the server has ended it, or the client has
+			_ = conn.Close()
+		}
+		eventually(t, "a client "+name+" is told of", func() bool { return log.count(c.words...) > 0 })
+		if n := log.count(c.words...); n != 1 {
+			t.Errorf("a client %s: %d lines:\n%s", name, n, log.text.String())
+		}
+	}
+	families, err := ts.config.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "troupe_client_tls_handshakes_failed_total" && f.GetMetric()[0].GetCounter().GetValue() == 12 {
+			return
+		}
+	}
+	t.Error("not each of them is counted")
 }

@@ -19,6 +19,9 @@ import (
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/troupe-raft/troupe/internal/handshake"
+	"github.com/troupe-raft/troupe/internal/seldom"
 )
 
 // ServerConfig is what a Server is made of. Consensus, Store, MemberID and ClusterID are needed; the rest has defaults,
@@ -118,6 +121,8 @@ type Server struct {
 	grpc *grpc.Server
 	http *http.Server
 
+	refusals seldom.Sayings // of TLS handshakes, by the side that refused
+
 	ending   context.Context // ended by Stop
 	end      context.CancelFunc
 	stopping sync.Once
@@ -139,7 +144,7 @@ func NewServer(config ServerConfig) (*Server, error) {
 		quota: &quota{limit: config.QuotaBytes, store: config.Store, log: config.Logger},
 	}
 	s.ending, s.end = context.WithCancel(context.Background())
-	s.mux = newPortMux(config.TLS, config.FirstByteTimeout, config.MaxConnections, m.rejectedConns.Inc)
+	s.mux = newPortMux(config.TLS, config.FirstByteTimeout, config.MaxConnections, m.rejectedConns.Inc, s.unsecured)
 	s.grpc = s.newGRPCServer()
 	m.know(s.grpc.GetServiceInfo())
 	if err := s.registerCollectors(); err != nil {
@@ -263,6 +268,22 @@ func (s *Server) Stop(ctx context.Context) {
 		s.mux.close()
 	})
 	s.running.Wait()
+}
+
+// unsecured says, once a reason, why a client did not come through the TLS handshake: the client learns little more than
+// that the connection broke.
+func (s *Server) unsecured(from net.Addr, why error) {
+	s.metrics.failedHandshakes.Inc()
+	failure := handshake.Of(why)
+	if failure.By == handshake.Neither || !s.refusals.First(uint64(failure.By), failure.Reason+failure.Certificate) {
+		return // who only looks whether the port is open hangs up too
+	}
+	line := failure.Log(s.config.Logger.Warn(), from)
+	if failure.By == handshake.There {
+		line.Msg("a client refused this member's certificate; it must trust the certificate's authority, and call by a host that the certificate names")
+		return
+	}
+	line.Msg("refused a client: no TLS that is taken here; clients need https, and a certificate of --trusted-ca-file where that is set")
 }
 
 // httpErrorLog makes a standard logger for net/http's complaints about connections, which concern nobody but a debugger.

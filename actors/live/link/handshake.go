@@ -2,9 +2,6 @@ package link
 
 import (
 	"fmt"
-	"slices"
-	"sync"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -144,49 +141,4 @@ func put(key string, m proto.Message) metadata.MD {
 func get(md metadata.MD, key string, m proto.Message) bool {
 	values := md.Get(key)
 	return len(values) == 1 && proto.Unmarshal([]byte(values[0]), m) == nil
-}
-
-// once lets each text about somebody through a single time until it is forgotten, and no more than textsAtOnce of them an
-// hour: a peer that cannot be reached fails in turn with one reason and another, and some reasons hold a port number that
-// no other has. Bounded, so that strangers cannot fill it, nor the log.
-type once struct {
-	mu   sync.Mutex
-	said map[uint64]*saying // guarded by mu; by who it was about
-}
-
-type saying struct {
-	texts []string
-	full  time.Time // when there were as many as may be
-}
-
-const (
-	textsAtOnce = 8
-	sayAgain    = time.Hour
-	mostTold    = 256
-)
-
-func (o *once) first(about uint64, text string) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	said := o.said[about]
-	if said == nil || len(said.texts) >= textsAtOnce && time.Since(said.full) > sayAgain {
-		said = &saying{}
-	}
-	if len(said.texts) >= textsAtOnce || slices.Contains(said.texts, text) {
-		return false
-	}
-	if said.texts = append(said.texts, text); len(said.texts) == textsAtOnce {
-		said.full = time.Now()
-	}
-	if o.said == nil || len(o.said) >= mostTold {
-		o.said = map[uint64]*saying{}
-	}
-	o.said[about] = said
-	return true
-}
-
-func (o *once) forget(about uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	delete(o.said, about)
 }

@@ -6,8 +6,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -169,37 +167,4 @@ func TestPlaintextBeyondLoopbackMustBeAllowed(t *testing.T) {
 	if _, err := New(Options{Listeners: []net.Listener{listener}, AllowPlaintext: true}); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func TestReasonsThatAlternateAreSaidOnceEachAndNeverWithoutEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var o once
-		for round := range 5 {
-			for _, reason := range []string{"no answer within 2s", "no route to host"} {
-				if o.first(2, reason) != (round == 0) {
-					t.Errorf("round %d: %q", round, reason)
-				}
-			}
-		}
-		said := 2
-		for port := range 1000 {
-			if o.first(2, fmt.Sprintf("connection from port %d reset", port)) {
-				said++
-			}
-		}
-		if said != textsAtOnce {
-			t.Errorf("%d lines, at most %d may be said", said, textsAtOnce)
-		}
-		if !o.first(3, "no route to host") {
-			t.Error("what is about another is not said")
-		}
-		time.Sleep(sayAgain + time.Second)
-		if !o.first(2, "no route to host") {
-			t.Error("an hour later it is not said again")
-		}
-		o.forget(2)
-		if !o.first(2, "no route to host") {
-			t.Error("after it was reached it is not said again")
-		}
-	})
 }

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors/live"
+	"github.com/troupe-raft/troupe/internal/seldom"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -81,8 +82,8 @@ type Link struct {
 	closed bool             // guarded by mu
 
 	roster    roster
-	refusals  once // by peer; of those who call, by the complement of their id
-	strangers once // of callers that did not come as far as to say who they are
+	refusals  seldom.Sayings // by peer; of those who call, by the complement of their id
+	strangers seldom.Sayings // of callers that did not come as far as to say who they are
 }
 
 var _ live.Link = (*Link)(nil)

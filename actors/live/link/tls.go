@@ -5,13 +5,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc/credentials"
+
+	"github.com/troupe-raft/troupe/internal/handshake"
 )
 
 // TLS names the files by which peers know each other. Authentication is mutual: a peer without a certificate of the same
@@ -134,35 +135,20 @@ func (w *witnessed) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	if err == nil {
 		return connection, info, nil
 	}
-	what, reason := refusedBy(err)
-	if !w.link.strangers.first(0, what+reason) {
+	failure := handshake.Of(err)
+	if !w.link.strangers.First(uint64(failure.By), failure.Reason+failure.Certificate) {
 		return connection, info, err
 	}
-	line := w.link.log.Error().Str("caller", raw.RemoteAddr().String()).Str("reason", reason)
-	var unverified *tls.CertificateVerificationError
-	if errors.As(err, &unverified) && len(unverified.UnverifiedCertificates) > 0 {
-		shown := unverified.UnverifiedCertificates[0]
-		line.Str("certificate", shown.Subject.String()).Str("signed-by", shown.Issuer.String())
+	line := failure.Log(w.link.log.Error(), raw.RemoteAddr())
+	switch failure.By {
+	case handshake.There:
+		line.Msg("the caller refused this member's certificate; members need certificates of the same authorities, which name the host of their peer URL")
+	case handshake.Here:
+		line.Msg("refused a connection: no TLS of a peer; peers need certificates of the authorities in this member's peer CA file, and https peer URLs")
+	default:
+		line.Msg("a caller hung up in the middle of the TLS handshake")
 	}
-	line.Msg(what)
 	return connection, info, err
-}
-
-// refusedBy tells which side of a handshake refused the other, and why, without the addresses that would make each failure
-// a new one.
-func refusedBy(err error) (what, reason string) {
-	reason = err.Error()
-	var op *net.OpError
-	if errors.As(err, &op) {
-		reason = op.Err.Error()
-	}
-	switch {
-	case op != nil && op.Op == "remote error": // the caller's alert
-		return "the caller refused this member's certificate; members need certificates of the same authorities, which name the host of their peer URL", reason
-	case op != nil || errors.Is(err, io.EOF):
-		return "a caller hung up in the middle of the TLS handshake", reason
-	}
-	return "refused a connection: no TLS of a peer; peers need certificates of the authorities in this member's peer CA file, and https peer URLs", reason
 }
 
 func (w *witnessed) Clone() credentials.TransportCredentials {

@@ -1,0 +1,41 @@
+package seldom
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestReasonsThatAlternateAreSaidOnceEachAndNeverWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var o Sayings
+		for round := range 5 {
+			for _, reason := range []string{"no answer within 2s", "no route to host"} {
+				if o.First(2, reason) != (round == 0) {
+					t.Errorf("round %d: %q", round, reason)
+				}
+			}
+		}
+		said := 2
+		for port := range 1000 {
+			if o.First(2, fmt.Sprintf("connection from port %d reset", port)) {
+				said++
+			}
+		}
+		if said != Most {
+			t.Errorf("%d lines, at most %d may be said", said, Most)
+		}
+		if !o.First(3, "no route to host") {
+			t.Error("what is about another is not said")
+		}
+		time.Sleep(again + time.Second)
+		if !o.First(2, "no route to host") {
+			t.Error("an hour later it is not said again")
+		}
+		o.Forget(2)
+		if !o.First(2, "no route to host") {
+			t.Error("after it was reached it is not said again")
+		}
+	})
+}
