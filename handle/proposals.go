@@ -210,16 +210,18 @@ func (p *proposals) leave(r *request) {
 	p.uncount(r)
 }
 
+// waits tells whether somebody waits for the command of this sequence. The caller holds mu.
+func (p *proposals) waits(sequence uint64) bool {
+	return sequence >= p.base && sequence-p.base < uint64(len(p.queue)) && p.queue[sequence-p.base] != nil
+}
+
 // take removes the command of this sequence from the queue; nil if nobody waits for it. The caller holds mu.
 func (p *proposals) take(sequence uint64) *waiting {
-	if sequence < p.base || sequence-p.base >= uint64(len(p.queue)) {
+	if !p.waits(sequence) {
 		return nil
 	}
 	k := sequence - p.base
 	w := p.queue[k]
-	if w == nil {
-		return nil
-	}
 	p.queue[k] = nil
 	p.bytes -= uint64(len(w.entry))
 	p.pending--
@@ -261,7 +263,8 @@ func (p *proposals) expired(cause error, sent bool) error {
 	return fmt.Errorf("%w: %s: %w", kind, what, cause)
 }
 
-// results takes the outcomes of a batch from the Machine.
+// results takes the outcomes of a batch from the Machine. A copy of a command that was answered already may come back as
+// unknown, because its answer was too large to be kept: that is nobody's loss, and no sign that the origin is gone.
 func (p *proposals) results(m *messages.Results) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -269,13 +272,14 @@ func (p *proposals) results(m *messages.Results) {
 		return
 	}
 	for i, sequence := range m.Sequences {
+		if !p.waits(sequence) {
+			continue
+		}
 		if m.Outcomes[i] == messages.Outcome_OUTCOME_UNKNOWN {
 			p.reopen(fmt.Errorf("%w: the cluster no longer knew this member's earlier requests", ErrOutcomeUnknown))
 			return
 		}
-		if w := p.take(sequence); w != nil {
-			w.done <- outcome{result: Result{Index: m.Indexes[i], Term: m.Term, Value: m.Values[i]}}
-		}
+		p.take(sequence).done <- outcome{result: Result{Index: m.Indexes[i], Term: m.Term, Value: m.Values[i]}}
 	}
 }
 

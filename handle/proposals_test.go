@@ -195,6 +195,31 @@ func TestAnOriginThatTheClusterForgotIsOpenedAnew(t *testing.T) {
 	}
 }
 
+// A leader dies, everything outstanding is said again, and the copy of a command whose answer was too large to be kept meets
+// a ledger that cannot give it a second time. Its caller has it; those of the other commands lose nothing either.
+func TestACopyOfWhatWasAnsweredFailsNobody(t *testing.T) {
+	s := newStation(t, Limits{})
+	large := s.proposed(t.Context(), "large")
+	s.next()
+	other := s.proposed(t.Context(), "other")
+	s.next()
+	s.resend()
+	s.next()
+	s.next()
+	s.answer(1, "large answer")
+	if o := <-large; o.err != nil {
+		t.Fatalf("answered %v", o.err)
+	}
+	s.results(&messages.Results{
+		Origin: 77, Sequences: []uint64{1, 2}, Indexes: []uint64{0, 9}, Values: [][]byte{nil, []byte("other's")},
+		Outcomes: []messages.Outcome{messages.Outcome_OUTCOME_UNKNOWN, messages.Outcome_OUTCOME_APPLIED},
+	})
+	if o := <-other; o.err != nil || string(o.result.Value) != "other's" {
+		t.Fatalf("answered %q, %v", o.result.Value, o.err)
+	}
+	s.close(errStopped)
+}
+
 func TestE45WhatWaitsAtTheHandleIsBounded(t *testing.T) {
 	s := newStation(t, Limits{MaxPendingRequests: 2, MaxRequestBytes: 100, MaxPendingBytes: 1 << 20})
 	for range 2 {

@@ -247,7 +247,10 @@ func (r *reads) newApplied(incarnation, applied, term uint64) {
 	if incarnation != r.incarnation || applied < r.applied {
 		return
 	}
-	r.applied, r.term = applied, term
+	r.applied = applied
+	if term != 0 { // Serving does not tell it
+		r.term = term
+	}
 	kept := r.parked[:0]
 	for _, b := range r.parked {
 		if b.point.Index <= applied {
