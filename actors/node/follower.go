@@ -39,7 +39,7 @@ func (n *Node) becomeFollower(term, leader uint64, why string) {
 		n.resetElectionTimer()
 	}
 	if higher {
-		n.persist(&messages.Append{Urgent: true, Mark: &messages.Mark{Term: n.term}})
+		n.persist(&messages.Append{Urgent: true, Tell: true, Mark: &messages.Mark{Term: n.term}})
 	}
 }
 
@@ -115,7 +115,7 @@ func (n *Node) acknowledge(m *messages.AppendEntries, index, truncateFrom uint64
 		TruncateFrom: truncateFrom,
 		Entries:      fresh,
 		Urgent:       true,
-		Tell:         fresh != nil || !termHeld,
+		Tell:         fresh != nil,
 		Mark:         &messages.Mark{Term: n.term, Index: index},
 		Then:         []*messages.Promise{promise(m.Leader, messages.Role_ROLE_REPLICATOR, index, answer)},
 	}

@@ -113,6 +113,21 @@ func TestE11NothingIsAppliedBeforeItIsCommittedAndOnTheOwnDisk(t *testing.T) {
 	}
 }
 
+// A leader of an earlier term may replace entries that a later one has committed, on a node that knows of neither. So what
+// a node learns to be committed in a term is applied when its disk knows of that term.
+func TestE11NothingIsAppliedBeforeTheTermInWhichItsCommitIsKnownIsOnTheOwnDisk(t *testing.T) {
+	s := newStage(t, 3).settled(3, 2, 1, 1, 3)
+	s.hears(&messages.Pull{Incarnation: 1, From: 2, MaxBytes: 1 << 20})
+	s.hears(appendOf(5, 2, 3, 2, 5))
+	if len(s.fed) != 0 {
+		t.Fatalf("the Machine was given %v; after a crash a leader of term 4 could replace it", s.fed)
+	}
+	s.syncOne()
+	if len(s.fed) != 1 || raft.EntriesLast(s.fed[0].Entries) != 2 && s.fed[0].ColdTo != 2 {
+		t.Fatalf("fed %v when the term is on the disk, want entry 2", s.fed)
+	}
+}
+
 func TestE11AStateMachineAheadOfTheLogStopsTheNode(t *testing.T) {
 	s := newStage(t, 3).settled(3, 2, 1, 1)
 	s.hears(&messages.MachineReady{Incarnation: 1, Applied: 2})

@@ -180,15 +180,13 @@ func (n *Node) durableUpTo(m *messages.Durable) {
 		n.viewChange = true
 	}
 	n.durableTerm = max(n.durableTerm, m.Mark.Term) // a mark's Append brought the hard state of its term along
-	index := n.truncations.durable(m.Mark)
-	if index <= n.durable {
-		return
+	if index := n.truncations.durable(m.Mark); index > n.durable {
+		invariant(index <= n.log.Last(), "the log store reports index %d durable (term %d) but the log ends at %d",
+			index, m.Mark.Term, n.log.Last())
+		n.durable = index
+		n.viewChange = true
+		n.memory.evict(n.config.Limits.MemoryBytes, n.durable)
 	}
-	invariant(index <= n.log.Last(), "the log store reports index %d durable (term %d) but the log ends at %d",
-		index, m.Mark.Term, n.log.Last())
-	n.durable = index
-	n.viewChange = true
-	n.memory.evict(n.config.Limits.MemoryBytes, n.durable)
 	n.feedMachine()
 }
 
@@ -202,10 +200,11 @@ func (n *Node) machineReady(m *messages.MachineReady) {
 }
 
 // feedMachine answers the Machine's standing Pull as soon as there is something to apply: never beyond what is committed,
-// and never beyond what this node's own disk holds (E11).
+// and never beyond what this node's own disk holds (E11). That includes the term: it says that no leader of an earlier one
+// is listened to any more, who may know nothing of the commit and take the entries away again.
 func (n *Node) feedMachine() {
 	through := min(n.commit, n.durable)
-	if n.pull == nil || n.pull.From > through {
+	if n.pull == nil || n.pull.From > through || n.durableTerm < n.term {
 		return
 	}
 	p := n.pull

@@ -17,6 +17,10 @@ func (g *ghost) machine(m *member, v actors.MachineView) {
 	if v.Applied > uint64(len(s.disk)) {
 		g.fail("apply after the own disk", "member %d has applied %d; its disk holds %d entries, so a power cut would leave it ahead of its log", m.id, v.Applied, len(s.disk))
 	}
+	if v.Applied > s.applied && v.Applied <= uint64(len(g.committed)) && s.plate.term < g.committedIn[v.Applied-1] {
+		g.fail("apply after the own disk", "member %d has applied %d, committed in term %d; on its disk is term %d: after a crash a leader of that one could replace the entry",
+			m.id, v.Applied, g.committedIn[v.Applied-1], s.plate.term)
+	}
 	if v.Applied < s.applied {
 		g.fail("applied is monotone", "member %d goes from %d applied to %d", m.id, s.applied, v.Applied)
 	}

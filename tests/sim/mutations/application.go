@@ -14,6 +14,12 @@ var application = []Mutation{
 		Hunt:   Hunt{Profile: "everything"}, Caught: []string{"apply after the own disk"},
 	},
 	{
+		Name:   "an entry is applied before the term of its commit is saved",
+		Breaks: "a node applies what a new leader tells it to be committed, and may come back under a former one that has other entries (E11)",
+		Edits:  []Edit{{"actors/node/shared.go", "n.pull.From > through || n.durableTerm < n.term {", "n.pull.From > through {"}},
+		Hunt:   Hunt{Profile: "beyond-the-budget"}, Caught: []string{"apply after the own disk"},
+	},
+	{
 		Name:   "apply twice after a restart",
 		Breaks: "a state machine on disk is given its last entry again",
 		Edits:  []Edit{{"actors/machine/machine.go", "	m.applied = applied\n}", "	m.applied = applied - min(applied, 1)\n}"}},
