@@ -34,7 +34,7 @@ func checkServing(t *testing.T, c *procs.Cluster, started []int) {
 		if pid := m.Process().PID(); pid != started[i] {
 			t.Fatalf("%s was process %d and is %d", m.Name, started[i], pid)
 		}
-		ctx := within(t, 10*time.Second)
+		ctx := within(t, 2*time.Minute)
 		client := dial(t, m.Endpoint())
 		if _, err := client.Put(ctx, "good", m.Name); err != nil {
 			t.Fatalf("a good put at %s: %v", m.Name, err)
@@ -131,7 +131,7 @@ func throwAtAll(c *procs.Cluster, input func() string) error {
 
 // throwAt sends bytes to a port and hangs up; only a port that takes no connection is an error.
 func throwAt(address, bytes string) error {
-	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+	conn, err := net.DialTimeout("tcp", address, time.Minute)
 	if err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func TestMalformedAndOversizeRequestsAreRefusedWithTheRightCode(t *testing.T) {
 		for _, m := range c.Members {
 			conn := dialRaw(t, m.Endpoint())
 			var answer []byte
-			err := conn.Invoke(within(t, 20*time.Second), r.method, &r.request, &answer)
+			err := conn.Invoke(within(t, 2*time.Minute), r.method, &r.request, &answer)
 			if !slices.Contains(r.codes, status.Code(err)) {
 				t.Errorf("%s at %s: %v, not %v", r.name, m.Name, err, r.codes)
 			}
@@ -246,7 +246,7 @@ func TestMalformedAndOversizeRequestsAreRefusedWithTheRightCode(t *testing.T) {
 		// What is an error to a client must be one to a peer's port too, whatever is served there.
 		conn := dialRaw(t, c.Members[0].PeerAddress())
 		var answer []byte
-		if err := conn.Invoke(within(t, 20*time.Second), r.method, &r.request, &answer); err == nil {
+		if err := conn.Invoke(within(t, 2*time.Minute), r.method, &r.request, &answer); err == nil {
 			t.Errorf("%s at the peer port was accepted", r.name)
 		}
 	}
@@ -280,7 +280,7 @@ func TestWatchersThatNeverReadCostNobodyElse(t *testing.T) {
 	value := strings.Repeat("v", 64<<10)
 	client := dial(t, watched.Endpoint())
 	for i := range 1024 {
-		if _, err := client.Put(within(t, 10*time.Second), fmt.Sprintf("slow/%d", i%16), value); err != nil {
+		if _, err := client.Put(within(t, 2*time.Minute), fmt.Sprintf("slow/%d", i%16), value); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -298,7 +298,7 @@ func TestThousandsOfIdleConnectionsHarmNobody(t *testing.T) {
 	const connections = 2000
 	for _, address := range []string{c.Members[0].Endpoint(), c.Members[1].PeerAddress()} {
 		for i := range connections {
-			conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+			conn, err := net.DialTimeout("tcp", address, time.Minute)
 			if err != nil {
 				t.Fatalf("connection %d to %s: %v", i, address, err)
 			}

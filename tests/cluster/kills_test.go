@@ -35,7 +35,7 @@ func TestKillsOfRandomMembersUnderLoadLoseNothingAndStayLinearizable(t *testing.
 			t.Fatal(err)
 		}
 		outages = append(outages, l.awaitWrites(t, 50+random.Int64N(100)))
-		if err := victim.Start(within(t, 30*time.Second)); err != nil {
+		if err := victim.Start(within(t, 2*time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		l.awaitWrites(t, 50+random.Int64N(100))
@@ -87,7 +87,7 @@ func TestAllMembersKilledAtOnceComeBackWithEverything(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := c.Start(within(t, 30*time.Second)); err != nil {
+		if err := c.Start(within(t, 2*time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -99,7 +99,7 @@ func TestAllMembersKilledAtOnceComeBackWithEverything(t *testing.T) {
 func verify(t *testing.T, c *procs.Cluster, operations []operation, live func(last int64) []event) {
 	t.Helper()
 	mustLeader(t, c)
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	// A last write: the history is whole once a watch has told it.
 	marked, err := dial(t, c.Endpoints()...).Put(ctx, loadPrefix+"end", "end")
 	if err != nil {
@@ -140,7 +140,7 @@ func checkEveryRevisionOnce(t *testing.T, history []event, last int64) {
 
 func checkSameHashes(t *testing.T, c *procs.Cluster, revision int64) {
 	t.Helper()
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	var first uint32
 	for i, m := range c.Members {
 		client := dial(t, m.Endpoint())
@@ -198,7 +198,7 @@ func followLive(t *testing.T, c *procs.Cluster) func(last int64) []event {
 	}()
 	return func(last int64) []event {
 		t.Helper()
-		ctx := within(t, 30*time.Second)
+		ctx := within(t, 2*time.Minute)
 		for {
 			mu.Lock()
 			if n := len(events); n > 0 && events[n-1].revision >= last {

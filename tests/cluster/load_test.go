@@ -162,14 +162,14 @@ func (l *load) record(o operation) {
 // awaitWrites waits until so many more writes were acknowledged and returns how long the first of them took.
 func (l *load) awaitWrites(t *testing.T, more int64) time.Duration {
 	t.Helper()
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	begin, from := time.Now(), l.acknowledged.Load()
 	var first time.Duration
 	for {
 		select {
 		case <-l.answered:
 		case <-ctx.Done():
-			t.Fatalf("%d of %d more writes were acknowledged in 30 s", l.acknowledged.Load()-from, more)
+			t.Fatalf("%d of %d more writes were acknowledged in two minutes", l.acknowledged.Load()-from, more)
 		}
 		got := l.acknowledged.Load() - from
 		if got > 0 && first == 0 {

@@ -84,7 +84,7 @@ func dial(t *testing.T, endpoints ...string) *clientv3.Client {
 
 func mustLeader(t *testing.T, c *procs.Cluster) (leader *procs.Member, followers []*procs.Member) {
 	t.Helper()
-	leader, err := c.Leader(within(t, 30*time.Second))
+	leader, err := c.Leader(within(t, 2*time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

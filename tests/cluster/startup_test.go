@@ -48,7 +48,7 @@ func lived(t *testing.T) *procs.Member {
 	t.Helper()
 	m := soleMember(t, "right", filepath.Join(t.TempDir(), "data"))
 	start(t, m)
-	if _, err := dial(t, m.Endpoint()).Put(within(t, 10*time.Second), "kept", "safe"); err != nil {
+	if _, err := dial(t, m.Endpoint()).Put(within(t, 2*time.Minute), "kept", "safe"); err != nil {
 		t.Fatal(err)
 	}
 	stop(t, m)
@@ -57,14 +57,14 @@ func lived(t *testing.T) *procs.Member {
 
 func start(t *testing.T, m *procs.Member) {
 	t.Helper()
-	if err := m.Start(within(t, 30*time.Second)); err != nil {
+	if err := m.Start(within(t, 2*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func stop(t *testing.T, m *procs.Member) {
 	t.Helper()
-	if err := m.Stop(within(t, 20*time.Second)); err != nil {
+	if err := m.Stop(within(t, 2*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -75,7 +75,7 @@ func mustRefuse(t *testing.T, m *procs.Member, texts ...string) {
 	if err := m.Launch(); err != nil {
 		t.Fatal(err)
 	}
-	code, err := m.Process().ExitCode(within(t, 15*time.Second))
+	code, err := m.Process().ExitCode(within(t, 2*time.Minute))
 	output := m.Process().Output()
 	if err != nil {
 		t.Fatalf("it did not end: %v\n%s", err, output)
@@ -104,7 +104,7 @@ func mustServeAgain(t *testing.T, m *procs.Member) {
 	if !m.Running() {
 		start(t, m)
 	}
-	got, err := dial(t, m.Endpoint()).Get(within(t, 10*time.Second), "kept")
+	got, err := dial(t, m.Endpoint()).Get(within(t, 2*time.Minute), "kept")
 	if err != nil || len(got.Kvs) != 1 || string(got.Kvs[0].Value) != "safe" {
 		t.Fatalf("the key that was kept: %v %v", got, err)
 	}

@@ -127,7 +127,7 @@ func (s step) arguments() []string {
 
 func runEtcdctl(t *testing.T, c *procs.Cluster, stdin string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	cmd := exec.CommandContext(within(t, 20*time.Second), etcdctl, append([]string{"--endpoints=" + strings.Join(c.Endpoints(), ",")}, args...)...)
+	cmd := exec.CommandContext(within(t, 2*time.Minute), etcdctl, append([]string{"--endpoints=" + strings.Join(c.Endpoints(), ",")}, args...)...)
 	var out, errs bytes.Buffer
 	cmd.Env = procs.Environ()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
@@ -171,7 +171,7 @@ func TestEtcdctlWatchTellsThePastAndThenWhatHappens(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = p.Kill() })
-		ctx := within(t, 20*time.Second)
+		ctx := within(t, 2*time.Minute)
 		if err := p.WaitFor(ctx, "DELETE"); err != nil {
 			t.Fatal(err)
 		}

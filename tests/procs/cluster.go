@@ -132,7 +132,7 @@ func (c *Cluster) Usage() (Usage, error) {
 func Dial(endpoints ...string) (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{
 		Endpoints:   endpoints,
-		DialTimeout: 5 * time.Second,
+		DialTimeout: 20 * time.Second,
 		Logger:      zap.NewNop(),
 	})
 }

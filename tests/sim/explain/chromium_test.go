@@ -44,10 +44,10 @@ func openChromium(t *testing.T) *chromium {
 	if program == "" {
 		t.Skip("no Chromium on this machine, so the page was not looked at: apt-get install chromium")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	cmd := exec.CommandContext(ctx, program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-		"--remote-debugging-pipe", "--user-data-dir="+t.TempDir(), "about:blank")
+		"--remote-debugging-pipe", "--user-data-dir="+profileDir(t), "about:blank")
 	hear, itSays := pipe(t)
 	itHears, say := pipe(t)
 	cmd.ExtraFiles = []*os.File{itHears, itSays} // its descriptors 3 and 4
@@ -66,6 +66,22 @@ func openChromium(t *testing.T) *chromium {
 	})
 	b.attach()
 	return b
+}
+
+// profileDir is a directory that may be removed a little later than the test ends: the browser's helpers write on for a
+// moment after it has gone, and t.TempDir would call that a failure of the test.
+func profileDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "troupe-chromium-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for deadline := time.Now().Add(10 * time.Second); os.RemoveAll(dir) != nil && time.Now().Before(deadline); {
+			<-time.After(10 * time.Millisecond)
+		}
+	})
+	return dir
 }
 
 func pipe(t *testing.T) (r, w *os.File) {
