@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ type campaign struct {
 	subjects  []subject
 	workers   int
 	keepGoing bool
+	excused   []string // promises whose breach is no failure of the campaign
 	now       func() time.Duration
 	hung      func(job) // told, once, of a history that does not come to its end; nil: nobody wants to know
 
@@ -70,7 +72,7 @@ func (c *campaign) run(ctx context.Context, told func(outcome)) (complete bool) 
 	early, due, failed := map[int]outcome{}, 0, false
 	stopped := false
 	for o := range found {
-		if o.result.Failure != nil && !c.keepGoing && !stopped {
+		if c.blames(o) && !c.keepGoing && !stopped {
 			stopped = true
 			close(stop)
 		}
@@ -83,10 +85,15 @@ func (c *campaign) run(ctx context.Context, told func(outcome)) (complete bool) 
 			delete(early, due)
 			due++
 			told(next)
-			failed = next.result.Failure != nil && !c.keepGoing
+			failed = c.blames(next) && !c.keepGoing
 		}
 	}
 	return failed || due == c.jobs()
+}
+
+// blames tells whether something failed that is not excused.
+func (c *campaign) blames(o outcome) bool {
+	return o.result.Failure != nil && !slices.Contains(c.excused, o.result.Failure.Invariant)
 }
 
 func (c *campaign) work(ctx context.Context, stop <-chan struct{}, worker int, found chan<- outcome) {

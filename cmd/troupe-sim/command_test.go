@@ -275,3 +275,22 @@ func TestFreshSeedsAreToldAndDiffer(t *testing.T) {
 		t.Errorf("three runs had %v", seeds)
 	}
 }
+
+// A story's script that is too strict for one seed in a hundred thousand is worth a look, and no reason to refuse a change.
+func TestABreachThatIsExcusedIsToldAndIsNoFailureOfTheRun(t *testing.T) {
+	both := func(o sim.Options) *sim.Failure {
+		switch o.Seed {
+		case 3:
+			return &sim.Failure{Invariant: "script", Text: "not within 1s: all follow one leader"}
+		case 8:
+			return &sim.Failure{Invariant: "log matching", Text: "two entries at index 3"}
+		}
+		return nil
+	}
+	r := command(t, stage(both), "--seeds", "1..6", "--excuse", "script")
+	mustHold(t, r, exitOK, "FAILED  seed 3", "histories     6 of 6", "failures      1: script (1: 3, excused)")
+	r = command(t, stage(both), "--seeds", "1..9", "--excuse", "script")
+	mustHold(t, r, exitFailed, "FAILED  seed 3", "FAILED  seed 8", "histories     8 of 9", "script (1: 3, excused); log matching (1: 8)")
+	r = command(t, stage(both), "--excuse", "scripts")
+	mustHold(t, r, exitUsage, "--excuse", `no promise "scripts" (did you mean script?)`)
+}

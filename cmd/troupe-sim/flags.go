@@ -29,6 +29,7 @@ type flags struct {
 	workers   int
 	limit     time.Duration
 	keepGoing bool
+	excuse    []string
 	shrink    bool
 	tries     int
 	shrinkFor time.Duration
@@ -56,6 +57,7 @@ func addFlags(cmd *cobra.Command) *flags {
 	s.IntVar(&f.faultLimit, "fault-limit", 0, "how many faults happen at most (default: no limit)")
 	s.IntVar(&f.workers, "workers", runtime.NumCPU(), "worlds at a time, each on one goroutine; the results do not depend on it")
 	s.BoolVar(&f.keepGoing, "keep-going", false, "run on after a failure")
+	s.StringSliceVar(&f.excuse, "excuse", nil, "promises that may be broken: it is told, with the seed, and the exit code does not say so")
 	s.BoolVar(&f.shrink, "shrink", false, "find a smaller history that fails the same way")
 	s.IntVar(&f.tries, "shrink-tries", 20, "seeds to try for each smaller world; of a scenario, 50 times as many")
 	s.DurationVar(&f.shrinkFor, "shrink-for", time.Minute, "look for smaller histories for no longer than this")
@@ -136,6 +138,11 @@ func (f *flags) plan(cmd *cobra.Command, t theatre) (*performance, error) {
 			return nil, usage("--%s says how to shrink: it goes with --shrink", name)
 		}
 	}
+	for _, name := range f.excuse {
+		if promises := promiseNames(); !slices.Contains(promises, name) {
+			return nil, usage("--excuse: there is no promise %q%s; \"troupe-sim --list\" tells them all", name, meant(name, promises))
+		}
+	}
 	p := &performance{flags: *f, theatre: t}
 	options := sim.Options{Nodes: f.nodes, Clients: f.clients, Steps: f.steps, FaultLimit: f.faultLimit, AllSteps: f.all}
 	for _, name := range f.without {
@@ -159,7 +166,7 @@ func (f *flags) plan(cmd *cobra.Command, t theatre) (*performance, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.campaign = &campaign{seeds: seeds, subjects: subjects, workers: f.workers, keepGoing: f.keepGoing, running: make([]atomic.Pointer[job], f.workers)}
+	p.campaign = &campaign{seeds: seeds, subjects: subjects, workers: f.workers, keepGoing: f.keepGoing, excused: f.excuse, running: make([]atomic.Pointer[job], f.workers)}
 	return p, nil
 }
 
@@ -225,6 +232,13 @@ func (t theatre) profileNames() (names []string) {
 func (t theatre) scenarioNames() (names []string) {
 	for _, sc := range t.scenarios {
 		names = append(names, sc.Name)
+	}
+	return names
+}
+
+func promiseNames() (names []string) {
+	for _, i := range sim.Invariants {
+		names = append(names, i.Name)
 	}
 	return names
 }

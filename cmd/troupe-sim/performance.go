@@ -58,7 +58,7 @@ func (p *performance) perform(ctx context.Context, out, errs io.Writer) error {
 		return err
 	}
 	switch {
-	case p.summary.failed() > 0:
+	case p.summary.blamed():
 		return &coded{exitFailed, errTold}
 	case !complete:
 		return &coded{exitStopped, fmt.Errorf("interrupted after %s%s histories; those were clean", thousands(p.summary.histories), p.summary.asked())}

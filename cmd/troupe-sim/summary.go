@@ -58,6 +58,9 @@ func (s *summary) failed() (n int) {
 	return n
 }
 
+// blamed tells whether anything failed that is not excused.
+func (s *summary) blamed() bool { return slices.ContainsFunc(s.outcomes, s.campaign.blames) }
+
 func (s *summary) firstFailure() *outcome {
 	for i := range s.outcomes {
 		if s.outcomes[i].result.Failure != nil {
@@ -170,7 +173,11 @@ func (s *summary) failures() string {
 		if len(some) > 10 {
 			some = append(slices.Clone(some[:10]), "…")
 		}
-		words = append(words, fmt.Sprintf("%s (%d: %s)", name, len(seeds[name]), strings.Join(some, " ")))
+		excused := ""
+		if slices.Contains(s.campaign.excused, name) {
+			excused = ", excused"
+		}
+		words = append(words, fmt.Sprintf("%s (%d: %s%s)", name, len(seeds[name]), strings.Join(some, " "), excused))
 	}
 	return strings.Join(words, "; ")
 }
