@@ -65,7 +65,10 @@ func (o *operation) caller() string {
 // asks is what a command asks for; it does not change.
 func (c *command) asks() string {
 	key := fmt.Sprintf("k%d", c.key)
-	if c.key >= scriptKeys {
+	switch {
+	case c.key == pastKey:
+		key = "past"
+	case c.key >= scriptKeys:
 		key = fmt.Sprintf("s%d", c.key-scriptKeys)
 	}
 	switch c.kind {

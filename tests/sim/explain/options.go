@@ -28,7 +28,7 @@ type Options struct {
 }
 
 // DefaultLimit keeps a page below a few megabytes and its browser quick.
-const DefaultLimit = 5000
+const DefaultLimit = 15_000
 
 // before and after tell whether an event lies outside of the bounds.
 func (o *Options) before(e *trace.Event) bool { return e.Step < o.FromStep || e.At < o.From }

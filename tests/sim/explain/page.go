@@ -29,7 +29,7 @@ type pageMember struct {
 	Runs    []trace.Run `json:"runs"`
 }
 
-// moment is what happened at one step of the run: the page goes from moment to moment.
+// moment is what happened at one step of the run, or the violation in it: the page goes from moment to moment.
 type moment struct {
 	Step  int           `json:"s"`
 	At    time.Duration `json:"t"`
@@ -78,12 +78,23 @@ func newPage(h trace.Header, w *window) *page {
 	}
 	flights := map[uint64]int{} // message → its arrow that is under way
 	for _, e := range w.events {
-		if n := len(p.Moments); n == 0 || p.Moments[n-1].Step != e.Step {
+		if p.begins(e) {
 			p.Moments = append(p.Moments, moment{Step: e.Step, At: e.At})
 		}
 		p.add(e, flights)
 	}
 	return p
+}
+
+// begins tells whether an event is the first of a moment. A violation is a moment of its own, whatever else its step did:
+// the page shows the very row in which the promise was broken.
+func (p *page) begins(e *trace.Event) bool {
+	n := len(p.Moments)
+	if n == 0 || p.Moments[n-1].Step != e.Step || e.Kind == trace.Violated {
+		return true
+	}
+	items := p.Moments[n-1].Items
+	return items[len(items)-1].Kind == trace.Violated
 }
 
 func startOf(m *Member) pageMember {

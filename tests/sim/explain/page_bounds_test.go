@@ -44,23 +44,127 @@ func TestThePageShowsForeignWordsAsWords(t *testing.T) {
 	b.mustNotComplain()
 }
 
-func TestThePageOfAFailureOpensWhereItFailed(t *testing.T) {
+// brokenRow is where the violation stands, what is highlighted, and what is veiled, in the window.
+const brokenRow = `(() => {
+	const box = (e) => { const r = e.getBoundingClientRect(); return { Top: r.top, Bottom: r.bottom, Left: r.left, Right: r.right }; };
+	const texts = [...document.querySelectorAll("#diagram .band.violation")];
+	return {
+		Words: texts.map((e) => e.textContent).join(" "), Texts: texts.map(box), Rows: [...document.querySelectorAll("#diagram rect.wrong")].map(box),
+		Now: [...document.querySelectorAll("#diagram rect.now")].map(box), Veil: [...document.querySelectorAll("#diagram rect.future")].map(box),
+		View: box(document.getElementById("scroll")), Said: document.getElementById("now").textContent, Items: document.querySelectorAll("#now li").length,
+		Window: document.getElementById("window").textContent, Button: document.getElementById("wrong").textContent,
+		Moments: Number(document.getElementById("slider").max), At: Number(document.getElementById("slider").value),
+	};
+})()`
+
+type box struct{ Top, Bottom, Left, Right float64 }
+
+func (b box) holds(o box) bool {
+	return o.Top >= b.Top-1 && o.Bottom <= b.Bottom+1 && o.Left >= b.Left-1 && o.Right <= b.Right+1
+}
+
+type brokenPage struct {
+	Words, Said, Window, Button string
+	Texts, Rows, Now, Veil      []box
+	View                        box
+	Items, Moments, At          int
+}
+
+// mustShow checks that the very row of the violation is highlighted, in sight, to its last word, and not veiled.
+func (p *brokenPage) mustShow(t *testing.T, violation string) {
+	t.Helper()
+	if !strings.Contains(p.Words, violation) || !strings.Contains(p.Said, violation) || p.Items != 1 {
+		t.Errorf("the diagram says %q, the list %q", p.Words, p.Said)
+	}
+	if len(p.Rows) != 1 || len(p.Now) != 1 || !p.Rows[0].holds(p.Now[0]) || !p.Now[0].holds(p.Rows[0]) || !p.View.holds(p.Rows[0]) {
+		t.Fatalf("highlighted are %v and %v, in sight is %v", p.Now, p.Rows, p.View)
+	}
+	for _, text := range p.Texts {
+		if !p.Rows[0].holds(text) {
+			t.Errorf("the violation stands at %v, its row is %v", text, p.Rows[0])
+		}
+		for _, veil := range p.Veil {
+			if veil.Top < text.Bottom-3 && veil.Bottom > text.Top {
+				t.Errorf("the violation at %v is veiled from %v on", text, veil.Top)
+			}
+		}
+	}
+}
+
+// A step that breaks a promise does other things too, before it and after: the page opens at the row of the violation.
+func TestThePageOfAFailureOpensAtTheRowInWhichItFailed(t *testing.T) {
 	b := openChromium(t)
 	run := figure8(t)
 	last := run.Events[len(run.Events)-1]
-	events := append(slices.Clip(run.Events), &trace.Event{Step: last.Step, At: last.At, Kind: trace.Violated, Name: "election safety", Detail: "members 1 and 2 both lead"})
+	const detail = "members 1 and 2 both lead in term 17, as nobody could have foreseen who had not read it all, to the very last word of it, which is here"
+	events := append(slices.Clip(run.Events),
+		&trace.Event{Step: last.Step + 1, At: last.At, Kind: trace.Became, Member: 1, State: &trace.State{Role: "leader", Term: 17, Commit: 3}},
+		&trace.Event{Step: last.Step + 1, At: last.At, Kind: trace.Violated, Name: "election safety", Detail: detail},
+		&trace.Event{Step: last.Step + 1, At: last.At, Kind: trace.Became, Member: 2, State: &trace.State{Role: "leader", Term: 17, Commit: 3}},
+		&trace.Event{Step: last.Step + 2, At: last.At + time.Second, Kind: trace.Noted, Detail: "what follows"})
 	b.open(write(t, run.Header, events, explain.Options{Limit: 300}))
-	var is struct {
-		Said, Window string
-		Moments, At  int
+	var is brokenPage
+	for _, size := range [][2]int{{1280, 800}, {390, 844}} {
+		b.size(size[0], size[1])
+		b.click("#first")
+		b.click("#wrong")
+		b.settle()
+		is = brokenPage{}
+		b.eval(brokenRow, &is)
+		is.mustShow(t, "election safety: "+detail)
+		b.picture(fmt.Sprintf("broken-%d.png", size[0]))
 	}
-	b.eval(`({ Said: document.getElementById("now").textContent, Window: document.getElementById("window").textContent,
-		Moments: Number(document.getElementById("slider").max), At: Number(document.getElementById("slider").value) })`, &is)
-	if !strings.Contains(is.Said, "election safety: members 1 and 2 both lead") || is.At != is.Moments {
-		t.Errorf("the page opens at moment %d of %d with %q", is.At, is.Moments, is.Said)
+	b.eval(`location.reload()`, nil)
+	b.open(write(t, run.Header, events, explain.Options{Limit: 300}))
+	b.settle()
+	b.eval(brokenRow, &is)
+	is.mustShow(t, detail)
+	if is.Button != "✗ broken: election safety" || is.At != is.Moments-2 {
+		t.Errorf("the page opens at moment %d of %d; its button says %q", is.At, is.Moments, is.Button)
 	}
 	if !strings.Contains(is.Window, "Shown are events") || is.Moments > 300 {
 		t.Errorf("the page holds %d moments and says %q", is.Moments, is.Window)
+	}
+	b.mustNotComplain()
+}
+
+// The address names a moment, so that it can be sent to others; one that names none leaves the page as it is.
+func TestTheAddressOfAPageLeadsToAMoment(t *testing.T) {
+	b := openChromium(t)
+	run := figure8(t)
+	page := write(t, run.Header, run.Events, explain.Options{})
+	b.open(page)
+	var shown struct {
+		Step, Moment, Moments int
+		Hidden                bool
+	}
+	look := func(hash string) {
+		b.eval(fmt.Sprintf(`(location.hash = %q, true)`, hash), nil)
+		b.settle()
+		b.eval(`({ Step: Number((/step (\d+)/.exec(document.getElementById("clock").textContent) || [0, -1])[1]), Moment: Number(document.getElementById("slider").value),
+			Moments: Number(document.getElementById("slider").max), Hidden: document.getElementById("wrong").hidden })`, &shown)
+	}
+	look("step=900")
+	if shown.Step > 900 || shown.Step < 890 || !shown.Hidden {
+		t.Errorf("#step=900 leads to %+v", shown)
+	}
+	look("moment=77")
+	if shown.Moment != 77 {
+		t.Errorf("#moment=77 leads to %+v", shown)
+	}
+	look("moment=rain")
+	if shown.Moment != 77 {
+		t.Errorf("#moment=rain leads to %+v", shown)
+	}
+	look("moment=99999999")
+	if shown.Moment != shown.Moments {
+		t.Errorf("a moment behind the end leads to %+v", shown)
+	}
+	b.click("#back")
+	var hash string
+	b.eval(`location.hash`, &hash)
+	if want := fmt.Sprintf("#moment=%d", shown.Moments-1); hash != want {
+		t.Errorf("a moment before the last the address is %q, not %q", hash, want)
 	}
 	b.mustNotComplain()
 }

@@ -54,7 +54,7 @@ function card(n, id, s, narrow) {
   const term = make("p", "term", (narrow ? "t " : "term ") + state.term);
   if (!narrow && state.vote) term.append(make("span", "vote", ` · voted ${state.vote}`));
   e.append(term, log(n, commit, durable));
-  e.append(make("p", "indexes", narrow ? `✓${commit}` : `commit ${commit} · applied ${n.applied}`));
+  e.append(make("p", "indexes", geometry.column < 140 ? `✓${commit}` : `commit ${commit} · applied ${n.applied}`));
   const cut = [...s.cut].filter((p) => p.startsWith(id + "→")).map((p) => p.split("→")[1]);
   e.append(make("p", "cuts", cut.length ? "✂ " + (narrow ? "" : "to ") + cut.join(" ") : " "));
   return e;
@@ -64,10 +64,10 @@ function card(n, id, s, narrow) {
 function log(n, commit, durable) {
   const perRow = Math.max(2, Math.floor((geometry.column - 18) / 19)), most = perRow * (geometry.small ? 3 : 2);
   const list = make("ol", "log");
-  const first = n.last > most ? n.last - most + 2 : 1;
+  const first = n.last > most ? n.last - most + 3 : 1; // who is left out needs the room of two
   if (first > 1) {
-    const more = make("li", "more", "…" + (first - 1));
-    more.title = `and ${first - 1} entries before`;
+    const more = make("li", "more", first === 2 ? "1…" : `1–${first - 1}…`);
+    more.title = `entries 1 to ${first - 1} stand before`;
     list.append(more);
   }
   for (let index = first; index <= n.last; index++) {
@@ -160,8 +160,13 @@ document.addEventListener("keydown", (e) => {
   e.preventDefault();
   moves[e.key]();
 });
+// What was broken is told on top of the page, and leads to its row.
+const broken = run.moments.findIndex((_, i) => isBroken(i));
+const wrong = document.getElementById("wrong");
+wrong.hidden = broken < 0;
+if (broken >= 0) wrong.textContent = "✗ broken: " + run.moments[broken].i.find((item) => item.k === "violation").n;
 slider.addEventListener("input", () => show(Number(slider.value) - 1));
-const clicks = { first: moves.Home, back: moves.ArrowLeft, next: moves.ArrowRight, turn: moves.n, play: moves[" "] };
+const clicks = { wrong: () => show(broken), unturn: moves.p, first: moves.Home, back: moves.ArrowLeft, next: moves.ArrowRight, turn: moves.n, play: moves[" "] };
 for (const id in clicks) document.getElementById(id).addEventListener("click", clicks[id]);
 document.getElementById("theme").addEventListener("click", () => {
   const root = document.documentElement;
@@ -185,6 +190,5 @@ if (matchMedia("(max-width: 800px)").matches) document.getElementById("legend").
 slider.max = run.moments.length;
 measure();
 // A run that failed is opened where it did; any other at its first election.
-const broken = run.moments.findIndex((m) => m.i.some((item) => item.k === "violation"));
 const elected = Math.min(...lanes.map((lane) => lane.find((stretch) => stretch.role === "leader")?.from ?? Infinity));
 if (!fromHash()) show(broken >= 0 ? broken : Number.isFinite(elected) ? elected : -1, { silent: true });

@@ -14,8 +14,15 @@ let geometry = { gutter: 80, column: 100, width: 0, small: false };
 const silent = run.moments.map((_, i) => !marks[i].length && !bands[i].length && !lanes.some((_, lane) => stretchFrom(lane, i)));
 for (const a of run.arrows) for (const end of [a.s, a.e]) if (end >= 0) silent[end] = false;
 
-(function layRows() {
-  const quietFor = 20e6;
+const quietFor = 20e6; // of virtual time, in nanoseconds
+const lineHeight = 15;
+let lines = []; // of each moment's bands, as they fit into the window
+let below = []; // how far each moment's row reaches below its first line
+
+function layRows() {
+  heights.length = gaps.length = 0;
+  lines = bands.map((all) => all.flatMap((band) => fitted(band).map((words) => ({ words, kind: band.kind }))));
+  below = lines.map((all, i) => lineHeight * Math.max(0, all.length - (marks[i].length ? 0 : 1)));
   let y = 26;
   run.moments.forEach((moment, i) => {
     const row = silent[i] ? 8 : 21;
@@ -26,10 +33,22 @@ for (const a of run.arrows) for (const end of [a.s, a.e]) if (end >= 0) silent[e
       y += room;
     }
     heights.push(y);
-    y += row + 15 * Math.max(0, bands[i].length - (marks[i].length ? 0 : 1));
+    y += row + below[i];
   });
   total = y + 30;
-})();
+}
+
+// fitted is a band in lines that fit: what was broken is told to its end, anything else in one line.
+function fitted(band) {
+  const most = Math.max(20, Math.floor((geometry.width - geometry.gutter) / 7.4));
+  if (band.kind !== "violation") return [band.words.length > most ? band.words.slice(0, most - 1) + "…" : band.words];
+  const all = [];
+  for (const word of band.words.split(/\s+/).filter(Boolean)) {
+    const last = all.length - 1;
+    if (last >= 0 && all[last].length + 1 + word.length <= most) all[last] += " " + word; else all.push(word.slice(0, most));
+  }
+  return all.length > 12 ? [...all.slice(0, 11), "…"] : all;
+}
 
 const laneX = (node) => geometry.gutter + (node - 0.5) * geometry.column;
 
@@ -42,6 +61,7 @@ function measure() {
   const cards = document.getElementById("cards");
   cards.style.paddingLeft = gutter + "px";
   cards.style.paddingRight = scroller.offsetWidth - width + margin + "px";
+  layRows();
   spacer.style.height = total + "px";
 }
 
@@ -69,7 +89,7 @@ function draw() {
   svg.setAttribute("viewBox", `0 ${top} ${geometry.width} ${height}`);
   const from = Math.max(0, firstAt(top - 40)), to = Math.min(heights.length - 1, firstAt(top + height + 40));
   const layer = document.createDocumentFragment();
-  drawNow(layer);
+  drawNow(layer, from, to);
   for (let k = 0; k < nodes; k++) drawLane(layer, k, top, top + height);
   for (const gap of gaps) if (gap.y > top - 20 && gap.y < top + height + 20) drawGap(layer, gap);
   run.arrows.forEach((a, i) => {
@@ -85,13 +105,17 @@ function reaches(a, from, to) {
   return begins <= to && ends >= from;
 }
 
-function drawNow(layer) {
-  if (current < 0 || !heights.length) return;
-  layer.append(el("rect", { class: "now", x: 0, y: heights[current] - 9, width: geometry.width, height: 22 }));
+function drawNow(layer, from, to) {
+  const row = (i, kind) => layer.append(el("rect", { class: kind, "data-row": i + 1, x: 0, y: heights[i] - above(i), width: geometry.width, height: 2 * above(i) + (silent[i] ? 0 : 4) + below[i] }));
+  if (current >= 0 && heights.length) row(current, "now");
+  for (let i = from; i <= to; i++) if (isBroken(i)) row(i, "wrong");
 }
 
+// above is how far the highlight of a row reaches up: that of one in which nothing is to be seen is as narrow as the row.
+const above = (i) => silent[i] ? 4.5 : 9;
+
 function drawFuture(layer, top, height) {
-  const y = current < 0 ? 0 : heights[current] + 13;
+  const y = current < 0 ? 0 : heights[current] + (silent[current] ? 4.5 : 13) + below[current];
   if (y < top + height) layer.append(el("rect", { class: "future", x: 0, y: Math.max(y, top), width: geometry.width, height: top + height - Math.max(y, top) }));
 }
 
@@ -126,11 +150,17 @@ function drawArrow(layer, a, i) {
   if (!a.x && a.e >= 0) g.append(head(x1, y1, x2, y2));
   if (a.x) g.append(el("text", { class: "cross", x: x2, y: y2 + 5, "text-anchor": "middle" }, "✕"));
   if (a.e >= 0) {
-    const words = a.l + (a.x ? " lost" : a.b ? " again" : "");
+    const words = a.l + (geometry.column >= 120 ? gist(a) : "") + (a.x ? " lost" : a.b ? " again" : "");
     // Below its head: arrows come from above, and no two end in one row, so this place is free.
     g.append(el("text", { class: "label", x: x2 - right * 11, y: y2 + 11.5, "text-anchor": right > 0 ? "end" : "start" }, words));
   }
   layer.append(g);
+}
+
+// gist is what matters most of what a message says: the term that is voted in, the entries that are sent or acknowledged.
+function gist(a) {
+  const says = families[a.n] === "vote" ? /(t)erm (\d+)/.exec(a.d) : /(?:entry|entries|accepted to)( )([^,]+)/.exec(a.d);
+  return says ? ` ${says[1].trim()}${says[2]}` : "";
 }
 
 function head(x1, y1, x2, y2) {
@@ -141,7 +171,7 @@ function head(x1, y1, x2, y2) {
 // drawMoment writes the time and what stands next to the lanes.
 function drawMoment(layer, i) {
   const y = heights[i], moment = run.moments[i];
-  if (!silent[i] || i === current) layer.append(el("text", { class: "time" + (i === current ? " current" : ""), x: 6, y: y + 4 }, geometry.small ? (moment.t / 1e9).toFixed(4) : seconds(moment.t, 5)));
+  if (!silent[i]) layer.append(el("text", { class: "time" + (i === current ? " current" : ""), x: 6, y: y + 4 }, geometry.small ? (moment.t / 1e9).toFixed(4) : seconds(moment.t, 5)));
   const beside = new Map(); // node → its words
   for (const lane of lanes.keys()) {
     const stretch = stretchFrom(lane, i);
@@ -149,9 +179,9 @@ function drawMoment(layer, i) {
   }
   for (const mark of marks[i]) beside.set(mark.node, [...(beside.get(mark.node) || []), mark]);
   for (const [node, words] of beside) drawBeside(layer, node, y, words);
-  bands[i].forEach((band, k) => {
-    const below = marks[i].length ? k + 1 : k;
-    layer.append(el("text", { class: "band " + band.kind, x: geometry.gutter, y: y + 4 + 15 * below }, short(band.words)));
+  lines[i].forEach((line, k) => {
+    const under = marks[i].length ? k + 1 : k;
+    layer.append(el("text", { class: "band " + line.kind, x: geometry.gutter + 4, y: y + 4 + lineHeight * under }, line.words));
   });
 }
 
@@ -168,13 +198,13 @@ function stretchFrom(lane, i) {
 function standing(stretch) {
   if (stretch.role === "down") return glyphs.down + " down";
   const words = geometry.column < 110 ? roleLetters[stretch.role] || stretch.role : roleWords[stretch.role] || stretch.role;
-  return `${glyphs[stretch.role] || ""} ${words} ${stretch.term || ""}`;
+  return `${glyphs[stretch.role] || ""} ${words}${stretch.term ? " t" + stretch.term : ""}`;
 }
 
 function drawBeside(layer, node, y, words) {
   const room = geometry.width - laneX(node);
   if (geometry.column > 140) words = words.map((w) => ({ ...w, words: w.long || w.words }));
-  const length = words.reduce((n, w) => n + w.words.length + 2, 0) * 6.3;
+  const length = words.reduce((n, w) => n + w.words.length + 2, 0) * 6.8;
   const left = length > room - 14 && length < laneX(node) - geometry.gutter;
   const text = el("text", { class: "beside", x: laneX(node) + (left ? -12 : 12), y: y + 4, "text-anchor": left ? "end" : "start" });
   words.forEach((w, k) => {
@@ -182,9 +212,4 @@ function drawBeside(layer, node, y, words) {
     text.append(el("tspan", { class: w.kind }, w.words));
   });
   layer.append(text);
-}
-
-function short(words) {
-  const most = Math.max(20, Math.floor((geometry.width - geometry.gutter) / 6.6));
-  return words.length > most ? words.slice(0, most - 1) + "…" : words;
 }

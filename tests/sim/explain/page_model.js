@@ -154,6 +154,8 @@ function bandOf(moment) {
   return all;
 }
 
+const isBroken = (i) => run.moments[i].i.some((item) => item.k === "violation");
+
 // stateAt is what the nodes are once moment i has happened; -1 is before the first.
 function stateAt(i) {
   if (i < 0 || !checkpoints.length) return firstState();
@@ -220,7 +222,7 @@ function sayMessage(item) {
   const a = run.arrows[item.r - 1];
   const what = `${a.n} ${a.f} → ${a.t}`;
   switch (item.k) {
-    case "send": return `${a.f} sends ${what}: ${a.d}`;
+    case "send": return `node ${a.f} sends ${a.n} to ${a.t}: ${a.d}`;
     case "arrive": return `${what} arrives` + (a.b ? " again" : "") + (a.d ? `: ${a.d}` : "");
     case "lose": return `${what} is lost: ${a.x}`;
   }
