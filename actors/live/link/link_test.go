@@ -94,7 +94,15 @@ func TestAMemberThatMovedIsReachedAtItsNewAddress(t *testing.T) {
 	a.env.SetPeers([]*messages.Member{moved})
 	expect(t, a.node, "down 2", "up 2")
 	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1))
-	expect(t, b.node, "down 1", "up 1", heartbeat(1, 1))
+	// What b is told depends on what it sees first: that the former streams end, or that new ones take their place.
+	first := hear(t, b.node)
+	if first == "down 1" {
+		expect(t, b.node, "up 1")
+		first = hear(t, b.node)
+	}
+	if m, ok := first.(*messages.Heartbeat); !ok || m.Round != 1 {
+		t.Fatalf("heard %v", first)
+	}
 }
 
 // Within twice its silence; the default would take five seconds at least. A machine may stall, but not each time.
