@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -249,6 +250,25 @@ func TestAServerSpeaksTLSAndUnixSocketsAndServesMetricsApart(t *testing.T) {
 	u.endpoint = "unix://" + socket
 	if got := u.client("put", "k", "v"); got != "OK\n" {
 		t.Error(got)
+	}
+}
+
+func TestMetricsUnderTLSLeaveThePlainClientPortPlain(t *testing.T) {
+	t.Parallel()
+	s := newSole(t)
+	metrics := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
+	s.start("--auto-tls", "--listen-metrics-urls=https://"+metrics)
+	if got := s.client("put", "k", "v"); got != "OK\n" {
+		t.Error(got)
+	}
+	unverified := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	answer, err := unverified.Get("https://" + metrics + "/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Errorf("/health: %s", answer.Status)
 	}
 }
 

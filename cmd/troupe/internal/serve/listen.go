@@ -40,8 +40,12 @@ func (v *server) listen() (_ *listeners, err error) {
 			l.close()
 		}
 	}()
-	if l.clientTLS, err = s.ClientTLS.Listening(); err != nil {
+	secured, err := s.ClientTLS.Listening()
+	if err != nil {
 		return nil, exit.With(exit.Certificate, err)
+	}
+	if s.ListenClient[0].Secure() { // and so are the others; the metrics may be it alone
+		l.clientTLS = secured
 	}
 	if l.peerServerTLS, err = s.PeerTLS.Listening(); err != nil {
 		return nil, exit.With(exit.Certificate, err)
@@ -62,7 +66,7 @@ func (v *server) listen() (_ *listeners, err error) {
 			return nil, err
 		}
 		if u.Secure() {
-			config := l.clientTLS.Clone()
+			config := secured.Clone()
 			config.NextProtos = []string{"http/1.1"}
 			one = tls.NewListener(one, config)
 		}

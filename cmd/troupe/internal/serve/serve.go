@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	stdlog "log"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -235,7 +237,11 @@ func (v *server) serveMetrics(open *listeners) {
 	if len(open.metrics) == 0 {
 		return
 	}
-	v.metrics = &http.Server{Handler: v.kv.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	v.metrics = &http.Server{
+		Handler: v.kv.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		// What it says of connections concerns nobody, and would stand in the log without being JSON.
+		ErrorLog: stdlog.New(io.Discard, "", 0),
+	}
 	for _, l := range open.metrics {
 		go func(l net.Listener) {
 			if err := v.metrics.Serve(l); !errors.Is(err, http.ErrServerClosed) {
