@@ -26,6 +26,10 @@ const (
 	firstWait, longestWait = 20 * time.Millisecond, time.Second
 	// attemptTime is how long one attempt may take, handshake included.
 	attemptTime = 2 * time.Second
+	// lasting is for how long a connection must have been tried and stood, so that the next is made at once when it breaks.
+	// Who is let in and thrown out again waits like who is not let in: two processes with one identity would otherwise take
+	// each other's place at every peer without a pause.
+	lasting = attemptTime + longestWait
 )
 
 // run dials for as long as the peer is one. The library's own reconnecting is not used: every attempt is a connection of
@@ -33,9 +37,10 @@ const (
 func (p *peer) run() {
 	wait := firstWait
 	for p.ctx.Err() == nil {
+		began := time.Now()
 		stood, err := p.attempt()
 		p.broken(stood, err)
-		if stood {
+		if stood && time.Since(began) > lasting {
 			wait = firstWait
 		}
 		if !p.rest(wait) {

@@ -180,3 +180,18 @@ func TestAClosedLinkDeliversNothing(t *testing.T) {
 		t.Fatalf("%d letters were delivered before the link was closed, %d in all", received, now)
 	}
 }
+
+// Two processes with one identity (a copied data directory) take each other's place at every peer, again and again. That must
+// not become a storm: who is thrown out at once after he was let in waits longer each time.
+func TestAConnectionThatNeverLastsIsMadeMoreAndMoreSeldom(t *testing.T) {
+	c := newStation(t, 3, 1, "127.0.0.1:0")
+	one, other := newStation(t, 1, 3, "127.0.0.1:0"), newStation(t, 1, 3, "127.0.0.1:0")
+	c.env.SetPeers([]*messages.Member{one.member()})
+	start := time.Now()
+	one.env.SetPeers([]*messages.Member{c.member()})
+	other.env.SetPeers([]*messages.Member{c.member()})
+	await(t, "they have taken each other's place often", func() bool { return one.log.count("peer connected") >= 7 })
+	if took := time.Since(start); took < 400*time.Millisecond {
+		t.Fatalf("six connections that were thrown out at once were made anew within %v", took)
+	}
+}

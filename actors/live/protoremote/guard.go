@@ -3,6 +3,7 @@ package protoremote
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -112,7 +113,8 @@ func (p *post) greeted(hello *messages.Hello) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.hellos) >= maxGreetings {
-		clear(p.hellos)
+		// Members' greetings stay: they greet but once a connection.
+		maps.DeleteFunc(p.hellos, func(id uint64, _ *messages.Hello) bool { return p.link.get(id) == nil })
 	}
 	p.hellos[hello.GetFrom()] = hello
 }

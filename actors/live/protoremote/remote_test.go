@@ -278,3 +278,18 @@ func TestAPortInUseIsAnErrorAndNoPanic(t *testing.T) {
 		t.Fatal("no word of it")
 	}
 }
+
+func TestGreetingsOfStrangersDoNotMakeAMemberAStranger(t *testing.T) {
+	l := &Link{peers: map[uint64]*peer{2: {}}}
+	p := &post{link: l, hellos: map[uint64]*messages.Hello{}}
+	p.greeted(&messages.Hello{From: 2})
+	for id := range uint64(3 * maxGreetings) {
+		p.greeted(&messages.Hello{From: 100 + id})
+	}
+	if p.hellos[2] == nil {
+		t.Error("the member's greeting is forgotten: nothing that it says would be heard until it connects anew")
+	}
+	if n := len(p.hellos); n > maxGreetings+1 {
+		t.Errorf("%d greetings are kept", n)
+	}
+}
