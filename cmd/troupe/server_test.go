@@ -256,7 +256,7 @@ func TestAServerSpeaksTLSAndUnixSocketsAndServesMetricsApart(t *testing.T) {
 func TestMetricsUnderTLSLeaveThePlainClientPortPlain(t *testing.T) {
 	t.Parallel()
 	s := newSole(t)
-	metrics := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
+	metrics := fmt.Sprintf("127.0.0.1:%d", freeport.Take(t, 1)[0])
 	s.start("--auto-tls", "--listen-metrics-urls=https://"+metrics)
 	if got := s.client("put", "k", "v"); got != "OK\n" {
 		t.Error(got)
