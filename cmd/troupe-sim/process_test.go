@@ -104,7 +104,7 @@ func TestADeliberateBugIsFoundReplayedAndShrunk(t *testing.T) {
 		t.Skip("builds the binary with a bug in it")
 	}
 	binary := build(t, "-overlay", minorityRules(t))
-	found := process(t, binary, nil, "--seeds", "1..50", "--profile", "everything", "--shrink", "--shrink-tries", "3")
+	found := process(t, binary, nil, "--seeds", "1..50", "--profile", "everything", "--shrink", "--shrink-tries", "3", "--shrink-for", "10m")
 	mustHold(t, found, exitFailed, "FAILED  seed ", "promise ", "seen ", "what led to it:", "more of the last ", "replay ", "SHRUNK ")
 	commands := regexp.MustCompile(`replay +go run \./cmd/troupe-sim (.*)\n`).FindAllStringSubmatch(found.out, -1)
 	promises := regexp.MustCompile(`promise +([^:\n]*)`).FindAllStringSubmatch(found.out, -1)
