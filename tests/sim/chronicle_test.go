@@ -95,10 +95,13 @@ func TestTheLastNotesBeginWithTheMembersAsTheyStood(t *testing.T) {
 	}
 }
 
-// failing is a world in which everything goes wrong and whose seed, after a while, is said to have broken a promise.
-func failing(seed uint64, all bool, text string) *World {
-	w := New(Options{Seed: seed, Nodes: 5, Profile: Profiles[len(Profiles)-1], AllSteps: all})
-	w.after(0, w.misfortune)
+// failing is a world that, after a while, is said to have broken a promise.
+func failing(o Options, text string) *World {
+	o.Nodes = 5
+	w := New(o)
+	if len(o.Profile.Faults) > 0 {
+		w.after(0, w.misfortune)
+	}
 	w.populateClients()
 	for w.steps < 2500 {
 		w.step()
@@ -109,13 +112,13 @@ func failing(seed uint64, all bool, text string) *World {
 
 func TestAFailureShowsWhatLedToItInAScreenful(t *testing.T) {
 	for seed := uint64(1); seed <= 20; seed++ {
-		last := failing(seed, false, "member 2 is as it should not be").result().Last
+		last := failing(Options{Seed: seed, Profile: Profiles[len(Profiles)-1]}, "member 2 is as it should not be").result().Last
 		for _, want := range []string{"THE TEST'S OWN: member 2", "more of the last 1000 events; --all shows them"} {
 			if !strings.Contains(last, want) {
 				t.Fatalf("seed %d: what led to it lacks %q:\n%s", seed, want, last)
 			}
 		}
-		if n := strings.Count(last, "\n"); n < 20 || n > 80 {
+		if n := strings.Count(last, "\n"); n < 14 || n > 100 {
 			t.Fatalf("seed %d: what led to it has %d lines:\n%s", seed, n, last)
 		}
 		if !strings.Contains(last, "\n»") {
@@ -125,20 +128,20 @@ func TestAFailureShowsWhatLedToItInAScreenful(t *testing.T) {
 }
 
 func TestAFailureShowsAllItsLastStepsWhereThatIsAskedFor(t *testing.T) {
-	all := failing(3, true, "member 2").result().Last
+	all := failing(Options{Seed: 3, Profile: Profiles[len(Profiles)-1], AllSteps: true}, "member 2").result().Last
 	if n := strings.Count(all, "\n"); n < 400 || strings.Contains(all, "--all") {
 		t.Errorf("all of the last steps are %d lines", n)
 	}
 }
 
-// Whom a violation names, that one's doings are told; where it names nobody, everybody's.
+// Whom a violation names, that one's doings are told; where it names nobody, everybody's. In the calm nobody is silent.
 func TestWhatLedToAFailureIsToldOfThoseItNames(t *testing.T) {
 	of := func(seed uint64, text string) (members map[uint64]int) {
 		members = map[uint64]int{}
-		for line := range strings.Lines(failing(seed, false, text).result().Last) {
+		for line := range strings.Lines(failing(Options{Seed: seed, Profile: Profiles[0]}, text).result().Last) {
 			for id := range uint64(5) {
 				for _, said := range []string{"log: Append", "machine: Committed", "node: Durable"} {
-					if column := 12 + 15*int(id); len([]rune(line)) > column+20 && strings.Contains(string([]rune(line)[column:column+15]), said[:9]) {
+					if column := 12 + 15*int(id); line[0] == ' ' && len([]rune(line)) > column+20 && strings.Contains(string([]rune(line)[column:column+15]), said[:9]) {
 						members[id+1]++
 					}
 				}
@@ -147,7 +150,7 @@ func TestWhatLedToAFailureIsToldOfThoseItNames(t *testing.T) {
 		return members
 	}
 	many := 0
-	for seed := uint64(1); seed <= 10; seed++ {
+	for seed := uint64(1); seed <= 3; seed++ {
 		if len(of(seed, "nobody is named")) > 1 {
 			many++
 		}
@@ -159,8 +162,8 @@ func TestWhatLedToAFailureIsToldOfThoseItNames(t *testing.T) {
 			}
 		}
 	}
-	if many < 5 {
-		t.Errorf("where nobody is named, it is told of several members in %d of 10 worlds", many)
+	if many < 3 {
+		t.Errorf("where nobody is named, it is told of several members in %d of 3 worlds", many)
 	}
 }
 

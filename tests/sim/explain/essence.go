@@ -28,12 +28,24 @@ func essence(events []*trace.Event) map[*trace.Event]bool {
 		return nil
 	}
 	chosen, broken := map[*trace.Event]bool{}, events[at]
-	concerns := concerned(broken.Detail)
-	states := before(events)
-	left := map[int]int{near: nearRows, turn: turnRows, operation: operationRows, growth: growthRows}
-	for _, e := range slices.Backward(events) {
+	for _, e := range events {
 		if e.Step >= broken.Step {
 			chosen[e] = true
+		}
+	}
+	states, own := before(events), len(chosen)
+	choose(chosen, events[:at], states, concerned(broken.Detail))
+	if len(chosen)-own < nearRows { // whom it names has been silent: then it is told what the others did
+		choose(chosen, events[:at], states, concerned(""))
+	}
+	return chosen
+}
+
+// choose takes the last events of each class into the choice, as far as there is room for them.
+func choose(chosen map[*trace.Event]bool, events []*trace.Event, states map[*trace.Event]*trace.State, concerns func(*trace.Event) bool) {
+	left := map[int]int{near: nearRows, turn: turnRows, operation: operationRows, growth: growthRows}
+	for _, e := range slices.Backward(events) {
+		if chosen[e] {
 			continue
 		}
 		for _, class := range classes(e, states[e], concerns) {
@@ -44,7 +56,6 @@ func essence(events []*trace.Event) map[*trace.Event]bool {
 			}
 		}
 	}
-	return chosen
 }
 
 // concerned tells whether an event is one of the members that a text names.
