@@ -55,6 +55,11 @@ func startCluster(t *testing.T, size int, flags ...string) *procs.Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
+	closeAtTheEnd(t, c)
+	return c
+}
+
+func closeAtTheEnd(t *testing.T, c *procs.Cluster) {
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
 			t.Error(err)
@@ -65,7 +70,6 @@ func startCluster(t *testing.T, size int, flags ...string) *procs.Cluster {
 			}
 		}
 	})
-	return c
 }
 
 func lastBytes(s string, n int) string {

@@ -1,0 +1,144 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/procs"
+)
+
+// netLab is a network for one cluster: each member in a network namespace of its own, all on one bridge, and this process
+// on the bridge too, as the host of the clients. What a cable, a switch or a route does wrong is done to it for real.
+//
+// It needs the right to configure networks; without it, the test is skipped and says so.
+type netLab struct {
+	t      *testing.T
+	name   string // what its namespaces and devices begin with
+	subnet string // the first three bytes of every address
+	size   int
+}
+
+func newNetLab(t *testing.T, size int) *netLab {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("namespaces of the network need root")
+	}
+	pid := os.Getpid()
+	l := &netLab{t: t, name: fmt.Sprintf("tr%d", pid), subnet: fmt.Sprintf("198.18.%d", pid%256), size: size}
+	t.Cleanup(l.remove)
+	if err := l.build(); err != nil {
+		t.Skipf("no network can be made here: %v", err)
+	}
+	return l
+}
+
+func (l *netLab) build() error {
+	for _, args := range []string{
+		fmt.Sprintf("link add %sb type bridge", l.name),
+		fmt.Sprintf("addr add %s.254/24 dev %sb", l.subnet, l.name),
+		fmt.Sprintf("link set %sb up", l.name),
+	} {
+		if err := ip(args); err != nil {
+			return err
+		}
+	}
+	for i := range l.size {
+		for _, args := range []string{
+			"netns add " + l.namespace(i),
+			fmt.Sprintf("link add %s type veth peer name eth0 netns %s", l.cable(i), l.namespace(i)),
+			fmt.Sprintf("link set %s master %sb", l.cable(i), l.name),
+			fmt.Sprintf("link set %s up", l.cable(i)),
+			fmt.Sprintf("-n %s addr add %s/24 dev eth0", l.namespace(i), l.address(i)),
+			fmt.Sprintf("-n %s link set eth0 up", l.namespace(i)),
+			fmt.Sprintf("-n %s link set lo up", l.namespace(i)),
+		} {
+			if err := ip(args); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (l *netLab) remove() {
+	for i := range l.size {
+		_ = ip("link del " + l.cable(i))
+		_ = ip("netns del " + l.namespace(i))
+	}
+	_ = ip("link del " + l.name + "b")
+}
+
+func (l *netLab) namespace(i int) string { return fmt.Sprintf("%s-%d", l.name, i) }
+func (l *netLab) cable(i int) string     { return fmt.Sprintf("%sv%d", l.name, i) }
+func (l *netLab) address(i int) string   { return fmt.Sprintf("%s.%d", l.subnet, i+1) }
+
+// ip runs iproute2.
+func ip(args string) error {
+	if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("ip %s: %w: %s", args, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+func (l *netLab) must(args string) {
+	l.t.Helper()
+	if err := ip(args); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// unplug pulls a member's cable; plug puts it back.
+func (l *netLab) unplug(i int) { l.t.Helper(); l.must("link set " + l.cable(i) + " down") }
+func (l *netLab) plug(i int)   { l.t.Helper(); l.must("link set " + l.cable(i) + " up") }
+
+// lose has everything that one member sends to another go to an address of nobody: lost without a word, in that direction
+// alone. find ends it.
+func (l *netLab) lose(from, to int) {
+	l.t.Helper()
+	l.must(fmt.Sprintf("-n %s neigh replace %s lladdr 02:00:00:00:00:01 dev eth0 nud permanent", l.namespace(from), l.address(to)))
+}
+
+func (l *netLab) find(from, to int) {
+	l.t.Helper()
+	l.must(fmt.Sprintf("-n %s neigh del %s dev eth0", l.namespace(from), l.address(to)))
+}
+
+// steady makes elections slower than any pause of a loaded machine, for tests in which there must be none.
+const steady = "--election-timeout=2000"
+
+// start starts a cluster with a member in each namespace.
+func (l *netLab) start(flags ...string) *procs.Cluster {
+	t := l.t
+	t.Helper()
+	dir := t.TempDir()
+	members := make([]procs.Member, l.size)
+	initial := make([]string, l.size)
+	for i := range members {
+		name := fmt.Sprintf("m%d", i+1)
+		members[i] = procs.Member{
+			Name: name, DataDir: filepath.Join(dir, name), LogPath: filepath.Join(dir, name+".log"),
+			ClientURL: "http://" + l.address(i) + ":2379", PeerURL: "http://" + l.address(i) + ":2380",
+		}
+		initial[i] = name + "=" + members[i].PeerURL
+	}
+	c := &procs.Cluster{Program: program}
+	for i, m := range members {
+		inside := procs.Program{Name: program.Name, Path: "ip", Args: slices.Concat([]string{"netns", "exec", l.namespace(i), program.Path}, program.Args)}
+		all := append([]string{"--initial-cluster=" + strings.Join(initial, ","), "--initial-cluster-state=new"}, flags...)
+		c.Members = append(c.Members, procs.NewMember(inside, m, all...))
+	}
+	closeAtTheEnd(t, c)
+	if err := c.Start(within(t, time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// index is a member's place in its cluster and in the lab.
+func index(c *procs.Cluster, m *procs.Member) int { return slices.Index(c.Members, m) }

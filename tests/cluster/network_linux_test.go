@@ -1,0 +1,150 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/troupe-raft/troupe/tests/procs"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// A leader that its clients reach and its peers do not: the partition in which a careless one goes on answering.
+func TestALeaderCutOffFromItsPeersAnswersNothingThatNeedsThem(t *testing.T) {
+	lab := newNetLab(t, 3)
+	c := lab.start(steady)
+	live := followLive(t, c)
+	l := startLoad(t, c)
+	l.awaitWrites(t, 50)
+	old, others := mustLeader(t, c)
+	client := dial(t, old.Endpoint())
+	watch := client.Watch(clientv3.WithRequireLeader(within(t, 40*time.Second)), "nothing", clientv3.WithCreatedNotify())
+	if created := <-watch; !created.Created {
+		t.Fatalf("the watch at the leader: %v", created.Err())
+	}
+	for _, other := range others {
+		lab.lose(index(c, old), index(c, other))
+		lab.lose(index(c, other), index(c, old))
+	}
+	began := time.Now()
+	next, err := procs.LeaderOf(within(t, 30*time.Second), others)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("another leads after %v", time.Since(began))
+	if ended := <-watch; !errors.Is(ended.Err(), rpctypes.ErrNoLeader) {
+		t.Errorf("a watch that requires a leader ended with %v", ended.Err())
+	}
+	mustRefuseWithoutPeers(t, client)
+	l.awaitWrites(t, 100)
+	term := termOf(t, next)
+	for _, other := range others {
+		lab.find(index(c, old), index(c, other))
+		lab.find(index(c, other), index(c, old))
+	}
+	if now, _ := mustLeader(t, c); now != next || termOf(t, now) != term {
+		t.Errorf("it came back to %s in term %d and brought about %s in term %d", next.Name, term, now.Name, termOf(t, now))
+	}
+	l.awaitWrites(t, 100)
+	verify(t, c, l.end(), live)
+}
+
+// mustRefuseWithoutPeers asks a member that has lost its majority.
+func mustRefuseWithoutPeers(t *testing.T, client *clientv3.Client) {
+	t.Helper()
+	known := []error{rpctypes.ErrNoLeader, rpctypes.ErrTimeout, rpctypes.ErrTimeoutDueToLeaderFail, rpctypes.ErrTimeoutDueToConnectionLost, context.DeadlineExceeded}
+	for what, ask := range map[string]func(context.Context) error{
+		"a linearizable read": func(ctx context.Context) error { _, err := client.Get(ctx, "k"); return err },
+		"a put":               func(ctx context.Context) error { _, err := client.Put(ctx, "k", "v"); return err },
+		"a delete":            func(ctx context.Context) error { _, err := client.Delete(ctx, "k"); return err },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		err := ask(ctx)
+		cancel()
+		documented := false
+		for _, k := range known {
+			documented = documented || errors.Is(err, k)
+		}
+		if !documented {
+			t.Errorf("%s without a majority: %v", what, err)
+		}
+	}
+	if _, err := client.Get(within(t, 5*time.Second), "k", clientv3.WithSerializable()); err != nil {
+		t.Errorf("a serializable read, which needs no others: %v", err)
+	}
+}
+
+func termOf(t *testing.T, m *procs.Member) uint64 {
+	t.Helper()
+	status, err := dial(t, m.Endpoint()).Status(within(t, 10*time.Second), m.Endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status.RaftTerm
+}
+
+// A follower that hears the other follower and is not heard by the leader: it must not unseat a leader that the majority
+// follows, however long it campaigns.
+func TestAFollowerThatTheLeaderCannotReachDisturbsNobody(t *testing.T) {
+	lab := newNetLab(t, 3)
+	c := lab.start(steady)
+	live := followLive(t, c)
+	leader, followers := mustLeader(t, c)
+	term := termOf(t, leader)
+	l := startLoad(t, c)
+	l.awaitWrites(t, 50)
+	for _, way := range []string{"to the follower", "to the leader"} {
+		from, to := index(c, leader), index(c, followers[0])
+		if way == "to the leader" {
+			from, to = to, from
+		}
+		lab.lose(from, to)
+		// Longer than the follower can wait before it campaigns.
+		quiet := time.NewTimer(6 * time.Second)
+		for waiting := true; waiting; {
+			select {
+			case <-quiet.C:
+				waiting = false
+			default:
+				l.awaitWrites(t, 20)
+			}
+		}
+		if now, err := procs.LeaderOf(within(t, 10*time.Second), []*procs.Member{leader, followers[1]}); err != nil || now != leader || termOf(t, now) != term {
+			t.Errorf("what was lost %s unseated the leader of term %d: %v, term %d", way, term, err, termOf(t, leader))
+		}
+		lab.find(from, to)
+		if now, _ := mustLeader(t, c); now != leader || termOf(t, now) != term {
+			t.Errorf("after it: %s in term %d, not %s in term %d", now.Name, termOf(t, now), leader.Name, term)
+		}
+	}
+	verify(t, c, l.end(), live)
+}
+
+// Cables: the leader's, then everybody's, while clients go on trying.
+func TestPulledCablesLoseNothing(t *testing.T) {
+	lab := newNetLab(t, 3)
+	c := lab.start()
+	live := followLive(t, c)
+	l := startLoad(t, c)
+	l.awaitWrites(t, 50)
+	old, others := mustLeader(t, c)
+	lab.unplug(index(c, old))
+	began := time.Now()
+	if _, err := procs.LeaderOf(within(t, 20*time.Second), others); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("another leads after %v", time.Since(began))
+	l.awaitWrites(t, 50)
+	lab.plug(index(c, old))
+	mustLeader(t, c)
+	for i := range c.Members {
+		lab.unplug(i)
+	}
+	for i := range c.Members {
+		lab.plug(i)
+	}
+	l.awaitWrites(t, 50)
+	verify(t, c, l.end(), live)
+}
