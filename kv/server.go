@@ -224,7 +224,7 @@ func (s *Server) newGRPCServer() *grpc.Server {
 	})
 	pb.RegisterMaintenanceServer(server, &maintenanceService{headers: head, consensus: c.Consensus, store: c.Store, quota: s.quota})
 	pb.RegisterClusterServer(server, &clusterService{headers: head, consensus: c.Consensus, store: c.Store, requestTimeout: c.RequestTimeout})
-	server.RegisterService(authServiceDesc(), &authService{headers: head})
+	server.RegisterService(authServiceDesc(), &authService{headers: head, store: c.Store})
 	healthpb.RegisterHealthServer(server, s.health.server)
 	return server
 }

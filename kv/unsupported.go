@@ -13,10 +13,18 @@ import (
 type authService struct {
 	pb.UnimplementedAuthServer
 	headers *headers
+	store   *StoreRef
 }
 
+// neverChanged is the revision of users and roles before the first change, as etcd counts them.
+const neverChanged = 1
+
 func (s *authService) AuthStatus(context.Context, *pb.AuthStatusRequest) (*pb.AuthStatusResponse, error) {
-	return &pb.AuthStatusResponse{Header: s.headers.at(0)}, nil
+	response := &pb.AuthStatusResponse{Header: s.headers.at(0), AuthRevision: neverChanged}
+	if store := s.store.now(); store != nil {
+		response.Header.Revision = store.Revision()
+	}
+	return response, nil
 }
 
 func (s *authService) Authenticate(context.Context, *pb.AuthenticateRequest) (*pb.AuthenticateResponse, error) {

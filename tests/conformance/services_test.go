@@ -1,0 +1,106 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+)
+
+// serviceCall is a call outside of the KV service. normal takes out of the answer what is each server's own.
+type serviceCall struct {
+	name   string
+	call   func(context.Context, *grpc.ClientConn) (proto.Message, error)
+	normal func(proto.Message)
+}
+
+// call wraps a method of a generated client.
+func call[Request, Response proto.Message](
+	method func(*grpc.ClientConn) func(context.Context, Request, ...grpc.CallOption) (Response, error), request Request,
+) func(context.Context, *grpc.ClientConn) (proto.Message, error) {
+	return func(ctx context.Context, conn *grpc.ClientConn) (proto.Message, error) {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		response, err := method(conn)(ctx, request)
+		if err != nil {
+			return nil, err
+		}
+		return response, nil
+	}
+}
+
+// otherServices is played after a store of revision 6, compacted at 4, was made.
+func otherServices() (calls []serviceCall) {
+	hashKV := func(c *grpc.ClientConn) func(context.Context, *pb.HashKVRequest, ...grpc.CallOption) (*pb.HashKVResponse, error) {
+		return pb.NewMaintenanceClient(c).HashKV
+	}
+	// Of the compacted revision itself etcd tells the hash that it took when it compacted, of the history before it.
+	for _, revision := range []int64{0, 3, 5, 6, 7} {
+		calls = append(calls, serviceCall{fmt.Sprintf("HashKV of %d", revision), call(hashKV, &pb.HashKVRequest{Revision: revision}),
+			func(m proto.Message) { m.(*pb.HashKVResponse).Hash = 0 }}) // of another layout
+	}
+	alarm := func(c *grpc.ClientConn) func(context.Context, *pb.AlarmRequest, ...grpc.CallOption) (*pb.AlarmResponse, error) {
+		return pb.NewMaintenanceClient(c).Alarm
+	}
+	return append(calls,
+		serviceCall{"Hash", call(func(c *grpc.ClientConn) func(context.Context, *pb.HashRequest, ...grpc.CallOption) (*pb.HashResponse, error) {
+			return pb.NewMaintenanceClient(c).Hash
+		}, &pb.HashRequest{}), func(m proto.Message) { m.(*pb.HashResponse).Hash = 0 }},
+		serviceCall{"the list of alarms", call(alarm, &pb.AlarmRequest{}), nil},
+		serviceCall{"the list of one kind of alarm", call(alarm, &pb.AlarmRequest{Alarm: pb.AlarmType_CORRUPT}), nil},
+		serviceCall{"MoveLeader to nobody", call(func(c *grpc.ClientConn) func(context.Context, *pb.MoveLeaderRequest, ...grpc.CallOption) (*pb.MoveLeaderResponse, error) {
+			return pb.NewMaintenanceClient(c).MoveLeader
+		}, &pb.MoveLeaderRequest{TargetID: 1}), nil},
+		serviceCall{"Status", call(func(c *grpc.ClientConn) func(context.Context, *pb.StatusRequest, ...grpc.CallOption) (*pb.StatusResponse, error) {
+			return pb.NewMaintenanceClient(c).Status
+		}, &pb.StatusRequest{}), func(m proto.Message) {
+			s := m.(*pb.StatusResponse)
+			s.Leader, s.RaftIndex, s.RaftTerm, s.RaftAppliedIndex, s.DbSize, s.DbSizeInUse, s.DbSizeQuota = 0, 0, 0, 0, 0, 0, 0
+		}},
+		serviceCall{"AuthStatus", call(func(c *grpc.ClientConn) func(context.Context, *pb.AuthStatusRequest, ...grpc.CallOption) (*pb.AuthStatusResponse, error) {
+			return pb.NewAuthClient(c).AuthStatus
+		}, &pb.AuthStatusRequest{}), nil},
+		serviceCall{"Authenticate", call(func(c *grpc.ClientConn) func(context.Context, *pb.AuthenticateRequest, ...grpc.CallOption) (*pb.AuthenticateResponse, error) {
+			return pb.NewAuthClient(c).Authenticate
+		}, &pb.AuthenticateRequest{Name: "root", Password: "x"}), nil},
+		serviceCall{"MemberList", call(func(c *grpc.ClientConn) func(context.Context, *pb.MemberListRequest, ...grpc.CallOption) (*pb.MemberListResponse, error) {
+			return pb.NewClusterClient(c).MemberList
+		}, &pb.MemberListRequest{Linearizable: true}), func(m proto.Message) {
+			for _, member := range m.(*pb.MemberListResponse).Members {
+				member.ID, member.ClientURLs, member.PeerURLs = 0, nil, nil
+			}
+		}},
+	)
+}
+
+func TestTheOtherServicesAnswerAsEtcds(t *testing.T) {
+	ctx := within(t, time.Minute)
+	etcd := connect(t, startCluster(t, reference, 1).Members[0])
+	own := connect(t, startCluster(t, program, 1).Members[0])
+	for _, request := range []proto.Message{
+		putKey("a", "1"), putKey("a", "2"), putKey("b", "1"), deleteKeys("a", ""), putKey("a", "3"),
+		&pb.CompactionRequest{Revision: 4, Physical: true},
+	} {
+		for _, conn := range []*grpc.ClientConn{etcd, own} {
+			if _, err := invoke(ctx, conn, request); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, c := range otherServices() {
+		want, wantErr := c.call(ctx, etcd)
+		got, gotErr := c.call(ctx, own)
+		for _, response := range []proto.Message{got, want} {
+			if response != nil && c.normal != nil {
+				c.normal(response)
+			}
+		}
+		if difference := compareAnswers(got, gotErr, want, wantErr); difference != "" {
+			t.Errorf("%s: %s", c.name, difference)
+		}
+	}
+}
