@@ -21,7 +21,7 @@ func putMany(n int) []byte {
 
 func (r *replica) waitCompacted(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := r.s.WaitCompacted(ctx); err != nil {
 		t.Fatalf("waiting for what is compacted to be removed: %v", err)

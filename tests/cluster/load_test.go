@@ -22,11 +22,14 @@ const (
 	loadPace      = 4 * time.Millisecond
 	loadPaceError = 40 * time.Millisecond
 	loadDeadline  = 3 * time.Second // of an operation
+	// patientDeadline is where an operation that is late counts as failed: a machine that stalls is not to be taken for a defect.
+	patientDeadline = time.Minute
 )
 
 // load is clients that put, get and compare-and-set, each at one member until that fails it.
 type load struct {
 	began        time.Time
+	deadline     time.Duration // of an operation
 	stop         context.CancelFunc
 	done         sync.WaitGroup
 	acknowledged atomic.Int64 // writes
@@ -37,7 +40,7 @@ type load struct {
 }
 
 func startLoad(t *testing.T, c *procs.Cluster) *load {
-	return startLoadBy(t, func(id int) []*clientv3.Client {
+	return startLoadBy(t, loadDeadline, func(id int) []*clientv3.Client {
 		clients := make([]*clientv3.Client, len(c.Members))
 		for i := range clients {
 			clients[i] = dial(t, c.Members[(id+i)%len(c.Members)].Endpoint())
@@ -48,12 +51,12 @@ func startLoad(t *testing.T, c *procs.Cluster) *load {
 
 // startBalancedLoad is startLoad by clients as programs have them: each knows all endpoints, and uses them in turn.
 func startBalancedLoad(t *testing.T, c *procs.Cluster) *load {
-	return startLoadBy(t, func(int) []*clientv3.Client { return []*clientv3.Client{dial(t, c.Endpoints()...)} })
+	return startLoadBy(t, patientDeadline, func(int) []*clientv3.Client { return []*clientv3.Client{dial(t, c.Endpoints()...)} })
 }
 
-func startLoadBy(t *testing.T, clientsOf func(id int) []*clientv3.Client) *load {
+func startLoadBy(t *testing.T, deadline time.Duration, clientsOf func(id int) []*clientv3.Client) *load {
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{began: time.Now(), stop: cancel, answered: make(chan struct{}, 1)}
+	l := &load{began: time.Now(), deadline: deadline, stop: cancel, answered: make(chan struct{}, 1)}
 	for id := range loadClients {
 		clients := clientsOf(id)
 		l.done.Go(func() { l.client(ctx, id, clients) })
@@ -88,7 +91,7 @@ func (l *load) client(ctx context.Context, id int, clients []*clientv3.Client) {
 			o.kind = get
 		}
 		o.call = time.Since(l.began)
-		o.ask(clients[at])
+		o.ask(clients[at], l.deadline)
 		o.end = time.Since(l.began)
 		l.record(o)
 		if o.unknown {
@@ -105,8 +108,8 @@ func (l *load) client(ctx context.Context, id int, clients []*clientv3.Client) {
 }
 
 // ask sends the operation. It has a deadline of its own, not the load's: so the end of a load makes nothing unknown.
-func (o *operation) ask(client *clientv3.Client) {
-	ctx, cancel := context.WithTimeout(context.Background(), loadDeadline)
+func (o *operation) ask(client *clientv3.Client, deadline time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
 	switch o.kind {
 	case put:
