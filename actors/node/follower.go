@@ -1,6 +1,8 @@
 package node
 
 import (
+	"fmt"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupe-raft/troupe/messages"
@@ -69,12 +71,10 @@ func (n *Node) follower(ctx actor.Context) {
 
 // append is the receiver's side of AppendEntries (Raft §5.3). Its acknowledgement is a promise: it leaves after the sync.
 func (n *Node) append(m *messages.AppendEntries) {
-	if m.Entries != nil {
-		if err := raft.CheckEntries(m.Entries); err != nil || len(m.Entries.Data) > 0 && m.Entries.First != m.PrevIndex+1 {
-			n.env.Log().Error().Err(err).Str("from", hexID(m.Leader)).Uint64("prev_index", m.PrevIndex).
-				Msg("dropped a malformed append: check that all members run compatible versions")
-			return
-		}
+	if err := checkAppend(m); err != nil {
+		n.env.Log().Error().Err(err).Str("from", hexID(m.Leader)).Uint64("prev_index", m.PrevIndex).
+			Msg("dropped a malformed append: check that all members run compatible versions")
+		return
 	}
 	if !n.log.Matches(m.PrevIndex, m.PrevTerm) {
 		n.refuseAppend(m)
@@ -96,6 +96,20 @@ func (n *Node) append(m *messages.AppendEntries) {
 	}
 	n.advanceCommit(min(m.Commit, acknowledged))
 	n.acknowledge(m, acknowledged, truncateFrom, fresh)
+}
+
+// checkAppend tells whether a request is what a leader can say, before anything is done about it: what does not fit would
+// break an invariant further in, again and again as it is repeated, until the node stops.
+func checkAppend(m *messages.AppendEntries) error {
+	e := m.Entries
+	if err := raft.CheckEntries(e); err != nil || len(e.GetData()) == 0 {
+		return err
+	}
+	if first, last := e.Runs[0].Term, e.Runs[len(e.Runs)-1].Term; e.First != m.PrevIndex+1 || first < m.PrevTerm || last > m.Term {
+		return fmt.Errorf("entries from %d of terms %d to %d after index %d of term %d, from a leader of term %d",
+			e.First, first, last, m.PrevIndex, m.PrevTerm, m.Term)
+	}
+	return nil
 }
 
 // acknowledge answers an accepted append: at once where everything acknowledged is on disk already, else through the

@@ -256,3 +256,21 @@ func TestE1AnAcknowledgementWaitsForItsTermEvenIfItsEntriesAreOnDisk(t *testing.
 		t.Fatal("the disk was bothered with what it has")
 	}
 }
+
+// What a leader can never say is dropped before it breaks anything: a node that panics at each repetition would soon stop.
+func TestAnAppendThatNoLeaderCanHaveSentIsDropped(t *testing.T) {
+	s := newStage(t, 3).settled(5, 2, 1, 1, 3)
+	gap := appendOf(5, 2, 3, 1, 5)
+	gap.Entries = entriesOf(4, 5)
+	for what, m := range map[string]*messages.AppendEntries{
+		"an entry of a term above the leader's":   appendOf(5, 2, 3, 1, 5, 6),
+		"an entry of a term below the one before": appendOf(5, 2, 3, 1, 2),
+		"entries that begin after a gap":          gap,
+	} {
+		s.hears(m)
+		s.is(roleFollower, 5)
+		if none[*messages.AppendAnswer](s); s.node.log.Last() != 2 || len(s.appends) != 0 {
+			t.Errorf("%s: the log ends at %d, the LogStore was told %v", what, s.node.log.Last(), s.appends)
+		}
+	}
+}
