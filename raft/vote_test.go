@@ -182,3 +182,18 @@ func TestE2E4NoSequenceOfRequestsGetsTwoVotesInATerm(t *testing.T) {
 	}
 	walk(Voter{Log: logOf()}, map[uint64]uint64{}, 5)
 }
+
+// A repeated request is decided as the first was, log and all, and its answer waits for the disk as the first one's does:
+// that may still be on its way there.
+func TestE4ARepeatedRequestIsDecidedAnewAndSavedAnew(t *testing.T) {
+	v := Voter{Term: 3, Vote: 2, Log: logOf(1, 2, 2)}
+	for _, c := range []struct {
+		lastIndex, lastTerm uint64
+		granted             bool
+	}{{3, 2, true}, {4, 2, true}, {2, 2, false}, {9, 1, false}} {
+		d := DecideVote(v, &messages.RequestVote{Term: 3, Candidate: 2, LastIndex: c.lastIndex, LastTerm: c.lastTerm})
+		if d.Grant != c.granted || d.Save != c.granted || d.Vote != 2 {
+			t.Errorf("a candidate with (%d, %d), asking again: %+v", c.lastIndex, c.lastTerm, d)
+		}
+	}
+}

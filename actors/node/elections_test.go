@@ -253,6 +253,9 @@ func TestE23ALearnerVotesAndNeverCampaigns(t *testing.T) {
 	s.Pass(10 * election)
 	s.is(roleFollower, 3)
 	none[*messages.RequestVote](s)
+	if s.armed() != 1 {
+		t.Fatalf("%d timers run: once it has a vote it would not campaign", s.armed())
+	}
 	s.hears(ask(77, 4, 1, 1)) // a candidate that it does not know, too
 	s.sync()
 	if a := only[*messages.VoteAnswer](s); !a.Granted {

@@ -35,9 +35,14 @@ func TestE10ASingleVoterCommitsAfterItsOwnSyncOnly(t *testing.T) {
 	if s.node.commit != 2 || len(s.fed) > 0 {
 		t.Fatalf("commit index %d before the sync", s.node.commit)
 	}
-	s.sync()
+	s.hears(&messages.Propose{Data: proposalOf(2, 10)})
+	s.syncOne()
 	if s.node.commit != 3 || len(s.fed) != 1 {
-		t.Fatalf("commit index %d after the sync, fed %v", s.node.commit, s.fed)
+		t.Fatalf("commit index %d after the first of two syncs, fed %v", s.node.commit, s.fed)
+	}
+	s.sync()
+	if s.node.commit != 4 {
+		t.Fatalf("commit index %d after the last sync", s.node.commit)
 	}
 }
 
