@@ -49,6 +49,8 @@ type (
 	Result = handle.Result
 	// ReadPoint is the outcome of a read: the state machine contains everything up to Index.
 	ReadPoint = handle.ReadPoint
+	// Refusals is how many callers were refused because a limit was reached.
+	Refusals = handle.Refusals
 )
 
 // Member is one server of the cluster.
@@ -79,7 +81,8 @@ type Status struct {
 	Serving  bool   // the replay after the start is done
 	LogBytes int64  // on disk
 	DiskLow  bool
-	Members  []Member
+	// Members must not be changed: one list serves all who ask.
+	Members []Member
 	// ConfigurationIndex is the index of the entry that holds Members.
 	ConfigurationIndex uint64
 	// Peers is, at a leader, what it knows of the others, ordered by id.

@@ -20,6 +20,7 @@ type observer struct {
 
 	mu          sync.Mutex
 	node        actors.NodeView
+	members     []Member // of node.Configuration; made anew with it, never changed
 	logView     actors.LogView
 	machine     actors.MachineView
 	peers       map[uint64]actors.ReplicatorView
@@ -43,14 +44,28 @@ type Metrics struct {
 	// PendingProposals of this handle, and their bytes.
 	PendingProposals int
 	PendingBytes     uint64
-	// UncommittedBytes at a leader; MemoryBytes of the in-memory log; LedgerBytes of answers kept for retries.
+	// PendingReads of this handle, and how many ReadPoints they wait for that the state machine has not reached.
+	PendingReads int
+	ReadPoints   int
+	// Refusals of this handle, by the limit that was reached: always all limits in the same order.
+	Refusals []Refusals
+	// UncommittedBytes and LeaderReads at a leader: what is proposed and not committed or not on its own disk, and the read
+	// points that are asked of it. MemoryBytes of the in-memory log; LedgerBytes of answers kept for retries, for how many
+	// LedgerOrigins.
 	UncommittedBytes uint64
+	LeaderReads      int
 	MemoryBytes      uint64
 	LedgerBytes      uint64
+	LedgerOrigins    int
 	// Actors by name: depth of the mailbox, messages handled, time spent working.
 	Actors []ActorMetrics
 	// Links to the peers.
 	Links []LinkMetrics
+	// PeerConnectionsRejected were closed because the peer port had as many as it may.
+	PeerConnectionsRejected uint64
+	// LostMessages could not be handed to anyone: they were for a peer that is not known, or from a peer for an actor that
+	// is no more.
+	LostMessages uint64
 }
 
 // ActorMetrics tells how busy an actor is.
@@ -92,6 +107,9 @@ func (o *observer) Node(v actors.NodeView) {
 	defer o.mu.Unlock()
 	if v.Role != "recovering" && o.node.Role != "leader" && v.Role == "leader" {
 		clear(o.peers)
+	}
+	if v.Configuration != o.node.Configuration {
+		o.members = membersOf(v.Configuration)
 	}
 	o.node = v
 	if v.Role != "recovering" {
@@ -202,6 +220,13 @@ func (o *observer) waitForLeader(ctx context.Context, done <-chan struct{}) (uin
 	}
 }
 
+func membersOf(c *messages.Configuration) (members []Member) {
+	for _, m := range c.GetMembers() {
+		members = append(members, Member{ID: m.Id, Name: m.Name, Address: m.Address, PeerURLs: m.PeerUrls, Learner: m.Learner})
+	}
+	return members
+}
+
 // status is the picture of the node but for what the handle knows itself.
 func (o *observer) status() Status {
 	o.mu.Lock()
@@ -210,10 +235,7 @@ func (o *observer) status() Status {
 	s := Status{
 		Role: v.Role, Term: v.Term, Leader: v.Leader, Learner: v.Learner, Commit: v.Commit, Applied: o.machine.Applied,
 		Last: v.LastIndex, First: o.logView.FirstIndex, Serving: o.machine.Serving, LogBytes: o.logView.DiskBytes,
-		DiskLow: v.DiskLow, ConfigurationIndex: v.ConfigurationIndex,
-	}
-	for _, m := range v.Configuration.GetMembers() {
-		s.Members = append(s.Members, Member{ID: m.Id, Name: m.Name, Address: m.Address, PeerURLs: m.PeerUrls, Learner: m.Learner})
+		DiskLow: v.DiskLow, Members: o.members, ConfigurationIndex: v.ConfigurationIndex,
 	}
 	if v.Role != "leader" {
 		return s

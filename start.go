@@ -197,9 +197,15 @@ func (n *Node) Metrics() Metrics {
 	n.observer.mu.Lock()
 	m := n.observer.metrics
 	m.UncommittedBytes, m.MemoryBytes = n.observer.node.UncommittedBytes, n.observer.node.MemoryBytes
-	m.LedgerBytes = n.observer.machine.LedgerBytes
+	m.LeaderReads = n.observer.node.PendingReads
+	m.LedgerBytes, m.LedgerOrigins = n.observer.machine.LedgerBytes, n.observer.machine.Origins
 	n.observer.mu.Unlock()
-	m.PendingProposals, m.PendingBytes = n.handle.Pending()
+	b := n.handle.Backlog()
+	m.PendingProposals, m.PendingBytes = b.Proposals, b.ProposalBytes
+	m.PendingReads, m.ReadPoints, m.Refusals = b.Reads, b.ReadPoints, b.Refusals
+	lost := n.env.Lost()
+	m.LostMessages = lost.Unaddressed + lost.NotOfPeers + lost.Undelivered
+	m.PeerConnectionsRejected = n.env.RejectedConnections()
 	for _, a := range n.env.Actors() {
 		m.Actors = append(m.Actors, ActorMetrics{Name: a.Name, Depth: a.Depth, Handled: a.Handled, Busy: a.Busy})
 	}

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"encoding/json"
+	"net"
 	"net/http"
 	"net/http/pprof"
 	"time"
@@ -30,18 +31,46 @@ func (s *Server) newHTTPServer() *http.Server {
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
+	return newHTTPServer(&s.config, mux)
+}
+
+func newHTTPServer(c *ServerConfig, handler http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: s.config.FirstByteTimeout,
+		Handler:           handler,
+		ReadHeaderTimeout: c.FirstByteTimeout,
 		ReadTimeout:       time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          httpErrorLog(s.config.Logger),
+		ErrorLog:          httpErrorLog(c.Logger),
 	}
 }
 
-// Handler serves the same paths for a listener of its own (listen-client-http-urls, listen-metrics-urls).
-func (s *Server) Handler() http.Handler { return s.http.Handler }
+// HTTPServer makes a server of the same paths, with the same limits, for listeners of its own (listen-metrics-urls). The
+// caller serves and closes it; Bounded makes its listeners share the client port's limit on connections.
+func (s *Server) HTTPServer() *http.Server {
+	return newHTTPServer(&s.config, s.http.Handler)
+}
+
+// Bounded is a listener whose connections count as the client port's.
+func (s *Server) Bounded(l net.Listener) net.Listener { return &boundedListener{l, s.mux} }
+
+type boundedListener struct {
+	net.Listener
+	mux *portMux
+}
+
+func (l *boundedListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.mux.admit() {
+			return &portConn{Conn: conn, open: &l.mux.open}, nil
+		}
+		_ = conn.Close()
+	}
+}
 
 // versions is the answer of /version: etcd's, and our own beside it.
 type versions struct {

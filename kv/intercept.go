@@ -15,8 +15,13 @@ func (s *Server) intercept(ctx context.Context, request any, info *grpc.UnarySer
 		m.started.Inc()
 	}
 	response, err := any(nil), s.requireLeader(ctx)
-	if err == nil {
+	switch {
+	case err != nil:
+	case s.requests.enter():
 		response, err = handle(ctx, request)
+		s.requests.leave()
+	default:
+		err = tooMany
 	}
 	if m != nil {
 		m.done(err)
@@ -30,7 +35,10 @@ func (s *Server) interceptStream(service any, stream grpc.ServerStream, info *gr
 		m.started.Inc()
 	}
 	err := s.requireLeader(stream.Context())
-	if err == nil {
+	if err == nil && !s.streams.enter() {
+		err = tooMany
+	} else if err == nil {
+		defer s.streams.leave()
 		if info.FullMethod == healthpb.Health_Watch_FullMethodName {
 			// The library's health service would watch on while everybody else has finished.
 			ctx, cancel := context.WithCancel(stream.Context())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
@@ -37,6 +38,9 @@ type kvService struct {
 	requestTimeout  time.Duration
 	streamChunk     int
 	quota           *quota
+	refused         map[string]prometheus.Counter // by limit
+	answers         *answers
+	sending         *sending
 }
 
 func (s *kvService) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
@@ -49,11 +53,19 @@ func (s *kvService) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeRes
 	}
 	ctx, cancel := s.withTimeout(ctx)
 	defer cancel()
+	account := (*answer)(nil)
+	if len(r.RangeEnd) > 0 && !r.CountOnly {
+		account = s.answers.begin()
+		ctx = mvcc.WithMeter(ctx, account)
+	}
 	var response *pb.RangeResponse
 	err = s.view(ctx, mode, func(v *mvcc.View) error {
 		response, err = v.Range(ctx, r)
 		return err
 	})
+	if account != nil {
+		s.sending.pass(ctx, response, account, err)
+	}
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -95,7 +107,7 @@ func (s *kvService) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse,
 		return nil, err
 	}
 	if s.quota.exceeded() {
-		return nil, rpctypes.ErrGRPCNoSpace
+		return nil, s.refuse(limitQuota, rpctypes.ErrGRPCNoSpace)
 	}
 	command, err := mvcc.EncodePut(r)
 	if err != nil {
@@ -135,6 +147,9 @@ func (s *kvService) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (
 
 func (s *kvService) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
 	if err := checkTxn(r, s.maxTxnOps); err != nil {
+		if errors.Is(err, rpctypes.ErrGRPCTooManyOps) {
+			s.refuse(limitTxnOps, err)
+		}
 		return nil, err
 	}
 	// Overlaps are searched after the number of operations was found bounded.
@@ -157,7 +172,7 @@ func (s *kvService) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse,
 
 func (s *kvService) writeTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
 	if s.quota.exceeded() && adds(r) {
-		return nil, rpctypes.ErrGRPCNoSpace
+		return nil, s.refuse(limitQuota, rpctypes.ErrGRPCNoSpace)
 	}
 	command, err := mvcc.EncodeTxn(r)
 	if err != nil {
@@ -179,11 +194,14 @@ func (s *kvService) readTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnRespo
 	}
 	ctx, cancel := s.withTimeout(ctx)
 	defer cancel()
+	account := s.answers.begin()
+	ctx = mvcc.WithMeter(ctx, account)
 	var response *pb.TxnResponse
 	err = s.view(ctx, mode, func(v *mvcc.View) error {
 		response, err = v.Txn(ctx, r)
 		return err
 	})
+	s.sending.pass(ctx, response, account, err)
 	return response, toStatus(err)
 }
 
@@ -225,10 +243,16 @@ func (s *kvService) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.C
 	return response, nil
 }
 
+// refuse counts a refusal.
+func (s *kvService) refuse(limit string, err error) error {
+	s.refused[limit].Inc()
+	return err
+}
+
 // propose replicates a command and returns what this member's Apply made of it. The error is the client's.
 func (s *kvService) propose(ctx context.Context, command []byte) ([]byte, error) {
 	if len(command) > s.maxRequestBytes {
-		return nil, rpctypes.ErrGRPCRequestTooLarge
+		return nil, s.refuse(limitRequestBytes, rpctypes.ErrGRPCRequestTooLarge)
 	}
 	ctx, cancel := s.withTimeout(ctx)
 	defer cancel()

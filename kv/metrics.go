@@ -17,6 +17,7 @@ type metrics struct {
 	watchFallbacks               prometheus.Counter
 	rejectedConns                prometheus.Counter
 	failedHandshakes             prometheus.Counter
+	refused                      map[string]prometheus.Counter // by limit; not changed after newMetrics
 
 	started, handled *prometheus.CounterVec
 	methods          map[string]*methodMetrics // filled before serving, only read then
@@ -53,10 +54,17 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "grpc_server_handled_total", Help: "Total number of RPCs completed on the server, regardless of success or failure.",
 		}, append(labels, "grpc_code")),
 		methods: map[string]*methodMetrics{},
+		refused: map[string]prometheus.Counter{},
+	}
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "troupe_client_refused_total", Help: "Requests that the client port refused because a limit was reached.",
+	}, []string{"limit"})
+	for _, limit := range clientLimits {
+		m.refused[limit] = refused.WithLabelValues(limit)
 	}
 	for _, c := range []prometheus.Collector{
 		m.healthSuccess, m.healthFailure, m.watchers, m.watchStreams, m.slowWatchers, m.watchEvents, m.watchFallbacks, m.rejectedConns, m.failedHandshakes,
-		m.started, m.handled,
+		m.started, m.handled, refused,
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, err

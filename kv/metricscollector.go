@@ -13,6 +13,10 @@ type statusCollector struct {
 	consensus Consensus
 	store     *StoreRef
 	conns     func() int64
+	requests  func() int64
+	streams   func() int64
+	answers   func() int64
+	queued    func() int64
 	quota     int64
 	memberID  uint64
 	version   string
@@ -47,6 +51,15 @@ var (
 	descDiskLow    = desc("troupe_disk_low", "Whether the disk is below its low-water mark, so that writes are refused.")
 	descRestarts   = desc("troupe_actor_restarts_total", "Restarts of actors under supervision since the start.")
 	descConns      = desc("troupe_client_connections", "Client connections that are open.")
+	descRequests   = desc("troupe_client_requests_in_flight", "Requests of clients that are being handled.")
+	descStreams    = desc("troupe_client_streams", "Streams of clients that are open: watches, for the most part.")
+	descAnswers    = desc("troupe_client_answer_bytes", "Bytes of range answers that are being made or are on their way to clients.")
+	descQueued     = desc("troupe_watch_queue_bytes", "Bytes of events that wait to be given to watchers.")
+	descMemTable   = desc("troupe_engine_memtable_bytes", "Bytes in the storage engine's memory that are not flushed to its tables.")
+	descCache      = desc("troupe_engine_cache_bytes", "Bytes of the storage engine's cache of blocks.")
+	descLayers     = desc("troupe_engine_layers", "Layers of tables that the storage engine has not compacted; writes wait at 64.")
+	descDebt       = desc("troupe_engine_compaction_debt_bytes", "Bytes that the storage engine's compactions have yet to rewrite.")
+	descSnapshots  = desc("troupe_engine_snapshots", "States of the store that reads hold open.")
 	descPeerMatch  = desc("troupe_peer_match_index", "At the leader: the last index known to be durable at a peer.", "peer")
 	descPeerFlight = desc("troupe_peer_inflight_bytes", "At the leader: bytes sent to a peer and not acknowledged yet.", "peer")
 )
@@ -78,6 +91,10 @@ func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descLogBytes, float64(node.LogBytes))
 	gauge(descDiskLow, asFloat(node.DiskLow))
 	gauge(descConns, float64(c.conns()))
+	gauge(descRequests, float64(c.requests()))
+	gauge(descStreams, float64(c.streams()))
+	gauge(descAnswers, float64(c.answers()))
+	gauge(descQueued, float64(c.queued()))
 	ch <- prometheus.MustNewConstMetric(descRestarts, prometheus.CounterValue, float64(node.Restarts))
 	for _, p := range node.Peers {
 		id := strconv.FormatUint(p.ID, 16)
@@ -91,6 +108,12 @@ func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 	total, inUse := store.Size()
 	gauge(descDBSize, float64(total))
 	gauge(descDBInUse, float64(inUse))
+	engine := store.Engine()
+	gauge(descMemTable, float64(engine.MemTableBytes))
+	gauge(descCache, float64(engine.CacheBytes))
+	gauge(descLayers, float64(engine.Layers))
+	gauge(descDebt, float64(engine.CompactionDebt))
+	gauge(descSnapshots, float64(engine.Snapshots))
 	v := store.View()
 	defer v.Release()
 	gauge(descKeys, float64(v.Keys()))

@@ -6,25 +6,48 @@ import (
 	"net"
 
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
 )
 
 // portCredentials tells the gRPC server that a connection's TLS handshake was done by the portMux, and with whom.
 type portCredentials struct{}
 
 // plainInfo is what is known of a peer that came without TLS.
-type plainInfo struct{ credentials.CommonAuthInfo }
+type plainInfo struct {
+	credentials.CommonAuthInfo
+	conn *portConn
+}
 
 func (plainInfo) AuthType() string { return "insecure" }
+
+// tlsInfo is what is known of one that came with TLS.
+type tlsInfo struct {
+	credentials.TLSInfo
+	conn *portConn
+}
+
+// connectionOf is the connection that a call came over; nil if it was not one of the port's.
+func connectionOf(ctx context.Context) *portConn {
+	if p, ok := peer.FromContext(ctx); ok {
+		switch info := p.AuthInfo.(type) {
+		case plainInfo:
+			return info.conn
+		case tlsInfo:
+			return info.conn
+		}
+	}
+	return nil
+}
 
 func (portCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	c, ok := conn.(*portConn)
 	if !ok || c.tls == nil {
-		return conn, plainInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}}, nil
+		return conn, plainInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}, c}, nil
 	}
-	return conn, credentials.TLSInfo{
+	return conn, tlsInfo{credentials.TLSInfo{
 		State:          c.tls.ConnectionState(),
 		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-	}, nil
+	}, c}, nil
 }
 
 func (portCredentials) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {

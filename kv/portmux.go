@@ -116,14 +116,22 @@ func (m *portMux) serve(l net.Listener) error {
 			}
 		}
 		pause = 0
-		if m.open.Add(1) > m.maxConns {
-			m.open.Add(-1)
-			m.rejected()
+		if !m.admit() {
 			_ = conn.Close()
 			continue
 		}
 		m.startSniffing(&portConn{Conn: conn, open: &m.open})
 	}
+}
+
+// admit counts a connection, or says that there are too many.
+func (m *portMux) admit() bool {
+	if m.open.Add(1) <= m.maxConns {
+		return true
+	}
+	m.open.Add(-1)
+	m.rejected()
+	return false
 }
 
 func (m *portMux) startSniffing(conn *portConn) {
@@ -222,6 +230,7 @@ type portConn struct {
 
 	open   *atomic.Int64
 	closed atomic.Bool
+	unsent unsent
 }
 
 func (c *portConn) Read(p []byte) (int, error) {
@@ -236,6 +245,7 @@ func (c *portConn) Read(p []byte) (int, error) {
 func (c *portConn) Close() error {
 	if c.closed.CompareAndSwap(false, true) {
 		c.open.Add(-1)
+		c.unsent.close()
 	}
 	return c.Conn.Close()
 }

@@ -45,8 +45,12 @@ type ServerConfig struct {
 	MaxTxnOps             int           // default 128
 	MaxConcurrentStreams  uint32        // of a connection; default 16384
 	MaxConnections        int           // default 10000
+	MaxRequestsInFlight   int           // of all connections; default 32768
+	MaxOpenStreams        int           // watches and other streams, of all connections; default 16384
+	MaxAnswerBytes        int64         // of range answers that are made or on their way, of all clients; default 1 GiB
 	MaxWatchersPerStream  int           // default 65536
 	WatchBufferBytes      int           // events queued for one stream; default 8 MiB
+	WatchBuffersBytes     int           // shared by all streams, of which each may buffer 64 KiB; default 1 GiB
 	WatchQueueBytes       int           // events queued for the hub; default 64 MiB
 	WatchProgressInterval time.Duration // default 10 min
 	RequestTimeout        time.Duration // of requests without a deadline; default 5 s and twice ElectionTimeout
@@ -73,8 +77,12 @@ func (c *ServerConfig) setDefaults() error {
 	setDefault(&c.MaxTxnOps, 128)
 	setDefault(&c.MaxConcurrentStreams, 16384)
 	setDefault(&c.MaxConnections, 10000)
+	setDefault(&c.MaxRequestsInFlight, 32768)
+	setDefault(&c.MaxOpenStreams, 16384)
+	setDefault(&c.MaxAnswerBytes, 1<<30)
 	setDefault(&c.MaxWatchersPerStream, 65536)
 	setDefault(&c.WatchBufferBytes, 8<<20)
+	setDefault(&c.WatchBuffersBytes, 1<<30)
 	setDefault(&c.WatchQueueBytes, 64<<20)
 	setDefault(&c.WatchProgressInterval, 10*time.Minute)
 	setDefault(&c.ElectionTimeout, time.Second)
@@ -117,6 +125,9 @@ type Server struct {
 	health  *grpcHealth
 	quota   *quota
 
+	requests, streams turnstile
+	answers           answers
+
 	mux  *portMux
 	grpc *grpc.Server
 	http *http.Server
@@ -143,6 +154,10 @@ func NewServer(config ServerConfig) (*Server, error) {
 		hub:   newWatchHub(config.Store, config.WatchQueueBytes, m),
 		quota: &quota{limit: config.QuotaBytes, store: config.Store, log: config.Logger},
 	}
+	s.requests = turnstile{limit: int64(config.MaxRequestsInFlight), refused: m.refused[limitInFlight]}
+	s.streams = turnstile{limit: int64(config.MaxOpenStreams), refused: m.refused[limitStreams]}
+	s.answers = answers{limit: config.MaxAnswerBytes, refused: m.refused[limitAnswers]}
+	s.hub.buffers = config.WatchBuffersBytes
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.mux = newPortMux(config.TLS, config.FirstByteTimeout, config.MaxConnections, m.rejectedConns.Inc, s.unsecured)
 	s.grpc = s.newGRPCServer()
@@ -172,9 +187,15 @@ func (s *Server) goRun(f func()) {
 
 func (s *Server) registerCollectors() error {
 	c := &s.config
+	if m, ok := c.Consensus.(meter); ok {
+		if err := c.Registry.Register(&nodeCollector{m}); err != nil {
+			return err
+		}
+	}
 	for _, collector := range []prometheus.Collector{
 		&statusCollector{
 			consensus: c.Consensus, store: c.Store, conns: s.mux.open.Load,
+			requests: s.requests.inside.Load, streams: s.streams.inside.Load, answers: s.answers.taken.Load, queued: s.hub.incoming.size,
 			quota: c.QuotaBytes, memberID: c.MemberID, version: c.Version,
 		},
 		collectors.NewGoCollector(),
@@ -191,9 +212,10 @@ func (s *Server) registerCollectors() error {
 
 func (s *Server) newGRPCServer() *grpc.Server {
 	c := &s.config
+	codec := newPortCodec()
 	server := grpc.NewServer(
 		grpc.Creds(portCredentials{}),
-		grpc.ForceServerCodecV2(newPortCodec()),
+		grpc.ForceServerCodecV2(codec),
 		grpc.UnaryInterceptor(s.intercept),
 		grpc.StreamInterceptor(s.interceptStream),
 		grpc.UnknownServiceHandler(refuseUnknown),
@@ -215,6 +237,7 @@ func (s *Server) newGRPCServer() *grpc.Server {
 	s.kv = &kvService{
 		headers: head, consensus: c.Consensus, store: c.Store, maxTxnOps: c.MaxTxnOps,
 		maxRequestBytes: c.MaxRequestBytes, requestTimeout: c.RequestTimeout, streamChunk: c.MaxRequestBytes, quota: s.quota,
+		refused: s.metrics.refused, answers: &s.answers, sending: codec.sending,
 	}
 	pb.RegisterKVServer(server, s.kv)
 	pb.RegisterWatchServer(server, &watchService{

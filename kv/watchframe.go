@@ -3,6 +3,7 @@ package kv
 import (
 	"fmt"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/grpc/encoding"
 	grpcproto "google.golang.org/grpc/encoding/proto"
@@ -130,14 +131,24 @@ func appendVarint(b []byte, field protowire.Number, v uint64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(b, field, protowire.VarintType), v)
 }
 
-// portCodec is gRPC's codec for protobuf, and knows a watchFrame besides.
-type portCodec struct{ proto encoding.CodecV2 }
+// portCodec is gRPC's codec for protobuf, and knows a watchFrame besides, and answers that are counted.
+type portCodec struct {
+	proto   encoding.CodecV2
+	sending *sending
+}
 
-func newPortCodec() portCodec { return portCodec{encoding.GetCodecV2(grpcproto.Name)} }
+func newPortCodec() portCodec {
+	return portCodec{encoding.GetCodecV2(grpcproto.Name), &sending{accounts: map[proto.Message]*answer{}}}
+}
 
 func (c portCodec) Marshal(v any) (mem.BufferSlice, error) {
-	if f, ok := v.(*watchFrame); ok {
-		return f.marshal(), nil
+	switch m := v.(type) {
+	case *watchFrame:
+		return m.marshal(), nil
+	case *pb.RangeResponse:
+		return c.sending.marshal(c.proto, m)
+	case *pb.TxnResponse:
+		return c.sending.marshal(c.proto, m)
 	}
 	return c.proto.Marshal(v)
 }

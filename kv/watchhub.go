@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -34,9 +35,11 @@ import (
 type watchHub struct {
 	store      *StoreRef
 	queueLimit int // bytes of events queued for the hub
+	buffers    int // bytes of events that all streams together should not exceed; 0: no bound
 	metrics    *metrics
 
 	incoming incomingEvents
+	streams  atomic.Int64 // that are open
 
 	mu         sync.Mutex
 	live       watchIndex // guarded by mu
@@ -117,6 +120,12 @@ func (q *incomingEvents) signal() {
 	case q.wake <- struct{}{}:
 	default:
 	}
+}
+
+func (q *incomingEvents) size() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return int64(q.bytes)
 }
 
 // take hands over up to n revisions; newest is the last revision that the taker then knows of.
@@ -214,7 +223,7 @@ func (h *watchHub) deliver(w *watcher, revision int64) {
 	for _, e := range w.matched {
 		size += e.encode(w.prevKV)
 	}
-	if s.buffered+size > s.bufferLimit || (w.prevKV && revision < h.prevFrom) {
+	if s.buffered+size > h.allowance(s.bufferLimit) || (w.prevKV && revision < h.prevFrom) {
 		h.demote(w)
 		return
 	}
@@ -223,6 +232,18 @@ func (h *watchHub) deliver(w *watcher, revision int64) {
 	s.buffered += size
 	w.next = revision + 1
 	s.markReady(w)
+}
+
+// leastAllowance is what a stream may always buffer.
+const leastAllowance = 64 << 10
+
+// allowance is how much a stream may buffer: its limit, or its share of what all may where they are many. A stream whose
+// client does not read thus holds no more than its share, and one that is read has its own.
+func (h *watchHub) allowance(limit int) int {
+	if h.buffers == 0 {
+		return limit
+	}
+	return min(limit, max(leastAllowance, h.buffers/max(1, int(h.streams.Load()))))
 }
 
 // demote takes a live watcher out of the live feed: it goes on from history. h.mu and its stream's mutex are held.

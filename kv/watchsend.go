@@ -120,7 +120,8 @@ func (s *watchStream) take() (control []*pb.WatchResponse, frames []*watchFrame,
 			continue // demoted or canceled since
 		}
 		frames = s.appendFrames(frames, w, w.queue, 0)
-		w.dropQueue()
+		s.inHand += w.queueBytes
+		w.queue, w.queueBytes = nil, 0
 		w.quiet = false
 	}
 	clear(s.ready)
@@ -193,6 +194,8 @@ func (f *watchFrame) appendFragments(frames []*watchFrame, limit int) []*watchFr
 	}
 }
 
+// sendFrames sends, and counts what was taken from queues as buffered until it is sent: a client that does not read must
+// not have as much in hand as it may have queued.
 func (s *watchStream) sendFrames(frames []*watchFrame) error {
 	for _, f := range frames {
 		if err := s.grpc.SendMsg(f); err != nil {
@@ -200,6 +203,10 @@ func (s *watchStream) sendFrames(frames []*watchFrame) error {
 		}
 		s.hub.metrics.watchEvents.Add(float64(len(f.events)))
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.buffered -= s.inHand
+	s.inHand = 0
 	return nil
 }
 

@@ -48,7 +48,8 @@ type watchStream struct {
 	ready    []*watcher          // guarded by mu; have a queue and do not lag
 	lagging  []*watcher          // guarded by mu
 	history  watchIndex          // guarded by mu; the lagging ones
-	buffered int                 // guarded by mu; bytes in the queues of all watchers
+	buffered int                 // guarded by mu; bytes in the queues of all watchers, and in hand
+	inHand   int                 // guarded by mu; bytes of them that were taken to be sent
 	tellAll  bool                // guarded by mu; a progress request is to be answered
 }
 
@@ -67,7 +68,9 @@ func newWatchStream(ws *watchService, stream pb.Watch_WatchServer) *watchStream 
 func (ws *watchService) Watch(stream pb.Watch_WatchServer) error {
 	s := newWatchStream(ws, stream)
 	ws.hub.metrics.watchStreams.Inc()
+	ws.hub.streams.Add(1)
 	defer ws.hub.metrics.watchStreams.Dec()
+	defer ws.hub.streams.Add(-1)
 	defer s.close()
 	received := make(chan error, 1)
 	go func() {
@@ -171,6 +174,7 @@ func (s *watchStream) admit(w *watcher, wanted int64) error {
 	case s.closed:
 		return context.Canceled
 	case len(s.watchers) >= s.service.maxWatchers:
+		s.hub.metrics.refused[limitWatchers].Inc()
 		return errTooManyWatchers
 	case wanted != 0:
 		if s.watchers[wanted] != nil {

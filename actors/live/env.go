@@ -146,6 +146,14 @@ type Lost struct {
 // LinkStats describes the links to the peers, by id.
 func (e *Env) LinkStats() []PeerStat { return e.options.Link.Stats() }
 
+// RejectedConnections counts connections that the link closed because it had as many as it may; 0 where it takes none.
+func (e *Env) RejectedConnections() uint64 {
+	if bounded, ok := e.options.Link.(interface{ RejectedConnections() uint64 }); ok {
+		return bounded.RejectedConnections()
+	}
+	return 0
+}
+
 // Close closes the link. The actors are stopped by who spawned them; AwaitActors waits for their goroutines.
 func (e *Env) Close() { e.options.Link.Close() }
 

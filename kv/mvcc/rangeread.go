@@ -47,6 +47,7 @@ func (r *reader) collect(ctx context.Context, req *pb.RangeRequest, keys keyRang
 	filtered := hasRevisionFilters(req)
 	var slab kvSlab
 	exhausted := true
+	meter, refused := meterOf(ctx), error(nil)
 	err := r.visit(ctx, keys, at, values, func(key []byte, rec *record) bool {
 		if int64(len(resp.Kvs)) == limit {
 			exhausted = false
@@ -54,10 +55,18 @@ func (r *reader) collect(ctx context.Context, req *pb.RangeRequest, keys keyRang
 		}
 		resp.Count++
 		if !filtered || passesFilters(req, rec) {
+			if meter != nil {
+				if refused = meter.Take(len(key) + len(rec.value) + keyValueOverhead); refused != nil {
+					return false
+				}
+			}
 			resp.Kvs = append(resp.Kvs, slab.keyValue(key, rec, values))
 		}
 		return true
 	})
+	if err == nil {
+		err = refused
+	}
 	if err != nil || exhausted {
 		return err
 	}

@@ -336,3 +336,28 @@ func (s *Store) Size() (total, inUse int64) {
 	inUse = live.TablesSize + int64(m.MemTable.Size)
 	return max(int64(m.DiskSpaceUsage()), inUse), inUse
 }
+
+// Engine is what the storage engine holds: what is in memory, and how far its background work is behind.
+type Engine struct {
+	// MemTableBytes are not flushed yet; CacheBytes are of blocks read.
+	MemTableBytes, CacheBytes int64
+	// Layers of tables that are not compacted (writes wait at 64), and the bytes that compactions have yet to do.
+	Layers         int
+	CompactionDebt int64
+	// Snapshots that reads hold open.
+	Snapshots int
+}
+
+// Engine describes the storage engine. All zero once the store is closed.
+func (s *Store) Engine() (e Engine) {
+	s.open.RLock()
+	defer s.open.RUnlock()
+	if s.closed {
+		return e
+	}
+	m := s.db.Metrics()
+	return Engine{
+		MemTableBytes: int64(m.MemTable.Size), CacheBytes: m.BlockCache.Size, Layers: int(m.Levels[0].Sublevels),
+		CompactionDebt: int64(m.Compact.EstimatedDebt), Snapshots: m.Snapshots.Count,
+	}
+}

@@ -46,6 +46,8 @@ type Options struct {
 	// MaxLetterBytes bounds one message, in both directions. It must be above the largest AppendEntries that a replicator
 	// makes. Default 64 MiB.
 	MaxLetterBytes int
+	// MaxConnections bounds the connections that the listeners have open, of peers and of strangers. Default 128.
+	MaxConnections int
 	// Silence is how long a connection may be silent before the host behind it is asked for a sign of life, and how long it
 	// has for that: a host that vanished is noticed within twice this. Default 5 s; at least 1 s. A process that ends is
 	// noticed at once, whatever this is.
@@ -56,6 +58,7 @@ const (
 	defaultControlQueue = 4 << 20
 	defaultBulkQueue    = 64 << 20
 	defaultMaxLetter    = 64 << 20
+	defaultConnections  = 128
 	defaultSilence      = 5 * time.Second
 
 	// mailBytes is up to where letters are added to a mail; one letter may go beyond.
@@ -72,6 +75,7 @@ type Link struct {
 	log     *zerolog.Logger
 	self    Identity
 	server  *grpc.Server
+	door    door
 
 	serving sync.WaitGroup // listeners, peers' goroutines, readers of inbound streams
 	named   chan struct{}  // closed once SetPeers was called for the first time
@@ -106,6 +110,7 @@ func New(options Options) (*Link, error) {
 	setDefault(&options.ControlQueueBytes, defaultControlQueue)
 	setDefault(&options.BulkQueueBytes, defaultBulkQueue)
 	setDefault(&options.MaxLetterBytes, defaultMaxLetter)
+	setDefault(&options.MaxConnections, defaultConnections)
 	if options.Silence == 0 {
 		options.Silence = defaultSilence
 	}
@@ -134,14 +139,23 @@ func (l *Link) Start(inbox *live.Inbox) {
 	l.inbox, l.log = inbox, inbox.Log()
 	l.self = Identity{ID: inbox.Self(), ClusterID: l.options.ClusterID, StorageID: l.options.StorageID, Software: l.options.Software}
 	l.server = l.newServer()
+	l.door.limit, l.door.full = int64(l.options.MaxConnections), l.overrun
 	for _, listener := range l.options.Listeners {
 		l.serving.Go(func() {
-			if err := l.server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			if err := l.server.Serve(&doorListener{listener, &l.door}); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 				l.log.Error().Err(err).Str("address", listener.Addr().String()).Msg("peer port is closed: peers cannot reach this member any more")
 			}
 		})
 	}
 }
+
+func (l *Link) overrun(from net.Addr, rejected uint64) {
+	l.log.Error().Stringer("caller", from).Uint64("rejected", rejected).Int("limit", l.options.MaxConnections).
+		Msg("peer port has as many connections as it may: closed one more; keep strangers from this port, peers need one connection each")
+}
+
+// RejectedConnections counts those that came while there were as many as may be.
+func (l *Link) RejectedConnections() uint64 { return l.door.rejected.Load() }
 
 // Send queues a message for a peer, or drops it. It never waits.
 func (l *Link) Send(to uint64, role messages.Role, message proto.Message) {

@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	stdlog "log"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -237,14 +235,10 @@ func (v *server) serveMetrics(open *listeners) {
 	if len(open.metrics) == 0 {
 		return
 	}
-	v.metrics = &http.Server{
-		Handler: v.kv.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
-		// What it says of connections concerns nobody, and would stand in the log without being JSON.
-		ErrorLog: stdlog.New(io.Discard, "", 0),
-	}
+	v.metrics = v.kv.HTTPServer()
 	for _, l := range open.metrics {
 		go func(l net.Listener) {
-			if err := v.metrics.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			if err := v.metrics.Serve(v.kv.Bounded(l)); !errors.Is(err, http.ErrServerClosed) {
 				v.log.Warn().Err(err).Str("address", l.Addr().String()).Msg("metrics are no longer served there")
 			}
 		}(l)
