@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +55,9 @@ func simulator() theatre {
 	return theatre{sim.Profiles, sim.Scenarios(), sim.Run, func(s sim.Scenario) func(sim.Options) *sim.Result { return s.Play }}
 }
 
+// patience is how long worlds may run on after an interrupt before it is said that they do: nearly all are done long before.
+const patience = time.Second
+
 func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400) // worlds live for milliseconds and are garbage as a whole
@@ -62,6 +66,9 @@ func main() {
 	go func() {
 		<-ctx.Done()
 		stop() // a second interrupt does not wait for the worlds that are running
+		time.AfterFunc(patience, func() {
+			fmt.Fprintln(os.Stderr, "troupe-sim: interrupted: the worlds that are running come to their end first; interrupt again to leave at once")
+		})
 	}()
 	code := run(ctx, simulator(), os.Args[1:], os.Stdout, os.Stderr)
 	stop()

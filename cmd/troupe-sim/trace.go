@@ -18,6 +18,9 @@ type traceFile struct {
 }
 
 func createTrace(name string) (*traceFile, error) {
+	if is, err := os.Stat(name); err == nil && is.IsDir() {
+		return nil, fmt.Errorf("--trace %s: it is a folder; name a file in it", name)
+	}
 	f, err := os.CreateTemp(filepath.Dir(name), ".troupe-sim-*")
 	if err != nil {
 		return nil, fmt.Errorf("--trace %s: its folder cannot be written to: %w", name, errors.Unwrap(err))

@@ -67,8 +67,15 @@ func TestTracesThatCannotBeReadOrWrittenAreTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(cut, append(whole[:len(whole)/2], "\n{"...), 0o600); err != nil {
-		t.Fatal(err)
+	lines := strings.SplitAfter(string(whole), "\n")
+	short, older := filepath.Join(dir, "short"), filepath.Join(dir, "older")
+	for name, content := range map[string]string{
+		cut: string(whole[:len(whole)/2]) + "\n{", short: strings.Join(lines[:len(lines)/2], ""),
+		older: strings.Replace(string(whole), `"version":1`, `"version":0`, 1),
+	} {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, c := range []struct {
 		args []string
@@ -79,6 +86,9 @@ func TestTracesThatCannotBeReadOrWrittenAreTold(t *testing.T) {
 		{[]string{"--explain", foreign}, "not a trace"},
 		{[]string{"--explain", cut}, "damaged at line"},
 		{[]string{"--seeds", "1", "--trace", filepath.Join(dir, "absent", "trace")}, "its folder cannot be written to: no such file"},
+		{[]string{"--explain", short}, "the trace has no end"},
+		{[]string{"--seeds", "1", "--trace", dir}, "it is a folder; name a file in it"},
+		{[]string{"--explain", older}, "it is of version 0, this program reads version 1"},
 		{[]string{"--explain", cut, "--html", filepath.Join(dir, "absent", "page")}, "no such file"},
 	} {
 		r := command(t, simulator(), c.args...)

@@ -21,14 +21,18 @@ func Text(w io.Writer, r io.Reader, o Options) error {
 	out := bufio.NewWriter(w)
 	t := newTable(out, in.Header(), NewCluster(in.Header().Nodes), o)
 	t.titled = true
+	var ends error
 	for {
 		e, err := in.Next()
 		if err == io.EOF {
+			if !in.Whole() {
+				ends = ErrNoEnd
+			}
 			break
 		}
 		if err != nil {
-			t.finish()
-			return firstError(out.Flush(), err)
+			ends = err
+			break
 		}
 		if o.after(e) {
 			break
@@ -37,14 +41,17 @@ func Text(w io.Writer, r io.Reader, o Options) error {
 	}
 	t.flush()
 	if !t.begun {
-		return nothing(&t.hidden)
+		return firstError(ends, nothing(&t.hidden))
 	}
 	t.finish()
-	return out.Flush()
+	return firstError(out.Flush(), ends)
 }
 
 // ErrNothing tells that nothing of a trace is to be seen.
 var ErrNothing = errors.New("nothing to show")
+
+// ErrNoEnd tells that a trace was cut where a line ends: what was read of it is shown.
+var ErrNoEnd = errors.New("the trace has no end: the file was cut off, or its run was broken off")
 
 func nothing(h *hidden) error {
 	if left := h.String(); left != "" {
