@@ -301,6 +301,28 @@ func TestALinkThatIsBackBeforeThePreVotesCallsThemOff(t *testing.T) {
 	s.is(roleFollower, 3)
 }
 
+// What was forwarded may have been lost with the connection.
+func TestWhenTheLeadersLinkIsBackTheHandleSaysAgainWhatWaits(t *testing.T) {
+	s := newStage(t, 3).settled(3, 2, 1, 1)
+	told := func() (n int) {
+		for _, c := range handleHeard[*messages.LeaderChanged](s) {
+			if c.Leader == 2 && c.Term == 3 {
+				n++
+			}
+		}
+		return n
+	}
+	before := told()
+	s.hears(&messages.LinkDown{Peer: 2}, &messages.LinkUp{Peer: 3})
+	if told() != before {
+		t.Fatal("told while the link is down")
+	}
+	s.hears(&messages.LinkUp{Peer: 2})
+	if told() != before+1 {
+		t.Fatalf("told %d times", told()-before)
+	}
+}
+
 func TestInEveryRoleATimerRuns(t *testing.T) {
 	s := newStage(t, 3)
 	check := func(what string) {

@@ -117,13 +117,20 @@ func (n *Node) linkDown(peer uint64, reason string) {
 	n.lostUntil = n.deadline
 }
 
+// linkUp: where it is the leader's link that is back, what was forwarded may have been lost with it, and what
+// was not takes effect once however often it comes: so the handle is told to say all of it again now, and not when its
+// patience ends.
 func (n *Node) linkUp(peer uint64) {
 	delete(n.unlinked, peer)
-	if peer == n.leader && n.leaderLost {
+	if peer != n.leader || n.role == roleLeader {
+		return
+	}
+	if n.leaderLost {
 		n.leaderLost = false
 		n.fastUntil, n.lostUntil = 0, 0
 		n.resetElectionTimer()
 	}
+	n.announceLeader()
 }
 
 // fast tells whether the leader's link broke a moment ago, so that campaigns need not be patient.

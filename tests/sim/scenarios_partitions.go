@@ -2,6 +2,7 @@ package sim
 
 import (
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -25,6 +26,31 @@ var partitionScenarios = []Scenario{
 		Line: "a cut leader took entries, others commit without it: at its return its entries are replaced, and its callers were told nothing false"},
 	{Name: "stale-leader-dies", Nodes: 5, Script: staleLeaderDies,
 		Line: "a cut leader took entries and dies: at its return they are replaced, and none of them ever takes effect"},
+	{Name: "short-break", Nodes: 3, Script: shortBreak,
+		Line: "a follower's connection to the leader breaks under what it forwards and is back at once: nobody campaigns, and its clients wait for no timeout"},
+}
+
+// shortBreak: the handle's patience is an election timeout. It is for a leader that says nothing, not for a connection that
+// was lost with what was on it and is back.
+func shortBreak(s *Scene) {
+	leader := s.settles()
+	f := s.others(leader)[s.random.IntN(2)]
+	s.throw(patient, f) // it would campaign 30 ms after the break
+	s.beats(leader)
+	forwarded := s.tap(f, leader, nil, "ForwardedProposals")
+	writes := s.say(f, 3)
+	s.within(heartbeat/10, "they are forwarded", func() bool { return forwarded.count > 0 })
+	s.setCut(f, leader, true)
+	s.setCut(leader, f, true)
+	s.after(8*time.Millisecond, func() { // both ends have been told by then
+		s.setCut(f, leader, false)
+		s.setCut(leader, f, false)
+	})
+	elections := s.counts.Elections
+	s.answered(writes, heartbeat/2)
+	if s.counts.Elections != elections || f.view.Role != "follower" {
+		s.fail("member %d is %s after %d elections", f.id, f.view.Role, s.counts.Elections-elections)
+	}
 }
 
 func checkQuorum(s *Scene) {
