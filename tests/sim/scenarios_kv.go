@@ -46,12 +46,53 @@ func kvOnePartition(s *Scene) {
 // partings is how often a cluster is parted.
 const partings = 6
 
+// served lets time go by, and tells for how much of it a leader reached a majority that followed it.
+func (s *Scene) served(d time.Duration) (served time.Duration) {
+	for until := s.now + d; s.now < until; {
+		before, leads := s.now, s.reigning() != nil
+		s.step()
+		s.check()
+		if leads {
+			served += s.now - before
+		}
+	}
+	return served
+}
+
+// reigning is who leads and is followed by a majority that it reaches.
+func (s *Scene) reigning() *member {
+	for _, m := range s.members {
+		reached := 0
+		for _, f := range s.members {
+			if f == m || f.view.Leader == m.id && f.view.Term == m.view.Term && s.connected(m, f) {
+				reached++
+			}
+		}
+		if m.up && m.view.Role == "leader" && reached > s.size/2 {
+			return m
+		}
+	}
+	return nil
+}
+
+// kvManyPartitions counts answers for as long as there is service. Often there is none for a while: a parting lasts no longer
+// than an election timeout, and on the network that loses a tenth, the leaderless majority of three needs four pairs of
+// messages all to arrive, which they do in 43 of 100 tries, with 50 to 200 ms between two (seed 344 of the unreliable one
+// has no service at all before its end). A leader that takes a few hundred bytes at a time answers the least: then a
+// command that was sent twice and refused is not said again before an election timeout has passed, lest handles press an
+// overloaded leader. The lowest rates of 3,000 seeds were 30 a second of service, and 15 where messages are lost; of 600 with
+// restarts 33 and 9. The medians are 49 and 32.
 func kvManyPartitions(s *Scene, restarts bool) {
+	rate := 20.0
+	if s.weather.loss > 0 {
+		rate = 5
+	}
 	s.options.Clients = 20
 	s.populateClients()
 	for _, c := range s.clients {
 		c.depth, c.thinks = 1, s.between(300*time.Millisecond, election)
 	}
+	served := time.Duration(0)
 	for i := range partings {
 		var groups [2][]*member
 		for _, m := range s.members {
@@ -59,7 +100,7 @@ func kvManyPartitions(s *Scene, restarts bool) {
 			groups[k] = append(groups[k], m)
 		}
 		s.parts(groups[0], groups[1])
-		s.pass(s.between(election/2, election))
+		served += s.served(s.between(election/2, election))
 		if restarts {
 			dying := []*member{s.anyone()}
 			if i == partings/2 {
@@ -77,13 +118,13 @@ func kvManyPartitions(s *Scene, restarts bool) {
 		}
 	}
 	s.heal()
-	s.within(30*election, "all is well again, and nobody waits", s.well)
+	s.within(10*election, "all is well again, and nobody waits", s.well)
 	answered := 0
 	for op := range opKinds {
 		answered += s.counts.Operations[op][Answered]
 	}
-	if answered < 20 { // most seeds have hundreds; those of slow and lossy partitions some forty
-		s.fail("only %d operations were answered", answered)
+	if want := int(rate * served.Seconds()); answered < want {
+		s.fail("%d operations were answered, %d were to be in %v of service", answered, want, served)
 	}
 }
 
