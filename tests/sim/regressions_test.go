@@ -58,6 +58,16 @@ var regressions = []struct {
 		scenario: "kv-many-partitions-restarts", options: Options{Seed: 329},
 	},
 	{
+		story: "a follower acknowledged entries that its disk had, in a term that it had not: where it died then, a leader of an " +
+			"earlier term replaced them, and the next heartbeat committed what stood there (Node.acknowledge, E1)",
+		profile: "network", options: Options{Seed: 5},
+	},
+	{
+		story: "a follower applied what it heard to be committed in a term that its disk did not have yet: after a crash a leader " +
+			"of an earlier term could take the entries away from under a state machine on disk (Node.feedMachine, E11)",
+		profile: "beyond-the-budget", options: Options{Seed: 8},
+	},
+	{
 		story: "a member that had left in good order was started again by an operator who had meant to before (the simulator's own " +
 			"bug)",
 		scenario: "crash-too-often", options: Options{Seed: 432621229070},
