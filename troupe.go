@@ -73,7 +73,8 @@ func (n *Node) Err() error {
 
 // Propose has a command applied by every member's state machine, exactly once, and returns what this member's own
 // returned for it, after it was applied here. When the context ends first, the command may still take effect (ErrTimeout,
-// or ErrNoLeader where none was known); ErrOverloaded, ErrDiskFull and ErrTooLarge say that it has not.
+// or ErrNoLeader where none was known), and so it may where the node stops (ErrStopped) or the cluster has forgotten it
+// (ErrOutcomeUnknown); ErrOverloaded, ErrDiskFull and ErrTooLarge say that it has not.
 func (n *Node) Propose(ctx context.Context, command []byte) (Result, error) {
 	return n.handle.Propose(ctx, command)
 }

@@ -155,8 +155,9 @@ func (m *Machine) committed(c *messages.Committed) {
 	}
 }
 
-// serveOnceReplayed tells the handle, once, that everything which was committed before the start is applied: until then
-// even a read that promises nothing could go back behind what this node had shown before (DESIGN §4, Reads).
+// serveOnceReplayed tells the handle, once, that everything is applied which the log knew to be committed at the start: until
+// then even a read that promises nothing could go back behind what this node had shown long before (DESIGN §4, Reads). What
+// it showed at the very last, the log may not have got to write down as committed: behind that a local read may go back.
 func (m *Machine) serveOnceReplayed() {
 	if m.serving || m.applied < m.config.ReplayThrough {
 		return
