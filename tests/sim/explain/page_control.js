@@ -49,7 +49,7 @@ function card(n, id, s, narrow) {
   e.setAttribute("aria-label", `Node ${id}: ${n.up ? is : n.why || "down"}, term ${state.term}, log to ${n.last}, commit ${commit}, applied ${n.applied}`);
   const h = make("h3");
   h.append(make("span", "number", id), make("i", "glyph " + role, glyphs[role] || "?"));
-  if (!narrow) h.append(make("span", "role", n.up ? is : n.why || "not there yet"));
+  if (!narrow) h.append(make("span", "role", n.up ? (geometry.column < 150 && role === "preCandidate" ? "pre-cand." : is) : n.why || "absent"));
   e.append(h);
   const term = make("p", "term", (narrow ? "t " : "term ") + state.term);
   if (!narrow && state.vote) term.append(make("span", "vote", ` · voted ${state.vote}`));
@@ -73,7 +73,7 @@ function log(n, commit, durable) {
   for (let index = first; index <= n.last; index++) {
     const term = termAt(n, index);
     const standing = index <= commit ? "committed" : index <= durable ? "durable" : "";
-    const cell = make("li", `cell t${term % 6} ${standing}`, term);
+    const cell = make("li", `cell t${term % 8} ${standing}`, term);
     Object.assign(cell.dataset, { index, term });
     const text = entryWords.get(wordKey(n, index));
     cell.title = `entry ${index}, term ${term}${text ? ", " + text : ""}: ${standing === "durable" ? "on its disk, not known to be committed" : standing || "not on its disk yet"}`;

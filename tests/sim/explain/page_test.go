@@ -270,7 +270,11 @@ func TestThePageIsWorkedByKeysAndButtons(t *testing.T) {
 		t.Fatalf("the page says of a message that arrives: %q", said)
 	}
 	var at struct{ X, Y float64 }
-	b.eval(`(() => { const r = document.querySelector("g.message.append .label").getBoundingClientRect(); return { X: r.x + r.width / 2, Y: r.y + r.height / 2 }; })()`, &at)
+	b.eval(`(() => {
+		const view = document.getElementById("scroll").getBoundingClientRect(), middle = (r) => ({ X: r.x + r.width / 2, Y: r.y + r.height / 2 });
+		return [...document.querySelectorAll("g.message.append .label")].map((e) => middle(e.getBoundingClientRect()))
+			.find((at) => at.Y > view.top && at.Y < view.bottom && document.elementFromPoint(at.X, at.Y)?.closest("g.message.append"));
+	})()`, &at)
 	b.call("Input.dispatchMouseEvent", map[string]any{"type": "mouseMoved", "x": at.X, "y": at.Y}, nil)
 	b.settle()
 	b.eval(`document.getElementById("message").hidden ? "" : document.getElementById("message-fields").textContent`, &said)
