@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
@@ -108,6 +109,9 @@ func (c *Cluster) do(ctx context.Context, repeatable bool, call func(context.Con
 		err = call(attempt, conn)
 		attemptOver := attempt.Err() != nil
 		cancel()
+		if err != nil && !errors.Is(ctx.Err(), context.Canceled) && (attemptOver || status.Code(err) == codes.DeadlineExceeded) {
+			err = conn.late(ctx)
+		}
 		switch {
 		case err == nil:
 			return nil
@@ -132,6 +136,20 @@ func (c *Cluster) do(ctx context.Context, repeatable bool, call func(context.Con
 
 // noLeader is what etcd's members say when they know none.
 const noLeader = "etcdserver: no leader"
+
+// leaderlessTime is how long a member that did not answer in time is waited for to say that it knows no leader.
+const leaderlessTime = 500 * time.Millisecond
+
+// late is the error of a call that was not answered in time, whatever broke it off. The member is asked once more whether it
+// was for want of a leader: it waits for one as long as the request may take, so that its own word comes too late.
+func (c *connection) late(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaderlessTime)
+	defer cancel()
+	if answer, err := pb.NewMaintenanceClient(c).Status(ctx, &pb.StatusRequest{}); err == nil && answer.GetLeader() == 0 {
+		return status.Error(codes.Unavailable, noLeader)
+	}
+	return status.FromContextError(context.DeadlineExceeded).Err()
+}
 
 // TooLate is the error of a read that no member answered in time.
 type TooLate struct {
@@ -272,7 +290,7 @@ func dial(ctx context.Context, e Endpoint, config *tls.Config) (*connection, err
 		authority = "localhost"
 	}
 	conn, err := grpc.NewClient("passthrough:///"+e.Address, grpc.WithAuthority(authority),
-		grpc.WithTransportCredentials(&watchedCredentials{creds, failure}),
+		grpc.WithTransportCredentials(&watchedCredentials{creds, e.Secure, failure}),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			c, err := new(net.Dialer).DialContext(ctx, e.network(), address)
 			failure.set(err)
@@ -296,44 +314,4 @@ func dial(ctx context.Context, e Endpoint, config *tls.Config) (*connection, err
 		}
 	}
 	return &connection{conn, e}, nil
-}
-
-// lastFailure keeps what gRPC does not tell: why a connection did not come about.
-type lastFailure struct {
-	mu  sync.Mutex
-	err error
-}
-
-// set takes note of a failure. What gRPC began anew meanwhile, and gave up because the connection was closed, is none.
-func (f *lastFailure) set(err error) {
-	if err == nil || errors.Is(err, context.Canceled) {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.err = err
-}
-
-func (f *lastFailure) get() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.err
-}
-
-// watchedCredentials notes why a TLS handshake failed.
-type watchedCredentials struct {
-	credentials.TransportCredentials
-	failure *lastFailure
-}
-
-func (w *watchedCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, info, err := w.TransportCredentials.ClientHandshake(ctx, authority, raw)
-	if err != nil {
-		w.failure.set(err)
-	}
-	return conn, info, err
-}
-
-func (w *watchedCredentials) Clone() credentials.TransportCredentials {
-	return &watchedCredentials{w.TransportCredentials.Clone(), w.failure}
 }
