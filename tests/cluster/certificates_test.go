@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,10 +14,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/troupe-raft/troupe/tests/procs"
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // certificate is a self-signed one for 127.0.0.1 and its key, as files.
@@ -127,4 +130,89 @@ func TestACertificateThatDoesNotMatchItsKeyIsNamed(t *testing.T) {
 		_ = conn.Close()
 		stop(t, m)
 	})
+}
+
+// A member with certificates of another authority than the others': no mistake of its own that it could find at its start.
+func TestAMemberOfAForeignAuthorityIsKeptOutAndEachSideSaysWhoRefusedWhom(t *testing.T) {
+	promisedByTroupeOnly(t) // etcd says it once for each connection that it tries, for ever
+	home, foreign := newCertificate(t, "home"), newCertificate(t, "foreign")
+	c, err := procs.NewCluster(procs.Config{Program: program, Size: 3, Dir: t.TempDir(), Secure: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAtTheEnd(t, c)
+	for i, m := range c.Members {
+		own := home
+		if i == 2 {
+			own = foreign
+		}
+		m.AddFlags("--cert-file="+home.cert, "--key-file="+home.key, "--trusted-ca-file="+home.cert,
+			"--peer-cert-file="+own.cert, "--peer-key-file="+own.key, "--peer-trusted-ca-file="+own.cert)
+		if err := m.Launch(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stranger := c.Members[2]
+	ctx := within(t, 30*time.Second)
+	for _, m := range c.Members[:2] {
+		if err := m.Ready(ctx); err != nil {
+			t.Fatal(err)
+		}
+		// It calls the stranger, and refuses what that shows; the stranger calls it, and does the same.
+		for _, line := range []string{"certificate signed by unknown authority", "the caller refused this member's certificate"} {
+			if err := m.Process().WaitFor(ctx, line); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for _, line := range []string{"certificate signed by unknown authority", "the caller refused this member's certificate"} {
+		if err := stranger.Process().WaitFor(ctx, line); err != nil {
+			t.Error(err)
+		}
+	}
+	client := secureClient(t, home, home, c.Members[0].ClientURL)
+	for range 50 { // the two go on meanwhile
+		if _, err := client.Put(ctx, "k", "v"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if _, err := secureClient(t, foreign, home, c.Members[0].ClientURL).Put(refused, "k", "v"); err == nil {
+		t.Error("a client of a foreign authority was served")
+	}
+	if err := c.Members[0].Process().WaitFor(ctx, "refused a client"); err != nil {
+		t.Error(err)
+	}
+	for _, m := range c.Members {
+		output := m.Process().Output()
+		if n := strings.Count(output, `"level":"error"`) + strings.Count(output, `"level":"warn"`); n > 12 {
+			t.Errorf("%s has %d lines of it:\n%s", m.Name, n, output)
+		}
+		stop(t, m)
+	}
+}
+
+// secureClient shows one certificate and trusts another.
+func secureClient(t *testing.T, own, trusted certificate, url string) *clientv3.Client {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(own.cert, own.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(trusted.cert)
+	pool := x509.NewCertPool()
+	if err != nil || !pool.AppendCertsFromPEM(text) {
+		t.Fatalf("reading back the certificate: %v", err)
+	}
+	client, err := procs.DialTLS(&tls.Config{
+		RootCAs: pool,
+		// Also to a server that asks for one of another authority, as a wrong setting would.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil },
+	}, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
 }

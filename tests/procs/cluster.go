@@ -2,6 +2,7 @@ package procs
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -21,6 +22,8 @@ type Config struct {
 	Dir string
 	// Flags for every member, beside those a cluster needs.
 	Flags []string
+	// Secure makes https of all URLs; the certificates are up to flags.
+	Secure bool
 }
 
 // Cluster is servers that know each other, on loopback.
@@ -38,6 +41,10 @@ func NewCluster(config Config) (*Cluster, error) {
 	c := &Cluster{Program: config.Program}
 	members := make([]Member, config.Size)
 	initial := make([]string, config.Size)
+	scheme := "http"
+	if config.Secure {
+		scheme = "https"
+	}
 	for i := range members {
 		name := fmt.Sprintf("m%d", i+1)
 		dir := filepath.Join(config.Dir, name)
@@ -48,8 +55,8 @@ func NewCluster(config Config) (*Cluster, error) {
 			Name:      name,
 			DataDir:   filepath.Join(dir, "data"),
 			LogPath:   filepath.Join(dir, "log"),
-			ClientURL: fmt.Sprintf("http://127.0.0.1:%d", ports[2*i]),
-			PeerURL:   fmt.Sprintf("http://127.0.0.1:%d", ports[2*i+1]),
+			ClientURL: fmt.Sprintf("%s://127.0.0.1:%d", scheme, ports[2*i]),
+			PeerURL:   fmt.Sprintf("%s://127.0.0.1:%d", scheme, ports[2*i+1]),
 		}
 		initial[i] = name + "=" + members[i].PeerURL
 	}
@@ -129,9 +136,13 @@ func (c *Cluster) Usage() (Usage, error) {
 }
 
 // Dial returns a client of these endpoints, silent and without an automatic change of them.
-func Dial(endpoints ...string) (*clientv3.Client, error) {
+func Dial(endpoints ...string) (*clientv3.Client, error) { return DialTLS(nil, endpoints...) }
+
+// DialTLS is Dial under TLS.
+func DialTLS(config *tls.Config, endpoints ...string) (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{
 		Endpoints:   endpoints,
+		TLS:         config,
 		DialTimeout: 20 * time.Second,
 		Logger:      zap.NewNop(),
 	})

@@ -39,6 +39,9 @@ func NewMember(program Program, m Member, flags ...string) *Member {
 	return &m
 }
 
+// AddFlags gives the next process more flags.
+func (m *Member) AddFlags(flags ...string) { m.flags = append(m.flags, flags...) }
+
 // Endpoint is the host and port of the client URL.
 func (m *Member) Endpoint() string {
 	_, address, _ := strings.Cut(m.ClientURL, "://")
