@@ -19,7 +19,12 @@ import (
 // figure8 is the run of Figure 8 of the paper: five nodes, several leaders, logs that part and are repaired.
 func figure8(t *testing.T) *trace.Memory {
 	t.Helper()
-	scenario, err := sim.Find("figure-8")
+	return played(t, "figure-8")
+}
+
+func played(t *testing.T, name string) *trace.Memory {
+	t.Helper()
+	scenario, err := sim.Find(name)
 	if err != nil {
 		t.Fatal(err)
 	}

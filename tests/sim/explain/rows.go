@@ -106,8 +106,7 @@ func (t *table) arrow(e *trace.Event, latency time.Duration, again bool) {
 		t.breakOff(r, from, to)
 	}
 	// The words stand next to the sender, so that they never hide where the arrow ends.
-	words := []rune(label(e))
-	words = words[:min(len(words), t.column-4)]
+	words := shortened([]rune(label(e)), t.column-4)
 	if from < to {
 		r.put(from+2, string(words))
 	} else {
@@ -124,6 +123,18 @@ func (t *table) arrow(e *trace.Event, latency time.Duration, again bool) {
 		margin += " · " + short(latency)
 	}
 	t.write(e.At, r, margin, e.Step == t.failed)
+}
+
+// shortened cuts a label to a width. The sign at its end, which says what was answered, stays.
+func shortened(words []rune, width int) []rune {
+	last := len(words) - 1
+	if last < width {
+		return words
+	}
+	if words[last] == '✓' || words[last] == '✗' {
+		return append(slices.Clone(words[:width-2]), words[last-1:]...)
+	}
+	return words[:width]
 }
 
 // breakOff ends an arrow in the middle of its last column.
@@ -311,7 +322,7 @@ func (t *table) aside(e *trace.Event) string {
 func became(was, now *Member, width int) (words []string) {
 	before, after := was.State, now.State
 	if before.Role != after.Role || before.Term != after.Term {
-		words = append(words, now.standing())
+		words = append(words, now.standing(width))
 	}
 	if after.Vote != before.Vote && after.Vote != 0 {
 		words = append(words, fmt.Sprintf("votes %d", after.Vote))

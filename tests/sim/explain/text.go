@@ -127,7 +127,7 @@ func newTable(out *bufio.Writer, h trace.Header, c *Cluster, o Options) *table {
 		width = 120
 	}
 	n := max(len(c.Members), 1)
-	column := min(max((width-timeWidth-30)/n, 14), 24)
+	column := min(max((width-timeWidth-30)/n, 12), 24)
 	return &table{
 		out: out, header: h, options: o, cluster: c, flights: map[uint64]time.Duration{}, again: map[uint64]bool{}, failed: -1,
 		column: column, margin: max(width-timeWidth-n*column, 24),
@@ -145,26 +145,34 @@ func (t *table) heads() {
 	names, logs := t.lanes(), t.lanes()
 	for i := range t.cluster.Members {
 		m := &t.cluster.Members[i]
-		names.put(t.lane(m.ID), fmt.Sprintf("%d %s", m.ID, m.standing()))
+		names.put(t.lane(m.ID), fmt.Sprintf("%d %s", m.ID, m.standing(t.column-3)))
 		logs.put(t.lane(m.ID)+2, strip(m, t.column-3))
 	}
 	t.write(t.at, names, "", false)
 	t.write(t.at, logs, "", false)
 }
 
-func (m *Member) standing() string {
+// standing is what a member is, in so many columns: the term matters more than the word before it.
+func (m *Member) standing(width int) string {
 	switch {
 	case m.Why != "":
-		return m.Why
+		return clip(m.Why, width)
 	case m.State.Role == "":
 		return "–"
 	case m.State.Term == 0:
-		return role(m.State.Role)
+		return clip(role(m.State.Role), width)
 	}
-	return fmt.Sprintf("%s t%d", role(m.State.Role), m.State.Term)
+	long := fmt.Sprintf("%s t%d", role(m.State.Role), m.State.Term)
+	if brief, known := briefRoles[m.State.Role]; known && len(long) > width {
+		return clip(fmt.Sprintf("%s t%d", brief, m.State.Term), width)
+	}
+	return clip(long, width)
 }
 
-// role is short enough for a column.
+// briefRoles are for narrow columns.
+var briefRoles = map[string]string{"follower": "foll.", "candidate": "cand.", "preCandidate": "pre.", "leader": "lead.", "recovering": "rec."}
+
+// role is short enough for most columns.
 func role(r string) string {
 	switch r {
 	case "preCandidate":

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -137,11 +138,19 @@ func rewriteExample(t *testing.T, golden, page, listing string) {
 	}
 }
 
+// So do seven nodes in a usual terminal, and however narrow a column is, a node's term and an answer's sign are told.
 func TestTheListingFitsItsWidth(t *testing.T) {
-	run := figure8(t)
-	for line := range strings.Lines(text(t, run.Header, run.Events, explain.Options{})) {
-		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 120 {
-			t.Errorf("a line of %d columns: %q", n, line)
+	cut := regexp.MustCompile(`(foll|cand|pre|lead)[a-z.-]* t?…|─PreVote? *[─●]`)
+	for _, name := range []string{"figure-8", "figure-7"} {
+		run := played(t, name)
+		said := text(t, run.Header, run.Events, explain.Options{})
+		for line := range strings.Lines(said) {
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 120 || cut.MatchString(line) {
+				t.Fatalf("%s: a line of %d columns, or with something cut off: %q", name, n, line)
+			}
+		}
+		if name == "figure-7" && (!strings.Contains(said, "foll. t7") || !strings.Contains(said, "PreVot ✗")) {
+			t.Errorf("the roles and answers of seven nodes are not told:\n%s", said)
 		}
 	}
 }
