@@ -39,6 +39,7 @@ var Invariants = []Invariant{
 	{"serve after replay", "reads are served when all that was known to be committed is applied again"},
 	{"apply once in order", "a state machine is given each index once in a life, in order"},
 	{"exactly once", "each command takes effect at one index, and its writer is told the truth about it"},
+	{"late forwards are refused", "what was forwarded in an earlier term is not taken: it may be a copy of what was refused"},
 	{"refused is refused", "a command that was refused for a limit or a full disk never takes effect"},
 	{"linearizable reads", "a read sees all that was acknowledged, and a read point all that was committed, before it began"},
 	{"linearizability", "some order of the operations on a key, each between its call and its return, explains all answers (porcupine)"},

@@ -137,6 +137,11 @@ func (g *ghost) handling(b *mailbox, message any) {
 			g.hush = hush{b, "a pre-vote changes nothing", message}
 		}
 		return
+	case *messages.ForwardedProposals:
+		if m.Number != 0 && m.Term < b.member.view.Term {
+			g.hush = hush{b, "late forwards are refused", message}
+		}
+		return
 	}
 	switch m := message.(type) { // not when it is posted: a Node shows its commit index at the end of its message
 	case *messages.Committed:
@@ -156,10 +161,20 @@ func (g *ghost) handled() { g.hush = hush{} }
 // disturbed: an actor that should only have looked at its message does something.
 func (g *ghost) disturbed(by any) {
 	h := g.hush
-	if _, answer := by.(*messages.VoteAnswer); answer && h.invariant == "a pre-vote changes nothing" {
-		return
+	switch by.(type) {
+	case *messages.VoteAnswer:
+		if h.invariant == "a pre-vote changes nothing" {
+			return
+		}
+	case *messages.ProposalsRefused:
+		if h.invariant == "late forwards are refused" {
+			return
+		}
 	}
 	switch h.invariant {
+	case "late forwards are refused":
+		g.fail("late forwards are refused", "member %d, in term %d, handles what was forwarded in term %d and does more than to refuse it: %T %v",
+			h.mailbox.member.id, h.mailbox.member.view.Term, h.message.(*messages.ForwardedProposals).Term, by, by)
 	case "a pre-vote changes nothing":
 		g.fail("a pre-vote changes nothing", "member %d handles %v and does more than to answer: %T %v", h.mailbox.member.id, h.message, by, by)
 	default:

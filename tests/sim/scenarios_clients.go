@@ -1,5 +1,12 @@
 package sim
 
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/messages"
+)
+
 // What clients may rely on, whatever becomes of their members.
 
 var clientScenarios = []Scenario{
@@ -7,6 +14,8 @@ var clientScenarios = []Scenario{
 		Line: "each write and each mode of reading, at a leader and at a follower, does what it says"},
 	{Name: "copies-of-forwarded-writes", Nodes: 3, Given: func(w *World) { w.uncommittedBytes = 60 }, Script: copiesOfForwardedWrites,
 		Line: "a network doubles what followers forward to a leader that takes little: what is refused takes no effect, what is answered took one"},
+	{Name: "late-forward", Nodes: 3, Script: lateForward,
+		Line: "what was forwarded to a leader reaches it when it leads once more, in a later term: refused, for it may be a copy of what was refused before"},
 	{Name: "abandoned-writes", Nodes: 3, Script: abandonedWrites,
 		Line: "clients give writes up that a cut leader took: each takes effect once or never, and the next ones are answered"},
 	{Name: "stale-modes", Nodes: 5, Script: staleModes,
@@ -62,6 +71,33 @@ func copiesOfForwardedWrites(s *Scene) {
 			s.fail("command %d is %v, and took effect at %d", o.number, o.outcome, at)
 		}
 	}
+}
+
+// lateForward: the follower's handle says the command again as soon as the later term has its leader, so nothing is lost.
+func lateForward(s *Scene) {
+	leader := s.settles()
+	f := s.others(leader)[s.random.IntN(2)]
+	forwards := s.keep(f, leader, "ForwardedProposals")
+	writes := s.say(f, 1+s.random.IntN(3))
+	s.within(heartbeat/10, "they are forwarded", func() bool { return forwards.count > 0 })
+	term := leader.view.Term
+	leader.post(actors.NodePath, &messages.HeartbeatAnswer{Term: term + 1, From: f.id})
+	leader.post(actors.NodePath, &messages.Campaign{})
+	s.within(heartbeat, "it leads in a later term", func() bool { return s.leads() == leader && leader.view.Term > term })
+	late := 0
+	s.tap(leader, f, func(_, _ *member, m proto.Message) {
+		if m.(*messages.ProposalsRefused).Reason == messages.Refusal_REFUSAL_NO_LEADER {
+			late++
+		}
+	}, "ProposalsRefused")
+	last := leader.view.LastIndex
+	forwards.again()
+	s.within(heartbeat/10, "it is refused", func() bool { return late > 0 })
+	if leader.view.LastIndex > last+uint64(len(writes)) {
+		s.fail("the log has grown by %d entries of %d that were said", leader.view.LastIndex-last, len(writes))
+	}
+	forwards.end()
+	s.answered(writes, election+2*heartbeat)
 }
 
 func abandonedWrites(s *Scene) {

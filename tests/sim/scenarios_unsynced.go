@@ -6,6 +6,7 @@ import (
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // What is in memory before it is on disk: it may be replaced there, and it may be committed by others.
@@ -15,6 +16,8 @@ var unsyncedScenarios = []Scenario{
 		Line: "entries on their way to a disk are replaced by another leader's: acknowledged is only what stands there in the end"},
 	{Name: "late-durable", Nodes: 5, Errata: []int{12}, Script: lateDurable,
 		Line: "a disk has taken entries, and the news of it meets a log in which another leader's have replaced them: they count for nothing"},
+	{Name: "two-truncations", Nodes: 3, Errata: []int{12}, Script: twoTruncations,
+		Line: "the news that a disk has taken entries meets a log that was cut twice since, the second time less deep: it counts up to the first cut"},
 	{Name: "acknowledged-in-its-term", Nodes: 5, Errata: []int{1}, Given: givenTermNotSaved, Script: acknowledgedInItsTerm,
 		Line: "a follower dies before the term in which it is probed is on its disk: the former leader may replace its entries only because nobody counts on them"},
 	{Name: "applied-not-before-durable", Nodes: 3, Errata: []int{11}, Script: appliedNotBeforeDurable,
@@ -101,6 +104,46 @@ func lateDurable(s *Scene) {
 	s.parts(s.members)
 	s.within(10*election, "all are well", s.well)
 	s.noEffect("they never left the minority", gone...)
+}
+
+// twoTruncations: leaders of two later terms, of whom only their requests are there, replace what a follower's disk has just
+// taken. All are apart meanwhile, and nobody is elected.
+//
+//	on the disk     … t t t t t
+//	in its log      … a a a b b   a = t+10, b = t+11
+func twoTruncations(s *Scene) {
+	old := s.settles()
+	f, other := s.others(old)[0], s.others(old)[1]
+	base, term := old.view.LastIndex, old.view.Term
+	s.parts([]*member{old, f})
+	f.disk.stalledUntil = s.now + election/4
+	s.forsakes(old, 5)
+	s.within(election/4, "the follower has them in memory", func() bool { return f.view.LastIndex >= base+5 })
+	met := false
+	f.meets(logName, "Flush", 1, func() {
+		met = true
+		f.post(actors.NodePath, ofAnother(other, base, term, term+10, 5))
+		f.post(actors.NodePath, ofAnother(old, base+3, term+10, term+11, 2))
+	})
+	s.parts()
+	s.within(election/2, "both replace entries before the news of the disk", func() bool { return met && f.view.Term == term+11 })
+	s.within(election/10, "the disk has the last ones", func() bool { return s.durable(base+5, term+11, f) })
+	for _, m := range []*member{old, other} { // as if they had voted in those terms: the former leader commits nothing any more
+		m.post(actors.NodePath, &messages.HeartbeatAnswer{Term: term + 11, From: f.id})
+	}
+	s.within(election/10, "all have gone on to the last term", func() bool { return old.view.Term == term+11 && other.view.Term == term+11 })
+	s.parts(s.members)
+	s.within(10*election, "all are well", s.well)
+}
+
+// ofAnother is a request as the leader of a term would make it that nobody leads in, with entries that say nothing.
+func ofAnother(leader *member, prev, prevTerm, term uint64, n int) *messages.AppendEntries {
+	e := &messages.Entries{First: prev + 1, Runs: []*messages.TermRun{{FirstIndex: prev + 1, Term: term}}}
+	for range n {
+		e.Data = append(e.Data, raft.EncodeNoop())
+		e.Bytes += uint64(len(raft.EncodeNoop()))
+	}
+	return &messages.AppendEntries{Term: term, Leader: leader.id, PrevIndex: prev, PrevTerm: prevTerm, Entries: e, Stream: 1, Sequence: 1}
 }
 
 // givenTermNotSaved: member 1 led in term 3 and reached member 5 with one of its two entries. Both are away.

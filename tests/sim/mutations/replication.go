@@ -85,6 +85,19 @@ var replication = []Mutation{
 		Hunt: Hunt{Package: "./actors/node", Test: "TestE12AnAcknowledgementFromBeforeTwoTruncationsCountsForNeither"},
 	},
 	{
+		Name:   "the last truncation is taken for the first",
+		Breaks: "of two truncations since the disk's word only the later one counts, though the earlier cut deeper (E12)",
+		Edits: []Edit{{"actors/node/truncations.go",
+			"	return min(mark.Index, (*t)[0].index-1)\n", "	return min(mark.Index, (*t)[len(*t)-1].index-1)\n"}},
+		Hunt: Hunt{Scenario: "two-truncations"}, Caught: []string{"write, then speak"},
+	},
+	{
+		Name:   "forwards of an earlier term are taken",
+		Breaks: "a leader takes what was forwarded to it before it stepped down and was elected again: it may be a copy of what was refused",
+		Edits:  []Edit{{"actors/node/proposals.go", "		if m.Term < n.term {\n", "		if m.Term == 0 {\n"}},
+		Hunt:   Hunt{Scenario: "late-forward"}, Caught: []string{"late forwards are refused"},
+	},
+	{
 		Name:   "a promise about truncated entries is kept",
 		Breaks: "an answer in the same batch as the truncation of what it acknowledges leaves all the same (E12)",
 		Edits:  []Edit{{"actors/logstore/batch.go", "			b.promises[i] = nil\n", "			_ = i\n"}},
