@@ -178,6 +178,57 @@ func TestReadsThatDoNotWaitKeepWhatTheirModesPromise(t *testing.T) {
 	}
 }
 
+// After a start the Machine tells the results of all that it replays, those of the process before as well, whose commands had
+// the same numbers.
+func TestResultsOfAnotherOriginAreNobodysHere(t *testing.T) {
+	d := works(t)
+	c := d.Begin([]byte("command"))
+	d.Hear(&messages.Results{
+		Incarnation: 1, Origin: 3, Applied: 6, Term: 1, Sequences: []uint64{1}, Indexes: []uint64{6},
+		Values: [][]byte{[]byte("another's")}, Outcomes: []messages.Outcome{messages.Outcome_OUTCOME_APPLIED},
+	})
+	d.Hear(&messages.Results{
+		Incarnation: 1, Origin: 3, Applied: 6, Term: 1, Sequences: []uint64{1}, Indexes: []uint64{0}, Values: [][]byte{nil},
+		Outcomes: []messages.Outcome{messages.Outcome_OUTCOME_UNKNOWN},
+	})
+	if c.Poll() {
+		t.Fatalf("answered with another origin's result: %+v", c.Outcome)
+	}
+	d.applied(7, 1)
+	if !c.Poll() || string(c.Value) != "value" || c.Index != 7 {
+		t.Fatalf("answered %+v", c.Outcome)
+	}
+}
+
+// A read whose point is known waits for the state machine that it will look at: not for one that is no more.
+func TestAFormerLifesProgressReleasesNoRead(t *testing.T) {
+	d := works(t)
+	c := d.BeginRead(ReadIndex)
+	ask := d.said[len(d.said)-1].(*messages.AskRead)
+	d.Hear(&messages.ReadPoint{Incarnation: 1, Id: ask.Id, Index: 8, Term: 1})
+	d.Hear(&messages.LeaderChanged{Incarnation: 2, Term: 1})
+	d.applied(8)
+	if c.Poll() {
+		t.Fatal("released by what a former life had applied")
+	}
+	d.Hear(&messages.Results{Incarnation: 2, Applied: 8, Term: 1})
+	if !c.Poll() || c.Err != nil {
+		t.Fatalf("answered %+v", c.Outcome)
+	}
+}
+
+func TestANewLeaderIsAskedAtOnceForTheReadPointThatIsWaitedFor(t *testing.T) {
+	d := works(t)
+	d.BeginRead(ReadIndex)
+	ask := d.said[len(d.said)-1].(*messages.AskRead)
+	d.Hear(&messages.LeaderChanged{Incarnation: 1, Term: 2})
+	d.said = nil
+	d.Hear(&messages.LeaderChanged{Incarnation: 1, Term: 2, Leader: 3})
+	if len(d.said) != 1 || d.said[0].(*messages.AskRead).Id != ask.Id {
+		t.Fatalf("said %v", d.said)
+	}
+}
+
 func TestLocalReadsWaitForTheReplayOfANewLife(t *testing.T) {
 	d := works(t)
 	d.Hear(&messages.LeaderChanged{Incarnation: 2, Term: 1})

@@ -164,6 +164,20 @@ func TestPreVoteNoDisruptionWhoHearsALeaderRefusesAndKeepsItsTerm(t *testing.T) 
 	}
 }
 
+// A leader whose actors restarted leads no more, and nobody knows better: who would refuse it out of loyalty to itself would
+// leave the cluster without a leader for an election timeout.
+func TestALeaderThatAsksForVotesIsNotStuckTo(t *testing.T) {
+	s := newStage(t, 3).settled(3, 2, 1, 1)
+	s.hears(asPreVote(ask(2, 4, 1, 1)), ask(2, 4, 1, 1))
+	s.sync()
+	for _, a := range the[*messages.VoteAnswer](s) {
+		if !a.Granted {
+			t.Fatalf("answered %v", a)
+		}
+	}
+	s.is(roleFollower, 4)
+}
+
 func TestALeaderWithAQuorumRefusesToo(t *testing.T) {
 	s := newStage(t, 3).leads(3, 1)
 	s.hears(ask(3, 90, 50, 3))
