@@ -135,6 +135,7 @@ func (v *server) kvConfig(store *kv.StoreRef, open *listeners) kv.ServerConfig {
 		Consensus: v.node, Store: store, MemberID: s.ID, ClusterID: v.node.ClusterID(),
 		Name: s.Name, AdvertiseClientURLs: s.AdvertiseClient, Version: version.String(), TLS: open.clientTLS,
 		MaxRequestBytes: int(s.MaxRequestBytes), MaxTxnOps: s.MaxTxnOps, MaxConcurrentStreams: s.MaxStreams,
+		MaxConnections: s.MaxConnections, MaxAnswerBytes: s.MaxAnswerBytes,
 		ElectionTimeout: s.Election, QuotaBytes: s.QuotaBytes, WatchProgressInterval: s.WatchProgress,
 		KeepaliveMinTime: s.Keepalive.MinTime, KeepaliveInterval: s.Keepalive.Interval, KeepaliveTimeout: s.Keepalive.Timeout,
 		Pprof: s.Pprof, Logger: v.log,

@@ -36,6 +36,8 @@ type Flags struct {
 	MaxRequestBytes      uint
 	MaxTxnOps            uint
 	MaxConcurrentStreams uint32
+	MaxConnections       uint32
+	MaxAnswerBytes       int64
 
 	KeepaliveMinTime  time.Duration
 	KeepaliveInterval time.Duration
@@ -127,6 +129,8 @@ func (f *Flags) limits() *pflag.FlagSet {
 	fs.UintVar(&f.MaxRequestBytes, "max-request-bytes", 1536*1024, "`bytes` of the largest request taken")
 	fs.UintVar(&f.MaxTxnOps, "max-txn-ops", 128, "`operations` of the largest transaction taken")
 	fs.Uint32Var(&f.MaxConcurrentStreams, "max-concurrent-streams", 16384, "`streams` that one client connection may have open")
+	fs.Uint32Var(&f.MaxConnections, "max-connections", 10000, "client `connections` that may be open; more are closed at once")
+	fs.Int64Var(&f.MaxAnswerBytes, "max-answer-bytes", 1<<30, "`bytes` that the answers of ranges to all clients together may take in memory")
 	fs.DurationVar(&f.KeepaliveMinTime, "grpc-keepalive-min-time", 5*time.Second, "a client that pings more often is cut off")
 	fs.DurationVar(&f.KeepaliveInterval, "grpc-keepalive-interval", 2*time.Hour, "how often the server pings a client (0: never)")
 	fs.DurationVar(&f.WatchProgress, "watch-progress-notify-interval", 10*time.Minute, "how often a watch that asked for it hears how far it is")

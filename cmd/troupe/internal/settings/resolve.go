@@ -42,6 +42,8 @@ type Server struct {
 	MaxRequestBytes uint64
 	MaxTxnOps       int
 	MaxStreams      uint32
+	MaxConnections  int
+	MaxAnswerBytes  int64
 	Keepalive       Keepalive
 
 	ClientTLS certs.Server
@@ -63,6 +65,7 @@ const (
 	maxElectionMillis  = 50000
 	heartbeatsPerTerm  = 5
 	defaultQuotaBytes  = 8 << 30
+	leastMaxAnswer     = 1 << 20
 	mostMaxRequestSize = 512 << 20
 )
 
@@ -259,6 +262,10 @@ func (f *Flags) resolveLimits(s *Server, _ *pflag.FlagSet) error {
 		return &Mistake{"--max-txn-ops", fmt.Sprintf("%d is not between 1 and %d", f.MaxTxnOps, math.MaxInt32), ""}
 	case f.MaxConcurrentStreams == 0:
 		return &Mistake{"--max-concurrent-streams", "is 0", "no client could be served"}
+	case f.MaxConnections == 0 || f.MaxConnections > math.MaxInt32:
+		return &Mistake{"--max-connections", fmt.Sprintf("%d is not between 1 and %d", f.MaxConnections, math.MaxInt32), ""}
+	case f.MaxAnswerBytes < leastMaxAnswer:
+		return &Mistake{"--max-answer-bytes", fmt.Sprintf("%d is below %d", f.MaxAnswerBytes, leastMaxAnswer), "give at least 1 MiB"}
 	case f.KeepaliveMinTime < 0 || f.KeepaliveInterval < 0 || f.KeepaliveTimeout < 0:
 		return &Mistake{"--grpc-keepalive-*", "a duration is negative", "give 0 or more"}
 	}
@@ -267,6 +274,7 @@ func (f *Flags) resolveLimits(s *Server, _ *pflag.FlagSet) error {
 	}
 	s.WatchProgress = f.WatchProgress
 	s.MaxRequestBytes, s.MaxTxnOps = uint64(f.MaxRequestBytes), int(f.MaxTxnOps)
+	s.MaxConnections, s.MaxAnswerBytes = int(f.MaxConnections), f.MaxAnswerBytes
 	s.Keepalive = Keepalive{f.KeepaliveMinTime, f.KeepaliveInterval, f.KeepaliveTimeout}
 	switch {
 	case f.QuotaBackendBytes == 0:

@@ -171,6 +171,8 @@ func TestEachMistakeIsToldInOneLineThatNamesTheSetting(t *testing.T) {
 		{[]string{"--election-timeout=60000"}, []string{"--election-timeout", "too long"}},
 		{[]string{"--max-request-bytes=0"}, []string{"--max-request-bytes", "between 1"}},
 		{[]string{"--max-txn-ops=0"}, []string{"--max-txn-ops", "between 1"}},
+		{[]string{"--max-connections=0"}, []string{"--max-connections", "between 1"}},
+		{[]string{"--max-answer-bytes=1000"}, []string{"--max-answer-bytes", "at least 1 MiB"}},
 		{[]string{"--max-concurrent-streams=0"}, []string{"--max-concurrent-streams"}},
 		{[]string{"--grpc-keepalive-timeout=-1s"}, []string{"--grpc-keepalive-*", "negative"}},
 		{[]string{"--cert-file=x"}, []string{"--key-file", "missing"}},
