@@ -102,7 +102,7 @@ func TestAMemberWhoseDiskIsFullEndsAloneAndComesBackOnceThereIsRoom(t *testing.T
 			m := cluster.Members[2]
 			closeAtTheEnd(t, cluster)
 			smallDisk(t, m, c.options)
-			if err := cluster.Start(within(t, time.Minute)); err != nil {
+			if err := cluster.Start(within(t, 5*time.Minute)); err != nil {
 				t.Fatal(err)
 			}
 			live := followLive(t, cluster)
@@ -128,7 +128,7 @@ func TestAMemberWhoseDiskIsFullEndsAloneAndComesBackOnceThereIsRoom(t *testing.T
 // the member leads when its disk gets low, writes are refused until it has handed over, a heartbeat later.
 func putUntilItEnds(t *testing.T, m *procs.Member, others *clientv3.Client) {
 	t.Helper()
-	ctx := within(t, time.Minute)
+	ctx := within(t, 5*time.Minute)
 	value := strings.Repeat("v", 256<<10)
 	for i, refused := 0, 0; m.Running(); i++ {
 		_, err := others.Put(ctx, fmt.Sprintf("%slarge%d", loadPrefix, i%8), fmt.Sprint(i, value))
@@ -144,7 +144,7 @@ func putUntilItEnds(t *testing.T, m *procs.Member, others *clientv3.Client) {
 
 func mustEndForItsDisk(t *testing.T, m *procs.Member) {
 	t.Helper()
-	code, err := m.Process().ExitCode(within(t, 20*time.Second))
+	code, err := m.Process().ExitCode(within(t, 2*time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ func TestALeaderCutOffFromItsPeersAnswersNothingThatNeedsThem(t *testing.T) {
 	l.awaitWrites(t, 50)
 	old, others := mustLeader(t, c)
 	client := dial(t, old.Endpoint())
-	watch := client.Watch(clientv3.WithRequireLeader(within(t, 40*time.Second)), "nothing", clientv3.WithCreatedNotify())
+	watch := client.Watch(clientv3.WithRequireLeader(within(t, 5*time.Minute)), "nothing", clientv3.WithCreatedNotify())
 	if created := <-watch; !created.Created {
 		t.Fatalf("the watch at the leader: %v", created.Err())
 	}
@@ -29,7 +30,7 @@ func TestALeaderCutOffFromItsPeersAnswersNothingThatNeedsThem(t *testing.T) {
 		lab.lose(index(c, other), index(c, old))
 	}
 	began := time.Now()
-	next, err := procs.LeaderOf(within(t, 30*time.Second), others)
+	next, err := procs.LeaderOf(within(t, 2*time.Minute), others)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,14 +72,14 @@ func mustRefuseWithoutPeers(t *testing.T, client *clientv3.Client) {
 			t.Errorf("%s without a majority: %v", what, err)
 		}
 	}
-	if _, err := client.Get(within(t, 5*time.Second), "k", clientv3.WithSerializable()); err != nil {
+	if _, err := client.Get(within(t, time.Minute), "k", clientv3.WithSerializable()); err != nil {
 		t.Errorf("a serializable read, which needs no others: %v", err)
 	}
 }
 
 func termOf(t *testing.T, m *procs.Member) uint64 {
 	t.Helper()
-	status, err := dial(t, m.Endpoint()).Status(within(t, 10*time.Second), m.Endpoint())
+	status, err := dial(t, m.Endpoint()).Status(within(t, time.Minute), m.Endpoint())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,35 +92,54 @@ func TestAFollowerThatTheLeaderCannotReachDisturbsNobody(t *testing.T) {
 	lab := newNetLab(t, 3)
 	c := lab.start(steady)
 	live := followLive(t, c)
-	leader, followers := mustLeader(t, c)
-	term := termOf(t, leader)
 	l := startLoad(t, c)
 	l.awaitWrites(t, 50)
 	for _, way := range []string{"to the follower", "to the leader"} {
-		from, to := index(c, leader), index(c, followers[0])
-		if way == "to the leader" {
-			from, to = to, from
-		}
-		lab.lose(from, to)
-		// Longer than the follower can wait before it campaigns.
-		quiet := time.NewTimer(6 * time.Second)
-		for waiting := true; waiting; {
-			select {
-			case <-quiet.C:
-				waiting = false
-			default:
-				l.awaitWrites(t, 20)
+		// A machine that stalls for an election timeout unseats a leader too; a follower that disturbs does so each time.
+		const tries = 3
+		for try := 1; ; try++ {
+			disturbed := loseOneWay(t, lab, c, l, way == "to the leader")
+			if disturbed == "" {
+				break
 			}
-		}
-		if now, err := procs.LeaderOf(within(t, 10*time.Second), []*procs.Member{leader, followers[1]}); err != nil || now != leader || termOf(t, now) != term {
-			t.Errorf("what was lost %s unseated the leader of term %d: %v, term %d", way, term, err, termOf(t, leader))
-		}
-		lab.find(from, to)
-		if now, _ := mustLeader(t, c); now != leader || termOf(t, now) != term {
-			t.Errorf("after it: %s in term %d, not %s in term %d", now.Name, termOf(t, now), leader.Name, term)
+			if t.Logf("what was lost %s, try %d: %s", way, try, disturbed); try == tries {
+				t.Fatal("the leader was unseated each time")
+			}
 		}
 	}
 	verify(t, c, l.end(), live)
+}
+
+// loseOneWay loses what passes between the leader and a follower in one direction, for longer than the follower can wait
+// before it campaigns, and tells what became of the leader and its term if they did not stay.
+func loseOneWay(t *testing.T, lab *netLab, c *procs.Cluster, l *load, toLeader bool) (disturbed string) {
+	t.Helper()
+	leader, followers := mustLeader(t, c)
+	term := termOf(t, leader)
+	from, to := index(c, leader), index(c, followers[0])
+	if toLeader {
+		from, to = to, from
+	}
+	lab.lose(from, to)
+	quiet := time.NewTimer(6 * time.Second)
+	for waiting := true; waiting; {
+		select {
+		case <-quiet.C:
+			waiting = false
+		default:
+			l.awaitWrites(t, 20)
+		}
+	}
+	// The follower that is cut off may not know of another leader, so that only the other one is asked.
+	now, err := procs.LeaderOf(within(t, time.Minute), []*procs.Member{leader, followers[1]})
+	if err != nil || now != leader || termOf(t, now) != term {
+		disturbed = fmt.Sprintf("%s led in term %d; then %v, term %d", leader.Name, term, err, termOf(t, leader))
+	}
+	lab.find(from, to)
+	if now, _ := mustLeader(t, c); disturbed == "" && (now != leader || termOf(t, now) != term) {
+		disturbed = fmt.Sprintf("after it: %s in term %d, not %s in term %d", now.Name, termOf(t, now), leader.Name, term)
+	}
+	return disturbed
 }
 
 // Cables: the leader's, then everybody's, while clients go on trying.
@@ -132,7 +152,7 @@ func TestPulledCablesLoseNothing(t *testing.T) {
 	old, others := mustLeader(t, c)
 	lab.unplug(index(c, old))
 	began := time.Now()
-	if _, err := procs.LeaderOf(within(t, 20*time.Second), others); err != nil {
+	if _, err := procs.LeaderOf(within(t, 2*time.Minute), others); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("another leads after %v", time.Since(began))
