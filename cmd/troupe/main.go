@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,9 +11,11 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/logs"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/settings"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/version"
 )
 
@@ -29,7 +32,7 @@ func run(argv []string, in io.Reader, out, errs io.Writer) exit.Code {
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errs)
-	err := root.Execute()
+	err := misplaced(root, argv[1:], root.Execute())
 	if err != nil {
 		fmt.Fprintf(errs, "%s: %s\n", name, exit.Line(err))
 	}
@@ -94,15 +97,39 @@ etcdctl and the etcd client libraries work with it as they are.
 			return cmd.Help()
 		},
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return exit.With(exit.Usage, fmt.Errorf("%w; \"%s --help\" lists the flags", err, cmd.CommandPath()))
-	})
+	root.SetFlagErrorFunc(flagMistake)
 	root.AddCommand(
 		newServer(), newDemo(),
 		newPut(), newGet(), newDel(), newWatch(), newStatus(),
 		newLog(), newVersion(),
 	)
 	return root
+}
+
+// flagMistake words what was wrong with a flag.
+func flagMistake(cmd *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		flag := invalid.GetFlag()
+		return exit.With(exit.Usage, settings.NoValue("--"+flag.Name, invalid.GetValue(), flag))
+	}
+	return exit.With(exit.Usage, fmt.Errorf("%w; \"%s --help\" lists the flags", err, cmd.CommandPath()))
+}
+
+// misplaced explains a flag that no server has, where a command stands behind the flags: etcdctl takes them in either order.
+func misplaced(root *cobra.Command, args []string, err error) error {
+	var unknown *pflag.NotExistError
+	if len(args) == 0 || !strings.HasPrefix(args[0], "-") || !errors.As(err, &unknown) {
+		return err
+	}
+	for _, word := range args[1:] {
+		for _, command := range root.Commands() {
+			if command.Name() == word && word != "server" {
+				return exit.With(exit.Usage, fmt.Errorf("flags stand behind the command here: troupe %s … %s", word, args[0]))
+			}
+		}
+	}
+	return err
 }
 
 // advise says what may have been meant by a command that does not exist.

@@ -1,7 +1,6 @@
 package settings
 
 import (
-	"fmt"
 	"sort"
 	"strings"
 
@@ -35,7 +34,7 @@ func FromEnvironment(fs *pflag.FlagSet, environment []string) (unknown []string,
 				continue
 			}
 			if failure := fs.Set(flag.Name, value); failure != nil {
-				err = &Mistake{Setting: name, What: fmt.Sprintf("%q is no value for --%s", value, flag.Name), Advice: flag.Usage}
+				err = NoValue(name, value, flag)
 			}
 		}
 	})

@@ -73,7 +73,7 @@ func setAll(fs *pflag.FlagSet, path string, node *yaml.Node, prefix string, oute
 			continue // left blank: the default
 		}
 		if err := fs.Set(flag.Name, given); err != nil {
-			return &Mistake{where, fmt.Sprintf("%q is no value for it", given), flag.Usage}
+			return NoValue(where, given, flag)
 		}
 	}
 	return nil
