@@ -29,8 +29,8 @@ func newNetLab(t *testing.T, size int) *netLab {
 	if os.Geteuid() != 0 {
 		t.Skip("namespaces of the network need root")
 	}
-	pid := os.Getpid()
-	l := &netLab{t: t, name: fmt.Sprintf("tr%d", pid), subnet: fmt.Sprintf("198.18.%d", pid%256), size: size}
+	l := &netLab{t: t, name: fmt.Sprintf("tr%d", os.Getpid()), size: size}
+	l.remove() // of a process of this number that was killed
 	t.Cleanup(l.remove)
 	if err := l.build(); err != nil {
 		t.Skipf("no network can be made here: %v", err)
@@ -39,6 +39,17 @@ func newNetLab(t *testing.T, size int) *netLab {
 }
 
 func (l *netLab) build() error {
+	taken, err := exec.Command("ip", "-o", "-4", "addr").Output()
+	if err != nil {
+		return err
+	}
+	// 198.18/15 is for tests of networks; others may run here at the same time.
+	for i := range 256 {
+		l.subnet = fmt.Sprintf("198.18.%d", (os.Getpid()+i)%256)
+		if !strings.Contains(string(taken), " "+l.subnet+".") {
+			break
+		}
+	}
 	for _, args := range []string{
 		fmt.Sprintf("link add %sb type bridge", l.name),
 		fmt.Sprintf("addr add %s.254/24 dev %sb", l.subnet, l.name),
