@@ -30,7 +30,9 @@ func smallDisk(t *testing.T, m *procs.Member, options string) {
 		t.Skipf("no filesystem can be mounted here: %v", err)
 	}
 	t.Cleanup(func() {
-		_ = m.Kill() // it may hold files there
+		if m.Running() {
+			_ = m.Kill() // it holds files there
+		}
 		if err := syscall.Unmount(m.DataDir, 0); err != nil {
 			t.Error(err)
 		}

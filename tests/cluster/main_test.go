@@ -66,6 +66,9 @@ func closeAtTheEnd(t *testing.T, c *procs.Cluster) {
 		}
 		if t.Failed() {
 			for _, m := range c.Members {
+				if m.Process() == nil {
+					continue // it was never started
+				}
 				t.Logf("the last words of %s:\n%s", m.Name, lastBytes(m.Process().Output(), 4<<10))
 			}
 		}
