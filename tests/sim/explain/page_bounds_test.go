@@ -51,7 +51,7 @@ const brokenRow = `(() => {
 	return {
 		Words: texts.map((e) => e.textContent).join(" "), Texts: texts.map(box), Rows: [...document.querySelectorAll("#diagram rect.wrong")].map(box),
 		Now: [...document.querySelectorAll("#diagram rect.now")].map(box), Veil: [...document.querySelectorAll("#diagram rect.future")].map(box),
-		View: box(document.getElementById("scroll")), Said: document.getElementById("now").textContent, Items: document.querySelectorAll("#now li").length,
+		View: box(document.getElementById("scroll")), List: box(document.getElementById("now")), Legend: box(document.getElementById("legend")), Said: document.getElementById("now").textContent, Items: document.querySelectorAll("#now li").length,
 		Window: document.getElementById("window").textContent, Button: document.getElementById("wrong").textContent,
 		Moments: Number(document.getElementById("slider").max), At: Number(document.getElementById("slider").value),
 	};
@@ -66,18 +66,22 @@ func (b box) holds(o box) bool {
 type brokenPage struct {
 	Words, Said, Window, Button string
 	Texts, Rows, Now, Veil      []box
-	View                        box
+	View, List, Legend          box
 	Items, Moments, At          int
 }
 
 // mustShow checks that the very row of the violation is highlighted, in sight, to its last word, and not veiled.
 func (p *brokenPage) mustShow(t *testing.T, violation string) {
 	t.Helper()
-	if !strings.Contains(p.Words, violation) || !strings.Contains(p.Said, violation) || p.Items != 1 {
+	one := func(text string) string { return strings.Join(strings.Fields(text), " ") }
+	if !strings.Contains(one(p.Words), one(violation)) || !strings.Contains(one(p.Said), one(violation)) || p.Items != 1 || len(p.Texts) < 4 {
 		t.Errorf("the diagram says %q, the list %q", p.Words, p.Said)
 	}
 	if len(p.Rows) != 1 || len(p.Now) != 1 || !p.Rows[0].holds(p.Now[0]) || !p.Now[0].holds(p.Rows[0]) || !p.View.holds(p.Rows[0]) {
 		t.Fatalf("highlighted are %v and %v, in sight is %v", p.Now, p.Rows, p.View)
+	}
+	if p.List.Bottom > p.Legend.Top {
+		t.Errorf("what happened is told down to %v, over the legend, which begins at %v", p.List.Bottom, p.Legend.Top)
 	}
 	for _, text := range p.Texts {
 		if !p.Rows[0].holds(text) {
@@ -96,7 +100,10 @@ func TestThePageOfAFailureOpensAtTheRowInWhichItFailed(t *testing.T) {
 	b := openChromium(t)
 	run := figure8(t)
 	last := run.Events[len(run.Events)-1]
-	const detail = "members 1 and 2 both lead in term 17, as nobody could have foreseen who had not read it all, to the very last word of it, which is here"
+	const detail = "members 1 and 2 both lead in term 17, as nobody could have foreseen who had not read it all:\n" +
+		"  1 up=true leader term 17 leader 1 last (65, 2) durable 65 commit 65 applied 65; 0 calls wait, serving true\n" +
+		"  2 up=true leader term 17 leader 2 last (64, 2) durable 64 commit 64 applied 64; 7 calls wait, serving true\n" +
+		"  3 up=false follower term 5 leader 1 last (9, 2) durable 9 commit 9 applied 0; 0 calls wait, and these are its last words"
 	events := append(slices.Clip(run.Events),
 		&trace.Event{Step: last.Step + 1, At: last.At, Kind: trace.Became, Member: 1, State: &trace.State{Role: "leader", Term: 17, Commit: 3}},
 		&trace.Event{Step: last.Step + 1, At: last.At, Kind: trace.Violated, Name: "election safety", Detail: detail},

@@ -22,11 +22,12 @@ function show(i, { keep = false, silent = false } = {}) {
   if (!silent) history.replaceState(null, "", "#moment=" + (current + 1));
 }
 
-// follow keeps the chosen moment in sight.
+// follow keeps the chosen moment in sight, to the last line of its row where there is room for all of it.
 function follow() {
   const y = current < 0 ? 0 : heights[current], height = scroller.clientHeight;
-  const at = y - scroller.scrollTop;
-  if (at < height * 0.12 || at > height * 0.72) scroller.scrollTop = y - height * 0.45;
+  const at = y - scroller.scrollTop, tall = current < 0 ? 0 : below[current] + 20;
+  const room = Math.max(16, Math.min(height * 0.45, height - tall));
+  if (at < Math.min(room, height * 0.12) || at > height * 0.72 || at + tall > height) scroller.scrollTop = y - room;
 }
 
 function make(name, className, text) {

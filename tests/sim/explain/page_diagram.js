@@ -43,9 +43,16 @@ function fitted(band) {
   const most = Math.max(20, Math.floor((geometry.width - geometry.gutter) / 7.4));
   if (band.kind !== "violation") return [band.words.length > most ? band.words.slice(0, most - 1) + "…" : band.words];
   const all = [];
-  for (const word of band.words.split(/\s+/).filter(Boolean)) {
-    const last = all.length - 1;
-    if (last >= 0 && all[last].length + 1 + word.length <= most) all[last] += " " + word; else all.push(word.slice(0, most));
+  for (const line of band.words.split("\n")) {
+    let fits = "";
+    for (const word of line.split(/\s+/).filter(Boolean)) {
+      if (fits && fits.length + 1 + word.length > most) {
+        all.push(fits);
+        fits = "";
+      }
+      fits += (fits ? " " : "") + word.slice(0, most);
+    }
+    if (fits) all.push(fits);
   }
   return all.length > 12 ? [...all.slice(0, 11), "…"] : all;
 }
