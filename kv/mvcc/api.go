@@ -62,7 +62,9 @@ type Options struct {
 	OnFatal func(error)
 	Logger  zerolog.Logger
 
-	buckets bucketLimits // tests make them small
+	// Tests make these small.
+	buckets bucketLimits
+	removal int // events that the compactor looks at in one turn
 }
 
 // HashResult is a hash of the history in (CompactRevision, HashRevision] and of what is live at CompactRevision. Members

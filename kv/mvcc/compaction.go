@@ -16,6 +16,7 @@ import (
 // revision stays until the next time: a watch may still start there.) So compaction costs what it removes.
 type compactor struct {
 	s       *Store
+	piece   int           // events looked at in one turn
 	work    chan struct{} // capacity 1
 	quit    chan struct{}
 	done    sync.WaitGroup
@@ -29,7 +30,8 @@ type compactor struct {
 	target int64    // guarded by applyMu
 }
 
-// removalPiece is how many events are looked at in one turn: below a millisecond that Apply may have to wait.
+// removalPiece is how many events are looked at in one turn, unless the options say otherwise: below a millisecond that
+// Apply may have to wait.
 const removalPiece = 256
 
 func (c *compactor) start(s *Store) {
@@ -114,7 +116,7 @@ func (c *compactor) remove() error {
 	r := reader{src: s.db, rev: tip.rev, compactRev: tip.compactRev}
 	next := revision{}
 	ok := it.First()
-	for looked := 0; ok && looked < removalPiece; looked++ {
+	for looked := 0; ok && looked < c.piece; looked++ {
 		key, rec, err := r.event(it)
 		if err != nil {
 			return err

@@ -18,9 +18,10 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// crashOptions make the engine flush and compact all the time.
+// crashOptions make the engine flush and compact all the time, and removals take many turns.
 var crashOptions = Options{
 	CacheBytes: 1 << 20, MemTableBytes: 64 << 10, MetadataBytes: 1, buckets: bucketLimits{max: 12, min: 3, joined: 6},
+	removal: 3,
 }
 
 // randomLog is a log of random commands. It keeps the model that says which compactions are possible.
@@ -40,6 +41,14 @@ func randomLog(rnd *rand.Rand, n int) (log [][]byte) {
 		case kind < 16:
 			k := key()
 			log = append(log, del(string(k), string(append(k[:len(k)-1:len(k)-1], '~'))))
+		case kind < 17:
+			r := &pb.TxnRequest{}
+			for range 1 + rnd.IntN(8) { // a revision of many changes
+				k := fmt.Appendf(key(), "/%d", len(r.Success))
+				r.Success = append(r.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: k, Value: value()}}})
+			}
+			log = append(log, must(EncodeTxn(r)))
+			rev++
 		case kind < 19:
 			k := key()
 			log = append(log, must(EncodeTxn(&pb.TxnRequest{

@@ -28,9 +28,10 @@ type replica struct {
 	index uint64
 }
 
-// small makes splits, joins and evictions happen among a few keys.
+// small makes splits, joins and evictions happen among a few keys, and compactions take many turns.
 var small = Options{
 	CacheBytes: 1 << 20, MemTableBytes: 1 << 20, MetadataBytes: 1, buckets: bucketLimits{max: 6, min: 2, joined: 4},
+	removal: 3,
 }
 
 func openReplica(t reporter, fs vfs.FS, o Options) *replica {

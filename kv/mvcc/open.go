@@ -27,6 +27,9 @@ func Open(dir string, o Options) (*Store, error) {
 		s.buckets = defaultBuckets
 	}
 	s.compactor.failed = make(chan struct{})
+	if s.compactor.piece = o.removal; o.removal == 0 {
+		s.compactor.piece = removalPiece
+	}
 	db, err := pebble.Open(dir, s.engineOptions(o))
 	if err != nil {
 		return nil, openError(dir, err)
