@@ -3,6 +3,9 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"syscall"
+
+	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
 // An actor stops by panicking with one of these; supervision reads the type and decides (see supervisor/). Anything else
@@ -19,7 +22,8 @@ func (f *StorageFault) Error() string { return fmt.Sprintf("%s: %v", f.Doing, f.
 func (f *StorageFault) Unwrap() error { return f.Err }
 
 // ApplicationFault is a state machine that failed or panicked on a command. It would do so again on every replica and
-// after every restart, so the node stops without a loop and names the command.
+// after every restart, so the node stops without a loop and names the command. Where it is the state machine's disk that
+// failed, this node alone is concerned; it stops all the same, and what was not stored is applied again from the log.
 type ApplicationFault struct {
 	// Index of the entry; 0 when it was not in a command (opening, for instance).
 	Index uint64
@@ -30,9 +34,20 @@ type ApplicationFault struct {
 
 func (f *ApplicationFault) Error() string {
 	if f.Index == 0 {
-		return fmt.Sprintf("state machine: %v", f.Err)
+		return fmt.Sprintf("state machine: %v%s", f.Err, f.advice())
 	}
-	return fmt.Sprintf("state machine failed at index %d (command %s): %v", f.Index, f.CommandHash, f.Err)
+	return fmt.Sprintf("state machine failed at index %d (command %s): %v%s", f.Index, f.CommandHash, f.Err, f.advice())
+}
+
+// advice is what to do where it is not the command that the state machine failed on, but its disk.
+func (f *ApplicationFault) advice() string {
+	switch {
+	case vfs.IsNoSpace(f.Err):
+		return "; make room on its disk and start the node again: nothing is lost, what was not stored is applied again from the log"
+	case errors.Is(f.Err, syscall.EIO), errors.Is(f.Err, syscall.EROFS):
+		return "; check its disk (the system's log says more) and start the node again: what was not stored is applied again from the log"
+	}
+	return ""
 }
 func (f *ApplicationFault) Unwrap() error { return f.Err }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
@@ -22,7 +21,7 @@ import (
 type LogReader struct {
 	incarnation uint64
 	reader      *persistence.Reader
-	log         *zerolog.Logger
+	env         actors.Env
 }
 
 // Receive is the actor's one way in.
@@ -41,7 +40,7 @@ func (r *LogReader) read(ctx actor.Context, m *messages.ReadLog) {
 	answer := &messages.LogPiece{Incarnation: r.incarnation, Token: m.Token}
 	entries, prevTerm, err := r.reader.Read(m.From, m.To, m.MaxBytes)
 	for _, warning := range r.reader.Warnings() {
-		r.log.Warn().Str("actor", actors.ReaderName).Msg(warning)
+		r.env.Log().Warn().Str("actor", actors.ReaderName).Msg(warning)
 	}
 	switch {
 	case err == nil:

@@ -128,7 +128,7 @@ func (s *LogStore) open(ctx actor.Context) {
 		Uint64("term", found.HardState.Term).Int("segments", stats.Segments).Int64("bytes", stats.DiskBytes).Bool("direct-io", stats.Direct).
 		Dur("took", s.env.Now()-began).Msg("log opened")
 	reader := func() actor.Actor {
-		return &LogReader{incarnation: s.config.Incarnation, reader: log.Reader(), log: s.env.Log()}
+		return &LogReader{incarnation: s.config.Incarnation, reader: log.Reader(), env: s.env}
 	}
 	if _, err := ctx.SpawnNamed(s.env.Props(reader), actors.ReaderName); err != nil {
 		panic(fmt.Sprintf("spawn the log reader: %v", err))

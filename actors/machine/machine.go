@@ -123,7 +123,8 @@ func (m *Machine) recover(state OnDisk) {
 		m.ledger, m.journal, err = recoverLedger(applied, records, m.limits)
 	}
 	if err != nil {
-		panic(&actors.ApplicationFault{Err: fmt.Errorf("recovering the state machine: %w", err)})
+		panic(&actors.ApplicationFault{Err: fmt.Errorf("recovering the state machine: %w; where its files are damaged or incomplete, "+
+			"move them away and start the node again: it begins empty, and the log, which is not compacted, brings all back", err)})
 	}
 	m.applied = applied
 }

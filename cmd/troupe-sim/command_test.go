@@ -29,8 +29,8 @@ func mustHold(t *testing.T, r ran, code int, parts ...string) {
 }
 
 func TestCleanSeedsEndWithTheirSummary(t *testing.T) {
-	r := command(t, simulator(), "--seeds", "1..4", "--profile", "all", "--steps", "300")
-	mustHold(t, r, exitOK, "seeds ", "1..4", "calm, network,", "failures      none", "kill ", "virtual time", "put ", "answered ", "members")
+	r := command(t, simulator(), "--seeds", "1..16", "--profile", "all", "--steps", "300")
+	mustHold(t, r, exitOK, "seeds ", "1..16", "calm, network,", "failures      none", "kill ", "virtual time", "put ", "answered ", "members")
 }
 
 func TestAFailureTellsSeedPromiseAndReplayCommand(t *testing.T) {

@@ -36,7 +36,8 @@ func (g group) text() string {
 // The fields of sim.Counts by the row that they stand in.
 var rowOf = map[string]string{
 	"Messages": "network", "Lost": "network", "Doubled": "network", "Late": "network", "Elections": "log", "Committed": "log",
-	"FailedOperations": "disks", "RefusedForSpace": "disks", "CutMidway": "power cuts", "CrashedRecovering": "crashes",
+	"FailedOperations": "disks", "RefusedForSpace": "disks", "FailedReads": "disks", "FlippedReads": "disks",
+	"FailedBatches": "disks", "StatesLost": "disks", "CutMidway": "power cuts", "CrashedRecovering": "crashes",
 	"ActorRestarts": "restarts", "SubtreeRestarts": "restarts", "Away": "restarts",
 }
 

@@ -136,7 +136,7 @@ func (m *Mem) OpenReadWrite(path string) (File, error) { return m.open(path, tru
 
 func (m *Mem) open(path string, writable bool) (File, error) {
 	var f File
-	err := m.do(Op{Kind: OpOpen, Path: path}, func() error {
+	err := m.do(Op{Kind: OpOpen, Path: path, Writable: writable}, func() error {
 		n := m.find(path)
 		if n == nil || n.dir {
 			return notExist("open", path)

@@ -48,6 +48,8 @@ type Op struct {
 	To     string // of a rename
 	Offset int64
 	Length int
+	// Writable: a file is opened for writing too.
+	Writable bool
 	// Err is how it ended; only for Observe.
 	Err error
 }

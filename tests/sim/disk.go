@@ -21,6 +21,8 @@ type disk struct {
 
 	// What fails: after so many more operations of the kind that go well. 0: nothing is armed.
 	failWrite, failSync int
+	hurt                hurt
+	aside               bool // it is the simulator that looks
 	lies                bool // syncs do nothing
 	lied                bool // since the last power cut, at least one did
 	powerCut            int  // the power fails at so many operations from now; 0: it does not
@@ -30,6 +32,8 @@ type disk struct {
 	// failed: in this life an operation failed on purpose, so the node may stop for it.
 	failed   bool
 	failedAt time.Duration // when the last one did, or was refused for want of space
+	// misled: in this life a read brought something else than what is on the disk, so the node may refuse it.
+	misled bool
 	// doomed: what it held is damaged or gone for ever, or was never there: the member may refuse to start, and stays away
 	// then. Within the budget that befalls a minority.
 	doomed bool
@@ -48,14 +52,17 @@ func newDisk(m *member) *disk {
 
 // spin begins the next life of the disk with what is on it then.
 func (d *disk) spin(mem *vfs.Mem) {
-	d.Mem, d.failed = mem, false
+	d.Mem, d.failed, d.misled = mem, false, false
 	mem.Inject(d.inject)
 	mem.Observe(d.observe)
 }
 
 // inject decides about an operation before it happens.
 func (d *disk) inject(op vfs.Op) error {
-	if op.Kind.Reads() || op.Kind == vfs.OpLock {
+	if op.Kind.Reads() {
+		return d.injectRead(op)
+	}
+	if op.Kind == vfs.OpLock {
 		return nil
 	}
 	if d.powerCut > 0 {
@@ -218,6 +225,11 @@ type oldFile struct {
 
 // oldFiles are those with old data: the segments of the log, and last the identity.
 func (d *disk) oldFiles() (found []oldFile) {
+	d.look(func() { found = d.findOld() })
+	return found
+}
+
+func (d *disk) findOld() (found []oldFile) {
 	names, err := d.List(logDir)
 	if err != nil {
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/bits"
 	"syscall"
 	"testing"
 	"time"
@@ -120,6 +121,60 @@ func TestAFailedOperationIsTheOneThatWasMeant(t *testing.T) {
 	}
 	if d.member.world.counts.FailedOperations != 2 {
 		t.Fatalf("%d failed operations were counted", d.member.world.counts.FailedOperations)
+	}
+}
+
+func TestAReadGoesWrongWhereItIsMeantToAndTheSimulatorsOwnDoNot(t *testing.T) {
+	d, f := aDisk(t)
+	b := make([]byte, 2*vfs.SectorBytes)
+	d.hurt = hurt{after: 2}
+	d.look(func() {
+		if _, err := d.List("/"); err != nil || d.hurt.after != 2 {
+			t.Fatalf("the simulator's own look: %v", err)
+		}
+	})
+	if _, err := f.ReadAt(b, 0); err != nil {
+		t.Fatalf("the first read: %v", err)
+	}
+	if _, err := d.Stat("/f"); !errors.Is(err, syscall.EIO) || !d.failed || d.member.world.counts.FailedReads != 1 {
+		t.Fatalf("the second one, a look at a name: %v", err)
+	}
+	d.hurt = hurt{after: 1, flips: true}
+	if _, err := d.Stat("/f"); err != nil {
+		t.Fatalf("a look at a name brings no bits: %v", err)
+	}
+	clean := bytes.Repeat([]byte{'a'}, len(b))
+	if _, err := f.ReadAt(b, 0); err != nil || bytes.Equal(b, clean) || !d.misled || d.member.world.counts.FlippedReads != 1 {
+		t.Fatalf("a flipped read: %v", err)
+	}
+	wrong := 0
+	for i := range b {
+		wrong += bits.OnesCount8(b[i] ^ clean[i])
+	}
+	if _, err := f.ReadAt(b, 0); wrong != 1 || err != nil || !bytes.Equal(b, clean) {
+		t.Fatalf("%d bits were wrong; the same read again: %v", wrong, err)
+	}
+}
+
+func TestAStateMachineThatCouldNotStoreTakesNothingMore(t *testing.T) {
+	w := New(Options{Seed: 1, Nodes: 3, Profile: scripted})
+	m := w.members[0]
+	m.up = true
+	m.store.fails = 2
+	if err, _ := m.stateFails(); err != nil {
+		t.Fatalf("the first batch: %v", err)
+	}
+	first, _ := m.stateFails()
+	if !errors.Is(first, syscall.EIO) || !m.disk.failed || w.counts.FailedBatches != 1 {
+		t.Fatalf("the second batch: %v", first)
+	}
+	if err, stored := m.stateFails(); err != first || stored || w.counts.FailedBatches != 1 {
+		t.Fatalf("the batch after that: %v", err)
+	}
+	// The next life has no fault, unless the disk is full.
+	m.store.failed, m.store.full = nil, true
+	if err, stored := m.stateFails(); !vfs.IsNoSpace(err) || stored {
+		t.Fatalf("without space: %v", err)
 	}
 }
 

@@ -43,6 +43,14 @@ const (
 	FlippedBit  // a bit of old data changes
 	LostDisk    // all is gone
 	LyingDisk   // syncs do nothing for a while
+	FailedRead  // a read fails, or a look at a name
+	FlippedRead // a read brings a bit that is not so on the disk
+
+	// What a state machine keeps on disk.
+	FailedState  // a batch cannot be stored, or not for sure
+	FullState    // there is no space for it, for a while
+	LostState    // some of it, or all, is gone
+	DamagedState // it is found damaged
 
 	// Clocks.
 	ClockDrift  // another rate within the bound
@@ -57,6 +65,7 @@ var faultNames = [faultKinds]string{
 	"kill", "power-cut", "crash", "crash-twice", "crash-recovering", "crash-loop", "pause", "transfer",
 	"cut", "one-way", "bridge", "isolate", "flap", "flapping", "loss-burst",
 	"slow-disk", "stalled-disk", "full-disk", "failed-write", "failed-sync", "flipped-bit", "lost-disk", "lying-disk",
+	"failed-read", "flipped-read", "failed-state", "full-state", "lost-state", "damaged-state",
 	"clock-drift", "clock-fast", "clock-jump", "clock-frozen",
 }
 
@@ -87,7 +96,8 @@ var (
 	crashFaults   = []Fault{Kill, Kill, PowerCut, PowerCut, Crash, Crash, Crash, CrashTwice, CrashRecovering, CrashLoop, Pause, Transfer}
 	diskFaults    = []Fault{
 		SlowDisk, StalledDisk, FullDisk, FailedWrite, FailedWrite, FailedSync, FailedSync, FlippedBit, LostDisk,
-		PowerCut, PowerCut, PowerCut, Kill, Transfer,
+		PowerCut, PowerCut, PowerCut, Kill, Transfer, FailedRead, FailedRead, FlippedRead, FlippedRead,
+		FailedState, FullState, LostState, DamagedState,
 	}
 	clockFaults = []Fault{ClockDrift, ClockFast, ClockJump, ClockFrozen, Cut, Pause, Kill, Transfer}
 )

@@ -58,6 +58,11 @@ func consequences(t *testing.T, p *Profile, c *Counts) {
 		{FullDisk, "stops for want of space", c.Stops[StopNoSpace]},
 		{FlippedBit, "refused disks", c.Stops[StopRefused]},
 		{LostDisk, "members away for ever", c.Away},
+		{FailedRead, "reads that failed", c.FailedReads},
+		{FlippedRead, "reads that brought a flipped bit", c.FlippedReads},
+		{FailedState, "batches that were not stored", c.FailedBatches},
+		{LostState, "state machines that began anew", c.StatesLost},
+		{DamagedState, "stops for a damaged state machine", c.Stops[StopState]},
 		{LyingDisk, "members that had forgotten", c.Forgotten},
 	} {
 		if slices.Contains(p.Faults, of.f) && of.n == 0 {

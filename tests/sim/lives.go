@@ -132,7 +132,8 @@ func (m *member) die(after *vfs.Mem) {
 	m.disk.Freeze()
 	m.disk.spin(after)
 	if m.store != nil {
-		m.store.crash(int(m.world.random.Int64N(3)))
+		m.store.crash(int(m.world.random.Int64N(3)) + m.store.unflushed)
+		m.store.unflushed, m.store.failed = 0, nil
 	}
 	if m.system != nil {
 		for _, b := range m.mailboxes {
@@ -157,12 +158,13 @@ const (
 	StopNoSpace              // the disk was full
 	StopRefused              // what is on disk cannot be trusted
 	StopRestarts             // too many restarts in the window
+	StopState                // the state machine found its files damaged
 	StopOther                // anything else: a bug
 
 	stops = iota
 )
 
-var stopNames = [stops]string{"storage-fault", "no-space", "refused-damage", "too-many-restarts", "other"}
+var stopNames = [stops]string{"storage-fault", "no-space", "refused-damage", "too-many-restarts", "damaged-state", "other"}
 
 func (s Stop) String() string { return stopNames[s] }
 
@@ -170,6 +172,8 @@ func (m *member) whyStopped(err error) Stop {
 	var storage *actors.StorageFault
 	var fatal *actors.Fatal
 	switch {
+	case errors.Is(err, errStateDamaged):
+		return StopState
 	case errors.Is(err, persistence.ErrCorrupt), errors.Is(err, persistence.ErrFormat), errors.Is(err, persistence.ErrWrongMember),
 		errors.Is(err, persistence.ErrWrongCluster):
 		return StopRefused
@@ -197,15 +201,20 @@ func (m *member) stopped(err error) {
 	m.lastStop = err
 	w.counts.Stops[why]++
 	w.chronicle.stopped(m, why.String())
-	if (why == StopStorage || why == StopNoSpace) && !m.disk.failed || why == StopRefused && !m.disk.doomed || why == StopOther {
+	if (why == StopStorage || why == StopNoSpace) && !m.disk.failed || why == StopRefused && !m.disk.doomed && !m.disk.misled ||
+		why == StopOther {
 		w.fail("a stop has a cause", "member %d stops without anything having been wrong with its disk: %v", m.id, err)
 	}
+	wrong := m.disk.doomed // what is wrong with it does not pass
 	if w.chance(0.5) {
 		m.kill(w.anyChoice())
 	} else {
 		m.killProcess()
 	}
-	if why == StopRefused && (w.calm || w.chance(0.7)) {
+	if why == StopState {
+		m.moveStateAway()
+	}
+	if why == StopRefused && wrong && (w.calm || w.chance(0.7)) {
 		m.out = true
 		return
 	}
@@ -261,7 +270,7 @@ func (m *member) mustStop() {
 			m.after(held+patience, look)
 			return
 		}
-		m.world.fail("a fault stops the node", "member %d goes on %v after a write or sync of its log has failed", m.id, patience)
+		m.world.fail("a fault stops the node", "member %d goes on %v after an operation of its disk has failed", m.id, patience)
 	}
 	m.after(patience, look)
 }

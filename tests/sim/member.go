@@ -117,7 +117,7 @@ func replicatorPath(peer uint64) string {
 func (w *World) panicked(b *mailbox, reason, message any) {
 	var injected *actors.Injected
 	var storage *actors.StorageFault
-	if err, ok := reason.(error); ok && (errors.As(err, &injected) || errors.As(err, &storage)) || b.member.dying != nil {
+	if err, ok := reason.(error); ok && (errors.As(err, &injected) || errors.As(err, &storage) || stateFault(err)) || b.member.dying != nil {
 		return
 	}
 	w.fail("no panic", "%s of member %d panicked at %T: %v", b.self.Id, b.member.id, message, reason)

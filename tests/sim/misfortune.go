@@ -44,6 +44,8 @@ func (w *World) possible(kind Fault, m *member) bool {
 		return w.mayLose(m)
 	case FlippedBit:
 		return w.mayLose(m) && len(m.disk.oldFiles()) > 0
+	case FailedState, FullState, LostState, DamagedState:
+		return m.store != nil
 	}
 	return true
 }
@@ -54,7 +56,8 @@ func (w *World) strike(kind Fault, m *member) {
 	case Cut, OneWay, Bridge, Isolate, Flap, Flapping, LossBurst:
 		w.chronicle.struck(kind, m, nil, 0)
 		w.strikeNetwork(kind, m)
-	case SlowDisk, StalledDisk, FullDisk, FailedWrite, FailedSync, FlippedBit, LostDisk, LyingDisk:
+	case SlowDisk, StalledDisk, FullDisk, FailedWrite, FailedSync, FlippedBit, LostDisk, LyingDisk,
+		FailedRead, FlippedRead, FailedState, FullState, LostState, DamagedState:
 		w.chronicle.struck(kind, m, nil, w.strikeDisk(kind, m))
 	case ClockDrift, ClockFast, ClockJump, ClockFrozen:
 		w.chronicle.struck(kind, m, nil, w.strikeClock(kind, m))

@@ -31,6 +31,10 @@ func (w *World) strikeDisk(kind Fault, m *member) (until time.Duration) {
 		d.rot()
 	case LostDisk:
 		m.loseDisk()
+	case FailedRead, FlippedRead:
+		w.strikeReads(kind, m)
+	case FailedState, FullState, LostState, DamagedState:
+		return w.strikeState(kind, m)
 	case LyingDisk:
 		d.lies = true
 		return w.passes(3*time.Second, func() { d.lies = false })
@@ -62,8 +66,11 @@ func (m *member) loseDisk() {
 // heal ends what passes by. What was lost stays lost.
 func (d *disk) heal() {
 	d.slowUntil, d.stalledUntil, d.failWrite, d.failSync, d.powerCut = 0, 0, 0, 0, 0
-	d.lies = false
+	d.lies, d.hurt = false, hurt{}
 	d.SetCapacity(-1)
+	if s := d.member.store; s != nil {
+		s.fails, s.full = 0, false
+	}
 }
 
 // forgotten ends the history where a member that has forgotten what it had promised, without anybody noticing, goes to work

@@ -27,7 +27,7 @@ func Scenarios() []Scenario {
 	all := slices.Concat(
 		electionScenarios, readScenarios,
 		figureScenarios, replicationScenarios, pipelineScenarios, churnScenarios, kvScenarios, clientScenarios,
-		persistenceScenarios, diskScenarios, unsyncedScenarios, actorScenarios,
+		persistenceScenarios, diskScenarios, diskReadScenarios, machineDiskScenarios, unsyncedScenarios, actorScenarios,
 	)
 	slices.SortFunc(all, func(a, b Scenario) int {
 		if a.Name < b.Name {

@@ -20,6 +20,7 @@ type store struct {
 	state
 	ledger []machine.LedgerRecord
 	undo   []undo // of the newest batches, oldest first
+	faults
 }
 
 // undo leads back to the state before a batch.
@@ -80,10 +81,23 @@ type diskKeeper struct {
 }
 
 func (k *diskKeeper) Recover() (uint64, []machine.LedgerRecord, error) {
+	if k.store.damaged {
+		return 0, nil, errStateDamaged
+	}
 	return k.last, slices.Clone(k.store.ledger), nil
 }
 
 func (k *diskKeeper) Apply(b *machine.Batch) ([][]byte, error) {
+	fails, stored := k.member.stateFails()
+	if fails != nil && !stored {
+		return nil, fails
+	}
+	results := k.keep(b)
+	return results, fails
+}
+
+// keep applies a batch and stores what came of it.
+func (k *diskKeeper) keep(b *machine.Batch) [][]byte {
 	k.undo = &undo{last: k.last, hash: k.hash, ledger: k.store.ledger}
 	results := k.apply(b)
 	update := b.Ledger(results)
@@ -101,7 +115,7 @@ func (k *diskKeeper) Apply(b *machine.Batch) ([][]byte, error) {
 		k.store.undo = append(k.store.undo[:0], k.store.undo[1:]...)
 	}
 	k.store.undo = append(k.store.undo, *k.undo)
-	return results, nil
+	return results
 }
 
 func (k *keeper) apply(b *machine.Batch) [][]byte {

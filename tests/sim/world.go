@@ -91,6 +91,10 @@ type Counts struct {
 	// What faults led to.
 	FailedOperations  int                    // of disks, on purpose
 	RefusedForSpace   int                    // operations of full disks
+	FailedReads       int                    // of disks
+	FlippedReads      int                    // that brought a bit which was not so
+	FailedBatches     int                    // of state machines on disk, for want of space or another reason
+	StatesLost        int                    // of them, wholly, or found damaged and moved away
 	CrashImages       [crashImages]int       // what power cuts did
 	CutMidway         int                    // power cuts in the middle of an actor's message
 	Crashed           [crashPoints]int       // crashes of actors
@@ -114,6 +118,10 @@ func (c *Counts) Add(o *Counts) {
 	c.Elections += o.Elections
 	c.FailedOperations += o.FailedOperations
 	c.RefusedForSpace += o.RefusedForSpace
+	c.FailedReads += o.FailedReads
+	c.FlippedReads += o.FlippedReads
+	c.FailedBatches += o.FailedBatches
+	c.StatesLost += o.StatesLost
 	sum(c.CrashImages[:], o.CrashImages[:])
 	c.CutMidway += o.CutMidway
 	sum(c.Crashed[:], o.Crashed[:])

@@ -62,6 +62,21 @@ var storage = []Mutation{
 		Hunt:   Hunt{Package: "./persistence", Test: "TestE7AWriteTornAtAnySectorIsDroppedOrWhole"},
 	},
 	{
+		Name:   "what is read wrong is not read again",
+		Breaks: "a bit flipped on its way from the disk, in the newest frame, passes for a write that never finished",
+		Edits: []Edit{
+			{"persistence/window.go", "	if !errors.Is(bad, errBadFrame) {\n		return f, b, bad\n	}\n	w.forget()\n", "	if true {\n		return f, b, bad\n	}\n	w.forget()\n"},
+			{"persistence/window.go", "	if bad == nil {\n		return f, b, nil\n	}\n", "	if true {\n		return f, b, bad\n	}\n"},
+		},
+		Hunt: Hunt{Scenario: "recovery-read-flips"}, Caught: []string{"disk as told", "write, then speak"},
+	},
+	{
+		Name:   "a read that fails is the end of the log",
+		Breaks: "a recovery that cannot read on takes what it has read for all there is",
+		Edits:  []Edit{{"persistence/window.go", "		return unreadable(w.path, off, err)\n", "		return badFrame(\"%v\", err)\n"}},
+		Hunt:   Hunt{Profile: "disks"}, Caught: []string{"a fault stops the node", "disk as told"},
+	},
+	{
 		Name:   "sums are not chained",
 		Breaks: "a frame does not say which one it follows: one of another history passes",
 		Edits:  []Edit{{"persistence/scan.go", "	case f.previous != s.chain:\n", "	case f.previous != s.chain && s.frames < 0:\n"}},
