@@ -2,6 +2,7 @@ package kv
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -126,4 +127,60 @@ func TestProgressIsNotToldBelowTheStartOfAWatch(t *testing.T) {
 	if told := ask(); len(told) != 2 || told[0] != 4 || told[1] != 4 {
 		t.Errorf("progress is told at %v, want it at 4, as asked for and by the interval", told)
 	}
+}
+
+// What a returning watcher has queued must wait for the history before it, even where the stream was about to send what
+// the watcher had queued before it was sent back.
+func TestAWatcherThatWasSentBackAndReturnsIsToldHistoryBeforeItsQueue(t *testing.T) {
+	service, solo := newSteppedWatchService(t, 1<<20, 40) // room for two events
+	defer solo.close(t)
+	out := &recordingStream{}
+	s := newWatchStream(service, out)
+	if err := s.create(&pb.WatchCreateRequest{Key: []byte("k")}); err != nil {
+		t.Fatal(err)
+	}
+	put := func(value string) {
+		command, err := mvcc.EncodePut(&pb.PutRequest{Key: []byte("k"), Value: []byte(value)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := solo.Propose(context.Background(), command); err != nil {
+			t.Fatal(err)
+		}
+		service.hub.dispatchSome()
+	}
+	step := func(what string, frames []*watchFrame, want string) {
+		t.Helper()
+		out.sent = nil
+		if err := s.sendFrames(frames); err != nil {
+			t.Fatal(err)
+		}
+		var told []string
+		for _, r := range out.sent {
+			for _, e := range r.Events {
+				told = append(told, event(e))
+			}
+		}
+		if got := strings.Join(told, ", "); got != want {
+			t.Errorf("%s: told %q, want %q", what, got, want)
+		}
+	}
+	s.take() // that it was created
+	for _, value := range []string{"1", "2", "3"} {
+		put(value) // the third does not fit
+	}
+	service.hub.goLive(s, nearPresent)
+	piece, ok := s.planHistory()
+	if !ok || piece.from != 2 {
+		t.Fatalf("history is planned from %d", piece.from)
+	}
+	put("4")
+	_, frames, _ := s.take()
+	step("before its history", frames, "")
+	if err := s.fetchHistory(&piece); err != nil {
+		t.Fatal(err)
+	}
+	step("its history", s.historyFrames(&piece), "put k=1@2, put k=2@3, put k=3@4")
+	_, frames, _ = s.take()
+	step("its queue", frames, "put k=4@5")
 }
