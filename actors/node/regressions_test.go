@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // The campaign's timer fired for the second asking; what is set anew then must run, or nobody would campaign any more.
@@ -88,6 +89,46 @@ func TestE19AReplicatorThatGivesUpIsNoSignOfItsPeer(t *testing.T) {
 }
 
 // Entries that no follower would take must not get into the log: nothing behind them could be replicated.
+func TestProgressOfAnEarlierLeadershipMovesNothing(t *testing.T) {
+	s := newStage(t, 3).leads(3, 1)
+	s.sync()
+	commit := s.node.commit
+	late := s.progress(2, s.node.log.Last())
+	late.Term--
+	s.hears(late)
+	if p := s.node.lead.peer(2); p.match != 0 || s.node.commit != commit {
+		t.Fatalf("match %d, commit index %d of a log that peer 2 is not known to have", p.match, s.node.commit)
+	}
+	late.Term++
+	if s.hears(late); s.node.commit == commit {
+		t.Fatal("the same of this leadership commits nothing either")
+	}
+}
+
+// Its slots are in messages that are under way, to the Machine and to replicators.
+func TestWhatMemoryHandedOutIsNotWrittenOverAfterATruncation(t *testing.T) {
+	m, log := newMemoryLog(0), raft.NewLogIndex(0, 0, 0, nil)
+	take := func(first, term uint64, data ...string) {
+		e := &messages.Entries{First: first, Runs: []*messages.TermRun{{FirstIndex: first, Term: term}}}
+		for _, d := range data {
+			e.Data, e.Bytes = append(e.Data, []byte(d)), e.Bytes+uint64(len(d))
+		}
+		log.Append(e)
+		m.append(e)
+	}
+	take(1, 1, "a", "b", "c", "d")
+	handed := m.slice(log, 1, 4, 100)
+	log.Truncate(3)
+	m.truncate(3)
+	take(3, 2, "x", "y")
+	if string(handed.Data[2]) != "c" || string(handed.Data[3]) != "d" {
+		t.Fatalf("handed out: %q", handed.Data)
+	}
+	if now := m.slice(log, 3, 4, 100); string(now.Data[0]) != "x" || string(now.Data[1]) != "y" {
+		t.Fatalf("held: %q", now.Data)
+	}
+}
+
 func TestMalformedForwardedProposalsAreNotAppended(t *testing.T) {
 	s := newStage(t, 3).leads(3, 1)
 	last := s.node.log.Last()

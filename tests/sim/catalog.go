@@ -30,6 +30,7 @@ var Invariants = []Invariant{
 	{"fail-stop", "after a failed write or sync a LogStore promises nothing, and a node that stopped says nothing (E5)"},
 	{"silence in recovery", "nobody speaks for a member before its log is recovered"},
 	{"life by life", "no actor obeys a message of another incarnation"},
+	{"term by term", "what peers acknowledged in an earlier term moves no leader"},
 	{"log as told", "the Node's log is what its LogStore was told of"},
 	{"configuration in effect", "a Node acts by the latest configuration in its log, committed or not (E30, E31)"},
 	{"apply after commit", "nothing is applied that is not committed"},

@@ -142,6 +142,11 @@ func (g *ghost) handling(b *mailbox, message any) {
 			g.hush = hush{b, "late forwards are refused", message}
 		}
 		return
+	case *messages.HeartbeatAnswer, *messages.Progress:
+		if m.(interface{ GetTerm() uint64 }).GetTerm() < b.member.view.Term {
+			g.hush = hush{b, "term by term", message}
+			return
+		}
 	}
 	switch m := message.(type) { // not when it is posted: a Node shows its commit index at the end of its message
 	case *messages.Committed:
@@ -172,6 +177,9 @@ func (g *ghost) disturbed(by any) {
 		}
 	}
 	switch h.invariant {
+	case "term by term":
+		g.fail("term by term", "member %d, in term %d, is moved by %T %v: %T %v", h.mailbox.member.id, h.mailbox.member.view.Term,
+			h.message, h.message, by, by)
 	case "late forwards are refused":
 		g.fail("late forwards are refused", "member %d, in term %d, handles what was forwarded in term %d and does more than to refuse it: %T %v",
 			h.mailbox.member.id, h.mailbox.member.view.Term, h.message.(*messages.ForwardedProposals).Term, by, by)

@@ -1,6 +1,13 @@
 package sim
 
-import "slices"
+import (
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/messages"
+)
 
 // Reads that see what was written before them, and time. Stories of leases (lease-drift, lease-transfer) come with leases.
 
@@ -11,6 +18,8 @@ var pointScenarios = []Scenario{
 		Line: "a new leader that does not know yet what was committed gives no read point before an entry of its term is"},
 	{Name: "stale-read", Nodes: 5, Errata: []int{26, 28}, Script: staleRead,
 		Line: "a leader stands still while another one commits; what it is asked then it refuses, or answers with the new data (etcd#20418)"},
+	{Name: "stale-read-old-term", Nodes: 3, Errata: []int{26}, Script: staleReadOldTerm,
+		Line: "answers to rounds of an earlier term reach their leader when it leads once more: they confirm no read of the later term"},
 	{Name: "stale-read-old-round", Nodes: 5, Errata: []int{26}, Script: func(s *Scene) { staleReadOldAnswers(s, 2) },
 		Line: "answers to an earlier round of heartbeats reach a leader that is none any more: they confirm the reads of that round only"},
 	{Name: "read-point-before-round", Nodes: 5, Errata: []int{28}, Script: func(s *Scene) { staleReadOldAnswers(s, 0) },
@@ -175,4 +184,26 @@ func readSingleVoter(s *Scene) {
 	s.never(3*election, "it steps down, or a learner campaigns", func() bool { return s.leader() != voter })
 	s.put(voter, 1, "alone")
 	s.expect(voter, GetIndex, 1, "alone")
+}
+
+// staleReadOldTerm: rounds are counted from 1 in each term, so that the answers are of rounds as high as the new ones.
+func staleReadOldTerm(s *Scene) {
+	leader := s.settles()
+	term := leader.view.Term
+	old := s.keep(nil, leader, "HeartbeatAnswer").when(func(m proto.Message) bool { return m.(*messages.HeartbeatAnswer).Term == term })
+	s.ask(leader)
+	s.ask(leader)
+	s.within(heartbeat/10, "both answer its rounds", func() bool { return old.count >= 2 })
+	leader.post(actors.NodePath, &messages.HeartbeatAnswer{Term: term + 1, From: s.others(leader)[0].id})
+	leader.post(actors.NodePath, &messages.Campaign{})
+	s.within(heartbeat, "it leads in a later term, and has committed in it", func() bool {
+		return s.leads() == leader && leader.view.Term > term && leader.view.Commit == leader.view.LastIndex
+	})
+	fresh := s.lose(nil, leader, "HeartbeatAnswer").when(func(m proto.Message) bool { return m.(*messages.HeartbeatAnswer).Term > term })
+	read := s.ask(leader)
+	s.within(heartbeat/10, "its round is under way", func() bool { return fresh.count > 0 })
+	old.release()
+	s.never(heartbeat/2, "old answers confirm the read", func() bool { return read.points > 0 })
+	fresh.end()
+	s.within(2*heartbeat, "new ones do", func() bool { return read.points > 0 || read.refused != 0 })
 }

@@ -55,4 +55,10 @@ var application = []Mutation{
 		Edits:  []Edit{{"actors/node/shared.go", "	p := n.pull\n	n.pull = nil\n", "	p := n.pull\n"}},
 		Hunt:   Hunt{Profile: "calm"}, Caught: []string{"bounded mailboxes"},
 	},
+	{
+		Name:   "an answer to another origin is taken",
+		Breaks: "the handle takes a result of its former origin for the command of that number in the present one",
+		Edits:  []Edit{{"handle/proposals.go", "	if m.Origin != p.origin {", "	if p.origin == 0 {"}},
+		Hunt:   Hunt{Profile: "everything"}, Caught: []string{"exactly once"},
+	},
 }

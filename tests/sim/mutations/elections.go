@@ -133,6 +133,13 @@ var elections = []Mutation{
 		Hunt: Hunt{Scenario: "check-quorum"}, Caught: []string{"script"},
 	},
 	{
+		Name:   "CheckQuorum counts a peer that is silent",
+		Breaks: "a leader counts the first of its peers as heard, whether it is or not (E19)",
+		Edits: []Edit{{"actors/node/heartbeats.go",
+			"		if id == n.self() {\n			return uint64(now)", "		if id == n.self() || id == n.lead.peers[0].id {\n			return uint64(now)"}},
+		Hunt: Hunt{Scenario: "re-election"}, Caught: []string{"script"},
+	},
+	{
 		Name:   "a stale leader is not answered",
 		Breaks: "appends and heartbeats of an earlier term are dropped without a word: who is ahead stays alone (E17)",
 		Edits:  []Edit{{"actors/node/shared.go", "		n.answerStaleLeader(m)\n", ""}},

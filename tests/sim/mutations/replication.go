@@ -111,6 +111,30 @@ var replication = []Mutation{
 		Hunt: Hunt{Package: "./actors/replicator", Test: "TestE42AnAcknowledgementOfAnEarlierTermMovesNothing"},
 	},
 	{
+		Name:   "progress of an earlier leadership counts",
+		Breaks: "what a replicator of a former term reported is taken for a matchIndex of this one",
+		Edits:  []Edit{{"actors/node/leader.go", "	if p == nil || m.Term != n.term {", "	if p == nil {"}},
+		Hunt:   Hunt{Package: "./actors/node", Test: "TestProgressOfAnEarlierLeadershipMovesNothing"},
+	},
+	{
+		Name:   "truncated slots are used again",
+		Breaks: "memory that was truncated writes over what others were handed of it",
+		Edits:  []Edit{{"actors/node/memory.go", "	m.data = m.data[:keep:keep]", "	m.data = m.data[:keep]"}},
+		Hunt:   Hunt{Package: "./actors/node", Test: "TestWhatMemoryHandedOutIsNotWrittenOverAfterATruncation"},
+	},
+	{
+		Name:   "refusals of an earlier stream count",
+		Breaks: "a replicator backs off for a refusal that was meant for what it said before (E43)",
+		Edits:  []Edit{{"actors/replicator/replicator.go", "!m.Accepted && m.Stream != r.stream || ", ""}},
+		Hunt:   Hunt{Scenario: "stale-answers"}, Caught: []string{"script"},
+	},
+	{
+		Name:   "a notice names a commit index that its receiver lacks",
+		Breaks: "the belated news of a commit is not bounded by what this very follower is known to have",
+		Edits:  []Edit{{"actors/node/heartbeats.go", "			n.notice(p, min(n.commit, p.match))", "			n.notice(p, n.commit)"}},
+		Hunt:   Hunt{Scenario: "backup"}, Caught: []string{"state machine safety"},
+	},
+	{
 		Name:   "nextIndex falls to matchIndex",
 		Breaks: "what was sent in hope is taken back below what is acknowledged (E42)",
 		Edits:  []Edit{{"raft/progress.go", "{ p.Next = max(min(next, p.Next), p.Match+1) }", "{ p.Next = max(min(next-1, p.Next), 1) }"}},
