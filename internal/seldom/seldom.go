@@ -13,7 +13,8 @@ import (
 // Bounded, so that strangers cannot fill it, nor the log. The zero value is ready.
 type Sayings struct {
 	mu   sync.Mutex
-	said map[uint64]*saying // guarded by mu; by who it was about
+	said map[uint64]*saying // guarded by mu; by who it was about, at most mostTold
+	rest saying             // guarded by mu: about all others together, while there are so many
 }
 
 type saying struct {
@@ -33,8 +34,23 @@ func (s *Sayings) First(about uint64, text string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	said := s.said[about]
-	if said == nil || len(said.texts) >= Most && time.Since(said.full) > again {
+	switch {
+	case said != nil:
+	case len(s.said) >= mostTold:
+		said = &s.rest
+	default:
+		if s.said == nil {
+			s.said = map[uint64]*saying{}
+		}
 		said = &saying{}
+		s.said[about] = said
+	}
+	return said.first(text)
+}
+
+func (said *saying) first(text string) bool {
+	if len(said.texts) >= Most && time.Since(said.full) > again {
+		said.texts = nil
 	}
 	if len(said.texts) >= Most || slices.Contains(said.texts, text) {
 		return false
@@ -42,10 +58,6 @@ func (s *Sayings) First(about uint64, text string) bool {
 	if said.texts = append(said.texts, text); len(said.texts) == Most {
 		said.full = time.Now()
 	}
-	if s.said == nil || len(s.said) >= mostTold {
-		s.said = map[uint64]*saying{}
-	}
-	s.said[about] = said
 	return true
 }
 

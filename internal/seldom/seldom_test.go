@@ -39,3 +39,28 @@ func TestReasonsThatAlternateAreSaidOnceEachAndNeverWithoutEnd(t *testing.T) {
 		}
 	})
 }
+
+// Whoever calls under a new name each time has no more said about all names together than one who keeps his, once there are
+// as many as are told apart; and it makes nobody else's sayings forgotten.
+func TestStrangersWithEverNewNamesFillNeitherMemoryNorLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s Sayings
+		s.First(1, "no route to host")
+		said := 0
+		for name := range uint64(100_000) {
+			if s.First(name+2, fmt.Sprintf("refused %d", name)) {
+				said++
+			}
+		}
+		if want := mostTold - 1 + Most; said != want || len(s.said) > mostTold {
+			t.Errorf("%d lines about %d who are told apart, %d lines expected", said, len(s.said), want)
+		}
+		if s.First(1, "no route to host") {
+			t.Error("strangers had what was said about another forgotten")
+		}
+		time.Sleep(again + time.Second)
+		if !s.First(7_000_000, "refused") {
+			t.Error("an hour later nothing is said about strangers")
+		}
+	})
+}

@@ -109,6 +109,7 @@ func alignedBuffer(size int) []byte {
 
 // AppendDirect has small appends from end on sent past the page cache.
 func (o *osFile) AppendDirect(end int64) bool {
+	o.noDirect()
 	if !o.mayDirect {
 		return false
 	}
