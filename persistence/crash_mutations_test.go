@@ -56,7 +56,7 @@ var mutations = []mutation{
 		"file, err := l.place(next, content, need)",
 		"if f, err := l.o.FS.Create(l.path(markName(sequence))); err == nil {\n\t\tf.Close()\n\t}\n\tfile, err := l.place(next, content, need)"},
 	{"what was read wrong is not read again", "window.go",
-		"if !errors.Is(bad, errBadFrame) {", "if true {"},
+		"if !errors.Is(bad, errBadFrame) && !errors.Is(bad, ErrCorrupt) {", "if true {"},
 	{"a read that fails is the end of the log", "scan.go",
 		"if errors.Is(err, errBadFrame) {\n\t\t\ts.stopped", "if err != nil {\n\t\t\ts.stopped"},
 	{"a directory that cannot be looked at is a new one", "tail.go",

@@ -264,27 +264,15 @@ func (p *piece) take(f *frame, b []byte, end uint64) error {
 	return nil
 }
 
-// checked reads the bytes of some entries of a frame, and holds them against their sums; what is wrong is read twice (see
-// window.table).
-func (p *piece) checked(f *frame, b []byte, at, size int64, skip, count uint32) ([]byte, error) {
-	var bad error
-	for {
-		body, err := p.body(at, size, p.next+uint64(count) > p.to)
-		if err != nil {
-			return nil, err
+// checked reads the bytes of some entries of a frame, and holds them against their sums.
+func (p *piece) checked(f *frame, b []byte, at, size int64, skip, count uint32) (body []byte, err error) {
+	err = p.w.twice(at, func() (err error) {
+		if body, err = p.body(at, size, p.next+uint64(count) > p.to); err != nil {
+			return err
 		}
-		if err = f.checkEntries(b, body, skip, count); err == nil {
-			if bad != nil {
-				p.w.misread = misread(p.w.path, at, bad)
-			}
-			return body, nil
-		}
-		if bad != nil {
-			return nil, err
-		}
-		bad = err
-		p.w.forget()
-	}
+		return f.checkEntries(b, body, skip, count)
+	})
+	return body, err
 }
 
 // body reads the bytes of entries into memory of their own, which is cut from pieces that grow with what is read.

@@ -218,15 +218,16 @@ func (r *recovered) readHeader(s *segment) (header, error) {
 	if err != nil {
 		return header{}, err
 	}
-	h, bad := w.header(s)
-	if errors.Is(bad, ErrCorrupt) {
-		w.forget() // a second look, as at frames
-		if h, err = w.header(s); err == nil {
-			r.warnings, bad = append(r.warnings, misread(s.path, 0, bad)), nil
-		}
+	var h header
+	err = w.twice(0, func() (err error) {
+		h, err = w.header(s)
+		return err
+	})
+	if w.misread != "" {
+		r.warnings = append(r.warnings, w.misread)
 	}
-	if bad != nil {
-		return header{}, bad
+	if err != nil {
+		return header{}, err
 	}
 	if r.o.anyOwner {
 		return h, nil

@@ -59,18 +59,27 @@ func (w *window) load(off, n int64) error {
 // forget drops what was read, so that it is read anew.
 func (w *window) forget() { w.at, w.buf = 0, w.buf[:0] }
 
-// table reads and checks the header and table of the frame at off, of the segment with this sequence. What is bad is looked
-// at twice: a bit that turned over on its way from the disk must not pass for a write that never finished.
-func (w *window) table(off int64, segment uint64) (frame, []byte, error) {
-	f, b, bad := w.tableOnce(off, segment)
-	if !errors.Is(bad, errBadFrame) {
-		return f, b, bad
+// twice has what is at off looked at, and read anew and looked at again where it is bad: a bit that turned over on its way
+// from the disk must not pass for damage, nor for a write that never finished. A read that fails is told at once.
+func (w *window) twice(off int64, look func() error) error {
+	bad := look()
+	if !errors.Is(bad, errBadFrame) && !errors.Is(bad, ErrCorrupt) {
+		return bad
 	}
 	w.forget()
-	f, b, err := w.tableOnce(off, segment)
+	err := look()
 	if err == nil {
 		w.misread = misread(w.path, off, bad)
 	}
+	return err
+}
+
+// table reads and checks the header and table of the frame at off, of the segment with this sequence.
+func (w *window) table(off int64, segment uint64) (f frame, b []byte, err error) {
+	err = w.twice(off, func() (err error) {
+		f, b, err = w.tableOnce(off, segment)
+		return err
+	})
 	return f, b, err
 }
 
@@ -98,20 +107,13 @@ func (w *window) frame(off int64, segment uint64) (frame, []byte, error) {
 	if err != nil {
 		return f, nil, err
 	}
-	b, err := w.bytes(off, int64(f.length))
-	if err != nil {
-		return f, nil, err
-	}
-	bad := f.checkPayload(b)
-	if bad == nil {
-		return f, b, nil
-	}
-	w.forget() // see table
-	if b, err = w.bytes(off, int64(f.length)); err == nil {
-		if err = f.checkPayload(b); err == nil {
-			w.misread = misread(w.path, off, bad)
+	var b []byte
+	err = w.twice(off, func() (err error) {
+		if b, err = w.bytes(off, int64(f.length)); err != nil {
+			return err
 		}
-	}
+		return f.checkPayload(b)
+	})
 	return f, b, err
 }
 

@@ -126,7 +126,7 @@ func (l *Link) admit(lane lane, ctx context.Context) (*peer, error) {
 		p.mu.Unlock()
 	}
 	if err := l.self.CheckHello(hello, lane.String(), member); err != nil {
-		if l.refusals.First(^hello.GetFrom(), err.Error()) {
+		if l.callers.First(hello.GetFrom(), err.Error()) {
 			l.log.Error().Str("peer", hex(hello.GetFrom())).Str("caller", caller(ctx)).Str("reason", err.Error()).Msg("refused a connection")
 		}
 		return nil, err
@@ -144,7 +144,7 @@ func caller(ctx context.Context) string {
 // opened takes a stream up. It takes the place of a former one of the same lane: a peer that lost its connection may be
 // back before this side has noticed.
 func (p *peer) opened(s *session) {
-	p.link.refusals.Forget(^p.id)
+	p.link.callers.Forget(p.id)
 	p.settle("the peer is not reached yet", func() {
 		if former := p.inbound[s.lane]; former != nil {
 			former.end(refuse("the peer opened this lane anew"))

@@ -77,7 +77,7 @@ func (p *peer) broken(stood bool, err error) {
 		// What was with gRPC when the connection broke is lost too, and nobody can tell how much it was.
 		p.link.inbox.LinkDropped(p.id)
 	}
-	if stood || p.ctx.Err() != nil || !p.link.refusals.First(p.id, reason) {
+	if stood || p.ctx.Err() != nil || !p.link.dials.First(p.id, reason) {
 		return
 	}
 	var refused *refusal
@@ -113,7 +113,7 @@ func (p *peer) attempt() (stood bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	p.link.refusals.Forget(p.id)
+	p.link.dials.Forget(p.id)
 	p.settle("the peer has not dialed in yet", func() { p.outbound = true })
 	return true, p.sendUntilBroken(ctx, cancel, streams)
 }

@@ -86,7 +86,8 @@ type Link struct {
 	closed bool             // guarded by mu
 
 	roster    roster
-	refusals  seldom.Sayings // by peer; of those who call, by the complement of their id
+	dials     seldom.Sayings // that failed, by peer
+	callers   seldom.Sayings // that were refused, by the id that they say is theirs
 	strangers seldom.Sayings // of callers that did not come as far as to say who they are
 }
 

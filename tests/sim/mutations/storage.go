@@ -65,8 +65,7 @@ var storage = []Mutation{
 		Name:   "what is read wrong is not read again",
 		Breaks: "a bit flipped on its way from the disk, in the newest frame, passes for a write that never finished",
 		Edits: []Edit{
-			{"persistence/window.go", "	if !errors.Is(bad, errBadFrame) {\n		return f, b, bad\n	}\n	w.forget()\n", "	if true {\n		return f, b, bad\n	}\n	w.forget()\n"},
-			{"persistence/window.go", "	if bad == nil {\n		return f, b, nil\n	}\n", "	if true {\n		return f, b, bad\n	}\n"},
+			{"persistence/window.go", "	if !errors.Is(bad, errBadFrame) && !errors.Is(bad, ErrCorrupt) {\n", "	if true {\n"},
 		},
 		Hunt: Hunt{Scenario: "recovery-read-flips"}, Caught: []string{"disk as told", "write, then speak", "script"}, // or the log is refused though it is whole
 	},
