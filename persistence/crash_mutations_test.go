@@ -1,107 +1,161 @@
 package persistence
 
 import (
-	"encoding/json"
 	"flag"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/troupe-raft/troupe/internal/mutation"
 )
 
-var crashMutations = flag.Bool("crash.mutations", false, "run the crash enumeration on this package with one bug at a time put into it")
+var huntCrashMutations = flag.Bool("crash.mutations", false, "run the crash enumeration on this package with one bug at a time put into it")
 
-// mutation is a bug: in one file, one piece of code is replaced by another.
-type mutation struct{ name, file, code, bug string }
+// crashMutation is a bug that is put into this package.
+type crashMutation struct {
+	name string
+	edit mutation.Edit
+}
 
-var mutations = []mutation{
-	{"a batch is not synced", "log.go",
-		"if err := l.file.SyncData(); err != nil {", "if err := error(nil); err != nil {"},
-	{"hard state and entries are two frames, the entries first", "log.go",
-		"f := l.nextFrame(p.entries.First, l.Last(), p.hard)\n\tl.frame = appendBatch(l.frame[:0], &f, &p.entries)\n\tif err := l.write(&f, l.frame); err != nil {",
-		"f := l.nextFrame(p.entries.First, l.Last(), l.hard)\n\tl.frame = appendBatch(l.frame[:0], &f, &p.entries)\n\tif err := l.write(&f, l.frame); err != nil {\n\t\treturn err\n\t}\n" +
-			"\tg := l.nextFrame(l.Last()+1, l.Last(), p.hard)\n\tif err := l.write(&g, appendFrame(nil, &g, kindIdle, nil)); err != nil {"},
-	{"the hard state of a batch goes ahead with the index of the full segment", "begin.go",
-		"f := l.nextFrame(last+1, last, l.hard)\n\tl.frame = appendFrame(l.frame[:0], &f, kindIndex",
-		"hard := l.hard\n\tif l.pending.any {\n\t\thard = l.pending.hard\n\t}\n\tf := l.nextFrame(last+1, last, hard)\n\tl.frame = appendFrame(l.frame[:0], &f, kindIndex"},
-	{"a segment gets its name before what it begins with is synced", "begin.go",
-		"err == nil {\n\t\terr = file.Sync()\n\t}", "err == nil {\n\t\terr = nil\n\t}"},
-	{"the name of a segment is not synced", "begin.go",
-		"err = l.o.FS.SyncDir(l.o.Dir)", "err = nil"},
-	{"whole frames that nothing proves are believed and not written anew", "tail.go",
-		"proven = max(proven, int64(f.durable))", "proven = max(proven, int64(f.durable), f.end())"},
-	{"whole frames that nothing proves are dropped", "tail.go",
-		"t.copies = append(t.copies, c)", "_ = c"},
-	{"a torn write is corruption", "tail.go",
-		"if claim != nil {", "if used > sc.end {\n\t\treturn corrupt(path, sc.end, \"torn\")\n\t}\n\tif claim != nil {"},
-	{"a torn write is the end of a finished segment too", "tail.go",
-		"segment: s, end: t.end,", "segment: s, end: t.end + 8,"},
-	{"the cut behind the former newest segment is too deep", "tail.go",
-		"file.Truncate(r.predecessor.end)", "file.Truncate(r.predecessor.end - 8)"},
-	{"the names that recovery found are not synced", "tail.go",
-		"if len(r.segments) > 0 {\n\t\tif err := r.o.FS.SyncDir(r.o.Dir)", "if false {\n\t\tif err := r.o.FS.SyncDir(r.o.Dir)"},
-	{"what crashes left behind is not removed", "tail.go",
-		"for _, path := range r.leftover {", "for _, path := range r.leftover[:0] {"},
-	{"new directories are not synced", "tail.go",
-		"if err := filesystem.SyncDir(filepath.Dir(at)); err != nil {", "if err := error(nil); err != nil {"},
-	{"directories that were found are not synced", "tail.go",
-		"for _, found := range []string{at, filepath.Dir(at)} {", "for _, found := range []string{} {"},
-	{"segments are removed before the base that replaces them is written", "compact.go",
-		"l.frame = appendFrame(l.frame[:0], &f, kindBase, payload)",
-		"l.frame = appendFrame(l.frame[:0], &f, kindBase, payload)\n\tfor len(l.segments) > 1 {\n\t\tl.o.FS.Remove(l.segments[0].path)\n\t\tl.segments = l.segments[1:]\n\t}"},
-	{"the removal of segments is not synced", "compact.go",
-		"if err := l.o.FS.SyncDir(l.o.Dir); err != nil {", "if err := error(nil); err != nil {"},
-	{"a segment is marked before its name is synced", "begin.go",
-		"file, err := l.place(next, content, need)",
-		"if f, err := l.o.FS.Create(l.path(markName(sequence))); err == nil {\n\t\tf.Close()\n\t}\n\tfile, err := l.place(next, content, need)"},
-	{"what was read wrong is not read again", "window.go",
-		"if !errors.Is(bad, errBadFrame) && !errors.Is(bad, ErrCorrupt) {", "if true {"},
-	{"a read that fails is the end of the log", "scan.go",
-		"if errors.Is(err, errBadFrame) {\n\t\t\ts.stopped", "if err != nil {\n\t\t\ts.stopped"},
-	{"a directory that cannot be looked at is a new one", "tail.go",
-		"if !errors.Is(err, fs.ErrNotExist) {", "if false {"},
-	{"the identity is made before the log", "datadir.go",
-		"l, _, err := Open(o)", "if err := CreateIdentity(filesystem, d.Dir, d.Identity); err != nil {\n\t\treturn err\n\t}\n\tl, _, err := Open(o)"},
-	{"the identity is not synced before it gets its name", "identity.go",
-		"err == nil {\n\t\terr = file.Sync()\n\t}", "err == nil {\n\t\terr = nil\n\t}"},
-	{"the name of the identity is not synced", "identity.go",
-		"err = filesystem.SyncDir(dir)", "err = nil"},
-	{"an identity that was found is not synced", "datadir.go",
-		"err = filesystem.SyncDir(dir)", "err = nil"},
-	{"a log without an identity is not removed", "datadir.go",
-		"for i := len(r.segments) - 1; i >= 0; i-- {", "for i := -1; i >= 0; i-- {"},
+// in names a function of this package.
+func in(function string) mutation.Place { return mutation.In("persistence", function) }
+
+var crashMutations = []crashMutation{
+	{"a batch is not synced",
+		in("Log.write").Replace(`_file.SyncData()`, `error(nil)`)},
+	{"hard state and entries are two frames, the entries first",
+		in("Log.Commit").Replace(`
+			_f := _l.nextFrame(_first, _last, _p.hard)
+			_l.frame = appendBatch(_l.frame[:0], &_f, _entries)
+			if _err := _l.write(&_f, _l.frame); _err != nil { ___fail }`, `
+			_f := _l.nextFrame(_first, _last, _l.hard)
+			_l.frame = appendBatch(_l.frame[:0], &_f, _entries)
+			if _err := _l.write(&_f, _l.frame); _err != nil { return _err }
+			g := _l.nextFrame(_l.Last()+1, _l.Last(), _p.hard)
+			if _err := _l.write(&g, appendFrame(nil, &g, kindIdle, nil)); _err != nil { ___fail }`)},
+	{"the hard state of a batch goes ahead with the index of the full segment",
+		in("roll").Replace(
+			`_f := _l.nextFrame(_first, _last, _l.hard)`, `
+			hard := _l.hard
+			if _l.pending.any {
+				hard = _l.pending.hard
+			}
+			_f := _l.nextFrame(_first, _last, hard)`)},
+	{"a segment gets its name before what it begins with is synced",
+		in("Log.place").Replace(`_file.Sync()`, `nil`)},
+	{"the name of a segment is not synced",
+		in("Log.place").Replace(`_fs.SyncDir(_dir)`, `nil`)},
+	{"whole frames that nothing proves are believed and not written anew",
+		in("scanTail").Replace(
+			`max(_proven, int64(_f.durable))`,
+			`max(_proven, int64(_f.durable), _f.end())`)},
+	{"whole frames that nothing proves are dropped",
+		in("tail.copy").Replace(
+			`_t.copies = append(_t.copies, _c)`,
+			`_ = _c`)},
+	{"a torn write is corruption",
+		in("judge").InsertBefore(
+			`if _claim != nil { return corrupt(___found) }`, `
+			if used > sc.end {
+				return corrupt(path, sc.end, "torn")
+			}`)},
+	{"a torn write is the end of a finished segment too",
+		in("addTail").Replace(
+			`predecessor{___before, end: _end, ___after}`,
+			`predecessor{___before, end: _end + 8, ___after}`)},
+	{"the cut behind the former newest segment is too deep",
+		in("shrink").Replace(
+			`_file.Truncate(_end)`,
+			`_file.Truncate(_end - 8)`)},
+	{"the names that recovery found are not synced",
+		in("settle").Replace(`len(_r.segments) > 0`, `false`)},
+	{"what crashes left behind is not removed",
+		in("settle").Replace(`_r.leftover`, `_r.leftover[:0]`)},
+	{"new directories are not synced",
+		in("makeDir").Replace(
+			`if _err := _fs.SyncDir(_dir); _err != nil { ___fail }`,
+			`if _err := error(nil); _err != nil { ___fail }`)},
+	{"directories that were found are not synced",
+		in("makeDir").Replace(
+			`[]string{_at, filepath.Dir(_at)}`,
+			`[]string{}`)},
+	{"segments are removed before the base that replaces them is written",
+		in("Rebase").InsertAfter(
+			`_l.frame = appendFrame(_l.frame[:0], _f, kindBase, _payload)`, `
+			for len(_l.segments) > 1 {
+				_l.o.FS.Remove(_l.segments[0].path)
+				_l.segments = _l.segments[1:]
+			}`)},
+	{"the removal of segments is not synced",
+		in("dropSegments").Replace(
+			`_fs.SyncDir(_dir)`,
+			`error(nil)`)},
+	{"a segment is marked before its name is synced",
+		in("Log.begin").InsertBefore(
+			`_file, _err := _l.place(___segment)`, `
+			if f, err := _l.o.FS.Create(_l.path(markName(sequence))); err == nil {
+				f.Close()
+			}`)},
+	{"what was read wrong is not read again",
+		in("window.twice").Replace(
+			`!errors.Is(_bad, errBadFrame) && !errors.Is(_bad, ErrCorrupt)`,
+			`true`)},
+	{"a read that fails is the end of the log",
+		in("scan.run").Replace(
+			`if errors.Is(_err, errBadFrame) { _s.stopped = _err; ___end }`,
+			`if _err != nil { _s.stopped = _err; ___end }`)},
+	{"a directory that cannot be looked at is a new one",
+		in("makeDir").Replace(
+			`!errors.Is(_err, fs.ErrNotExist)`,
+			`false`)},
+	{"the identity is made before the log",
+		in("makeDataDir").InsertBefore(
+			`_l, _, _err := Open(_o)`, `
+			if err := CreateIdentity(filesystem, d.Dir, d.Identity); err != nil {
+				return err
+			}`)},
+	{"the identity is not synced before it gets its name",
+		in("CreateIdentity").Replace(`_file.Sync()`, `nil`)},
+	{"the name of the identity is not synced",
+		in("CreateIdentity").Replace(`_fs.SyncDir(_dir)`, `nil`)},
+	{"an identity that was found is not synced",
+		in("OpenDataDir").Replace(`_fs.SyncDir(_dir)`, `nil`)},
+	{"a log without an identity is not removed",
+		in("clearUnused").Replace(`len(_r.segments) - 1`, `-1`)},
+}
+
+func TestCrashBankFitsTheSource(t *testing.T) {
+	root := repository(t)
+	for _, m := range crashMutations {
+		if _, err := mutation.Apply(root, t.TempDir(), m.edit); err != nil {
+			t.Errorf("%s: %v", m.name, err)
+		}
+	}
+}
+
+// repository is the root of the repository: the overlay names files by absolute paths.
+func repository(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
 }
 
 // TestTheCrashEnumerationCatchesEveryBugPutIntoTheLog builds this package anew for each bug, so it is asked for by name:
 // go test ./persistence -run EveryBugPut -crash.mutations -v
 func TestTheCrashEnumerationCatchesEveryBugPutIntoTheLog(t *testing.T) {
-	if !*crashMutations {
+	if !*huntCrashMutations {
 		t.Skip("one build for each bug: ask for it with -crash.mutations")
 	}
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range mutations {
+	root := repository(t)
+	for _, m := range crashMutations {
 		t.Run(m.name, func(t *testing.T) {
-			source, err := os.ReadFile(m.file)
+			overlay, err := mutation.Apply(root, t.TempDir(), m.edit)
 			if err != nil {
 				t.Fatal(err)
-			}
-			if n := strings.Count(string(source), m.code); n != 1 {
-				t.Fatalf("the code to replace is %d times in %s", n, m.file)
-			}
-			dir := t.TempDir()
-			mutant, overlay := filepath.Join(dir, m.file), filepath.Join(dir, "overlay.json")
-			list, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(here, m.file): mutant}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for path, b := range map[string][]byte{mutant: []byte(strings.Replace(string(source), m.code, m.bug, 1)), overlay: list} {
-				if err := os.WriteFile(path, b, 0o600); err != nil {
-					t.Fatal(err)
-				}
 			}
 			out, err := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-overlay", overlay, "-failfast",
 				"-run", "EveryPowerCutLeavesTheLog|ReadThatGoesWrong", ".").CombinedOutput()

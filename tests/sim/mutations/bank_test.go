@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/troupe-raft/troupe/internal/mutation"
 )
 
 var (
@@ -38,8 +40,8 @@ type caught struct {
 func TestTheBankFitsTheSource(t *testing.T) {
 	root, names := repository(t), map[string]bool{}
 	for _, m := range Bank() {
-		if _, err := m.apply(root, t.TempDir()); err != nil {
-			t.Error(err)
+		if _, err := mutation.Apply(root, t.TempDir(), m.Edits...); err != nil {
+			t.Errorf("%s: %v", m.Name, err)
 		}
 		if names[m.Name] || m.Breaks == "" || (m.Hunt.Test == "") == (len(m.Caught) == 0) {
 			t.Errorf("%q: a name twice, or without what it breaks or by what it is to be caught", m.Name)
@@ -132,15 +134,7 @@ func report(t *testing.T, m *Mutation, c *caught) {
 
 // hunt compiles the mutated program and runs it.
 func hunt(m *Mutation, root, dir string) caught {
-	changed, err := m.apply(root, dir)
-	if err != nil {
-		return caught{err: err}
-	}
-	overlay := filepath.Join(dir, "overlay.json")
-	description, err := json.Marshal(map[string]any{"Replace": changed})
-	if err == nil {
-		err = os.WriteFile(overlay, description, 0o600)
-	}
+	overlay, err := mutation.Apply(root, dir, m.Edits...)
 	if err != nil {
 		return caught{err: err}
 	}
