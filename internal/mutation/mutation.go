@@ -75,11 +75,9 @@ func (p Place) InsertAfter(find, statements string) Edit {
 // Apply makes the edits, one after the other, in copies of files below root. It writes the copies
 // and a description for the Go tool's -overlay to dir, and returns the path of the description.
 func Apply(root, dir string, edits ...Edit) (overlay string, err error) {
-	changed := map[string][]byte{} // by the file's path
-	for _, e := range edits {
-		if err := e.apply(root, changed); err != nil {
-			return "", fmt.Errorf("%v: %w", e.place, err)
-		}
+	changed, err := apply(root, edits)
+	if err != nil {
+		return "", err
 	}
 	copies := map[string]string{}
 	for path, source := range changed {
@@ -94,6 +92,17 @@ func Apply(root, dir string, edits ...Edit) (overlay string, err error) {
 	}
 	overlay = filepath.Join(dir, "overlay.json")
 	return overlay, os.WriteFile(overlay, description, 0o600)
+}
+
+// apply returns the changed files by their paths.
+func apply(root string, edits []Edit) (map[string][]byte, error) {
+	changed := map[string][]byte{}
+	for _, e := range edits {
+		if err := e.apply(root, changed); err != nil {
+			return nil, fmt.Errorf("%v: %w", e.place, err)
+		}
+	}
+	return changed, nil
 }
 
 // apply makes the edit in the file of the function: in the version in changed, if there is one.
@@ -160,7 +169,7 @@ func (e Edit) splice(at *declaration, m match, text pattern) ([]byte, error) {
 		start, end := files.Position(m.from).Offset, files.Position(m.to).Offset
 		return start == len(before) && end == start+len(rendered)
 	}
-	if e.action != remove && !slices.ContainsFunc(text.find(file, m.bound), whole) {
+	if rendered != "" && !slices.ContainsFunc(text.find(file, m.bound), whole) {
 		return nil, fmt.Errorf("an operator next to %q or to a metavariable in it would bind a part: use parentheses", rendered)
 	}
 	return source, nil

@@ -38,9 +38,17 @@ type caught struct {
 }
 
 func TestTheBankFitsTheSource(t *testing.T) {
-	root, names := repository(t), map[string]bool{}
+	var all []mutation.Edit
 	for _, m := range Bank() {
-		if _, err := mutation.Apply(root, t.TempDir(), m.Edits...); err != nil {
+		all = append(all, m.Edits...)
+	}
+	checker, err := mutation.NewChecker(repository(t), all...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, m := range Bank() {
+		if err := checker.Check(m.Edits...); err != nil {
 			t.Errorf("%s: %v", m.Name, err)
 		}
 		if names[m.Name] || m.Breaks == "" || (m.Hunt.Test == "") == (len(m.Caught) == 0) {
