@@ -10,15 +10,15 @@ import (
 	"github.com/troupe-raft/troupe/internal/mutation"
 )
 
-var huntCrashMutations = flag.Bool("crash.mutations", false, "run the crash enumeration on this package with one bug at a time put into it")
+var huntCrashMutations = flag.Bool("crash.mutations", false, "run the crash enumeration on copies of this package with one bug each")
 
-// crashMutation is a bug that is put into this package.
+// crashMutation is a deliberate bug in this package.
 type crashMutation struct {
 	name string
 	edit mutation.Edit
 }
 
-// in names a function of this package.
+// in returns the place of an edit in a function of this package.
 func in(function string) mutation.Place { return mutation.In("persistence", function) }
 
 var crashMutations = []crashMutation{
@@ -137,7 +137,7 @@ func TestCrashBankFitsTheSource(t *testing.T) {
 	}
 }
 
-// repository is the root of the repository: the overlay names files by absolute paths.
+// repository returns the absolute path of the repository's root.
 func repository(t *testing.T) string {
 	t.Helper()
 	root, err := filepath.Abs("..")
@@ -147,11 +147,11 @@ func repository(t *testing.T) string {
 	return root
 }
 
-// TestTheCrashEnumerationCatchesEveryBugPutIntoTheLog builds this package anew for each bug, so it is asked for by name:
-// go test ./persistence -run EveryBugPut -crash.mutations -v
-func TestTheCrashEnumerationCatchesEveryBugPutIntoTheLog(t *testing.T) {
+// TestCrashEnumerationCatchesEveryBug builds this package once for each bug, so it runs on demand:
+// go test ./persistence -run EnumerationCatches -crash.mutations -v
+func TestCrashEnumerationCatchesEveryBug(t *testing.T) {
 	if !*huntCrashMutations {
-		t.Skip("one build for each bug: ask for it with -crash.mutations")
+		t.Skip("this needs one build for each bug; run it with -crash.mutations")
 	}
 	root := repository(t)
 	for _, m := range crashMutations {
@@ -164,7 +164,7 @@ func TestTheCrashEnumerationCatchesEveryBugPutIntoTheLog(t *testing.T) {
 				"-run", "EveryPowerCutLeavesTheLog|ReadThatGoesWrong", ".").CombinedOutput()
 			switch {
 			case err == nil:
-				t.Fatalf("nobody noticed:\n%s", out)
+				t.Fatalf("no test failed:\n%s", out)
 			case strings.Contains(string(out), "[build failed]") || !strings.Contains(string(out), "--- FAIL"):
 				t.Fatalf("%v:\n%s", err, out)
 			}
@@ -174,7 +174,7 @@ func TestTheCrashEnumerationCatchesEveryBugPutIntoTheLog(t *testing.T) {
 					return
 				}
 			}
-			t.Fatalf("it failed, but not at a story:\n%s", out)
+			t.Fatalf("a test failed, but not in a story:\n%s", out)
 		})
 	}
 }

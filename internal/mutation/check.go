@@ -36,11 +36,11 @@ func NewChecker(root string, edits ...Edit) (*Checker, error) {
 		list.Args = append(list.Args, "./"+e.place.dir)
 	}
 	list.Dir = root
-	var complaints bytes.Buffer
-	list.Stderr = &complaints
+	var messages bytes.Buffer
+	list.Stderr = &messages
 	out, err := list.Output()
 	if err != nil {
-		return nil, fmt.Errorf("list the packages of the edits: %w\n%s", err, complaints.Bytes())
+		return nil, fmt.Errorf("list the packages of the edits: %w\n%s", err, messages.Bytes())
 	}
 	c := &Checker{root: root, packages: map[string]listed{}}
 	exports := map[string]string{}

@@ -2,6 +2,7 @@ package mutations
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -18,26 +19,27 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/internal/mutation"
+	"github.com/troupe-raft/troupe/tests/sim"
 )
 
 var (
 	update = flag.Bool("update", false, "rewrite the table in docs/testing.md")
-	only   = flag.String("only", "", "hunt only mutations whose names match")
+	only   = flag.String("only", "", "hunt only the mutations whose names match this expression")
 )
 
 // workers is how many mutations are hunted at once.
 const workers = 2
 
-// caught is how a hunt ended.
+// caught is the result of a hunt.
 type caught struct {
-	by    string // invariant or test; empty: it survived
+	by    string // invariant or test; empty: the mutation survived
 	text  string
 	seeds int
 	took  time.Duration
 	err   error
 }
 
-func TestTheBankFitsTheSource(t *testing.T) {
+func TestBankFitsTheSource(t *testing.T) {
 	var all []mutation.Edit
 	for _, m := range Bank() {
 		all = append(all, m.Edits...)
@@ -48,14 +50,50 @@ func TestTheBankFitsTheSource(t *testing.T) {
 	}
 	names := map[string]bool{}
 	for _, m := range Bank() {
-		if err := checker.Check(m.Edits...); err != nil {
+		if err := errors.Join(checker.Check(m.Edits...), checkHunt(&m, repository(t))); err != nil {
 			t.Errorf("%s: %v", m.Name, err)
 		}
-		if names[m.Name] || m.Breaks == "" || (m.Hunt.Test == "") == (len(m.Caught) == 0) {
-			t.Errorf("%q: a name twice, or without what it breaks or by what it is to be caught", m.Name)
+		if names[m.Name] || m.Breaks == "" {
+			t.Errorf("%q: the name is there twice, or Breaks is empty", m.Name)
 		}
 		names[m.Name] = true
 	}
+}
+
+// checkHunt checks that everything that the hunt and Caught name exists.
+func checkHunt(m *Mutation, root string) (err error) {
+	switch {
+	case m.Hunt.Test != "":
+		return checkTest(filepath.Join(root, m.Hunt.Package), m.Hunt.Test)
+	case m.Hunt.Scenario != "":
+		_, err = sim.Find(m.Hunt.Scenario)
+	default:
+		_, err = sim.FindProfile(m.Hunt.Profile)
+	}
+	if len(m.Caught) == 0 {
+		err = errors.Join(err, errors.New("Caught is empty"))
+	}
+	for _, name := range m.Caught {
+		if !slices.ContainsFunc(sim.Invariants, func(i sim.Invariant) bool { return i.Name == name }) {
+			err = errors.Join(err, fmt.Errorf("Caught names no invariant: %q", name))
+		}
+	}
+	return err
+}
+
+// checkTest checks that the package in dir has the test.
+func checkTest(dir, test string) error {
+	paths, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	for _, path := range paths {
+		source, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(source, []byte("\nfunc "+test+"(")) {
+			return nil
+		}
+	}
+	return cmp.Or(err, fmt.Errorf("%s has no test %s", dir, test))
 }
 
 func TestEveryMutationIsCaught(t *testing.T) {
@@ -72,18 +110,10 @@ func TestEveryMutationIsCaught(t *testing.T) {
 	}
 	results := make([]caught, len(bank))
 	var wait sync.WaitGroup
-	var next sync.Mutex
-	at := 0
+	next := make(chan int)
 	for range workers {
 		wait.Go(func() {
-			for {
-				next.Lock()
-				i := at
-				at++
-				next.Unlock()
-				if i >= len(bank) {
-					return
-				}
+			for i := range next {
 				began := time.Now()
 				results[i] = hunt(&bank[i], root, t.TempDir())
 				results[i].took = time.Since(began)
@@ -91,6 +121,10 @@ func TestEveryMutationIsCaught(t *testing.T) {
 			}
 		})
 	}
+	for i := range bank {
+		next <- i
+	}
+	close(next)
 	wait.Wait()
 	t.Logf("\n%s", table(bank, results))
 	if *update && !t.Failed() {
@@ -98,7 +132,8 @@ func TestEveryMutationIsCaught(t *testing.T) {
 	}
 }
 
-// chosen are the mutations whose names match. A choice of none would be a hunt that passes because nobody went out.
+// chosen returns the mutations whose names match. That none matches is an error: a test that hunts
+// nothing would pass.
 func chosen(bank []Mutation, only string) ([]Mutation, error) {
 	matches, err := regexp.Compile(only)
 	if err != nil {
@@ -112,10 +147,11 @@ func chosen(bank []Mutation, only string) ([]Mutation, error) {
 	for i, m := range bank {
 		names[i] = m.Name
 	}
-	return nil, fmt.Errorf("-only %q matches none of the %d mutations; they are called\n  %s", only, len(bank), strings.Join(names, "\n  "))
+	return nil, fmt.Errorf("-only %q matches none of the %d mutations; their names are\n  %s",
+		only, len(bank), strings.Join(names, "\n  "))
 }
 
-func TestAHuntThatWouldFindNothingToHuntFails(t *testing.T) {
+func TestOnlyThatMatchesNothingFails(t *testing.T) {
 	for only, want := range map[string]int{"": len(Bank()), "^a second vote in a term$": 1, "nothing of that name": 0, "(": 0} {
 		some, err := chosen(Bank(), only)
 		if len(some) != want || (err == nil) != (want > 0) {
@@ -123,7 +159,7 @@ func TestAHuntThatWouldFindNothingToHuntFails(t *testing.T) {
 		}
 	}
 	if _, err := chosen(Bank(), "nothing of that name"); err == nil || !strings.Contains(err.Error(), "a second vote in a term") {
-		t.Errorf("the complaint does not say what there is: %v", err)
+		t.Errorf("the error does not list the mutations: %v", err)
 	}
 }
 
@@ -151,24 +187,24 @@ func hunt(m *Mutation, root, dir string) caught {
 	}
 	binary := filepath.Join(dir, "hunt")
 	if out, err := run(root, "go", "build", "-overlay", overlay, "-ldflags=-s -w", "-o", binary, "./tests/sim/mutations/hunt"); err != nil {
-		return caught{err: fmt.Errorf("it does not compile: %w\n%s", err, out)}
+		return caught{err: fmt.Errorf("the mutated program does not compile: %w\n%s", err, out)}
 	}
 	out, err := run(root, binary, "-profile", m.Hunt.Profile, "-scenario", m.Hunt.Scenario,
 		"-nodes", strconv.Itoa(m.Hunt.Nodes), "-seeds", strconv.Itoa(m.Hunt.seeds()))
 	if err != nil {
-		return caught{err: fmt.Errorf("the hunt ends with %w\n%s", err, out)}
+		return caught{err: fmt.Errorf("the hunt failed: %w\n%s", err, out)}
 	}
 	var c struct {
 		Seeds           int
 		Invariant, Text string
 	}
 	if err := json.Unmarshal(out, &c); err != nil {
-		return caught{err: fmt.Errorf("the hunt says %q: %w", out, err)}
+		return caught{err: fmt.Errorf("the hunt printed %q: %w", out, err)}
 	}
 	return caught{by: c.Invariant, text: c.Text, seeds: c.Seeds}
 }
 
-// huntByTest runs the package's test, which must fail, and not for lack of compiling.
+// huntByTest runs the package's test. The test itself must fail, not its compilation.
 func huntByTest(m *Mutation, root, overlay string) caught {
 	out, err := run(root, "go", "test", "-overlay", overlay, "-count=1", "-timeout=60s", "-vet=off", "-run", "^"+m.Hunt.Test+"$", m.Hunt.Package)
 	switch {
@@ -179,11 +215,11 @@ func huntByTest(m *Mutation, root, overlay string) caught {
 	case !bytes.Contains(out, []byte("--- FAIL: "+m.Hunt.Test)) && !bytes.Contains(out, []byte("panic: test timed out")):
 		return caught{err: fmt.Errorf("the test did not fail but ended with %w\n%s", err, out)}
 	}
-	return caught{by: m.Hunt.Test, text: firstComplaint(string(out)), seeds: 1}
+	return caught{by: m.Hunt.Test, text: firstFailure(string(out)), seeds: 1}
 }
 
-// firstComplaint is the first line that a failed test said.
-func firstComplaint(out string) string {
+// firstFailure returns the first message of a failed test.
+func firstFailure(out string) string {
 	for line := range strings.Lines(out) {
 		if strings.Contains(line, ".go:") {
 			return strings.TrimSpace(line)
@@ -195,11 +231,11 @@ func firstComplaint(out string) string {
 func run(dir, name string, arguments ...string) ([]byte, error) {
 	c := exec.Command(name, arguments...)
 	c.Dir = dir
-	var complaints bytes.Buffer
-	c.Stderr = &complaints
+	var messages bytes.Buffer
+	c.Stderr = &messages
 	out, err := c.Output()
 	if err != nil {
-		out = append(out, complaints.Bytes()...)
+		out = append(out, messages.Bytes()...)
 	}
 	return out, err
 }
@@ -216,7 +252,7 @@ func repository(t *testing.T) string {
 	return root
 }
 
-// table is what docs/testing.md shows.
+// table returns the table of docs/testing.md.
 func table(bank []Mutation, results []caught) string {
 	var b strings.Builder
 	b.WriteString("| bug | what is wrong | hunted in | caught by | seeds |\n|---|---|---|---|---|\n")

@@ -1,9 +1,9 @@
-// Package mutations is a bank of deliberate bugs: each a small change of the production code that somebody who writes Raft
-// could make, each to be caught by the simulator's ghost or by a named test. One that survives is a hole in the checker, in
-// the faults or in the tests.
+// Package mutations is a bank of deliberate bugs. Each is a small change of the production code
+// that a programmer of Raft could make by mistake, and the simulator or a named test must catch it.
+// A bug that survives shows a gap in the checker, in the injected faults or in the tests.
 //
-// No production code depends on it. Package internal/mutation finds the code to change by a pattern,
-// and the Go tool's -overlay compiles the changed copy of a file in place of the file.
+// No production code depends on it. Package internal/mutation finds the code to change by a
+// pattern, and the Go tool's -overlay compiles the changed copy of a file in place of the file.
 package mutations
 
 import (
@@ -16,21 +16,22 @@ import (
 // Mutation is one bug.
 type Mutation struct {
 	Name string
-	// Breaks says what is wrong, in a line.
+	// Breaks describes the bug in one line.
 	Breaks string
 	Edits  []mutation.Edit
 	Hunt   Hunt
-	// Caught are the promises that it breaks: only a failure of one of them is a catch. A bug that makes the program
-	// stumble before it does what it is meant to do is no test of the checker. Empty where a package's test hunts.
+	// Caught names the invariants that the bug violates. The failure of any other invariant does not
+	// count: it would only show that the program fails before the bug takes effect. Caught is empty
+	// if a test of a package hunts the bug.
 	Caught []string
 }
 
-// Hunt is where a mutation is looked for: in the seeds of a profile, in a scenario, or in a test of a package.
+// Hunt names what must catch a mutation: the seeds of a profile, a scenario, or a package's test.
 type Hunt struct {
 	Profile  string
 	Scenario string
 	Nodes    int // 0: the seed decides
-	// Seeds within which it must be caught; 0: defaultSeeds.
+	// Seeds is the number of seeds within which the mutation must be caught; 0: defaultSeeds.
 	Seeds int
 
 	Package, Test string
@@ -45,7 +46,7 @@ func (h Hunt) seeds() int {
 	return h.Seeds
 }
 
-// String is for the table.
+// String returns the text for the table.
 func (h Hunt) String() string {
 	switch {
 	case h.Test != "":
@@ -58,7 +59,7 @@ func (h Hunt) String() string {
 	return "profile " + h.Profile
 }
 
-// Bank is all of them, in the order of the table.
+// Bank returns all mutations in the order of the table.
 func Bank() []Mutation {
 	return slices.Concat(elections, replication, reads, storage, application)
 }

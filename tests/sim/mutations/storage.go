@@ -79,7 +79,8 @@ var storage = []Mutation{
 		Edits: []mutation.Edit{mutation.In("persistence", "window.twice").Replace(
 			`!errors.Is(_bad, errBadFrame) && !errors.Is(_bad, ErrCorrupt)`,
 			`true`)},
-		Hunt: Hunt{Scenario: "recovery-read-flips"}, Caught: []string{"disk as told", "write, then speak", "script"}, // or the log is refused though it is whole
+		// The script fails if recovery refuses the log although the disk holds it undamaged.
+		Hunt: Hunt{Scenario: "recovery-read-flips"}, Caught: []string{"disk as told", "write, then speak", "script"},
 	},
 	{
 		Name:   "a read that fails is the end of the log",

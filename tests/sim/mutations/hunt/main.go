@@ -1,5 +1,5 @@
-// Command hunt runs seeds of the simulator until a promise is broken, and says as JSON how many it took. The mutation bank
-// builds it with a bug in it.
+// Command hunt runs seeds of the simulator until an invariant fails, and prints the result as JSON.
+// The mutation bank builds it with a bug in it.
 package main
 
 import (
@@ -11,9 +11,9 @@ import (
 	"github.com/troupe-raft/troupe/tests/sim"
 )
 
-// catch is what the bank reads.
+// catch is the result that the bank reads.
 type catch struct {
-	Seeds     int    // run until then
+	Seeds     int    // number of seeds that were run
 	Invariant string // empty: nothing was caught
 	Text      string
 }
