@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/actors/machine"
-	"github.com/troupe-raft/troupe/handle"
+	"github.com/troupe-raft/troupe/internal/session"
 )
 
 // What an application hands in, defined where it is used and known here by alias.
@@ -22,35 +22,35 @@ type (
 	Command = machine.Command
 	// Batch is a piece of the committed log, as Apply gets it.
 	Batch = machine.Batch
-	// LedgerRecord and LedgerUpdate are what an OnDisk machine stores along, so that writes stay exactly-once.
-	LedgerRecord = machine.LedgerRecord
-	LedgerUpdate = machine.LedgerUpdate
+	// SessionRecord and SessionUpdate are what an OnDisk machine stores along, so that writes stay exactly-once.
+	SessionRecord = machine.SessionRecord
+	SessionUpdate = machine.SessionUpdate
 )
 
 // ReadMode says what a read promises. The zero value is ReadIndex.
-type ReadMode = handle.ReadMode
+type ReadMode = session.ReadMode
 
 const (
 	// ReadIndex is linearizable: the leader confirms its leadership with a round of heartbeats after the read was asked
 	// (dissertation §6.4). It works at every member. The default.
-	ReadIndex = handle.ReadIndex
+	ReadIndex = session.ReadIndex
 	// ReadLog is linearizable too and goes through the log as a write does.
-	ReadLog = handle.ReadLog
+	ReadLog = session.ReadLog
 	// ReadLease is linearizable as long as clocks keep to their drift bound; a leader without a lease answers as ReadIndex.
-	ReadLease = handle.ReadLease
+	ReadLease = session.ReadLease
 	// ReadLeader is what the leader has: without a round of confirmation, so that a leader cut off may answer with old data.
-	ReadLeader = handle.ReadLeader
+	ReadLeader = session.ReadLeader
 	// ReadLocal is what this member has, however old (etcd's serializable).
-	ReadLocal = handle.ReadLocal
+	ReadLocal = session.ReadLocal
 )
 
 type (
 	// Result is the outcome of a proposal: its index, and what the state machine's Apply returned for it.
-	Result = handle.Result
+	Result = session.Result
 	// ReadPoint is the outcome of a read: the state machine contains everything up to Index.
-	ReadPoint = handle.ReadPoint
-	// Refusals is how many callers were refused because a limit was reached.
-	Refusals = handle.Refusals
+	ReadPoint = session.ReadPoint
+	// RefusalCount is how many callers were refused because a limit was reached.
+	RefusalCount = session.RefusalCount
 )
 
 // Member is one server of the cluster.
@@ -61,8 +61,8 @@ type Member struct {
 	// Address is where the peers reach it, host:port.
 	Address string
 	// PeerURLs as the operator gave them; may be empty.
-	PeerURLs []string
-	Learner  bool
+	PeerURLs  []string
+	IsLearner bool
 }
 
 // Status is a picture of a node.
@@ -70,22 +70,22 @@ type Status struct {
 	ID        uint64
 	ClusterID uint64
 	// Role is "recovering", "follower", "preCandidate", "candidate", "leader", "removed" or "stopped".
-	Role     string
-	Term     uint64
-	Leader   uint64 // 0: none known
-	Learner  bool
-	Commit   uint64
-	Applied  uint64
-	Last     uint64 // last index of the log
-	First    uint64 // first index of the log
-	Serving  bool   // the replay after the start is done
-	LogBytes int64  // on disk
-	DiskLow  bool
+	Role         string
+	Term         uint64
+	LeaderID     uint64 // 0: none known
+	IsLearner    bool
+	CommitIndex  uint64
+	AppliedIndex uint64
+	LastIndex    uint64 // last index of the log
+	FirstIndex   uint64 // first index of the log
+	Serving      bool   // the replay after the start is done
+	LogBytes     int64  // on disk
+	DiskLow      bool
 	// Members must not be changed: one list serves all who ask.
 	Members []Member
 	// ConfigurationIndex is the index of the entry that holds Members.
 	ConfigurationIndex uint64
-	// Peers is, at a leader, what it knows of the others, ordered by id.
+	// PeerLink is, at a leader, what it knows of the others, ordered by id.
 	Peers []PeerStatus
 	// Restarts counts restarts of actors under supervision since the start.
 	Restarts int
@@ -95,28 +95,28 @@ type Status struct {
 
 // PeerStatus is what a leader knows of a peer.
 type PeerStatus struct {
-	ID            uint64
-	State         string // "probing", "streaming", "sendingSnapshot"
-	Match         uint64
-	Next          uint64
-	InFlight      int
-	InFlightBytes uint64
+	ID               uint64
+	State            string // "probing", "streaming", "sendingSnapshot"
+	Match            uint64
+	Next             uint64
+	InFlightMessages int
+	InFlightBytes    uint64
 }
 
 // Errors that a caller can tell apart with errors.Is. Each comes wrapped with what happened, to what, and advice.
 var (
 	// ErrNoLeader: no leader was known until the context ended.
-	ErrNoLeader = handle.ErrNoLeader
+	ErrNoLeader = session.ErrNoLeader
 	// ErrOverloaded: a limit on what may be pending was reached; the text says which one and its value.
-	ErrOverloaded = handle.ErrOverloaded
+	ErrOverloaded = session.ErrOverloaded
 	// ErrDiskFull: the disk of the leader is below its low-water mark; writes are refused until there is space again.
-	ErrDiskFull = handle.ErrDiskFull
+	ErrDiskFull = session.ErrDiskFull
 	// ErrOutcomeUnknown: the command may or may not have taken effect, and cannot any more be found out.
-	ErrOutcomeUnknown = handle.ErrOutcomeUnknown
+	ErrOutcomeUnknown = session.ErrOutcomeUnknown
 	// ErrTimeout: the context's deadline passed while the command was under way; it may still take effect.
-	ErrTimeout = handle.ErrTimeout
+	ErrTimeout = session.ErrTimeout
 	// ErrTooLarge: the command is above the limit for one request.
-	ErrTooLarge = handle.ErrTooLarge
+	ErrTooLarge = session.ErrTooLarge
 	// ErrStopped: the node has stopped; Node.Err says why.
 	ErrStopped = errors.New("node stopped")
 	// ErrWrongCluster, ErrWrongMember: the data directory belongs to another cluster or member.
@@ -129,12 +129,12 @@ var (
 )
 
 // LimitError is an ErrOverloaded or ErrTooLarge with the limit that was reached.
-type LimitError = handle.LimitError
+type LimitError = session.LimitError
 
 // Timing holds the durations that Raft's liveness depends on. Zero values mean the defaults.
 type Timing struct {
-	Heartbeat time.Duration // default 100 ms
-	Election  time.Duration // default 1000 ms; randomised between once and twice this
+	HeartbeatInterval time.Duration // default 100 ms
+	ElectionTimeout   time.Duration // default 1000 ms; randomised between once and twice this
 }
 
 // ErrNotLeader: only a leader can do what was asked; the text names the leader if one is known.

@@ -11,15 +11,15 @@ import (
 )
 
 // echo is the least a state machine can be.
-type echo struct{ results [][]byte }
+type nullMachine struct{ results [][]byte }
 
-func (e *echo) Apply(b *troupe.Batch) ([][]byte, error) {
+func (e *nullMachine) Apply(b *troupe.Batch) ([][]byte, error) {
 	for len(e.results) < len(b.Commands) {
 		e.results = append(e.results, nil)
 	}
 	return e.results[:len(b.Commands)], nil
 }
-func (e *echo) Close() error { return nil }
+func (e *nullMachine) Close() error { return nil }
 
 // BenchmarkProposal proposes 128 B through three nodes of one process with real files and real syncs, at the leader:
 //
@@ -31,7 +31,7 @@ func BenchmarkProposal(b *testing.B) {
 			cluster, err := troupe.StartCluster(ctx, troupe.ClusterOptions{
 				Size: 3, Dir: b.TempDir(),
 				StateMachine: func(uint64) troupe.Factory {
-					return func() (troupe.StateMachine, error) { return &echo{}, nil }
+					return func() (troupe.StateMachine, error) { return &nullMachine{}, nil }
 				},
 			})
 			if err != nil {

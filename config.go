@@ -19,18 +19,18 @@ import (
 type (
 	// Network links nodes of one process, for tests and for embedding several members in one program. Tests cut, delay and
 	// filter on it.
-	Network = live.Network
+	Network = live.LocalNetwork
 	// Crash asks, in tests, that an actor of a node fail; see Node.Crash.
-	Crash = supervisor.Crash
+	Crash = supervisor.CrashPoint
 	// FS is the filesystem that a node's files are on; see package persistence/vfs for the operating system's and for one
 	// in memory that can lose what was not synced.
 	FS = vfs.FS
 )
 
-// NewNetwork makes a network that joins nodes of this process.
-func NewNetwork() *Network { return live.NewNetwork() }
+// NewLocalNetwork makes a network that joins nodes of this process.
+func NewNetwork() *Network { return live.NewLocalNetwork() }
 
-// Config is what a node is started with. ID, Members, DataDir, StateMachine and one of Network and Peers are required.
+// Config is what a node is started with. ID, Members, DataDir, StateMachine and one of Network and PeerLink are required.
 type Config struct {
 	// ID is this member's id: not 0, and one of Members.
 	ID uint64
@@ -47,10 +47,10 @@ type Config struct {
 	// StateMachine opens the application's state machine.
 	StateMachine Factory
 
-	// Network joins nodes of this process. Nil: Peers is used.
+	// Network joins nodes of this process. Nil: PeerLink is used.
 	Network *Network
-	// Peers is how nodes of other processes are reached. Nil: Network is used.
-	Peers *Peers
+	// PeerLink is how nodes of other processes are reached. Nil: Network is used.
+	PeerLink *PeerLink
 
 	Timing Timing
 	Limits Limits
@@ -59,12 +59,12 @@ type Config struct {
 
 	// CrashInjection makes Node.Crash possible, at the price of an allocation a message.
 	CrashInjection bool
-	// RestartWindow bounds restarts of actors: more than Max within Within stop the node. Zero: 10 within 30 s.
-	RestartWindow supervisor.Window
+	// RestartLimit bounds restarts of actors: more than Max within Within stop the node. Zero: 10 within 30 s.
+	RestartLimit supervisor.RestartLimit
 }
 
-// Peers is the link to members in other processes.
-type Peers struct {
+// PeerLink is the link to members in other processes.
+type PeerLink struct {
 	// Listeners take the connections of the peers. At least one; the node closes them.
 	Listeners []net.Listener
 	// ServerTLS and ClientTLS make the connections mutually authenticated TLS (see PeerTLS); both nil: plaintext.
@@ -73,7 +73,7 @@ type Peers struct {
 	// AllowPlaintext permits plaintext on listeners beyond loopback: whoever reaches the port can then speak as any member.
 	AllowPlaintext bool
 	// Remote uses Proto.Actor's own remote instead of the peer link. Experimental; see docs/messages.md.
-	Remote bool
+	ProtoRemote bool
 }
 
 // Limits bound what a node keeps. Zero values mean the defaults.
@@ -88,8 +88,8 @@ type Limits struct {
 	MaxPendingReads int
 	// MaxUncommittedBytes bounds, at a leader, what is proposed and not committed, or not on its own disk yet. Default 64 MiB.
 	MaxUncommittedBytes uint64
-	// MemoryBytes of the newest durable log are kept in memory for members that are a little behind. Default 16 MiB.
-	MemoryBytes uint64
+	// LogMemoryBytes of the newest durable log are kept in memory for members that are a little behind. Default 16 MiB.
+	LogMemoryBytes uint64
 	// MaxInFlightBytes may be on the way to one peer, unacknowledged. Default 16 MiB; 1 MiB over Proto.Actor's remote.
 	MaxInFlightBytes uint64
 	// DiskLowWater: below as many free bytes a leader refuses writes as ErrDiskFull. Default 256 MiB.
@@ -111,16 +111,16 @@ func orElse[T comparable](value, otherwise T) T {
 
 // withDefaults fills in what was left zero.
 func (c Config) withDefaults() Config {
-	c.Timing.Heartbeat = orElse(c.Timing.Heartbeat, defaultHeartbeat)
-	c.Timing.Election = orElse(c.Timing.Election, defaultElection)
+	c.Timing.HeartbeatInterval = orElse(c.Timing.HeartbeatInterval, defaultHeartbeat)
+	c.Timing.ElectionTimeout = orElse(c.Timing.ElectionTimeout, defaultElection)
 	c.Limits.MaxRequestBytes = orElse(c.Limits.MaxRequestBytes, 3<<19)
 	c.Limits.MaxPendingRequests = orElse(c.Limits.MaxPendingRequests, 65536)
 	c.Limits.MaxPendingBytes = orElse(c.Limits.MaxPendingBytes, 64<<20)
 	c.Limits.MaxPendingReads = orElse(c.Limits.MaxPendingReads, 65536)
 	c.Limits.MaxUncommittedBytes = orElse(c.Limits.MaxUncommittedBytes, 64<<20)
-	c.Limits.MemoryBytes = orElse(c.Limits.MemoryBytes, 16<<20)
+	c.Limits.LogMemoryBytes = orElse(c.Limits.LogMemoryBytes, 16<<20)
 	inFlight := uint64(16 << 20)
-	if c.Peers != nil && c.Peers.Remote {
+	if c.PeerLink != nil && c.PeerLink.ProtoRemote {
 		inFlight = 1 << 20
 	}
 	c.Limits.MaxInFlightBytes = orElse(c.Limits.MaxInFlightBytes, inFlight)
@@ -140,28 +140,28 @@ func (c Config) validate() error {
 		return errors.New("troupe: Config.StateMachine must make a state machine")
 	case c.DataDir == "":
 		return errors.New("troupe: Config.DataDir must name a directory")
-	case (c.Network == nil) == (c.Peers == nil):
+	case (c.Network == nil) == (c.PeerLink == nil):
 		return errors.New("troupe: exactly one of Config.Network (nodes of this process) and Config.Peers (other processes) must be set")
-	case c.Peers != nil && len(c.Peers.Listeners) == 0:
+	case c.PeerLink != nil && len(c.PeerLink.Listeners) == 0:
 		return errors.New("troupe: Config.Peers.Listeners must not be empty: the node does not choose its own port")
-	case c.Timing.Heartbeat <= 0 || c.Timing.Election < 3*c.Timing.Heartbeat:
+	case c.Timing.HeartbeatInterval <= 0 || c.Timing.ElectionTimeout < 3*c.Timing.HeartbeatInterval:
 		return fmt.Errorf("troupe: the election timeout (%v) must be at least three heartbeats (%v)",
-			c.Timing.Election, c.Timing.Heartbeat)
+			c.Timing.ElectionTimeout, c.Timing.HeartbeatInterval)
 	}
 	for _, m := range c.Members {
 		if m.ID == c.ID {
-			return raft.ValidateConfiguration(c.bootstrap())
+			return raft.ValidateConfiguration(c.initialConfiguration())
 		}
 	}
 	return fmt.Errorf("troupe: Config.Members does not name this member (%x): a new cluster's list holds every member", c.ID)
 }
 
 // bootstrap is the first configuration of the cluster: the same bytes on every member.
-func (c Config) bootstrap() *messages.Configuration {
+func (c Config) initialConfiguration() *messages.Configuration {
 	b := &messages.Configuration{}
 	for _, m := range c.Members {
 		b.Members = append(b.Members, &messages.Member{
-			Id: m.ID, Name: m.Name, Address: m.Address, PeerUrls: m.PeerURLs, Learner: m.Learner,
+			Id: m.ID, Name: m.Name, Address: m.Address, PeerUrls: m.PeerURLs, Learner: m.IsLearner,
 		})
 	}
 	sortMembers(b.Members)
@@ -171,5 +171,5 @@ func (c Config) bootstrap() *messages.Configuration {
 
 // ClusterID is the id that a new cluster of these members has.
 func ClusterID(members []Member, token string) uint64 {
-	return Config{Members: members, ClusterToken: token}.bootstrap().ClusterId
+	return Config{Members: members, ClusterToken: token}.initialConfiguration().ClusterId
 }

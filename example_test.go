@@ -75,7 +75,7 @@ func ExampleStart() {
 		Members:      []troupe.Member{{ID: 1, Name: "a", Address: listener.Addr().String()}},
 		DataDir:      filepath.Join(dir, "data"),
 		StateMachine: func() (troupe.StateMachine, error) { return state, nil },
-		Peers:        &troupe.Peers{Listeners: []net.Listener{listener}},
+		PeerLink:     &troupe.PeerLink{Listeners: []net.Listener{listener}},
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -134,7 +134,7 @@ func ExampleNode_LeadershipChanges() {
 	changes, stop := cluster.Node(1).LeadershipChanges()
 	defer stop()
 	for change := range changes {
-		if change.Leader == 1 {
+		if change.LeaderID == 1 {
 			fmt.Println("leading")
 			break
 		}

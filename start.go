@@ -16,7 +16,7 @@ import (
 	"github.com/troupe-raft/troupe/actors/machine"
 	"github.com/troupe-raft/troupe/actors/node"
 	"github.com/troupe-raft/troupe/actors/replicator"
-	"github.com/troupe-raft/troupe/handle"
+	"github.com/troupe-raft/troupe/internal/session"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/supervisor"
@@ -29,27 +29,27 @@ func Start(ctx context.Context, config Config) (*Node, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	bootstrap := config.bootstrap()
-	identity := persistence.Identity{ClusterID: bootstrap.ClusterId, NodeID: config.ID, CreatedBy: createdBy}
+	bootstrap := config.initialConfiguration()
+	identity := persistence.Identity{ClusterID: bootstrap.ClusterId, NodeID: config.ID, CreatedBy: softwareName}
 	randomBytes(identity.StorageID[:])
 	dir, err := persistence.OpenDataDir(config.FS, config.DataDir, identity)
 	if err != nil {
 		return nil, publicError(err)
 	}
-	n, err := assemble(config, bootstrap, dir)
+	n, err := newNode(config, bootstrap, dir)
 	if err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
-	if err := n.tree.Start(n.env, n.root); err != nil {
-		n.env.Close()
+	if err := n.supervisorTree.Start(n.environment, n.rootContext); err != nil {
+		n.environment.Close()
 		return nil, errors.Join(err, dir.Close())
 	}
-	go n.run()
+	go n.runUntilStopped()
 	return n, n.awaitRecovery(ctx)
 }
 
-// createdBy stands in the identity of the data directories that this version makes.
-const createdBy = "troupe"
+// softwareName stands in the identity of the data directories that this version makes.
+const softwareName = "troupe"
 
 func randomBytes(b []byte) {
 	if _, err := rand.Read(b); err != nil {
@@ -58,52 +58,52 @@ func randomBytes(b []byte) {
 }
 
 // assemble makes the node's parts and ties them together; nothing moves yet.
-func assemble(config Config, bootstrap *messages.Configuration, dir *persistence.DataDir) (*Node, error) {
-	n := &Node{config: config, dir: dir, done: make(chan struct{})}
+func newNode(config Config, bootstrap *messages.Configuration, dir *persistence.DataDir) (*Node, error) {
+	n := &Node{config: config, dataDir: dir, done: make(chan struct{})}
 	self := memberOf(bootstrap, config.ID)
-	system := live.NewSystem(self.Address, config.Logger)
-	n.root = system.Root
+	system := live.NewActorSystem(self.Address, config.Logger)
+	n.rootContext = system.Root
 
-	handlePID, _ := system.ProcessRegistry.Add(&ears{n}, "handle")
-	n.observer = newObserver()
-	n.node = actor.NewPID(self.Address, actors.NodePath)
-	n.handle = handle.New(handle.Config{
-		Node: config.ID, Nonce: newNonce, FirstRead: firstReadID(), Now: live.Now,
-		Limits: handle.Limits{
+	handlePID, _ := system.ProcessRegistry.Add(&replySink{n}, "handle")
+	n.observer = newNodeObserver()
+	n.nodePID = actor.NewPID(self.Address, actors.NodePath)
+	n.session = session.New(session.Config{
+		NodeID: config.ID, NewNonce: newNonce, FirstReadID: firstReadID(), Now: live.Now,
+		Limits: session.Limits{
 			MaxRequestBytes: config.Limits.MaxRequestBytes, MaxPendingRequests: config.Limits.MaxPendingRequests,
 			MaxPendingBytes: config.Limits.MaxPendingBytes, MaxPendingReads: config.Limits.MaxPendingReads,
 		},
-		Send: func(m proto.Message) { n.root.Send(n.node, m) },
+		Send: func(m proto.Message) { n.rootContext.Send(n.nodePID, m) },
 	})
 
-	link, err := newLink(&config, dir.Identity)
+	link, err := newPeerLink(&config, dir.Identity)
 	if err != nil {
 		return nil, err
 	}
-	n.tree = supervisor.New(treeConfig(&config, bootstrap, dir), &n.config.Logger, live.Now)
+	n.supervisorTree = supervisor.New(supervisorConfig(&config, bootstrap, dir), &n.config.Logger, live.Now)
 	options := live.Options{
-		ID: config.ID, System: system, FS: config.FS, Logger: config.Logger, Probe: n.observer, Link: link,
-		Handle: handlePID, Strategy: n.tree.Strategy(),
+		ID: config.ID, System: system, FS: config.FS, Logger: config.Logger, Observer: n.observer, Link: link,
+		Session: handlePID, Strategy: n.supervisorTree.Strategy(),
 	}
 	if config.CrashInjection {
-		n.injector = &supervisor.Injector{}
+		n.injector = &supervisor.CrashInjector{}
 		options.Middleware = []actor.ReceiverMiddleware{n.injector.Middleware()}
 	}
-	n.env = live.New(options)
+	n.environment = live.New(options)
 	return n, nil
 }
 
-func treeConfig(config *Config, bootstrap *messages.Configuration, dir *persistence.DataDir) supervisor.Config {
+func supervisorConfig(config *Config, bootstrap *messages.Configuration, dir *persistence.DataDir) supervisor.Config {
 	limits := node.DefaultLimits()
 	limits.MaxUncommittedBytes = config.Limits.MaxUncommittedBytes
-	limits.MemoryBytes = config.Limits.MemoryBytes
+	limits.MemoryBytes = config.Limits.LogMemoryBytes
 	flight := replicator.DefaultLimits()
 	flight.MaxInFlightBytes = config.Limits.MaxInFlightBytes
 	return supervisor.Config{
-		Bootstrap: bootstrap, Heartbeat: config.Timing.Heartbeat, Election: config.Timing.Election,
-		Window: config.RestartWindow, Node: limits, Replicator: flight,
+		Bootstrap: bootstrap, Heartbeat: config.Timing.HeartbeatInterval, Election: config.Timing.ElectionTimeout,
+		RestartLimit: config.RestartLimit, Node: limits, Replicator: flight,
 		LogStore: logstore.Config{Log: persistence.Options{
-			FS: config.FS, Dir: dir.LogDir(), Node: config.ID, StorageID: dir.Identity.StorageID, MustExist: true,
+			FS: config.FS, Dir: dir.LogDir(), NodeID: config.ID, StorageID: dir.Identity.StorageID, MustExist: true,
 			LowWater: config.Limits.DiskLowWater,
 		}},
 		Machine: machine.Config{Factory: config.StateMachine},
@@ -136,14 +136,14 @@ func (n *Node) awaitRecovery(ctx context.Context) error {
 	case <-n.observer.recovered:
 		return nil
 	case <-n.done:
-		return orStopped(n.err)
+		return errOrStopped(n.err)
 	case <-ctx.Done():
 		n.Kill()
 		return fmt.Errorf("%w: recovering the log: %w", ErrTimeout, ctx.Err())
 	}
 }
 
-func orStopped(err error) error {
+func errOrStopped(err error) error {
 	if err != nil {
 		return err
 	}
@@ -160,27 +160,27 @@ func publicError(err error) error {
 		{persistence.ErrLocked, ErrLocked},
 	} {
 		if errors.Is(err, kind.inside) {
-			return &faceError{face: kind.face, error: err}
+			return &publicErrorWrapper{public: kind.face, error: err}
 		}
 	}
 	return err
 }
 
-// faceError is an error from inside that is also one of the face's.
-type faceError struct {
+// publicErrorWrapper is an error from inside that is also one of the face's.
+type publicErrorWrapper struct {
 	error
-	face error
+	public error
 }
 
-func (e *faceError) Unwrap() []error { return []error{e.face, e.error} }
+func (e *publicErrorWrapper) Unwrap() []error { return []error{e.public, e.error} }
 
 // Status is a recent picture of the node. It costs little and never waits.
 func (n *Node) Status() Status {
 	s := n.observer.status()
-	s.ID, s.ClusterID, s.Restarts = n.config.ID, n.ClusterID(), n.tree.Restarts()
+	s.ID, s.ClusterID, s.Restarts = n.config.ID, n.ClusterID(), n.supervisorTree.Restarts()
 	select {
 	case <-n.done:
-		s.Role, s.Leader, s.Serving, s.Err = "stopped", 0, false, n.err
+		s.Role, s.LeaderID, s.Serving, s.Err = "stopped", 0, false, n.err
 	default:
 	}
 	return s
@@ -190,29 +190,29 @@ func (n *Node) Status() Status {
 func (n *Node) Term() uint64 { return n.observer.term.Load() }
 
 // Leader is the id of the leader this member knows, 0 for none.
-func (n *Node) Leader() uint64 { return n.observer.leader.Load() }
+func (n *Node) LeaderID() uint64 { return n.observer.leader.Load() }
 
 // Metrics are counters since the start.
 func (n *Node) Metrics() Metrics {
 	n.observer.mu.Lock()
 	m := n.observer.metrics
-	m.UncommittedBytes, m.MemoryBytes = n.observer.node.UncommittedBytes, n.observer.node.MemoryBytes
-	m.LeaderReads = n.observer.node.PendingReads
-	m.LedgerBytes, m.LedgerOrigins = n.observer.machine.LedgerBytes, n.observer.machine.Origins
+	m.UncommittedBytes, m.LogMemoryBytes = n.observer.node.UncommittedBytes, n.observer.node.MemoryBytes
+	m.LeaderPendingReads = n.observer.node.PendingReads
+	m.SessionBytes, m.Sessions = n.observer.machine.SessionBytes, n.observer.machine.Sessions
 	n.observer.mu.Unlock()
-	b := n.handle.Backlog()
-	m.PendingProposals, m.PendingBytes = b.Proposals, b.ProposalBytes
-	m.PendingReads, m.ReadPoints, m.Refusals = b.Reads, b.ReadPoints, b.Refusals
-	lost := n.env.Lost()
-	m.LostMessages = lost.Unaddressed + lost.NotOfPeers + lost.Undelivered
-	m.PeerConnectionsRejected = n.env.RejectedConnections()
-	for _, a := range n.env.Actors() {
-		m.Actors = append(m.Actors, ActorMetrics{Name: a.Name, Depth: a.Depth, Handled: a.Handled, Busy: a.Busy})
+	b := n.session.Backlog()
+	m.PendingProposals, m.PendingProposalBytes = b.Proposals, b.ProposalBytes
+	m.PendingReads, m.UnappliedReadPoints, m.Refusals = b.Reads, b.UnappliedReadPoints, b.Refusals
+	lost := n.environment.LostMessages()
+	m.LostMessages = lost.UnknownPeer + lost.NotPeerMessage + lost.NoReceiver
+	m.PeerConnectionsRejected = n.environment.RejectedConnections()
+	for _, a := range n.environment.ActorStats() {
+		m.Actors = append(m.Actors, ActorMetrics{Name: a.Name, MailboxDepth: a.MailboxDepth, MessagesHandled: a.MessagesHandled, BusyTime: a.BusyTime})
 	}
-	for _, l := range n.env.LinkStats() {
+	for _, l := range n.environment.LinkStats() {
 		m.Links = append(m.Links, LinkMetrics{
-			Peer: l.ID, Up: l.Up, BytesSent: l.BytesSent, BytesReceived: l.BytesReceived,
-			LettersSent: l.LettersSent, LettersReceived: l.LettersReceived, Dropped: l.Dropped, QueuedBytes: l.QueuedBytes,
+			PeerID: l.ID, Up: l.Up, BytesSent: l.BytesSent, BytesReceived: l.BytesReceived,
+			EnvelopesSent: l.EnvelopesSent, EnvelopesReceived: l.EnvelopesReceived, EnvelopesDropped: l.Dropped, QueuedBytes: l.QueuedBytes,
 		})
 	}
 	return m
@@ -220,19 +220,19 @@ func (n *Node) Metrics() Metrics {
 
 // ears are where actors send what is meant for the program: a process of the actor system that is not an actor. It runs
 // on the sender's goroutine, so it must not wait.
-type ears struct{ *Node }
+type replySink struct{ *Node }
 
 // SendUserMessage takes what the node's actors say to the program.
-func (e *ears) SendUserMessage(_ *actor.PID, message any) {
+func (e *replySink) SendUserMessage(_ *actor.PID, message any) {
 	_, message, _ = actor.UnwrapEnvelope(message)
 	if m, ok := message.(*messages.LeaderChanged); ok {
 		e.observer.leaderChanged(m)
 	}
-	e.handle.Hear(message)
+	e.session.Deliver(message)
 }
 
 // SendSystemMessage and Stop complete actor.Process: ears have no lifecycle of the library's.
-func (e *ears) SendSystemMessage(*actor.PID, any) {}
+func (e *replySink) SendSystemMessage(*actor.PID, any) {}
 
 // Stop does nothing.
-func (e *ears) Stop(*actor.PID) {}
+func (e *replySink) Stop(*actor.PID) {}

@@ -7,7 +7,7 @@
 //		Members:      members,
 //		DataDir:      "/var/lib/app",
 //		StateMachine: func() (troupe.StateMachine, error) { return &counter{}, nil },
-//		Peers:        &troupe.Peers{Listeners: []net.Listener{listener}},
+//		PeerLink:        &troupe.PeerLink{Listeners: []net.Listener{listener}},
 //	})
 //	result, err := node.Propose(ctx, []byte("increment"))
 //
@@ -30,7 +30,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupe-raft/troupe/actors/live"
-	"github.com/troupe-raft/troupe/handle"
+	"github.com/troupe-raft/troupe/internal/session"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/supervisor"
@@ -38,16 +38,16 @@ import (
 
 // Node is one member of a cluster, as the program that embeds it sees it. All methods are safe for concurrent use.
 type Node struct {
-	config   Config
-	env      *live.Env
-	root     *actor.RootContext
-	tree     *supervisor.Tree
-	node     *actor.PID
-	injector *supervisor.Injector
-	dir      *persistence.DataDir
+	config         Config
+	environment    *live.Env
+	rootContext    *actor.RootContext
+	supervisorTree *supervisor.Tree
+	nodePID        *actor.PID
+	injector       *supervisor.CrashInjector
+	dataDir        *persistence.DataDir
 
-	handle   *handle.Handle
-	observer *observer
+	session  *session.Session
+	observer *nodeObserver
 
 	stopOnce sync.Once
 	done     chan struct{}
@@ -56,7 +56,7 @@ type Node struct {
 
 // ID is this member's id, ClusterID the cluster's.
 func (n *Node) ID() uint64        { return n.config.ID }
-func (n *Node) ClusterID() uint64 { return n.dir.Identity.ClusterID }
+func (n *Node) ClusterID() uint64 { return n.dataDir.Identity.ClusterID }
 
 // Done is closed when the node has stopped, by Stop or because it could not go on; Err then says why (nil after Stop).
 func (n *Node) Done() <-chan struct{} { return n.done }
@@ -76,12 +76,12 @@ func (n *Node) Err() error {
 // or ErrNoLeader where none was known), and so it may where the node stops (ErrStopped) or the cluster has forgotten it
 // (ErrOutcomeUnknown); ErrOverloaded, ErrDiskFull and ErrTooLarge say that it has not.
 func (n *Node) Propose(ctx context.Context, command []byte) (Result, error) {
-	return n.handle.Propose(ctx, command)
+	return n.session.Propose(ctx, command)
 }
 
 // Read returns once this member's state machine reflects what the mode promises; the caller then reads it directly.
 func (n *Node) Read(ctx context.Context, mode ReadMode) (ReadPoint, error) {
-	return n.handle.Read(ctx, mode)
+	return n.session.Read(ctx, mode)
 }
 
 // Barrier returns once everything that was committed before it is applied here.
@@ -97,8 +97,8 @@ func (n *Node) WaitForLeader(ctx context.Context) (uint64, error) {
 
 // Leadership is a change of leader as this member saw it. Leader is 0 while none is known.
 type Leadership struct {
-	Term   uint64
-	Leader uint64
+	Term     uint64
+	LeaderID uint64
 }
 
 // LeadershipChanges returns a channel with the present leadership and each change from now on. A slow reader misses
@@ -114,19 +114,19 @@ func (n *Node) TransferLeadership(ctx context.Context, target uint64) error {
 	status := n.Status()
 	switch {
 	case status.Role != "leader":
-		return fmt.Errorf("%w: ask member %x", ErrNotLeader, status.Leader)
+		return fmt.Errorf("%w: ask member %x", ErrNotLeader, status.LeaderID)
 	case target == n.ID():
 		return nil
-	case target != 0 && !slices.ContainsFunc(status.Members, func(m Member) bool { return m.ID == target && !m.Learner }):
+	case target != 0 && !slices.ContainsFunc(status.Members, func(m Member) bool { return m.ID == target && !m.IsLearner }):
 		return fmt.Errorf("%w: member %x", ErrNotVoter, target)
 	}
 	changes, stop := n.LeadershipChanges()
 	defer stop()
-	n.root.Send(n.node, &messages.TransferLeadership{Target: target})
+	n.rootContext.Send(n.nodePID, &messages.TransferLeadership{Target: target})
 	for {
 		select {
 		case c := <-changes:
-			if c.Leader != 0 && c.Leader != n.ID() {
+			if c.LeaderID != 0 && c.LeaderID != n.ID() {
 				return nil
 			}
 		case <-ctx.Done():
@@ -141,8 +141,8 @@ func (n *Node) TransferLeadership(ctx context.Context, target uint64) error {
 // directory is free. It returns the context's error if that took longer than the context allows.
 func (n *Node) Stop(ctx context.Context) error {
 	n.stopOnce.Do(func() {
-		n.handOver(ctx)
-		n.tree.Stop()
+		n.transferBeforeStop(ctx)
+		n.supervisorTree.Stop()
 	})
 	select {
 	case <-n.done:
@@ -156,26 +156,26 @@ func (n *Node) Stop(ctx context.Context) error {
 // losing one of its members. For tests.
 func (n *Node) Kill() {
 	n.stopOnce.Do(func() {
-		n.env.Close()
-		n.tree.Stop()
+		n.environment.Close()
+		n.supervisorTree.Stop()
 	})
 	<-n.done
 }
 
-// handOver lets another voter lead before this one goes away, so that nobody waits for an election.
-func (n *Node) handOver(ctx context.Context) {
+// transferBeforeStop lets another voter lead before this one goes away, so that nobody waits for an election.
+func (n *Node) transferBeforeStop(ctx context.Context) {
 	s := n.Status()
-	if s.Role != "leader" || !n.anyLinkUp() {
+	if s.Role != "leader" || !n.hasLinkUp() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, n.config.Timing.Election)
+	ctx, cancel := context.WithTimeout(ctx, n.config.Timing.ElectionTimeout)
 	defer cancel()
 	// A cluster without another voter in reach cannot be handed over; stopping is all the same.
 	_ = n.TransferLeadership(ctx, 0)
 }
 
-func (n *Node) anyLinkUp() bool {
-	for _, l := range n.env.LinkStats() {
+func (n *Node) hasLinkUp() bool {
+	for _, l := range n.environment.LinkStats() {
 		if l.Up {
 			return true
 		}
@@ -185,17 +185,17 @@ func (n *Node) anyLinkUp() bool {
 
 // Crash makes an actor of this node fail, to see it rebuilt from disk. It needs Config.CrashInjection.
 func (n *Node) Crash(c Crash) {
-	n.mustInject()
+	n.requireCrashInjection()
 	n.injector.Arm(c)
 }
 
 // CrashNow makes an actor fail at once; path is as in Crash.Actor.
 func (n *Node) CrashNow(path string) {
-	n.mustInject()
-	n.injector.Now(n.root, n.node.Address, path)
+	n.requireCrashInjection()
+	n.injector.CrashNow(n.rootContext, n.nodePID.Address, path)
 }
 
-func (n *Node) mustInject() {
+func (n *Node) requireCrashInjection() {
 	if n.injector == nil {
 		panic("troupe: crash injection is off: set Config.CrashInjection")
 	}
@@ -206,25 +206,25 @@ func sortMembers(members []*messages.Member) {
 }
 
 // run waits for the end of the actors, however it came, and clears up after them.
-func (n *Node) run() {
-	ticker := time.NewTicker(n.config.Timing.Heartbeat)
+func (n *Node) runUntilStopped() {
+	ticker := time.NewTicker(n.config.Timing.HeartbeatInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			n.handle.Retry(n.config.Timing.Election)
-		case <-n.tree.Done():
-			n.env.Close()
-			n.env.AwaitActors()
-			n.err = errors.Join(publicError(n.tree.Err()), n.dir.Close())
+			n.session.Retry(n.config.Timing.ElectionTimeout)
+		case <-n.supervisorTree.Done():
+			n.environment.Close()
+			n.environment.AwaitActors()
+			n.err = errors.Join(publicError(n.supervisorTree.Err()), n.dataDir.Close())
 			close(n.done)
-			n.handle.Close(n.stopped())
+			n.session.Close(n.stopError())
 			return
 		}
 	}
 }
 
-func (n *Node) stopped() error {
+func (n *Node) stopError() error {
 	if n.err != nil {
 		return fmt.Errorf("%w: %w", ErrStopped, n.err)
 	}

@@ -38,16 +38,16 @@ type Env interface {
 
 	// Peer is the PID of an actor of another node, named by id and role. The PID is valid even while the peer is not
 	// known or cannot be reached: what is sent to it then is lost, as on any network.
-	Peer(id uint64, role messages.Role) *actor.PID
+	PeerPID(id uint64, role messages.Role) *actor.PID
 	// SetPeers tells the link whom it may talk to. It replaces what was told before; the slice is not kept.
 	SetPeers(members []*messages.Member)
 	// Handle is the PID under which the program that embeds the node hears of results, read points and leaders.
-	Handle() *actor.PID
+	Session() *actor.PID
 
 	// Log is the node's logger: a line for an event that matters, never one a message.
 	Log() *zerolog.Logger
-	// Probe is shown the state of each actor after each message that changed it. Nil where nobody looks.
-	Probe() Probe
+	// StateObserver is shown the state of each actor after each message that changed it. Nil where nobody looks.
+	Observer() StateObserver
 }
 
 // Timer is a message under way to the future.
@@ -62,12 +62,12 @@ type Random interface {
 
 // The names of the actors of a node. Proto.Actor prefixes a child's name with its parent's.
 const (
-	SupervisorName = "troupe"
-	NodeName       = "node"
-	LogName        = "log"
-	ReaderName     = "reader"
-	MachineName    = "machine"
-	PeerPrefix     = "peer-" // followed by the peer's id in hexadecimal
+	SupervisorName   = "troupe"
+	NodeName         = "node"
+	LogStoreName     = "log"
+	LogReaderName    = "reader"
+	MachineName      = "machine"
+	ReplicatorPrefix = "peer-" // followed by the peer's id in hexadecimal
 
 	NodePath = SupervisorName + "/" + NodeName
 )

@@ -55,7 +55,7 @@ func toStatus(err error) error {
 	return status.Error(codes.Unknown, err.Error())
 }
 
-// notSupported is the answer to calls that this version does not have.
-func notSupported(what string) error {
+// errNotSupported is the answer to calls that this version does not have.
+func errNotSupported(what string) error {
 	return status.Error(codes.Unimplemented, "troupe: "+what+" not supported by this version")
 }

@@ -11,7 +11,7 @@ type headers struct {
 	consensus Consensus
 }
 
-func (h *headers) at(revision int64) *pb.ResponseHeader {
+func (h *headers) atRevision(revision int64) *pb.ResponseHeader {
 	return &pb.ResponseHeader{
 		ClusterId: h.clusterID, MemberId: h.memberID, Revision: revision, RaftTerm: h.consensus.Term(),
 	}

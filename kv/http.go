@@ -52,14 +52,14 @@ func (s *Server) HTTPServer() *http.Server {
 }
 
 // Bounded is a listener whose connections count as the client port's.
-func (s *Server) Bounded(l net.Listener) net.Listener { return &boundedListener{l, s.mux} }
+func (s *Server) LimitConnections(l net.Listener) net.Listener { return &limitedListener{l, s.mux} }
 
-type boundedListener struct {
+type limitedListener struct {
 	net.Listener
 	mux *portMux
 }
 
-func (l *boundedListener) Accept() (net.Conn, error) {
+func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
@@ -73,7 +73,7 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 }
 
 // versions is the answer of /version: etcd's, and our own beside it.
-type versions struct {
+type versionResponse struct {
 	Server  string `json:"etcdserver"`
 	Cluster string `json:"etcdcluster"`
 	Storage string `json:"storage"`
@@ -84,7 +84,7 @@ func (s *Server) serveVersion(w http.ResponseWriter, r *http.Request) {
 	if !allowGet(w, r) {
 		return
 	}
-	body, err := json.Marshal(versions{
+	body, err := json.Marshal(versionResponse{
 		Server: APIVersion, Cluster: clusterVersion, Storage: storageVersion, Troupe: s.config.Version,
 	})
 	if err != nil {

@@ -27,14 +27,14 @@ func (s *Server) registerHealth(mux *http.ServeMux) {
 	serializable := healthCheck{"serializable_read", s.checkRead(troupe.ReadLocal)}
 	linearizable := healthCheck{"linearizable_read", s.checkRead(troupe.ReadIndex)}
 	corruption := healthCheck{"data_corruption", s.checkCorruption}
-	voter := healthCheck{"non_learner", s.checkVoter}
+	voter := healthCheck{"non_learner", s.checkIsVoter}
 	s.registerChecks(mux, "/livez", serializable)
 	s.registerChecks(mux, "/readyz", corruption, serializable, linearizable, voter)
 }
 
 func (s *Server) registerChecks(mux *http.ServeMux, root string, checks ...healthCheck) {
 	mux.HandleFunc(root, func(w http.ResponseWriter, r *http.Request) {
-		s.serveChecks(w, r, without(checks, r.URL.Query()["exclude"]))
+		s.serveChecks(w, r, excludeChecks(checks, r.URL.Query()["exclude"]))
 	})
 	for _, check := range checks {
 		mux.HandleFunc(root+"/"+check.name, func(w http.ResponseWriter, r *http.Request) {
@@ -43,7 +43,7 @@ func (s *Server) registerChecks(mux *http.ServeMux, root string, checks ...healt
 	}
 }
 
-func without(checks []healthCheck, excluded []string) (left []healthCheck) {
+func excludeChecks(checks []healthCheck, excluded []string) (left []healthCheck) {
 	isExcluded := map[string]bool{}
 	for _, name := range excluded {
 		isExcluded[name] = true
@@ -73,7 +73,7 @@ func (s *Server) serveChecks(w http.ResponseWriter, r *http.Request, checks []he
 			fmt.Fprintf(&report, "[+]%s ok\n", check.name)
 		}
 	}
-	s.metrics.healthChecked(!failed)
+	s.metrics.countHealthCheck(!failed)
 	if failed {
 		http.Error(w, report.String(), http.StatusServiceUnavailable)
 		return
@@ -86,8 +86,8 @@ func (s *Server) serveChecks(w http.ResponseWriter, r *http.Request, checks []he
 	_, _ = w.Write([]byte("ok\n"))
 }
 
-// healthAnswer is the answer of /health.
-type healthAnswer struct {
+// healthResponse is the answer of /health.
+type healthResponse struct {
 	Health string `json:"health"`
 	Reason string `json:"reason"`
 }
@@ -99,9 +99,9 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	ctx, cancel := context.WithTimeout(r.Context(), s.config.RequestTimeout)
 	defer cancel()
-	reason := s.unhealthy(ctx, query.Get("serializable") == "true", query["exclude"])
-	s.metrics.healthChecked(reason == "")
-	answer := healthAnswer{Health: "true", Reason: reason}
+	reason := s.unhealthyReason(ctx, query.Get("serializable") == "true", query["exclude"])
+	s.metrics.countHealthCheck(reason == "")
+	answer := healthResponse{Health: "true", Reason: reason}
 	code := http.StatusOK
 	if reason != "" {
 		answer.Health, code = "false", http.StatusServiceUnavailable
@@ -117,7 +117,7 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) {
 }
 
 // unhealthy says why the member is not well, in etcd's words; "" if it is. Alarms named in exclude do not count.
-func (s *Server) unhealthy(ctx context.Context, serializable bool, exclude []string) string {
+func (s *Server) unhealthyReason(ctx context.Context, serializable bool, exclude []string) string {
 	node := s.config.Consensus.Status()
 	excluded := strings.Join(exclude, ",")
 	if (node.DiskLow || s.quota.exceeded()) && !strings.Contains(excluded, pb.AlarmType_NOSPACE.String()) {
@@ -129,7 +129,7 @@ func (s *Server) unhealthy(ctx context.Context, serializable bool, exclude []str
 	mode := troupe.ReadLocal
 	if !serializable {
 		mode = troupe.ReadIndex
-		if node.Leader == 0 {
+		if node.LeaderID == 0 {
 			return "RAFT NO LEADER"
 		}
 	}
@@ -143,7 +143,7 @@ func (s *Server) unhealthy(ctx context.Context, serializable bool, exclude []str
 func (s *Server) checkRead(mode troupe.ReadMode) func(context.Context) error {
 	probe := &pb.RangeRequest{Key: []byte{0}, KeysOnly: true, Limit: 1}
 	return func(ctx context.Context) error {
-		return s.kv.view(ctx, mode, func(v *mvcc.View) error {
+		return s.kv.withView(ctx, mode, func(v *mvcc.View) error {
 			_, err := v.Range(ctx, probe)
 			return err
 		})
@@ -157,8 +157,8 @@ func (s *Server) checkCorruption(context.Context) error {
 	return nil
 }
 
-func (s *Server) checkVoter(context.Context) error {
-	if s.config.Consensus.Status().Learner {
+func (s *Server) checkIsVoter(context.Context) error {
+	if s.config.Consensus.Status().IsLearner {
 		return errors.New("not supported for learner")
 	}
 	return nil

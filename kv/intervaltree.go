@@ -56,7 +56,7 @@ type intervalNode[V any] struct {
 }
 
 // at returns the value of a span, which is made by the zero value if there is none yet.
-func (t *intervalTree[V]) at(s span) *V {
+func (t *intervalTree[V]) getOrInsert(s span) *V {
 	for n := t.root; n != nil; {
 		switch {
 		case s.before(n.span):
@@ -130,25 +130,25 @@ func (n *intervalNode[V]) remove(s span) (root *intervalNode[V], removed bool) {
 	case n.span.before(s):
 		n.right, removed = n.right.remove(s)
 	default:
-		return n.left.join(n.right), true
+		return n.left.merge(n.right), true
 	}
 	n.setMaxEnd()
 	return n, removed
 }
 
 // join makes one treap of two of which every span of n comes before every span of right.
-func (n *intervalNode[V]) join(right *intervalNode[V]) *intervalNode[V] {
+func (n *intervalNode[V]) merge(right *intervalNode[V]) *intervalNode[V] {
 	switch {
 	case n == nil:
 		return right
 	case right == nil:
 		return n
 	case n.weight > right.weight:
-		n.right = n.right.join(right)
+		n.right = n.right.merge(right)
 		n.setMaxEnd()
 		return n
 	}
-	right.left = n.join(right.left)
+	right.left = n.merge(right.left)
 	right.setMaxEnd()
 	return right
 }
@@ -180,13 +180,13 @@ func (n *intervalNode[V]) setMaxEnd() {
 }
 
 // each calls f with the value of every span, in their order.
-func (t *intervalTree[V]) each(f func(*V)) { t.root.each(f) }
+func (t *intervalTree[V]) visitAll(f func(*V)) { t.root.visitAll(f) }
 
-func (n *intervalNode[V]) each(f func(*V)) {
+func (n *intervalNode[V]) visitAll(f func(*V)) {
 	if n == nil {
 		return
 	}
-	n.left.each(f)
+	n.left.visitAll(f)
 	f(&n.value)
-	n.right.each(f)
+	n.right.visitAll(f)
 }

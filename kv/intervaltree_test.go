@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestASpanEndsWhereTheAPISaysItDoes(t *testing.T) {
+func TestSpanFollowsRangeEndRules(t *testing.T) {
 	for _, c := range []struct {
 		key, end string
 		in, out  []string
@@ -38,7 +38,7 @@ func TestASpanEndsWhereTheAPISaysItDoes(t *testing.T) {
 	}
 }
 
-func TestTheIntervalTreeFindsWhatALookAtEverySpanFinds(t *testing.T) {
+func TestIntervalTreeAgreesWithLinearSearch(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var tree intervalTree[int]
 		model := map[span]int{}
@@ -52,7 +52,7 @@ func TestTheIntervalTreeFindsWhatALookAtEverySpanFinds(t *testing.T) {
 				tree.remove(s)
 				delete(model, s)
 			} else {
-				*tree.at(s) = i
+				*tree.getOrInsert(s) = i
 				model[s] = i
 			}
 			k := []byte(key.Draw(t, "key"))
@@ -75,9 +75,9 @@ func TestTheIntervalTreeFindsWhatALookAtEverySpanFinds(t *testing.T) {
 	})
 }
 
-func TestTheWatchIndexTellsExactlyThoseConcerned(t *testing.T) {
+func TestWatchIndexMatchesExactlyTheWatchers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		x := newWatchIndex(inHub)
+		x := newWatchIndex(liveIndex)
 		var in []*watcher
 		key := rapid.StringMatching(`[a-c]{1,2}`)
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
@@ -88,7 +88,7 @@ func TestTheWatchIndexTellsExactlyThoseConcerned(t *testing.T) {
 			} else {
 				w := &watcher{}
 				end := rapid.SampledFrom([]string{"", "\x00", "b", "bb", "c"}).Draw(t, "end")
-				w.span, w.isSpan = spanOf([]byte(key.Draw(t, "lo")), []byte(end))
+				w.span, w.isRange = spanOf([]byte(key.Draw(t, "lo")), []byte(end))
 				x.add(w)
 				in = append(in, w)
 			}
@@ -97,7 +97,7 @@ func TestTheWatchIndexTellsExactlyThoseConcerned(t *testing.T) {
 			x.match(e, func(w *watcher) { told[w]++ })
 			for _, w := range in {
 				want := 0
-				if (w.isSpan && w.span.contains(e.Kv.Key)) || (!w.isSpan && w.span.lo == string(e.Kv.Key)) {
+				if (w.isRange && w.span.contains(e.Kv.Key)) || (!w.isRange && w.span.lo == string(e.Kv.Key)) {
 					want = 1
 				}
 				if told[w] != want {
@@ -111,18 +111,18 @@ func TestTheWatchIndexTellsExactlyThoseConcerned(t *testing.T) {
 		for _, w := range in {
 			x.remove(w)
 		}
-		if len(x.points) != 0 || x.spans.size != 0 {
-			t.Fatalf("an empty index keeps %d keys and %d spans", len(x.points), x.spans.size)
+		if len(x.keys) != 0 || x.spans.size != 0 {
+			t.Fatalf("an empty index keeps %d keys and %d spans", len(x.keys), x.spans.size)
 		}
 	})
 }
 
 func BenchmarkMatchOneOfManyPrefixes(b *testing.B) {
-	x := newWatchIndex(inHub)
+	x := newWatchIndex(liveIndex)
 	for i := range 10_000 {
 		w := &watcher{}
 		lo := fmt.Sprintf("/registry/%05d/", i)
-		w.span, w.isSpan = spanOf([]byte(lo), []byte(lo[:len(lo)-1]+"0"))
+		w.span, w.isRange = spanOf([]byte(lo), []byte(lo[:len(lo)-1]+"0"))
 		x.add(w)
 	}
 	e := putEvent("/registry/05000/pods/x", "", 1)

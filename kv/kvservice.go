@@ -30,17 +30,17 @@ var readModes = map[string]troupe.ReadMode{
 type kvService struct {
 	pb.UnimplementedKVServer
 
-	headers         *headers
-	consensus       Consensus
-	store           *StoreRef
-	maxTxnOps       int
-	maxRequestBytes int
-	requestTimeout  time.Duration
-	streamChunk     int
-	quota           *quota
-	refused         map[string]prometheus.Counter // by limit
-	answers         *answers
-	sending         *sending
+	headers          *headers
+	consensus        Consensus
+	store            *StoreRef
+	maxTxnOps        int
+	maxRequestBytes  int
+	requestTimeout   time.Duration
+	streamChunkBytes int
+	quota            *quota
+	refused          map[string]prometheus.Counter // by limit
+	budget           *responseBudget
+	pendingResponses *pendingResponses
 }
 
 func (s *kvService) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
@@ -53,18 +53,18 @@ func (s *kvService) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeRes
 	}
 	ctx, cancel := s.withTimeout(ctx)
 	defer cancel()
-	account := (*answer)(nil)
+	account := (*reservation)(nil)
 	if len(r.RangeEnd) > 0 && !r.CountOnly {
-		account = s.answers.begin()
-		ctx = mvcc.WithMeter(ctx, account)
+		account = s.budget.newReservation()
+		ctx = mvcc.WithReadBudget(ctx, account)
 	}
 	var response *pb.RangeResponse
-	err = s.view(ctx, mode, func(v *mvcc.View) error {
+	err = s.withView(ctx, mode, func(v *mvcc.View) error {
 		response, err = v.Range(ctx, r)
 		return err
 	})
 	if account != nil {
-		s.sending.pass(ctx, response, account, err)
+		s.pendingResponses.attach(ctx, response, account, err)
 	}
 	if err != nil {
 		return nil, toStatus(err)
@@ -94,7 +94,7 @@ func (s *kvService) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServ
 	}
 	v := store.View()
 	defer v.Release()
-	return toStatus(v.RangeChunks(stream.Context(), r, s.streamChunk, func(chunk *pb.RangeResponse) error {
+	return toStatus(v.RangeChunks(stream.Context(), r, s.streamChunkBytes, func(chunk *pb.RangeResponse) error {
 		if chunk.Header != nil {
 			s.headers.fill(&chunk.Header)
 		}
@@ -107,7 +107,7 @@ func (s *kvService) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse,
 		return nil, err
 	}
 	if s.quota.exceeded() {
-		return nil, s.refuse(limitQuota, rpctypes.ErrGRPCNoSpace)
+		return nil, s.countRefusal(limitQuota, rpctypes.ErrGRPCNoSpace)
 	}
 	command, err := mvcc.EncodePut(r)
 	if err != nil {
@@ -148,7 +148,7 @@ func (s *kvService) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (
 func (s *kvService) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
 	if err := checkTxn(r, s.maxTxnOps); err != nil {
 		if errors.Is(err, rpctypes.ErrGRPCTooManyOps) {
-			s.refuse(limitTxnOps, err)
+			s.countRefusal(limitTxnOps, err)
 		}
 		return nil, err
 	}
@@ -171,8 +171,8 @@ func (s *kvService) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse,
 }
 
 func (s *kvService) writeTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
-	if s.quota.exceeded() && adds(r) {
-		return nil, s.refuse(limitQuota, rpctypes.ErrGRPCNoSpace)
+	if s.quota.exceeded() && txnHasPut(r) {
+		return nil, s.countRefusal(limitQuota, rpctypes.ErrGRPCNoSpace)
 	}
 	command, err := mvcc.EncodeTxn(r)
 	if err != nil {
@@ -194,14 +194,14 @@ func (s *kvService) readTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnRespo
 	}
 	ctx, cancel := s.withTimeout(ctx)
 	defer cancel()
-	account := s.answers.begin()
-	ctx = mvcc.WithMeter(ctx, account)
+	account := s.budget.newReservation()
+	ctx = mvcc.WithReadBudget(ctx, account)
 	var response *pb.TxnResponse
-	err = s.view(ctx, mode, func(v *mvcc.View) error {
+	err = s.withView(ctx, mode, func(v *mvcc.View) error {
 		response, err = v.Txn(ctx, r)
 		return err
 	})
-	s.sending.pass(ctx, response, account, err)
+	s.pendingResponses.attach(ctx, response, account, err)
 	return response, toStatus(err)
 }
 
@@ -244,7 +244,7 @@ func (s *kvService) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.C
 }
 
 // refuse counts a refusal.
-func (s *kvService) refuse(limit string, err error) error {
+func (s *kvService) countRefusal(limit string, err error) error {
 	s.refused[limit].Inc()
 	return err
 }
@@ -252,7 +252,7 @@ func (s *kvService) refuse(limit string, err error) error {
 // propose replicates a command and returns what this member's Apply made of it. The error is the client's.
 func (s *kvService) propose(ctx context.Context, command []byte) ([]byte, error) {
 	if len(command) > s.maxRequestBytes {
-		return nil, s.refuse(limitRequestBytes, rpctypes.ErrGRPCRequestTooLarge)
+		return nil, s.countRefusal(limitRequestBytes, rpctypes.ErrGRPCRequestTooLarge)
 	}
 	ctx, cancel := s.withTimeout(ctx)
 	defer cancel()
@@ -265,7 +265,7 @@ func (s *kvService) propose(ctx context.Context, command []byte) ([]byte, error)
 
 // view gives look the store's newest view once it holds what the mode promises. It starts over when the store was closed
 // under it, since another one is about to be opened.
-func (s *kvService) view(ctx context.Context, mode troupe.ReadMode, look func(*mvcc.View) error) error {
+func (s *kvService) withView(ctx context.Context, mode troupe.ReadMode, look func(*mvcc.View) error) error {
 	for {
 		if _, err := s.consensus.Read(ctx, mode); err != nil {
 			return err
@@ -277,7 +277,7 @@ func (s *kvService) view(ctx context.Context, mode troupe.ReadMode, look func(*m
 		v := store.View()
 		err = look(v)
 		v.Release()
-		if !errors.Is(err, mvcc.ErrClosed) || s.store.now() == store {
+		if !errors.Is(err, mvcc.ErrClosed) || s.store.ifOpen() == store {
 			return err
 		}
 	}

@@ -20,16 +20,16 @@ import (
 	"github.com/troupe-raft/troupe"
 )
 
-func TestEveryHeaderSaysWhoAnswersAtWhichRevisionInWhichTerm(t *testing.T) {
+func TestResponseHeadersAreComplete(t *testing.T) {
 	ts := startServer(t)
 	check := func(what string, h *pb.ResponseHeader, revision int64) {
 		t.Helper()
-		want := &pb.ResponseHeader{ClusterId: soloCluster, MemberId: soloID, RaftTerm: soloTerm, Revision: revision}
+		want := &pb.ResponseHeader{ClusterId: testClusterID, MemberId: testMemberID, RaftTerm: testTerm, Revision: revision}
 		if !proto.Equal(h, want) {
 			t.Errorf("%s: header %v, want %v", what, h, want)
 		}
 	}
-	ctx := soon(t)
+	ctx := testContext(t)
 	put, err := ts.kv.Put(ctx, &pb.PutRequest{Key: []byte("a"), Value: []byte("1")})
 	check("put", put.GetHeader(), 2)
 	get, err2 := ts.kv.Range(ctx, &pb.RangeRequest{Key: []byte("a")})
@@ -53,7 +53,7 @@ func TestEveryHeaderSaysWhoAnswersAtWhichRevisionInWhichTerm(t *testing.T) {
 	}
 }
 
-func TestARangeHonoursEachOption(t *testing.T) {
+func TestRangeHonoursEveryOption(t *testing.T) {
 	ts := startServer(t)
 	// Revisions: a=2, b=3, c=4, d=5, then b again=6.
 	for i, k := range []string{"a", "b", "c", "d"} {
@@ -91,7 +91,7 @@ func TestARangeHonoursEachOption(t *testing.T) {
 		"in the past, limited":   {all(&pb.RangeRequest{Revision: 4, Limit: 1}), "a", true, 3},
 		"serializable":           {all(&pb.RangeRequest{Serializable: true}), "abcd", false, 4},
 	} {
-		r, err := ts.kv.Range(soon(t), c.request)
+		r, err := ts.kv.Range(testContext(t), c.request)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -104,15 +104,15 @@ func TestARangeHonoursEachOption(t *testing.T) {
 			t.Errorf("%s: keys %q more %v count %d, want %q %v %d", name, keys.String(), r.More, r.Count, c.keys, c.more, c.count)
 		}
 	}
-	r, err := ts.kv.Range(soon(t), all(&pb.RangeRequest{KeysOnly: true}))
+	r, err := ts.kv.Range(testContext(t), all(&pb.RangeRequest{KeysOnly: true}))
 	if err != nil || slices.ContainsFunc(r.Kvs, func(kv *mvccKV) bool { return len(kv.Value) > 0 }) {
 		t.Errorf("keys only: %v, %v", r, err)
 	}
 }
 
-func TestPutAndDeleteGiveBackWhatWasThere(t *testing.T) {
+func TestPutAndDeleteReturnPreviousValues(t *testing.T) {
 	ts := startServer(t)
-	ctx := soon(t)
+	ctx := testContext(t)
 	ts.put(t, "k", "old")
 	put, err := ts.kv.Put(ctx, &pb.PutRequest{Key: []byte("k"), Value: []byte("new"), PrevKv: true})
 	if err != nil || string(put.PrevKv.GetValue()) != "old" {
@@ -131,7 +131,7 @@ func TestPutAndDeleteGiveBackWhatWasThere(t *testing.T) {
 	}
 }
 
-func TestATransactionComparesEveryTargetAndNests(t *testing.T) {
+func TestTxnComparesEveryTargetAndNests(t *testing.T) {
 	ts := startServer(t)
 	ts.put(t, "k", "b")
 	ts.put(t, "k", "m")
@@ -149,12 +149,12 @@ func TestATransactionComparesEveryTargetAndNests(t *testing.T) {
 		"missing key":      {&pb.Compare{Key: []byte("none"), Target: pb.Compare_CREATE, TargetUnion: &pb.Compare_CreateRevision{}}, true},
 		"range, all of it": {&pb.Compare{Key: []byte("a"), RangeEnd: []byte("z"), Target: pb.Compare_VERSION, TargetUnion: &pb.Compare_Version{Version: 2}}, true},
 	} {
-		r, err := ts.kv.Txn(soon(t), &pb.TxnRequest{Compare: []*pb.Compare{c.compare}, Success: []*pb.RequestOp{opRange("k", "")}})
+		r, err := ts.kv.Txn(testContext(t), &pb.TxnRequest{Compare: []*pb.Compare{c.compare}, Success: []*pb.RequestOp{opRange("k", "")}})
 		if err != nil || r.Succeeded != c.want || len(r.Responses) != map[bool]int{true: 1}[c.want] {
 			t.Errorf("%s: %v, %v", name, r, err)
 		}
 	}
-	r, err := ts.kv.Txn(soon(t), &pb.TxnRequest{Success: []*pb.RequestOp{
+	r, err := ts.kv.Txn(testContext(t), &pb.TxnRequest{Success: []*pb.RequestOp{
 		opPut("outer", "1"), opTxn([]*pb.RequestOp{opPut("inner", "2"), opRange("outer", "")}, nil), opRange("inner", ""),
 	}})
 	if err != nil {
@@ -167,22 +167,22 @@ func TestATransactionComparesEveryTargetAndNests(t *testing.T) {
 	}
 }
 
-func TestReadOnlyTransactionsNeverGoThroughTheLog(t *testing.T) {
+func TestReadOnlyTxnIsNotProposed(t *testing.T) {
 	ts := startServer(t)
 	ts.put(t, "a", "1")
-	before := len(ts.solo.commands)
-	if _, err := ts.kv.Txn(soon(t), &pb.TxnRequest{
+	before := len(ts.consensus.commands)
+	if _, err := ts.kv.Txn(testContext(t), &pb.TxnRequest{
 		Compare: []*pb.Compare{{Key: []byte("a"), Target: pb.Compare_VERSION, TargetUnion: &pb.Compare_Version{Version: 1}}},
 		Success: []*pb.RequestOp{opRange("a", ""), opTxn([]*pb.RequestOp{opRange("a", "b")}, nil)},
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if after := len(ts.solo.commands); after != before {
+	if after := len(ts.consensus.commands); after != before {
 		t.Errorf("%d commands were proposed", after-before)
 	}
 }
 
-func TestTheReadModeIsTheClientsChoice(t *testing.T) {
+func TestClientChoosesReadMode(t *testing.T) {
 	ts := startServer(t)
 	for _, c := range []struct {
 		named        string
@@ -193,36 +193,36 @@ func TestTheReadModeIsTheClientsChoice(t *testing.T) {
 		{"log", false, troupe.ReadLog}, {"index", true, troupe.ReadIndex}, {"lease", false, troupe.ReadLease},
 		{"leader", false, troupe.ReadLeader}, {"local", false, troupe.ReadLocal},
 	} {
-		ctx := soon(t)
+		ctx := testContext(t)
 		if c.named != "" {
 			ctx = metadata.AppendToOutgoingContext(ctx, ReadModeKey, c.named)
 		}
-		before := ts.solo.reads[c.want].Load()
+		before := ts.consensus.reads[c.want].Load()
 		if _, err := ts.kv.Range(ctx, &pb.RangeRequest{Key: []byte("k"), Serializable: c.serializable}); err != nil {
 			t.Fatal(err)
 		}
-		if ts.solo.reads[c.want].Load() != before+1 {
+		if ts.consensus.reads[c.want].Load() != before+1 {
 			t.Errorf("mode %q, serializable %v: not read as %d", c.named, c.serializable, c.want)
 		}
 	}
-	_, err := ts.kv.Range(metadata.AppendToOutgoingContext(soon(t), ReadModeKey, "psychic"), &pb.RangeRequest{Key: []byte("k")})
+	_, err := ts.kv.Range(metadata.AppendToOutgoingContext(testContext(t), ReadModeKey, "psychic"), &pb.RangeRequest{Key: []byte("k")})
 	if status.Code(err) != codes.InvalidArgument {
 		t.Errorf("an unknown mode: %v", err)
 	}
 }
 
-func TestARangeStreamIsTheRangeInPieces(t *testing.T) {
+func TestRangeStreamChunksAddUpToTheRange(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) { c.MaxRequestBytes = 64 << 10 })
 	value := strings.Repeat("v", 10_000)
 	for i := range 40 {
 		ts.put(t, fmt.Sprintf("k%02d", i), value)
 	}
 	request := &pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l"), Limit: 35}
-	whole, err := ts.kv.Range(soon(t), request)
+	whole, err := ts.kv.Range(testContext(t), request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream, err := ts.kv.RangeStream(soon(t), request)
+	stream, err := ts.kv.RangeStream(testContext(t), request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestARangeStreamIsTheRangeInPieces(t *testing.T) {
 	}
 }
 
-func TestTheNodesErrorsBecomeThoseThatEtcdsClientsKnow(t *testing.T) {
+func TestNodeErrorsMapToEtcdStatuses(t *testing.T) {
 	ts := startServer(t)
 	for _, c := range []struct{ is, want error }{
 		{troupe.ErrNoLeader, rpctypes.ErrGRPCNoLeader},
@@ -263,9 +263,9 @@ func TestTheNodesErrorsBecomeThoseThatEtcdsClientsKnow(t *testing.T) {
 		{troupe.ErrStopped, rpctypes.ErrGRPCStopped},
 		{troupe.ErrCorrupt, rpctypes.ErrGRPCCorrupt},
 	} {
-		ts.solo.setRefuse(c.is)
-		_, putErr := ts.kv.Put(soon(t), &pb.PutRequest{Key: []byte("k")})
-		_, getErr := ts.kv.Range(soon(t), &pb.RangeRequest{Key: []byte("k")})
+		ts.consensus.setFailure(c.is)
+		_, putErr := ts.kv.Put(testContext(t), &pb.PutRequest{Key: []byte("k")})
+		_, getErr := ts.kv.Range(testContext(t), &pb.RangeRequest{Key: []byte("k")})
 		for _, err := range []error{putErr, getErr} {
 			if status.Code(err) != status.Code(c.want) || status.Convert(err).Message() != status.Convert(c.want).Message() {
 				t.Errorf("%v: got %v, want %v", c.is, err, c.want)
@@ -274,24 +274,24 @@ func TestTheNodesErrorsBecomeThoseThatEtcdsClientsKnow(t *testing.T) {
 	}
 }
 
-func TestARequestWithoutADeadlineEndsAllTheSame(t *testing.T) {
+func TestRequestWithoutDeadlineTimesOut(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) { c.RequestTimeout = 20 * time.Millisecond })
-	ts.solo.setRefuse(errHang)
+	ts.consensus.setFailure(errHangUntilDeadline)
 	_, err := ts.kv.Put(context.Background(), &pb.PutRequest{Key: []byte("k")})
 	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "etcdserver: request timed out") {
 		t.Errorf("put: %v", err)
 	}
 }
 
-func TestClientsThatRequireALeaderAreRefusedWithoutOne(t *testing.T) {
+func TestRequireLeaderIsRefusedWithoutLeader(t *testing.T) {
 	ts := startServer(t)
-	ts.solo.setStatus(func(s *troupe.Status) { s.Leader = 0 })
-	asking := metadata.AppendToOutgoingContext(soon(t), rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataHasLeader)
+	ts.consensus.setStatus(func(s *troupe.Status) { s.LeaderID = 0 })
+	asking := metadata.AppendToOutgoingContext(testContext(t), rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataHasLeader)
 	_, err := ts.kv.Range(asking, &pb.RangeRequest{Key: []byte("k"), Serializable: true})
 	if status.Convert(err).Message() != "etcdserver: no leader" {
 		t.Errorf("range: %v", err)
 	}
-	if _, err := ts.kv.Range(soon(t), &pb.RangeRequest{Key: []byte("k"), Serializable: true}); err != nil {
+	if _, err := ts.kv.Range(testContext(t), &pb.RangeRequest{Key: []byte("k"), Serializable: true}); err != nil {
 		t.Errorf("a client that does not ask: %v", err)
 	}
 	watch, err := ts.watch.Watch(asking)
@@ -303,20 +303,20 @@ func TestClientsThatRequireALeaderAreRefusedWithoutOne(t *testing.T) {
 	}
 }
 
-func TestRequestsOutliveAReopeningOfTheStore(t *testing.T) {
+func TestRequestsWaitForAReopenedStore(t *testing.T) {
 	ts := startServer(t)
 	ts.put(t, "k", "v")
 	answered := make(chan error, 1)
-	ts.solo.reopen(t, func() {
-		asked := ts.solo.reads[troupe.ReadLocal].Load()
+	ts.consensus.reopen(t, func() {
+		asked := ts.consensus.reads[troupe.ReadLocal].Load()
 		go func() {
-			r, err := ts.kv.Range(soon(t), &pb.RangeRequest{Key: []byte("k"), Serializable: true})
+			r, err := ts.kv.Range(testContext(t), &pb.RangeRequest{Key: []byte("k"), Serializable: true})
 			if err == nil && !bytes.Equal(r.Kvs[0].Value, []byte("v")) {
 				err = fmt.Errorf("got %v", r)
 			}
 			answered <- err
 		}()
-		eventually(t, "the request is waiting", func() bool { return ts.solo.reads[troupe.ReadLocal].Load() > asked })
+		eventually(t, "the request is waiting", func() bool { return ts.consensus.reads[troupe.ReadLocal].Load() > asked })
 	})
 	if err := <-answered; err != nil {
 		t.Error(err)

@@ -73,7 +73,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-func (m *metrics) healthChecked(well bool) {
+func (m *metrics) countHealthCheck(well bool) {
 	if well {
 		m.healthSuccess.Inc()
 	} else {
@@ -82,7 +82,7 @@ func (m *metrics) healthChecked(well bool) {
 }
 
 // know makes the counters of every method that the server has.
-func (m *metrics) know(services map[string]grpc.ServiceInfo) {
+func (m *metrics) registerMethods(services map[string]grpc.ServiceInfo) {
 	for service, info := range services {
 		for _, method := range info.Methods {
 			kind := "unary"
@@ -101,7 +101,7 @@ func (m *metrics) know(services map[string]grpc.ServiceInfo) {
 	}
 }
 
-func (mm *methodMetrics) done(err error) {
+func (mm *methodMetrics) countResult(err error) {
 	code := codes.OK
 	if err != nil {
 		code = status.Code(err)

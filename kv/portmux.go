@@ -31,23 +31,23 @@ type portMux struct {
 	open       atomic.Int64
 	rejected   func() // told of every connection above the limit
 	// unsecured is told of every TLS handshake that failed.
-	unsecured func(from net.Addr, why error)
+	handshakeFailed func(from net.Addr, why error)
 
 	mu        sync.Mutex
 	listeners []net.Listener        // guarded by mu
 	sniffing  map[net.Conn]struct{} // guarded by mu: those as accepted that are not handed to anyone yet
 	closed    bool                  // guarded by mu
-	waiting   sync.WaitGroup        // sniffers
+	sniffers  sync.WaitGroup        // sniffers
 	closing   context.Context       // ended by close
 	cancel    context.CancelCauseFunc
 }
 
-// http2Start is how every HTTP/2 connection begins (RFC 9113 §3.4); its first four bytes already decide.
-const http2Start = "PRI "
+// http2PrefaceStart is how every HTTP/2 connection begins (RFC 9113 §3.4); its first four bytes already decide.
+const http2PrefaceStart = "PRI "
 
 func newPortMux(tlsConfig *tls.Config, firstByteTimeout time.Duration, maxConns int, rejected func(), unsecured func(net.Addr, error)) *portMux {
 	m := &portMux{
-		firstByteTimeout: firstByteTimeout, maxConns: int64(maxConns), rejected: rejected, unsecured: unsecured,
+		firstByteTimeout: firstByteTimeout, maxConns: int64(maxConns), rejected: rejected, handshakeFailed: unsecured,
 		grpc: newHandoffListener(), http: newHandoffListener(),
 		sniffing: map[net.Conn]struct{}{},
 	}
@@ -55,13 +55,13 @@ func newPortMux(tlsConfig *tls.Config, firstByteTimeout time.Duration, maxConns 
 	if tlsConfig != nil {
 		m.tlsConfig = tlsConfig.Clone()
 		m.tlsConfig.NextProtos = []string{"h2", "http/1.1"}
-		m.tlsConfig.GetConfigForClient = m.configFor(tlsConfig)
+		m.tlsConfig.GetConfigForClient = m.alpnConfig(tlsConfig)
 	}
 	return m
 }
 
-// configFor narrows what is offered by ALPN to the one protocol that the client shall speak.
-func (m *portMux) configFor(given *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config, error) {
+// alpnConfig narrows what is offered by ALPN to the one protocol that the client shall speak.
+func (m *portMux) alpnConfig(given *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config, error) {
 	offering := func(from *tls.Config, protocol string) *tls.Config {
 		c := from.Clone()
 		c.NextProtos = []string{protocol}
@@ -143,18 +143,18 @@ func (m *portMux) startSniffing(conn *portConn) {
 	}
 	accepted := conn.Conn
 	m.sniffing[accepted] = struct{}{}
-	m.waiting.Add(1)
+	m.sniffers.Add(1)
 	go m.sniff(conn, accepted)
 }
 
 // sniff finds out what a connection speaks and hands it over. Meanwhile conn is its own; close ends what was accepted.
 func (m *portMux) sniff(conn *portConn, accepted net.Conn) {
-	defer m.waiting.Done()
+	defer m.sniffers.Done()
 	to, err := m.route(conn)
 	m.mu.Lock()
 	delete(m.sniffing, accepted)
 	m.mu.Unlock()
-	if err != nil || !to.hand(conn) {
+	if err != nil || !to.deliver(conn) {
 		_ = conn.Close()
 	}
 }
@@ -167,7 +167,7 @@ func (m *portMux) route(conn *portConn) (*handoffListener, error) {
 		secured := tls.Server(conn.Conn, m.tlsConfig)
 		if err := secured.HandshakeContext(m.closing); err != nil {
 			if m.closing.Err() == nil {
-				m.unsecured(conn.RemoteAddr(), err)
+				m.handshakeFailed(conn.RemoteAddr(), err)
 			}
 			return nil, err
 		}
@@ -177,19 +177,19 @@ func (m *portMux) route(conn *portConn) (*handoffListener, error) {
 	if conn.tls != nil && conn.tls.ConnectionState().NegotiatedProtocol == "h2" {
 		to = m.grpc
 	} else {
-		start := make([]byte, len(http2Start))
+		start := make([]byte, len(http2PrefaceStart))
 		for n := 0; n < len(start); {
 			got, err := conn.Conn.Read(start[n:])
 			n += got
 			conn.unread = start[:n]
-			if string(conn.unread) != http2Start[:n] {
+			if string(conn.unread) != http2PrefaceStart[:n] {
 				break // HTTP/1.1, or garbage that its parser answers
 			}
 			if err != nil {
 				return nil, err
 			}
 		}
-		if string(conn.unread) == http2Start {
+		if string(conn.unread) == http2PrefaceStart {
 			to = m.grpc
 		}
 	}
@@ -218,7 +218,7 @@ func (m *portMux) close() {
 	m.mu.Unlock()
 	_ = m.grpc.Close()
 	_ = m.http.Close()
-	m.waiting.Wait()
+	m.sniffers.Wait()
 }
 
 // portConn is a connection whose first bytes were read already. unread is touched by the reader only, who is the sniffer
@@ -228,9 +228,9 @@ type portConn struct {
 	tls    *tls.Conn // nil without TLS; the same as Conn otherwise
 	unread []byte
 
-	open   *atomic.Int64
-	closed atomic.Bool
-	unsent unsent
+	open         *atomic.Int64
+	closed       atomic.Bool
+	reservations connReservations
 }
 
 func (c *portConn) Read(p []byte) (int, error) {
@@ -245,7 +245,7 @@ func (c *portConn) Read(p []byte) (int, error) {
 func (c *portConn) Close() error {
 	if c.closed.CompareAndSwap(false, true) {
 		c.open.Add(-1)
-		c.unsent.close()
+		c.reservations.releaseAll()
 	}
 	return c.Conn.Close()
 }
@@ -262,7 +262,7 @@ func newHandoffListener() *handoffListener {
 }
 
 // hand gives the connection away; false if the listener was closed.
-func (l *handoffListener) hand(c net.Conn) bool {
+func (l *handoffListener) deliver(c net.Conn) bool {
 	select {
 	case l.conns <- c:
 		return true

@@ -38,7 +38,7 @@ func (ts *testServer) dialRaw(t *testing.T) net.Conn {
 	return c
 }
 
-func TestGarbageOnThePortIsRefusedAndTheNextGoodRequestServed(t *testing.T) {
+func TestGarbageOnThePortDoesNotStopTheServer(t *testing.T) {
 	ts := startServer(t)
 	for name, garbage := range map[string]string{
 		"noise":                  "\x00\x01\x02\xff\xfe\r\n\r\n",
@@ -63,7 +63,7 @@ func TestGarbageOnThePortIsRefusedAndTheNextGoodRequestServed(t *testing.T) {
 	}
 }
 
-func TestASilentConnectionIsClosed(t *testing.T) {
+func TestSilentConnectionIsClosed(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) { c.FirstByteTimeout = 20 * time.Millisecond })
 	for _, start := range []string{"", "P", "PRI", "GET / HT"} {
 		c := ts.dialRaw(t)
@@ -75,7 +75,7 @@ func TestASilentConnectionIsClosed(t *testing.T) {
 	}
 }
 
-func TestThePrefaceMayComeInPieces(t *testing.T) {
+func TestFirstBytesMayArriveOneByOne(t *testing.T) {
 	ts := startServer(t)
 	c := ts.dialRaw(t)
 	for _, b := range []byte("GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") {
@@ -89,7 +89,7 @@ func TestThePrefaceMayComeInPieces(t *testing.T) {
 	}
 }
 
-func TestMoreConnectionsThanTheLimitAreClosedAtOnceAndRoomIsMadeByThoseThatEnd(t *testing.T) {
+func TestConnectionsAboveTheLimitAreClosed(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) { c.MaxConnections = 2 })
 	ts.put(t, "k", "v") // one connection
 	second := ts.dialRaw(t)
@@ -129,7 +129,7 @@ func selfSigned(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
 }
 
-func TestUnderTLSGRPCAndHTTPShareThePortByALPN(t *testing.T) {
+func TestALPNSelectsGRPCOrHTTPUnderTLS(t *testing.T) {
 	certificate, pool := selfSigned(t)
 	secured := func(c *ServerConfig) { c.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}} }
 	ts := startServer(t, secured)
@@ -140,7 +140,7 @@ func TestUnderTLSGRPCAndHTTPShareThePortByALPN(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := pb.NewKVClient(conn).Put(soon(t), &pb.PutRequest{Key: []byte("k")}); err != nil {
+	if _, err := pb.NewKVClient(conn).Put(testContext(t), &pb.PutRequest{Key: []byte("k")}); err != nil {
 		t.Errorf("gRPC: %v", err)
 	}
 	// A client that offers both, as browsers and curl do, and one that knows no ALPN at all.
@@ -171,7 +171,7 @@ func TestUnderTLSGRPCAndHTTPShareThePortByALPN(t *testing.T) {
 }
 
 // Under the race detector: the port is closed while connections whose handshake is done have not said a word yet.
-func TestClosingThePortMeetsConnectionsInTheirFirstMoments(t *testing.T) {
+func TestPortClosesDuringSniffing(t *testing.T) {
 	certificate, pool := selfSigned(t)
 	m := newPortMux(&tls.Config{Certificates: []tls.Certificate{certificate}}, time.Minute, 100, func() {}, func(net.Addr, error) {})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -197,18 +197,18 @@ func TestClosingThePortMeetsConnectionsInTheirFirstMoments(t *testing.T) {
 }
 
 // lines is a log to look into.
-type lines struct {
+type logBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
 }
 
-func (l *lines) count(words ...string) (n int) {
+func (l *logBuffer) count(words ...string) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for line := range strings.Lines(l.text.String()) {
@@ -219,10 +219,10 @@ func (l *lines) count(words ...string) (n int) {
 	return n
 }
 
-func TestAClientThatTLSKeepsOutIsToldOfOnceInTheLog(t *testing.T) {
+func TestFailedHandshakeIsLoggedOncePerReason(t *testing.T) {
 	certificate, pool := selfSigned(t)
 	foreign, _ := selfSigned(t)
-	log := &lines{}
+	log := &logBuffer{}
 	ts := startServer(t, func(c *ServerConfig) {
 		c.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}
 		c.Logger = zerolog.New(log)
@@ -241,7 +241,7 @@ func TestAClientThatTLSKeepsOutIsToldOfOnceInTheLog(t *testing.T) {
 		for range 3 {
 			conn := ts.dialRaw(t)
 			if c.config == nil {
-				_, _ = conn.Write([]byte(http2Start + "* HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+				_, _ = conn.Write([]byte(http2PrefaceStart + "* HTTP/2.0\r\n\r\nSM\r\n\r\n"))
 			} else {
 				config := c.config.Clone()
 				config.ServerName = "127.0.0.1"

@@ -13,8 +13,8 @@ import (
 
 // Pauses between attempts to publish.
 const (
-	firstPublishPause = 50 * time.Millisecond
-	lastPublishPause  = 2 * time.Second
+	minPublishBackoff = 50 * time.Millisecond
+	maxPublishBackoff = 2 * time.Second
 )
 
 // Publish writes this member's name and the URLs by which clients reach it into the store, where MemberList finds them,
@@ -22,7 +22,7 @@ const (
 func (s *Server) Publish(ctx context.Context) error {
 	c := &s.config
 	command := mvcc.EncodeMemberAttributes(c.MemberID, c.Name, c.AdvertiseClientURLs)
-	for pause := firstPublishPause; ; pause = min(2*pause, lastPublishPause) {
+	for pause := minPublishBackoff; ; pause = min(2*pause, maxPublishBackoff) {
 		err := s.publishOnce(ctx, command)
 		if err == nil || errors.Is(err, troupe.ErrStopped) {
 			return err

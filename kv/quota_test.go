@@ -9,15 +9,15 @@ import (
 )
 
 // Above the quota nothing is added and everything else goes on; it ends by itself.
-func TestAboveTheQuotaPutsAreRefusedAndDeletesAreNot(t *testing.T) {
+func TestQuotaRefusesPutsAndAllowsDeletes(t *testing.T) {
 	c := startServer(t) // without a quota nobody looks by himself, so the test can
 	kv := c.kv
-	ctx := soon(t)
+	ctx := testContext(t)
 	if _, err := kv.Put(ctx, &pb.PutRequest{Key: []byte("before"), Value: []byte("v")}); err != nil {
 		t.Fatalf("without a quota: %v", err)
 	}
-	c.quota.limit = 1
-	c.quota.look()
+	c.quota.limitBytes = 1
+	c.quota.check()
 	put := &pb.PutRequest{Key: []byte("k"), Value: []byte("v")}
 	if _, err := kv.Put(ctx, put); rpctypes.Error(err) != rpctypes.ErrNoSpace {
 		t.Errorf("a put: %v", err)
@@ -38,11 +38,11 @@ func TestAboveTheQuotaPutsAreRefusedAndDeletesAreNot(t *testing.T) {
 	if err != nil || len(alarms.Alarms) != 1 || alarms.Alarms[0].Alarm != pb.AlarmType_NOSPACE {
 		t.Errorf("alarms: %v, %v", alarms, err)
 	}
-	if why := c.unhealthy(ctx, false, nil); !strings.Contains(why, "NOSPACE") {
+	if why := c.unhealthyReason(ctx, false, nil); !strings.Contains(why, "NOSPACE") {
 		t.Errorf("health: %q", why)
 	}
-	c.quota.limit = 1 << 40
-	c.quota.look()
+	c.quota.limitBytes = 1 << 40
+	c.quota.check()
 	if _, err := kv.Put(ctx, put); err != nil {
 		t.Errorf("below the quota again: %v", err)
 	}

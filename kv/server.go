@@ -20,8 +20,8 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
-	"github.com/troupe-raft/troupe/internal/handshake"
-	"github.com/troupe-raft/troupe/internal/seldom"
+	"github.com/troupe-raft/troupe/internal/logonce"
+	"github.com/troupe-raft/troupe/internal/tlshandshake"
 )
 
 // ServerConfig is what a Server is made of. Consensus, Store, MemberID and ClusterID are needed; the rest has defaults,
@@ -41,23 +41,23 @@ type ServerConfig struct {
 	// TLS of the client port; nil is plain. ALPN is set by the server.
 	TLS *tls.Config
 
-	MaxRequestBytes       int           // of a command in the log; default 1.5 MiB
-	MaxTxnOps             int           // default 128
-	MaxConcurrentStreams  uint32        // of a connection; default 16384
-	MaxConnections        int           // default 10000
-	MaxRequestsInFlight   int           // of all connections; default 32768
-	MaxOpenStreams        int           // watches and other streams, of all connections; default 16384
-	MaxAnswerBytes        int64         // of range answers that are made or on their way, of all clients; default 1 GiB
-	MaxWatchersPerStream  int           // default 65536
-	WatchBufferBytes      int           // events queued for one stream; default 8 MiB
-	WatchBuffersBytes     int           // shared by all streams, of which each may buffer 64 KiB; default 1 GiB
-	WatchQueueBytes       int           // events queued for the hub; default 64 MiB
-	WatchProgressInterval time.Duration // default 10 min
-	RequestTimeout        time.Duration // of requests without a deadline; default 5 s and twice ElectionTimeout
-	ElectionTimeout       time.Duration // default 1 s
-	FirstByteTimeout      time.Duration // in which a new connection must say what it speaks; default 10 s
-	StreamWorkers         uint32        // goroutines kept for requests; 0: one a request
-	QuotaBytes            int64         // of live data, above which puts are refused; below 1: none
+	MaxRequestBytes        int           // of a command in the log; default 1.5 MiB
+	MaxTxnOps              int           // default 128
+	MaxConcurrentStreams   uint32        // of a connection; default 16384
+	MaxConnections         int           // default 10000
+	MaxRequestsInFlight    int           // of all connections; default 32768
+	MaxOpenStreams         int           // watches and other streams, of all connections; default 16384
+	MaxAnswerBytes         int64         // of range answers that are made or on their way, of all clients; default 1 GiB
+	MaxWatchersPerStream   int           // default 65536
+	WatchStreamBufferBytes int           // events queued for one stream; default 8 MiB
+	WatchTotalBufferBytes  int           // shared by all streams, of which each may buffer 64 KiB; default 1 GiB
+	WatchQueueBytes        int           // events queued for the hub; default 64 MiB
+	WatchProgressInterval  time.Duration // default 10 min
+	RequestTimeout         time.Duration // of requests without a deadline; default 5 s and twice ElectionTimeout
+	ElectionTimeout        time.Duration // default 1 s
+	FirstByteTimeout       time.Duration // in which a new connection must say what it speaks; default 10 s
+	StreamWorkers          uint32        // goroutines kept for requests; 0: one a request
+	QuotaBytes             int64         // of live data, above which puts are refused; below 1: none
 
 	KeepaliveMinTime  time.Duration // between pings of a client; default 5 s
 	KeepaliveInterval time.Duration // of pings to a silent client; default 2 h
@@ -81,8 +81,8 @@ func (c *ServerConfig) setDefaults() error {
 	setDefault(&c.MaxOpenStreams, 16384)
 	setDefault(&c.MaxAnswerBytes, 1<<30)
 	setDefault(&c.MaxWatchersPerStream, 65536)
-	setDefault(&c.WatchBufferBytes, 8<<20)
-	setDefault(&c.WatchBuffersBytes, 1<<30)
+	setDefault(&c.WatchStreamBufferBytes, 8<<20)
+	setDefault(&c.WatchTotalBufferBytes, 1<<30)
 	setDefault(&c.WatchQueueBytes, 64<<20)
 	setDefault(&c.WatchProgressInterval, 10*time.Minute)
 	setDefault(&c.ElectionTimeout, time.Second)
@@ -104,40 +104,40 @@ func setDefault[T comparable](value *T, to T) {
 	}
 }
 
-// grpcOverhead is what a message may be larger than the largest request, as in etcd: the limit that tells the client what
+// grpcOverheadBytes is what a message may be larger than the largest request, as in etcd: the limit that tells the client what
 // was wrong shall be met before the one that only cuts.
-const grpcOverhead = 512 << 10
+const grpcOverheadBytes = 512 << 10
 
 // maxHeaderBytes bounds the headers of a request, over gRPC (whose own default is 16 MiB) and HTTP/1.1.
 const maxHeaderBytes = 64 << 10
 
 // The flow-control windows of the client port, in bytes: what a client may send of one request, and on one connection, before
 // it is told that some of it was read.
-const streamWindow, connectionWindow = 1 << 20, 4 << 20
+const streamWindowBytes, connectionWindowBytes = 1 << 20, 4 << 20
 
 // Server serves etcd's v3 API, and the HTTP endpoints beside it, for one member.
 type Server struct {
-	config  ServerConfig
-	kv      *kvService
-	hub     *watchHub
-	metrics *metrics
-	leaders *leaderWatch
-	health  *grpcHealth
-	quota   *quota
+	config     ServerConfig
+	kv         *kvService
+	hub        *watchHub
+	metrics    *metrics
+	leaderLoss *leaderLossDetector
+	health     *grpcHealthService
+	quota      *quota
 
-	requests, streams turnstile
-	answers           answers
+	requests, streams semaphore
+	budget            responseBudget
 
 	mux  *portMux
 	grpc *grpc.Server
 	http *http.Server
 
-	refusals seldom.Sayings // of TLS handshakes, by the side that refused
+	handshakeLog logonce.Limiter // of TLS handshakes, by the side that refused
 
-	ending   context.Context // ended by Stop
-	end      context.CancelFunc
-	stopping sync.Once
-	running  sync.WaitGroup
+	stopContext context.Context // ended by Stop
+	cancel      context.CancelFunc
+	stopOnce    sync.Once
+	running     sync.WaitGroup
 }
 
 // NewServer makes a server; nothing is accepted before Serve.
@@ -150,18 +150,18 @@ func NewServer(config ServerConfig) (*Server, error) {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	s := &Server{
-		config: config, metrics: m, leaders: newLeaderWatch(), health: newGRPCHealth(),
+		config: config, metrics: m, leaderLoss: newLeaderLossDetector(), health: newGRPCHealthService(),
 		hub:   newWatchHub(config.Store, config.WatchQueueBytes, m),
-		quota: &quota{limit: config.QuotaBytes, store: config.Store, log: config.Logger},
+		quota: &quota{limitBytes: config.QuotaBytes, store: config.Store, log: config.Logger},
 	}
-	s.requests = turnstile{limit: int64(config.MaxRequestsInFlight), refused: m.refused[limitInFlight]}
-	s.streams = turnstile{limit: int64(config.MaxOpenStreams), refused: m.refused[limitStreams]}
-	s.answers = answers{limit: config.MaxAnswerBytes, refused: m.refused[limitAnswers]}
-	s.hub.buffers = config.WatchBuffersBytes
-	s.ending, s.end = context.WithCancel(context.Background())
-	s.mux = newPortMux(config.TLS, config.FirstByteTimeout, config.MaxConnections, m.rejectedConns.Inc, s.unsecured)
+	s.requests = semaphore{limit: int64(config.MaxRequestsInFlight), refused: m.refused[limitInFlight]}
+	s.streams = semaphore{limit: int64(config.MaxOpenStreams), refused: m.refused[limitStreams]}
+	s.budget = responseBudget{limitBytes: config.MaxAnswerBytes, refused: m.refused[limitResponseBytes]}
+	s.hub.totalBufferBytes = config.WatchTotalBufferBytes
+	s.stopContext, s.cancel = context.WithCancel(context.Background())
+	s.mux = newPortMux(config.TLS, config.FirstByteTimeout, config.MaxConnections, m.rejectedConns.Inc, s.handshakeFailed)
 	s.grpc = s.newGRPCServer()
-	m.know(s.grpc.GetServiceInfo())
+	m.registerMethods(s.grpc.GetServiceInfo())
 	if err := s.registerCollectors(); err != nil {
 		s.hub.stop()
 		return nil, fmt.Errorf("registering metrics: %w", err)
@@ -169,11 +169,13 @@ func NewServer(config ServerConfig) (*Server, error) {
 	s.http = s.newHTTPServer()
 	s.goRun(s.hub.run)
 	if config.QuotaBytes > 0 {
-		s.goRun(func() { s.quota.run(s.ending.Done()) })
+		s.goRun(func() { s.quota.run(s.stopContext.Done()) })
 	}
 	s.goRun(func() { _ = s.grpc.Serve(s.mux.grpc) })
 	s.goRun(func() { _ = s.http.Serve(s.mux.http) })
-	s.goRun(func() { s.leaders.run(config.Consensus, config.ElectionTimeout, s.health.set, s.ending.Done()) })
+	s.goRun(func() {
+		s.leaderLoss.run(config.Consensus, config.ElectionTimeout, s.health.setServing, s.stopContext.Done())
+	})
 	return s, nil
 }
 
@@ -187,16 +189,16 @@ func (s *Server) goRun(f func()) {
 
 func (s *Server) registerCollectors() error {
 	c := &s.config
-	if m, ok := c.Consensus.(meter); ok {
+	if m, ok := c.Consensus.(metricsSource); ok {
 		if err := c.Registry.Register(&nodeCollector{m}); err != nil {
 			return err
 		}
 	}
 	for _, collector := range []prometheus.Collector{
 		&statusCollector{
-			consensus: c.Consensus, store: c.Store, conns: s.mux.open.Load,
-			requests: s.requests.inside.Load, streams: s.streams.inside.Load, answers: s.answers.taken.Load, queued: s.hub.incoming.size,
-			quota: c.QuotaBytes, memberID: c.MemberID, version: c.Version,
+			consensus: c.Consensus, store: c.Store, connections: s.mux.open.Load,
+			requests: s.requests.held.Load, streams: s.streams.held.Load, responseBytes: s.budget.reservedBytes.Load, watchQueueBytes: s.hub.observed.queuedBytes,
+			quotaBytes: c.QuotaBytes, memberID: c.MemberID, version: c.Version,
 		},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -216,18 +218,18 @@ func (s *Server) newGRPCServer() *grpc.Server {
 	server := grpc.NewServer(
 		grpc.Creds(portCredentials{}),
 		grpc.ForceServerCodecV2(codec),
-		grpc.UnaryInterceptor(s.intercept),
+		grpc.UnaryInterceptor(s.interceptUnary),
 		grpc.StreamInterceptor(s.interceptStream),
-		grpc.UnknownServiceHandler(refuseUnknown),
-		grpc.MaxRecvMsgSize(c.MaxRequestBytes+grpcOverhead),
+		grpc.UnknownServiceHandler(refuseUnknownMethod),
+		grpc.MaxRecvMsgSize(c.MaxRequestBytes+grpcOverheadBytes),
 		grpc.MaxConcurrentStreams(c.MaxConcurrentStreams),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		// Half of the default: requests are small, a large one is read past the buffer, and idle connections keep theirs.
 		grpc.ReadBufferSize(16<<10),
 		// Fixed windows: otherwise gRPC measures the connection with a ping at each lone request, which costs both sides a
 		// write, two reads and a wake-up. Requests are read at once, so that the windows bound a burst, not a backlog.
-		grpc.StaticStreamWindowSize(streamWindow),
-		grpc.StaticConnWindowSize(connectionWindow),
+		grpc.StaticStreamWindowSize(streamWindowBytes),
+		grpc.StaticConnWindowSize(connectionWindowBytes),
 		grpc.NumStreamWorkers(c.StreamWorkers),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: c.KeepaliveMinTime}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: c.KeepaliveInterval, Timeout: c.KeepaliveTimeout}),
@@ -236,13 +238,13 @@ func (s *Server) newGRPCServer() *grpc.Server {
 	head := &headers{clusterID: c.ClusterID, memberID: c.MemberID, consensus: c.Consensus}
 	s.kv = &kvService{
 		headers: head, consensus: c.Consensus, store: c.Store, maxTxnOps: c.MaxTxnOps,
-		maxRequestBytes: c.MaxRequestBytes, requestTimeout: c.RequestTimeout, streamChunk: c.MaxRequestBytes, quota: s.quota,
-		refused: s.metrics.refused, answers: &s.answers, sending: codec.sending,
+		maxRequestBytes: c.MaxRequestBytes, requestTimeout: c.RequestTimeout, streamChunkBytes: c.MaxRequestBytes, quota: s.quota,
+		refused: s.metrics.refused, budget: &s.budget, pendingResponses: codec.pendingResponses,
 	}
 	pb.RegisterKVServer(server, s.kv)
 	pb.RegisterWatchServer(server, &watchService{
-		hub: s.hub, headers: head, consensus: c.Consensus, leaderless: s.leaders,
-		bufferBytes: c.WatchBufferBytes, fragmentBytes: c.MaxRequestBytes + grpcOverhead,
+		hub: s.hub, headers: head, consensus: c.Consensus, leaderLoss: s.leaderLoss,
+		streamBufferBytes: c.WatchStreamBufferBytes, fragmentBytes: c.MaxRequestBytes + grpcOverheadBytes,
 		maxWatchers: c.MaxWatchersPerStream, progressInterval: c.WatchProgressInterval, requestTimeout: c.RequestTimeout,
 	})
 	pb.RegisterMaintenanceServer(server, &maintenanceService{headers: head, consensus: c.Consensus, store: c.Store, quota: s.quota})
@@ -263,16 +265,16 @@ func (s *Server) Serve(listeners ...net.Listener) error {
 		err = errors.Join(err, <-failed)
 	}
 	if len(listeners) == 0 || err == nil {
-		<-s.ending.Done()
+		<-s.stopContext.Done()
 	}
 	return err
 }
 
 // Stop ends the server: nothing new is accepted, watches are ended, requests under way have until the context ends.
 func (s *Server) Stop(ctx context.Context) {
-	s.stopping.Do(func() {
+	s.stopOnce.Do(func() {
 		s.mux.stopAccepting()
-		s.end()
+		s.cancel()
 		s.health.server.Shutdown()
 		s.hub.stop()
 		drained := make(chan struct{})
@@ -295,14 +297,14 @@ func (s *Server) Stop(ctx context.Context) {
 
 // unsecured says, once a reason, why a client did not come through the TLS handshake: the client learns little more than
 // that the connection broke.
-func (s *Server) unsecured(from net.Addr, why error) {
+func (s *Server) handshakeFailed(from net.Addr, why error) {
 	s.metrics.failedHandshakes.Inc()
-	failure := handshake.Of(why)
-	if failure.By == handshake.Neither || !s.refusals.First(uint64(failure.By), failure.Reason+failure.Certificate) {
+	failure := tlshandshake.Classify(why)
+	if failure.RefusedBy == tlshandshake.UnknownSide || !s.handshakeLog.Allow(uint64(failure.RefusedBy), failure.Reason+failure.Subject) {
 		return // who only looks whether the port is open hangs up too
 	}
-	line := failure.Log(s.config.Logger.Warn(), from)
-	if failure.By == handshake.There {
+	line := failure.AddFields(s.config.Logger.Warn(), from)
+	if failure.RefusedBy == tlshandshake.RemoteSide {
 		line.Msg("a client refused this member's certificate; it must trust the certificate's authority, and call by a host that the certificate names")
 		return
 	}

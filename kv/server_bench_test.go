@@ -19,21 +19,21 @@ import (
 
 // canned is a Consensus that has its answer ready and gives it, as a node does, to all who wait a millisecond: what
 // remains is the cost of the client port.
-type canned struct {
-	*solo
-	answer []byte
+type fixedConsensus struct {
+	*fakeConsensus
+	result []byte
 	commit atomic.Pointer[chan struct{}]
 }
 
-func newCanned(s *solo, answer []byte) *canned {
-	c := &canned{solo: s, answer: answer}
+func newFixedConsensus(s *fakeConsensus, answer []byte) *fixedConsensus {
+	c := &fixedConsensus{fakeConsensus: s, result: answer}
 	next := make(chan struct{})
 	c.commit.Store(&next)
 	return c
 }
 
 // run commits until done.
-func (c *canned) run(done <-chan struct{}) {
+func (c *fixedConsensus) run(done <-chan struct{}) {
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -47,10 +47,10 @@ func (c *canned) run(done <-chan struct{}) {
 	}
 }
 
-func (c *canned) Propose(ctx context.Context, _ []byte) (troupe.Result, error) {
+func (c *fixedConsensus) Propose(ctx context.Context, _ []byte) (troupe.Result, error) {
 	select {
 	case <-*c.commit.Load():
-		return troupe.Result{Index: 1, Term: soloTerm, Value: c.answer}, nil
+		return troupe.Result{Index: 1, Term: testTerm, Value: c.result}, nil
 	case <-ctx.Done():
 		return troupe.Result{}, ctx.Err()
 	}
@@ -64,11 +64,11 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// BenchmarkThePort tells the CPU of a request over loopback, client included.
-func BenchmarkThePort(b *testing.B) {
+// BenchmarkClientPort tells the CPU of a request over loopback, client included.
+func BenchmarkClientPort(b *testing.B) {
 	const conns, clients = 50, 500
 	for _, workers := range []uint32{0, 128} {
-		consensus, ref := newSolo(b)
+		consensus, ref := newFakeConsensus(b)
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			b.Fatal(err)
@@ -77,10 +77,10 @@ func BenchmarkThePort(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		node, done := newCanned(consensus, first.Value), make(chan struct{})
+		node, done := newFixedConsensus(consensus, first.Value), make(chan struct{})
 		go node.run(done)
 		server, err := NewServer(ServerConfig{
-			Consensus: node, Store: ref, MemberID: soloID, StreamWorkers: workers,
+			Consensus: node, Store: ref, MemberID: testMemberID, StreamWorkers: workers,
 		})
 		if err != nil {
 			b.Fatal(err)

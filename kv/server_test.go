@@ -65,7 +65,7 @@ func (ts *testServer) metric(t *testing.T, name string) float64 {
 	return v
 }
 
-func TestTheHTTPEndpointsShareThePortWithGRPC(t *testing.T) {
+func TestHTTPEndpointsShareThePortWithGRPC(t *testing.T) {
 	ts := startServer(t)
 	ts.put(t, "k", "v")
 	for path, want := range map[string]string{
@@ -95,17 +95,17 @@ func TestTheHTTPEndpointsShareThePortWithGRPC(t *testing.T) {
 	}
 }
 
-func TestHealthTellsWhatIsWrong(t *testing.T) {
+func TestHealthEndpointsReportTheReason(t *testing.T) {
 	ts := startServer(t)
-	ts.solo.setStatus(func(s *troupe.Status) { s.DiskLow = true })
+	ts.consensus.setStatus(func(s *troupe.Status) { s.DiskLow = true })
 	if code, body := ts.get(t, "/health"); code != 503 || body != `{"health":"false","reason":"ALARM NOSPACE"}` {
 		t.Errorf("disk low: %d %s", code, body)
 	}
 	if code, body := ts.get(t, "/health?exclude=NOSPACE"); code != 200 {
 		t.Errorf("disk low, excluded: %d %s", code, body)
 	}
-	ts.solo.setStatus(func(s *troupe.Status) { s.DiskLow, s.Leader = false, 0 })
-	ts.solo.setRefuse(troupe.ErrNoLeader)
+	ts.consensus.setStatus(func(s *troupe.Status) { s.DiskLow, s.LeaderID = false, 0 })
+	ts.consensus.setFailure(troupe.ErrNoLeader)
 	if code, body := ts.get(t, "/health"); code != 503 || body != `{"health":"false","reason":"RAFT NO LEADER"}` {
 		t.Errorf("no leader: %d %s", code, body)
 	}
@@ -119,13 +119,13 @@ func TestHealthTellsWhatIsWrong(t *testing.T) {
 	if code, body := ts.get(t, "/livez"); code != 200 {
 		t.Errorf("livez: %d %s", code, body)
 	}
-	ts.solo.setStatus(func(s *troupe.Status) { s.Learner = true })
+	ts.consensus.setStatus(func(s *troupe.Status) { s.IsLearner = true })
 	if code, _ := ts.get(t, "/readyz/non_learner"); code != 503 {
 		t.Errorf("a learner says that it is a voter: %d", code)
 	}
 }
 
-func TestMetricsHaveEtcdsNamesWhereTheyMeanTheSame(t *testing.T) {
+func TestMetricsUseEtcdNames(t *testing.T) {
 	ts := startServer(t)
 	ts.put(t, "k", "v")
 	_, body := ts.get(t, "/metrics")
@@ -133,7 +133,7 @@ func TestMetricsHaveEtcdsNamesWhereTheyMeanTheSame(t *testing.T) {
 		"etcd_server_has_leader 1", "etcd_server_is_leader 1", "etcd_debugging_mvcc_current_revision 2",
 		"etcd_debugging_mvcc_keys_total 1", "etcd_mvcc_db_total_size_in_bytes ", `etcd_server_id{server_id="1234"} 1`,
 		`grpc_server_handled_total{grpc_code="OK",grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 1`,
-		fmt.Sprintf("troupe_raft_term %d", soloTerm), "go_goroutines ", "troupe_client_connections ",
+		fmt.Sprintf("troupe_raft_term %d", testTerm), "go_goroutines ", "troupe_client_connections ",
 	} {
 		if !strings.Contains(body, "\n"+line) {
 			t.Errorf("no line %q", line)
@@ -141,12 +141,12 @@ func TestMetricsHaveEtcdsNamesWhereTheyMeanTheSame(t *testing.T) {
 	}
 }
 
-func TestTheHealthServiceServesWhileALeaderIsKnown(t *testing.T) {
+func TestGRPCHealthServesWhileLeaderIsKnown(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) { c.ElectionTimeout = time.Millisecond })
 	client := healthpb.NewHealthClient(ts.conn)
 	becomes := func(want healthpb.HealthCheckResponse_ServingStatus) {
 		t.Helper()
-		watch, err := client.Watch(soon(t), &healthpb.HealthCheckRequest{})
+		watch, err := client.Watch(testContext(t), &healthpb.HealthCheckRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,69 +161,69 @@ func TestTheHealthServiceServesWhileALeaderIsKnown(t *testing.T) {
 		}
 	}
 	becomes(healthpb.HealthCheckResponse_SERVING)
-	ts.solo.setStatus(func(s *troupe.Status) { s.Leader = 0 })
+	ts.consensus.setStatus(func(s *troupe.Status) { s.LeaderID = 0 })
 	becomes(healthpb.HealthCheckResponse_NOT_SERVING)
 }
 
-func TestStatusTellsHowTheMemberStands(t *testing.T) {
+func TestStatusAndAlarmReportTheMember(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) { c.QuotaBytes = 42 })
 	ts.put(t, "k", "v")
-	ts.solo.setStatus(func(s *troupe.Status) { s.Commit, s.Applied = 11, 10 })
+	ts.consensus.setStatus(func(s *troupe.Status) { s.CommitIndex, s.AppliedIndex = 11, 10 })
 	client := pb.NewMaintenanceClient(ts.conn)
-	r, err := client.Status(soon(t), &pb.StatusRequest{})
+	r, err := client.Status(testContext(t), &pb.StatusRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Leader != soloID || r.RaftTerm != soloTerm || r.RaftIndex != 11 || r.RaftAppliedIndex != 10 || r.Version != APIVersion ||
+	if r.Leader != testMemberID || r.RaftTerm != testTerm || r.RaftIndex != 11 || r.RaftAppliedIndex != 10 || r.Version != APIVersion ||
 		r.DbSizeQuota != 42 || r.IsLearner || len(r.Errors) > 0 || r.Header.Revision != 2 {
 		t.Errorf("status: %v", r)
 	}
-	ts.solo.setStatus(func(s *troupe.Status) { s.Leader, s.Learner, s.DiskLow = 0, true, true })
-	r, err = client.Status(soon(t), &pb.StatusRequest{})
+	ts.consensus.setStatus(func(s *troupe.Status) { s.LeaderID, s.IsLearner, s.DiskLow = 0, true, true })
+	r, err = client.Status(testContext(t), &pb.StatusRequest{})
 	if err != nil || !r.IsLearner || len(r.Errors) != 2 || r.Errors[0] != "etcdserver: no leader" {
 		t.Errorf("status of a member in trouble: %v, %v", r, err)
 	}
-	alarms, err := client.Alarm(soon(t), &pb.AlarmRequest{})
+	alarms, err := client.Alarm(testContext(t), &pb.AlarmRequest{})
 	if err != nil || len(alarms.Alarms) != 1 || alarms.Alarms[0].Alarm != pb.AlarmType_NOSPACE {
 		t.Errorf("alarms: %v, %v", alarms, err)
 	}
 }
 
-func TestHashKVIsAskedForARevisionAndDefragmentAnswersAtOnce(t *testing.T) {
+func TestHashKVHashesUpToARevision(t *testing.T) {
 	ts := startServer(t)
 	for i := range 5 {
 		ts.put(t, "k", fmt.Sprint(i))
 	}
 	client := pb.NewMaintenanceClient(ts.conn)
-	at4, err := client.HashKV(soon(t), &pb.HashKVRequest{Revision: 4})
+	at4, err := client.HashKV(testContext(t), &pb.HashKVRequest{Revision: 4})
 	if err != nil || at4.HashRevision != 4 || at4.CompactRevision != -1 || at4.Header.Revision != 6 {
 		t.Fatalf("hash: %v, %v", at4, err)
 	}
-	newest, err := client.HashKV(soon(t), &pb.HashKVRequest{})
+	newest, err := client.HashKV(testContext(t), &pb.HashKVRequest{})
 	if err != nil || newest.HashRevision != 6 || newest.Hash == at4.Hash {
 		t.Errorf("hash of all: %v, %v", newest, err)
 	}
-	if _, err := client.HashKV(soon(t), &pb.HashKVRequest{Revision: 99}); status.Code(err) != codes.OutOfRange {
+	if _, err := client.HashKV(testContext(t), &pb.HashKVRequest{Revision: 99}); status.Code(err) != codes.OutOfRange {
 		t.Errorf("hash of the future: %v", err)
 	}
-	if h, err := client.Hash(soon(t), &pb.HashRequest{}); err != nil || h.Header.Revision != 6 {
+	if h, err := client.Hash(testContext(t), &pb.HashRequest{}); err != nil || h.Header.Revision != 6 {
 		t.Errorf("hash of everything: %v, %v", h, err)
 	}
-	if _, err := client.Defragment(soon(t), &pb.DefragmentRequest{}); err != nil {
+	if _, err := client.Defragment(testContext(t), &pb.DefragmentRequest{}); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestMoveLeaderIsForTheLeaderAndToAVoter(t *testing.T) {
+func TestMoveLeaderNeedsLeaderAndVoter(t *testing.T) {
 	ts := startServer(t)
 	moved := uint64(0)
-	ts.solo.mover = func(to uint64) error { moved = to; return nil }
-	ts.solo.setStatus(func(s *troupe.Status) {
-		s.Members = append(s.Members, troupe.Member{ID: 2}, troupe.Member{ID: 3, Learner: true})
+	ts.consensus.onTransfer = func(to uint64) error { moved = to; return nil }
+	ts.consensus.setStatus(func(s *troupe.Status) {
+		s.Members = append(s.Members, troupe.Member{ID: 2}, troupe.Member{ID: 3, IsLearner: true})
 	})
 	client := pb.NewMaintenanceClient(ts.conn)
 	move := func(to uint64) error {
-		_, err := client.MoveLeader(soon(t), &pb.MoveLeaderRequest{TargetID: to})
+		_, err := client.MoveLeader(testContext(t), &pb.MoveLeaderRequest{TargetID: to})
 		return err
 	}
 	if err := move(2); err != nil || moved != 2 {
@@ -234,15 +234,15 @@ func TestMoveLeaderIsForTheLeaderAndToAVoter(t *testing.T) {
 			t.Errorf("moving to %d: %v", to, err)
 		}
 	}
-	ts.solo.setStatus(func(s *troupe.Status) { s.Leader = 2 })
+	ts.consensus.setStatus(func(s *troupe.Status) { s.LeaderID = 2 })
 	if err := move(2); status.Convert(err).Message() != "etcdserver: not leader" {
 		t.Errorf("moving from a follower: %v", err)
 	}
 }
 
-func TestWhatIsNotServedIsRefusedInPlainWords(t *testing.T) {
+func TestUnsupportedCallsAreRefusedByName(t *testing.T) {
 	ts := startServer(t)
-	ctx := soon(t)
+	ctx := testContext(t)
 	_, lease := pb.NewLeaseClient(ts.conn).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: 5})
 	_, auth := pb.NewAuthClient(ts.conn).AuthEnable(ctx, &pb.AuthEnableRequest{})
 	_, member := pb.NewClusterClient(ts.conn).MemberAdd(ctx, &pb.MemberAddRequest{})
@@ -269,65 +269,65 @@ func TestWhatIsNotServedIsRefusedInPlainWords(t *testing.T) {
 	}
 }
 
-func TestAMemberIsListedWithItsNameAndURLsOnceItHasPublishedThem(t *testing.T) {
+func TestMemberListShowsPublishedAttributes(t *testing.T) {
 	ts := startServer(t)
 	list := func() *pb.Member {
 		t.Helper()
-		r, err := pb.NewClusterClient(ts.conn).MemberList(soon(t), &pb.MemberListRequest{Linearizable: true})
-		if err != nil || len(r.Members) != 1 || r.Header.Revision != 0 || r.Header.MemberId != soloID {
+		r, err := pb.NewClusterClient(ts.conn).MemberList(testContext(t), &pb.MemberListRequest{Linearizable: true})
+		if err != nil || len(r.Members) != 1 || r.Header.Revision != 0 || r.Header.MemberId != testMemberID {
 			t.Fatalf("members: %v, %v", r, err)
 		}
 		return r.Members[0]
 	}
-	if m := list(); m.ID != soloID || m.Name != "" || len(m.ClientURLs) != 0 || m.PeerURLs[0] != "http://127.0.0.1:2380" {
+	if m := list(); m.ID != testMemberID || m.Name != "" || len(m.ClientURLs) != 0 || m.PeerURLs[0] != "http://127.0.0.1:2380" {
 		t.Errorf("before: %v", m)
 	}
-	if err := ts.Publish(soon(t)); err != nil {
+	if err := ts.Publish(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
 	if m := list(); m.Name != "one" || len(m.ClientURLs) != 1 || m.ClientURLs[0] != "http://127.0.0.1:2379" {
 		t.Errorf("after: %v", m)
 	}
-	before := len(ts.solo.commands)
-	if err := ts.Publish(soon(t)); err != nil || len(ts.solo.commands) != before {
-		t.Errorf("publishing the same again: %v, %d proposals", err, len(ts.solo.commands)-before)
+	before := len(ts.consensus.commands)
+	if err := ts.Publish(testContext(t)); err != nil || len(ts.consensus.commands) != before {
+		t.Errorf("publishing the same again: %v, %d proposals", err, len(ts.consensus.commands)-before)
 	}
 	if r := ts.put(t, "k", "v"); r != 2 {
 		t.Errorf("publishing took a revision: the first put has %d", r)
 	}
 }
 
-func TestPublishTriesUntilItSucceeds(t *testing.T) {
+func TestPublishRetriesUntilItSucceeds(t *testing.T) {
 	ts := startServer(t)
-	ts.solo.setRefuse(troupe.ErrNoLeader)
+	ts.consensus.setFailure(troupe.ErrNoLeader)
 	published := make(chan error, 1)
-	go func() { published <- ts.Publish(soon(t)) }()
-	eventually(t, "a first attempt", func() bool { return ts.solo.reads[troupe.ReadIndex].Load() > 0 })
-	ts.solo.refuse.Store(nil)
+	go func() { published <- ts.Publish(testContext(t)) }()
+	eventually(t, "a first attempt", func() bool { return ts.consensus.reads[troupe.ReadIndex].Load() > 0 })
+	ts.consensus.failure.Store(nil)
 	if err := <-published; err != nil {
 		t.Error(err)
 	}
-	ts.solo.setRefuse(troupe.ErrNoLeader)
+	ts.consensus.setFailure(troupe.ErrNoLeader)
 	ts.config.Name = "renamed"
-	ctx, cancel := context.WithTimeout(soon(t), 10*time.Millisecond)
+	ctx, cancel := context.WithTimeout(testContext(t), 10*time.Millisecond)
 	defer cancel()
 	if err := ts.Publish(ctx); err == nil || !strings.Contains(err.Error(), "no leader") {
 		t.Errorf("an attempt that had to end: %v", err)
 	}
 }
 
-func TestStopLetsRequestsFinishAndEndsWatches(t *testing.T) {
+func TestStopDrainsRequestsAndEndsWatches(t *testing.T) {
 	ts := startServer(t)
 	w := ts.openWatch(t)
 	w.create(&pb.WatchCreateRequest{Key: []byte("k")})
-	health, err := healthpb.NewHealthClient(ts.conn).Watch(soon(t), &healthpb.HealthCheckRequest{})
+	health, err := healthpb.NewHealthClient(ts.conn).Watch(testContext(t), &healthpb.HealthCheckRequest{})
 	if err == nil {
 		_, err = health.Recv()
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx := soon(t)
+	ctx := testContext(t)
 	ts.Stop(ctx)
 	if ctx.Err() != nil {
 		t.Error("stopping had to wait for somebody")
@@ -335,7 +335,7 @@ func TestStopLetsRequestsFinishAndEndsWatches(t *testing.T) {
 	if _, err := w.stream.Recv(); status.Convert(err).Message() != "etcdserver: server stopped" {
 		t.Errorf("the watch: %v", err)
 	}
-	brief, cancel := context.WithTimeout(soon(t), 50*time.Millisecond)
+	brief, cancel := context.WithTimeout(testContext(t), 50*time.Millisecond)
 	defer cancel()
 	if _, err := ts.kv.Put(brief, &pb.PutRequest{Key: []byte("k")}); err == nil {
 		t.Error("a stopped server accepts writes")

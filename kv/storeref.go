@@ -13,13 +13,13 @@ import (
 // of the node's actors); the services keep the reference, and it follows.
 //
 // A request that holds the old store when it is closed hears mvcc.ErrClosed and tries again with the new one, or is told
-// to come back (Unavailable) when its time is over. Whoever must know of every new store follows it with watchOpened.
+// to come back (Unavailable) when its time is over. Whoever must know of every new store follows it with setOnOpen.
 type StoreRef struct {
 	current atomic.Pointer[mvcc.Store]
 
 	mu     sync.Mutex
 	opened chan struct{}     // guarded by mu; closed once current is set, made anew when it is taken away
-	tell   func(*mvcc.Store) // guarded by mu; called with every store, before the node applies anything to it
+	onOpen func(*mvcc.Store) // guarded by mu; called with every store, before the node applies anything to it
 }
 
 // NewStoreRef holds a store that is never reopened (nil: none yet). With supervision, use Factory.
@@ -44,19 +44,19 @@ func Factory(dir string, o mvcc.Options) (troupe.Factory, *StoreRef) {
 			return nil, err
 		}
 		ref.set(store)
-		return &openedStore{Store: store, ref: ref}, nil
+		return &supervisedStore{Store: store, ref: ref}, nil
 	}, ref
 }
 
-// openedStore is the state machine as the node knows it: the store, which tells the services when it is closed.
-type openedStore struct {
+// supervisedStore is the state machine as the node knows it: the store, which tells the services when it is closed.
+type supervisedStore struct {
 	*mvcc.Store
 	ref *StoreRef
 }
 
-var _ troupe.OnDisk = (*openedStore)(nil)
+var _ troupe.OnDisk = (*supervisedStore)(nil)
 
-func (s *openedStore) Close() error {
+func (s *supervisedStore) Close() error {
 	s.ref.unset(s.Store)
 	return s.Store.Close()
 }
@@ -64,8 +64,8 @@ func (s *openedStore) Close() error {
 func (r *StoreRef) set(store *mvcc.Store) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.tell != nil {
-		r.tell(store)
+	if r.onOpen != nil {
+		r.onOpen(store)
 	}
 	if r.current.Swap(store) == nil {
 		close(r.opened)
@@ -80,11 +80,11 @@ func (r *StoreRef) unset(store *mvcc.Store) {
 	}
 }
 
-// watchOpened has tell called with the present store, if any, and with each one after it. There is one listener.
-func (r *StoreRef) watchOpened(tell func(*mvcc.Store)) {
+// setOnOpen has tell called with the present store, if any, and with each one after it. There is one listener.
+func (r *StoreRef) setOnOpen(tell func(*mvcc.Store)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.tell = tell
+	r.onOpen = tell
 	if store := r.current.Load(); store != nil {
 		tell(store)
 	}
@@ -108,4 +108,4 @@ func (r *StoreRef) get(ctx context.Context) (*mvcc.Store, error) {
 }
 
 // now is the store if it is open, else nil.
-func (r *StoreRef) now() *mvcc.Store { return r.current.Load() }
+func (r *StoreRef) ifOpen() *mvcc.Store { return r.current.Load() }

@@ -16,12 +16,12 @@ type authService struct {
 	store   *StoreRef
 }
 
-// neverChanged is the revision of users and roles before the first change, as etcd counts them.
-const neverChanged = 1
+// initialAuthRevision is the revision of users and roles before the first change, as etcd counts them.
+const initialAuthRevision = 1
 
 func (s *authService) AuthStatus(context.Context, *pb.AuthStatusRequest) (*pb.AuthStatusResponse, error) {
-	response := &pb.AuthStatusResponse{Header: s.headers.at(0), AuthRevision: neverChanged}
-	if store := s.store.now(); store != nil {
+	response := &pb.AuthStatusResponse{Header: s.headers.atRevision(0), AuthRevision: initialAuthRevision}
+	if store := s.store.ifOpen(); store != nil {
 		response.Header.Revision = store.Revision()
 	}
 	return response, nil
@@ -31,7 +31,7 @@ func (s *authService) Authenticate(context.Context, *pb.AuthenticateRequest) (*p
 	return nil, rpctypes.ErrGRPCAuthNotEnabled
 }
 
-// authServiceDesc is the Auth service with no more methods than are served: the rest is refused by refuseUnknown, in
+// authServiceDesc is the Auth service with no more methods than are served: the rest is refused by refuseUnknownMethod, in
 // words that a person understands.
 func authServiceDesc() *grpc.ServiceDesc {
 	desc := pb.Auth_ServiceDesc
@@ -45,20 +45,20 @@ func authServiceDesc() *grpc.ServiceDesc {
 }
 
 // unsupported names what is not served, by the start of the method.
-var unsupported = []struct{ prefix, name string }{
+var unsupportedMethods = []struct{ prefix, name string }{
 	{"/etcdserverpb.Lease/", "leases are"},
 	{"/etcdserverpb.Auth/", "authentication is"},
 	{"/v3electionpb.Election/", "elections by the server are"},
 	{"/v3lockpb.Lock/", "locks by the server are"},
 }
 
-// refuseUnknown answers every call that no service has.
-func refuseUnknown(_ any, stream grpc.ServerStream) error {
+// refuseUnknownMethod answers every call that no service has.
+func refuseUnknownMethod(_ any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
-	for _, u := range unsupported {
+	for _, u := range unsupportedMethods {
 		if strings.HasPrefix(method, u.prefix) {
-			return notSupported(u.name)
+			return errNotSupported(u.name)
 		}
 	}
-	return notSupported("the call " + method + " is")
+	return errNotSupported("the call " + method + " is")
 }

@@ -29,7 +29,7 @@ func opTxn(then, otherwise []*pb.RequestOp) *pb.RequestOp {
 	return &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: &pb.TxnRequest{Success: then, Failure: otherwise}}}
 }
 
-func many(n int, op func(i int) *pb.RequestOp) (ops []*pb.RequestOp) {
+func repeatOp(n int, op func(i int) *pb.RequestOp) (ops []*pb.RequestOp) {
 	for i := range n {
 		ops = append(ops, op(i))
 	}
@@ -38,7 +38,7 @@ func many(n int, op func(i int) *pb.RequestOp) (ops []*pb.RequestOp) {
 
 func numberedPut(i int) *pb.RequestOp { return opPut(fmt.Sprintf("k%04d", i), "v") }
 
-func TestAnInvalidRequestIsRefusedInEtcdsWords(t *testing.T) {
+func TestInvalidRequestsGetEtcdErrors(t *testing.T) {
 	ts := startServer(t)
 	put := func(r *pb.PutRequest) func(context.Context) error {
 		return func(ctx context.Context) error { _, err := ts.kv.Put(ctx, r); return err }
@@ -88,9 +88,9 @@ func TestAnInvalidRequestIsRefusedInEtcdsWords(t *testing.T) {
 		"txn put without a key":       {txn(&pb.TxnRequest{Failure: []*pb.RequestOp{opPut("", "v")}}), rpctypes.ErrGRPCEmptyKey},
 		"txn range in the future": {txn(&pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{
 			RequestRange: &pb.RangeRequest{Key: key, Revision: 99}}}}}), rpctypes.ErrGRPCFutureRev},
-		"txn with 129 operations": {txn(&pb.TxnRequest{Success: many(129, numberedPut)}), rpctypes.ErrGRPCTooManyOps},
+		"txn with 129 operations": {txn(&pb.TxnRequest{Success: repeatOp(129, numberedPut)}), rpctypes.ErrGRPCTooManyOps},
 		"nested txn beyond what its parent left": {txn(&pb.TxnRequest{
-			Success: append(many(127, numberedPut), opTxn(many(2, func(i int) *pb.RequestOp { return numberedPut(i + 500) }), nil))}), rpctypes.ErrGRPCTooManyOps},
+			Success: append(repeatOp(127, numberedPut), opTxn(repeatOp(2, func(i int) *pb.RequestOp { return numberedPut(i + 500) }), nil))}), rpctypes.ErrGRPCTooManyOps},
 		"txn that puts a key twice":               {txn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("a", "1"), opPut("a", "2")}}), rpctypes.ErrGRPCDuplicateKey},
 		"txn that puts and deletes a key":         {txn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("a", "1"), opDelete("a", "")}}), rpctypes.ErrGRPCDuplicateKey},
 		"txn that puts into what it empties":      {txn(&pb.TxnRequest{Failure: []*pb.RequestOp{opDelete("a", "c"), opPut("b", "1")}}), rpctypes.ErrGRPCDuplicateKey},
@@ -101,28 +101,28 @@ func TestAnInvalidRequestIsRefusedInEtcdsWords(t *testing.T) {
 			return err
 		}, rpctypes.ErrGRPCFutureRev},
 	} {
-		got, want := status.Convert(c.call(soon(t))), status.Convert(c.want)
+		got, want := status.Convert(c.call(testContext(t))), status.Convert(c.want)
 		if got.Code() != want.Code() || got.Message() != want.Message() {
 			t.Errorf("%s: got %v %q, want %v %q", name, got.Code(), got.Message(), want.Code(), want.Message())
 		}
 	}
-	if r, err := ts.kv.Range(soon(t), &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}}); err != nil || r.Header.Revision != 2 {
+	if r, err := ts.kv.Range(testContext(t), &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}}); err != nil || r.Header.Revision != 2 {
 		t.Errorf("a refused request changed something: revision %d, %v", r.GetHeader().GetRevision(), err)
 	}
 }
 
-func TestValidTransactionsAtTheLimitsAreAccepted(t *testing.T) {
+func TestTxnAtTheLimitsIsAccepted(t *testing.T) {
 	ts := startServer(t)
 	for name, r := range map[string]*pb.TxnRequest{
-		"128 operations":                     {Success: many(128, numberedPut)},
-		"nested with what the parent left":   {Success: append(many(126, numberedPut), opTxn(many(1, func(int) *pb.RequestOp { return opPut("nested", "") }), nil))},
+		"128 operations":                     {Success: repeatOp(128, numberedPut)},
+		"nested with what the parent left":   {Success: append(repeatOp(126, numberedPut), opTxn(repeatOp(1, func(int) *pb.RequestOp { return opPut("nested", "") }), nil))},
 		"both branches put the same key":     {Success: []*pb.RequestOp{opPut("a", "1")}, Failure: []*pb.RequestOp{opPut("a", "2")}},
 		"nested branches put the same key":   {Success: []*pb.RequestOp{opTxn([]*pb.RequestOp{opPut("a", "1")}, []*pb.RequestOp{opPut("a", "2")})}},
 		"two deletes of overlapping ranges":  {Success: []*pb.RequestOp{opDelete("a", "c"), opDelete("b", "d")}},
 		"one branch puts, the other empties": {Success: []*pb.RequestOp{opTxn([]*pb.RequestOp{opPut("a", "1")}, []*pb.RequestOp{opDelete("a", "b")})}},
 		"nothing at all":                     {},
 	} {
-		if _, err := ts.kv.Txn(soon(t), r); err != nil {
+		if _, err := ts.kv.Txn(testContext(t), r); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

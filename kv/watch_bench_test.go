@@ -15,17 +15,17 @@ type discardingStream struct{ pb.Watch_WatchServer }
 func (discardingStream) Context() context.Context { return context.Background() }
 func (discardingStream) SendMsg(m any) error      { m.(*watchFrame).marshal(); return nil }
 
-// BenchmarkAnEventToAThousandStreams tells what an event costs, all of its watchers together: on the applying goroutine
+// BenchmarkEventToThousandStreams tells what an event costs, all of its watchers together: on the applying goroutine
 // (observe), in the hub, and in the streams up to the transport.
-func BenchmarkAnEventToAThousandStreams(b *testing.B) {
-	consensus, ref := newSolo(b)
+func BenchmarkEventToThousandStreams(b *testing.B) {
+	consensus, ref := newFakeConsensus(b)
 	metrics, err := newMetrics(prometheus.NewRegistry())
 	if err != nil {
 		b.Fatal(err)
 	}
 	service := &watchService{
-		hub: newWatchHub(ref, 64<<20, metrics), consensus: consensus, maxWatchers: 100, bufferBytes: 8 << 20, requestTimeout: 1e9,
-		headers: &headers{clusterID: soloCluster, memberID: soloID, consensus: consensus},
+		hub: newWatchHub(ref, 64<<20, metrics), consensus: consensus, maxWatchers: 100, streamBufferBytes: 8 << 20, requestTimeout: 1e9,
+		headers: &headers{clusterID: testClusterID, memberID: testMemberID, consensus: consensus},
 	}
 	var streams []*watchStream
 	for range 1000 {
@@ -33,7 +33,7 @@ func BenchmarkAnEventToAThousandStreams(b *testing.B) {
 		if err := s.create(&pb.WatchCreateRequest{Key: []byte("/registry/"), RangeEnd: []byte("/registry0")}); err != nil {
 			b.Fatal(err)
 		}
-		s.take()
+		s.takePending()
 		streams = append(streams, s)
 	}
 	value := make([]byte, 1024)
@@ -41,9 +41,9 @@ func BenchmarkAnEventToAThousandStreams(b *testing.B) {
 	for b.Loop() {
 		revision++
 		service.hub.observe(revision, []*mvccpb.Event{putEvent("/registry/pods/default/x", string(value), revision)})
-		service.hub.dispatchSome()
+		service.hub.dispatchBatch()
 		for _, s := range streams {
-			_, frames, _ := s.take()
+			_, frames, _ := s.takePending()
 			if len(frames) != 1 {
 				b.Fatalf("%d frames", len(frames))
 			}

@@ -23,7 +23,7 @@ type clientWatch struct {
 	stream pb.Watch_WatchClient
 }
 
-func (ts *testServer) openWatch(t testing.TB) *clientWatch { return ts.openWatchFor(t, soon(t)) }
+func (ts *testServer) openWatch(t testing.TB) *clientWatch { return ts.openWatchFor(t, testContext(t)) }
 
 func (ts *testServer) openWatchFor(t testing.TB, ctx context.Context) *clientWatch {
 	t.Helper()
@@ -41,7 +41,7 @@ func (w *clientWatch) send(r *pb.WatchRequest) {
 	}
 }
 
-func (w *clientWatch) ask(r *pb.WatchCreateRequest) {
+func (w *clientWatch) sendCreate(r *pb.WatchCreateRequest) {
 	w.t.Helper()
 	w.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: r}})
 }
@@ -51,7 +51,7 @@ func (w *clientWatch) cancel(id int64) {
 	w.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: id}}})
 }
 
-func (w *clientWatch) askProgress() {
+func (w *clientWatch) requestProgress() {
 	w.t.Helper()
 	w.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
 }
@@ -68,7 +68,7 @@ func (w *clientWatch) receive() *pb.WatchResponse {
 // create asks for a watch and returns its id.
 func (w *clientWatch) create(r *pb.WatchCreateRequest) *pb.WatchResponse {
 	w.t.Helper()
-	w.ask(r)
+	w.sendCreate(r)
 	created := w.receive()
 	if !created.Created || created.Canceled {
 		w.t.Fatalf("not created: %v", created)
@@ -77,7 +77,7 @@ func (w *clientWatch) create(r *pb.WatchCreateRequest) *pb.WatchResponse {
 }
 
 // event says in a few letters what happened: put a=1@2, or del a@3, with <former after it if it came along.
-func event(e *mvccpb.Event) string {
+func describeEvent(e *mvccpb.Event) string {
 	s := fmt.Sprintf("put %s=%s@%d", e.Kv.Key, e.Kv.Value, e.Kv.ModRevision)
 	if e.Type == mvccpb.Event_DELETE {
 		s = fmt.Sprintf("del %s@%d", e.Kv.Key, e.Kv.ModRevision)
@@ -89,7 +89,7 @@ func event(e *mvccpb.Event) string {
 }
 
 // expect receives until it has as many events of the watch, and compares them.
-func (w *clientWatch) expect(id int64, want ...string) {
+func (w *clientWatch) expectEvents(id int64, want ...string) {
 	w.t.Helper()
 	var got []string
 	for len(got) < len(want) {
@@ -101,7 +101,7 @@ func (w *clientWatch) expect(id int64, want ...string) {
 			w.t.Errorf("header revision %d is below the last event's, %d", r.Header.Revision, last)
 		}
 		for _, e := range r.Events {
-			got = append(got, event(e))
+			got = append(got, describeEvent(e))
 		}
 	}
 	if g, e := strings.Join(got, ", "), strings.Join(want, ", "); g != e {
@@ -109,7 +109,7 @@ func (w *clientWatch) expect(id int64, want ...string) {
 	}
 }
 
-func TestAWatchTellsWhatHappensToItsKeys(t *testing.T) {
+func TestWatchReceivesEventsOfItsKeys(t *testing.T) {
 	ts := startServer(t)
 	for name, c := range map[string]struct {
 		key, end string
@@ -133,11 +133,11 @@ func TestAWatchTellsWhatHappensToItsKeys(t *testing.T) {
 				}
 			}
 		}
-		w.expect(created.WatchId, want...)
+		w.expectEvents(created.WatchId, want...)
 	}
 }
 
-func TestAWatchFromThePastGoesOnLive(t *testing.T) {
+func TestWatchFromThePastBecomesLive(t *testing.T) {
 	ts := startServer(t)
 	ts.put(t, "k", "1")
 	ts.put(t, "k", "2")
@@ -147,37 +147,37 @@ func TestAWatchFromThePastGoesOnLive(t *testing.T) {
 	if created.Header.Revision != 4 {
 		t.Errorf("created at revision %d, want 4", created.Header.Revision)
 	}
-	w.expect(created.WatchId, "put k=2@3<1", "del k@4<2")
+	w.expectEvents(created.WatchId, "put k=2@3<1", "del k@4<2")
 	ts.put(t, "k", "3")
 	ts.put(t, "k", "4")
-	w.expect(created.WatchId, "put k=3@5", "put k=4@6<3")
+	w.expectEvents(created.WatchId, "put k=3@5", "put k=4@6<3")
 }
 
-func TestAWatchFromTheFutureWaitsForIt(t *testing.T) {
+func TestWatchFromTheFutureStartsThere(t *testing.T) {
 	ts := startServer(t)
 	w := ts.openWatch(t)
 	created := w.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 4})
 	for i := range 4 {
 		ts.put(t, "k", fmt.Sprint(i))
 	}
-	w.expect(created.WatchId, "put k=2@4", "put k=3@5")
+	w.expectEvents(created.WatchId, "put k=2@4", "put k=3@5")
 }
 
-func TestFiltersLeaveOutPutsOrDeletes(t *testing.T) {
+func TestWatchFiltersExcludePutsOrDeletes(t *testing.T) {
 	ts := startServer(t)
 	ts.put(t, "k", "0")
 	w := ts.openWatch(t)
 	noPut := w.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 2, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT}}).WatchId
 	ts.delete(t, "k", "")
-	w.expect(noPut, "del k@3")
+	w.expectEvents(noPut, "del k@3")
 	noDelete := w.create(&pb.WatchCreateRequest{Key: []byte("k"), Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NODELETE}}).WatchId
 	ts.put(t, "k", "1")
-	w.expect(noDelete, "put k=1@4")
+	w.expectEvents(noDelete, "put k=1@4")
 	ts.delete(t, "k", "")
-	w.expect(noPut, "del k@5")
+	w.expectEvents(noPut, "del k@5")
 }
 
-func TestThePreviousValueComesWithThoseEventsThatWantIt(t *testing.T) {
+func TestPrevKVIsSentWhereRequested(t *testing.T) {
 	ts := startServer(t)
 	ts.put(t, "k", "1")
 	plain, prev := ts.openWatch(t), ts.openWatch(t)
@@ -185,8 +185,8 @@ func TestThePreviousValueComesWithThoseEventsThatWantIt(t *testing.T) {
 	prevID := prev.create(&pb.WatchCreateRequest{Key: []byte("k"), PrevKv: true}).WatchId
 	ts.put(t, "k", "2")
 	ts.delete(t, "k", "")
-	plain.expect(plainID, "put k=2@3", "del k@4")
-	prev.expect(prevID, "put k=2@3<1", "del k@4<2")
+	plain.expectEvents(plainID, "put k=2@3", "del k@4")
+	prev.expectEvents(prevID, "put k=2@3<1", "del k@4<2")
 	// The last one that wanted it leaves and another comes: it starts over.
 	prev.cancel(prevID)
 	if r := prev.receive(); !r.Canceled {
@@ -195,19 +195,19 @@ func TestThePreviousValueComesWithThoseEventsThatWantIt(t *testing.T) {
 	ts.put(t, "k", "3")
 	prevID = prev.create(&pb.WatchCreateRequest{Key: []byte("k"), PrevKv: true}).WatchId
 	ts.put(t, "k", "4")
-	prev.expect(prevID, "put k=4@6<3")
+	prev.expectEvents(prevID, "put k=4@6<3")
 }
 
-func TestAllEventsOfARevisionComeInOneResponse(t *testing.T) {
+func TestEventsOfARevisionShareOneResponse(t *testing.T) {
 	ts := startServer(t)
 	w := ts.openWatch(t)
 	id := w.create(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l")}).WatchId
 	big := strings.Repeat("v", 12<<10)
 	var ops []*pb.RequestOp
-	for i := range 100 { // more than responseBytes together
+	for i := range 100 { // more than maxResponseBytes together
 		ops = append(ops, opPut(fmt.Sprintf("k%03d", i), big))
 	}
-	if _, err := ts.kv.Txn(soon(t), &pb.TxnRequest{Success: ops}); err != nil {
+	if _, err := ts.kv.Txn(testContext(t), &pb.TxnRequest{Success: ops}); err != nil {
 		t.Fatal(err)
 	}
 	if r := w.receive(); len(r.Events) != 100 || r.Fragment {
@@ -220,13 +220,13 @@ func TestAllEventsOfARevisionComeInOneResponse(t *testing.T) {
 	}
 }
 
-func TestFragmentsComeToThoseWhoAskForThem(t *testing.T) {
+func TestResponsesBelowTheLimitAreNotFragmented(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) { c.MaxRequestBytes = 2 << 20 })
 	w := ts.openWatch(t)
 	w.create(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), Fragment: true})
 	big := strings.Repeat("v", 15<<10)
-	ops := many(128, func(i int) *pb.RequestOp { return opPut(fmt.Sprintf("k%03d", i), big) })
-	if _, err := ts.kv.Txn(soon(t), &pb.TxnRequest{Success: ops}); err != nil {
+	ops := repeatOp(128, func(i int) *pb.RequestOp { return opPut(fmt.Sprintf("k%03d", i), big) })
+	if _, err := ts.kv.Txn(testContext(t), &pb.TxnRequest{Success: ops}); err != nil {
 		t.Fatal(err)
 	}
 	if r := w.receive(); r.Fragment || len(r.Events) != 128 {
@@ -242,11 +242,11 @@ func TestFragmentsComeToThoseWhoAskForThem(t *testing.T) {
 	}
 }
 
-func TestWatchesAreCreatedCanceledAndRefusedAsInEtcd(t *testing.T) {
+func TestWatchControlResponsesMatchEtcd(t *testing.T) {
 	ts := startServer(t)
 	ts.put(t, "k", "1")
 	w := ts.openWatch(t)
-	header := &pb.ResponseHeader{ClusterId: soloCluster, MemberId: soloID, RaftTerm: soloTerm, Revision: 2}
+	header := &pb.ResponseHeader{ClusterId: testClusterID, MemberId: testMemberID, RaftTerm: testTerm, Revision: 2}
 	expect := func(what string, want *pb.WatchResponse) {
 		t.Helper()
 		want.Header = header
@@ -255,28 +255,28 @@ func TestWatchesAreCreatedCanceledAndRefusedAsInEtcd(t *testing.T) {
 		}
 	}
 	key := []byte("k")
-	w.ask(&pb.WatchCreateRequest{Key: key})
+	w.sendCreate(&pb.WatchCreateRequest{Key: key})
 	expect("first", &pb.WatchResponse{WatchId: 0, Created: true})
-	w.ask(&pb.WatchCreateRequest{Key: key, WatchId: 1})
+	w.sendCreate(&pb.WatchCreateRequest{Key: key, WatchId: 1})
 	expect("chosen", &pb.WatchResponse{WatchId: 1, Created: true})
-	w.ask(&pb.WatchCreateRequest{Key: key})
+	w.sendCreate(&pb.WatchCreateRequest{Key: key})
 	expect("next free", &pb.WatchResponse{WatchId: 2, Created: true})
-	w.ask(&pb.WatchCreateRequest{Key: key, WatchId: 1})
+	w.sendCreate(&pb.WatchCreateRequest{Key: key, WatchId: 1})
 	expect("taken", &pb.WatchResponse{WatchId: -1, Created: true, Canceled: true,
 		CancelReason: "mvcc: duplicate watch ID provided on the WatchStream"})
-	w.ask(&pb.WatchCreateRequest{Key: key, RangeEnd: []byte("a")})
+	w.sendCreate(&pb.WatchCreateRequest{Key: key, RangeEnd: []byte("a")})
 	expect("empty range", &pb.WatchResponse{WatchId: -1, Created: true, Canceled: true, CancelReason: "mvcc: watcher range is empty"})
-	w.ask(&pb.WatchCreateRequest{Key: key, StartRevision: -1})
+	w.sendCreate(&pb.WatchCreateRequest{Key: key, StartRevision: -1})
 	expect("negative revision", &pb.WatchResponse{WatchId: -1, Created: true, Canceled: true,
 		CancelReason: "etcdserver: mvcc: required revision has been compacted"})
 	w.cancel(77) // unknown: passed over
 	w.cancel(1)
 	expect("canceled", &pb.WatchResponse{WatchId: 1, Canceled: true})
-	w.ask(&pb.WatchCreateRequest{Key: key, WatchId: 1})
+	w.sendCreate(&pb.WatchCreateRequest{Key: key, WatchId: 1})
 	expect("chosen again", &pb.WatchResponse{WatchId: 1, Created: true})
 }
 
-func TestNothingIsToldAfterAWatchWasCanceled(t *testing.T) {
+func TestCanceledWatchReceivesNoEvents(t *testing.T) {
 	ts := startServer(t)
 	w := ts.openWatch(t)
 	kept := w.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
@@ -287,51 +287,51 @@ func TestNothingIsToldAfterAWatchWasCanceled(t *testing.T) {
 	}
 	ts.put(t, "k", "1")
 	ts.put(t, "k", "2")
-	w.expect(kept, "put k=1@2", "put k=2@3")
+	w.expectEvents(kept, "put k=1@2", "put k=2@3")
 }
 
-func TestAWatchOfCompactedRevisionsIsCanceledAndSaysFromWhereToGoOn(t *testing.T) {
+func TestWatchOfCompactedRevisionIsCanceled(t *testing.T) {
 	ts := startServer(t)
 	for i := range 5 {
 		ts.put(t, "k", fmt.Sprint(i))
 	}
-	if _, err := ts.kv.Compact(soon(t), &pb.CompactionRequest{Revision: 4, Physical: true}); err != nil {
+	if _, err := ts.kv.Compact(testContext(t), &pb.CompactionRequest{Revision: 4, Physical: true}); err != nil {
 		t.Fatal(err)
 	}
 	w := ts.openWatch(t)
 	created := w.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 2})
 	canceled := w.receive()
 	want := &pb.WatchResponse{
-		Header:  &pb.ResponseHeader{ClusterId: soloCluster, MemberId: soloID, RaftTerm: soloTerm},
+		Header:  &pb.ResponseHeader{ClusterId: testClusterID, MemberId: testMemberID, RaftTerm: testTerm},
 		WatchId: created.WatchId, Canceled: true, CompactRevision: 4,
 	}
 	if !proto.Equal(canceled, want) {
 		t.Errorf("got %v, want %v", canceled, want)
 	}
 	next := w.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 5})
-	w.expect(next.WatchId, "put k=3@5", "put k=4@6")
+	w.expectEvents(next.WatchId, "put k=3@5", "put k=4@6")
 }
 
-func TestProgressIsToldOnRequestWhenAllWatchesAreUpToDate(t *testing.T) {
+func TestProgressRequestWaitsForAllWatches(t *testing.T) {
 	ts := startServer(t)
 	w := ts.openWatch(t)
-	w.askProgress() // without a watch there is nothing to tell
+	w.requestProgress() // without a watch there is nothing to tell
 	id := w.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 1}).WatchId
 	ts.put(t, "other", "1")
 	ts.put(t, "other", "2")
-	w.askProgress()
+	w.requestProgress()
 	if r := w.receive(); r.WatchId != -1 || r.Header.Revision > 3 || len(r.Events) != 0 {
 		t.Errorf("got %v", r)
 	}
 	last := ts.put(t, "k", "1")
-	w.expect(id, fmt.Sprintf("put k=1@%d", last))
-	w.askProgress()
+	w.expectEvents(id, fmt.Sprintf("put k=1@%d", last))
+	w.requestProgress()
 	if r := w.receive(); r.WatchId != -1 || r.Header.Revision != last {
 		t.Errorf("got %v, want progress at %d", r, last)
 	}
 }
 
-func TestQuietWatchesThatAskForItAreToldTheRevisionNowAndThen(t *testing.T) {
+func TestIdleWatchReceivesProgressNotifications(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) { c.WatchProgressInterval = 20 * time.Millisecond })
 	w := ts.openWatch(t)
 	w.create(&pb.WatchCreateRequest{Key: []byte("silent")})
@@ -343,21 +343,21 @@ func TestQuietWatchesThatAskForItAreToldTheRevisionNowAndThen(t *testing.T) {
 	}
 }
 
-func TestStreamsThatRequireALeaderEndWhenThereIsNoneForLong(t *testing.T) {
+func TestRequireLeaderStreamEndsOnLeaderLoss(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) { c.ElectionTimeout = time.Millisecond })
-	asking := ts.openWatchFor(t, metadata.AppendToOutgoingContext(soon(t), rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataHasLeader))
+	asking := ts.openWatchFor(t, metadata.AppendToOutgoingContext(testContext(t), rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataHasLeader))
 	asking.create(&pb.WatchCreateRequest{Key: []byte("k")})
 	other := ts.openWatch(t)
 	id := other.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
-	ts.solo.setStatus(func(s *troupe.Status) { s.Leader = 0 })
+	ts.consensus.setStatus(func(s *troupe.Status) { s.LeaderID = 0 })
 	if _, err := asking.stream.Recv(); status.Convert(err).Message() != "etcdserver: no leader" {
 		t.Errorf("got %v", err)
 	}
 	ts.put(t, "k", "1")
-	other.expect(id, "put k=1@2")
+	other.expectEvents(id, "put k=1@2")
 }
 
-func TestManyWatchersOnOneStreamAreAllTold(t *testing.T) {
+func TestManyWatchersOfOneStreamAllReceive(t *testing.T) {
 	ts := startServer(t)
 	w := ts.openWatch(t)
 	const n = 2000
@@ -382,19 +382,19 @@ func TestManyWatchersOnOneStreamAreAllTold(t *testing.T) {
 	}
 }
 
-func TestAWatchOutlivesAReopeningOfTheStoreAndIsToldNothingTwice(t *testing.T) {
+func TestWatchContinuesAfterStoreReopens(t *testing.T) {
 	ts := startServer(t)
 	w := ts.openWatch(t)
 	id := w.create(&pb.WatchCreateRequest{Key: []byte("k"), PrevKv: true}).WatchId
 	ts.put(t, "k", "1")
 	ts.put(t, "k", "2")
-	w.expect(id, "put k=1@2", "put k=2@3<1")
-	ts.solo.reopen(t, func() {})
+	w.expectEvents(id, "put k=1@2", "put k=2@3<1")
+	ts.consensus.reopen(t, func() {})
 	ts.put(t, "k", "3")
-	w.expect(id, "put k=3@4<2")
+	w.expectEvents(id, "put k=3@4<2")
 }
 
-func TestAnIdleStoreIsNotObserved(t *testing.T) {
+func TestStoreWithoutWatchersIsNotObserved(t *testing.T) {
 	ts := startServer(t)
 	w := ts.openWatch(t)
 	w.create(&pb.WatchCreateRequest{Key: []byte("k"), PrevKv: true})
@@ -404,14 +404,14 @@ func TestAnIdleStoreIsNotObserved(t *testing.T) {
 	other := ts.openWatch(t)
 	id := other.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
 	ts.put(t, "k", "1")
-	other.expect(id, "put k=1@2") // a half-closed stream goes on, and so does its neighbour
+	other.expectEvents(id, "put k=1@2") // a half-closed stream goes on, and so does its neighbour
 	if r := w.receive(); len(r.Events) != 1 {
 		t.Errorf("the half-closed stream got %v", r)
 	}
 	counts := func() (watchers, prev int) {
-		ts.hub.attaching.Lock()
-		defer ts.hub.attaching.Unlock()
-		return ts.hub.watchers, ts.hub.wantPrev
+		ts.hub.observerMu.Lock()
+		defer ts.hub.observerMu.Unlock()
+		return ts.hub.watchers, ts.hub.prevKVWatchers
 	}
 	if watchers, prev := counts(); watchers != 2 || prev != 1 {
 		t.Errorf("%d watchers, %d with former values", watchers, prev)

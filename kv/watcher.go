@@ -20,35 +20,35 @@ const noWatchID = -1
 
 // watcher is one watch of a stream. See watchHub for how its revisions hang together.
 type watcher struct {
-	id       int64
-	stream   *watchStream
-	span     span
-	isSpan   bool // else the key span.lo alone
-	prevKV   bool
-	noPut    bool
-	noDelete bool
-	fragment bool
-	progress bool  // tell the revision now and then
-	start    int64 // the revision that was asked for, 0: from now on
+	id             int64
+	stream         *watchStream
+	span           span
+	isRange        bool // else the key span.lo alone
+	prevKV         bool
+	noPut          bool
+	noDelete       bool
+	fragment       bool
+	progressNotify bool  // tell the revision now and then
+	startRevision  int64 // the revision that was asked for, 0: from now on
 
-	slot    [indexPlaces]int
-	matched []*sharedEvent // scratch of the hub's goroutine
-	history []*sharedEvent // scratch of the stream's goroutine
+	indexSlot [indexKinds]int
+	matched   []*sharedEvent // scratch of the hub's goroutine
+	history   []*sharedEvent // scratch of the stream's goroutine
 
 	// Guarded by stream.mu; live changes under the hub's mutex too.
-	joined      bool // the hub knows it
-	live        bool
-	lagging     bool
-	planned     bool  // lagging: was there when the present piece of history was planned
-	ready       bool  // stands in stream.ready
-	quiet       bool  // nothing was sent since the last progress interval
-	next        int64 // live: the first revision that is not in the queue yet
-	readFrom    int64 // lagging: the first revision to read from history
-	holdUntil   int64 // lagging and live: the last revision to read from history
-	told        int64 // the revision of the last header, which never goes back
-	queue       []*sharedEvent
-	queueBytes  int
-	laggingSlot int
+	registered     bool // the hub knows it
+	live           bool
+	lagging        bool
+	inHistoryRead  bool  // lagging: was there when the present piece of history was planned
+	ready          bool  // stands in stream.ready
+	idle           bool  // nothing was sent since the last progress interval
+	nextLive       int64 // live: the first revision that is not in the queue yet
+	historyFrom    int64 // lagging: the first revision to read from history
+	historyUntil   int64 // lagging and live: the last revision to read from history
+	headerRevision int64 // the revision of the last header, which never goes back
+	queue          []*sharedEvent
+	queueBytes     int
+	laggingSlot    int
 }
 
 // newWatcher reads a request. A missing key is the smallest one, as in etcd.
@@ -58,29 +58,31 @@ func newWatcher(s *watchStream, r *pb.WatchCreateRequest) (*watcher, error) {
 		key = []byte{0}
 	}
 	w := &watcher{
-		stream: s, prevKV: r.PrevKv, fragment: r.Fragment, progress: r.ProgressNotify, start: r.StartRevision,
+		stream: s, prevKV: r.PrevKv, fragment: r.Fragment, progressNotify: r.ProgressNotify, startRevision: r.StartRevision,
 		// Progress is due at the first interval after the creation, as in etcd.
-		quiet:    true,
+		idle:     true,
 		noPut:    slices.Contains(r.Filters, pb.WatchCreateRequest_NOPUT),
 		noDelete: slices.Contains(r.Filters, pb.WatchCreateRequest_NODELETE),
 	}
-	w.span, w.isSpan = spanOf(key, r.RangeEnd)
-	if w.isSpan && !w.span.toEnd && w.span.lo >= w.span.hi {
+	w.span, w.isRange = spanOf(key, r.RangeEnd)
+	if w.isRange && !w.span.toEnd && w.span.lo >= w.span.hi {
 		return nil, errEmptyWatchRange
 	}
 	return w, nil
 }
 
-func (w *watcher) filters(e *mvccpb.Event) bool {
+func (w *watcher) excludes(e *mvccpb.Event) bool {
 	return (w.noPut && e.GetType() == mvccpb.Event_PUT) || (w.noDelete && e.GetType() == mvccpb.Event_DELETE)
 }
 
-// isPast tells that progress up to a revision, which the hub has come to, says nothing that the watcher was not told
+// progressIsDue tells that progress up to a revision, which the hub has come to, says nothing that the watcher was not told
 // before, and nothing of a time before its start. The stream's mutex is held.
-func (w *watcher) isPast(revision int64) bool { return w.told <= revision && w.start <= revision }
+func (w *watcher) progressIsDue(revision int64) bool {
+	return w.headerRevision <= revision && w.startRevision <= revision
+}
 
-// dropQueue forgets what waits to be sent. The stream's mutex is held.
-func (w *watcher) dropQueue() {
-	w.stream.buffered -= w.queueBytes
+// clearQueue forgets what waits to be sent. The stream's mutex is held.
+func (w *watcher) clearQueue() {
+	w.stream.bufferedBytes -= w.queueBytes
 	w.queue, w.queueBytes = nil, 0
 }

@@ -23,9 +23,9 @@ const (
 // forms, with and without the former value, are made when first wanted, by the one goroutine that made the sharedEvent;
 // others see a form only after that goroutine has put the event into their queue.
 type sharedEvent struct {
-	event    *mvccpb.Event
-	plain    []byte
-	withPrev []byte
+	event       *mvccpb.Event
+	withoutPrev []byte
+	withPrev    []byte
 }
 
 func newSharedEvent(e *mvccpb.Event) *sharedEvent { return &sharedEvent{event: e} }
@@ -36,24 +36,24 @@ func (e *sharedEvent) revision() int64 { return e.event.GetKv().GetModRevision()
 func (e *sharedEvent) encode(prev bool) int {
 	if prev && e.event.GetPrevKv() != nil {
 		if e.withPrev == nil {
-			e.withPrev = asWatchField(e.event)
+			e.withPrev = encodeEventField(e.event)
 		}
 		return len(e.withPrev)
 	}
-	if e.plain == nil {
-		e.plain = asWatchField(&mvccpb.Event{Type: e.event.GetType(), Kv: e.event.GetKv()})
+	if e.withoutPrev == nil {
+		e.withoutPrev = encodeEventField(&mvccpb.Event{Type: e.event.GetType(), Kv: e.event.GetKv()})
 	}
-	return len(e.plain)
+	return len(e.withoutPrev)
 }
 
 func (e *sharedEvent) bytes(prev bool) []byte {
 	if prev && e.event.GetPrevKv() != nil {
 		return e.withPrev
 	}
-	return e.plain
+	return e.withoutPrev
 }
 
-func asWatchField(e *mvccpb.Event) []byte {
+func encodeEventField(e *mvccpb.Event) []byte {
 	size := proto.Size(e)
 	b := make([]byte, 0, protowire.SizeTag(watchEvents)+protowire.SizeBytes(size))
 	b = protowire.AppendTag(b, watchEvents, protowire.BytesType)
@@ -75,14 +75,14 @@ type watchFrame struct {
 	events   []*sharedEvent
 }
 
-// shareAbove is the size from which an event is handed to the transport as it is instead of being copied into the frame:
+// minSharedBytes is the size from which an event is handed to the transport as it is instead of being copied into the frame:
 // small pieces cost the transport more than their copy.
-const shareAbove = 1024
+const minSharedBytes = 1024
 
 func (f *watchFrame) marshal() mem.BufferSlice {
 	size := 64
 	for _, e := range f.events {
-		if n := len(e.bytes(f.prev)); n < shareAbove {
+		if n := len(e.bytes(f.prev)); n < minSharedBytes {
 			size += n
 		}
 	}
@@ -91,7 +91,7 @@ func (f *watchFrame) marshal() mem.BufferSlice {
 	start := 0
 	for _, e := range f.events {
 		encoded := e.bytes(f.prev)
-		if len(encoded) < shareAbove {
+		if len(encoded) < minSharedBytes {
 			b = append(b, encoded...)
 			continue
 		}
@@ -133,12 +133,12 @@ func appendVarint(b []byte, field protowire.Number, v uint64) []byte {
 
 // portCodec is gRPC's codec for protobuf, and knows a watchFrame besides, and answers that are counted.
 type portCodec struct {
-	proto   encoding.CodecV2
-	sending *sending
+	proto            encoding.CodecV2
+	pendingResponses *pendingResponses
 }
 
 func newPortCodec() portCodec {
-	return portCodec{encoding.GetCodecV2(grpcproto.Name), &sending{accounts: map[proto.Message]*answer{}}}
+	return portCodec{encoding.GetCodecV2(grpcproto.Name), &pendingResponses{reservations: map[proto.Message]*reservation{}}}
 }
 
 func (c portCodec) Marshal(v any) (mem.BufferSlice, error) {
@@ -146,9 +146,9 @@ func (c portCodec) Marshal(v any) (mem.BufferSlice, error) {
 	case *watchFrame:
 		return m.marshal(), nil
 	case *pb.RangeResponse:
-		return c.sending.marshal(c.proto, m)
+		return c.pendingResponses.marshal(c.proto, m)
 	case *pb.TxnResponse:
-		return c.sending.marshal(c.proto, m)
+		return c.pendingResponses.marshal(c.proto, m)
 	}
 	return c.proto.Marshal(v)
 }

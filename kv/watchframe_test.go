@@ -15,9 +15,9 @@ func putEvent(key, value string, revision int64) *mvccpb.Event {
 	}}
 }
 
-func TestAFrameIsTheWatchResponseItStandsFor(t *testing.T) {
-	consensus, _ := newSolo(t)
-	head := &headers{clusterID: soloCluster, memberID: soloID, consensus: consensus}
+func TestWatchFrameEncodesAWatchResponse(t *testing.T) {
+	consensus, _ := newFakeConsensus(t)
+	head := &headers{clusterID: testClusterID, memberID: testMemberID, consensus: consensus}
 	events := []*mvccpb.Event{
 		putEvent("a", "small", 4),
 		putEvent("b", strings.Repeat("large", 1000), 4),
@@ -28,7 +28,7 @@ func TestAFrameIsTheWatchResponseItStandsFor(t *testing.T) {
 	for _, prev := range []bool{false, true} {
 		for _, fragment := range []bool{false, true} {
 			f := &watchFrame{headers: head, watchID: 9, revision: 6, prev: prev, fragment: fragment}
-			want := &pb.WatchResponse{Header: head.at(6), WatchId: 9, Fragment: fragment}
+			want := &pb.WatchResponse{Header: head.atRevision(6), WatchId: 9, Fragment: fragment}
 			for _, e := range events {
 				shared := newSharedEvent(e)
 				if size := shared.encode(prev); size != len(shared.bytes(prev)) {
@@ -56,7 +56,7 @@ func TestAFrameIsTheWatchResponseItStandsFor(t *testing.T) {
 	}
 }
 
-func TestTheEncodingOfAnEventIsSharedByItsWatchers(t *testing.T) {
+func TestEventIsEncodedOnce(t *testing.T) {
 	e := newSharedEvent(putEvent("k", strings.Repeat("v", 4096), 2))
 	e.encode(false)
 	first, second := e.bytes(false), []byte(nil)
@@ -67,7 +67,7 @@ func TestTheEncodingOfAnEventIsSharedByItsWatchers(t *testing.T) {
 	}
 }
 
-func TestFragmentsHoldAllEventsInOrderAndOnlyTheLastEndsTheResponse(t *testing.T) {
+func TestFragmentsKeepEventsInOrder(t *testing.T) {
 	f := &watchFrame{watchID: 1}
 	for i := range 10 {
 		e := newSharedEvent(putEvent(string(rune('a'+i)), strings.Repeat("v", 100), 2))

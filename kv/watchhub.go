@@ -21,70 +21,70 @@ import (
 //
 //	                 history (View.Events)                live (observer)
 //	revision  … ─────────────┬───────────────┬───────────────────────────────▶
-//	                     readFrom        holdUntil │ next
+//	                     historyFrom        historyUntil │ next
 //	                 read next from         last   │ first not yet queued
 //	                 history                       │
 //
 // Invariants, for each watcher, under its stream's mutex:
-//   - every revision below readFrom (while it lags) was sent, every one from readFrom to holdUntil will be read from
-//     history, every one from holdUntil+1 to next-1 is in the queue or was sent. Nothing is in two of these: no gap, no double;
-//   - a watcher that is not live has no queue; a live one that lags keeps its queue until history is sent up to holdUntil;
+//   - every revision below historyFrom (while it lags) was sent, every one from historyFrom to historyUntil will be read from
+//     history, every one from historyUntil+1 to next-1 is in the queue or was sent. Nothing is in two of these: no gap, no double;
+//   - a watcher that is not live has no queue; a live one that lags keeps its queue until history is sent up to historyUntil;
 //   - all events of a revision are queued together.
 //
 // Order of locks: attaching, mu, a stream's mu, incoming.mu.
 type watchHub struct {
-	store      *StoreRef
-	queueLimit int // bytes of events queued for the hub
-	buffers    int // bytes of events that all streams together should not exceed; 0: no bound
-	metrics    *metrics
+	store            *StoreRef
+	queueLimitBytes  int // bytes of events queued for the hub
+	totalBufferBytes int // bytes of events that all streams together should not exceed; 0: no bound
+	metrics          *metrics
 
-	incoming incomingEvents
+	observed observedQueue
 	streams  atomic.Int64 // that are open
 
-	mu         sync.Mutex
-	live       watchIndex // guarded by mu
-	dispatched int64      // guarded by mu; live watchers have been given every revision up to here
-	prevFrom   int64      // guarded by mu; observed revisions from here on carry PrevKv
-	touched    []*watcher // of the hub's goroutine: scratch
+	mu              sync.Mutex
+	live            watchIndex // guarded by mu
+	dispatched      int64      // guarded by mu; live watchers have been given every revision up to here
+	prevKVFrom      int64      // guarded by mu; observed revisions from here on carry PrevKv
+	matchedWatchers []*watcher // of the hub's goroutine: scratch
 
-	attaching sync.Mutex
-	attached  *mvcc.Store // guarded by attaching; where the observer is, or is to be, set
-	observing bool        // guarded by attaching
-	watchers  int         // guarded by attaching; all, live or not
-	wantPrev  int         // guarded by attaching; those which want PrevKv
-	idle      *time.Timer // guarded by attaching; takes the observer away
+	observerMu     sync.Mutex
+	observedStore  *mvcc.Store // guarded by attaching; where the observer is, or is to be, set
+	observing      bool        // guarded by attaching
+	watchers       int         // guarded by attaching; all, live or not
+	prevKVWatchers int         // guarded by attaching; those which want PrevKv
+	idleTimer      *time.Timer // guarded by attaching; takes the observer away
 
 	done chan struct{}
 	once sync.Once
 }
 
-// observerLinger is how long the observer stays when the last watcher has gone: those who watch again and again for a
+// observerIdleTimeout is how long the observer stays when the last watcher has gone: those who watch again and again for a
 // moment should not make each batch wait for them.
-const observerLinger = 10 * time.Second
+const observerIdleTimeout = 10 * time.Second
 
-// dispatchSlice is how many revisions the hub handles before it lets watchers come and go.
-const dispatchSlice = 256
+// dispatchBatchRevisions is how many revisions the hub handles before it lets watchers come and go.
+const dispatchBatchRevisions = 256
 
 func newWatchHub(store *StoreRef, queueLimit int, m *metrics) *watchHub {
 	h := &watchHub{
-		store: store, queueLimit: queueLimit, metrics: m,
-		live: newWatchIndex(inHub), done: make(chan struct{}),
+		store: store, queueLimitBytes: queueLimit, metrics: m,
+		live: newWatchIndex(liveIndex), done: make(chan struct{}),
 	}
-	h.incoming.wake = make(chan struct{}, 1)
-	store.watchOpened(h.attach)
+	h.observed.wake = make(chan struct{}, 1)
+	store.setOnOpen(h.storeOpened)
 	return h
 }
 
 func (h *watchHub) stop() { h.once.Do(func() { close(h.done) }) }
 
-// incomingEvents is what the observer leaves for the hub's goroutine.
-type incomingEvents struct {
-	mu        sync.Mutex
-	revisions []revisionEvents // guarded by mu; without holes, the last one is newest
-	bytes     int              // guarded by mu
-	newest    int64            // guarded by mu; the last revision that was observed
-	lost      bool             // guarded by mu; revisions before the queued ones were dropped: everyone reads history
-	wake      chan struct{}
+// observedQueue is what the observer leaves for the hub's goroutine.
+type observedQueue struct {
+	mu         sync.Mutex
+	revisions  []revisionEvents // guarded by mu; without holes, the last one is newest
+	bytes      int              // guarded by mu
+	newest     int64            // guarded by mu; the last revision that was observed
+	overflowed bool             // guarded by mu; revisions before the queued ones were dropped: everyone reads history
+	wake       chan struct{}
 }
 
 type revisionEvents struct {
@@ -98,14 +98,14 @@ func (h *watchHub) observe(revision int64, events []*mvccpb.Event) {
 	for _, e := range events {
 		size += eventSize(e)
 	}
-	q := &h.incoming
+	q := &h.observed
 	q.mu.Lock()
 	if revision <= q.newest {
 		q.mu.Unlock()
 		return // a reopened store is replaying what was told before
 	}
-	if revision != q.newest+1 || q.bytes+size > h.queueLimit {
-		q.revisions, q.bytes, q.lost = nil, 0, true
+	if revision != q.newest+1 || q.bytes+size > h.queueLimitBytes {
+		q.revisions, q.bytes, q.overflowed = nil, 0, true
 	} else {
 		q.revisions = append(q.revisions, revisionEvents{revision, events})
 		q.bytes += size
@@ -115,24 +115,24 @@ func (h *watchHub) observe(revision int64, events []*mvccpb.Event) {
 	q.signal()
 }
 
-func (q *incomingEvents) signal() {
+func (q *observedQueue) signal() {
 	select {
 	case q.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (q *incomingEvents) size() int64 {
+func (q *observedQueue) queuedBytes() int64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return int64(q.bytes)
 }
 
 // take hands over up to n revisions; newest is the last revision that the taker then knows of.
-func (q *incomingEvents) take(n int) (revisions []revisionEvents, newest int64, lost, more bool) {
+func (q *observedQueue) take(n int) (revisions []revisionEvents, newest int64, lost, more bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	lost, q.lost = q.lost, false
+	lost, q.overflowed = q.overflowed, false
 	revisions = q.revisions
 	if len(revisions) > n {
 		revisions, q.revisions = revisions[:n:n], revisions[n:]
@@ -158,8 +158,8 @@ func eventSize(e *mvccpb.Event) int {
 func (h *watchHub) run() {
 	for {
 		select {
-		case <-h.incoming.wake:
-			for h.dispatchSome() {
+		case <-h.observed.wake:
+			for h.dispatchBatch() {
 			}
 		case <-h.done:
 			return
@@ -167,19 +167,19 @@ func (h *watchHub) run() {
 	}
 }
 
-func (h *watchHub) dispatchSome() (more bool) {
+func (h *watchHub) dispatchBatch() (more bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	revisions, newest, lost, more := h.incoming.take(dispatchSlice)
+	revisions, newest, lost, more := h.observed.take(dispatchBatchRevisions)
 	if lost {
-		h.live.each(func(w *watcher) { h.touched = append(h.touched, w) })
-		for _, w := range h.touched {
+		h.live.each(func(w *watcher) { h.matchedWatchers = append(h.matchedWatchers, w) })
+		for _, w := range h.matchedWatchers {
 			w.stream.mu.Lock()
-			h.demote(w)
+			h.fallBackToHistory(w)
 			w.stream.mu.Unlock()
 		}
-		clear(h.touched)
-		h.touched = h.touched[:0]
+		clear(h.matchedWatchers)
+		h.matchedWatchers = h.matchedWatchers[:0]
 	}
 	for _, r := range revisions {
 		h.dispatch(r)
@@ -197,18 +197,18 @@ func (h *watchHub) dispatch(r revisionEvents) {
 				shared = newSharedEvent(e)
 			}
 			if len(w.matched) == 0 {
-				h.touched = append(h.touched, w)
+				h.matchedWatchers = append(h.matchedWatchers, w)
 			}
 			w.matched = append(w.matched, shared)
 		})
 	}
-	for _, w := range h.touched {
+	for _, w := range h.matchedWatchers {
 		h.deliver(w, r.revision)
 		clear(w.matched)
 		w.matched = w.matched[:0]
 	}
-	clear(h.touched)
-	h.touched = h.touched[:0]
+	clear(h.matchedWatchers)
+	h.matchedWatchers = h.matchedWatchers[:0]
 }
 
 // deliver queues the matched events of one revision at the watcher, or sends it to history if its stream is full.
@@ -216,70 +216,70 @@ func (h *watchHub) deliver(w *watcher, revision int64) {
 	s := w.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if revision < w.next {
+	if revision < w.nextLive {
 		return // before its start
 	}
 	size := 0
 	for _, e := range w.matched {
 		size += e.encode(w.prevKV)
 	}
-	if s.buffered+size > h.allowance(s.bufferLimit) || (w.prevKV && revision < h.prevFrom) {
-		h.demote(w)
+	if s.bufferedBytes+size > h.streamBufferLimit(s.bufferLimitBytes) || (w.prevKV && revision < h.prevKVFrom) {
+		h.fallBackToHistory(w)
 		return
 	}
 	w.queue = append(w.queue, w.matched...)
 	w.queueBytes += size
-	s.buffered += size
-	w.next = revision + 1
+	s.bufferedBytes += size
+	w.nextLive = revision + 1
 	s.markReady(w)
 }
 
-// leastAllowance is what a stream may always buffer.
-const leastAllowance = 64 << 10
+// minStreamBufferBytes is what a stream may always buffer.
+const minStreamBufferBytes = 64 << 10
 
 // allowance is how much a stream may buffer: its limit, or its share of what all may where they are many. A stream whose
 // client does not read thus holds no more than its share, and one that is read has its own.
-func (h *watchHub) allowance(limit int) int {
-	if h.buffers == 0 {
+func (h *watchHub) streamBufferLimit(limit int) int {
+	if h.totalBufferBytes == 0 {
 		return limit
 	}
-	return min(limit, max(leastAllowance, h.buffers/max(1, int(h.streams.Load()))))
+	return min(limit, max(minStreamBufferBytes, h.totalBufferBytes/max(1, int(h.streams.Load()))))
 }
 
 // demote takes a live watcher out of the live feed: it goes on from history. h.mu and its stream's mutex are held.
-func (h *watchHub) demote(w *watcher) {
+func (h *watchHub) fallBackToHistory(w *watcher) {
 	s := w.stream
 	h.live.remove(w)
 	w.live = false
 	if !w.lagging {
-		w.readFrom = w.next
+		w.historyFrom = w.nextLive
 		if len(w.queue) > 0 {
-			w.readFrom = w.queue[0].revision()
+			w.historyFrom = w.queue[0].revision()
 		}
 		s.addLagging(w)
 	}
-	w.dropQueue()
+	w.clearQueue()
 	s.signal()
 	h.metrics.watchFallbacks.Inc()
 }
 
 // join registers a watcher that starts at revision start, 0 for now, and returns the store's revision at that moment.
 // announce is called with it, before any event of the watcher can be sent.
-func (h *watchHub) join(ctx context.Context, w *watcher, start int64, announce func(now int64)) error {
+func (h *watchHub) addWatcher(ctx context.Context, w *watcher, start int64, announce func(now int64)) error {
 	store, err := h.store.get(ctx)
 	if err != nil {
 		return err
 	}
-	h.observeFor(w)
-	if !h.admit(w, start, store, announce) {
-		h.unobserveFor(w)
+	h.acquireObserver(w)
+	if !h.placeWatcher(w, start, store, announce) {
+		h.releaseObserver(w)
 		return context.Canceled
 	}
 	return nil
 }
 
 // admit is false if the watcher's stream was closed meanwhile.
-func (h *watchHub) admit(w *watcher, start int64, store *mvcc.Store, announce func(now int64)) bool {
+func (h *watchHub) placeWatcher(w *watcher, start int64, store *mvcc.Store, announce func(now int64)) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := w.stream
@@ -288,17 +288,17 @@ func (h *watchHub) admit(w *watcher, start int64, store *mvcc.Store, announce fu
 	if s.closed {
 		return false
 	}
-	w.joined = true
+	w.registered = true
 	now := max(store.Revision(), h.dispatched)
 	if start == 0 {
 		start = now + 1
 	}
 	announce(now)
 	if start > h.dispatched {
-		w.next, w.live = start, true
+		w.nextLive, w.live = start, true
 		h.live.add(w)
 	} else {
-		w.readFrom = start
+		w.historyFrom = start
 		s.addLagging(w)
 	}
 	s.signal()
@@ -313,22 +313,22 @@ func (h *watchHub) goLive(s *watchStream, near int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, w := range s.lagging {
-		if w.live || h.dispatched-w.readFrom >= near {
+		if w.live || h.dispatched-w.historyFrom >= near {
 			continue
 		}
-		w.live, w.holdUntil = true, h.dispatched
-		w.next = max(w.readFrom, h.dispatched+1)
+		w.live, w.historyUntil = true, h.dispatched
+		w.nextLive = max(w.historyFrom, h.dispatched+1)
 		h.live.add(w)
 	}
-	s.releaseCaughtUp()
+	s.promoteCaughtUp()
 }
 
 // leave forgets a watcher. It is told of nothing after that.
-func (h *watchHub) leave(w *watcher) {
+func (h *watchHub) removeWatcher(w *watcher) {
 	h.mu.Lock()
 	w.stream.mu.Lock()
-	joined := w.joined
-	w.joined = false
+	joined := w.registered
+	w.registered = false
 	if w.live {
 		h.live.remove(w)
 		w.live = false
@@ -336,10 +336,10 @@ func (h *watchHub) leave(w *watcher) {
 	if w.lagging {
 		w.stream.removeLagging(w)
 	}
-	w.dropQueue()
+	w.clearQueue()
 	w.stream.mu.Unlock()
 	h.mu.Unlock()
 	if joined {
-		h.unobserveFor(w)
+		h.releaseObserver(w)
 	}
 }

@@ -6,60 +6,60 @@ import "go.etcd.io/etcd/api/v3/mvccpb"
 // A hub has one of the watchers it feeds live, a stream one of its watchers that read history.
 type watchIndex struct {
 	// place says which of a watcher's slots belongs to this index: a watcher may stand in the hub's and in its stream's.
-	place  indexPlace
-	points map[string]*watcherSet
-	spans  intervalTree[watcherSet]
-	count  int
+	kind  indexKind
+	keys  map[string]*watcherSet
+	spans intervalTree[watcherSet]
+	count int
 }
 
-type indexPlace int
+type indexKind int
 
 const (
-	inHub indexPlace = iota
-	inHistory
-	indexPlaces
+	liveIndex indexKind = iota
+	historyIndex
+	indexKinds
 )
 
-func newWatchIndex(place indexPlace) watchIndex {
-	return watchIndex{place: place, points: map[string]*watcherSet{}}
+func newWatchIndex(place indexKind) watchIndex {
+	return watchIndex{kind: place, keys: map[string]*watcherSet{}}
 }
 
 // watcherSet is the watchers of one key or one span. Each knows its slot, so that leaving costs nothing.
 type watcherSet struct{ members []*watcher }
 
 func (x *watchIndex) add(w *watcher) {
-	set := x.points[w.span.lo]
-	if w.isSpan {
-		set = x.spans.at(w.span)
+	set := x.keys[w.span.lo]
+	if w.isRange {
+		set = x.spans.getOrInsert(w.span)
 	} else if set == nil {
 		set = &watcherSet{}
-		x.points[w.span.lo] = set
+		x.keys[w.span.lo] = set
 	}
-	w.slot[x.place] = len(set.members)
+	w.indexSlot[x.kind] = len(set.members)
 	set.members = append(set.members, w)
 	x.count++
 }
 
 // remove takes out a watcher that is in the index.
 func (x *watchIndex) remove(w *watcher) {
-	set := x.points[w.span.lo]
-	if w.isSpan {
-		set = x.spans.at(w.span)
+	set := x.keys[w.span.lo]
+	if w.isRange {
+		set = x.spans.getOrInsert(w.span)
 	}
-	slot, last := w.slot[x.place], len(set.members)-1
+	slot, last := w.indexSlot[x.kind], len(set.members)-1
 	moved := set.members[last]
 	set.members[slot] = moved
-	moved.slot[x.place] = slot
+	moved.indexSlot[x.kind] = slot
 	set.members[last] = nil
 	set.members = set.members[:last]
 	x.count--
 	if last > 0 {
 		return
 	}
-	if w.isSpan {
+	if w.isRange {
 		x.spans.remove(w.span)
 	} else {
-		delete(x.points, w.span.lo)
+		delete(x.keys, w.span.lo)
 	}
 }
 
@@ -71,13 +71,13 @@ func (x *watchIndex) match(e *mvccpb.Event, f func(*watcher)) {
 	key := e.GetKv().GetKey()
 	wanted := func(set *watcherSet) bool {
 		for _, w := range set.members {
-			if !w.filters(e) {
+			if !w.excludes(e) {
 				f(w)
 			}
 		}
 		return true
 	}
-	if set := x.points[string(key)]; set != nil {
+	if set := x.keys[string(key)]; set != nil {
 		wanted(set)
 	}
 	x.spans.visit(key, wanted)
@@ -85,12 +85,12 @@ func (x *watchIndex) match(e *mvccpb.Event, f func(*watcher)) {
 
 // each calls f with every watcher, in no order.
 func (x *watchIndex) each(f func(*watcher)) {
-	for _, set := range x.points {
+	for _, set := range x.keys {
 		for _, w := range set.members {
 			f(w)
 		}
 	}
-	x.spans.each(func(set *watcherSet) {
+	x.spans.visitAll(func(set *watcherSet) {
 		for _, w := range set.members {
 			f(w)
 		}

@@ -27,13 +27,13 @@ import (
 // recordingStream is the gRPC side of a watch stream, which keeps what is sent.
 type recordingStream struct {
 	pb.Watch_WatchServer
-	sent []*pb.WatchResponse
+	responses []*pb.WatchResponse
 }
 
 func (r *recordingStream) Context() context.Context { return context.Background() }
 
 func (r *recordingStream) Send(response *pb.WatchResponse) error {
-	r.sent = append(r.sent, response)
+	r.responses = append(r.responses, response)
 	return nil
 }
 
@@ -47,44 +47,44 @@ func (r *recordingStream) SendMsg(m any) error {
 
 // modelWatcher is what a watcher should be told, and was.
 type modelWatcher struct {
-	request  *pb.WatchCreateRequest
-	start    int64
-	told     []string
-	created  bool
-	header   int64 // the revision of the last header
-	canceled bool
+	request        *pb.WatchCreateRequest
+	start          int64
+	received       []string
+	created        bool
+	headerRevision int64 // the revision of the last header
+	canceled       bool
 }
 
 type modelStream struct {
 	*watchStream
 	out      *recordingStream
 	watchers map[int64]*modelWatcher
-	ended    []*modelWatcher
-	reading  *historyPiece // a read of history under way
+	canceled []*modelWatcher
+	reading  *historyRead // a read of history under way
 }
 
 type watchModel struct {
-	t       *rapid.T
-	solo    *solo
-	hub     *watchHub
-	streams []*modelStream
-	past    []*mvccpb.Event // with PrevKv
-	live    map[string]*mvccpb.KeyValue
+	t        *rapid.T
+	solo     *fakeConsensus
+	hub      *watchHub
+	streams  []*modelStream
+	events   []*mvccpb.Event // with PrevKv
+	liveKeys map[string]*mvccpb.KeyValue
 }
 
 var modelKeys = []string{"a", "b", "b/1", "b/2", "c"}
 
 // newSteppedWatchService is a watch service whose goroutines do not run: the test takes their steps.
-func newSteppedWatchService(t *testing.T, hubQueue, streamBuffer int) (*watchService, *solo) {
-	consensus, ref := openSolo(t)
+func newSteppedWatchService(t *testing.T, hubQueue, streamBuffer int) (*watchService, *fakeConsensus) {
+	consensus, ref := openFakeConsensus(t)
 	metrics, err := newMetrics(prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &watchService{
 		hub: newWatchHub(ref, hubQueue, metrics), consensus: consensus, maxWatchers: 100, fragmentBytes: 1 << 20,
-		requestTimeout: time.Minute, bufferBytes: streamBuffer,
-		headers: &headers{clusterID: soloCluster, memberID: soloID, consensus: consensus},
+		requestTimeout: time.Minute, streamBufferBytes: streamBuffer,
+		headers: &headers{clusterID: testClusterID, memberID: testMemberID, consensus: consensus},
 	}, consensus
 }
 
@@ -92,7 +92,7 @@ func newWatchModel(t *rapid.T, outer *testing.T) *watchModel {
 	service, consensus := newSteppedWatchService(outer,
 		rapid.SampledFrom([]int{1, 300, 5000}).Draw(t, "hub queue"),
 		rapid.SampledFrom([]int{1, 60, 100, 200, 1000}).Draw(t, "stream buffer"))
-	m := &watchModel{t: t, solo: consensus, hub: service.hub, live: map[string]*mvccpb.KeyValue{}}
+	m := &watchModel{t: t, solo: consensus, hub: service.hub, liveKeys: map[string]*mvccpb.KeyValue{}}
 	for range 2 {
 		out := &recordingStream{}
 		m.streams = append(m.streams, &modelStream{watchStream: newWatchStream(service, out), out: out, watchers: map[int64]*modelWatcher{}})
@@ -105,24 +105,24 @@ func (m *watchModel) write() {
 	var ops []*pb.RequestOp
 	var changed []*mvccpb.Event
 	revision := int64(2)
-	if len(m.past) > 0 {
-		revision = m.past[len(m.past)-1].Kv.ModRevision + 1
+	if len(m.events) > 0 {
+		revision = m.events[len(m.events)-1].Kv.ModRevision + 1
 	}
 	keys := rapid.SliceOfNDistinct(rapid.SampledFrom(modelKeys), 1, 3, rapid.ID[string]).Draw(m.t, "keys")
 	for i, k := range keys {
-		former := m.live[k]
+		former := m.liveKeys[k]
 		if former != nil && rapid.IntRange(0, 2).Draw(m.t, "delete") == 0 {
 			ops = append(ops, opDelete(k, ""))
 			changed = append(changed, &mvccpb.Event{Type: mvccpb.Event_DELETE, PrevKv: former,
 				Kv: &mvccpb.KeyValue{Key: []byte(k), ModRevision: revision}})
-			m.live[k] = nil
+			m.liveKeys[k] = nil
 			continue
 		}
 		value := fmt.Sprintf("%d.%d", revision, i)
 		ops = append(ops, opPut(k, value))
 		kv := &mvccpb.KeyValue{Key: []byte(k), Value: []byte(value), ModRevision: revision}
 		changed = append(changed, &mvccpb.Event{Kv: kv, PrevKv: former})
-		m.live[k] = kv
+		m.liveKeys[k] = kv
 	}
 	command, err := mvcc.EncodeTxn(&pb.TxnRequest{Success: ops})
 	if err != nil {
@@ -135,11 +135,11 @@ func (m *watchModel) write() {
 	if r, err := mvcc.DecodeTxn(result.Value); err != nil || r.Header.Revision != revision {
 		m.t.Fatalf("write: %v, %v, want revision %d", r, err, revision)
 	}
-	m.past = append(m.past, changed...)
+	m.events = append(m.events, changed...)
 }
 
-func (m *watchModel) join(s *modelStream) {
-	now := m.hub.store.now().Revision()
+func (m *watchModel) createWatch(s *modelStream) {
+	now := m.hub.store.ifOpen().Revision()
 	key := rapid.SampledFrom(modelKeys).Draw(m.t, "key")
 	r := &pb.WatchCreateRequest{
 		Key:    []byte(key),
@@ -170,7 +170,7 @@ func (m *watchModel) join(s *modelStream) {
 	s.watchers[s.control[before].WatchId] = w
 }
 
-func (m *watchModel) leave(s *modelStream) {
+func (m *watchModel) cancelWatch(s *modelStream) {
 	ids := slices.Sorted(maps.Keys(s.watchers))
 	if len(ids) == 0 {
 		return
@@ -183,12 +183,12 @@ func (m *watchModel) leave(s *modelStream) {
 	if !w.canceled {
 		m.t.Fatalf("watch %v is not told of its end", w.request)
 	}
-	s.ended = append(s.ended, w)
+	s.canceled = append(s.canceled, w)
 }
 
 // send is one round of the stream's goroutine without its reading of history.
 func (m *watchModel) send(s *modelStream) {
-	control, frames, progress := s.take()
+	control, frames, progress := s.takePending()
 	for _, r := range control {
 		_ = s.out.Send(r)
 	}
@@ -201,9 +201,9 @@ func (m *watchModel) send(s *modelStream) {
 	m.collect(s)
 }
 
-// askProgress is what the receiving goroutine makes of a progress request.
-func (m *watchModel) askProgress(s *modelStream) {
-	s.tellAll = len(s.watchers) > 0
+// requestProgress is what the receiving goroutine makes of a progress request.
+func (m *watchModel) requestProgress(s *modelStream) {
+	s.progressRequested = len(s.watchers) > 0
 }
 
 // progressDue is the progress interval of the stream.
@@ -233,36 +233,36 @@ func (m *watchModel) endHistory(s *modelStream) {
 	}
 	piece := s.reading
 	s.reading = nil
-	err := s.fetchHistory(piece)
+	err := s.readPlanned(piece)
 	if errors.Is(err, errStoreBehind) {
 		return
 	}
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if err := s.sendFrames(s.historyFrames(piece)); err != nil {
+	if err := s.sendFrames(s.historyResponses(piece)); err != nil {
 		m.t.Fatal(err)
 	}
 	m.collect(s)
 }
 
 func (m *watchModel) collect(s *modelStream) {
-	for _, r := range s.out.sent {
+	for _, r := range s.out.responses {
 		concerned := []*modelWatcher{s.watchers[r.WatchId]}
 		if r.WatchId == noWatchID {
 			concerned = slices.Collect(maps.Values(s.watchers))
 		}
 		for _, w := range concerned {
 			if w != nil {
-				m.tell(w, r)
+				m.receive(w, r)
 			}
 		}
 	}
-	s.out.sent = nil
+	s.out.responses = nil
 }
 
 // tell is the client's side of a response.
-func (m *watchModel) tell(w *modelWatcher, r *pb.WatchResponse) {
+func (m *watchModel) receive(w *modelWatcher, r *pb.WatchResponse) {
 	progress := !r.Created && !r.Canceled && len(r.Events) == 0
 	switch {
 	case w.canceled:
@@ -276,25 +276,25 @@ func (m *watchModel) tell(w *modelWatcher, r *pb.WatchResponse) {
 	case !w.created:
 		return // made after the progress that is told
 	}
-	if r.Header.Revision < w.header {
-		m.t.Fatalf("watch %v: the header's revision goes back from %d to %d", w.request, w.header, r.Header.Revision)
+	if r.Header.Revision < w.headerRevision {
+		m.t.Fatalf("watch %v: the header's revision goes back from %d to %d", w.request, w.headerRevision, r.Header.Revision)
 	}
-	w.header = r.Header.Revision
+	w.headerRevision = r.Header.Revision
 	for _, e := range r.Events {
-		w.told = append(w.told, event(e))
+		w.received = append(w.received, describeEvent(e))
 	}
 	if progress && r.Header.Revision < w.request.StartRevision {
 		m.t.Fatalf("watch %v is told of progress up to %d, before its start", w.request, r.Header.Revision)
 	}
-	if want := m.expected(w, r.Header.Revision); progress && len(w.told) != len(want) {
-		m.t.Fatalf("watch %v is told of progress up to %d with %d of %d events", w.request, r.Header.Revision, len(w.told), len(want))
+	if want := m.expectedEvents(w, r.Header.Revision); progress && len(w.received) != len(want) {
+		m.t.Fatalf("watch %v is told of progress up to %d with %d of %d events", w.request, r.Header.Revision, len(w.received), len(want))
 	}
 }
 
 // expected is what a watcher is to be told, up to a revision.
-func (m *watchModel) expected(w *modelWatcher, upTo int64) (want []string) {
+func (m *watchModel) expectedEvents(w *modelWatcher, upTo int64) (want []string) {
 	s, isSpan := spanOf(w.request.Key, w.request.RangeEnd)
-	for _, e := range m.past {
+	for _, e := range m.events {
 		concerned := string(e.Kv.Key) == s.lo
 		if isSpan {
 			concerned = s.contains(e.Kv.Key)
@@ -310,26 +310,26 @@ func (m *watchModel) expected(w *modelWatcher, upTo int64) (want []string) {
 		if w.request.PrevKv {
 			shown.PrevKv = e.PrevKv
 		}
-		want = append(want, event(shown))
+		want = append(want, describeEvent(shown))
 	}
 	return want
 }
 
 // check compares; what a canceled watcher was told must be how its history begins.
 func (m *watchModel) check(w *modelWatcher) {
-	want := m.expected(w, math.MaxInt64)
-	if w.canceled && len(w.told) < len(want) {
-		want = want[:len(w.told)]
+	want := m.expectedEvents(w, math.MaxInt64)
+	if w.canceled && len(w.received) < len(want) {
+		want = want[:len(w.received)]
 	}
-	if got, expected := strings.Join(w.told, "\n"), strings.Join(want, "\n"); got != expected {
+	if got, expected := strings.Join(w.received, "\n"), strings.Join(want, "\n"); got != expected {
 		m.t.Fatalf("watch %v was told\n%s\nwant\n%s", w.request, got, expected)
 	}
 }
 
 // settle lets everything that is under way arrive.
-func (m *watchModel) settle() {
+func (m *watchModel) drain() {
 	for {
-		for m.hub.dispatchSome() {
+		for m.hub.dispatchBatch() {
 		}
 		busy := false
 		for _, s := range m.streams {
@@ -344,7 +344,7 @@ func (m *watchModel) settle() {
 	}
 }
 
-func TestInAnyOrderOfStepsEachWatcherIsToldItsHistoryExactly(t *testing.T) {
+func TestWatchersReceiveHistoryInAnySchedule(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := newWatchModel(rt, t)
 		defer m.solo.close(t)
@@ -354,7 +354,7 @@ func TestInAnyOrderOfStepsEachWatcherIsToldItsHistoryExactly(t *testing.T) {
 			case 0, 1, 2, 3:
 				m.write()
 			case 4, 5:
-				m.hub.dispatchSome()
+				m.hub.dispatchBatch()
 			case 6, 7:
 				m.send(s)
 			case 8:
@@ -362,32 +362,32 @@ func TestInAnyOrderOfStepsEachWatcherIsToldItsHistoryExactly(t *testing.T) {
 			case 9:
 				m.endHistory(s)
 			case 10:
-				m.join(s)
+				m.createWatch(s)
 			case 11:
-				m.leave(s)
+				m.cancelWatch(s)
 			case 12:
-				m.askProgress(s)
+				m.requestProgress(s)
 			case 13:
 				m.progressDue(s)
 			case 14:
 				if rapid.IntRange(0, 3).Draw(rt, "reopen") == 0 {
 					m.solo.reopen(t, func() {})
-					if len(m.past) > 0 {
+					if len(m.events) > 0 {
 						m.hub.observe(2, nil) // as a replay would
 					}
 				}
 			}
 		}
-		m.settle()
+		m.drain()
 		for _, s := range m.streams {
 			for _, w := range s.watchers {
 				m.check(w)
 			}
-			for _, w := range s.ended {
+			for _, w := range s.canceled {
 				m.check(w)
 			}
-			if s.buffered != 0 {
-				rt.Fatalf("%d bytes are counted as buffered when nothing is", s.buffered)
+			if s.bufferedBytes != 0 {
+				rt.Fatalf("%d bytes are counted as buffered when nothing is", s.bufferedBytes)
 			}
 		}
 	})

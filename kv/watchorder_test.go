@@ -10,7 +10,7 @@ import (
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-func (s *solo) mustPut(t *testing.T, key, value string) {
+func (s *fakeConsensus) mustPut(t *testing.T, key, value string) {
 	t.Helper()
 	command, err := mvcc.EncodePut(&pb.PutRequest{Key: []byte(key), Value: []byte(value)})
 	if err != nil {
@@ -23,7 +23,7 @@ func (s *solo) mustPut(t *testing.T, key, value string) {
 
 // A watch is told that it was created before anything else, even if it comes while the stream is about to read history for
 // another one: clientv3 cancels a watch that it hears of before that.
-func TestAWatchIsToldOfItsCreationBeforeItsHistory(t *testing.T) {
+func TestCreatedResponsePrecedesHistory(t *testing.T) {
 	service, solo := newSteppedWatchService(t, 1<<20, 1<<20)
 	defer solo.close(t)
 	solo.mustPut(t, "k", "1")
@@ -36,25 +36,25 @@ func TestAWatchIsToldOfItsCreationBeforeItsHistory(t *testing.T) {
 		}
 	}
 	create(1)
-	if control, _, _ := s.take(); len(control) != 1 {
+	if control, _, _ := s.takePending(); len(control) != 1 {
 		t.Fatalf("%d responses wait, want the first watch's creation", len(control))
 	}
 	create(1) // after the stream's goroutine took what waited, before it reads history
 	if _, _, err := s.readHistory(); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range out.sent {
+	for _, r := range out.responses {
 		if r.WatchId == 1 {
 			t.Errorf("the second watch is told %v before its creation", r)
 		}
 	}
-	out.sent = nil
-	if _, err := s.sendQueued(); err != nil {
+	out.responses = nil
+	if _, err := s.sendPending(); err != nil {
 		t.Fatal(err)
 	}
 	for id := range int64(2) {
 		events := 0
-		for _, r := range out.sent {
+		for _, r := range out.responses {
 			if r.WatchId == id {
 				events += len(r.Events)
 			}
@@ -66,7 +66,7 @@ func TestAWatchIsToldOfItsCreationBeforeItsHistory(t *testing.T) {
 }
 
 // The same of a watch whose start is compacted: it is created, and then canceled.
-func TestAWatchIsToldOfItsCreationBeforeItsEnd(t *testing.T) {
+func TestCreatedResponsePrecedesCancellation(t *testing.T) {
 	service, solo := newSteppedWatchService(t, 1<<20, 1<<20)
 	defer solo.close(t)
 	for range 4 {
@@ -80,8 +80,8 @@ func TestAWatchIsToldOfItsCreationBeforeItsEnd(t *testing.T) {
 		}
 	}
 	create(1)
-	s.take()
-	s.hub.goLive(s, nearPresent)
+	s.takePending()
+	s.hub.goLive(s, liveThresholdRevisions)
 	piece, ok := s.planHistory()
 	if !ok {
 		t.Fatal("nothing is planned")
@@ -90,13 +90,13 @@ func TestAWatchIsToldOfItsCreationBeforeItsEnd(t *testing.T) {
 	if err := s.cancelCompacted(piece.from, 4); err != nil {
 		t.Fatal(err)
 	}
-	if len(out.sent) != 1 || out.sent[0].WatchId != 0 || !out.sent[0].Canceled {
-		t.Errorf("told %v, want the end of the first watch alone", out.sent)
+	if len(out.responses) != 1 || out.responses[0].WatchId != 0 || !out.responses[0].Canceled {
+		t.Errorf("told %v, want the end of the first watch alone", out.responses)
 	}
 }
 
 // etcd does not tell of progress that has not reached what a watch waits for: a client would take it for where to go on.
-func TestProgressIsNotToldBelowTheStartOfAWatch(t *testing.T) {
+func TestProgressIsNotSentBelowTheStartRevision(t *testing.T) {
 	service, solo := newSteppedWatchService(t, 1<<20, 1<<20)
 	defer solo.close(t)
 	solo.mustPut(t, "k", "1")
@@ -107,11 +107,11 @@ func TestProgressIsNotToldBelowTheStartOfAWatch(t *testing.T) {
 	}
 	ask := func() (told []int64) {
 		t.Helper()
-		s.tellAll, out.sent = true, nil
+		s.progressRequested, out.responses = true, nil
 		if err := s.sendDueProgress(); err != nil { // of the interval, and what was asked for
 			t.Fatal(err)
 		}
-		for _, r := range out.sent {
+		for _, r := range out.responses {
 			if !r.Created && len(r.Events) == 0 {
 				told = append(told, r.Header.Revision)
 			}
@@ -123,7 +123,7 @@ func TestProgressIsNotToldBelowTheStartOfAWatch(t *testing.T) {
 	}
 	solo.mustPut(t, "other", "v")
 	solo.mustPut(t, "other", "v")
-	service.hub.dispatchSome()
+	service.hub.dispatchBatch()
 	if told := ask(); len(told) != 2 || told[0] != 4 || told[1] != 4 {
 		t.Errorf("progress is told at %v, want it at 4, as asked for and by the interval", told)
 	}
@@ -131,7 +131,7 @@ func TestProgressIsNotToldBelowTheStartOfAWatch(t *testing.T) {
 
 // What a returning watcher has queued must wait for the history before it, even where the stream was about to send what
 // the watcher had queued before it was sent back.
-func TestAWatcherThatWasSentBackAndReturnsIsToldHistoryBeforeItsQueue(t *testing.T) {
+func TestHistoryPrecedesTheQueueAfterFallback(t *testing.T) {
 	service, solo := newSteppedWatchService(t, 1<<20, 40) // room for two events
 	defer solo.close(t)
 	out := &recordingStream{}
@@ -147,40 +147,40 @@ func TestAWatcherThatWasSentBackAndReturnsIsToldHistoryBeforeItsQueue(t *testing
 		if _, err := solo.Propose(context.Background(), command); err != nil {
 			t.Fatal(err)
 		}
-		service.hub.dispatchSome()
+		service.hub.dispatchBatch()
 	}
 	step := func(what string, frames []*watchFrame, want string) {
 		t.Helper()
-		out.sent = nil
+		out.responses = nil
 		if err := s.sendFrames(frames); err != nil {
 			t.Fatal(err)
 		}
 		var told []string
-		for _, r := range out.sent {
+		for _, r := range out.responses {
 			for _, e := range r.Events {
-				told = append(told, event(e))
+				told = append(told, describeEvent(e))
 			}
 		}
 		if got := strings.Join(told, ", "); got != want {
 			t.Errorf("%s: told %q, want %q", what, got, want)
 		}
 	}
-	s.take() // that it was created
+	s.takePending() // that it was created
 	for _, value := range []string{"1", "2", "3"} {
 		put(value) // the third does not fit
 	}
-	service.hub.goLive(s, nearPresent)
+	service.hub.goLive(s, liveThresholdRevisions)
 	piece, ok := s.planHistory()
 	if !ok || piece.from != 2 {
 		t.Fatalf("history is planned from %d", piece.from)
 	}
 	put("4")
-	_, frames, _ := s.take()
+	_, frames, _ := s.takePending()
 	step("before its history", frames, "")
-	if err := s.fetchHistory(&piece); err != nil {
+	if err := s.readPlanned(&piece); err != nil {
 		t.Fatal(err)
 	}
-	step("its history", s.historyFrames(&piece), "put k=1@2, put k=2@3, put k=3@4")
-	_, frames, _ = s.take()
+	step("its history", s.historyResponses(&piece), "put k=1@2, put k=2@3, put k=3@4")
+	_, frames, _ = s.takePending()
 	step("its queue", frames, "put k=4@5")
 }

@@ -11,23 +11,23 @@ import (
 )
 
 const (
-	// responseBytes is how much is put together in one response; a single revision may be larger.
-	responseBytes = 512 << 10
-	// historyBytes is how much history is read at a time.
-	historyBytes = 1 << 20
-	// nearPresent is how many revisions a watcher may lag and still be let into the live feed.
-	nearPresent = 1000
-	// reopenPause is how long to wait for a store that is behind what was seen of it before: it is replaying the log.
-	reopenPause = 20 * time.Millisecond
-	// progressPause is how long to wait for the hub, when progress was asked for that it is about to reach.
-	progressPause = 2 * time.Millisecond
+	// maxResponseBytes is how much is put together in one response; a single revision may be larger.
+	maxResponseBytes = 512 << 10
+	// historyReadBytes is how much history is read at a time.
+	historyReadBytes = 1 << 20
+	// liveThresholdRevisions is how many revisions a watcher may lag and still be let into the live feed.
+	liveThresholdRevisions = 1000
+	// replayPollInterval is how long to wait for a store that is behind what was seen of it before: it is replaying the log.
+	replayPollInterval = 20 * time.Millisecond
+	// progressPollInterval is how long to wait for the hub, when progress was asked for that it is about to reach.
+	progressPollInterval = 2 * time.Millisecond
 )
 
 // send is the stream's sending goroutine.
 func (s *watchStream) send(received <-chan error) error {
 	ticker := s.progressTicker()
 	defer ticker.Stop()
-	lostLeader := s.service.leaderless.of(s.grpc.Context())
+	lostLeader := s.service.leaderLoss.lostFor(s.grpc.Context())
 	var again <-chan time.Time
 	for {
 		select {
@@ -49,7 +49,7 @@ func (s *watchStream) send(received <-chan error) error {
 		case <-s.grpc.Context().Done():
 			return s.grpc.Context().Err()
 		}
-		pause, err := s.sendQueued()
+		pause, err := s.sendPending()
 		if err != nil {
 			return err
 		}
@@ -60,10 +60,10 @@ func (s *watchStream) send(received <-chan error) error {
 	}
 }
 
-// sendQueued sends what there is to send, and one piece of history. With a pause it wants to be called again after it.
-func (s *watchStream) sendQueued() (pause time.Duration, err error) {
+// sendPending sends what there is to send, and one piece of history. With a pause it wants to be called again after it.
+func (s *watchStream) sendPending() (pause time.Duration, err error) {
 	for {
-		control, frames, progress := s.take()
+		control, frames, progress := s.takePending()
 		for _, r := range control {
 			if err := s.grpc.Send(r); err != nil {
 				return 0, err
@@ -79,65 +79,65 @@ func (s *watchStream) sendQueued() (pause time.Duration, err error) {
 		}
 		more, pause, err := s.readHistory()
 		if err != nil || !more {
-			return max(pause, s.progressWait()), err
+			return max(pause, s.progressPollDelay()), err
 		}
 	}
 }
 
-// progressWait is how long to wait before a progress request can be answered; 0 if there is none.
-func (s *watchStream) progressWait() time.Duration {
+// progressPollDelay is how long to wait before a progress request can be answered; 0 if there is none.
+func (s *watchStream) progressPollDelay() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.tellAll {
-		return progressPause
+	if s.progressRequested {
+		return progressPollInterval
 	}
 	return 0
 }
 
 // take empties the queues. Progress, if it was asked for and can be told, is told as of the same moment: everything up to
 // its revision is among what is taken, or was sent before.
-func (s *watchStream) take() (control []*pb.WatchResponse, frames []*watchFrame, progress *pb.WatchResponse) {
+func (s *watchStream) takePending() (control []*pb.WatchResponse, frames []*watchFrame, progress *pb.WatchResponse) {
 	s.mu.Lock()
-	if s.tellAll {
+	if s.progressRequested {
 		// The hub's mutex comes before the stream's. Nobody but this goroutine takes the wish back.
 		s.mu.Unlock()
 		s.hub.mu.Lock()
 		s.mu.Lock()
-		if tell, wait := s.progressAt(s.hub.dispatched); tell {
-			progress = &pb.WatchResponse{Header: s.service.headers.at(s.hub.dispatched), WatchId: noWatchID}
-			s.tellAll = false
+		if tell, wait := s.progressReady(s.hub.dispatched); tell {
+			progress = &pb.WatchResponse{Header: s.service.headers.atRevision(s.hub.dispatched), WatchId: noWatchID}
+			s.progressRequested = false
 		} else {
-			s.tellAll = wait
+			s.progressRequested = wait
 		}
 		s.hub.mu.Unlock()
 	}
 	defer s.mu.Unlock()
 	control, s.control = s.control, nil
-	s.room.Broadcast()
+	s.controlSpace.Broadcast()
 	for _, w := range s.ready {
 		w.ready = false
 		if w.lagging || len(w.queue) == 0 {
 			continue // demoted or canceled since
 		}
 		frames = s.appendFrames(frames, w, w.queue, 0)
-		s.inHand += w.queueBytes
+		s.sendingBytes += w.queueBytes
 		w.queue, w.queueBytes = nil, 0
-		w.quiet = false
+		w.idle = false
 	}
 	clear(s.ready)
 	s.ready = s.ready[:0]
 	return control, frames, progress
 }
 
-// progressAt says whether progress up to a revision, to which the hub has come, can be told for all watches, and if not,
+// progressReady says whether progress up to a revision, to which the hub has come, can be told for all watches, and if not,
 // whether that is worth waiting for: where a watch starts in the future it is not, as in etcd. The stream's mutex is held.
-func (s *watchStream) progressAt(revision int64) (tell, wait bool) {
+func (s *watchStream) progressReady(revision int64) (tell, wait bool) {
 	tell = len(s.lagging) == 0
 	for _, w := range s.watchers {
-		if w.start > max(revision, w.told) {
+		if w.startRevision > max(revision, w.headerRevision) {
 			return false, false
 		}
-		tell = tell && w.isPast(revision)
+		tell = tell && w.progressIsDue(revision)
 	}
 	return tell, !tell
 }
@@ -149,7 +149,7 @@ func (s *watchStream) appendFrames(frames []*watchFrame, w *watcher, events []*s
 		n, size := 0, 0
 		for n < len(events) {
 			size += events[n].encode(w.prevKV)
-			if n > 0 && size > responseBytes && events[n].revision() != events[n-1].revision() {
+			if n > 0 && size > maxResponseBytes && events[n].revision() != events[n-1].revision() {
 				break
 			}
 			n++
@@ -160,8 +160,8 @@ func (s *watchStream) appendFrames(frames []*watchFrame, w *watcher, events []*s
 		if revision == 0 {
 			frame.revision = events[n-1].revision()
 		}
-		frame.revision = max(frame.revision, w.told)
-		w.told = frame.revision
+		frame.revision = max(frame.revision, w.headerRevision)
+		w.headerRevision = frame.revision
 		events = events[n:]
 		if w.fragment {
 			frames = frame.appendFragments(frames, s.service.fragmentBytes)
@@ -205,14 +205,14 @@ func (s *watchStream) sendFrames(frames []*watchFrame) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.buffered -= s.inHand
-	s.inHand = 0
+	s.bufferedBytes -= s.sendingBytes
+	s.sendingBytes = 0
 	return nil
 }
 
 // sendDueProgress tells the revision to watchers that asked for it and heard nothing for an interval.
 func (s *watchStream) sendDueProgress() error {
-	if _, err := s.sendQueued(); err != nil {
+	if _, err := s.sendPending(); err != nil {
 		return err
 	}
 	s.hub.mu.Lock()
@@ -221,15 +221,15 @@ func (s *watchStream) sendDueProgress() error {
 	s.hub.mu.Unlock()
 	due := s.control // first: a watch that came just now is told that it was created
 	s.control = nil
-	s.room.Broadcast()
+	s.controlSpace.Broadcast()
 	for _, w := range s.watchers {
-		if !w.progress {
+		if !w.progressNotify {
 			continue
 		}
-		if w.quiet && w.live && !w.lagging && len(w.queue) == 0 && w.isPast(dispatched) {
-			due = append(due, &pb.WatchResponse{Header: s.service.headers.at(dispatched), WatchId: w.id})
+		if w.idle && w.live && !w.lagging && len(w.queue) == 0 && w.progressIsDue(dispatched) {
+			due = append(due, &pb.WatchResponse{Header: s.service.headers.atRevision(dispatched), WatchId: w.id})
 		}
-		w.quiet = true
+		w.idle = true
 	}
 	s.mu.Unlock()
 	for _, r := range due {
@@ -249,29 +249,29 @@ func (s *watchStream) readHistory() (more bool, pause time.Duration, err error) 
 	if !lag {
 		return false, 0, nil
 	}
-	s.hub.goLive(s, nearPresent)
+	s.hub.goLive(s, liveThresholdRevisions)
 	piece, ok := s.planHistory()
 	if !ok {
 		return true, 0, nil // somebody may have become ready
 	}
-	err = s.fetchHistory(&piece)
+	err = s.readPlanned(&piece)
 	switch {
 	case errors.Is(err, errStoreBehind), errors.Is(err, mvcc.ErrClosed):
-		return false, reopenPause, nil
+		return false, replayPollInterval, nil
 	case errors.Is(err, mvcc.ErrCompacted):
-		return true, 0, s.cancelCompacted(piece.from, piece.compacted)
+		return true, 0, s.cancelCompacted(piece.from, piece.compactRevision)
 	case err != nil:
 		return false, 0, err
 	}
-	return true, 0, s.sendFrames(s.historyFrames(&piece))
+	return true, 0, s.sendFrames(s.historyResponses(&piece))
 }
 
 // errStoreBehind: the store was opened again and has not replayed yet what watchers were told of.
 var errStoreBehind = errors.New("the store is behind its watchers")
 
-// fetchHistory reads what was planned. The view is given back before anything is sent: a client that does not read shall
+// readPlanned reads what was planned. The view is given back before anything is sent: a client that does not read shall
 // not keep old data alive.
-func (s *watchStream) fetchHistory(p *historyPiece) error {
+func (s *watchStream) readPlanned(p *historyRead) error {
 	ctx := s.grpc.Context()
 	store, err := s.hub.store.get(ctx)
 	if err != nil {
@@ -279,41 +279,41 @@ func (s *watchStream) fetchHistory(p *historyPiece) error {
 	}
 	v := store.View()
 	defer v.Release()
-	p.newest, p.compacted = v.Revision(), v.CompactRevision()
-	if p.from > p.newest {
+	p.storeRevision, p.compactRevision = v.Revision(), v.CompactRevision()
+	if p.from > p.storeRevision {
 		return errStoreBehind
 	}
-	events, next, err := v.Events(ctx, p.from, p.newest, p.key, p.rangeEnd, p.wantPrev, historyBytes)
-	p.events, p.upTo = events, min(next-1, p.newest)
+	events, next, err := v.Events(ctx, p.from, p.storeRevision, p.key, p.rangeEnd, p.prevKV, historyReadBytes)
+	p.events, p.to = events, min(next-1, p.storeRevision)
 	return err
 }
 
-// historyPiece is what to read next.
-type historyPiece struct {
+// historyRead is what to read next.
+type historyRead struct {
 	from          int64
 	key, rangeEnd []byte
-	wantPrev      bool
+	prevKV        bool
 
-	// What was found: all events up to upTo, when the store's newest revision was newest.
-	events       []*mvcc.Event
-	upTo, newest int64
-	compacted    int64
+	// What was found: all events up to to, when the store's newest revision was newest.
+	events            []*mvcc.Event
+	to, storeRevision int64
+	compactRevision   int64
 }
 
 // planHistory finds where the watcher furthest behind stands, and the smallest range that holds all lagging ones.
-func (s *watchStream) planHistory() (p historyPiece, ok bool) {
+func (s *watchStream) planHistory() (p historyRead, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.lagging) == 0 || len(s.control) > 0 {
 		return p, false // what waits in control goes first: of a watch that was just made it tells the creation
 	}
-	hull := s.lagging[0].hull()
-	p.from = s.lagging[0].readFrom
+	hull := s.lagging[0].asSpan()
+	p.from = s.lagging[0].historyFrom
 	for _, w := range s.lagging {
-		w.planned = true
-		p.from = min(p.from, w.readFrom)
-		p.wantPrev = p.wantPrev || w.prevKV
-		own := w.hull()
+		w.inHistoryRead = true
+		p.from = min(p.from, w.historyFrom)
+		p.prevKV = p.prevKV || w.prevKV
+		own := w.asSpan()
 		hull.lo = min(hull.lo, own.lo)
 		if hull.endsBefore(own) {
 			hull.hi, hull.toEnd = own.hi, own.toEnd
@@ -327,22 +327,22 @@ func (s *watchStream) planHistory() (p historyPiece, ok bool) {
 }
 
 // hull is the watcher's range, also where it is a single key.
-func (w *watcher) hull() span {
-	if w.isSpan {
+func (w *watcher) asSpan() span {
+	if w.isRange {
 		return w.span
 	}
 	return span{lo: w.span.lo, hi: w.span.lo + "\x00"}
 }
 
-// historyFrames gives what was found to the lagging watchers that miss it.
-func (s *watchStream) historyFrames(p *historyPiece) (frames []*watchFrame) {
+// historyResponses gives what was found to the lagging watchers that miss it.
+func (s *watchStream) historyResponses(p *historyRead) (frames []*watchFrame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range p.events {
 		var shared *sharedEvent
 		revision := e.GetKv().GetModRevision()
 		s.history.match(e, func(w *watcher) {
-			if !w.planned || revision < w.readFrom || (w.live && revision > w.holdUntil) {
+			if !w.inHistoryRead || revision < w.historyFrom || (w.live && revision > w.historyUntil) {
 				return
 			}
 			if shared == nil {
@@ -352,20 +352,20 @@ func (s *watchStream) historyFrames(p *historyPiece) (frames []*watchFrame) {
 		})
 	}
 	for _, w := range s.lagging {
-		if !w.planned {
+		if !w.inHistoryRead {
 			continue // came to lag since, perhaps outside of what was read
 		}
-		end := p.upTo
+		end := p.to
 		if w.live {
-			end = min(end, w.holdUntil)
+			end = min(end, w.historyUntil)
 		}
-		w.readFrom = max(w.readFrom, end+1)
+		w.historyFrom = max(w.historyFrom, end+1)
 		if len(w.history) > 0 {
-			frames = s.appendFrames(frames, w, w.history, p.newest)
-			w.history, w.quiet = nil, false
+			frames = s.appendFrames(frames, w, w.history, p.storeRevision)
+			w.history, w.idle = nil, false
 		}
 	}
-	s.releaseCaughtUp()
+	s.promoteCaughtUp()
 	return frames
 }
 
@@ -374,17 +374,17 @@ func (s *watchStream) cancelCompacted(from, compacted int64) error {
 	s.mu.Lock()
 	var gone []int64
 	for _, w := range s.lagging {
-		if w.planned && (w.readFrom < compacted || w.readFrom == from) {
+		if w.inHistoryRead && (w.historyFrom < compacted || w.historyFrom == from) {
 			gone = append(gone, w.id)
 		}
 	}
 	s.mu.Unlock()
 	for _, id := range gone {
-		if _, existed := s.forget(id); !existed {
+		if _, existed := s.unregister(id); !existed {
 			continue
 		}
 		// No revision in this header: etcd has none there either.
-		r := &pb.WatchResponse{Header: s.service.headers.at(0), WatchId: id, Canceled: true, CompactRevision: compacted}
+		r := &pb.WatchResponse{Header: s.service.headers.atRevision(0), WatchId: id, Canceled: true, CompactRevision: compacted}
 		if err := s.grpc.Send(r); err != nil {
 			return err
 		}

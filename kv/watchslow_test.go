@@ -10,41 +10,41 @@ import (
 )
 
 // history checks that a watcher is told each revision once, in order.
-type history struct {
-	next  int64
-	fault string
+type orderChecker struct {
+	next    int64
+	failure string
 }
 
-func (h *history) add(r *pb.WatchResponse) {
+func (h *orderChecker) add(r *pb.WatchResponse) {
 	for _, e := range r.Events {
-		if e.Kv.ModRevision != h.next && h.fault == "" {
-			h.fault = fmt.Sprintf("revision %d came when %d was due", e.Kv.ModRevision, h.next)
+		if e.Kv.ModRevision != h.next && h.failure == "" {
+			h.failure = fmt.Sprintf("revision %d came when %d was due", e.Kv.ModRevision, h.next)
 		}
 		h.next = e.Kv.ModRevision + 1
 	}
 }
 
 // milestones lets readers wait for writers.
-type milestones struct {
+type revisionBarrier struct {
 	mu      sync.Mutex
 	cond    *sync.Cond
 	reached int64
 }
 
-func newMilestones() *milestones {
-	m := &milestones{}
+func newRevisionBarrier() *revisionBarrier {
+	m := &revisionBarrier{}
 	m.cond = sync.NewCond(&m.mu)
 	return m
 }
 
-func (m *milestones) reach(revision int64) {
+func (m *revisionBarrier) advance(revision int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reached = max(m.reached, revision)
 	m.cond.Broadcast()
 }
 
-func (m *milestones) await(revision int64) {
+func (m *revisionBarrier) wait(revision int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for m.reached < revision {
@@ -54,23 +54,23 @@ func (m *milestones) await(revision int64) {
 
 // Each watcher starts somewhere in the past while writers write, some of them read slowly, and buffers are so small that
 // nobody stays live for long: every hand-over there is happens many times.
-func TestWithConcurrentWritesAndSlowReadersThereIsNoGapAndNoDouble(t *testing.T) {
+func TestSlowReadersSeeNoGapAndNoDuplicate(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) {
-		c.WatchBufferBytes = 16 << 10
+		c.WatchStreamBufferBytes = 16 << 10
 		c.WatchQueueBytes = 32 << 10
 	})
 	const writers, each, watchers = 4, 500, 12
 	value := strings.Repeat("v", 1000)
 	var writing, reading, opened sync.WaitGroup
 	opened.Add(watchers)
-	written := newMilestones()
+	written := newRevisionBarrier()
 	for i := range writers {
 		writing.Go(func() {
 			for n := range each {
 				if n == each/2 {
 					opened.Wait() // the second half happens before everybody's eyes
 				}
-				written.reach(ts.put(t, fmt.Sprintf("k%d-%d", i, n%7), value))
+				written.advance(ts.put(t, fmt.Sprintf("k%d-%d", i, n%7), value))
 			}
 		})
 	}
@@ -83,22 +83,22 @@ func TestWithConcurrentWritesAndSlowReadersThereIsNoGapAndNoDouble(t *testing.T)
 			// Two watches share a stream, one with the former values and one without.
 			now := w.create(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), PrevKv: i%2 == 0}).Header.Revision
 			start := max(1, now-int64(i*50))
-			w.ask(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), StartRevision: start, PrevKv: i%2 == 1, WatchId: 7})
+			w.sendCreate(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), StartRevision: start, PrevKv: i%2 == 1, WatchId: 7})
 			open()
 			if i%4 == 1 {
-				written.await(last) // one who sleeps: a megabyte is more than the way to a client holds
+				written.wait(last) // one who sleeps: a megabyte is more than the way to a client holds
 			}
-			told := map[int64]*history{0: {next: now + 1}, 7: {next: max(2, start)}}
+			told := map[int64]*orderChecker{0: {next: now + 1}, 7: {next: max(2, start)}}
 			for told[0].next <= last || told[7].next <= last {
 				r := w.receive()
 				told[r.WatchId].add(r)
 				if i%3 == 0 {
-					written.await(min(last, told[r.WatchId].next+200)) // a slow one
+					written.wait(min(last, told[r.WatchId].next+200)) // a slow one
 				}
 			}
 			for id, h := range told {
-				if h.fault != "" {
-					t.Errorf("reader %d, watch %d: %s", i, id, h.fault)
+				if h.failure != "" {
+					t.Errorf("reader %d, watch %d: %s", i, id, h.failure)
 				}
 			}
 		})
@@ -112,7 +112,7 @@ func TestWithConcurrentWritesAndSlowReadersThereIsNoGapAndNoDouble(t *testing.T)
 }
 
 // An overrun of the hub's own queue sends every live watcher to history.
-func TestWhenTheHubIsOverrunAllWatchersGoOnFromHistory(t *testing.T) {
+func TestHubOverflowSendsWatchersToHistory(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) { c.WatchQueueBytes = 1 }) // not one event fits
 	w := ts.openWatch(t)
 	id := w.create(&pb.WatchCreateRequest{Key: []byte("k"), PrevKv: true}).WatchId
@@ -122,16 +122,16 @@ func TestWhenTheHubIsOverrunAllWatchersGoOnFromHistory(t *testing.T) {
 		if i > 0 {
 			want += fmt.Sprintf("<%d", i-1)
 		}
-		w.expect(id, want)
+		w.expectEvents(id, want)
 	}
 	if n := ts.metric(t, "troupe_watch_fallbacks_total"); n != 5 {
 		t.Errorf("%v fallbacks, want 5", n)
 	}
 }
 
-func TestASlowWatcherCostsABoundedBufferAndNobodyElse(t *testing.T) {
+func TestSlowWatcherDoesNotDelayOthers(t *testing.T) {
 	const limit = 256 << 10
-	ts := startServer(t, func(c *ServerConfig) { c.WatchBufferBytes = limit })
+	ts := startServer(t, func(c *ServerConfig) { c.WatchStreamBufferBytes = limit })
 	slow, quick := ts.openWatch(t), ts.openWatch(t)
 	slowID := slow.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
 	quickID := quick.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
@@ -146,7 +146,7 @@ func TestASlowWatcherCostsABoundedBufferAndNobodyElse(t *testing.T) {
 	if n := ts.metric(t, "troupe_watch_fallbacks_total"); n != 1 {
 		t.Errorf("%v watchers were sent back to history, want the slow one alone", n)
 	}
-	told := history{next: 2}
+	told := orderChecker{next: 2}
 	for told.next < n+2 {
 		r := slow.receive()
 		if r.WatchId != slowID {
@@ -154,7 +154,7 @@ func TestASlowWatcherCostsABoundedBufferAndNobodyElse(t *testing.T) {
 		}
 		told.add(r)
 	}
-	if told.fault != "" {
-		t.Error(told.fault)
+	if told.failure != "" {
+		t.Error(told.failure)
 	}
 }

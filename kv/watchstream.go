@@ -18,15 +18,15 @@ import (
 type watchService struct {
 	pb.UnimplementedWatchServer
 
-	hub              *watchHub
-	headers          *headers
-	consensus        Consensus
-	leaderless       *leaderWatch
-	bufferBytes      int
-	fragmentBytes    int
-	maxWatchers      int
-	progressInterval time.Duration
-	requestTimeout   time.Duration
+	hub               *watchHub
+	headers           *headers
+	consensus         Consensus
+	leaderLoss        *leaderLossDetector
+	streamBufferBytes int
+	fragmentBytes     int
+	maxWatchers       int
+	progressInterval  time.Duration
+	requestTimeout    time.Duration
 }
 
 // watchStream is one client's stream of watches. Two goroutines serve it: one receives what the client asks for, one sends
@@ -36,32 +36,32 @@ type watchStream struct {
 	hub     *watchHub
 	grpc    pb.Watch_WatchServer
 
-	bufferLimit int
-	wake        chan struct{} // one token: there is something to send
+	bufferLimitBytes int
+	wake             chan struct{} // one token: there is something to send
 
-	mu       sync.Mutex
-	room     sync.Cond           // of mu: control has room again, or the stream is closed
-	closed   bool                // guarded by mu
-	watchers map[int64]*watcher  // guarded by mu
-	nextID   int64               // guarded by mu
-	control  []*pb.WatchResponse // guarded by mu; sent before any event that was queued after them
-	ready    []*watcher          // guarded by mu; have a queue and do not lag
-	lagging  []*watcher          // guarded by mu
-	history  watchIndex          // guarded by mu; the lagging ones
-	buffered int                 // guarded by mu; bytes in the queues of all watchers, and in hand
-	inHand   int                 // guarded by mu; bytes of them that were taken to be sent
-	tellAll  bool                // guarded by mu; a progress request is to be answered
+	mu                sync.Mutex
+	controlSpace      sync.Cond           // of mu: control has room again, or the stream is closed
+	closed            bool                // guarded by mu
+	watchers          map[int64]*watcher  // guarded by mu
+	nextID            int64               // guarded by mu
+	control           []*pb.WatchResponse // guarded by mu; sent before any event that was queued after them
+	ready             []*watcher          // guarded by mu; have a queue and do not lag
+	lagging           []*watcher          // guarded by mu
+	history           watchIndex          // guarded by mu; the lagging ones
+	bufferedBytes     int                 // guarded by mu; bytes in the queues of all watchers, and in hand
+	sendingBytes      int                 // guarded by mu; bytes of them that were taken to be sent
+	progressRequested bool                // guarded by mu; a progress request is to be answered
 }
 
-// maxControl bounds the responses that wait for a client which asks without reading the answers.
-const maxControl = 256
+// maxControlResponses bounds the responses that wait for a client which asks without reading the answers.
+const maxControlResponses = 256
 
 func newWatchStream(ws *watchService, stream pb.Watch_WatchServer) *watchStream {
 	s := &watchStream{
-		service: ws, hub: ws.hub, grpc: stream, bufferLimit: ws.bufferBytes,
-		wake: make(chan struct{}, 1), watchers: map[int64]*watcher{}, history: newWatchIndex(inHistory),
+		service: ws, hub: ws.hub, grpc: stream, bufferLimitBytes: ws.streamBufferBytes,
+		wake: make(chan struct{}, 1), watchers: map[int64]*watcher{}, history: newWatchIndex(historyIndex),
 	}
-	s.room.L = &s.mu
+	s.controlSpace.L = &s.mu
 	return s
 }
 
@@ -91,10 +91,10 @@ func (s *watchStream) close() {
 	s.closed = true
 	watchers := s.watchers
 	s.watchers = nil
-	s.room.Broadcast()
+	s.controlSpace.Broadcast()
 	s.mu.Unlock()
 	for _, w := range watchers {
-		s.hub.leave(w)
+		s.hub.removeWatcher(w)
 	}
 }
 
@@ -114,12 +114,12 @@ func (s *watchStream) receive() error {
 			s.cancel(r.CancelRequest.GetWatchId())
 		case *pb.WatchRequest_ProgressRequest:
 			s.mu.Lock()
-			s.tellAll = len(s.watchers) > 0
+			s.progressRequested = len(s.watchers) > 0
 			s.mu.Unlock()
 			s.signal()
 		}
 		if err == nil {
-			err = s.awaitRoom()
+			err = s.awaitControlSpace()
 		}
 		if err != nil {
 			return err
@@ -127,12 +127,12 @@ func (s *watchStream) receive() error {
 	}
 }
 
-// awaitRoom holds back a client that asks faster than it reads.
-func (s *watchStream) awaitRoom() error {
+// awaitControlSpace holds back a client that asks faster than it reads.
+func (s *watchStream) awaitControlSpace() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.control) >= maxControl && !s.closed {
-		s.room.Wait()
+	for len(s.control) >= maxControlResponses && !s.closed {
+		s.controlSpace.Wait()
 	}
 	if s.closed {
 		return context.Canceled
@@ -142,12 +142,12 @@ func (s *watchStream) awaitRoom() error {
 
 func (s *watchStream) create(r *pb.WatchCreateRequest) error {
 	if r.StartRevision < 0 {
-		s.refuse(rpctypes.ErrCompacted)
+		s.sendRefusal(rpctypes.ErrCompacted)
 		return nil
 	}
 	w, err := newWatcher(s, r)
 	if err != nil {
-		s.refuse(err)
+		s.sendRefusal(err)
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(s.grpc.Context(), s.service.requestTimeout)
@@ -156,18 +156,18 @@ func (s *watchStream) create(r *pb.WatchCreateRequest) error {
 	if _, err := s.service.consensus.Read(ctx, troupe.ReadLocal); err != nil {
 		return err
 	}
-	if err := s.admit(w, r.WatchId); err != nil {
-		s.refuse(err)
+	if err := s.register(w, r.WatchId); err != nil {
+		s.sendRefusal(err)
 		return nil
 	}
-	return s.hub.join(ctx, w, r.StartRevision, func(now int64) {
-		w.told = now
-		s.control = append(s.control, &pb.WatchResponse{Header: s.service.headers.at(now), WatchId: w.id, Created: true})
+	return s.hub.addWatcher(ctx, w, r.StartRevision, func(now int64) {
+		w.headerRevision = now
+		s.control = append(s.control, &pb.WatchResponse{Header: s.service.headers.atRevision(now), WatchId: w.id, Created: true})
 	})
 }
 
 // admit gives a watcher its id: the client's choice, or the next one that is free.
-func (s *watchStream) admit(w *watcher, wanted int64) error {
+func (s *watchStream) register(w *watcher, wanted int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -192,25 +192,25 @@ func (s *watchStream) admit(w *watcher, wanted int64) error {
 	return nil
 }
 
-func (s *watchStream) refuse(reason error) {
+func (s *watchStream) sendRefusal(reason error) {
 	now := int64(0)
-	if store := s.hub.store.now(); store != nil {
+	if store := s.hub.store.ifOpen(); store != nil {
 		now = store.Revision()
 	}
 	s.enqueueControl(&pb.WatchResponse{
-		Header: s.service.headers.at(now), WatchId: noWatchID,
+		Header: s.service.headers.atRevision(now), WatchId: noWatchID,
 		Created: true, Canceled: true, CancelReason: reason.Error(),
 	})
 }
 
 // cancel ends a watch; one that does not exist is passed over in silence, as in etcd.
 func (s *watchStream) cancel(id int64) {
-	if now, existed := s.forget(id); existed {
-		s.enqueueControl(&pb.WatchResponse{Header: s.service.headers.at(now), WatchId: id, Canceled: true})
+	if now, existed := s.unregister(id); existed {
+		s.enqueueControl(&pb.WatchResponse{Header: s.service.headers.atRevision(now), WatchId: id, Canceled: true})
 	}
 }
 
-func (s *watchStream) forget(id int64) (now int64, existed bool) {
+func (s *watchStream) unregister(id int64) (now int64, existed bool) {
 	s.mu.Lock()
 	w := s.watchers[id]
 	delete(s.watchers, id)
@@ -218,8 +218,8 @@ func (s *watchStream) forget(id int64) (now int64, existed bool) {
 	if w == nil {
 		return 0, false
 	}
-	s.hub.leave(w)
-	if store := s.hub.store.now(); store != nil {
+	s.hub.removeWatcher(w)
+	if store := s.hub.store.ifOpen(); store != nil {
 		now = store.Revision()
 	}
 	return now, true
@@ -251,7 +251,7 @@ func (s *watchStream) markReady(w *watcher) {
 
 // addLagging and removeLagging keep the list and the index of those who read history. mu is held.
 func (s *watchStream) addLagging(w *watcher) {
-	w.lagging, w.planned, w.laggingSlot = true, false, len(s.lagging)
+	w.lagging, w.inHistoryRead, w.laggingSlot = true, false, len(s.lagging)
 	s.lagging = append(s.lagging, w)
 	s.history.add(w)
 	s.hub.metrics.slowWatchers.Inc()
@@ -266,11 +266,11 @@ func (s *watchStream) removeLagging(w *watcher) {
 	s.hub.metrics.slowWatchers.Dec()
 }
 
-// releaseCaughtUp lets those go on live who have read history as far as they had to. mu is held.
-func (s *watchStream) releaseCaughtUp() {
+// promoteCaughtUp lets those go on live who have read history as far as they had to. mu is held.
+func (s *watchStream) promoteCaughtUp() {
 	for i := 0; i < len(s.lagging); {
 		w := s.lagging[i]
-		if !w.live || w.readFrom <= w.holdUntil {
+		if !w.live || w.historyFrom <= w.historyUntil {
 			i++
 			continue
 		}

@@ -273,8 +273,8 @@ func (x *Propose) GetData() []byte {
 	return nil
 }
 
-// AskRead asks for a read point for everything that the handle collected under `id`.
-type AskRead struct {
+// RequestRead asks for a read point for everything that the handle collected under `id`.
+type RequestRead struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Mode          ReadMode               `protobuf:"varint,2,opt,name=mode,proto3,enum=troupe.v1.ReadMode" json:"mode,omitempty"`
@@ -282,20 +282,20 @@ type AskRead struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *AskRead) Reset() {
-	*x = AskRead{}
+func (x *RequestRead) Reset() {
+	*x = RequestRead{}
 	mi := &file_messages_local_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *AskRead) String() string {
+func (x *RequestRead) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*AskRead) ProtoMessage() {}
+func (*RequestRead) ProtoMessage() {}
 
-func (x *AskRead) ProtoReflect() protoreflect.Message {
+func (x *RequestRead) ProtoReflect() protoreflect.Message {
 	mi := &file_messages_local_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -307,19 +307,19 @@ func (x *AskRead) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use AskRead.ProtoReflect.Descriptor instead.
-func (*AskRead) Descriptor() ([]byte, []int) {
+// Deprecated: Use RequestRead.ProtoReflect.Descriptor instead.
+func (*RequestRead) Descriptor() ([]byte, []int) {
 	return file_messages_local_proto_rawDescGZIP(), []int{3}
 }
 
-func (x *AskRead) GetId() uint64 {
+func (x *RequestRead) GetId() uint64 {
 	if x != nil {
 		return x.Id
 	}
 	return 0
 }
 
-func (x *AskRead) GetMode() ReadMode {
+func (x *RequestRead) GetMode() ReadMode {
 	if x != nil {
 		return x.Mode
 	}
@@ -469,14 +469,14 @@ func (x *LeaderChanged) GetLeader() uint64 {
 	return 0
 }
 
-// ReadPoint answers AskRead.
+// ReadPoint answers RequestRead.
 type ReadPoint struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Id            uint64                 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
 	Index         uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
 	Term          uint64                 `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
-	Refused       Refusal                `protobuf:"varint,5,opt,name=refused,proto3,enum=troupe.v1.Refusal" json:"refused,omitempty"`
+	Refusal       Refusal                `protobuf:"varint,5,opt,name=refusal,proto3,enum=troupe.v1.Refusal" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -539,9 +539,9 @@ func (x *ReadPoint) GetTerm() uint64 {
 	return 0
 }
 
-func (x *ReadPoint) GetRefused() Refusal {
+func (x *ReadPoint) GetRefusal() Refusal {
 	if x != nil {
-		return x.Refused
+		return x.Refusal
 	}
 	return Refusal_REFUSAL_UNSPECIFIED
 }
@@ -551,7 +551,7 @@ type Append struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// What Durable will carry: the term of the node when it asked, and the last index of its log then.
-	Mark *Mark `protobuf:"bytes,2,opt,name=mark,proto3" json:"mark,omitempty"`
+	Mark *AppendMark `protobuf:"bytes,2,opt,name=mark,proto3" json:"mark,omitempty"`
 	// Not 0: entries from this index on are replaced (a conflict with a leader's log).
 	TruncateFrom uint64 `protobuf:"varint,3,opt,name=truncate_from,json=truncateFrom,proto3" json:"truncate_from,omitempty"`
 	// May be empty: hard state only.
@@ -560,11 +560,11 @@ type Append struct {
 	HardState *HardState `protobuf:"bytes,5,opt,name=hard_state,json=hardState,proto3" json:"hard_state,omitempty"`
 	// Messages that promise what this Append makes durable. The LogStore sends them after the sync. A promise with
 	// holds_through > 0 is dropped when a later Append of the same batch truncates at or below that index.
-	Then []*Promise `protobuf:"bytes,6,rep,name=then,proto3" json:"then,omitempty"`
+	Deferred []*DeferredMessage `protobuf:"bytes,6,rep,name=deferred,proto3" json:"deferred,omitempty"`
 	// False: nothing here needs to be on disk soon (a new commit index only): no sync is made for it alone.
-	Urgent bool `protobuf:"varint,7,opt,name=urgent,proto3" json:"urgent,omitempty"`
+	NeedsSync bool `protobuf:"varint,7,opt,name=needs_sync,json=needsSync,proto3" json:"needs_sync,omitempty"`
 	// True when the Node wants to hear Durable for this mark.
-	Tell          bool `protobuf:"varint,8,opt,name=tell,proto3" json:"tell,omitempty"`
+	Notify        bool `protobuf:"varint,8,opt,name=notify,proto3" json:"notify,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -606,7 +606,7 @@ func (x *Append) GetIncarnation() uint64 {
 	return 0
 }
 
-func (x *Append) GetMark() *Mark {
+func (x *Append) GetMark() *AppendMark {
 	if x != nil {
 		return x.Mark
 	}
@@ -634,52 +634,52 @@ func (x *Append) GetHardState() *HardState {
 	return nil
 }
 
-func (x *Append) GetThen() []*Promise {
+func (x *Append) GetDeferred() []*DeferredMessage {
 	if x != nil {
-		return x.Then
+		return x.Deferred
 	}
 	return nil
 }
 
-func (x *Append) GetUrgent() bool {
+func (x *Append) GetNeedsSync() bool {
 	if x != nil {
-		return x.Urgent
+		return x.NeedsSync
 	}
 	return false
 }
 
-func (x *Append) GetTell() bool {
+func (x *Append) GetNotify() bool {
 	if x != nil {
-		return x.Tell
+		return x.Notify
 	}
 	return false
 }
 
-// Promise is a message that may leave only after a sync.
-type Promise struct {
+// DeferredMessage is a message that may leave only after a sync.
+type DeferredMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The node it goes to.
-	To            uint64  `protobuf:"varint,1,opt,name=to,proto3" json:"to,omitempty"`
-	HoldsThrough  uint64  `protobuf:"varint,2,opt,name=holds_through,json=holdsThrough,proto3" json:"holds_through,omitempty"`
-	Letter        *Letter `protobuf:"bytes,3,opt,name=letter,proto3" json:"letter,omitempty"`
+	To            uint64    `protobuf:"varint,1,opt,name=to,proto3" json:"to,omitempty"`
+	CoversThrough uint64    `protobuf:"varint,2,opt,name=covers_through,json=coversThrough,proto3" json:"covers_through,omitempty"`
+	Envelope      *Envelope `protobuf:"bytes,3,opt,name=envelope,proto3" json:"envelope,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Promise) Reset() {
-	*x = Promise{}
+func (x *DeferredMessage) Reset() {
+	*x = DeferredMessage{}
 	mi := &file_messages_local_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Promise) String() string {
+func (x *DeferredMessage) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Promise) ProtoMessage() {}
+func (*DeferredMessage) ProtoMessage() {}
 
-func (x *Promise) ProtoReflect() protoreflect.Message {
+func (x *DeferredMessage) ProtoReflect() protoreflect.Message {
 	mi := &file_messages_local_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -691,28 +691,28 @@ func (x *Promise) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Promise.ProtoReflect.Descriptor instead.
-func (*Promise) Descriptor() ([]byte, []int) {
+// Deprecated: Use DeferredMessage.ProtoReflect.Descriptor instead.
+func (*DeferredMessage) Descriptor() ([]byte, []int) {
 	return file_messages_local_proto_rawDescGZIP(), []int{9}
 }
 
-func (x *Promise) GetTo() uint64 {
+func (x *DeferredMessage) GetTo() uint64 {
 	if x != nil {
 		return x.To
 	}
 	return 0
 }
 
-func (x *Promise) GetHoldsThrough() uint64 {
+func (x *DeferredMessage) GetCoversThrough() uint64 {
 	if x != nil {
-		return x.HoldsThrough
+		return x.CoversThrough
 	}
 	return 0
 }
 
-func (x *Promise) GetLetter() *Letter {
+func (x *DeferredMessage) GetEnvelope() *Envelope {
 	if x != nil {
-		return x.Letter
+		return x.Envelope
 	}
 	return nil
 }
@@ -877,7 +877,7 @@ func (x *IndexedConfiguration) GetConfiguration() *Configuration {
 type Durable struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Mark        *Mark                  `protobuf:"bytes,2,opt,name=mark,proto3" json:"mark,omitempty"`
+	Mark        *AppendMark            `protobuf:"bytes,2,opt,name=mark,proto3" json:"mark,omitempty"`
 	// Bytes free for the log are below the low-water mark.
 	DiskLow       bool `protobuf:"varint,3,opt,name=disk_low,json=diskLow,proto3" json:"disk_low,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -921,7 +921,7 @@ func (x *Durable) GetIncarnation() uint64 {
 	return 0
 }
 
-func (x *Durable) GetMark() *Mark {
+func (x *Durable) GetMark() *AppendMark {
 	if x != nil {
 		return x.Mark
 	}
@@ -1015,8 +1015,8 @@ func (x *ReadLog) GetToken() uint64 {
 	return 0
 }
 
-// LogPiece answers ReadLog.
-type LogPiece struct {
+// ReadLogResponse answers ReadLog.
+type ReadLogResponse struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Token       uint64                 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`
@@ -1024,25 +1024,25 @@ type LogPiece struct {
 	// The term of entries.first - 1, as it stood when read; 0 where unknown.
 	PrevTerm uint64 `protobuf:"varint,4,opt,name=prev_term,json=prevTerm,proto3" json:"prev_term,omitempty"`
 	// The entries asked for are not there (compacted or truncated meanwhile): the asker starts over.
-	Gone          bool `protobuf:"varint,5,opt,name=gone,proto3" json:"gone,omitempty"`
+	Missing       bool `protobuf:"varint,5,opt,name=missing,proto3" json:"missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *LogPiece) Reset() {
-	*x = LogPiece{}
+func (x *ReadLogResponse) Reset() {
+	*x = ReadLogResponse{}
 	mi := &file_messages_local_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *LogPiece) String() string {
+func (x *ReadLogResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*LogPiece) ProtoMessage() {}
+func (*ReadLogResponse) ProtoMessage() {}
 
-func (x *LogPiece) ProtoReflect() protoreflect.Message {
+func (x *ReadLogResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_messages_local_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1054,42 +1054,42 @@ func (x *LogPiece) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use LogPiece.ProtoReflect.Descriptor instead.
-func (*LogPiece) Descriptor() ([]byte, []int) {
+// Deprecated: Use ReadLogResponse.ProtoReflect.Descriptor instead.
+func (*ReadLogResponse) Descriptor() ([]byte, []int) {
 	return file_messages_local_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *LogPiece) GetIncarnation() uint64 {
+func (x *ReadLogResponse) GetIncarnation() uint64 {
 	if x != nil {
 		return x.Incarnation
 	}
 	return 0
 }
 
-func (x *LogPiece) GetToken() uint64 {
+func (x *ReadLogResponse) GetToken() uint64 {
 	if x != nil {
 		return x.Token
 	}
 	return 0
 }
 
-func (x *LogPiece) GetEntries() *Entries {
+func (x *ReadLogResponse) GetEntries() *Entries {
 	if x != nil {
 		return x.Entries
 	}
 	return nil
 }
 
-func (x *LogPiece) GetPrevTerm() uint64 {
+func (x *ReadLogResponse) GetPrevTerm() uint64 {
 	if x != nil {
 		return x.PrevTerm
 	}
 	return 0
 }
 
-func (x *LogPiece) GetGone() bool {
+func (x *ReadLogResponse) GetMissing() bool {
 	if x != nil {
-		return x.Gone
+		return x.Missing
 	}
 	return false
 }
@@ -1164,7 +1164,7 @@ type Committed struct {
 	// The commit index known now.
 	Commit uint64 `protobuf:"varint,3,opt,name=commit,proto3" json:"commit,omitempty"`
 	// Not 0: the entries are not in memory any more; the Machine reads [from, cold_to] from the LogReader itself.
-	ColdTo        uint64 `protobuf:"varint,4,opt,name=cold_to,json=coldTo,proto3" json:"cold_to,omitempty"`
+	OnDiskThrough uint64 `protobuf:"varint,4,opt,name=on_disk_through,json=onDiskThrough,proto3" json:"on_disk_through,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1220,9 +1220,9 @@ func (x *Committed) GetCommit() uint64 {
 	return 0
 }
 
-func (x *Committed) GetColdTo() uint64 {
+func (x *Committed) GetOnDiskThrough() uint64 {
 	if x != nil {
-		return x.ColdTo
+		return x.OnDiskThrough
 	}
 	return 0
 }
@@ -1280,11 +1280,11 @@ func (x *MachineReady) GetApplied() uint64 {
 	return 0
 }
 
-// Results: these commands of this handle's origin were applied (or found applied before). One message a batch.
-type Results struct {
+// CommandResults: these commands of this handle's origin were applied (or found applied before). One message a batch.
+type CommandResults struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Origin      uint64                 `protobuf:"varint,2,opt,name=origin,proto3" json:"origin,omitempty"`
+	SessionId   uint64                 `protobuf:"varint,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// The last index applied.
 	Applied uint64 `protobuf:"varint,3,opt,name=applied,proto3" json:"applied,omitempty"`
 	// The term of the entry at `applied`.
@@ -1298,20 +1298,20 @@ type Results struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Results) Reset() {
-	*x = Results{}
+func (x *CommandResults) Reset() {
+	*x = CommandResults{}
 	mi := &file_messages_local_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Results) String() string {
+func (x *CommandResults) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Results) ProtoMessage() {}
+func (*CommandResults) ProtoMessage() {}
 
-func (x *Results) ProtoReflect() protoreflect.Message {
+func (x *CommandResults) ProtoReflect() protoreflect.Message {
 	mi := &file_messages_local_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1323,91 +1323,91 @@ func (x *Results) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Results.ProtoReflect.Descriptor instead.
-func (*Results) Descriptor() ([]byte, []int) {
+// Deprecated: Use CommandResults.ProtoReflect.Descriptor instead.
+func (*CommandResults) Descriptor() ([]byte, []int) {
 	return file_messages_local_proto_rawDescGZIP(), []int{18}
 }
 
-func (x *Results) GetIncarnation() uint64 {
+func (x *CommandResults) GetIncarnation() uint64 {
 	if x != nil {
 		return x.Incarnation
 	}
 	return 0
 }
 
-func (x *Results) GetOrigin() uint64 {
+func (x *CommandResults) GetSessionId() uint64 {
 	if x != nil {
-		return x.Origin
+		return x.SessionId
 	}
 	return 0
 }
 
-func (x *Results) GetApplied() uint64 {
+func (x *CommandResults) GetApplied() uint64 {
 	if x != nil {
 		return x.Applied
 	}
 	return 0
 }
 
-func (x *Results) GetTerm() uint64 {
+func (x *CommandResults) GetTerm() uint64 {
 	if x != nil {
 		return x.Term
 	}
 	return 0
 }
 
-func (x *Results) GetSequences() []uint64 {
+func (x *CommandResults) GetSequences() []uint64 {
 	if x != nil {
 		return x.Sequences
 	}
 	return nil
 }
 
-func (x *Results) GetIndexes() []uint64 {
+func (x *CommandResults) GetIndexes() []uint64 {
 	if x != nil {
 		return x.Indexes
 	}
 	return nil
 }
 
-func (x *Results) GetValues() [][]byte {
+func (x *CommandResults) GetValues() [][]byte {
 	if x != nil {
 		return x.Values
 	}
 	return nil
 }
 
-func (x *Results) GetOutcomes() []Outcome {
+func (x *CommandResults) GetOutcomes() []Outcome {
 	if x != nil {
 		return x.Outcomes
 	}
 	return nil
 }
 
-// OriginOpened tells the handle that its origin exists: commands may carry it.
-type OriginOpened struct {
+// SessionRegistered tells the handle that its origin exists: commands may carry it.
+type SessionRegistered struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Nonce         []byte                 `protobuf:"bytes,2,opt,name=nonce,proto3" json:"nonce,omitempty"`
-	Origin        uint64                 `protobuf:"varint,3,opt,name=origin,proto3" json:"origin,omitempty"`
+	SessionId     uint64                 `protobuf:"varint,3,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *OriginOpened) Reset() {
-	*x = OriginOpened{}
+func (x *SessionRegistered) Reset() {
+	*x = SessionRegistered{}
 	mi := &file_messages_local_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *OriginOpened) String() string {
+func (x *SessionRegistered) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*OriginOpened) ProtoMessage() {}
+func (*SessionRegistered) ProtoMessage() {}
 
-func (x *OriginOpened) ProtoReflect() protoreflect.Message {
+func (x *SessionRegistered) ProtoReflect() protoreflect.Message {
 	mi := &file_messages_local_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1419,34 +1419,34 @@ func (x *OriginOpened) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use OriginOpened.ProtoReflect.Descriptor instead.
-func (*OriginOpened) Descriptor() ([]byte, []int) {
+// Deprecated: Use SessionRegistered.ProtoReflect.Descriptor instead.
+func (*SessionRegistered) Descriptor() ([]byte, []int) {
 	return file_messages_local_proto_rawDescGZIP(), []int{19}
 }
 
-func (x *OriginOpened) GetIncarnation() uint64 {
+func (x *SessionRegistered) GetIncarnation() uint64 {
 	if x != nil {
 		return x.Incarnation
 	}
 	return 0
 }
 
-func (x *OriginOpened) GetNonce() []byte {
+func (x *SessionRegistered) GetNonce() []byte {
 	if x != nil {
 		return x.Nonce
 	}
 	return nil
 }
 
-func (x *OriginOpened) GetOrigin() uint64 {
+func (x *SessionRegistered) GetSessionId() uint64 {
 	if x != nil {
-		return x.Origin
+		return x.SessionId
 	}
 	return 0
 }
 
-// Serving: the replay has reached what was committed before the start; reads may be answered.
-type Serving struct {
+// ReplayComplete: the replay has reached what was committed before the start; reads may be answered.
+type ReplayComplete struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Applied       uint64                 `protobuf:"varint,2,opt,name=applied,proto3" json:"applied,omitempty"`
@@ -1454,20 +1454,20 @@ type Serving struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Serving) Reset() {
-	*x = Serving{}
+func (x *ReplayComplete) Reset() {
+	*x = ReplayComplete{}
 	mi := &file_messages_local_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Serving) String() string {
+func (x *ReplayComplete) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Serving) ProtoMessage() {}
+func (*ReplayComplete) ProtoMessage() {}
 
-func (x *Serving) ProtoReflect() protoreflect.Message {
+func (x *ReplayComplete) ProtoReflect() protoreflect.Message {
 	mi := &file_messages_local_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1479,19 +1479,19 @@ func (x *Serving) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Serving.ProtoReflect.Descriptor instead.
-func (*Serving) Descriptor() ([]byte, []int) {
+// Deprecated: Use ReplayComplete.ProtoReflect.Descriptor instead.
+func (*ReplayComplete) Descriptor() ([]byte, []int) {
 	return file_messages_local_proto_rawDescGZIP(), []int{20}
 }
 
-func (x *Serving) GetIncarnation() uint64 {
+func (x *ReplayComplete) GetIncarnation() uint64 {
 	if x != nil {
 		return x.Incarnation
 	}
 	return 0
 }
 
-func (x *Serving) GetApplied() uint64 {
+func (x *ReplayComplete) GetApplied() uint64 {
 	if x != nil {
 		return x.Applied
 	}
@@ -1663,13 +1663,13 @@ type Fetched struct {
 	LastIndex uint64   `protobuf:"varint,5,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"`
 	Commit    uint64   `protobuf:"varint,6,opt,name=commit,proto3" json:"commit,omitempty"`
 	// Not in memory: read [from, cold_to] from the LogReader. prev_term is right all the same.
-	ColdTo uint64 `protobuf:"varint,7,opt,name=cold_to,json=coldTo,proto3" json:"cold_to,omitempty"`
+	OnDiskThrough uint64 `protobuf:"varint,7,opt,name=on_disk_through,json=onDiskThrough,proto3" json:"on_disk_through,omitempty"`
 	// The entry before `from` is compacted: only a snapshot helps.
 	Compacted bool `protobuf:"varint,8,opt,name=compacted,proto3" json:"compacted,omitempty"`
-	// Where the leader's log first holds the term asked for in a conflict (see Resolve).
-	Resolved      uint64 `protobuf:"varint,9,opt,name=resolved,proto3" json:"resolved,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Where the leader's log first holds the term asked for in a conflict (see ResolveConflict).
+	ConflictNextIndex uint64 `protobuf:"varint,9,opt,name=conflict_next_index,json=conflictNextIndex,proto3" json:"conflict_next_index,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Fetched) Reset() {
@@ -1744,9 +1744,9 @@ func (x *Fetched) GetCommit() uint64 {
 	return 0
 }
 
-func (x *Fetched) GetColdTo() uint64 {
+func (x *Fetched) GetOnDiskThrough() uint64 {
 	if x != nil {
-		return x.ColdTo
+		return x.OnDiskThrough
 	}
 	return 0
 }
@@ -1758,15 +1758,15 @@ func (x *Fetched) GetCompacted() bool {
 	return false
 }
 
-func (x *Fetched) GetResolved() uint64 {
+func (x *Fetched) GetConflictNextIndex() uint64 {
 	if x != nil {
-		return x.Resolved
+		return x.ConflictNextIndex
 	}
 	return 0
 }
 
-// Resolve asks the Node which nextIndex follows from a conflict hint; it answers Fetched with `resolved`.
-type Resolve struct {
+// ResolveConflict asks the Node which nextIndex follows from a conflict hint; it answers Fetched with `resolved`.
+type ResolveConflict struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Peer          uint64                 `protobuf:"varint,2,opt,name=peer,proto3" json:"peer,omitempty"`
@@ -1778,20 +1778,20 @@ type Resolve struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Resolve) Reset() {
-	*x = Resolve{}
+func (x *ResolveConflict) Reset() {
+	*x = ResolveConflict{}
 	mi := &file_messages_local_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Resolve) String() string {
+func (x *ResolveConflict) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Resolve) ProtoMessage() {}
+func (*ResolveConflict) ProtoMessage() {}
 
-func (x *Resolve) ProtoReflect() protoreflect.Message {
+func (x *ResolveConflict) ProtoReflect() protoreflect.Message {
 	mi := &file_messages_local_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1803,47 +1803,47 @@ func (x *Resolve) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Resolve.ProtoReflect.Descriptor instead.
-func (*Resolve) Descriptor() ([]byte, []int) {
+// Deprecated: Use ResolveConflict.ProtoReflect.Descriptor instead.
+func (*ResolveConflict) Descriptor() ([]byte, []int) {
 	return file_messages_local_proto_rawDescGZIP(), []int{24}
 }
 
-func (x *Resolve) GetIncarnation() uint64 {
+func (x *ResolveConflict) GetIncarnation() uint64 {
 	if x != nil {
 		return x.Incarnation
 	}
 	return 0
 }
 
-func (x *Resolve) GetPeer() uint64 {
+func (x *ResolveConflict) GetPeer() uint64 {
 	if x != nil {
 		return x.Peer
 	}
 	return 0
 }
 
-func (x *Resolve) GetToken() uint64 {
+func (x *ResolveConflict) GetToken() uint64 {
 	if x != nil {
 		return x.Token
 	}
 	return 0
 }
 
-func (x *Resolve) GetConflictTerm() uint64 {
+func (x *ResolveConflict) GetConflictTerm() uint64 {
 	if x != nil {
 		return x.ConflictTerm
 	}
 	return 0
 }
 
-func (x *Resolve) GetConflictIndex() uint64 {
+func (x *ResolveConflict) GetConflictIndex() uint64 {
 	if x != nil {
 		return x.ConflictIndex
 	}
 	return 0
 }
 
-func (x *Resolve) GetMaxBytes() uint64 {
+func (x *ResolveConflict) GetMaxBytes() uint64 {
 	if x != nil {
 		return x.MaxBytes
 	}
@@ -2095,28 +2095,28 @@ func (x *LinkDown) GetReason() string {
 	return ""
 }
 
-// LinkDropped: letters to this peer were dropped because a queue was at its limit, or the stream broke with them in it.
-type LinkDropped struct {
+// EnvelopesDropped: letters to this peer were dropped because a queue was at its limit, or the stream broke with them in it.
+type EnvelopesDropped struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Peer          uint64                 `protobuf:"varint,1,opt,name=peer,proto3" json:"peer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *LinkDropped) Reset() {
-	*x = LinkDropped{}
+func (x *EnvelopesDropped) Reset() {
+	*x = EnvelopesDropped{}
 	mi := &file_messages_local_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *LinkDropped) String() string {
+func (x *EnvelopesDropped) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*LinkDropped) ProtoMessage() {}
+func (*EnvelopesDropped) ProtoMessage() {}
 
-func (x *LinkDropped) ProtoReflect() protoreflect.Message {
+func (x *EnvelopesDropped) ProtoReflect() protoreflect.Message {
 	mi := &file_messages_local_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -2128,12 +2128,12 @@ func (x *LinkDropped) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use LinkDropped.ProtoReflect.Descriptor instead.
-func (*LinkDropped) Descriptor() ([]byte, []int) {
+// Deprecated: Use EnvelopesDropped.ProtoReflect.Descriptor instead.
+func (*EnvelopesDropped) Descriptor() ([]byte, []int) {
 	return file_messages_local_proto_rawDescGZIP(), []int{29}
 }
 
-func (x *LinkDropped) GetPeer() uint64 {
+func (x *EnvelopesDropped) GetPeer() uint64 {
 	if x != nil {
 		return x.Peer
 	}
@@ -2151,8 +2151,8 @@ const file_messages_local_proto_rawDesc = "" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x14\n" +
 	"\x05timer\x18\x02 \x01(\x04R\x05timer\"\x1d\n" +
 	"\aPropose\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"B\n" +
-	"\aAskRead\x12\x0e\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"F\n" +
+	"\vRequestRead\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12'\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x13.troupe.v1.ReadModeR\x04mode\",\n" +
 	"\x12TransferLeadership\x12\x16\n" +
@@ -2168,21 +2168,22 @@ const file_messages_local_proto_rawDesc = "" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x04 \x01(\x04R\x04term\x12,\n" +
-	"\arefused\x18\x05 \x01(\x0e2\x12.troupe.v1.RefusalR\arefused\"\xab\x02\n" +
+	"\arefusal\x18\x05 \x01(\x0e2\x12.troupe.v1.RefusalR\arefusal\"\xcc\x02\n" +
 	"\x06Append\x12 \n" +
-	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12#\n" +
-	"\x04mark\x18\x02 \x01(\v2\x0f.troupe.v1.MarkR\x04mark\x12#\n" +
+	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12)\n" +
+	"\x04mark\x18\x02 \x01(\v2\x15.troupe.v1.AppendMarkR\x04mark\x12#\n" +
 	"\rtruncate_from\x18\x03 \x01(\x04R\ftruncateFrom\x12,\n" +
 	"\aentries\x18\x04 \x01(\v2\x12.troupe.v1.EntriesR\aentries\x123\n" +
 	"\n" +
-	"hard_state\x18\x05 \x01(\v2\x14.troupe.v1.HardStateR\thardState\x12&\n" +
-	"\x04then\x18\x06 \x03(\v2\x12.troupe.v1.PromiseR\x04then\x12\x16\n" +
-	"\x06urgent\x18\a \x01(\bR\x06urgent\x12\x12\n" +
-	"\x04tell\x18\b \x01(\bR\x04tell\"i\n" +
-	"\aPromise\x12\x0e\n" +
-	"\x02to\x18\x01 \x01(\x04R\x02to\x12#\n" +
-	"\rholds_through\x18\x02 \x01(\x04R\fholdsThrough\x12)\n" +
-	"\x06letter\x18\x03 \x01(\v2\x11.troupe.v1.LetterR\x06letter\"\xf7\x02\n" +
+	"hard_state\x18\x05 \x01(\v2\x14.troupe.v1.HardStateR\thardState\x126\n" +
+	"\bdeferred\x18\x06 \x03(\v2\x1a.troupe.v1.DeferredMessageR\bdeferred\x12\x1d\n" +
+	"\n" +
+	"needs_sync\x18\a \x01(\bR\tneedsSync\x12\x16\n" +
+	"\x06notify\x18\b \x01(\bR\x06notify\"y\n" +
+	"\x0fDeferredMessage\x12\x0e\n" +
+	"\x02to\x18\x01 \x01(\x04R\x02to\x12%\n" +
+	"\x0ecovers_through\x18\x02 \x01(\x04R\rcoversThrough\x12/\n" +
+	"\benvelope\x18\x03 \x01(\v2\x13.troupe.v1.EnvelopeR\benvelope\"\xf7\x02\n" +
 	"\tRecovered\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x123\n" +
 	"\n" +
@@ -2197,49 +2198,51 @@ const file_messages_local_proto_rawDesc = "" +
 	"\x0econfigurations\x18\b \x03(\v2\x1f.troupe.v1.IndexedConfigurationR\x0econfigurations\"l\n" +
 	"\x14IndexedConfiguration\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12>\n" +
-	"\rconfiguration\x18\x02 \x01(\v2\x18.troupe.v1.ConfigurationR\rconfiguration\"k\n" +
+	"\rconfiguration\x18\x02 \x01(\v2\x18.troupe.v1.ConfigurationR\rconfiguration\"q\n" +
 	"\aDurable\x12 \n" +
-	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12#\n" +
-	"\x04mark\x18\x02 \x01(\v2\x0f.troupe.v1.MarkR\x04mark\x12\x19\n" +
+	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12)\n" +
+	"\x04mark\x18\x02 \x01(\v2\x15.troupe.v1.AppendMarkR\x04mark\x12\x19\n" +
 	"\bdisk_low\x18\x03 \x01(\bR\adiskLow\"\x82\x01\n" +
 	"\aReadLog\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\x04R\x02to\x12\x1b\n" +
 	"\tmax_bytes\x18\x04 \x01(\x04R\bmaxBytes\x12\x14\n" +
-	"\x05token\x18\x05 \x01(\x04R\x05token\"\xa1\x01\n" +
-	"\bLogPiece\x12 \n" +
+	"\x05token\x18\x05 \x01(\x04R\x05token\"\xae\x01\n" +
+	"\x0fReadLogResponse\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12,\n" +
 	"\aentries\x18\x03 \x01(\v2\x12.troupe.v1.EntriesR\aentries\x12\x1b\n" +
-	"\tprev_term\x18\x04 \x01(\x04R\bprevTerm\x12\x12\n" +
-	"\x04gone\x18\x05 \x01(\bR\x04gone\"Y\n" +
+	"\tprev_term\x18\x04 \x01(\x04R\bprevTerm\x12\x18\n" +
+	"\amissing\x18\x05 \x01(\bR\amissing\"Y\n" +
 	"\x04Pull\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x1b\n" +
-	"\tmax_bytes\x18\x03 \x01(\x04R\bmaxBytes\"\x8c\x01\n" +
+	"\tmax_bytes\x18\x03 \x01(\x04R\bmaxBytes\"\x9b\x01\n" +
 	"\tCommitted\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12,\n" +
 	"\aentries\x18\x02 \x01(\v2\x12.troupe.v1.EntriesR\aentries\x12\x16\n" +
-	"\x06commit\x18\x03 \x01(\x04R\x06commit\x12\x17\n" +
-	"\acold_to\x18\x04 \x01(\x04R\x06coldTo\"J\n" +
+	"\x06commit\x18\x03 \x01(\x04R\x06commit\x12&\n" +
+	"\x0fon_disk_through\x18\x04 \x01(\x04R\ronDiskThrough\"J\n" +
 	"\fMachineReady\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x18\n" +
-	"\aapplied\x18\x02 \x01(\x04R\aapplied\"\xf1\x01\n" +
-	"\aResults\x12 \n" +
-	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x16\n" +
-	"\x06origin\x18\x02 \x01(\x04R\x06origin\x12\x18\n" +
+	"\aapplied\x18\x02 \x01(\x04R\aapplied\"\xff\x01\n" +
+	"\x0eCommandResults\x12 \n" +
+	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x02 \x01(\x04R\tsessionId\x12\x18\n" +
 	"\aapplied\x18\x03 \x01(\x04R\aapplied\x12\x12\n" +
 	"\x04term\x18\x04 \x01(\x04R\x04term\x12\x1c\n" +
 	"\tsequences\x18\x05 \x03(\x04R\tsequences\x12\x18\n" +
 	"\aindexes\x18\x06 \x03(\x04R\aindexes\x12\x16\n" +
 	"\x06values\x18\a \x03(\fR\x06values\x12.\n" +
-	"\boutcomes\x18\b \x03(\x0e2\x12.troupe.v1.OutcomeR\boutcomes\"^\n" +
-	"\fOriginOpened\x12 \n" +
+	"\boutcomes\x18\b \x03(\x0e2\x12.troupe.v1.OutcomeR\boutcomes\"j\n" +
+	"\x11SessionRegistered\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x14\n" +
-	"\x05nonce\x18\x02 \x01(\fR\x05nonce\x12\x16\n" +
-	"\x06origin\x18\x03 \x01(\x04R\x06origin\"E\n" +
-	"\aServing\x12 \n" +
+	"\x05nonce\x18\x02 \x01(\fR\x05nonce\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x03 \x01(\x04R\tsessionId\"L\n" +
+	"\x0eReplayComplete\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\x04R\aapplied\"\xaf\x01\n" +
 	"\tReplicate\x12 \n" +
@@ -2254,7 +2257,7 @@ const file_messages_local_proto_rawDesc = "" +
 	"\x04peer\x18\x02 \x01(\x04R\x04peer\x12\x12\n" +
 	"\x04from\x18\x03 \x01(\x04R\x04from\x12\x1b\n" +
 	"\tmax_bytes\x18\x04 \x01(\x04R\bmaxBytes\x12\x14\n" +
-	"\x05token\x18\x05 \x01(\x04R\x05token\"\x96\x02\n" +
+	"\x05token\x18\x05 \x01(\x04R\x05token\"\xb9\x02\n" +
 	"\aFetched\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x1b\n" +
@@ -2262,11 +2265,11 @@ const file_messages_local_proto_rawDesc = "" +
 	"\aentries\x18\x04 \x01(\v2\x12.troupe.v1.EntriesR\aentries\x12\x1d\n" +
 	"\n" +
 	"last_index\x18\x05 \x01(\x04R\tlastIndex\x12\x16\n" +
-	"\x06commit\x18\x06 \x01(\x04R\x06commit\x12\x17\n" +
-	"\acold_to\x18\a \x01(\x04R\x06coldTo\x12\x1c\n" +
-	"\tcompacted\x18\b \x01(\bR\tcompacted\x12\x1a\n" +
-	"\bresolved\x18\t \x01(\x04R\bresolved\"\xbe\x01\n" +
-	"\aResolve\x12 \n" +
+	"\x06commit\x18\x06 \x01(\x04R\x06commit\x12&\n" +
+	"\x0fon_disk_through\x18\a \x01(\x04R\ronDiskThrough\x12\x1c\n" +
+	"\tcompacted\x18\b \x01(\bR\tcompacted\x12.\n" +
+	"\x13conflict_next_index\x18\t \x01(\x04R\x11conflictNextIndex\"\xc6\x01\n" +
+	"\x0fResolveConflict\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\x04R\x04peer\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12#\n" +
@@ -2290,8 +2293,8 @@ const file_messages_local_proto_rawDesc = "" +
 	"\x04peer\x18\x01 \x01(\x04R\x04peer\"6\n" +
 	"\bLinkDown\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\x04R\x04peer\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"!\n" +
-	"\vLinkDropped\x12\x12\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"&\n" +
+	"\x10EnvelopesDropped\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\x04R\x04peer*\x8d\x01\n" +
 	"\bReadMode\x12\x19\n" +
 	"\x15READ_MODE_UNSPECIFIED\x10\x00\x12\x11\n" +
@@ -2324,58 +2327,58 @@ var file_messages_local_proto_goTypes = []any{
 	(*Flush)(nil),                // 2: troupe.v1.Flush
 	(*Tick)(nil),                 // 3: troupe.v1.Tick
 	(*Propose)(nil),              // 4: troupe.v1.Propose
-	(*AskRead)(nil),              // 5: troupe.v1.AskRead
+	(*RequestRead)(nil),          // 5: troupe.v1.RequestRead
 	(*TransferLeadership)(nil),   // 6: troupe.v1.TransferLeadership
 	(*Campaign)(nil),             // 7: troupe.v1.Campaign
 	(*LeaderChanged)(nil),        // 8: troupe.v1.LeaderChanged
 	(*ReadPoint)(nil),            // 9: troupe.v1.ReadPoint
 	(*Append)(nil),               // 10: troupe.v1.Append
-	(*Promise)(nil),              // 11: troupe.v1.Promise
+	(*DeferredMessage)(nil),      // 11: troupe.v1.DeferredMessage
 	(*Recovered)(nil),            // 12: troupe.v1.Recovered
 	(*IndexedConfiguration)(nil), // 13: troupe.v1.IndexedConfiguration
 	(*Durable)(nil),              // 14: troupe.v1.Durable
 	(*ReadLog)(nil),              // 15: troupe.v1.ReadLog
-	(*LogPiece)(nil),             // 16: troupe.v1.LogPiece
+	(*ReadLogResponse)(nil),      // 16: troupe.v1.ReadLogResponse
 	(*Pull)(nil),                 // 17: troupe.v1.Pull
 	(*Committed)(nil),            // 18: troupe.v1.Committed
 	(*MachineReady)(nil),         // 19: troupe.v1.MachineReady
-	(*Results)(nil),              // 20: troupe.v1.Results
-	(*OriginOpened)(nil),         // 21: troupe.v1.OriginOpened
-	(*Serving)(nil),              // 22: troupe.v1.Serving
+	(*CommandResults)(nil),       // 20: troupe.v1.CommandResults
+	(*SessionRegistered)(nil),    // 21: troupe.v1.SessionRegistered
+	(*ReplayComplete)(nil),       // 22: troupe.v1.ReplayComplete
 	(*Replicate)(nil),            // 23: troupe.v1.Replicate
 	(*Fetch)(nil),                // 24: troupe.v1.Fetch
 	(*Fetched)(nil),              // 25: troupe.v1.Fetched
-	(*Resolve)(nil),              // 26: troupe.v1.Resolve
+	(*ResolveConflict)(nil),      // 26: troupe.v1.ResolveConflict
 	(*Progress)(nil),             // 27: troupe.v1.Progress
 	(*HigherTerm)(nil),           // 28: troupe.v1.HigherTerm
 	(*LinkUp)(nil),               // 29: troupe.v1.LinkUp
 	(*LinkDown)(nil),             // 30: troupe.v1.LinkDown
-	(*LinkDropped)(nil),          // 31: troupe.v1.LinkDropped
+	(*EnvelopesDropped)(nil),     // 31: troupe.v1.EnvelopesDropped
 	(Refusal)(0),                 // 32: troupe.v1.Refusal
-	(*Mark)(nil),                 // 33: troupe.v1.Mark
+	(*AppendMark)(nil),           // 33: troupe.v1.AppendMark
 	(*Entries)(nil),              // 34: troupe.v1.Entries
 	(*HardState)(nil),            // 35: troupe.v1.HardState
-	(*Letter)(nil),               // 36: troupe.v1.Letter
+	(*Envelope)(nil),             // 36: troupe.v1.Envelope
 	(*TermRun)(nil),              // 37: troupe.v1.TermRun
 	(*Configuration)(nil),        // 38: troupe.v1.Configuration
 }
 var file_messages_local_proto_depIdxs = []int32{
-	0,  // 0: troupe.v1.AskRead.mode:type_name -> troupe.v1.ReadMode
-	32, // 1: troupe.v1.ReadPoint.refused:type_name -> troupe.v1.Refusal
-	33, // 2: troupe.v1.Append.mark:type_name -> troupe.v1.Mark
+	0,  // 0: troupe.v1.RequestRead.mode:type_name -> troupe.v1.ReadMode
+	32, // 1: troupe.v1.ReadPoint.refusal:type_name -> troupe.v1.Refusal
+	33, // 2: troupe.v1.Append.mark:type_name -> troupe.v1.AppendMark
 	34, // 3: troupe.v1.Append.entries:type_name -> troupe.v1.Entries
 	35, // 4: troupe.v1.Append.hard_state:type_name -> troupe.v1.HardState
-	11, // 5: troupe.v1.Append.then:type_name -> troupe.v1.Promise
-	36, // 6: troupe.v1.Promise.letter:type_name -> troupe.v1.Letter
+	11, // 5: troupe.v1.Append.deferred:type_name -> troupe.v1.DeferredMessage
+	36, // 6: troupe.v1.DeferredMessage.envelope:type_name -> troupe.v1.Envelope
 	35, // 7: troupe.v1.Recovered.hard_state:type_name -> troupe.v1.HardState
 	37, // 8: troupe.v1.Recovered.runs:type_name -> troupe.v1.TermRun
 	38, // 9: troupe.v1.Recovered.base_configuration:type_name -> troupe.v1.Configuration
 	13, // 10: troupe.v1.Recovered.configurations:type_name -> troupe.v1.IndexedConfiguration
 	38, // 11: troupe.v1.IndexedConfiguration.configuration:type_name -> troupe.v1.Configuration
-	33, // 12: troupe.v1.Durable.mark:type_name -> troupe.v1.Mark
-	34, // 13: troupe.v1.LogPiece.entries:type_name -> troupe.v1.Entries
+	33, // 12: troupe.v1.Durable.mark:type_name -> troupe.v1.AppendMark
+	34, // 13: troupe.v1.ReadLogResponse.entries:type_name -> troupe.v1.Entries
 	34, // 14: troupe.v1.Committed.entries:type_name -> troupe.v1.Entries
-	1,  // 15: troupe.v1.Results.outcomes:type_name -> troupe.v1.Outcome
+	1,  // 15: troupe.v1.CommandResults.outcomes:type_name -> troupe.v1.Outcome
 	34, // 16: troupe.v1.Replicate.entries:type_name -> troupe.v1.Entries
 	34, // 17: troupe.v1.Fetched.entries:type_name -> troupe.v1.Entries
 	18, // [18:18] is the sub-list for method output_type

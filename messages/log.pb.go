@@ -211,9 +211,9 @@ func (x *Entries) GetBytes() uint64 {
 	return 0
 }
 
-// Mark names a position of the log as one leader's term saw it: an acknowledgement of a mark whose entries were
+// AppendMark names a position of the log as one leader's term saw it: an acknowledgement of a mark whose entries were
 // truncated since is recognised as stale, because the term at that index is another one now.
-type Mark struct {
+type AppendMark struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The term in which the node appended (the leader's current term, not the entry's).
 	Term          uint64 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
@@ -222,20 +222,20 @@ type Mark struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Mark) Reset() {
-	*x = Mark{}
+func (x *AppendMark) Reset() {
+	*x = AppendMark{}
 	mi := &file_messages_log_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Mark) String() string {
+func (x *AppendMark) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Mark) ProtoMessage() {}
+func (*AppendMark) ProtoMessage() {}
 
-func (x *Mark) ProtoReflect() protoreflect.Message {
+func (x *AppendMark) ProtoReflect() protoreflect.Message {
 	mi := &file_messages_log_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -247,19 +247,19 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Mark.ProtoReflect.Descriptor instead.
-func (*Mark) Descriptor() ([]byte, []int) {
+// Deprecated: Use AppendMark.ProtoReflect.Descriptor instead.
+func (*AppendMark) Descriptor() ([]byte, []int) {
 	return file_messages_log_proto_rawDescGZIP(), []int{3}
 }
 
-func (x *Mark) GetTerm() uint64 {
+func (x *AppendMark) GetTerm() uint64 {
 	if x != nil {
 		return x.Term
 	}
 	return 0
 }
 
-func (x *Mark) GetIndex() uint64 {
+func (x *AppendMark) GetIndex() uint64 {
 	if x != nil {
 		return x.Index
 	}
@@ -444,8 +444,9 @@ const file_messages_log_proto_rawDesc = "" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12&\n" +
 	"\x04runs\x18\x02 \x03(\v2\x12.troupe.v1.TermRunR\x04runs\x12\x12\n" +
 	"\x04data\x18\x03 \x03(\fR\x04data\x12\x14\n" +
-	"\x05bytes\x18\x04 \x01(\x04R\x05bytes\"0\n" +
-	"\x04Mark\x12\x12\n" +
+	"\x05bytes\x18\x04 \x01(\x04R\x05bytes\"6\n" +
+	"\n" +
+	"AppendMark\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\"\x9c\x01\n" +
 	"\x06Member\x12\x0e\n" +
@@ -480,7 +481,7 @@ var file_messages_log_proto_goTypes = []any{
 	(*HardState)(nil),     // 0: troupe.v1.HardState
 	(*TermRun)(nil),       // 1: troupe.v1.TermRun
 	(*Entries)(nil),       // 2: troupe.v1.Entries
-	(*Mark)(nil),          // 3: troupe.v1.Mark
+	(*AppendMark)(nil),    // 3: troupe.v1.AppendMark
 	(*Member)(nil),        // 4: troupe.v1.Member
 	(*Configuration)(nil), // 5: troupe.v1.Configuration
 }

@@ -224,8 +224,8 @@ func (x *RequestVote) GetTransfer() bool {
 	return false
 }
 
-// VoteAnswer answers RequestVote.
-type VoteAnswer struct {
+// VoteResponse answers RequestVote.
+type VoteResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The term of the answer: for a granted (pre-)vote that of the request, else the voter's own (E17).
 	Term    uint64 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
@@ -233,25 +233,25 @@ type VoteAnswer struct {
 	Granted bool   `protobuf:"varint,3,opt,name=granted,proto3" json:"granted,omitempty"`
 	PreVote bool   `protobuf:"varint,4,opt,name=pre_vote,json=preVote,proto3" json:"pre_vote,omitempty"`
 	// Refused because the voter still hears its leader; the asker may ask again soon.
-	Sticky        bool `protobuf:"varint,5,opt,name=sticky,proto3" json:"sticky,omitempty"`
+	LeaderActive  bool `protobuf:"varint,5,opt,name=leader_active,json=leaderActive,proto3" json:"leader_active,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *VoteAnswer) Reset() {
-	*x = VoteAnswer{}
+func (x *VoteResponse) Reset() {
+	*x = VoteResponse{}
 	mi := &file_messages_peer_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *VoteAnswer) String() string {
+func (x *VoteResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*VoteAnswer) ProtoMessage() {}
+func (*VoteResponse) ProtoMessage() {}
 
-func (x *VoteAnswer) ProtoReflect() protoreflect.Message {
+func (x *VoteResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_messages_peer_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -263,42 +263,42 @@ func (x *VoteAnswer) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use VoteAnswer.ProtoReflect.Descriptor instead.
-func (*VoteAnswer) Descriptor() ([]byte, []int) {
+// Deprecated: Use VoteResponse.ProtoReflect.Descriptor instead.
+func (*VoteResponse) Descriptor() ([]byte, []int) {
 	return file_messages_peer_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *VoteAnswer) GetTerm() uint64 {
+func (x *VoteResponse) GetTerm() uint64 {
 	if x != nil {
 		return x.Term
 	}
 	return 0
 }
 
-func (x *VoteAnswer) GetVoter() uint64 {
+func (x *VoteResponse) GetVoter() uint64 {
 	if x != nil {
 		return x.Voter
 	}
 	return 0
 }
 
-func (x *VoteAnswer) GetGranted() bool {
+func (x *VoteResponse) GetGranted() bool {
 	if x != nil {
 		return x.Granted
 	}
 	return false
 }
 
-func (x *VoteAnswer) GetPreVote() bool {
+func (x *VoteResponse) GetPreVote() bool {
 	if x != nil {
 		return x.PreVote
 	}
 	return false
 }
 
-func (x *VoteAnswer) GetSticky() bool {
+func (x *VoteResponse) GetLeaderActive() bool {
 	if x != nil {
-		return x.Sticky
+		return x.LeaderActive
 	}
 	return false
 }
@@ -406,8 +406,8 @@ func (x *AppendEntries) GetSequence() uint64 {
 	return 0
 }
 
-// AppendAnswer answers AppendEntries. An accepting one is a promise: it leaves after the entries are on disk.
-type AppendAnswer struct {
+// AppendResponse answers AppendEntries. An accepting one is a promise: it leaves after the entries are on disk.
+type AppendResponse struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Term     uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
 	From     uint64                 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
@@ -428,20 +428,20 @@ type AppendAnswer struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *AppendAnswer) Reset() {
-	*x = AppendAnswer{}
+func (x *AppendResponse) Reset() {
+	*x = AppendResponse{}
 	mi := &file_messages_peer_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *AppendAnswer) String() string {
+func (x *AppendResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*AppendAnswer) ProtoMessage() {}
+func (*AppendResponse) ProtoMessage() {}
 
-func (x *AppendAnswer) ProtoReflect() protoreflect.Message {
+func (x *AppendResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_messages_peer_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -453,75 +453,75 @@ func (x *AppendAnswer) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use AppendAnswer.ProtoReflect.Descriptor instead.
-func (*AppendAnswer) Descriptor() ([]byte, []int) {
+// Deprecated: Use AppendResponse.ProtoReflect.Descriptor instead.
+func (*AppendResponse) Descriptor() ([]byte, []int) {
 	return file_messages_peer_proto_rawDescGZIP(), []int{3}
 }
 
-func (x *AppendAnswer) GetTerm() uint64 {
+func (x *AppendResponse) GetTerm() uint64 {
 	if x != nil {
 		return x.Term
 	}
 	return 0
 }
 
-func (x *AppendAnswer) GetFrom() uint64 {
+func (x *AppendResponse) GetFrom() uint64 {
 	if x != nil {
 		return x.From
 	}
 	return 0
 }
 
-func (x *AppendAnswer) GetAccepted() bool {
+func (x *AppendResponse) GetAccepted() bool {
 	if x != nil {
 		return x.Accepted
 	}
 	return false
 }
 
-func (x *AppendAnswer) GetIndex() uint64 {
+func (x *AppendResponse) GetIndex() uint64 {
 	if x != nil {
 		return x.Index
 	}
 	return 0
 }
 
-func (x *AppendAnswer) GetStream() uint64 {
+func (x *AppendResponse) GetStream() uint64 {
 	if x != nil {
 		return x.Stream
 	}
 	return 0
 }
 
-func (x *AppendAnswer) GetSequence() uint64 {
+func (x *AppendResponse) GetSequence() uint64 {
 	if x != nil {
 		return x.Sequence
 	}
 	return 0
 }
 
-func (x *AppendAnswer) GetConflictTerm() uint64 {
+func (x *AppendResponse) GetConflictTerm() uint64 {
 	if x != nil {
 		return x.ConflictTerm
 	}
 	return 0
 }
 
-func (x *AppendAnswer) GetConflictIndex() uint64 {
+func (x *AppendResponse) GetConflictIndex() uint64 {
 	if x != nil {
 		return x.ConflictIndex
 	}
 	return 0
 }
 
-func (x *AppendAnswer) GetLastIndex() uint64 {
+func (x *AppendResponse) GetLastIndex() uint64 {
 	if x != nil {
 		return x.LastIndex
 	}
 	return 0
 }
 
-func (x *AppendAnswer) GetDiskLow() bool {
+func (x *AppendResponse) GetDiskLow() bool {
 	if x != nil {
 		return x.DiskLow
 	}
@@ -540,7 +540,7 @@ type Heartbeat struct {
 	// Milliseconds of lease asked for; 0: none.
 	LeaseMillis uint64 `protobuf:"varint,5,opt,name=lease_millis,json=leaseMillis,proto3" json:"lease_millis,omitempty"`
 	// Only a new commit index is told: no answer is needed.
-	Notice        bool `protobuf:"varint,6,opt,name=notice,proto3" json:"notice,omitempty"`
+	CommitOnly    bool `protobuf:"varint,6,opt,name=commit_only,json=commitOnly,proto3" json:"commit_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -610,14 +610,14 @@ func (x *Heartbeat) GetLeaseMillis() uint64 {
 	return 0
 }
 
-func (x *Heartbeat) GetNotice() bool {
+func (x *Heartbeat) GetCommitOnly() bool {
 	if x != nil {
-		return x.Notice
+		return x.CommitOnly
 	}
 	return false
 }
 
-type HeartbeatAnswer struct {
+type HeartbeatResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Term  uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
 	From  uint64                 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
@@ -628,20 +628,20 @@ type HeartbeatAnswer struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *HeartbeatAnswer) Reset() {
-	*x = HeartbeatAnswer{}
+func (x *HeartbeatResponse) Reset() {
+	*x = HeartbeatResponse{}
 	mi := &file_messages_peer_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *HeartbeatAnswer) String() string {
+func (x *HeartbeatResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*HeartbeatAnswer) ProtoMessage() {}
+func (*HeartbeatResponse) ProtoMessage() {}
 
-func (x *HeartbeatAnswer) ProtoReflect() protoreflect.Message {
+func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_messages_peer_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -653,33 +653,33 @@ func (x *HeartbeatAnswer) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use HeartbeatAnswer.ProtoReflect.Descriptor instead.
-func (*HeartbeatAnswer) Descriptor() ([]byte, []int) {
+// Deprecated: Use HeartbeatResponse.ProtoReflect.Descriptor instead.
+func (*HeartbeatResponse) Descriptor() ([]byte, []int) {
 	return file_messages_peer_proto_rawDescGZIP(), []int{5}
 }
 
-func (x *HeartbeatAnswer) GetTerm() uint64 {
+func (x *HeartbeatResponse) GetTerm() uint64 {
 	if x != nil {
 		return x.Term
 	}
 	return 0
 }
 
-func (x *HeartbeatAnswer) GetFrom() uint64 {
+func (x *HeartbeatResponse) GetFrom() uint64 {
 	if x != nil {
 		return x.From
 	}
 	return 0
 }
 
-func (x *HeartbeatAnswer) GetRound() uint64 {
+func (x *HeartbeatResponse) GetRound() uint64 {
 	if x != nil {
 		return x.Round
 	}
 	return 0
 }
 
-func (x *HeartbeatAnswer) GetDiskLow() bool {
+func (x *HeartbeatResponse) GetDiskLow() bool {
 	if x != nil {
 		return x.DiskLow
 	}
@@ -769,11 +769,11 @@ func (x *ForwardedProposals) GetNumber() uint64 {
 // ProposalsRefused tells the Node that forwarded, or the handle, that entries were not taken. They are named by
 // origin and sequence as in their encoding.
 type ProposalsRefused struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	From      uint64                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
-	Origins   []uint64               `protobuf:"varint,2,rep,packed,name=origins,proto3" json:"origins,omitempty"`
-	Sequences []uint64               `protobuf:"varint,3,rep,packed,name=sequences,proto3" json:"sequences,omitempty"`
-	Reason    Refusal                `protobuf:"varint,4,opt,name=reason,proto3,enum=troupe.v1.Refusal" json:"reason,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	From       uint64                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	SessionIds []uint64               `protobuf:"varint,2,rep,packed,name=session_ids,json=sessionIds,proto3" json:"session_ids,omitempty"`
+	Sequences  []uint64               `protobuf:"varint,3,rep,packed,name=sequences,proto3" json:"sequences,omitempty"`
+	Reason     Refusal                `protobuf:"varint,4,opt,name=reason,proto3,enum=troupe.v1.Refusal" json:"reason,omitempty"`
 	// For REFUSAL_OVERLOADED the limit in bytes that was reached.
 	Limit         uint64 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -817,9 +817,9 @@ func (x *ProposalsRefused) GetFrom() uint64 {
 	return 0
 }
 
-func (x *ProposalsRefused) GetOrigins() []uint64 {
+func (x *ProposalsRefused) GetSessionIds() []uint64 {
 	if x != nil {
-		return x.Origins
+		return x.SessionIds
 	}
 	return nil
 }
@@ -908,7 +908,7 @@ func (x *ForwardedRead) GetUnconfirmed() bool {
 	return false
 }
 
-type ForwardedReadAnswer struct {
+type ForwardedReadResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	From  uint64                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
 	Id    uint64                 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
@@ -916,25 +916,25 @@ type ForwardedReadAnswer struct {
 	// The read point: what is applied up to here contains every write acknowledged before the read was asked.
 	Index uint64 `protobuf:"varint,4,opt,name=index,proto3" json:"index,omitempty"`
 	// Not UNSPECIFIED: no read point was given.
-	Refused       Refusal `protobuf:"varint,5,opt,name=refused,proto3,enum=troupe.v1.Refusal" json:"refused,omitempty"`
+	Refusal       Refusal `protobuf:"varint,5,opt,name=refusal,proto3,enum=troupe.v1.Refusal" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *ForwardedReadAnswer) Reset() {
-	*x = ForwardedReadAnswer{}
+func (x *ForwardedReadResponse) Reset() {
+	*x = ForwardedReadResponse{}
 	mi := &file_messages_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *ForwardedReadAnswer) String() string {
+func (x *ForwardedReadResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*ForwardedReadAnswer) ProtoMessage() {}
+func (*ForwardedReadResponse) ProtoMessage() {}
 
-func (x *ForwardedReadAnswer) ProtoReflect() protoreflect.Message {
+func (x *ForwardedReadResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_messages_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -946,42 +946,42 @@ func (x *ForwardedReadAnswer) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use ForwardedReadAnswer.ProtoReflect.Descriptor instead.
-func (*ForwardedReadAnswer) Descriptor() ([]byte, []int) {
+// Deprecated: Use ForwardedReadResponse.ProtoReflect.Descriptor instead.
+func (*ForwardedReadResponse) Descriptor() ([]byte, []int) {
 	return file_messages_peer_proto_rawDescGZIP(), []int{9}
 }
 
-func (x *ForwardedReadAnswer) GetFrom() uint64 {
+func (x *ForwardedReadResponse) GetFrom() uint64 {
 	if x != nil {
 		return x.From
 	}
 	return 0
 }
 
-func (x *ForwardedReadAnswer) GetId() uint64 {
+func (x *ForwardedReadResponse) GetId() uint64 {
 	if x != nil {
 		return x.Id
 	}
 	return 0
 }
 
-func (x *ForwardedReadAnswer) GetTerm() uint64 {
+func (x *ForwardedReadResponse) GetTerm() uint64 {
 	if x != nil {
 		return x.Term
 	}
 	return 0
 }
 
-func (x *ForwardedReadAnswer) GetIndex() uint64 {
+func (x *ForwardedReadResponse) GetIndex() uint64 {
 	if x != nil {
 		return x.Index
 	}
 	return 0
 }
 
-func (x *ForwardedReadAnswer) GetRefused() Refusal {
+func (x *ForwardedReadResponse) GetRefusal() Refusal {
 	if x != nil {
-		return x.Refused
+		return x.Refusal
 	}
 	return Refusal_REFUSAL_UNSPECIFIED
 }
@@ -1270,43 +1270,43 @@ func (x *Welcome) GetSoftware() string {
 	return ""
 }
 
-// Letter is one message on the wire.
-type Letter struct {
+// Envelope is one message on the wire.
+type Envelope struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Role  Role                   `protobuf:"varint,1,opt,name=role,proto3,enum=troupe.v1.Role" json:"role,omitempty"`
 	// Types that are valid to be assigned to Message:
 	//
-	//	*Letter_RequestVote
-	//	*Letter_VoteAnswer
-	//	*Letter_AppendEntries
-	//	*Letter_AppendAnswer
-	//	*Letter_Heartbeat
-	//	*Letter_HeartbeatAnswer
-	//	*Letter_ForwardedProposals
-	//	*Letter_ProposalsRefused
-	//	*Letter_ForwardedRead
-	//	*Letter_ForwardedReadAnswer
-	//	*Letter_TimeoutNow
-	//	*Letter_Removed
-	Message       isLetter_Message `protobuf_oneof:"message"`
+	//	*Envelope_RequestVote
+	//	*Envelope_VoteResponse
+	//	*Envelope_AppendEntries
+	//	*Envelope_AppendResponse
+	//	*Envelope_Heartbeat
+	//	*Envelope_HeartbeatResponse
+	//	*Envelope_ForwardedProposals
+	//	*Envelope_ProposalsRefused
+	//	*Envelope_ForwardedRead
+	//	*Envelope_ForwardedReadResponse
+	//	*Envelope_TimeoutNow
+	//	*Envelope_Removed
+	Message       isEnvelope_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Letter) Reset() {
-	*x = Letter{}
+func (x *Envelope) Reset() {
+	*x = Envelope{}
 	mi := &file_messages_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Letter) String() string {
+func (x *Envelope) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Letter) ProtoMessage() {}
+func (*Envelope) ProtoMessage() {}
 
-func (x *Letter) ProtoReflect() protoreflect.Message {
+func (x *Envelope) ProtoReflect() protoreflect.Message {
 	mi := &file_messages_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1318,231 +1318,231 @@ func (x *Letter) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Letter.ProtoReflect.Descriptor instead.
-func (*Letter) Descriptor() ([]byte, []int) {
+// Deprecated: Use Envelope.ProtoReflect.Descriptor instead.
+func (*Envelope) Descriptor() ([]byte, []int) {
 	return file_messages_peer_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *Letter) GetRole() Role {
+func (x *Envelope) GetRole() Role {
 	if x != nil {
 		return x.Role
 	}
 	return Role_ROLE_UNSPECIFIED
 }
 
-func (x *Letter) GetMessage() isLetter_Message {
+func (x *Envelope) GetMessage() isEnvelope_Message {
 	if x != nil {
 		return x.Message
 	}
 	return nil
 }
 
-func (x *Letter) GetRequestVote() *RequestVote {
+func (x *Envelope) GetRequestVote() *RequestVote {
 	if x != nil {
-		if x, ok := x.Message.(*Letter_RequestVote); ok {
+		if x, ok := x.Message.(*Envelope_RequestVote); ok {
 			return x.RequestVote
 		}
 	}
 	return nil
 }
 
-func (x *Letter) GetVoteAnswer() *VoteAnswer {
+func (x *Envelope) GetVoteResponse() *VoteResponse {
 	if x != nil {
-		if x, ok := x.Message.(*Letter_VoteAnswer); ok {
-			return x.VoteAnswer
+		if x, ok := x.Message.(*Envelope_VoteResponse); ok {
+			return x.VoteResponse
 		}
 	}
 	return nil
 }
 
-func (x *Letter) GetAppendEntries() *AppendEntries {
+func (x *Envelope) GetAppendEntries() *AppendEntries {
 	if x != nil {
-		if x, ok := x.Message.(*Letter_AppendEntries); ok {
+		if x, ok := x.Message.(*Envelope_AppendEntries); ok {
 			return x.AppendEntries
 		}
 	}
 	return nil
 }
 
-func (x *Letter) GetAppendAnswer() *AppendAnswer {
+func (x *Envelope) GetAppendResponse() *AppendResponse {
 	if x != nil {
-		if x, ok := x.Message.(*Letter_AppendAnswer); ok {
-			return x.AppendAnswer
+		if x, ok := x.Message.(*Envelope_AppendResponse); ok {
+			return x.AppendResponse
 		}
 	}
 	return nil
 }
 
-func (x *Letter) GetHeartbeat() *Heartbeat {
+func (x *Envelope) GetHeartbeat() *Heartbeat {
 	if x != nil {
-		if x, ok := x.Message.(*Letter_Heartbeat); ok {
+		if x, ok := x.Message.(*Envelope_Heartbeat); ok {
 			return x.Heartbeat
 		}
 	}
 	return nil
 }
 
-func (x *Letter) GetHeartbeatAnswer() *HeartbeatAnswer {
+func (x *Envelope) GetHeartbeatResponse() *HeartbeatResponse {
 	if x != nil {
-		if x, ok := x.Message.(*Letter_HeartbeatAnswer); ok {
-			return x.HeartbeatAnswer
+		if x, ok := x.Message.(*Envelope_HeartbeatResponse); ok {
+			return x.HeartbeatResponse
 		}
 	}
 	return nil
 }
 
-func (x *Letter) GetForwardedProposals() *ForwardedProposals {
+func (x *Envelope) GetForwardedProposals() *ForwardedProposals {
 	if x != nil {
-		if x, ok := x.Message.(*Letter_ForwardedProposals); ok {
+		if x, ok := x.Message.(*Envelope_ForwardedProposals); ok {
 			return x.ForwardedProposals
 		}
 	}
 	return nil
 }
 
-func (x *Letter) GetProposalsRefused() *ProposalsRefused {
+func (x *Envelope) GetProposalsRefused() *ProposalsRefused {
 	if x != nil {
-		if x, ok := x.Message.(*Letter_ProposalsRefused); ok {
+		if x, ok := x.Message.(*Envelope_ProposalsRefused); ok {
 			return x.ProposalsRefused
 		}
 	}
 	return nil
 }
 
-func (x *Letter) GetForwardedRead() *ForwardedRead {
+func (x *Envelope) GetForwardedRead() *ForwardedRead {
 	if x != nil {
-		if x, ok := x.Message.(*Letter_ForwardedRead); ok {
+		if x, ok := x.Message.(*Envelope_ForwardedRead); ok {
 			return x.ForwardedRead
 		}
 	}
 	return nil
 }
 
-func (x *Letter) GetForwardedReadAnswer() *ForwardedReadAnswer {
+func (x *Envelope) GetForwardedReadResponse() *ForwardedReadResponse {
 	if x != nil {
-		if x, ok := x.Message.(*Letter_ForwardedReadAnswer); ok {
-			return x.ForwardedReadAnswer
+		if x, ok := x.Message.(*Envelope_ForwardedReadResponse); ok {
+			return x.ForwardedReadResponse
 		}
 	}
 	return nil
 }
 
-func (x *Letter) GetTimeoutNow() *TimeoutNow {
+func (x *Envelope) GetTimeoutNow() *TimeoutNow {
 	if x != nil {
-		if x, ok := x.Message.(*Letter_TimeoutNow); ok {
+		if x, ok := x.Message.(*Envelope_TimeoutNow); ok {
 			return x.TimeoutNow
 		}
 	}
 	return nil
 }
 
-func (x *Letter) GetRemoved() *Removed {
+func (x *Envelope) GetRemoved() *Removed {
 	if x != nil {
-		if x, ok := x.Message.(*Letter_Removed); ok {
+		if x, ok := x.Message.(*Envelope_Removed); ok {
 			return x.Removed
 		}
 	}
 	return nil
 }
 
-type isLetter_Message interface {
-	isLetter_Message()
+type isEnvelope_Message interface {
+	isEnvelope_Message()
 }
 
-type Letter_RequestVote struct {
+type Envelope_RequestVote struct {
 	RequestVote *RequestVote `protobuf:"bytes,2,opt,name=request_vote,json=requestVote,proto3,oneof"`
 }
 
-type Letter_VoteAnswer struct {
-	VoteAnswer *VoteAnswer `protobuf:"bytes,3,opt,name=vote_answer,json=voteAnswer,proto3,oneof"`
+type Envelope_VoteResponse struct {
+	VoteResponse *VoteResponse `protobuf:"bytes,3,opt,name=vote_response,json=voteResponse,proto3,oneof"`
 }
 
-type Letter_AppendEntries struct {
+type Envelope_AppendEntries struct {
 	AppendEntries *AppendEntries `protobuf:"bytes,4,opt,name=append_entries,json=appendEntries,proto3,oneof"`
 }
 
-type Letter_AppendAnswer struct {
-	AppendAnswer *AppendAnswer `protobuf:"bytes,5,opt,name=append_answer,json=appendAnswer,proto3,oneof"`
+type Envelope_AppendResponse struct {
+	AppendResponse *AppendResponse `protobuf:"bytes,5,opt,name=append_response,json=appendResponse,proto3,oneof"`
 }
 
-type Letter_Heartbeat struct {
+type Envelope_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,6,opt,name=heartbeat,proto3,oneof"`
 }
 
-type Letter_HeartbeatAnswer struct {
-	HeartbeatAnswer *HeartbeatAnswer `protobuf:"bytes,7,opt,name=heartbeat_answer,json=heartbeatAnswer,proto3,oneof"`
+type Envelope_HeartbeatResponse struct {
+	HeartbeatResponse *HeartbeatResponse `protobuf:"bytes,7,opt,name=heartbeat_response,json=heartbeatResponse,proto3,oneof"`
 }
 
-type Letter_ForwardedProposals struct {
+type Envelope_ForwardedProposals struct {
 	ForwardedProposals *ForwardedProposals `protobuf:"bytes,8,opt,name=forwarded_proposals,json=forwardedProposals,proto3,oneof"`
 }
 
-type Letter_ProposalsRefused struct {
+type Envelope_ProposalsRefused struct {
 	ProposalsRefused *ProposalsRefused `protobuf:"bytes,9,opt,name=proposals_refused,json=proposalsRefused,proto3,oneof"`
 }
 
-type Letter_ForwardedRead struct {
+type Envelope_ForwardedRead struct {
 	ForwardedRead *ForwardedRead `protobuf:"bytes,10,opt,name=forwarded_read,json=forwardedRead,proto3,oneof"`
 }
 
-type Letter_ForwardedReadAnswer struct {
-	ForwardedReadAnswer *ForwardedReadAnswer `protobuf:"bytes,11,opt,name=forwarded_read_answer,json=forwardedReadAnswer,proto3,oneof"`
+type Envelope_ForwardedReadResponse struct {
+	ForwardedReadResponse *ForwardedReadResponse `protobuf:"bytes,11,opt,name=forwarded_read_response,json=forwardedReadResponse,proto3,oneof"`
 }
 
-type Letter_TimeoutNow struct {
+type Envelope_TimeoutNow struct {
 	TimeoutNow *TimeoutNow `protobuf:"bytes,12,opt,name=timeout_now,json=timeoutNow,proto3,oneof"`
 }
 
-type Letter_Removed struct {
+type Envelope_Removed struct {
 	Removed *Removed `protobuf:"bytes,13,opt,name=removed,proto3,oneof"`
 }
 
-func (*Letter_RequestVote) isLetter_Message() {}
+func (*Envelope_RequestVote) isEnvelope_Message() {}
 
-func (*Letter_VoteAnswer) isLetter_Message() {}
+func (*Envelope_VoteResponse) isEnvelope_Message() {}
 
-func (*Letter_AppendEntries) isLetter_Message() {}
+func (*Envelope_AppendEntries) isEnvelope_Message() {}
 
-func (*Letter_AppendAnswer) isLetter_Message() {}
+func (*Envelope_AppendResponse) isEnvelope_Message() {}
 
-func (*Letter_Heartbeat) isLetter_Message() {}
+func (*Envelope_Heartbeat) isEnvelope_Message() {}
 
-func (*Letter_HeartbeatAnswer) isLetter_Message() {}
+func (*Envelope_HeartbeatResponse) isEnvelope_Message() {}
 
-func (*Letter_ForwardedProposals) isLetter_Message() {}
+func (*Envelope_ForwardedProposals) isEnvelope_Message() {}
 
-func (*Letter_ProposalsRefused) isLetter_Message() {}
+func (*Envelope_ProposalsRefused) isEnvelope_Message() {}
 
-func (*Letter_ForwardedRead) isLetter_Message() {}
+func (*Envelope_ForwardedRead) isEnvelope_Message() {}
 
-func (*Letter_ForwardedReadAnswer) isLetter_Message() {}
+func (*Envelope_ForwardedReadResponse) isEnvelope_Message() {}
 
-func (*Letter_TimeoutNow) isLetter_Message() {}
+func (*Envelope_TimeoutNow) isEnvelope_Message() {}
 
-func (*Letter_Removed) isLetter_Message() {}
+func (*Envelope_Removed) isEnvelope_Message() {}
 
-// Mail is what one write to a stream carries: a few letters together.
-type Mail struct {
+// EnvelopeBatch is what one write to a stream carries: a few letters together.
+type EnvelopeBatch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Letters       []*Letter              `protobuf:"bytes,1,rep,name=letters,proto3" json:"letters,omitempty"`
+	Envelopes     []*Envelope            `protobuf:"bytes,1,rep,name=envelopes,proto3" json:"envelopes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Mail) Reset() {
-	*x = Mail{}
+func (x *EnvelopeBatch) Reset() {
+	*x = EnvelopeBatch{}
 	mi := &file_messages_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Mail) String() string {
+func (x *EnvelopeBatch) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Mail) ProtoMessage() {}
+func (*EnvelopeBatch) ProtoMessage() {}
 
-func (x *Mail) ProtoReflect() protoreflect.Message {
+func (x *EnvelopeBatch) ProtoReflect() protoreflect.Message {
 	mi := &file_messages_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1554,14 +1554,14 @@ func (x *Mail) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Mail.ProtoReflect.Descriptor instead.
-func (*Mail) Descriptor() ([]byte, []int) {
+// Deprecated: Use EnvelopeBatch.ProtoReflect.Descriptor instead.
+func (*EnvelopeBatch) Descriptor() ([]byte, []int) {
 	return file_messages_peer_proto_rawDescGZIP(), []int{15}
 }
 
-func (x *Mail) GetLetters() []*Letter {
+func (x *EnvelopeBatch) GetEnvelopes() []*Envelope {
 	if x != nil {
-		return x.Letters
+		return x.Envelopes
 	}
 	return nil
 }
@@ -1578,14 +1578,13 @@ const file_messages_peer_proto_rawDesc = "" +
 	"last_index\x18\x03 \x01(\x04R\tlastIndex\x12\x1b\n" +
 	"\tlast_term\x18\x04 \x01(\x04R\blastTerm\x12\x19\n" +
 	"\bpre_vote\x18\x05 \x01(\bR\apreVote\x12\x1a\n" +
-	"\btransfer\x18\x06 \x01(\bR\btransfer\"\x83\x01\n" +
-	"\n" +
-	"VoteAnswer\x12\x12\n" +
+	"\btransfer\x18\x06 \x01(\bR\btransfer\"\x92\x01\n" +
+	"\fVoteResponse\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x14\n" +
 	"\x05voter\x18\x02 \x01(\x04R\x05voter\x12\x18\n" +
 	"\agranted\x18\x03 \x01(\bR\agranted\x12\x19\n" +
-	"\bpre_vote\x18\x04 \x01(\bR\apreVote\x12\x16\n" +
-	"\x06sticky\x18\x05 \x01(\bR\x06sticky\"\xf1\x01\n" +
+	"\bpre_vote\x18\x04 \x01(\bR\apreVote\x12#\n" +
+	"\rleader_active\x18\x05 \x01(\bR\fleaderActive\"\xf1\x01\n" +
 	"\rAppendEntries\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\x04R\x06leader\x12\x1d\n" +
@@ -1595,8 +1594,8 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\aentries\x18\x05 \x01(\v2\x12.troupe.v1.EntriesR\aentries\x12\x16\n" +
 	"\x06commit\x18\x06 \x01(\x04R\x06commit\x12\x16\n" +
 	"\x06stream\x18\a \x01(\x04R\x06stream\x12\x1a\n" +
-	"\bsequence\x18\b \x01(\x04R\bsequence\"\xa2\x02\n" +
-	"\fAppendAnswer\x12\x12\n" +
+	"\bsequence\x18\b \x01(\x04R\bsequence\"\xa4\x02\n" +
+	"\x0eAppendResponse\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x1a\n" +
 	"\baccepted\x18\x03 \x01(\bR\baccepted\x12\x14\n" +
@@ -1608,15 +1607,16 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\n" +
 	"last_index\x18\t \x01(\x04R\tlastIndex\x12\x19\n" +
 	"\bdisk_low\x18\n" +
-	" \x01(\bR\adiskLow\"\xa0\x01\n" +
+	" \x01(\bR\adiskLow\"\xa9\x01\n" +
 	"\tHeartbeat\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\x04R\x06leader\x12\x16\n" +
 	"\x06commit\x18\x03 \x01(\x04R\x06commit\x12\x14\n" +
 	"\x05round\x18\x04 \x01(\x04R\x05round\x12!\n" +
-	"\flease_millis\x18\x05 \x01(\x04R\vleaseMillis\x12\x16\n" +
-	"\x06notice\x18\x06 \x01(\bR\x06notice\"j\n" +
-	"\x0fHeartbeatAnswer\x12\x12\n" +
+	"\flease_millis\x18\x05 \x01(\x04R\vleaseMillis\x12\x1f\n" +
+	"\vcommit_only\x18\x06 \x01(\bR\n" +
+	"commitOnly\"l\n" +
+	"\x11HeartbeatResponse\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x14\n" +
 	"\x05round\x18\x03 \x01(\x04R\x05round\x12\x19\n" +
@@ -1626,23 +1626,24 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04data\x18\x03 \x03(\fR\x04data\x12\x16\n" +
 	"\x06stream\x18\x04 \x01(\x04R\x06stream\x12\x16\n" +
-	"\x06number\x18\x05 \x01(\x04R\x06number\"\xa0\x01\n" +
+	"\x06number\x18\x05 \x01(\x04R\x06number\"\xa7\x01\n" +
 	"\x10ProposalsRefused\x12\x12\n" +
-	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x18\n" +
-	"\aorigins\x18\x02 \x03(\x04R\aorigins\x12\x1c\n" +
+	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x1f\n" +
+	"\vsession_ids\x18\x02 \x03(\x04R\n" +
+	"sessionIds\x12\x1c\n" +
 	"\tsequences\x18\x03 \x03(\x04R\tsequences\x12*\n" +
 	"\x06reason\x18\x04 \x01(\x0e2\x12.troupe.v1.RefusalR\x06reason\x12\x14\n" +
 	"\x05limit\x18\x05 \x01(\x04R\x05limit\"U\n" +
 	"\rForwardedRead\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12 \n" +
-	"\vunconfirmed\x18\x03 \x01(\bR\vunconfirmed\"\x91\x01\n" +
-	"\x13ForwardedReadAnswer\x12\x12\n" +
+	"\vunconfirmed\x18\x03 \x01(\bR\vunconfirmed\"\x93\x01\n" +
+	"\x15ForwardedReadResponse\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04term\x18\x03 \x01(\x04R\x04term\x12\x14\n" +
 	"\x05index\x18\x04 \x01(\x04R\x05index\x12,\n" +
-	"\arefused\x18\x05 \x01(\x0e2\x12.troupe.v1.RefusalR\arefused\"8\n" +
+	"\arefusal\x18\x05 \x01(\x0e2\x12.troupe.v1.RefusalR\arefusal\"8\n" +
 	"\n" +
 	"TimeoutNow\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x16\n" +
@@ -1668,27 +1669,26 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\x04from\x18\x03 \x01(\x04R\x04from\x12\x1d\n" +
 	"\n" +
 	"storage_id\x18\x04 \x01(\fR\tstorageId\x12\x1a\n" +
-	"\bsoftware\x18\x05 \x01(\tR\bsoftware\"\xd2\x06\n" +
-	"\x06Letter\x12#\n" +
+	"\bsoftware\x18\x05 \x01(\tR\bsoftware\"\xec\x06\n" +
+	"\bEnvelope\x12#\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x0f.troupe.v1.RoleR\x04role\x12;\n" +
-	"\frequest_vote\x18\x02 \x01(\v2\x16.troupe.v1.RequestVoteH\x00R\vrequestVote\x128\n" +
-	"\vvote_answer\x18\x03 \x01(\v2\x15.troupe.v1.VoteAnswerH\x00R\n" +
-	"voteAnswer\x12A\n" +
-	"\x0eappend_entries\x18\x04 \x01(\v2\x18.troupe.v1.AppendEntriesH\x00R\rappendEntries\x12>\n" +
-	"\rappend_answer\x18\x05 \x01(\v2\x17.troupe.v1.AppendAnswerH\x00R\fappendAnswer\x124\n" +
-	"\theartbeat\x18\x06 \x01(\v2\x14.troupe.v1.HeartbeatH\x00R\theartbeat\x12G\n" +
-	"\x10heartbeat_answer\x18\a \x01(\v2\x1a.troupe.v1.HeartbeatAnswerH\x00R\x0fheartbeatAnswer\x12P\n" +
+	"\frequest_vote\x18\x02 \x01(\v2\x16.troupe.v1.RequestVoteH\x00R\vrequestVote\x12>\n" +
+	"\rvote_response\x18\x03 \x01(\v2\x17.troupe.v1.VoteResponseH\x00R\fvoteResponse\x12A\n" +
+	"\x0eappend_entries\x18\x04 \x01(\v2\x18.troupe.v1.AppendEntriesH\x00R\rappendEntries\x12D\n" +
+	"\x0fappend_response\x18\x05 \x01(\v2\x19.troupe.v1.AppendResponseH\x00R\x0eappendResponse\x124\n" +
+	"\theartbeat\x18\x06 \x01(\v2\x14.troupe.v1.HeartbeatH\x00R\theartbeat\x12M\n" +
+	"\x12heartbeat_response\x18\a \x01(\v2\x1c.troupe.v1.HeartbeatResponseH\x00R\x11heartbeatResponse\x12P\n" +
 	"\x13forwarded_proposals\x18\b \x01(\v2\x1d.troupe.v1.ForwardedProposalsH\x00R\x12forwardedProposals\x12J\n" +
 	"\x11proposals_refused\x18\t \x01(\v2\x1b.troupe.v1.ProposalsRefusedH\x00R\x10proposalsRefused\x12A\n" +
 	"\x0eforwarded_read\x18\n" +
-	" \x01(\v2\x18.troupe.v1.ForwardedReadH\x00R\rforwardedRead\x12T\n" +
-	"\x15forwarded_read_answer\x18\v \x01(\v2\x1e.troupe.v1.ForwardedReadAnswerH\x00R\x13forwardedReadAnswer\x128\n" +
+	" \x01(\v2\x18.troupe.v1.ForwardedReadH\x00R\rforwardedRead\x12Z\n" +
+	"\x17forwarded_read_response\x18\v \x01(\v2 .troupe.v1.ForwardedReadResponseH\x00R\x15forwardedReadResponse\x128\n" +
 	"\vtimeout_now\x18\f \x01(\v2\x15.troupe.v1.TimeoutNowH\x00R\n" +
 	"timeoutNow\x12.\n" +
 	"\aremoved\x18\r \x01(\v2\x12.troupe.v1.RemovedH\x00R\aremovedB\t\n" +
-	"\amessage\"3\n" +
-	"\x04Mail\x12+\n" +
-	"\aletters\x18\x01 \x03(\v2\x11.troupe.v1.LetterR\aletters*\x99\x01\n" +
+	"\amessage\"B\n" +
+	"\rEnvelopeBatch\x121\n" +
+	"\tenvelopes\x18\x01 \x03(\v2\x13.troupe.v1.EnvelopeR\tenvelopes*\x99\x01\n" +
 	"\aRefusal\x12\x17\n" +
 	"\x13REFUSAL_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11REFUSAL_NO_LEADER\x10\x01\x12\x16\n" +
@@ -1716,44 +1716,44 @@ func file_messages_peer_proto_rawDescGZIP() []byte {
 var file_messages_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_messages_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_messages_peer_proto_goTypes = []any{
-	(Refusal)(0),                // 0: troupe.v1.Refusal
-	(Role)(0),                   // 1: troupe.v1.Role
-	(*RequestVote)(nil),         // 2: troupe.v1.RequestVote
-	(*VoteAnswer)(nil),          // 3: troupe.v1.VoteAnswer
-	(*AppendEntries)(nil),       // 4: troupe.v1.AppendEntries
-	(*AppendAnswer)(nil),        // 5: troupe.v1.AppendAnswer
-	(*Heartbeat)(nil),           // 6: troupe.v1.Heartbeat
-	(*HeartbeatAnswer)(nil),     // 7: troupe.v1.HeartbeatAnswer
-	(*ForwardedProposals)(nil),  // 8: troupe.v1.ForwardedProposals
-	(*ProposalsRefused)(nil),    // 9: troupe.v1.ProposalsRefused
-	(*ForwardedRead)(nil),       // 10: troupe.v1.ForwardedRead
-	(*ForwardedReadAnswer)(nil), // 11: troupe.v1.ForwardedReadAnswer
-	(*TimeoutNow)(nil),          // 12: troupe.v1.TimeoutNow
-	(*Removed)(nil),             // 13: troupe.v1.Removed
-	(*Hello)(nil),               // 14: troupe.v1.Hello
-	(*Welcome)(nil),             // 15: troupe.v1.Welcome
-	(*Letter)(nil),              // 16: troupe.v1.Letter
-	(*Mail)(nil),                // 17: troupe.v1.Mail
-	(*Entries)(nil),             // 18: troupe.v1.Entries
+	(Refusal)(0),                  // 0: troupe.v1.Refusal
+	(Role)(0),                     // 1: troupe.v1.Role
+	(*RequestVote)(nil),           // 2: troupe.v1.RequestVote
+	(*VoteResponse)(nil),          // 3: troupe.v1.VoteResponse
+	(*AppendEntries)(nil),         // 4: troupe.v1.AppendEntries
+	(*AppendResponse)(nil),        // 5: troupe.v1.AppendResponse
+	(*Heartbeat)(nil),             // 6: troupe.v1.Heartbeat
+	(*HeartbeatResponse)(nil),     // 7: troupe.v1.HeartbeatResponse
+	(*ForwardedProposals)(nil),    // 8: troupe.v1.ForwardedProposals
+	(*ProposalsRefused)(nil),      // 9: troupe.v1.ProposalsRefused
+	(*ForwardedRead)(nil),         // 10: troupe.v1.ForwardedRead
+	(*ForwardedReadResponse)(nil), // 11: troupe.v1.ForwardedReadResponse
+	(*TimeoutNow)(nil),            // 12: troupe.v1.TimeoutNow
+	(*Removed)(nil),               // 13: troupe.v1.Removed
+	(*Hello)(nil),                 // 14: troupe.v1.Hello
+	(*Welcome)(nil),               // 15: troupe.v1.Welcome
+	(*Envelope)(nil),              // 16: troupe.v1.Envelope
+	(*EnvelopeBatch)(nil),         // 17: troupe.v1.EnvelopeBatch
+	(*Entries)(nil),               // 18: troupe.v1.Entries
 }
 var file_messages_peer_proto_depIdxs = []int32{
 	18, // 0: troupe.v1.AppendEntries.entries:type_name -> troupe.v1.Entries
 	0,  // 1: troupe.v1.ProposalsRefused.reason:type_name -> troupe.v1.Refusal
-	0,  // 2: troupe.v1.ForwardedReadAnswer.refused:type_name -> troupe.v1.Refusal
-	1,  // 3: troupe.v1.Letter.role:type_name -> troupe.v1.Role
-	2,  // 4: troupe.v1.Letter.request_vote:type_name -> troupe.v1.RequestVote
-	3,  // 5: troupe.v1.Letter.vote_answer:type_name -> troupe.v1.VoteAnswer
-	4,  // 6: troupe.v1.Letter.append_entries:type_name -> troupe.v1.AppendEntries
-	5,  // 7: troupe.v1.Letter.append_answer:type_name -> troupe.v1.AppendAnswer
-	6,  // 8: troupe.v1.Letter.heartbeat:type_name -> troupe.v1.Heartbeat
-	7,  // 9: troupe.v1.Letter.heartbeat_answer:type_name -> troupe.v1.HeartbeatAnswer
-	8,  // 10: troupe.v1.Letter.forwarded_proposals:type_name -> troupe.v1.ForwardedProposals
-	9,  // 11: troupe.v1.Letter.proposals_refused:type_name -> troupe.v1.ProposalsRefused
-	10, // 12: troupe.v1.Letter.forwarded_read:type_name -> troupe.v1.ForwardedRead
-	11, // 13: troupe.v1.Letter.forwarded_read_answer:type_name -> troupe.v1.ForwardedReadAnswer
-	12, // 14: troupe.v1.Letter.timeout_now:type_name -> troupe.v1.TimeoutNow
-	13, // 15: troupe.v1.Letter.removed:type_name -> troupe.v1.Removed
-	16, // 16: troupe.v1.Mail.letters:type_name -> troupe.v1.Letter
+	0,  // 2: troupe.v1.ForwardedReadResponse.refusal:type_name -> troupe.v1.Refusal
+	1,  // 3: troupe.v1.Envelope.role:type_name -> troupe.v1.Role
+	2,  // 4: troupe.v1.Envelope.request_vote:type_name -> troupe.v1.RequestVote
+	3,  // 5: troupe.v1.Envelope.vote_response:type_name -> troupe.v1.VoteResponse
+	4,  // 6: troupe.v1.Envelope.append_entries:type_name -> troupe.v1.AppendEntries
+	5,  // 7: troupe.v1.Envelope.append_response:type_name -> troupe.v1.AppendResponse
+	6,  // 8: troupe.v1.Envelope.heartbeat:type_name -> troupe.v1.Heartbeat
+	7,  // 9: troupe.v1.Envelope.heartbeat_response:type_name -> troupe.v1.HeartbeatResponse
+	8,  // 10: troupe.v1.Envelope.forwarded_proposals:type_name -> troupe.v1.ForwardedProposals
+	9,  // 11: troupe.v1.Envelope.proposals_refused:type_name -> troupe.v1.ProposalsRefused
+	10, // 12: troupe.v1.Envelope.forwarded_read:type_name -> troupe.v1.ForwardedRead
+	11, // 13: troupe.v1.Envelope.forwarded_read_response:type_name -> troupe.v1.ForwardedReadResponse
+	12, // 14: troupe.v1.Envelope.timeout_now:type_name -> troupe.v1.TimeoutNow
+	13, // 15: troupe.v1.Envelope.removed:type_name -> troupe.v1.Removed
+	16, // 16: troupe.v1.EnvelopeBatch.envelopes:type_name -> troupe.v1.Envelope
 	17, // [17:17] is the sub-list for method output_type
 	17, // [17:17] is the sub-list for method input_type
 	17, // [17:17] is the sub-list for extension type_name
@@ -1768,18 +1768,18 @@ func file_messages_peer_proto_init() {
 	}
 	file_messages_log_proto_init()
 	file_messages_peer_proto_msgTypes[14].OneofWrappers = []any{
-		(*Letter_RequestVote)(nil),
-		(*Letter_VoteAnswer)(nil),
-		(*Letter_AppendEntries)(nil),
-		(*Letter_AppendAnswer)(nil),
-		(*Letter_Heartbeat)(nil),
-		(*Letter_HeartbeatAnswer)(nil),
-		(*Letter_ForwardedProposals)(nil),
-		(*Letter_ProposalsRefused)(nil),
-		(*Letter_ForwardedRead)(nil),
-		(*Letter_ForwardedReadAnswer)(nil),
-		(*Letter_TimeoutNow)(nil),
-		(*Letter_Removed)(nil),
+		(*Envelope_RequestVote)(nil),
+		(*Envelope_VoteResponse)(nil),
+		(*Envelope_AppendEntries)(nil),
+		(*Envelope_AppendResponse)(nil),
+		(*Envelope_Heartbeat)(nil),
+		(*Envelope_HeartbeatResponse)(nil),
+		(*Envelope_ForwardedProposals)(nil),
+		(*Envelope_ProposalsRefused)(nil),
+		(*Envelope_ForwardedRead)(nil),
+		(*Envelope_ForwardedReadResponse)(nil),
+		(*Envelope_TimeoutNow)(nil),
+		(*Envelope_Removed)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -15,9 +15,9 @@ func BenchmarkAppend(b *testing.B) {
 	for _, n := range []int{1, 16, 256} {
 		b.Run(fmt.Sprintf("batch=%d", n), func(b *testing.B) {
 			dir := filepath.Join(benchDir(b), "log")
-			l, _ := mustOpen(b, Options{FS: vfs.OS(), Dir: dir, Node: 1, StorageID: testStorage})
+			l, _ := mustOpen(b, Options{FS: vfs.OS(), Dir: dir, NodeID: 1, StorageID: testStorage})
 			defer l.Close()
-			e, hard := batch(1, n, 1, 256), hs(1, 1, 0)
+			e, hard := testBatch(1, n, 1, 256), testHardState(1, 1, 0)
 			run := &messages.TermRun{FirstIndex: 1, Term: 1}
 			e.Runs[0] = run
 			b.ReportAllocs()
@@ -57,10 +57,10 @@ func benchDir(b *testing.B) string {
 
 func BenchmarkOpenMillionEntries(b *testing.B) {
 	dir := filepath.Join(benchDir(b), "log")
-	o := Options{FS: vfs.OS(), Dir: dir, Node: 1, StorageID: testStorage}
+	o := Options{FS: vfs.OS(), Dir: dir, NodeID: 1, StorageID: testStorage}
 	l, _ := mustOpen(b, o)
 	for i := range uint64(1_000_000 / 250) {
-		mustAppend(b, l, 0, batch(i*250+1, 250, 1, 256), hs(1, 1, 0))
+		mustAppend(b, l, 0, testBatch(i*250+1, 250, 1, 256), testHardState(1, 1, 0))
 	}
 	l.Close()
 	b.ResetTimer()
@@ -77,10 +77,10 @@ func BenchmarkRead(b *testing.B) {
 	for _, n := range []int{1, 256} {
 		b.Run(fmt.Sprintf("batch=%d", n), func(b *testing.B) {
 			dir := filepath.Join(benchDir(b), "log")
-			l, _ := mustOpen(b, Options{FS: vfs.OS(), Dir: dir, Node: 1, StorageID: testStorage})
+			l, _ := mustOpen(b, Options{FS: vfs.OS(), Dir: dir, NodeID: 1, StorageID: testStorage})
 			last := uint64(25600)
 			for i := uint64(0); i < last; i += uint64(n) {
-				mustAppend(b, l, 0, batch(i+1, n, 1, 256), hs(1, 1, 0))
+				mustAppend(b, l, 0, testBatch(i+1, n, 1, 256), testHardState(1, 1, 0))
 			}
 			r := l.Reader()
 			defer r.Close()

@@ -23,94 +23,94 @@ func in(function string) mutation.Place { return mutation.In("persistence", func
 
 var crashMutations = []crashMutation{
 	{"a batch is not synced",
-		in("Log.write").Replace(`_file.SyncData()`, `error(nil)`)},
+		in("Log.writeFrame").Replace(`_file.SyncData()`, `error(nil)`)},
 	{"hard state and entries are two frames, the entries first",
 		in("Log.Commit").Replace(`
-			_f := _l.nextFrame(_first, _last, _p.hard)
-			_l.frame = appendBatch(_l.frame[:0], &_f, _entries)
-			if _err := _l.write(&_f, _l.frame); _err != nil { ___fail }`, `
-			_f := _l.nextFrame(_first, _last, _l.hard)
-			_l.frame = appendBatch(_l.frame[:0], &_f, _entries)
-			if _err := _l.write(&_f, _l.frame); _err != nil { return _err }
-			g := _l.nextFrame(_l.Last()+1, _l.Last(), _p.hard)
-			if _err := _l.write(&g, appendFrame(nil, &g, kindIdle, nil)); _err != nil { ___fail }`)},
+			_f := _l.newFrame(_first, _last, _p.hard)
+			_l.frameBuf = appendBatchFrame(_l.frameBuf[:0], &_f, _entries)
+			if _err := _l.writeFrame(&_f, _l.frameBuf); _err != nil { ___fail }`, `
+			_f := _l.newFrame(_first, _last, _l.hard)
+			_l.frameBuf = appendBatchFrame(_l.frameBuf[:0], &_f, _entries)
+			if _err := _l.writeFrame(&_f, _l.frameBuf); _err != nil { return _err }
+			g := _l.newFrame(_l.LastIndex()+1, _l.LastIndex(), _p.hard)
+			if _err := _l.writeFrame(&g, appendFrame(nil, &g, kindIdle, nil)); _err != nil { ___fail }`)},
 	{"the hard state of a batch goes ahead with the index of the full segment",
-		in("roll").Replace(
-			`_f := _l.nextFrame(_first, _last, _l.hard)`, `
+		in("rollSegment").Replace(
+			`_f := _l.newFrame(_first, _last, _l.hard)`, `
 			hard := _l.hard
-			if _l.pending.any {
+			if _l.pending.nonEmpty {
 				hard = _l.pending.hard
 			}
-			_f := _l.nextFrame(_first, _last, hard)`)},
+			_f := _l.newFrame(_first, _last, hard)`)},
 	{"a segment gets its name before what it begins with is synced",
-		in("Log.place").Replace(`_file.Sync()`, `nil`)},
+		in("Log.createSegmentFile").Replace(`_file.Sync()`, `nil`)},
 	{"the name of a segment is not synced",
-		in("Log.place").Replace(`_fs.SyncDir(_dir)`, `nil`)},
+		in("Log.createSegmentFile").Replace(`_fs.SyncDir(_dir)`, `nil`)},
 	{"whole frames that nothing proves are believed and not written anew",
-		in("scanTail").Replace(
-			`max(_proven, int64(_f.durable))`,
-			`max(_proven, int64(_f.durable), _f.end())`)},
+		in("scanNewest").Replace(
+			`max(_proven, int64(_f.durableEnd))`,
+			`max(_proven, int64(_f.durableEnd), _f.endOffset())`)},
 	{"whole frames that nothing proves are dropped",
-		in("tail.copy").Replace(
-			`_t.copies = append(_t.copies, _c)`,
+		in("newestSegment.keepUnproven").Replace(
+			`_t.unproven = append(_t.unproven, _c)`,
 			`_ = _c`)},
 	{"a torn write is corruption",
-		in("judge").InsertBefore(
-			`if _claim != nil { return corrupt(___found) }`, `
+		in("classifyEnd").InsertBefore(
+			`if _claim != nil { return corruptError(___found) }`, `
 			if used > sc.end {
-				return corrupt(path, sc.end, "torn")
+				return corruptError(path, sc.end, "torn")
 			}`)},
 	{"a torn write is the end of a finished segment too",
-		in("addTail").Replace(
+		in("addNewest").Replace(
 			`predecessor{___before, end: _end, ___after}`,
 			`predecessor{___before, end: _end + 8, ___after}`)},
 	{"the cut behind the former newest segment is too deep",
-		in("shrink").Replace(
+		in("truncatePredecessor").Replace(
 			`_file.Truncate(_end)`,
 			`_file.Truncate(_end - 8)`)},
 	{"the names that recovery found are not synced",
-		in("settle").Replace(`len(_r.segments) > 0`, `false`)},
+		in("syncAndRemoveLeftovers").Replace(`len(_r.segments) > 0`, `false`)},
 	{"what crashes left behind is not removed",
-		in("settle").Replace(`_r.leftover`, `_r.leftover[:0]`)},
+		in("syncAndRemoveLeftovers").Replace(`_r.leftovers`, `_r.leftovers[:0]`)},
 	{"new directories are not synced",
-		in("makeDir").Replace(
+		in("makeDurableDir").Replace(
 			`if _err := _fs.SyncDir(_dir); _err != nil { ___fail }`,
 			`if _err := error(nil); _err != nil { ___fail }`)},
 	{"directories that were found are not synced",
-		in("makeDir").Replace(
+		in("makeDurableDir").Replace(
 			`[]string{_at, filepath.Dir(_at)}`,
 			`[]string{}`)},
 	{"segments are removed before the base that replaces them is written",
 		in("Rebase").InsertAfter(
-			`_l.frame = appendFrame(_l.frame[:0], _f, kindBase, _payload)`, `
+			`_l.frameBuf = appendFrame(_l.frameBuf[:0], _f, kindBase, _payload)`, `
 			for len(_l.segments) > 1 {
-				_l.o.FS.Remove(_l.segments[0].path)
+				_l.options.FS.Remove(_l.segments[0].path)
 				_l.segments = _l.segments[1:]
 			}`)},
 	{"the removal of segments is not synced",
-		in("dropSegments").Replace(
+		in("removeObsoleteSegments").Replace(
 			`_fs.SyncDir(_dir)`,
 			`error(nil)`)},
 	{"a segment is marked before its name is synced",
-		in("Log.begin").InsertBefore(
-			`_file, _err := _l.place(___segment)`, `
-			if f, err := _l.o.FS.Create(_l.path(markName(sequence))); err == nil {
+		in("Log.startSegment").InsertBefore(
+			`_file, _err := _l.createSegmentFile(___segment)`, `
+			if f, err := _l.options.FS.Create(_l.path(markerName(sequence))); err == nil {
 				f.Close()
 			}`)},
 	{"what was read wrong is not read again",
-		in("window.twice").Replace(
-			`!errors.Is(_bad, errBadFrame) && !errors.Is(_bad, ErrCorrupt)`,
+		in("fileWindow.withReread").Replace(
+			`!errors.Is(_bad, errInvalidFrame) && !errors.Is(_bad, ErrCorrupt)`,
 			`true`)},
 	{"a read that fails is the end of the log",
-		in("scan.run").Replace(
-			`if errors.Is(_err, errBadFrame) { _s.stopped = _err; ___end }`,
-			`if _err != nil { _s.stopped = _err; ___end }`)},
+		in("segmentScanner.scan").Replace(
+			`if errors.Is(_err, errInvalidFrame) { _s.stopReason = _err; ___end }`,
+			`if _err != nil { _s.stopReason = _err; ___end }`)},
 	{"a directory that cannot be looked at is a new one",
-		in("makeDir").Replace(
+		in("makeDurableDir").Replace(
 			`!errors.Is(_err, fs.ErrNotExist)`,
 			`false`)},
 	{"the identity is made before the log",
-		in("makeDataDir").InsertBefore(
+		in("createDataDir").InsertBefore(
 			`_l, _, _err := Open(_o)`, `
 			if err := CreateIdentity(filesystem, d.Dir, d.Identity); err != nil {
 				return err
@@ -122,7 +122,7 @@ var crashMutations = []crashMutation{
 	{"an identity that was found is not synced",
 		in("OpenDataDir").Replace(`_fs.SyncDir(_dir)`, `nil`)},
 	{"a log without an identity is not removed",
-		in("clearUnused").Replace(`len(_r.segments) - 1`, `-1`)},
+		in("removeUnusedLog").Replace(`len(_r.segments) - 1`, `-1`)},
 }
 
 func TestCrashBankFitsTheSource(t *testing.T) {

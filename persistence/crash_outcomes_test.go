@@ -10,29 +10,29 @@ import (
 // outcomes visits the disks that a power cut now can leave, until visit says no; whole tells whether these were
 // all. A single operation has as many outcomes as vfs.Choice says: lost, kept; of a write also each prefix, each suffix
 // and each missing sector.
-func (e *enumerator) outcomes(mem *vfs.Mem, all, random int, visit func(disk *vfs.Mem, how string) bool) (whole bool) {
-	kept := waysOf(mem, 1)
+func (e *crashEnumerator) forEachOutcome(mem *vfs.MemFS, all, random int, visit func(disk *vfs.MemFS, how string) bool) (whole bool) {
+	kept := outcomeCounts(mem, 1)
 	product := 1
 	for _, n := range kept {
 		product = min(product*n, 1<<30)
 	}
 	if len(kept) <= 3 && product <= all {
-		for o := (&odometer{}); ; {
-			disk := mem.Crash(o.choose)
-			if !visit(disk, describe(o.digits)) || !o.next() {
+		for o := (&exhaustiveChoice{}); ; {
+			disk := mem.CrashClone(o.choose)
+			if !visit(disk, describeOutcome(o.digits)) || !o.next() {
 				return true
 			}
 		}
 	}
-	for base, ways := range [][]int{waysOf(mem, 0), kept} {
-		if !e.singles(mem, base, ways, all, visit) {
+	for base, ways := range [][]int{outcomeCounts(mem, 0), kept} {
+		if !e.forEachSingleOutcome(mem, base, ways, all, visit) {
 			return false
 		}
 	}
 	for range random {
-		digits := &drawn{random: e.random}
-		disk := mem.Crash(digits.choose)
-		if !visit(disk, describe(digits.digits)) {
+		digits := &randomChoice{random: e.random}
+		disk := mem.CrashClone(digits.choose)
+		if !visit(disk, describeOutcome(digits.digits)) {
 			return false
 		}
 	}
@@ -40,7 +40,7 @@ func (e *enumerator) outcomes(mem *vfs.Mem, all, random int, visit func(disk *vf
 }
 
 // singles lets each operation have each of its outcomes while all others have the base: lost, or kept.
-func (e *enumerator) singles(mem *vfs.Mem, base int, ways []int, all int, visit func(disk *vfs.Mem, how string) bool) bool {
+func (e *crashEnumerator) forEachSingleOutcome(mem *vfs.MemFS, base int, ways []int, all int, visit func(disk *vfs.MemFS, how string) bool) bool {
 	total := 0
 	for _, n := range ways {
 		total += n
@@ -51,7 +51,7 @@ func (e *enumerator) singles(mem *vfs.Mem, base int, ways []int, all int, visit 
 				continue
 			}
 			asked := 0
-			disk := mem.Crash(func(n int) int {
+			disk := mem.CrashClone(func(n int) int {
 				asked++
 				if asked-1 == i {
 					return way
@@ -66,9 +66,9 @@ func (e *enumerator) singles(mem *vfs.Mem, base int, ways []int, all int, visit 
 	return true
 }
 
-// waysOf is how many outcomes each unsynced operation has, where all of them have the same.
-func waysOf(mem *vfs.Mem, base int) (ways []int) {
-	mem.Crash(func(n int) int {
+// outcomeCounts is how many outcomes each unsynced operation has, where all of them have the same.
+func outcomeCounts(mem *vfs.MemFS, base int) (ways []int) {
+	mem.CrashClone(func(n int) int {
 		ways = append(ways, n)
 		return base
 	})
@@ -76,12 +76,12 @@ func waysOf(mem *vfs.Mem, base int) (ways []int) {
 }
 
 // drawn draws outcomes: a third lost, a third kept, a third torn.
-type drawn struct {
+type randomChoice struct {
 	random *rand.Rand
 	digits []int
 }
 
-func (d *drawn) choose(n int) int {
+func (d *randomChoice) choose(n int) int {
 	way := d.random.IntN(3)
 	if way == 2 {
 		way = d.random.IntN(n)
@@ -91,4 +91,4 @@ func (d *drawn) choose(n int) int {
 }
 
 // describe names an outcome, for who wants to see it again: 0 lost, 1 kept, above: see vfs.
-func describe(digits []int) string { return fmt.Sprintf("outcome %v", digits) }
+func describeOutcome(digits []int) string { return fmt.Sprintf("outcome %v", digits) }

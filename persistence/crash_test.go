@@ -10,45 +10,45 @@ import (
 )
 
 var (
-	crashStories = flag.Int("crash.stories", 0, "random stories in the crash enumeration; 0: a few")
-	crashSeed    = flag.Uint64("crash.seed", 1, "of the first random story, and of what is drawn in all of them")
-	crashWhole   = flag.Bool("crash.whole", false, "a kill and a failure at every operation, many more second crashes; takes minutes")
+	crashWorkloads = flag.Int("crash.stories", 0, "random stories in the crash enumeration; 0: a few")
+	crashSeed      = flag.Uint64("crash.seed", 1, "of the first random story, and of what is drawn in all of them")
+	crashWhole     = flag.Bool("crash.whole", false, "a kill and a failure at every operation, many more second crashes; takes minutes")
 )
 
-func crashLimits() limits {
+func defaultCrashLimits() crashLimits {
 	switch {
 	case *crashWhole:
-		return limits{all: 100_000, random: 500, secondAll: 60, secondRandom: 10, oneIn: 50, write: 1, kill: 1, fail: 1}
+		return crashLimits{maxProduct: 100_000, randomOutcomes: 500, secondMaxProduct: 60, secondRandomOutcomes: 10, secondOneIn: 50, writeOneIn: 1, killOneIn: 1, failOneIn: 1}
 	case testing.Short():
-		return limits{all: 40, random: 5, secondAll: 6, secondRandom: 1, oneIn: 1000, write: 6, kill: 20, fail: 40}
+		return crashLimits{maxProduct: 40, randomOutcomes: 5, secondMaxProduct: 6, secondRandomOutcomes: 1, secondOneIn: 1000, writeOneIn: 6, killOneIn: 20, failOneIn: 40}
 	}
-	return limits{all: 4000, random: 100, secondAll: 20, secondRandom: 4, oneIn: 400, write: 2, kill: 4, fail: 7}
+	return crashLimits{maxProduct: 4000, randomOutcomes: 100, secondMaxProduct: 20, secondRandomOutcomes: 4, secondOneIn: 400, writeOneIn: 2, killOneIn: 4, failOneIn: 7}
 }
 
 // tally gathers the counts of stories that are told beside each other.
-type tally struct {
+type crashTally struct {
 	mu      sync.Mutex
 	counts  crashCounts
 	stories int
 }
 
 // explore tells one story, with crashes and failures everywhere.
-func (a *tally) explore(t *testing.T, s *story, seed uint64) {
+func (a *crashTally) runWorkload(t *testing.T, s *crashWorkload, seed uint64) {
 	t.Helper()
 	t.Parallel()
-	l := crashLimits()
+	l := defaultCrashLimits()
 	if len(s.steps) == 0 { // the first start is told once for all
-		l.kill, l.fail = 1, 1
+		l.killOneIn, l.failOneIn = 1, 1
 	}
-	e := newEnumerator(s, l, seed)
+	e := newCrashEnumerator(s, l, seed)
 	err := e.run()
-	for _, did := range s.does {
-		if err == nil && !e.did[did] {
-			err = fmt.Errorf("story %q was to do %q, and did only %v", s.name, did, e.did)
+	for _, did := range s.requiredOps {
+		if err == nil && !e.fileOps[did] {
+			err = fmt.Errorf("story %q was to do %q, and did only %v", s.name, did, e.fileOps)
 		}
 	}
-	for n := 1; err == nil; n += e.limits.fail {
-		err = e.failure(n)
+	for n := 1; err == nil; n += e.limits.failOneIn {
+		err = e.runWithFailure(n)
 	}
 	if !errors.Is(err, errNotInjected) {
 		t.Errorf("seed %d: %v", seed, err)
@@ -61,17 +61,17 @@ func (a *tally) explore(t *testing.T, s *story, seed uint64) {
 }
 
 func TestE7EveryPowerCutLeavesTheLogBeforeOrAfterTheStepInHand(t *testing.T) {
-	var a tally
+	var a crashTally
 	t.Run("told", func(t *testing.T) {
-		for i, s := range crashCases() {
+		for i, s := range handwrittenWorkloads() {
 			if testing.Short() && i%2 == 1 {
 				continue
 			}
-			t.Run(s.name, func(t *testing.T) { a.explore(t, s, *crashSeed) })
+			t.Run(s.name, func(t *testing.T) { a.runWorkload(t, s, *crashSeed) })
 		}
 	})
 	told := a.stories
-	n := *crashStories
+	n := *crashWorkloads
 	if n == 0 {
 		if n = 4; testing.Short() {
 			n = 1
@@ -80,7 +80,7 @@ func TestE7EveryPowerCutLeavesTheLogBeforeOrAfterTheStepInHand(t *testing.T) {
 	t.Run("random", func(t *testing.T) {
 		for i := range n {
 			seed := *crashSeed + uint64(i)
-			t.Run(fmt.Sprint(seed), func(t *testing.T) { a.explore(t, randomStory(seed), seed) })
+			t.Run(fmt.Sprint(seed), func(t *testing.T) { a.runWorkload(t, randomWorkload(seed), seed) })
 		}
 	})
 	c := a.counts
@@ -91,48 +91,48 @@ func TestE7EveryPowerCutLeavesTheLogBeforeOrAfterTheStepInHand(t *testing.T) {
 	}
 }
 
-// crashCases are the stories that somebody thought of.
-func crashCases() []*story {
-	small := func(name string, steps ...step) *story {
-		return &story{name: name, first: 8 << 10, segment: 16 << 10, steps: steps}
+// handwrittenWorkloads are the stories that somebody thought of.
+func handwrittenWorkloads() []*crashWorkload {
+	small := func(name string, steps ...workloadStep) *crashWorkload {
+		return &crashWorkload{name: name, firstSegmentBytes: 8 << 10, segmentBytes: 16 << 10, steps: steps}
 	}
-	return []*story{
+	return []*crashWorkload{
 		small("first start"),
-		small("appends", vote(1, 1), put(1, 20), put(5, 300), put(3, 700), put(0, 0), put(1, 0)),
-		small("hard state", vote(1, 7), vote(2, 0), vote(2, 5), put(2, 40), committed(1), vote(3, 0), commit(part{term: 4, vote: 1, commit: 2, n: 1, size: 600})),
-		small("conflict", vote(1, 1), put(6, 90), vote(2, 3), conflict(3, 2, 200), conflict(5, 1, 10), vote(3, 0), conflict(2, 7, 30)),
-		small("conflict into an earlier segment", vote(1, 1), put(4, 100), full(), put(2, 50), full(), put(3, 20), vote(2, 2), conflict(2, 1, 700), put(2, 60), step{reopen: true}, put(1, 5)).that(".new>.seg"),
-		small("two truncations behind each other", vote(1, 1), put(9, 60), commit(part{term: 2, vote: 1, from: 8, n: 1, size: 40}), commit(part{term: 3, vote: 2, from: 5, n: 2, size: 40}),
-			commit(part{term: 4, from: 6, n: 2, size: 30}, part{term: 5, from: 4, n: 1, size: 20}, part{term: 6, from: 5, n: 3, size: 10}), put(1, 10)),
-		small("roll", vote(1, 1), full(), put(1, 50), full(), put(2, 900), leave(8), put(1, 1)).that(".new>.seg"),
-		small("roll into a spare", vote(1, 1), full(), put(1, 50), step{spare: allOfIt}, full(), put(1, 60), step{spare: 1}, put(1, 5), step{spare: allOfIt}, full(), vote(2, 2)).that(".making>.spare", ".spare>.seg"),
-		small("a spare outlives a restart and is taken", vote(1, 1), full(), put(1, 50), step{spare: allOfIt}, put(1, 20), step{reopen: true}, put(2, 30), step{reopen: true}).that(".spare>.seg"),
-		small("a spare half made", vote(1, 1), full(), put(1, 50), step{spare: 1}, step{reopen: true}, full(), put(1, 9), step{spare: allOfIt}, step{reopen: true}).that(".making>"),
-		small("roll at a hard state", vote(1, 1), leave(40), vote(2, 7), leave(40), vote(3, 0), vote(3, 4), full(), commit(part{term: 4, vote: 4, commit: 2})).that(".new>.seg"),
-		small("roll at a sign of idleness", vote(1, 1), leave(40), step{rest: true}, leave(40), committed(2)).that(".new>.seg"),
-		small("a batch that needs a new segment", vote(1, 1), leave(700), commit(part{n: 1, size: 300}, part{term: 2, vote: 2, n: 2, size: 400}, part{n: 1, size: 500}), put(3, 9000), put(1, 1)).that(".new>.seg"),
-		small("base with later entries", vote(1, 1), put(8, 100), committed(6), rebase(4, 1, 0), put(2, 30), rebase(6, 1, 17), vote(2, 1), conflict(8, 1, 50)),
-		small("base drops segments", vote(1, 1), put(3, 90), full(), put(3, 50), full(), put(2, 60), committed(7), rebase(7, 1, 9), put(1, 10), step{reopen: true}, put(1, 10)).that(".seg>"),
-		small("base beyond the end", vote(1, 1), put(5, 100), full(), put(2, 100), vote(5, 0), rebase(40, 4, 3), put(2, 70), step{reopen: true}, rebase(90, 5, 4), vote(6, 6)).that(".seg>"),
-		small("base that conflicts", vote(1, 1), put(5, 100), vote(3, 0), rebase(4, 2, 0), put(1, 10)),
-		small("base rolls", vote(1, 1), put(2, 10), leave(60), committed(3), leave(100), rebase(3, 1, 8), put(1, 7)).that(".new>.seg", ".seg>"),
-		small("idle and signs of life", vote(1, 1), step{probe: true}, put(2, 30), step{rest: true}, step{rest: true}, step{probe: true}, committed(1), committed(2), step{probe: true}, put(1, 1)),
-		small("restarts", vote(1, 1), step{reopen: true}, step{reopen: true}, put(1, 30), step{reopen: true}, conflict(1, 2, 40), step{reopen: true}, step{reopen: true}, put(1, 3)),
-		small("configurations", vote(1, 1), commit(part{size: configurationSize}), put(1, 30), commit(part{size: configurationSize}), vote(2, 2), commit(part{from: 3, size: configurationSize}),
-			committed(2), rebase(1, 1, 1), full(), put(1, 10), step{reopen: true}, conflict(3, 1, 10)),
-		{name: "everything", first: 8 << 10, segment: 32 << 10, does: []string{".new>.seg", ".spare>.seg", ".seg>"}, steps: []step{
-			vote(1, 7), put(1, 20), put(5, 300), step{rest: true}, vote(2, 0), conflict(4, 2, 100), put(9, 500), put(6, 600), step{reopen: true},
-			put(3, 10), conflict(2, 1, 700), committed(2), step{spare: allOfIt}, put(4, 900), step{spare: allOfIt}, put(4, 900), step{spare: allOfIt},
-			put(4, 900), step{spare: allOfIt}, put(4, 900), committed(5), rebase(5, 2, 1), put(2, 40), vote(3, 9), rebase(40, 3, 0), put(2, 50), step{reopen: true},
+		small("appends", voteStep(1, 1), appendStep(1, 20), appendStep(5, 300), appendStep(3, 700), appendStep(0, 0), appendStep(1, 0)),
+		small("hard state", voteStep(1, 7), voteStep(2, 0), voteStep(2, 5), appendStep(2, 40), commitIndexStep(1), voteStep(3, 0), commitStep(addCall{term: 4, vote: 1, commit: 2, entryCount: 1, entrySize: 600})),
+		small("conflict", voteStep(1, 1), appendStep(6, 90), voteStep(2, 3), conflictStep(3, 2, 200), conflictStep(5, 1, 10), voteStep(3, 0), conflictStep(2, 7, 30)),
+		small("conflict into an earlier segment", voteStep(1, 1), appendStep(4, 100), fillStep(), appendStep(2, 50), fillStep(), appendStep(3, 20), voteStep(2, 2), conflictStep(2, 1, 700), appendStep(2, 60), workloadStep{reopen: true}, appendStep(1, 5)).requires(".new>.seg"),
+		small("two truncations behind each other", voteStep(1, 1), appendStep(9, 60), commitStep(addCall{term: 2, vote: 1, truncateFrom: 8, entryCount: 1, entrySize: 40}), commitStep(addCall{term: 3, vote: 2, truncateFrom: 5, entryCount: 2, entrySize: 40}),
+			commitStep(addCall{term: 4, truncateFrom: 6, entryCount: 2, entrySize: 30}, addCall{term: 5, truncateFrom: 4, entryCount: 1, entrySize: 20}, addCall{term: 6, truncateFrom: 5, entryCount: 3, entrySize: 10}), appendStep(1, 10)),
+		small("roll", voteStep(1, 1), fillStep(), appendStep(1, 50), fillStep(), appendStep(2, 900), fillToStep(8), appendStep(1, 1)).requires(".new>.seg"),
+		small("roll into a spare", voteStep(1, 1), fillStep(), appendStep(1, 50), workloadStep{spareChunks: untilReady}, fillStep(), appendStep(1, 60), workloadStep{spareChunks: 1}, appendStep(1, 5), workloadStep{spareChunks: untilReady}, fillStep(), voteStep(2, 2)).requires(".making>.spare", ".spare>.seg"),
+		small("a spare outlives a restart and is taken", voteStep(1, 1), fillStep(), appendStep(1, 50), workloadStep{spareChunks: untilReady}, appendStep(1, 20), workloadStep{reopen: true}, appendStep(2, 30), workloadStep{reopen: true}).requires(".spare>.seg"),
+		small("a spare half made", voteStep(1, 1), fillStep(), appendStep(1, 50), workloadStep{spareChunks: 1}, workloadStep{reopen: true}, fillStep(), appendStep(1, 9), workloadStep{spareChunks: untilReady}, workloadStep{reopen: true}).requires(".making>"),
+		small("roll at a hard state", voteStep(1, 1), fillToStep(40), voteStep(2, 7), fillToStep(40), voteStep(3, 0), voteStep(3, 4), fillStep(), commitStep(addCall{term: 4, vote: 4, commit: 2})).requires(".new>.seg"),
+		small("roll at a sign of idleness", voteStep(1, 1), fillToStep(40), workloadStep{idleOnly: true}, fillToStep(40), commitIndexStep(2)).requires(".new>.seg"),
+		small("a batch that needs a new segment", voteStep(1, 1), fillToStep(700), commitStep(addCall{entryCount: 1, entrySize: 300}, addCall{term: 2, vote: 2, entryCount: 2, entrySize: 400}, addCall{entryCount: 1, entrySize: 500}), appendStep(3, 9000), appendStep(1, 1)).requires(".new>.seg"),
+		small("base with later entries", voteStep(1, 1), appendStep(8, 100), commitIndexStep(6), rebaseStep(4, 1, 0), appendStep(2, 30), rebaseStep(6, 1, 17), voteStep(2, 1), conflictStep(8, 1, 50)),
+		small("base drops segments", voteStep(1, 1), appendStep(3, 90), fillStep(), appendStep(3, 50), fillStep(), appendStep(2, 60), commitIndexStep(7), rebaseStep(7, 1, 9), appendStep(1, 10), workloadStep{reopen: true}, appendStep(1, 10)).requires(".seg>"),
+		small("base beyond the end", voteStep(1, 1), appendStep(5, 100), fillStep(), appendStep(2, 100), voteStep(5, 0), rebaseStep(40, 4, 3), appendStep(2, 70), workloadStep{reopen: true}, rebaseStep(90, 5, 4), voteStep(6, 6)).requires(".seg>"),
+		small("base that conflicts", voteStep(1, 1), appendStep(5, 100), voteStep(3, 0), rebaseStep(4, 2, 0), appendStep(1, 10)),
+		small("base rolls", voteStep(1, 1), appendStep(2, 10), fillToStep(60), commitIndexStep(3), fillToStep(100), rebaseStep(3, 1, 8), appendStep(1, 7)).requires(".new>.seg", ".seg>"),
+		small("idle and signs of life", voteStep(1, 1), workloadStep{probe: true}, appendStep(2, 30), workloadStep{idleOnly: true}, workloadStep{idleOnly: true}, workloadStep{probe: true}, commitIndexStep(1), commitIndexStep(2), workloadStep{probe: true}, appendStep(1, 1)),
+		small("restarts", voteStep(1, 1), workloadStep{reopen: true}, workloadStep{reopen: true}, appendStep(1, 30), workloadStep{reopen: true}, conflictStep(1, 2, 40), workloadStep{reopen: true}, workloadStep{reopen: true}, appendStep(1, 3)),
+		small("configurations", voteStep(1, 1), commitStep(addCall{entrySize: configurationSize}), appendStep(1, 30), commitStep(addCall{entrySize: configurationSize}), voteStep(2, 2), commitStep(addCall{truncateFrom: 3, entrySize: configurationSize}),
+			commitIndexStep(2), rebaseStep(1, 1, 1), fillStep(), appendStep(1, 10), workloadStep{reopen: true}, conflictStep(3, 1, 10)),
+		{name: "everything", firstSegmentBytes: 8 << 10, segmentBytes: 32 << 10, requiredOps: []string{".new>.seg", ".spare>.seg", ".seg>"}, steps: []workloadStep{
+			voteStep(1, 7), appendStep(1, 20), appendStep(5, 300), workloadStep{idleOnly: true}, voteStep(2, 0), conflictStep(4, 2, 100), appendStep(9, 500), appendStep(6, 600), workloadStep{reopen: true},
+			appendStep(3, 10), conflictStep(2, 1, 700), commitIndexStep(2), workloadStep{spareChunks: untilReady}, appendStep(4, 900), workloadStep{spareChunks: untilReady}, appendStep(4, 900), workloadStep{spareChunks: untilReady},
+			appendStep(4, 900), workloadStep{spareChunks: untilReady}, appendStep(4, 900), commitIndexStep(5), rebaseStep(5, 2, 1), appendStep(2, 40), voteStep(3, 9), rebaseStep(40, 3, 0), appendStep(2, 50), workloadStep{reopen: true},
 		}},
 	}
 }
 
-// randomStory is some thirty steps in an order that nobody thought of. It keeps to what Raft asks of a log.
-func randomStory(seed uint64) *story {
+// randomWorkload is some thirty steps in an order that nobody thought of. It keeps to what Raft asks of a log.
+func randomWorkload(seed uint64) *crashWorkload {
 	d := rand.New(rand.NewPCG(seed, 1))
-	s := &story{name: fmt.Sprintf("random %d", seed), first: 4096 << d.IntN(3), segment: 16 << 10}
-	m := &model{}
+	s := &crashWorkload{name: fmt.Sprintf("random %d", seed), firstSegmentBytes: 4096 << d.IntN(3), segmentBytes: 16 << 10}
+	m := &logModel{}
 	for range 15 + d.IntN(20) {
 		s.steps = append(s.steps, randomStep(d, m))
 	}
@@ -140,21 +140,21 @@ func randomStory(seed uint64) *story {
 }
 
 // randomStep draws a step, and does it to the model.
-func randomStep(d *rand.Rand, m *model) step {
+func randomStep(d *rand.Rand, m *logModel) workloadStep {
 	switch d.IntN(20) {
 	case 0, 1:
-		return step{spare: []int{1, allOfIt}[d.IntN(2)]}
+		return workloadStep{spareChunks: []int{1, untilReady}[d.IntN(2)]}
 	case 2:
-		return step{reopen: true}
+		return workloadStep{reopen: true}
 	case 3:
-		return step{rest: true}
+		return workloadStep{idleOnly: true}
 	case 4:
-		return step{probe: true}
+		return workloadStep{probe: true}
 	case 5:
 		if m.last() > m.hard.commit {
 			m.hard.commit += 1 + d.Uint64N(m.last()-m.hard.commit)
 		}
-		return committed(m.hard.commit)
+		return commitIndexStep(m.hard.commit)
 	case 6:
 		if m.hard.term > 0 && (m.hard.commit > m.base || d.IntN(3) == 0) {
 			return randomBase(d, m)
@@ -162,19 +162,19 @@ func randomStep(d *rand.Rand, m *model) step {
 	case 7, 8:
 		if m.hard.term > 0 {
 			m.append(0, 1, 1)
-			return leave(1 + int64(d.IntN(3)*d.IntN(120)))
+			return fillToStep(1 + int64(d.IntN(3)*d.IntN(120)))
 		}
 	}
-	var parts []part
+	var parts []addCall
 	for range 1 + d.IntN(3)*d.IntN(2) {
-		parts = append(parts, randomPart(d, m))
+		parts = append(parts, randomAddCall(d, m))
 	}
-	return commit(parts...)
+	return commitStep(parts...)
 }
 
 // randomBase compacts what is committed, or takes a snapshot: of an entry not committed yet, which may conflict, or beyond
 // the end.
-func randomBase(d *rand.Rand, m *model) step {
+func randomBase(d *rand.Rand, m *logModel) workloadStep {
 	b := baseStep{configuration: d.Uint64N(3)}
 	floor := max(m.base, m.hard.commit)
 	switch {
@@ -187,26 +187,26 @@ func randomBase(d *rand.Rand, m *model) step {
 		b.index, b.term = m.last()+1+d.Uint64N(9), m.hard.term
 	}
 	m.rebase(b.index, b.term)
-	return step{base: &b}
+	return workloadStep{base: &b}
 }
 
-func randomPart(d *rand.Rand, m *model) part {
-	var p part
+func randomAddCall(d *rand.Rand, m *logModel) addCall {
+	var p addCall
 	if d.IntN(3) == 0 || m.hard.term == 0 {
 		p.term, p.vote = m.hard.term+1+d.Uint64N(2), d.Uint64N(4)
 		m.hard.term, m.hard.vote = p.term, p.vote
 	}
 	if floor := max(m.base, m.hard.commit); m.last() > floor && d.IntN(4) == 0 {
-		p.from = floor + 1 + d.Uint64N(m.last()-floor)
+		p.truncateFrom = floor + 1 + d.Uint64N(m.last()-floor)
 	}
-	if p.n = d.IntN(5); p.n == 0 && p.from != 0 {
-		p.n = 1
+	if p.entryCount = d.IntN(5); p.entryCount == 0 && p.truncateFrom != 0 {
+		p.entryCount = 1
 	}
-	if p.size = d.IntN(1 + 200<<d.IntN(4)); d.IntN(12) == 0 {
-		p.n, p.size = 1, configurationSize
+	if p.entrySize = d.IntN(1 + 200<<d.IntN(4)); d.IntN(12) == 0 {
+		p.entryCount, p.entrySize = 1, configurationSize
 	}
-	if p.n > 0 {
-		m.append(p.from, p.n, p.size)
+	if p.entryCount > 0 {
+		m.append(p.truncateFrom, p.entryCount, p.entrySize)
 	}
 	return p
 }

@@ -12,8 +12,8 @@ import (
 
 // What a data directory holds beside the identity.
 const (
-	LockFile = "LOCK"
-	LogName  = "log"
+	LockFile   = "LOCK"
+	LogDirName = "log"
 )
 
 // LockDir keeps every other process, and every other user in this one, out of a data directory until the closer is closed.
@@ -33,12 +33,12 @@ type DataDir struct {
 	Dir      string
 	Identity Identity
 	// Fresh: it was made just now.
-	Fresh bool
-	lock  io.Closer
+	Created bool
+	lock    io.Closer
 }
 
 // LogDir is where the log is. Open it with Options.MustExist: OpenDataDir has made it.
-func (d *DataDir) LogDir() string { return filepath.Join(d.Dir, LogName) }
+func (d *DataDir) LogDir() string { return filepath.Join(d.Dir, LogDirName) }
 
 // Close gives up the lock.
 func (d *DataDir) Close() error { return d.lock.Close() }
@@ -48,7 +48,7 @@ func (d *DataDir) Close() error { return d.lock.Close() }
 // The log is made before the identity, so that where there is an identity there was a log: one that is missing then was
 // lost, and with it votes and entries that were promised. Nobody may go on from there as if nothing had been.
 func OpenDataDir(filesystem vfs.FS, dir string, want Identity) (*DataDir, error) {
-	if err := makeDir(filesystem, dir); err != nil {
+	if err := makeDurableDir(filesystem, dir); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	lock, err := LockDir(filesystem, dir)
@@ -65,8 +65,8 @@ func OpenDataDir(filesystem vfs.FS, dir string, want Identity) (*DataDir, error)
 			err = filesystem.SyncDir(dir)
 		}
 	case errors.Is(err, fs.ErrNotExist):
-		d.Identity, d.Fresh = want, true
-		err = makeDataDir(filesystem, d)
+		d.Identity, d.Created = want, true
+		err = createDataDir(filesystem, d)
 	default:
 		err = fmt.Errorf("data directory %s: %w", dir, err)
 	}
@@ -77,10 +77,10 @@ func OpenDataDir(filesystem vfs.FS, dir string, want Identity) (*DataDir, error)
 	return d, nil
 }
 
-func makeDataDir(filesystem vfs.FS, d *DataDir) error {
+func createDataDir(filesystem vfs.FS, d *DataDir) error {
 	// It only marks the place: the first real Open begins a segment of its own.
-	o := Options{FS: filesystem, Dir: d.LogDir(), Node: d.Identity.NodeID, StorageID: d.Identity.StorageID, FirstSegmentBytes: 8 << 10}
-	if err := clearUnused(o); err != nil {
+	o := Options{FS: filesystem, Dir: d.LogDir(), NodeID: d.Identity.NodeID, StorageID: d.Identity.StorageID, FirstSegmentBytes: 8 << 10}
+	if err := removeUnusedLog(o); err != nil {
 		return err
 	}
 	l, _, err := Open(o)
@@ -93,29 +93,29 @@ func makeDataDir(filesystem vfs.FS, d *DataDir) error {
 	return CreateIdentity(filesystem, d.Dir, d.Identity)
 }
 
-// clearUnused removes a log that was made in an attempt which ended before the identity was written. One that holds
+// removeUnusedLog removes a log that was made in an attempt which ended before the identity was written. One that holds
 // anything belongs to somebody, and is left alone.
-func clearUnused(o Options) error {
+func removeUnusedLog(o Options) error {
 	if _, err := o.FS.Stat(o.Dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
-		return unreadable(o.Dir, 0, err)
+		return readError(o.Dir, 0, err)
 	}
-	o.fill()
-	o.anyOwner = true
-	r, err := recoverLog(&o)
+	o.setDefaults()
+	o.skipOwnerCheck = true
+	r, err := analyzeLog(&o)
 	if err != nil {
 		return err
 	}
 	if len(r.segments) == 0 {
 		return nil
 	}
-	if r.last != 0 || r.provenHard != (hardState{}) || len(r.copies) > 0 {
-		return corrupt(filepath.Join(filepath.Dir(o.Dir), IdentityFile), 0, "it is missing, but the log beside it holds entries up to %d and term %d",
+	if r.last != 0 || r.provenHard != (hardState{}) || len(r.unproven) > 0 {
+		return corruptError(filepath.Join(filepath.Dir(o.Dir), IdentityFile), 0, "it is missing, but the log beside it holds entries up to %d and term %d",
 			r.last, r.provenHard.term)
 	}
-	if r.marked != 0 { // first, and for good: a mark without its segment is a loss
-		if err := o.FS.Remove(o.path(markName(r.marked))); err != nil {
+	if r.markedSegment != 0 { // first, and for good: a mark without its segment is a loss
+		if err := o.FS.Remove(o.path(markerName(r.markedSegment))); err != nil {
 			return err
 		}
 		if err := o.FS.SyncDir(o.Dir); err != nil {

@@ -17,7 +17,7 @@ func testIdentity() Identity {
 func TestADataDirectoryIsFreshOnceAndThenItself(t *testing.T) {
 	fs := vfs.NewMem()
 	d, err := OpenDataDir(fs, "/data", testIdentity())
-	if err != nil || !d.Fresh || d.Identity != testIdentity() {
+	if err != nil || !d.Created || d.Identity != testIdentity() {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	if _, err := OpenDataDir(fs, "/data", testIdentity()); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "stop the other node") {
@@ -29,8 +29,8 @@ func TestADataDirectoryIsFreshOnceAndThenItself(t *testing.T) {
 	// The storage id of the next start is random again; the one in the directory counts (E37).
 	other := testIdentity()
 	other.StorageID[5]++
-	d, err = OpenDataDir(fs.Crash(vfs.LoseAll), "/data", other)
-	if err != nil || d.Fresh || d.Identity != testIdentity() {
+	d, err = OpenDataDir(fs.CrashClone(vfs.LoseUnsynced), "/data", other)
+	if err != nil || d.Created || d.Identity != testIdentity() {
 		t.Fatalf("%+v, %v", d, err)
 	}
 }
@@ -73,7 +73,7 @@ func TestAnIdentityOfTheFutureOrDamagedIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	j.FormatVersion++
-	j.Checksum = j.sum()
+	j.Checksum = j.computeChecksum()
 	future, _ := json.Marshal(j)
 	var format *FormatError
 	if _, err := decodeIdentity("identity.json", future); !errors.As(err, &format) || !strings.Contains(err.Error(), "start the version") {
@@ -120,7 +120,7 @@ func TestALogWithoutItsIdentityIsLeftAlone(t *testing.T) {
 	}
 	o := testOptions(fs)
 	l, _ := mustOpen(t, o)
-	mustAppend(t, l, 0, nil, hs(1, 7, 0)) // a vote is enough
+	mustAppend(t, l, 0, nil, testHardState(1, 7, 0)) // a vote is enough
 	l.Close()
 	d.Close()
 	if err := fs.Remove("/data/identity.json"); err != nil {
@@ -138,7 +138,7 @@ func TestE6EveryPowerCutDuringTheFirstStartLeavesADirectoryThatStarts(t *testing
 	fs := vfs.NewMem()
 	disks := 0
 	var last vfs.Op
-	check := func(disk *vfs.Mem, o *odometer) {
+	check := func(disk *vfs.MemFS, o *exhaustiveChoice) {
 		disks++
 		second := testIdentity()
 		second.StorageID[0]++ // another start, another random number
@@ -146,31 +146,31 @@ func TestE6EveryPowerCutDuringTheFirstStartLeavesADirectoryThatStarts(t *testing
 		if err != nil {
 			t.Fatalf("power cut after %v, outcome %v: %v", last, o.digits, err)
 		}
-		if d.Fresh == (d.Identity == testIdentity()) {
+		if d.Created == (d.Identity == testIdentity()) {
 			t.Fatalf("power cut after %v, outcome %v: %+v", last, o.digits, d)
 		}
-		l, r := mustOpen(t, Options{FS: disk, Dir: d.LogDir(), Node: 7, StorageID: d.Identity.StorageID, MustExist: true, FirstSegmentBytes: 8 << 10})
+		l, r := mustOpen(t, Options{FS: disk, Dir: d.LogDir(), NodeID: 7, StorageID: d.Identity.StorageID, MustExist: true, FirstSegmentBytes: 8 << 10})
 		if r.LastIndex != 0 || r.HardState.Term != 0 {
 			t.Fatalf("power cut after %v, outcome %v: %+v", last, o.digits, r)
 		}
 		l.Close()
 	}
 	fs.Observe(func(op vfs.Op) {
-		if op.Kind.Reads() {
+		if op.Kind.ReadOnly() {
 			return
 		}
 		last = op
-		o := &odometer{}
+		o := &exhaustiveChoice{}
 		for range 40 {
 			// The megabyte of zeros has thousands of outcomes, all alike: lost, kept, or a prefix.
-			check(fs.Crash(func(n int) int { return o.choose(min(n, 4)) }), o)
+			check(fs.CrashClone(func(n int) int { return o.choose(min(n, 4)) }), o)
 			if !o.next() {
 				break
 			}
 		}
 	})
 	d, err := OpenDataDir(fs, "/srv/troupe/data", testIdentity())
-	if err != nil || !d.Fresh {
+	if err != nil || !d.Created {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	if disks < 50 {
@@ -182,10 +182,10 @@ func TestE6EveryPowerCutDuringTheFirstStartLeavesADirectoryThatStarts(t *testing
 // a power cut may yet take.
 func TestE6AnIdentityThatACrashLeftUnsyncedIsSyncedBeforeItIsSpokenOf(t *testing.T) {
 	fs := vfs.NewMem()
-	var killed *vfs.Mem
+	var killed *vfs.MemFS
 	fs.Observe(func(op vfs.Op) {
 		if op.Kind == vfs.OpRename && strings.HasSuffix(op.To, IdentityFile) {
-			killed = fs.Fork()
+			killed = fs.KillClone()
 		}
 	})
 	if _, err := OpenDataDir(fs, "/data", testIdentity()); err != nil {
@@ -194,10 +194,10 @@ func TestE6AnIdentityThatACrashLeftUnsyncedIsSyncedBeforeItIsSpokenOf(t *testing
 	second := testIdentity()
 	second.StorageID[0]++
 	d, err := OpenDataDir(killed, "/data", second)
-	if err != nil || d.Fresh {
+	if err != nil || d.Created {
 		t.Fatalf("the identity is there to be read: %+v, %v", d, err)
 	}
-	third, err := OpenDataDir(killed.Crash(vfs.LoseAll), "/data", second)
+	third, err := OpenDataDir(killed.CrashClone(vfs.LoseUnsynced), "/data", second)
 	if err != nil || third.Identity != d.Identity {
 		t.Fatalf("%x was spoken of, after a power cut it is %x (%v)", d.Identity.StorageID, third.Identity.StorageID, err)
 	}
@@ -207,10 +207,10 @@ func TestE6AnIdentityThatACrashLeftUnsyncedIsSyncedBeforeItIsSpokenOf(t *testing
 // they were there for sure.
 func TestE6NoneOfManyNewDirectoriesIsLostAfterAStartThatWasCutOff(t *testing.T) {
 	fs := vfs.NewMem()
-	var killed []*vfs.Mem
+	var killed []*vfs.MemFS
 	fs.Observe(func(op vfs.Op) {
 		if op.Kind == vfs.OpMkdir || op.Kind == vfs.OpSyncDir {
-			killed = append(killed, fs.Fork())
+			killed = append(killed, fs.KillClone())
 		}
 	})
 	const dir = "/a/b/c/d/data"
@@ -225,8 +225,8 @@ func TestE6NoneOfManyNewDirectoriesIsLostAfterAStartThatWasCutOff(t *testing.T) 
 		if err != nil {
 			t.Fatalf("start after kill %d: %v", i, err)
 		}
-		again, err := OpenDataDir(disk.Crash(vfs.LoseAll), dir, testIdentity())
-		if err != nil || again.Fresh {
+		again, err := OpenDataDir(disk.CrashClone(vfs.LoseUnsynced), dir, testIdentity())
+		if err != nil || again.Created {
 			t.Fatalf("kill %d, a start (%+v), a power cut: %+v, %v", i, d, again, err)
 		}
 	}
@@ -238,23 +238,23 @@ func TestDumpShowsEveryFrameAndVerifyReadsThemAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, m := grown(t, fs)
+	l, m := newDamageTestLog(t, fs)
 	l.Close()
-	if _, err := Verify(fs, "/data", Inspect{}); !errors.Is(err, ErrLocked) {
+	if _, err := Verify(fs, "/data", InspectOptions{}); !errors.Is(err, ErrLocked) {
 		t.Fatalf("verify beside a running node: %v", err)
 	}
-	report, err := Verify(fs, "/data", Inspect{EvenIfRunning: true})
+	report, err := Verify(fs, "/data", InspectOptions{EvenIfRunning: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	d.Close()
-	if report.Last != m.last() || report.First != 1 || report.HardState.Term != m.hard.term || report.Identity != testIdentity() || len(report.Warnings) != 0 {
+	if report.LastIndex != m.last() || report.FirstIndex != 1 || report.HardState.Term != m.hard.term || report.Identity != testIdentity() || len(report.Warnings) != 0 {
 		t.Fatalf("report %+v, model %v", report, m)
 	}
 	// What the frames say, one after the other, is the log.
-	replayed := &model{}
+	replayed := &logModel{}
 	frames, kinds := 0, map[string]int{}
-	err = Dump(fs, "/data", Inspect{}, func(f FrameInfo) error {
+	err = Dump(fs, "/data", InspectOptions{}, func(f FrameInfo) error {
 		frames++
 		kinds[f.Kind]++
 		replayed.hard = hardState{f.HardState.Term, f.HardState.Vote, f.HardState.Commit}
@@ -288,19 +288,19 @@ func TestVerifyFindsAFlippedBitInOldDataThatOpenDoesNotRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, _ := grown(t, fs)
+	l, _ := newDamageTestLog(t, fs)
 	path := l.segments[1].path
 	l.Close()
 	d.Close()
-	at := l.catalog.spans[0].segment.size / 2
+	at := l.published.spans[0].segment.size / 2
 	if err := fs.FlipBit(path, at*8); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Open(testOptions(fs.Crash(vfs.KeepAll))); err != nil {
+	if _, _, err := Open(testOptions(fs.CrashClone(vfs.KeepUnsynced))); err != nil {
 		t.Fatalf("open reads what it need not: %v", err)
 	}
 	var bad *CorruptError
-	if _, err := Verify(fs, "/data", Inspect{}); !errors.As(err, &bad) || bad.File != path || bad.Offset > at {
+	if _, err := Verify(fs, "/data", InspectOptions{}); !errors.As(err, &bad) || bad.File != path || bad.Offset > at {
 		t.Fatalf("verify says %v", err)
 	}
 }

@@ -64,11 +64,11 @@ func TestTheActiveSegmentIsOnlyEverAppendedTo(t *testing.T) {
 			last := uint64(0)
 			for life := range 3 {
 				l, _ := mustOpen(t, o)
-				if !l.Stats().Direct {
+				if !l.Stats().DirectIO {
 					t.Error("the log does not know that it writes past the page cache")
 				}
 				for range 40 {
-					mustAppend(t, l, 0, batch(last+1, 1, 1, 900), hs(1, 0, 0))
+					mustAppend(t, l, 0, testBatch(last+1, 1, 1, 900), testHardState(1, 0, 0))
 					last++
 					if _, err := l.PrepareSpare(); err != nil {
 						t.Fatal(err)

@@ -16,11 +16,11 @@ import (
 func TestE1TermAndVoteAreOneRecord(t *testing.T) {
 	disk := vfs.NewMem()
 	l, _ := mustOpen(t, testOptions(disk))
-	mustAppend(t, l, 0, nil, hs(1, 5, 0))
+	mustAppend(t, l, 0, nil, testHardState(1, 5, 0))
 	var found []hardState
 	disk.Observe(func(vfs.Op) {
-		for o := (&odometer{}); ; {
-			_, r := mustOpen(t, testOptions(disk.Crash(o.choose)))
+		for o := (&exhaustiveChoice{}); ; {
+			_, r := mustOpen(t, testOptions(disk.CrashClone(o.choose)))
 			h := hardState{r.HardState.Term, r.HardState.Vote, 0}
 			if !slices.Contains(found, h) {
 				found = append(found, h)
@@ -30,7 +30,7 @@ func TestE1TermAndVoteAreOneRecord(t *testing.T) {
 			}
 		}
 	})
-	mustAppend(t, l, 0, nil, hs(2, 9, 0))
+	mustAppend(t, l, 0, nil, testHardState(2, 9, 0))
 	// Never the term of one with the vote of the other.
 	if !slices.Equal(found, []hardState{{1, 5, 0}, {2, 9, 0}}) {
 		t.Fatalf("after power cuts: %+v", found)
@@ -39,24 +39,24 @@ func TestE1TermAndVoteAreOneRecord(t *testing.T) {
 
 func TestE2AVoteIsNotChangedWithinItsTermAndATermNeverGoesBack(t *testing.T) {
 	l, _ := mustOpen(t, testOptions(vfs.NewMem()))
-	mustAppend(t, l, 0, nil, hs(3, 0, 0))
-	mustAppend(t, l, 0, nil, hs(3, 5, 0)) // a term seen first, its vote given later
-	for _, bad := range []*messages.HardState{hs(3, 6, 0), hs(3, 0, 0), hs(2, 5, 0)} {
+	mustAppend(t, l, 0, nil, testHardState(3, 0, 0))
+	mustAppend(t, l, 0, nil, testHardState(3, 5, 0)) // a term seen first, its vote given later
+	for _, bad := range []*messages.HardState{testHardState(3, 6, 0), testHardState(3, 0, 0), testHardState(2, 5, 0)} {
 		var broken *InvariantError
 		if err := l.Add(0, nil, bad); !errors.As(err, &broken) {
 			t.Fatalf("%v was taken: %v", bad, err)
 		}
 	}
-	mustAppend(t, l, 0, nil, hs(4, 0, 0))
+	mustAppend(t, l, 0, nil, testHardState(4, 0, 0))
 }
 
 func TestE3ALaterAppendNeverComesWithoutTheHardStateBeforeIt(t *testing.T) {
 	disk := vfs.NewMem()
 	l, _ := mustOpen(t, testOptions(disk))
-	mustAppend(t, l, 0, batch(1, 3, 1, 200), hs(1, 1, 0))
+	mustAppend(t, l, 0, testBatch(1, 3, 1, 200), testHardState(1, 1, 0))
 	disk.Observe(func(vfs.Op) {
-		for o := (&odometer{}); ; {
-			_, r := mustOpen(t, testOptions(disk.Crash(o.choose)))
+		for o := (&exhaustiveChoice{}); ; {
+			_, r := mustOpen(t, testOptions(disk.CrashClone(o.choose)))
 			if r.LastIndex > 3 && (r.HardState.Term != 2 || r.HardState.Vote != 6) {
 				t.Fatalf("entries up to %d of term 2 with hard state %v", r.LastIndex, r.HardState)
 			}
@@ -65,10 +65,10 @@ func TestE3ALaterAppendNeverComesWithoutTheHardStateBeforeIt(t *testing.T) {
 			}
 		}
 	})
-	if err := l.Add(0, nil, hs(2, 6, 0)); err != nil {
+	if err := l.Add(0, nil, testHardState(2, 6, 0)); err != nil {
 		t.Fatal(err)
 	}
-	mustAppend(t, l, 0, batch(4, 3, 2, 200), hs(2, 6, 0))
+	mustAppend(t, l, 0, testBatch(4, 3, 2, 200), testHardState(2, 6, 0))
 }
 
 func TestE6EveryNewNameIsFollowedByASyncOfItsDirectory(t *testing.T) {
@@ -91,13 +91,13 @@ func TestE6EveryNewNameIsFollowedByASyncOfItsDirectory(t *testing.T) {
 		}
 	}
 	for i := range uint64(60) {
-		mustAppend(t, l, 0, batch(i+1, 1, 1, 1000), hs(1, 1, 0))
+		mustAppend(t, l, 0, testBatch(i+1, 1, 1, 1000), testHardState(1, 1, 0))
 		if !synced[o.Dir] {
 			t.Fatalf("entry %d was promised on a segment whose name is not durable", i+1)
 		}
 	}
 	// And so nothing of it is lost.
-	o.FS = disk.Crash(vfs.LoseAll)
+	o.FS = disk.CrashClone(vfs.LoseUnsynced)
 	if _, r := mustOpen(t, o); r.LastIndex != 60 {
 		t.Fatalf("recovered up to %d", r.LastIndex)
 	}
@@ -109,8 +109,8 @@ func TestE6ADirectoryThatACrashLeftUnsyncedIsSyncedByTheNextStart(t *testing.T) 
 		t.Fatal(err)
 	}
 	l, _ := mustOpen(t, testOptions(disk))
-	mustAppend(t, l, 0, batch(1, 1, 1, 10), hs(1, 1, 0))
-	if _, r := mustOpen(t, testOptions(disk.Crash(vfs.LoseAll))); r.LastIndex != 1 {
+	mustAppend(t, l, 0, testBatch(1, 1, 1, 10), testHardState(1, 1, 0))
+	if _, r := mustOpen(t, testOptions(disk.CrashClone(vfs.LoseUnsynced))); r.LastIndex != 1 {
 		t.Fatalf("recovered up to %d", r.LastIndex)
 	}
 }
@@ -121,11 +121,11 @@ func TestE6ADirectoryThatACrashLeftUnsyncedIsSyncedByTheNextStart(t *testing.T) 
 func TestE6ASegmentWhoseNameACrashLeftUnsyncedHasItForSureBeforeTheNextOneHas(t *testing.T) {
 	disk := vfs.NewMem()
 	l, _ := mustOpen(t, testOptions(disk))
-	mustAppend(t, l, 0, batch(1, 1, 1, 10), hs(1, 1, 0))
-	var killed *vfs.Mem
+	mustAppend(t, l, 0, testBatch(1, 1, 1, 10), testHardState(1, 1, 0))
+	var killed *vfs.MemFS
 	disk.Observe(func(op vfs.Op) {
 		if op.Kind == vfs.OpRename && killed == nil {
-			killed = disk.Fork()
+			killed = disk.KillClone()
 		}
 	})
 	l.Close()
@@ -135,9 +135,9 @@ func TestE6ASegmentWhoseNameACrashLeftUnsyncedHasItForSureBeforeTheNextOneHas(t 
 		if op.Kind != vfs.OpRename {
 			return
 		}
-		for o := (&odometer{}); ; {
+		for o := (&exhaustiveChoice{}); ; {
 			looked++
-			if _, r, err := Open(testOptions(killed.Crash(o.choose))); err != nil || r.LastIndex != 1 {
+			if _, r, err := Open(testOptions(killed.CrashClone(o.choose))); err != nil || r.LastIndex != 1 {
 				t.Fatalf("power cut after %v, outcome %v: %+v, %v", op, o.digits, r, err)
 			}
 			if !o.next() {
@@ -154,24 +154,24 @@ func TestE6ASegmentWhoseNameACrashLeftUnsyncedHasItForSureBeforeTheNextOneHas(t 
 func TestE12ATruncationLowersTheLastIndexAtOnce(t *testing.T) {
 	disk := vfs.NewMem()
 	l, _ := mustOpen(t, testOptions(disk))
-	mustAppend(t, l, 0, batch(1, 9, 1, 20), hs(1, 1, 0))
-	if err := l.Add(0, batch(10, 2, 1, 20), hs(1, 1, 0)); err != nil {
+	mustAppend(t, l, 0, testBatch(1, 9, 1, 20), testHardState(1, 1, 0))
+	if err := l.Add(0, testBatch(10, 2, 1, 20), testHardState(1, 1, 0)); err != nil {
 		t.Fatal(err)
 	}
-	mustAppend(t, l, 5, batch(5, 1, 2, 20), hs(2, 1, 0))
-	if last := l.Stats().Last; last != 5 {
+	mustAppend(t, l, 5, testBatch(5, 1, 2, 20), testHardState(2, 1, 0))
+	if last := l.Stats().LastIndex; last != 5 {
 		t.Fatalf("last index %d", last)
 	}
 	reader := l.Reader()
-	if _, _, err := reader.Read(6, 9, 1000); !errors.Is(err, ErrGone) {
+	if _, _, err := reader.Read(6, 9, 1000); !errors.Is(err, ErrNotInLog) {
 		t.Fatalf("truncated entries read: %v", err)
 	}
 	if e, prev, err := reader.Read(5, 9, 1000); err != nil || prev != 1 || len(e.Data) != 1 || e.Runs[0].Term != 2 {
 		t.Fatalf("read %v, term before %d, %v", e, prev, err)
 	}
 	var broken *InvariantError
-	mustAppend(t, l, 0, nil, hs(2, 1, 5))
-	if err := l.Add(5, batch(5, 1, 3, 20), hs(3, 1, 5)); !errors.As(err, &broken) {
+	mustAppend(t, l, 0, nil, testHardState(2, 1, 5))
+	if err := l.Add(5, testBatch(5, 1, 3, 20), testHardState(3, 1, 5)); !errors.As(err, &broken) {
 		t.Fatalf("a committed entry was truncated: %v", err)
 	}
 }
@@ -180,7 +180,7 @@ func TestE12ATruncationLowersTheLastIndexAtOnce(t *testing.T) {
 func TestABaseThatContradictsWhatIsCommittedIsRefused(t *testing.T) {
 	disk := vfs.NewMem()
 	l, _ := mustOpen(t, testOptions(disk))
-	mustAppend(t, l, 0, batch(1, 9, 1, 20), hs(3, 1, 5))
+	mustAppend(t, l, 0, testBatch(1, 9, 1, 20), testHardState(3, 1, 5))
 	var broken *InvariantError
 	if err := l.Rebase(4, 2, nil); !errors.As(err, &broken) {
 		t.Fatalf("entry 4 of term 1 is committed, a base of term 2 was taken: %v", err)
@@ -188,7 +188,7 @@ func TestABaseThatContradictsWhatIsCommittedIsRefused(t *testing.T) {
 	if err := l.Rebase(6, 2, nil); err != nil { // not committed: the snapshot knows better (E38)
 		t.Fatal(err)
 	}
-	if _, r := mustOpen(t, testOptions(disk.Crash(vfs.LoseAll))); r.BaseIndex != 6 || r.LastIndex != 6 || r.HardState.Commit != 5 {
+	if _, r := mustOpen(t, testOptions(disk.CrashClone(vfs.LoseUnsynced))); r.BaseIndex != 6 || r.LastIndex != 6 || r.HardState.Commit != 5 {
 		t.Fatalf("recovered %+v", r)
 	}
 }
@@ -196,22 +196,22 @@ func TestABaseThatContradictsWhatIsCommittedIsRefused(t *testing.T) {
 func TestE13NothingIsSeenOfTheLogBeforeItsSync(t *testing.T) {
 	disk := vfs.NewMem()
 	l, _ := mustOpen(t, testOptions(disk))
-	mustAppend(t, l, 0, batch(1, 1, 1, 10), hs(1, 1, 0))
+	mustAppend(t, l, 0, testBatch(1, 1, 1, 10), testHardState(1, 1, 0))
 	reader := l.Reader()
 	looked := 0
 	disk.Inject(func(op vfs.Op) error {
 		if op.Kind == vfs.OpSync {
 			looked++
-			if _, _, err := reader.Read(2, 2, 100); !errors.Is(err, ErrGone) {
+			if _, _, err := reader.Read(2, 2, 100); !errors.Is(err, ErrNotInLog) {
 				t.Errorf("entry 2 was seen before its sync: %v", err)
 			}
-			if got := l.Stats(); got.Last != 1 || got.HardState.Term != 1 {
+			if got := l.Stats(); got.LastIndex != 1 || got.HardState.Term != 1 {
 				t.Errorf("told before the sync: %+v", got)
 			}
 		}
 		return nil
 	})
-	mustAppend(t, l, 0, batch(2, 1, 2, 10), hs(2, 1, 0))
+	mustAppend(t, l, 0, testBatch(2, 1, 2, 10), testHardState(2, 1, 0))
 	disk.Inject(nil)
 	if _, _, err := reader.Read(2, 2, 100); err != nil || looked != 1 {
 		t.Fatalf("after the sync: %v (%d syncs)", err, looked)
@@ -225,9 +225,9 @@ func TestE46FilesAndDirectoriesAreTheOwnersAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	l, _ := mustOpen(t, Options{FS: vfs.OS(), Dir: d.LogDir(), Node: 7, StorageID: testStorage, MustExist: true, FirstSegmentBytes: 8 << 10})
+	l, _ := mustOpen(t, Options{FS: vfs.OS(), Dir: d.LogDir(), NodeID: 7, StorageID: testStorage, MustExist: true, FirstSegmentBytes: 8 << 10})
 	for i := range uint64(40) {
-		mustAppend(t, l, 0, batch(i+1, 1, 1, 1000), hs(1, 1, 0))
+		mustAppend(t, l, 0, testBatch(i+1, 1, 1, 1000), testHardState(1, 1, 0))
 		if _, err := l.PrepareSpare(); err != nil {
 			t.Fatal(err)
 		}
@@ -255,7 +255,7 @@ func TestE46FilesAndDirectoriesAreTheOwnersAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	if names, err := os.ReadDir(d.LogDir()); err != nil || !slices.ContainsFunc(names, func(e os.DirEntry) bool {
-		return strings.HasSuffix(e.Name(), spareSuffix) || strings.HasSuffix(e.Name(), makingSuffix)
+		return strings.HasSuffix(e.Name(), spareSuffix) || strings.HasSuffix(e.Name(), partialSpareSuffix)
 	}) {
 		t.Fatalf("no spare was looked at: %v, %v", names, err)
 	}

@@ -19,15 +19,15 @@ var (
 	ErrWrongMember = errors.New("data directory of another member")
 	// ErrLocked: another process uses the data directory.
 	ErrLocked = vfs.ErrLocked
-	// ErrGone: the log does not hold what was asked for: never did, not any more, or not since a moment ago.
-	ErrGone = errors.New("not in the log")
-	// ErrLatched: an earlier write or sync failed, and the log takes nothing any more (E5).
-	ErrLatched = errors.New("log is shut after a failed write")
+	// ErrNotInLog: the log does not hold what was asked for: never did, not any more, or not since a moment ago.
+	ErrNotInLog = errors.New("not in the log")
+	// ErrLogFailed: an earlier write or sync failed, and the log takes nothing any more (E5).
+	ErrLogFailed = errors.New("log is shut after a failed write")
 	// ErrTooLarge: one batch above what a frame can hold.
 	ErrTooLarge = errors.New("batch too large")
 )
 
-const rejoinAdvice = "keep the directory for inspection (`troupe log verify` says how far it is whole), the other members go on " +
+const corruptionAdvice = "keep the directory for inspection (`troupe log verify` says how far it is whole), the other members go on " +
 	"without this one; put back a copy of the whole directory only if the member has not run since it was taken, " +
 	"because an older one has forgotten what this member promised"
 
@@ -35,16 +35,16 @@ const rejoinAdvice = "keep the directory for inspection (`troupe log verify` say
 type CorruptError struct {
 	File   string
 	Offset int64
-	What   string
+	Detail string
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("%v: %s at offset %d: %s; %s", ErrCorrupt, e.File, e.Offset, e.What, rejoinAdvice)
+	return fmt.Sprintf("%v: %s at offset %d: %s; %s", ErrCorrupt, e.File, e.Offset, e.Detail, corruptionAdvice)
 }
 func (e *CorruptError) Unwrap() error { return ErrCorrupt }
 
-func corrupt(file string, offset int64, what string, args ...any) error {
-	return &CorruptError{File: file, Offset: offset, What: fmt.Sprintf(what, args...)}
+func corruptError(file string, offset int64, what string, args ...any) error {
+	return &CorruptError{File: file, Offset: offset, Detail: fmt.Sprintf(what, args...)}
 }
 
 // ReadError is a disk that does not give back what lies on it. Nothing follows from that about what lies there: a read
@@ -65,7 +65,7 @@ func (e *ReadError) Error() string {
 }
 func (e *ReadError) Unwrap() error { return e.Err }
 
-func unreadable(file string, offset int64, err error) error {
+func readError(file string, offset int64, err error) error {
 	if errors.Is(err, fs.ErrPermission) { // nothing is wrong with the disk
 		return fmt.Errorf("read %s: %w", file, err)
 	}
@@ -73,7 +73,7 @@ func unreadable(file string, offset int64, err error) error {
 }
 
 // misread says that a second look at the same place saw what the first did not.
-func misread(file string, offset int64, first error) string {
+func rereadWarning(file string, offset int64, first error) string {
 	return fmt.Sprintf("%s at offset %d was read wrong (%v), and right when it was read again: nothing is lost, but check the disk and the memory",
 		file, offset, first)
 }
@@ -94,27 +94,29 @@ func (e *FormatError) Unwrap() error { return ErrFormat }
 type MismatchError struct {
 	Kind        error
 	File        string
-	What        string
+	Field       string
 	Found, Want string
 }
 
 func (e *MismatchError) Error() string {
 	return fmt.Sprintf("%v: %s has %s %s, this node was started as %s: give it its own data directory, or correct its name, initial cluster and cluster token",
-		e.Kind, e.File, e.What, e.Found, e.Want)
+		e.Kind, e.File, e.Field, e.Found, e.Want)
 }
 func (e *MismatchError) Unwrap() error { return e.Kind }
 
-// LatchedError is what a log that has failed returns from then on.
-type LatchedError struct{ Cause error }
+// LogFailedError is what a log that has failed returns from then on.
+type LogFailedError struct{ Cause error }
 
-func (e *LatchedError) Error() string {
-	return fmt.Sprintf("%v: %v; what is on disk was right before it: check the disk and start the node again", ErrLatched, e.Cause)
+func (e *LogFailedError) Error() string {
+	return fmt.Sprintf("%v: %v; what is on disk was right before it: check the disk and start the node again", ErrLogFailed, e.Cause)
 }
-func (e *LatchedError) Unwrap() []error { return []error{ErrLatched, e.Cause} }
+func (e *LogFailedError) Unwrap() []error { return []error{ErrLogFailed, e.Cause} }
 
 // InvariantError is a request that a correct Raft never makes: a bug of ours, not a fault of the disk. Nothing was written.
-type InvariantError struct{ What string }
+type InvariantError struct{ Detail string }
 
-func (e *InvariantError) Error() string { return "log invariant broken: " + e.What }
+func (e *InvariantError) Error() string { return "log invariant broken: " + e.Detail }
 
-func broken(what string, args ...any) error { return &InvariantError{What: fmt.Sprintf(what, args...)} }
+func invariantError(what string, args ...any) error {
+	return &InvariantError{Detail: fmt.Sprintf(what, args...)}
+}

@@ -45,203 +45,205 @@ func (k frameKind) String() string {
 // neighbouring entries come with one read.
 const (
 	frameHeaderBytes = 96
-	runBytes         = 16
-	tableBytes       = 8
-	frameAlign       = 8
+	termRunBytes     = 16
+	tableEntryBytes  = 8
+	frameAlignment   = 8
 	maxFrameBytes    = 1 << 30
 )
 
 type hardState struct{ term, vote, commit uint64 }
 
 // frame is a decoded header.
-type frame struct {
-	crc        uint32 // of the header from length on, and the table
-	length     uint32 // of the whole frame with its padding
-	segment    uint64 // the segment it was written to …
-	offset     uint64 // … and where: so that neither a recycled nor a misdirected frame passes for one of this place
-	durable    uint64 // the segment was synced up to here when the frame was written
-	sequence   uint64 // counts the frames of the log
-	first      uint64 // the log ends before this index, then come the entries
-	hard       hardState
-	count      uint32
-	runs       uint32
-	payload    uint32 // bytes after the table, without padding
-	payloadCRC uint32 // of a payload that is not entries
-	previous   uint32 // the crc of the frame before, or of the segment's header: a chain through the segment
-	kind       frameKind
+type frameHeader struct {
+	crc          uint32 // of the header from length on, and the table
+	length       uint32 // of the whole frame with its padding
+	segment      uint64 // the segment it was written to …
+	offset       uint64 // … and where: so that neither a recycled nor a misdirected frame passes for one of this place
+	durableEnd   uint64 // the segment was synced up to here when the frame was written
+	sequence     uint64 // counts the frames of the log
+	first        uint64 // the log ends before this index, then come the entries
+	hard         hardState
+	entryCount   uint32
+	runCount     uint32
+	payloadBytes uint32 // bytes after the table, without padding
+	payloadCRC   uint32 // of a payload that is not entries
+	previousCRC  uint32 // the crc of the frame before, or of the segment's header: a chain through the segment
+	kind         frameKind
 }
 
-func align(n int64) int64 { return (n + frameAlign - 1) &^ (frameAlign - 1) }
+func alignFrame(n int64) int64 { return (n + frameAlignment - 1) &^ (frameAlignment - 1) }
 
-func (f *frame) tableEnd() int64 {
-	return frameHeaderBytes + runBytes*int64(f.runs) + tableBytes*int64(f.count)
+func (f *frameHeader) tableEnd() int64 {
+	return frameHeaderBytes + termRunBytes*int64(f.runCount) + tableEntryBytes*int64(f.entryCount)
 }
-func (f *frame) last() uint64 { return f.first + uint64(f.count) - 1 }
-func (f *frame) end() int64   { return int64(f.offset) + int64(f.length) }
+func (f *frameHeader) lastIndex() uint64 { return f.first + uint64(f.entryCount) - 1 }
+func (f *frameHeader) endOffset() int64  { return int64(f.offset) + int64(f.length) }
 
 // fill lays out the sizes from count, runs and payload.
-func (f *frame) fill() { f.length = uint32(align(f.tableEnd() + int64(f.payload))) }
+func (f *frameHeader) setLength() {
+	f.length = uint32(alignFrame(f.tableEnd() + int64(f.payloadBytes)))
+}
 
 var le = binary.LittleEndian
 
 // seal writes the header into b, whose table must be in place, and sums both.
-func (f *frame) seal(b []byte) {
+func (f *frameHeader) encode(b []byte) {
 	le.PutUint32(b[4:], f.length)
 	le.PutUint64(b[8:], f.segment)
 	le.PutUint64(b[16:], f.offset)
-	le.PutUint64(b[24:], f.durable)
+	le.PutUint64(b[24:], f.durableEnd)
 	le.PutUint64(b[32:], f.sequence)
 	le.PutUint64(b[40:], f.first)
 	le.PutUint64(b[48:], f.hard.term)
 	le.PutUint64(b[56:], f.hard.vote)
 	le.PutUint64(b[64:], f.hard.commit)
-	le.PutUint32(b[72:], f.count)
-	le.PutUint32(b[76:], f.runs)
-	le.PutUint32(b[80:], f.payload)
+	le.PutUint32(b[72:], f.entryCount)
+	le.PutUint32(b[76:], f.runCount)
+	le.PutUint32(b[80:], f.payloadBytes)
 	le.PutUint32(b[84:], f.payloadCRC)
-	le.PutUint32(b[88:], f.previous)
+	le.PutUint32(b[88:], f.previousCRC)
 	le.PutUint32(b[92:], uint32(f.kind))
 	f.crc = checksum(b[4:f.tableEnd()])
 	le.PutUint32(b, f.crc)
 }
 
-var errBadFrame = errors.New("not a frame")
+var errInvalidFrame = errors.New("not a frame")
 
-func badFrame(what string, args ...any) error {
-	return fmt.Errorf("%w: %s", errBadFrame, fmt.Sprintf(what, args...))
+func invalidFrame(what string, args ...any) error {
+	return fmt.Errorf("%w: %s", errInvalidFrame, fmt.Sprintf(what, args...))
 }
 
-// decodeHeader reads the 96 bytes of a header and checks that its sizes can be true; its sum is checked by checkTable.
-func decodeHeader(b []byte) (frame, error) {
-	f := frame{
+// decodeFrameHeader reads the 96 bytes of a header and checks that its sizes can be true; its sum is checked by checkTable.
+func decodeFrameHeader(b []byte) (frameHeader, error) {
+	f := frameHeader{
 		crc: le.Uint32(b), length: le.Uint32(b[4:]), segment: le.Uint64(b[8:]), offset: le.Uint64(b[16:]),
-		durable: le.Uint64(b[24:]), sequence: le.Uint64(b[32:]), first: le.Uint64(b[40:]),
-		hard:  hardState{le.Uint64(b[48:]), le.Uint64(b[56:]), le.Uint64(b[64:])},
-		count: le.Uint32(b[72:]), runs: le.Uint32(b[76:]), payload: le.Uint32(b[80:]), payloadCRC: le.Uint32(b[84:]),
-		previous: le.Uint32(b[88:]), kind: frameKind(b[92]),
+		durableEnd: le.Uint64(b[24:]), sequence: le.Uint64(b[32:]), first: le.Uint64(b[40:]),
+		hard:       hardState{le.Uint64(b[48:]), le.Uint64(b[56:]), le.Uint64(b[64:])},
+		entryCount: le.Uint32(b[72:]), runCount: le.Uint32(b[76:]), payloadBytes: le.Uint32(b[80:]), payloadCRC: le.Uint32(b[84:]),
+		previousCRC: le.Uint32(b[88:]), kind: frameKind(b[92]),
 	}
 	switch {
 	case f.kind < kindBatch || f.kind > kindIndex || b[93]|b[94]|b[95] != 0:
-		return f, badFrame("unknown kind %d", le.Uint32(b[92:]))
-	case f.length > maxFrameBytes || int64(f.length) != align(f.tableEnd()+int64(f.payload)):
-		return f, badFrame("length %d does not fit %d runs, %d entries and %d bytes", f.length, f.runs, f.count, f.payload)
-	case f.kind != kindBatch && (f.count != 0 || f.runs != 0):
-		return f, badFrame("%v frame with entries", f.kind)
-	case f.first == 0 || f.first > math.MaxUint64-uint64(f.count):
-		return f, badFrame("%d entries from index %d", f.count, f.first)
-	case f.durable > f.offset || f.hard.commit >= f.first+uint64(f.count):
-		return f, badFrame("durable %d at offset %d, commit %d at last index %d", f.durable, f.offset, f.hard.commit, f.last())
+		return f, invalidFrame("unknown kind %d", le.Uint32(b[92:]))
+	case f.length > maxFrameBytes || int64(f.length) != alignFrame(f.tableEnd()+int64(f.payloadBytes)):
+		return f, invalidFrame("length %d does not fit %d runs, %d entries and %d bytes", f.length, f.runCount, f.entryCount, f.payloadBytes)
+	case f.kind != kindBatch && (f.entryCount != 0 || f.runCount != 0):
+		return f, invalidFrame("%v frame with entries", f.kind)
+	case f.first == 0 || f.first > math.MaxUint64-uint64(f.entryCount):
+		return f, invalidFrame("%d entries from index %d", f.entryCount, f.first)
+	case f.durableEnd > f.offset || f.hard.commit >= f.first+uint64(f.entryCount):
+		return f, invalidFrame("durable %d at offset %d, commit %d at last index %d", f.durableEnd, f.offset, f.hard.commit, f.lastIndex())
 	}
 	return f, nil
 }
 
 // checkTable checks the sum over header and table, and that the table is sound. b holds both.
-func (f *frame) checkTable(b []byte) error {
+func (f *frameHeader) checkTable(b []byte) error {
 	if sum := checksum(b[4:f.tableEnd()]); sum != f.crc {
-		return badFrame("checksum %08x, %08x expected", sum, f.crc)
+		return invalidFrame("checksum %08x, %08x expected", sum, f.crc)
 	}
-	if f.count == 0 {
+	if f.entryCount == 0 {
 		return nil
 	}
-	if f.runs == 0 {
-		return badFrame("%d entries without a term", f.count)
+	if f.runCount == 0 {
+		return invalidFrame("%d entries without a term", f.entryCount)
 	}
-	for i := range f.runs {
-		first, term := f.run(b, i)
-		if i == 0 && first != f.first || first > f.last() {
-			return badFrame("run of terms from %d in entries [%d, %d]", first, f.first, f.last())
+	for i := range f.runCount {
+		first, term := f.termRunAt(b, i)
+		if i == 0 && first != f.first || first > f.lastIndex() {
+			return invalidFrame("run of terms from %d in entries [%d, %d]", first, f.first, f.lastIndex())
 		}
 		if i > 0 {
-			if before, beforeTerm := f.run(b, i-1); first <= before || term <= beforeTerm {
-				return badFrame("runs of terms do not ascend at index %d", first)
+			if before, beforeTerm := f.termRunAt(b, i-1); first <= before || term <= beforeTerm {
+				return invalidFrame("runs of terms do not ascend at index %d", first)
 			}
 		}
 	}
 	sum := uint64(0)
-	for i := range f.count {
-		length, _ := f.entry(b, i)
+	for i := range f.entryCount {
+		length, _ := f.entryAt(b, i)
 		sum += uint64(length)
 	}
-	if sum != uint64(f.payload) {
-		return badFrame("entries of %d bytes in a payload of %d", sum, f.payload)
+	if sum != uint64(f.payloadBytes) {
+		return invalidFrame("entries of %d bytes in a payload of %d", sum, f.payloadBytes)
 	}
 	return nil
 }
 
-func (f *frame) run(b []byte, i uint32) (first, term uint64) {
-	at := frameHeaderBytes + runBytes*int64(i)
+func (f *frameHeader) termRunAt(b []byte, i uint32) (first, term uint64) {
+	at := frameHeaderBytes + termRunBytes*int64(i)
 	return le.Uint64(b[at:]), le.Uint64(b[at+8:])
 }
 
-func (f *frame) entry(b []byte, i uint32) (length, crc uint32) {
-	at := frameHeaderBytes + runBytes*int64(f.runs) + tableBytes*int64(i)
+func (f *frameHeader) entryAt(b []byte, i uint32) (length, crc uint32) {
+	at := frameHeaderBytes + termRunBytes*int64(f.runCount) + tableEntryBytes*int64(i)
 	return le.Uint32(b[at:]), le.Uint32(b[at+4:])
 }
 
 // checkPayload checks what follows the table. b is the whole frame.
-func (f *frame) checkPayload(b []byte) error {
+func (f *frameHeader) checkPayload(b []byte) error {
 	at := f.tableEnd()
 	if f.kind != kindBatch {
-		if sum := checksum(b[at : at+int64(f.payload)]); sum != f.payloadCRC {
-			return badFrame("checksum of the payload %08x, %08x expected", sum, f.payloadCRC)
+		if sum := checksum(b[at : at+int64(f.payloadBytes)]); sum != f.payloadCRC {
+			return invalidFrame("checksum of the payload %08x, %08x expected", sum, f.payloadCRC)
 		}
 		return nil
 	}
-	return f.checkEntries(b, b[at:], 0, f.count)
+	return f.checkEntries(b, b[at:], 0, f.entryCount)
 }
 
 // checkEntries checks the bytes of `count` entries of the frame, `skip` being the number of those before. b is its header
 // and table.
-func (f *frame) checkEntries(b, body []byte, skip, count uint32) error {
+func (f *frameHeader) checkEntries(b, body []byte, skip, count uint32) error {
 	for i := skip; i < skip+count; i++ {
-		length, crc := f.entry(b, i)
+		length, crc := f.entryAt(b, i)
 		if sum := checksum(body[:length]); sum != crc {
-			return badFrame("checksum of entry %d is %08x, %08x expected", f.first+uint64(i), sum, crc)
+			return invalidFrame("checksum of entry %d is %08x, %08x expected", f.first+uint64(i), sum, crc)
 		}
 		body = body[length:]
 	}
 	return nil
 }
 
-// appendBatch appends a frame of entries to buf. The header's place, hard state and chain are in f already.
-func appendBatch(buf []byte, f *frame, e *messages.Entries) []byte {
-	f.kind, f.count, f.runs, f.payload, f.payloadCRC = kindBatch, uint32(len(e.Data)), uint32(len(e.Runs)), uint32(e.Bytes), 0
-	f.fill()
+// appendBatchFrame appends a frame of entries to buf. The header's place, hard state and chain are in f already.
+func appendBatchFrame(buf []byte, f *frameHeader, e *messages.Entries) []byte {
+	f.kind, f.entryCount, f.runCount, f.payloadBytes, f.payloadCRC = kindBatch, uint32(len(e.Data)), uint32(len(e.Runs)), uint32(e.Bytes), 0
+	f.setLength()
 	start := len(buf)
-	buf = grow(buf, int(f.length))
+	buf = growBuffer(buf, int(f.length))
 	b := buf[start:]
 	at := frameHeaderBytes
 	for _, r := range e.Runs {
 		le.PutUint64(b[at:], r.FirstIndex)
 		le.PutUint64(b[at+8:], r.Term)
-		at += runBytes
+		at += termRunBytes
 	}
 	body := int(f.tableEnd())
 	for _, data := range e.Data {
 		le.PutUint32(b[at:], uint32(len(data)))
 		le.PutUint32(b[at+4:], checksum(data))
-		at += tableBytes
+		at += tableEntryBytes
 		body += copy(b[body:], data)
 	}
 	clear(b[body:])
-	f.seal(b)
+	f.encode(b)
 	return buf
 }
 
 // appendFrame appends a frame of any other kind.
-func appendFrame(buf []byte, f *frame, kind frameKind, payload []byte) []byte {
-	f.kind, f.count, f.runs, f.payload, f.payloadCRC = kind, 0, 0, uint32(len(payload)), checksum(payload)
-	f.fill()
+func appendFrame(buf []byte, f *frameHeader, kind frameKind, payload []byte) []byte {
+	f.kind, f.entryCount, f.runCount, f.payloadBytes, f.payloadCRC = kind, 0, 0, uint32(len(payload)), checksum(payload)
+	f.setLength()
 	start := len(buf)
-	buf = grow(buf, int(f.length))
+	buf = growBuffer(buf, int(f.length))
 	b := buf[start:]
 	clear(b[frameHeaderBytes+copy(b[frameHeaderBytes:], payload):])
-	f.seal(b)
+	f.encode(b)
 	return buf
 }
 
 // grow makes buf longer by n bytes, whatever they are.
-func grow(buf []byte, n int) []byte {
+func growBuffer(buf []byte, n int) []byte {
 	if need := len(buf) + n; need > cap(buf) {
 		return append(make([]byte, 0, max(need, 2*cap(buf))), buf...)[:need]
 	}

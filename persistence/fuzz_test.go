@@ -14,22 +14,22 @@ import (
 // that are not there. Sums are put right first, so that the fuzzer gets past them to what they protect.
 
 func FuzzFrame(f *testing.F) {
-	frame1 := frame{segment: 1, offset: headerBytes, first: 3, hard: hardState{2, 1, 1}, sequence: 9}
-	f.Add(appendBatch(nil, &frame1, batch(3, 4, 2, 30)))
+	frame1 := frameHeader{segment: 1, offset: segmentHeaderBytes, first: 3, hard: hardState{2, 1, 1}, sequence: 9}
+	f.Add(appendBatchFrame(nil, &frame1, testBatch(3, 4, 2, 30)))
 	f.Add(appendFrame(nil, &frame1, kindIdle, nil))
 	payload, _ := (&base{index: 5, term: 1, configuration: &messages.Configuration{ClusterId: 3}}).encode()
 	f.Add(appendFrame(nil, &frame1, kindOpen, payload))
 	x := newSegmentIndex(1)
-	x.apply(&effect{offset: headerBytes, first: 1, count: 4, runs: []termRun{{1, 1}}})
+	x.apply(&logEdit{offset: segmentHeaderBytes, first: 1, count: 4, runs: []termRun{{1, 1}}})
 	f.Add(appendFrame(nil, &frame1, kindIndex, x.encode(1, 9000, 7)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) < frameHeaderBytes {
 			return
 		}
 		b = append([]byte(nil), b...)
-		got, err := decodeHeader(b)
+		got, err := decodeFrameHeader(b)
 		if err != nil {
-			if !errors.Is(err, errBadFrame) {
+			if !errors.Is(err, errInvalidFrame) {
 				t.Fatal(err)
 			}
 			return
@@ -43,26 +43,26 @@ func FuzzFrame(f *testing.F) {
 		}
 		at := got.tableEnd()
 		if got.kind == kindBatch {
-			for i := range got.count {
-				length, _ := got.entry(b, i)
-				sumAt := frameHeaderBytes + runBytes*int64(got.runs) + tableBytes*int64(i) + 4
+			for i := range got.entryCount {
+				length, _ := got.entryAt(b, i)
+				sumAt := frameHeaderBytes + termRunBytes*int64(got.runCount) + tableEntryBytes*int64(i) + 4
 				le.PutUint32(b[sumAt:], checksum(b[at:at+int64(length)]))
 				at += int64(length)
 			}
 		} else {
-			got.payloadCRC = checksum(b[at : at+int64(got.payload)])
+			got.payloadCRC = checksum(b[at : at+int64(got.payloadBytes)])
 		}
 		if err := got.checkPayload(b); err != nil {
 			t.Fatalf("sums are right, but: %v", err)
 		}
-		var e effect
-		if err := got.effect(b, &e); err != nil {
+		var e logEdit
+		if err := got.decodeEdit(b, &e); err != nil {
 			return
 		}
-		if got.kind == kindBatch && got.count > 0 {
-			entries := got.entries(b)
+		if got.kind == kindBatch && got.entryCount > 0 {
+			entries := got.decodeEntries(b)
 			again := got
-			if !bytes.Equal(appendBatch(nil, &again, entries)[frameHeaderBytes:got.tableEnd()], b[frameHeaderBytes:got.tableEnd()]) {
+			if !bytes.Equal(appendBatchFrame(nil, &again, entries)[frameHeaderBytes:got.tableEnd()], b[frameHeaderBytes:got.tableEnd()]) {
 				t.Fatal("decoded and encoded again it is another frame")
 			}
 		}
@@ -71,13 +71,13 @@ func FuzzFrame(f *testing.F) {
 
 func FuzzIndex(f *testing.F) {
 	x := newSegmentIndex(7)
-	x.apply(&effect{offset: headerBytes, first: 7, count: 4, runs: []termRun{{7, 1}, {9, 2}}, configurations: []uint64{8}})
-	x.apply(&effect{offset: headerBytes + rowSpacing, first: 11, count: 4, runs: []termRun{{11, 2}}})
+	x.apply(&logEdit{offset: segmentHeaderBytes, first: 7, count: 4, runs: []termRun{{7, 1}, {9, 2}}, configurations: []uint64{8}})
+	x.apply(&logEdit{offset: segmentHeaderBytes + indexRowSpacing, first: 11, count: 4, runs: []termRun{{11, 2}}})
 	f.Add(x.encode(3, 90000, 5))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		x, segment, end, chain, err := decodeIndex(b)
 		if err != nil {
-			if !errors.Is(err, errBadFrame) {
+			if !errors.Is(err, errInvalidFrame) {
 				t.Fatal(err)
 			}
 			return
@@ -94,14 +94,14 @@ func FuzzIndex(f *testing.F) {
 }
 
 func FuzzSegmentHeader(f *testing.F) {
-	b := make([]byte, headerBytes)
-	h := header{sequence: 3, node: 1, previous: 2, previousEnd: 5000}
+	b := make([]byte, segmentHeaderBytes)
+	h := segmentHeader{sequence: 3, nodeID: 1, previousSequence: 2, previousEnd: 5000}
 	h.encode(b)
 	f.Add(b[:96])
 	f.Fuzz(func(t *testing.T, start []byte) {
-		b := make([]byte, headerBytes)
+		b := make([]byte, segmentHeaderBytes)
 		copy(b, start)
-		le.PutUint32(b[headerBytes-4:], checksum(b[:headerBytes-4]))
+		le.PutUint32(b[segmentHeaderBytes-4:], checksum(b[:segmentHeaderBytes-4]))
 		h, err := decodeSegmentHeader("f", 3, b)
 		if err != nil {
 			if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormat) {
@@ -109,7 +109,7 @@ func FuzzSegmentHeader(f *testing.F) {
 			}
 			return
 		}
-		if h.sequence != 3 || h.previous >= 3 {
+		if h.sequence != 3 || h.previousSequence >= 3 {
 			t.Fatalf("%+v", h)
 		}
 	})
@@ -140,15 +140,15 @@ func FuzzIdentity(f *testing.F) {
 // FuzzSegment damages a stretch of the newest segment of a log. It opens with entries that were written, or is refused.
 func FuzzSegment(f *testing.F) {
 	fs := vfs.NewMem()
-	l, m := grown(f, fs)
+	l, m := newDamageTestLog(f, fs)
 	if err := l.Idle(); err != nil {
 		f.Fatal(err)
 	}
-	path, end := l.catalog.active.path, l.off
+	path, end := l.published.active.path, l.writeOffset
 	f.Add(uint16(4200), []byte{1, 2, 3})
 	f.Add(uint16(8), []byte{2})
 	f.Fuzz(func(t *testing.T, at uint16, patch []byte) {
-		disk := fs.Crash(vfs.KeepAll)
+		disk := fs.CrashClone(vfs.KeepUnsynced)
 		file, err := disk.OpenReadWrite(path)
 		if err != nil {
 			t.Fatal(err)

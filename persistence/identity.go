@@ -35,7 +35,7 @@ type identityJSON struct {
 	Checksum      string `json:"checksum"`
 }
 
-func (j *identityJSON) sum() string {
+func (j *identityJSON) computeChecksum() string {
 	return fmt.Sprintf("%08x", checksum(fmt.Appendf(nil, "%d|%s|%s|%s|%s", j.FormatVersion, j.ClusterID, j.NodeID, j.StorageID, j.CreatedBy)))
 }
 
@@ -45,7 +45,7 @@ func encodeIdentity(id Identity) ([]byte, error) {
 		ClusterID:     fmt.Sprintf("%016x", id.ClusterID), NodeID: fmt.Sprintf("%016x", id.NodeID),
 		StorageID: hex.EncodeToString(id.StorageID[:]), CreatedBy: id.CreatedBy,
 	}
-	j.Checksum = j.sum()
+	j.Checksum = j.computeChecksum()
 	b, err := json.MarshalIndent(j, "", "  ")
 	return append(b, '\n'), err
 }
@@ -53,14 +53,14 @@ func encodeIdentity(id Identity) ([]byte, error) {
 func decodeIdentity(path string, b []byte) (Identity, error) {
 	var j identityJSON
 	if err := json.Unmarshal(b, &j); err != nil {
-		return Identity{}, corrupt(path, 0, "%v", err)
+		return Identity{}, corruptError(path, 0, "%v", err)
 	}
 	// The version comes first: another one may compute its checksum in another way.
 	if j.FormatVersion != FormatVersion {
 		return Identity{}, &FormatError{File: path, Found: j.FormatVersion}
 	}
-	if j.Checksum != j.sum() {
-		return Identity{}, corrupt(path, 0, "checksum %q, %q expected", j.sum(), j.Checksum)
+	if j.Checksum != j.computeChecksum() {
+		return Identity{}, corruptError(path, 0, "checksum %q, %q expected", j.computeChecksum(), j.Checksum)
 	}
 	id := Identity{CreatedBy: j.CreatedBy}
 	var errs [3]error
@@ -69,7 +69,7 @@ func decodeIdentity(path string, b []byte) (Identity, error) {
 	id.NodeID, errs[1] = strconv.ParseUint(j.NodeID, 16, 64)
 	storage, errs[2] = hex.DecodeString(j.StorageID)
 	if err := errors.Join(errs[:]...); err != nil || copy(id.StorageID[:], storage) != len(id.StorageID) || len(storage) != len(id.StorageID) {
-		return Identity{}, corrupt(path, 0, "ids that are none: cluster %q, node %q, storage %q", j.ClusterID, j.NodeID, j.StorageID)
+		return Identity{}, corruptError(path, 0, "ids that are none: cluster %q, node %q, storage %q", j.ClusterID, j.NodeID, j.StorageID)
 	}
 	return id, nil
 }
@@ -81,19 +81,19 @@ func ReadIdentity(filesystem vfs.FS, dir string) (Identity, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return Identity{}, err
 	} else if err != nil {
-		return Identity{}, unreadable(path, 0, err)
+		return Identity{}, readError(path, 0, err)
 	}
 	defer file.Close()
 	size, err := file.Size()
 	if err != nil {
-		return Identity{}, unreadable(path, 0, err)
+		return Identity{}, readError(path, 0, err)
 	}
 	if size > 64<<10 {
-		return Identity{}, corrupt(path, 0, "%d bytes are no identity", size)
+		return Identity{}, corruptError(path, 0, "%d bytes are no identity", size)
 	}
 	b := make([]byte, size)
 	if n, err := file.ReadAt(b, 0); int64(n) < size {
-		return Identity{}, unreadable(path, 0, shortIfNil(err))
+		return Identity{}, readError(path, 0, orShortWrite(err))
 	}
 	return decodeIdentity(path, b)
 }
@@ -113,7 +113,7 @@ func CreateIdentity(filesystem vfs.FS, dir string, id Identity) error {
 	if err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
-	if err = writeAll(file, beside, b, 0); err == nil {
+	if err = writeFull(file, beside, b, 0); err == nil {
 		err = file.Sync()
 	}
 	if cerr := file.Close(); err == nil {
@@ -136,11 +136,11 @@ func CreateIdentity(filesystem vfs.FS, dir string, id Identity) error {
 func (id Identity) Check(dir string, want Identity) error {
 	path := filepath.Join(dir, IdentityFile)
 	if want.ClusterID != 0 && id.ClusterID != want.ClusterID {
-		return &MismatchError{Kind: ErrWrongCluster, File: path, What: "cluster id",
+		return &MismatchError{Kind: ErrWrongCluster, File: path, Field: "cluster id",
 			Found: fmt.Sprintf("%x", id.ClusterID), Want: fmt.Sprintf("%x", want.ClusterID)}
 	}
 	if id.NodeID != want.NodeID {
-		return &MismatchError{Kind: ErrWrongMember, File: path, What: "node id",
+		return &MismatchError{Kind: ErrWrongMember, File: path, Field: "node id",
 			Found: fmt.Sprintf("%x", id.NodeID), Want: fmt.Sprintf("%x", want.NodeID)}
 	}
 	return nil

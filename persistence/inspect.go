@@ -11,8 +11,8 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// Inspect says how Dump and Verify look at a data directory. They never write.
-type Inspect struct {
+// InspectOptions says how Dump and Verify look at a data directory. They never write.
+type InspectOptions struct {
 	// EvenIfRunning looks at the log of a running node too: what is being written just then shows as a torn write.
 	EvenIfRunning bool
 }
@@ -26,8 +26,8 @@ type FrameInfo struct {
 	Kind     string // "open", "batch", "idle", "base", "index"
 	Sequence uint64
 	// The segment was synced up to here when the frame was written.
-	Durable   int64
-	HardState *messages.HardState
+	DurableEnd int64
+	HardState  *messages.HardState
 	// The log ends before First, then come the entries, if any.
 	First   uint64
 	Entries *messages.Entries
@@ -38,23 +38,23 @@ type FrameInfo struct {
 
 // Report is what Verify found.
 type Report struct {
-	Identity    Identity
-	First, Last uint64
-	HardState   *messages.HardState
-	Segments    int
-	Frames      int
-	Entries     int // of all frames, those that later ones override too
-	Bytes       int64
-	Warnings    []string
+	Identity              Identity
+	FirstIndex, LastIndex uint64
+	HardState             *messages.HardState
+	Segments              int
+	Frames                int
+	Entries               int // of all frames, those that later ones override too
+	Bytes                 int64
+	Warnings              []string
 }
 
 // Dump shows every frame of a data directory's log in the order in which they were written, and ends where the log does.
-func Dump(filesystem vfs.FS, dataDir string, how Inspect, show func(FrameInfo) error) error {
-	return inspect(filesystem, dataDir, how, func(_ Identity, r *recovered) error {
-		return r.walk(func(s *segment, f *frame, b []byte) error {
+func Dump(filesystem vfs.FS, dataDir string, how InspectOptions, show func(FrameInfo) error) error {
+	return openForInspection(filesystem, dataDir, how, func(_ Identity, r *recoveryState) error {
+		return r.walkFrames(func(s *segment, f *frameHeader, b []byte) error {
 			info, err := f.info(s, b)
 			if err != nil {
-				return corrupt(s.path, int64(f.offset), "%v", err)
+				return corruptError(s.path, int64(f.offset), "%v", err)
 			}
 			return show(info)
 		})
@@ -63,33 +63,33 @@ func Dump(filesystem vfs.FS, dataDir string, how Inspect, show func(FrameInfo) e
 
 // Verify reads all of a data directory's log and checks every sum, every link from frame to frame and from segment to
 // segment, and every index against the frames that it is of. The error is a *CorruptError for the first thing wrong.
-func Verify(filesystem vfs.FS, dataDir string, how Inspect) (Report, error) {
+func Verify(filesystem vfs.FS, dataDir string, how InspectOptions) (Report, error) {
 	var report Report
-	err := inspect(filesystem, dataDir, how, func(id Identity, r *recovered) error {
+	err := openForInspection(filesystem, dataDir, how, func(id Identity, r *recoveryState) error {
 		hard := r.provenHard
-		report = Report{Identity: id, First: r.base.index + 1, Last: r.last, Segments: len(r.segments), Warnings: r.warnings}
-		err := r.walk(func(s *segment, f *frame, b []byte) error {
+		report = Report{Identity: id, FirstIndex: r.base.index + 1, LastIndex: r.last, Segments: len(r.segments), Warnings: r.warnings}
+		err := r.walkFrames(func(s *segment, f *frameHeader, b []byte) error {
 			report.Frames++
-			report.Entries += int(f.count)
+			report.Entries += int(f.entryCount)
 			report.Bytes += int64(f.length)
 			return nil
 		})
-		for _, c := range r.copies {
-			report.Last, hard = c.frame.last(), c.frame.hard
+		for _, c := range r.unproven {
+			report.LastIndex, hard = c.header.lastIndex(), c.header.hard
 		}
 		report.HardState = &messages.HardState{Term: hard.term, Vote: hard.vote, Commit: hard.commit}
 		if err != nil {
 			return err
 		}
-		return r.checkIndexes()
+		return r.verifyIndexes()
 	})
 	return report, err
 }
 
-func inspect(filesystem vfs.FS, dataDir string, how Inspect, look func(Identity, *recovered) error) error {
+func openForInspection(filesystem vfs.FS, dataDir string, how InspectOptions, look func(Identity, *recoveryState) error) error {
 	path := filepath.Join(dataDir, LockFile)
 	if _, err := filesystem.Stat(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return unreadable(path, 0, err)
+		return readError(path, 0, err)
 	} else if err == nil && !how.EvenIfRunning {
 		lock, err := LockDir(filesystem, dataDir)
 		if err != nil {
@@ -101,9 +101,9 @@ func inspect(filesystem vfs.FS, dataDir string, how Inspect, look func(Identity,
 	if err != nil {
 		return fmt.Errorf("data directory %s: %w", dataDir, err)
 	}
-	o := Options{FS: filesystem, Dir: filepath.Join(dataDir, LogName), Node: id.NodeID, StorageID: id.StorageID, running: how.EvenIfRunning}
-	o.fill()
-	r, err := recoverLog(&o)
+	o := Options{FS: filesystem, Dir: filepath.Join(dataDir, LogDirName), NodeID: id.NodeID, StorageID: id.StorageID, concurrentWriter: how.EvenIfRunning}
+	o.setDefaults()
+	r, err := analyzeLog(&o)
 	if err != nil {
 		return err
 	}
@@ -111,13 +111,13 @@ func inspect(filesystem vfs.FS, dataDir string, how Inspect, look func(Identity,
 }
 
 // walk visits every frame of every segment, up to where each ends for ever; the newest up to its last good frame.
-func (r *recovered) walk(visit func(s *segment, f *frame, b []byte) error) error {
+func (r *recoveryState) walkFrames(visit func(s *segment, f *frameHeader, b []byte) error) error {
 	for i, s := range r.segments {
-		file, err := r.o.FS.Open(s.path)
+		file, err := r.options.FS.Open(s.path)
 		if err != nil {
-			return unreadable(s.path, 0, err)
+			return readError(s.path, 0, err)
 		}
-		err = r.walkSegment(i, file, func(f *frame, b []byte) error { return visit(s, f, b) })
+		err = r.walkSegment(i, file, func(f *frameHeader, b []byte) error { return visit(s, f, b) })
 		file.Close()
 		if err != nil {
 			return err
@@ -126,9 +126,9 @@ func (r *recovered) walk(visit func(s *segment, f *frame, b []byte) error) error
 	return nil
 }
 
-func (r *recovered) walkSegment(i int, file vfs.File, visit func(f *frame, b []byte) error) error {
+func (r *recoveryState) walkSegment(i int, file vfs.File, visit func(f *frameHeader, b []byte) error) error {
 	s := r.segments[i]
-	w, err := newWindow(file, s.path, scanWindow)
+	w, err := newFileWindow(file, s.path, scanReadBytes)
 	if err != nil {
 		return err
 	}
@@ -137,50 +137,50 @@ func (r *recovered) walkSegment(i int, file vfs.File, visit func(f *frame, b []b
 	if !newest {
 		limit = int64(r.headers[i+1].previousEnd)
 	}
-	sc := scan{w: w, header: r.headers[i]}
-	if err := sc.run(limit, visit); err != nil || newest {
+	sc := segmentScanner{window: w, header: r.headers[i]}
+	if err := sc.scan(limit, visit); err != nil || newest {
 		return err
 	}
-	if sc.stopped != nil {
-		return corrupt(s.path, sc.end, "%v", sc.stopped)
+	if sc.stopReason != nil {
+		return corruptError(s.path, sc.end, "%v", sc.stopReason)
 	}
-	if next := &r.headers[i+1]; sc.chain != next.previousChain {
-		return corrupt(s.path, sc.end, "the segment ends with checksum %08x, its successor says %08x", sc.chain, next.previousChain)
+	if next := &r.headers[i+1]; sc.lastCRC != next.previousCRC {
+		return corruptError(s.path, sc.end, "the segment ends with checksum %08x, its successor says %08x", sc.lastCRC, next.previousCRC)
 	}
 	return nil
 }
 
-// checkIndexes makes every index anew and compares.
-func (r *recovered) checkIndexes() error {
+// verifyIndexes makes every index anew and compares.
+func (r *recoveryState) verifyIndexes() error {
 	for i, s := range r.segments[:max(0, len(r.segments)-1)] {
 		next := &r.headers[i+1]
-		made, err := rebuildIndex(r.o.FS, s, &r.headers[i], int64(next.previousEnd), next.previousChain)
+		made, err := rebuildIndex(r.options.FS, s, &r.headers[i], int64(next.previousEnd), next.previousCRC)
 		if err != nil {
 			return err
 		}
-		kept, err := loadIndex(r.o.FS, s, int64(next.previousEnd), next.previousChain)
+		kept, err := loadIndex(r.options.FS, s, int64(next.previousEnd), next.previousCRC)
 		if err != nil {
-			return fault(s.index.path, s.index.offset, "read the index of "+s.path, err)
+			return corruptIfInvalid(s.indexAt.path, s.indexAt.offset, "read the index of "+s.path, err)
 		}
 		if made.first != kept.first || made.last != kept.last || !slices.Equal(made.rows, kept.rows) ||
 			!slices.Equal(made.runs, kept.runs) || !slices.Equal(made.configurations, kept.configurations) {
-			return corrupt(s.index.path, s.index.offset, "the index of %s is not that of its frames", s.path)
+			return corruptError(s.indexAt.path, s.indexAt.offset, "the index of %s is not that of its frames", s.path)
 		}
 	}
 	return nil
 }
 
-func (f *frame) info(s *segment, b []byte) (FrameInfo, error) {
+func (f *frameHeader) info(s *segment, b []byte) (FrameInfo, error) {
 	info := FrameInfo{
 		File: s.path, Segment: s.sequence, Offset: int64(f.offset), Bytes: int(f.length), Kind: f.kind.String(), Sequence: f.sequence,
-		Durable: int64(f.durable), First: f.first,
+		DurableEnd: int64(f.durableEnd), First: f.first,
 		HardState: &messages.HardState{Term: f.hard.term, Vote: f.hard.vote, Commit: f.hard.commit},
 	}
 	switch f.kind {
 	case kindBatch:
-		info.Entries = f.entries(b)
+		info.Entries = f.decodeEntries(b)
 	case kindBase, kindOpen:
-		base, err := decodeBase(b[f.tableEnd() : f.tableEnd()+int64(f.payload)])
+		base, err := decodeBase(b[f.tableEnd() : f.tableEnd()+int64(f.payloadBytes)])
 		if err != nil {
 			return info, err
 		}

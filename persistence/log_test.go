@@ -13,7 +13,7 @@ import (
 var testStorage = [16]byte{1, 2, 3}
 
 func testOptions(fs vfs.FS) Options {
-	return Options{FS: fs, Dir: "/data/log", Node: 7, StorageID: testStorage, FirstSegmentBytes: 8 << 10, SegmentBytes: 32 << 10}
+	return Options{FS: fs, Dir: "/data/log", NodeID: 7, StorageID: testStorage, FirstSegmentBytes: 8 << 10, SegmentBytes: 32 << 10}
 }
 
 func mustOpen(t testing.TB, o Options) (*Log, *Recovery) {
@@ -26,7 +26,7 @@ func mustOpen(t testing.TB, o Options) (*Log, *Recovery) {
 }
 
 // batch makes entries of one term whose bytes tell index and term.
-func batch(first uint64, n int, term uint64, size int) *messages.Entries {
+func testBatch(first uint64, n int, term uint64, size int) *messages.Entries {
 	e := &messages.Entries{First: first, Runs: []*messages.TermRun{{FirstIndex: first, Term: term}}}
 	for i := range n {
 		data := entryData(first+uint64(i), term, size)
@@ -42,7 +42,7 @@ func entryData(index, term uint64, size int) []byte {
 	return raft.EncodeCommand(1, index, 0, payload)
 }
 
-func hs(term, vote, commit uint64) *messages.HardState {
+func testHardState(term, vote, commit uint64) *messages.HardState {
 	return &messages.HardState{Term: term, Vote: vote, Commit: commit}
 }
 
@@ -85,7 +85,7 @@ func TestWhatIsAppendedIsReadAndRecovered(t *testing.T) {
 	next := uint64(1)
 	for term := uint64(1); term <= 5; term++ {
 		for range 40 {
-			mustAppend(t, l, 0, batch(next, 7, term, 60), hs(term, 3, next-1))
+			mustAppend(t, l, 0, testBatch(next, 7, term, 60), testHardState(term, 3, next-1))
 			next += 7
 		}
 	}
@@ -120,8 +120,8 @@ func TestWhatIsAppendedIsReadAndRecovered(t *testing.T) {
 	}
 }
 
-// configurationBatch is one entry that holds a configuration; its cluster id tells the index.
-func configurationBatch(index, term uint64) *messages.Entries {
+// testConfigurationBatch is one entry that holds a configuration; its cluster id tells the index.
+func testConfigurationBatch(index, term uint64) *messages.Entries {
 	data := raft.EncodeConfiguration(&messages.Configuration{ClusterId: index, Members: []*messages.Member{{Id: 1}}})
 	return &messages.Entries{First: index, Runs: []*messages.TermRun{{FirstIndex: index, Term: term}}, Data: [][]byte{data}, Bytes: uint64(len(data))}
 }
@@ -132,7 +132,7 @@ func TestAReaderOutlivesTheEndOfTheSegmentItReads(t *testing.T) {
 	reader := l.Reader()
 	defer reader.Close()
 	for i := range uint64(40) {
-		mustAppend(t, l, 0, batch(i+1, 1, 1, 700), hs(1, 1, 0))
+		mustAppend(t, l, 0, testBatch(i+1, 1, 1, 700), testHardState(1, 1, 0))
 		readAll(t, reader, 1, i+1, 300)
 	}
 	if s := l.Stats(); s.Segments < 3 {

@@ -9,7 +9,7 @@ import (
 )
 
 // model is what a log should hold: the naive second formulation.
-type model struct {
+type logModel struct {
 	base     uint64
 	baseTerm uint64
 	terms    []uint64 // of base + 1 …
@@ -22,29 +22,29 @@ type model struct {
 // configurationSize is the size that says an entry is a configuration.
 const configurationSize = -1
 
-func (m *model) last() uint64 { return m.base + uint64(len(m.terms)) }
+func (m *logModel) last() uint64 { return m.base + uint64(len(m.terms)) }
 
-func (m *model) clone() *model {
+func (m *logModel) clone() *logModel {
 	c := *m
 	c.terms = append([]uint64(nil), m.terms...)
 	c.sizes = append([]int(nil), m.sizes...)
 	return &c
 }
 
-func (m *model) String() string {
+func (m *logModel) String() string {
 	return fmt.Sprintf("base %d/%d, last %d, terms %v, hard state %+v", m.base, m.baseTerm, m.last(), m.terms, m.hard)
 }
 
 // append takes n entries of the present term after truncation; it is what both the model and the log are told.
-func (m *model) append(truncateFrom uint64, n, size int) *messages.Entries {
+func (m *logModel) append(truncateFrom uint64, n, size int) *messages.Entries {
 	if truncateFrom != 0 {
 		m.terms, m.sizes = m.terms[:truncateFrom-m.base-1], m.sizes[:truncateFrom-m.base-1]
 	}
 	var e *messages.Entries
 	if size == configurationSize {
-		n, e = 1, configurationBatch(m.last()+1, m.hard.term)
+		n, e = 1, testConfigurationBatch(m.last()+1, m.hard.term)
 	} else {
-		e = batch(m.last()+1, n, m.hard.term, size)
+		e = testBatch(m.last()+1, n, m.hard.term, size)
 	}
 	for range n {
 		m.terms, m.sizes = append(m.terms, m.hard.term), append(m.sizes, size)
@@ -52,9 +52,11 @@ func (m *model) append(truncateFrom uint64, n, size int) *messages.Entries {
 	return e
 }
 
-func (m *model) hardState() *messages.HardState { return hs(m.hard.term, m.hard.vote, m.hard.commit) }
+func (m *logModel) hardStateMessage() *messages.HardState {
+	return testHardState(m.hard.term, m.hard.vote, m.hard.commit)
+}
 
-func (m *model) rebase(index, term uint64) {
+func (m *logModel) rebase(index, term uint64) {
 	if index <= m.last() && index > m.base && m.terms[index-m.base-1] == term {
 		m.terms, m.sizes = m.terms[index-m.base:], m.sizes[index-m.base:]
 	} else {
@@ -64,23 +66,23 @@ func (m *model) rebase(index, term uint64) {
 }
 
 // differs compares the log with the model, byte for byte; "" where they agree.
-func (m *model) differs(r *Recovery, l *Log) string {
+func (m *logModel) diff(r *Recovery, l *Log) string {
 	if r.LastIndex != m.last() || r.BaseIndex != m.base || r.BaseTerm != m.baseTerm {
 		return fmt.Sprintf("base %d/%d, last %d", r.BaseIndex, r.BaseTerm, r.LastIndex)
 	}
 	if h := (hardState{r.HardState.Term, r.HardState.Vote, r.HardState.Commit}); h != m.hard {
 		return fmt.Sprintf("hard state %+v", h)
 	}
-	if d := m.tellsDiffer(r); d != "" {
+	if d := m.diffRecovery(r); d != "" {
 		return d
 	}
 	reader := l.Reader()
 	defer reader.Close()
-	return m.readDiffers(reader)
+	return m.diffReader(reader)
 }
 
-// tellsDiffer compares what recovery tells beside the entries: runs of terms and configurations.
-func (m *model) tellsDiffer(r *Recovery) string {
+// diffRecovery compares what recovery tells beside the entries: runs of terms and configurations.
+func (m *logModel) diffRecovery(r *Recovery) string {
 	run, configurations := 0, r.Configurations
 	for i, term := range m.terms {
 		index := m.base + 1 + uint64(i)
@@ -107,8 +109,8 @@ func (m *model) tellsDiffer(r *Recovery) string {
 	return ""
 }
 
-// readDiffers compares what a reader reads.
-func (m *model) readDiffers(reader *Reader) string {
+// diffReader compares what a reader reads.
+func (m *logModel) diffReader(reader *Reader) string {
 	prev := m.baseTerm
 	for from := m.base + 1; from <= m.last(); {
 		e, prevTerm, err := reader.Read(from, m.last(), 700)
@@ -124,7 +126,7 @@ func (m *model) readDiffers(reader *Reader) string {
 		for i, data := range e.Data {
 			index := from + uint64(i)
 			term, size := m.terms[index-m.base-1], m.sizes[index-m.base-1]
-			if got := raft.EntriesTerm(e, index); got != term || !bytes.Equal(data, modelEntry(index, term, size)) {
+			if got := raft.EntriesTerm(e, index); got != term || !bytes.Equal(data, modelEntryData(index, term, size)) {
 				return fmt.Sprintf("entry %d of term %d: %q", index, got, data)
 			}
 			prev = term
@@ -134,21 +136,21 @@ func (m *model) readDiffers(reader *Reader) string {
 	return ""
 }
 
-// modelEntry is the bytes of an entry of the model.
-func modelEntry(index, term uint64, size int) []byte {
+// modelEntryData is the bytes of an entry of the model.
+func modelEntryData(index, term uint64, size int) []byte {
 	if size == configurationSize {
-		return configurationBatch(index, term).Data[0]
+		return testConfigurationBatch(index, term).Data[0]
 	}
 	return entryData(index, term, size)
 }
 
 // odometer is a vfs.Choice that goes through all outcomes of a crash, one after the other.
-type odometer struct {
+type exhaustiveChoice struct {
 	digits, limits []int
 	at             int
 }
 
-func (o *odometer) choose(n int) int {
+func (o *exhaustiveChoice) choose(n int) int {
 	if o.at == len(o.digits) {
 		o.digits, o.limits = append(o.digits, 0), append(o.limits, n)
 	}
@@ -157,7 +159,7 @@ func (o *odometer) choose(n int) int {
 }
 
 // next moves on to the next outcome; false when all were seen.
-func (o *odometer) next() bool {
+func (o *exhaustiveChoice) next() bool {
 	o.digits, o.limits, o.at = o.digits[:o.at], o.limits[:o.at], 0
 	for i := len(o.digits) - 1; i >= 0; i-- {
 		if o.digits[i]++; o.digits[i] < o.limits[i] {

@@ -20,20 +20,20 @@ func TestTheLogIsTheModelWhateverHappens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := &model{}
+		m := &logModel{}
 		reader, readerOf := l.Reader(), l
-		reopen := func(disk *vfs.Mem) {
+		reopen := func(disk *vfs.MemFS) {
 			o.FS = disk
 			if l, r, err = Open(o); err != nil {
 				t.Fatalf("open: %v; it should hold %v", err, m)
 			}
-			if d := m.differs(r, l); d != "" {
+			if d := m.diff(r, l); d != "" {
 				t.Fatalf("found %s; it should hold %v", d, m)
 			}
 			fs = disk
 		}
 		// add adds one piece to the log and the model.
-		add := func(t *rapid.T, to *model) {
+		add := func(t *rapid.T, to *logModel) {
 			if rapid.Bool().Draw(t, "new term") {
 				to.hard.term++
 				to.hard.vote = rapid.Uint64Range(0, 3).Draw(t, "vote")
@@ -50,14 +50,14 @@ func TestTheLogIsTheModelWhateverHappens(t *testing.T) {
 			if rapid.Bool().Draw(t, "commit moves") {
 				to.hard.commit = rapid.Uint64Range(to.hard.commit, to.last()).Draw(t, "commit")
 			}
-			if err := l.Add(from, e, to.hardState()); err != nil {
+			if err := l.Add(from, e, to.hardStateMessage()); err != nil {
 				t.Fatal(err)
 			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"": func(t *rapid.T) {
-				if got := l.Stats(); got.Last != m.last() || got.First != m.base+1 {
-					t.Fatalf("the log holds [%d, %d], not %v", got.First, got.Last, m)
+				if got := l.Stats(); got.LastIndex != m.last() || got.FirstIndex != m.base+1 {
+					t.Fatalf("the log holds [%d, %d], not %v", got.FirstIndex, got.LastIndex, m)
 				}
 			},
 			"append": func(t *rapid.T) {
@@ -93,7 +93,7 @@ func TestTheLogIsTheModelWhateverHappens(t *testing.T) {
 					reader.Close()
 					reader, readerOf = l.Reader(), l
 				}
-				if d := m.readDiffers(reader); d != "" {
+				if d := m.diffReader(reader); d != "" {
 					t.Fatalf("read %s; it should hold %v", d, m)
 				}
 			},
@@ -104,7 +104,7 @@ func TestTheLogIsTheModelWhateverHappens(t *testing.T) {
 				reopen(fs)
 			},
 			"power cut": func(t *rapid.T) {
-				after := fs.Crash(vfs.LoseAll)
+				after := fs.CrashClone(vfs.LoseUnsynced)
 				fs.Freeze()
 				reopen(after)
 			},
@@ -113,10 +113,10 @@ func TestTheLogIsTheModelWhateverHappens(t *testing.T) {
 				add(t, after)
 				// After any operation of the disk that the commit makes.
 				at := rapid.IntRange(1, 12).Draw(t, "operation")
-				var disk *vfs.Mem
+				var disk *vfs.MemFS
 				fs.Observe(func(op vfs.Op) {
 					if at--; at == 0 {
-						disk = fs.Crash(func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "survives") })
+						disk = fs.CrashClone(func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "survives") })
 					}
 				})
 				err := l.Commit()
@@ -133,8 +133,8 @@ func TestTheLogIsTheModelWhateverHappens(t *testing.T) {
 					t.Fatalf("open: %v; it should hold %v or %v", err, m, after)
 				}
 				fs = disk
-				if d := m.differs(r, l); d != "" {
-					if d2 := after.differs(r, l); d2 != "" {
+				if d := m.diff(r, l); d != "" {
+					if d2 := after.diff(r, l); d2 != "" {
 						t.Fatalf("found %s; and: %s; it should hold %v or %v", d, d2, m, after)
 					}
 					m = after

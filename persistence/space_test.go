@@ -11,32 +11,32 @@ import (
 
 func TestAFullDiskEndsTheLogAndLeavesItWhole(t *testing.T) {
 	fs := vfs.NewMem()
-	l, m := grown(t, fs)
-	fs.SetCapacity(fs.Used())
-	var before *model
+	l, m := newDamageTestLog(t, fs)
+	fs.SetCapacity(fs.UsedBytes())
+	var before *logModel
 	for {
 		before = m.clone()
-		if err := l.Add(0, m.append(0, 1, 500), m.hardState()); err != nil {
+		if err := l.Add(0, m.append(0, 1, 500), m.hardStateMessage()); err != nil {
 			t.Fatal(err)
 		}
 		if err := l.Commit(); err != nil {
-			if !vfs.IsNoSpace(err) || !errors.Is(err, ErrLatched) {
+			if !vfs.IsNoSpace(err) || !errors.Is(err, ErrLogFailed) {
 				t.Fatalf("Commit on a full disk said %v", err)
 			}
 			break
 		}
 	}
-	disk := fs.Crash(vfs.KeepAll)
+	disk := fs.CrashClone(vfs.KeepUnsynced)
 	disk.SetCapacity(-1)
 	l, r := mustOpen(t, testOptions(disk))
-	if d := before.differs(r, l); d != "" {
+	if d := before.diff(r, l); d != "" {
 		t.Fatal(d)
 	}
 }
 
 func TestASparesSpaceIsThereWhenTheDiskIsFull(t *testing.T) {
 	fs := vfs.NewMem()
-	l, m := grown(t, fs)
+	l, m := newDamageTestLog(t, fs)
 	for {
 		worked, err := l.PrepareSpare()
 		if err != nil {
@@ -46,30 +46,30 @@ func TestASparesSpaceIsThereWhenTheDiskIsFull(t *testing.T) {
 			break
 		}
 	}
-	fs.SetCapacity(fs.Used())
+	fs.SetCapacity(fs.UsedBytes())
 	segments := l.Stats().Segments
 	for l.Stats().Segments == segments {
-		mustAppend(t, l, 0, m.append(0, 1, 500), m.hardState())
+		mustAppend(t, l, 0, m.append(0, 1, 500), m.hardStateMessage())
 	}
-	l, r := mustOpen(t, Options{FS: unlimited(fs), Dir: "/data/log", Node: 7, StorageID: testStorage, FirstSegmentBytes: 8 << 10})
-	if d := m.differs(r, l); d != "" {
+	l, r := mustOpen(t, Options{FS: withoutCapacity(fs), Dir: "/data/log", NodeID: 7, StorageID: testStorage, FirstSegmentBytes: 8 << 10})
+	if d := m.diff(r, l); d != "" {
 		t.Fatal(d)
 	}
 }
 
-func unlimited(fs *vfs.Mem) *vfs.Mem {
-	disk := fs.Crash(vfs.LoseAll)
+func withoutCapacity(fs *vfs.MemFS) *vfs.MemFS {
+	disk := fs.CrashClone(vfs.LoseUnsynced)
 	disk.SetCapacity(-1)
 	return disk
 }
 
 func TestASpareThatDoesNotFitIsGivenUpAndTheLogGoesOn(t *testing.T) {
 	fs := vfs.NewMem()
-	l, m := grown(t, fs)
+	l, m := newDamageTestLog(t, fs)
 	if worked, err := l.PrepareSpare(); !worked || err != nil {
 		t.Fatal(worked, err)
 	}
-	fs.SetCapacity(fs.Used()) // somebody else took the room
+	fs.SetCapacity(fs.UsedBytes()) // somebody else took the room
 	if worked, err := l.PrepareSpare(); worked || err != nil {
 		t.Fatalf("worked %v, %v", worked, err)
 	}
@@ -78,11 +78,11 @@ func TestASpareThatDoesNotFitIsGivenUpAndTheLogGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		if strings.HasSuffix(name, makingSuffix) {
+		if strings.HasSuffix(name, partialSpareSuffix) {
 			t.Fatalf("%s still takes space", name)
 		}
 	}
-	mustAppend(t, l, 0, m.append(0, 1, 10), m.hardState())
+	mustAppend(t, l, 0, m.append(0, 1, 10), m.hardStateMessage())
 	if worked, err := l.PrepareSpare(); worked || err != nil {
 		t.Fatalf("on a full disk: worked %v, %v", worked, err)
 	}
@@ -94,7 +94,7 @@ func TestASpareThatDoesNotFitIsGivenUpAndTheLogGoesOn(t *testing.T) {
 
 func TestAnIdleFrameIsWrittenOnce(t *testing.T) {
 	fs := vfs.NewMem()
-	l, m := grown(t, fs)
+	l, m := newDamageTestLog(t, fs)
 	writes := 0
 	fs.Observe(func(op vfs.Op) {
 		if op.Kind == vfs.OpWrite {
@@ -103,8 +103,8 @@ func TestAnIdleFrameIsWrittenOnce(t *testing.T) {
 	})
 	for want, add := range []func(){
 		func() {}, // what grown wrote last is claimed, once
-		func() { m.hard.commit++; add(t, l, m.hardState()) },
-		func() { m.hard.vote, m.hard.term = 3, m.hard.term+1; add(t, l, m.hardState()) },
+		func() { m.hard.commit++; mustAdd(t, l, m.hardStateMessage()) },
+		func() { m.hard.vote, m.hard.term = 3, m.hard.term+1; mustAdd(t, l, m.hardStateMessage()) },
 	} {
 		add()
 		for range 3 {
@@ -116,13 +116,13 @@ func TestAnIdleFrameIsWrittenOnce(t *testing.T) {
 			t.Fatalf("%d writes, %d expected", writes, want+1)
 		}
 	}
-	l, r := mustOpen(t, testOptions(fs.Crash(vfs.LoseAll)))
-	if d := m.differs(r, l); d != "" {
+	l, r := mustOpen(t, testOptions(fs.CrashClone(vfs.LoseUnsynced)))
+	if d := m.diff(r, l); d != "" {
 		t.Fatal(d)
 	}
 }
 
-func add(t *testing.T, l *Log, hard *messages.HardState) {
+func mustAdd(t *testing.T, l *Log, hard *messages.HardState) {
 	t.Helper()
 	if err := l.Add(0, nil, hard); err != nil {
 		t.Fatal(err)

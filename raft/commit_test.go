@@ -10,7 +10,7 @@ import (
 // once an entry of term 4 is there too (e).
 func TestE44Figure8AnEntryOfAnEarlierTermIsNotCommittedByCounting(t *testing.T) {
 	q := Quorum{Incoming: Majority{1, 2, 3, 4, 5}}
-	log := logOf(1, 2, 4)
+	log := logWithTerms(1, 2, 4)
 	c := map[uint64]uint64{1: 3, 2: 2, 3: 2, 4: 1, 5: 1}
 	if got := CommitIndex(q, func(id uint64) uint64 { return c[id] }, 1, 4, log); got != 1 {
 		t.Errorf("(c): commit %d, want 1", got)
@@ -26,17 +26,17 @@ func TestE44Figure8AnEntryOfAnEarlierTermIsNotCommittedByCounting(t *testing.T) 
 func TestCommitIndexIsTheHighestNOfFigure2(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		terms := append([]uint64{1}, drawTerms(t, 1)...)
-		log := logOf(terms...)
+		log := logWithTerms(terms...)
 		term := log.LastTerm() + rapid.Uint64Range(0, 1).Draw(t, "noEntryYet")
 		q := Quorum{Incoming: Majority{1, 2, 3}, Outgoing: rapid.SampledFrom([]Majority{nil, {1}, {3, 4}, {2, 3, 4}}).Draw(t, "outgoing")}
-		match := rapid.SliceOfN(rapid.Uint64Range(0, log.Last()), 5, 5).Draw(t, "match")
+		match := rapid.SliceOfN(rapid.Uint64Range(0, log.LastIndex()), 5, 5).Draw(t, "match")
 		acked := func(id uint64) uint64 { return match[id] }
-		current := rapid.Uint64Range(0, log.Last()).Draw(t, "current")
+		current := rapid.Uint64Range(0, log.LastIndex()).Draw(t, "current")
 
 		want := current
-		for n := current + 1; n <= log.Last(); n++ {
+		for n := current + 1; n <= log.LastIndex(); n++ {
 			has := func(id uint64) bool { return match[id] >= n }
-			if entryTerm, _ := log.Term(n); entryTerm == term && q.Incoming.more(has) && q.Outgoing.more(has) {
+			if entryTerm, _ := log.Term(n); entryTerm == term && q.Incoming.isSatisfied(has) && q.Outgoing.isSatisfied(has) {
 				want = n
 			}
 		}
@@ -47,7 +47,7 @@ func TestCommitIndexIsTheHighestNOfFigure2(t *testing.T) {
 }
 
 func TestE32ALeaderOutsideTheConfigurationDoesNotCountItself(t *testing.T) {
-	log := logOf(1, 1)
+	log := logWithTerms(1, 1)
 	match := map[uint64]uint64{1: 2, 2: 2, 3: 1, 4: 1}
 	q := Quorum{Incoming: Majority{2, 3, 4}} // 1 leads
 	if got := CommitIndex(q, func(id uint64) uint64 { return match[id] }, 0, 1, log); got != 1 {

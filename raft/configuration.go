@@ -27,8 +27,8 @@ func QuorumOf(c *messages.Configuration) Quorum {
 	return q
 }
 
-// MemberOf is the member with this id, nil where there is none.
-func MemberOf(c *messages.Configuration, id uint64) *messages.Member {
+// FindMember is the member with this id, nil where there is none.
+func FindMember(c *messages.Configuration, id uint64) *messages.Member {
 	for _, m := range c.GetMembers() {
 		if m.Id == id {
 			return m
@@ -42,27 +42,27 @@ func IsVoter(c *messages.Configuration, id uint64) bool {
 	if slices.Contains(c.GetOutgoingVoters(), id) {
 		return true
 	}
-	m := MemberOf(c, id)
+	m := FindMember(c, id)
 	return m != nil && !m.Learner
 }
 
-// Configurations is every configuration that the log holds, so that the one in effect is known at any length of the log: a
+// ConfigurationHistory is every configuration that the log holds, so that the one in effect is known at any length of the log: a
 // configuration is in effect as soon as it is appended (Raft §6, E30), and truncating its entry brings the one before it
 // back (E31).
 //
-// Invariant: later ascends strictly by index, all above baseIndex. Configurations are immutable.
-type Configurations struct {
+// Invariant: later ascends strictly by index, all above baseIndex. ConfigurationHistory are immutable.
+type ConfigurationHistory struct {
 	base      *messages.Configuration
 	baseIndex uint64
-	later     []*messages.IndexedConfiguration
+	appended  []*messages.IndexedConfiguration
 }
 
-// NewConfigurations begins with the configuration as of baseIndex (nil or empty for a whole log) and those found after it.
-func NewConfigurations(base *messages.Configuration, baseIndex uint64, later []*messages.IndexedConfiguration) *Configurations {
+// NewConfigurationHistory begins with the configuration as of baseIndex (nil or empty for a whole log) and those found after it.
+func NewConfigurationHistory(base *messages.Configuration, baseIndex uint64, later []*messages.IndexedConfiguration) *ConfigurationHistory {
 	if base == nil {
 		base = new(messages.Configuration)
 	}
-	c := &Configurations{base: base, baseIndex: baseIndex}
+	c := &ConfigurationHistory{base: base, baseIndex: baseIndex}
 	for _, l := range later {
 		c.Append(l.Index, l.Configuration)
 	}
@@ -70,41 +70,41 @@ func NewConfigurations(base *messages.Configuration, baseIndex uint64, later []*
 }
 
 // Append puts a configuration into effect. It panics unless index is above all before it.
-func (c *Configurations) Append(index uint64, configuration *messages.Configuration) {
+func (c *ConfigurationHistory) Append(index uint64, configuration *messages.Configuration) {
 	if latest, _ := c.Latest(); index <= latest {
 		panic(fmt.Sprintf("configuration at index %d appended after the one at %d", index, latest))
 	}
-	c.later = append(c.later, &messages.IndexedConfiguration{Index: index, Configuration: configuration})
+	c.appended = append(c.appended, &messages.IndexedConfiguration{Index: index, Configuration: configuration})
 }
 
 // Truncate takes back what the entries from index `from` on had put into effect, and tells whether that was anything.
-func (c *Configurations) Truncate(from uint64) (changed bool) {
+func (c *ConfigurationHistory) Truncate(from uint64) (changed bool) {
 	if from <= c.baseIndex && c.baseIndex > 0 {
 		panic(fmt.Sprintf("truncation from %d of configurations whose base is %d: what is compacted was committed", from, c.baseIndex))
 	}
-	keep := len(c.later)
-	for keep > 0 && c.later[keep-1].Index >= from {
+	keep := len(c.appended)
+	for keep > 0 && c.appended[keep-1].Index >= from {
 		keep--
 	}
-	changed = keep < len(c.later)
-	c.later = slices.Delete(c.later, keep, len(c.later))
+	changed = keep < len(c.appended)
+	c.appended = slices.Delete(c.appended, keep, len(c.appended))
 	return changed
 }
 
 // Latest is the configuration in effect and the index of its entry. Never nil: a node that was told nothing yet has an
 // empty one.
-func (c *Configurations) Latest() (index uint64, configuration *messages.Configuration) {
-	if n := len(c.later); n > 0 {
-		return c.later[n-1].Index, c.later[n-1].Configuration
+func (c *ConfigurationHistory) Latest() (index uint64, configuration *messages.Configuration) {
+	if n := len(c.appended); n > 0 {
+		return c.appended[n-1].Index, c.appended[n-1].Configuration
 	}
 	return c.baseIndex, c.base
 }
 
 // At is the configuration that was in effect when the log ended at index; nil below the base, where it is not known.
-func (c *Configurations) At(index uint64) *messages.Configuration {
-	for i := len(c.later) - 1; i >= 0; i-- {
-		if c.later[i].Index <= index {
-			return c.later[i].Configuration
+func (c *ConfigurationHistory) At(index uint64) *messages.Configuration {
+	for i := len(c.appended) - 1; i >= 0; i-- {
+		if c.appended[i].Index <= index {
+			return c.appended[i].Configuration
 		}
 	}
 	if index < c.baseIndex {
@@ -113,8 +113,8 @@ func (c *Configurations) At(index uint64) *messages.Configuration {
 	return c.base
 }
 
-// ErrBadConfiguration is the error of ValidateConfiguration.
-var ErrBadConfiguration = errors.New("invalid configuration")
+// ErrInvalidConfiguration is the error of ValidateConfiguration.
+var ErrInvalidConfiguration = errors.New("invalid configuration")
 
 // ValidateConfiguration tells whether a cluster could run under this configuration. Addresses may be missing (a single
 // member needs none) but not shared.
@@ -123,18 +123,18 @@ func ValidateConfiguration(c *messages.Configuration) error {
 	for _, m := range c.GetMembers() {
 		switch other, taken := addresses[m.Address]; {
 		case m.Id == 0:
-			return fmt.Errorf("%w: member %q has no id", ErrBadConfiguration, m.Name)
+			return fmt.Errorf("%w: member %q has no id", ErrInvalidConfiguration, m.Name)
 		case ids[m.Id]:
-			return fmt.Errorf("%w: member %x is listed twice", ErrBadConfiguration, m.Id)
+			return fmt.Errorf("%w: member %x is listed twice", ErrInvalidConfiguration, m.Id)
 		case slices.Contains(c.Removed, m.Id):
-			return fmt.Errorf("%w: member %x was removed; ids are never used again, give it a new one", ErrBadConfiguration, m.Id)
+			return fmt.Errorf("%w: member %x was removed; ids are never used again, give it a new one", ErrInvalidConfiguration, m.Id)
 		case m.Address != "" && taken:
-			return fmt.Errorf("%w: members %x and %x share the address %s", ErrBadConfiguration, other, m.Id, m.Address)
+			return fmt.Errorf("%w: members %x and %x share the address %s", ErrInvalidConfiguration, other, m.Id, m.Address)
 		case len(m.StorageId) > 0 && storages[string(m.StorageId)] != 0:
-			return fmt.Errorf("%w: members %x and %x share a data directory", ErrBadConfiguration, storages[string(m.StorageId)], m.Id)
+			return fmt.Errorf("%w: members %x and %x share a data directory", ErrInvalidConfiguration, storages[string(m.StorageId)], m.Id)
 		}
 		if !utf8.ValidString(m.Name) || !utf8.ValidString(m.Address) || slices.ContainsFunc(m.PeerUrls, notUTF8) {
-			return fmt.Errorf("%w: name or addresses of member %x are not UTF-8", ErrBadConfiguration, m.Id)
+			return fmt.Errorf("%w: name or addresses of member %x are not UTF-8", ErrInvalidConfiguration, m.Id)
 		}
 		ids[m.Id], addresses[m.Address], storages[string(m.StorageId)] = true, m.Id, m.Id
 	}
@@ -143,15 +143,15 @@ func ValidateConfiguration(c *messages.Configuration) error {
 
 func validateVoters(c *messages.Configuration, members map[uint64]bool) error {
 	if len(QuorumOf(c).Incoming) == 0 {
-		return fmt.Errorf("%w: no member has a vote", ErrBadConfiguration)
+		return fmt.Errorf("%w: no member has a vote", ErrInvalidConfiguration)
 	}
 	outgoing := map[uint64]bool{}
 	for _, id := range c.OutgoingVoters {
 		switch {
 		case outgoing[id]:
-			return fmt.Errorf("%w: outgoing voter %x is listed twice", ErrBadConfiguration, id)
+			return fmt.Errorf("%w: outgoing voter %x is listed twice", ErrInvalidConfiguration, id)
 		case !members[id]:
-			return fmt.Errorf("%w: outgoing voter %x is no member, so nobody could reach it", ErrBadConfiguration, id)
+			return fmt.Errorf("%w: outgoing voter %x is no member, so nobody could reach it", ErrInvalidConfiguration, id)
 		}
 		outgoing[id] = true
 	}

@@ -24,7 +24,7 @@ func testConfiguration(ids ...uint64) *messages.Configuration {
 
 func TestE30E31AConfigurationIsInEffectFromItsAppendToItsTruncation(t *testing.T) {
 	base, second, third := testConfiguration(1), testConfiguration(1, 2), testConfiguration(1, 2, 3)
-	c := NewConfigurations(base, 3, []*messages.IndexedConfiguration{{Index: 5, Configuration: second}})
+	c := NewConfigurationHistory(base, 3, []*messages.IndexedConfiguration{{Index: 5, Configuration: second}})
 	latest := func(wantIndex uint64, want *messages.Configuration) {
 		t.Helper()
 		if index, got := c.Latest(); index != wantIndex || got != want {
@@ -55,7 +55,7 @@ func TestE30E31AConfigurationIsInEffectFromItsAppendToItsTruncation(t *testing.T
 
 func TestConfigurationsAreAsGoodAsARecountOfTheLog(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		c := NewConfigurations(nil, 0, nil)
+		c := NewConfigurationHistory(nil, 0, nil)
 		log := []*messages.Configuration{nil} // by index; nil for other entries
 		inEffect := func(index int) (at uint64, conf *messages.Configuration) {
 			for i := index; i > 0; i-- {
@@ -100,9 +100,9 @@ func TestConfigurationsAreAsGoodAsARecountOfTheLog(t *testing.T) {
 
 func TestAConfigurationAppendedOutOfOrderPanics(t *testing.T) {
 	for name, f := range map[string]func(){
-		"twice":              func() { NewConfigurations(nil, 0, nil).Append(0, testConfiguration(1)) },
-		"below the base":     func() { NewConfigurations(testConfiguration(1), 4, nil).Append(4, testConfiguration(1)) },
-		"truncated the base": func() { NewConfigurations(testConfiguration(1), 4, nil).Truncate(4) },
+		"twice":              func() { NewConfigurationHistory(nil, 0, nil).Append(0, testConfiguration(1)) },
+		"below the base":     func() { NewConfigurationHistory(testConfiguration(1), 4, nil).Append(4, testConfiguration(1)) },
+		"truncated the base": func() { NewConfigurationHistory(testConfiguration(1), 4, nil).Truncate(4) },
 	} {
 		func() {
 			defer func() {
@@ -117,7 +117,7 @@ func TestAConfigurationAppendedOutOfOrderPanics(t *testing.T) {
 
 func TestE34AVoterThatLeavesOrIsDemotedCountsOnlyInTheOldMajority(t *testing.T) {
 	c := testConfiguration(4, 1, 3, 2)
-	MemberOf(c, 1).Learner = true // 1 becomes a learner, 4 is new
+	FindMember(c, 1).Learner = true // 1 becomes a learner, 4 is new
 	c.OutgoingVoters = []uint64{3, 1, 2}
 	q := QuorumOf(c)
 	if !slices.Equal(q.Incoming, Majority{2, 3, 4}) || !slices.Equal(q.Outgoing, Majority{1, 2, 3}) {
@@ -132,7 +132,7 @@ func TestE34AVoterThatLeavesOrIsDemotedCountsOnlyInTheOldMajority(t *testing.T) 
 		}
 	}
 	c.OutgoingVoters = nil
-	if IsVoter(c, 1) || MemberOf(c, 1) == nil || MemberOf(c, 9) != nil {
+	if IsVoter(c, 1) || FindMember(c, 1) == nil || FindMember(c, 9) != nil {
 		t.Error("after leaving the joint configuration 1 is a learner")
 	}
 }
@@ -161,7 +161,7 @@ func TestAConfigurationThatCannotRunIsRefused(t *testing.T) {
 	} {
 		c := testConfiguration(1, 2)
 		spoil(c)
-		if err := ValidateConfiguration(c); !errors.Is(err, ErrBadConfiguration) {
+		if err := ValidateConfiguration(c); !errors.Is(err, ErrInvalidConfiguration) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

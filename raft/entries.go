@@ -24,10 +24,10 @@ func EntriesTerm(e *messages.Entries, index uint64) uint64 {
 	if index < e.First || index > EntriesLast(e) {
 		panic(fmt.Sprintf("term of entry %d asked of the entries [%d, %d]", index, e.First, EntriesLast(e)))
 	}
-	return e.Runs[runOf(e, index)].Term
+	return e.Runs[findRun(e, index)].Term
 }
 
-func runOf(e *messages.Entries, index uint64) int {
+func findRun(e *messages.Entries, index uint64) int {
 	if n := len(e.Runs) - 1; e.Runs[n].FirstIndex <= index {
 		return n
 	}
@@ -49,7 +49,7 @@ func SliceEntries(e *messages.Entries, from, maxBytes uint64) *messages.Entries 
 		bytes += uint64(len(e.Data[end]))
 		end++
 	}
-	firstRun, lastRun := runOf(e, from), runOf(e, e.First+uint64(end)-1)
+	firstRun, lastRun := findRun(e, from), findRun(e, e.First+uint64(end)-1)
 	runs := e.Runs[firstRun : lastRun+1 : lastRun+1]
 	if runs[0].FirstIndex != from {
 		runs = append([]*messages.TermRun{{FirstIndex: from, Term: runs[0].Term}}, runs[1:]...)

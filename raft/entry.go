@@ -11,25 +11,25 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// Kind says what an entry of the log is for.
-type Kind byte
+// EntryKind says what an entry of the log is for.
+type EntryKind byte
 
 const (
 	// KindCommand is a command of the application.
-	KindCommand Kind = iota + 1
+	KindCommand EntryKind = iota + 1
 	// KindNoop is what a new leader appends, so that something of its own term can be committed (Raft §8).
 	KindNoop
 	// KindConfiguration changes who takes part.
 	KindConfiguration
-	// KindOpenOrigin makes a handle known: the entry's index is the origin's id.
-	KindOpenOrigin
-	// KindCloseOrigin forgets an origin and the answers kept for it.
-	KindCloseOrigin
+	// KindRegisterSession makes a handle known: the entry's index is the origin's id.
+	KindRegisterSession
+	// KindExpireSession forgets an origin and the answers kept for it.
+	KindExpireSession
 	// KindBarrier is answered as a command is, and does nothing: a read through the log.
 	KindBarrier
 )
 
-func (k Kind) String() string {
+func (k EntryKind) String() string {
 	switch k {
 	case KindCommand:
 		return "command"
@@ -37,9 +37,9 @@ func (k Kind) String() string {
 		return "noop"
 	case KindConfiguration:
 		return "configuration"
-	case KindOpenOrigin:
+	case KindRegisterSession:
 		return "openOrigin"
-	case KindCloseOrigin:
+	case KindExpireSession:
 		return "closeOrigin"
 	case KindBarrier:
 		return "barrier"
@@ -47,8 +47,8 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind(%d)", byte(k))
 }
 
-// ErrBadEntry is the error of every decoder here.
-var ErrBadEntry = errors.New("malformed log entry")
+// ErrMalformedEntry is the error of every decoder here.
+var ErrMalformedEntry = errors.New("malformed log entry")
 
 // The bytes of an entry, made once by who proposes it and never changed:
 //
@@ -73,7 +73,7 @@ func EncodeBarrier(origin, sequence, lowestOutstanding uint64) []byte {
 	return encodeSequenced(KindBarrier, origin, sequence, lowestOutstanding, nil)
 }
 
-func encodeSequenced(kind Kind, origin, sequence, lowestOutstanding uint64, payload []byte) []byte {
+func encodeSequenced(kind EntryKind, origin, sequence, lowestOutstanding uint64, payload []byte) []byte {
 	size := 1 + uvarintLen(origin) + uvarintLen(sequence) + uvarintLen(lowestOutstanding) + len(payload)
 	data := append(make([]byte, 0, size), byte(kind))
 	data = binary.AppendUvarint(data, origin)
@@ -95,45 +95,45 @@ func EncodeConfiguration(c *messages.Configuration) []byte {
 	return data
 }
 
-// EncodeOpenOrigin makes the entry that opens an origin. The handle recognises its own by the nonce.
-func EncodeOpenOrigin(nonce []byte, node uint64) []byte {
-	data := append(make([]byte, 0, 1+uvarintLen(node)+len(nonce)), byte(KindOpenOrigin))
+// EncodeRegisterSession makes the entry that opens an origin. The handle recognises its own by the nonce.
+func EncodeRegisterSession(nonce []byte, node uint64) []byte {
+	data := append(make([]byte, 0, 1+uvarintLen(node)+len(nonce)), byte(KindRegisterSession))
 	data = binary.AppendUvarint(data, node)
 	return append(data, nonce...)
 }
 
-// EncodeCloseOrigin makes the entry that closes an origin.
-func EncodeCloseOrigin(origin uint64) []byte {
-	data := append(make([]byte, 0, 1+uvarintLen(origin)), byte(KindCloseOrigin))
+// EncodeExpireSession makes the entry that closes an origin.
+func EncodeExpireSession(origin uint64) []byte {
+	data := append(make([]byte, 0, 1+uvarintLen(origin)), byte(KindExpireSession))
 	return binary.AppendUvarint(data, origin)
 }
 
 // Entry is a decoded entry. Payload aliases the bytes it was decoded from.
 type Entry struct {
-	Kind Kind
+	Kind EntryKind
 	// Origin, Sequence and LowestOutstanding of a command or barrier; Origin of a closeOrigin.
-	Origin            uint64
+	SessionID         uint64
 	Sequence          uint64
 	LowestOutstanding uint64
 	// Node of an openOrigin.
-	Node uint64
+	NodeID uint64
 	// Payload is the application's command, the nonce of an openOrigin, or a marshalled configuration.
 	Payload []byte
 }
 
 // KindOf tells the kind of an entry by its first byte; 0 where that is none.
-func KindOf(data []byte) Kind {
+func KindOf(data []byte) EntryKind {
 	if len(data) == 0 || data[0] < byte(KindCommand) || data[0] > byte(KindBarrier) {
 		return 0
 	}
-	return Kind(data[0])
+	return EntryKind(data[0])
 }
 
 // DecodeEntry decodes without allocating. The bytes of a configuration are not looked into; see DecodeConfiguration.
 func DecodeEntry(data []byte) (Entry, error) {
 	e := Entry{Kind: KindOf(data)}
 	if e.Kind == 0 {
-		return Entry{}, badKind(data)
+		return Entry{}, unknownKindError(data)
 	}
 	rest, ok := data[1:], true
 	switch e.Kind {
@@ -143,20 +143,20 @@ func DecodeEntry(data []byte) (Entry, error) {
 		ok = len(rest) == 0
 	case KindConfiguration:
 		e.Payload = rest
-	case KindOpenOrigin:
-		e.Node, e.Payload, ok = cutUvarint(rest)
-	case KindCloseOrigin:
-		e.Origin, rest, ok = cutUvarint(rest)
+	case KindRegisterSession:
+		e.NodeID, e.Payload, ok = cutUvarint(rest)
+	case KindExpireSession:
+		e.SessionID, rest, ok = cutUvarint(rest)
 		ok = ok && len(rest) == 0
 	}
 	if !ok {
-		return Entry{}, fmt.Errorf("decode %v of %d bytes: %w", e.Kind, len(data), ErrBadEntry)
+		return Entry{}, fmt.Errorf("decode %v of %d bytes: %w", e.Kind, len(data), ErrMalformedEntry)
 	}
 	return e, nil
 }
 
 func (e *Entry) decodeSequenced(rest []byte) (ok bool) {
-	if e.Origin, rest, ok = cutUvarint(rest); !ok {
+	if e.SessionID, rest, ok = cutUvarint(rest); !ok {
 		return false
 	}
 	if e.Sequence, rest, ok = cutUvarint(rest); !ok {
@@ -173,20 +173,20 @@ func (e *Entry) decodeSequenced(rest []byte) (ok bool) {
 // DecodeConfiguration decodes a whole entry that must be a configuration.
 func DecodeConfiguration(data []byte) (*messages.Configuration, error) {
 	if k := KindOf(data); k != KindConfiguration {
-		return nil, fmt.Errorf("decode configuration: entry is a %v: %w", k, ErrBadEntry)
+		return nil, fmt.Errorf("decode configuration: entry is a %v: %w", k, ErrMalformedEntry)
 	}
 	c := new(messages.Configuration)
 	if err := proto.Unmarshal(data[1:], c); err != nil {
-		return nil, fmt.Errorf("decode configuration: %w: %w", ErrBadEntry, err)
+		return nil, fmt.Errorf("decode configuration: %w: %w", ErrMalformedEntry, err)
 	}
 	return c, nil
 }
 
-func badKind(data []byte) error {
+func unknownKindError(data []byte) error {
 	if len(data) == 0 {
-		return fmt.Errorf("decode entry: no bytes: %w", ErrBadEntry)
+		return fmt.Errorf("decode entry: no bytes: %w", ErrMalformedEntry)
 	}
-	return fmt.Errorf("decode entry: first byte %d is no kind: %w", data[0], ErrBadEntry)
+	return fmt.Errorf("decode entry: first byte %d is no kind: %w", data[0], ErrMalformedEntry)
 }
 
 // cutUvarint takes a uvarint in its shortest form off the front.

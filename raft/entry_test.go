@@ -15,29 +15,29 @@ import (
 func TestAnEntryDecodesToWhatWasEncoded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		number := rapid.OneOf(rapid.Uint64(), rapid.Uint64Range(0, 300), rapid.SampledFrom([]uint64{127, 128, math.MaxUint64}))
-		want := Entry{Kind: Kind(rapid.IntRange(1, 6).Draw(t, "kind"))}
+		want := Entry{Kind: EntryKind(rapid.IntRange(1, 6).Draw(t, "kind"))}
 		payload := rapid.SliceOf(rapid.Byte()).Draw(t, "payload")
 		var data []byte
 		switch want.Kind {
 		case KindCommand:
-			want.Origin, want.Sequence, want.LowestOutstanding = number.Draw(t, "origin"), number.Draw(t, "sequence"), number.Draw(t, "lowest")
+			want.SessionID, want.Sequence, want.LowestOutstanding = number.Draw(t, "origin"), number.Draw(t, "sequence"), number.Draw(t, "lowest")
 			want.Payload = payload
-			data = EncodeCommand(want.Origin, want.Sequence, want.LowestOutstanding, payload)
+			data = EncodeCommand(want.SessionID, want.Sequence, want.LowestOutstanding, payload)
 		case KindNoop:
 			data = EncodeNoop()
 		case KindConfiguration:
 			c := &messages.Configuration{ClusterId: number.Draw(t, "cluster")}
 			data = EncodeConfiguration(c)
 			want.Payload, _ = proto.Marshal(c)
-		case KindOpenOrigin:
-			want.Node, want.Payload = number.Draw(t, "node"), payload
-			data = EncodeOpenOrigin(payload, want.Node)
-		case KindCloseOrigin:
-			want.Origin = number.Draw(t, "origin")
-			data = EncodeCloseOrigin(want.Origin)
+		case KindRegisterSession:
+			want.NodeID, want.Payload = number.Draw(t, "node"), payload
+			data = EncodeRegisterSession(payload, want.NodeID)
+		case KindExpireSession:
+			want.SessionID = number.Draw(t, "origin")
+			data = EncodeExpireSession(want.SessionID)
 		case KindBarrier:
-			want.Origin, want.Sequence, want.LowestOutstanding = number.Draw(t, "origin"), number.Draw(t, "sequence"), number.Draw(t, "lowest")
-			data = EncodeBarrier(want.Origin, want.Sequence, want.LowestOutstanding)
+			want.SessionID, want.Sequence, want.LowestOutstanding = number.Draw(t, "origin"), number.Draw(t, "sequence"), number.Draw(t, "lowest")
+			data = EncodeBarrier(want.SessionID, want.Sequence, want.LowestOutstanding)
 		}
 		got, err := DecodeEntry(data)
 		if err != nil {
@@ -47,15 +47,15 @@ func TestAnEntryDecodesToWhatWasEncoded(t *testing.T) {
 			t.Fatalf("payload %x, want %x", got.Payload, want.Payload)
 		}
 		got.Payload, want.Payload = nil, nil
-		if !sameEntry(got, want) || KindOf(data) != want.Kind {
+		if !equalEntries(got, want) || KindOf(data) != want.Kind {
 			t.Fatalf("%x decodes to %+v, want %+v", data, got, want)
 		}
 	})
 }
 
-func sameEntry(a, b Entry) bool {
-	return a.Kind == b.Kind && a.Origin == b.Origin && a.Sequence == b.Sequence &&
-		a.LowestOutstanding == b.LowestOutstanding && a.Node == b.Node && bytes.Equal(a.Payload, b.Payload)
+func equalEntries(a, b Entry) bool {
+	return a.Kind == b.Kind && a.SessionID == b.SessionID && a.Sequence == b.Sequence &&
+		a.LowestOutstanding == b.LowestOutstanding && a.NodeID == b.NodeID && bytes.Equal(a.Payload, b.Payload)
 }
 
 func TestWhatIsNoEntryIsRefused(t *testing.T) {
@@ -72,14 +72,14 @@ func TestWhatIsNoEntryIsRefused(t *testing.T) {
 		"noop with more":               {2, 0},
 		"closeOrigin with more":        {5, 1, 0},
 	} {
-		if _, err := DecodeEntry(data); !errors.Is(err, ErrBadEntry) {
+		if _, err := DecodeEntry(data); !errors.Is(err, ErrMalformedEntry) {
 			t.Errorf("%s (%x): error %v", name, data, err)
 		}
 	}
-	if _, err := DecodeConfiguration(EncodeNoop()); !errors.Is(err, ErrBadEntry) {
+	if _, err := DecodeConfiguration(EncodeNoop()); !errors.Is(err, ErrMalformedEntry) {
 		t.Errorf("a noop as configuration: %v", err)
 	}
-	if _, err := DecodeConfiguration([]byte{3, 0xff}); !errors.Is(err, ErrBadEntry) {
+	if _, err := DecodeConfiguration([]byte{3, 0xff}); !errors.Is(err, ErrMalformedEntry) {
 		t.Errorf("garbage as configuration: %v", err)
 	}
 }
@@ -116,8 +116,8 @@ func FuzzDecodeEntry(f *testing.F) {
 	f.Add(EncodeCommand(300, 2, 1, []byte("x")))
 	f.Add(EncodeNoop())
 	f.Add(EncodeConfiguration(testConfiguration(1, 2)))
-	f.Add(EncodeOpenOrigin([]byte("nonce"), 7))
-	f.Add(EncodeCloseOrigin(1 << 63))
+	f.Add(EncodeRegisterSession([]byte("nonce"), 7))
+	f.Add(EncodeExpireSession(1 << 63))
 	f.Add(EncodeBarrier(3, 2, 1))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := DecodeEntry(data)
@@ -127,7 +127,7 @@ func FuzzDecodeEntry(f *testing.F) {
 		var again []byte
 		switch e.Kind {
 		case KindCommand:
-			again = EncodeCommand(e.Origin, e.Sequence, e.LowestOutstanding, e.Payload)
+			again = EncodeCommand(e.SessionID, e.Sequence, e.LowestOutstanding, e.Payload)
 		case KindNoop:
 			again = EncodeNoop()
 		case KindConfiguration:
@@ -135,12 +135,12 @@ func FuzzDecodeEntry(f *testing.F) {
 				_ = ValidateConfiguration(c)
 			}
 			return
-		case KindOpenOrigin:
-			again = EncodeOpenOrigin(e.Payload, e.Node)
+		case KindRegisterSession:
+			again = EncodeRegisterSession(e.Payload, e.NodeID)
 		case KindBarrier:
-			again = EncodeBarrier(e.Origin, e.Sequence, e.LowestOutstanding)
-		case KindCloseOrigin:
-			again = EncodeCloseOrigin(e.Origin)
+			again = EncodeBarrier(e.SessionID, e.Sequence, e.LowestOutstanding)
+		case KindExpireSession:
+			again = EncodeExpireSession(e.SessionID)
 		}
 		if !bytes.Equal(data, again) {
 			t.Fatalf("%x decodes to %+v, which encodes to %x", data, e, again)
@@ -167,7 +167,7 @@ func FuzzCheckEntries(f *testing.F) {
 		if err := CheckEntries(piece); err != nil {
 			t.Fatalf("piece of checked entries: %v", err)
 		}
-		log := NewLogIndex(e.First-1, e.Runs[0].Term, e.First-1, nil)
+		log := NewLogTerms(e.First-1, e.Runs[0].Term, e.First-1, nil)
 		log.Append(e)
 		if EntriesTerm(e, index) != EntriesTerm(piece, index) || log.FindConflict(piece) != 0 {
 			t.Fatalf("the piece from %d is not in the whole", index)

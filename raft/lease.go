@@ -20,34 +20,34 @@ type Lease struct {
 	DriftPerMille uint64 // below 1000
 }
 
-// LeaderTrusts is how long, on its own clock and from when the heartbeat left, the leader may rely on the lease.
-func (l Lease) LeaderTrusts() time.Duration {
+// LeaderDuration is how long, on its own clock and from when the heartbeat left, the leader may rely on the lease.
+func (l Lease) LeaderDuration() time.Duration {
 	if l.Length <= 0 || l.DriftPerMille >= 1000 {
 		return 0
 	}
-	return scale(l.Length, 1000-l.DriftPerMille)
+	return scalePerMille(l.Length, 1000-l.DriftPerMille)
 }
 
-// FollowerKeeps is how long, on its own clock and from when the heartbeat came, the follower grants no vote. After a
+// FollowerDuration is how long, on its own clock and from when the heartbeat came, the follower grants no vote. After a
 // restart it has no idea when that was, and waits all of it out.
-func (l Lease) FollowerKeeps() time.Duration {
+func (l Lease) FollowerDuration() time.Duration {
 	if l.Length <= 0 {
 		return 0
 	}
-	return scale(l.Length, 1000+min(l.DriftPerMille, 999)) + 1 // rounded up
+	return scalePerMille(l.Length, 1000+min(l.DriftPerMille, 999)) + 1 // rounded up
 }
 
-// HeldUntil is the time on the leader's clock up to which it holds the lease; 0 if it does not. sentAt is when the newest
+// LeaderExpiry is the time on the leader's clock up to which it holds the lease; 0 if it does not. sentAt is when the newest
 // heartbeat that the voter acknowledged was sent (a leader counts itself with the present). The voters are those of the
 // configuration in effect, by the same quorum code as commits: after a change of it the new voters must have acknowledged
 // too, and the time may be earlier than it was under the former one.
-func (l Lease) HeldUntil(q Quorum, sentAt func(id uint64) (at time.Duration, ok bool)) time.Duration {
-	trust := l.LeaderTrusts()
+func (l Lease) LeaderExpiry(q Quorum, sentAt func(id uint64) (at time.Duration, ok bool)) time.Duration {
+	trust := l.LeaderDuration()
 	if trust == 0 {
 		return 0
 	}
 	// Shifted by one, so that 0 stands for "never".
-	sent := q.Committed(func(id uint64) uint64 {
+	sent := q.HighestAcknowledged(func(id uint64) uint64 {
 		if at, ok := sentAt(id); ok {
 			return uint64(at) + 1
 		}
@@ -61,12 +61,12 @@ func (l Lease) HeldUntil(q Quorum, sentAt func(id uint64) (at time.Duration, ok 
 
 // Promise is a follower's patience after another heartbeat: it never gets shorter than what was promised before, whatever
 // the new leader, or the new configuration, asks for.
-func (l Lease) Promise(heldUntil, now time.Duration) time.Duration {
-	return max(heldUntil, now+l.FollowerKeeps())
+func (l Lease) Grant(heldUntil, now time.Duration) time.Duration {
+	return max(heldUntil, now+l.FollowerDuration())
 }
 
 // scale is d·perMille/1000 rounded down, for perMille below 2000, without an overflow on the way; at most a century.
-func scale(d time.Duration, perMille uint64) time.Duration {
+func scalePerMille(d time.Duration, perMille uint64) time.Duration {
 	high, low := bits.Mul64(uint64(d), perMille)
 	quotient, _ := bits.Div64(high, low, 1000)
 	return time.Duration(min(quotient, 1<<61))

@@ -13,7 +13,7 @@ func TestE42NextStaysAboveMatchWhateverAnswersCome(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"accepted": func(t *rapid.T) {
 				before, i := p, index.Draw(t, "index")
-				if p.Accepted(i) != (i > before.Match) {
+				if p.RecordAccepted(i) != (i > before.Match) {
 					t.Fatalf("%+v after acknowledgement of %d: wrong news", before, i)
 				}
 				if p.Match != max(before.Match, i) || p.Next < before.Next {
@@ -22,7 +22,7 @@ func TestE42NextStaysAboveMatchWhateverAnswersCome(t *testing.T) {
 			},
 			"refused": func(t *rapid.T) {
 				before, prev := p, index.Draw(t, "prev")
-				moved := p.Refused(prev, index.Draw(t, "hint"))
+				moved := p.RecordRefused(prev, index.Draw(t, "hint"))
 				if moved != (p != before) || p.Match != before.Match || moved && p.Next >= before.Next {
 					t.Fatalf("%+v becomes %+v by refusal of %d", before, p, prev)
 				}
@@ -30,7 +30,7 @@ func TestE42NextStaysAboveMatchWhateverAnswersCome(t *testing.T) {
 					t.Fatalf("an old refusal of %d moved %+v", prev, before)
 				}
 			},
-			"sent":   func(t *rapid.T) { p.Sent(index.Draw(t, "through")) },
+			"sent":   func(t *rapid.T) { p.RecordSent(index.Draw(t, "through")) },
 			"rewind": func(t *rapid.T) { p.Rewind(index.Draw(t, "next")) },
 			"": func(t *rapid.T) {
 				if p.Next <= p.Match {
@@ -52,18 +52,18 @@ func TestE42StaleDuplicatedAndReorderedAnswersAreHarmless(t *testing.T) {
 			t.Fatalf("%s: %v, %+v; want %v, %+v", what, moved, p, wantMoved, want)
 		}
 	}
-	step("refusal of 10", p.Refused(10, 6), true, Progress{0, 6})
-	step("the same again", p.Refused(10, 6), false, Progress{0, 6})
-	step("a hint upwards", p.Refused(5, 9), true, Progress{0, 5})
-	step("acknowledgement of 7", p.Accepted(7), true, Progress{7, 8})
-	step("the same again", p.Accepted(7), false, Progress{7, 8})
-	step("an older one", p.Accepted(3), false, Progress{7, 8})
-	step("refusal of what is acknowledged", p.Refused(7, 2), false, Progress{7, 8})
-	p.Sent(12)
+	step("refusal of 10", p.RecordRefused(10, 6), true, Progress{0, 6})
+	step("the same again", p.RecordRefused(10, 6), false, Progress{0, 6})
+	step("a hint upwards", p.RecordRefused(5, 9), true, Progress{0, 5})
+	step("acknowledgement of 7", p.RecordAccepted(7), true, Progress{7, 8})
+	step("the same again", p.RecordAccepted(7), false, Progress{7, 8})
+	step("an older one", p.RecordAccepted(3), false, Progress{7, 8})
+	step("refusal of what is acknowledged", p.RecordRefused(7, 2), false, Progress{7, 8})
+	p.RecordSent(12)
 	step("sent in hope", true, true, Progress{7, 13})
-	p.Sent(9)
+	p.RecordSent(9)
 	step("an older one sent again", true, true, Progress{7, 13})
-	step("acknowledgement of 9 does not take hope back", p.Accepted(9), true, Progress{9, 13})
+	step("acknowledgement of 9 does not take hope back", p.RecordAccepted(9), true, Progress{9, 13})
 	p.Rewind(11)
 	step("taken back", true, true, Progress{9, 11})
 	p.Rewind(20)
@@ -75,8 +75,8 @@ func TestE42StaleDuplicatedAndReorderedAnswersAreHarmless(t *testing.T) {
 func TestE43AWindowIsAsGoodAsAListAndEmptyAfterAReset(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		messages, maxBytes := rapid.IntRange(1, 5).Draw(t, "messages"), rapid.Uint64Range(0, 40).Draw(t, "bytes")
-		w := NewWindow(messages, maxBytes)
-		var list []flight
+		w := NewInflightWindow(messages, maxBytes)
+		var list []inflightMessage
 		last := uint64(0)
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
@@ -86,7 +86,7 @@ func TestE43AWindowIsAsGoodAsAListAndEmptyAfterAReset(t *testing.T) {
 				last += rapid.Uint64Range(0, 3).Draw(t, "entries")
 				bytes := rapid.Uint64Range(0, 20).Draw(t, "bytes")
 				w.Add(last, bytes)
-				list = append(list, flight{last, bytes})
+				list = append(list, inflightMessage{last, bytes})
 			},
 			"free": func(t *rapid.T) {
 				index := rapid.Uint64Range(0, last+2).Draw(t, "index")
@@ -114,7 +114,7 @@ func TestE43AWindowIsAsGoodAsAListAndEmptyAfterAReset(t *testing.T) {
 }
 
 func TestAWindowAllocatesNothingAndRefusesWhatDoesNotFit(t *testing.T) {
-	w := NewWindow(4, 1000)
+	w := NewInflightWindow(4, 1000)
 	index := uint64(0)
 	if n := testing.AllocsPerRun(100, func() {
 		index++
@@ -125,16 +125,16 @@ func TestAWindowAllocatesNothingAndRefusesWhatDoesNotFit(t *testing.T) {
 	}
 	for name, f := range map[string]func(){
 		"more than its messages": func() {
-			w := NewWindow(1, 1)
+			w := NewInflightWindow(1, 1)
 			w.Add(1, 1)
 			w.Add(2, 1)
 		},
 		"an index that goes back": func() {
-			w := NewWindow(2, 9)
+			w := NewInflightWindow(2, 9)
 			w.Add(2, 1)
 			w.Add(1, 1)
 		},
-		"no message at all": func() { NewWindow(0, 1) },
+		"no message at all": func() { NewInflightWindow(0, 1) },
 	} {
 		func() {
 			defer func() {

@@ -16,39 +16,39 @@ type Quorum struct {
 	Outgoing Majority
 }
 
-// Outcome is how an election stands.
-type Outcome int
+// VoteResult is how an election stands.
+type VoteResult int
 
 const (
-	// Pending: the answers so far decide nothing.
-	Pending Outcome = iota
-	// Won: a quorum granted.
-	Won
-	// Lost: whatever the others answer, no quorum can grant any more.
-	Lost
+	// VotePending: the answers so far decide nothing.
+	VotePending VoteResult = iota
+	// VoteWon: a quorum granted.
+	VoteWon
+	// VoteLost: whatever the others answer, no quorum can grant any more.
+	VoteLost
 )
 
-func (o Outcome) String() string {
+func (o VoteResult) String() string {
 	switch o {
-	case Won:
+	case VoteWon:
 		return "won"
-	case Lost:
+	case VoteLost:
 		return "lost"
 	}
 	return "pending"
 }
 
 // Committed is the highest number that a quorum has acknowledged. A quorum without any voter has acknowledged nothing.
-func (q Quorum) Committed(acked func(id uint64) uint64) uint64 {
+func (q Quorum) HighestAcknowledged(acked func(id uint64) uint64) uint64 {
 	if len(q.Incoming) == 0 && len(q.Outgoing) == 0 {
 		return 0
 	}
-	return min(q.Incoming.committed(acked), q.Outgoing.committed(acked))
+	return min(q.Incoming.highestAcknowledged(acked), q.Outgoing.highestAcknowledged(acked))
 }
 
 // committed sorts what the voters acknowledged in descending order; more than half of them have at least the one in the
 // middle: of five at place 2, of four at place 2 too. An empty majority restricts nothing.
-func (m Majority) committed(acked func(id uint64) uint64) uint64 {
+func (m Majority) highestAcknowledged(acked func(id uint64) uint64) uint64 {
 	if len(m) == 0 {
 		return math.MaxUint64
 	}
@@ -70,21 +70,21 @@ func (m Majority) committed(acked func(id uint64) uint64) uint64 {
 }
 
 // Vote tells how an election stands. A quorum without any voter cannot elect anybody.
-func (q Quorum) Vote(answer func(id uint64) (granted, answered bool)) Outcome {
+func (q Quorum) CountVotes(answer func(id uint64) (granted, answered bool)) VoteResult {
 	if len(q.Incoming) == 0 && len(q.Outgoing) == 0 {
-		return Lost
+		return VoteLost
 	}
-	incoming, outgoing := q.Incoming.vote(answer), q.Outgoing.vote(answer)
+	incoming, outgoing := q.Incoming.countVotes(answer), q.Outgoing.countVotes(answer)
 	switch {
-	case incoming == Lost || outgoing == Lost:
-		return Lost
-	case incoming == Won && outgoing == Won:
-		return Won
+	case incoming == VoteLost || outgoing == VoteLost:
+		return VoteLost
+	case incoming == VoteWon && outgoing == VoteWon:
+		return VoteWon
 	}
-	return Pending
+	return VotePending
 }
 
-func (m Majority) vote(answer func(id uint64) (granted, answered bool)) Outcome {
+func (m Majority) countVotes(answer func(id uint64) (granted, answered bool)) VoteResult {
 	granted, open := 0, 0
 	for _, id := range m {
 		switch yes, answered := answer(id); {
@@ -97,11 +97,11 @@ func (m Majority) vote(answer func(id uint64) (granted, answered bool)) Outcome 
 	need := len(m)/2 + 1
 	switch {
 	case len(m) == 0 || granted >= need:
-		return Won
+		return VoteWon
 	case granted+open < need:
-		return Lost
+		return VoteLost
 	}
-	return Pending
+	return VotePending
 }
 
 // Contains tells whether id is a voter in either majority.
@@ -110,7 +110,7 @@ func (q Quorum) Contains(id uint64) bool {
 }
 
 // IDs are all voters, each once, sorted.
-func (q Quorum) IDs() []uint64 {
+func (q Quorum) VoterIDs() []uint64 {
 	ids := make([]uint64, 0, len(q.Incoming)+len(q.Outgoing))
 	ids = append(append(ids, q.Incoming...), q.Outgoing...)
 	slices.Sort(ids)

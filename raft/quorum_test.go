@@ -12,7 +12,7 @@ import (
 func constant(value uint64) func(uint64) uint64 { return func(uint64) uint64 { return value } }
 
 // more tells by counting whether more than half of m satisfy yes; nobody to ask is no obstacle.
-func (m Majority) more(yes func(id uint64) bool) bool {
+func (m Majority) isSatisfied(yes func(id uint64) bool) bool {
 	count := 0
 	for _, id := range m {
 		if yes(id) {
@@ -22,40 +22,40 @@ func (m Majority) more(yes func(id uint64) bool) bool {
 	return len(m) == 0 || 2*count > len(m)
 }
 
-// naiveCommitted tries every number from above until a quorum of both has it.
-func naiveCommitted(q Quorum, acked func(uint64) uint64, highest uint64) uint64 {
-	if len(q.IDs()) == 0 {
+// naiveHighestAcknowledged tries every number from above until a quorum of both has it.
+func naiveHighestAcknowledged(q Quorum, acked func(uint64) uint64, highest uint64) uint64 {
+	if len(q.VoterIDs()) == 0 {
 		return 0
 	}
 	for n := highest; ; n-- {
 		has := func(id uint64) bool { return acked(id) >= n }
-		if n == 0 || q.Incoming.more(has) && q.Outgoing.more(has) {
+		if n == 0 || q.Incoming.isSatisfied(has) && q.Outgoing.isSatisfied(has) {
 			return n
 		}
 	}
 }
 
-// naiveVote tries every way in which those who have not answered could answer.
-func naiveVote(q Quorum, granted, answered uint) Outcome {
-	if len(q.IDs()) == 0 {
-		return Lost
+// naiveCountVotes tries every way in which those who have not answered could answer.
+func naiveCountVotes(q Quorum, granted, answered uint) VoteResult {
+	if len(q.VoterIDs()) == 0 {
+		return VoteLost
 	}
 	wins := func(granted uint) bool {
 		yes := func(id uint64) bool { return granted&(1<<id) != 0 }
-		return q.Incoming.more(yes) && q.Outgoing.more(yes)
+		return q.Incoming.isSatisfied(yes) && q.Outgoing.isSatisfied(yes)
 	}
 	if wins(granted & answered) {
-		return Won
+		return VoteWon
 	}
 	for future := uint(0); future < 64; future++ {
 		if wins(granted&answered | future&^answered) {
-			return Pending
+			return VotePending
 		}
 	}
-	return Lost
+	return VoteLost
 }
 
-func majorityOf(set uint) (m Majority) {
+func majorityFromBits(set uint) (m Majority) {
 	for id := uint64(1); set>>id != 0; id++ {
 		if set&(1<<id) != 0 {
 			m = append(m, id)
@@ -64,11 +64,11 @@ func majorityOf(set uint) (m Majority) {
 	return m
 }
 
-// eachQuorum runs through every pair of sets of the voters 1…n, the empty ones too.
-func eachQuorum(n uint, f func(q Quorum)) {
+// forEachQuorum runs through every pair of sets of the voters 1…n, the empty ones too.
+func forEachQuorum(n uint, f func(q Quorum)) {
 	for in := uint(0); in < 2<<n; in += 2 {
 		for out := uint(0); out < 2<<n; out += 2 {
-			f(Quorum{Incoming: majorityOf(in), Outgoing: majorityOf(out)})
+			f(Quorum{Incoming: majorityFromBits(in), Outgoing: majorityFromBits(out)})
 		}
 	}
 }
@@ -76,11 +76,11 @@ func eachQuorum(n uint, f func(q Quorum)) {
 func TestCommittedIsTheHighestNumberThatAQuorumOfBothHas(t *testing.T) {
 	const voters, values = 4, 4
 	cases := 0
-	eachQuorum(voters, func(q Quorum) {
+	forEachQuorum(voters, func(q Quorum) {
 		for code := 0; code < 256; code++ { // values^voters
 			acked := func(id uint64) uint64 { return uint64(code>>(2*(id-1))) % values }
 			cases++
-			if got, want := q.Committed(acked), naiveCommitted(q, acked, values); got != want {
+			if got, want := q.HighestAcknowledged(acked), naiveHighestAcknowledged(q, acked, values); got != want {
 				t.Fatalf("%v with acknowledgements %08b: %d, want %d", q, code, got, want)
 			}
 		}
@@ -92,11 +92,11 @@ func TestCommittedIsTheHighestNumberThatAQuorumOfBothHas(t *testing.T) {
 
 func TestAnElectionIsWonLostOrPendingAsEveryFutureOfItSays(t *testing.T) {
 	const voters = 4
-	eachQuorum(voters, func(q Quorum) {
+	forEachQuorum(voters, func(q Quorum) {
 		for granted := uint(0); granted < 2<<voters; granted += 2 {
 			for answered := uint(0); answered < 2<<voters; answered += 2 {
-				got := q.Vote(func(id uint64) (bool, bool) { return granted&(1<<id) != 0, answered&(1<<id) != 0 })
-				if want := naiveVote(q, granted, answered); got != want {
+				got := q.CountVotes(func(id uint64) (bool, bool) { return granted&(1<<id) != 0, answered&(1<<id) != 0 })
+				if want := naiveCountVotes(q, granted, answered); got != want {
 					t.Fatalf("%v granted %b answered %b: %v, want %v", q, granted, answered, got, want)
 				}
 			}
@@ -110,7 +110,7 @@ func TestQuorumsOfManyVotersDecideAsSmallOnesDo(t *testing.T) {
 		q := Quorum{Incoming: ids.Draw(t, "incoming"), Outgoing: ids.Draw(t, "outgoing")}
 		acked := rapid.SliceOfN(rapid.Uint64Range(0, 20), 31, 31).Draw(t, "acknowledged")
 		ask := func(id uint64) uint64 { return acked[id] }
-		if got, want := q.Committed(ask), naiveCommitted(q, ask, 21); got != want {
+		if got, want := q.HighestAcknowledged(ask), naiveHighestAcknowledged(q, ask, 21); got != want {
 			t.Fatalf("%v with %v: %d, want %d", q, acked, got, want)
 		}
 	})
@@ -122,33 +122,33 @@ func TestE27ASingleVoterAmongLearnersDecidesAlone(t *testing.T) {
 	c.Members[1].Learner, c.Members[2].Learner = true, true
 	q := QuorumOf(c)
 	acked := func(id uint64) uint64 { return map[uint64]uint64{1: 7, 2: 1, 3: 1}[id] }
-	if got := q.Committed(acked); got != 7 {
+	if got := q.HighestAcknowledged(acked); got != 7 {
 		t.Errorf("committed %d", got)
 	}
-	if got := q.Vote(func(id uint64) (bool, bool) { return true, id == 1 }); got != Won {
+	if got := q.CountVotes(func(id uint64) (bool, bool) { return true, id == 1 }); got != VoteWon {
 		t.Errorf("the election is %v", got)
 	}
 }
 
 func TestAQuorumKnowsItsVoters(t *testing.T) {
 	q := Quorum{Incoming: Majority{1, 2, 3}, Outgoing: Majority{2, 3, 4}}
-	if !slices.Equal(q.IDs(), []uint64{1, 2, 3, 4}) {
-		t.Errorf("ids %v", q.IDs())
+	if !slices.Equal(q.VoterIDs(), []uint64{1, 2, 3, 4}) {
+		t.Errorf("ids %v", q.VoterIDs())
 	}
 	for id, want := range map[uint64]bool{0: false, 1: true, 2: true, 4: true, 5: false} {
 		if q.Contains(id) != want {
 			t.Errorf("contains %d: not %v", id, want)
 		}
 	}
-	if s := fmt.Sprint(Pending, Won, Lost); s != "pending won lost" {
+	if s := fmt.Sprint(VotePending, VoteWon, VoteLost); s != "pending won lost" {
 		t.Error(s)
 	}
 }
 
 func TestCountingUpToSevenVotersAllocatesNothing(t *testing.T) {
-	q := Quorum{Incoming: majorityOf(0b11111110), Outgoing: majorityOf(0b1110)}
+	q := Quorum{Incoming: majorityFromBits(0b11111110), Outgoing: majorityFromBits(0b1110)}
 	acked := func(id uint64) uint64 { return uint64(bits.Reverse8(uint8(id))) }
-	if n := testing.AllocsPerRun(100, func() { q.Committed(acked) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { q.HighestAcknowledged(acked) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

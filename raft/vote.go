@@ -2,32 +2,32 @@ package raft
 
 import "github.com/troupe-raft/troupe/messages"
 
-// Voter is what a node knows of itself when it is asked for its vote.
-type Voter struct {
+// VoterState is what a node knows of itself when it is asked for its vote.
+type VoterState struct {
 	// Term and Vote as they are now, persisted or about to be.
 	Term, Vote uint64
-	Log        *LogIndex
+	Log        *LogTerms
 	// Sticky: it heard its leader within the election timeout, or it leads and hears a quorum (dissertation §4.2.3).
 	Sticky bool
-	// LeaseHeld: it promised a leader not to vote, and that has not run out.
-	LeaseHeld bool
+	// LeaseGranted: it promised a leader not to vote, and that has not run out.
+	LeaseGranted bool
 }
 
-// VoteDecision is what a node does about a request for its vote, in this order: take up StepDownTo, keep Vote, persist if
+// VoteDecision is what a node does about a request for its vote, in this order: take up AdoptTerm, keep Vote, persist if
 // Save says so, and only then answer.
 type VoteDecision struct {
 	Grant bool
-	// StepDownTo is the higher term to take up first, as a follower that knows no leader; 0 to stay as it is.
-	StepDownTo uint64
+	// AdoptTerm is the higher term to take up first, as a follower that knows no leader; 0 to stay as it is.
+	AdoptTerm uint64
 	// Save: the answer may leave only after Vote and the term are on disk. It is set for every granted vote, a repeated
 	// one too: the first grant may still be on its way to the disk.
-	Save bool
+	MustPersist bool
 	// Vote to keep from now on.
 	Vote uint64
 	// Sticky: refused because a leader is still heard or has a lease; the candidate may ask again soon.
 	Sticky bool
-	// AnswerTerm goes into the answer: the request's for a grant, else the voter's own (E17).
-	AnswerTerm uint64
+	// ResponseTerm goes into the answer: the request's for a grant, else the voter's own (E17).
+	ResponseTerm uint64
 }
 
 // DecideVote is the voter's side of elections. In this order:
@@ -42,12 +42,12 @@ type VoteDecision struct {
 //
 // Who is a member of what is not asked: the voter may not know the newest configuration yet (Raft §6: "servers … grant
 // votes to servers not in their latest configuration"), and a learner votes for the same reason (E23).
-func DecideVote(v Voter, r *messages.RequestVote) VoteDecision {
-	refusal := VoteDecision{Vote: v.Vote, AnswerTerm: v.Term}
+func DecideVote(v VoterState, r *messages.RequestVote) VoteDecision {
+	refusal := VoteDecision{Vote: v.Vote, ResponseTerm: v.Term}
 	if r.Term < v.Term || r.Candidate == 0 {
 		return refusal
 	}
-	if (v.Sticky || v.LeaseHeld) && !r.Transfer {
+	if (v.Sticky || v.LeaseGranted) && !r.Transfer {
 		refusal.Sticky = true
 		return refusal
 	}
@@ -56,17 +56,17 @@ func DecideVote(v Voter, r *messages.RequestVote) VoteDecision {
 	if r.Term > v.Term {
 		vote = 0
 	}
-	grant := (vote == 0 || vote == r.Candidate) && v.Log.UpToDate(r.LastIndex, r.LastTerm)
+	grant := (vote == 0 || vote == r.Candidate) && v.Log.IsUpToDate(r.LastIndex, r.LastTerm)
 	if r.PreVote {
 		if grant {
-			return VoteDecision{Grant: true, Vote: v.Vote, AnswerTerm: r.Term}
+			return VoteDecision{Grant: true, Vote: v.Vote, ResponseTerm: r.Term}
 		}
 		return refusal
 	}
 
-	d := VoteDecision{Grant: grant, Vote: vote, AnswerTerm: r.Term, Save: grant}
+	d := VoteDecision{Grant: grant, Vote: vote, ResponseTerm: r.Term, MustPersist: grant}
 	if r.Term > v.Term {
-		d.StepDownTo, d.Save = r.Term, true
+		d.AdoptTerm, d.MustPersist = r.Term, true
 	}
 	if grant {
 		d.Vote = r.Candidate

@@ -6,19 +6,19 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// naiveDecision says the same as DecideVote, from the other end: first what the request may do at all, then what follows.
-func naiveDecision(v Voter, r *messages.RequestVote) VoteDecision {
-	patient := (v.Sticky || v.LeaseHeld) && !r.Transfer
+// naiveDecideVote says the same as DecideVote, from the other end: first what the request may do at all, then what follows.
+func naiveDecideVote(v VoterState, r *messages.RequestVote) VoteDecision {
+	patient := (v.Sticky || v.LeaseGranted) && !r.Transfer
 	lawful := r.Candidate != 0 && r.Term >= v.Term
 	free := r.Term > v.Term || v.Vote == 0 || v.Vote == r.Candidate
-	logGood := r.LastTerm > v.Log.LastTerm() || r.LastTerm == v.Log.LastTerm() && r.LastIndex >= v.Log.Last()
+	logGood := r.LastTerm > v.Log.LastTerm() || r.LastTerm == v.Log.LastTerm() && r.LastIndex >= v.Log.LastIndex()
 
 	var d VoteDecision
 	d.Grant = lawful && !patient && free && logGood
 	d.Sticky = lawful && patient
 	takesTerm := lawful && !patient && !r.PreVote && r.Term > v.Term
 	if takesTerm {
-		d.StepDownTo = r.Term
+		d.AdoptTerm = r.Term
 	}
 	switch {
 	case d.Grant && !r.PreVote:
@@ -26,16 +26,16 @@ func naiveDecision(v Voter, r *messages.RequestVote) VoteDecision {
 	case !takesTerm:
 		d.Vote = v.Vote
 	}
-	d.Save = takesTerm || d.Grant && !r.PreVote
-	d.AnswerTerm = v.Term
+	d.MustPersist = takesTerm || d.Grant && !r.PreVote
+	d.ResponseTerm = v.Term
 	if d.Grant || takesTerm {
-		d.AnswerTerm = r.Term
+		d.ResponseTerm = r.Term
 	}
 	return d
 }
 
 func TestEveryVoteInASmallWorldIsDecidedAsANaiveReaderOfTheRulesWould(t *testing.T) {
-	logs := []*LogIndex{logOf(), logOf(1), logOf(1, 1), logOf(1, 2)}
+	logs := []*LogTerms{logWithTerms(), logWithTerms(1), logWithTerms(1, 1), logWithTerms(1, 2)}
 	flags := []bool{false, true}
 	cases, granted := 0, 0
 	for _, log := range logs {
@@ -43,10 +43,10 @@ func TestEveryVoteInASmallWorldIsDecidedAsANaiveReaderOfTheRulesWould(t *testing
 			for vote := uint64(0); vote < 3; vote++ {
 				for _, sticky := range flags {
 					for _, lease := range flags {
-						v := Voter{Term: term, Vote: vote, Log: log, Sticky: sticky, LeaseHeld: lease}
-						eachRequest(func(r *messages.RequestVote) {
+						v := VoterState{Term: term, Vote: vote, Log: log, Sticky: sticky, LeaseGranted: lease}
+						forEachRequest(func(r *messages.RequestVote) {
 							got := DecideVote(v, r)
-							if want := naiveDecision(v, r); got != want {
+							if want := naiveDecideVote(v, r); got != want {
 								t.Fatalf("%+v\nasked %v\ndecides %+v\nwant    %+v", v, r, got, want)
 							}
 							cases++
@@ -64,7 +64,7 @@ func TestEveryVoteInASmallWorldIsDecidedAsANaiveReaderOfTheRulesWould(t *testing
 	}
 }
 
-func eachRequest(f func(r *messages.RequestVote)) {
+func forEachRequest(f func(r *messages.RequestVote)) {
 	for bits := 0; bits < 4; bits++ {
 		for term := uint64(0); term < 5; term++ {
 			for candidate := uint64(0); candidate < 3; candidate++ {
@@ -79,57 +79,57 @@ func eachRequest(f func(r *messages.RequestVote)) {
 	}
 }
 
-// ask is a request of candidate 7 with the log (1, 1, 2), as logOf makes it.
-func ask(term uint64) *messages.RequestVote {
+// ask is a request of candidate 7 with the log (1, 1, 2), as logWithTerms makes it.
+func newVoteRequest(term uint64) *messages.RequestVote {
 	return &messages.RequestVote{Term: term, Candidate: 7, LastIndex: 3, LastTerm: 2}
 }
 
 func TestVotesAreGivenAsThePaperSays(t *testing.T) {
-	log := logOf(1, 1, 2)
-	longer, later := logOf(1, 1, 2, 2), logOf(3)
+	log := logWithTerms(1, 1, 2)
+	longer, later := logWithTerms(1, 1, 2, 2), logWithTerms(3)
 	prevote := func(r *messages.RequestVote) *messages.RequestVote { r.PreVote = true; return r }
 	transfer := func(r *messages.RequestVote) *messages.RequestVote { r.Transfer = true; return r }
 	for _, c := range []struct {
 		name string
-		v    Voter
+		v    VoterState
 		r    *messages.RequestVote
 		want VoteDecision
 	}{
 		{"§5.1: a stale term is refused and told the term",
-			Voter{Term: 5, Vote: 1, Log: log}, ask(4), VoteDecision{Vote: 1, AnswerTerm: 5}},
+			VoterState{Term: 5, Vote: 1, Log: log}, newVoteRequest(4), VoteDecision{Vote: 1, ResponseTerm: 5}},
 		{"§5.1: a higher term is taken up, and the vote is free in it",
-			Voter{Term: 4, Vote: 1, Log: log}, ask(5), VoteDecision{Grant: true, StepDownTo: 5, Save: true, Vote: 7, AnswerTerm: 5}},
+			VoterState{Term: 4, Vote: 1, Log: log}, newVoteRequest(5), VoteDecision{Grant: true, AdoptTerm: 5, MustPersist: true, Vote: 7, ResponseTerm: 5}},
 		{"§5.2: one vote a term",
-			Voter{Term: 5, Vote: 1, Log: log}, ask(5), VoteDecision{Vote: 1, AnswerTerm: 5}},
+			VoterState{Term: 5, Vote: 1, Log: log}, newVoteRequest(5), VoteDecision{Vote: 1, ResponseTerm: 5}},
 		{"§5.2: first come, first served",
-			Voter{Term: 5, Log: log}, ask(5), VoteDecision{Grant: true, Save: true, Vote: 7, AnswerTerm: 5}},
+			VoterState{Term: 5, Log: log}, newVoteRequest(5), VoteDecision{Grant: true, MustPersist: true, Vote: 7, ResponseTerm: 5}},
 		{"§5.4.1: a longer log of the same term is more up to date; the term is taken up all the same",
-			Voter{Term: 4, Vote: 1, Log: longer}, ask(5), VoteDecision{StepDownTo: 5, Save: true, AnswerTerm: 5}},
+			VoterState{Term: 4, Vote: 1, Log: longer}, newVoteRequest(5), VoteDecision{AdoptTerm: 5, MustPersist: true, ResponseTerm: 5}},
 		{"§5.4.1: a later last term is more up to date, however short the log",
-			Voter{Term: 5, Log: later}, ask(5), VoteDecision{AnswerTerm: 5}},
+			VoterState{Term: 5, Log: later}, newVoteRequest(5), VoteDecision{ResponseTerm: 5}},
 		{"E2: within a term the vote is kept, whoever asks",
-			Voter{Term: 5, Vote: 7, Log: longer}, ask(5), VoteDecision{Vote: 7, AnswerTerm: 5}},
+			VoterState{Term: 5, Vote: 7, Log: longer}, newVoteRequest(5), VoteDecision{Vote: 7, ResponseTerm: 5}},
 		{"E4: the same candidate gets its vote again, after the disk has it",
-			Voter{Term: 5, Vote: 7, Log: log}, ask(5), VoteDecision{Grant: true, Save: true, Vote: 7, AnswerTerm: 5}},
+			VoterState{Term: 5, Vote: 7, Log: log}, newVoteRequest(5), VoteDecision{Grant: true, MustPersist: true, Vote: 7, ResponseTerm: 5}},
 		{"E15: a pre-vote touches neither term nor vote",
-			Voter{Term: 4, Vote: 1, Log: log}, prevote(ask(5)), VoteDecision{Grant: true, Vote: 1, AnswerTerm: 5}},
+			VoterState{Term: 4, Vote: 1, Log: log}, prevote(newVoteRequest(5)), VoteDecision{Grant: true, Vote: 1, ResponseTerm: 5}},
 		{"E15: nor does a refused one",
-			Voter{Term: 4, Vote: 1, Log: longer}, prevote(ask(9)), VoteDecision{Vote: 1, AnswerTerm: 4}},
+			VoterState{Term: 4, Vote: 1, Log: longer}, prevote(newVoteRequest(9)), VoteDecision{Vote: 1, ResponseTerm: 4}},
 		{"E17: a pre-vote from a lower term is answered with the own term",
-			Voter{Term: 9, Vote: 1, Log: log}, prevote(ask(5)), VoteDecision{Vote: 1, AnswerTerm: 9}},
+			VoterState{Term: 9, Vote: 1, Log: log}, prevote(newVoteRequest(5)), VoteDecision{Vote: 1, ResponseTerm: 9}},
 		{"dissertation §9.6: a pre-vote is refused where the vote would be",
-			Voter{Term: 5, Vote: 1, Log: log}, prevote(ask(5)), VoteDecision{Vote: 1, AnswerTerm: 5}},
+			VoterState{Term: 5, Vote: 1, Log: log}, prevote(newVoteRequest(5)), VoteDecision{Vote: 1, ResponseTerm: 5}},
 		{"dissertation §4.2.3: who hears its leader grants nothing and takes up no term",
-			Voter{Term: 4, Vote: 1, Log: log, Sticky: true}, ask(9), VoteDecision{Vote: 1, Sticky: true, AnswerTerm: 4}},
+			VoterState{Term: 4, Vote: 1, Log: log, Sticky: true}, newVoteRequest(9), VoteDecision{Vote: 1, Sticky: true, ResponseTerm: 4}},
 		{"dissertation §9.6: nor does it favour a pre-vote",
-			Voter{Term: 4, Log: log, Sticky: true}, prevote(ask(5)), VoteDecision{Sticky: true, AnswerTerm: 4}},
+			VoterState{Term: 4, Log: log, Sticky: true}, prevote(newVoteRequest(5)), VoteDecision{Sticky: true, ResponseTerm: 4}},
 		{"E21: a lease holds off votes",
-			Voter{Term: 4, Log: log, LeaseHeld: true}, ask(5), VoteDecision{Sticky: true, AnswerTerm: 4}},
+			VoterState{Term: 4, Log: log, LeaseGranted: true}, newVoteRequest(5), VoteDecision{Sticky: true, ResponseTerm: 4}},
 		{"E20: but not those that the leader asked for",
-			Voter{Term: 4, Vote: 1, Log: log, Sticky: true, LeaseHeld: true}, transfer(ask(5)),
-			VoteDecision{Grant: true, StepDownTo: 5, Save: true, Vote: 7, AnswerTerm: 5}},
+			VoterState{Term: 4, Vote: 1, Log: log, Sticky: true, LeaseGranted: true}, transfer(newVoteRequest(5)),
+			VoteDecision{Grant: true, AdoptTerm: 5, MustPersist: true, Vote: 7, ResponseTerm: 5}},
 		{"E20: a transfer to a server that lags is refused like any",
-			Voter{Term: 4, Vote: 1, Log: longer, LeaseHeld: true}, transfer(ask(5)), VoteDecision{StepDownTo: 5, Save: true, AnswerTerm: 5}},
+			VoterState{Term: 4, Vote: 1, Log: longer, LeaseGranted: true}, transfer(newVoteRequest(5)), VoteDecision{AdoptTerm: 5, MustPersist: true, ResponseTerm: 5}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := DecideVote(c.v, c.r); got != c.want {
@@ -139,19 +139,19 @@ func TestVotesAreGivenAsThePaperSays(t *testing.T) {
 	}
 }
 
-// E23: neither side's membership is asked for. The rule is visible in the types: a Voter has no configuration. What can be
+// E23: neither side's membership is asked for. The rule is visible in the types: a VoterState has no configuration. What can be
 // tested is that an id nobody has heard of gets the vote.
 func TestE23AnUnknownCandidateGetsTheVote(t *testing.T) {
-	r := ask(5)
+	r := newVoteRequest(5)
 	r.Candidate = 123456789
-	if d := DecideVote(Voter{Term: 4, Log: logOf(1)}, r); !d.Grant || d.Vote != 123456789 {
+	if d := DecideVote(VoterState{Term: 4, Log: logWithTerms(1)}, r); !d.Grant || d.Vote != 123456789 {
 		t.Errorf("%+v", d)
 	}
 }
 
 // Election Safety (Raft §5.2): whatever is asked in whatever order, one node grants at most one candidate a term.
 func TestE2E4NoSequenceOfRequestsGetsTwoVotesInATerm(t *testing.T) {
-	var walk func(v Voter, votes map[uint64]uint64, depth int)
+	var walk func(v VoterState, votes map[uint64]uint64, depth int)
 	requests := []*messages.RequestVote{}
 	for _, candidate := range []uint64{1, 2} {
 		for term := uint64(1); term <= 2; term++ {
@@ -160,14 +160,14 @@ func TestE2E4NoSequenceOfRequestsGetsTwoVotesInATerm(t *testing.T) {
 			}
 		}
 	}
-	walk = func(v Voter, votes map[uint64]uint64, depth int) {
+	walk = func(v VoterState, votes map[uint64]uint64, depth int) {
 		if depth == 0 {
 			return
 		}
 		for _, r := range requests {
 			next, after := v, map[uint64]uint64{1: votes[1], 2: votes[2]}
 			d := DecideVote(v, r)
-			next.Term, next.Vote = max(v.Term, d.StepDownTo), d.Vote
+			next.Term, next.Vote = max(v.Term, d.AdoptTerm), d.Vote
 			if next.Term < v.Term || r.PreVote && (next.Term != v.Term || next.Vote != v.Vote) {
 				t.Fatalf("%+v becomes %+v by %v", v, next, r)
 			}
@@ -180,19 +180,19 @@ func TestE2E4NoSequenceOfRequestsGetsTwoVotesInATerm(t *testing.T) {
 			walk(next, after, depth-1)
 		}
 	}
-	walk(Voter{Log: logOf()}, map[uint64]uint64{}, 5)
+	walk(VoterState{Log: logWithTerms()}, map[uint64]uint64{}, 5)
 }
 
 // A repeated request is decided as the first was, log and all, and its answer waits for the disk as the first one's does:
 // that may still be on its way there.
 func TestE4ARepeatedRequestIsDecidedAnewAndSavedAnew(t *testing.T) {
-	v := Voter{Term: 3, Vote: 2, Log: logOf(1, 2, 2)}
+	v := VoterState{Term: 3, Vote: 2, Log: logWithTerms(1, 2, 2)}
 	for _, c := range []struct {
 		lastIndex, lastTerm uint64
 		granted             bool
 	}{{3, 2, true}, {4, 2, true}, {2, 2, false}, {9, 1, false}} {
 		d := DecideVote(v, &messages.RequestVote{Term: 3, Candidate: 2, LastIndex: c.lastIndex, LastTerm: c.lastTerm})
-		if d.Grant != c.granted || d.Save != c.granted || d.Vote != 2 {
+		if d.Grant != c.granted || d.MustPersist != c.granted || d.Vote != 2 {
 			t.Errorf("a candidate with (%d, %d), asking again: %+v", c.lastIndex, c.lastTerm, d)
 		}
 	}

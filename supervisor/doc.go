@@ -7,7 +7,7 @@
 //	    ├── machine              a fault of the application stops the node; a panic of ours restarts the subtree
 //	    └── peer-<id> …          restart alone
 //
-// What fails is told by the value it panicked with (actors.StorageFault, ApplicationFault, Fatal; anything else is a bug
+// What fails is told by the value it panicked with (actors.StorageError, ApplicationError, Fatal; anything else is a bug
 // of ours). Restarts are counted in a window on the environment's clock: too many, and the node stops and says so rather
 // than pretending to work. Nothing escalates past Supervisor, because Proto.Actor's own answer to that is to panic.
 package supervisor

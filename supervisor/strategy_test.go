@@ -16,34 +16,34 @@ import (
 )
 
 // fates records what a parent was asked to do with its child.
-type fates struct{ said []string }
+type recordingParent struct{ calls []string }
 
-func (f *fates) Children() []*actor.PID { return nil }
-func (f *fates) EscalateFailure(reason, _ any) {
-	f.said = append(f.said, fmt.Sprintf("escalate: %v", reason))
+func (f *recordingParent) Children() []*actor.PID { return nil }
+func (f *recordingParent) EscalateFailure(reason, _ any) {
+	f.calls = append(f.calls, fmt.Sprintf("escalate: %v", reason))
 }
-func (f *fates) RestartChildren(...*actor.PID) { f.said = append(f.said, "restart") }
-func (f *fates) StopChildren(...*actor.PID)    { f.said = append(f.said, "stop") }
-func (f *fates) ResumeChildren(...*actor.PID)  { f.said = append(f.said, "resume") }
+func (f *recordingParent) RestartChildren(...*actor.PID) { f.calls = append(f.calls, "restart") }
+func (f *recordingParent) StopChildren(...*actor.PID)    { f.calls = append(f.calls, "stop") }
+func (f *recordingParent) ResumeChildren(...*actor.PID)  { f.calls = append(f.calls, "resume") }
 
 func TestWhoFailsWithWhatDecidesWhatIsRestarted(t *testing.T) {
 	bug := errors.New("index out of range")
-	disk := &actors.StorageFault{Doing: "append to x", Err: errors.New("input/output error")}
-	application := &actors.ApplicationFault{Index: 7, Err: errors.New("x")}
-	fatal := &actors.Fatal{Err: errors.New("removed")}
+	disk := &actors.StorageError{Operation: "append to x", Err: errors.New("input/output error")}
+	application := &actors.ApplicationError{Index: 7, Err: errors.New("x")}
+	fatal := &actors.FatalError{Err: errors.New("removed")}
 	for _, c := range []struct {
 		child  string
 		reason any
-		want   decision
+		want   directive
 	}{
-		{"log/reader", bug, restartAlone},
-		{"peer-3", bug, restartAlone},
-		{"peer-3", "a panic with a string", restartAlone},
-		{"peer-3", &actors.Injected{What: "x"}, restartAlone},
-		{"log", bug, restartSubtree},
-		{"machine", bug, restartSubtree},
-		{"machine", &actors.Injected{What: "x"}, restartSubtree},
-		{"", bug, restartSubtree},
+		{"log/reader", bug, restartActor},
+		{"peer-3", bug, restartActor},
+		{"peer-3", "a panic with a string", restartActor},
+		{"peer-3", &actors.InjectedCrash{Description: "x"}, restartActor},
+		{"log", bug, restartNode},
+		{"machine", bug, restartNode},
+		{"machine", &actors.InjectedCrash{Description: "x"}, restartNode},
+		{"", bug, restartNode},
 		{"log", disk, stopNode},
 		{"log/reader", disk, stopNode},
 		{"log", fmt.Errorf("wrapped: %w", disk), stopNode},
@@ -58,28 +58,28 @@ func TestWhoFailsWithWhatDecidesWhatIsRestarted(t *testing.T) {
 }
 
 // clock is a strategy's idea of time.
-type clock struct{ now time.Duration }
+type fakeClock struct{ now time.Duration }
 
-func newStrategy(max int, within time.Duration) (*strategy, *clock, *error) {
-	c, stopped, log := &clock{}, new(error), zerolog.Nop()
+func newStrategy(max int, within time.Duration) (*strategy, *fakeClock, *error) {
+	c, stopped, log := &fakeClock{}, new(error), zerolog.Nop()
 	return &strategy{
-		window: Window{Max: max, Within: within}, now: func() time.Duration { return c.now }, log: &log,
-		stop: func(err error) { *stopped = err },
+		limit: RestartLimit{Max: max, Within: within}, now: func() time.Duration { return c.now }, log: &log,
+		recordFatal: func(err error) { *stopped = err },
 	}, c, stopped
 }
 
-func (s *strategy) failed(child string, reason any) []string {
-	f := &fates{}
+func (s *strategy) handleFailure(child string, reason any) []string {
+	f := &recordingParent{}
 	s.HandleFailure(nil, f, actor.NewPID("here", child), nil, reason, &messages.Flush{})
-	return f.said
+	return f.calls
 }
 
 func TestABugBelowTheNodeIsCarriedUpAndRestartsTheNode(t *testing.T) {
 	s, _, stopped := newStrategy(3, time.Minute)
-	if got := s.failed(actorID("machine"), errors.New("bug")); !slices.Equal(got, []string{"escalate: bug"}) {
+	if got := s.handleFailure(actorID("machine"), errors.New("bug")); !slices.Equal(got, []string{"escalate: bug"}) {
 		t.Fatalf("at the Node: %v", got)
 	}
-	if got := s.failed(actors.NodePath, errors.New("bug")); !slices.Equal(got, []string{"restart"}) || *stopped != nil {
+	if got := s.handleFailure(actors.NodePath, errors.New("bug")); !slices.Equal(got, []string{"restart"}) || *stopped != nil {
 		t.Fatalf("at the Supervisor: %v, stopped with %v", got, *stopped)
 	}
 	if s.Restarts() != 1 {
@@ -89,11 +89,11 @@ func TestABugBelowTheNodeIsCarriedUpAndRestartsTheNode(t *testing.T) {
 
 func TestE5AStorageFaultStopsTheNodeAndIsNeverRetried(t *testing.T) {
 	s, _, stopped := newStrategy(3, time.Minute)
-	fault := &actors.StorageFault{Doing: "sync x", Err: errors.New("input/output error")}
-	if got := s.failed(actorID("log"), fault); len(got) != 1 || got[0] != "escalate: "+fault.Error() {
+	fault := &actors.StorageError{Operation: "sync x", Err: errors.New("input/output error")}
+	if got := s.handleFailure(actorID("log"), fault); len(got) != 1 || got[0] != "escalate: "+fault.Error() {
 		t.Fatalf("at the Node: %v", got)
 	}
-	if got := s.failed(actors.NodePath, fault); !slices.Equal(got, []string{"stop"}) || !errors.Is(*stopped, fault) {
+	if got := s.handleFailure(actors.NodePath, fault); !slices.Equal(got, []string{"stop"}) || !errors.Is(*stopped, fault) {
 		t.Fatalf("at the Supervisor: %v, stopped with %v", got, *stopped)
 	}
 }
@@ -105,16 +105,16 @@ func TestE5OnceTheNodeHasToStopNothingIsMadeThatOpensItsLog(t *testing.T) {
 	if _, is := tree.newNode().(*node.Node); !is {
 		t.Fatal("the first life is not a Node")
 	}
-	guard := actors.Guard(tree.newNode(), tree.Strategy(), &quiet)
-	guard.(actor.SupervisorStrategy).HandleFailure(nil, &fates{}, actor.NewPID("here", actorID("peer-2")), nil, errors.New("bug"), nil)
+	guard := actors.GuardLifecycle(tree.newNode(), tree.Strategy(), &quiet)
+	guard.(actor.SupervisorStrategy).HandleFailure(nil, &recordingParent{}, actor.NewPID("here", actorID("peer-2")), nil, errors.New("bug"), nil)
 	if _, is := tree.newNode().(*node.Node); !is || tree.Err() != nil {
 		t.Fatalf("after a bug in a replicator there is no next life: %v", tree.Err())
 	}
-	fault := &actors.StorageFault{Doing: "sync x", Err: errors.New("input/output error")}
-	f := &fates{}
+	fault := &actors.StorageError{Operation: "sync x", Err: errors.New("input/output error")}
+	f := &recordingParent{}
 	guard.(actor.SupervisorStrategy).HandleFailure(nil, f, actor.NewPID("here", actorID("log")), nil, fault, nil)
-	if len(f.said) != 1 || !errors.Is(tree.Err(), fault) {
-		t.Fatalf("at the Node: %v; the reason to stop: %v", f.said, tree.Err())
+	if len(f.calls) != 1 || !errors.Is(tree.Err(), fault) {
+		t.Fatalf("at the Node: %v; the reason to stop: %v", f.calls, tree.Err())
 	}
 	next := tree.newNode()
 	if _, is := next.(*node.Node); is {
@@ -126,50 +126,50 @@ func TestE5OnceTheNodeHasToStopNothingIsMadeThatOpensItsLog(t *testing.T) {
 func TestTooManyRestartsInTheWindowStopTheNode(t *testing.T) {
 	s, c, stopped := newStrategy(3, time.Minute)
 	for range 3 {
-		if got := s.failed(actors.NodePath, errors.New("bug")); !slices.Equal(got, []string{"restart"}) {
+		if got := s.handleFailure(actors.NodePath, errors.New("bug")); !slices.Equal(got, []string{"restart"}) {
 			t.Fatalf("within the window: %v", got)
 		}
 	}
 	// A replicator's restarts count too, and what is too much for it is the Node's end.
-	if got := s.failed(actorID("peer-2"), errors.New("bug")); len(got) != 1 || got[0][:8] != "escalate" {
+	if got := s.handleFailure(actorID("peer-2"), errors.New("bug")); len(got) != 1 || got[0][:8] != "escalate" {
 		t.Fatalf("beyond the window: %v", got)
 	}
 	c.now += time.Minute
-	if got := s.failed(actors.NodePath, errors.New("bug")); !slices.Equal(got, []string{"restart"}) {
+	if got := s.handleFailure(actors.NodePath, errors.New("bug")); !slices.Equal(got, []string{"restart"}) {
 		t.Fatalf("in the next window: %v", got)
 	}
 	for range 3 {
-		s.failed(actors.NodePath, errors.New("bug"))
+		s.handleFailure(actors.NodePath, errors.New("bug"))
 	}
-	var fatal *actors.Fatal
+	var fatal *actors.FatalError
 	if !errors.As(*stopped, &fatal) {
 		t.Fatalf("after too many restarts the node stopped with %v", *stopped)
 	}
 }
 
 func TestAnInjectedCrashHitsItsActorAtItsMessageAndNoOther(t *testing.T) {
-	i := &Injector{}
-	i.Arm(Crash{Actor: "machine", Message: "Committed", Times: 2})
+	i := &CrashInjector{}
+	i.Arm(CrashPoint{Actor: "machine", Message: "Committed", Times: 2})
 	for _, c := range []struct {
 		id, kind string
 		want     bool
 	}{
 		{actorID("log"), "Committed", false},
-		{actorID("machine"), "LogPiece", false},
+		{actorID("machine"), "ReadLogResponse", false},
 		{actorID("machine"), "Committed", true},
 		{actorID("machine"), "Committed", true},
 		{actorID("machine"), "Committed", false},
 	} {
-		if _, hit := i.take(c.id, c.kind); hit != c.want {
+		if _, hit := i.match(c.id, c.kind); hit != c.want {
 			t.Errorf("%s at %s: hit %v, want %v", c.id, c.kind, hit, c.want)
 		}
 	}
-	if i.Injected() != 2 || i.armed.Load() != 0 {
-		t.Errorf("%d injected, %d armed", i.Injected(), i.armed.Load())
+	if i.Count() != 2 || i.armed.Load() != 0 {
+		t.Errorf("%d injected, %d armed", i.Count(), i.armed.Load())
 	}
-	i.Arm(Crash{Actor: "log"})
+	i.Arm(CrashPoint{Actor: "log"})
 	i.Disarm()
-	if _, hit := i.take(actorID("log"), "Append"); hit {
+	if _, hit := i.match(actorID("log"), "Append"); hit {
 		t.Error("what was disarmed happened")
 	}
 }

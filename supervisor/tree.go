@@ -19,10 +19,10 @@ import (
 // Config is what a tree is grown from.
 type Config struct {
 	// Bootstrap is the first configuration; nil for a node that joins an existing cluster.
-	Bootstrap *messages.Configuration
-	Heartbeat time.Duration
-	Election  time.Duration
-	Window    Window
+	Bootstrap    *messages.Configuration
+	Heartbeat    time.Duration
+	Election     time.Duration
+	RestartLimit RestartLimit
 
 	Node       node.Limits
 	Replicator replicator.Limits
@@ -39,19 +39,19 @@ type Tree struct {
 	supervisor  *actor.PID
 	incarnation uint64 // touched only where the Node is made, one at a time
 
-	mu   sync.Mutex
-	err  error // why the node stopped
-	over bool  // no actor of the tree lives any more
-	done chan struct{}
+	mu         sync.Mutex
+	err        error // why the node stopped
+	terminated bool  // no actor of the tree lives any more
+	done       chan struct{}
 }
 
 // New prepares a tree. Its Strategy goes into the environment that Start is then given.
 func New(config Config, log *zerolog.Logger, now func() time.Duration) *Tree {
-	if config.Window == (Window{}) {
-		config.Window = DefaultWindow
+	if config.RestartLimit == (RestartLimit{}) {
+		config.RestartLimit = DefaultRestartLimit
 	}
 	t := &Tree{config: config, done: make(chan struct{})}
-	t.strategy = &strategy{window: config.Window, now: now, log: log, stop: t.fail}
+	t.strategy = &strategy{limit: config.RestartLimit, now: now, log: log, recordFatal: t.recordFatal}
 	return t
 }
 
@@ -79,7 +79,7 @@ func (t *Tree) Done() <-chan struct{} { return t.done }
 func (t *Tree) Stopped() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.over
+	return t.terminated
 }
 
 // Err is why the node stopped by itself, or stops; nil if it was asked to, and nothing of that kind came between.
@@ -95,7 +95,7 @@ func (t *Tree) Restarts() int { return t.strategy.Restarts() }
 // NodePID is where proposals go.
 func (t *Tree) NodePID() *actor.PID { return actor.NewPID(t.supervisor.Address, actors.NodePath) }
 
-func (t *Tree) fail(err error) {
+func (t *Tree) recordFatal(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.err == nil {
@@ -103,10 +103,10 @@ func (t *Tree) fail(err error) {
 	}
 }
 
-func (t *Tree) stopped() {
+func (t *Tree) markTerminated() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.over = true
+	t.terminated = true
 	close(t.done)
 }
 
@@ -119,11 +119,11 @@ func (t *Tree) newNode() actor.Actor {
 	t.incarnation++
 	incarnation := t.incarnation
 	config := node.Config{
-		Incarnation: incarnation,
-		Bootstrap:   t.config.Bootstrap,
-		Heartbeat:   t.config.Heartbeat,
-		Election:    t.config.Election,
-		Limits:      t.config.Node,
+		Incarnation:       incarnation,
+		Bootstrap:         t.config.Bootstrap,
+		HeartbeatInterval: t.config.Heartbeat,
+		ElectionTimeout:   t.config.Election,
+		Limits:            t.config.Node,
 		LogStore: func() actor.Producer {
 			c := t.config.LogStore
 			c.Incarnation = incarnation
@@ -136,8 +136,8 @@ func (t *Tree) newNode() actor.Actor {
 		},
 		Replicator: func(peer uint64, reader *actor.PID, term uint64) actor.Producer {
 			return replicator.New(t.env, replicator.Config{
-				Incarnation: incarnation, Peer: peer, Term: term, Reader: reader,
-				ProbeEvery: t.config.Heartbeat, RetryAfter: t.config.Election / 2, Limits: t.config.Replicator,
+				Incarnation: incarnation, PeerID: peer, Term: term, Reader: reader,
+				ProbeInterval: t.config.Heartbeat, ResponseTimeout: t.config.Election / 2, Limits: t.config.Replicator,
 			})
 		},
 	}
@@ -153,13 +153,13 @@ func (s *supervisor) Receive(ctx actor.Context) {
 	switch ctx.Message().(type) {
 	case *actor.Started:
 		if _, err := ctx.SpawnNamed(s.tree.env.Props(s.tree.newNode), actors.NodeName); err != nil {
-			s.tree.fail(fmt.Errorf("spawning the node: %w", err))
+			s.tree.recordFatal(fmt.Errorf("spawning the node: %w", err))
 			ctx.Stop(ctx.Self())
 		}
 	case *actor.Terminated:
 		// The Node stops only because it was told to, by the strategy or with the whole tree.
 		ctx.Stop(ctx.Self())
 	case *actor.Stopped:
-		s.tree.stopped()
+		s.tree.markTerminated()
 	}
 }

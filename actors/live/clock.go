@@ -14,10 +14,10 @@ import (
 	"github.com/troupe-raft/troupe/actors"
 )
 
-var epoch = time.Now()
+var processStart = time.Now()
 
-// sinceEpoch is the monotonic clock of the process, in nanoseconds; never 0.
-func sinceEpoch() int64 { return int64(time.Since(epoch)) + 1 }
+// nanosSinceStart is the monotonic clock of the process, in nanoseconds; never 0.
+func nanosSinceStart() int64 { return int64(time.Since(processStart)) + 1 }
 
 // timer is a message under way to the future.
 type timer struct{ *time.Timer }
@@ -35,60 +35,60 @@ func (e *Env) after(d time.Duration, to *actor.PID, message proto.Message) actor
 }
 
 // random is one generator for all actors of a node, seeded by the operating system.
-type random struct {
+type lockedRandom struct {
 	mu        sync.Mutex
 	generator *rand.Rand
 }
 
-func newRandom() *random {
+func newLockedRandom() *lockedRandom {
 	var seed [16]byte
 	crypto.Read(seed[:]) // never fails: the process ends if the system has no randomness
-	return &random{generator: rand.New(rand.NewPCG(binary.LittleEndian.Uint64(seed[:8]), binary.LittleEndian.Uint64(seed[8:])))}
+	return &lockedRandom{generator: rand.New(rand.NewPCG(binary.LittleEndian.Uint64(seed[:8]), binary.LittleEndian.Uint64(seed[8:])))}
 }
 
-func (r *random) Int64N(n int64) int64 {
+func (r *lockedRandom) Int64N(n int64) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.generator.Int64N(n)
 }
 
-func (r *random) Uint64() uint64 {
+func (r *lockedRandom) Uint64() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.generator.Uint64()
 }
 
 // load measures the share of time an actor works. The clock is read only when the actor falls asleep and when it wakes.
-type load struct {
-	busy  atomic.Int64 // nanoseconds, up to the last time it fell asleep
-	since atomic.Int64 // when it woke; 0 while asleep
-	shown atomic.Int64 // the most that total has told, so that it never goes back
+type busyMeter struct {
+	busy      atomic.Int64 // nanoseconds, up to the last time it fell asleep
+	startedAt atomic.Int64 // when it woke; 0 while asleep
+	reported  atomic.Int64 // the most that total has told, so that it never goes back
 }
 
-func (l *load) begin() { l.since.Store(sinceEpoch()) }
+func (l *busyMeter) start() { l.startedAt.Store(nanosSinceStart()) }
 
-func (l *load) end() {
-	since := l.since.Load()
-	l.since.Store(0)
-	l.busy.Add(sinceEpoch() - since)
+func (l *busyMeter) stop() {
+	since := l.startedAt.Load()
+	l.startedAt.Store(0)
+	l.busy.Add(nanosSinceStart() - since)
 }
 
 // total is how long the actor has worked, the present stretch included. It may miss a stretch that ends this moment.
-func (l *load) total() time.Duration {
-	busy, since := l.busy.Load(), l.since.Load()
+func (l *busyMeter) total() time.Duration {
+	busy, since := l.busy.Load(), l.startedAt.Load()
 	if since != 0 && l.busy.Load() == busy {
-		busy += sinceEpoch() - since
+		busy += nanosSinceStart() - since
 	}
 	for {
-		shown := l.shown.Load()
+		shown := l.reported.Load()
 		if busy <= shown {
 			return time.Duration(shown)
 		}
-		if l.shown.CompareAndSwap(shown, busy) {
+		if l.reported.CompareAndSwap(shown, busy) {
 			return time.Duration(busy)
 		}
 	}
 }
 
 // Now is the clock that every environment of this process shares.
-func Now() time.Duration { return time.Since(epoch) }
+func Now() time.Duration { return time.Since(processStart) }

@@ -31,11 +31,11 @@ type Options struct {
 	FS     vfs.FS
 	Logger zerolog.Logger
 	// Probe may be nil.
-	Probe actors.Probe
-	// Link carries messages to other nodes; nil: there are none. It is started by New and closed by Close.
-	Link Link
+	Observer actors.StateObserver
+	// PeerLink carries messages to other nodes; nil: there are none. It is started by New and closed by Close.
+	Link PeerLink
 	// Handle hears of results, read points and leaders.
-	Handle *actor.PID
+	Session *actor.PID
 
 	// Strategy decides on the failures of the children of every actor. Nil: the library's default.
 	Strategy actor.SupervisorStrategy
@@ -48,10 +48,10 @@ type Env struct {
 	options    Options
 	system     *actor.ActorSystem
 	log        zerolog.Logger
-	random     *random
-	dispatcher *pinned
-	inbox      *Inbox
-	peers      *peers
+	random     *lockedRandom
+	dispatcher *pinnedDispatcher
+	receiver   *PeerReceiver
+	resolver   *peerResolver
 
 	mu        sync.Mutex
 	mailboxes map[*mailbox]struct{} // guarded by mu; those of actors that live
@@ -66,36 +66,36 @@ func New(options Options) *Env {
 		panic("live.New: a node's id must not be 0")
 	}
 	if options.System == nil {
-		options.System = NewSystem(options.Address, options.Logger)
+		options.System = NewActorSystem(options.Address, options.Logger)
 	}
 	if options.Link == nil {
-		options.Link = nowhere{}
+		options.Link = noLink{}
 	}
 	e := &Env{
 		options:    options,
 		system:     options.System,
 		log:        options.Logger,
-		random:     newRandom(),
-		dispatcher: &pinned{},
+		random:     newLockedRandom(),
+		dispatcher: &pinnedDispatcher{},
 		mailboxes:  map[*mailbox]struct{}{},
 	}
-	e.inbox = newInbox(options.ID, e.system, options.Logger)
-	e.peers = newPeers(options.ID, e.system.Address(), options.Link)
+	e.receiver = newPeerReceiver(options.ID, e.system, options.Logger)
+	e.resolver = newPeerResolver(options.ID, e.system.Address(), options.Link)
 	// Ahead of all others: the resolver of Proto.Actor's remote takes whatever it is asked.
 	registry := e.system.ProcessRegistry
-	registry.RemoteHandlers = append([]actor.AddressResolver{e.peers.resolve}, registry.RemoteHandlers...)
-	options.Link.Start(e.inbox)
+	registry.RemoteHandlers = append([]actor.AddressResolver{e.resolver.resolve}, registry.RemoteHandlers...)
+	options.Link.Start(e.receiver)
 	return e
 }
 
-func (e *Env) ID() uint64                 { return e.options.ID }
-func (e *Env) FS() vfs.FS                 { return e.options.FS }
-func (e *Env) Handle() *actor.PID         { return e.options.Handle }
-func (e *Env) Log() *zerolog.Logger       { return &e.log }
-func (e *Env) Probe() actors.Probe        { return e.options.Probe }
-func (e *Env) Random() actors.Random      { return e.random }
-func (e *Env) Now() time.Duration         { return Now() }
-func (e *Env) System() *actor.ActorSystem { return e.system }
+func (e *Env) ID() uint64                     { return e.options.ID }
+func (e *Env) FS() vfs.FS                     { return e.options.FS }
+func (e *Env) Session() *actor.PID            { return e.options.Session }
+func (e *Env) Log() *zerolog.Logger           { return &e.log }
+func (e *Env) Observer() actors.StateObserver { return e.options.Observer }
+func (e *Env) Random() actors.Random          { return e.random }
+func (e *Env) Now() time.Duration             { return Now() }
+func (e *Env) System() *actor.ActorSystem     { return e.system }
 
 // After sends message to the actor `to` once d has passed.
 func (e *Env) After(d time.Duration, to *actor.PID, message proto.Message) actors.Timer {
@@ -105,7 +105,7 @@ func (e *Env) After(d time.Duration, to *actor.PID, message proto.Message) actor
 // Props makes the Props of an actor of this node. What the caller adds comes after the environment's own.
 func (e *Env) Props(producer actor.Producer, options ...actor.PropsOption) *actor.Props {
 	props := actor.PropsFromProducer(
-		func() actor.Actor { return actors.Guard(producer(), e.options.Strategy, &e.log) },
+		func() actor.Actor { return actors.GuardLifecycle(producer(), e.options.Strategy, &e.log) },
 		actor.WithDispatcher(e.dispatcher),
 		actor.WithMailbox(func() actor.Mailbox { return newMailbox(e) }),
 	)
@@ -116,31 +116,31 @@ func (e *Env) Props(producer actor.Producer, options ...actor.PropsOption) *acto
 }
 
 // Peer is the PID of an actor of another node. It may be kept, and shared between actors.
-func (e *Env) Peer(id uint64, role messages.Role) *actor.PID { return e.peers.pid(id, role) }
+func (e *Env) PeerPID(id uint64, role messages.Role) *actor.PID { return e.resolver.pid(id, role) }
 
 // SetPeers tells the link whom it may talk to.
 func (e *Env) SetPeers(members []*messages.Member) {
-	e.peers.set(members)
+	e.resolver.setMembers(members)
 	e.options.Link.SetPeers(members)
 }
 
-// Lost counts the messages that could not be handed to anyone.
-func (e *Env) Lost() Lost {
-	return Lost{
-		Unaddressed: e.peers.unaddressed.Load(),
-		NotOfPeers:  e.peers.refused.Load(),
-		Undelivered: e.inbox.undelivered.Load(),
+// LostMessages counts the messages that could not be handed to anyone.
+func (e *Env) LostMessages() LostMessages {
+	return LostMessages{
+		UnknownPeer:    e.resolver.unknownPeer.Load(),
+		NotPeerMessage: e.resolver.notPeerMessage.Load(),
+		NoReceiver:     e.receiver.noReceiver.Load(),
 	}
 }
 
-// Lost counts messages by why they went nowhere.
-type Lost struct {
+// LostMessages counts messages by why they went nowhere.
+type LostMessages struct {
 	// Unaddressed were sent to a peer that SetPeers has not named.
-	Unaddressed uint64
-	// NotOfPeers were sent to a peer and are not of a kind that peers exchange.
-	NotOfPeers uint64
+	UnknownPeer uint64
+	// NotPeerMessage were sent to a peer and are not of a kind that peers exchange.
+	NotPeerMessage uint64
 	// Undelivered came from a peer and found no actor: a replicator that had stopped, mostly.
-	Undelivered uint64
+	NoReceiver uint64
 }
 
 // LinkStats describes the links to the peers, by id.
@@ -165,20 +165,20 @@ type ActorStat struct {
 	// Name is the path of its PID.
 	Name string
 	// Depth is how many user messages wait, those of the batch in hand included.
-	Depth int
+	MailboxDepth int
 	// Handled counts user messages.
-	Handled uint64
+	MessagesHandled uint64
 	// Busy is how long it has worked since it was spawned; its growth over an interval is its saturation.
-	Busy time.Duration
+	BusyTime time.Duration
 }
 
 // Actors describes the actors that live, by name.
-func (e *Env) Actors() []ActorStat {
+func (e *Env) ActorStats() []ActorStat {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	stats := make([]ActorStat, 0, len(e.mailboxes))
 	for m := range e.mailboxes {
-		stats = append(stats, ActorStat{Name: m.self.Id, Depth: m.UserMessageCount(), Handled: m.handled.Load(), Busy: m.load.total()})
+		stats = append(stats, ActorStat{Name: m.self.Id, MailboxDepth: m.UserMessageCount(), MessagesHandled: m.handled.Load(), BusyTime: m.busy.total()})
 	}
 	sort.Slice(stats, func(i, j int) bool { return stats[i].Name < stats[j].Name })
 	return stats
@@ -186,33 +186,33 @@ func (e *Env) Actors() []ActorStat {
 
 // What a mailbox asks of its host.
 
-func (e *Env) born(m *mailbox) {
+func (e *Env) mailboxStarted(m *mailbox) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.mailboxes[m] = struct{}{}
 }
 
-func (e *Env) died(m *mailbox) {
+func (e *Env) mailboxStopped(m *mailbox) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.mailboxes, m)
 }
 
-func (e *Env) process(id string) (actor.Process, bool) {
+func (e *Env) lookupProcess(id string) (actor.Process, bool) {
 	return e.system.ProcessRegistry.GetLocal(id)
 }
 
 // failed writes down what no fault of the world explains: the values that broke, and where.
-func (e *Env) failed(self *actor.PID, reason, message any) {
+func (e *Env) logPanic(self *actor.PID, reason, message any) {
 	switch reason.(type) {
-	case *actors.Injected, *actors.StorageFault, *actors.ApplicationFault, *actors.Fatal:
+	case *actors.InjectedCrash, *actors.StorageError, *actors.ApplicationError, *actors.FatalError:
 		return // supervision tells of these, and they say all there is to say
 	}
 	e.log.Error().Str("actor", self.GetId()).Str("message", fmt.Sprintf("%T", message)).Str("panic", fmt.Sprint(reason)).
 		Bytes("stack", debug.Stack()).Msg("actor panicked: a bug of ours")
 }
 
-func (e *Env) tell(pid *actor.PID, systemMessage any) {
+func (e *Env) sendSystemMessage(pid *actor.PID, systemMessage any) {
 	process, _ := e.system.ProcessRegistry.Get(pid)
 	process.SendSystemMessage(pid, systemMessage)
 }

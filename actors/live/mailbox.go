@@ -28,46 +28,46 @@ import (
 type mailbox struct {
 	invoker    actor.MessageInvoker
 	dispatcher actor.Dispatcher
-	host       host
+	host       mailboxHost
 	self       *actor.PID
 	process    actor.Process // what the registry holds for self while the actor lives
 
-	mu        sync.Mutex
-	user      []any  // guarded by mu
-	system    []any  // guarded by mu
-	posted    uint64 // guarded by mu; user messages ever
-	started   bool   // guarded by mu; Started was posted, the owner runs
-	asleep    bool   // guarded by mu; the owner waits for a token in wake
-	suspended bool   // guarded by mu; written by the owner only
-	ended     bool   // guarded by mu; written by the owner only
+	mu           sync.Mutex
+	userQueue    []any  // guarded by mu
+	systemQueue  []any  // guarded by mu
+	posted       uint64 // guarded by mu; user messages ever
+	scheduled    bool   // guarded by mu; Started was posted, the owner runs
+	ownerWaiting bool   // guarded by mu; the owner waits for a token in wake
+	suspended    bool   // guarded by mu; written by the owner only
+	closed       bool   // guarded by mu; written by the owner only
 
-	urgent atomic.Bool   // system is not empty: the owner looks between two user messages
-	wake   chan struct{} // holds at most one token: a token is put only by who clears asleep
+	systemPending atomic.Bool   // system is not empty: the owner looks between two user messages
+	wake          chan struct{} // holds at most one token: a token is put only by who clears asleep
 
 	// The owner's alone.
-	batch       []any // user messages in hand, from next on
-	next        int
+	userBatch   []any // user messages in hand, from next on
+	userNext    int
 	systemBatch []any
 	systemNext  int
 
 	handled atomic.Uint64 // user messages; published when a batch is done
-	load    load
+	busy    busyMeter
 }
 
-// maxSpare is the capacity above which a slice is given back to the collector instead of being used again: a burst must
+// maxReusedCapacity is the capacity above which a slice is given back to the collector instead of being used again: a burst must
 // not cost its memory for ever.
-const maxSpare = 8192
+const maxReusedCapacity = 8192
 
 // host is what a mailbox needs of its environment.
-type host interface {
-	born(*mailbox)
-	died(*mailbox)
-	process(id string) (actor.Process, bool)
-	tell(pid *actor.PID, systemMessage any)
-	failed(self *actor.PID, reason, message any)
+type mailboxHost interface {
+	mailboxStarted(*mailbox)
+	mailboxStopped(*mailbox)
+	lookupProcess(id string) (actor.Process, bool)
+	sendSystemMessage(pid *actor.PID, systemMessage any)
+	logPanic(self *actor.PID, reason, message any)
 }
 
-func newMailbox(h host) *mailbox {
+func newMailbox(h mailboxHost) *mailbox {
 	return &mailbox{host: h, wake: make(chan struct{}, 1)}
 }
 
@@ -78,7 +78,7 @@ func (m *mailbox) RegisterHandlers(invoker actor.MessageInvoker, dispatcher acto
 	m.invoker, m.dispatcher = invoker, dispatcher
 	if named, ok := invoker.(interface{ Self() *actor.PID }); ok {
 		m.self = named.Self()
-		m.process, _ = m.host.process(m.self.Id)
+		m.process, _ = m.host.lookupProcess(m.self.Id)
 	}
 }
 
@@ -93,15 +93,15 @@ func (m *mailbox) UserMessageCount() int {
 
 func (m *mailbox) PostUserMessage(message any) {
 	m.mu.Lock()
-	if m.ended {
+	if m.closed {
 		m.mu.Unlock()
 		return
 	}
-	m.user = append(m.user, message)
+	m.userQueue = append(m.userQueue, message)
 	m.posted++
-	rouse := m.asleep && !m.suspended
+	rouse := m.ownerWaiting && !m.suspended
 	if rouse {
-		m.asleep = false
+		m.ownerWaiting = false
 	}
 	m.mu.Unlock()
 	if rouse {
@@ -111,24 +111,24 @@ func (m *mailbox) PostUserMessage(message any) {
 
 func (m *mailbox) PostSystemMessage(message any) {
 	m.mu.Lock()
-	if m.ended {
+	if m.closed {
 		m.mu.Unlock()
-		m.tooLate(message)
+		m.replyAfterStop(message)
 		return
 	}
-	if _, birth := message.(*actor.Started); birth && !m.started {
+	if _, birth := message.(*actor.Started); birth && !m.scheduled {
 		// Whatever was sent since the PID was published waits behind it.
-		m.system = append([]any{message}, m.system...)
-		m.started = true
-		m.urgent.Store(true)
+		m.systemQueue = append([]any{message}, m.systemQueue...)
+		m.scheduled = true
+		m.systemPending.Store(true)
 		m.mu.Unlock()
-		m.dispatcher.Schedule(m.live)
+		m.dispatcher.Schedule(m.run)
 		return
 	}
-	m.system = append(m.system, message)
-	m.urgent.Store(true)
-	rouse := m.asleep
-	m.asleep = false
+	m.systemQueue = append(m.systemQueue, message)
+	m.systemPending.Store(true)
+	rouse := m.ownerWaiting
+	m.ownerWaiting = false
 	m.mu.Unlock()
 	if rouse {
 		m.wake <- struct{}{}
@@ -136,32 +136,32 @@ func (m *mailbox) PostSystemMessage(message any) {
 }
 
 // live is the owner's goroutine.
-func (m *mailbox) live() {
-	m.host.born(m)
-	m.load.begin()
-	for m.gather() {
-		m.handle()
+func (m *mailbox) run() {
+	m.host.mailboxStarted(m)
+	m.busy.start()
+	for m.waitForMessages() {
+		m.processBatches()
 	}
-	m.load.end()
-	m.host.died(m)
+	m.busy.stop()
+	m.host.mailboxStopped(m)
 }
 
 // gather waits until there is something to handle and takes it; false when the actor has stopped.
-func (m *mailbox) gather() bool {
+func (m *mailbox) waitForMessages() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for {
-		if m.ended {
+		if m.closed {
 			return false
 		}
 		if m.takeSystem() || m.takeUser() {
 			return true
 		}
-		m.asleep = true
+		m.ownerWaiting = true
 		m.mu.Unlock()
-		m.load.end()
+		m.busy.stop()
 		<-m.wake
-		m.load.begin()
+		m.busy.start()
 		m.mu.Lock()
 	}
 }
@@ -170,12 +170,12 @@ func (m *mailbox) takeSystem() bool {
 	if m.systemNext < len(m.systemBatch) {
 		return true // left over by a panic
 	}
-	if len(m.system) == 0 {
+	if len(m.systemQueue) == 0 {
 		return false
 	}
-	m.systemBatch, m.system = m.system, m.systemBatch[:0]
+	m.systemBatch, m.systemQueue = m.systemQueue, m.systemBatch[:0]
 	m.systemNext = 0
-	m.urgent.Store(false)
+	m.systemPending.Store(false)
 	return true
 }
 
@@ -183,113 +183,113 @@ func (m *mailbox) takeUser() bool {
 	if m.suspended {
 		return false
 	}
-	if m.next < len(m.batch) {
+	if m.userNext < len(m.userBatch) {
 		return true // left over: a system message came between, or a panic
 	}
-	if len(m.user) == 0 {
+	if len(m.userQueue) == 0 {
 		return false
 	}
-	spare := m.batch[:0]
-	if cap(spare) > maxSpare {
+	spare := m.userBatch[:0]
+	if cap(spare) > maxReusedCapacity {
 		spare = nil
 	}
-	m.batch, m.user = m.user, spare
-	m.next = 0
+	m.userBatch, m.userQueue = m.userQueue, spare
+	m.userNext = 0
 	return true
 }
 
 // handle works on what was taken until it is done, a system message is waiting, or the actor panics.
-func (m *mailbox) handle() {
+func (m *mailbox) processBatches() {
 	var message any
 	defer func() {
 		if reason := recover(); reason != nil {
-			m.failed(reason, message)
+			m.escalatePanic(reason, message)
 		}
 	}()
 	for m.systemNext < len(m.systemBatch) {
 		message = m.systemBatch[m.systemNext]
 		m.systemBatch[m.systemNext] = nil
 		m.systemNext++
-		m.handleSystem(message)
+		m.processSystem(message)
 	}
-	done := m.next
-	defer func() { m.handled.Add(uint64(m.next - done)) }()
+	done := m.userNext
+	defer func() { m.handled.Add(uint64(m.userNext - done)) }()
 	if m.suspended {
 		return
 	}
-	for m.next < len(m.batch) && !m.urgent.Load() {
-		message = m.batch[m.next]
-		m.batch[m.next] = nil
-		m.next++
+	for m.userNext < len(m.userBatch) && !m.systemPending.Load() {
+		message = m.userBatch[m.userNext]
+		m.userBatch[m.userNext] = nil
+		m.userNext++
 		m.invoker.InvokeUserMessage(message)
 	}
 }
 
-func (m *mailbox) handleSystem(message any) {
+func (m *mailbox) processSystem(message any) {
 	switch message.(type) {
 	case *actor.SuspendMailbox:
-		m.suspend(true)
+		m.setSuspended(true)
 	case *actor.ResumeMailbox:
-		m.suspend(false)
+		m.setSuspended(false)
 	case *actor.Stop, *actor.Terminated:
 		m.invoker.InvokeSystemMessage(message)
-		if m.gone() {
-			m.end()
+		if m.unregistered() {
+			m.close()
 		}
 	default:
 		m.invoker.InvokeSystemMessage(message)
 	}
 }
 
-func (m *mailbox) suspend(yes bool) {
+func (m *mailbox) setSuspended(yes bool) {
 	m.mu.Lock()
 	m.suspended = yes
 	m.mu.Unlock()
 }
 
 // failed hands a panic to supervision. The library answers by suspending this mailbox until supervision has decided.
-func (m *mailbox) failed(reason, message any) {
-	m.host.failed(m.self, reason, message)
-	if !m.gone() {
+func (m *mailbox) escalatePanic(reason, message any) {
+	m.host.logPanic(m.self, reason, message)
+	if !m.unregistered() {
 		m.invoker.EscalateFailure(reason, message)
 		return
 	}
 	// It panicked in its last message, after it had left the registry: nobody could restart or stop it any more, and the
 	// library has not told its parent, which would wait for this child for ever.
 	if child, ok := m.invoker.(interface{ Parent() *actor.PID }); ok && child.Parent() != nil {
-		m.host.tell(child.Parent(), &actor.Terminated{Who: m.self})
+		m.host.sendSystemMessage(child.Parent(), &actor.Terminated{Who: m.self})
 	}
-	m.end()
+	m.close()
 }
 
 // gone tells whether the actor has left the registry, which is the last thing that stopping does. Another one may have
 // taken the name at once.
-func (m *mailbox) gone() bool {
+func (m *mailbox) unregistered() bool {
 	if m.process == nil {
 		return false
 	}
-	now, ok := m.host.process(m.self.Id)
+	now, ok := m.host.lookupProcess(m.self.Id)
 	return !ok || now != m.process
 }
 
 // end closes the mailbox for good. Who asked to watch meanwhile is answered.
-func (m *mailbox) end() {
+func (m *mailbox) close() {
 	m.mu.Lock()
-	m.ended = true
-	late := append(m.systemBatch[m.systemNext:], m.system...)
-	m.user, m.system, m.batch, m.systemBatch = nil, nil, nil, nil
-	m.next, m.systemNext = 0, 0
+	m.closed = true
+	late := append(m.systemBatch[m.systemNext:], m.systemQueue...)
+	m.userQueue, m.systemQueue, m.userBatch, m.systemBatch = nil, nil, nil, nil
+	m.userNext, m.systemNext = 0, 0
 	m.handled.Store(m.posted)
 	m.mu.Unlock()
 	for _, message := range late {
-		m.tooLate(message)
+		m.replyAfterStop(message)
 	}
 }
 
-// tooLate is for system messages to an actor that has stopped. Only Watch wants an answer, and the library gives it from
+// replyAfterStop is for system messages to an actor that has stopped. Only Watch wants an answer, and the library gives it from
 // the actor's state alone, which does not change any more: so it may be asked from any goroutine.
-func (m *mailbox) tooLate(message any) {
+func (m *mailbox) replyAfterStop(message any) {
 	if watch, ok := message.(*actor.Watch); ok && m.self != nil {
-		m.host.tell(watch.Watcher, &actor.Terminated{Who: m.self})
+		m.host.sendSystemMessage(watch.Watcher, &actor.Terminated{Who: m.self})
 	}
 }

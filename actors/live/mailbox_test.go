@@ -15,7 +15,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-const patience = time.Minute
+const testTimeout = time.Minute
 
 // newTestEnv is an environment without peers.
 func newTestEnv(t testing.TB, options Options) *Env {
@@ -33,7 +33,7 @@ func newTestEnv(t testing.TB, options Options) *Env {
 }
 
 // hear returns an actor that puts what it is told into the channel, lifecycle messages by their type's name.
-func hear(heard chan<- any) actor.Producer {
+func recordingActor(heard chan<- any) actor.Producer {
 	return func() actor.Actor {
 		return actor.ReceiveFunc(func(ctx actor.Context) {
 			switch m := ctx.Message().(type) {
@@ -48,12 +48,12 @@ func hear(heard chan<- any) actor.Producer {
 	}
 }
 
-func next(t *testing.T, heard <-chan any) any {
+func receiveNext(t *testing.T, heard <-chan any) any {
 	t.Helper()
 	select {
 	case m := <-heard:
 		return m
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("nothing was heard")
 		return nil
 	}
@@ -62,7 +62,7 @@ func next(t *testing.T, heard <-chan any) any {
 func expect(t *testing.T, heard <-chan any, wanted ...any) {
 	t.Helper()
 	for _, want := range wanted {
-		if got := next(t, heard); got != want {
+		if got := receiveNext(t, heard); got != want {
 			t.Fatalf("heard %v, want %v", got, want)
 		}
 	}
@@ -101,7 +101,7 @@ func TestAMessageSentWhileAnActorIsSpawnedWaitsForStarted(t *testing.T) {
 				}
 			})
 		}
-		pid, err := env.System().Root.SpawnNamed(env.Props(hear(heard)), name)
+		pid, err := env.System().Root.SpawnNamed(env.Props(recordingActor(heard)), name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +122,7 @@ func TestMessagesPostedBeforeTheMailboxHasHandlersAreHandledAfterStartedInOrder(
 			env.System().Root.Send(ctx.Self(), &messages.Tick{Timer: n + 1})
 		}
 	})
-	pid := env.System().Root.Spawn(env.Props(hear(heard), early))
+	pid := env.System().Root.Spawn(env.Props(recordingActor(heard), early))
 	expect(t, heard, "*actor.Started", uint64(1), uint64(2), uint64(3))
 	stopAndWait(t, env, pid)
 }
@@ -156,7 +156,7 @@ func TestMessagesOfOneSenderAreHandledInTheirOrder(t *testing.T) {
 	}
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("messages were lost")
 	}
 	stopAndWait(t, env, pid)
@@ -166,20 +166,20 @@ func TestMessagesOfOneSenderAreHandledInTheirOrder(t *testing.T) {
 }
 
 // decide is a supervision strategy that a test makes up.
-type decide func(supervisor actor.Supervisor, child *actor.PID, reason any)
+type strategyFunc func(supervisor actor.Supervisor, child *actor.PID, reason any)
 
-func (d decide) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
+func (d strategyFunc) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
 	d(supervisor, child, reason)
 }
 
 // family spawns a parent with one child that hears.
-func family(t *testing.T, env *Env, heard chan any) (parent, child *actor.PID) {
+func spawnParentAndChild(t *testing.T, env *Env, heard chan any) (parent, child *actor.PID) {
 	t.Helper()
 	born := make(chan *actor.PID, 1)
 	parent = env.System().Root.Spawn(env.Props(func() actor.Actor {
 		return actor.ReceiveFunc(func(ctx actor.Context) {
 			if _, ok := ctx.Message().(*actor.Started); ok {
-				pid, err := ctx.SpawnNamed(env.Props(hear(heard)), "child")
+				pid, err := ctx.SpawnNamed(env.Props(recordingActor(heard)), "child")
 				if err != nil {
 					t.Error(err)
 				}
@@ -191,9 +191,9 @@ func family(t *testing.T, env *Env, heard chan any) (parent, child *actor.PID) {
 }
 
 func TestARestartLosesTheMessageInHandAndKeepsTheRestInOrder(t *testing.T) {
-	env := newTestEnv(t, Options{Strategy: decide(func(s actor.Supervisor, child *actor.PID, _ any) { s.RestartChildren(child) })})
+	env := newTestEnv(t, Options{Strategy: strategyFunc(func(s actor.Supervisor, child *actor.PID, _ any) { s.RestartChildren(child) })})
 	heard := make(chan any, 64)
-	parent, child := family(t, env, heard)
+	parent, child := spawnParentAndChild(t, env, heard)
 	expect(t, heard, "*actor.Started")
 	gate := make(chan struct{})
 	root := env.System().Root
@@ -217,16 +217,16 @@ func TestAFailedActorHandlesNothingUntilSupervisionHasDecided(t *testing.T) {
 		reason     any
 	}
 	failures := make(chan failure, 1)
-	env := newTestEnv(t, Options{Strategy: decide(func(s actor.Supervisor, child *actor.PID, reason any) {
+	env := newTestEnv(t, Options{Strategy: strategyFunc(func(s actor.Supervisor, child *actor.PID, reason any) {
 		failures <- failure{s, child, reason}
 	})})
 	heard := make(chan any, 64)
-	parent, child := family(t, env, heard)
+	parent, child := spawnParentAndChild(t, env, heard)
 	expect(t, heard, "*actor.Started")
 	root := env.System().Root
 	// A stranger whose end the child will hear of: the news is a system message, which a suspended actor does handle. So
 	// when the news is heard, a user message sent before it had its chance.
-	stranger := root.Spawn(env.Props(hear(make(chan any, 8))))
+	stranger := root.Spawn(env.Props(recordingActor(make(chan any, 8))))
 	process, _ := env.System().ProcessRegistry.GetLocal(stranger.Id)
 	process.SendSystemMessage(stranger, &actor.Watch{Watcher: child})
 	root.Send(child, func() { panic("on purpose") })
@@ -250,7 +250,7 @@ func TestAnActorStopsAlthoughItPanicsWhileStopping(t *testing.T) {
 			producer := func() actor.Actor {
 				return actor.ReceiveFunc(func(ctx actor.Context) {
 					if _, ok := ctx.Message().(*actor.Started); ok {
-						ctx.Spawn(env.Props(hear(grandchild)))
+						ctx.Spawn(env.Props(recordingActor(grandchild)))
 					}
 					if fmt.Sprintf("%T", ctx.Message()) == last {
 						panic("on purpose")
@@ -281,7 +281,7 @@ func TestAParentHearsOfAChildWhoseLastMessageIsMadeToPanicByMiddleware(t *testin
 		}
 	}}})
 	heard := make(chan any, 8)
-	parent, _ := family(t, env, heard)
+	parent, _ := spawnParentAndChild(t, env, heard)
 	expect(t, heard, "*actor.Started")
 	stopAndWait(t, env, parent)
 }
@@ -292,22 +292,22 @@ func TestNoGoroutineIsLeftOnceTheActorsHaveStopped(t *testing.T) {
 	var pids []*actor.PID
 	heard := make(chan any, 1024)
 	for range 100 {
-		pids = append(pids, env.System().Root.Spawn(env.Props(hear(heard))))
+		pids = append(pids, env.System().Root.Spawn(env.Props(recordingActor(heard))))
 	}
 	during := runtime.NumGoroutine()
-	if n := len(env.Actors()); n > 100 {
+	if n := len(env.ActorStats()); n > 100 {
 		t.Fatalf("%d actors are told of", n)
 	}
 	stopAndWait(t, env, pids...)
 	// What earlier tests left behind may end meanwhile, so there are no exact numbers: no more are left than there were, and
 	// 100 have gone, since an actor has its own.
-	for deadline := time.Now().Add(patience); runtime.NumGoroutine() > min(before, during-100); runtime.Gosched() {
+	for deadline := time.Now().Add(testTimeout); runtime.NumGoroutine() > min(before, during-100); runtime.Gosched() {
 		if time.Now().After(deadline) {
 			stacks := make([]byte, 1<<20)
 			t.Fatalf("%d goroutines before, %d with 100 actors, %d after:\n%s", before, during, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
 		}
 	}
-	if left := env.Actors(); len(left) != 0 {
+	if left := env.ActorStats(); len(left) != 0 {
 		t.Fatalf("actors that have stopped are still told of: %v", left)
 	}
 }
@@ -316,7 +316,7 @@ func TestDepthAndSaturationAreToldWhileAnActorWorks(t *testing.T) {
 	env := newTestEnv(t, Options{})
 	entered, gate := make(chan struct{}), make(chan struct{})
 	heard := make(chan any, 16)
-	pid, err := env.System().Root.SpawnNamed(env.Props(hear(heard)), "busy")
+	pid, err := env.System().Root.SpawnNamed(env.Props(recordingActor(heard)), "busy")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,23 +326,23 @@ func TestDepthAndSaturationAreToldWhileAnActorWorks(t *testing.T) {
 	for n := range uint64(5) {
 		env.System().Root.Send(pid, &messages.Tick{Timer: n})
 	}
-	first := env.Actors()[0]
-	if first.Name != "busy" || first.Depth != 6 {
+	first := env.ActorStats()[0]
+	if first.Name != "busy" || first.MailboxDepth != 6 {
 		t.Fatalf("an actor that works on one message with 5 behind it is told as %+v", first)
 	}
 	for start := time.Now(); time.Since(start) < 2*time.Millisecond; {
 		runtime.Gosched()
 	}
-	if grown := env.Actors()[0].Busy - first.Busy; grown < 2*time.Millisecond {
+	if grown := env.ActorStats()[0].BusyTime - first.BusyTime; grown < 2*time.Millisecond {
 		t.Fatalf("an actor that worked for 2 ms and more was busy for %v", grown)
 	}
 	close(gate)
 	for n := range uint64(5) {
 		expect(t, heard, n)
 	}
-	for deadline := time.Now().Add(patience); env.Actors()[0].Depth != 0; runtime.Gosched() {
+	for deadline := time.Now().Add(testTimeout); env.ActorStats()[0].MailboxDepth != 0; runtime.Gosched() {
 		if time.Now().After(deadline) {
-			t.Fatalf("depth of an idle actor: %+v", env.Actors()[0])
+			t.Fatalf("depth of an idle actor: %+v", env.ActorStats()[0])
 		}
 	}
 	stopAndWait(t, env, pid)
@@ -352,7 +352,7 @@ func TestAWatchOfAnActorThatHasStoppedIsAnswered(t *testing.T) {
 	env := newTestEnv(t, Options{})
 	root := env.System().Root
 	heard := make(chan any, 8)
-	pid := root.Spawn(env.Props(hear(heard)))
+	pid := root.Spawn(env.Props(recordingActor(heard)))
 	process, _ := env.System().ProcessRegistry.GetLocal(pid.Id)
 	stopAndWait(t, env, pid)
 	told := make(chan any, 8)
@@ -374,7 +374,7 @@ func TestAWatchOfAnActorThatHasStoppedIsAnswered(t *testing.T) {
 func TestATimerSendsOnceAndNotAfterItWasStopped(t *testing.T) {
 	env := newTestEnv(t, Options{})
 	heard := make(chan any, 8)
-	pid := env.System().Root.Spawn(env.Props(hear(heard)))
+	pid := env.System().Root.Spawn(env.Props(recordingActor(heard)))
 	expect(t, heard, "*actor.Started")
 	stopped := env.After(time.Hour, pid, &messages.Tick{Timer: 1})
 	stopped.Stop()

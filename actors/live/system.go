@@ -7,12 +7,12 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// NewSystem makes the actor system of a node. Its address is the node's peer address and must not change once an actor was
+// NewActorSystem makes the actor system of a node. Its address is the node's peer address and must not change once an actor was
 // spawned, since every PID carries it.
 //
 // The library says at level info what is no event to an operator (a system started, a letter to an actor that has
 // stopped); only its warnings and errors reach the log, unless the log is at debug.
-func NewSystem(address string, logger zerolog.Logger) *actor.ActorSystem {
+func NewActorSystem(address string, logger zerolog.Logger) *actor.ActorSystem {
 	if level := logger.GetLevel(); level > zerolog.DebugLevel && level < zerolog.WarnLevel {
 		logger = logger.Level(zerolog.WarnLevel)
 	}

@@ -4,15 +4,15 @@ import "github.com/troupe-raft/troupe/messages"
 
 // batch is what will be said once the Appends collected are durable.
 type batch struct {
-	urgent  bool
-	entries int
+	needsSync bool
+	entries   int
 	// In the order in which they came; nil where one was dropped.
-	promises []*messages.Promise
+	deferred []*messages.DeferredMessage
 	// The marks that Node wants to hear of. One that a newer one includes is left out, so there is mostly one. A newer one
 	// of a lower index includes nothing: a candidate's vote says nothing of the entries that it took as a follower. Marks
 	// are never merged: a mark's term says which truncations came after it.
 	// Invariant: indexes descend strictly.
-	told []*messages.Mark
+	marks []*messages.AppendMark
 }
 
 // add takes one Append. What it truncates takes the promises of this batch with it that held through there: they were
@@ -21,40 +21,40 @@ func (b *batch) add(m *messages.Append) {
 	if m.TruncateFrom != 0 {
 		b.truncate(m.TruncateFrom)
 	}
-	b.urgent = b.urgent || urgent(m)
+	b.needsSync = b.needsSync || needsSync(m)
 	b.entries += len(m.GetEntries().GetData())
-	b.promises = append(b.promises, m.Then...)
-	if m.Tell {
-		b.tell(m.Mark)
+	b.deferred = append(b.deferred, m.Deferred...)
+	if m.Notify {
+		b.addMark(m.Mark)
 	}
 }
 
 func (b *batch) truncate(from uint64) {
-	for i, p := range b.promises {
-		if p != nil && p.HoldsThrough >= from {
-			b.promises[i] = nil
+	for i, p := range b.deferred {
+		if p != nil && p.CoversThrough >= from {
+			b.deferred[i] = nil
 		}
 	}
-	stale := b.told
-	b.told = nil
+	stale := b.marks
+	b.marks = nil
 	for _, mark := range stale {
 		if mark.Index >= from {
-			mark = &messages.Mark{Term: mark.Term, Index: from - 1}
+			mark = &messages.AppendMark{Term: mark.Term, Index: from - 1}
 		}
-		b.tell(mark)
+		b.addMark(mark)
 	}
 }
 
-func (b *batch) tell(mark *messages.Mark) {
-	n := len(b.told)
-	for n > 0 && b.told[n-1].GetIndex() <= mark.GetIndex() {
+func (b *batch) addMark(mark *messages.AppendMark) {
+	n := len(b.marks)
+	for n > 0 && b.marks[n-1].GetIndex() <= mark.GetIndex() {
 		n--
 	}
-	b.told = append(b.told[:n], mark)
+	b.marks = append(b.marks[:n], mark)
 }
 
 func (b *batch) reset() {
-	clear(b.promises)
-	clear(b.told)
-	*b = batch{promises: b.promises[:0], told: b.told[:0]}
+	clear(b.deferred)
+	clear(b.marks)
+	*b = batch{deferred: b.deferred[:0], marks: b.marks[:0]}
 }

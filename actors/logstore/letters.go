@@ -7,31 +7,31 @@ import (
 )
 
 // inner is the message in a letter; nil where there is none.
-func inner(letter *messages.Letter) proto.Message {
+func envelopeMessage(letter *messages.Envelope) proto.Message {
 	switch m := letter.GetMessage().(type) {
-	case *messages.Letter_RequestVote:
+	case *messages.Envelope_RequestVote:
 		return m.RequestVote
-	case *messages.Letter_VoteAnswer:
-		return m.VoteAnswer
-	case *messages.Letter_AppendEntries:
+	case *messages.Envelope_VoteResponse:
+		return m.VoteResponse
+	case *messages.Envelope_AppendEntries:
 		return m.AppendEntries
-	case *messages.Letter_AppendAnswer:
-		return m.AppendAnswer
-	case *messages.Letter_Heartbeat:
+	case *messages.Envelope_AppendResponse:
+		return m.AppendResponse
+	case *messages.Envelope_Heartbeat:
 		return m.Heartbeat
-	case *messages.Letter_HeartbeatAnswer:
-		return m.HeartbeatAnswer
-	case *messages.Letter_ForwardedProposals:
+	case *messages.Envelope_HeartbeatResponse:
+		return m.HeartbeatResponse
+	case *messages.Envelope_ForwardedProposals:
 		return m.ForwardedProposals
-	case *messages.Letter_ProposalsRefused:
+	case *messages.Envelope_ProposalsRefused:
 		return m.ProposalsRefused
-	case *messages.Letter_ForwardedRead:
+	case *messages.Envelope_ForwardedRead:
 		return m.ForwardedRead
-	case *messages.Letter_ForwardedReadAnswer:
-		return m.ForwardedReadAnswer
-	case *messages.Letter_TimeoutNow:
+	case *messages.Envelope_ForwardedReadResponse:
+		return m.ForwardedReadResponse
+	case *messages.Envelope_TimeoutNow:
 		return m.TimeoutNow
-	case *messages.Letter_Removed:
+	case *messages.Envelope_Removed:
 		return m.Removed
 	}
 	return nil

@@ -14,7 +14,7 @@ import (
 //
 // owns:     read handles and a few indexes of segments
 // hears:    ReadLog from Replicators and Machine
-// says:     LogPiece to who asked
+// says:     ReadLogResponse to who asked
 // persists: nothing
 // on a crash: restarts alone; the question in hand is lost, and asked again by who waits for it. What it cannot read
 // because the disk is at fault stops the node.
@@ -37,18 +37,18 @@ func (r *LogReader) Receive(ctx actor.Context) {
 }
 
 func (r *LogReader) read(ctx actor.Context, m *messages.ReadLog) {
-	answer := &messages.LogPiece{Incarnation: r.incarnation, Token: m.Token}
+	answer := &messages.ReadLogResponse{Incarnation: r.incarnation, Token: m.Token}
 	entries, prevTerm, err := r.reader.Read(m.From, m.To, m.MaxBytes)
 	for _, warning := range r.reader.Warnings() {
-		r.env.Log().Warn().Str("actor", actors.ReaderName).Msg(warning)
+		r.env.Log().Warn().Str("actor", actors.LogReaderName).Msg(warning)
 	}
 	switch {
 	case err == nil:
 		answer.Entries, answer.PrevTerm = entries, prevTerm
-	case errors.Is(err, persistence.ErrGone):
-		answer.Gone = true
+	case errors.Is(err, persistence.ErrNotInLog):
+		answer.Missing = true
 	default:
-		panic(&actors.StorageFault{Doing: "read the log", Err: err})
+		panic(&actors.StorageError{Operation: "read the log", Err: err})
 	}
 	ctx.Respond(answer)
 }

@@ -16,14 +16,14 @@ import (
 )
 
 // ask sends the LogReader a question and returns what it answered; nil for no answer.
-func (s *stage) ask(q *messages.ReadLog) (answer *messages.LogPiece) {
-	reader := actor.NewPID(s.store.Address, s.store.Id+"/"+actors.ReaderName)
+func (s *fixture) readLog(q *messages.ReadLog) (answer *messages.ReadLogResponse) {
+	reader := actor.NewPID(s.store.Address, s.store.Id+"/"+actors.LogReaderName)
 	s.System.Root.Spawn(s.Props(func() actor.Actor {
 		return actor.ReceiveFunc(func(ctx actor.Context) {
 			switch m := ctx.Message().(type) {
 			case *actor.Started:
 				ctx.Request(reader, q)
-			case *messages.LogPiece:
+			case *messages.ReadLogResponse:
 				answer = m
 			}
 		})
@@ -33,62 +33,62 @@ func (s *stage) ask(q *messages.ReadLog) (answer *messages.LogPiece) {
 }
 
 func TestTheReaderAnswersWhoAsked(t *testing.T) {
-	s := newStage(t, vfs.NewMem())
-	s.send(appendOf(1, 0, entries(1, 3, 1, 100)))
-	s.send(appendOf(2, 0, entries(4, 5, 2, 100)))
-	p := s.ask(&messages.ReadLog{Incarnation: incarnation, From: 4, To: 8, MaxBytes: 250, Token: 99})
-	if p == nil || p.Token != 99 || p.Incarnation != incarnation || p.Gone || p.PrevTerm != 1 || p.Entries.First != 4 || len(p.Entries.Data) != 2 {
+	s := newFixture(t, vfs.NewMem())
+	s.send(appendMessage(1, 0, makeEntries(1, 3, 1, 100)))
+	s.send(appendMessage(2, 0, makeEntries(4, 5, 2, 100)))
+	p := s.readLog(&messages.ReadLog{Incarnation: incarnation, From: 4, To: 8, MaxBytes: 250, Token: 99})
+	if p == nil || p.Token != 99 || p.Incarnation != incarnation || p.Missing || p.PrevTerm != 1 || p.Entries.First != 4 || len(p.Entries.Data) != 2 {
 		t.Fatalf("answer %v", p)
 	}
-	if p := s.ask(&messages.ReadLog{Incarnation: incarnation, From: 9, To: 12, Token: 1}); p == nil || !p.Gone {
+	if p := s.readLog(&messages.ReadLog{Incarnation: incarnation, From: 9, To: 12, Token: 1}); p == nil || !p.Missing {
 		t.Fatalf("answer %v for entries that are not there", p)
 	}
-	if p := s.ask(&messages.ReadLog{Incarnation: 2, From: 1, To: 2}); p != nil {
+	if p := s.readLog(&messages.ReadLog{Incarnation: 2, From: 1, To: 2}); p != nil {
 		t.Fatalf("answer %v for a question of another incarnation", p)
 	}
 }
 
 func TestTheReaderIsRestartedAloneAndReadsOn(t *testing.T) {
 	disk := vfs.NewMem()
-	s := newStage(t, disk)
-	s.send(appendOf(1, 0, entries(1, 3, 1, 100)))
-	s.Restart = true
+	s := newFixture(t, disk)
+	s.send(appendMessage(1, 0, makeEntries(1, 3, 1, 100)))
+	s.RestartFailed = true
 	disk.Inject(vfs.FailNth(vfs.OpRead, ".seg", 1, nil))
-	if p := s.ask(&messages.ReadLog{Incarnation: incarnation, From: 1, To: 3}); p != nil {
+	if p := s.readLog(&messages.ReadLog{Incarnation: incarnation, From: 1, To: 3}); p != nil {
 		t.Fatalf("answer %v from a failing disk", p)
 	}
-	if _, ok := s.Failures[0].(*actors.StorageFault); !ok || len(s.Failures) != 1 {
+	if _, ok := s.Failures[0].(*actors.StorageError); !ok || len(s.Failures) != 1 {
 		t.Fatalf("failures %v", s.Failures)
 	}
-	s.forget()
-	if p := s.ask(&messages.ReadLog{Incarnation: incarnation, From: 1, To: 3, MaxBytes: 1 << 20}); p == nil || len(p.Entries.Data) != 3 {
+	s.clearRecorded()
+	if p := s.readLog(&messages.ReadLog{Incarnation: incarnation, From: 1, To: 3, MaxBytes: 1 << 20}); p == nil || len(p.Entries.Data) != 3 {
 		t.Fatalf("answer %v after the restart", p)
 	}
-	if len(s.heard(&messages.Recovered{})) != 0 {
+	if len(s.nodeReceived(&messages.Recovered{})) != 0 {
 		t.Fatal("the LogStore was restarted too")
 	}
 }
 
 func TestE7TheReaderNeverAnswersWithRottenEntries(t *testing.T) {
 	disk := vfs.NewMem()
-	s := newStage(t, disk)
-	s.send(appendOf(1, 0, entries(1, 3, 1, 1000)))
-	s.Pass(time.Second)
+	s := newFixture(t, disk)
+	s.send(appendMessage(1, 0, makeEntries(1, 3, 1, 1000)))
+	s.Advance(time.Second)
 	if err := disk.FlipBit("/data/log/0000000000000001.seg", (4096+96+2000)*8); err != nil {
 		t.Fatal(err)
 	}
-	if p := s.ask(&messages.ReadLog{Incarnation: incarnation, From: 1, To: 3, MaxBytes: 1 << 20}); p != nil {
+	if p := s.readLog(&messages.ReadLog{Incarnation: incarnation, From: 1, To: 3, MaxBytes: 1 << 20}); p != nil {
 		t.Fatalf("answer %v", p)
 	}
-	if err, ok := s.Failures[0].(*actors.StorageFault); !ok || !errors.Is(err, persistence.ErrCorrupt) {
+	if err, ok := s.Failures[0].(*actors.StorageError); !ok || !errors.Is(err, persistence.ErrCorrupt) {
 		t.Fatalf("failures %v", s.Failures)
 	}
 }
 
 func TestE7TheReaderSaysWhatItReadWrongOnceAndAnswersRight(t *testing.T) {
 	disk := vfs.NewMem()
-	s := newStage(t, disk)
-	s.send(appendOf(1, 0, entries(1, 3, 1, 1000)))
+	s := newFixture(t, disk)
+	s.send(appendMessage(1, 0, makeEntries(1, 3, 1, 1000)))
 	once := true
 	disk.Inject(func(op vfs.Op) error {
 		if op.Kind != vfs.OpRead || !once {
@@ -97,7 +97,7 @@ func TestE7TheReaderSaysWhatItReadWrongOnceAndAnswersRight(t *testing.T) {
 		once = false
 		return &vfs.FlippedRead{Bit: 8 * (96 + 2000)}
 	})
-	p := s.ask(&messages.ReadLog{Incarnation: incarnation, From: 1, To: 3, MaxBytes: 1 << 20})
+	p := s.readLog(&messages.ReadLog{Incarnation: incarnation, From: 1, To: 3, MaxBytes: 1 << 20})
 	if p == nil || len(p.Entries.Data) != 3 || raft.CheckEntries(p.Entries) != nil || len(s.Failures) != 0 {
 		t.Fatalf("answer %v, failures %v", p, s.Failures)
 	}

@@ -57,16 +57,16 @@ type LogStore struct {
 	log    *persistence.Log
 	node   *actor.PID
 
-	collecting bool // a Flush is under way
-	batch      batch
-	lastMark   *messages.Mark // the newest that Node was told
+	flushPending bool // a Flush is under way
+	batch        batch
+	lastReported *messages.AppendMark // the newest that Node was told
 
-	lastWrite  time.Duration
-	idleArmed  bool
-	sparing    bool // a spareTimer is under way
-	unchecked  int64
-	diskLow    bool
-	spaceArmed bool
+	lastWrite            time.Duration
+	idleTimerArmed       bool
+	sparePending         bool // a spareTimer is under way
+	bytesSinceSpaceCheck int64
+	diskLow              bool
+	spaceTimerArmed      bool
 
 	sizeWarning int64
 }
@@ -102,7 +102,7 @@ func (s *LogStore) Receive(ctx actor.Context) {
 		}
 	case *messages.Flush:
 		if m.Incarnation == s.config.Incarnation {
-			s.collecting = false
+			s.flushPending = false
 			s.flush(ctx)
 		}
 	case *messages.Tick:
@@ -117,28 +117,28 @@ func (s *LogStore) open(ctx actor.Context) {
 	began := s.env.Now()
 	log, found, err := persistence.Open(s.config.Log)
 	if err != nil {
-		panic(&actors.StorageFault{Doing: "open the log in " + s.config.Log.Dir, Err: err})
+		panic(&actors.StorageError{Operation: "open the log in " + s.config.Log.Dir, Err: err})
 	}
 	s.log = log
 	for _, warning := range found.Warnings {
-		s.env.Log().Warn().Str("actor", actors.LogName).Msg(warning)
+		s.env.Log().Warn().Str("actor", actors.LogStoreName).Msg(warning)
 	}
 	stats := log.Stats()
-	s.env.Log().Info().Str("actor", actors.LogName).Str("dir", s.config.Log.Dir).Uint64("first", stats.First).Uint64("last", stats.Last).
-		Uint64("term", found.HardState.Term).Int("segments", stats.Segments).Int64("bytes", stats.DiskBytes).Bool("direct-io", stats.Direct).
+	s.env.Log().Info().Str("actor", actors.LogStoreName).Str("dir", s.config.Log.Dir).Uint64("first", stats.FirstIndex).Uint64("last", stats.LastIndex).
+		Uint64("term", found.HardState.Term).Int("segments", stats.Segments).Int64("bytes", stats.DiskBytes).Bool("direct-io", stats.DirectIO).
 		Dur("took", s.env.Now()-began).Msg("log opened")
 	reader := func() actor.Actor {
 		return &LogReader{incarnation: s.config.Incarnation, reader: log.Reader(), env: s.env}
 	}
-	if _, err := ctx.SpawnNamed(s.env.Props(reader), actors.ReaderName); err != nil {
+	if _, err := ctx.SpawnNamed(s.env.Props(reader), actors.LogReaderName); err != nil {
 		panic(fmt.Sprintf("spawn the log reader: %v", err))
 	}
 	s.diskLow = log.DiskLow()
-	s.lastMark = &messages.Mark{} // Recovered says what is durable; this one would not know what is truncated meanwhile
-	s.view()
+	s.lastReported = &messages.AppendMark{} // Recovered says what is durable; this one would not know what is truncated meanwhile
+	s.publishState()
 	ctx.Send(s.node, recovered(s.config.Incarnation, found))
 	if s.diskLow {
-		s.tellDiskLow(ctx)
+		s.reportDiskLow(ctx)
 	}
 }
 
@@ -156,12 +156,12 @@ func (s *LogStore) close(orderly bool) {
 		return
 	}
 	if orderly {
-		if err := s.log.Idle(); err != nil && !errors.Is(err, persistence.ErrLatched) {
-			s.env.Log().Warn().Str("actor", actors.LogName).Err(err).Msg("the last write before the end failed")
+		if err := s.log.Idle(); err != nil && !errors.Is(err, persistence.ErrLogFailed) {
+			s.env.Log().Warn().Str("actor", actors.LogStoreName).Err(err).Msg("the last write before the end failed")
 		}
 	}
 	if err := s.log.Close(); err != nil {
-		s.env.Log().Warn().Str("actor", actors.LogName).Err(err).Msg("log not closed")
+		s.env.Log().Warn().Str("actor", actors.LogStoreName).Err(err).Msg("log not closed")
 	}
 	s.log = nil
 }
@@ -174,71 +174,71 @@ func (s *LogStore) append(ctx actor.Context, m *messages.Append) {
 		panic(fmt.Sprintf("append with mark %v: %v", m.Mark, err))
 	}
 	if err != nil {
-		panic(&actors.StorageFault{Doing: "append to the log in " + s.config.Log.Dir, Err: err})
+		panic(&actors.StorageError{Operation: "append to the log in " + s.config.Log.Dir, Err: err})
 	}
 	s.batch.add(m)
-	if !urgent(m) {
-		s.armIdle(ctx)
+	if !needsSync(m) {
+		s.armIdleTimer(ctx)
 		return
 	}
 	if s.log.PendingBytes() >= s.config.BatchBytes {
 		s.flush(ctx)
 		return
 	}
-	if !s.collecting {
-		s.collecting = true
+	if !s.flushPending {
+		s.flushPending = true
 		ctx.Send(ctx.Self(), &messages.Flush{Incarnation: s.config.Incarnation})
 	}
 }
 
 // urgent: somebody waits for this. What is not is a newer commit index, which goes along with the next write.
-func urgent(m *messages.Append) bool {
-	return m.Urgent || m.Tell || m.TruncateFrom != 0 || len(m.Then) > 0 || len(m.GetEntries().GetData()) > 0
+func needsSync(m *messages.Append) bool {
+	return m.NeedsSync || m.Notify || m.TruncateFrom != 0 || len(m.Deferred) > 0 || len(m.GetEntries().GetData()) > 0
 }
 
 // flush makes the batch durable, then says what was waiting for that.
 func (s *LogStore) flush(ctx actor.Context) {
-	if !s.batch.urgent {
+	if !s.batch.needsSync {
 		return // written already, because it was full
 	}
 	bytes, began := s.log.PendingBytes(), s.env.Now()
-	if err := s.write(); err != nil {
-		panic(&actors.StorageFault{Doing: "append to the log in " + s.config.Log.Dir, Err: err})
+	if err := s.makeDurable(); err != nil {
+		panic(&actors.StorageError{Operation: "append to the log in " + s.config.Log.Dir, Err: err})
 	}
 	s.lastWrite = s.env.Now()
-	for _, promise := range s.batch.promises {
+	for _, promise := range s.batch.deferred {
 		if promise != nil {
-			s.say(ctx, promise)
+			s.sendDeferred(ctx, promise)
 		}
 	}
-	for _, mark := range s.batch.told {
-		s.lastMark = mark
+	for _, mark := range s.batch.marks {
+		s.lastReported = mark
 		ctx.Send(s.node, &messages.Durable{Incarnation: s.config.Incarnation, Mark: mark, DiskLow: s.diskLow})
 	}
-	if probe := s.env.Probe(); probe != nil {
+	if probe := s.env.Observer(); probe != nil {
 		probe.Synced(s.batch.entries, int(bytes), s.lastWrite-began)
 	}
 	s.batch.reset()
 	s.checkSpace(ctx, bytes)
-	s.view()
-	s.armIdle(ctx)
+	s.publishState()
+	s.armIdleTimer(ctx)
 	if s.log.SpareDue() {
-		s.spareSoon(ctx)
+		s.scheduleSpare(ctx)
 	}
 }
 
 // write makes the batch durable. Where it says nothing new, as when an idle leader asks for a sign of life, the disk gives
 // one without the log growing.
-func (s *LogStore) write() error {
-	if s.log.NothingNew() {
-		return s.log.Probe()
+func (s *LogStore) makeDurable() error {
+	if s.log.PendingIsRedundant() {
+		return s.log.ProbeDisk()
 	}
 	return s.log.Commit()
 }
 
 // say sends what an Append promised. The LogStore only carries it: the words are Node's.
-func (s *LogStore) say(ctx actor.Context, p *messages.Promise) {
-	words := inner(p.Letter)
+func (s *LogStore) sendDeferred(ctx actor.Context, p *messages.DeferredMessage) {
+	words := envelopeMessage(p.Envelope)
 	if words == nil {
 		panic(fmt.Sprintf("promise to %x without a message", p.To))
 	}
@@ -246,22 +246,22 @@ func (s *LogStore) say(ctx actor.Context, p *messages.Promise) {
 		ctx.Send(s.node, words)
 		return
 	}
-	ctx.Send(s.env.Peer(p.To, p.Letter.Role), words)
+	ctx.Send(s.env.PeerPID(p.To, p.Envelope.Role), words)
 }
 
 // view lets itself be seen.
-func (s *LogStore) view() {
+func (s *LogStore) publishState() {
 	stats := s.log.Stats()
 	if stats.DiskBytes >= s.sizeWarning {
-		s.env.Log().Warn().Str("actor", actors.LogName).Int64("bytes", stats.DiskBytes).Uint64("entries", stats.Last+1-stats.First).
+		s.env.Log().Warn().Str("actor", actors.LogStoreName).Int64("bytes", stats.DiskBytes).Uint64("entries", stats.LastIndex+1-stats.FirstIndex).
 			Msg("the log is large and is not compacted in this version: give its disk room, restarts replay all of it into an in-memory state machine")
 		for s.sizeWarning <= stats.DiskBytes {
 			s.sizeWarning *= 2
 		}
 	}
-	if probe := s.env.Probe(); probe != nil {
+	if probe := s.env.Observer(); probe != nil {
 		probe.Log(actors.LogView{
-			Incarnation: s.config.Incarnation, HardState: stats.HardState, FirstIndex: stats.First, LastIndex: stats.Last,
+			Incarnation: s.config.Incarnation, HardState: stats.HardState, FirstIndex: stats.FirstIndex, LastIndex: stats.LastIndex,
 			Segments: stats.Segments, DiskBytes: stats.DiskBytes, DiskLow: s.diskLow,
 		})
 	}

@@ -13,20 +13,20 @@ import (
 
 // work is one batch on its way through the machine. Its slices are used again for the next, so that a batch in the steady
 // state allocates nothing but what is said to the handle.
-type work struct {
+type batchWork struct {
 	batch Batch
 	// orders tells for each command of the batch whose it is.
-	orders []order
+	commandIDs []commandID
 	// changes are the entries that change the ledger, for the journal; empty for InMemory machines.
 	changes []change
 	// deliveries are what the handle is to hear, in the order of the log.
 	deliveries []delivery
-	// update is Machine.ledgerUpdate, and updated tells that the state machine called it.
-	update  func(results [][]byte) LedgerUpdate
-	updated bool
+	// update is Machine.sessionUpdate, and updated tells that the state machine called it.
+	sessionUpdate func(results [][]byte) SessionUpdate
+	updateCalled  bool
 }
 
-type order struct{ origin, sequence uint64 }
+type commandID struct{ session, sequence uint64 }
 
 // apply brings the state machine forward by some entries: decode, tell what is new from what was applied before, apply the
 // new, keep their answers, tell the handle.
@@ -38,80 +38,80 @@ func (m *Machine) apply(e *messages.Entries) {
 		for run+1 < len(e.Runs) && e.Runs[run+1].FirstIndex <= index {
 			run++
 		}
-		m.take(index, e.Runs[run].Term, data)
+		m.addEntry(index, e.Runs[run].Term, data)
 	}
 	w.batch.Last = raft.EntriesLast(e)
 	results := m.applyBatch()
-	if m.journal == nil {
-		m.settle(results)
+	if m.recorder == nil {
+		m.cacheReplies(results)
 	}
 	m.applied = w.batch.Last
 	m.deliver(results, e.Runs[run].Term)
-	m.serveOnceReplayed()
-	m.show()
+	m.reportServing()
+	m.publishState()
 	w.reset()
 }
 
 // take puts an entry where it belongs.
-func (m *Machine) take(index, term uint64, data []byte) {
+func (m *Machine) addEntry(index, term uint64, data []byte) {
 	entry, err := raft.DecodeEntry(data)
 	if err != nil {
-		panic(&actors.Fatal{Err: fmt.Errorf("the committed entry %d cannot be read: %w; was it written by a newer version? "+
+		panic(&actors.FatalError{Err: fmt.Errorf("the committed entry %d cannot be read: %w; was it written by a newer version? "+
 			"start this member with the version that the others run", index, err)})
 	}
 	switch entry.Kind {
 	case raft.KindCommand:
-		m.takeCommand(index, term, entry)
-	case raft.KindOpenOrigin:
-		if origin := m.ledger.open(index, entry.Node, entry.Payload); origin != 0 {
-			m.ctx.Send(m.env.Handle(), &messages.OriginOpened{Incarnation: m.config.Incarnation, Nonce: entry.Payload, Origin: origin})
-			m.note(change{kind: changeOpen, index: index, node: entry.Node, nonce: entry.Payload})
+		m.addCommand(index, term, entry)
+	case raft.KindRegisterSession:
+		if origin := m.sessions.register(index, entry.NodeID, entry.Payload); origin != 0 {
+			m.ctx.Send(m.env.Session(), &messages.SessionRegistered{Incarnation: m.config.Incarnation, Nonce: entry.Payload, SessionId: origin})
+			m.addChange(change{kind: changeRegister, index: index, node: entry.NodeID, nonce: entry.Payload})
 		}
-	case raft.KindCloseOrigin:
-		if m.ledger.close(entry.Origin) {
-			m.note(change{kind: changeClose, index: index, origin: entry.Origin})
+	case raft.KindExpireSession:
+		if m.sessions.expire(entry.SessionID) {
+			m.addChange(change{kind: changeExpire, index: index, session: entry.SessionID})
 		}
 	case raft.KindBarrier:
-		m.takeBarrier(index, entry)
+		m.addBarrier(index, entry)
 	case raft.KindNoop, raft.KindConfiguration:
 		// The Node's own affair.
 	}
 }
 
-// takeCommand asks the ledger whether a command is new.
-func (m *Machine) takeCommand(index, term uint64, entry raft.Entry) {
+// addCommand asks the ledger whether a command is new.
+func (m *Machine) addCommand(index, term uint64, entry raft.Entry) {
 	w := &m.work
-	o := m.ledger.find(entry.Origin)
+	o := m.sessions.find(entry.SessionID)
 	if o == nil {
 		// Whose it was is forgotten too, so it is told to our handle in any case; the handle knows its origins.
-		w.deliveries = append(w.deliveries, delivery{order: order{entry.Origin, entry.Sequence}, command: none, outcome: messages.Outcome_OUTCOME_UNKNOWN})
+		w.deliveries = append(w.deliveries, delivery{commandID: commandID{entry.SessionID, entry.Sequence}, batchPosition: notInBatch, outcome: messages.Outcome_OUTCOME_UNKNOWN})
 		return
 	}
-	verdict, kept := m.ledger.admit(o, index, entry.Sequence, entry.LowestOutstanding)
-	c := change{kind: changeRepeat, index: index, origin: entry.Origin, sequence: entry.Sequence, lowest: entry.LowestOutstanding}
-	d := delivery{order: order{entry.Origin, entry.Sequence}, index: kept.index, command: none, value: kept.value}
+	verdict, kept := m.sessions.admit(o, index, entry.Sequence, entry.LowestOutstanding)
+	c := change{kind: changeDuplicate, index: index, session: entry.SessionID, sequence: entry.Sequence, lowestOutstanding: entry.LowestOutstanding}
+	d := delivery{commandID: commandID{entry.SessionID, entry.Sequence}, index: kept.index, batchPosition: notInBatch, value: kept.value}
 	switch verdict {
 	case isNew:
-		c.kind, c.command = changeApply, len(w.batch.Commands)
-		d.command, d.index = c.command, index
+		c.kind, c.batchPosition = changeApply, len(w.batch.Commands)
+		d.batchPosition, d.index = c.batchPosition, index
 		w.batch.Commands = append(w.batch.Commands, Command{Index: index, Term: term, Data: entry.Payload})
-		w.orders = append(w.orders, d.order)
-		m.ledger.expect(o, entry.Sequence, c.command)
+		w.commandIDs = append(w.commandIDs, d.commandID)
+		m.sessions.setBatchPosition(o, entry.Sequence, c.batchPosition)
 	case isPending:
-		d.command = kept.command
-	case isForgotten:
+		d.batchPosition = kept.batchPosition
+	case isEvicted:
 		d.index, d.outcome = 0, messages.Outcome_OUTCOME_UNKNOWN
 	}
-	m.note(c)
-	if verdict != isUnwanted && o.node == m.env.ID() {
+	m.addChange(c)
+	if verdict != isAcknowledged && o.node == m.env.ID() {
 		w.deliveries = append(w.deliveries, d)
 	}
 }
 
-// takeBarrier answers a read through the log. It changes nothing, so a repeated one needs no ledger: it is answered again.
-func (m *Machine) takeBarrier(index uint64, entry raft.Entry) {
-	d := delivery{order: order{entry.Origin, entry.Sequence}, index: index, command: none}
-	switch o := m.ledger.find(entry.Origin); {
+// addBarrier answers a read through the log. It changes nothing, so a repeated one needs no ledger: it is answered again.
+func (m *Machine) addBarrier(index uint64, entry raft.Entry) {
+	d := delivery{commandID: commandID{entry.SessionID, entry.Sequence}, index: index, batchPosition: notInBatch}
+	switch o := m.sessions.find(entry.SessionID); {
 	case o == nil:
 		d.index, d.outcome = 0, messages.Outcome_OUTCOME_UNKNOWN
 	case o.node != m.env.ID():
@@ -121,8 +121,8 @@ func (m *Machine) takeBarrier(index uint64, entry raft.Entry) {
 }
 
 // note remembers a change of the ledger for the journal.
-func (m *Machine) note(c change) {
-	if m.journal != nil {
+func (m *Machine) addChange(c change) {
+	if m.recorder != nil {
 		m.work.changes = append(m.work.changes, c)
 	}
 }
@@ -131,81 +131,81 @@ func (m *Machine) note(c change) {
 // so the node stops and says on which command.
 func (m *Machine) applyBatch() [][]byte {
 	w := &m.work
-	w.batch.Ledger, w.updated = nil, false
-	if m.journal != nil {
-		w.batch.Ledger = w.update
+	w.batch.SessionUpdate, w.updateCalled = nil, false
+	if m.recorder != nil {
+		w.batch.SessionUpdate = w.sessionUpdate
 	}
 	results, err := callApply(m.state, &w.batch)
 	switch {
 	case err != nil:
 	case len(results) != len(w.batch.Commands):
 		err = fmt.Errorf("%d results for %d commands", len(results), len(w.batch.Commands))
-	case m.journal != nil && !w.updated:
+	case m.recorder != nil && !w.updateCalled:
 		err = fmt.Errorf("the state machine did not store its ledger record: Apply must call Batch.Ledger")
 	}
 	if err != nil {
-		panic(applicationFault(&w.batch, err))
+		panic(applicationError(&w.batch, err))
 	}
 	return results
 }
 
 func callApply(state StateMachine, b *Batch) (results [][]byte, err error) {
-	defer guard(&err)
+	defer recoverPanic(&err)
 	return state.Apply(b)
 }
 
 // guard turns a panic of the application into an error that shows where it happened.
-func guard(err *error) {
+func recoverPanic(err *error) {
 	if reason := recover(); reason != nil {
 		*err = fmt.Errorf("panic: %v\n%s", reason, debug.Stack())
 	}
 }
 
-// applicationFault names the command that failed, or the first of those among which it was.
-func applicationFault(b *Batch, err error) *actors.ApplicationFault {
+// applicationError names the command that failed, or the first of those among which it was.
+func applicationError(b *Batch, err error) *actors.ApplicationError {
 	if len(b.Commands) == 0 {
-		return &actors.ApplicationFault{Err: fmt.Errorf("in a batch without commands that ends at index %d: %w", b.Last, err)}
+		return &actors.ApplicationError{Err: fmt.Errorf("in a batch without commands that ends at index %d: %w", b.Last, err)}
 	}
 	first, last := b.Commands[0], b.Commands[len(b.Commands)-1]
 	if first.Index != last.Index {
 		err = fmt.Errorf("in a batch of %d commands up to index %d: %w", len(b.Commands), last.Index, err)
 	}
 	hash := sha256.Sum256(first.Data)
-	return &actors.ApplicationFault{Index: first.Index, CommandHash: hex.EncodeToString(hash[:8]), Err: err}
+	return &actors.ApplicationError{Index: first.Index, CommandHash: hex.EncodeToString(hash[:8]), Err: err}
 }
 
-// ledgerUpdate is Batch.Ledger: the state machine calls it while it applies, to store the record with its own changes.
-func (m *Machine) ledgerUpdate(results [][]byte) LedgerUpdate {
+// sessionUpdate is Batch.Ledger: the state machine calls it while it applies, to store the record with its own changes.
+func (m *Machine) sessionUpdate(results [][]byte) SessionUpdate {
 	w := &m.work
-	if w.updated || len(results) != len(w.batch.Commands) {
-		panic(fmt.Sprintf("Batch.Ledger called with %d results for %d commands, called before: %v", len(results), len(w.batch.Commands), w.updated))
+	if w.updateCalled || len(results) != len(w.batch.Commands) {
+		panic(fmt.Sprintf("Batch.Ledger called with %d results for %d commands, called before: %v", len(results), len(w.batch.Commands), w.updateCalled))
 	}
-	w.updated = true
-	m.settle(results)
-	return m.journal.update(m.ledger, w.batch.Last, w.changes, results)
+	w.updateCalled = true
+	m.cacheReplies(results)
+	return m.recorder.update(m.sessions, w.batch.Last, w.changes, results)
 }
 
 // settle keeps the answers of the batch.
-func (m *Machine) settle(results [][]byte) {
-	for i, o := range m.work.orders {
-		m.ledger.settle(o.origin, o.sequence, results[i])
+func (m *Machine) cacheReplies(results [][]byte) {
+	for i, o := range m.work.commandIDs {
+		m.sessions.cacheReply(o.session, o.sequence, results[i])
 	}
 }
 
 // reset empties the slices without keeping alive what they pointed to.
-func (w *work) reset() {
+func (w *batchWork) reset() {
 	clear(w.batch.Commands)
 	clear(w.changes)
 	clear(w.deliveries)
-	w.batch.Commands, w.orders = reuse(w.batch.Commands), reuse(w.orders)
+	w.batch.Commands, w.commandIDs = reuse(w.batch.Commands), reuse(w.commandIDs)
 	w.changes, w.deliveries = reuse(w.changes), reuse(w.deliveries)
 }
 
-// maxSpare is the capacity above which a slice is not kept for the next batch: a replay must not cost its memory for ever.
-const maxSpare = 16 << 10
+// maxReusedCapacity is the capacity above which a slice is not kept for the next batch: a replay must not cost its memory for ever.
+const maxReusedCapacity = 16 << 10
 
 func reuse[T any](s []T) []T {
-	if cap(s) > maxSpare {
+	if cap(s) > maxReusedCapacity {
 		return nil
 	}
 	return s[:0]

@@ -12,26 +12,26 @@ import (
 // coldRead is a backlog that is read from disk because the Node has it in memory no more: after a start, or where the
 // state machine fell far behind. While one piece is applied the next is being read.
 type coldRead struct {
-	through uint64 // the backlog ends here; 0 where none is read
-	next    uint64 // the first index not received yet
-	token   uint64 // of the request under way; an answer with another one is of a request given up
-	gone    int    // refusals in a row
-	timer   actors.Timer
+	through       uint64 // the backlog ends here; 0 where none is read
+	next          uint64 // the first index not received yet
+	token         uint64 // of the request under way; an answer with another one is of a request given up
+	goneResponses int    // refusals in a row
+	timer         actors.Timer
 }
 
-// readAgainAfter is how long a piece is waited for: a LogReader that was restarted forgot the request.
-const readAgainAfter = time.Second
+// readTimeout is how long a piece is waited for: a LogReader that was restarted forgot the request.
+const readTimeout = time.Second
 
-// maxGone is how often the LogReader may deny having committed entries before that is taken for what it must be, a bug.
-const maxGone = 3
+// maxGoneResponses is how often the LogReader may deny having committed entries before that is taken for what it must be, a bug.
+const maxGoneResponses = 3
 
 // readFromLog begins to apply (applied, through] from disk.
 func (m *Machine) readFromLog(through uint64) {
-	m.cold.through, m.cold.next, m.cold.gone = through, m.applied+1, 0
-	m.askForPiece()
+	m.cold.through, m.cold.next, m.cold.goneResponses = through, m.applied+1, 0
+	m.requestRead()
 }
 
-func (m *Machine) askForPiece() {
+func (m *Machine) requestRead() {
 	c := &m.cold
 	c.stop()
 	c.token++
@@ -42,36 +42,36 @@ func (m *Machine) askForPiece() {
 		MaxBytes:    m.config.MaxBatchBytes,
 		Token:       c.token,
 	})
-	c.timer = m.env.After(readAgainAfter, m.ctx.Self(), &messages.Tick{Incarnation: m.config.Incarnation, Timer: c.token})
+	c.timer = m.env.After(readTimeout, m.ctx.Self(), &messages.Tick{Incarnation: m.config.Incarnation, Timer: c.token})
 }
 
-// askAgain gives up a request that was not answered in time.
-func (m *Machine) askAgain(t *messages.Tick) {
+// retryRead gives up a request that was not answered in time.
+func (m *Machine) retryRead(t *messages.Tick) {
 	if m.cold.through == 0 || t.Timer != m.cold.token {
 		return
 	}
-	m.env.Log().Warn().Uint64("from", m.cold.next).Uint64("to", m.cold.through).Dur("waited", readAgainAfter).
+	m.env.Log().Warn().Uint64("from", m.cold.next).Uint64("to", m.cold.through).Dur("waited", readTimeout).
 		Msg("the log reader did not answer, asked again")
-	m.askForPiece()
+	m.requestRead()
 }
 
 // piece applies what was read, having asked for what follows it.
-func (m *Machine) piece(p *messages.LogPiece) {
+func (m *Machine) receiveRead(p *messages.ReadLogResponse) {
 	c := &m.cold
 	if c.through == 0 || p.Token != c.token {
 		return
 	}
-	if p.Gone {
-		m.denied()
+	if p.Missing {
+		m.readGone()
 		return
 	}
 	last := raft.EntriesLast(p.Entries)
 	if p.Entries.GetFirst() != c.next || len(p.Entries.Data) == 0 || last > c.through {
 		panic(fmt.Sprintf("asked for entries [%d, %d], the log reader gave %d from %d", c.next, c.through, len(p.Entries.GetData()), p.Entries.GetFirst()))
 	}
-	c.gone, c.next = 0, last+1
+	c.goneResponses, c.next = 0, last+1
 	if last < c.through {
-		m.askForPiece()
+		m.requestRead()
 	} else {
 		c.stop()
 		c.through = 0
@@ -84,9 +84,9 @@ func (m *Machine) piece(p *messages.LogPiece) {
 
 // denied waits for the timer of the request, which asks again: what is committed and durable cannot be gone, but a reader
 // may have looked while a file was being changed.
-func (m *Machine) denied() {
+func (m *Machine) readGone() {
 	c := &m.cold
-	if c.gone++; c.gone >= maxGone {
+	if c.goneResponses++; c.goneResponses >= maxGoneResponses {
 		panic(fmt.Sprintf("the log reader says that entries [%d, %d] are gone, which are committed and on disk", c.next, c.through))
 	}
 }

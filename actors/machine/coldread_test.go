@@ -8,7 +8,7 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-func (s *stage) lastAsked() *messages.ReadLog {
+func (s *fixture) lastRead() *messages.ReadLog {
 	s.t.Helper()
 	if len(s.toReader) == 0 {
 		s.t.Fatal("the reader was not asked")
@@ -17,23 +17,23 @@ func (s *stage) lastAsked() *messages.ReadLog {
 }
 
 // give answers the request under way with n entries.
-func (s *stage) give(n int) {
+func (s *fixture) respondRead(n int) {
 	s.t.Helper()
-	ask := s.lastAsked()
+	ask := s.lastRead()
 	data := make([][]byte, n)
 	for i := range data {
 		data[i] = raft.EncodeNoop()
 	}
-	s.send(&messages.LogPiece{Incarnation: incarnation, Token: ask.Token, Entries: entriesOf(ask.From, 1, data...)})
+	s.send(&messages.ReadLogResponse{Incarnation: incarnation, Token: ask.Token, Entries: entriesOf(ask.From, 1, data...)})
 }
 
 func TestABacklogIsReadFromTheLogInPiecesAndThenPulledAgain(t *testing.T) {
-	s, state := withOrigin(t)
+	s, state := startWithSession(t)
 	pulls := len(s.toNode)
-	s.send(&messages.Committed{Incarnation: incarnation, ColdTo: 9})
-	expect(t, "the reader", s.toReader, &messages.ReadLog{Incarnation: incarnation, From: 2, To: 9, MaxBytes: defaultMaxBatchBytes, Token: 1})
-	s.give(3)
-	if ask := s.lastAsked(); ask.From != 5 || ask.To != 9 || (*state).last != 4 {
+	s.send(&messages.Committed{Incarnation: incarnation, OnDiskThrough: 9})
+	expectMessages(t, "the reader", s.toReader, &messages.ReadLog{Incarnation: incarnation, From: 2, To: 9, MaxBytes: defaultMaxBatchBytes, Token: 1})
+	s.respondRead(3)
+	if ask := s.lastRead(); ask.From != 5 || ask.To != 9 || (*state).last != 4 {
 		t.Fatalf("after the first piece: asked for %v, applied %d", ask, (*state).last)
 	}
 	s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(5, 1, raft.EncodeNoop())}) // nobody pulled
@@ -41,9 +41,9 @@ func TestABacklogIsReadFromTheLogInPiecesAndThenPulledAgain(t *testing.T) {
 		t.Fatalf("applied %d, pulled %d times", (*state).last, len(s.toNode)-pulls)
 	}
 	asked := len(s.toReader)
-	s.give(5)
-	if (*state).last != 9 || s.pulled() != 10 || len(s.toNode) != pulls+1 || len(s.toReader) != asked {
-		t.Fatalf("applied %d, pulls from %d", (*state).last, s.pulled())
+	s.respondRead(5)
+	if (*state).last != 9 || s.pullFrom() != 10 || len(s.toNode) != pulls+1 || len(s.toReader) != asked {
+		t.Fatalf("applied %d, pulls from %d", (*state).last, s.pullFrom())
 	}
 	if last := s.Timers[len(s.Timers)-1]; !last.Stopped {
 		t.Fatal("the timer runs on although all is there")
@@ -52,7 +52,7 @@ func TestABacklogIsReadFromTheLogInPiecesAndThenPulledAgain(t *testing.T) {
 	if len(s.toReader) != asked {
 		t.Fatal("the timer asked again for what is there")
 	}
-	if r := s.results(); len(r) != 2 || r[1].Applied != 9 {
+	if r := s.takeResults(); len(r) != 2 || r[1].Applied != 9 {
 		t.Fatalf("the handle heard %v", r)
 	}
 	s.commit(1, raft.EncodeNoop())
@@ -62,11 +62,11 @@ func TestABacklogIsReadFromTheLogInPiecesAndThenPulledAgain(t *testing.T) {
 }
 
 func TestAPieceOfARequestGivenUpIsDropped(t *testing.T) {
-	s, state := withOrigin(t)
-	s.send(&messages.Committed{Incarnation: incarnation, ColdTo: 4})
-	first := s.lastAsked()
-	s.fire() // the reader was restarted and forgot it
-	if again := s.lastAsked(); len(s.toReader) != 2 || again.From != first.From || again.To != first.To || again.Token == first.Token {
+	s, state := startWithSession(t)
+	s.send(&messages.Committed{Incarnation: incarnation, OnDiskThrough: 4})
+	first := s.lastRead()
+	s.fireTimers() // the reader was restarted and forgot it
+	if again := s.lastRead(); len(s.toReader) != 2 || again.From != first.From || again.To != first.To || again.Token == first.Token {
 		t.Fatalf("asked %v", s.toReader)
 	}
 	if !strings.Contains(s.Logged.String(), "asked again") {
@@ -76,16 +76,16 @@ func TestAPieceOfARequestGivenUpIsDropped(t *testing.T) {
 	if len(s.toReader) != 2 {
 		t.Fatalf("asked %v", s.toReader)
 	}
-	late := &messages.LogPiece{Incarnation: incarnation, Token: first.Token, Entries: entriesOf(2, 1, raft.EncodeNoop())}
+	late := &messages.ReadLogResponse{Incarnation: incarnation, Token: first.Token, Entries: entriesOf(2, 1, raft.EncodeNoop())}
 	s.send(late)
 	if (*state).last != 1 {
 		t.Fatal("the late piece was applied")
 	}
-	s.give(3)
-	if (*state).last != 4 || s.pulled() != 5 {
+	s.respondRead(3)
+	if (*state).last != 4 || s.pullFrom() != 5 {
 		t.Fatalf("applied %d", (*state).last)
 	}
-	late.Token = s.lastAsked().Token
+	late.Token = s.lastRead().Token
 	s.send(late) // twice the same answer
 	if len(s.Failures) > 0 || (*state).last != 4 {
 		t.Fatalf("failures %v", s.Failures)
@@ -93,15 +93,15 @@ func TestAPieceOfARequestGivenUpIsDropped(t *testing.T) {
 }
 
 func TestAReaderThatDeniesCommittedEntriesIsAskedAgainButNotForEver(t *testing.T) {
-	s, state := withOrigin(t)
-	s.send(&messages.Committed{Incarnation: incarnation, ColdTo: 3})
+	s, state := startWithSession(t)
+	s.send(&messages.Committed{Incarnation: incarnation, OnDiskThrough: 3})
 	deny := func() {
-		s.send(&messages.LogPiece{Incarnation: incarnation, Token: s.lastAsked().Token, Gone: true})
-		s.fire()
+		s.send(&messages.ReadLogResponse{Incarnation: incarnation, Token: s.lastRead().Token, Missing: true})
+		s.fireTimers()
 	}
 	deny()
 	deny()
-	s.give(1)
+	s.respondRead(1)
 	if (*state).last != 2 {
 		t.Fatal("two refusals were not forgiven")
 	}
@@ -123,9 +123,9 @@ func TestAPieceThatWasNotAskedForIsABugOfTheReader(t *testing.T) {
 		"no piece":  nil,
 		"too much":  entriesOf(2, 1, raft.EncodeNoop(), raft.EncodeNoop()),
 	} {
-		s, _ := withOrigin(t)
-		s.send(&messages.Committed{Incarnation: incarnation, ColdTo: 2})
-		s.send(&messages.LogPiece{Incarnation: incarnation, Token: 1, Entries: e})
+		s, _ := startWithSession(t)
+		s.send(&messages.Committed{Incarnation: incarnation, OnDiskThrough: 2})
+		s.send(&messages.ReadLogResponse{Incarnation: incarnation, Token: 1, Entries: e})
 		if len(s.Failures) != 1 {
 			t.Errorf("%s: accepted", name)
 		}

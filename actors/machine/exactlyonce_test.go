@@ -16,9 +16,9 @@ import (
 
 // feed gives the log to the machine from where it stands, in batches of random size, and checks what the handle hears of
 // each. It stops after at most `batches`.
-func feed(t *rapid.T, s *stage, log [][]byte, batches int, heard map[order]bool, want *naiveLedger) {
+func commitLog(t *rapid.T, s *fixture, log [][]byte, batches int, heard map[commandID]bool, want *modelTable) {
 	for range batches {
-		from := s.pulled()
+		from := s.pullFrom()
 		if from > uint64(len(log)) {
 			return
 		}
@@ -27,29 +27,29 @@ func feed(t *rapid.T, s *stage, log [][]byte, batches int, heard map[order]bool,
 		if len(s.Failures) > 0 {
 			t.Fatalf("failed: %v", s.Failures)
 		}
-		checkHeard(t, s, heard, want)
+		checkResults(t, s, heard, want)
 	}
 }
 
 func termAt(index uint64) uint64 { return index/20 + 1 }
 
-// checkHeard: whatever the handle hears of a command is the truth about its one application.
-func checkHeard(t *rapid.T, s *stage, heard map[order]bool, want *naiveLedger) {
-	results := s.results()
+// checkResults: whatever the handle hears of a command is the truth about its one application.
+func checkResults(t *rapid.T, s *fixture, heard map[commandID]bool, want *modelTable) {
+	results := s.takeResults()
 	if len(results) == 0 {
 		t.Fatal("a batch was applied and the handle heard nothing")
 	}
 	for _, r := range results {
-		if r.Applied != s.pulled()-1 {
-			t.Fatalf("%v says applied, the Pull stands at %d", r, s.pulled())
+		if r.Applied != s.pullFrom()-1 {
+			t.Fatalf("%v says applied, the Pull stands at %d", r, s.pullFrom())
 		}
 		for i, sequence := range r.Sequences {
-			id := order{r.Origin, sequence}
+			id := commandID{r.SessionId, sequence}
 			if r.Outcomes[i] == messages.Outcome_OUTCOME_UNKNOWN {
 				continue // those that took effect must be heard of at least once: checked at the end
 			}
-			if sequence >= barriers { // answered each time it is met, at its own index
-				if r.Indexes[i] < sequence-barriers || r.Indexes[i] > r.Applied || len(r.Values[i]) > 0 {
+			if sequence >= firstBarrierSequence { // answered each time it is met, at its own index
+				if r.Indexes[i] < sequence-firstBarrierSequence || r.Indexes[i] > r.Applied || len(r.Values[i]) > 0 {
 					t.Fatalf("barrier %v: heard %q at %d", id, r.Values[i], r.Indexes[i])
 				}
 				continue
@@ -70,25 +70,25 @@ func TestE11ACrashedMachineEndsAsOneThatNeverCrashed(t *testing.T) {
 	crashes, lost, repeats, plays := 0, 0, 0, 0
 	play := func(rt *rapid.T) {
 		log := drawLog(rt)
-		want := newNaiveLedger(small)
+		want := newModelTable(smallLimits)
 		for i, data := range log {
 			first := uint64(i) + 1
 			want.entry(first, 0, data)
 		}
 		repeats += len(log) - len(want.applied)
-		newStageFor := newStage(t)
+		newStageFor := newFixture(t)
 
-		var d disk
-		heard := map[order]bool{}
+		var d fakeDisk
+		heard := map[commandID]bool{}
 		for {
-			newStageFor.startWith(small, Config{Factory: func() (StateMachine, error) { return &onDisk{disk: &d}, nil }})
+			newStageFor.startWith(smallLimits, Config{Factory: func() (StateMachine, error) { return &fakeOnDisk{disk: &d}, nil }})
 			if stands := newStageFor.toNode[0].(*messages.MachineReady).Applied; stands != d.newest().last {
 				rt.Fatalf("the machine says it stands at %d, its disk at %d", stands, d.newest().last)
 			}
 			if !rapid.Bool().Draw(rt, "crash") {
 				break
 			}
-			feed(rt, newStageFor, log, rapid.IntRange(0, 4).Draw(rt, "batches"), heard, want)
+			commitLog(rt, newStageFor, log, rapid.IntRange(0, 4).Draw(rt, "batches"), heard, want)
 			newStageFor.stop()
 			crashes++
 			if keep := rapid.IntRange(0, len(d.states)).Draw(rt, "kept"); keep < len(d.states) {
@@ -96,22 +96,22 @@ func TestE11ACrashedMachineEndsAsOneThatNeverCrashed(t *testing.T) {
 				d.states = d.states[:keep]
 			}
 		}
-		feed(rt, newStageFor, log, len(log), heard, want)
-		compareOutcome(rt, "on disk", want, d.newest().applied, newStageFor.actor.ledger, heard)
+		commitLog(rt, newStageFor, log, len(log), heard, want)
+		compareOutcome(rt, "on disk", want, d.newest().applied, newStageFor.machine.sessions, heard)
 		newStageFor.stop()
 
-		var state *inMemory
-		heard = map[order]bool{}
-		newStageFor.startWith(small, Config{Factory: factoryOf(t, &state, nil)})
-		feed(rt, newStageFor, log, len(log), heard, want)
-		compareOutcome(rt, "in memory", want, state.applied, newStageFor.actor.ledger, heard)
+		var state *fakeInMemory
+		heard = map[commandID]bool{}
+		newStageFor.startWith(smallLimits, Config{Factory: inMemoryFactory(t, &state, nil)})
+		commitLog(rt, newStageFor, log, len(log), heard, want)
+		compareOutcome(rt, "in memory", want, state.applied, newStageFor.machine.sessions, heard)
 		newStageFor.stop()
 		plays++
 	}
 	// The same twenty plays each time, to know that what is played is worth it; what luck adds is not counted.
 	const examples = 20
 	for seed := range uint64(examples) {
-		t.Run(fmt.Sprint("told-", seed), func(t *testing.T) { rapid.MakeFuzz(play)(t, noise(seed)) })
+		t.Run(fmt.Sprint("told-", seed), func(t *testing.T) { rapid.MakeFuzz(play)(t, seededBytes(seed)) })
 	}
 	if plays != examples || crashes == 0 || lost == 0 || repeats == 0 {
 		t.Errorf("%d plays, %d crashes, %d that lost something, %d entries not applied: too tame", plays, crashes, lost, repeats)
@@ -120,7 +120,7 @@ func TestE11ACrashedMachineEndsAsOneThatNeverCrashed(t *testing.T) {
 }
 
 // noise is what a play draws from, the same for the same seed, and more than it can want.
-func noise(seed uint64) []byte {
+func seededBytes(seed uint64) []byte {
 	var key [32]byte
 	binary.LittleEndian.PutUint64(key[:], seed)
 	bytes := make([]byte, 1<<18)
@@ -128,7 +128,7 @@ func noise(seed uint64) []byte {
 	return bytes
 }
 
-func compareOutcome(t *rapid.T, kind string, want *naiveLedger, applied []done, got *ledger, heard map[order]bool) {
+func compareOutcome(t *rapid.T, kind string, want *modelTable, applied []appliedCommand, got *sessionTable, heard map[commandID]bool) {
 	for i := range applied {
 		applied[i].term = 0 // depends on the batches of the test
 	}
@@ -147,11 +147,11 @@ func compareOutcome(t *rapid.T, kind string, want *naiveLedger, applied []done, 
 
 // A ledger read back from its records is the ledger that wrote them, also across the point where a whole one is written.
 func TestTheLedgerIsReadBackExactlyAndItsRecordsDoNotPileUp(t *testing.T) {
-	l, j := newLedger(featureLevel1), new(journal)
-	l.open(1, 1, []byte("one"))
-	l.open(2, 2, []byte("two"))
-	changes := []change{{kind: changeOpen, index: 1, node: 1, nonce: []byte("one")}, {kind: changeOpen, index: 2, node: 2, nonce: []byte("two")}}
-	var stored, all []LedgerRecord
+	l, j := newSessionTable(featureLevel1Limits), new(sessionRecorder)
+	l.register(1, 1, []byte("one"))
+	l.register(2, 2, []byte("two"))
+	changes := []change{{kind: changeRegister, index: 1, node: 1, nonce: []byte("one")}, {kind: changeRegister, index: 2, node: 2, nonce: []byte("two")}}
+	var stored, all []SessionRecord
 	wholes, most, afterWhole := 0, 0, false
 	index := uint64(2)
 	for batch := range 12000 {
@@ -165,21 +165,21 @@ func TestTheLedgerIsReadBackExactlyAndItsRecordsDoNotPileUp(t *testing.T) {
 			}
 			value := bytes.Repeat([]byte{byte(index)}, int(index%200))
 			verdict, _ := l.admit(l.find(origin), index, sequence, lowest)
-			c := change{kind: changeRepeat, index: index, origin: origin, sequence: sequence, lowest: lowest}
+			c := change{kind: changeDuplicate, index: index, session: origin, sequence: sequence, lowestOutstanding: lowest}
 			if verdict == isNew {
-				c.kind, c.command = changeApply, len(results)
+				c.kind, c.batchPosition = changeApply, len(results)
 				results = append(results, value)
-				l.settle(origin, sequence, value)
+				l.cacheReply(origin, sequence, value)
 			}
 			changes = append(changes, c)
 		}
 		u := j.update(l, index, changes, results)
 		changes = changes[:0]
-		record := LedgerRecord{Index: u.Put.Index, Data: bytes.Clone(u.Put.Data)}
+		record := SessionRecord{Index: u.Put.Index, Data: bytes.Clone(u.Put.Data)}
 		stored, all = append(stored, record), append(all, record)
 		if u.DropBelow > 0 {
 			wholes++
-			stored = slices.DeleteFunc(stored, func(r LedgerRecord) bool { return r.Index < u.DropBelow })
+			stored = slices.DeleteFunc(stored, func(r SessionRecord) bool { return r.Index < u.DropBelow })
 		}
 		size := 0
 		for _, r := range stored {
@@ -187,38 +187,38 @@ func TestTheLedgerIsReadBackExactlyAndItsRecordsDoNotPileUp(t *testing.T) {
 		}
 		most = max(most, size)
 		if batch%997 == 0 || u.DropBelow > 0 || afterWhole {
-			same(t, "the records left", index, stored, l)
+			checkRecovered(t, "the records left", index, stored, l)
 			// Records that should have been dropped and were not do no harm.
-			same(t, "all records", index, all, l)
+			checkRecovered(t, "all records", index, all, l)
 		}
 		afterWhole = u.DropBelow > 0
 	}
 	if wholes < 3 {
 		t.Errorf("only %d whole records", wholes)
 	}
-	if bound := 2 * minChangeBytes; most > bound {
+	if bound := 2 * minDeltaBytes; most > bound {
 		t.Errorf("records of %d bytes at most, bound %d", most, bound)
 	}
 }
 
 // same reads a ledger back and compares.
-func same(t *testing.T, what string, applied uint64, records []LedgerRecord, want *ledger) {
+func checkRecovered(t *testing.T, what string, applied uint64, records []SessionRecord, want *sessionTable) {
 	t.Helper()
-	back, _, err := recoverLedger(applied, records, featureLevel1)
+	back, _, err := recoverSessionTable(applied, records, featureLevel1Limits)
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
-	if back.String() != want.String() || !bytes.Equal(appendWhole(nil, back), appendWhole(nil, want)) {
+	if back.String() != want.String() || !bytes.Equal(appendFull(nil, back), appendFull(nil, want)) {
 		t.Fatalf("%s give at %d\n%v\nwant\n%v", what, applied, back, want)
 	}
 }
 
 func TestRecordsThatAreNotWhatWasStoredAreRefused(t *testing.T) {
-	l, j := newLedger(small), new(journal)
-	l.open(1, 1, []byte("n"))
-	open := bytes.Clone(j.update(l, 1, []change{{kind: changeOpen, index: 1, node: 1, nonce: []byte("n")}}, nil).Put.Data)
-	whole := appendWhole([]byte{recordVersion, recordWhole}, l)
-	for name, records := range map[string][]LedgerRecord{
+	l, j := newSessionTable(smallLimits), new(sessionRecorder)
+	l.register(1, 1, []byte("n"))
+	open := bytes.Clone(j.update(l, 1, []change{{kind: changeRegister, index: 1, node: 1, nonce: []byte("n")}}, nil).Put.Data)
+	whole := appendFull([]byte{recordVersion, recordFull}, l)
+	for name, records := range map[string][]SessionRecord{
 		"beyond applied":       {{Index: 10, Data: open}},
 		"twice the same index": {{Index: 1, Data: whole}, {Index: 1, Data: whole}},
 		"empty":                {{Index: 1}},
@@ -228,33 +228,33 @@ func TestRecordsThatAreNotWhatWasStoredAreRefused(t *testing.T) {
 		"longer":               {{Index: 1, Data: append(bytes.Clone(whole), 0)}},
 		"whole, cut":           {{Index: 1, Data: whole[:len(whole)-1]}},
 		"an unknown change":    {{Index: 1, Data: []byte{1, 1, 9, 1}}},
-		"a missing record":     {{Index: 2, Data: []byte{1, 1, byte(changeRepeat), 2, 1, 1, 0}}},
-		"a close of nothing":   {{Index: 2, Data: []byte{1, 1, byte(changeClose), 2, 1}}},
-		"a repeat that is new": {{Index: 1, Data: open}, {Index: 2, Data: []byte{1, 1, byte(changeRepeat), 2, 1, 1, 0}}},
+		"a missing record":     {{Index: 2, Data: []byte{1, 1, byte(changeDuplicate), 2, 1, 1, 0}}},
+		"a close of nothing":   {{Index: 2, Data: []byte{1, 1, byte(changeExpire), 2, 1}}},
+		"a repeat that is new": {{Index: 1, Data: open}, {Index: 2, Data: []byte{1, 1, byte(changeDuplicate), 2, 1, 1, 0}}},
 		"an apply that is old": {{Index: 1, Data: open}, {Index: 2, Data: []byte{1, 1, byte(changeApply), 2, 1, 1, 2, 0}}},
 	} {
-		if _, _, err := recoverLedger(5, records, small); err == nil {
+		if _, _, err := recoverSessionTable(5, records, smallLimits); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if _, _, err := recoverLedger(5, []LedgerRecord{{Index: 2, Data: whole}, {Index: 1, Data: open}}, small); err != nil {
+	if _, _, err := recoverSessionTable(5, []SessionRecord{{Index: 2, Data: whole}, {Index: 1, Data: open}}, smallLimits); err != nil {
 		t.Errorf("good records, in any order: %v", err)
 	}
 }
 
 func FuzzLedgerRecord(f *testing.F) {
-	l := newLedger(small)
-	l.open(1, 1, []byte("n"))
+	l := newSessionTable(smallLimits)
+	l.register(1, 1, []byte("n"))
 	l.admit(l.find(1), 2, 5, 1)
-	l.settle(1, 5, []byte("value"))
-	f.Add(appendWhole([]byte{recordVersion, recordWhole}, l), []byte{1, 1, byte(changeApply), 3, 1, 6, 2, 1, 'x'})
+	l.cacheReply(1, 5, []byte("value"))
+	f.Add(appendFull([]byte{recordVersion, recordFull}, l), []byte{1, 1, byte(changeApply), 3, 1, 6, 2, 1, 'x'})
 	f.Add([]byte{1, 1, 1, 1, 7, 1, 'a', 3, 1, 1, 2, 1}, []byte{1, 1, 2, 9, 1})
 	f.Fuzz(func(t *testing.T, first, second []byte) {
-		back, j, err := recoverLedger(9, []LedgerRecord{{Index: 1, Data: first}, {Index: 2, Data: second}}, small)
+		back, j, err := recoverSessionTable(9, []SessionRecord{{Index: 1, Data: first}, {Index: 2, Data: second}}, smallLimits)
 		if err != nil {
 			return
 		}
-		if _, _, err := recoverLedger(9, []LedgerRecord{{Index: 1, Data: appendWhole([]byte{recordVersion, recordWhole}, back)}}, small); err != nil {
+		if _, _, err := recoverSessionTable(9, []SessionRecord{{Index: 1, Data: appendFull([]byte{recordVersion, recordFull}, back)}}, smallLimits); err != nil {
 			t.Fatalf("what was read cannot be written and read again: %v\n%v%v", err, back, j)
 		}
 	})
@@ -263,44 +263,44 @@ func FuzzLedgerRecord(f *testing.F) {
 // Slices that slide through their arrays are easy to get wrong at their ends.
 func TestAnOriginsAnswersAreAsGoodAsASortedList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		o, list, lost := &origin{}, []uint64{}, map[uint64]bool{}
+		o, list, lost := &session{}, []uint64{}, map[uint64]bool{}
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
 			switch rapid.IntRange(0, 4).Draw(t, "step") {
 			case 0:
-				o.raise(o.watermark + rapid.Uint64Range(0, 30).Draw(t, "by"))
-				list = slices.DeleteFunc(list, func(s uint64) bool { return s < o.watermark })
-				maps.DeleteFunc(lost, func(s uint64, _ bool) bool { return s < o.watermark })
+				o.acknowledgeBelow(o.lowestOutstanding + rapid.Uint64Range(0, 30).Draw(t, "by"))
+				list = slices.DeleteFunc(list, func(s uint64) bool { return s < o.lowestOutstanding })
+				maps.DeleteFunc(lost, func(s uint64, _ bool) bool { return s < o.lowestOutstanding })
 			case 1:
 				lowest := slices.IndexFunc(list, func(s uint64) bool { return s%5 > 0 && !lost[s] })
 				if lowest >= 0 {
 					lost[list[lowest]] = true
-					o.giveWay()
+					o.evictLowestValue()
 				}
 			default:
-				s := o.watermark + rapid.Uint64Range(0, 40).Draw(t, "sequence")
+				s := o.lowestOutstanding + rapid.Uint64Range(0, 40).Draw(t, "sequence")
 				at, found := o.search(s)
 				if wantAt, want := slices.BinarySearch(list, s); at != wantAt || found != want {
 					t.Fatalf("%d in %v: %d, %v", s, list, at, found)
 				}
 				if !found {
-					o.insert(at, answer{sequence: s})
-					o.keep(at, make([]byte, s%5))
+					o.insert(at, cachedReply{sequence: s})
+					o.setValue(at, make([]byte, s%5))
 					list = slices.Insert(list, at, s)
 				}
 			}
 			bytes := 0
-			for i, a := range o.answers {
+			for i, a := range o.replies {
 				size := int(a.sequence % 5)
 				if lost[a.sequence] {
 					size = 0
 				}
-				if a.sequence != list[i] || len(a.value) != size || (a.state == dropped) != lost[a.sequence] {
-					t.Fatalf("%v, want %v", o.answers, list)
+				if a.sequence != list[i] || len(a.value) != size || (a.state == evicted) != lost[a.sequence] {
+					t.Fatalf("%v, want %v", o.replies, list)
 				}
 				bytes += len(a.value)
 			}
-			if len(o.answers) != len(list) || o.bytes != bytes {
-				t.Fatalf("%d answers of %d bytes, want %d of %d", len(o.answers), o.bytes, len(list), bytes)
+			if len(o.replies) != len(list) || o.valueBytes != bytes {
+				t.Fatalf("%d answers of %d bytes, want %d of %d", len(o.replies), o.valueBytes, len(list), bytes)
 			}
 		}
 	})
@@ -309,13 +309,13 @@ func TestAnOriginsAnswersAreAsGoodAsASortedList(t *testing.T) {
 func TestAnOriginInTheSteadyStateAllocatesNothing(t *testing.T) {
 	for _, outstanding := range []uint64{1, 1000} {
 		t.Run(fmt.Sprint(outstanding), func(t *testing.T) {
-			l := newLedger(featureLevel1)
-			l.open(1, 1, nil)
+			l := newSessionTable(featureLevel1Limits)
+			l.register(1, 1, nil)
 			sequence := uint64(0)
 			step := func() {
 				sequence++
 				l.admit(l.find(1), sequence+1, sequence, sequence-min(sequence, outstanding))
-				l.settle(1, sequence, nil)
+				l.cacheReply(1, sequence, nil)
 			}
 			for range 10 * outstanding {
 				step()

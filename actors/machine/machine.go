@@ -14,8 +14,8 @@ import (
 // Machine applies committed entries.
 //
 //	owns      the application's state machine, appliedIndex, the ledger of answers (ledger.go)
-//	hears     Committed from the Node, LogPiece from the LogReader, Tick from itself
-//	says      MachineReady and Pull to the Node; ReadLog to the LogReader; Results, OriginOpened, Serving to the handle
+//	hears     Committed from the Node, ReadLogResponse from the LogReader, Tick from itself
+//	says      MachineReady and Pull to the Node; ReadLog to the LogReader; Results, SessionRegistered, Serving to the handle
 //	persists  nothing itself; an OnDisk state machine stores the ledger's record and Batch.Last with its own changes (E11)
 //	crash     the subtree restarts: the state machine is closed, opened again by the factory, and what it lacks is applied
 //	          again from the log. What an InMemory one lacks is everything. A state machine that fails stops the node
@@ -27,19 +27,19 @@ import (
 type Machine struct {
 	env    actors.Env
 	config Config
-	limits limits
+	limits sessionLimits
 
 	ctx  actor.Context // of the message in hand
 	node *actor.PID
 
-	state   StateMachine // nil until opened and after it was closed
-	journal *journal     // nil for an InMemory machine: nothing is stored
-	ledger  *ledger
-	applied uint64
-	serving bool
+	state    StateMachine     // nil until opened and after it was closed
+	recorder *sessionRecorder // nil for an InMemory machine: nothing is stored
+	sessions *sessionTable
+	applied  uint64
+	serving  bool
 
 	cold coldRead
-	work work
+	work batchWork
 }
 
 // Config is what a Machine needs to know beyond its environment.
@@ -63,7 +63,7 @@ func New(env actors.Env, config Config) actor.Producer {
 	if config.MaxBatchBytes == 0 {
 		config.MaxBatchBytes = defaultMaxBatchBytes
 	}
-	return func() actor.Actor { return &Machine{env: env, config: config, limits: featureLevel1} }
+	return func() actor.Actor { return &Machine{env: env, config: config, limits: featureLevel1Limits} }
 }
 
 // Receive handles one message.
@@ -76,13 +76,13 @@ func (m *Machine) Receive(ctx actor.Context) {
 		if msg.Incarnation == m.config.Incarnation {
 			m.committed(msg)
 		}
-	case *messages.LogPiece:
+	case *messages.ReadLogResponse:
 		if msg.Incarnation == m.config.Incarnation {
-			m.piece(msg)
+			m.receiveRead(msg)
 		}
 	case *messages.Tick:
 		if msg.Incarnation == m.config.Incarnation {
-			m.askAgain(msg)
+			m.retryRead(msg)
 		}
 	case *actor.Stopping, *actor.Restarting:
 		m.close()
@@ -92,24 +92,24 @@ func (m *Machine) Receive(ctx actor.Context) {
 // open opens the state machine and says where it stands.
 func (m *Machine) open() {
 	m.node = m.ctx.Parent()
-	m.work.update = m.ledgerUpdate // bound once, so that a batch does not allocate it
+	m.work.sessionUpdate = m.sessionUpdate // bound once, so that a batch does not allocate it
 	state, err := openState(m.config.Factory)
 	if err != nil {
-		panic(&actors.ApplicationFault{Err: fmt.Errorf("opening the state machine: %w", err)})
+		panic(&actors.ApplicationError{Err: fmt.Errorf("opening the state machine: %w", err)})
 	}
 	m.state = state
-	m.ledger = newLedger(m.limits)
+	m.sessions = newSessionTable(m.limits)
 	if onDisk, ok := state.(OnDisk); ok {
-		m.recover(onDisk)
+		m.recoverOnDisk(onDisk)
 	}
 	m.ctx.Send(m.node, &messages.MachineReady{Incarnation: m.config.Incarnation, Applied: m.applied})
-	m.serveOnceReplayed()
-	m.show()
+	m.reportServing()
+	m.publishState()
 	m.pull()
 }
 
 func openState(factory Factory) (state StateMachine, err error) {
-	defer guard(&err)
+	defer recoverPanic(&err)
 	state, err = factory()
 	if err == nil && state == nil {
 		err = fmt.Errorf("the factory returned no state machine")
@@ -117,20 +117,20 @@ func openState(factory Factory) (state StateMachine, err error) {
 	return state, err
 }
 
-func (m *Machine) recover(state OnDisk) {
+func (m *Machine) recoverOnDisk(state OnDisk) {
 	applied, records, err := recoverState(state)
 	if err == nil {
-		m.ledger, m.journal, err = recoverLedger(applied, records, m.limits)
+		m.sessions, m.recorder, err = recoverSessionTable(applied, records, m.limits)
 	}
 	if err != nil {
-		panic(&actors.ApplicationFault{Err: fmt.Errorf("recovering the state machine: %w; where its files are damaged or incomplete, "+
+		panic(&actors.ApplicationError{Err: fmt.Errorf("recovering the state machine: %w; where its files are damaged or incomplete, "+
 			"move them away and start the node again: it begins empty, and the log, which is not compacted, brings all back", err)})
 	}
 	m.applied = applied
 }
 
-func recoverState(state OnDisk) (applied uint64, records []LedgerRecord, err error) {
-	defer guard(&err)
+func recoverState(state OnDisk) (applied uint64, records []SessionRecord, err error) {
+	defer recoverPanic(&err)
 	return state.Recover()
 }
 
@@ -148,35 +148,35 @@ func (m *Machine) committed(c *messages.Committed) {
 	switch {
 	case m.cold.through != 0:
 		return
-	case c.ColdTo > m.applied:
-		m.readFromLog(c.ColdTo)
+	case c.OnDiskThrough > m.applied:
+		m.readFromLog(c.OnDiskThrough)
 	case c.Entries.GetFirst() == m.applied+1 && len(c.Entries.Data) > 0:
 		m.apply(c.Entries)
 		m.pull()
 	}
 }
 
-// serveOnceReplayed tells the handle, once, that everything is applied which the log knew to be committed at the start: until
+// reportServing tells the handle, once, that everything is applied which the log knew to be committed at the start: until
 // then even a read that promises nothing could go back behind what this node had shown long before (DESIGN §4, Reads). What
 // it showed at the very last, the log may not have got to write down as committed: behind that a local read may go back.
-func (m *Machine) serveOnceReplayed() {
+func (m *Machine) reportServing() {
 	if m.serving || m.applied < m.config.ReplayThrough {
 		return
 	}
 	m.serving = true
-	m.ctx.Send(m.env.Handle(), &messages.Serving{Incarnation: m.config.Incarnation, Applied: m.applied})
+	m.ctx.Send(m.env.Session(), &messages.ReplayComplete{Incarnation: m.config.Incarnation, Applied: m.applied})
 	m.env.Log().Info().Uint64("applied", m.applied).Uint64("incarnation", m.config.Incarnation).Msg("state machine ready")
 }
 
 // show lets the probe see the machine as it stands.
-func (m *Machine) show() {
-	if probe := m.env.Probe(); probe != nil {
+func (m *Machine) publishState() {
+	if probe := m.env.Observer(); probe != nil {
 		probe.Machine(actors.MachineView{
-			Incarnation: m.config.Incarnation,
-			Applied:     m.applied,
-			Serving:     m.serving,
-			Origins:     len(m.ledger.origins),
-			LedgerBytes: m.ledger.size(),
+			Incarnation:  m.config.Incarnation,
+			Applied:      m.applied,
+			Serving:      m.serving,
+			Sessions:     len(m.sessions.sessions),
+			SessionBytes: m.sessions.sizeBytes(),
 		})
 	}
 }
@@ -196,6 +196,6 @@ func (m *Machine) close() {
 }
 
 func closeState(state StateMachine) (err error) {
-	defer guard(&err)
+	defer recoverPanic(&err)
 	return state.Close()
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-func expect(t *testing.T, what string, got []proto.Message, want ...proto.Message) {
+func expectMessages(t *testing.T, what string, got []proto.Message, want ...proto.Message) {
 	t.Helper()
 	for i := range max(len(got), len(want)) {
 		if i >= len(got) || i >= len(want) || !proto.Equal(got[i], want[i]) {
@@ -21,16 +21,16 @@ func expect(t *testing.T, what string, got []proto.Message, want ...proto.Messag
 	}
 }
 
-func command(origin, sequence, lowest uint64, data string) []byte {
+func commandEntry(origin, sequence, lowest uint64, data string) []byte {
 	return raft.EncodeCommand(origin, sequence, lowest, []byte(data))
 }
 
-// withOrigin starts an InMemory machine at which entry 1 has opened origin 1 of this node.
-func withOrigin(t *testing.T) (*stage, **inMemory) {
-	s, state := newStage(t), new(*inMemory)
-	s.start(Config{Factory: factoryOf(t, state, nil)})
-	s.commit(1, raft.EncodeOpenOrigin([]byte("mine"), ownNode))
-	s.heard()
+// startWithSession starts an InMemory machine at which entry 1 has opened origin 1 of this node.
+func startWithSession(t *testing.T) (*fixture, **fakeInMemory) {
+	s, state := newFixture(t), new(*fakeInMemory)
+	s.start(Config{Factory: inMemoryFactory(t, state, nil)})
+	s.commit(1, raft.EncodeRegisterSession([]byte("mine"), ownNodeID))
+	s.takeSessionMessages()
 	return s, state
 }
 
@@ -40,64 +40,64 @@ const (
 )
 
 func TestAnEmptyMachineIsReadyServesAndPullsFromTheFirstIndex(t *testing.T) {
-	var state *inMemory
-	s := newStage(t).start(Config{Factory: factoryOf(t, &state, nil), MaxBatchBytes: 99})
-	expect(t, "the Node", s.toNode,
+	var state *fakeInMemory
+	s := newFixture(t).start(Config{Factory: inMemoryFactory(t, &state, nil), MaxBatchBytes: 99})
+	expectMessages(t, "the Node", s.toNode,
 		&messages.MachineReady{Incarnation: incarnation},
 		&messages.Pull{Incarnation: incarnation, From: 1, MaxBytes: 99})
-	expect(t, "the handle", s.heard(), &messages.Serving{Incarnation: incarnation})
+	expectMessages(t, "the handle", s.takeSessionMessages(), &messages.ReplayComplete{Incarnation: incarnation})
 }
 
 func TestAMachineThatKeepsItsStateGoesOnWhereItStood(t *testing.T) {
-	d := &disk{states: []diskState{{last: 41}}}
-	s := newStage(t).start(Config{Factory: func() (StateMachine, error) { return &onDisk{disk: d}, nil }, ReplayThrough: 41})
-	expect(t, "the Node", s.toNode,
+	d := &fakeDisk{states: []diskState{{last: 41}}}
+	s := newFixture(t).start(Config{Factory: func() (StateMachine, error) { return &fakeOnDisk{disk: d}, nil }, ReplayThrough: 41})
+	expectMessages(t, "the Node", s.toNode,
 		&messages.MachineReady{Incarnation: incarnation, Applied: 41},
 		&messages.Pull{Incarnation: incarnation, From: 42, MaxBytes: defaultMaxBatchBytes})
-	expect(t, "the handle", s.heard(), &messages.Serving{Incarnation: incarnation, Applied: 41})
+	expectMessages(t, "the handle", s.takeSessionMessages(), &messages.ReplayComplete{Incarnation: incarnation, Applied: 41})
 }
 
 func TestNothingIsServedBeforeTheReplayHasReachedWhatWasCommitted(t *testing.T) {
-	var state *inMemory
-	s := newStage(t).start(Config{Factory: factoryOf(t, &state, nil), ReplayThrough: 3})
-	expect(t, "before", s.heard())
+	var state *fakeInMemory
+	s := newFixture(t).start(Config{Factory: inMemoryFactory(t, &state, nil), ReplayThrough: 3})
+	expectMessages(t, "before", s.takeSessionMessages())
 	s.commit(1, raft.EncodeNoop(), raft.EncodeNoop())
-	expect(t, "at 2", s.heard(), &messages.Results{Incarnation: incarnation, Applied: 2, Term: 1})
+	expectMessages(t, "at 2", s.takeSessionMessages(), &messages.CommandResults{Incarnation: incarnation, Applied: 2, Term: 1})
 	if s.lastView().Serving {
 		t.Fatal("the view says serving")
 	}
 	s.commit(1, raft.EncodeNoop(), raft.EncodeNoop())
-	expect(t, "at 4", s.heard(), &messages.Results{Incarnation: incarnation, Applied: 4, Term: 1},
-		&messages.Serving{Incarnation: incarnation, Applied: 4})
+	expectMessages(t, "at 4", s.takeSessionMessages(), &messages.CommandResults{Incarnation: incarnation, Applied: 4, Term: 1},
+		&messages.ReplayComplete{Incarnation: incarnation, Applied: 4})
 	s.commit(1, raft.EncodeNoop())
-	expect(t, "only once", s.heard(), &messages.Results{Incarnation: incarnation, Applied: 5, Term: 1})
+	expectMessages(t, "only once", s.takeSessionMessages(), &messages.CommandResults{Incarnation: incarnation, Applied: 5, Term: 1})
 	if want := (actors.MachineView{Incarnation: incarnation, Applied: 5, Serving: true}); s.lastView() != want {
 		t.Fatalf("view %+v, want %+v", s.lastView(), want)
 	}
 }
 
 func TestCommandsAreAppliedInOrderWithTheirTermsAndTheRestIsNotShown(t *testing.T) {
-	s, state := withOrigin(t)
-	e := entriesOf(2, 4, command(1, 1, 1, "a"), raft.EncodeNoop(), command(1, 2, 1, "b"), raft.EncodeConfiguration(new(messages.Configuration)))
+	s, state := startWithSession(t)
+	e := entriesOf(2, 4, commandEntry(1, 1, 1, "a"), raft.EncodeNoop(), commandEntry(1, 2, 1, "b"), raft.EncodeConfiguration(new(messages.Configuration)))
 	e.Runs = append(e.Runs, &messages.TermRun{FirstIndex: 3, Term: 5}, &messages.TermRun{FirstIndex: 4, Term: 9})
 	s.send(&messages.Committed{Incarnation: incarnation, Entries: e})
-	if want := []done{{2, 4, "a"}, {4, 9, "b"}}; !slices.Equal((*state).applied, want) {
+	if want := []appliedCommand{{2, 4, "a"}, {4, 9, "b"}}; !slices.Equal((*state).applied, want) {
 		t.Fatalf("applied %v, want %v", (*state).applied, want)
 	}
-	if (*state).last != 5 || s.pulled() != 6 {
-		t.Fatalf("the machine stands at %d, the Pull at %d", (*state).last, s.pulled())
+	if (*state).last != 5 || s.pullFrom() != 6 {
+		t.Fatalf("the machine stands at %d, the Pull at %d", (*state).last, s.pullFrom())
 	}
-	expect(t, "the handle", s.heard(), &messages.Results{Incarnation: incarnation, Origin: 1, Applied: 5, Term: 9,
+	expectMessages(t, "the handle", s.takeSessionMessages(), &messages.CommandResults{Incarnation: incarnation, SessionId: 1, Applied: 5, Term: 9,
 		Sequences: []uint64{1, 2}, Indexes: []uint64{2, 4}, Values: [][]byte{[]byte("2=a"), []byte("4=b")},
 		Outcomes: []messages.Outcome{wasApplied, wasApplied}})
 }
 
 func TestARepeatedCommandGetsTheFirstAnswerAndIsNotAppliedAgain(t *testing.T) {
-	s, state := withOrigin(t)
-	again := command(1, 5, 4, "once")
+	s, state := startWithSession(t)
+	again := commandEntry(1, 5, 4, "once")
 	s.commit(1, again, again) // twice in one batch
 	s.commit(2, again)        // and once more, from another leader
-	for i, r := range s.results() {
+	for i, r := range s.takeResults() {
 		for k := range r.Sequences {
 			if r.Sequences[k] != 5 || r.Indexes[k] != 2 || string(r.Values[k]) != "2=once" || r.Outcomes[k] != wasApplied {
 				t.Errorf("answer %d of batch %d: %v", k, i, r)
@@ -113,43 +113,43 @@ func TestARepeatedCommandGetsTheFirstAnswerAndIsNotAppliedAgain(t *testing.T) {
 }
 
 func TestACommandThatNobodyWaitsForAnyMoreIsIgnored(t *testing.T) {
-	s, state := withOrigin(t)
-	s.commit(1, command(1, 5, 5, "five"))
-	s.heard()
-	s.commit(1, command(1, 4, 4, "late"))
-	expect(t, "the handle", s.heard(), &messages.Results{Incarnation: incarnation, Applied: 3, Term: 1})
+	s, state := startWithSession(t)
+	s.commit(1, commandEntry(1, 5, 5, "five"))
+	s.takeSessionMessages()
+	s.commit(1, commandEntry(1, 4, 4, "late"))
+	expectMessages(t, "the handle", s.takeSessionMessages(), &messages.CommandResults{Incarnation: incarnation, Applied: 3, Term: 1})
 	if len((*state).applied) != 1 {
 		t.Fatalf("applied %v", (*state).applied)
 	}
 }
 
 func TestACommandOfAnUnknownOriginIsNotAppliedAndItsOutcomeIsUnknown(t *testing.T) {
-	s, state := withOrigin(t)
-	s.commit(1, command(99, 1, 1, "whose?"), raft.EncodeCloseOrigin(1), command(1, 2, 2, "after the end"))
+	s, state := startWithSession(t)
+	s.commit(1, commandEntry(99, 1, 1, "whose?"), raft.EncodeExpireSession(1), commandEntry(1, 2, 2, "after the end"))
 	unknown := func(origin, sequence uint64) proto.Message {
-		return &messages.Results{Incarnation: incarnation, Origin: origin, Applied: 4, Term: 1, Sequences: []uint64{sequence},
+		return &messages.CommandResults{Incarnation: incarnation, SessionId: origin, Applied: 4, Term: 1, Sequences: []uint64{sequence},
 			Indexes: []uint64{0}, Values: [][]byte{nil}, Outcomes: []messages.Outcome{isUnknown}}
 	}
-	expect(t, "the handle", s.heard(), unknown(1, 2), unknown(99, 1))
+	expectMessages(t, "the handle", s.takeSessionMessages(), unknown(1, 2), unknown(99, 1))
 	if len((*state).applied) != 0 {
 		t.Fatalf("applied %v", (*state).applied)
 	}
 }
 
 func TestAnAnswerTooLargeToBeKeptMakesTheRepeatsOutcomeUnknown(t *testing.T) {
-	s, state := withOrigin(t)
-	large := command(1, 1, 1, fmt.Sprintf("big:%d", featureLevel1.answerBytes+1))
-	fits := command(1, 2, 1, fmt.Sprintf("big:%d", featureLevel1.answerBytes))
+	s, state := startWithSession(t)
+	large := commandEntry(1, 1, 1, fmt.Sprintf("big:%d", featureLevel1Limits.maxValueBytes+1))
+	fits := commandEntry(1, 2, 1, fmt.Sprintf("big:%d", featureLevel1Limits.maxValueBytes))
 	s.commit(1, large, fits)
-	if r := s.results()[0]; len(r.Values[0]) != featureLevel1.answerBytes+1 || r.Outcomes[0] != wasApplied {
+	if r := s.takeResults()[0]; len(r.Values[0]) != featureLevel1Limits.maxValueBytes+1 || r.Outcomes[0] != wasApplied {
 		t.Fatalf("the first time the answer is there: %d bytes, %v", len(r.Values[0]), r.Outcomes)
 	}
 	s.commit(1, large, fits)
-	r := s.results()[0]
+	r := s.takeResults()[0]
 	if r.Outcomes[0] != isUnknown || r.Indexes[0] != 0 || r.Values[0] != nil {
 		t.Errorf("the large one again: %v at %d", r.Outcomes[0], r.Indexes[0])
 	}
-	if r.Outcomes[1] != wasApplied || r.Indexes[1] != 3 || len(r.Values[1]) != featureLevel1.answerBytes {
+	if r.Outcomes[1] != wasApplied || r.Indexes[1] != 3 || len(r.Values[1]) != featureLevel1Limits.maxValueBytes {
 		t.Errorf("the other again: %v at %d", r.Outcomes[1], r.Indexes[1])
 	}
 	if len((*state).applied) != 2 {
@@ -158,15 +158,15 @@ func TestAnAnswerTooLargeToBeKeptMakesTheRepeatsOutcomeUnknown(t *testing.T) {
 }
 
 func TestABarrierIsAnsweredWhereItStandsAndShownToNobody(t *testing.T) {
-	s, state := withOrigin(t)
+	s, state := startWithSession(t)
 	barrier := raft.EncodeBarrier(1, 4, 4)
-	s.commit(3, command(1, 3, 3, "a"), barrier, raft.EncodeBarrier(9, 1, 1), raft.EncodeOpenOrigin(nil, ownNode+1), raft.EncodeBarrier(5, 1, 1))
-	results := s.results()
+	s.commit(3, commandEntry(1, 3, 3, "a"), barrier, raft.EncodeBarrier(9, 1, 1), raft.EncodeRegisterSession(nil, ownNodeID+1), raft.EncodeBarrier(5, 1, 1))
+	results := s.takeResults()
 	if len(results) != 2 || !slices.Equal(results[0].Sequences, []uint64{3, 4}) || !slices.Equal(results[0].Indexes, []uint64{2, 3}) ||
 		results[0].Values[1] != nil || results[0].Outcomes[1] != wasApplied {
 		t.Fatalf("%v", results)
 	}
-	if results[1].Origin != 9 || results[1].Outcomes[0] != isUnknown || results[1].Indexes[0] != 0 {
+	if results[1].SessionId != 9 || results[1].Outcomes[0] != isUnknown || results[1].Indexes[0] != 0 {
 		t.Fatalf("of an unknown origin: %v", results[1])
 	}
 	if len((*state).applied) != 1 {
@@ -175,21 +175,21 @@ func TestABarrierIsAnsweredWhereItStandsAndShownToNobody(t *testing.T) {
 }
 
 func TestOnlyTheCommandsOfThisNodesHandleAreToldToIt(t *testing.T) {
-	s, state := withOrigin(t)
-	s.commit(1, raft.EncodeOpenOrigin([]byte("theirs"), ownNode+1), command(2, 1, 1, "theirs"))
-	expect(t, "the handle", s.heard(),
-		&messages.OriginOpened{Incarnation: incarnation, Nonce: []byte("theirs"), Origin: 2},
-		&messages.Results{Incarnation: incarnation, Applied: 3, Term: 1})
+	s, state := startWithSession(t)
+	s.commit(1, raft.EncodeRegisterSession([]byte("theirs"), ownNodeID+1), commandEntry(2, 1, 1, "theirs"))
+	expectMessages(t, "the handle", s.takeSessionMessages(),
+		&messages.SessionRegistered{Incarnation: incarnation, Nonce: []byte("theirs"), SessionId: 2},
+		&messages.CommandResults{Incarnation: incarnation, Applied: 3, Term: 1})
 	if len((*state).applied) != 1 {
 		t.Fatalf("applied %v", (*state).applied)
 	}
 }
 
 func TestTwoOriginsOfOneNodeInABatchAreToldApart(t *testing.T) {
-	s, _ := withOrigin(t)
-	s.commit(1, raft.EncodeOpenOrigin([]byte("next"), ownNode), command(2, 1, 1, "a"), command(1, 7, 7, "b"), command(2, 2, 1, "c"))
-	results := s.results()
-	if len(results) != 2 || results[0].Origin != 1 || results[1].Origin != 2 ||
+	s, _ := startWithSession(t)
+	s.commit(1, raft.EncodeRegisterSession([]byte("next"), ownNodeID), commandEntry(2, 1, 1, "a"), commandEntry(1, 7, 7, "b"), commandEntry(2, 2, 1, "c"))
+	results := s.takeResults()
+	if len(results) != 2 || results[0].SessionId != 1 || results[1].SessionId != 2 ||
 		!slices.Equal(results[0].Sequences, []uint64{7}) || !slices.Equal(results[1].Sequences, []uint64{1, 2}) ||
 		string(results[1].Values[1]) != "5=c" || string(results[0].Values[0]) != "4=b" {
 		t.Fatalf("%v", results)
@@ -197,54 +197,54 @@ func TestTwoOriginsOfOneNodeInABatchAreToldApart(t *testing.T) {
 }
 
 func TestAnOriginOpenedTwiceWithOneNonceIsOneOrigin(t *testing.T) {
-	s, _ := withOrigin(t)
-	open := raft.EncodeOpenOrigin([]byte("mine"), ownNode)
+	s, _ := startWithSession(t)
+	open := raft.EncodeRegisterSession([]byte("mine"), ownNodeID)
 	s.commit(1, open)
-	expect(t, "the handle", s.heard(), &messages.OriginOpened{Incarnation: incarnation, Nonce: []byte("mine"), Origin: 1},
-		&messages.Results{Incarnation: incarnation, Applied: 2, Term: 1})
-	if s.lastView().Origins != 1 {
-		t.Fatalf("%d origins", s.lastView().Origins)
+	expectMessages(t, "the handle", s.takeSessionMessages(), &messages.SessionRegistered{Incarnation: incarnation, Nonce: []byte("mine"), SessionId: 1},
+		&messages.CommandResults{Incarnation: incarnation, Applied: 2, Term: 1})
+	if s.lastView().Sessions != 1 {
+		t.Fatalf("%d origins", s.lastView().Sessions)
 	}
 }
 
 func TestE45AMemberThatStartsOverAndOverDisplacesOnlyItsOwnOrigins(t *testing.T) {
-	s, _ := withOrigin(t)
+	s, _ := startWithSession(t)
 	for i := range 100 {
-		s.commit(1, raft.EncodeOpenOrigin(fmt.Appendf(nil, "life %d", i), ownNode+1))
+		s.commit(1, raft.EncodeRegisterSession(fmt.Appendf(nil, "life %d", i), ownNodeID+1))
 	}
-	if got, want := s.lastView().Origins, 1+featureLevel1.originsOfANode; got != want {
+	if got, want := s.lastView().Sessions, 1+featureLevel1Limits.sessionsPerNode; got != want {
 		t.Errorf("%d origins, want %d", got, want)
 	}
-	s.heard()
-	s.commit(1, command(1, 1, 1, "still known"))
-	if r := s.results()[0]; len(r.Outcomes) != 1 || r.Outcomes[0] != wasApplied {
+	s.takeSessionMessages()
+	s.commit(1, commandEntry(1, 1, 1, "still known"))
+	if r := s.takeResults()[0]; len(r.Outcomes) != 1 || r.Outcomes[0] != wasApplied {
 		t.Errorf("the idle handle's origin was displaced: %v", r)
 	}
-	for i := range uint64(2 * featureLevel1.origins) {
-		s.commit(1, raft.EncodeOpenOrigin([]byte("x"), 1000+i))
+	for i := range uint64(2 * featureLevel1Limits.sessions) {
+		s.commit(1, raft.EncodeRegisterSession([]byte("x"), 1000+i))
 	}
-	if got := s.lastView().Origins; got != featureLevel1.origins {
-		t.Errorf("%d origins, want %d", got, featureLevel1.origins)
+	if got := s.lastView().Sessions; got != featureLevel1Limits.sessions {
+		t.Errorf("%d origins, want %d", got, featureLevel1Limits.sessions)
 	}
 }
 
 func TestE45TheLedgerIsBoundedWhateverAHandleLeavesOutstanding(t *testing.T) {
-	s, state := withOrigin(t)
+	s, state := startWithSession(t)
 	sequence := uint64(0)
 	for range 70 {
 		var batch [][]byte
 		for range 1000 {
 			sequence++
-			batch = append(batch, command(1, sequence, 1, "0123456789012345678901234567890123456789012345678901234567890123456789"))
+			batch = append(batch, commandEntry(1, sequence, 1, "0123456789012345678901234567890123456789012345678901234567890123456789"))
 		}
 		s.commit(1, batch...)
 	}
-	if got, bound := s.lastView().LedgerBytes, uint64(featureLevel1.bytes+featureLevel1.answers*answerOverhead); got > bound {
+	if got, bound := s.lastView().SessionBytes, uint64(featureLevel1Limits.valueBytesPerSession+featureLevel1Limits.repliesPerSession*replyOverheadBytes); got > bound {
 		t.Errorf("the ledger takes %d bytes, bound %d", got, bound)
 	}
-	s.heard()
-	s.commit(1, command(1, 1, 1, "forgotten"), command(1, sequence, 1, "kept"))
-	r := s.results()[0]
+	s.takeSessionMessages()
+	s.commit(1, commandEntry(1, 1, 1, "forgotten"), commandEntry(1, sequence, 1, "kept"))
+	r := s.takeResults()[0]
 	if r.Outcomes[0] != isUnknown || r.Outcomes[1] != wasApplied {
 		t.Errorf("%v", r.Outcomes)
 	}
@@ -254,34 +254,34 @@ func TestE45TheLedgerIsBoundedWhateverAHandleLeavesOutstanding(t *testing.T) {
 }
 
 func TestMessagesOfAnotherIncarnationAreDropped(t *testing.T) {
-	s, state := withOrigin(t)
-	s.send(&messages.Committed{Incarnation: incarnation - 1, Entries: entriesOf(2, 1, command(1, 1, 1, "old"))})
-	s.send(&messages.Committed{Incarnation: incarnation - 1, ColdTo: 9})
-	s.send(&messages.LogPiece{Incarnation: incarnation - 1, Entries: entriesOf(2, 1, raft.EncodeNoop())})
+	s, state := startWithSession(t)
+	s.send(&messages.Committed{Incarnation: incarnation - 1, Entries: entriesOf(2, 1, commandEntry(1, 1, 1, "old"))})
+	s.send(&messages.Committed{Incarnation: incarnation - 1, OnDiskThrough: 9})
+	s.send(&messages.ReadLogResponse{Incarnation: incarnation - 1, Entries: entriesOf(2, 1, raft.EncodeNoop())})
 	s.send(&messages.Tick{Incarnation: incarnation - 1})
-	if len((*state).applied) > 0 || len(s.toReader) > 0 || len(s.heard()) > 0 {
+	if len((*state).applied) > 0 || len(s.toReader) > 0 || len(s.takeSessionMessages()) > 0 {
 		t.Fatalf("applied %v, asked the reader %v", (*state).applied, s.toReader)
 	}
 }
 
 func TestAnAnswerToAnEarlierPullIsDropped(t *testing.T) {
-	s, state := withOrigin(t)
+	s, state := startWithSession(t)
 	for _, first := range []uint64{1, 3} {
-		s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(first, 1, command(1, 1, 1, "elsewhere"))})
+		s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(first, 1, commandEntry(1, 1, 1, "elsewhere"))})
 	}
-	s.send(&messages.Committed{Incarnation: incarnation, ColdTo: 1})
+	s.send(&messages.Committed{Incarnation: incarnation, OnDiskThrough: 1})
 	s.send(&messages.Committed{Incarnation: incarnation})
 	if len((*state).applied) > 0 || len(s.Failures) > 0 || len(s.toReader) > 0 {
 		t.Fatalf("applied %v, failures %v", (*state).applied, s.Failures)
 	}
-	s.commit(1, command(1, 1, 1, "here"))
+	s.commit(1, commandEntry(1, 1, 1, "here"))
 	if len((*state).applied) != 1 {
 		t.Fatalf("applied %v", (*state).applied)
 	}
 }
 
 func TestAMachineIsClosedWhenItsActorStops(t *testing.T) {
-	s, state := withOrigin(t)
+	s, state := startWithSession(t)
 	if *(*state).open != 1 {
 		t.Fatalf("%d open", *(*state).open)
 	}
@@ -292,16 +292,16 @@ func TestAMachineIsClosedWhenItsActorStops(t *testing.T) {
 }
 
 func TestAMachineIsClosedBeforeItsSuccessorIsOpened(t *testing.T) {
-	s, state := withOrigin(t) // its factory counts
-	s.Restart = true
+	s, state := startWithSession(t) // its factory counts
+	s.RestartFailed = true
 	former := *state
-	s.send(&messages.Committed{Incarnation: incarnation, ColdTo: 5})
-	s.send(&messages.LogPiece{Incarnation: incarnation, Token: 1, Entries: entriesOf(4, 1, raft.EncodeNoop())}) // not what was asked for
+	s.send(&messages.Committed{Incarnation: incarnation, OnDiskThrough: 5})
+	s.send(&messages.ReadLogResponse{Incarnation: incarnation, Token: 1, Entries: entriesOf(4, 1, raft.EncodeNoop())}) // not what was asked for
 	if len(s.Failures) != 1 || *state == former || *(*state).open != 1 {
 		t.Fatalf("failures %v, %d open", s.Failures, *(*state).open)
 	}
-	if s.pulled() != 1 {
-		t.Fatalf("the successor pulls from %d", s.pulled())
+	if s.pullFrom() != 1 {
+		t.Fatalf("the successor pulls from %d", s.pullFrom())
 	}
 }
 
@@ -309,10 +309,10 @@ func TestAMachineIsClosedBeforeItsSuccessorIsOpened(t *testing.T) {
 // slices a batch.
 func TestABatchCostsAFewAllocationsHoweverManyCommandsItHolds(t *testing.T) {
 	results := make([][]byte, 300)
-	var state *inMemory
-	s := newStage(t)
-	s.start(Config{Factory: factoryOf(t, &state, func(b *Batch) ([][]byte, error) { return results[:len(b.Commands)], nil })})
-	s.commit(1, raft.EncodeOpenOrigin([]byte("mine"), ownNode))
+	var state *fakeInMemory
+	s := newFixture(t)
+	s.start(Config{Factory: inMemoryFactory(t, &state, func(b *Batch) ([][]byte, error) { return results[:len(b.Commands)], nil })})
+	s.commit(1, raft.EncodeRegisterSession([]byte("mine"), ownNodeID))
 	index, sequence := uint64(1), uint64(0)
 	measure := func(n int) float64 {
 		batches := make([]*messages.Committed, 101)
@@ -320,12 +320,12 @@ func TestABatchCostsAFewAllocationsHoweverManyCommandsItHolds(t *testing.T) {
 			data := make([][]byte, n)
 			for k := range data {
 				sequence++
-				data[k] = command(1, sequence, sequence-min(sequence, 300), "x")
+				data[k] = commandEntry(1, sequence, sequence-min(sequence, 300), "x")
 			}
 			batches[i] = &messages.Committed{Incarnation: incarnation, Entries: entriesOf(index+1, 1, data...)}
 			index += uint64(n)
 		}
-		s.toHandle, s.toNode, s.views = make([]proto.Message, 0, 200), make([]proto.Message, 0, 200), make([]actors.MachineView, 0, 200)
+		s.toSession, s.toNode, s.views = make([]proto.Message, 0, 200), make([]proto.Message, 0, 200), make([]actors.MachineView, 0, 200)
 		i := 0
 		return testing.AllocsPerRun(100, func() { s.send(batches[i]); i++ })
 	}
@@ -344,18 +344,18 @@ func TestABatchCostsAFewAllocationsHoweverManyCommandsItHolds(t *testing.T) {
 func BenchmarkApply(b *testing.B) {
 	for _, n := range []int{1, 256} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s, state, answers := newStage(b), new(*inMemory), make([][]byte, n)
-			s.start(Config{Factory: factoryOf(b, state, func(b *Batch) ([][]byte, error) { return answers[:len(b.Commands)], nil })})
-			s.commit(1, raft.EncodeOpenOrigin([]byte("mine"), ownNode))
+			s, state, answers := newFixture(b), new(*fakeInMemory), make([][]byte, n)
+			s.start(Config{Factory: inMemoryFactory(b, state, func(b *Batch) ([][]byte, error) { return answers[:len(b.Commands)], nil })})
+			s.commit(1, raft.EncodeRegisterSession([]byte("mine"), ownNodeID))
 			index, sequence, data := uint64(1), uint64(0), make([][]byte, n)
 			b.ReportAllocs()
 			for b.Loop() {
 				for i := range data {
 					sequence++
-					data[i] = command(1, sequence, sequence-min(sequence, 1000), "x")
+					data[i] = commandEntry(1, sequence, sequence-min(sequence, 1000), "x")
 				}
 				e := &messages.Entries{First: index + 1, Runs: []*messages.TermRun{{FirstIndex: index + 1, Term: 1}}, Data: data}
-				s.toHandle, s.toNode, s.views = s.toHandle[:0], s.toNode[:0], s.views[:0]
+				s.toSession, s.toNode, s.views = s.toSession[:0], s.toNode[:0], s.views[:0]
 				s.send(&messages.Committed{Incarnation: incarnation, Entries: e})
 				index += uint64(n)
 			}

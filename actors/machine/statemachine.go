@@ -33,7 +33,7 @@ type OnDisk interface {
 	StateMachine
 	// Recover tells where the machine stands after it was opened: the Last of the last batch that it holds, 0 for none,
 	// and the ledger records that it holds.
-	Recover() (applied uint64, ledger []LedgerRecord, err error)
+	Recover() (applied uint64, ledger []SessionRecord, err error)
 }
 
 // Factory opens the state machine: once at the start, and again after the node's actors were restarted, when the former
@@ -55,19 +55,19 @@ type Batch struct {
 	Commands []Command
 	// Ledger makes the record that an OnDisk machine stores together with the changes. It must be called once in every
 	// Apply, with the results that Apply is about to return. Nil for InMemory machines.
-	Ledger func(results [][]byte) LedgerUpdate
+	SessionUpdate func(results [][]byte) SessionUpdate
 }
 
-// LedgerRecord is one piece of the ledger of answers that makes writes exactly-once over a failover. Opaque to the machine.
+// SessionRecord is one piece of the ledger of answers that makes writes exactly-once over a failover. Opaque to the machine.
 // The bytes of one to be stored are good until Apply returns: a machine that keeps them in memory copies them.
-type LedgerRecord struct {
+type SessionRecord struct {
 	// Index identifies the record and orders it: the Last of its batch.
 	Index uint64
 	Data  []byte
 }
 
-// LedgerUpdate changes the ledger: records below DropBelow are no longer needed, Put is added unless its Data is empty.
-type LedgerUpdate struct {
+// SessionUpdate changes the ledger: records below DropBelow are no longer needed, Put is added unless its Data is empty.
+type SessionUpdate struct {
 	DropBelow uint64
-	Put       LedgerRecord
+	Put       SessionRecord
 }

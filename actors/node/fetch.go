@@ -9,28 +9,28 @@ import (
 
 // fetch gives a replicator entries from memory, or tells it what to read from disk. `from` 0 asks where to begin: with
 // this term's first entry, which is what every follower lacks.
-func (n *Node) fetch(m *messages.Fetch) {
+func (n *Node) handleFetch(m *messages.Fetch) {
 	from := m.From
 	if from == 0 {
-		from = n.lead.first
+		from = n.leadership.firstIndex
 	}
-	n.answerFetch(m.Peer, from, m.MaxBytes, &messages.Fetched{Token: m.Token})
+	n.sendFetched(m.Peer, from, m.MaxBytes, &messages.Fetched{Token: m.Token})
 }
 
 // resolve turns a follower's conflict hint into nextIndex (Raft §5.3, "the protocol can be optimized…").
-func (n *Node) resolve(m *messages.Resolve) {
+func (n *Node) handleResolveConflict(m *messages.ResolveConflict) {
 	next := n.log.NextAfterConflict(m.ConflictTerm, m.ConflictIndex)
-	n.answerFetch(m.Peer, next, m.MaxBytes, &messages.Fetched{Token: m.Token, Resolved: next})
+	n.sendFetched(m.Peer, next, m.MaxBytes, &messages.Fetched{Token: m.Token, ConflictNextIndex: next})
 }
 
-func (n *Node) answerFetch(peer, from, maxBytes uint64, answer *messages.Fetched) {
-	p := n.lead.peer(peer)
+func (n *Node) sendFetched(peer, from, maxBytes uint64, answer *messages.Fetched) {
+	p := n.leadership.peerByID(peer)
 	if p == nil || p.replicator == nil {
 		return
 	}
-	last := n.log.Last()
+	last := n.log.LastIndex()
 	from = min(from, last+1)
-	answer.Incarnation, answer.LastIndex, answer.Commit = n.config.Incarnation, last, n.commit
+	answer.Incarnation, answer.LastIndex, answer.Commit = n.config.Incarnation, last, n.commitIndex
 	prevTerm, known := n.log.Term(from - 1)
 	answer.PrevTerm = prevTerm
 	switch {
@@ -43,18 +43,18 @@ func (n *Node) answerFetch(peer, from, maxBytes uint64, answer *messages.Fetched
 	default:
 		// What is not in memory is on disk: only durable entries are evicted.
 		answer.Entries = &messages.Entries{First: from}
-		answer.ColdTo = n.memory.first - 1
+		answer.OnDiskThrough = n.memory.first - 1
 	}
 	n.send(p.replicator, answer)
 }
 
-func panicBehind(applied, last uint64) {
-	panic(&actors.Fatal{Err: fmt.Errorf("the state machine has applied index %d but the log ends at %d: "+
+func failLogBehindMachine(applied, last uint64) {
+	panic(&actors.FatalError{Err: fmt.Errorf("the state machine has applied index %d but the log ends at %d: "+
 		"the log was lost or belongs to another time; remove this node from the cluster and add it again with an empty data directory",
 		applied, last)})
 }
 
-func panicRemoved(from, index uint64) {
-	panic(&actors.Fatal{Err: fmt.Errorf("this member was removed from the cluster by the configuration at index %d (told by %s): "+
+func failRemoved(from, index uint64) {
+	panic(&actors.FatalError{Err: fmt.Errorf("this member was removed from the cluster by the configuration at index %d (told by %s): "+
 		"its data directory is of no more use; a new member needs a new id and an empty directory", index, hexID(from))})
 }

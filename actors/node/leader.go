@@ -14,104 +14,104 @@ import (
 type leadership struct {
 	// first is the index of this term's own first entry: nothing is read, and nothing of an earlier term counts as
 	// committed, before it is (E25, E44).
-	first uint64
+	firstIndex uint64
 	// peers are the other members, learners too, in the order of their ids.
-	peers []*peer
+	peers []*peerState
 	// round numbers the rounds of heartbeats, monotonically over the term (E26).
-	round uint64
+	heartbeatRound uint64
 	// waiting reads, in the order of their rounds.
-	waiting []readRound
+	pendingRounds []readRound
 	// early reads came before the first commit of the term.
-	early []pendingRead
+	readsBeforeFirstCommit []readRequest
 	// reads are how many there are: waiting, early, and collected for the next round.
-	reads int
+	pendingReads int
 	// uncommitted is what was proposed and is not both committed and on the own disk, and its bytes: the bound on them. Until
 	// then only memory has it, also where the followers' disks were faster than ours and have committed it.
-	uncommitted      []batchSize
-	uncommittedBytes uint64
+	uncommittedBatches []uncommittedBatch
+	uncommittedBytes   uint64
 	// began is when this leadership began.
-	began time.Duration
-	// diskOwes: the LogStore has not answered for all of the log. diskSince is when it was last seen at work, or when it got
-	// something to do; diskIndex the newest mark that it was given.
-	diskOwes  bool
-	diskSince time.Duration
-	diskIndex uint64
-	// diskProbed is when the disk of an idle leader was last asked for a sign of life.
-	diskProbed time.Duration
-	transfer   *transfer
-	// transferAfter is when the next transfer of the leader's own accord may begin, after one that failed.
-	transferAfter time.Duration
+	startedAt time.Duration
+	// diskPending: the LogStore has not answered for all of the log. diskLastProgress is when it was last seen at work, or when it got
+	// something to do; diskPendingIndex the newest mark that it was given.
+	diskPending      bool
+	diskLastProgress time.Duration
+	diskPendingIndex uint64
+	// diskLastProbe is when the disk of an idle leader was last asked for a sign of life.
+	diskLastProbe time.Duration
+	transfer      *transfer
+	// nextTransferAt is when the next transfer of the leader's own accord may begin, after one that failed.
+	nextTransferAt time.Duration
 	// noticing: a timer runs for those who shall hear of the commit index soon, but need not at once.
-	noticing bool
+	commitTimerRunning bool
 }
 
 // peer is another member, as its leader sees it.
-type peer struct {
-	id         uint64
-	replicator *actor.PID // nil while the former one of this name has not stopped
-	match      uint64
-	round      uint64        // the highest round it acknowledged
-	heard      time.Duration // when it was last heard of
-	told       uint64        // the commit index it was told, as far as is known
-	owed       uint64        // the commit index it was to be told when the timer for notices was set
-	awaits     uint64        // up to here there may be proposals of its own clients
-	state      string
-	diskLow    bool
-	forwards   raft.Once // of its proposals
+type peerState struct {
+	id               uint64
+	replicator       *actor.PID // nil while the former one of this name has not stopped
+	matchIndex       uint64
+	ackedRound       uint64        // the highest round it acknowledged
+	lastContact      time.Duration // when it was last heard of
+	commitSent       uint64        // the commit index it was told, as far as is known
+	commitPending    uint64        // the commit index it was to be told when the timer for notices was set
+	forwardedThrough uint64        // up to here there may be proposals of its own clients
+	replicatorState  string
+	diskLow          bool
+	forwardedFilter  raft.DuplicateFilter // of its proposals
 }
 
-type batchSize struct{ last, bytes uint64 }
+type uncommittedBatch struct{ last, bytes uint64 }
 
 // becomeLeader begins with an entry of the new term: until that is committed, the leader does not know what is (E25).
 func (n *Node) becomeLeader() {
 	n.campaign = nil
-	n.fastUntil = 0
+	n.fastCampaignUntil = 0
 	now := n.env.Now()
-	n.lead = &leadership{first: n.log.Last() + 1, began: now, diskProbed: now}
+	n.leadership = &leadership{firstIndex: n.log.LastIndex() + 1, startedAt: now, diskLastProbe: now}
 	n.become(roleLeader, n.leading)
-	n.env.Log().Info().Uint64("term", n.term).Uint64("last_index", n.log.Last()).Msg("became leader")
+	n.env.Log().Info().Uint64("term", n.term).Uint64("last_index", n.log.LastIndex()).Msg("became leader")
 	n.syncReplicators()
 	n.setLeader(n.self())
-	n.appendAsLeader([][]byte{raft.EncodeNoop()}, 1)
-	n.beat()
-	n.setDeadline(n.config.Heartbeat)
+	n.appendProposals([][]byte{raft.EncodeNoop()}, 1)
+	n.sendHeartbeats()
+	n.setDeadline(n.config.HeartbeatInterval)
 }
 
 // stopLeading ends the leadership: replicators are stopped, and who waits for a read point is told to ask elsewhere.
 func (n *Node) stopLeading(why string) {
-	lead := n.lead
-	n.lead = nil
+	lead := n.leadership
+	n.leadership = nil
 	for _, p := range lead.peers {
 		n.stopReplicator(p)
 	}
-	for _, w := range lead.waiting {
+	for _, w := range lead.pendingRounds {
 		n.refuseReads(w.reads, messages.Refusal_REFUSAL_NO_LEADER)
 	}
-	n.refuseReads(lead.early, messages.Refusal_REFUSAL_NO_LEADER)
-	n.refuseReads(n.collected.takeReads(), messages.Refusal_REFUSAL_NO_LEADER)
+	n.refuseReads(lead.readsBeforeFirstCommit, messages.Refusal_REFUSAL_NO_LEADER)
+	n.refuseReads(n.pending.takeReads(), messages.Refusal_REFUSAL_NO_LEADER)
 	n.env.Log().Info().Uint64("term", n.term).Str("why", why).
-		Dur("led_for", n.env.Now()-lead.began).Msg("stopped leading")
+		Dur("led_for", n.env.Now()-lead.startedAt).Msg("stopped leading")
 }
 
 // leading is the leader's behaviour.
 func (n *Node) leading(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *messages.Progress:
-		n.progressed(m)
-	case *messages.HeartbeatAnswer:
-		n.heartbeatAnswered(m)
+		n.handleProgress(m)
+	case *messages.HeartbeatResponse:
+		n.handleHeartbeatResponse(m)
 	case *messages.Durable:
-		n.ownDiskAnswered(m)
+		n.handleOwnDurable(m)
 	case *messages.Fetch:
-		n.fetch(m)
-	case *messages.Resolve:
-		n.resolve(m)
+		n.handleFetch(m)
+	case *messages.ResolveConflict:
+		n.handleResolveConflict(m)
 	case *messages.ForwardedProposals:
-		n.takeForwarded(m)
-	case *messages.AskRead:
-		n.askRead(pendingRead{id: m.Id}, m.Mode == messages.ReadMode_READ_MODE_LEADER)
+		n.handleForwardedProposals(m)
+	case *messages.RequestRead:
+		n.handleReadRequest(readRequest{id: m.Id}, m.Mode == messages.ReadMode_READ_MODE_LEADER)
 	case *messages.ForwardedRead:
-		n.askRead(pendingRead{from: m.From, id: m.Id}, m.Unconfirmed)
+		n.handleReadRequest(readRequest{from: m.From, id: m.Id}, m.Unconfirmed)
 	case *messages.Tick:
 		n.leaderTick()
 	case *messages.TransferLeadership:
@@ -121,11 +121,11 @@ func (n *Node) leading(ctx actor.Context) {
 
 // syncReplicators sees to it that there is one replicator for each other member of the configuration in effect.
 func (n *Node) syncReplicators() {
-	known := make(map[uint64]*peer, len(n.lead.peers))
-	for _, p := range n.lead.peers {
+	known := make(map[uint64]*peerState, len(n.leadership.peers))
+	for _, p := range n.leadership.peers {
 		known[p.id] = p
 	}
-	var peers []*peer
+	var peers []*peerState
 	for _, m := range n.members.GetMembers() {
 		if m.Id == n.self() {
 			continue
@@ -133,39 +133,39 @@ func (n *Node) syncReplicators() {
 		p := known[m.Id]
 		delete(known, m.Id)
 		if p == nil {
-			p = &peer{id: m.Id, heard: n.env.Now(), state: "probing"}
+			p = &peerState{id: m.Id, lastContact: n.env.Now(), replicatorState: "probing"}
 		}
 		peers = append(peers, p)
 	}
-	for _, p := range n.lead.peers {
+	for _, p := range n.leadership.peers {
 		if known[p.id] != nil {
 			n.stopReplicator(p)
 		}
 	}
 	sort.Slice(peers, func(i, j int) bool { return peers[i].id < peers[j].id })
-	n.lead.peers = peers
+	n.leadership.peers = peers
 	for _, p := range peers {
 		n.startReplicator(p)
 	}
 }
 
-func (n *Node) startReplicator(p *peer) {
+func (n *Node) startReplicator(p *peerState) {
 	name := replicatorName(p.id)
-	if p.replicator != nil || n.stopping[n.ctx.Self().Id+"/"+name] {
+	if p.replicator != nil || n.stoppingReplicators[n.ctx.Self().Id+"/"+name] {
 		return
 	}
 	p.replicator = n.spawn(n.config.Replicator(p.id, n.reader, n.term), name)
 }
 
-func (n *Node) stopReplicator(p *peer) {
+func (n *Node) stopReplicator(p *peerState) {
 	if p.replicator != nil {
-		n.stopping[p.replicator.Id] = true
+		n.stoppingReplicators[p.replicator.Id] = true
 		n.ctx.Stop(p.replicator)
 		p.replicator = nil
 	}
 }
 
-func (l *leadership) peer(id uint64) *peer {
+func (l *leadership) peerByID(id uint64) *peerState {
 	for _, p := range l.peers {
 		if p.id == id {
 			return p
@@ -174,10 +174,10 @@ func (l *leadership) peer(id uint64) *peer {
 	return nil
 }
 
-// appendAsLeader gives proposals their indexes and says them, in batches, to the LogStore and to every Replicator at
+// appendProposals gives proposals their indexes and says them, in batches, to the LogStore and to every Replicator at
 // once: disk and network work in parallel. A leader never overwrites its own log.
-func (n *Node) appendAsLeader(data [][]byte, bytes uint64) {
-	first := n.log.Last() + 1
+func (n *Node) appendProposals(data [][]byte, bytes uint64) {
+	first := n.log.LastIndex() + 1
 	e := &messages.Entries{
 		First: first,
 		Runs:  []*messages.TermRun{{FirstIndex: first, Term: n.term}},
@@ -186,82 +186,82 @@ func (n *Node) appendAsLeader(data [][]byte, bytes uint64) {
 	}
 	previous := n.log.LastTerm()
 	n.appendToLog(e)
-	n.lead.uncommitted = append(n.lead.uncommitted, batchSize{last: n.log.Last(), bytes: bytes})
-	n.lead.uncommittedBytes += bytes
+	n.leadership.uncommittedBatches = append(n.leadership.uncommittedBatches, uncommittedBatch{last: n.log.LastIndex(), bytes: bytes})
+	n.leadership.uncommittedBytes += bytes
 	m := &messages.Replicate{
-		Incarnation: n.config.Incarnation, PrevTerm: previous, Entries: e, LastIndex: n.log.Last(), Commit: n.commit,
+		Incarnation: n.config.Incarnation, PrevTerm: previous, Entries: e, LastIndex: n.log.LastIndex(), Commit: n.commitIndex,
 	}
-	for _, p := range n.lead.peers {
+	for _, p := range n.leadership.peers {
 		if p.replicator != nil {
-			p.told = max(p.told, min(n.commit, p.match))
+			p.commitSent = max(p.commitSent, min(n.commitIndex, p.matchIndex))
 			n.send(p.replicator, m)
 		}
 	}
 	// The own disk last: the way over a follower is the longer one.
-	n.persist(&messages.Append{Entries: e, Urgent: true, Tell: true})
+	n.persist(&messages.Append{Entries: e, NeedsSync: true, Notify: true})
 }
 
 // progressed: a peer's log agrees with ours, durably, up to matchIndex. Only a new matchIndex is a sign of life: a
 // replicator also reports that it gave up waiting (E19).
-func (n *Node) progressed(m *messages.Progress) {
-	p := n.lead.peer(m.Peer)
+func (n *Node) handleProgress(m *messages.Progress) {
+	p := n.leadership.peerByID(m.Peer)
 	if p == nil || m.Term != n.term {
 		return
 	}
-	p.state, p.diskLow = m.State, m.DiskLow
-	if m.MatchIndex > p.match {
-		p.match, p.heard = m.MatchIndex, n.env.Now()
-		n.leaderCommit()
-		if p.told < min(n.commit, p.match) {
+	p.replicatorState, p.diskLow = m.State, m.DiskLow
+	if m.MatchIndex > p.matchIndex {
+		p.matchIndex, p.lastContact = m.MatchIndex, n.env.Now()
+		n.advanceLeaderCommit()
+		if p.commitSent < min(n.commitIndex, p.matchIndex) {
 			// Committed on the others' disks before this peer had it: it could not be told then, and nothing more may follow.
-			n.collected.notice = true
-			n.wantFlush()
+			n.pending.commitMoved = true
+			n.scheduleFlush()
 		}
 	}
 	n.continueTransfer()
 }
 
-func (n *Node) ownDiskAnswered(m *messages.Durable) {
-	n.lead.diskOwes = m.Mark.Index < n.lead.diskIndex
-	n.lead.diskSince = n.env.Now()
-	n.leaderCommit()
-	n.lead.release(min(n.commit, n.durable))
+func (n *Node) handleOwnDurable(m *messages.Durable) {
+	n.leadership.diskPending = m.Mark.Index < n.leadership.diskPendingIndex
+	n.leadership.diskLastProgress = n.env.Now()
+	n.advanceLeaderCommit()
+	n.leadership.releaseThrough(min(n.commitIndex, n.durableIndex))
 }
 
-// leaderCommit moves commitIndex to what a quorum has on disk; the leader's own disk counts like any other, so it may
+// advanceLeaderCommit moves commitIndex to what a quorum has on disk; the leader's own disk counts like any other, so it may
 // commit on its followers' disks before its own, and a single voter waits for its own (E10).
-func (n *Node) leaderCommit() {
-	commit := raft.CommitIndex(n.quorum, n.acked, n.commit, n.term, n.log)
-	if commit == n.commit {
+func (n *Node) advanceLeaderCommit() {
+	commit := raft.CommitIndex(n.quorum, n.ackedIndex, n.commitIndex, n.term, n.log)
+	if commit == n.commitIndex {
 		return
 	}
-	first := n.commit < n.lead.first && commit >= n.lead.first
-	n.advanceCommit(commit)
-	n.lead.release(min(commit, n.durable))
+	first := n.commitIndex < n.leadership.firstIndex && commit >= n.leadership.firstIndex
+	n.advanceCommitIndex(commit)
+	n.leadership.releaseThrough(min(commit, n.durableIndex))
 	if first {
-		n.collected.reads = append(n.collected.reads, n.lead.early...)
-		n.lead.early = nil
+		n.pending.reads = append(n.pending.reads, n.leadership.readsBeforeFirstCommit...)
+		n.leadership.readsBeforeFirstCommit = nil
 	}
-	n.collected.notice = true
-	n.wantFlush()
+	n.pending.commitMoved = true
+	n.scheduleFlush()
 }
 
-func (n *Node) acked(id uint64) uint64 {
+func (n *Node) ackedIndex(id uint64) uint64 {
 	if id == n.self() {
-		return n.durable
+		return n.durableIndex
 	}
-	if p := n.lead.peer(id); p != nil {
-		return p.match
+	if p := n.leadership.peerByID(id); p != nil {
+		return p.matchIndex
 	}
 	return 0
 }
 
 // release takes off the bound what is done with up to an index.
-func (l *leadership) release(through uint64) {
+func (l *leadership) releaseThrough(through uint64) {
 	k := 0
-	for k < len(l.uncommitted) && l.uncommitted[k].last <= through {
-		l.uncommittedBytes -= l.uncommitted[k].bytes
+	for k < len(l.uncommittedBatches) && l.uncommittedBatches[k].last <= through {
+		l.uncommittedBytes -= l.uncommittedBatches[k].bytes
 		k++
 	}
-	l.uncommitted = l.uncommitted[k:]
+	l.uncommittedBatches = l.uncommittedBatches[k:]
 }

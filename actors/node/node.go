@@ -1,12 +1,12 @@
 // Package node is the Node actor: Raft's roles as behaviours.
 //
 // # Owns
-// Term, vote, role, the configuration in effect, commitIndex, what is known of the log (raft.LogIndex) and the newest
+// Term, vote, role, the configuration in effect, commitIndex, what is known of the log (raft.LogTerms) and the newest
 // part of it in memory. It never touches a disk or a socket, and it never waits for anything but its next message.
 //
 // # Hears
 // From peers: votes, appends, heartbeats, forwarded proposals and reads, TimeoutNow, Removed. From its handle: Propose,
-// AskRead, TransferLeadership, Campaign. From its children: Recovered and Durable (LogStore), MachineReady and Pull
+// RequestRead, TransferLeadership, Campaign. From its children: Recovered and Durable (LogStore), MachineReady and Pull
 // (Machine), Progress, Fetch, Resolve and HigherTerm (Replicators). From the link: LinkUp, LinkDown. From itself: Flush, Tick.
 //
 // # Says
@@ -50,9 +50,9 @@ type Config struct {
 	Bootstrap *messages.Configuration
 	// Heartbeat is how often an idle leader lets itself be heard; Election is the least time without a leader after which
 	// a follower asks for pre-votes (the timeout is random between once and twice this).
-	Heartbeat time.Duration
-	Election  time.Duration
-	Limits    Limits
+	HeartbeatInterval time.Duration
+	ElectionTimeout   time.Duration
+	Limits            Limits
 	// LogStore, Machine and Replicator make the children. The actors' packages do not know each other; supervisor/ does.
 	LogStore   func() actor.Producer
 	Machine    func(reader *actor.PID, replayThrough uint64) actor.Producer
@@ -66,7 +66,7 @@ type Limits struct {
 	MaxUncommittedBytes uint64
 	// MaxBatchBytes of entries go into one Append, one Replicate and one ForwardedProposals (at least one entry does).
 	MaxBatchBytes uint64
-	// MemoryBytes of the log's newest durable entries are kept for replicators and the Machine.
+	// LogMemoryBytes of the log's newest durable entries are kept for replicators and the Machine.
 	MemoryBytes uint64
 	// MaxPendingReads is how many read points may be waited for.
 	MaxPendingReads int
@@ -92,18 +92,18 @@ type Node struct {
 
 	// What must never be forgotten, and what is derived from the log.
 	term, vote     uint64
-	log            *raft.LogIndex
+	log            *raft.LogTerms
 	memory         *memoryLog
-	configurations *raft.Configurations
+	configurations *raft.ConfigurationHistory
 	quorum         raft.Quorum
 	members        *messages.Configuration // the configuration in effect
-	commit         uint64
+	commitIndex    uint64
 	// durable is the last index that this node's own disk is known to hold of its present log.
-	durable uint64
+	durableIndex uint64
 	// durableTerm is the term that it is known to hold.
 	durableTerm uint64
 	// truncations that the LogStore may not have reached: a Durable of before them is worth less than it says (E12).
-	truncations truncations
+	truncations pendingTruncations
 	// persistedCommit is the commit index that the LogStore was last told.
 	persistedCommit uint64
 	diskLow         bool
@@ -111,44 +111,44 @@ type Node struct {
 	// Children.
 	logStore, reader, machine *actor.PID
 	// pull is the Machine's standing credit, nil while it works.
-	pull *messages.Pull
+	pendingPull *messages.Pull
 	// stopping holds replicators that were told to stop and have not yet: their names are taken until then.
-	stopping map[string]bool
+	stoppingReplicators map[string]bool
 
 	// Liveness.
-	leader        uint64 // 0: none known
-	leaderContact time.Duration
-	leaderLost    bool            // the link to the known leader broke, and it was not heard since
-	lostUntil     time.Duration   // what it says until then may have been said before its link broke
-	unlinked      map[uint64]bool // peers whose link broke and has not come back
-	fastUntil     time.Duration
-	fastSince     time.Duration
-	fastTerm      uint64 // the term whose leader's link broke then
-	timer         actors.Timer
-	timerNumber   uint64
-	timerDue      time.Duration // when the timer fires
-	deadline      time.Duration // when the role's own timeout is due, at the timer or later
+	leaderID            uint64 // 0: none known
+	lastLeaderContact   time.Duration
+	leaderLinkBroken    bool            // the link to the known leader broke, and it was not heard since
+	ignoreLeaderUntil   time.Duration   // what it says until then may have been said before its link broke
+	brokenLinks         map[uint64]bool // peers whose link broke and has not come back
+	fastCampaignUntil   time.Duration
+	fastCampaignStarted time.Duration
+	fastCampaignTerm    uint64 // the term whose leader's link broke then
+	timer               actors.Timer
+	timerNumber         uint64
+	timerDue            time.Duration // when the timer fires
+	deadline            time.Duration // when the role's own timeout is due, at the timer or later
 
-	campaign *campaign   // preCandidate and candidate only
-	lead     *leadership // leader only
+	campaign   *campaign   // preCandidate and candidate only
+	leadership *leadership // leader only
 
 	// Work collected until the own Flush.
-	flushing   bool
-	collected  collected
-	viewChange bool
+	flushPending bool
+	pending      pendingWork
+	stateChanged bool
 	// forwardStream names this life to the leader, forwarded counts what was forwarded in it.
-	forwardStream, forwarded uint64
+	forwardStream, forwardedCount uint64
 }
 
 // New makes the producer of a Node.
 func New(env actors.Env, config Config) actor.Producer {
 	return func() actor.Actor {
 		return &Node{
-			env:      env,
-			config:   config,
-			behavior: actor.NewBehavior(),
-			stopping: make(map[string]bool),
-			unlinked: make(map[uint64]bool),
+			env:                 env,
+			config:              config,
+			behavior:            actor.NewBehavior(),
+			stoppingReplicators: make(map[string]bool),
+			brokenLinks:         make(map[uint64]bool),
 		}
 	}
 }
@@ -163,28 +163,28 @@ func (n *Node) Receive(ctx actor.Context) {
 		n.stopTimer()
 	case *actor.Stopped:
 	case *actor.Terminated:
-		n.childTerminated(m.Who)
+		n.handleTerminated(m.Who)
 	case proto.Message:
 		n.receive(m)
 	}
-	if n.viewChange {
-		n.viewChange = false
-		n.showView()
+	if n.stateChanged {
+		n.stateChanged = false
+		n.publishState()
 	}
 }
 
 func (n *Node) receive(m proto.Message) {
-	if n.stale(m) {
+	if n.isStale(m) {
 		return
 	}
-	if n.role != roleRecovering && n.shared(m) {
+	if n.role != roleRecovering && n.stepCommon(m) {
 		return
 	}
 	n.behavior.Receive(n.ctx)
 }
 
 // stale tells whether a local message was meant for an earlier incarnation.
-func (n *Node) stale(m proto.Message) bool {
+func (n *Node) isStale(m proto.Message) bool {
 	local, ok := m.(interface{ GetIncarnation() uint64 })
 	return ok && local.GetIncarnation() != n.config.Incarnation
 }
@@ -201,15 +201,15 @@ const (
 func (n *Node) become(role string, behavior actor.ReceiveFunc) {
 	n.role = role
 	n.behavior.Become(behavior)
-	n.viewChange = true
+	n.stateChanged = true
 }
 
 // send says m to an actor of this node, or of a peer.
 func (n *Node) send(to *actor.PID, m proto.Message) { n.ctx.Send(to, m) }
 
 // tell says m to the Node of a peer.
-func (n *Node) tell(peer uint64, m proto.Message) {
-	n.ctx.Send(n.env.Peer(peer, messages.Role_ROLE_NODE), m)
+func (n *Node) sendToPeer(peer uint64, m proto.Message) {
+	n.ctx.Send(n.env.PeerPID(peer, messages.Role_ROLE_NODE), m)
 }
 
 // invariant panics with the values that broke it: the actor dies and supervision decides.

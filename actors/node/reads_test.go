@@ -6,22 +6,22 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-func read(id uint64) *messages.AskRead {
-	return &messages.AskRead{Id: id, Mode: messages.ReadMode_READ_MODE_INDEX}
+func newReadRequest(id uint64) *messages.RequestRead {
+	return &messages.RequestRead{Id: id, Mode: messages.ReadMode_READ_MODE_INDEX}
 }
 
 // reigns is a leader of three in term 4 whose first entry, 2, is committed.
-func reigns(t *testing.T) *stage {
-	s := newStage(t, 3).leads(3, 1)
-	s.sync()
-	s.hears(s.progress(2, 2))
-	s.forget()
+func newLeaderFixture(t *testing.T) *fixture {
+	s := newFixture(t, 3).asLeader(3, 1)
+	s.syncAll()
+	s.deliver(s.newProgress(2, 2))
+	s.clearRecorded()
 	return s
 }
 
-func (s *stage) points() (ids []uint64) {
-	for _, p := range handleHeard[*messages.ReadPoint](s) {
-		if p.Refused == messages.Refusal_REFUSAL_UNSPECIFIED {
+func (s *fixture) readPointIDs() (ids []uint64) {
+	for _, p := range sessionMessages[*messages.ReadPoint](s) {
+		if p.Refusal == messages.Refusal_REFUSAL_UNSPECIFIED {
 			ids = append(ids, p.Id)
 		}
 	}
@@ -29,16 +29,16 @@ func (s *stage) points() (ids []uint64) {
 }
 
 func TestE25ReadIndexFirstCommitAReadWaitsForAnEntryOfTheTerm(t *testing.T) {
-	s := newStage(t, 3).leads(3, 1, 2, 2)
-	s.sync()
-	s.hears(read(7), &messages.AskRead{Id: 8, Mode: messages.ReadMode_READ_MODE_LEADER},
-		&messages.HeartbeatAnswer{Term: 4, From: 2, Round: 99}, &messages.HeartbeatAnswer{Term: 4, From: 3, Round: 99})
-	if len(s.points()) > 0 {
+	s := newFixture(t, 3).asLeader(3, 1, 2, 2)
+	s.syncAll()
+	s.deliver(newReadRequest(7), &messages.RequestRead{Id: 8, Mode: messages.ReadMode_READ_MODE_LEADER},
+		&messages.HeartbeatResponse{Term: 4, From: 2, Round: 99}, &messages.HeartbeatResponse{Term: 4, From: 3, Round: 99})
+	if len(s.readPointIDs()) > 0 {
 		t.Fatal("answered before anything of the term is committed: what is committed is not known")
 	}
-	s.hears(s.progress(2, 4))
-	s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2, Round: s.node.lead.round})
-	points := handleHeard[*messages.ReadPoint](s)
+	s.deliver(s.newProgress(2, 4))
+	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2, Round: s.node.leadership.heartbeatRound})
+	points := sessionMessages[*messages.ReadPoint](s)
 	if len(points) != 2 || points[0].Index != 4 || points[1].Index != 4 {
 		t.Fatalf("answered %v, want the index of the term's first entry", points)
 	}
@@ -46,166 +46,166 @@ func TestE25ReadIndexFirstCommitAReadWaitsForAnEntryOfTheTerm(t *testing.T) {
 
 // etcd#20418: an acknowledgement of an earlier round confirms nothing that was asked after it.
 func TestE26ARoundIsConfirmedByItsOwnNumberOnly(t *testing.T) {
-	s := reigns(t)
-	s.hears(read(7))
-	first := s.node.lead.round
-	s.hears(read(8))
-	if s.node.lead.round <= first {
-		t.Fatalf("rounds %d and %d", first, s.node.lead.round)
+	s := newLeaderFixture(t)
+	s.deliver(newReadRequest(7))
+	first := s.node.leadership.heartbeatRound
+	s.deliver(newReadRequest(8))
+	if s.node.leadership.heartbeatRound <= first {
+		t.Fatalf("rounds %d and %d", first, s.node.leadership.heartbeatRound)
 	}
-	s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2, Round: first})
-	if ids := s.points(); len(ids) != 1 || ids[0] != 7 {
+	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2, Round: first})
+	if ids := s.readPointIDs(); len(ids) != 1 || ids[0] != 7 {
 		t.Fatalf("an answer to the first round confirmed %v", ids)
 	}
-	s.hears(&messages.HeartbeatAnswer{Term: 4, From: 3, Round: first}, &messages.HeartbeatAnswer{Term: 3, From: 3, Round: first + 9})
-	if len(s.points()) != 1 {
+	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 3, Round: first}, &messages.HeartbeatResponse{Term: 3, From: 3, Round: first + 9})
+	if len(s.readPointIDs()) != 1 {
 		t.Fatal("an answer of another term, or of an earlier round, was counted")
 	}
-	s.hears(&messages.HeartbeatAnswer{Term: 4, From: 3, Round: first + 1}) // a later one confirms all before it
-	if len(s.points()) != 2 {
+	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 3, Round: first + 1}) // a later one confirms all before it
+	if len(s.readPointIDs()) != 2 {
 		t.Fatal("not confirmed")
 	}
 }
 
 func TestE27ReadsOfASingleVoterAmongLearnersNeedNobody(t *testing.T) {
-	s := newStage(t, 3)
+	s := newFixture(t, 3)
 	s.config.Bootstrap.Members[1].Learner, s.config.Bootstrap.Members[2].Learner = true, true
-	s.recovered(3, 0, 1, 1)
-	s.hears(&messages.Campaign{})
-	s.sync()
-	s.is(roleLeader, 4)
-	s.sync()
-	s.forget()
-	s.hears(read(7))
-	if len(s.points()) != 1 {
+	s.deliverRecovered(3, 0, 1, 1)
+	s.deliver(&messages.Campaign{})
+	s.syncAll()
+	s.expectRole(roleLeader, 4)
+	s.syncAll()
+	s.clearRecorded()
+	s.deliver(newReadRequest(7))
+	if len(s.readPointIDs()) != 1 {
 		t.Fatal("not answered")
 	}
 }
 
 func TestE27LearnersConfirmNothing(t *testing.T) {
-	s := newStage(t, 4)
+	s := newFixture(t, 4)
 	s.config.Bootstrap.Members[3].Learner = true
-	s.leads(3, 1)
-	s.sync()
-	s.hears(s.progress(2, 2))
-	s.forget()
-	s.hears(read(7))
-	s.hears(&messages.HeartbeatAnswer{Term: 4, From: 4, Round: s.node.lead.round})
-	if len(s.points()) > 0 {
+	s.asLeader(3, 1)
+	s.syncAll()
+	s.deliver(s.newProgress(2, 2))
+	s.clearRecorded()
+	s.deliver(newReadRequest(7))
+	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 4, Round: s.node.leadership.heartbeatRound})
+	if len(s.readPointIDs()) > 0 {
 		t.Fatal("a learner confirmed the leader")
 	}
-	s.hears(&messages.HeartbeatAnswer{Term: 4, From: 3, Round: s.node.lead.round})
-	if len(s.points()) != 1 {
+	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 3, Round: s.node.leadership.heartbeatRound})
+	if len(s.readPointIDs()) != 1 {
 		t.Fatal("not answered")
 	}
 }
 
 func TestE28LeadershipIsConfirmedAfterTheReadPointIsTaken(t *testing.T) {
-	s := reigns(t)
-	s.hears(&messages.Propose{Data: proposalOf(1, 10)})
-	s.sync()
-	s.forget()
-	s.hears(read(7)) // commit index 2
-	for _, m := range the[*messages.Heartbeat](s) {
-		if m.Round != s.node.lead.round || m.Notice {
+	s := newLeaderFixture(t)
+	s.deliver(&messages.Propose{Data: newProposal(1, 10)})
+	s.syncAll()
+	s.clearRecorded()
+	s.deliver(newReadRequest(7)) // commit index 2
+	for _, m := range sentMessages[*messages.Heartbeat](s) {
+		if m.Round != s.node.leadership.heartbeatRound || m.CommitOnly {
 			t.Fatalf("asked %v", m)
 		}
 	}
-	s.hears(s.progress(2, 3)) // commit index 3, while the round is under way
-	s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2, Round: s.node.lead.round})
-	if p := handleHeard[*messages.ReadPoint](s); len(p) != 1 || p[0].Index != 2 {
+	s.deliver(s.newProgress(2, 3)) // commit index 3, while the round is under way
+	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2, Round: s.node.leadership.heartbeatRound})
+	if p := sessionMessages[*messages.ReadPoint](s); len(p) != 1 || p[0].Index != 2 {
 		t.Fatalf("answered %v, want the index as of the beginning of the round", p)
 	}
 }
 
 // The leader of before, cut off, is asked for a read: it finds nobody to confirm it and ends up refusing.
 func TestStaleReadALeaderThatNobodyFollowsGivesNoPoint(t *testing.T) {
-	s := reigns(t)
-	s.Pass(9 * heartbeat)
-	s.hears(read(7))
-	s.Pass(2 * election)
-	points := handleHeard[*messages.ReadPoint](s)
-	if len(s.points()) > 0 || len(points) != 1 || points[0].Refused != messages.Refusal_REFUSAL_NO_LEADER {
+	s := newLeaderFixture(t)
+	s.Advance(9 * heartbeatInterval)
+	s.deliver(newReadRequest(7))
+	s.Advance(2 * electionTimeout)
+	points := sessionMessages[*messages.ReadPoint](s)
+	if len(s.readPointIDs()) > 0 || len(points) != 1 || points[0].Refusal != messages.Refusal_REFUSAL_NO_LEADER {
 		t.Fatalf("answered %v", points)
 	}
 }
 
 func TestALostRoundIsSaidAgainWithTheNextHeartbeat(t *testing.T) {
-	s := reigns(t)
-	s.hears(read(7))
-	round := s.node.lead.round
-	s.said = nil
-	s.Pass(heartbeat)
-	for _, m := range the[*messages.Heartbeat](s) {
+	s := newLeaderFixture(t)
+	s.deliver(newReadRequest(7))
+	round := s.node.leadership.heartbeatRound
+	s.sentToPeers = nil
+	s.Advance(heartbeatInterval)
+	for _, m := range sentMessages[*messages.Heartbeat](s) {
 		if m.Round != round {
 			t.Fatalf("heartbeat of round %d, want %d", m.Round, round)
 		}
 	}
-	if len(the[*messages.Heartbeat](s)) != 2 {
+	if len(sentMessages[*messages.Heartbeat](s)) != 2 {
 		t.Fatal("not said again")
 	}
 }
 
 func TestReadsThatWaitTogetherShareARound(t *testing.T) {
-	s := reigns(t)
-	s.hears(read(7), read(8), &messages.ForwardedRead{From: 3, Id: 9})
-	if n := len(the[*messages.Heartbeat](s)); n != 2 {
+	s := newLeaderFixture(t)
+	s.deliver(newReadRequest(7), newReadRequest(8), &messages.ForwardedRead{From: 3, Id: 9})
+	if n := len(sentMessages[*messages.Heartbeat](s)); n != 2 {
 		t.Fatalf("%d heartbeats for three reads, want one a peer", n)
 	}
-	s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2, Round: s.node.lead.round})
-	if a := only[*messages.ForwardedReadAnswer](s); len(s.points()) != 2 || a.Id != 9 || a.Index != 2 {
-		t.Fatalf("answered %v and %v", s.heard, a)
+	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2, Round: s.node.leadership.heartbeatRound})
+	if a := onlySent[*messages.ForwardedReadResponse](s); len(s.readPointIDs()) != 2 || a.Id != 9 || a.Index != 2 {
+		t.Fatalf("answered %v and %v", s.sentToSession, a)
 	}
-	if s.node.lead.reads != 0 {
-		t.Fatalf("%d reads are counted as waiting", s.node.lead.reads)
+	if s.node.leadership.pendingReads != 0 {
+		t.Fatalf("%d reads are counted as waiting", s.node.leadership.pendingReads)
 	}
 }
 
 func TestAFollowerForwardsReadsAndPassesTheAnswerOn(t *testing.T) {
-	s := newStage(t, 3).settled(3, 2, 1, 1)
-	s.hears(read(7))
-	if m := only[*messages.ForwardedRead](s); m.Id != 7 || m.Unconfirmed || s.said[0].to != 2 {
+	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
+	s.deliver(newReadRequest(7))
+	if m := onlySent[*messages.ForwardedRead](s); m.Id != 7 || m.Unconfirmed || s.sentToPeers[0].to != 2 {
 		t.Fatalf("said %v", m)
 	}
-	s.hears(&messages.ForwardedReadAnswer{From: 2, Id: 7, Term: 3, Index: 5})
-	if p := handleHeard[*messages.ReadPoint](s); len(p) != 1 || p[0].Index != 5 || p[0].Id != 7 || p[0].Incarnation != 1 {
-		t.Fatalf("the handle heard %v", s.heard)
+	s.deliver(&messages.ForwardedReadResponse{From: 2, Id: 7, Term: 3, Index: 5})
+	if p := sessionMessages[*messages.ReadPoint](s); len(p) != 1 || p[0].Index != 5 || p[0].Id != 7 || p[0].Incarnation != 1 {
+		t.Fatalf("the handle heard %v", s.sentToSession)
 	}
-	s.hears(&messages.ForwardedRead{From: 3, Id: 8}) // who takes us for the leader
-	if a := only[*messages.ForwardedReadAnswer](s); a.Refused != messages.Refusal_REFUSAL_NO_LEADER {
+	s.deliver(&messages.ForwardedRead{From: 3, Id: 8}) // who takes us for the leader
+	if a := onlySent[*messages.ForwardedReadResponse](s); a.Refusal != messages.Refusal_REFUSAL_NO_LEADER {
 		t.Fatalf("said %v", a)
 	}
 }
 
 func TestE45ReadsAreBounded(t *testing.T) {
-	for name, before := range map[string]func(*stage){
-		"before the first commit": func(*stage) {},
-		"after it":                func(s *stage) { s.hears(s.progress(2, 2)) },
+	for name, before := range map[string]func(*fixture){
+		"before the first commit": func(*fixture) {},
+		"after it":                func(s *fixture) { s.deliver(s.newProgress(2, 2)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStage(t, 3)
+			s := newFixture(t, 3)
 			s.config.Limits.MaxPendingReads = 3
-			s.crash()
-			s.leads(3, 1)
-			s.sync()
+			s.crashNode()
+			s.asLeader(3, 1)
+			s.syncAll()
 			before(s)
-			s.heard = nil
+			s.sentToSession = nil
 			for id := range uint64(5) {
-				s.hears(read(id))
+				s.deliver(newReadRequest(id))
 			}
 			var refused []uint64
-			for _, p := range handleHeard[*messages.ReadPoint](s) {
-				if p.Refused == messages.Refusal_REFUSAL_OVERLOADED {
+			for _, p := range sessionMessages[*messages.ReadPoint](s) {
+				if p.Refusal == messages.Refusal_REFUSAL_OVERLOADED {
 					refused = append(refused, p.Id)
 				}
 			}
 			if len(refused) != 2 || refused[0] != 3 || refused[1] != 4 {
 				t.Fatalf("refused %v", refused)
 			}
-			s.hears(s.progress(2, 2))
-			s.hears(&messages.HeartbeatAnswer{Term: 4, From: 2, Round: s.node.lead.round})
-			if len(s.points()) != 3 || s.node.lead.reads != 0 {
-				t.Fatalf("answered %v, %d still counted", s.points(), s.node.lead.reads)
+			s.deliver(s.newProgress(2, 2))
+			s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2, Round: s.node.leadership.heartbeatRound})
+			if len(s.readPointIDs()) != 3 || s.node.leadership.pendingReads != 0 {
+				t.Fatalf("answered %v, %d still counted", s.readPointIDs(), s.node.leadership.pendingReads)
 			}
 		})
 	}

@@ -16,8 +16,8 @@ import (
 func (n *Node) start() {
 	n.become(roleRecovering, n.recovering)
 	n.forwardStream = n.env.Random().Uint64()
-	n.logStore = n.spawn(n.config.LogStore(), actors.LogName)
-	n.reader = actor.NewPID(n.ctx.Self().Address, n.logStore.Id+"/"+actors.ReaderName)
+	n.logStore = n.spawn(n.config.LogStore(), actors.LogStoreName)
+	n.reader = actor.NewPID(n.ctx.Self().Address, n.logStore.Id+"/"+actors.LogReaderName)
 }
 
 func (n *Node) spawn(producer actor.Producer, name string) *actor.PID {
@@ -32,40 +32,40 @@ func (n *Node) spawn(producer actor.Producer, name string) *actor.PID {
 // will say again.
 func (n *Node) recovering(ctx actor.Context) {
 	if m, ok := ctx.Message().(*messages.Recovered); ok {
-		n.recovered(m)
+		n.handleRecovered(m)
 	}
 }
 
-func (n *Node) recovered(m *messages.Recovered) {
-	n.term, n.vote, n.commit = m.HardState.GetTerm(), m.HardState.GetVote(), m.HardState.GetCommit()
-	n.persistedCommit = n.commit
-	n.log = raft.NewLogIndex(m.BaseIndex, m.BaseTerm, m.LastIndex, m.Runs)
+func (n *Node) handleRecovered(m *messages.Recovered) {
+	n.term, n.vote, n.commitIndex = m.HardState.GetTerm(), m.HardState.GetVote(), m.HardState.GetCommit()
+	n.persistedCommit = n.commitIndex
+	n.log = raft.NewLogTerms(m.BaseIndex, m.BaseTerm, m.LastIndex, m.Runs)
 	n.memory = newMemoryLog(m.LastIndex)
-	n.durable, n.durableTerm = m.LastIndex, n.term
-	n.configurations = raft.NewConfigurations(m.BaseConfiguration, m.BaseIndex, m.Configurations)
-	if n.commit > m.LastIndex {
-		panic(&actors.Fatal{Err: fmt.Errorf("the log ends at index %d but index %d was known to be committed: "+
+	n.durableIndex, n.durableTerm = m.LastIndex, n.term
+	n.configurations = raft.NewConfigurationHistory(m.BaseConfiguration, m.BaseIndex, m.Configurations)
+	if n.commitIndex > m.LastIndex {
+		panic(&actors.FatalError{Err: fmt.Errorf("the log ends at index %d but index %d was known to be committed: "+
 			"this node lost part of its log; remove it from the cluster and add it again with an empty data directory",
-			m.LastIndex, n.commit)})
+			m.LastIndex, n.commitIndex)})
 	}
 	if m.LastIndex == 0 && n.config.Bootstrap != nil {
 		n.bootstrap()
 	}
-	n.configurationChanged()
-	n.env.Log().Info().Uint64("term", n.term).Uint64("last_index", n.log.Last()).Uint64("commit", n.commit).
+	n.applyConfiguration()
+	n.env.Log().Info().Uint64("term", n.term).Uint64("last_index", n.log.LastIndex()).Uint64("commit", n.commitIndex).
 		Uint64("incarnation", n.config.Incarnation).Msg("log recovered")
 	// The handle hears of this incarnation before its Machine exists: what that says at once would else be dropped.
-	replayThrough := n.commit
+	replayThrough := n.commitIndex
 	n.becomeFollower(n.term, 0, "start")
-	n.campaignSoon()
+	n.campaignAfterStart()
 	n.machine = n.spawn(n.config.Machine(n.reader, replayThrough), actors.MachineName)
 }
 
-// campaignSoon does not wait out an election timeout after a start: pre-votes harm nobody where there is a leader, and
+// campaignAfterStart does not wait out an election timeout after a start: pre-votes harm nobody where there is a leader, and
 // where there is none, as in a new cluster or after this very node led and its actors restarted, they find one at once.
-func (n *Node) campaignSoon() {
-	n.fastUntil = n.env.Now() + 2*n.config.Election
-	n.setDeadline(n.random(0, fastDelay))
+func (n *Node) campaignAfterStart() {
+	n.fastCampaignUntil = n.env.Now() + 2*n.config.ElectionTimeout
+	n.setDeadline(n.randomBetween(0, fastCampaignDelayMax))
 }
 
 // bootstrap writes the first configuration at index 1. It is the same bytes on every member of a new cluster, which is
@@ -79,64 +79,64 @@ func (n *Node) bootstrap() {
 	entries.Bytes = uint64(len(entries.Data[0]))
 	n.term, n.vote = 1, 0
 	n.appendToLog(entries)
-	n.commit = 1
-	n.persist(&messages.Append{Entries: entries, Urgent: true, Tell: true})
+	n.commitIndex = 1
+	n.persist(&messages.Append{Entries: entries, NeedsSync: true, Notify: true})
 }
 
-// configurationChanged takes up the configuration in effect, which is always the latest appended one (E30), and
+// applyConfiguration takes up the configuration in effect, which is always the latest appended one (E30), and
 // everything derived from it (E31).
-func (n *Node) configurationChanged() {
+func (n *Node) applyConfiguration() {
 	_, n.members = n.configurations.Latest()
 	n.quorum = raft.QuorumOf(n.members)
 	n.env.SetPeers(n.members.GetMembers())
-	if n.lead != nil {
+	if n.leadership != nil {
 		n.syncReplicators()
 	}
-	n.viewChange = true
+	n.stateChanged = true
 }
 
-// childTerminated frees the name of a replicator that was told to stop.
-func (n *Node) childTerminated(who *actor.PID) {
-	if n.stopping[who.Id] {
-		delete(n.stopping, who.Id)
-		if n.lead != nil {
+// handleTerminated frees the name of a replicator that was told to stop.
+func (n *Node) handleTerminated(who *actor.PID) {
+	if n.stoppingReplicators[who.Id] {
+		delete(n.stoppingReplicators, who.Id)
+		if n.leadership != nil {
 			n.syncReplicators()
 		}
 	}
 }
 
 func replicatorName(peer uint64) string {
-	return actors.PeerPrefix + strconv.FormatUint(peer, 16)
+	return actors.ReplicatorPrefix + strconv.FormatUint(peer, 16)
 }
 
 // persist hands an Append to the LogStore, with the hard state as of now.
 func (n *Node) persist(a *messages.Append) {
 	a.Incarnation = n.config.Incarnation
 	if a.Mark == nil {
-		a.Mark = &messages.Mark{Term: n.term, Index: n.log.Last()}
+		a.Mark = &messages.AppendMark{Term: n.term, Index: n.log.LastIndex()}
 	}
-	a.HardState = &messages.HardState{Term: n.term, Vote: n.vote, Commit: min(n.commit, n.log.Last())}
+	a.HardState = &messages.HardState{Term: n.term, Vote: n.vote, Commit: min(n.commitIndex, n.log.LastIndex())}
 	n.persistedCommit = a.HardState.Commit
-	if n.lead != nil && a.Tell {
-		n.lead.diskAsked(n.env.Now(), a.Mark.Index)
+	if n.leadership != nil && a.Notify {
+		n.leadership.expectDurable(n.env.Now(), a.Mark.Index)
 	}
 	n.send(n.logStore, a)
 }
 
 // promise wraps a message to a peer's actor that may leave only after the sync.
-func promise(to uint64, role messages.Role, holdsThrough uint64, m proto.Message) *messages.Promise {
-	letter := &messages.Letter{Role: role}
+func newDeferredMessage(to uint64, role messages.Role, holdsThrough uint64, m proto.Message) *messages.DeferredMessage {
+	letter := &messages.Envelope{Role: role}
 	switch m := m.(type) {
 	case *messages.RequestVote:
-		letter.Message = &messages.Letter_RequestVote{RequestVote: m}
-	case *messages.VoteAnswer:
-		letter.Message = &messages.Letter_VoteAnswer{VoteAnswer: m}
-	case *messages.AppendAnswer:
-		letter.Message = &messages.Letter_AppendAnswer{AppendAnswer: m}
+		letter.Message = &messages.Envelope_RequestVote{RequestVote: m}
+	case *messages.VoteResponse:
+		letter.Message = &messages.Envelope_VoteResponse{VoteResponse: m}
+	case *messages.AppendResponse:
+		letter.Message = &messages.Envelope_AppendResponse{AppendResponse: m}
 	default:
 		panic(fmt.Errorf("%T promises nothing", m))
 	}
-	return &messages.Promise{To: to, HoldsThrough: holdsThrough, Letter: letter}
+	return &messages.DeferredMessage{To: to, CoversThrough: holdsThrough, Envelope: letter}
 }
 
 // appendToLog adds entries to what is known of the log, configurations included. The bytes go to disk by persist.
@@ -153,13 +153,13 @@ func (n *Node) appendToLog(e *messages.Entries) {
 			panic(fmt.Errorf("configuration at index %d: %w", e.First+uint64(i), err))
 		}
 		if n.configurations == nil {
-			n.configurations = raft.NewConfigurations(nil, 0, nil)
+			n.configurations = raft.NewConfigurationHistory(nil, 0, nil)
 		}
 		n.configurations.Append(e.First+uint64(i), c)
 		changed = true
 	}
 	if changed {
-		n.configurationChanged()
+		n.applyConfiguration()
 	}
-	n.viewChange = true
+	n.stateChanged = true
 }

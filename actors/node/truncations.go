@@ -16,11 +16,11 @@ import "github.com/troupe-raft/troupe/messages"
 // Invariant: terms ascend strictly and indexes ascend strictly. A truncation takes away with it those that cut no deeper,
 // and a leader's term truncates a follower's log once at most, since that leader's entries are never in conflict with
 // themselves. So there is one a term that passes while the disk is busy, and none when it is not.
-type truncations []truncation
+type pendingTruncations []truncation
 
 type truncation struct{ term, index uint64 }
 
-func (t *truncations) add(term, index uint64) {
+func (t *pendingTruncations) add(term, index uint64) {
 	kept := *t
 	for len(kept) > 0 && kept[len(kept)-1].index >= index {
 		kept = kept[:len(kept)-1]
@@ -30,7 +30,7 @@ func (t *truncations) add(term, index uint64) {
 
 // durable is what a mark that the LogStore reached is worth now. Marks come in the order in which they were given, so
 // truncations of its term and before are done with.
-func (t *truncations) durable(mark *messages.Mark) uint64 {
+func (t *pendingTruncations) durableIndex(mark *messages.AppendMark) uint64 {
 	done := 0
 	for done < len(*t) && (*t)[done].term <= mark.Term {
 		done++

@@ -16,28 +16,28 @@ func (r *Replicator) becomeProbing() {
 	was := r.state
 	r.become(stateProbing, r.probing)
 	if was != stateProbing {
-		r.patience = r.config.ProbeEvery
+		r.timeout = r.config.ProbeInterval
 	}
 	if was == stateStreaming {
 		r.progress.Rewind(r.progress.Match + 1)
-		r.report()
+		r.reportProgress()
 	}
 }
 
-// probeAgain says the request once more, or what it has become meanwhile. It goes on in the same stream: if the peer is
+// retryProbe says the request once more, or what it has become meanwhile. It goes on in the same stream: if the peer is
 // only slow, its answer to the first one is as good.
-func (r *Replicator) probeAgain(patience time.Duration) {
-	r.forget()
-	r.patience = patience
+func (r *Replicator) retryProbe(patience time.Duration) {
+	r.cancelPending()
+	r.timeout = patience
 	r.probe()
 }
 
 // probe sends the one request that may be outstanding, with the entries from nextIndex on.
 func (r *Replicator) probe() {
-	if r.waits() {
+	if r.awaitingResponse() {
 		return
 	}
-	if !r.begun {
+	if !r.initialized {
 		r.fetch(0)
 		return
 	}
@@ -47,51 +47,51 @@ func (r *Replicator) probe() {
 func (r *Replicator) probing(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *messages.Fetched:
-		r.probeWith(m)
+		r.sendProbe(m)
 	case *messages.Replicate:
 		r.probe()
-	case *messages.AppendAnswer:
-		r.diskLow = m.DiskLow
+	case *messages.AppendResponse:
+		r.peerDiskLow = m.DiskLow
 		if m.Accepted {
-			r.accepted(m)
+			r.probeAccepted(m)
 		} else {
-			r.refused(m)
+			r.probeRejected(m)
 		}
 	}
 }
 
 // accepted goes on to streaming as soon as the logs are known to agree up to where the next request begins.
-func (r *Replicator) accepted(m *messages.AppendAnswer) {
-	advanced := r.progress.Accepted(m.Index)
+func (r *Replicator) probeAccepted(m *messages.AppendResponse) {
+	advanced := r.progress.RecordAccepted(m.Index)
 	if r.progress.Next == r.progress.Match+1 {
 		r.becomeStreaming()
 		advanced = true // the Node should know of the state too
 	}
 	if advanced {
-		r.report()
+		r.reportProgress()
 	}
 }
 
 // refused goes where the conflict hint leads. A peer that refuses what it acknowledged has lost it: there is nowhere to
 // back off to, so it is only probed on, and told of.
-func (r *Replicator) refused(m *messages.AppendAnswer) {
+func (r *Replicator) probeRejected(m *messages.AppendResponse) {
 	switch {
 	case m.Index != r.progress.Next-1:
 	case m.Index > r.progress.Match:
-		r.forget()
-		r.patience = r.config.ProbeEvery
-		r.resolve(m)
-	case !r.accused:
-		r.accused = true
-		r.env.Log().Error().Str("peer", strconv.FormatUint(r.config.Peer, 16)).Uint64("acknowledged", r.progress.Match).
+		r.cancelPending()
+		r.timeout = r.config.ProbeInterval
+		r.resolveConflict(m)
+	case !r.lossLogged:
+		r.lossLogged = true
+		r.env.Log().Error().Str("peer", strconv.FormatUint(r.config.PeerID, 16)).Uint64("acknowledged", r.progress.Match).
 			Uint64("its_last_index", m.LastIndex).
 			Msg("a peer lost entries that it had acknowledged: remove it from the cluster and add it as a new member")
 	}
 }
 
-func (r *Replicator) probeWith(m *messages.Fetched) {
-	if m.Resolved != 0 {
-		r.progress.Refused(r.progress.Next-1, m.Resolved)
+func (r *Replicator) sendProbe(m *messages.Fetched) {
+	if m.ConflictNextIndex != 0 {
+		r.progress.RecordRefused(r.progress.Next-1, m.ConflictNextIndex)
 	}
 	switch {
 	case m.Compacted:
@@ -100,6 +100,6 @@ func (r *Replicator) probeWith(m *messages.Fetched) {
 		r.probe()
 	case r.window.Len() == 0:
 		// Without entries where they would have to be read from disk: first let the peer say that it is there.
-		r.transmit(m.Entries, m.PrevTerm)
+		r.sendAppend(m.Entries, m.PrevTerm)
 	}
 }

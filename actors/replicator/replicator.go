@@ -4,7 +4,7 @@
 // nextIndex, matchIndex and the window of what is in flight to one peer.
 //
 // # Hears
-// Replicate, Fetched (Node), LogPiece (LogReader), AppendAnswer (the peer), LinkUp, LinkDown and LinkDropped (the link), Tick.
+// Replicate, Fetched (Node), ReadLogResponse (LogReader), AppendResponse (the peer), LinkUp, LinkDown and EnvelopesDropped (the link), Tick.
 //
 // # Says
 // AppendEntries to the peer's Node; Fetch, Resolve, Progress and HigherTerm to its own; ReadLog to the LogReader.
@@ -23,7 +23,7 @@
 //	streaming  pipelined: nextIndex moves when entries are sent, not when they are acknowledged; the window is bounded
 //	           in bytes and in messages
 //
-// A refusal, a loss told by the link, or a silence of `RetryAfter` with something in flight leads back to probing.
+// A refusal, a loss told by the link, or a silence of `ResponseTimeout` with something in flight leads back to probing.
 //
 // An accepting answer is true whichever request it answers: in this term, what the peer has on disk and in common with us
 // it will have for good. So it always counts, be it late, doubled or of an earlier stream, and a peer whose answers take
@@ -44,15 +44,15 @@ import (
 // Config is what a Replicator is made with.
 type Config struct {
 	Incarnation uint64
-	Peer        uint64
+	PeerID      uint64
 	// Term of the leadership it works for.
 	Term   uint64
 	Reader *actor.PID
-	// ProbeEvery is how often a peer that does not answer is probed at first; RetryAfter how often in the end, and how long
+	// ProbeInterval is how often a peer that does not answer is probed at first; ResponseTimeout how often in the end, and how long
 	// an answer is waited for, while streaming, before what is in flight is taken for lost.
-	ProbeEvery time.Duration
-	RetryAfter time.Duration
-	Limits     Limits
+	ProbeInterval   time.Duration
+	ResponseTimeout time.Duration
+	Limits          Limits
 }
 
 // Limits bound what is in flight to one peer.
@@ -79,25 +79,25 @@ type Replicator struct {
 	ctx      actor.Context
 
 	progress raft.Progress
-	window   *raft.Window
+	window   *raft.InflightWindow
 	// begun: progress was set from what the Node told.
-	begun bool
+	initialized bool
 	// last is the leader's last index, and commit its commit index, as far as they were told.
-	last, commit uint64
+	lastIndex, commitIndex uint64
 
 	// stream of the present behaviour: a refusal that belongs to an earlier one is stale.
 	stream, sequence uint64
 	// token of the one Fetch, Resolve or ReadLog under way; 0 for none.
-	token, tokens uint64
-	// piecePrevTerm is the term before the entries of the cold read under way.
-	piecePrevTerm uint64
+	pendingToken, lastToken uint64
+	// readPrevTerm is the term before the entries of the cold read under way.
+	readPrevTerm uint64
 
-	timer       actors.Timer
-	timerNumber uint64
-	since       time.Duration // when it began to wait for what is under way, or last heard of the peer
-	patience    time.Duration // how long it will wait from then on
-	accused     bool          // the peer's loss was told of
-	diskLow     bool          // as the peer last said
+	timer        actors.Timer
+	timerNumber  uint64
+	waitingSince time.Duration // when it began to wait for what is under way, or last heard of the peer
+	timeout      time.Duration // how long it will wait from then on
+	lossLogged   bool          // the peer's loss was told of
+	peerDiskLow  bool          // as the peer last said
 }
 
 // New makes the producer of a Replicator.
@@ -107,10 +107,10 @@ func New(env actors.Env, config Config) actor.Producer {
 			env:      env,
 			config:   config,
 			behavior: actor.NewBehavior(),
-			window:   raft.NewWindow(config.Limits.MaxInFlight, config.Limits.MaxInFlightBytes),
+			window:   raft.NewInflightWindow(config.Limits.MaxInFlight, config.Limits.MaxInFlightBytes),
 			// Random beginnings, so that no answer to a former life, of the actor or of the process, passes for ours.
-			stream: env.Random().Uint64(),
-			tokens: env.Random().Uint64(),
+			stream:    env.Random().Uint64(),
+			lastToken: env.Random().Uint64(),
 		}
 	}
 }
@@ -122,25 +122,25 @@ func (r *Replicator) Receive(ctx actor.Context) {
 	case *actor.Started:
 		r.becomeProbing()
 		r.fetch(0)
-		r.arm()
+		r.armTimer()
 	case *actor.Stopping, *actor.Restarting:
 		if r.timer != nil { // it may have failed while it started
 			r.timer.Stop()
 		}
-		r.show("stopped")
+		r.publishState("stopped")
 		return
 	case *actor.Stopped:
 		return
 	case proto.Message:
-		if r.stale(m) {
+		if r.wrongIncarnation(m) {
 			return
 		}
 		r.receive(m)
 	}
-	r.show(r.state)
+	r.publishState(r.state)
 }
 
-func (r *Replicator) stale(m proto.Message) bool {
+func (r *Replicator) wrongIncarnation(m proto.Message) bool {
 	local, ok := m.(interface{ GetIncarnation() uint64 })
 	return ok && local.GetIncarnation() != r.config.Incarnation
 }
@@ -148,40 +148,40 @@ func (r *Replicator) stale(m proto.Message) bool {
 // receive handles what both behaviours do alike, and leaves the rest to them.
 func (r *Replicator) receive(m proto.Message) {
 	switch m := m.(type) {
-	case *messages.AppendAnswer:
-		if m.From != r.config.Peer {
+	case *messages.AppendResponse:
+		if m.From != r.config.PeerID {
 			return
 		}
 		if m.Term > r.config.Term {
 			r.send(r.ctx.Parent(), &messages.HigherTerm{Incarnation: r.config.Incarnation, Term: m.Term, From: m.From})
 			return
 		}
-		if m.Term < r.config.Term || !m.Accepted && m.Stream != r.stream || m.Index > r.last {
+		if m.Term < r.config.Term || !m.Accepted && m.Stream != r.stream || m.Index > r.lastIndex {
 			return // stale, or of an entry that the peer was never sent
 		}
-		r.since = r.env.Now()
+		r.waitingSince = r.env.Now()
 	case *messages.Fetched:
-		if m.Token != r.token {
+		if m.Token != r.pendingToken {
 			return
 		}
-		r.token = 0
-		r.last, r.commit = max(r.last, m.LastIndex), max(r.commit, m.Commit)
-		if !r.begun {
-			r.begin(m)
+		r.pendingToken = 0
+		r.lastIndex, r.commitIndex = max(r.lastIndex, m.LastIndex), max(r.commitIndex, m.Commit)
+		if !r.initialized {
+			r.initialize(m)
 		}
-	case *messages.LogPiece:
-		if m.Token != r.token {
+	case *messages.ReadLogResponse:
+		if m.Token != r.pendingToken {
 			return
 		}
-		r.token = 0
+		r.pendingToken = 0
 	case *messages.Replicate:
-		r.last, r.commit = max(r.last, m.LastIndex), max(r.commit, m.Commit)
-	case *messages.LinkDown, *messages.LinkDropped:
+		r.lastIndex, r.commitIndex = max(r.lastIndex, m.LastIndex), max(r.commitIndex, m.Commit)
+	case *messages.LinkDown, *messages.EnvelopesDropped:
 		r.becomeProbing()
 		return
 	case *messages.LinkUp:
 		if r.state == stateProbing {
-			r.probeAgain(r.config.ProbeEvery) // what was under way met no link
+			r.retryProbe(r.config.ProbeInterval) // what was under way met no link
 		}
 		return
 	case *messages.Tick:
@@ -194,8 +194,8 @@ func (r *Replicator) receive(m proto.Message) {
 }
 
 // begin takes from the Node where this leadership's part of the log begins: what every follower lacks at least.
-func (r *Replicator) begin(m *messages.Fetched) {
-	r.begun = true
+func (r *Replicator) initialize(m *messages.Fetched) {
+	r.initialized = true
 	r.progress = raft.NewProgress(m.Entries.GetFirst() - 1)
 }
 
@@ -205,33 +205,33 @@ func (r *Replicator) become(state string, behavior actor.ReceiveFunc) {
 	// A new behaviour is a new stream, with an empty window (E43).
 	r.stream++
 	r.sequence = 0
-	r.forget()
+	r.cancelPending()
 }
 
 // forget gives up waiting for what is under way.
-func (r *Replicator) forget() {
+func (r *Replicator) cancelPending() {
 	r.window.Reset()
-	r.token = 0
-	r.since = r.env.Now()
+	r.pendingToken = 0
+	r.waitingSince = r.env.Now()
 }
 
 func (r *Replicator) send(to *actor.PID, m proto.Message) { r.ctx.Send(to, m) }
 
-func (r *Replicator) waits() bool { return r.window.Len() > 0 || r.token != 0 }
+func (r *Replicator) awaitingResponse() bool { return r.window.Len() > 0 || r.pendingToken != 0 }
 
 func (r *Replicator) nextToken() uint64 {
-	if !r.waits() {
-		r.since = r.env.Now()
+	if !r.awaitingResponse() {
+		r.waitingSince = r.env.Now()
 	}
-	r.tokens++
-	r.token = r.tokens
-	return r.token
+	r.lastToken++
+	r.pendingToken = r.lastToken
+	return r.pendingToken
 }
 
 // fetch asks the Node for entries from `from` on; 0 asks where to begin.
 func (r *Replicator) fetch(from uint64) {
 	r.send(r.ctx.Parent(), &messages.Fetch{
-		Incarnation: r.config.Incarnation, Peer: r.config.Peer, From: from, MaxBytes: r.requestBytes(), Token: r.nextToken(),
+		Incarnation: r.config.Incarnation, Peer: r.config.PeerID, From: from, MaxBytes: r.requestBytes(), Token: r.nextToken(),
 	})
 }
 
@@ -244,75 +244,75 @@ func (r *Replicator) requestBytes() uint64 {
 
 // readCold asks the LogReader for what the Node no longer has in memory.
 func (r *Replicator) readCold(m *messages.Fetched) {
-	r.piecePrevTerm = m.PrevTerm
+	r.readPrevTerm = m.PrevTerm
 	r.ctx.Request(r.config.Reader, &messages.ReadLog{
-		Incarnation: r.config.Incarnation, From: m.Entries.GetFirst(), To: m.ColdTo,
+		Incarnation: r.config.Incarnation, From: m.Entries.GetFirst(), To: m.OnDiskThrough,
 		MaxBytes: r.requestBytes(), Token: r.nextToken(),
 	})
 }
 
 // transmit sends one AppendEntries. e may hold no entries; e.First is right all the same.
-func (r *Replicator) transmit(e *messages.Entries, prevTerm uint64) {
+func (r *Replicator) sendAppend(e *messages.Entries, prevTerm uint64) {
 	r.sequence++
 	m := &messages.AppendEntries{
 		Term: r.config.Term, Leader: r.env.ID(), PrevIndex: e.First - 1, PrevTerm: prevTerm,
-		Commit: r.commit, Stream: r.stream, Sequence: r.sequence,
+		Commit: r.commitIndex, Stream: r.stream, Sequence: r.sequence,
 	}
 	through := e.First - 1 + uint64(len(e.Data))
 	if len(e.Data) > 0 {
 		m.Entries = e
 	}
-	if !r.waits() {
-		r.since = r.env.Now()
+	if !r.awaitingResponse() {
+		r.waitingSince = r.env.Now()
 	}
 	r.window.Add(through, e.Bytes)
-	r.send(r.env.Peer(r.config.Peer, messages.Role_ROLE_NODE), m)
+	r.send(r.env.PeerPID(r.config.PeerID, messages.Role_ROLE_NODE), m)
 }
 
-func (r *Replicator) report() {
+func (r *Replicator) reportProgress() {
 	r.send(r.ctx.Parent(), &messages.Progress{
-		Incarnation: r.config.Incarnation, Peer: r.config.Peer, MatchIndex: r.progress.Match, State: r.state,
-		DiskLow: r.diskLow, Term: r.config.Term,
+		Incarnation: r.config.Incarnation, Peer: r.config.PeerID, MatchIndex: r.progress.Match, State: r.state,
+		DiskLow: r.peerDiskLow, Term: r.config.Term,
 	})
 }
 
 // resolve asks the Node where to go on after a refusal.
-func (r *Replicator) resolve(m *messages.AppendAnswer) {
-	r.send(r.ctx.Parent(), &messages.Resolve{
-		Incarnation: r.config.Incarnation, Peer: r.config.Peer, Token: r.nextToken(),
+func (r *Replicator) resolveConflict(m *messages.AppendResponse) {
+	r.send(r.ctx.Parent(), &messages.ResolveConflict{
+		Incarnation: r.config.Incarnation, Peer: r.config.PeerID, Token: r.nextToken(),
 		ConflictTerm: m.ConflictTerm, ConflictIndex: m.ConflictIndex, MaxBytes: r.config.Limits.ProbeBytes,
 	})
 }
 
-func (r *Replicator) arm() {
+func (r *Replicator) armTimer() {
 	r.timerNumber++
-	r.timer = r.env.After(r.config.ProbeEvery, r.ctx.Self(), &messages.Tick{
+	r.timer = r.env.After(r.config.ProbeInterval, r.ctx.Self(), &messages.Tick{
 		Incarnation: r.config.Incarnation, Timer: r.timerNumber,
 	})
 }
 
 // tick: an answer that is overdue is taken for lost, and so is a fetch from a reader that restarted meanwhile.
 func (r *Replicator) tick() {
-	overdue := r.waits() && r.env.Now()-r.since >= r.patience
+	overdue := r.awaitingResponse() && r.env.Now()-r.waitingSince >= r.timeout
 	switch {
 	case overdue && r.state == stateProbing:
-		r.probeAgain(min(2*r.patience, max(r.config.RetryAfter, r.config.ProbeEvery)))
+		r.retryProbe(min(2*r.timeout, max(r.config.ResponseTimeout, r.config.ProbeInterval)))
 	case overdue:
 		r.becomeProbing()
 		r.probe()
-	case r.waits():
+	case r.awaitingResponse():
 	case r.state == stateProbing:
 		r.probe()
 	default:
-		r.catchUp()
+		r.fetchNext()
 	}
-	r.arm()
+	r.armTimer()
 }
 
-func (r *Replicator) show(state string) {
-	if probe := r.env.Probe(); probe != nil {
+func (r *Replicator) publishState(state string) {
+	if probe := r.env.Observer(); probe != nil {
 		probe.Replicator(actors.ReplicatorView{
-			Incarnation: r.config.Incarnation, Peer: r.config.Peer, State: state,
+			Incarnation: r.config.Incarnation, Peer: r.config.PeerID, State: state,
 			Match: r.progress.Match, Next: r.progress.Next, InFlight: r.window.Len(), InFlightBytes: r.window.Bytes(),
 		})
 	}

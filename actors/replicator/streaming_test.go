@@ -7,9 +7,9 @@ import (
 )
 
 func TestStreamingSendsWithoutWaiting(t *testing.T) {
-	s := newStage(t, 1, 5).start().streams()
+	s := newFixture(t, 1, 5).start().startStreaming()
 	for range 5 {
-		s.appends(2)
+		s.appendEntries(2)
 	}
 	if len(s.sent) != 5 || len(s.fetches) != 0 {
 		t.Fatalf("%d requests, %d fetches", len(s.sent), len(s.fetches))
@@ -19,19 +19,19 @@ func TestStreamingSendsWithoutWaiting(t *testing.T) {
 			t.Fatalf("request %d is %v", i, m)
 		}
 	}
-	s.hears(accepts(s.last())) // one answer for all
+	s.deliver(acceptResponse(s.lastSent())) // one answer for all
 	if p := s.progress[len(s.progress)-1]; p.MatchIndex != 12 || s.r.window.Len() != 0 {
 		t.Fatalf("reported %v, %d in flight", p, s.r.window.Len())
 	}
 }
 
 func TestBytesSentEachEntryGoesOnce(t *testing.T) {
-	s := newStage(t, 1, 5).start().streams()
+	s := newFixture(t, 1, 5).start().startStreaming()
 	bytes := uint64(0)
 	for i := range 50 {
-		s.appends(1)
+		s.appendEntries(1)
 		if i%5 == 4 {
-			s.hears(accepts(s.last()))
+			s.deliver(acceptResponse(s.lastSent()))
 		}
 	}
 	for _, m := range s.sent {
@@ -48,15 +48,15 @@ func TestE45TheWindowBoundsMessagesAndBytes(t *testing.T) {
 		"bytes":    {MaxInFlight: 99, MaxInFlightBytes: 4 * entryBytes, MaxRequestBytes: 1 << 20, ProbeBytes: 1 << 10},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStage(t, 1, 5).startWith(limits).streams()
+			s := newFixture(t, 1, 5).startWith(limits).startStreaming()
 			for range 10 {
-				s.appends(1)
+				s.appendEntries(1)
 			}
 			if len(s.sent) != 4 {
 				t.Fatalf("%d requests in flight", len(s.sent))
 			}
-			s.hears(accepts(s.sent[0]))
-			rest := s.last() // what waited goes together
+			s.deliver(acceptResponse(s.sent[0]))
+			rest := s.lastSent() // what waited goes together
 			if rest.PrevIndex != 6 || len(rest.Entries.Data) != 6 {
 				t.Fatalf("sent %d entries after %d", len(rest.Entries.GetData()), rest.PrevIndex)
 			}
@@ -65,37 +65,37 @@ func TestE45TheWindowBoundsMessagesAndBytes(t *testing.T) {
 }
 
 func TestE43ARefusalEmptiesTheWindowAndIsAnsweredOnce(t *testing.T) {
-	s := newStage(t, 1, 5).start().streams()
+	s := newFixture(t, 1, 5).start().startStreaming()
 	for range 10 {
-		s.appends(1) // the first of them is lost on its way
+		s.appendEntries(1) // the first of them is lost on its way
 	}
 	under := s.sent
-	s.forget()
+	s.clearRecorded()
 	for _, m := range under[1:] {
-		s.hears(refuses(m, 0, 3))
+		s.deliver(rejectResponse(m, 0, 3))
 	}
-	s.in(stateProbing)
-	if len(s.sent) != 1 || s.last().PrevIndex != 2 || s.r.window.Len() != 1 {
-		t.Fatalf("%d requests, the last after %d", len(s.sent), s.last().PrevIndex)
+	s.requireState(stateProbing)
+	if len(s.sent) != 1 || s.lastSent().PrevIndex != 2 || s.r.window.Len() != 1 {
+		t.Fatalf("%d requests, the last after %d", len(s.sent), s.lastSent().PrevIndex)
 	}
-	s.hears(accepts(s.last()))
-	s.in(stateStreaming)
+	s.deliver(acceptResponse(s.lastSent()))
+	s.requireState(stateStreaming)
 	if s.r.progress.Match != 12 {
 		t.Fatalf("matchIndex %d", s.r.progress.Match)
 	}
 }
 
 func TestE43APipelineRecoversFromAStalledFollower(t *testing.T) {
-	s := newStage(t, 1, 5).start().streams()
-	s.appends(10)
-	s.Pass(2 * retryAfter)
-	s.in(stateProbing)
-	s.appends(1)
-	s.hears(accepts(s.last()))
-	s.in(stateStreaming)
+	s := newFixture(t, 1, 5).start().startStreaming()
+	s.appendEntries(10)
+	s.Advance(2 * responseTimeout)
+	s.requireState(stateProbing)
+	s.appendEntries(1)
+	s.deliver(acceptResponse(s.lastSent()))
+	s.requireState(stateStreaming)
 	for s.r.progress.Match < 13 {
 		match := s.r.progress.Match
-		s.hears(accepts(s.last()))
+		s.deliver(acceptResponse(s.lastSent()))
 		if s.r.progress.Match == match {
 			t.Fatalf("stuck at %d", match)
 		}
@@ -103,25 +103,25 @@ func TestE43APipelineRecoversFromAStalledFollower(t *testing.T) {
 }
 
 func TestAPeerThatAnswersIsGivenTime(t *testing.T) {
-	s := newStage(t, 1, 5).start().streams()
+	s := newFixture(t, 1, 5).start().startStreaming()
 	for range 8 {
-		s.appends(1)
+		s.appendEntries(1)
 	}
 	for _, m := range s.sent { // one answer each 400 ms: slow, but alive
-		s.Pass(retryAfter - probeEvery)
-		s.hears(accepts(m))
-		s.in(stateStreaming)
+		s.Advance(responseTimeout - probeInterval)
+		s.deliver(acceptResponse(m))
+		s.requireState(stateStreaming)
 	}
 }
 
 func TestALaggingPeerIsServedFromDiskPieceByPiece(t *testing.T) {
 	limits := DefaultLimits()
 	limits.MaxRequestBytes = 10 * entryBytes
-	s := newStage(t, append([]uint64{1}, repeated(40, 5)...)...)
-	s.memory = 35
+	s := newFixture(t, append([]uint64{1}, repeatTerm(40, 5)...)...)
+	s.firstInMemory = 35
 	s.startWith(limits)
-	s.hears(refuses(s.last(), 0, 2))
-	s.hears(accepts(s.last()))
+	s.deliver(rejectResponse(s.lastSent(), 0, 2))
+	s.deliver(acceptResponse(s.lastSent()))
 	got := uint64(1)
 	for _, m := range s.sent {
 		if len(m.Entries.GetData()) > 0 && m.PrevIndex == got {
@@ -139,37 +139,37 @@ func TestALaggingPeerIsServedFromDiskPieceByPiece(t *testing.T) {
 }
 
 func TestAReaderThatForgotTheQuestionIsAskedAgain(t *testing.T) {
-	s := newStage(t, append([]uint64{1}, repeated(40, 5)...)...)
-	s.memory, s.readerDeaf = 41, true
+	s := newFixture(t, append([]uint64{1}, repeatTerm(40, 5)...)...)
+	s.firstInMemory, s.readerSilent = 41, true
 	s.start()
-	s.hears(refuses(s.last(), 0, 2))
-	s.hears(accepts(s.last()))
+	s.deliver(rejectResponse(s.lastSent(), 0, 2))
+	s.deliver(acceptResponse(s.lastSent()))
 	if len(s.reads) != 1 {
 		t.Fatalf("%d reads", len(s.reads))
 	}
-	s.readerDeaf = false
-	s.Pass(retryAfter + probeEvery) // it restarted, and knows nothing of the question
-	s.hears(accepts(s.last()))
+	s.readerSilent = false
+	s.Advance(responseTimeout + probeInterval) // it restarted, and knows nothing of the question
+	s.deliver(acceptResponse(s.lastSent()))
 	if s.r.progress.Next != 42 {
 		t.Fatalf("nextIndex %d", s.r.progress.Next)
 	}
 }
 
 func TestEntriesThatAreGoneLeadBackToProbing(t *testing.T) {
-	s := newStage(t, append([]uint64{1}, repeated(40, 5)...)...)
-	s.memory, s.readerDeaf = 41, true
+	s := newFixture(t, append([]uint64{1}, repeatTerm(40, 5)...)...)
+	s.firstInMemory, s.readerSilent = 41, true
 	s.start()
-	s.hears(refuses(s.last(), 0, 2))
-	s.hears(accepts(s.last()))
-	s.hears(&messages.LogPiece{Incarnation: 3, Token: s.r.token, Gone: true})
-	s.in(stateProbing)
+	s.deliver(rejectResponse(s.lastSent(), 0, 2))
+	s.deliver(acceptResponse(s.lastSent()))
+	s.deliver(&messages.ReadLogResponse{Incarnation: 3, Token: s.r.pendingToken, Missing: true})
+	s.requireState(stateProbing)
 }
 
 func TestTheCommitIndexTravelsWithTheEntries(t *testing.T) {
-	s := newStage(t, 1, 5).start().streams()
+	s := newFixture(t, 1, 5).start().startStreaming()
 	s.commit = 2
-	s.appends(1)
-	if s.last().Commit != 2 {
-		t.Fatalf("sent %v", s.last())
+	s.appendEntries(1)
+	if s.lastSent().Commit != 2 {
+		t.Fatalf("sent %v", s.lastSent())
 	}
 }

@@ -97,7 +97,7 @@ something is wrong; the error names file and offset.`,
 		if err != nil {
 			return err
 		}
-		report, err := persistence.Verify(vfs.OS(), dir, persistence.Inspect{EvenIfRunning: f.options.EvenIfRunning})
+		report, err := persistence.Verify(vfs.OS(), dir, persistence.InspectOptions{EvenIfRunning: f.options.EvenIfRunning})
 		if err != nil {
 			return damage(dir, err)
 		}
@@ -133,7 +133,7 @@ type reportJSON struct {
 func printReport(w io.Writer, r persistence.Report, asJSON bool) error {
 	out := reportJSON{
 		Cluster: fmt.Sprintf("%x", r.Identity.ClusterID), Member: fmt.Sprintf("%x", r.Identity.NodeID),
-		First: r.First, Last: r.Last, Term: r.HardState.GetTerm(), Commit: r.HardState.GetCommit(),
+		First: r.FirstIndex, Last: r.LastIndex, Term: r.HardState.GetTerm(), Commit: r.HardState.GetCommit(),
 		Segments: r.Segments, Frames: r.Frames, Entries: r.Entries, Bytes: r.Bytes, Warnings: r.Warnings,
 	}
 	if vote := r.HardState.GetVote(); vote != 0 {

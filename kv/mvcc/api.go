@@ -63,8 +63,8 @@ type Options struct {
 	Logger  zerolog.Logger
 
 	// Tests make these small.
-	buckets bucketLimits
-	removal int // events that the compactor looks at in one turn
+	bucketLimits         bucketLimits
+	compactionStepEvents int // events that the compactor looks at in one turn
 }
 
 // HashResult is a hash of the history in (CompactRevision, HashRevision] and of what is live at CompactRevision. Members

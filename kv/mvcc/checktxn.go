@@ -15,10 +15,10 @@ func CheckTxn(r *pb.TxnRequest) error {
 	if countWrites(r) < 2 {
 		return nil
 	}
-	if _, err := branchWrites(r.GetSuccess(), 1); err != nil {
+	if _, err := collectWrites(r.GetSuccess(), 1); err != nil {
 		return err
 	}
-	_, err := branchWrites(r.GetFailure(), 1)
+	_, err := collectWrites(r.GetFailure(), 1)
 	return err
 }
 
@@ -41,7 +41,7 @@ func countWrites(r *pb.TxnRequest) (n int) {
 const maxTxnDepth = 128
 
 // writes is what a list of operations may write.
-type writes struct {
+type branchWrites struct {
 	puts map[string]struct{}
 	dels rangeSet
 }
@@ -132,12 +132,12 @@ func boolInt(b bool) int {
 	return 0
 }
 
-// branchWrites gathers what a branch may write, and refuses overlaps.
-func branchWrites(ops []*pb.RequestOp, depth int) (*writes, error) {
+// collectWrites gathers what a branch may write, and refuses overlaps.
+func collectWrites(ops []*pb.RequestOp, depth int) (*branchWrites, error) {
 	if depth > maxTxnDepth {
 		return nil, ErrInvalidCommand
 	}
-	w := &writes{puts: make(map[string]struct{})}
+	w := &branchWrites{puts: make(map[string]struct{})}
 	for _, op := range ops {
 		if d := op.GetRequestDeleteRange(); d != nil {
 			w.dels.add(newKeyRange(d.Key, d.RangeEnd))
@@ -145,7 +145,7 @@ func branchWrites(ops []*pb.RequestOp, depth int) (*writes, error) {
 	}
 	for _, op := range ops {
 		if nested := op.GetRequestTxn(); nested != nil {
-			if err := w.nest(nested, depth+1); err != nil {
+			if err := w.addNested(nested, depth+1); err != nil {
 				return nil, err
 			}
 		}
@@ -160,14 +160,14 @@ func branchWrites(ops []*pb.RequestOp, depth int) (*writes, error) {
 	return w, nil
 }
 
-func (w *writes) check(key string) error {
+func (w *branchWrites) check(key string) error {
 	if _, twice := w.puts[key]; twice || w.dels.contains(key) {
 		return ErrDuplicateKey
 	}
 	return nil
 }
 
-func (w *writes) put(key string) error {
+func (w *branchWrites) put(key string) error {
 	if err := w.check(key); err != nil {
 		return err
 	}
@@ -176,23 +176,23 @@ func (w *writes) put(key string) error {
 }
 
 // nest adds what a nested transaction may write.
-func (w *writes) nest(r *pb.TxnRequest, depth int) error {
-	then, err := branchWrites(r.GetSuccess(), depth)
+func (w *branchWrites) addNested(r *pb.TxnRequest, depth int) error {
+	then, err := collectWrites(r.GetSuccess(), depth)
 	if err != nil {
 		return err
 	}
-	otherwise, err := branchWrites(r.GetFailure(), depth)
+	otherwise, err := collectWrites(r.GetFailure(), depth)
 	if err != nil {
 		return err
 	}
-	for _, branch := range []*writes{then, otherwise} {
+	for _, branch := range []*branchWrites{then, otherwise} {
 		for k := range branch.puts {
 			if err := w.check(k); err != nil {
 				return err
 			}
 		}
 	}
-	for _, branch := range []*writes{then, otherwise} {
+	for _, branch := range []*branchWrites{then, otherwise} {
 		for k := range branch.puts {
 			w.puts[k] = struct{}{}
 		}

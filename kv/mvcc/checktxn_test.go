@@ -11,7 +11,7 @@ import (
 )
 
 // The union of ranges is asked by a binary search; a loop over all of them is the second opinion.
-func TestAUnionOfRangesHoldsWhatAnyOfThemHolds(t *testing.T) {
+func TestRangeSetContainsTheUnion(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.StringOfN(rapid.RuneFrom([]rune("abc")), 0, 3, -1)
 		var set rangeSet
@@ -39,16 +39,16 @@ func TestAUnionOfRangesHoldsWhatAnyOfThemHolds(t *testing.T) {
 	})
 }
 
-func TestATransactionThatNestsWithoutEndIsRefused(t *testing.T) {
-	if err := CheckTxn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("x"), deep(maxTxnDepth + 1)}}); !errors.Is(err, ErrInvalidCommand) {
+func TestTxnNestedTooDeepIsRefused(t *testing.T) {
+	if err := CheckTxn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("x"), nestedTxnOp(maxTxnDepth + 1)}}); !errors.Is(err, ErrInvalidCommand) {
 		t.Errorf("%d levels: %v", maxTxnDepth+1, err)
 	}
-	if err := CheckTxn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("x"), deep(maxTxnDepth - 1)}}); err != nil {
+	if err := CheckTxn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("x"), nestedTxnOp(maxTxnDepth - 1)}}); err != nil {
 		t.Errorf("%d levels: %v", maxTxnDepth-1, err)
 	}
 }
 
-func deep(levels int) *pb.RequestOp {
+func nestedTxnOp(levels int) *pb.RequestOp {
 	op := opPut("bottom")
 	for range levels {
 		op = opTxn([]*pb.RequestOp{op}, nil)
@@ -58,10 +58,10 @@ func deep(levels int) *pb.RequestOp {
 
 // 64,000 operations, half of them deletes that cover nothing which is put: it took 2.8 s when each put was held against
 // each delete. The bound is a hundred times what it takes now; a quadratic search is a thousand times that.
-func TestALargeTransactionIsCheckedInOneGo(t *testing.T) {
+func TestLargeTxnIsCheckedInOnePass(t *testing.T) {
 	ops := make([]*pb.RequestOp, 0, 64_000)
 	for i := range 32_000 {
-		ops = append(ops, opPut(fmt.Sprintf("put%06d", i)), opDel(fmt.Sprintf("del%06d", i), fmt.Sprintf("del%06d", i+1)))
+		ops = append(ops, opPut(fmt.Sprintf("put%06d", i)), opDelete(fmt.Sprintf("del%06d", i), fmt.Sprintf("del%06d", i+1)))
 	}
 	done := make(chan error, 1)
 	go func() { done <- CheckTxn(&pb.TxnRequest{Success: ops}) }()

@@ -15,13 +15,13 @@ import (
 // back to unreachable, and a tombstone below the compacted revision is itself of no use any more. (One at the compacted
 // revision stays until the next time: a watch may still start there.) So compaction costs what it removes.
 type compactor struct {
-	s       *Store
-	piece   int           // events looked at in one turn
-	work    chan struct{} // capacity 1
-	quit    chan struct{}
-	done    sync.WaitGroup
-	failed  chan struct{} // closed when the store has failed
-	waiters chan struct{} // closed and made anew whenever all is removed; guarded by applyMu
+	s          *Store
+	stepEvents int           // events looked at in one turn
+	wakeup     chan struct{} // capacity 1
+	quit       chan struct{}
+	done       sync.WaitGroup
+	failed     chan struct{} // closed when the store has failed
+	allRemoved chan struct{} // closed and made anew whenever all is removed; guarded by applyMu
 
 	// A round looks at the events from the revision removed to last up to target, a piece a turn. It keeps to its target
 	// although more is compacted meanwhile: a tombstone at the target stays, and only a round of its own, which begins
@@ -30,14 +30,14 @@ type compactor struct {
 	target int64    // guarded by applyMu
 }
 
-// removalPiece is how many events are looked at in one turn, unless the options say otherwise: below a millisecond that
+// defaultStepEvents is how many events are looked at in one turn, unless the options say otherwise: below a millisecond that
 // Apply may have to wait.
-const removalPiece = 256
+const defaultStepEvents = 256
 
 func (c *compactor) start(s *Store) {
 	c.s = s
-	c.work, c.quit = make(chan struct{}, 1), make(chan struct{})
-	c.waiters = make(chan struct{})
+	c.wakeup, c.quit = make(chan struct{}, 1), make(chan struct{})
+	c.allRemoved = make(chan struct{})
 	c.done.Add(1)
 	go c.run()
 	if s.tip.removedTo < s.tip.compactRev {
@@ -47,7 +47,7 @@ func (c *compactor) start(s *Store) {
 
 func (c *compactor) wake() {
 	select {
-	case c.work <- struct{}{}:
+	case c.wakeup <- struct{}{}:
 	default:
 	}
 }
@@ -63,7 +63,7 @@ func (c *compactor) run() {
 		select {
 		case <-c.quit:
 			return
-		case <-c.work:
+		case <-c.wakeup:
 		}
 		for c.step() {
 			select {
@@ -80,25 +80,25 @@ func (c *compactor) step() (more bool) {
 	s := c.s
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
-	if s.usable() != nil {
+	if s.checkWritable() != nil {
 		return false
 	}
 	if s.tip.removedTo < s.tip.compactRev {
-		if err := c.remove(); err != nil {
-			s.die(fmt.Errorf("removing what was compacted at %d: %w", s.tip.compactRev, err))
+		if err := c.removeNext(); err != nil {
+			s.failPermanently(fmt.Errorf("removing what was compacted at %d: %w", s.tip.compactRev, err))
 			return false
 		}
 	}
 	if s.tip.removedTo < s.tip.compactRev {
 		return true
 	}
-	close(c.waiters)
-	c.waiters = make(chan struct{})
+	close(c.allRemoved)
+	c.allRemoved = make(chan struct{})
 	return false
 }
 
 // remove handles the next events. applyMu is held.
-func (c *compactor) remove() error {
+func (c *compactor) removeNext() error {
 	s := c.s
 	tip := s.tip
 	if c.cursor.isZero() {
@@ -116,12 +116,12 @@ func (c *compactor) remove() error {
 	r := reader{src: s.db, rev: tip.rev, compactRev: tip.compactRev}
 	next := revision{}
 	ok := it.First()
-	for looked := 0; ok && looked < c.piece; looked++ {
+	for looked := 0; ok && looked < c.stepEvents; looked++ {
 		key, rec, err := r.event(it)
 		if err != nil {
 			return err
 		}
-		if err := c.removeFor(batch, &r, &tip, key, &rec); err != nil {
+		if err := c.removeUnreachable(batch, &r, &tip, key, &rec); err != nil {
 			return err
 		}
 		ok = it.Next()
@@ -148,8 +148,8 @@ func (c *compactor) remove() error {
 	return batch.Close()
 }
 
-// removeFor removes what an event at or below the round's target makes unreachable.
-func (c *compactor) removeFor(batch *pebble.Batch, r *reader, tip *state, key []byte, rec *record) error {
+// removeUnreachable removes what an event at or below the round's target makes unreachable.
+func (c *compactor) removeUnreachable(batch *pebble.Batch, r *reader, tip *state, key []byte, rec *record) error {
 	if !rec.prev.isZero() {
 		if err := batch.Delete(appendHistoryKey(nil, rec.prev), nil); err != nil {
 			return err
@@ -171,21 +171,21 @@ func (c *compactor) removeFor(batch *pebble.Batch, r *reader, tip *state, key []
 		return err // the key lives again, or has died once more
 	}
 	tip.tombstones--
-	c.s.metadata.forget(c.s.metadata.hash(key))
+	c.s.metadataCache.remove(c.s.metadataCache.hash(key))
 	return batch.Delete(appendSpaceKey(nil, spaceTombstones, key), nil)
 }
 
 // WaitCompacted returns once everything compacted so far is removed from the tables (CompactionRequest.physical).
 func (s *Store) WaitCompacted(ctx context.Context) error {
-	return s.whenRemoved(ctx, s.CompactRevision(), func() {})
+	return s.afterRemoval(ctx, s.CompactRevision(), func() {})
 }
 
-// whenRemoved waits until nothing is left to be removed, or at least everything compacted up to target is, and calls then
+// afterRemoval waits until nothing is left to be removed, or at least everything compacted up to target is, and calls then
 // while nobody writes.
-func (s *Store) whenRemoved(ctx context.Context, target int64, then func()) error {
+func (s *Store) afterRemoval(ctx context.Context, target int64, then func()) error {
 	for {
 		s.applyMu.Lock()
-		if err := s.usable(); err != nil {
+		if err := s.checkWritable(); err != nil {
 			s.applyMu.Unlock()
 			return err
 		}
@@ -194,7 +194,7 @@ func (s *Store) whenRemoved(ctx context.Context, target int64, then func()) erro
 			s.applyMu.Unlock()
 			return nil
 		}
-		wait := s.compactor.waiters
+		wait := s.compactor.allRemoved
 		s.applyMu.Unlock()
 		select {
 		case <-wait:

@@ -30,10 +30,10 @@ func (r *replica) waitCompacted(t *testing.T) {
 
 // The compactor begins a round with the revision compacted before, whose tombstones it had to leave. It must get past that
 // revision even if it holds more events than a piece.
-func TestCompactionGetsPastARevisionLargerThanAPiece(t *testing.T) {
+func TestCompactionPassesARevisionLargerThanAStep(t *testing.T) {
 	r := openReplica(t, vfs.NewMem(), Options{})
 	defer r.close()
-	r.apply(putMany(3 * removalPiece))
+	r.apply(putMany(3 * defaultStepEvents))
 	for rev := int64(2); rev < 5; rev++ {
 		r.apply(compact(rev))
 		r.waitCompacted(t)
@@ -44,7 +44,7 @@ func TestCompactionGetsPastARevisionLargerThanAPiece(t *testing.T) {
 // A tombstone at the compacted revision stays until the next compaction. If that comes while the compactor is in the midst
 // of the revision, those it has passed already must go all the same: the rows, and with them HashKV, are a matter of what
 // was compacted, not of when.
-func TestACompactionInTheMidstOfAnotherLeavesNoTombstoneBehind(t *testing.T) {
+func TestOverlappingCompactionsRemoveTombstones(t *testing.T) {
 	const keys = 300
 	open := func() *replica {
 		r := openReplica(t, vfs.NewMem(), Options{})
@@ -69,7 +69,7 @@ func TestACompactionInTheMidstOfAnotherLeavesNoTombstoneBehind(t *testing.T) {
 		defer s.applyMu.Unlock()
 		s.tip.compactRev = first
 		for s.compactor.cursor.main < first {
-			if err := s.compactor.remove(); err != nil {
+			if err := s.compactor.removeNext(); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -25,7 +25,7 @@ const (
 
 func tokenKey(i int) []byte { return fmt.Appendf(nil, tokenFmt, i) }
 
-type tokenGame struct {
+type tokenWorkload struct {
 	*replica
 	rnd    *rand.Rand
 	at     []int // where each token is
@@ -34,8 +34,8 @@ type tokenGame struct {
 	errors chan error
 }
 
-func newTokenGame(t *testing.T, o Options) *tokenGame {
-	g := &tokenGame{
+func newTokenWorkload(t *testing.T, o Options) *tokenWorkload {
+	g := &tokenWorkload{
 		replica: openReplica(t, vfs.NewMem(), o), rnd: rand.New(rand.NewPCG(3, 4)), taken: map[int]bool{},
 		errors: make(chan error, 100),
 	}
@@ -49,7 +49,7 @@ func newTokenGame(t *testing.T, o Options) *tokenGame {
 }
 
 // move makes the command that moves a token.
-func (g *tokenGame) move() []byte {
+func (g *tokenWorkload) move() []byte {
 	token := g.rnd.IntN(tokens)
 	from, to := g.at[token], g.rnd.IntN(holders)
 	for g.taken[to] {
@@ -63,7 +63,7 @@ func (g *tokenGame) move() []byte {
 	}}))
 }
 
-func (g *tokenGame) play(batches int) {
+func (g *tokenWorkload) applyMoves(batches int) {
 	for i := range batches {
 		var commands [][]byte
 		for range 1 + g.rnd.IntN(20) {
@@ -77,7 +77,7 @@ func (g *tokenGame) play(batches int) {
 }
 
 // look reads once, in a random way, and says what is wrong.
-func (g *tokenGame) look(rnd *rand.Rand) error {
+func (g *tokenWorkload) checkView(rnd *rand.Rand) error {
 	v := g.s.View()
 	defer v.Release()
 	ctx := context.Background()
@@ -91,7 +91,7 @@ func (g *tokenGame) look(rnd *rand.Rand) error {
 	case 1:
 		all.Limit = 1 + rnd.Int64N(10)
 	case 2:
-		return g.lookInPieces(ctx, v, all, tokenKey(rnd.IntN(holders)))
+		return g.checkChunks(ctx, v, all, tokenKey(rnd.IntN(holders)))
 	}
 	resp, err := v.Range(ctx, all)
 	if errors.Is(err, ErrCompacted) && all.Revision < v.CompactRevision() {
@@ -103,8 +103,8 @@ func (g *tokenGame) look(rnd *rand.Rand) error {
 	return nil
 }
 
-// lookInPieces counts both sides of a key.
-func (g *tokenGame) lookInPieces(ctx context.Context, v *View, all *pb.RangeRequest, at []byte) error {
+// checkChunks counts both sides of a key.
+func (g *tokenWorkload) checkChunks(ctx context.Context, v *View, all *pb.RangeRequest, at []byte) error {
 	left, err := v.Range(ctx, &pb.RangeRequest{Key: all.Key, RangeEnd: at, Revision: all.Revision, CountOnly: true})
 	if errors.Is(err, ErrCompacted) && all.Revision < v.CompactRevision() {
 		return nil
@@ -119,20 +119,20 @@ func (g *tokenGame) lookInPieces(ctx context.Context, v *View, all *pb.RangeRequ
 	return nil
 }
 
-func TestReadersBesideApplySeeOnlyStatesThatThereWere(t *testing.T) {
+func TestConcurrentReadersSeeOnlyAppliedStates(t *testing.T) {
 	batches := 300
 	if testing.Short() {
 		batches = 60
 	}
 	o := crashOptions
-	g := newTokenGame(t, o)
+	g := newTokenWorkload(t, o)
 	var readers sync.WaitGroup
 	var looks atomic.Int64
 	for i := range 3 {
 		readers.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(i), 5))
 			for again := true; again; again = !g.stop.Load() { // once at least, also where it came late
-				if err := g.look(rnd); err != nil {
+				if err := g.checkView(rnd); err != nil {
 					g.errors <- err
 					return
 				}
@@ -141,11 +141,11 @@ func TestReadersBesideApplySeeOnlyStatesThatThereWere(t *testing.T) {
 		})
 	}
 	readers.Go(func() {
-		if err := g.follow(); err != nil {
+		if err := g.checkHistory(); err != nil {
 			g.errors <- err
 		}
 	})
-	g.play(batches)
+	g.applyMoves(batches)
 	g.stop.Store(true)
 	readers.Wait()
 	select {
@@ -159,7 +159,7 @@ func TestReadersBesideApplySeeOnlyStatesThatThereWere(t *testing.T) {
 }
 
 // follow reads the history as a watcher does that has fallen behind, and plays it: the tokens must stay as many.
-func (g *tokenGame) follow() error {
+func (g *tokenWorkload) checkHistory() error {
 	live := map[string]bool{}
 	for next := int64(2); ; {
 		done := g.stop.Load()
@@ -193,8 +193,8 @@ func (g *tokenGame) follow() error {
 	}
 }
 
-func TestAnObserverMissesNothingAfterTheViewTakenWhenItWasSet(t *testing.T) {
-	g := newTokenGame(t, crashOptions)
+func TestObserverMissesNothingAfterSetObserver(t *testing.T) {
+	g := newTokenWorkload(t, crashOptions)
 	defer g.close()
 	var wait sync.WaitGroup
 	wait.Go(func() {
@@ -221,7 +221,7 @@ func TestAnObserverMissesNothingAfterTheViewTakenWhenItWasSet(t *testing.T) {
 			}
 		}
 	})
-	g.play(300)
+	g.applyMoves(300)
 	g.stop.Store(true)
 	wait.Wait()
 	select {
@@ -231,16 +231,16 @@ func TestAnObserverMissesNothingAfterTheViewTakenWhenItWasSet(t *testing.T) {
 	}
 }
 
-func TestCloseWaitsForNoReaderAndLetsNoneReadOn(t *testing.T) {
+func TestCloseInterruptsReaders(t *testing.T) {
 	for range 20 {
-		g := newTokenGame(t, crashOptions)
+		g := newTokenWorkload(t, crashOptions)
 		var readers sync.WaitGroup
 		started := make(chan struct{}, 3)
 		for i := range 3 {
 			readers.Go(func() {
 				rnd := rand.New(rand.NewPCG(uint64(i), 6))
 				for first := true; ; first = false {
-					if err := g.look(rnd); errors.Is(err, ErrClosed) {
+					if err := g.checkView(rnd); errors.Is(err, ErrClosed) {
 						return
 					} else if err != nil && !g.s.stopping.Load() {
 						g.errors <- err
@@ -252,7 +252,7 @@ func TestCloseWaitsForNoReaderAndLetsNoneReadOn(t *testing.T) {
 				}
 			})
 		}
-		g.play(5)
+		g.applyMoves(5)
 		for range 3 {
 			<-started
 		}

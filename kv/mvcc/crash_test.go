@@ -20,15 +20,15 @@ import (
 
 // crashOptions make the engine flush and compact all the time, and removals take many turns.
 var crashOptions = Options{
-	CacheBytes: 1 << 20, MemTableBytes: 64 << 10, MetadataBytes: 1, buckets: bucketLimits{max: 12, min: 3, joined: 6},
-	removal: 3,
+	CacheBytes: 1 << 20, MemTableBytes: 64 << 10, MetadataBytes: 1, bucketLimits: bucketLimits{maxKeys: 12, minKeys: 3, maxJoinedKeys: 6},
+	compactionStepEvents: 3,
 }
 
 // randomLog is a log of random commands. It keeps the model that says which compactions are possible.
 func randomLog(rnd *rand.Rand, n int) (log [][]byte) {
 	key := func() []byte { return fmt.Appendf(nil, "key%03d", rnd.IntN(300)) }
 	value := func() []byte {
-		return []byte(strings.Repeat(string(rune('a'+rnd.IntN(26))), rnd.IntN(inlineLimit*3/2)))
+		return []byte(strings.Repeat(string(rune('a'+rnd.IntN(26))), rnd.IntN(maxInlineValueBytes*3/2)))
 	}
 	rev := int64(1) // no more than the revision reached
 	for range n {
@@ -73,10 +73,10 @@ func (r *replica) applyLog(rnd *rand.Rand, log [][]byte, to int) {
 			r.index++
 		}
 		b.Last = r.index
-		b.Ledger = func(results [][]byte) machine.LedgerUpdate {
-			return machine.LedgerUpdate{
+		b.SessionUpdate = func(results [][]byte) machine.SessionUpdate {
+			return machine.SessionUpdate{
 				DropBelow: b.Last - min(b.Last, 100),
-				Put:       machine.LedgerRecord{Index: b.Last, Data: fmt.Appendf(nil, "%d answers", len(results))},
+				Put:       machine.SessionRecord{Index: b.Last, Data: fmt.Appendf(nil, "%d answers", len(results))},
 			}
 		}
 		if _, err := r.s.Apply(b); err != nil {
@@ -115,7 +115,7 @@ func (r *replica) checkCounts() {
 	}
 }
 
-func TestE11AfterACrashTheReplayFromTheIndexFoundGivesTheSameState(t *testing.T) {
+func TestE11ReplayAfterCrashRestoresTheState(t *testing.T) {
 	seeds := 12
 	if testing.Short() {
 		seeds = 4
@@ -145,7 +145,7 @@ func TestE11AfterACrashTheReplayFromTheIndexFoundGivesTheSameState(t *testing.T)
 			if r.index > 0 {
 				kept++
 			}
-			checkLedger(t, r)
+			checkSessionRecords(t, r)
 			r.checkCounts()
 		}
 		r.applyLog(rnd, log, length)
@@ -162,8 +162,8 @@ func TestE11AfterACrashTheReplayFromTheIndexFoundGivesTheSameState(t *testing.T)
 	}
 }
 
-// checkLedger: the records are those of the last batches up to the index reached, none lost, none from after it.
-func checkLedger(t *testing.T, r *replica) {
+// checkSessionRecords: the records are those of the last batches up to the index reached, none lost, none from after it.
+func checkSessionRecords(t *testing.T, r *replica) {
 	t.Helper()
 	applied, ledger, err := r.s.Recover()
 	if err != nil {
@@ -194,12 +194,12 @@ func checkLedger(t *testing.T, r *replica) {
 func checkSameKeys(t *testing.T, a, b *replica) {
 	t.Helper()
 	all := &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}}
-	x, errX := a.rng(all)
-	y, errY := b.rng(all)
-	compareAnswer(t, "all keys", x, errX, y, errY)
+	x, errX := a.getRange(all)
+	y, errY := b.getRange(all)
+	compareResponse(t, "all keys", x, errX, y, errY)
 }
 
-func TestFlushedIndexIsWhatSurvivesACrash(t *testing.T) {
+func TestFlushedIndexSurvivesACrash(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	r := openReplica(t, fs, Options{})
 	r.apply(put("a", "1"))
@@ -219,7 +219,7 @@ func TestFlushedIndexIsWhatSurvivesACrash(t *testing.T) {
 	r.close()
 }
 
-func TestReplicasWithOtherBatchesHaveTheSameHashAtEveryRevision(t *testing.T) {
+func TestHashDoesNotDependOnBatchBoundaries(t *testing.T) {
 	const length = 1500
 	for seed := range uint64(4) {
 		rnd := rand.New(rand.NewPCG(seed, 12))
@@ -247,7 +247,7 @@ func TestReplicasWithOtherBatchesHaveTheSameHashAtEveryRevision(t *testing.T) {
 	}
 }
 
-func TestHashIsRefusedBelowTheCompactionAndAboveTheNewestRevision(t *testing.T) {
+func TestHashIsRefusedOutsideTheHistory(t *testing.T) {
 	r := openReplica(t, vfs.NewMem(), Options{})
 	defer r.close()
 	r.apply(put("a", "1"), put("a", "2"), put("a", "3"), compact(3))
@@ -258,7 +258,7 @@ func TestHashIsRefusedBelowTheCompactionAndAboveTheNewestRevision(t *testing.T) 
 	}
 }
 
-func TestCompactionRemovesWhatNoReadCanReach(t *testing.T) {
+func TestCompactionRemovesUnreachableRows(t *testing.T) {
 	r := openReplica(t, vfs.NewMem(), crashOptions)
 	defer r.close()
 	rnd := rand.New(rand.NewPCG(1, 13))
@@ -281,7 +281,7 @@ func TestCompactionRemovesWhatNoReadCanReach(t *testing.T) {
 	}
 }
 
-func TestADirectoryOfAnotherFormatIsRefusedAndLeftAlone(t *testing.T) {
+func TestUnknownFormatIsRefusedUnchanged(t *testing.T) {
 	fs := vfs.NewMem()
 	r := openReplica(t, fs, Options{})
 	if err := r.s.db.Set(formatKey, []byte("troupe kv 99"), pebble.NoSync); err != nil {
@@ -306,7 +306,7 @@ func TestADirectoryOfAnotherFormatIsRefusedAndLeftAlone(t *testing.T) {
 	}
 }
 
-func TestADiskThatFailsInTheBackgroundStopsTheStoreAndIsTold(t *testing.T) {
+func TestBackgroundDiskFailureStopsTheStore(t *testing.T) {
 	var broken atomic.Bool
 	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if broken.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
@@ -333,7 +333,7 @@ func TestADiskThatFailsInTheBackgroundStopsTheStoreAndIsTold(t *testing.T) {
 	if got := <-told; !strings.Contains(got.Error(), "the disk is gone") {
 		t.Fatalf("told %v", got)
 	}
-	if _, err := r.rng(&pb.RangeRequest{Key: []byte("a")}); err == nil {
+	if _, err := r.getRange(&pb.RangeRequest{Key: []byte("a")}); err == nil {
 		t.Fatal("a read of a failed engine is believed")
 	}
 	if err := r.s.Close(); err == nil {
@@ -341,7 +341,7 @@ func TestADiskThatFailsInTheBackgroundStopsTheStoreAndIsTold(t *testing.T) {
 	}
 }
 
-func TestAClosedStoreAnswersSo(t *testing.T) {
+func TestClosedStoreReturnsErrClosed(t *testing.T) {
 	r := openReplica(t, vfs.NewMem(), Options{})
 	r.apply(put("a", "1"))
 	v := r.s.View()
@@ -366,7 +366,7 @@ func TestAClosedStoreAnswersSo(t *testing.T) {
 	}
 }
 
-func TestMemberAttributesAreReplicatedAndKept(t *testing.T) {
+func TestMemberAttributesSurviveAReopen(t *testing.T) {
 	fs := vfs.NewMem()
 	r := openReplica(t, fs, Options{})
 	r.apply(EncodeMemberAttributes(7, "seven", []string{"http://a", "http://b"}), EncodeMemberAttributes(3, "three", nil))

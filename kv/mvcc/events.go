@@ -33,10 +33,10 @@ func (v *View) Events(ctx context.Context, fromRev, toRev int64, key, rangeEnd [
 		return nil, 0, fmt.Errorf("opening an iterator: %w", err)
 	}
 	defer it.Close()
-	g := eventGatherer{r: r, keys: newKeyRange(key, rangeEnd), wantPrev: wantPrev}
+	g := eventCollector{r: r, keys: newKeyRange(key, rangeEnd), wantPrev: wantPrev}
 	for ok := it.First(); ok; ok = it.Next() {
 		if g.steps++; g.steps%256 == 0 {
-			if err := r.interrupted(ctx); err != nil {
+			if err := r.checkInterrupted(ctx); err != nil {
 				return nil, 0, err
 			}
 		}
@@ -48,35 +48,35 @@ func (v *View) Events(ctx context.Context, fromRev, toRev int64, key, rangeEnd [
 			return g.events, rec.rev.main, nil
 		}
 		g.last = rec.rev.main
-		if err := g.take(key, &rec); err != nil {
+		if err := g.add(key, &rec); err != nil {
 			return nil, 0, err
 		}
 	}
 	return g.events, toRev + 1, it.Error()
 }
 
-// eventGatherer makes events of history rows.
-type eventGatherer struct {
-	r        *reader
-	keys     keyRange
-	wantPrev bool
-	events   []*Event
-	size     int
-	last     int64 // revision of the last row seen
-	steps    int
-	slab     kvSlab
-	made     []Event // memory of events to come
+// eventCollector makes events of history rows.
+type eventCollector struct {
+	r           *reader
+	keys        keyRange
+	wantPrev    bool
+	events      []*Event
+	size        int
+	last        int64 // revision of the last row seen
+	steps       int
+	slab        kvSlab
+	spareEvents []Event // memory of events to come
 }
 
-func (g *eventGatherer) take(key []byte, rec *record) error {
+func (g *eventCollector) add(key []byte, rec *record) error {
 	if !g.keys.contains(key) {
 		return nil
 	}
-	if len(g.made) == 0 {
-		g.made = make([]Event, min(max(4, len(g.events)), 256))
+	if len(g.spareEvents) == 0 {
+		g.spareEvents = make([]Event, min(max(4, len(g.events)), 256))
 	}
-	e := &g.made[0]
-	g.made = g.made[1:]
+	e := &g.spareEvents[0]
+	g.spareEvents = g.spareEvents[1:]
 	if rec.isTombstone() {
 		e.Type = mvccpb.Event_DELETE
 		e.Kv = g.slab.keyValue(key, &record{rev: rec.rev}, false)

@@ -17,7 +17,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 //
 // It reads all of the history, and waits for what is compacted to be removed: until then members may differ in their rows.
 func (s *Store) HashKV(ctx context.Context, rev int64) (HashResult, error) {
-	v, err := s.tidyView(ctx)
+	v, err := s.compactedView(ctx)
 	if err != nil {
 		return HashResult{}, err
 	}
@@ -38,10 +38,10 @@ func (s *Store) Hash(ctx context.Context) (hash uint32, rev int64, err error) {
 	return hash, r.HashRevision, nil
 }
 
-// tidyView is a view of its own, of a moment when nothing compacted was left.
-func (s *Store) tidyView(ctx context.Context) (*View, error) {
+// compactedView is a view of its own, of a moment when nothing compacted was left.
+func (s *Store) compactedView(ctx context.Context) (*View, error) {
 	var v *View
-	err := s.whenRemoved(ctx, math.MaxInt64, func() {
+	err := s.afterRemoval(ctx, math.MaxInt64, func() {
 		s.viewMu.Lock()
 		defer s.viewMu.Unlock()
 		now := s.published.Load()
@@ -74,7 +74,7 @@ func (v *View) hashHistory(ctx context.Context, rev int64) (result HashResult, e
 	steps := 0
 	for ok := it.First(); ok; ok = it.Next() {
 		if steps++; steps%256 == 0 {
-			if err := r.interrupted(ctx); err != nil {
+			if err := r.checkInterrupted(ctx); err != nil {
 				return HashResult{}, err
 			}
 		}

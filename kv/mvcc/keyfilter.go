@@ -12,7 +12,7 @@ import (
 //
 // It is a Bloom filter in layers, each twice as large as the one before, so that it grows with the keys. In a store that
 // begins empty it is complete from the start. In one that was opened with keys it becomes so by a scan, a piece with each
-// batch, which begins only once reads that found nothing have been many. Above keyFilterLimit it is given up: a store of
+// batch, which begins only once reads that found nothing have been many. Above maxKeyFilterBytes it is given up: a store of
 // more keys than that pays for the reads.
 //
 // Invariant: if complete, every key with a row in c or d is in it. Rows come only by puts, which add them; deletes and
@@ -24,7 +24,7 @@ type keyFilter struct {
 	complete bool
 	// misses counts reads that found nothing; scanning is the next key to look at, nil while there is no scan.
 	misses   int
-	scanning []byte
+	scanFrom []byte
 	disabled bool
 }
 
@@ -36,14 +36,14 @@ type filterLayer struct {
 }
 
 const (
-	filterBitsPerKey = 12
-	filterProbes     = 6
-	firstFilterKeys  = 1 << 14
-	keyFilterLimit   = 16 << 20 // bytes, in all layers
-	// missesBeforeScan reads that found nothing start the scan of a store that was opened with keys; scanPiece rows of it
+	filterBitsPerKey  = 12
+	filterProbes      = 6
+	minFilterKeys     = 1 << 14
+	maxKeyFilterBytes = 16 << 20 // bytes, in all layers
+	// scanAfterMisses reads that found nothing start the scan of a store that was opened with keys; scanStepRows rows of it
 	// are read with each batch.
-	missesBeforeScan = 4096
-	scanPiece        = 2048
+	scanAfterMisses = 4096
+	scanStepRows    = 2048
 )
 
 func newFilterLayer(keys int) filterLayer {
@@ -55,11 +55,11 @@ func newFilterLayer(keys int) filterLayer {
 }
 
 // bits are where a key's bits are: the block by the first hash, the places in it by pieces of the second.
-func (l *filterLayer) block(h hashedKey) *[8]uint64 {
+func (l *filterLayer) block(h keyHash) *[8]uint64 {
 	return &l.blocks[h[0]>>16&uint64(len(l.blocks)-1)]
 }
 
-func (l *filterLayer) add(h hashedKey) {
+func (l *filterLayer) add(h keyHash) {
 	b := l.block(h)
 	for i, bits := 0, h[1]; i < filterProbes; i, bits = i+1, bits>>9 {
 		b[bits>>6&7] |= 1 << (bits & 63)
@@ -67,7 +67,7 @@ func (l *filterLayer) add(h hashedKey) {
 	l.keys++
 }
 
-func (l *filterLayer) has(h hashedKey) bool {
+func (l *filterLayer) has(h keyHash) bool {
 	b := l.block(h)
 	for i, bits := 0, h[1]; i < filterProbes; i, bits = i+1, bits>>9 {
 		if b[bits>>6&7]&(1<<(bits&63)) == 0 {
@@ -78,7 +78,7 @@ func (l *filterLayer) has(h hashedKey) bool {
 }
 
 // absent tells that there is no trace of the key in the tables, for certain.
-func (f *keyFilter) absent(h hashedKey) bool {
+func (f *keyFilter) absent(h keyHash) bool {
 	if !f.complete {
 		return false
 	}
@@ -91,18 +91,18 @@ func (f *keyFilter) absent(h hashedKey) bool {
 }
 
 // add notes a key that gets its first row.
-func (f *keyFilter) add(h hashedKey) {
-	if f.disabled || !f.complete && f.scanning == nil {
+func (f *keyFilter) add(h keyHash) {
+	if f.disabled || !f.complete && f.scanFrom == nil {
 		return
 	}
 	n := len(f.layers)
 	if n == 0 || f.layers[n-1].keys >= f.layers[n-1].capacity {
-		keys, bytes := firstFilterKeys, 0
+		keys, bytes := minFilterKeys, 0
 		for i := range f.layers {
 			keys = 2 * f.layers[i].capacity
 			bytes += 64 * len(f.layers[i].blocks)
 		}
-		if bytes+keys*filterBitsPerKey/8 > keyFilterLimit {
+		if bytes+keys*filterBitsPerKey/8 > maxKeyFilterBytes {
 			*f = keyFilter{disabled: true}
 			return
 		}
@@ -113,39 +113,39 @@ func (f *keyFilter) add(h hashedKey) {
 }
 
 // missed counts a read that found nothing, and starts the scan when they are many.
-func (f *keyFilter) missed() {
-	if f.complete || f.disabled || f.scanning != nil {
+func (f *keyFilter) recordMiss() {
+	if f.complete || f.disabled || f.scanFrom != nil {
 		return
 	}
-	if f.misses++; f.misses >= missesBeforeScan {
-		f.scanning = []byte{spaceCurrent}
+	if f.misses++; f.misses >= scanAfterMisses {
+		f.scanFrom = []byte{spaceCurrent}
 	}
 }
 
-// scanKeys goes on with the scan of the keys that the store was opened with: c first, then d. Keys put meanwhile are added
+// scanKeysForFilter goes on with the scan of the keys that the store was opened with: c first, then d. Keys put meanwhile are added
 // by their puts, before the scan or behind it.
-func (s *Store) scanKeys() error {
-	f := &s.keys
-	if f.scanning == nil {
+func (s *Store) scanKeysForFilter() error {
+	f := &s.keyFilter
+	if f.scanFrom == nil {
 		return nil
 	}
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: f.scanning, UpperBound: []byte{spaceTombstones + 1}})
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: f.scanFrom, UpperBound: []byte{spaceTombstones + 1}})
 	if err != nil {
 		return fmt.Errorf("scanning the keys: %w", err)
 	}
 	ok := it.First()
-	for n := 0; ok && n < scanPiece && !f.disabled; n++ {
-		f.add(s.metadata.hash(it.Key()[1:]))
+	for n := 0; ok && n < scanStepRows && !f.disabled; n++ {
+		f.add(s.metadataCache.hash(it.Key()[1:]))
 		ok = it.Next()
 	}
 	switch {
 	case f.disabled:
 	case ok:
-		f.scanning = append(f.scanning[:0], it.Key()...)
+		f.scanFrom = append(f.scanFrom[:0], it.Key()...)
 	case it.Error() == nil:
-		f.scanning, f.complete = nil, true
+		f.scanFrom, f.complete = nil, true
 	}
-	if err := joined(it.Error(), it.Close()); err != nil {
+	if err := joinErrors(it.Error(), it.Close()); err != nil {
 		return fmt.Errorf("scanning the keys: %w", err)
 	}
 	return nil

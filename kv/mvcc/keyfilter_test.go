@@ -15,7 +15,7 @@ func (r *replica) checkFilter() {
 	r.t.Helper()
 	for _, space := range []byte{spaceCurrent, spaceTombstones} {
 		if err := r.s.eachRow(space, func(key, _ []byte) error {
-			if r.s.keys.absent(r.s.metadata.hash(key)) {
+			if r.s.keyFilter.absent(r.s.metadataCache.hash(key)) {
 				return fmt.Errorf("key %q has a row in %c and is called absent", key, space)
 			}
 			return nil
@@ -25,7 +25,7 @@ func (r *replica) checkFilter() {
 	}
 }
 
-func TestNewKeysOfANewStoreNeedNoReadOfTheTables(t *testing.T) {
+func TestNewKeysNeedNoTableRead(t *testing.T) {
 	r := openReplica(t, vfs.NewMem(), Options{MetadataBytes: 1})
 	defer r.close()
 	const keys = 50_000
@@ -39,7 +39,7 @@ func TestNewKeysOfANewStoreNeedNoReadOfTheTables(t *testing.T) {
 	r.checkFilter()
 	wrong := 0
 	for i := range 10_000 {
-		if !r.s.keys.absent(r.s.metadata.hash(fmt.Append(nil, "other", i))) {
+		if !r.s.keyFilter.absent(r.s.metadataCache.hash(fmt.Append(nil, "other", i))) {
 			wrong++
 		}
 	}
@@ -50,7 +50,7 @@ func TestNewKeysOfANewStoreNeedNoReadOfTheTables(t *testing.T) {
 
 // A store that was opened with keys scans them while puts and deletes go on. Whatever moves between the spaces meanwhile,
 // no key is lost: versions and creation revisions stay what a naive account says.
-func TestTheScanOfAnOpenedStoreMissesNoKey(t *testing.T) {
+func TestKeyFilterScanMissesNoKey(t *testing.T) {
 	fs := vfs.NewMem()
 	r := openReplica(t, fs, Options{})
 	const keys = 20_000
@@ -64,7 +64,7 @@ func TestTheScanOfAnOpenedStoreMissesNoKey(t *testing.T) {
 
 	r = openReplica(t, fs, Options{MetadataBytes: 1})
 	defer r.close()
-	if r.s.keys.complete {
+	if r.s.keyFilter.complete {
 		t.Fatal("a store that was opened with keys claims to know them")
 	}
 	random := rand.New(rand.NewPCG(1, 2))
@@ -73,7 +73,7 @@ func TestTheScanOfAnOpenedStoreMissesNoKey(t *testing.T) {
 		version[i] = 1
 	}
 	fresh, scanned := 0, false
-	for batch := 0; batch < 200 && !(r.s.keys.complete && batch > 60); batch++ {
+	for batch := 0; batch < 200 && !(r.s.keyFilter.complete && batch > 60); batch++ {
 		commands = commands[:0]
 		for range 200 { // reads that find nothing: they start the scan
 			commands = append(commands, put(fmt.Sprint("new", fresh), "v"))
@@ -90,11 +90,11 @@ func TestTheScanOfAnOpenedStoreMissesNoKey(t *testing.T) {
 			}
 		}
 		r.apply(commands...)
-		scanned = scanned || r.s.keys.scanning != nil
+		scanned = scanned || r.s.keyFilter.scanFrom != nil
 		r.checkFilter()
 	}
-	if !scanned || !r.s.keys.complete {
-		t.Fatalf("scanned: %v, complete: %v: the test does not see what it is for", scanned, r.s.keys.complete)
+	if !scanned || !r.s.keyFilter.complete {
+		t.Fatalf("scanned: %v, complete: %v: the test does not see what it is for", scanned, r.s.keyFilter.complete)
 	}
 	w := newWriter(r.s, &machine.Batch{})
 	defer w.close()
@@ -106,19 +106,19 @@ func TestTheScanOfAnOpenedStoreMissesNoKey(t *testing.T) {
 	}
 }
 
-func TestAFilterThatGrowsBeyondItsLimitIsGivenUp(t *testing.T) {
+func TestKeyFilterIsDisabledAboveItsLimit(t *testing.T) {
 	f := keyFilter{complete: true}
 	for i := 0; !f.disabled; i++ {
 		if i > 100_000_000 {
 			t.Fatal("the filter grows without bound")
 		}
-		f.add(hashedKey{uint64(i) * 0x9e3779b97f4a7c15, uint64(i) * 0xc2b2ae3d27d4eb4f})
+		f.add(keyHash{uint64(i) * 0x9e3779b97f4a7c15, uint64(i) * 0xc2b2ae3d27d4eb4f})
 		if len(f.layers) > 0 { // full at once: only the layers' sizes are of interest
 			last := &f.layers[len(f.layers)-1]
 			last.keys = last.capacity
 		}
 	}
-	if f.absent(hashedKey{1, 2}) {
+	if f.absent(keyHash{1, 2}) {
 		t.Error("a filter that was given up calls a key absent")
 	}
 }

@@ -75,7 +75,7 @@ type modelTxn struct {
 	changed bool
 }
 
-func (t *modelTxn) now() int64 {
+func (t *modelTxn) revision() int64 {
 	if t.changed {
 		return t.rev + 1
 	}
@@ -92,19 +92,19 @@ func clone(kv *mvccpb.KeyValue) *mvccpb.KeyValue {
 	return &mvccpb.KeyValue{Key: kv.Key, Value: kv.Value, CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision, Version: kv.Version, Lease: kv.Lease}
 }
 
-func (t *modelTxn) rng(r *pb.RangeRequest) (*pb.RangeResponse, error) {
+func (t *modelTxn) getRange(r *pb.RangeRequest) (*pb.RangeResponse, error) {
 	rev := r.Revision
-	if rev > t.now() {
+	if rev > t.revision() {
 		return nil, ErrFutureRev
 	}
 	if rev <= 0 {
-		rev = t.now()
+		rev = t.revision()
 	}
 	if rev < t.compacted {
 		return nil, ErrCompacted
 	}
 	all := t.find(rev, r.Key, r.RangeEnd)
-	resp := &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: t.now()}, Count: int64(len(all))}
+	resp := &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: t.revision()}, Count: int64(len(all))}
 	if r.CountOnly {
 		return resp, nil
 	}
@@ -166,7 +166,7 @@ func (s modelSort) Swap(i, j int)      { s.kvs[i], s.kvs[j] = s.kvs[j], s.kvs[i]
 func (s modelSort) Less(i, j int) bool { return s.less(s.kvs[i], s.kvs[j]) < 0 }
 
 func (t *modelTxn) checkPut(p *pb.PutRequest) error {
-	if (p.IgnoreValue || p.IgnoreLease) && len(t.find(t.now(), p.Key, nil)) == 0 {
+	if (p.IgnoreValue || p.IgnoreLease) && len(t.find(t.revision(), p.Key, nil)) == 0 {
 		return ErrKeyNotFound
 	}
 	return nil
@@ -179,7 +179,7 @@ func (t *modelTxn) put(p *pb.PutRequest) (*pb.PutResponse, error) {
 	rev := t.rev + 1
 	kv := &mvccpb.KeyValue{Key: p.Key, Value: p.Value, Lease: p.Lease, CreateRevision: rev, ModRevision: rev, Version: 1}
 	resp := &pb.PutResponse{Header: &pb.ResponseHeader{Revision: rev}}
-	if old := t.find(t.now(), p.Key, nil); len(old) == 1 {
+	if old := t.find(t.revision(), p.Key, nil); len(old) == 1 {
 		kv.CreateRevision, kv.Version = old[0].CreateRevision, old[0].Version+1
 		if p.IgnoreValue {
 			kv.Value = old[0].Value
@@ -198,7 +198,7 @@ func (t *modelTxn) put(p *pb.PutRequest) (*pb.PutResponse, error) {
 
 func (t *modelTxn) del(d *pb.DeleteRangeRequest) *pb.DeleteRangeResponse {
 	resp := &pb.DeleteRangeResponse{}
-	for _, kv := range t.find(t.now(), d.Key, d.RangeEnd) {
+	for _, kv := range t.find(t.revision(), d.Key, d.RangeEnd) {
 		t.history = append(t.history, modelChange{rev: t.rev + 1, key: string(kv.Key), deleted: true, kv: &mvccpb.KeyValue{Key: kv.Key, ModRevision: t.rev + 1}})
 		t.changed = true
 		resp.Deleted++
@@ -206,19 +206,19 @@ func (t *modelTxn) del(d *pb.DeleteRangeRequest) *pb.DeleteRangeResponse {
 			resp.PrevKvs = append(resp.PrevKvs, clone(kv))
 		}
 	}
-	resp.Header = &pb.ResponseHeader{Revision: t.now()}
+	resp.Header = &pb.ResponseHeader{Revision: t.revision()}
 	return resp
 }
 
 // planned is a transaction whose branches are decided, before anything of it has happened.
-type planned struct {
+type txnPlan struct {
 	r      *pb.TxnRequest
 	holds  bool
-	nested []*planned
+	nested []*txnPlan
 }
 
-func (t *modelTxn) plan(r *pb.TxnRequest) *planned {
-	p := &planned{r: r, holds: true}
+func (t *modelTxn) plan(r *pb.TxnRequest) *txnPlan {
+	p := &txnPlan{r: r, holds: true}
 	for _, c := range r.Compare {
 		p.holds = p.holds && t.compare(c)
 	}
@@ -230,7 +230,7 @@ func (t *modelTxn) plan(r *pb.TxnRequest) *planned {
 	return p
 }
 
-func (p *planned) ops() []*pb.RequestOp {
+func (p *txnPlan) ops() []*pb.RequestOp {
 	if p.holds {
 		return p.r.Success
 	}
@@ -262,7 +262,7 @@ func (t *modelTxn) compare(c *pb.Compare) bool {
 	return true
 }
 
-func (t *modelTxn) check(p *planned) error {
+func (t *modelTxn) check(p *txnPlan) error {
 	nested := p.nested
 	for _, op := range p.ops() {
 		var err error
@@ -288,14 +288,14 @@ func (t *modelTxn) check(p *planned) error {
 	return nil
 }
 
-func (t *modelTxn) run(p *planned) *pb.TxnResponse {
+func (t *modelTxn) run(p *txnPlan) *pb.TxnResponse {
 	resp := &pb.TxnResponse{Header: &pb.ResponseHeader{}, Succeeded: p.holds}
 	nested := p.nested
 	for _, op := range p.ops() {
 		out := &pb.ResponseOp{}
 		switch o := op.Request.(type) {
 		case *pb.RequestOp_RequestRange:
-			r, err := t.rng(o.RequestRange)
+			r, err := t.getRange(o.RequestRange)
 			if err != nil {
 				panic(err)
 			}
@@ -324,7 +324,7 @@ func (m *model) txn(r *pb.TxnRequest) (*pb.TxnResponse, error) {
 		return nil, err
 	}
 	resp := t.run(p)
-	resp.Header.Revision = t.now()
+	resp.Header.Revision = t.revision()
 	t.finish()
 	return resp, nil
 }
@@ -341,8 +341,8 @@ func (m *model) del(d *pb.DeleteRangeRequest) *pb.DeleteRangeResponse {
 	return t.del(d)
 }
 
-func (m *model) rng(r *pb.RangeRequest) (*pb.RangeResponse, error) {
-	return (&modelTxn{model: m}).rng(r)
+func (m *model) getRange(r *pb.RangeRequest) (*pb.RangeResponse, error) {
+	return (&modelTxn{model: m}).getRange(r)
 }
 
 func (m *model) compact(rev int64) (*pb.CompactionResponse, error) {

@@ -15,26 +15,26 @@ import (
 )
 
 // testing.TB and *rapid.T have this in common.
-type reporter interface {
+type testReporter interface {
 	Helper()
 	Fatalf(format string, args ...any)
 }
 
 // replica is a store under test with the log that it applies.
 type replica struct {
-	t     reporter
+	t     testReporter
 	s     *Store
 	fs    vfs.FS
 	index uint64
 }
 
 // small makes splits, joins and evictions happen among a few keys, and compactions take many turns.
-var small = Options{
-	CacheBytes: 1 << 20, MemTableBytes: 1 << 20, MetadataBytes: 1, buckets: bucketLimits{max: 6, min: 2, joined: 4},
-	removal: 3,
+var smallOptions = Options{
+	CacheBytes: 1 << 20, MemTableBytes: 1 << 20, MetadataBytes: 1, bucketLimits: bucketLimits{maxKeys: 6, minKeys: 2, maxJoinedKeys: 4},
+	compactionStepEvents: 3,
 }
 
-func openReplica(t reporter, fs vfs.FS, o Options) *replica {
+func openReplica(t testReporter, fs vfs.FS, o Options) *replica {
 	t.Helper()
 	o.FS = fs
 	s, err := Open("kv", o)
@@ -93,7 +93,7 @@ func compact(rev int64) []byte {
 	return must(EncodeCompaction(&pb.CompactionRequest{Revision: rev}))
 }
 
-func (r *replica) rng(req *pb.RangeRequest) (*pb.RangeResponse, error) {
+func (r *replica) getRange(req *pb.RangeRequest) (*pb.RangeResponse, error) {
 	v := r.s.View()
 	defer v.Release()
 	return v.Range(context.Background(), req)
@@ -127,7 +127,7 @@ func drawEnd(t *rapid.T) []byte {
 func drawValue(t *rapid.T) []byte {
 	v := []byte(fmt.Sprint("v", rapid.IntRange(0, 5).Draw(t, "value")))
 	if rapid.IntRange(0, 7).Draw(t, "long") == 0 {
-		v = append(v, make([]byte, inlineLimit)...)
+		v = append(v, make([]byte, maxInlineValueBytes)...)
 	}
 	return v
 }
@@ -229,7 +229,7 @@ func drawDelete(t *rapid.T) *pb.DeleteRangeRequest {
 }
 
 // expectation is a command with what the model says of it.
-type expectation struct {
+type expectedResult struct {
 	command []byte
 	what    string
 	want    proto.Message
@@ -241,18 +241,18 @@ func decoder[M proto.Message](f func([]byte) (M, error)) func([]byte) (proto.Mes
 	return func(b []byte) (proto.Message, error) { return f(b) }
 }
 
-func drawCommand(t *rapid.T, m *model) expectation {
+func drawCommand(t *rapid.T, m *model) expectedResult {
 	switch kind := rapid.IntRange(0, 9).Draw(t, "command"); {
 	case kind < 4:
 		p := drawPut(t)
 		want, err := m.put(p)
-		return expectation{must(EncodePut(p)), fmt.Sprint("put ", p), want, err, decoder(DecodePut)}
+		return expectedResult{must(EncodePut(p)), fmt.Sprint("put ", p), want, err, decoder(DecodePut)}
 	case kind < 6:
 		d := drawDelete(t)
-		return expectation{must(EncodeDeleteRange(d)), fmt.Sprint("delete ", d), m.del(d), nil, decoder(DecodeDeleteRange)}
+		return expectedResult{must(EncodeDeleteRange(d)), fmt.Sprint("delete ", d), m.del(d), nil, decoder(DecodeDeleteRange)}
 	case kind < 9:
 		x := drawTxn(t, m.rev, 0, true)
-		e := expectation{command: must(EncodeTxn(x)), what: fmt.Sprint("txn ", x), decode: decoder(DecodeTxn)}
+		e := expectedResult{command: must(EncodeTxn(x)), what: fmt.Sprint("txn ", x), decode: decoder(DecodeTxn)}
 		if e.wantErr = CheckTxn(x); e.wantErr == nil {
 			e.want, e.wantErr = m.txn(x)
 		}
@@ -260,10 +260,10 @@ func drawCommand(t *rapid.T, m *model) expectation {
 	}
 	rev := rapid.Int64Range(-1, m.rev+1).Draw(t, "compact at")
 	want, err := m.compact(rev)
-	return expectation{compact(rev), fmt.Sprint("compact ", rev), want, err, decoder(DecodeCompaction)}
+	return expectedResult{compact(rev), fmt.Sprint("compact ", rev), want, err, decoder(DecodeCompaction)}
 }
 
-func compareAnswer(t reporter, what string, got proto.Message, gotErr error, want proto.Message, wantErr error) {
+func compareResponse(t testReporter, what string, got proto.Message, gotErr error, want proto.Message, wantErr error) {
 	t.Helper()
 	if gotErr != wantErr {
 		t.Fatalf("%s:\n got error %v\nwant error %v", what, gotErr, wantErr)
@@ -273,10 +273,10 @@ func compareAnswer(t reporter, what string, got proto.Message, gotErr error, wan
 	}
 }
 
-func TestEveryAnswerIsTheModelsAtEveryRevision(t *testing.T) {
+func TestResultsMatchTheModelAtEveryRevision(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel()
-		r := openReplica(t, vfs.NewMem(), small)
+		r := openReplica(t, vfs.NewMem(), smallOptions)
 		defer func() { r.close() }()
 		var seen []*mvccpb.Event
 		r.s.SetObserver(func(rev int64, events []*Event) {
@@ -290,7 +290,7 @@ func TestEveryAnswerIsTheModelsAtEveryRevision(t *testing.T) {
 		r.s.SetWantPrev(true)
 		uncompacted := newModel() // never compacts, so it knows every prev_kv that an observer must be told
 		for range rapid.IntRange(1, 12).Draw(t, "batches") {
-			var batch []expectation
+			var batch []expectedResult
 			var commands [][]byte
 			for range rapid.IntRange(0, 8).Draw(t, "commands") {
 				e := drawCommand(t, m)
@@ -300,7 +300,7 @@ func TestEveryAnswerIsTheModelsAtEveryRevision(t *testing.T) {
 			for i, e := range batch {
 				var got proto.Message
 				got, err := e.decode(results[i])
-				compareAnswer(t, e.what, got, err, e.want, e.wantErr)
+				compareResponse(t, e.what, got, err, e.want, e.wantErr)
 			}
 			uncompacted.history, uncompacted.rev = m.history, m.rev
 			if rapid.Bool().Draw(t, "wait for the compactor") {
@@ -314,7 +314,7 @@ func TestEveryAnswerIsTheModelsAtEveryRevision(t *testing.T) {
 				r.close()
 				index := r.index
 				o := r.s.observer
-				if r = openReplica(t, r.fs, small); r.index != index {
+				if r = openReplica(t, r.fs, smallOptions); r.index != index {
 					t.Fatalf("reopened at %d, closed at %d", r.index, index)
 				}
 				r.s.SetObserver(o)
@@ -338,14 +338,14 @@ func checkReads(t *rapid.T, r *replica, m *model) {
 	for range 3 {
 		req := drawRange(t, m.rev)
 		got, err := v.Range(ctx, req)
-		want, wantErr := m.rng(req)
-		compareAnswer(t, fmt.Sprint("range ", req), got, err, want, wantErr)
+		want, wantErr := m.getRange(req)
+		compareResponse(t, fmt.Sprint("range ", req), got, err, want, wantErr)
 		checkChunks(t, v, m, req)
 	}
 	x := drawTxn(t, m.rev, 0, false)
 	got, err := v.Txn(ctx, x)
 	want, wantErr := m.txn(x)
-	compareAnswer(t, fmt.Sprint("read-only txn ", x), got, err, want, wantErr)
+	compareResponse(t, fmt.Sprint("read-only txn ", x), got, err, want, wantErr)
 
 	from := max(m.compacted, 0)
 	if rapid.Bool().Draw(t, "from anywhere") {
@@ -372,7 +372,7 @@ func checkReads(t *rapid.T, r *replica, m *model) {
 	checkEvents(t, fmt.Sprintf("of the history from %d, compacted %d", from, m.compacted), events, m.events(from, m.rev, key, end, prev))
 }
 
-func checkEvents(t reporter, what string, got, want []*Event) {
+func checkEvents(t testReporter, what string, got, want []*Event) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Fatalf("%d events %s, want %d:\n got %v\nwant %v", len(got), what, len(want), got, want)
@@ -388,7 +388,7 @@ func checkChunks(t *rapid.T, v *View, m *model, req *pb.RangeRequest) {
 	req = proto.Clone(req).(*pb.RangeRequest)
 	req.SortOrder, req.SortTarget = 0, 0
 	req.MinModRevision, req.MaxModRevision, req.MinCreateRevision, req.MaxCreateRevision = 0, 0, 0, 0
-	want, wantErr := m.rng(req)
+	want, wantErr := m.getRange(req)
 	got := &pb.RangeResponse{}
 	err := v.RangeChunks(context.Background(), req, rapid.IntRange(1, 200).Draw(t, "chunk"), func(c *pb.RangeResponse) error {
 		if got.Header != nil {
@@ -397,5 +397,5 @@ func checkChunks(t *rapid.T, v *View, m *model, req *pb.RangeRequest) {
 		proto.Merge(got, c)
 		return nil
 	})
-	compareAnswer(t, fmt.Sprint("range in chunks ", req), got, err, want, wantErr)
+	compareResponse(t, fmt.Sprint("range in chunks ", req), got, err, want, wantErr)
 }

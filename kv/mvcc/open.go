@@ -17,32 +17,32 @@ import (
 // formatVersion is that of the rows. A store of another one is refused, never guessed at.
 const formatVersion = "troupe kv 1"
 
-// neverStopping is for reads that go on while the store is being closed.
-var neverStopping atomic.Bool
+// notStopping is for reads that go on while the store is being closed.
+var notStopping atomic.Bool
 
 // Open opens the store in dir, made if missing.
 func Open(dir string, o Options) (*Store, error) {
-	s := &Store{log: o.Logger, leases: o.LeaseKnown, onFatal: o.OnFatal, snapped: make(map[*View]struct{})}
-	if s.buckets = o.buckets; s.buckets == (bucketLimits{}) {
-		s.buckets = defaultBuckets
+	s := &Store{log: o.Logger, leaseKnown: o.LeaseKnown, onFatal: o.OnFatal, openSnapshots: make(map[*View]struct{})}
+	if s.bucketLimits = o.bucketLimits; s.bucketLimits == (bucketLimits{}) {
+		s.bucketLimits = defaultBucketLimits
 	}
 	s.compactor.failed = make(chan struct{})
-	if s.compactor.piece = o.removal; o.removal == 0 {
-		s.compactor.piece = removalPiece
+	if s.compactor.stepEvents = o.compactionStepEvents; o.compactionStepEvents == 0 {
+		s.compactor.stepEvents = defaultStepEvents
 	}
 	db, err := pebble.Open(dir, s.engineOptions(o))
 	if err != nil {
 		return nil, openError(dir, err)
 	}
 	s.db = db
-	s.metadata = newMetaCache(withDefault(o.MetadataBytes, 64<<20))
+	s.metadataCache = newMetadataCache(withDefault(o.MetadataBytes, 64<<20))
 	if err := s.load(dir); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	s.viewMu.Lock()
 	s.publish()
 	s.viewMu.Unlock()
-	s.metadata.committed(s.tip.rev)
+	s.metadataCache.committed(s.tip.rev)
 	s.compactor.start(s)
 	return s, nil
 }
@@ -69,11 +69,11 @@ func (s *Store) load(dir string) error {
 	if err := s.checkFormat(dir); err != nil {
 		return err
 	}
-	s.tip = firstState
+	s.tip = emptyState
 	row, closer, err := s.db.Get(stateKey)
 	if err == nil {
 		s.tip, err = parseState(row)
-		err = joined(err, closer.Close())
+		err = joinErrors(err, closer.Close())
 	} else if errors.Is(err, pebble.ErrNotFound) {
 		err = nil
 	}
@@ -84,8 +84,8 @@ func (s *Store) load(dir string) error {
 		err = s.loadMembers()
 	}
 	if err == nil {
-		err = s.eachRow(spaceLedger, func(key, _ []byte) error {
-			s.ledger = append(s.ledger, binary.BigEndian.Uint64(key))
+		err = s.eachRow(spaceSessions, func(key, _ []byte) error {
+			s.sessionIndexes = append(s.sessionIndexes, binary.BigEndian.Uint64(key))
 			return nil
 		})
 	}
@@ -117,7 +117,7 @@ func (s *Store) checkFormat(dir string) error {
 		return err
 	}
 	foreign := it.First()
-	if err := joined(it.Error(), it.Close()); err != nil {
+	if err := joinErrors(it.Error(), it.Close()); err != nil {
 		return err
 	}
 	if foreign {
@@ -137,8 +137,8 @@ func (s *Store) loadCounts() error {
 			return fmt.Errorf("the count of bucket %q: %w", key, ErrCorrupt)
 		}
 		b := bucket{string(key), int64(count)}
-		if b.count > s.buckets.max {
-			s.oversize = append(s.oversize, b.start)
+		if b.count > s.bucketLimits.maxKeys {
+			s.oversizedBuckets = append(s.oversizedBuckets, b.start)
 		}
 		buckets = append(buckets, b)
 		return nil
@@ -148,7 +148,7 @@ func (s *Store) loadCounts() error {
 		buckets = slices.Insert(buckets, 0, bucket{})
 	}
 	s.counts = loadCountTree(buckets)
-	s.keys.complete = s.counts.total() == 0 && s.tip.tombstones == 0
+	s.keyFilter.complete = s.counts.total() == 0 && s.tip.tombstones == 0
 	return err
 }
 
@@ -164,7 +164,7 @@ func (s *Store) loadMembers() error {
 		}
 		s.setMember(a)
 	}
-	return joined(err, it.Close())
+	return joinErrors(err, it.Close())
 }
 
 // engineOptions are Pebble's, chosen by measurement (docs/kv-format.md).
@@ -178,17 +178,17 @@ func (s *Store) engineOptions(o Options) *pebble.Options {
 		FormatMajorVersion: pebble.FormatTableFormatV6,
 		MemTableSize:       uint64(memTable),
 		// Writing must not stop for a flush that is a little late.
-		MemTableStopWritesThreshold: memTableStalls,
+		MemTableStopWritesThreshold: memTableStallCount,
 		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       l0Stalls,
+		L0StopWritesThreshold:       l0StallSublevels,
 		LBaseMaxBytes:               128 << 20,
 		MaxOpenFiles:                1000,
 		CompactionConcurrencyRange:  func() (lower, upper int) { return 1, 2 },
 		Logger:                      engineLogger{s},
 		EventListener:               &pebble.EventListener{BackgroundError: s.engineFailed},
 	}
-	s.stalls.memTableBytes = memTable
-	s.stalls.listen(opts.EventListener)
+	s.stallGuard.memTableBytes = memTable
+	s.stallGuard.listen(opts.EventListener)
 	if opts.FS == nil {
 		opts.FS = vfs.Default
 	}
@@ -206,7 +206,7 @@ func (s *Store) engineOptions(o Options) *pebble.Options {
 // memory of its tables runs full.
 func (s *Store) engineFailed(err error) {
 	if s.failure() == nil {
-		s.die(fmt.Errorf("the storage engine failed in the background: %w", err))
+		s.failPermanently(fmt.Errorf("the storage engine failed in the background: %w", err))
 	}
 }
 

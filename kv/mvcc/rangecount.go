@@ -22,7 +22,7 @@ func (r *reader) count(ctx context.Context, keys keyRange, at int64) (int64, err
 	}
 	// Two ways back: undo what has happened since, or look at every key. A key that has changed costs the second a walk
 	// through its history, which is why it must be much the shorter one.
-	if (now+r.tombstones)*visitCost < r.rev-at {
+	if (now+r.tombstones)*eventsPerKeyVisit < r.rev-at {
 		n := int64(0)
 		err := r.visit(ctx, keys, at, false, func([]byte, *record) bool { n++; return true })
 		return n, err
@@ -31,8 +31,8 @@ func (r *reader) count(ctx context.Context, keys keyRange, at int64) (int64, err
 	return now - since, err
 }
 
-// visitCost is what it costs to look at a key's past, in events read.
-const visitCost = 8
+// eventsPerKeyVisit is what it costs to look at a key's past, in events read.
+const eventsPerKeyVisit = 8
 
 // countNewest counts in O(log n): whole buckets from the tree, the rest of the two at the ends row by row.
 func (r *reader) countNewest(ctx context.Context, keys keyRange) (int64, error) {
@@ -100,7 +100,7 @@ func (r *reader) countChange(ctx context.Context, keys keyRange, after int64) (c
 	steps := 0
 	for ok := it.First(); ok; ok = it.Next() {
 		if steps++; steps%256 == 0 {
-			if err := r.interrupted(ctx); err != nil {
+			if err := r.checkInterrupted(ctx); err != nil {
 				return 0, err
 			}
 		}

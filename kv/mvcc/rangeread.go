@@ -47,7 +47,7 @@ func (r *reader) collect(ctx context.Context, req *pb.RangeRequest, keys keyRang
 	filtered := hasRevisionFilters(req)
 	var slab kvSlab
 	exhausted := true
-	meter, refused := meterOf(ctx), error(nil)
+	meter, refused := readBudgetOf(ctx), error(nil)
 	err := r.visit(ctx, keys, at, values, func(key []byte, rec *record) bool {
 		if int64(len(resp.Kvs)) == limit {
 			exhausted = false
@@ -56,7 +56,7 @@ func (r *reader) collect(ctx context.Context, req *pb.RangeRequest, keys keyRang
 		resp.Count++
 		if !filtered || passesFilters(req, rec) {
 			if meter != nil {
-				if refused = meter.Take(len(key) + len(rec.value) + keyValueOverhead); refused != nil {
+				if refused = meter.Reserve(len(key) + len(rec.value) + keyValueOverheadBytes); refused != nil {
 					return false
 				}
 			}
@@ -184,7 +184,7 @@ func (s *kvSlab) keyValue(key []byte, rec *record, withValue bool) *mvccpb.KeyVa
 	return kv
 }
 
-const slabBytes = 16 << 10
+const maxSlabBytes = 16 << 10
 
 // bytes copies b.
 func (s *kvSlab) bytes(b []byte) []byte {
@@ -192,12 +192,12 @@ func (s *kvSlab) bytes(b []byte) []byte {
 		return nil
 	}
 	if len(b) > cap(s.buf)-len(s.buf) {
-		if len(b) > slabBytes/4 {
+		if len(b) > maxSlabBytes/4 {
 			return bytes.Clone(b) // not worth wasting the rest of a slab
 		}
-		s.buf = make([]byte, 0, min(max(512, 2*cap(s.buf)), slabBytes))
+		s.buf = make([]byte, 0, min(max(512, 2*cap(s.buf)), maxSlabBytes))
 		if len(b) > cap(s.buf) {
-			s.buf = make([]byte, 0, slabBytes)
+			s.buf = make([]byte, 0, maxSlabBytes)
 		}
 	}
 	at := len(s.buf)

@@ -68,7 +68,7 @@ func (r *reader) get(key []byte, at int64) (*mvccpb.KeyValue, error) {
 	if rec.rev.main > at {
 		return r.getBefore(key, rec.prev, at)
 	}
-	if rec.outline {
+	if rec.valueInHistory {
 		return r.getBefore(key, rec.rev, at)
 	}
 	return rec.keyValue(key, bytes.Clone(rec.value)), nil
@@ -137,10 +137,10 @@ func (r *record) keyValue(key, value []byte) *mvccpb.KeyValue {
 }
 
 // visitor is shown the keys of a range in order. Key and value are valid during the call only. It says whether to go on.
-type visitor func(key []byte, rec *record) (more bool)
+type visitFunc func(key []byte, rec *record) (more bool)
 
 // visit shows the keys of a range as they were at a revision. Without values, records may come without one.
-func (r *reader) visit(ctx context.Context, keys keyRange, at int64, values bool, show visitor) error {
+func (r *reader) visit(ctx context.Context, keys keyRange, at int64, values bool, show visitFunc) error {
 	lower, upper := keys.bounds(spaceCurrent)
 	current, err := r.src.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
@@ -148,9 +148,9 @@ func (r *reader) visit(ctx context.Context, keys keyRange, at int64, values bool
 	}
 	w := rangeWalk{r: r, ctx: ctx, at: at, values: values, show: show}
 	if at < r.rev && r.tombstones > 0 {
-		err = w.withDeleted(current, keys)
+		err = w.visitWithTombstones(current, keys)
 	} else {
-		err = w.alone(current)
+		err = w.visitCurrent(current)
 	}
 	if closeErr := current.Close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("iterating: %w", closeErr)
@@ -164,13 +164,13 @@ type rangeWalk struct {
 	ctx    context.Context
 	at     int64
 	values bool
-	show   visitor
+	show   visitFunc
 	rec    record
 	steps  int
 }
 
 // alone walks the current rows, where no key that is deleted now can be in the result.
-func (w *rangeWalk) alone(current *pebble.Iterator) error {
+func (w *rangeWalk) visitCurrent(current *pebble.Iterator) error {
 	for ok := current.First(); ok; ok = current.Next() {
 		more, err := w.currentRow(current)
 		if err != nil || !more {
@@ -180,8 +180,8 @@ func (w *rangeWalk) alone(current *pebble.Iterator) error {
 	return current.Error()
 }
 
-// withDeleted walks the current rows and the tombstones together, in key order. No key is in both.
-func (w *rangeWalk) withDeleted(current *pebble.Iterator, keys keyRange) error {
+// visitWithTombstones walks the current rows and the tombstones together, in key order. No key is in both.
+func (w *rangeWalk) visitWithTombstones(current *pebble.Iterator, keys keyRange) error {
 	lower, upper := keys.bounds(spaceTombstones)
 	dead, err := w.r.src.NewIterWithContext(w.ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
@@ -195,7 +195,7 @@ func (w *rangeWalk) withDeleted(current *pebble.Iterator, keys keyRange) error {
 			more, err = w.currentRow(current)
 			currentOK = more && current.Next()
 		} else {
-			more, err = w.deadRow(dead)
+			more, err = w.tombstoneRow(dead)
 			deadOK = more && dead.Next()
 		}
 		if err != nil || !more {
@@ -206,7 +206,7 @@ func (w *rangeWalk) withDeleted(current *pebble.Iterator, keys keyRange) error {
 }
 
 func (w *rangeWalk) currentRow(it *pebble.Iterator) (more bool, err error) {
-	if err := w.step(); err != nil {
+	if err := w.checkInterrupted(); err != nil {
 		return false, err
 	}
 	row, err := it.ValueAndErr()
@@ -219,15 +219,15 @@ func (w *rangeWalk) currentRow(it *pebble.Iterator) (more bool, err error) {
 	}
 	switch {
 	case w.rec.rev.main > w.at:
-		return w.before(it.Key()[1:], w.rec.prev)
-	case w.rec.outline && w.values:
-		return w.before(it.Key()[1:], w.rec.rev)
+		return w.showBefore(it.Key()[1:], w.rec.prev)
+	case w.rec.valueInHistory && w.values:
+		return w.showBefore(it.Key()[1:], w.rec.rev)
 	}
 	return w.show(it.Key()[1:], &w.rec), nil
 }
 
-func (w *rangeWalk) deadRow(it *pebble.Iterator) (more bool, err error) {
-	if err := w.step(); err != nil {
+func (w *rangeWalk) tombstoneRow(it *pebble.Iterator) (more bool, err error) {
+	if err := w.checkInterrupted(); err != nil {
 		return false, err
 	}
 	tombstone, err := parseRevision(it.Value())
@@ -237,11 +237,11 @@ func (w *rangeWalk) deadRow(it *pebble.Iterator) (more bool, err error) {
 	if tombstone.main <= w.at {
 		return true, nil
 	}
-	return w.before(it.Key()[1:], tombstone)
+	return w.showBefore(it.Key()[1:], tombstone)
 }
 
 // before shows the key as the event in effect at the walk's revision has it.
-func (w *rangeWalk) before(key []byte, from revision) (more bool, err error) {
+func (w *rangeWalk) showBefore(key []byte, from revision) (more bool, err error) {
 	_, rec, closer, err := w.r.eventAt(from, w.at)
 	if err != nil || closer == nil {
 		return err == nil, err
@@ -255,14 +255,14 @@ func (w *rangeWalk) before(key []byte, from revision) (more bool, err error) {
 }
 
 // step gives up, now and then, if nobody waits for the result any more.
-func (w *rangeWalk) step() error {
+func (w *rangeWalk) checkInterrupted() error {
 	if w.steps++; w.steps%256 != 0 {
 		return nil
 	}
-	return w.r.interrupted(w.ctx)
+	return w.r.checkInterrupted(w.ctx)
 }
 
-func (r *reader) interrupted(ctx context.Context) error {
+func (r *reader) checkInterrupted(ctx context.Context) error {
 	if r.stopping.Load() {
 		return ErrClosed
 	}

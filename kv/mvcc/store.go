@@ -24,38 +24,38 @@ import (
 // The engine has no log of its own: after a crash it is where its last flush was, and Raft's log is applied again from there
 // (E11). Batches reach the disk in order and whole, so what is found is a state that there has been.
 type Store struct {
-	db     *pebble.DB
-	log    zerolog.Logger
-	leases func(id int64) bool
-	failed
-	onFatal func(error)
-	buckets bucketLimits
+	db         *pebble.DB
+	log        zerolog.Logger
+	leaseKnown func(id int64) bool
+	errorLatch
+	onFatal      func(error)
+	bucketLimits bucketLimits
 
 	// applyMu is held by whoever writes: Apply or the compactor. It guards what is in this block.
-	applyMu  sync.Mutex
-	tip      state
-	counts   countTree
-	oversize []string // first keys of buckets to be split with the next batch
-	metadata *metaCache
-	keys     keyFilter
-	ledger   []uint64 // indexes of the ledger's records, ascending
-	members  []MemberAttributes
-	observer Observer
-	wantPrev bool
+	applyMu          sync.Mutex
+	tip              state
+	counts           countTree
+	oversizedBuckets []string // first keys of buckets to be split with the next batch
+	metadataCache    *metadataCache
+	keyFilter        keyFilter
+	sessionIndexes   []uint64 // indexes of the ledger's records, ascending
+	members          []MemberAttributes
+	observer         Observer
+	wantPrev         bool
 
 	// viewMu is held while the engine's state is ahead of the published view, and to make and drop snapshots.
-	viewMu     sync.Mutex
-	published  atomic.Pointer[View]
-	viewWanted atomic.Bool
-	snapped    map[*View]struct{} // views with a snapshot that is not closed
+	viewMu        sync.Mutex
+	published     atomic.Pointer[View]
+	viewWanted    atomic.Bool
+	openSnapshots map[*View]struct{} // views with a snapshot that is not closed
 
 	// open is held for reading by every operation on a view. closed is written under open and viewMu.
-	open     sync.RWMutex
+	openMu   sync.RWMutex
 	closed   bool
 	stopping atomic.Bool
 
-	compactor compactor
-	stalls    stallGuard
+	compactor  compactor
+	stallGuard stallGuard
 }
 
 var _ machine.OnDisk = (*Store)(nil)
@@ -77,8 +77,8 @@ var (
 	memberKey = []byte{spaceMeta, 'a'} // followed by the member's id, 8 bytes
 )
 
-// firstState is that of an empty store: etcd's first revision is 1, and nothing was compacted.
-var firstState = state{rev: 1, compactRev: -1, removedTo: -1}
+// emptyState is that of an empty store: etcd's first revision is 1, and nothing was compacted.
+var emptyState = state{rev: 1, compactRev: -1, removedTo: -1}
 
 func (s *state) appendRow(buf []byte) []byte {
 	buf = binary.BigEndian.AppendUint64(buf, s.applied)
@@ -133,13 +133,13 @@ func (s *Store) SetWantPrev(want bool) {
 func (s *Store) Apply(b *machine.Batch) ([][]byte, error) {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
-	if err := s.usable(); err != nil {
+	if err := s.checkWritable(); err != nil {
 		return nil, err
 	}
 	results, err := s.applyBatch(b)
 	if err != nil {
 		err = fmt.Errorf("applying up to index %d: %w", b.Last, err)
-		s.die(err) // the caches are ahead of the tables now
+		s.failPermanently(err) // the caches are ahead of the tables now
 		return nil, err
 	}
 	return results, nil
@@ -149,7 +149,7 @@ func (s *Store) applyBatch(b *machine.Batch) ([][]byte, error) {
 	if b.Last <= s.tip.applied {
 		panic(fmt.Sprintf("mvcc: a batch up to index %d is applied again, the store is at %d", b.Last, s.tip.applied))
 	}
-	if err := s.scanKeys(); err != nil {
+	if err := s.scanKeysForFilter(); err != nil {
 		return nil, err
 	}
 	w := newWriter(s, b)
@@ -160,13 +160,13 @@ func (s *Store) applyBatch(b *machine.Batch) ([][]byte, error) {
 	results := make([][]byte, len(b.Commands))
 	for i := range b.Commands {
 		var err error
-		if results[i], err = w.command(b.Commands[i].Data); err != nil {
+		if results[i], err = w.applyCommand(b.Commands[i].Data); err != nil {
 			return nil, fmt.Errorf("command at index %d: %w", b.Commands[i].Index, err)
 		}
 	}
 	w.tip.applied = b.Last
-	if b.Ledger != nil {
-		if err := w.ledgerUpdate(b.Ledger(results)); err != nil {
+	if b.SessionUpdate != nil {
+		if err := w.updateSessions(b.SessionUpdate(results)); err != nil {
 			return nil, err
 		}
 	}
@@ -183,7 +183,7 @@ func (s *Store) applyBatch(b *machine.Batch) ([][]byte, error) {
 }
 
 // usable tells why nothing can be written any more, if so. applyMu is held.
-func (s *Store) usable() error {
+func (s *Store) checkWritable() error {
 	if err := s.failure(); err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func (s *Store) usable() error {
 }
 
 // die makes err the store's end, and tells the node.
-func (s *Store) die(err error) {
+func (s *Store) failPermanently(err error) {
 	if !s.fail(err) {
 		return
 	}
@@ -219,25 +219,25 @@ func (s *Store) publish() {
 		s.takeSnapshot(v)
 	}
 	if old := s.published.Swap(v); old != nil && old.refs.Add(-1) == 0 {
-		if _, open := s.snapped[old]; open {
-			delete(s.snapped, old)
+		if _, open := s.openSnapshots[old]; open {
+			delete(s.openSnapshots, old)
 			s.closeSnapshot(old)
 		}
 	}
 }
 
 // Recover tells the last batch held and the ledger.
-func (s *Store) Recover() (applied uint64, ledger []machine.LedgerRecord, err error) {
+func (s *Store) Recover() (applied uint64, ledger []machine.SessionRecord, err error) {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
-	if err := s.usable(); err != nil {
+	if err := s.checkWritable(); err != nil {
 		return 0, nil, err
 	}
-	err = s.eachRow(spaceLedger, func(key, row []byte) error {
+	err = s.eachRow(spaceSessions, func(key, row []byte) error {
 		if len(key) != 8 {
 			return fmt.Errorf("a ledger record under a key of %d bytes: %w", len(key), ErrCorrupt)
 		}
-		ledger = append(ledger, machine.LedgerRecord{Index: binary.BigEndian.Uint64(key), Data: slices.Clone(row)})
+		ledger = append(ledger, machine.SessionRecord{Index: binary.BigEndian.Uint64(key), Data: slices.Clone(row)})
 		return nil
 	})
 	if err != nil {
@@ -255,13 +255,13 @@ func (s *Store) eachRow(space byte, show func(key, row []byte) error) error {
 	for ok := it.First(); ok && err == nil; ok = it.Next() {
 		err = show(it.Key()[1:], it.Value())
 	}
-	return joined(err, it.Close())
+	return joinErrors(err, it.Close())
 }
 
 // Flushed is the index up to which the store is on disk: what the log must keep is above it.
 func (s *Store) Flushed() (uint64, error) {
-	s.open.RLock()
-	defer s.open.RUnlock()
+	s.openMu.RLock()
+	defer s.openMu.RUnlock()
 	if s.closed {
 		return 0, ErrClosed
 	}
@@ -271,11 +271,11 @@ func (s *Store) Flushed() (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("reading the flushed index: %w", err)
 	}
-	found := firstState
+	found := emptyState
 	if it.First() {
 		found, err = parseState(it.Value())
 	}
-	return found.applied, joined(err, it.Close())
+	return found.applied, joinErrors(err, it.Close())
 }
 
 // Close flushes and closes. Views still out answer ErrClosed from then on.
@@ -290,15 +290,15 @@ func (s *Store) Close() error {
 	if s.failure() == nil {
 		err = s.flush()
 	}
-	s.open.Lock()
-	defer s.open.Unlock()
+	s.openMu.Lock()
+	defer s.openMu.Unlock()
 	s.viewMu.Lock()
 	defer s.viewMu.Unlock()
 	s.closed = true
-	for v := range s.snapped {
+	for v := range s.openSnapshots {
 		s.closeSnapshot(v)
 	}
-	clear(s.snapped)
+	clear(s.openSnapshots)
 	if s.failure() != nil {
 		// It may wait for ever for what a failed disk owes it, and holds nothing that is worth waiting for.
 		go s.db.Close()
@@ -326,8 +326,8 @@ func (s *Store) flush() error {
 
 // Size is the size on disk, and what of it holds live data.
 func (s *Store) Size() (total, inUse int64) {
-	s.open.RLock()
-	defer s.open.RUnlock()
+	s.openMu.RLock()
+	defer s.openMu.RUnlock()
 	if s.closed {
 		return 0, 0
 	}
@@ -342,7 +342,7 @@ type Engine struct {
 	// MemTableBytes are not flushed yet; CacheBytes are of blocks read.
 	MemTableBytes, CacheBytes int64
 	// Layers of tables that are not compacted (writes wait at 64), and the bytes that compactions have yet to do.
-	Layers         int
+	L0Sublevels    int
 	CompactionDebt int64
 	// Snapshots that reads hold open.
 	Snapshots int
@@ -350,14 +350,14 @@ type Engine struct {
 
 // Engine describes the storage engine. All zero once the store is closed.
 func (s *Store) Engine() (e Engine) {
-	s.open.RLock()
-	defer s.open.RUnlock()
+	s.openMu.RLock()
+	defer s.openMu.RUnlock()
 	if s.closed {
 		return e
 	}
 	m := s.db.Metrics()
 	return Engine{
-		MemTableBytes: int64(m.MemTable.Size), CacheBytes: m.BlockCache.Size, Layers: int(m.Levels[0].Sublevels),
+		MemTableBytes: int64(m.MemTable.Size), CacheBytes: m.BlockCache.Size, L0Sublevels: int(m.Levels[0].Sublevels),
 		CompactionDebt: int64(m.Compact.EstimatedDebt), Snapshots: m.Snapshots.Count,
 	}
 }

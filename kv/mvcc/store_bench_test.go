@@ -22,13 +22,13 @@ const benchValue = 256
 
 func benchKey(i int) []byte { return fmt.Appendf(nil, "/registry/pods/default/%010d", i) }
 
-type bench struct {
+type benchStore struct {
 	*replica
 	rnd   *rand.Rand
 	value []byte
 }
 
-func openBench(b *testing.B, dir string) *bench {
+func openBenchStore(b *testing.B, dir string) *benchStore {
 	s, err := Open(dir, Options{})
 	if err != nil {
 		b.Fatal(err)
@@ -37,11 +37,11 @@ func openBench(b *testing.B, dir string) *bench {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return &bench{&replica{t: b, s: s, index: applied}, rand.New(rand.NewPCG(1, 2)), make([]byte, benchValue)}
+	return &benchStore{&replica{t: b, s: s, index: applied}, rand.New(rand.NewPCG(1, 2)), make([]byte, benchValue)}
 }
 
 // fill puts keys 0 to n-1 in random order.
-func (b *bench) fill(n int) {
+func (b *benchStore) fill(n int) {
 	order := b.rnd.Perm(n)
 	for len(order) > 0 {
 		size := min(256, len(order))
@@ -50,7 +50,7 @@ func (b *bench) fill(n int) {
 	}
 }
 
-func (b *bench) applyPuts(keys []int) {
+func (b *benchStore) applyPuts(keys []int) {
 	batch := &machine.Batch{Commands: make([]machine.Command, len(keys))}
 	for i, k := range keys {
 		b.index++
@@ -62,7 +62,7 @@ func (b *bench) applyPuts(keys []int) {
 	b.applyBatch(batch)
 }
 
-func (b *bench) applyBatch(batch *machine.Batch) {
+func (b *benchStore) applyBatch(batch *machine.Batch) {
 	batch.Last = b.index
 	if _, err := b.s.Apply(batch); err != nil {
 		b.t.Fatalf("apply: %v", err)
@@ -97,7 +97,7 @@ func BenchmarkPut(b *testing.B) {
 }
 
 func benchPut(b *testing.B, keySpace, size int) {
-	e := openBench(b, b.TempDir())
+	e := openBenchStore(b, b.TempDir())
 	defer e.close()
 	if keySpace > 0 {
 		e.fill(keySpace)
@@ -148,13 +148,13 @@ func benchPut(b *testing.B, keySpace, size int) {
 }
 
 // written is what flushes and compactions have written so far, in bytes.
-func (b *bench) written() uint64 {
+func (b *benchStore) written() uint64 {
 	total := b.s.db.Metrics().Total()
 	return total.TableBytesFlushed + total.TableBytesCompacted
 }
 
 func BenchmarkGet(b *testing.B) {
-	e := openBench(b, b.TempDir())
+	e := openBenchStore(b, b.TempDir())
 	defer e.close()
 	e.fill(100_000)
 	b.ReportAllocs()
@@ -171,7 +171,7 @@ func BenchmarkGet(b *testing.B) {
 
 func BenchmarkRangeLimit(b *testing.B) {
 	for _, keys := range []int{100_000, 1_000_000} {
-		e := openBench(b, b.TempDir())
+		e := openBenchStore(b, b.TempDir())
 		e.fill(keys)
 		prefix, end := []byte("/registry/"), []byte("/registry0")
 		for _, q := range []struct {
@@ -223,12 +223,12 @@ func residentMiB() float64 {
 
 func BenchmarkReopenMillion(b *testing.B) {
 	dir := b.TempDir()
-	e := openBench(b, dir)
+	e := openBenchStore(b, dir)
 	e.fill(1_000_000)
 	e.close()
 	b.ResetTimer()
 	for range b.N {
-		e = openBench(b, dir)
+		e = openBenchStore(b, dir)
 		v := e.s.View()
 		if v.Keys() != 1_000_000 {
 			b.Fatal(v.Keys())

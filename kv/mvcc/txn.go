@@ -26,9 +26,9 @@ type txnStore interface {
 // branches are taken, on the state before the transaction; then each operation of those branches is checked, and one that
 // is refused refuses the whole; then they are executed.
 type txn struct {
-	ctx   context.Context
-	store txnStore
-	path  []bool // of each transaction met, outer before inner, whether its compares hold
+	ctx      context.Context
+	store    txnStore
+	branches []bool // of each transaction met, outer before inner, whether its compares hold
 }
 
 // run executes the transaction. The revision in its header is the caller's to fill. An error is either a refusal, and then
@@ -37,10 +37,10 @@ func (t *txn) run(r *pb.TxnRequest) (*pb.TxnResponse, error) {
 	if err := t.compareAll(r); err != nil {
 		return nil, err
 	}
-	if _, err := t.check(r, t.path); err != nil {
+	if _, err := t.check(r, t.branches); err != nil {
 		return nil, err
 	}
-	resp, _, err := t.execute(r, t.path)
+	resp, _, err := t.execute(r, t.branches)
 	return resp, err
 }
 
@@ -62,7 +62,7 @@ func (t *txn) compareAll(r *pb.TxnRequest) error {
 			break
 		}
 	}
-	t.path = append(t.path, holds)
+	t.branches = append(t.branches, holds)
 	for _, op := range branch(r, holds) {
 		if nested, ok := op.GetRequest().(*pb.RequestOp_RequestTxn); ok {
 			if err := t.compareAll(nested.RequestTxn); err != nil {
@@ -221,14 +221,14 @@ func (t *txn) executeRange(q *pb.RangeRequest) (*pb.RangeResponse, error) {
 	return r.rangeRequest(t.ctx, q)
 }
 
-// viewTxn runs read-only transactions.
-type viewTxn struct{ r *reader }
+// viewTxnStore runs read-only transactions.
+type viewTxnStore struct{ r *reader }
 
-func (v viewTxn) reader() (*reader, error) { return v.r, nil }
+func (v viewTxnStore) reader() (*reader, error) { return v.r, nil }
 
-func (v viewTxn) revisions() (newest, compacted int64) { return v.r.rev, v.r.compactRev }
+func (v viewTxnStore) revisions() (newest, compacted int64) { return v.r.rev, v.r.compactRev }
 
-func (v viewTxn) metadata(key []byte) (metadata, error) {
+func (v viewTxnStore) metadata(key []byte) (metadata, error) {
 	row, closer, err := v.r.row(appendSpaceKey(nil, spaceCurrent, key))
 	if err != nil || closer == nil {
 		return metadata{}, err
@@ -240,10 +240,10 @@ func (v viewTxn) metadata(key []byte) (metadata, error) {
 
 // A view's transactions were found to be read-only before they run, so they come to none of these.
 
-func (v viewTxn) checkPut(*pb.PutRequest) error { return ErrInvalidCommand }
+func (v viewTxnStore) checkPut(*pb.PutRequest) error { return ErrInvalidCommand }
 
-func (v viewTxn) put(*pb.PutRequest) (*pb.PutResponse, error) { return nil, ErrInvalidCommand }
+func (v viewTxnStore) put(*pb.PutRequest) (*pb.PutResponse, error) { return nil, ErrInvalidCommand }
 
-func (v viewTxn) deleteRange(context.Context, *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error) {
+func (v viewTxnStore) deleteRange(context.Context, *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error) {
 	return nil, ErrInvalidCommand
 }

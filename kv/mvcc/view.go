@@ -65,7 +65,7 @@ func (s *Store) takeSnapshot(v *View) {
 	snapshot := s.db.NewSnapshot()
 	v.reader.src = snapshot
 	v.snapshot.Store(snapshot)
-	s.snapped[v] = struct{}{}
+	s.openSnapshots[v] = struct{}{}
 }
 
 // Release gives the view back. It must be called once.
@@ -79,8 +79,8 @@ func (v *View) Release() {
 	s := v.s
 	s.viewMu.Lock()
 	defer s.viewMu.Unlock()
-	if _, open := s.snapped[v]; open {
-		delete(s.snapped, v)
+	if _, open := s.openSnapshots[v]; open {
+		delete(s.openSnapshots, v)
 		s.closeSnapshot(v)
 	}
 }
@@ -105,9 +105,9 @@ func (v *View) Keys() int64 { return v.reader.counts.total() }
 
 // begin starts an operation on the view; end must be called after it. Close waits for those under way.
 func (v *View) begin() error {
-	v.s.open.RLock()
+	v.s.openMu.RLock()
 	if v.s.closed {
-		v.s.open.RUnlock()
+		v.s.openMu.RUnlock()
 		return ErrClosed
 	}
 	return nil
@@ -115,7 +115,7 @@ func (v *View) begin() error {
 
 // end ends an operation. An engine that has failed meanwhile may have answered anything.
 func (v *View) end(err *error) {
-	v.s.open.RUnlock()
+	v.s.openMu.RUnlock()
 	if failure := v.s.failure(); failure != nil {
 		*err = failure
 	}
@@ -139,7 +139,7 @@ func (v *View) Txn(ctx context.Context, r *pb.TxnRequest) (resp *pb.TxnResponse,
 		return nil, err
 	}
 	defer v.end(&err)
-	t := txn{ctx: ctx, store: viewTxn{&v.reader}}
+	t := txn{ctx: ctx, store: viewTxnStore{&v.reader}}
 	resp, err = t.run(r)
 	if err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func (v *View) RangeChunks(ctx context.Context, r *pb.RangeRequest, chunkBytes i
 		left = math.MaxInt64
 	}
 	for {
-		resp, rest, err := v.chunk(ctx, r, keys, left, chunkBytes)
+		resp, rest, err := v.readChunk(ctx, r, keys, left, chunkBytes)
 		if err != nil {
 			return err
 		}
@@ -179,7 +179,7 @@ func (v *View) RangeChunks(ctx context.Context, r *pb.RangeRequest, chunkBytes i
 			resp.Header = &pb.ResponseHeader{Revision: v.reader.rev}
 			resp.Count = count
 			if rest != nil {
-				remaining, err := v.count(ctx, keyRange{start: rest, end: keys.end, toEnd: keys.toEnd}, r.Revision)
+				remaining, err := v.countKeys(ctx, keyRange{start: rest, end: keys.end, toEnd: keys.toEnd}, r.Revision)
 				if err != nil {
 					return err
 				}
@@ -196,7 +196,7 @@ func (v *View) RangeChunks(ctx context.Context, r *pb.RangeRequest, chunkBytes i
 
 // chunk reads from the start of the range up to a number of keys or bytes; rest is the first key not read. The engine's
 // iterator does not stay open between chunks: how long a receiver takes must not hold anything up but itself.
-func (v *View) chunk(ctx context.Context, r *pb.RangeRequest, keys keyRange, limit int64, chunkBytes int) (resp *pb.RangeResponse, rest []byte, err error) {
+func (v *View) readChunk(ctx context.Context, r *pb.RangeRequest, keys keyRange, limit int64, chunkBytes int) (resp *pb.RangeResponse, rest []byte, err error) {
 	if err := v.begin(); err != nil {
 		return nil, nil, err
 	}
@@ -224,7 +224,7 @@ func (v *View) chunk(ctx context.Context, r *pb.RangeRequest, keys keyRange, lim
 	return resp, rest, err
 }
 
-func (v *View) count(ctx context.Context, keys keyRange, asked int64) (n int64, err error) {
+func (v *View) countKeys(ctx context.Context, keys keyRange, asked int64) (n int64, err error) {
 	if err := v.begin(); err != nil {
 		return 0, err
 	}

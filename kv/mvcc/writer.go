@@ -19,18 +19,18 @@ import (
 // needs to know only the metadata of its key, and of a key written in this batch the metadata cache always has it. The
 // first command that reads what the batch itself has written makes the engine's batch an indexed one, from there on.
 type writer struct {
-	s        *Store
-	ctx      context.Context
-	batch    *pebble.Batch
-	tip      state    // becomes the store's when the batch is committed
-	before   int64    // the revision that the tables are at
-	changes  uint32   // of the command in hand
-	results  []byte   // memory of the short results
-	row      []byte   // scratch
-	key      []byte   // scratch
-	buckets  []string // first keys of buckets that changed
-	events   []*Event // of the command in hand, if there is an observer
-	observed []revisionEvents
+	s              *Store
+	ctx            context.Context
+	batch          *pebble.Batch
+	tip            state    // becomes the store's when the batch is committed
+	tablesRev      int64    // the revision that the tables are at
+	changes        uint32   // of the command in hand
+	resultBuf      []byte   // memory of the short results
+	rowBuf         []byte   // scratch
+	keyBuf         []byte   // scratch
+	changedBuckets []string // first keys of buckets that changed
+	commandEvents  []*Event // of the command in hand, if there is an observer
+	observed       []revisionEvents
 }
 
 type revisionEvents struct {
@@ -44,9 +44,9 @@ func newWriter(s *Store, b *machine.Batch) *writer {
 		size += 2*len(b.Commands[i].Data) + 4*maxRowOverhead
 	}
 	return &writer{
-		s: s, ctx: context.Background(), tip: s.tip, before: s.tip.rev,
-		batch:   s.db.NewBatch(pebble.WithInitialSizeBytes(size)),
-		results: make([]byte, 0, 8*len(b.Commands)),
+		s: s, ctx: context.Background(), tip: s.tip, tablesRev: s.tip.rev,
+		batch:     s.db.NewBatch(pebble.WithInitialSizeBytes(size)),
+		resultBuf: make([]byte, 0, 8*len(b.Commands)),
 	}
 }
 
@@ -57,8 +57,8 @@ func (w *writer) close() {
 }
 
 // command applies one command and returns its result. An error is the store's own; a refusal is a result.
-func (w *writer) command(data []byte) ([]byte, error) {
-	w.changes, w.events = 0, nil
+func (w *writer) applyCommand(data []byte) ([]byte, error) {
+	w.changes, w.commandEvents = 0, nil
 	result, err := w.dispatch(data)
 	if isRefusal(err) {
 		if w.changes != 0 {
@@ -72,7 +72,7 @@ func (w *writer) command(data []byte) ([]byte, error) {
 	if w.changes != 0 {
 		w.tip.rev++
 		if w.s.observer != nil {
-			w.observed = append(w.observed, revisionEvents{w.tip.rev, w.events})
+			w.observed = append(w.observed, revisionEvents{w.tip.rev, w.commandEvents})
 		}
 	}
 	return result, nil
@@ -111,16 +111,16 @@ func (w *writer) putCommand(body []byte) ([]byte, error) {
 		return nil, err
 	}
 	if !p.prevKV || prev == nil {
-		return w.shortResult(w.tip.rev + 1), nil
+		return w.revisionResult(w.tip.rev + 1), nil
 	}
 	return appendResult(nil, w.tip.rev+1, &pb.PutResponse{PrevKv: prev})
 }
 
-// shortResult is a result with nothing but a revision.
-func (w *writer) shortResult(rev int64) []byte {
-	at := len(w.results)
-	w.results = binary.AppendUvarint(append(w.results, statusOK), uint64(rev))
-	return w.results[at:len(w.results):len(w.results)]
+// revisionResult is a result with nothing but a revision.
+func (w *writer) revisionResult(rev int64) []byte {
+	at := len(w.resultBuf)
+	w.resultBuf = binary.AppendUvarint(append(w.resultBuf, statusOK), uint64(rev))
+	return w.resultBuf[at:len(w.resultBuf):len(w.resultBuf)]
 }
 
 func (w *writer) deleteCommand(body []byte) ([]byte, error) {
@@ -166,7 +166,7 @@ func (w *writer) compactCommand(body []byte) ([]byte, error) {
 		return nil, ErrFutureRev
 	}
 	w.tip.compactRev = c.Revision
-	return w.shortResult(w.tip.rev), nil
+	return w.revisionResult(w.tip.rev), nil
 }
 
 func (w *writer) attributesCommand(body []byte) ([]byte, error) {
@@ -178,7 +178,7 @@ func (w *writer) attributesCommand(body []byte) ([]byte, error) {
 		return nil, err
 	}
 	w.s.setMember(a)
-	return w.shortResult(w.tip.rev), nil
+	return w.revisionResult(w.tip.rev), nil
 }
 
 func (s *Store) setMember(a MemberAttributes) {
@@ -204,7 +204,7 @@ func (w *writer) revision() int64 {
 }
 
 // change is the revision of the next change of the command in hand.
-func (w *writer) change() revision { return revision{main: w.tip.rev + 1, sub: w.changes} }
+func (w *writer) nextChange() revision { return revision{main: w.tip.rev + 1, sub: w.changes} }
 
 // revisions, as txnStore has it.
 func (w *writer) revisions() (newest, compacted int64) { return w.tip.rev, w.tip.compactRev }
@@ -213,7 +213,7 @@ func (w *writer) revisions() (newest, compacted int64) { return w.tip.rev, w.tip
 func (w *writer) reader() (*reader, error) {
 	r := &reader{
 		src: w.s.db, rev: w.revision(), compactRev: w.tip.compactRev, tombstones: w.tip.tombstones, counts: w.s.counts,
-		stopping: &neverStopping, // a machine that is being closed finishes the batch in hand
+		stopping: &notStopping, // a machine that is being closed finishes the batch in hand
 	}
 	if !w.batch.Empty() {
 		if err := w.index(); err != nil {
@@ -237,30 +237,30 @@ func (w *writer) index() error {
 	return old.Close()
 }
 
-func (w *writer) ledgerUpdate(u machine.LedgerUpdate) error {
+func (w *writer) updateSessions(u machine.SessionUpdate) error {
 	s := w.s
 	dropped := 0
-	for dropped < len(s.ledger) && s.ledger[dropped] < u.DropBelow {
-		if err := w.batch.Delete(ledgerKey(s.ledger[dropped]), nil); err != nil {
-			return fmt.Errorf("dropping ledger record %d: %w", s.ledger[dropped], err)
+	for dropped < len(s.sessionIndexes) && s.sessionIndexes[dropped] < u.DropBelow {
+		if err := w.batch.Delete(sessionRecordKey(s.sessionIndexes[dropped]), nil); err != nil {
+			return fmt.Errorf("dropping ledger record %d: %w", s.sessionIndexes[dropped], err)
 		}
 		dropped++
 	}
-	s.ledger = s.ledger[dropped:]
+	s.sessionIndexes = s.sessionIndexes[dropped:]
 	if len(u.Put.Data) == 0 {
 		return nil
 	}
-	if n := len(s.ledger); n == 0 || s.ledger[n-1] < u.Put.Index {
-		s.ledger = append(s.ledger, u.Put.Index)
+	if n := len(s.sessionIndexes); n == 0 || s.sessionIndexes[n-1] < u.Put.Index {
+		s.sessionIndexes = append(s.sessionIndexes, u.Put.Index)
 	}
-	if err := w.batch.Set(ledgerKey(u.Put.Index), u.Put.Data, nil); err != nil {
+	if err := w.batch.Set(sessionRecordKey(u.Put.Index), u.Put.Data, nil); err != nil {
 		return fmt.Errorf("storing ledger record %d: %w", u.Put.Index, err)
 	}
 	return nil
 }
 
-func ledgerKey(index uint64) []byte {
-	return binary.BigEndian.AppendUint64([]byte{spaceLedger}, index)
+func sessionRecordKey(index uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{spaceSessions}, index)
 }
 
 // commit writes the batch and publishes the state after it.
@@ -269,7 +269,7 @@ func (w *writer) commit() error {
 	if err := w.writeBuckets(); err != nil {
 		return err
 	}
-	if err := w.batch.Set(stateKey, w.tip.appendRow(w.row[:0]), nil); err != nil {
+	if err := w.batch.Set(stateKey, w.tip.appendRow(w.rowBuf[:0]), nil); err != nil {
 		return err
 	}
 	s.viewMu.Lock()
@@ -284,7 +284,7 @@ func (w *writer) commit() error {
 	}
 	s.tip = w.tip
 	s.publish()
-	s.metadata.committed(s.tip.rev)
+	s.metadataCache.committed(s.tip.rev)
 	return nil
 }
 
@@ -300,5 +300,5 @@ func (w *writer) observe(key []byte, rec *record, prev *mvccpb.KeyValue) {
 	} else {
 		e.Kv = rec.keyValue(buf[:len(key):len(key)], buf[len(key):])
 	}
-	w.events = append(w.events, e)
+	w.commandEvents = append(w.commandEvents, e)
 }

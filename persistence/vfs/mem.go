@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Mem is a filesystem in memory that knows what a crash may take from it.
+// MemFS is a filesystem in memory that knows what a crash may take from it.
 //
 // Every change is kept twice: as it is seen, and as it would be found after a crash. Writes are remembered by sectors of
 // 512 B until a sync of their file; the creation, renaming and removal of a name until a sync of its directory. Crash
@@ -25,11 +25,11 @@ import (
 //   - Removed files stay readable through open handles.
 //   - A full disk writes what fits and says ENOSPC.
 //
-// A Mem is safe for concurrent use. Its hooks are called without its lock held, so they may use the filesystem.
-type Mem struct {
+// A MemFS is safe for concurrent use. Its hooks are called without its lock held, so they may use the filesystem.
+type MemFS struct {
 	mu       sync.Mutex
-	root     *node
-	locked   map[*node]bool
+	root     *memNode
+	locked   map[*memNode]bool
 	capacity int64 // -1: unlimited
 	used     int64
 	frozen   bool
@@ -38,37 +38,37 @@ type Mem struct {
 }
 
 // node is a file or a directory. What belongs to a name and not to its content is in the directory that holds it.
-type node struct {
+type memNode struct {
 	path string // as it is named now; for messages and hooks
 
 	// A directory: what it holds as seen, what it holds for sure, and how the one became the other.
-	dir     bool
-	entries map[string]*node
-	durable map[string]*node
-	changes []change
+	dir            bool
+	entries        map[string]*memNode
+	durableEntries map[string]*memNode
+	changes        []dirChange
 
 	// A file.
-	content content
+	content fileContent
 }
 
 // change is one unsynced step in a directory.
-type change struct {
+type dirChange struct {
 	name string
-	node *node // what the name means now; nil: nothing
+	node *memNode // what the name means now; nil: nothing
 	// A rename takes another name away in the same step.
-	gone string
+	removedName string
 }
 
 // NewMem returns an empty filesystem with only its root directory.
-func NewMem() *Mem {
-	return &Mem{root: newDir("/"), locked: map[*node]bool{}, capacity: -1}
+func NewMem() *MemFS {
+	return &MemFS{root: newDir("/"), locked: map[*memNode]bool{}, capacity: -1}
 }
 
-func newDir(path string) *node {
-	return &node{path: path, dir: true, entries: map[string]*node{}, durable: map[string]*node{}}
+func newDir(path string) *memNode {
+	return &memNode{path: path, dir: true, entries: map[string]*memNode{}, durableEntries: map[string]*memNode{}}
 }
 
-func split(path string) []string {
+func splitPath(path string) []string {
 	path = filepath.ToSlash(filepath.Clean(path))
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	if len(parts) == 1 && (parts[0] == "" || parts[0] == ".") {
@@ -80,9 +80,9 @@ func split(path string) []string {
 func notExist(op, path string) error { return &fs.PathError{Op: op, Path: path, Err: fs.ErrNotExist} }
 
 // find returns the node at path, nil where there is none.
-func (m *Mem) find(path string) *node {
+func (m *MemFS) find(path string) *memNode {
 	n := m.root
-	for _, name := range split(path) {
+	for _, name := range splitPath(path) {
 		if n == nil || !n.dir {
 			return nil
 		}
@@ -92,7 +92,7 @@ func (m *Mem) find(path string) *node {
 }
 
 // parent returns the directory that holds path, and the name in it.
-func (m *Mem) parent(op, path string) (*node, string, error) {
+func (m *MemFS) parent(op, path string) (*memNode, string, error) {
 	dir, name := filepath.Split(filepath.Clean(path))
 	d := m.find(dir)
 	if d == nil || !d.dir {
@@ -101,9 +101,9 @@ func (m *Mem) parent(op, path string) (*node, string, error) {
 	return d, name, nil
 }
 
-func (d *node) set(c change) {
-	if c.gone != "" {
-		delete(d.entries, c.gone)
+func (d *memNode) set(c dirChange) {
+	if c.removedName != "" {
+		delete(d.entries, c.removedName)
 	}
 	if c.node == nil {
 		delete(d.entries, c.name)
@@ -113,9 +113,9 @@ func (d *node) set(c change) {
 	d.changes = append(d.changes, c)
 }
 
-func (m *Mem) Create(path string) (File, error) {
+func (m *MemFS) Create(path string) (File, error) {
 	var f File
-	err := m.do(Op{Kind: OpCreate, Path: path}, func() error {
+	err := m.runOp(Op{Kind: OpCreate, Path: path}, func() error {
 		d, name, err := m.parent("create", path)
 		if err != nil {
 			return err
@@ -123,25 +123,25 @@ func (m *Mem) Create(path string) (File, error) {
 		if d.entries[name] != nil {
 			return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
 		}
-		n := &node{path: path}
-		d.set(change{name: name, node: n})
-		f = &memFile{m: m, n: n, writable: true}
+		n := &memNode{path: path}
+		d.set(dirChange{name: name, node: n})
+		f = &memFile{fs: m, node: n, writable: true}
 		return nil
 	})
 	return f, err
 }
 
-func (m *Mem) Open(path string) (File, error)          { return m.open(path, false) }
-func (m *Mem) OpenReadWrite(path string) (File, error) { return m.open(path, true) }
+func (m *MemFS) Open(path string) (File, error)          { return m.open(path, false) }
+func (m *MemFS) OpenReadWrite(path string) (File, error) { return m.open(path, true) }
 
-func (m *Mem) open(path string, writable bool) (File, error) {
+func (m *MemFS) open(path string, writable bool) (File, error) {
 	var f File
-	err := m.do(Op{Kind: OpOpen, Path: path, Writable: writable}, func() error {
+	err := m.runOp(Op{Kind: OpOpen, Path: path, Writable: writable}, func() error {
 		n := m.find(path)
 		if n == nil || n.dir {
 			return notExist("open", path)
 		}
-		f = &memFile{m: m, n: n, writable: writable}
+		f = &memFile{fs: m, node: n, writable: writable}
 		return nil
 	})
 	return f, err
@@ -149,8 +149,8 @@ func (m *Mem) open(path string, writable bool) (File, error) {
 
 // Rename is atomic within a directory. Between two it is a creation in one and a removal in the other, either of which a
 // crash may lose.
-func (m *Mem) Rename(from, to string) error {
-	return m.do(Op{Kind: OpRename, Path: from, To: to}, func() error {
+func (m *MemFS) Rename(from, to string) error {
+	return m.runOp(Op{Kind: OpRename, Path: from, To: to}, func() error {
 		source, oldName, err := m.parent("rename", from)
 		if err != nil {
 			return err
@@ -168,17 +168,17 @@ func (m *Mem) Rename(from, to string) error {
 		}
 		n.path = to
 		if source == target {
-			source.set(change{name: newName, node: n, gone: oldName})
+			source.set(dirChange{name: newName, node: n, removedName: oldName})
 			return nil
 		}
-		target.set(change{name: newName, node: n})
-		source.set(change{name: oldName})
+		target.set(dirChange{name: newName, node: n})
+		source.set(dirChange{name: oldName})
 		return nil
 	})
 }
 
-func (m *Mem) Remove(path string) error {
-	return m.do(Op{Kind: OpRemove, Path: path}, func() error {
+func (m *MemFS) Remove(path string) error {
+	return m.runOp(Op{Kind: OpRemove, Path: path}, func() error {
 		d, name, err := m.parent("remove", path)
 		if err != nil {
 			return err
@@ -191,20 +191,20 @@ func (m *Mem) Remove(path string) error {
 			return &fs.PathError{Op: "remove", Path: path, Err: syscall.ENOTEMPTY}
 		}
 		m.used -= n.content.size()
-		d.set(change{name: name})
+		d.set(dirChange{name: name})
 		return nil
 	})
 }
 
-func (m *Mem) MkdirAll(path string) error {
-	return m.do(Op{Kind: OpMkdir, Path: path}, func() error {
+func (m *MemFS) MkdirAll(path string) error {
+	return m.runOp(Op{Kind: OpMkdir, Path: path}, func() error {
 		n, at := m.root, ""
-		for _, name := range split(path) {
+		for _, name := range splitPath(path) {
 			at += "/" + name
 			next := n.entries[name]
 			if next == nil {
 				next = newDir(at)
-				n.set(change{name: name, node: next})
+				n.set(dirChange{name: name, node: next})
 			}
 			if !next.dir {
 				return &fs.PathError{Op: "mkdir", Path: at, Err: syscall.ENOTDIR}
@@ -215,8 +215,8 @@ func (m *Mem) MkdirAll(path string) error {
 	})
 }
 
-func (m *Mem) List(dir string) (names []string, err error) {
-	err = m.do(Op{Kind: OpList, Path: dir}, func() error {
+func (m *MemFS) List(dir string) (names []string, err error) {
+	err = m.runOp(Op{Kind: OpList, Path: dir}, func() error {
 		d := m.find(dir)
 		if d == nil || !d.dir {
 			return notExist("list", dir)
@@ -227,7 +227,7 @@ func (m *Mem) List(dir string) (names []string, err error) {
 	return names, err
 }
 
-func sortedNames(entries map[string]*node) []string {
+func sortedNames(entries map[string]*memNode) []string {
 	names := make([]string, 0, len(entries))
 	for name := range entries {
 		names = append(names, name)
@@ -236,8 +236,8 @@ func sortedNames(entries map[string]*node) []string {
 	return names
 }
 
-func (m *Mem) Stat(path string) (info fs.FileInfo, err error) {
-	err = m.do(Op{Kind: OpStat, Path: path}, func() error {
+func (m *MemFS) Stat(path string) (info fs.FileInfo, err error) {
+	err = m.runOp(Op{Kind: OpStat, Path: path}, func() error {
 		n := m.find(path)
 		if n == nil {
 			return notExist("stat", path)
@@ -248,39 +248,39 @@ func (m *Mem) Stat(path string) (info fs.FileInfo, err error) {
 	return info, err
 }
 
-func (m *Mem) SyncDir(dir string) error {
-	return m.do(Op{Kind: OpSyncDir, Path: dir}, func() error {
+func (m *MemFS) SyncDir(dir string) error {
+	return m.runOp(Op{Kind: OpSyncDir, Path: dir}, func() error {
 		d := m.find(dir)
 		if d == nil || !d.dir {
 			return notExist("sync", dir)
 		}
-		d.durable = make(map[string]*node, len(d.entries))
+		d.durableEntries = make(map[string]*memNode, len(d.entries))
 		for name, n := range d.entries {
-			d.durable[name] = n
+			d.durableEntries[name] = n
 		}
 		d.changes = nil
 		return nil
 	})
 }
 
-// Lock holds for this Mem: the filesystem after a Crash has no locks, as the process that held them is gone.
-func (m *Mem) Lock(path string) (io.Closer, error) {
+// Lock holds for this MemFS: the filesystem after a Crash has no locks, as the process that held them is gone.
+func (m *MemFS) Lock(path string) (io.Closer, error) {
 	var held *memLock
-	err := m.do(Op{Kind: OpLock, Path: path}, func() error {
+	err := m.runOp(Op{Kind: OpLock, Path: path}, func() error {
 		d, name, err := m.parent("lock", path)
 		if err != nil {
 			return err
 		}
 		n := d.entries[name]
 		if n == nil {
-			n = &node{path: path}
-			d.set(change{name: name, node: n})
+			n = &memNode{path: path}
+			d.set(dirChange{name: name, node: n})
 		}
 		if m.locked[n] {
 			return &fs.PathError{Op: "lock", Path: path, Err: ErrLocked}
 		}
 		m.locked[n] = true
-		held = &memLock{m: m, n: n}
+		held = &memLock{fs: m, node: n}
 		return nil
 	})
 	if err != nil {
@@ -290,7 +290,7 @@ func (m *Mem) Lock(path string) (io.Closer, error) {
 }
 
 // Free counts against the capacity; without one the disk is as good as endless.
-func (m *Mem) Free(path string) (uint64, error) {
+func (m *MemFS) FreeBytes(path string) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.find(path) == nil {
@@ -303,14 +303,14 @@ func (m *Mem) Free(path string) (uint64, error) {
 }
 
 type memLock struct {
-	m *Mem
-	n *node
+	fs   *MemFS
+	node *memNode
 }
 
 func (l *memLock) Close() error {
-	l.m.mu.Lock()
-	defer l.m.mu.Unlock()
-	delete(l.m.locked, l.n)
+	l.fs.mu.Lock()
+	defer l.fs.mu.Unlock()
+	delete(l.fs.locked, l.node)
 	return nil
 }
 
@@ -334,7 +334,7 @@ func (i memInfo) Mode() fs.FileMode {
 
 // Peek returns the bytes of a file as they are seen, without asking any hook; nil where there is none. They are the disk's
 // own: to be read only, and before its next operation.
-func (m *Mem) Peek(path string) []byte {
+func (m *MemFS) Peek(path string) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := m.find(path)

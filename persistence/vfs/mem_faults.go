@@ -33,7 +33,7 @@ var opNames = [...]string{"create", "open", "read", "write", "sync", "truncate",
 func (k OpKind) String() string { return opNames[k] }
 
 // Reads tells the operations that only look: they leave the disk as it is.
-func (k OpKind) Reads() bool {
+func (k OpKind) ReadOnly() bool {
 	switch k {
 	case OpOpen, OpRead, OpList, OpStat, OpSize:
 		return true
@@ -70,9 +70,9 @@ var ErrFrozen = errors.New("filesystem frozen")
 // ErrInjected is the failure that FailNth makes where no other is given.
 var ErrInjected = errors.New("injected input/output error")
 
-// ErrLied, returned by an injector for a sync of a file or directory, makes it report success and do nothing: a disk that
+// ErrSyncIgnored, returned by an injector for a sync of a file or directory, makes it report success and do nothing: a disk that
 // lies about its cache. What a later honest sync of the same file covers is safe from then on.
-var ErrLied = errors.New("sync that did nothing")
+var ErrSyncIgnored = errors.New("sync that did nothing")
 
 // ShortWrite, returned by an injector for a write, lets the first Keep bytes through before the write fails with Err.
 type ShortWrite struct {
@@ -95,7 +95,7 @@ func (f *FlippedRead) flip(p []byte) {
 	}
 }
 
-func asShort(err error) (*ShortWrite, bool) {
+func asShortWrite(err error) (*ShortWrite, bool) {
 	var short *ShortWrite
 	ok := errors.As(err, &short)
 	return short, ok
@@ -103,7 +103,7 @@ func asShort(err error) (*ShortWrite, bool) {
 
 // Inject has f asked before every operation but Free; an error from it fails the operation, which then changes nothing (but
 // see ShortWrite, FlippedRead, and what a failed sync does). Nil ends it.
-func (m *Mem) Inject(f func(Op) error) {
+func (m *MemFS) Inject(f func(Op) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.inject = f
@@ -111,7 +111,7 @@ func (m *Mem) Inject(f func(Op) error) {
 
 // Observe has f told of every such operation after it ended. It may call Crash: that is the disk as it would be found if
 // the power failed now.
-func (m *Mem) Observe(f func(Op)) {
+func (m *MemFS) Observe(f func(Op)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.observe = f
@@ -134,28 +134,28 @@ func FailNth(kind OpKind, pathContains string, n int, err error) func(Op) error 
 }
 
 // SetCapacity limits the bytes of all files together; negative lifts the limit. What is there already stays.
-func (m *Mem) SetCapacity(bytes int64) {
+func (m *MemFS) SetCapacity(bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.capacity = bytes
 }
 
 // Used is how many bytes all files hold together.
-func (m *Mem) Used() int64 {
+func (m *MemFS) UsedBytes() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.used
 }
 
 // Freeze ends this life of the disk: nothing changes it any more, every operation fails with ErrFrozen.
-func (m *Mem) Freeze() {
+func (m *MemFS) Freeze() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.frozen = true
 }
 
 // FlipBit damages one bit of a file, on the disk as well as in what is read from now on: bit rot, which nobody is told of.
-func (m *Mem) FlipBit(path string, bit int64) error {
+func (m *MemFS) FlipBit(path string, bit int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := m.find(path)
@@ -163,18 +163,18 @@ func (m *Mem) FlipBit(path string, bit int64) error {
 		return notExist("flip a bit of", path)
 	}
 	at, mask := bit/8, byte(1)<<(bit%8)
-	n.content.own()
+	n.content.unshareData()
 	n.content.data[at] ^= mask
-	if image, ok := n.content.before[at/SectorBytes]; ok {
+	if image, ok := n.content.durableSectors[at/SectorBytes]; ok {
 		image = append([]byte(nil), image...) // a Fork may have it too
 		image[at%SectorBytes] ^= mask
-		n.content.before[at/SectorBytes] = image
+		n.content.durableSectors[at/SectorBytes] = image
 	}
 	return nil
 }
 
 // do runs one operation between its hooks.
-func (m *Mem) do(op Op, run func() error) error {
+func (m *MemFS) runOp(op Op, run func() error) error {
 	m.mu.Lock()
 	inject, observe, frozen := m.inject, m.observe, m.frozen
 	m.mu.Unlock()
@@ -189,7 +189,7 @@ func (m *Mem) do(op Op, run func() error) error {
 		err = run()
 		m.mu.Unlock()
 	}
-	if errors.Is(err, ErrLied) && (op.Kind == OpSync || op.Kind == OpSyncDir) {
+	if errors.Is(err, ErrSyncIgnored) && (op.Kind == OpSync || op.Kind == OpSyncDir) {
 		err = nil
 	}
 	if observe != nil {

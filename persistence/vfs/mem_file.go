@@ -13,18 +13,18 @@ const SectorBytes = 512
 // content is what a file holds, and what of it a crash may take.
 //
 // Invariant: reverting every sector in `before`, cutting to durableSize, and applying all of `writes` in order gives data.
-type content struct {
+type fileContent struct {
 	data []byte
 	// Another filesystem, made by Crash or Fork, has the same bytes: they are copied before they change.
 	shared      bool
 	durableSize int64
 	// before holds, for each sector changed since it was last synced, what the disk has of it for sure.
-	before map[int64][]byte
-	writes []write
+	durableSectors map[int64][]byte
+	unsynced       []unsyncedWrite
 }
 
 // write is one unsynced write or truncation.
-type write struct {
+type unsyncedWrite struct {
 	// The sectors from `first` on, as they stood after the write: a sector goes to the disk with all that is in it.
 	first int64
 	image []byte
@@ -33,27 +33,27 @@ type write struct {
 	// A sync failed with this write under way: the system counts it as clean, and no later sync will write it.
 	abandoned bool
 	// Sectors of an abandoned write that a later write has brought to the disk anew: nothing is left to chance there.
-	settled map[int64]bool
+	overwritten map[int64]bool
 }
 
-func (w *write) sectors() int { return len(w.image) / SectorBytes }
+func (w *unsyncedWrite) sectors() int { return len(w.image) / SectorBytes }
 
-func (c *content) size() int64 { return int64(len(c.data)) }
+func (c *fileContent) size() int64 { return int64(len(c.data)) }
 
 // share gives the bytes away, for reading.
-func (c *content) share() []byte {
+func (c *fileContent) shareData() []byte {
 	c.shared = true
 	return c.data
 }
 
 // own makes the bytes those of this file alone.
-func (c *content) own() {
+func (c *fileContent) unshareData() {
 	if c.shared {
 		c.data, c.shared = append([]byte(nil), c.data...), false
 	}
 }
 
-func (c *content) sector(s int64) []byte {
+func (c *fileContent) sectorImage(s int64) []byte {
 	image := make([]byte, SectorBytes)
 	if at := s * SectorBytes; at < c.size() {
 		copy(image, c.data[at:])
@@ -61,19 +61,19 @@ func (c *content) sector(s int64) []byte {
 	return image
 }
 
-func (c *content) remember(first, last int64) {
-	if c.before == nil {
-		c.before = map[int64][]byte{}
+func (c *fileContent) saveDurable(first, last int64) {
+	if c.durableSectors == nil {
+		c.durableSectors = map[int64][]byte{}
 	}
 	for s := first; s <= last && s*SectorBytes < c.durableSize; s++ { // beyond it a crash leaves nothing anyway
-		if _, ok := c.before[s]; !ok {
-			c.before[s] = c.sector(s)
+		if _, ok := c.durableSectors[s]; !ok {
+			c.durableSectors[s] = c.sectorImage(s)
 		}
 	}
 }
 
-func (c *content) resize(size int64) {
-	c.own()
+func (c *fileContent) resize(size int64) {
+	c.unshareData()
 	if size <= int64(cap(c.data)) {
 		grown := c.data[:size]
 		clear(grown[min(size, c.size()):])
@@ -85,39 +85,39 @@ func (c *content) resize(size int64) {
 	c.data = grown
 }
 
-func (c *content) writeAt(p []byte, off int64) {
+func (c *fileContent) writeAt(p []byte, off int64) {
 	if len(p) == 0 {
 		return
 	}
-	c.own()
+	c.unshareData()
 	first, last := off/SectorBytes, (off+int64(len(p))-1)/SectorBytes
-	c.remember(first, last)
+	c.saveDurable(first, last)
 	if end := off + int64(len(p)); end > c.size() {
 		c.resize(end)
 	}
 	copy(c.data[off:], p)
 	image := make([]byte, (last-first+1)*SectorBytes)
 	copy(image, c.data[first*SectorBytes:])
-	c.writes = append(c.writes, write{first: first, image: image, size: c.size()})
+	c.unsynced = append(c.unsynced, unsyncedWrite{first: first, image: image, size: c.size()})
 }
 
-func (c *content) truncate(size int64) {
+func (c *fileContent) truncate(size int64) {
 	if size < c.size() {
-		c.remember(size/SectorBytes, (c.size()-1)/SectorBytes)
+		c.saveDurable(size/SectorBytes, (c.size()-1)/SectorBytes)
 	}
 	c.resize(size)
-	c.writes = append(c.writes, write{first: size / SectorBytes, size: size})
+	c.unsynced = append(c.unsynced, unsyncedWrite{first: size / SectorBytes, size: size})
 }
 
 // settle notes which sectors of the abandoned write number i the writes after it, which are synced now, have decided. It
 // tells whether anything of it is left to chance.
-func (c *content) settle(i int) bool {
-	w, truncation := &c.writes[i], c.writes[i].sectors() == 0
-	settled := make(map[int64]bool, len(w.settled))
-	for s := range w.settled {
+func (c *fileContent) settleAbandoned(i int) bool {
+	w, truncation := &c.unsynced[i], c.unsynced[i].sectors() == 0
+	settled := make(map[int64]bool, len(w.overwritten))
+	for s := range w.overwritten {
 		settled[s] = true
 	}
-	for _, later := range c.writes[i+1:] {
+	for _, later := range c.unsynced[i+1:] {
 		if later.abandoned {
 			continue
 		}
@@ -130,17 +130,17 @@ func (c *content) settle(i int) bool {
 			}
 		}
 	}
-	w.settled = settled
+	w.overwritten = settled
 	return truncation || len(settled) < w.sectors()
 }
 
 // sync makes durable what no failed sync has abandoned.
-func (c *content) sync() {
-	var abandoned []write
+func (c *fileContent) sync() {
+	var abandoned []unsyncedWrite
 	stuck := map[int64][]byte{} // what the disk has of the sectors of abandoned writes
-	for i := range c.writes {
-		if c.writes[i].abandoned && c.settle(i) {
-			w := c.writes[i]
+	for i := range c.unsynced {
+		if c.unsynced[i].abandoned && c.settleAbandoned(i) {
+			w := c.unsynced[i]
 			abandoned = append(abandoned, w)
 			for s := 0; s < w.sectors(); s++ {
 				stuck[w.first+int64(s)] = make([]byte, SectorBytes)
@@ -148,11 +148,11 @@ func (c *content) sync() {
 		}
 	}
 	for s := range stuck {
-		if image, ok := c.before[s]; ok {
+		if image, ok := c.durableSectors[s]; ok {
 			stuck[s] = image
 		}
 	}
-	for _, w := range c.writes {
+	for _, w := range c.unsynced {
 		if w.abandoned {
 			continue
 		}
@@ -163,19 +163,19 @@ func (c *content) sync() {
 			}
 		}
 	}
-	c.writes, c.before = abandoned, stuck
+	c.unsynced, c.durableSectors = abandoned, stuck
 }
 
-func (c *content) abandon() {
-	for i := range c.writes {
-		c.writes[i].abandoned = true
+func (c *fileContent) abandon() {
+	for i := range c.unsynced {
+		c.unsynced[i].abandoned = true
 	}
 }
 
 // memFile is an open file.
 type memFile struct {
-	m        *Mem
-	n        *node
+	fs       *MemFS
+	node     *memNode
 	writable bool
 	closed   bool
 }
@@ -183,9 +183,9 @@ type memFile struct {
 func (f *memFile) check(op string) error {
 	switch {
 	case f.closed:
-		return &fs.PathError{Op: op, Path: f.n.path, Err: fs.ErrClosed}
+		return &fs.PathError{Op: op, Path: f.node.path, Err: fs.ErrClosed}
 	case op != "read" && !f.writable:
-		return &fs.PathError{Op: op, Path: f.n.path, Err: syscall.EBADF}
+		return &fs.PathError{Op: op, Path: f.node.path, Err: syscall.EBADF}
 	}
 	return nil
 }
@@ -195,50 +195,50 @@ func (f *memFile) ReadAt(p []byte, off int64) (n int, err error) {
 		if err := f.check("read"); err != nil {
 			return err
 		}
-		if off >= f.n.content.size() {
+		if off >= f.node.content.size() {
 			return io.EOF
 		}
-		if n = copy(p, f.n.content.data[off:]); n < len(p) {
+		if n = copy(p, f.node.content.data[off:]); n < len(p) {
 			return io.EOF
 		}
 		return nil
 	}
-	err = f.m.do(Op{Kind: OpRead, Path: f.n.path, Offset: off, Length: len(p)}, read)
+	err = f.fs.runOp(Op{Kind: OpRead, Path: f.node.path, Offset: off, Length: len(p)}, read)
 	var flipped *FlippedRead
 	if errors.As(err, &flipped) {
-		f.m.mu.Lock()
+		f.fs.mu.Lock()
 		err = read()
-		f.m.mu.Unlock()
+		f.fs.mu.Unlock()
 		flipped.flip(p[:n])
 	}
 	return n, err
 }
 
 func (f *memFile) WriteAt(p []byte, off int64) (n int, err error) {
-	op := Op{Kind: OpWrite, Path: f.n.path, Offset: off, Length: len(p)}
-	err = f.m.do(op, func() error {
+	op := Op{Kind: OpWrite, Path: f.node.path, Offset: off, Length: len(p)}
+	err = f.fs.runOp(op, func() error {
 		if err := f.check("write"); err != nil {
 			return err
 		}
-		n, err = f.m.room(&f.n.content, p, off)
-		f.n.content.writeAt(p[:n], off)
+		n, err = f.fs.reserve(&f.node.content, p, off)
+		f.node.content.writeAt(p[:n], off)
 		if err != nil {
-			return &fs.PathError{Op: "write", Path: f.n.path, Err: err}
+			return &fs.PathError{Op: "write", Path: f.node.path, Err: err}
 		}
 		return nil
 	})
-	if short, ok := asShort(err); ok {
-		f.m.mu.Lock()
+	if short, ok := asShortWrite(err); ok {
+		f.fs.mu.Lock()
 		n = min(short.Keep, len(p))
-		f.n.content.writeAt(p[:n], off)
-		f.m.mu.Unlock()
-		err = &fs.PathError{Op: "write", Path: f.n.path, Err: short.Err}
+		f.node.content.writeAt(p[:n], off)
+		f.fs.mu.Unlock()
+		err = &fs.PathError{Op: "write", Path: f.node.path, Err: short.Err}
 	}
 	return n, err
 }
 
 // room tells how many of the bytes fit on the disk, and takes the space.
-func (m *Mem) room(c *content, p []byte, off int64) (int, error) {
+func (m *MemFS) reserve(c *fileContent, p []byte, off int64) (int, error) {
 	grow := max(0, off+int64(len(p))-c.size())
 	if m.capacity < 0 || m.used+grow <= m.capacity {
 		m.used += grow
@@ -250,11 +250,11 @@ func (m *Mem) room(c *content, p []byte, off int64) (int, error) {
 }
 
 func (f *memFile) Size() (size int64, err error) {
-	err = f.m.do(Op{Kind: OpSize, Path: f.n.path}, func() error {
+	err = f.fs.runOp(Op{Kind: OpSize, Path: f.node.path}, func() error {
 		if f.closed {
-			return &fs.PathError{Op: "size", Path: f.n.path, Err: fs.ErrClosed}
+			return &fs.PathError{Op: "size", Path: f.node.path, Err: fs.ErrClosed}
 		}
-		size = f.n.content.size()
+		size = f.node.content.size()
 		return nil
 	})
 	return size, err
@@ -264,37 +264,37 @@ func (f *memFile) Sync() error     { return f.sync() }
 func (f *memFile) SyncData() error { return f.sync() }
 
 func (f *memFile) sync() error {
-	err := f.m.do(Op{Kind: OpSync, Path: f.n.path}, func() error {
+	err := f.fs.runOp(Op{Kind: OpSync, Path: f.node.path}, func() error {
 		if err := f.check("sync"); err != nil {
 			return err
 		}
-		f.n.content.sync()
+		f.node.content.sync()
 		return nil
 	})
 	if err != nil {
-		f.m.mu.Lock()
-		f.n.content.abandon()
-		f.m.mu.Unlock()
+		f.fs.mu.Lock()
+		f.node.content.abandon()
+		f.fs.mu.Unlock()
 	}
 	return err
 }
 
 func (f *memFile) Truncate(size int64) error {
-	return f.m.do(Op{Kind: OpTruncate, Path: f.n.path, Offset: size}, func() error {
+	return f.fs.runOp(Op{Kind: OpTruncate, Path: f.node.path, Offset: size}, func() error {
 		if err := f.check("truncate"); err != nil {
 			return err
 		}
-		f.m.used += size - f.n.content.size()
-		f.n.content.truncate(size)
+		f.fs.used += size - f.node.content.size()
+		f.node.content.truncate(size)
 		return nil
 	})
 }
 
 func (f *memFile) Close() error {
-	f.m.mu.Lock()
-	defer f.m.mu.Unlock()
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
 	if f.closed {
-		return &fs.PathError{Op: "close", Path: f.n.path, Err: fs.ErrClosed}
+		return &fs.PathError{Op: "close", Path: f.node.path, Err: fs.ErrClosed}
 	}
 	f.closed = true
 	return nil

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func create(t *testing.T, fs FS, path string, data []byte) File {
+func mustCreate(t *testing.T, fs FS, path string, data []byte) File {
 	t.Helper()
 	f, err := fs.Create(path)
 	if err != nil {
@@ -22,7 +22,7 @@ func create(t *testing.T, fs FS, path string, data []byte) File {
 	return f
 }
 
-func content0(t *testing.T, fs FS, path string) []byte {
+func readContent(t *testing.T, fs FS, path string) []byte {
 	t.Helper()
 	f, err := fs.Open(path)
 	if err != nil {
@@ -40,7 +40,7 @@ func content0(t *testing.T, fs FS, path string) []byte {
 	return b
 }
 
-func must(t *testing.T, err error) {
+func mustSucceed(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -56,71 +56,71 @@ func sectors(fill ...byte) (b []byte) {
 
 func TestAPowerCutLosesWhatWasNotSyncedAndAKillDoesNot(t *testing.T) {
 	m := NewMem()
-	must(t, m.MkdirAll("/d"))
-	must(t, m.SyncDir("/"))
-	f := create(t, m, "/d/f", []byte("old"))
-	must(t, f.Sync())
-	must(t, m.SyncDir("/d"))
+	mustSucceed(t, m.MkdirAll("/d"))
+	mustSucceed(t, m.SyncDir("/"))
+	f := mustCreate(t, m, "/d/f", []byte("old"))
+	mustSucceed(t, f.Sync())
+	mustSucceed(t, m.SyncDir("/d"))
 	_, err := f.WriteAt([]byte("new and longer"), 0)
-	must(t, err)
-	if got := content0(t, m.Crash(LoseAll), "/d/f"); string(got) != "old" {
+	mustSucceed(t, err)
+	if got := readContent(t, m.CrashClone(LoseUnsynced), "/d/f"); string(got) != "old" {
 		t.Fatalf("after a power cut: %q", got)
 	}
-	if got := content0(t, m.Crash(KeepAll), "/d/f"); string(got) != "new and longer" {
+	if got := readContent(t, m.CrashClone(KeepUnsynced), "/d/f"); string(got) != "new and longer" {
 		t.Fatalf("after a kill: %q", got)
 	}
-	must(t, f.SyncData())
-	if got := content0(t, m.Crash(LoseAll), "/d/f"); string(got) != "new and longer" {
+	mustSucceed(t, f.SyncData())
+	if got := readContent(t, m.CrashClone(LoseUnsynced), "/d/f"); string(got) != "new and longer" {
 		t.Fatalf("after a sync and a power cut: %q", got)
 	}
 }
 
 func TestE6ANameIsLostWithoutASyncOfItsDirectoryHoweverWellTheFileWasSynced(t *testing.T) {
 	m := NewMem()
-	must(t, m.MkdirAll("/a/b"))
-	must(t, create(t, m, "/a/b/f", []byte("x")).Sync())
-	must(t, m.SyncDir("/a/b"))
-	must(t, m.SyncDir("/"))
-	if _, err := m.Crash(LoseAll).Stat("/a/b"); !errors.Is(err, fs.ErrNotExist) {
+	mustSucceed(t, m.MkdirAll("/a/b"))
+	mustSucceed(t, mustCreate(t, m, "/a/b/f", []byte("x")).Sync())
+	mustSucceed(t, m.SyncDir("/a/b"))
+	mustSucceed(t, m.SyncDir("/"))
+	if _, err := m.CrashClone(LoseUnsynced).Stat("/a/b"); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("/a/b is there although /a was not synced: %v", err)
 	}
-	must(t, m.SyncDir("/a"))
-	if got := content0(t, m.Crash(LoseAll), "/a/b/f"); string(got) != "x" {
+	mustSucceed(t, m.SyncDir("/a"))
+	if got := readContent(t, m.CrashClone(LoseUnsynced), "/a/b/f"); string(got) != "x" {
 		t.Fatalf("%q", got)
 	}
 }
 
 func TestARenameIsAtomicAndDurableWithItsDirectory(t *testing.T) {
 	m := NewMem()
-	must(t, create(t, m, "/old", []byte("one")).Sync())
-	must(t, create(t, m, "/taken", []byte("two")).Sync())
-	must(t, m.SyncDir("/"))
-	must(t, m.Rename("/old", "/taken"))
-	lost, kept := m.Crash(LoseAll), m.Crash(KeepAll)
-	if string(content0(t, lost, "/old")) != "one" || string(content0(t, lost, "/taken")) != "two" {
+	mustSucceed(t, mustCreate(t, m, "/old", []byte("one")).Sync())
+	mustSucceed(t, mustCreate(t, m, "/taken", []byte("two")).Sync())
+	mustSucceed(t, m.SyncDir("/"))
+	mustSucceed(t, m.Rename("/old", "/taken"))
+	lost, kept := m.CrashClone(LoseUnsynced), m.CrashClone(KeepUnsynced)
+	if string(readContent(t, lost, "/old")) != "one" || string(readContent(t, lost, "/taken")) != "two" {
 		t.Fatal("a lost rename left something of it")
 	}
-	if names, _ := kept.List("/"); string(content0(t, kept, "/taken")) != "one" || !slices.Equal(names, []string{"taken"}) {
+	if names, _ := kept.List("/"); string(readContent(t, kept, "/taken")) != "one" || !slices.Equal(names, []string{"taken"}) {
 		t.Fatalf("a kept rename left %v", names)
 	}
-	must(t, m.Remove("/taken"))
-	must(t, m.SyncDir("/"))
-	if names, _ := m.Crash(LoseAll).List("/"); len(names) != 0 {
+	mustSucceed(t, m.Remove("/taken"))
+	mustSucceed(t, m.SyncDir("/"))
+	if names, _ := m.CrashClone(LoseUnsynced).List("/"); len(names) != 0 {
 		t.Fatalf("removed and synced, but there is %v", names)
 	}
 }
 
 func TestAWriteTearsByWholeSectorsInEveryWayThatIsAskedFor(t *testing.T) {
 	m := NewMem()
-	f := create(t, m, "/f", sectors('a', 'a', 'a', 'a'))
-	must(t, f.Sync())
-	must(t, m.SyncDir("/"))
+	f := mustCreate(t, m, "/f", sectors('a', 'a', 'a', 'a'))
+	mustSucceed(t, f.Sync())
+	mustSucceed(t, m.SyncDir("/"))
 	_, err := f.WriteAt(sectors('b', 'b', 'b'), SectorBytes/2) // unaligned: touches four sectors
-	must(t, err)
-	whole := content0(t, m, "/f")
+	mustSucceed(t, err)
+	whole := readContent(t, m, "/f")
 	var seen []string
 	for way, n := 0, 1; way < n; way++ {
-		after := content0(t, m.Crash(func(ways int) int { n = ways; return way }), "/f")
+		after := readContent(t, m.CrashClone(func(ways int) int { n = ways; return way }), "/f")
 		shape := ""
 		for s := range 4 {
 			switch sector := after[s*SectorBytes : (s+1)*SectorBytes]; {
@@ -142,13 +142,13 @@ func TestAWriteTearsByWholeSectorsInEveryWayThatIsAskedFor(t *testing.T) {
 
 func TestAFileThatGrewIsCutOrHasHolesOfZerosAfterAPowerCut(t *testing.T) {
 	m := NewMem()
-	f := create(t, m, "/f", []byte("head"))
-	must(t, f.Sync())
-	must(t, m.SyncDir("/"))
+	f := mustCreate(t, m, "/f", []byte("head"))
+	mustSucceed(t, f.Sync())
+	mustSucceed(t, m.SyncDir("/"))
 	_, err := f.WriteAt(sectors('x', 'y'), SectorBytes)
-	must(t, err)
-	onlyLast := m.Crash(func(n int) int { return 3 }) // the suffix of one sector
-	got := content0(t, onlyLast, "/f")
+	mustSucceed(t, err)
+	onlyLast := m.CrashClone(func(n int) int { return 3 }) // the suffix of one sector
+	got := readContent(t, onlyLast, "/f")
 	want := append(append([]byte("head"), make([]byte, 2*SectorBytes-4)...), sectors('y')...)
 	if !bytes.Equal(got, want) {
 		t.Fatalf("%d bytes: %q…", len(got), got[:8])
@@ -157,67 +157,67 @@ func TestAFileThatGrewIsCutOrHasHolesOfZerosAfterAPowerCut(t *testing.T) {
 
 func TestTruncationIsLostOrKept(t *testing.T) {
 	m := NewMem()
-	f := create(t, m, "/f", sectors('a', 'b', 'c'))
-	must(t, f.Sync())
-	must(t, m.SyncDir("/"))
-	must(t, f.Truncate(700))
-	if got := content0(t, m.Crash(LoseAll), "/f"); !bytes.Equal(got, sectors('a', 'b', 'c')) {
+	f := mustCreate(t, m, "/f", sectors('a', 'b', 'c'))
+	mustSucceed(t, f.Sync())
+	mustSucceed(t, m.SyncDir("/"))
+	mustSucceed(t, f.Truncate(700))
+	if got := readContent(t, m.CrashClone(LoseUnsynced), "/f"); !bytes.Equal(got, sectors('a', 'b', 'c')) {
 		t.Fatalf("lost: %d bytes", len(got))
 	}
-	if got := content0(t, m.Crash(KeepAll), "/f"); !bytes.Equal(got, sectors('a', 'b', 'c')[:700]) {
+	if got := readContent(t, m.CrashClone(KeepUnsynced), "/f"); !bytes.Equal(got, sectors('a', 'b', 'c')[:700]) {
 		t.Fatalf("kept: %d bytes", len(got))
 	}
-	must(t, f.Truncate(3*SectorBytes)) // grows again: with zeros, not with what was there
-	if got := content0(t, m, "/f"); !bytes.Equal(got[700:], make([]byte, 3*SectorBytes-700)) {
+	mustSucceed(t, f.Truncate(3*SectorBytes)) // grows again: with zeros, not with what was there
+	if got := readContent(t, m, "/f"); !bytes.Equal(got[700:], make([]byte, 3*SectorBytes-700)) {
 		t.Fatal("the old bytes are back")
 	}
 }
 
 func TestE5AfterAFailedSyncNoLaterOneBringsTheDataToTheDisk(t *testing.T) {
 	m := NewMem()
-	f := create(t, m, "/f", sectors('a', 'a'))
-	must(t, f.Sync())
-	must(t, m.SyncDir("/"))
+	f := mustCreate(t, m, "/f", sectors('a', 'a'))
+	mustSucceed(t, f.Sync())
+	mustSucceed(t, m.SyncDir("/"))
 	m.Inject(FailNth(OpSync, "/f", 1, nil))
 	_, err := f.WriteAt(sectors('b'), 0)
-	must(t, err)
+	mustSucceed(t, err)
 	if err := f.Sync(); !errors.Is(err, ErrInjected) {
 		t.Fatalf("sync said %v", err)
 	}
 	_, err = f.WriteAt(sectors('c', 'c'), SectorBytes)
-	must(t, err)
-	must(t, f.Sync()) // says yes
-	if got := content0(t, m, "/f"); !bytes.Equal(got, sectors('b', 'c', 'c')) {
+	mustSucceed(t, err)
+	mustSucceed(t, f.Sync()) // says yes
+	if got := readContent(t, m, "/f"); !bytes.Equal(got, sectors('b', 'c', 'c')) {
 		t.Fatal("what was written cannot be read")
 	}
-	if got := content0(t, m.Crash(LoseAll), "/f"); !bytes.Equal(got, sectors('a', 'c', 'c')) {
+	if got := readContent(t, m.CrashClone(LoseUnsynced), "/f"); !bytes.Equal(got, sectors('a', 'c', 'c')) {
 		t.Fatalf("after the power cut: %q %q %q", got[0], got[SectorBytes], got[2*SectorBytes])
 	}
 }
 
 func TestE5WhatIsWrittenAnewAndSyncedIsNotTakenBackByWhatAFailedSyncLeft(t *testing.T) {
 	m := NewMem()
-	f := create(t, m, "/f", sectors('a', 'a', 'a'))
-	must(t, f.Sync())
-	must(t, m.SyncDir("/"))
+	f := mustCreate(t, m, "/f", sectors('a', 'a', 'a'))
+	mustSucceed(t, f.Sync())
+	mustSucceed(t, m.SyncDir("/"))
 	m.Inject(FailNth(OpSync, "/f", 1, nil))
 	_, err := f.WriteAt(sectors('b', 'b'), 0)
-	must(t, err)
+	mustSucceed(t, err)
 	if err := f.Sync(); !errors.Is(err, ErrInjected) {
 		t.Fatalf("sync said %v", err)
 	}
 	_, err = f.WriteAt(sectors('c', 'c'), SectorBytes)
-	must(t, err)
-	must(t, f.Sync())
+	mustSucceed(t, err)
+	mustSucceed(t, f.Sync())
 	for way, first := range map[int]byte{0: 'a', 1: 'b'} { // what the failed sync left of its first sector is open still
-		if got := content0(t, m.Crash(func(int) int { return way }), "/f"); !bytes.Equal(got, sectors(first, 'c', 'c')) {
+		if got := readContent(t, m.CrashClone(func(int) int { return way }), "/f"); !bytes.Equal(got, sectors(first, 'c', 'c')) {
 			t.Fatalf("outcome %d: %q %q %q", way, got[0], got[SectorBytes], got[2*SectorBytes])
 		}
 	}
 	_, err = f.WriteAt(sectors('d'), 0)
-	must(t, err)
-	must(t, f.Sync())
-	m.Crash(func(int) int {
+	mustSucceed(t, err)
+	mustSucceed(t, f.Sync())
+	m.CrashClone(func(int) int {
 		t.Fatal("all was written anew and synced, and something is left to chance")
 		return 0
 	})
@@ -225,9 +225,9 @@ func TestE5WhatIsWrittenAnewAndSyncedIsNotTakenBackByWhatAFailedSyncLeft(t *test
 
 func TestAFullDiskTakesWhatFits(t *testing.T) {
 	m := NewMem()
-	f := create(t, m, "/f", []byte("1234"))
+	f := mustCreate(t, m, "/f", []byte("1234"))
 	m.SetCapacity(10)
-	if free, err := m.Free("/"); err != nil || free != 6 {
+	if free, err := m.FreeBytes("/"); err != nil || free != 6 {
 		t.Fatalf("%d free, %v", free, err)
 	}
 	n, err := f.WriteAt([]byte("abcdefgh"), 4)
@@ -237,29 +237,29 @@ func TestAFullDiskTakesWhatFits(t *testing.T) {
 	if _, err := f.WriteAt([]byte("overwrite"), 0); err != nil {
 		t.Fatalf("what is there may be written over: %v", err)
 	}
-	must(t, m.Remove("/f"))
-	if m.Used() != 0 {
-		t.Fatalf("%d bytes in use after the removal", m.Used())
+	mustSucceed(t, m.Remove("/f"))
+	if m.UsedBytes() != 0 {
+		t.Fatalf("%d bytes in use after the removal", m.UsedBytes())
 	}
 }
 
 func TestAShortWriteWritesItsPart(t *testing.T) {
 	m := NewMem()
-	f := create(t, m, "/f", []byte("........"))
+	f := mustCreate(t, m, "/f", []byte("........"))
 	m.Inject(FailNth(OpWrite, "/f", 1, &ShortWrite{Keep: 3, Err: syscall.EIO}))
 	n, err := f.WriteAt([]byte("abcdef"), 0)
-	if n != 3 || !errors.Is(err, syscall.EIO) || string(content0(t, m, "/f")) != "abc....." {
-		t.Fatalf("%d bytes, %v, %q", n, err, content0(t, m, "/f"))
+	if n != 3 || !errors.Is(err, syscall.EIO) || string(readContent(t, m, "/f")) != "abc....." {
+		t.Fatalf("%d bytes, %v, %q", n, err, readContent(t, m, "/f"))
 	}
 }
 
 func TestAFlippedBitIsThereForEver(t *testing.T) {
 	m := NewMem()
-	f := create(t, m, "/f", sectors('a', 'a'))
-	must(t, f.Sync())
-	must(t, m.SyncDir("/"))
-	must(t, m.FlipBit("/f", 8*600+1))
-	if got := content0(t, m.Crash(LoseAll), "/f"); got[600] != 'a'^2 || content0(t, m, "/f")[600] != 'a'^2 {
+	f := mustCreate(t, m, "/f", sectors('a', 'a'))
+	mustSucceed(t, f.Sync())
+	mustSucceed(t, m.SyncDir("/"))
+	mustSucceed(t, m.FlipBit("/f", 8*600+1))
+	if got := readContent(t, m.CrashClone(LoseUnsynced), "/f"); got[600] != 'a'^2 || readContent(t, m, "/f")[600] != 'a'^2 {
 		t.Fatalf("byte 600 is %q", got[600])
 	}
 	if err := m.FlipBit("/f", 1<<40); !errors.Is(err, fs.ErrNotExist) {
@@ -269,7 +269,7 @@ func TestAFlippedBitIsThereForEver(t *testing.T) {
 
 func TestAFrozenDiskDoesNothingAnyMore(t *testing.T) {
 	m := NewMem()
-	f := create(t, m, "/f", []byte("a"))
+	f := mustCreate(t, m, "/f", []byte("a"))
 	m.Freeze()
 	if _, err := f.WriteAt([]byte("b"), 0); !errors.Is(err, ErrFrozen) {
 		t.Fatal(err)
@@ -277,23 +277,23 @@ func TestAFrozenDiskDoesNothingAnyMore(t *testing.T) {
 	if err := m.Remove("/f"); !errors.Is(err, ErrFrozen) {
 		t.Fatal(err)
 	}
-	if got := content0(t, m.Crash(KeepAll), "/f"); string(got) != "a" {
+	if got := readContent(t, m.CrashClone(KeepUnsynced), "/f"); string(got) != "a" {
 		t.Fatalf("%q", got)
 	}
 }
 
 // conform is what both filesystems must do alike.
-func conform(t *testing.T, filesystem FS, dir string) {
+func checkConformance(t *testing.T, filesystem FS, dir string) {
 	path := func(name string) string { return dir + "/" + name }
-	must(t, filesystem.MkdirAll(path("a/b")))
-	must(t, filesystem.MkdirAll(path("a/b")))
-	f := create(t, filesystem, path("a/f"), []byte("hello"))
+	mustSucceed(t, filesystem.MkdirAll(path("a/b")))
+	mustSucceed(t, filesystem.MkdirAll(path("a/b")))
+	f := mustCreate(t, filesystem, path("a/f"), []byte("hello"))
 	if _, err := filesystem.Create(path("a/f")); !errors.Is(err, fs.ErrExist) {
 		t.Fatalf("created twice: %v", err)
 	}
 	for _, err := range []error{
-		second(filesystem.Create(path("none/f"))), second(filesystem.Open(path("none"))), second(filesystem.OpenReadWrite(path("none"))),
-		second(filesystem.Stat(path("none"))), second(filesystem.List(path("none"))), filesystem.Remove(path("none")),
+		errorOf(filesystem.Create(path("none/f"))), errorOf(filesystem.Open(path("none"))), errorOf(filesystem.OpenReadWrite(path("none"))),
+		errorOf(filesystem.Stat(path("none"))), errorOf(filesystem.List(path("none"))), filesystem.Remove(path("none")),
 		filesystem.Rename(path("none"), path("other")), filesystem.SyncDir(path("none")),
 	} {
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -301,9 +301,9 @@ func conform(t *testing.T, filesystem FS, dir string) {
 		}
 	}
 	_, err := f.WriteAt([]byte("world"), 8)
-	must(t, err)
-	must(t, f.SyncData())
-	must(t, f.Sync())
+	mustSucceed(t, err)
+	mustSucceed(t, f.SyncData())
+	mustSucceed(t, f.Sync())
 	if size, err := f.Size(); err != nil || size != 13 {
 		t.Fatalf("size %d, %v", size, err)
 	}
@@ -311,8 +311,8 @@ func conform(t *testing.T, filesystem FS, dir string) {
 	if n, err := f.ReadAt(b, 0); n != 13 || err != io.EOF || string(b[:n]) != "hello\x00\x00\x00world" {
 		t.Fatalf("read %q, %v", b[:n], err)
 	}
-	must(t, filesystem.Rename(path("a/f"), path("a/g")))
-	must(t, filesystem.SyncDir(path("a")))
+	mustSucceed(t, filesystem.Rename(path("a/f"), path("a/g")))
+	mustSucceed(t, filesystem.SyncDir(path("a")))
 	if names, err := filesystem.List(path("a")); err != nil || !slices.Equal(names, []string{"b", "g"}) {
 		t.Fatalf("%v, %v", names, err)
 	}
@@ -327,94 +327,94 @@ func conform(t *testing.T, filesystem FS, dir string) {
 	}
 	// What is removed stays readable for who has it open.
 	reader, err := filesystem.Open(path("a/g"))
-	must(t, err)
+	mustSucceed(t, err)
 	if _, err := reader.WriteAt([]byte("x"), 0); err == nil {
 		t.Fatal("written through a file opened for reading")
 	}
-	must(t, filesystem.Remove(path("a/g")))
+	mustSucceed(t, filesystem.Remove(path("a/g")))
 	if n, _ := reader.ReadAt(b[:5], 0); string(b[:n]) != "hello" {
 		t.Fatalf("read %q of a removed file", b[:n])
 	}
-	must(t, f.Truncate(2))
+	mustSucceed(t, f.Truncate(2))
 	if size, err := f.Size(); err != nil || size != 2 {
 		t.Fatalf("size %d, %v", size, err)
 	}
-	must(t, reader.Close())
-	must(t, f.Close())
+	mustSucceed(t, reader.Close())
+	mustSucceed(t, f.Close())
 	if _, err := f.WriteAt([]byte("x"), 0); !errors.Is(err, fs.ErrClosed) {
 		t.Fatalf("written to a closed file: %v", err)
 	}
 
 	lock, err := filesystem.Lock(path("LOCK"))
-	must(t, err)
+	mustSucceed(t, err)
 	if _, err := filesystem.Lock(path("LOCK")); !errors.Is(err, ErrLocked) {
 		t.Fatalf("locked twice: %v", err)
 	}
-	must(t, lock.Close())
+	mustSucceed(t, lock.Close())
 	lock, err = filesystem.Lock(path("LOCK"))
-	must(t, err)
-	must(t, lock.Close())
-	if free, err := filesystem.Free(dir); err != nil || free == 0 {
+	mustSucceed(t, err)
+	mustSucceed(t, lock.Close())
+	if free, err := filesystem.FreeBytes(dir); err != nil || free == 0 {
 		t.Fatalf("%d bytes free, %v", free, err)
 	}
 }
 
-func second[T any](_ T, err error) error { return err }
+func errorOf[T any](_ T, err error) error { return err }
 
 func TestTheLiveFilesystemAndTheOneInMemoryAreAlike(t *testing.T) {
 	t.Run("mem", func(t *testing.T) {
 		m := NewMem()
-		must(t, m.MkdirAll("/top"))
-		conform(t, m, "/top")
+		mustSucceed(t, m.MkdirAll("/top"))
+		checkConformance(t, m, "/top")
 	})
-	t.Run("os", func(t *testing.T) { conform(t, OS(), t.TempDir()) })
+	t.Run("os", func(t *testing.T) { checkConformance(t, OS(), t.TempDir()) })
 }
 
 func TestAForkIsWhatTheNextProcessFindsAndAPowerCutMayYetTakeWhatWasNotSynced(t *testing.T) {
 	m := NewMem()
-	must(t, m.MkdirAll("/d"))
-	must(t, m.SyncDir("/"))
-	f := create(t, m, "/d/f", sectors('a', 'a'))
-	must(t, f.Sync())
-	must(t, m.SyncDir("/d"))
+	mustSucceed(t, m.MkdirAll("/d"))
+	mustSucceed(t, m.SyncDir("/"))
+	f := mustCreate(t, m, "/d/f", sectors('a', 'a'))
+	mustSucceed(t, f.Sync())
+	mustSucceed(t, m.SyncDir("/d"))
 	_, err := f.WriteAt(sectors('b'), 0)
-	must(t, err)
-	must(t, m.Rename("/d/f", "/d/g"))
+	mustSucceed(t, err)
+	mustSucceed(t, m.Rename("/d/f", "/d/g"))
 
-	fork := m.Fork()
+	fork := m.KillClone()
 	_, err = f.WriteAt(sectors('c', 'c'), 0) // the one who is dead to the other
-	must(t, err)
-	if got := content0(t, fork, "/d/g"); !bytes.Equal(got, sectors('b', 'a')) {
+	mustSucceed(t, err)
+	if got := readContent(t, fork, "/d/g"); !bytes.Equal(got, sectors('b', 'a')) {
 		t.Fatalf("the next process reads %q… %q…", got[0], got[SectorBytes])
 	}
-	if got := content0(t, fork.Crash(LoseAll), "/d/f"); !bytes.Equal(got, sectors('a', 'a')) {
+	if got := readContent(t, fork.CrashClone(LoseUnsynced), "/d/f"); !bytes.Equal(got, sectors('a', 'a')) {
 		t.Fatalf("a power cut left %q… %q…", got[0], got[SectorBytes])
 	}
 	g, err := fork.OpenReadWrite("/d/g")
-	must(t, err)
-	must(t, g.Sync()) // what the former process wrote is durable now
-	must(t, fork.SyncDir("/d"))
-	if got := content0(t, fork.Crash(LoseAll), "/d/g"); !bytes.Equal(got, sectors('b', 'a')) {
+	mustSucceed(t, err)
+	mustSucceed(t, g.Sync()) // what the former process wrote is durable now
+	mustSucceed(t, fork.SyncDir("/d"))
+	if got := readContent(t, fork.CrashClone(LoseUnsynced), "/d/g"); !bytes.Equal(got, sectors('b', 'a')) {
 		t.Fatalf("after the sync a power cut left %q… %q…", got[0], got[SectorBytes])
 	}
-	if got := content0(t, m.Crash(LoseAll), "/d/f"); !bytes.Equal(got, sectors('a', 'a')) {
+	if got := readContent(t, m.CrashClone(LoseUnsynced), "/d/f"); !bytes.Equal(got, sectors('a', 'a')) {
 		t.Fatalf("a sync of the copy reached the original: %q…", got[0])
 	}
 }
 
 func TestWhatACrashLeftIsACopyHoweverLittleChanged(t *testing.T) {
 	m := NewMem()
-	f := create(t, m, "/f", sectors('a', 'a'))
-	must(t, f.Sync())
-	must(t, m.SyncDir("/"))
-	after := m.Crash(LoseAll)
+	f := mustCreate(t, m, "/f", sectors('a', 'a'))
+	mustSucceed(t, f.Sync())
+	mustSucceed(t, m.SyncDir("/"))
+	after := m.CrashClone(LoseUnsynced)
 	_, err := f.WriteAt(sectors('b'), 0)
-	must(t, err)
-	must(t, after.FlipBit("/f", 8*SectorBytes))
-	if got := content0(t, after, "/f"); got[0] != 'a' || got[SectorBytes] != 'a'^1 {
+	mustSucceed(t, err)
+	mustSucceed(t, after.FlipBit("/f", 8*SectorBytes))
+	if got := readContent(t, after, "/f"); got[0] != 'a' || got[SectorBytes] != 'a'^1 {
 		t.Fatalf("the copy holds %q %q", got[0], got[SectorBytes])
 	}
-	if got := content0(t, m, "/f"); got[0] != 'b' || got[SectorBytes] != 'a' {
+	if got := readContent(t, m, "/f"); got[0] != 'b' || got[SectorBytes] != 'a' {
 		t.Fatalf("the original holds %q %q", got[0], got[SectorBytes])
 	}
 }
@@ -424,23 +424,23 @@ func TestASyncThatLiesSavesNothingUntilAnHonestOne(t *testing.T) {
 	lies := true
 	m.Inject(func(op Op) error {
 		if lies && (op.Kind == OpSync || op.Kind == OpSyncDir) {
-			return ErrLied
+			return ErrSyncIgnored
 		}
 		return nil
 	})
-	f := create(t, m, "/a", sectors('1'))
-	must(t, f.Sync())
-	must(t, m.SyncDir("/"))
-	if _, err := m.Crash(LoseAll).Open("/a"); !errors.Is(err, fs.ErrNotExist) {
+	f := mustCreate(t, m, "/a", sectors('1'))
+	mustSucceed(t, f.Sync())
+	mustSucceed(t, m.SyncDir("/"))
+	if _, err := m.CrashClone(LoseUnsynced).Open("/a"); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("the name survived a directory sync that did nothing: %v", err)
 	}
 	lies = false
-	must(t, m.SyncDir("/"))
-	if got := content0(t, m.Crash(LoseAll), "/a"); len(got) != 0 {
+	mustSucceed(t, m.SyncDir("/"))
+	if got := readContent(t, m.CrashClone(LoseUnsynced), "/a"); len(got) != 0 {
 		t.Fatalf("%d bytes survived a sync that did nothing", len(got))
 	}
-	must(t, f.Sync())
-	if got := content0(t, m.Crash(LoseAll), "/a"); !bytes.Equal(got, sectors('1')) {
+	mustSucceed(t, f.Sync())
+	if got := readContent(t, m.CrashClone(LoseUnsynced), "/a"); !bytes.Equal(got, sectors('1')) {
 		t.Fatalf("an honest sync saved %d bytes", len(got))
 	}
 }

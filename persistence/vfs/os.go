@@ -18,8 +18,8 @@ const (
 // OS returns the live filesystem. Where it can, small appends go past the page cache (see DirectAppender).
 func OS() FS { return osFS{direct: true} }
 
-// ThroughCache returns the live filesystem, with every write through the page cache.
-func ThroughCache() FS { return osFS{} }
+// OSBuffered returns the live filesystem, with every write through the page cache.
+func OSBuffered() FS { return osFS{} }
 
 type osFS struct{ direct bool }
 
@@ -34,7 +34,7 @@ func (osFS) Remove(path string) error                  { return os.Remove(path) 
 func (osFS) MkdirAll(path string) error                { return os.MkdirAll(path, dirMode) }
 func (osFS) Stat(path string) (fs.FileInfo, error)     { return os.Stat(path) }
 func (osFS) SyncDir(dir string) error                  { return syncDir(dir) }
-func (osFS) Free(path string) (uint64, error)          { return freeBytes(path) }
+func (osFS) FreeBytes(path string) (uint64, error)     { return freeBytes(path) }
 
 func (osFS) List(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
@@ -68,55 +68,55 @@ func (o osFS) open(path string, flags int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &osFile{f: f, mayDirect: o.direct}, nil
+	return &osFile{file: f, allowDirect: o.direct}, nil
 }
 
 type osFile struct {
-	f         *os.File
-	mayDirect bool
-	direct    *directWriter // nil but after AppendDirect
+	file        *os.File
+	allowDirect bool
+	direct      *directWriter // nil but after AppendDirect
 }
 
-func (o *osFile) ReadAt(p []byte, off int64) (int, error) { return o.f.ReadAt(p, off) }
+func (o *osFile) ReadAt(p []byte, off int64) (int, error) { return o.file.ReadAt(p, off) }
 
 // Truncate changes what a direct writer knows of the file.
 func (o *osFile) Truncate(size int64) error {
-	o.noDirect()
-	return o.f.Truncate(size)
+	o.disableDirect()
+	return o.file.Truncate(size)
 }
 
-func (o *osFile) Sync() error     { return o.f.Sync() }
-func (o *osFile) SyncData() error { return syncData(o.f) }
+func (o *osFile) Sync() error     { return o.file.Sync() }
+func (o *osFile) SyncData() error { return syncData(o.file) }
 
 func (o *osFile) Close() error {
-	o.noDirect()
-	return o.f.Close()
+	o.disableDirect()
+	return o.file.Close()
 }
 
 // WriteAt checks the length itself: a full disk has been seen to take less than it was given without a word.
 func (o *osFile) WriteAt(p []byte, off int64) (int, error) {
-	if o.direct != nil && o.direct.takes(off, len(p)) {
+	if o.direct != nil && o.direct.accepts(off, len(p)) {
 		n, err := o.direct.append(p)
 		if !errors.Is(err, errNotAligned) {
 			return n, err
 		}
-		o.noDirect() // the device wants more than a block: nothing was written, and nothing will be that way
+		o.disableDirect() // the device wants more than a block: nothing was written, and nothing will be that way
 	}
-	n, err := o.f.WriteAt(p, off)
+	n, err := o.file.WriteAt(p, off)
 	switch {
 	case err == nil && n != len(p):
-		err = fmt.Errorf("write %s: %w (%d of %d bytes)", o.f.Name(), io.ErrShortWrite, n, len(p))
+		err = fmt.Errorf("write %s: %w (%d of %d bytes)", o.file.Name(), io.ErrShortWrite, n, len(p))
 	case o.direct == nil:
 	case err == nil && off == o.direct.end:
-		o.direct.appended(p)
+		o.direct.noteAppended(p)
 	default:
-		o.noDirect() // what the last block holds is no longer known
+		o.disableDirect() // what the last block holds is no longer known
 	}
 	return n, err
 }
 
 func (o *osFile) Size() (int64, error) {
-	info, err := o.f.Stat()
+	info, err := o.file.Stat()
 	if err != nil {
 		return 0, err
 	}

@@ -18,11 +18,11 @@ type DirectAppender interface {
 
 // What is read and written past the page cache is aligned to blocks, in the file and in memory. Devices ask for their
 // logical sector, which is 512 or 4096 bytes.
-const directBlock = 4096
+const directBlockBytes = 4096
 
-// directMost is the largest write, in whole blocks, that goes past the page cache. Of a larger one the cache's write-back
+// directMaxBytes is the largest write, in whole blocks, that goes past the page cache. Of a larger one the cache's write-back
 // makes several requests that the device works on at once, and is faster.
-const directMost = 32 << 10
+const directMaxBytes = 32 << 10
 
 // directWriter appends to a file past the page cache (O_DIRECT): a small write goes from here to the device, and has failed
 // or is there when the call returns. The sync after it finds no dirty pages to look for, to send and to wait for; of a
@@ -34,11 +34,11 @@ const directMost = 32 << 10
 type directWriter struct {
 	// A descriptor of its own, for the flag belongs to it: whoever reads the file shall have the cache. The kernel drops
 	// from the cache what a direct write replaces, before the write returns.
-	to  directFile
-	end int64 // where the next write must begin
+	file directFile
+	end  int64 // where the next write must begin
 	// The whole blocks that the file has: none is written beyond them, for it would grow.
 	limit int64
-	// Aligned, directMost bytes. The first end%directBlock are those of the last block; what follows them is anything.
+	// Aligned, directMaxBytes bytes. The first end%directBlockBytes are those of the last block; what follows them is anything.
 	buf []byte
 }
 
@@ -56,8 +56,8 @@ func newDirectWriter(to directFile, file File, end int64) (*directWriter, error)
 	if err != nil {
 		return nil, err
 	}
-	w := &directWriter{to: to, end: end, limit: size - size%directBlock, buf: alignedBuffer(directMost)}
-	if held := end % directBlock; held > 0 {
+	w := &directWriter{file: to, end: end, limit: size - size%directBlockBytes, buf: alignedBuffer(directMaxBytes)}
+	if held := end % directBlockBytes; held > 0 {
 		if n, err := file.ReadAt(w.buf[:held], end-held); int64(n) != held {
 			return nil, fmt.Errorf("read the last block of %s: %w", to.Name(), err)
 		}
@@ -66,54 +66,54 @@ func newDirectWriter(to directFile, file File, end int64) (*directWriter, error)
 }
 
 // takes tells whether a write of this size at this place goes past the cache.
-func (w *directWriter) takes(off int64, size int) bool {
-	return off == w.end && off%directBlock+int64(size) <= directMost && off+int64(size) <= w.limit
+func (w *directWriter) accepts(off int64, size int) bool {
+	return off == w.end && off%directBlockBytes+int64(size) <= directMaxBytes && off+int64(size) <= w.limit
 }
 
 // append writes p at the end, zeros after it up to the end of its last block.
 func (w *directWriter) append(p []byte) (int, error) {
-	held := w.end % directBlock
+	held := w.end % directBlockBytes
 	filled := int(held) + copy(w.buf[held:], p)
-	whole := wholeBlocks(filled)
+	whole := roundUpToBlock(filled)
 	clear(w.buf[filled:whole])
-	n, err := w.to.WriteAt(w.buf[:whole], w.end-held)
+	n, err := w.file.WriteAt(w.buf[:whole], w.end-held)
 	if err == nil && n != whole {
-		err = fmt.Errorf("write %s: %w (%d of %d bytes)", w.to.Name(), io.ErrShortWrite, n, whole)
+		err = fmt.Errorf("write %s: %w (%d of %d bytes)", w.file.Name(), io.ErrShortWrite, n, whole)
 	}
 	if err != nil {
 		return min(max(0, n-int(held)), len(p)), err
 	}
-	w.appended(p)
+	w.noteAppended(p)
 	return len(p), nil
 }
 
 // appended is told what the file ends with now, whichever way it was written.
-func (w *directWriter) appended(p []byte) {
-	held := int(w.end % directBlock)
+func (w *directWriter) noteAppended(p []byte) {
+	held := int(w.end % directBlockBytes)
 	w.end += int64(len(p))
-	if held+len(p) < directBlock {
+	if held+len(p) < directBlockBytes {
 		copy(w.buf[held:], p)
 		return
 	}
-	copy(w.buf, p[len(p)-int(w.end%directBlock):])
+	copy(w.buf, p[len(p)-int(w.end%directBlockBytes):])
 }
 
-func wholeBlocks(n int) int { return (n + directBlock - 1) &^ (directBlock - 1) }
+func roundUpToBlock(n int) int { return (n + directBlockBytes - 1) &^ (directBlockBytes - 1) }
 
-// alignedBuffer begins at a multiple of directBlock and stays there: the garbage collector does not move what it holds.
+// alignedBuffer begins at a multiple of directBlockBytes and stays there: the garbage collector does not move what it holds.
 func alignedBuffer(size int) []byte {
-	b := make([]byte, size+directBlock)
-	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (directBlock - 1)
+	b := make([]byte, size+directBlockBytes)
+	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (directBlockBytes - 1)
 	return b[skip : skip+size : skip+size]
 }
 
 // AppendDirect has small appends from end on sent past the page cache.
 func (o *osFile) AppendDirect(end int64) bool {
-	o.noDirect()
-	if !o.mayDirect {
+	o.disableDirect()
+	if !o.allowDirect {
 		return false
 	}
-	to, err := openDirect(o.f)
+	to, err := openDirect(o.file)
 	if err != nil {
 		return false // a filesystem that knows no O_DIRECT: the page cache is as good, but slower
 	}
@@ -123,10 +123,10 @@ func (o *osFile) AppendDirect(end int64) bool {
 	return err == nil
 }
 
-// noDirect goes back to the page cache.
-func (o *osFile) noDirect() {
+// disableDirect goes back to the page cache.
+func (o *osFile) disableDirect() {
 	if o.direct != nil {
-		o.direct.to.Close() // nothing is buffered there that a Close could lose
+		o.direct.file.Close() // nothing is buffered there that a Close could lose
 		o.direct = nil
 	}
 }

@@ -12,15 +12,15 @@ import (
 )
 
 // zeroed makes a file of zeros that is appended to from end on, past the page cache where the filesystem can.
-func zeroed(t testing.TB, path string, size, end int64) *osFile {
+func createZeroed(t testing.TB, path string, size, end int64) *osFile {
 	t.Helper()
 	f, err := OS().Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close(); os.Remove(path) })
-	mustDo(t, func() (int, error) { return f.WriteAt(make([]byte, size), 0) })
-	mustDo(t, func() (int, error) { return f.WriteAt(bytes.Repeat([]byte{0xbe}, int(end)), 0) })
+	mustWrite(t, func() (int, error) { return f.WriteAt(make([]byte, size), 0) })
+	mustWrite(t, func() (int, error) { return f.WriteAt(bytes.Repeat([]byte{0xbe}, int(end)), 0) })
 	if err := f.Sync(); err != nil {
 		t.Fatal(err)
 	}
@@ -29,14 +29,14 @@ func zeroed(t testing.TB, path string, size, end int64) *osFile {
 	return o
 }
 
-func mustDo(t testing.TB, do func() (int, error)) {
+func mustWrite(t testing.TB, do func() (int, error)) {
 	t.Helper()
 	if _, err := do(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func needDirect(t testing.TB, o *osFile) {
+func requireDirect(t testing.TB, o *osFile) {
 	t.Helper()
 	if o.direct == nil {
 		t.Skip("the filesystem of the temporary folder knows no writes past the page cache")
@@ -44,17 +44,17 @@ func needDirect(t testing.TB, o *osFile) {
 }
 
 func TestSmallAppendsGoPastTheCacheAndLargeOnesThroughIt(t *testing.T) {
-	o := zeroed(t, filepath.Join(t.TempDir(), "f"), 1<<20, 100)
-	needDirect(t, o)
-	counted := &countingFile{directFile: o.direct.to}
-	o.direct.to = counted
+	o := createZeroed(t, filepath.Join(t.TempDir(), "f"), 1<<20, 100)
+	requireDirect(t, o)
+	counted := &countingFile{directFile: o.direct.file}
+	o.direct.file = counted
 	off := int64(100)
 	for _, c := range []struct{ size, direct int }{
-		{300, 1}, {directBlock, 1}, {directMost - directBlock, 1}, {directMost + 1, 0}, {500, 1}, {200 << 10, 0}, {1, 1},
+		{300, 1}, {directBlockBytes, 1}, {directMaxBytes - directBlockBytes, 1}, {directMaxBytes + 1, 0}, {500, 1}, {200 << 10, 0}, {1, 1},
 	} {
 		counted.writes = 0
 		p := bytes.Repeat([]byte{0xab}, c.size)
-		mustDo(t, func() (int, error) { return o.WriteAt(p, off) })
+		mustWrite(t, func() (int, error) { return o.WriteAt(p, off) })
 		if off += int64(c.size); counted.writes != c.direct {
 			t.Errorf("an append of %d bytes: %d writes past the cache, not %d", c.size, counted.writes, c.direct)
 		}
@@ -71,7 +71,7 @@ func TestAFileHoldsWhatWasAppendedWhicheverWayItWent(t *testing.T) {
 		size := rapid.Int64Range(0, 200<<10).Draw(rt, "size")
 		end := rapid.Int64Range(0, min(size, 9000)).Draw(rt, "end")
 		path := filepath.Join(dir, "f")
-		o := zeroed(t, path, size, end)
+		o := createZeroed(t, path, size, end)
 		defer func() { o.Close(); os.Remove(path) }()
 		want := make([]byte, size)
 		copy(want, bytes.Repeat([]byte{0xbe}, int(end)))
@@ -101,7 +101,7 @@ func TestAFileHoldsWhatWasAppendedWhicheverWayItWent(t *testing.T) {
 }
 
 func compareFile(t interface{ Fatalf(string, ...any) }, o *osFile, want []byte) {
-	got, err := os.ReadFile(o.f.Name())
+	got, err := os.ReadFile(o.file.Name())
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
@@ -130,14 +130,14 @@ func (c *countingFile) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func TestADeviceThatWantsLargerBlocksIsWrittenToThroughTheCache(t *testing.T) {
-	o := zeroed(t, filepath.Join(t.TempDir(), "f"), 64<<10, 0)
-	needDirect(t, o)
-	refusing := &countingFile{directFile: o.direct.to, fail: &os.PathError{Op: "write", Path: "f", Err: syscall.EINVAL}}
-	o.direct.to = refusing
+	o := createZeroed(t, filepath.Join(t.TempDir(), "f"), 64<<10, 0)
+	requireDirect(t, o)
+	refusing := &countingFile{directFile: o.direct.file, fail: &os.PathError{Op: "write", Path: "f", Err: syscall.EINVAL}}
+	o.direct.file = refusing
 	want := make([]byte, 64<<10)
 	for i := range 3 {
 		copy(want[5*i:], "hello")
-		mustDo(t, func() (int, error) { return o.WriteAt([]byte("hello"), int64(5*i)) })
+		mustWrite(t, func() (int, error) { return o.WriteAt([]byte("hello"), int64(5*i)) })
 	}
 	compareFile(t, o, want)
 	if refusing.writes != 1 {
@@ -146,12 +146,12 @@ func TestADeviceThatWantsLargerBlocksIsWrittenToThroughTheCache(t *testing.T) {
 }
 
 func TestNothingGoesPastTheCacheWhereThatIsNotWanted(t *testing.T) {
-	f, err := ThroughCache().Create(filepath.Join(t.TempDir(), "f"))
+	f, err := OSBuffered().Create(filepath.Join(t.TempDir(), "f"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	mustDo(t, func() (int, error) { return f.WriteAt(make([]byte, 8192), 0) })
+	mustWrite(t, func() (int, error) { return f.WriteAt(make([]byte, 8192), 0) })
 	f.(DirectAppender).AppendDirect(0)
 	if f.(*osFile).direct != nil {
 		t.Fatal("past the cache all the same")
@@ -159,9 +159,9 @@ func TestNothingGoesPastTheCacheWhereThatIsNotWanted(t *testing.T) {
 }
 
 func TestAnErrorPastTheCacheIsTold(t *testing.T) {
-	o := zeroed(t, filepath.Join(t.TempDir(), "f"), 64<<10, 0)
-	needDirect(t, o)
-	o.direct.to = &countingFile{directFile: o.direct.to, fail: syscall.EIO}
+	o := createZeroed(t, filepath.Join(t.TempDir(), "f"), 64<<10, 0)
+	requireDirect(t, o)
+	o.direct.file = &countingFile{directFile: o.direct.file, fail: syscall.EIO}
 	if _, err := o.WriteAt([]byte("hello"), 0); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("told %v", err)
 	}
@@ -175,12 +175,12 @@ func TestARenamedFileIsStillTheOneThatIsAppendedTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	mustDo(t, func() (int, error) { return f.WriteAt(make([]byte, 8192), 0) })
+	mustWrite(t, func() (int, error) { return f.WriteAt(make([]byte, 8192), 0) })
 	if err := OS().Rename(filepath.Join(dir, "spare"), filepath.Join(dir, "segment")); err != nil {
 		t.Fatal(err)
 	}
 	f.(DirectAppender).AppendDirect(0)
-	mustDo(t, func() (int, error) { return f.WriteAt([]byte("here"), 0) })
+	mustWrite(t, func() (int, error) { return f.WriteAt([]byte("here"), 0) })
 	got, err := os.ReadFile(filepath.Join(dir, "segment"))
 	if err != nil || len(got) != 8192 || string(got[:4]) != "here" {
 		t.Fatalf("%d bytes, %q, %v", len(got), got[:min(4, len(got))], err)

@@ -30,7 +30,7 @@ type FS interface {
 	// with ErrLocked when another holds it.
 	Lock(path string) (io.Closer, error)
 	// Free tells how many bytes are free for this user on the disk that holds path.
-	Free(path string) (uint64, error)
+	FreeBytes(path string) (uint64, error)
 }
 
 // File is an open file. WriteAt returns an error whenever it wrote less than asked.

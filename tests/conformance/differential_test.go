@@ -29,17 +29,17 @@ func TestDifferentialRandomCallsOfOneMember(t *testing.T) {
 }
 
 // Any member must answer as the one of a single-member etcd does: reads wait for what was written elsewhere.
-func TestDifferentialRandomCallsOfThreeMembersInTurn(t *testing.T) {
+func TestDifferentialRandomCallsOfThreeMembers(t *testing.T) {
 	compareRandomCalls(t, startCluster(t, program, 3))
 }
 
-func TestATransactionThatCrashesEtcdIsAnswered(t *testing.T) {
+func TestTxnThatCrashesEtcdIsRefused(t *testing.T) {
 	if program.Name == "etcd" {
 		t.Skip("it crashes etcd: index out of range in server/etcdserver/txn/put.go, on every member and at every restart")
 	}
 	c := startCluster(t, program, 3)
 	conn := connect(t, c.Members[0])
-	ctx := within(t, time.Minute)
+	ctx := contextWithin(t, time.Minute)
 	if _, err := invoke(ctx, conn, &pb.PutRequest{Key: []byte("k"), Value: []byte("v")}); err != nil {
 		t.Fatal(err)
 	}
@@ -75,18 +75,18 @@ func compareRandomCalls(t *testing.T, c *procs.Cluster) {
 	for _, m := range c.Members {
 		members = append(members, connect(t, m))
 	}
-	ctx := within(t, 10*time.Minute)
-	caller := &caller{Rand: rand.New(rand.NewPCG(seed, 0)), revision: 1, serializable: len(members) == 1}
+	ctx := contextWithin(t, 10*time.Minute)
+	caller := &requestGenerator{Rand: rand.New(rand.NewPCG(seed, 0)), revision: 1, serializable: len(members) == 1}
 	tally := make(map[string]int)
 	for i := range *calls {
 		request := caller.next()
 		want, wantErr := invoke(ctx, etcd, request)
 		got, gotErr := invoke(ctx, members[caller.IntN(len(members))], request)
-		if difference := compareAnswers(got, gotErr, want, wantErr); difference != "" {
+		if difference := compareResponses(got, gotErr, want, wantErr); difference != "" {
 			t.Fatalf("call %d, -seed %d: %s differ:\n%s\n\nthe request:\n%s%s", i, seed, methodOf(request).name, difference,
-				prototext.Format(request), recent(ctx, etcd, caller))
+				prototext.Format(request), describeState(ctx, etcd, caller))
 		}
-		caller.learn(request, want)
+		caller.observe(request, want)
 		tally[methodOf(request).name]++
 		if wantErr != nil {
 			tally["errors"]++
@@ -102,7 +102,7 @@ func compareRandomCalls(t *testing.T, c *procs.Cluster) {
 }
 
 // recent tells the state of the store around a difference.
-func recent(ctx context.Context, etcd *grpc.ClientConn, c *caller) string {
+func describeState(ctx context.Context, etcd *grpc.ClientConn, c *requestGenerator) string {
 	all, err := invoke(ctx, etcd, &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}})
 	if err != nil {
 		return ""
@@ -177,14 +177,14 @@ func invokeStream(ctx context.Context, conn *grpc.ClientConn, request *pb.RangeR
 	}
 }
 
-// compareAnswers tells how two answers differ, or nothing.
-func compareAnswers(got proto.Message, gotErr error, want proto.Message, wantErr error) string {
+// compareResponses tells how two answers differ, or nothing.
+func compareResponses(got proto.Message, gotErr error, want proto.Message, wantErr error) string {
 	if gotErr != nil || wantErr != nil {
 		g, w := status.Convert(gotErr), status.Convert(wantErr)
 		if g.Code() == w.Code() && g.Message() == w.Message() {
 			return ""
 		}
-		return fmt.Sprintf("%s answers %s\nnot %s", program.Name, described(got, gotErr), described(want, wantErr))
+		return fmt.Sprintf("%s answers %s\nnot %s", program.Name, describeResponse(got, gotErr), describeResponse(want, wantErr))
 	}
 	for _, response := range []proto.Message{got, want} {
 		header := headerOf(response)
@@ -195,10 +195,10 @@ func compareAnswers(got proto.Message, gotErr error, want proto.Message, wantErr
 	if proto.Equal(withoutIdentity(got), withoutIdentity(want)) {
 		return ""
 	}
-	return fmt.Sprintf("%s answers %s\nnot %s", program.Name, described(withoutIdentity(got), nil), described(withoutIdentity(want), nil))
+	return fmt.Sprintf("%s answers %s\nnot %s", program.Name, describeResponse(withoutIdentity(got), nil), describeResponse(withoutIdentity(want), nil))
 }
 
-func described(response proto.Message, err error) string {
+func describeResponse(response proto.Message, err error) string {
 	if err != nil {
 		return fmt.Sprintf("%v: %s", status.Code(err), status.Convert(err).Message())
 	}
@@ -215,7 +215,7 @@ func withoutIdentity(response proto.Message) proto.Message {
 }
 
 // watches of the whole history, in the ways one can ask for it.
-func watches(c *caller) map[string]*pb.WatchCreateRequest {
+func historyWatches(c *requestGenerator) map[string]*pb.WatchCreateRequest {
 	from := c.compacted + 1
 	everything := []byte{0}
 	middle := from + (c.revision-from)/2
@@ -237,7 +237,7 @@ func watches(c *caller) map[string]*pb.WatchCreateRequest {
 }
 
 // compareHistories watches what the calls have made of the store and compares the events.
-func compareHistories(t *testing.T, ctx context.Context, etcd *grpc.ClientConn, members []*grpc.ClientConn, c *caller) {
+func compareHistories(t *testing.T, ctx context.Context, etcd *grpc.ClientConn, members []*grpc.ClientConn, c *requestGenerator) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for _, conn := range members { // a linearizable read: a member that lags would begin its watches at what it has
@@ -246,8 +246,8 @@ func compareHistories(t *testing.T, ctx context.Context, etcd *grpc.ClientConn, 
 		}
 	}
 	// Each watch is begun everywhere before a last change is made, which ends it.
-	begun := make(map[string][]*history)
-	for name, create := range watches(c) {
+	begun := make(map[string][]*historyWatch)
+	for name, create := range historyWatches(c) {
 		for _, conn := range append([]*grpc.ClientConn{etcd}, members...) {
 			begun[name] = append(begun[name], beginWatch(t, ctx, conn, create))
 		}
@@ -268,14 +268,14 @@ func compareHistories(t *testing.T, ctx context.Context, etcd *grpc.ClientConn, 
 	end := c.revision + 2
 	compared := 0
 	for name, all := range begun {
-		want, wantEnd := all[0].read(end)
+		want, wantEnd := all[0].readUntil(end)
 		compared += len(want)
 		for i, other := range all[1:] {
-			if difference := compareAnswers(other.created, nil, all[0].created, nil); difference != "" {
+			if difference := compareResponses(other.created, nil, all[0].created, nil); difference != "" {
 				t.Errorf("a watch of %s at member %d begins otherwise: %s", name, i+1, difference)
 				continue
 			}
-			got, gotEnd := other.read(end)
+			got, gotEnd := other.readUntil(end)
 			if gotEnd != wantEnd {
 				t.Errorf("a watch of %s at member %d ends with %q, not %q", name, i+1, gotEnd, wantEnd)
 			}
@@ -299,12 +299,12 @@ func compareEvents(t *testing.T, who string, got, want []*mvccpb.Event) {
 }
 
 // history is a watch that has begun.
-type history struct {
+type historyWatch struct {
 	stream  pb.Watch_WatchClient
 	created *pb.WatchResponse
 }
 
-func beginWatch(t *testing.T, ctx context.Context, conn *grpc.ClientConn, create *pb.WatchCreateRequest) *history {
+func beginWatch(t *testing.T, ctx context.Context, conn *grpc.ClientConn, create *pb.WatchCreateRequest) *historyWatch {
 	t.Helper()
 	stream, err := pb.NewWatchClient(conn).Watch(ctx)
 	if err != nil {
@@ -317,11 +317,11 @@ func beginWatch(t *testing.T, ctx context.Context, conn *grpc.ClientConn, create
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &history{stream: stream, created: created}
+	return &historyWatch{stream: stream, created: created}
 }
 
 // read returns the events up to a revision, and how the watch ended before it, if it did.
-func (h *history) read(last int64) (events []*mvccpb.Event, end string) {
+func (h *historyWatch) readUntil(last int64) (events []*mvccpb.Event, end string) {
 	if h.created.Canceled {
 		return nil, "refused"
 	}

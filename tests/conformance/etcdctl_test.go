@@ -15,99 +15,99 @@ import (
 
 // step is one command of etcdctl and what it must print. The steps of a story run in order on one cluster, new at the
 // first: so revisions are known.
-type step struct {
-	args  string // separated by spaces; '' is an empty one
-	stdin string
-	want  string // stdout, or, as JSON, with the header's cluster, member and term left out
-	fails string // the last line of stderr; the exit code is 1 then
+type etcdctlStep struct {
+	arguments string // separated by spaces; '' is an empty one
+	stdin     string
+	want      string // stdout, or, as JSON, with the header's cluster, member and term left out
+	stderr    string // the last line of stderr; the exit code is 1 then
 }
 
-func TestEtcdctlKeyValueCommandsPrintWhatTheyPrintForEtcd(t *testing.T) {
+func TestEtcdctlKeyValueOutputMatchesEtcd(t *testing.T) {
 	c := startCluster(t, program, 3)
-	for _, s := range []step{
+	for _, s := range []etcdctlStep{
 		// put
-		{args: "put a 1", want: "OK\n"},
-		{args: "put --prev-kv a 2", want: "OK\na\n1\n"},
-		{args: "put b 1 -w json", want: `{"header":{"revision":4}}`},
-		{args: "put b/1 x", want: "OK\n"},
-		{args: "put b/2 y", want: "OK\n"},
-		{args: "put c", stdin: "from standard input", want: "OK\n"},
-		{args: "put '' x", fails: "Error: etcdserver: key is not provided"},
-		{args: "put c x --lease=77", fails: "Error: etcdserver: requested lease not found"},
-		{args: "put nokey --ignore-value", fails: "Error: etcdserver: key not found"},
-		{args: "put c --ignore-value", want: "OK\n"},
-		{args: "get c", want: "c\nfrom standard input\n"},
+		{arguments: "put a 1", want: "OK\n"},
+		{arguments: "put --prev-kv a 2", want: "OK\na\n1\n"},
+		{arguments: "put b 1 -w json", want: `{"header":{"revision":4}}`},
+		{arguments: "put b/1 x", want: "OK\n"},
+		{arguments: "put b/2 y", want: "OK\n"},
+		{arguments: "put c", stdin: "from standard input", want: "OK\n"},
+		{arguments: "put '' x", stderr: "Error: etcdserver: key is not provided"},
+		{arguments: "put c x --lease=77", stderr: "Error: etcdserver: requested lease not found"},
+		{arguments: "put nokey --ignore-value", stderr: "Error: etcdserver: key not found"},
+		{arguments: "put c --ignore-value", want: "OK\n"},
+		{arguments: "get c", want: "c\nfrom standard input\n"},
 
 		// get
-		{args: "get a", want: "a\n2\n"},
-		{args: "get a --print-value-only", want: "2\n"},
-		{args: "get missing", want: ""},
-		{args: "get missing -w json", want: `{"header":{"revision":8}}`},
-		{args: "get a -w json", want: `{"header":{"revision":8},"kvs":[{"key":"YQ==","create_revision":2,"mod_revision":3,"version":2,"value":"Mg=="}],"count":1}`},
-		{args: "get a --rev 2", want: "a\n1\n"},
-		{args: "get a --rev 99", fails: "Error: etcdserver: mvcc: required revision is a future revision"},
-		{args: "get --prefix b", want: "b\n1\nb/1\nx\nb/2\ny\n"},
-		{args: "get --prefix b/ --keys-only", want: "b/1\n\nb/2\n\n"},
-		{args: "get --prefix b --keys-only --limit 1 -w json",
+		{arguments: "get a", want: "a\n2\n"},
+		{arguments: "get a --print-value-only", want: "2\n"},
+		{arguments: "get missing", want: ""},
+		{arguments: "get missing -w json", want: `{"header":{"revision":8}}`},
+		{arguments: "get a -w json", want: `{"header":{"revision":8},"kvs":[{"key":"YQ==","create_revision":2,"mod_revision":3,"version":2,"value":"Mg=="}],"count":1}`},
+		{arguments: "get a --rev 2", want: "a\n1\n"},
+		{arguments: "get a --rev 99", stderr: "Error: etcdserver: mvcc: required revision is a future revision"},
+		{arguments: "get --prefix b", want: "b\n1\nb/1\nx\nb/2\ny\n"},
+		{arguments: "get --prefix b/ --keys-only", want: "b/1\n\nb/2\n\n"},
+		{arguments: "get --prefix b --keys-only --limit 1 -w json",
 			want: `{"header":{"revision":8},"kvs":[{"key":"Yg==","create_revision":4,"mod_revision":4,"version":1}],"more":true,"count":3}`},
-		{args: "get a b/2", want: "a\n2\nb\n1\nb/1\nx\n"},
-		{args: "get --from-key b/1", want: "b/1\nx\nb/2\ny\nc\nfrom standard input\n"},
-		{args: "get --prefix '' --keys-only --sort-by VERSION --order DESCEND --limit 2", want: "a\n\nc\n\n"},
-		{args: "get --prefix b --order DESCEND", want: "b/2\ny\nb/1\nx\nb\n1\n"},
-		{args: "get --prefix '' --keys-only --sort-by MODIFY --order DESCEND --limit 3", want: "c\n\nb/2\n\nb/1\n\n"},
-		{args: "get --prefix '' --keys-only --sort-by CREATE --order ASCEND --limit 2", want: "a\n\nb\n\n"},
-		{args: "get --prefix '' --sort-by VALUE --order ASCEND --limit 2", want: "b\n1\na\n2\n"},
-		{args: "get --prefix '' --keys-only --min-mod-rev 5 --max-mod-rev 6", want: "b/1\n\nb/2\n\n"},
-		{args: "get --prefix '' --keys-only --min-create-rev 3 --max-create-rev 5", want: "b\n\nb/1\n\n"},
-		{args: "get a --consistency s", want: "a\n2\n"},
+		{arguments: "get a b/2", want: "a\n2\nb\n1\nb/1\nx\n"},
+		{arguments: "get --from-key b/1", want: "b/1\nx\nb/2\ny\nc\nfrom standard input\n"},
+		{arguments: "get --prefix '' --keys-only --sort-by VERSION --order DESCEND --limit 2", want: "a\n\nc\n\n"},
+		{arguments: "get --prefix b --order DESCEND", want: "b/2\ny\nb/1\nx\nb\n1\n"},
+		{arguments: "get --prefix '' --keys-only --sort-by MODIFY --order DESCEND --limit 3", want: "c\n\nb/2\n\nb/1\n\n"},
+		{arguments: "get --prefix '' --keys-only --sort-by CREATE --order ASCEND --limit 2", want: "a\n\nb\n\n"},
+		{arguments: "get --prefix '' --sort-by VALUE --order ASCEND --limit 2", want: "b\n1\na\n2\n"},
+		{arguments: "get --prefix '' --keys-only --min-mod-rev 5 --max-mod-rev 6", want: "b/1\n\nb/2\n\n"},
+		{arguments: "get --prefix '' --keys-only --min-create-rev 3 --max-create-rev 5", want: "b\n\nb/1\n\n"},
+		{arguments: "get a --consistency s", want: "a\n2\n"},
 
 		// del
-		{args: "del --prev-kv a", want: "1\na\n2\n"},
-		{args: "del a", want: "0\n"},
-		{args: "del --prefix b/ -w json", want: `{"header":{"revision":10},"deleted":2}`},
-		{args: "del b c", want: "1\n"},
-		{args: "del c -w json --prev-kv", want: `{"header":{"revision":12},"deleted":1,` +
+		{arguments: "del --prev-kv a", want: "1\na\n2\n"},
+		{arguments: "del a", want: "0\n"},
+		{arguments: "del --prefix b/ -w json", want: `{"header":{"revision":10},"deleted":2}`},
+		{arguments: "del b c", want: "1\n"},
+		{arguments: "del c -w json --prev-kv", want: `{"header":{"revision":12},"deleted":1,` +
 			`"prev_kvs":[{"key":"Yw==","create_revision":7,"mod_revision":8,"version":2,"value":"ZnJvbSBzdGFuZGFyZCBpbnB1dA=="}]}`},
-		{args: "get --prefix '' -w json", want: `{"header":{"revision":12}}`},
+		{arguments: "get --prefix '' -w json", want: `{"header":{"revision":12}}`},
 
 		// txn
-		{args: "txn", stdin: "create(\"t\") = \"0\"\n\nput t 1\nget t\n\nget t\n\n", want: "SUCCESS\n\nOK\n\nt\n1\n"},
-		{args: "txn", stdin: "create(\"t\") = \"0\"\n\nput t 2\n\nget t\ndel t\n\n", want: "FAILURE\n\nt\n1\n\n1\n"},
-		{args: "txn", stdin: "ver(\"t\") > \"0\"\n\nput t 2\n\n\n\n", want: "FAILURE\n"},
-		{args: "txn -w json", stdin: "\nput t 3\nget t\ndel zz\nput u 1\n\n\n",
+		{arguments: "txn", stdin: "create(\"t\") = \"0\"\n\nput t 1\nget t\n\nget t\n\n", want: "SUCCESS\n\nOK\n\nt\n1\n"},
+		{arguments: "txn", stdin: "create(\"t\") = \"0\"\n\nput t 2\n\nget t\ndel t\n\n", want: "FAILURE\n\nt\n1\n\n1\n"},
+		{arguments: "txn", stdin: "ver(\"t\") > \"0\"\n\nput t 2\n\n\n\n", want: "FAILURE\n"},
+		{arguments: "txn -w json", stdin: "\nput t 3\nget t\ndel zz\nput u 1\n\n\n",
 			want: `{"header":{"revision":15},"responses":[{"Response":{"response_put":{"header":{"revision":15}}}},` +
 				`{"Response":{"response_range":{"header":{"revision":15},"kvs":[{"key":"dA==","create_revision":15,"mod_revision":15,"version":1,"value":"Mw=="}],"count":1}}},` +
 				`{"Response":{"response_delete_range":{"header":{"revision":15}}}},` +
 				`{"Response":{"response_put":{"header":{"revision":15}}}}],"succeeded":true}`},
-		{args: "txn", stdin: "\nput v 1\nput v 2\n\n\n", fails: "Error: etcdserver: duplicate key given in txn request"},
+		{arguments: "txn", stdin: "\nput v 1\nput v 2\n\n\n", stderr: "Error: etcdserver: duplicate key given in txn request"},
 
 		// compaction
-		{args: "compaction 12", want: "compacted revision 12\n"},
-		{args: "compaction 12", fails: "Error: etcdserver: mvcc: required revision has been compacted"},
-		{args: "compaction 99", fails: "Error: etcdserver: mvcc: required revision is a future revision"},
-		{args: "get a --rev 11", fails: "Error: etcdserver: mvcc: required revision has been compacted"},
-		{args: "get t --rev 13", want: "t\n1\n"},
-		{args: "compaction 15 --physical", want: "compacted revision 15\n"},
-		{args: "get u", want: "u\n1\n"},
+		{arguments: "compaction 12", want: "compacted revision 12\n"},
+		{arguments: "compaction 12", stderr: "Error: etcdserver: mvcc: required revision has been compacted"},
+		{arguments: "compaction 99", stderr: "Error: etcdserver: mvcc: required revision is a future revision"},
+		{arguments: "get a --rev 11", stderr: "Error: etcdserver: mvcc: required revision has been compacted"},
+		{arguments: "get t --rev 13", want: "t\n1\n"},
+		{arguments: "compaction 15 --physical", want: "compacted revision 15\n"},
+		{arguments: "get u", want: "u\n1\n"},
 	} {
-		t.Run(s.args, func(t *testing.T) { s.run(t, c) })
+		t.Run(s.arguments, func(t *testing.T) { s.run(t, c) })
 	}
 }
 
-func (s step) run(t *testing.T, c *procs.Cluster) {
+func (s etcdctlStep) run(t *testing.T, c *procs.Cluster) {
 	t.Helper()
-	stdout, stderr, err := runEtcdctl(t, c, s.stdin, s.arguments()...)
+	stdout, stderr, err := runEtcdctl(t, c, s.stdin, s.splitArguments()...)
 	var exit *exec.ExitError
 	switch {
-	case s.fails != "":
+	case s.stderr != "":
 		lines := strings.Split(strings.TrimSpace(stderr), "\n")
-		if last := lines[len(lines)-1]; !errors.As(err, &exit) || exit.ExitCode() != 1 || last != s.fails {
-			t.Errorf("ended with %v and\n%q, not with code 1 and\n%q", err, last, s.fails)
+		if last := lines[len(lines)-1]; !errors.As(err, &exit) || exit.ExitCode() != 1 || last != s.stderr {
+			t.Errorf("ended with %v and\n%q, not with code 1 and\n%q", err, last, s.stderr)
 		}
 	case err != nil:
 		t.Errorf("%v\n%s", err, stderr)
 	case strings.HasPrefix(s.want, "{"):
-		if got, want := normalized(t, stdout), normalized(t, s.want); got != want {
+		if got, want := normalizeJSON(t, stdout), normalizeJSON(t, s.want); got != want {
 			t.Errorf("printed\n%s\nnot\n%s", got, want)
 		}
 	case stdout != s.want:
@@ -115,8 +115,8 @@ func (s step) run(t *testing.T, c *procs.Cluster) {
 	}
 }
 
-func (s step) arguments() []string {
-	args := strings.Fields(s.args)
+func (s etcdctlStep) splitArguments() []string {
+	args := strings.Fields(s.arguments)
 	for i, arg := range args {
 		if arg == "''" {
 			args[i] = ""
@@ -127,7 +127,7 @@ func (s step) arguments() []string {
 
 func runEtcdctl(t *testing.T, c *procs.Cluster, stdin string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	cmd := exec.CommandContext(within(t, 2*time.Minute), etcdctl, append([]string{"--endpoints=" + strings.Join(c.Endpoints(), ",")}, args...)...)
+	cmd := exec.CommandContext(contextWithin(t, 2*time.Minute), etcdctl, append([]string{"--endpoints=" + strings.Join(c.Endpoints(), ",")}, args...)...)
 	var out, errs bytes.Buffer
 	cmd.Env = procs.Environ()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
@@ -136,7 +136,7 @@ func runEtcdctl(t *testing.T, c *procs.Cluster, stdin string, args ...string) (s
 }
 
 // normalized is JSON without what differs from cluster to cluster.
-func normalized(t *testing.T, text string) string {
+func normalizeJSON(t *testing.T, text string) string {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.UseNumber()
@@ -158,7 +158,7 @@ func normalized(t *testing.T, text string) string {
 	return string(out)
 }
 
-func TestEtcdctlWatchTellsThePastAndThenWhatHappens(t *testing.T) {
+func TestEtcdctlWatchPrintsHistoryThenLiveEvents(t *testing.T) {
 	c := startCluster(t, program, 3)
 	for _, args := range [][]string{{"put", "w/1", "old"}, {"put", "w/1", "new"}, {"put", "other", "x"}, {"del", "w/1"}} {
 		if _, stderr, err := runEtcdctl(t, c, "", args...); err != nil {
@@ -171,7 +171,7 @@ func TestEtcdctlWatchTellsThePastAndThenWhatHappens(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = p.Kill() })
-		ctx := within(t, 2*time.Minute)
+		ctx := contextWithin(t, 2*time.Minute)
 		if err := p.WaitFor(ctx, "DELETE"); err != nil {
 			t.Fatal(err)
 		}
@@ -190,7 +190,7 @@ func TestEtcdctlWatchTellsThePastAndThenWhatHappens(t *testing.T) {
 	}
 }
 
-func TestEtcdctlWatchOfACompactedRevisionSaysSo(t *testing.T) {
+func TestEtcdctlWatchReportsCompaction(t *testing.T) {
 	c := startCluster(t, program, 3)
 	for _, args := range [][]string{{"put", "k", "1"}, {"put", "k", "2"}, {"put", "k", "3"}, {"compaction", "3"}} {
 		if _, stderr, err := runEtcdctl(t, c, "", args...); err != nil {
@@ -221,7 +221,7 @@ type endpointStatus struct {
 	}
 }
 
-func TestEtcdctlEndpointStatusAgreesOnLeaderAndTerm(t *testing.T) {
+func TestEtcdctlEndpointStatusAgrees(t *testing.T) {
 	c := startCluster(t, program, 3)
 	if _, stderr, err := runEtcdctl(t, c, "", "put", "k", "v"); err != nil {
 		t.Fatalf("%v\n%s", err, stderr)
@@ -264,7 +264,7 @@ func TestEtcdctlEndpointStatusAgreesOnLeaderAndTerm(t *testing.T) {
 	}
 }
 
-func TestEtcdctlEndpointHealthAndHashAreTheSameOnAllMembers(t *testing.T) {
+func TestEtcdctlHealthAndHashAgreeOnAllMembers(t *testing.T) {
 	c := startCluster(t, program, 3)
 	for _, args := range [][]string{{"put", "k", "1"}, {"put", "k", "2"}, {"put", "l", "1"}, {"del", "l"}, {"compaction", "3"}} {
 		if _, stderr, err := runEtcdctl(t, c, "", args...); err != nil {

@@ -60,7 +60,7 @@ func build(ctx context.Context, dir string) (err error) {
 	return err
 }
 
-func within(t *testing.T, d time.Duration) context.Context {
+func contextWithin(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
@@ -69,7 +69,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 
 func startCluster(t *testing.T, program procs.Program, size int) *procs.Cluster {
 	t.Helper()
-	c, err := procs.StartCluster(within(t, time.Minute), procs.Config{Program: program, Size: size, Dir: t.TempDir()})
+	c, err := procs.StartCluster(contextWithin(t, time.Minute), procs.Config{Program: program, Size: size, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

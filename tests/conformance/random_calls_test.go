@@ -11,7 +11,7 @@ import (
 
 // caller makes up requests to the KV service: valid ones that meet each other's keys, and all the ways of being wrong
 // that a client can think of. The same seed makes the same requests, given the same revisions.
-type caller struct {
+type requestGenerator struct {
 	*rand.Rand
 	// Where the store stands, as told by the responses: so that revisions asked for are past, compacted or future ones.
 	revision, compacted int64
@@ -22,9 +22,9 @@ type caller struct {
 // keys are few, so that calls meet; some are prefixes of others, some at the edges of the order of keys.
 var keys = []string{"a", "aa", "ab", "b", "b/1", "b/2", "b/3", "b0", "c", "c\x00", "d", "\x00", "\xff", "\xff\xff", "key", "é"}
 
-func (c *caller) chance(percent int) bool { return c.IntN(100) < percent }
+func (c *requestGenerator) chance(percent int) bool { return c.IntN(100) < percent }
 
-func (c *caller) key() []byte {
+func (c *requestGenerator) key() []byte {
 	if c.chance(1) {
 		return nil
 	}
@@ -32,7 +32,7 @@ func (c *caller) key() []byte {
 }
 
 // end of a range: none, the next key, a prefix's, "from here on", or one before its begin.
-func (c *caller) end(key []byte) []byte {
+func (c *requestGenerator) rangeEnd(key []byte) []byte {
 	switch c.IntN(6) {
 	case 0:
 		return []byte{0}
@@ -55,7 +55,7 @@ func (c *caller) end(key []byte) []byte {
 }
 
 // pastRevision is mostly none, often one that can be read, sometimes one that was compacted, is yet to come, or never was.
-func (c *caller) pastRevision() int64 {
+func (c *requestGenerator) pastRevision() int64 {
 	switch n := c.IntN(40); {
 	case n < 22:
 		return 0
@@ -70,7 +70,7 @@ func (c *caller) pastRevision() int64 {
 	}
 }
 
-func (c *caller) value() []byte {
+func (c *requestGenerator) value() []byte {
 	if c.chance(10) {
 		return nil
 	}
@@ -80,8 +80,8 @@ func (c *caller) value() []byte {
 	return fmt.Appendf(nil, "%d", c.IntN(8))
 }
 
-// tooLarge is above the limit of a request, or even of a message.
-func (c *caller) tooLarge() proto.Message {
+// tooLargeRequest is above the limit of a request, or even of a message.
+func (c *requestGenerator) tooLargeRequest() proto.Message {
 	r := &pb.PutRequest{Key: c.key(), Value: make([]byte, 3<<19+1000+c.IntN(2)<<20)}
 	if c.chance(50) {
 		return r
@@ -89,7 +89,7 @@ func (c *caller) tooLarge() proto.Message {
 	return &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: r}}}}
 }
 
-func (c *caller) put() *pb.PutRequest {
+func (c *requestGenerator) put() *pb.PutRequest {
 	r := &pb.PutRequest{Key: c.key(), Value: c.value(), PrevKv: c.chance(20)}
 	if c.chance(2) {
 		r.Lease = 1 + c.Int64N(1000) // nobody was granted one
@@ -106,10 +106,10 @@ func (c *caller) put() *pb.PutRequest {
 	return r
 }
 
-func (c *caller) readRange() *pb.RangeRequest {
+func (c *requestGenerator) readRange() *pb.RangeRequest {
 	key := c.key()
 	r := &pb.RangeRequest{
-		Key: key, RangeEnd: c.end(key), Revision: c.pastRevision(),
+		Key: key, RangeEnd: c.rangeEnd(key), Revision: c.pastRevision(),
 		KeysOnly: c.chance(10), CountOnly: c.chance(10), Serializable: c.serializable && c.chance(10),
 	}
 	if c.chance(30) {
@@ -138,7 +138,7 @@ type streamedRange struct{ *pb.RangeRequest }
 
 // streamRange asks for little that a stream cannot do, and never to sort by a target without an order: etcd v3.7.3 lets that
 // pass, sorts each piece of ten keys by itself and goes on behind whatever came last. Troupe refuses it as a sort order.
-func (c *caller) streamRange() proto.Message {
+func (c *requestGenerator) streamRange() proto.Message {
 	r := c.readRange()
 	if c.chance(80) {
 		r.SortOrder, r.SortTarget = 0, 0
@@ -150,11 +150,11 @@ func (c *caller) streamRange() proto.Message {
 	return streamedRange{r}
 }
 
-func (c *caller) deleteRange() *pb.DeleteRangeRequest {
+func (c *requestGenerator) deleteRange() *pb.DeleteRangeRequest {
 	key := c.key()
 	r := &pb.DeleteRangeRequest{Key: key, PrevKv: c.chance(30)}
 	if c.chance(25) {
-		r.RangeEnd = c.end(key)
+		r.RangeEnd = c.rangeEnd(key)
 	}
 	return r
 }
@@ -162,8 +162,8 @@ func (c *caller) deleteRange() *pb.DeleteRangeRequest {
 // deleteInTxn never deletes "from this key on". A transaction must not put a key that it also deletes, and etcd v3.7.3 fails
 // to see that of such a range (it takes its end, a zero byte, by the letter): it deletes and puts the key, both in one
 // revision, and if the put was to keep the old value, every member crashes, and again at each restart. Troupe refuses both
-// (TestATransactionThatCrashesEtcdIsAnswered); there is nothing to compare.
-func (c *caller) deleteInTxn() *pb.DeleteRangeRequest {
+// (TestTxnThatCrashesEtcdIsRefused); there is nothing to compare.
+func (c *requestGenerator) deleteInTxn() *pb.DeleteRangeRequest {
 	r := c.deleteRange()
 	if len(r.RangeEnd) == 1 && r.RangeEnd[0] == 0 {
 		r.RangeEnd = nil
@@ -171,7 +171,7 @@ func (c *caller) deleteInTxn() *pb.DeleteRangeRequest {
 	return r
 }
 
-func (c *caller) compare() *pb.Compare {
+func (c *requestGenerator) compare() *pb.Compare {
 	r := &pb.Compare{
 		Key:    c.key(),
 		Result: pb.Compare_CompareResult(c.IntN(4)),
@@ -190,7 +190,7 @@ func (c *caller) compare() *pb.Compare {
 		r.TargetUnion = &pb.Compare_Lease{Lease: c.Int64N(2)}
 	}
 	if c.chance(25) {
-		r.RangeEnd = c.end(r.Key)
+		r.RangeEnd = c.rangeEnd(r.Key)
 	}
 	if c.chance(2) {
 		r.Result = 4 + pb.Compare_CompareResult(c.IntN(2)) // no such comparison
@@ -204,7 +204,7 @@ func (c *caller) compare() *pb.Compare {
 	return r
 }
 
-func (c *caller) txn(depth int) *pb.TxnRequest {
+func (c *requestGenerator) txn(depth int) *pb.TxnRequest {
 	r := &pb.TxnRequest{}
 	for range c.IntN(3) {
 		r.Compare = append(r.Compare, c.compare())
@@ -227,7 +227,7 @@ func (c *caller) txn(depth int) *pb.TxnRequest {
 }
 
 // wideTxn has many operations on both levels: the inner transactions have what the outer one leaves.
-func (c *caller) wideTxn() *pb.TxnRequest {
+func (c *requestGenerator) wideTxn() *pb.TxnRequest {
 	outer, inner := 60+c.IntN(10), 60+c.IntN(10)
 	nested := &pb.TxnRequest{}
 	for i := range inner {
@@ -242,7 +242,7 @@ func (c *caller) wideTxn() *pb.TxnRequest {
 	return r
 }
 
-func (c *caller) operation(depth int) *pb.RequestOp {
+func (c *requestGenerator) operation(depth int) *pb.RequestOp {
 	if c.chance(1) {
 		return &pb.RequestOp{} // none at all
 	}
@@ -260,7 +260,7 @@ func (c *caller) operation(depth int) *pb.RequestOp {
 	}
 }
 
-func (c *caller) compaction() *pb.CompactionRequest {
+func (c *requestGenerator) compaction() *pb.CompactionRequest {
 	r := &pb.CompactionRequest{Revision: c.compacted + c.Int64N((c.revision-c.compacted)/3+1), Physical: c.chance(50)}
 	switch c.IntN(12) {
 	case 0:
@@ -280,7 +280,7 @@ func (c *caller) compaction() *pb.CompactionRequest {
 }
 
 // next request of a random kind.
-func (c *caller) next() proto.Message {
+func (c *requestGenerator) next() proto.Message {
 	switch n := c.IntN(1000); {
 	case n < 300:
 		return c.put()
@@ -295,14 +295,14 @@ func (c *caller) next() proto.Message {
 	case n < 975:
 		return c.wideTxn()
 	case n < 980:
-		return c.tooLarge()
+		return c.tooLargeRequest()
 	default:
 		return c.compaction()
 	}
 }
 
 // learn where the store stands from a response of the reference.
-func (c *caller) learn(request, response proto.Message) {
+func (c *requestGenerator) observe(request, response proto.Message) {
 	if header := headerOf(response); header != nil {
 		c.revision = max(c.revision, header.Revision)
 	}

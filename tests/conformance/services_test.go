@@ -13,9 +13,9 @@ import (
 
 // serviceCall is a call outside of the KV service. normal takes out of the answer what is each server's own.
 type serviceCall struct {
-	name   string
-	call   func(context.Context, *grpc.ClientConn) (proto.Message, error)
-	normal func(proto.Message)
+	name      string
+	call      func(context.Context, *grpc.ClientConn) (proto.Message, error)
+	normalize func(proto.Message)
 }
 
 // call wraps a method of a generated client.
@@ -77,8 +77,8 @@ func otherServices() (calls []serviceCall) {
 	)
 }
 
-func TestTheOtherServicesAnswerAsEtcds(t *testing.T) {
-	ctx := within(t, time.Minute)
+func TestOtherServicesMatchEtcd(t *testing.T) {
+	ctx := contextWithin(t, time.Minute)
 	etcd := connect(t, startCluster(t, reference, 1).Members[0])
 	own := connect(t, startCluster(t, program, 1).Members[0])
 	for _, request := range []proto.Message{
@@ -95,11 +95,11 @@ func TestTheOtherServicesAnswerAsEtcds(t *testing.T) {
 		want, wantErr := c.call(ctx, etcd)
 		got, gotErr := c.call(ctx, own)
 		for _, response := range []proto.Message{got, want} {
-			if response != nil && c.normal != nil {
-				c.normal(response)
+			if response != nil && c.normalize != nil {
+				c.normalize(response)
 			}
 		}
-		if difference := compareAnswers(got, gotErr, want, wantErr); difference != "" {
+		if difference := compareResponses(got, gotErr, want, wantErr); difference != "" {
 			t.Errorf("%s: %s", c.name, difference)
 		}
 	}

@@ -17,13 +17,13 @@ import (
 // writes, since those of one that is behind may come in one response. That nothing
 // comes is shown by the next step: what it receives would not be its own.
 type watchStep struct {
-	name    string
-	ask     *pb.WatchRequest
-	writes  []proto.Message // by the KV service
-	answers int
+	name      string
+	request   *pb.WatchRequest
+	writes    []proto.Message // by the KV service
+	responses int
 }
 
-func askWatch(r *pb.WatchCreateRequest) *pb.WatchRequest {
+func createWatch(r *pb.WatchCreateRequest) *pb.WatchRequest {
 	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: r}}
 }
 
@@ -31,7 +31,7 @@ func cancelWatch(id int64) *pb.WatchRequest {
 	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: id}}}
 }
 
-func askProgress() *pb.WatchRequest {
+func requestProgress() *pb.WatchRequest {
 	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}
 }
 
@@ -43,16 +43,16 @@ func deleteKeys(key, end string) proto.Message {
 	return &pb.DeleteRangeRequest{Key: []byte(key), RangeEnd: []byte(end)}
 }
 
-// watchStory is one life of a stream; comments count the store's revisions. It asks for no progress once a watch has ended
+// watchScript is one life of a stream; comments count the store's revisions. It asks for no progress once a watch has ended
 // by compaction: etcd v3.7.3 counts that one as not up to date for ever, and never answers again on the stream.
-func watchStory() []watchStep {
+func watchScript() []watchStep {
 	key := func(k string) *pb.WatchCreateRequest { return &pb.WatchCreateRequest{Key: []byte(k)} }
 	span := func(k, end string, from int64) *pb.WatchCreateRequest {
 		return &pb.WatchCreateRequest{Key: []byte(k), RangeEnd: []byte(end), StartRevision: from}
 	}
 	with := func(r *pb.WatchCreateRequest, change func(*pb.WatchCreateRequest)) *pb.WatchRequest {
 		change(r)
-		return askWatch(r)
+		return createWatch(r)
 	}
 	inOneTxn := &pb.TxnRequest{Success: []*pb.RequestOp{ // a key twice in one revision
 		{Request: &pb.RequestOp_RequestTxn{RequestTxn: &pb.TxnRequest{Success: []*pb.RequestOp{
@@ -63,54 +63,54 @@ func watchStory() []watchStep {
 		}}}},
 	}}
 	return []watchStep{
-		{name: "progress without a watch", ask: askProgress()},
+		{name: "progress without a watch", request: requestProgress()},
 		{name: "six changes", writes: []proto.Message{
 			putKey("a", "1"), putKey("a", "2"), putKey("b", "1"), deleteKeys("a", ""), putKey("a", "3"), deleteKeys("x", "z")}}, // 6
-		{name: "a range from the past", ask: with(span("a", "c", 2), func(r *pb.WatchCreateRequest) { r.PrevKv = true }), answers: 2},
-		{name: "an id of the client's", ask: with(key("a"), func(r *pb.WatchCreateRequest) { r.WatchId = 5 }), answers: 1},
-		{name: "the same id again", ask: with(key("a"), func(r *pb.WatchCreateRequest) { r.WatchId = 5 }), answers: 1},
-		{name: "an id below zero", ask: with(key("nobody"), func(r *pb.WatchCreateRequest) { r.WatchId = -7 }), answers: 1},
-		{name: "a start below zero", ask: askWatch(span("a", "", -1)), answers: 1},
-		{name: "a range that ends before it begins", ask: askWatch(span("b", "a", 0)), answers: 1},
-		{name: "a range that ends where it begins", ask: askWatch(span("b", "b", 0)), answers: 1},
-		{name: "progress", ask: askProgress(), answers: 1},
-		{name: "a start in the future", ask: askWatch(span("f", "", 9)), answers: 1}, // id 1
-		{name: "progress, which a watch of the future holds up", ask: askProgress()},
-		{name: "the end of no watch", ask: cancelWatch(99)},
-		{name: "a change", writes: []proto.Message{putKey("a", "4")}, answers: 2},                                                     // 7
-		{name: "changes before the future and at its start", writes: []proto.Message{putKey("f", "1"), putKey("f", "2")}, answers: 1}, // 9
-		{name: "a change in the future", writes: []proto.Message{putKey("f", "3")}, answers: 1},                                       // 10
-		{name: "progress after the future came", ask: askProgress(), answers: 1},
-		{name: "the end of a watch", ask: cancelWatch(1), answers: 1},
-		{name: "the end of a watch that has ended", ask: cancelWatch(1)},
-		{name: "a watch without puts and without deletes", ask: with(key("a"), func(r *pb.WatchCreateRequest) {
+		{name: "a range from the past", request: with(span("a", "c", 2), func(r *pb.WatchCreateRequest) { r.PrevKv = true }), responses: 2},
+		{name: "an id of the client's", request: with(key("a"), func(r *pb.WatchCreateRequest) { r.WatchId = 5 }), responses: 1},
+		{name: "the same id again", request: with(key("a"), func(r *pb.WatchCreateRequest) { r.WatchId = 5 }), responses: 1},
+		{name: "an id below zero", request: with(key("nobody"), func(r *pb.WatchCreateRequest) { r.WatchId = -7 }), responses: 1},
+		{name: "a start below zero", request: createWatch(span("a", "", -1)), responses: 1},
+		{name: "a range that ends before it begins", request: createWatch(span("b", "a", 0)), responses: 1},
+		{name: "a range that ends where it begins", request: createWatch(span("b", "b", 0)), responses: 1},
+		{name: "progress", request: requestProgress(), responses: 1},
+		{name: "a start in the future", request: createWatch(span("f", "", 9)), responses: 1}, // id 1
+		{name: "progress, which a watch of the future holds up", request: requestProgress()},
+		{name: "the end of no watch", request: cancelWatch(99)},
+		{name: "a change", writes: []proto.Message{putKey("a", "4")}, responses: 2},                                                     // 7
+		{name: "changes before the future and at its start", writes: []proto.Message{putKey("f", "1"), putKey("f", "2")}, responses: 1}, // 9
+		{name: "a change in the future", writes: []proto.Message{putKey("f", "3")}, responses: 1},                                       // 10
+		{name: "progress after the future came", request: requestProgress(), responses: 1},
+		{name: "the end of a watch", request: cancelWatch(1), responses: 1},
+		{name: "the end of a watch that has ended", request: cancelWatch(1)},
+		{name: "a watch without puts and without deletes", request: with(key("a"), func(r *pb.WatchCreateRequest) {
 			r.Filters = []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT, pb.WatchCreateRequest_NODELETE}
-		}), answers: 1}, // id 2
-		{name: "a key twice in one revision", writes: []proto.Message{inOneTxn}, answers: 2}, // 11
-		{name: "the past without deletes", ask: with(span("a", "", 2), func(r *pb.WatchCreateRequest) {
+		}), responses: 1}, // id 2
+		{name: "a key twice in one revision", writes: []proto.Message{inOneTxn}, responses: 2}, // 11
+		{name: "the past without deletes", request: with(span("a", "", 2), func(r *pb.WatchCreateRequest) {
 			r.Filters = []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NODELETE}
 			r.PrevKv = true
-		}), answers: 2}, // id 3
+		}), responses: 2}, // id 3
 		{name: "a compaction", writes: []proto.Message{&pb.CompactionRequest{Revision: 6, Physical: true}}},
-		{name: "a compacted start", ask: askWatch(span("a", "", 5)), answers: 2},
-		{name: "the first start, compacted", ask: askWatch(span("a", "", 1)), answers: 2},
-		{name: "a start at the compaction", ask: with(span("a", "", 6), func(r *pb.WatchCreateRequest) { r.PrevKv = true }), answers: 2},
-		{name: "no key", ask: askWatch(&pb.WatchCreateRequest{StartRevision: 12}), answers: 1},
-		{name: "everything from now on", ask: askWatch(span("", "\x00", 0)), answers: 1},
-		{name: "a last change", writes: []proto.Message{putKey("\x00", "v")}, answers: 2}, // 12
+		{name: "a compacted start", request: createWatch(span("a", "", 5)), responses: 2},
+		{name: "the first start, compacted", request: createWatch(span("a", "", 1)), responses: 2},
+		{name: "a start at the compaction", request: with(span("a", "", 6), func(r *pb.WatchCreateRequest) { r.PrevKv = true }), responses: 2},
+		{name: "no key", request: createWatch(&pb.WatchCreateRequest{StartRevision: 12}), responses: 1},
+		{name: "everything from now on", request: createWatch(span("", "\x00", 0)), responses: 1},
+		{name: "a last change", writes: []proto.Message{putKey("\x00", "v")}, responses: 2}, // 12
 	}
 }
 
-// playWatch plays the story and returns what is answered to each step. Which of two watches hears first is left open.
-func playWatch(t *testing.T, ctx context.Context, conn *grpc.ClientConn) (answers [][]*pb.WatchResponse) {
+// runWatchScript plays the story and returns what is answered to each step. Which of two watches hears first is left open.
+func runWatchScript(t *testing.T, ctx context.Context, conn *grpc.ClientConn) (answers [][]*pb.WatchResponse) {
 	t.Helper()
 	stream, err := pb.NewWatchClient(conn).Watch(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, step := range watchStory() {
-		if step.ask != nil {
-			if err := stream.Send(step.ask); err != nil {
+	for _, step := range watchScript() {
+		if step.request != nil {
+			if err := stream.Send(step.request); err != nil {
 				t.Fatalf("%s: %v", step.name, err)
 			}
 		}
@@ -120,10 +120,10 @@ func playWatch(t *testing.T, ctx context.Context, conn *grpc.ClientConn) (answer
 			}
 		}
 		var heard []*pb.WatchResponse
-		for range step.answers {
+		for range step.responses {
 			response, err := stream.Recv()
 			if err != nil {
-				t.Fatalf("%s: after %d of %d answers: %v", step.name, len(heard), step.answers, err)
+				t.Fatalf("%s: after %d of %d answers: %v", step.name, len(heard), step.responses, err)
 			}
 			heard = append(heard, withoutIdentity(response).(*pb.WatchResponse))
 		}
@@ -133,11 +133,11 @@ func playWatch(t *testing.T, ctx context.Context, conn *grpc.ClientConn) (answer
 	return answers
 }
 
-func TestAStreamOfWatchesIsAnsweredAsByEtcd(t *testing.T) {
-	ctx := within(t, 5*time.Minute)
-	want := playWatch(t, ctx, connect(t, startCluster(t, reference, 1).Members[0]))
-	got := playWatch(t, ctx, connect(t, startCluster(t, program, 3).Members[0]))
-	for i, step := range watchStory() {
+func TestWatchStreamMatchesEtcd(t *testing.T) {
+	ctx := contextWithin(t, 5*time.Minute)
+	want := runWatchScript(t, ctx, connect(t, startCluster(t, reference, 1).Members[0]))
+	got := runWatchScript(t, ctx, connect(t, startCluster(t, program, 3).Members[0]))
+	for i, step := range watchScript() {
 		for j := range want[i] {
 			if !proto.Equal(got[i][j], want[i][j]) {
 				t.Errorf("%s: answer %d is\n%s\nnot\n%s", step.name, j, prototext.Format(got[i][j]), prototext.Format(want[i][j]))

@@ -15,7 +15,7 @@ import (
 // deterministicRoots hold the code whose behaviour must follow from its inputs alone: what the simulator runs, and the
 // simulator. actors/live is the environment that has goroutines, a clock and sockets; tests/sim/mutations only compiles and
 // runs simulators.
-var deterministicRoots = []string{"raft", "persistence", "actors", "handle", "supervisor", "tests/sim"}
+var deterministicRoots = []string{"raft", "persistence", "actors", "internal/session", "supervisor", "tests/sim"}
 
 func deterministic(pkg string) bool {
 	within := func(p string) bool { return pkg == p || strings.HasPrefix(pkg, p+"/") }
@@ -53,17 +53,17 @@ var forbidden = map[string][]string{
 }
 
 // permitted are exceptions, with the reason.
-var permitted = map[string]string{
+var exceptions = map[string]string{
 	"tests/sim math/rand/v2.New":    "a world's own generator, from its seed",
 	"tests/sim math/rand/v2.NewPCG": "the same",
 	"tests/sim math/rand/v2.Rand":   "the same",
-	"handle sync.Pool":              "channels are used again; one is as good as another",
+	"internal/session sync.Pool":    "channels are used again; one is as good as another",
 	"tests/sim sync.Pool":           "actor systems are used again; which one a member gets shows nowhere, as the determinism test proves",
 }
 
 // bridges are packages between programs and actors: programs have goroutines and wait, so channels are allowed there. The
 // simulator's own program never waits on one, or it would stand still for ever.
-var bridges = []string{"handle"}
+var channelPackages = []string{"internal/session"}
 
 // A finding is a place that breaks a rule.
 type finding struct {
@@ -72,10 +72,10 @@ type finding struct {
 }
 
 // findings are all places of a package where its behaviour may depend on more than its inputs.
-func findings(p *typed) []finding {
+func findings(p *typedPackage) []finding {
 	var all []finding
 	for _, file := range p.files {
-		w := &walk{typed: p, comments: marks(file)}
+		w := &visitor{typedPackage: p, marked: markedLoops(file)}
 		ast.Walk(w, file)
 		all = append(all, w.found...)
 	}
@@ -84,54 +84,54 @@ func findings(p *typed) []finding {
 }
 
 // walk goes through a file. path are the nodes above the present one.
-type walk struct {
-	*typed
-	path     []ast.Node
-	comments map[ast.Node]bool
-	found    []finding
+type visitor struct {
+	*typedPackage
+	ancestors []ast.Node
+	marked    map[ast.Node]bool
+	found     []finding
 }
 
-func (w *walk) say(n ast.Node, what string) { w.found = append(w.found, finding{n.Pos(), what}) }
+func (w *visitor) report(n ast.Node, what string) { w.found = append(w.found, finding{n.Pos(), what}) }
 
 // waits tells of a place where a goroutine may wait for another.
-func (w *walk) waits(n ast.Node, what string) {
-	if !slices.Contains(bridges, w.typed.path) {
-		w.say(n, what)
+func (w *visitor) reportWait(n ast.Node, what string) {
+	if !slices.Contains(channelPackages, w.typedPackage.path) {
+		w.report(n, what)
 	}
 }
 
 // Visit is called with nil when a node is left.
-func (w *walk) Visit(n ast.Node) ast.Visitor {
+func (w *visitor) Visit(n ast.Node) ast.Visitor {
 	if n == nil {
-		w.path = w.path[:len(w.path)-1]
+		w.ancestors = w.ancestors[:len(w.ancestors)-1]
 		return w
 	}
-	w.path = append(w.path, n)
+	w.ancestors = append(w.ancestors, n)
 	switch n := n.(type) {
 	case *ast.GoStmt:
-		w.say(n, "a goroutine")
+		w.report(n, "a goroutine")
 	case *ast.SelectStmt:
-		w.waits(n, "a select")
+		w.reportWait(n, "a select")
 	case *ast.SendStmt:
-		w.waits(n, "a send to a channel")
+		w.reportWait(n, "a send to a channel")
 	case *ast.UnaryExpr:
 		if n.Op == token.ARROW {
-			w.waits(n, "a receive from a channel")
+			w.reportWait(n, "a receive from a channel")
 		}
 	case *ast.BasicLit:
 		if n.Kind == token.STRING && strings.Contains(n.Value, "%p") {
-			w.say(n, "an address as text")
+			w.report(n, "an address as text")
 		}
 	case *ast.RangeStmt:
-		w.loop(n)
+		w.checkRange(n)
 	case *ast.Ident:
-		w.use(n)
+		w.checkName(n)
 	}
 	return w
 }
 
 // use looks at what a name stands for.
-func (w *walk) use(id *ast.Ident) {
+func (w *visitor) checkName(id *ast.Ident) {
 	object := w.info.Uses[id]
 	if object == nil || object.Pkg() == nil {
 		return
@@ -148,11 +148,11 @@ func (w *walk) use(id *ast.Ident) {
 	if !slices.ContainsFunc(candidates, func(c string) bool { return slices.Contains(forbidden[path], c) }) {
 		return
 	}
-	excused := slices.ContainsFunc(candidates, func(c string) bool { return permitted[w.typed.path+" "+path+"."+c] != "" })
+	excused := slices.ContainsFunc(candidates, func(c string) bool { return exceptions[w.typedPackage.path+" "+path+"."+c] != "" })
 	if excused || path == "maps" && w.sortedAtOnce() {
 		return
 	}
-	w.say(id, path+"."+name)
+	w.report(id, path+"."+name)
 }
 
 func typeName(t types.Type) string {
@@ -166,9 +166,9 @@ func typeName(t types.Type) string {
 }
 
 // sortedAtOnce: the present node is the maps.Keys of slices.Sorted(maps.Keys(m)).
-func (w *walk) sortedAtOnce() bool {
-	for i := len(w.path) - 1; i >= 0; i-- {
-		if call, ok := w.path[i].(*ast.CallExpr); ok {
+func (w *visitor) sortedAtOnce() bool {
+	for i := len(w.ancestors) - 1; i >= 0; i-- {
+		if call, ok := w.ancestors[i].(*ast.CallExpr); ok {
 			if f, ok := w.callee(call); ok && f.Pkg() != nil && f.Pkg().Path() == "slices" && strings.HasPrefix(f.Name(), "Sorted") {
 				return true
 			}
@@ -177,7 +177,7 @@ func (w *walk) sortedAtOnce() bool {
 	return false
 }
 
-func (w *walk) callee(call *ast.CallExpr) (types.Object, bool) {
+func (w *visitor) callee(call *ast.CallExpr) (types.Object, bool) {
 	f := ast.Unparen(call.Fun)
 	if index, ok := f.(*ast.IndexExpr); ok {
 		f = index.X

@@ -14,15 +14,15 @@ import (
 //     or returns the same constants wherever it finds what it looks for;
 //   - says in a comment why it does not: `// order does not matter: …`, at the loop or on the line above.
 
-var markText = regexp.MustCompile(`order does not matter: \S`)
+var orderMark = regexp.MustCompile(`order does not matter: \S`)
 
 // marks are the loops of a file that such a comment stands at.
-func marks(file *ast.File) map[ast.Node]bool {
+func markedLoops(file *ast.File) map[ast.Node]bool {
 	marked := map[ast.Node]bool{}
 	var ends []token.Pos
 	for _, group := range file.Comments {
 		for _, c := range group.List {
-			if markText.MatchString(c.Text) {
+			if orderMark.MatchString(c.Text) {
 				ends = append(ends, group.End())
 			}
 		}
@@ -49,34 +49,34 @@ func marks(file *ast.File) map[ast.Node]bool {
 }
 
 // loop looks at a range.
-func (w *walk) loop(n *ast.RangeStmt) {
+func (w *visitor) checkRange(n *ast.RangeStmt) {
 	of := w.info.Types[n.X].Type
 	if of == nil {
 		return
 	}
 	switch of.Underlying().(type) {
 	case *types.Chan:
-		w.waits(n, "a receive from a channel")
+		w.reportWait(n, "a receive from a channel")
 		return
 	case *types.Map:
 	default:
 		return
 	}
-	if w.comments[n] || blank(n.Key) && blank(n.Value) || w.collectedAndSorted(n) {
+	if w.marked[n] || isBlank(n.Key) && isBlank(n.Value) || w.collectedAndSorted(n) {
 		return
 	}
-	b := body{walk: w, key: w.objectOf(n.Key)}
-	if !b.free(n.Body.List) || b.changes && b.returns {
-		w.say(n, "a range over a map whose order may show")
+	b := loopBody{visitor: w, key: w.objectOf(n.Key)}
+	if !b.orderFree(n.Body.List) || b.changes && b.returns {
+		w.report(n, "a range over a map whose order may show")
 	}
 }
 
-func blank(e ast.Expr) bool {
+func isBlank(e ast.Expr) bool {
 	id, ok := e.(*ast.Ident)
 	return e == nil || ok && id.Name == "_"
 }
 
-func (w *walk) objectOf(e ast.Expr) types.Object {
+func (w *visitor) objectOf(e ast.Expr) types.Object {
 	if id, ok := e.(*ast.Ident); ok {
 		if o := w.info.Defs[id]; o != nil {
 			return o
@@ -87,9 +87,9 @@ func (w *walk) objectOf(e ast.Expr) types.Object {
 }
 
 // collectedAndSorted: the loop only appends to slices, each of which is sorted after it in the same function.
-func (w *walk) collectedAndSorted(n *ast.RangeStmt) bool {
+func (w *visitor) collectedAndSorted(n *ast.RangeStmt) bool {
 	var after []ast.Stmt
-	for _, above := range w.path {
+	for _, above := range w.ancestors {
 		if _, inner := above.(*ast.FuncLit); inner {
 			after = nil
 		}
@@ -115,7 +115,7 @@ func (w *walk) collectedAndSorted(n *ast.RangeStmt) bool {
 	return len(sorted) > 0 && w.onlyAppendsTo(n.Body.List, sorted)
 }
 
-func (w *walk) onlyAppendsTo(list []ast.Stmt, sorted map[string]bool) bool {
+func (w *visitor) onlyAppendsTo(list []ast.Stmt, sorted map[string]bool) bool {
 	for _, s := range list {
 		switch s := s.(type) {
 		case *ast.AssignStmt:
@@ -124,7 +124,7 @@ func (w *walk) onlyAppendsTo(list []ast.Stmt, sorted map[string]bool) bool {
 				return false
 			}
 		case *ast.IfStmt:
-			if s.Else != nil || s.Init != nil || !w.pure(s.Cond) || !w.onlyAppendsTo(s.Body.List, sorted) {
+			if s.Else != nil || s.Init != nil || !w.isPure(s.Cond) || !w.onlyAppendsTo(s.Body.List, sorted) {
 				return false
 			}
 		case *ast.BranchStmt:
@@ -140,40 +140,40 @@ func (w *walk) onlyAppendsTo(list []ast.Stmt, sorted map[string]bool) bool {
 
 // body is the inside of a loop over a map. What changes something and what returns early must not meet: then the order
 // decides how much was changed.
-type body struct {
-	*walk
+type loopBody struct {
+	*visitor
 	key              types.Object
 	changes, returns bool
 }
 
 // free tells whether statements come to the same in any order of the keys.
-func (b *body) free(list []ast.Stmt) bool {
+func (b *loopBody) orderFree(list []ast.Stmt) bool {
 	for _, s := range list {
-		if !b.freeStatement(s) {
+		if !b.orderFreeStatement(s) {
 			return false
 		}
 	}
 	return true
 }
 
-func (b *body) freeStatement(s ast.Stmt) bool {
+func (b *loopBody) orderFreeStatement(s ast.Stmt) bool {
 	switch s := s.(type) {
 	case *ast.IncDecStmt:
 		b.changes = true
-		return b.pure(s.X)
+		return b.isPure(s.X)
 	case *ast.AssignStmt:
-		return b.freeAssignment(s)
+		return b.orderFreeAssignment(s)
 	case *ast.ExprStmt:
 		call, ok := s.X.(*ast.CallExpr)
 		b.changes = true
 		return ok && types.ExprString(call.Fun) == "delete" && len(call.Args) == 2 && b.isKey(call.Args[1])
 	case *ast.IfStmt:
-		if s.Init != nil && !b.freeStatement(s.Init) || !b.pure(s.Cond) || !b.free(s.Body.List) {
+		if s.Init != nil && !b.orderFreeStatement(s.Init) || !b.isPure(s.Cond) || !b.orderFree(s.Body.List) {
 			return false
 		}
-		return s.Else == nil || b.freeStatement(s.Else)
+		return s.Else == nil || b.orderFreeStatement(s.Else)
 	case *ast.BlockStmt:
-		return b.free(s.List)
+		return b.orderFree(s.List)
 	case *ast.BranchStmt:
 		return s.Tok == token.CONTINUE && s.Label == nil
 	case *ast.ReturnStmt:
@@ -188,10 +188,10 @@ func (b *body) freeStatement(s ast.Stmt) bool {
 	return false
 }
 
-// freeAssignment: a local name, an entry at the loop's own key, a sum of integers, a minimum or maximum.
-func (b *body) freeAssignment(s *ast.AssignStmt) bool {
+// orderFreeAssignment: a local name, an entry at the loop's own key, a sum of integers, a minimum or maximum.
+func (b *loopBody) orderFreeAssignment(s *ast.AssignStmt) bool {
 	for _, e := range s.Rhs {
-		if !b.pure(e) {
+		if !b.isPure(e) {
 			return false
 		}
 	}
@@ -225,10 +225,10 @@ func (b *body) freeAssignment(s *ast.AssignStmt) bool {
 	return false
 }
 
-func (b *body) isKey(e ast.Expr) bool { return b.key != nil && b.objectOf(e) == b.key }
+func (b *loopBody) isKey(e ast.Expr) bool { return b.key != nil && b.objectOf(e) == b.key }
 
 // pure: nothing is called but what the language itself has, and conversions.
-func (w *walk) pure(e ast.Expr) bool {
+func (w *visitor) isPure(e ast.Expr) bool {
 	ok := true
 	ast.Inspect(e, func(n ast.Node) bool {
 		switch n := n.(type) {

@@ -126,17 +126,17 @@ func (c *chronicle) stopped(m *member, why string) {
 }
 
 func (c *chronicle) node(m *member, v *actors.NodeView) {
-	s := trace.State{Role: v.Role, Term: v.Term, Vote: v.Vote, Leader: v.Leader, Commit: v.Commit, Durable: v.Durable}
+	s := trace.State{Role: v.Role, Term: v.Term, Vote: v.Vote, Leader: v.Leader, Commit: v.Commit, Durable: v.DurableIndex}
 	if s == c.shown[m.id] {
 		return
 	}
 	c.shown[m.id] = s
-	c.mix(4, m.id, hashString(v.Role), v.Term, v.Vote, v.Leader, v.Commit, v.Durable, v.LastIndex, v.LastTerm)
+	c.mix(4, m.id, hashString(v.Role), v.Term, v.Vote, v.Leader, v.Commit, v.DurableIndex, v.LastIndex, v.LastTerm)
 	c.add(note{kind: trace.Became, member: m.id, state: s})
 }
 
 func (c *chronicle) machine(m *member, v *actors.MachineView) {
-	c.mix(5, m.id, v.Applied, v.LedgerBytes, uint64(v.Origins))
+	c.mix(5, m.id, v.Applied, v.SessionBytes, uint64(v.Sessions))
 	if v.Applied != m.applied {
 		c.add(note{kind: trace.Applied, member: m.id, index: v.Applied})
 	}

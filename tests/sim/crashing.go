@@ -17,8 +17,8 @@ import (
 // strategy decides what is restarted, and when it has been too often.
 
 const (
-	logName    = actors.LogName
-	readerName = actors.LogName + "/" + actors.ReaderName
+	logName    = actors.LogStoreName
+	readerName = actors.LogStoreName + "/" + actors.LogReaderName
 )
 
 // startMessage stands for an actor's start, which is a message too.
@@ -26,22 +26,22 @@ const startMessage = protoreflect.Name("Started")
 
 // hearer is an actor and the kinds of message that it handles.
 type hearer struct {
-	actor string // as in mailbox.name; actors.PeerPrefix: any replicator
+	actor string // as in mailbox.name; actors.ReplicatorPrefix: any replicator
 	kinds []protoreflect.Name
 }
 
 // heard is every kind of message that the actors of a tree handle.
 var heard = [...]hearer{
 	{"", []protoreflect.Name{
-		startMessage, "Recovered", "Durable", "MachineReady", "Pull", "Progress", "Fetch", "Resolve", "HigherTerm", "Flush", "Tick", "LinkUp", "LinkDown",
-		"Propose", "AskRead", "TransferLeadership", "Campaign", "RequestVote", "VoteAnswer", "AppendEntries", "Heartbeat",
-		"HeartbeatAnswer", "ForwardedProposals", "ForwardedRead", "ForwardedReadAnswer", "TimeoutNow", "ProposalsRefused",
+		startMessage, "Recovered", "Durable", "MachineReady", "Pull", "Progress", "Fetch", "ResolveConflict", "HigherTerm", "Flush", "Tick", "LinkUp", "LinkDown",
+		"Propose", "RequestRead", "TransferLeadership", "Campaign", "RequestVote", "VoteResponse", "AppendEntries", "Heartbeat",
+		"HeartbeatResponse", "ForwardedProposals", "ForwardedRead", "ForwardedReadResponse", "TimeoutNow", "ProposalsRefused",
 	}},
 	{logName, []protoreflect.Name{startMessage, "Append", "Flush", "Tick"}},
 	{readerName, []protoreflect.Name{startMessage, "ReadLog"}},
-	{actors.MachineName, []protoreflect.Name{startMessage, "Committed", "LogPiece", "Tick"}},
-	{actors.PeerPrefix, []protoreflect.Name{
-		startMessage, "Replicate", "Fetched", "LogPiece", "AppendAnswer", "LinkDown", "LinkUp", "LinkDropped", "Tick",
+	{actors.MachineName, []protoreflect.Name{startMessage, "Committed", "ReadLogResponse", "Tick"}},
+	{actors.ReplicatorPrefix, []protoreflect.Name{
+		startMessage, "Replicate", "Fetched", "ReadLogResponse", "AppendResponse", "LinkDown", "LinkUp", "EnvelopesDropped", "Tick",
 	}},
 }
 
@@ -75,7 +75,7 @@ func (h *hearer) title() string {
 	switch h.actor {
 	case "":
 		return actors.NodeName
-	case actors.PeerPrefix:
+	case actors.ReplicatorPrefix:
 		return "replicator"
 	}
 	return h.actor
@@ -85,7 +85,7 @@ func (h *hearer) title() string {
 func crashPoint(name string, kind protoreflect.Name, when crash) CrashPoint {
 	at := 0
 	for _, h := range heard {
-		if h.actor == name || h.actor == actors.PeerPrefix && strings.HasPrefix(name, actors.PeerPrefix) {
+		if h.actor == name || h.actor == actors.ReplicatorPrefix && strings.HasPrefix(name, actors.ReplicatorPrefix) {
 			i := slices.Index(h.kinds, kind)
 			if i < 0 {
 				return -1
@@ -118,7 +118,7 @@ func (b *mailbox) fail(message any, when crash) {
 	if role := b.member.view.Role; role == "recovering" || role == "" {
 		w.counts.CrashedRecovering++
 	}
-	panic(&actors.Injected{What: at.String()})
+	panic(&actors.InjectedCrash{Description: at.String()})
 }
 
 // springStart tells what is to happen with an actor's start because of a trap.
@@ -153,7 +153,7 @@ func (w *World) anyMoment() crash {
 func (w *World) crashActor(m *member, again int) {
 	name, kind := w.anyMessage(m)
 	leader := w.leader()
-	if leader != nil && strings.HasPrefix(name, actors.PeerPrefix) {
+	if leader != nil && strings.HasPrefix(name, actors.ReplicatorPrefix) {
 		m = leader // nobody else has replicators
 	}
 	if w.chance(0.2) {
@@ -173,8 +173,8 @@ func (w *World) crashActor(m *member, again int) {
 		if leader != nil {
 			leader.post(actors.NodePath, &messages.TransferLeadership{Target: m.id})
 		}
-	case "LinkDropped":
-		m.post(actors.NodePath+"/"+name, &messages.LinkDropped{Peer: m.id})
+	case "EnvelopesDropped":
+		m.post(actors.NodePath+"/"+name, &messages.EnvelopesDropped{Peer: m.id})
 	case "HigherTerm": // a late one, of a term that has long passed
 		m.post(actors.NodePath, &messages.HigherTerm{Incarnation: m.view.Incarnation, From: m.id})
 	case "ProposalsRefused": // of proposals that nobody waits for
@@ -197,7 +197,7 @@ func (w *World) anyMessage(m *member) (name string, kind protoreflect.Name) {
 		name, kind = h.actor, h.kinds[at]
 		break
 	}
-	if name == actors.PeerPrefix {
+	if name == actors.ReplicatorPrefix {
 		name = replicatorPath(w.anyone().id)[len(actors.NodePath)+1:]
 	}
 	return name, kind

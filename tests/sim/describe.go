@@ -126,8 +126,8 @@ func entryWord(data []byte) string {
 	switch {
 	case err != nil:
 		return "unreadable"
-	case e.Kind == raft.KindOpenOrigin:
-		return fmt.Sprintf("openOrigin of %d", e.Node)
+	case e.Kind == raft.KindRegisterSession:
+		return fmt.Sprintf("openOrigin of %d", e.NodeID)
 	case e.Kind != raft.KindCommand || !wellFormed(e.Payload):
 		return e.Kind.String()
 	}
@@ -175,7 +175,7 @@ func describe(message any) (name, detail string) {
 		if v.PreVote {
 			name = "RequestPreVote"
 		}
-	case *messages.VoteAnswer:
+	case *messages.VoteResponse:
 		if v.PreVote {
 			name = "PreVoteAnswer"
 		}
@@ -191,17 +191,17 @@ func peerDetail(message proto.Message) (string, bool) {
 			transfer = ", by transfer"
 		}
 		return fmt.Sprintf("term %d, last %s%s", m.Term, at(m.LastIndex, m.LastTerm), transfer), true
-	case *messages.VoteAnswer:
+	case *messages.VoteResponse:
 		switch {
 		case m.Granted:
 			return fmt.Sprintf("granted, term %d", m.Term), true
-		case m.Sticky:
+		case m.LeaderActive:
 			return fmt.Sprintf("refused, term %d, hears its leader", m.Term), true
 		}
 		return fmt.Sprintf("refused, term %d", m.Term), true
 	case *messages.AppendEntries:
 		return fmt.Sprintf("term %d, prev %s, %s, commit %d", m.Term, at(m.PrevIndex, m.PrevTerm), entries(m.Entries), m.Commit), true
-	case *messages.AppendAnswer:
+	case *messages.AppendResponse:
 		switch {
 		case m.Accepted:
 			return fmt.Sprintf("accepted to %d, term %d", m.Index, m.Term), true
@@ -210,11 +210,11 @@ func peerDetail(message proto.Message) (string, bool) {
 		}
 		return fmt.Sprintf("refused prev %d, term %d: log ends at %d", m.Index, m.Term, m.LastIndex), true
 	case *messages.Heartbeat:
-		if m.Notice {
+		if m.CommitOnly {
 			return fmt.Sprintf("term %d, commit %d, notice", m.Term, m.Commit), true
 		}
 		return fmt.Sprintf("term %d, commit %d, round %d", m.Term, m.Commit, m.Round), true
-	case *messages.HeartbeatAnswer:
+	case *messages.HeartbeatResponse:
 		return fmt.Sprintf("term %d, round %d", m.Term, m.Round), true
 	case *messages.ForwardedProposals:
 		return fmt.Sprintf("term %d, %s", m.Term, count(len(m.Data), "entry", "entries")), true
@@ -222,9 +222,9 @@ func peerDetail(message proto.Message) (string, bool) {
 		return fmt.Sprintf("%s: %s", count(len(m.Sequences), "entry", "entries"), refusal(m.Reason)), true
 	case *messages.ForwardedRead:
 		return fmt.Sprintf("id %d", m.Id%1000), true
-	case *messages.ForwardedReadAnswer:
-		if m.Refused != messages.Refusal_REFUSAL_UNSPECIFIED {
-			return fmt.Sprintf("id %d, refused: %s", m.Id%1000, refusal(m.Refused)), true
+	case *messages.ForwardedReadResponse:
+		if m.Refusal != messages.Refusal_REFUSAL_UNSPECIFIED {
+			return fmt.Sprintf("id %d, refused: %s", m.Id%1000, refusal(m.Refusal)), true
 		}
 		return fmt.Sprintf("id %d, point %d", m.Id%1000, m.Index), true
 	case *messages.TimeoutNow:
@@ -259,7 +259,7 @@ func localDetail(message proto.Message) (string, bool) {
 		return fmt.Sprintf("from %d for %d", m.From, m.Peer), true
 	case *messages.ReadLog:
 		return fmt.Sprintf("%d to %d", m.From, m.To), true
-	case *messages.LogPiece:
+	case *messages.ReadLogResponse:
 		return entries(m.Entries), true
 	case *messages.Progress:
 		return fmt.Sprintf("peer %d, match %d, %s", m.Peer, m.MatchIndex, m.State), true
@@ -269,7 +269,7 @@ func localDetail(message proto.Message) (string, bool) {
 		return fmt.Sprintf("to %d", m.Peer), true
 	case *messages.LinkDown:
 		return fmt.Sprintf("to %d", m.Peer), true
-	case *messages.LinkDropped:
+	case *messages.EnvelopesDropped:
 		return fmt.Sprintf("to %d", m.Peer), true
 	case *messages.TransferLeadership:
 		return fmt.Sprintf("to %d", m.Target), true

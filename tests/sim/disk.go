@@ -13,7 +13,7 @@ import (
 // cut in the middle of a write must stop the actor that writes: it is a failure of the operation and of all that follow,
 // in a life that has ended (see member.cutPower).
 type disk struct {
-	*vfs.Mem
+	*vfs.MemFS
 	member *member
 
 	slowUntil    time.Duration
@@ -26,7 +26,7 @@ type disk struct {
 	lies                bool // syncs do nothing
 	lied                bool // since the last power cut, at least one did
 	powerCut            int  // the power fails at so many operations from now; 0: it does not
-	survives            vfs.Choice
+	survives            vfs.CrashChoice
 	generation          int // how many disks before this one were lost
 
 	// failed: in this life an operation failed on purpose, so the node may stop for it.
@@ -51,15 +51,15 @@ func newDisk(m *member) *disk {
 }
 
 // spin begins the next life of the disk with what is on it then.
-func (d *disk) spin(mem *vfs.Mem) {
-	d.Mem, d.failed, d.misled = mem, false, false
+func (d *disk) spin(mem *vfs.MemFS) {
+	d.MemFS, d.failed, d.misled = mem, false, false
 	mem.Inject(d.inject)
 	mem.Observe(d.observe)
 }
 
 // inject decides about an operation before it happens.
 func (d *disk) inject(op vfs.Op) error {
-	if op.Kind.Reads() {
+	if op.Kind.ReadOnly() {
 		return d.injectRead(op)
 	}
 	if op.Kind == vfs.OpLock {
@@ -86,7 +86,7 @@ func (d *disk) inject(op vfs.Op) error {
 		}
 		if d.lies {
 			d.lied = true
-			return vfs.ErrLied
+			return vfs.ErrSyncIgnored
 		}
 	}
 	return nil
@@ -140,9 +140,9 @@ func rename(offsets map[string]int64, op vfs.Op) {
 }
 
 // powerLost is the disk after the power failed now: of what was not synced, choose decides.
-func (d *disk) powerLost(choose vfs.Choice) *vfs.Mem {
+func (d *disk) powerLost(choose vfs.CrashChoice) *vfs.MemFS {
 	c := &choices{choose: choose}
-	after := d.Mem.Crash(c.next)
+	after := d.MemFS.CrashClone(c.next)
 	w := d.member.world
 	w.counts.CrashImages[c.kind()]++
 	if d.lied && c.lost+c.torn > 0 {
@@ -172,7 +172,7 @@ func (i CrashImage) String() string { return crashImageNames[i] }
 
 // choices counts what a Choice chose.
 type choices struct {
-	choose           vfs.Choice
+	choose           vfs.CrashChoice
 	lost, kept, torn int
 }
 

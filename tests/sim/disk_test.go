@@ -38,7 +38,7 @@ func aDisk(t *testing.T) (*disk, vfs.File) {
 }
 
 // sectorsOf are the first bytes of the sectors of the file as a crash left it.
-func sectorsOf(t *testing.T, m *vfs.Mem) string {
+func sectorsOf(t *testing.T, m *vfs.MemFS) string {
 	t.Helper()
 	f, err := m.Open("/f")
 	if err != nil {
@@ -78,7 +78,7 @@ func TestAPowerCutLosesKeepsOrTearsAndIsCountedAsWhatItWas(t *testing.T) {
 		}
 	}
 	d, _ := aDisk(t)
-	if d.powerLost(vfs.LoseAll); d.member.world.counts.CrashImages[NothingUnsynced] != 1 {
+	if d.powerLost(vfs.LoseUnsynced); d.member.world.counts.CrashImages[NothingUnsynced] != 1 {
 		t.Error("a power cut that found nothing to take was counted as another")
 	}
 }
@@ -86,7 +86,7 @@ func TestAPowerCutLosesKeepsOrTearsAndIsCountedAsWhatItWas(t *testing.T) {
 func TestThePowerFailsInTheMiddleOfAnOperationAndNothingHappensAfterIt(t *testing.T) {
 	d, f := aDisk(t)
 	m := d.member
-	d.powerCut, d.survives = 2, vfs.KeepAll
+	d.powerCut, d.survives = 2, vfs.KeepUnsynced
 	life := m.life
 	if _, err := f.WriteAt([]byte{'b'}, 0); err != nil {
 		t.Fatalf("the operation before it: %v", err)
@@ -182,7 +182,7 @@ func TestAStateMachineThatCouldNotStoreTakesNothingMore(t *testing.T) {
 
 func TestAFullDiskRefusesAndIsAsBeforeWhenThereIsSpace(t *testing.T) {
 	d, f := aDisk(t)
-	d.SetCapacity(d.Used() + 100)
+	d.SetCapacity(d.UsedBytes() + 100)
 	if n, err := f.WriteAt(make([]byte, 200), 4*vfs.SectorBytes); !vfs.IsNoSpace(err) || n != 100 {
 		t.Fatalf("%d of 200 bytes were taken: %v", n, err)
 	}
@@ -212,7 +212,7 @@ func TestOnlyOldDataRots(t *testing.T) {
 	if !d.doomed || w.mayLose(w.members[1]) {
 		t.Fatal("a second of three disks may be damaged")
 	}
-	if w.members[0].kill(vfs.LoseAll); !d.doomed {
+	if w.members[0].kill(vfs.LoseUnsynced); !d.doomed {
 		t.Fatal("a power cut mends no disk")
 	}
 }
@@ -223,10 +223,10 @@ func TestADiskThatLiesIsFoundOutByAPowerCutOnly(t *testing.T) {
 	if _, err := f.WriteAt([]byte{'b'}, 0); err != nil || f.Sync() != nil {
 		t.Fatal("a lie was noticed")
 	}
-	if got := sectorsOf(t, d.Fork()); got != "baaa" {
+	if got := sectorsOf(t, d.KillClone()); got != "baaa" {
 		t.Fatalf("after a kill: %q", got)
 	}
-	if got := sectorsOf(t, d.powerLost(vfs.LoseAll)); got != "aaaa" || !d.forgot || !d.doomed {
+	if got := sectorsOf(t, d.powerLost(vfs.LoseUnsynced)); got != "aaaa" || !d.forgot || !d.doomed {
 		t.Fatalf("after a power cut: %q, forgot %v", got, d.forgot)
 	}
 }
@@ -272,8 +272,8 @@ func TestE37WhatIsMissingInADataDirectoryIsNoticed(t *testing.T) {
 		},
 		"the disk, exchanged with another's": func(s *Scene, m *member) error {
 			other := s.others(m)[0]
-			other.kill(vfs.LoseAll)
-			m.disk.spin(other.disk.Fork())
+			other.kill(vfs.LoseUnsynced)
+			m.disk.spin(other.disk.KillClone())
 			return nil
 		},
 		"a segment in the middle": func(s *Scene, m *member) error {
@@ -290,11 +290,11 @@ func TestE37WhatIsMissingInADataDirectoryIsNoticed(t *testing.T) {
 				m := s.others(s.leads())[0]
 				s.writes(m, 10)
 				for range 2 { // so that its log has three segments
-					m.kill(vfs.LoseAll)
+					m.kill(vfs.LoseUnsynced)
 					m.boot()
 					s.within(5*election, "it is back", s.well)
 				}
-				m.kill(vfs.LoseAll)
+				m.kill(vfs.LoseUnsynced)
 				if err := damage(s, m); err != nil && !errors.Is(err, fs.ErrNotExist) {
 					t.Fatal(err)
 				}

@@ -147,12 +147,12 @@ func FindProfile(name string) (Profile, error) {
 func (p *Profile) drift() bool { return len(p.Faults) > 0 }
 
 // endless is a window of restarts that is never exceeded.
-var endless = supervisor.Window{Max: 1 << 30, Within: time.Hour}
+var endless = supervisor.RestartLimit{Max: 1 << 30, Within: time.Hour}
 
 // window: half of the worlds have that of production, so that crashes lead to its end; in the others they go on and on.
-func (p *Profile) window(random *rand.Rand) supervisor.Window {
+func (p *Profile) window(random *rand.Rand) supervisor.RestartLimit {
 	if len(p.Faults) > 0 && random.IntN(2) == 0 {
-		return supervisor.DefaultWindow
+		return supervisor.DefaultRestartLimit
 	}
 	return endless
 }

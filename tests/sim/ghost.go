@@ -96,7 +96,7 @@ func (g *ghost) posted(b *mailbox, message any) {
 		g.appended(b.member, m) // the Node's log changes with what it says to its LogStore
 	case *messages.Recovered:
 		g.recovered(b.member, m)
-	case *messages.AskRead:
+	case *messages.RequestRead:
 		g.readAsked(b.member, m)
 	case *messages.Committed:
 		g.onlyOne(b, message, func(other any) bool {
@@ -142,7 +142,7 @@ func (g *ghost) handling(b *mailbox, message any) {
 			g.hush = hush{b, "late forwards are refused", message}
 		}
 		return
-	case *messages.HeartbeatAnswer, *messages.Progress:
+	case *messages.HeartbeatResponse, *messages.Progress:
 		if m.(interface{ GetTerm() uint64 }).GetTerm() < b.member.view.Term {
 			g.hush = hush{b, "term by term", message}
 			return
@@ -151,7 +151,7 @@ func (g *ghost) handling(b *mailbox, message any) {
 	switch m := message.(type) { // not when it is posted: a Node shows its commit index at the end of its message
 	case *messages.Committed:
 		g.asCommitted(b.member, m.Entries)
-	case *messages.LogPiece:
+	case *messages.ReadLogResponse:
 		if b.name == "machine" {
 			g.asCommitted(b.member, m.Entries)
 		}
@@ -167,7 +167,7 @@ func (g *ghost) handled() { g.hush = hush{} }
 func (g *ghost) disturbed(by any) {
 	h := g.hush
 	switch by.(type) {
-	case *messages.VoteAnswer:
+	case *messages.VoteResponse:
 		if h.invariant == "a pre-vote changes nothing" {
 			return
 		}

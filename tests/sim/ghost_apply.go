@@ -67,7 +67,7 @@ type awaited struct{ id, floor uint64 }
 // maxAsked is more reads than ever wait at one member.
 const maxAsked = 256
 
-func (g *ghost) readAsked(m *member, a *messages.AskRead) {
+func (g *ghost) readAsked(m *member, a *messages.RequestRead) {
 	if a.Mode != messages.ReadMode_READ_MODE_INDEX && a.Mode != messages.ReadMode_READ_MODE_LEASE {
 		return
 	}
@@ -84,7 +84,7 @@ func (g *ghost) readAsked(m *member, a *messages.AskRead) {
 }
 
 func (g *ghost) readPoint(m *member, p *messages.ReadPoint) {
-	if p.Refused != messages.Refusal_REFUSAL_UNSPECIFIED {
+	if p.Refusal != messages.Refusal_REFUSAL_UNSPECIFIED {
 		return
 	}
 	s := g.members[m.id]
@@ -109,7 +109,7 @@ func (g *ghost) overheard(m *member, message any) {
 		g.disturbed(message)
 	}
 	switch told := message.(type) {
-	case *messages.Results:
+	case *messages.CommandResults:
 		for _, index := range told.Indexes {
 			if index > uint64(len(g.committed)) {
 				g.fail("acknowledged is committed", "member %d is told that a command took effect at %d; %d are committed", m.id, index, len(g.committed))

@@ -63,7 +63,7 @@ func (g *ghost) match(a, b []uint64) {
 func (g *ghost) readBack(m *member) {
 	s := g.members[m.id]
 	o := m.logOptions()
-	copied := m.disk.Crash(vfs.LoseAll)
+	copied := m.disk.CrashClone(vfs.LoseUnsynced)
 	copied.SetCapacity(-1)
 	o.FS = copied
 	log, found, err := persistence.Open(o)

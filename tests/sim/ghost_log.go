@@ -116,8 +116,8 @@ func (g *ghost) appended(m *member, a *messages.Append) {
 	if !g.mayAppend(m, s, a) {
 		return
 	}
-	for _, p := range a.Then {
-		if answer := p.GetLetter().GetAppendAnswer(); answer.GetAccepted() {
+	for _, p := range a.Deferred {
+		if answer := p.GetEnvelope().GetAppendResponse(); answer.GetAccepted() {
 			s.pledges = append(s.pledges, pledge{answer: answer})
 		}
 	}

@@ -27,8 +27,8 @@ func (g *ghost) node(m *member, v actors.NodeView) {
 		g.fail("log as told", "member %d shows a log that ends with (%d, %d), its LogStore was told %v", m.id, v.LastIndex, v.LastTerm, s.log)
 		return
 	}
-	if v.Durable > uint64(len(s.disk)) || v.Durable > 0 && termAt(s.disk, v.Durable) != termAt(s.log, v.Durable) {
-		g.fail("write, then speak", "member %d takes index %d for durable; its disk has %v, its log %v", m.id, v.Durable, s.disk, s.log)
+	if v.DurableIndex > uint64(len(s.disk)) || v.DurableIndex > 0 && termAt(s.disk, v.DurableIndex) != termAt(s.log, v.DurableIndex) {
+		g.fail("write, then speak", "member %d takes index %d for durable; its disk has %v, its log %v", m.id, v.DurableIndex, s.disk, s.log)
 	}
 	g.inEffect(m, s, &v)
 	g.bounded(m, s, &v)
@@ -75,10 +75,10 @@ func (g *ghost) bounded(m *member, s *shadow, v *actors.NodeView) {
 	}
 	// What is on no disk can be had from memory only.
 	unsynced := uint64(0)
-	if v.Durable < v.LastIndex {
+	if v.DurableIndex < v.LastIndex {
 		unsynced = s.bytes[v.LastIndex-1]
-		if v.Durable > 0 {
-			unsynced -= s.bytes[v.Durable-1]
+		if v.DurableIndex > 0 {
+			unsynced -= s.bytes[v.DurableIndex-1]
 		}
 	}
 	if v.MemoryBytes > limits.MemoryBytes+unsynced {

@@ -7,7 +7,7 @@ import (
 // pledge is an acknowledgement that a Node handed to its LogStore, and the term of the entry that it is about. The LogStore
 // says the very same message, in its order, or never.
 type pledge struct {
-	answer *messages.AppendAnswer
+	answer *messages.AppendResponse
 	term   uint64
 }
 
@@ -28,11 +28,11 @@ func (g *ghost) spoke(from, to *member, message any) {
 		if !m.PreVote {
 			g.voted(m.Term, from, from.id)
 		}
-	case *messages.VoteAnswer:
+	case *messages.VoteResponse:
 		if m.Granted && !m.PreVote {
 			g.voted(m.Term, from, to.id)
 		}
-	case *messages.AppendAnswer:
+	case *messages.AppendResponse:
 		if m.Accepted {
 			g.acknowledged(from, s, m)
 		}
@@ -68,7 +68,7 @@ func (g *ghost) voted(term uint64, voter *member, candidate uint64) {
 }
 
 // acknowledged: a member says that its disk has the leader's log up to an index.
-func (g *ghost) acknowledged(from *member, s *shadow, m *messages.AppendAnswer) {
+func (g *ghost) acknowledged(from *member, s *shadow, m *messages.AppendResponse) {
 	term := termAt(s.log, m.Index) // said by the Node: of what it has now
 	if g.world.current.name == "log" {
 		term = 0

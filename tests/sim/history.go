@@ -5,7 +5,7 @@ import (
 	"sort"
 	"time"
 
-	"github.com/troupe-raft/troupe/handle"
+	"github.com/troupe-raft/troupe/internal/session"
 )
 
 // Outcome is what a client knows of an operation.
@@ -88,8 +88,8 @@ func (h *history) at(key uint32, index uint64) string {
 	return ""
 }
 
-var modes = [opKinds]handle.ReadMode{
-	GetLog: handle.ReadLog, GetIndex: handle.ReadIndex, GetLease: handle.ReadLease, GetLeader: handle.ReadLeader, GetLocal: handle.ReadLocal,
+var modes = [opKinds]session.ReadMode{
+	GetLog: session.ReadLog, GetIndex: session.ReadIndex, GetLease: session.ReadLease, GetLeader: session.ReadLeader, GetLocal: session.ReadLocal,
 }
 
 // begin has a client call an operation at a member. then, which may be nil, hears of its end.
@@ -107,7 +107,7 @@ func (h *history) begin(client int, m *member, c command, then func(*operation))
 		h.end(o, Refused)
 		return o
 	}
-	ended := func(a handle.Outcome) { h.ended(o, m, a) }
+	ended := func(a session.Outcome) { h.ended(o, m, a) }
 	if c.kind.Writes() {
 		m.program.propose(c.number, c.encode(), ended)
 	} else {
@@ -118,17 +118,17 @@ func (h *history) begin(client int, m *member, c command, then func(*operation))
 
 // ended takes what the handle says of a call. Its contract: these errors, and no others, say that a command has not taken
 // effect and will not.
-func (h *history) ended(o *operation, m *member, a handle.Outcome) {
+func (h *history) ended(o *operation, m *member, a session.Outcome) {
 	switch {
 	case a.Err == nil:
 		h.answered(o, m, a.Result)
-	case errors.Is(a.Err, handle.ErrOverloaded), errors.Is(a.Err, handle.ErrDiskFull), errors.Is(a.Err, handle.ErrTooLarge):
+	case errors.Is(a.Err, session.ErrOverloaded), errors.Is(a.Err, session.ErrDiskFull), errors.Is(a.Err, session.ErrTooLarge):
 		if at, took := h.effects[o.number]; took {
 			h.world.fail("refused is refused", "member %d: %v %d was refused (%v), and took effect at %d", m.id, o.kind, o.number, a.Err, at)
 		}
 		h.refused[o.number] = true
 		h.end(o, Refused)
-	case errors.Is(a.Err, handle.ErrOutcomeUnknown):
+	case errors.Is(a.Err, session.ErrOutcomeUnknown):
 		h.world.fail("exactly once", "member %d: %v %d: %v, though no member opens so many origins", m.id, o.kind, o.number, a.Err)
 		h.end(o, Unknown)
 	default:
@@ -137,7 +137,7 @@ func (h *history) ended(o *operation, m *member, a handle.Outcome) {
 }
 
 // answered takes an answer and holds it against what truly happened.
-func (h *history) answered(o *operation, m *member, a handle.Result) {
+func (h *history) answered(o *operation, m *member, a session.Result) {
 	w := h.world
 	o.index, o.atLeader = a.Index, m.view.Role == "leader"
 	if o.kind.Writes() {

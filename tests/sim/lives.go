@@ -21,7 +21,7 @@ import (
 
 const (
 	dataDir = "/data"
-	logDir  = dataDir + "/" + persistence.LogName
+	logDir  = dataDir + "/" + persistence.LogDirName
 )
 
 func (d *disk) identityPath() string { return dataDir + "/" + persistence.IdentityFile }
@@ -65,9 +65,9 @@ func (m *member) boot() {
 	m.system = takeSystem()
 	m.system.ProcessRegistry.Address = address(m.id)
 	m.system.ProcessRegistry.RemoteHandlers = []actor.AddressResolver{m.resolve}
-	m.system.ProcessRegistry.Add(m.program, "handle")
+	m.system.ProcessRegistry.Add(m.program, "internal/session")
 	m.tree = supervisor.New(supervisor.Config{
-		Bootstrap: w.bootstrap, Heartbeat: heartbeat, Election: election, Window: w.window,
+		Bootstrap: w.bootstrap, Heartbeat: heartbeat, Election: election, RestartLimit: w.window,
 		Node: w.limits(), Replicator: w.flight(),
 		LogStore: logstore.Config{Log: m.logOptions()},
 		Machine:  machine.Config{Factory: m.openMachine, MaxBatchBytes: 2000},
@@ -97,20 +97,20 @@ func (m *member) openDataDir() error {
 
 func (m *member) logOptions() persistence.Options {
 	return persistence.Options{
-		Dir: m.dataDir.LogDir(), Node: m.id, StorageID: m.dataDir.Identity.StorageID, MustExist: true,
+		Dir: m.dataDir.LogDir(), NodeID: m.id, StorageID: m.dataDir.Identity.StorageID, MustExist: true,
 		FirstSegmentBytes: 32 << 10, SegmentBytes: 64 << 10, LowWater: lowWater,
 	}
 }
 
 // kill ends this life as a power cut does: of what was not synced, choose decides.
-func (m *member) kill(choose vfs.Choice) { m.die(m.disk.powerLost(choose)) }
+func (m *member) kill(choose vfs.CrashChoice) { m.die(m.disk.powerLost(choose)) }
 
 // killProcess ends this life as kill -9 does: what was written can still be read, and may still be lost in a power cut.
-func (m *member) killProcess() { m.die(m.disk.Fork()) }
+func (m *member) killProcess() { m.die(m.disk.KillClone()) }
 
 // powerFails is a power cut in the middle of a message, at an operation of the disk. Nothing that the actor does from here
 // on is seen by anybody: its life has ended, and its disk is frozen. What is left of it is buried after the message.
-func (m *member) powerFails(choose vfs.Choice) {
+func (m *member) powerFails(choose vfs.CrashChoice) {
 	m.world.counts.CutMidway++
 	m.dying = m.disk.powerLost(choose)
 	m.disk.Freeze()
@@ -125,7 +125,7 @@ func (m *member) bury() {
 	m.world.after(m.world.absence(), m.return_)
 }
 
-func (m *member) die(after *vfs.Mem) {
+func (m *member) die(after *vfs.MemFS) {
 	m.life++
 	m.up = false
 	m.world.chronicle.killed(m)
@@ -139,7 +139,7 @@ func (m *member) die(after *vfs.Mem) {
 		for _, b := range m.mailboxes {
 			m.system.ProcessRegistry.Remove(b.self)
 		}
-		m.system.ProcessRegistry.Remove(m.system.NewLocalPID("handle"))
+		m.system.ProcessRegistry.Remove(m.system.NewLocalPID("internal/session"))
 		systems.Put(m.system)
 	}
 	m.system, m.tree, m.mailboxes, m.timers = nil, nil, nil, nil
@@ -169,8 +169,8 @@ var stopNames = [stops]string{"storage-fault", "no-space", "refused-damage", "to
 func (s Stop) String() string { return stopNames[s] }
 
 func (m *member) whyStopped(err error) Stop {
-	var storage *actors.StorageFault
-	var fatal *actors.Fatal
+	var storage *actors.StorageError
+	var fatal *actors.FatalError
 	switch {
 	case errors.Is(err, errStateDamaged):
 		return StopState
@@ -246,12 +246,12 @@ func (w *World) absence() time.Duration {
 }
 
 // anyChoice is what a power cut does: each of the kinds.
-func (w *World) anyChoice() vfs.Choice {
+func (w *World) anyChoice() vfs.CrashChoice {
 	switch w.random.IntN(4) {
 	case 0:
-		return vfs.LoseAll
+		return vfs.LoseUnsynced
 	case 1:
-		return vfs.KeepAll
+		return vfs.KeepUnsynced
 	}
 	return w.random.IntN
 }

@@ -38,7 +38,7 @@ type member struct {
 	out         bool  // it stays away for ever
 	lastStop    error // why its node stopped by itself, the last time
 	journal     *zerolog.Logger
-	dying       *vfs.Mem      // the power failed in the middle of the message in hand: the disk as it will be found
+	dying       *vfs.MemFS    // the power failed in the middle of the message in hand: the disk as it will be found
 	absent      bool          // it is not there until a script boots it
 	dice        actors.Random // nil: the world's
 	leaving     bool          // it was asked to stop
@@ -109,14 +109,14 @@ func (m *member) post(path string, message proto.Message) {
 }
 
 func replicatorPath(peer uint64) string {
-	return actors.NodePath + "/" + actors.PeerPrefix + strconv.FormatUint(peer, 16)
+	return actors.NodePath + "/" + actors.ReplicatorPrefix + strconv.FormatUint(peer, 16)
 }
 
 // panicked hears of every panic. Those that nobody asked for are bugs; whether a fault of the disk had a cause, shows when
 // the node stops for it.
 func (w *World) panicked(b *mailbox, reason, message any) {
-	var injected *actors.Injected
-	var storage *actors.StorageFault
+	var injected *actors.InjectedCrash
+	var storage *actors.StorageError
 	if err, ok := reason.(error); ok && (errors.As(err, &injected) || errors.As(err, &storage) || stateFault(err)) || b.member.dying != nil {
 		return
 	}
@@ -125,11 +125,11 @@ func (w *World) panicked(b *mailbox, reason, message any) {
 
 // The environment of its actors.
 
-func (m *member) ID() uint64                  { return m.id }
-func (m *member) FS() vfs.FS                  { return m.disk.Mem }
-func (m *member) SetPeers([]*messages.Member) {}
-func (m *member) Handle() *actor.PID          { return m.system.NewLocalPID("handle") }
-func (m *member) Probe() actors.Probe         { return (*probe)(m) }
+func (m *member) ID() uint64                     { return m.id }
+func (m *member) FS() vfs.FS                     { return m.disk.MemFS }
+func (m *member) SetPeers([]*messages.Member)    {}
+func (m *member) Session() *actor.PID            { return m.system.NewLocalPID("internal/session") }
+func (m *member) Observer() actors.StateObserver { return (*probe)(m) }
 
 // hear has a script listen to what the member's actors say to its program.
 func (m *member) hear(ear func(proto.Message)) { m.ears = append(m.ears, ear) }
@@ -152,7 +152,9 @@ func (m *member) Random() actors.Random {
 func (m *member) Props(producer actor.Producer, options ...actor.PropsOption) *actor.Props {
 	life := m.life
 	return actor.PropsFromProducer(
-		func() actor.Actor { return actors.Guard(&mortal{producer(), m.world}, m.tree.Strategy(), &quiet) },
+		func() actor.Actor {
+			return actors.GuardLifecycle(&mortal{producer(), m.world}, m.tree.Strategy(), &quiet)
+		},
 		actor.WithMailbox(func() actor.Mailbox { return &mailbox{member: m, life: life} }),
 	).Configure(options...)
 }
@@ -171,7 +173,7 @@ func (a *mortal) Receive(ctx actor.Context) {
 	}
 }
 
-func (m *member) Peer(id uint64, role messages.Role) *actor.PID {
+func (m *member) PeerPID(id uint64, role messages.Role) *actor.PID {
 	key := peerRole{id, role}
 	if pid := m.peers[key]; pid != nil {
 		return pid

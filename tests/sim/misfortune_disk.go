@@ -21,7 +21,7 @@ func (w *World) strikeDisk(kind Fault, m *member) (until time.Duration) {
 		d.stalledUntil = w.now + w.between(election+200*time.Millisecond, 4*election)
 		return d.stalledUntil
 	case FullDisk:
-		d.SetCapacity(d.Used() + w.random.Int64N(4*lowWater))
+		d.SetCapacity(d.UsedBytes() + w.random.Int64N(4*lowWater))
 		return w.passes(6*time.Second, func() { d.SetCapacity(-1) })
 	case FailedWrite:
 		d.failWrite = 1 + w.random.IntN(5)

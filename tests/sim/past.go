@@ -86,7 +86,7 @@ func (w *World) pastEntry(index, term uint64) []byte {
 	case 1:
 		return raft.EncodeConfiguration(w.bootstrap)
 	case pastOrigin:
-		return raft.EncodeOpenOrigin(binary.LittleEndian.AppendUint64(nil, term), 1)
+		return raft.EncodeRegisterSession(binary.LittleEndian.AppendUint64(nil, term), 1)
 	}
 	c := command{kind: Append, number: pastCommand(index, term), key: pastKey, value: "past "}
 	return raft.EncodeCommand(pastOrigin, index, 1, c.encode())

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
-	"github.com/troupe-raft/troupe/handle"
+	"github.com/troupe-raft/troupe/internal/session"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -20,7 +20,7 @@ import (
 type program struct {
 	member *member
 	life   int
-	*handle.Handle
+	*session.Session
 	calls       []*call
 	incarnation uint64
 	serving     bool // the replay of this incarnation is done
@@ -30,10 +30,10 @@ type program struct {
 
 // call is an operation under way.
 type call struct {
-	*handle.Call
+	*session.Call
 	number uint64 // of the client's operation
 	writes bool
-	done   func(handle.Outcome)
+	done   func(session.Outcome)
 }
 
 var (
@@ -46,9 +46,9 @@ var (
 func newProgram(m *member) *program {
 	w := m.world
 	p := &program{member: m, life: m.life}
-	p.Handle = handle.New(handle.Config{
-		Node: m.id, Limits: w.handleLimits, FirstRead: w.random.Uint64(),
-		Nonce: func() []byte {
+	p.Session = session.New(session.Config{
+		NodeID: m.id, Limits: w.handleLimits, FirstReadID: w.random.Uint64(),
+		NewNonce: func() []byte {
 			p.nonce, p.opened = binary.LittleEndian.AppendUint64(nil, w.random.Uint64()), false
 			return p.nonce
 		},
@@ -77,15 +77,15 @@ func (p *program) SendUserMessage(_ *actor.PID, message any) {
 	for _, ear := range p.member.ears {
 		ear(message.(proto.Message))
 	}
-	p.Hear(message)
+	p.Deliver(message)
 	switch m := message.(type) {
 	case *messages.LeaderChanged:
 		if m.Incarnation > p.incarnation {
 			p.incarnation, p.serving = m.Incarnation, false
 		}
-	case *messages.OriginOpened:
+	case *messages.SessionRegistered:
 		p.opened = p.opened || bytes.Equal(m.Nonce, p.nonce)
-	case *messages.Serving:
+	case *messages.ReplayComplete:
 		p.serving = p.serving || m.Incarnation == p.incarnation
 	}
 	p.settle()
@@ -98,12 +98,12 @@ func (p *program) SendSystemMessage(*actor.PID, any) {}
 func (p *program) Stop(*actor.PID) {}
 
 // propose has a command applied; done hears of its outcome, at once or later.
-func (p *program) propose(number uint64, data []byte, done func(handle.Outcome)) {
-	p.await(&call{Call: p.Begin(data), number: number, writes: true, done: done})
+func (p *program) propose(number uint64, data []byte, done func(session.Outcome)) {
+	p.await(&call{Call: p.BeginProposal(data), number: number, writes: true, done: done})
 }
 
 // read asks for a read point.
-func (p *program) read(number uint64, mode handle.ReadMode, done func(handle.Outcome)) {
+func (p *program) read(number uint64, mode session.ReadMode, done func(session.Outcome)) {
 	p.await(&call{Call: p.BeginRead(mode), number: number, done: done})
 }
 
@@ -132,7 +132,7 @@ func (p *program) settle() {
 func (p *program) giveUp(number uint64) {
 	for _, c := range p.calls {
 		if c.number == number {
-			c.GiveUp(errImpatient)
+			c.Abandon(errImpatient)
 		}
 	}
 	p.settle()

@@ -16,7 +16,7 @@ import (
 var actorScenarios = append(crashScenarios(),
 	Scenario{Name: "crash-recovering", Nodes: 3, Errata: []int{14}, Script: crashRecovering,
 		Line: "a node fails, and fails again at each stage of its recovery, once or twice: it comes back from disk"},
-	Scenario{Name: "crash-too-often", Nodes: 3, Given: func(w *World) { w.window = supervisor.DefaultWindow }, Script: crashTooOften,
+	Scenario{Name: "crash-too-often", Nodes: 3, Given: func(w *World) { w.window = supervisor.DefaultRestartLimit }, Script: crashTooOften,
 		Line: "an actor fails again and again: after ten restarts its node stops and says why; the others go on without it"},
 	Scenario{Name: "overload", Nodes: 3, Errata: []int{45}, Script: overload,
 		Line: "proposals and reads beyond every limit: typed refusals with the limit, bounded memory, and all is served when it is over"},
@@ -27,7 +27,7 @@ func crashScenarios() (all []Scenario) {
 	for _, h := range heard {
 		name := "crash-" + actors.NodeName
 		switch h.actor {
-		case actors.PeerPrefix:
+		case actors.ReplicatorPrefix:
 			name = "crash-replicator"
 		case readerName:
 			name = "crash-reader"
@@ -84,12 +84,12 @@ func (s *Scene) failsAt(actor string, kind protoreflect.Name, again int) {
 	arm := func(m *member) {
 		for _, other := range s.others(m) {
 			t := &trap{actor: actor, kind: kind, left: 1, when: when, again: again}
-			if actor == actors.PeerPrefix {
+			if actor == actors.ReplicatorPrefix {
 				t.actor = replicatorPath(other.id)[len(actors.NodePath)+1:]
 			}
 			m.traps = append(m.traps, t)
 			set = append(set, t)
-			if actor != actors.PeerPrefix {
+			if actor != actors.ReplicatorPrefix {
 				break
 			}
 		}
@@ -127,8 +127,8 @@ func (s *Scene) failsAt(actor string, kind protoreflect.Name, again int) {
 func (s *Scene) stir(kind protoreflect.Name, round int) {
 	stirs := []func(){s.stirWrites, s.stirLinks, s.stirBacklog, s.stirLeadership, s.stirRestart, s.stirStale}
 	start := map[protoreflect.Name]int{
-		"LinkUp": 1, "LinkDown": 1, "LinkDropped": 1, "ReadLog": 2, "LogPiece": 2, "Campaign": 3, "TransferLeadership": 3, "RequestVote": 3,
-		"VoteAnswer": 3, "TimeoutNow": 3, "Resolve": 3, startMessage: 4, "Recovered": 4, "MachineReady": 4, "HigherTerm": 5, "ProposalsRefused": 5,
+		"LinkUp": 1, "LinkDown": 1, "EnvelopesDropped": 1, "ReadLog": 2, "ReadLogResponse": 2, "Campaign": 3, "TransferLeadership": 3, "RequestVote": 3,
+		"VoteResponse": 3, "TimeoutNow": 3, "ResolveConflict": 3, startMessage: 4, "Recovered": 4, "MachineReady": 4, "HigherTerm": 5, "ProposalsRefused": 5,
 	}[kind]
 	if round%2 == 0 {
 		stirs[start]()
@@ -209,7 +209,7 @@ func (s *Scene) stirStale() {
 		for _, stale := range []proto.Message{
 			&messages.HigherTerm{Incarnation: m.view.Incarnation, From: other.id}, &messages.TimeoutNow{Leader: other.id},
 			&messages.ProposalsRefused{From: other.id, Reason: messages.Refusal_REFUSAL_NO_LEADER},
-			&messages.Resolve{Incarnation: m.view.Incarnation, Peer: other.id}, &messages.Tick{Incarnation: m.view.Incarnation, Timer: 1 << 40},
+			&messages.ResolveConflict{Incarnation: m.view.Incarnation, Peer: other.id}, &messages.Tick{Incarnation: m.view.Incarnation, Timer: 1 << 40},
 		} {
 			m.post(actors.NodePath, stale)
 		}
@@ -265,7 +265,7 @@ func crashTooOften(s *Scene) {
 		}
 		return s.counts.Stops[StopRestarts] > 0
 	})
-	var fatal *actors.Fatal
+	var fatal *actors.FatalError
 	if !errors.As(m.lastStop, &fatal) {
 		s.fail("member %d stopped with %v", m.id, m.lastStop)
 	}
@@ -305,7 +305,7 @@ func overload(s *Scene) {
 	}
 	bounded(heartbeat)
 
-	held = s.lose(nil, leader, "HeartbeatAnswer")
+	held = s.lose(nil, leader, "HeartbeatResponse")
 	var reads []*asked
 	for range 2 * s.limits().MaxPendingReads {
 		reads = append(reads, s.ask(leader))

@@ -124,7 +124,7 @@ func figure8Unreliable(s *Scene) {
 		}
 		if l := s.leader(); l != nil && s.chance(0.5) {
 			if s.chance(0.5) {
-				l.kill(vfs.LoseAll)
+				l.kill(vfs.LoseUnsynced)
 			} else {
 				s.cutOff(l, true)
 			}

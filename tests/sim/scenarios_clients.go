@@ -81,7 +81,7 @@ func lateForward(s *Scene) {
 	writes := s.say(f, 1+s.random.IntN(3))
 	s.within(heartbeat/10, "they are forwarded", func() bool { return forwards.count > 0 })
 	term := leader.view.Term
-	leader.post(actors.NodePath, &messages.HeartbeatAnswer{Term: term + 1, From: f.id})
+	leader.post(actors.NodePath, &messages.HeartbeatResponse{Term: term + 1, From: f.id})
 	leader.post(actors.NodePath, &messages.Campaign{})
 	s.within(heartbeat, "it leads in a later term", func() bool { return s.leads() == leader && leader.view.Term > term })
 	late := 0

@@ -101,7 +101,7 @@ func logReadFlips(s *Scene) {
 func logRots(s *Scene) {
 	leader := s.settles()
 	behind, all := s.lag(leader)
-	whole := leader.disk.Crash(vfs.LoseAll)
+	whole := leader.disk.CrashClone(vfs.LoseUnsynced)
 	path, at := s.stands(leader, all[s.random.IntN(3)])
 	at += s.random.Int64N(8)
 	if err := leader.disk.FlipBit(path, 8*at+s.random.Int64N(8)); err != nil {
@@ -207,7 +207,7 @@ func newestSegmentLost(s *Scene) {
 	s.applied(election, all[len(all)-1], victim)
 	s.pass(2 * heartbeat)
 	s.powerCut(victim)
-	whole := victim.disk.Crash(vfs.KeepAll)
+	whole := victim.disk.CrashClone(vfs.KeepUnsynced)
 	newest := ""
 	names, err := victim.disk.List(logDir)
 	for _, name := range names {
@@ -227,7 +227,7 @@ func newestSegmentLost(s *Scene) {
 	victim.disk.doomed = true
 	s.returns(victim)
 	s.within(election, "it refuses", func() bool { return s.counts.Stops[StopRefused] > 0 })
-	var storage *actors.StorageFault
+	var storage *actors.StorageError
 	var bad *persistence.CorruptError
 	if !errors.As(victim.lastStop, &storage) || !errors.As(victim.lastStop, &bad) || bad.File != newest {
 		s.fail("%s is gone, and it says %v", newest, victim.lastStop)

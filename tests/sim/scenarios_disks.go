@@ -87,8 +87,8 @@ func (s *Scene) damages(harm func(*Scene, *member)) {
 	victim := s.anyone()
 	s.applied(election, all[11], victim)
 	s.pass(2 * heartbeat)
-	victim.kill(vfs.KeepAll)
-	whole := victim.disk.Crash(vfs.KeepAll)
+	victim.kill(vfs.KeepUnsynced)
+	whole := victim.disk.CrashClone(vfs.KeepUnsynced)
 	harm(s, victim)
 	victim.disk.doomed = true
 	refused := s.counts.Stops[StopRefused]
@@ -102,7 +102,7 @@ func (s *Scene) damages(harm func(*Scene, *member)) {
 		victim.disk.spin(whole)
 		victim.disk.doomed, victim.out = false, false
 		victim.boot()
-	} else if found, err := victim.recover(vfs.KeepAll); err == nil {
+	} else if found, err := victim.recover(vfs.KeepUnsynced); err == nil {
 		s.holdsUnharmed(victim, found, all)
 	} else if !errors.Is(err, persistence.ErrCorrupt) {
 		s.fail("the log of member %d, which took it for good: %v", victim.id, err)
@@ -200,7 +200,7 @@ func stalledDisk(s *Scene) {
 }
 
 // lacks leaves so many bytes free on a disk.
-func (m *member) lacks(bytes int64) { m.disk.SetCapacity(m.disk.Used() + bytes) }
+func (m *member) lacks(bytes int64) { m.disk.SetCapacity(m.disk.UsedBytes() + bytes) }
 
 func fullDisk(s *Scene) {
 	leader := s.settles()
@@ -288,7 +288,7 @@ func failingSync(s *Scene) {
 	all = append(all, s.says(s.others(failing[0])[0], 0))
 	s.within(5*election, "the nodes stop", func() bool { return s.counts.Stops[StopStorage] >= len(failing) })
 	for _, m := range failing {
-		if storage := (*actors.StorageFault)(nil); !errors.As(m.lastStop, &storage) || !strings.Contains(storage.Error(), dataDir) {
+		if storage := (*actors.StorageError)(nil); !errors.As(m.lastStop, &storage) || !strings.Contains(storage.Error(), dataDir) {
 			s.fail("member %d stopped with %v", m.id, m.lastStop)
 		}
 	}

@@ -82,7 +82,7 @@ func reElection(s *Scene) {
 func reElectionAfterAKill(s *Scene) {
 	former := s.leads()
 	s.writes(former, 3)
-	former.kill(vfs.LoseAll)
+	former.kill(vfs.LoseUnsynced)
 	s.another(former, election/2)
 }
 
@@ -120,7 +120,7 @@ func splitVote(s *Scene) {
 	s.throw(middle, rest...)
 	term := former.view.Term
 	s.beats(former)
-	former.kill(vfs.LoseAll)
+	former.kill(vfs.LoseUnsynced)
 	s.never(6*election, "somebody leads although all timeouts are equal", func() bool { return s.leads() != nil })
 	split := 0
 	for t := term + 1; t <= rest[0].view.Term; t++ {
@@ -165,7 +165,7 @@ func preVoteLeavesNoTrace(s *Scene) {
 	if requests.count < 4*5 {
 		s.fail("the deaf member asked for %d pre-votes only", requests.count)
 	}
-	leader.kill(vfs.LoseAll)
+	leader.kill(vfs.LoseUnsynced)
 	s.another(leader, 3*election)
 }
 

@@ -98,10 +98,10 @@ func figure7(s *Scene) {
 func (s *Scene) repairs(leader, m *member, refusals int) {
 	refused := map[uint64]bool{}
 	seen := s.tap(m, leader, func(_, _ *member, message proto.Message) {
-		if a := message.(*messages.AppendAnswer); !a.Accepted {
+		if a := message.(*messages.AppendResponse); !a.Accepted {
 			refused[a.Index] = true
 		}
-	}, "AppendAnswer")
+	}, "AppendResponse")
 	m.boot()
 	s.within(5*election, "its log is the leader's", func() bool { return m.view.LastIndex >= leader.view.LastIndex && m.applied == m.view.LastIndex })
 	seen.end()
@@ -152,10 +152,10 @@ func figure8(s *Scene) (held []*rule) {
 	}
 	acked := map[uint64]bool{}
 	s.tap(nil, s1, func(from, _ *member, message proto.Message) {
-		if a := message.(*messages.AppendAnswer); a.Accepted && a.Index == 3 {
+		if a := message.(*messages.AppendResponse); a.Accepted && a.Index == 3 {
 			acked[from.id] = true
 		}
-	}, "AppendAnswer")
+	}, "AppendResponse")
 	s.within(5*election, "member 1 leads, and the old entry is durable on a majority", func() bool {
 		return s.leads() == s1 && s1.view.Term >= 4 && s.durable(3, 2, s1, s3, s4)
 	})
@@ -187,7 +187,7 @@ func (s *Scene) durable(index, term uint64, members ...*member) bool {
 func figure8Replaced(s *Scene) {
 	figure8(s)
 	s1, s5 := s.members[0], s.members[4]
-	s1.kill(vfs.LoseAll)
+	s1.kill(vfs.LoseUnsynced)
 	s5.boot()
 	s.within(10*election, "member 5 leads", func() bool { return s.leads() == s5 })
 	s.members[1].boot()
@@ -207,7 +207,7 @@ func figure8Committed(s *Scene) {
 	}
 	s1, s5 := s.members[0], s.members[4]
 	s.within(2*election, "the entry of term 4 commits the one of term 2", func() bool { return s1.view.Commit >= 4 })
-	s1.kill(vfs.LoseAll)
+	s1.kill(vfs.LoseUnsynced)
 	s5.boot()
 	s.members[1].boot()
 	s.within(10*election, "another leads", func() bool {

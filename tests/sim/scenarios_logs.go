@@ -46,7 +46,7 @@ func electionRestriction(s *Scene) {
 
 	// Told to campaign at once it asks in earnest, in a term that is taken up.
 	refused.end()
-	earnest := s.voteRefusals(winner, loser).when(func(m proto.Message) bool { return realVote(m) && !m.(*messages.VoteAnswer).Granted })
+	earnest := s.voteRefusals(winner, loser).when(func(m proto.Message) bool { return realVote(m) && !m.(*messages.VoteResponse).Granted })
 	loser.post(actors.NodePath, &messages.TimeoutNow{Term: loser.view.Term, Leader: winner.id})
 	s.within(election, "its vote is refused", func() bool { return earnest.count > 0 })
 	muzzle.end()
@@ -62,10 +62,10 @@ func electionRestriction(s *Scene) {
 // voteRefusals counts votes that a member refuses another. A grant ends the script.
 func (s *Scene) voteRefusals(of, to *member) *rule {
 	return s.tap(of, to, func(_, _ *member, m proto.Message) {
-		if m.(*messages.VoteAnswer).Granted {
+		if m.(*messages.VoteResponse).Granted {
 			s.World.fail("leader completeness", "member %d votes for %d, whose log is behind", of.id, to.id)
 		}
-	}, "VoteAnswer")
+	}, "VoteResponse")
 }
 
 // learnerVotesGiven: member 3 is a learner by the first configuration. That it is a voter stands in the log of member 1
@@ -86,8 +86,8 @@ func learnerVotes(s *Scene) {
 	if campaigns.count > 0 || !learner.view.Learner {
 		s.fail("the learner has campaigned:%s", s.state())
 	}
-	votes := s.tap(learner, candidate, nil, "VoteAnswer").when(func(m proto.Message) bool {
-		return realVote(m) && m.(*messages.VoteAnswer).Granted && learner.view.Learner
+	votes := s.tap(learner, candidate, nil, "VoteResponse").when(func(m proto.Message) bool {
+		return realVote(m) && m.(*messages.VoteResponse).Granted && learner.view.Learner
 	})
 	candidate.boot()
 	s.within(5*election, "who knows it for a voter leads", func() bool { return s.leads() == candidate })

@@ -35,7 +35,7 @@ func (s *Scene) keeper(leader *member) *member {
 
 // stateFaultOf checks what a node says whose state machine failed: what could not be done, and what to do.
 func (s *Scene) stateFaultOf(m *member, cause error, words ...string) {
-	var application *actors.ApplicationFault
+	var application *actors.ApplicationError
 	if !errors.As(m.lastStop, &application) || !errors.Is(m.lastStop, cause) {
 		s.fail("member %d stopped with %v", m.id, m.lastStop)
 	}

@@ -153,7 +153,7 @@ func oldPreVotes(s *Scene) {
 	rest := s.without([]*member{asks})
 	s.throw(eager, asks)
 	s.throw(patient, first, second)
-	granted := s.tap(nil, asks, nil, "VoteAnswer").when(func(m proto.Message) bool { return m.(*messages.VoteAnswer).Granted })
+	granted := s.tap(nil, asks, nil, "VoteResponse").when(func(m proto.Message) bool { return m.(*messages.VoteResponse).Granted })
 	for _, friend := range []*member{first, second} {
 		before := granted.count
 		s.apart([]*member{asks}, rest, true)

@@ -126,24 +126,24 @@ func fsyncOrder(s *Scene) {
 				votes++
 				s.votedOnDisk(from, m.Term, from.id)
 			}
-		case *messages.VoteAnswer:
+		case *messages.VoteResponse:
 			if m.Granted && !m.PreVote {
 				votes++
 				s.votedOnDisk(from, m.Term, to.id)
 			}
-		case *messages.AppendAnswer:
+		case *messages.AppendResponse:
 			if m.Accepted {
 				acknowledgements++
 				s.acknowledgedOnDisk(from, to, m)
 			}
 		}
-	}, "RequestVote", "VoteAnswer", "AppendAnswer")
+	}, "RequestVote", "VoteResponse", "AppendResponse")
 	for range 2 {
 		for range 4 {
 			s.answeredOnDisks()
 		}
 		leader := s.leads()
-		leader.kill(vfs.LoseAll)
+		leader.kill(vfs.LoseUnsynced)
 		s.successor(5*election, leader)
 		s.brings(leader)
 		s.within(5*election, "it is back", func() bool { return leader.view.Role == "follower" && leader.view.Leader != 0 })
@@ -155,7 +155,7 @@ func fsyncOrder(s *Scene) {
 
 // afterPowerCut is what a member's disk would hold.
 func (s *Scene) afterPowerCut(m *member) *found {
-	f, err := m.recover(vfs.LoseAll)
+	f, err := m.recover(vfs.LoseUnsynced)
 	if err != nil {
 		s.fail("the disk of member %d after a power cut: %v", m.id, err)
 	}
@@ -169,7 +169,7 @@ func (s *Scene) votedOnDisk(voter *member, term, candidate uint64) {
 }
 
 // acknowledgedOnDisk: the entry, and the term without which it must not be spoken of (E13).
-func (s *Scene) acknowledgedOnDisk(from, leader *member, m *messages.AppendAnswer) {
+func (s *Scene) acknowledgedOnDisk(from, leader *member, m *messages.AppendResponse) {
 	f := s.afterPowerCut(from)
 	if f.LastIndex < m.Index || f.HardState.Term < m.Term {
 		s.fail("member %d acknowledges index %d in term %d; its disk ends at %d in term %d", from.id, m.Index, m.Term, f.LastIndex, f.HardState.Term)

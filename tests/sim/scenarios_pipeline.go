@@ -30,7 +30,7 @@ func staleAnswers(s *Scene) {
 		if to == next || to == former {
 			said = append(said, answer{from, proto.Clone(m)})
 		}
-	}, "AppendAnswer")
+	}, "AppendResponse")
 	// Answers of two terms, and refusals: the next leader has to find out how far behind one of the others is.
 	s.cutOff(f, true)
 	s.writes(former, 5)
@@ -44,7 +44,7 @@ func staleAnswers(s *Scene) {
 
 	refusals := 0
 	for _, a := range said {
-		if !a.said.(*messages.AppendAnswer).Accepted {
+		if !a.said.(*messages.AppendResponse).Accepted {
 			refusals++
 		}
 	}

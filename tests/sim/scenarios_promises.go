@@ -21,7 +21,7 @@ func singleVoterSync(s *Scene) {
 		s.answered(all[len(all)-1:], election)
 		durable, dead := uint64(0), false
 		m.dies("log", "Flush", 1, crashBefore, func() {
-			durable, dead = m.view.Durable, true
+			durable, dead = m.view.DurableIndex, true
 			if m.view.Commit > durable {
 				s.World.fail("write, then speak", "index %d is committed; the only disk has %d", m.view.Commit, durable)
 			}
@@ -65,7 +65,7 @@ func termBeforeEntries(s *Scene) {
 			return !m.up
 		})
 		unasked.end()
-		f, err := m.recover(vfs.LoseAll)
+		f, err := m.recover(vfs.LoseUnsynced)
 		if err != nil {
 			s.fail("the log of member %d: %v", m.id, err)
 		}
@@ -90,7 +90,7 @@ func stalledLeader(s *Scene) {
 	s.writes(next, 2)
 	s.reigns(next, until-s.now)
 	s.within(2*election, "the former leader has the log again", func() bool {
-		return leader.view.Leader == next.id && leader.view.Durable == next.view.LastIndex
+		return leader.view.Leader == next.id && leader.view.DurableIndex == next.view.LastIndex
 	})
 	s.answered(writes, election)
 }

@@ -94,7 +94,7 @@ func staleRead(s *Scene) {
 func staleReadOldAnswers(s *Scene, reads int) {
 	old := s.leads()
 	s.put(old, 1, "old")
-	answers := s.keep(nil, old, "HeartbeatAnswer")
+	answers := s.keep(nil, old, "HeartbeatResponse")
 	var earlier []*asked
 	for range reads {
 		earlier = append(earlier, s.ask(old))
@@ -131,7 +131,7 @@ func readWithoutQuorum(s *Scene) {
 	heard := s.others(leader)[s.random.IntN(4)]
 	var kept []*rule
 	for _, m := range s.without([]*member{leader, heard}) {
-		kept = append(kept, s.keep(m, leader, "HeartbeatAnswer"))
+		kept = append(kept, s.keep(m, leader, "HeartbeatResponse"))
 	}
 	read := s.ask(leader)
 	s.never(election/2, "two of five confirm a leader", func() bool { return !read.waits() })
@@ -157,7 +157,7 @@ func readAmongLearners(s *Scene) {
 	s.pass(heartbeat) // what was on its way
 	read, writes := s.ask(leader), s.say(leader, 1)
 	last := leader.view.LastIndex
-	answered := s.tap(learner, leader, nil, "HeartbeatAnswer")
+	answered := s.tap(learner, leader, nil, "HeartbeatResponse")
 	s.within(2*election, "it steps down", func() bool {
 		if leader.view.Role == "leader" && !read.waits() || leader.view.Commit > last {
 			s.fail("confirmed by a learner:%s", s.state())
@@ -190,16 +190,16 @@ func readSingleVoter(s *Scene) {
 func staleReadOldTerm(s *Scene) {
 	leader := s.settles()
 	term := leader.view.Term
-	old := s.keep(nil, leader, "HeartbeatAnswer").when(func(m proto.Message) bool { return m.(*messages.HeartbeatAnswer).Term == term })
+	old := s.keep(nil, leader, "HeartbeatResponse").when(func(m proto.Message) bool { return m.(*messages.HeartbeatResponse).Term == term })
 	s.ask(leader)
 	s.ask(leader)
 	s.within(heartbeat/10, "both answer its rounds", func() bool { return old.count >= 2 })
-	leader.post(actors.NodePath, &messages.HeartbeatAnswer{Term: term + 1, From: s.others(leader)[0].id})
+	leader.post(actors.NodePath, &messages.HeartbeatResponse{Term: term + 1, From: s.others(leader)[0].id})
 	leader.post(actors.NodePath, &messages.Campaign{})
 	s.within(heartbeat, "it leads in a later term, and has committed in it", func() bool {
 		return s.leads() == leader && leader.view.Term > term && leader.view.Commit == leader.view.LastIndex
 	})
-	fresh := s.lose(nil, leader, "HeartbeatAnswer").when(func(m proto.Message) bool { return m.(*messages.HeartbeatAnswer).Term > term })
+	fresh := s.lose(nil, leader, "HeartbeatResponse").when(func(m proto.Message) bool { return m.(*messages.HeartbeatResponse).Term > term })
 	read := s.ask(leader)
 	s.within(heartbeat/10, "its round is under way", func() bool { return fresh.count > 0 })
 	old.release()

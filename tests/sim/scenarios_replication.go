@@ -280,10 +280,10 @@ func (s *Scene) refusals() func(most int, members ...*member) {
 	type where struct{ from, to, term, index uint64 }
 	at := map[where]bool{}
 	seen := s.tap(nil, nil, func(from, to *member, m proto.Message) {
-		if a := m.(*messages.AppendAnswer); !a.Accepted {
+		if a := m.(*messages.AppendResponse); !a.Accepted {
 			at[where{from.id, to.id, a.Term, a.Index}] = true
 		}
-	}, "AppendAnswer")
+	}, "AppendResponse")
 	return func(most int, members ...*member) {
 		seen.end()
 		leader := s.leads()
@@ -312,8 +312,8 @@ func reorderedAppend(s *Scene) {
 			f.post(actors.NodePath, proto.Clone(appends[len(appends)-1-i])) // the latest first
 			for until := s.now + 5*time.Millisecond; s.now < until; s.step() {
 				s.check()
-				if f.view.LastIndex < last || f.view.Durable < last {
-					s.fail("an old append cost member %d entries: it had %d, now %d, %d of them on disk", f.id, last, f.view.LastIndex, f.view.Durable)
+				if f.view.LastIndex < last || f.view.DurableIndex < last {
+					s.fail("an old append cost member %d entries: it had %d, now %d, %d of them on disk", f.id, last, f.view.LastIndex, f.view.DurableIndex)
 				}
 			}
 		}
@@ -323,10 +323,10 @@ func reorderedAppend(s *Scene) {
 	}
 	s.within(election, "all have them", s.well)
 	again()
-	leader.kill(vfs.LoseAll)
+	leader.kill(vfs.LoseUnsynced)
 	next := s.successor(5*election, leader)
 	s.writes(next, 2)
-	s.within(election, "the other one has them", func() bool { return f.view.Durable == next.view.LastIndex && f.view.Commit == next.view.Commit })
+	s.within(election, "the other one has them", func() bool { return f.view.DurableIndex == next.view.LastIndex && f.view.Commit == next.view.Commit })
 	again()
 }
 
@@ -365,7 +365,7 @@ func slowFollower(s *Scene) {
 func followerCatchesUp(s *Scene) {
 	leader := s.leads()
 	away := s.others(leader)[0]
-	away.kill(vfs.LoseAll)
+	away.kill(vfs.LoseUnsynced)
 	for range 10 {
 		s.writes(s.leads(), 15) // far more than is kept in memory
 	}
@@ -376,7 +376,7 @@ func followerCatchesUp(s *Scene) {
 func allDieAndReturn(s *Scene) {
 	s.writes(s.leads(), 10)
 	for _, m := range s.members {
-		m.kill(vfs.LoseAll)
+		m.kill(vfs.LoseUnsynced)
 	}
 	for _, m := range s.members {
 		m.return_()

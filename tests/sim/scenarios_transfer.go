@@ -157,7 +157,7 @@ func transferEndsWithTheRole(s *Scene) {
 	s.transfer(leader, target)
 	// It hears of a higher term, and campaigns: the others do not stick to a leader that asks for votes.
 	term := leader.view.Term
-	leader.post(actors.NodePath, &messages.HeartbeatAnswer{Term: term + 1, From: target.id})
+	leader.post(actors.NodePath, &messages.HeartbeatResponse{Term: term + 1, From: target.id})
 	leader.post(actors.NodePath, &messages.Campaign{})
 	s.within(heartbeat, "it leads in a higher term", func() bool { return s.leads() == leader && leader.view.Term > term })
 	began := s.now

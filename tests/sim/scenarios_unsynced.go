@@ -32,7 +32,7 @@ func truncationOnDisk(s *Scene) {
 	f.disk.stalledUntil = s.now + election
 	gone := s.forsakes(old, 3)
 	s.within(election/2, "the follower has them in memory", func() bool { return f.view.LastIndex == old.view.LastIndex })
-	if f.view.Durable == f.view.LastIndex {
+	if f.view.DurableIndex == f.view.LastIndex {
 		s.fail("the follower's disk has them already")
 	}
 	next := s.successor(election/2, old, f)
@@ -56,7 +56,7 @@ func appliedNotBeforeDurable(s *Scene) {
 	if s.chance(0.5) {
 		m, other = other, m
 	}
-	before := m.view.Durable
+	before := m.view.DurableIndex
 	m.disk.stalledUntil = s.now + election*6/10
 	var all []*operation
 	for range 5 {
@@ -67,7 +67,7 @@ func appliedNotBeforeDurable(s *Scene) {
 		s.fail("member %d has applied %d, and %d is on its disk", m.id, m.applied, before)
 	}
 	if s.chance(0.5) {
-		m.kill(vfs.LoseAll)
+		m.kill(vfs.LoseUnsynced)
 		s.returns(m)
 	}
 	s.applied(5*election, all[4], s.members...)
@@ -129,7 +129,7 @@ func twoTruncations(s *Scene) {
 	s.within(election/2, "both replace entries before the news of the disk", func() bool { return met && f.view.Term == term+11 })
 	s.within(election/10, "the disk has the last ones", func() bool { return s.durable(base+5, term+11, f) })
 	for _, m := range []*member{old, other} { // as if they had voted in those terms: the former leader commits nothing any more
-		m.post(actors.NodePath, &messages.HeartbeatAnswer{Term: term + 11, From: f.id})
+		m.post(actors.NodePath, &messages.HeartbeatResponse{Term: term + 11, From: f.id})
 	}
 	s.within(election/10, "all have gone on to the last term", func() bool { return old.view.Term == term+11 && other.view.Term == term+11 })
 	s.parts(s.members)
@@ -177,7 +177,7 @@ func acknowledgedInItsTerm(s *Scene) {
 	s.apart([]*member{first}, []*member{follower}, false)
 	s.within(heartbeat, "member 5 is in the new term", func() bool { return follower.view.Term == first.view.Term })
 	s.pass(heartbeat) // for what it acknowledges
-	follower.kill(vfs.LoseAll)
+	follower.kill(vfs.LoseUnsynced)
 	follower.disk.stalledUntil = 0
 	s.parts(append([]*member{first}, rest...), []*member{former, follower})
 	s.returns(follower)

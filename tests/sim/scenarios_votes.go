@@ -48,8 +48,8 @@ func (s *Scene) rivals() *rivals {
 	s.lose(judge, nil, "RequestVote")
 	r.ofFirst = s.keep(r.first, nil, "RequestVote").when(realVote)
 	r.ofSecond = s.keep(r.second, nil, "RequestVote").when(realVote)
-	s.tap(judge, nil, r.hear, "VoteAnswer").when(realVote)
-	judge.kill(vfs.KeepAll)
+	s.tap(judge, nil, r.hear, "VoteResponse").when(realVote)
+	judge.kill(vfs.KeepUnsynced)
 	s.returns(judge)
 	s.within(3*election, "both ask for the vote in one term", func() bool {
 		return r.ofFirst.count > 0 && r.ofSecond.count > 0 && r.first.view.Term == r.second.view.Term &&
@@ -60,7 +60,7 @@ func (s *Scene) rivals() *rivals {
 }
 
 func (r *rivals) hear(_, to *member, m proto.Message) {
-	if m.(*messages.VoteAnswer).Granted {
+	if m.(*messages.VoteResponse).Granted {
 		r.granted[to.id]++
 	} else {
 		r.refused[to.id]++
@@ -108,7 +108,7 @@ var (
 
 func voteOnceSaved(s *Scene) {
 	r := s.rivals()
-	s.lose(r.judge, nil, "VoteAnswer").when(realVote)
+	s.lose(r.judge, nil, "VoteResponse").when(realVote)
 	returned := s.prepare(r.judge, afterTheVoteIsSaved)
 	r.ofFirst.again()
 	s.within(election/2, "the voter is back", returned)
@@ -146,7 +146,7 @@ func voteOnceUnsaved(s *Scene) {
 
 func voteRepeated(s *Scene) {
 	r := s.rivals()
-	s.lose(r.judge, nil, "VoteAnswer").when(realVote)
+	s.lose(r.judge, nil, "VoteResponse").when(realVote)
 	for n := 1; n <= 3; n++ {
 		r.ofFirst.again()
 		s.within(election/4, "the first gets the vote, each time", func() bool { return r.granted[r.first.id] == n })
@@ -169,9 +169,9 @@ func stepDownKeepsTheVote(s *Scene) {
 	s.within(2*election, "it steps down in its term", func() bool { return r.first.view.Role != "leader" })
 	s.deaf(r.first, false)
 	s.setCut(r.first, r.second, false)
-	refused := s.tap(r.first, r.second, nil, "VoteAnswer").when(func(m proto.Message) bool {
-		a := m.(*messages.VoteAnswer)
-		return realVote(m) && !a.Granted && !a.Sticky && a.Term == r.term
+	refused := s.tap(r.first, r.second, nil, "VoteResponse").when(func(m proto.Message) bool {
+		a := m.(*messages.VoteResponse)
+		return realVote(m) && !a.Granted && !a.LeaderActive && a.Term == r.term
 	})
 	r.ofSecond.again()
 	s.within(election/2, "it refuses the other candidate of the term", func() bool { return refused.count > 0 })
@@ -187,7 +187,7 @@ func crashedLeader(s *Scene) {
 		writes := s.say(leader, 3)
 		s.pass(s.between(1, heartbeat/20))
 		kind := []struct{ actor, kind string }{
-			{"", "Propose"}, {"", "Flush"}, {"", "Durable"}, {"", "Progress"}, {"", "HeartbeatAnswer"}, {"", "Tick"},
+			{"", "Propose"}, {"", "Flush"}, {"", "Durable"}, {"", "Progress"}, {"", "HeartbeatResponse"}, {"", "Tick"},
 			{"log", "Append"}, {"log", "Flush"}, {"machine", "Committed"},
 		}[s.random.IntN(9)]
 		was := leader.view.Incarnation

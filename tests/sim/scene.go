@@ -116,9 +116,9 @@ func (s *Scene) termInLog(m *member, index uint64) uint64 {
 func (s *Scene) powerCut(m *member) {
 	switch s.random.IntN(3) {
 	case 0:
-		m.kill(vfs.LoseAll)
+		m.kill(vfs.LoseUnsynced)
 	case 1:
-		m.kill(vfs.KeepAll)
+		m.kill(vfs.KeepUnsynced)
 	default:
 		m.kill(s.random.IntN)
 	}
@@ -150,8 +150,8 @@ func (s *Scene) ask(m *member) *asked {
 		p, ok := news.(*messages.ReadPoint)
 		switch {
 		case !ok || p.Id != id:
-		case p.Refused != 0:
-			a.refused = p.Refused
+		case p.Refusal != 0:
+			a.refused = p.Refusal
 		default:
 			a.points, a.index = a.points+1, p.Index
 			if p.Index < a.floor {
@@ -159,7 +159,7 @@ func (s *Scene) ask(m *member) *asked {
 			}
 		}
 	})
-	m.post(actors.NodePath, &messages.AskRead{Id: id, Mode: messages.ReadMode_READ_MODE_INDEX})
+	m.post(actors.NodePath, &messages.RequestRead{Id: id, Mode: messages.ReadMode_READ_MODE_INDEX})
 	return a
 }
 

@@ -25,9 +25,9 @@ func (f *found) term(index uint64) uint64 {
 
 // recover opens a copy of a member's disk by the production log, as it would be found if the member died now and choose
 // decided about what was not synced. The member goes on.
-func (m *member) recover(choose vfs.Choice) (*found, error) {
+func (m *member) recover(choose vfs.CrashChoice) (*found, error) {
 	o := m.logOptions()
-	o.FS = m.disk.Crash(choose)
+	o.FS = m.disk.CrashClone(choose)
 	log, recovery, err := persistence.Open(o)
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func (m *member) recover(choose vfs.Choice) (*found, error) {
 
 // commandsOnDisk are the numbers of the commands in a member's log, by index.
 func (s *Scene) commandsOnDisk(m *member) map[uint64]uint64 {
-	f, err := m.recover(vfs.LoseAll)
+	f, err := m.recover(vfs.LoseUnsynced)
 	if err != nil {
 		s.fail("the log of member %d: %v", m.id, err)
 	}

@@ -198,7 +198,7 @@ func (b *mailbox) held() time.Duration {
 }
 
 func (b *mailbox) usesDisk() bool {
-	return b.name == actors.LogName || b.name == actors.LogName+"/"+actors.ReaderName
+	return b.name == actors.LogStoreName || b.name == actors.LogStoreName+"/"+actors.LogReaderName
 }
 
 // ended looks whether this message was the last of the node, or the last before its power failed.

@@ -18,7 +18,7 @@ type state struct {
 // store is what an OnDisk state machine keeps over its lives. A crash takes the newest batches, in order.
 type store struct {
 	state
-	ledger []machine.LedgerRecord
+	ledger []machine.SessionRecord
 	undo   []undo // of the newest batches, oldest first
 	faults
 }
@@ -26,7 +26,7 @@ type store struct {
 // undo leads back to the state before a batch.
 type undo struct {
 	last, hash uint64
-	ledger     []machine.LedgerRecord
+	ledger     []machine.SessionRecord
 	keys       []uint32
 	values     []string // of keys, as they were; later ones first
 }
@@ -80,7 +80,7 @@ type diskKeeper struct {
 	store *store
 }
 
-func (k *diskKeeper) Recover() (uint64, []machine.LedgerRecord, error) {
+func (k *diskKeeper) Recover() (uint64, []machine.SessionRecord, error) {
 	if k.store.damaged {
 		return 0, nil, errStateDamaged
 	}
@@ -100,15 +100,15 @@ func (k *diskKeeper) Apply(b *machine.Batch) ([][]byte, error) {
 func (k *diskKeeper) keep(b *machine.Batch) [][]byte {
 	k.undo = &undo{last: k.last, hash: k.hash, ledger: k.store.ledger}
 	results := k.apply(b)
-	update := b.Ledger(results)
-	kept := make([]machine.LedgerRecord, 0, len(k.store.ledger)+1)
+	update := b.SessionUpdate(results)
+	kept := make([]machine.SessionRecord, 0, len(k.store.ledger)+1)
 	for _, r := range k.store.ledger {
 		if r.Index >= update.DropBelow {
 			kept = append(kept, r)
 		}
 	}
 	if len(update.Put.Data) > 0 {
-		kept = append(kept, machine.LedgerRecord{Index: update.Put.Index, Data: bytes.Clone(update.Put.Data)})
+		kept = append(kept, machine.SessionRecord{Index: update.Put.Index, Data: bytes.Clone(update.Put.Data)})
 	}
 	k.store.ledger = kept
 	if len(k.store.undo) == keptUndos {

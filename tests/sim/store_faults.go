@@ -23,7 +23,7 @@ var errStateDamaged = errors.New("/data/kv/000007.sst: checksum mismatch")
 
 // stateFault tells a failure of a state machine that this file has made.
 func stateFault(err error) bool {
-	var application *actors.ApplicationFault
+	var application *actors.ApplicationError
 	return errors.As(err, &application) && (errors.Is(err, errStateDamaged) || errors.Is(err, errState))
 }
 

@@ -169,7 +169,7 @@ func (m *member) wrongActors() string {
 			return fmt.Sprintf("%d: %s is suspended with %d messages", m.id, id, waiting)
 		case !b.planned && waiting > 0:
 			return fmt.Sprintf("%d: %s has %d messages and does not handle them", m.id, id, waiting)
-		case strings.HasPrefix(b.name, actors.PeerPrefix):
+		case strings.HasPrefix(b.name, actors.ReplicatorPrefix):
 			replicators--
 		case !want[b.name]:
 			return fmt.Sprintf("%d: %s lives", m.id, id)

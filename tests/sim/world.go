@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/troupe-raft/troupe/handle"
+	"github.com/troupe-raft/troupe/internal/session"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/supervisor"
 	"github.com/troupe-raft/troupe/tests/sim/trace"
@@ -58,7 +58,7 @@ type World struct {
 	clients        []*client
 	keys           keys
 	// handleLimits are those of the members' handles.
-	handleLimits handle.Limits
+	handleLimits session.Limits
 	// uncommittedBytes is what a leader takes and has not committed.
 	uncommittedBytes uint64
 	scribbled        uint32 // writes of scripts so far
@@ -67,7 +67,7 @@ type World struct {
 	commands         uint64 // numbers the clients' operations
 	calm             bool   // no more faults, no more requests
 	oneByOne         bool   // requests to peers carry one entry each
-	window           supervisor.Window
+	window           supervisor.RestartLimit
 	lastWords        bool // the message in hand is one of an actor's end
 	over             bool // what follows is beyond what Raft promises: nothing more is judged
 	failure          *Failure
@@ -176,7 +176,7 @@ func New(options Options) *World {
 		size = options.Nodes
 	}
 	w.uncommittedBytes = 20_000
-	w.handleLimits = handle.Limits{MaxRequestBytes: 1 << 20, MaxPendingRequests: 1 << 16, MaxPendingBytes: 1 << 26}
+	w.handleLimits = session.Limits{MaxRequestBytes: 1 << 20, MaxPendingRequests: 1 << 16, MaxPendingBytes: 1 << 26}
 	w.populate(size)
 	w.history = newHistory(w)
 	return w
@@ -324,7 +324,7 @@ func (w *World) state() string {
 	for _, m := range w.members {
 		v := m.view
 		fmt.Fprintf(&b, "\n  %d up=%v %s term %d leader %d last (%d, %d) durable %d commit %d applied %d", m.id, m.up, v.Role, v.Term, v.Leader,
-			v.LastIndex, v.LastTerm, v.Durable, v.Commit, m.applied)
+			v.LastIndex, v.LastTerm, v.DurableIndex, v.Commit, m.applied)
 		if m.program != nil {
 			fmt.Fprintf(&b, "; %d calls wait, serving %v", len(m.program.calls), m.program.serving)
 		}

@@ -31,19 +31,19 @@ var serviceDesc = grpc.ServiceDesc{
 	},
 }
 
-func method(lane lane) string {
+func methodName(lane lane) string {
 	return "/" + serviceDesc.ServiceName + "/" + serviceDesc.Streams[lane].StreamName
 }
 
 func (l *Link) newServer() *grpc.Server {
-	silence := l.options.Silence
+	silence := l.options.KeepaliveInterval
 	options := []grpc.ServerOption{
-		grpc.ForceServerCodecV2(codec{}),
-		grpc.MaxRecvMsgSize(mailLimit(l.options.MaxLetterBytes)),
+		grpc.ForceServerCodecV2(batchCodec{}),
+		grpc.MaxRecvMsgSize(maxBatchBytes(l.options.MaxMessageBytes)),
 		grpc.MaxHeaderListSize(16 << 10),
 		grpc.MaxConcurrentStreams(8),
-		grpc.StaticStreamWindowSize(window),
-		grpc.StaticConnWindowSize(window),
+		grpc.StaticStreamWindowSize(flowControlWindowBytes),
+		grpc.StaticConnWindowSize(flowControlWindowBytes),
 		grpc.ReadBufferSize(64 << 10),
 		grpc.WriteBufferSize(4 << 10),
 		grpc.ConnectionTimeout(5 * time.Second),
@@ -52,7 +52,7 @@ func (l *Link) newServer() *grpc.Server {
 		grpc.WaitForHandlers(true),
 	}
 	if l.options.ServerTLS != nil {
-		options = append(options, grpc.Creds(&witnessed{credentials.NewTLS(l.options.ServerTLS), l}))
+		options = append(options, grpc.Creds(&loggingCredentials{credentials.NewTLS(l.options.ServerTLS), l}))
 	}
 	server := grpc.NewServer(options...)
 	server.RegisterService(&serviceDesc, l)
@@ -60,18 +60,18 @@ func (l *Link) newServer() *grpc.Server {
 }
 
 // session is one stream that a peer opened.
-type session struct {
-	peer  *peer
-	lane  lane
-	over  atomic.Bool // nothing is delivered from it any more
-	ended chan error  // holds why it is to end
+type inboundStream struct {
+	peer      *linkPeer
+	lane      lane
+	stopped   atomic.Bool // nothing is delivered from it any more
+	endReason chan error  // holds why it is to end
 }
 
 // end lets the session's handler return, which ends the stream.
-func (s *session) end(why error) {
-	s.over.Store(true)
+func (s *inboundStream) end(why error) {
+	s.stopped.Store(true)
 	select {
-	case s.ended <- why:
+	case s.endReason <- why:
 	default:
 	}
 }
@@ -79,46 +79,46 @@ func (s *session) end(why error) {
 // accept is the handler of a stream. It returns when the stream is over; another goroutine reads, since gRPC offers no
 // way to end a stream that waits for its peer's next word.
 func (l *Link) accept(lane lane, stream grpc.ServerStream) error {
-	p, err := l.admit(lane, stream.Context())
+	p, err := l.checkHandshake(lane, stream.Context())
 	if err != nil {
-		return asStatus(err)
+		return toStatus(err)
 	}
-	s := &session{peer: p, lane: lane, ended: make(chan error, 2)}
+	s := &inboundStream{peer: p, lane: lane, endReason: make(chan error, 2)}
 	// Before the welcome: who was welcomed on one stream and opens another means the other. Were it taken up afterwards, the
 	// former could come second and end the latter.
-	p.opened(s)
-	if err := stream.SendHeader(put(welcomeKey, l.self.welcome())); err != nil {
-		s.over.Store(true)
-		p.left(s, err)
+	p.streamOpened(s)
+	if err := stream.SendHeader(encodeMetadata(welcomeKey, l.self.welcome())); err != nil {
+		s.stopped.Store(true)
+		p.streamClosed(s, err)
 		return err
 	}
-	l.serving.Add(1)
+	l.running.Add(1)
 	go func() {
-		defer l.serving.Done()
-		s.end(s.read(stream))
+		defer l.running.Done()
+		s.end(s.receive(stream))
 	}()
-	err = <-s.ended
-	s.over.Store(true)
-	p.left(s, err)
-	return asStatus(err)
+	err = <-s.endReason
+	s.stopped.Store(true)
+	p.streamClosed(s, err)
+	return toStatus(err)
 }
 
 // admit checks the handshake of a stream that was opened by who says to be a peer.
-func (l *Link) admit(lane lane, ctx context.Context) (*peer, error) {
+func (l *Link) checkHandshake(lane lane, ctx context.Context) (*linkPeer, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	hello := &messages.Hello{}
-	if !get(md, helloKey, hello) {
-		return nil, refuse("a caller without the greeting of the peer link: this is the peer port of a Troupe member; clients use its client port")
+	if !decodeMetadata(md, helloKey, hello) {
+		return nil, refusef("a caller without the greeting of the peer link: this is the peer port of a Troupe member; clients use its client port")
 	}
 	// A peer may be up before this node's Node has said who belongs to the cluster: let it wait, as long as it will.
 	select {
-	case <-l.named:
+	case <-l.peersKnown:
 	case <-l.closing:
-		return nil, refuse("member %x is stopping", l.self.ID)
+		return nil, refusef("member %x is stopping", l.self.ID)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	p := l.roster.get(hello.GetFrom())
+	p := l.peerTable.get(hello.GetFrom())
 	var member *messages.Member
 	if p != nil {
 		p.mu.Lock()
@@ -126,15 +126,15 @@ func (l *Link) admit(lane lane, ctx context.Context) (*peer, error) {
 		p.mu.Unlock()
 	}
 	if err := l.self.CheckHello(hello, lane.String(), member); err != nil {
-		if l.callers.First(hello.GetFrom(), err.Error()) {
-			l.log.Error().Str("peer", hex(hello.GetFrom())).Str("caller", caller(ctx)).Str("reason", err.Error()).Msg("refused a connection")
+		if l.refusedPeers.Allow(hello.GetFrom(), err.Error()) {
+			l.log.Error().Str("peer", hexID(hello.GetFrom())).Str("caller", remoteAddress(ctx)).Str("reason", err.Error()).Msg("refused a connection")
 		}
 		return nil, err
 	}
 	return p, nil
 }
 
-func caller(ctx context.Context) string {
+func remoteAddress(ctx context.Context) string {
 	if from, ok := grpcpeer.FromContext(ctx); ok {
 		return from.Addr.String()
 	}
@@ -143,39 +143,39 @@ func caller(ctx context.Context) string {
 
 // opened takes a stream up. It takes the place of a former one of the same lane: a peer that lost its connection may be
 // back before this side has noticed.
-func (p *peer) opened(s *session) {
-	p.link.callers.Forget(p.id)
-	p.settle("the peer is not reached yet", func() {
-		if former := p.inbound[s.lane]; former != nil {
-			former.end(refuse("the peer opened this lane anew"))
+func (p *linkPeer) streamOpened(s *inboundStream) {
+	p.link.refusedPeers.Reset(p.id)
+	p.updateState("the peer is not reached yet", func() {
+		if former := p.inboundStreams[s.lane]; former != nil {
+			former.end(refusef("the peer opened this lane anew"))
 		}
-		p.inbound[s.lane] = s
+		p.inboundStreams[s.lane] = s
 	})
-	p.nudge()
+	p.requestDial()
 	if p.ctx.Err() != nil {
 		s.end(context.Cause(p.ctx)) // removed between the handshake and now
 	}
 }
 
-func (p *peer) left(s *session, why error) {
-	p.settle(why.Error(), func() {
-		if p.inbound[s.lane] == s {
-			p.inbound[s.lane] = nil
+func (p *linkPeer) streamClosed(s *inboundStream, why error) {
+	p.updateState(why.Error(), func() {
+		if p.inboundStreams[s.lane] == s {
+			p.inboundStreams[s.lane] = nil
 		}
 	})
 }
 
 // read delivers what comes until the stream breaks or the peer breaks a rule of encoding.
-func (s *session) read(stream grpc.ServerStream) error {
+func (s *inboundStream) receive(stream grpc.ServerStream) error {
 	p := s.peer
-	mail := &incoming{}
+	mail := &incomingBatch{}
 	for {
 		if err := stream.RecvMsg(mail); err != nil {
-			return closed(err)
+			return streamError(err)
 		}
-		p.mailsReceived.Add(1)
+		p.batchesReceived.Add(1)
 		p.bytesReceived.Add(uint64(len(mail.data)))
-		if err := mail.letters(s.deliver); err != nil {
+		if err := mail.forEach(s.deliver); err != nil {
 			p.refused.Add(1)
 			return fmt.Errorf("mail from member %x on lane %v cannot be read: %w", p.id, s.lane, err)
 		}
@@ -184,26 +184,26 @@ func (s *session) read(stream grpc.ServerStream) error {
 }
 
 // deliver hands a letter to its actor, if it says the truth about its sender and is addressed to whom peers may write.
-func (s *session) deliver(role messages.Role, message proto.Message) {
+func (s *inboundStream) deliver(role messages.Role, message proto.Message) {
 	p := s.peer
-	if s.over.Load() {
+	if s.stopped.Load() {
 		return
 	}
 	if message == nil {
-		p.reject(fmt.Errorf("a letter of a kind that this release does not know"))
+		p.countRefused(fmt.Errorf("a letter of a kind that this release does not know"))
 		return
 	}
-	if err := live.CheckLetter(p.id, role, message); err != nil {
-		p.reject(err)
+	if err := live.CheckPeerMessage(p.id, role, message); err != nil {
+		p.countRefused(err)
 		return
 	}
-	p.lettersReceived.Add(1)
-	p.link.inbox.Deliver(p.id, role, message)
+	p.envelopesReceived.Add(1)
+	p.link.receiver.Deliver(p.id, role, message)
 }
 
 // reject counts a letter that is not delivered, and says so the first time.
-func (p *peer) reject(why error) {
+func (p *linkPeer) countRefused(why error) {
 	if p.refused.Add(1) == 1 {
-		p.link.log.Error().Str("peer", hex(p.id)).Err(why).Msg("dropped a letter; further ones are only counted")
+		p.link.log.Error().Str("peer", hexID(p.id)).Err(why).Msg("dropped a letter; further ones are only counted")
 	}
 }

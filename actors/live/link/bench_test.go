@@ -65,23 +65,23 @@ func BenchmarkRoundTrip(b *testing.B) {
 		request proto.Message
 	}{
 		{"heartbeat", &messages.Heartbeat{Leader: 1, Round: 1}},
-		{"append1x256", &messages.AppendEntries{Leader: 1, Entries: entriesOf(1, 1, 256)}},
-		{"append100x256", &messages.AppendEntries{Leader: 1, Entries: entriesOf(1, 100, 256)}},
+		{"append1x256", &messages.AppendEntries{Leader: 1, Entries: testEntries(1, 1, 256)}},
+		{"append100x256", &messages.AppendEntries{Leader: 1, Entries: testEntries(1, 100, 256)}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			answered := make(chan struct{}, 1)
-			answer := &messages.AppendAnswer{From: 2, Accepted: true}
+			answer := &messages.AppendResponse{From: 2, Accepted: true}
 			one, _ := benchPair(b, func(_ *live.Env, m any) {
-				if _, ok := m.(*messages.AppendAnswer); ok {
+				if _, ok := m.(*messages.AppendResponse); ok {
 					answered <- struct{}{}
 				}
 			}, func(env *live.Env, m any) {
 				switch m.(type) {
 				case *messages.Heartbeat, *messages.AppendEntries:
-					env.System().Root.Send(env.Peer(1, messages.Role_ROLE_NODE), answer)
+					env.System().Root.Send(env.PeerPID(1, messages.Role_ROLE_NODE), answer)
 				}
 			})
-			peer := one.Peer(2, messages.Role_ROLE_NODE)
+			peer := one.PeerPID(2, messages.Role_ROLE_NODE)
 			b.ReportAllocs()
 			b.ResetTimer()
 			for range b.N {
@@ -111,8 +111,8 @@ func BenchmarkThroughput(b *testing.B) {
 					}
 				}
 			})
-			peer := one.Peer(2, messages.Role_ROLE_NODE)
-			request := &messages.AppendEntries{Leader: 1, Entries: entriesOf(1, c.entries, c.size)}
+			peer := one.PeerPID(2, messages.Role_ROLE_NODE)
+			request := &messages.AppendEntries{Leader: 1, Entries: testEntries(1, c.entries, c.size)}
 			b.SetBytes(int64(c.entries * c.size))
 			b.ReportAllocs()
 			b.ResetTimer()

@@ -18,38 +18,38 @@ import (
 // times for a batch of a hundred entries.
 
 // letter is a message on its way out.
-type letter struct {
+type queuedMessage struct {
 	role    byte // a messages.Role
 	size    int  // the message's encoded size
 	message proto.Message
 }
 
 // outgoing is one mail to send; letters are encoded when gRPC asks for the bytes.
-type outgoing struct{ letters []letter }
+type outgoingBatch struct{ messages []queuedMessage }
 
 // incoming is one mail received: bytes of its own, which messages may alias.
-type incoming struct{ data []byte }
+type incomingBatch struct{ data []byte }
 
 // The fields of messages.Mail and messages.Letter.
 const (
-	mailLetters = 1
-	letterRole  = 1
+	batchEnvelopesField = 1
+	envelopeRoleField   = 1
 )
 
 // field is the number of the Letter's field that carries a message of this type; 0 if none does.
-func field(message proto.Message) protowire.Number {
+func envelopeField(message proto.Message) protowire.Number {
 	switch message.(type) {
 	case *messages.RequestVote:
 		return 2
-	case *messages.VoteAnswer:
+	case *messages.VoteResponse:
 		return 3
 	case *messages.AppendEntries:
 		return 4
-	case *messages.AppendAnswer:
+	case *messages.AppendResponse:
 		return 5
 	case *messages.Heartbeat:
 		return 6
-	case *messages.HeartbeatAnswer:
+	case *messages.HeartbeatResponse:
 		return 7
 	case *messages.ForwardedProposals:
 		return 8
@@ -57,7 +57,7 @@ func field(message proto.Message) protowire.Number {
 		return 9
 	case *messages.ForwardedRead:
 		return 10
-	case *messages.ForwardedReadAnswer:
+	case *messages.ForwardedReadResponse:
 		return 11
 	case *messages.TimeoutNow:
 		return 12
@@ -68,20 +68,20 @@ func field(message proto.Message) protowire.Number {
 }
 
 // blank is a new message of the type that a Letter's field carries; nil if there is no such field.
-func blank(number protowire.Number) proto.Message {
+func newPeerMessage(number protowire.Number) proto.Message {
 	switch number {
 	case 2:
 		return &messages.RequestVote{}
 	case 3:
-		return &messages.VoteAnswer{}
+		return &messages.VoteResponse{}
 	case 4:
 		return &messages.AppendEntries{}
 	case 5:
-		return &messages.AppendAnswer{}
+		return &messages.AppendResponse{}
 	case 6:
 		return &messages.Heartbeat{}
 	case 7:
-		return &messages.HeartbeatAnswer{}
+		return &messages.HeartbeatResponse{}
 	case 8:
 		return &messages.ForwardedProposals{}
 	case 9:
@@ -89,7 +89,7 @@ func blank(number protowire.Number) proto.Message {
 	case 10:
 		return &messages.ForwardedRead{}
 	case 11:
-		return &messages.ForwardedReadAnswer{}
+		return &messages.ForwardedReadResponse{}
 	case 12:
 		return &messages.TimeoutNow{}
 	case 13:
@@ -99,13 +99,13 @@ func blank(number protowire.Number) proto.Message {
 }
 
 // codec is the encoding of the link's streams. It knows nothing but mails.
-type codec struct{}
+type batchCodec struct{}
 
 // Name is part of the content type; protobuf is what it is.
-func (codec) Name() string { return "proto" }
+func (batchCodec) Name() string { return "proto" }
 
-func (codec) Marshal(v any) (mem.BufferSlice, error) {
-	mail, ok := v.(*outgoing)
+func (batchCodec) Marshal(v any) (mem.BufferSlice, error) {
+	mail, ok := v.(*outgoingBatch)
 	if !ok {
 		return nil, fmt.Errorf("link: %T is not a mail", v)
 	}
@@ -119,8 +119,8 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.NewBuffer(buffer, pool)}, nil
 }
 
-func (codec) Unmarshal(data mem.BufferSlice, v any) error {
-	mail, ok := v.(*incoming)
+func (batchCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	mail, ok := v.(*incomingBatch)
 	if !ok {
 		return fmt.Errorf("link: %T is not a mail", v)
 	}
@@ -128,27 +128,27 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return nil
 }
 
-// letterSize is the encoded size of the Letter that carries a message of this size.
-func letterSize(number protowire.Number, size int) int {
-	return protowire.SizeTag(letterRole) + 1 + protowire.SizeTag(number) + protowire.SizeBytes(size)
+// envelopeSize is the encoded size of the Letter that carries a message of this size.
+func envelopeSize(number protowire.Number, size int) int {
+	return protowire.SizeTag(envelopeRoleField) + 1 + protowire.SizeTag(number) + protowire.SizeBytes(size)
 }
 
-func (o *outgoing) size() int {
+func (o *outgoingBatch) size() int {
 	total := 0
-	for _, l := range o.letters {
-		total += protowire.SizeTag(mailLetters) + protowire.SizeBytes(letterSize(field(l.message), l.size))
+	for _, l := range o.messages {
+		total += protowire.SizeTag(batchEnvelopesField) + protowire.SizeBytes(envelopeSize(envelopeField(l.message), l.size))
 	}
 	return total
 }
 
 // append writes the mail. Messages are immutable, so the sizes found when they were queued still hold.
-func (o *outgoing) append(data []byte) ([]byte, error) {
+func (o *outgoingBatch) append(data []byte) ([]byte, error) {
 	var err error
-	for _, l := range o.letters {
-		number := field(l.message)
-		data = protowire.AppendTag(data, mailLetters, protowire.BytesType)
-		data = protowire.AppendVarint(data, uint64(letterSize(number, l.size)))
-		data = protowire.AppendTag(data, letterRole, protowire.VarintType)
+	for _, l := range o.messages {
+		number := envelopeField(l.message)
+		data = protowire.AppendTag(data, batchEnvelopesField, protowire.BytesType)
+		data = protowire.AppendVarint(data, uint64(envelopeSize(number, l.size)))
+		data = protowire.AppendTag(data, envelopeRoleField, protowire.VarintType)
 		data = append(data, l.role)
 		data = protowire.AppendTag(data, number, protowire.BytesType)
 		data = protowire.AppendVarint(data, uint64(l.size))
@@ -163,23 +163,23 @@ func (o *outgoing) append(data []byte) ([]byte, error) {
 	return data, nil
 }
 
-// errTruncated is the error of bytes that end early or are no protobuf.
-var errTruncated = errors.New("malformed protobuf")
+// errMalformed is the error of bytes that end early or are no protobuf.
+var errMalformed = errors.New("malformed protobuf")
 
 // A field's number and wire type, as protobuf writes them before its value. What comes under a known number with another
 // wire type is not that field.
 const (
-	varint    = uint64(protowire.VarintType)
-	delimited = uint64(protowire.BytesType)
+	wireVarint = uint64(protowire.VarintType)
+	wireBytes  = uint64(protowire.BytesType)
 )
 
 // letters calls each with every letter of the mail. A letter that carries nothing this release knows has no message.
-func (i *incoming) letters(each func(messages.Role, proto.Message)) error {
-	return fields(i.data, func(tag uint64, value []byte, _ uint64) error {
-		if tag != mailLetters<<3|delimited {
+func (i *incomingBatch) forEach(each func(messages.Role, proto.Message)) error {
+	return forEachField(i.data, func(tag uint64, value []byte, _ uint64) error {
+		if tag != batchEnvelopesField<<3|wireBytes {
 			return nil
 		}
-		role, message, err := parseLetter(value)
+		role, message, err := parseEnvelope(value)
 		if err != nil {
 			return err
 		}
@@ -188,16 +188,16 @@ func (i *incoming) letters(each func(messages.Role, proto.Message)) error {
 	})
 }
 
-func parseLetter(data []byte) (role messages.Role, message proto.Message, err error) {
-	err = fields(data, func(tag uint64, value []byte, number uint64) error {
-		if tag == letterRole<<3|varint {
+func parseEnvelope(data []byte) (role messages.Role, message proto.Message, err error) {
+	err = forEachField(data, func(tag uint64, value []byte, number uint64) error {
+		if tag == envelopeRoleField<<3|wireVarint {
 			role = messages.Role(number)
 			return nil
 		}
-		if tag&7 != delimited {
+		if tag&7 != wireBytes {
 			return nil
 		}
-		fresh := blank(protowire.Number(tag >> 3))
+		fresh := newPeerMessage(protowire.Number(tag >> 3))
 		if fresh == nil {
 			return nil
 		}
@@ -218,11 +218,11 @@ func parseLetter(data []byte) (role messages.Role, message proto.Message, err er
 
 // fields calls each with every field of an encoded message: value is set for those of length-delimited type, number for
 // varints; others are skipped.
-func fields(data []byte, each func(tag uint64, value []byte, number uint64) error) error {
+func forEachField(data []byte, each func(tag uint64, value []byte, number uint64) error) error {
 	for len(data) > 0 {
 		field, kind, n := protowire.ConsumeTag(data)
 		if n < 0 {
-			return errTruncated
+			return errMalformed
 		}
 		data = data[n:]
 		var value []byte
@@ -236,7 +236,7 @@ func fields(data []byte, each func(tag uint64, value []byte, number uint64) erro
 			n = protowire.ConsumeFieldValue(field, kind, data)
 		}
 		if n < 0 {
-			return errTruncated
+			return errMalformed
 		}
 		data = data[n:]
 		if kind != protowire.BytesType && kind != protowire.VarintType {

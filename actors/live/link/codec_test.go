@@ -13,8 +13,8 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// entriesOf makes n entries of the given size from index first on, in two terms where there is room.
-func entriesOf(first uint64, n, size int) *messages.Entries {
+// testEntries makes n entries of the given size from index first on, in two terms where there is room.
+func testEntries(first uint64, n, size int) *messages.Entries {
 	e := &messages.Entries{First: first, Runs: []*messages.TermRun{{FirstIndex: first, Term: 3}}}
 	if n > 1 {
 		e.Runs = append(e.Runs, &messages.TermRun{FirstIndex: first + uint64(n)/2, Term: 4})
@@ -27,34 +27,34 @@ func entriesOf(first uint64, n, size int) *messages.Entries {
 }
 
 // samples are one message of each kind that nodes exchange, with every field set.
-func samples(from uint64) []proto.Message {
+func samplePeerMessages(from uint64) []proto.Message {
 	return []proto.Message{
 		&messages.RequestVote{Term: 9, Candidate: from, LastIndex: 1 << 40, LastTerm: 8, PreVote: true, Transfer: true},
-		&messages.VoteAnswer{Term: 9, Voter: from, Granted: true, PreVote: true, Sticky: true},
-		&messages.AppendEntries{Term: 9, Leader: from, PrevIndex: 41, PrevTerm: 2, Entries: entriesOf(42, 7, 33), Commit: 40, Stream: 5, Sequence: 6},
-		&messages.AppendAnswer{Term: 9, From: from, Accepted: true, Index: 48, Stream: 5, Sequence: 6, ConflictTerm: 1, ConflictIndex: 2, LastIndex: 3, DiskLow: true},
+		&messages.VoteResponse{Term: 9, Voter: from, Granted: true, PreVote: true, LeaderActive: true},
+		&messages.AppendEntries{Term: 9, Leader: from, PrevIndex: 41, PrevTerm: 2, Entries: testEntries(42, 7, 33), Commit: 40, Stream: 5, Sequence: 6},
+		&messages.AppendResponse{Term: 9, From: from, Accepted: true, Index: 48, Stream: 5, Sequence: 6, ConflictTerm: 1, ConflictIndex: 2, LastIndex: 3, DiskLow: true},
 		&messages.Heartbeat{Term: 9, Leader: from, Commit: 40, Round: 77, LeaseMillis: 500},
-		&messages.HeartbeatAnswer{Term: 9, From: from, Round: 77, DiskLow: true},
+		&messages.HeartbeatResponse{Term: 9, From: from, Round: 77, DiskLow: true},
 		&messages.ForwardedProposals{From: from, Term: 9, Data: [][]byte{[]byte("a"), {}, []byte("c")}, Stream: 1 << 63, Number: 300},
-		&messages.ProposalsRefused{From: from, Origins: []uint64{1, 2}, Sequences: []uint64{3, 4}, Reason: messages.Refusal_REFUSAL_OVERLOADED, Limit: 5},
+		&messages.ProposalsRefused{From: from, SessionIds: []uint64{1, 2}, Sequences: []uint64{3, 4}, Reason: messages.Refusal_REFUSAL_OVERLOADED, Limit: 5},
 		&messages.ForwardedRead{From: from, Id: 12, Unconfirmed: true},
-		&messages.ForwardedReadAnswer{From: from, Id: 12, Term: 9, Index: 40, Refused: messages.Refusal_REFUSAL_NOT_READY},
+		&messages.ForwardedReadResponse{From: from, Id: 12, Term: 9, Index: 40, Refusal: messages.Refusal_REFUSAL_NOT_READY},
 		&messages.TimeoutNow{Term: 9, Leader: from},
 		&messages.Removed{From: from, Term: 9, Index: 40},
 	}
 }
 
-func posted(role messages.Role, list ...proto.Message) *outgoing {
-	o := &outgoing{}
+func outgoingBatchOf(role messages.Role, list ...proto.Message) *outgoingBatch {
+	o := &outgoingBatch{}
 	for _, m := range list {
-		o.letters = append(o.letters, letter{role: byte(role), size: proto.Size(m), message: m})
+		o.messages = append(o.messages, queuedMessage{role: byte(role), size: proto.Size(m), message: m})
 	}
 	return o
 }
 
-func encode(t testing.TB, o *outgoing) []byte {
+func encodeBatch(t testing.TB, o *outgoingBatch) []byte {
 	t.Helper()
-	slices, err := codec{}.Marshal(o)
+	slices, err := batchCodec{}.Marshal(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,35 +62,35 @@ func encode(t testing.TB, o *outgoing) []byte {
 }
 
 func TestAMailIsWhatTheSchemaSaysByteForByte(t *testing.T) {
-	list := samples(7)
-	var asSchema messages.Mail
+	list := samplePeerMessages(7)
+	var asSchema messages.EnvelopeBatch
 	for _, m := range list {
-		letter := &messages.Letter{Role: messages.Role_ROLE_REPLICATOR}
-		fieldOf := letter.ProtoReflect().Descriptor().Fields().ByNumber(field(m))
+		letter := &messages.Envelope{Role: messages.Role_ROLE_REPLICATOR}
+		fieldOf := letter.ProtoReflect().Descriptor().Fields().ByNumber(envelopeField(m))
 		letter.ProtoReflect().Set(fieldOf, protoreflect.ValueOfMessage(m.ProtoReflect()))
-		asSchema.Letters = append(asSchema.Letters, letter)
+		asSchema.Envelopes = append(asSchema.Envelopes, letter)
 	}
 	want, err := proto.Marshal(&asSchema)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := encode(t, posted(messages.Role_ROLE_REPLICATOR, list...)); !bytes.Equal(got, want) {
+	if got := encodeBatch(t, outgoingBatchOf(messages.Role_ROLE_REPLICATOR, list...)); !bytes.Equal(got, want) {
 		t.Fatalf("a mail was written as\n%x\nwant\n%x", got, want)
 	}
 }
 
 func TestEveryKindOfLetterIsReadAsItWasWritten(t *testing.T) {
-	list := samples(7)
-	descriptor := (&messages.Letter{}).ProtoReflect().Descriptor().Oneofs().ByName("message")
+	list := samplePeerMessages(7)
+	descriptor := (&messages.Envelope{}).ProtoReflect().Descriptor().Oneofs().ByName("message")
 	if len(list) != descriptor.Fields().Len() {
 		t.Fatalf("%d samples for %d kinds of letter", len(list), descriptor.Fields().Len())
 	}
-	var in incoming
-	if err := (codec{}).Unmarshal(mem.BufferSlice{mem.SliceBuffer(encode(t, posted(messages.Role_ROLE_NODE, list...)))}, &in); err != nil {
+	var in incomingBatch
+	if err := (batchCodec{}).Unmarshal(mem.BufferSlice{mem.SliceBuffer(encodeBatch(t, outgoingBatchOf(messages.Role_ROLE_NODE, list...)))}, &in); err != nil {
 		t.Fatal(err)
 	}
 	var got []proto.Message
-	if err := in.letters(func(role messages.Role, m proto.Message) {
+	if err := in.forEach(func(role messages.Role, m proto.Message) {
 		if role != messages.Role_ROLE_NODE {
 			t.Errorf("role %v", role)
 		}
@@ -111,8 +111,8 @@ func TestEveryKindOfLetterIsReadAsItWasWritten(t *testing.T) {
 func TestALetterOfAKindNotYetKnownHasNoMessage(t *testing.T) {
 	data := []byte{1<<3 | 2, 7, 1 << 3, 2, 0xfa, 0x01, 2, 8, 1} // role 2, field 31
 	var kinds []string
-	in := incoming{data: data}
-	if err := in.letters(func(role messages.Role, m proto.Message) { kinds = append(kinds, fmt.Sprint(role, m)) }); err != nil {
+	in := incomingBatch{data: data}
+	if err := in.forEach(func(role messages.Role, m proto.Message) { kinds = append(kinds, fmt.Sprint(role, m)) }); err != nil {
 		t.Fatal(err)
 	}
 	if len(kinds) != 1 || kinds[0] != "ROLE_REPLICATOR <nil>" {
@@ -122,7 +122,7 @@ func TestALetterOfAKindNotYetKnownHasNoMessage(t *testing.T) {
 
 func TestAMessageThatWasChangedAfterItWasSentIsAnErrorAndNoGarbage(t *testing.T) {
 	m := &messages.Heartbeat{Term: 1}
-	o := posted(messages.Role_ROLE_NODE, m)
+	o := outgoingBatchOf(messages.Role_ROLE_NODE, m)
 	m.Term = 1 << 60
 	if _, err := o.append(nil); err == nil {
 		t.Fatal("a mail with wrong lengths was written without a word")
@@ -130,13 +130,13 @@ func TestAMessageThatWasChangedAfterItWasSentIsAnErrorAndNoGarbage(t *testing.T)
 }
 
 func FuzzAMailFromAPeer(f *testing.F) {
-	f.Add(encode(f, posted(messages.Role_ROLE_NODE, samples(7)...)))
+	f.Add(encodeBatch(f, outgoingBatchOf(messages.Role_ROLE_NODE, samplePeerMessages(7)...)))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		in := incoming{data: data}
-		_ = in.letters(func(role messages.Role, m proto.Message) {
+		in := incomingBatch{data: data}
+		_ = in.forEach(func(role messages.Role, m proto.Message) {
 			if m != nil {
-				_ = live.CheckLetter(7, role, m)
+				_ = live.CheckPeerMessage(7, role, m)
 			}
 		})
 	})
@@ -144,7 +144,7 @@ func FuzzAMailFromAPeer(f *testing.F) {
 
 // The parsers that share memory must say what protobuf's own says.
 func FuzzParsersAgreeWithProtobuf(f *testing.F) {
-	for _, m := range samples(7) {
+	for _, m := range samplePeerMessages(7) {
 		data, _ := proto.Marshal(m)
 		f.Add(data)
 	}
@@ -170,14 +170,14 @@ func FuzzParsersAgreeWithProtobuf(f *testing.F) {
 }
 
 func BenchmarkCodecAppendEntries100x256(b *testing.B) {
-	m := &messages.AppendEntries{Term: 9, Leader: 7, Entries: entriesOf(42, 100, 256)}
-	o := posted(messages.Role_ROLE_NODE, m)
-	wire := encode(b, o)
+	m := &messages.AppendEntries{Term: 9, Leader: 7, Entries: testEntries(42, 100, 256)}
+	o := outgoingBatchOf(messages.Role_ROLE_NODE, m)
+	wire := encodeBatch(b, o)
 	b.Run("write", func(b *testing.B) {
 		b.ReportAllocs()
 		for range b.N {
-			o.letters[0].size = proto.Size(m)
-			slices, _ := codec{}.Marshal(o)
+			o.messages[0].size = proto.Size(m)
+			slices, _ := batchCodec{}.Marshal(o)
 			slices.Free()
 		}
 	})
@@ -185,9 +185,9 @@ func BenchmarkCodecAppendEntries100x256(b *testing.B) {
 		b.ReportAllocs()
 		source := mem.BufferSlice{mem.SliceBuffer(wire)}
 		for range b.N {
-			var in incoming
-			codec{}.Unmarshal(source, &in)
-			in.letters(func(messages.Role, proto.Message) {})
+			var in incomingBatch
+			batchCodec{}.Unmarshal(source, &in)
+			in.forEach(func(messages.Role, proto.Message) {})
 		}
 	})
 }

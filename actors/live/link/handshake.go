@@ -26,7 +26,7 @@ type lane int
 const (
 	control lane = iota
 	bulk
-	lanes
+	laneCount
 )
 
 func (l lane) String() string { return [...]string{"control", "bulk"}[l] }
@@ -59,11 +59,11 @@ func (i Identity) welcome() *messages.Welcome {
 }
 
 // refusal is why two nodes do not talk. It is permanent until an operator has done something.
-type refusal struct{ text string }
+type refusedError struct{ text string }
 
-func (r *refusal) Error() string { return r.text }
+func (r *refusedError) Error() string { return r.text }
 
-func refuse(format string, args ...any) error { return &refusal{fmt.Sprintf(format, args...)} }
+func refusef(format string, args ...any) error { return &refusedError{fmt.Sprintf(format, args...)} }
 
 // CheckHello says why a peer that dialed in is refused; nil if it is not. The text goes to both sides' logs, so it calls
 // both by their ids. member is what SetPeers said of the caller, nil if it did not name it.
@@ -71,21 +71,21 @@ func (i Identity) CheckHello(hello *messages.Hello, lane string, member *message
 	from := hello.GetFrom()
 	switch {
 	case hello.GetProtocolVersion() != protocolVersion:
-		return refuse("member %x speaks link protocol %d (%s), member %x speaks %d (%s): run releases that have one in common",
+		return refusef("member %x speaks link protocol %d (%s), member %x speaks %d (%s): run releases that have one in common",
 			from, hello.GetProtocolVersion(), hello.GetSoftware(), i.ID, protocolVersion, i.Software)
 	case hello.GetClusterId() != i.ClusterID:
-		return refuse("member %x is of cluster %x, member %x is of cluster %x: start both with the same initial cluster and token, or give them ports of their own",
+		return refusef("member %x is of cluster %x, member %x is of cluster %x: start both with the same initial cluster and token, or give them ports of their own",
 			from, hello.GetClusterId(), i.ID, i.ClusterID)
 	case from == i.ID:
-		return refuse("a node with this node's own id %x dialed in: two members were started with one identity, or an address list names this node under another id",
+		return refusef("a node with this node's own id %x dialed in: two members were started with one identity, or an address list names this node under another id",
 			i.ID)
 	case hello.GetTo() != i.ID:
-		return refuse("member %x looks for member %x at the address of member %x: correct the peer address of one of them",
+		return refusef("member %x looks for member %x at the address of member %x: correct the peer address of one of them",
 			from, hello.GetTo(), i.ID)
 	case hello.GetLane() != lane:
-		return refuse("member %x opened lane %q on the stream of lane %q", from, hello.GetLane(), lane)
+		return refusef("member %x opened lane %q on the stream of lane %q", from, hello.GetLane(), lane)
 	case member == nil:
-		return refuse("not a member: %x is not in the configuration that member %x knows; add it to the cluster first, or, if it was removed, stop it",
+		return refusef("not a member: %x is not in the configuration that member %x knows; add it to the cluster first, or, if it was removed, stop it",
 			from, i.ID)
 	}
 	return checkStorage(from, hello.GetStorageId(), member, i.ID)
@@ -96,13 +96,13 @@ func (i Identity) checkWelcome(welcome *messages.Welcome, member *messages.Membe
 	from := welcome.GetFrom()
 	switch {
 	case welcome.GetProtocolVersion() != protocolVersion:
-		return refuse("member %x speaks link protocol %d (%s), member %x speaks %d (%s): run releases that have one in common",
+		return refusef("member %x speaks link protocol %d (%s), member %x speaks %d (%s): run releases that have one in common",
 			from, welcome.GetProtocolVersion(), welcome.GetSoftware(), i.ID, protocolVersion, i.Software)
 	case welcome.GetClusterId() != i.ClusterID:
-		return refuse("member %x is of cluster %x, member %x is of cluster %x: start both with the same initial cluster and token, or give them ports of their own",
+		return refusef("member %x is of cluster %x, member %x is of cluster %x: start both with the same initial cluster and token, or give them ports of their own",
 			from, welcome.GetClusterId(), i.ID, i.ClusterID)
 	case from != member.GetId():
-		return refuse("member %x looks for member %x at the address of member %x: correct the peer address of one of them",
+		return refusef("member %x looks for member %x at the address of member %x: correct the peer address of one of them",
 			i.ID, member.GetId(), from)
 	}
 	return checkStorage(from, welcome.GetStorageId(), member, i.ID)
@@ -112,33 +112,33 @@ func (i Identity) checkWelcome(welcome *messages.Welcome, member *messages.Membe
 // (E37).
 func checkStorage(id uint64, has []byte, member *messages.Member, self uint64) error {
 	if known := member.GetStorageId(); len(known) > 0 && string(known) != string(has) {
-		return refuse("member %x has storage id %x, member %x knows it with %x: its data directory was lost or replaced; remove it from the cluster and add it under a new id",
+		return refusef("member %x has storage id %x, member %x knows it with %x: its data directory was lost or replaced; remove it from the cluster and add it under a new id",
 			id, has, self, known)
 	}
 	return nil
 }
 
-// asStatus is how a refusal crosses the wire.
-func asStatus(err error) error { return status.Error(codes.FailedPrecondition, err.Error()) }
+// toStatus is how a refusal crosses the wire.
+func toStatus(err error) error { return status.Error(codes.FailedPrecondition, err.Error()) }
 
 // fromStatus recognises a refusal that came over the wire.
 func fromStatus(err error) error {
 	if s, ok := status.FromError(err); ok {
 		if s.Code() == codes.FailedPrecondition {
-			return &refusal{s.Message()}
+			return &refusedError{s.Message()}
 		}
 		return fmt.Errorf("%s", s.Message())
 	}
 	return err
 }
 
-func put(key string, m proto.Message) metadata.MD {
+func encodeMetadata(key string, m proto.Message) metadata.MD {
 	data, _ := proto.Marshal(m) // plain messages of ours: cannot fail
 	return metadata.Pairs(key, string(data))
 }
 
 // get reads what put wrote; false if it is not there or no such message.
-func get(md metadata.MD, key string, m proto.Message) bool {
+func decodeMetadata(md metadata.MD, key string, m proto.Message) bool {
 	values := md.Get(key)
 	return len(values) == 1 && proto.Unmarshal([]byte(values[0]), m) == nil
 }

@@ -16,21 +16,21 @@ import (
 )
 
 // call opens a stream as a peer would, with a greeting of the test's making.
-func call(t *testing.T, address string, lane lane, hello *messages.Hello) (grpc.ClientStream, error) {
+func openTestStream(t *testing.T, address string, lane lane, hello *messages.Hello) (grpc.ClientStream, error) {
 	t.Helper()
 	connection, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallSendMsgSize(1<<30)))
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(batchCodec{}), grpc.MaxCallSendMsgSize(1<<30)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { connection.Close() })
 	md := metadata.MD{}
 	if hello != nil {
-		md = put(helloKey, hello)
+		md = encodeMetadata(helloKey, hello)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	t.Cleanup(cancel)
-	stream, err := connection.NewStream(metadata.NewOutgoingContext(ctx, md), &serviceDesc.Streams[lane], method(lane))
+	stream, err := connection.NewStream(metadata.NewOutgoingContext(ctx, md), &serviceDesc.Streams[lane], methodName(lane))
 	if err != nil {
 		return nil, err
 	}
@@ -38,19 +38,19 @@ func call(t *testing.T, address string, lane lane, hello *messages.Hello) (grpc.
 	if err != nil {
 		return nil, err
 	}
-	if !get(header, welcomeKey, &messages.Welcome{}) {
-		return nil, stream.RecvMsg(&incoming{})
+	if !decodeMetadata(header, welcomeKey, &messages.Welcome{}) {
+		return nil, stream.RecvMsg(&incomingBatch{})
 	}
 	return stream, nil
 }
 
 // second is what member 2 says to member 1.
-func second() Identity {
+func identityOfMember2() Identity {
 	return Identity{ID: 2, ClusterID: clusterID, StorageID: []byte{2}, Software: "test"}
 }
 
 func TestE37AHandshakeThatDoesNotFitIsRefusedWithBothValuesAndSaidOnce(t *testing.T) {
-	a := newStation(t, 1, 2, "127.0.0.1:0")
+	a := newNodeFixture(t, 1, 2, "127.0.0.1:0")
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1", StorageId: []byte{2}}})
 	for _, c := range []struct {
 		what  string
@@ -67,9 +67,9 @@ func TestE37AHandshakeThatDoesNotFitIsRefusedWithBothValuesAndSaidOnce(t *testin
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			for range 3 {
-				hello := second().Hello(1, control.String())
+				hello := identityOfMember2().Hello(1, control.String())
 				c.spoil(hello)
-				_, err := call(t, a.address, control, hello)
+				_, err := openTestStream(t, a.address, control, hello)
 				if err == nil {
 					t.Fatal("it was let in")
 				}
@@ -83,35 +83,35 @@ func TestE37AHandshakeThatDoesNotFitIsRefusedWithBothValuesAndSaidOnce(t *testin
 			for i, word := range c.words {
 				quoted[i] = strings.ReplaceAll(word, `"`, `\"`)
 			}
-			if n := a.log.count(append(quoted, "refused a connection")...); n != 1 {
+			if n := a.log.countLines(append(quoted, "refused a connection")...); n != 1 {
 				t.Errorf("%d lines say so:\n%s", n, a.log)
 			}
 		})
 	}
-	if _, err := call(t, a.address, control, nil); err == nil || !strings.Contains(err.Error(), "client port") {
+	if _, err := openTestStream(t, a.address, control, nil); err == nil || !strings.Contains(err.Error(), "client port") {
 		t.Errorf("a caller without a greeting is told %v", err)
 	}
-	if _, err := call(t, a.address, control, second().Hello(1, control.String())); err != nil {
+	if _, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String())); err != nil {
 		t.Errorf("a proper peer is refused after them: %v", err)
 	}
 }
 
 func TestTwoClustersThatMeetSayOnceOnBothSidesWhatIsWrong(t *testing.T) {
-	a := newStation(t, 1, 2, "127.0.0.1:0")
-	b := newStation(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClusterID = 0xc2 })
+	a := newNodeFixture(t, 1, 2, "127.0.0.1:0")
+	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClusterID = 0xc2 })
 	list := []*messages.Member{a.member(), b.member()}
 	a.env.SetPeers(list)
 	b.env.SetPeers(list)
-	for _, s := range []*station{a, b} {
-		await(t, "it is said", func() bool { return s.log.count("cluster c1", "cluster c2") > 1 })
+	for _, s := range []*nodeFixture{a, b} {
+		waitUntil(t, "it is said", func() bool { return s.log.countLines("cluster c1", "cluster c2") > 1 })
 	}
 	// Some attempts later it still stands there once for each direction.
-	attempts := a.link.roster.get(2)
+	attempts := a.link.peerTable.get(2)
 	for range 5 {
-		attempts.nudge()
+		attempts.requestDial()
 	}
-	for _, s := range []*station{a, b} {
-		if called, calling := s.log.count("refused a connection"), s.log.count("peer connection refused"); called != 1 || calling != 1 {
+	for _, s := range []*nodeFixture{a, b} {
+		if called, calling := s.log.countLines("refused a connection"), s.log.countLines("peer connection refused"); called != 1 || calling != 1 {
 			t.Errorf("%d lines of being called, %d of calling:\n%s", called, calling, s.log)
 		}
 	}
@@ -120,7 +120,7 @@ func TestTwoClustersThatMeetSayOnceOnBothSidesWhatIsWrong(t *testing.T) {
 func TestAnAnswerFromTheWrongMemberIsRefused(t *testing.T) {
 	me := Identity{ID: 1, ClusterID: clusterID, Software: "test"}
 	member := &messages.Member{Id: 2, StorageId: []byte{2}}
-	good := second().welcome()
+	good := identityOfMember2().welcome()
 	if err := me.checkWelcome(good, member); err != nil {
 		t.Fatalf("a proper answer is refused: %v", err)
 	}
@@ -139,21 +139,24 @@ func TestAnAnswerFromTheWrongMemberIsRefused(t *testing.T) {
 }
 
 func TestAPeerThatIsEarlyWaitsUntilTheNodeHasSaidWhoItsPeersAre(t *testing.T) {
-	a, b := newStation(t, 1, 2, "127.0.0.1:0"), newStation(t, 2, 1, "127.0.0.1:0")
+	a, b := newNodeFixture(t, 1, 2, "127.0.0.1:0"), newNodeFixture(t, 2, 1, "127.0.0.1:0")
 	a.env.SetPeers([]*messages.Member{b.member()})
-	connecting := a.link.roster.get(2)
-	await(t, "a dials", func() bool { bytes, _ := connecting.losses(); return bytes == 0 && connecting.queues[control].isOpen() })
+	connecting := a.link.peerTable.get(2)
+	waitUntil(t, "a dials", func() bool {
+		bytes, _ := connecting.queueStats()
+		return bytes == 0 && connecting.queues[control].isAccepting()
+	})
 	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1)) // taken in while the handshake waits
 	b.env.SetPeers([]*messages.Member{a.member()})
 	expect(t, a.node, "up 2")
-	if _, lost := connecting.losses(); lost > 0 { // a machine that stalled for longer than an attempt may take
+	if _, lost := connecting.queueStats(); lost > 0 { // a machine that stalled for longer than an attempt may take
 		a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1))
 	}
-	heard := []any{hear(t, b.node), hear(t, b.node)}
+	heard := []any{receiveNext(t, b.node), receiveNext(t, b.node)}
 	if fmt.Sprint(heard[0]) != "up 1" && fmt.Sprint(heard[1]) != "up 1" {
 		t.Fatalf("b heard %v", heard)
 	}
-	if n := a.log.count("refused") + b.log.count("refused"); n != 0 {
+	if n := a.log.countLines("refused") + b.log.countLines("refused"); n != 0 {
 		t.Fatalf("members that start in any order refuse each other:\n%s%s", a.log, b.log)
 	}
 }

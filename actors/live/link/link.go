@@ -22,7 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors/live"
-	"github.com/troupe-raft/troupe/internal/seldom"
+	"github.com/troupe-raft/troupe/internal/logonce"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -36,62 +36,62 @@ type Options struct {
 	// Software is told to peers and stands in their logs when protocols do not match.
 	Software string
 
-	// TLS holds the configurations that NewTLS made; both nil: plaintext.
+	// TLSFiles holds the configurations that NewTLS made; both nil: plaintext.
 	ClientTLS, ServerTLS *tls.Config
 	// AllowPlaintext permits plaintext beyond loopback: whoever reaches the port can then speak as any member.
 	AllowPlaintext bool
 
 	// ControlQueueBytes and BulkQueueBytes bound what waits for one peer. Defaults: 4 MiB and 64 MiB.
 	ControlQueueBytes, BulkQueueBytes int
-	// MaxLetterBytes bounds one message, in both directions. It must be above the largest AppendEntries that a replicator
+	// MaxMessageBytes bounds one message, in both directions. It must be above the largest AppendEntries that a replicator
 	// makes. Default 64 MiB.
-	MaxLetterBytes int
+	MaxMessageBytes int
 	// MaxConnections bounds the connections that the listeners have open, of peers and of strangers. Default 128.
 	MaxConnections int
 	// Silence is how long a connection may be silent before the host behind it is asked for a sign of life, and how long it
 	// has for that: a host that vanished is noticed within twice this. Default 5 s; at least 1 s. A process that ends is
 	// noticed at once, whatever this is.
-	Silence time.Duration
+	KeepaliveInterval time.Duration
 }
 
 const (
-	defaultControlQueue = 4 << 20
-	defaultBulkQueue    = 64 << 20
-	defaultMaxLetter    = 64 << 20
-	defaultConnections  = 128
-	defaultSilence      = 5 * time.Second
+	defaultControlQueueBytes = 4 << 20
+	defaultBulkQueueBytes    = 64 << 20
+	defaultMaxMessageBytes   = 64 << 20
+	defaultMaxConnections    = 128
+	defaultKeepaliveInterval = 5 * time.Second
 
-	// mailBytes is up to where letters are added to a mail; one letter may go beyond.
-	mailBytes = 512 << 10
+	// targetBatchBytes is up to where letters are added to a mail; one letter may go beyond.
+	targetBatchBytes = 512 << 10
 	// window is the flow-control window of a stream and of a connection: fixed, so that gRPC does not probe for it with
 	// pings, and above what a replicator keeps in flight.
-	window = 16 << 20
+	flowControlWindowBytes = 16 << 20
 )
 
 // Link is a live.Link over gRPC.
 type Link struct {
-	options Options
-	inbox   *live.Inbox
-	log     *zerolog.Logger
-	self    Identity
-	server  *grpc.Server
-	door    door
+	options     Options
+	receiver    *live.PeerReceiver
+	log         *zerolog.Logger
+	self        Identity
+	server      *grpc.Server
+	connections connectionLimiter
 
-	serving sync.WaitGroup // listeners, peers' goroutines, readers of inbound streams
-	named   chan struct{}  // closed once SetPeers was called for the first time
-	closing chan struct{}  // closed when Close begins
+	running    sync.WaitGroup // listeners, peers' goroutines, readers of inbound streams
+	peersKnown chan struct{}  // closed once SetPeers was called for the first time
+	closing    chan struct{}  // closed when Close begins
 
 	mu     sync.Mutex
-	peers  map[uint64]*peer // guarded by mu; replaced, never changed, so that Send may read it without mu
-	closed bool             // guarded by mu
+	peers  map[uint64]*linkPeer // guarded by mu; replaced, never changed, so that Send may read it without mu
+	closed bool                 // guarded by mu
 
-	roster    roster
-	dials     seldom.Sayings // that failed, by peer
-	callers   seldom.Sayings // that were refused, by the id that they say is theirs
-	strangers seldom.Sayings // of callers that did not come as far as to say who they are
+	peerTable           peerTable
+	dialFailures        logonce.Limiter // that failed, by peer
+	refusedPeers        logonce.Limiter // that were refused, by the id that they say is theirs
+	failedTLSHandshakes logonce.Limiter // of callers that did not come as far as to say who they are
 }
 
-var _ live.Link = (*Link)(nil)
+var _ live.PeerLink = (*Link)(nil)
 
 // New checks the options; nothing is served before Start.
 func New(options Options) (*Link, error) {
@@ -108,15 +108,15 @@ func New(options Options) (*Link, error) {
 			}
 		}
 	}
-	setDefault(&options.ControlQueueBytes, defaultControlQueue)
-	setDefault(&options.BulkQueueBytes, defaultBulkQueue)
-	setDefault(&options.MaxLetterBytes, defaultMaxLetter)
-	setDefault(&options.MaxConnections, defaultConnections)
-	if options.Silence == 0 {
-		options.Silence = defaultSilence
+	setDefault(&options.ControlQueueBytes, defaultControlQueueBytes)
+	setDefault(&options.BulkQueueBytes, defaultBulkQueueBytes)
+	setDefault(&options.MaxMessageBytes, defaultMaxMessageBytes)
+	setDefault(&options.MaxConnections, defaultMaxConnections)
+	if options.KeepaliveInterval == 0 {
+		options.KeepaliveInterval = defaultKeepaliveInterval
 	}
-	options.Silence = max(options.Silence, time.Second)
-	return &Link{options: options, named: make(chan struct{}), closing: make(chan struct{})}, nil
+	options.KeepaliveInterval = max(options.KeepaliveInterval, time.Second)
+	return &Link{options: options, peersKnown: make(chan struct{}), closing: make(chan struct{})}, nil
 }
 
 func setDefault(value *int, standard int) {
@@ -136,31 +136,31 @@ func onLoopback(address net.Addr) bool {
 }
 
 // Start serves the listeners.
-func (l *Link) Start(inbox *live.Inbox) {
-	l.inbox, l.log = inbox, inbox.Log()
-	l.self = Identity{ID: inbox.Self(), ClusterID: l.options.ClusterID, StorageID: l.options.StorageID, Software: l.options.Software}
+func (l *Link) Start(inbox *live.PeerReceiver) {
+	l.receiver, l.log = inbox, inbox.Log()
+	l.self = Identity{ID: inbox.NodeID(), ClusterID: l.options.ClusterID, StorageID: l.options.StorageID, Software: l.options.Software}
 	l.server = l.newServer()
-	l.door.limit, l.door.full = int64(l.options.MaxConnections), l.overrun
+	l.connections.limit, l.connections.onReject = int64(l.options.MaxConnections), l.logRejectedConnection
 	for _, listener := range l.options.Listeners {
-		l.serving.Go(func() {
-			if err := l.server.Serve(&doorListener{listener, &l.door}); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		l.running.Go(func() {
+			if err := l.server.Serve(&limitedListener{listener, &l.connections}); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 				l.log.Error().Err(err).Str("address", listener.Addr().String()).Msg("peer port is closed: peers cannot reach this member any more")
 			}
 		})
 	}
 }
 
-func (l *Link) overrun(from net.Addr, rejected uint64) {
+func (l *Link) logRejectedConnection(from net.Addr, rejected uint64) {
 	l.log.Error().Stringer("caller", from).Uint64("rejected", rejected).Int("limit", l.options.MaxConnections).
 		Msg("peer port has as many connections as it may: closed one more; keep strangers from this port, peers need one connection each")
 }
 
 // RejectedConnections counts those that came while there were as many as may be.
-func (l *Link) RejectedConnections() uint64 { return l.door.rejected.Load() }
+func (l *Link) RejectedConnections() uint64 { return l.connections.rejected.Load() }
 
 // Send queues a message for a peer, or drops it. It never waits.
 func (l *Link) Send(to uint64, role messages.Role, message proto.Message) {
-	if p := l.roster.get(to); p != nil {
+	if p := l.peerTable.get(to); p != nil {
 		p.send(role, message)
 	}
 }
@@ -172,15 +172,15 @@ func (l *Link) SetPeers(members []*messages.Member) {
 	if l.closed {
 		return
 	}
-	next := make(map[uint64]*peer, len(members))
+	next := make(map[uint64]*linkPeer, len(members))
 	for _, member := range members {
 		if member.GetId() == l.self.ID {
 			continue
 		}
 		p := l.peers[member.GetId()]
 		if p == nil {
-			p = newPeer(l, member)
-			l.serving.Go(p.run)
+			p = newLinkPeer(l, member)
+			l.running.Go(p.run)
 		} else {
 			p.update(member)
 		}
@@ -188,15 +188,15 @@ func (l *Link) SetPeers(members []*messages.Member) {
 	}
 	for id, p := range l.peers {
 		if next[id] == nil {
-			p.end("not a member any more")
+			p.stop("not a member any more")
 		}
 	}
 	l.peers = next
-	l.roster.set(next)
+	l.peerTable.set(next)
 	select {
-	case <-l.named:
+	case <-l.peersKnown:
 	default:
-		close(l.named)
+		close(l.peersKnown)
 	}
 }
 
@@ -210,9 +210,9 @@ func (l *Link) Close() {
 	l.closed = true
 	close(l.closing)
 	for _, p := range l.peers {
-		p.end("this member is stopping")
+		p.stop("this member is stopping")
 	}
-	l.roster.set(nil)
+	l.peerTable.set(nil)
 	l.mu.Unlock()
 	if l.server != nil {
 		l.server.Stop()
@@ -221,12 +221,12 @@ func (l *Link) Close() {
 			listener.Close()
 		}
 	}
-	l.serving.Wait()
+	l.running.Wait()
 }
 
 // Stats describes the peers, by id.
 func (l *Link) Stats() []live.PeerStat {
-	peers := l.roster.all()
+	peers := l.peerTable.all()
 	stats := make([]live.PeerStat, 0, len(peers))
 	for _, id := range slices.Sorted(maps.Keys(peers)) {
 		stats = append(stats, peers[id].stat())

@@ -16,137 +16,137 @@ import (
 
 // peer is one other member: the queues and the connection towards it (dial.go), the streams that it opened (accept.go),
 // and whether the two together make a link.
-type peer struct {
+type linkPeer struct {
 	link *Link
 	id   uint64
 
-	queues [lanes]*queue
-	traffic
+	queues [laneCount]*sendQueue
+	peerCounters
 
-	ctx    context.Context // ended with the peer
-	cancel context.CancelCauseFunc
-	kick   chan struct{} // a token: dial now, the peer just showed that it is alive
+	ctx     context.Context // ended with the peer
+	cancel  context.CancelCauseFunc
+	dialNow chan struct{} // a token: dial now, the peer just showed that it is alive
 
-	mu       sync.Mutex
-	member   *messages.Member   // guarded by mu; immutable
-	redial   context.CancelFunc // guarded by mu; ends the present connection
-	outbound bool               // guarded by mu; the own connection stands, both lanes
-	inbound  [lanes]*session    // guarded by mu; the streams that the peer opened
-	up       bool               // guarded by mu
-	since    time.Time          // guarded by mu; of up, or not
-	reason   string             // guarded by mu; why it is not up
+	mu              sync.Mutex
+	member          *messages.Member          // guarded by mu; immutable
+	closeConnection context.CancelFunc        // guarded by mu; ends the present connection
+	outboundUp      bool                      // guarded by mu; the own connection stands, both lanes
+	inboundStreams  [laneCount]*inboundStream // guarded by mu; the streams that the peer opened
+	up              bool                      // guarded by mu
+	stateSince      time.Time                 // guarded by mu; of up, or not
+	reason          string                    // guarded by mu; why it is not up
 }
 
 // traffic counts.
-type traffic struct {
-	lettersSent, bytesSent, mailsSent             atomic.Uint64
-	lettersReceived, bytesReceived, mailsReceived atomic.Uint64
-	refused, oversized                            atomic.Uint64
+type peerCounters struct {
+	envelopesSent, bytesSent, batchesSent             atomic.Uint64
+	envelopesReceived, bytesReceived, batchesReceived atomic.Uint64
+	refused, oversized                                atomic.Uint64
 }
 
-func newPeer(l *Link, member *messages.Member) *peer {
-	p := &peer{
+func newLinkPeer(l *Link, member *messages.Member) *linkPeer {
+	p := &linkPeer{
 		link: l, id: member.GetId(), member: member,
-		kick:  make(chan struct{}, 1),
-		since: time.Now(), reason: "not connected yet",
+		dialNow:    make(chan struct{}, 1),
+		stateSince: time.Now(), reason: "not connected yet",
 	}
-	p.queues = [lanes]*queue{control: newQueue(l.options.ControlQueueBytes), bulk: newQueue(l.options.BulkQueueBytes)}
+	p.queues = [laneCount]*sendQueue{control: newSendQueue(l.options.ControlQueueBytes), bulk: newSendQueue(l.options.BulkQueueBytes)}
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	return p
 }
 
 // update takes up what SetPeers says now. A new address is dialed at once.
-func (p *peer) update(member *messages.Member) {
+func (p *linkPeer) update(member *messages.Member) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	moved := member.GetAddress() != p.member.GetAddress() || schemeOf(member) != schemeOf(p.member)
 	p.member = member
-	if moved && p.redial != nil {
-		p.redial()
+	if moved && p.closeConnection != nil {
+		p.closeConnection()
 	}
 	if moved {
-		p.nudge()
+		p.requestDial()
 	}
 }
 
 // end breaks everything off, for good.
-func (p *peer) end(reason string) {
-	p.cancel(&refusal{reason})
+func (p *linkPeer) stop(reason string) {
+	p.cancel(&refusedError{reason})
 	p.mu.Lock()
-	streams := p.inbound
+	streams := p.inboundStreams
 	p.mu.Unlock()
 	for _, s := range streams {
 		if s != nil {
-			s.end(&refusal{reason})
+			s.end(&refusedError{reason})
 		}
 	}
 }
 
-func (p *peer) nudge() {
+func (p *linkPeer) requestDial() {
 	select {
-	case p.kick <- struct{}{}:
+	case p.dialNow <- struct{}{}:
 	default:
 	}
 }
 
 // send queues a message on its lane.
-func (p *peer) send(role messages.Role, message proto.Message) {
+func (p *linkPeer) send(role messages.Role, message proto.Message) {
 	size := proto.Size(message)
-	if limit := p.link.options.MaxLetterBytes; size > limit {
-		p.tooLarge(message, size, limit)
+	if limit := p.link.options.MaxMessageBytes; size > limit {
+		p.dropOversized(message, size, limit)
 		return
 	}
-	if p.queues[laneOf(message)].put(role, message, size) {
-		p.link.inbox.LinkDropped(p.id)
+	if p.queues[laneOf(message)].enqueue(role, message, size) {
+		p.link.receiver.EnvelopesDropped(p.id)
 	}
 }
 
-// tooLarge is a letter that no peer would take. It is said once: the replicator will try again.
-func (p *peer) tooLarge(message proto.Message, size, limit int) {
+// dropOversized is a letter that no peer would take. It is said once: the replicator will try again.
+func (p *linkPeer) dropOversized(message proto.Message, size, limit int) {
 	if p.oversized.Add(1) == 1 {
-		p.link.log.Error().Str("peer", hex(p.id)).Int("bytes", size).Int("limit", limit).
+		p.link.log.Error().Str("peer", hexID(p.id)).Int("bytes", size).Int("limit", limit).
 			Str("kind", string(message.ProtoReflect().Descriptor().Name())).
 			Msg("message to peer is above the limit for one message and cannot be sent: raise the link's MaxLetterBytes on all members above the largest request")
 	}
-	p.link.inbox.LinkDropped(p.id)
+	p.link.receiver.EnvelopesDropped(p.id)
 }
 
 // settle tells the actors when the link has come to stand in both directions, or has ceased to. change alters what it
 // rests on.
-func (p *peer) settle(reason string, change func()) {
+func (p *linkPeer) updateState(reason string, change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change()
-	up := p.outbound && p.inbound[control] != nil && p.inbound[bulk] != nil
+	up := p.outboundUp && p.inboundStreams[control] != nil && p.inboundStreams[bulk] != nil
 	if up == p.up {
 		if !up {
 			p.reason = reason
 		}
 		return
 	}
-	away := time.Since(p.since)
-	p.up, p.since, p.reason = up, time.Now(), reason
+	away := time.Since(p.stateSince)
+	p.up, p.stateSince, p.reason = up, time.Now(), reason
 	// The lock is held while the actors are told, so that they hear of changes in the order in which they happened.
 	if up {
 		p.reason = ""
-		p.link.inbox.LinkUp(p.id)
-		p.link.log.Info().Str("peer", hex(p.id)).Str("address", p.member.GetAddress()).Dur("away", away).Msg("peer connected")
+		p.link.receiver.LinkUp(p.id)
+		p.link.log.Info().Str("peer", hexID(p.id)).Str("address", p.member.GetAddress()).Dur("away", away).Msg("peer connected")
 		return
 	}
-	p.link.inbox.LinkDown(p.id, reason)
+	p.link.receiver.LinkDown(p.id, reason)
 	if p.ctx.Err() != nil {
 		return // our own doing
 	}
-	p.link.log.Warn().Str("peer", hex(p.id)).Str("address", p.member.GetAddress()).Str("reason", reason).Msg("peer lost")
+	p.link.log.Warn().Str("peer", hexID(p.id)).Str("address", p.member.GetAddress()).Str("reason", reason).Msg("peer lost")
 }
 
-func (p *peer) stat() live.PeerStat {
+func (p *linkPeer) stat() live.PeerStat {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := live.PeerStat{
-		ID: p.id, Address: p.member.GetAddress(), Up: p.up, Since: time.Since(p.since), Reason: p.reason,
-		LettersSent: p.lettersSent.Load(), BytesSent: p.bytesSent.Load(), MailsSent: p.mailsSent.Load(),
-		LettersReceived: p.lettersReceived.Load(), BytesReceived: p.bytesReceived.Load(), MailsReceived: p.mailsReceived.Load(),
+		ID: p.id, Address: p.member.GetAddress(), Up: p.up, StateDuration: time.Since(p.stateSince), Reason: p.reason,
+		EnvelopesSent: p.envelopesSent.Load(), BytesSent: p.bytesSent.Load(), BatchesSent: p.batchesSent.Load(),
+		EnvelopesReceived: p.envelopesReceived.Load(), BytesReceived: p.bytesReceived.Load(), BatchesReceived: p.batchesReceived.Load(),
 		Refused: p.refused.Load(), Dropped: p.oversized.Load(),
 	}
 	for _, q := range p.queues {
@@ -157,7 +157,7 @@ func (p *peer) stat() live.PeerStat {
 	return s
 }
 
-func hex(id uint64) string { return strconv.FormatUint(id, 16) }
+func hexID(id uint64) string { return strconv.FormatUint(id, 16) }
 
 // schemeOf is what a member's peer URL says of how to reach it; empty where it has none.
 func schemeOf(member *messages.Member) (scheme string) {
@@ -169,13 +169,13 @@ func schemeOf(member *messages.Member) (scheme string) {
 	return ""
 }
 
-func (p *peer) address() string {
+func (p *linkPeer) address() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.member.GetAddress()
 }
 
-func (p *peer) losses() (bytes int, losses uint64) {
+func (p *linkPeer) queueStats() (bytes int, losses uint64) {
 	for _, q := range p.queues {
 		b, n := q.stat()
 		bytes, losses = bytes+b, losses+n

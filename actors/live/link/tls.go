@@ -12,12 +12,12 @@ import (
 
 	"google.golang.org/grpc/credentials"
 
-	"github.com/troupe-raft/troupe/internal/handshake"
+	"github.com/troupe-raft/troupe/internal/tlshandshake"
 )
 
-// TLS names the files by which peers know each other. Authentication is mutual: a peer without a certificate of the same
+// TLSFiles names the files by which peers know each other. Authentication is mutual: a peer without a certificate of the same
 // authority can neither be called nor call (E46).
-type TLS struct {
+type TLSFiles struct {
 	// CertFile and KeyFile are this member's own. The certificate must be good for server and client authentication, and
 	// name the host of the peer address. The files are read again when they have changed.
 	CertFile, KeyFile string
@@ -27,7 +27,7 @@ type TLS struct {
 
 // NewTLS reads the files and returns the configurations for calling and for being called. Whatever would keep two members
 // with these files from talking is found here, not at the first connection.
-func NewTLS(files TLS) (client, server *tls.Config, err error) {
+func NewTLS(files TLSFiles) (client, server *tls.Config, err error) {
 	if files.CertFile == "" || files.KeyFile == "" || files.CAFile == "" {
 		return nil, nil, errors.New("peer TLS needs a certificate, its key and the authorities to trust: give all three files")
 	}
@@ -35,7 +35,7 @@ func NewTLS(files TLS) (client, server *tls.Config, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	own := &certificate{files: files}
+	own := &reloadedCertificate{files: files}
 	loaded, err := own.current()
 	if err != nil {
 		return nil, nil, err
@@ -44,7 +44,7 @@ func NewTLS(files TLS) (client, server *tls.Config, err error) {
 		of   string
 		want x509.ExtKeyUsage
 	}{{"server", x509.ExtKeyUsageServerAuth}, {"client", x509.ExtKeyUsageClientAuth}} {
-		if err := verify(loaded, authorities, usage.want); err != nil {
+		if err := verifyUsage(loaded, authorities, usage.want); err != nil {
 			return nil, nil, fmt.Errorf("peer certificate %s is no good as a %s's for the authorities in %s: %w", files.CertFile, usage.of, files.CAFile, err)
 		}
 	}
@@ -78,7 +78,7 @@ func readAuthorities(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-func verify(own *tls.Certificate, authorities *x509.CertPool, usage x509.ExtKeyUsage) error {
+func verifyUsage(own *tls.Certificate, authorities *x509.CertPool, usage x509.ExtKeyUsage) error {
 	intermediates := x509.NewCertPool()
 	for _, raw := range own.Certificate[1:] {
 		if c, err := x509.ParseCertificate(raw); err == nil {
@@ -90,26 +90,26 @@ func verify(own *tls.Certificate, authorities *x509.CertPool, usage x509.ExtKeyU
 }
 
 // certificate is the own certificate, read again when its file has changed, so that it can be renewed without a restart.
-type certificate struct {
-	files TLS
+type reloadedCertificate struct {
+	files TLSFiles
 
-	mu      sync.Mutex
-	loaded  *tls.Certificate // guarded by mu
-	changed time.Time        // guarded by mu; of the file that loaded is from
-	checked time.Time        // guarded by mu
+	mu          sync.Mutex
+	loaded      *tls.Certificate // guarded by mu
+	fileModTime time.Time        // guarded by mu; of the file that loaded is from
+	lastCheck   time.Time        // guarded by mu
 }
 
 // current returns the certificate to show. One that cannot be read any more, or only half was replaced, leaves the former.
-func (c *certificate) current() (*tls.Certificate, error) {
+func (c *reloadedCertificate) current() (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	if c.loaded != nil && now.Sub(c.checked) < time.Second {
+	if c.loaded != nil && now.Sub(c.lastCheck) < time.Second {
 		return c.loaded, nil
 	}
-	c.checked = now
+	c.lastCheck = now
 	info, err := os.Stat(c.files.CertFile)
-	if err == nil && c.loaded != nil && info.ModTime().Equal(c.changed) {
+	if err == nil && c.loaded != nil && info.ModTime().Equal(c.fileModTime) {
 		return c.loaded, nil
 	}
 	fresh, loadErr := tls.LoadX509KeyPair(c.files.CertFile, c.files.KeyFile)
@@ -119,31 +119,31 @@ func (c *certificate) current() (*tls.Certificate, error) {
 		}
 		return nil, fmt.Errorf("peer certificate %s with key %s: %w", c.files.CertFile, c.files.KeyFile, errors.Join(loadErr, err))
 	}
-	c.loaded, c.changed = &fresh, info.ModTime()
+	c.loaded, c.fileModTime = &fresh, info.ModTime()
 	return c.loaded, nil
 }
 
 // witnessed says in the log, once a reason, that no connection came about with a caller, and which side refused. gRPC
 // keeps it to itself.
-type witnessed struct {
+type loggingCredentials struct {
 	credentials.TransportCredentials
 	link *Link
 }
 
-func (w *witnessed) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+func (w *loggingCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	connection, info, err := w.TransportCredentials.ServerHandshake(raw)
 	if err == nil {
 		return connection, info, nil
 	}
-	failure := handshake.Of(err)
-	if !w.link.strangers.First(uint64(failure.By), failure.Reason+failure.Certificate) {
+	failure := tlshandshake.Classify(err)
+	if !w.link.failedTLSHandshakes.Allow(uint64(failure.RefusedBy), failure.Reason+failure.Subject) {
 		return connection, info, err
 	}
-	line := failure.Log(w.link.log.Error(), raw.RemoteAddr())
-	switch failure.By {
-	case handshake.There:
+	line := failure.AddFields(w.link.log.Error(), raw.RemoteAddr())
+	switch failure.RefusedBy {
+	case tlshandshake.RemoteSide:
 		line.Msg("the caller refused this member's certificate; members need certificates of the same authorities, which name the host of their peer URL")
-	case handshake.Here:
+	case tlshandshake.LocalSide:
 		line.Msg("refused a connection: no TLS of a peer; peers need certificates of the authorities in this member's peer CA file, and https peer URLs")
 	default:
 		line.Msg("a caller hung up in the middle of the TLS handshake")
@@ -151,6 +151,6 @@ func (w *witnessed) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	return connection, info, err
 }
 
-func (w *witnessed) Clone() credentials.TransportCredentials {
-	return &witnessed{w.TransportCredentials.Clone(), w.link}
+func (w *loggingCredentials) Clone() credentials.TransportCredentials {
+	return &loggingCredentials{w.TransportCredentials.Clone(), w.link}
 }

@@ -20,7 +20,7 @@ import (
 )
 
 // authority signs certificates for tests.
-type authority struct {
+type testAuthority struct {
 	dir         string
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
@@ -28,9 +28,9 @@ type authority struct {
 	serial      int64
 }
 
-func newAuthority(t testing.TB, name string) *authority {
+func newTestAuthority(t testing.TB, name string) *testAuthority {
 	t.Helper()
-	a := &authority{dir: t.TempDir(), serial: 1}
+	a := &testAuthority{dir: t.TempDir(), serial: 1}
 	a.key = newKey(t)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
@@ -63,7 +63,7 @@ func writePEM(t testing.TB, file, kind string, raw []byte) {
 }
 
 // issue writes a member's files; the certificate is for loopback.
-func (a *authority) issue(t testing.TB, name string, usages ...x509.ExtKeyUsage) TLS {
+func (a *testAuthority) issue(t testing.TB, name string, usages ...x509.ExtKeyUsage) TLSFiles {
 	t.Helper()
 	a.serial++
 	if usages == nil {
@@ -77,7 +77,7 @@ func (a *authority) issue(t testing.TB, name string, usages ...x509.ExtKeyUsage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := TLS{CertFile: filepath.Join(a.dir, name+".pem"), KeyFile: filepath.Join(a.dir, name+"-key.pem"), CAFile: a.file}
+	files := TLSFiles{CertFile: filepath.Join(a.dir, name+".pem"), KeyFile: filepath.Join(a.dir, name+"-key.pem"), CAFile: a.file}
 	writePEM(t, files.CertFile, "CERTIFICATE", raw)
 	rawKey, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
@@ -87,7 +87,7 @@ func (a *authority) issue(t testing.TB, name string, usages ...x509.ExtKeyUsage)
 	return files
 }
 
-func withTLS(t testing.TB, files TLS) func(*Options) {
+func withTLS(t testing.TB, files TLSFiles) func(*Options) {
 	t.Helper()
 	client, server, err := NewTLS(files)
 	if err != nil {
@@ -97,25 +97,25 @@ func withTLS(t testing.TB, files TLS) func(*Options) {
 }
 
 func TestE46MembersWithCertificatesOfOneAuthorityTalkOverMutualTLS(t *testing.T) {
-	ca := newAuthority(t, "peers")
-	a := newStation(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
-	b := newStation(t, 2, 1, "127.0.0.1:0", withTLS(t, ca.issue(t, "two")))
-	meet(t, a, b)
+	ca := newTestAuthority(t, "peers")
+	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
+	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", withTLS(t, ca.issue(t, "two")))
+	connectPair(t, a, b)
 	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1))
 	expect(t, b.node, heartbeat(1, 1))
 }
 
 func TestE46AMemberOfAnotherAuthorityIsNotLetInAndBothSidesSayWhyOnce(t *testing.T) {
-	a := newStation(t, 1, 2, "127.0.0.1:0", withTLS(t, newAuthority(t, "peers").issue(t, "one")))
-	b := newStation(t, 2, 1, "127.0.0.1:0", withTLS(t, newAuthority(t, "others").issue(t, "two")))
+	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, newTestAuthority(t, "peers").issue(t, "one")))
+	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", withTLS(t, newTestAuthority(t, "others").issue(t, "two")))
 	list := []*messages.Member{a.member(), b.member()}
 	a.env.SetPeers(list)
 	b.env.SetPeers(list)
-	for _, s := range []*station{a, b} {
-		await(t, "calling and being called are said", func() bool {
-			return s.log.count("cannot be reached", "certificate") > 0 && s.log.count("the caller refused this member's certificate", "certificate") > 0
+	for _, s := range []*nodeFixture{a, b} {
+		waitUntil(t, "calling and being called are said", func() bool {
+			return s.log.countLines("cannot be reached", "certificate") > 0 && s.log.countLines("the caller refused this member's certificate", "certificate") > 0
 		})
-		if n := s.log.count("cannot be reached", "certificate"); n != 1 {
+		if n := s.log.countLines("cannot be reached", "certificate"); n != 1 {
 			t.Errorf("%d lines:\n%s", n, s.log)
 		}
 	}
@@ -125,59 +125,59 @@ func TestE46AMemberOfAnotherAuthorityIsNotLetInAndBothSidesSayWhyOnce(t *testing
 }
 
 func TestE46ACallerOfAnotherAuthorityIsRefusedByNameOfItsCertificate(t *testing.T) {
-	ca, others := newAuthority(t, "peers"), newAuthority(t, "others")
-	a := newStation(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
+	ca, others := newTestAuthority(t, "peers"), newTestAuthority(t, "others")
+	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
 	// It takes a's certificate, as one that trusts both authorities would, but has none that a takes.
 	stranger, _, err := NewTLS(others.issue(t, "two"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	stranger.RootCAs.AddCert(ca.certificate)
-	b := newStation(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClientTLS, o.ServerTLS = stranger, &tls.Config{MinVersion: tls.VersionTLS12} })
+	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClientTLS, o.ServerTLS = stranger, &tls.Config{MinVersion: tls.VersionTLS12} })
 	b.env.SetPeers([]*messages.Member{a.member()})
-	await(t, "the one called says whom it refused", func() bool {
-		return a.log.count("refused a connection: no TLS of a peer", "CN=two", "CN=others") == 1
+	waitUntil(t, "the one called says whom it refused", func() bool {
+		return a.log.countLines("refused a connection: no TLS of a peer", "CN=two", "CN=others") == 1
 	})
-	await(t, "the caller says why", func() bool { return b.log.count("cannot be reached", "unknown certificate authority") == 1 })
+	waitUntil(t, "the caller says why", func() bool { return b.log.countLines("cannot be reached", "unknown certificate authority") == 1 })
 }
 
 func TestE46ACallerWithoutACertificateIsNotLetIn(t *testing.T) {
-	ca := newAuthority(t, "peers")
-	a := newStation(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
+	ca := newTestAuthority(t, "peers")
+	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}})
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.certificate)
 	anonymous := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	b := newStation(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClientTLS, o.ServerTLS = anonymous, &tls.Config{MinVersion: tls.VersionTLS12} })
+	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClientTLS, o.ServerTLS = anonymous, &tls.Config{MinVersion: tls.VersionTLS12} })
 	b.env.SetPeers([]*messages.Member{a.member()})
-	await(t, "b is refused", func() bool { return b.log.count("cannot be reached", "certificate required") > 0 })
-	await(t, "a says that it refused", func() bool { return a.log.count("refused a connection: no TLS of a peer", "certificate") > 0 })
-	if _, err := call(t, a.address, control, second().Hello(1, control.String())); err == nil {
+	waitUntil(t, "b is refused", func() bool { return b.log.countLines("cannot be reached", "certificate required") > 0 })
+	waitUntil(t, "a says that it refused", func() bool { return a.log.countLines("refused a connection: no TLS of a peer", "certificate") > 0 })
+	if _, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String())); err == nil {
 		t.Error("plaintext is let in on a port that speaks TLS")
 	}
 }
 
 func TestAMemberWithTLSAndOneWithoutSayWhatToDo(t *testing.T) {
-	ca := newAuthority(t, "peers")
-	a := newStation(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
-	b := newStation(t, 2, 1, "127.0.0.1:0")
+	ca := newTestAuthority(t, "peers")
+	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
+	b := newNodeFixture(t, 2, 1, "127.0.0.1:0")
 	a.env.SetPeers([]*messages.Member{b.member()})
 	b.env.SetPeers([]*messages.Member{a.member()})
-	await(t, "it is said by the one with TLS", func() bool { return a.log.count("give all members https peer URLs") > 0 })
-	await(t, "it is said by the one without", func() bool { return b.log.count("does it want TLS") > 0 })
+	waitUntil(t, "it is said by the one with TLS", func() bool { return a.log.countLines("give all members https peer URLs") > 0 })
+	waitUntil(t, "it is said by the one without", func() bool { return b.log.countLines("does it want TLS") > 0 })
 }
 
 func TestPeerURLsSayWhetherAPeerIsCalledByTLS(t *testing.T) {
-	secured := newStation(t, 1, 2, "127.0.0.1:0", withTLS(t, newAuthority(t, "peers").issue(t, "one")))
-	plain := newStation(t, 2, 1, "127.0.0.1:0")
+	secured := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, newTestAuthority(t, "peers").issue(t, "one")))
+	plain := newNodeFixture(t, 2, 1, "127.0.0.1:0")
 	secured.env.SetPeers([]*messages.Member{{Id: 2, Address: plain.address, PeerUrls: []string{"http://" + plain.address}}})
 	plain.env.SetPeers([]*messages.Member{{Id: 1, Address: secured.address, PeerUrls: []string{"https://" + secured.address}}})
-	await(t, "https is refused where there is no certificate", func() bool { return plain.log.count("this member has no peer certificate") == 1 })
-	await(t, "http is refused where TLS is configured", func() bool { return secured.log.count("give all members https peer URLs") == 1 })
+	waitUntil(t, "https is refused where there is no certificate", func() bool { return plain.log.countLines("this member has no peer certificate") == 1 })
+	waitUntil(t, "http is refused where TLS is configured", func() bool { return secured.log.countLines("give all members https peer URLs") == 1 })
 }
 
 func TestFilesThatCannotWorkAreFoundBeforeAnythingStarts(t *testing.T) {
-	ca, other := newAuthority(t, "peers"), newAuthority(t, "others")
+	ca, other := newTestAuthority(t, "peers"), newTestAuthority(t, "others")
 	good := ca.issue(t, "one")
 	foreign := good
 	foreign.CAFile = other.file
@@ -191,10 +191,10 @@ func TestFilesThatCannotWorkAreFoundBeforeAnythingStarts(t *testing.T) {
 	missing := good
 	missing.CertFile = filepath.Join(ca.dir, "none.pem")
 	for what, c := range map[string]struct {
-		files TLS
+		files TLSFiles
 		word  string
 	}{
-		"no authorities":        {TLS{CertFile: good.CertFile, KeyFile: good.KeyFile}, "all three files"},
+		"no authorities":        {TLSFiles{CertFile: good.CertFile, KeyFile: good.KeyFile}, "all three files"},
 		"another authority":     {foreign, "is no good as a server's"},
 		"the key of another":    {swapped, "private key does not match"},
 		"no certificate inside": {empty, "no certificate in PEM form"},
@@ -208,8 +208,8 @@ func TestFilesThatCannotWorkAreFoundBeforeAnythingStarts(t *testing.T) {
 }
 
 func TestACertificateThatWasRenewedIsShownWithoutARestart(t *testing.T) {
-	ca := newAuthority(t, "peers")
-	own := &certificate{files: ca.issue(t, "one")}
+	ca := newTestAuthority(t, "peers")
+	own := &reloadedCertificate{files: ca.issue(t, "one")}
 	first, err := own.current()
 	if err != nil {
 		t.Fatal(err)
@@ -219,7 +219,7 @@ func TestACertificateThatWasRenewedIsShownWithoutARestart(t *testing.T) {
 	if err := os.Chtimes(own.files.CertFile, later, later); err != nil {
 		t.Fatal(err)
 	}
-	own.checked = time.Time{} // as a second later
+	own.lastCheck = time.Time{} // as a second later
 	second, err := own.current()
 	if err != nil || second.Leaf.SerialNumber.Cmp(first.Leaf.SerialNumber) == 0 {
 		t.Fatalf("the renewed certificate is not shown: %v", err)
@@ -231,7 +231,7 @@ func TestACertificateThatWasRenewedIsShownWithoutARestart(t *testing.T) {
 	if err := os.Chtimes(own.files.CertFile, later, later); err != nil {
 		t.Fatal(err)
 	}
-	own.checked = time.Time{}
+	own.lastCheck = time.Time{}
 	if third, err := own.current(); err != nil || third != second {
 		t.Fatalf("files half replaced: %v, %v", third, err)
 	}

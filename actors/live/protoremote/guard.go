@@ -22,38 +22,38 @@ func refuseUnary(_ context.Context, _ any, info *grpc.UnaryServerInfo, _ grpc.Un
 	return nil, status.Errorf(codes.Unimplemented, "%s is not offered by a Troupe member", info.FullMethod)
 }
 
-// guardStream puts a guard before the library's reader, and makes its panics errors of the stream.
-func guardStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+// checkStream puts a guard before the library's reader, and makes its panics errors of the stream.
+func checkStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			err = status.Errorf(codes.Internal, "%s failed: %v", info.FullMethod, reason)
 		}
 	}()
-	return handler(srv, &guardedStream{stream})
+	return handler(srv, &checkedStream{stream})
 }
 
-// guardedStream lets nothing through to the library but greetings and letters for the post.
-type guardedStream struct{ grpc.ServerStream }
+// checkedStream lets nothing through to the library but greetings and letters for the post.
+type checkedStream struct{ grpc.ServerStream }
 
-func (g *guardedStream) RecvMsg(m any) error {
+func (g *checkedStream) RecvMsg(m any) error {
 	if err := g.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
 	if message, ok := m.(*remote.RemoteMessage); ok {
-		if err := inspect(message); err != nil {
+		if err := checkMessage(message); err != nil {
 			return status.Error(codes.PermissionDenied, err.Error())
 		}
 	}
 	return nil
 }
 
-var permitted = map[string]bool{
-	string((&messages.Hello{}).ProtoReflect().Descriptor().FullName()):  true,
-	string((&messages.Letter{}).ProtoReflect().Descriptor().FullName()): true,
+var acceptedTypes = map[string]bool{
+	string((&messages.Hello{}).ProtoReflect().Descriptor().FullName()):    true,
+	string((&messages.Envelope{}).ProtoReflect().Descriptor().FullName()): true,
 }
 
 // inspect says what is wrong with what a caller sent; nil if nothing is. Indexes are checked since the library does not.
-func inspect(message *remote.RemoteMessage) error {
+func checkMessage(message *remote.RemoteMessage) error {
 	switch m := message.MessageType.(type) {
 	case *remote.RemoteMessage_ConnectRequest:
 		if _, server := m.ConnectRequest.GetConnectionType().(*remote.ConnectRequest_ServerConnection); !server {
@@ -61,20 +61,20 @@ func inspect(message *remote.RemoteMessage) error {
 		}
 		return nil
 	case *remote.RemoteMessage_MessageBatch:
-		return inspectBatch(m.MessageBatch)
+		return checkBatch(m.MessageBatch)
 	}
 	return fmt.Errorf("%T is not accepted from peers", message.MessageType)
 }
 
-func inspectBatch(b *remote.MessageBatch) error {
+func checkBatch(b *remote.MessageBatch) error {
 	for _, envelope := range b.GetEnvelopes() {
 		kind, target := int(envelope.GetTypeId()), int(envelope.GetTarget())
 		switch {
 		case kind < 0 || kind >= len(b.GetTypeNames()) || target < 0 || target >= len(b.GetTargets()):
 			return fmt.Errorf("a batch that names what it does not hold")
-		case !permitted[b.GetTypeNames()[kind]]:
+		case !acceptedTypes[b.GetTypeNames()[kind]]:
 			return fmt.Errorf("%q is not accepted from peers", b.GetTypeNames()[kind])
-		case b.GetTargets()[target] != postName:
+		case b.GetTargets()[target] != receiverName:
 			return fmt.Errorf("peers may not write to %q", b.GetTargets()[target])
 		case envelope.GetSender() != 0 || envelope.GetSerializerId() != 0 || envelope.GetTargetRequestId() != 0 || envelope.GetMessageHeader() != nil:
 			return fmt.Errorf("a letter with more than a letter in it")
@@ -84,60 +84,60 @@ func inspectBatch(b *remote.MessageBatch) error {
 }
 
 // post is the process that hears what peers send. It runs on the library's reading goroutines and hands on to mailboxes.
-type post struct {
+type inboundProcess struct {
 	link *Link
 
-	mu      sync.Mutex
-	hellos  map[uint64]*messages.Hello // guarded by mu; the last greeting of each who greeted
-	refused map[uint64]string          // guarded by mu; why one of them was refused, once said
-	closed  bool                       // guarded by mu
+	mu          sync.Mutex
+	hellos      map[uint64]*messages.Hello // guarded by mu; the last greeting of each who greeted
+	lastRefusal map[uint64]string          // guarded by mu; why one of them was refused, once said
+	closed      bool                       // guarded by mu
 }
 
-// maxGreetings bounds what strangers can leave behind.
-const maxGreetings = 256
+// maxHellos bounds what strangers can leave behind.
+const maxHellos = 256
 
-func (p *post) SendUserMessage(_ *actor.PID, message any) {
+func (p *inboundProcess) SendUserMessage(_ *actor.PID, message any) {
 	_, inner, _ := actor.UnwrapEnvelope(message)
 	switch m := inner.(type) {
 	case *messages.Hello:
-		p.greeted(m)
-	case *messages.Letter:
+		p.storeHello(m)
+	case *messages.Envelope:
 		p.deliver(messages.Role(m.GetRole()), unwrap(m))
 	}
 }
 
-func (p *post) SendSystemMessage(*actor.PID, any) {}
-func (p *post) Stop(*actor.PID)                   {}
+func (p *inboundProcess) SendSystemMessage(*actor.PID, any) {}
+func (p *inboundProcess) Stop(*actor.PID)                   {}
 
-func (p *post) greeted(hello *messages.Hello) {
+func (p *inboundProcess) storeHello(hello *messages.Hello) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.hellos) >= maxGreetings {
+	if len(p.hellos) >= maxHellos {
 		// Members' greetings stay: they greet but once a connection.
-		maps.DeleteFunc(p.hellos, func(id uint64, _ *messages.Hello) bool { return p.link.get(id) == nil })
+		maps.DeleteFunc(p.hellos, func(id uint64, _ *messages.Hello) bool { return p.link.peer(id) == nil })
 	}
 	p.hellos[hello.GetFrom()] = hello
 }
 
-func (p *post) deliver(role messages.Role, message proto.Message) {
+func (p *inboundProcess) deliver(role messages.Role, message proto.Message) {
 	from, ok := live.Sender(message)
 	if !ok {
 		return
 	}
-	peer := p.link.get(from)
+	peer := p.link.peer(from)
 	if peer == nil {
 		return
 	}
-	if err := live.CheckLetter(from, role, message); err != nil || !p.admitted(peer) {
+	if err := live.CheckPeerMessage(from, role, message); err != nil || !p.helloAccepted(peer) {
 		peer.refused.Add(1)
 		return
 	}
 	peer.received.Add(1)
-	p.link.inbox.Deliver(from, role, message)
+	p.link.receiver.Deliver(from, role, message)
 }
 
 // admitted checks the peer's last greeting against what is known of it now: the greeting may have come first.
-func (p *post) admitted(peer *peer) bool {
+func (p *inboundProcess) helloAccepted(peer *remotePeer) bool {
 	id := peer.member.GetId()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -145,63 +145,63 @@ func (p *post) admitted(peer *peer) bool {
 	if p.closed || hello == nil {
 		return false
 	}
-	err := p.link.self.CheckHello(hello, postName, peer.member)
+	err := p.link.self.CheckHello(hello, receiverName, peer.member)
 	if err == nil {
 		return true
 	}
-	if p.refused[id] != err.Error() {
-		if p.refused == nil {
-			p.refused = map[uint64]string{}
+	if p.lastRefusal[id] != err.Error() {
+		if p.lastRefusal == nil {
+			p.lastRefusal = map[uint64]string{}
 		}
-		p.refused[id] = err.Error()
+		p.lastRefusal[id] = err.Error()
 		p.link.log.Error().Str("reason", err.Error()).Msg("refused a peer")
 	}
 	return false
 }
 
 // close ends delivery for good.
-func (p *post) close() {
+func (p *inboundProcess) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
 }
 
 // wrap puts a message into the field of a Letter that is for its type.
-func wrap(role messages.Role, message proto.Message) *messages.Letter {
-	letter := &messages.Letter{Role: role}
+func wrap(role messages.Role, message proto.Message) *messages.Envelope {
+	letter := &messages.Envelope{Role: role}
 	switch m := message.(type) {
 	case *messages.RequestVote:
-		letter.Message = &messages.Letter_RequestVote{RequestVote: m}
-	case *messages.VoteAnswer:
-		letter.Message = &messages.Letter_VoteAnswer{VoteAnswer: m}
+		letter.Message = &messages.Envelope_RequestVote{RequestVote: m}
+	case *messages.VoteResponse:
+		letter.Message = &messages.Envelope_VoteResponse{VoteResponse: m}
 	case *messages.AppendEntries:
-		letter.Message = &messages.Letter_AppendEntries{AppendEntries: m}
-	case *messages.AppendAnswer:
-		letter.Message = &messages.Letter_AppendAnswer{AppendAnswer: m}
+		letter.Message = &messages.Envelope_AppendEntries{AppendEntries: m}
+	case *messages.AppendResponse:
+		letter.Message = &messages.Envelope_AppendResponse{AppendResponse: m}
 	case *messages.Heartbeat:
-		letter.Message = &messages.Letter_Heartbeat{Heartbeat: m}
-	case *messages.HeartbeatAnswer:
-		letter.Message = &messages.Letter_HeartbeatAnswer{HeartbeatAnswer: m}
+		letter.Message = &messages.Envelope_Heartbeat{Heartbeat: m}
+	case *messages.HeartbeatResponse:
+		letter.Message = &messages.Envelope_HeartbeatResponse{HeartbeatResponse: m}
 	case *messages.ForwardedProposals:
-		letter.Message = &messages.Letter_ForwardedProposals{ForwardedProposals: m}
+		letter.Message = &messages.Envelope_ForwardedProposals{ForwardedProposals: m}
 	case *messages.ProposalsRefused:
-		letter.Message = &messages.Letter_ProposalsRefused{ProposalsRefused: m}
+		letter.Message = &messages.Envelope_ProposalsRefused{ProposalsRefused: m}
 	case *messages.ForwardedRead:
-		letter.Message = &messages.Letter_ForwardedRead{ForwardedRead: m}
-	case *messages.ForwardedReadAnswer:
-		letter.Message = &messages.Letter_ForwardedReadAnswer{ForwardedReadAnswer: m}
+		letter.Message = &messages.Envelope_ForwardedRead{ForwardedRead: m}
+	case *messages.ForwardedReadResponse:
+		letter.Message = &messages.Envelope_ForwardedReadResponse{ForwardedReadResponse: m}
 	case *messages.TimeoutNow:
-		letter.Message = &messages.Letter_TimeoutNow{TimeoutNow: m}
+		letter.Message = &messages.Envelope_TimeoutNow{TimeoutNow: m}
 	case *messages.Removed:
-		letter.Message = &messages.Letter_Removed{Removed: m}
+		letter.Message = &messages.Envelope_Removed{Removed: m}
 	}
 	return letter
 }
 
-var kinds = (&messages.Letter{}).ProtoReflect().Descriptor().Oneofs().ByName("message")
+var kinds = (&messages.Envelope{}).ProtoReflect().Descriptor().Oneofs().ByName("message")
 
 // unwrap takes a Letter's message out; nil if it holds none that this release knows.
-func unwrap(letter *messages.Letter) proto.Message {
+func unwrap(letter *messages.Envelope) proto.Message {
 	reflected := letter.ProtoReflect()
 	kind := reflected.WhichOneof(kinds)
 	if kind == nil {

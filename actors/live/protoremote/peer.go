@@ -17,10 +17,10 @@ import (
 
 // peer is one other member as the library's events show it. The library connects when something is sent, so a greeting
 // is: it opens the connection, and is the first that the peer hears over it.
-type peer struct {
-	link   *Link
-	member *messages.Member
-	post   *actor.PID
+type remotePeer struct {
+	link       *Link
+	member     *messages.Member
+	inboundPID *actor.PID
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -28,75 +28,75 @@ type peer struct {
 
 	sent, received, dropped, refused atomic.Uint64
 
-	mu     sync.Mutex
-	up     bool      // guarded by mu
-	since  time.Time // guarded by mu
-	reason string    // guarded by mu
+	mu         sync.Mutex
+	up         bool      // guarded by mu
+	stateSince time.Time // guarded by mu
+	reason     string    // guarded by mu
 }
 
-func newPeer(l *Link, member *messages.Member) *peer {
-	p := &peer{
-		link: l, member: member, post: actor.NewPID(member.GetAddress(), postName),
-		broken: make(chan struct{}, 1), since: time.Now(), reason: "not connected yet",
+func newRemotePeer(l *Link, member *messages.Member) *remotePeer {
+	p := &remotePeer{
+		link: l, member: member, inboundPID: actor.NewPID(member.GetAddress(), receiverName),
+		broken: make(chan struct{}, 1), stateSince: time.Now(), reason: "not connected yet",
 	}
 	p.ctx, p.cancel = context.WithCancel(l.ctx)
 	return p
 }
 
 // knock greets the peer again each time that the endpoint was terminated.
-func (p *peer) knock() {
+func (p *remotePeer) sendHellos() {
 	for {
-		p.link.system.Root.Send(p.post, p.link.self.Hello(p.member.GetId(), postName))
+		p.link.system.Root.Send(p.inboundPID, p.link.self.Hello(p.member.GetId(), receiverName))
 		select {
 		case <-p.broken:
 		case <-p.ctx.Done():
 			return
 		}
 		select {
-		case <-time.After(retryPause):
+		case <-time.After(helloRetryDelay):
 		case <-p.ctx.Done():
 			return
 		}
 	}
 }
 
-func (p *peer) connected() { p.settle(true, "") }
+func (p *remotePeer) connected() { p.setState(true, "") }
 
-func (p *peer) terminated() {
-	p.settle(false, "the endpoint was terminated")
+func (p *remotePeer) terminated() {
+	p.setState(false, "the endpoint was terminated")
 	select {
 	case p.broken <- struct{}{}:
 	default:
 	}
 }
 
-func (p *peer) settle(up bool, reason string) {
+func (p *remotePeer) setState(up bool, reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if up == p.up {
 		return
 	}
 	id := p.member.GetId()
-	p.up, p.since, p.reason = up, time.Now(), reason
+	p.up, p.stateSince, p.reason = up, time.Now(), reason
 	if up {
-		p.link.inbox.LinkUp(id)
+		p.link.receiver.LinkUp(id)
 		p.link.log.Info().Str("peer", strconv.FormatUint(id, 16)).Msg("peer connected")
 		return
 	}
-	p.link.inbox.LinkDown(id, reason)
+	p.link.receiver.LinkDown(id, reason)
 	if p.ctx.Err() == nil {
 		p.link.log.Warn().Str("peer", strconv.FormatUint(id, 16)).Str("reason", reason).Msg("peer lost")
 	}
 }
 
 // end breaks the connection off: the library closes it when it hears of a terminated endpoint, from whomever.
-func (p *peer) end(reason string) {
+func (p *remotePeer) stop(reason string) {
 	p.cancel()
-	p.settle(false, reason)
+	p.setState(false, reason)
 	p.link.system.EventStream.Publish(&remote.EndpointTerminatedEvent{Address: p.member.GetAddress()})
 }
 
-func (p *peer) send(role messages.Role, message proto.Message) {
+func (p *remotePeer) send(role messages.Role, message proto.Message) {
 	p.mu.Lock()
 	up := p.up
 	p.mu.Unlock()
@@ -104,22 +104,22 @@ func (p *peer) send(role messages.Role, message proto.Message) {
 		p.dropped.Add(1)
 		return
 	}
-	if size := proto.Size(message); size > p.link.options.MaxLetterBytes {
+	if size := proto.Size(message); size > p.link.options.MaxMessageBytes {
 		if p.dropped.Add(1) == 1 {
-			p.link.log.Error().Int("bytes", size).Int("limit", p.link.options.MaxLetterBytes).Msg("message to peer is above the limit for one message and cannot be sent: raise MaxLetterBytes on all members")
+			p.link.log.Error().Int("bytes", size).Int("limit", p.link.options.MaxMessageBytes).Msg("message to peer is above the limit for one message and cannot be sent: raise MaxLetterBytes on all members")
 		}
-		p.link.inbox.LinkDropped(p.member.GetId())
+		p.link.receiver.EnvelopesDropped(p.member.GetId())
 		return
 	}
 	p.sent.Add(1)
-	p.link.system.Root.Send(p.post, wrap(role, message))
+	p.link.system.Root.Send(p.inboundPID, wrap(role, message))
 }
 
-func (p *peer) stat() live.PeerStat {
+func (p *remotePeer) stat() live.PeerStat {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return live.PeerStat{
-		ID: p.member.GetId(), Address: p.member.GetAddress(), Up: p.up, Since: time.Since(p.since), Reason: p.reason,
-		LettersSent: p.sent.Load(), LettersReceived: p.received.Load(), Dropped: p.dropped.Load(), Refused: p.refused.Load(),
+		ID: p.member.GetId(), Address: p.member.GetAddress(), Up: p.up, StateDuration: time.Since(p.stateSince), Reason: p.reason,
+		EnvelopesSent: p.sent.Load(), EnvelopesReceived: p.received.Load(), Dropped: p.dropped.Load(), Refused: p.refused.Load(),
 	}
 }

@@ -55,39 +55,39 @@ type Options struct {
 
 	// What link.NewTLS made; both nil: plaintext.
 	ClientTLS, ServerTLS *tls.Config
-	// MaxLetterBytes bounds one message. Default 8 MiB.
-	MaxLetterBytes int
+	// MaxMessageBytes bounds one message. Default 8 MiB.
+	MaxMessageBytes int
 }
 
 const (
-	batch          = 16 // messages the library puts into one write
-	window         = 16 << 20
-	defaultLetter  = 8 << 20
-	retryPause     = 50 * time.Millisecond
-	postName       = "troupe-post"
-	keepAliveEvery = 10 * time.Second
+	writerBatchSize        = 16 // messages the library puts into one write
+	flowControlWindowBytes = 16 << 20
+	defaultMaxMessageBytes = 8 << 20
+	helloRetryDelay        = 50 * time.Millisecond
+	receiverName           = "troupe-post"
+	keepaliveInterval      = 10 * time.Second
 )
 
 // Link is a live.Link over Proto.Actor's remote.
 type Link struct {
-	options Options
-	self    link.Identity
-	inbox   *live.Inbox
-	log     *zerolog.Logger
-	system  *actor.ActorSystem
-	remote  *remote.Remote
-	events  *eventstream.Subscription
-	post    *post
+	options  Options
+	self     link.Identity
+	receiver *live.PeerReceiver
+	log      *zerolog.Logger
+	system   *actor.ActorSystem
+	remote   *remote.Remote
+	events   *eventstream.Subscription
+	inbound  *inboundProcess
 
-	ctx    context.Context // ended by Close
-	cancel context.CancelFunc
-	knocks sync.WaitGroup
+	ctx          context.Context // ended by Close
+	cancel       context.CancelFunc
+	helloSenders sync.WaitGroup
 
 	mu    sync.RWMutex
-	peers map[uint64]*peer // guarded by mu
+	peers map[uint64]*remotePeer // guarded by mu
 }
 
-var _ live.Link = (*Link)(nil)
+var _ live.PeerLink = (*Link)(nil)
 
 // New checks the options and that the port is free: the library would panic on one that is not.
 func New(options Options) (*Link, error) {
@@ -99,23 +99,23 @@ func New(options Options) (*Link, error) {
 		return nil, fmt.Errorf("peer link over remote: %w", err)
 	}
 	probe.Close()
-	if options.MaxLetterBytes == 0 {
-		options.MaxLetterBytes = defaultLetter
+	if options.MaxMessageBytes == 0 {
+		options.MaxMessageBytes = defaultMaxMessageBytes
 	}
-	l := &Link{options: options, peers: map[uint64]*peer{}}
+	l := &Link{options: options, peers: map[uint64]*remotePeer{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l, nil
 }
 
 // Start starts the remote of the node's system.
-func (l *Link) Start(inbox *live.Inbox) {
-	l.inbox, l.log, l.system = inbox, inbox.Log(), inbox.System()
-	l.self = link.Identity{ID: inbox.Self(), ClusterID: l.options.ClusterID, StorageID: l.options.StorageID, Software: l.options.Software}
-	l.post = &post{link: l, hellos: map[uint64]*messages.Hello{}}
-	l.system.ProcessRegistry.Add(l.post, postName)
+func (l *Link) Start(inbox *live.PeerReceiver) {
+	l.receiver, l.log, l.system = inbox, inbox.Log(), inbox.System()
+	l.self = link.Identity{ID: inbox.NodeID(), ClusterID: l.options.ClusterID, StorageID: l.options.StorageID, Software: l.options.Software}
+	l.inbound = &inboundProcess{link: l, hellos: map[uint64]*messages.Hello{}}
+	l.system.ProcessRegistry.Add(l.inbound, receiverName)
 	config := remote.Configure(l.options.Host, l.options.Port,
 		remote.WithAdvertisedHost(l.system.Address()),
-		remote.WithEndpointWriterBatchSize(batch),
+		remote.WithEndpointWriterBatchSize(writerBatchSize),
 		remote.WithEndpointWriterQueueSize(1024), // where it begins; it grows
 		remote.WithServerOptions(l.serverOptions()...),
 		remote.WithDialOptions(l.dialOptions()...),
@@ -127,22 +127,22 @@ func (l *Link) Start(inbox *live.Inbox) {
 	l.events = l.system.EventStream.Subscribe(func(event any) {
 		switch e := event.(type) {
 		case *remote.EndpointConnectedEvent:
-			l.at(e.Address, (*peer).connected)
+			l.withPeerAt(e.Address, (*remotePeer).connected)
 		case *remote.EndpointTerminatedEvent:
-			l.at(e.Address, (*peer).terminated)
+			l.withPeerAt(e.Address, (*remotePeer).terminated)
 		}
 	})
 }
 
 func (l *Link) serverOptions() []grpc.ServerOption {
 	options := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(batch*l.options.MaxLetterBytes + 1<<20),
-		grpc.StaticStreamWindowSize(window),
-		grpc.StaticConnWindowSize(window),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepAliveEvery, Timeout: keepAliveEvery}),
+		grpc.MaxRecvMsgSize(writerBatchSize*l.options.MaxMessageBytes + 1<<20),
+		grpc.StaticStreamWindowSize(flowControlWindowBytes),
+		grpc.StaticConnWindowSize(flowControlWindowBytes),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveInterval, Timeout: keepaliveInterval}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		grpc.UnaryInterceptor(refuseUnary),
-		grpc.StreamInterceptor(guardStream),
+		grpc.StreamInterceptor(checkStream),
 	}
 	if l.options.ServerTLS != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(l.options.ServerTLS)))
@@ -158,22 +158,22 @@ func (l *Link) dialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(secret),
 		grpc.WithNoProxy(),
-		grpc.WithStaticStreamWindowSize(window),
-		grpc.WithStaticConnWindowSize(window),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepAliveEvery, Timeout: keepAliveEvery}),
+		grpc.WithStaticStreamWindowSize(flowControlWindowBytes),
+		grpc.WithStaticConnWindowSize(flowControlWindowBytes),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveInterval, Timeout: keepaliveInterval}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 2, Jitter: 0.2, MaxDelay: 200 * time.Millisecond},
 			MinConnectTimeout: time.Second,
 		}),
 		// The library gives its streams no context: without this a peer that is gone for good would be waited for for ever.
 		grpc.WithStreamInterceptor(func(_ context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
-			return open(l.contextOf(cc.Target()), desc, cc, method, options...)
+			return open(l.peerContext(cc.Target()), desc, cc, method, options...)
 		}),
 	}
 }
 
-// contextOf lasts as long as the peer at an address is one.
-func (l *Link) contextOf(address string) context.Context {
+// peerContext lasts as long as the peer at an address is one.
+func (l *Link) peerContext(address string) context.Context {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	for _, p := range l.peers {
@@ -187,9 +187,9 @@ func (l *Link) contextOf(address string) context.Context {
 }
 
 // at passes news of an endpoint to the peer that is there.
-func (l *Link) at(address string, news func(*peer)) {
+func (l *Link) withPeerAt(address string, news func(*remotePeer)) {
 	l.mu.RLock()
-	var there *peer
+	var there *remotePeer
 	for _, p := range l.peers {
 		if p.member.GetAddress() == address {
 			there = p
@@ -201,7 +201,7 @@ func (l *Link) at(address string, news func(*peer)) {
 	}
 }
 
-func (l *Link) get(id uint64) *peer {
+func (l *Link) peer(id uint64) *remotePeer {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.peers[id]
@@ -209,17 +209,17 @@ func (l *Link) get(id uint64) *peer {
 
 // SetPeers begins to connect to those that are new, or have moved, and ends what goes on with those that are gone.
 func (l *Link) SetPeers(members []*messages.Member) {
-	var gone []*peer
+	var gone []*remotePeer
 	l.mu.Lock()
-	next := make(map[uint64]*peer, len(members))
+	next := make(map[uint64]*remotePeer, len(members))
 	for _, member := range members {
 		if member.GetId() == l.self.ID || l.ctx.Err() != nil {
 			continue
 		}
 		p := l.peers[member.GetId()]
 		if p == nil || !proto.Equal(p.member, member) {
-			p = newPeer(l, member)
-			l.knocks.Go(p.knock)
+			p = newRemotePeer(l, member)
+			l.helloSenders.Go(p.sendHellos)
 		}
 		next[member.GetId()] = p
 	}
@@ -231,13 +231,13 @@ func (l *Link) SetPeers(members []*messages.Member) {
 	l.peers = next
 	l.mu.Unlock()
 	for _, p := range gone {
-		p.end("not a member any more")
+		p.stop("not a member any more")
 	}
 }
 
 // Send passes a message to the peer's post, if the connection stands.
 func (l *Link) Send(to uint64, role messages.Role, message proto.Message) {
-	if p := l.get(to); p != nil {
+	if p := l.peer(to); p != nil {
 		p.send(role, message)
 	}
 }
@@ -246,7 +246,7 @@ func (l *Link) Send(to uint64, role messages.Role, message proto.Message) {
 func (l *Link) Close() {
 	l.mu.Lock()
 	peers := l.peers
-	l.peers = map[uint64]*peer{}
+	l.peers = map[uint64]*remotePeer{}
 	closed := l.ctx.Err() != nil
 	l.cancel()
 	l.mu.Unlock()
@@ -255,11 +255,11 @@ func (l *Link) Close() {
 	}
 	l.system.EventStream.Unsubscribe(l.events)
 	for _, p := range peers {
-		p.end("this member is stopping")
+		p.stop("this member is stopping")
 	}
-	l.knocks.Wait()
+	l.helloSenders.Wait()
 	l.remote.Shutdown(false)
-	l.post.close()
+	l.inbound.close()
 }
 
 // Stats describes the peers, by id.

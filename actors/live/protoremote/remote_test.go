@@ -23,10 +23,10 @@ import (
 	"github.com/troupe-raft/troupe/tests/freeport"
 )
 
-const patience = time.Minute
+const testTimeout = time.Minute
 
 // station is a member that hears instead of acting.
-type station struct {
+type nodeFixture struct {
 	id         uint64
 	env        *live.Env
 	link       *Link
@@ -40,9 +40,9 @@ func freePort(t *testing.T) int {
 	return freeport.Take(t, 1)[0]
 }
 
-func newStation(t *testing.T, id, replicator uint64, port int, change ...func(*Options)) *station {
+func newNodeFixture(t *testing.T, id, replicator uint64, port int, change ...func(*Options)) *nodeFixture {
 	t.Helper()
-	s := &station{id: id, node: make(chan any, 4096), replicator: make(chan any, 4096)}
+	s := &nodeFixture{id: id, node: make(chan any, 4096), replicator: make(chan any, 4096)}
 	options := Options{Host: "127.0.0.1", Port: port, ClusterID: 0xc1, StorageID: []byte{byte(id)}, Software: "test"}
 	for _, f := range change {
 		f(&options)
@@ -54,7 +54,7 @@ func newStation(t *testing.T, id, replicator uint64, port int, change ...func(*O
 	s.env = live.New(live.Options{ID: id, Address: fmt.Sprintf("127.0.0.1:%d", port), Link: s.link, Logger: zerolog.Nop()})
 	for path, heard := range map[string]chan any{
 		actors.NodePath: s.node,
-		fmt.Sprintf("%s/%s%x", actors.NodePath, actors.PeerPrefix, replicator): s.replicator,
+		fmt.Sprintf("%s/%s%x", actors.NodePath, actors.ReplicatorPrefix, replicator): s.replicator,
 	} {
 		pid, err := s.env.System().Root.SpawnNamed(s.env.Props(func() actor.Actor {
 			return actor.ReceiveFunc(func(ctx actor.Context) {
@@ -64,7 +64,7 @@ func newStation(t *testing.T, id, replicator uint64, port int, change ...func(*O
 					heard <- fmt.Sprintf("up %x", m.Peer)
 				case *messages.LinkDown:
 					heard <- fmt.Sprintf("down %x", m.Peer)
-				case *messages.LinkDropped:
+				case *messages.EnvelopesDropped:
 					heard <- fmt.Sprintf("dropped %x", m.Peer)
 				default:
 					heard <- m
@@ -80,12 +80,12 @@ func newStation(t *testing.T, id, replicator uint64, port int, change ...func(*O
 	return s
 }
 
-func (s *station) member() *messages.Member {
+func (s *nodeFixture) member() *messages.Member {
 	return &messages.Member{Id: s.id, Address: s.env.System().Address()}
 }
 
-func (s *station) send(to uint64, role messages.Role, m proto.Message) {
-	s.env.System().Root.Send(s.env.Peer(to, role), m)
+func (s *nodeFixture) send(to uint64, role messages.Role, m proto.Message) {
+	s.env.System().Root.Send(s.env.PeerPID(to, role), m)
 }
 
 func expect(t *testing.T, heard <-chan any, wanted ...any) {
@@ -100,7 +100,7 @@ func expect(t *testing.T, heard <-chan any, wanted ...any) {
 			} else if got != want {
 				t.Fatalf("heard %v, want %v", got, want)
 			}
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			t.Fatalf("nothing was heard, want %v", want)
 		}
 	}
@@ -108,14 +108,14 @@ func expect(t *testing.T, heard <-chan any, wanted ...any) {
 
 // several is said by tests that start more than one remote in this process. The library's Start sets gRPC's global logger
 // without a lock, which the race detector rightly reports; a server has one remote only.
-func several(t *testing.T) {
+func skipUnderRaceDetector(t *testing.T) {
 	t.Helper()
 	if raceDetector {
 		t.Skip("two remotes in one process race for gRPC's global logger, within the library")
 	}
 }
 
-func meet(t *testing.T, stations ...*station) {
+func connect(t *testing.T, stations ...*nodeFixture) {
 	t.Helper()
 	var list []*messages.Member
 	for _, s := range stations {
@@ -131,9 +131,9 @@ func heartbeat(from, round uint64) *messages.Heartbeat {
 }
 
 func TestMembersTalkOverTheLibrarysRemote(t *testing.T) {
-	several(t)
-	a, b := newStation(t, 1, 2, freePort(t)), newStation(t, 2, 1, freePort(t))
-	meet(t, a, b)
+	skipUnderRaceDetector(t)
+	a, b := newNodeFixture(t, 1, 2, freePort(t)), newNodeFixture(t, 2, 1, freePort(t))
+	connect(t, a, b)
 	expect(t, a.node, "up 2")
 	expect(t, b.node, "up 1")
 	for round := range uint64(100) {
@@ -143,28 +143,28 @@ func TestMembersTalkOverTheLibrarysRemote(t *testing.T) {
 	entries := &messages.AppendEntries{Leader: 2, Entries: &messages.Entries{First: 1, Runs: []*messages.TermRun{{FirstIndex: 1, Term: 1}}, Data: [][]byte{[]byte("x")}, Bytes: 1}}
 	b.send(1, messages.Role_ROLE_NODE, entries)
 	expect(t, a.node, entries)
-	answer := &messages.AppendAnswer{From: 1, Accepted: true}
+	answer := &messages.AppendResponse{From: 1, Accepted: true}
 	a.send(2, messages.Role_ROLE_REPLICATOR, answer)
 	expect(t, b.replicator, "up 1", answer)
 }
 
 func TestAMemberThatEndsIsNoticedAndComesBack(t *testing.T) {
-	several(t)
-	a := newStation(t, 1, 2, freePort(t))
+	skipUnderRaceDetector(t)
+	a := newNodeFixture(t, 1, 2, freePort(t))
 	port := freePort(t)
-	b := newStation(t, 2, 1, port)
-	meet(t, a, b)
+	b := newNodeFixture(t, 2, 1, port)
+	connect(t, a, b)
 	expect(t, a.node, "up 2")
 	b.env.Close()
 	start := time.Now()
 	expect(t, a.node, "down 2")
 	// By its connection, which takes a millisecond, and not by pings that are not answered.
-	if took := time.Since(start); took > keepAliveEvery {
+	if took := time.Since(start); took > keepaliveInterval {
 		t.Fatalf("a member that ended was noticed after %v", took)
 	}
 	expect(t, a.replicator, "up 2", "down 2")
-	again := newStation(t, 2, 1, port)
-	meet(t, a, again)
+	again := newNodeFixture(t, 2, 1, port)
+	connect(t, a, again)
 	expect(t, a.node, "up 2")
 	expect(t, again.node, "up 1")
 	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 7))
@@ -172,25 +172,25 @@ func TestAMemberThatEndsIsNoticedAndComesBack(t *testing.T) {
 }
 
 func TestAMemberOfAnotherClusterIsNotHeard(t *testing.T) {
-	several(t)
-	a := newStation(t, 1, 2, freePort(t))
-	b := newStation(t, 2, 1, freePort(t), func(o *Options) { o.ClusterID = 0xc2 })
-	meet(t, a, b)
+	skipUnderRaceDetector(t)
+	a := newNodeFixture(t, 1, 2, freePort(t))
+	b := newNodeFixture(t, 2, 1, freePort(t), func(o *Options) { o.ClusterID = 0xc2 })
+	connect(t, a, b)
 	expect(t, b.node, "up 1")
 	b.send(1, messages.Role_ROLE_NODE, heartbeat(2, 1))
-	for deadline := time.Now().Add(patience); a.link.Stats()[0].Refused == 0; {
+	for deadline := time.Now().Add(testTimeout); a.link.Stats()[0].Refused == 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("its letter was not refused")
 		}
 		<-time.After(time.Millisecond)
 	}
-	if received := a.link.Stats()[0].LettersReceived; received != 0 {
+	if received := a.link.Stats()[0].EnvelopesReceived; received != 0 {
 		t.Fatalf("%d letters were delivered", received)
 	}
 }
 
 // stranger speaks the library's protocol to a member.
-func stranger(t *testing.T, s *station) remote.RemotingClient {
+func newTestClient(t *testing.T, s *nodeFixture) remote.RemotingClient {
 	t.Helper()
 	connection, err := grpc.NewClient(s.env.System().Address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -201,16 +201,16 @@ func stranger(t *testing.T, s *station) remote.RemotingClient {
 }
 
 func TestE46NobodyStopsAnActorOrCrashesTheProcessOverTheLibrarysProtocol(t *testing.T) {
-	a := newStation(t, 1, 2, freePort(t))
+	a := newNodeFixture(t, 1, 2, freePort(t))
 	a.env.SetPeers(nil)
-	calls := stranger(t, a)
+	calls := newTestClient(t, a)
 	if _, err := calls.ListProcesses(context.Background(), &remote.ListProcessesRequest{}); status.Code(err) != codes.Unimplemented {
 		t.Errorf("a unary call is answered with %v", err)
 	}
 	letter, _ := proto.Marshal(wrap(messages.Role_ROLE_NODE, heartbeat(2, 1)))
 	envelope := func(change func(*remote.MessageBatch)) *remote.RemoteMessage {
 		b := &remote.MessageBatch{
-			TypeNames: []string{"troupe.v1.Letter"}, Targets: []string{postName},
+			TypeNames: []string{"troupe.v1.Letter"}, Targets: []string{receiverName},
 			Envelopes: []*remote.MessageEnvelope{{MessageData: letter}},
 		}
 		change(b)
@@ -241,7 +241,7 @@ func TestE46NobodyStopsAnActorOrCrashesTheProcessOverTheLibrarysProtocol(t *test
 			}
 		})
 	}
-	if err := guardStream(nil, nil, &grpc.StreamServerInfo{FullMethod: "/m"}, func(any, grpc.ServerStream) error { panic("on purpose") }); err == nil || !strings.Contains(err.Error(), "on purpose") {
+	if err := checkStream(nil, nil, &grpc.StreamServerInfo{FullMethod: "/m"}, func(any, grpc.ServerStream) error { panic("on purpose") }); err == nil || !strings.Contains(err.Error(), "on purpose") {
 		t.Errorf("a panic of the reader came out as %v", err)
 	}
 	select {
@@ -255,10 +255,10 @@ func TestE46NobodyStopsAnActorOrCrashesTheProcessOverTheLibrarysProtocol(t *test
 }
 
 func TestAMessageAboveTheLimitIsNotSent(t *testing.T) {
-	several(t)
-	small := func(o *Options) { o.MaxLetterBytes = 100 }
-	a, b := newStation(t, 1, 2, freePort(t), small), newStation(t, 2, 1, freePort(t), small)
-	meet(t, a, b)
+	skipUnderRaceDetector(t)
+	small := func(o *Options) { o.MaxMessageBytes = 100 }
+	a, b := newNodeFixture(t, 1, 2, freePort(t), small), newNodeFixture(t, 2, 1, freePort(t), small)
+	connect(t, a, b)
 	expect(t, a.node, "up 2")
 	expect(t, a.replicator, "up 2")
 	expect(t, b.node, "up 1")
@@ -280,16 +280,16 @@ func TestAPortInUseIsAnErrorAndNoPanic(t *testing.T) {
 }
 
 func TestGreetingsOfStrangersDoNotMakeAMemberAStranger(t *testing.T) {
-	l := &Link{peers: map[uint64]*peer{2: {}}}
-	p := &post{link: l, hellos: map[uint64]*messages.Hello{}}
-	p.greeted(&messages.Hello{From: 2})
-	for id := range uint64(3 * maxGreetings) {
-		p.greeted(&messages.Hello{From: 100 + id})
+	l := &Link{peers: map[uint64]*remotePeer{2: {}}}
+	p := &inboundProcess{link: l, hellos: map[uint64]*messages.Hello{}}
+	p.storeHello(&messages.Hello{From: 2})
+	for id := range uint64(3 * maxHellos) {
+		p.storeHello(&messages.Hello{From: 100 + id})
 	}
 	if p.hellos[2] == nil {
 		t.Error("the member's greeting is forgotten: nothing that it says would be heard until it connects anew")
 	}
-	if n := len(p.hellos); n > maxGreetings+1 {
+	if n := len(p.hellos); n > maxHellos+1 {
 		t.Errorf("%d greetings are kept", n)
 	}
 }

@@ -129,6 +129,6 @@ func classes(e *trace.Event, was *trace.State, concerns func(*trace.Event) bool)
 
 // routine are messages within a node that say nothing by themselves.
 var routine = map[string]bool{
-	"Tick": true, "Flush": true, "Propose": true, "AskRead": true, "Pull": true, "Resolve": true, "Fetch": true, "Progress": true,
-	"LinkUp": true, "LinkDown": true, "LinkDropped": true, "Replicate": true,
+	"Tick": true, "Flush": true, "Propose": true, "RequestRead": true, "Pull": true, "ResolveConflict": true, "Fetch": true, "Progress": true,
+	"LinkUp": true, "LinkDown": true, "EnvelopesDropped": true, "Replicate": true,
 }

@@ -94,14 +94,14 @@ func isMessage(e *trace.Event) bool {
 }
 
 func isHeartbeat(e *trace.Event) bool {
-	return isMessage(e) && (e.Name == "Heartbeat" || e.Name == "HeartbeatAnswer")
+	return isMessage(e) && (e.Name == "Heartbeat" || e.Name == "HeartbeatResponse")
 }
 
 // labels are short names of messages, for arrows.
 var labels = map[string]string{
-	"RequestVote": "Vote?", "VoteAnswer": "Vote", "RequestPreVote": "PreVote?", "PreVoteAnswer": "PreVote",
-	"AppendEntries": "Append", "AppendAnswer": "Append", "Heartbeat": "beat", "HeartbeatAnswer": "beat ✓",
-	"ForwardedProposals": "forward", "ProposalsRefused": "forward", "ForwardedRead": "Read?", "ForwardedReadAnswer": "Read",
+	"RequestVote": "Vote?", "VoteResponse": "Vote", "RequestPreVote": "PreVote?", "PreVoteAnswer": "PreVote",
+	"AppendEntries": "Append", "AppendResponse": "Append", "Heartbeat": "beat", "HeartbeatResponse": "beat ✓",
+	"ForwardedProposals": "forward", "ProposalsRefused": "forward", "ForwardedRead": "Read?", "ForwardedReadResponse": "Read",
 }
 
 func betweenNodes(name string) bool {
@@ -116,7 +116,7 @@ func label(e *trace.Event) string {
 		return e.Name
 	}
 	switch e.Name {
-	case "VoteAnswer", "PreVoteAnswer", "AppendAnswer", "ForwardedReadAnswer", "ProposalsRefused":
+	case "VoteResponse", "PreVoteAnswer", "AppendResponse", "ForwardedReadResponse", "ProposalsRefused":
 		if e.Name == "ProposalsRefused" || strings.Contains(e.Detail, "refused") {
 			return short + " ✗"
 		}

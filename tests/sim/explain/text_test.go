@@ -74,9 +74,9 @@ func electionAndWrite() (trace.Header, []*trace.Event) {
 	s.happens(150*ms, is(2, trace.State{Role: "candidate", Term: 2, Vote: 2, Commit: 1}),
 		message(trace.Sent, 2, 1, 1, "RequestVote", vote), message(trace.Sent, 2, 3, 2, "RequestVote", vote))
 	s.happens(2*ms, message(trace.Arrived, 2, 1, 1, "RequestVote", vote))
-	s.happens(ms, is(1, trace.State{Role: "follower", Term: 2, Vote: 2, Commit: 1}), message(trace.Sent, 1, 2, 3, "VoteAnswer", "granted, term 2"))
+	s.happens(ms, is(1, trace.State{Role: "follower", Term: 2, Vote: 2, Commit: 1}), message(trace.Sent, 1, 2, 3, "VoteResponse", "granted, term 2"))
 	s.happens(ms, message(trace.Lost, 2, 3, 2, "RequestVote", "bad luck"))
-	s.happens(ms, message(trace.Arrived, 1, 2, 3, "VoteAnswer", "granted, term 2"))
+	s.happens(ms, message(trace.Arrived, 1, 2, 3, "VoteResponse", "granted, term 2"))
 	s.happens(ms/10, is(2, trace.State{Role: "leader", Term: 2, Vote: 2, Leader: 2, Commit: 1}), wrote(2, 2, 2, "noop"))
 	s.happens(ms, message(trace.Sent, 2, 1, 4, "Heartbeat", "term 2"), message(trace.Sent, 2, 3, 5, "Heartbeat", "term 2"))
 	s.happens(ms, message(trace.Arrived, 2, 1, 4, "Heartbeat", "term 2"))
@@ -87,8 +87,8 @@ func electionAndWrite() (trace.Header, []*trace.Event) {
 	s.happens(ms, wrote(2, 3, 2, `put k1 = "a"`), message(trace.Sent, 2, 1, 6, "AppendEntries", append3))
 	s.happens(ms, trace.Event{Kind: trace.CutOff, Member: 2, Peer: 3}, trace.Event{Kind: trace.Struck, Name: "cut", Member: 2})
 	s.happens(2*ms, message(trace.Arrived, 2, 1, 6, "AppendEntries", append3))
-	s.happens(ms, wrote(1, 2, 2, "noop", `put k1 = "a"`), trace.Event{Kind: trace.Handled, Member: 1, Actor: "log", Name: "Append"}, message(trace.Sent, 1, 2, 7, "AppendAnswer", "accepted to 3, term 2"))
-	s.happens(3*ms, message(trace.Arrived, 1, 2, 7, "AppendAnswer", "accepted to 3, term 2"))
+	s.happens(ms, wrote(1, 2, 2, "noop", `put k1 = "a"`), trace.Event{Kind: trace.Handled, Member: 1, Actor: "log", Name: "Append"}, message(trace.Sent, 1, 2, 7, "AppendResponse", "accepted to 3, term 2"))
+	s.happens(3*ms, message(trace.Arrived, 1, 2, 7, "AppendResponse", "accepted to 3, term 2"))
 	s.happens(ms/10, is(2, trace.State{Role: "leader", Term: 2, Vote: 2, Leader: 2, Commit: 3, Durable: 3}), trace.Event{Kind: trace.Applied, Member: 2, Index: 3})
 	s.happens(0, trace.Event{Kind: trace.Returned, Member: 2, ID: 1, Actor: "client 1", Name: "put", Detail: "answered at 3"})
 	s.happens(ms, trace.Event{Kind: trace.Kill, Member: 2})
@@ -169,7 +169,7 @@ func TestTheListingShowsWhatIsAskedFor(t *testing.T) {
 		{"a time", explain.Options{From: 500 * time.Millisecond, To: 565 * time.Millisecond}, []string{"put k1", "[1]"}, []string{"Vote?", "answered"}},
 		{"a step", explain.Options{FromStep: 8, ToStep: 11}, []string{"Vote?", "Vote ✓"}, []string{"▲", "leader t2"}},
 		{"one kind", explain.Options{Only: []string{"kill"}}, []string{"✖ killed"}, []string{"Vote?", "client 1"}},
-		{"one message", explain.Options{Only: []string{"AppendAnswer"}}, []string{"Append ✓"}, []string{"Vote?", "▲ life"}},
+		{"one message", explain.Options{Only: []string{"AppendResponse"}}, []string{"Append ✓"}, []string{"Vote?", "▲ life"}},
 		{"heartbeats alone", explain.Options{Only: []string{"Heartbeat"}}, []string{"●─beat"}, []string{"Vote?"}},
 	} {
 		got := text(t, h, events, c.options)

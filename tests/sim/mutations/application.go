@@ -6,23 +6,23 @@ var application = []Mutation{
 	{
 		Name:   "apply before commit",
 		Breaks: "the state machine is fed with what is durable, committed or not",
-		Edits: []mutation.Edit{mutation.In("actors/node", "feedMachine").Replace(
-			`min(_n.commit, _n.durable)`,
-			`_n.durable`)},
+		Edits: []mutation.Edit{mutation.In("actors/node", "sendCommitted").Replace(
+			`min(_n.commitIndex, _n.durableIndex)`,
+			`_n.durableIndex`)},
 		Hunt: Hunt{Profile: "calm"}, Caught: []string{"apply after commit"},
 	},
 	{
 		Name:   "apply before the own disk has it",
 		Breaks: "the state machine is fed with what others' disks committed and the own may lose (E11)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "feedMachine").Replace(
-			`min(_n.commit, _n.durable)`,
-			`_n.commit`)},
+		Edits: []mutation.Edit{mutation.In("actors/node", "sendCommitted").Replace(
+			`min(_n.commitIndex, _n.durableIndex)`,
+			`_n.commitIndex`)},
 		Hunt: Hunt{Profile: "everything"}, Caught: []string{"apply after the own disk"},
 	},
 	{
 		Name:   "an entry is applied before the term of its commit is saved",
 		Breaks: "a node applies what a new leader tells it to be committed, and may come back under a former one that has other entries (E11)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "feedMachine").Replace(
+		Edits: []mutation.Edit{mutation.In("actors/node", "sendCommitted").Replace(
 			`_nothing || _n.durableTerm < _n.term`,
 			`_nothing`)},
 		Hunt: Hunt{Profile: "beyond-the-budget"}, Caught: []string{"apply after the own disk"},
@@ -30,7 +30,7 @@ var application = []Mutation{
 	{
 		Name:   "apply twice after a restart",
 		Breaks: "a state machine on disk is given its last entry again",
-		Edits: []mutation.Edit{mutation.In("actors/machine", "Machine.recover").Replace(
+		Edits: []mutation.Edit{mutation.In("actors/machine", "Machine.recoverOnDisk").Replace(
 			`_m.applied = _applied`,
 			`_m.applied = _applied - min(_applied, 1)`)},
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"apply once in order", "exactly once"},
@@ -38,16 +38,16 @@ var application = []Mutation{
 	{
 		Name:   "the ledger is not recovered",
 		Breaks: "a state machine on disk comes back without the answers it gave: a repeated proposal is applied again",
-		Edits: []mutation.Edit{mutation.In("actors/machine", "Machine.recover").Replace(
-			`recoverLedger(_applied, _records, _limits)`,
-			`recoverLedger(_applied, _records[:len(_records)-min(len(_records), 3)], _limits)`)},
+		Edits: []mutation.Edit{mutation.In("actors/machine", "Machine.recoverOnDisk").Replace(
+			`recoverSessionTable(_applied, _records, _limits)`,
+			`recoverSessionTable(_applied, _records[:len(_records)-min(len(_records), 3)], _limits)`)},
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"exactly once", "state machine safety", "reads see a prefix"},
 	},
 	{
 		Name:   "a repeated proposal is applied again",
 		Breaks: "the ledger does not see that it knows a command",
-		Edits: []mutation.Edit{mutation.In("actors/machine", "ledger.admit").Replace(
-			`return isKept, _a`,
+		Edits: []mutation.Edit{mutation.In("actors/machine", "sessionTable.admit").Replace(
+			`return isCached, _a`,
 			`return isNew, _a`)},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"exactly once"},
 	},
@@ -62,7 +62,7 @@ var application = []Mutation{
 	{
 		Name:   "served before the replay is through",
 		Breaks: "a node that starts shows an older state than it had shown before",
-		Edits: []mutation.Edit{mutation.In("actors/machine", "serveOnceReplayed").Replace(
+		Edits: []mutation.Edit{mutation.In("actors/machine", "reportServing").Replace(
 			`_m.serving || _m.applied < _m.config.ReplayThrough`,
 			`_m.serving`)},
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"serve after replay"},
@@ -70,15 +70,15 @@ var application = []Mutation{
 	{
 		Name:   "a second credit",
 		Breaks: "the Node keeps the Machine's credit and feeds it again and again",
-		Edits:  []mutation.Edit{mutation.In("actors/node", "feedMachine").Delete(`_n.pull = nil`)},
+		Edits:  []mutation.Edit{mutation.In("actors/node", "sendCommitted").Delete(`_n.pendingPull = nil`)},
 		Hunt:   Hunt{Profile: "calm"}, Caught: []string{"bounded mailboxes"},
 	},
 	{
 		Name:   "an answer to another origin is taken",
 		Breaks: "the handle takes a result of its former origin for the command of that number in the present one",
-		Edits: []mutation.Edit{mutation.In("handle", "proposals.results").Replace(
-			`_m.Origin != _p.origin`,
-			`_p.origin == 0`)},
+		Edits: []mutation.Edit{mutation.In("internal/session", "proposals.deliverResults").Replace(
+			`_m.SessionId != _p.sessionID`,
+			`_p.sessionID == 0`)},
 		Hunt: Hunt{Profile: "everything"}, Caught: []string{"exactly once"},
 	},
 }

@@ -6,18 +6,18 @@ var elections = []Mutation{
 	{
 		Name:   "a vote is said before its sync",
 		Breaks: "a granted vote leaves at once, while term and vote are on their way to the disk (E1)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "voteRequested").Replace(
-			`_n.persist(&messages.Append{___fields, Then: _list{_promise(_candidate, _role, _index, _answer)}})`, `
+		Edits: []mutation.Edit{mutation.In("actors/node", "handleRequestVote").Replace(
+			`_n.persist(&messages.Append{___fields, Deferred: _list{_promise(_candidate, _role, _index, _answer)}})`, `
 				_n.persist(&messages.Append{___fields})
-				_n.tell(_candidate, _answer)`)},
+				_n.sendToPeer(_candidate, _answer)`)},
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"write, then speak"},
 	},
 	{
 		Name:   "a candidate asks before its own vote is on disk",
 		Breaks: "vote requests leave at once, and not with the sync of the new term (E1)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "becomeCandidate").Replace(
-			`_a.Then = append(_a.Then, _promise(_id, _role, _index, _request))`,
-			`n.tell(_id, _request)`)},
+			`_a.Deferred = append(_a.Deferred, _promise(_id, _role, _index, _request))`,
+			`n.sendToPeer(_id, _request)`)},
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"write, then speak"},
 	},
 	{
@@ -31,20 +31,20 @@ var elections = []Mutation{
 	{
 		Name:   "the vote is not even remembered",
 		Breaks: "a voter grants and keeps no vote: the next candidate of the term gets another",
-		Edits:  []mutation.Edit{mutation.In("actors/node", "voteRequested").Delete(`_n.vote = _d.Vote`)},
+		Edits:  []mutation.Edit{mutation.In("actors/node", "handleRequestVote").Delete(`_n.vote = _d.Vote`)},
 		Hunt:   Hunt{Profile: "network"}, Caught: []string{"write, then speak"},
 	},
 	{
 		Name:   "a restarted actor loses its vote",
 		Breaks: "a new incarnation takes the term from the disk and forgets the vote (E14)",
-		Edits:  []mutation.Edit{mutation.In("actors/node", "recovered").Replace(`_m.HardState.GetVote()`, `0`)},
+		Edits:  []mutation.Edit{mutation.In("actors/node", "handleRecovered").Replace(`_m.HardState.GetVote()`, `0`)},
 		Hunt:   Hunt{Profile: "crashes"}, Caught: []string{"term and vote are monotone"},
 	},
 	{
 		Name:   "the term is taken from the log",
 		Breaks: "a new incarnation believes the term of its last entry and not the saved one",
-		Edits: []mutation.Edit{mutation.In("actors/node", "recovered").InsertAfter(
-			`_n.persistedCommit = _n.commit`, `
+		Edits: []mutation.Edit{mutation.In("actors/node", "handleRecovered").InsertAfter(
+			`_n.persistedCommit = _n.commitIndex`, `
 				if k := len(m.Runs); k > 0 && m.Runs[k-1].Term < _n.term {
 					_n.term, _n.vote = m.Runs[k-1].Term, 0
 				}`)},
@@ -69,20 +69,20 @@ var elections = []Mutation{
 	{
 		Name:   "up to date by length only",
 		Breaks: "the voter compares lengths and not last terms (§5.4.1)",
-		Edits: []mutation.Edit{mutation.In("raft", "UpToDate").Delete(
+		Edits: []mutation.Edit{mutation.In("raft", "IsUpToDate").Delete(
 			`if _lastTerm != _l.LastTerm() { ___decide }`)},
 		Hunt: Hunt{Scenario: "election-restriction"}, Caught: []string{"leader completeness"},
 	},
 	{
 		Name:   "up to date by term only",
 		Breaks: "of two logs that end in the same term the voter takes the shorter one too (§5.4.1)",
-		Edits:  []mutation.Edit{mutation.In("raft", "UpToDate").Replace(`_lastIndex >= _l.last`, `true`)},
+		Edits:  []mutation.Edit{mutation.In("raft", "IsUpToDate").Replace(`_lastIndex >= _l.last`, `true`)},
 		Hunt:   Hunt{Profile: "network"}, Caught: []string{"leader completeness"},
 	},
 	{
 		Name:   "half is a majority",
 		Breaks: "of four voters two elect a leader",
-		Edits:  []mutation.Edit{mutation.In("raft", "Majority.vote").Replace(`len(_m)/2 + 1`, `(len(_m) + 1) / 2`)},
+		Edits:  []mutation.Edit{mutation.In("raft", "Majority.countVotes").Replace(`len(_m)/2 + 1`, `(len(_m) + 1) / 2`)},
 		Hunt:   Hunt{Profile: "network", Nodes: 4}, Caught: []string{"a quorum elects"},
 	},
 	{
@@ -105,14 +105,14 @@ var elections = []Mutation{
 		Name:   "a pre-vote moves the term",
 		Breaks: "the term rule is applied to pre-votes too (E15)",
 		Edits: []mutation.Edit{mutation.In("raft", "DecideVote").Replace(
-			`VoteDecision{Grant: true, Vote: _v.Vote, AnswerTerm: _term}`,
-			`VoteDecision{Grant: true, Vote: _v.Vote, AnswerTerm: _term, StepDownTo: _term}`)},
+			`VoteDecision{Grant: true, Vote: _v.Vote, ResponseTerm: _term}`,
+			`VoteDecision{Grant: true, Vote: _v.Vote, ResponseTerm: _term, AdoptTerm: _term}`)},
 		Hunt: Hunt{Profile: "calm"}, Caught: []string{"a pre-vote changes nothing"},
 	},
 	{
 		Name:   "a pre-vote resets the election timer",
 		Breaks: "a granted pre-vote counts as having heard of a leader (E15)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "voteRequested").InsertBefore(
+		Edits: []mutation.Edit{mutation.In("actors/node", "handleRequestVote").InsertBefore(
 			`if !_d.Grant || _m.PreVote { ___answer }`, `
 				if _d.Grant && _m.PreVote {
 					n.resetElectionTimer()
@@ -122,15 +122,15 @@ var elections = []Mutation{
 	{
 		Name:   "no stickiness",
 		Breaks: "who hears a leader grants pre-votes all the same: a member that was away disturbs (§9.6)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "voteRequested").Replace(
-			`_n.sticky() && _m.Candidate != _n.leader`,
+		Edits: []mutation.Edit{mutation.In("actors/node", "handleRequestVote").Replace(
+			`_n.isSticky() && _m.Candidate != _n.leaderID`,
 			`false`)},
 		Hunt: Hunt{Package: "./actors/node", Test: "TestPreVoteNoDisruptionWhoHearsALeaderRefusesAndKeepsItsTerm"},
 	},
 	{
 		Name:   "CheckQuorum is skipped",
 		Breaks: "a leader that hears nobody leads on (E19)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "hearsQuorum").Replace(
+		Edits: []mutation.Edit{mutation.In("actors/node", "hasQuorumContact").Replace(
 			`_now-time.Duration(_heard) < _timeout`,
 			`_heard < 1<<62`)},
 		Hunt: Hunt{Scenario: "check-quorum"}, Caught: []string{"script"},
@@ -138,21 +138,21 @@ var elections = []Mutation{
 	{
 		Name:   "CheckQuorum counts a peer that is silent",
 		Breaks: "a leader counts the first of its peers as heard, whether it is or not (E19)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "hearsQuorum").Replace(
+		Edits: []mutation.Edit{mutation.In("actors/node", "hasQuorumContact").Replace(
 			`_id == _n.self()`,
-			`_id == _n.self() || _id == _n.lead.peers[0].id`)},
+			`_id == _n.self() || _id == _n.leadership.peers[0].id`)},
 		Hunt: Hunt{Scenario: "re-election"}, Caught: []string{"script"},
 	},
 	{
 		Name:   "a stale leader is not answered",
 		Breaks: "appends and heartbeats of an earlier term are dropped without a word: who is ahead stays alone (E17)",
-		Edits:  []mutation.Edit{mutation.In("actors/node", "fromLeader").Delete(`_n.answerStaleLeader(_m)`)},
+		Edits:  []mutation.Edit{mutation.In("actors/node", "stepLeaderMessage").Delete(`_n.rejectStaleLeader(_m)`)},
 		Hunt:   Hunt{Package: "./actors/node", Test: "TestE17AppendsAndHeartbeatsOfAnEarlierTermAreAnsweredWithOurs"},
 	},
 	{
 		Name:   "messages of a former life are heard",
 		Breaks: "what the actors of an incarnation said before a crash is taken for the present one's",
-		Edits: []mutation.Edit{mutation.In("actors/node", "stale").Replace(
+		Edits: []mutation.Edit{mutation.In("actors/node", "isStale").Replace(
 			`_m.GetIncarnation() != _own`,
 			`_m.GetIncarnation() == 0`)},
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"life by life"},

@@ -6,24 +6,24 @@ var replication = []Mutation{
 	{
 		Name:   "an append is acknowledged before its sync",
 		Breaks: "the answer leaves at once, the entries go to the disk meanwhile",
-		Edits: []mutation.Edit{mutation.In("actors/node", "acknowledge").Replace(
-			`_a := &messages.Append{___fields, Then: _list{_promise(_leader, _role, _index, _answer)}}`, `
+		Edits: []mutation.Edit{mutation.In("actors/node", "acknowledgeAppend").Replace(
+			`_a := &messages.Append{___fields, Deferred: _list{_promise(_leader, _role, _index, _answer)}}`, `
 				_a := &messages.Append{___fields}
-				n.send(n.env.Peer(_leader, _role), _answer)`)},
+				n.send(n.env.PeerPID(_leader, _role), _answer)`)},
 		Hunt: Hunt{Profile: "calm"}, Caught: []string{"write, then speak"},
 	},
 	{
 		Name:   "a repeated append is acknowledged before the first one's sync",
 		Breaks: "nothing in it is new, so it is answered at once, though the entries are still on their way to the disk",
-		Edits: []mutation.Edit{mutation.In("actors/node", "acknowledge").Replace(
-			`_fresh == nil && _termHeld && _index <= _n.durable`,
+		Edits: []mutation.Edit{mutation.In("actors/node", "acknowledgeAppend").Replace(
+			`_fresh == nil && _termHeld && _index <= _n.durableIndex`,
 			`_fresh == nil && _termHeld`)},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"write, then speak"},
 	},
 	{
 		Name:   "an append is acknowledged before its term is saved",
 		Breaks: "what is acknowledged is on the disk, the term in which it is acknowledged is not (E1)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "acknowledge").Replace(
+		Edits: []mutation.Edit{mutation.In("actors/node", "acknowledgeAppend").Replace(
 			`_n.durableTerm == _n.term`,
 			`true`)},
 		Hunt: Hunt{Scenario: "acknowledged-in-its-term"}, Caught: []string{"write, then speak"},
@@ -31,7 +31,7 @@ var replication = []Mutation{
 	{
 		Name:   "the leader's own disk counts before its sync",
 		Breaks: "a leader commits with its own entries that are on no disk yet (E10)",
-		Edits:  []mutation.Edit{mutation.In("actors/node", "acked").Replace(`_n.durable`, `_n.log.Last()`)},
+		Edits:  []mutation.Edit{mutation.In("actors/node", "ackedIndex").Replace(`_n.durableIndex`, `_n.log.LastIndex()`)},
 		Hunt:   Hunt{Profile: "calm"}, Caught: []string{"commit needs a quorum"},
 	},
 	{
@@ -45,7 +45,7 @@ var replication = []Mutation{
 	{
 		Name:   "a middle that is not the majority's",
 		Breaks: "of four voters, what two have counts as committed",
-		Edits: []mutation.Edit{mutation.In("raft", "Majority.committed").Replace(
+		Edits: []mutation.Edit{mutation.In("raft", "Majority.highestAcknowledged").Replace(
 			`_sorted[len(_m)/2]`,
 			`_sorted[(len(_m)-1)/2]`)},
 		Hunt: Hunt{Profile: "calm", Nodes: 4}, Caught: []string{"commit needs a quorum"},
@@ -54,16 +54,16 @@ var replication = []Mutation{
 		Name:   "an old append truncates",
 		Breaks: "an append that ends before the log does cuts off what follows, though nothing conflicts",
 		Edits: []mutation.Edit{
-			mutation.In("actors/node", "Node.append").Replace(
+			mutation.In("actors/node", "Node.handleAppendEntries").Replace(
 				`if _conflict := _n.log.FindConflict(_entries); _conflict > 0 { ___truncate }`, `
 				_conflict := _n.log.FindConflict(_entries)
-				if _conflict == 0 && acknowledged > _n.commit {
-					truncateFrom = _n.truncate(acknowledged + 1)
+				if _conflict == 0 && acknowledged > _n.commitIndex {
+					truncateFrom = _n.truncateLog(acknowledged + 1)
 				}
 				if _conflict > 0 { ___truncate }`),
-			mutation.In("actors/node", "acknowledge").Replace(
-				`_fresh == nil && _termHeld && _index <= _n.durable`,
-				`_fresh == nil && truncateFrom == 0 && _termHeld && _index <= _n.durable`),
+			mutation.In("actors/node", "acknowledgeAppend").Replace(
+				`_fresh == nil && _termHeld && _index <= _n.durableIndex`,
+				`_fresh == nil && truncateFrom == 0 && _termHeld && _index <= _n.durableIndex`),
 		},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"a conflict before a truncation", "committed entries stay"},
 	},
@@ -78,21 +78,21 @@ var replication = []Mutation{
 	{
 		Name:   "a follower commits what it does not share",
 		Breaks: "the commit index is taken up to the own last entry, not to the last one that the append proves",
-		Edits: []mutation.Edit{mutation.In("actors/node", "Node.append").Replace(
-			`_n.advanceCommit(min(_m.Commit, _acknowledged))`,
-			`_n.advanceCommit(min(_m.Commit, _n.log.Last()))`)},
+		Edits: []mutation.Edit{mutation.In("actors/node", "Node.handleAppendEntries").Replace(
+			`_n.advanceCommitIndex(min(_m.Commit, _acknowledged))`,
+			`_n.advanceCommitIndex(min(_m.Commit, _n.log.LastIndex()))`)},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"state machine safety"},
 	},
 	{
 		Name:   "a heartbeat names a commit index that its receiver lacks",
 		Breaks: "heartbeats carry the leader's commit index as it is, and a follower has other entries there",
-		Edits:  []mutation.Edit{mutation.In("actors/node", "beat").Replace(`min(_n.commit, _p.match)`, `_n.commit`)},
+		Edits:  []mutation.Edit{mutation.In("actors/node", "sendHeartbeats").Replace(`min(_n.commitIndex, _p.matchIndex)`, `_n.commitIndex`)},
 		Hunt:   Hunt{Profile: "network"}, Caught: []string{"state machine safety"},
 	},
 	{
 		Name:   "an acknowledgement of truncated entries counts",
 		Breaks: "the disk's late word about entries that were replaced meanwhile makes the new ones durable (E12)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "truncations.durable").Replace(
+		Edits: []mutation.Edit{mutation.In("actors/node", "pendingTruncations.durableIndex").Replace(
 			`min(_mark.Index, (*_t)[0].index-1)`,
 			`_mark.Index`)},
 		Hunt: Hunt{Package: "./actors/node", Test: "TestE12AnAcknowledgementFromBeforeTwoTruncationsCountsForNeither"},
@@ -100,7 +100,7 @@ var replication = []Mutation{
 	{
 		Name:   "the last truncation is taken for the first",
 		Breaks: "of two truncations since the disk's word only the later one counts, though the earlier cut deeper (E12)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "truncations.durable").Replace(
+		Edits: []mutation.Edit{mutation.In("actors/node", "pendingTruncations.durableIndex").Replace(
 			`(*_t)[0].index - 1`,
 			`(*_t)[len(*_t)-1].index - 1`)},
 		Hunt: Hunt{Scenario: "two-truncations"}, Caught: []string{"write, then speak"},
@@ -108,7 +108,7 @@ var replication = []Mutation{
 	{
 		Name:   "forwards of an earlier term are taken",
 		Breaks: "a leader takes what was forwarded to it before it stepped down and was elected again: it may be a copy of what was refused",
-		Edits: []mutation.Edit{mutation.In("actors/node", "takeForwarded").Replace(
+		Edits: []mutation.Edit{mutation.In("actors/node", "handleForwardedProposals").Replace(
 			`_m.Term < _n.term`,
 			`_m.Term == 0`)},
 		Hunt: Hunt{Scenario: "late-forward"}, Caught: []string{"late forwards are refused"},
@@ -117,7 +117,7 @@ var replication = []Mutation{
 		Name:   "a promise about truncated entries is kept",
 		Breaks: "an answer in the same batch as the truncation of what it acknowledges leaves all the same (E12)",
 		Edits: []mutation.Edit{mutation.In("actors/logstore", "batch.truncate").Replace(
-			`_b.promises[_i] = nil`,
+			`_b.deferred[_i] = nil`,
 			`_ = _i`)},
 		Hunt: Hunt{Scenario: "truncation-on-disk"}, Caught: []string{"write, then speak"},
 	},
@@ -132,7 +132,7 @@ var replication = []Mutation{
 	{
 		Name:   "progress of an earlier leadership counts",
 		Breaks: "what a replicator of a former term reported is taken for a matchIndex of this one",
-		Edits: []mutation.Edit{mutation.In("actors/node", "progressed").Replace(
+		Edits: []mutation.Edit{mutation.In("actors/node", "handleProgress").Replace(
 			`_p == nil || _m.Term != _n.term`,
 			`_p == nil`)},
 		Hunt: Hunt{Package: "./actors/node", Test: "TestProgressOfAnEarlierLeadershipMovesNothing"},
@@ -156,9 +156,9 @@ var replication = []Mutation{
 	{
 		Name:   "a notice names a commit index that its receiver lacks",
 		Breaks: "the belated news of a commit is not bounded by what this very follower is known to have",
-		Edits: []mutation.Edit{mutation.In("actors/node", "noticeDue").Replace(
-			`min(_n.commit, _p.match)`,
-			`_n.commit`)},
+		Edits: []mutation.Edit{mutation.In("actors/node", "handleCommitTimer").Replace(
+			`min(_n.commitIndex, _p.matchIndex)`,
+			`_n.commitIndex`)},
 		Hunt: Hunt{Scenario: "backup"}, Caught: []string{"state machine safety"},
 	},
 	{
@@ -172,21 +172,21 @@ var replication = []Mutation{
 	{
 		Name:   "the window is not reset",
 		Breaks: "what was in flight under a former behaviour counts for ever (E43)",
-		Edits:  []mutation.Edit{mutation.In("actors/replicator", "forget").Delete(`_r.window.Reset()`)},
+		Edits:  []mutation.Edit{mutation.In("actors/replicator", "cancelPending").Delete(`_r.window.Reset()`)},
 		Hunt:   Hunt{Profile: "network"}, Caught: []string{"liveness", "no panic"},
 	},
 	{
 		Name:   "the window has no end",
 		Breaks: "a replicator streams on however much is unacknowledged (E45)",
-		Edits: []mutation.Edit{mutation.In("raft", "Window.Full").Replace(
-			`_w.n == len(_w.ring) || _tooManyBytes`,
-			`_w.n == len(_w.ring)`)},
+		Edits: []mutation.Edit{mutation.In("raft", "InflightWindow.Full").Replace(
+			`_w.count == len(_w.ring) || _tooManyBytes`,
+			`_w.count == len(_w.ring)`)},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"bounded window"},
 	},
 	{
 		Name:   "a wrong conflict hint",
 		Breaks: "the follower names no term, so that the leader backs off entry by entry (§5.3)",
-		Edits: []mutation.Edit{mutation.In("raft", "LogIndex.Conflict").Replace(
+		Edits: []mutation.Edit{mutation.In("raft", "LogTerms.ConflictHint").Replace(
 			`return _r.term, _r.first`,
 			`return 0, max(prevIndex, _r.first-_r.first)`)},
 		Hunt: Hunt{Scenario: "figure-7-f"}, Caught: []string{"script"},
@@ -194,15 +194,15 @@ var replication = []Mutation{
 	{
 		Name:   "uncommitted proposals have no bound",
 		Breaks: "a leader without a quorum takes proposals for ever (E45)",
-		Edits:  []mutation.Edit{mutation.In("actors/node", "refusal").Delete(`_pending += _n.lead.uncommittedBytes`)},
+		Edits:  []mutation.Edit{mutation.In("actors/node", "admissionRefusal").Delete(`_pending += _n.leadership.uncommittedBytes`)},
 		Hunt:   Hunt{Package: "./actors/node", Test: "TestE45ProposalsAreBoundedUntilTheyAreCommitted"},
 	},
 	{
 		Name:   "memory keeps everything",
 		Breaks: "the log in memory is evicted only half way, and grows with the log (E45)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "durableUpTo").Replace(
-			`_n.memory.evict(_limit, _n.durable)`,
-			`_n.memory.evict(_limit, _n.durable/2)`)},
+		Edits: []mutation.Edit{mutation.In("actors/node", "handleDurable").Replace(
+			`_n.memory.evict(_limit, _n.durableIndex)`,
+			`_n.memory.evict(_limit, _n.durableIndex/2)`)},
 		Hunt: Hunt{Profile: "calm"}, Caught: []string{"bounded memory"},
 	},
 	{
@@ -216,7 +216,7 @@ var replication = []Mutation{
 	{
 		Name:   "a truncated configuration stays in effect",
 		Breaks: "truncating a configuration entry rolls back the log and not what was derived from it (E31)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "Node.truncate").Delete(
+		Edits: []mutation.Edit{mutation.In("actors/node", "Node.truncateLog").Delete(
 			`if _n.configurations.Truncate(_conflict) { ___changed }`)},
 		Hunt: Hunt{Package: "./actors/node", Test: "TestE30AConfigurationIsInEffectWhenAppendedAndE31NotWhenTruncated"},
 	},

@@ -7,29 +7,29 @@ var storage = []Mutation{
 		Name:   "promises leave before the write",
 		Breaks: "the LogStore says what a batch promised, then writes it",
 		Edits: []mutation.Edit{mutation.In("actors/logstore", "flush").Replace(`
-				if _err := _s.write(); _err != nil { ___fault }
+				if _err := _s.makeDurable(); _err != nil { ___fault }
 				_s.lastWrite = _now
-				for _, _p := range _s.batch.promises { ___send }`, `
-				for _, _p := range _s.batch.promises { ___send }
-				if _err := _s.write(); _err != nil { ___fault }
+				for _, _p := range _s.batch.deferred { ___send }`, `
+				for _, _p := range _s.batch.deferred { ___send }
+				if _err := _s.makeDurable(); _err != nil { ___fault }
 				_s.lastWrite = _now`)},
 		Hunt: Hunt{Profile: "calm"}, Caught: []string{"write, then speak"},
 	},
 	{
 		Name:   "a write without a sync",
 		Breaks: "the log writes its frames and leaves the sync to the system",
-		Edits: []mutation.Edit{mutation.In("persistence", "Log.write").Delete(
+		Edits: []mutation.Edit{mutation.In("persistence", "Log.writeFrame").Delete(
 			`if _err := _file.SyncData(); _err != nil { ___fail }`)},
 		Hunt: Hunt{Profile: "calm"}, Caught: []string{"disk as told"},
 	},
 	{
 		Name:   "every other sync is left out",
 		Breaks: "the log syncs only where something is in the frame besides term and vote",
-		Edits: []mutation.Edit{mutation.In("persistence", "Log.write").InsertBefore(
-			`if _err := _l.file.SyncData(); _err != nil { ___fail }`, `
-				if f.count == 0 {
-					_l.off += int64(len(b))
-					_l.sequence, _l.chain, _l.hard, _l.lastIdle = f.sequence, f.crc, f.hard, f.kind == kindIdle
+		Edits: []mutation.Edit{mutation.In("persistence", "Log.writeFrame").InsertBefore(
+			`if _err := _l.activeFile.SyncData(); _err != nil { ___fail }`, `
+				if f.entryCount == 0 {
+					_l.writeOffset += int64(len(b))
+					_l.lastSequence, _l.lastCRC, _l.hard, _l.lastFrameIdle = f.sequence, f.crc, f.hard, f.kind == kindIdle
 					return nil
 				}`)},
 		Hunt: Hunt{Profile: "calm"}, Caught: []string{"write, then speak"},
@@ -37,7 +37,7 @@ var storage = []Mutation{
 	{
 		Name:   "a failed sync is ignored",
 		Breaks: "the log takes a failed sync for a warning and speaks (E5)",
-		Edits: []mutation.Edit{mutation.In("persistence", "Log.write").Replace(
+		Edits: []mutation.Edit{mutation.In("persistence", "Log.writeFrame").Replace(
 			`if _err := _file.SyncData(); _err != nil { ___fail }`,
 			`_ = _file.SyncData()`)},
 		Hunt: Hunt{Profile: "disks"}, Caught: []string{"disk as told", "fail-stop", "write, then speak", "recovery tells the disk"},
@@ -45,24 +45,24 @@ var storage = []Mutation{
 	{
 		Name:   "a rename without a sync of its directory",
 		Breaks: "a new segment is written to before its name is durable: a power cut takes it away (E6)",
-		Edits: []mutation.Edit{mutation.In("persistence", "Log.place").Delete(
+		Edits: []mutation.Edit{mutation.In("persistence", "Log.createSegmentFile").Delete(
 			`if _err == nil { _err = _fs.SyncDir(_dir) }`)},
 		Hunt: Hunt{Profile: "calm"}, Caught: []string{"disk as told"},
 	},
 	{
 		Name:   "a segment is named before it is whole",
 		Breaks: "a new segment's first frames are not synced before it gets its name",
-		Edits: []mutation.Edit{mutation.In("persistence", "Log.place").Replace(
-			`if _err = writeAll(___content); _err == nil { _err = _file.Sync() }`,
-			`_err = writeAll(___content)`)},
+		Edits: []mutation.Edit{mutation.In("persistence", "Log.createSegmentFile").Replace(
+			`if _err = writeFull(___content); _err == nil { _err = _file.Sync() }`,
+			`_err = writeFull(___content)`)},
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"disk as told", "a stop has a cause"},
 	},
 	{
 		Name:   "the last frame is dropped by recovery",
 		Breaks: "a frame that no later one claims is taken for a write that never finished",
 		Edits: []mutation.Edit{mutation.In("persistence", "Open").Replace(
-			`_l.begin(_need, _before, _r.copies)`,
-			`_l.begin(_need, _before, nil)`)},
+			`_l.startSegment(_need, _before, _r.unproven)`,
+			`_l.startSegment(_need, _before, nil)`)},
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"recovery tells the disk", "disk as told"},
 	},
 	{
@@ -76,34 +76,34 @@ var storage = []Mutation{
 	{
 		Name:   "what is read wrong is not read again",
 		Breaks: "a bit flipped on its way from the disk, in the newest frame, passes for a write that never finished",
-		Edits: []mutation.Edit{mutation.In("persistence", "window.twice").Replace(
-			`!errors.Is(_bad, errBadFrame) && !errors.Is(_bad, ErrCorrupt)`,
+		Edits: []mutation.Edit{mutation.In("persistence", "fileWindow.withReread").Replace(
+			`!errors.Is(_bad, errInvalidFrame) && !errors.Is(_bad, ErrCorrupt)`,
 			`true`)},
-		// The script fails if recovery refuses the log although the disk holds it undamaged.
+		// The script failRead if recovery refuses the log although the disk holds it undamaged.
 		Hunt: Hunt{Scenario: "recovery-read-flips"}, Caught: []string{"disk as told", "write, then speak", "script"},
 	},
 	{
 		Name:   "a read that fails is the end of the log",
 		Breaks: "a recovery that cannot read on takes what it has read for all there is",
-		Edits: []mutation.Edit{mutation.In("persistence", "window.load").Replace(
-			`unreadable(_path, _off, _err)`,
-			`badFrame("%v", _err)`)},
+		Edits: []mutation.Edit{mutation.In("persistence", "fileWindow.load").Replace(
+			`readError(_path, _off, _err)`,
+			`invalidFrame("%v", _err)`)},
 		Hunt: Hunt{Profile: "disks"}, Caught: []string{"a fault stops the node", "disk as told"},
 	},
 	{
 		Name:   "sums are not chained",
 		Breaks: "a frame does not say which one it follows: one of another history passes",
-		Edits: []mutation.Edit{mutation.In("persistence", "scan.check").Replace(
-			`_f.previous != _s.chain`,
-			`_f.previous != _s.chain && _s.frames < 0`)},
+		Edits: []mutation.Edit{mutation.In("persistence", "segmentScanner.checkOrder").Replace(
+			`_f.previousCRC != _s.lastCRC`,
+			`_f.previousCRC != _s.lastCRC && _s.frameCount < 0`)},
 		Hunt: Hunt{Package: "./persistence", Test: "TestAFrameThatWasReplacedByAnotherBreaksTheChain"},
 	},
 	{
 		Name:   "a restarted LogStore goes on alone",
 		Breaks: "supervision restarts the LogStore and leaves its Node with what it believed",
 		Edits: []mutation.Edit{mutation.In("supervisor", "decide").Replace(
-			`_name == actors.ReaderName || _peer`,
-			`_name == actors.ReaderName || _name == actors.LogName || _peer`)},
+			`_name == actors.LogReaderName || _peer`,
+			`_name == actors.LogReaderName || _name == actors.LogStoreName || _peer`)},
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"silence in recovery", "log as told"},
 	},
 }

@@ -62,7 +62,7 @@ const (
 	Doubled Kind = "double"
 
 	// Handled: the Actor of Member takes the message called Name out of its mailbox.
-	Handled Kind = "handle"
+	Handled Kind = "internal/session"
 	// Panicked: the Actor of Member dies of a panic at a message called Name, and is for supervision to deal with.
 	Panicked Kind = "panic"
 

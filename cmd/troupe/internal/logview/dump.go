@@ -45,7 +45,7 @@ type frame struct {
 // Dump writes every frame of a data directory's log with its entries, in the order in which they were written.
 func Dump(w io.Writer, dataDir string, o Options) error {
 	p := &printer{w: w, options: o}
-	how := persistence.Inspect{EvenIfRunning: o.EvenIfRunning}
+	how := persistence.InspectOptions{EvenIfRunning: o.EvenIfRunning}
 	return persistence.Dump(vfs.OS(), dataDir, how, p.show)
 }
 
@@ -57,7 +57,7 @@ type printer struct {
 
 func (p *printer) show(info persistence.FrameInfo) error {
 	f := frame{
-		File: info.File, Offset: info.Offset, Bytes: info.Bytes, Kind: info.Kind, Sequence: info.Sequence, Durable: info.Durable,
+		File: info.File, Offset: info.Offset, Bytes: info.Bytes, Kind: info.Kind, Sequence: info.Sequence, Durable: info.DurableEnd,
 		Term: info.HardState.GetTerm(), Commit: info.HardState.GetCommit(), After: info.First,
 	}
 	if vote := info.HardState.GetVote(); vote != 0 {
@@ -137,7 +137,7 @@ func Owner(dataDir string) string {
 		return ""
 	}
 	name := ""
-	_ = persistence.Dump(filesystem, dataDir, persistence.Inspect{EvenIfRunning: true}, func(info persistence.FrameInfo) error {
+	_ = persistence.Dump(filesystem, dataDir, persistence.InspectOptions{EvenIfRunning: true}, func(info persistence.FrameInfo) error {
 		each(info.Entries, func(_, _ uint64, data []byte) {
 			if found := nameIn(data, identity.NodeID); found != "" {
 				name = found

@@ -38,8 +38,8 @@ func Describe(index, term uint64, data []byte) Entry {
 		return d
 	}
 	d.Kind, d.Sequence = e.Kind.String(), e.Sequence
-	if e.Origin != 0 {
-		d.Origin = fmt.Sprintf("%d", e.Origin)
+	if e.SessionID != 0 {
+		d.Origin = fmt.Sprintf("%d", e.SessionID)
 	}
 	switch e.Kind {
 	case raft.KindCommand:
@@ -47,8 +47,8 @@ func Describe(index, term uint64, data []byte) Entry {
 		d.Hash, d.What = hex.EncodeToString(sum[:8]), command(e.Payload)
 	case raft.KindConfiguration:
 		d.What = configuration(data)
-	case raft.KindOpenOrigin:
-		d.What = fmt.Sprintf("by member %x", e.Node)
+	case raft.KindRegisterSession:
+		d.What = fmt.Sprintf("by member %x", e.NodeID)
 	}
 	return d
 }

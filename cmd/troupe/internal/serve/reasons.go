@@ -37,7 +37,7 @@ func diskFault(err error) bool {
 
 // runtimeCode is the exit code for why a running node stopped itself.
 func runtimeCode(err error) exit.Code {
-	var storage *actors.StorageFault
+	var storage *actors.StorageError
 	var path *fs.PathError
 	switch {
 	case oneOf(err, troupe.ErrCorrupt, troupe.ErrFormat, mvcc.ErrFormat, mvcc.ErrCorrupt):

@@ -28,16 +28,16 @@ func TestEachReasonToStopHasItsExitCode(t *testing.T) {
 		{troupe.ErrFormat, exit.DataDir, exit.DataDir},
 		{mvcc.ErrFormat, exit.DataDir, exit.DataDir},
 		{&fs.PathError{Op: "open", Path: "/data", Err: fs.ErrPermission}, exit.DataDir, exit.Storage},
-		{&actors.StorageFault{Doing: "append to /data/log/1", Err: syscall.EIO}, exit.Storage, exit.Storage},
-		{&actors.ApplicationFault{Err: noSpace}, exit.Storage, exit.Storage},
+		{&actors.StorageError{Operation: "append to /data/log/1", Err: syscall.EIO}, exit.Storage, exit.Storage},
+		{&actors.ApplicationError{Err: noSpace}, exit.Storage, exit.Storage},
 		// A member whose disk is full, or was made read-only, ends; it is started again by whoever watches over it, and
 		// ends again until the disk is mended: never with a code after which nobody would start it any more.
-		{&actors.StorageFault{Doing: "open the log", Err: noSpace}, exit.Storage, exit.Storage},
+		{&actors.StorageError{Operation: "open the log", Err: noSpace}, exit.Storage, exit.Storage},
 		{&fs.PathError{Op: "sync", Path: "/data", Err: syscall.EROFS}, exit.Storage, exit.Storage},
 		{&fs.PathError{Op: "open", Path: "/data/log/1.seg", Err: syscall.EISDIR}, exit.DataDir, exit.Storage},
-		{&actors.ApplicationFault{Err: fmt.Errorf("flushing: %w", syscall.ENOSPC)}, exit.Storage, exit.Storage},
-		{&actors.ApplicationFault{Index: 7, CommandHash: "0123", Err: errors.New("panic")}, exit.Stopped, exit.Stopped},
-		{&actors.Fatal{Err: errors.New("removed from the cluster")}, exit.Stopped, exit.Stopped},
+		{&actors.ApplicationError{Err: fmt.Errorf("flushing: %w", syscall.ENOSPC)}, exit.Storage, exit.Storage},
+		{&actors.ApplicationError{Index: 7, CommandHash: "0123", Err: errors.New("panic")}, exit.Stopped, exit.Stopped},
+		{&actors.FatalError{Err: errors.New("removed from the cluster")}, exit.Stopped, exit.Stopped},
 	} {
 		err := fmt.Errorf("%w: %w", troupe.ErrStopped, c.err)
 		if got := startCode(err); got != c.start {

@@ -110,16 +110,16 @@ func (v *server) nodeConfig(factory troupe.Factory, open *listeners) troupe.Conf
 	}
 	disk := vfs.OS()
 	if !s.DirectIO {
-		disk = vfs.ThroughCache()
+		disk = vfs.OSBuffered()
 	}
 	return troupe.Config{
 		ID: s.ID, Members: members, ClusterToken: s.Token, DataDir: s.DataDir, FS: disk, StateMachine: factory,
-		Peers: &troupe.Peers{
-			Listeners: open.peers, ServerTLS: open.peerServerTLS, ClientTLS: open.peerClientTLS, Remote: s.PeerLink == "remote",
+		PeerLink: &troupe.PeerLink{
+			Listeners: open.peers, ServerTLS: open.peerServerTLS, ClientTLS: open.peerClientTLS, ProtoRemote: s.PeerLink == "remote",
 			// http in the peer URLs is the operator's own word; where others could reach it, a warning was given.
 			AllowPlaintext: true,
 		},
-		Timing: troupe.Timing{Heartbeat: s.Heartbeat, Election: s.Election},
+		Timing: troupe.Timing{HeartbeatInterval: s.Heartbeat, ElectionTimeout: s.Election},
 		// A command is a request and a little around it; the client port measures the request.
 		Limits: troupe.Limits{MaxRequestBytes: s.MaxRequestBytes + requestEnvelope},
 		Logger: v.log,
@@ -168,7 +168,7 @@ func (v *server) publish(ctx context.Context) {
 		return // the node has stopped, or is being stopped: wait tells why
 	}
 	status := v.node.Status()
-	v.log.Info().Str("leader", fmt.Sprintf("%x", status.Leader)).Uint64("term", status.Term).
+	v.log.Info().Str("leader", fmt.Sprintf("%x", status.LeaderID)).Uint64("term", status.Term).
 		Strs("advertise-client-urls", v.settings.AdvertiseClient).Msg(ReadyLine)
 }
 
@@ -239,7 +239,7 @@ func (v *server) serveMetrics(open *listeners) {
 	v.metrics = v.kv.HTTPServer()
 	for _, l := range open.metrics {
 		go func(l net.Listener) {
-			if err := v.metrics.Serve(v.kv.Bounded(l)); !errors.Is(err, http.ErrServerClosed) {
+			if err := v.metrics.Serve(v.kv.LimitConnections(l)); !errors.Is(err, http.ErrServerClosed) {
 				v.log.Warn().Err(err).Str("address", l.Addr().String()).Msg("metrics are no longer served there")
 			}
 		}(l)

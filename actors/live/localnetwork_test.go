@@ -1,0 +1,250 @@
+package live
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// station is a node that hears instead of acting: what its Node is told, and what its replicators are told.
+type nodeFixture struct {
+	env        *Env
+	node       chan any
+	replicator chan any
+	root       *actor.PID
+}
+
+func newNodeFixture(t *testing.T, id uint64, link PeerLink, peers ...uint64) *nodeFixture {
+	t.Helper()
+	s := &nodeFixture{env: newTestEnv(t, Options{ID: id, Link: link}), node: make(chan any, 4096), replicator: make(chan any, 4096)}
+	started := make(chan struct{})
+	record := func(into chan any) actor.Producer {
+		return func() actor.Actor {
+			return actor.ReceiveFunc(func(ctx actor.Context) {
+				switch m := ctx.Message().(type) {
+				case actor.SystemMessage, actor.AutoReceiveMessage:
+				case *messages.LinkUp:
+					into <- fmt.Sprintf("up %x", m.Peer)
+				case *messages.LinkDown:
+					into <- fmt.Sprintf("down %x: %s", m.Peer, m.Reason)
+				case *messages.EnvelopesDropped:
+					into <- fmt.Sprintf("dropped %x", m.Peer)
+				default:
+					into <- m
+				}
+			})
+		}
+	}
+	nodeProducer := record(s.node)
+	s.root, _ = s.env.System().Root.SpawnNamed(s.env.Props(func() actor.Actor {
+		return actor.ReceiveFunc(func(ctx actor.Context) {
+			if _, ok := ctx.Message().(*actor.Started); !ok {
+				return
+			}
+			_, err := ctx.SpawnNamed(s.env.Props(func() actor.Actor {
+				inner := nodeProducer()
+				return actor.ReceiveFunc(func(ctx actor.Context) {
+					if _, ok := ctx.Message().(*actor.Started); ok {
+						for _, peer := range peers {
+							if _, err := ctx.SpawnNamed(s.env.Props(record(s.replicator)), fmt.Sprintf("%s%x", actors.ReplicatorPrefix, peer)); err != nil {
+								t.Error(err)
+							}
+						}
+						close(started)
+					}
+					inner.Receive(ctx)
+				})
+			}), actors.NodeName)
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}), actors.SupervisorName)
+	<-started
+	t.Cleanup(func() { stopAndWait(t, s.env, s.root) })
+	return s
+}
+
+func members(ids ...uint64) []*messages.Member {
+	var list []*messages.Member
+	for _, id := range ids {
+		list = append(list, &messages.Member{Id: id, Address: fmt.Sprintf("node-%x:2380", id)})
+	}
+	return list
+}
+
+func (s *nodeFixture) send(to uint64, role messages.Role, m any) {
+	s.env.System().Root.Send(s.env.PeerPID(to, role), m)
+}
+
+func heartbeat(from, round uint64) *messages.Heartbeat {
+	return &messages.Heartbeat{Leader: from, Round: round}
+}
+
+// couple is two stations, 1 and 0xab, on one network, that know each other.
+func connectedPair(t *testing.T) (network *LocalNetwork, a, b *nodeFixture) {
+	network = NewLocalNetwork()
+	a = newNodeFixture(t, 1, network.Link(), 0xab)
+	b = newNodeFixture(t, 0xab, network.Link(), 1)
+	a.env.SetPeers(members(1, 0xab))
+	b.env.SetPeers(members(1, 0xab))
+	expect(t, a.node, "up ab")
+	expect(t, b.node, "up 1")
+	return network, a, b
+}
+
+func TestAMessageIsHandedOverByPointerToTheActorThatItsRoleNames(t *testing.T) {
+	_, a, b := connectedPair(t)
+	toNode, toReplicator := heartbeat(1, 1), &messages.AppendResponse{From: 1}
+	a.send(0xab, messages.Role_ROLE_NODE, toNode)
+	a.send(0xab, messages.Role_ROLE_REPLICATOR, toReplicator)
+	expect(t, b.node, toNode)
+	expect(t, b.replicator, "up 1", toReplicator)
+}
+
+func TestCutAndHealAreToldToBothEndsAndNothingPassesBetween(t *testing.T) {
+	network, a, b := connectedPair(t)
+	network.Cut(1, 0xab)
+	expect(t, a.node, "down ab: cut")
+	expect(t, a.replicator, "up ab", "down ab: cut")
+	expect(t, b.node, "down 1: cut")
+	a.send(0xab, messages.Role_ROLE_NODE, heartbeat(1, 1))
+	network.Heal(0xab, 1)
+	expect(t, a.node, "up ab")
+	expect(t, b.node, "up 1")
+	second := heartbeat(1, 2)
+	a.send(0xab, messages.Role_ROLE_NODE, second)
+	expect(t, b.node, second)
+	if stat := a.env.options.Link.Stats()[0]; stat.Dropped != 1 || stat.EnvelopesSent != 1 || !stat.Up {
+		t.Fatalf("stats after one message lost and one passed: %+v", stat)
+	}
+}
+
+func TestANodeThatLeavesIsDownAndComesBackUpUnderTheSameId(t *testing.T) {
+	network, a, b := connectedPair(t)
+	b.env.Close()
+	expect(t, a.node, "down ab: peer closed")
+	again := newNodeFixture(t, 0xab, network.Link(), 1)
+	again.env.SetPeers(members(1, 0xab))
+	expect(t, a.node, "up ab")
+	m := heartbeat(1, 1)
+	a.send(0xab, messages.Role_ROLE_NODE, m)
+	expect(t, again.node, "up 1", m)
+}
+
+func TestNodesThatDoNotKnowEachOtherExchangeNothing(t *testing.T) {
+	_, a, b := connectedPair(t)
+	b.env.SetPeers(members(0xab))
+	expect(t, a.node, "down ab: not a peer any more")
+	a.send(0xab, messages.Role_ROLE_NODE, heartbeat(1, 1))
+	b.env.SetPeers(members(1, 0xab))
+	m := heartbeat(1, 2)
+	a.send(0xab, messages.Role_ROLE_NODE, m)
+	expect(t, b.node, "down 1: not a peer any more", "up 1", m)
+}
+
+func TestDelayedMessagesArriveLaterAndInOrder(t *testing.T) {
+	network, a, b := connectedPair(t)
+	network.Delay(1, 0xab, 5*time.Millisecond)
+	start := time.Now()
+	var sent []any
+	for round := range uint64(100) {
+		m := heartbeat(1, round)
+		sent = append(sent, m)
+		a.send(0xab, messages.Role_ROLE_NODE, m)
+	}
+	expect(t, b.node, sent...)
+	if took := time.Since(start); took < 5*time.Millisecond {
+		t.Fatalf("messages delayed by 5 ms took %v", took)
+	}
+}
+
+func TestAFilterLosesWhatItSaysNoTo(t *testing.T) {
+	network, a, b := connectedPair(t)
+	network.Filter(func(p MessageInTransit) bool { return p.Message.(*messages.Heartbeat).Round%2 == 0 })
+	var kept []any
+	for round := range uint64(10) {
+		m := heartbeat(1, round)
+		if round%2 == 0 {
+			kept = append(kept, m)
+		}
+		a.send(0xab, messages.Role_ROLE_NODE, m)
+	}
+	expect(t, b.node, kept...)
+}
+
+func TestAPIDOfAPeerNotYetKnownWorksOnceItIs(t *testing.T) {
+	network := NewLocalNetwork()
+	a := newNodeFixture(t, 1, network.Link())
+	early := a.env.PeerPID(0xab, messages.Role_ROLE_NODE)
+	a.env.System().Root.Send(early, heartbeat(1, 1))
+	if lost := a.env.LostMessages(); lost.UnknownPeer != 1 {
+		t.Fatalf("a message to a peer not known is counted as %+v", lost)
+	}
+	b := newNodeFixture(t, 0xab, network.Link(), 1)
+	b.env.SetPeers(members(1, 0xab))
+	a.env.SetPeers(members(1, 0xab))
+	expect(t, b.node, "up 1")
+	m := heartbeat(1, 2)
+	a.env.System().Root.Send(early, m)
+	expect(t, b.node, m)
+	if pid := a.env.PeerPID(0xab, messages.Role_ROLE_NODE); pid.Address != "node-ab:2380" || pid.Id != "troupe/node" {
+		t.Fatalf("a peer's Node is named %v", pid)
+	}
+	if pid := b.env.PeerPID(1, messages.Role_ROLE_REPLICATOR); pid.Id != "troupe/node/peer-ab" {
+		t.Fatalf("the replicator that 1 keeps for ab is named %v", pid)
+	}
+	own := a.env.PeerPID(1, messages.Role_ROLE_NODE)
+	a.env.System().Root.Send(own, m)
+	expect(t, a.node, "up ab", m)
+}
+
+func TestOnlyMessagesBetweenNodesLeaveAndNoLifecycleMessages(t *testing.T) {
+	_, a, b := connectedPair(t)
+	pid := a.env.PeerPID(0xab, messages.Role_ROLE_NODE)
+	root := a.env.System().Root
+	root.Send(pid, &messages.Durable{})
+	root.Send(pid, "a string")
+	root.Stop(pid)
+	root.Poison(pid)
+	m := heartbeat(1, 1)
+	root.Send(pid, m)
+	expect(t, b.node, m)
+	if lost := a.env.LostMessages(); lost.NotPeerMessage != 4 {
+		t.Fatalf("four messages that nodes do not exchange are counted as %+v", lost)
+	}
+}
+
+func TestTheResolverLeavesStrangersToOthers(t *testing.T) {
+	_, a, _ := connectedPair(t)
+	asked := make(chan any, 8)
+	a.env.System().ProcessRegistry.RegisterAddressResolver(func(pid *actor.PID) (actor.Process, bool) {
+		asked <- pid.Address + " " + pid.Id
+		return a.env.System().DeadLetter, true
+	})
+	for _, stranger := range []*actor.PID{
+		actor.NewPID("node-ab:2380", "troupe/node/log"),
+		actor.NewPID("node-ab:2380", "troupe/node/peer-ab"),
+		actor.NewPID("node-ab:2380", "application"),
+		actor.NewPID("elsewhere:1", "troupe/node"),
+	} {
+		a.env.System().Root.Send(stranger, heartbeat(1, 1))
+		expect(t, asked, stranger.Address+" "+stranger.Id)
+	}
+}
+
+func TestWhatComesForAReplicatorThatIsGoneIsDroppedAndCounted(t *testing.T) {
+	network := NewLocalNetwork()
+	a, b := newNodeFixture(t, 1, network.Link()), newNodeFixture(t, 2, network.Link())
+	a.env.SetPeers(members(1, 2))
+	b.env.SetPeers(members(1, 2))
+	a.send(2, messages.Role_ROLE_REPLICATOR, &messages.AppendResponse{From: 1})
+	if lost := b.env.LostMessages(); lost.NoReceiver != 1 {
+		t.Fatalf("an answer for a replicator that is gone is counted as %+v", lost)
+	}
+}

@@ -1,0 +1,149 @@
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+func applicationFailure(t *testing.T, s *fixture) *actors.ApplicationError {
+	t.Helper()
+	if len(s.Failures) != 1 {
+		t.Fatalf("failures: %v", s.Failures)
+	}
+	f, ok := s.Failures[0].(*actors.ApplicationError)
+	if !ok {
+		t.Fatalf("failed with %v", s.Failures[0])
+	}
+	return f
+}
+
+func TestAnApplicationThatFailsStopsTheNodeAndNamesTheCommand(t *testing.T) {
+	broken := errors.New("disk on fire")
+	for _, c := range []struct {
+		name string
+		fail func(b *Batch) ([][]byte, error)
+		says string
+	}{
+		{"an error", func(*Batch) ([][]byte, error) { return nil, broken }, "disk on fire"},
+		{"a panic", func(b *Batch) ([][]byte, error) { panic(fmt.Sprintf("cannot do %s", b.Commands[0].Data)) }, "panic: cannot do this"},
+		{"too few results", func(*Batch) ([][]byte, error) { return nil, nil }, "0 results for 1 commands"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var state *fakeInMemory
+			s := newFixture(t).start(Config{Factory: inMemoryFactory(t, &state, c.fail)})
+			s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(1, 1, raft.EncodeRegisterSession(nil, 1), commandEntry(1, 1, 1, "this"))})
+			f := applicationFailure(t, s)
+			// sha256("this") begins 1eb79602411ef02c
+			if f.Index != 2 || f.CommandHash != "1eb79602411ef02c" || !strings.Contains(f.Error(), c.says) {
+				t.Errorf("%v", f)
+			}
+			if c.name == "an error" && !errors.Is(f, broken) {
+				t.Error("the cause is not wrapped")
+			}
+			if *state.open != 0 {
+				t.Error("left open")
+			}
+			for _, m := range s.takeSessionMessages() {
+				if _, ok := m.(*messages.CommandResults); ok {
+					t.Errorf("the handle heard %v", m)
+				}
+			}
+		})
+	}
+}
+
+func TestAFaultInABatchOfManySaysAmongWhich(t *testing.T) {
+	var state *fakeInMemory
+	s := newFixture(t).start(Config{Factory: inMemoryFactory(t, &state, func(b *Batch) ([][]byte, error) {
+		if len(b.Commands) == 0 {
+			return nil, errors.New("nothing to do")
+		}
+		return nil, errors.New("one of them")
+	})})
+	s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(1, 1,
+		raft.EncodeRegisterSession(nil, 1), commandEntry(1, 1, 1, "this"), raft.EncodeNoop(), commandEntry(1, 2, 1, "that"))})
+	if f := applicationFailure(t, s); f.Index != 2 || !strings.Contains(f.Error(), "2 commands up to index 4") {
+		t.Errorf("%v", f)
+	}
+
+	s.Failures = nil
+	s.start(Config{Factory: inMemoryFactory(t, &state, state.fail)})
+	s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(1, 1, raft.EncodeNoop(), raft.EncodeNoop())})
+	if f := applicationFailure(t, s); f.Index != 0 || !strings.Contains(f.Error(), "without commands that ends at index 2: nothing to do") {
+		t.Errorf("%v", f)
+	}
+}
+
+// failingRecovery is an OnDisk machine that cannot say where it stands.
+type failingRecovery struct {
+	fakeOnDisk
+	recover func() (uint64, []SessionRecord, error)
+}
+
+func (s *failingRecovery) Recover() (uint64, []SessionRecord, error) { return s.recover() }
+
+func TestAStateMachineThatCannotBeOpenedStopsTheNode(t *testing.T) {
+	recovering := func(f func() (uint64, []SessionRecord, error)) Factory {
+		return func() (StateMachine, error) { return &failingRecovery{recover: f}, nil }
+	}
+	for name, c := range map[string]struct {
+		factory Factory
+		says    string
+	}{
+		"an error":            {func() (StateMachine, error) { return nil, errors.New("no such directory") }, "opening the state machine: no such directory"},
+		"a panic":             {func() (StateMachine, error) { panic("oh") }, "opening the state machine: panic: oh"},
+		"nothing":             {func() (StateMachine, error) { return nil, nil }, "returned no state machine"},
+		"a failed recovery":   {recovering(func() (uint64, []SessionRecord, error) { return 0, nil, errors.New("bad block") }), "recovering the state machine: bad block"},
+		"a panic in recovery": {recovering(func() (uint64, []SessionRecord, error) { panic("oh") }), "recovering the state machine: panic: oh"},
+		"a ledger gone bad": {recovering(func() (uint64, []SessionRecord, error) {
+			return 5, []SessionRecord{{Index: 4, Data: []byte{1, 1, 9}}}, nil
+		}), "record at index 4: the ledger of answers cannot be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newFixture(t).start(Config{Factory: c.factory})
+			if f := applicationFailure(t, s); f.Index != 0 || !strings.Contains(f.Error(), c.says) {
+				t.Errorf("%v", f)
+			}
+			expectMessages(t, "the Node", s.toNode)
+		})
+	}
+}
+
+func TestAnOnDiskMachineMustStoreItsLedgerRecordOnce(t *testing.T) {
+	for says, fail := range map[string]func(b *Batch) ([][]byte, error){
+		"did not store its ledger record": func(b *Batch) ([][]byte, error) { return make([][]byte, len(b.Commands)), nil },
+		"called before: true": func(b *Batch) ([][]byte, error) {
+			b.SessionUpdate(make([][]byte, 1))
+			b.SessionUpdate(make([][]byte, 1))
+			return make([][]byte, 1), nil
+		},
+		"called with 3 results for 1": func(b *Batch) ([][]byte, error) {
+			b.SessionUpdate(make([][]byte, 3))
+			return make([][]byte, 1), nil
+		},
+	} {
+		s := newFixture(t).start(Config{Factory: func() (StateMachine, error) { return &fakeOnDisk{disk: new(fakeDisk), fail: fail}, nil }})
+		s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(1, 1, raft.EncodeRegisterSession(nil, 1), commandEntry(1, 1, 1, "x"))})
+		if f := applicationFailure(t, s); f.Index != 2 || !strings.Contains(f.Error(), says) {
+			t.Errorf("%s: %v", says, f)
+		}
+	}
+}
+
+func TestACommittedEntryThatCannotBeReadStopsTheNode(t *testing.T) {
+	s, _ := startWithSession(t)
+	s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(2, 1, []byte{200})})
+	if len(s.Failures) != 1 {
+		t.Fatal("it went on")
+	}
+	f, ok := s.Failures[0].(*actors.FatalError)
+	if !ok || !errors.Is(f, raft.ErrMalformedEntry) || !strings.Contains(f.Error(), "entry 2") {
+		t.Errorf("%v", s.Failures[0])
+	}
+}

@@ -1,0 +1,311 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+var errStopped = errors.New("node stopped")
+
+func zeroClock() time.Duration { return 0 }
+
+func newNonce() []byte { return []byte(rand.Text()) }
+
+// station is a proposals with nobody behind it: what it sends is kept.
+type proposalsFixture struct {
+	*proposals
+	t      *testing.T
+	leader uint64
+	mu     sync.Mutex
+	sent   []raft.Entry
+	wake   chan struct{}
+}
+
+func newProposalsFixture(t *testing.T, limits Limits) *proposalsFixture {
+	s := &proposalsFixture{t: t, leader: 1, wake: make(chan struct{}, 1024)}
+	if limits == (Limits{}) {
+		limits = Limits{MaxRequestBytes: 1 << 20, MaxPendingRequests: 1 << 16, MaxPendingBytes: 1 << 26}
+	}
+	hear := func(m proto.Message) {
+		e, err := raft.DecodeEntry(m.(*messages.Propose).Data)
+		if err != nil {
+			t.Error(err)
+		}
+		s.mu.Lock()
+		s.sent = append(s.sent, e)
+		s.mu.Unlock()
+		s.wake <- struct{}{}
+	}
+	config := Config{NodeID: 1, Limits: limits, NewNonce: newNonce, Now: zeroClock, Send: hear}
+	s.proposals = newProposals(config, &refusalCounters{}, func() uint64 { return s.leader })
+	s.resend()
+	s.nextSent() // the request to open the origin
+	s.deliverRegistered(&messages.SessionRegistered{Nonce: s.nonce, SessionId: 77})
+	return s
+}
+
+// next waits for one more entry to be sent.
+func (s *proposalsFixture) nextSent() raft.Entry {
+	s.t.Helper()
+	select {
+	case <-s.wake:
+	case <-time.After(time.Minute):
+		s.t.Fatal("nothing is sent")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.sent[0]
+	s.sent = s.sent[1:]
+	return e
+}
+
+func (s *proposalsFixture) proposeAsync(ctx context.Context, command string) <-chan outcome {
+	done := make(chan outcome, 1)
+	go func() {
+		r, err := s.propose(ctx, []byte(command))
+		done <- outcome{r, err}
+	}()
+	return done
+}
+
+func (s *proposalsFixture) deliverResult(sequence uint64, value string) {
+	s.deliverResults(&messages.CommandResults{
+		SessionId: 77, Sequences: []uint64{sequence}, Indexes: []uint64{9}, Values: [][]byte{[]byte(value)},
+		Outcomes: []messages.Outcome{messages.Outcome_OUTCOME_APPLIED},
+	})
+}
+
+func TestTheLowestOutstandingSequenceIsTheOldestThatIsNotAnswered(t *testing.T) {
+	s := newProposalsFixture(t, Limits{})
+	var waiting []<-chan outcome
+	for range 3 {
+		waiting = append(waiting, s.proposeAsync(t.Context(), "x"))
+		s.nextSent()
+	}
+	s.deliverResult(2, "second")
+	last := s.proposeAsync(t.Context(), "y")
+	if e := s.nextSent(); e.Sequence != 4 || e.LowestOutstanding != 1 {
+		t.Fatalf("sent %+v while the first is not answered", e)
+	}
+	s.deliverResult(1, "first")
+	s.deliverResult(1, "again")
+	s.proposeAsync(t.Context(), "z")
+	if e := s.nextSent(); e.Sequence != 5 || e.LowestOutstanding != 3 {
+		t.Fatalf("sent %+v while the third is the oldest", e)
+	}
+	s.deliverResult(3, "third")
+	s.deliverResult(4, "fourth")
+	for i, want := range []string{"first", "second", "third"} {
+		if o := <-waiting[i]; o.err != nil || string(o.result.Value) != want {
+			t.Errorf("command %d was answered with %q, %v", i+1, o.result.Value, o.err)
+		}
+	}
+	if o := <-last; string(o.result.Value) != "fourth" {
+		t.Errorf("the fourth was answered with %q, %v", o.result.Value, o.err)
+	}
+	s.close(errStopped)
+}
+
+func TestANewLeaderHearsEverythingOutstandingAgain(t *testing.T) {
+	s := newProposalsFixture(t, Limits{})
+	s.proposeAsync(t.Context(), "a")
+	first := s.nextSent()
+	s.resend()
+	if again := s.nextSent(); again.Sequence != first.Sequence || string(again.Payload) != "a" {
+		t.Fatalf("sent again: %+v", again)
+	}
+	s.close(errStopped)
+}
+
+func TestARefusalIsFinalOnlyForACommandThatWasSentOnce(t *testing.T) {
+	s := newProposalsFixture(t, Limits{})
+	refuse := func(sequence uint64) {
+		s.deliverRefused(&messages.ProposalsRefused{
+			SessionIds: []uint64{77}, Sequences: []uint64{sequence}, Reason: messages.Refusal_REFUSAL_OVERLOADED, Limit: 5,
+		})
+	}
+	once := s.proposeAsync(t.Context(), "once")
+	s.nextSent()
+	refuse(1)
+	if o := <-once; !errors.Is(o.err, ErrOverloaded) {
+		t.Fatalf("refused: %v", o.err)
+	}
+	twice := s.proposeAsync(t.Context(), "twice")
+	s.nextSent()
+	s.resend()
+	s.nextSent()
+	refuse(2) // the first copy may be in the log all the same
+	s.deliverResult(2, "it was")
+	if o := <-twice; o.err != nil || string(o.result.Value) != "it was" {
+		t.Fatalf("answered %q, %v", o.result.Value, o.err)
+	}
+	s.close(errStopped)
+}
+
+func TestAnAbandonedCommandTellsWhetherThereWasALeader(t *testing.T) {
+	s := newProposalsFixture(t, Limits{})
+	for leader, want := range map[uint64]error{0: ErrNoLeader, 3: ErrTimeout} {
+		s.leader = leader
+		ctx, cancel := context.WithCancel(t.Context())
+		done := s.proposeAsync(ctx, "x")
+		s.nextSent()
+		cancel()
+		if o := <-done; !errors.Is(o.err, want) || !errors.Is(o.err, context.Canceled) {
+			t.Errorf("leader %d: %v", leader, o.err)
+		}
+	}
+	if s.queuedCommands != 0 || s.queuedBytes != 0 || len(s.queue) != 0 {
+		t.Errorf("%d commands, %d bytes are left of what was abandoned", s.queuedCommands, s.queuedBytes)
+	}
+	s.close(errStopped)
+}
+
+func TestAnOriginThatTheClusterForgotIsOpenedAnew(t *testing.T) {
+	s := newProposalsFixture(t, Limits{})
+	done := s.proposeAsync(t.Context(), "x")
+	s.nextSent()
+	s.deliverResults(&messages.CommandResults{
+		SessionId: 77, Sequences: []uint64{1}, Indexes: []uint64{0}, Values: [][]byte{nil},
+		Outcomes: []messages.Outcome{messages.Outcome_OUTCOME_UNKNOWN},
+	})
+	if o := <-done; !errors.Is(o.err, ErrOutcomeUnknown) {
+		t.Fatalf("answered %v", o.err)
+	}
+	if e := s.nextSent(); e.Kind != raft.KindRegisterSession {
+		t.Fatalf("sent %+v", e)
+	}
+	waits := s.proposeAsync(t.Context(), "y")
+	s.deliverRegistered(&messages.SessionRegistered{Nonce: []byte("another's"), SessionId: 1})
+	s.deliverRegistered(&messages.SessionRegistered{Nonce: s.nonce, SessionId: 78})
+	if e := s.nextSent(); e.SessionID != 78 || e.Sequence != 1 {
+		t.Fatalf("sent %+v", e)
+	}
+	s.close(errStopped)
+	if o := <-waits; !errors.Is(o.err, errStopped) {
+		t.Fatalf("a closed handle answered %v", o.err)
+	}
+}
+
+// A leader dies, everything outstanding is said again, and the copy of a command whose answer was too large to be kept meets
+// a ledger that cannot give it a second time. Its caller has it; those of the other commands lose nothing either.
+func TestACopyOfWhatWasAnsweredFailsNobody(t *testing.T) {
+	s := newProposalsFixture(t, Limits{})
+	large := s.proposeAsync(t.Context(), "large")
+	s.nextSent()
+	other := s.proposeAsync(t.Context(), "other")
+	s.nextSent()
+	s.resend()
+	s.nextSent()
+	s.nextSent()
+	s.deliverResult(1, "large answer")
+	if o := <-large; o.err != nil {
+		t.Fatalf("answered %v", o.err)
+	}
+	s.deliverResults(&messages.CommandResults{
+		SessionId: 77, Sequences: []uint64{1, 2}, Indexes: []uint64{0, 9}, Values: [][]byte{nil, []byte("other's")},
+		Outcomes: []messages.Outcome{messages.Outcome_OUTCOME_UNKNOWN, messages.Outcome_OUTCOME_APPLIED},
+	})
+	if o := <-other; o.err != nil || string(o.result.Value) != "other's" {
+		t.Fatalf("answered %q, %v", o.result.Value, o.err)
+	}
+	s.close(errStopped)
+}
+
+func TestE45WhatWaitsAtTheHandleIsBounded(t *testing.T) {
+	s := newProposalsFixture(t, Limits{MaxPendingRequests: 2, MaxRequestBytes: 100, MaxPendingBytes: 1 << 20})
+	for range 2 {
+		s.proposeAsync(t.Context(), "x")
+		s.nextSent()
+	}
+	var limit *LimitError
+	if _, err := s.propose(t.Context(), []byte("x")); !errors.As(err, &limit) || limit.Limit != "MaxPendingRequests" || limit.Value != 2 {
+		t.Errorf("the third of two: %v", err)
+	}
+	if _, err := s.propose(t.Context(), make([]byte, 101)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a command above the limit: %v", err)
+	}
+	s.close(errStopped)
+}
+
+// newTestReads is a reads whose leader is the test.
+func newTestReads(firstID uint64, ask func(*messages.RequestRead)) *reads {
+	c := Config{FirstReadID: firstID, Now: zeroClock, Send: func(m proto.Message) { ask(m.(*messages.RequestRead)) }}
+	c.Limits.MaxPendingReads = 1000
+	return newReads(c, &refusalCounters{}, func() uint64 { return 1 })
+}
+
+func mustBeginRead(t *testing.T, r *reads) *readBatch {
+	t.Helper()
+	b, err := r.begin(ReadIndex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestReadsShareRoundsAndNoReadJoinsARequestThatHasLeft(t *testing.T) {
+	var asked []uint64
+	r := newTestReads(100, func(m *messages.RequestRead) { asked = append(asked, m.Id) })
+	r.deliverIncarnation(1)
+	first, second, third := mustBeginRead(t, r), mustBeginRead(t, r), mustBeginRead(t, r)
+	if first == second || second != third || len(asked) != 1 {
+		t.Fatalf("asked %v; the second shares with the third: %v", asked, second == third)
+	}
+	r.deliverReadPoint(&messages.ReadPoint{Id: asked[0], Index: 5, Term: 1})
+	if len(asked) != 2 {
+		t.Fatalf("the batch that gathered was not sent on: %v", asked)
+	}
+	select {
+	case <-first.done:
+		t.Fatal("released before index 5 was applied")
+	default:
+	}
+	r.deliverApplied(1, 5, 1)
+	<-first.done
+	r.deliverReadPoint(&messages.ReadPoint{Id: asked[0], Index: 1}) // of the round before: says nothing of this one
+	r.deliverReadPoint(&messages.ReadPoint{Id: asked[1], Index: 4})
+	<-second.done
+	if first.point.Index != 5 || second.point.Index != 4 {
+		t.Fatalf("points %v and %v", first.point, second.point)
+	}
+}
+
+func TestNothingIsServedBeforeTheReplayOfALife(t *testing.T) {
+	r := newTestReads(0, func(*messages.RequestRead) {})
+	serves := func() bool {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := r.local(ctx)
+		return err == nil
+	}
+	r.deliverIncarnation(1)
+	r.deliverApplied(1, 3, 1)
+	if serves() {
+		t.Fatal("served during the replay")
+	}
+	r.deliverServing(1, 8)
+	if !serves() {
+		t.Fatal("not served after the replay")
+	}
+	r.deliverIncarnation(2)
+	if serves() {
+		t.Fatal("served while the actors' next life replays")
+	}
+	r.deliverServing(1, 8)
+	if serves() {
+		t.Fatal("a former life's word was taken")
+	}
+	r.deliverServing(2, 8)
+	if !serves() {
+		t.Fatal("not served after the replay of the next life")
+	}
+}

@@ -1,0 +1,78 @@
+package kv
+
+import (
+	"context"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/kv/mvcc"
+)
+
+// clusterService is etcd's Cluster service. Who belongs to the cluster the node knows; by which URLs clients reach them the
+// members have written into the store themselves (Server.Publish).
+type clusterService struct {
+	pb.UnimplementedClusterServer
+
+	headers        *headers
+	consensus      Consensus
+	store          *StoreRef
+	requestTimeout time.Duration
+}
+
+func (s *clusterService) MemberList(ctx context.Context, r *pb.MemberListRequest) (*pb.MemberListResponse, error) {
+	if r.GetLinearizable() {
+		bounded, cancel := context.WithTimeout(ctx, s.requestTimeout)
+		defer cancel()
+		if _, err := s.consensus.Read(bounded, troupe.ReadIndex); err != nil {
+			return nil, toStatus(err)
+		}
+	}
+	// etcd has no revision in this header: members are no part of the key space.
+	return &pb.MemberListResponse{Header: s.headers.atRevision(0), Members: s.members()}, nil
+}
+
+func (s *clusterService) members() []*pb.Member {
+	published := map[uint64]mvcc.MemberAttributes{}
+	if store := s.store.ifOpen(); store != nil {
+		for _, a := range store.MemberAttributes() {
+			published[a.ID] = a
+		}
+	}
+	configured := s.consensus.Status().Members
+	members := make([]*pb.Member, len(configured))
+	for i, m := range configured {
+		// A member without a name is one that has not started yet; tools print it so.
+		members[i] = &pb.Member{
+			ID: m.ID, Name: published[m.ID].Name, ClientURLs: published[m.ID].ClientURLs,
+			PeerURLs: peerURLs(m), IsLearner: m.IsLearner,
+		}
+	}
+	return members
+}
+
+func peerURLs(m troupe.Member) []string {
+	if len(m.PeerURLs) > 0 || m.Address == "" {
+		return m.PeerURLs
+	}
+	return []string{"http://" + m.Address}
+}
+
+const membershipChanges = "changing the membership is"
+
+func (s *clusterService) MemberAdd(context.Context, *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
+	return nil, errNotSupported(membershipChanges)
+}
+
+func (s *clusterService) MemberRemove(context.Context, *pb.MemberRemoveRequest) (*pb.MemberRemoveResponse, error) {
+	return nil, errNotSupported(membershipChanges)
+}
+
+func (s *clusterService) MemberUpdate(context.Context, *pb.MemberUpdateRequest) (*pb.MemberUpdateResponse, error) {
+	return nil, errNotSupported(membershipChanges)
+}
+
+func (s *clusterService) MemberPromote(context.Context, *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error) {
+	return nil, errNotSupported(membershipChanges)
+}

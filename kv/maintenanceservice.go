@@ -1,0 +1,153 @@
+package kv
+
+import (
+	"context"
+	"fmt"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/troupe-raft/troupe"
+)
+
+// LeaderMover is what a Consensus may be besides: one that can hand leadership to another member.
+type LeaderMover interface {
+	TransferLeadership(ctx context.Context, to uint64) error
+}
+
+// maintenanceService is etcd's Maintenance service.
+type maintenanceService struct {
+	pb.UnimplementedMaintenanceServer
+
+	headers   *headers
+	consensus Consensus
+	store     *StoreRef
+	quota     *quota
+}
+
+func (s *maintenanceService) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
+	node := s.consensus.Status()
+	response := &pb.StatusResponse{
+		Header: s.headers.atRevision(0), Version: APIVersion, StorageVersion: storageVersion,
+		Leader: node.LeaderID, RaftTerm: node.Term, RaftIndex: node.CommitIndex, RaftAppliedIndex: node.AppliedIndex,
+		IsLearner: node.IsLearner, DbSizeQuota: s.quota.limitBytes, DowngradeInfo: &pb.DowngradeInfo{},
+	}
+	if store := s.store.ifOpen(); store != nil {
+		response.Header.Revision = store.Revision()
+		response.DbSize, response.DbSizeInUse = store.Size()
+	} else {
+		response.Errors = append(response.Errors, "troupe: the store is being opened")
+	}
+	response.Errors = append(response.Errors, statusErrors(node)...)
+	return response, nil
+}
+
+// complaints is what is wrong with a node, in the words in which etcd says it, where etcd does.
+func statusErrors(node troupe.Status) (all []string) {
+	if node.LeaderID == 0 {
+		all = append(all, rpctypes.ErrorDesc(rpctypes.ErrGRPCNoLeader))
+	}
+	if node.DiskLow {
+		all = append(all, fmt.Sprintf("memberID:%d alarm:NOSPACE", node.ID))
+	}
+	if node.Err != nil {
+		all = append(all, "troupe: "+node.Err.Error())
+	}
+	return all
+}
+
+func (s *maintenanceService) HashKV(ctx context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
+	store, err := s.store.get(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	hash, err := store.HashKV(ctx, r.GetRevision())
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &pb.HashKVResponse{
+		Header: s.headers.atRevision(store.Revision()),
+		Hash:   hash.Hash, CompactRevision: hash.CompactRevision, HashRevision: hash.HashRevision,
+	}, nil
+}
+
+func (s *maintenanceService) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.HashResponse, error) {
+	store, err := s.store.get(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	hash, revision, err := store.Hash(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &pb.HashResponse{Header: s.headers.atRevision(revision), Hash: hash}, nil
+}
+
+// Alarm lists what etcd would raise an alarm for. The alarms here follow the state they tell of by themselves: a full disk,
+// or data above its quota, ends its own when there is room again, so there is nothing to disarm, and disarming is no error.
+func (s *maintenanceService) Alarm(_ context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
+	response := &pb.AlarmResponse{Header: s.headers.atRevision(s.revision())}
+	switch r.GetAction() {
+	case pb.AlarmRequest_GET:
+		node := s.consensus.Status()
+		wanted := r.GetAlarm() == pb.AlarmType_NONE || r.GetAlarm() == pb.AlarmType_NOSPACE
+		if wanted && (node.DiskLow || s.quota.exceeded()) {
+			response.Alarms = []*pb.AlarmMember{{MemberID: node.ID, Alarm: pb.AlarmType_NOSPACE}}
+		}
+	case pb.AlarmRequest_ACTIVATE:
+		return nil, errNotSupported("raising alarms by hand is")
+	}
+	return response, nil
+}
+
+// Defragment answers at once: the engine gives space back by itself.
+func (s *maintenanceService) Defragment(context.Context, *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
+	return &pb.DefragmentResponse{}, nil
+}
+
+func (s *maintenanceService) Snapshot(*pb.SnapshotRequest, pb.Maintenance_SnapshotServer) error {
+	return errNotSupported("snapshots over the client port are")
+}
+
+func (s *maintenanceService) Downgrade(context.Context, *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
+	return nil, errNotSupported("downgrades are")
+}
+
+func (s *maintenanceService) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
+	node := s.consensus.Status()
+	if node.LeaderID != node.ID {
+		return nil, rpctypes.ErrGRPCNotLeader
+	}
+	if !isVoter(node, r.GetTargetID()) {
+		return nil, rpctypes.ErrGRPCBadLeaderTransferee
+	}
+	mover, ok := s.consensus.(LeaderMover)
+	if !ok {
+		return nil, errNotSupported("moving the leadership is")
+	}
+	if err := mover.TransferLeadership(ctx, r.GetTargetID()); err != nil {
+		if known := toStatus(err); status.Code(known) != codes.Unknown {
+			return nil, known
+		}
+		return nil, status.Error(codes.Unavailable, "troupe: moving the leadership: "+err.Error())
+	}
+	return &pb.MoveLeaderResponse{Header: s.headers.atRevision(s.revision())}, nil
+}
+
+func isVoter(node troupe.Status, id uint64) bool {
+	for _, m := range node.Members {
+		if m.ID == id {
+			return !m.IsLearner
+		}
+	}
+	return false
+}
+
+func (s *maintenanceService) revision() int64 {
+	if store := s.store.ifOpen(); store != nil {
+		return store.Revision()
+	}
+	return 0
+}

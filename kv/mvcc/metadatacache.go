@@ -1,0 +1,152 @@
+package mvcc
+
+import "hash/maphash"
+
+// metadata is the newest state of a key without key and value: what a put must know of the key.
+type metadata struct {
+	rev     revision
+	create  int64
+	version int64 // 0: the key is not live, and rev is that of its tombstone, whose row in space d exists
+	lease   int64
+}
+
+func (m *metadata) isLive() bool { return m.version != 0 }
+
+// metadataCache remembers the metadata of the keys written last, so that most puts need no read. It holds no pointers: a full
+// one costs the garbage collector nothing.
+//
+// A key is known by two 64-bit hashes with seeds that are random in each process, 128 bits together; two keys that agree
+// in all of them do not happen, and nobody can make them.
+//
+// Sets of entriesPerSet entries; in a full set the one of the lowest revision goes. Entries of the batch in hand must not be
+// lost, since the tables do not have them yet: those pushed out wait in overflow until the batch is committed.
+//
+// Used by the applying goroutine only.
+type metadataCache struct {
+	seeds        [2]maphash.Seed
+	entries      []metadataEntry // a power of two of sets
+	mask         uint64          // number of sets - 1
+	filled       int
+	limit        int // entries
+	committedRev int64
+	overflow     map[keyHash]metadata
+}
+
+type keyHash [2]uint64
+
+type metadataEntry struct {
+	hash    keyHash
+	create  int64
+	main    int64 // 0: empty
+	version int64
+	lease   int64
+	sub     uint32
+}
+
+const (
+	entriesPerSet      = 4
+	metadataEntryBytes = 56
+	minSets            = 1024
+)
+
+func newMetadataCache(limitBytes int64) *metadataCache {
+	limit := max(int(limitBytes/metadataEntryBytes), minSets*entriesPerSet)
+	return &metadataCache{
+		seeds:    [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		entries:  make([]metadataEntry, minSets*entriesPerSet),
+		mask:     minSets - 1,
+		limit:    limit,
+		overflow: make(map[keyHash]metadata),
+	}
+}
+
+func (c *metadataCache) hash(key []byte) keyHash {
+	return keyHash{maphash.Bytes(c.seeds[0], key), maphash.Bytes(c.seeds[1], key)}
+}
+
+func (c *metadataCache) set(h keyHash) []metadataEntry {
+	at := (h[0] & c.mask) * entriesPerSet
+	return c.entries[at : at+entriesPerSet : at+entriesPerSet]
+}
+
+func (c *metadataCache) get(h keyHash) (metadata, bool) {
+	set := c.set(h)
+	for i := range set {
+		if e := &set[i]; e.hash == h && e.main != 0 {
+			return metadata{rev: revision{e.main, e.sub}, create: e.create, version: e.version, lease: e.lease}, true
+		}
+	}
+	if len(c.overflow) > 0 {
+		m, ok := c.overflow[h]
+		return m, ok
+	}
+	return metadata{}, false
+}
+
+// put remembers m. What is above the revision of the last committed call counts as not yet in the tables.
+func (c *metadataCache) put(h keyHash, m metadata) {
+	if len(c.overflow) > 0 {
+		delete(c.overflow, h)
+	}
+	set := c.set(h)
+	victim := &set[0]
+	for i := range set {
+		e := &set[i]
+		if e.hash == h || e.main == 0 {
+			victim = e
+			break
+		}
+		if e.main < victim.main {
+			victim = e
+		}
+	}
+	switch {
+	case victim.main == 0:
+		c.filled++
+	case victim.hash != h && victim.main > c.committedRev:
+		c.overflow[victim.hash] = metadata{
+			rev: revision{victim.main, victim.sub}, create: victim.create, version: victim.version, lease: victim.lease,
+		}
+	}
+	*victim = metadataEntry{hash: h, create: m.create, main: m.rev.main, version: m.version, lease: m.lease, sub: m.rev.sub}
+}
+
+// forget drops what is remembered of a key.
+func (c *metadataCache) remove(h keyHash) {
+	delete(c.overflow, h)
+	set := c.set(h)
+	for i := range set {
+		if e := &set[i]; e.hash == h && e.main != 0 {
+			*e = metadataEntry{}
+			c.filled--
+		}
+	}
+}
+
+// committed says that everything up to rev is in the tables. Between batches the cache may grow.
+func (c *metadataCache) committed(rev int64) {
+	c.committedRev = rev
+	clear(c.overflow)
+	if c.filled*4 > len(c.entries)*3 && len(c.entries)*2 <= c.limit {
+		c.grow()
+	}
+}
+
+func (c *metadataCache) grow() {
+	old := c.entries
+	c.entries = make([]metadataEntry, len(old)*2)
+	c.mask = uint64(len(c.entries)/entriesPerSet - 1)
+	for i := range old {
+		if old[i].main == 0 {
+			continue
+		}
+		// Each set divides over two, so a place is always free.
+		set := c.set(old[i].hash)
+		for j := range set {
+			if set[j].main == 0 {
+				set[j] = old[i]
+				break
+			}
+		}
+	}
+}

@@ -1,0 +1,275 @@
+package mvcc
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// The rows of the store. One byte says the space, the rest of the key orders rows inside it, bytewise:
+//
+//	c | key           newest state of a live key: metadata and (up to maxInlineValueBytes) the value
+//	r | main, sub     history: one event a change, with the value and a pointer to the key's event before it
+//	d | key           revision of the tombstone of a key that is not live now, until compaction has passed it
+//	b | first key     number of live keys from this key to the next bucket's first key (see countTree)
+//	l | index         ledger of answers, for exactly-once writes; opaque
+//	m | name          the state row and other single rows
+//
+// The read that everyone makes is one point get of c|key; a range is a scan of c; a watch that catches up is a scan of r.
+// There is no index from a key to its older revisions: each event points to the one before it, so a read of a past
+// revision walks back from c|key (or d|key) by as many point gets as the key has changed since. That saves a third row a
+// put, and it gives a watcher's prev_kv with one get.
+//
+// Every value is in history for as long as its event is kept, and the newest event of a live key is always kept. So a
+// value above maxInlineValueBytes need not be in c as well: c then says "in history", and the LSM rewrites only the small row.
+const (
+	spaceBuckets    byte = 'b'
+	spaceCurrent    byte = 'c'
+	spaceTombstones byte = 'd'
+	spaceSessions   byte = 'l'
+	spaceMeta       byte = 'm'
+	spaceHistory    byte = 'r'
+)
+
+// maxInlineValueBytes is the size up to which a value is kept in c|key too. Below it a second copy costs less than the second
+// get of every read; docs/kv-format.md has the measurement.
+const maxInlineValueBytes = 1024
+
+// revision names one change: main is etcd's revision, sub counts the changes of one transaction.
+type revision struct {
+	main int64
+	sub  uint32
+}
+
+func (r revision) isZero() bool { return r.main == 0 }
+
+const revisionBytes = 12
+
+func appendRevision(buf []byte, r revision) []byte {
+	buf = binary.BigEndian.AppendUint64(buf, uint64(r.main))
+	return binary.BigEndian.AppendUint32(buf, r.sub)
+}
+
+func parseRevision(b []byte) (revision, error) {
+	if len(b) != revisionBytes {
+		return revision{}, fmt.Errorf("a revision of %d bytes: %w", len(b), ErrCorrupt)
+	}
+	return revision{main: int64(binary.BigEndian.Uint64(b)), sub: binary.BigEndian.Uint32(b[8:])}, nil
+}
+
+func appendHistoryKey(buf []byte, r revision) []byte {
+	return appendRevision(append(buf, spaceHistory), r)
+}
+
+func appendSpaceKey(buf []byte, space byte, key []byte) []byte {
+	return append(append(buf, space), key...)
+}
+
+// record is what a row of c or r says about a key. Keys and values are slices of the row's memory.
+type record struct {
+	rev     revision
+	create  int64
+	version int64 // 0: a tombstone
+	lease   int64
+	// prev is the key's event before this one, zero if there is none that could still be read.
+	prev revision
+	// outline: the value is not in this row but in the history row of rev.
+	valueInHistory bool
+	value          []byte
+}
+
+func (r *record) isTombstone() bool { return r.version == 0 }
+
+const (
+	flagSub            byte = 1 << 0 // rev.sub is not 0 (current rows)
+	flagLease          byte = 1 << 1
+	flagPrev           byte = 1 << 2
+	flagPrevSub        byte = 1 << 3
+	flagValueInHistory byte = 1 << 4
+	flagsKnown         byte = 1<<5 - 1
+)
+
+// maxRowOverhead bounds what a row takes beside key and value.
+const maxRowOverhead = 1 + 7*binary.MaxVarintLen64
+
+// A current row: flags, main, [sub], fields. An event row: flags, length of key, key, fields. The fields: main-create,
+// version, [lease], [main-prev.main], [prev.sub], value.
+
+func appendCurrent(buf []byte, r *record) []byte {
+	flags := r.flags()
+	if r.rev.sub != 0 {
+		flags |= flagSub
+	}
+	if r.valueInHistory {
+		flags |= flagValueInHistory
+	}
+	buf = append(buf, flags)
+	buf = binary.AppendUvarint(buf, uint64(r.rev.main))
+	if r.rev.sub != 0 {
+		buf = binary.AppendUvarint(buf, uint64(r.rev.sub))
+	}
+	buf = r.appendFields(buf)
+	if r.valueInHistory {
+		return buf
+	}
+	return append(buf, r.value...)
+}
+
+func appendEvent(buf []byte, key []byte, r *record) []byte {
+	buf = append(buf, r.flags())
+	buf = binary.AppendUvarint(buf, uint64(len(key)))
+	buf = append(buf, key...)
+	buf = r.appendFields(buf)
+	return append(buf, r.value...)
+}
+
+func (r *record) flags() (f byte) {
+	if r.lease != 0 {
+		f |= flagLease
+	}
+	if !r.prev.isZero() {
+		f |= flagPrev
+	}
+	if r.prev.sub != 0 {
+		f |= flagPrevSub
+	}
+	return f
+}
+
+func (r *record) appendFields(buf []byte) []byte {
+	buf = binary.AppendUvarint(buf, uint64(r.rev.main-r.create))
+	buf = binary.AppendUvarint(buf, uint64(r.version))
+	if r.lease != 0 {
+		buf = binary.AppendUvarint(buf, uint64(r.lease))
+	}
+	if !r.prev.isZero() {
+		buf = binary.AppendUvarint(buf, uint64(r.rev.main-r.prev.main))
+	}
+	if r.prev.sub != 0 {
+		buf = binary.AppendUvarint(buf, uint64(r.prev.sub))
+	}
+	return buf
+}
+
+// rowReader reads a row's varints; the first that fails is remembered and ends the reading.
+type rowReader struct {
+	b      []byte
+	failed bool
+}
+
+func (p *rowReader) uvarint() uint64 {
+	// Most numbers of a row fit one byte.
+	if len(p.b) > 0 && p.b[0] < 0x80 {
+		u := uint64(p.b[0])
+		p.b = p.b[1:]
+		return u
+	}
+	u, n := binary.Uvarint(p.b)
+	if n <= 0 {
+		p.failed, p.b = true, nil
+		return 0
+	}
+	p.b = p.b[n:]
+	return u
+}
+
+func (p *rowReader) bytes(n uint64) []byte {
+	if n > uint64(len(p.b)) {
+		p.failed, p.b = true, nil
+		return nil
+	}
+	b := p.b[:n:n]
+	p.b = p.b[n:]
+	return b
+}
+
+func (p *rowReader) flags() byte {
+	f := p.bytes(1)
+	if p.failed || f[0]&^flagsKnown != 0 {
+		p.failed = true
+		return 0
+	}
+	return f[0]
+}
+
+func (p *rowReader) fields(flags byte, r *record) {
+	r.create = r.rev.main - int64(p.uvarint())
+	r.version = int64(p.uvarint())
+	if flags&flagLease != 0 {
+		r.lease = int64(p.uvarint())
+	}
+	if flags&flagPrev != 0 {
+		r.prev.main = r.rev.main - int64(p.uvarint())
+	}
+	if flags&flagPrevSub != 0 {
+		r.prev.sub = uint32(p.uvarint())
+	}
+	r.valueInHistory = flags&flagValueInHistory != 0
+	r.value = p.b[:len(p.b):len(p.b)]
+}
+
+func parseCurrent(row []byte) (r record, err error) {
+	p := rowReader{b: row}
+	flags := p.flags()
+	r.rev.main = int64(p.uvarint())
+	if flags&flagSub != 0 {
+		r.rev.sub = uint32(p.uvarint())
+	}
+	p.fields(flags, &r)
+	if p.failed {
+		return record{}, fmt.Errorf("parsing a current row of %d bytes: %w", len(row), ErrCorrupt)
+	}
+	return r, nil
+}
+
+func parseEvent(rev revision, row []byte) (key []byte, r record, err error) {
+	p := rowReader{b: row}
+	flags := p.flags()
+	key = p.bytes(p.uvarint())
+	r.rev = rev
+	p.fields(flags, &r)
+	if p.failed {
+		return nil, record{}, fmt.Errorf("parsing the event of revision %d.%d, %d bytes: %w", rev.main, rev.sub, len(row), ErrCorrupt)
+	}
+	return key, r, nil
+}
+
+// keyRange is a range of keys as etcd's requests give it.
+type keyRange struct {
+	start []byte
+	end   []byte // exclusive; nil and !toEnd: the one key start
+	toEnd bool
+}
+
+// newKeyRange understands etcd's range_end: empty is one key, "\x00" all keys from start on.
+func newKeyRange(key, rangeEnd []byte) keyRange {
+	switch {
+	case len(rangeEnd) == 0:
+		return keyRange{start: key}
+	case len(rangeEnd) == 1 && rangeEnd[0] == 0:
+		return keyRange{start: key, toEnd: true}
+	default:
+		return keyRange{start: key, end: rangeEnd}
+	}
+}
+
+func (k keyRange) single() bool { return k.end == nil && !k.toEnd }
+
+func (k keyRange) contains(key []byte) bool {
+	if k.single() {
+		return string(key) == string(k.start)
+	}
+	return string(key) >= string(k.start) && (k.toEnd || string(key) < string(k.end))
+}
+
+// bounds are the rows of a space in the range, for a range of more than one key. An end before the start gives none.
+func (k keyRange) bounds(space byte) (lower, upper []byte) {
+	lower = appendSpaceKey(make([]byte, 0, 1+len(k.start)), space, k.start)
+	if k.toEnd {
+		return lower, []byte{space + 1}
+	}
+	upper = appendSpaceKey(make([]byte, 0, 1+len(k.end)), space, k.end)
+	if string(upper) < string(lower) {
+		upper = lower
+	}
+	return lower, upper
+}

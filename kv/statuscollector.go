@@ -1,0 +1,129 @@
+package kv
+
+import (
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// statusCollector reads node and store once a scrape.
+type statusCollector struct {
+	consensus       Consensus
+	store           *StoreRef
+	connections     func() int64
+	requests        func() int64
+	streams         func() int64
+	responseBytes   func() int64
+	watchQueueBytes func() int64
+	quotaBytes      int64
+	memberID        uint64
+	version         string
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+var (
+	descHasLeader         = desc("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not.")
+	descIsLeader          = desc("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise.")
+	descIsLearner         = desc("etcd_server_is_learner", "Whether or not this member is a learner. 1 if is, 0 otherwise.")
+	descCommitted         = desc("etcd_server_proposals_committed_total", "The index of the last committed log entry.")
+	descApplied           = desc("etcd_server_proposals_applied_total", "The index of the last applied log entry.")
+	descQuota             = desc("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.")
+	descID                = desc("etcd_server_id", "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.", "server_id")
+	descVersion           = desc("etcd_server_version", "Which version of etcd's API is served. 1 for 'server_version' label with current version.", "server_version")
+	descCluster           = desc("etcd_cluster_version", "Which cluster version is served. 1 for 'cluster_version' label.", "cluster_version")
+	descGoVersion         = desc("etcd_server_go_version", "Which Go version server is running with. 1 for 'server_go_version' label.", "server_go_version")
+	descDBSize            = desc("etcd_mvcc_db_total_size_in_bytes", "Total size of the store on disk in bytes.")
+	descDBInUse           = desc("etcd_mvcc_db_total_size_in_use_in_bytes", "Total size of live data in the store in bytes.")
+	descKeys              = desc("etcd_debugging_mvcc_keys_total", "Total number of keys.")
+	descRevision          = desc("etcd_debugging_mvcc_current_revision", "The current revision of store.")
+	descCompacted         = desc("etcd_debugging_mvcc_compact_revision", "The revision of the last compaction in store.")
+	descTroupeVersion     = desc("troupe_version", "1 for 'version' label with the version of Troupe.", "version")
+	descTerm              = desc("troupe_raft_term", "The current Raft term.")
+	descRole              = desc("troupe_raft_role", "1 for 'role' label with the current role.", "role")
+	descLastIndex         = desc("troupe_log_last_index", "The last index of the log.")
+	descFirstIndex        = desc("troupe_log_first_index", "The first index of the log.")
+	descLogBytes          = desc("troupe_log_bytes", "The size of the log on disk in bytes.")
+	descDiskLow           = desc("troupe_disk_low", "Whether the disk is below its low-water mark, so that writes are refused.")
+	descRestarts          = desc("troupe_actor_restarts_total", "Restarts of actors under supervision since the start.")
+	descConnections       = desc("troupe_client_connections", "Client connections that are open.")
+	descRequests          = desc("troupe_client_requests_in_flight", "Requests of clients that are being handled.")
+	descStreams           = desc("troupe_client_streams", "Streams of clients that are open: watches, for the most part.")
+	descResponseBytes     = desc("troupe_client_answer_bytes", "Bytes of range answers that are being made or are on their way to clients.")
+	descWatchQueueBytes   = desc("troupe_watch_queue_bytes", "Bytes of events that wait to be given to watchers.")
+	descMemTableBytes     = desc("troupe_engine_memtable_bytes", "Bytes in the storage engine's memory that are not flushed to its tables.")
+	descCacheBytes        = desc("troupe_engine_cache_bytes", "Bytes of the storage engine's cache of blocks.")
+	descL0Sublevels       = desc("troupe_engine_layers", "Layers of tables that the storage engine has not compacted; writes wait at 64.")
+	descCompactionDebt    = desc("troupe_engine_compaction_debt_bytes", "Bytes that the storage engine's compactions have yet to rewrite.")
+	descSnapshots         = desc("troupe_engine_snapshots", "States of the store that reads hold open.")
+	descPeerMatchIndex    = desc("troupe_peer_match_index", "At the leader: the last index known to be durable at a peer.", "peer")
+	descPeerInFlightBytes = desc("troupe_peer_inflight_bytes", "At the leader: bytes sent to a peer and not acknowledged yet.", "peer")
+)
+
+func (c *statusCollector) Describe(ch chan<- *prometheus.Desc) {
+	// What is not described is not checked for consistency, which costs nothing where names are constants.
+}
+
+func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	node := c.consensus.Status()
+	gauge(descHasLeader, boolToFloat(node.LeaderID != 0))
+	gauge(descIsLeader, boolToFloat(node.LeaderID != 0 && node.LeaderID == node.ID))
+	gauge(descIsLearner, boolToFloat(node.IsLearner))
+	gauge(descCommitted, float64(node.CommitIndex))
+	gauge(descApplied, float64(node.AppliedIndex))
+	gauge(descQuota, float64(c.quotaBytes))
+	gauge(descID, 1, strconv.FormatUint(c.memberID, 16))
+	gauge(descVersion, 1, APIVersion)
+	gauge(descCluster, 1, clusterVersion[:strings.LastIndexByte(clusterVersion, '.')])
+	gauge(descGoVersion, 1, runtime.Version())
+	gauge(descTroupeVersion, 1, c.version)
+	gauge(descTerm, float64(node.Term))
+	gauge(descRole, 1, node.Role)
+	gauge(descLastIndex, float64(node.LastIndex))
+	gauge(descFirstIndex, float64(node.FirstIndex))
+	gauge(descLogBytes, float64(node.LogBytes))
+	gauge(descDiskLow, boolToFloat(node.DiskLow))
+	gauge(descConnections, float64(c.connections()))
+	gauge(descRequests, float64(c.requests()))
+	gauge(descStreams, float64(c.streams()))
+	gauge(descResponseBytes, float64(c.responseBytes()))
+	gauge(descWatchQueueBytes, float64(c.watchQueueBytes()))
+	ch <- prometheus.MustNewConstMetric(descRestarts, prometheus.CounterValue, float64(node.Restarts))
+	for _, p := range node.Peers {
+		id := strconv.FormatUint(p.ID, 16)
+		gauge(descPeerMatchIndex, float64(p.Match), id)
+		gauge(descPeerInFlightBytes, float64(p.InFlightBytes), id)
+	}
+	store := c.store.ifOpen()
+	if store == nil {
+		return
+	}
+	total, inUse := store.Size()
+	gauge(descDBSize, float64(total))
+	gauge(descDBInUse, float64(inUse))
+	engine := store.Engine()
+	gauge(descMemTableBytes, float64(engine.MemTableBytes))
+	gauge(descCacheBytes, float64(engine.CacheBytes))
+	gauge(descL0Sublevels, float64(engine.L0Sublevels))
+	gauge(descCompactionDebt, float64(engine.CompactionDebt))
+	gauge(descSnapshots, float64(engine.Snapshots))
+	v := store.View()
+	defer v.Release()
+	gauge(descKeys, float64(v.Keys()))
+	gauge(descRevision, float64(v.Revision()))
+	gauge(descCompacted, float64(v.CompactRevision()))
+}
+
+func boolToFloat(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

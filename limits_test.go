@@ -1,0 +1,320 @@
+package troupe_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+// gate holds up who passes while it is shut.
+type gate struct {
+	mu   sync.Mutex
+	open chan struct{} // closed while it is open
+}
+
+func newGate() *gate {
+	g := &gate{open: make(chan struct{})}
+	close(g.open)
+	return g
+}
+
+func (g *gate) wait() {
+	g.mu.Lock()
+	open := g.open
+	g.mu.Unlock()
+	<-open
+}
+
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.open = make(chan struct{})
+}
+
+func (g *gate) release() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	close(g.open)
+}
+
+// gatedCounter is a counter that applies nothing while its gate is shut.
+type gatedCounter struct {
+	*counter
+	gate *gate
+}
+
+func (c *gatedCounter) Apply(b *troupe.Batch) ([][]byte, error) {
+	c.gate.wait()
+	return c.counter.Apply(b)
+}
+
+// gatedFS is a disk whose writes and syncs wait while its gate is shut.
+type gatedFS struct {
+	vfs.FS
+	gate *gate
+}
+
+type gatedFile struct {
+	vfs.File
+	gate *gate
+}
+
+func (f *gatedFS) Create(path string) (vfs.File, error) {
+	file, err := f.FS.Create(path)
+	return &gatedFile{file, f.gate}, err
+}
+
+func (f *gatedFS) OpenReadWrite(path string) (vfs.File, error) {
+	file, err := f.FS.OpenReadWrite(path)
+	return &gatedFile{file, f.gate}, err
+}
+
+func (f *gatedFile) Sync() error     { f.gate.wait(); return f.File.Sync() }
+func (f *gatedFile) SyncData() error { f.gate.wait(); return f.File.SyncData() }
+func (f *gatedFile) WriteAt(p []byte, off int64) (int, error) {
+	f.gate.wait()
+	return f.File.WriteAt(p, off)
+}
+
+func isLimitError(err error, limit string) bool {
+	var reached *troupe.LimitError
+	return errors.Is(err, troupe.ErrOverloaded) && errors.As(err, &reached) && reached.Limit == limit
+}
+
+// fill makes as many calls at once as may wait, sees that they do, and then that each of many more is refused.
+func fillToLimit(t *testing.T, most int, limit string, waiting func() int, more int, call func() error) (answers chan error) {
+	t.Helper()
+	answers = make(chan error, most)
+	for range most {
+		go func() { answers <- call() }()
+	}
+	waitUntil(t, "as many wait as may, at "+limit, func() bool { return waiting() == most })
+	for range more {
+		if err := call(); !isLimitError(err, limit) {
+			t.Fatalf("above %s: %v", limit, err)
+		}
+	}
+	return answers
+}
+
+// flood makes n calls at once. What was refused at the limit is counted, what else comes of them is passed on.
+func flood(n int, limit string, call func() error) (refused chan struct{}, others chan error) {
+	refused, others = make(chan struct{}, n), make(chan error, n)
+	for range n {
+		go func() {
+			if err := call(); !isLimitError(err, limit) {
+				others <- err
+				return
+			}
+			refused <- struct{}{}
+		}()
+	}
+	return refused, others
+}
+
+// until looks until something is so.
+func waitUntil(t *testing.T, what string, isSo func() bool) {
+	t.Helper()
+	for end := time.Now().Add(testTimeout); !isSo(); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// await takes n from a channel.
+func receiveN[T any](t *testing.T, what string, from <-chan T, n int) (all []T) {
+	t.Helper()
+	timeout := time.After(testTimeout)
+	for len(all) < n {
+		select {
+		case one := <-from:
+			all = append(all, one)
+		case <-timeout:
+			t.Fatalf("%s: %d of %d", what, len(all), n)
+		}
+	}
+	return all
+}
+
+func heapBytes() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
+}
+
+func refusalCount(n *troupe.Node, limit string) uint64 {
+	for _, r := range n.Metrics().Refusals {
+		if r.Limit == limit {
+			return r.Count
+		}
+	}
+	return 0
+}
+
+func (c *testCluster) follower() *troupe.Node {
+	return c.Node(c.leader().ID()%3 + 1)
+}
+
+func TestE45AMemberWhoseStateMachineIsStuckRefusesWhatItCannotKeep(t *testing.T) {
+	const maxReads, moreReads, maxWrites, moreWrites, memory = 2000, 100_000, 50, 2000, 1 << 20
+	gates := map[uint64]*gate{1: newGate(), 2: newGate(), 3: newGate()}
+	c := startTestCluster(t, 3, func(config *troupe.Config) {
+		config.Limits.MaxPendingReads, config.Limits.MaxPendingRequests, config.Limits.LogMemoryBytes = maxReads, maxWrites, memory
+		inner, gate := config.StateMachine, gates[config.ID]
+		config.StateMachine = func() (troupe.StateMachine, error) {
+			m, err := inner()
+			return &gatedCounter{m.(*counter), gate}, err
+		}
+	})
+	leader, stuck := c.leader(), c.follower()
+	c.propose(stuck.ID(), "before")
+	gates[stuck.ID()].close()
+	lift := sync.OnceFunc(gates[stuck.ID()].release)
+	defer lift()
+	for i := range 128 { // 8 MiB that the state machine has yet to take: they wait in the log on disk
+		c.propose(leader.ID(), fmt.Sprint(i, strings.Repeat("x", 64<<10)))
+	}
+	waitUntil(t, "the backlog is on disk, and in memory no more", func() bool {
+		return stuck.Status().LastIndex >= leader.Status().CommitIndex && stuck.Metrics().LogMemoryBytes <= memory
+	})
+
+	ctx, before := c.context(), heapBytes()
+	read := fillToLimit(t, maxReads, "MaxPendingReads", func() int { return stuck.Metrics().PendingReads }, moreReads, func() error {
+		_, err := stuck.Read(ctx, troupe.ReadIndex)
+		return err
+	})
+	written := fillToLimit(t, maxWrites, "MaxPendingRequests", func() int { return stuck.Metrics().PendingProposals }, moreWrites, func() error {
+		_, err := stuck.Propose(ctx, []byte("a write at the stuck member"))
+		return err
+	})
+	m := stuck.Metrics()
+	if m.PendingReads != maxReads || m.UnappliedReadPoints > 1024 || m.PendingProposals != maxWrites {
+		t.Errorf("%d reads, %d read points and %d writes wait", m.PendingReads, m.UnappliedReadPoints, m.PendingProposals)
+	}
+	if n, k := refusalCount(stuck, "MaxPendingReads"), refusalCount(stuck, "MaxPendingRequests"); n != moreReads || k != moreWrites {
+		t.Errorf("%d reads and %d writes were counted as refused", n, k)
+	}
+	for _, a := range m.Actors {
+		if a.MailboxDepth > 1000 {
+			t.Errorf("%d messages stand in the mailbox of %s", a.MailboxDepth, a.Name)
+		}
+	}
+	// What waits takes a goroutine of some KiB. Without a bound the reads alone would take ten times of this.
+	if after := heapBytes(); after > before+(maxReads+maxWrites)*(16<<10)+(16<<20) {
+		t.Errorf("memory grew from %d to %d MiB", before>>20, after>>20)
+	}
+	lift()
+	for _, err := range append(receiveN(t, "reads answered", read, maxReads), receiveN(t, "writes answered", written, maxWrites)...) {
+		if err != nil {
+			t.Fatalf("once the state machine got on: %v", err)
+		}
+	}
+	if m := stuck.Metrics(); m.PendingReads != 0 || m.PendingProposals != 0 || m.UnappliedReadPoints != 0 {
+		t.Errorf("%d reads, %d points, %d writes are left", m.PendingReads, m.UnappliedReadPoints, m.PendingProposals)
+	}
+}
+
+// The leader's disk stands still for less than an election timeout, which is long here, while its followers' disks commit.
+func TestE45ALeaderWhoseDiskIsStuckTakesNoMoreThanItMayKeepInMemory(t *testing.T) {
+	const maxUncommitted, memory, writes, size = 1 << 20, 256 << 10, 2000, 16 << 10
+	gates := map[uint64]*gate{1: newGate(), 2: newGate(), 3: newGate()}
+	c := startTestCluster(t, 3, func(config *troupe.Config) {
+		config.Timing.ElectionTimeout = 2 * testTimeout
+		config.Limits.MaxUncommittedBytes, config.Limits.LogMemoryBytes = maxUncommitted, memory
+		config.FS = &gatedFS{config.FS, gates[config.ID]}
+	})
+	leader := c.leader()
+	for id := range gates {
+		c.propose(id, fmt.Sprintf("before, at %d", id))
+	}
+	gates[leader.ID()].close()
+	lift := sync.OnceFunc(gates[leader.ID()].release)
+	defer lift()
+	ctx := c.context()
+	var all []<-chan error
+	refused := 0
+	for _, n := range c.Nodes() {
+		no, others := flood(writes, "MaxUncommittedBytes", func() error {
+			_, err := n.Propose(ctx, append([]byte(fmt.Sprint(n.ID())), make([]byte, size)...))
+			return err
+		})
+		// At most what fits is not refused; one more may be on its way where it was said twice.
+		refused += len(receiveN(t, fmt.Sprintf("refused at %d", n.ID()), no, writes-2*maxUncommitted/size))
+		all = append(all, others)
+	}
+	m := leader.Metrics()
+	if m.UncommittedBytes > maxUncommitted || m.LogMemoryBytes > maxUncommitted+memory+64<<10 {
+		t.Errorf("%d bytes uncommitted or not on disk, %d bytes of the log in memory", m.UncommittedBytes, m.LogMemoryBytes)
+	}
+	for _, a := range m.Actors {
+		if a.MailboxDepth > 1000 {
+			t.Errorf("%d messages stand in the mailbox of %s", a.MailboxDepth, a.Name)
+		}
+	}
+	lift()
+	if r := c.propose(leader.ID(), "after"); r.Index == 0 {
+		t.Error("no index")
+	}
+	for _, others := range all {
+		for len(others) > 0 {
+			if err := <-others; err != nil {
+				t.Errorf("not refused, and: %v", err)
+			}
+		}
+	}
+	if refused == 0 || leader.Status().Role != "leader" {
+		t.Errorf("%d refused; the leader is %s now", refused, leader.Status().Role)
+	}
+}
+
+func TestE45AMemberWithoutALeaderRefusesWhatItCannotKeep(t *testing.T) {
+	const limit, more = 50, 1000
+	c := startTestCluster(t, 3, func(config *troupe.Config) {
+		config.Limits.MaxPendingRequests, config.Limits.MaxPendingReads = limit, limit
+	})
+	c.propose(1, "before")
+	for id := uint64(1); id <= 3; id++ {
+		c.Node(id).Kill()
+	}
+	alone, err := c.Start(c.context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(c.context())
+	forWrites := c.context()
+	written := fillToLimit(t, limit, "MaxPendingRequests", func() int { return alone.Metrics().PendingProposals }, more, func() error {
+		_, err := alone.Propose(forWrites, []byte("x"))
+		return err
+	})
+	read := fillToLimit(t, limit, "MaxPendingReads", func() int { return alone.Metrics().PendingReads }, more, func() error {
+		_, err := alone.Read(ctx, troupe.ReadIndex)
+		return err
+	})
+	cancel()
+	for _, err := range receiveN(t, "reads given up", read, limit) {
+		if !errors.Is(err, troupe.ErrNoLeader) || !errors.Is(err, context.Canceled) {
+			t.Fatalf("given up: %v", err)
+		}
+	}
+	if m := alone.Metrics(); m.PendingReads != 0 || m.PendingProposals != limit {
+		t.Errorf("%d reads and %d writes wait", m.PendingReads, m.PendingProposals)
+	}
+	if _, err := c.Start(c.context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range receiveN(t, "writes answered", written, limit) {
+		if err != nil {
+			t.Fatalf("once there was a leader: %v", err)
+		}
+	}
+}

@@ -1,0 +1,375 @@
+package persistence
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+// grown makes a log of several segments with conflicts in it, and its model. The last batch is not claimed by any frame.
+func newDamageTestLog(t testing.TB, fs vfs.FS) (*Log, *logModel) {
+	t.Helper()
+	o := testOptions(fs)
+	l, _ := mustOpen(t, o)
+	m := &logModel{}
+	for i := range 60 {
+		m.hard = hardState{uint64(i/6 + 1), uint64(i%3 + 1), m.hard.commit}
+		if i%6 != 0 {
+			m.hard.vote = l.hard.vote
+		}
+		var from uint64
+		if i%6 == 0 && i > 0 {
+			from = m.last() - 2
+			m.hard.commit = from - 3
+		}
+		e := m.append(from, i%4+1, 50*(i%5+1))
+		mustAppend(t, l, from, e, m.hardStateMessage())
+		if i == 33 {
+			l.Close()
+			l, _ = mustOpen(t, o)
+		}
+	}
+	return l, m
+}
+
+// examine opens a damaged log and reads all of it. What it returns is the refusal of either, nil where neither refused.
+func openAndReadAll(t *testing.T, fs vfs.FS, m *logModel, what string) (r *Recovery, refused error) {
+	t.Helper()
+	l, r, err := Open(testOptions(fs))
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	reader := l.Reader()
+	defer reader.Close()
+	for from := r.BaseIndex + 1; from <= r.LastIndex; {
+		e, _, err := reader.Read(from, r.LastIndex, 2000)
+		if err != nil {
+			return r, err
+		}
+		for i, data := range e.Data {
+			index := from + uint64(i)
+			if term, size := m.terms[index-1], m.sizes[index-1]; string(data) != string(entryData(index, term, size)) {
+				t.Fatalf("%s: entry %d read wrong: %q", what, index, data)
+			}
+		}
+		from += uint64(len(e.Data))
+	}
+	return r, nil
+}
+
+func TestE7AFlippedBitIsRefusedWithFileAndOffsetOrDoesNoHarm(t *testing.T) {
+	fs := vfs.NewMem()
+	l, m := newDamageTestLog(t, fs)
+	if err := l.Idle(); err != nil {
+		t.Fatal(err)
+	}
+	step := int64(3)
+	if testing.Short() {
+		step = 29
+	}
+	harmless, refusals := 0, 0
+	for _, s := range l.segments {
+		size := s.size
+		if s == l.published.active {
+			size = l.writeOffset
+		}
+		for at := int64(0); at < size; at += step {
+			disk := fs.CrashClone(vfs.KeepUnsynced)
+			if err := disk.FlipBit(s.path, at*8+at%8); err != nil {
+				t.Fatal(err)
+			}
+			r, err := openAndReadAll(t, disk, m, s.path)
+			var bad *CorruptError
+			switch {
+			case err == nil && r.LastIndex == m.last() && r.HardState.Term == m.hard.term && r.HardState.Vote == m.hard.vote:
+				harmless++
+			case errors.As(err, &bad) && bad.Offset <= at && (bad.File == s.path || strings.HasSuffix(bad.File, segmentSuffix)) && bad.Detail != "":
+				refusals++
+			default:
+				t.Fatalf("bit %d of byte %d of %s flipped: error %v, recovered %+v, want %v", at%8, at, s.path, err, r, m)
+			}
+		}
+	}
+	t.Logf("%d flips refused, %d did no harm", refusals, harmless)
+	if refusals < 100 {
+		t.Fatalf("only %d flips were noticed", refusals)
+	}
+}
+
+func TestE7ADamagedLastWriteThatNothingClaimsIsDroppedAndSaid(t *testing.T) {
+	fs := vfs.NewMem()
+	l, m := newDamageTestLog(t, fs)
+	start := int64(0)
+	for at := int64(segmentHeaderBytes); at < l.writeOffset; {
+		b := make([]byte, 8)
+		if _, err := l.activeFile.ReadAt(b, at); err != nil {
+			t.Fatal(err)
+		}
+		start, at = at, at+int64(le.Uint32(b[4:]))
+	}
+	path := l.published.active.path
+	dropped := m.last() - uint64(len(frameEntries(t, fs, path, start)))
+	for at := start; at < l.writeOffset; at++ {
+		disk := fs.CrashClone(vfs.KeepUnsynced)
+		if err := disk.FlipBit(path, at*8+at%8); err != nil {
+			t.Fatal(err)
+		}
+		r, err := openAndReadAll(t, disk, m, path)
+		if err != nil {
+			t.Fatalf("byte %d: %v", at, err)
+		}
+		if r.LastIndex == m.last() {
+			continue // the padding
+		}
+		if r.LastIndex != dropped || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], path) {
+			t.Fatalf("byte %d: recovered up to %d (%d expected), warnings %q", at, r.LastIndex, dropped, r.Warnings)
+		}
+	}
+}
+
+// frameEntries is the entries of the frame at an offset.
+func frameEntries(t *testing.T, fs vfs.FS, path string, offset int64) [][]byte {
+	t.Helper()
+	file, err := fs.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	w, err := newFileWindow(file, path, 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sequence, _ := parseSegmentName(filepath.Base(path))
+	f, b, err := w.readFrame(offset, sequence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.decodeEntries(b).Data
+}
+
+func TestE7AWriteTornAtAnySectorIsDroppedOrWhole(t *testing.T) {
+	for _, size := range []int{100, 600, 2000} {
+		fs := vfs.NewMem()
+		l, m := newDamageTestLog(t, fs)
+		before := m.clone()
+		// Power fails during the write of the next batch: any sectors of it are on the disk.
+		fs.Inject(vfs.FailNth(vfs.OpSync, segmentSuffix, 1, nil))
+		m.hard.vote = l.hard.vote
+		e := m.append(0, 3, size)
+		if err := l.Add(0, e, m.hardStateMessage()); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Commit(); !errors.Is(err, ErrLogFailed) {
+			t.Fatalf("the sync failed and Commit said %v", err)
+		}
+		fs.Inject(nil)
+		outcomes := 0
+		for o := (&exhaustiveChoice{}); ; {
+			l, r, err := Open(testOptions(fs.CrashClone(o.choose)))
+			if err != nil {
+				t.Fatalf("outcome %v: %v", o.digits, err)
+			}
+			outcomes++
+			if m.diff(r, l) != "" {
+				if d := before.diff(r, l); d != "" {
+					t.Fatalf("outcome %v: %s, not %v", o.digits, d, before)
+				}
+			}
+			if !o.next() {
+				break
+			}
+		}
+		if outcomes < 2 {
+			t.Fatalf("only %d outcomes", outcomes)
+		}
+	}
+}
+
+// A system that failed a sync says yes to the next one and has forgotten what it did not write. Recovery in the same boot
+// reads the frame from memory, so it must be written anew before it counts.
+func TestE5WhatAFailedSyncLeftInMemoryIsWrittenAnewBeforeItIsSpokenOf(t *testing.T) {
+	fs := vfs.NewMem()
+	l, m := newDamageTestLog(t, fs)
+	fs.Inject(vfs.FailNth(vfs.OpSync, segmentSuffix, 1, nil))
+	e := m.append(0, 2, 80)
+	if err := l.Add(0, e, m.hardStateMessage()); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Commit(); !errors.Is(err, ErrLogFailed) || !errors.Is(err, vfs.ErrInjected) {
+		t.Fatalf("the sync failed and Commit said %v", err)
+	}
+	// Never retried, never reported durable.
+	if err := l.Commit(); !errors.Is(err, ErrLogFailed) {
+		t.Fatalf("Commit again: %v", err)
+	}
+	if err := l.Add(0, nil, m.hardStateMessage()); !errors.Is(err, ErrLogFailed) {
+		t.Fatalf("Add after the failure: %v", err)
+	}
+	if got := l.Stats().LastIndex; got != m.last()-2 {
+		t.Fatalf("durable up to %d, but the sync of %d failed", got, m.last())
+	}
+	l.Close()
+
+	l, r := mustOpen(t, testOptions(fs))
+	if d := m.diff(r, l); d != "" {
+		t.Fatalf("the frame in memory is whole, but: %s", d)
+	}
+	// Now the power fails, and takes what the failed sync had abandoned.
+	l, r = mustOpen(t, testOptions(fs.CrashClone(vfs.LoseUnsynced)))
+	if d := m.diff(r, l); d != "" {
+		t.Fatalf("what was recovered is gone after the power failed: %s", d)
+	}
+}
+
+func TestE5AShortWriteLatchesTheLog(t *testing.T) {
+	for name, fault := range map[string]error{
+		"failed": vfs.ErrInjected,
+		"short":  &vfs.ShortWrite{Keep: 10, Err: vfs.ErrInjected},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := vfs.NewMem()
+			l, m := newDamageTestLog(t, fs)
+			fs.Inject(vfs.FailNth(vfs.OpWrite, segmentSuffix, 1, fault))
+			after := m.clone()
+			if err := l.Add(0, after.append(0, 2, 80), after.hardStateMessage()); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Commit(); !errors.Is(err, ErrLogFailed) {
+				t.Fatalf("Commit said %v", err)
+			}
+			l, r := mustOpen(t, testOptions(fs.CrashClone(vfs.KeepUnsynced)))
+			if d := m.diff(r, l); d != "" {
+				t.Fatal(d)
+			}
+		})
+	}
+}
+
+func TestAMissingSegmentIsRefused(t *testing.T) {
+	fs := vfs.NewMem()
+	l, _ := newDamageTestLog(t, fs)
+	if len(l.segments) < 4 {
+		t.Fatalf("only %d segments", len(l.segments))
+	}
+	for _, s := range l.segments[:len(l.segments)-1] {
+		disk := fs.CrashClone(vfs.KeepUnsynced)
+		if err := disk.Remove(s.path); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := Open(testOptions(disk))
+		if !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("without %s: %v", s.path, err)
+		}
+	}
+	// Without the newest the log is a shorter one, which nothing in it can tell: that is why a node's promises need the
+	// rename of each segment to be durable first (E6).
+	o := testOptions(vfs.NewMem())
+	o.MustExist = true
+	if _, _, err := Open(o); !errors.Is(err, ErrCorrupt) {
+		t.Fatalf("an empty directory that was in use: %v", err)
+	}
+}
+
+func TestAFileOfAnotherMemberOrVersionIsRefusedAndLeftAlone(t *testing.T) {
+	fs := vfs.NewMem()
+	l, m := newDamageTestLog(t, fs)
+	l.Close()
+	for name, c := range map[string]struct {
+		change func(o *Options)
+		want   error
+	}{
+		"node":    {func(o *Options) { o.NodeID = 8 }, ErrWrongMember},
+		"storage": {func(o *Options) { o.StorageID[0]++ }, ErrWrongMember},
+	} {
+		o := testOptions(fs)
+		c.change(&o)
+		if _, _, err := Open(o); !errors.Is(err, c.want) {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	// A version from the future.
+	disk := fs.CrashClone(vfs.KeepUnsynced)
+	path := l.segments[len(l.segments)-1].path
+	file, err := disk.OpenReadWrite(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, segmentHeaderBytes)
+	if _, err := file.ReadAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	le.PutUint32(b[8:], FormatVersion+1)
+	le.PutUint32(b[segmentHeaderBytes-4:], checksum(b[:segmentHeaderBytes-4]))
+	if _, err := file.WriteAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	var format *FormatError
+	if _, _, err := Open(testOptions(disk)); !errors.As(err, &format) || format.Found != FormatVersion+1 {
+		t.Fatalf("a version of the future: %v", err)
+	}
+	l, r := mustOpen(t, testOptions(fs))
+	if d := m.diff(r, l); d != "" {
+		t.Fatal(d)
+	}
+}
+
+func TestADamagedIndexIsMadeAnewAndSaid(t *testing.T) {
+	fs := vfs.NewMem()
+	l, m := newDamageTestLog(t, fs)
+	for _, s := range l.segments[:len(l.segments)-1] {
+		disk := fs.CrashClone(vfs.KeepUnsynced)
+		if err := disk.FlipBit(s.indexAt.path, (s.indexAt.offset+frameHeaderBytes+3)*8); err != nil {
+			t.Fatal(err)
+		}
+		l, r, err := Open(testOptions(disk))
+		if s.indexAt.path == s.path {
+			if err != nil || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "index") {
+				t.Fatalf("index of %s: error %v, recovered %+v", s.path, err, r)
+			}
+			if d := m.diff(r, l); d != "" {
+				t.Fatal(d)
+			}
+		} else if err != nil && !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("index of %s: %v", s.path, err)
+		}
+	}
+}
+
+func TestRecoveryFindsEveryConfiguration(t *testing.T) {
+	fs := vfs.NewMem()
+	l, _ := mustOpen(t, testOptions(fs))
+	next := uint64(1)
+	var want []uint64
+	for i := range 60 {
+		var e *messages.Entries
+		if i%7 == 3 {
+			want = append(want, next)
+			e = testConfigurationBatch(next, 1)
+		} else {
+			e = testBatch(next, 2, 1, 400)
+		}
+		mustAppend(t, l, 0, e, testHardState(1, 1, 0))
+		next += uint64(len(e.Data))
+	}
+	// The last one is overridden.
+	mustAppend(t, l, want[len(want)-1], testBatch(want[len(want)-1], 1, 2, 10), testHardState(2, 1, 0))
+	want = want[:len(want)-1]
+	for range 2 {
+		l.Close()
+		var r *Recovery
+		l, r = mustOpen(t, testOptions(fs))
+		if len(r.Configurations) != len(want) {
+			t.Fatalf("%d configurations, %d expected", len(r.Configurations), len(want))
+		}
+		for i, c := range r.Configurations {
+			if c.Index != want[i] || c.Configuration.ClusterId != want[i] {
+				t.Fatalf("configuration %d at %d is %v, %d expected", i, c.Index, c.Configuration, want[i])
+			}
+		}
+	}
+}

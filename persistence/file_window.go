@@ -1,0 +1,165 @@
+package persistence
+
+import (
+	"errors"
+	"io"
+
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+// window is a stretch of a file in memory that moves along as it is read.
+type fileWindow struct {
+	file      vfs.File
+	path      string
+	size      int64 // the file as far as it may be looked at
+	readBytes int   // how much is read at a time
+
+	offset int64
+	buf    []byte
+	// The last thing that was read wrong, and right the second time; for people.
+	rereadWarning string
+}
+
+func newFileWindow(file vfs.File, path string, wide int) (*fileWindow, error) {
+	size, err := file.Size()
+	if err != nil {
+		return nil, readError(path, 0, err)
+	}
+	return &fileWindow{file: file, path: path, size: size, readBytes: wide}, nil
+}
+
+// bytes returns n bytes at off, valid until the next call. What would lie beyond the end is errInvalidFrame.
+func (w *fileWindow) bytes(off, n int64) ([]byte, error) {
+	if off < 0 || n < 0 || off+n > w.size {
+		return nil, invalidFrame("it ends beyond the file, which has %d bytes", w.size)
+	}
+	if off < w.offset || off+n > w.offset+int64(len(w.buf)) {
+		if err := w.load(off, min(max(n, int64(w.readBytes)), w.size-off)); err != nil {
+			return nil, err
+		}
+	}
+	return w.buf[off-w.offset : off-w.offset+n], nil
+}
+
+func (w *fileWindow) load(off, n int64) error {
+	if int64(cap(w.buf)) < n {
+		w.buf = make([]byte, n)
+	}
+	w.offset, w.buf = off, w.buf[:n]
+	if got, err := w.file.ReadAt(w.buf, off); int64(got) < n {
+		w.buf = w.buf[:0]
+		if err == nil || errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return readError(w.path, off, err)
+	}
+	return nil
+}
+
+// forget drops what was read, so that it is read anew.
+func (w *fileWindow) discard() { w.offset, w.buf = 0, w.buf[:0] }
+
+// twice has what is at off looked at, and read anew and looked at again where it is bad: a bit that turned over on its way
+// from the disk must not pass for damage, nor for a write that never finished. A read that fails is told at once.
+func (w *fileWindow) withReread(off int64, look func() error) error {
+	bad := look()
+	if !errors.Is(bad, errInvalidFrame) && !errors.Is(bad, ErrCorrupt) {
+		return bad
+	}
+	w.discard()
+	err := look()
+	if err == nil {
+		w.rereadWarning = rereadWarning(w.path, off, bad)
+	}
+	return err
+}
+
+// table reads and checks the header and table of the frame at off, of the segment with this sequence.
+func (w *fileWindow) readTable(off int64, segment uint64) (f frameHeader, b []byte, err error) {
+	err = w.withReread(off, func() (err error) {
+		f, b, err = w.readTableOnce(off, segment)
+		return err
+	})
+	return f, b, err
+}
+
+func (w *fileWindow) readTableOnce(off int64, segment uint64) (frameHeader, []byte, error) {
+	b, err := w.bytes(off, frameHeaderBytes)
+	if err != nil {
+		return frameHeader{}, nil, err
+	}
+	f, err := decodeFrameHeader(b)
+	if err != nil {
+		return f, nil, err
+	}
+	if f.segment != segment || f.offset != uint64(off) {
+		return f, nil, invalidFrame("it was written for offset %d of segment %016x", f.offset, f.segment)
+	}
+	if b, err = w.bytes(off, f.tableEnd()); err != nil {
+		return f, nil, err
+	}
+	return f, b, f.checkTable(b)
+}
+
+// frame reads and checks the whole frame at off.
+func (w *fileWindow) readFrame(off int64, segment uint64) (frameHeader, []byte, error) {
+	f, _, err := w.readTable(off, segment)
+	if err != nil {
+		return f, nil, err
+	}
+	var b []byte
+	err = w.withReread(off, func() (err error) {
+		if b, err = w.bytes(off, int64(f.length)); err != nil {
+			return err
+		}
+		return f.checkPayload(b)
+	})
+	return f, b, err
+}
+
+// rest looks at what follows the last good frame of a segment: up to where bytes lie that are not zero, and whether a
+// later frame of this segment claims that everything up to beyond `off` was durable.
+func (w *fileWindow) scanBeyondEnd(off int64, segment uint64) (used int64, claim *frameHeader, err error) {
+	used = off
+	for at := off; at < w.size; {
+		b, err := w.bytes(at, min(int64(w.readBytes), w.size-at))
+		if err != nil {
+			return 0, nil, err
+		}
+		step := int64(len(b))
+		for i := int64(0); i < step; i += frameAlignment {
+			word := b[i:min(i+frameAlignment, step)]
+			if !isZero(word) {
+				used = at + i + int64(len(word))
+			}
+			// The second word of a frame is its segment.
+			if i < frameAlignment || len(word) < frameAlignment || le.Uint64(word) != segment {
+				continue
+			}
+			if f, _, err := w.readTableOnce(at+i-frameAlignment, segment); err == nil && int64(f.durableEnd) > off {
+				return used, &f, nil
+			} else if err != nil && !errors.Is(err, errInvalidFrame) {
+				return 0, nil, err
+			}
+			if b, err = w.bytes(at, step); err != nil { // the look at the frame moved the window
+				return 0, nil, err
+			}
+		}
+		if at += step; at < w.size {
+			at -= frameAlignment // a frame may begin with the last word of this stretch
+		}
+		if step <= frameAlignment {
+			break
+		}
+	}
+	return used, nil, nil
+}
+
+func isZero(p []byte) bool {
+	for _, c := range p {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,125 @@
+package persistence
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+func markerFiles(t *testing.T, fs vfs.FS) (found []string) {
+	t.Helper()
+	names, err := fs.List(testOptions(fs).Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, markerSuffix) {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// Whichever segment is lost, a start says which: the older ones are named by those that follow them, the newest by its mark.
+func TestE7TheLossOfAnySegmentIsRefusedByNameOnceTheLogWasIdle(t *testing.T) {
+	fs := vfs.NewMem()
+	l, m := newDamageTestLog(t, fs)
+	if err := l.Idle(); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range l.segments {
+		disk := fs.CrashClone(vfs.LoseUnsynced)
+		if err := disk.Remove(s.path); err != nil {
+			t.Fatal(err)
+		}
+		_, err := openAndReadAll(t, disk, m, s.path)
+		var bad *CorruptError
+		if !errors.As(err, &bad) {
+			t.Fatalf("segment %d of %d is gone: %v", i+1, len(l.segments), err)
+		}
+		if s == l.published.active && bad.File != s.path {
+			t.Fatalf("the newest segment is gone, and it says %v", err)
+		}
+	}
+	// All of them.
+	disk := fs.CrashClone(vfs.LoseUnsynced)
+	for _, s := range l.segments {
+		if err := disk.Remove(s.path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := testOptions(disk)
+	o.MustExist = false
+	if _, _, err := Open(o); !errors.Is(err, ErrCorrupt) {
+		t.Fatalf("all segments are gone: %v", err)
+	}
+}
+
+func TestThereIsOneMarkAndItIsOfTheActiveSegment(t *testing.T) {
+	fs := vfs.NewMem()
+	l, m := newDamageTestLog(t, fs)
+	for range 3 {
+		if err := l.Idle(); err != nil {
+			t.Fatal(err)
+		}
+		// A power cut keeps it: it was synced.
+		for _, disk := range []*vfs.MemFS{fs.KillClone(), fs.CrashClone(vfs.LoseUnsynced)} {
+			if marks := markerFiles(t, disk); !slices.Equal(marks, []string{markerName(l.published.active.sequence)}) {
+				t.Fatalf("marks %q where segment %d is active", marks, l.published.active.sequence)
+			}
+		}
+		l.Close()
+		l, _ = mustOpen(t, testOptions(fs))
+		m.hard.vote = l.hard.vote
+		mustAppend(t, l, 0, m.append(0, 3, 500), m.hardStateMessage())
+	}
+	// A leftover of a crash in the middle of things is removed, a mark of a segment that is there does no harm.
+	for _, sequence := range []uint64{1, 2} {
+		f, err := fs.Create(filepath.Join(testOptions(fs).Dir, markerName(sequence)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	l.Close()
+	mustOpen(t, testOptions(fs))
+	if marks := markerFiles(t, fs); len(marks) != 1 {
+		t.Fatalf("marks %q", marks)
+	}
+}
+
+// The mark waits for an idle moment, or goes along with a spare: no commit syncs for it.
+func TestNoCommitPaysForAMark(t *testing.T) {
+	fs := vfs.NewMem()
+	l, m := newDamageTestLog(t, fs)
+	syncs := 0
+	fs.Observe(func(op vfs.Op) {
+		if op.Kind == vfs.OpSyncDir || op.Kind == vfs.OpCreate && strings.HasSuffix(op.Path, markerSuffix) || strings.HasSuffix(op.To, markerSuffix) {
+			syncs++
+		}
+	})
+	rolls := l.published.active.sequence
+	for range 120 {
+		mustAppend(t, l, 0, m.append(0, 2, 600), m.hardStateMessage())
+	}
+	if rolls = l.published.active.sequence - rolls; rolls < 3 || syncs != int(rolls) {
+		t.Fatalf("%d syncs of the directory, or marks, for %d new segments", syncs, rolls)
+	}
+	syncs = 0
+	for worked := true; worked; {
+		var err error
+		if worked, err = l.PrepareSpare(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if marks := markerFiles(t, fs.CrashClone(vfs.LoseUnsynced)); syncs != 2 || len(marks) != 1 || marks[0] != markerName(l.published.active.sequence) {
+		t.Fatalf("with a spare come %d syncs and marks, and marks %q", syncs, marks)
+	}
+	if err := l.Idle(); err != nil || syncs != 2 {
+		t.Fatalf("then %d syncs and marks in an idle moment: %v", syncs, err)
+	}
+}

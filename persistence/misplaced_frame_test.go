@@ -1,0 +1,173 @@
+package persistence
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+// Frames and indexes whose sums are right and which are wrong all the same: from a misdirected or lost write, or a file put
+// back from an older copy.
+
+// forge reads the frame at an offset of a segment, has it changed, sums it anew and writes it back.
+func rewriteFrame(t *testing.T, fs vfs.FS, path string, offset int64, change func(f *frameHeader, b []byte)) {
+	t.Helper()
+	file, err := fs.OpenReadWrite(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	w, err := newFileWindow(file, path, 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sequence, _ := parseSegmentName(filepath.Base(path))
+	f, b, err := w.readFrame(offset, sequence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(&f, b)
+	f.encode(b)
+	if _, err := file.WriteAt(b, offset); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// frameOffsets is where the frames of a segment begin.
+func frameOffsets(t *testing.T, l *Log, s *segment) (offsets []int64) {
+	t.Helper()
+	file, err := l.options.FS.Open(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	w, err := newFileWindow(file, s.path, 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := int64(segmentHeaderBytes); ; {
+		f, _, err := w.readFrame(at, s.sequence)
+		if err != nil {
+			return offsets
+		}
+		offsets = append(offsets, at)
+		at = f.endOffset()
+	}
+}
+
+func TestAFrameThatWasReplacedByAnotherBreaksTheChain(t *testing.T) {
+	fs := vfs.NewMem()
+	l, _ := newDamageTestLog(t, fs)
+	offsets := frameOffsets(t, l, l.published.active)
+	at := offsets[len(offsets)-3]
+	rewriteFrame(t, fs, l.published.active.path, at, func(f *frameHeader, b []byte) { f.hard.vote++ })
+	var bad *CorruptError
+	if _, _, err := Open(testOptions(fs)); !errors.As(err, &bad) || bad.Offset != offsets[len(offsets)-2] || !strings.Contains(bad.Detail, "follows") {
+		t.Fatalf("open said %v", err)
+	}
+}
+
+func TestAFrameOfAnotherPlaceOrSegmentIsNone(t *testing.T) {
+	fs := vfs.NewMem()
+	l, _ := newDamageTestLog(t, fs)
+	s := l.published.active
+	at := frameOffsets(t, l, s)[1]
+	for name, change := range map[string]func(f *frameHeader, b []byte){
+		"place":   func(f *frameHeader, _ []byte) { f.offset += 8 },
+		"segment": func(f *frameHeader, _ []byte) { f.segment-- },
+	} {
+		disk := fs.CrashClone(vfs.KeepUnsynced)
+		rewriteFrame(t, disk, s.path, at, change)
+		file, err := disk.Open(s.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := newFileWindow(file, s.path, 4096)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := w.readFrame(at, s.sequence); !errors.Is(err, errInvalidFrame) {
+			t.Fatalf("a frame of another %s was taken: %v", name, err)
+		}
+	}
+}
+
+func TestAnIndexThatIsNotOfItsSegmentsEndIsMadeAnew(t *testing.T) {
+	fs := vfs.NewMem()
+	l, m := newDamageTestLog(t, fs)
+	s := l.segments[0]
+	if s.indexAt.path != s.path {
+		t.Fatalf("the index of %s is in %s", s.path, s.indexAt.path)
+	}
+	for name, field := range map[string]int{"end": 8, "sum": 32} {
+		disk := fs.CrashClone(vfs.KeepUnsynced)
+		rewriteFrame(t, disk, s.path, s.indexAt.offset, func(f *frameHeader, b []byte) {
+			payload := b[f.tableEnd() : f.tableEnd()+int64(f.payloadBytes)]
+			le.PutUint32(payload[field:], le.Uint32(payload[field:])+8)
+			f.payloadCRC = checksum(payload)
+		})
+		l, r := mustOpen(t, testOptions(disk))
+		if len(r.Warnings) != 1 || m.diff(r, l) != "" {
+			t.Fatalf("%s: warnings %q, %s", name, r.Warnings, m.diff(r, l))
+		}
+	}
+}
+
+func TestABaseAboveTheEndOfTheLogIsRefused(t *testing.T) {
+	fs := vfs.NewMem()
+	l, m := newDamageTestLog(t, fs)
+	payload, err := (&base{index: m.last() + 10, term: 1}).encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := l.newFrame(m.last()+1, m.last(), l.hard)
+	if err := l.writeFrame(&f, appendFrame(nil, &f, kindBase, payload)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Idle(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Open(testOptions(fs)); !errors.Is(err, ErrCorrupt) {
+		t.Fatalf("open said %v", err)
+	}
+}
+
+func TestACommitIndexBeyondTheLogIsWrittenAsTheLastIndex(t *testing.T) {
+	fs := vfs.NewMem()
+	l, _ := mustOpen(t, testOptions(fs))
+	mustAppend(t, l, 0, testBatch(1, 3, 1, 10), testHardState(1, 1, 9))
+	l, r := mustOpen(t, testOptions(fs.CrashClone(vfs.LoseUnsynced)))
+	if r.HardState.Commit != 3 {
+		t.Fatalf("recovered %v", r.HardState)
+	}
+	// A node that starts anew may not know it yet; it stays true.
+	mustAppend(t, l, 0, testBatch(4, 1, 1, 10), testHardState(1, 1, 0))
+	if got := l.Stats().HardState.Commit; got != 3 {
+		t.Fatalf("commit went back to %d", got)
+	}
+}
+
+func TestE7WhatASegmentBeginsWithIsNeverTakenForATornWrite(t *testing.T) {
+	fs := vfs.NewMem()
+	l, m := newDamageTestLog(t, fs)
+	l.Close()
+	l, _ = mustOpen(t, testOptions(fs)) // copies the last frame; nothing is written after
+	path, end := l.published.active.path, l.writeOffset
+	for at := int64(0); at < end; at++ {
+		disk := fs.CrashClone(vfs.KeepUnsynced)
+		if err := disk.FlipBit(path, at*8+at%8); err != nil {
+			t.Fatal(err)
+		}
+		r, err := openAndReadAll(t, disk, m, path)
+		var bad *CorruptError
+		if errors.As(err, &bad) && bad.File == path && bad.Offset <= at {
+			continue
+		}
+		if err != nil || r.LastIndex != m.last() || r.HardState.Term != m.hard.term || r.HardState.Vote != m.hard.vote {
+			t.Fatalf("byte %d of %d: error %v, recovered %+v", at, end, err, r)
+		}
+	}
+}
