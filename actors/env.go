@@ -12,6 +12,7 @@ import (
 
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // Env is everything outside themselves that the actors of one node may touch. The live one (actors/live) has goroutines,
@@ -67,7 +68,13 @@ const (
 	LogStoreName     = "log"
 	LogReaderName    = "reader"
 	MachineName      = "machine"
-	ReplicatorPrefix = "peer-" // followed by the peer's id in hexadecimal
+	ReplicatorPrefix = "peer-"
 
 	NodePath = SupervisorName + "/" + NodeName
 )
+
+// ReplicatorName is the name of the replicator for a peer, a child of the Node.
+func ReplicatorName(peerID uint64) string { return ReplicatorPrefix + raft.FormatID(peerID) }
+
+// ReplicatorPath is the id of that replicator's PID.
+func ReplicatorPath(peerID uint64) string { return NodePath + "/" + ReplicatorName(peerID) }

@@ -1,11 +1,11 @@
 package kv
 
 import (
-	"strconv"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/troupe-raft/troupe"
+
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // meter is what a Consensus may be besides: one that counts. Everything in a node that has a limit (docs/limits.md) shows
@@ -77,7 +77,7 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 		count(descActorBusy, a.BusyTime.Seconds(), a.Name)
 	}
 	for _, l := range m.Links {
-		id := strconv.FormatUint(l.PeerID, 16)
+		id := raft.FormatID(l.PeerID)
 		gauge(descPeerUp, boolToFloat(l.Up), id)
 		gauge(descPeerQueueBytes, float64(l.QueuedBytes), id)
 		count(descPeerDropped, float64(l.EnvelopesDropped), id)

@@ -2,10 +2,11 @@ package kv
 
 import (
 	"runtime"
-	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // statusCollector reads node and store once a scrape.
@@ -79,7 +80,7 @@ func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descCommitted, float64(node.CommitIndex))
 	gauge(descApplied, float64(node.AppliedIndex))
 	gauge(descQuota, float64(c.quotaBytes))
-	gauge(descID, 1, strconv.FormatUint(c.memberID, 16))
+	gauge(descID, 1, raft.FormatID(c.memberID))
 	gauge(descVersion, 1, APIVersion)
 	gauge(descCluster, 1, clusterVersion[:strings.LastIndexByte(clusterVersion, '.')])
 	gauge(descGoVersion, 1, runtime.Version())
@@ -97,7 +98,7 @@ func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descWatchQueueBytes, float64(c.watchQueueBytes()))
 	ch <- prometheus.MustNewConstMetric(descRestarts, prometheus.CounterValue, float64(node.Restarts))
 	for _, p := range node.Peers {
-		id := strconv.FormatUint(p.ID, 16)
+		id := raft.FormatID(p.ID)
 		gauge(descPeerMatchIndex, float64(p.Match), id)
 		gauge(descPeerInFlightBytes, float64(p.InFlightBytes), id)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // Files of the log directory. A segment gets its name last, when everything it begins with is durable; until then it is
@@ -104,7 +106,7 @@ func decodeSegmentHeader(file string, sequence uint64, b []byte) (segmentHeader,
 func (h *segmentHeader) checkOwner(file string, o *Options) error {
 	if h.nodeID != o.NodeID {
 		return &MismatchError{Kind: ErrWrongMember, File: file, Field: "node id",
-			Found: fmt.Sprintf("%x", h.nodeID), Want: fmt.Sprintf("%x", o.NodeID)}
+			Found: raft.FormatID(h.nodeID), Want: fmt.Sprintf("%x", o.NodeID)}
 	}
 	if h.storageID != o.StorageID {
 		return &MismatchError{Kind: ErrWrongMember, File: file, Field: "storage id",

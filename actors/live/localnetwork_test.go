@@ -51,7 +51,7 @@ func newNodeFixture(t *testing.T, id uint64, link PeerLink, peers ...uint64) *no
 				return actor.ReceiveFunc(func(ctx actor.Context) {
 					if _, ok := ctx.Message().(*actor.Started); ok {
 						for _, peer := range peers {
-							if _, err := ctx.SpawnNamed(s.env.Props(record(s.replicator)), fmt.Sprintf("%s%x", actors.ReplicatorPrefix, peer)); err != nil {
+							if _, err := ctx.SpawnNamed(s.env.Props(record(s.replicator)), actors.ReplicatorName(peer)); err != nil {
 								t.Error(err)
 							}
 						}

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -103,13 +102,8 @@ func (i *PeerReceiver) replicator(peer uint64) *actor.PID {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if pid = i.replicators[peer]; pid == nil {
-		pid = i.system.NewLocalPID(replicatorPath(peer))
+		pid = i.system.NewLocalPID(actors.ReplicatorPath(peer))
 		i.replicators[peer] = pid
 	}
 	return pid
-}
-
-// replicatorPath names the replicator that a node keeps for a peer.
-func replicatorPath(peer uint64) string {
-	return actors.NodePath + "/" + actors.ReplicatorPrefix + strconv.FormatUint(peer, 16)
 }

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -10,6 +9,7 @@ import (
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // peers makes the PIDs of other nodes' actors, and resolves them: Proto.Actor asks an AddressResolver for the process
@@ -89,7 +89,7 @@ func (p *peerResolver) pid(id uint64, role messages.Role) *actor.PID {
 	}
 	if !ok {
 		// A name that no host has, so that the PID finds its outlet all the same; once the peer is known it works.
-		address = "unknown-peer-" + strconv.FormatUint(id, 16)
+		address = "unknown-peer-" + raft.FormatID(id)
 		book := make(map[string]peerProcesses, len(*p.byAddress.Load())+1)
 		for known, outlets := range *p.byAddress.Load() {
 			book[known] = outlets
@@ -99,7 +99,7 @@ func (p *peerResolver) pid(id uint64, role messages.Role) *actor.PID {
 	}
 	path := actors.NodePath
 	if role == messages.Role_ROLE_REPLICATOR {
-		path = replicatorPath(p.nodeID)
+		path = actors.ReplicatorPath(p.nodeID)
 	}
 	pid := actor.NewPID(address, path)
 	p.pids[key] = pid
@@ -127,7 +127,7 @@ func (p *peerResolver) resolve(pid *actor.PID) (actor.Process, bool) {
 	switch pid.Id {
 	case actors.NodePath:
 		return o.node, true
-	case replicatorPath(p.nodeID):
+	case actors.ReplicatorPath(p.nodeID):
 		return o.replicator, true
 	}
 	return nil, false

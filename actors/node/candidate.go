@@ -195,7 +195,7 @@ func (n *Node) handleTimeoutNow(m *messages.TimeoutNow) {
 	if m.Term != n.term || !n.isVoter() || m.Leader == n.self() {
 		return
 	}
-	n.env.Log().Info().Str("from", hexID(m.Leader)).Uint64("term", n.term).Msg("taking over leadership")
+	n.env.Log().Info().Str("from", raft.FormatID(m.Leader)).Uint64("term", n.term).Msg("taking over leadership")
 	n.becomeCandidate(true)
 }
 

@@ -1,10 +1,10 @@
 package node
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // A role has one timer and one deadline. The deadline moves each time the leader is heard, which may be thousands of times
@@ -100,7 +100,7 @@ func (n *Node) handleElectionTimeout() {
 // waiting out the election timeout. PreVote makes a false alarm harmless; a link that flaps falls back to the timeout.
 // The news may overtake what the leader said before: until the pre-votes are asked for, that does not call them off.
 func (n *Node) handleLinkDown(peer uint64, reason string) {
-	n.env.Log().Debug().Str("peer", hexID(peer)).Str("reason", reason).Msg("link down")
+	n.env.Log().Debug().Str("peer", raft.FormatID(peer)).Str("reason", reason).Msg("link down")
 	n.brokenLinks[peer] = true
 	if peer != n.leaderID || n.role != roleFollower || !n.isVoter() {
 		return
@@ -110,7 +110,7 @@ func (n *Node) handleLinkDown(peer uint64, reason string) {
 	if n.fastCampaignTerm == n.term && now-n.fastCampaignStarted < n.config.ElectionTimeout {
 		return // lost twice in one term within an election timeout: it flaps
 	}
-	n.env.Log().Info().Str("leader", hexID(peer)).Uint64("term", n.term).Str("reason", reason).
+	n.env.Log().Info().Str("leader", raft.FormatID(peer)).Uint64("term", n.term).Str("reason", reason).
 		Msg("lost the connection to the leader; asking for pre-votes")
 	n.fastCampaignTerm, n.fastCampaignStarted, n.fastCampaignUntil = n.term, now, now+2*n.config.ElectionTimeout
 	n.setDeadline(n.randomBetween(0, fastCampaignDelayMax))
@@ -135,5 +135,3 @@ func (n *Node) handleLinkUp(peer uint64) {
 
 // fast tells whether the leader's link broke a moment ago, so that campaigns need not be patient.
 func (n *Node) inFastCampaign() bool { return n.env.Now() < n.fastCampaignUntil }
-
-func hexID(id uint64) string { return strconv.FormatUint(id, 16) }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // fetch gives a replicator entries from memory, or tells it what to read from disk. `from` 0 asks where to begin: with
@@ -56,5 +57,5 @@ func failLogBehindMachine(applied, last uint64) {
 
 func failRemoved(from, index uint64) {
 	panic(&actors.FatalError{Err: fmt.Errorf("this member was removed from the cluster by the configuration at index %d (told by %s): "+
-		"its data directory is of no more use; a new member needs a new id and an empty directory", index, hexID(from))})
+		"its data directory is of no more use; a new member needs a new id and an empty directory", index, raft.FormatID(from))})
 }

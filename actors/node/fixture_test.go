@@ -71,7 +71,7 @@ func newFixture(t testing.TB, size int) *fixture {
 			})
 		},
 		Replicator: func(peer uint64, _ *actor.PID, _ uint64) actor.Producer {
-			return s.childActor("peer "+strconv.FormatUint(peer, 16), func(m proto.Message) {
+			return s.childActor("peer "+raft.FormatID(peer), func(m proto.Message) {
 				s.sentToReplicator[peer] = append(s.sentToReplicator[peer], m)
 			})
 		},

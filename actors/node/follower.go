@@ -72,7 +72,7 @@ func (n *Node) follower(ctx actor.Context) {
 // append is the receiver's side of AppendEntries (Raft §5.3). Its acknowledgement is a promise: it leaves after the sync.
 func (n *Node) handleAppendEntries(m *messages.AppendEntries) {
 	if err := validateAppendEntries(m); err != nil {
-		n.env.Log().Error().Err(err).Str("from", hexID(m.Leader)).Uint64("prev_index", m.PrevIndex).
+		n.env.Log().Error().Err(err).Str("from", raft.FormatID(m.Leader)).Uint64("prev_index", m.PrevIndex).
 			Msg("dropped a malformed append: check that all members run compatible versions")
 		return
 	}

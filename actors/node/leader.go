@@ -6,6 +6,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 )
@@ -150,7 +151,7 @@ func (n *Node) syncReplicators() {
 }
 
 func (n *Node) startReplicator(p *peerState) {
-	name := replicatorName(p.id)
+	name := actors.ReplicatorName(p.id)
 	if p.replicator != nil || n.stoppingReplicators[n.ctx.Self().Id+"/"+name] {
 		return
 	}

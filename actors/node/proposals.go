@@ -65,7 +65,7 @@ func (n *Node) handleForwardedProposals(m *messages.ForwardedProposals) {
 		// What a follower would refuse must not get into the log: nothing behind it could be replicated any more.
 		e, err := raft.DecodeEntry(d)
 		if err != nil || e.Kind == raft.KindNoop || e.Kind == raft.KindConfiguration {
-			n.env.Log().Error().Err(err).Str("from", hexID(m.From)).Msg("dropped forwarded proposals: not entries that a handle makes")
+			n.env.Log().Error().Err(err).Str("from", raft.FormatID(m.From)).Msg("dropped forwarded proposals: not entries that a handle makes")
 			return
 		}
 		size += len(d)

@@ -2,7 +2,6 @@ package node
 
 import (
 	"fmt"
-	"strconv"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
@@ -103,10 +102,6 @@ func (n *Node) handleTerminated(who *actor.PID) {
 			n.syncReplicators()
 		}
 	}
-}
-
-func replicatorName(peer uint64) string {
-	return actors.ReplicatorPrefix + strconv.FormatUint(peer, 16)
 }
 
 // persist hands an Append to the LogStore, with the hard state as of now.

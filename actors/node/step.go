@@ -124,7 +124,7 @@ func (n *Node) setLeader(leader uint64) {
 	n.stateChanged = true
 	n.sendLeaderChanged()
 	if leader != 0 {
-		n.env.Log().Info().Uint64("term", n.term).Str("leader", hexID(leader)).Msg("leader known")
+		n.env.Log().Info().Uint64("term", n.term).Str("leader", raft.FormatID(leader)).Msg("leader known")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // transfer is a leadership being handed over on demand (dissertation §3.10, E20): only to an up-to-date voter, bounded in
@@ -39,13 +40,13 @@ func (n *Node) startTransfer(target uint64) {
 	}
 	p := n.leadership.peerByID(target)
 	if p == nil || !n.quorum.Contains(target) {
-		n.env.Log().Warn().Str("target", hexID(target)).Msg("cannot hand leadership over: not another voter of this cluster")
+		n.env.Log().Warn().Str("target", raft.FormatID(target)).Msg("cannot hand leadership over: not another voter of this cluster")
 		return
 	}
 	// What was collected is appended before: the target has to have it, or voters who do would refuse it.
 	n.flush()
 	n.leadership.transfer = &transfer{target: target, deadline: n.env.Now() + n.config.ElectionTimeout}
-	n.env.Log().Info().Str("target", hexID(target)).Uint64("term", n.term).Msg("handing leadership over on demand")
+	n.env.Log().Info().Str("target", raft.FormatID(target)).Uint64("term", n.term).Msg("handing leadership over on demand")
 	n.continueTransfer()
 }
 
@@ -65,7 +66,7 @@ func (n *Node) abortExpiredTransfer() {
 	if t := n.leadership.transfer; t != nil && n.env.Now() >= t.deadline {
 		n.leadership.transfer = nil
 		n.leadership.nextTransferAt = n.env.Now() + transferRetryTimeouts*n.config.ElectionTimeout
-		n.env.Log().Warn().Str("target", hexID(t.target)).Uint64("term", n.term).
+		n.env.Log().Warn().Str("target", raft.FormatID(t.target)).Uint64("term", n.term).
 			Msg("the target did not take leadership over in time; leading on")
 	}
 }

@@ -1,12 +1,12 @@
 package replicator
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 const stateProbing = "probing"
@@ -83,7 +83,7 @@ func (r *Replicator) probeRejected(m *messages.AppendResponse) {
 		r.resolveConflict(m)
 	case !r.lossLogged:
 		r.lossLogged = true
-		r.env.Log().Error().Str("peer", strconv.FormatUint(r.config.PeerID, 16)).Uint64("acknowledged", r.progress.Match).
+		r.env.Log().Error().Str("peer", raft.FormatID(r.config.PeerID)).Uint64("acknowledged", r.progress.Match).
 			Uint64("its_last_index", m.LastIndex).
 			Msg("a peer lost entries that it had acknowledged: remove it from the cluster and add it as a new member")
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/logview"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 func newLog() *cobra.Command {
@@ -132,12 +133,12 @@ type reportJSON struct {
 
 func printReport(w io.Writer, r persistence.Report, asJSON bool) error {
 	out := reportJSON{
-		Cluster: fmt.Sprintf("%x", r.Identity.ClusterID), Member: fmt.Sprintf("%x", r.Identity.NodeID),
+		Cluster: raft.FormatID(r.Identity.ClusterID), Member: fmt.Sprintf("%x", r.Identity.NodeID),
 		First: r.FirstIndex, Last: r.LastIndex, Term: r.HardState.GetTerm(), Commit: r.HardState.GetCommit(),
 		Segments: r.Segments, Frames: r.Frames, Entries: r.Entries, Bytes: r.Bytes, Warnings: r.Warnings,
 	}
 	if vote := r.HardState.GetVote(); vote != 0 {
-		out.Vote = fmt.Sprintf("%x", vote)
+		out.Vote = raft.FormatID(vote)
 	}
 	if asJSON {
 		return json.NewEncoder(w).Encode(out)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/client"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 func newStatus() *cobra.Command {
@@ -109,12 +110,12 @@ type memberJSON struct {
 func printStatusJSON(w io.Writer, members []client.MemberStatus) error {
 	list := make([]memberJSON, 0, len(members))
 	for _, m := range members {
-		one := memberJSON{ID: fmt.Sprintf("%x", m.ID), Name: m.Name, Endpoint: m.Endpoint, Role: "unreachable"}
+		one := memberJSON{ID: raft.FormatID(m.ID), Name: m.Name, Endpoint: m.Endpoint, Role: "unreachable"}
 		if s := m.Status; s != nil {
 			one.Version, one.Role, one.Term, one.Commit, one.Applied = s.Version, m.Role(), s.RaftTerm, s.RaftIndex, s.RaftAppliedIndex
 			one.Revision, one.Bytes, one.InUse, one.Errors = s.Header.GetRevision(), s.DbSize, s.DbSizeInUse, s.Errors
 			if s.Leader != 0 {
-				one.Leader = fmt.Sprintf("%x", s.Leader)
+				one.Leader = raft.FormatID(s.Leader)
 			}
 		} else {
 			one.Errors = []string{m.Err.Error()}

@@ -198,7 +198,7 @@ func (w *World) anyMessage(m *member) (name string, kind protoreflect.Name) {
 		break
 	}
 	if name == actors.ReplicatorPrefix {
-		name = replicatorPath(w.anyone().id)[len(actors.NodePath)+1:]
+		name = actors.ReplicatorName(w.anyone().id)
 	}
 	return name, kind
 }

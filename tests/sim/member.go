@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
@@ -108,10 +107,6 @@ func (m *member) post(path string, message proto.Message) {
 	}
 }
 
-func replicatorPath(peer uint64) string {
-	return actors.NodePath + "/" + actors.ReplicatorPrefix + strconv.FormatUint(peer, 16)
-}
-
 // panicked hears of every panic. Those that nobody asked for are bugs; whether a fault of the disk had a cause, shows when
 // the node stops for it.
 func (w *World) panicked(b *mailbox, reason, message any) {
@@ -180,7 +175,7 @@ func (m *member) PeerPID(id uint64, role messages.Role) *actor.PID {
 	}
 	path := actors.NodePath
 	if role == messages.Role_ROLE_REPLICATOR {
-		path = replicatorPath(m.id)
+		path = actors.ReplicatorPath(m.id)
 	}
 	m.peers[key] = actor.NewPID(address(id), path)
 	return m.peers[key]

@@ -202,7 +202,7 @@ func (w *World) flap(a, b *member) {
 		return
 	}
 	a.linkNews(b.id, false)
-	a.post(replicatorPath(b.id), &messages.EnvelopesDropped{Peer: b.id})
+	a.post(actors.ReplicatorPath(b.id), &messages.EnvelopesDropped{Peer: b.id})
 	a.after(w.between(0, 100*time.Millisecond), func() { a.linkNews(b.id, true) })
 }
 

@@ -83,7 +83,7 @@ func (w *World) send(from, to *member, role messages.Role, id uint64, m proto.Me
 			w.chronicle.arrived(from, to, id, m)
 			path := actors.NodePath
 			if role == messages.Role_ROLE_REPLICATOR {
-				path = replicatorPath(from.id)
+				path = actors.ReplicatorPath(from.id)
 			}
 			to.post(path, fresh)
 		})
@@ -156,5 +156,5 @@ func (m *member) linkNews(peer uint64, up bool) {
 		news = &messages.LinkUp{Peer: peer}
 	}
 	m.post(actors.NodePath, news)
-	m.post(replicatorPath(peer), news)
+	m.post(actors.ReplicatorPath(peer), news)
 }

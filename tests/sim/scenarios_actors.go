@@ -85,7 +85,7 @@ func (s *Scene) failsAt(actor string, kind protoreflect.Name, again int) {
 		for _, other := range s.others(m) {
 			t := &trap{actor: actor, kind: kind, left: 1, when: when, again: again}
 			if actor == actors.ReplicatorPrefix {
-				t.actor = replicatorPath(other.id)[len(actors.NodePath)+1:]
+				t.actor = actors.ReplicatorName(other.id)
 			}
 			m.traps = append(m.traps, t)
 			set = append(set, t)

@@ -55,7 +55,7 @@ func staleAnswers(s *Scene) {
 	again := said
 	for i := range again {
 		a := again[len(again)-1-i]
-		next.post(replicatorPath(a.from.id), proto.Clone(a.said))
+		next.post(actors.ReplicatorPath(a.from.id), proto.Clone(a.said))
 		s.pass(time.Millisecond)
 	}
 	s.pass(2 * heartbeat)

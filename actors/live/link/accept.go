@@ -15,6 +15,7 @@ import (
 
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // serviceDesc describes the link to gRPC: one method a lane, both streams of mails.
@@ -127,7 +128,7 @@ func (l *Link) checkHandshake(lane lane, ctx context.Context) (*linkPeer, error)
 	}
 	if err := l.self.CheckHello(hello, lane.String(), member); err != nil {
 		if l.refusedPeers.Allow(hello.GetFrom(), err.Error()) {
-			l.log.Error().Str("peer", hexID(hello.GetFrom())).Str("caller", remoteAddress(ctx)).Str("reason", err.Error()).Msg("refused a connection")
+			l.log.Error().Str("peer", raft.FormatID(hello.GetFrom())).Str("caller", remoteAddress(ctx)).Str("reason", err.Error()).Msg("refused a connection")
 		}
 		return nil, err
 	}
@@ -204,6 +205,6 @@ func (s *inboundStream) deliver(role messages.Role, message proto.Message) {
 // reject counts a letter that is not delivered, and says so the first time.
 func (p *linkPeer) countRefused(why error) {
 	if p.refused.Add(1) == 1 {
-		p.link.log.Error().Str("peer", hexID(p.id)).Err(why).Msg("dropped a letter; further ones are only counted")
+		p.link.log.Error().Str("peer", raft.FormatID(p.id)).Err(why).Msg("dropped a letter; further ones are only counted")
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 const (
@@ -82,10 +83,10 @@ func (p *linkPeer) connectionEnded(stood bool, err error) {
 	}
 	var refused *refusedError
 	if errors.As(err, &refused) {
-		p.link.log.Error().Str("peer", hexID(p.id)).Str("address", p.address()).Str("reason", reason).Msg("peer connection refused")
+		p.link.log.Error().Str("peer", raft.FormatID(p.id)).Str("address", p.address()).Str("reason", reason).Msg("peer connection refused")
 		return
 	}
-	p.link.log.Warn().Str("peer", hexID(p.id)).Str("address", p.address()).Str("reason", reason).Msg("peer cannot be reached; trying on")
+	p.link.log.Warn().Str("peer", raft.FormatID(p.id)).Str("address", p.address()).Str("reason", reason).Msg("peer cannot be reached; trying on")
 }
 
 // attempt dials, shakes hands on both lanes and sends until something breaks. stood says that the connection stood.

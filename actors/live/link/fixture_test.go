@@ -101,8 +101,8 @@ func newNodeFixture(t testing.TB, id, replicator uint64, address string, change 
 	}
 	s.env = live.New(live.Options{ID: id, Address: s.address, Link: s.link, Logger: zerolog.New(s.log)})
 	for path, heard := range map[string]chan any{
-		actors.NodePath: s.node,
-		fmt.Sprintf("%s/%s%x", actors.NodePath, actors.ReplicatorPrefix, replicator): s.replicator,
+		actors.NodePath:                   s.node,
+		actors.ReplicatorPath(replicator): s.replicator,
 	} {
 		pid, err := s.env.System().Root.SpawnNamed(s.env.Props(recordingActor(heard, s.done)), path)
 		if err != nil {

@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // peer is one other member: the queues and the connection towards it (dial.go), the streams that it opened (accept.go),
@@ -104,7 +104,7 @@ func (p *linkPeer) send(role messages.Role, message proto.Message) {
 // dropOversized is a letter that no peer would take. It is said once: the replicator will try again.
 func (p *linkPeer) dropOversized(message proto.Message, size, limit int) {
 	if p.oversized.Add(1) == 1 {
-		p.link.log.Error().Str("peer", hexID(p.id)).Int("bytes", size).Int("limit", limit).
+		p.link.log.Error().Str("peer", raft.FormatID(p.id)).Int("bytes", size).Int("limit", limit).
 			Str("kind", string(message.ProtoReflect().Descriptor().Name())).
 			Msg("message to peer is above the limit for one message and cannot be sent: raise the link's MaxLetterBytes on all members above the largest request")
 	}
@@ -130,14 +130,14 @@ func (p *linkPeer) updateState(reason string, change func()) {
 	if up {
 		p.reason = ""
 		p.link.receiver.LinkUp(p.id)
-		p.link.log.Info().Str("peer", hexID(p.id)).Str("address", p.member.GetAddress()).Dur("away", away).Msg("peer connected")
+		p.link.log.Info().Str("peer", raft.FormatID(p.id)).Str("address", p.member.GetAddress()).Dur("away", away).Msg("peer connected")
 		return
 	}
 	p.link.receiver.LinkDown(p.id, reason)
 	if p.ctx.Err() != nil {
 		return // our own doing
 	}
-	p.link.log.Warn().Str("peer", hexID(p.id)).Str("address", p.member.GetAddress()).Str("reason", reason).Msg("peer lost")
+	p.link.log.Warn().Str("peer", raft.FormatID(p.id)).Str("address", p.member.GetAddress()).Str("reason", reason).Msg("peer lost")
 }
 
 func (p *linkPeer) stat() live.PeerStat {
@@ -156,8 +156,6 @@ func (p *linkPeer) stat() live.PeerStat {
 	}
 	return s
 }
-
-func hexID(id uint64) string { return strconv.FormatUint(id, 16) }
 
 // schemeOf is what a member's peer URL says of how to reach it; empty where it has none.
 func schemeOf(member *messages.Member) (scheme string) {

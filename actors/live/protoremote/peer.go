@@ -2,7 +2,6 @@ package protoremote
 
 import (
 	"context"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // peer is one other member as the library's events show it. The library connects when something is sent, so a greeting
@@ -80,12 +80,12 @@ func (p *remotePeer) setState(up bool, reason string) {
 	p.up, p.stateSince, p.reason = up, time.Now(), reason
 	if up {
 		p.link.receiver.LinkUp(id)
-		p.link.log.Info().Str("peer", strconv.FormatUint(id, 16)).Msg("peer connected")
+		p.link.log.Info().Str("peer", raft.FormatID(id)).Msg("peer connected")
 		return
 	}
 	p.link.receiver.LinkDown(id, reason)
 	if p.ctx.Err() == nil {
-		p.link.log.Warn().Str("peer", strconv.FormatUint(id, 16)).Str("reason", reason).Msg("peer lost")
+		p.link.log.Warn().Str("peer", raft.FormatID(id)).Str("reason", reason).Msg("peer lost")
 	}
 }
 

@@ -53,8 +53,8 @@ func newNodeFixture(t *testing.T, id, replicator uint64, port int, change ...fun
 	}
 	s.env = live.New(live.Options{ID: id, Address: fmt.Sprintf("127.0.0.1:%d", port), Link: s.link, Logger: zerolog.Nop()})
 	for path, heard := range map[string]chan any{
-		actors.NodePath: s.node,
-		fmt.Sprintf("%s/%s%x", actors.NodePath, actors.ReplicatorPrefix, replicator): s.replicator,
+		actors.NodePath:                   s.node,
+		actors.ReplicatorPath(replicator): s.replicator,
 	} {
 		pid, err := s.env.System().Root.SpawnNamed(s.env.Props(func() actor.Actor {
 			return actor.ReceiveFunc(func(ctx actor.Context) {

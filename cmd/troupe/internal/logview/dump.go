@@ -9,6 +9,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // Options say what of a log is shown, and how.
@@ -61,7 +62,7 @@ func (p *printer) show(info persistence.FrameInfo) error {
 		Term: info.HardState.GetTerm(), Commit: info.HardState.GetCommit(), After: info.First,
 	}
 	if vote := info.HardState.GetVote(); vote != 0 {
-		f.Vote = fmt.Sprintf("%x", vote)
+		f.Vote = raft.FormatID(vote)
 	}
 	if info.BaseConfiguration != nil {
 		f.Base = fmt.Sprintf("index %d, term %d, cluster %s", info.BaseIndex, info.BaseTerm, Configuration(info.BaseConfiguration))

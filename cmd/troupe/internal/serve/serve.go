@@ -20,6 +20,7 @@ import (
 	"github.com/troupe-raft/troupe/kv"
 	"github.com/troupe-raft/troupe/kv/mvcc"
 	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 const (
@@ -151,7 +152,7 @@ func (v *server) announce() {
 	}
 	v.log.Info().
 		Str("version", version.String()).Str("etcd-api-version", kv.APIVersion).
-		Str("name", s.Name).Str("member-id", fmt.Sprintf("%x", s.ID)).Str("data-dir", s.DataDir).
+		Str("name", s.Name).Str("member-id", raft.FormatID(s.ID)).Str("data-dir", s.DataDir).
 		Strs("listen-client-urls", settings.Texts(s.ListenClient)).Strs("listen-peer-urls", settings.Texts(s.ListenPeer)).
 		Strs("members", names).Str("peer-link", s.PeerLink).
 		Dur("heartbeat-interval", s.Heartbeat).Dur("election-timeout", s.Election).
@@ -168,7 +169,7 @@ func (v *server) publish(ctx context.Context) {
 		return // the node has stopped, or is being stopped: wait tells why
 	}
 	status := v.node.Status()
-	v.log.Info().Str("leader", fmt.Sprintf("%x", status.LeaderID)).Uint64("term", status.Term).
+	v.log.Info().Str("leader", raft.FormatID(status.LeaderID)).Uint64("term", status.Term).
 		Strs("advertise-client-urls", v.settings.AdvertiseClient).Msg(ReadyLine)
 }
 
