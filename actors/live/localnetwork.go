@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -29,7 +27,7 @@ type LocalNetwork struct {
 type MessageInTransit struct {
 	From, To uint64
 	Role     messages.Role
-	Message  proto.Message
+	Message  messages.PeerMessage
 }
 
 // picture is the state of a LocalNetwork. Its maps are never changed.
@@ -232,7 +230,7 @@ func (l *localLink) SetPeers(members []*messages.Member) {
 
 func (l *localLink) peer(id uint64) *localPeer { return (*l.peers.Load())[id] }
 
-func (l *localLink) Send(to uint64, role messages.Role, message proto.Message) {
+func (l *localLink) Send(to uint64, role messages.Role, message messages.PeerMessage) {
 	peer := l.peer(to)
 	if peer == nil {
 		return
@@ -245,7 +243,7 @@ func (l *localLink) Send(to uint64, role messages.Role, message proto.Message) {
 }
 
 // pass hands a message over, or to the line that delays it, unless something lies in its way.
-func (l *localLink) tryDeliver(to uint64, role messages.Role, message proto.Message) bool {
+func (l *localLink) tryDeliver(to uint64, role messages.Role, message messages.PeerMessage) bool {
 	from := l.receiver.NodeID()
 	direction := route{from, to}
 	picture := l.network.state.Load()

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -20,7 +18,7 @@ type PeerLink interface {
 	// SetPeers replaces whom the link talks to. Members includes the node itself or not, as it likes. It does not wait.
 	SetPeers(members []*messages.Member)
 	// Send passes message on to an actor of a peer, or drops it. The message is immutable from now on.
-	Send(to uint64, role messages.Role, message proto.Message)
+	Send(to uint64, role messages.Role, message messages.PeerMessage)
 	// Close ends all connections. Nothing is delivered once it has returned.
 	Close()
 	// Stats describes the peers, by id.
@@ -47,46 +45,13 @@ type PeerStat struct {
 	QueuedBytes int
 }
 
-// Sender is who a message says it is from. It is false for messages that nodes do not exchange.
-func Sender(message proto.Message) (id uint64, ok bool) {
-	switch m := message.(type) {
-	case *messages.RequestVote:
-		return m.GetCandidate(), true
-	case *messages.VoteResponse:
-		return m.GetVoter(), true
-	case *messages.AppendEntries:
-		return m.GetLeader(), true
-	case *messages.AppendResponse:
-		return m.GetFrom(), true
-	case *messages.Heartbeat:
-		return m.GetLeader(), true
-	case *messages.HeartbeatResponse:
-		return m.GetFrom(), true
-	case *messages.ForwardedProposals:
-		return m.GetFrom(), true
-	case *messages.ProposalsRefused:
-		return m.GetFrom(), true
-	case *messages.ForwardedRead:
-		return m.GetFrom(), true
-	case *messages.ForwardedReadResponse:
-		return m.GetFrom(), true
-	case *messages.TimeoutNow:
-		return m.GetLeader(), true
-	case *messages.Removed:
-		return m.GetFrom(), true
-	}
-	return 0, false
-}
-
-// CheckPeerMessage says what is wrong with a message that came from a peer; nil if nothing is. A peer speaks for itself only,
-// and only to the two actors that peers may write to.
-func CheckPeerMessage(from uint64, role messages.Role, message proto.Message) error {
-	sender, ok := Sender(message)
+// CheckPeerMessage returns an error if a message from the connection of member `from` must not be delivered: a member may
+// send in its own name only, and only to the Node and to its replicator (E46).
+func CheckPeerMessage(from uint64, role messages.Role, message messages.PeerMessage) error {
 	switch {
-	case !ok:
-		return fmt.Errorf("%T is not a message between nodes", message)
-	case sender != from:
-		return fmt.Errorf("%s says it is from %x, but came over the connection of %x", message.ProtoReflect().Descriptor().Name(), sender, from)
+	case message.SenderID() != from:
+		return fmt.Errorf("%s names member %x as its sender, but came over the connection of member %x",
+			message.ProtoReflect().Descriptor().Name(), message.SenderID(), from)
 	case role != messages.Role_ROLE_NODE && role != messages.Role_ROLE_REPLICATOR:
 		return fmt.Errorf("%s is addressed to %v, which peers may not write to", message.ProtoReflect().Descriptor().Name(), role)
 	}
@@ -96,8 +61,8 @@ func CheckPeerMessage(from uint64, role messages.Role, message proto.Message) er
 // nowhere is the link of a node without peers.
 type noLink struct{}
 
-func (noLink) Start(*PeerReceiver)                       {}
-func (noLink) SetPeers([]*messages.Member)               {}
-func (noLink) Send(uint64, messages.Role, proto.Message) {}
-func (noLink) Close()                                    {}
-func (noLink) Stats() []PeerStat                         { return nil }
+func (noLink) Start(*PeerReceiver)                              {}
+func (noLink) SetPeers([]*messages.Member)                      {}
+func (noLink) Send(uint64, messages.Role, messages.PeerMessage) {}
+func (noLink) Close()                                           {}
+func (noLink) Stats() []PeerStat                                { return nil }

@@ -46,7 +46,7 @@ func (i *PeerReceiver) System() *actor.ActorSystem { return i.system }
 func (i *PeerReceiver) Log() *zerolog.Logger { return &i.log }
 
 // Deliver hands over a message from a peer. The link has checked it (CheckPeerMessage).
-func (i *PeerReceiver) Deliver(from uint64, role messages.Role, message proto.Message) {
+func (i *PeerReceiver) Deliver(from uint64, role messages.Role, message messages.PeerMessage) {
 	if role == messages.Role_ROLE_REPLICATOR {
 		i.deliverOrCount(i.replicator(from), message)
 		return

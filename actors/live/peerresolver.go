@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
@@ -142,10 +141,7 @@ type peerProcess struct {
 
 func (o *peerProcess) SendUserMessage(_ *actor.PID, message any) {
 	_, inner, _ := actor.UnwrapEnvelope(message)
-	letter, ok := inner.(proto.Message)
-	if ok {
-		_, ok = Sender(letter)
-	}
+	peerMessage, ok := inner.(messages.PeerMessage)
 	if !ok {
 		o.resolver.notPeerMessage.Add(1)
 		return
@@ -154,7 +150,7 @@ func (o *peerProcess) SendUserMessage(_ *actor.PID, message any) {
 		o.resolver.unknownPeer.Add(1)
 		return
 	}
-	o.resolver.link.Send(o.to, o.role, letter)
+	o.resolver.link.Send(o.to, o.role, peerMessage)
 }
 
 // SendSystemMessage drops: nobody watches, stops or restarts an actor of another node.

@@ -238,15 +238,15 @@ func (s *LogStore) makeDurable() error {
 
 // say sends what an Append promised. The LogStore only carries it: the words are Node's.
 func (s *LogStore) sendDeferred(ctx actor.Context, p *messages.DeferredMessage) {
-	words := envelopeMessage(p.Envelope)
-	if words == nil {
+	message := p.Envelope.PeerMessage()
+	if message == nil {
 		panic(fmt.Sprintf("promise to %x without a message", p.To))
 	}
 	if p.To == s.env.ID() {
-		ctx.Send(s.node, words)
+		ctx.Send(s.node, message)
 		return
 	}
-	ctx.Send(s.env.PeerPID(p.To, p.Envelope.Role), words)
+	ctx.Send(s.env.PeerPID(p.To, p.Envelope.Role), message)
 }
 
 // view lets itself be seen.

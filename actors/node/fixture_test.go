@@ -200,7 +200,7 @@ func (s *fixture) syncOldest() {
 	a := s.pendingAppends[0]
 	s.pendingAppends = s.pendingAppends[1:]
 	for _, p := range a.Deferred {
-		s.sentToPeers = append(s.sentToPeers, peerMessage{p.To, p.Envelope.Role, envelopeMessage(p.Envelope)})
+		s.sentToPeers = append(s.sentToPeers, peerMessage{p.To, p.Envelope.Role, p.Envelope.PeerMessage()})
 	}
 	if a.Notify {
 		s.deliver(&messages.Durable{Incarnation: a.Incarnation, Mark: a.Mark})
@@ -212,14 +212,6 @@ func (s *fixture) syncAll() {
 	for len(s.pendingAppends) > 0 {
 		s.syncOldest()
 	}
-}
-
-func envelopeMessage(l *messages.Envelope) proto.Message {
-	var inner proto.Message
-	r := l.ProtoReflect()
-	field := r.WhichOneof(r.Descriptor().Oneofs().ByName("message"))
-	inner = r.Get(field).Message().Interface()
-	return inner
 }
 
 func (s *fixture) clearRecorded() {

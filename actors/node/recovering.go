@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
@@ -118,20 +117,9 @@ func (n *Node) persist(a *messages.Append) {
 	n.send(n.logStore, a)
 }
 
-// promise wraps a message to a peer's actor that may leave only after the sync.
-func newDeferredMessage(to uint64, role messages.Role, holdsThrough uint64, m proto.Message) *messages.DeferredMessage {
-	letter := &messages.Envelope{Role: role}
-	switch m := m.(type) {
-	case *messages.RequestVote:
-		letter.Message = &messages.Envelope_RequestVote{RequestVote: m}
-	case *messages.VoteResponse:
-		letter.Message = &messages.Envelope_VoteResponse{VoteResponse: m}
-	case *messages.AppendResponse:
-		letter.Message = &messages.Envelope_AppendResponse{AppendResponse: m}
-	default:
-		panic(fmt.Errorf("%T promises nothing", m))
-	}
-	return &messages.DeferredMessage{To: to, CoversThrough: holdsThrough, Envelope: letter}
+// newDeferredMessage makes a message that the LogStore sends to a peer after the sync.
+func newDeferredMessage(to uint64, role messages.Role, coversThrough uint64, m messages.PeerMessage) *messages.DeferredMessage {
+	return &messages.DeferredMessage{To: to, CoversThrough: coversThrough, Envelope: messages.NewEnvelope(role, m)}
 }
 
 // appendToLog adds entries to what is known of the log, configurations included. The bytes go to disk by persist.

@@ -166,132 +166,54 @@ func describe(message any) (name, detail string) {
 	if !ok {
 		return strings.TrimPrefix(fmt.Sprintf("%T", message), "*actor."), ""
 	}
-	name = string(m.ProtoReflect().Descriptor().Name())
-	if detail, ok = peerDetail(m); !ok {
-		detail, _ = localDetail(m)
+	if peer, ok := m.(messages.PeerMessage); ok {
+		return peer.Trace()
 	}
-	switch v := m.(type) {
-	case *messages.RequestVote:
-		if v.PreVote {
-			name = "RequestPreVote"
-		}
-	case *messages.VoteResponse:
-		if v.PreVote {
-			name = "PreVoteAnswer"
-		}
-	}
-	return name, detail
-}
-
-func peerDetail(message proto.Message) (string, bool) {
-	switch m := message.(type) {
-	case *messages.RequestVote:
-		transfer := ""
-		if m.Transfer {
-			transfer = ", by transfer"
-		}
-		return fmt.Sprintf("term %d, last %s%s", m.Term, at(m.LastIndex, m.LastTerm), transfer), true
-	case *messages.VoteResponse:
-		switch {
-		case m.Granted:
-			return fmt.Sprintf("granted, term %d", m.Term), true
-		case m.LeaderActive:
-			return fmt.Sprintf("refused, term %d, hears its leader", m.Term), true
-		}
-		return fmt.Sprintf("refused, term %d", m.Term), true
-	case *messages.AppendEntries:
-		return fmt.Sprintf("term %d, prev %s, %s, commit %d", m.Term, at(m.PrevIndex, m.PrevTerm), entries(m.Entries), m.Commit), true
-	case *messages.AppendResponse:
-		switch {
-		case m.Accepted:
-			return fmt.Sprintf("accepted to %d, term %d", m.Index, m.Term), true
-		case m.ConflictTerm != 0:
-			return fmt.Sprintf("refused prev %d, term %d: term %d there, from %d", m.Index, m.Term, m.ConflictTerm, m.ConflictIndex), true
-		}
-		return fmt.Sprintf("refused prev %d, term %d: log ends at %d", m.Index, m.Term, m.LastIndex), true
-	case *messages.Heartbeat:
-		if m.CommitOnly {
-			return fmt.Sprintf("term %d, commit %d, notice", m.Term, m.Commit), true
-		}
-		return fmt.Sprintf("term %d, commit %d, round %d", m.Term, m.Commit, m.Round), true
-	case *messages.HeartbeatResponse:
-		return fmt.Sprintf("term %d, round %d", m.Term, m.Round), true
-	case *messages.ForwardedProposals:
-		return fmt.Sprintf("term %d, %s", m.Term, count(len(m.Data), "entry", "entries")), true
-	case *messages.ProposalsRefused:
-		return fmt.Sprintf("%s: %s", count(len(m.Sequences), "entry", "entries"), refusal(m.Reason)), true
-	case *messages.ForwardedRead:
-		return fmt.Sprintf("id %d", m.Id%1000), true
-	case *messages.ForwardedReadResponse:
-		if m.Refusal != messages.Refusal_REFUSAL_UNSPECIFIED {
-			return fmt.Sprintf("id %d, refused: %s", m.Id%1000, refusal(m.Refusal)), true
-		}
-		return fmt.Sprintf("id %d, point %d", m.Id%1000, m.Index), true
-	case *messages.TimeoutNow:
-		return fmt.Sprintf("term %d", m.Term), true
-	case *messages.Removed:
-		return fmt.Sprintf("term %d, at %d", m.Term, m.Index), true
-	}
-	return "", false
+	return string(m.ProtoReflect().Descriptor().Name()), localDetail(m)
 }
 
 // localDetail is for messages within a node.
-func localDetail(message proto.Message) (string, bool) {
+func localDetail(message proto.Message) string {
 	switch m := message.(type) {
 	case *messages.Append:
 		if m.TruncateFrom != 0 {
-			return fmt.Sprintf("truncate from %d, %s, %s", m.TruncateFrom, entries(m.Entries), hardState(m.HardState)), true
+			return fmt.Sprintf("truncate from %d, %s, %s", m.TruncateFrom, messages.EntriesText(m.Entries), hardState(m.HardState))
 		}
-		return fmt.Sprintf("%s, %s", entries(m.Entries), hardState(m.HardState)), true
+		return fmt.Sprintf("%s, %s", messages.EntriesText(m.Entries), hardState(m.HardState))
 	case *messages.Recovered:
-		return fmt.Sprintf("last %d, %s", m.LastIndex, hardState(m.HardState)), true
+		return fmt.Sprintf("last %d, %s", m.LastIndex, hardState(m.HardState))
 	case *messages.Durable:
-		return fmt.Sprintf("to %d in term %d", m.GetMark().GetIndex(), m.GetMark().GetTerm()), true
+		return fmt.Sprintf("to %d in term %d", m.GetMark().GetIndex(), m.GetMark().GetTerm())
 	case *messages.Committed:
-		return fmt.Sprintf("%s, commit %d", entries(m.Entries), m.Commit), true
+		return fmt.Sprintf("%s, commit %d", messages.EntriesText(m.Entries), m.Commit)
 	case *messages.Pull:
-		return fmt.Sprintf("from %d", m.From), true
+		return fmt.Sprintf("from %d", m.From)
 	case *messages.Replicate:
-		return fmt.Sprintf("%s, commit %d", entries(m.Entries), m.Commit), true
+		return fmt.Sprintf("%s, commit %d", messages.EntriesText(m.Entries), m.Commit)
 	case *messages.Fetched:
-		return fmt.Sprintf("%s, commit %d", entries(m.Entries), m.Commit), true
+		return fmt.Sprintf("%s, commit %d", messages.EntriesText(m.Entries), m.Commit)
 	case *messages.Fetch:
-		return fmt.Sprintf("from %d for %d", m.From, m.Peer), true
+		return fmt.Sprintf("from %d for %d", m.From, m.Peer)
 	case *messages.ReadLog:
-		return fmt.Sprintf("%d to %d", m.From, m.To), true
+		return fmt.Sprintf("%d to %d", m.From, m.To)
 	case *messages.ReadLogResponse:
-		return entries(m.Entries), true
+		return messages.EntriesText(m.Entries)
 	case *messages.Progress:
-		return fmt.Sprintf("peer %d, match %d, %s", m.Peer, m.MatchIndex, m.State), true
+		return fmt.Sprintf("peer %d, match %d, %s", m.Peer, m.MatchIndex, m.State)
 	case *messages.HigherTerm:
-		return fmt.Sprintf("term %d of %d", m.Term, m.From), true
+		return fmt.Sprintf("term %d of %d", m.Term, m.From)
 	case *messages.LinkUp:
-		return fmt.Sprintf("to %d", m.Peer), true
+		return fmt.Sprintf("to %d", m.Peer)
 	case *messages.LinkDown:
-		return fmt.Sprintf("to %d", m.Peer), true
+		return fmt.Sprintf("to %d", m.Peer)
 	case *messages.EnvelopesDropped:
-		return fmt.Sprintf("to %d", m.Peer), true
+		return fmt.Sprintf("to %d", m.Peer)
 	case *messages.TransferLeadership:
-		return fmt.Sprintf("to %d", m.Target), true
+		return fmt.Sprintf("to %d", m.Target)
 	case *messages.Tick:
-		return fmt.Sprintf("timer %d", m.Timer), true
+		return fmt.Sprintf("timer %d", m.Timer)
 	}
-	return "", false
-}
-
-// at is a position of a log: index/term.
-func at(index, term uint64) string { return fmt.Sprintf("%d/%d", index, term) }
-
-func entries(e *messages.Entries) string {
-	n := len(e.GetData())
-	switch last := e.GetFirst() + uint64(n) - 1; n {
-	case 0:
-		return "no entries"
-	case 1:
-		return fmt.Sprintf("entry %s", at(last, raft.EntriesTerm(e, last)))
-	default:
-		return fmt.Sprintf("entries %d–%d", e.First, last)
-	}
+	return ""
 }
 
 func hardState(s *messages.HardState) string {
@@ -299,15 +221,4 @@ func hardState(s *messages.HardState) string {
 		return fmt.Sprintf("term %d", s.GetTerm())
 	}
 	return fmt.Sprintf("term %d, vote %d", s.GetTerm(), s.GetVote())
-}
-
-func refusal(r messages.Refusal) string {
-	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(r.String(), "REFUSAL_")), "_", " ")
-}
-
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	grpcpeer "google.golang.org/grpc/peer"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/messages"
@@ -185,7 +184,7 @@ func (s *inboundStream) receive(stream grpc.ServerStream) error {
 }
 
 // deliver hands a letter to its actor, if it says the truth about its sender and is addressed to whom peers may write.
-func (s *inboundStream) deliver(role messages.Role, message proto.Message) {
+func (s *inboundStream) deliver(role messages.Role, message messages.PeerMessage) {
 	p := s.peer
 	if s.stopped.Load() {
 		return

@@ -21,7 +21,7 @@ import (
 type queuedMessage struct {
 	role    byte // a messages.Role
 	size    int  // the message's encoded size
-	message proto.Message
+	message messages.PeerMessage
 }
 
 // outgoing is one mail to send; letters are encoded when gRPC asks for the bytes.
@@ -35,68 +35,6 @@ const (
 	batchEnvelopesField = 1
 	envelopeRoleField   = 1
 )
-
-// field is the number of the Letter's field that carries a message of this type; 0 if none does.
-func envelopeField(message proto.Message) protowire.Number {
-	switch message.(type) {
-	case *messages.RequestVote:
-		return 2
-	case *messages.VoteResponse:
-		return 3
-	case *messages.AppendEntries:
-		return 4
-	case *messages.AppendResponse:
-		return 5
-	case *messages.Heartbeat:
-		return 6
-	case *messages.HeartbeatResponse:
-		return 7
-	case *messages.ForwardedProposals:
-		return 8
-	case *messages.ProposalsRefused:
-		return 9
-	case *messages.ForwardedRead:
-		return 10
-	case *messages.ForwardedReadResponse:
-		return 11
-	case *messages.TimeoutNow:
-		return 12
-	case *messages.Removed:
-		return 13
-	}
-	return 0
-}
-
-// blank is a new message of the type that a Letter's field carries; nil if there is no such field.
-func newPeerMessage(number protowire.Number) proto.Message {
-	switch number {
-	case 2:
-		return &messages.RequestVote{}
-	case 3:
-		return &messages.VoteResponse{}
-	case 4:
-		return &messages.AppendEntries{}
-	case 5:
-		return &messages.AppendResponse{}
-	case 6:
-		return &messages.Heartbeat{}
-	case 7:
-		return &messages.HeartbeatResponse{}
-	case 8:
-		return &messages.ForwardedProposals{}
-	case 9:
-		return &messages.ProposalsRefused{}
-	case 10:
-		return &messages.ForwardedRead{}
-	case 11:
-		return &messages.ForwardedReadResponse{}
-	case 12:
-		return &messages.TimeoutNow{}
-	case 13:
-		return &messages.Removed{}
-	}
-	return nil
-}
 
 // codec is the encoding of the link's streams. It knows nothing but mails.
 type batchCodec struct{}
@@ -136,7 +74,7 @@ func envelopeSize(number protowire.Number, size int) int {
 func (o *outgoingBatch) size() int {
 	total := 0
 	for _, l := range o.messages {
-		total += protowire.SizeTag(batchEnvelopesField) + protowire.SizeBytes(envelopeSize(envelopeField(l.message), l.size))
+		total += protowire.SizeTag(batchEnvelopesField) + protowire.SizeBytes(envelopeSize(l.message.EnvelopeField(), l.size))
 	}
 	return total
 }
@@ -145,7 +83,7 @@ func (o *outgoingBatch) size() int {
 func (o *outgoingBatch) append(data []byte) ([]byte, error) {
 	var err error
 	for _, l := range o.messages {
-		number := envelopeField(l.message)
+		number := l.message.EnvelopeField()
 		data = protowire.AppendTag(data, batchEnvelopesField, protowire.BytesType)
 		data = protowire.AppendVarint(data, uint64(envelopeSize(number, l.size)))
 		data = protowire.AppendTag(data, envelopeRoleField, protowire.VarintType)
@@ -174,7 +112,7 @@ const (
 )
 
 // letters calls each with every letter of the mail. A letter that carries nothing this release knows has no message.
-func (i *incomingBatch) forEach(each func(messages.Role, proto.Message)) error {
+func (i *incomingBatch) forEach(each func(messages.Role, messages.PeerMessage)) error {
 	return forEachField(i.data, func(tag uint64, value []byte, _ uint64) error {
 		if tag != batchEnvelopesField<<3|wireBytes {
 			return nil
@@ -188,7 +126,7 @@ func (i *incomingBatch) forEach(each func(messages.Role, proto.Message)) error {
 	})
 }
 
-func parseEnvelope(data []byte) (role messages.Role, message proto.Message, err error) {
+func parseEnvelope(data []byte) (role messages.Role, message messages.PeerMessage, err error) {
 	err = forEachField(data, func(tag uint64, value []byte, number uint64) error {
 		if tag == envelopeRoleField<<3|wireVarint {
 			role = messages.Role(number)
@@ -197,7 +135,7 @@ func parseEnvelope(data []byte) (role messages.Role, message proto.Message, err 
 		if tag&7 != wireBytes {
 			return nil
 		}
-		fresh := newPeerMessage(protowire.Number(tag >> 3))
+		fresh := messages.NewPeerMessage(protowire.Number(tag >> 3))
 		if fresh == nil {
 			return nil
 		}

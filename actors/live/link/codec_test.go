@@ -7,7 +7,6 @@ import (
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/messages"
@@ -27,8 +26,8 @@ func testEntries(first uint64, n, size int) *messages.Entries {
 }
 
 // samples are one message of each kind that nodes exchange, with every field set.
-func samplePeerMessages(from uint64) []proto.Message {
-	return []proto.Message{
+func samplePeerMessages(from uint64) []messages.PeerMessage {
+	return []messages.PeerMessage{
 		&messages.RequestVote{Term: 9, Candidate: from, LastIndex: 1 << 40, LastTerm: 8, PreVote: true, Transfer: true},
 		&messages.VoteResponse{Term: 9, Voter: from, Granted: true, PreVote: true, LeaderActive: true},
 		&messages.AppendEntries{Term: 9, Leader: from, PrevIndex: 41, PrevTerm: 2, Entries: testEntries(42, 7, 33), Commit: 40, Stream: 5, Sequence: 6},
@@ -44,7 +43,7 @@ func samplePeerMessages(from uint64) []proto.Message {
 	}
 }
 
-func outgoingBatchOf(role messages.Role, list ...proto.Message) *outgoingBatch {
+func outgoingBatchOf(role messages.Role, list ...messages.PeerMessage) *outgoingBatch {
 	o := &outgoingBatch{}
 	for _, m := range list {
 		o.messages = append(o.messages, queuedMessage{role: byte(role), size: proto.Size(m), message: m})
@@ -65,10 +64,7 @@ func TestAMailIsWhatTheSchemaSaysByteForByte(t *testing.T) {
 	list := samplePeerMessages(7)
 	var asSchema messages.EnvelopeBatch
 	for _, m := range list {
-		letter := &messages.Envelope{Role: messages.Role_ROLE_REPLICATOR}
-		fieldOf := letter.ProtoReflect().Descriptor().Fields().ByNumber(envelopeField(m))
-		letter.ProtoReflect().Set(fieldOf, protoreflect.ValueOfMessage(m.ProtoReflect()))
-		asSchema.Envelopes = append(asSchema.Envelopes, letter)
+		asSchema.Envelopes = append(asSchema.Envelopes, messages.NewEnvelope(messages.Role_ROLE_REPLICATOR, m))
 	}
 	want, err := proto.Marshal(&asSchema)
 	if err != nil {
@@ -89,8 +85,8 @@ func TestEveryKindOfLetterIsReadAsItWasWritten(t *testing.T) {
 	if err := (batchCodec{}).Unmarshal(mem.BufferSlice{mem.SliceBuffer(encodeBatch(t, outgoingBatchOf(messages.Role_ROLE_NODE, list...)))}, &in); err != nil {
 		t.Fatal(err)
 	}
-	var got []proto.Message
-	if err := in.forEach(func(role messages.Role, m proto.Message) {
+	var got []messages.PeerMessage
+	if err := in.forEach(func(role messages.Role, m messages.PeerMessage) {
 		if role != messages.Role_ROLE_NODE {
 			t.Errorf("role %v", role)
 		}
@@ -102,8 +98,8 @@ func TestEveryKindOfLetterIsReadAsItWasWritten(t *testing.T) {
 		if !proto.Equal(got[i], list[i]) {
 			t.Errorf("read  %v\nwrote %v", got[i], list[i])
 		}
-		if id, ok := live.Sender(got[i]); !ok || id != 7 {
-			t.Errorf("%T: sender %x, %v", got[i], id, ok)
+		if id := got[i].SenderID(); id != 7 {
+			t.Errorf("%T: sender %x", got[i], id)
 		}
 	}
 }
@@ -112,7 +108,7 @@ func TestALetterOfAKindNotYetKnownHasNoMessage(t *testing.T) {
 	data := []byte{1<<3 | 2, 7, 1 << 3, 2, 0xfa, 0x01, 2, 8, 1} // role 2, field 31
 	var kinds []string
 	in := incomingBatch{data: data}
-	if err := in.forEach(func(role messages.Role, m proto.Message) { kinds = append(kinds, fmt.Sprint(role, m)) }); err != nil {
+	if err := in.forEach(func(role messages.Role, m messages.PeerMessage) { kinds = append(kinds, fmt.Sprint(role, m)) }); err != nil {
 		t.Fatal(err)
 	}
 	if len(kinds) != 1 || kinds[0] != "ROLE_REPLICATOR <nil>" {
@@ -134,7 +130,7 @@ func FuzzAMailFromAPeer(f *testing.F) {
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		in := incomingBatch{data: data}
-		_ = in.forEach(func(role messages.Role, m proto.Message) {
+		_ = in.forEach(func(role messages.Role, m messages.PeerMessage) {
 			if m != nil {
 				_ = live.CheckPeerMessage(7, role, m)
 			}
@@ -187,7 +183,7 @@ func BenchmarkCodecAppendEntries100x256(b *testing.B) {
 		for range b.N {
 			var in incomingBatch
 			batchCodec{}.Unmarshal(source, &in)
-			in.forEach(func(messages.Role, proto.Message) {})
+			in.forEach(func(messages.Role, messages.PeerMessage) {})
 		}
 	})
 }

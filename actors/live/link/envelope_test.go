@@ -89,7 +89,7 @@ func TestE46ALetterThatLiesIsDroppedCountedAndSaidOnce(t *testing.T) {
 	if refused, want := a.link.Stats()[0].Refused, uint64(3+len(samplePeerMessages(0))); refused != want {
 		t.Errorf("%d letters were refused, want %d", refused, want)
 	}
-	if n := a.log.countLines("dropped a letter", "says it is from 3"); n != 1 || a.log.countLines("dropped a letter") != 1 {
+	if n := a.log.countLines("dropped a letter", "names member 3 as its sender"); n != 1 || a.log.countLines("dropped a letter") != 1 {
 		t.Errorf("said %d times:\n%s", n, a.log)
 	}
 }

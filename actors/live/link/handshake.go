@@ -32,7 +32,7 @@ const (
 func (l lane) String() string { return [...]string{"control", "bulk"}[l] }
 
 // laneOf says which way a message goes: what may be large, over bulk.
-func laneOf(message proto.Message) lane {
+func laneOf(message messages.PeerMessage) lane {
 	switch message.(type) {
 	case *messages.AppendEntries, *messages.ForwardedProposals:
 		return bulk

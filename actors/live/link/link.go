@@ -19,7 +19,6 @@ import (
 
 	"github.com/rs/zerolog"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/internal/logonce"
@@ -159,7 +158,7 @@ func (l *Link) logRejectedConnection(from net.Addr, rejected uint64) {
 func (l *Link) RejectedConnections() uint64 { return l.connections.rejected.Load() }
 
 // Send queues a message for a peer, or drops it. It never waits.
-func (l *Link) Send(to uint64, role messages.Role, message proto.Message) {
+func (l *Link) Send(to uint64, role messages.Role, message messages.PeerMessage) {
 	if p := l.peerTable.get(to); p != nil {
 		p.send(role, message)
 	}

@@ -90,7 +90,7 @@ func (p *linkPeer) requestDial() {
 }
 
 // send queues a message on its lane.
-func (p *linkPeer) send(role messages.Role, message proto.Message) {
+func (p *linkPeer) send(role messages.Role, message messages.PeerMessage) {
 	size := proto.Size(message)
 	if limit := p.link.options.MaxMessageBytes; size > limit {
 		p.dropOversized(message, size, limit)
@@ -102,7 +102,7 @@ func (p *linkPeer) send(role messages.Role, message proto.Message) {
 }
 
 // dropOversized is a letter that no peer would take. It is said once: the replicator will try again.
-func (p *linkPeer) dropOversized(message proto.Message, size, limit int) {
+func (p *linkPeer) dropOversized(message messages.PeerMessage, size, limit int) {
 	if p.oversized.Add(1) == 1 {
 		p.link.log.Error().Str("peer", raft.FormatID(p.id)).Int("bytes", size).Int("limit", limit).
 			Str("kind", string(message.ProtoReflect().Descriptor().Name())).

@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -76,7 +74,7 @@ func newSendQueue(limit int) *sendQueue {
 }
 
 // put queues a letter, or drops it. It tells whether losses should be reported now: once until the writer gets on.
-func (q *sendQueue) enqueue(role messages.Role, message proto.Message, size int) (report bool) {
+func (q *sendQueue) enqueue(role messages.Role, message messages.PeerMessage, size int) (report bool) {
 	l := queuedMessage{role: byte(role), size: size, message: message}
 	q.mu.Lock()
 	if !q.accepting {

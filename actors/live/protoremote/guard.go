@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/messages"
@@ -102,7 +101,7 @@ func (p *inboundProcess) SendUserMessage(_ *actor.PID, message any) {
 	case *messages.Hello:
 		p.storeHello(m)
 	case *messages.Envelope:
-		p.deliver(messages.Role(m.GetRole()), unwrap(m))
+		p.deliver(m.GetRole(), m.PeerMessage())
 	}
 }
 
@@ -119,11 +118,11 @@ func (p *inboundProcess) storeHello(hello *messages.Hello) {
 	p.hellos[hello.GetFrom()] = hello
 }
 
-func (p *inboundProcess) deliver(role messages.Role, message proto.Message) {
-	from, ok := live.Sender(message)
-	if !ok {
+func (p *inboundProcess) deliver(role messages.Role, message messages.PeerMessage) {
+	if message == nil {
 		return
 	}
+	from := message.SenderID()
 	peer := p.link.peer(from)
 	if peer == nil {
 		return
@@ -164,48 +163,4 @@ func (p *inboundProcess) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-}
-
-// wrap puts a message into the field of a Letter that is for its type.
-func wrap(role messages.Role, message proto.Message) *messages.Envelope {
-	letter := &messages.Envelope{Role: role}
-	switch m := message.(type) {
-	case *messages.RequestVote:
-		letter.Message = &messages.Envelope_RequestVote{RequestVote: m}
-	case *messages.VoteResponse:
-		letter.Message = &messages.Envelope_VoteResponse{VoteResponse: m}
-	case *messages.AppendEntries:
-		letter.Message = &messages.Envelope_AppendEntries{AppendEntries: m}
-	case *messages.AppendResponse:
-		letter.Message = &messages.Envelope_AppendResponse{AppendResponse: m}
-	case *messages.Heartbeat:
-		letter.Message = &messages.Envelope_Heartbeat{Heartbeat: m}
-	case *messages.HeartbeatResponse:
-		letter.Message = &messages.Envelope_HeartbeatResponse{HeartbeatResponse: m}
-	case *messages.ForwardedProposals:
-		letter.Message = &messages.Envelope_ForwardedProposals{ForwardedProposals: m}
-	case *messages.ProposalsRefused:
-		letter.Message = &messages.Envelope_ProposalsRefused{ProposalsRefused: m}
-	case *messages.ForwardedRead:
-		letter.Message = &messages.Envelope_ForwardedRead{ForwardedRead: m}
-	case *messages.ForwardedReadResponse:
-		letter.Message = &messages.Envelope_ForwardedReadResponse{ForwardedReadResponse: m}
-	case *messages.TimeoutNow:
-		letter.Message = &messages.Envelope_TimeoutNow{TimeoutNow: m}
-	case *messages.Removed:
-		letter.Message = &messages.Envelope_Removed{Removed: m}
-	}
-	return letter
-}
-
-var kinds = (&messages.Envelope{}).ProtoReflect().Descriptor().Oneofs().ByName("message")
-
-// unwrap takes a Letter's message out; nil if it holds none that this release knows.
-func unwrap(letter *messages.Envelope) proto.Message {
-	reflected := letter.ProtoReflect()
-	kind := reflected.WhichOneof(kinds)
-	if kind == nil {
-		return nil
-	}
-	return reflected.Get(kind).Message().Interface()
 }

@@ -96,7 +96,7 @@ func (p *remotePeer) stop(reason string) {
 	p.link.system.EventStream.Publish(&remote.EndpointTerminatedEvent{Address: p.member.GetAddress()})
 }
 
-func (p *remotePeer) send(role messages.Role, message proto.Message) {
+func (p *remotePeer) send(role messages.Role, message messages.PeerMessage) {
 	p.mu.Lock()
 	up := p.up
 	p.mu.Unlock()
@@ -112,7 +112,7 @@ func (p *remotePeer) send(role messages.Role, message proto.Message) {
 		return
 	}
 	p.sent.Add(1)
-	p.link.system.Root.Send(p.inboundPID, wrap(role, message))
+	p.link.system.Root.Send(p.inboundPID, messages.NewEnvelope(role, message))
 }
 
 func (p *remotePeer) stat() live.PeerStat {

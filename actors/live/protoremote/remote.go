@@ -236,7 +236,7 @@ func (l *Link) SetPeers(members []*messages.Member) {
 }
 
 // Send passes a message to the peer's post, if the connection stands.
-func (l *Link) Send(to uint64, role messages.Role, message proto.Message) {
+func (l *Link) Send(to uint64, role messages.Role, message messages.PeerMessage) {
 	if p := l.peer(to); p != nil {
 		p.send(role, message)
 	}

@@ -207,7 +207,7 @@ func TestE46NobodyStopsAnActorOrCrashesTheProcessOverTheLibrarysProtocol(t *test
 	if _, err := calls.ListProcesses(context.Background(), &remote.ListProcessesRequest{}); status.Code(err) != codes.Unimplemented {
 		t.Errorf("a unary call is answered with %v", err)
 	}
-	letter, _ := proto.Marshal(wrap(messages.Role_ROLE_NODE, heartbeat(2, 1)))
+	letter, _ := proto.Marshal(messages.NewEnvelope(messages.Role_ROLE_NODE, heartbeat(2, 1)))
 	envelope := func(change func(*remote.MessageBatch)) *remote.RemoteMessage {
 		b := &remote.MessageBatch{
 			TypeNames: []string{"troupe.v1.Letter"}, Targets: []string{receiverName},

@@ -99,7 +99,7 @@ func isHeartbeat(e *trace.Event) bool {
 
 // labels are short names of messages, for arrows.
 var labels = map[string]string{
-	"RequestVote": "Vote?", "VoteResponse": "Vote", "RequestPreVote": "PreVote?", "PreVoteAnswer": "PreVote",
+	"RequestVote": "Vote?", "VoteResponse": "Vote", "RequestPreVote": "PreVote?", "PreVoteResponse": "PreVote",
 	"AppendEntries": "Append", "AppendResponse": "Append", "Heartbeat": "beat", "HeartbeatResponse": "beat ✓",
 	"ForwardedProposals": "forward", "ProposalsRefused": "forward", "ForwardedRead": "Read?", "ForwardedReadResponse": "Read",
 }
@@ -116,7 +116,7 @@ func label(e *trace.Event) string {
 		return e.Name
 	}
 	switch e.Name {
-	case "VoteResponse", "PreVoteAnswer", "AppendResponse", "ForwardedReadResponse", "ProposalsRefused":
+	case "VoteResponse", "PreVoteResponse", "AppendResponse", "ForwardedReadResponse", "ProposalsRefused":
 		if e.Name == "ProposalsRefused" || strings.Contains(e.Detail, "refused") {
 			return short + " ✗"
 		}

@@ -143,7 +143,7 @@ function drawGap(layer, gap) {
   layer.append(el("text", { class: "time gap", x: 6, y: gap.y + 4 }, "⋮ " + lasted(gap.idle)));
 }
 
-const families = { RequestVote: "vote", VoteResponse: "vote", RequestPreVote: "vote", PreVoteAnswer: "vote", TimeoutNow: "vote", AppendEntries: "append", AppendResponse: "append" };
+const families = { RequestVote: "vote", VoteResponse: "vote", RequestPreVote: "vote", PreVoteResponse: "vote", TimeoutNow: "vote", AppendEntries: "append", AppendResponse: "append" };
 
 function drawArrow(layer, a, i) {
   const right = a.t > a.f ? 1 : -1;
