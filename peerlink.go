@@ -9,13 +9,16 @@ import (
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/actors/live/link"
 	"github.com/troupe-raft/troupe/actors/live/protoremote"
+	"github.com/troupe-raft/troupe/internal/certs"
 	"github.com/troupe-raft/troupe/persistence"
 )
 
-// PeerTLS makes the two TLS configurations of PeerLink from files in PEM: a certificate that serves both as a server's and
-// as a client's, its key, and the authorities by which peers are known.
+// PeerTLS returns the two TLS configurations of PeerLink from files in PEM: a certificate that is
+// valid for server and client authentication, its key, and the authorities that sign the peers'
+// certificates. Authentication is mutual (E46). Files that cannot work are reported here; the
+// certificate and its key are read again when they change.
 func PeerTLS(certFile, keyFile, caFile string) (client, server *tls.Config, err error) {
-	return link.NewTLS(link.TLSFiles{CertFile: certFile, KeyFile: keyFile, CAFile: caFile})
+	return certs.Peer(certFile, keyFile, caFile)
 }
 
 // newPeerLink makes what joins the node to its peers.

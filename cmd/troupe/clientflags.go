@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/troupe-raft/troupe/cmd/troupe/internal/certs"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/client"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
+	"github.com/troupe-raft/troupe/internal/certs"
 )
 
 const defaultEndpoint = "127.0.0.1:2379"

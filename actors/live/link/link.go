@@ -35,7 +35,7 @@ type Options struct {
 	// Software is told to peers and stands in their logs when protocols do not match.
 	Software string
 
-	// TLSFiles holds the configurations that NewTLS made; both nil: plaintext.
+	// ClientTLS and ServerTLS are the configurations for connecting and accepting; both nil: plaintext.
 	ClientTLS, ServerTLS *tls.Config
 	// AllowPlaintext permits plaintext beyond loopback: whoever reaches the port can then speak as any member.
 	AllowPlaintext bool

@@ -12,10 +12,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
+	"github.com/troupe-raft/troupe/internal/certs"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -62,8 +62,11 @@ func writePEM(t testing.TB, file, kind string, raw []byte) {
 	}
 }
 
+// peerFiles names the files of one member.
+type peerFiles struct{ CertFile, KeyFile, CAFile string }
+
 // issue writes a member's files; the certificate is for loopback.
-func (a *testAuthority) issue(t testing.TB, name string, usages ...x509.ExtKeyUsage) TLSFiles {
+func (a *testAuthority) issue(t testing.TB, name string, usages ...x509.ExtKeyUsage) peerFiles {
 	t.Helper()
 	a.serial++
 	if usages == nil {
@@ -77,7 +80,7 @@ func (a *testAuthority) issue(t testing.TB, name string, usages ...x509.ExtKeyUs
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := TLSFiles{CertFile: filepath.Join(a.dir, name+".pem"), KeyFile: filepath.Join(a.dir, name+"-key.pem"), CAFile: a.file}
+	files := peerFiles{CertFile: filepath.Join(a.dir, name+".pem"), KeyFile: filepath.Join(a.dir, name+"-key.pem"), CAFile: a.file}
 	writePEM(t, files.CertFile, "CERTIFICATE", raw)
 	rawKey, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
@@ -87,9 +90,9 @@ func (a *testAuthority) issue(t testing.TB, name string, usages ...x509.ExtKeyUs
 	return files
 }
 
-func withTLS(t testing.TB, files TLSFiles) func(*Options) {
+func withTLS(t testing.TB, files peerFiles) func(*Options) {
 	t.Helper()
-	client, server, err := NewTLS(files)
+	client, server, err := certs.Peer(files.CertFile, files.KeyFile, files.CAFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +131,8 @@ func TestE46ACallerOfAnotherAuthorityIsRefusedByNameOfItsCertificate(t *testing.
 	ca, others := newTestAuthority(t, "peers"), newTestAuthority(t, "others")
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
 	// It takes a's certificate, as one that trusts both authorities would, but has none that a takes.
-	stranger, _, err := NewTLS(others.issue(t, "two"))
+	files := others.issue(t, "two")
+	stranger, _, err := certs.Peer(files.CertFile, files.KeyFile, files.CAFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,65 +178,4 @@ func TestPeerURLsSayWhetherAPeerIsCalledByTLS(t *testing.T) {
 	plain.env.SetPeers([]*messages.Member{{Id: 1, Address: secured.address, PeerUrls: []string{"https://" + secured.address}}})
 	waitUntil(t, "https is refused where there is no certificate", func() bool { return plain.log.countLines("this member has no peer certificate") == 1 })
 	waitUntil(t, "http is refused where TLS is configured", func() bool { return secured.log.countLines("give all members https peer URLs") == 1 })
-}
-
-func TestFilesThatCannotWorkAreFoundBeforeAnythingStarts(t *testing.T) {
-	ca, other := newTestAuthority(t, "peers"), newTestAuthority(t, "others")
-	good := ca.issue(t, "one")
-	foreign := good
-	foreign.CAFile = other.file
-	swapped := good
-	swapped.KeyFile = ca.issue(t, "two").KeyFile
-	empty := good
-	empty.CAFile = filepath.Join(t.TempDir(), "empty.pem")
-	if err := os.WriteFile(empty.CAFile, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	missing := good
-	missing.CertFile = filepath.Join(ca.dir, "none.pem")
-	for what, c := range map[string]struct {
-		files TLSFiles
-		word  string
-	}{
-		"no authorities":        {TLSFiles{CertFile: good.CertFile, KeyFile: good.KeyFile}, "all three files"},
-		"another authority":     {foreign, "is no good as a server's"},
-		"the key of another":    {swapped, "private key does not match"},
-		"no certificate inside": {empty, "no certificate in PEM form"},
-		"no file":               {missing, "none.pem"},
-		"not for calling":       {ca.issue(t, "server", x509.ExtKeyUsageServerAuth), "is no good as a client's"},
-	} {
-		if _, _, err := NewTLS(c.files); err == nil || !strings.Contains(err.Error(), c.word) {
-			t.Errorf("%s: %v, want %q", what, err, c.word)
-		}
-	}
-}
-
-func TestACertificateThatWasRenewedIsShownWithoutARestart(t *testing.T) {
-	ca := newTestAuthority(t, "peers")
-	own := &reloadedCertificate{files: ca.issue(t, "one")}
-	first, err := own.current()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca.issue(t, "one")
-	later := time.Now().Add(time.Minute)
-	if err := os.Chtimes(own.files.CertFile, later, later); err != nil {
-		t.Fatal(err)
-	}
-	own.lastCheck = time.Time{} // as a second later
-	second, err := own.current()
-	if err != nil || second.Leaf.SerialNumber.Cmp(first.Leaf.SerialNumber) == 0 {
-		t.Fatalf("the renewed certificate is not shown: %v", err)
-	}
-	if err := os.WriteFile(own.files.KeyFile, []byte("half written"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	later = later.Add(time.Minute)
-	if err := os.Chtimes(own.files.CertFile, later, later); err != nil {
-		t.Fatal(err)
-	}
-	own.lastCheck = time.Time{}
-	if third, err := own.current(); err != nil || third != second {
-		t.Fatalf("files half replaced: %v, %v", third, err)
-	}
 }

@@ -53,7 +53,7 @@ type Options struct {
 	StorageID []byte
 	Software  string
 
-	// What link.NewTLS made; both nil: plaintext.
+	// ClientTLS and ServerTLS are the configurations for connecting and accepting; both nil: plaintext.
 	ClientTLS, ServerTLS *tls.Config
 	// MaxMessageBytes bounds one message. Default 8 MiB.
 	MaxMessageBytes int

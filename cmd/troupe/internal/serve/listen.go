@@ -40,17 +40,17 @@ func (v *server) listen() (_ *listeners, err error) {
 			l.close()
 		}
 	}()
-	secured, err := s.ClientTLS.Listening()
+	secured, err := s.ClientTLS.ServerConfig()
 	if err != nil {
 		return nil, exit.With(exit.Certificate, err)
 	}
 	if s.ListenClient[0].Secure() { // and so are the others; the metrics may be it alone
 		l.clientTLS = secured
 	}
-	if l.peerServerTLS, err = s.PeerTLS.Listening(); err != nil {
+	if l.peerServerTLS, err = s.PeerTLS.ServerConfig(); err != nil {
 		return nil, exit.With(exit.Certificate, err)
 	}
-	if l.peerClientTLS, err = s.PeerTLS.Dialing(); err != nil {
+	if l.peerClientTLS, err = s.PeerTLS.ClientConfig(); err != nil {
 		return nil, exit.With(exit.Certificate, err)
 	}
 	for _, u := range s.ListenClient {

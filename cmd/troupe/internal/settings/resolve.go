@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/troupe-raft/troupe/cmd/troupe/internal/certs"
+	"github.com/troupe-raft/troupe/internal/certs"
 )
 
 // Server is what a server is started with: checked as a whole.

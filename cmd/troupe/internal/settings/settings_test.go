@@ -236,7 +236,7 @@ func TestACertificateThatEncryptsNothingIsWarnedOf(t *testing.T) {
 
 func TestACAAloneAsksClientsForACertificate(t *testing.T) {
 	s := resolved(t, "--listen-client-urls=https://localhost:2379", "--cert-file=c", "--key-file=k", "--trusted-ca-file=ca")
-	if !s.ClientTLS.Enabled || !s.ClientTLS.AskClients {
+	if !s.ClientTLS.Enabled || !s.ClientTLS.RequireClientCert {
 		t.Fatalf("%+v", s.ClientTLS)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/troupe-raft/troupe/cmd/troupe/internal/certs"
+	"github.com/troupe-raft/troupe/internal/certs"
 )
 
 // resolveTLS decides where TLS is spoken and checks that it can be: what was asked for in URLs, flags and versions has to
@@ -23,15 +23,15 @@ func (f *Flags) resolveTLS(s *Server, _ *pflag.FlagSet) error {
 	clients := certs.Server{
 		CertFile: f.CertFile, KeyFile: f.KeyFile, CAFile: f.TrustedCAFile,
 		// A CA alone means that clients need a certificate, as with etcd.
-		AskClients: f.ClientCertAuth || f.TrustedCAFile != "",
-		Auto:       f.AutoTLS, AutoDir: filepath.Join(s.DataDir, "fixtures", "client"), AutoYears: f.SelfSignedYears,
+		RequireClientCert: f.ClientCertAuth || f.TrustedCAFile != "",
+		SelfSigned:        f.AutoTLS, SelfSignedDir: filepath.Join(s.DataDir, "fixtures", "client"), SelfSignedYears: f.SelfSignedYears,
 		Hosts: hosts(s.ListenClient), Protocol: protocol,
 	}
 	peers := certs.Server{
 		CertFile: f.PeerCertFile, KeyFile: f.PeerKeyFile, CAFile: f.PeerTrustedCAFile,
-		AskClients: f.PeerClientCert || f.PeerTrustedCAFile != "",
-		Auto:       f.PeerAutoTLS, AutoDir: filepath.Join(s.DataDir, "fixtures", "peer"), AutoYears: f.SelfSignedYears,
-		Hosts: hosts(s.ListenPeer), Protocol: protocol, Mutual: true, CalledAs: s.calledAs(),
+		RequireClientCert: f.PeerClientCert || f.PeerTrustedCAFile != "",
+		SelfSigned:        f.PeerAutoTLS, SelfSignedDir: filepath.Join(s.DataDir, "fixtures", "peer"), SelfSignedYears: f.SelfSignedYears,
+		Hosts: hosts(s.ListenPeer), Protocol: protocol, Mutual: true, AdvertisedHost: s.calledAs(),
 	}
 	metricsSecure := anySecure(s.ListenMetrics)
 	if s.ClientTLS, err = settle(s, clients, "", "--listen-client-urls", anySecure(s.ListenClient) || metricsSecure); err != nil {
@@ -49,18 +49,18 @@ func settle(s *Server, tls certs.Server, prefix, urls string, secure bool) (cert
 		return tls, &Mistake{key, "is missing beside " + cert, "name the certificate's private key"}
 	case tls.KeyFile != "" && tls.CertFile == "":
 		return tls, &Mistake{cert, "is missing beside " + key, "name the key's certificate"}
-	case tls.AskClients && tls.CAFile == "" && !tls.Auto:
+	case tls.RequireClientCert && tls.CAFile == "" && !tls.SelfSigned:
 		return tls, &Mistake{auth, "needs " + ca, "name the CA that signs the certificates to ask for"}
-	case secure && tls.CertFile == "" && !tls.Auto:
+	case secure && tls.CertFile == "" && !tls.SelfSigned:
 		return tls, &Mistake{urls, "says https, but there is no certificate", fmt.Sprintf("set %s and %s, or --%sauto-tls", cert, key, prefix)}
-	case !secure && (tls.CertFile != "" || tls.CAFile != "" || tls.Auto):
+	case !secure && (tls.CertFile != "" || tls.CAFile != "" || tls.SelfSigned):
 		s.Warnings = append(s.Warnings, fmt.Sprintf("%s has no https URL: what %s and the flags beside it say is not used, and nothing is encrypted there", urls, cert))
 		return certs.Server{}, nil
 	case !secure:
 		return certs.Server{}, nil
 	}
 	if tls.CertFile != "" {
-		tls.Auto = false // files win, as with etcd
+		tls.SelfSigned = false // files win, as with etcd
 	}
 	tls.Enabled = true
 	return tls, nil
@@ -83,7 +83,7 @@ func (f *Flags) protocol() (certs.Protocol, error) {
 	if err == nil && len(suites) > 0 && lowest == tls.VersionTLS13 {
 		err = &Mistake{"--cipher-suites", "TLS 1.3 has no choice of them", "leave one of the two out"}
 	}
-	return certs.Protocol{Lowest: lowest, Highest: highest, CipherSuites: suites}, err
+	return certs.Protocol{MinVersion: lowest, MaxVersion: highest, CipherSuites: suites}, err
 }
 
 func cipherSuites(names []string) ([]uint16, error) {

@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// selfSigned makes a certificate and its key in dir, or finds those that it made there before and that are still valid:
-// whoever pinned the certificate is not locked out by a restart.
-func selfSigned(dir string, hosts []string, years uint) (certFile, keyFile string, err error) {
+// loadOrMakeSelfSigned returns the files of a self-signed certificate in dir. It keeps a certificate
+// that an earlier start made while it is valid, so that a client that pinned it can still connect.
+func loadOrMakeSelfSigned(dir string, hosts []string, years uint) (certFile, keyFile string, err error) {
 	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	if _, err := load(certFile, keyFile); err == nil {
+	if _, err := loadKeyPair(certFile, keyFile); err == nil {
 		return certFile, keyFile, nil
 	}
 	certText, keyText, err := makeSelfSigned(hosts, years)
@@ -28,7 +28,7 @@ func selfSigned(dir string, hosts []string, years uint) (certFile, keyFile strin
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", "", &Error{dir, "cannot be made: " + err.Error(), "check --data-dir"}
 	}
-	// The key first: a certificate without its key would be found, and not be loaded, after a crash in between.
+	// The key is written first: after a crash in between there is no certificate to find.
 	for _, f := range []struct {
 		path string
 		text []byte
@@ -52,7 +52,7 @@ func makeSelfSigned(hosts []string, years uint) (certText, keyText []byte, err e
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{Organization: []string{"troupe"}},
-		NotBefore:    now.Add(-time.Minute), // clocks of others may lag
+		NotBefore:    now.Add(-time.Minute), // another machine's clock may be behind
 		NotAfter:     now.AddDate(int(years), 0, 0),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},

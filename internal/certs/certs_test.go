@@ -1,0 +1,273 @@
+package certs
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// testAuthority is a CA with its files in a temporary directory.
+type testAuthority struct {
+	t    *testing.T
+	dir  string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newTestAuthority(t *testing.T) *testAuthority {
+	a := &testAuthority{t: t, dir: t.TempDir()}
+	a.cert, a.key = a.issue("ca", func(c *x509.Certificate) {
+		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign
+	})
+	return a
+}
+
+func (a *testAuthority) path(name string) string { return filepath.Join(a.dir, name) }
+
+// issue signs a certificate and writes NAME.pem and NAME-key.pem.
+func (a *testAuthority) issue(name string, change func(*x509.Certificate)) (*x509.Certificate, *ecdsa.PrivateKey) {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<62))
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	if change != nil {
+		change(template)
+	}
+	parent, parentKey := a.cert, a.key
+	if parent == nil {
+		parent, parentKey = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	keyDER, _ := x509.MarshalECPrivateKey(key)
+	a.write(name+".pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	a.write(name+"-key.pem", pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}))
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return cert, key
+}
+
+func (a *testAuthority) write(name string, text []byte) {
+	if err := os.WriteFile(a.path(name), text, 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+func TestErrorNamesTheFaultyFile(t *testing.T) {
+	a := newTestAuthority(t)
+	a.issue("good", nil)
+	a.issue("other", nil)
+	a.issue("expired", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
+	a.issue("early", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })
+	a.write("empty.pem", nil)
+	a.write("text.pem", []byte("no certificate at all"))
+	for _, c := range []struct{ cert, key, ca, file, what string }{
+		{"good.pem", "other-key.pem", "ca.pem", "other-key.pem", "is not the key of the certificate in"},
+		{"missing.pem", "good-key.pem", "ca.pem", "missing.pem", "does not exist"},
+		{"good.pem", "missing.pem", "ca.pem", "missing.pem", "does not exist"},
+		{"expired.pem", "expired-key.pem", "ca.pem", "expired.pem", "expired on"},
+		{"early.pem", "early-key.pem", "ca.pem", "early.pem", "is not valid before"},
+		{"empty.pem", "good-key.pem", "ca.pem", "empty.pem", "holds no certificate"},
+		{"good.pem", "text.pem", "ca.pem", "text.pem", "holds no private key"},
+		{"good-key.pem", "good.pem", "ca.pem", "good-key.pem", "holds no certificate"},
+		{"good.pem", "good-key.pem", "good.pem", "good.pem", "not a CA"},
+		{"good.pem", "good-key.pem", "text.pem", "text.pem", "holds no certificate"},
+		{"good.pem", "good-key.pem", "missing.pem", "missing.pem", "does not exist"},
+	} {
+		s := Server{Enabled: true, CertFile: a.path(c.cert), KeyFile: a.path(c.key), CAFile: a.path(c.ca), RequireClientCert: true}
+		_, err := s.ServerConfig()
+		var fault *Error
+		if !errors.As(err, &fault) || fault.File != a.path(c.file) || !strings.Contains(fault.Problem, c.what) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("cert %s, key %s, CA %s: %v; want %s: %s", c.cert, c.key, c.ca, err, c.file, c.what)
+		}
+	}
+}
+
+func TestCertificateOfWrongUsageIsRejected(t *testing.T) {
+	a := newTestAuthority(t)
+	a.issue("client", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })
+	a.issue("both", func(c *x509.Certificate) {
+		c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
+	})
+	a.issue("any", nil)
+	for name, good := range map[string]bool{"client": false, "both": true, "any": true} {
+		_, err := Server{Enabled: true, CertFile: a.path(name + ".pem"), KeyFile: a.path(name + "-key.pem")}.ServerConfig()
+		var fault *Error
+		if good && err != nil || !good && (!errors.As(err, &fault) || !strings.Contains(fault.Problem, "not valid for server authentication")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestCertificatePeersWouldRefuseIsRejected(t *testing.T) {
+	a, stranger := newTestAuthority(t), newTestAuthority(t)
+	stranger.issue("foreign", nil)
+	a.issue("halved", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
+	a.issue("elsewhere", func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(10, 9, 9, 9)} })
+	a.issue("nameless", func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = nil, nil })
+	for _, c := range []struct{ file, what string }{
+		{stranger.path("foreign"), "not valid as a server certificate"},
+		{a.path("halved"), "not valid as a client certificate"},
+		{a.path("elsewhere"), "is for localhost, 10.9.9.9, but members connect to 127.0.0.1"},
+		{a.path("nameless"), "is for no host, but members connect to 127.0.0.1"},
+	} {
+		s := Server{Enabled: true, Mutual: true, AdvertisedHost: "127.0.0.1", CertFile: c.file + ".pem", KeyFile: c.file + "-key.pem", CAFile: a.path("ca.pem"), RequireClientCert: true}
+		_, err := s.ServerConfig()
+		var fault *Error
+		if !errors.As(err, &fault) || fault.File != c.file+".pem" || !strings.Contains(fault.Problem, c.what) {
+			t.Errorf("%s: %v", c.file, err)
+		}
+	}
+}
+
+// handshake runs the TLS handshake of a client and a server over a socket. Over net.Pipe, which has no
+// buffer, both sides could block while they write an alert.
+func handshake(server, client *tls.Config) error {
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", server)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	result := make(chan error, 1)
+	go func() {
+		one, err := listener.Accept()
+		if err == nil {
+			err = one.(*tls.Conn).Handshake()
+			one.Close()
+		}
+		result <- err
+	}()
+	client = client.Clone()
+	client.ServerName = "localhost"
+	other, err := tls.Dial("tcp", listener.Addr().String(), client)
+	if err == nil {
+		other.Close()
+	}
+	return errors.Join(err, <-result)
+}
+
+func TestOnlyMembersOfOneCATrustEachOther(t *testing.T) {
+	a, stranger := newTestAuthority(t), newTestAuthority(t)
+	side := func(a *testAuthority, name string) Server {
+		a.issue(name, nil)
+		return Server{Enabled: true, CertFile: a.path(name + ".pem"), KeyFile: a.path(name + "-key.pem"), CAFile: a.path("ca.pem"), RequireClientCert: true}
+	}
+	one, two, foreign := side(a, "one"), side(a, "two"), side(stranger, "one")
+	listening, err := one.ServerConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialing, err := two.ClientConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := handshake(listening, dialing); err != nil {
+		t.Fatalf("members of one CA: %v", err)
+	}
+	uninvited, err := foreign.ClientConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	uninvited.InsecureSkipVerify = true // the server must refuse it, not the client
+	if err := handshake(listening, uninvited); err == nil {
+		t.Fatal("the server accepted a certificate of another CA")
+	}
+}
+
+func TestReloaderKeepsCertificateIfFilesBreak(t *testing.T) {
+	a := newTestAuthority(t)
+	a.issue("m", nil)
+	p, err := newReloader(a.path("m.pem"), a.path("m-key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := func(name string, by time.Duration) {
+		if err := os.Chtimes(a.path(name), time.Now(), time.Now().Add(by)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	serial := func() *big.Int { c, _ := p.current(); return c.Leaf.SerialNumber }
+	first := serial()
+	a.write("m.pem", []byte("half written"))
+	later("m.pem", time.Second)
+	if serial().Cmp(first) != 0 {
+		t.Fatal("a broken file replaced a good certificate")
+	}
+	renewed, _ := a.issue("m", nil)
+	later("m.pem", 2*time.Second)
+	if serial().Cmp(renewed.SerialNumber) != 0 {
+		t.Fatal("the renewed certificate is not in use")
+	}
+	a.write("m-key.pem", []byte("half written"))
+	later("m-key.pem", 3*time.Second)
+	if serial().Cmp(renewed.SerialNumber) != 0 {
+		t.Fatal("a broken key replaced a good certificate")
+	}
+}
+
+func TestSelfSignedCertificateIsKept(t *testing.T) {
+	s := Server{Enabled: true, SelfSigned: true, SelfSignedDir: filepath.Join(t.TempDir(), "fixtures"), SelfSignedYears: 1, Hosts: []string{"example.test"}}
+	var serials []string
+	for range 2 {
+		listening, err := s.ServerConfig()
+		if err != nil {
+			t.Fatal(err)
+		}
+		one, err := listening.GetCertificate(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		serials = append(serials, one.Leaf.SerialNumber.String())
+		dialing, err := s.ClientConfig()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := handshake(listening, dialing); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if serials[0] != serials[1] {
+		t.Fatal("a second start made another certificate")
+	}
+}
+
+func TestPeerNeedsAllThreeFiles(t *testing.T) {
+	a := newTestAuthority(t)
+	a.issue("m", nil)
+	certFile, keyFile, caFile := a.path("m.pem"), a.path("m-key.pem"), a.path("ca.pem")
+	for _, files := range [][3]string{{"", keyFile, caFile}, {certFile, "", caFile}, {certFile, keyFile, ""}} {
+		if _, _, err := Peer(files[0], files[1], files[2]); err == nil || !strings.Contains(err.Error(), "three files") {
+			t.Errorf("%q: %v", files, err)
+		}
+	}
+	client, server, err := Peer(certFile, keyFile, caFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := handshake(server, client); err != nil {
+		t.Fatal(err)
+	}
+}
