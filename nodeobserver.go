@@ -139,7 +139,7 @@ func (o *nodeObserver) Machine(v actors.MachineView) {
 func (o *nodeObserver) Replicator(v actors.ReplicatorView) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.peers[v.Peer] = v
+	o.peers[v.PeerID] = v
 }
 
 // Synced counts one group commit.
@@ -233,7 +233,7 @@ func (o *nodeObserver) status() Status {
 	defer o.mu.Unlock()
 	v := o.node
 	s := Status{
-		Role: v.Role, Term: v.Term, LeaderID: v.Leader, IsLearner: v.Learner, CommitIndex: v.Commit, AppliedIndex: o.machine.Applied,
+		Role: v.Role, Term: v.Term, LeaderID: v.LeaderID, IsLearner: v.Learner, CommitIndex: v.Commit, AppliedIndex: o.machine.Applied,
 		LastIndex: v.LastIndex, FirstIndex: o.logStore.FirstIndex, Serving: o.machine.Serving, LogBytes: o.logStore.DiskBytes,
 		DiskLow: v.DiskLow, Members: o.members, ConfigurationIndex: v.ConfigurationIndex,
 	}
@@ -243,7 +243,7 @@ func (o *nodeObserver) status() Status {
 	for _, p := range o.peers {
 		if p.State != "stopped" {
 			s.Peers = append(s.Peers, PeerStatus{
-				ID: p.Peer, State: p.State, Match: p.Match, Next: p.Next, InFlightMessages: p.InFlight, InFlightBytes: p.InFlightBytes,
+				ID: p.PeerID, State: p.State, Match: p.Match, Next: p.Next, InFlightMessages: p.InFlight, InFlightBytes: p.InFlightBytes,
 			})
 		}
 	}

@@ -1,6 +1,6 @@
-// Package actors holds what all actors of a node share: the environment they take everything from, the names by which
-// they find each other, and the faults they stop with. The actors themselves are packages below this one; they meet only
-// through messages, so none of them imports another.
+// Package actors holds what all actors of a node share: their environment, their names, and the
+// errors that they stop with. The actors themselves are packages below this one. They communicate
+// by messages only, so none imports another.
 package actors
 
 import (
@@ -15,53 +15,59 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// Env is everything outside themselves that the actors of one node may touch. The live one (actors/live) has goroutines,
-// a real clock, disk and network; the simulated one has a seed. The actors cannot tell them apart, and that is the point:
-// the code that is proved is the code that runs.
+// Env is the environment of the actors of one node: everything outside themselves that they may
+// use. The real one (actors/live) has goroutines, a clock, a disk and a network; the simulated one
+// (tests/sim) derives all of these from a seed. The actors cannot distinguish them, so that the
+// code that the simulator tests is the code that runs.
 type Env interface {
-	// ID is this node's id, not 0.
+	// ID is the id of this node, not 0.
 	ID() uint64
 
-	// Props makes the Props of an actor of this node. Props are not inherited in Proto.Actor: an actor spawned without
-	// this factory would fall out of the simulation and of supervision.
+	// Props makes the Props of an actor of this node. Every actor must be spawned with them:
+	// Proto.Actor does not pass a parent's Props on to its children, and without them an actor has the
+	// wrong scheduler and supervision.
 	Props(producer actor.Producer, options ...actor.PropsOption) *actor.Props
 
-	// Now is a monotonic clock: the time since some fixed point of the environment.
+	// Now is a monotonic clock: the time since a fixed point of the environment.
 	Now() time.Duration
-	// After sends message to the actor `to` once d has passed, unless stopped before. A timer may fire although Stop was
-	// called a moment ago: its receiver tells stale ticks by their number.
+	// After sends message to the actor `to` once d has passed, unless the Timer was stopped before. A
+	// message may arrive shortly after Stop, so every receiver compares the number in it with that of
+	// the timer it waits for.
 	After(d time.Duration, to *actor.PID, message proto.Message) Timer
 	// Random is the only source of randomness. It is safe for use by all actors of the node.
 	Random() Random
 
-	// FS is the filesystem that the node's files are on.
+	// FS is the filesystem of the node's files.
 	FS() vfs.FS
 
-	// Peer is the PID of an actor of another node, named by id and role. The PID is valid even while the peer is not
-	// known or cannot be reached: what is sent to it then is lost, as on any network.
+	// PeerPID is the PID of an actor of another node. It is valid even if that node is unknown or
+	// unreachable: messages sent to it are lost then, as in any network.
 	PeerPID(id uint64, role messages.Role) *actor.PID
-	// SetPeers tells the link whom it may talk to. It replaces what was told before; the slice is not kept.
+	// SetPeers replaces the list of members to which the peer link connects. It does not keep the
+	// slice.
 	SetPeers(members []*messages.Member)
-	// Handle is the PID under which the program that embeds the node hears of results, read points and leaders.
+	// Session is the PID of the session (internal/session), which receives results, read indexes and
+	// leader changes.
 	Session() *actor.PID
 
-	// Log is the node's logger: a line for an event that matters, never one a message.
+	// Log is the node's logger. It is for notable events, never for each message.
 	Log() *zerolog.Logger
-	// StateObserver is shown the state of each actor after each message that changed it. Nil where nobody looks.
+	// Observer receives the state of each actor after each message that changed it; nil if there is
+	// none.
 	Observer() StateObserver
 }
 
-// Timer is a message under way to the future.
+// Timer is a message that will be sent later.
 type Timer interface{ Stop() }
 
-// Random is the part of a generator that actors need.
+// Random is the part of a random generator that the actors use.
 type Random interface {
 	// Int64N returns a number in [0, n). n must be positive.
 	Int64N(n int64) int64
 	Uint64() uint64
 }
 
-// The names of the actors of a node. Proto.Actor prefixes a child's name with its parent's.
+// The names of the actors of a node. The id of a PID is the path of names from the supervisor down.
 const (
 	SupervisorName   = "troupe"
 	NodeName         = "node"

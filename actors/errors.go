@@ -8,64 +8,71 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// An actor stops by panicking with one of these; supervision reads the type and decides (see supervisor/). Anything else
-// that is panicked with is a bug of ours: the node's subtree restarts from disk, and stops the node when that repeats.
+// An actor stops by a panic. The type of the value that it panics with decides what happens next
+// (see package supervisor): StorageError, ApplicationError and FatalError stop the node, everything
+// else is an internal error, after which the actors restart from disk.
 
-// StorageError is a failure of the disk, or of what is on it: never retried, the node stops (E5).
+// StorageError is a failed operation on the node's disk, or a damaged file. It is never retried:
+// after a failed sync nobody can know what the disk holds, so the node stops (E5).
 type StorageError struct {
-	// Doing says what was being done, to which file: "append to /data/log/…".
+	// Operation names what failed and the file or directory, as in "append to /data/log/…".
 	Operation string
 	Err       error
 }
 
-func (f *StorageError) Error() string { return fmt.Sprintf("%s: %v", f.Operation, f.Err) }
-func (f *StorageError) Unwrap() error { return f.Err }
+func (e *StorageError) Error() string { return fmt.Sprintf("%s: %v", e.Operation, e.Err) }
+func (e *StorageError) Unwrap() error { return e.Err }
 
-// ApplicationError is a state machine that failed or panicked on a command. It would do so again on every replica and
-// after every restart, so the node stops without a loop and names the command. Where it is the state machine's disk that
-// failed, this node alone is concerned; it stops all the same, and what was not stored is applied again from the log.
+// ApplicationError is a state machine that failed or panicked. State machines are deterministic: it
+// would fail again on every replica and after every restart, so the node stops and names the
+// command. A state machine whose disk failed stops its own node only. Batches that it did not store
+// are applied again from the log after the next start.
 type ApplicationError struct {
-	// Index of the entry; 0 when it was not in a command (opening, for instance).
+	// Index of the failed entry; 0 if no command was being applied, as when the state machine was
+	// opened.
 	Index uint64
 	// CommandHash is the first 8 bytes of the SHA-256 of the command, in hexadecimal.
 	CommandHash string
 	Err         error
 }
 
-func (f *ApplicationError) Error() string {
-	if f.Index == 0 {
-		return fmt.Sprintf("state machine: %v%s", f.Err, f.advice())
+func (e *ApplicationError) Error() string {
+	if e.Index == 0 {
+		return fmt.Sprintf("state machine: %v%s", e.Err, e.advice())
 	}
-	return fmt.Sprintf("state machine failed at index %d (command %s): %v%s", f.Index, f.CommandHash, f.Err, f.advice())
+	return fmt.Sprintf("state machine failed at index %d (command %s): %v%s", e.Index, e.CommandHash, e.Err, e.advice())
 }
 
-// advice is what to do where it is not the command that the state machine failed on, but its disk.
-func (f *ApplicationError) advice() string {
+func (e *ApplicationError) Unwrap() error { return e.Err }
+
+// advice is what to do if the disk caused the failure and not the command.
+func (e *ApplicationError) advice() string {
 	switch {
-	case vfs.IsNoSpace(f.Err):
-		return "; make room on its disk and start the node again: nothing is lost, what was not stored is applied again from the log"
-	case errors.Is(f.Err, syscall.EIO), errors.Is(f.Err, syscall.EROFS):
+	case vfs.IsNoSpace(e.Err):
+		return "; make room on its disk and start the node again: what was not stored is applied again from the log"
+	case errors.Is(e.Err, syscall.EIO), errors.Is(e.Err, syscall.EROFS):
 		return "; check its disk (the system's log says more) and start the node again: what was not stored is applied again from the log"
 	}
 	return ""
 }
-func (f *ApplicationError) Unwrap() error { return f.Err }
 
-// FatalError is a condition under which this node must not go on (it was removed, its log lacks what it had applied, it met
-// another cluster): the node stops and says why.
+// FatalError is any other condition under which this node must not go on: it was removed from the
+// cluster, its log ends before its state machine, or it met another cluster. The node stops and
+// reports Err.
 type FatalError struct {
 	Err error
 }
 
-func (f *FatalError) Error() string { return f.Err.Error() }
-func (f *FatalError) Unwrap() error { return f.Err }
+func (e *FatalError) Error() string { return e.Err.Error() }
+func (e *FatalError) Unwrap() error { return e.Err }
 
-// InjectedCrash is a crash that a test asked for. It is treated as a bug would be.
+// InjectedCrash is a crash that a test requested. It is handled as an internal error.
 type InjectedCrash struct{ Description string }
 
-func (f *InjectedCrash) Error() string { return "injected crash: " + f.Description }
+func (e *InjectedCrash) Error() string { return "injected crash: " + e.Description }
 
-// StopsNode tells whether what an actor failed with ends the whole node, whoever it happened to.
+// StopsNode reports whether the reason of an actor's failure stops the whole node, whichever actor
+// it was.
 func StopsNode(reason any) bool {
 	err, ok := reason.(error)
 	if !ok {

@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// A state machine whose disk fails does not fail on a command: another replica, and this one with a sound disk, apply it.
-func TestAStateMachinesDiskThatFailsIsToldFromACommandThatCannotBeApplied(t *testing.T) {
+// If a state machine's disk fails, the command is not the cause: other replicas can apply it.
+func TestApplicationErrorAdvisesOnDiskFailures(t *testing.T) {
 	for _, c := range []struct {
-		cause error
-		says  string
+		cause  error
+		advice string
 	}{
 		{fmt.Errorf("write 000009.log: %w", syscall.ENOSPC), "make room on its disk"},
 		{fmt.Errorf("write 000009.log: %w", syscall.EDQUOT), "make room on its disk"},
@@ -21,9 +21,9 @@ func TestAStateMachinesDiskThatFailsIsToldFromACommandThatCannotBeApplied(t *tes
 		{errors.New("unknown command"), ""},
 	} {
 		for _, index := range []uint64{0, 12} {
-			fault := (&ApplicationError{Index: index, CommandHash: "1eb79602411ef02c", Err: c.cause}).Error()
-			if !strings.Contains(fault, c.cause.Error()) || !strings.Contains(fault, c.says) || (c.says == "") == strings.Contains(fault, "start the node again") {
-				t.Errorf("%v at %d is told as %q", c.cause, index, fault)
+			text := (&ApplicationError{Index: index, CommandHash: "1eb79602411ef02c", Err: c.cause}).Error()
+			if !strings.Contains(text, c.cause.Error()) || !strings.Contains(text, c.advice) || (c.advice == "") == strings.Contains(text, "start the node again") {
+				t.Errorf("%v at %d is reported as %q", c.cause, index, text)
 			}
 		}
 	}

@@ -7,19 +7,20 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// guarded is an actor made safe against three ways in which the library leads it astray.
+// lifecycleGuard wraps an actor and keeps three weaknesses of Proto.Actor's lifecycle from doing
+// harm. All three concern an actor that is stopping or restarting, which is a state of several
+// steps: the actor handles Stopping or Restarting, its children are stopped, and only when they
+// have ended does it handle Stopped or start again.
 //
-// Its last words cannot fail: a panic in Stopping or Stopped would leave the library's bookkeeping half done (children
-// never stopped, a parent that waits for ever). The actor is going away in any case, so the panic is written down and its
-// end takes its course.
-//
-// And it resurrects nobody: once it was told to stop or to restart, it has told its children to stop; a failure of a child
-// that arrives after that must not restart it, because the library lets a Restart override a Stop, and then waits for an
-// end that does not come. Such a child is told to stop once more. But what it failed with is the strategy's affair where it
-// stops the node: a log whose sync failed while the Node above it restarts must not be opened again (E5).
-//
-// And it hears nothing of the world while it waits for its children to stop: it has given up its files and timers by then,
-// but the library still hands it what stands in its mailbox. That is lost, as it would be a moment later.
+//   - A panic while it handles Stopping or Stopped would leave that sequence half done: children
+//     that are never stopped, and a parent that waits without end. Since the actor is going away in
+//     any case, the guard logs the panic and goes on.
+//   - Between the steps the library still delivers messages from the mailbox, though the actor has
+//     released its files and timers. The guard drops them; they would be lost a moment later.
+//   - A child may fail between the steps. The strategy would restart it, the library lets that
+//     override the stop, and the parent would wait for an end that does not come. The guard stops
+//     the child again. If the child's failure stops the node, the strategy sees it as well: a log
+//     whose sync failed must not be opened again because the Node above it was restarting (E5).
 type lifecycleGuard struct {
 	actor.Actor
 	strategy actor.SupervisorStrategy
@@ -27,8 +28,9 @@ type lifecycleGuard struct {
 	stopping bool
 }
 
-// GuardLifecycle wraps an actor so. strategy decides on failures of its children while it lives on; an environment's Props do this
-// for every actor.
+// GuardLifecycle wraps an actor in a lifecycleGuard. The strategy decides about failures of its
+// children while it runs, unless the actor brings its own; nil is the library's default. The Props
+// of every Env do this for each actor.
 func GuardLifecycle(inner actor.Actor, strategy actor.SupervisorStrategy, log *zerolog.Logger) actor.Actor {
 	if own, ok := inner.(actor.SupervisorStrategy); ok {
 		strategy = own
@@ -39,7 +41,7 @@ func GuardLifecycle(inner actor.Actor, strategy actor.SupervisorStrategy, log *z
 	return &lifecycleGuard{Actor: inner, strategy: strategy, log: log}
 }
 
-// Receive passes everything on.
+// Receive passes messages to the actor, except those that arrive while it stops.
 func (g *lifecycleGuard) Receive(ctx actor.Context) {
 	switch ctx.Message().(type) {
 	case *actor.Restarting:
@@ -61,18 +63,20 @@ func (g *lifecycleGuard) Receive(ctx actor.Context) {
 func (g *lifecycleGuard) recoverWhileStopping(ctx actor.Context) {
 	if reason := recover(); reason != nil {
 		g.log.Error().Str("actor", ctx.Self().Id).Interface("panic", reason).Bytes("stack", debug.Stack()).
-			Msg("actor failed while it was stopping; it stops all the same")
+			Msg("actor panicked while it was stopping")
 	}
 }
 
-// HandleFailure implements actor.SupervisorStrategy: the library asks the parent's actor for it.
+// HandleFailure implements actor.SupervisorStrategy: the library calls it on the parent of the
+// actor that failed.
 func (g *lifecycleGuard) HandleFailure(system *actor.ActorSystem, parent actor.Supervisor, child *actor.PID, rs *actor.RestartStatistics, reason, message any) {
 	if g.stopping {
 		parent.StopChildren(child)
-		if StopsNode(reason) && child.Id != NodePath { // this actor's end may be a restart, which must not be the node's way out
-			g.strategy.HandleFailure(system, parent, child, rs, reason, message)
+		// If the child is the Node, this parent is the supervisor, and the whole node is stopping
+		// already.
+		if !StopsNode(reason) || child.Id == NodePath {
+			return
 		}
-		return
 	}
 	g.strategy.HandleFailure(system, parent, child, rs, reason, message)
 }

@@ -6,43 +6,45 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// StateObserver is how an actor lets itself be seen. Status, metrics, traces and the simulator's invariants read nothing else.
-// An actor calls it at the end of a message; the values are copies, slices and pointers in them are immutable.
-// Implementations must be cheap, must not block and must be safe for use by all actors of the node at once.
+// StateObserver receives the state of the actors. Status, metrics, traces and the simulator's
+// checker use nothing else. An actor calls it at the end of a message. The values are copies;
+// slices and pointers in them are never changed. Implementations must be fast, must not block, and
+// must allow calls by all actors of the node at once.
 type StateObserver interface {
 	Node(NodeView)
 	Log(LogView)
 	Machine(MachineView)
 	Replicator(ReplicatorView)
-	// Synced tells of one group commit: how many entries and bytes, and how long write and sync took.
+	// Synced reports one group commit: its entries, its bytes, and the duration of its write and sync.
 	Synced(entries int, bytes int, took time.Duration)
 }
 
-// NodeView is the Node as it stands after a message.
+// NodeView is the state of the Node after a message.
 type NodeView struct {
-	Incarnation  uint64
-	Role         string // "recovering", "follower", "preCandidate", "candidate", "leader", "removed"
-	Term         uint64
-	Vote         uint64
-	Leader       uint64 // 0: none known
-	Commit       uint64
-	LastIndex    uint64
-	LastTerm     uint64
-	DurableIndex uint64 // what this node's own disk holds of its log
-	// The configuration in effect and its index; immutable.
+	Incarnation uint64
+	Role        string // "recovering", "follower", "preCandidate", "candidate", "leader", "removed"
+	Term        uint64
+	Vote        uint64 // 0: none in this term
+	LeaderID    uint64 // 0: unknown
+	Commit      uint64
+	LastIndex   uint64
+	LastTerm    uint64
+	// DurableIndex is how much of its log is synced to this node's own disk.
+	DurableIndex uint64
+	// Configuration is the one in effect, the entry at ConfigurationIndex; never changed.
 	Configuration      *messages.Configuration
 	ConfigurationIndex uint64
 	Learner            bool
 	UncommittedBytes   uint64
-	PendingReads       int    // read points that are waited for at this leader
-	MemoryBytes        uint64 // the in-memory log
+	PendingReads       int    // read-index requests that this leader has not confirmed yet
+	MemoryBytes        uint64 // of the in-memory part of the log
 	DiskLow            bool
 }
 
-// LogView is the LogStore as it stands after a batch.
+// LogView is the state of the LogStore after a batch.
 type LogView struct {
 	Incarnation uint64
-	HardState   *messages.HardState // immutable
+	HardState   *messages.HardState // never changed
 	FirstIndex  uint64
 	LastIndex   uint64
 	Segments    int
@@ -50,7 +52,7 @@ type LogView struct {
 	DiskLow     bool
 }
 
-// MachineView is the Machine as it stands after a batch.
+// MachineView is the state of the Machine after a batch.
 type MachineView struct {
 	Incarnation  uint64
 	Applied      uint64
@@ -59,11 +61,11 @@ type MachineView struct {
 	SessionBytes uint64
 }
 
-// ReplicatorView is a Replicator as it stands after a message.
+// ReplicatorView is the state of a Replicator after a message.
 type ReplicatorView struct {
 	Incarnation   uint64
-	Peer          uint64
-	State         string // "probing", "streaming", "sendingSnapshot", "stopped"
+	PeerID        uint64
+	State         string // "probing", "streaming", "stopped"
 	Match         uint64
 	Next          uint64
 	InFlight      int

@@ -138,11 +138,11 @@ func (id Identity) Check(dir string, want Identity) error {
 	path := filepath.Join(dir, IdentityFile)
 	if want.ClusterID != 0 && id.ClusterID != want.ClusterID {
 		return &MismatchError{Kind: ErrWrongCluster, File: path, Field: "cluster id",
-			Found: raft.FormatID(id.ClusterID), Want: fmt.Sprintf("%x", want.ClusterID)}
+			Found: raft.FormatID(id.ClusterID), Want: raft.FormatID(want.ClusterID)}
 	}
 	if id.NodeID != want.NodeID {
 		return &MismatchError{Kind: ErrWrongMember, File: path, Field: "node id",
-			Found: raft.FormatID(id.NodeID), Want: fmt.Sprintf("%x", want.NodeID)}
+			Found: raft.FormatID(id.NodeID), Want: raft.FormatID(want.NodeID)}
 	}
 	return nil
 }

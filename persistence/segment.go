@@ -106,7 +106,7 @@ func decodeSegmentHeader(file string, sequence uint64, b []byte) (segmentHeader,
 func (h *segmentHeader) checkOwner(file string, o *Options) error {
 	if h.nodeID != o.NodeID {
 		return &MismatchError{Kind: ErrWrongMember, File: file, Field: "node id",
-			Found: raft.FormatID(h.nodeID), Want: fmt.Sprintf("%x", o.NodeID)}
+			Found: raft.FormatID(h.nodeID), Want: raft.FormatID(o.NodeID)}
 	}
 	if h.storageID != o.StorageID {
 		return &MismatchError{Kind: ErrWrongMember, File: file, Field: "storage id",

@@ -9,7 +9,7 @@ func (n *Node) publishState() {
 		return
 	}
 	v := actors.NodeView{
-		Incarnation: n.config.Incarnation, Role: n.role, Term: n.term, Vote: n.vote, Leader: n.leaderID,
+		Incarnation: n.config.Incarnation, Role: n.role, Term: n.term, Vote: n.vote, LeaderID: n.leaderID,
 		Commit: n.commitIndex, DurableIndex: n.durableIndex, DiskLow: n.diskLow, Configuration: n.members,
 	}
 	if n.log != nil {

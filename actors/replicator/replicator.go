@@ -312,7 +312,7 @@ func (r *Replicator) tick() {
 func (r *Replicator) publishState(state string) {
 	if probe := r.env.Observer(); probe != nil {
 		probe.Replicator(actors.ReplicatorView{
-			Incarnation: r.config.Incarnation, Peer: r.config.PeerID, State: state,
+			Incarnation: r.config.Incarnation, PeerID: r.config.PeerID, State: state,
 			Match: r.progress.Match, Next: r.progress.Next, InFlight: r.window.Len(), InFlightBytes: r.window.Bytes(),
 		})
 	}

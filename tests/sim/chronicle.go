@@ -126,12 +126,12 @@ func (c *chronicle) stopped(m *member, why string) {
 }
 
 func (c *chronicle) node(m *member, v *actors.NodeView) {
-	s := trace.State{Role: v.Role, Term: v.Term, Vote: v.Vote, Leader: v.Leader, Commit: v.Commit, Durable: v.DurableIndex}
+	s := trace.State{Role: v.Role, Term: v.Term, Vote: v.Vote, Leader: v.LeaderID, Commit: v.Commit, Durable: v.DurableIndex}
 	if s == c.shown[m.id] {
 		return
 	}
 	c.shown[m.id] = s
-	c.mix(4, m.id, hashString(v.Role), v.Term, v.Vote, v.Leader, v.Commit, v.DurableIndex, v.LastIndex, v.LastTerm)
+	c.mix(4, m.id, hashString(v.Role), v.Term, v.Vote, v.LeaderID, v.Commit, v.DurableIndex, v.LastIndex, v.LastTerm)
 	c.add(note{kind: trace.Became, member: m.id, state: s})
 }
 
@@ -143,7 +143,7 @@ func (c *chronicle) machine(m *member, v *actors.MachineView) {
 }
 
 func (c *chronicle) replicator(m *member, v *actors.ReplicatorView) {
-	c.mix(6, m.id, v.Peer, v.Match, v.Next, uint64(v.InFlight), v.InFlightBytes, hashString(v.State))
+	c.mix(6, m.id, v.PeerID, v.Match, v.Next, uint64(v.InFlight), v.InFlightBytes, hashString(v.State))
 }
 
 func (c *chronicle) synced(m *member, v *actors.LogView) {

@@ -175,22 +175,22 @@ func (g *ghost) held(c *messages.Configuration, index uint64) bool {
 // replicator holds a replicator's picture of its peer against the peer's disk.
 func (g *ghost) replicator(m *member, v actors.ReplicatorView) {
 	if v.Next != 0 && v.Next <= v.Match {
-		g.fail("nextIndex above matchIndex", "at member %d, for %d: nextIndex %d is not above matchIndex %d", m.id, v.Peer, v.Next, v.Match)
+		g.fail("nextIndex above matchIndex", "at member %d, for %d: nextIndex %d is not above matchIndex %d", m.id, v.PeerID, v.Next, v.Match)
 	}
 	s := g.members[m.id]
 	limits := &s.flight
 	// The last one in may reach over the limit, with a request's bytes or a batch's of the Node.
 	if over := max(limits.MaxRequestBytes, s.limits.MaxBatchBytes, g.largest); v.InFlight > limits.MaxInFlight || v.InFlightBytes >= limits.MaxInFlightBytes+over {
-		g.fail("bounded window", "at member %d, for %d: %d requests of %d bytes in flight", m.id, v.Peer, v.InFlight, v.InFlightBytes)
+		g.fail("bounded window", "at member %d, for %d: %d requests of %d bytes in flight", m.id, v.PeerID, v.InFlight, v.InFlightBytes)
 	}
-	if v.Incarnation != s.incarnation || m.view.Role != "leader" || v.Match == s.matched[v.Peer] {
+	if v.Incarnation != s.incarnation || m.view.Role != "leader" || v.Match == s.matched[v.PeerID] {
 		return
 	}
-	s.matched[v.Peer] = v.Match
+	s.matched[v.PeerID] = v.Match
 	// A peer that went on to a later term may have lost again what it acknowledged in this one.
-	if p := g.members[v.Peer]; p.plate.term <= m.view.Term && (termAt(p.disk, v.Match) == 0 && v.Match > 0 || termAt(p.disk, v.Match) != termAt(s.log, v.Match)) {
+	if p := g.members[v.PeerID]; p.plate.term <= m.view.Term && (termAt(p.disk, v.Match) == 0 && v.Match > 0 || termAt(p.disk, v.Match) != termAt(s.log, v.Match)) {
 		g.fail("matchIndex is durable", "leader %d of term %d takes entry %d of term %d to be on the disk of %d, which has %d entries and there one of term %d",
-			m.id, m.view.Term, v.Match, termAt(s.log, v.Match), v.Peer, len(p.disk), termAt(p.disk, v.Match))
+			m.id, m.view.Term, v.Match, termAt(s.log, v.Match), v.PeerID, len(p.disk), termAt(p.disk, v.Match))
 	}
 }
 

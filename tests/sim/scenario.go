@@ -126,7 +126,7 @@ func (s *Scene) leads() *member {
 	for _, m := range s.members {
 		followers := 0
 		for _, f := range s.members {
-			if f.up && f.view.Leader == m.id && f.view.Term == m.view.Term {
+			if f.up && f.view.LeaderID == m.id && f.view.Term == m.view.Term {
 				followers++
 			}
 		}

@@ -248,7 +248,7 @@ func crashRecovering(s *Scene) {
 			}
 			return len(m.traps) == 0
 		})
-		s.within(10*election, "it is back", func() bool { return m.view.Incarnation > incarnation && m.view.Leader != 0 })
+		s.within(10*election, "it is back", func() bool { return m.view.Incarnation > incarnation && m.view.LeaderID != 0 })
 		s.within(20*election, "all are well", s.well)
 		s.keeps(all, s.members...)
 	}

@@ -48,7 +48,7 @@ func oneClockWrong(s *Scene, odd *member, wrong func(*member)) {
 		s.fail("member %d answered a read while it was cut off", odd.id)
 	}
 	s.cutOff(odd, false)
-	s.within(5*election, "it follows", func() bool { return odd.view.Leader != 0 && odd.view.Leader != odd.id })
+	s.within(5*election, "it follows", func() bool { return odd.view.LeaderID != 0 && odd.view.LeaderID != odd.id })
 	reads = append(reads, s.ask(odd), s.ask(s.leads()))
 	s.pass(heartbeat) // their points, if any, are held against what was acknowledged
 	if reads[len(reads)-1].points == 0 {

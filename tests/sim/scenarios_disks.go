@@ -93,7 +93,7 @@ func (s *Scene) damages(harm func(*Scene, *member)) {
 	victim.disk.doomed = true
 	refused := s.counts.Stops[StopRefused]
 	victim.boot()
-	s.within(5*election, "it refuses or goes on", func() bool { return s.counts.Stops[StopRefused] > refused || victim.view.Leader != 0 })
+	s.within(5*election, "it refuses or goes on", func() bool { return s.counts.Stops[StopRefused] > refused || victim.view.LeaderID != 0 })
 	if s.counts.Stops[StopRefused] > refused {
 		if where := (*persistence.CorruptError)(nil); !errors.As(victim.lastStop, &where) || !strings.HasPrefix(where.File, logDir) {
 			s.fail("member %d refuses and does not say where: %v", victim.id, victim.lastStop)

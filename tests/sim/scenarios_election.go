@@ -55,7 +55,7 @@ func reElection(s *Scene) {
 	// It returns, and follows.
 	s.cutOff(first, false)
 	s.within(2*election, "the first leader follows the second", func() bool {
-		return first.view.Role == "follower" && first.view.Leader == second.id
+		return first.view.Role == "follower" && first.view.LeaderID == second.id
 	})
 	s.reigns(second, 5*election)
 
@@ -143,7 +143,7 @@ func preVoteNoDisruption(s *Scene) {
 	s.pass(100 * election)
 	s.cutOff(away, false)
 	s.reigns(leader, 5*election)
-	if away.view.Term != term || away.view.Leader != leader.id {
+	if away.view.Term != term || away.view.LeaderID != leader.id {
 		s.fail("the member that was away is in term %d; the leader was %d in term %d", away.view.Term, leader.id, term)
 	}
 }
@@ -187,7 +187,7 @@ func termAhead(s *Scene) {
 	}
 	s.within(5*election, "one with the whole log leads, in a term above all", func() bool {
 		l := s.leads()
-		return l != nil && l != ahead && l.view.Term > 9 && ahead.view.Leader == l.id
+		return l != nil && l != ahead && l.view.Term > 9 && ahead.view.LeaderID == l.id
 	})
 	s.reigns(s.leads(), 3*election)
 }

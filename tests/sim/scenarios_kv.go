@@ -64,7 +64,7 @@ func (s *Scene) reigning() *member {
 	for _, m := range s.members {
 		reached := 0
 		for _, f := range s.members {
-			if f == m || f.view.Leader == m.id && f.view.Term == m.view.Term && s.connected(m, f) {
+			if f == m || f.view.LeaderID == m.id && f.view.Term == m.view.Term && s.connected(m, f) {
 				reached++
 			}
 		}

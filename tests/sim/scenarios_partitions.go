@@ -163,7 +163,7 @@ func oldPreVotes(s *Scene) {
 		s.reigns(leader, election/2)
 		s.apart([]*member{asks}, []*member{friend}, true)
 		s.apart([]*member{friend}, s.without([]*member{asks, friend}), false)
-		s.within(2*election, "its friend hears the leader again", func() bool { return friend.view.Leader == leader.id })
+		s.within(2*election, "its friend hears the leader again", func() bool { return friend.view.LeaderID == leader.id })
 	}
 	s.cutOff(asks, false)
 	s.reigns(leader, 3*election)
@@ -222,7 +222,7 @@ func staleLeaderDies(s *Scene) {
 	s.cutOff(former, false)
 	s.returns(former)
 	s.within(3*election, "the former one has the leader's log", func() bool {
-		return former.view.Leader == leader.id && former.view.LastIndex == leader.view.LastIndex && former.view.Commit == leader.view.Commit
+		return former.view.LeaderID == leader.id && former.view.LastIndex == leader.view.LastIndex && former.view.Commit == leader.view.Commit
 	})
 	s.replaced(former, term, first)
 	for _, o := range writes {

@@ -146,7 +146,7 @@ func fsyncOrder(s *Scene) {
 		leader.kill(vfs.LoseUnsynced)
 		s.successor(5*election, leader)
 		s.brings(leader)
-		s.within(5*election, "it is back", func() bool { return leader.view.Role == "follower" && leader.view.Leader != 0 })
+		s.within(5*election, "it is back", func() bool { return leader.view.Role == "follower" && leader.view.LeaderID != 0 })
 	}
 	if votes < 4 || acknowledgements < 10 {
 		s.fail("only %d votes and %d acknowledgements were looked at", votes, acknowledgements)

@@ -90,7 +90,7 @@ func stalledLeader(s *Scene) {
 	s.writes(next, 2)
 	s.reigns(next, until-s.now)
 	s.within(2*election, "the former leader has the log again", func() bool {
-		return leader.view.Leader == next.id && leader.view.DurableIndex == next.view.LastIndex
+		return leader.view.LeaderID == next.id && leader.view.DurableIndex == next.view.LastIndex
 	})
 	s.answered(writes, election)
 }

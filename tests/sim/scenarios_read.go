@@ -82,7 +82,7 @@ func staleRead(s *Scene) {
 		late = append(late, s.ask(old))
 		s.pass(heartbeat / 50)
 	}
-	s.within(election, "the former leader follows", func() bool { return old.view.Leader == leader.id })
+	s.within(election, "the former leader follows", func() bool { return old.view.LeaderID == leader.id })
 	s.within(election/2, "what it was asked is answered or refused", func() bool {
 		return !slices.ContainsFunc(late, (*asked).waits) && !earlier.waits()
 	})

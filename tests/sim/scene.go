@@ -24,7 +24,7 @@ func (s *Scene) settled(within time.Duration) *member {
 	s.within(within, "all follow one leader", func() bool {
 		l := s.leads()
 		for _, m := range s.members {
-			if l == nil || !m.up || m.view.Leader != l.id || m.view.Term != l.view.Term {
+			if l == nil || !m.up || m.view.LeaderID != l.id || m.view.Term != l.view.Term {
 				return false
 			}
 		}

@@ -306,7 +306,7 @@ func (w *World) well() bool {
 		if m.out {
 			continue
 		}
-		if !m.up || m.disk.stopsSoon() || v.Leader != l.id || v.Term != l.view.Term || v.Role == "leader" && m != l {
+		if !m.up || m.disk.stopsSoon() || v.LeaderID != l.id || v.Term != l.view.Term || v.Role == "leader" && m != l {
 			return false
 		}
 		if v.LastIndex != l.view.LastIndex || v.LastTerm != l.view.LastTerm || v.Commit != v.LastIndex || m.applied != v.LastIndex {
@@ -323,7 +323,7 @@ func (w *World) state() string {
 	var b strings.Builder
 	for _, m := range w.members {
 		v := m.view
-		fmt.Fprintf(&b, "\n  %d up=%v %s term %d leader %d last (%d, %d) durable %d commit %d applied %d", m.id, m.up, v.Role, v.Term, v.Leader,
+		fmt.Fprintf(&b, "\n  %d up=%v %s term %d leader %d last (%d, %d) durable %d commit %d applied %d", m.id, m.up, v.Role, v.Term, v.LeaderID,
 			v.LastIndex, v.LastTerm, v.DurableIndex, v.Commit, m.applied)
 		if m.program != nil {
 			fmt.Fprintf(&b, "; %d calls wait, serving %v", len(m.program.calls), m.program.serving)
