@@ -13,32 +13,32 @@ import (
 )
 
 // subject is what a seed is tried on: a profile or a scenario.
-type subject struct {
+type target struct {
 	kind, name string // "profile" or "scenario"
-	play       func(sim.Options) *sim.Result
+	run        func(sim.Options) *sim.Result
 	options    sim.Options // all but the seed
 }
 
 // campaign is every seed on every subject, seed by seed. Workers take jobs in order and each runs its worlds on one
 // goroutine; what they find is told in that order too, so nothing of it depends on how many there are.
 type campaign struct {
-	seeds     seedRange
-	subjects  []subject
-	workers   int
-	keepGoing bool
-	excused   []string // promises whose breach is no failure of the campaign
-	now       func() time.Duration
-	hung      func(job) // told, once, of a history that does not come to its end; nil: nobody wants to know
+	seeds      seedRange
+	targets    []target
+	workers    int
+	keepGoing  bool
+	ignored    []string // promises whose breach is no failure of the campaign
+	now        func() time.Duration
+	reportHung func(job) // told, once, of a history that does not come to its end; nil: nobody wants to know
 
 	next    atomic.Int64
 	running []atomic.Pointer[job] // by worker: what it is at
 }
 
 type job struct {
-	number  int
-	seed    uint64
-	subject *subject
-	began   time.Duration
+	number int
+	seed   uint64
+	target *target
+	began  time.Duration
 }
 
 type outcome struct {
@@ -46,10 +46,10 @@ type outcome struct {
 	result *sim.Result
 }
 
-func (c *campaign) jobs() int { return c.seeds.count * len(c.subjects) }
+func (c *campaign) jobs() int { return c.seeds.count * len(c.targets) }
 
 func (c *campaign) job(number int) job {
-	return job{number: number, seed: c.seeds.first + uint64(number/len(c.subjects)), subject: &c.subjects[number%len(c.subjects)], began: c.now()}
+	return job{number: number, seed: c.seeds.first + uint64(number/len(c.targets)), target: &c.targets[number%len(c.targets)], began: c.now()}
 }
 
 // run plays until all is done, something failed, or the context ends; whatever was begun is finished. It calls told for
@@ -64,7 +64,7 @@ func (c *campaign) run(ctx context.Context, told func(outcome)) (complete bool) 
 	go func() { working.Wait(); close(found) }()
 	over := make(chan struct{})
 	defer close(over)
-	if c.hung != nil {
+	if c.reportHung != nil {
 		go c.watch(over)
 	}
 
@@ -72,7 +72,7 @@ func (c *campaign) run(ctx context.Context, told func(outcome)) (complete bool) 
 	early, due, failed := map[int]outcome{}, 0, false
 	stopped := false
 	for o := range found {
-		if c.blames(o) && !c.keepGoing && !stopped {
+		if c.isFailure(o) && !c.keepGoing && !stopped {
 			stopped = true
 			close(stop)
 		}
@@ -85,15 +85,15 @@ func (c *campaign) run(ctx context.Context, told func(outcome)) (complete bool) 
 			delete(early, due)
 			due++
 			told(next)
-			failed = c.blames(next) && !c.keepGoing
+			failed = c.isFailure(next) && !c.keepGoing
 		}
 	}
 	return failed || due == c.jobs()
 }
 
 // blames tells whether something failed that is not excused.
-func (c *campaign) blames(o outcome) bool {
-	return o.result.Failure != nil && !slices.Contains(c.excused, o.result.Failure.Invariant)
+func (c *campaign) isFailure(o outcome) bool {
+	return o.result.Failure != nil && !slices.Contains(c.ignored, o.result.Failure.Invariant)
 }
 
 func (c *campaign) work(ctx context.Context, stop <-chan struct{}, worker int, found chan<- outcome) {
@@ -111,7 +111,7 @@ func (c *campaign) work(ctx context.Context, stop <-chan struct{}, worker int, f
 		}
 		j := c.job(number)
 		c.running[worker].Store(&j)
-		found <- outcome{j, j.subject.perform(j.seed)}
+		found <- outcome{j, j.target.runSeed(j.seed)}
 		c.running[worker].Store(nil)
 	}
 }
@@ -140,7 +140,7 @@ func (c *campaign) watch(over <-chan struct{}) {
 			return
 		case <-every.C:
 			if j, any := c.oldest(); any && c.now()-j.began > hungAfter {
-				c.hung(j)
+				c.reportHung(j)
 				return
 			}
 		}
@@ -148,20 +148,20 @@ func (c *campaign) watch(over <-chan struct{}) {
 }
 
 // perform plays one seed. A panic of the simulator itself is a failure of that seed, not the end of all.
-func (s *subject) perform(seed uint64) *sim.Result {
+func (s *target) runSeed(seed uint64) *sim.Result {
 	o := s.options
 	o.Seed = seed
-	return guarded(s.play, o)
+	return recoverPanics(s.run, o)
 }
 
-// simulatorBroke is the invariant of worlds that did not come to their end.
-const simulatorBroke = "the simulator works"
+// simulatorInvariant is the invariant of worlds that did not come to their end.
+const simulatorInvariant = "the simulator works"
 
-func guarded(play func(sim.Options) *sim.Result, o sim.Options) (r *sim.Result) {
+func recoverPanics(play func(sim.Options) *sim.Result, o sim.Options) (r *sim.Result) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			r = &sim.Result{Options: o, Nodes: o.Nodes, Failure: &sim.Failure{
-				Invariant: simulatorBroke, Text: fmt.Sprintf("it panicked: %v\n%s", reason, debug.Stack()),
+				Invariant: simulatorInvariant, Text: fmt.Sprintf("it panicked: %v\n%s", reason, debug.Stack()),
 			}}
 		}
 	}()

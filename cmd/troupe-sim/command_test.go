@@ -13,7 +13,7 @@ import (
 	"github.com/troupe-raft/troupe/tests/sim"
 )
 
-func mustHold(t *testing.T, r ran, code int, parts ...string) {
+func checkOutput(t *testing.T, r commandResult, code int, parts ...string) {
 	t.Helper()
 	if r.code != code {
 		t.Errorf("exit code %d, want %d", r.code, code)
@@ -29,13 +29,13 @@ func mustHold(t *testing.T, r ran, code int, parts ...string) {
 }
 
 func TestCleanSeedsEndWithTheirSummary(t *testing.T) {
-	r := command(t, simulator(), "--seeds", "1..16", "--profile", "all", "--steps", "300")
-	mustHold(t, r, exitOK, "seeds ", "1..16", "calm, network,", "failures      none", "kill ", "virtual time", "put ", "answered ", "members")
+	r := runCommand(t, simulator(), "--seeds", "1..16", "--profile", "all", "--steps", "300")
+	checkOutput(t, r, exitOK, "seeds ", "1..16", "calm, network,", "failures      none", "kill ", "virtual time", "put ", "answered ", "members")
 }
 
 func TestAFailureTellsSeedPromiseAndReplayCommand(t *testing.T) {
-	r := command(t, stage(at(7, 9)), "--seeds", "1..20", "--nodes", "3", "--steps", "500", "--without", "kill,crash", "--fault-limit", "8")
-	mustHold(t, r, exitFailed, "FAILED  seed 7, profile everything, 3 members, step 77, at 1.5s", "log matching: an entry",
+	r := runCommand(t, fakeRunner(failsAt(7, 9)), "--seeds", "1..20", "--nodes", "3", "--steps", "500", "--without", "kill,crash", "--fault-limit", "8")
+	checkOutput(t, r, exitFailed, "FAILED  seed 7, profile everything, 3 members, step 77, at 1.5s", "log matching: an entry",
 		"two entries at index 3", "1/log  Append", "failures      1: log matching (1: 7)",
 		"replay    go run ./cmd/troupe-sim --seeds 7 --profile everything --nodes 3 --steps 500 --without kill,crash --fault-limit 8\n")
 	if strings.Contains(r.out, "seed 9") || !strings.Contains(r.out, "7 of 20") {
@@ -49,20 +49,20 @@ func TestAFailureTellsSeedPromiseAndReplayCommand(t *testing.T) {
 // What a failure says is what makes the same history: the replay command is read back into the very same options.
 func TestTheReplayCommandMakesTheSameOptions(t *testing.T) {
 	var played sim.Options
-	th := stage(func(o sim.Options) *sim.Failure {
+	th := fakeRunner(func(o sim.Options) *sim.Failure {
 		played = o
-		return at(o.Seed)(o)
+		return failsAt(o.Seed)(o)
 	})
 	for _, flags := range [][]string{
 		{}, {"--profile", "crashes"}, {"--nodes", "5", "--clients", "2", "--steps", "123"}, {"--without", "cut,pause", "--fault-limit", "3"},
 	} {
-		r := command(t, th, append([]string{"--seeds", "42"}, flags...)...)
+		r := runCommand(t, th, append([]string{"--seeds", "42"}, flags...)...)
 		first := played
 		line := regexp.MustCompile(`replay +go run \./cmd/troupe-sim (.*)\n`).FindStringSubmatch(r.out)
 		if line == nil {
 			t.Fatalf("no replay command:\n%s", r.out)
 		}
-		command(t, th, strings.Fields(line[1])...)
+		runCommand(t, th, strings.Fields(line[1])...)
 		if fmt.Sprint(played) != fmt.Sprint(first) {
 			t.Errorf("%v: played %+v, replayed %+v", flags, first, played)
 		}
@@ -70,8 +70,8 @@ func TestTheReplayCommandMakesTheSameOptions(t *testing.T) {
 }
 
 func TestKeepGoingTellsAllFailures(t *testing.T) {
-	r := command(t, stage(at(3, 5, 19)), "--seeds", "1..20", "--keep-going")
-	mustHold(t, r, exitFailed, "seed 3,", "seed 5,", "seed 19,", "20 of 20", "failures      3: log matching (3: 3 5 19)")
+	r := runCommand(t, fakeRunner(failsAt(3, 5, 19)), "--seeds", "1..20", "--keep-going")
+	checkOutput(t, r, exitFailed, "seed 3,", "seed 5,", "seed 19,", "20 of 20", "failures      3: log matching (3: 3 5 19)")
 }
 
 // Later seeds may be played before an earlier one has failed; nobody hears of them.
@@ -81,7 +81,7 @@ func TestWhatIsToldDoesNotDependOnTheNumberOfWorkers(t *testing.T) {
 		var first string
 		for _, workers := range []string{"1", "2", "7", "64"} {
 			args := append([]string{"--seeds", "1..300", "--hashes", "--workers", workers}, flags...)
-			r := command(t, stage(at(150, 151, 290)), args...)
+			r := runCommand(t, fakeRunner(failsAt(150, 151, 290)), args...)
 			if told := untimed.ReplaceAllString(r.out, ""); first == "" {
 				first = told
 			} else if told != first {
@@ -94,7 +94,7 @@ func TestWhatIsToldDoesNotDependOnTheNumberOfWorkers(t *testing.T) {
 // Worlds that run at once share actor systems and nothing else.
 func TestWorldsThatRunAtOnceAreTheSameAsOneAfterTheOther(t *testing.T) {
 	args := []string{"--profile", "all", "--seeds", "1..6", "--steps", "600", "--hashes", "--keep-going"}
-	one, four := command(t, simulator(), append(args, "--workers", "1")...), command(t, simulator(), append(args, "--workers", "4")...)
+	one, four := runCommand(t, simulator(), append(args, "--workers", "1")...), runCommand(t, simulator(), append(args, "--workers", "4")...)
 	a, b := hashLines.FindAllString(one.out, -1), hashLines.FindAllString(four.out, -1)
 	if len(a) != 6*len(sim.Profiles) || !slices.Equal(a, b) {
 		t.Errorf("one worker has\n%s\nfour have\n%s", strings.Join(a, "\n"), strings.Join(b, "\n"))
@@ -102,22 +102,22 @@ func TestWorldsThatRunAtOnceAreTheSameAsOneAfterTheOther(t *testing.T) {
 }
 
 func TestAnInterruptedRunTellsWhatItHasAndIsNoSuccess(t *testing.T) {
-	mustHold(t, interrupted(t, stage(never), "--seeds", "1..1000"), exitStopped, "histories", "interrupted after 0 of 1,000")
+	checkOutput(t, runInterrupted(t, fakeRunner(neverFails), "--seeds", "1..1000"), exitStopped, "histories", "interrupted after 0 of 1,000")
 }
 
 func TestAPanicOfTheSimulatorIsAFailureOfItsSeed(t *testing.T) {
-	th := stage(func(o sim.Options) *sim.Failure {
+	th := fakeRunner(func(o sim.Options) *sim.Failure {
 		if o.Seed == 2 {
 			panic("index out of range")
 		}
 		return nil
 	})
-	mustHold(t, command(t, th, "--seeds", "1..3"), exitFailed, "seed 2", simulatorBroke, "index out of range", "--seeds 2 ")
+	checkOutput(t, runCommand(t, th, "--seeds", "1..3"), exitFailed, "seed 2", simulatorInvariant, "index out of range", "--seeds 2 ")
 }
 
 func TestMistakesAreToldBeforeAnythingRuns(t *testing.T) {
 	var played atomic.Int64
-	th := stage(func(sim.Options) *sim.Failure { played.Add(1); return nil })
+	th := fakeRunner(func(sim.Options) *sim.Failure { played.Add(1); return nil })
 	for _, c := range []struct {
 		args []string
 		says string
@@ -156,7 +156,7 @@ func TestMistakesAreToldBeforeAnythingRuns(t *testing.T) {
 		{[]string{"--nonsense"}, "--help"},
 		{[]string{"1..4"}, `unexpected argument "1..4"`},
 	} {
-		r := command(t, th, c.args...)
+		r := runCommand(t, th, c.args...)
 		if r.code != exitUsage || !strings.Contains(r.errs, c.says) || r.out != "" {
 			t.Errorf("%v: exit code %d: %s%s", c.args, r.code, r.errs, r.out)
 		}
@@ -167,7 +167,7 @@ func TestMistakesAreToldBeforeAnythingRuns(t *testing.T) {
 }
 
 func TestTheListHasALineOnEverything(t *testing.T) {
-	r := command(t, simulator(), "--list")
+	r := runCommand(t, simulator(), "--list")
 	if r.code != exitOK {
 		t.Fatalf("exit code %d", r.code)
 	}
@@ -192,17 +192,17 @@ func TestTheListHasALineOnEverything(t *testing.T) {
 }
 
 func TestScenariosArePlayedByName(t *testing.T) {
-	r := command(t, simulator(), "--scenario", "transfer,initial-election", "--seeds", "1..3", "--hashes")
-	mustHold(t, r, exitOK, "1 transfer ", "3 initial-election ", "6 of 6", "failures      none")
+	r := runCommand(t, simulator(), "--scenario", "transfer,initial-election", "--seeds", "1..3", "--hashes")
+	checkOutput(t, r, exitOK, "1 transfer ", "3 initial-election ", "6 of 6", "failures      none")
 }
 
 func TestTheReportForMachinesHasWhatTheTableHas(t *testing.T) {
-	r := command(t, stage(at(5)), "--seeds", "3..9", "--keep-going", "--json", "--hashes")
+	r := runCommand(t, fakeRunner(failsAt(5)), "--seeds", "3..9", "--keep-going", "--json", "--hashes")
 	var got report
 	if err := json.Unmarshal([]byte(r.out), &got); err != nil {
 		t.Fatalf("%v:\n%s", err, r.out)
 	}
-	if r.code != exitFailed || got.Histories != 7 || got.Asked != 7 || got.Handled != 7000 || len(got.Hashes) != 7 || got.VirtualSeconds != 7 {
+	if r.code != exitFailed || got.Histories != 7 || got.Requested != 7 || got.Handled != 7000 || len(got.Hashes) != 7 || got.VirtualSeconds != 7 {
 		t.Errorf("exit code %d: %+v", r.code, got)
 	}
 	if len(got.Failures) != 1 || got.Failures[0].Seed != 5 || got.Failures[0].Invariant != "log matching" ||
@@ -250,22 +250,22 @@ func TestEveryCountIsInTheSummary(t *testing.T) {
 
 func TestWorkCanBeBoundedByTime(t *testing.T) {
 	// Time enough for one world at least, however busy the machine is.
-	r := command(t, stage(never), "--seeds", "fresh", "--for", "1s", "--steps", "100", "--json")
+	r := runCommand(t, fakeRunner(neverFails), "--seeds", "fresh", "--for", "1s", "--steps", "100", "--json")
 	var got report
 	if err := json.Unmarshal([]byte(r.out), &got); err != nil {
 		t.Fatalf("%v:\n%s", err, r.out)
 	}
-	if r.code != exitOK || got.Histories == 0 || got.Histories == got.Asked || !regexp.MustCompile(`fresh seeds \d+ and on\n`).MatchString(r.errs) {
+	if r.code != exitOK || got.Histories == 0 || got.Histories == got.Requested || !regexp.MustCompile(`fresh seeds \d+ and on\n`).MatchString(r.errs) {
 		t.Errorf("exit code %d, %d histories, %s", r.code, got.Histories, r.errs)
 	}
-	mustHold(t, command(t, stage(at(3)), "--seeds", "1..100", "--for", "1h"), exitFailed, "seed 3,")
-	mustHold(t, interrupted(t, stage(never), "--seeds", "1..100", "--for", "1h"), exitStopped, "interrupted")
+	checkOutput(t, runCommand(t, fakeRunner(failsAt(3)), "--seeds", "1..100", "--for", "1h"), exitFailed, "seed 3,")
+	checkOutput(t, runInterrupted(t, fakeRunner(neverFails), "--seeds", "1..100", "--for", "1h"), exitStopped, "interrupted")
 }
 
 func TestFreshSeedsAreToldAndDiffer(t *testing.T) {
 	seeds := map[string]bool{}
 	for range 3 {
-		r := command(t, stage(never), "--seeds", "fresh:5")
+		r := runCommand(t, fakeRunner(neverFails), "--seeds", "fresh:5")
 		line := regexp.MustCompile(`fresh seeds (\d+\.\.\d+)\n`).FindStringSubmatch(r.errs)
 		if r.code != exitOK || line == nil || !strings.Contains(r.out, line[1]) {
 			t.Fatalf("exit code %d:\n%s%s", r.code, r.errs, r.out)
@@ -288,10 +288,10 @@ func TestABreachThatIsExcusedIsToldAndIsNoFailureOfTheRun(t *testing.T) {
 		}
 		return nil
 	}
-	r := command(t, stage(both), "--seeds", "1..6", "--excuse", "script")
-	mustHold(t, r, exitOK, "FAILED  seed 3", "histories     6 of 6", "failures      1: script (1: 3, excused)")
-	r = command(t, stage(both), "--seeds", "1..9", "--excuse", "script")
-	mustHold(t, r, exitFailed, "FAILED  seed 3", "FAILED  seed 8", "histories     8 of 9", "script (1: 3, excused); log matching (1: 8)")
-	r = command(t, stage(both), "--excuse", "scripts")
-	mustHold(t, r, exitUsage, "--excuse", `no promise "scripts" (did you mean script?)`)
+	r := runCommand(t, fakeRunner(both), "--seeds", "1..6", "--excuse", "script")
+	checkOutput(t, r, exitOK, "FAILED  seed 3", "histories     6 of 6", "failures      1: script (1: 3, excused)")
+	r = runCommand(t, fakeRunner(both), "--seeds", "1..9", "--excuse", "script")
+	checkOutput(t, r, exitFailed, "FAILED  seed 3", "FAILED  seed 8", "histories     8 of 9", "script (1: 3, excused); log matching (1: 8)")
+	r = runCommand(t, fakeRunner(both), "--excuse", "scripts")
+	checkOutput(t, r, exitUsage, "--excuse", `no promise "scripts" (did you mean script?)`)
 }

@@ -107,7 +107,7 @@ func (f *explainFlags) open(o explain.Options) (in io.Reader, closed func() erro
 		}
 		again = bytes.NewReader(all)
 	}
-	has, err := explain.Survey(again)
+	has, err := explain.ReadContents(again)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--explain %s: %w", f.file, err)
 	}
@@ -125,7 +125,7 @@ func (f *explainFlags) check(o explain.Options, has *explain.Contents) error {
 	for _, word := range f.only {
 		if !has.Has(word) {
 			return usage("--only: nothing in %s is called %q%s; its kinds of event are %s; its messages, faults and operations are %s", f.file, word,
-				meant(word, append(slices.Clone(has.Kinds), has.Names...)), strings.Join(has.Kinds, ", "), strings.Join(has.Names, ", "))
+				didYouMean(word, append(slices.Clone(has.Kinds), has.Names...)), strings.Join(has.Kinds, ", "), strings.Join(has.Names, ", "))
 		}
 	}
 	between := fmt.Sprintf("%s goes from step %d to %d, from %v to %v", f.file, has.FirstStep, has.LastStep, has.First, has.Last)

@@ -11,9 +11,9 @@ import (
 )
 
 // stage is a theatre whose worlds fail as a test wants it.
-func stage(fails func(sim.Options) *sim.Failure) theatre {
+func fakeRunner(fails func(sim.Options) *sim.Failure) runner {
 	t := simulator()
-	t.run = func(o sim.Options) *sim.Result {
+	t.runProfile = func(o sim.Options) *sim.Result {
 		nodes := o.Nodes
 		if nodes == 0 {
 			nodes = 5
@@ -39,10 +39,10 @@ func stage(fails func(sim.Options) *sim.Failure) theatre {
 	return t
 }
 
-func never(sim.Options) *sim.Failure { return nil }
+func neverFails(sim.Options) *sim.Failure { return nil }
 
 // at fails at these seeds.
-func at(seeds ...uint64) func(sim.Options) *sim.Failure {
+func failsAt(seeds ...uint64) func(sim.Options) *sim.Failure {
 	return func(o sim.Options) *sim.Failure {
 		if slices.Contains(seeds, o.Seed) {
 			return &sim.Failure{Invariant: "log matching", Text: "two entries at index 3", Step: 77, At: 1500 * time.Millisecond}
@@ -51,23 +51,23 @@ func at(seeds ...uint64) func(sim.Options) *sim.Failure {
 	}
 }
 
-type ran struct {
+type commandResult struct {
 	code      int
 	out, errs string
 }
 
-func command(t *testing.T, th theatre, args ...string) ran {
+func runCommand(t *testing.T, th runner, args ...string) commandResult {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code := run(t.Context(), th, args, &out, &errs)
-	return ran{code, out.String(), errs.String()}
+	return commandResult{code, out.String(), errs.String()}
 }
 
-func interrupted(t *testing.T, th theatre, args ...string) ran {
+func runInterrupted(t *testing.T, th runner, args ...string) commandResult {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out, errs bytes.Buffer
 	code := run(ctx, th, args, &out, &errs)
-	return ran{code, out.String(), errs.String()}
+	return commandResult{code, out.String(), errs.String()}
 }

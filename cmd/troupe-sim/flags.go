@@ -71,7 +71,7 @@ func addFlags(cmd *cobra.Command) *flags {
 }
 
 // do is the command once its flags are read.
-func (f *flags) do(cmd *cobra.Command, t theatre) error {
+func (f *flags) do(cmd *cobra.Command, t runner) error {
 	if err := f.checkTogether(cmd); err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (f *flags) do(cmd *cobra.Command, t theatre) error {
 	if err != nil {
 		return err
 	}
-	return p.perform(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+	return p.execute(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 }
 
 // checkTogether keeps the flags of showing a trace and those of playing worlds apart.
@@ -116,7 +116,7 @@ func (f *flags) checkTogether(cmd *cobra.Command) error {
 }
 
 // plan checks the flags against each other and makes the performance that they ask for.
-func (f *flags) plan(cmd *cobra.Command, t theatre) (*performance, error) {
+func (f *flags) plan(cmd *cobra.Command, t runner) (*execution, error) {
 	if err := f.checkNumbers(cmd); err != nil {
 		return nil, err
 	}
@@ -139,34 +139,34 @@ func (f *flags) plan(cmd *cobra.Command, t theatre) (*performance, error) {
 		}
 	}
 	for _, name := range f.excuse {
-		if promises := promiseNames(); !slices.Contains(promises, name) {
-			return nil, usage("--excuse: there is no promise %q%s; \"troupe-sim --list\" tells them all", name, meant(name, promises))
+		if promises := invariantNames(); !slices.Contains(promises, name) {
+			return nil, usage("--excuse: there is no promise %q%s; \"troupe-sim --list\" tells them all", name, didYouMean(name, promises))
 		}
 	}
-	p := &performance{flags: *f, theatre: t}
+	p := &execution{flags: *f, runner: t}
 	options := sim.Options{Nodes: f.nodes, Clients: f.clients, Steps: f.steps, FaultLimit: f.faultLimit, AllSteps: f.all}
 	for _, name := range f.without {
 		kind, err := sim.ParseFault(name)
 		if err != nil {
-			return nil, usage("--without: there is no kind of fault %q%s; there are %s", name, meant(name, faultNames()), strings.Join(faultNames(), ", "))
+			return nil, usage("--without: there is no kind of fault %q%s; there are %s", name, didYouMean(name, faultNames()), strings.Join(faultNames(), ", "))
 		}
 		options.Without = append(options.Without, kind)
 	}
-	var subjects []subject
+	var subjects []target
 	if len(f.scenarios) > 0 {
 		for _, name := range []string{"profile", "nodes", "clients", "steps", "without", "fault-limit"} {
 			if cmd.Flags().Changed(name) {
 				return nil, usage("--%s does not go with --scenario: the script says who is there and what goes wrong", name)
 			}
 		}
-		subjects, err = t.scenarioSubjects(f.scenarios, sim.Options{AllSteps: f.all})
+		subjects, err = t.scenarioTargets(f.scenarios, sim.Options{AllSteps: f.all})
 	} else {
-		subjects, err = t.profileSubjects(f.profiles, options)
+		subjects, err = t.profileTargets(f.profiles, options)
 	}
 	if err != nil {
 		return nil, err
 	}
-	p.campaign = &campaign{seeds: seeds, subjects: subjects, workers: f.workers, keepGoing: f.keepGoing, excused: f.excuse, running: make([]atomic.Pointer[job], f.workers)}
+	p.campaign = &campaign{seeds: seeds, targets: subjects, workers: f.workers, keepGoing: f.keepGoing, ignored: f.excuse, running: make([]atomic.Pointer[job], f.workers)}
 	return p, nil
 }
 
@@ -186,7 +186,7 @@ func (f *flags) checkNumbers(cmd *cobra.Command) error {
 	return nil
 }
 
-func (t theatre) profileSubjects(names []string, options sim.Options) (all []subject, err error) {
+func (t runner) profileTargets(names []string, options sim.Options) (all []target, err error) {
 	if slices.Equal(names, []string{"all"}) {
 		names = t.profileNames()
 	}
@@ -196,16 +196,16 @@ func (t theatre) profileSubjects(names []string, options sim.Options) (all []sub
 		}
 		i := slices.IndexFunc(t.profiles, func(p sim.Profile) bool { return p.Name == name })
 		if i < 0 {
-			return nil, usage("--profile: there is no %q%s; there are %s, and all", name, meant(name, t.profileNames()), strings.Join(t.profileNames(), ", "))
+			return nil, usage("--profile: there is no %q%s; there are %s, and all", name, didYouMean(name, t.profileNames()), strings.Join(t.profileNames(), ", "))
 		}
 		o := options
 		o.Profile = t.profiles[i]
-		all = append(all, subject{"profile", name, t.run, o})
+		all = append(all, target{"profile", name, t.runProfile, o})
 	}
 	return all, nil
 }
 
-func (t theatre) scenarioSubjects(names []string, options sim.Options) (all []subject, err error) {
+func (t runner) scenarioTargets(names []string, options sim.Options) (all []target, err error) {
 	if slices.Equal(names, []string{"all"}) {
 		names = t.scenarioNames()
 	}
@@ -215,28 +215,28 @@ func (t theatre) scenarioSubjects(names []string, options sim.Options) (all []su
 		}
 		i := slices.IndexFunc(t.scenarios, func(sc sim.Scenario) bool { return sc.Name == name })
 		if i < 0 {
-			return nil, usage("--scenario: there is no %q%s; \"troupe-sim --list\" tells them all", name, meant(name, t.scenarioNames()))
+			return nil, usage("--scenario: there is no %q%s; \"troupe-sim --list\" tells them all", name, didYouMean(name, t.scenarioNames()))
 		}
-		all = append(all, subject{"scenario", name, t.play(t.scenarios[i]), options})
+		all = append(all, target{"scenario", name, t.runScenario(t.scenarios[i]), options})
 	}
 	return all, nil
 }
 
-func (t theatre) profileNames() (names []string) {
+func (t runner) profileNames() (names []string) {
 	for _, p := range t.profiles {
 		names = append(names, p.Name)
 	}
 	return names
 }
 
-func (t theatre) scenarioNames() (names []string) {
+func (t runner) scenarioNames() (names []string) {
 	for _, sc := range t.scenarios {
 		names = append(names, sc.Name)
 	}
 	return names
 }
 
-func promiseNames() (names []string) {
+func invariantNames() (names []string) {
 	for _, i := range sim.Invariants {
 		names = append(names, i.Name)
 	}

@@ -11,9 +11,9 @@ import (
 // The report for machines. Its fields are added to, not renamed.
 type report struct {
 	Seeds            string   `json:"seeds"`
-	Subjects         []string `json:"subjects"`
+	Targets          []string `json:"subjects"`
 	Histories        int      `json:"histories"`
-	Asked            int      `json:"asked"`
+	Requested        int      `json:"asked"`
 	Workers          int      `json:"workers"`
 	Steps            int      `json:"steps"`
 	Handled          int      `json:"handled"`
@@ -29,7 +29,7 @@ type report struct {
 
 type reported struct {
 	Seed      uint64  `json:"seed"`
-	Subject   string  `json:"subject"`
+	Target    string  `json:"subject"`
 	Members   int     `json:"members"`
 	Invariant string  `json:"invariant"`
 	Text      string  `json:"text"`
@@ -39,29 +39,29 @@ type reported struct {
 }
 
 type hashed struct {
-	Seed    uint64 `json:"seed"`
-	Subject string `json:"subject"`
-	Hash    string `json:"hash"` // as text: JSON's numbers end at 2^53
-	Steps   int    `json:"steps"`
+	Seed   uint64 `json:"seed"`
+	Target string `json:"subject"`
+	Hash   string `json:"hash"` // as text: JSON's numbers end at 2^53
+	Steps  int    `json:"steps"`
 }
 
-func reportOf(s *subject, r *sim.Result) *reported {
+func reportOf(s *target, r *sim.Result) *reported {
 	f := r.Failure
 	return &reported{
-		Seed: r.Options.Seed, Subject: s.nameOf(r), Members: r.Nodes, Invariant: f.Invariant, Text: f.Text, Step: f.Step,
+		Seed: r.Options.Seed, Target: s.nameOf(r), Members: r.Nodes, Invariant: f.Invariant, Text: f.Text, Step: f.Step,
 		AtSeconds: f.At.Seconds(), Replay: s.command(r.Options),
 	}
 }
 
 func (s *summary) writeJSON(out io.Writer, hashes bool, smaller *shrunk) error {
 	r := report{
-		Seeds: s.seeds().String(), Histories: s.histories, Asked: s.campaign.jobs(), Workers: s.campaign.workers,
+		Seeds: s.seeds().String(), Histories: s.histories, Requested: s.campaign.jobs(), Workers: s.campaign.workers,
 		Steps: s.steps, Handled: s.counts.Handled, HandledPerSecond: perSecond(s.counts.Handled, s.took),
 		VirtualSeconds: s.virtual.Seconds(), RealSeconds: s.took.Seconds(),
 		Counts: map[string]map[string]int{}, Failures: []reported{},
 	}
-	for _, sub := range s.campaign.subjects {
-		r.Subjects = append(r.Subjects, sub.name)
+	for _, sub := range s.campaign.targets {
+		r.Targets = append(r.Targets, sub.name)
 	}
 	for _, g := range groups(&s.counts) {
 		r.Counts[g.name] = map[string]int{}
@@ -71,14 +71,14 @@ func (s *summary) writeJSON(out io.Writer, hashes bool, smaller *shrunk) error {
 	}
 	for _, o := range s.outcomes {
 		if o.result.Failure != nil {
-			r.Failures = append(r.Failures, *reportOf(o.subject, o.result))
+			r.Failures = append(r.Failures, *reportOf(o.target, o.result))
 		}
 		if hashes {
-			r.Hashes = append(r.Hashes, hashed{o.seed, o.subject.name, fmt.Sprintf("%016x", o.result.Hash), o.result.Steps})
+			r.Hashes = append(r.Hashes, hashed{o.seed, o.target.name, fmt.Sprintf("%016x", o.result.Hash), o.result.Steps})
 		}
 	}
 	if smaller != nil {
-		r.Shrunk = reportOf(s.firstFailure().subject, smaller.result)
+		r.Shrunk = reportOf(s.firstFailure().target, smaller.result)
 	}
 	e := json.NewEncoder(out)
 	e.SetIndent("", "  ")

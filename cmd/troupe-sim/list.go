@@ -11,27 +11,27 @@ import (
 )
 
 // list tells what there is, a line on each.
-func list(out io.Writer, t theatre) error {
+func list(out io.Writer, t runner) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	section := func(title string) { fmt.Fprintf(table, "%s\n", title) }
 	section("Scenarios (--scenario), with their members and the errata they show to be met:")
 	for _, sc := range t.scenarios {
-		fmt.Fprintf(table, "  %s\t%d\t%s\t%s\n", sc.Name, sc.Nodes, errata(sc.Errata), sc.Line)
+		fmt.Fprintf(table, "  %s\t%d\t%s\t%s\n", sc.Name, sc.Nodes, errata(sc.Errata), sc.Description)
 	}
 	fmt.Fprintln(table)
 	section("Profiles (--profile):")
 	for _, p := range t.profiles {
-		fmt.Fprintf(table, "  %s\t%s\n", p.Name, p.Line)
+		fmt.Fprintf(table, "  %s\t%s\n", p.Name, p.Description)
 	}
 	fmt.Fprintln(table)
 	section("Kinds of fault (--without):")
 	for _, f := range sim.FaultKinds() {
-		fmt.Fprintf(table, "  %s\t%s\n", f, f.Line())
+		fmt.Fprintf(table, "  %s\t%s\n", f, f.Description())
 	}
 	fmt.Fprintln(table)
 	section("Promises that are held against every step:")
 	for _, i := range sim.Invariants {
-		fmt.Fprintf(table, "  %s\t%s\n", i.Name, i.Line)
+		fmt.Fprintf(table, "  %s\t%s\n", i.Name, i.Description)
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("writing: %w", err)

@@ -28,35 +28,35 @@ const (
 )
 
 // coded is an error that knows the exit code. An empty one has been reported already.
-type coded struct {
+type exitError struct {
 	code int
 	err  error
 }
 
-func (c *coded) Error() string { return c.err.Error() }
-func (c *coded) Unwrap() error { return c.err }
+func (c *exitError) Error() string { return c.err.Error() }
+func (c *exitError) Unwrap() error { return c.err }
 
 func usage(format string, values ...any) error {
-	return &coded{exitUsage, fmt.Errorf(format, values...)}
+	return &exitError{exitUsage, fmt.Errorf(format, values...)}
 }
 
-// errTold ends the command after its report has said what is wrong.
-var errTold = errors.New("told")
+// errReported ends the command after its report has said what is wrong.
+var errReported = errors.New("told")
 
 // theatre is where worlds are made: the simulator itself, or what a test puts in its place.
-type theatre struct {
-	profiles  []sim.Profile
-	scenarios []sim.Scenario
-	run       func(sim.Options) *sim.Result
-	play      func(sim.Scenario) func(sim.Options) *sim.Result
+type runner struct {
+	profiles    []sim.Profile
+	scenarios   []sim.Scenario
+	runProfile  func(sim.Options) *sim.Result
+	runScenario func(sim.Scenario) func(sim.Options) *sim.Result
 }
 
-func simulator() theatre {
-	return theatre{sim.Profiles, sim.Scenarios(), sim.Run, func(s sim.Scenario) func(sim.Options) *sim.Result { return s.Play }}
+func simulator() runner {
+	return runner{sim.Profiles, sim.Scenarios(), sim.Run, func(s sim.Scenario) func(sim.Options) *sim.Result { return s.Run }}
 }
 
 // patience is how long worlds may run on after an interrupt before it is said that they do: nearly all are done long before.
-const patience = time.Second
+const interruptNotice = time.Second
 
 func main() {
 	if os.Getenv("GOGC") == "" {
@@ -66,7 +66,7 @@ func main() {
 	go func() {
 		<-ctx.Done()
 		stop() // a second interrupt does not wait for the worlds that are running
-		time.AfterFunc(patience, func() {
+		time.AfterFunc(interruptNotice, func() {
 			fmt.Fprintln(os.Stderr, "troupe-sim: interrupted: the worlds that are running come to their end first; interrupt again to leave at once")
 		})
 	}()
@@ -76,7 +76,7 @@ func main() {
 }
 
 // run is the whole program but for its process.
-func run(ctx context.Context, t theatre, args []string, out, errs io.Writer) int {
+func run(ctx context.Context, t runner, args []string, out, errs io.Writer) int {
 	root := newRoot(t)
 	root.SetArgs(args)
 	root.SetOut(out)
@@ -85,17 +85,17 @@ func run(ctx context.Context, t theatre, args []string, out, errs io.Writer) int
 	if err == nil {
 		return exitOK
 	}
-	if !errors.Is(err, errTold) {
+	if !errors.Is(err, errReported) {
 		fmt.Fprintf(errs, "troupe-sim: %v\n", err)
 	}
-	var c *coded
+	var c *exitError
 	if errors.As(err, &c) {
 		return c.code
 	}
 	return exitFile
 }
 
-func newRoot(t theatre) *cobra.Command {
+func newRoot(t runner) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "troupe-sim",
 		Short: "Let clusters live in the deterministic simulator",

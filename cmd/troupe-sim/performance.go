@@ -12,18 +12,18 @@ import (
 )
 
 // performance is one run of the command: the campaign, what is told of it, and what follows a failure.
-type performance struct {
+type execution struct {
 	flags
-	theatre
+	runner
 	campaign *campaign
 
-	out     io.Writer
-	summary summary
-	bar     *progress
-	file    *traceFile // nil: nothing is to be recorded
+	out          io.Writer
+	summary      summary
+	progressLine *progress
+	file         *traceFile // nil: nothing is to be recorded
 }
 
-func (p *performance) perform(ctx context.Context, out, errs io.Writer) error {
+func (p *execution) execute(ctx context.Context, out, errs io.Writer) error {
 	p.out = out
 	if p.trace != "" {
 		file, err := createTrace(p.trace)
@@ -35,13 +35,13 @@ func (p *performance) perform(ctx context.Context, out, errs io.Writer) error {
 	}
 	began := time.Now()
 	p.campaign.now = func() time.Duration { return time.Since(began) }
-	p.campaign.hung = func(j job) { tellHung(errs, j) }
+	p.campaign.reportHung = func(j job) { reportHung(errs, j) }
 	p.summary = newSummary(p.campaign, p.json && p.hashes)
 	if p.campaign.seeds.fresh {
 		fmt.Fprintf(errs, "fresh seeds %v\n", p.campaign.seeds) // at once: a run that is killed has told what it was at
 	}
 	if !p.quiet {
-		p.bar = startProgress(errs, p.summary.line)
+		p.progressLine = startProgress(errs, p.summary.progressText)
 	}
 	working := ctx
 	if p.limit > 0 {
@@ -49,62 +49,62 @@ func (p *performance) perform(ctx context.Context, out, errs io.Writer) error {
 		working, cancel = context.WithTimeout(ctx, p.limit)
 		defer cancel()
 	}
-	complete := p.campaign.run(working, p.told) || ctx.Err() == nil // what --for ended is all that was asked for
+	complete := p.campaign.run(working, p.addOutcome) || ctx.Err() == nil // what --for ended is all that was asked for
 	p.summary.took = time.Since(began)
-	if p.bar != nil {
-		p.bar.end()
+	if p.progressLine != nil {
+		p.progressLine.end()
 	}
-	if err := p.conclude(ctx, errs); err != nil {
+	if err := p.finish(ctx, errs); err != nil {
 		return err
 	}
 	switch {
-	case p.summary.blamed():
-		return &coded{exitFailed, errTold}
+	case p.summary.failedRun():
+		return &exitError{exitFailed, errReported}
 	case !complete:
-		return &coded{exitStopped, fmt.Errorf("interrupted after %s%s histories; those were clean", thousands(p.summary.histories), p.summary.asked())}
+		return &exitError{exitStopped, fmt.Errorf("interrupted after %s%s histories; those were clean", thousands(p.summary.histories), p.summary.ofTotal())}
 	}
 	return nil
 }
 
-// tellHung ends the process: a goroutine that never returns cannot be stopped, only shown.
-func tellHung(errs io.Writer, j job) {
-	o := j.subject.options
+// reportHung ends the process: a goroutine that never returns cannot be stopped, only shown.
+func reportHung(errs io.Writer, j job) {
+	o := j.target.options
 	o.Seed = j.seed
 	fmt.Fprintf(errs, "\nFAILED  seed %d, %s %s, has not come to its end in %v: some step of it never ends; the stacks say which\n\n",
-		j.seed, j.subject.kind, j.subject.name, hungAfter)
+		j.seed, j.target.kind, j.target.name, hungAfter)
 	pprof.Lookup("goroutine").WriteTo(errs, 2)
-	fmt.Fprintf(errs, "\nreplay    %s\n", j.subject.command(o))
+	fmt.Fprintf(errs, "\nreplay    %s\n", j.target.command(o))
 	os.Exit(exitFailed)
 }
 
 // told hears of every outcome, in order.
-func (p *performance) told(o outcome) {
+func (p *execution) addOutcome(o outcome) {
 	p.summary.add(o)
 	if p.json {
 		return
 	}
 	if p.hashes {
 		p.clear()
-		fmt.Fprintf(p.out, "%d %s %016x %d\n", o.seed, o.subject.name, o.result.Hash, o.result.Steps)
+		fmt.Fprintf(p.out, "%d %s %016x %d\n", o.seed, o.target.name, o.result.Hash, o.result.Steps)
 	}
 	if o.result.Failure != nil {
 		p.clear()
-		tellFailure(p.out, o)
+		writeFailure(p.out, o)
 	}
 }
 
-func (p *performance) clear() {
-	if p.bar != nil {
-		p.bar.clear()
+func (p *execution) clear() {
+	if p.progressLine != nil {
+		p.progressLine.clear()
 	}
 }
 
 // conclude writes what stands at the end: a smaller failure where that was asked for, and the summary.
-func (p *performance) conclude(ctx context.Context, errs io.Writer) error {
+func (p *execution) finish(ctx context.Context, errs io.Writer) error {
 	var smaller *shrunk
 	switch first := p.summary.firstFailure(); {
 	case first != nil && p.shrink:
-		smaller = p.smaller(ctx, first, errs)
+		smaller = p.shrinkFailure(ctx, first, errs)
 	case p.shrink:
 		fmt.Fprintln(errs, "nothing to shrink: no history failed")
 	}
@@ -115,30 +115,30 @@ func (p *performance) conclude(ctx context.Context, errs io.Writer) error {
 		return p.summary.writeJSON(p.out, p.hashes, smaller)
 	}
 	if smaller != nil {
-		smaller.tell(p.out, p.summary.firstFailure().subject)
+		smaller.write(p.out, p.summary.firstFailure().target)
 	}
 	return p.summary.write(p.out)
 }
 
 // smaller looks for a smaller failure, and tells how far it is.
-func (p *performance) smaller(ctx context.Context, first *outcome, errs io.Writer) *shrunk {
+func (p *execution) shrinkFailure(ctx context.Context, first *outcome, errs io.Writer) *shrunk {
 	var bar *progress
-	s := &shrinker{subject: first.subject, profiles: p.theatre.profiles, tries: p.tries, workers: p.workers, limit: p.shrinkFor, began: time.Now()}
-	s.say = func(format string, values ...any) {
+	s := &shrinker{target: first.target, profiles: p.runner.profiles, tries: p.tries, workers: p.workers, limit: p.shrinkFor, began: time.Now()}
+	s.logf = func(format string, values ...any) {
 		if bar != nil {
 			bar.clear()
 		}
 		fmt.Fprintf(errs, format+"\n", values...)
 	}
 	if !p.quiet {
-		bar = startProgress(errs, s.line)
+		bar = startProgress(errs, s.progressText)
 		defer bar.end()
 	}
 	return s.shrink(ctx, first.result)
 }
 
 // record writes the history that is worth it: the failure, as small as it is known, or else the first one.
-func (p *performance) record(smaller *shrunk, errs io.Writer) error {
+func (p *execution) record(smaller *shrunk, errs io.Writer) error {
 	if p.file == nil {
 		return nil
 	}
@@ -153,21 +153,21 @@ func (p *performance) record(smaller *shrunk, errs io.Writer) error {
 	if smaller != nil {
 		result = smaller.result
 	}
-	if err := p.file.record(o.subject, result); err != nil {
+	if err := p.file.record(o.target, result); err != nil {
 		return err
 	}
-	fmt.Fprintf(errs, "%s is the history of seed %d of %s; show it with go run ./cmd/troupe-sim --explain %s\n", p.trace, result.Options.Seed, o.subject.nameOf(result), p.trace)
+	fmt.Fprintf(errs, "%s is the history of seed %d of %s; show it with go run ./cmd/troupe-sim --explain %s\n", p.trace, result.Options.Seed, o.target.nameOf(result), p.trace)
 	return nil
 }
 
-// tellFailure writes what a person needs to understand a failure and to see it again.
-func tellFailure(out io.Writer, o outcome) {
+// writeFailure writes what a person needs to understand a failure and to see it again.
+func writeFailure(out io.Writer, o outcome) {
 	r, f := o.result, o.result.Failure
-	fmt.Fprintf(out, "FAILED  seed %d, %s %s, %d members, step %d, at %v of virtual time\n\n", o.seed, o.subject.kind, o.subject.nameOf(r), r.Nodes, f.Step, f.At)
+	fmt.Fprintf(out, "FAILED  seed %d, %s %s, %d members, step %d, at %v of virtual time\n\n", o.seed, o.target.kind, o.target.nameOf(r), r.Nodes, f.Step, f.At)
 	fmt.Fprintf(out, "promise   %s", f.Invariant)
 	for _, i := range sim.Invariants {
 		if i.Name == f.Invariant {
-			fmt.Fprintf(out, ": %s", i.Line)
+			fmt.Fprintf(out, ": %s", i.Description)
 		}
 	}
 	fmt.Fprintf(out, "\nseen      %s\n\n", f.Text)
@@ -178,10 +178,10 @@ func tellFailure(out io.Writer, o outcome) {
 		}
 		fmt.Fprintf(out, "%s:\n%s\n", what, r.Last)
 	}
-	fmt.Fprintf(out, "replay    %s\n", o.subject.command(r.Options))
+	fmt.Fprintf(out, "replay    %s\n", o.target.command(r.Options))
 	if r.Last != "" && !r.Options.AllSteps {
-		fmt.Fprintf(out, "all steps %s\n", o.subject.command(r.Options, "--all"))
+		fmt.Fprintf(out, "all steps %s\n", o.target.command(r.Options, "--all"))
 	}
-	fmt.Fprintf(out, "shrink    %s\n", o.subject.command(r.Options, "--shrink"))
+	fmt.Fprintf(out, "shrink    %s\n", o.target.command(r.Options, "--shrink"))
 	fmt.Fprintln(out)
 }

@@ -25,7 +25,7 @@ func build(t *testing.T, arguments ...string) string {
 }
 
 // process runs a binary in an environment and returns its exit code and what it said.
-func process(t *testing.T, binary string, environment []string, args ...string) ran {
+func runBinary(t *testing.T, binary string, environment []string, args ...string) commandResult {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), binary, args...)
 	c.Env = append(os.Environ(), environment...)
@@ -36,7 +36,7 @@ func process(t *testing.T, binary string, environment []string, args ...string) 
 	if err != nil && !errors.As(err, &exited) {
 		t.Fatal(err)
 	}
-	return ran{c.ProcessState.ExitCode(), out.String(), errs.String()}
+	return commandResult{c.ProcessState.ExitCode(), out.String(), errs.String()}
 }
 
 // hashLines are the lines of --hashes: seed, subject, hash, steps.
@@ -62,8 +62,8 @@ func TestTheSameSeedIsTheSameHistoryInAnyProcess(t *testing.T) {
 		{[]string{"--scenario", "all", "--seeds", "1..2"}, 30, [][]string{{"--scenario", "figure-8", "--seeds", "1"}}},
 	} {
 		args := append(world.args, "--hashes", "--keep-going", "--quiet")
-		one := process(t, binary, []string{"GOMAXPROCS=1", "GOGC=10"}, append(args, "--workers", "1")...)
-		other := process(t, stripped, []string{"GOMAXPROCS=4", "GOGC=800"}, append(args, "--workers", "4")...)
+		one := runBinary(t, binary, []string{"GOMAXPROCS=1", "GOGC=10"}, append(args, "--workers", "1")...)
+		other := runBinary(t, stripped, []string{"GOMAXPROCS=4", "GOGC=800"}, append(args, "--workers", "4")...)
 		a, b := hashLines.FindAllString(one.out, -1), hashLines.FindAllString(other.out, -1)
 		if len(a) < world.least || len(a) != len(b) {
 			t.Fatalf("%v: %d and %d hashes; at least %d were expected\n%s%s", world.args, len(a), len(b), world.least, one.errs, other.errs)
@@ -89,7 +89,7 @@ func TestTheSameSeedIsTheSameHistoryInAnyProcess(t *testing.T) {
 func traceOf(t *testing.T, binary string, environment []string, flags []string) []byte {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "trace")
-	process(t, binary, environment, append(slices.Clone(flags), "--trace", name)...)
+	runBinary(t, binary, environment, append(slices.Clone(flags), "--trace", name)...)
 	content, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
@@ -103,9 +103,9 @@ func TestADeliberateBugIsFoundReplayedAndShrunk(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the binary with a bug in it")
 	}
-	binary := build(t, "-overlay", minorityRules(t))
-	found := process(t, binary, nil, "--seeds", "1..50", "--profile", "everything", "--shrink", "--shrink-tries", "3", "--shrink-for", "10m")
-	mustHold(t, found, exitFailed, "FAILED  seed ", "promise ", "seen ", "what led to it:", "more of the last ", "replay ", "SHRUNK ")
+	binary := build(t, "-overlay", minorityQuorumOverlay(t))
+	found := runBinary(t, binary, nil, "--seeds", "1..50", "--profile", "everything", "--shrink", "--shrink-tries", "3", "--shrink-for", "10m")
+	checkOutput(t, found, exitFailed, "FAILED  seed ", "promise ", "seen ", "what led to it:", "more of the last ", "replay ", "SHRUNK ")
 	commands := regexp.MustCompile(`replay +go run \./cmd/troupe-sim (.*)\n`).FindAllStringSubmatch(found.out, -1)
 	promises := regexp.MustCompile(`promise +([^:\n]*)`).FindAllStringSubmatch(found.out, -1)
 	if len(commands) != 2 || len(promises) != 2 {
@@ -115,17 +115,17 @@ func TestADeliberateBugIsFoundReplayedAndShrunk(t *testing.T) {
 		t.Errorf("shrinking changed the promise from %q to %q", promises[0][1], promises[1][1])
 	}
 	for i, command := range commands {
-		again := process(t, binary, nil, append(strings.Fields(command[1]), "--quiet")...)
+		again := runBinary(t, binary, nil, append(strings.Fields(command[1]), "--quiet")...)
 		told := "FAILED" + strings.SplitN(strings.SplitN(found.out, "FAILED", 3)[i+1], "replay ", 2)[0]
-		mustHold(t, again, exitFailed, promises[i][1])
+		checkOutput(t, again, exitFailed, promises[i][1])
 		if !strings.HasPrefix(again.out, told) {
 			t.Errorf("%s tells something else than was told first:\n%s\nfirst:\n%s", command[1], again.out, told)
 		}
 	}
 }
 
-// minorityRules is an overlay in which what the fastest voters have is committed, be they a majority or not.
-func minorityRules(t *testing.T) string {
+// minorityQuorumOverlay is an overlay in which what the fastest voters have is committed, be they a majority or not.
+func minorityQuorumOverlay(t *testing.T) string {
 	t.Helper()
 	source, err := filepath.Abs("../../raft/quorum.go")
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // command is the command line that plays exactly the history of these options, from the repository's root.
-func (s *subject) command(o sim.Options, more ...string) string {
+func (s *target) command(o sim.Options, more ...string) string {
 	words := []string{"go run ./cmd/troupe-sim", fmt.Sprintf("--seeds %d", o.Seed)}
 	if s.kind == "scenario" {
 		words = append(words, "--scenario "+s.name)
@@ -19,7 +19,7 @@ func (s *subject) command(o sim.Options, more ...string) string {
 }
 
 // nameOf is the scenario or profile of a result: a history that was shrunk may have another profile than its subject.
-func (s *subject) nameOf(r *sim.Result) string {
+func (s *target) nameOf(r *sim.Result) string {
 	if s.kind == "profile" {
 		return r.Options.Profile.Name
 	}

@@ -19,12 +19,12 @@ import (
 // a number of seeds, all workers at once, and the smallest of those that fail the same way is kept. Which worlds are tried
 // is in shrink_search.go. What is found depends on the flags alone, unless time or patience ends the search.
 type shrinker struct {
-	subject  *subject
+	target   *target
 	profiles []sim.Profile
 	tries    int // seeds for each smaller world
 	workers  int
 	limit    time.Duration
-	say      func(format string, values ...any)
+	logf     func(format string, values ...any)
 
 	ctx     context.Context
 	best    *sim.Result
@@ -39,7 +39,7 @@ type shrinker struct {
 type shrunk struct {
 	from, result *sim.Result
 	worlds       int
-	alike        int   // of a scenario: seeds that fail the same way
+	sameFailures int   // of a scenario: seeds that fail the same way
 	cut          error // why the search was ended before it had come to its end
 }
 
@@ -51,10 +51,10 @@ func (s *shrinker) shrink(ctx context.Context, failed *sim.Result) *shrunk {
 	s.ctx, cancel = context.WithTimeoutCause(ctx, s.limit, errShrinkTime)
 	defer cancel()
 	s.best, s.tried = failed, map[string]int{}
-	s.say("shrinking a failure of %q for at most %v: %s", failed.Failure.Invariant, s.limit, s.subject.sizeOf(failed))
+	s.logf("shrinking a failure of %q for at most %v: %s", failed.Failure.Invariant, s.limit, s.target.sizeOf(failed))
 	result := &shrunk{from: failed}
-	if s.subject.kind == "scenario" {
-		result.alike = s.shortestTelling()
+	if s.target.kind == "scenario" {
+		result.sameFailures = s.shortestFailure()
 	} else {
 		s.search()
 	}
@@ -63,13 +63,13 @@ func (s *shrinker) shrink(ctx context.Context, failed *sim.Result) *shrunk {
 }
 
 // line is how far the search is.
-func (s *shrinker) line() string {
+func (s *shrinker) progressText() string {
 	return fmt.Sprintf("shrinking: %s worlds tried, %d times a smaller one found, %v of %v",
 		thousands(int(s.worlds.Load())), s.smaller.Load(), time.Since(s.began).Round(time.Second), s.limit)
 }
 
 // play lets worlds of these options live, with the seeds from the given one on. One that was not played is nil.
-func (s *shrinker) play(o sim.Options, seeds int) []*sim.Result {
+func (s *shrinker) tryOptions(o sim.Options, seeds int) []*sim.Result {
 	results := make([]*sim.Result, seeds)
 	var next atomic.Int64
 	var working sync.WaitGroup
@@ -83,7 +83,7 @@ func (s *shrinker) play(o sim.Options, seeds int) []*sim.Result {
 				s.worlds.Add(1)
 				one := o
 				one.Seed = o.Seed + uint64(n)
-				results[n] = guarded(s.subject.play, one)
+				results[n] = recoverPanics(s.target.run, one)
 			}
 		})
 	}
@@ -98,7 +98,7 @@ func (s *shrinker) keep(results []*sim.Result) (found bool, alike int) {
 			continue
 		}
 		alike++
-		if s.subject.size(r) < s.subject.size(s.best) {
+		if s.target.size(r) < s.target.size(s.best) {
 			s.best, found = r, true
 		}
 	}
@@ -116,7 +116,7 @@ func sameFailure(a, b *sim.Failure) bool {
 	if a == nil || a.Invariant != b.Invariant {
 		return false
 	}
-	if a.Invariant != "script" && a.Invariant != simulatorBroke {
+	if a.Invariant != "script" && a.Invariant != simulatorInvariant {
 		return true
 	}
 	first := func(text string) string {
@@ -127,7 +127,7 @@ func sameFailure(a, b *sim.Failure) bool {
 }
 
 // size is what a person has to go through: to have half as many of one thing is worth twice as many of another.
-func (s *subject) size(r *sim.Result) float64 {
+func (s *target) size(r *sim.Result) float64 {
 	if s.kind == "scenario" {
 		return float64(r.Failure.Step) + float64(r.Counts.Messages)/1e9 // of equal ones the one of fewer messages
 	}
@@ -136,7 +136,7 @@ func (s *subject) size(r *sim.Result) float64 {
 		kinds += min(n, 1)
 	}
 	size := (1 + float64(kinds)/100) * float64(r.Failure.Step+100) * float64(faultsOf(r)+1) * float64(max(r.Nodes, 1)) * float64(r.Clients+1)
-	if r.Options.Profile.Messages {
+	if r.Options.Profile.MessageFaults {
 		size *= 2 // messages are lost, late and doubled besides
 	}
 	return size
@@ -150,7 +150,7 @@ func faultsOf(r *sim.Result) (n int) {
 }
 
 // sizeOf tells a history's size.
-func (s *subject) sizeOf(r *sim.Result) string {
+func (s *target) sizeOf(r *sim.Result) string {
 	if s.kind == "scenario" {
 		return fmt.Sprintf("seed %d, %s, %s between members", r.Options.Seed, counted(r.Failure.Step, "step"), counted(r.Counts.Messages, "message"))
 	}
@@ -187,11 +187,11 @@ func failing(n int) string {
 }
 
 // tell writes the smaller failure as the first one was written.
-func (s *shrunk) tell(out io.Writer, subject *subject) {
+func (s *shrunk) write(out io.Writer, subject *target) {
 	defer fmt.Fprintln(out)
 	if subject.kind == "scenario" {
 		fmt.Fprintf(out, "SHRUNK  a script says who is there and what goes wrong, so that nothing can be taken away from it;\n"+
-			"        tried were %s, of which %s the same way\n", counted(s.worlds, "other seed"), failing(s.alike))
+			"        tried were %s, of which %s the same way\n", counted(s.worlds, "other seed"), failing(s.sameFailures))
 	} else if s.result != s.from {
 		fmt.Fprintf(out, "SHRUNK  in %s worlds\n", thousands(s.worlds))
 	}
@@ -211,6 +211,6 @@ func (s *shrunk) tell(out io.Writer, subject *subject) {
 	}
 	if s.result != s.from {
 		fmt.Fprintln(out)
-		tellFailure(out, outcome{job{seed: s.result.Options.Seed, subject: subject}, s.result})
+		writeFailure(out, outcome{job{seed: s.result.Options.Seed, target: subject}, s.result})
 	}
 }

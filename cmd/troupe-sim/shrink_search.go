@@ -8,19 +8,19 @@ import (
 )
 
 // deeper is how many times more seeds the last round tries, when the usual number finds nothing any more.
-const deeper = 4
+const lastRoundFactor = 4
 
 // tellings is how many seeds of a scenario are tried for each of --shrink-tries.
-const tellings = 50
+const scenarioSeedFactor = 50
 
-// shortestTelling looks for the seed with which a script fails in the fewest steps. The seed decides about nothing but the
+// shortestFailure looks for the seed with which a script fails in the fewest steps. The seed decides about nothing but the
 // order and the time of what happens, so there is nothing else to search.
-func (s *shrinker) shortestTelling() (alike int) {
+func (s *shrinker) shortestFailure() (alike int) {
 	o := s.best.Options
 	o.Seed++
-	found, alike := s.keep(s.play(o, s.tries*tellings))
+	found, alike := s.keep(s.tryOptions(o, s.tries*scenarioSeedFactor))
 	if found {
-		s.say("  seed %d: fails in fewer steps: %s", s.best.Options.Seed, s.subject.sizeOf(s.best))
+		s.logf("  seed %d: fails in fewer steps: %s", s.best.Options.Seed, s.target.sizeOf(s.best))
 	}
 	return alike
 }
@@ -41,7 +41,7 @@ func (s *shrinker) search() {
 		case s.best != before:
 			s.tries = usual
 		case s.tries == usual:
-			s.tries = usual * deeper
+			s.tries = usual * lastRoundFactor
 		default:
 			return
 		}
@@ -61,10 +61,10 @@ func (s *shrinker) try(what string, o sim.Options) bool {
 	}
 	s.tried[world] = s.tries
 	o.Seed += uint64(known)
-	if found, _ := s.keep(s.play(o, s.tries-known)); !found {
+	if found, _ := s.keep(s.tryOptions(o, s.tries-known)); !found {
 		return false
 	}
-	s.say("  %s: fails, seed %d: %s", what, s.best.Options.Seed, s.subject.sizeOf(s.best))
+	s.logf("  %s: fails, seed %d: %s", what, s.best.Options.Seed, s.target.sizeOf(s.best))
 	return true
 }
 
@@ -87,7 +87,7 @@ func weight(p sim.Profile) int {
 	kinds := slices.Clone(p.Faults)
 	slices.Sort(kinds)
 	n := len(slices.Compact(kinds))
-	if p.Messages {
+	if p.MessageFaults {
 		n++
 	}
 	return n

@@ -24,8 +24,8 @@ func TestShrinkingFindsTheSmallestWorldThatFailsTheSameWay(t *testing.T) {
 		}
 		return nil
 	}
-	r := command(t, stage(fails), "--seeds", "11..12", "--shrink", "--shrink-tries", "2")
-	mustHold(t, r, exitFailed, "SHRUNK", "3 members, 2 clients, 4 faults (kill), 100 steps", "seed 11, profile crashes, 3 members",
+	r := runCommand(t, fakeRunner(fails), "--seeds", "11..12", "--shrink", "--shrink-tries", "2")
+	checkOutput(t, r, exitFailed, "SHRUNK", "3 members, 2 clients, 4 faults (kill), 100 steps", "seed 11, profile crashes, 3 members",
 		"replay    go run ./cmd/troupe-sim --seeds 11 --profile crashes --nodes 3 --clients 2 --steps 100 --without", "--fault-limit 4\n")
 }
 
@@ -33,7 +33,7 @@ func TestShrinkingFindsTheSmallestWorldThatFailsTheSameWay(t *testing.T) {
 // Of those that fail, the smallest is taken, and not the first.
 func TestShrinkingTakesTheSmallestOfManySeeds(t *testing.T) {
 	fails := func(o sim.Options) *sim.Failure {
-		f := at(o.Seed)(o)
+		f := failsAt(o.Seed)(o)
 		switch {
 		case o.Nodes == 0 && o.Profile.Name == "everything" && o.Steps == sim.DefaultSteps:
 			f.Step = 900
@@ -47,8 +47,8 @@ func TestShrinkingTakesTheSmallestOfManySeeds(t *testing.T) {
 		}
 		return nil
 	}
-	r := command(t, stage(fails), "--seeds", "11", "--shrink", "--shrink-tries", "5")
-	mustHold(t, r, exitFailed, "3 members: fails, seed 14", "--seeds 14 ", "--nodes 3")
+	r := runCommand(t, fakeRunner(fails), "--seeds", "11", "--shrink", "--shrink-tries", "5")
+	checkOutput(t, r, exitFailed, "3 members: fails, seed 14", "--seeds 14 ", "--nodes 3")
 }
 
 // What is found does not depend on how many look for it.
@@ -57,15 +57,15 @@ func TestShrinkingFindsTheSameWithAnyNumberOfWorkers(t *testing.T) {
 		if o.Seed%7 == 1 {
 			return nil
 		}
-		f := at(o.Seed)(o)
+		f := failsAt(o.Seed)(o)
 		f.Step = int(o.Seed*7919%1000) + 10*len(o.Profile.Faults) + o.Steps/100
 		return f
 	}
 	untimed := regexp.MustCompile(`messages .*|virtual time .*`)
 	var first string
 	for _, workers := range []string{"1", "3", "16"} {
-		r := command(t, stage(fails), "--seeds", "12", "--shrink", "--shrink-tries", "6", "--workers", workers)
-		mustHold(t, r, exitFailed, "SHRUNK  in ")
+		r := runCommand(t, fakeRunner(fails), "--seeds", "12", "--shrink", "--shrink-tries", "6", "--workers", workers)
+		checkOutput(t, r, exitFailed, "SHRUNK  in ")
 		if told := untimed.ReplaceAllString(r.out, ""); first == "" {
 			first = told
 		} else if told != first {
@@ -77,39 +77,39 @@ func TestShrinkingFindsTheSameWithAnyNumberOfWorkers(t *testing.T) {
 func TestShrinkingThatIsInterruptedTellsTheSmallestSoFar(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var worlds atomic.Int64
-	th := stage(func(o sim.Options) *sim.Failure {
+	th := fakeRunner(func(o sim.Options) *sim.Failure {
 		if worlds.Add(1) == 3 { // one by the campaign, two by the shrinker
 			cancel()
 		}
-		return at(o.Seed)(o)
+		return failsAt(o.Seed)(o)
 	})
 	var out, errs bytes.Buffer
 	code := run(ctx, th, []string{"--seeds", "1", "--shrink", "--workers", "1"}, &out, &errs)
-	mustHold(t, ran{code, out.String(), errs.String()}, exitFailed, "SHRUNK  in 2 worlds", "interrupted: there may be smaller ones", "--profile calm --steps 78\n")
+	checkOutput(t, commandResult{code, out.String(), errs.String()}, exitFailed, "SHRUNK  in 2 worlds", "interrupted: there may be smaller ones", "--profile calm --steps 78\n")
 }
 
 func TestShrinkingEndsWhenItsTimeIsOver(t *testing.T) {
-	r := command(t, stage(at(1)), "--seeds", "1", "--shrink", "--shrink-for", "1ns")
-	mustHold(t, r, exitFailed, "SHRUNK  0 worlds tried", "the time for it (--shrink-for) was over: there may be smaller ones")
+	r := runCommand(t, fakeRunner(failsAt(1)), "--seeds", "1", "--shrink", "--shrink-for", "1ns")
+	checkOutput(t, r, exitFailed, "SHRUNK  0 worlds tried", "the time for it (--shrink-for) was over: there may be smaller ones")
 }
 
 func TestWhatCannotBeMadeSmallerIsTold(t *testing.T) {
 	var worlds atomic.Int64
-	th := stage(func(o sim.Options) *sim.Failure {
+	th := fakeRunner(func(o sim.Options) *sim.Failure {
 		if worlds.Add(1) == 1 {
-			return at(o.Seed)(o)
+			return failsAt(o.Seed)(o)
 		}
 		return nil
 	})
-	mustHold(t, command(t, th, "--seeds", "1", "--shrink", "--shrink-tries", "1"), exitFailed, "none is smaller and fails the same way")
-	mustHold(t, command(t, stage(never), "--seeds", "1", "--shrink"), exitOK, "nothing to shrink: no history failed")
+	checkOutput(t, runCommand(t, th, "--seeds", "1", "--shrink", "--shrink-tries", "1"), exitFailed, "none is smaller and fails the same way")
+	checkOutput(t, runCommand(t, fakeRunner(neverFails), "--seeds", "1", "--shrink"), exitOK, "nothing to shrink: no history failed")
 }
 
 // scripted puts worlds that fail as a test wants it in the place of a scenario's.
-func scripted(fails func(sim.Options) *sim.Failure) theatre {
-	t := stage(fails)
+func fakeScenarioRunner(fails func(sim.Options) *sim.Failure) runner {
+	t := fakeRunner(fails)
 	t.scenarios = slices.Clone(t.scenarios)
-	t.play = func(sim.Scenario) func(sim.Options) *sim.Result { return t.run }
+	t.runScenario = func(sim.Scenario) func(sim.Options) *sim.Result { return t.runProfile }
 	return t
 }
 
@@ -127,9 +127,9 @@ func TestOfAScenarioTheShortestTellingIsFound(t *testing.T) {
 		}
 		return nil
 	}
-	r := command(t, scripted(fails), "--scenario", "transfer", "--seeds", "1..10", "--shrink", "--shrink-tries", "1")
-	mustHold(t, r, exitFailed, "so that nothing can be taken away from it", "tried were 50 other seeds, of which 2 fail the same way",
+	r := runCommand(t, fakeScenarioRunner(fails), "--scenario", "transfer", "--seeds", "1..10", "--shrink", "--shrink-tries", "1")
+	checkOutput(t, r, exitFailed, "so that nothing can be taken away from it", "tried were 50 other seeds, of which 2 fail the same way",
 		"from seed 3, 470 steps", "to   seed 8, 420 steps", "replay    go run ./cmd/troupe-sim --seeds 8 --scenario transfer\n")
-	r = command(t, scripted(at(3)), "--scenario", "transfer", "--seeds", "1..10", "--shrink", "--shrink-tries", "1")
-	mustHold(t, r, exitFailed, "of which none fails the same way", "none of them is shorter than the one that failed")
+	r = runCommand(t, fakeScenarioRunner(failsAt(3)), "--scenario", "transfer", "--seeds", "1..10", "--shrink", "--shrink-tries", "1")
+	checkOutput(t, r, exitFailed, "of which none fails the same way", "none of them is shorter than the one that failed")
 }

@@ -5,18 +5,18 @@ import (
 	"strings"
 )
 
-// mostMeant is how many names are offered in place of one that does not exist.
-const mostMeant = 5
+// maxSuggestions is how many names are offered in place of one that does not exist.
+const maxSuggestions = 5
 
 // meant is " (did you mean …?)" with the names that are most like a word; empty where none is.
-func meant(word string, names []string) string {
+func didYouMean(word string, names []string) string {
 	type candidate struct {
 		name string
 		far  int
 	}
 	var near []candidate
 	for _, name := range names {
-		if far, like := unlikeness(strings.ToLower(word), strings.ToLower(name)); like {
+		if far, like := nameDistance(strings.ToLower(word), strings.ToLower(name)); like {
 			near = append(near, candidate{name, far})
 		}
 	}
@@ -24,13 +24,13 @@ func meant(word string, names []string) string {
 		return ""
 	}
 	slices.SortStableFunc(near, func(a, b candidate) int { return a.far - b.far })
-	near = near[:min(len(near), mostMeant)]
+	near = near[:min(len(near), maxSuggestions)]
 	return " (did you mean " + namesOf(near, func(c candidate) string { return c.name }) + "?)"
 }
 
 // unlikeness orders names by how far they are from a word, and tells whether they are like it at all: a slip of the finger
 // away, the word with more around it, or with a part in common.
-func unlikeness(word, name string) (far int, like bool) {
+func nameDistance(word, name string) (far int, like bool) {
 	if d := distance(word, name); d <= max(1, len(word)/3) {
 		return d, true
 	}

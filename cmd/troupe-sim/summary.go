@@ -59,7 +59,7 @@ func (s *summary) failed() (n int) {
 }
 
 // blamed tells whether anything failed that is not excused.
-func (s *summary) blamed() bool { return slices.ContainsFunc(s.outcomes, s.campaign.blames) }
+func (s *summary) failedRun() bool { return slices.ContainsFunc(s.outcomes, s.campaign.isFailure) }
 
 func (s *summary) firstFailure() *outcome {
 	for i := range s.outcomes {
@@ -74,12 +74,12 @@ func (s *summary) firstFailure() *outcome {
 const stuckAfter = 20 * time.Second
 
 // line is how far the work is.
-func (s *summary) line() string {
+func (s *summary) progressText() string {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	now := s.campaign.now()
 	text := fmt.Sprintf("%s%s histories, %s messages a second, %.0f virtual seconds a second",
-		thousands(s.histories), s.asked(), thousands(perSecond(s.counts.Handled, now)), s.virtual.Seconds()/max(now.Seconds(), 1e-9))
+		thousands(s.histories), s.ofTotal(), thousands(perSecond(s.counts.Handled, now)), s.virtual.Seconds()/max(now.Seconds(), 1e-9))
 	if s.histories > 0 && s.campaign.jobs() < maxSeeds {
 		left := time.Duration(float64(now) / float64(s.histories) * float64(s.campaign.jobs()-s.histories))
 		text += fmt.Sprintf(", %v left", left.Round(time.Second))
@@ -88,7 +88,7 @@ func (s *summary) line() string {
 		text += fmt.Sprintf(", %d FAILED", n)
 	}
 	if j, any := s.campaign.oldest(); any && now-j.began > stuckAfter {
-		text += fmt.Sprintf("; seed %d of %s has been running for %v", j.seed, j.subject.name, (now - j.began).Round(time.Second))
+		text += fmt.Sprintf("; seed %d of %s has been running for %v", j.seed, j.target.name, (now - j.began).Round(time.Second))
 	}
 	return text
 }
@@ -102,12 +102,12 @@ func (s *summary) write(out io.Writer) error {
 		fmt.Fprintf(table, "%s\t%s\n", name, fmt.Sprintf(format, values...))
 	}
 	var names []string
-	for _, sub := range s.campaign.subjects {
+	for _, sub := range s.campaign.targets {
 		names = append(names, sub.name)
 	}
 	row("seeds", "%v", s.seeds())
-	row(s.campaign.subjects[0].kind, "%s", strings.Join(names, ", "))
-	row("histories", "%s%s%s", thousands(s.histories), s.asked(), s.sizes())
+	row(s.campaign.targets[0].kind, "%s", strings.Join(names, ", "))
+	row("histories", "%s%s%s", thousands(s.histories), s.ofTotal(), s.sizes())
 	row("steps", "%s", thousands(s.steps))
 	row("messages", "%s handled by actors, %s a second by %d workers in %v",
 		thousands(s.counts.Handled), thousands(perSecond(s.counts.Handled, s.took)), s.campaign.workers, s.took.Round(time.Millisecond))
@@ -129,13 +129,13 @@ func (s *summary) write(out io.Writer) error {
 // seeds are those that were begun.
 func (s *summary) seeds() seedRange {
 	done := s.campaign.seeds
-	subjects := len(s.campaign.subjects)
+	subjects := len(s.campaign.targets)
 	done.count = max(1, (s.histories+subjects-1)/subjects)
 	return done
 }
 
 // asked says of how many, where there is an end.
-func (s *summary) asked() string {
+func (s *summary) ofTotal() string {
 	if s.campaign.jobs() >= maxSeeds {
 		return ""
 	}
@@ -174,7 +174,7 @@ func (s *summary) failures() string {
 			some = append(slices.Clone(some[:10]), "…")
 		}
 		excused := ""
-		if slices.Contains(s.campaign.excused, name) {
+		if slices.Contains(s.campaign.ignored, name) {
 			excused = ", excused"
 		}
 		words = append(words, fmt.Sprintf("%s (%d: %s%s)", name, len(seeds[name]), strings.Join(some, " "), excused))

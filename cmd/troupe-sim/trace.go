@@ -35,16 +35,16 @@ func (t *traceFile) discard() {
 }
 
 // record plays a history again and writes it down. It must be the same history.
-func (t *traceFile) record(s *subject, played *sim.Result) error {
+func (t *traceFile) record(s *target, played *sim.Result) error {
 	w := trace.NewWriter(t.file)
 	o := played.Options
 	o.Recorder = w
-	again := guarded(s.play, o)
+	again := recoverPanics(s.run, o)
 	if err := w.Close(); err != nil {
 		return fmt.Errorf("--trace: %w", err)
 	}
 	if again.Hash != played.Hash || again.Steps != played.Steps {
-		return &coded{exitFailed, fmt.Errorf("--trace: played again, seed %d is another history (%016x after %d steps, was %016x after %d): the simulator is not deterministic",
+		return &exitError{exitFailed, fmt.Errorf("--trace: played again, seed %d is another history (%016x after %d steps, was %016x after %d): the simulator is not deterministic",
 			o.Seed, again.Hash, again.Steps, played.Hash, played.Steps)}
 	}
 	if err := t.file.Chmod(0o644); err != nil {

@@ -11,16 +11,16 @@ import (
 
 func TestAHistoryIsRecordedAndExplained(t *testing.T) {
 	file, page := filepath.Join(t.TempDir(), "trace"), filepath.Join(t.TempDir(), "page.html")
-	mustHold(t, command(t, simulator(), "--scenario", "initial-election", "--trace", file), exitOK,
+	checkOutput(t, runCommand(t, simulator(), "--scenario", "initial-election", "--trace", file), exitOK,
 		"the history of seed 1 of initial-election", "--explain "+file)
-	whole := command(t, simulator(), "--explain", file)
-	mustHold(t, whole, exitOK, "scenario initial-election, seed 1, 3 nodes", "leader")
-	all := command(t, simulator(), "--explain", file, "--all")
-	part := command(t, simulator(), "--explain", file, "--from", "500ms", "--to", "2s")
+	whole := runCommand(t, simulator(), "--explain", file)
+	checkOutput(t, whole, exitOK, "scenario initial-election, seed 1, 3 nodes", "leader")
+	all := runCommand(t, simulator(), "--explain", file, "--all")
+	part := runCommand(t, simulator(), "--explain", file, "--from", "500ms", "--to", "2s")
 	if len(all.out) <= len(whole.out) || len(part.out) >= len(whole.out) {
 		t.Errorf("all is %d bytes, the usual %d, a part %d", len(all.out), len(whole.out), len(part.out))
 	}
-	mustHold(t, command(t, simulator(), "--explain", file, "--html", page), exitOK, page+" is written")
+	checkOutput(t, runCommand(t, simulator(), "--explain", file, "--html", page), exitOK, page+" is written")
 	html, err := os.ReadFile(page)
 	if err != nil || !strings.Contains(string(html), "initial-election") {
 		t.Errorf("the page is %d bytes, %v", len(html), err)
@@ -29,28 +29,28 @@ func TestAHistoryIsRecordedAndExplained(t *testing.T) {
 
 func TestTheFailureIsRecordedNotTheCleanSeedsBeforeIt(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "trace")
-	th := stage(never)
-	th.run = func(o sim.Options) *sim.Result { // real worlds of which one is said to have failed
+	th := fakeRunner(neverFails)
+	th.runProfile = func(o sim.Options) *sim.Result { // real worlds of which one is said to have failed
 		r := sim.Run(o)
-		r.Failure = at(3)(o)
+		r.Failure = failsAt(3)(o)
 		return r
 	}
-	r := command(t, th, "--seeds", "1..5", "--steps", "200", "--trace", file)
-	mustHold(t, r, exitFailed, "is the history of seed 3 of everything")
-	mustHold(t, command(t, th, "--explain", file), exitOK, "seed 3")
+	r := runCommand(t, th, "--seeds", "1..5", "--steps", "200", "--trace", file)
+	checkOutput(t, r, exitFailed, "is the history of seed 3 of everything")
+	checkOutput(t, runCommand(t, th, "--explain", file), exitOK, "seed 3")
 }
 
 func TestARecordOfAnotherHistoryIsRefused(t *testing.T) {
 	file, plays := filepath.Join(t.TempDir(), "trace"), uint64(0)
-	th := stage(never)
-	made := th.run
-	th.run = func(o sim.Options) *sim.Result {
+	th := fakeRunner(neverFails)
+	made := th.runProfile
+	th.runProfile = func(o sim.Options) *sim.Result {
 		r := made(o)
 		plays++
 		r.Hash += plays
 		return r
 	}
-	mustHold(t, command(t, th, "--seeds", "1", "--trace", file), exitFailed, "the simulator is not deterministic")
+	checkOutput(t, runCommand(t, th, "--seeds", "1", "--trace", file), exitFailed, "the simulator is not deterministic")
 	if left, _ := os.ReadDir(filepath.Dir(file)); len(left) > 0 {
 		t.Errorf("%v was left behind", left)
 	}
@@ -62,7 +62,7 @@ func TestTracesThatCannotBeReadOrWrittenAreTold(t *testing.T) {
 	if err := os.WriteFile(foreign, []byte("hello\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mustHold(t, command(t, simulator(), "--seeds", "1", "--steps", "200", "--trace", cut), exitOK)
+	checkOutput(t, runCommand(t, simulator(), "--seeds", "1", "--steps", "200", "--trace", cut), exitOK)
 	whole, err := os.ReadFile(cut)
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func TestTracesThatCannotBeReadOrWrittenAreTold(t *testing.T) {
 		{[]string{"--explain", older}, "it is of version 0, this program reads version 1"},
 		{[]string{"--explain", cut, "--html", filepath.Join(dir, "absent", "page")}, "no such file"},
 	} {
-		r := command(t, simulator(), c.args...)
+		r := runCommand(t, simulator(), c.args...)
 		if r.code != exitFile || !strings.Contains(r.errs, c.says) {
 			t.Errorf("%v: exit code %d: %s", c.args, r.code, r.errs)
 		}
@@ -101,7 +101,7 @@ func TestTracesThatCannotBeReadOrWrittenAreTold(t *testing.T) {
 // A choice that shows nothing is a mistake of whoever chose, and is told with what there is.
 func TestAChoiceThatShowsNothingOfATraceIsToldWithWhatThereIs(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "trace")
-	mustHold(t, command(t, simulator(), "--scenario", "initial-election", "--seeds", "1", "--trace", file), exitOK)
+	checkOutput(t, runCommand(t, simulator(), "--scenario", "initial-election", "--seeds", "1", "--trace", file), exitOK)
 	for _, c := range []struct {
 		args []string
 		says string
@@ -116,13 +116,13 @@ func TestAChoiceThatShowsNothingOfATraceIsToldWithWhatThereIs(t *testing.T) {
 		{[]string{"--from", "600ms", "--to", "500ms"}, "--from 600ms is behind --to 500ms"},
 		{[]string{"--only", "LinkUp", "--from", "1s"}, "nothing to show"},
 	} {
-		r := command(t, simulator(), append([]string{"--explain", file}, c.args...)...)
+		r := runCommand(t, simulator(), append([]string{"--explain", file}, c.args...)...)
 		if r.code != exitUsage || !strings.Contains(r.errs, c.says) || r.out != "" {
 			t.Errorf("%v: exit code %d: %s%s", c.args, r.code, r.errs, r.out)
 		}
 	}
 	for _, only := range []string{"RequestVote", "applied", "send", "Recovered", "state,note"} {
-		if r := command(t, simulator(), "--explain", file, "--only", only); r.code != exitOK || len(strings.Split(r.out, "\n")) < 10 {
+		if r := runCommand(t, simulator(), "--explain", file, "--only", only); r.code != exitOK || len(strings.Split(r.out, "\n")) < 10 {
 			t.Errorf("--only %s: exit code %d: %s%s", only, r.code, r.errs, r.out)
 		}
 	}
@@ -131,15 +131,15 @@ func TestAChoiceThatShowsNothingOfATraceIsToldWithWhatThereIs(t *testing.T) {
 // A page that cannot be made leaves what stood in its place.
 func TestAPageThatCannotBeMadeTakesNothingAway(t *testing.T) {
 	file, page := filepath.Join(t.TempDir(), "trace"), filepath.Join(t.TempDir(), "page.html")
-	mustHold(t, command(t, simulator(), "--scenario", "initial-election", "--seeds", "1", "--trace", file), exitOK)
+	checkOutput(t, runCommand(t, simulator(), "--scenario", "initial-election", "--seeds", "1", "--trace", file), exitOK)
 	if err := os.WriteFile(page, []byte("a page"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mustHold(t, command(t, simulator(), "--explain", file, "--only", "rain", "--html", page), exitUsage, `"rain"`)
-	mustHold(t, command(t, simulator(), "--explain", page, "--html", page), exitUsage, "is the trace itself")
-	mustHold(t, command(t, simulator(), "--explain", file, "--html", file), exitUsage, "is the trace itself")
+	checkOutput(t, runCommand(t, simulator(), "--explain", file, "--only", "rain", "--html", page), exitUsage, `"rain"`)
+	checkOutput(t, runCommand(t, simulator(), "--explain", page, "--html", page), exitUsage, "is the trace itself")
+	checkOutput(t, runCommand(t, simulator(), "--explain", file, "--html", file), exitUsage, "is the trace itself")
 	if is, err := os.ReadFile(page); err != nil || string(is) != "a page" {
 		t.Errorf("the page is now %q, %v", is, err)
 	}
-	mustHold(t, command(t, simulator(), "--explain", file), exitOK, "leader")
+	checkOutput(t, runCommand(t, simulator(), "--explain", file), exitOK, "leader")
 }

@@ -1,7 +1,7 @@
 package sim
 
 // Invariant is a promise that the ghost holds the cluster to, by the name that a Failure carries.
-type Invariant struct{ Name, Line string }
+type Invariant struct{ Name, Description string }
 
 // Invariants are all that can fail, as `troupe-sim --list` tells them. A test holds the list against the source: whoever
 // adds a promise adds its line here.
@@ -68,7 +68,7 @@ var Invariants = []Invariant{
 	{"script", "what a scenario's script awaits happens in its time"},
 }
 
-var faultLines = [faultKinds]string{
+var faultDescriptions = [faultKinds]string{
 	Kill:            "a process dies, as by kill -9, and is started again: what it wrote stays in the system's memory",
 	PowerCut:        "a machine loses power, also in the middle of a write or of a recovery: of what was not synced, the seed decides",
 	Crash:           "an actor panics at a message, before or after it is handled",
@@ -105,7 +105,7 @@ var faultLines = [faultKinds]string{
 }
 
 // Line tells what the fault does.
-func (f Fault) Line() string { return faultLines[f] }
+func (f Fault) Description() string { return faultDescriptions[f] }
 
 // FaultKinds are all kinds of fault.
 func FaultKinds() []Fault {

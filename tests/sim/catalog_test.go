@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// failedWith are the names of invariants with which the package's source calls World.fail.
-func failedWith(t *testing.T) map[string]token.Position {
+// failCalls are the names of invariants with which the package's source calls World.fail.
+func failCalls(t *testing.T) map[string]token.Position {
 	t.Helper()
 	entries, err := os.ReadDir(".")
 	if err != nil {
@@ -47,9 +47,9 @@ func failedWith(t *testing.T) map[string]token.Position {
 }
 
 func TestEveryPromiseIsListedAndEveryListedOneCanFail(t *testing.T) {
-	used, listed := failedWith(t), map[string]bool{"script": true} // the script's name is passed on by Scene.fail
+	used, listed := failCalls(t), map[string]bool{"script": true} // the script's name is passed on by Scene.fail
 	for _, i := range Invariants {
-		if i.Line == "" {
+		if i.Description == "" {
 			t.Errorf("%q has no line", i.Name)
 		}
 		if _, ok := used[i.Name]; !ok && i.Name != "script" {
@@ -69,8 +69,8 @@ func TestEveryPromiseIsListedAndEveryListedOneCanFail(t *testing.T) {
 
 func TestEveryFaultHasANameAndALine(t *testing.T) {
 	for _, f := range FaultKinds() {
-		if f.String() == "" || f.Line() == "" {
-			t.Errorf("fault %d is called %q: %q", int(f), f.String(), f.Line())
+		if f.String() == "" || f.Description() == "" {
+			t.Errorf("fault %d is called %q: %q", int(f), f.String(), f.Description())
 		}
 		if back, err := ParseFault(f.String()); err != nil || back != f {
 			t.Errorf("%v is read as %v: %v", f, back, err)

@@ -15,59 +15,59 @@ import (
 // whoever must understand a failure; and all of it, where somebody records.
 //
 // A note is a few words of memory and no text is made for it, unless a recorder wants it or the world has failed.
-type chronicle struct {
+type eventLog struct {
 	world    *World
 	scenario string
 	hash     uint64
 	// last is a ring; the note that follows in it is number `notes` of all. before is how the members stood before the
 	// oldest note in it.
-	last   []note
-	notes  int
-	before *explain.Cluster
+	recent      []rawEvent
+	recorded    int
+	baseCluster *explain.Cluster
 	// shown is what each member was last said to be.
-	shown    []trace.State
-	recorder trace.Recorder
-	begun    bool
-	closed   bool
+	lastStates []trace.State
+	recorder   trace.Recorder
+	begun      bool
+	closed     bool
 }
 
-// keptNotes is how much of the past a failure can show: what led to it is chosen from there.
-const keptNotes = 1000
+// keptEvents is how much of the past a failure can show: what led to it is chosen from there.
+const keptEvents = 1000
 
 // note is an event whose words are not made yet.
-type note struct {
-	step    int
-	at      time.Duration
-	kind    trace.Kind
-	member  uint64
-	peer    uint64
-	id      uint64
-	index   uint64
-	until   time.Duration
-	actor   string
-	name    string
-	subject any // the message, an operation that can say what it is, a text; never changed after the note
-	state   trace.State
+type rawEvent struct {
+	step   int
+	at     time.Duration
+	kind   trace.Kind
+	member uint64
+	peer   uint64
+	id     uint64
+	index  uint64
+	until  time.Duration
+	actor  string
+	name   string
+	source any // the message, an operation that can say what it is, a text; never changed after the note
+	state  trace.State
 }
 
-func newChronicle(w *World) chronicle {
-	return chronicle{world: w, recorder: w.options.Recorder, before: explain.NewCluster(w.size), shown: make([]trace.State, w.size+1)}
+func newEventLog(w *World) eventLog {
+	return eventLog{world: w, recorder: w.options.Recorder, baseCluster: explain.NewCluster(w.size), lastStates: make([]trace.State, w.size+1)}
 }
 
 // add keeps a note, and hands it to the recorder.
-func (c *chronicle) add(n note) {
+func (c *eventLog) add(n rawEvent) {
 	if c.closed {
 		return
 	}
 	n.step, n.at = c.world.steps, c.world.now
-	if len(c.last) < keptNotes {
-		c.last = append(c.last, n)
+	if len(c.recent) < keptEvents {
+		c.recent = append(c.recent, n)
 	} else {
-		oldest := &c.last[c.notes%keptNotes]
-		c.outlive(oldest)
+		oldest := &c.recent[c.recorded%keptEvents]
+		c.retire(oldest)
 		*oldest = n
 	}
-	c.notes++
+	c.recorded++
 	if c.recorder != nil {
 		c.begin()
 		c.recorder.Record(n.event())
@@ -75,9 +75,9 @@ func (c *chronicle) add(n note) {
 }
 
 // close ends the chronicle: what follows only tidies up.
-func (c *chronicle) close() { c.closed = true }
+func (c *eventLog) close() { c.closed = true }
 
-func (c *chronicle) begin() {
+func (c *eventLog) begin() {
 	if c.begun {
 		return
 	}
@@ -85,7 +85,7 @@ func (c *chronicle) begin() {
 	c.recorder.Begin(c.header())
 }
 
-func (c *chronicle) header() trace.Header {
+func (c *eventLog) header() trace.Header {
 	o := &c.world.options
 	header := trace.Header{Seed: o.Seed, Nodes: c.world.size, Profile: c.world.profile.Name, Scenario: c.scenario, Steps: o.Steps, FaultLimit: o.FaultLimit, Clients: o.Clients}
 	for _, f := range o.Without {
@@ -95,118 +95,118 @@ func (c *chronicle) header() trace.Header {
 }
 
 // outlive takes what a note has changed into how the members stood before the oldest note.
-func (c *chronicle) outlive(n *note) {
+func (c *eventLog) retire(n *rawEvent) {
 	switch n.kind {
-	case trace.Became:
-		c.before.Members[n.member-1].State = n.state
+	case trace.StateChanged:
+		c.baseCluster.Members[n.member-1].State = n.state
 	case trace.Applied:
-		c.before.Members[n.member-1].Applied = n.index
-	case trace.Start, trace.Kill, trace.Stop, trace.LogChanged, trace.CutOff, trace.Mended:
-		c.before.Apply(n.plain())
+		c.baseCluster.Members[n.member-1].Applied = n.index
+	case trace.Start, trace.Kill, trace.Stop, trace.LogChanged, trace.CutOff, trace.Healed:
+		c.baseCluster.Apply(n.withoutText())
 	}
 }
 
 // The members.
 
-func (c *chronicle) started(m *member) {
-	c.shown[m.id] = trace.State{}
-	c.mix(1, m.id, uint64(m.life))
-	c.add(note{kind: trace.Start, member: m.id, index: uint64(m.life+1) / 2})
+func (c *eventLog) started(m *member) {
+	c.lastStates[m.id] = trace.State{}
+	c.mix(1, m.id, uint64(m.runNumber))
+	c.add(rawEvent{kind: trace.Start, member: m.id, index: uint64(m.runNumber+1) / 2})
 }
 
-func (c *chronicle) killed(m *member) {
-	c.mix(2, m.id, uint64(m.life))
-	c.add(note{kind: trace.Kill, member: m.id})
+func (c *eventLog) killed(m *member) {
+	c.mix(2, m.id, uint64(m.runNumber))
+	c.add(rawEvent{kind: trace.Kill, member: m.id})
 }
 
 // stopped: a member has given up by itself.
-func (c *chronicle) stopped(m *member, why string) {
+func (c *eventLog) stopped(m *member, why string) {
 	c.mix(3, m.id, hashString(why))
-	c.add(note{kind: trace.Stop, member: m.id, subject: why})
+	c.add(rawEvent{kind: trace.Stop, member: m.id, source: why})
 }
 
-func (c *chronicle) node(m *member, v *actors.NodeView) {
+func (c *eventLog) nodeView(m *member, v *actors.NodeView) {
 	s := trace.State{Role: v.Role, Term: v.Term, Vote: v.Vote, Leader: v.LeaderID, Commit: v.Commit, Durable: v.DurableIndex}
-	if s == c.shown[m.id] {
+	if s == c.lastStates[m.id] {
 		return
 	}
-	c.shown[m.id] = s
+	c.lastStates[m.id] = s
 	c.mix(4, m.id, hashString(v.Role), v.Term, v.Vote, v.LeaderID, v.Commit, v.DurableIndex, v.LastIndex, v.LastTerm)
-	c.add(note{kind: trace.Became, member: m.id, state: s})
+	c.add(rawEvent{kind: trace.StateChanged, member: m.id, state: s})
 }
 
-func (c *chronicle) machine(m *member, v *actors.MachineView) {
+func (c *eventLog) machineView(m *member, v *actors.MachineView) {
 	c.mix(5, m.id, v.Applied, v.SessionBytes, uint64(v.Sessions))
 	if v.Applied != m.applied {
-		c.add(note{kind: trace.Applied, member: m.id, index: v.Applied})
+		c.add(rawEvent{kind: trace.Applied, member: m.id, index: v.Applied})
 	}
 }
 
-func (c *chronicle) replicator(m *member, v *actors.ReplicatorView) {
+func (c *eventLog) replicatorView(m *member, v *actors.ReplicatorView) {
 	c.mix(6, m.id, v.PeerID, v.Match, v.Next, uint64(v.InFlight), v.InFlightBytes, hashString(v.State))
 }
 
-func (c *chronicle) synced(m *member, v *actors.LogView) {
+func (c *eventLog) logView(m *member, v *actors.LogView) {
 	c.mix(7, m.id, v.FirstIndex, v.LastIndex, uint64(v.Segments), uint64(v.DiskBytes))
 }
 
 // posted sees the log of a Node change: by what it tells its LogStore, and by what that has recovered.
-func (c *chronicle) posted(b *mailbox, message any) {
+func (c *eventLog) posted(b *mailbox, message any) {
 	switch m := message.(type) {
 	case *messages.Append:
-		if a := b.member; m.Incarnation == c.world.ghost.members[a.id].incarnation && (m.TruncateFrom != 0 || len(m.GetEntries().GetData()) > 0) {
-			c.add(note{kind: trace.LogChanged, member: a.id, subject: m})
+		if a := b.member; m.Incarnation == c.world.checker.members[a.id].logIncarnation && (m.TruncateFrom != 0 || len(m.GetEntries().GetData()) > 0) {
+			c.add(rawEvent{kind: trace.LogChanged, member: a.id, source: m})
 		}
 	case *messages.Recovered:
-		c.add(note{kind: trace.LogChanged, member: b.member.id, subject: m})
+		c.add(rawEvent{kind: trace.LogChanged, member: b.member.id, source: m})
 	}
 }
 
 // The actors.
 
-func (c *chronicle) handled(b *mailbox, message any) {
+func (c *eventLog) handled(b *mailbox, message any) {
 	kind, size := uint64(0), uint64(0)
 	if p, ok := message.(proto.Message); ok {
 		kind, size = hashString(string(p.ProtoReflect().Descriptor().Name())), uint64(proto.Size(p))
 	}
-	c.mix(8, b.member.id, uint64(c.world.now), hashString(b.name), kind, size)
-	c.add(note{kind: trace.Handled, member: b.member.id, actor: b.name, subject: message})
+	c.mix(8, b.member.id, uint64(c.world.now), hashString(b.path), kind, size)
+	c.add(rawEvent{kind: trace.Handled, member: b.member.id, actor: b.path, source: message})
 }
 
-func (c *chronicle) panicked(b *mailbox, message any) {
-	c.mix(9, b.member.id, hashString(b.name))
-	c.add(note{kind: trace.Panicked, member: b.member.id, actor: b.name, subject: message})
+func (c *eventLog) panicked(b *mailbox, message any) {
+	c.mix(9, b.member.id, hashString(b.path))
+	c.add(rawEvent{kind: trace.Panicked, member: b.member.id, actor: b.path, source: message})
 }
 
 // The network. A message's number is its place among all that were sent.
 
-func (c *chronicle) sent(from, to *member, id uint64, m proto.Message) {
-	c.add(note{kind: trace.Sent, member: from.id, peer: to.id, id: id, subject: m})
+func (c *eventLog) sent(from, to *member, id uint64, m proto.Message) {
+	c.add(rawEvent{kind: trace.Sent, member: from.id, peer: to.id, id: id, source: m})
 }
 
 // marshalled sees a message as it goes over the network: this is what ties the hash to every byte that was said.
-func (c *chronicle) marshalled(id uint64, bytes []byte) { c.mix(10, id, hashBytes(bytes)) }
+func (c *eventLog) marshalled(id uint64, bytes []byte) { c.mix(10, id, hashBytes(bytes)) }
 
-func (c *chronicle) arrived(from, to *member, id uint64, m proto.Message) {
+func (c *eventLog) arrived(from, to *member, id uint64, m proto.Message) {
 	c.mix(11, id, uint64(c.world.now))
-	c.add(note{kind: trace.Arrived, member: from.id, peer: to.id, id: id, subject: m})
+	c.add(rawEvent{kind: trace.Arrived, member: from.id, peer: to.id, id: id, source: m})
 }
 
-func (c *chronicle) lost(from, to *member, id uint64, m proto.Message, why string) {
+func (c *eventLog) dropped(from, to *member, id uint64, m proto.Message, why string) {
 	c.mix(12, id, uint64(c.world.now))
-	c.add(note{kind: trace.Lost, member: from.id, peer: to.id, id: id, subject: m, name: why})
+	c.add(rawEvent{kind: trace.Lost, member: from.id, peer: to.id, id: id, source: m, name: why})
 }
 
-func (c *chronicle) doubled(from, to *member, id uint64, m proto.Message) {
+func (c *eventLog) duplicated(from, to *member, id uint64, m proto.Message) {
 	c.mix(13, id)
-	c.add(note{kind: trace.Doubled, member: from.id, peer: to.id, id: id, subject: m})
+	c.add(rawEvent{kind: trace.Duplicated, member: from.id, peer: to.id, id: id, source: m})
 }
 
 // Faults.
 
 // struck: a fault happens to a member (nil: to all), or between it and a peer (nil: none), until a moment (0: unknown).
-func (c *chronicle) struck(f Fault, m, peer *member, until time.Duration) {
-	n := note{kind: trace.Struck, name: f.String(), until: until}
+func (c *eventLog) faultInjected(f Fault, m, peer *member, until time.Duration) {
+	n := rawEvent{kind: trace.FaultInjected, name: f.String(), until: until}
 	if m != nil {
 		n.member = m.id
 	}
@@ -217,47 +217,47 @@ func (c *chronicle) struck(f Fault, m, peer *member, until time.Duration) {
 	c.add(n)
 }
 
-func (c *chronicle) cut(from, to *member, cut bool) {
-	kind := trace.Mended
+func (c *eventLog) cutChanged(from, to *member, cut bool) {
+	kind := trace.Healed
 	if cut {
 		kind = trace.CutOff
 	}
 	c.mix(15, from.id, to.id, uint64(len(kind)))
-	c.add(note{kind: kind, member: from.id, peer: to.id})
+	c.add(rawEvent{kind: kind, member: from.id, peer: to.id})
 }
 
 // Clients.
 
 // called: a client begins an operation at a member.
-func (c *chronicle) called(m *member, o *operation) {
+func (c *eventLog) called(m *member, o *operation) {
 	c.mix(16, m.id, o.number, uint64(o.kind), uint64(o.key), hashString(o.value))
-	c.add(note{kind: trace.Called, member: m.id, id: o.number, subject: o})
+	c.add(rawEvent{kind: trace.Called, member: m.id, id: o.number, source: o})
 }
 
-func (c *chronicle) returned(o *operation) {
-	c.mix(17, o.member, o.number, uint64(o.outcome), o.index, hashString(o.saw.before))
-	c.add(note{kind: trace.Returned, member: o.member, id: o.number, subject: o})
+func (c *eventLog) returned(o *operation) {
+	c.mix(17, o.member, o.number, uint64(o.outcome), o.index, hashString(o.result.before))
+	c.add(rawEvent{kind: trace.Returned, member: o.member, id: o.number, source: o})
 }
 
 // noted: a script says what it does.
-func (c *chronicle) noted(text string) { c.add(note{kind: trace.Noted, subject: text}) }
+func (c *eventLog) note(text string) { c.add(rawEvent{kind: trace.Note, source: text}) }
 
-func (c *chronicle) violated(f *Failure) {
+func (c *eventLog) violated(f *Failure) {
 	c.mix(18, hashString(f.Invariant))
-	c.add(note{kind: trace.Violated, name: f.Invariant, subject: f.Text})
+	c.add(rawEvent{kind: trace.Violated, name: f.Invariant, source: f.Text})
 }
 
 // sum is the hash over all, and over what is drawn next: whatever took a number at random has left its mark on that.
-func (c *chronicle) sum() uint64 {
-	c.mix(uint64(c.world.steps), uint64(c.world.now), c.world.planned, c.world.random.Uint64())
+func (c *eventLog) sum() uint64 {
+	c.mix(uint64(c.world.steps), uint64(c.world.now), c.world.scheduledEvents, c.world.random.Uint64())
 	return c.hash
 }
 
 // String is what led to the failure, or all of the last that happened, as a space-time listing.
-func (c *chronicle) String() string {
-	events := make([]*trace.Event, 0, len(c.last))
-	for i := range c.last {
-		events = append(events, c.last[(c.notes+i)%len(c.last)].event())
+func (c *eventLog) String() string {
+	events := make([]*trace.Event, 0, len(c.recent))
+	for i := range c.recent {
+		events = append(events, c.recent[(c.recorded+i)%len(c.recent)].event())
 	}
-	return explain.Listing(c.header(), c.before, events, c.world.options.AllSteps)
+	return explain.Listing(c.header(), c.baseCluster, events, c.world.options.AllSteps)
 }

@@ -42,8 +42,8 @@ func TestATraceTellsTheLogsAsTheyAre(t *testing.T) {
 	for seed := uint64(1); seed <= 5; seed++ {
 		memory := &trace.Memory{}
 		w := New(Options{Seed: seed, Profile: Profiles[len(Profiles)-1], Nodes: 3, Recorder: memory})
-		w.after(0, w.misfortune)
-		w.populateClients()
+		w.after(0, w.injectFaults)
+		w.addClients()
 		cluster, told := explain.NewCluster(3), 0
 		for w.steps < 1500 && w.failure == nil {
 			w.step()
@@ -55,7 +55,7 @@ func TestATraceTellsTheLogsAsTheyAre(t *testing.T) {
 				if is.Up != m.up || is.State.Role != m.view.Role && m.view.Role != "" && m.up {
 					t.Fatalf("seed %d, step %d: the trace tells of %+v; member %d is %+v", seed, w.steps, is, m.id, m.view)
 				}
-				if log := w.ghost.members[m.id].log; m.up && !sameLog(&is, log) {
+				if log := w.checker.members[m.id].log; m.up && !equalLogs(&is, log) {
 					t.Fatalf("seed %d, step %d: the trace tells of the log %v; that of member %d is %v", seed, w.steps, is.Runs, m.id, log)
 				}
 			}
@@ -63,7 +63,7 @@ func TestATraceTellsTheLogsAsTheyAre(t *testing.T) {
 	}
 }
 
-func sameLog(is *explain.Member, log []uint64) bool {
+func equalLogs(is *explain.Member, log []uint64) bool {
 	for i, term := range log {
 		if is.TermAt(uint64(i+1)) != term {
 			return false
@@ -77,32 +77,32 @@ func TestTheLastNotesBeginWithTheMembersAsTheyStood(t *testing.T) {
 	for seed := uint64(1); seed <= 5; seed++ {
 		memory := &trace.Memory{}
 		w := New(Options{Seed: seed, Profile: Profiles[len(Profiles)-1], Nodes: 5, Recorder: memory})
-		w.after(0, w.misfortune)
-		w.populateClients()
+		w.after(0, w.injectFaults)
+		w.addClients()
 		for w.steps < 3000 && w.failure == nil {
 			w.step()
 		}
-		whole, rest := explain.NewCluster(5), w.chronicle.before.Clone()
+		whole, rest := explain.NewCluster(5), w.events.baseCluster.Clone()
 		for _, e := range memory.Events {
 			whole.Apply(e)
 		}
-		for i := range w.chronicle.last {
-			rest.Apply(w.chronicle.last[(w.chronicle.notes+i)%keptNotes].event())
+		for i := range w.events.recent {
+			rest.Apply(w.events.recent[(w.events.recorded+i)%keptEvents].event())
 		}
-		if w.chronicle.notes < 2*keptNotes || !reflect.DeepEqual(whole, rest) {
-			t.Fatalf("seed %d, %d notes: the whole gives\n%+v\nthe last\n%+v", seed, w.chronicle.notes, whole.Members, rest.Members)
+		if w.events.recorded < 2*keptEvents || !reflect.DeepEqual(whole, rest) {
+			t.Fatalf("seed %d, %d notes: the whole gives\n%+v\nthe last\n%+v", seed, w.events.recorded, whole.Members, rest.Members)
 		}
 	}
 }
 
 // failing is a world that, after a while, is said to have broken a promise.
-func failing(o Options, text string) *World {
+func runUntilFailure(o Options, text string) *World {
 	o.Nodes = 5
 	w := New(o)
 	if len(o.Profile.Faults) > 0 {
-		w.after(0, w.misfortune)
+		w.after(0, w.injectFaults)
 	}
-	w.populateClients()
+	w.addClients()
 	for w.steps < 2500 {
 		w.step()
 	}
@@ -112,7 +112,7 @@ func failing(o Options, text string) *World {
 
 func TestAFailureShowsWhatLedToItInAScreenful(t *testing.T) {
 	for seed := uint64(1); seed <= 20; seed++ {
-		last := failing(Options{Seed: seed, Profile: Profiles[len(Profiles)-1]}, "member 2 is as it should not be").result().Last
+		last := runUntilFailure(Options{Seed: seed, Profile: Profiles[len(Profiles)-1]}, "member 2 is as it should not be").result().Last
 		for _, want := range []string{"THE TEST'S OWN: member 2", "more of the last 1000 events; --all shows them"} {
 			if !strings.Contains(last, want) {
 				t.Fatalf("seed %d: what led to it lacks %q:\n%s", seed, want, last)
@@ -128,7 +128,7 @@ func TestAFailureShowsWhatLedToItInAScreenful(t *testing.T) {
 }
 
 func TestAFailureShowsAllItsLastStepsWhereThatIsAskedFor(t *testing.T) {
-	all := failing(Options{Seed: 3, Profile: Profiles[len(Profiles)-1], AllSteps: true}, "member 2").result().Last
+	all := runUntilFailure(Options{Seed: 3, Profile: Profiles[len(Profiles)-1], AllSteps: true}, "member 2").result().Last
 	if n := strings.Count(all, "\n"); n < 400 || strings.Contains(all, "--all") {
 		t.Errorf("all of the last steps are %d lines", n)
 	}
@@ -138,7 +138,7 @@ func TestAFailureShowsAllItsLastStepsWhereThatIsAskedFor(t *testing.T) {
 func TestWhatLedToAFailureIsToldOfThoseItNames(t *testing.T) {
 	of := func(seed uint64, text string) (members map[uint64]int) {
 		members = map[uint64]int{}
-		for line := range strings.Lines(failing(Options{Seed: seed, Profile: Profiles[0]}, text).result().Last) {
+		for line := range strings.Lines(runUntilFailure(Options{Seed: seed, Profile: Profiles[0]}, text).result().Last) {
 			for id := range uint64(5) {
 				for _, said := range []string{"log: Append", "machine: Committed", "node: Durable"} {
 					if column := 12 + 15*int(id); line[0] == ' ' && len([]rune(line)) > column+20 && strings.Contains(string([]rune(line)[column:column+15]), said[:9]) {
@@ -189,7 +189,7 @@ func TestARunWritesATraceThatCanBeRead(t *testing.T) {
 			t.Fatalf("event %d: %+v, %v; recorded was %+v", i, is, err, want)
 		}
 	}
-	if e, err := reader.Next(); err == nil || !reader.Whole() {
-		t.Fatalf("after the last: %+v, %v, whole %v", e, err, reader.Whole())
+	if e, err := reader.Next(); err == nil || !reader.Complete() {
+		t.Fatalf("after the last: %+v, %v, whole %v", e, err, reader.Complete())
 	}
 }

@@ -17,9 +17,9 @@ import (
 // hold, service included. Beyond it they stand still, run at other speeds and jump, which no monotonic clock should do: then
 // only safety must hold.
 type clock struct {
-	base  time.Duration // what it showed at `since`
-	since time.Duration // true time
-	rate  int64         // in millionths of true time
+	reading time.Duration // what it showed at `since`
+	since   time.Duration // true time
+	rate    int64         // in millionths of true time
 	// lag is how far it was set back: what setting it right adds.
 	lag time.Duration
 }
@@ -29,19 +29,19 @@ const (
 	// driftBound is how much faster or slower than true time a good clock runs, in millionths.
 	driftBound = 10_000
 	// longest is how far ahead timers are planned: beyond, they are looked at again.
-	longest = 1000 * time.Second
-	never   = time.Duration(math.MaxInt64)
+	maxTimerAhead = 1000 * time.Second
+	never         = time.Duration(math.MaxInt64)
 )
 
 // read is what the clock shows at a true time.
 func (c *clock) read(now time.Duration) time.Duration {
 	d := int64(now - c.since)
-	return c.base + time.Duration(d/trueRate*c.rate+d%trueRate*c.rate/trueRate) // the product of both might overflow
+	return c.reading + time.Duration(d/trueRate*c.rate+d%trueRate*c.rate/trueRate) // the product of both might overflow
 }
 
 // set changes rate and reading.
 func (c *clock) set(now time.Duration, rate int64, jump time.Duration) {
-	c.base, c.since, c.rate = c.read(now)+jump, now, rate
+	c.reading, c.since, c.rate = c.read(now)+jump, now, rate
 }
 
 // until is how much true time passes before the clock has moved on by d; never, if it stands still.
@@ -51,16 +51,16 @@ func (c *clock) until(d time.Duration) time.Duration {
 		return 0
 	case c.rate == 0:
 		return never
-	case d > longest:
-		d = longest
+	case d > maxTimerAhead:
+		d = maxTimerAhead
 	}
 	return time.Duration((int64(d)*trueRate + c.rate - 1) / c.rate)
 }
 
 // newClock is a clock somewhere in its second day, so that it may be set back an hour without showing less than nothing.
 func (w *World) newClock() clock {
-	c := clock{base: 24*time.Hour + w.between(0, time.Hour), since: w.now, rate: trueRate}
-	if w.profile.drift() {
+	c := clock{reading: 24*time.Hour + w.randomDuration(0, time.Hour), since: w.now, rate: trueRate}
+	if w.profile.clocksDrift() {
 		c.rate += w.random.Int64N(2*driftBound+1) - driftBound
 	}
 	return c
@@ -75,15 +75,15 @@ func (m *member) setClock(rate int64, jump time.Duration) {
 	if jump < 0 {
 		m.clock.lag -= jump
 	}
-	m.timers = slices.DeleteFunc(m.timers, func(t *timer) bool { return t.over })
+	m.timers = slices.DeleteFunc(m.timers, func(t *timer) bool { return t.stopped })
 	for _, t := range m.timers {
 		t.plan()
 	}
 }
 
-// setClockRight ends what was wrong with a clock: it runs well from now on, and an hour that it was set back is given back.
+// repairClock ends what was wrong with a clock: it runs well from now on, and an hour that it was set back is given back.
 // A clock that is ahead stays so.
-func (m *member) setClockRight() {
+func (m *member) repairClock() {
 	lag := m.clock.lag
 	if lag == 0 && m.clock.rate >= trueRate-driftBound && m.clock.rate <= trueRate+driftBound {
 		return
@@ -94,23 +94,23 @@ func (m *member) setClockRight() {
 
 // timer is a message under way to the future of a member's clock.
 type timer struct {
-	member  *member
-	due     time.Duration // on that clock
-	to      *actor.PID
-	message proto.Message
-	planned int // only the newest plan counts
-	over    bool
+	member     *member
+	due        time.Duration // on that clock
+	to         *actor.PID
+	message    proto.Message
+	planNumber int // only the newest plan counts
+	stopped    bool
 }
 
 // Stop implements actors.Timer.
-func (t *timer) Stop() { t.over = true }
+func (t *timer) Stop() { t.stopped = true }
 
 // After implements actors.Env.
 func (m *member) After(d time.Duration, to *actor.PID, message proto.Message) actors.Timer {
-	m.world.ghost.timed(message)
+	m.world.checker.timerSet(message)
 	t := &timer{member: m, due: m.Now() + d, to: to, message: message}
 	if len(m.timers) == cap(m.timers) {
-		m.timers = slices.DeleteFunc(m.timers, func(t *timer) bool { return t.over })
+		m.timers = slices.DeleteFunc(m.timers, func(t *timer) bool { return t.stopped })
 	}
 	m.timers = append(m.timers, t)
 	t.plan()
@@ -118,20 +118,20 @@ func (m *member) After(d time.Duration, to *actor.PID, message proto.Message) ac
 }
 
 func (t *timer) plan() {
-	t.planned++
+	t.planNumber++
 	if wait := t.member.clock.until(t.due - t.member.Now()); wait != never {
-		plan := t.planned
+		plan := t.planNumber
 		t.member.after(wait, func() { t.fire(plan) })
 	}
 }
 
 func (t *timer) fire(plan int) {
 	switch {
-	case t.over || plan != t.planned:
+	case t.stopped || plan != t.planNumber:
 	case t.member.Now() < t.due:
 		t.plan()
 	default:
-		t.over = true
+		t.stopped = true
 		t.member.post(t.to.Id, t.message)
 	}
 }

@@ -25,13 +25,13 @@ const (
 const startMessage = protoreflect.Name("Started")
 
 // hearer is an actor and the kinds of message that it handles.
-type hearer struct {
+type actorMessages struct {
 	actor string // as in mailbox.name; actors.ReplicatorPrefix: any replicator
 	kinds []protoreflect.Name
 }
 
 // heard is every kind of message that the actors of a tree handle.
-var heard = [...]hearer{
+var handledMessages = [...]actorMessages{
 	{"", []protoreflect.Name{
 		startMessage, "Recovered", "Durable", "MachineReady", "Pull", "Progress", "Fetch", "ResolveConflict", "HigherTerm", "Flush", "Tick", "LinkUp", "LinkDown",
 		"Propose", "RequestRead", "TransferLeadership", "Campaign", "RequestVote", "VoteResponse", "AppendEntries", "Heartbeat",
@@ -56,9 +56,9 @@ func (p CrashPoint) String() string {
 	if p%2 == 1 {
 		when = "after"
 	}
-	for _, h := range heard {
+	for _, h := range handledMessages {
 		if i < len(h.kinds) {
-			return fmt.Sprintf("%s %s %s", h.title(), when, h.kinds[i])
+			return fmt.Sprintf("%s %s %s", h.name(), when, h.kinds[i])
 		}
 		i -= len(h.kinds)
 	}
@@ -71,7 +71,7 @@ func (p CrashPoint) Actor() string {
 	return name
 }
 
-func (h *hearer) title() string {
+func (h *actorMessages) name() string {
 	switch h.actor {
 	case "":
 		return actors.NodeName
@@ -81,10 +81,10 @@ func (h *hearer) title() string {
 	return h.actor
 }
 
-// crashPoint is where an actor fails, -1 where `heard` does not know it.
-func crashPoint(name string, kind protoreflect.Name, when crash) CrashPoint {
+// crashPointOf is where an actor fails, -1 where `heard` does not know it.
+func crashPointOf(name string, kind protoreflect.Name, when crashTiming) CrashPoint {
 	at := 0
-	for _, h := range heard {
+	for _, h := range handledMessages {
 		if h.actor == name || h.actor == actors.ReplicatorPrefix && strings.HasPrefix(name, actors.ReplicatorPrefix) {
 			i := slices.Index(h.kinds, kind)
 			if i < 0 {
@@ -102,14 +102,14 @@ func crashPoint(name string, kind protoreflect.Name, when crash) CrashPoint {
 }
 
 // fail is the panic of an actor that was told to.
-func (b *mailbox) fail(message any, when crash) {
+func (b *mailbox) injectPanic(message any, when crashTiming) {
 	kind := startMessage
 	if _, starts := message.(*actor.Started); !starts {
 		_, message, _ = actor.UnwrapEnvelope(message)
 		kind = kindOf(message.(proto.Message))
 	}
 	w := b.member.world
-	at := crashPoint(b.name, kind, when)
+	at := crashPointOf(b.path, kind, when)
 	if at < 0 {
 		w.fail("actors hear what they know", "%s of member %d was sent %s", b.self.Id, b.member.id, kind)
 	} else {
@@ -121,27 +121,27 @@ func (b *mailbox) fail(message any, when crash) {
 	panic(&actors.InjectedCrash{Description: at.String()})
 }
 
-// springStart tells what is to happen with an actor's start because of a trap.
-func (m *member) springStart(b *mailbox) crash {
+// hitStartFailpoint tells what is to happen with an actor's start because of a trap.
+func (m *member) hitStartFailpoint(b *mailbox) crashTiming {
 	if b.self.Id == actors.SupervisorName {
 		return noCrash // it is small enough not to fail
 	}
-	for i, t := range m.traps {
-		if t.actor != b.name || t.kind != startMessage {
+	for i, t := range m.failpoints {
+		if t.actor != b.path || t.kind != startMessage {
 			continue
 		}
-		if t.left--; t.left > 0 {
+		if t.remaining--; t.remaining > 0 {
 			continue
 		}
-		if t.again--; t.again < 0 {
-			m.traps = slices.Delete(m.traps, i, i+1)
+		if t.repeats--; t.repeats < 0 {
+			m.failpoints = slices.Delete(m.failpoints, i, i+1)
 		}
 		return t.when
 	}
 	return noCrash
 }
 
-func (w *World) anyMoment() crash {
+func (w *World) randomTiming() crashTiming {
 	if w.chance(0.5) {
 		return crashBefore
 	}
@@ -151,7 +151,7 @@ func (w *World) anyMoment() crash {
 // crashActor has one actor of the tree panic: at any kind of message that it handles, or at whatever comes next. again is how
 // often more, at the messages that follow.
 func (w *World) crashActor(m *member, again int) {
-	name, kind := w.anyMessage(m)
+	name, kind := w.randomMessageKind(m)
 	leader := w.leader()
 	if leader != nil && strings.HasPrefix(name, actors.ReplicatorPrefix) {
 		m = leader // nobody else has replicators
@@ -159,11 +159,11 @@ func (w *World) crashActor(m *member, again int) {
 	if w.chance(0.2) {
 		kind = ""
 	}
-	m.traps = append(m.traps, &trap{actor: name, kind: kind, left: 1, when: w.anyMoment(), again: again})
+	m.failpoints = append(m.failpoints, &failpoint{actor: name, kind: kind, remaining: 1, when: w.randomTiming(), repeats: again})
 	switch kind { // what is rare is brought about
 	case startMessage:
 		if name == "" {
-			w.killAndReturn(m)
+			w.killAndRestart(m)
 		}
 	case "Campaign":
 		m.post(actors.NodePath, &messages.Campaign{})
@@ -181,15 +181,15 @@ func (w *World) crashActor(m *member, again int) {
 		m.post(actors.NodePath, &messages.ProposalsRefused{From: m.id, Reason: messages.Refusal_REFUSAL_NO_LEADER})
 	case "Tick":
 		if name == actors.MachineName { // which asks again where the reader did not answer
-			m.traps = append(m.traps, &trap{actor: readerName, kind: "ReadLog", left: 1, when: crashBefore})
+			m.failpoints = append(m.failpoints, &failpoint{actor: readerName, kind: "ReadLog", remaining: 1, when: crashBefore})
 		}
 	}
 }
 
-// anyMessage is a kind of message that an actor of the tree handles, each as likely as another.
-func (w *World) anyMessage(m *member) (name string, kind protoreflect.Name) {
+// randomMessageKind is a kind of message that an actor of the tree handles, each as likely as another.
+func (w *World) randomMessageKind(m *member) (name string, kind protoreflect.Name) {
 	at := w.random.IntN(crashPoints / 2)
-	for _, h := range heard {
+	for _, h := range handledMessages {
 		if at >= len(h.kinds) {
 			at -= len(h.kinds)
 			continue
@@ -198,7 +198,7 @@ func (w *World) anyMessage(m *member) (name string, kind protoreflect.Name) {
 		break
 	}
 	if name == actors.ReplicatorPrefix {
-		name = actors.ReplicatorName(w.anyone().id)
+		name = actors.ReplicatorName(w.randomMember().id)
 	}
 	return name, kind
 }
@@ -206,22 +206,22 @@ func (w *World) anyMessage(m *member) (name string, kind protoreflect.Name) {
 // crashRecovering has the node fail while it recovers, at times twice: the process dies, or only the Node, and then what
 // starts anew does not get far.
 func (w *World) crashRecovering(m *member) {
-	early := []trap{{actor: logName, kind: startMessage}, {kind: "Recovered"}, {actor: readerName, kind: startMessage},
+	early := []failpoint{{actor: logName, kind: startMessage}, {kind: "Recovered"}, {actor: readerName, kind: startMessage},
 		{actor: actors.MachineName, kind: startMessage}, {actor: logName}, {}}
 	t := early[w.random.IntN(len(early))]
-	t.left, t.when, t.again = 1, w.anyMoment(), w.random.IntN(2)
-	m.traps = []*trap{&t}
+	t.remaining, t.when, t.repeats = 1, w.randomTiming(), w.random.IntN(2)
+	m.failpoints = []*failpoint{&t}
 	if w.chance(0.5) {
-		w.killAndReturn(m)
+		w.killAndRestart(m)
 		return
 	}
-	m.traps = append(m.traps, &trap{left: 1, when: crashBefore})
+	m.failpoints = append(m.failpoints, &failpoint{remaining: 1, when: crashBefore})
 	if t.kind == "" && t.actor == "" {
-		t.left = 2
+		t.remaining = 2
 	}
 }
 
 // crashLoop has the Node fail at every message until there are too many restarts in the window.
 func (w *World) crashLoop(m *member) {
-	m.traps = append(m.traps, &trap{left: 1, when: w.anyMoment(), again: w.window.Max + 1})
+	m.failpoints = append(m.failpoints, &failpoint{remaining: 1, when: w.randomTiming(), repeats: w.restartWindow.Max + 1})
 }

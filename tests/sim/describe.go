@@ -14,40 +14,40 @@ import (
 )
 
 // plain is an event as explain.Cluster follows it, without words.
-func (n *note) plain() *trace.Event {
+func (n *rawEvent) withoutText() *trace.Event {
 	e := &trace.Event{Step: n.step, At: n.at, Kind: n.kind, Member: n.member, Peer: n.peer, ID: n.id, Index: n.index, Until: n.until, Actor: n.actor, Name: n.name}
 	switch n.kind {
-	case trace.Became:
+	case trace.StateChanged:
 		state := n.state
 		e.State = &state
 	case trace.LogChanged:
-		e.Log = logChange(n.subject)
+		e.Log = logChange(n.source)
 	}
 	return e
 }
 
 // event puts a note into words.
-func (n *note) event() *trace.Event {
-	e := n.plain()
+func (n *rawEvent) event() *trace.Event {
+	e := n.withoutText()
 	switch n.kind {
-	case trace.Became:
+	case trace.StateChanged:
 	case trace.LogChanged:
-		e.Log.Words = entryWords(n.subject)
-	case trace.Sent, trace.Arrived, trace.Doubled, trace.Handled:
-		e.Name, e.Detail = describe(n.subject)
+		e.Log.Texts = entryTexts(n.source)
+	case trace.Sent, trace.Arrived, trace.Duplicated, trace.Handled:
+		e.Name, e.Detail = describe(n.source)
 	case trace.Lost, trace.Panicked:
-		e.Name, e.Detail = describe(n.subject)
+		e.Name, e.Detail = describe(n.source)
 		if n.kind == trace.Lost {
 			e.Detail = n.name
 		}
 	case trace.Called:
-		o := n.subject.(*operation)
-		e.Actor, e.Name, e.Detail = o.caller(), o.kind.String(), o.asks()
+		o := n.source.(*operation)
+		e.Actor, e.Name, e.Detail = o.caller(), o.kind.String(), o.request()
 	case trace.Returned:
-		o := n.subject.(*operation)
-		e.Actor, e.Name, e.Detail = o.caller(), o.kind.String(), o.got()
+		o := n.source.(*operation)
+		e.Actor, e.Name, e.Detail = o.caller(), o.kind.String(), o.response()
 	default:
-		e.Detail, _ = n.subject.(string)
+		e.Detail, _ = n.source.(string)
 	}
 	if e.Actor == "" && (n.kind == trace.Handled || n.kind == trace.Panicked) {
 		e.Actor = "node"
@@ -56,20 +56,20 @@ func (n *note) event() *trace.Event {
 }
 
 func (o *operation) caller() string {
-	if o.client == script {
+	if o.client == scriptClient {
 		return "script"
 	}
 	return fmt.Sprintf("client %d", o.client)
 }
 
 // asks is what a command asks for; it does not change.
-func (c *command) asks() string {
+func (c *command) request() string {
 	key := fmt.Sprintf("k%d", c.key)
 	switch {
-	case c.key == pastKey:
+	case c.key == initialKey:
 		key = "past"
-	case c.key >= scriptKeys:
-		key = fmt.Sprintf("s%d", c.key-scriptKeys)
+	case c.key >= firstScriptKey:
+		key = fmt.Sprintf("s%d", c.key-firstScriptKey)
 	}
 	switch c.kind {
 	case Put:
@@ -83,16 +83,16 @@ func (c *command) asks() string {
 }
 
 // got is what became of an operation that is over.
-func (o *operation) got() string {
+func (o *operation) response() string {
 	switch {
 	case o.outcome != Answered:
 		return o.outcome.String()
-	case o.kind == CompareAndSwap && !o.saw.swapped:
-		return fmt.Sprintf("answered at %d, found %q", o.index, o.saw.before)
+	case o.kind == CompareAndSwap && !o.result.swapped:
+		return fmt.Sprintf("answered at %d, found %q", o.index, o.result.before)
 	case o.kind.Writes():
 		return fmt.Sprintf("answered at %d", o.index)
 	}
-	return fmt.Sprintf("answered at %d: %q", o.index, o.saw.before)
+	return fmt.Sprintf("answered at %d: %q", o.index, o.result.before)
 }
 
 // logChange is what an Append to the LogStore, or what it has recovered, makes of its Node's log.
@@ -102,41 +102,41 @@ func logChange(message any) *trace.Log {
 		if len(m.GetEntries().GetData()) == 0 {
 			return &trace.Log{From: m.TruncateFrom, Last: m.TruncateFrom - 1}
 		}
-		return &trace.Log{From: m.Entries.First, Last: raft.EntriesLast(m.Entries), Runs: runs(m.Entries.Runs)}
+		return &trace.Log{From: m.Entries.First, Last: raft.EntriesLast(m.Entries), Runs: traceRuns(m.Entries.Runs)}
 	case *messages.Recovered:
-		return &trace.Log{From: m.BaseIndex + 1, Last: m.LastIndex, Runs: runs(m.Runs)}
+		return &trace.Log{From: m.BaseIndex + 1, Last: m.LastIndex, Runs: traceRuns(m.Runs)}
 	}
 	return &trace.Log{From: 1}
 }
 
-// entryWords say what the entries are that a Node appends.
-func entryWords(message any) (words []string) {
+// entryTexts say what the entries are that a Node appends.
+func entryTexts(message any) (words []string) {
 	a, ok := message.(*messages.Append)
 	if !ok {
 		return nil // what was recovered has been told of when it was appended
 	}
 	for _, data := range a.GetEntries().GetData() {
-		words = append(words, entryWord(data))
+		words = append(words, entryText(data))
 	}
 	return words
 }
 
-func entryWord(data []byte) string {
+func entryText(data []byte) string {
 	e, err := raft.DecodeEntry(data)
 	switch {
 	case err != nil:
 		return "unreadable"
 	case e.Kind == raft.KindRegisterSession:
 		return fmt.Sprintf("openOrigin of %d", e.NodeID)
-	case e.Kind != raft.KindCommand || !wellFormed(e.Payload):
+	case e.Kind != raft.KindCommand || !isCommand(e.Payload):
 		return e.Kind.String()
 	}
 	c := decodeCommand(e.Payload)
-	return c.kind.String() + " " + c.asks()
+	return c.kind.String() + " " + c.request()
 }
 
-// wellFormed tells whether a payload is a command of the store; what a script wrote onto a disk may be another.
-func wellFormed(payload []byte) bool {
+// isCommand tells whether a payload is a command of the store; what a script wrote onto a disk may be another.
+func isCommand(payload []byte) bool {
 	const fixed = 13 // kind, number, key
 	if len(payload) < fixed+2 || payload[0] >= opKinds {
 		return false
@@ -151,7 +151,7 @@ func wellFormed(payload []byte) bool {
 	return true
 }
 
-func runs(of []*messages.TermRun) []trace.Run {
+func traceRuns(of []*messages.TermRun) []trace.Run {
 	all := make([]trace.Run, len(of))
 	for i, r := range of {
 		all[i] = trace.Run{First: r.FirstIndex, Term: r.Term}

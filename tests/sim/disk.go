@@ -20,39 +20,39 @@ type disk struct {
 	stalledUntil time.Duration
 
 	// What fails: after so many more operations of the kind that go well. 0: nothing is armed.
-	failWrite, failSync int
-	hurt                hurt
-	aside               bool // it is the simulator that looks
-	lies                bool // syncs do nothing
-	lied                bool // since the last power cut, at least one did
-	powerCut            int  // the power fails at so many operations from now; 0: it does not
-	survives            vfs.CrashChoice
-	generation          int // how many disks before this one were lost
+	failWrite, failSync  int
+	readFault            readFault
+	internalRead         bool // it is the simulator that looks
+	dropsSyncs           bool // syncs do nothing
+	droppedSync          bool // since the last power cut, at least one did
+	operationsToPowerCut int  // the power fails at so many operations from now; 0: it does not
+	crashChoice          vfs.CrashChoice
+	generation           int // how many disks before this one were lost
 
 	// failed: in this life an operation failed on purpose, so the node may stop for it.
 	failed   bool
 	failedAt time.Duration // when the last one did, or was refused for want of space
 	// misled: in this life a read brought something else than what is on the disk, so the node may refuse it.
-	misled bool
+	readFlipped bool
 	// doomed: what it held is damaged or gone for ever, or was never there: the member may refuse to start, and stays away
 	// then. Within the budget that befalls a minority.
-	doomed bool
+	damaged bool
 	// forgot: the last power cut took what a sync had covered. Nobody is told.
-	forgot bool
+	lostSynced bool
 
 	// Where damage is told from a write that never finished: below the newest write that was synced.
-	written, settled map[string]int64
+	lastWrite, lastSyncedWrite map[string]int64
 }
 
 func newDisk(m *member) *disk {
-	d := &disk{member: m, written: map[string]int64{}, settled: map[string]int64{}}
-	d.spin(vfs.NewMem())
+	d := &disk{member: m, lastWrite: map[string]int64{}, lastSyncedWrite: map[string]int64{}}
+	d.attach(vfs.NewMem())
 	return d
 }
 
 // spin begins the next life of the disk with what is on it then.
-func (d *disk) spin(mem *vfs.MemFS) {
-	d.MemFS, d.failed, d.misled = mem, false, false
+func (d *disk) attach(mem *vfs.MemFS) {
+	d.MemFS, d.failed, d.readFlipped = mem, false, false
 	mem.Inject(d.inject)
 	mem.Observe(d.observe)
 }
@@ -65,9 +65,9 @@ func (d *disk) inject(op vfs.Op) error {
 	if op.Kind == vfs.OpLock {
 		return nil
 	}
-	if d.powerCut > 0 {
-		if d.powerCut--; d.powerCut == 0 {
-			d.member.powerFails(d.survives)
+	if d.operationsToPowerCut > 0 {
+		if d.operationsToPowerCut--; d.operationsToPowerCut == 0 {
+			d.member.powerCutMidMessage(d.crashChoice)
 			return vfs.ErrFrozen
 		}
 	}
@@ -75,17 +75,17 @@ func (d *disk) inject(op vfs.Op) error {
 	case vfs.OpWrite, vfs.OpCreate, vfs.OpRename:
 		if d.failWrite > 0 {
 			if d.failWrite--; d.failWrite == 0 {
-				return d.fails(op)
+				return d.failOperation(op)
 			}
 		}
 	case vfs.OpSync, vfs.OpSyncDir:
 		if d.failSync > 0 {
 			if d.failSync--; d.failSync == 0 {
-				return d.fails(op)
+				return d.failOperation(op)
 			}
 		}
-		if d.lies {
-			d.lied = true
+		if d.dropsSyncs {
+			d.droppedSync = true
 			return vfs.ErrSyncIgnored
 		}
 	}
@@ -93,11 +93,11 @@ func (d *disk) inject(op vfs.Op) error {
 }
 
 // fails lets an operation fail, of a write at times only the rest.
-func (d *disk) fails(op vfs.Op) error {
+func (d *disk) failOperation(op vfs.Op) error {
 	w := d.member.world
 	w.counts.FailedOperations++
 	d.failed, d.failedAt = true, w.now
-	d.member.mustStop()
+	d.member.expectStop()
 	err := error(syscall.EIO)
 	if op.Kind == vfs.OpWrite && op.Length > 1 && w.chance(0.5) {
 		return &vfs.ShortWrite{Keep: 1 + int(w.random.Int64N(int64(op.Length-1))), Err: err}
@@ -107,28 +107,28 @@ func (d *disk) fails(op vfs.Op) error {
 
 // observe sees how an operation ended.
 func (d *disk) observe(op vfs.Op) {
-	d.member.world.ghost.operated(d.member, op)
+	d.member.world.checker.diskOperation(d.member, op)
 	switch {
 	case vfs.IsNoSpace(op.Err):
 		d.failed, d.failedAt = true, d.member.world.now
 		d.member.world.counts.RefusedForSpace++
 	case op.Err != nil:
 	case op.Kind == vfs.OpCreate:
-		delete(d.written, op.Path)
-		delete(d.settled, op.Path)
+		delete(d.lastWrite, op.Path)
+		delete(d.lastSyncedWrite, op.Path)
 	case op.Kind == vfs.OpWrite:
-		d.written[op.Path] = op.Offset
+		d.lastWrite[op.Path] = op.Offset
 	case op.Kind == vfs.OpSync:
-		if at, ok := d.written[op.Path]; ok {
-			d.settled[op.Path] = at
-			delete(d.written, op.Path)
+		if at, ok := d.lastWrite[op.Path]; ok {
+			d.lastSyncedWrite[op.Path] = at
+			delete(d.lastWrite, op.Path)
 		}
 	case op.Kind == vfs.OpRename:
-		rename(d.written, op)
-		rename(d.settled, op)
+		rename(d.lastWrite, op)
+		rename(d.lastSyncedWrite, op)
 	case op.Kind == vfs.OpRemove:
-		delete(d.written, op.Path)
-		delete(d.settled, op.Path)
+		delete(d.lastWrite, op.Path)
+		delete(d.lastSyncedWrite, op.Path)
 	}
 }
 
@@ -139,17 +139,17 @@ func rename(offsets map[string]int64, op vfs.Op) {
 	}
 }
 
-// powerLost is the disk after the power failed now: of what was not synced, choose decides.
-func (d *disk) powerLost(choose vfs.CrashChoice) *vfs.MemFS {
-	c := &choices{choose: choose}
+// crashImage is the disk after the power failed now: of what was not synced, choose decides.
+func (d *disk) crashImage(choose vfs.CrashChoice) *vfs.MemFS {
+	c := &countingChoice{choose: choose}
 	after := d.MemFS.CrashClone(c.next)
 	w := d.member.world
 	w.counts.CrashImages[c.kind()]++
-	if d.lied && c.lost+c.torn > 0 {
-		d.forgot, d.doomed = true, true
+	if d.droppedSync && c.lost+c.torn > 0 {
+		d.lostSynced, d.damaged = true, true
 	}
-	d.lied = false
-	w.ghost.members[d.member.id].plate.cut = true
+	d.droppedSync = false
+	w.checker.members[d.member.id].durableDisk.powerLost = true
 	return after
 }
 
@@ -171,12 +171,12 @@ var crashImageNames = [crashImages]string{"nothing-unsynced", "lost-all", "kept-
 func (i CrashImage) String() string { return crashImageNames[i] }
 
 // choices counts what a Choice chose.
-type choices struct {
+type countingChoice struct {
 	choose           vfs.CrashChoice
 	lost, kept, torn int
 }
 
-func (c *choices) next(n int) int {
+func (c *countingChoice) next(n int) int {
 	way := c.choose(n)
 	switch way {
 	case 0:
@@ -189,7 +189,7 @@ func (c *choices) next(n int) int {
 	return way
 }
 
-func (c *choices) kind() CrashImage {
+func (c *countingChoice) kind() CrashImage {
 	switch {
 	case c.torn > 0:
 		return Torn
@@ -205,27 +205,27 @@ func (c *choices) kind() CrashImage {
 
 // rot flips a bit in old data: data of which a later write says that it was durable, so that damage can be told from a write
 // that never finished. (Nobody can tell it in the very last write, E7.)
-func (d *disk) rot() {
+func (d *disk) flipOldBit() {
 	w := d.member.world
 	files := d.oldFiles()
 	f := files[w.random.IntN(len(files))]
 	if f.path == d.identityPath() && len(files) > 1 && w.chance(0.8) {
 		f = files[w.random.IntN(len(files)-1)] // mostly the log
 	}
-	if err := d.FlipBit(f.path, w.random.Int64N(8*f.old)); err != nil {
+	if err := d.FlipBit(f.path, w.random.Int64N(8*f.oldBytes)); err != nil {
 		w.fail("simulated disk", "%v", err)
 	}
-	d.doomed = true
+	d.damaged = true
 }
 
 type oldFile struct {
-	path string
-	old  int64 // so many bytes are old data
+	path     string
+	oldBytes int64 // so many bytes are old data
 }
 
 // oldFiles are those with old data: the segments of the log, and last the identity.
 func (d *disk) oldFiles() (found []oldFile) {
-	d.look(func() { found = d.findOld() })
+	d.withoutFaults(func() { found = d.findOld() })
 	return found
 }
 
@@ -240,7 +240,7 @@ func (d *disk) findOld() (found []oldFile) {
 		if err != nil || !segmentName(name) {
 			continue
 		}
-		if old := min(d.settled[path], info.Size()); old > 0 {
+		if old := min(d.lastSyncedWrite[path], info.Size()); old > 0 {
 			found = append(found, oldFile{path, old})
 		}
 	}
@@ -250,5 +250,7 @@ func (d *disk) findOld() (found []oldFile) {
 	return found
 }
 
-// stopsSoon tells whether an operation failed a moment ago, so that the node may be about to stop.
-func (d *disk) stopsSoon() bool { return d.failed && d.member.world.now-d.failedAt < heartbeat }
+// failedRecently tells whether an operation failed a moment ago, so that the node may be about to stop.
+func (d *disk) failedRecently() bool {
+	return d.failed && d.member.world.now-d.failedAt < heartbeatInterval
+}

@@ -7,45 +7,45 @@ import (
 )
 
 // hurt is what is to go wrong with one read of a disk.
-type hurt struct {
-	after int // so many more reads, this one included; 0: none is armed
+type readFault struct {
+	countdown int // so many more reads, this one included; 0: none is armed
 	// only, if not nil, are the reads that count.
-	only func(vfs.Op) bool
+	matches func(vfs.Op) bool
 	// flips: it brings one bit that is not so on the disk. Else it fails.
-	flips bool
-	byte  int64 // whose bit that is, in its file; 0: the seed decides
-	each  bool  // not one read, but every one that counts
+	flips      bool
+	byteOffset int64 // whose bit that is, in its file; 0: the seed decides
+	repeats    bool  // not one read, but every one that counts
 }
 
 // data are reads of the log's bytes, as against looks at names and sizes.
-func data(op vfs.Op) bool { return op.Kind == vfs.OpRead && isSegment(op.Path) }
+func isLogRead(op vfs.Op) bool { return op.Kind == vfs.OpRead && isSegment(op.Path) }
 
 // scan are reads of much of a segment at a time.
-func scan(op vfs.Op) bool { return data(op) && op.Length > segmentBegin }
+func isSegmentScan(op vfs.Op) bool { return isLogRead(op) && op.Length > segmentHeaderBytes }
 
 // injectRead decides about an operation that only looks.
 func (d *disk) injectRead(op vfs.Op) error {
-	h := &d.hurt
-	if h.after == 0 || d.aside || h.only != nil && !h.only(op) || h.flips && op.Kind != vfs.OpRead {
+	h := &d.readFault
+	if h.countdown == 0 || d.internalRead || h.matches != nil && !h.matches(op) || h.flips && op.Kind != vfs.OpRead {
 		return nil
 	}
-	if h.after--; h.after > 0 {
+	if h.countdown--; h.countdown > 0 {
 		return nil
 	}
-	if h.each {
-		h.after = 1
+	if h.repeats {
+		h.countdown = 1
 	}
 	w := d.member.world
 	if h.flips {
 		w.counts.FlippedReads++
-		d.misled = true
+		d.readFlipped = true
 		return &vfs.FlippedRead{Bit: d.wrongBit(op)}
 	}
 	w.counts.FailedReads++
 	d.failed, d.failedAt = true, w.now
 	// Nothing depends on giving back the zeros behind the end of a former segment, the one reason to open it for writing.
 	if !(op.Kind == vfs.OpOpen && op.Writable && isSegment(op.Path)) {
-		d.member.mustStop()
+		d.member.expectStop()
 	}
 	return syscall.EIO
 }
@@ -54,7 +54,7 @@ func (d *disk) injectRead(op vfs.Op) error {
 // in a segment; and often of the newest write, which nothing but its own sum says was ever finished.
 func (d *disk) wrongBit(op vfs.Op) int64 {
 	w, bytes := d.member.world, d.Peek(op.Path)
-	if at := d.hurt.byte; at != 0 {
+	if at := d.readFault.byteOffset; at != 0 {
 		return (at-op.Offset)*8 + w.random.Int64N(8)
 	}
 	end := min(op.Offset+int64(op.Length), int64(len(bytes)))
@@ -75,23 +75,23 @@ func (d *disk) wrongBit(op vfs.Op) int64 {
 }
 
 // look lets the simulator itself look at the disk, without meeting what is armed.
-func (d *disk) look(at func()) {
-	d.aside = true
+func (d *disk) withoutFaults(at func()) {
+	d.internalRead = true
 	at()
-	d.aside = false
+	d.internalRead = false
 }
 
-// strikeReads arms a fault of reads. A node that runs reads little, and one that starts reads all it has: so half of the time
+// injectReadFault arms a fault of reads. A node that runs reads little, and one that starts reads all it has: so half of the time
 // it is killed, to start again.
-func (w *World) strikeReads(kind Fault, m *member) {
-	m.disk.hurt = hurt{after: 1 + w.random.IntN(30), flips: kind == FlippedRead}
+func (w *World) injectReadFault(kind Fault, m *member) {
+	m.disk.readFault = readFault{countdown: 1 + w.random.IntN(30), flips: kind == FlippedRead}
 	switch {
 	case w.chance(0.3):
-		m.disk.hurt.only, m.disk.hurt.after = data, 1+w.random.IntN(6)
+		m.disk.readFault.matches, m.disk.readFault.countdown = isLogRead, 1+w.random.IntN(6)
 	case w.chance(0.5): // what is read whole when a node starts: the newest segment, whose end nothing else tells
-		m.disk.hurt.only, m.disk.hurt.after = scan, 1
+		m.disk.readFault.matches, m.disk.readFault.countdown = isSegmentScan, 1
 	}
 	if w.chance(0.7) {
-		w.killAndReturn(m)
+		w.killAndRestart(m)
 	}
 }

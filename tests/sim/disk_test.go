@@ -18,8 +18,8 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// aDisk is a disk of a world in which nothing has happened yet, with a file of four sectors of 'a' that is safe.
-func aDisk(t *testing.T) (*disk, vfs.File) {
+// newTestDisk is a disk of a world in which nothing has happened yet, with a file of four sectors of 'a' that is safe.
+func newTestDisk(t *testing.T) (*disk, vfs.File) {
 	t.Helper()
 	w := New(Options{Seed: 1, Nodes: 3, Profile: scripted})
 	m := w.members[0]
@@ -65,11 +65,11 @@ func TestAPowerCutLosesKeepsOrTearsAndIsCountedAsWhatItWas(t *testing.T) {
 	}{
 		{0, "aaaa", LostAll}, {1, "bbbb", KeptAll}, {2, "baaa", Torn}, {7, "aaab", Torn},
 	} {
-		d, f := aDisk(t)
+		d, f := newTestDisk(t)
 		if _, err := f.WriteAt(bytes.Repeat([]byte{'b'}, 4*vfs.SectorBytes), 0); err != nil {
 			t.Fatal(err)
 		}
-		after := d.powerLost(func(int) int { return c.way })
+		after := d.crashImage(func(int) int { return c.way })
 		if got := sectorsOf(t, after); got != c.want {
 			t.Errorf("way %d left %q, want %q", c.way, got, c.want)
 		}
@@ -77,36 +77,36 @@ func TestAPowerCutLosesKeepsOrTearsAndIsCountedAsWhatItWas(t *testing.T) {
 			t.Errorf("way %d was not counted as %v", c.way, c.kind)
 		}
 	}
-	d, _ := aDisk(t)
-	if d.powerLost(vfs.LoseUnsynced); d.member.world.counts.CrashImages[NothingUnsynced] != 1 {
+	d, _ := newTestDisk(t)
+	if d.crashImage(vfs.LoseUnsynced); d.member.world.counts.CrashImages[NothingUnsynced] != 1 {
 		t.Error("a power cut that found nothing to take was counted as another")
 	}
 }
 
 func TestThePowerFailsInTheMiddleOfAnOperationAndNothingHappensAfterIt(t *testing.T) {
-	d, f := aDisk(t)
+	d, f := newTestDisk(t)
 	m := d.member
-	d.powerCut, d.survives = 2, vfs.KeepUnsynced
-	life := m.life
+	d.operationsToPowerCut, d.crashChoice = 2, vfs.KeepUnsynced
+	life := m.runNumber
 	if _, err := f.WriteAt([]byte{'b'}, 0); err != nil {
 		t.Fatalf("the operation before it: %v", err)
 	}
 	if err := f.Sync(); !errors.Is(err, vfs.ErrFrozen) {
 		t.Fatalf("a sync without power ended with %v", err)
 	}
-	if m.life == life || m.dying == nil {
+	if m.runNumber == life || m.imageAfterCut == nil {
 		t.Fatal("the life went on")
 	}
 	if _, err := f.WriteAt([]byte{'c'}, 0); !errors.Is(err, vfs.ErrFrozen) {
 		t.Fatalf("a write without power ended with %v", err)
 	}
-	if got := sectorsOf(t, m.dying); got != "baaa" {
+	if got := sectorsOf(t, m.imageAfterCut); got != "baaa" {
 		t.Fatalf("the next life finds %q", got)
 	}
 }
 
 func TestAFailedOperationIsTheOneThatWasMeant(t *testing.T) {
-	d, f := aDisk(t)
+	d, f := newTestDisk(t)
 	d.failSync = 2
 	if err := f.Sync(); err != nil {
 		t.Fatalf("the first sync: %v", err)
@@ -127,11 +127,11 @@ func TestAFailedOperationIsTheOneThatWasMeant(t *testing.T) {
 }
 
 func TestAReadGoesWrongWhereItIsMeantToAndTheSimulatorsOwnDoNot(t *testing.T) {
-	d, f := aDisk(t)
+	d, f := newTestDisk(t)
 	b := make([]byte, 2*vfs.SectorBytes)
-	d.hurt = hurt{after: 2}
-	d.look(func() {
-		if _, err := d.List("/"); err != nil || d.hurt.after != 2 {
+	d.readFault = readFault{countdown: 2}
+	d.withoutFaults(func() {
+		if _, err := d.List("/"); err != nil || d.readFault.countdown != 2 {
 			t.Fatalf("the simulator's own look: %v", err)
 		}
 	})
@@ -141,12 +141,12 @@ func TestAReadGoesWrongWhereItIsMeantToAndTheSimulatorsOwnDoNot(t *testing.T) {
 	if _, err := d.Stat("/f"); !errors.Is(err, syscall.EIO) || !d.failed || d.member.world.counts.FailedReads != 1 {
 		t.Fatalf("the second one, a look at a name: %v", err)
 	}
-	d.hurt = hurt{after: 1, flips: true}
+	d.readFault = readFault{countdown: 1, flips: true}
 	if _, err := d.Stat("/f"); err != nil {
 		t.Fatalf("a look at a name brings no bits: %v", err)
 	}
 	clean := bytes.Repeat([]byte{'a'}, len(b))
-	if _, err := f.ReadAt(b, 0); err != nil || bytes.Equal(b, clean) || !d.misled || d.member.world.counts.FlippedReads != 1 {
+	if _, err := f.ReadAt(b, 0); err != nil || bytes.Equal(b, clean) || !d.readFlipped || d.member.world.counts.FlippedReads != 1 {
 		t.Fatalf("a flipped read: %v", err)
 	}
 	wrong := 0
@@ -162,26 +162,26 @@ func TestAStateMachineThatCouldNotStoreTakesNothingMore(t *testing.T) {
 	w := New(Options{Seed: 1, Nodes: 3, Profile: scripted})
 	m := w.members[0]
 	m.up = true
-	m.store.fails = 2
-	if err, _ := m.stateFails(); err != nil {
+	m.machineDisk.failCountdown = 2
+	if err, _ := m.batchFault(); err != nil {
 		t.Fatalf("the first batch: %v", err)
 	}
-	first, _ := m.stateFails()
+	first, _ := m.batchFault()
 	if !errors.Is(first, syscall.EIO) || !m.disk.failed || w.counts.FailedBatches != 1 {
 		t.Fatalf("the second batch: %v", first)
 	}
-	if err, stored := m.stateFails(); err != first || stored || w.counts.FailedBatches != 1 {
+	if err, stored := m.batchFault(); err != first || stored || w.counts.FailedBatches != 1 {
 		t.Fatalf("the batch after that: %v", err)
 	}
 	// The next life has no fault, unless the disk is full.
-	m.store.failed, m.store.full = nil, true
-	if err, stored := m.stateFails(); !vfs.IsNoSpace(err) || stored {
+	m.machineDisk.firstError, m.machineDisk.full = nil, true
+	if err, stored := m.batchFault(); !vfs.IsNoSpace(err) || stored {
 		t.Fatalf("without space: %v", err)
 	}
 }
 
 func TestAFullDiskRefusesAndIsAsBeforeWhenThereIsSpace(t *testing.T) {
-	d, f := aDisk(t)
+	d, f := newTestDisk(t)
 	d.SetCapacity(d.UsedBytes() + 100)
 	if n, err := f.WriteAt(make([]byte, 200), 4*vfs.SectorBytes); !vfs.IsNoSpace(err) || n != 100 {
 		t.Fatalf("%d of 200 bytes were taken: %v", n, err)
@@ -197,86 +197,86 @@ func TestAFullDiskRefusesAndIsAsBeforeWhenThereIsSpace(t *testing.T) {
 
 func TestOnlyOldDataRots(t *testing.T) {
 	w := New(Options{Seed: 3, Nodes: 3, Profile: scripted})
-	(&Scene{World: w}).within(5*election, "a first leader", w.well)
+	(&Driver{World: w}).within(5*electionTimeout, "a first leader", w.converged)
 	d := w.members[0].disk
 	files := d.oldFiles()
 	if len(files) != 2 || files[1].path != d.identityPath() {
 		t.Fatalf("old data of a young member is in %v", files)
 	}
 	segment := files[0]
-	newest := d.settled[segment.path]
-	if segment.old != newest || newest == 0 {
-		t.Fatalf("old data of %s ends at %d, its newest write that was synced begins at %d", segment.path, segment.old, newest)
+	newest := d.lastSyncedWrite[segment.path]
+	if segment.oldBytes != newest || newest == 0 {
+		t.Fatalf("old data of %s ends at %d, its newest write that was synced begins at %d", segment.path, segment.oldBytes, newest)
 	}
-	d.rot()
-	if !d.doomed || w.mayLose(w.members[1]) {
+	d.flipOldBit()
+	if !d.damaged || w.mayLoseDisk(w.members[1]) {
 		t.Fatal("a second of three disks may be damaged")
 	}
-	if w.members[0].kill(vfs.LoseUnsynced); !d.doomed {
+	if w.members[0].powerCut(vfs.LoseUnsynced); !d.damaged {
 		t.Fatal("a power cut mends no disk")
 	}
 }
 
 func TestADiskThatLiesIsFoundOutByAPowerCutOnly(t *testing.T) {
-	d, f := aDisk(t)
-	d.lies = true
+	d, f := newTestDisk(t)
+	d.dropsSyncs = true
 	if _, err := f.WriteAt([]byte{'b'}, 0); err != nil || f.Sync() != nil {
 		t.Fatal("a lie was noticed")
 	}
 	if got := sectorsOf(t, d.KillClone()); got != "baaa" {
 		t.Fatalf("after a kill: %q", got)
 	}
-	if got := sectorsOf(t, d.powerLost(vfs.LoseUnsynced)); got != "aaaa" || !d.forgot || !d.doomed {
-		t.Fatalf("after a power cut: %q, forgot %v", got, d.forgot)
+	if got := sectorsOf(t, d.crashImage(vfs.LoseUnsynced)); got != "aaaa" || !d.lostSynced || !d.damaged {
+		t.Fatalf("after a power cut: %q, forgot %v", got, d.lostSynced)
 	}
 }
 
 func TestANodeWhoseDiskFailsStopsAndReturns(t *testing.T) {
 	for _, kind := range []Fault{FailedWrite, FailedSync} {
 		for seed := range uint64(20) {
-			sc := Scenario{Name: "failing-disk", Nodes: 3, Script: func(s *Scene) {
+			sc := Scenario{Name: "failing-disk", Nodes: 3, Script: func(s *Driver) {
 				victim := s.members[s.random.IntN(3)]
-				s.strike(kind, victim)
+				s.inject(kind, victim)
 				for i := 0; i < 20 && s.counts.Stops[StopStorage] == 0; i++ {
-					s.writes(s.others(victim)[0], 1)
+					s.writeAndWait(s.others(victim)[0], 1)
 				}
-				s.within(patience, "it stops", func() bool { return s.counts.Stops[StopStorage] == 1 })
+				s.within(stopDeadline, "it stops", func() bool { return s.counts.Stops[StopStorage] == 1 })
 			}}
-			check(t, sc.Play(Options{Seed: seed}))
+			check(t, sc.Run(Options{Seed: seed}))
 		}
 	}
 }
 
 func TestE9ALeaderWhoseDiskStallsIsReplacedAndComesBack(t *testing.T) {
 	for seed := range uint64(50) {
-		sc := Scenario{Name: "stall", Nodes: 3, Script: func(s *Scene) {
-			former := s.leads()
-			former.disk.stalledUntil = s.now + 4*election
-			s.writesLater(s.others(former)[0], 5)
-			s.within(3*election, "another leads", func() bool { l := s.leads(); return l != nil && l != former })
+		sc := Scenario{Name: "stall", Nodes: 3, Script: func(s *Driver) {
+			former := s.majorityLeader()
+			former.disk.stalledUntil = s.now + 4*electionTimeout
+			s.beginWrites(s.others(former)[0], 5)
+			s.within(3*electionTimeout, "another leads", func() bool { l := s.majorityLeader(); return l != nil && l != former })
 		}}
-		check(t, sc.Play(Options{Seed: seed}))
+		check(t, sc.Run(Options{Seed: seed}))
 	}
 }
 
 // A member whose data directory lacks something, or holds something else, is refused: what it promised went with it (E37).
 func TestE37WhatIsMissingInADataDirectoryIsNoticed(t *testing.T) {
-	for name, damage := range map[string]func(s *Scene, m *member) error{
-		"the identity": func(s *Scene, m *member) error { return m.disk.Remove(m.disk.identityPath()) },
-		"the log": func(s *Scene, m *member) error {
+	for name, damage := range map[string]func(s *Driver, m *member) error{
+		"the identity": func(s *Driver, m *member) error { return m.disk.Remove(m.disk.identityPath()) },
+		"the log": func(s *Driver, m *member) error {
 			names, err := m.disk.List(logDir)
 			for _, n := range names {
 				err = errors.Join(err, m.disk.Remove(logDir+"/"+n))
 			}
 			return err
 		},
-		"the disk, exchanged with another's": func(s *Scene, m *member) error {
+		"the disk, exchanged with another's": func(s *Driver, m *member) error {
 			other := s.others(m)[0]
-			other.kill(vfs.LoseUnsynced)
-			m.disk.spin(other.disk.KillClone())
+			other.powerCut(vfs.LoseUnsynced)
+			m.disk.attach(other.disk.KillClone())
 			return nil
 		},
-		"a segment in the middle": func(s *Scene, m *member) error {
+		"a segment in the middle": func(s *Driver, m *member) error {
 			names, err := m.disk.List(logDir)
 			segments := slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".seg") }) // there may be a spare too
 			if err != nil || len(segments) < 3 {
@@ -286,30 +286,30 @@ func TestE37WhatIsMissingInADataDirectoryIsNoticed(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sc := Scenario{Name: "missing", Nodes: 3, Script: func(s *Scene) {
-				m := s.others(s.leads())[0]
-				s.writes(m, 10)
+			sc := Scenario{Name: "missing", Nodes: 3, Script: func(s *Driver) {
+				m := s.others(s.majorityLeader())[0]
+				s.writeAndWait(m, 10)
 				for range 2 { // so that its log has three segments
-					m.kill(vfs.LoseUnsynced)
+					m.powerCut(vfs.LoseUnsynced)
 					m.boot()
-					s.within(5*election, "it is back", s.well)
+					s.within(5*electionTimeout, "it is back", s.converged)
 				}
-				m.kill(vfs.LoseUnsynced)
+				m.powerCut(vfs.LoseUnsynced)
 				if err := damage(s, m); err != nil && !errors.Is(err, fs.ErrNotExist) {
 					t.Fatal(err)
 				}
-				m.disk.doomed = true
+				m.disk.damaged = true
 				m.boot()
-				s.pass(election)
+				s.advance(electionTimeout)
 				if s.counts.Stops[StopRefused] == 0 {
 					s.fail("member %d started without %s", m.id, name)
 				}
-				m.out = true
+				m.permanentlyDown = true
 				if m.up {
 					m.killProcess()
 				}
 			}}
-			check(t, sc.Play(Options{Seed: 7}))
+			check(t, sc.Run(Options{Seed: 7}))
 		})
 	}
 }
@@ -320,15 +320,15 @@ func TestE37WhatIsMissingInADataDirectoryIsNoticed(t *testing.T) {
 func TestE37AnEmptyDiskUnderAnOldIDIsNotRefusedYetAndTheGhostSeesWhatItForgot(t *testing.T) {
 	caught := 0
 	for seed := range uint64(20) {
-		sc := Scenario{Name: "empty", Nodes: 3, Script: func(s *Scene) {
-			m := s.others(s.leads())[0]
-			s.writes(m, 5)
+		sc := Scenario{Name: "empty", Nodes: 3, Script: func(s *Driver) {
+			m := s.others(s.majorityLeader())[0]
+			s.writeAndWait(m, 5)
 			m.loseDisk()
-			m.out = false
+			m.permanentlyDown = false
 			m.boot()
-			s.pass(election)
+			s.advance(electionTimeout)
 		}}
-		if r := sc.Play(Options{Seed: seed}); r.Failure != nil {
+		if r := sc.Run(Options{Seed: seed}); r.Failure != nil {
 			caught++
 		}
 	}
@@ -339,7 +339,7 @@ func TestE37AnEmptyDiskUnderAnOldIDIsNotRefusedYetAndTheGhostSeesWhatItForgot(t 
 
 func TestALogIsOpenedAsTheProgramOpensIt(t *testing.T) {
 	w := New(Options{Seed: 3, Nodes: 3, Profile: scripted})
-	(&Scene{World: w}).within(5*election, "a first leader", w.well)
+	(&Driver{World: w}).within(5*electionTimeout, "a first leader", w.converged)
 	m := w.members[0]
 	id, err := persistence.ReadIdentity(m.disk, dataDir)
 	if o := m.logOptions(); err != nil || id.NodeID != m.id || !o.MustExist || o.StorageID != id.StorageID || o.Dir != logDir {
@@ -348,7 +348,7 @@ func TestALogIsOpenedAsTheProgramOpensIt(t *testing.T) {
 }
 
 func TestClocksRunJumpStandStillAndAreSetRight(t *testing.T) {
-	c := clock{base: 24 * time.Hour, rate: trueRate}
+	c := clock{reading: 24 * time.Hour, rate: trueRate}
 	if got := c.read(5 * time.Second); got != 24*time.Hour+5*time.Second {
 		t.Fatalf("a good clock shows %v", got)
 	}
@@ -368,13 +368,13 @@ func TestClocksRunJumpStandStillAndAreSetRight(t *testing.T) {
 
 func TestTimersFollowTheirClock(t *testing.T) {
 	w := New(Options{Seed: 1, Nodes: 1, Profile: scripted})
-	w.schedule = nil
+	w.queue = nil
 	m := w.members[0]
 	fired := func(d time.Duration, change func()) time.Duration {
 		began := w.now
 		timer := m.After(d, actor.NewPID("", "nobody"), nil).(*timer)
 		change()
-		for !timer.over && w.now < began+10*time.Hour {
+		for !timer.stopped && w.now < began+10*time.Hour {
 			w.step()
 		}
 		return w.now - began
@@ -389,12 +389,12 @@ func TestTimersFollowTheirClock(t *testing.T) {
 		"an hour ago": {func() { m.setClock(trueRate, -time.Hour) }, time.Hour + time.Second},
 		"set right": {func() {
 			m.setClock(0, -time.Hour)
-			w.after(3*time.Second, m.setClockRight)
+			w.after(3*time.Second, m.repairClock)
 		}, 4 * time.Second},
 	} {
 		if got := fired(time.Second, c.change); got != c.want {
 			t.Errorf("%s: a second lasted %v, want %v", name, got, c.want)
 		}
-		m.setClockRight()
+		m.repairClock()
 	}
 }

@@ -81,14 +81,14 @@ func ParseFault(name string) (Fault, error) {
 
 // Profile is what kinds of misfortune a world knows.
 type Profile struct {
-	Name string
-	Line string
+	Name        string
+	Description string
 	// Faults are the kinds, each as often as it stands here.
 	Faults []Fault
 	// Messages: single messages are lost, doubled and late.
-	Messages bool
+	MessageFaults bool
 	// Beyond: disks of more than a minority may be lost.
-	Beyond bool
+	BeyondBudget bool
 }
 
 var (
@@ -115,17 +115,17 @@ var (
 // that, even of a single member. So such a history is judged in full up to the moment at which a member that has forgotten
 // something goes to work again, or refuses to; in the first case it ends there.
 var Profiles = []Profile{
-	{Name: "calm", Line: "nothing goes wrong"},
-	{Name: "network", Line: "messages are lost, doubled, late and overtake each other; connections break in every way", Messages: true,
+	{Name: "calm", Description: "nothing goes wrong"},
+	{Name: "network", Description: "messages are lost, doubled, late and overtake each other; connections break in every way", MessageFaults: true,
 		Faults: networkFaults},
-	{Name: "crashes", Line: "members die and return, machines lose power, actors panic at any message", Faults: crashFaults},
-	{Name: "disks", Line: "disks are slow, stalled, full, fail, lose what was not synced, rot and are lost, those of a minority for ever",
+	{Name: "crashes", Description: "members die and return, machines lose power, actors panic at any message", Faults: crashFaults},
+	{Name: "disks", Description: "disks are slow, stalled, full, fail, lose what was not synced, rot and are lost, those of a minority for ever",
 		Faults: diskFaults},
-	{Name: "clocks", Line: "clocks drift, run at other speeds, jump and stand still", Messages: true, Faults: clockFaults},
-	{Name: "beyond-the-budget", Line: "more disks are damaged and lost than a cluster survives, and some lie: no wrong answer all the same",
-		Messages: true, Beyond: true, Faults: slices.Concat(
+	{Name: "clocks", Description: "clocks drift, run at other speeds, jump and stand still", MessageFaults: true, Faults: clockFaults},
+	{Name: "beyond-the-budget", Description: "more disks are damaged and lost than a cluster survives, and some lie: no wrong answer all the same",
+		MessageFaults: true, BeyondBudget: true, Faults: slices.Concat(
 			[]Fault{LyingDisk, LyingDisk, PowerCut, PowerCut, FlippedBit, FlippedBit, LostDisk}, networkFaults, crashFaults, diskFaults)},
-	{Name: "everything", Line: "all of it", Messages: true, Faults: slices.Concat(networkFaults, crashFaults, diskFaults, clockFaults)},
+	{Name: "everything", Description: "all of it", MessageFaults: true, Faults: slices.Concat(networkFaults, crashFaults, diskFaults, clockFaults)},
 }
 
 // scripted is the profile of scenarios: only what the script says goes wrong.
@@ -144,53 +144,53 @@ func FindProfile(name string) (Profile, error) {
 }
 
 // drift: clocks run at slightly different speeds wherever anything goes wrong at all.
-func (p *Profile) drift() bool { return len(p.Faults) > 0 }
+func (p *Profile) clocksDrift() bool { return len(p.Faults) > 0 }
 
 // endless is a window of restarts that is never exceeded.
-var endless = supervisor.RestartLimit{Max: 1 << 30, Within: time.Hour}
+var unlimitedRestarts = supervisor.RestartLimit{Max: 1 << 30, Within: time.Hour}
 
 // window: half of the worlds have that of production, so that crashes lead to its end; in the others they go on and on.
-func (p *Profile) window(random *rand.Rand) supervisor.RestartLimit {
+func (p *Profile) restartWindow(random *rand.Rand) supervisor.RestartLimit {
 	if len(p.Faults) > 0 && random.IntN(2) == 0 {
 		return supervisor.DefaultRestartLimit
 	}
-	return endless
+	return unlimitedRestarts
 }
 
 // weather is the network that a seed lives in, and how often a fault happens.
-type weather struct {
-	least              time.Duration // that a message takes; 0: 100 µs
-	latency            time.Duration // at most, but for what is late
-	reorders           bool          // messages overtake each other; else only those of other lanes
-	silent             bool          // no link tells of broken connections
-	loss, double, late float64       // shares of the messages
-	every              time.Duration // the mean time between two faults
-	burst              float64       // the share lost on top of that, for now
+type networkProfile struct {
+	minLatency                         time.Duration // that a message takes; 0: 100 µs
+	maxLatency                         time.Duration // at most, but for what is late
+	reorders                           bool          // messages overtake each other; else only those of other lanes
+	hidesCuts                          bool          // no link tells of broken connections
+	lossRate, duplicateRate, delayRate float64       // shares of the messages
+	faultInterval                      time.Duration // the mean time between two faults
+	burstLossRate                      float64       // the share lost on top of that, for now
 }
 
-var weathers = []weather{
-	{latency: 2 * time.Millisecond, loss: 0.002, late: 0.01, every: 300 * time.Millisecond},
-	{latency: 20 * time.Millisecond, reorders: true, loss: 0.05, double: 0.05, late: 0.05, every: 300 * time.Millisecond},
-	{latency: 5 * time.Millisecond, silent: true, loss: 0.02, late: 0.02, every: 300 * time.Millisecond},
-	{latency: 300 * time.Millisecond, loss: 0.002, late: 0.01, every: 2 * time.Second},
+var networkProfiles = []networkProfile{
+	{maxLatency: 2 * time.Millisecond, lossRate: 0.002, delayRate: 0.01, faultInterval: 300 * time.Millisecond},
+	{maxLatency: 20 * time.Millisecond, reorders: true, lossRate: 0.05, duplicateRate: 0.05, delayRate: 0.05, faultInterval: 300 * time.Millisecond},
+	{maxLatency: 5 * time.Millisecond, hidesCuts: true, lossRate: 0.02, delayRate: 0.02, faultInterval: 300 * time.Millisecond},
+	{maxLatency: 300 * time.Millisecond, lossRate: 0.002, delayRate: 0.01, faultInterval: 2 * time.Second},
 }
 
-func (p *Profile) weather(random *rand.Rand) weather {
-	if len(p.Faults) == 0 && !p.Messages {
-		return weather{latency: 2 * time.Millisecond}
+func (p *Profile) networkProfile(random *rand.Rand) networkProfile {
+	if len(p.Faults) == 0 && !p.MessageFaults {
+		return networkProfile{maxLatency: 2 * time.Millisecond}
 	}
-	w := weathers[random.IntN(len(weathers))]
-	if !p.Messages {
-		w.loss, w.double, w.late, w.reorders = 0, 0, 0, false
+	w := networkProfiles[random.IntN(len(networkProfiles))]
+	if !p.MessageFaults {
+		w.lossRate, w.duplicateRate, w.delayRate, w.reorders = 0, 0, 0, false
 	}
 	return w
 }
 
 // may tells whether a fault of a kind may happen now.
-func (w *World) may(f Fault) bool {
+func (w *World) faultAllowed(f Fault) bool {
 	total := 0
 	for _, n := range w.counts.Faults {
 		total += n
 	}
-	return !w.calm && !slices.Contains(w.options.Without, f) && (w.options.FaultLimit == 0 || total < w.options.FaultLimit)
+	return !w.healing && !slices.Contains(w.options.Without, f) && (w.options.FaultLimit == 0 || total < w.options.FaultLimit)
 }

@@ -26,17 +26,17 @@ func TestEveryFaultOfAProfileStrikesAndHasItsConsequences(t *testing.T) {
 					t.Errorf("%v struck %d times", f, struck)
 				}
 			}
-			if p.Messages && (c.Lost == 0 || c.Doubled == 0 || c.Late == 0) {
+			if p.MessageFaults && (c.Lost == 0 || c.Doubled == 0 || c.Late == 0) {
 				t.Errorf("messages: %d lost, %d doubled, %d late", c.Lost, c.Doubled, c.Late)
 			}
 			if !testing.Short() {
-				consequences(t, &p, &c)
+				checkConsequences(t, &p, &c)
 			}
 		})
 	}
 }
 
-func consequences(t *testing.T, p *Profile, c *Counts) {
+func checkConsequences(t *testing.T, p *Profile, c *Counts) {
 	t.Helper()
 	for _, of := range []struct {
 		f    Fault
@@ -79,7 +79,7 @@ func TestEveryActorCrashesAtEveryMessage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some hundred seeds")
 	}
-	p := Profile{Name: "crashes-at-messages", Messages: true, Faults: slices.Concat(networkFaults, []Fault{
+	p := Profile{Name: "crashes-at-messages", MessageFaults: true, Faults: slices.Concat(networkFaults, []Fault{
 		Crash, Crash, Crash, Crash, Crash, Crash, Crash, Crash, CrashTwice, CrashTwice, CrashRecovering, CrashRecovering, Kill, Pause})}
 	var c Counts
 	missing := crashPoints

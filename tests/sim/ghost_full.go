@@ -7,49 +7,49 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// fullEvery is after how many steps everything is compared with everything, whether it seems to have changed or not.
-const fullEvery = 1000
+// fullCheckInterval is after how many steps everything is compared with everything, whether it seems to have changed or not.
+const fullCheckInterval = 1000
 
 // compare is that comparison. The production code reads one disk back each time; at the end, all of them (all).
-func (g *ghost) compare(all bool) {
-	if g.world.failure != nil || g.world.over { // over: a member has forgotten what it promised, and nobody could notice
+func (g *Checker) fullCheck(all bool) {
+	if g.world.failure != nil || g.world.beyondGuarantees { // over: a member has forgotten what it promised, and nobody could notice
 		return
 	}
 	for i, a := range g.members[1:] {
 		for _, b := range g.members[i+2:] {
-			g.match(a.log, b.log)
-			g.match(a.disk, b.disk)
+			g.checkLogMatching(a.log, b.log)
+			g.checkLogMatching(a.durableLog, b.durableLog)
 		}
-		g.match(a.log, a.disk)
-		g.match(a.told, a.disk)
+		g.checkLogMatching(a.log, a.durableLog)
+		g.checkLogMatching(a.writtenLog, a.durableLog)
 		for index := uint64(1); index <= a.commit; index++ {
-			if termAt(a.log, index) != g.committed[index-1] {
-				g.fail("state machine safety", "member %d holds entry %d of term %d for committed; one of term %d was", i+1, index, termAt(a.log, index), g.committed[index-1])
+			if termAt(a.log, index) != g.committedTerms[index-1] {
+				g.fail("state machine safety", "member %d holds entry %d of term %d for committed; one of term %d was", i+1, index, termAt(a.log, index), g.committedTerms[index-1])
 				return
 			}
 		}
 	}
-	for index := uint64(2); index <= uint64(len(g.committed)); index++ {
-		if !g.held(g.world.bootstrap, index) {
-			g.fail("commit needs a quorum", "entry %d of term %d was committed and is not on the disks of a quorum any more", index, g.committed[index-1])
+	for index := uint64(2); index <= uint64(len(g.committedTerms)); index++ {
+		if !g.onQuorumDisks(g.world.bootstrap, index) {
+			g.fail("commit needs a quorum", "entry %d of term %d was committed and is not on the disks of a quorum any more", index, g.committedTerms[index-1])
 			return
 		}
 	}
 	for i, m := range g.world.members {
-		if m.disk.doomed || m.disk.lies || m.disk.lied {
+		if m.disk.damaged || m.disk.dropsSyncs || m.disk.droppedSync {
 			continue // it does not hold what it said it did
 		}
-		if !m.up || g.members[m.id].incarnation == 0 {
+		if !m.up || g.members[m.id].logIncarnation == 0 {
 			continue // it may hold more than what was synced: what, the next recovery tells
 		}
-		if all || i == g.world.steps/fullEvery%len(g.world.members) {
+		if all || i == g.world.steps/fullCheckInterval%len(g.world.members) {
 			g.readBack(m)
 		}
 	}
 }
 
 // match is Log Matching over whole logs: where two have the same term at an index, they are the same up to there.
-func (g *ghost) match(a, b []uint64) {
+func (g *Checker) checkLogMatching(a, b []uint64) {
 	last := min(len(a), len(b))
 	for last > 0 && a[last-1] != b[last-1] {
 		last--
@@ -60,7 +60,7 @@ func (g *ghost) match(a, b []uint64) {
 }
 
 // readBack opens the log on a copy of a disk, as it would be after a power cut now that takes all it may.
-func (g *ghost) readBack(m *member) {
+func (g *Checker) readBack(m *member) {
 	s := g.members[m.id]
 	o := m.logOptions()
 	copied := m.disk.CrashClone(vfs.LoseUnsynced)
@@ -73,9 +73,9 @@ func (g *ghost) readBack(m *member) {
 	}
 	defer log.Close()
 	g.terms = appendRuns(g.terms[:0], found.Runs, found.LastIndex)
-	if !slices.Equal(g.terms, s.disk) || found.HardState.Term != s.plate.term || found.HardState.Vote != s.plate.vote {
+	if !slices.Equal(g.terms, s.durableLog) || found.HardState.Term != s.durableDisk.term || found.HardState.Vote != s.durableDisk.vote {
 		g.fail("recovery tells the disk", "from the disk of member %d %v and %v are read; it holds %v, term %d, vote %d",
-			m.id, found.HardState, g.terms, s.disk, s.plate.term, s.plate.vote)
+			m.id, found.HardState, g.terms, s.durableLog, s.durableDisk.term, s.durableDisk.vote)
 		return
 	}
 	reader := log.Reader()
@@ -87,7 +87,7 @@ func (g *ghost) readBack(m *member) {
 			return
 		}
 		for _, data := range entries.Data {
-			if g.facts.of(index, s.disk[index-1]).sum != sumOf(data) {
+			if g.entries.lookup(index, s.durableLog[index-1]).sum != checksum(data) {
 				g.fail("recovery tells the disk", "entry %d is read from the disk of member %d as nobody wrote it", index, m.id)
 				return
 			}

@@ -11,56 +11,56 @@ import (
 
 // fact is all there is to know of an entry: Log Matching says that there is one for each index and term, and that what lies
 // before follows from it.
-type fact struct {
+type entryRecord struct {
 	term, before uint64 // before: the term of the entry at the index before
 	sum          uint32
 }
 
 // facts by index. Nearly every index sees one term only.
-type facts struct {
-	first []fact
-	more  map[position]fact
+type entryTable struct {
+	firstSeen  []entryRecord
+	otherTerms map[position]entryRecord
 }
 
 // learn keeps a fact, and tells the one that was known for the same index and term.
-func (f *facts) learn(index uint64, is fact) (was fact) {
-	for uint64(len(f.first)) < index {
-		f.first = append(f.first, fact{})
+func (f *entryTable) record(index uint64, is entryRecord) (was entryRecord) {
+	for uint64(len(f.firstSeen)) < index {
+		f.firstSeen = append(f.firstSeen, entryRecord{})
 	}
-	switch at := &f.first[index-1]; at.term {
+	switch at := &f.firstSeen[index-1]; at.term {
 	case 0:
 		*at = is
 		return is
 	case is.term:
 		return *at
 	}
-	if was, known := f.more[position{index, is.term}]; known {
+	if was, known := f.otherTerms[position{index, is.term}]; known {
 		return was
 	}
-	if f.more == nil {
-		f.more = map[position]fact{}
+	if f.otherTerms == nil {
+		f.otherTerms = map[position]entryRecord{}
 	}
-	f.more[position{index, is.term}] = is
+	f.otherTerms[position{index, is.term}] = is
 	return is
 }
 
 // of tells the fact of an index and term; one of term 0 where there is none.
-func (f *facts) of(index, term uint64) fact {
-	if index > uint64(len(f.first)) {
-		return fact{}
+func (f *entryTable) lookup(index, term uint64) entryRecord {
+	if index > uint64(len(f.firstSeen)) {
+		return entryRecord{}
 	}
-	if is := f.first[index-1]; is.term == term {
+	if is := f.firstSeen[index-1]; is.term == term {
 		return is
 	}
-	return f.more[position{index, term}]
+	return f.otherTerms[position{index, term}]
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func sumOf(data []byte) uint32 { return crc32.Checksum(data, castagnoli) }
+func checksum(data []byte) uint32 { return crc32.Checksum(data, castagnoli) }
 
 // hashOf is a hash of some bytes.
-func hashOf(data []byte) uint64 { return uint64(len(data))<<32 | uint64(sumOf(data)) }
+func hashOf(data []byte) uint64 { return uint64(len(data))<<32 | uint64(checksum(data)) }
 
 func termAt(log []uint64, index uint64) uint64 {
 	if index == 0 || index > uint64(len(log)) {
@@ -108,63 +108,63 @@ func appendRuns(log []uint64, runs []*messages.TermRun, last uint64) []uint64 {
 }
 
 // appended sees the Node of a member change its log.
-func (g *ghost) appended(m *member, a *messages.Append) {
+func (g *Checker) appended(m *member, a *messages.Append) {
 	s := g.members[m.id]
-	if a.Incarnation != s.incarnation {
+	if a.Incarnation != s.logIncarnation {
 		return
 	}
-	if !g.mayAppend(m, s, a) {
+	if !g.checkAppend(m, s, a) {
 		return
 	}
 	for _, p := range a.Deferred {
 		if answer := p.GetEnvelope().GetAppendResponse(); answer.GetAccepted() {
-			s.pledges = append(s.pledges, pledge{answer: answer})
+			s.pendingAcks = append(s.pendingAcks, pendingAck{answer: answer})
 		}
 	}
 	c := changeOf(a)
 	if c.from != 0 {
 		s.log = c.applyTo(s.log)
-		s.bytes = s.bytes[:min(c.from-1, uint64(len(s.bytes)))]
-		for n := len(s.effect); n > 0 && s.effect[n-1].index >= c.from; n-- {
-			s.effect = s.effect[:n-1]
+		s.cumulativeBytes = s.cumulativeBytes[:min(c.from-1, uint64(len(s.cumulativeBytes)))]
+		for n := len(s.configurations); n > 0 && s.configurations[n-1].index >= c.from; n-- {
+			s.configurations = s.configurations[:n-1]
 		}
 	}
 	for i, data := range a.GetEntries().GetData() {
-		g.stands(m, s, a.Entries.First+uint64(i), data)
+		g.entryAppended(m, s, a.Entries.First+uint64(i), data)
 	}
-	for i := range s.pledges {
-		if p := &s.pledges[i]; p.term == 0 {
+	for i := range s.pendingAcks {
+		if p := &s.pendingAcks[i]; p.term == 0 {
 			p.term = termAt(s.log, p.answer.Index)
 		}
 	}
 }
 
 // stands: an entry stands in the log of a member.
-func (g *ghost) stands(m *member, s *shadow, index uint64, data []byte) {
-	is := fact{term: termAt(s.log, index), before: termAt(s.log, index-1), sum: sumOf(data)}
-	if was := g.facts.learn(index, is); was != is {
+func (g *Checker) entryAppended(m *member, s *memberModel, index uint64, data []byte) {
+	is := entryRecord{term: termAt(s.log, index), before: termAt(s.log, index-1), sum: checksum(data)}
+	if was := g.entries.record(index, is); was != is {
 		g.fail("log matching", "two entries at index %d of term %d: %+v and, at member %d, %+v", index, is.term, was, m.id, is)
 	}
 	if index > 1 && is.term < is.before {
 		g.fail("log matching", "at member %d, entry %d of term %d follows one of term %d", m.id, index, is.term, is.before)
 	}
-	g.largest = max(g.largest, uint64(len(data)))
+	g.largestEntry = max(g.largestEntry, uint64(len(data)))
 	before := uint64(0)
-	if n := len(s.bytes); n > 0 {
-		before = s.bytes[n-1]
+	if n := len(s.cumulativeBytes); n > 0 {
+		before = s.cumulativeBytes[n-1]
 	}
-	s.bytes = append(s.bytes, before+uint64(len(data)))
+	s.cumulativeBytes = append(s.cumulativeBytes, before+uint64(len(data)))
 	if raft.KindOf(data) == raft.KindConfiguration {
 		if c, err := raft.DecodeConfiguration(data); err == nil {
-			s.effect = append(s.effect, placed{index, c})
+			s.configurations = append(s.configurations, configurationEntry{index, c})
 		}
 	}
 }
 
-// mayAppend: a leader only appends (Raft §5.3); anybody else replaces entries only from the first on that conflicts with its
+// checkAppend: a leader only appends (Raft §5.3); anybody else replaces entries only from the first on that conflicts with its
 // leader's, so never one that was committed in that leader's term or an earlier one. (A leader that was replaced may still
 // take away from a member of its minority what its successor's majority has committed: Raft, §5.4.3, speaks of later leaders.)
-func (g *ghost) mayAppend(m *member, s *shadow, a *messages.Append) bool {
+func (g *Checker) checkAppend(m *member, s *memberModel, a *messages.Append) bool {
 	e, last := a.GetEntries(), uint64(len(s.log))
 	leads := m.view.Role == "leader" && m.view.Term == a.HardState.GetTerm()
 	from := a.TruncateFrom
@@ -181,10 +181,10 @@ func (g *ghost) mayAppend(m *member, s *shadow, a *messages.Append) bool {
 	if leads {
 		g.fail("leader append-only", "leader %d of term %d truncates its log from %d", m.id, m.view.Term, from)
 	}
-	for i := from; i <= min(last, uint64(len(g.committed))); i++ {
-		if s.log[i-1] == g.committed[i-1] && g.committedIn[i-1] <= a.HardState.GetTerm() {
+	for i := from; i <= min(last, uint64(len(g.committedTerms))); i++ {
+		if s.log[i-1] == g.committedTerms[i-1] && g.committedInTerm[i-1] <= a.HardState.GetTerm() {
 			g.fail("committed entries stay", "member %d truncates its log from %d in term %d, with entry %d of term %d that was committed in term %d",
-				m.id, from, a.HardState.GetTerm(), i, s.log[i-1], g.committedIn[i-1])
+				m.id, from, a.HardState.GetTerm(), i, s.log[i-1], g.committedInTerm[i-1])
 			return false
 		}
 	}
@@ -197,79 +197,79 @@ func (g *ghost) mayAppend(m *member, s *shadow, a *messages.Append) bool {
 }
 
 // recovered holds what a disk gave back against what was written on it and promised for it.
-func (g *ghost) recovered(m *member, r *messages.Recovered) {
+func (g *Checker) recovered(m *member, r *messages.Recovered) {
 	s := g.members[m.id]
 	term, vote := r.HardState.GetTerm(), r.HardState.GetVote()
 	if term < s.term || term == s.term && s.vote != 0 && vote != s.vote {
 		g.fail("term and vote survive", "member %d came back with term %d and vote %d, and had voted for %d in term %d", m.id, term, vote, s.vote, s.term)
 	}
 	g.terms = appendRuns(g.terms[:0], r.Runs, r.LastIndex)
-	s.replaced(g.terms)
-	if p := s.promised; p.index != 0 && termAt(g.terms, p.index) != p.term {
+	s.applyReplacements(g.terms)
+	if p := s.acknowledged; p.index != 0 && termAt(g.terms, p.index) != p.term {
 		g.fail("write, then speak", "member %d came back without entry %d of term %d, which it had acknowledged", m.id, p.index, p.term)
 	}
-	if m.disk.doomed { // some of what lay there is damaged: what is left may be less, but never less than was promised
-		s.disk, s.plate.term, s.plate.vote = append(s.disk[:0], g.terms...), term, vote
-		s.told = append(s.told[:0], g.terms...)
+	if m.disk.damaged { // some of what lay there is damaged: what is left may be less, but never less than was promised
+		s.durableLog, s.durableDisk.term, s.durableDisk.vote = append(s.durableLog[:0], g.terms...), term, vote
+		s.writtenLog = append(s.writtenLog[:0], g.terms...)
 	}
-	if !slices.Equal(g.terms, s.disk) || term != s.plate.term || vote != s.plate.vote {
+	if !slices.Equal(g.terms, s.durableLog) || term != s.durableDisk.term || vote != s.durableDisk.vote {
 		g.fail("recovery tells the disk", "member %d came back with term %d, vote %d and %v; on its disk are term %d, vote %d and %v",
-			m.id, term, vote, g.terms, s.plate.term, s.plate.vote, s.disk)
+			m.id, term, vote, g.terms, s.durableDisk.term, s.durableDisk.vote, s.durableLog)
 	}
-	g.returned(m, s)
-	s.plate.failed = "" // the log was read anew, and what could not be trusted is written anew
-	s.incarnation, s.running = r.Incarnation, r.Incarnation
+	g.reconcileRecovered(m, s)
+	s.durableDisk.failedOperation = "" // the log was read anew, and what could not be trusted is written anew
+	s.logIncarnation, s.nodeIncarnation = r.Incarnation, r.Incarnation
 	s.log = append(s.log[:0], g.terms...)
-	s.bytes = s.bytes[:0]
+	s.cumulativeBytes = s.cumulativeBytes[:0]
 	for range s.log {
-		s.bytes = append(s.bytes, 0) // none of them is in memory
+		s.cumulativeBytes = append(s.cumulativeBytes, 0) // none of them is in memory
 	}
-	s.effect = s.effect[:0]
+	s.configurations = s.configurations[:0]
 	for _, c := range r.Configurations {
-		s.effect = append(s.effect, placed{c.Index, c.Configuration})
+		s.configurations = append(s.configurations, configurationEntry{c.Index, c.Configuration})
 	}
-	s.pledges, s.shownEffect = nil, nil
+	s.pendingAcks, s.shownConfiguration = nil, nil
 	clear(s.matched)
-	s.viewTerm, s.viewVote, s.commit, s.applied, s.replay = term, vote, 0, 0, r.HardState.GetCommit()
+	s.viewTerm, s.viewVote, s.commit, s.applied, s.replayIndex = term, vote, 0, 0, r.HardState.GetCommit()
 	m.view = actors.NodeView{}
-	m.seen = r.HardState.GetCommit() // below which nothing is served any more
+	m.highestRead = r.HardState.GetCommit() // below which nothing is served any more
 }
 
 // replaced: what a member acknowledged may be gone because a later leader replaced it, by a change that was handed to the
 // LogStore and written, though its sync failed or never came. What stands there now must be what that change put there.
-func (s *shadow) replaced(terms []uint64) {
-	after := slices.Clone(s.told)
-	for i := range s.toDisk {
-		after = s.toDisk[i].applyTo(after)
-		from, p := s.toDisk[i].from, s.promised
+func (s *memberModel) applyReplacements(terms []uint64) {
+	after := slices.Clone(s.writtenLog)
+	for i := range s.pendingChanges {
+		after = s.pendingChanges[i].applyTo(after)
+		from, p := s.pendingChanges[i].from, s.acknowledged
 		if from == 0 || from > p.index || termAt(terms, p.index) == p.term || termAt(terms, p.index) != termAt(after, p.index) {
 			continue
 		}
-		s.promised = position{from - 1, termAt(after, from-1)}
+		s.acknowledged = position{from - 1, termAt(after, from-1)}
 	}
 }
 
 // returned: a disk has what its LogStore wrote, and of what it had been handed since, some first part.
-func (g *ghost) returned(m *member, s *shadow) {
-	for !slices.Equal(s.told, s.disk) {
-		if len(s.toDisk) == 0 {
-			g.fail("disk as told", "member %d came back with a log of %d entries that its LogStore never had", m.id, len(s.disk))
+func (g *Checker) reconcileRecovered(m *member, s *memberModel) {
+	for !slices.Equal(s.writtenLog, s.durableLog) {
+		if len(s.pendingChanges) == 0 {
+			g.fail("disk as told", "member %d came back with a log of %d entries that its LogStore never had", m.id, len(s.durableLog))
 			break
 		}
-		s.told = s.toDisk[0].applyTo(s.told)
-		s.toDisk = s.toDisk[1:]
+		s.writtenLog = s.pendingChanges[0].applyTo(s.writtenLog)
+		s.pendingChanges = s.pendingChanges[1:]
 	}
-	s.told, s.toDisk = append(s.told[:0], s.disk...), s.toDisk[:0]
+	s.writtenLog, s.pendingChanges = append(s.writtenLog[:0], s.durableLog...), s.pendingChanges[:0]
 }
 
 // given tells of the log that a member's disk is about to get before its first life.
-func (g *ghost) given(id uint64, p past, entries *messages.Entries) {
+func (g *Checker) initialState(id uint64, p initialState, entries *messages.Entries) {
 	s, log := g.members[id], p.log
 	for i, data := range entries.Data {
-		g.facts.learn(uint64(i+1), fact{log[i], termAt(log, uint64(i)), sumOf(data)})
+		g.entries.record(uint64(i+1), entryRecord{log[i], termAt(log, uint64(i)), checksum(data)})
 	}
-	for i := uint64(len(g.committed)); i < p.commit; i++ {
-		g.committed, g.committedIn = append(g.committed, log[i]), append(g.committedIn, p.term)
+	for i := uint64(len(g.committedTerms)); i < p.commit; i++ {
+		g.committedTerms, g.committedInTerm = append(g.committedTerms, log[i]), append(g.committedInTerm, p.term)
 	}
-	s.log, s.told = slices.Clone(log), slices.Clone(log)
+	s.log, s.writtenLog = slices.Clone(log), slices.Clone(log)
 }

@@ -36,7 +36,7 @@ func hashString(s string) uint64 {
 }
 
 // mix takes a few numbers into the hash.
-func (c *chronicle) mix(all ...uint64) {
+func (c *eventLog) mix(all ...uint64) {
 	for _, v := range all {
 		c.hash = fold(c.hash, v)
 	}

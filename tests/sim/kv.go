@@ -93,7 +93,7 @@ func decodeResult(b []byte) (result, error) {
 }
 
 // perform is the store's rule: what a write makes of a value. No value is the empty one.
-func perform(kind Op, before, expect, value string) (after string, swapped bool) {
+func applyWrite(kind Op, before, expect, value string) (after string, swapped bool) {
 	switch kind {
 	case Put:
 		return value, false
@@ -110,9 +110,9 @@ func perform(kind Op, before, expect, value string) (after string, swapped bool)
 }
 
 // contents is what the store holds.
-type contents map[uint32]string
+type kvContents map[uint32]string
 
-func (c contents) set(key uint32, value string) {
+func (c kvContents) set(key uint32, value string) {
 	if value == "" {
 		delete(c, key)
 	} else {
@@ -121,9 +121,9 @@ func (c contents) set(key uint32, value string) {
 }
 
 // differs describes the first few keys in which two stores are not equal; "" if they are.
-func (c contents) differs(other contents) string {
+func (c kvContents) diff(other kvContents) string {
 	keys := make([]uint32, 0, len(c)+len(other))
-	for _, one := range []contents{c, other} {
+	for _, one := range []kvContents{c, other} {
 		for key := range one {
 			if c[key] != other[key] {
 				keys = append(keys, key)

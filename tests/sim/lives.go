@@ -17,7 +17,7 @@ import (
 )
 
 // A member's life begins with boot. It ends by kill -9 (killProcess), by a power cut between two messages (kill) or in the
-// middle of an operation of the disk (powerFails, bury), or because the node stops by itself (stopped).
+// middle of an operation of the disk (powerCutMidMessage, bury), or because the node stops by itself (stopped).
 
 const (
 	dataDir = "/data"
@@ -29,15 +29,15 @@ func (d *disk) identityPath() string { return dataDir + "/" + persistence.Identi
 func segmentName(name string) bool { return strings.HasSuffix(name, ".seg") }
 
 func (m *member) firstBoot() {
-	if !m.absent && !m.up {
+	if !m.notStarted && !m.up {
 		m.boot()
 	}
 }
 
 // return_ begins another life, unless the member is up, stays away, or has left: an operator who had meant to start it again
 // does not after that.
-func (m *member) return_() {
-	if !m.up && !m.out && !m.leaving {
+func (m *member) restart() {
+	if !m.up && !m.permanentlyDown && !m.shuttingDown {
 		m.boot()
 	}
 }
@@ -47,38 +47,38 @@ func (m *member) return_() {
 func (m *member) boot() {
 	w := m.world
 	if wait := m.disk.stalledUntil - w.now; wait > 0 {
-		w.after(wait, m.return_)
+		w.after(wait, m.restart)
 		return
 	}
-	m.life++
+	m.runNumber++
 	m.up = true
 	m.mailboxes, m.peers, m.view, m.pausedUntil, m.timers = nil, map[peerRole]*actor.PID{}, actors.NodeView{}, 0, nil
-	m.program = newProgram(m)
-	w.ghost.boots(m)
-	if err := m.openDataDir(); m.dying != nil {
-		m.bury()
+	m.embedder = newEmbedder(m)
+	w.checker.memberStarts(m)
+	if err := m.openDataDir(); m.imageAfterCut != nil {
+		m.finishPowerCut()
 		return
 	} else if err != nil {
 		m.stopped(err)
 		return
 	}
-	m.system = takeSystem()
+	m.system = takeActorSystem()
 	m.system.ProcessRegistry.Address = address(m.id)
 	m.system.ProcessRegistry.RemoteHandlers = []actor.AddressResolver{m.resolve}
-	m.system.ProcessRegistry.Add(m.program, "internal/session")
+	m.system.ProcessRegistry.Add(m.embedder, "internal/session")
 	m.tree = supervisor.New(supervisor.Config{
-		Bootstrap: w.bootstrap, Heartbeat: heartbeat, Election: election, RestartLimit: w.window,
-		Node: w.limits(), Replicator: w.flight(),
+		Bootstrap: w.bootstrap, Heartbeat: heartbeatInterval, Election: electionTimeout, RestartLimit: w.restartWindow,
+		Node: w.nodeLimits(), Replicator: w.replicatorLimits(),
 		LogStore: logstore.Config{Log: m.logOptions()},
 		Machine:  machine.Config{Factory: m.openMachine, MaxBatchBytes: 2000},
-	}, &quiet, m.Now)
-	w.chronicle.started(m)
+	}, &discardLogger, m.Now)
+	w.events.started(m)
 	if err := m.tree.Start(m, m.system.Root); err != nil {
 		w.fail("start", "member %d does not start: %v", m.id, err)
 	}
-	m.program.live()
+	m.embedder.start()
 	for _, other := range w.members {
-		w.settleLink(m, other)
+		w.reportLink(m, other)
 	}
 }
 
@@ -103,50 +103,50 @@ func (m *member) logOptions() persistence.Options {
 }
 
 // kill ends this life as a power cut does: of what was not synced, choose decides.
-func (m *member) kill(choose vfs.CrashChoice) { m.die(m.disk.powerLost(choose)) }
+func (m *member) powerCut(choose vfs.CrashChoice) { m.endRun(m.disk.crashImage(choose)) }
 
 // killProcess ends this life as kill -9 does: what was written can still be read, and may still be lost in a power cut.
-func (m *member) killProcess() { m.die(m.disk.KillClone()) }
+func (m *member) killProcess() { m.endRun(m.disk.KillClone()) }
 
-// powerFails is a power cut in the middle of a message, at an operation of the disk. Nothing that the actor does from here
+// powerCutMidMessage is a power cut in the middle of a message, at an operation of the disk. Nothing that the actor does from here
 // on is seen by anybody: its life has ended, and its disk is frozen. What is left of it is buried after the message.
-func (m *member) powerFails(choose vfs.CrashChoice) {
+func (m *member) powerCutMidMessage(choose vfs.CrashChoice) {
 	m.world.counts.CutMidway++
-	m.dying = m.disk.powerLost(choose)
+	m.imageAfterCut = m.disk.crashImage(choose)
 	m.disk.Freeze()
-	m.life++
+	m.runNumber++
 }
 
-func (m *member) bury() {
-	after := m.dying
-	m.dying = nil
-	m.life-- // powerFails has ended it
-	m.die(after)
-	m.world.after(m.world.absence(), m.return_)
+func (m *member) finishPowerCut() {
+	after := m.imageAfterCut
+	m.imageAfterCut = nil
+	m.runNumber-- // powerCutMidMessage has ended it
+	m.endRun(after)
+	m.world.after(m.world.downtime(), m.restart)
 }
 
-func (m *member) die(after *vfs.MemFS) {
-	m.life++
+func (m *member) endRun(after *vfs.MemFS) {
+	m.runNumber++
 	m.up = false
-	m.world.chronicle.killed(m)
+	m.world.events.killed(m)
 	m.disk.Freeze()
-	m.disk.spin(after)
-	if m.store != nil {
-		m.store.crash(int(m.world.random.Int64N(3)) + m.store.unflushed)
-		m.store.unflushed, m.store.failed = 0, nil
+	m.disk.attach(after)
+	if m.machineDisk != nil {
+		m.machineDisk.loseNewest(int(m.world.random.Int64N(3)) + m.machineDisk.unflushed)
+		m.machineDisk.unflushed, m.machineDisk.firstError = 0, nil
 	}
 	if m.system != nil {
 		for _, b := range m.mailboxes {
 			m.system.ProcessRegistry.Remove(b.self)
 		}
 		m.system.ProcessRegistry.Remove(m.system.NewLocalPID("internal/session"))
-		systems.Put(m.system)
+		actorSystems.Put(m.system)
 	}
 	m.system, m.tree, m.mailboxes, m.timers = nil, nil, nil, nil
-	m.applied, m.machine, m.machineOpen, m.seen = 0, nil, false, 0
-	m.program.die()
+	m.applied, m.machine, m.machineOpen, m.highestRead = 0, nil, false, 0
+	m.embedder.terminate()
 	for _, other := range m.world.members {
-		m.world.settleLink(m, other)
+		m.world.reportLink(m, other)
 	}
 }
 
@@ -161,14 +161,14 @@ const (
 	StopState                // the state machine found its files damaged
 	StopOther                // anything else: a bug
 
-	stops = iota
+	stopKinds = iota
 )
 
-var stopNames = [stops]string{"storage-fault", "no-space", "refused-damage", "too-many-restarts", "damaged-state", "other"}
+var stopNames = [stopKinds]string{"storage-fault", "no-space", "refused-damage", "too-many-restarts", "damaged-state", "other"}
 
 func (s Stop) String() string { return stopNames[s] }
 
-func (m *member) whyStopped(err error) Stop {
+func (m *member) stopReason(err error) Stop {
 	var storage *actors.StorageError
 	var fatal *actors.FatalError
 	switch {
@@ -181,9 +181,9 @@ func (m *member) whyStopped(err error) Stop {
 		return StopNoSpace
 	case errors.As(err, &storage), errors.Is(err, syscall.EIO):
 		return StopStorage
-	case errors.As(err, &fatal) && m.tree != nil && m.tree.Restarts() > m.world.window.Max:
+	case errors.As(err, &fatal) && m.tree != nil && m.tree.Restarts() > m.world.restartWindow.Max:
 		return StopRestarts
-	case m.disk.doomed:
+	case m.disk.damaged:
 		return StopRefused
 	}
 	return StopOther
@@ -193,42 +193,42 @@ func (m *member) whyStopped(err error) Stop {
 // is started again, on the disk as it was or after a restart of the machine. One that refuses its disk is tried once more at
 // times, and then stays away: there is no way yet to add it anew.
 func (m *member) stopped(err error) {
-	if m.leaving && err == nil {
-		m.left()
+	if m.shuttingDown && err == nil {
+		m.checkShutdown()
 		return
 	}
-	w, why := m.world, m.whyStopped(err)
-	m.lastStop = err
+	w, why := m.world, m.stopReason(err)
+	m.stopError = err
 	w.counts.Stops[why]++
-	w.chronicle.stopped(m, why.String())
-	if (why == StopStorage || why == StopNoSpace) && !m.disk.failed || why == StopRefused && !m.disk.doomed && !m.disk.misled ||
+	w.events.stopped(m, why.String())
+	if (why == StopStorage || why == StopNoSpace) && !m.disk.failed || why == StopRefused && !m.disk.damaged && !m.disk.readFlipped ||
 		why == StopOther {
 		w.fail("a stop has a cause", "member %d stops without anything having been wrong with its disk: %v", m.id, err)
 	}
-	wrong := m.disk.doomed // what is wrong with it does not pass
+	wrong := m.disk.damaged // what is wrong with it does not pass
 	if w.chance(0.5) {
-		m.kill(w.anyChoice())
+		m.powerCut(w.randomChoice())
 	} else {
 		m.killProcess()
 	}
 	if why == StopState {
-		m.moveStateAway()
+		m.resetStateMachine()
 	}
-	if why == StopRefused && wrong && (w.calm || w.chance(0.7)) {
-		m.out = true
+	if why == StopRefused && wrong && (w.healing || w.chance(0.7)) {
+		m.permanentlyDown = true
 		return
 	}
-	w.after(w.absence(), m.return_)
+	w.after(w.downtime(), m.restart)
 }
 
 // leave is the orderly end of a process, as by SIGTERM.
-func (m *member) leave() {
-	m.leaving = true
+func (m *member) shutDown() {
+	m.shuttingDown = true
 	m.tree.Stop()
 }
 
 // left sees to it that no actor is left over after an orderly end.
-func (m *member) left() {
+func (m *member) checkShutdown() {
 	for _, b := range m.mailboxes {
 		if _, lives := m.system.ProcessRegistry.GetLocal(b.self.Id); lives {
 			m.world.fail("nobody is left over", "member %d has stopped in good order, and its actor %s lives", m.id, b.self.Id)
@@ -238,15 +238,15 @@ func (m *member) left() {
 }
 
 // absence is how long a dead process stays dead.
-func (w *World) absence() time.Duration {
+func (w *World) downtime() time.Duration {
 	if w.chance(0.3) {
-		return w.between(time.Second, 4*time.Second)
+		return w.randomDuration(time.Second, 4*time.Second)
 	}
-	return w.between(time.Millisecond, 200*time.Millisecond)
+	return w.randomDuration(time.Millisecond, 200*time.Millisecond)
 }
 
-// anyChoice is what a power cut does: each of the kinds.
-func (w *World) anyChoice() vfs.CrashChoice {
+// randomChoice is what a power cut does: each of the kinds.
+func (w *World) randomChoice() vfs.CrashChoice {
 	switch w.random.IntN(4) {
 	case 0:
 		return vfs.LoseUnsynced
@@ -257,43 +257,43 @@ func (w *World) anyChoice() vfs.CrashChoice {
 }
 
 // patience is how long a node may take to stop after an operation of its disk has failed: it must not go on (E5).
-const patience = 5 * time.Second
+const stopDeadline = 5 * time.Second
 
-// mustStop notes that an operation failed. What fails in an actor's last words is nobody's loss: then nothing more is said.
-func (m *member) mustStop() {
-	if m.world.lastWords {
+// expectStop notes that an operation failed. What fails in an actor's last words is nobody's loss: then nothing more is said.
+func (m *member) expectStop() {
+	if m.world.inSystemMessage {
 		return
 	}
 	var look func()
 	look = func() {
 		if held := max(m.pausedUntil, m.disk.stalledUntil) - m.world.now; held > 0 {
-			m.after(held+patience, look)
+			m.after(held+stopDeadline, look)
 			return
 		}
-		m.world.fail("a fault stops the node", "member %d goes on %v after an operation of its disk has failed", m.id, patience)
+		m.world.fail("a fault stops the node", "member %d goes on %v after an operation of its disk has failed", m.id, stopDeadline)
 	}
-	m.after(patience, look)
+	m.after(stopDeadline, look)
 }
 
-// mayLose tells whether a member's disk may be damaged or lost for ever: within the budget only those of a minority.
-func (w *World) mayLose(m *member) bool {
-	if m.disk.doomed {
+// mayLoseDisk tells whether a member's disk may be damaged or lost for ever: within the budget only those of a minority.
+func (w *World) mayLoseDisk(m *member) bool {
+	if m.disk.damaged {
 		return false
 	}
 	doomed := 1
 	for _, other := range w.members {
-		if other.disk.doomed {
+		if other.disk.damaged {
 			doomed++
 		}
 	}
-	return w.profile.Beyond || doomed <= (w.size-1)/2
+	return w.profile.BeyondBudget || doomed <= (w.size-1)/2
 }
 
-// quorumLeft tells whether a majority can be up.
-func (w *World) quorumLeft() bool {
+// quorumPossible tells whether a majority can be up.
+func (w *World) quorumPossible() bool {
 	left := 0
 	for _, m := range w.members {
-		if !m.out {
+		if !m.permanentlyDown {
 			left++
 		}
 	}

@@ -22,46 +22,46 @@ import (
 )
 
 const (
-	heartbeat = 100 * time.Millisecond
-	election  = 1000 * time.Millisecond
+	heartbeatInterval = 100 * time.Millisecond
+	electionTimeout   = 1000 * time.Millisecond
 )
 
 // member is one node and what belongs to it: its disk, its state machine's store, its program. It has lives; what was
 // planned in one does not happen in the next.
 type member struct {
-	world       *World
-	id          uint64
-	life        int
-	up          bool
-	pausedUntil time.Duration
-	out         bool  // it stays away for ever
-	lastStop    error // why its node stopped by itself, the last time
-	journal     *zerolog.Logger
-	dying       *vfs.MemFS    // the power failed in the middle of the message in hand: the disk as it will be found
-	absent      bool          // it is not there until a script boots it
-	dice        actors.Random // nil: the world's
-	leaving     bool          // it was asked to stop
-	traps       []*trap
-	ears        []func(proto.Message) // of a script: hear what the actors say to the member's program
+	world           *World
+	id              uint64
+	runNumber       int
+	up              bool
+	pausedUntil     time.Duration
+	permanentlyDown bool  // it stays away for ever
+	stopError       error // why its node stopped by itself, the last time
+	logger          *zerolog.Logger
+	imageAfterCut   *vfs.MemFS    // the power failed in the middle of the message in hand: the disk as it will be found
+	notStarted      bool          // it is not there until a script boots it
+	randomOverride  actors.Random // nil: the world's
+	shuttingDown    bool          // it was asked to stop
+	failpoints      []*failpoint
+	listeners       []func(proto.Message) // of a script: hear what the actors say to the member's program
 
-	clock   clock
-	timers  []*timer // of this life
-	disk    *disk
-	dataDir *persistence.DataDir
-	store   *store // of its state machine, where that is on disk
+	clock       clock
+	timers      []*timer // of this life
+	disk        *disk
+	dataDir     *persistence.DataDir
+	machineDisk *machineDisk // of its state machine, where that is on disk
 
 	system    *actor.ActorSystem
 	tree      *supervisor.Tree
 	mailboxes []*mailbox // of this life
 	peers     map[peerRole]*actor.PID
-	program   *program
+	embedder  *embedder
 	view      actors.NodeView
 	applied   uint64
 	// machine is what its clients read: the state machine that was opened last. A closed one can still be read, until the
 	// handle hears of a new incarnation.
-	machine     *state
+	machine     *machineState
 	machineOpen bool
-	seen        uint64 // the highest index that a read saw in this incarnation, or that its log knew to be committed
+	highestRead uint64 // the highest index that a read saw in this incarnation, or that its log knew to be committed
 }
 
 type peerRole struct {
@@ -69,13 +69,13 @@ type peerRole struct {
 	role messages.Role
 }
 
-var quiet = zerolog.New(io.Discard).Level(zerolog.Disabled)
+var discardLogger = zerolog.New(io.Discard).Level(zerolog.Disabled)
 
 // systems are used again and again: making one costs more than a life of a member does.
-var systems sync.Pool
+var actorSystems sync.Pool
 
-func takeSystem() *actor.ActorSystem {
-	if s, ok := systems.Get().(*actor.ActorSystem); ok {
+func takeActorSystem() *actor.ActorSystem {
+	if s, ok := actorSystems.Get().(*actor.ActorSystem); ok {
 		return s
 	}
 	discard := slog.New(slog.DiscardHandler)
@@ -85,13 +85,13 @@ func takeSystem() *actor.ActorSystem {
 func address(id uint64) string { return fmt.Sprintf("n%d:1", id) }
 
 // limits are small, so that their ends are reached.
-func (w *World) limits() node.Limits {
+func (w *World) nodeLimits() node.Limits {
 	return node.Limits{MaxUncommittedBytes: w.uncommittedBytes, MaxBatchBytes: 500, MemoryBytes: 800, MaxPendingReads: 50}
 }
 
-func (w *World) flight() replicator.Limits {
+func (w *World) replicatorLimits() replicator.Limits {
 	limits := replicator.Limits{MaxInFlight: 4, MaxInFlightBytes: 700, MaxRequestBytes: 400, ProbeBytes: 200}
-	if w.oneByOne {
+	if w.singleEntryRequests {
 		limits.MaxRequestBytes, limits.ProbeBytes = 1, 1
 	}
 	return limits
@@ -112,7 +112,7 @@ func (m *member) post(path string, message proto.Message) {
 func (w *World) panicked(b *mailbox, reason, message any) {
 	var injected *actors.InjectedCrash
 	var storage *actors.StorageError
-	if err, ok := reason.(error); ok && (errors.As(err, &injected) || errors.As(err, &storage) || stateFault(err)) || b.member.dying != nil {
+	if err, ok := reason.(error); ok && (errors.As(err, &injected) || errors.As(err, &storage) || isStateFault(err)) || b.member.imageAfterCut != nil {
 		return
 	}
 	w.fail("no panic", "%s of member %d panicked at %T: %v", b.self.Id, b.member.id, message, reason)
@@ -124,47 +124,47 @@ func (m *member) ID() uint64                     { return m.id }
 func (m *member) FS() vfs.FS                     { return m.disk.MemFS }
 func (m *member) SetPeers([]*messages.Member)    {}
 func (m *member) Session() *actor.PID            { return m.system.NewLocalPID("internal/session") }
-func (m *member) Observer() actors.StateObserver { return (*probe)(m) }
+func (m *member) Observer() actors.StateObserver { return (*stateObserver)(m) }
 
 // hear has a script listen to what the member's actors say to its program.
-func (m *member) hear(ear func(proto.Message)) { m.ears = append(m.ears, ear) }
+func (m *member) listen(ear func(proto.Message)) { m.listeners = append(m.listeners, ear) }
 
 // Log is where the actors write lines for people: mostly nowhere.
 func (m *member) Log() *zerolog.Logger {
-	if m.journal != nil {
-		return m.journal
+	if m.logger != nil {
+		return m.logger
 	}
-	return &quiet
+	return &discardLogger
 }
 
 func (m *member) Random() actors.Random {
-	if m.dice != nil {
-		return m.dice
+	if m.randomOverride != nil {
+		return m.randomOverride
 	}
 	return m.world.random
 }
 
 func (m *member) Props(producer actor.Producer, options ...actor.PropsOption) *actor.Props {
-	life := m.life
+	life := m.runNumber
 	return actor.PropsFromProducer(
 		func() actor.Actor {
-			return actors.GuardLifecycle(&mortal{producer(), m.world}, m.tree.Strategy(), &quiet)
+			return actors.GuardLifecycle(&stopHook{producer(), m.world}, m.tree.Strategy(), &discardLogger)
 		},
-		actor.WithMailbox(func() actor.Mailbox { return &mailbox{member: m, life: life} }),
+		actor.WithMailbox(func() actor.Mailbox { return &mailbox{member: m, runNumber: life} }),
 	).Configure(options...)
 }
 
 // mortal notes the end of an actor at its mailbox.
-type mortal struct {
+type stopHook struct {
 	actor.Actor
 	world *World
 }
 
 // Receive implements actor.Actor.
-func (a *mortal) Receive(ctx actor.Context) {
+func (a *stopHook) Receive(ctx actor.Context) {
 	a.Actor.Receive(ctx)
 	if _, ends := ctx.Message().(*actor.Stopped); ends {
-		a.world.current.over = true
+		a.world.currentMailbox.stopped = true
 	}
 }
 
@@ -188,58 +188,58 @@ func (m *member) resolve(pid *actor.PID) (actor.Process, bool) {
 			if pid.Id != actors.NodePath {
 				role = messages.Role_ROLE_REPLICATOR
 			}
-			return &outlet{from: m, life: m.life, to: other, role: role}, true
+			return &peerProcess{from: m, runNumber: m.runNumber, to: other, role: role}, true
 		}
 	}
 	return nil, false
 }
 
 // outlet is the process behind the PID of a peer's actor.
-type outlet struct {
-	from *member
-	life int
-	to   *member
-	role messages.Role
+type peerProcess struct {
+	from      *member
+	runNumber int
+	to        *member
+	role      messages.Role
 }
 
-func (o *outlet) SendUserMessage(_ *actor.PID, message any) {
+func (o *peerProcess) SendUserMessage(_ *actor.PID, message any) {
 	_, inner, _ := actor.UnwrapEnvelope(message)
-	if o.life == o.from.life {
+	if o.runNumber == o.from.runNumber {
 		o.from.world.transmit(o.from, o.to, o.role, inner.(proto.Message))
 	}
 }
-func (o *outlet) SendSystemMessage(*actor.PID, any) {}
-func (o *outlet) Stop(*actor.PID)                   {}
+func (o *peerProcess) SendSystemMessage(*actor.PID, any) {}
+func (o *peerProcess) Stop(*actor.PID)                   {}
 
 // probe is the member as what its actors show themselves to.
-type probe member
+type stateObserver member
 
-func (p *probe) Node(v actors.NodeView) {
-	if p.dying == nil {
-		p.world.chronicle.node((*member)(p), &v)
-		p.world.ghost.node((*member)(p), v)
+func (p *stateObserver) Node(v actors.NodeView) {
+	if p.imageAfterCut == nil {
+		p.world.events.nodeView((*member)(p), &v)
+		p.world.checker.nodeView((*member)(p), v)
 	}
 }
 
-func (p *probe) Log(v actors.LogView) {
-	if p.dying == nil {
-		p.world.chronicle.synced((*member)(p), &v)
-		p.world.ghost.stored((*member)(p), v)
+func (p *stateObserver) Log(v actors.LogView) {
+	if p.imageAfterCut == nil {
+		p.world.events.logView((*member)(p), &v)
+		p.world.checker.logView((*member)(p), v)
 	}
 }
 
-func (p *probe) Machine(v actors.MachineView) {
-	if p.dying != nil {
+func (p *stateObserver) Machine(v actors.MachineView) {
+	if p.imageAfterCut != nil {
 		return
 	}
-	p.world.chronicle.machine((*member)(p), &v)
+	p.world.events.machineView((*member)(p), &v)
 	p.applied = v.Applied
-	p.world.ghost.machine((*member)(p), v)
+	p.world.checker.machineView((*member)(p), v)
 }
 
-func (p *probe) Replicator(v actors.ReplicatorView) {
-	p.world.chronicle.replicator((*member)(p), &v)
-	p.world.ghost.replicator((*member)(p), v)
+func (p *stateObserver) Replicator(v actors.ReplicatorView) {
+	p.world.events.replicatorView((*member)(p), &v)
+	p.world.checker.replicatorView((*member)(p), v)
 }
 
-func (p *probe) Synced(int, int, time.Duration) {}
+func (p *stateObserver) Synced(int, int, time.Duration) {}

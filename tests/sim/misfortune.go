@@ -9,71 +9,71 @@ import (
 )
 
 // misfortune lets something go wrong, and plans the next.
-func (w *World) misfortune() {
-	if w.calm {
+func (w *World) injectFaults() {
+	if w.healing {
 		return
 	}
-	m := w.anyone()
+	m := w.randomMember()
 	if l := w.leader(); l != nil && w.chance(0.4) {
 		m = l // whoever leads is hit most
 	}
 	kinds := w.profile.Faults
-	if kind := kinds[w.random.IntN(len(kinds))]; m.up && w.may(kind) && w.possible(kind, m) {
+	if kind := kinds[w.random.IntN(len(kinds))]; m.up && w.faultAllowed(kind) && w.applicable(kind, m) {
 		w.counts.Faults[kind]++
-		w.strike(kind, m)
+		w.inject(kind, m)
 	}
-	w.after(w.between(0, 2*w.weather.every), w.misfortune)
+	w.after(w.randomDuration(0, 2*w.networkProfile.faultInterval), w.injectFaults)
 }
 
-// badStart has the power fail, at times, while a member makes its data directory: nobody else would ever see that.
-func (w *World) badStart(m *member) {
-	if slices.Contains(w.profile.Faults, PowerCut) && w.chance(0.1) && w.may(PowerCut) {
+// maybeCutFirstStart has the power fail, at times, while a member makes its data directory: nobody else would ever see that.
+func (w *World) maybeCutFirstStart(m *member) {
+	if slices.Contains(w.profile.Faults, PowerCut) && w.chance(0.1) && w.faultAllowed(PowerCut) {
 		w.counts.Faults[PowerCut]++
-		m.disk.powerCut, m.disk.survives = 1+w.random.IntN(60), w.anyChoice()
+		m.disk.operationsToPowerCut, m.disk.crashChoice = 1+w.random.IntN(60), w.randomChoice()
 	}
 }
 
 // possible tells whether a fault would be one for this member, at present.
-func (w *World) possible(kind Fault, m *member) bool {
+func (w *World) applicable(kind Fault, m *member) bool {
 	switch kind {
 	case Cut, OneWay, Bridge, Isolate, Flap, Flapping, LossBurst:
 		return w.size > 1
 	case CrashLoop:
-		return w.window != endless
+		return w.restartWindow != unlimitedRestarts
 	case LostDisk:
-		return w.mayLose(m)
+		return w.mayLoseDisk(m)
 	case FlippedBit:
-		return w.mayLose(m) && len(m.disk.oldFiles()) > 0
+		return w.mayLoseDisk(m) && len(m.disk.oldFiles()) > 0
 	case FailedState, FullState, LostState, DamagedState:
-		return m.store != nil
+		return m.machineDisk != nil
 	}
 	return true
 }
 
 // strike lets a fault happen to a member.
-func (w *World) strike(kind Fault, m *member) {
+func (w *World) inject(kind Fault, m *member) {
 	switch kind {
 	case Cut, OneWay, Bridge, Isolate, Flap, Flapping, LossBurst:
-		w.chronicle.struck(kind, m, nil, 0)
-		w.strikeNetwork(kind, m)
+		w.events.faultInjected(kind, m, nil, 0)
+		w.injectNetworkFault(kind, m)
 	case SlowDisk, StalledDisk, FullDisk, FailedWrite, FailedSync, FlippedBit, LostDisk, LyingDisk,
 		FailedRead, FlippedRead, FailedState, FullState, LostState, DamagedState:
-		w.chronicle.struck(kind, m, nil, w.strikeDisk(kind, m))
+		w.events.faultInjected(kind, m, nil, w.injectDiskFault(kind, m))
 	case ClockDrift, ClockFast, ClockJump, ClockFrozen:
-		w.chronicle.struck(kind, m, nil, w.strikeClock(kind, m))
+		w.events.faultInjected(kind, m, nil, w.injectClockFault(kind, m))
 	case Pause:
-		m.pausedUntil = w.now + w.between(10*time.Millisecond, 2500*time.Millisecond)
-		w.chronicle.struck(kind, m, nil, m.pausedUntil)
+		m.pausedUntil = w.now + w.randomDuration(10*time.Millisecond, 2500*time.Millisecond)
+		w.events.faultInjected(kind, m, nil, m.pausedUntil)
 	default:
-		w.chronicle.struck(kind, m, nil, 0)
-		w.strikeProcess(kind, m)
+		w.events.faultInjected(kind, m, nil, 0)
+		w.injectProcessFault(kind, m)
 	}
 }
 
-func (w *World) strikeProcess(kind Fault, m *member) {
+func (w *World) injectProcessFault(kind Fault, m *member) {
 	switch kind {
 	case Kill:
-		w.killAndReturn(m)
+		w.killAndRestart(m)
 	case PowerCut:
 		w.cutPower(m)
 	case Crash:
@@ -93,28 +93,28 @@ func (w *World) strikeProcess(kind Fault, m *member) {
 	}
 }
 
-// killAndReturn ends a process and starts it again.
-func (w *World) killAndReturn(m *member) {
+// killAndRestart ends a process and starts it again.
+func (w *World) killAndRestart(m *member) {
 	m.killProcess()
-	w.after(w.absence(), m.return_)
+	w.after(w.downtime(), m.restart)
 }
 
 // cutPower ends the life of a machine between two messages, or at one of its disk's next operations. At times the power
 // fails again while the node recovers.
 func (w *World) cutPower(m *member) {
-	m.disk.survives = w.anyChoice()
+	m.disk.crashChoice = w.randomChoice()
 	if w.chance(0.6) {
-		m.disk.powerCut = 1 + w.random.IntN(20)
+		m.disk.operationsToPowerCut = 1 + w.random.IntN(20)
 		return
 	}
-	m.kill(m.disk.survives)
+	m.powerCut(m.disk.crashChoice)
 	if w.chance(0.5) {
-		m.disk.powerCut = 1 + w.random.IntN(30)
+		m.disk.operationsToPowerCut = 1 + w.random.IntN(30)
 	}
-	w.after(w.absence(), m.return_)
+	w.after(w.downtime(), m.restart)
 }
 
-func (w *World) strikeNetwork(kind Fault, m *member) {
+func (w *World) injectNetworkFault(kind Fault, m *member) {
 	switch kind {
 	case Cut:
 		w.cutSome(m)
@@ -123,15 +123,15 @@ func (w *World) strikeNetwork(kind Fault, m *member) {
 	case Bridge:
 		w.bridge(m)
 	case Isolate:
-		w.cutAll(m, true)
-		w.after(w.between(20*time.Millisecond, 5*time.Second), func() { w.cutAll(m, false) })
+		w.isolate(m, true)
+		w.after(w.randomDuration(20*time.Millisecond, 5*time.Second), func() { w.isolate(m, false) })
 	case Flap:
-		w.flap(m, w.anyone())
+		w.flap(m, w.randomMember())
 	case Flapping:
 		w.flapping(m, 2+w.random.IntN(8))
 	case LossBurst:
-		w.weather.burst = 0.3 + 0.6*w.random.Float64()
-		w.after(w.between(200*time.Millisecond, 3*time.Second), func() { w.weather.burst = 0 })
+		w.networkProfile.burstLossRate = 0.3 + 0.6*w.random.Float64()
+		w.after(w.randomDuration(200*time.Millisecond, 3*time.Second), func() { w.networkProfile.burstLossRate = 0 })
 	}
 }
 
@@ -146,7 +146,7 @@ func (w *World) cutSome(m *member) {
 		if both {
 			w.setCut(other, m, true)
 		}
-		w.after(w.between(20*time.Millisecond, 4*time.Second), func() { w.setCut(m, other, false); w.setCut(other, m, false) })
+		w.after(w.randomDuration(20*time.Millisecond, 4*time.Second), func() { w.setCut(m, other, false); w.setCut(other, m, false) })
 	}
 }
 
@@ -164,7 +164,7 @@ func (w *World) cutOneWay(m *member) {
 		}
 	}
 	set(true)
-	w.after(w.between(20*time.Millisecond, 4*time.Second), func() { set(false) })
+	w.after(w.randomDuration(20*time.Millisecond, 4*time.Second), func() { set(false) })
 }
 
 // bridge parts the members in two halves that only one member connects.
@@ -183,11 +183,11 @@ func (w *World) bridge(m *member) {
 		}
 	}
 	set(true)
-	w.after(w.between(100*time.Millisecond, 5*time.Second), func() { set(false) })
+	w.after(w.randomDuration(100*time.Millisecond, 5*time.Second), func() { set(false) })
 }
 
-// cutAll cuts a member off from all others, or joins it again.
-func (w *World) cutAll(m *member, cut bool) {
+// isolate cuts a member off from all others, or joins it again.
+func (w *World) isolate(m *member, cut bool) {
 	for _, other := range w.members {
 		if other != m {
 			w.setCut(m, other, cut)
@@ -201,44 +201,44 @@ func (w *World) flap(a, b *member) {
 	if a == b || !a.up {
 		return
 	}
-	a.linkNews(b.id, false)
+	a.postLinkChange(b.id, false)
 	a.post(actors.ReplicatorPath(b.id), &messages.EnvelopesDropped{Peer: b.id})
-	a.after(w.between(0, 100*time.Millisecond), func() { a.linkNews(b.id, true) })
+	a.after(w.randomDuration(0, 100*time.Millisecond), func() { a.postLinkChange(b.id, true) })
 }
 
 // flapping is a member that is cut off and joined, again and again.
 func (w *World) flapping(m *member, times int) {
-	if times == 0 || w.calm {
+	if times == 0 || w.healing {
 		return
 	}
-	w.cutAll(m, true)
-	w.after(w.between(20*time.Millisecond, 600*time.Millisecond), func() {
-		w.cutAll(m, false)
-		w.after(w.between(20*time.Millisecond, 600*time.Millisecond), func() { w.flapping(m, times-1) })
+	w.isolate(m, true)
+	w.after(w.randomDuration(20*time.Millisecond, 600*time.Millisecond), func() {
+		w.isolate(m, false)
+		w.after(w.randomDuration(20*time.Millisecond, 600*time.Millisecond), func() { w.flapping(m, times-1) })
 	})
 }
 
 // heal ends all misfortune: whoever is away and has its data returns, the network is whole and loses nothing, disks work,
 // clocks run well.
 func (w *World) heal() {
-	w.calm = true
-	w.chronicle.noted("misfortune ends: the network is whole, and who is away returns")
-	w.weather.loss, w.weather.double, w.weather.late, w.weather.burst = 0, 0, 0, 0
+	w.healing = true
+	w.events.note("misfortune ends: the network is whole, and who is away returns")
+	w.networkProfile.lossRate, w.networkProfile.duplicateRate, w.networkProfile.delayRate, w.networkProfile.burstLossRate = 0, 0, 0, 0
 	for _, r := range w.network.rules {
 		r.end()
 	}
 	for _, m := range w.members {
-		m.pausedUntil, m.traps, m.dice = 0, nil, nil
+		m.pausedUntil, m.failpoints, m.randomOverride = 0, nil, nil
 		m.disk.heal()
-		m.setClockRight()
+		m.repairClock()
 		for _, b := range m.mailboxes {
-			b.crash = noCrash
+			b.nextCrash = noCrash
 		}
 		for _, other := range w.members {
 			w.setCut(m, other, false)
 		}
 	}
 	for _, m := range w.members {
-		m.return_()
+		m.restart()
 	}
 }

@@ -10,41 +10,41 @@ import (
 // lowWater is how much space must be free so that members take writes.
 const lowWater = 32 << 10
 
-// strikeDisk has something happen to a disk, and tells until when; 0: it does not pass by itself.
-func (w *World) strikeDisk(kind Fault, m *member) (until time.Duration) {
+// injectDiskFault has something happen to a disk, and tells until when; 0: it does not pass by itself.
+func (w *World) injectDiskFault(kind Fault, m *member) (until time.Duration) {
 	d := m.disk
 	switch kind {
 	case SlowDisk:
-		d.slowUntil = w.now + w.between(100*time.Millisecond, 3*time.Second)
+		d.slowUntil = w.now + w.randomDuration(100*time.Millisecond, 3*time.Second)
 		return d.slowUntil
 	case StalledDisk:
-		d.stalledUntil = w.now + w.between(election+200*time.Millisecond, 4*election)
+		d.stalledUntil = w.now + w.randomDuration(electionTimeout+200*time.Millisecond, 4*electionTimeout)
 		return d.stalledUntil
 	case FullDisk:
 		d.SetCapacity(d.UsedBytes() + w.random.Int64N(4*lowWater))
-		return w.passes(6*time.Second, func() { d.SetCapacity(-1) })
+		return w.endsWithin(6*time.Second, func() { d.SetCapacity(-1) })
 	case FailedWrite:
 		d.failWrite = 1 + w.random.IntN(5)
 	case FailedSync:
 		d.failSync = 1 + w.random.IntN(5)
 	case FlippedBit:
-		d.rot()
+		d.flipOldBit()
 	case LostDisk:
 		m.loseDisk()
 	case FailedRead, FlippedRead:
-		w.strikeReads(kind, m)
+		w.injectReadFault(kind, m)
 	case FailedState, FullState, LostState, DamagedState:
-		return w.strikeState(kind, m)
+		return w.injectStateFault(kind, m)
 	case LyingDisk:
-		d.lies = true
-		return w.passes(3*time.Second, func() { d.lies = false })
+		d.dropsSyncs = true
+		return w.endsWithin(3*time.Second, func() { d.dropsSyncs = false })
 	}
 	return 0
 }
 
 // passes plans the end of something, and tells when that is.
-func (w *World) passes(within time.Duration, end func()) time.Duration {
-	lasts := w.between(100*time.Millisecond, within)
+func (w *World) endsWithin(within time.Duration, end func()) time.Duration {
+	lasts := w.randomDuration(100*time.Millisecond, within)
 	w.after(lasts, end)
 	return w.now + lasts
 }
@@ -53,38 +53,38 @@ func (w *World) passes(within time.Duration, end func()) time.Duration {
 // under its id: it stays away for ever (E37).
 func (m *member) loseDisk() {
 	m.killProcess()
-	m.disk.spin(vfs.NewMem())
+	m.disk.attach(vfs.NewMem())
 	m.disk.generation++
-	m.disk.doomed, m.out = true, true
-	clear(m.disk.written)
-	clear(m.disk.settled)
-	if m.store != nil {
-		m.store = newStore()
+	m.disk.damaged, m.permanentlyDown = true, true
+	clear(m.disk.lastWrite)
+	clear(m.disk.lastSyncedWrite)
+	if m.machineDisk != nil {
+		m.machineDisk = newMachineDisk()
 	}
 }
 
 // heal ends what passes by. What was lost stays lost.
 func (d *disk) heal() {
-	d.slowUntil, d.stalledUntil, d.failWrite, d.failSync, d.powerCut = 0, 0, 0, 0, 0
-	d.lies, d.hurt = false, hurt{}
+	d.slowUntil, d.stalledUntil, d.failWrite, d.failSync, d.operationsToPowerCut = 0, 0, 0, 0, 0
+	d.dropsSyncs, d.readFault = false, readFault{}
 	d.SetCapacity(-1)
-	if s := d.member.store; s != nil {
-		s.fails, s.full = 0, false
+	if s := d.member.machineDisk; s != nil {
+		s.failCountdown, s.full = 0, false
 	}
 }
 
 // forgotten ends the history where a member that has forgotten what it had promised, without anybody noticing, goes to work
 // again: see Profiles.
-func (w *World) forgotten(message any) bool {
+func (w *World) checkForgotten(message any) bool {
 	_, recovers := message.(*messages.Recovered)
-	if recovers && !w.over {
-		w.over = true
+	if recovers && !w.beyondGuarantees {
+		w.beyondGuarantees = true
 		w.counts.Forgotten++
 	}
 	return recovers
 }
 
-func (w *World) strikeClock(kind Fault, m *member) (until time.Duration) {
+func (w *World) injectClockFault(kind Fault, m *member) (until time.Duration) {
 	switch kind {
 	case ClockDrift:
 		m.setClock(trueRate+w.random.Int64N(2*driftBound+1)-driftBound, 0)
@@ -104,5 +104,5 @@ func (w *World) strikeClock(kind Fault, m *member) (until time.Duration) {
 	case ClockFrozen:
 		m.setClock(0, 0)
 	}
-	return w.passes(5*time.Second, m.setClockRight)
+	return w.endsWithin(5*time.Second, m.repairClock)
 }

@@ -11,7 +11,7 @@ import (
 
 // past is what a member's disk holds before its first life, so that a story may begin in the middle, as the figures of
 // the paper do.
-type past struct {
+type initialState struct {
 	// term 0: that of the last entry.
 	term, vote, commit uint64
 	// log is the term of each entry from index 1 on. Entry 1 is the cluster's first configuration, of term 1; entry 2 opens
@@ -20,7 +20,7 @@ type past struct {
 }
 
 // given writes a past to the disk of a member, by the production log. It is for Scenario.Given.
-func (w *World) given(id uint64, p past) {
+func (w *World) setInitialState(id uint64, p initialState) {
 	m := w.members[id-1]
 	if p.term == 0 {
 		p.term = p.log[len(p.log)-1]
@@ -29,12 +29,12 @@ func (w *World) given(id uint64, p past) {
 	if err != nil {
 		panic(fmt.Errorf("the data directory of member %d: %w", id, err))
 	}
-	w.ghost.given(id, p, w.pastEntries(p.log))
+	w.checker.initialState(id, p, w.initialEntries(p.log))
 	o := m.logOptions()
 	o.FS = m.disk
 	log, _, err := persistence.Open(o)
 	if err == nil {
-		err = log.Add(0, w.pastEntries(p.log), &messages.HardState{Term: p.term, Vote: p.vote, Commit: p.commit})
+		err = log.Add(0, w.initialEntries(p.log), &messages.HardState{Term: p.term, Vote: p.vote, Commit: p.commit})
 	}
 	if err == nil {
 		err = log.Commit()
@@ -50,7 +50,7 @@ func (w *World) given(id uint64, p past) {
 	}
 }
 
-func (w *World) pastEntries(terms []uint64) *messages.Entries {
+func (w *World) initialEntries(terms []uint64) *messages.Entries {
 	if len(terms) == 0 || terms[0] != 1 {
 		panic(fmt.Errorf("a log of terms %v: it must begin with the configuration, in term 1", terms))
 	}
@@ -60,7 +60,7 @@ func (w *World) pastEntries(terms []uint64) *messages.Entries {
 		if i == 0 || term != terms[i-1] {
 			e.Runs = append(e.Runs, &messages.TermRun{FirstIndex: index, Term: term})
 		}
-		data := w.pastEntry(index, term)
+		data := w.initialEntry(index, term)
 		e.Data = append(e.Data, data)
 		e.Bytes += uint64(len(data))
 	}
@@ -68,32 +68,32 @@ func (w *World) pastEntries(terms []uint64) *messages.Entries {
 }
 
 // reconfigured has the entry of an index and term be a configuration, in every past that has it.
-func (w *World) reconfigured(index, term uint64, c *messages.Configuration) {
-	if w.configurations == nil {
-		w.configurations = map[position]*messages.Configuration{}
+func (w *World) setInitialConfiguration(index, term uint64, c *messages.Configuration) {
+	if w.initialConfigurations == nil {
+		w.initialConfigurations = map[position]*messages.Configuration{}
 	}
-	w.configurations[position{index, term}] = c
+	w.initialConfigurations[position{index, term}] = c
 }
 
-// pastOrigin is the origin of commands from before the story: an origin is named by the index of the entry that opens it.
-const pastOrigin = 2
+// initialSession is the origin of commands from before the story: an origin is named by the index of the entry that opens it.
+const initialSession = 2
 
-func (w *World) pastEntry(index, term uint64) []byte {
-	if c := w.configurations[position{index, term}]; c != nil {
+func (w *World) initialEntry(index, term uint64) []byte {
+	if c := w.initialConfigurations[position{index, term}]; c != nil {
 		return raft.EncodeConfiguration(c)
 	}
 	switch index {
 	case 1:
 		return raft.EncodeConfiguration(w.bootstrap)
-	case pastOrigin:
+	case initialSession:
 		return raft.EncodeRegisterSession(binary.LittleEndian.AppendUint64(nil, term), 1)
 	}
-	c := command{kind: Append, number: pastCommand(index, term), key: pastKey, value: "past "}
-	return raft.EncodeCommand(pastOrigin, index, 1, c.encode())
+	c := command{kind: Append, number: initialCommand(index, term), key: initialKey, value: "past "}
+	return raft.EncodeCommand(initialSession, index, 1, c.encode())
 }
 
-// pastKey is what commands from before the story lengthen.
-const pastKey = 1 << 30
+// initialKey is what commands from before the story lengthen.
+const initialKey = 1 << 30
 
-// pastCommand is the command of an entry from before the story.
-func pastCommand(index, term uint64) uint64 { return 1<<63 | term<<32 | index }
+// initialCommand is the command of an entry from before the story.
+func initialCommand(index, term uint64) uint64 { return 1<<63 | term<<32 | index }

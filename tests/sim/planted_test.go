@@ -10,26 +10,26 @@ import (
 // What a checker is worth is what it finds. Here true histories, of worlds in which everything goes wrong, are bent after
 // the fact as a bug would have bent them.
 
-const plantedSeeds = 25
+const falsifiedSeeds = 25
 
 // plants lives the worlds of some seeds and has a bug planted in each. The checker must be content before and not after.
 // plant tells whether it found a place where its bug shows.
-func plants(t *testing.T, plant func(h *history) bool) {
+func falsifyHistories(t *testing.T, plant func(h *history) bool) {
 	t.Helper()
 	planted := 0
-	for seed := uint64(1); seed <= plantedSeeds; seed++ {
-		w := live(Options{Seed: seed, Profile: everything(t), Steps: 3000})
+	for seed := uint64(1); seed <= falsifiedSeeds; seed++ {
+		w := runWorld(Options{Seed: seed, Profile: everything(t), Steps: 3000})
 		check(t, w.result())
 		if !plant(w.history) {
 			continue
 		}
 		planted++
-		if w.history.linearizable(checkSteps); w.failure == nil {
+		if w.history.checkLinearizable(maxCheckSteps); w.failure == nil {
 			t.Errorf("seed %d: not found", seed)
 		}
 	}
-	if planted < plantedSeeds*3/4 {
-		t.Errorf("only %d of %d worlds had a place for the bug", planted, plantedSeeds)
+	if planted < falsifiedSeeds*3/4 {
+		t.Errorf("only %d of %d worlds had a place for the bug", planted, falsifiedSeeds)
 	}
 }
 
@@ -45,13 +45,13 @@ func everything(t *testing.T) Profile {
 // plain is a write and an answer of the same key after it, with no other write under way from the call of the first to the
 // return of the second: in every order, the second sees what the first made. A bug that is planted elsewhere may be explained
 // by an order that the log does not have, and then there is nothing to find.
-type plain struct{ write, next *operation }
+type adjacentPair struct{ write, next *operation }
 
-func (h *history) plain() (all []plain) {
+func (h *history) adjacentPairs() (all []adjacentPair) {
 	for _, key := range h.byKey() {
 		var writes []porcupine.Operation
 		for _, o := range key {
-			if e, counts := h.event(o); counts && o.kind.Writes() {
+			if e, counts := h.porcupineOperation(o); counts && o.kind.Writes() {
 				writes = append(writes, e)
 			}
 		}
@@ -69,7 +69,7 @@ func (h *history) plain() (all []plain) {
 			if last != nil && !slices.ContainsFunc(writes, func(e porcupine.Operation) bool {
 				return e.Input != last && e.Input != next && e.Call < next.returned && e.Return > last.called
 			}) {
-				all = append(all, plain{last, next})
+				all = append(all, adjacentPair{last, next})
 			}
 		}
 	}
@@ -78,10 +78,10 @@ func (h *history) plain() (all []plain) {
 
 // A leader that was replaced answers a read by itself: the value is one that was overwritten before the read was called.
 func TestAPlantedStaleReadIsFound(t *testing.T) {
-	plants(t, func(h *history) bool {
-		for _, p := range h.plain() {
-			if before := p.write.saw.before; !p.next.kind.Writes() && p.next.saw.before != before {
-				p.next.saw.before = before
+	falsifyHistories(t, func(h *history) bool {
+		for _, p := range h.adjacentPairs() {
+			if before := p.write.result.before; !p.next.kind.Writes() && p.next.result.before != before {
+				p.next.result.before = before
 				return true
 			}
 		}
@@ -90,11 +90,11 @@ func TestAPlantedStaleReadIsFound(t *testing.T) {
 }
 
 // rewrite has everybody see what the store would have held if one effect had been another.
-func (h *history) rewrite(victim *operation, otherwise func(before string) string) (seen bool) {
+func (h *history) falsifyEffect(victim *operation, otherwise func(before string) string) (seen bool) {
 	value := map[uint64]string{0: ""} // by index
 	byIndex := map[uint64]*operation{}
 	for _, o := range h.operations {
-		if at := h.effects[o.number]; o.kind.Writes() && at != 0 && o.key == victim.key {
+		if at := h.effectIndexes[o.number]; o.kind.Writes() && at != 0 && o.key == victim.key {
 			byIndex[at] = o
 		}
 	}
@@ -104,10 +104,10 @@ func (h *history) rewrite(victim *operation, otherwise func(before string) strin
 		if o == victim {
 			before = otherwise(before)
 		} else {
-			if o.outcome == Answered && o.saw.before != before {
-				o.saw.before, seen = before, true
+			if o.outcome == Answered && o.result.before != before {
+				o.result.before, seen = before, true
 			}
-			before, _ = perform(o.kind, before, o.expect, o.value)
+			before, _ = applyWrite(o.kind, before, o.expect, o.value)
 		}
 		at = append(at, v.index)
 		value[v.index] = before
@@ -120,17 +120,17 @@ func (h *history) rewrite(victim *operation, otherwise func(before string) strin
 		if !found {
 			k--
 		}
-		if o.saw.before != value[at[k]] {
-			o.saw.before, seen = value[at[k]], true
+		if o.result.before != value[at[k]] {
+			o.result.before, seen = value[at[k]], true
 		}
 	}
 	return seen
 }
 
 // victims are the acknowledged writes of a kind whose effect was seen for sure.
-func (h *history) victims(kind Op) (all []*operation) {
-	for _, p := range h.plain() {
-		if p.write.kind == kind && p.next.saw.before != p.write.saw.before {
+func (h *history) falsifiable(kind Op) (all []*operation) {
+	for _, p := range h.adjacentPairs() {
+		if p.write.kind == kind && p.next.result.before != p.write.result.before {
 			all = append(all, p.write)
 		}
 	}
@@ -139,9 +139,9 @@ func (h *history) victims(kind Op) (all []*operation) {
 
 // A retried proposal is applied twice.
 func TestAPlantedDoubleAppendIsFound(t *testing.T) {
-	plants(t, func(h *history) bool {
-		for _, o := range h.victims(Append) {
-			return h.rewrite(o, func(before string) string { return before + o.value + o.value })
+	falsifyHistories(t, func(h *history) bool {
+		for _, o := range h.falsifiable(Append) {
+			return h.falsifyEffect(o, func(before string) string { return before + o.value + o.value })
 		}
 		return false
 	})
@@ -151,9 +151,9 @@ func TestAPlantedDoubleAppendIsFound(t *testing.T) {
 func TestAPlantedLossOfAnAcknowledgedWriteIsFound(t *testing.T) {
 	for _, kind := range []Op{Put, Append, CompareAndSwap} {
 		t.Run(kind.String(), func(t *testing.T) {
-			plants(t, func(h *history) bool {
-				for _, o := range h.victims(kind) {
-					return h.rewrite(o, func(before string) string { return before })
+			falsifyHistories(t, func(h *history) bool {
+				for _, o := range h.falsifiable(kind) {
+					return h.falsifyEffect(o, func(before string) string { return before })
 				}
 				return false
 			})
@@ -173,10 +173,10 @@ func TestTheEndIsComparedWithWhatWasPromised(t *testing.T) {
 		}},
 		"a member's hash differs": {"equal state machines", func(w *World) { w.members[1].machine.hash++ }},
 		"an acknowledged write is nowhere": {"nothing acknowledged is lost", func(w *World) {
-			delete(w.ghost.commands, w.history.victims(Append)[0].number)
+			delete(w.checker.commandIndexes, w.history.falsifiable(Append)[0].number)
 		}},
 		"an acknowledged write is elsewhere": {"nothing acknowledged is lost", func(w *World) {
-			w.ghost.commands[w.history.victims(Append)[0].number]++
+			w.checker.commandIndexes[w.history.falsifiable(Append)[0].number]++
 		}},
 		"an actor is suspended": {"nobody is left over", func(w *World) {
 			w.members[0].newestMailboxes()["troupe/node/machine"].suspended = true
@@ -184,30 +184,30 @@ func TestTheEndIsComparedWithWhatWasPromised(t *testing.T) {
 		"an actor is left over": {"nobody is left over", func(w *World) {
 			for id, b := range w.members[0].newestMailboxes() {
 				if id == "troupe/node/machine" {
-					b.name = "somebody"
+					b.path = "somebody"
 				}
 			}
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := New(Options{Seed: 3, Nodes: 3, Profile: Profiles[0]})
-			w.populateClients()
+			w.addClients()
 			for w.steps < 2000 {
 				w.step()
 			}
 			w.heal()
-			w.settle("in the calm", w.well)
-			if w.conclude(); w.failure != nil {
+			w.runUntil("in the calm", w.converged)
+			if w.checkConverged(); w.failure != nil {
 				t.Fatalf("before anything was bent: %+v", w.failure)
 			}
 			c.bend(w)
 			w.compareMachines()
-			w.keepWhatWasAcknowledged()
-			w.missNobody()
+			w.checkAcknowledgedWrites()
+			w.checkActors()
 			if w.failure == nil || w.failure.Invariant != c.invariant {
 				t.Fatalf("found %+v, want %q", w.failure, c.invariant)
 			}
-			w.end()
+			w.finish()
 		})
 	}
 }
@@ -217,7 +217,7 @@ func TestClientsDoEverythingOften(t *testing.T) {
 	const seeds = 40
 	followers, leaders := 0, 0
 	for seed := uint64(1); seed <= seeds; seed++ {
-		w := live(Options{Seed: seed, Profile: everything(t)})
+		w := runWorld(Options{Seed: seed, Profile: everything(t)})
 		check(t, w.result())
 		total.Add(&w.counts)
 		for _, o := range w.history.operations {
@@ -245,10 +245,10 @@ func TestClientsDoEverythingOften(t *testing.T) {
 
 // Clients in the options decide, so that a failing history can be made smaller.
 func TestTheOptionsSayHowManyClients(t *testing.T) {
-	w := live(Options{Seed: 5, Profile: Profiles[0], Clients: 1, Steps: 1500})
+	w := runWorld(Options{Seed: 5, Profile: Profiles[0], Clients: 1, Steps: 1500})
 	check(t, w.result())
 	for _, o := range w.history.operations {
-		if o.client != 1 && o.client != script {
+		if o.client != 1 && o.client != scriptClient {
 			t.Fatalf("client %d of one", o.client)
 		}
 	}

@@ -17,15 +17,15 @@ import (
 
 // program is what embeds a member: the handle of production, in virtual time, and the clients' calls of it. It is the
 // process that the member's actors know as their handle.
-type program struct {
-	member *member
-	life   int
+type embedder struct {
+	member    *member
+	runNumber int
 	*session.Session
 	calls       []*call
 	incarnation uint64
 	serving     bool // the replay of this incarnation is done
 	nonce       []byte
-	opened      bool // the handle has an origin
+	registered  bool // the handle has an origin
 }
 
 // call is an operation under way.
@@ -37,19 +37,19 @@ type call struct {
 }
 
 var (
-	// errDied: the process ended before it knew.
-	errDied = errors.New("the member died")
-	// errImpatient: a client waits no longer.
-	errImpatient = errors.New("the client gave up")
+	// errProcessEnded: the process ended before it knew.
+	errProcessEnded = errors.New("the member died")
+	// errClientTimeout: a client waits no longer.
+	errClientTimeout = errors.New("the client gave up")
 )
 
-func newProgram(m *member) *program {
+func newEmbedder(m *member) *embedder {
 	w := m.world
-	p := &program{member: m, life: m.life}
+	p := &embedder{member: m, runNumber: m.runNumber}
 	p.Session = session.New(session.Config{
-		NodeID: m.id, Limits: w.handleLimits, FirstReadID: w.random.Uint64(),
+		NodeID: m.id, Limits: w.sessionLimits, FirstReadID: w.random.Uint64(),
 		NewNonce: func() []byte {
-			p.nonce, p.opened = binary.LittleEndian.AppendUint64(nil, w.random.Uint64()), false
+			p.nonce, p.registered = binary.LittleEndian.AppendUint64(nil, w.random.Uint64()), false
 			return p.nonce
 		},
 		Now:  func() time.Duration { return w.now },
@@ -58,23 +58,23 @@ func newProgram(m *member) *program {
 	return p
 }
 
-func (p *program) live() { p.member.after(heartbeat, p.tick) }
+func (p *embedder) start() { p.member.after(heartbeatInterval, p.tick) }
 
 // tick is the ticker of troupe.Node.
-func (p *program) tick() {
-	p.Retry(election)
-	p.settle()
-	p.member.after(heartbeat, p.tick)
+func (p *embedder) tick() {
+	p.Retry(electionTimeout)
+	p.poll()
+	p.member.after(heartbeatInterval, p.tick)
 }
 
 // SendUserMessage hears the actors of its node.
-func (p *program) SendUserMessage(_ *actor.PID, message any) {
-	if p.life != p.member.life {
+func (p *embedder) SendUserMessage(_ *actor.PID, message any) {
+	if p.runNumber != p.member.runNumber {
 		return
 	}
 	_, message, _ = actor.UnwrapEnvelope(message)
-	p.member.world.ghost.overheard(p.member, message)
-	for _, ear := range p.member.ears {
+	p.member.world.checker.sessionReceived(p.member, message)
+	for _, ear := range p.member.listeners {
 		ear(message.(proto.Message))
 	}
 	p.Deliver(message)
@@ -84,30 +84,30 @@ func (p *program) SendUserMessage(_ *actor.PID, message any) {
 			p.incarnation, p.serving = m.Incarnation, false
 		}
 	case *messages.SessionRegistered:
-		p.opened = p.opened || bytes.Equal(m.Nonce, p.nonce)
+		p.registered = p.registered || bytes.Equal(m.Nonce, p.nonce)
 	case *messages.ReplayComplete:
 		p.serving = p.serving || m.Incarnation == p.incarnation
 	}
-	p.settle()
+	p.poll()
 }
 
 // SendSystemMessage and Stop complete actor.Process.
-func (p *program) SendSystemMessage(*actor.PID, any) {}
+func (p *embedder) SendSystemMessage(*actor.PID, any) {}
 
 // Stop does nothing.
-func (p *program) Stop(*actor.PID) {}
+func (p *embedder) Stop(*actor.PID) {}
 
 // propose has a command applied; done hears of its outcome, at once or later.
-func (p *program) propose(number uint64, data []byte, done func(session.Outcome)) {
+func (p *embedder) propose(number uint64, data []byte, done func(session.Outcome)) {
 	p.await(&call{Call: p.BeginProposal(data), number: number, writes: true, done: done})
 }
 
 // read asks for a read point.
-func (p *program) read(number uint64, mode session.ReadMode, done func(session.Outcome)) {
+func (p *embedder) read(number uint64, mode session.ReadMode, done func(session.Outcome)) {
 	p.await(&call{Call: p.BeginRead(mode), number: number, done: done})
 }
 
-func (p *program) await(c *call) {
+func (p *embedder) await(c *call) {
 	if c.Poll() {
 		c.done(c.Outcome)
 		return
@@ -116,7 +116,7 @@ func (p *program) await(c *call) {
 }
 
 // settle passes on what has ended.
-func (p *program) settle() {
+func (p *embedder) poll() {
 	for i := 0; i < len(p.calls); {
 		c := p.calls[i]
 		if !c.Poll() {
@@ -128,18 +128,18 @@ func (p *program) settle() {
 	}
 }
 
-// giveUp ends a call as an expired context does.
-func (p *program) giveUp(number uint64) {
+// cancel ends a call as an expired context does.
+func (p *embedder) cancel(number uint64) {
 	for _, c := range p.calls {
 		if c.number == number {
-			c.Abandon(errImpatient)
+			c.Abandon(errClientTimeout)
 		}
 	}
-	p.settle()
+	p.poll()
 }
 
 // writing is how many writes wait.
-func (p *program) writing() (n int) {
+func (p *embedder) pendingWrites() (n int) {
 	for _, c := range p.calls {
 		if c.writes {
 			n++
@@ -149,7 +149,7 @@ func (p *program) writing() (n int) {
 }
 
 // die ends what waits, as the process ends.
-func (p *program) die() {
-	p.Close(errDied)
-	p.settle()
+func (p *embedder) terminate() {
+	p.Close(errProcessEnded)
+	p.poll()
 }

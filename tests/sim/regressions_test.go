@@ -82,7 +82,7 @@ func TestWhatOnceFailedDoesNotFailAgain(t *testing.T) {
 				t.Error(err)
 				continue
 			}
-			check(t, sc.Play(r.options))
+			check(t, sc.Run(r.options))
 			continue
 		}
 		p, err := FindProfile(r.profile)

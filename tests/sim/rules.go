@@ -17,57 +17,57 @@ import (
 // made; the first that a message meets decides about it. A message that a rule takes has been said, as far as the ghost
 // is concerned: who promised something is bound by it whether or not it arrives.
 type rule struct {
-	world    *World
-	from, to *member // nil: anybody
-	kinds    []protoreflect.Name
-	only     func(proto.Message) bool // nil: all of the kinds
-	hit      func(from, to *member, m proto.Message)
-	does     treatment
-	count    int // messages that met it
-	kept     []func()
-	off      bool
+	world        *World
+	from, to     *member // nil: anybody
+	kinds        []protoreflect.Name
+	matches      func(proto.Message) bool // nil: all of the kinds
+	observe      func(from, to *member, m proto.Message)
+	action       ruleAction
+	count        int // messages that met it
+	heldMessages []func()
+	ended        bool
 }
 
 // treatment is what becomes of a message that meets a rule.
-type treatment int
+type ruleAction int
 
 const (
-	tapped treatment = iota // only looked at: the next rule is asked
-	lost                    // it never arrives
-	kept                    // it arrives when the rule is released
+	observeOnly ruleAction = iota // only looked at: the next rule is asked
+	dropped                       // it never arrives
+	held                          // it arrives when the rule is released
 )
 
 // lose has messages get lost. No kinds are all kinds.
-func (w *World) lose(from, to *member, kinds ...string) *rule {
-	return w.addRule(&rule{from: from, to: to, does: lost}, kinds)
+func (w *World) dropRule(from, to *member, kinds ...string) *rule {
+	return w.addRule(&rule{from: from, to: to, action: dropped}, kinds)
 }
 
 // keep holds messages back until release.
-func (w *World) keep(from, to *member, kinds ...string) *rule {
-	return w.addRule(&rule{from: from, to: to, does: kept}, kinds)
+func (w *World) holdRule(from, to *member, kinds ...string) *rule {
+	return w.addRule(&rule{from: from, to: to, action: held}, kinds)
 }
 
 // tap has see look at messages when they are sent. It must not end a life: a power cut there is planned with after.
-func (w *World) tap(from, to *member, see func(from, to *member, m proto.Message), kinds ...string) *rule {
-	return w.addRule(&rule{from: from, to: to, hit: see, does: tapped}, kinds)
+func (w *World) observeRule(from, to *member, see func(from, to *member, m proto.Message), kinds ...string) *rule {
+	return w.addRule(&rule{from: from, to: to, observe: see, action: observeOnly}, kinds)
 }
 
 // when narrows a rule.
-func (r *rule) when(only func(proto.Message) bool) *rule {
-	r.only = only
-	if r.does != tapped {
-		r.world.chronicle.noted("but only some")
+func (r *rule) where(only func(proto.Message) bool) *rule {
+	r.matches = only
+	if r.action != observeOnly {
+		r.world.events.note("but only some")
 	}
 	return r
 }
 
 // end takes a rule back. What it kept is lost.
-func (r *rule) end() { r.off, r.kept = true, nil }
+func (r *rule) end() { r.ended, r.heldMessages = true, nil }
 
 // release takes a rule back and sends on what it kept, in order.
 func (r *rule) release() {
-	r.world.chronicle.noted("releases " + r.String())
-	waiting := r.kept
+	r.world.events.note("releases " + r.String())
+	waiting := r.heldMessages
 	r.end()
 	for _, send := range waiting {
 		send()
@@ -75,8 +75,8 @@ func (r *rule) release() {
 }
 
 // again sends on what it kept so far, and keeps it: the same may arrive as often as a script likes.
-func (r *rule) again() {
-	for _, send := range r.kept {
+func (r *rule) resendHeld() {
+	for _, send := range r.heldMessages {
 		send()
 	}
 }
@@ -90,14 +90,14 @@ func realVote(m proto.Message) bool {
 func (w *World) addRule(r *rule, kinds []string) *rule {
 	r.world = w
 	for _, k := range kinds {
-		r.kinds = append(r.kinds, kindNamed(k))
+		r.kinds = append(r.kinds, messageKind(k))
 	}
 	w.network.rules = append(w.network.rules, r)
-	switch r.does {
-	case lost:
-		w.chronicle.noted("loses " + r.String())
-	case kept:
-		w.chronicle.noted("holds back " + r.String())
+	switch r.action {
+	case dropped:
+		w.events.note("loses " + r.String())
+	case held:
+		w.events.note("holds back " + r.String())
 	}
 	return r
 }
@@ -119,8 +119,8 @@ func (r *rule) String() string {
 	return what
 }
 
-// kindNamed refuses what is no message: a rule or a trap for it would never be met, and prove nothing.
-func kindNamed(name string) protoreflect.Name {
+// messageKind refuses what is no message: a rule or a trap for it would never be met, and prove nothing.
+func messageKind(name string) protoreflect.Name {
 	for _, file := range []protoreflect.FileDescriptor{messages.File_messages_peer_proto, messages.File_messages_local_proto} {
 		if file.Messages().ByName(protoreflect.Name(name)) != nil {
 			return protoreflect.Name(name)
@@ -132,24 +132,24 @@ func kindNamed(name string) protoreflect.Name {
 func kindOf(m proto.Message) protoreflect.Name { return m.ProtoReflect().Descriptor().Name() }
 
 // ruled asks the rules about a message, and tells whether one has taken it. send puts it on its way.
-func (w *World) ruled(from, to *member, id uint64, m proto.Message, send func()) bool {
+func (w *World) applyRules(from, to *member, id uint64, m proto.Message, send func()) bool {
 	for _, r := range w.network.rules {
-		if r.off || r.from != nil && r.from != from || r.to != nil && r.to != to {
+		if r.ended || r.from != nil && r.from != from || r.to != nil && r.to != to {
 			continue
 		}
-		if len(r.kinds) > 0 && !slices.Contains(r.kinds, kindOf(m)) || r.only != nil && !r.only(m) {
+		if len(r.kinds) > 0 && !slices.Contains(r.kinds, kindOf(m)) || r.matches != nil && !r.matches(m) {
 			continue
 		}
 		r.count++
-		if r.hit != nil {
-			r.hit(from, to, m)
+		if r.observe != nil {
+			r.observe(from, to, m)
 		}
-		switch r.does {
-		case lost:
-			w.lost(from, to, id, m, "as the script has it")
+		switch r.action {
+		case dropped:
+			w.dropMessage(from, to, id, m, "as the script has it")
 			return true
-		case kept:
-			r.kept = append(r.kept, send)
+		case held:
+			r.heldMessages = append(r.heldMessages, send)
 			return true
 		}
 	}
@@ -157,56 +157,56 @@ func (w *World) ruled(from, to *member, id uint64, m proto.Message, send func())
 }
 
 // trap waits for an actor's nth message of a kind, over all lives of the member.
-type trap struct {
-	actor string            // as in mailbox.name
-	kind  protoreflect.Name // "": any
-	left  int
-	when  crash
-	again int // how often more, at messages that follow
+type failpoint struct {
+	actor     string            // as in mailbox.name
+	kind      protoreflect.Name // "": any
+	remaining int
+	when      crashTiming
+	repeats   int // how often more, at messages that follow
 	// cut, if not nil, is a power cut of the whole member; else the actor crashes.
-	cut func()
+	endRun func()
 	// meets, if not nil, is only called.
-	meets func()
+	callback func()
 }
 
 // crashes has an actor of a member fail at its nth message of a kind, before or after it is handled.
-func (m *member) crashes(actor, kind string, nth int, when crash) {
-	m.traps = append(m.traps, &trap{actor: actor, kind: kindNamed(kind), left: nth, when: when})
+func (m *member) crashAt(actor, kind string, nth int, when crashTiming) {
+	m.failpoints = append(m.failpoints, &failpoint{actor: actor, kind: messageKind(kind), remaining: nth, when: when})
 }
 
 // dies has end called in place of an actor's nth message of a kind, or right after that was handled. end is to end the
 // member's life, since the message is lost.
-func (m *member) dies(actor, kind string, nth int, when crash, end func()) {
-	m.traps = append(m.traps, &trap{actor: actor, kind: kindNamed(kind), left: nth, when: when, cut: end})
+func (m *member) endRunAt(actor, kind string, nth int, when crashTiming, end func()) {
+	m.failpoints = append(m.failpoints, &failpoint{actor: actor, kind: messageKind(kind), remaining: nth, when: when, endRun: end})
 }
 
 // meets has something called before an actor's nth message of a kind.
-func (m *member) meets(actor, kind string, nth int, call func()) {
-	m.traps = append(m.traps, &trap{actor: actor, kind: kindNamed(kind), left: nth, meets: call})
+func (m *member) callAt(actor, kind string, nth int, call func()) {
+	m.failpoints = append(m.failpoints, &failpoint{actor: actor, kind: messageKind(kind), remaining: nth, callback: call})
 }
 
 // spring tells what is to happen with a message because of a trap.
-func (m *member) spring(b *mailbox, message any) (when crash, cut func()) {
+func (m *member) hitFailpoint(b *mailbox, message any) (when crashTiming, cut func()) {
 	_, message, _ = actor.UnwrapEnvelope(message)
 	p, ok := message.(proto.Message)
 	if !ok {
 		return noCrash, nil
 	}
-	for i, t := range m.traps {
-		if t.actor != b.name || t.kind != "" && t.kind != kindOf(p) {
+	for i, t := range m.failpoints {
+		if t.actor != b.path || t.kind != "" && t.kind != kindOf(p) {
 			continue
 		}
-		if t.left--; t.left > 0 {
+		if t.remaining--; t.remaining > 0 {
 			continue
 		}
-		if t.again--; t.again < 0 {
-			m.traps = slices.Delete(m.traps, i, i+1)
+		if t.repeats--; t.repeats < 0 {
+			m.failpoints = slices.Delete(m.failpoints, i, i+1)
 		}
-		if t.meets != nil {
-			t.meets()
+		if t.callback != nil {
+			t.callback()
 			return noCrash, nil
 		}
-		return t.when, t.cut
+		return t.when, t.endRun
 	}
 	return noCrash, nil
 }

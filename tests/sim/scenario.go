@@ -9,17 +9,17 @@ import (
 // Scenario is a story of Raft: who is where, what happens, what must hold. The same script runs over many seeds, which
 // decide about the order of what happens at the same time.
 type Scenario struct {
-	Name  string // as `troupe-sim --scenario` takes it
-	Line  string // what happens and what must hold, in a line
-	Nodes int    // how many members the script wants
+	Name        string // as `troupe-sim --scenario` takes it
+	Description string // what happens and what must hold, in a line
+	Nodes       int    // how many members the script wants
 	// Errata are the numbers of the errata that it shows to be met.
 	Errata []int
 	// Seeds is how many seeds the usual test run takes, where the story is too dear for all; 0: all.
 	Seeds int
 	// Given prepares the members' disks (World.given) before their first boot. Without it the script begins when there is a
 	// leader whom all follow; with it, at once.
-	Given  func(*World)
-	Script func(*Scene)
+	Setup  func(*World)
+	Script func(*Driver)
 }
 
 // Scenarios are all there are, by name.
@@ -39,90 +39,90 @@ func Scenarios() []Scenario {
 }
 
 // Play runs the script in a world that has a leader whom all follow. When it is over, all must become well again.
-func (sc Scenario) Play(options Options) *Result {
+func (sc Scenario) Run(options Options) *Result {
 	options.Nodes = sc.Nodes
 	options.Profile = scripted
 	w := New(options)
-	w.chronicle.scenario = sc.Name
-	if sc.Given != nil {
-		sc.Given(w)
+	w.events.scenario = sc.Name
+	if sc.Setup != nil {
+		sc.Setup(w)
 	}
-	s := &Scene{World: w}
-	s.play(sc)
+	s := &Driver{World: w}
+	s.runScenario(sc)
 	return w.result()
 }
 
-// Scene is a world under a script. Its methods end the script where something has failed.
-type Scene struct{ *World }
+// Driver is a world under a script. Its methods end the script where something has failed.
+type Driver struct{ *World }
 
 // over ends a script.
-type over struct{}
+type scriptEnded struct{}
 
-func (s *Scene) play(sc Scenario) {
+func (s *Driver) runScenario(sc Scenario) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			if _, ended := reason.(over); !ended {
+			if _, ended := reason.(scriptEnded); !ended {
 				panic(reason)
 			}
 		}
-		s.end()
+		s.finish()
 	}()
-	if sc.Given == nil {
-		s.within(5*election, "a first leader", s.well)
+	if sc.Setup == nil {
+		s.within(5*electionTimeout, "a first leader", s.converged)
 	}
 	sc.Script(s)
 	s.check()
 	s.heal()
-	s.within(20*election, "all is well again", s.well)
-	s.conclude()
-	s.leave()
+	s.within(20*electionTimeout, "all is well again", s.converged)
+	s.checkConverged()
+	s.shutDownAll()
 }
 
 // leave stops all members in good order: no actor is left over.
-func (s *Scene) leave() {
+func (s *Driver) shutDownAll() {
 	for _, m := range s.members {
 		if m.up {
-			m.leave()
+			m.shutDown()
 		}
 	}
-	s.within(2*election, "all actors have stopped", func() bool {
+	s.within(2*electionTimeout, "all actors have stopped", func() bool {
 		return !slices.ContainsFunc(s.members, func(m *member) bool { return m.up })
 	})
 	s.check()
 }
 
-func (s *Scene) check() {
+func (s *Driver) check() {
 	if s.failure != nil {
-		panic(over{})
+		panic(scriptEnded{})
 	}
 }
 
 // fail tells what the script expected and did not see.
-func (s *Scene) fail(format string, values ...any) {
+func (s *Driver) fail(format string, values ...any) {
 	s.World.fail("script", format, values...)
-	panic(over{})
+	panic(scriptEnded{})
 }
 
 // within lets things happen until what is awaited has.
-func (s *Scene) within(d time.Duration, what string, happened func() bool) {
-	s.chronicle.noted("awaits: " + what)
+func (s *Driver) within(d time.Duration, what string, happened func() bool) {
+	s.events.note("awaits: " + what)
 	for until := s.now + d; !happened(); s.step() {
 		if s.now > until {
-			s.fail("not within %v: %s%s", d, what, s.state())
+			s.fail("not within %v: %s%s", d, what, s.describeMembers())
 		}
 		s.check()
 	}
 }
 
 // pass lets time go by.
-func (s *Scene) pass(d time.Duration) {
+func (s *Driver) advance(d time.Duration) {
 	for until := s.now + d; s.now < until; s.step() {
 		s.check()
 	}
 }
 
 // leads is who leads and is followed by at least a majority.
-func (s *Scene) leads() *member {
+func (s *Driver) majorityLeader() *member {
 	for _, m := range s.members {
 		followers := 0
 		for _, f := range s.members {
@@ -137,7 +137,7 @@ func (s *Scene) leads() *member {
 	return nil
 }
 
-func (s *Scene) others(than *member) (all []*member) {
+func (s *Driver) others(than *member) (all []*member) {
 	for _, m := range s.members {
 		if m != than {
 			all = append(all, m)
@@ -146,7 +146,7 @@ func (s *Scene) others(than *member) (all []*member) {
 	return all
 }
 
-func (s *Scene) cutOff(m *member, cut bool) {
+func (s *Driver) isolate(m *member, cut bool) {
 	for _, other := range s.others(m) {
 		s.setCut(m, other, cut)
 		s.setCut(other, m, cut)

@@ -13,7 +13,7 @@ func TestEveryActorFailsAtEveryMessageItHears(t *testing.T) {
 	var total Counts
 	for _, sc := range crashScenarios() {
 		for seed := uint64(1); seed <= 12; seed++ {
-			r := sc.Play(Options{Seed: seed})
+			r := sc.Run(Options{Seed: seed})
 			check(t, r)
 			total.Add(&r.Counts)
 		}

@@ -8,41 +8,41 @@ import (
 
 var churnScenarios = []Scenario{
 	{Name: "unreliable-agreement", Nodes: 5, Script: unreliableAgreement,
-		Line: "a tenth of the messages is lost, the others take up to 27 ms and overtake each other: 200 writes at once all commit"},
+		Description: "a tenth of the messages is lost, the others take up to 27 ms and overtake each other: 200 writes at once all commit"},
 	{Name: "churn", Nodes: 5, Seeds: 50, Script: churn,
-		Line: "three clients write while members die, return and are cut off: each acknowledged value is in the log, and took effect once"},
-	{Name: "churn-unreliable", Nodes: 5, Seeds: 50, Script: func(s *Scene) { s.unreliable(); churn(s) },
-		Line: "the same on a network that loses and reorders"},
+		Description: "three clients write while members die, return and are cut off: each acknowledged value is in the log, and took effect once"},
+	{Name: "churn-unreliable", Nodes: 5, Seeds: 50, Script: func(s *Driver) { s.useUnreliableNetwork(); churn(s) },
+		Description: "the same on a network that loses and reorders"},
 	{Name: "figure-8-unreliable", Nodes: 5, Seeds: 30, Errata: []int{44}, Script: figure8Unreliable,
-		Line: "1000 rounds of leaders that die or are cut off, with long reordering from half time on; the logs agree within 10 s of calm"},
+		Description: "1000 rounds of leaders that die or are cut off, with long reordering from half time on; the logs agree within 10 s of calm"},
 }
 
 // unreliable is the network of the lab's tests: a tenth is lost, the rest takes up to 27 ms, in any order.
-func (s *Scene) unreliable() {
-	s.weather.loss, s.weather.latency, s.weather.reorders = 0.1, 27*time.Millisecond, true
+func (s *Driver) useUnreliableNetwork() {
+	s.networkProfile.lossRate, s.networkProfile.maxLatency, s.networkProfile.reorders = 0.1, 27*time.Millisecond, true
 }
 
-func unreliableAgreement(s *Scene) {
-	s.settles()
-	s.unreliable()
+func unreliableAgreement(s *Driver) {
+	s.awaitSessions()
+	s.useUnreliableNetwork()
 	var all []*operation
 	for _, m := range s.members {
-		all = append(all, s.say(m, 40)...)
+		all = append(all, s.submitWrites(m, 40)...)
 	}
-	s.answered(all, 20*election)
+	s.awaitAnswered(all, 20*electionTimeout)
 }
 
 // churner writes one value after the other, at whatever member is up.
-type churner struct {
-	scene    *Scene
+type churnClient struct {
+	scene    *Driver
 	underWay *operation
 	until    time.Duration
 	acked    []*operation
 }
 
-func (c *churner) act() {
+func (c *churnClient) act() {
 	s := c.scene
-	if s.calm {
+	if s.healing {
 		return
 	}
 	if o := c.underWay; o == nil || o.outcome != pending || s.now > c.until {
@@ -50,42 +50,42 @@ func (c *churner) act() {
 			c.acked = append(c.acked, o)
 		}
 		c.underWay = nil
-		if m := s.anyone(); m.up {
-			c.underWay, c.until = s.says(m, 0), s.now+2*election
+		if m := s.randomMember(); m.up {
+			c.underWay, c.until = s.submitPadded(m, 0), s.now+2*electionTimeout
 		}
 	}
-	s.after(s.between(20*time.Millisecond, 200*time.Millisecond), c.act)
+	s.after(s.randomDuration(20*time.Millisecond, 200*time.Millisecond), c.act)
 }
 
-func churn(s *Scene) {
-	clients := make([]*churner, 3)
+func churn(s *Driver) {
+	clients := make([]*churnClient, 3)
 	for i := range clients {
-		clients[i] = &churner{scene: s}
+		clients[i] = &churnClient{scene: s}
 		clients[i].act()
 	}
 	for range 25 {
-		m := s.anyone()
+		m := s.randomMember()
 		if l := s.leader(); l != nil && s.chance(0.5) {
 			m = l
 		}
 		if s.chance(0.3) {
-			s.cutOff(m, true)
+			s.isolate(m, true)
 		}
 		if m.up && s.chance(0.4) {
-			m.kill(s.random.IntN)
+			m.powerCut(s.random.IntN)
 		}
-		s.pass(s.between(heartbeat, election*6/10))
-		back := s.anyone()
-		back.return_()
-		s.cutOff(back, false)
+		s.advance(s.randomDuration(heartbeatInterval, electionTimeout*6/10))
+		back := s.randomMember()
+		back.restart()
+		s.isolate(back, false)
 	}
 	s.heal()
-	s.within(20*election, "all is well again", s.well)
+	s.within(20*electionTimeout, "all is well again", s.converged)
 	acked := 0
 	for _, c := range clients {
 		acked += len(c.acked)
 		for _, o := range c.acked {
-			if at := s.tookEffectAt(o.number); at != o.index {
+			if at := s.effectIndex(o.number); at != o.index {
 				s.fail("command %d was acknowledged at index %d and took effect at %d", o.number, o.index, at)
 			}
 		}
@@ -105,42 +105,42 @@ func churn(s *Scene) {
 	}
 }
 
-func figure8Unreliable(s *Scene) {
-	s.settles()
-	s.unreliable()
+func figure8Unreliable(s *Driver) {
+	s.awaitSessions()
+	s.useUnreliableNetwork()
 	for round := range 1000 {
 		if round == 500 {
-			s.weather.late = 2.0 / 3 // long reordering: up to twenty times the usual
+			s.networkProfile.delayRate = 2.0 / 3 // long reordering: up to twenty times the usual
 		}
 		for _, m := range s.members {
 			if m.up && m.view.Role == "leader" {
-				s.says(m, 0)
+				s.submitPadded(m, 0)
 			}
 		}
 		if s.chance(0.1) {
-			s.pass(s.between(0, election/2))
+			s.advance(s.randomDuration(0, electionTimeout/2))
 		} else {
-			s.pass(13 * time.Millisecond)
+			s.advance(13 * time.Millisecond)
 		}
 		if l := s.leader(); l != nil && s.chance(0.5) {
 			if s.chance(0.5) {
-				l.kill(vfs.LoseUnsynced)
+				l.powerCut(vfs.LoseUnsynced)
 			} else {
-				s.cutOff(l, true)
+				s.isolate(l, true)
 			}
 		}
 		if s.connectedMembers() < 3 {
-			m := s.anyone()
-			m.return_()
-			s.cutOff(m, false)
+			m := s.randomMember()
+			m.restart()
+			s.isolate(m, false)
 		}
 	}
 	s.heal()
-	s.within(10*time.Second, "the logs agree", s.well)
+	s.within(10*time.Second, "the logs agree", s.converged)
 }
 
 // connectedMembers counts who is up and not cut off from all.
-func (s *Scene) connectedMembers() (n int) {
+func (s *Driver) connectedMembers() (n int) {
 	for _, m := range s.members {
 		alone := true
 		for _, other := range s.others(m) {

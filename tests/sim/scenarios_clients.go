@@ -11,19 +11,19 @@ import (
 
 var clientScenarios = []Scenario{
 	{Name: "every-operation", Nodes: 3, Script: everyOperation,
-		Line: "each write and each mode of reading, at a leader and at a follower, does what it says"},
-	{Name: "copies-of-forwarded-writes", Nodes: 3, Given: func(w *World) { w.uncommittedBytes = 60 }, Script: copiesOfForwardedWrites,
-		Line: "a network doubles what followers forward to a leader that takes little: what is refused takes no effect, what is answered took one"},
+		Description: "each write and each mode of reading, at a leader and at a follower, does what it says"},
+	{Name: "copies-of-forwarded-writes", Nodes: 3, Setup: func(w *World) { w.uncommittedBytes = 60 }, Script: copiesOfForwardedWrites,
+		Description: "a network doubles what followers forward to a leader that takes little: what is refused takes no effect, what is answered took one"},
 	{Name: "late-forward", Nodes: 3, Script: lateForward,
-		Line: "what was forwarded to a leader reaches it when it leads once more, in a later term: refused, for it may be a copy of what was refused before"},
+		Description: "what was forwarded to a leader reaches it when it leads once more, in a later term: refused, for it may be a copy of what was refused before"},
 	{Name: "abandoned-writes", Nodes: 3, Script: abandonedWrites,
-		Line: "clients give writes up that a cut leader took: each takes effect once or never, and the next ones are answered"},
+		Description: "clients give writes up that a cut leader took: each takes effect once or never, and the next ones are answered"},
 	{Name: "stale-modes", Nodes: 5, Script: staleModes,
-		Line: "a cut leader answers reads of modes leader and local with what it has, and none of a mode that promises more"},
+		Description: "a cut leader answers reads of modes leader and local with what it has, and none of a mode that promises more"},
 }
 
-func everyOperation(s *Scene) {
-	leader := s.leads()
+func everyOperation(s *Driver) {
+	leader := s.majorityLeader()
 	for _, m := range []*member{leader, s.others(leader)[s.random.IntN(2)]} {
 		key := uint32(m.id)
 		s.put(m, key, "a")
@@ -46,17 +46,17 @@ func everyOperation(s *Scene) {
 
 // copiesOfForwardedWrites: with room for about one command, copies of a message meet a leader that has room and one that
 // has none. The history holds every answer and every refusal against what happens.
-func copiesOfForwardedWrites(s *Scene) {
-	leader := s.settles()
-	s.weather.double = 1
+func copiesOfForwardedWrites(s *Driver) {
+	leader := s.awaitSessions()
+	s.networkProfile.duplicateRate = 1
 	var all []*operation
 	for range 12 {
 		for _, m := range s.others(leader) {
-			all = append(all, s.says(m, 20))
+			all = append(all, s.submitPadded(m, 20))
 		}
-		s.pass(s.between(0, s.weather.latency))
+		s.advance(s.randomDuration(0, s.networkProfile.maxLatency))
 	}
-	s.within(10*election, "all are answered or refused", func() bool {
+	s.within(10*electionTimeout, "all are answered or refused", func() bool {
 		for _, o := range all {
 			if o.outcome == pending {
 				return false
@@ -64,86 +64,86 @@ func copiesOfForwardedWrites(s *Scene) {
 		}
 		return true
 	})
-	s.weather.double = 0
-	s.pass(election) // copies that are late
+	s.networkProfile.duplicateRate = 0
+	s.advance(electionTimeout) // copies that are late
 	for _, o := range all {
-		if at := s.tookEffectAt(o.number); (at != 0) != (o.outcome == Answered) {
+		if at := s.effectIndex(o.number); (at != 0) != (o.outcome == Answered) {
 			s.fail("command %d is %v, and took effect at %d", o.number, o.outcome, at)
 		}
 	}
 }
 
 // lateForward: the follower's handle says the command again as soon as the later term has its leader, so nothing is lost.
-func lateForward(s *Scene) {
-	leader := s.settles()
+func lateForward(s *Driver) {
+	leader := s.awaitSessions()
 	f := s.others(leader)[s.random.IntN(2)]
-	forwards := s.keep(f, leader, "ForwardedProposals")
-	writes := s.say(f, 1+s.random.IntN(3))
-	s.within(heartbeat/10, "they are forwarded", func() bool { return forwards.count > 0 })
+	forwards := s.holdRule(f, leader, "ForwardedProposals")
+	writes := s.submitWrites(f, 1+s.random.IntN(3))
+	s.within(heartbeatInterval/10, "they are forwarded", func() bool { return forwards.count > 0 })
 	term := leader.view.Term
 	leader.post(actors.NodePath, &messages.HeartbeatResponse{Term: term + 1, From: f.id})
 	leader.post(actors.NodePath, &messages.Campaign{})
-	s.within(heartbeat, "it leads in a later term", func() bool { return s.leads() == leader && leader.view.Term > term })
+	s.within(heartbeatInterval, "it leads in a later term", func() bool { return s.majorityLeader() == leader && leader.view.Term > term })
 	late := 0
-	s.tap(leader, f, func(_, _ *member, m proto.Message) {
+	s.observeRule(leader, f, func(_, _ *member, m proto.Message) {
 		if m.(*messages.ProposalsRefused).Reason == messages.Refusal_REFUSAL_NO_LEADER {
 			late++
 		}
 	}, "ProposalsRefused")
 	last := leader.view.LastIndex
-	forwards.again()
-	s.within(heartbeat/10, "it is refused", func() bool { return late > 0 })
+	forwards.resendHeld()
+	s.within(heartbeatInterval/10, "it is refused", func() bool { return late > 0 })
 	if leader.view.LastIndex > last+uint64(len(writes)) {
 		s.fail("the log has grown by %d entries of %d that were said", leader.view.LastIndex-last, len(writes))
 	}
 	forwards.end()
-	s.answered(writes, election+2*heartbeat)
+	s.awaitAnswered(writes, electionTimeout+2*heartbeatInterval)
 }
 
-func abandonedWrites(s *Scene) {
-	old := s.leads()
-	s.writes(old, 1)
-	s.cutOff(old, true)
-	abandoned := s.say(old, 3)
-	s.pass(s.between(0, heartbeat))
+func abandonedWrites(s *Driver) {
+	old := s.majorityLeader()
+	s.writeAndWait(old, 1)
+	s.isolate(old, true)
+	abandoned := s.submitWrites(old, 3)
+	s.advance(s.randomDuration(0, heartbeatInterval))
 	for _, o := range abandoned {
-		old.program.giveUp(o.number)
+		old.embedder.cancel(o.number)
 		if o.outcome != Unknown {
 			s.fail("a write that was given up is %v", o.outcome)
 		}
 	}
-	later := s.say(old, 2)
-	s.another(old, 5*election)
-	s.cutOff(old, false)
-	s.answered(later, 5*election)
+	later := s.submitWrites(old, 2)
+	s.awaitNewLeader(old, 5*electionTimeout)
+	s.isolate(old, false)
+	s.awaitAnswered(later, 5*electionTimeout)
 	// What was given up stood in the log of the old leader only, and nobody says it again.
-	s.noEffect("given up, and never replicated", abandoned...)
+	s.checkNoEffect("given up, and never replicated", abandoned...)
 }
 
 // staleModes: the modes that promise less are of use just then.
-func staleModes(s *Scene) {
-	s.weather.silent = true
-	old := s.leads()
+func staleModes(s *Driver) {
+	s.networkProfile.hidesCuts = true
+	old := s.majorityLeader()
 	s.put(old, 1, "old")
-	s.pass(heartbeat)
-	s.cutOff(old, true)
+	s.advance(heartbeatInterval)
+	s.isolate(old, true)
 	if old.view.Role == "leader" {
 		s.expect(old, GetLeader, 1, "old")
 	}
-	leader := s.another(old, 5*election)
+	leader := s.awaitNewLeader(old, 5*electionTimeout)
 	s.put(leader, 1, "new")
 	s.expect(old, GetLocal, 1, "old")
 	waits := []*operation{s.begin(old, GetIndex, 1, "", ""), s.begin(old, GetLog, 1, "", ""), s.begin(old, GetLease, 1, "", "")}
-	s.pass(2 * election)
+	s.advance(2 * electionTimeout)
 	for _, o := range waits {
 		if o.outcome != pending {
 			s.fail("%v at a member without a leader is %v", o.kind, o.outcome)
 		}
 	}
-	s.cutOff(old, false)
+	s.isolate(old, false)
 	for _, o := range waits {
-		if s.await(o).saw.before != "new" {
-			s.fail("%v gives %q", o.kind, o.saw.before)
+		if s.await(o).result.before != "new" {
+			s.fail("%v gives %q", o.kind, o.result.before)
 		}
 	}
 }

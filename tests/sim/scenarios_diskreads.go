@@ -13,53 +13,53 @@ import (
 
 var diskReadScenarios = []Scenario{
 	{Name: "log-read-fails-for-a-slow-follower", Nodes: 3, Errata: []int{7}, Script: logReadFails,
-		Line: "the leader's disk cannot read what a lagging follower needs: its node stops and names the file, the others go on, nobody takes the log for shorter"},
+		Description: "the leader's disk cannot read what a lagging follower needs: its node stops and names the file, the others go on, nobody takes the log for shorter"},
 	{Name: "log-read-flips-once", Nodes: 3, Errata: []int{7}, Script: logReadFlips,
-		Line: "what a lagging follower needs is read with a flipped bit, once: it is read again, a line says so, and what the follower gets is right"},
-	{Name: "log-read-flips-for-good", Nodes: 3, Errata: []int{7}, Script: logRots,
-		Line: "what a lagging follower needs has rotted on the leader's disk: the node stops and says where, nothing flipped is ever sent"},
+		Description: "what a lagging follower needs is read with a flipped bit, once: it is read again, a line says so, and what the follower gets is right"},
+	{Name: "log-read-flips-for-good", Nodes: 3, Errata: []int{7}, Script: logReadFlipsForGood,
+		Description: "what a lagging follower needs has rotted on the leader's disk: the node stops and says where, nothing flipped is ever sent"},
 	{Name: "recovery-read-fails", Nodes: 3, Errata: []int{7}, Script: recoveryReadFails,
-		Line: "a read fails while a node starts, at a leader that died, a follower or all: it does not start, says which file, changes nothing, and has all when the disk reads again"},
+		Description: "a read fails while a node starts, at a leader that died, a follower or all: it does not start, says which file, changes nothing, and has all when the disk reads again"},
 	{Name: "recovery-read-flips", Nodes: 3, Errata: []int{7}, Script: recoveryReadFlips,
-		Line: "a read of the log brings a flipped bit while a node starts: it is read again, and the node starts with all that it acknowledged"},
+		Description: "a read of the log brings a flipped bit while a node starts: it is read again, and the node starts with all that it acknowledged"},
 	{Name: "newest-segment-lost", Nodes: 3, Errata: []int{7}, Script: newestSegmentLost,
-		Line: "the newest file of a dead member's log is gone: it refuses and names it, the others go on"},
+		Description: "the newest file of a dead member's log is gone: it refuses and names it, the others go on"},
 }
 
 // lag cuts a follower off and writes so much that what it lacks is on the leader's disk only.
-func (s *Scene) lag(leader *member) (behind *member, all []*operation) {
+func (s *Driver) makeLag(leader *member) (behind *member, all []*operation) {
 	behind = s.others(leader)[s.random.IntN(2)]
-	s.cutOff(behind, true)
+	s.isolate(behind, true)
 	for range 8 {
-		all = append(all, s.await(s.says(leader, 300)))
+		all = append(all, s.await(s.submitPadded(leader, 300)))
 	}
 	return behind, all
 }
 
-func logReadFails(s *Scene) {
-	leader := s.settles()
-	behind, all := s.lag(leader)
-	leader.disk.hurt = hurt{after: 1 + s.random.IntN(2), only: data}
-	s.cutOff(behind, false)
-	s.within(10*election, "the leader's node stops", func() bool { return s.counts.Stops[StopStorage] > 0 })
-	s.stoppedUnread(leader)
-	last := s.commits()
-	s.applied(20*election, last, s.members...)
-	s.keeps(append(all, last), s.members...)
+func logReadFails(s *Driver) {
+	leader := s.awaitSessions()
+	behind, all := s.makeLag(leader)
+	leader.disk.readFault = readFault{countdown: 1 + s.random.IntN(2), matches: isLogRead}
+	s.isolate(behind, false)
+	s.within(10*electionTimeout, "the leader's node stops", func() bool { return s.counts.Stops[StopStorage] > 0 })
+	s.checkStoppedByRead(leader)
+	last := s.commitWrite()
+	s.awaitApplied(20*electionTimeout, last, s.members...)
+	s.checkOnDisks(append(all, last), s.members...)
 }
 
-// stoppedUnread checks what a node says that stopped because it could not read: which file, and what to do.
-func (s *Scene) stoppedUnread(m *member) {
+// checkStoppedByRead checks what a node says that stopped because it could not read: which file, and what to do.
+func (s *Driver) checkStoppedByRead(m *member) {
 	var unread *persistence.ReadError
-	if !errors.As(m.lastStop, &unread) || !errors.Is(m.lastStop, syscall.EIO) || !strings.HasPrefix(unread.File, "/") ||
-		!strings.Contains(m.lastStop.Error(), unread.File) || !strings.Contains(m.lastStop.Error(), "check the disk") {
-		s.fail("member %d stopped with %v", m.id, m.lastStop)
+	if !errors.As(m.stopError, &unread) || !errors.Is(m.stopError, syscall.EIO) || !strings.HasPrefix(unread.File, "/") ||
+		!strings.Contains(m.stopError.Error(), unread.File) || !strings.Contains(m.stopError.Error(), "check the disk") {
+		s.fail("member %d stopped with %v", m.id, m.stopError)
 	}
 }
 
 // stands is where a command's bytes lie on a member's disk.
-func (s *Scene) stands(m *member, o *operation) (path string, at int64) {
-	m.disk.look(func() {
+func (s *Driver) fileOffset(m *member, o *operation) (path string, at int64) {
+	m.disk.withoutFaults(func() {
 		names, _ := m.disk.List(logDir)
 		for _, name := range names {
 			if i := bytes.Index(m.disk.Peek(logDir+"/"+name), o.encode()); i > 0 && segmentName(name) {
@@ -74,90 +74,90 @@ func (s *Scene) stands(m *member, o *operation) (path string, at int64) {
 }
 
 // logReadFlips: it is the disk's first word about an entry that is always wrong, until the entry is asked for once more.
-func logReadFlips(s *Scene) {
-	leader := s.settles()
-	says := s.reads(leader)
-	behind, all := s.lag(leader)
-	path, at := s.stands(leader, all[s.random.IntN(3)])
+func logReadFlips(s *Driver) {
+	leader := s.awaitSessions()
+	says := s.captureLog(leader)
+	behind, all := s.makeLag(leader)
+	path, at := s.fileOffset(leader, all[s.random.IntN(3)])
 	// Whoever reads on from the frame before it, or from its own, gets it wrong; who then reads its bytes alone, right.
 	const table = 96 + 16 + 8
-	leader.disk.hurt = hurt{after: 1, flips: true, byte: at + s.random.Int64N(8), each: true, only: func(op vfs.Op) bool {
+	leader.disk.readFault = readFault{countdown: 1, flips: true, byteOffset: at + s.random.Int64N(8), repeats: true, matches: func(op vfs.Op) bool {
 		return op.Kind == vfs.OpRead && op.Path == path && op.Offset < at-table/2 && at+8 < op.Offset+int64(op.Length)
 	}}
-	s.cutOff(behind, false)
-	s.applied(10*election, all[len(all)-1], behind)
+	s.isolate(behind, false)
+	s.awaitApplied(10*electionTimeout, all[len(all)-1], behind)
 	if s.counts.FlippedReads == 0 || !says("right when it was read again") || !says(path) {
 		s.fail("%d reads were flipped, and the leader does not say so", s.counts.FlippedReads)
 	}
-	if !leader.up || leader.life > 1 {
-		s.fail("the leader's node has stopped: %v", leader.lastStop)
+	if !leader.up || leader.runNumber > 1 {
+		s.fail("the leader's node has stopped: %v", leader.stopError)
 	}
-	last := s.commits()
-	s.applied(5*election, last, s.members...)
-	s.keeps(append(all, last), s.members...)
+	last := s.commitWrite()
+	s.awaitApplied(5*electionTimeout, last, s.members...)
+	s.checkOnDisks(append(all, last), s.members...)
 }
 
-// logRots: the bit is flipped on the disk, in an entry that the follower lacks.
-func logRots(s *Scene) {
-	leader := s.settles()
-	behind, all := s.lag(leader)
+// logReadFlipsForGood: the bit is flipped on the disk, in an entry that the follower lacks.
+func logReadFlipsForGood(s *Driver) {
+	leader := s.awaitSessions()
+	behind, all := s.makeLag(leader)
 	whole := leader.disk.CrashClone(vfs.LoseUnsynced)
-	path, at := s.stands(leader, all[s.random.IntN(3)])
+	path, at := s.fileOffset(leader, all[s.random.IntN(3)])
 	at += s.random.Int64N(8)
 	if err := leader.disk.FlipBit(path, 8*at+s.random.Int64N(8)); err != nil {
 		s.fail("%v", err)
 	}
-	leader.disk.doomed = true
-	s.cutOff(behind, false)
-	s.within(10*election, "the leader's node stops", func() bool { return s.counts.Stops[StopRefused] > 0 })
+	leader.disk.damaged = true
+	s.isolate(behind, false)
+	s.within(10*electionTimeout, "the leader's node stops", func() bool { return s.counts.Stops[StopRefused] > 0 })
 	var bad *persistence.CorruptError
-	if !errors.As(leader.lastStop, &bad) || bad.File != path || bad.Offset == 0 || bad.Offset > at {
-		s.fail("byte %d of %s has rotted, and it says %v", at, path, leader.lastStop)
+	if !errors.As(leader.stopError, &bad) || bad.File != path || bad.Offset == 0 || bad.Offset > at {
+		s.fail("byte %d of %s has rotted, and it says %v", at, path, leader.stopError)
 	}
-	last := s.commits()
-	s.applied(10*election, last, s.others(leader)...)
-	s.keeps(append(all, last), s.others(leader)...)
+	last := s.commitWrite()
+	s.awaitApplied(10*electionTimeout, last, s.others(leader)...)
+	s.checkOnDisks(append(all, last), s.others(leader)...)
 	if leader.up { // it has tried again
 		leader.killProcess()
 	}
-	leader.disk.spin(whole)
-	leader.disk.doomed, leader.out = false, false
-	s.returns(leader)
+	leader.disk.attach(whole)
+	leader.disk.damaged, leader.permanentlyDown = false, false
+	s.restart(leader)
 }
 
-func recoveryReadFails(s *Scene) {
-	leader := s.settles()
-	all := []*operation{s.await(s.says(leader, 200)), s.await(s.says(leader, 0))}
-	s.applied(election, all[1], s.members...)
-	victims := s.afflicted(leader)
+func recoveryReadFails(s *Driver) {
+	leader := s.awaitSessions()
+	all := []*operation{s.await(s.submitPadded(leader, 200)), s.await(s.submitPadded(leader, 0))}
+	s.awaitApplied(electionTimeout, all[1], s.members...)
+	victims := s.affectedMembers(leader)
 	for _, m := range victims {
 		if s.powerCut(m); s.chance(0.5) {
-			m.disk.hurt = hurt{after: 1 + s.random.IntN(12)} // a start looks and reads at least so often
+			m.disk.readFault = readFault{countdown: 1 + s.random.IntN(12)} // a start looks and reads at least so often
 		} else {
-			m.disk.hurt = hurt{after: 1, only: data}
+			m.disk.readFault = readFault{countdown: 1, matches: isLogRead}
 		}
 	}
 	for _, m := range victims {
-		before := s.images(m)
-		s.returns(m)
-		s.within(election, "it does not start", func() bool { return m.lastStop != nil && !m.up })
-		s.stoppedUnread(m)
-		if after := s.images(m); !m.up && after != before {
+		before := s.segmentContents(m)
+		s.restart(m)
+		s.within(electionTimeout, "it does not start", func() bool { return m.stopError != nil && !m.up })
+		s.checkStoppedByRead(m)
+		if after := s.segmentContents(m); !m.up && after != before {
 			s.fail("a start of member %d that could not read has left the disk changed", m.id)
 		}
 	}
-	all = append(all, s.commits())
-	s.applied(20*election, all[2], s.members...)
-	s.keeps(all, s.members...)
+	all = append(all, s.commitWrite())
+	s.awaitApplied(20*electionTimeout, all[2], s.members...)
+	s.checkOnDisks(all, s.members...)
 	if s.counts.FailedReads < len(victims) {
 		s.fail("%d reads failed", s.counts.FailedReads)
 	}
 }
 
 // images are the segments on a disk, with all that is in them, as text to compare.
-func (s *Scene) images(m *member) string {
+func (s *Driver) segmentContents(m *member) string {
 	var b strings.Builder
-	m.disk.look(func() {
+	m.disk.withoutFaults(func() {
 		names, _ := m.disk.List(logDir)
 		for _, name := range names {
 			if segmentName(name) {
@@ -169,26 +169,26 @@ func (s *Scene) images(m *member) string {
 	return b.String()
 }
 
-func recoveryReadFlips(s *Scene) {
-	leader := s.settles()
-	all := []*operation{s.await(s.says(leader, 200)), s.await(s.says(leader, 0))}
+func recoveryReadFlips(s *Driver) {
+	leader := s.awaitSessions()
+	all := []*operation{s.await(s.submitPadded(leader, 200)), s.await(s.submitPadded(leader, 0))}
 	if s.chance(0.3) {
-		s.applied(election, all[1], s.members...) // else nothing but its own sum says that the newest write was finished
+		s.awaitApplied(electionTimeout, all[1], s.members...) // else nothing but its own sum says that the newest write was finished
 	}
-	victims := s.afflicted(leader)
+	victims := s.affectedMembers(leader)
 	for _, m := range victims {
 		s.powerCut(m)
-		m.disk.hurt = hurt{after: 1, only: scan, flips: true}
+		m.disk.readFault = readFault{countdown: 1, matches: isSegmentScan, flips: true}
 		if s.chance(0.4) {
-			m.disk.hurt = hurt{after: 1 + s.random.IntN(6), only: data, flips: true}
+			m.disk.readFault = readFault{countdown: 1 + s.random.IntN(6), matches: isLogRead, flips: true}
 		}
 	}
 	for _, m := range victims {
-		s.returns(m)
+		s.restart(m)
 	}
-	all = append(all, s.commits())
-	s.applied(20*election, all[2], s.members...)
-	s.keeps(all, s.members...)
+	all = append(all, s.commitWrite())
+	s.awaitApplied(20*electionTimeout, all[2], s.members...)
+	s.checkOnDisks(all, s.members...)
 	if s.counts.FlippedReads < len(victims) {
 		s.fail("%d reads were flipped", s.counts.FlippedReads)
 	}
@@ -197,15 +197,15 @@ func recoveryReadFlips(s *Scene) {
 	}
 }
 
-func newestSegmentLost(s *Scene) {
-	leader := s.settles()
+func newestSegmentLost(s *Driver) {
+	leader := s.awaitSessions()
 	var all []*operation
 	for range 3 + s.random.IntN(12) { // at times it rolls
-		all = append(all, s.await(s.says(leader, 2000)))
+		all = append(all, s.await(s.submitPadded(leader, 2000)))
 	}
-	victim := s.afflicted(leader)[0]
-	s.applied(election, all[len(all)-1], victim)
-	s.pass(2 * heartbeat)
+	victim := s.affectedMembers(leader)[0]
+	s.awaitApplied(electionTimeout, all[len(all)-1], victim)
+	s.advance(2 * heartbeatInterval)
 	s.powerCut(victim)
 	whole := victim.disk.CrashClone(vfs.KeepUnsynced)
 	newest := ""
@@ -224,18 +224,18 @@ func newestSegmentLost(s *Scene) {
 	if err != nil {
 		s.fail("%v", err)
 	}
-	victim.disk.doomed = true
-	s.returns(victim)
-	s.within(election, "it refuses", func() bool { return s.counts.Stops[StopRefused] > 0 })
+	victim.disk.damaged = true
+	s.restart(victim)
+	s.within(electionTimeout, "it refuses", func() bool { return s.counts.Stops[StopRefused] > 0 })
 	var storage *actors.StorageError
 	var bad *persistence.CorruptError
-	if !errors.As(victim.lastStop, &storage) || !errors.As(victim.lastStop, &bad) || bad.File != newest {
-		s.fail("%s is gone, and it says %v", newest, victim.lastStop)
+	if !errors.As(victim.stopError, &storage) || !errors.As(victim.stopError, &bad) || bad.File != newest {
+		s.fail("%s is gone, and it says %v", newest, victim.stopError)
 	}
-	last := s.commits()
-	s.applied(5*election, last, s.others(victim)...)
-	s.keeps(append(all, last), s.others(victim)...)
-	victim.disk.spin(whole)
-	victim.disk.doomed, victim.out = false, false
-	s.returns(victim)
+	last := s.commitWrite()
+	s.awaitApplied(5*electionTimeout, last, s.others(victim)...)
+	s.checkOnDisks(append(all, last), s.others(victim)...)
+	victim.disk.attach(whole)
+	victim.disk.damaged, victim.permanentlyDown = false, false
+	s.restart(victim)
 }

@@ -27,14 +27,14 @@ var (
 )
 
 var figureScenarios = append(figure7Alone(),
-	Scenario{Name: "figure-7", Nodes: 7, Errata: []int{42}, Given: givenFigure7, Script: figure7,
-		Line: "a new leader meets all the logs (a) to (f) of Figure 7 at once; all end equal to its own, each conflicting term in two round trips"},
-	Scenario{Name: "figure-8", Nodes: 5, Errata: []int{44}, Given: givenFigure8, Script: figure8Replaced,
-		Line: "an entry of term 2 stands on a majority, is not committed by counting, and is replaced by the leader of term 5: (c), then (d)"},
-	Scenario{Name: "figure-8-e", Nodes: 5, Errata: []int{44}, Given: givenFigure8, Script: figure8Committed,
-		Line: "the same, but the leader's own entry reaches a majority first: both are committed, and the rival cannot win: (c), then (e)"},
-	Scenario{Name: "tutorial-repair", Nodes: 5, Given: givenTutorial, Script: tutorialRepair,
-		Line: "x=4 at index 8 stands on three; one follower is behind, one has diverged: both are repaired in few messages"},
+	Scenario{Name: "figure-7", Nodes: 7, Errata: []int{42}, Setup: figure7Setup, Script: figure7,
+		Description: "a new leader meets all the logs (a) to (f) of Figure 7 at once; all end equal to its own, each conflicting term in two round trips"},
+	Scenario{Name: "figure-8", Nodes: 5, Errata: []int{44}, Setup: figure8Setup, Script: figure8Replaced,
+		Description: "an entry of term 2 stands on a majority, is not committed by counting, and is replaced by the leader of term 5: (c), then (d)"},
+	Scenario{Name: "figure-8-e", Nodes: 5, Errata: []int{44}, Setup: figure8Setup, Script: figure8Committed,
+		Description: "the same, but the leader's own entry reaches a majority first: both are committed, and the rival cannot win: (c), then (e)"},
+	Scenario{Name: "tutorial-repair", Nodes: 5, Setup: tutorialSetup, Script: tutorialRepair,
+		Description: "x=4 at index 8 stands on three; one follower is behind, one has diverged: both are repaired in few messages"},
 )
 
 // figure7Alone is a story for each letter: the leader, another that holds its log, and the follower that comes late.
@@ -42,17 +42,17 @@ func figure7Alone() (all []Scenario) {
 	for _, f := range figure7Followers {
 		all = append(all, Scenario{
 			Name: "figure-7-" + f.letter, Nodes: 3, Errata: []int{42},
-			Line: "a new leader meets log (" + f.letter + ") of Figure 7; it ends equal to the leader's",
-			Given: func(w *World) {
-				w.given(1, past{log: figure7Leader, term: 7})
-				w.given(2, past{log: figure7Leader, term: 7})
-				w.given(3, past{log: f.log, term: 7})
-				w.members[2].absent = true
+			Description: "a new leader meets log (" + f.letter + ") of Figure 7; it ends equal to the leader's",
+			Setup: func(w *World) {
+				w.setInitialState(1, initialState{log: figure7Leader, term: 7})
+				w.setInitialState(2, initialState{log: figure7Leader, term: 7})
+				w.setInitialState(3, initialState{log: f.log, term: 7})
+				w.members[2].notStarted = true
 			},
-			Script: func(s *Scene) {
-				s.within(5*election, "a leader in term 8", func() bool { return s.leads() != nil })
-				s.repairs(s.leads(), s.members[2], 2*conflictingTerms(f.log, figure7Leader))
-				s.holds(s.members[2], figure7Leader)
+			Script: func(s *Driver) {
+				s.within(5*electionTimeout, "a leader in term 8", func() bool { return s.majorityLeader() != nil })
+				s.checkRepair(s.majorityLeader(), s.members[2], 2*conflictingTerms(f.log, figure7Leader))
+				s.checkTerms(s.members[2], figure7Leader)
 			},
 		})
 	}
@@ -69,43 +69,43 @@ func conflictingTerms(log, leader []uint64) (n int) {
 	return n + 1
 }
 
-// givenFigure7: four can elect member 1 and nobody else, since their logs are older than its; the others come late.
-func givenFigure7(w *World) {
-	w.given(1, past{log: figure7Leader, term: 7})
+// figure7Setup: four can elect member 1 and nobody else, since their logs are older than its; the others come late.
+func figure7Setup(w *World) {
+	w.setInitialState(1, initialState{log: figure7Leader, term: 7})
 	for i, f := range figure7Followers {
-		w.given(uint64(i+2), past{log: f.log, term: 7})
-		w.members[i+1].absent = f.letter == "a" || f.letter == "c" || f.letter == "d"
+		w.setInitialState(uint64(i+2), initialState{log: f.log, term: 7})
+		w.members[i+1].notStarted = f.letter == "a" || f.letter == "c" || f.letter == "d"
 	}
 }
 
-func figure7(s *Scene) {
+func figure7(s *Driver) {
 	leader := s.members[0]
-	s.within(5*election, "the only log that is new enough wins", func() bool { return s.leads() == leader })
+	s.within(5*electionTimeout, "the only log that is new enough wins", func() bool { return s.majorityLeader() == leader })
 	for i, f := range figure7Followers {
 		m := s.members[i+1]
-		if m.absent {
-			s.repairs(leader, m, 2*conflictingTerms(f.log, figure7Leader))
+		if m.notStarted {
+			s.checkRepair(leader, m, 2*conflictingTerms(f.log, figure7Leader))
 		}
 	}
-	s.within(5*election, "all logs are equal", s.well)
+	s.within(5*electionTimeout, "all logs are equal", s.converged)
 	for i := range figure7Followers {
-		s.holds(s.members[i+1], figure7Leader)
+		s.checkTerms(s.members[i+1], figure7Leader)
 	}
 }
 
 // repairs boots an absent follower and waits until its log is the leader's. Until the leader has found where the logs
 // agree, the follower may refuse so many positions.
-func (s *Scene) repairs(leader, m *member, refusals int) {
+func (s *Driver) checkRepair(leader, m *member, refusals int) {
 	refused := map[uint64]bool{}
-	seen := s.tap(m, leader, func(_, _ *member, message proto.Message) {
+	seen := s.observeRule(m, leader, func(_, _ *member, message proto.Message) {
 		if a := message.(*messages.AppendResponse); !a.Accepted {
 			refused[a.Index] = true
 		}
 	}, "AppendResponse")
 	m.boot()
-	s.within(5*election, "its log is the leader's", func() bool { return m.view.LastIndex >= leader.view.LastIndex && m.applied == m.view.LastIndex })
+	s.within(5*electionTimeout, "its log is the leader's", func() bool { return m.view.LastIndex >= leader.view.LastIndex && m.applied == m.view.LastIndex })
 	seen.end()
-	if s.leads() != leader {
+	if s.majorityLeader() != leader {
 		s.fail("another leads than %d", leader.id)
 	}
 	if len(refused) > refusals {
@@ -114,58 +114,58 @@ func (s *Scene) repairs(leader, m *member, refusals int) {
 }
 
 // holds checks that the first entries of a member are of these terms, and that just they were applied.
-func (s *Scene) holds(m *member, terms []uint64) {
+func (s *Driver) checkTerms(m *member, terms []uint64) {
 	for i, term := range terms {
 		index := uint64(i + 1)
-		if has := termAt(s.ghost.members[m.id].log, index); has != term {
+		if has := termAt(s.checker.members[m.id].log, index); has != term {
 			s.fail("entry %d of member %d is of term %d, not %d", index, m.id, has, term)
 		}
-		if index > pastOrigin && s.tookEffectAt(pastCommand(index, term)) != index {
+		if index > initialSession && s.effectIndex(initialCommand(index, term)) != index {
 			s.fail("the entry at index %d of term %d was not applied there", index, term)
 		}
 	}
 }
 
-// givenFigure8 is the figure between (b) and (c). Member 1 led in term 2 and reached member 2 only; member 5 led in term 3
+// figure8Setup is the figure between (b) and (c). Member 1 led in term 2 and reached member 2 only; member 5 led in term 3
 // with the votes of 3 and 4. Both crashed; member 1 will return first.
-func givenFigure8(w *World) {
-	w.given(1, past{log: []uint64{1, 1, 2}, term: 2, vote: 1, commit: 2})
-	w.given(2, past{log: []uint64{1, 1, 2}, term: 2, vote: 1, commit: 2})
-	w.given(3, past{log: []uint64{1, 1}, term: 3, vote: 5, commit: 2})
-	w.given(4, past{log: []uint64{1, 1}, term: 3, vote: 5, commit: 2})
-	w.given(5, past{log: []uint64{1, 1, 3}, term: 3, vote: 5, commit: 2})
-	w.members[1].absent, w.members[4].absent = true, true
-	w.oneByOne = true
+func figure8Setup(w *World) {
+	w.setInitialState(1, initialState{log: []uint64{1, 1, 2}, term: 2, vote: 1, commit: 2})
+	w.setInitialState(2, initialState{log: []uint64{1, 1, 2}, term: 2, vote: 1, commit: 2})
+	w.setInitialState(3, initialState{log: []uint64{1, 1}, term: 3, vote: 5, commit: 2})
+	w.setInitialState(4, initialState{log: []uint64{1, 1}, term: 3, vote: 5, commit: 2})
+	w.setInitialState(5, initialState{log: []uint64{1, 1, 3}, term: 3, vote: 5, commit: 2})
+	w.members[1].notStarted, w.members[4].notStarted = true, true
+	w.singleEntryRequests = true
 }
 
 // figure8 plays (c): member 1 leads in term 4 and gets the entry of term 2 onto members 3 and 4, a majority with itself.
 // Whatever of its own term it sends does not get through: that is the returned rule. The old entry must not be committed.
-func figure8(s *Scene) (held []*rule) {
+func figure8(s *Driver) (held []*rule) {
 	s1, s3, s4 := s.members[0], s.members[2], s.members[3]
 	for _, m := range []*member{s3, s4} {
 		old := false // it was sent the entry of term 2; what comes before that is refused
-		held = append(held, s.lose(s1, m, "AppendEntries").when(func(message proto.Message) bool {
+		held = append(held, s.dropRule(s1, m, "AppendEntries").where(func(message proto.Message) bool {
 			e := message.(*messages.AppendEntries).GetEntries()
 			old = old || e.GetFirst() == 3
 			return old && e.GetFirst() > 3
 		}))
 	}
 	acked := map[uint64]bool{}
-	s.tap(nil, s1, func(from, _ *member, message proto.Message) {
+	s.observeRule(nil, s1, func(from, _ *member, message proto.Message) {
 		if a := message.(*messages.AppendResponse); a.Accepted && a.Index == 3 {
 			acked[from.id] = true
 		}
 	}, "AppendResponse")
-	s.within(5*election, "member 1 leads, and the old entry is durable on a majority", func() bool {
-		return s.leads() == s1 && s1.view.Term >= 4 && s.durable(3, 2, s1, s3, s4)
+	s.within(5*electionTimeout, "member 1 leads, and the old entry is durable on a majority", func() bool {
+		return s.majorityLeader() == s1 && s1.view.Term >= 4 && s.isDurable(3, 2, s1, s3, s4)
 	})
-	s.within(election, "their acknowledgements arrive", func() bool { return acked[3] && acked[4] })
-	s.pass(2 * election)
-	if s.leads() != s1 {
+	s.within(electionTimeout, "their acknowledgements arrive", func() bool { return acked[3] && acked[4] })
+	s.advance(2 * electionTimeout)
+	if s.majorityLeader() != s1 {
 		s.fail("member 1 leads no more")
 	}
 	for _, m := range s.members {
-		if m.view.Commit > 2 || s.tookEffectAt(pastCommand(3, 2)) != 0 {
+		if m.view.Commit > 2 || s.effectIndex(initialCommand(3, 2)) != 0 {
 			s.fail("member %d took the entry of term 2 for committed because a majority has it", m.id)
 		}
 	}
@@ -173,9 +173,9 @@ func figure8(s *Scene) (held []*rule) {
 }
 
 // durable tells whether members have an entry of a term on their disks.
-func (s *Scene) durable(index, term uint64, members ...*member) bool {
+func (s *Driver) isDurable(index, term uint64, members ...*member) bool {
 	for _, m := range members {
-		if termAt(s.ghost.members[m.id].disk, index) != term {
+		if termAt(s.checker.members[m.id].durableLog, index) != term {
 			return false
 		}
 	}
@@ -184,67 +184,67 @@ func (s *Scene) durable(index, term uint64, members ...*member) bool {
 
 // figure8Replaced goes on with (d): member 1 crashes, member 5 returns, wins with the votes of 3 and 4, and replaces the
 // entry of term 2 by its own of term 3.
-func figure8Replaced(s *Scene) {
+func figure8Replaced(s *Driver) {
 	figure8(s)
 	s1, s5 := s.members[0], s.members[4]
-	s1.kill(vfs.LoseUnsynced)
+	s1.powerCut(vfs.LoseUnsynced)
 	s5.boot()
-	s.within(10*election, "member 5 leads", func() bool { return s.leads() == s5 })
+	s.within(10*electionTimeout, "member 5 leads", func() bool { return s.majorityLeader() == s5 })
 	s.members[1].boot()
 	s.members[0].boot()
-	s.within(5*election, "all are well", s.well)
-	s.holds(s1, []uint64{1, 1, 3})
-	if s.tookEffectAt(pastCommand(3, 2)) != 0 {
+	s.within(5*electionTimeout, "all are well", s.converged)
+	s.checkTerms(s1, []uint64{1, 1, 3})
+	if s.effectIndex(initialCommand(3, 2)) != 0 {
 		s.fail("the entry of term 2 took effect although it was replaced")
 	}
 }
 
 // figure8Committed goes on with (e): an entry of member 1's own term reaches 3 and 4, which commits both. Member 1 crashes;
 // member 5 returns and cannot win.
-func figure8Committed(s *Scene) {
+func figure8Committed(s *Driver) {
 	for _, r := range figure8(s) {
 		r.end()
 	}
 	s1, s5 := s.members[0], s.members[4]
-	s.within(2*election, "the entry of term 4 commits the one of term 2", func() bool { return s1.view.Commit >= 4 })
-	s1.kill(vfs.LoseUnsynced)
+	s.within(2*electionTimeout, "the entry of term 4 commits the one of term 2", func() bool { return s1.view.Commit >= 4 })
+	s1.powerCut(vfs.LoseUnsynced)
 	s5.boot()
 	s.members[1].boot()
-	s.within(10*election, "another leads", func() bool {
+	s.within(10*electionTimeout, "another leads", func() bool {
 		if s5.view.Role == "leader" {
 			s.fail("member 5 leads, and its log lacks what was committed")
 		}
-		return s.leads() != nil
+		return s.majorityLeader() != nil
 	})
-	s.within(5*election, "member 5 has the committed entry", func() bool { return s5.applied >= 4 })
-	s.holds(s5, []uint64{1, 1, 2})
-	if s.tookEffectAt(pastCommand(3, 3)) != 0 {
+	s.within(5*electionTimeout, "member 5 has the committed entry", func() bool { return s5.applied >= 4 })
+	s.checkTerms(s5, []uint64{1, 1, 2})
+	if s.effectIndex(initialCommand(3, 3)) != 0 {
 		s.fail("the entry of term 3 took effect")
 	}
 }
 
-// givenTutorial: the log of Figure 6, in which x becomes 4 at index 8, on three members.
-func givenTutorial(w *World) {
+// tutorialSetup: the log of Figure 6, in which x becomes 4 at index 8, on three members.
+func tutorialSetup(w *World) {
 	log := []uint64{1, 1, 1, 2, 3, 3, 3, 3}
 	for id := uint64(1); id <= 3; id++ {
-		w.given(id, past{log: log, commit: 7})
+		w.setInitialState(id, initialState{log: log, commit: 7})
 	}
-	w.given(4, past{log: log[:5]})
-	w.given(5, past{log: []uint64{1, 1, 1, 2, 2, 2}, term: 2})
-	w.members[3].absent, w.members[4].absent = true, true
+	w.setInitialState(4, initialState{log: log[:5]})
+	w.setInitialState(5, initialState{log: []uint64{1, 1, 1, 2, 2, 2}, term: 2})
+	w.members[3].notStarted, w.members[4].notStarted = true, true
 }
 
-func tutorialRepair(s *Scene) {
-	s.within(5*election, "a leader", func() bool { return s.leads() != nil })
-	leader := s.leads()
-	s.within(election, "the entry at index 8 is committed on three", func() bool { return leader.view.Commit > 8 })
+func tutorialRepair(s *Driver) {
+	s.within(5*electionTimeout, "a leader", func() bool { return s.majorityLeader() != nil })
+	leader := s.majorityLeader()
+	s.within(electionTimeout, "the entry at index 8 is committed on three", func() bool { return leader.view.Commit > 8 })
 	for i, refusals := range []int{1, 2} { // one that lacks entries, one that has others too
 		m := s.members[3+i]
-		requests := s.tap(leader, m, nil, "AppendEntries")
-		s.repairs(leader, m, refusals)
+		requests := s.observeRule(leader, m, nil, "AppendEntries")
+		s.checkRepair(leader, m, refusals)
 		if requests.end(); requests.count > refusals+5 { // the first may meet a member that is still recovering, and its program has an entry of its own
 			s.fail("it took %d requests to repair member %d", requests.count, m.id)
 		}
-		s.holds(m, []uint64{1, 1, 1, 2, 3, 3, 3, 3})
+		s.checkTerms(m, []uint64{1, 1, 1, 2, 3, 3, 3, 3})
 	}
 }

@@ -4,41 +4,41 @@ import "github.com/troupe-raft/troupe/persistence/vfs"
 
 // What is said only when the disk has it, and leaders whose disk fails them.
 
-var promiseScenarios = []Scenario{
+var invariantScenarios = []Scenario{
 	{Name: "single-voter-sync", Nodes: 1, Errata: []int{10}, Script: singleVoterSync,
-		Line: "a cluster of one loses power before its syncs: nothing that they were to cover was acknowledged, or known for committed"},
+		Description: "a cluster of one loses power before its syncs: nothing that they were to cover was acknowledged, or known for committed"},
 	{Name: "term-before-entries", Nodes: 3, Errata: []int{3}, Script: termBeforeEntries,
-		Line: "the power fails at any write or sync of a member that votes and appends in new terms: no disk has an entry of a term above its own"},
+		Description: "the power fails at any write or sync of a member that votes and appends in new terms: no disk has an entry of a term above its own"},
 	{Name: "stalled-leader", Nodes: 3, Errata: []int{9}, Script: stalledLeader,
-		Line: "the leader's disk stands still, its network does not: another leads within three timeouts, with load or without"},
+		Description: "the leader's disk stands still, its network does not: another leads within three timeouts, with load or without"},
 }
 
-func singleVoterSync(s *Scene) {
+func singleVoterSync(s *Driver) {
 	m := s.members[0]
 	var all, lost []*operation
 	for range 3 {
-		all = append(all, s.scribble(m))
-		s.answered(all[len(all)-1:], election)
+		all = append(all, s.beginScriptWrite(m))
+		s.awaitAnswered(all[len(all)-1:], electionTimeout)
 		durable, dead := uint64(0), false
-		m.dies("log", "Flush", 1, crashBefore, func() {
+		m.endRunAt("log", "Flush", 1, crashBefore, func() {
 			durable, dead = m.view.DurableIndex, true
 			if m.view.Commit > durable {
 				s.World.fail("write, then speak", "index %d is committed; the only disk has %d", m.view.Commit, durable)
 			}
 			s.powerCut(m)
 		})
-		batch := s.say(m, 1+s.random.IntN(4))
-		s.within(election, "the power fails before the sync", func() bool { return dead })
-		if n := are(Answered, batch); n > 0 {
+		batch := s.submitWrites(m, 1+s.random.IntN(4))
+		s.within(electionTimeout, "the power fails before the sync", func() bool { return dead })
+		if n := countOutcome(Answered, batch); n > 0 {
 			s.fail("%d writes were acknowledged that were on no disk", n)
 		}
 		lost = append(lost, batch...)
-		s.keeps(all, m)
-		s.returns(m)
-		s.another(nil, election)
+		s.checkOnDisks(all, m)
+		s.restart(m)
+		s.awaitNewLeader(nil, electionTimeout)
 	}
 	for _, o := range lost {
-		if at := s.tookEffectAt(o.number); at != 0 {
+		if at := s.effectIndex(o.number); at != 0 {
 			s.fail("write %d took effect at %d, and was on no disk when the power failed", o.number, at)
 		}
 	}
@@ -46,51 +46,51 @@ func singleVoterSync(s *Scene) {
 
 // termBeforeEntries: leadership goes round, so that a member takes up terms, votes, and appends all the time; at some
 // operation of its disk the power fails.
-func termBeforeEntries(s *Scene) {
+func termBeforeEntries(s *Driver) {
 	for range 3 {
-		leader := s.settled(5 * election)
+		leader := s.awaitAllFollow(5 * electionTimeout)
 		m := s.others(leader)[s.random.IntN(2)]
-		target := s.without([]*member{leader, m})[0]
+		target := s.membersExcept([]*member{leader, m})[0]
 		// It votes and appends, or the new term comes with its entries: then both are in one batch.
-		unasked := s.lose(target, m, "RequestVote", "Heartbeat")
+		unasked := s.dropRule(target, m, "RequestVote", "Heartbeat")
 		if s.chance(0.3) {
 			unasked.end()
 		}
-		m.disk.powerCut, m.disk.survives = 1+s.random.IntN(6), s.random.IntN
+		m.disk.operationsToPowerCut, m.disk.crashChoice = 1+s.random.IntN(6), s.random.IntN
 		s.transfer(leader, target)
-		s.within(2*election, "its power fails", func() bool {
-			if l := s.leads(); m.up && l != nil && s.random.IntN(50) == 0 {
-				s.say(l, 1)
+		s.within(2*electionTimeout, "its power fails", func() bool {
+			if l := s.majorityLeader(); m.up && l != nil && s.random.IntN(50) == 0 {
+				s.submitWrites(l, 1)
 			}
 			return !m.up
 		})
 		unasked.end()
-		f, err := m.recover(vfs.LoseUnsynced)
+		f, err := m.recoverCopy(vfs.LoseUnsynced)
 		if err != nil {
 			s.fail("the log of member %d: %v", m.id, err)
 		}
-		if said, term := s.ghost.members[m.id].term, f.HardState.GetTerm(); term < f.term(f.LastIndex) || term < said {
+		if said, term := s.checker.members[m.id].term, f.HardState.GetTerm(); term < f.term(f.LastIndex) || term < said {
 			s.fail("the disk of member %d has term %d, entries of term %d, and it has voted in term %d", m.id, term, f.term(f.LastIndex), said)
 		}
-		s.within(10*election, "it is back", func() bool { return m.up && m.view.Incarnation > 0 })
+		s.within(10*electionTimeout, "it is back", func() bool { return m.up && m.view.Incarnation > 0 })
 	}
 }
 
-func stalledLeader(s *Scene) {
-	leader := s.leads()
-	s.writes(leader, 2)
-	stalled := s.between(5*election, 6*election)
+func stalledLeader(s *Driver) {
+	leader := s.majorityLeader()
+	s.writeAndWait(leader, 2)
+	stalled := s.randomDuration(5*electionTimeout, 6*electionTimeout)
 	leader.disk.stalledUntil = s.now + stalled
 	until := leader.disk.stalledUntil
 	var writes []*operation
 	if s.chance(0.5) {
-		writes = s.say(leader, 3)
+		writes = s.submitWrites(leader, 3)
 	}
-	next := s.another(leader, 3*election)
-	s.writes(next, 2)
-	s.reigns(next, until-s.now)
-	s.within(2*election, "the former leader has the log again", func() bool {
+	next := s.awaitNewLeader(leader, 3*electionTimeout)
+	s.writeAndWait(next, 2)
+	s.staysLeader(next, until-s.now)
+	s.within(2*electionTimeout, "the former leader has the log again", func() bool {
 		return leader.view.LeaderID == next.id && leader.view.DurableIndex == next.view.LastIndex
 	})
-	s.answered(writes, election)
+	s.awaitAnswered(writes, electionTimeout)
 }

@@ -12,15 +12,15 @@ import (
 
 var rivalScenarios = []Scenario{
 	{Name: "vote-once", Nodes: 3, Errata: []int{1, 2, 14}, Script: voteOnceSaved,
-		Line: "a voter dies when its vote is on its disk and its answer is lost: it refuses the other candidate of the term"},
+		Description: "a voter dies when its vote is on its disk and its answer is lost: it refuses the other candidate of the term"},
 	{Name: "vote-once-reverse", Nodes: 3, Errata: []int{1, 14}, Script: voteOnceUnsaved,
-		Line: "a voter dies before its vote is on its disk or spoken of: one of the two candidates gets it, the same for ever"},
+		Description: "a voter dies before its vote is on its disk or spoken of: one of the two candidates gets it, the same for ever"},
 	{Name: "vote-repeated", Nodes: 3, Errata: []int{4}, Script: voteRepeated,
-		Line: "the same request gets the same vote as often as it comes, with a log that is behind it gets none, and another candidate gets none"},
+		Description: "the same request gets the same vote as often as it comes, with a log that is behind it gets none, and another candidate gets none"},
 	{Name: "step-down-keeps-the-vote", Nodes: 3, Errata: []int{2}, Script: stepDownKeepsTheVote,
-		Line: "a leader that steps down in its term refuses a late candidate of that term"},
+		Description: "a leader that steps down in its term refuses a late candidate of that term"},
 	{Name: "crashed-leader", Nodes: 3, Errata: []int{14}, Script: crashedLeader,
-		Line: "a leader's actors crash at any message: it does not lead on in that term, and what it acknowledged stays"},
+		Description: "a leader's actors crash at any message: it does not lead on in that term, and what it acknowledged stays"},
 }
 
 // rivals are two candidates of one term, and the third member that decides between them. What they ask it for is kept.
@@ -33,25 +33,25 @@ type rivals struct {
 
 // rivals makes two members candidates of one term: they do not hear each other, and have the same dice. The judge led
 // before; its process died and is back. It campaigns to deaf ears.
-func (s *Scene) rivals() *rivals {
-	s.weather.silent = true
-	judge := s.leads()
-	s.writes(judge, 2)
-	s.reigns(judge, 3*election) // nobody is in the haste of a start any more
+func (s *Driver) rivals() *rivals {
+	s.networkProfile.hidesCuts = true
+	judge := s.majorityLeader()
+	s.writeAndWait(judge, 2)
+	s.staysLeader(judge, 3*electionTimeout) // nobody is in the haste of a start any more
 	rest := s.others(judge)
 	if s.chance(0.5) {
 		rest[0], rest[1] = rest[1], rest[0]
 	}
 	r := &rivals{first: rest[0], second: rest[1], judge: judge, granted: map[uint64]int{}, refused: map[uint64]int{}}
-	s.throw(patient, rest...)
-	s.apart(rest, rest, true)
-	s.lose(judge, nil, "RequestVote")
-	r.ofFirst = s.keep(r.first, nil, "RequestVote").when(realVote)
-	r.ofSecond = s.keep(r.second, nil, "RequestVote").when(realVote)
-	s.tap(judge, nil, r.hear, "VoteResponse").when(realVote)
-	judge.kill(vfs.KeepUnsynced)
-	s.returns(judge)
-	s.within(3*election, "both ask for the vote in one term", func() bool {
+	s.overrideRandom(longestTimeouts, rest...)
+	s.cutBetween(rest, rest, true)
+	s.dropRule(judge, nil, "RequestVote")
+	r.ofFirst = s.holdRule(r.first, nil, "RequestVote").where(realVote)
+	r.ofSecond = s.holdRule(r.second, nil, "RequestVote").where(realVote)
+	s.observeRule(judge, nil, r.hear, "VoteResponse").where(realVote)
+	judge.powerCut(vfs.KeepUnsynced)
+	s.restart(judge)
+	s.within(3*electionTimeout, "both ask for the vote in one term", func() bool {
 		return r.ofFirst.count > 0 && r.ofSecond.count > 0 && r.first.view.Term == r.second.view.Term &&
 			r.first.view.Role == "candidate" && r.second.view.Role == "candidate"
 	})
@@ -71,23 +71,23 @@ func (r *rivals) hear(_, to *member, m proto.Message) {
 type ending struct {
 	actor, kind string
 	nth         int
-	when        crash
+	when        crashTiming
 	power       bool
 }
 
 // prepare sets a random one of the endings up, and returns what tells that the member lives again after it.
-func (s *Scene) prepare(m *member, endings []ending) (returned func() bool) {
+func (s *Driver) prepare(m *member, endings []ending) (returned func() bool) {
 	e := endings[s.random.IntN(len(endings))]
 	was := m.view.Incarnation
 	if !e.power {
-		m.crashes(e.actor, e.kind, e.nth, e.when)
+		m.crashAt(e.actor, e.kind, e.nth, e.when)
 		return func() bool { return m.view.Incarnation > was && m.view.Role != "recovering" }
 	}
 	dead := false
-	m.dies(e.actor, e.kind, e.nth, e.when, func() {
+	m.endRunAt(e.actor, e.kind, e.nth, e.when, func() {
 		s.powerCut(m)
 		dead = true
-		s.after(heartbeat/10, func() { s.returns(m) })
+		s.after(heartbeatInterval/10, func() { s.restart(m) })
 	})
 	return func() bool { return dead && m.up && m.view.Incarnation > 0 && m.view.Role != "recovering" }
 }
@@ -106,29 +106,29 @@ var (
 	}
 )
 
-func voteOnceSaved(s *Scene) {
+func voteOnceSaved(s *Driver) {
 	r := s.rivals()
-	s.lose(r.judge, nil, "VoteResponse").when(realVote)
+	s.dropRule(r.judge, nil, "VoteResponse").where(realVote)
 	returned := s.prepare(r.judge, afterTheVoteIsSaved)
-	r.ofFirst.again()
-	s.within(election/2, "the voter is back", returned)
+	r.ofFirst.resendHeld()
+	s.within(electionTimeout/2, "the voter is back", returned)
 	if v := r.judge.view; v.Term != r.term || v.Vote != r.first.id || r.granted[r.first.id] != 1 {
 		s.fail("the voter came back with term %d and vote %d; it had given it to %d in term %d", v.Term, v.Vote, r.first.id, r.term)
 	}
-	r.ofSecond.again()
-	s.within(election/2, "the other is refused", func() bool { return r.refused[r.second.id] == 1 })
-	r.ofFirst.again()
-	s.within(election/2, "the first gets its vote again", func() bool { return r.granted[r.first.id] == 2 })
+	r.ofSecond.resendHeld()
+	s.within(electionTimeout/2, "the other is refused", func() bool { return r.refused[r.second.id] == 1 })
+	r.ofFirst.resendHeld()
+	s.within(electionTimeout/2, "the first gets its vote again", func() bool { return r.granted[r.first.id] == 2 })
 	if r.granted[r.second.id] > 0 {
 		s.fail("member %d voted for both", r.judge.id)
 	}
 }
 
-func voteOnceUnsaved(s *Scene) {
+func voteOnceUnsaved(s *Driver) {
 	r := s.rivals()
 	returned := s.prepare(r.judge, beforeTheVoteIsSaved)
-	r.ofFirst.again()
-	s.within(election/2, "the voter is back", returned)
+	r.ofFirst.resendHeld()
+	s.within(electionTimeout/2, "the voter is back", returned)
 	if r.granted[r.first.id]+r.refused[r.first.id] > 0 {
 		s.fail("a vote was spoken of that was on no disk")
 	}
@@ -137,70 +137,70 @@ func voteOnceUnsaved(s *Scene) {
 	if r.judge.view.Vote == r.first.id {
 		gets, refused = r.first, r.second
 	}
-	r.ofSecond.again()
-	s.pass(heartbeat / 10)
-	r.ofFirst.again()
-	s.within(election/2, "one gets the vote, the other is refused", func() bool { return r.granted[gets.id] == 1 && r.refused[refused.id] == 1 })
-	s.within(election/2, "who got it leads in that term", func() bool { return s.leads() == gets && gets.view.Term == r.term })
+	r.ofSecond.resendHeld()
+	s.advance(heartbeatInterval / 10)
+	r.ofFirst.resendHeld()
+	s.within(electionTimeout/2, "one gets the vote, the other is refused", func() bool { return r.granted[gets.id] == 1 && r.refused[refused.id] == 1 })
+	s.within(electionTimeout/2, "who got it leads in that term", func() bool { return s.majorityLeader() == gets && gets.view.Term == r.term })
 }
 
-func voteRepeated(s *Scene) {
+func voteRepeated(s *Driver) {
 	r := s.rivals()
-	s.lose(r.judge, nil, "VoteResponse").when(realVote)
+	s.dropRule(r.judge, nil, "VoteResponse").where(realVote)
 	for n := 1; n <= 3; n++ {
-		r.ofFirst.again()
-		s.within(election/4, "the first gets the vote, each time", func() bool { return r.granted[r.first.id] == n })
-		r.ofSecond.again()
-		s.within(election/4, "the second never does", func() bool { return r.refused[r.second.id] == n })
+		r.ofFirst.resendHeld()
+		s.within(electionTimeout/4, "the first gets the vote, each time", func() bool { return r.granted[r.first.id] == n })
+		r.ofSecond.resendHeld()
+		s.within(electionTimeout/4, "the second never does", func() bool { return r.refused[r.second.id] == n })
 	}
 	if r.refused[r.first.id] > 0 || r.granted[r.second.id] > 0 {
 		s.fail("granted %v, refused %v", r.granted, r.refused)
 	}
 	// The log check is made every time: in this term the candidate is right, its log is not.
 	r.judge.post(actors.NodePath, &messages.RequestVote{Term: r.term, Candidate: r.first.id, LastIndex: 1, LastTerm: 1})
-	s.within(election/4, "with a log that is behind it is refused", func() bool { return r.refused[r.first.id] == 1 })
+	s.within(electionTimeout/4, "with a log that is behind it is refused", func() bool { return r.refused[r.first.id] == 1 })
 }
 
-func stepDownKeepsTheVote(s *Scene) {
+func stepDownKeepsTheVote(s *Driver) {
 	r := s.rivals()
-	r.ofFirst.again()
-	s.within(election, "the first leads", func() bool { return s.leads() == r.first && r.first.view.Term == r.term })
-	s.deaf(r.first, true)
-	s.within(2*election, "it steps down in its term", func() bool { return r.first.view.Role != "leader" })
-	s.deaf(r.first, false)
+	r.ofFirst.resendHeld()
+	s.within(electionTimeout, "the first leads", func() bool { return s.majorityLeader() == r.first && r.first.view.Term == r.term })
+	s.cutInbound(r.first, true)
+	s.within(2*electionTimeout, "it steps down in its term", func() bool { return r.first.view.Role != "leader" })
+	s.cutInbound(r.first, false)
 	s.setCut(r.first, r.second, false)
-	refused := s.tap(r.first, r.second, nil, "VoteResponse").when(func(m proto.Message) bool {
+	refused := s.observeRule(r.first, r.second, nil, "VoteResponse").where(func(m proto.Message) bool {
 		a := m.(*messages.VoteResponse)
 		return realVote(m) && !a.Granted && !a.LeaderActive && a.Term == r.term
 	})
-	r.ofSecond.again()
-	s.within(election/2, "it refuses the other candidate of the term", func() bool { return refused.count > 0 })
+	r.ofSecond.resendHeld()
+	s.within(electionTimeout/2, "it refuses the other candidate of the term", func() bool { return refused.count > 0 })
 	if v := r.first.view; v.Term != r.term || v.Vote != r.first.id {
 		s.fail("it was to have voted for itself in term %d: term %d, vote %d", r.term, v.Term, v.Vote)
 	}
 }
 
-func crashedLeader(s *Scene) {
+func crashedLeader(s *Driver) {
 	for range 3 {
-		leader := s.settled(5 * election)
+		leader := s.awaitAllFollow(5 * electionTimeout)
 		term := leader.view.Term
-		writes := s.say(leader, 3)
-		s.pass(s.between(1, heartbeat/20))
+		writes := s.submitWrites(leader, 3)
+		s.advance(s.randomDuration(1, heartbeatInterval/20))
 		kind := []struct{ actor, kind string }{
 			{"", "Propose"}, {"", "Flush"}, {"", "Durable"}, {"", "Progress"}, {"", "HeartbeatResponse"}, {"", "Tick"},
 			{"log", "Append"}, {"log", "Flush"}, {"machine", "Committed"},
 		}[s.random.IntN(9)]
 		was := leader.view.Incarnation
-		leader.crashes(kind.actor, kind.kind, 1, []crash{crashBefore, crashAfter}[s.random.IntN(2)])
-		writes = append(writes, s.say(leader, 2)...)
-		s.within(election, "its actors start anew", func() bool { return leader.view.Incarnation > was && leader.view.Role != "recovering" })
-		s.within(4*election, "there is a leader in a higher term", func() bool {
+		leader.crashAt(kind.actor, kind.kind, 1, []crashTiming{crashBefore, crashAfter}[s.random.IntN(2)])
+		writes = append(writes, s.submitWrites(leader, 2)...)
+		s.within(electionTimeout, "its actors start anew", func() bool { return leader.view.Incarnation > was && leader.view.Role != "recovering" })
+		s.within(4*electionTimeout, "there is a leader in a higher term", func() bool {
 			if leader.view.Role == "leader" && leader.view.Term == term {
 				s.fail("member %d leads on in term %d after its actors crashed", leader.id, term)
 			}
-			l := s.leads()
+			l := s.majorityLeader()
 			return l != nil && l.view.Term > term
 		})
-		s.answered(writes, election)
+		s.awaitAnswered(writes, electionTimeout)
 	}
 }

@@ -14,15 +14,15 @@ import (
 // What scripts of elections and reads say in a line.
 
 // another waits for a leader that a majority follows and that is not the one named, and returns it.
-func (s *Scene) another(than *member, within time.Duration) *member {
-	s.within(within, "another leads", func() bool { l := s.leads(); return l != nil && l != than })
-	return s.leads()
+func (s *Driver) awaitNewLeader(than *member, within time.Duration) *member {
+	s.within(within, "another leads", func() bool { l := s.majorityLeader(); return l != nil && l != than })
+	return s.majorityLeader()
 }
 
 // settled waits until all members that are up and can be reached follow one leader.
-func (s *Scene) settled(within time.Duration) *member {
+func (s *Driver) awaitAllFollow(within time.Duration) *member {
 	s.within(within, "all follow one leader", func() bool {
-		l := s.leads()
+		l := s.majorityLeader()
 		for _, m := range s.members {
 			if l == nil || !m.up || m.view.LeaderID != l.id || m.view.Term != l.view.Term {
 				return false
@@ -30,30 +30,30 @@ func (s *Scene) settled(within time.Duration) *member {
 		}
 		return true
 	})
-	return s.leads()
+	return s.majorityLeader()
 }
 
 // reigns has the leader lead on in its term, for a while, without any election.
-func (s *Scene) reigns(leader *member, d time.Duration) {
+func (s *Driver) staysLeader(leader *member, d time.Duration) {
 	term, elections := leader.view.Term, s.counts.Elections
-	s.pass(d)
-	if s.leads() != leader || leader.view.Term != term || s.counts.Elections != elections {
-		s.fail("member %d led in term %d; then there were %d elections:%s", leader.id, term, s.counts.Elections-elections, s.state())
+	s.advance(d)
+	if s.majorityLeader() != leader || leader.view.Term != term || s.counts.Elections != elections {
+		s.fail("member %d led in term %d; then there were %d elections:%s", leader.id, term, s.counts.Elections-elections, s.describeMembers())
 	}
 }
 
 // never lets time go by in which something must not happen.
-func (s *Scene) never(d time.Duration, what string, happens func() bool) {
+func (s *Driver) never(d time.Duration, what string, happens func() bool) {
 	for until := s.now + d; s.now < until; s.step() {
 		s.check()
 		if happens() {
-			s.fail("it happened that %s:%s", what, s.state())
+			s.fail("it happened that %s:%s", what, s.describeMembers())
 		}
 	}
 }
 
 // apart cuts all connections between two groups, or mends them.
-func (s *Scene) apart(some, others []*member, cut bool) {
+func (s *Driver) cutBetween(some, others []*member, cut bool) {
 	for _, a := range some {
 		for _, b := range others {
 			if a != b {
@@ -65,29 +65,29 @@ func (s *Scene) apart(some, others []*member, cut bool) {
 }
 
 // deaf has a member hear nobody, or everybody again. What it says arrives.
-func (s *Scene) deaf(m *member, is bool) {
+func (s *Driver) cutInbound(m *member, is bool) {
 	for _, other := range s.others(m) {
 		s.setCut(other, m, is)
 	}
 }
 
 // mute has nobody hear a member. It hears the others.
-func (s *Scene) mute(m *member, is bool) {
+func (s *Driver) cutOutbound(m *member, is bool) {
 	for _, other := range s.others(m) {
 		s.setCut(m, other, is)
 	}
 }
 
 // say has a member's program hand over writes; nobody waits for the answers.
-func (s *Scene) say(m *member, n int) (all []*operation) {
+func (s *Driver) submitWrites(m *member, n int) (all []*operation) {
 	for range n {
-		all = append(all, s.scribble(m))
+		all = append(all, s.beginScriptWrite(m))
 	}
 	return all
 }
 
 // are counts operations of an outcome.
-func are(outcome Outcome, all []*operation) (n int) {
+func countOutcome(outcome Outcome, all []*operation) (n int) {
 	for _, o := range all {
 		if o.outcome == outcome {
 			n++
@@ -97,65 +97,65 @@ func are(outcome Outcome, all []*operation) (n int) {
 }
 
 // answered waits until all operations are.
-func (s *Scene) answered(all []*operation, within time.Duration) {
-	s.within(within, "all writes are answered", func() bool { return are(Answered, all) == len(all) })
+func (s *Driver) awaitAnswered(all []*operation, within time.Duration) {
+	s.within(within, "all writes are answered", func() bool { return countOutcome(Answered, all) == len(all) })
 }
 
 // taken waits until a leader has appended so many entries.
-func (s *Scene) taken(m *member, n uint64) {
+func (s *Driver) awaitAppended(m *member, n uint64) {
 	until := m.view.LastIndex + n
-	s.within(election/2, "the leader has taken the commands", func() bool { return m.view.LastIndex >= until })
+	s.within(electionTimeout/2, "the leader has taken the commands", func() bool { return m.view.LastIndex >= until })
 }
 
 // termInLog is the term of a member's entry; 0 where it has none.
-func (s *Scene) termInLog(m *member, index uint64) uint64 {
-	return termAt(s.ghost.members[m.id].log, index)
+func (s *Driver) termInLog(m *member, index uint64) uint64 {
+	return termAt(s.checker.members[m.id].log, index)
 }
 
-// powerCut ends a member's life; the seed decides what its disk keeps of what was not synced.
-func (s *Scene) powerCut(m *member) {
+// operationsToPowerCut ends a member's life; the seed decides what its disk keeps of what was not synced.
+func (s *Driver) powerCut(m *member) {
 	switch s.random.IntN(3) {
 	case 0:
-		m.kill(vfs.LoseUnsynced)
+		m.powerCut(vfs.LoseUnsynced)
 	case 1:
-		m.kill(vfs.KeepUnsynced)
+		m.powerCut(vfs.KeepUnsynced)
 	default:
-		m.kill(s.random.IntN)
+		m.powerCut(s.random.IntN)
 	}
 }
 
 // returns boots a member that is away.
-func (s *Scene) returns(m *member) {
+func (s *Driver) restart(m *member) {
 	if !m.up {
 		m.boot()
 	}
 }
 
 // asked is a read point that a script asked for, and what became of it.
-type asked struct {
-	floor   uint64 // what had been acknowledged to anybody before it was asked
-	points  int
-	index   uint64
-	refused messages.Refusal // the last
+type readRequest struct {
+	minIndex  uint64 // what had been acknowledged to anybody before it was asked
+	responses int
+	index     uint64
+	refused   messages.Refusal // the last
 }
 
 // waits tells whether there is no answer yet.
-func (a *asked) waits() bool { return a.points == 0 && a.refused == 0 }
+func (a *readRequest) waiting() bool { return a.responses == 0 && a.refused == 0 }
 
 // ask has a member asked for a read point. A point below what had been acknowledged before ends the script.
-func (s *Scene) ask(m *member) *asked {
-	s.commands++
-	id, a := 1<<62|s.commands, &asked{floor: s.history.acked}
-	m.hear(func(news proto.Message) {
+func (s *Driver) requestRead(m *member) *readRequest {
+	s.lastCommand++
+	id, a := 1<<62|s.lastCommand, &readRequest{minIndex: s.history.acknowledgedIndex}
+	m.listen(func(news proto.Message) {
 		p, ok := news.(*messages.ReadPoint)
 		switch {
 		case !ok || p.Id != id:
 		case p.Refusal != 0:
 			a.refused = p.Refusal
 		default:
-			a.points, a.index = a.points+1, p.Index
-			if p.Index < a.floor {
-				s.World.fail("linearizable reads", "member %d: the read point is %d, index %d was acknowledged before", m.id, p.Index, a.floor)
+			a.responses, a.index = a.responses+1, p.Index
+			if p.Index < a.minIndex {
+				s.World.fail("linearizable reads", "member %d: the read point is %d, index %d was acknowledged before", m.id, p.Index, a.minIndex)
 			}
 		}
 	})
@@ -164,27 +164,27 @@ func (s *Scene) ask(m *member) *asked {
 }
 
 // always is dice that always show the same: a share of the largest number.
-type always float64
+type constantRandom float64
 
-func (a always) Int64N(n int64) int64 { return min(int64(float64(a)*float64(n)), n-1) }
-func (a always) Uint64() uint64       { return uint64(float64(a) * (1 << 63)) }
+func (a constantRandom) Int64N(n int64) int64 { return min(int64(float64(a)*float64(n)), n-1) }
+func (a constantRandom) Uint64() uint64       { return uint64(float64(a) * (1 << 63)) }
 
 // Dice for members that are to be patient, or eager to campaign.
 const (
-	eager   = always(0)
-	middle  = always(0.5)
-	patient = always(1)
+	shortestTimeouts = constantRandom(0)
+	middleTimeouts   = constantRandom(0.5)
+	longestTimeouts  = constantRandom(1)
 )
 
 // throw gives members dice; nil takes them back.
-func (s *Scene) throw(d actors.Random, all ...*member) {
+func (s *Driver) overrideRandom(d actors.Random, all ...*member) {
 	for _, m := range all {
-		m.dice = d
+		m.randomOverride = d
 	}
 }
 
 // some is n members at random, in the order of their ids.
-func (s *Scene) some(n int) []*member {
+func (s *Driver) randomMembers(n int) []*member {
 	all := slices.Clone(s.members)
 	for len(all) > n {
 		at := s.random.IntN(len(all))
@@ -194,14 +194,14 @@ func (s *Scene) some(n int) []*member {
 }
 
 // without is all members but some.
-func (s *Scene) without(some []*member) []*member {
+func (s *Driver) membersExcept(some []*member) []*member {
 	return slices.DeleteFunc(slices.Clone(s.members), func(m *member) bool { return slices.Contains(some, m) })
 }
 
 // candidates are who voted for themselves in a term.
-func (s *Scene) candidates(term uint64) (all []uint64) {
+func (s *Driver) candidates(term uint64) (all []uint64) {
 	for _, m := range s.members {
-		if s.ghost.votes[term][m.id] == m.id {
+		if s.checker.votes[term][m.id] == m.id {
 			all = append(all, m.id)
 		}
 	}

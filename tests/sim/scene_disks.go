@@ -10,13 +10,13 @@ import (
 // What stands on members' disks, as their next life would find it.
 
 // found is a log as it is recovered from a disk.
-type found struct {
+type recoveredLog struct {
 	*persistence.Recovery
 	entries *messages.Entries
 }
 
 // term of an entry; 0 where there is none.
-func (f *found) term(index uint64) uint64 {
+func (f *recoveredLog) term(index uint64) uint64 {
 	if index == 0 || index > f.LastIndex {
 		return 0
 	}
@@ -25,7 +25,7 @@ func (f *found) term(index uint64) uint64 {
 
 // recover opens a copy of a member's disk by the production log, as it would be found if the member died now and choose
 // decided about what was not synced. The member goes on.
-func (m *member) recover(choose vfs.CrashChoice) (*found, error) {
+func (m *member) recoverCopy(choose vfs.CrashChoice) (*recoveredLog, error) {
 	o := m.logOptions()
 	o.FS = m.disk.CrashClone(choose)
 	log, recovery, err := persistence.Open(o)
@@ -33,7 +33,7 @@ func (m *member) recover(choose vfs.CrashChoice) (*found, error) {
 		return nil, err
 	}
 	defer log.Close()
-	f := &found{Recovery: recovery, entries: &messages.Entries{First: 1, Runs: recovery.Runs}}
+	f := &recoveredLog{Recovery: recovery, entries: &messages.Entries{First: 1, Runs: recovery.Runs}}
 	reader := log.Reader()
 	defer reader.Close()
 	for next := uint64(1); next <= recovery.LastIndex; {
@@ -48,8 +48,8 @@ func (m *member) recover(choose vfs.CrashChoice) (*found, error) {
 }
 
 // commandsOnDisk are the numbers of the commands in a member's log, by index.
-func (s *Scene) commandsOnDisk(m *member) map[uint64]uint64 {
-	f, err := m.recover(vfs.LoseUnsynced)
+func (s *Driver) commandsOnDisk(m *member) map[uint64]uint64 {
+	f, err := m.recoverCopy(vfs.LoseUnsynced)
 	if err != nil {
 		s.fail("the log of member %d: %v", m.id, err)
 	}

@@ -4,13 +4,13 @@ package sim
 // and the whole against linearizability when the script is over.
 
 // begin asks a member and does not wait: o.outcome is pending until it is answered, or Unknown once its member died.
-func (s *Scene) begin(m *member, kind Op, key uint32, expect, value string) *operation {
-	return s.history.begin(script, m, command{kind: kind, key: key, expect: expect, value: value}, nil)
+func (s *Driver) begin(m *member, kind Op, key uint32, expect, value string) *operation {
+	return s.history.begin(scriptClient, m, command{kind: kind, key: key, expect: expect, value: value}, nil)
 }
 
 // await lets things happen until an operation is answered.
-func (s *Scene) await(o *operation) *operation {
-	s.within(5*election, o.kind.String()+" is answered", func() bool { return o.outcome != pending })
+func (s *Driver) await(o *operation) *operation {
+	s.within(5*electionTimeout, o.kind.String()+" is answered", func() bool { return o.outcome != pending })
 	if o.outcome != Answered {
 		s.fail("%v of key %d at member %d is %v", o.kind, o.key, o.member, o.outcome)
 	}
@@ -18,48 +18,48 @@ func (s *Scene) await(o *operation) *operation {
 }
 
 // put sets a key at a member and waits for the answer.
-func (s *Scene) put(m *member, key uint32, value string) { s.await(s.begin(m, Put, key, "", value)) }
+func (s *Driver) put(m *member, key uint32, value string) { s.await(s.begin(m, Put, key, "", value)) }
 
 // append lengthens a key's value and waits for the answer; it returns the value before.
-func (s *Scene) append(m *member, key uint32, value string) string {
-	return s.await(s.begin(m, Append, key, "", value)).saw.before
+func (s *Driver) append(m *member, key uint32, value string) string {
+	return s.await(s.begin(m, Append, key, "", value)).result.before
 }
 
 // swap sets a key if it has the expected value, and tells whether it had.
-func (s *Scene) swap(m *member, key uint32, expect, value string) bool {
-	return s.await(s.begin(m, CompareAndSwap, key, expect, value)).saw.swapped
+func (s *Driver) swap(m *member, key uint32, expect, value string) bool {
+	return s.await(s.begin(m, CompareAndSwap, key, expect, value)).result.swapped
 }
 
 // remove deletes a key and waits for the answer.
-func (s *Scene) remove(m *member, key uint32) { s.await(s.begin(m, Delete, key, "", "")) }
+func (s *Driver) remove(m *member, key uint32) { s.await(s.begin(m, Delete, key, "", "")) }
 
 // get reads a key in a mode (GetIndex, …) at a member.
-func (s *Scene) get(m *member, mode Op, key uint32) string {
-	return s.await(s.begin(m, mode, key, "", "")).saw.before
+func (s *Driver) get(m *member, mode Op, key uint32) string {
+	return s.await(s.begin(m, mode, key, "", "")).result.before
 }
 
 // expect reads a key and ends the script if its value is another.
-func (s *Scene) expect(m *member, mode Op, key uint32, value string) {
+func (s *Driver) expect(m *member, mode Op, key uint32, value string) {
 	if got := s.get(m, mode, key); got != value {
 		s.fail("%v of key %d at member %d gives %q, want %q", mode, key, m.id, got, value)
 	}
 }
 
-// writesLater lets a member write n times and does not wait: short appends to keys of the script's own.
-func (s *Scene) writesLater(m *member, n int) {
+// beginWrites lets a member write n times and does not wait: short appends to keys of the script's own.
+func (s *Driver) beginWrites(m *member, n int) {
 	for range n {
-		s.scribble(m)
+		s.beginScriptWrite(m)
 	}
 }
 
 // scribble is a write of which only the effect matters.
-func (w *World) scribble(m *member) *operation {
-	w.scribbled++
-	return w.history.begin(script, m, command{kind: Append, key: scriptKeys + w.scribbled/keyLimit, value: "x"}, nil)
+func (w *World) beginScriptWrite(m *member) *operation {
+	w.scriptWrites++
+	return w.history.begin(scriptClient, m, command{kind: Append, key: firstScriptKey + w.scriptWrites/maxKeyUses, value: "x"}, nil)
 }
 
 // writes lets a member write, and waits until all it has under way is acknowledged.
-func (s *Scene) writes(m *member, n int) {
-	s.writesLater(m, n)
-	s.within(5*election, "the writes are acknowledged", func() bool { return m.program.writing() == 0 })
+func (s *Driver) writeAndWait(m *member, n int) {
+	s.beginWrites(m, n)
+	s.within(5*electionTimeout, "the writes are acknowledged", func() bool { return m.embedder.pendingWrites() == 0 })
 }

@@ -5,42 +5,42 @@ import "time"
 // What a script has written, and what became of it.
 
 // says has a member write once, padded by so many bytes, and does not wait.
-func (s *Scene) says(m *member, padding int) *operation {
-	s.scribbled++
-	c := command{kind: Append, key: scriptKeys + s.scribbled/keyLimit, value: "x", padding: padding}
-	return s.history.begin(script, m, c, nil)
+func (s *Driver) submitPadded(m *member, padding int) *operation {
+	s.scriptWrites++
+	c := command{kind: Append, key: firstScriptKey + s.scriptWrites/maxKeyUses, value: "x", padding: padding}
+	return s.history.begin(scriptClient, m, c, nil)
 }
 
 // forsakes has a leader's program write n times and forget them, as one does that dies: nobody says them again. When it
 // returns they stand in the member's log.
-func (s *Scene) forsakes(leader *member, n int) []*operation {
+func (s *Driver) submitAbandoned(leader *member, n int) []*operation {
 	last := leader.view.LastIndex
-	all := s.say(leader, n)
+	all := s.submitWrites(leader, n)
 	for _, o := range all {
-		leader.program.giveUp(o.number)
+		leader.embedder.cancel(o.number)
 	}
-	s.within(election, "the leader takes the proposals", func() bool { return leader.view.LastIndex >= last+uint64(n) })
+	s.within(electionTimeout, "the leader takes the proposals", func() bool { return leader.view.LastIndex >= last+uint64(n) })
 	return all
 }
 
 // settles waits until all follow one leader and every program has its origin: from then on the log grows only by what the
 // script writes.
-func (s *Scene) settles() *member {
-	s.within(10*election, "all have settled", func() bool {
+func (s *Driver) awaitSessions() *member {
+	s.within(10*electionTimeout, "all have settled", func() bool {
 		for _, m := range s.members {
-			if !m.up || !m.program.opened {
+			if !m.up || !m.embedder.registered {
 				return false
 			}
 		}
-		return s.well()
+		return s.converged()
 	})
-	return s.leads()
+	return s.majorityLeader()
 }
 
 // successor waits for a leader that a majority follows and that is none of these.
-func (s *Scene) successor(d time.Duration, than ...*member) (leader *member) {
+func (s *Driver) awaitSuccessor(d time.Duration, than ...*member) (leader *member) {
 	s.within(d, "another leader", func() bool {
-		leader = s.leads()
+		leader = s.majorityLeader()
 		for _, m := range than {
 			if m == leader {
 				return false
@@ -51,11 +51,11 @@ func (s *Scene) successor(d time.Duration, than ...*member) (leader *member) {
 	return leader
 }
 
-// tookEffectAt is the index at which a command took effect; 0 if it did not.
-func (s *Scene) tookEffectAt(command uint64) uint64 { return s.ghost.commands[command] }
+// effectIndex is the index at which a command took effect; 0 if it did not.
+func (s *Driver) effectIndex(command uint64) uint64 { return s.checker.commandIndexes[command] }
 
 // applied waits until members have applied what was answered.
-func (s *Scene) applied(d time.Duration, o *operation, members ...*member) {
+func (s *Driver) awaitApplied(d time.Duration, o *operation, members ...*member) {
 	s.within(d, "all have applied it", func() bool {
 		for _, m := range members {
 			if m.applied < o.index {
@@ -66,19 +66,19 @@ func (s *Scene) applied(d time.Duration, o *operation, members ...*member) {
 	})
 }
 
-// noEffect checks that operations have taken no effect anywhere.
-func (s *Scene) noEffect(why string, all ...*operation) {
+// checkNoEffect checks that operations have taken no effect anywhere.
+func (s *Driver) checkNoEffect(why string, all ...*operation) {
 	for _, o := range all {
-		if at := s.tookEffectAt(o.number); at != 0 {
+		if at := s.effectIndex(o.number); at != 0 {
 			s.fail("%s: command %d took effect at index %d", why, o.number, at)
 		}
 	}
 }
 
-// inARow checks that operations took effect in this order from an index on, with nothing between them but what a program
+// checkConsecutive checks that operations took effect in this order from an index on, with nothing between them but what a program
 // said twice because its answer took long.
-func (s *Scene) inARow(from uint64, all ...*operation) {
-	log := s.commandsOnDisk(s.leads())
+func (s *Driver) checkConsecutive(from uint64, all ...*operation) {
+	log := s.commandsOnDisk(s.majorityLeader())
 	known := map[uint64]bool{}
 	for _, o := range all {
 		for ; from < o.index; from++ {
@@ -94,7 +94,7 @@ func (s *Scene) inARow(from uint64, all ...*operation) {
 }
 
 // parts cuts all connections but those within the groups. Who is in no group is alone.
-func (s *Scene) parts(groups ...[]*member) {
+func (s *Driver) partition(groups ...[]*member) {
 	of := map[*member]int{}
 	for i, group := range groups {
 		for _, m := range group {
@@ -111,9 +111,9 @@ func (s *Scene) parts(groups ...[]*member) {
 }
 
 // beats waits until a leader has sent heartbeats, and their answers have come: there are none for most of a period then.
-func (s *Scene) beats(leader *member) {
-	seen := s.tap(leader, nil, nil, "Heartbeat")
-	s.within(2*heartbeat, "heartbeats are sent", func() bool { return seen.count > 0 })
+func (s *Driver) awaitHeartbeat(leader *member) {
+	seen := s.observeRule(leader, nil, nil, "Heartbeat")
+	s.within(2*heartbeatInterval, "heartbeats are sent", func() bool { return seen.count > 0 })
 	seen.end()
-	s.pass(2*s.weather.latency + 2*time.Millisecond)
+	s.advance(2*s.networkProfile.maxLatency + 2*time.Millisecond)
 }

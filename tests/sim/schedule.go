@@ -11,22 +11,22 @@ import (
 
 // event is something that will happen. Of a member: only if that is still in the life in which it was planned.
 type event struct {
-	at     time.Duration
-	number uint64 // breaks ties, so that the order depends on the seed alone
-	member *member
-	life   int
-	run    func()
+	at        time.Duration
+	sequence  uint64 // breaks ties, so that the order depends on the seed alone
+	member    *member
+	runNumber int
+	action    func()
 }
 
-type schedule []*event
+type eventQueue []*event
 
-func (s schedule) Len() int { return len(s) }
-func (s schedule) Less(i, j int) bool {
-	return s[i].at < s[j].at || s[i].at == s[j].at && s[i].number < s[j].number
+func (s eventQueue) Len() int { return len(s) }
+func (s eventQueue) Less(i, j int) bool {
+	return s[i].at < s[j].at || s[i].at == s[j].at && s[i].sequence < s[j].sequence
 }
-func (s schedule) Swap(i, j int) { s[i], s[j] = s[j], s[i] }
-func (s *schedule) Push(x any)   { *s = append(*s, x.(*event)) }
-func (s *schedule) Pop() any {
+func (s eventQueue) Swap(i, j int) { s[i], s[j] = s[j], s[i] }
+func (s *eventQueue) Push(x any)   { *s = append(*s, x.(*event)) }
+func (s *eventQueue) Pop() any {
 	last := len(*s) - 1
 	e := (*s)[last]
 	(*s)[last] = nil
@@ -35,37 +35,37 @@ func (s *schedule) Pop() any {
 }
 
 // after plans an event of the world's own.
-func (w *World) after(d time.Duration, run func()) { w.plan(&event{run: run}, d) }
+func (w *World) after(d time.Duration, run func()) { w.enqueue(&event{action: run}, d) }
 
 // after plans an event of this life of a member.
 func (m *member) after(d time.Duration, run func()) {
-	m.world.plan(&event{member: m, life: m.life, run: run}, d)
+	m.world.enqueue(&event{member: m, runNumber: m.runNumber, action: run}, d)
 }
 
-func (w *World) plan(e *event, d time.Duration) {
-	w.planned++
-	e.at, e.number = w.now+d, w.planned
-	heap.Push(&w.schedule, e)
+func (w *World) enqueue(e *event, d time.Duration) {
+	w.scheduledEvents++
+	e.at, e.sequence = w.now+d, w.scheduledEvents
+	heap.Push(&w.queue, e)
 }
 
 // step lets the next event happen.
 func (w *World) step() {
-	if len(w.schedule) == 0 { // nobody is left
+	if len(w.queue) == 0 { // nobody is left
 		w.now += time.Second
 		return
 	}
-	e := heap.Pop(&w.schedule).(*event)
+	e := heap.Pop(&w.queue).(*event)
 	w.now = max(w.now, e.at)
-	if e.member == nil || e.life == e.member.life {
+	if e.member == nil || e.runNumber == e.member.runNumber {
 		w.steps++
-		e.run()
-		if w.steps%fullEvery == 0 {
-			w.ghost.compare(false)
+		e.action()
+		if w.steps%fullCheckInterval == 0 {
+			w.checker.fullCheck(false)
 		}
 	}
 }
 
-func (w *World) between(from, to time.Duration) time.Duration {
+func (w *World) randomDuration(from, to time.Duration) time.Duration {
 	return from + time.Duration(w.random.Int64N(int64(to-from)))
 }
 
@@ -74,24 +74,24 @@ func (w *World) chance(p float64) bool { return p > 0 && w.random.Float64() < p 
 // mailbox hands its actor one message a step, system messages first; between two steps anything else may happen.
 type mailbox struct {
 	member    *member
-	life      int
+	runNumber int
 	self      *actor.PID
-	name      string // below the node: "", "log", "log/reader", "machine", "peer-2"
+	path      string // below the node: "", "log", "log/reader", "machine", "peer-2"
 	invoker   actor.MessageInvoker
 	process   actor.Process // as the system knows the actor while it has not stopped
 	system    []any
 	user      []any
-	planned   bool
+	scheduled bool
 	suspended bool
-	over      bool // the actor has stopped: what stands here yet, nobody handles, and nobody fails at
-	crash     crash
+	stopped   bool // the actor has stopped: what stands here yet, nobody handles, and nobody fails at
+	nextCrash crashTiming
 }
 
 // crash is what is to happen with the actor's next message.
-type crash int
+type crashTiming int
 
 const (
-	noCrash crash = iota
+	noCrash crashTiming = iota
 	crashBefore
 	crashAfter
 )
@@ -100,14 +100,14 @@ func (b *mailbox) RegisterHandlers(invoker actor.MessageInvoker, _ actor.Dispatc
 	b.invoker = invoker
 	b.self = invoker.(interface{ Self() *actor.PID }).Self()
 	if len(b.self.Id) > len(actors.NodePath) {
-		b.name = b.self.Id[len(actors.NodePath)+1:]
+		b.path = b.self.Id[len(actors.NodePath)+1:]
 	}
 	b.process, _ = b.member.system.ProcessRegistry.GetLocal(b.self.Id)
 	b.member.mailboxes = append(b.member.mailboxes, b)
 }
 
 // lives tells whether the actor has not stopped. What still stands in its mailbox then is lost, and cannot make it fail.
-func (b *mailbox) lives() bool {
+func (b *mailbox) actorRunning() bool {
 	process, known := b.member.system.ProcessRegistry.GetLocal(b.self.Id)
 	return known && process == b.process
 }
@@ -117,55 +117,55 @@ func (b *mailbox) Start() {}
 func (b *mailbox) UserMessageCount() int { return len(b.user) }
 
 func (b *mailbox) PostUserMessage(message any) {
-	if b.life != b.member.life {
+	if b.runNumber != b.member.runNumber {
 		return
 	}
-	if b.member.disk.forgot && b.member.world.forgotten(message) {
+	if b.member.disk.lostSynced && b.member.world.checkForgotten(message) {
 		return
 	}
-	b.member.world.ghost.posted(b, message)
-	b.member.world.chronicle.posted(b, message)
+	b.member.world.checker.posted(b, message)
+	b.member.world.events.posted(b, message)
 	b.user = append(b.user, message)
-	b.awake()
+	b.scheduleStep()
 }
 
 // PostSystemMessage drops what comes for an actor of a life that has ended: it would stop by name what lives in the next one,
 // or in the member that uses the same actor system now.
 func (b *mailbox) PostSystemMessage(message any) {
-	if b.life != b.member.life {
+	if b.runNumber != b.member.runNumber {
 		return
 	}
 	b.system = append(b.system, message)
-	b.awake()
+	b.scheduleStep()
 }
 
-func (b *mailbox) awake() {
-	if b.planned || b.life != b.member.life || len(b.system) == 0 && (b.suspended || len(b.user) == 0) {
+func (b *mailbox) scheduleStep() {
+	if b.scheduled || b.runNumber != b.member.runNumber || len(b.system) == 0 && (b.suspended || len(b.user) == 0) {
 		return
 	}
-	b.planned = true
-	b.member.after(b.member.world.profile.workTime(b), b.step)
+	b.scheduled = true
+	b.member.after(b.member.world.profile.handlingTime(b), b.step)
 }
 
 func (b *mailbox) step() {
 	m := b.member
-	if wait := b.held(); wait > 0 {
+	if wait := b.waitTime(); wait > 0 {
 		m.after(wait, b.step)
 		return
 	}
 	var message any
-	m.world.current = b
+	m.world.currentMailbox = b
 	defer func() {
 		if reason := recover(); reason != nil {
-			m.world.chronicle.panicked(b, message)
+			m.world.events.panicked(b, message)
 			m.world.panicked(b, reason, message)
-			if m.dying == nil {
+			if m.imageAfterCut == nil {
 				b.invoker.EscalateFailure(reason, message)
 			}
 		}
-		b.planned, m.world.lastWords = false, false
-		b.awake()
-		b.ended()
+		b.scheduled, m.world.inSystemMessage = false, false
+		b.scheduleStep()
+		b.afterMessage()
 	}()
 	if len(b.system) > 0 {
 		message = b.system[0]
@@ -176,7 +176,7 @@ func (b *mailbox) step() {
 	if b.suspended || len(b.user) == 0 {
 		return
 	}
-	if b.over {
+	if b.stopped {
 		b.user = nil
 		return
 	}
@@ -184,12 +184,12 @@ func (b *mailbox) step() {
 	b.user[0] = nil
 	b.user = b.user[1:]
 	m.world.counts.Handled++
-	m.world.chronicle.handled(b, message)
+	m.world.events.handled(b, message)
 	b.handleUser(message)
 }
 
 // held is how long the actor must wait because its process stands still, or its disk does.
-func (b *mailbox) held() time.Duration {
+func (b *mailbox) waitTime() time.Duration {
 	until := b.member.pausedUntil
 	if b.usesDisk() {
 		until = max(until, b.member.disk.stalledUntil)
@@ -198,17 +198,17 @@ func (b *mailbox) held() time.Duration {
 }
 
 func (b *mailbox) usesDisk() bool {
-	return b.name == actors.LogStoreName || b.name == actors.LogStoreName+"/"+actors.LogReaderName
+	return b.path == actors.LogStoreName || b.path == actors.LogStoreName+"/"+actors.LogReaderName
 }
 
 // ended looks whether this message was the last of the node, or the last before its power failed.
-func (b *mailbox) ended() {
+func (b *mailbox) afterMessage() {
 	m := b.member
-	if m.dying != nil {
-		m.bury()
+	if m.imageAfterCut != nil {
+		m.finishPowerCut()
 		return
 	}
-	if b.life != m.life || b.self.Id != actors.SupervisorName {
+	if b.runNumber != m.runNumber || b.self.Id != actors.SupervisorName {
 		return
 	}
 	if m.tree.Stopped() {
@@ -226,24 +226,24 @@ func (b *mailbox) handleSystem(message any) {
 		b.suspended = false
 		return
 	case *actor.Started:
-		b.handle(message, b.member.springStart(b))
+		b.handle(message, b.member.hitStartFailpoint(b))
 		return
 	case *actor.Restart:
-		if b.name == "" {
+		if b.path == "" {
 			counts.SubtreeRestarts++
 		} else {
 			counts.ActorRestarts++
 		}
 	}
-	b.member.world.lastWords = true
+	b.member.world.inSystemMessage = true
 	b.invoker.InvokeSystemMessage(message)
 }
 
 func (b *mailbox) handleUser(message any) {
-	due := b.crash
-	b.crash = noCrash
-	if len(b.member.traps) > 0 {
-		if when, cut := b.member.spring(b, message); cut != nil {
+	due := b.nextCrash
+	b.nextCrash = noCrash
+	if len(b.member.failpoints) > 0 {
+		if when, cut := b.member.hitFailpoint(b, message); cut != nil {
 			b.member.after(0, cut)
 			if when == crashBefore {
 				return
@@ -252,27 +252,27 @@ func (b *mailbox) handleUser(message any) {
 			due = when
 		}
 	}
-	if due != noCrash && !b.lives() {
+	if due != noCrash && !b.actorRunning() {
 		due = noCrash
 	}
 	if due != crashBefore {
-		b.member.world.ghost.handling(b, message)
+		b.member.world.checker.handling(b, message)
 	}
 	b.handle(message, due)
 }
 
 // handle lets the actor have a message, and makes it fail before or after that.
-func (b *mailbox) handle(message any, fails crash) {
+func (b *mailbox) handle(message any, fails crashTiming) {
 	if fails == crashBefore {
-		b.fail(message, crashBefore)
+		b.injectPanic(message, crashBefore)
 	}
 	if _, system := message.(*actor.Started); system {
 		b.invoker.InvokeSystemMessage(message)
 	} else {
 		b.invoker.InvokeUserMessage(message)
 	}
-	b.member.world.ghost.handled()
-	if fails == crashAfter && b.member.dying == nil {
-		b.fail(message, crashAfter)
+	b.member.world.checker.handled()
+	if fails == crashAfter && b.member.imageAfterCut == nil {
+		b.injectPanic(message, crashAfter)
 	}
 }

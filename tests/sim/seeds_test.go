@@ -13,7 +13,7 @@ var (
 )
 
 // budget is how long the usual run of all profiles may take.
-const budget = 12 * time.Second
+const seedsBudget = 12 * time.Second
 
 func TestWhateverHappensRaftKeepsItsPromises(t *testing.T) {
 	for _, p := range Profiles {
@@ -23,7 +23,7 @@ func TestWhateverHappensRaftKeepsItsPromises(t *testing.T) {
 			var virtual time.Duration
 			done := 0
 			for ; *seeds == 0 || done < *seeds; done++ {
-				if *seeds == 0 && time.Since(began) > budget/time.Duration(len(Profiles)) {
+				if *seeds == 0 && time.Since(began) > seedsBudget/time.Duration(len(Profiles)) {
 					break
 				}
 				r := Run(Options{Seed: *first + uint64(done), Profile: p})
@@ -64,7 +64,7 @@ func TestScenarios(t *testing.T) {
 		t.Run(sc.Name, func(t *testing.T) {
 			t.Parallel()
 			for seed := uint64(1); seed <= scenarioSeeds(sc); seed++ {
-				check(t, sc.Play(Options{Seed: seed}))
+				check(t, sc.Run(Options{Seed: seed}))
 			}
 		})
 	}

@@ -9,50 +9,52 @@ import (
 )
 
 // state is a state machine's state after some index.
-type state struct {
+type machineState struct {
 	last uint64
 	hash uint64 // over all commands so far and their results
-	data contents
+	data kvContents
 }
 
 // store is what an OnDisk state machine keeps over its lives. A crash takes the newest batches, in order.
-type store struct {
-	state
-	ledger []machine.SessionRecord
-	undo   []undo // of the newest batches, oldest first
-	faults
+type machineDisk struct {
+	machineState
+	sessions    []machine.SessionRecord
+	undoRecords []undoRecord // of the newest batches, oldest first
+	machineDiskFaults
 }
 
 // undo leads back to the state before a batch.
-type undo struct {
+type undoRecord struct {
 	last, hash uint64
-	ledger     []machine.SessionRecord
+	sessions   []machine.SessionRecord
 	keys       []uint32
 	values     []string // of keys, as they were; later ones first
 }
 
-// keptUndos is how many batches a crash can take at most.
-const keptUndos = 4
+// maxUndoRecords is how many batches a crash can take at most.
+const maxUndoRecords = 4
 
-func newStore() *store { return &store{state: state{data: contents{}}} }
+func newMachineDisk() *machineDisk {
+	return &machineDisk{machineState: machineState{data: kvContents{}}}
+}
 
 // crash takes the newest batches.
-func (s *store) crash(lost int) {
-	for ; lost > 0 && len(s.undo) > 0; lost-- {
-		u := s.undo[len(s.undo)-1]
-		s.undo = s.undo[:len(s.undo)-1]
+func (s *machineDisk) loseNewest(lost int) {
+	for ; lost > 0 && len(s.undoRecords) > 0; lost-- {
+		u := s.undoRecords[len(s.undoRecords)-1]
+		s.undoRecords = s.undoRecords[:len(s.undoRecords)-1]
 		for i := len(u.keys) - 1; i >= 0; i-- {
 			s.data.set(u.keys[i], u.values[i])
 		}
-		s.last, s.hash, s.ledger = u.last, u.hash, u.ledger
+		s.last, s.hash, s.sessions = u.last, u.hash, u.sessions
 	}
 }
 
 // keeper is the state machine: a key-value store. It tells the history what it applies.
-type keeper struct {
+type kvMachine struct {
 	member *member
-	*state
-	undo *undo // of the batch in hand, where it is wanted
+	*machineState
+	undo *undoRecord // of the batch in hand, where it is wanted
 }
 
 // openMachine is the factory of a member's state machine. What it opens is what the member's clients read.
@@ -61,48 +63,48 @@ func (m *member) openMachine() (machine.StateMachine, error) {
 		m.world.fail("one state machine at a time", "member %d opens its state machine before the former one is closed", m.id)
 	}
 	m.machineOpen = true
-	if m.store != nil {
-		m.machine = &m.store.state
-		return &diskKeeper{keeper: keeper{member: m, state: m.machine}, store: m.store}, nil
+	if m.machineDisk != nil {
+		m.machine = &m.machineDisk.machineState
+		return &diskMachine{kvMachine: kvMachine{member: m, machineState: m.machine}, disk: m.machineDisk}, nil
 	}
-	m.machine = &state{data: contents{}}
-	return &memoryKeeper{keeper{member: m, state: m.machine}}, nil
+	m.machine = &machineState{data: kvContents{}}
+	return &memoryMachine{kvMachine{member: m, machineState: m.machine}}, nil
 }
 
-type memoryKeeper struct{ keeper }
+type memoryMachine struct{ kvMachine }
 
-func (k *memoryKeeper) Apply(b *machine.Batch) ([][]byte, error) { return k.apply(b), nil }
-func (k *memoryKeeper) Snapshot(io.Writer) error                 { return nil }
-func (k *memoryKeeper) Restore(io.Reader) error                  { return nil }
+func (k *memoryMachine) Apply(b *machine.Batch) ([][]byte, error) { return k.apply(b), nil }
+func (k *memoryMachine) Snapshot(io.Writer) error                 { return nil }
+func (k *memoryMachine) Restore(io.Reader) error                  { return nil }
 
-type diskKeeper struct {
-	keeper
-	store *store
+type diskMachine struct {
+	kvMachine
+	disk *machineDisk
 }
 
-func (k *diskKeeper) Recover() (uint64, []machine.SessionRecord, error) {
-	if k.store.damaged {
+func (k *diskMachine) Recover() (uint64, []machine.SessionRecord, error) {
+	if k.disk.damaged {
 		return 0, nil, errStateDamaged
 	}
-	return k.last, slices.Clone(k.store.ledger), nil
+	return k.last, slices.Clone(k.disk.sessions), nil
 }
 
-func (k *diskKeeper) Apply(b *machine.Batch) ([][]byte, error) {
-	fails, stored := k.member.stateFails()
+func (k *diskMachine) Apply(b *machine.Batch) ([][]byte, error) {
+	fails, stored := k.member.batchFault()
 	if fails != nil && !stored {
 		return nil, fails
 	}
-	results := k.keep(b)
+	results := k.applyAndStore(b)
 	return results, fails
 }
 
 // keep applies a batch and stores what came of it.
-func (k *diskKeeper) keep(b *machine.Batch) [][]byte {
-	k.undo = &undo{last: k.last, hash: k.hash, ledger: k.store.ledger}
+func (k *diskMachine) applyAndStore(b *machine.Batch) [][]byte {
+	k.undo = &undoRecord{last: k.last, hash: k.hash, sessions: k.disk.sessions}
 	results := k.apply(b)
 	update := b.SessionUpdate(results)
-	kept := make([]machine.SessionRecord, 0, len(k.store.ledger)+1)
-	for _, r := range k.store.ledger {
+	kept := make([]machine.SessionRecord, 0, len(k.disk.sessions)+1)
+	for _, r := range k.disk.sessions {
 		if r.Index >= update.DropBelow {
 			kept = append(kept, r)
 		}
@@ -110,28 +112,28 @@ func (k *diskKeeper) keep(b *machine.Batch) [][]byte {
 	if len(update.Put.Data) > 0 {
 		kept = append(kept, machine.SessionRecord{Index: update.Put.Index, Data: bytes.Clone(update.Put.Data)})
 	}
-	k.store.ledger = kept
-	if len(k.store.undo) == keptUndos {
-		k.store.undo = append(k.store.undo[:0], k.store.undo[1:]...)
+	k.disk.sessions = kept
+	if len(k.disk.undoRecords) == maxUndoRecords {
+		k.disk.undoRecords = append(k.disk.undoRecords[:0], k.disk.undoRecords[1:]...)
 	}
-	k.store.undo = append(k.store.undo, *k.undo)
+	k.disk.undoRecords = append(k.disk.undoRecords, *k.undo)
 	return results
 }
 
-func (k *keeper) apply(b *machine.Batch) [][]byte {
+func (k *kvMachine) apply(b *machine.Batch) [][]byte {
 	w := k.member.world
 	results := make([][]byte, len(b.Commands))
 	for i, encoded := range b.Commands {
 		c := decodeCommand(encoded.Data)
 		before := k.data[c.key]
-		after, swapped := perform(c.kind, before, c.expect, c.value)
+		after, swapped := applyWrite(c.kind, before, c.expect, c.value)
 		if k.undo != nil {
 			k.undo.keys, k.undo.values = append(k.undo.keys, c.key), append(k.undo.values, before)
 		}
 		k.data.set(c.key, after)
 		results[i] = (&result{number: c.number, swapped: swapped, before: before}).encode()
-		k.hash = mix(k.hash, encoded.Index, encoded.Term, c.number, hashOf(results[i]))
-		w.ghost.applied(k.member, encoded.Index, c.number, k.hash)
+		k.hash = hashNumbers(k.hash, encoded.Index, encoded.Term, c.number, hashOf(results[i]))
+		w.checker.commandApplied(k.member, encoded.Index, c.number, k.hash)
 		w.history.applied(encoded.Index, &c, after)
 	}
 	if b.Last <= k.last {
@@ -141,13 +143,13 @@ func (k *keeper) apply(b *machine.Batch) [][]byte {
 	return results
 }
 
-func (k *keeper) Close() error {
+func (k *kvMachine) Close() error {
 	k.member.machineOpen = false
 	return nil
 }
 
 // mix is a hash of a few numbers.
-func mix(all ...uint64) uint64 {
+func hashNumbers(all ...uint64) uint64 {
 	h := uint64(14695981039346656037)
 	for _, v := range all {
 		h = (h ^ v) * 1099511628211

@@ -7,58 +7,58 @@ import (
 	"github.com/troupe-raft/troupe/actors"
 )
 
-// lastKeys is how many keys are read once more when all is well: those that were used last.
-const lastKeys = 8
+// finalReadKeys is how many keys are read once more when all is well: those that were used last.
+const finalReadKeys = 8
 
 // conclude holds the whole history against what was promised, once all is well: the last word of a world whose members
 // have all they ever will have.
-func (w *World) conclude() {
+func (w *World) checkConverged() {
 	// A proposal that was said twice may still be on its way when all has been read.
-	if !w.readOnceMore() || !w.settle("when all had been read once more", w.well) {
+	if !w.finalReads() || !w.runUntil("when all had been read once more", w.converged) {
 		if w.failure == nil {
-			w.judge()
+			w.checkAcknowledged()
 		}
 		return
 	}
 	w.compareMachines()
-	w.keepWhatWasAcknowledged()
-	w.missNobody()
-	w.history.linearizable(checkSteps)
+	w.checkAcknowledgedWrites()
+	w.checkActors()
+	w.history.checkLinearizable(maxCheckSteps)
 }
 
 // judge holds a history against what was promised where service has ended, since no majority is left, or where nobody can
 // promise anything more. What was answered until then must be right.
-func (w *World) judge() {
-	w.keepWhatWasAcknowledged()
-	w.history.linearizable(checkSteps)
+func (w *World) checkAcknowledged() {
+	w.checkAcknowledgedWrites()
+	w.history.checkLinearizable(maxCheckSteps)
 }
 
 // present are the members that are not away for ever.
-func (w *World) present() (all []*member) {
+func (w *World) recoverableMembers() (all []*member) {
 	for _, m := range w.members {
-		if !m.out {
+		if !m.permanentlyDown {
 			all = append(all, m)
 		}
 	}
 	return all
 }
 
-// readOnceMore has every member asked for the newest keys, so that the history ends with what everybody sees.
-func (w *World) readOnceMore() bool {
-	keys := w.history.newestKeys(lastKeys)
+// finalReads has every member asked for the newest keys, so that the history ends with what everybody sees.
+func (w *World) finalReads() bool {
+	keys := w.history.newestKeys(finalReadKeys)
 	var asked []*operation
-	for _, m := range w.present() {
-		if m.disk.doomed {
+	for _, m := range w.recoverableMembers() {
+		if m.disk.damaged {
 			continue // it may find the damage, and stop, at any moment
 		}
 		for _, key := range keys {
 			for _, kind := range []Op{GetIndex, GetLocal} {
-				asked = append(asked, w.history.begin(script, m, command{kind: kind, key: key}, nil))
+				asked = append(asked, w.history.begin(scriptClient, m, command{kind: kind, key: key}, nil))
 			}
 		}
 	}
 	for _, o := range asked {
-		if !w.settle("when all was well, a read was not answered", func() bool { return o.outcome != pending }) {
+		if !w.runUntil("when all was well, a read was not answered", func() bool { return o.outcome != pending }) {
 			return false
 		}
 		if o.outcome != Answered {
@@ -70,16 +70,16 @@ func (w *World) readOnceMore() bool {
 
 // settle lets things happen until what must happen soon has, and tells whether it did. Where a damaged disk takes the last
 // majority away meanwhile, nothing must.
-func (w *World) settle(when string, happened func() bool) bool {
-	for until := w.now + 10*election; w.failure == nil && !w.over && !happened(); w.step() {
-		if w.now > until && !w.quorumLeft() {
+func (w *World) runUntil(when string, happened func() bool) bool {
+	for until := w.now + 10*electionTimeout; w.failure == nil && !w.beyondGuarantees && !happened(); w.step() {
+		if w.now > until && !w.quorumPossible() {
 			return false
 		}
 		if w.now > until {
-			w.fail("liveness", "%s: %s", when, w.state())
+			w.fail("liveness", "%s: %s", when, w.describeMembers())
 		}
 	}
-	return w.failure == nil && !w.over
+	return w.failure == nil && !w.beyondGuarantees
 }
 
 // newestKeys are the keys that clients used last, newest first.
@@ -97,49 +97,49 @@ func (h *history) newestKeys(n int) (keys []uint32) {
 // compareMachines: all state machines are equal, and hold what the effects in the order of the log make of them.
 func (w *World) compareMachines() {
 	first := w.leader().machine
-	for _, m := range w.present() {
+	for _, m := range w.recoverableMembers() {
 		is := m.machine
 		if is == nil || is.last != first.last || is.hash != first.hash {
 			w.fail("equal state machines", "the leader ends at index %d with hash %x, member %d with %+v", first.last, first.hash, m.id, is)
 			return
 		}
-		if d := is.data.differs(w.history.contents()); d != "" {
+		if d := is.data.diff(w.history.contents()); d != "" {
 			w.fail("equal state machines", "at member %d, against the effects: %s", m.id, d)
 		}
 	}
 }
 
 // contents are what the effects make of the store.
-func (h *history) contents() contents {
-	c := contents{}
+func (h *history) contents() kvContents {
+	c := kvContents{}
 	for key, all := range h.versions { // order does not matter: each key is set once
 		c.set(key, all[len(all)-1].value)
 	}
 	return c
 }
 
-// keepWhatWasAcknowledged: every write that was answered is committed where its client was told.
-func (w *World) keepWhatWasAcknowledged() {
+// checkAcknowledgedWrites: every write that was answered is committed where its client was told.
+func (w *World) checkAcknowledgedWrites() {
 	for _, o := range w.history.operations {
 		if !o.kind.Writes() || o.outcome != Answered {
 			continue
 		}
-		if at, known := w.ghost.commands[o.number]; !known || at != o.index || at > uint64(len(w.ghost.committed)) {
+		if at, known := w.checker.commandIndexes[o.number]; !known || at != o.index || at > uint64(len(w.checker.committedTerms)) {
 			w.fail("nothing acknowledged is lost", "member %d answered %v %d at index %d; at the end it is at %d of %d",
-				o.member, o.kind, o.number, o.index, at, len(w.ghost.committed))
+				o.member, o.kind, o.number, o.index, at, len(w.checker.committedTerms))
 			return
 		}
 	}
 }
 
-// missNobody: at every member there are the actors of its role and no others, and none has messages that it will not
+// checkActors: at every member there are the actors of its role and no others, and none has messages that it will not
 // handle. Who has just ceased to lead may need a moment until its replicators have stopped.
-func (w *World) missNobody() {
-	for until := w.now + 2*election; w.failure == nil; w.step() {
+func (w *World) checkActors() {
+	for until := w.now + 2*electionTimeout; w.failure == nil; w.step() {
 		wrong := ""
-		for _, m := range w.present() {
+		for _, m := range w.recoverableMembers() {
 			if wrong == "" && m.up {
-				wrong = m.wrongActors()
+				wrong = m.unexpectedActors()
 			}
 		}
 		if wrong == "" {
@@ -151,8 +151,8 @@ func (w *World) missNobody() {
 	}
 }
 
-// wrongActors says which actor should not be there, is missing or is stuck.
-func (m *member) wrongActors() string {
+// unexpectedActors says which actor should not be there, is missing or is stuck.
+func (m *member) unexpectedActors() string {
 	replicators := 0
 	if m.view.Role == "leader" {
 		replicators = m.world.size - 1
@@ -167,14 +167,14 @@ func (m *member) wrongActors() string {
 		switch waiting := len(b.user) + len(b.system); {
 		case b.suspended:
 			return fmt.Sprintf("%d: %s is suspended with %d messages", m.id, id, waiting)
-		case !b.planned && waiting > 0:
+		case !b.scheduled && waiting > 0:
 			return fmt.Sprintf("%d: %s has %d messages and does not handle them", m.id, id, waiting)
-		case strings.HasPrefix(b.name, actors.ReplicatorPrefix):
+		case strings.HasPrefix(b.path, actors.ReplicatorPrefix):
 			replicators--
-		case !want[b.name]:
+		case !want[b.path]:
 			return fmt.Sprintf("%d: %s lives", m.id, id)
 		}
-		delete(want, b.name)
+		delete(want, b.path)
 	}
 	if replicators != 0 || len(want) > 0 {
 		return fmt.Sprintf("%d, a %s, lacks %d replicators and %v", m.id, m.view.Role, replicators, want)

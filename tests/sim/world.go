@@ -37,40 +37,40 @@ const DefaultSteps = 4000
 
 // World is a cluster in virtual time, out of one seed: everything in it happens on one goroutine.
 type World struct {
-	options   Options
-	seed      uint64
-	size      int
-	profile   Profile
-	weather   weather
-	random    *rand.Rand
-	now       time.Duration
-	schedule  schedule
-	planned   uint64
-	steps     int
-	current   *mailbox // whose actor works
-	bootstrap *messages.Configuration
+	options         Options
+	seed            uint64
+	size            int
+	profile         Profile
+	networkProfile  networkProfile
+	random          *rand.Rand
+	now             time.Duration
+	queue           eventQueue
+	scheduledEvents uint64
+	steps           int
+	currentMailbox  *mailbox // whose actor works
+	bootstrap       *messages.Configuration
 	// configurations are entries of the past (past.go).
-	configurations map[position]*messages.Configuration
-	members        []*member
-	network        network
-	ghost          *ghost
-	history        *history
-	clients        []*client
-	keys           keys
-	// handleLimits are those of the members' handles.
-	handleLimits session.Limits
+	initialConfigurations map[position]*messages.Configuration
+	members               []*member
+	network               network
+	checker               *Checker
+	history               *history
+	clients               []*client
+	keys                  keyPool
+	// sessionLimits are those of the members' handles.
+	sessionLimits session.Limits
 	// uncommittedBytes is what a leader takes and has not committed.
-	uncommittedBytes uint64
-	scribbled        uint32 // writes of scripts so far
-	chronicle        chronicle
-	counts           Counts
-	commands         uint64 // numbers the clients' operations
-	calm             bool   // no more faults, no more requests
-	oneByOne         bool   // requests to peers carry one entry each
-	window           supervisor.RestartLimit
-	lastWords        bool // the message in hand is one of an actor's end
-	over             bool // what follows is beyond what Raft promises: nothing more is judged
-	failure          *Failure
+	uncommittedBytes    uint64
+	scriptWrites        uint32 // writes of scripts so far
+	events              eventLog
+	counts              Counts
+	lastCommand         uint64 // numbers the clients' operations
+	healing             bool   // no more faults, no more requests
+	singleEntryRequests bool   // requests to peers carry one entry each
+	restartWindow       supervisor.RestartLimit
+	inSystemMessage     bool // the message in hand is one of an actor's end
+	beyondGuarantees    bool // what follows is beyond what Raft promises: nothing more is judged
+	failure             *Failure
 }
 
 // Failure is a promise that was not kept: the first one ends the history.
@@ -89,22 +89,22 @@ type Counts struct {
 	Elections                     int
 	Committed                     int
 	// What faults led to.
-	FailedOperations  int                    // of disks, on purpose
-	RefusedForSpace   int                    // operations of full disks
-	FailedReads       int                    // of disks
-	FlippedReads      int                    // that brought a bit which was not so
-	FailedBatches     int                    // of state machines on disk, for want of space or another reason
-	StatesLost        int                    // of them, wholly, or found damaged and moved away
-	CrashImages       [crashImages]int       // what power cuts did
-	CutMidway         int                    // power cuts in the middle of an actor's message
-	Crashed           [crashPoints]int       // crashes of actors
-	CrashedRecovering int                    // of them, while the node recovered
-	ActorRestarts     int                    // of readers and replicators, alone
-	SubtreeRestarts   int                    // of whole nodes
-	Stops             [stops]int             // of nodes by themselves
-	Away              int                    // members that stayed away for ever
-	Forgotten         int                    // histories that ended because a member had forgotten what it promised
-	Operations        [opKinds][outcomes]int // of clients
+	FailedOperations  int                        // of disks, on purpose
+	RefusedForSpace   int                        // operations of full disks
+	FailedReads       int                        // of disks
+	FlippedReads      int                        // that brought a bit which was not so
+	FailedBatches     int                        // of state machines on disk, for want of space or another reason
+	StatesLost        int                        // of them, wholly, or found damaged and moved away
+	CrashImages       [crashImages]int           // what power cuts did
+	CutMidway         int                        // power cuts in the middle of an actor's message
+	Crashed           [crashPoints]int           // crashes of actors
+	CrashedRecovering int                        // of them, while the node recovered
+	ActorRestarts     int                        // of readers and replicators, alone
+	SubtreeRestarts   int                        // of whole nodes
+	Stops             [stopKinds]int             // of nodes by themselves
+	Away              int                        // members that stayed away for ever
+	Forgotten         int                        // histories that ended because a member had forgotten what it promised
+	Operations        [opKinds][outcomeKinds]int // of clients
 }
 
 // Add sums up.
@@ -167,69 +167,69 @@ func New(options Options) *World {
 		options: options, seed: options.Seed, profile: options.Profile,
 		random:    rand.New(rand.NewPCG(options.Seed, 0x7472_6f75_7065)),
 		bootstrap: &messages.Configuration{ClusterId: 1},
-		network:   network{cut: map[pair]bool{}, up: map[pair]bool{}, news: map[pair]time.Duration{}, last: map[lane]time.Duration{}, rates: map[pair]int64{}},
+		network:   network{cut: map[direction]bool{}, reportedUp: map[direction]bool{}, nextReport: map[direction]time.Duration{}, lastArrival: map[lane]time.Duration{}, bytesPerSecond: map[direction]int64{}},
 	}
-	w.weather = w.profile.weather(w.random)
-	w.window = w.profile.window(w.random)
+	w.networkProfile = w.profile.networkProfile(w.random)
+	w.restartWindow = w.profile.restartWindow(w.random)
 	size := []int{3, 3, 5, 3, 4, 1, 3, 5}[w.random.IntN(8)]
 	if options.Nodes > 0 {
 		size = options.Nodes
 	}
 	w.uncommittedBytes = 20_000
-	w.handleLimits = session.Limits{MaxRequestBytes: 1 << 20, MaxPendingRequests: 1 << 16, MaxPendingBytes: 1 << 26}
-	w.populate(size)
+	w.sessionLimits = session.Limits{MaxRequestBytes: 1 << 20, MaxPendingRequests: 1 << 16, MaxPendingBytes: 1 << 26}
+	w.addMembers(size)
 	w.history = newHistory(w)
 	return w
 }
 
 // Run lets the world live, with misfortune for as long as the options say and calm after that, until everything is well.
 func Run(options Options) *Result {
-	return live(options).result()
+	return runWorld(options).result()
 }
 
-func live(options Options) *World {
+func runWorld(options Options) *World {
 	w := New(options)
-	if every := w.weather.every; every > 0 {
-		w.after(w.between(0, every), w.misfortune)
+	if every := w.networkProfile.faultInterval; every > 0 {
+		w.after(w.randomDuration(0, every), w.injectFaults)
 	}
-	w.populateClients()
+	w.addClients()
 	w.run()
 	return w
 }
 
 func (w *World) result() *Result {
-	r := &Result{Options: w.options, Nodes: w.size, Clients: len(w.clients), Failure: w.failure, Steps: w.steps, Virtual: w.now, Hash: w.chronicle.sum(), Counts: w.counts}
+	r := &Result{Options: w.options, Nodes: w.size, Clients: len(w.clients), Failure: w.failure, Steps: w.steps, Virtual: w.now, Hash: w.events.sum(), Counts: w.counts}
 	if w.failure != nil {
-		r.Last = w.chronicle.String()
+		r.Last = w.events.String()
 	}
 	return r
 }
 
-func (p *Profile) workTime(b *mailbox) time.Duration {
+func (p *Profile) handlingTime(b *mailbox) time.Duration {
 	w := b.member.world
 	switch {
 	case !b.usesDisk():
-		return w.between(time.Microsecond, 60*time.Microsecond)
+		return w.randomDuration(time.Microsecond, 60*time.Microsecond)
 	case w.now < b.member.disk.slowUntil:
-		return w.between(20*time.Millisecond, 700*time.Millisecond)
+		return w.randomDuration(20*time.Millisecond, 700*time.Millisecond)
 	}
-	return w.between(50*time.Microsecond, time.Millisecond)
+	return w.randomDuration(50*time.Microsecond, time.Millisecond)
 }
 
-func (w *World) populate(size int) {
+func (w *World) addMembers(size int) {
 	w.size = size
-	w.ghost = newGhost(w)
-	w.chronicle = newChronicle(w)
+	w.checker = newChecker(w)
+	w.events = newEventLog(w)
 	for id := uint64(1); id <= uint64(size); id++ {
 		w.bootstrap.Members = append(w.bootstrap.Members, &messages.Member{Id: id, Address: address(id)})
 		m := &member{world: w, id: id, clock: w.newClock()}
 		m.disk = newDisk(m)
 		if id%2 == 1 {
-			m.store = newStore()
+			m.machineDisk = newMachineDisk()
 		}
 		w.members = append(w.members, m)
-		w.badStart(m)
-		w.after(w.between(0, 100*time.Millisecond), m.firstBoot)
+		w.maybeCutFirstStart(m)
+		w.after(w.randomDuration(0, 100*time.Millisecond), m.firstBoot)
 	}
 }
 
@@ -237,44 +237,44 @@ func (w *World) populate(size int) {
 func (w *World) fail(invariant, format string, values ...any) {
 	if w.failure == nil {
 		w.failure = &Failure{Invariant: invariant, Text: fmt.Sprintf(format, values...), Step: w.steps, At: w.now}
-		w.chronicle.violated(w.failure)
+		w.events.violated(w.failure)
 	}
 }
 
 // run is misfortune, then calm until everything is well.
 func (w *World) run() {
-	for w.failure == nil && !w.over && w.steps < w.options.Steps {
+	for w.failure == nil && !w.beyondGuarantees && w.steps < w.options.Steps {
 		w.step()
 	}
 	if w.failure == nil {
 		w.heal()
 	}
 	until := w.now + 60*time.Second
-	for w.failure == nil && !w.over && !w.well() {
-		if w.now > until-50*time.Second && !w.quorumLeft() {
+	for w.failure == nil && !w.beyondGuarantees && !w.converged() {
+		if w.now > until-50*time.Second && !w.quorumPossible() {
 			break // nobody may expect service; and nothing wrong has been seen
 		}
 		if w.now > until {
-			w.fail("liveness", "after a minute of calm: %s", w.state())
+			w.fail("liveness", "after a minute of calm: %s", w.describeMembers())
 		}
 		w.step()
 	}
 	switch {
 	case w.failure != nil:
-	case w.over || !w.well():
-		w.judge()
+	case w.beyondGuarantees || !w.converged():
+		w.checkAcknowledged()
 	default:
-		w.conclude()
+		w.checkConverged()
 	}
-	w.end()
+	w.finish()
 }
 
-func (w *World) end() {
-	w.chronicle.close()
-	w.ghost.compare(true)
-	w.counts.Committed = len(w.ghost.committed)
+func (w *World) finish() {
+	w.events.close()
+	w.checker.fullCheck(true)
+	w.counts.Committed = len(w.checker.committedTerms)
 	for _, m := range w.members {
-		if m.out {
+		if m.permanentlyDown {
 			w.counts.Away++
 		}
 		if m.up {
@@ -283,7 +283,7 @@ func (w *World) end() {
 	}
 }
 
-func (w *World) anyone() *member { return w.members[w.random.IntN(len(w.members))] }
+func (w *World) randomMember() *member { return w.members[w.random.IntN(len(w.members))] }
 
 // leader is a member that leads and is up; nil for none.
 func (w *World) leader() *member {
@@ -296,37 +296,37 @@ func (w *World) leader() *member {
 }
 
 // well tells whether there is one leader, all logs are equal and applied, and nobody waits.
-func (w *World) well() bool {
+func (w *World) converged() bool {
 	l := w.leader()
 	if l == nil {
 		return false
 	}
 	for _, m := range w.members {
 		v := m.view
-		if m.out {
+		if m.permanentlyDown {
 			continue
 		}
-		if !m.up || m.disk.stopsSoon() || v.LeaderID != l.id || v.Term != l.view.Term || v.Role == "leader" && m != l {
+		if !m.up || m.disk.failedRecently() || v.LeaderID != l.id || v.Term != l.view.Term || v.Role == "leader" && m != l {
 			return false
 		}
 		if v.LastIndex != l.view.LastIndex || v.LastTerm != l.view.LastTerm || v.Commit != v.LastIndex || m.applied != v.LastIndex {
 			return false
 		}
-		if len(m.program.calls) > 0 || !m.program.serving {
+		if len(m.embedder.calls) > 0 || !m.embedder.serving {
 			return false
 		}
 	}
 	return true
 }
 
-func (w *World) state() string {
+func (w *World) describeMembers() string {
 	var b strings.Builder
 	for _, m := range w.members {
 		v := m.view
 		fmt.Fprintf(&b, "\n  %d up=%v %s term %d leader %d last (%d, %d) durable %d commit %d applied %d", m.id, m.up, v.Role, v.Term, v.LeaderID,
 			v.LastIndex, v.LastTerm, v.DurableIndex, v.Commit, m.applied)
-		if m.program != nil {
-			fmt.Fprintf(&b, "; %d calls wait, serving %v", len(m.program.calls), m.program.serving)
+		if m.embedder != nil {
+			fmt.Fprintf(&b, "; %d calls wait, serving %v", len(m.embedder.calls), m.embedder.serving)
 		}
 	}
 	return b.String()

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-var shots = flag.String("explain.shots", "", "a directory to put pictures of the page into")
+var screenshotDir = flag.String("explain.shots", "", "a directory to put pictures of the page into")
 
 // chromium is a headless browser, spoken to over a pipe in its DevTools protocol: messages in JSON, each ended by a NUL.
 type chromium struct {
@@ -25,7 +25,7 @@ type chromium struct {
 	calls   int
 	session string
 	// What the page did that it must not do: errors, requests, dialogs.
-	complaints []string
+	problems []string
 }
 
 // openChromium starts a browser with a page, or skips the test where there is none.
@@ -148,7 +148,7 @@ func (b *chromium) try(method string, params, result any) error {
 			b.t.Fatal(err)
 		}
 		if m.ID != b.calls {
-			b.overhear(&m)
+			b.handleEvent(&m)
 			continue
 		}
 		if m.Error != nil {
@@ -163,14 +163,14 @@ func (b *chromium) try(method string, params, result any) error {
 	}
 }
 
-func (b *chromium) overhear(m *devtoolsMessage) {
+func (b *chromium) handleEvent(m *devtoolsMessage) {
 	switch m.Method {
 	case "Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled", "Page.javascriptDialogOpening":
-		b.complaints = append(b.complaints, m.Method+": "+string(m.Params))
+		b.problems = append(b.problems, m.Method+": "+string(m.Params))
 	case "Network.requestWillBeSent":
 		var p struct{ Request struct{ URL string } }
 		if err := json.Unmarshal(m.Params, &p); err != nil || !strings.HasPrefix(p.Request.URL, "file://") && p.Request.URL != "about:blank" {
-			b.complaints = append(b.complaints, "a request: "+p.Request.URL)
+			b.problems = append(b.problems, "a request: "+p.Request.URL)
 		}
 	}
 }
@@ -245,24 +245,24 @@ func (b *chromium) settle() {
 	b.eval(`new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`, nil)
 }
 
-func (b *chromium) mustNotComplain() {
+func (b *chromium) mustHaveNoProblems() {
 	b.t.Helper()
-	for _, c := range b.complaints {
+	for _, c := range b.problems {
 		b.t.Errorf("the page: %s", c)
 	}
 }
 
 // picture keeps what the window shows, where somebody wants to look at it.
-func (b *chromium) picture(name string) {
+func (b *chromium) screenshot(name string) {
 	b.t.Helper()
-	if *shots == "" {
+	if *screenshotDir == "" {
 		return
 	}
 	var shot struct{ Data string }
 	b.call("Page.captureScreenshot", map[string]any{"format": "png"}, &shot)
 	data, err := base64.StdEncoding.DecodeString(shot.Data)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(*shots, name), data, 0o644)
+		err = os.WriteFile(filepath.Join(*screenshotDir, name), data, 0o644)
 	}
 	if err != nil {
 		b.t.Fatal(err)

@@ -16,12 +16,12 @@ type Cluster struct {
 
 // Member is one member as of some event.
 type Member struct {
-	ID      uint64
-	Up      bool
-	Why     string // it is down
-	Life    uint64
-	State   trace.State
-	Applied uint64
+	ID         uint64
+	Up         bool
+	DownReason string // it is down
+	Run        uint64
+	State      trace.State
+	Applied    uint64
 	// Its log has the entries 1 … Last; those from a run's First on, up to the next run, are of its Term.
 	Last uint64
 	Runs []trace.Run
@@ -62,15 +62,15 @@ func (c *Cluster) Apply(e *trace.Event) {
 	m := &c.Members[e.Member-1]
 	switch e.Kind {
 	case trace.Start:
-		m.Up, m.Why, m.Life, m.State, m.Applied = true, "", e.Index, trace.State{}, 0
+		m.Up, m.DownReason, m.Run, m.State, m.Applied = true, "", e.Index, trace.State{}, 0
 	case trace.Kill:
 		if m.Up { // what has stopped by itself is only tidied up
-			m.Why = "killed"
+			m.DownReason = "killed"
 		}
 		m.Up, m.State.Role, m.Applied = false, "", 0
 	case trace.Stop:
-		m.Up, m.Why, m.State.Role, m.Applied = false, "stopped", "", 0
-	case trace.Became:
+		m.Up, m.DownReason, m.State.Role, m.Applied = false, "stopped", "", 0
+	case trace.StateChanged:
 		m.State = *e.State
 	case trace.LogChanged:
 		m.change(e.Log)
@@ -78,7 +78,7 @@ func (c *Cluster) Apply(e *trace.Event) {
 		m.Applied = e.Index
 	case trace.CutOff:
 		c.cut[[2]uint64{e.Member, e.Peer}] = true
-	case trace.Mended:
+	case trace.Healed:
 		delete(c.cut, [2]uint64{e.Member, e.Peer})
 	}
 }

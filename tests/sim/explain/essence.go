@@ -11,18 +11,18 @@ import (
 // How much of what came before the broken step is told: a screenful.
 const (
 	nearRows      = 18 // what the members did that the violation names
-	turnRows      = 12 // what anybody became, and what went wrong
+	changeRows    = 12 // what anybody became, and what went wrong
 	operationRows = 4  // of clients at those members
 	growthRows    = 4  // of those members' logs and commit indexes
 )
 
 // named finds the members that a violation speaks of: "member 3", "leaders 1 and 2".
-var named = regexp.MustCompile(`(?i)\b(?:member|leader|node)s? (\d+)(?:(?:,| and) (\d+))?`)
+var memberNames = regexp.MustCompile(`(?i)\b(?:member|leader|node)s? (\d+)(?:(?:,| and) (\d+))?`)
 
 // essence chooses, of the events up to a violation, those from which a person may see how it came about: all of the step
 // that broke the promise; before it, the last that the members did whom the violation names (all, if it names nobody),
 // without heartbeats and ticks; and, from further back, who became what and what went wrong.
-func essence(events []*trace.Event) map[*trace.Event]bool {
+func relevantEvents(events []*trace.Event) map[*trace.Event]bool {
 	at := slices.IndexFunc(events, func(e *trace.Event) bool { return e.Kind == trace.Violated })
 	if at < 0 {
 		return nil
@@ -33,17 +33,17 @@ func essence(events []*trace.Event) map[*trace.Event]bool {
 			chosen[e] = true
 		}
 	}
-	states, own := before(events), len(chosen)
-	choose(chosen, events[:at], states, concerned(broken.Detail))
+	states, own := statesBefore(events), len(chosen)
+	choose(chosen, events[:at], states, concerns(broken.Detail))
 	if len(chosen)-own < nearRows { // whom it names has been silent: then it is told what the others did
-		choose(chosen, events[:at], states, concerned(""))
+		choose(chosen, events[:at], states, concerns(""))
 	}
 	return chosen
 }
 
 // choose takes the last events of each class into the choice, as far as there is room for them.
 func choose(chosen map[*trace.Event]bool, events []*trace.Event, states map[*trace.Event]*trace.State, concerns func(*trace.Event) bool) {
-	left := map[int]int{near: nearRows, turn: turnRows, operation: operationRows, growth: growthRows}
+	left := map[int]int{near: nearRows, change: changeRows, operation: operationRows, growth: growthRows}
 	for _, e := range slices.Backward(events) {
 		if chosen[e] {
 			continue
@@ -59,9 +59,9 @@ func choose(chosen map[*trace.Event]bool, events []*trace.Event, states map[*tra
 }
 
 // concerned tells whether an event is one of the members that a text names.
-func concerned(text string) func(e *trace.Event) bool {
+func concerns(text string) func(e *trace.Event) bool {
 	members := map[uint64]bool{}
-	for _, found := range named.FindAllStringSubmatch(text, -1) {
+	for _, found := range memberNames.FindAllStringSubmatch(text, -1) {
 		for _, digits := range found[1:] {
 			if id, err := strconv.ParseUint(digits, 10, 64); err == nil {
 				members[id] = true
@@ -72,10 +72,10 @@ func concerned(text string) func(e *trace.Event) bool {
 }
 
 // before is what the member of each change of state was before it.
-func before(events []*trace.Event) map[*trace.Event]*trace.State {
+func statesBefore(events []*trace.Event) map[*trace.Event]*trace.State {
 	was, all := map[uint64]*trace.State{}, map[*trace.Event]*trace.State{}
 	for _, e := range events {
-		if e.Kind == trace.Became {
+		if e.Kind == trace.StateChanged {
 			all[e] = was[e.Member]
 			was[e.Member] = e.State
 		}
@@ -86,7 +86,7 @@ func before(events []*trace.Event) map[*trace.Event]*trace.State {
 // Why an event may be worth a row.
 const (
 	near = iota
-	turn
+	change
 	operation
 	growth
 )
@@ -95,11 +95,11 @@ const (
 func classes(e *trace.Event, was *trace.State, concerns func(*trace.Event) bool) []int {
 	own := concerns(e)
 	switch e.Kind {
-	case trace.Start, trace.Kill, trace.Stop, trace.Panicked, trace.Struck, trace.CutOff, trace.Mended, trace.Noted:
-		return []int{turn}
-	case trace.Became:
+	case trace.Start, trace.Kill, trace.Stop, trace.Panicked, trace.FaultInjected, trace.CutOff, trace.Healed, trace.Note:
+		return []int{change}
+	case trace.StateChanged:
 		if was == nil || was.Role != e.State.Role || was.Term != e.State.Term {
-			return []int{turn, near}
+			return []int{change, near}
 		}
 		if own && (was.Commit != e.State.Commit || was.Vote != e.State.Vote) {
 			return []int{near, growth}
@@ -107,7 +107,7 @@ func classes(e *trace.Event, was *trace.State, concerns func(*trace.Event) bool)
 	case trace.LogChanged:
 		switch {
 		case e.Log.Last < e.Log.From:
-			return []int{turn, near}
+			return []int{change, near}
 		case own:
 			return []int{near, growth}
 		}

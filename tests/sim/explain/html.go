@@ -36,7 +36,7 @@ func HTML(w io.Writer, r io.Reader, o Options) error {
 	if err != nil {
 		return err
 	}
-	window, err := readWindow(in, o)
+	window, err := readEvents(in, o)
 	if err != nil {
 		return err
 	}

@@ -38,19 +38,19 @@ func (o *Options) after(e *trace.Event) bool {
 }
 
 // hidden counts what is not shown and why.
-type hidden struct {
+type hiddenCounts struct {
 	heartbeats, actors, others int
 	since                      int // heartbeats since the last time they were told of
 }
 
 // shows tells whether an event is to be seen, and counts it where it is not.
-func (o *Options) shows(e *trace.Event, h *hidden) bool {
+func (o *Options) shows(e *trace.Event, h *hiddenCounts) bool {
 	named := slices.Contains(o.Only, e.Name)
 	switch {
-	case len(o.Only) > 0 && !o.asksFor(e.Kind) && !named && e.Kind != trace.Violated:
+	case len(o.Only) > 0 && !o.asksForKind(e.Kind) && !named && e.Kind != trace.Violated:
 		h.others++
 	// A message between nodes is seen where it arrives; one within a node only where it is handled.
-	case e.Kind == trace.Handled && !o.Actors && !o.asksFor(e.Kind) && (!named || betweenNodes(e.Name)):
+	case e.Kind == trace.Handled && !o.Actors && !o.asksForKind(e.Kind) && (!named || betweenNodes(e.Name)):
 		h.actors++
 	case isHeartbeat(e) && !o.Heartbeats && len(o.Only) == 0:
 		if e.Kind != trace.Sent {
@@ -63,7 +63,7 @@ func (o *Options) shows(e *trace.Event, h *hidden) bool {
 	return false
 }
 
-func (h *hidden) String() string {
+func (h *hiddenCounts) String() string {
 	var all []string
 	for _, part := range []struct {
 		n         int
@@ -82,12 +82,12 @@ func (h *hidden) String() string {
 	return strings.Join(all, ", ")
 }
 
-// asksFor tells whether a kind of event is asked for by its name.
-func (o *Options) asksFor(k trace.Kind) bool { return slices.Contains(o.Only, string(k)) }
+// asksForKind tells whether a kind of event is asked for by its name.
+func (o *Options) asksForKind(k trace.Kind) bool { return slices.Contains(o.Only, string(k)) }
 
 func isMessage(e *trace.Event) bool {
 	switch e.Kind {
-	case trace.Sent, trace.Arrived, trace.Lost, trace.Doubled:
+	case trace.Sent, trace.Arrived, trace.Lost, trace.Duplicated:
 		return true
 	}
 	return false

@@ -21,12 +21,12 @@ type page struct {
 }
 
 type pageMember struct {
-	Up      bool        `json:"up"`
-	Why     string      `json:"why,omitempty"`
-	State   trace.State `json:"state"`
-	Applied uint64      `json:"applied"`
-	Last    uint64      `json:"last"`
-	Runs    []trace.Run `json:"runs"`
+	Up         bool        `json:"up"`
+	DownReason string      `json:"why,omitempty"`
+	State      trace.State `json:"state"`
+	Applied    uint64      `json:"applied"`
+	Last       uint64      `json:"last"`
+	Runs       []trace.Run `json:"runs"`
 }
 
 // moment is what happened at one step of the run, or the violation in it: the page goes from moment to moment.
@@ -53,18 +53,18 @@ type item struct {
 
 // arrow is a message, or the second copy of one.
 type arrow struct {
-	From   uint64 `json:"f"`
-	To     uint64 `json:"t"`
-	Name   string `json:"n"`
-	Label  string `json:"l"`
-	Detail string `json:"d"`
-	Sent   int    `json:"s"` // the moment; -1: before the first
-	Ends   int    `json:"e"` // the moment at which it arrives or is lost; -1: after the last
-	Lost   string `json:"x,omitempty"`
-	Again  bool   `json:"b,omitempty"`
+	From      uint64 `json:"f"`
+	To        uint64 `json:"t"`
+	Name      string `json:"n"`
+	Label     string `json:"l"`
+	Detail    string `json:"d"`
+	Sent      int    `json:"s"` // the moment; -1: before the first
+	Ends      int    `json:"e"` // the moment at which it arrives or is lost; -1: after the last
+	Lost      string `json:"x,omitempty"`
+	Duplicate bool   `json:"b,omitempty"`
 }
 
-func newPage(h trace.Header, w *window) *page {
+func newPage(h trace.Header, w *eventWindow) *page {
 	p := &page{Title: title(h), Replay: replay(h), Window: w.String(), Start: []pageMember{}, Cut: [][2]uint64{}, Moments: []moment{}, Arrows: []arrow{}}
 	for i := range w.base.Members {
 		p.Start = append(p.Start, startOf(&w.base.Members[i]))
@@ -98,7 +98,7 @@ func (p *page) begins(e *trace.Event) bool {
 }
 
 func startOf(m *Member) pageMember {
-	return pageMember{Up: m.Up, Why: m.Why, State: m.State, Applied: m.Applied, Last: m.Last, Runs: append([]trace.Run{}, m.Runs...)}
+	return pageMember{Up: m.Up, DownReason: m.DownReason, State: m.State, Applied: m.Applied, Last: m.Last, Runs: append([]trace.Run{}, m.Runs...)}
 }
 
 func (p *page) add(e *trace.Event, flights map[uint64]int) {
@@ -123,14 +123,14 @@ func (p *page) arrow(e *trace.Event, now int, flights map[uint64]int) int {
 		if e.Kind == trace.Sent {
 			sent = now
 		}
-		place = p.put(arrow{From: e.Member, To: e.Peer, Name: e.Name, Label: label(e), Detail: e.Detail, Sent: sent, Ends: -1})
+		place = p.addArrow(arrow{From: e.Member, To: e.Peer, Name: e.Name, Label: label(e), Detail: e.Detail, Sent: sent, Ends: -1})
 		flights[e.ID] = place
-	case e.Kind == trace.Doubled || p.Arrows[place].Ends >= 0:
+	case e.Kind == trace.Duplicated || p.Arrows[place].Ends >= 0:
 		// A copy: of one that is under way, which the next to arrive will end, or of one that has arrived.
 		if p.Arrows[place].Ends >= 0 {
 			again := p.Arrows[place]
-			again.Ends, again.Lost, again.Again = -1, "", true
-			place = p.put(again)
+			again.Ends, again.Lost, again.Duplicate = -1, "", true
+			place = p.addArrow(again)
 			flights[e.ID] = place
 		}
 	}
@@ -147,7 +147,7 @@ func (p *page) arrow(e *trace.Event, now int, flights map[uint64]int) int {
 	return place
 }
 
-func (p *page) put(a arrow) int {
+func (p *page) addArrow(a arrow) int {
 	p.Arrows = append(p.Arrows, a)
 	return len(p.Arrows) - 1
 }

@@ -19,12 +19,12 @@ func TestThePageShowsForeignWordsAsWords(t *testing.T) {
 	h := trace.Header{Nodes: 2, Profile: evil, Scenario: evil}
 	events := []*trace.Event{
 		{Step: 1, Kind: trace.Start, Member: 1, Detail: evil},
-		{Step: 2, Kind: trace.Became, Member: 1, State: &trace.State{Role: evil, Term: 1}},
+		{Step: 2, Kind: trace.StateChanged, Member: 1, State: &trace.State{Role: evil, Term: 1}},
 		{Step: 3, Kind: trace.Sent, Member: 1, Peer: 2, ID: 1, Name: evil, Detail: evil},
 		{Step: 4, Kind: trace.Lost, Member: 1, Peer: 2, ID: 1, Name: evil, Detail: evil},
-		{Step: 5, Kind: trace.Noted, Detail: evil},
+		{Step: 5, Kind: trace.Note, Detail: evil},
 		{Step: 6, Kind: trace.Called, Member: 1, ID: 1, Actor: evil, Name: evil, Detail: evil},
-		{Step: 7, Kind: trace.Struck, Name: evil, Detail: evil},
+		{Step: 7, Kind: trace.FaultInjected, Name: evil, Detail: evil},
 		{Step: 8, Kind: trace.Violated, Name: evil, Detail: evil},
 	}
 	b.open(write(t, h, events, explain.Options{}))
@@ -41,11 +41,11 @@ func TestThePageShowsForeignWordsAsWords(t *testing.T) {
 	if strings.HasPrefix(is.Title, "broken in") || is.Images != 0 || is.Nodes != 2 || !strings.Contains(is.Said, evil) {
 		t.Errorf("the page is %+v", is)
 	}
-	b.mustNotComplain()
+	b.mustHaveNoProblems()
 }
 
 // brokenRow is where the violation stands, what is highlighted, and what is veiled, in the window.
-const brokenRow = `(() => {
+const violationRow = `(() => {
 	const box = (e) => { const r = e.getBoundingClientRect(); return { Top: r.top, Bottom: r.bottom, Left: r.left, Right: r.right }; };
 	const texts = [...document.querySelectorAll("#diagram .band.violation")];
 	return {
@@ -57,21 +57,21 @@ const brokenRow = `(() => {
 	};
 })()`
 
-type box struct{ Top, Bottom, Left, Right float64 }
+type rectangle struct{ Top, Bottom, Left, Right float64 }
 
-func (b box) holds(o box) bool {
+func (b rectangle) holds(o rectangle) bool {
 	return o.Top >= b.Top-1 && o.Bottom <= b.Bottom+1 && o.Left >= b.Left-1 && o.Right <= b.Right+1
 }
 
-type brokenPage struct {
+type violationPage struct {
 	Words, Said, Window, Button string
-	Texts, Rows, Now, Veil      []box
-	View, List, Legend          box
+	Texts, Rows, Now, Veil      []rectangle
+	View, List, Legend          rectangle
 	Items, Moments, At          int
 }
 
 // mustShow checks that the very row of the violation is highlighted, in sight, to its last word, and not veiled.
-func (p *brokenPage) mustShow(t *testing.T, violation string) {
+func (p *violationPage) mustShowViolation(t *testing.T, violation string) {
 	t.Helper()
 	one := func(text string) string { return strings.Join(strings.Fields(text), " ") }
 	if !strings.Contains(one(p.Words), one(violation)) || !strings.Contains(one(p.Said), one(violation)) || p.Items != 1 || len(p.Texts) < 4 {
@@ -105,34 +105,34 @@ func TestThePageOfAFailureOpensAtTheRowInWhichItFailed(t *testing.T) {
 		"  2 up=true leader term 17 leader 2 last (64, 2) durable 64 commit 64 applied 64; 7 calls wait, serving true\n" +
 		"  3 up=false follower term 5 leader 1 last (9, 2) durable 9 commit 9 applied 0; 0 calls wait, and these are its last words"
 	events := append(slices.Clip(run.Events),
-		&trace.Event{Step: last.Step + 1, At: last.At, Kind: trace.Became, Member: 1, State: &trace.State{Role: "leader", Term: 17, Commit: 3}},
+		&trace.Event{Step: last.Step + 1, At: last.At, Kind: trace.StateChanged, Member: 1, State: &trace.State{Role: "leader", Term: 17, Commit: 3}},
 		&trace.Event{Step: last.Step + 1, At: last.At, Kind: trace.Violated, Name: "election safety", Detail: detail},
-		&trace.Event{Step: last.Step + 1, At: last.At, Kind: trace.Became, Member: 2, State: &trace.State{Role: "leader", Term: 17, Commit: 3}},
-		&trace.Event{Step: last.Step + 2, At: last.At + time.Second, Kind: trace.Noted, Detail: "what follows"})
+		&trace.Event{Step: last.Step + 1, At: last.At, Kind: trace.StateChanged, Member: 2, State: &trace.State{Role: "leader", Term: 17, Commit: 3}},
+		&trace.Event{Step: last.Step + 2, At: last.At + time.Second, Kind: trace.Note, Detail: "what follows"})
 	b.open(write(t, run.Header, events, explain.Options{Limit: 300}))
-	var is brokenPage
+	var is violationPage
 	for _, size := range [][2]int{{1280, 800}, {390, 844}} {
 		b.size(size[0], size[1])
 		b.click("#first")
 		b.click("#wrong")
 		b.settle()
-		is = brokenPage{}
-		b.eval(brokenRow, &is)
-		is.mustShow(t, "election safety: "+detail)
-		b.picture(fmt.Sprintf("broken-%d.png", size[0]))
+		is = violationPage{}
+		b.eval(violationRow, &is)
+		is.mustShowViolation(t, "election safety: "+detail)
+		b.screenshot(fmt.Sprintf("broken-%d.png", size[0]))
 	}
 	b.eval(`location.reload()`, nil)
 	b.open(write(t, run.Header, events, explain.Options{Limit: 300}))
 	b.settle()
-	b.eval(brokenRow, &is)
-	is.mustShow(t, detail)
+	b.eval(violationRow, &is)
+	is.mustShowViolation(t, detail)
 	if is.Button != "✗ broken: election safety" || is.At != is.Moments-2 {
 		t.Errorf("the page opens at moment %d of %d; its button says %q", is.At, is.Moments, is.Button)
 	}
 	if !strings.Contains(is.Window, "Shown are events") || is.Moments > 300 {
 		t.Errorf("the page holds %d moments and says %q", is.Moments, is.Window)
 	}
-	b.mustNotComplain()
+	b.mustHaveNoProblems()
 }
 
 // The address names a moment, so that it can be sent to others; one that names none leaves the page as it is.
@@ -173,7 +173,7 @@ func TestTheAddressOfAPageLeadsToAMoment(t *testing.T) {
 	if want := fmt.Sprintf("#moment=%d", shown.Moments-1); hash != want {
 		t.Errorf("a moment before the last the address is %q, not %q", hash, want)
 	}
-	b.mustNotComplain()
+	b.mustHaveNoProblems()
 }
 
 func TestThePageOfALongRunIsBounded(t *testing.T) {

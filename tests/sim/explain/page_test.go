@@ -19,17 +19,17 @@ import (
 // figure8 is the run of Figure 8 of the paper: five nodes, several leaders, logs that part and are repaired.
 func figure8(t *testing.T) *trace.Memory {
 	t.Helper()
-	return played(t, "figure-8")
+	return runScenario(t, "figure-8")
 }
 
-func played(t *testing.T, name string) *trace.Memory {
+func runScenario(t *testing.T, name string) *trace.Memory {
 	t.Helper()
 	scenario, err := sim.Find(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	memory := &trace.Memory{}
-	if r := scenario.Play(sim.Options{Seed: 3, Recorder: memory}); r.Failure != nil {
+	if r := scenario.Run(sim.Options{Seed: 3, Recorder: memory}); r.Failure != nil {
 		t.Fatalf("%+v", r.Failure)
 	}
 	return memory
@@ -119,7 +119,7 @@ func TestThePageShowsEachMomentAsItWas(t *testing.T) {
 	if len(leaders) < 2 {
 		t.Errorf("the page showed these leaders: %v", leaders)
 	}
-	b.mustNotComplain()
+	b.mustHaveNoProblems()
 }
 
 func compareCard(t *testing.T, moment, step int, card shownCard, m *explain.Member) {
@@ -212,7 +212,7 @@ func TestThePageDrawsLanesAndArrows(t *testing.T) {
 			t.Errorf("the diagram never says %q", want)
 		}
 	}
-	b.mustNotComplain()
+	b.mustHaveNoProblems()
 }
 
 func abs(x float64) float64 { return max(x, -x) }
@@ -286,7 +286,7 @@ func TestThePageIsWorkedByKeysAndButtons(t *testing.T) {
 	if !strings.Contains(said, "Append") || !strings.Contains(said, "from, to") || !strings.Contains(said, "term ") {
 		t.Fatalf("the page says of a message that is pointed at: %q", said)
 	}
-	b.mustNotComplain()
+	b.mustHaveNoProblems()
 }
 
 func TestThePageFitsWindowsOfAllSizes(t *testing.T) {
@@ -307,19 +307,19 @@ func TestThePageFitsWindowsOfAllSizes(t *testing.T) {
 			if int(is.Wide) > size[0] || len(is.Outside) > 0 || is.Diagram < 250 || is.Stage == 0 {
 				t.Errorf("%v: the page is %v wide, the diagram %v high with %v messages; outside are %v", size, is.Wide, is.Diagram, is.Stage, is.Outside)
 			}
-			b.picture(fmt.Sprintf("figure-8-%s-%d.png", theme, size[0]))
+			b.screenshot(fmt.Sprintf("figure-8-%s-%d.png", theme, size[0]))
 		}
 		var pale []string
-		b.eval(paleTexts, &pale)
+		b.eval(lowContrastTexts, &pale)
 		if len(pale) > 0 {
 			t.Errorf("%s: texts with a contrast below 4.5: %q", theme, pale)
 		}
 	}
-	b.mustNotComplain()
+	b.mustHaveNoProblems()
 }
 
-// paleTexts are the texts whose contrast with what they stand on is too low to be read by all (WCAG 2.1, 1.4.3).
-const paleTexts = `(() => {
+// lowContrastTexts are the texts whose contrast with what they stand on is too low to be read by all (WCAG 2.1, 1.4.3).
+const lowContrastTexts = `(() => {
 	const rgb = (c) => c.match(/[\d.]+/g).map(Number);
 	const light = (c) => { const [r, g, b] = rgb(c).map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
 	const ground = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (!/, 0\)$/.test(c)) return c; } return "rgb(255, 255, 255)"; };

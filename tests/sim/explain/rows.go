@@ -103,10 +103,10 @@ func (t *table) arrow(e *trace.Event, latency time.Duration, again bool) {
 		r[to+1] = '◀'
 	}
 	if e.Kind == trace.Lost {
-		t.breakOff(r, from, to)
+		t.cutArrow(r, from, to)
 	}
 	// The words stand next to the sender, so that they never hide where the arrow ends.
-	words := shortened([]rune(label(e)), t.column-4)
+	words := shortenLabel([]rune(label(e)), t.column-4)
 	if from < to {
 		r.put(from+2, string(words))
 	} else {
@@ -120,13 +120,13 @@ func (t *table) arrow(e *trace.Event, latency time.Duration, again bool) {
 		margin = "again: " + margin
 	}
 	if latency > 0 {
-		margin += " · " + short(latency)
+		margin += " · " + shortDuration(latency)
 	}
 	t.write(e.At, r, margin, e.Step == t.failed)
 }
 
 // shortened cuts a label to a width. The sign at its end, which says what was answered, stays.
-func shortened(words []rune, width int) []rune {
+func shortenLabel(words []rune, width int) []rune {
 	last := len(words) - 1
 	if last < width {
 		return words
@@ -137,8 +137,8 @@ func shortened(words []rune, width int) []rune {
 	return words[:width]
 }
 
-// breakOff ends an arrow in the middle of its last column.
-func (t *table) breakOff(r row, from, to int) {
+// cutArrow ends an arrow in the middle of its last column.
+func (t *table) cutArrow(r row, from, to int) {
 	step := 1
 	if from > to {
 		step = -1
@@ -150,7 +150,7 @@ func (t *table) breakOff(r row, from, to int) {
 }
 
 // short is a duration to three digits.
-func short(d time.Duration) string {
+func shortDuration(d time.Duration) string {
 	switch {
 	case d >= 10*time.Second:
 		return d.Round(100 * time.Millisecond).String()
@@ -165,15 +165,15 @@ func short(d time.Duration) string {
 }
 
 // cell is what happened to a member in a step, until all of it is known.
-type cell struct {
+type pendingRow struct {
 	event  *trace.Event
 	words  []string
 	margin string
 }
 
 // cuts tells whether an event cuts or mends a further connection in the same step: they share a row.
-func (p *cell) cuts(e *trace.Event) bool {
-	return (e.Kind == trace.CutOff || e.Kind == trace.Mended) && p.event.Kind == e.Kind && p.event.Step == e.Step
+func (p *pendingRow) cuts(e *trace.Event) bool {
+	return (e.Kind == trace.CutOff || e.Kind == trace.Healed) && p.event.Kind == e.Kind && p.event.Step == e.Step
 }
 
 // hold adds to what is to be written about a member in this step. Of two strips of its log the later one says it all.
@@ -181,15 +181,15 @@ func (t *table) hold(e *trace.Event, words []string, margin string) {
 	p := t.pending
 	if p == nil || e.Member == 0 || margin != "" && p.margin != "" {
 		t.flush()
-		p = &cell{event: e}
+		p = &pendingRow{event: e}
 		t.pending = p
 	}
 	if margin != "" {
 		p.margin = margin
 	}
 	for _, w := range words {
-		if isStrip(w) {
-			p.words = slices.DeleteFunc(p.words, isStrip)
+		if isLogStrip(w) {
+			p.words = slices.DeleteFunc(p.words, isLogStrip)
 		}
 		if w != "" {
 			p.words = append(p.words, w)
@@ -197,7 +197,7 @@ func (t *table) hold(e *trace.Event, words []string, margin string) {
 	}
 }
 
-func isStrip(s string) bool { return strings.Trim(s, "[]…0123456789") == "" }
+func isLogStrip(s string) bool { return strings.Trim(s, "[]…0123456789") == "" }
 
 // flush writes what is held, in rows of as many words as fit beside each other.
 func (t *table) flush() {
@@ -242,18 +242,18 @@ func (t *table) words(e *trace.Event, was *Member) (words []string, margin strin
 		return []string{"✖ killed"}, e.Detail
 	case trace.Stop:
 		return []string{"✖ stops"}, e.Detail
-	case trace.Became:
-		return became(was, &now, t.column-3), ""
+	case trace.StateChanged:
+		return stateWords(was, &now, t.column-3), ""
 	case trace.LogChanged:
 		if e.Log.From <= was.Last {
 			margin = fmt.Sprintf("log of %d cut from %d on", e.Member, e.Log.From)
 		}
-		if len(e.Log.Words) > 0 {
-			margin = strings.TrimLeft(margin+"; "+written(e.Log), "; ")
+		if len(e.Log.Texts) > 0 {
+			margin = strings.TrimLeft(margin+"; "+appendedText(e.Log), "; ")
 		}
-		return []string{strip(&now, t.column-3)}, margin
+		return []string{logStrip(&now, t.column-3)}, margin
 	case trace.Applied:
-		if t.options.asksFor(e.Kind) { // else the logs say enough
+		if t.options.asksForKind(e.Kind) { // else the logs say enough
 			words = []string{fmt.Sprintf("applied %d", e.Index)}
 		}
 		return words, ""
@@ -266,27 +266,27 @@ func (t *table) words(e *trace.Event, was *Member) (words []string, margin strin
 	case trace.Panicked:
 		return []string{"✖ " + e.Actor}, fmt.Sprintf("%s panics at %s", e.Actor, e.Name)
 	}
-	return nil, t.aside(e)
+	return nil, t.marginText(e)
 }
 
 // written says which entries were appended; of many the first and the last.
-func written(l *trace.Log) string {
-	last := len(l.Words) - 1
-	text := fmt.Sprintf("%d: %s", l.From, l.Words[0])
+func appendedText(l *trace.Log) string {
+	last := len(l.Texts) - 1
+	text := fmt.Sprintf("%d: %s", l.From, l.Texts[0])
 	if last > 0 {
-		text += fmt.Sprintf(" … %d: %s", l.From+uint64(last), l.Words[last])
+		text += fmt.Sprintf(" … %d: %s", l.From+uint64(last), l.Texts[last])
 	}
 	return text
 }
 
 // aside is what happens to nobody's Node.
-func (t *table) aside(e *trace.Event) string {
+func (t *table) marginText(e *trace.Event) string {
 	switch e.Kind {
-	case trace.Sent, trace.Doubled: // drawn where they arrive
-		if t.options.asksFor(e.Kind) {
-			return strings.TrimRight(fmt.Sprintf("%d to %d %s: %s %s", e.Member, e.Peer, map[trace.Kind]string{trace.Sent: "sent", trace.Doubled: "doubled"}[e.Kind], label(e), e.Detail), " ")
+	case trace.Sent, trace.Duplicated: // drawn where they arrive
+		if t.options.asksForKind(e.Kind) {
+			return strings.TrimRight(fmt.Sprintf("%d to %d %s: %s %s", e.Member, e.Peer, map[trace.Kind]string{trace.Sent: "sent", trace.Duplicated: "doubled"}[e.Kind], label(e), e.Detail), " ")
 		}
-	case trace.Struck:
+	case trace.FaultInjected:
 		text := "⚡ " + e.Name
 		if e.Member != 0 {
 			text += fmt.Sprintf(" %d", e.Member)
@@ -300,13 +300,13 @@ func (t *table) aside(e *trace.Event) string {
 		return strings.TrimRight(text+" "+e.Detail, " ")
 	case trace.CutOff:
 		return fmt.Sprintf("✂ cut %d→%d", e.Member, e.Peer)
-	case trace.Mended:
+	case trace.Healed:
 		return fmt.Sprintf("mended %d→%d", e.Member, e.Peer)
 	case trace.Called:
 		return fmt.Sprintf("%s at %d: #%d %s %s", e.Actor, e.Member, e.ID, e.Name, e.Detail)
 	case trace.Returned:
 		return fmt.Sprintf("%s at %d: #%d %s", e.Actor, e.Member, e.ID, e.Detail)
-	case trace.Noted:
+	case trace.Note:
 		return "» " + e.Detail
 	case trace.Violated:
 		text := "✗ " + strings.ToUpper(e.Name) + ": " + e.Detail
@@ -319,10 +319,10 @@ func (t *table) aside(e *trace.Event) string {
 }
 
 // became tells how a Node has changed.
-func became(was, now *Member, width int) (words []string) {
+func stateWords(was, now *Member, width int) (words []string) {
 	before, after := was.State, now.State
 	if before.Role != after.Role || before.Term != after.Term {
-		words = append(words, now.standing(width))
+		words = append(words, now.summary(width))
 	}
 	if after.Vote != before.Vote && after.Vote != 0 {
 		words = append(words, fmt.Sprintf("votes %d", after.Vote))
@@ -331,13 +331,13 @@ func became(was, now *Member, width int) (words []string) {
 		words = append(words, fmt.Sprintf("follows %d", after.Leader))
 	}
 	if after.Commit != before.Commit {
-		words = append(words, strip(now, width))
+		words = append(words, logStrip(now, width))
 	}
 	return words
 }
 
 // strip is a log as digits, the last of each term, the committed part in brackets; of a long one the end.
-func strip(m *Member, width int) string {
+func logStrip(m *Member, width int) string {
 	commit, from := min(m.State.Commit, m.Last), uint64(1)
 	if room := uint64(width - 3); m.Last > room {
 		from = m.Last - room + 1

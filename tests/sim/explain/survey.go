@@ -17,9 +17,9 @@ type Contents struct {
 	First, Last         time.Duration
 }
 
-// Survey reads a trace through. Of a damaged one it tells what stands before the damage: whoever shows the trace will come
+// ReadContents reads a trace through. Of a damaged one it tells what stands before the damage: whoever shows the trace will come
 // upon it again.
-func Survey(r io.Reader) (*Contents, error) {
+func ReadContents(r io.Reader) (*Contents, error) {
 	in, err := trace.NewReader(r)
 	if err != nil {
 		return nil, err

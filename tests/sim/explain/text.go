@@ -25,7 +25,7 @@ func Text(w io.Writer, r io.Reader, o Options) error {
 	for {
 		e, err := in.Next()
 		if err == io.EOF {
-			if !in.Whole() {
+			if !in.Complete() {
 				ends = ErrNoEnd
 			}
 			break
@@ -37,11 +37,11 @@ func Text(w io.Writer, r io.Reader, o Options) error {
 		if o.after(e) {
 			break
 		}
-		t.take(e)
+		t.add(e)
 	}
 	t.flush()
 	if !t.begun {
-		return firstError(ends, nothing(&t.hidden))
+		return firstError(ends, nothingError(&t.hidden))
 	}
 	t.finish()
 	return firstError(out.Flush(), ends)
@@ -53,7 +53,7 @@ var ErrNothing = errors.New("nothing to show")
 // ErrNoEnd tells that a trace was cut where a line ends: what was read of it is shown.
 var ErrNoEnd = errors.New("the trace has no end: the file was cut off, or its run was broken off")
 
-func nothing(h *hidden) error {
+func nothingError(h *hiddenCounts) error {
 	if left := h.String(); left != "" {
 		return fmt.Errorf("%w: what is there is not shown: %s", ErrNothing, left)
 	}
@@ -74,12 +74,12 @@ func Listing(h trace.Header, before *Cluster, events []*trace.Event, all bool) s
 	var b strings.Builder
 	out := bufio.NewWriter(&b)
 	t := newTable(out, h, before.Clone(), Options{Heartbeats: true, Actors: true})
-	t.failed, t.listing = failedStep(events), true
+	t.failed, t.listing = violationStep(events), true
 	if !all {
-		t.chosen = essence(events)
+		t.chosen = relevantEvents(events)
 	}
 	for _, e := range events {
-		t.take(e)
+		t.add(e)
 	}
 	t.finish()
 	if t.chosen != nil && t.hidden.others > 0 {
@@ -89,8 +89,8 @@ func Listing(h trace.Header, before *Cluster, events []*trace.Event, all bool) s
 	return b.String()
 }
 
-// failedStep is the step of the violation, -1 where there is none.
-func failedStep(events []*trace.Event) int {
+// violationStep is the step of the violation, -1 where there is none.
+func violationStep(events []*trace.Event) int {
 	for _, e := range events {
 		if e.Kind == trace.Violated {
 			return e.Step
@@ -101,22 +101,22 @@ func failedStep(events []*trace.Event) int {
 
 // table writes rows. Its columns: the time, a lane and its words for each member, the margin.
 type table struct {
-	out     *bufio.Writer
-	header  trace.Header
-	options Options
-	cluster *Cluster
-	hidden  hidden
-	flights map[uint64]time.Duration // message → when it left
-	again   map[uint64]bool          // doubled messages that have arrived once
-	failed  int                      // the step that broke an invariant
-	listing bool                     // who reads it has been told what the violation says
-	chosen  map[*trace.Event]bool    // the events to show; nil: as the options say
+	out        *bufio.Writer
+	header     trace.Header
+	options    Options
+	cluster    *Cluster
+	hidden     hiddenCounts
+	flights    map[uint64]time.Duration // message → when it left
+	duplicates map[uint64]bool          // doubled messages that have arrived once
+	failed     int                      // the step that broke an invariant
+	listing    bool                     // who reads it has been told what the violation says
+	chosen     map[*trace.Event]bool    // the events to show; nil: as the options say
 
 	column, margin int
 	rows           int
 	titled, begun  bool
 	at             time.Duration // of the last row
-	pending        *cell
+	pending        *pendingRow
 }
 
 const timeWidth = 12
@@ -129,7 +129,7 @@ func newTable(out *bufio.Writer, h trace.Header, c *Cluster, o Options) *table {
 	n := max(len(c.Members), 1)
 	column := min(max((width-timeWidth-30)/n, 12), 24)
 	return &table{
-		out: out, header: h, options: o, cluster: c, flights: map[uint64]time.Duration{}, again: map[uint64]bool{}, failed: -1,
+		out: out, header: h, options: o, cluster: c, flights: map[uint64]time.Duration{}, duplicates: map[uint64]bool{}, failed: -1,
 		column: column, margin: max(width-timeWidth-n*column, 24),
 	}
 }
@@ -141,22 +141,22 @@ func (t *table) title() {
 }
 
 // heads repeats who is where, so that any screenful can be read alone.
-func (t *table) heads() {
+func (t *table) writeMembers() {
 	names, logs := t.lanes(), t.lanes()
 	for i := range t.cluster.Members {
 		m := &t.cluster.Members[i]
-		names.put(t.lane(m.ID), fmt.Sprintf("%d %s", m.ID, m.standing(t.column-3)))
-		logs.put(t.lane(m.ID)+2, strip(m, t.column-3))
+		names.put(t.lane(m.ID), fmt.Sprintf("%d %s", m.ID, m.summary(t.column-3)))
+		logs.put(t.lane(m.ID)+2, logStrip(m, t.column-3))
 	}
 	t.write(t.at, names, "", false)
 	t.write(t.at, logs, "", false)
 }
 
 // standing is what a member is, in so many columns: the term matters more than the word before it.
-func (m *Member) standing(width int) string {
+func (m *Member) summary(width int) string {
 	switch {
-	case m.Why != "":
-		return clip(m.Why, width)
+	case m.DownReason != "":
+		return clip(m.DownReason, width)
 	case m.State.Role == "":
 		return "–"
 	case m.State.Term == 0:
@@ -184,7 +184,7 @@ func role(r string) string {
 }
 
 // take follows an event and writes it where it is to be seen.
-func (t *table) take(e *trace.Event) {
+func (t *table) add(e *trace.Event) {
 	if p := t.pending; p != nil && p.cuts(e) {
 		t.cluster.Apply(e)
 		if t.shows(e) {
@@ -197,7 +197,7 @@ func (t *table) take(e *trace.Event) {
 	}
 	was := t.cluster.at(e.Member)
 	t.cluster.Apply(e)
-	latency, again := t.follow(e)
+	latency, again := t.track(e)
 	if t.options.before(e) || !t.shows(e) {
 		return
 	}
@@ -242,10 +242,10 @@ func (t *table) begin(e *trace.Event, was *Member) {
 			m := &t.cluster.Members[e.Member-1]
 			now := *m
 			*m = *was
-			t.heads()
+			t.writeMembers()
 			*m = now
 		} else {
-			t.heads()
+			t.writeMembers()
 		}
 	}
 	t.gap(e)
@@ -261,23 +261,23 @@ func (c *Cluster) at(id uint64) Member {
 }
 
 // follow tells how long a message was under way, and whether it has arrived before.
-func (t *table) follow(e *trace.Event) (latency time.Duration, again bool) {
+func (t *table) track(e *trace.Event) (latency time.Duration, again bool) {
 	switch e.Kind {
 	case trace.Sent:
 		t.flights[e.ID] = e.At
-	case trace.Doubled:
-		t.again[e.ID] = false
+	case trace.Duplicated:
+		t.duplicates[e.ID] = false
 	case trace.Arrived, trace.Lost:
 		if left, known := t.flights[e.ID]; known {
 			latency = e.At - left
 		}
-		arrived, doubled := t.again[e.ID]
+		arrived, doubled := t.duplicates[e.ID]
 		if doubled && !arrived {
-			t.again[e.ID] = true
+			t.duplicates[e.ID] = true
 			return latency, false
 		}
 		delete(t.flights, e.ID)
-		delete(t.again, e.ID)
+		delete(t.duplicates, e.ID)
 		return latency, arrived
 	}
 	return latency, again
@@ -297,7 +297,7 @@ func (t *table) finish() {
 	t.flush()
 	if t.begun {
 		fmt.Fprintln(t.out)
-		t.heads()
+		t.writeMembers()
 	}
 	if h := t.hidden.String(); h != "" && t.chosen == nil {
 		fmt.Fprintf(t.out, "not shown: %s\n", h)

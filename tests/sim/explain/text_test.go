@@ -19,7 +19,7 @@ import (
 
 var rewrite = flag.Bool("explain.rewrite", false, "write testdata and the example of docs/simulator.md anew")
 
-func text(t *testing.T, h trace.Header, events []*trace.Event, o explain.Options) string {
+func listing(t *testing.T, h trace.Header, events []*trace.Event, o explain.Options) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := explain.Text(&b, encode(t, h, events), o); err != nil {
@@ -29,13 +29,13 @@ func text(t *testing.T, h trace.Header, events []*trace.Event, o explain.Options
 }
 
 // story is a small run with one of everything that the listing draws: an election, a write, a lost message, a death.
-type story struct {
+type traceBuilder struct {
 	events []*trace.Event
 	step   int
 	at     time.Duration
 }
 
-func (s *story) happens(after time.Duration, events ...trace.Event) {
+func (s *traceBuilder) add(after time.Duration, events ...trace.Event) {
 	s.step++
 	s.at += after
 	for _, e := range events {
@@ -44,62 +44,62 @@ func (s *story) happens(after time.Duration, events ...trace.Event) {
 	}
 }
 
-func message(kind trace.Kind, from, to, id uint64, name, detail string) trace.Event {
+func messageEvent(kind trace.Kind, from, to, id uint64, name, detail string) trace.Event {
 	return trace.Event{Kind: kind, Member: from, Peer: to, ID: id, Name: name, Detail: detail}
 }
 
-func is(member uint64, s trace.State) trace.Event {
-	return trace.Event{Kind: trace.Became, Member: member, State: &s}
+func stateEvent(member uint64, s trace.State) trace.Event {
+	return trace.Event{Kind: trace.StateChanged, Member: member, State: &s}
 }
 
 // wrote is a change of a log whose entries have words.
-func wrote(member, from, term uint64, words ...string) trace.Event {
-	e := log(member, from, from+uint64(len(words))-1, term)
-	e.Log.Words = words
+func logEventWithTexts(member, from, term uint64, words ...string) trace.Event {
+	e := logEvent(member, from, from+uint64(len(words))-1, term)
+	e.Log.Texts = words
 	return e
 }
 
-func log(member, from, last, term uint64) trace.Event {
+func logEvent(member, from, last, term uint64) trace.Event {
 	return trace.Event{Kind: trace.LogChanged, Member: member, Log: &trace.Log{From: from, Last: last, Runs: []trace.Run{{First: from, Term: term}}}}
 }
 
 func electionAndWrite() (trace.Header, []*trace.Event) {
-	s := &story{}
+	s := &traceBuilder{}
 	ms := time.Millisecond
 	for id := uint64(1); id <= 3; id++ {
-		s.happens(ms, trace.Event{Kind: trace.Start, Member: id, Index: 1})
-		s.happens(ms, log(id, 1, 1, 1), is(id, trace.State{Role: "follower", Term: 1, Commit: 1}))
+		s.add(ms, trace.Event{Kind: trace.Start, Member: id, Index: 1})
+		s.add(ms, logEvent(id, 1, 1, 1), stateEvent(id, trace.State{Role: "follower", Term: 1, Commit: 1}))
 	}
 	const vote = "term 2, last 1/1"
-	s.happens(150*ms, is(2, trace.State{Role: "candidate", Term: 2, Vote: 2, Commit: 1}),
-		message(trace.Sent, 2, 1, 1, "RequestVote", vote), message(trace.Sent, 2, 3, 2, "RequestVote", vote))
-	s.happens(2*ms, message(trace.Arrived, 2, 1, 1, "RequestVote", vote))
-	s.happens(ms, is(1, trace.State{Role: "follower", Term: 2, Vote: 2, Commit: 1}), message(trace.Sent, 1, 2, 3, "VoteResponse", "granted, term 2"))
-	s.happens(ms, message(trace.Lost, 2, 3, 2, "RequestVote", "bad luck"))
-	s.happens(ms, message(trace.Arrived, 1, 2, 3, "VoteResponse", "granted, term 2"))
-	s.happens(ms/10, is(2, trace.State{Role: "leader", Term: 2, Vote: 2, Leader: 2, Commit: 1}), wrote(2, 2, 2, "noop"))
-	s.happens(ms, message(trace.Sent, 2, 1, 4, "Heartbeat", "term 2"), message(trace.Sent, 2, 3, 5, "Heartbeat", "term 2"))
-	s.happens(ms, message(trace.Arrived, 2, 1, 4, "Heartbeat", "term 2"))
-	s.happens(ms, message(trace.Arrived, 2, 3, 5, "Heartbeat", "term 2"))
-	s.happens(ms/10, is(3, trace.State{Role: "follower", Term: 2, Leader: 2, Commit: 1}))
-	s.happens(400*ms, trace.Event{Kind: trace.Called, Member: 2, ID: 1, Actor: "client 1", Name: "put", Detail: `k1 = "a"`})
+	s.add(150*ms, stateEvent(2, trace.State{Role: "candidate", Term: 2, Vote: 2, Commit: 1}),
+		messageEvent(trace.Sent, 2, 1, 1, "RequestVote", vote), messageEvent(trace.Sent, 2, 3, 2, "RequestVote", vote))
+	s.add(2*ms, messageEvent(trace.Arrived, 2, 1, 1, "RequestVote", vote))
+	s.add(ms, stateEvent(1, trace.State{Role: "follower", Term: 2, Vote: 2, Commit: 1}), messageEvent(trace.Sent, 1, 2, 3, "VoteResponse", "granted, term 2"))
+	s.add(ms, messageEvent(trace.Lost, 2, 3, 2, "RequestVote", "bad luck"))
+	s.add(ms, messageEvent(trace.Arrived, 1, 2, 3, "VoteResponse", "granted, term 2"))
+	s.add(ms/10, stateEvent(2, trace.State{Role: "leader", Term: 2, Vote: 2, Leader: 2, Commit: 1}), logEventWithTexts(2, 2, 2, "noop"))
+	s.add(ms, messageEvent(trace.Sent, 2, 1, 4, "Heartbeat", "term 2"), messageEvent(trace.Sent, 2, 3, 5, "Heartbeat", "term 2"))
+	s.add(ms, messageEvent(trace.Arrived, 2, 1, 4, "Heartbeat", "term 2"))
+	s.add(ms, messageEvent(trace.Arrived, 2, 3, 5, "Heartbeat", "term 2"))
+	s.add(ms/10, stateEvent(3, trace.State{Role: "follower", Term: 2, Leader: 2, Commit: 1}))
+	s.add(400*ms, trace.Event{Kind: trace.Called, Member: 2, ID: 1, Actor: "client 1", Name: "put", Detail: `k1 = "a"`})
 	const append3 = "term 2, prev 2/2, entry 3/2, commit 1"
-	s.happens(ms, wrote(2, 3, 2, `put k1 = "a"`), message(trace.Sent, 2, 1, 6, "AppendEntries", append3))
-	s.happens(ms, trace.Event{Kind: trace.CutOff, Member: 2, Peer: 3}, trace.Event{Kind: trace.Struck, Name: "cut", Member: 2})
-	s.happens(2*ms, message(trace.Arrived, 2, 1, 6, "AppendEntries", append3))
-	s.happens(ms, wrote(1, 2, 2, "noop", `put k1 = "a"`), trace.Event{Kind: trace.Handled, Member: 1, Actor: "log", Name: "Append"}, message(trace.Sent, 1, 2, 7, "AppendResponse", "accepted to 3, term 2"))
-	s.happens(3*ms, message(trace.Arrived, 1, 2, 7, "AppendResponse", "accepted to 3, term 2"))
-	s.happens(ms/10, is(2, trace.State{Role: "leader", Term: 2, Vote: 2, Leader: 2, Commit: 3, Durable: 3}), trace.Event{Kind: trace.Applied, Member: 2, Index: 3})
-	s.happens(0, trace.Event{Kind: trace.Returned, Member: 2, ID: 1, Actor: "client 1", Name: "put", Detail: "answered at 3"})
-	s.happens(ms, trace.Event{Kind: trace.Kill, Member: 2})
-	s.happens(ms, trace.Event{Kind: trace.Noted, Detail: "awaits: another leader"})
+	s.add(ms, logEventWithTexts(2, 3, 2, `put k1 = "a"`), messageEvent(trace.Sent, 2, 1, 6, "AppendEntries", append3))
+	s.add(ms, trace.Event{Kind: trace.CutOff, Member: 2, Peer: 3}, trace.Event{Kind: trace.FaultInjected, Name: "cut", Member: 2})
+	s.add(2*ms, messageEvent(trace.Arrived, 2, 1, 6, "AppendEntries", append3))
+	s.add(ms, logEventWithTexts(1, 2, 2, "noop", `put k1 = "a"`), trace.Event{Kind: trace.Handled, Member: 1, Actor: "log", Name: "Append"}, messageEvent(trace.Sent, 1, 2, 7, "AppendResponse", "accepted to 3, term 2"))
+	s.add(3*ms, messageEvent(trace.Arrived, 1, 2, 7, "AppendResponse", "accepted to 3, term 2"))
+	s.add(ms/10, stateEvent(2, trace.State{Role: "leader", Term: 2, Vote: 2, Leader: 2, Commit: 3, Durable: 3}), trace.Event{Kind: trace.Applied, Member: 2, Index: 3})
+	s.add(0, trace.Event{Kind: trace.Returned, Member: 2, ID: 1, Actor: "client 1", Name: "put", Detail: "answered at 3"})
+	s.add(ms, trace.Event{Kind: trace.Kill, Member: 2})
+	s.add(ms, trace.Event{Kind: trace.Note, Detail: "awaits: another leader"})
 	return trace.Header{Seed: 7, Nodes: 3, Scenario: "an-example"}, s.events
 }
 
 // The listing of a small run is in testdata, where it can be looked at, and in the documentation.
 func TestTheListingOfASmallRun(t *testing.T) {
 	h, events := electionAndWrite()
-	got := text(t, h, events, explain.Options{Width: 100})
+	got := listing(t, h, events, explain.Options{Width: 100})
 	golden, page := filepath.Join("testdata", "election-and-write.txt"), filepath.Join("..", "..", "..", "docs", "simulator.md")
 	if *rewrite {
 		rewriteExample(t, golden, page, got)
@@ -142,8 +142,8 @@ func rewriteExample(t *testing.T, golden, page, listing string) {
 func TestTheListingFitsItsWidth(t *testing.T) {
 	cut := regexp.MustCompile(`(foll|cand|pre|lead)[a-z.-]* t?…|─PreVote? *[─●]`)
 	for _, name := range []string{"figure-8", "figure-7"} {
-		run := played(t, name)
-		said := text(t, run.Header, run.Events, explain.Options{})
+		run := runScenario(t, name)
+		said := listing(t, run.Header, run.Events, explain.Options{})
 		for line := range strings.Lines(said) {
 			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 120 || cut.MatchString(line) {
 				t.Fatalf("%s: a line of %d columns, or with something cut off: %q", name, n, line)
@@ -172,7 +172,7 @@ func TestTheListingShowsWhatIsAskedFor(t *testing.T) {
 		{"one message", explain.Options{Only: []string{"AppendResponse"}}, []string{"Append ✓"}, []string{"Vote?", "▲ life"}},
 		{"heartbeats alone", explain.Options{Only: []string{"Heartbeat"}}, []string{"●─beat"}, []string{"Vote?"}},
 	} {
-		got := text(t, h, events, c.options)
+		got := listing(t, h, events, c.options)
 		for _, want := range c.has {
 			if !strings.Contains(got, want) {
 				t.Errorf("%s: %q is missing:\n%s", c.name, want, got)
@@ -199,7 +199,7 @@ func TestTheListingOfADamagedTraceEndsWhereTheDamageBegins(t *testing.T) {
 	if err := explain.HTML(&b, strings.NewReader(cut), explain.Options{}); err != nil || !strings.Contains(b.String(), "The trace ends early") {
 		t.Errorf("the page: %v", err)
 	}
-	if err := explain.HTML(&b, strings.NewReader("no trace"), explain.Options{}); !errors.Is(err, trace.ErrForeign) {
+	if err := explain.HTML(&b, strings.NewReader("no trace"), explain.Options{}); !errors.Is(err, trace.ErrNotTrace) {
 		t.Errorf("the page of what is no trace: %v", err)
 	}
 }
@@ -207,12 +207,12 @@ func TestTheListingOfADamagedTraceEndsWhereTheDamageBegins(t *testing.T) {
 func TestTheListingKeepsControlCharactersFromTheTerminal(t *testing.T) {
 	evil := "\x1b[2J\x07\u009b"
 	events := []*trace.Event{
-		{Step: 1, Kind: trace.Start, Member: 1, Detail: evil}, {Step: 2, Kind: trace.Became, Member: 1, State: &trace.State{Role: evil, Term: 1}},
-		{Step: 3, Kind: trace.Arrived, Member: 1, Peer: 2, ID: 1, Name: evil, Detail: evil}, {Step: 4, Kind: trace.Noted, Detail: evil},
-		{Step: 5, Kind: trace.Handled, Member: 1, Actor: evil, Name: evil}, {Step: 6, Kind: trace.Struck, Name: evil, Member: 2},
+		{Step: 1, Kind: trace.Start, Member: 1, Detail: evil}, {Step: 2, Kind: trace.StateChanged, Member: 1, State: &trace.State{Role: evil, Term: 1}},
+		{Step: 3, Kind: trace.Arrived, Member: 1, Peer: 2, ID: 1, Name: evil, Detail: evil}, {Step: 4, Kind: trace.Note, Detail: evil},
+		{Step: 5, Kind: trace.Handled, Member: 1, Actor: evil, Name: evil}, {Step: 6, Kind: trace.FaultInjected, Name: evil, Member: 2},
 		{Step: 7, Kind: trace.Called, Actor: evil, Name: evil, Member: 2}, {Step: 8, Kind: trace.Violated, Name: evil, Detail: evil},
 	}
-	got := text(t, trace.Header{Nodes: 2, Scenario: evil}, events, explain.Options{Actors: true})
+	got := listing(t, trace.Header{Nodes: 2, Scenario: evil}, events, explain.Options{Actors: true})
 	for _, c := range []string{"\x1b", "\x07", "\u009b"} {
 		if strings.Contains(got, c) {
 			t.Errorf("the listing holds %q:\n%q", c, got)

@@ -9,26 +9,26 @@ import (
 )
 
 // window is as much of a trace as a page can hold, and the members as they stood before it.
-type window struct {
+type eventWindow struct {
 	base    *Cluster
 	events  []*trace.Event
 	skipped int // events before those
 	total   int // in all, of those that the options show
-	hidden  hidden
+	hidden  hiddenCounts
 	whole   bool
 	damage  error // what follows cannot be read
 }
 
-// readWindow reads a trace and keeps the first events, or the last where it ends in a failure and nobody asked for a
+// readEvents reads a trace and keeps the first events, or the last where it ends in a failure and nobody asked for a
 // beginning. Memory is bounded by the limit, whatever the length of the trace.
-func readWindow(in *trace.Reader, o Options) (*window, error) {
+func readEvents(in *trace.Reader, o Options) (*eventWindow, error) {
 	limit := o.Limit
 	if limit <= 0 {
 		limit = DefaultLimit
 	}
-	first := &window{base: NewCluster(in.Header().Nodes)}
-	last := &window{base: NewCluster(in.Header().Nodes)}
-	var hides hidden
+	first := &eventWindow{base: NewCluster(in.Header().Nodes)}
+	last := &eventWindow{base: NewCluster(in.Header().Nodes)}
+	var hides hiddenCounts
 	total, failed := 0, false
 	var damage error
 	for {
@@ -69,14 +69,14 @@ func readWindow(in *trace.Reader, o Options) (*window, error) {
 	case damage != nil && total == 0:
 		return nil, damage
 	case total == 0:
-		return nil, nothing(&hides)
+		return nil, nothingError(&hides)
 	}
-	w.total, w.hidden, w.whole, w.damage = total, hides, in.Whole(), damage
+	w.total, w.hidden, w.whole, w.damage = total, hides, in.Complete(), damage
 	return w, nil
 }
 
 // trim takes the oldest events into the base until limit are left.
-func (w *window) trim(limit int) {
+func (w *eventWindow) trim(limit int) {
 	for len(w.events) > limit {
 		w.base.Apply(w.events[0])
 		w.events[0] = nil
@@ -87,14 +87,14 @@ func (w *window) trim(limit int) {
 
 func changes(e *trace.Event) bool {
 	switch e.Kind {
-	case trace.Start, trace.Kill, trace.Stop, trace.Became, trace.LogChanged, trace.Applied, trace.CutOff, trace.Mended:
+	case trace.Start, trace.Kill, trace.Stop, trace.StateChanged, trace.LogChanged, trace.Applied, trace.CutOff, trace.Healed:
 		return true
 	}
 	return false
 }
 
 // String says what of the trace is to be seen, and what is not.
-func (w *window) String() string {
+func (w *eventWindow) String() string {
 	var says []string
 	if n := len(w.events); n < w.total {
 		says = append(says, fmt.Sprintf("Shown are events %d–%d of %d: choose others with --from and --to.", w.skipped+1, w.skipped+n, w.total))

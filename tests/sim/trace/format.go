@@ -45,8 +45,8 @@ const (
 	Kill Kind = "kill"
 	// Stop: Member gives up by itself, as a production node does when it cannot go on; Detail says why.
 	Stop Kind = "stop"
-	// Became: the State of Member is another one now.
-	Became Kind = "state"
+	// StateChanged: the State of Member is another one now.
+	StateChanged Kind = "state"
 	// LogChanged: the Log of Member is another one now.
 	LogChanged Kind = "log"
 	// Applied: the state machine of Member stands at Index.
@@ -58,28 +58,28 @@ const (
 	Arrived Kind = "arrive"
 	// Lost: the message ID of Member never reaches Peer; Detail says why.
 	Lost Kind = "lose"
-	// Doubled: the message ID of Member will reach Peer once more.
-	Doubled Kind = "double"
+	// Duplicated: the message ID of Member will reach Peer once more.
+	Duplicated Kind = "double"
 
 	// Handled: the Actor of Member takes the message called Name out of its mailbox.
 	Handled Kind = "internal/session"
 	// Panicked: the Actor of Member dies of a panic at a message called Name, and is for supervision to deal with.
 	Panicked Kind = "panic"
 
-	// Struck: a fault called Name happens to Member (0: to the world), or between Member and Peer, until Until (0: unknown).
-	Struck Kind = "fault"
+	// FaultInjected: a fault called Name happens to Member (0: to the world), or between Member and Peer, until Until (0: unknown).
+	FaultInjected Kind = "fault"
 	// CutOff: nothing passes from Member to Peer any more.
 	CutOff Kind = "cut"
-	// Mended: messages pass from Member to Peer again.
-	Mended Kind = "mend"
+	// Healed: messages pass from Member to Peer again.
+	Healed Kind = "mend"
 
 	// Called: a client of Member begins the operation ID, called Name.
 	Called Kind = "call"
 	// Returned: the operation ID of a client of Member is over; Detail is its result.
 	Returned Kind = "return"
 
-	// Noted: a script says in Detail what it does or waits for.
-	Noted Kind = "note"
+	// Note: a script says in Detail what it does or waits for.
+	Note Kind = "note"
 	// Violated: the invariant Name does not hold; Detail says what was expected and seen.
 	Violated Kind = "violation"
 	// End: nothing follows.
@@ -87,9 +87,9 @@ const (
 )
 
 var kinds = map[Kind]bool{
-	Start: true, Kill: true, Stop: true, Became: true, LogChanged: true, Applied: true,
-	Sent: true, Arrived: true, Lost: true, Doubled: true, Handled: true, Panicked: true,
-	Struck: true, CutOff: true, Mended: true, Called: true, Returned: true, Noted: true, Violated: true, End: true,
+	Start: true, Kill: true, Stop: true, StateChanged: true, LogChanged: true, Applied: true,
+	Sent: true, Arrived: true, Lost: true, Duplicated: true, Handled: true, Panicked: true,
+	FaultInjected: true, CutOff: true, Healed: true, Called: true, Returned: true, Note: true, Violated: true, End: true,
 }
 
 // Event is one thing that happened.
@@ -126,7 +126,7 @@ type Log struct {
 	Last uint64 `json:"last"`
 	Runs []Run  `json:"runs,omitempty"`
 	// Words say what the entries from From on are, as far as the trace tells: "noop", "put k1 = \"a\"".
-	Words []string `json:"words,omitempty"`
+	Texts []string `json:"words,omitempty"`
 }
 
 // Run says that entries from First on, up to the next run, are of Term.

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// ErrForeign tells that a file is no trace, or one of a version that this program does not know.
-var ErrForeign = errors.New("not a trace that can be read here")
+// ErrNotTrace tells that a file is no trace, or one of a version that this program does not know.
+var ErrNotTrace = errors.New("not a trace that can be read here")
 
 // DamagedError tells that a trace is damaged from a line on.
 type DamagedError struct {
@@ -41,19 +41,19 @@ func NewReader(r io.Reader) (*Reader, error) {
 	line, err := reader.next()
 	if err != nil {
 		if err == io.EOF {
-			return nil, fmt.Errorf("%w: it is empty", ErrForeign)
+			return nil, fmt.Errorf("%w: it is empty", ErrNotTrace)
 		}
 		if errors.As(err, new(*DamagedError)) {
-			return nil, fmt.Errorf("%w: its first line is no header", ErrForeign)
+			return nil, fmt.Errorf("%w: its first line is no header", ErrNotTrace)
 		}
 		return nil, err
 	}
 	h := &reader.header
 	if err := json.Unmarshal(line, h); err != nil || h.Format != Format {
-		return nil, fmt.Errorf("%w: its first line is no header", ErrForeign)
+		return nil, fmt.Errorf("%w: its first line is no header", ErrNotTrace)
 	}
 	if h.Version != Version {
-		return nil, fmt.Errorf("%w: it is of version %d, this program reads version %d", ErrForeign, h.Version, Version)
+		return nil, fmt.Errorf("%w: it is of version %d, this program reads version %d", ErrNotTrace, h.Version, Version)
 	}
 	if h.Nodes < 1 || h.Nodes > MaxMembers {
 		return nil, &DamagedError{Line: 1, Err: fmt.Errorf("%d nodes; there may be 1 to %d", h.Nodes, MaxMembers)}
@@ -65,7 +65,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 func (r *Reader) Header() Header { return r.header }
 
 // Whole tells, once Next has returned io.EOF, whether the trace was written to its end.
-func (r *Reader) Whole() bool { return r.ended }
+func (r *Reader) Complete() bool { return r.ended }
 
 // Next is the next event; io.EOF ends the trace. Any other error is final: what follows cannot be trusted.
 func (r *Reader) Next() (*Event, error) {
@@ -99,7 +99,7 @@ func (r *Reader) next() ([]byte, error) {
 	for {
 		piece, err := r.lines.ReadSlice('\n')
 		if len(line) == 0 && len(piece) == 0 && err != nil {
-			return nil, r.ending(err)
+			return nil, r.readError(err)
 		}
 		line = append(line, piece...)
 		if len(line) > MaxLineBytes {
@@ -110,14 +110,14 @@ func (r *Reader) next() ([]byte, error) {
 			continue
 		}
 		if err != nil && err != io.EOF {
-			return nil, r.ending(err)
+			return nil, r.readError(err)
 		}
 		r.line++
 		return bytes.TrimRight(line, "\r\n"), nil
 	}
 }
 
-func (r *Reader) ending(err error) error {
+func (r *Reader) readError(err error) error {
 	if err == io.EOF {
 		return io.EOF
 	}
@@ -133,13 +133,13 @@ func (r *Reader) check(e *Event) error {
 		return fmt.Errorf("members %d and %d; there may be %d", e.Member, e.Peer, MaxMembers)
 	case e.Step < r.step || e.At < r.at:
 		return fmt.Errorf("step %d at %v follows step %d at %v", e.Step, e.At, r.step, r.at)
-	case e.Kind == Became && e.State == nil:
+	case e.Kind == StateChanged && e.State == nil:
 		return errors.New("a change of state without the state")
 	case e.Kind == LogChanged && e.Log == nil:
 		return errors.New("a change of a log without the change")
-	case e.Member == 0 && memberful(e.Kind):
+	case e.Member == 0 && hasMember(e.Kind):
 		return fmt.Errorf("an event of kind %q without a member", e.Kind)
-	case e.Peer == 0 && betweenTwo(e.Kind):
+	case e.Peer == 0 && hasPeer(e.Kind):
 		return fmt.Errorf("an event of kind %q without a peer", e.Kind)
 	}
 	if e.Log != nil {
@@ -148,17 +148,17 @@ func (r *Reader) check(e *Event) error {
 	return nil
 }
 
-func memberful(k Kind) bool {
+func hasMember(k Kind) bool {
 	switch k {
-	case Struck, Noted, Violated, End:
+	case FaultInjected, Note, Violated, End:
 		return false
 	}
 	return true
 }
 
-func betweenTwo(k Kind) bool {
+func hasPeer(k Kind) bool {
 	switch k {
-	case Sent, Arrived, Lost, Doubled, CutOff, Mended:
+	case Sent, Arrived, Lost, Duplicated, CutOff, Healed:
 		return true
 	}
 	return false
@@ -171,8 +171,8 @@ func (l *Log) check() error {
 	if l.Last >= l.From && (len(l.Runs) == 0 || l.Runs[0].First != l.From) {
 		return fmt.Errorf("a log's change from %d to %d whose first run does not begin there", l.From, l.Last)
 	}
-	if uint64(len(l.Words)) > l.Last-l.From+1 {
-		return fmt.Errorf("a log's change from %d to %d with words for %d entries", l.From, l.Last, len(l.Words))
+	if uint64(len(l.Texts)) > l.Last-l.From+1 {
+		return fmt.Errorf("a log's change from %d to %d with words for %d entries", l.From, l.Last, len(l.Texts))
 	}
 	for i, run := range l.Runs {
 		if run.First > l.Last || i > 0 && (run.First <= l.Runs[i-1].First || run.Term <= l.Runs[i-1].Term) {

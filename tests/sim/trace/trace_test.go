@@ -18,28 +18,28 @@ var header = trace.Header{Seed: 1 << 63, Nodes: 5, Profile: "everything", Steps:
 // all has an event of each kind.
 var all = []*trace.Event{
 	{Step: 1, At: time.Millisecond, Kind: trace.Start, Member: 1, Index: 1},
-	{Step: 1, At: time.Millisecond, Kind: trace.LogChanged, Member: 1, Log: &trace.Log{From: 1, Last: 3, Runs: []trace.Run{{First: 1, Term: 1}, {First: 3, Term: 4}}, Words: []string{"configuration", "noop"}}},
-	{Step: 2, At: time.Millisecond, Kind: trace.Became, Member: 1, State: &trace.State{Role: "leader", Term: 4, Vote: 1, Leader: 1, Commit: 2, Durable: 3}},
+	{Step: 1, At: time.Millisecond, Kind: trace.LogChanged, Member: 1, Log: &trace.Log{From: 1, Last: 3, Runs: []trace.Run{{First: 1, Term: 1}, {First: 3, Term: 4}}, Texts: []string{"configuration", "noop"}}},
+	{Step: 2, At: time.Millisecond, Kind: trace.StateChanged, Member: 1, State: &trace.State{Role: "leader", Term: 4, Vote: 1, Leader: 1, Commit: 2, Durable: 3}},
 	{Step: 2, At: time.Second, Kind: trace.Applied, Member: 1, Index: 2},
 	{Step: 3, At: time.Second, Kind: trace.Sent, Member: 1, Peer: 2, ID: 7, Name: "AppendEntries", Detail: "<\"&\u2028>"},
-	{Step: 4, At: time.Second, Kind: trace.Doubled, Member: 1, Peer: 2, ID: 7},
+	{Step: 4, At: time.Second, Kind: trace.Duplicated, Member: 1, Peer: 2, ID: 7},
 	{Step: 4, At: time.Second, Kind: trace.Arrived, Member: 1, Peer: 2, ID: 7},
 	{Step: 5, At: time.Second, Kind: trace.Lost, Member: 1, Peer: 2, ID: 7, Detail: "cut"},
 	{Step: 5, At: time.Second, Kind: trace.Handled, Member: 2, Actor: "node", Name: "AppendEntries"},
 	{Step: 5, At: time.Second, Kind: trace.Panicked, Member: 2, Actor: "log"},
-	{Step: 6, At: time.Second, Kind: trace.Struck, Name: "pause", Member: 3, Until: 2 * time.Second},
+	{Step: 6, At: time.Second, Kind: trace.FaultInjected, Name: "pause", Member: 3, Until: 2 * time.Second},
 	{Step: 6, At: time.Second, Kind: trace.CutOff, Member: 1, Peer: 3},
-	{Step: 6, At: time.Second, Kind: trace.Mended, Member: 1, Peer: 3},
+	{Step: 6, At: time.Second, Kind: trace.Healed, Member: 1, Peer: 3},
 	{Step: 6, At: time.Second, Kind: trace.Called, Member: 3, ID: 1, Actor: "client 1", Name: "put"},
 	{Step: 6, At: time.Second, Kind: trace.Returned, Member: 3, ID: 1, Actor: "client 1", Detail: "answered"},
 	{Step: 7, At: time.Second, Kind: trace.LogChanged, Member: 1, Log: &trace.Log{From: 3, Last: 2}},
-	{Step: 7, At: time.Second, Kind: trace.Noted, Detail: "a script"},
+	{Step: 7, At: time.Second, Kind: trace.Note, Detail: "a script"},
 	{Step: 7, At: time.Second, Kind: trace.Stop, Member: 1, Detail: "its disk is full"},
 	{Step: 7, At: time.Second, Kind: trace.Kill, Member: 2},
 	{Step: 8, At: time.Second, Kind: trace.Violated, Name: "election safety", Detail: "two"},
 }
 
-func written(t *testing.T) string {
+func encoded(t *testing.T) string {
 	t.Helper()
 	var b bytes.Buffer
 	w := trace.NewWriter(&b)
@@ -54,7 +54,7 @@ func written(t *testing.T) string {
 }
 
 // read reads to the first error.
-func read(text string) (events []*trace.Event, whole bool, err error) {
+func decode(text string) (events []*trace.Event, whole bool, err error) {
 	r, err := trace.NewReader(strings.NewReader(text))
 	if err != nil {
 		return nil, false, err
@@ -62,7 +62,7 @@ func read(text string) (events []*trace.Event, whole bool, err error) {
 	for {
 		e, err := r.Next()
 		if err == io.EOF {
-			return events, r.Whole(), nil
+			return events, r.Complete(), nil
 		}
 		if err != nil {
 			return events, false, err
@@ -72,7 +72,7 @@ func read(text string) (events []*trace.Event, whole bool, err error) {
 }
 
 func TestWhatIsWrittenIsRead(t *testing.T) {
-	r, err := trace.NewReader(strings.NewReader(written(t)))
+	r, err := trace.NewReader(strings.NewReader(encoded(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,21 +81,21 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	if got := r.Header(); !reflect.DeepEqual(got, want) {
 		t.Errorf("header %+v, want %+v", got, want)
 	}
-	events, whole, err := read(written(t))
+	events, whole, err := decode(encoded(t))
 	if err != nil || !whole || !reflect.DeepEqual(events, all) {
 		t.Errorf("whole %v, %v: %+v", whole, err, events)
 	}
 }
 
 func TestATraceThatWasBrokenOffIsToldFromAWholeOne(t *testing.T) {
-	text := written(t)
+	text := encoded(t)
 	lines := strings.SplitAfter(strings.TrimSuffix(text, "\n"), "\n")
-	events, whole, err := read(strings.Join(lines[:len(lines)-1], ""))
+	events, whole, err := decode(strings.Join(lines[:len(lines)-1], ""))
 	if err != nil || whole || len(events) != len(all) {
 		t.Errorf("without its end: %d events, whole %v, %v", len(events), whole, err)
 	}
 	for cut := len(lines[0]) + 1; cut < len(text)-1; cut++ {
-		events, whole, err := read(text[:cut])
+		events, whole, err := decode(text[:cut])
 		damage := new(trace.DamagedError)
 		// A line without its newline may be a whole one; less of it is damage.
 		if whole && cut < len(text)-1 || err != nil && !errors.As(err, &damage) || err == nil && !strings.HasSuffix(text[:cut], "}") && !strings.HasSuffix(text[:cut], "\n") {
@@ -113,7 +113,7 @@ func TestForeignFilesAreRefused(t *testing.T) {
 		{`{"format":"troupe-trace","version":2,"nodes":3}`, "it is of version 2, this program reads version 1"},
 		{strings.Repeat("x", trace.MaxLineBytes+1), "its first line is no header"},
 	} {
-		if _, err := trace.NewReader(strings.NewReader(c.text)); !errors.Is(err, trace.ErrForeign) || !strings.Contains(err.Error(), c.says) {
+		if _, err := trace.NewReader(strings.NewReader(c.text)); !errors.Is(err, trace.ErrNotTrace) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%.50q: %v, want %q", c.text, err, c.says)
 		}
 	}
@@ -126,7 +126,7 @@ func TestForeignFilesAreRefused(t *testing.T) {
 }
 
 func TestDamagedLinesAreNamed(t *testing.T) {
-	good := strings.SplitAfter(written(t), "\n")
+	good := strings.SplitAfter(encoded(t), "\n")
 	for _, c := range []struct{ line, says string }{
 		{"{", "unexpected end"},
 		{"", "unexpected end"},
@@ -148,20 +148,20 @@ func TestDamagedLinesAreNamed(t *testing.T) {
 		{`{"step":1,"at":0,"kind":"note"}`, "follows step 1"},
 		{strings.Repeat("x", trace.MaxLineBytes+1), "longer than"},
 	} {
-		events, _, err := read(good[0] + good[1] + c.line + "\n" + strings.Join(good[2:], ""))
+		events, _, err := decode(good[0] + good[1] + c.line + "\n" + strings.Join(good[2:], ""))
 		damage := new(trace.DamagedError)
 		if !errors.As(err, &damage) || damage.Line != 3 || !strings.Contains(err.Error(), c.says) || len(events) != 1 {
 			t.Errorf("%.60q: %d events, %v; want line 3 and %q", c.line, len(events), err, c.says)
 		}
 	}
-	if _, _, err := read(written(t) + good[1]); err == nil || !strings.Contains(err.Error(), "something follows its end") {
+	if _, _, err := decode(encoded(t) + good[1]); err == nil || !strings.Contains(err.Error(), "something follows its end") {
 		t.Errorf("an event after the end: %v", err)
 	}
 }
 
-type full struct{ room int }
+type fullWriter struct{ room int }
 
-func (f *full) Write(p []byte) (int, error) {
+func (f *fullWriter) Write(p []byte) (int, error) {
 	if f.room -= len(p); f.room < 0 {
 		return 0, errors.New("no space left")
 	}
@@ -169,7 +169,7 @@ func (f *full) Write(p []byte) (int, error) {
 }
 
 func TestAWriterTellsAtTheEndWhatWentWrong(t *testing.T) {
-	w := trace.NewWriter(&full{room: 100_000})
+	w := trace.NewWriter(&fullWriter{room: 100_000})
 	w.Begin(header)
 	for range 10_000 {
 		w.Record(all[4])

@@ -45,7 +45,7 @@ func main() {
 func runner(profile, scenario string) (func(sim.Options) *sim.Result, error) {
 	if scenario != "" {
 		sc, err := sim.Find(scenario)
-		return sc.Play, err
+		return sc.Run, err
 	}
 	p, err := sim.FindProfile(profile)
 	return func(o sim.Options) *sim.Result {
