@@ -5,7 +5,7 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/troupe-raft/troupe/tests/sim"
+	"github.com/troupe-raft/troupe/internal/sim"
 )
 
 // group is a row of counts.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/troupe-raft/troupe/tests/sim/explain"
+	"github.com/troupe-raft/troupe/internal/sim/explain"
 )
 
 // explainFlags say how a trace is shown.

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/troupe-raft/troupe/tests/sim"
+	"github.com/troupe-raft/troupe/internal/sim"
 )
 
 // flags are the command line. Those under "the world" decide about histories, so a replay command needs them all

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/troupe-raft/troupe/tests/sim"
+	"github.com/troupe-raft/troupe/internal/sim"
 )
 
 // The report for machines. Its fields are added to, not renamed.

@@ -1,4 +1,4 @@
-// Command troupe-sim lets whole clusters of the production actors live in the deterministic simulator (tests/sim): many
+// Command troupe-sim lets whole clusters of the production actors live in the deterministic simulator (internal/sim): many
 // seeds at once, under a profile of misfortune or a scenario's script. What fails is told with the command that replays it.
 package main
 
@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/troupe-raft/troupe/tests/sim"
+	"github.com/troupe-raft/troupe/internal/sim"
 )
 
 // The exit codes are those of the troupe command where it has them.

@@ -8,7 +8,7 @@ import (
 	"runtime/pprof"
 	"time"
 
-	"github.com/troupe-raft/troupe/tests/sim"
+	"github.com/troupe-raft/troupe/internal/sim"
 )
 
 // performance is one run of the command: the campaign, what is told of it, and what follows a failure.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/troupe-raft/troupe/tests/sim"
+	"github.com/troupe-raft/troupe/internal/sim"
 )
 
 // deeper is how many times more seeds the last round tries, when the usual number finds nothing any more.

@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/troupe-raft/troupe/tests/sim"
+	"github.com/troupe-raft/troupe/internal/sim"
 )
 
 // summary adds up what became of all histories. Outcomes come in order, so it depends on the seeds alone, but for the time

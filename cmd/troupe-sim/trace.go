@@ -6,8 +6,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/troupe-raft/troupe/tests/sim"
-	"github.com/troupe-raft/troupe/tests/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
 // traceFile is where a history is recorded. It comes into being under its name only when it is whole, and a place where

@@ -13,13 +13,12 @@ import (
 )
 
 // deterministicRoots hold the code whose behaviour must follow from its inputs alone: what the simulator runs, and the
-// simulator. actors/live is the environment that has goroutines, a clock and sockets; tests/sim/mutations only compiles and
-// runs simulators.
-var deterministicRoots = []string{"raft", "persistence", "actors", "internal/session", "supervisor", "tests/sim"}
+// simulator. actors/live is the environment that has goroutines, a clock and sockets.
+var deterministicRoots = []string{"raft", "persistence", "actors", "internal/session", "supervisor", "internal/sim"}
 
 func deterministic(pkg string) bool {
 	within := func(p string) bool { return pkg == p || strings.HasPrefix(pkg, p+"/") }
-	if within("actors/live") || within("tests/sim/mutations") {
+	if within("actors/live") {
 		return false
 	}
 	return slices.ContainsFunc(deterministicRoots, within)
@@ -54,11 +53,11 @@ var forbidden = map[string][]string{
 
 // permitted are exceptions, with the reason.
 var exceptions = map[string]string{
-	"tests/sim math/rand/v2.New":    "a world's own generator, from its seed",
-	"tests/sim math/rand/v2.NewPCG": "the same",
-	"tests/sim math/rand/v2.Rand":   "the same",
-	"internal/session sync.Pool":    "channels are used again; one is as good as another",
-	"tests/sim sync.Pool":           "actor systems are used again; which one a member gets shows nowhere, as the determinism test proves",
+	"internal/sim math/rand/v2.New":    "a world's own generator, from its seed",
+	"internal/sim math/rand/v2.NewPCG": "the same",
+	"internal/sim math/rand/v2.Rand":   "the same",
+	"internal/session sync.Pool":       "channels are used again; one is as good as another",
+	"internal/sim sync.Pool":           "actor systems are used again; which one a member gets shows nowhere, as the determinism test proves",
 }
 
 // bridges are packages between programs and actors: programs have goroutines and wait, so channels are allowed there. The
@@ -213,7 +212,7 @@ func TestWhatIsSimulatedDependsOnItsInputsAlone(t *testing.T) {
 		t.Log("a range over a map may stay where it sorts what it collects, comes to the same in any order (maporder_test.go), " +
 			"or says why in a comment: // order does not matter: …")
 	}
-	for _, must := range []string{"raft", "persistence", "actors/node", "supervisor", "tests/sim"} {
+	for _, must := range []string{"raft", "persistence", "actors/node", "supervisor", "internal/sim"} {
 		if len(l.sources[must]) == 0 {
 			t.Errorf("%s was not looked at", must)
 		}

@@ -23,7 +23,7 @@ var layers = []struct {
 	prefix string
 	floor  int
 }{
-	{"cmd", 8}, {"kv", 7}, {"", 6}, {"supervisor", 5}, {"actors/live", 4},
+	{"cmd", 8}, {"kv", 7}, {"", 6}, {"internal/sim", 6}, {"supervisor", 5}, {"actors/live", 4},
 	{"actors/node", 3}, {"actors/logstore", 3}, {"actors/machine", 3}, {"actors/replicator", 3}, {"actors", 2},
 	{"persistence", 1}, {"internal/session", 1}, {"raft", 0}, {"messages", -1},
 }
@@ -97,8 +97,8 @@ func TestImportsPointDownOnly(t *testing.T) {
 				continue
 			}
 			other := strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
-			if strings.HasPrefix(other, "tests/") && s.pkg != "cmd/troupe-sim" {
-				t.Errorf("%s imports %s: only cmd/troupe-sim may import from tests/", s.path, path)
+			if strings.HasPrefix(other, "tests/") {
+				t.Errorf("%s imports %s: nothing may import from tests/", s.path, path)
 				continue
 			}
 			otherPrefix, otherFloor := layerOf(other)
@@ -118,7 +118,7 @@ func TestTheSimulatorIsBuiltWithoutServerStoreAndSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	packages := strings.Fields(string(out))
-	if !slices.Contains(packages, module+"/tests/sim") || !slices.Contains(packages, module+"/supervisor") {
+	if !slices.Contains(packages, module+"/internal/sim") || !slices.Contains(packages, module+"/supervisor") {
 		t.Fatalf("these are not the packages of the simulator: %v", packages)
 	}
 	for _, p := range packages {

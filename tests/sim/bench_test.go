@@ -1,23 +1,25 @@
-package sim
+package sim_test
 
 import (
 	"testing"
 	"time"
+
+	"github.com/troupe-raft/troupe/internal/sim"
 )
 
 // What the simulator must reach on one core, with every promise checked: 150,000 messages handled by actors a second, and
 // with five members and all kinds of fault 100 virtual seconds a second. docs/testing.md has the figures.
 func BenchmarkFiveMembersEverything(b *testing.B) {
-	profile, err := FindProfile("everything")
+	profile, err := sim.FindProfile("everything")
 	if err != nil {
 		b.Fatal(err)
 	}
-	var total Counts
+	var total sim.Counts
 	var virtual time.Duration
 	seed := uint64(0)
 	for b.Loop() {
 		seed++
-		r := Run(Options{Seed: seed, Profile: profile, Nodes: 5})
+		r := sim.Run(sim.Options{Seed: seed, Profile: profile, Nodes: 5})
 		if r.Failure != nil {
 			b.Fatalf("seed %d: %+v\n%s", seed, r.Failure, r.Last)
 		}

@@ -1,4 +1,4 @@
-package sim
+package sim_test
 
 import (
 	"flag"
@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/troupe-raft/troupe/internal/sim"
 )
 
 var (
@@ -23,7 +25,7 @@ func TestTheTableOfErrataNamesTheirStories(t *testing.T) {
 		t.Fatal(err)
 	}
 	stories := map[string]string{}
-	for _, sc := range Scenarios() {
+	for _, sc := range sim.Scenarios() {
 		for _, n := range sc.Errata {
 			stories[strconv.Itoa(n)] += ", `" + sc.Name + "`"
 		}

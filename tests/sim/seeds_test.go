@@ -1,9 +1,11 @@
-package sim
+package sim_test
 
 import (
 	"flag"
 	"testing"
 	"time"
+
+	"github.com/troupe-raft/troupe/internal/sim"
 )
 
 var (
@@ -16,17 +18,17 @@ var (
 const seedsBudget = 12 * time.Second
 
 func TestWhateverHappensRaftKeepsItsPromises(t *testing.T) {
-	for _, p := range Profiles {
+	for _, p := range sim.Profiles {
 		t.Run(p.Name, func(t *testing.T) {
 			began := time.Now()
-			var total Counts
+			var total sim.Counts
 			var virtual time.Duration
 			done := 0
 			for ; *seeds == 0 || done < *seeds; done++ {
-				if *seeds == 0 && time.Since(began) > seedsBudget/time.Duration(len(Profiles)) {
+				if *seeds == 0 && time.Since(began) > seedsBudget/time.Duration(len(sim.Profiles)) {
 					break
 				}
-				r := Run(Options{Seed: *first + uint64(done), Profile: p})
+				r := sim.Run(sim.Options{Seed: *first + uint64(done), Profile: p})
 				check(t, r)
 				virtual += r.Virtual
 				total.Add(&r.Counts)
@@ -38,16 +40,8 @@ func TestWhateverHappensRaftKeepsItsPromises(t *testing.T) {
 	}
 }
 
-func check(t *testing.T, r *Result) {
-	t.Helper()
-	if f := r.Failure; f != nil {
-		t.Fatalf("seed %d (%s, %d members), step %d, at %v: %s: %s\n%s",
-			r.Options.Seed, r.Options.Profile.Name, r.Nodes, f.Step, f.At, f.Invariant, f.Text, r.Last)
-	}
-}
-
 // scenarioSeeds is over how many seeds a scenario runs.
-func scenarioSeeds(sc Scenario) uint64 {
+func scenarioSeeds(sc sim.Scenario) uint64 {
 	switch {
 	case *plays > 0:
 		return uint64(*plays)
@@ -60,11 +54,11 @@ func scenarioSeeds(sc Scenario) uint64 {
 }
 
 func TestScenarios(t *testing.T) {
-	for _, sc := range Scenarios() {
+	for _, sc := range sim.Scenarios() {
 		t.Run(sc.Name, func(t *testing.T) {
 			t.Parallel()
 			for seed := uint64(1); seed <= scenarioSeeds(sc); seed++ {
-				check(t, sc.Run(Options{Seed: seed}))
+				check(t, sc.Run(sim.Options{Seed: seed}))
 			}
 		})
 	}
@@ -72,10 +66,17 @@ func TestScenarios(t *testing.T) {
 
 func TestTheSameSeedIsTheSameHistory(t *testing.T) {
 	for seed := uint64(1); seed <= 4; seed++ {
-		o := Options{Seed: seed, Profile: Profiles[len(Profiles)-1], Steps: 2000}
-		a, b := Run(o), Run(o)
+		o := sim.Options{Seed: seed, Profile: sim.Profiles[len(sim.Profiles)-1], Steps: 2000}
+		a, b := sim.Run(o), sim.Run(o)
 		if a.Hash != b.Hash || a.Steps != b.Steps || a.Virtual != b.Virtual {
 			t.Fatalf("seed %d: %d steps until %v, then %d until %v", seed, a.Steps, a.Virtual, b.Steps, b.Virtual)
 		}
+	}
+}
+
+func check(t *testing.T, r *sim.Result) {
+	t.Helper()
+	if err := r.Err(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/internal/mutation"
-	"github.com/troupe-raft/troupe/tests/sim"
+	"github.com/troupe-raft/troupe/internal/sim"
 )
 
 var (

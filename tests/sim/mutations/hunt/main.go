@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/troupe-raft/troupe/tests/sim"
+	"github.com/troupe-raft/troupe/internal/sim"
 )
 
 // catch is the result that the bank reads.

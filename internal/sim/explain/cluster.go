@@ -5,7 +5,7 @@ import (
 	"slices"
 	"sort"
 
-	"github.com/troupe-raft/troupe/tests/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
 // Cluster is what the members are, as far as a trace has told. It follows events one by one.

@@ -6,9 +6,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/explain"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 	"github.com/troupe-raft/troupe/messages"
-	"github.com/troupe-raft/troupe/tests/sim/explain"
-	"github.com/troupe-raft/troupe/tests/sim/trace"
 )
 
 // chronicle is what a world tells of itself: a hash over everything that happens, always; the last that happened, for

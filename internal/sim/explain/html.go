@@ -10,7 +10,7 @@ import (
 	"html/template"
 	"io"
 
-	"github.com/troupe-raft/troupe/tests/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
 var (

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/troupe-raft/troupe/tests/sim/explain"
-	"github.com/troupe-raft/troupe/tests/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim/explain"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
 func TestARecorderChangesNothing(t *testing.T) {

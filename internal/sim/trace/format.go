@@ -2,7 +2,7 @@
 //
 // A trace is JSON lines: a Header, then one Event a line in the order in which things happened, then an event of kind End.
 // A file without that last line is of a run that was broken off, or was cut. The package knows nothing of the simulator;
-// tests/sim writes traces, tests/sim/explain shows them.
+// internal/sim writes traces, internal/sim/explain shows them.
 package trace
 
 import "time"

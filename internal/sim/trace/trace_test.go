@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/troupe-raft/troupe/tests/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
 var header = trace.Header{Seed: 1 << 63, Nodes: 5, Profile: "everything", Steps: 4000, Without: []string{"kill"}, FaultLimit: 3}

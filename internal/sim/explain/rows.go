@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/troupe-raft/troupe/tests/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
 // row is a line of the listing, a rune a column of the terminal.

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/troupe-raft/troupe/tests/sim"
-	"github.com/troupe-raft/troupe/tests/sim/explain"
-	"github.com/troupe-raft/troupe/tests/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/explain"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
 // figure8 is the run of Figure 8 of the paper: five nodes, several leaders, logs that part and are repaired.

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/internal/session"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/supervisor"
-	"github.com/troupe-raft/troupe/tests/sim/trace"
 )
 
 // Options say which world to make. The same options make the same history, step by step.
@@ -156,6 +156,16 @@ type Result struct {
 	Hash    uint64 // over everything that happened: equal for equal options
 	Last    string // what led to the failure, or all of the last steps
 	Counts  Counts
+}
+
+// Err describes the failure; nil if there was none.
+func (r *Result) Err() error {
+	f := r.Failure
+	if f == nil {
+		return nil
+	}
+	return fmt.Errorf("seed %d (%s, %d members), step %d, at %v: %s: %s\n%s",
+		r.Options.Seed, r.Options.Profile.Name, r.Nodes, f.Step, f.At, f.Invariant, f.Text, r.Last)
 }
 
 // New makes a world; it begins to live with Run, or under a script.

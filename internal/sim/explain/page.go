@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/troupe-raft/troupe/tests/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
 // page is what the HTML page is made of; page_model.js follows it from moment to moment. Names are short because there

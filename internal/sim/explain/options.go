@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/troupe-raft/troupe/tests/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
 // Options say what of a trace is shown. The zero value shows all that people look for first.

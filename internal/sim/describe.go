@@ -8,9 +8,9 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
-	"github.com/troupe-raft/troupe/tests/sim/trace"
 )
 
 // plain is an event as explain.Cluster follows it, without words.

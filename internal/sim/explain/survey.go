@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/troupe-raft/troupe/tests/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
 // Contents is what there is in a trace to choose from.

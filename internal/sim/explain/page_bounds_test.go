@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/troupe-raft/troupe/tests/sim"
-	"github.com/troupe-raft/troupe/tests/sim/explain"
-	"github.com/troupe-raft/troupe/tests/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/explain"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
 func TestThePageShowsForeignWordsAsWords(t *testing.T) {

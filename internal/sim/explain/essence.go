@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/troupe-raft/troupe/tests/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
 // How much of what came before the broken step is told: a screenful.

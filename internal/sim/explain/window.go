@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/troupe-raft/troupe/tests/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
 // window is as much of a trace as a page can hold, and the members as they stood before it.

@@ -13,8 +13,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/troupe-raft/troupe/tests/sim/explain"
-	"github.com/troupe-raft/troupe/tests/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim/explain"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
 var rewrite = flag.Bool("explain.rewrite", false, "write testdata and the example of docs/simulator.md anew")
