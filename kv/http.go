@@ -51,26 +51,8 @@ func (s *Server) HTTPServer() *http.Server {
 	return newHTTPServer(&s.config, s.http.Handler)
 }
 
-// Bounded is a listener whose connections count as the client port's.
-func (s *Server) LimitConnections(l net.Listener) net.Listener { return &limitedListener{l, s.mux} }
-
-type limitedListener struct {
-	net.Listener
-	mux *portMux
-}
-
-func (l *limitedListener) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if l.mux.admit() {
-			return &portConn{Conn: conn, open: &l.mux.open}, nil
-		}
-		_ = conn.Close()
-	}
-}
+// LimitConnections makes a listener whose connections count as the client port's.
+func (s *Server) LimitConnections(l net.Listener) net.Listener { return s.mux.connections.Listener(l) }
 
 // versions is the answer of /version: etcd's, and our own beside it.
 type versionResponse struct {

@@ -8,8 +8,9 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/troupe-raft/troupe/internal/connlimit"
 )
 
 // portMux shares the client port between gRPC and HTTP/1.1: it accepts a connection, does the TLS handshake, looks at the
@@ -20,17 +21,15 @@ import (
 // With TLS the choice is made by ALPN: who can speak HTTP/1.1 is given it, who offers h2 alone, which is what gRPC clients
 // do, speaks gRPC. Without TLS every HTTP/2 connection starts with the same preface, and no HTTP/1.1 request does.
 //
-// A connection that stays silent, or offers garbage, is closed after firstByteTimeout; more than maxConns at a time are
-// not accepted but closed at once, so that strangers cannot use up the process's file descriptors.
+// A connection that stays silent, or offers garbage, is closed after firstByteTimeout; its Limiter bounds how many
+// are open.
 type portMux struct {
 	tlsConfig        *tls.Config // nil: plain
 	firstByteTimeout time.Duration
-	maxConns         int64
+	connections      *connlimit.Limiter
 
 	grpc, http *handoffListener
-	open       atomic.Int64
-	rejected   func() // told of every connection above the limit
-	// unsecured is told of every TLS handshake that failed.
+	// handshakeFailed is called for each TLS handshake that failed.
 	handshakeFailed func(from net.Addr, why error)
 
 	mu        sync.Mutex
@@ -45,9 +44,9 @@ type portMux struct {
 // http2PrefaceStart is how every HTTP/2 connection begins (RFC 9113 §3.4); its first four bytes already decide.
 const http2PrefaceStart = "PRI "
 
-func newPortMux(tlsConfig *tls.Config, firstByteTimeout time.Duration, maxConns int, rejected func(), unsecured func(net.Addr, error)) *portMux {
+func newPortMux(tlsConfig *tls.Config, firstByteTimeout time.Duration, connections *connlimit.Limiter, handshakeFailed func(net.Addr, error)) *portMux {
 	m := &portMux{
-		firstByteTimeout: firstByteTimeout, maxConns: int64(maxConns), rejected: rejected, handshakeFailed: unsecured,
+		firstByteTimeout: firstByteTimeout, connections: connections, handshakeFailed: handshakeFailed,
 		grpc: newHandoffListener(), http: newHandoffListener(),
 		sniffing: map[net.Conn]struct{}{},
 	}
@@ -99,9 +98,10 @@ func (m *portMux) serve(l net.Listener) error {
 	}
 	m.listeners = append(m.listeners, l)
 	m.mu.Unlock()
+	limited := m.connections.Listener(l)
 	pause := time.Duration(0)
 	for {
-		conn, err := l.Accept()
+		conn, err := limited.Accept()
 		if err != nil {
 			if m.closing.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return nil
@@ -116,22 +116,8 @@ func (m *portMux) serve(l net.Listener) error {
 			}
 		}
 		pause = 0
-		if !m.admit() {
-			_ = conn.Close()
-			continue
-		}
-		m.startSniffing(&portConn{Conn: conn, open: &m.open})
+		m.startSniffing(&portConn{Conn: conn})
 	}
-}
-
-// admit counts a connection, or says that there are too many.
-func (m *portMux) admit() bool {
-	if m.open.Add(1) <= m.maxConns {
-		return true
-	}
-	m.open.Add(-1)
-	m.rejected()
-	return false
 }
 
 func (m *portMux) startSniffing(conn *portConn) {
@@ -228,8 +214,6 @@ type portConn struct {
 	tls    *tls.Conn // nil without TLS; the same as Conn otherwise
 	unread []byte
 
-	open         *atomic.Int64
-	closed       atomic.Bool
 	reservations connReservations
 }
 
@@ -243,10 +227,7 @@ func (c *portConn) Read(p []byte) (int, error) {
 }
 
 func (c *portConn) Close() error {
-	if c.closed.CompareAndSwap(false, true) {
-		c.open.Add(-1)
-		c.reservations.releaseAll()
-	}
+	c.reservations.releaseAll()
 	return c.Conn.Close()
 }
 

@@ -23,6 +23,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+
+	"github.com/troupe-raft/troupe/internal/connlimit"
 )
 
 func (ts *testServer) dialRaw(t *testing.T) net.Conn {
@@ -93,12 +95,12 @@ func TestConnectionsAboveTheLimitAreClosed(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) { c.MaxConnections = 2 })
 	ts.put(t, "k", "v") // one connection
 	second := ts.dialRaw(t)
-	eventually(t, "both are open", func() bool { return ts.mux.open.Load() == 2 })
+	eventually(t, "both are open", func() bool { return ts.mux.connections.Open() == 2 })
 	if n, err := ts.dialRaw(t).Read(make([]byte, 1)); err == nil {
 		t.Errorf("a third connection was served: %d bytes", n)
 	}
 	_ = second.Close()
-	eventually(t, "there is room again", func() bool { return ts.mux.open.Load() == 1 })
+	eventually(t, "there is room again", func() bool { return ts.mux.connections.Open() == 1 })
 	if code, _ := ts.get(t, "/livez"); code != http.StatusOK {
 		t.Errorf("/livez: %d", code)
 	}
@@ -173,7 +175,7 @@ func TestALPNSelectsGRPCOrHTTPUnderTLS(t *testing.T) {
 // Under the race detector: the port is closed while connections whose handshake is done have not said a word yet.
 func TestPortClosesDuringSniffing(t *testing.T) {
 	certificate, pool := selfSigned(t)
-	m := newPortMux(&tls.Config{Certificates: []tls.Certificate{certificate}}, time.Minute, 100, func() {}, func(net.Addr, error) {})
+	m := newPortMux(&tls.Config{Certificates: []tls.Certificate{certificate}}, time.Minute, connlimit.New(100, func(net.Addr) {}), func(net.Addr, error) {})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +193,7 @@ func TestPortClosesDuringSniffing(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
-	if n := m.open.Load(); n != 0 {
+	if n := m.connections.Open(); n != 0 {
 		t.Errorf("%d connections are counted as open", n)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/troupe-raft/troupe/internal/connlimit"
 	"github.com/troupe-raft/troupe/internal/logonce"
 	"github.com/troupe-raft/troupe/internal/tlshandshake"
 )
@@ -159,7 +160,8 @@ func NewServer(config ServerConfig) (*Server, error) {
 	s.budget = responseBudget{limitBytes: config.MaxAnswerBytes, refused: m.refused[limitResponseBytes]}
 	s.hub.totalBufferBytes = config.WatchTotalBufferBytes
 	s.stopContext, s.cancel = context.WithCancel(context.Background())
-	s.mux = newPortMux(config.TLS, config.FirstByteTimeout, config.MaxConnections, m.rejectedConns.Inc, s.handshakeFailed)
+	s.mux = newPortMux(config.TLS, config.FirstByteTimeout,
+		connlimit.New(config.MaxConnections, func(net.Addr) { m.rejectedConns.Inc() }), s.handshakeFailed)
 	s.grpc = s.newGRPCServer()
 	m.registerMethods(s.grpc.GetServiceInfo())
 	if err := s.registerCollectors(); err != nil {
@@ -196,7 +198,7 @@ func (s *Server) registerCollectors() error {
 	}
 	for _, collector := range []prometheus.Collector{
 		&statusCollector{
-			consensus: c.Consensus, store: c.Store, connections: s.mux.open.Load,
+			consensus: c.Consensus, store: c.Store, connections: s.mux.connections.Open,
 			requests: s.requests.held.Load, streams: s.streams.held.Load, responseBytes: s.budget.reservedBytes.Load, watchQueueBytes: s.hub.observed.queuedBytes,
 			quotaBytes: c.QuotaBytes, memberID: c.MemberID, version: c.Version,
 		},

@@ -1,69 +1,84 @@
-// Package seldom keeps a log readable where others decide how often something happens: a peer that is away for a day, a
-// client that tries again for ever.
+// Package logonce decides which of many similar events reach the log, where others decide how often they happen: a peer
+// that is away for a day, a client that retries for ever.
 package logonce
 
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// Limiter lets each text about somebody through a single time until it is forgotten, and no more than MaxPerPeriod of them an hour:
-// what cannot be reached fails in turn with one reason and another, and some reasons hold a port number that no other has.
-// Bounded, so that strangers cannot fill it, nor the log. The zero value is ready.
+// Limiter logs each distinct message once per subject, and at most MaxPerPeriod messages of a subject an hour: a peer that
+// cannot be reached fails with several reasons in turn, and some reasons hold a port number that never repeats.
+//
+// It tracks 256 subjects; all further ones count as one subject together, so that unknown callers with ever new names fill
+// neither the memory nor the log. The zero value is ready. It is safe for use by many goroutines.
 type Limiter struct {
 	mu        sync.Mutex
-	bySubject map[uint64]*subjectMessages // guarded by mu; by who it was about, at most maxSubjects
-	overflow  subjectMessages             // guarded by mu: about all others together, while there are so many
+	bySubject map[uint64]*subjectMessages // guarded by mu; at most maxSubjects
+	overflow  subjectMessages             // guarded by mu; of the subjects that are not in bySubject while it is full
 }
 
 type subjectMessages struct {
 	messages  []string
-	fullSince time.Time // when there were as many as may be
+	fullSince time.Time // when messages reached MaxPerPeriod
 }
 
 const (
-	// MaxPerPeriod is how many texts about one are let through.
+	// MaxPerPeriod bounds the distinct messages of a subject within an hour.
 	MaxPerPeriod = 8
 	period       = time.Hour
 	maxSubjects  = 256
 )
 
-// First tells whether a text is to be said.
-func (s *Limiter) Allow(about uint64, text string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	said := s.bySubject[about]
+// Allow reports whether to log a message about a subject.
+func (l *Limiter) Allow(subject uint64, message string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	logged := l.bySubject[subject]
 	switch {
-	case said != nil:
-	case len(s.bySubject) >= maxSubjects:
-		said = &s.overflow
+	case logged != nil:
+	case len(l.bySubject) >= maxSubjects:
+		logged = &l.overflow
 	default:
-		if s.bySubject == nil {
-			s.bySubject = map[uint64]*subjectMessages{}
+		if l.bySubject == nil {
+			l.bySubject = map[uint64]*subjectMessages{}
 		}
-		said = &subjectMessages{}
-		s.bySubject[about] = said
+		logged = &subjectMessages{}
+		l.bySubject[subject] = logged
 	}
-	return said.allow(text)
+	return logged.allow(message)
 }
 
-func (said *subjectMessages) allow(text string) bool {
-	if len(said.messages) >= MaxPerPeriod && time.Since(said.fullSince) > period {
-		said.messages = nil
+func (s *subjectMessages) allow(message string) bool {
+	if len(s.messages) >= MaxPerPeriod && time.Since(s.fullSince) > period {
+		s.messages = nil
 	}
-	if len(said.messages) >= MaxPerPeriod || slices.Contains(said.messages, text) {
+	if len(s.messages) >= MaxPerPeriod || slices.Contains(s.messages, message) {
 		return false
 	}
-	if said.messages = append(said.messages, text); len(said.messages) == MaxPerPeriod {
-		said.fullSince = time.Now()
+	if s.messages = append(s.messages, message); len(s.messages) == MaxPerPeriod {
+		s.fullSince = time.Now()
 	}
 	return true
 }
 
-// Forget lets everything about one be said again.
-func (s *Limiter) Reset(about uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.bySubject, about)
+// Reset allows all messages about a subject again.
+func (l *Limiter) Reset(subject uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.bySubject, subject)
 }
+
+// Counter counts events of one kind, and logs them ever less often: the 1st, 2nd, 4th, 8th and so on.
+type Counter struct{ events atomic.Uint64 }
+
+// Add counts an event; it returns how many there were, and whether to log this one.
+func (c *Counter) Add() (events uint64, allow bool) {
+	n := c.events.Add(1)
+	return n, n&(n-1) == 0
+}
+
+// Count returns how many events there were.
+func (c *Counter) Count() uint64 { return c.events.Load() }

@@ -2,65 +2,78 @@ package logonce
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-func TestReasonsThatAlternateAreSaidOnceEachAndNeverWithoutEnd(t *testing.T) {
+func TestLimiterAllowsEachMessageOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var o Limiter
+		var l Limiter
 		for round := range 5 {
 			for _, reason := range []string{"no answer within 2s", "no route to host"} {
-				if o.Allow(2, reason) != (round == 0) {
+				if l.Allow(2, reason) != (round == 0) {
 					t.Errorf("round %d: %q", round, reason)
 				}
 			}
 		}
-		said := 2
+		allowed := 2
 		for port := range 1000 {
-			if o.Allow(2, fmt.Sprintf("connection from port %d reset", port)) {
-				said++
+			if l.Allow(2, fmt.Sprintf("connection from port %d reset", port)) {
+				allowed++
 			}
 		}
-		if said != MaxPerPeriod {
-			t.Errorf("%d lines, at most %d may be said", said, MaxPerPeriod)
+		if allowed != MaxPerPeriod {
+			t.Errorf("%d messages were allowed, want %d", allowed, MaxPerPeriod)
 		}
-		if !o.Allow(3, "no route to host") {
-			t.Error("what is about another is not said")
+		if !l.Allow(3, "no route to host") {
+			t.Error("the message was refused for another subject")
 		}
 		time.Sleep(period + time.Second)
-		if !o.Allow(2, "no route to host") {
-			t.Error("an hour later it is not said again")
+		if !l.Allow(2, "no route to host") {
+			t.Error("the message was refused an hour later")
 		}
-		o.Reset(2)
-		if !o.Allow(2, "no route to host") {
-			t.Error("after it was reached it is not said again")
+		l.Reset(2)
+		if !l.Allow(2, "no route to host") {
+			t.Error("the message was refused after Reset")
 		}
 	})
 }
 
-// Whoever calls under a new name each time has no more said about all names together than one who keeps his, once there are
-// as many as are told apart; and it makes nobody else's sayings forgotten.
-func TestStrangersWithEverNewNamesFillNeitherMemoryNorLog(t *testing.T) {
+// Subjects beyond maxSubjects share one allowance, and they do not reset the subjects that are tracked.
+func TestLimiterBoundsUnknownSubjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s Limiter
-		s.Allow(1, "no route to host")
-		said := 0
-		for name := range uint64(100_000) {
-			if s.Allow(name+2, fmt.Sprintf("refused %d", name)) {
-				said++
+		var l Limiter
+		l.Allow(1, "no route to host")
+		allowed := 0
+		for subject := range uint64(100_000) {
+			if l.Allow(subject+2, fmt.Sprintf("refused %d", subject)) {
+				allowed++
 			}
 		}
-		if want := maxSubjects - 1 + MaxPerPeriod; said != want || len(s.bySubject) > maxSubjects {
-			t.Errorf("%d lines about %d who are told apart, %d lines expected", said, len(s.bySubject), want)
+		if want := maxSubjects - 1 + MaxPerPeriod; allowed != want || len(l.bySubject) > maxSubjects {
+			t.Errorf("%d messages about %d subjects were allowed, want %d", allowed, len(l.bySubject), want)
 		}
-		if s.Allow(1, "no route to host") {
-			t.Error("strangers had what was said about another forgotten")
+		if l.Allow(1, "no route to host") {
+			t.Error("other subjects reset a subject that is tracked")
 		}
 		time.Sleep(period + time.Second)
-		if !s.Allow(7_000_000, "refused") {
-			t.Error("an hour later nothing is said about strangers")
+		if !l.Allow(7_000_000, "refused") {
+			t.Error("a message about an unknown subject was refused an hour later")
 		}
 	})
+}
+
+func TestCounterLogsPowersOfTwo(t *testing.T) {
+	var c Counter
+	var logged []uint64
+	for range 20 {
+		if n, allow := c.Add(); allow {
+			logged = append(logged, n)
+		}
+	}
+	if !slices.Equal(logged, []uint64{1, 2, 4, 8, 16}) || c.Count() != 20 {
+		t.Errorf("logged %v of %d", logged, c.Count())
+	}
 }

@@ -203,7 +203,8 @@ func (s *inboundStream) deliver(role messages.Role, message messages.PeerMessage
 
 // reject counts a letter that is not delivered, and says so the first time.
 func (p *linkPeer) countRefused(why error) {
-	if p.refused.Add(1) == 1 {
+	p.refused.Add(1)
+	if p.link.invalidMessages.Allow(p.id, "refused") {
 		p.link.log.Error().Str("peer", raft.FormatID(p.id)).Err(why).Msg("dropped a letter; further ones are only counted")
 	}
 }

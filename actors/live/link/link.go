@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/troupe-raft/troupe/actors/live"
+	"github.com/troupe-raft/troupe/internal/connlimit"
 	"github.com/troupe-raft/troupe/internal/logonce"
 	"github.com/troupe-raft/troupe/messages"
 )
@@ -69,12 +70,11 @@ const (
 
 // Link is a live.Link over gRPC.
 type Link struct {
-	options     Options
-	receiver    *live.PeerReceiver
-	log         *zerolog.Logger
-	self        Identity
-	server      *grpc.Server
-	connections connectionLimiter
+	options  Options
+	receiver *live.PeerReceiver
+	log      *zerolog.Logger
+	self     Identity
+	server   *grpc.Server
 
 	running    sync.WaitGroup // listeners, peers' goroutines, readers of inbound streams
 	peersKnown chan struct{}  // closed once SetPeers was called for the first time
@@ -85,9 +85,11 @@ type Link struct {
 	closed bool                 // guarded by mu
 
 	peerTable           peerTable
-	dialFailures        logonce.Limiter // that failed, by peer
-	refusedPeers        logonce.Limiter // that were refused, by the id that they say is theirs
-	failedTLSHandshakes logonce.Limiter // of callers that did not come as far as to say who they are
+	rejected            logonce.Counter // connections above the limit
+	dialFailures        logonce.Limiter // by peer
+	refusedPeers        logonce.Limiter // handshakes that this node refused, by the id that the caller claims
+	failedTLSHandshakes logonce.Limiter // by the side that refused
+	invalidMessages     logonce.Limiter // that were not sent or not delivered, by peer
 }
 
 var _ live.PeerLink = (*Link)(nil)
@@ -139,23 +141,25 @@ func (l *Link) Start(inbox *live.PeerReceiver) {
 	l.receiver, l.log = inbox, inbox.Log()
 	l.self = Identity{ID: inbox.NodeID(), ClusterID: l.options.ClusterID, StorageID: l.options.StorageID, Software: l.options.Software}
 	l.server = l.newServer()
-	l.connections.limit, l.connections.onReject = int64(l.options.MaxConnections), l.logRejectedConnection
+	limiter := connlimit.New(l.options.MaxConnections, l.rejectConnection)
 	for _, listener := range l.options.Listeners {
 		l.running.Go(func() {
-			if err := l.server.Serve(&limitedListener{listener, &l.connections}); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			if err := l.server.Serve(limiter.Listener(listener)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 				l.log.Error().Err(err).Str("address", listener.Addr().String()).Msg("peer port is closed: peers cannot reach this member any more")
 			}
 		})
 	}
 }
 
-func (l *Link) logRejectedConnection(from net.Addr, rejected uint64) {
-	l.log.Error().Stringer("caller", from).Uint64("rejected", rejected).Int("limit", l.options.MaxConnections).
-		Msg("peer port has as many connections as it may: closed one more; keep strangers from this port, peers need one connection each")
+func (l *Link) rejectConnection(from net.Addr) {
+	if rejected, allow := l.rejected.Add(); allow {
+		l.log.Error().Stringer("remote", from).Uint64("rejected", rejected).Int("limit", l.options.MaxConnections).
+			Msg("peer port has as many connections as it may: closed one more; keep strangers from this port, peers need one connection each")
+	}
 }
 
 // RejectedConnections counts those that came while there were as many as may be.
-func (l *Link) RejectedConnections() uint64 { return l.connections.rejected.Load() }
+func (l *Link) RejectedConnections() uint64 { return l.rejected.Count() }
 
 // Send queues a message for a peer, or drops it. It never waits.
 func (l *Link) Send(to uint64, role messages.Role, message messages.PeerMessage) {

@@ -103,7 +103,8 @@ func (p *linkPeer) send(role messages.Role, message messages.PeerMessage) {
 
 // dropOversized is a letter that no peer would take. It is said once: the replicator will try again.
 func (p *linkPeer) dropOversized(message messages.PeerMessage, size, limit int) {
-	if p.oversized.Add(1) == 1 {
+	p.oversized.Add(1)
+	if p.link.invalidMessages.Allow(p.id, "oversized") {
 		p.link.log.Error().Str("peer", raft.FormatID(p.id)).Int("bytes", size).Int("limit", limit).
 			Str("kind", string(message.ProtoReflect().Descriptor().Name())).
 			Msg("message to peer is above the limit for one message and cannot be sent: raise the link's MaxLetterBytes on all members above the largest request")

@@ -86,10 +86,9 @@ func checkBatch(b *remote.MessageBatch) error {
 type inboundProcess struct {
 	link *Link
 
-	mu          sync.Mutex
-	hellos      map[uint64]*messages.Hello // guarded by mu; the last greeting of each who greeted
-	lastRefusal map[uint64]string          // guarded by mu; why one of them was refused, once said
-	closed      bool                       // guarded by mu
+	mu     sync.Mutex
+	hellos map[uint64]*messages.Hello // guarded by mu; the last greeting of each who greeted
+	closed bool                       // guarded by mu
 }
 
 // maxHellos bounds what strangers can leave behind.
@@ -148,11 +147,7 @@ func (p *inboundProcess) helloAccepted(peer *remotePeer) bool {
 	if err == nil {
 		return true
 	}
-	if p.lastRefusal[id] != err.Error() {
-		if p.lastRefusal == nil {
-			p.lastRefusal = map[uint64]string{}
-		}
-		p.lastRefusal[id] = err.Error()
+	if p.link.failures.Allow(id, err.Error()) {
 		p.link.log.Error().Str("reason", err.Error()).Msg("refused a peer")
 	}
 	return false

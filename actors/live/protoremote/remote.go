@@ -40,6 +40,7 @@ import (
 
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/actors/live/link"
+	"github.com/troupe-raft/troupe/internal/logonce"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -82,6 +83,8 @@ type Link struct {
 	ctx          context.Context // ended by Close
 	cancel       context.CancelFunc
 	helloSenders sync.WaitGroup
+
+	failures logonce.Limiter // by peer
 
 	mu    sync.RWMutex
 	peers map[uint64]*remotePeer // guarded by mu

@@ -1,0 +1,59 @@
+// Package connlimit bounds how many connections a server has open.
+package connlimit
+
+import (
+	"net"
+	"sync/atomic"
+)
+
+// Limiter bounds the connections that are open on several listeners together. A connection above the limit is closed
+// right after it was accepted, so that clients cannot use up the memory and the file descriptors of the process.
+type Limiter struct {
+	limit    int64
+	onReject func(from net.Addr)
+	open     atomic.Int64
+}
+
+// New makes a limiter for at most `limit` open connections. It calls onReject for each connection above the limit.
+func New(limit int, onReject func(from net.Addr)) *Limiter {
+	return &Limiter{limit: int64(limit), onReject: onReject}
+}
+
+// Listener makes a listener whose connections count. A connection stops to count when it is closed.
+func (l *Limiter) Listener(inner net.Listener) net.Listener { return &listener{inner, l} }
+
+// Open returns how many connections are open.
+func (l *Limiter) Open() int64 { return l.open.Load() }
+
+type listener struct {
+	net.Listener
+	limiter *Limiter
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		inner, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.limiter.open.Add(1) <= l.limiter.limit {
+			return &conn{Conn: inner, limiter: l.limiter}, nil
+		}
+		l.limiter.open.Add(-1)
+		l.limiter.onReject(inner.RemoteAddr())
+		_ = inner.Close()
+	}
+}
+
+type conn struct {
+	net.Conn
+	limiter *Limiter
+	closed  atomic.Bool
+}
+
+func (c *conn) Close() error {
+	if c.closed.CompareAndSwap(false, true) {
+		c.limiter.open.Add(-1)
+	}
+	return c.Conn.Close()
+}
