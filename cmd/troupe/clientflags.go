@@ -41,7 +41,7 @@ func addClientFlags(cmd *cobra.Command) *clientFlags {
 }
 
 // cluster makes the client that the flags describe, or says what is wrong with them.
-func (f *clientFlags) cluster(cmd *cobra.Command) (*client.Cluster, error) {
+func (f *clientFlags) newCluster(cmd *cobra.Command) (*client.Cluster, error) {
 	for _, v := range []struct {
 		value *string
 		name  string
@@ -75,19 +75,19 @@ func (f *clientFlags) cluster(cmd *cobra.Command) (*client.Cluster, error) {
 }
 
 // with makes the client and runs a command with it, for as long as the timeout allows.
-func (f *clientFlags) with(cmd *cobra.Command, use func(context.Context, *client.Cluster) error) error {
-	cluster, err := f.cluster(cmd)
+func (f *clientFlags) run(cmd *cobra.Command, use func(context.Context, *client.Cluster) error) error {
+	cluster, err := f.newCluster(cmd)
 	if err != nil {
 		return err
 	}
 	defer cluster.Close()
-	ctx, cancel := context.WithTimeout(interruptible(cmd), f.timeout)
+	ctx, cancel := context.WithTimeout(signalContext(cmd), f.timeout)
 	defer cancel()
 	return use(ctx, cluster)
 }
 
 // interruptible is a context that ends with Ctrl-C, or when the command's own does.
-func interruptible(cmd *cobra.Command) context.Context {
+func signalContext(cmd *cobra.Command) context.Context {
 	parent := cmd.Context()
 	if parent == nil {
 		parent = context.Background()
@@ -97,12 +97,12 @@ func interruptible(cmd *cobra.Command) context.Context {
 }
 
 // usage makes an error of the command line's.
-func usage(text string, values ...any) error {
+func usageError(text string, values ...any) error {
 	return exit.With(exit.Usage, fmt.Errorf(text, values...))
 }
 
 // quietly drops the error of a command that somebody ended on purpose.
-func quietly(err error) error {
+func ignoreCanceled(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

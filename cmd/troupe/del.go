@@ -20,19 +20,19 @@ func newDel() *cobra.Command {
 		Example: `  troupe del greeting
   troupe del --prefix config/
   troupe del --prev-kv a z`,
-		Args: between(1, 2),
+		Args: argsBetween(1, 2),
 	}
 	flags := addClientFlags(cmd)
 	cmd.Flags().BoolVar(&prefix, "prefix", false, "all keys that begin with KEY")
 	cmd.Flags().BoolVar(&fromKey, "from-key", false, "all keys from KEY on")
 	cmd.Flags().BoolVar(&prevKV, "prev-kv", false, "print what is deleted")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		key, end, err := rangeOf(args, prefix, fromKey)
+		key, end, err := keyRange(args, prefix, fromKey)
 		if err != nil {
 			return err
 		}
 		request := &pb.DeleteRangeRequest{Key: key, RangeEnd: end, PrevKv: prevKV}
-		return flags.with(cmd, func(ctx context.Context, cluster *client.Cluster) error {
+		return flags.run(cmd, func(ctx context.Context, cluster *client.Cluster) error {
 			var answer *pb.DeleteRangeResponse
 			err := cluster.Write(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
 				answer, err = pb.NewKVClient(conn).DeleteRange(ctx, request)

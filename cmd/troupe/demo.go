@@ -25,7 +25,7 @@ A member that dies is started again after two seconds, so that one sees it catch
   troupe demo --members 5
   troupe demo --data-dir ./cluster      # keeps the data; the same command finds it again
   troupe demo --restart=false           # leaves dead members dead`,
-		Args: noArguments,
+		Args: noArgs,
 	}
 	cmd.Flags().IntVar(&o.Members, "members", 0, fmt.Sprintf("`how many` servers, at most %d (default 3)", demo.MaxMembers))
 	cmd.Flags().StringVar(&o.DataDir, "data-dir", "", "`directory` to keep data and logs in (default: a temporary one, removed at the end)")
@@ -34,14 +34,14 @@ A member that dies is started again after two seconds, so that one sees it catch
 	_ = cmd.MarkFlagDirname("data-dir")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if cmd.Flags().Changed("members") && (o.Members < 1 || o.Members > demo.MaxMembers) {
-			return usage("--members: %d is not between 1 and %d", o.Members, demo.MaxMembers)
+			return usageError("--members: %d is not between 1 and %d", o.Members, demo.MaxMembers)
 		}
 		binary, err := os.Executable()
 		if err != nil {
 			return fmt.Errorf("finding this program: %w", err)
 		}
-		o.Binary, o.Called, o.Out = binary, called(binary, os.Args[0]), cmd.OutOrStdout()
-		err = demo.Run(interruptible(cmd), o)
+		o.Binary, o.Called, o.Out = binary, linkAs(binary, os.Args[0]), cmd.OutOrStdout()
+		err = demo.Run(signalContext(cmd), o)
 		var path *os.PathError
 		if errors.As(err, &path) {
 			return exit.With(exit.DataDir, err)
@@ -52,7 +52,7 @@ A member that dies is started again after two seconds, so that one sees it catch
 }
 
 // called is how the reader would call this program again.
-func called(binary, argv0 string) string {
+func linkAs(binary, argv0 string) string {
 	if strings.Contains(binary, string(filepath.Separator)+"go-build") {
 		return "go run ./cmd/troupe" // the binary is gone when it ends
 	}

@@ -11,8 +11,8 @@ import (
 
 // However a demo ends, its members end with it: nobody should have to hunt for servers that were left behind.
 func TestTheMembersOfADemoThatIsKilledEndWithIt(t *testing.T) {
-	p := beginDemo(t, "--members=1")
-	_, _, pid := introduced(t, p)
+	p := startDemo(t, "--members=1")
+	_, _, pid := waitForIntroduction(t, p)
 	member, err := unix.PidfdOpen(pid, 0)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
 		t.Skipf("the end of another's child cannot be waited for here: %v", err)

@@ -13,16 +13,16 @@ import (
 	"github.com/troupe-raft/troupe/tests/freeport"
 )
 
-// beginDemo starts a demo in a directory of the test, on ports that no other test takes: the usual ones belong to whoever
+// startDemo starts a demo in a directory of the test, on ports that no other test takes: the usual ones belong to whoever
 // is first.
-func beginDemo(t *testing.T, args ...string) *process {
+func startDemo(t *testing.T, args ...string) *process {
 	t.Helper()
 	base := freeport.Run(t, 6)
-	return begin(t, "troupe", nil, append([]string{"demo", "--data-dir=" + t.TempDir() + "/demo", fmt.Sprint("--base-port=", base)}, args...)...)
+	return startProcess(t, "troupe", nil, append([]string{"demo", "--data-dir=" + t.TempDir() + "/demo", fmt.Sprint("--base-port=", base)}, args...)...)
 }
 
 // introduced waits until a demo has said what to try, and returns its endpoints, the leader and the leader's process.
-func introduced(t *testing.T, p *process) (endpoints, leader string, pid int) {
+func waitForIntroduction(t *testing.T, p *process) (endpoints, leader string, pid int) {
 	t.Helper()
 	_, endpoints, _ = strings.Cut(p.waitFor("export TROUPE_ENDPOINTS="), "=")
 	kill := regexp.MustCompile(`kill -9 (\d+) +# (\S+)`).FindStringSubmatch(p.waitFor("kill -9"))
@@ -39,12 +39,14 @@ func introduced(t *testing.T, p *process) (endpoints, leader string, pid int) {
 
 // What a stranger does first: start it, write, kill the leader, and go on.
 func TestADemoLosesItsLeaderAndNothingElse(t *testing.T) {
-	p := beginDemo(t)
-	endpoints, leader, pid := introduced(t, p)
+	p := startDemo(t)
+	endpoints, leader, pid := waitForIntroduction(t, p)
 	if n := strings.Count(endpoints, ","); n != 2 {
 		t.Fatalf("endpoints %q", endpoints)
 	}
-	use := func(args ...string) ran { return troupe(t, append(args, "--timeout=60s", "--endpoints="+endpoints)...) }
+	use := func(args ...string) commandResult {
+		return runTroupe(t, append(args, "--timeout=60s", "--endpoints="+endpoints)...)
+	}
 	if got := use("put", "greeting", "hello"); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
@@ -72,10 +74,10 @@ func TestADemoLosesItsLeaderAndNothingElse(t *testing.T) {
 		}
 	}
 	p.signal(os.Interrupt)
-	if code, last := p.end(); code != 0 || !strings.HasPrefix(last, "Stopped.") {
+	if code, last := p.wait(); code != 0 || !strings.HasPrefix(last, "Stopped.") {
 		t.Fatalf("code %d, %q", code, last)
 	}
-	if got := troupe(t, "get", "greeting", "--timeout=200ms", "--endpoints="+endpoints); !strings.Contains(got.errs, "no endpoint can be reached") {
+	if got := runTroupe(t, "get", "greeting", "--timeout=200ms", "--endpoints="+endpoints); !strings.Contains(got.errs, "no endpoint can be reached") {
 		t.Fatalf("members outlived it: %+v", got)
 	}
 }
@@ -87,17 +89,17 @@ func TestADemoFindsItsKeptDataAgain(t *testing.T) {
 		if members == "--members=0" {
 			args = args[:2]
 		}
-		p := begin(t, "troupe", nil, args...)
-		endpoints, _, _ := introduced(t, p)
+		p := startProcess(t, "troupe", nil, args...)
+		endpoints, _, _ := waitForIntroduction(t, p)
 		if members == "--members=0" {
-			if got := troupe(t, "get", "kept", "--timeout=60s", "--endpoints="+endpoints); got.out != "kept\nsafe\n" {
+			if got := runTroupe(t, "get", "kept", "--timeout=60s", "--endpoints="+endpoints); got.out != "kept\nsafe\n" {
 				t.Fatalf("%+v", got)
 			}
-		} else if got := troupe(t, "put", "kept", "safe", "--timeout=60s", "--endpoints="+endpoints); got.code != 0 {
+		} else if got := runTroupe(t, "put", "kept", "safe", "--timeout=60s", "--endpoints="+endpoints); got.code != 0 {
 			t.Fatalf("%+v", got)
 		}
 		p.signal(os.Interrupt)
-		if code, _ := p.end(); code != 0 {
+		if code, _ := p.wait(); code != 0 {
 			t.Fatalf("code %d", code)
 		}
 	}

@@ -47,7 +47,7 @@ func newGet() *cobra.Command {
   troupe get --prefix --sort-by modify --order descend --limit 10 ""
   troupe get --read local greeting
   troupe get --rev 7 greeting`,
-		Args: between(1, 2),
+		Args: argsBetween(1, 2),
 	}
 	f := &getFlags{clientFlags: addClientFlags(cmd)}
 	fs := cmd.Flags()
@@ -68,14 +68,14 @@ func newGet() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return f.with(cmd, func(ctx context.Context, cluster *client.Cluster) error { return f.get(ctx, cmd, cluster, request) })
+		return f.run(cmd, func(ctx context.Context, cluster *client.Cluster) error { return f.get(ctx, cmd, cluster, request) })
 	}
 	return cmd
 }
 
 // request makes the request of the flags, or says which do not go together.
 func (f *getFlags) request(args []string) (*pb.RangeRequest, error) {
-	key, end, err := rangeOf(args, f.prefix, f.fromKey)
+	key, end, err := keyRange(args, f.prefix, f.fromKey)
 	if err != nil {
 		return nil, err
 	}
@@ -85,26 +85,26 @@ func (f *getFlags) request(args []string) (*pb.RangeRequest, error) {
 	}
 	switch {
 	case f.limit < 0:
-		return nil, usage("--limit: %d is below 0", f.limit)
+		return nil, usageError("--limit: %d is below 0", f.limit)
 	case f.rev < 0:
-		return nil, usage("--rev: %d is below 0", f.rev)
+		return nil, usageError("--rev: %d is below 0", f.rev)
 	case f.keysOnly && f.valuesOnly:
-		return nil, usage("--keys-only and --print-value-only leave nothing to print; drop one")
-	case !oneOf(f.read, readModes...):
-		return nil, usage("--read: %q is none of %s", f.read, strings.Join(readModes, ", "))
+		return nil, usageError("--keys-only and --print-value-only leave nothing to print; drop one")
+	case !isOneOf(f.read, readModes...):
+		return nil, usageError("--read: %q is none of %s", f.read, strings.Join(readModes, ", "))
 	}
 	by, ok := map[string]pb.RangeRequest_SortTarget{
 		"": pb.RangeRequest_KEY, "key": pb.RangeRequest_KEY, "version": pb.RangeRequest_VERSION,
 		"create": pb.RangeRequest_CREATE, "modify": pb.RangeRequest_MOD, "value": pb.RangeRequest_VALUE,
 	}[strings.ToLower(f.sortBy)]
 	if !ok {
-		return nil, usage("--sort-by: %q is none of key, version, create, modify, value", f.sortBy)
+		return nil, usageError("--sort-by: %q is none of key, version, create, modify, value", f.sortBy)
 	}
 	order, ok := map[string]pb.RangeRequest_SortOrder{
 		"": pb.RangeRequest_NONE, "ascend": pb.RangeRequest_ASCEND, "descend": pb.RangeRequest_DESCEND,
 	}[strings.ToLower(f.order)]
 	if !ok {
-		return nil, usage("--order: %q is neither ascend nor descend", f.order)
+		return nil, usageError("--order: %q is neither ascend nor descend", f.order)
 	}
 	if f.sortBy != "" && f.order == "" {
 		order = pb.RangeRequest_ASCEND
@@ -148,14 +148,14 @@ func (f *getFlags) print(out, errs io.Writer, request *pb.RangeRequest, answer *
 	}
 }
 
-// rangeOf is the range that the arguments mean.
-func rangeOf(args []string, prefix, fromKey bool) (key, end []byte, err error) {
+// keyRange is the range that the arguments mean.
+func keyRange(args []string, prefix, fromKey bool) (key, end []byte, err error) {
 	key = []byte(args[0])
 	switch {
 	case prefix && fromKey:
-		return nil, nil, usage("--prefix and --from-key exclude each other")
+		return nil, nil, usageError("--prefix and --from-key exclude each other")
 	case len(args) == 2 && (prefix || fromKey):
-		return nil, nil, usage("a range has an end, %q, or --prefix or --from-key, not both", args[1])
+		return nil, nil, usageError("a range has an end, %q, or --prefix or --from-key, not both", args[1])
 	case prefix:
 		key, end = client.PrefixRange(key)
 		return key, end, nil
@@ -165,16 +165,16 @@ func rangeOf(args []string, prefix, fromKey bool) (key, end []byte, err error) {
 		}
 		return key, []byte{0}, nil
 	case len(key) == 0:
-		return nil, nil, usage("a key must not be empty; --prefix \"\" means all keys")
+		return nil, nil, usageError("a key must not be empty; --prefix \"\" means all keys")
 	case len(args) == 2 && args[1] == "":
-		return nil, nil, usage("the range's END is empty; --from-key has no end")
+		return nil, nil, usageError("the range's END is empty; --from-key has no end")
 	case len(args) == 2:
 		return key, []byte(args[1]), nil
 	}
 	return key, nil, nil
 }
 
-func oneOf(word string, words ...string) bool {
+func isOneOf(word string, words ...string) bool {
 	for _, w := range words {
 		if w == word {
 			return true

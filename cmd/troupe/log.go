@@ -24,7 +24,7 @@ func newLog() *cobra.Command {
 		Long:  "Look into the log of a data directory. Nothing is ever changed; the server that owns it should be stopped.",
 		Example: `  troupe log verify --data-dir /var/lib/troupe
   troupe log dump --data-dir /var/lib/troupe`,
-		Args: noArguments,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newLogDump(), newLogVerify())
@@ -51,7 +51,7 @@ func (f *logFlags) directory() (string, error) {
 		f.dataDir = os.Getenv("TROUPE_DATA_DIR")
 	}
 	if f.dataDir == "" {
-		return "", usage("--data-dir is missing: name the data directory of a server")
+		return "", usageError("--data-dir is missing: name the data directory of a server")
 	}
 	if _, err := os.Stat(f.dataDir); err != nil {
 		return "", exit.With(exit.DataDir, fmt.Errorf("--data-dir: %w", err))
@@ -68,7 +68,7 @@ frame overrides (a conflict with a leader's log) are there too.`,
 		Example: `  troupe log dump --data-dir /var/lib/troupe
   troupe log dump --data-dir /var/lib/troupe --from 100 --to 120
   troupe log dump --data-dir /var/lib/troupe --json | jq -c '.entries[]?'`,
-		Args: noArguments,
+		Args: noArgs,
 	}
 	f := addLogFlags(cmd)
 	cmd.Flags().Uint64Var(&f.options.From, "from", 0, "only entries from this `index` on")
@@ -78,7 +78,7 @@ frame overrides (a conflict with a leader's log) are there too.`,
 		if err != nil {
 			return err
 		}
-		return damage(dir, logview.Dump(cmd.OutOrStdout(), dir, f.options))
+		return damageError(dir, logview.Dump(cmd.OutOrStdout(), dir, f.options))
 	}
 	return cmd
 }
@@ -90,7 +90,7 @@ func newLogVerify() *cobra.Command {
 		Long: `Read all of the log and check every checksum, and every link from one piece to the next. The exit code is 3 when
 something is wrong; the error names file and offset.`,
 		Example: "  troupe log verify --data-dir /var/lib/troupe",
-		Args:    noArguments,
+		Args:    noArgs,
 	}
 	f := addLogFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -100,7 +100,7 @@ something is wrong; the error names file and offset.`,
 		}
 		report, err := persistence.Verify(vfs.OS(), dir, persistence.InspectOptions{EvenIfRunning: f.options.EvenIfRunning})
 		if err != nil {
-			return damage(dir, err)
+			return damageError(dir, err)
 		}
 		return printReport(cmd.OutOrStdout(), report, f.options.JSON)
 	}
@@ -108,7 +108,7 @@ something is wrong; the error names file and offset.`,
 }
 
 // damage gives what is wrong with a data directory its exit code.
-func damage(dir string, err error) error {
+func damageError(dir string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%s holds no server's data: %w", dir, err)
 	}
@@ -147,6 +147,6 @@ func printReport(w io.Writer, r persistence.Report, asJSON bool) error {
 		fmt.Fprintf(w, "warning: %s\n", warning)
 	}
 	_, err := fmt.Fprintf(w, "member %s of cluster %s: the log is whole\nentries %d to %d, term %d, commit %d; %d frames in %d segments, %s\n",
-		out.Member, out.Cluster, out.First, out.Last, out.Term, out.Commit, out.Frames, out.Segments, bytesText(out.Bytes))
+		out.Member, out.Cluster, out.First, out.Last, out.Term, out.Commit, out.Frames, out.Segments, formatBytes(out.Bytes))
 	return err
 }

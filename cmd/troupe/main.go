@@ -26,22 +26,22 @@ func main() {
 
 // run is the whole program but for its process: the arguments, the program's name among them, and the exit code.
 func run(argv []string, in io.Reader, out, errs io.Writer) exit.Code {
-	name, args := calledAs(argv)
+	name, args := resolveCommand(argv)
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errs)
-	err := misplaced(root, argv[1:], root.Execute())
+	err := explainFlagOrder(root, argv[1:], root.Execute())
 	if err != nil {
 		fmt.Fprintf(errs, "%s: %s\n", name, exit.Line(err))
 	}
 	return exit.CodeOf(err)
 }
 
-// calledAs finds out which command is meant. A binary that is called etcd, or called with flags and no command, is a
+// resolveCommand finds out which command is meant. A binary that is called etcd, or called with flags and no command, is a
 // server: unit files, charts and test suites that run etcd work when the path is all that is changed.
-func calledAs(argv []string) (name string, args []string) {
+func resolveCommand(argv []string) (name string, args []string) {
 	name = strings.TrimSuffix(filepath.Base(argv[0]), ".exe")
 	args = argv[1:]
 	if name == "etcd" {
@@ -92,12 +92,12 @@ etcdctl and the etcd client libraries work with it as they are.
 		Args:          cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return exit.With(exit.Usage, fmt.Errorf("there is no command %q; %s", args[0], advise(cmd, args[0])))
+				return exit.With(exit.Usage, fmt.Errorf("there is no command %q; %s", args[0], suggest(cmd, args[0])))
 			}
 			return cmd.Help()
 		},
 	}
-	root.SetFlagErrorFunc(flagMistake)
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newServer(), newDemo(),
 		newPut(), newGet(), newDel(), newWatch(), newStatus(),
@@ -106,18 +106,18 @@ etcdctl and the etcd client libraries work with it as they are.
 	return root
 }
 
-// flagMistake words what was wrong with a flag.
-func flagMistake(cmd *cobra.Command, err error) error {
+// flagError words what was wrong with a flag.
+func flagError(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	if errors.As(err, &invalid) {
 		flag := invalid.GetFlag()
-		return exit.With(exit.Usage, settings.NoValue("--"+flag.Name, invalid.GetValue(), flag))
+		return exit.With(exit.Usage, settings.InvalidValue("--"+flag.Name, invalid.GetValue(), flag))
 	}
 	return exit.With(exit.Usage, fmt.Errorf("%w; \"%s --help\" lists the flags", err, cmd.CommandPath()))
 }
 
 // misplaced explains a flag that no server has, where a command stands behind the flags: etcdctl takes them in either order.
-func misplaced(root *cobra.Command, args []string, err error) error {
+func explainFlagOrder(root *cobra.Command, args []string, err error) error {
 	var unknown *pflag.NotExistError
 	if len(args) == 0 || !strings.HasPrefix(args[0], "-") || !errors.As(err, &unknown) {
 		return err
@@ -133,7 +133,7 @@ func misplaced(root *cobra.Command, args []string, err error) error {
 }
 
 // advise says what may have been meant by a command that does not exist.
-func advise(root *cobra.Command, word string) string {
+func suggest(root *cobra.Command, word string) string {
 	root.SuggestionsMinimumDistance = 2
 	if near := root.SuggestionsFor(word); len(near) > 0 {
 		return "did you mean " + strings.Join(near, " or ") + "?"
@@ -146,15 +146,15 @@ func newVersion() *cobra.Command {
 		Use:     "version",
 		Short:   "Print the version",
 		Example: "  troupe version",
-		Args:    noArguments,
+		Args:    noArgs,
 		Run:     func(cmd *cobra.Command, _ []string) { version.Print(cmd.OutOrStdout()) },
 	}
 }
 
-// noArguments and between check the number of arguments with an error that says how the command is used.
-func noArguments(cmd *cobra.Command, args []string) error { return between(0, 0)(cmd, args) }
+// noArgs and between check the number of arguments with an error that says how the command is used.
+func noArgs(cmd *cobra.Command, args []string) error { return argsBetween(0, 0)(cmd, args) }
 
-func between(low, high int) cobra.PositionalArgs {
+func argsBetween(low, high int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= low && len(args) <= high {
 			return nil

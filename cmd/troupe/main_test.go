@@ -29,22 +29,22 @@ func TestMain(m *testing.M) {
 }
 
 // ran is what a command came to.
-type ran struct {
+type commandResult struct {
 	code      exit.Code
 	out, errs string
 }
 
 // command runs the program in this process, which is good for everything but servers.
-func command(t *testing.T, in string, argv ...string) ran {
+func runCommand(t *testing.T, in string, argv ...string) commandResult {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code := run(argv, strings.NewReader(in), &out, &errs)
-	return ran{code, out.String(), errs.String()}
+	return commandResult{code, out.String(), errs.String()}
 }
 
-func troupe(t *testing.T, args ...string) ran {
+func runTroupe(t *testing.T, args ...string) commandResult {
 	t.Helper()
-	return command(t, "", append([]string{"troupe"}, args...)...)
+	return runCommand(t, "", append([]string{"troupe"}, args...)...)
 }
 
 func TestTheNameItIsCalledByDecidesWhatIsMeant(t *testing.T) {
@@ -61,19 +61,19 @@ func TestTheNameItIsCalledByDecidesWhatIsMeant(t *testing.T) {
 		{"troupe get -w json", "get -w json"},
 		{"./bin/troupe put -- -x -y", "put -- -x -y"},
 	} {
-		if _, args := calledAs(strings.Fields(c.argv)); strings.Join(args, " ") != c.want {
+		if _, args := resolveCommand(strings.Fields(c.argv)); strings.Join(args, " ") != c.want {
 			t.Errorf("%q: %q, want %q", c.argv, args, c.want)
 		}
 	}
 }
 
 func TestTheVersionIsEtcdsWhenCalledAsEtcdAndOursElse(t *testing.T) {
-	as := command(t, "", "/opt/bin/etcd", "--version")
+	as := runCommand(t, "", "/opt/bin/etcd", "--version")
 	if as.code != exit.OK || !strings.HasPrefix(as.out, "etcd Version: 3.7.") || !strings.Contains(as.out, "Troupe Version: ") {
 		t.Errorf("%+v", as)
 	}
 	for _, args := range [][]string{{"version"}, {"--version"}, {"server", "--version"}} {
-		if got := troupe(t, args...); got.code != exit.OK || !strings.HasPrefix(got.out, "Troupe Version: "+version.String()) || !strings.Contains(got.out, "etcd API Version: 3.7.") {
+		if got := runTroupe(t, args...); got.code != exit.OK || !strings.HasPrefix(got.out, "Troupe Version: "+version.String()) || !strings.Contains(got.out, "etcd API Version: 3.7.") {
 			t.Errorf("%q: %+v", args, got)
 		}
 	}
@@ -118,7 +118,7 @@ func TestAMistakeOnTheCommandLineIsOneLineAndCodeTwo(t *testing.T) {
 		{"troupe log dump", []string{"--data-dir"}},
 		{"troupe log verify", []string{"--data-dir"}},
 	} {
-		got := command(t, "", strings.Fields(c.argv)...)
+		got := runCommand(t, "", strings.Fields(c.argv)...)
 		if got.code != exit.Usage || strings.Count(got.errs, "\n") != 1 || got.out != "" {
 			t.Errorf("%s: code %d\nout: %s\nerr: %s", c.argv, got.code, got.out, got.errs)
 		}
@@ -133,7 +133,7 @@ func TestAMistakeOnTheCommandLineIsOneLineAndCodeTwo(t *testing.T) {
 
 func TestEveryCommandHasAnExampleInItsHelp(t *testing.T) {
 	for _, name := range []string{"server", "demo", "put", "get", "del", "watch", "status", "log", "log dump", "log verify", "version"} {
-		got := troupe(t, append(strings.Fields(name), "--help")...)
+		got := runTroupe(t, append(strings.Fields(name), "--help")...)
 		if got.code != exit.OK || !strings.Contains(got.out, "Examples:") || !strings.Contains(got.out, "troupe "+name) {
 			t.Errorf("%s: code %d\n%s%s", name, got.code, got.out, got.errs)
 		}
@@ -142,23 +142,23 @@ func TestEveryCommandHasAnExampleInItsHelp(t *testing.T) {
 
 func TestTheShellsCompletionIsMade(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish"} {
-		if got := troupe(t, "completion", shell); got.code != exit.OK || !strings.Contains(got.out, "troupe") {
+		if got := runTroupe(t, "completion", shell); got.code != exit.OK || !strings.Contains(got.out, "troupe") {
 			t.Errorf("%s: %+v", shell, got)
 		}
 	}
-	if got := troupe(t, "__complete", "get", "--read", ""); !strings.Contains(got.out, "leader") {
+	if got := runTroupe(t, "__complete", "get", "--read", ""); !strings.Contains(got.out, "leader") {
 		t.Errorf("modes of reading: %+v", got)
 	}
 }
 
 func TestAClientWithoutAClusterSaysSoAndEndsWithCodeOne(t *testing.T) {
 	for _, args := range [][]string{{"put", "k", "v"}, {"get", "k"}, {"del", "k"}, {"status"}} {
-		got := troupe(t, append(args, "--endpoints=127.0.0.1:1", "--timeout=200ms")...)
+		got := runTroupe(t, append(args, "--endpoints=127.0.0.1:1", "--timeout=200ms")...)
 		if got.code != exit.Failure || strings.Count(got.errs, "\n") != 1 || !strings.Contains(got.errs, "no endpoint can be reached") {
 			t.Errorf("%q: %+v", args, got)
 		}
 	}
-	got := troupe(t, "get", "k", "--cacert=/no/such/ca.pem")
+	got := runTroupe(t, "get", "k", "--cacert=/no/such/ca.pem")
 	if got.code != exit.Certificate || !strings.Contains(got.errs, "/no/such/ca.pem: does not exist") {
 		t.Errorf("%+v", got)
 	}

@@ -38,8 +38,8 @@ func printKV(w io.Writer, kv *mvccpb.KeyValue, keys, values bool) {
 	}
 }
 
-// bytesText is a size as people read it.
-func bytesText(n int64) string {
+// formatBytes is a size as people read it.
+func formatBytes(n int64) string {
 	const unit = 1024
 	if n < unit {
 		return fmt.Sprintf("%d B", n)

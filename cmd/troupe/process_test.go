@@ -30,7 +30,7 @@ type process struct {
 }
 
 // begin starts the program under a name, with variables of the environment and arguments.
-func begin(t *testing.T, name string, environment []string, args ...string) *process {
+func startProcess(t *testing.T, name string, environment []string, args ...string) *process {
 	t.Helper()
 	binary, err := os.Executable()
 	if err != nil {
@@ -64,12 +64,12 @@ func begin(t *testing.T, name string, environment []string, args ...string) *pro
 func (p *process) read(from io.Reader) {
 	scanner := bufio.NewScanner(from)
 	for scanner.Scan() {
-		p.change(func() { p.lines = append(p.lines, scanner.Text()) })
+		p.update(func() { p.lines = append(p.lines, scanner.Text()) })
 	}
-	p.change(func() { p.ended = true })
+	p.update(func() { p.ended = true })
 }
 
-func (p *process) change(how func()) {
+func (p *process) update(how func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	how()
@@ -117,7 +117,7 @@ func (p *process) signal(s os.Signal) {
 }
 
 // end waits for the end of the process, and returns its exit code and its last line.
-func (p *process) end() (code int, last string) {
+func (p *process) wait() (code int, last string) {
 	p.t.Helper()
 	deadline := time.After(patience)
 	for {
@@ -140,17 +140,17 @@ func (p *process) end() (code int, last string) {
 }
 
 // sole is a cluster of one, on ports of its own.
-type sole struct {
+type singleMember struct {
 	t        *testing.T
 	endpoint string
 	dataDir  string
 	flags    []string
 }
 
-func newSole(t *testing.T) *sole {
+func newSingleMember(t *testing.T) *singleMember {
 	t.Helper()
 	ports := freeport.Take(t, 2)
-	s := &sole{t: t, endpoint: fmt.Sprintf("127.0.0.1:%d", ports[0]), dataDir: t.TempDir() + "/data"}
+	s := &singleMember{t: t, endpoint: fmt.Sprintf("127.0.0.1:%d", ports[0]), dataDir: t.TempDir() + "/data"}
 	s.flags = []string{
 		"--name=one", "--data-dir=" + s.dataDir, "--listen-client-urls=http://" + s.endpoint,
 		fmt.Sprintf("--listen-peer-urls=http://127.0.0.1:%d", ports[1]),
@@ -161,28 +161,28 @@ func newSole(t *testing.T) *sole {
 }
 
 // begin starts it; flags are added.
-func (s *sole) begin(flags ...string) *process {
+func (s *singleMember) launch(flags ...string) *process {
 	s.t.Helper()
-	return begin(s.t, "troupe", nil, append(append([]string{"server"}, s.flags...), flags...)...)
+	return startProcess(s.t, "troupe", nil, append(append([]string{"server"}, s.flags...), flags...)...)
 }
 
 // start starts it and waits until it serves.
-func (s *sole) start(flags ...string) *process {
+func (s *singleMember) start(flags ...string) *process {
 	s.t.Helper()
-	p := s.begin(flags...)
+	p := s.launch(flags...)
 	p.waitFor(`"msg":"ready to serve client requests"`)
 	return p
 }
 
 // client runs a client command against it, which must succeed, and returns what it printed.
-func (s *sole) client(args ...string) string {
+func (s *singleMember) client(args ...string) string {
 	s.t.Helper()
 	return s.clientWith("", args...)
 }
 
-func (s *sole) clientWith(in string, args ...string) string {
+func (s *singleMember) clientWith(in string, args ...string) string {
 	s.t.Helper()
-	got := command(s.t, in, append([]string{"troupe", args[0], "--endpoints=" + s.endpoint, "--timeout=60s"}, args[1:]...)...)
+	got := runCommand(s.t, in, append([]string{"troupe", args[0], "--endpoints=" + s.endpoint, "--timeout=60s"}, args[1:]...)...)
 	if got.code != 0 {
 		s.t.Fatalf("%q: code %d: %s", args, got.code, got.errs)
 	}

@@ -25,20 +25,20 @@ Without VALUE, or with - for it, the value is read from standard input, to its e
   troupe put config - < config.yaml
   troupe put --prev-kv greeting "good morning"
   troupe put -- key -value-with-a-dash`,
-		Args: between(1, 2),
+		Args: argsBetween(1, 2),
 	}
 	flags := addClientFlags(cmd)
 	cmd.Flags().BoolVar(&prevKV, "prev-kv", false, "print what was there before")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if args[0] == "" {
-			return usage("a key must not be empty")
+			return usageError("a key must not be empty")
 		}
-		value, err := valueOf(args[1:], cmd.InOrStdin())
+		value, err := readValue(args[1:], cmd.InOrStdin())
 		if err != nil {
 			return err
 		}
 		request := &pb.PutRequest{Key: []byte(args[0]), Value: value, PrevKv: prevKV}
-		return flags.with(cmd, func(ctx context.Context, cluster *client.Cluster) error {
+		return flags.run(cmd, func(ctx context.Context, cluster *client.Cluster) error {
 			var answer *pb.PutResponse
 			err := cluster.Write(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
 				answer, err = pb.NewKVClient(conn).Put(ctx, request)
@@ -60,7 +60,7 @@ Without VALUE, or with - for it, the value is read from standard input, to its e
 	return cmd
 }
 
-func valueOf(args []string, in io.Reader) ([]byte, error) {
+func readValue(args []string, in io.Reader) ([]byte, error) {
 	if len(args) == 1 && args[0] != "-" {
 		return []byte(args[0]), nil
 	}

@@ -48,7 +48,7 @@ flags but without a command, are servers.
 Exit codes: 0 told to stop, 2 flags, 3 data directory, 4 address, 5 disk failed while running, 6 certificate,
 7 stopped itself for another reason, 130 second signal. docs/operations.md says what to do about each.`,
 		Example: serverExamples,
-		Args:    noArguments,
+		Args:    noArgs,
 	}
 	groups := flags.Register(cmd.Flags())
 	cmd.Flags().BoolVar(&asEtcd, "as-etcd", false, "called as etcd")
@@ -71,7 +71,7 @@ Exit codes: 0 told to stop, 2 flags, 3 data directory, 4 address, 5 disk failed 
 
 func runServer(cmd *cobra.Command, flags *settings.Flags) error {
 	fs := cmd.Flags()
-	unknown, err := fromOutside(fs, flags)
+	unknown, err := applyFileOrEnvironment(fs, flags)
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
@@ -87,16 +87,16 @@ func runServer(cmd *cobra.Command, flags *settings.Flags) error {
 		return exit.With(exit.Usage, err)
 	}
 	defer files.Close()
-	ctx, release := untilToldToStop(log)
+	ctx, release := untilSignal(log)
 	defer release()
 	if resolved.StopWithStdin {
-		ctx = untilEnd(ctx, cmd.InOrStdin())
+		ctx = untilEOF(ctx, cmd.InOrStdin())
 	}
 	return serve.Run(ctx, resolved, log)
 }
 
-// fromOutside fills in the flags from a file, or else from the environment.
-func fromOutside(fs *pflag.FlagSet, flags *settings.Flags) (unknown []string, err error) {
+// applyFileOrEnvironment fills in the flags from a file, or else from the environment.
+func applyFileOrEnvironment(fs *pflag.FlagSet, flags *settings.Flags) (unknown []string, err error) {
 	file := flags.ConfigFile
 	for _, name := range []string{"TROUPE_CONFIG_FILE", "ETCD_CONFIG_FILE"} {
 		if file == "" {
@@ -112,9 +112,9 @@ func fromOutside(fs *pflag.FlagSet, flags *settings.Flags) (unknown []string, er
 // signalGrace is within which the same signal is the first one over again: some tools signal a process and its group.
 const signalGrace = 200 * time.Millisecond
 
-// untilToldToStop is a context that the first SIGTERM or SIGINT ends. A later one ends the process at once: what is on
+// untilSignal is a context that the first SIGTERM or SIGINT ends. A later one ends the process at once: what is on
 // disk is right at every moment, so that nothing is lost but time.
-func untilToldToStop(log zerolog.Logger) (context.Context, func()) {
+func untilSignal(log zerolog.Logger) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -147,8 +147,8 @@ func untilToldToStop(log zerolog.Logger) (context.Context, func()) {
 	}
 }
 
-// untilEnd is a context that ends with the reader: whoever holds its other end has gone away.
-func untilEnd(parent context.Context, in io.Reader) context.Context {
+// untilEOF is a context that ends with the reader: whoever holds its other end has gone away.
+func untilEOF(parent context.Context, in io.Reader) context.Context {
 	ctx, cancel := context.WithCancelCause(parent)
 	go func() {
 		_, _ = io.Copy(io.Discard, in)

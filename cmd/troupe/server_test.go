@@ -19,7 +19,7 @@ import (
 
 func TestAServerIsWrittenToReadFromStoppedAndStartedAgain(t *testing.T) {
 	t.Parallel()
-	s := newSole(t)
+	s := newSingleMember(t)
 	p := s.start()
 	if got := s.client("put", "greeting", "hello"); got != "OK\n" {
 		t.Fatalf("put: %q", got)
@@ -61,7 +61,7 @@ func TestAServerIsWrittenToReadFromStoppedAndStartedAgain(t *testing.T) {
 	}
 
 	p.signal(syscall.SIGTERM)
-	if code, _ := p.end(); code != 0 || strings.Contains(p.output(), `"level":"error"`) {
+	if code, _ := p.wait(); code != 0 || strings.Contains(p.output(), `"level":"error"`) {
 		t.Fatalf("SIGTERM ended it with code %d", code)
 	}
 	p = s.start()
@@ -69,7 +69,7 @@ func TestAServerIsWrittenToReadFromStoppedAndStartedAgain(t *testing.T) {
 		t.Fatalf("after a restart: %q", got)
 	}
 	p.signal(syscall.SIGKILL)
-	p.end()
+	p.wait()
 	s.start()
 	if got := s.client("get", "greeting"); got != "greeting\ngood morning\n" {
 		t.Fatalf("after kill -9: %q", got)
@@ -77,7 +77,7 @@ func TestAServerIsWrittenToReadFromStoppedAndStartedAgain(t *testing.T) {
 }
 
 // oldRevision is the revision at which greeting was created.
-func oldRevision(t *testing.T, s *sole) string {
+func oldRevision(t *testing.T, s *singleMember) string {
 	t.Helper()
 	var answer struct {
 		Kvs []struct {
@@ -93,10 +93,10 @@ func oldRevision(t *testing.T, s *sole) string {
 
 func TestAWatchPrintsWhatHappenedAndWhatHappens(t *testing.T) {
 	t.Parallel()
-	s := newSole(t)
+	s := newSingleMember(t)
 	s.start()
 	s.client("put", "k", "before")
-	w := begin(t, "troupe", []string{"TROUPE_ENDPOINTS=" + s.endpoint}, "watch", "--rev=1", "--prev-kv", "k")
+	w := startProcess(t, "troupe", []string{"TROUPE_ENDPOINTS=" + s.endpoint}, "watch", "--rev=1", "--prev-kv", "k")
 	w.waitFor("before")
 	s.client("put", "k", "after")
 	w.waitFor("after")
@@ -104,53 +104,53 @@ func TestAWatchPrintsWhatHappenedAndWhatHappens(t *testing.T) {
 	w.waitFor("DELETE")
 	w.waitFor("after")
 	w.signal(os.Interrupt)
-	if code, _ := w.end(); code != 0 {
+	if code, _ := w.wait(); code != 0 {
 		t.Fatalf("Ctrl-C ended it with code %d", code)
 	}
 }
 
 func TestEveryEndHasItsExitCodeAndItsLine(t *testing.T) {
 	t.Parallel()
-	lived := newSole(t)
+	lived := newSingleMember(t)
 	p := lived.start()
 	lived.client("put", "kept", "safe")
 	dataDir := "--data-dir=" + lived.dataDir
 
 	t.Run("a port in use", func(t *testing.T) {
-		s := newSole(t)
-		mustEnd(t, s.begin("--listen-client-urls=http://"+lived.endpoint), exit.Address, lived.endpoint, "address already in use", "--listen-client-urls")
+		s := newSingleMember(t)
+		mustExit(t, s.launch("--listen-client-urls=http://"+lived.endpoint), exit.Address, lived.endpoint, "address already in use", "--listen-client-urls")
 		if _, err := os.Stat(s.dataDir); err == nil {
 			t.Error("a data directory was begun all the same")
 		}
 	})
 	t.Run("a data directory in use", func(t *testing.T) {
-		mustEnd(t, newSole(t).begin(dataDir), exit.DataDir, lived.dataDir, "stop the other")
+		mustExit(t, newSingleMember(t).launch(dataDir), exit.DataDir, lived.dataDir, "stop the other")
 	})
 	p.signal(syscall.SIGTERM)
-	p.end()
+	p.wait()
 	t.Run("the data directory of another member", func(t *testing.T) {
-		mustEnd(t, newSole(t).begin(dataDir, "--name=two"), exit.DataDir, lived.dataDir, `member "one"`, `member "two"`)
+		mustExit(t, newSingleMember(t).launch(dataDir, "--name=two"), exit.DataDir, lived.dataDir, `member "one"`, `member "two"`)
 	})
 	t.Run("the data directory of another cluster", func(t *testing.T) {
-		mustEnd(t, lived.begin("--initial-cluster-token=other"), exit.DataDir, lived.dataDir, "cluster")
+		mustExit(t, lived.launch("--initial-cluster-token=other"), exit.DataDir, lived.dataDir, "cluster")
 	})
 	t.Run("no data directory to exist", func(t *testing.T) {
-		mustEnd(t, newSole(t).begin("--initial-cluster-state=existing"), exit.DataDir, "--initial-cluster-state=existing", "holds no member")
+		mustExit(t, newSingleMember(t).launch("--initial-cluster-state=existing"), exit.DataDir, "--initial-cluster-state=existing", "holds no member")
 	})
 	t.Run("a file in the data directory's place", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "file")
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		mustEnd(t, newSole(t).begin("--data-dir="+path), exit.DataDir, path)
+		mustExit(t, newSingleMember(t).launch("--data-dir="+path), exit.DataDir, path)
 	})
 	t.Run("a certificate that is none", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "cert.pem")
 		if err := os.WriteFile(path, []byte("noise"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s := newSole(t)
-		mustEnd(t, s.begin("--listen-client-urls=https://"+s.endpoint, "--cert-file="+path, "--key-file="+path), exit.Certificate, path, "holds no certificate")
+		s := newSingleMember(t)
+		mustExit(t, s.launch("--listen-client-urls=https://"+s.endpoint, "--cert-file="+path, "--key-file="+path), exit.Certificate, path, "holds no certificate")
 	})
 	t.Run("and the data is as good as before", func(t *testing.T) {
 		p := lived.start("--initial-cluster-state=existing")
@@ -159,16 +159,16 @@ func TestEveryEndHasItsExitCodeAndItsLine(t *testing.T) {
 		}
 		_ = p.stdin.Close() // without --stop-with-stdin that means nothing
 		p.signal(syscall.SIGTERM)
-		if code, _ := p.end(); code != 0 {
+		if code, _ := p.wait(); code != 0 {
 			t.Fatalf("code %d", code)
 		}
 	})
 }
 
-// mustEnd: the process ends with the code, and its last line is the only one of its kind and holds all the texts.
-func mustEnd(t *testing.T, p *process, code exit.Code, texts ...string) {
+// mustExit: the process ends with the code, and its last line is the only one of its kind and holds all the texts.
+func mustExit(t *testing.T, p *process, code exit.Code, texts ...string) {
 	t.Helper()
-	got, last := p.end()
+	got, last := p.wait()
 	if exit.Code(got) != code || !strings.HasPrefix(last, "troupe: ") || strings.Count(p.output(), "troupe: ") != 1 {
 		t.Errorf("code %d, want %d; last line %q of\n%s", got, code, last, p.output())
 	}
@@ -181,35 +181,35 @@ func mustEnd(t *testing.T, p *process, code exit.Code, texts ...string) {
 
 func TestASecondSignalEndsAServerAtOnce(t *testing.T) {
 	t.Parallel()
-	p := newSole(t).start()
+	p := newSingleMember(t).start()
 	// Both wait for it when it goes on.
 	p.signal(syscall.SIGSTOP)
 	p.signal(syscall.SIGTERM)
 	p.signal(syscall.SIGINT)
 	p.signal(syscall.SIGCONT)
-	if code, _ := p.end(); exit.Code(code) != exit.Forced {
+	if code, _ := p.wait(); exit.Code(code) != exit.Forced {
 		t.Fatalf("code %d", code)
 	}
 }
 
 func TestAServerOnALeashEndsWithItsStandardInput(t *testing.T) {
 	t.Parallel()
-	p := newSole(t).start("--stop-with-stdin")
+	p := newSingleMember(t).start("--stop-with-stdin")
 	_ = p.stdin.Close()
-	if code, _ := p.end(); code != 0 {
+	if code, _ := p.wait(); code != 0 {
 		t.Fatalf("code %d", code)
 	}
 }
 
 func TestABinaryCalledEtcdIsSetUpByEtcdsVariables(t *testing.T) {
 	t.Parallel()
-	s := newSole(t)
+	s := newSingleMember(t)
 	var environment, rest []string
 	for _, flag := range s.flags {
 		name, value, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
 		environment = append(environment, "ETCD_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"="+value)
 	}
-	p := begin(t, "etcd", append(environment, "ETCD_SNAPSHOT_COUNT=5", "ETCD_NO_SUCH_THING=1"), rest...)
+	p := startProcess(t, "etcd", append(environment, "ETCD_SNAPSHOT_COUNT=5", "ETCD_NO_SUCH_THING=1"), rest...)
 	p.waitFor("--snapshot-count=5 has no effect")
 	p.waitFor("ETCD_NO_SUCH_THING")
 	p.waitFor("ready to serve client requests")
@@ -220,10 +220,10 @@ func TestABinaryCalledEtcdIsSetUpByEtcdsVariables(t *testing.T) {
 
 func TestAServerSpeaksTLSAndUnixSocketsAndServesMetricsApart(t *testing.T) {
 	t.Parallel()
-	s := newSole(t)
+	s := newSingleMember(t)
 	metrics := fmt.Sprintf("127.0.0.1:%d", freeport.Take(t, 1)[0])
 	s.start("--listen-client-urls=https://"+s.endpoint, "--auto-tls", "--listen-metrics-urls=http://"+metrics)
-	if got := command(t, "", "troupe", "put", "--endpoints=https://"+s.endpoint, "k", "v"); got.code == 0 || !strings.Contains(got.errs, "certificate") {
+	if got := runCommand(t, "", "troupe", "put", "--endpoints=https://"+s.endpoint, "k", "v"); got.code == 0 || !strings.Contains(got.errs, "certificate") {
 		t.Errorf("a certificate that nobody signed was taken: %+v", got)
 	}
 	if got := s.client("put", "--insecure-skip-tls-verify", "k", "v"); got != "OK\n" {
@@ -238,7 +238,7 @@ func TestAServerSpeaksTLSAndUnixSocketsAndServesMetricsApart(t *testing.T) {
 		t.Errorf("metrics:\n%.500s", text)
 	}
 
-	u := newSole(t)
+	u := newSingleMember(t)
 	socket := filepath.Join(t.TempDir(), "s")
 	stale, err := net.Listen("unix", socket)
 	if err != nil {
@@ -255,7 +255,7 @@ func TestAServerSpeaksTLSAndUnixSocketsAndServesMetricsApart(t *testing.T) {
 
 func TestMetricsUnderTLSLeaveThePlainClientPortPlain(t *testing.T) {
 	t.Parallel()
-	s := newSole(t)
+	s := newSingleMember(t)
 	metrics := fmt.Sprintf("127.0.0.1:%d", freeport.Take(t, 1)[0])
 	s.start("--auto-tls", "--listen-metrics-urls=https://"+metrics)
 	if got := s.client("put", "k", "v"); got != "OK\n" {
@@ -274,41 +274,41 @@ func TestMetricsUnderTLSLeaveThePlainClientPortPlain(t *testing.T) {
 
 func TestTheLogOfADataDirectoryIsReadAndItsDamageNamed(t *testing.T) {
 	t.Parallel()
-	s := newSole(t)
+	s := newSingleMember(t)
 	p := s.start()
 	s.client("put", "greeting", "hello")
 	p.signal(syscall.SIGTERM)
-	p.end()
-	verify := troupe(t, "log", "verify", "--data-dir="+s.dataDir)
+	p.wait()
+	verify := runTroupe(t, "log", "verify", "--data-dir="+s.dataDir)
 	if verify.code != exit.OK || !strings.Contains(verify.out, "the log is whole") {
 		t.Fatalf("%+v", verify)
 	}
-	dump := troupe(t, "log", "dump", "--data-dir="+s.dataDir)
+	dump := runTroupe(t, "log", "dump", "--data-dir="+s.dataDir)
 	for _, part := range []string{"configuration", "one=127.0.0.1:", `put "greeting" (5 bytes)`, "openOrigin"} {
 		if dump.code != exit.OK || !strings.Contains(dump.out, part) {
 			t.Errorf("dump does not hold %q:\n%s%s", part, dump.out, dump.errs)
 		}
 	}
-	for _, line := range strings.Split(strings.TrimSpace(troupe(t, "log", "dump", "--json", "--from=1", "--data-dir="+s.dataDir).out), "\n") {
+	for _, line := range strings.Split(strings.TrimSpace(runTroupe(t, "log", "dump", "--json", "--from=1", "--data-dir="+s.dataDir).out), "\n") {
 		var frame struct{ Entries []struct{ Index uint64 } }
 		if err := json.Unmarshal([]byte(line), &frame); err != nil || len(frame.Entries) == 0 {
 			t.Errorf("%q: %v", line, err)
 		}
 	}
 
-	flip(t, s.dataDir, "hello")
-	bad := troupe(t, "log", "verify", "--data-dir="+s.dataDir)
+	flipBit(t, s.dataDir, "hello")
+	bad := runTroupe(t, "log", "verify", "--data-dir="+s.dataDir)
 	if bad.code != exit.DataDir || !strings.Contains(bad.errs, filepath.Join(s.dataDir, "log")) || !strings.Contains(bad.errs, "at offset") {
 		t.Errorf("after a flipped bit: %+v", bad)
 	}
-	nobody := troupe(t, "log", "verify", "--data-dir="+t.TempDir())
+	nobody := runTroupe(t, "log", "verify", "--data-dir="+t.TempDir())
 	if nobody.code != exit.DataDir || !strings.Contains(nobody.errs, "holds no server's data") {
 		t.Errorf("an empty directory: %+v", nobody)
 	}
 }
 
 // flip changes one bit of the first occurrence of text in the log.
-func flip(t *testing.T, dataDir, text string) {
+func flipBit(t *testing.T, dataDir, text string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dataDir, "log", "*"))
 	if err != nil {

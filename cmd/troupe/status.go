@@ -24,11 +24,11 @@ Any one endpoint is enough; it knows the others. The exit code is not 0 when a m
 		Example: `  troupe status
   troupe status -w json
   troupe status --endpoints 10.0.0.1:2379 --cacert ca.pem`,
-		Args: noArguments,
+		Args: noArgs,
 	}
 	flags := addClientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return flags.with(cmd, func(ctx context.Context, cluster *client.Cluster) error {
+		return flags.run(cmd, func(ctx context.Context, cluster *client.Cluster) error {
 			members, err := cluster.Statuses(ctx)
 			if err != nil {
 				return fmt.Errorf("status: %w", err)
@@ -40,14 +40,14 @@ Any one endpoint is enough; it knows the others. The exit code is not 0 when a m
 			if err := print(cmd.OutOrStdout(), members); err != nil {
 				return err
 			}
-			return missing(members)
+			return unreachableError(members)
 		})
 	}
 	return cmd
 }
 
 // missing is the error that ends the command when members did not answer.
-func missing(members []client.MemberStatus) error {
+func unreachableError(members []client.MemberStatus) error {
 	down, leaders := 0, 0
 	for _, m := range members {
 		if m.Status == nil {
@@ -70,12 +70,12 @@ func printStatusTable(w io.Writer, members []client.MemberStatus) error {
 	fmt.Fprintln(table, "NAME\tID\tENDPOINT\tVERSION\tROLE\tTERM\tCOMMIT\tAPPLIED\tDATA\tREMARKS")
 	for _, m := range members {
 		if m.Status == nil {
-			fmt.Fprintf(table, "%s\t%x\t%s\t-\tunreachable\t-\t-\t-\t-\t%v\n", dash(m.Name), m.ID, dash(m.Endpoint), m.Err)
+			fmt.Fprintf(table, "%s\t%x\t%s\t-\tunreachable\t-\t-\t-\t-\t%v\n", orDash(m.Name), m.ID, orDash(m.Endpoint), m.Err)
 			continue
 		}
 		s := m.Status
-		fmt.Fprintf(table, "%s\t%x\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", dash(m.Name), m.ID, m.Endpoint, s.Version, m.Role(),
-			s.RaftTerm, s.RaftIndex, s.RaftAppliedIndex, bytesText(s.DbSize), strings.Join(s.Errors, "; "))
+		fmt.Fprintf(table, "%s\t%x\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", orDash(m.Name), m.ID, m.Endpoint, s.Version, m.Role(),
+			s.RaftTerm, s.RaftIndex, s.RaftAppliedIndex, formatBytes(s.DbSize), strings.Join(s.Errors, "; "))
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("writing: %w", err)
@@ -83,7 +83,7 @@ func printStatusTable(w io.Writer, members []client.MemberStatus) error {
 	return nil
 }
 
-func dash(s string) string {
+func orDash(s string) string {
 	if s == "" {
 		return "-"
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/troupe-raft/troupe/tests/freeport"
 )
 
-// credentialsOf makes, in dir, a CA (ca.pem) and a certificate signed by it (cert.pem, key.pem) that serves everybody.
-func credentialsOf(t *testing.T, dir string) {
+// writeCredentials makes, in dir, a CA (ca.pem) and a certificate signed by it (cert.pem, key.pem) that serves everybody.
+func writeCredentials(t *testing.T, dir string) {
 	t.Helper()
 	write := func(name, kind string, der []byte, err error) {
 		t.Helper()
@@ -60,7 +60,7 @@ func credentialsOf(t *testing.T, dir string) {
 func TestThreeMembersTalkUnderTLSAndLetInWhoHasACertificate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	credentialsOf(t, dir)
+	writeCredentials(t, dir)
 	files := func(prefix string) []string {
 		return []string{
 			"--" + prefix + "cert-file=" + filepath.Join(dir, "cert.pem"), "--" + prefix + "key-file=" + filepath.Join(dir, "key.pem"),
@@ -71,8 +71,8 @@ func TestThreeMembersTalkUnderTLSAndLetInWhoHasACertificate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			endpoints := secureCluster(t, append(files(""), peers...))
-			put := func(flags ...string) ran {
-				return troupe(t, append([]string{"put", "k", "v", "--timeout=60s", "--endpoints=" + endpoints}, flags...)...)
+			put := func(flags ...string) commandResult {
+				return runTroupe(t, append([]string{"put", "k", "v", "--timeout=60s", "--endpoints=" + endpoints}, flags...)...)
 			}
 			cacert := "--cacert=" + filepath.Join(dir, "ca.pem")
 			if got := put(cacert, "--cert="+filepath.Join(dir, "cert.pem"), "--key="+filepath.Join(dir, "key.pem")); got.code != 0 {
@@ -100,7 +100,7 @@ func secureCluster(t *testing.T, flags []string) string {
 			"server", fmt.Sprintf("--name=m%d", i), fmt.Sprintf("--data-dir=%s/m%d", dir, i), "--initial-cluster=" + strings.Join(cluster, ","),
 			"--listen-client-urls=" + endpoints[i], fmt.Sprintf("--listen-peer-urls=https://127.0.0.1:%d", ports[i]),
 		}
-		members = append(members, begin(t, "troupe", nil, append(args, flags...)...))
+		members = append(members, startProcess(t, "troupe", nil, append(args, flags...)...))
 	}
 	for _, m := range members {
 		m.waitFor("ready to serve client requests")

@@ -21,7 +21,7 @@ A member that dies does not end the watch: it goes on at the next endpoint, with
   troupe watch --prefix ""
   troupe watch --prefix --rev 1 config/
   troupe watch --endpoints 127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379 --prefix ""`,
-		Args: between(1, 2),
+		Args: argsBetween(1, 2),
 	}
 	flags := addClientFlags(cmd)
 	_ = cmd.Flags().MarkHidden("timeout")
@@ -31,16 +31,16 @@ A member that dies does not end the watch: it goes on at the next endpoint, with
 	cmd.Flags().Int64Var(&rev, "rev", 0, "begin with `revision` (0: with what happens from now on)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if cmd.Flags().Changed("timeout") {
-			return usage("--timeout: a watch goes on until it is interrupted; leave it out")
+			return usageError("--timeout: a watch goes on until it is interrupted; leave it out")
 		}
-		key, end, err := rangeOf(args, prefix, fromKey)
+		key, end, err := keyRange(args, prefix, fromKey)
 		if err != nil {
 			return err
 		}
 		if rev < 0 {
-			return usage("--rev: %d is below 0", rev)
+			return usageError("--rev: %d is below 0", rev)
 		}
-		cluster, err := flags.cluster(cmd)
+		cluster, err := flags.newCluster(cmd)
 		if err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ A member that dies does not end the watch: it goes on at the next endpoint, with
 			return printWatch(cmd.OutOrStdout(), answer, flags.output == "json")
 		}
 		lost := func(err error) { fmt.Fprintf(cmd.ErrOrStderr(), "troupe: %v; trying on\n", err) }
-		if err := quietly(cluster.Watch(interruptible(cmd), request, tell, lost)); err != nil {
+		if err := ignoreCanceled(cluster.Watch(signalContext(cmd), request, tell, lost)); err != nil {
 			return fmt.Errorf("watch %q: %w", args[0], err)
 		}
 		return nil

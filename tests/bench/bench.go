@@ -61,13 +61,13 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 		return nil, err
 	}
 	b := &bench{options: o, root: root, work: work, started: time.Now(), busy: loadAverage()}
-	if err := b.prepare(ctx); err != nil {
+	if err := b.buildPrograms(ctx); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	return b, nil
 }
 
-func (b *bench) prepare(ctx context.Context) error {
+func (b *bench) buildPrograms(ctx context.Context) error {
 	if kind := filesystem(b.work); kind == "tmpfs" || kind == "ramfs" {
 		return fmt.Errorf("%s is on %s, where an fsync costs nothing: name a directory on a disk with -dir", b.work, kind)
 	}

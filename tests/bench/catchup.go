@@ -39,12 +39,12 @@ func catchupMode(flags *flag.FlagSet) func(context.Context, *bench) (string, err
 		t := table{head: []string{"server", "written MiB", "writing s", "caught up s", "MiB/s meanwhile", "leader RSS MiB: before",
 			"while down, most", "while catching up, most", "follower RSS MiB, most"}}
 		for _, program := range b.programs {
-			f, err := catchUp(ctx, b, program, *size)
+			f, err := measureCatchup(ctx, b, program, *size)
 			if err != nil {
 				return "", fmt.Errorf("%s: %w", program.Name, err)
 			}
-			mib := func(v uint64) string { return three(float64(v) / (1 << 20)) }
-			t.row(program.Name, mib(uint64(f.written)), three(f.writing.Seconds()), three(f.catching.Seconds()), three(f.rateMeanwhile),
+			mib := func(v uint64) string { return threeDigits(float64(v) / (1 << 20)) }
+			t.row(program.Name, mib(uint64(f.written)), threeDigits(f.writing.Seconds()), threeDigits(f.catching.Seconds()), threeDigits(f.rateMeanwhile),
 				mib(f.leaderBefore), mib(f.leaderDown), mib(f.leaderCatching), mib(f.followerAtMost))
 		}
 		return "A follower was killed, and started again after this much was written without it (values of 32 KiB, 8 writers); " +
@@ -52,7 +52,7 @@ func catchupMode(flags *flag.FlagSet) func(context.Context, *bench) (string, err
 	}
 }
 
-func catchUp(ctx context.Context, b *bench, program procs.Program, size int64) (f catchupFigures, err error) {
+func measureCatchup(ctx context.Context, b *bench, program procs.Program, size int64) (f catchupFigures, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, catchupTime, errors.New("it took more than ten minutes"))
 	defer cancel()
 	c, err := b.startCluster(ctx, program, "catchup")
@@ -67,7 +67,7 @@ func catchUp(ctx context.Context, b *bench, program procs.Program, size int64) (
 	if follower == leader {
 		follower = c.Members[1]
 	}
-	if f.leaderBefore, err = residentOf(leader); err != nil {
+	if f.leaderBefore, err = residentBytes(leader); err != nil {
 		return f, err
 	}
 	if err := follower.Kill(); err != nil {
@@ -75,7 +75,7 @@ func catchUp(ctx context.Context, b *bench, program procs.Program, size int64) (
 	}
 	b.progress("%s: follower killed, writing %d MiB", program.Name, size>>20)
 
-	down := watchMemory(leader)
+	down := peakMemory(leader)
 	begin := time.Now()
 	target, err := writeBytes(ctx, leader, size)
 	f.leaderDown = down()
@@ -84,15 +84,15 @@ func catchUp(ctx context.Context, b *bench, program procs.Program, size int64) (
 	}
 	f.written, f.writing = size, time.Since(begin)
 
-	if err := f.comeBack(ctx, leader, follower, target); err != nil {
+	if err := f.restartFollower(ctx, leader, follower, target); err != nil {
 		return f, err
 	}
 	b.progress("%s: caught up after %v", program.Name, f.catching.Round(time.Millisecond))
 	return f, b.endClusters()
 }
 
-// comeBack starts the follower while writing goes on and waits until it shows the target revision.
-func (f *catchupFigures) comeBack(ctx context.Context, leader, follower *procs.Member, target int64) error {
+// restartFollower starts the follower while writing goes on and waits until it shows the target revision.
+func (f *catchupFigures) restartFollower(ctx context.Context, leader, follower *procs.Member, target int64) error {
 	writingCtx, stopWriting := context.WithCancel(ctx)
 	defer stopWriting()
 	var writer sync.WaitGroup
@@ -105,7 +105,7 @@ func (f *catchupFigures) comeBack(ctx context.Context, leader, follower *procs.M
 	if err := follower.Launch(); err != nil {
 		return err
 	}
-	ofLeader, ofFollower := watchMemory(leader), watchMemory(follower)
+	ofLeader, ofFollower := peakMemory(leader), peakMemory(follower)
 	err := awaitRevision(ctx, follower, target)
 	f.catching = time.Since(begin)
 	f.leaderCatching, f.followerAtMost = ofLeader(), ofFollower()
@@ -185,20 +185,20 @@ func awaitRevision(ctx context.Context, m *procs.Member, revision int64) error {
 	}
 }
 
-func residentOf(m *procs.Member) (uint64, error) {
+func residentBytes(m *procs.Member) (uint64, error) {
 	u, err := m.Process().Usage()
 	return u.ResidentBytes, err
 }
 
-// watchMemory reads a member's memory all the time; the returned function ends that and tells the most.
-func watchMemory(m *procs.Member) func() uint64 {
+// peakMemory reads a member's memory all the time; the returned function ends that and tells the most.
+func peakMemory(m *procs.Member) func() uint64 {
 	stop, most := make(chan struct{}), make(chan uint64)
 	go func() {
 		poll := time.NewTicker(pollEvery)
 		defer poll.Stop()
 		var highest uint64
 		for {
-			if resident, err := residentOf(m); err == nil {
+			if resident, err := residentBytes(m); err == nil {
 				highest = max(highest, resident)
 			}
 			select {

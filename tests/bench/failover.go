@@ -20,13 +20,13 @@ import (
 //	errors       puts of surviving members' clients that failed although their deadline allowed for the failover
 
 // losses are the ways in which a leader goes.
-type loss struct {
+type failureKind struct {
 	name   string
 	strike func(*procs.Member) error
 	revive func(context.Context, *procs.Member) error
 }
 
-var losses = []loss{
+var losses = []failureKind{
 	{"killed (kill -9)", (*procs.Member).Kill, func(ctx context.Context, m *procs.Member) error { return m.Start(ctx) }},
 	{"vanished silently (SIGSTOP)", (*procs.Member).Pause, func(_ context.Context, m *procs.Member) error { return m.Resume() }},
 }
@@ -50,7 +50,7 @@ func failoverMode(flags *flag.FlagSet) func(context.Context, *bench) (string, er
 		seenErrors := make(map[string]string)
 		for _, l := range losses {
 			for _, program := range b.programs {
-				outcomes, err := loseLeaders(ctx, b, program, l, *kills)
+				outcomes, err := failLeaders(ctx, b, program, l, *kills)
 				if err != nil {
 					return "", fmt.Errorf("%s, leader %s: %w", program.Name, l.name, err)
 				}
@@ -70,8 +70,8 @@ func failoverMode(flags *flag.FlagSet) func(context.Context, *bench) (string, er
 	}
 }
 
-func failoverRow(t *table, l loss, program procs.Program, outcomes []outcome, seenErrors map[string]string) {
-	var next, first, ofAll figures
+func failoverRow(t *table, l failureKind, program procs.Program, outcomes []outcome, seenErrors map[string]string) {
+	var next, first, ofAll values
 	failed := 0
 	for _, o := range outcomes {
 		next = append(next, float64(o.nextWrite.Milliseconds()))
@@ -82,18 +82,18 @@ func failoverRow(t *table, l loss, program procs.Program, outcomes []outcome, se
 			seenErrors[program.Name] = o.anyError
 		}
 	}
-	t.row(l.name, program.Name, three(next.median()), three(next.max()), three(first.median()), three(first.max()),
-		fmt.Sprint(failed), three(ofAll.median()), three(ofAll.max()), fmt.Sprint(len(outcomes)))
+	t.row(l.name, program.Name, threeDigits(next.median()), threeDigits(next.max()), threeDigits(first.median()), threeDigits(first.max()),
+		fmt.Sprint(failed), threeDigits(ofAll.median()), threeDigits(ofAll.max()), fmt.Sprint(len(outcomes)))
 }
 
-func loseLeaders(ctx context.Context, b *bench, program procs.Program, l loss, times int) ([]outcome, error) {
+func failLeaders(ctx context.Context, b *bench, program procs.Program, l failureKind, times int) ([]outcome, error) {
 	c, err := b.startCluster(ctx, program, "failover")
 	if err != nil {
 		return nil, err
 	}
 	var outcomes []outcome
 	for i := range times {
-		o, err := loseLeader(ctx, c, l)
+		o, err := failLeader(ctx, c, l)
 		if err != nil {
 			return nil, err
 		}
@@ -105,7 +105,7 @@ func loseLeaders(ctx context.Context, b *bench, program procs.Program, l loss, t
 	return outcomes, b.endClusters()
 }
 
-func loseLeader(ctx context.Context, c *procs.Cluster, l loss) (outcome, error) {
+func failLeader(ctx context.Context, c *procs.Cluster, l failureKind) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	leader, err := c.Leader(ctx)

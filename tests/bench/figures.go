@@ -7,16 +7,16 @@ import (
 )
 
 // figures are several measurements of the same thing.
-type figures []float64
+type values []float64
 
-func (f figures) sorted() figures {
+func (f values) sorted() values {
 	s := slices.Clone(f)
 	slices.Sort(s)
 	return s
 }
 
 // median of an even number of figures is the mean of the middle two; of none it is not a number.
-func (f figures) median() float64 {
+func (f values) median() float64 {
 	s := f.sorted()
 	switch n := len(s); {
 	case n == 0:
@@ -28,10 +28,10 @@ func (f figures) median() float64 {
 	}
 }
 
-func (f figures) min() float64 { return extreme(f, slices.Min[figures]) }
-func (f figures) max() float64 { return extreme(f, slices.Max[figures]) }
+func (f values) min() float64 { return extremeOf(f, slices.Min[values]) }
+func (f values) max() float64 { return extremeOf(f, slices.Max[values]) }
 
-func extreme(f figures, of func(figures) float64) float64 {
+func extremeOf(f values, of func(values) float64) float64 {
 	if len(f) == 0 {
 		return math.NaN()
 	}
@@ -39,8 +39,8 @@ func extreme(f figures, of func(figures) float64) float64 {
 }
 
 // ratios of pairs: the i-th of f by the i-th of g, which were measured one right after the other.
-func (f figures) ratios(g figures) figures {
-	r := make(figures, 0, len(f))
+func (f values) ratios(g values) values {
+	r := make(values, 0, len(f))
 	for i := range min(len(f), len(g)) {
 		if g[i] != 0 {
 			r = append(r, f[i]/g[i])
@@ -50,7 +50,7 @@ func (f figures) ratios(g figures) figures {
 }
 
 // spread tells the median with the lowest and the highest.
-func (f figures) spread(format func(float64) string) string {
+func (f values) spread(format func(float64) string) string {
 	switch len(f) {
 	case 0:
 		return "–"
@@ -61,7 +61,7 @@ func (f figures) spread(format func(float64) string) string {
 }
 
 // three writes a figure with three significant digits, without an exponent.
-func three(v float64) string {
+func threeDigits(v float64) string {
 	if v == 0 || math.IsNaN(v) {
 		return "0"
 	}

@@ -17,8 +17,8 @@ type loadGenerator struct {
 	path string
 }
 
-func toolPut(clients, conns, requests int) func(context.Context, *loadGenerator, *loaded, float64) (clientSide, error) {
-	return func(ctx context.Context, g *loadGenerator, c *loaded, scale float64) (clientSide, error) {
+func toolPut(clients, conns, requests int) func(context.Context, *loadGenerator, *filledCluster, float64) (clientFigures, error) {
+	return func(ctx context.Context, g *loadGenerator, c *filledCluster, scale float64) (clientFigures, error) {
 		return g.run(ctx, c, clients, conns, scaled(requests, scale, clients), "put",
 			fmt.Sprintf("--val-size=%d", valueSize), "--key-size=8",
 			fmt.Sprintf("--key-space-size=%d", keySpace), "--sequential-keys")
@@ -28,15 +28,15 @@ func toolPut(clients, conns, requests int) func(context.Context, *loadGenerator,
 // readKey is the one key that the tool's ranges read, with a value of the usual size.
 const readKey = "bench-read"
 
-func toolRange(consistency string, clients, conns, requests int) func(context.Context, *loadGenerator, *loaded, float64) (clientSide, error) {
-	return func(ctx context.Context, g *loadGenerator, c *loaded, scale float64) (clientSide, error) {
+func toolRange(consistency string, clients, conns, requests int) func(context.Context, *loadGenerator, *filledCluster, float64) (clientFigures, error) {
+	return func(ctx context.Context, g *loadGenerator, c *filledCluster, scale float64) (clientFigures, error) {
 		client, err := procs.Dial(c.Endpoints()...)
 		if err != nil {
-			return clientSide{}, err
+			return clientFigures{}, err
 		}
 		defer client.Close()
 		if _, err := client.Put(ctx, readKey, strings.Repeat("v", valueSize)); err != nil {
-			return clientSide{}, fmt.Errorf("putting the key to read: %w", err)
+			return clientFigures{}, fmt.Errorf("putting the key to read: %w", err)
 		}
 		return g.run(ctx, c, clients, conns, scaled(requests, scale, clients), "range", readKey,
 			"--consistency="+consistency[:1])
@@ -50,27 +50,27 @@ func scaled(requests int, scale float64, clients int) int {
 
 // run runs the tool against all members, the leader first: with one connection it talks to the leader, of either kind of
 // server, and chance has no part in it.
-func (g *loadGenerator) run(ctx context.Context, c *loaded, clients, conns, requests int, args ...string) (clientSide, error) {
+func (g *loadGenerator) run(ctx context.Context, c *filledCluster, clients, conns, requests int, args ...string) (clientFigures, error) {
 	endpoints, err := leaderFirst(ctx, c.Cluster)
 	if err != nil {
-		return clientSide{}, err
+		return clientFigures{}, err
 	}
 	args = append(args, "--precise", "--endpoints="+strings.Join(endpoints, ","),
 		fmt.Sprintf("--clients=%d", clients), fmt.Sprintf("--conns=%d", conns), fmt.Sprintf("--total=%d", requests))
 	p, err := procs.Start(procs.Command{Path: g.path, Args: args, DropStderr: true})
 	if err != nil {
-		return clientSide{}, err
+		return clientFigures{}, err
 	}
 	code, err := p.ExitCode(ctx)
 	if err != nil {
-		return clientSide{}, errors.Join(fmt.Errorf("the load generator: %w", err), p.Kill())
+		return clientFigures{}, errors.Join(fmt.Errorf("the load generator: %w", err), p.Kill())
 	}
 	if code != 0 {
-		return clientSide{}, fmt.Errorf("the load generator ended with code %d:\n%s", code, p.Output())
+		return clientFigures{}, fmt.Errorf("the load generator ended with code %d:\n%s", code, p.Output())
 	}
 	seen, err := parseToolOutput(p.Output(), requests)
 	if err != nil {
-		return clientSide{}, fmt.Errorf("%w in the output of the load generator:\n%s", err, p.Output())
+		return clientFigures{}, fmt.Errorf("%w in the output of the load generator:\n%s", err, p.Output())
 	}
 	seen.clientCPU = p.CPU()
 	return seen, nil
@@ -97,20 +97,20 @@ var (
 )
 
 // parseToolOutput reads the tool's summary. Its latencies are those of the requests that succeeded.
-func parseToolOutput(text string, requests int) (clientSide, error) {
+func parseToolOutput(text string, requests int) (clientFigures, error) {
 	total := toolTotal.FindStringSubmatch(text)
 	if total == nil {
-		return clientSide{}, errors.New("no total")
+		return clientFigures{}, errors.New("no total")
 	}
 	elapsed, err := secondsOf(total[1])
 	if err != nil {
-		return clientSide{}, err
+		return clientFigures{}, err
 	}
-	seen := clientSide{requests: requests, elapsed: elapsed}
+	seen := clientFigures{requests: requests, elapsed: elapsed}
 	for _, line := range toolLatency.FindAllStringSubmatch(text, -1) {
 		latency, err := secondsOf(line[2])
 		if err != nil {
-			return clientSide{}, err
+			return clientFigures{}, err
 		}
 		switch line[1] {
 		case "50":
@@ -120,13 +120,13 @@ func parseToolOutput(text string, requests int) (clientSide, error) {
 		}
 	}
 	if seen.p50 == 0 || seen.p99 == 0 {
-		return clientSide{}, errors.New("no latencies")
+		return clientFigures{}, errors.New("no latencies")
 	}
 	_, errorLines, _ := strings.Cut(text, "Error distribution:\n")
 	for _, line := range toolError.FindAllStringSubmatch(errorLines, -1) {
 		failed, err := strconv.Atoi(line[1])
 		if err != nil {
-			return clientSide{}, err
+			return clientFigures{}, err
 		}
 		seen.requests -= failed
 		seen.failed += failed

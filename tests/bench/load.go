@@ -14,7 +14,7 @@ import (
 
 // sample is one run of a workload on one kind of server.
 type sample struct {
-	clientSide
+	clientFigures
 	servers procs.Usage // CPU of the run, memory at its end; of all members together
 	written uint64      // to the device that all data is on
 }
@@ -33,7 +33,7 @@ func loadMode(flags *flag.FlagSet) func(context.Context, *bench) (string, error)
 	choice := flags.String("workloads", "", "only these, comma-separated, with * for any: put-*,range-linearizable-1 (default: all)")
 	scale := flags.Float64("scale", 1, "length of each run, as a part of the full one")
 	return func(ctx context.Context, b *bench) (string, error) {
-		chosen, err := choose(workloads(), *choice)
+		chosen, err := selectWorkloads(workloads(), *choice)
 		if err != nil {
 			return "", err
 		}
@@ -76,7 +76,7 @@ func (r *loadRun) all(ctx context.Context, chosen []workload) ([]results, error)
 			return nil, err
 		}
 		for _, w := range chosen[:same] {
-			result, err := r.alternate(ctx, w, clusters)
+			result, err := r.runAlternating(ctx, w, clusters)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", w.name, err)
 			}
@@ -90,8 +90,8 @@ func (r *loadRun) all(ctx context.Context, chosen []workload) ([]results, error)
 	return measured, nil
 }
 
-func (r *loadRun) prepareClusters(ctx context.Context, data dataSet) (map[string]*loaded, error) {
-	clusters := make(map[string]*loaded)
+func (r *loadRun) prepareClusters(ctx context.Context, data dataSet) (map[string]*filledCluster, error) {
+	clusters := make(map[string]*filledCluster)
 	for _, program := range r.programs {
 		r.progress("starting three of %s, filling them with %v keys", program.Name, data)
 		c, err := r.startCluster(ctx, program, "load-"+data.String())
@@ -112,7 +112,7 @@ func (r *loadRun) prepareClusters(ctx context.Context, data dataSet) (map[string
 
 // alternate takes the samples of a workload. Whoever goes first in a round goes last in the next. A first, shorter run
 // of each is thrown away: it warms connections, caches and the heap.
-func (r *loadRun) alternate(ctx context.Context, w workload, clusters map[string]*loaded) (results, error) {
+func (r *loadRun) runAlternating(ctx context.Context, w workload, clusters map[string]*filledCluster) (results, error) {
 	rounds := r.rounds
 	if !r.quick {
 		rounds = max(rounds, w.pairs)
@@ -143,7 +143,7 @@ func (r *loadRun) alternate(ctx context.Context, w workload, clusters map[string
 
 // sample runs a workload once. What the servers do because of it they may do later (compactions, write-back of pages,
 // followers that lag): so their use is counted until they are quiet again.
-func (r *loadRun) sample(ctx context.Context, w workload, c *loaded, scale float64) (sample, error) {
+func (r *loadRun) sample(ctx context.Context, w workload, c *filledCluster, scale float64) (sample, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, sampleTime, errors.New("a run took more than two minutes"))
 	defer cancel()
 	writtenBefore := r.deviceWritten()
@@ -165,7 +165,7 @@ func (r *loadRun) sample(ctx context.Context, w workload, c *loaded, scale float
 	if err != nil {
 		return sample{}, err
 	}
-	return sample{clientSide: seen, servers: after.Since(before), written: r.deviceWritten() - writtenBefore}, nil
+	return sample{clientFigures: seen, servers: after.Since(before), written: r.deviceWritten() - writtenBefore}, nil
 }
 
 // deviceWritten is what was written to the device so far, after all that is still in memory; 0 where it is not told.
@@ -221,16 +221,16 @@ func (s sample) clientMicros() float64 {
 }
 
 func (s sample) String() string {
-	text := fmt.Sprintf("%.0f/s, p50 %s ms, p99 %s ms, %s µs CPU a request", s.throughput(), three(s.p50Millis()),
-		three(s.p99Millis()), three(s.cpuMicros()))
+	text := fmt.Sprintf("%.0f/s, p50 %s ms, p99 %s ms, %s µs CPU a request", s.throughput(), threeDigits(s.p50Millis()),
+		threeDigits(s.p99Millis()), threeDigits(s.cpuMicros()))
 	if s.failed > 0 {
 		text += fmt.Sprintf(", %d failed: %s", s.failed, s.failure)
 	}
 	return text
 }
 
-func (r results) figures(server string, of func(sample) float64) figures {
-	f := make(figures, 0, len(r.samples[server]))
+func (r results) figures(server string, of func(sample) float64) values {
+	f := make(values, 0, len(r.samples[server]))
 	for _, s := range r.samples[server] {
 		f = append(f, of(s))
 	}
@@ -252,10 +252,10 @@ func loadReport(programs []procs.Program, measured []results) string {
 			for _, sample := range r.samples[p.Name] {
 				failed += sample.failed
 			}
-			cell := func(of func(sample) float64) string { return r.figures(p.Name, of).spread(three) }
+			cell := func(of func(sample) float64) string { return r.figures(p.Name, of).spread(threeDigits) }
 			figuresOf.row(r.workload.name, p.Name, cell(sample.cpuMicros), cell(sample.throughput), cell(sample.p50Millis),
-				cell(sample.p99Millis), three(r.figures(p.Name, sample.residentMiB).median()),
-				three(r.figures(p.Name, sample.writtenBytes).median()), three(r.figures(p.Name, sample.clientMicros).median()),
+				cell(sample.p99Millis), threeDigits(r.figures(p.Name, sample.residentMiB).median()),
+				threeDigits(r.figures(p.Name, sample.writtenBytes).median()), threeDigits(r.figures(p.Name, sample.clientMicros).median()),
 				fmt.Sprint(len(r.samples[p.Name])), fmt.Sprint(failed))
 		}
 	}

@@ -33,7 +33,7 @@ func TestTheToolsSummaryIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := clientSide{requests: 990, failed: 10, failure: "etcdserver: request timed out", elapsed: 2500 * time.Millisecond,
+	want := clientFigures{requests: 990, failed: 10, failure: "etcdserver: request timed out", elapsed: 2500 * time.Millisecond,
 		p50: 616060, p99: 2400 * time.Microsecond}
 	if seen != want {
 		t.Fatalf("got %+v\nwant %+v", seen, want)
@@ -51,22 +51,22 @@ func TestASummaryWithoutLatenciesIsAnError(t *testing.T) {
 }
 
 func TestTheMedianOfPairsIsOfTheirRatios(t *testing.T) {
-	etcd, troupe := figures{1, 10, 4}, figures{2, 5, 4}
+	etcd, troupe := values{1, 10, 4}, values{2, 5, 4}
 	r := troupe.ratios(etcd)
 	if r.median() != 1 || r.min() != 0.5 || r.max() != 2 {
 		t.Fatalf("ratios %v", r)
 	}
-	if m := (figures{4, 1, 3, 2}).median(); m != 2.5 {
+	if m := (values{4, 1, 3, 2}).median(); m != 2.5 {
 		t.Fatalf("the median of an even number is %v", m)
 	}
-	if !math.IsNaN(figures{}.median()) {
+	if !math.IsNaN(values{}.median()) {
 		t.Fatal("the median of nothing is a number")
 	}
 }
 
 func TestFiguresAreWrittenWithThreeDigits(t *testing.T) {
 	for v, want := range map[float64]string{0: "0", 0.012345: "0.0123", 1.2345: "1.23", 123.45: "123", 98765.4: "98765", 0.00001: "0.0000"} {
-		if got := three(v); got != want {
+		if got := threeDigits(v); got != want {
 			t.Errorf("%v is written %q, not %q", v, got, want)
 		}
 	}
@@ -109,12 +109,12 @@ two
 
 func TestWorkloadsAreChosenByPattern(t *testing.T) {
 	for choice, want := range map[string]int{"": 21, "put-1": 1, "put-*": 3, "range-*-1000": 2, "put-1,*-of-1M": 7} {
-		chosen, err := choose(workloads(), choice)
+		chosen, err := selectWorkloads(workloads(), choice)
 		if err != nil || len(chosen) != want {
 			t.Errorf("%q chooses %d, not %d (%v)", choice, len(chosen), want, err)
 		}
 	}
-	if _, err := choose(workloads(), "put"); err == nil {
+	if _, err := selectWorkloads(workloads(), "put"); err == nil {
 		t.Error("an unknown name was accepted")
 	}
 }

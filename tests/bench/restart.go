@@ -17,23 +17,23 @@ import (
 // A cluster is filled with keys; then one member after the other is ended and started again on its data.
 type restartFigures struct {
 	filling               time.Duration
-	resident, onDisk      figures // of each member, MiB
-	killed, stopped       figures // seconds until a follower says that it serves, after kill -9 and after SIGTERM
-	leader                figures // the same of the leader, after either: an election comes first
-	firstRead             figures // seconds until it has answered a linearizable read, after either
-	residentAfter, peaked figures // MiB, when it served again
+	resident, onDisk      values // of each member, MiB
+	killed, stopped       values // seconds until a follower says that it serves, after kill -9 and after SIGTERM
+	leader                values // the same of the leader, after either: an election comes first
+	firstRead             values // seconds until it has answered a linearizable read, after either
+	residentAfter, peaked values // MiB, when it served again
 }
 
 // endings are the ways in which a member goes before it is started again.
 var endings = []struct {
 	name  string
 	end   func(context.Context, *procs.Member) error
-	ready func(*restartFigures) *figures
+	ready func(*restartFigures) *values
 }{
 	{"kill -9", func(_ context.Context, m *procs.Member) error { return m.Kill() },
-		func(f *restartFigures) *figures { return &f.killed }},
+		func(f *restartFigures) *values { return &f.killed }},
 	{"SIGTERM", func(ctx context.Context, m *procs.Member) error { return m.Stop(ctx) },
-		func(f *restartFigures) *figures { return &f.stopped }},
+		func(f *restartFigures) *values { return &f.stopped }},
 }
 
 func restartMode(flags *flag.FlagSet) func(context.Context, *bench) (string, error) {
@@ -49,8 +49,8 @@ func restartMode(flags *flag.FlagSet) func(context.Context, *bench) (string, err
 			if err != nil {
 				return "", fmt.Errorf("%s: %w", program.Name, err)
 			}
-			t.row(program.Name, three(f.filling.Seconds()), f.resident.spread(three), f.onDisk.spread(three), f.killed.spread(three),
-				f.stopped.spread(three), f.leader.spread(three), f.firstRead.spread(three), f.residentAfter.spread(three), f.peaked.spread(three))
+			t.row(program.Name, threeDigits(f.filling.Seconds()), f.resident.spread(threeDigits), f.onDisk.spread(threeDigits), f.killed.spread(threeDigits),
+				f.stopped.spread(threeDigits), f.leader.spread(threeDigits), f.firstRead.spread(threeDigits), f.residentAfter.spread(threeDigits), f.peaked.spread(threeDigits))
 		}
 		return fmt.Sprintf("%d keys with values of 256 B. Each member was killed and started again, then ended by SIGTERM and started "+
 			"again; medians, in parentheses the lowest and the highest. Ready: the line that says so.\n\n", *keys) + t.String(), nil
@@ -74,12 +74,12 @@ func restart(ctx context.Context, b *bench, program procs.Program, keys int) (f 
 		return f, err
 	}
 	for _, m := range c.Members {
-		resident, err := residentOf(m)
+		resident, err := residentBytes(m)
 		if err != nil {
 			return f, err
 		}
 		f.resident = append(f.resident, float64(resident)/(1<<20))
-		f.onDisk = append(f.onDisk, float64(sizeOf(m.DataDir))/(1<<20))
+		f.onDisk = append(f.onDisk, float64(directorySize(m.DataDir))/(1<<20))
 	}
 	for _, ending := range endings {
 		order, err := leaderLast(ctx, c)
@@ -94,7 +94,7 @@ func restart(ctx context.Context, b *bench, program procs.Program, keys int) (f 
 			if err := ending.end(ctx, m); err != nil {
 				return f, err
 			}
-			ready, err := f.startAgain(ctx, m, keys)
+			ready, err := f.measureRestart(ctx, m, keys)
 			if err != nil {
 				return f, fmt.Errorf("starting %s again after %s: %w", m.Name, ending.name, err)
 			}
@@ -119,8 +119,8 @@ func leaderLast(ctx context.Context, c *procs.Cluster) ([]*procs.Member, error) 
 	return append(order, leader), nil
 }
 
-// startAgain starts a member and checks that it has all the keys.
-func (f *restartFigures) startAgain(ctx context.Context, m *procs.Member, keys int) (ready time.Duration, err error) {
+// measureRestart starts a member and checks that it has all the keys.
+func (f *restartFigures) measureRestart(ctx context.Context, m *procs.Member, keys int) (ready time.Duration, err error) {
 	begin := time.Now()
 	if err := m.Start(ctx); err != nil {
 		return 0, err
@@ -148,8 +148,8 @@ func (f *restartFigures) startAgain(ctx context.Context, m *procs.Member, keys i
 	return ready, err
 }
 
-// sizeOf is what the files below a directory take on the disk.
-func sizeOf(dir string) int64 {
+// directorySize is what the files below a directory take on the disk.
+func directorySize(dir string) int64 {
 	var sum int64
 	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.Type().IsRegular() {

@@ -25,14 +25,14 @@ type scan struct {
 // scanTime is how long one run takes at full length.
 const scanTime = 3 * time.Second
 
-func (s scan) run(ctx context.Context, _ *loadGenerator, c *loaded, scale float64) (clientSide, error) {
+func (s scan) run(ctx context.Context, _ *loadGenerator, c *filledCluster, scale float64) (clientFigures, error) {
 	endpoints, err := leaderFirst(ctx, c.Cluster)
 	if err != nil {
-		return clientSide{}, err
+		return clientFigures{}, err
 	}
 	client, err := procs.Dial(endpoints[0])
 	if err != nil {
-		return clientSide{}, err
+		return clientFigures{}, err
 	}
 	defer client.Close()
 	var latencies []time.Duration
@@ -43,15 +43,15 @@ func (s scan) run(ctx context.Context, _ *loadGenerator, c *loaded, scale float6
 		response, err := client.Get(ctx, fillPrefix, s.options(c)...)
 		latencies = append(latencies, time.Since(asked))
 		if err != nil {
-			return clientSide{}, err
+			return clientFigures{}, err
 		}
 		if err := s.check(response, c.data); err != nil {
-			return clientSide{}, err
+			return clientFigures{}, err
 		}
 	}
 	elapsed := time.Since(begin)
 	slices.Sort(latencies)
-	return clientSide{
+	return clientFigures{
 		requests: len(latencies),
 		elapsed:  elapsed,
 		p50:      latencies[len(latencies)/2],
@@ -59,7 +59,7 @@ func (s scan) run(ctx context.Context, _ *loadGenerator, c *loaded, scale float6
 	}, nil
 }
 
-func (s scan) options(c *loaded) []clientv3.OpOption {
+func (s scan) options(c *filledCluster) []clientv3.OpOption {
 	options := []clientv3.OpOption{clientv3.WithPrefix()}
 	if s.limit > 0 {
 		options = append(options, clientv3.WithLimit(s.limit))
@@ -91,9 +91,9 @@ const (
 
 // fill puts a data set into a cluster: fill/00000000 and on, with values that cannot be compressed and are the same for
 // every server, in transactions of a hundred puts.
-func fill(ctx context.Context, c *procs.Cluster, data dataSet) (*loaded, error) {
+func fill(ctx context.Context, c *procs.Cluster, data dataSet) (*filledCluster, error) {
 	if data == 0 {
-		return &loaded{Cluster: c}, nil
+		return &filledCluster{Cluster: c}, nil
 	}
 	if err := fillKeys(ctx, c, 0, int(data), 1); err != nil {
 		return nil, fmt.Errorf("filling with %v keys: %w", data, err)
@@ -110,7 +110,7 @@ func fill(ctx context.Context, c *procs.Cluster, data dataSet) (*loaded, error) 
 	if err := fillKeys(ctx, c, 0, min(fillChanges, int(data)), 2); err != nil {
 		return nil, fmt.Errorf("changing some keys: %w", err)
 	}
-	return &loaded{Cluster: c, data: data, past: whole.Header.Revision}, nil
+	return &filledCluster{Cluster: c, data: data, past: whole.Header.Revision}, nil
 }
 
 // fillKeys puts the keys from first up to end, in transactions, over several writers to all members.

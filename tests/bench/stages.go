@@ -93,7 +93,7 @@ func stagesOf(ctx context.Context, b *bench, program procs.Program, seconds int)
 	load := make(chan error, 1)
 	go func() {
 		g := loadGenerator{path: path}
-		_, err := toolPut(1000, 100, 100_000*(seconds+5))(loadCtx, &g, &loaded{Cluster: c}, 1)
+		_, err := toolPut(1000, 100, 100_000*(seconds+5))(loadCtx, &g, &filledCluster{Cluster: c}, 1)
 		load <- err
 	}()
 	profiled, err := profileBoth(ctx, b, leader, follower, seconds)

@@ -22,7 +22,7 @@ type workload struct {
 	// data names the data set that must be there: clusters are kept for all workloads of a data set.
 	data dataSet
 	// run puts the load on a cluster and says what the client saw; scale shortens it.
-	run func(ctx context.Context, g *loadGenerator, c *loaded, scale float64) (clientSide, error)
+	run func(ctx context.Context, g *loadGenerator, c *filledCluster, scale float64) (clientFigures, error)
 }
 
 // dataSet is the number of keys that a cluster is filled with before the load; 0: a new, empty one.
@@ -40,15 +40,15 @@ func (d dataSet) String() string {
 }
 
 // loaded is a cluster with its data set.
-type loaded struct {
+type filledCluster struct {
 	*procs.Cluster
 	data dataSet
 	// past is a revision at which the data set was whole, some thousand changes ago; 0 for an empty one.
 	past int64
 }
 
-// clientSide is what a client sees of a run.
-type clientSide struct {
+// clientFigures is what a client sees of a run.
+type clientFigures struct {
 	requests  int // that succeeded
 	failed    int
 	failure   string // one of them
@@ -103,7 +103,7 @@ func wideRange(data dataSet, name string, s scan) workload {
 }
 
 // choose keeps the workloads whose name matches one of the comma-separated patterns of path.Match; all for no choice.
-func choose(all []workload, choice string) ([]workload, error) {
+func selectWorkloads(all []workload, choice string) ([]workload, error) {
 	if choice == "" {
 		return all, nil
 	}

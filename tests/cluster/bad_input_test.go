@@ -34,7 +34,7 @@ func checkServing(t *testing.T, c *procs.Cluster, started []int) {
 		if pid := m.Process().PID(); pid != started[i] {
 			t.Fatalf("%s was process %d and is %d", m.Name, started[i], pid)
 		}
-		ctx := within(t, 2*time.Minute)
+		ctx := contextWithin(t, 2*time.Minute)
 		client := dial(t, m.Endpoint())
 		if _, err := client.Put(ctx, "good", m.Name); err != nil {
 			t.Fatalf("a good put at %s: %v", m.Name, err)
@@ -99,7 +99,7 @@ func TestNonsenseOnBothPortsHarmsNobody(t *testing.T) {
 		},
 	}
 	for name, input := range inputs {
-		if err := throwAtAll(c, input); err != nil {
+		if err := sendToAll(c, input); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		checkServing(t, c, started)
@@ -109,8 +109,8 @@ func TestNonsenseOnBothPortsHarmsNobody(t *testing.T) {
 	}
 }
 
-// throwAtAll throws ten inputs at every port of every member, all at once.
-func throwAtAll(c *procs.Cluster, input func() string) error {
+// sendToAll throws ten inputs at every port of every member, all at once.
+func sendToAll(c *procs.Cluster, input func() string) error {
 	thrown := make(chan error)
 	open := 0
 	for _, m := range c.Members {
@@ -118,7 +118,7 @@ func throwAtAll(c *procs.Cluster, input func() string) error {
 			for range 10 {
 				bytes := input()
 				open++
-				go func() { thrown <- throwAt(address, bytes) }()
+				go func() { thrown <- sendRaw(address, bytes) }()
 			}
 		}
 	}
@@ -129,8 +129,8 @@ func throwAtAll(c *procs.Cluster, input func() string) error {
 	return errors.Join(errs...)
 }
 
-// throwAt sends bytes to a port and hangs up; only a port that takes no connection is an error.
-func throwAt(address, bytes string) error {
+// sendRaw sends bytes to a port and hangs up; only a port that takes no connection is an error.
+func sendRaw(address, bytes string) error {
 	conn, err := net.DialTimeout("tcp", address, time.Minute)
 	if err != nil {
 		return err
@@ -238,7 +238,7 @@ func TestMalformedAndOversizeRequestsAreRefusedWithTheRightCode(t *testing.T) {
 		for _, m := range c.Members {
 			conn := dialRaw(t, m.Endpoint())
 			var answer []byte
-			err := conn.Invoke(within(t, 2*time.Minute), r.method, &r.request, &answer)
+			err := conn.Invoke(contextWithin(t, 2*time.Minute), r.method, &r.request, &answer)
 			if !slices.Contains(r.codes, status.Code(err)) {
 				t.Errorf("%s at %s: %v, not %v", r.name, m.Name, err, r.codes)
 			}
@@ -246,7 +246,7 @@ func TestMalformedAndOversizeRequestsAreRefusedWithTheRightCode(t *testing.T) {
 		// What is an error to a client must be one to a peer's port too, whatever is served there.
 		conn := dialRaw(t, c.Members[0].PeerAddress())
 		var answer []byte
-		if err := conn.Invoke(within(t, 2*time.Minute), r.method, &r.request, &answer); err == nil {
+		if err := conn.Invoke(contextWithin(t, 2*time.Minute), r.method, &r.request, &answer); err == nil {
 			t.Errorf("%s at the peer port was accepted", r.name)
 		}
 	}
@@ -280,13 +280,13 @@ func TestWatchersThatNeverReadCostNobodyElse(t *testing.T) {
 	value := strings.Repeat("v", 64<<10)
 	client := dial(t, watched.Endpoint())
 	for i := range 1024 {
-		if _, err := client.Put(within(t, 2*time.Minute), fmt.Sprintf("slow/%d", i%16), value); err != nil {
+		if _, err := client.Put(contextWithin(t, 2*time.Minute), fmt.Sprintf("slow/%d", i%16), value); err != nil {
 			t.Fatal(err)
 		}
 	}
 	checkServing(t, c, started)
 	// One who reads gets everything meanwhile.
-	history := historyOf(t, dial(t, watched.Endpoint()), "slow/", 1025)
+	history := readHistory(t, dial(t, watched.Endpoint()), "slow/", 1025)
 	if len(history) != 1024 {
 		t.Errorf("a watcher who reads got %d events of 1024", len(history))
 	}

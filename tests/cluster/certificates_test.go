@@ -63,7 +63,7 @@ func newCertificate(t *testing.T, name string) certificate {
 	return c
 }
 
-// secureMember is soleMember with https URLs on both ports.
+// secureMember is singleMember with https URLs on both ports.
 func secureMember(t *testing.T, flags ...string) *procs.Member {
 	t.Helper()
 	ports, err := procs.FreePorts(2)
@@ -134,13 +134,13 @@ func TestACertificateThatDoesNotMatchItsKeyIsNamed(t *testing.T) {
 
 // A member with certificates of another authority than the others': no mistake of its own that it could find at its start.
 func TestAMemberOfAForeignAuthorityIsKeptOutAndEachSideSaysWhoRefusedWhom(t *testing.T) {
-	promisedByTroupeOnly(t) // etcd says it once for each connection that it tries, for ever
+	skipUnlessTroupe(t) // etcd says it once for each connection that it tries, for ever
 	home, foreign := newCertificate(t, "home"), newCertificate(t, "foreign")
 	c, err := procs.NewCluster(procs.Config{Program: program, Size: 3, Dir: t.TempDir(), Secure: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	closeAtTheEnd(t, c)
+	closeOnCleanup(t, c)
 	for i, m := range c.Members {
 		own := home
 		if i == 2 {
@@ -153,7 +153,7 @@ func TestAMemberOfAForeignAuthorityIsKeptOutAndEachSideSaysWhoRefusedWhom(t *tes
 		}
 	}
 	stranger := c.Members[2]
-	ctx := within(t, 30*time.Second)
+	ctx := contextWithin(t, 30*time.Second)
 	for _, m := range c.Members[:2] {
 		if err := m.Ready(ctx); err != nil {
 			t.Fatal(err)

@@ -20,8 +20,8 @@ import (
 // log's own tests fill disks by the thousand; here is what they take for granted, the store's engine and the operating
 // system.
 
-// smallDisk mounts a filesystem as the data directory of a member that was not started yet.
-func smallDisk(t *testing.T, m *procs.Member, options string) {
+// mountSmallDisk mounts a filesystem as the data directory of a member that was not started yet.
+func mountSmallDisk(t *testing.T, m *procs.Member, options string) {
 	t.Helper()
 	if err := os.MkdirAll(m.DataDir, 0o700); err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func useUpInodes(t *testing.T, dir string) (empty func()) {
 }
 
 func TestAMemberWhoseDiskIsFullEndsAloneAndComesBackOnceThereIsRoom(t *testing.T) {
-	promisedByTroupeOnly(t) // etcd panics, with another code
+	skipUnlessTroupe(t) // etcd panics, with another code
 	for name, c := range map[string]struct {
 		options string
 		exhaust func(*testing.T, string) func()
@@ -102,35 +102,35 @@ func TestAMemberWhoseDiskIsFullEndsAloneAndComesBackOnceThereIsRoom(t *testing.T
 				t.Fatal(err)
 			}
 			m := cluster.Members[2]
-			closeAtTheEnd(t, cluster)
-			smallDisk(t, m, c.options)
-			if err := cluster.Start(within(t, 5*time.Minute)); err != nil {
+			closeOnCleanup(t, cluster)
+			mountSmallDisk(t, m, c.options)
+			if err := cluster.Start(contextWithin(t, 5*time.Minute)); err != nil {
 				t.Fatal(err)
 			}
-			live := followLive(t, cluster)
+			live := watchLive(t, cluster)
 			l := startLoad(t, cluster)
 			l.awaitWrites(t, 100)
 			makeRoom := c.exhaust(t, m.DataDir)
-			putUntilItEnds(t, m, dial(t, cluster.Members[0].Endpoint(), cluster.Members[1].Endpoint()))
-			mustEndForItsDisk(t, m)
+			putUntilExit(t, m, dial(t, cluster.Members[0].Endpoint(), cluster.Members[1].Endpoint()))
+			mustExitForDisk(t, m)
 			l.awaitWrites(t, 100)
 			if err := m.Launch(); err != nil { // as whoever watches over it does
 				t.Fatal(err)
 			}
-			mustEndForItsDisk(t, m)
+			mustExitForDisk(t, m)
 			makeRoom()
 			start(t, m)
 			l.awaitWrites(t, 100)
-			verify(t, cluster, l.end(), live)
+			verify(t, cluster, l.finish(), live)
 		})
 	}
 }
 
-// putUntilItEnds writes large values by way of the others, since small ones fit for long into what the log has set aside. If
+// putUntilExit writes large values by way of the others, since small ones fit for long into what the log has set aside. If
 // the member leads when its disk gets low, writes are refused until it has handed over, a heartbeat later.
-func putUntilItEnds(t *testing.T, m *procs.Member, others *clientv3.Client) {
+func putUntilExit(t *testing.T, m *procs.Member, others *clientv3.Client) {
 	t.Helper()
-	ctx := within(t, 5*time.Minute)
+	ctx := contextWithin(t, 5*time.Minute)
 	value := strings.Repeat("v", 256<<10)
 	for i, refused := 0, 0; m.Running(); i++ {
 		_, err := others.Put(ctx, fmt.Sprintf("%slarge%d", loadPrefix, i%8), fmt.Sprint(i, value))
@@ -144,9 +144,9 @@ func putUntilItEnds(t *testing.T, m *procs.Member, others *clientv3.Client) {
 	}
 }
 
-func mustEndForItsDisk(t *testing.T, m *procs.Member) {
+func mustExitForDisk(t *testing.T, m *procs.Member) {
 	t.Helper()
-	code, err := m.Process().ExitCode(within(t, 2*time.Minute))
+	code, err := m.Process().ExitCode(contextWithin(t, 2*time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func TestWritesGoOnWithinTwoSecondsOfALeaderKilled(t *testing.T) {
 	if program.Name == "etcd" {
 		limit = vanishedLimit // it waits the timeout out for either
 	}
-	testFailover(t, limit, (*procs.Member).Kill, func(m *procs.Member) error { return m.Start(within(t, 2*time.Minute)) })
+	testFailover(t, limit, (*procs.Member).Kill, func(m *procs.Member) error { return m.Start(contextWithin(t, 2*time.Minute)) })
 }
 
 func TestWritesGoOnWithinFiveSecondsOfALeaderVanishedSilently(t *testing.T) {
@@ -41,7 +41,7 @@ func testFailover(t *testing.T, limit time.Duration, lose, revive func(*procs.Me
 	for range losses {
 		leader, followers := mustLeader(t, c)
 		survivors := dial(t, followers[0].Endpoint(), followers[1].Endpoint())
-		ctx := within(t, time.Minute)
+		ctx := contextWithin(t, time.Minute)
 		if _, err := survivors.Put(ctx, "before", "v"); err != nil {
 			t.Fatal(err)
 		}

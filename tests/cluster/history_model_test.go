@@ -55,7 +55,7 @@ func TestTheModelTellsTrueHistoriesFromFalseOnes(t *testing.T) {
 
 func TestAnUnknownWriteIsSettledByTheHistory(t *testing.T) {
 	events := []event{{key: "k", value: "a", revision: 2}}
-	settled, unknown, happened := settle([]operation{
+	settled, unknown, happened := placeUnknownWrites([]operation{
 		ok(operation{kind: put, value: "a", unknown: true}, 0, 5),
 		ok(operation{kind: put, value: "never", unknown: true}, 0, 5),
 		ok(operation{kind: get, unknown: true}, 0, 5),

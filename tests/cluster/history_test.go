@@ -85,7 +85,7 @@ var registerModel = porcupine.Model{
 // is in the store's history took effect, at some time after its call; one that is not never did. Left open, each of them
 // would double what porcupine has to try; and leaving one out hides nothing, since a read that saw its value is still
 // there to contradict.
-func settle(operations []operation, events []event) (settled []operation, unknown, happened int) {
+func placeUnknownWrites(operations []operation, events []event) (settled []operation, unknown, happened int) {
 	revisions := make(map[string]int64, len(events))
 	for _, e := range events {
 		revisions[e.value] = e.revision
@@ -150,7 +150,7 @@ type event struct {
 	revision   int64
 }
 
-func eventsOf(response clientv3.WatchResponse) []event {
+func watchEvents(response clientv3.WatchResponse) []event {
 	var events []event
 	for _, e := range response.Events {
 		events = append(events, event{key: string(e.Kv.Key), value: string(e.Kv.Value), revision: e.Kv.ModRevision})
@@ -158,16 +158,16 @@ func eventsOf(response clientv3.WatchResponse) []event {
 	return events
 }
 
-// historyOf watches a prefix at one member from the first revision until it has told everything up to last.
-func historyOf(t *testing.T, client *clientv3.Client, prefix string, last int64) []event {
+// readHistory watches a prefix at one member from the first revision until it has told everything up to last.
+func readHistory(t *testing.T, client *clientv3.Client, prefix string, last int64) []event {
 	t.Helper()
-	ctx := within(t, 30*time.Second)
+	ctx := contextWithin(t, 30*time.Second)
 	var events []event
 	for response := range client.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(1)) {
 		if err := response.Err(); err != nil {
 			t.Fatal(err)
 		}
-		events = append(events, eventsOf(response)...)
+		events = append(events, watchEvents(response)...)
 		if len(events) > 0 && events[len(events)-1].revision >= last {
 			return events
 		}

@@ -22,7 +22,7 @@ func TestKillsOfRandomMembersUnderLoadLoseNothingAndStayLinearizable(t *testing.
 	random := rand.New(rand.NewPCG(seed, 0))
 
 	c := startCluster(t, 3)
-	live := followLive(t, c)
+	live := watchLive(t, c)
 	l := startLoad(t, c)
 	l.awaitWrites(t, 50)
 	var outages []time.Duration
@@ -35,12 +35,12 @@ func TestKillsOfRandomMembersUnderLoadLoseNothingAndStayLinearizable(t *testing.
 			t.Fatal(err)
 		}
 		outages = append(outages, l.awaitWrites(t, 50+random.Int64N(100)))
-		if err := victim.Start(within(t, 2*time.Minute)); err != nil {
+		if err := victim.Start(contextWithin(t, 2*time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		l.awaitWrites(t, 50+random.Int64N(100))
 	}
-	operations := l.end()
+	operations := l.finish()
 	verify(t, c, operations, live)
 	slices.Sort(outages)
 	t.Logf("%d kills: first acknowledged write after a median of %v, at most %v", kills, outages[len(outages)/2], outages[len(outages)-1])
@@ -56,7 +56,7 @@ func TestPausesOfRandomMembersUnderLoadLoseNothingAndStayLinearizable(t *testing
 	random := rand.New(rand.NewPCG(seed, 0))
 
 	c := startCluster(t, 3)
-	live := followLive(t, c)
+	live := watchLive(t, c)
 	l := startLoad(t, c)
 	l.awaitWrites(t, 50)
 	for i := range pauses {
@@ -73,12 +73,12 @@ func TestPausesOfRandomMembersUnderLoadLoseNothingAndStayLinearizable(t *testing
 		}
 		l.awaitWrites(t, 50+random.Int64N(100))
 	}
-	verify(t, c, l.end(), live)
+	verify(t, c, l.finish(), live)
 }
 
 func TestAllMembersKilledAtOnceComeBackWithEverything(t *testing.T) {
 	c := startCluster(t, 3)
-	live := followLive(t, c)
+	live := watchLive(t, c)
 	l := startLoad(t, c)
 	for range 2 {
 		l.awaitWrites(t, 100)
@@ -87,19 +87,19 @@ func TestAllMembersKilledAtOnceComeBackWithEverything(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := c.Start(within(t, 2*time.Minute)); err != nil {
+		if err := c.Start(contextWithin(t, 2*time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	l.awaitWrites(t, 100)
-	verify(t, c, l.end(), live)
+	verify(t, c, l.finish(), live)
 }
 
 // verify checks a load that has ended against what the cluster says happened.
 func verify(t *testing.T, c *procs.Cluster, operations []operation, live func(last int64) []event) {
 	t.Helper()
 	mustLeader(t, c)
-	ctx := within(t, 2*time.Minute)
+	ctx := contextWithin(t, 2*time.Minute)
 	// A last write: the history is whole once a watch has told it.
 	marked, err := dial(t, c.Endpoints()...).Put(ctx, loadPrefix+"end", "end")
 	if err != nil {
@@ -108,7 +108,7 @@ func verify(t *testing.T, c *procs.Cluster, operations []operation, live func(la
 	last := marked.Header.Revision
 	var history []event
 	for i, m := range c.Members {
-		events := historyOf(t, dial(t, m.Endpoint()), loadPrefix, last)
+		events := readHistory(t, dial(t, m.Endpoint()), loadPrefix, last)
 		if i == 0 {
 			history = events
 			checkEveryRevisionOnce(t, history, last)
@@ -118,7 +118,7 @@ func verify(t *testing.T, c *procs.Cluster, operations []operation, live func(la
 	checkSameHistory(t, "a watch that was there all the time", live(last), history)
 	checkSameHashes(t, c, last)
 	checkNothingIsMissing(t, operations, history)
-	settled, unknown, happened := settle(operations, history)
+	settled, unknown, happened := placeUnknownWrites(operations, history)
 	checkLinearizable(t, settled)
 	t.Logf("%d operations, %d of unknown outcome, of which %d had taken effect; %d changes", len(operations), unknown, happened, len(history))
 }
@@ -140,7 +140,7 @@ func checkEveryRevisionOnce(t *testing.T, history []event, last int64) {
 
 func checkSameHashes(t *testing.T, c *procs.Cluster, revision int64) {
 	t.Helper()
-	ctx := within(t, 2*time.Minute)
+	ctx := contextWithin(t, 2*time.Minute)
 	var first uint32
 	for i, m := range c.Members {
 		client := dial(t, m.Endpoint())
@@ -160,9 +160,9 @@ func checkSameHashes(t *testing.T, c *procs.Cluster, revision int64) {
 	}
 }
 
-// followLive starts a watch before anything is written, by a client that goes from member to member as they die. The
+// watchLive starts a watch before anything is written, by a client that goes from member to member as they die. The
 // returned function waits until it has told everything up to a revision.
-func followLive(t *testing.T, c *procs.Cluster) func(last int64) []event {
+func watchLive(t *testing.T, c *procs.Cluster) func(last int64) []event {
 	client := dial(t, c.Endpoints()...)
 	ctx, stop := context.WithCancel(t.Context())
 	t.Cleanup(stop)
@@ -175,7 +175,7 @@ func followLive(t *testing.T, c *procs.Cluster) func(last int64) []event {
 		for {
 			for response := range watch {
 				mu.Lock()
-				events = append(events, eventsOf(response)...)
+				events = append(events, watchEvents(response)...)
 				broken = response.Err()
 				mu.Unlock()
 				select {
@@ -198,7 +198,7 @@ func followLive(t *testing.T, c *procs.Cluster) func(last int64) []event {
 	}()
 	return func(last int64) []event {
 		t.Helper()
-		ctx := within(t, 2*time.Minute)
+		ctx := contextWithin(t, 2*time.Minute)
 		for {
 			mu.Lock()
 			if n := len(events); n > 0 && events[n-1].revision >= last {

@@ -61,12 +61,12 @@ func startLoadBy(t *testing.T, deadline time.Duration, clientsOf func(id int) []
 		clients := clientsOf(id)
 		l.done.Go(func() { l.client(ctx, id, clients) })
 	}
-	t.Cleanup(func() { l.end() })
+	t.Cleanup(func() { l.stop() })
 	return l
 }
 
-// end stops the clients and returns what they did.
-func (l *load) end() []operation {
+// finish stops the clients and returns what they did.
+func (l *load) finish() []operation {
 	l.stop()
 	l.done.Wait()
 	return l.operations
@@ -91,7 +91,7 @@ func (l *load) client(ctx context.Context, id int, clients []*clientv3.Client) {
 			o.kind = get
 		}
 		o.call = time.Since(l.began)
-		o.ask(clients[at], l.deadline)
+		o.execute(clients[at], l.deadline)
 		o.end = time.Since(l.began)
 		l.record(o)
 		if o.unknown {
@@ -108,42 +108,42 @@ func (l *load) client(ctx context.Context, id int, clients []*clientv3.Client) {
 }
 
 // ask sends the operation. It has a deadline of its own, not the load's: so the end of a load makes nothing unknown.
-func (o *operation) ask(client *clientv3.Client, deadline time.Duration) {
+func (o *operation) execute(client *clientv3.Client, deadline time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
 	switch o.kind {
 	case put:
 		response, err := client.Put(ctx, o.key, o.value)
-		if o.failed(err) {
+		if o.recordError(err) {
 			return
 		}
 		o.revision = response.Header.Revision
 	case get:
 		response, err := client.Get(ctx, o.key)
-		if o.failed(err) {
+		if o.recordError(err) {
 			return
 		}
-		o.read(response)
+		o.recordRead(response)
 	case cas:
 		response, err := client.Txn(ctx).If(clientv3.Compare(clientv3.Value(o.key), "=", o.expected)).
 			Then(clientv3.OpPut(o.key, o.value)).Else(clientv3.OpGet(o.key)).Commit()
-		if o.failed(err) {
+		if o.recordError(err) {
 			return
 		}
 		if o.succeeded = response.Succeeded; o.succeeded {
 			o.revision = response.Header.Revision
 			return
 		}
-		o.read((*clientv3.GetResponse)(response.Responses[0].GetResponseRange()))
+		o.recordRead((*clientv3.GetResponse)(response.Responses[0].GetResponseRange()))
 	}
 }
 
-func (o *operation) failed(err error) bool {
+func (o *operation) recordError(err error) bool {
 	o.unknown, o.err = err != nil, err
 	return o.unknown
 }
 
-func (o *operation) read(response *clientv3.GetResponse) {
+func (o *operation) recordRead(response *clientv3.GetResponse) {
 	if len(response.Kvs) > 0 {
 		o.seen, o.revision = string(response.Kvs[0].Value), response.Kvs[0].ModRevision
 	}
@@ -165,7 +165,7 @@ func (l *load) record(o operation) {
 // awaitWrites waits until so many more writes were acknowledged and returns how long the first of them took.
 func (l *load) awaitWrites(t *testing.T, more int64) time.Duration {
 	t.Helper()
-	ctx := within(t, 2*time.Minute)
+	ctx := contextWithin(t, 2*time.Minute)
 	begin, from := time.Now(), l.acknowledged.Load()
 	var first time.Duration
 	for {

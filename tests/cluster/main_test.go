@@ -41,7 +41,7 @@ func buildAndRun(m *testing.M) int {
 	return m.Run()
 }
 
-func within(t *testing.T, d time.Duration) context.Context {
+func contextWithin(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
@@ -51,15 +51,15 @@ func within(t *testing.T, d time.Duration) context.Context {
 // startCluster starts a cluster that is killed at the end of the test; a failed test shows what its members said last.
 func startCluster(t *testing.T, size int, flags ...string) *procs.Cluster {
 	t.Helper()
-	c, err := procs.StartCluster(within(t, time.Minute), procs.Config{Program: program, Size: size, Dir: t.TempDir(), Flags: flags})
+	c, err := procs.StartCluster(contextWithin(t, time.Minute), procs.Config{Program: program, Size: size, Dir: t.TempDir(), Flags: flags})
 	if err != nil {
 		t.Fatal(err)
 	}
-	closeAtTheEnd(t, c)
+	closeOnCleanup(t, c)
 	return c
 }
 
-func closeAtTheEnd(t *testing.T, c *procs.Cluster) {
+func closeOnCleanup(t *testing.T, c *procs.Cluster) {
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
 			t.Error(err)
@@ -91,7 +91,7 @@ func dial(t *testing.T, endpoints ...string) *clientv3.Client {
 
 func mustLeader(t *testing.T, c *procs.Cluster) (leader *procs.Member, followers []*procs.Member) {
 	t.Helper()
-	leader, err := c.Leader(within(t, 2*time.Minute))
+	leader, err := c.Leader(contextWithin(t, 2*time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func mustLeader(t *testing.T, c *procs.Cluster) (leader *procs.Member, followers
 	return leader, followers
 }
 
-func promisedByTroupeOnly(t *testing.T) {
+func skipUnlessTroupe(t *testing.T) {
 	t.Helper()
 	if program.Name != "troupe" {
 		t.Skipf("Troupe promises this; %s does not", program.Name)

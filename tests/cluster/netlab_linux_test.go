@@ -62,9 +62,9 @@ func (l *netLab) build() error {
 	for i := range l.size {
 		for _, args := range []string{
 			"netns add " + l.namespace(i),
-			fmt.Sprintf("link add %s type veth peer name eth0 netns %s", l.cable(i), l.namespace(i)),
-			fmt.Sprintf("link set %s master %sb", l.cable(i), l.name),
-			fmt.Sprintf("link set %s up", l.cable(i)),
+			fmt.Sprintf("link add %s type veth peer name eth0 netns %s", l.interfaceName(i), l.namespace(i)),
+			fmt.Sprintf("link set %s master %sb", l.interfaceName(i), l.name),
+			fmt.Sprintf("link set %s up", l.interfaceName(i)),
 			fmt.Sprintf("-n %s addr add %s/24 dev eth0", l.namespace(i), l.address(i)),
 			fmt.Sprintf("-n %s link set eth0 up", l.namespace(i)),
 			fmt.Sprintf("-n %s link set lo up", l.namespace(i)),
@@ -79,15 +79,15 @@ func (l *netLab) build() error {
 
 func (l *netLab) remove() {
 	for i := range l.size {
-		_ = ip("link del " + l.cable(i))
+		_ = ip("link del " + l.interfaceName(i))
 		_ = ip("netns del " + l.namespace(i))
 	}
 	_ = ip("link del " + l.name + "b")
 }
 
-func (l *netLab) namespace(i int) string { return fmt.Sprintf("%s-%d", l.name, i) }
-func (l *netLab) cable(i int) string     { return fmt.Sprintf("%sv%d", l.name, i) }
-func (l *netLab) address(i int) string   { return fmt.Sprintf("%s.%d", l.subnet, i+1) }
+func (l *netLab) namespace(i int) string     { return fmt.Sprintf("%s-%d", l.name, i) }
+func (l *netLab) interfaceName(i int) string { return fmt.Sprintf("%sv%d", l.name, i) }
+func (l *netLab) address(i int) string       { return fmt.Sprintf("%s.%d", l.subnet, i+1) }
 
 // ip runs iproute2.
 func ip(args string) error {
@@ -97,7 +97,7 @@ func ip(args string) error {
 	return nil
 }
 
-func (l *netLab) must(args string) {
+func (l *netLab) runIP(args string) {
 	l.t.Helper()
 	if err := ip(args); err != nil {
 		l.t.Fatal(err)
@@ -105,19 +105,19 @@ func (l *netLab) must(args string) {
 }
 
 // unplug pulls a member's cable; plug puts it back.
-func (l *netLab) unplug(i int) { l.t.Helper(); l.must("link set " + l.cable(i) + " down") }
-func (l *netLab) plug(i int)   { l.t.Helper(); l.must("link set " + l.cable(i) + " up") }
+func (l *netLab) unplug(i int) { l.t.Helper(); l.runIP("link set " + l.interfaceName(i) + " down") }
+func (l *netLab) plug(i int)   { l.t.Helper(); l.runIP("link set " + l.interfaceName(i) + " up") }
 
 // lose has everything that one member sends to another go to an address of nobody: lost without a word, in that direction
 // alone. find ends it.
-func (l *netLab) lose(from, to int) {
+func (l *netLab) dropOneWay(from, to int) {
 	l.t.Helper()
-	l.must(fmt.Sprintf("-n %s neigh replace %s lladdr 02:00:00:00:00:01 dev eth0 nud permanent", l.namespace(from), l.address(to)))
+	l.runIP(fmt.Sprintf("-n %s neigh replace %s lladdr 02:00:00:00:00:01 dev eth0 nud permanent", l.namespace(from), l.address(to)))
 }
 
-func (l *netLab) find(from, to int) {
+func (l *netLab) restoreOneWay(from, to int) {
 	l.t.Helper()
-	l.must(fmt.Sprintf("-n %s neigh del %s dev eth0", l.namespace(from), l.address(to)))
+	l.runIP(fmt.Sprintf("-n %s neigh del %s dev eth0", l.namespace(from), l.address(to)))
 }
 
 // steady makes elections slower than any pause of a loaded machine, for tests in which there must be none.
@@ -144,8 +144,8 @@ func (l *netLab) start(flags ...string) *procs.Cluster {
 		all := append([]string{"--initial-cluster=" + strings.Join(initial, ","), "--initial-cluster-state=new"}, flags...)
 		c.Members = append(c.Members, procs.NewMember(inside, m, all...))
 	}
-	closeAtTheEnd(t, c)
-	if err := c.Start(within(t, time.Minute)); err != nil {
+	closeOnCleanup(t, c)
+	if err := c.Start(contextWithin(t, time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	return c

@@ -16,21 +16,21 @@ import (
 func TestALeaderCutOffFromItsPeersAnswersNothingThatNeedsThem(t *testing.T) {
 	lab := newNetLab(t, 3)
 	c := lab.start(steady)
-	live := followLive(t, c)
+	live := watchLive(t, c)
 	l := startLoad(t, c)
 	l.awaitWrites(t, 50)
 	old, others := mustLeader(t, c)
 	client := dial(t, old.Endpoint())
-	watch := client.Watch(clientv3.WithRequireLeader(within(t, 5*time.Minute)), "nothing", clientv3.WithCreatedNotify())
+	watch := client.Watch(clientv3.WithRequireLeader(contextWithin(t, 5*time.Minute)), "nothing", clientv3.WithCreatedNotify())
 	if created := <-watch; !created.Created {
 		t.Fatalf("the watch at the leader: %v", created.Err())
 	}
 	for _, other := range others {
-		lab.lose(index(c, old), index(c, other))
-		lab.lose(index(c, other), index(c, old))
+		lab.dropOneWay(index(c, old), index(c, other))
+		lab.dropOneWay(index(c, other), index(c, old))
 	}
 	began := time.Now()
-	next, err := procs.LeaderOf(within(t, 2*time.Minute), others)
+	next, err := procs.LeaderOf(contextWithin(t, 2*time.Minute), others)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,14 +42,14 @@ func TestALeaderCutOffFromItsPeersAnswersNothingThatNeedsThem(t *testing.T) {
 	l.awaitWrites(t, 100)
 	term := termOf(t, next)
 	for _, other := range others {
-		lab.find(index(c, old), index(c, other))
-		lab.find(index(c, other), index(c, old))
+		lab.restoreOneWay(index(c, old), index(c, other))
+		lab.restoreOneWay(index(c, other), index(c, old))
 	}
 	if now, _ := mustLeader(t, c); now != next || termOf(t, now) != term {
 		t.Errorf("it came back to %s in term %d and brought about %s in term %d", next.Name, term, now.Name, termOf(t, now))
 	}
 	l.awaitWrites(t, 100)
-	verify(t, c, l.end(), live)
+	verify(t, c, l.finish(), live)
 }
 
 // mustRefuseWithoutPeers asks a member that has lost its majority.
@@ -72,14 +72,14 @@ func mustRefuseWithoutPeers(t *testing.T, client *clientv3.Client) {
 			t.Errorf("%s without a majority: %v", what, err)
 		}
 	}
-	if _, err := client.Get(within(t, time.Minute), "k", clientv3.WithSerializable()); err != nil {
+	if _, err := client.Get(contextWithin(t, time.Minute), "k", clientv3.WithSerializable()); err != nil {
 		t.Errorf("a serializable read, which needs no others: %v", err)
 	}
 }
 
 func termOf(t *testing.T, m *procs.Member) uint64 {
 	t.Helper()
-	status, err := dial(t, m.Endpoint()).Status(within(t, time.Minute), m.Endpoint())
+	status, err := dial(t, m.Endpoint()).Status(contextWithin(t, time.Minute), m.Endpoint())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,14 +91,14 @@ func termOf(t *testing.T, m *procs.Member) uint64 {
 func TestAFollowerThatTheLeaderCannotReachDisturbsNobody(t *testing.T) {
 	lab := newNetLab(t, 3)
 	c := lab.start(steady)
-	live := followLive(t, c)
+	live := watchLive(t, c)
 	l := startLoad(t, c)
 	l.awaitWrites(t, 50)
 	for _, way := range []string{"to the follower", "to the leader"} {
 		// A machine that stalls for an election timeout unseats a leader too; a follower that disturbs does so each time.
 		const tries = 3
 		for try := 1; ; try++ {
-			disturbed := loseOneWay(t, lab, c, l, way == "to the leader")
+			disturbed := runOneWayLoss(t, lab, c, l, way == "to the leader")
 			if disturbed == "" {
 				break
 			}
@@ -107,12 +107,12 @@ func TestAFollowerThatTheLeaderCannotReachDisturbsNobody(t *testing.T) {
 			}
 		}
 	}
-	verify(t, c, l.end(), live)
+	verify(t, c, l.finish(), live)
 }
 
-// loseOneWay loses what passes between the leader and a follower in one direction, for longer than the follower can wait
+// runOneWayLoss loses what passes between the leader and a follower in one direction, for longer than the follower can wait
 // before it campaigns, and tells what became of the leader and its term if they did not stay.
-func loseOneWay(t *testing.T, lab *netLab, c *procs.Cluster, l *load, toLeader bool) (disturbed string) {
+func runOneWayLoss(t *testing.T, lab *netLab, c *procs.Cluster, l *load, toLeader bool) (disturbed string) {
 	t.Helper()
 	leader, followers := mustLeader(t, c)
 	term := termOf(t, leader)
@@ -120,7 +120,7 @@ func loseOneWay(t *testing.T, lab *netLab, c *procs.Cluster, l *load, toLeader b
 	if toLeader {
 		from, to = to, from
 	}
-	lab.lose(from, to)
+	lab.dropOneWay(from, to)
 	quiet := time.NewTimer(6 * time.Second)
 	for waiting := true; waiting; {
 		select {
@@ -131,11 +131,11 @@ func loseOneWay(t *testing.T, lab *netLab, c *procs.Cluster, l *load, toLeader b
 		}
 	}
 	// The follower that is cut off may not know of another leader, so that only the other one is asked.
-	now, err := procs.LeaderOf(within(t, time.Minute), []*procs.Member{leader, followers[1]})
+	now, err := procs.LeaderOf(contextWithin(t, time.Minute), []*procs.Member{leader, followers[1]})
 	if err != nil || now != leader || termOf(t, now) != term {
 		disturbed = fmt.Sprintf("%s led in term %d; then %v, term %d", leader.Name, term, err, termOf(t, leader))
 	}
-	lab.find(from, to)
+	lab.restoreOneWay(from, to)
 	if now, _ := mustLeader(t, c); disturbed == "" && (now != leader || termOf(t, now) != term) {
 		disturbed = fmt.Sprintf("after it: %s in term %d, not %s in term %d", now.Name, termOf(t, now), leader.Name, term)
 	}
@@ -146,13 +146,13 @@ func loseOneWay(t *testing.T, lab *netLab, c *procs.Cluster, l *load, toLeader b
 func TestPulledCablesLoseNothing(t *testing.T) {
 	lab := newNetLab(t, 3)
 	c := lab.start()
-	live := followLive(t, c)
+	live := watchLive(t, c)
 	l := startLoad(t, c)
 	l.awaitWrites(t, 50)
 	old, others := mustLeader(t, c)
 	lab.unplug(index(c, old))
 	began := time.Now()
-	if _, err := procs.LeaderOf(within(t, 2*time.Minute), others); err != nil {
+	if _, err := procs.LeaderOf(contextWithin(t, 2*time.Minute), others); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("another leads after %v", time.Since(began))
@@ -166,5 +166,5 @@ func TestPulledCablesLoseNothing(t *testing.T) {
 		lab.plug(i)
 	}
 	l.awaitWrites(t, 50)
-	verify(t, c, l.end(), live)
+	verify(t, c, l.finish(), live)
 }

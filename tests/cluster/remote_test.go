@@ -13,7 +13,7 @@ func TestAClusterOverProtoActorsRemote(t *testing.T) {
 		t.Skip("only Troupe has actors")
 	}
 	c := startCluster(t, 3, "--peer-link=remote")
-	ctx := within(t, time.Minute)
+	ctx := contextWithin(t, time.Minute)
 	writeAndRead := func(round string) {
 		t.Helper()
 		for i, m := range c.Members {

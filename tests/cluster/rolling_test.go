@@ -10,13 +10,13 @@ import (
 // before it hands its leadership over, and what its followers had forwarded to it is sent again by them; so that no request
 // has a reason to fail, and every one that does is a defect.
 func TestARollingRestartUnderLoadFailsNoRequest(t *testing.T) {
-	promisedByTroupeOnly(t) // etcd's clients see "leader changed" and "server stopped" now and then
+	skipUnlessTroupe(t) // etcd's clients see "leader changed" and "server stopped" now and then
 	rounds := 3
 	if testing.Short() {
 		rounds = 1
 	}
 	c := startCluster(t, 3)
-	live := followLive(t, c)
+	live := watchLive(t, c)
 	l := startBalancedLoad(t, c)
 	l.awaitWrites(t, 100)
 	for range rounds {
@@ -30,7 +30,7 @@ func TestARollingRestartUnderLoadFailsNoRequest(t *testing.T) {
 			t.Logf("%s stopped in %v", m.Name, took)
 		}
 	}
-	operations := l.end()
+	operations := l.finish()
 	failed := 0
 	for _, o := range operations {
 		if o.err == nil {

@@ -19,8 +19,8 @@ import (
 // A server that cannot start says so in one clear line, the last it writes, that names what is wrong; its exit code is
 // not 0; and what was on the disk is as good as before.
 
-// soleMember describes a cluster of one with its data in a directory of its own.
-func soleMember(t *testing.T, name, dir string, flags ...string) *procs.Member {
+// singleMember describes a cluster of one with its data in a directory of its own.
+func singleMember(t *testing.T, name, dir string, flags ...string) *procs.Member {
 	t.Helper()
 	ports, err := procs.FreePorts(2)
 	if err != nil {
@@ -44,11 +44,11 @@ func soleMember(t *testing.T, name, dir string, flags ...string) *procs.Member {
 }
 
 // lived is a member that has served, holds a key, and was stopped.
-func lived(t *testing.T) *procs.Member {
+func stoppedMemberWithData(t *testing.T) *procs.Member {
 	t.Helper()
-	m := soleMember(t, "right", filepath.Join(t.TempDir(), "data"))
+	m := singleMember(t, "right", filepath.Join(t.TempDir(), "data"))
 	start(t, m)
-	if _, err := dial(t, m.Endpoint()).Put(within(t, 2*time.Minute), "kept", "safe"); err != nil {
+	if _, err := dial(t, m.Endpoint()).Put(contextWithin(t, 2*time.Minute), "kept", "safe"); err != nil {
 		t.Fatal(err)
 	}
 	stop(t, m)
@@ -57,14 +57,14 @@ func lived(t *testing.T) *procs.Member {
 
 func start(t *testing.T, m *procs.Member) {
 	t.Helper()
-	if err := m.Start(within(t, 2*time.Minute)); err != nil {
+	if err := m.Start(contextWithin(t, 2*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func stop(t *testing.T, m *procs.Member) {
 	t.Helper()
-	if err := m.Stop(within(t, 2*time.Minute)); err != nil {
+	if err := m.Stop(contextWithin(t, 2*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -75,7 +75,7 @@ func mustRefuse(t *testing.T, m *procs.Member, texts ...string) {
 	if err := m.Launch(); err != nil {
 		t.Fatal(err)
 	}
-	code, err := m.Process().ExitCode(within(t, 2*time.Minute))
+	code, err := m.Process().ExitCode(contextWithin(t, 2*time.Minute))
 	output := m.Process().Output()
 	if err != nil {
 		t.Fatalf("it did not end: %v\n%s", err, output)
@@ -104,14 +104,14 @@ func mustServeAgain(t *testing.T, m *procs.Member) {
 	if !m.Running() {
 		start(t, m)
 	}
-	got, err := dial(t, m.Endpoint()).Get(within(t, 2*time.Minute), "kept")
+	got, err := dial(t, m.Endpoint()).Get(contextWithin(t, 2*time.Minute), "kept")
 	if err != nil || len(got.Kvs) != 1 || string(got.Kvs[0].Value) != "safe" {
 		t.Fatalf("the key that was kept: %v %v", got, err)
 	}
 }
 
 // fingerprint is the name and content of every file of a data directory.
-func fingerprint(t *testing.T, dir string) map[string][sha256.Size]byte {
+func hashFiles(t *testing.T, dir string) map[string][sha256.Size]byte {
 	t.Helper()
 	sums := make(map[string][sha256.Size]byte)
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -128,9 +128,9 @@ func fingerprint(t *testing.T, dir string) map[string][sha256.Size]byte {
 	return sums
 }
 
-func mustBeUntouched(t *testing.T, dir string, before map[string][sha256.Size]byte) {
+func mustBeUnchanged(t *testing.T, dir string, before map[string][sha256.Size]byte) {
 	t.Helper()
-	after := fingerprint(t, dir)
+	after := hashFiles(t, dir)
 	for path, sum := range before {
 		if after[path] != sum {
 			t.Errorf("%s was changed", path)
@@ -153,7 +153,7 @@ func TestABadFlagIsNamed(t *testing.T) {
 			if program.Name == "etcd" {
 				texts = nil // some of its messages name the flag, others only what is wrong
 			}
-			mustRefuse(t, soleMember(t, "wrong", dir, c.flag), texts...)
+			mustRefuse(t, singleMember(t, "wrong", dir, c.flag), texts...)
 			if _, err := os.Stat(filepath.Join(dir, "log")); err == nil {
 				t.Error("a data directory was begun all the same")
 			}
@@ -164,7 +164,7 @@ func TestABadFlagIsNamed(t *testing.T) {
 func TestAPortInUseIsNamed(t *testing.T) {
 	for _, which := range []string{"client", "peer"} {
 		t.Run(which, func(t *testing.T) {
-			m := lived(t)
+			m := stoppedMemberWithData(t)
 			address := m.Endpoint()
 			if which == "peer" {
 				address = m.PeerAddress()
@@ -184,36 +184,36 @@ func TestAPortInUseIsNamed(t *testing.T) {
 }
 
 func TestTwoDoNotShareADataDirectory(t *testing.T) {
-	promisedByTroupeOnly(t) // etcd waits until the other has gone
-	first := lived(t)
+	skipUnlessTroupe(t) // etcd waits until the other has gone
+	first := stoppedMemberWithData(t)
 	start(t, first)
-	mustRefuse(t, soleMember(t, "right", first.DataDir), first.DataDir)
+	mustRefuse(t, singleMember(t, "right", first.DataDir), first.DataDir)
 	mustServeAgain(t, first)
 	stop(t, first)
 	mustServeAgain(t, first)
 }
 
 func TestTheDataOfAnotherIsRefused(t *testing.T) {
-	promisedByTroupeOnly(t) // etcd takes the identity it finds
+	skipUnlessTroupe(t) // etcd takes the identity it finds
 	t.Run("another member", func(t *testing.T) {
-		m := lived(t)
-		before := fingerprint(t, m.DataDir)
-		mustRefuse(t, soleMember(t, "wrong", m.DataDir), m.DataDir, "right", "wrong")
-		mustBeUntouched(t, m.DataDir, before)
+		m := stoppedMemberWithData(t)
+		before := hashFiles(t, m.DataDir)
+		mustRefuse(t, singleMember(t, "wrong", m.DataDir), m.DataDir, "right", "wrong")
+		mustBeUnchanged(t, m.DataDir, before)
 		mustServeAgain(t, m)
 	})
 	t.Run("another cluster", func(t *testing.T) {
-		m := lived(t)
-		before := fingerprint(t, m.DataDir)
-		mustRefuse(t, soleMember(t, "right", m.DataDir, "--initial-cluster-token=two"), m.DataDir, "cluster")
-		mustBeUntouched(t, m.DataDir, before)
+		m := stoppedMemberWithData(t)
+		before := hashFiles(t, m.DataDir)
+		mustRefuse(t, singleMember(t, "right", m.DataDir, "--initial-cluster-token=two"), m.DataDir, "cluster")
+		mustBeUnchanged(t, m.DataDir, before)
 		mustServeAgain(t, m)
 	})
 }
 
 func TestAnUnknownFormatVersionIsRefused(t *testing.T) {
-	promisedByTroupeOnly(t)
-	m := lived(t)
+	skipUnlessTroupe(t)
+	m := stoppedMemberWithData(t)
 	path := filepath.Join(m.DataDir, "identity.json")
 	original, err := os.ReadFile(path)
 	if err != nil {
@@ -222,9 +222,9 @@ func TestAnUnknownFormatVersionIsRefused(t *testing.T) {
 	if err := os.WriteFile(path, withVersion(t, original, 9999), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	before := fingerprint(t, m.DataDir)
+	before := hashFiles(t, m.DataDir)
 	mustRefuse(t, m, "identity.json", "9999")
-	mustBeUntouched(t, m.DataDir, before)
+	mustBeUnchanged(t, m.DataDir, before)
 	if err := os.WriteFile(path, original, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func withVersion(t *testing.T, identity []byte, version int) []byte {
 }
 
 func TestAFileThatCannotBeReadIsNamed(t *testing.T) {
-	promisedByTroupeOnly(t)
+	skipUnlessTroupe(t)
 	for _, c := range []struct {
 		name string
 		file func(dir string) string
@@ -269,7 +269,7 @@ func TestAFileThatCannotBeReadIsNamed(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := lived(t)
+			m := stoppedMemberWithData(t)
 			path := c.file(m.DataDir)
 			aside := filepath.Join(t.TempDir(), "aside")
 			if err := os.Rename(path, aside); err != nil {
@@ -278,9 +278,9 @@ func TestAFileThatCannotBeReadIsNamed(t *testing.T) {
 			if err := c.spoil(path); err != nil {
 				t.Fatal(err)
 			}
-			before := fingerprint(t, m.DataDir)
+			before := hashFiles(t, m.DataDir)
 			mustRefuse(t, m, filepath.Base(path))
-			mustBeUntouched(t, m.DataDir, before)
+			mustBeUnchanged(t, m.DataDir, before)
 			if err := os.RemoveAll(path); err != nil {
 				t.Fatal(err)
 			}

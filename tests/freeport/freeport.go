@@ -32,7 +32,7 @@ func Take(t testing.TB, n int) []int {
 	t.Helper()
 	mu.Lock()
 	defer mu.Unlock()
-	if claim == nil && !stake() {
+	if claim == nil && !reserveRange() {
 		t.Fatalf("no %d ports between %d and %d can be claimed", span, lowest, highest)
 	}
 	var ports []int
@@ -63,7 +63,7 @@ func Run(t testing.TB, n int) int {
 }
 
 // stake claims a span that no other process has: whoever listens on its first port does.
-func stake() bool {
+func reserveRange() bool {
 	for _, at := range rand.Perm((highest - lowest) / span) {
 		l, err := net.Listen("tcp", address(lowest+at*span))
 		if err == nil {

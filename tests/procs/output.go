@@ -55,12 +55,12 @@ func (o *output) Write(p []byte) (int, error) {
 		if end < 0 {
 			return len(p), nil
 		}
-		o.tell(string(o.begun[:end]))
+		o.notifyWaiters(string(o.begun[:end]))
 		o.begun = o.begun[end+1:]
 	}
 }
 
-func (o *output) tell(line string) {
+func (o *output) notifyWaiters(line string) {
 	still := o.waiting[:0]
 	for _, w := range o.waiting {
 		if strings.Contains(line, w.text) {
@@ -95,7 +95,7 @@ func (o *output) Close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.begun) > 0 { // a last line without an end
-		o.tell(string(o.begun))
+		o.notifyWaiters(string(o.begun))
 		o.begun = nil
 	}
 	if o.file == nil {

@@ -18,12 +18,12 @@ import (
 
 func TestAnyMemberThatCanBeReachedWillDo(t *testing.T) {
 	var puts atomic.Int32
-	m := begin(t, &fake{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) {
+	m := startFake(t, &fakeServer{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) {
 		puts.Add(1)
 		return &pb.PutResponse{}, nil
 	}})
-	c := clusterOf(t, nowhere(), nowhere(), m.endpoint)
-	if err := put(soon(t, time.Minute), c); err != nil {
+	c := newCluster(t, unusedAddress(), unusedAddress(), m.endpoint)
+	if err := put(testContext(t, time.Minute), c); err != nil {
 		t.Fatal(err)
 	}
 	if puts.Load() != 1 {
@@ -33,9 +33,9 @@ func TestAnyMemberThatCanBeReachedWillDo(t *testing.T) {
 
 func TestWhenNoMemberCanBeReachedEachEndpointIsNamedWithWhy(t *testing.T) {
 	t.Parallel() // it takes all of its time
-	one, two := nowhere(), nowhere()
-	err := put(soon(t, 3*time.Second), clusterOf(t, one, two))
-	var unreachable *Unreachable
+	one, two := unusedAddress(), unusedAddress()
+	err := put(testContext(t, 3*time.Second), newCluster(t, one, two))
+	var unreachable *UnreachableError
 	if !errors.As(err, &unreachable) {
 		t.Fatalf("%v", err)
 	}
@@ -50,27 +50,27 @@ func TestWhenNoMemberCanBeReachedEachEndpointIsNamedWithWhy(t *testing.T) {
 func TestWhyAnEndpointFailedIsNotForgottenForAnAttemptThatWasCutOff(t *testing.T) {
 	failed := make(failures, 2)
 	cut, unsigned, refused := errors.New("no answer within 3ms"), errors.New("signed by unknown authority"), errors.New("refused")
-	failed.note(0, unsigned, false)
-	failed.note(0, cut, true)
-	failed.note(1, cut, true) // all there is to say
+	failed.add(0, unsigned, false)
+	failed.add(0, cut, true)
+	failed.add(1, cut, true) // all there is to say
 	if failed[0] != unsigned || failed[1] != cut {
 		t.Fatalf("%v", failed)
 	}
-	failed.note(0, refused, false)
+	failed.add(0, refused, false)
 	if failed[0] != refused {
 		t.Fatalf("%v is told, though later it was %v", failed[0], refused)
 	}
 }
 
 func TestAReadIsAskedAgainAtTheNextMemberWhenOneBreaksUnderIt(t *testing.T) {
-	var first *fake
-	first = begin(t, &fake{ranges: func(ctx context.Context, _ *pb.RangeRequest) (*pb.RangeResponse, error) {
-		go first.die()
+	var first *fakeServer
+	first = startFake(t, &fakeServer{ranges: func(ctx context.Context, _ *pb.RangeRequest) (*pb.RangeResponse, error) {
+		go first.stop()
 		<-ctx.Done()
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}})
-	second := begin(t, &fake{ranges: holding("from the second")})
-	got, err := get(soon(t, time.Minute), clusterOf(t, first.endpoint, second.endpoint))
+	second := startFake(t, &fakeServer{ranges: respondWith("from the second")})
+	got, err := get(testContext(t, time.Minute), newCluster(t, first.endpoint, second.endpoint))
 	if err != nil || got != "from the second" {
 		t.Fatalf("%q, %v", got, err)
 	}
@@ -78,31 +78,31 @@ func TestAReadIsAskedAgainAtTheNextMemberWhenOneBreaksUnderIt(t *testing.T) {
 
 func TestAReadLeavesTimeForAnotherMemberWhenOneHangs(t *testing.T) {
 	t.Parallel() // it takes half of its time
-	hangs := begin(t, &fake{ranges: func(ctx context.Context, _ *pb.RangeRequest) (*pb.RangeResponse, error) {
+	hangs := startFake(t, &fakeServer{ranges: func(ctx context.Context, _ *pb.RangeRequest) (*pb.RangeResponse, error) {
 		<-ctx.Done()
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}})
-	second := begin(t, &fake{ranges: holding("from the second")})
-	got, err := get(soon(t, 6*time.Second), clusterOf(t, hangs.endpoint, second.endpoint))
+	second := startFake(t, &fakeServer{ranges: respondWith("from the second")})
+	got, err := get(testContext(t, 6*time.Second), newCluster(t, hangs.endpoint, second.endpoint))
 	if err != nil || got != "from the second" {
 		t.Fatalf("%q, %v", got, err)
 	}
 }
 
 func TestAWriteWhoseConnectionBreaksIsNotRepeatedAndSaysSo(t *testing.T) {
-	var first *fake
-	first = begin(t, &fake{put: func(ctx context.Context, _ *pb.PutRequest) (*pb.PutResponse, error) {
-		go first.die()
+	var first *fakeServer
+	first = startFake(t, &fakeServer{put: func(ctx context.Context, _ *pb.PutRequest) (*pb.PutResponse, error) {
+		go first.stop()
 		<-ctx.Done()
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}})
 	var repeated atomic.Bool
-	second := begin(t, &fake{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) {
+	second := startFake(t, &fakeServer{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) {
 		repeated.Store(true)
 		return &pb.PutResponse{}, nil
 	}})
-	err := put(soon(t, time.Minute), clusterOf(t, first.endpoint, second.endpoint))
-	var unknown *Unknown
+	err := put(testContext(t, time.Minute), newCluster(t, first.endpoint, second.endpoint))
+	var unknown *UnknownOutcomeError
 	if !errors.As(err, &unknown) || repeated.Load() {
 		t.Fatalf("error %v, repeated %v", err, repeated.Load())
 	}
@@ -110,15 +110,15 @@ func TestAWriteWhoseConnectionBreaksIsNotRepeatedAndSaysSo(t *testing.T) {
 
 func TestAWriteUnansweredInTimeMayHaveTakenEffectAndARefusedOneHasNot(t *testing.T) {
 	answer := rpctypes.ErrGRPCTimeout
-	m := begin(t, &fake{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) { return nil, answer }})
-	c := clusterOf(t, m.endpoint)
-	var unknown *Unknown
-	if err := put(soon(t, time.Minute), c); !errors.As(err, &unknown) {
+	m := startFake(t, &fakeServer{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) { return nil, answer }})
+	c := newCluster(t, m.endpoint)
+	var unknown *UnknownOutcomeError
+	if err := put(testContext(t, time.Minute), c); !errors.As(err, &unknown) {
 		t.Fatalf("timed out: %v", err)
 	}
 	answer = rpctypes.ErrGRPCRequestTooLarge
-	var refused *Refused
-	if err := put(soon(t, time.Minute), c); !errors.As(err, &refused) || refused.Error() != "etcdserver: request is too large" {
+	var refused *RefusedError
+	if err := put(testContext(t, time.Minute), c); !errors.As(err, &refused) || refused.Error() != "etcdserver: request is too large" {
 		t.Fatalf("refused: %v", err)
 	}
 }
@@ -126,27 +126,27 @@ func TestAWriteUnansweredInTimeMayHaveTakenEffectAndARefusedOneHasNot(t *testing
 func TestAReadWithoutALeaderWaitsForOneAndElseSaysThatThereIsNone(t *testing.T) {
 	t.Parallel() // it takes all of its time
 	var asked atomic.Int32
-	m := begin(t, &fake{ranges: func(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+	m := startFake(t, &fakeServer{ranges: func(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
 		if asked.Add(1) < 3 {
 			return nil, rpctypes.ErrGRPCNoLeader
 		}
-		return holding("led")(ctx, r)
+		return respondWith("led")(ctx, r)
 	}})
-	if got, err := get(soon(t, time.Minute), clusterOf(t, m.endpoint)); err != nil || got != "led" {
+	if got, err := get(testContext(t, time.Minute), newCluster(t, m.endpoint)); err != nil || got != "led" {
 		t.Fatalf("%q, %v", got, err)
 	}
-	never := begin(t, &fake{ranges: func(context.Context, *pb.RangeRequest) (*pb.RangeResponse, error) {
+	never := startFake(t, &fakeServer{ranges: func(context.Context, *pb.RangeRequest) (*pb.RangeResponse, error) {
 		return nil, rpctypes.ErrGRPCNoLeader
 	}})
-	_, err := get(soon(t, 3*time.Second), clusterOf(t, never.endpoint))
+	_, err := get(testContext(t, 3*time.Second), newCluster(t, never.endpoint))
 	if err == nil || !strings.Contains(err.Error(), "has no leader") {
 		t.Fatalf("%v", err)
 	}
 }
 
 // history answers watches from events of revisions 1 to last, one a response, then holds the stream or ends it.
-func history(last int64, end func(*fake, pb.Watch_WatchServer) error) *fake {
-	f := &fake{}
+func fakeWithHistory(last int64, end func(*fakeServer, pb.Watch_WatchServer) error) *fakeServer {
+	f := &fakeServer{}
 	f.watch = func(r *pb.WatchCreateRequest, stream pb.Watch_WatchServer) error {
 		if err := stream.Send(&pb.WatchResponse{Header: &pb.ResponseHeader{Revision: last}, Created: true}); err != nil {
 			return err
@@ -166,12 +166,15 @@ func history(last int64, end func(*fake, pb.Watch_WatchServer) error) *fake {
 	return f
 }
 
-func hold(_ *fake, stream pb.Watch_WatchServer) error { <-stream.Context().Done(); return nil }
+func holdStream(_ *fakeServer, stream pb.Watch_WatchServer) error {
+	<-stream.Context().Done()
+	return nil
+}
 
 // watched collects revisions until the one given was seen. See is told each answer, if not nil.
-func watched(t *testing.T, c *Cluster, from, until int64, see func(*pb.WatchResponse)) (revisions []int64, lost int) {
+func collectWatch(t *testing.T, c *Cluster, from, until int64, see func(*pb.WatchResponse)) (revisions []int64, lost int) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(soon(t, time.Minute))
+	ctx, cancel := context.WithCancel(testContext(t, time.Minute))
 	defer cancel()
 	err := c.Watch(ctx, &pb.WatchCreateRequest{Key: []byte("k"), StartRevision: from}, func(answer *pb.WatchResponse) error {
 		if see != nil {
@@ -193,10 +196,10 @@ func watched(t *testing.T, c *Cluster, from, until int64, see func(*pb.WatchResp
 
 func TestAWatchGoesOnAtTheNextMemberWithNothingLostAndNothingTwice(t *testing.T) {
 	// The first member knows three events and dies; the second knows five.
-	first, second := begin(t, history(3, hold)), begin(t, history(5, hold))
-	revisions, lost := watched(t, clusterOf(t, first.endpoint, second.endpoint), 1, 5, func(answer *pb.WatchResponse) {
+	first, second := startFake(t, fakeWithHistory(3, holdStream)), startFake(t, fakeWithHistory(5, holdStream))
+	revisions, lost := collectWatch(t, newCluster(t, first.endpoint, second.endpoint), 1, 5, func(answer *pb.WatchResponse) {
 		if answer.Header.Revision == 3 && len(answer.Events) > 0 {
-			first.die()
+			first.stop()
 		}
 	})
 	if fmt.Sprint(revisions) != "[1 2 3 4 5]" || lost == 0 {
@@ -206,10 +209,10 @@ func TestAWatchGoesOnAtTheNextMemberWithNothingLostAndNothingTwice(t *testing.T)
 
 func TestAWatchFromNowOnMissesNothingOfTheTimeBetweenTwoMembers(t *testing.T) {
 	// It began at revision 3 and saw nothing before the member died; 4 and 5 happened meanwhile.
-	first, second := begin(t, history(3, hold)), begin(t, history(5, hold))
-	revisions, _ := watched(t, clusterOf(t, first.endpoint, second.endpoint), 0, 5, func(answer *pb.WatchResponse) {
+	first, second := startFake(t, fakeWithHistory(3, holdStream)), startFake(t, fakeWithHistory(5, holdStream))
+	revisions, _ := collectWatch(t, newCluster(t, first.endpoint, second.endpoint), 0, 5, func(answer *pb.WatchResponse) {
 		if answer.Created {
-			first.die()
+			first.stop()
 		}
 	})
 	if fmt.Sprint(revisions) != "[4 5]" {
@@ -218,25 +221,25 @@ func TestAWatchFromNowOnMissesNothingOfTheTimeBetweenTwoMembers(t *testing.T) {
 }
 
 func TestAWatchLeavesAMemberThatLostItsLeader(t *testing.T) {
-	first := begin(t, history(2, func(_ *fake, stream pb.Watch_WatchServer) error {
+	first := startFake(t, fakeWithHistory(2, func(_ *fakeServer, stream pb.Watch_WatchServer) error {
 		return stream.Send(&pb.WatchResponse{Header: &pb.ResponseHeader{Revision: 2}, Canceled: true, CancelReason: "etcdserver: no leader"})
 	}))
-	second := begin(t, history(4, hold))
-	revisions, _ := watched(t, clusterOf(t, first.endpoint, second.endpoint), 1, 4, nil)
+	second := startFake(t, fakeWithHistory(4, holdStream))
+	revisions, _ := collectWatch(t, newCluster(t, first.endpoint, second.endpoint), 1, 4, nil)
 	if fmt.Sprint(revisions) != "[1 2 3 4]" {
 		t.Fatalf("revisions %v", revisions)
 	}
 }
 
 func TestAWatchEndsWhenWhatItAsksForIsRefused(t *testing.T) {
-	compacted := begin(t, history(0, func(_ *fake, stream pb.Watch_WatchServer) error {
+	compacted := startFake(t, fakeWithHistory(0, func(_ *fakeServer, stream pb.Watch_WatchServer) error {
 		return stream.Send(&pb.WatchResponse{Header: &pb.ResponseHeader{Revision: 9}, Canceled: true, CompactRevision: 7})
 	}))
-	refused := begin(t, &fake{watch: func(*pb.WatchCreateRequest, pb.Watch_WatchServer) error {
+	refused := startFake(t, &fakeServer{watch: func(*pb.WatchCreateRequest, pb.Watch_WatchServer) error {
 		return status.Error(codes.InvalidArgument, "etcdserver: key is not provided")
 	}})
 	for endpoint, want := range map[string]string{compacted.endpoint: "--rev=7", refused.endpoint: "key is not provided"} {
-		err := clusterOf(t, endpoint).Watch(soon(t, time.Minute), &pb.WatchCreateRequest{StartRevision: 1},
+		err := newCluster(t, endpoint).Watch(testContext(t, time.Minute), &pb.WatchCreateRequest{StartRevision: 1},
 			func(*pb.WatchResponse) error { return nil }, func(err error) { t.Errorf("tried again after %v", err) })
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
@@ -245,16 +248,16 @@ func TestAWatchEndsWhenWhatItAsksForIsRefused(t *testing.T) {
 }
 
 func TestStatusShowsEveryMemberAlsoThoseThatDoNotAnswer(t *testing.T) {
-	leader := begin(t, &fake{status: &pb.StatusResponse{Header: &pb.ResponseHeader{MemberId: 1}, Leader: 1, RaftTerm: 5}})
-	follower := begin(t, &fake{status: &pb.StatusResponse{Header: &pb.ResponseHeader{MemberId: 2}, Leader: 1, RaftTerm: 5}})
-	down := nowhere()
+	leader := startFake(t, &fakeServer{status: &pb.StatusResponse{Header: &pb.ResponseHeader{MemberId: 1}, Leader: 1, RaftTerm: 5}})
+	follower := startFake(t, &fakeServer{status: &pb.StatusResponse{Header: &pb.ResponseHeader{MemberId: 2}, Leader: 1, RaftTerm: 5}})
+	down := unusedAddress()
 	follower.list = []*pb.Member{
 		{ID: 1, Name: "a", ClientURLs: []string{"http://" + leader.endpoint}},
 		{ID: 2, Name: "b", ClientURLs: []string{"http://" + follower.endpoint}},
 		{ID: 3, Name: "c", ClientURLs: []string{"http://" + down}},
 		{ID: 4, Name: "d"},
 	}
-	members, err := clusterOf(t, follower.endpoint).Statuses(soon(t, time.Minute))
+	members, err := newCluster(t, follower.endpoint).Statuses(testContext(t, time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,28 +62,28 @@ func (c *Cluster) Close() {
 	}
 }
 
-// Unreachable is the error of a call for which no endpoint could be connected to.
-type Unreachable struct {
+// UnreachableError is the error of a call for which no endpoint could be connected to.
+type UnreachableError struct {
 	// Tried holds an endpoint and what came of it each.
 	Tried []error
 	// Cause is why it was not tried for longer: the context's error.
 	Cause error
 }
 
-func (e *Unreachable) Error() string {
+func (e *UnreachableError) Error() string {
 	return "no endpoint can be reached: " + oneLine(e.Tried) + "; is the cluster running, and is --endpoints right?"
 }
 
-func (e *Unreachable) Unwrap() error { return e.Cause }
+func (e *UnreachableError) Unwrap() error { return e.Cause }
 
-// Unknown is the error of a write that was sent and not answered: the connection broke, the time was over, or the member
+// UnknownOutcomeError is the error of a write that was sent and not answered: the connection broke, the time was over, or the member
 // lost its leader with the write under way.
-type Unknown struct{ Err error }
+type UnknownOutcomeError struct{ Err error }
 
-func (e *Unknown) Error() string {
-	return fmt.Sprintf("the answer did not come (%s): the write may or may not have taken effect; look before you repeat it", plain(e.Err))
+func (e *UnknownOutcomeError) Error() string {
+	return fmt.Sprintf("the answer did not come (%s): the write may or may not have taken effect; look before you repeat it", plainText(e.Err))
 }
-func (e *Unknown) Unwrap() error { return e.Err }
+func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
 
 // Read makes a call that changes nothing; it is made again at the next endpoint when one fails.
 func (c *Cluster) Read(ctx context.Context, call func(context.Context, grpc.ClientConnInterface) error) error {
@@ -110,26 +110,26 @@ func (c *Cluster) do(ctx context.Context, repeatable bool, call func(context.Con
 		attemptOver := attempt.Err() != nil
 		cancel()
 		if err != nil && !errors.Is(ctx.Err(), context.Canceled) && (attemptOver || status.Code(err) == codes.DeadlineExceeded) {
-			err = conn.late(ctx)
+			err = conn.timeoutError(ctx)
 		}
 		switch {
 		case err == nil:
 			return nil
-		case repeatable && (broken(err) || attemptOver):
+		case repeatable && (isBroken(err) || attemptOver):
 			// This member is gone, hangs, or knows no leader: another may do better, or this one in a moment.
 			c.drop(conn)
 			// That the time ran out says less than what a member answered before.
 			if before == nil || status.Code(err) != codes.DeadlineExceeded {
-				before = &TooLate{conn.endpoint, err}
+				before = &TimeoutError{conn.endpoint, err}
 			}
 			if !sleep(ctx, pause) {
 				return before
 			}
-		case broken(err) || attemptOver:
+		case isBroken(err) || attemptOver:
 			c.drop(conn)
-			return &Unknown{err}
+			return &UnknownOutcomeError{err}
 		default:
-			return &Refused{conn.endpoint.String(), err}
+			return &RefusedError{conn.endpoint.String(), err}
 		}
 	}
 }
@@ -142,7 +142,7 @@ const leaderlessTime = 500 * time.Millisecond
 
 // late is the error of a call that was not answered in time, whatever broke it off. The member is asked once more whether it
 // was for want of a leader: it waits for one as long as the request may take, so that its own word comes too late.
-func (c *connection) late(ctx context.Context) error {
+func (c *connection) timeoutError(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaderlessTime)
 	defer cancel()
 	if answer, err := pb.NewMaintenanceClient(c).Status(ctx, &pb.StatusRequest{}); err == nil && answer.GetLeader() == 0 {
@@ -151,19 +151,19 @@ func (c *connection) late(ctx context.Context) error {
 	return status.FromContextError(context.DeadlineExceeded).Err()
 }
 
-// TooLate is the error of a read that no member answered in time.
-type TooLate struct {
+// TimeoutError is the error of a read that no member answered in time.
+type TimeoutError struct {
 	Endpoint Endpoint
 	Err      error // of the last attempt
 }
 
-func (e *TooLate) Error() string {
-	if plain(e.Err) == noLeader {
+func (e *TimeoutError) Error() string {
+	if plainText(e.Err) == noLeader {
 		return "the cluster has no leader: a majority of its members must be running; 'troupe status' shows them"
 	}
-	return fmt.Sprintf("%s gave no answer in time (%s); --timeout allows for more", e.Endpoint, plain(e.Err))
+	return fmt.Sprintf("%s gave no answer in time (%s); --timeout allows for more", e.Endpoint, plainText(e.Err))
 }
-func (e *TooLate) Unwrap() error { return e.Err }
+func (e *TimeoutError) Unwrap() error { return e.Err }
 
 // attempt bounds one attempt: a read leaves time for another member, in case this one hangs.
 func (c *Cluster) attempt(ctx context.Context, repeatable bool) (context.Context, context.CancelFunc) {
@@ -174,14 +174,14 @@ func (c *Cluster) attempt(ctx context.Context, repeatable bool) (context.Context
 	return context.WithTimeout(ctx, time.Until(deadline)/2)
 }
 
-// Refused is an answer that is an error: the member was reached and says no.
-type Refused struct {
+// RefusedError is an answer that is an error: the member was reached and says no.
+type RefusedError struct {
 	Endpoint string
 	Err      error
 }
 
-func (e *Refused) Error() string { return plain(e.Err) }
-func (e *Refused) Unwrap() error { return e.Err }
+func (e *RefusedError) Error() string { return plainText(e.Err) }
+func (e *RefusedError) Unwrap() error { return e.Err }
 
 // connect gives the connection in use, or makes one to the next endpoint that can be reached before the context ends.
 func (c *Cluster) connect(ctx context.Context) (*connection, error) {
@@ -199,11 +199,11 @@ func (c *Cluster) connect(ctx context.Context) (*connection, error) {
 				c.conn = conn
 				return conn, nil
 			}
-			failed.note(at, err, ctx.Err() != nil)
+			failed.add(at, err, ctx.Err() != nil)
 			c.next++
 		}
 		if !sleep(ctx, pause) {
-			return nil, &Unreachable{failed, ctx.Err()}
+			return nil, &UnreachableError{failed, ctx.Err()}
 		}
 	}
 }
@@ -212,7 +212,7 @@ func (c *Cluster) connect(ctx context.Context) (*connection, error) {
 type failures []error
 
 // note takes note of an attempt. One that was cut off by the end of the time says less than one that was not.
-func (f failures) note(at int, err error, cutOff bool) {
+func (f failures) add(at int, err error, cutOff bool) {
 	if f[at] == nil || !cutOff {
 		f[at] = err
 	}
@@ -230,13 +230,13 @@ func (c *Cluster) drop(conn *connection) {
 }
 
 // broken tells whether the connection, the member or the time failed, rather than the request.
-func broken(err error) bool {
+func isBroken(err error) bool {
 	code := status.Code(err)
 	return code == codes.Unavailable || code == codes.DeadlineExceeded
 }
 
 // plain is the text of an error without gRPC's wrapping.
-func plain(err error) string {
+func plainText(err error) string {
 	if s, ok := status.FromError(err); ok {
 		return s.Message()
 	}
@@ -246,7 +246,7 @@ func plain(err error) string {
 func oneLine(errs []error) string {
 	texts := make([]string, len(errs))
 	for i, err := range errs {
-		texts[i] = plain(err)
+		texts[i] = plainText(err)
 	}
 	return strings.Join(texts, "; ")
 }
@@ -290,7 +290,7 @@ func dial(ctx context.Context, e Endpoint, config *tls.Config) (*connection, err
 		authority = "localhost"
 	}
 	conn, err := grpc.NewClient("passthrough:///"+e.Address, grpc.WithAuthority(authority),
-		grpc.WithTransportCredentials(&watchedCredentials{creds, e.Secure, failure}),
+		grpc.WithTransportCredentials(&recordingCredentials{creds, e.Secure, failure}),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			c, err := new(net.Dialer).DialContext(ctx, e.network(), address)
 			failure.set(err)

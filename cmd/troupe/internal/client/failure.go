@@ -37,39 +37,39 @@ func (f *lastFailure) get() error {
 	return f.err
 }
 
-// watchedCredentials notes why a handshake failed, or what was heard in place of the server's first words.
-type watchedCredentials struct {
+// recordingCredentials notes why a handshake failed, or what was heard in place of the server's first words.
+type recordingCredentials struct {
 	credentials.TransportCredentials
 	secure  bool
 	failure *lastFailure
 }
 
-func (w *watchedCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+func (w *recordingCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := w.TransportCredentials.ClientHandshake(ctx, authority, raw)
 	if err != nil {
-		w.failure.set(explain(err, w.secure))
+		w.failure.set(explainConnectError(err, w.secure))
 		return conn, info, err
 	}
-	return &listening{Conn: conn, secure: w.secure, failure: w.failure}, info, nil
+	return &firstBytesConn{Conn: conn, secure: w.secure, failure: w.failure}, info, nil
 }
 
-func (w *watchedCredentials) Clone() credentials.TransportCredentials {
-	return &watchedCredentials{w.TransportCredentials.Clone(), w.secure, w.failure}
+func (w *recordingCredentials) Clone() credentials.TransportCredentials {
+	return &recordingCredentials{w.TransportCredentials.Clone(), w.secure, w.failure}
 }
 
 // listening is a connection whose server has not said a word yet. In TLS 1.3 a client has shaken hands before the server has
 // looked at its certificate: what comes in place of the first words is the refusal.
-type listening struct {
+type firstBytesConn struct {
 	net.Conn
 	secure  bool
 	failure *lastFailure
 	heard   atomic.Bool
 }
 
-func (l *listening) Read(p []byte) (int, error) {
+func (l *firstBytesConn) Read(p []byte) (int, error) {
 	n, err := l.Conn.Read(p)
 	if err != nil && !l.heard.Load() {
-		l.failure.set(explain(err, l.secure))
+		l.failure.set(explainConnectError(err, l.secure))
 	}
 	if n > 0 {
 		l.heard.Store(true)
@@ -78,7 +78,7 @@ func (l *listening) Read(p []byte) (int, error) {
 }
 
 // Write that fails has come after the server's refusal, which is there to be read.
-func (l *listening) Write(p []byte) (int, error) {
+func (l *firstBytesConn) Write(p []byte) (int, error) {
 	n, err := l.Conn.Write(p)
 	if err != nil && !l.heard.Load() {
 		_ = l.SetReadDeadline(time.Now().Add(refusalTime))
@@ -91,7 +91,7 @@ func (l *listening) Write(p []byte) (int, error) {
 const refusalTime = 200 * time.Millisecond
 
 // explain adds to an error of a connection's first moments what it comes from, where that is known.
-func explain(err error, secure bool) error {
+func explainConnectError(err error, secure bool) error {
 	var op *net.OpError
 	var record tls.RecordHeaderError
 	hungUp := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)

@@ -43,7 +43,7 @@ func TestWhatKeepsAClientOutIsToldWithWhatToDo(t *testing.T) {
 	alien := &tls.Config{RootCAs: trusting, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		return &secured.TLS.Certificates[0], nil
 	}}
-	plain := begin(t, &fake{}).endpoint
+	plain := startFake(t, &fakeServer{}).endpoint
 	for name, c := range map[string]struct {
 		endpoint Endpoint
 		config   *tls.Config
@@ -55,7 +55,7 @@ func TestWhatKeepsAClientOutIsToldWithWhatToDo(t *testing.T) {
 		"no TLS where it is spoken": {Endpoint{Address: address}, nil, []string{"hung up without a word", "write https://"}},
 		"TLS where none is spoken":  {Endpoint{Address: plain, Secure: true}, nil, []string{"no TLS is spoken there", "write http://"}},
 	} {
-		_, err := dial(soon(t, time.Minute), c.endpoint, c.config)
+		_, err := dial(testContext(t, time.Minute), c.endpoint, c.config)
 		if err == nil {
 			t.Errorf("%s: let in", name)
 			continue
@@ -76,16 +76,16 @@ func TestAMemberThatDoesNotAnswerForWantOfALeaderIsAskedWhy(t *testing.T) {
 		return status.FromContextError(ctx.Err()).Err()
 	}
 	for leader, told := range map[uint64]string{0: "no leader", 7: "deadline exceeded"} {
-		m := begin(t, &fake{
+		m := startFake(t, &fakeServer{
 			ranges: func(ctx context.Context, _ *pb.RangeRequest) (*pb.RangeResponse, error) { return nil, waits(ctx) },
 			put:    func(ctx context.Context, _ *pb.PutRequest) (*pb.PutResponse, error) { return nil, waits(ctx) },
 			status: &pb.StatusResponse{Leader: leader},
 		})
-		if _, err := get(soon(t, time.Second), clusterOf(t, m.endpoint)); err == nil || !strings.Contains(err.Error(), told) {
+		if _, err := get(testContext(t, time.Second), newCluster(t, m.endpoint)); err == nil || !strings.Contains(err.Error(), told) {
 			t.Errorf("a read where the leader is %d: %v", leader, err)
 		}
-		var unknown *Unknown
-		if err := put(soon(t, time.Second), clusterOf(t, m.endpoint)); !errors.As(err, &unknown) || !strings.Contains(err.Error(), told) {
+		var unknown *UnknownOutcomeError
+		if err := put(testContext(t, time.Second), newCluster(t, m.endpoint)); !errors.As(err, &unknown) || !strings.Contains(err.Error(), told) {
 			t.Errorf("a write where the leader is %d: %v", leader, err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // fake is a member that answers as the test says.
-type fake struct {
+type fakeServer struct {
 	pb.UnimplementedKVServer
 	pb.UnimplementedWatchServer
 	pb.UnimplementedClusterServer
@@ -32,15 +32,15 @@ type fake struct {
 	stopOnce sync.Once
 }
 
-func (f *fake) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, error) {
+func (f *fakeServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, error) {
 	return f.put(ctx, r)
 }
 
-func (f *fake) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+func (f *fakeServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
 	return f.ranges(ctx, r)
 }
 
-func (f *fake) Watch(stream pb.Watch_WatchServer) error {
+func (f *fakeServer) Watch(stream pb.Watch_WatchServer) error {
 	r, err := stream.Recv()
 	if err != nil {
 		return err
@@ -48,16 +48,16 @@ func (f *fake) Watch(stream pb.Watch_WatchServer) error {
 	return f.watch(r.GetCreateRequest(), stream)
 }
 
-func (f *fake) MemberList(context.Context, *pb.MemberListRequest) (*pb.MemberListResponse, error) {
+func (f *fakeServer) MemberList(context.Context, *pb.MemberListRequest) (*pb.MemberListResponse, error) {
 	return &pb.MemberListResponse{Members: f.list}, nil
 }
 
-func (f *fake) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
+func (f *fakeServer) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
 	return f.status, nil
 }
 
 // begin serves f on a port of its own until the test ends.
-func begin(t *testing.T, f *fake) *fake {
+func startFake(t *testing.T, f *fakeServer) *fakeServer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -69,20 +69,20 @@ func begin(t *testing.T, f *fake) *fake {
 	pb.RegisterClusterServer(f.server, f)
 	pb.RegisterMaintenanceServer(f.server, f)
 	go func() { _ = f.server.Serve(l) }()
-	t.Cleanup(f.die)
+	t.Cleanup(f.stop)
 	return f
 }
 
 // die ends the member without a word: every connection breaks.
-func (f *fake) die() { f.stopOnce.Do(f.server.Stop) }
+func (f *fakeServer) stop() { f.stopOnce.Do(f.server.Stop) }
 
 // nowheres counts the endpoints that were given by nowhere.
-var nowheres atomic.Int32
+var unusedAddresses atomic.Int32
 
 // nowhere is an endpoint that nobody listens on, another one each time: ports so low are not given to whoever asks for any.
-func nowhere() string { return fmt.Sprintf("127.0.0.1:%d", 1+nowheres.Add(1)%6) }
+func unusedAddress() string { return fmt.Sprintf("127.0.0.1:%d", 1+unusedAddresses.Add(1)%6) }
 
-func clusterOf(t *testing.T, endpoints ...string) *Cluster {
+func newCluster(t *testing.T, endpoints ...string) *Cluster {
 	t.Helper()
 	var parsed []Endpoint
 	for _, text := range endpoints {
@@ -97,7 +97,7 @@ func clusterOf(t *testing.T, endpoints ...string) *Cluster {
 	return c
 }
 
-func soon(t *testing.T, d time.Duration) context.Context {
+func testContext(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
@@ -123,7 +123,7 @@ func get(ctx context.Context, c *Cluster) (string, error) {
 	return value, err
 }
 
-func holding(value string) func(context.Context, *pb.RangeRequest) (*pb.RangeResponse, error) {
+func respondWith(value string) func(context.Context, *pb.RangeRequest) (*pb.RangeResponse, error) {
 	return func(context.Context, *pb.RangeRequest) (*pb.RangeResponse, error) {
 		return &pb.RangeResponse{Kvs: []*mvccpb.KeyValue{{Key: []byte("k"), Value: []byte(value)}}}, nil
 	}

@@ -47,7 +47,7 @@ func (c *Cluster) Statuses(ctx context.Context) ([]MemberStatus, error) {
 		asked.Add(1)
 		go func() {
 			defer asked.Done()
-			ask(ctx, &members[i], c.tls)
+			queryStatus(ctx, &members[i], c.tls)
 		}()
 	}
 	asked.Wait()
@@ -77,7 +77,7 @@ func (c *Cluster) members(ctx context.Context) ([]MemberStatus, error) {
 	return members, nil
 }
 
-func ask(ctx context.Context, m *MemberStatus, config *tls.Config) {
+func queryStatus(ctx context.Context, m *MemberStatus, config *tls.Config) {
 	if m.Endpoint == "" {
 		m.Err = fmt.Errorf("has not told its client URLs yet")
 		return
@@ -96,6 +96,6 @@ func ask(ctx context.Context, m *MemberStatus, config *tls.Config) {
 	}
 	defer conn.Close()
 	if m.Status, err = pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{}); err != nil {
-		m.Err = fmt.Errorf("%s: %s", endpoint, plain(err))
+		m.Err = fmt.Errorf("%s: %s", endpoint, plainText(err))
 	}
 }

@@ -26,14 +26,14 @@ func (c *Cluster) Watch(ctx context.Context, request *pb.WatchCreateRequest, tel
 			return err
 		}
 		err = w.run(ctx, conn)
-		var refused *Refused
+		var refused *RefusedError
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.As(err, &refused), errors.Is(err, errTold):
 			return err
 		}
-		lost(fmt.Errorf("%s: %s", conn.endpoint, plain(err)))
+		lost(fmt.Errorf("%s: %s", conn.endpoint, plainText(err)))
 		c.drop(conn)
 		if !sleep(ctx, pause) {
 			return ctx.Err()
@@ -83,19 +83,19 @@ func (w *watch) run(ctx context.Context, conn *connection) error {
 	for {
 		answer, err := stream.Recv()
 		if err != nil {
-			return refusedOr(conn, err)
+			return streamError(conn, err)
 		}
 		if answer.Canceled {
 			return w.canceled(conn, answer)
 		}
-		if err := w.take(answer); err != nil {
+		if err := w.handle(answer); err != nil {
 			return fmt.Errorf("%w: %w", errTold, err)
 		}
 	}
 }
 
 // take tells an answer, and remembers where to go on.
-func (w *watch) take(answer *pb.WatchResponse) error {
+func (w *watch) handle(answer *pb.WatchResponse) error {
 	if answer.Created && w.request.StartRevision == 0 {
 		// "From now on" is a promise: what happens between this connection and the next must not be missed.
 		w.request.StartRevision = answer.Header.GetRevision() + 1
@@ -119,19 +119,19 @@ func (w *watch) take(answer *pb.WatchResponse) error {
 func (w *watch) canceled(conn *connection, answer *pb.WatchResponse) error {
 	switch {
 	case answer.CompactRevision > 0:
-		return &Refused{conn.endpoint.String(), fmt.Errorf("revision %d is compacted; the oldest to be had is %d (--rev=%d)",
+		return &RefusedError{conn.endpoint.String(), fmt.Errorf("revision %d is compacted; the oldest to be had is %d (--rev=%d)",
 			w.request.StartRevision, answer.CompactRevision, answer.CompactRevision)}
 	case answer.CancelReason == "etcdserver: no leader" || answer.CancelReason == "":
 		return status.Error(codes.Unavailable, "the member has no leader")
 	}
-	return &Refused{conn.endpoint.String(), errors.New(answer.CancelReason)}
+	return &RefusedError{conn.endpoint.String(), errors.New(answer.CancelReason)}
 }
 
-// refusedOr makes an error that another endpoint would give as well a Refused.
-func refusedOr(conn *connection, err error) error {
+// streamError makes an error that another endpoint would give as well a RefusedError.
+func streamError(conn *connection, err error) error {
 	switch status.Code(err) {
 	case codes.InvalidArgument, codes.OutOfRange, codes.Unimplemented, codes.PermissionDenied, codes.Unauthenticated, codes.FailedPrecondition:
-		return &Refused{conn.endpoint.String(), err}
+		return &RefusedError{conn.endpoint.String(), err}
 	}
 	return err
 }

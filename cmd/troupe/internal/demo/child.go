@@ -24,7 +24,7 @@ type child struct {
 	tell   func(event)
 
 	// lines are what the present process writes.
-	lines *lines
+	lines *lineWriter
 }
 
 // event is what happened to a member.
@@ -55,15 +55,15 @@ const stopTime = 10 * time.Second
 // run keeps the member alive until the context ends; then it stops its process and returns.
 func (c *child) run(ctx context.Context, restart bool) {
 	for {
-		code, err := c.life(ctx)
+		code, err := c.runOnce(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			c.say(gaveUp, 0, err.Error())
+			c.report(gaveUp, 0, err.Error())
 			return
-		case hopeless(code):
-			c.say(gaveUp, 0, c.lines.last())
+		case isPermanent(code):
+			c.report(gaveUp, 0, c.lines.lastLine())
 			return
 		case !restart:
 			return
@@ -77,7 +77,7 @@ func (c *child) run(ctx context.Context, restart bool) {
 }
 
 // hopeless are the ends after which another start would end the same way.
-func hopeless(code int) bool {
+func isPermanent(code int) bool {
 	switch exit.Code(code) {
 	case exit.Usage, exit.DataDir, exit.Address, exit.Certificate:
 		return true
@@ -86,14 +86,14 @@ func hopeless(code int) bool {
 }
 
 // life is one process from start to end. It returns the exit code, -1 for one that was killed.
-func (c *child) life(ctx context.Context) (code int, err error) {
+func (c *child) runOnce(ctx context.Context) (code int, err error) {
 	file, err := os.OpenFile(c.member.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return 0, fmt.Errorf("its log file: %w", err)
 	}
 	defer file.Close()
 	cmd := exec.Command(c.binary, c.member.Args...)
-	c.lines = &lines{file: file, show: func(kind eventKind, text string) { c.say(kind, cmd.Process.Pid, text) }}
+	c.lines = &lineWriter{file: file, show: func(kind eventKind, text string) { c.report(kind, cmd.Process.Pid, text) }}
 	cmd.Stdout, cmd.Stderr = c.lines, c.lines
 	// Ctrl-C goes to the whole process group of the terminal: only the demo itself shall hear it, and stop its members in
 	// order. That they end with it, however it ends, is what the pipe to their standard input is for.
@@ -109,7 +109,7 @@ func (c *child) life(ctx context.Context) (code int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("starting a process: %w", err)
 	}
-	c.say(started, cmd.Process.Pid, "")
+	c.report(started, cmd.Process.Pid, "")
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	select {
@@ -124,7 +124,7 @@ func (c *child) life(ctx context.Context) (code int, err error) {
 		}
 		return 0, nil
 	}
-	c.say(died, cmd.Process.Pid, cmd.ProcessState.String())
+	c.report(died, cmd.Process.Pid, cmd.ProcessState.String())
 	var failed *exec.ExitError
 	if err != nil && !errors.As(err, &failed) {
 		return 0, fmt.Errorf("waiting for its process: %w", err)
@@ -132,13 +132,13 @@ func (c *child) life(ctx context.Context) (code int, err error) {
 	return cmd.ProcessState.ExitCode(), nil
 }
 
-func (c *child) say(kind eventKind, pid int, text string) {
+func (c *child) report(kind eventKind, pid int, text string) {
 	c.tell(event{c.member.Name, kind, pid, text, time.Now()})
 }
 
 // lines writes a process's output to its log file, and shows what a person at the terminal should see of it: that it is
 // ready, warnings, errors, and what is no log line at all (its last words).
-type lines struct {
+type lineWriter struct {
 	show func(kind eventKind, text string)
 
 	mu      sync.Mutex
@@ -150,7 +150,7 @@ type lines struct {
 // readyLine is what a server logs when it serves; it stands in the API of the server, so to speak: test suites wait for it.
 const readyLine = "ready to serve client requests"
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *lineWriter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, err := l.file.Write(p); err != nil {
@@ -162,12 +162,12 @@ func (l *lines) Write(p []byte) (int, error) {
 		if end < 0 {
 			return len(p), nil
 		}
-		l.line(string(l.partial[:end]))
+		l.addLine(string(l.partial[:end]))
 		l.partial = l.partial[end+1:]
 	}
 }
 
-func (l *lines) line(line string) {
+func (l *lineWriter) addLine(line string) {
 	var fields map[string]any
 	if err := json.Unmarshal([]byte(line), &fields); err != nil {
 		if line = strings.TrimSpace(line); line != "" {
@@ -192,7 +192,7 @@ func (l *lines) line(line string) {
 }
 
 // last is the last line that was not a log line: why a process ended.
-func (l *lines) last() string {
+func (l *lineWriter) lastLine() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.latest

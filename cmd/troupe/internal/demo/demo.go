@@ -102,7 +102,7 @@ func (d *demo) run(ctx context.Context) error {
 		select {
 		case <-d.events: // nobody looks any more; a member must not wait for it
 		case <-done:
-			d.farewell(err)
+			d.printSummary(err)
 			return err
 		}
 	}
@@ -123,41 +123,41 @@ func (d *demo) follow(ctx context.Context, leaders <-chan leadership) error {
 				return fmt.Errorf("%d of %d servers were not ready within %v; their logs are in %s", len(d.members)-d.readied, len(d.members), readyTime, d.dir)
 			}
 		case e := <-d.events:
-			if err := d.happened(e); err != nil {
+			if err := d.handleEvent(e); err != nil {
 				return err
 			}
 		case l := <-leaders:
-			d.leads(l)
+			d.handleLeadership(l)
 		case <-d.patience.C:
-			d.crown() // the former leader lives: it was not death that ended its term
+			d.updateLeader() // the former leader lives: it was not death that ended its term
 		}
 	}
 }
 
-func (d *demo) happened(e event) error {
+func (d *demo) handleEvent(e event) error {
 	switch e.kind {
 	case started:
 		d.pids[e.member] = e.pid
 		if d.introduced {
-			d.say(e.at, "%s started again as process %d", e.member, e.pid)
+			d.printf(e.at, "%s started again as process %d", e.member, e.pid)
 		}
 	case ready:
 		d.readied++
 		if d.introduced {
-			d.say(e.at, "%s is back and serves clients", e.member)
+			d.printf(e.at, "%s is back and serves clients", e.member)
 		}
-		d.introduceIfReady()
+		d.printIntroductionIfReady()
 	case noted:
-		d.say(e.at, "%s: %s", e.member, e.text)
+		d.printf(e.at, "%s: %s", e.member, e.text)
 	case died:
-		d.say(e.at, "%s (process %d) died: %s%s", e.member, e.pid, e.text, d.whatNext(e.member))
+		d.printf(e.at, "%s (process %d) died: %s%s", e.member, e.pid, e.text, d.nextSteps(e.member))
 		if e.member == d.leader && d.lostAt.IsZero() {
 			d.lostAt = e.at
-			d.crown()
+			d.updateLeader()
 		}
 	case gaveUp:
 		d.gaveUp++
-		d.say(e.at, "%s cannot be started: %s", e.member, e.text)
+		d.printf(e.at, "%s cannot be started: %s", e.member, e.text)
 		if !d.introduced || d.gaveUp == len(d.members) {
 			return errors.New("the demo needs servers that start; see above")
 		}
@@ -166,10 +166,10 @@ func (d *demo) happened(e event) error {
 }
 
 // leads hears of a new leader.
-func (d *demo) leads(l leadership) {
+func (d *demo) handleLeadership(l leadership) {
 	if !d.introduced {
 		d.leader = l.member
-		d.introduceIfReady()
+		d.printIntroductionIfReady()
 		return
 	}
 	d.successor = &l
@@ -177,14 +177,14 @@ func (d *demo) leads(l leadership) {
 		d.patience.Reset(successorTime)
 		return
 	}
-	d.crown()
+	d.updateLeader()
 }
 
 // successorTime is how long the news of a leader's death may take to follow that of its successor.
 const successorTime = 500 * time.Millisecond
 
 // crown tells of the new leader, and how long there was none.
-func (d *demo) crown() {
+func (d *demo) updateLeader() {
 	l := d.successor
 	if l == nil {
 		return
@@ -193,17 +193,17 @@ func (d *demo) crown() {
 	if !d.lostAt.IsZero() {
 		pause = fmt.Sprintf(", %d ms after %s died", max(0, l.at.Sub(d.lostAt).Milliseconds()), d.leader)
 	}
-	d.say(l.at, "%s leads now (term %d)%s", l.member, l.term, pause)
+	d.printf(l.at, "%s leads now (term %d)%s", l.member, l.term, pause)
 	d.leader, d.lostAt, d.successor = l.member, time.Time{}, nil
 }
 
-// introduceIfReady introduces the cluster once there is one: all members serve, and one of them leads.
-func (d *demo) introduceIfReady() {
+// printIntroductionIfReady introduces the cluster once there is one: all members serve, and one of them leads.
+func (d *demo) printIntroductionIfReady() {
 	if !d.introduced && d.readied >= len(d.members) && d.leader != "" {
-		d.introduce()
+		d.printIntroduction()
 	}
 }
 
-func (d *demo) say(at time.Time, format string, values ...any) {
+func (d *demo) printf(at time.Time, format string, values ...any) {
 	fmt.Fprintf(d.options.Out, "%s  %s\n", at.Format("15:04:05.000"), fmt.Sprintf(format, values...))
 }

@@ -24,7 +24,7 @@ const lookEvery = 25 * time.Millisecond
 func watchLeader(ctx context.Context, members []Member, tell chan<- leadership) {
 	seen := make(chan leadership)
 	for _, m := range members {
-		go ask(ctx, m, seen)
+		go pollLeader(ctx, m, seen)
 	}
 	var term uint64
 	for {
@@ -46,7 +46,7 @@ func watchLeader(ctx context.Context, members []Member, tell chan<- leadership) 
 }
 
 // ask asks one member, over and over, and tells when it says that it leads itself.
-func ask(ctx context.Context, m Member, seen chan<- leadership) {
+func pollLeader(ctx context.Context, m Member, seen chan<- leadership) {
 	endpoints, err := client.ParseEndpoints(m.Endpoint(), false)
 	if err != nil {
 		return
@@ -61,7 +61,7 @@ func ask(ctx context.Context, m Member, seen chan<- leadership) {
 		case <-ctx.Done():
 			return
 		}
-		l, leads := askOnce(ctx, cluster, m)
+		l, leads := queryLeader(ctx, cluster, m)
 		if !leads {
 			continue
 		}
@@ -73,7 +73,7 @@ func ask(ctx context.Context, m Member, seen chan<- leadership) {
 	}
 }
 
-func askOnce(ctx context.Context, cluster *client.Cluster, m Member) (leadership, bool) {
+func queryLeader(ctx context.Context, cluster *client.Cluster, m Member) (leadership, bool) {
 	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 	defer cancel()
 	var status *pb.StatusResponse

@@ -65,8 +65,8 @@ func Layout(dir string, ports []Ports) []Member {
 // MaxMembers is what one machine is good for in a demonstration.
 const MaxMembers = 9
 
-// usualPorts are those of etcd's own examples, 2379, 22379, 32379, …: what people have in their fingers.
-func usualPorts(members int) []Ports {
+// defaultPorts are those of etcd's own examples, 2379, 22379, 32379, …: what people have in their fingers.
+func defaultPorts(members int) []Ports {
 	ports := make([]Ports, members)
 	for i := range ports {
 		base := 2379
@@ -94,7 +94,7 @@ func ChoosePorts(members, base int) ([]Ports, error) {
 		}
 		return ports, nil
 	}
-	if ports := usualPorts(members); allFree(ports) {
+	if ports := defaultPorts(members); allFree(ports) {
 		return ports, nil
 	}
 	return freePorts(members)
@@ -133,7 +133,7 @@ func freePorts(members int) ([]Ports, error) {
 // choice would be another cluster.
 const keptFile = "demo.json"
 
-type kept struct {
+type savedLayout struct {
 	Ports []Ports `json:"ports"`
 }
 
@@ -143,7 +143,7 @@ func Prepare(dir string, members, base int) ([]Member, error) {
 	text, err := os.ReadFile(path)
 	switch {
 	case err == nil:
-		var earlier kept
+		var earlier savedLayout
 		if err := json.Unmarshal(text, &earlier); err != nil || len(earlier.Ports) == 0 {
 			return nil, fmt.Errorf("--data-dir: %s cannot be understood; name another directory", path)
 		}
@@ -167,7 +167,7 @@ func Prepare(dir string, members, base int) ([]Member, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("--data-dir: %w", err)
 	}
-	if text, err = json.MarshalIndent(kept{ports}, "", "  "); err == nil {
+	if text, err = json.MarshalIndent(savedLayout{ports}, "", "  "); err == nil {
 		err = os.WriteFile(path, append(text, '\n'), 0o600)
 	}
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 func TestTheMembersCommandLinesMakeOneCluster(t *testing.T) {
-	members := Layout("/data", usualPorts(3))
+	members := Layout("/data", defaultPorts(3))
 	var clusters []string
 	ids := map[uint64]bool{}
 	for i, m := range members {
@@ -42,7 +42,7 @@ func TestTheMembersCommandLinesMakeOneCluster(t *testing.T) {
 func TestPortsAreThePlacesPeopleKnowAndNeverTheSameTwice(t *testing.T) {
 	for members := 1; members <= MaxMembers; members++ {
 		seen := map[int]bool{}
-		for _, p := range usualPorts(members) {
+		for _, p := range defaultPorts(members) {
 			for _, port := range []int{p.Client, p.Peer} {
 				if port < 1024 || port > 65535 || seen[port] {
 					t.Errorf("%d members: port %d", members, port)
@@ -51,7 +51,7 @@ func TestPortsAreThePlacesPeopleKnowAndNeverTheSameTwice(t *testing.T) {
 			}
 		}
 	}
-	if p := usualPorts(3); p[0].Client != 2379 || p[1].Client != 22379 || p[2].Client != 32379 {
+	if p := defaultPorts(3); p[0].Client != 2379 || p[1].Client != 22379 || p[2].Client != 32379 {
 		t.Fatalf("%v", p)
 	}
 	p, err := ChoosePorts(2, 5000)
@@ -112,7 +112,7 @@ func TestADirectoryThatIsUsedAgainHoldsTheSameCluster(t *testing.T) {
 func TestOfALogOnlyWhatMattersIsShownAndAllOfItIsKept(t *testing.T) {
 	var file bytes.Buffer
 	var shown []string
-	l := &lines{file: &file, show: func(kind eventKind, text string) { shown = append(shown, fmt.Sprintf("%d %s", kind, text)) }}
+	l := &lineWriter{file: &file, show: func(kind eventKind, text string) { shown = append(shown, fmt.Sprintf("%d %s", kind, text)) }}
 	output := `{"level":"info","msg":"leader known"}
 {"level":"warn","peer":"1","msg":"peer lost"}
 {"level":"info","msg":"ready to serve client requests"}
@@ -131,7 +131,7 @@ troupe: it cannot go on
 	if strings.Join(shown, "\n") != strings.Join(want, "\n") {
 		t.Fatalf("shown %q, want %q", shown, want)
 	}
-	if l.last() != "troupe: it cannot go on" || strings.Count(file.String(), "\n") != 5 {
-		t.Fatalf("last %q of\n%s", l.last(), file.String())
+	if l.lastLine() != "troupe: it cannot go on" || strings.Count(file.String(), "\n") != 5 {
+		t.Fatalf("last %q of\n%s", l.lastLine(), file.String())
 	}
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // introduce prints the cluster and what to try with it.
-func (d *demo) introduce() {
+func (d *demo) printIntroduction() {
 	d.introduced = true
 	out := d.options.Out
 	var endpoints []string
@@ -61,21 +61,21 @@ func (d *demo) afterKill() string {
 	return text + "\n"
 }
 
-// whatNext is what becomes of a member that died.
-func (d *demo) whatNext(name string) string {
+// nextSteps is what becomes of a member that died.
+func (d *demo) nextSteps(name string) string {
 	if d.options.Restart {
 		return fmt.Sprintf("; starting it again in %v", restartPause)
 	}
 	for _, m := range d.members {
 		if m.Name == name {
-			return fmt.Sprintf("; start it again with:\n  %s %s", d.options.Called, strings.Join(withoutLeash(m.Args), " "))
+			return fmt.Sprintf("; start it again with:\n  %s %s", d.options.Called, strings.Join(withoutStopWithStdin(m.Args), " "))
 		}
 	}
 	return ""
 }
 
-// withoutLeash are the arguments for a process that is nobody's child.
-func withoutLeash(args []string) []string {
+// withoutStopWithStdin are the arguments for a process that is nobody's child.
+func withoutStopWithStdin(args []string) []string {
 	var kept []string
 	for _, a := range args {
 		if a != "--stop-with-stdin" {
@@ -85,7 +85,7 @@ func withoutLeash(args []string) []string {
 	return kept
 }
 
-func (d *demo) farewell(err error) {
+func (d *demo) printSummary(err error) {
 	switch {
 	case d.options.DataDir != "":
 		fmt.Fprintf(d.options.Out, "Stopped. Data and logs stay in %s.\n", d.dir)

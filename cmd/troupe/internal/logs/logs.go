@@ -46,13 +46,13 @@ func New(o Options) (zerolog.Logger, io.Closer, error) {
 	if o.Format != "json" && o.Format != "console" {
 		return zerolog.Nop(), nil, fmt.Errorf("--log-format: %q is neither json nor console", o.Format)
 	}
-	outputs, files, err := open(o.Outputs)
+	outputs, files, err := openOutputs(o.Outputs)
 	if err != nil {
 		return zerolog.Nop(), nil, err
 	}
 	if o.Format == "console" {
 		for i, w := range outputs {
-			outputs[i] = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly + ".000", NoColor: !terminal(w)}
+			outputs[i] = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly + ".000", NoColor: !isTerminal(w)}
 		}
 	}
 	w := outputs[0]
@@ -69,9 +69,9 @@ var levels = map[string]zerolog.Level{
 }
 
 // files are the opened outputs.
-type files []*os.File
+type openFiles []*os.File
 
-func (f files) Close() error {
+func (f openFiles) Close() error {
 	var errs []error
 	for _, one := range f {
 		errs = append(errs, one.Close())
@@ -79,9 +79,9 @@ func (f files) Close() error {
 	return errors.Join(errs...)
 }
 
-func open(names []string) ([]io.Writer, files, error) {
+func openOutputs(names []string) ([]io.Writer, openFiles, error) {
 	var outputs []io.Writer
-	var opened files
+	var opened openFiles
 	for _, name := range names {
 		switch name {
 		case "default", "stderr", "systemd/journal":
@@ -106,7 +106,7 @@ func open(names []string) ([]io.Writer, files, error) {
 }
 
 // terminal tells whether colours would be seen.
-func terminal(w io.Writer) bool {
+func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok || runtime.GOOS == "windows" || os.Getenv("NO_COLOR") != "" {
 		return false

@@ -21,9 +21,9 @@ type Options struct {
 	EvenIfRunning bool
 }
 
-func (o Options) bounded() bool { return o.From > 0 || o.To > 0 }
+func (o Options) hasRange() bool { return o.From > 0 || o.To > 0 }
 
-func (o Options) shows(index uint64) bool {
+func (o Options) includes(index uint64) bool {
 	return index >= o.From && (o.To == 0 || index <= o.To)
 }
 
@@ -47,7 +47,7 @@ type frame struct {
 func Dump(w io.Writer, dataDir string, o Options) error {
 	p := &printer{w: w, options: o}
 	how := persistence.InspectOptions{EvenIfRunning: o.EvenIfRunning}
-	return persistence.Dump(vfs.OS(), dataDir, how, p.show)
+	return persistence.Dump(vfs.OS(), dataDir, how, p.printFrame)
 }
 
 type printer struct {
@@ -56,7 +56,7 @@ type printer struct {
 	file    string // the one last named
 }
 
-func (p *printer) show(info persistence.FrameInfo) error {
+func (p *printer) printFrame(info persistence.FrameInfo) error {
 	f := frame{
 		File: info.File, Offset: info.Offset, Bytes: info.Bytes, Kind: info.Kind, Sequence: info.Sequence, Durable: info.DurableEnd,
 		Term: info.HardState.GetTerm(), Commit: info.HardState.GetCommit(), After: info.First,
@@ -67,27 +67,27 @@ func (p *printer) show(info persistence.FrameInfo) error {
 	if info.BaseConfiguration != nil {
 		f.Base = fmt.Sprintf("index %d, term %d, cluster %s", info.BaseIndex, info.BaseTerm, Configuration(info.BaseConfiguration))
 	}
-	each(info.Entries, func(index, term uint64, data []byte) {
-		if p.options.shows(index) {
+	forEachEntry(info.Entries, func(index, term uint64, data []byte) {
+		if p.options.includes(index) {
 			f.Entries = append(f.Entries, Describe(index, term, data))
 		}
 	})
-	if p.options.bounded() && len(f.Entries) == 0 {
+	if p.options.hasRange() && len(f.Entries) == 0 {
 		return nil
 	}
 	if p.options.JSON {
 		return json.NewEncoder(p.w).Encode(f)
 	}
-	return p.text(f)
+	return p.printText(f)
 }
 
-func (p *printer) text(f frame) error {
+func (p *printer) printText(f frame) error {
 	if f.File != p.file {
 		p.file = f.File
 		fmt.Fprintf(p.w, "%s\n", f.File)
 	}
 	fmt.Fprintf(p.w, "  @%-9d %-5s #%d  %d bytes, synced to %d; term %d, vote %s, commit %d", f.Offset, f.Kind, f.Sequence, f.Bytes, f.Durable,
-		f.Term, orNobody(f.Vote), f.Commit)
+		f.Term, orNone(f.Vote), f.Commit)
 	if f.Base != "" {
 		fmt.Fprintf(p.w, "; begins after %s", f.Base)
 	}
@@ -104,7 +104,7 @@ func (p *printer) text(f frame) error {
 	return nil
 }
 
-func orNobody(vote string) string {
+func orNone(vote string) string {
 	if vote == "" {
 		return "nobody"
 	}
@@ -112,7 +112,7 @@ func orNobody(vote string) string {
 }
 
 // each visits the entries with their terms.
-func each(entries *messages.Entries, visit func(index, term uint64, data []byte)) {
+func forEachEntry(entries *messages.Entries, visit func(index, term uint64, data []byte)) {
 	run := 0
 	for i, data := range entries.GetData() {
 		index := entries.First + uint64(i)
@@ -139,8 +139,8 @@ func Owner(dataDir string) string {
 	}
 	name := ""
 	_ = persistence.Dump(filesystem, dataDir, persistence.InspectOptions{EvenIfRunning: true}, func(info persistence.FrameInfo) error {
-		each(info.Entries, func(_, _ uint64, data []byte) {
-			if found := nameIn(data, identity.NodeID); found != "" {
+		forEachEntry(info.Entries, func(_, _ uint64, data []byte) {
+			if found := memberName(data, identity.NodeID); found != "" {
 				name = found
 			}
 		})

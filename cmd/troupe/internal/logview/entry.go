@@ -44,16 +44,16 @@ func Describe(index, term uint64, data []byte) Entry {
 	switch e.Kind {
 	case raft.KindCommand:
 		sum := sha256.Sum256(e.Payload)
-		d.Hash, d.What = hex.EncodeToString(sum[:8]), command(e.Payload)
+		d.Hash, d.What = hex.EncodeToString(sum[:8]), describeCommand(e.Payload)
 	case raft.KindConfiguration:
-		d.What = configuration(data)
+		d.What = describeConfiguration(data)
 	case raft.KindRegisterSession:
 		d.What = fmt.Sprintf("by member %x", e.NodeID)
 	}
 	return d
 }
 
-func configuration(data []byte) string {
+func describeConfiguration(data []byte) string {
 	c, err := raft.DecodeConfiguration(data)
 	if err != nil {
 		return err.Error()
@@ -81,7 +81,7 @@ func Configuration(c *messages.Configuration) string {
 }
 
 // command puts a command of the key-value application into words. Another application's is told by its size alone.
-func command(payload []byte) string {
+func describeCommand(payload []byte) string {
 	if len(payload) == 0 {
 		return "empty"
 	}
@@ -103,42 +103,42 @@ func command(payload []byte) string {
 	if err := proto.Unmarshal(payload[1:], request); err != nil {
 		return "unreadable: " + err.Error()
 	}
-	return requestText(request)
+	return describeRequest(request)
 }
 
-func requestText(request proto.Message) string {
+func describeRequest(request proto.Message) string {
 	switch r := request.(type) {
 	case *pb.PutRequest:
-		text := fmt.Sprintf("put %s (%d bytes)", key(r.Key), len(r.Value))
+		text := fmt.Sprintf("put %s (%d bytes)", quoteKey(r.Key), len(r.Value))
 		if r.Lease != 0 {
 			text += fmt.Sprintf(" lease %x", r.Lease)
 		}
 		return text
 	case *pb.DeleteRangeRequest:
 		if len(r.RangeEnd) == 0 {
-			return "delete " + key(r.Key)
+			return "delete " + quoteKey(r.Key)
 		}
-		return fmt.Sprintf("delete from %s to %s", key(r.Key), key(r.RangeEnd))
+		return fmt.Sprintf("delete from %s to %s", quoteKey(r.Key), quoteKey(r.RangeEnd))
 	case *pb.TxnRequest:
-		return fmt.Sprintf("txn if %d compares then %s else %s", len(r.Compare), operations(r.Success), operations(r.Failure))
+		return fmt.Sprintf("txn if %d compares then %s else %s", len(r.Compare), describeOperations(r.Success), describeOperations(r.Failure))
 	case *pb.CompactionRequest:
 		return fmt.Sprintf("compact up to revision %d", r.Revision)
 	}
 	return ""
 }
 
-func operations(ops []*pb.RequestOp) string {
+func describeOperations(ops []*pb.RequestOp) string {
 	texts := make([]string, 0, len(ops))
 	for _, op := range ops {
 		switch o := op.Request.(type) {
 		case *pb.RequestOp_RequestPut:
-			texts = append(texts, requestText(o.RequestPut))
+			texts = append(texts, describeRequest(o.RequestPut))
 		case *pb.RequestOp_RequestDeleteRange:
-			texts = append(texts, requestText(o.RequestDeleteRange))
+			texts = append(texts, describeRequest(o.RequestDeleteRange))
 		case *pb.RequestOp_RequestRange:
-			texts = append(texts, "range "+key(o.RequestRange.Key))
+			texts = append(texts, "range "+quoteKey(o.RequestRange.Key))
 		case *pb.RequestOp_RequestTxn:
-			texts = append(texts, "("+requestText(o.RequestTxn)+")")
+			texts = append(texts, "("+describeRequest(o.RequestTxn)+")")
 		}
 	}
 	return "[" + strings.Join(texts, ", ") + "]"
@@ -147,15 +147,15 @@ func operations(ops []*pb.RequestOp) string {
 // longestKey is how much of a key is shown: they may have 1.5 MiB.
 const longestKey = 128
 
-func key(k []byte) string {
+func quoteKey(k []byte) string {
 	if len(k) > longestKey {
 		return fmt.Sprintf("%q… (%d bytes)", k[:longestKey], len(k))
 	}
 	return fmt.Sprintf("%q", k)
 }
 
-// nameIn is the name that a configuration entry has for a member; "" where it has none, or is no configuration.
-func nameIn(data []byte, id uint64) string {
+// memberName is the name that a configuration entry has for a member; "" where it has none, or is no configuration.
+func memberName(data []byte, id uint64) string {
 	if raft.KindOf(data) != raft.KindConfiguration {
 		return ""
 	}

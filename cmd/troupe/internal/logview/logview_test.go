@@ -72,9 +72,9 @@ func TestTheTermOfEachEntryIsThatOfItsRun(t *testing.T) {
 		Runs: []*messages.TermRun{{FirstIndex: 4, Term: 1}, {FirstIndex: 6, Term: 3}, {FirstIndex: 7, Term: 5}},
 	}
 	var terms []uint64
-	each(entries, func(_, term uint64, _ []byte) { terms = append(terms, term) })
+	forEachEntry(entries, func(_, term uint64, _ []byte) { terms = append(terms, term) })
 	if want := []uint64{1, 1, 3, 5}; len(terms) != 4 || terms[0] != want[0] || terms[1] != want[1] || terms[2] != want[2] || terms[3] != want[3] {
 		t.Fatalf("%v, want %v", terms, want)
 	}
-	each(nil, func(uint64, uint64, []byte) { t.Fatal("there is nothing") })
+	forEachEntry(nil, func(uint64, uint64, []byte) { t.Fatal("there is nothing") })
 }

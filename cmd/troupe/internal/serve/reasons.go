@@ -18,10 +18,10 @@ import (
 func startCode(err error) exit.Code {
 	var path *fs.PathError
 	switch {
-	case oneOf(err, troupe.ErrLocked, troupe.ErrWrongCluster, troupe.ErrWrongMember, troupe.ErrCorrupt, troupe.ErrFormat,
+	case isAnyOf(err, troupe.ErrLocked, troupe.ErrWrongCluster, troupe.ErrWrongMember, troupe.ErrCorrupt, troupe.ErrFormat,
 		mvcc.ErrFormat, mvcc.ErrCorrupt):
 		return exit.DataDir
-	case diskFault(err):
+	case isDiskFault(err):
 		return exit.Storage
 	case errors.As(err, &path):
 		return exit.DataDir
@@ -29,10 +29,10 @@ func startCode(err error) exit.Code {
 	return runtimeCode(err)
 }
 
-// diskFault tells whether the disk is the matter rather than what is on it: full, read-only, or failing. A server that
+// isDiskFault tells whether the disk is the matter rather than what is on it: full, read-only, or failing. A server that
 // stopped for that meets the same at its next start, and must not be given up for it: once there is room it starts.
-func diskFault(err error) bool {
-	return oneOf(err, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO)
+func isDiskFault(err error) bool {
+	return isAnyOf(err, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO)
 }
 
 // runtimeCode is the exit code for why a running node stopped itself.
@@ -40,16 +40,16 @@ func runtimeCode(err error) exit.Code {
 	var storage *actors.StorageError
 	var path *fs.PathError
 	switch {
-	case oneOf(err, troupe.ErrCorrupt, troupe.ErrFormat, mvcc.ErrFormat, mvcc.ErrCorrupt):
+	case isAnyOf(err, troupe.ErrCorrupt, troupe.ErrFormat, mvcc.ErrFormat, mvcc.ErrCorrupt):
 		return exit.DataDir
 	// The store's disk is a disk as well, though it is the state machine that failed then.
-	case errors.As(err, &storage), errors.As(err, &path), diskFault(err):
+	case errors.As(err, &storage), errors.As(err, &path), isDiskFault(err):
 		return exit.Storage
 	}
 	return exit.Stopped
 }
 
-func oneOf(err error, kinds ...error) bool {
+func isAnyOf(err error, kinds ...error) bool {
 	for _, kind := range kinds {
 		if errors.Is(err, kind) {
 			return true
@@ -59,10 +59,10 @@ func oneOf(err error, kinds ...error) bool {
 }
 
 // advise adds to the node's own words what only the command line knows.
-func (v *server) advise(err error) error {
+func (v *server) explainStartError(err error) error {
 	s := v.settings
 	switch {
-	case oneOf(err, troupe.ErrWrongCluster, troupe.ErrWrongMember):
+	case isAnyOf(err, troupe.ErrWrongCluster, troupe.ErrWrongMember):
 		owner := "another member"
 		if name := logview.Owner(s.DataDir); name != "" {
 			owner = fmt.Sprintf("member %q", name)
@@ -75,13 +75,13 @@ func (v *server) advise(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("--data-dir: %w; it must belong to the user that runs the server", err)
 	}
-	return remedy(err)
+	return addDiskAdvice(err)
 }
 
 // remedy adds what to do about a disk that takes no writes.
-func remedy(err error) error {
+func addDiskAdvice(err error) error {
 	switch {
-	case oneOf(err, syscall.ENOSPC, syscall.EDQUOT):
+	case isAnyOf(err, syscall.ENOSPC, syscall.EDQUOT):
 		return fmt.Errorf("%w; nothing acknowledged is lost: make room (space and inodes), then start it again", err)
 	case errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%w; nothing acknowledged is lost: look at the kernel's log, mount the disk for writing, then start it again", err)
@@ -90,7 +90,7 @@ func remedy(err error) error {
 }
 
 // stopped makes nil of an error that only says that the server was told to stop while it was starting.
-func stopped(ctx context.Context, err error) error {
+func nilIfStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}

@@ -58,23 +58,23 @@ func TestADiskThatTakesNoWritesIsToldWithWhatToDo(t *testing.T) {
 		{syscall.EDQUOT, "make room"},
 		{syscall.EROFS, "mount the disk for writing"},
 	} {
-		err := remedy(exit.With(exit.Storage, &fs.PathError{Op: "write", Path: "/data/log/1.seg", Err: c.cause}))
+		err := addDiskAdvice(exit.With(exit.Storage, &fs.PathError{Op: "write", Path: "/data/log/1.seg", Err: c.cause}))
 		if !strings.Contains(err.Error(), c.advice) || exit.CodeOf(err) != exit.Storage {
 			t.Errorf("%v: %q, code %d", c.cause, err, exit.CodeOf(err))
 		}
 	}
-	if err := errors.New("another"); remedy(err) != err {
+	if err := errors.New("another"); addDiskAdvice(err) != err {
 		t.Error("advice about the disk for what is none of its faults")
 	}
 }
 
 func TestAServerThatIsStoppedWhileItStartsHasNotFailed(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
-	if stopped(ctx, troupe.ErrTimeout) == nil {
+	if nilIfStopped(ctx, troupe.ErrTimeout) == nil {
 		t.Fatal("a failure was dropped")
 	}
 	cancel()
-	if err := stopped(ctx, troupe.ErrTimeout); err != nil {
+	if err := nilIfStopped(ctx, troupe.ErrTimeout); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -24,10 +24,10 @@ import (
 )
 
 const (
-	// drainTime is what requests under way have when the server is told to stop, handOverTime what the node has after
+	// drainTime is what requests under way have when the server is told to stop, transferTime what the node has after
 	// them to pass on its leadership and close its files.
 	drainTime    = 2 * time.Second
-	handOverTime = 5 * time.Second
+	transferTime = 5 * time.Second
 
 	// ReadyLine is what tools wait for: logged once a leader is known and this member serves.
 	ReadyLine = "ready to serve client requests"
@@ -59,9 +59,9 @@ func Run(ctx context.Context, s *settings.Server, log zerolog.Logger) error {
 	}
 	if err := v.start(ctx, open); err != nil {
 		open.close()
-		return stopped(ctx, err)
+		return nilIfStopped(ctx, err)
 	}
-	go v.publish(ctx)
+	go v.logReady(ctx)
 	err = v.wait(ctx)
 	v.stop()
 	return err
@@ -70,17 +70,17 @@ func Run(ctx context.Context, s *settings.Server, log zerolog.Logger) error {
 // start brings the node and the services to life on the open listeners.
 func (v *server) start(ctx context.Context, open *listeners) error {
 	s := v.settings
-	if err := v.mayBegin(); err != nil {
+	if err := v.checkClusterState(); err != nil {
 		return err
 	}
-	v.announce()
+	v.logStart()
 	factory, store := kv.Factory(filepath.Join(s.DataDir, "kv"), mvcc.Options{
 		Logger:  v.log,
 		OnFatal: func(err error) { v.fail(exit.With(exit.Storage, fmt.Errorf("the store cannot go on: %w", err))) },
 	})
 	node, err := troupe.Start(ctx, v.nodeConfig(factory, open))
 	if err != nil {
-		return exit.With(startCode(err), v.advise(err))
+		return exit.With(startCode(err), v.explainStartError(err))
 	}
 	v.node = node
 	v.kv, err = kv.NewServer(v.kvConfig(store, open))
@@ -93,8 +93,8 @@ func (v *server) start(ctx context.Context, open *listeners) error {
 	return nil
 }
 
-// mayBegin holds --initial-cluster-state against the data directory.
-func (v *server) mayBegin() error {
+// checkClusterState holds --initial-cluster-state against the data directory.
+func (v *server) checkClusterState() error {
 	s := v.settings
 	if !s.Existing || hasIdentity(s.DataDir) {
 		return nil
@@ -122,13 +122,13 @@ func (v *server) nodeConfig(factory troupe.Factory, open *listeners) troupe.Conf
 		},
 		Timing: troupe.Timing{HeartbeatInterval: s.Heartbeat, ElectionTimeout: s.Election},
 		// A command is a request and a little around it; the client port measures the request.
-		Limits: troupe.Limits{MaxRequestBytes: s.MaxRequestBytes + requestEnvelope},
+		Limits: troupe.Limits{MaxRequestBytes: s.MaxRequestBytes + requestOverhead},
 		Logger: v.log,
 	}
 }
 
-// requestEnvelope is what a command may be larger than the request in it.
-const requestEnvelope = 64 << 10
+// requestOverhead is what a command may be larger than the request in it.
+const requestOverhead = 64 << 10
 
 func (v *server) kvConfig(store *kv.StoreRef, open *listeners) kv.ServerConfig {
 	s := v.settings
@@ -144,7 +144,7 @@ func (v *server) kvConfig(store *kv.StoreRef, open *listeners) kv.ServerConfig {
 }
 
 // announce says in the first lines what is being started, and what of the settings is worth a second look.
-func (v *server) announce() {
+func (v *server) logStart() {
 	s := v.settings
 	names := make([]string, len(s.Members))
 	for i, m := range s.Members {
@@ -153,7 +153,7 @@ func (v *server) announce() {
 	v.log.Info().
 		Str("version", version.String()).Str("etcd-api-version", kv.APIVersion).
 		Str("name", s.Name).Str("member-id", raft.FormatID(s.ID)).Str("data-dir", s.DataDir).
-		Strs("listen-client-urls", settings.Texts(s.ListenClient)).Strs("listen-peer-urls", settings.Texts(s.ListenPeer)).
+		Strs("listen-client-urls", settings.Strings(s.ListenClient)).Strs("listen-peer-urls", settings.Strings(s.ListenPeer)).
 		Strs("members", names).Str("peer-link", s.PeerLink).
 		Dur("heartbeat-interval", s.Heartbeat).Dur("election-timeout", s.Election).
 		Msg("starting a member")
@@ -164,7 +164,7 @@ func (v *server) announce() {
 
 // publish tells the cluster this member's client URLs, and says so when that is done: an entry of this member's has then
 // been committed and applied here, which is what "ready" has to mean.
-func (v *server) publish(ctx context.Context) {
+func (v *server) logReady(ctx context.Context) {
 	if err := v.kv.Publish(ctx); err != nil {
 		return // the node has stopped, or is being stopped: wait tells why
 	}
@@ -185,7 +185,7 @@ func (v *server) wait(ctx context.Context) error {
 		if err == nil {
 			err = errors.New("the client services ended by themselves")
 		}
-		return v.lastWords(exit.With(exit.Stopped, err))
+		return v.logStop(exit.With(exit.Stopped, err))
 	}
 }
 
@@ -194,12 +194,12 @@ func (v *server) nodeStopped() error {
 	if err == nil {
 		err = errors.New("the node ended by itself without a reason")
 	}
-	return v.lastWords(exit.With(runtimeCode(err), fmt.Errorf("the node stopped itself: %w", err)))
+	return v.logStop(exit.With(runtimeCode(err), fmt.Errorf("the node stopped itself: %w", err)))
 }
 
-// lastWords logs why the server ends; the command prints it once more as its last line.
-func (v *server) lastWords(err error) error {
-	err = remedy(err)
+// logStop logs why the server ends; the command prints it once more as its last line.
+func (v *server) logStop(err error) error {
+	err = addDiskAdvice(err)
 	v.log.Error().Err(err).Int("exit-code", int(exit.CodeOf(err))).Msg("the server cannot go on")
 	return err
 }
@@ -223,7 +223,7 @@ func (v *server) stop() {
 		_ = v.metrics.Close()
 	}
 	if v.node != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), handOverTime)
+		ctx, cancel := context.WithTimeout(context.Background(), transferTime)
 		defer cancel()
 		if err := v.node.Stop(ctx); err != nil {
 			v.log.Warn().Err(err).Msg("the node did not stop in time; the log brings back at the next start what was not written out")

@@ -9,7 +9,7 @@ import (
 // accepted is a flag of etcd's that has nothing to set here. A command line that names it works all the same, and a line
 // in the log says what becomes of it: to ignore a wish without a word would be a lie, and to refuse it a nuisance. Where
 // ignoring it would put data or trust at risk, it is refused.
-type accepted struct {
+type acceptedFlag struct {
 	name string
 	// fallback is etcd's default: named with this value, nothing is said.
 	fallback string
@@ -27,7 +27,7 @@ const (
 	certChecks = "this check of certificates does not exist here; use a CA of the cluster's own, so that the CA alone decides"
 )
 
-var acceptedFlags = []accepted{
+var acceptedFlags = []acceptedFlag{
 	{name: "snapshot-count", fallback: "10000", because: bySize},
 	{name: "snapshot-catchup-entries", fallback: "5000", because: bySize},
 	{name: "max-snapshots", fallback: "5", because: bySize},
@@ -75,7 +75,7 @@ var acceptedFlags = []accepted{
 	{name: "discovery-srv", refused: true, because: "name the members by --initial-cluster"},
 }
 
-func registerAccepted() *pflag.FlagSet {
+func acceptedFlagSet() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("accepted", pflag.ContinueOnError)
 	for _, a := range acceptedFlags {
 		if a.bool {
@@ -88,9 +88,9 @@ func registerAccepted() *pflag.FlagSet {
 	return fs
 }
 
-// Notes tells, for each flag of etcd's that was set to more than its default and has no effect, that and why. A refused
-// one is a Mistake.
-func Notes(fs *pflag.FlagSet) ([]string, error) {
+// AcceptedWarnings tells, for each flag of etcd's that was set to more than its default and has no effect, that and why. A refused
+// one is a Error.
+func AcceptedWarnings(fs *pflag.FlagSet) ([]string, error) {
 	var notes []string
 	for _, a := range acceptedFlags {
 		flag := fs.Lookup(a.name)
@@ -98,7 +98,7 @@ func Notes(fs *pflag.FlagSet) ([]string, error) {
 			continue
 		}
 		if a.refused {
-			return nil, &Mistake{Setting: "--" + a.name, What: "not supported", Advice: a.because}
+			return nil, &Error{Setting: "--" + a.name, What: "not supported", Advice: a.because}
 		}
 		notes = append(notes, fmt.Sprintf("--%s=%s has no effect: %s", a.name, flag.Value, a.because))
 	}

@@ -26,7 +26,7 @@ func FromEnvironment(fs *pflag.FlagSet, environment []string) (unknown []string,
 	known := map[string]bool{}
 	fs.VisitAll(func(flag *pflag.Flag) {
 		for _, prefix := range prefixes {
-			name := variable(prefix, flag.Name)
+			name := variableName(prefix, flag.Name)
 			value, set := values[name]
 			known[name] = true
 			// An empty variable counts as unset, as with etcd: a unit file that leaves one blank means the default.
@@ -34,7 +34,7 @@ func FromEnvironment(fs *pflag.FlagSet, environment []string) (unknown []string,
 				continue
 			}
 			if failure := fs.Set(flag.Name, value); failure != nil {
-				err = NoValue(name, value, flag)
+				err = InvalidValue(name, value, flag)
 			}
 		}
 	})
@@ -50,7 +50,7 @@ func FromEnvironment(fs *pflag.FlagSet, environment []string) (unknown []string,
 	return unknown, nil
 }
 
-func variable(prefix, flag string) string {
+func variableName(prefix, flag string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 

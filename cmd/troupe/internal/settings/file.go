@@ -29,15 +29,15 @@ func FromFile(fs *pflag.FlagSet, path string) error {
 		}
 	})
 	if beside != "" {
-		return &Mistake{setting, "excludes all other flags, and --" + beside + " is set too", "move it into the file"}
+		return &Error{setting, "excludes all other flags, and --" + beside + " is set too", "move it into the file"}
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return &Mistake{setting, strings.TrimPrefix(err.Error(), "open "), "name a readable YAML file"}
+		return &Error{setting, strings.TrimPrefix(err.Error(), "open "), "name a readable YAML file"}
 	}
 	var root yaml.Node
 	if err := yaml.NewDecoder(bytes.NewReader(text)).Decode(&root); err != nil && !errors.Is(err, io.EOF) {
-		return &Mistake{setting, path + ": " + strings.TrimPrefix(err.Error(), "yaml: "), "correct the YAML"}
+		return &Error{setting, path + ": " + strings.TrimPrefix(err.Error(), "yaml: "), "correct the YAML"}
 	}
 	if len(root.Content) == 0 {
 		return nil
@@ -47,7 +47,7 @@ func FromFile(fs *pflag.FlagSet, path string) error {
 
 func setAll(fs *pflag.FlagSet, path string, node *yaml.Node, prefix string, outermost bool) error {
 	if node.Kind != yaml.MappingNode {
-		return &Mistake{fmt.Sprintf("%s:%d", path, node.Line), "is no list of settings", "write one \"flag: value\" a line"}
+		return &Error{fmt.Sprintf("%s:%d", path, node.Line), "is no list of settings", "write one \"flag: value\" a line"}
 	}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
@@ -63,17 +63,17 @@ func setAll(fs *pflag.FlagSet, path string, node *yaml.Node, prefix string, oute
 		}
 		flag := fs.Lookup(prefix + key.Value)
 		if flag == nil || flag.Name == "config-file" || flag.Name == "help" {
-			return &Mistake{where, "there is no such setting", "the keys are the names of the flags: troupe server --help"}
+			return &Error{where, "there is no such setting", "the keys are the names of the flags: troupe server --help"}
 		}
 		given, err := scalar(value)
 		if err != nil {
-			return &Mistake{where, err.Error(), ""}
+			return &Error{where, err.Error(), ""}
 		}
 		if given == "" {
 			continue // left blank: the default
 		}
 		if err := fs.Set(flag.Name, given); err != nil {
-			return NoValue(where, given, flag)
+			return InvalidValue(where, given, flag)
 		}
 	}
 	return nil

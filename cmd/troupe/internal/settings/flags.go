@@ -90,10 +90,10 @@ func (f *Flags) Register(fs *pflag.FlagSet) []Group {
 	for _, g := range groups {
 		fs.AddFlagSet(g.Set)
 	}
-	etcds := registerAccepted()
+	etcds := acceptedFlagSet()
 	fs.AddFlagSet(etcds)
 	fs.BoolVar(&f.StopWithStdin, "stop-with-stdin", false, "stop when standard input ends")
-	hide(fs, "stop-with-stdin", "logger")
+	hideFlags(fs, "stop-with-stdin", "logger")
 	return append(groups, Group{"Taken from etcd's command lines without an effect here (the log says why)", etcds})
 }
 
@@ -167,7 +167,7 @@ func (f *Flags) observation() *pflag.FlagSet {
 	return fs
 }
 
-func hide(fs *pflag.FlagSet, names ...string) {
+func hideFlags(fs *pflag.FlagSet, names ...string) {
 	for _, name := range names {
 		fs.Lookup(name).Hidden = true
 	}

@@ -62,11 +62,11 @@ type Keepalive struct {
 
 // The bounds are etcd's, so that nobody's settings are refused here that worked there.
 const (
-	maxElectionMillis  = 50000
-	heartbeatsPerTerm  = 5
-	defaultQuotaBytes  = 8 << 30
-	leastMaxAnswer     = 1 << 20
-	mostMaxRequestSize = 512 << 20
+	maxElectionMillis      = 50000
+	heartbeatsPerTerm      = 5
+	defaultQuotaBytes      = 8 << 30
+	minResponseBudgetBytes = 1 << 20
+	maxRequestBytesLimit   = 512 << 20
 )
 
 // Resolve checks everything that was set and puts it together. fs is what the flags were registered in: it knows what was
@@ -89,24 +89,24 @@ func (f *Flags) Resolve(fs *pflag.FlagSet) (*Server, error) {
 
 func (f *Flags) resolveNames(s *Server, fs *pflag.FlagSet) error {
 	if strings.TrimSpace(f.Name) == "" {
-		return &Mistake{"--name", "is empty", "give the member a name of its own"}
+		return &Error{"--name", "is empty", "give the member a name of its own"}
 	}
 	if strings.ContainsAny(f.Name, "=,") {
-		return &Mistake{"--name", fmt.Sprintf("%q holds a = or a comma", f.Name), "--initial-cluster could not name it"}
+		return &Error{"--name", fmt.Sprintf("%q holds a = or a comma", f.Name), "--initial-cluster could not name it"}
 	}
 	if !contains([]string{"new", "existing"}, f.InitialClusterState) {
-		return &Mistake{"--initial-cluster-state", fmt.Sprintf("%q is neither new nor existing", f.InitialClusterState), ""}
+		return &Error{"--initial-cluster-state", fmt.Sprintf("%q is neither new nor existing", f.InitialClusterState), ""}
 	}
 	if !contains([]string{"grpc", "remote"}, f.PeerLink) {
-		return &Mistake{"--peer-link", fmt.Sprintf("%q is neither grpc nor remote", f.PeerLink), ""}
+		return &Error{"--peer-link", fmt.Sprintf("%q is neither grpc nor remote", f.PeerLink), ""}
 	}
 	directory, err := filepath.Abs(f.defaultDataDir())
 	if err != nil {
-		return &Mistake{"--data-dir", err.Error(), "name a directory"}
+		return &Error{"--data-dir", err.Error(), "name a directory"}
 	}
 	s.DataDir = directory
 	s.Existing = f.InitialClusterState == "existing"
-	notes, err := Notes(fs)
+	notes, err := AcceptedWarnings(fs)
 	s.Warnings = append(s.Warnings, notes...)
 	return err
 }
@@ -116,7 +116,7 @@ func (f *Flags) resolveURLs(s *Server, fs *pflag.FlagSet) (err error) {
 		return err
 	}
 	if anySecure(s.ListenClient) != allSecure(s.ListenClient) {
-		return &Mistake{"--listen-client-urls", "mixes http and https", "use one of them"}
+		return &Error{"--listen-client-urls", "mixes http and https", "use one of them"}
 	}
 	if f.ListenMetrics != "" {
 		if s.ListenMetrics, err = parseURLs("--listen-metrics-urls", f.ListenMetrics, "http", "https"); err != nil {
@@ -127,7 +127,7 @@ func (f *Flags) resolveURLs(s *Server, fs *pflag.FlagSet) (err error) {
 		return err
 	}
 	if anySecure(s.ListenPeer) != allSecure(s.ListenPeer) {
-		return &Mistake{"--listen-peer-urls", "mixes http and https", "use one of them"}
+		return &Error{"--listen-peer-urls", "mixes http and https", "use one of them"}
 	}
 	for _, u := range s.ListenPeer {
 		if !u.Secure() && !u.Loopback() {
@@ -144,7 +144,7 @@ func (f *Flags) resolveURLs(s *Server, fs *pflag.FlagSet) (err error) {
 			s.Warnings = append(s.Warnings, fmt.Sprintf("--advertise-client-urls tells clients %s, where only those on this machine find anything; name the host", u))
 		}
 	}
-	s.AdvertiseClient = Texts(advertised)
+	s.AdvertiseClient = Strings(advertised)
 	return nil
 }
 
@@ -155,7 +155,7 @@ func advertise(setting, text string, listening []URL, from string) ([]URL, error
 	}
 	for _, u := range listening {
 		if u.Wildcard() {
-			return nil, &Mistake{setting, fmt.Sprintf("not set, and %s has %s, which means nothing to others", from, u), "name the host by which others reach this member"}
+			return nil, &Error{setting, fmt.Sprintf("not set, and %s has %s, which means nothing to others", from, u), "name the host by which others reach this member"}
 		}
 	}
 	return listening, nil
@@ -163,10 +163,10 @@ func advertise(setting, text string, listening []URL, from string) ([]URL, error
 
 func (f *Flags) resolveCluster(s *Server, fs *pflag.FlagSet) error {
 	if f.InitialClusterToken == "" {
-		return &Mistake{"--initial-cluster-token", "is empty", "leave it out or give the cluster a word of its own"}
+		return &Error{"--initial-cluster-token", "is empty", "leave it out or give the cluster a word of its own"}
 	}
 	s.ClusterGiven = fs.Changed("initial-cluster") && f.InitialCluster != ""
-	var peers []peer
+	var peers []clusterMember
 	var err error
 	if s.ClusterGiven {
 		if peers, err = parseInitialCluster(f.InitialCluster); err != nil {
@@ -177,24 +177,24 @@ func (f *Flags) resolveCluster(s *Server, fs *pflag.FlagSet) error {
 		if err != nil {
 			return err
 		}
-		peers = []peer{{s.Name, own}}
+		peers = []clusterMember{{s.Name, own}}
 	}
-	own, err := f.findOneself(s, peers)
+	own, err := f.findOwnMember(s, peers)
 	if err != nil {
 		return err
 	}
 	if s.PeerLink == "remote" && own[0].Wildcard() {
-		return &Mistake{"--initial-advertise-peer-urls", own[0].String() + " cannot be reached by others", "name the host"}
+		return &Error{"--initial-advertise-peer-urls", own[0].String() + " cannot be reached by others", "name the host"}
 	}
-	if s.Members, err = bootstrap(s.Token, peers); err != nil {
+	if s.Members, err = newMembers(s.Token, peers); err != nil {
 		return err
 	}
 	s.ID = MemberID(s.Token, own)
 	return nil
 }
 
-// findOneself finds this member among the peers, and sees to it that what it says of itself is what the others hear.
-func (f *Flags) findOneself(s *Server, peers []peer) ([]URL, error) {
+// findOwnMember finds this member among the peers, and sees to it that what it says of itself is what the others hear.
+func (f *Flags) findOwnMember(s *Server, peers []clusterMember) ([]URL, error) {
 	names := make([]string, 0, len(peers))
 	for _, p := range peers {
 		names = append(names, p.name)
@@ -207,20 +207,20 @@ func (f *Flags) findOneself(s *Server, peers []peer) ([]URL, error) {
 				return nil, err
 			}
 			if !sameURLs(said, p.urls) {
-				return nil, &Mistake{"--initial-cluster", fmt.Sprintf("member %q is at %s, but --initial-advertise-peer-urls says %s",
-					s.Name, strings.Join(Texts(p.urls), ","), strings.Join(Texts(said), ",")), "make the two the same"}
+				return nil, &Error{"--initial-cluster", fmt.Sprintf("member %q is at %s, but --initial-advertise-peer-urls says %s",
+					s.Name, strings.Join(Strings(p.urls), ","), strings.Join(Strings(said), ",")), "make the two the same"}
 			}
 		}
 		if listening := s.ListenPeer[0]; p.urls[0].Secure() != listening.Secure() {
-			return nil, &Mistake{"--listen-peer-urls", fmt.Sprintf("listens on %s, but the others are told %s", listening, p.urls[0]), "use https for both or http for both"}
+			return nil, &Error{"--listen-peer-urls", fmt.Sprintf("listens on %s, but the others are told %s", listening, p.urls[0]), "use https for both or http for both"}
 		}
 		if f.AdvertisePeerURLs == "" && !listensOn(s.ListenPeer, p.urls[0]) {
-			return nil, &Mistake{"--initial-cluster", fmt.Sprintf("member %q is at %s, but listens on %s", s.Name, p.urls[0], strings.Join(Texts(s.ListenPeer), ",")),
+			return nil, &Error{"--initial-cluster", fmt.Sprintf("member %q is at %s, but listens on %s", s.Name, p.urls[0], strings.Join(Strings(s.ListenPeer), ",")),
 				"make the two the same, or say with --initial-advertise-peer-urls that others reach it there"}
 		}
 		return p.urls, nil
 	}
-	return nil, &Mistake{"--initial-cluster", fmt.Sprintf("holds no member %q, only %s", s.Name, strings.Join(names, ", ")), "set --name to this member's name in it"}
+	return nil, &Error{"--initial-cluster", fmt.Sprintf("holds no member %q, only %s", s.Name, strings.Join(names, ", ")), "set --name to this member's name in it"}
 }
 
 // listensOn tells whether one of the URLs listened on has the port by which others are told to come. Hosts may differ: a name
@@ -242,11 +242,11 @@ func listensOn(listening []URL, told URL) bool {
 func (f *Flags) resolveTiming(s *Server, _ *pflag.FlagSet) error {
 	switch {
 	case f.HeartbeatMillis == 0:
-		return &Mistake{"--heartbeat-interval", "is 0", "give milliseconds, for instance 100"}
+		return &Error{"--heartbeat-interval", "is 0", "give milliseconds, for instance 100"}
 	case f.ElectionMillis > maxElectionMillis:
-		return &Mistake{"--election-timeout", fmt.Sprintf("%d ms is too long", f.ElectionMillis), fmt.Sprintf("give at most %d", maxElectionMillis)}
+		return &Error{"--election-timeout", fmt.Sprintf("%d ms is too long", f.ElectionMillis), fmt.Sprintf("give at most %d", maxElectionMillis)}
 	case f.ElectionMillis < heartbeatsPerTerm*f.HeartbeatMillis:
-		return &Mistake{"--election-timeout", fmt.Sprintf("%d ms is less than %d heartbeats of %d ms", f.ElectionMillis, heartbeatsPerTerm, f.HeartbeatMillis),
+		return &Error{"--election-timeout", fmt.Sprintf("%d ms is less than %d heartbeats of %d ms", f.ElectionMillis, heartbeatsPerTerm, f.HeartbeatMillis),
 			fmt.Sprintf("give at least %d, or less for --heartbeat-interval", heartbeatsPerTerm*f.HeartbeatMillis)}
 	}
 	s.Heartbeat = time.Duration(f.HeartbeatMillis) * time.Millisecond
@@ -256,21 +256,21 @@ func (f *Flags) resolveTiming(s *Server, _ *pflag.FlagSet) error {
 
 func (f *Flags) resolveLimits(s *Server, _ *pflag.FlagSet) error {
 	switch {
-	case f.MaxRequestBytes == 0 || f.MaxRequestBytes > mostMaxRequestSize:
-		return &Mistake{"--max-request-bytes", fmt.Sprintf("%d is not between 1 and %d", f.MaxRequestBytes, mostMaxRequestSize), ""}
+	case f.MaxRequestBytes == 0 || f.MaxRequestBytes > maxRequestBytesLimit:
+		return &Error{"--max-request-bytes", fmt.Sprintf("%d is not between 1 and %d", f.MaxRequestBytes, maxRequestBytesLimit), ""}
 	case f.MaxTxnOps == 0 || f.MaxTxnOps > math.MaxInt32:
-		return &Mistake{"--max-txn-ops", fmt.Sprintf("%d is not between 1 and %d", f.MaxTxnOps, math.MaxInt32), ""}
+		return &Error{"--max-txn-ops", fmt.Sprintf("%d is not between 1 and %d", f.MaxTxnOps, math.MaxInt32), ""}
 	case f.MaxConcurrentStreams == 0:
-		return &Mistake{"--max-concurrent-streams", "is 0", "no client could be served"}
+		return &Error{"--max-concurrent-streams", "is 0", "no client could be served"}
 	case f.MaxConnections == 0 || f.MaxConnections > math.MaxInt32:
-		return &Mistake{"--max-connections", fmt.Sprintf("%d is not between 1 and %d", f.MaxConnections, math.MaxInt32), ""}
-	case f.MaxAnswerBytes < leastMaxAnswer:
-		return &Mistake{"--max-answer-bytes", fmt.Sprintf("%d is below %d", f.MaxAnswerBytes, leastMaxAnswer), "give at least 1 MiB"}
+		return &Error{"--max-connections", fmt.Sprintf("%d is not between 1 and %d", f.MaxConnections, math.MaxInt32), ""}
+	case f.MaxAnswerBytes < minResponseBudgetBytes:
+		return &Error{"--max-answer-bytes", fmt.Sprintf("%d is below %d", f.MaxAnswerBytes, minResponseBudgetBytes), "give at least 1 MiB"}
 	case f.KeepaliveMinTime < 0 || f.KeepaliveInterval < 0 || f.KeepaliveTimeout < 0:
-		return &Mistake{"--grpc-keepalive-*", "a duration is negative", "give 0 or more"}
+		return &Error{"--grpc-keepalive-*", "a duration is negative", "give 0 or more"}
 	}
 	if f.WatchProgress < time.Second {
-		return &Mistake{"--watch-progress-notify-interval", fmt.Sprintf("%v is too often", f.WatchProgress), "give at least 1s"}
+		return &Error{"--watch-progress-notify-interval", fmt.Sprintf("%v is too often", f.WatchProgress), "give at least 1s"}
 	}
 	s.WatchProgress = f.WatchProgress
 	s.MaxRequestBytes, s.MaxTxnOps = uint64(f.MaxRequestBytes), int(f.MaxTxnOps)

@@ -12,7 +12,7 @@ import (
 )
 
 // written parses a command line as the server does.
-func written(t *testing.T, args ...string) (*Flags, *pflag.FlagSet) {
+func parseFlags(t *testing.T, args ...string) (*Flags, *pflag.FlagSet) {
 	t.Helper()
 	f, fs := &Flags{}, pflag.NewFlagSet("server", pflag.ContinueOnError)
 	f.Register(fs)
@@ -22,9 +22,9 @@ func written(t *testing.T, args ...string) (*Flags, *pflag.FlagSet) {
 	return f, fs
 }
 
-func resolved(t *testing.T, args ...string) *Server {
+func resolveFlags(t *testing.T, args ...string) *Server {
 	t.Helper()
-	f, fs := written(t, args...)
+	f, fs := parseFlags(t, args...)
 	s, err := f.Resolve(fs)
 	if err != nil {
 		t.Fatalf("resolve %q: %v", args, err)
@@ -33,7 +33,7 @@ func resolved(t *testing.T, args ...string) *Server {
 }
 
 func TestAServerWithoutFlagsIsAClusterOfOne(t *testing.T) {
-	s := resolved(t)
+	s := resolveFlags(t)
 	if len(s.Members) != 1 || s.Members[0].ID != s.ID || s.Members[0].Address != "localhost:2380" || s.ClusterGiven {
 		t.Fatalf("members %+v, own id %x", s.Members, s.ID)
 	}
@@ -60,7 +60,7 @@ func TestTheCommandLineWinsOverTroupesVariablesAndTheseOverEtcds(t *testing.T) {
 		{[]string{"--name", "c"}, []string{"ETCD_NAME=e"}, "c"},
 		{nil, []string{"ETCD_NAME=", "TROUPE_NAME="}, "default"}, // blank is unset
 	} {
-		f, fs := written(t, c.args...)
+		f, fs := parseFlags(t, c.args...)
 		if _, err := FromEnvironment(fs, c.env); err != nil {
 			t.Fatal(err)
 		}
@@ -71,11 +71,11 @@ func TestTheCommandLineWinsOverTroupesVariablesAndTheseOverEtcds(t *testing.T) {
 }
 
 func TestEveryFlagCanBeSetByAVariableOfEtcds(t *testing.T) {
-	_, fs := written(t)
+	_, fs := parseFlags(t)
 	fs.VisitAll(func(flag *pflag.Flag) {
-		_, fresh := written(t)
+		_, fresh := parseFlags(t)
 		value := map[string]string{"bool": "true", "string": "x", "stringSlice": "x", "uint": "7", "uint32": "7", "int64": "7", "duration": "7s"}[flag.Value.Type()]
-		unknown, err := FromEnvironment(fresh, []string{variable("ETCD_", flag.Name) + "=" + value})
+		unknown, err := FromEnvironment(fresh, []string{variableName("ETCD_", flag.Name) + "=" + value})
 		if err != nil || len(unknown) != 0 || !fresh.Changed(flag.Name) {
 			t.Errorf("--%s by its variable: changed %v, unknown %q, error %v", flag.Name, fresh.Changed(flag.Name), unknown, err)
 		}
@@ -83,13 +83,13 @@ func TestEveryFlagCanBeSetByAVariableOfEtcds(t *testing.T) {
 }
 
 func TestVariablesThatNameNoFlagAreReportedAndBadValuesRefused(t *testing.T) {
-	_, fs := written(t)
+	_, fs := parseFlags(t)
 	unknown, err := FromEnvironment(fs, []string{"ETCD_PORT_2379_TCP=x", "TROUPE_ENDPOINTS=x", "ETCDCTL_API=3", "TROUPE_NMAE=x", "PATH=/"})
 	if err != nil || strings.Join(unknown, " ") != "ETCD_PORT_2379_TCP TROUPE_NMAE" {
 		t.Fatalf("unknown %q, error %v", unknown, err)
 	}
 	_, err = FromEnvironment(fs, []string{"ETCD_HEARTBEAT_INTERVAL=soon"})
-	var mistake *Mistake
+	var mistake *Error
 	if !errors.As(err, &mistake) || mistake.Setting != "ETCD_HEARTBEAT_INTERVAL" || !strings.Contains(err.Error(), `"soon"`) {
 		t.Fatalf("%v", err)
 	}
@@ -98,8 +98,8 @@ func TestVariablesThatNameNoFlagAreReportedAndBadValuesRefused(t *testing.T) {
 const three = "a=http://10.0.0.1:2380,b=http://10.0.0.2:2380,c=http://10.0.0.3:2380"
 
 func TestMemberIDsAreTheSameWhateverOrderTheClusterIsWrittenIn(t *testing.T) {
-	one := resolved(t, "--name=a", "--initial-cluster="+three)
-	two := resolved(t, "--name=b", "--initial-cluster=c=http://10.0.0.3:2380,a=http://10.0.0.1:2380/,b=HTTP://10.0.0.2:2380")
+	one := resolveFlags(t, "--name=a", "--initial-cluster="+three)
+	two := resolveFlags(t, "--name=b", "--initial-cluster=c=http://10.0.0.3:2380,a=http://10.0.0.1:2380/,b=HTTP://10.0.0.2:2380")
 	for i := range one.Members {
 		if one.Members[i].ID != two.Members[i].ID || one.Members[i].Name != two.Members[i].Name || one.Members[i].Address != two.Members[i].Address {
 			t.Fatalf("member %d is %+v on a and %+v on b", i, one.Members[i], two.Members[i])
@@ -108,7 +108,7 @@ func TestMemberIDsAreTheSameWhateverOrderTheClusterIsWrittenIn(t *testing.T) {
 	if one.ID == two.ID {
 		t.Fatal("a and b have the same id")
 	}
-	other := resolved(t, "--name=a", "--initial-cluster="+three, "--initial-cluster-token=other")
+	other := resolveFlags(t, "--name=a", "--initial-cluster="+three, "--initial-cluster-token=other")
 	if other.ID == one.ID {
 		t.Fatal("another token gives the same id")
 	}
@@ -127,7 +127,7 @@ func TestMemberIDsStayWhatTheyAre(t *testing.T) {
 }
 
 func TestAMemberIsFoundUnderItsNameAndTakesItsURLFromTheCluster(t *testing.T) {
-	s := resolved(t, "--name=b", "--initial-cluster="+three, "--listen-peer-urls=http://0.0.0.0:2380")
+	s := resolveFlags(t, "--name=b", "--initial-cluster="+three, "--listen-peer-urls=http://0.0.0.0:2380")
 	if !s.ClusterGiven || len(s.Members) != 3 || s.ID != MemberID("etcd-cluster", []URL{{"http", "10.0.0.2:2380"}}) {
 		t.Fatalf("%+v", s)
 	}
@@ -190,9 +190,9 @@ func TestEachMistakeIsToldInOneLineThatNamesTheSetting(t *testing.T) {
 		{[]string{"--unsafe-no-fsync"}, []string{"--unsafe-no-fsync", "not supported"}},
 		{[]string{"--client-crl-file=x"}, []string{"--client-crl-file", "not supported"}},
 	} {
-		f, fs := written(t, c.args...)
+		f, fs := parseFlags(t, c.args...)
 		_, err := f.Resolve(fs)
-		var mistake *Mistake
+		var mistake *Error
 		if !errors.As(err, &mistake) {
 			t.Errorf("%q: error %v, want a Mistake", c.args, err)
 			continue
@@ -210,38 +210,38 @@ func TestEachMistakeIsToldInOneLineThatNamesTheSetting(t *testing.T) {
 }
 
 func TestAFlagOfEtcdsWithoutAnEffectIsTakenAndToldOnlyWhenItWishesForSomething(t *testing.T) {
-	s := resolved(t, "--snapshot-count=10000", "--strict-reconfig-check=true", "--pre-vote", "--logger=zap", "--metrics=basic")
+	s := resolveFlags(t, "--snapshot-count=10000", "--strict-reconfig-check=true", "--pre-vote", "--logger=zap", "--metrics=basic")
 	if len(s.Warnings) != 0 {
 		t.Fatalf("defaults make a fuss: %q", s.Warnings)
 	}
-	s = resolved(t, "--auto-compaction-retention=1h", "--pre-vote=false")
+	s = resolveFlags(t, "--auto-compaction-retention=1h", "--pre-vote=false")
 	if len(s.Warnings) != 2 || !strings.Contains(s.Warnings[1], "--auto-compaction-retention=1h has no effect") {
 		t.Fatalf("%q", s.Warnings)
 	}
 }
 
 func TestPlainTextBetweenMachinesIsWarnedOf(t *testing.T) {
-	s := resolved(t, "--listen-peer-urls=http://127.0.0.1:1,http://10.0.0.1:1", "--initial-advertise-peer-urls=http://10.0.0.1:1")
+	s := resolveFlags(t, "--listen-peer-urls=http://127.0.0.1:1,http://10.0.0.1:1", "--initial-advertise-peer-urls=http://10.0.0.1:1")
 	if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "plain text at http://10.0.0.1:1") {
 		t.Fatalf("%q", s.Warnings)
 	}
 }
 
 func TestACertificateThatEncryptsNothingIsWarnedOf(t *testing.T) {
-	s := resolved(t, "--cert-file=c", "--key-file=k")
+	s := resolveFlags(t, "--cert-file=c", "--key-file=k")
 	if s.ClientTLS.Enabled || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "nothing is encrypted") {
 		t.Fatalf("%+v", s)
 	}
 }
 
 func TestACAAloneAsksClientsForACertificate(t *testing.T) {
-	s := resolved(t, "--listen-client-urls=https://localhost:2379", "--cert-file=c", "--key-file=k", "--trusted-ca-file=ca")
+	s := resolveFlags(t, "--listen-client-urls=https://localhost:2379", "--cert-file=c", "--key-file=k", "--trusted-ca-file=ca")
 	if !s.ClientTLS.Enabled || !s.ClientTLS.RequireClientCert {
 		t.Fatalf("%+v", s.ClientTLS)
 	}
 }
 
-func file(t *testing.T, text string) string {
+func writeFile(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "troupe.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -251,7 +251,7 @@ func file(t *testing.T, text string) string {
 }
 
 func TestAConfigurationFileOfEtcdsIsUnderstood(t *testing.T) {
-	path := file(t, `
+	path := writeFile(t, `
 name: 'b'
 data-dir: /var/lib/b
 wal-dir:
@@ -269,7 +269,7 @@ peer-transport-security:
   cert-file: pc
   key-file: pk
 `)
-	f, fs := written(t)
+	f, fs := parseFlags(t)
 	if err := FromFile(fs, path); err != nil {
 		t.Fatal(err)
 	}
@@ -291,17 +291,17 @@ func TestAConfigurationFileIsRefusedWithTheLineAtFault(t *testing.T) {
 		"- a":                               "no list of settings",
 		"a: b: c":                           "mapping values",
 	} {
-		_, fs := written(t)
-		err := FromFile(fs, file(t, text))
+		_, fs := parseFlags(t)
+		err := FromFile(fs, writeFile(t, text))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
-	_, fs := written(t, "--name=x")
-	if err := FromFile(fs, file(t, "")); err == nil || !strings.Contains(err.Error(), "--name is set too") {
+	_, fs := parseFlags(t, "--name=x")
+	if err := FromFile(fs, writeFile(t, "")); err == nil || !strings.Contains(err.Error(), "--name is set too") {
 		t.Errorf("beside flags: %v", err)
 	}
-	_, fs = written(t)
+	_, fs = parseFlags(t)
 	if err := FromFile(fs, "/no/such/file"); err == nil || !strings.Contains(err.Error(), "/no/such/file") {
 		t.Errorf("missing: %v", err)
 	}

@@ -16,7 +16,7 @@ import (
 // resolveTLS decides where TLS is spoken and checks that it can be: what was asked for in URLs, flags and versions has to
 // agree. The files themselves are read by certs, whose errors have an exit code of their own.
 func (f *Flags) resolveTLS(s *Server, _ *pflag.FlagSet) error {
-	protocol, err := f.protocol()
+	protocol, err := f.tlsProtocol()
 	if err != nil {
 		return err
 	}
@@ -25,34 +25,34 @@ func (f *Flags) resolveTLS(s *Server, _ *pflag.FlagSet) error {
 		// A CA alone means that clients need a certificate, as with etcd.
 		RequireClientCert: f.ClientCertAuth || f.TrustedCAFile != "",
 		SelfSigned:        f.AutoTLS, SelfSignedDir: filepath.Join(s.DataDir, "fixtures", "client"), SelfSignedYears: f.SelfSignedYears,
-		Hosts: hosts(s.ListenClient), Protocol: protocol,
+		Hosts: hostsOf(s.ListenClient), Protocol: protocol,
 	}
 	peers := certs.Server{
 		CertFile: f.PeerCertFile, KeyFile: f.PeerKeyFile, CAFile: f.PeerTrustedCAFile,
 		RequireClientCert: f.PeerClientCert || f.PeerTrustedCAFile != "",
 		SelfSigned:        f.PeerAutoTLS, SelfSignedDir: filepath.Join(s.DataDir, "fixtures", "peer"), SelfSignedYears: f.SelfSignedYears,
-		Hosts: hosts(s.ListenPeer), Protocol: protocol, Mutual: true, AdvertisedHost: s.calledAs(),
+		Hosts: hostsOf(s.ListenPeer), Protocol: protocol, Mutual: true, AdvertisedHost: s.advertisedHost(),
 	}
 	metricsSecure := anySecure(s.ListenMetrics)
-	if s.ClientTLS, err = settle(s, clients, "", "--listen-client-urls", anySecure(s.ListenClient) || metricsSecure); err != nil {
+	if s.ClientTLS, err = checkTLS(s, clients, "", "--listen-client-urls", anySecure(s.ListenClient) || metricsSecure); err != nil {
 		return err
 	}
-	s.PeerTLS, err = settle(s, peers, "peer-", "--listen-peer-urls", anySecure(s.ListenPeer))
+	s.PeerTLS, err = checkTLS(s, peers, "peer-", "--listen-peer-urls", anySecure(s.ListenPeer))
 	return err
 }
 
 // settle checks one side's files against its URLs. prefix is what its flags begin with.
-func settle(s *Server, tls certs.Server, prefix, urls string, secure bool) (certs.Server, error) {
+func checkTLS(s *Server, tls certs.Server, prefix, urls string, secure bool) (certs.Server, error) {
 	cert, key, ca, auth := "--"+prefix+"cert-file", "--"+prefix+"key-file", "--"+prefix+"trusted-ca-file", "--"+prefix+"client-cert-auth"
 	switch {
 	case tls.CertFile != "" && tls.KeyFile == "":
-		return tls, &Mistake{key, "is missing beside " + cert, "name the certificate's private key"}
+		return tls, &Error{key, "is missing beside " + cert, "name the certificate's private key"}
 	case tls.KeyFile != "" && tls.CertFile == "":
-		return tls, &Mistake{cert, "is missing beside " + key, "name the key's certificate"}
+		return tls, &Error{cert, "is missing beside " + key, "name the key's certificate"}
 	case tls.RequireClientCert && tls.CAFile == "" && !tls.SelfSigned:
-		return tls, &Mistake{auth, "needs " + ca, "name the CA that signs the certificates to ask for"}
+		return tls, &Error{auth, "needs " + ca, "name the CA that signs the certificates to ask for"}
 	case secure && tls.CertFile == "" && !tls.SelfSigned:
-		return tls, &Mistake{urls, "says https, but there is no certificate", fmt.Sprintf("set %s and %s, or --%sauto-tls", cert, key, prefix)}
+		return tls, &Error{urls, "says https, but there is no certificate", fmt.Sprintf("set %s and %s, or --%sauto-tls", cert, key, prefix)}
 	case !secure && (tls.CertFile != "" || tls.CAFile != "" || tls.SelfSigned):
 		s.Warnings = append(s.Warnings, fmt.Sprintf("%s has no https URL: what %s and the flags beside it say is not used, and nothing is encrypted there", urls, cert))
 		return certs.Server{}, nil
@@ -66,22 +66,22 @@ func settle(s *Server, tls certs.Server, prefix, urls string, secure bool) (cert
 	return tls, nil
 }
 
-func (f *Flags) protocol() (certs.Protocol, error) {
+func (f *Flags) tlsProtocol() (certs.Protocol, error) {
 	versions := map[string]uint16{"": 0, "TLS1.2": tls.VersionTLS12, "TLS1.3": tls.VersionTLS13}
 	lowest, known := versions[f.TLSMinVersion]
 	if !known || lowest == 0 {
-		return certs.Protocol{}, &Mistake{"--tls-min-version", fmt.Sprintf("%q is not served", f.TLSMinVersion), "use TLS1.2 or TLS1.3"}
+		return certs.Protocol{}, &Error{"--tls-min-version", fmt.Sprintf("%q is not served", f.TLSMinVersion), "use TLS1.2 or TLS1.3"}
 	}
 	highest, known := versions[f.TLSMaxVersion]
 	if !known {
-		return certs.Protocol{}, &Mistake{"--tls-max-version", fmt.Sprintf("%q is not served", f.TLSMaxVersion), "use TLS1.2 or TLS1.3, or leave it empty"}
+		return certs.Protocol{}, &Error{"--tls-max-version", fmt.Sprintf("%q is not served", f.TLSMaxVersion), "use TLS1.2 or TLS1.3, or leave it empty"}
 	}
 	if highest != 0 && highest < lowest {
-		return certs.Protocol{}, &Mistake{"--tls-max-version", fmt.Sprintf("%s is below --tls-min-version=%s", f.TLSMaxVersion, f.TLSMinVersion), ""}
+		return certs.Protocol{}, &Error{"--tls-max-version", fmt.Sprintf("%s is below --tls-min-version=%s", f.TLSMaxVersion, f.TLSMinVersion), ""}
 	}
 	suites, err := cipherSuites(f.CipherSuites)
 	if err == nil && len(suites) > 0 && lowest == tls.VersionTLS13 {
-		err = &Mistake{"--cipher-suites", "TLS 1.3 has no choice of them", "leave one of the two out"}
+		err = &Error{"--cipher-suites", "TLS 1.3 has no choice of them", "leave one of the two out"}
 	}
 	return certs.Protocol{MinVersion: lowest, MaxVersion: highest, CipherSuites: suites}, err
 }
@@ -98,7 +98,7 @@ func cipherSuites(names []string) ([]uint16, error) {
 	for _, name := range names {
 		id, ok := known[name]
 		if !ok {
-			return nil, &Mistake{"--cipher-suites", fmt.Sprintf("%q is unknown or unsafe", name), "choose from " + strings.Join(all, ", ")}
+			return nil, &Error{"--cipher-suites", fmt.Sprintf("%q is unknown or unsafe", name), "choose from " + strings.Join(all, ", ")}
 		}
 		ids = append(ids, id)
 	}
@@ -123,8 +123,8 @@ func allSecure(urls []URL) bool {
 	return true
 }
 
-// calledAs is the host by which the other members call this one.
-func (s *Server) calledAs() string {
+// advertisedHost is the host by which the other members call this one.
+func (s *Server) advertisedHost() string {
 	for _, m := range s.Members {
 		if m.ID == s.ID {
 			if host, _, err := net.SplitHostPort(m.Address); err == nil {
@@ -136,7 +136,7 @@ func (s *Server) calledAs() string {
 }
 
 // hosts are the names that a certificate made here has to carry.
-func hosts(urls []URL) []string {
+func hostsOf(urls []URL) []string {
 	var names []string
 	for _, u := range urls {
 		if i := strings.LastIndex(u.Address, ":"); !u.Unix() && i > 0 {

@@ -55,7 +55,7 @@ func parseURLs(setting, text string, schemes ...string) ([]URL, error) {
 	for _, part := range strings.Split(text, ",") {
 		part = strings.TrimSpace(part)
 		if part == "" {
-			return nil, &Mistake{setting, fmt.Sprintf("a URL is missing in %q", text), "write " + example(schemes)}
+			return nil, &Error{setting, fmt.Sprintf("a URL is missing in %q", text), "write " + example(schemes)}
 		}
 		u, err := parseURL(setting, part, schemes)
 		if err != nil {
@@ -68,7 +68,7 @@ func parseURLs(setting, text string, schemes ...string) ([]URL, error) {
 
 func parseURL(setting, text string, schemes []string) (URL, error) {
 	wrong := func(what string) (URL, error) {
-		return URL{}, &Mistake{setting, fmt.Sprintf("%q %s", text, what), "write " + example(schemes)}
+		return URL{}, &Error{setting, fmt.Sprintf("%q %s", text, what), "write " + example(schemes)}
 	}
 	scheme, rest, found := strings.Cut(text, "://")
 	if !found {
@@ -117,8 +117,8 @@ func contains(list []string, s string) bool {
 	return false
 }
 
-// Texts are the URLs as texts, in their order.
-func Texts(urls []URL) []string {
+// Strings are the URLs as texts, in their order.
+func Strings(urls []URL) []string {
 	texts := make([]string, len(urls))
 	for i, u := range urls {
 		texts[i] = u.String()
@@ -128,7 +128,7 @@ func Texts(urls []URL) []string {
 
 // sameURLs compares two lists as sets.
 func sameURLs(a, b []URL) bool {
-	x, y := Texts(a), Texts(b)
+	x, y := Strings(a), Strings(b)
 	sort.Strings(x)
 	sort.Strings(y)
 	return strings.Join(x, ",") == strings.Join(y, ",")

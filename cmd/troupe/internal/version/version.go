@@ -24,7 +24,7 @@ const Etcd = "3.7.3"
 func String() string {
 	v := Troupe
 	info, ok := debug.ReadBuildInfo()
-	if v == "" && ok && released(info.Main.Version) {
+	if v == "" && ok && isRelease(info.Main.Version) {
 		v = info.Main.Version
 	}
 	if v == "" {
@@ -37,7 +37,7 @@ func String() string {
 }
 
 // released tells a tagged version from what the go command makes up for a checkout (v0.0.0-date-revision).
-func released(v string) bool {
+func isRelease(v string) bool {
 	return v != "" && v != "(devel)" && !strings.HasPrefix(v, "v0.0.0-")
 }
 
