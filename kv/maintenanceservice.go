@@ -12,8 +12,8 @@ import (
 	"github.com/troupe-raft/troupe"
 )
 
-// LeaderMover is what a Consensus may be besides: one that can hand leadership to another member.
-type LeaderMover interface {
+// leaderMover is what a Consensus may be besides: one that can hand leadership to another member.
+type leaderMover interface {
 	TransferLeadership(ctx context.Context, to uint64) error
 }
 
@@ -123,7 +123,7 @@ func (s *maintenanceService) MoveLeader(ctx context.Context, r *pb.MoveLeaderReq
 	if !isVoter(node, r.GetTargetID()) {
 		return nil, rpctypes.ErrGRPCBadLeaderTransferee
 	}
-	mover, ok := s.consensus.(LeaderMover)
+	mover, ok := s.consensus.(leaderMover)
 	if !ok {
 		return nil, errNotSupported("moving the leadership is")
 	}

@@ -22,8 +22,8 @@ type StoreRef struct {
 	onOpen func(*mvcc.Store) // guarded by mu; called with every store, before the node applies anything to it
 }
 
-// NewStoreRef holds a store that is never reopened (nil: none yet). With supervision, use Factory.
-func NewStoreRef(store *mvcc.Store) *StoreRef {
+// newStoreRef holds a store that is never reopened (nil: none yet). With supervision, use Factory.
+func newStoreRef(store *mvcc.Store) *StoreRef {
 	r := &StoreRef{opened: make(chan struct{})}
 	if store != nil {
 		r.set(store)
@@ -37,7 +37,7 @@ func Factory(dir string, o mvcc.Options) (troupe.Factory, *StoreRef) {
 	if o.LeaseKnown == nil {
 		o.LeaseKnown = func(int64) bool { return false }
 	}
-	ref := NewStoreRef(nil)
+	ref := newStoreRef(nil)
 	return func() (troupe.StateMachine, error) {
 		store, err := mvcc.Open(dir, o)
 		if err != nil {

@@ -12,7 +12,7 @@ import (
 //
 // The order is what makes it safe to be interrupted anywhere: the base is written and synced, then a frame that claims it,
 // so that not even damage can take it back unnoticed, and only then are files removed.
-func (l *Log) Rebase(index, term uint64, configuration *messages.Configuration) error {
+func (l *Log) rebase(index, term uint64, configuration *messages.Configuration) error {
 	if l.latched != nil {
 		return l.latched
 	}
@@ -30,7 +30,7 @@ func (l *Log) Rebase(index, term uint64, configuration *messages.Configuration) 
 	if err != nil {
 		return fmt.Errorf("encode the configuration as of %d: %w", index, err)
 	}
-	first := l.LastIndex() + 1
+	first := l.lastIndex() + 1
 	if held, ok := l.published.terms.Term(index); !ok || held != term {
 		first = index + 1
 	}

@@ -74,7 +74,7 @@ func TestReadersBesideTheWriterSeeOneDurableLog(t *testing.T) {
 		if i%100 == 99 {
 			index := m.last() - 300
 			m.rebase(index, m.terms[index-m.base-1])
-			if err := l.Rebase(index, m.baseTerm, nil); err != nil {
+			if err := l.rebase(index, m.baseTerm, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

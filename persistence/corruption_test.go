@@ -303,13 +303,13 @@ func TestAFileOfAnotherMemberOrVersionIsRefusedAndLeftAlone(t *testing.T) {
 	if _, err := file.ReadAt(b, 0); err != nil {
 		t.Fatal(err)
 	}
-	le.PutUint32(b[8:], FormatVersion+1)
+	le.PutUint32(b[8:], formatVersion+1)
 	le.PutUint32(b[segmentHeaderBytes-4:], checksum(b[:segmentHeaderBytes-4]))
 	if _, err := file.WriteAt(b, 0); err != nil {
 		t.Fatal(err)
 	}
-	var format *FormatError
-	if _, _, err := Open(testOptions(disk)); !errors.As(err, &format) || format.Found != FormatVersion+1 {
+	var format *formatError
+	if _, _, err := Open(testOptions(disk)); !errors.As(err, &format) || format.Found != formatVersion+1 {
 		t.Fatalf("a version of the future: %v", err)
 	}
 	l, r := mustOpen(t, testOptions(fs))

@@ -179,7 +179,7 @@ func (e *crashEnumerator) checkFirstCrash(disk *vfs.MemFS, r *workloadRunner, wh
 	}
 	e.traces[key] = true
 	identity := &next.dir.Identity
-	if next.dir.Created {
+	if next.dir.created {
 		identity = r.identity
 	}
 	return e.enumerateSecondCrashes(again, r, next.modelAfter, next.modelAfter, identity, where)

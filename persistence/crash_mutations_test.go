@@ -32,7 +32,7 @@ var crashMutations = []crashMutation{
 			_f := _l.newFrame(_first, _last, _l.hard)
 			_l.frameBuf = appendBatchFrame(_l.frameBuf[:0], &_f, _entries)
 			if _err := _l.writeFrame(&_f, _l.frameBuf); _err != nil { return _err }
-			g := _l.newFrame(_l.LastIndex()+1, _l.LastIndex(), _p.hard)
+			g := _l.newFrame(_l.lastIndex()+1, _l.lastIndex(), _p.hard)
 			if _err := _l.writeFrame(&g, appendFrame(nil, &g, kindIdle, nil)); _err != nil { ___fail }`)},
 	{"the hard state of a batch goes ahead with the index of the full segment",
 		in("rollSegment").Replace(
@@ -78,10 +78,10 @@ var crashMutations = []crashMutation{
 			`if _err := error(nil); _err != nil { ___fail }`)},
 	{"directories that were found are not synced",
 		in("makeDurableDir").Replace(
-			`[]string{_at, filepath.Dir(_at)}`,
+			`[]string{_at, filepath.dir(_at)}`,
 			`[]string{}`)},
 	{"segments are removed before the base that replaces them is written",
-		in("Rebase").InsertAfter(
+		in("rebase").InsertAfter(
 			`_l.frameBuf = appendFrame(_l.frameBuf[:0], _f, kindBase, _payload)`, `
 			for len(_l.segments) > 1 {
 				_l.options.FS.Remove(_l.segments[0].path)
@@ -112,13 +112,13 @@ var crashMutations = []crashMutation{
 	{"the identity is made before the log",
 		in("createDataDir").InsertBefore(
 			`_l, _, _err := Open(_o)`, `
-			if err := CreateIdentity(filesystem, d.Dir, d.Identity); err != nil {
+			if err := createIdentity(filesystem, d.dir, d.Identity); err != nil {
 				return err
 			}`)},
 	{"the identity is not synced before it gets its name",
-		in("CreateIdentity").Replace(`_file.Sync()`, `nil`)},
+		in("createIdentity").Replace(`_file.Sync()`, `nil`)},
 	{"the name of the identity is not synced",
-		in("CreateIdentity").Replace(`_fs.SyncDir(_dir)`, `nil`)},
+		in("createIdentity").Replace(`_fs.SyncDir(_dir)`, `nil`)},
 	{"an identity that was found is not synced",
 		in("OpenDataDir").Replace(`_fs.SyncDir(_dir)`, `nil`)},
 	{"a log without an identity is not removed",

@@ -310,7 +310,7 @@ func (r *workloadRunner) add(parts []addCall) error {
 // entrySizeLeaving is the size of an entry after which the active segment has so many bytes left, before its index.
 func (r *workloadRunner) entrySizeLeaving(left int64) int {
 	l := r.log
-	overhead := int64(frameHeaderBytes + termRunBytes + tableEntryBytes + len(entryData(l.LastIndex()+1, r.modelAfter.hard.term, 0)))
+	overhead := int64(frameHeaderBytes + termRunBytes + tableEntryBytes + len(entryData(l.lastIndex()+1, r.modelAfter.hard.term, 0)))
 	index := l.published.activeIndex.frameBytes() + 64
 	return int(max(0, l.published.active.size-l.writeOffset-index-left-overhead)) + len("entry 1 of term 1 ")
 }
@@ -323,5 +323,5 @@ func (r *workloadRunner) rebase(b *baseStep) error {
 	if b.configuration != 0 {
 		configuration = &messages.Configuration{ClusterId: b.configuration, Members: []*messages.Member{{Id: 7}}}
 	}
-	return r.log.Rebase(b.index, b.term, configuration)
+	return r.log.rebase(b.index, b.term, configuration)
 }

@@ -12,13 +12,13 @@ import (
 
 // What a data directory holds beside the identity.
 const (
-	LockFile   = "LOCK"
+	lockFile   = "LOCK"
 	LogDirName = "log"
 )
 
-// LockDir keeps every other process, and every other user in this one, out of a data directory until the closer is closed.
-func LockDir(filesystem vfs.FS, dir string) (io.Closer, error) {
-	lock, err := filesystem.Lock(filepath.Join(dir, LockFile))
+// lockDir keeps every other process, and every other user in this one, out of a data directory until the closer is closed.
+func lockDir(filesystem vfs.FS, dir string) (io.Closer, error) {
+	lock, err := filesystem.Lock(filepath.Join(dir, lockFile))
 	if errors.Is(err, ErrLocked) {
 		return nil, fmt.Errorf("data directory %s: %w: stop the other node first, or give this one a directory of its own", dir, err)
 	}
@@ -30,15 +30,15 @@ func LockDir(filesystem vfs.FS, dir string) (io.Closer, error) {
 
 // DataDir is a data directory that is locked, and known to be the right one.
 type DataDir struct {
-	Dir      string
+	dir      string
 	Identity Identity
 	// Fresh: it was made just now.
-	Created bool
+	created bool
 	lock    io.Closer
 }
 
 // LogDir is where the log is. Open it with Options.MustExist: OpenDataDir has made it.
-func (d *DataDir) LogDir() string { return filepath.Join(d.Dir, LogDirName) }
+func (d *DataDir) LogDir() string { return filepath.Join(d.dir, LogDirName) }
 
 // Close gives up the lock.
 func (d *DataDir) Close() error { return d.lock.Close() }
@@ -51,21 +51,21 @@ func OpenDataDir(filesystem vfs.FS, dir string, want Identity) (*DataDir, error)
 	if err := makeDurableDir(filesystem, dir); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	lock, err := LockDir(filesystem, dir)
+	lock, err := lockDir(filesystem, dir)
 	if err != nil {
 		return nil, err
 	}
-	d := &DataDir{Dir: dir, lock: lock}
+	d := &DataDir{dir: dir, lock: lock}
 	d.Identity, err = ReadIdentity(filesystem, dir)
 	switch {
 	case err == nil:
-		if err = d.Identity.Check(dir, want); err == nil {
+		if err = d.Identity.check(dir, want); err == nil {
 			// It may have got its name a moment before a crash that came before the sync: nobody is told of it before
 			// it is there for sure (E6).
 			err = filesystem.SyncDir(dir)
 		}
 	case errors.Is(err, fs.ErrNotExist):
-		d.Identity, d.Created = want, true
+		d.Identity, d.created = want, true
 		err = createDataDir(filesystem, d)
 	default:
 		err = fmt.Errorf("data directory %s: %w", dir, err)
@@ -90,7 +90,7 @@ func createDataDir(filesystem vfs.FS, d *DataDir) error {
 	if err := l.Close(); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
-	return CreateIdentity(filesystem, d.Dir, d.Identity)
+	return createIdentity(filesystem, d.dir, d.Identity)
 }
 
 // removeUnusedLog removes a log that was made in an attempt which ended before the identity was written. One that holds

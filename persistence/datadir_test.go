@@ -17,7 +17,7 @@ func testIdentity() Identity {
 func TestADataDirectoryIsFreshOnceAndThenItself(t *testing.T) {
 	fs := vfs.NewMem()
 	d, err := OpenDataDir(fs, "/data", testIdentity())
-	if err != nil || !d.Created || d.Identity != testIdentity() {
+	if err != nil || !d.created || d.Identity != testIdentity() {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	if _, err := OpenDataDir(fs, "/data", testIdentity()); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "stop the other node") {
@@ -30,7 +30,7 @@ func TestADataDirectoryIsFreshOnceAndThenItself(t *testing.T) {
 	other := testIdentity()
 	other.StorageID[5]++
 	d, err = OpenDataDir(fs.CrashClone(vfs.LoseUnsynced), "/data", other)
-	if err != nil || d.Created || d.Identity != testIdentity() {
+	if err != nil || d.created || d.Identity != testIdentity() {
 		t.Fatalf("%+v, %v", d, err)
 	}
 }
@@ -75,7 +75,7 @@ func TestAnIdentityOfTheFutureOrDamagedIsRefused(t *testing.T) {
 	j.FormatVersion++
 	j.Checksum = j.computeChecksum()
 	future, _ := json.Marshal(j)
-	var format *FormatError
+	var format *formatError
 	if _, err := decodeIdentity("identity.json", future); !errors.As(err, &format) || !strings.Contains(err.Error(), "start the version") {
 		t.Fatalf("a version of the future: %v", err)
 	}
@@ -146,7 +146,7 @@ func TestE6EveryPowerCutDuringTheFirstStartLeavesADirectoryThatStarts(t *testing
 		if err != nil {
 			t.Fatalf("power cut after %v, outcome %v: %v", last, o.digits, err)
 		}
-		if d.Created == (d.Identity == testIdentity()) {
+		if d.created == (d.Identity == testIdentity()) {
 			t.Fatalf("power cut after %v, outcome %v: %+v", last, o.digits, d)
 		}
 		l, r := mustOpen(t, Options{FS: disk, Dir: d.LogDir(), NodeID: 7, StorageID: d.Identity.StorageID, MustExist: true, FirstSegmentBytes: 8 << 10})
@@ -170,7 +170,7 @@ func TestE6EveryPowerCutDuringTheFirstStartLeavesADirectoryThatStarts(t *testing
 		}
 	})
 	d, err := OpenDataDir(fs, "/srv/troupe/data", testIdentity())
-	if err != nil || !d.Created {
+	if err != nil || !d.created {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	if disks < 50 {
@@ -194,7 +194,7 @@ func TestE6AnIdentityThatACrashLeftUnsyncedIsSyncedBeforeItIsSpokenOf(t *testing
 	second := testIdentity()
 	second.StorageID[0]++
 	d, err := OpenDataDir(killed, "/data", second)
-	if err != nil || d.Created {
+	if err != nil || d.created {
 		t.Fatalf("the identity is there to be read: %+v, %v", d, err)
 	}
 	third, err := OpenDataDir(killed.CrashClone(vfs.LoseUnsynced), "/data", second)
@@ -226,7 +226,7 @@ func TestE6NoneOfManyNewDirectoriesIsLostAfterAStartThatWasCutOff(t *testing.T) 
 			t.Fatalf("start after kill %d: %v", i, err)
 		}
 		again, err := OpenDataDir(disk.CrashClone(vfs.LoseUnsynced), dir, testIdentity())
-		if err != nil || again.Created {
+		if err != nil || again.created {
 			t.Fatalf("kill %d, a start (%+v), a power cut: %+v, %v", i, d, again, err)
 		}
 	}

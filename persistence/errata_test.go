@@ -182,10 +182,10 @@ func TestABaseThatContradictsWhatIsCommittedIsRefused(t *testing.T) {
 	l, _ := mustOpen(t, testOptions(disk))
 	mustAppend(t, l, 0, testBatch(1, 9, 1, 20), testHardState(3, 1, 5))
 	var broken *InvariantError
-	if err := l.Rebase(4, 2, nil); !errors.As(err, &broken) {
+	if err := l.rebase(4, 2, nil); !errors.As(err, &broken) {
 		t.Fatalf("entry 4 of term 1 is committed, a base of term 2 was taken: %v", err)
 	}
-	if err := l.Rebase(6, 2, nil); err != nil { // not committed: the snapshot knows better (E38)
+	if err := l.rebase(6, 2, nil); err != nil { // not committed: the snapshot knows better (E38)
 		t.Fatal(err)
 	}
 	if _, r := mustOpen(t, testOptions(disk.CrashClone(vfs.LoseUnsynced))); r.BaseIndex != 6 || r.LastIndex != 6 || r.HardState.Commit != 5 {

@@ -78,39 +78,39 @@ func rereadWarning(file string, offset int64, first error) string {
 		file, offset, first)
 }
 
-// FormatError is a file of an unknown version.
-type FormatError struct {
+// formatError is a file of an unknown version.
+type formatError struct {
 	File  string
 	Found uint32
 }
 
-func (e *FormatError) Error() string {
+func (e *formatError) Error() string {
 	return fmt.Sprintf("%v %d in %s (this program reads %d): start the version of troupe that wrote it, nothing was changed",
-		ErrFormat, e.Found, e.File, FormatVersion)
+		ErrFormat, e.Found, e.File, formatVersion)
 }
-func (e *FormatError) Unwrap() error { return ErrFormat }
+func (e *formatError) Unwrap() error { return ErrFormat }
 
-// MismatchError is a data directory that is not the one meant. Kind is ErrWrongCluster or ErrWrongMember.
-type MismatchError struct {
+// mismatchError is a data directory that is not the one meant. Kind is ErrWrongCluster or ErrWrongMember.
+type mismatchError struct {
 	Kind        error
 	File        string
 	Field       string
 	Found, Want string
 }
 
-func (e *MismatchError) Error() string {
+func (e *mismatchError) Error() string {
 	return fmt.Sprintf("%v: %s has %s %s, this node was started as %s: give it its own data directory, or correct its name, initial cluster and cluster token",
 		e.Kind, e.File, e.Field, e.Found, e.Want)
 }
-func (e *MismatchError) Unwrap() error { return e.Kind }
+func (e *mismatchError) Unwrap() error { return e.Kind }
 
-// LogFailedError is what a log that has failed returns from then on.
-type LogFailedError struct{ Cause error }
+// logFailedError is what a log that has failed returns from then on.
+type logFailedError struct{ Cause error }
 
-func (e *LogFailedError) Error() string {
+func (e *logFailedError) Error() string {
 	return fmt.Sprintf("%v: %v; what is on disk was right before it: check the disk and start the node again", ErrLogFailed, e.Cause)
 }
-func (e *LogFailedError) Unwrap() []error { return []error{ErrLogFailed, e.Cause} }
+func (e *logFailedError) Unwrap() []error { return []error{ErrLogFailed, e.Cause} }
 
 // InvariantError is a request that a correct Raft never makes: a bug of ours, not a fault of the disk. Nothing was written.
 type InvariantError struct{ Detail string }

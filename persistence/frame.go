@@ -10,8 +10,8 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// FormatVersion is what this program writes, and all it reads.
-const FormatVersion = 1
+// formatVersion is what this program writes, and all it reads.
+const formatVersion = 1
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

@@ -42,7 +42,7 @@ func (j *identityJSON) computeChecksum() string {
 
 func encodeIdentity(id Identity) ([]byte, error) {
 	j := identityJSON{
-		FormatVersion: FormatVersion,
+		FormatVersion: formatVersion,
 		ClusterID:     fmt.Sprintf("%016x", id.ClusterID), NodeID: fmt.Sprintf("%016x", id.NodeID),
 		StorageID: hex.EncodeToString(id.StorageID[:]), CreatedBy: id.CreatedBy,
 	}
@@ -57,8 +57,8 @@ func decodeIdentity(path string, b []byte) (Identity, error) {
 		return Identity{}, corruptError(path, 0, "%v", err)
 	}
 	// The version comes first: another one may compute its checksum in another way.
-	if j.FormatVersion != FormatVersion {
-		return Identity{}, &FormatError{File: path, Found: j.FormatVersion}
+	if j.FormatVersion != formatVersion {
+		return Identity{}, &formatError{File: path, Found: j.FormatVersion}
 	}
 	if j.Checksum != j.computeChecksum() {
 		return Identity{}, corruptError(path, 0, "checksum %q, %q expected", j.computeChecksum(), j.Checksum)
@@ -99,8 +99,8 @@ func ReadIdentity(filesystem vfs.FS, dir string) (Identity, error) {
 	return decodeIdentity(path, b)
 }
 
-// CreateIdentity writes whose a data directory is, whole or not at all: written beside, synced, renamed.
-func CreateIdentity(filesystem vfs.FS, dir string, id Identity) error {
+// createIdentity writes whose a data directory is, whole or not at all: written beside, synced, renamed.
+func createIdentity(filesystem vfs.FS, dir string, id Identity) error {
 	path := filepath.Join(dir, IdentityFile)
 	beside := path + newSuffix
 	if err := filesystem.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -132,16 +132,16 @@ func CreateIdentity(filesystem vfs.FS, dir string, id Identity) error {
 	return nil
 }
 
-// Check refuses a directory that is not the one meant. A cluster id of 0 in want is not compared: a node that joins learns
+// check refuses a directory that is not the one meant. A cluster id of 0 in want is not compared: a node that joins learns
 // it from its data directory.
-func (id Identity) Check(dir string, want Identity) error {
+func (id Identity) check(dir string, want Identity) error {
 	path := filepath.Join(dir, IdentityFile)
 	if want.ClusterID != 0 && id.ClusterID != want.ClusterID {
-		return &MismatchError{Kind: ErrWrongCluster, File: path, Field: "cluster id",
+		return &mismatchError{Kind: ErrWrongCluster, File: path, Field: "cluster id",
 			Found: raft.FormatID(id.ClusterID), Want: raft.FormatID(want.ClusterID)}
 	}
 	if id.NodeID != want.NodeID {
-		return &MismatchError{Kind: ErrWrongMember, File: path, Field: "node id",
+		return &mismatchError{Kind: ErrWrongMember, File: path, Field: "node id",
 			Found: raft.FormatID(id.NodeID), Want: raft.FormatID(want.NodeID)}
 	}
 	return nil

@@ -87,11 +87,11 @@ func Verify(filesystem vfs.FS, dataDir string, how InspectOptions) (Report, erro
 }
 
 func openForInspection(filesystem vfs.FS, dataDir string, how InspectOptions, look func(Identity, *recoveryState) error) error {
-	path := filepath.Join(dataDir, LockFile)
+	path := filepath.Join(dataDir, lockFile)
 	if _, err := filesystem.Stat(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return readError(path, 0, err)
 	} else if err == nil && !how.EvenIfRunning {
-		lock, err := LockDir(filesystem, dataDir)
+		lock, err := lockDir(filesystem, dataDir)
 		if err != nil {
 			return err
 		}

@@ -122,7 +122,7 @@ func (l *Log) Add(truncateFrom uint64, entries *messages.Entries, hs *messages.H
 
 // check holds a request against what Raft promises about logs and hard states.
 func (l *Log) checkAdd(truncateFrom uint64, entries *messages.Entries, hard hardState) error {
-	last, lastTerm, was := l.LastIndex(), l.lastIndexTerm(), l.hard
+	last, lastTerm, was := l.lastIndex(), l.lastIndexTerm(), l.hard
 	if l.pending.nonEmpty {
 		was = l.pending.hard
 	}
@@ -189,7 +189,7 @@ func (l *Log) PendingBytes() int64 {
 }
 
 // Last is the last index, pending entries included.
-func (l *Log) LastIndex() uint64 {
+func (l *Log) lastIndex() uint64 {
 	if l.pending.nonEmpty {
 		return raft.EntriesLast(&l.pending.entries)
 	}
@@ -204,7 +204,7 @@ func (l *Log) commitIndex() uint64 {
 	return l.hard.commit
 }
 
-func (l *Log) lastIndexTerm() uint64 { return l.termAt(l.LastIndex()) }
+func (l *Log) lastIndexTerm() uint64 { return l.termAt(l.lastIndex()) }
 
 // termAt is the term at an index of the log, pending entries included.
 func (l *Log) termAt(index uint64) uint64 {
@@ -225,7 +225,7 @@ func (l *Log) Commit() error {
 		return l.latch("begin a segment", err)
 	}
 	p := &l.pending
-	f := l.newFrame(p.entries.First, l.LastIndex(), p.hard)
+	f := l.newFrame(p.entries.First, l.lastIndex(), p.hard)
 	l.frameBuf = appendBatchFrame(l.frameBuf[:0], &f, &p.entries)
 	if err := l.writeFrame(&f, l.frameBuf); err != nil {
 		return l.latch("append", err)
@@ -307,7 +307,7 @@ func (l *Log) commitIdle() error {
 
 // fail latches the log shut.
 func (l *Log) latch(doing string, err error) error {
-	l.latched = &LogFailedError{Cause: fmt.Errorf("%s: %w", doing, err)}
+	l.latched = &logFailedError{Cause: fmt.Errorf("%s: %w", doing, err)}
 	return l.latched
 }
 

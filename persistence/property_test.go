@@ -84,7 +84,7 @@ func TestTheLogIsTheModelWhateverHappens(t *testing.T) {
 				}
 				index := rapid.Uint64Range(m.base+1, m.hard.commit).Draw(t, "base")
 				m.rebase(index, m.terms[index-m.base-1])
-				if err := l.Rebase(index, m.baseTerm, nil); err != nil {
+				if err := l.rebase(index, m.baseTerm, nil); err != nil {
 					t.Fatal(err)
 				}
 			},

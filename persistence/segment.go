@@ -58,7 +58,7 @@ type segmentHeader struct {
 func (h *segmentHeader) encode(b []byte) {
 	clear(b[:segmentHeaderBytes])
 	copy(b, segmentMagic)
-	le.PutUint32(b[8:], FormatVersion)
+	le.PutUint32(b[8:], formatVersion)
 	le.PutUint32(b[12:], h.flags)
 	le.PutUint64(b[16:], h.sequence)
 	le.PutUint64(b[24:], h.nodeID)
@@ -81,11 +81,11 @@ func decodeSegmentHeader(file string, sequence uint64, b []byte) (segmentHeader,
 		return segmentHeader{}, corruptError(file, 0, "not a segment of a log: it begins with %s", hex.EncodeToString(b[:8]))
 	}
 	// Every version sums its first block alike, so that a flipped bit is told from a format of the future.
-	if version := le.Uint32(b[8:]); version != FormatVersion {
+	if version := le.Uint32(b[8:]); version != formatVersion {
 		if checksum(b[:segmentHeaderBytes-4]) != le.Uint32(b[segmentHeaderBytes-4:]) {
 			return segmentHeader{}, corruptError(file, 8, "format version %d in a header whose checksum is wrong", version)
 		}
-		return segmentHeader{}, &FormatError{File: file, Found: version}
+		return segmentHeader{}, &formatError{File: file, Found: version}
 	}
 	h := segmentHeader{
 		flags: le.Uint32(b[12:]), sequence: le.Uint64(b[16:]), nodeID: le.Uint64(b[24:]),
@@ -105,11 +105,11 @@ func decodeSegmentHeader(file string, sequence uint64, b []byte) (segmentHeader,
 // checkOwner refuses a file of another member, or of this one with another disk (E37).
 func (h *segmentHeader) checkOwner(file string, o *Options) error {
 	if h.nodeID != o.NodeID {
-		return &MismatchError{Kind: ErrWrongMember, File: file, Field: "node id",
+		return &mismatchError{Kind: ErrWrongMember, File: file, Field: "node id",
 			Found: raft.FormatID(h.nodeID), Want: raft.FormatID(o.NodeID)}
 	}
 	if h.storageID != o.StorageID {
-		return &MismatchError{Kind: ErrWrongMember, File: file, Field: "storage id",
+		return &mismatchError{Kind: ErrWrongMember, File: file, Field: "storage id",
 			Found: hex.EncodeToString(h.storageID[:]), Want: hex.EncodeToString(o.StorageID[:])}
 	}
 	return nil

@@ -37,8 +37,8 @@ func FindMember(c *messages.Configuration, id uint64) *messages.Member {
 	return nil
 }
 
-// IsVoter tells whether id has a vote: in either majority of a joint configuration.
-func IsVoter(c *messages.Configuration, id uint64) bool {
+// isVoter tells whether id has a vote: in either majority of a joint configuration.
+func isVoter(c *messages.Configuration, id uint64) bool {
 	if slices.Contains(c.GetOutgoingVoters(), id) {
 		return true
 	}
@@ -101,7 +101,7 @@ func (c *ConfigurationHistory) Latest() (index uint64, configuration *messages.C
 }
 
 // At is the configuration that was in effect when the log ended at index; nil below the base, where it is not known.
-func (c *ConfigurationHistory) At(index uint64) *messages.Configuration {
+func (c *ConfigurationHistory) at(index uint64) *messages.Configuration {
 	for i := len(c.appended) - 1; i >= 0; i-- {
 		if c.appended[i].Index <= index {
 			return c.appended[i].Configuration

@@ -35,7 +35,7 @@ func TestE30E31AConfigurationIsInEffectFromItsAppendToItsTruncation(t *testing.T
 	c.Append(9, third)
 	latest(9, third)
 	for index, want := range map[uint64]*messages.Configuration{2: nil, 3: base, 4: base, 5: second, 8: second, 9: third, 20: third} {
-		if got := c.At(index); got != want {
+		if got := c.at(index); got != want {
 			t.Errorf("at %d: %v, want %v", index, got, want)
 		}
 	}
@@ -85,7 +85,7 @@ func TestConfigurationsAreAsGoodAsARecountOfTheLog(t *testing.T) {
 			"": func(t *rapid.T) {
 				for i := range log {
 					_, want := inEffect(i)
-					if got := c.At(uint64(i)); want != nil && got != want || want == nil && len(got.Members) > 0 {
+					if got := c.at(uint64(i)); want != nil && got != want || want == nil && len(got.Members) > 0 {
 						t.Fatalf("at %d: %v, want %v", i, got, want)
 					}
 				}
@@ -127,12 +127,12 @@ func TestE34AVoterThatLeavesOrIsDemotedCountsOnlyInTheOldMajority(t *testing.T) 
 		t.Fatal("the configuration was changed")
 	}
 	for id, want := range map[uint64]bool{1: true, 2: true, 4: true, 5: false} {
-		if IsVoter(c, id) != want || q.Contains(id) != want {
+		if isVoter(c, id) != want || q.Contains(id) != want {
 			t.Errorf("%d is a voter: not %v", id, want)
 		}
 	}
 	c.OutgoingVoters = nil
-	if IsVoter(c, 1) || FindMember(c, 1) == nil || FindMember(c, 9) != nil {
+	if isVoter(c, 1) || FindMember(c, 1) == nil || FindMember(c, 9) != nil {
 		t.Error("after leaving the joint configuration 1 is a learner")
 	}
 }

@@ -66,7 +66,7 @@ func (l *LogTerms) check() error {
 func (l *LogTerms) Base() (index, term uint64) { return l.base, l.baseTerm }
 
 // First is the first index that the log holds, or would hold.
-func (l *LogTerms) FirstIndex() uint64 { return l.base + 1 }
+func (l *LogTerms) firstIndex() uint64 { return l.base + 1 }
 
 // Last is the index of the last entry; the base where there is none.
 func (l *LogTerms) LastIndex() uint64 { return l.last }
@@ -150,7 +150,7 @@ func (l *LogTerms) Runs(from, to uint64) []*messages.TermRun {
 		return nil
 	}
 	if from <= l.base || to > l.last {
-		panic(fmt.Sprintf("terms of [%d, %d] asked of a log that holds [%d, %d]", from, to, l.FirstIndex(), l.last))
+		panic(fmt.Sprintf("terms of [%d, %d] asked of a log that holds [%d, %d]", from, to, l.firstIndex(), l.last))
 	}
 	i, j := l.findRun(from), l.findRun(to)
 	runs := make([]*messages.TermRun, 0, j-i+1)
@@ -232,7 +232,7 @@ func (l *LogTerms) NextAfterConflict(conflictTerm, conflictIndex uint64) uint64 
 	// The runs of terms up to T end before `above`.
 	above := sort.Search(len(l.runs), func(i int) bool { return l.runs[i].term > conflictTerm })
 	if above == 0 {
-		return l.FirstIndex()
+		return l.firstIndex()
 	}
 	next := l.lastOfRun(above-1) + 1
 	if l.runs[above-1].term < conflictTerm {
@@ -242,12 +242,12 @@ func (l *LogTerms) NextAfterConflict(conflictTerm, conflictIndex uint64) uint64 
 }
 
 func (l *LogTerms) clampNext(next uint64) uint64 {
-	return min(max(next, l.FirstIndex()), l.last+1)
+	return min(max(next, l.firstIndex()), l.last+1)
 }
 
-// IsUpToDate tells whether a log that ends with (lastIndex, lastTerm) is at least as up to date as this one: the later term
+// isUpToDate tells whether a log that ends with (lastIndex, lastTerm) is at least as up to date as this one: the later term
 // wins, at equal terms the longer log (Raft §5.4.1).
-func (l *LogTerms) IsUpToDate(lastIndex, lastTerm uint64) bool {
+func (l *LogTerms) isUpToDate(lastIndex, lastTerm uint64) bool {
 	if lastTerm != l.LastTerm() {
 		return lastTerm > l.LastTerm()
 	}

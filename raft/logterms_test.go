@@ -97,7 +97,7 @@ func TestALogIndexIsAsGoodAsASliceOfTerms(t *testing.T) {
 				m.terms = m.terms[:min(from-m.base, uint64(len(m.terms)))]
 			},
 			"recover": func(t *rapid.T) {
-				l = NewLogTerms(m.base, m.terms[0], m.last(), l.Runs(l.FirstIndex(), l.LastIndex()))
+				l = NewLogTerms(m.base, m.terms[0], m.last(), l.Runs(l.firstIndex(), l.LastIndex()))
 			},
 			"reset": func(t *rapid.T) {
 				if rapid.IntRange(0, 9).Draw(t, "seldom") == 0 {
@@ -121,8 +121,8 @@ func compareLogs(t *rapid.T, l *LogTerms, m *modelLog) {
 		t.Fatalf("%+v: %v", l, err)
 	}
 	lastTerm, _ := m.term(m.last())
-	if l.LastIndex() != m.last() || l.LastTerm() != lastTerm || l.FirstIndex() != m.base+1 {
-		t.Fatalf("[%d, %d] ending in term %d, want %+v", l.FirstIndex(), l.LastIndex(), l.LastTerm(), m)
+	if l.LastIndex() != m.last() || l.LastTerm() != lastTerm || l.firstIndex() != m.base+1 {
+		t.Fatalf("[%d, %d] ending in term %d, want %+v", l.firstIndex(), l.LastIndex(), l.LastTerm(), m)
 	}
 	for i := uint64(0); i <= m.last()+2; i++ {
 		term, ok := l.Term(i)
@@ -135,7 +135,7 @@ func compareLogs(t *rapid.T, l *LogTerms, m *modelLog) {
 				t.Fatalf("Matches(%d, %d) is not %v in %+v", i, candidate, want, m)
 			}
 			want = candidate > lastTerm || candidate == lastTerm && i >= m.last()
-			if l.IsUpToDate(i, candidate) != want {
+			if l.isUpToDate(i, candidate) != want {
 				t.Fatalf("UpToDate(%d, %d) is not %v with %+v", i, candidate, want, m)
 			}
 		}
@@ -339,7 +339,7 @@ func probeUntilMatch(t interface{ Fatalf(string, ...any) }, p *Progress, leader,
 		prev := p.Next - 1
 		prevTerm, ok := leader.Term(prev)
 		if !ok {
-			t.Fatalf("next %d before the leader's log, which begins at %d", p.Next, leader.FirstIndex())
+			t.Fatalf("next %d before the leader's log, which begins at %d", p.Next, leader.firstIndex())
 		}
 		if follower.Matches(prev, prevTerm) {
 			return refusals
@@ -368,8 +368,8 @@ func TestNextAfterConflictStaysInTheLogWhateverTheHint(t *testing.T) {
 		terms := drawTerms(t, 1)
 		l := drawCompactedLog(t, terms, len(terms))
 		next := l.NextAfterConflict(rapid.Uint64Range(0, 20).Draw(t, "term"), rapid.OneOf(rapid.Uint64Range(0, 12), rapid.Uint64()).Draw(t, "index"))
-		if next < l.FirstIndex() || next > l.LastIndex()+1 {
-			t.Fatalf("next %d of a log [%d, %d]", next, l.FirstIndex(), l.LastIndex())
+		if next < l.firstIndex() || next > l.LastIndex()+1 {
+			t.Fatalf("next %d of a log [%d, %d]", next, l.firstIndex(), l.LastIndex())
 		}
 	})
 }
@@ -382,7 +382,7 @@ func TestTheLaterTermThenTheLongerLogIsMoreUpToDate(t *testing.T) {
 		index, term uint64
 		want        bool
 	}{{3, 2, true}, {4, 2, true}, {2, 2, false}, {1, 3, true}, {9, 1, false}} {
-		if l.IsUpToDate(c.index, c.term) != c.want {
+		if l.isUpToDate(c.index, c.term) != c.want {
 			t.Errorf("(%d, %d): not %v", c.index, c.term, c.want)
 		}
 	}

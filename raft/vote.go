@@ -56,7 +56,7 @@ func DecideVote(v VoterState, r *messages.RequestVote) VoteDecision {
 	if r.Term > v.Term {
 		vote = 0
 	}
-	grant := (vote == 0 || vote == r.Candidate) && v.Log.IsUpToDate(r.LastIndex, r.LastTerm)
+	grant := (vote == 0 || vote == r.Candidate) && v.Log.isUpToDate(r.LastIndex, r.LastTerm)
 	if r.PreVote {
 		if grant {
 			return VoteDecision{Grant: true, Vote: v.Vote, ResponseTerm: r.Term}

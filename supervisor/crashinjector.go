@@ -50,14 +50,14 @@ func (i *CrashInjector) CrashNow(root *actor.RootContext, address, path string) 
 }
 
 // Injected is how many crashes have happened.
-func (i *CrashInjector) Count() int {
+func (i *CrashInjector) count() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.injected
 }
 
 // Disarm takes back what has not happened yet.
-func (i *CrashInjector) Disarm() {
+func (i *CrashInjector) disarm() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.armed.Add(-int32(len(i.crashes)))

@@ -164,11 +164,11 @@ func TestAnInjectedCrashHitsItsActorAtItsMessageAndNoOther(t *testing.T) {
 			t.Errorf("%s at %s: hit %v, want %v", c.id, c.kind, hit, c.want)
 		}
 	}
-	if i.Count() != 2 || i.armed.Load() != 0 {
-		t.Errorf("%d injected, %d armed", i.Count(), i.armed.Load())
+	if i.count() != 2 || i.armed.Load() != 0 {
+		t.Errorf("%d injected, %d armed", i.count(), i.armed.Load())
 	}
 	i.Arm(CrashPoint{Actor: "log"})
-	i.Disarm()
+	i.disarm()
 	if _, hit := i.match(actorID("log"), "Append"); hit {
 		t.Error("what was disarmed happened")
 	}

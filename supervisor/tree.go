@@ -92,8 +92,8 @@ func (t *Tree) Err() error {
 // Restarts is how many restarts of actors there were since the start.
 func (t *Tree) Restarts() int { return t.strategy.Restarts() }
 
-// NodePID is where proposals go.
-func (t *Tree) NodePID() *actor.PID { return actor.NewPID(t.supervisor.Address, actors.NodePath) }
+// nodePID is where proposals go.
+func (t *Tree) nodePID() *actor.PID { return actor.NewPID(t.supervisor.Address, actors.NodePath) }
 
 func (t *Tree) recordFatal(err error) {
 	t.mu.Lock()

@@ -19,7 +19,7 @@ func (s *LogStore) startTimer(ctx actor.Context, d time.Duration, timer uint64) 
 func (s *LogStore) armIdleTimer(ctx actor.Context) {
 	if !s.idleTimerArmed {
 		s.idleTimerArmed = true
-		s.startTimer(ctx, s.config.IdleAfter, idleTimer)
+		s.startTimer(ctx, s.config.idleAfter, idleTimer)
 	}
 }
 
@@ -42,9 +42,9 @@ func (s *LogStore) idle(ctx actor.Context) {
 		s.armIdleTimer(ctx)
 		return
 	}
-	if quiet := s.env.Now() - s.lastWrite; quiet < s.config.IdleAfter {
+	if quiet := s.env.Now() - s.lastWrite; quiet < s.config.idleAfter {
 		s.idleTimerArmed = true
-		s.startTimer(ctx, s.config.IdleAfter-quiet, idleTimer)
+		s.startTimer(ctx, s.config.idleAfter-quiet, idleTimer)
 		return
 	}
 	if err := s.log.Idle(); err != nil {
@@ -70,7 +70,7 @@ func (s *LogStore) prepareSpare(ctx actor.Context) {
 		panic(&actors.StorageError{Operation: "make a spare segment in " + s.config.Log.Dir, Err: err})
 	}
 	// While the log is busy the next piece follows its next batch, if it falls behind; while it is idle, at once.
-	if worked && s.env.Now()-s.lastWrite >= s.config.IdleAfter {
+	if worked && s.env.Now()-s.lastWrite >= s.config.idleAfter {
 		s.scheduleSpare(ctx)
 	}
 }

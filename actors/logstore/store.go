@@ -19,10 +19,10 @@ type Config struct {
 	Incarnation uint64
 	// Log says where the log is, and whose. FS is taken from the environment where it is nil.
 	Log persistence.Options
-	// BatchBytes ends a batch before its Flush comes: what a single write may hold up. Default 16 MiB.
-	BatchBytes int64
-	// IdleAfter is how long nothing must have been written for an idle frame and for making spares. Default 10 ms.
-	IdleAfter time.Duration
+	// batchBytes ends a batch before its Flush comes: what a single write may hold up. Default 16 MiB.
+	batchBytes int64
+	// idleAfter is how long nothing must have been written for an idle frame and for making spares. Default 10 ms.
+	idleAfter time.Duration
 }
 
 const (
@@ -76,11 +76,11 @@ func New(env actors.Env, config Config) actor.Producer {
 	if config.Log.FS == nil {
 		config.Log.FS = env.FS()
 	}
-	if config.BatchBytes == 0 {
-		config.BatchBytes = 16 << 20
+	if config.batchBytes == 0 {
+		config.batchBytes = 16 << 20
 	}
-	if config.IdleAfter == 0 {
-		config.IdleAfter = 10 * time.Millisecond
+	if config.idleAfter == 0 {
+		config.idleAfter = 10 * time.Millisecond
 	}
 	return func() actor.Actor {
 		return &LogStore{env: env, config: config, sizeWarning: firstSizeWarning}
@@ -181,7 +181,7 @@ func (s *LogStore) append(ctx actor.Context, m *messages.Append) {
 		s.armIdleTimer(ctx)
 		return
 	}
-	if s.log.PendingBytes() >= s.config.BatchBytes {
+	if s.log.PendingBytes() >= s.config.batchBytes {
 		s.flush(ctx)
 		return
 	}

@@ -47,14 +47,14 @@ var (
 type Options struct {
 	// FS is where the store keeps its files; nil is the operating system's.
 	FS vfs.FS
-	// CacheBytes bounds the cache of blocks read from disk. Default 64 MiB.
-	CacheBytes int64
-	// MemTableBytes is how much is collected in memory before it is written out. Up to a few of these exist at once; what
+	// cacheBytes bounds the cache of blocks read from disk. Default 64 MiB.
+	cacheBytes int64
+	// memTableBytes is how much is collected in memory before it is written out. Up to a few of these exist at once; what
 	// is in them is lost in a crash and comes back from the log. Default 32 MiB.
-	MemTableBytes int64
-	// MetadataBytes bounds the cache of the newest revisions of keys, which saves the read before a put. It grows only
+	memTableBytes int64
+	// metadataBytes bounds the cache of the newest revisions of keys, which saves the read before a put. It grows only
 	// as keys are written. Default 64 MiB, which is enough for a million keys.
-	MetadataBytes int64
+	metadataBytes int64
 	// LeaseKnown tells whether a lease exists; it must depend on nothing but what was applied before. Nil: any lease id
 	// is taken as it comes.
 	LeaseKnown func(id int64) bool

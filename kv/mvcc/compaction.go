@@ -177,7 +177,7 @@ func (c *compactor) removeUnreachable(batch *pebble.Batch, r *reader, tip *state
 
 // WaitCompacted returns once everything compacted so far is removed from the tables (CompactionRequest.physical).
 func (s *Store) WaitCompacted(ctx context.Context) error {
-	return s.afterRemoval(ctx, s.CompactRevision(), func() {})
+	return s.afterRemoval(ctx, s.compactRevision(), func() {})
 }
 
 // afterRemoval waits until nothing is left to be removed, or at least everything compacted up to target is, and calls then

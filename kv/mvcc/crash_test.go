@@ -20,7 +20,7 @@ import (
 
 // crashOptions make the engine flush and compact all the time, and removals take many turns.
 var crashOptions = Options{
-	CacheBytes: 1 << 20, MemTableBytes: 64 << 10, MetadataBytes: 1, bucketLimits: bucketLimits{maxKeys: 12, minKeys: 3, maxJoinedKeys: 6},
+	cacheBytes: 1 << 20, memTableBytes: 64 << 10, metadataBytes: 1, bucketLimits: bucketLimits{maxKeys: 12, minKeys: 3, maxJoinedKeys: 6},
 	compactionStepEvents: 3,
 }
 
@@ -203,13 +203,13 @@ func TestFlushedIndexSurvivesACrash(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	r := openReplica(t, fs, Options{})
 	r.apply(put("a", "1"))
-	if flushed := must(r.s.Flushed()); flushed != 0 {
+	if flushed := must(r.s.flushed()); flushed != 0 {
 		t.Fatalf("flushed %d before any flush", flushed)
 	}
 	if err := r.s.flush(); err != nil {
 		t.Fatal(err)
 	}
-	flushed := must(r.s.Flushed())
+	flushed := must(r.s.flushed())
 	r.apply(put("b", "1"))
 	crashed := openReplica(t, fs.CrashClone(vfs.CrashCloneCfg{}), Options{})
 	if flushed != 1 || crashed.index != 1 {

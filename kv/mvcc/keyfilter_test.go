@@ -26,7 +26,7 @@ func (r *replica) checkFilter() {
 }
 
 func TestNewKeysNeedNoTableRead(t *testing.T) {
-	r := openReplica(t, vfs.NewMem(), Options{MetadataBytes: 1})
+	r := openReplica(t, vfs.NewMem(), Options{metadataBytes: 1})
 	defer r.close()
 	const keys = 50_000
 	for i := 0; i < keys; i += 500 {
@@ -62,7 +62,7 @@ func TestKeyFilterScanMissesNoKey(t *testing.T) {
 	r.apply(commands...)
 	r.close()
 
-	r = openReplica(t, fs, Options{MetadataBytes: 1})
+	r = openReplica(t, fs, Options{metadataBytes: 1})
 	defer r.close()
 	if r.s.keyFilter.complete {
 		t.Fatal("a store that was opened with keys claims to know them")

@@ -30,7 +30,7 @@ type replica struct {
 
 // small makes splits, joins and evictions happen among a few keys, and compactions take many turns.
 var smallOptions = Options{
-	CacheBytes: 1 << 20, MemTableBytes: 1 << 20, MetadataBytes: 1, bucketLimits: bucketLimits{maxKeys: 6, minKeys: 2, maxJoinedKeys: 4},
+	cacheBytes: 1 << 20, memTableBytes: 1 << 20, metadataBytes: 1, bucketLimits: bucketLimits{maxKeys: 6, minKeys: 2, maxJoinedKeys: 4},
 	compactionStepEvents: 3,
 }
 

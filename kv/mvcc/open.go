@@ -35,7 +35,7 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, openError(dir, err)
 	}
 	s.db = db
-	s.metadataCache = newMetadataCache(withDefault(o.MetadataBytes, 64<<20))
+	s.metadataCache = newMetadataCache(withDefault(o.metadataBytes, 64<<20))
 	if err := s.load(dir); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -169,11 +169,11 @@ func (s *Store) loadMembers() error {
 
 // engineOptions are Pebble's, chosen by measurement (docs/kv-format.md).
 func (s *Store) engineOptions(o Options) *pebble.Options {
-	memTable := withDefault(o.MemTableBytes, 32<<20)
+	memTable := withDefault(o.memTableBytes, 32<<20)
 	opts := &pebble.Options{
 		FS: o.FS,
 		// The engine takes the memory of its memtables, of which three exist while it flushes, out of the cache's.
-		CacheSize:          withDefault(o.CacheBytes, 64<<20) + 3*memTable,
+		CacheSize:          withDefault(o.cacheBytes, 64<<20) + 3*memTable,
 		DisableWAL:         true,
 		FormatMajorVersion: pebble.FormatTableFormatV6,
 		MemTableSize:       uint64(memTable),

@@ -103,8 +103,8 @@ func parseState(row []byte) (s state, err error) {
 // Revision is the newest published revision; 1 for an empty store.
 func (s *Store) Revision() int64 { return s.published.Load().reader.rev }
 
-// CompactRevision is the revision last compacted; -1 for none (as etcd has it).
-func (s *Store) CompactRevision() int64 { return s.published.Load().reader.compactRev }
+// compactRevision is the revision last compacted; -1 for none (as etcd has it).
+func (s *Store) compactRevision() int64 { return s.published.Load().reader.compactRev }
 
 // MemberAttributes are those published so far, by id.
 func (s *Store) MemberAttributes() []MemberAttributes {
@@ -259,7 +259,7 @@ func (s *Store) eachRow(space byte, show func(key, row []byte) error) error {
 }
 
 // Flushed is the index up to which the store is on disk: what the log must keep is above it.
-func (s *Store) Flushed() (uint64, error) {
+func (s *Store) flushed() (uint64, error) {
 	s.openMu.RLock()
 	defer s.openMu.RUnlock()
 	if s.closed {

@@ -97,7 +97,7 @@ func (v *View) Applied() uint64 { return v.applied }
 // Revision is the view's newest revision.
 func (v *View) Revision() int64 { return v.reader.rev }
 
-// CompactRevision is the revision last compacted; -1 for none.
+// compactRevision is the revision last compacted; -1 for none.
 func (v *View) CompactRevision() int64 { return v.reader.compactRev }
 
 // Keys is the number of live keys.

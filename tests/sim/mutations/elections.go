@@ -69,14 +69,14 @@ var elections = []Mutation{
 	{
 		Name:   "up to date by length only",
 		Breaks: "the voter compares lengths and not last terms (§5.4.1)",
-		Edits: []mutation.Edit{mutation.In("raft", "IsUpToDate").Delete(
+		Edits: []mutation.Edit{mutation.In("raft", "isUpToDate").Delete(
 			`if _lastTerm != _l.LastTerm() { ___decide }`)},
 		Hunt: Hunt{Scenario: "election-restriction"}, Caught: []string{"leader completeness"},
 	},
 	{
 		Name:   "up to date by term only",
 		Breaks: "of two logs that end in the same term the voter takes the shorter one too (§5.4.1)",
-		Edits:  []mutation.Edit{mutation.In("raft", "IsUpToDate").Replace(`_lastIndex >= _l.last`, `true`)},
+		Edits:  []mutation.Edit{mutation.In("raft", "isUpToDate").Replace(`_lastIndex >= _l.last`, `true`)},
 		Hunt:   Hunt{Profile: "network"}, Caught: []string{"leader completeness"},
 	},
 	{
