@@ -4,27 +4,27 @@ import (
 	"errors"
 	"time"
 
-	"github.com/troupe-raft/troupe/actors/machine"
 	"github.com/troupe-raft/troupe/internal/session"
+	"github.com/troupe-raft/troupe/statemachine"
 )
 
 // What an application hands in, defined where it is used and known here by alias.
 type (
 	// StateMachine is what an application gives to be replicated: an InMemory or an OnDisk one.
-	StateMachine = machine.StateMachine
+	StateMachine = statemachine.StateMachine
 	// InMemory is a state machine that is rebuilt from the log at every start.
-	InMemory = machine.InMemory
+	InMemory = statemachine.InMemory
 	// OnDisk is a state machine that persists itself together with the index it has reached.
-	OnDisk = machine.OnDisk
+	OnDisk = statemachine.OnDisk
 	// Factory opens the state machine.
-	Factory = machine.Factory
+	Factory = statemachine.Factory
 	// Command is one committed command of the application.
-	Command = machine.Command
+	Command = statemachine.Command
 	// Batch is a piece of the committed log, as Apply gets it.
-	Batch = machine.Batch
+	Batch = statemachine.Batch
 	// SessionRecord and SessionUpdate are what an OnDisk machine stores along, so that writes stay exactly-once.
-	SessionRecord = machine.SessionRecord
-	SessionUpdate = machine.SessionUpdate
+	SessionRecord = statemachine.SessionRecord
+	SessionUpdate = statemachine.SessionUpdate
 )
 
 // ReadMode says what a read promises. The zero value is ReadIndex.

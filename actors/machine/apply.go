@@ -9,12 +9,13 @@ import (
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
+	"github.com/troupe-raft/troupe/statemachine"
 )
 
 // work is one batch on its way through the machine. Its slices are used again for the next, so that a batch in the steady
 // state allocates nothing but what is said to the handle.
 type batchWork struct {
-	batch Batch
+	batch statemachine.Batch
 	// orders tells for each command of the batch whose it is.
 	commandIDs []commandID
 	// changes are the entries that change the ledger, for the journal; empty for InMemory machines.
@@ -22,7 +23,7 @@ type batchWork struct {
 	// deliveries are what the handle is to hear, in the order of the log.
 	deliveries []delivery
 	// update is Machine.sessionUpdate, and updated tells that the state machine called it.
-	sessionUpdate func(results [][]byte) SessionUpdate
+	sessionUpdate func(results [][]byte) statemachine.SessionUpdate
 	updateCalled  bool
 }
 
@@ -94,7 +95,7 @@ func (m *Machine) addCommand(index, term uint64, entry raft.Entry) {
 	case isNew:
 		c.kind, c.batchPosition = changeApply, len(w.batch.Commands)
 		d.batchPosition, d.index = c.batchPosition, index
-		w.batch.Commands = append(w.batch.Commands, Command{Index: index, Term: term, Data: entry.Payload})
+		w.batch.Commands = append(w.batch.Commands, statemachine.Command{Index: index, Term: term, Data: entry.Payload})
 		w.commandIDs = append(w.commandIDs, d.commandID)
 		m.sessions.setBatchPosition(o, entry.Sequence, c.batchPosition)
 	case isPending:
@@ -149,7 +150,7 @@ func (m *Machine) applyBatch() [][]byte {
 	return results
 }
 
-func callApply(state StateMachine, b *Batch) (results [][]byte, err error) {
+func callApply(state statemachine.StateMachine, b *statemachine.Batch) (results [][]byte, err error) {
 	defer recoverPanic(&err)
 	return state.Apply(b)
 }
@@ -162,7 +163,7 @@ func recoverPanic(err *error) {
 }
 
 // applicationError names the command that failed, or the first of those among which it was.
-func applicationError(b *Batch, err error) *actors.ApplicationError {
+func applicationError(b *statemachine.Batch, err error) *actors.ApplicationError {
 	if len(b.Commands) == 0 {
 		return &actors.ApplicationError{Err: fmt.Errorf("in a batch without commands that ends at index %d: %w", b.Last, err)}
 	}
@@ -175,7 +176,7 @@ func applicationError(b *Batch, err error) *actors.ApplicationError {
 }
 
 // sessionUpdate is Batch.Ledger: the state machine calls it while it applies, to store the record with its own changes.
-func (m *Machine) sessionUpdate(results [][]byte) SessionUpdate {
+func (m *Machine) sessionUpdate(results [][]byte) statemachine.SessionUpdate {
 	w := &m.work
 	if w.updateCalled || len(results) != len(w.batch.Commands) {
 		panic(fmt.Sprintf("Batch.Ledger called with %d results for %d commands, called before: %v", len(results), len(w.batch.Commands), w.updateCalled))

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/statemachine"
 )
 
 // feed gives the log to the machine from where it stands, in batches of random size, and checks what the handle hears of
@@ -81,7 +82,7 @@ func TestE11ACrashedMachineEndsAsOneThatNeverCrashed(t *testing.T) {
 		var d fakeDisk
 		heard := map[commandID]bool{}
 		for {
-			newStageFor.startWith(smallLimits, Config{Factory: func() (StateMachine, error) { return &fakeOnDisk{disk: &d}, nil }})
+			newStageFor.startWith(smallLimits, Config{Factory: func() (statemachine.StateMachine, error) { return &fakeOnDisk{disk: &d}, nil }})
 			if stands := newStageFor.toNode[0].(*messages.MachineReady).Applied; stands != d.newest().last {
 				rt.Fatalf("the machine says it stands at %d, its disk at %d", stands, d.newest().last)
 			}
@@ -151,7 +152,7 @@ func TestTheLedgerIsReadBackExactlyAndItsRecordsDoNotPileUp(t *testing.T) {
 	l.register(1, 1, []byte("one"))
 	l.register(2, 2, []byte("two"))
 	changes := []change{{kind: changeRegister, index: 1, node: 1, nonce: []byte("one")}, {kind: changeRegister, index: 2, node: 2, nonce: []byte("two")}}
-	var stored, all []SessionRecord
+	var stored, all []statemachine.SessionRecord
 	wholes, most, afterWhole := 0, 0, false
 	index := uint64(2)
 	for batch := range 12000 {
@@ -175,11 +176,11 @@ func TestTheLedgerIsReadBackExactlyAndItsRecordsDoNotPileUp(t *testing.T) {
 		}
 		u := j.update(l, index, changes, results)
 		changes = changes[:0]
-		record := SessionRecord{Index: u.Put.Index, Data: bytes.Clone(u.Put.Data)}
+		record := statemachine.SessionRecord{Index: u.Put.Index, Data: bytes.Clone(u.Put.Data)}
 		stored, all = append(stored, record), append(all, record)
 		if u.DropBelow > 0 {
 			wholes++
-			stored = slices.DeleteFunc(stored, func(r SessionRecord) bool { return r.Index < u.DropBelow })
+			stored = slices.DeleteFunc(stored, func(r statemachine.SessionRecord) bool { return r.Index < u.DropBelow })
 		}
 		size := 0
 		for _, r := range stored {
@@ -202,7 +203,7 @@ func TestTheLedgerIsReadBackExactlyAndItsRecordsDoNotPileUp(t *testing.T) {
 }
 
 // same reads a ledger back and compares.
-func checkRecovered(t *testing.T, what string, applied uint64, records []SessionRecord, want *sessionTable) {
+func checkRecovered(t *testing.T, what string, applied uint64, records []statemachine.SessionRecord, want *sessionTable) {
 	t.Helper()
 	back, _, err := recoverSessionTable(applied, records, featureLevel1Limits)
 	if err != nil {
@@ -218,7 +219,7 @@ func TestRecordsThatAreNotWhatWasStoredAreRefused(t *testing.T) {
 	l.register(1, 1, []byte("n"))
 	open := bytes.Clone(j.update(l, 1, []change{{kind: changeRegister, index: 1, node: 1, nonce: []byte("n")}}, nil).Put.Data)
 	whole := appendFull([]byte{recordVersion, recordFull}, l)
-	for name, records := range map[string][]SessionRecord{
+	for name, records := range map[string][]statemachine.SessionRecord{
 		"beyond applied":       {{Index: 10, Data: open}},
 		"twice the same index": {{Index: 1, Data: whole}, {Index: 1, Data: whole}},
 		"empty":                {{Index: 1}},
@@ -237,7 +238,7 @@ func TestRecordsThatAreNotWhatWasStoredAreRefused(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if _, _, err := recoverSessionTable(5, []SessionRecord{{Index: 2, Data: whole}, {Index: 1, Data: open}}, smallLimits); err != nil {
+	if _, _, err := recoverSessionTable(5, []statemachine.SessionRecord{{Index: 2, Data: whole}, {Index: 1, Data: open}}, smallLimits); err != nil {
 		t.Errorf("good records, in any order: %v", err)
 	}
 }
@@ -250,11 +251,11 @@ func FuzzLedgerRecord(f *testing.F) {
 	f.Add(appendFull([]byte{recordVersion, recordFull}, l), []byte{1, 1, byte(changeApply), 3, 1, 6, 2, 1, 'x'})
 	f.Add([]byte{1, 1, 1, 1, 7, 1, 'a', 3, 1, 1, 2, 1}, []byte{1, 1, 2, 9, 1})
 	f.Fuzz(func(t *testing.T, first, second []byte) {
-		back, j, err := recoverSessionTable(9, []SessionRecord{{Index: 1, Data: first}, {Index: 2, Data: second}}, smallLimits)
+		back, j, err := recoverSessionTable(9, []statemachine.SessionRecord{{Index: 1, Data: first}, {Index: 2, Data: second}}, smallLimits)
 		if err != nil {
 			return
 		}
-		if _, _, err := recoverSessionTable(9, []SessionRecord{{Index: 1, Data: appendFull([]byte{recordVersion, recordFull}, back)}}, smallLimits); err != nil {
+		if _, _, err := recoverSessionTable(9, []statemachine.SessionRecord{{Index: 1, Data: appendFull([]byte{recordVersion, recordFull}, back)}}, smallLimits); err != nil {
 			t.Fatalf("what was read cannot be written and read again: %v\n%v%v", err, back, j)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
+	"github.com/troupe-raft/troupe/statemachine"
 )
 
 func applicationFailure(t *testing.T, s *fixture) *actors.ApplicationError {
@@ -27,12 +28,12 @@ func TestAnApplicationThatFailsStopsTheNodeAndNamesTheCommand(t *testing.T) {
 	broken := errors.New("disk on fire")
 	for _, c := range []struct {
 		name string
-		fail func(b *Batch) ([][]byte, error)
+		fail func(b *statemachine.Batch) ([][]byte, error)
 		says string
 	}{
-		{"an error", func(*Batch) ([][]byte, error) { return nil, broken }, "disk on fire"},
-		{"a panic", func(b *Batch) ([][]byte, error) { panic(fmt.Sprintf("cannot do %s", b.Commands[0].Data)) }, "panic: cannot do this"},
-		{"too few results", func(*Batch) ([][]byte, error) { return nil, nil }, "0 results for 1 commands"},
+		{"an error", func(*statemachine.Batch) ([][]byte, error) { return nil, broken }, "disk on fire"},
+		{"a panic", func(b *statemachine.Batch) ([][]byte, error) { panic(fmt.Sprintf("cannot do %s", b.Commands[0].Data)) }, "panic: cannot do this"},
+		{"too few results", func(*statemachine.Batch) ([][]byte, error) { return nil, nil }, "0 results for 1 commands"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var state *fakeInMemory
@@ -60,7 +61,7 @@ func TestAnApplicationThatFailsStopsTheNodeAndNamesTheCommand(t *testing.T) {
 
 func TestAFaultInABatchOfManySaysAmongWhich(t *testing.T) {
 	var state *fakeInMemory
-	s := newFixture(t).start(Config{Factory: inMemoryFactory(t, &state, func(b *Batch) ([][]byte, error) {
+	s := newFixture(t).start(Config{Factory: inMemoryFactory(t, &state, func(b *statemachine.Batch) ([][]byte, error) {
 		if len(b.Commands) == 0 {
 			return nil, errors.New("nothing to do")
 		}
@@ -83,26 +84,26 @@ func TestAFaultInABatchOfManySaysAmongWhich(t *testing.T) {
 // failingRecovery is an OnDisk machine that cannot say where it stands.
 type failingRecovery struct {
 	fakeOnDisk
-	recover func() (uint64, []SessionRecord, error)
+	recover func() (uint64, []statemachine.SessionRecord, error)
 }
 
-func (s *failingRecovery) Recover() (uint64, []SessionRecord, error) { return s.recover() }
+func (s *failingRecovery) Recover() (uint64, []statemachine.SessionRecord, error) { return s.recover() }
 
 func TestAStateMachineThatCannotBeOpenedStopsTheNode(t *testing.T) {
-	recovering := func(f func() (uint64, []SessionRecord, error)) Factory {
-		return func() (StateMachine, error) { return &failingRecovery{recover: f}, nil }
+	recovering := func(f func() (uint64, []statemachine.SessionRecord, error)) statemachine.Factory {
+		return func() (statemachine.StateMachine, error) { return &failingRecovery{recover: f}, nil }
 	}
 	for name, c := range map[string]struct {
-		factory Factory
+		factory statemachine.Factory
 		says    string
 	}{
-		"an error":            {func() (StateMachine, error) { return nil, errors.New("no such directory") }, "opening the state machine: no such directory"},
-		"a panic":             {func() (StateMachine, error) { panic("oh") }, "opening the state machine: panic: oh"},
-		"nothing":             {func() (StateMachine, error) { return nil, nil }, "returned no state machine"},
-		"a failed recovery":   {recovering(func() (uint64, []SessionRecord, error) { return 0, nil, errors.New("bad block") }), "recovering the state machine: bad block"},
-		"a panic in recovery": {recovering(func() (uint64, []SessionRecord, error) { panic("oh") }), "recovering the state machine: panic: oh"},
-		"a ledger gone bad": {recovering(func() (uint64, []SessionRecord, error) {
-			return 5, []SessionRecord{{Index: 4, Data: []byte{1, 1, 9}}}, nil
+		"an error":            {func() (statemachine.StateMachine, error) { return nil, errors.New("no such directory") }, "opening the state machine: no such directory"},
+		"a panic":             {func() (statemachine.StateMachine, error) { panic("oh") }, "opening the state machine: panic: oh"},
+		"nothing":             {func() (statemachine.StateMachine, error) { return nil, nil }, "returned no state machine"},
+		"a failed recovery":   {recovering(func() (uint64, []statemachine.SessionRecord, error) { return 0, nil, errors.New("bad block") }), "recovering the state machine: bad block"},
+		"a panic in recovery": {recovering(func() (uint64, []statemachine.SessionRecord, error) { panic("oh") }), "recovering the state machine: panic: oh"},
+		"a ledger gone bad": {recovering(func() (uint64, []statemachine.SessionRecord, error) {
+			return 5, []statemachine.SessionRecord{{Index: 4, Data: []byte{1, 1, 9}}}, nil
 		}), "record at index 4: the ledger of answers cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -116,19 +117,19 @@ func TestAStateMachineThatCannotBeOpenedStopsTheNode(t *testing.T) {
 }
 
 func TestAnOnDiskMachineMustStoreItsLedgerRecordOnce(t *testing.T) {
-	for says, fail := range map[string]func(b *Batch) ([][]byte, error){
-		"did not store its ledger record": func(b *Batch) ([][]byte, error) { return make([][]byte, len(b.Commands)), nil },
-		"called before: true": func(b *Batch) ([][]byte, error) {
+	for says, fail := range map[string]func(b *statemachine.Batch) ([][]byte, error){
+		"did not store its ledger record": func(b *statemachine.Batch) ([][]byte, error) { return make([][]byte, len(b.Commands)), nil },
+		"called before: true": func(b *statemachine.Batch) ([][]byte, error) {
 			b.SessionUpdate(make([][]byte, 1))
 			b.SessionUpdate(make([][]byte, 1))
 			return make([][]byte, 1), nil
 		},
-		"called with 3 results for 1": func(b *Batch) ([][]byte, error) {
+		"called with 3 results for 1": func(b *statemachine.Batch) ([][]byte, error) {
 			b.SessionUpdate(make([][]byte, 3))
 			return make([][]byte, 1), nil
 		},
 	} {
-		s := newFixture(t).start(Config{Factory: func() (StateMachine, error) { return &fakeOnDisk{disk: new(fakeDisk), fail: fail}, nil }})
+		s := newFixture(t).start(Config{Factory: func() (statemachine.StateMachine, error) { return &fakeOnDisk{disk: new(fakeDisk), fail: fail}, nil }})
 		s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(1, 1, raft.EncodeRegisterSession(nil, 1), commandEntry(1, 1, 1, "x"))})
 		if f := applicationFailure(t, s); f.Index != 2 || !strings.Contains(f.Error(), says) {
 			t.Errorf("%s: %v", says, f)

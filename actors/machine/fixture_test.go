@@ -14,6 +14,7 @@ import (
 	"github.com/troupe-raft/troupe/actors/internal/actortest"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
+	"github.com/troupe-raft/troupe/statemachine"
 )
 
 // stage is everything around a Machine: its Node, LogReader and handle, which only write down what they hear, and an
@@ -171,7 +172,7 @@ type appliedCommand struct {
 }
 
 // replyTo is what the test's state machines answer: the index and the command; for "big:N" N bytes.
-func replyTo(c Command) []byte {
+func replyTo(c statemachine.Command) []byte {
 	var n int
 	if _, err := fmt.Sscanf(string(c.Data), "big:%d", &n); err == nil {
 		return bytes.Repeat([]byte{'x'}, n)
@@ -185,10 +186,10 @@ type fakeInMemory struct {
 	open    *int // how many are open; never more than one
 	applied []appliedCommand
 	last    uint64
-	fail    func(b *Batch) ([][]byte, error)
+	fail    func(b *statemachine.Batch) ([][]byte, error)
 }
 
-func (s *fakeInMemory) Apply(b *Batch) ([][]byte, error) {
+func (s *fakeInMemory) Apply(b *statemachine.Batch) ([][]byte, error) {
 	if s.fail != nil {
 		return s.fail(b)
 	}
@@ -212,9 +213,9 @@ func (s *fakeInMemory) Close() error {
 }
 
 // factory makes empty ones, each the successor of the last.
-func inMemoryFactory(t testing.TB, newest **fakeInMemory, fail func(b *Batch) ([][]byte, error)) Factory {
+func inMemoryFactory(t testing.TB, newest **fakeInMemory, fail func(b *statemachine.Batch) ([][]byte, error)) statemachine.Factory {
 	open := new(int)
-	return func() (StateMachine, error) {
+	return func() (statemachine.StateMachine, error) {
 		if *open++; *open > 1 {
 			t.Errorf("%d state machines are open", *open)
 		}
@@ -231,7 +232,7 @@ type fakeDisk struct {
 type diskState struct {
 	last    uint64
 	applied []appliedCommand
-	ledger  []SessionRecord
+	ledger  []statemachine.SessionRecord
 }
 
 func (d *fakeDisk) newest() diskState {
@@ -244,15 +245,15 @@ func (d *fakeDisk) newest() diskState {
 // fakeOnDisk is a state machine that persists itself, as OnDisk demands.
 type fakeOnDisk struct {
 	disk *fakeDisk
-	fail func(b *Batch) ([][]byte, error)
+	fail func(b *statemachine.Batch) ([][]byte, error)
 }
 
-func (s *fakeOnDisk) Recover() (uint64, []SessionRecord, error) {
+func (s *fakeOnDisk) Recover() (uint64, []statemachine.SessionRecord, error) {
 	state := s.disk.newest()
 	return state.last, state.ledger, nil
 }
 
-func (s *fakeOnDisk) Apply(b *Batch) ([][]byte, error) {
+func (s *fakeOnDisk) Apply(b *statemachine.Batch) ([][]byte, error) {
 	if s.fail != nil {
 		return s.fail(b)
 	}
@@ -266,9 +267,9 @@ func (s *fakeOnDisk) Apply(b *Batch) ([][]byte, error) {
 	update := b.SessionUpdate(results)
 	next.ledger = old.ledger[:len(old.ledger):len(old.ledger)]
 	if len(update.Put.Data) > 0 {
-		next.ledger = append(next.ledger, SessionRecord{Index: update.Put.Index, Data: bytes.Clone(update.Put.Data)})
+		next.ledger = append(next.ledger, statemachine.SessionRecord{Index: update.Put.Index, Data: bytes.Clone(update.Put.Data)})
 	}
-	next.ledger = slices.DeleteFunc(slices.Clone(next.ledger), func(r SessionRecord) bool { return r.Index < update.DropBelow })
+	next.ledger = slices.DeleteFunc(slices.Clone(next.ledger), func(r statemachine.SessionRecord) bool { return r.Index < update.DropBelow })
 	s.disk.states = append(s.disk.states, next)
 	return results, nil
 }

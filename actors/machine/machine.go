@@ -9,6 +9,7 @@ import (
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/statemachine"
 )
 
 // Machine applies committed entries.
@@ -32,8 +33,8 @@ type Machine struct {
 	ctx  actor.Context // of the message in hand
 	node *actor.PID
 
-	state    StateMachine     // nil until opened and after it was closed
-	recorder *sessionRecorder // nil for an InMemory machine: nothing is stored
+	state    statemachine.StateMachine // nil until opened and after it was closed
+	recorder *sessionRecorder          // nil for an InMemory machine: nothing is stored
 	sessions *sessionTable
 	applied  uint64
 	serving  bool
@@ -49,7 +50,7 @@ type Config struct {
 	// Reader is the LogReader.
 	Reader *actor.PID
 	// Factory opens the application's state machine.
-	Factory Factory
+	Factory statemachine.Factory
 	// MaxBatchBytes bounds what is applied at a time: the bytes of a Pull and of a piece read. 0: 1 MiB.
 	MaxBatchBytes uint64
 	// ReplayThrough is the commit index known at the start: nothing is served before it is applied.
@@ -99,7 +100,7 @@ func (m *Machine) open() {
 	}
 	m.state = state
 	m.sessions = newSessionTable(m.limits)
-	if onDisk, ok := state.(OnDisk); ok {
+	if onDisk, ok := state.(statemachine.OnDisk); ok {
 		m.recoverOnDisk(onDisk)
 	}
 	m.ctx.Send(m.node, &messages.MachineReady{Incarnation: m.config.Incarnation, Applied: m.applied})
@@ -108,7 +109,7 @@ func (m *Machine) open() {
 	m.pull()
 }
 
-func openState(factory Factory) (state StateMachine, err error) {
+func openState(factory statemachine.Factory) (state statemachine.StateMachine, err error) {
 	defer recoverPanic(&err)
 	state, err = factory()
 	if err == nil && state == nil {
@@ -117,7 +118,7 @@ func openState(factory Factory) (state StateMachine, err error) {
 	return state, err
 }
 
-func (m *Machine) recoverOnDisk(state OnDisk) {
+func (m *Machine) recoverOnDisk(state statemachine.OnDisk) {
 	applied, records, err := recoverState(state)
 	if err == nil {
 		m.sessions, m.recorder, err = recoverSessionTable(applied, records, m.limits)
@@ -129,7 +130,7 @@ func (m *Machine) recoverOnDisk(state OnDisk) {
 	m.applied = applied
 }
 
-func recoverState(state OnDisk) (applied uint64, records []SessionRecord, err error) {
+func recoverState(state statemachine.OnDisk) (applied uint64, records []statemachine.SessionRecord, err error) {
 	defer recoverPanic(&err)
 	return state.Recover()
 }
@@ -195,7 +196,7 @@ func (m *Machine) close() {
 	}
 }
 
-func closeState(state StateMachine) (err error) {
+func closeState(state statemachine.StateMachine) (err error) {
 	defer recoverPanic(&err)
 	return state.Close()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
+	"github.com/troupe-raft/troupe/statemachine"
 )
 
 func expectMessages(t *testing.T, what string, got []proto.Message, want ...proto.Message) {
@@ -50,7 +51,7 @@ func TestAnEmptyMachineIsReadyServesAndPullsFromTheFirstIndex(t *testing.T) {
 
 func TestAMachineThatKeepsItsStateGoesOnWhereItStood(t *testing.T) {
 	d := &fakeDisk{states: []diskState{{last: 41}}}
-	s := newFixture(t).start(Config{Factory: func() (StateMachine, error) { return &fakeOnDisk{disk: d}, nil }, ReplayThrough: 41})
+	s := newFixture(t).start(Config{Factory: func() (statemachine.StateMachine, error) { return &fakeOnDisk{disk: d}, nil }, ReplayThrough: 41})
 	expectMessages(t, "the Node", s.toNode,
 		&messages.MachineReady{Incarnation: incarnation, Applied: 41},
 		&messages.Pull{Incarnation: incarnation, From: 42, MaxBytes: defaultMaxBatchBytes})
@@ -311,7 +312,7 @@ func TestABatchCostsAFewAllocationsHoweverManyCommandsItHolds(t *testing.T) {
 	results := make([][]byte, 300)
 	var state *fakeInMemory
 	s := newFixture(t)
-	s.start(Config{Factory: inMemoryFactory(t, &state, func(b *Batch) ([][]byte, error) { return results[:len(b.Commands)], nil })})
+	s.start(Config{Factory: inMemoryFactory(t, &state, func(b *statemachine.Batch) ([][]byte, error) { return results[:len(b.Commands)], nil })})
 	s.commit(1, raft.EncodeRegisterSession([]byte("mine"), ownNodeID))
 	index, sequence := uint64(1), uint64(0)
 	measure := func(n int) float64 {
@@ -345,7 +346,7 @@ func BenchmarkApply(b *testing.B) {
 	for _, n := range []int{1, 256} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			s, state, answers := newFixture(b), new(*fakeInMemory), make([][]byte, n)
-			s.start(Config{Factory: inMemoryFactory(b, state, func(b *Batch) ([][]byte, error) { return answers[:len(b.Commands)], nil })})
+			s.start(Config{Factory: inMemoryFactory(b, state, func(b *statemachine.Batch) ([][]byte, error) { return answers[:len(b.Commands)], nil })})
 			s.commit(1, raft.EncodeRegisterSession([]byte("mine"), ownNodeID))
 			index, sequence, data := uint64(1), uint64(0), make([][]byte, n)
 			b.ReportAllocs()

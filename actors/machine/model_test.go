@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/troupe-raft/troupe/raft"
+	"github.com/troupe-raft/troupe/statemachine"
 )
 
 // modelTable says the same as ledger one entry at a time, with maps and without any batch: exactly-once as one would
@@ -49,7 +50,7 @@ func (n *modelTable) entry(index, term uint64, data []byte) {
 		delete(n.sessions, e.SessionID)
 	case raft.KindCommand:
 		if o := n.sessions[e.SessionID]; o != nil {
-			n.command(o, Command{Index: index, Term: term, Data: e.Payload}, commandID{e.SessionID, e.Sequence}, e.LowestOutstanding)
+			n.command(o, statemachine.Command{Index: index, Term: term, Data: e.Payload}, commandID{e.SessionID, e.Sequence}, e.LowestOutstanding)
 		}
 	}
 }
@@ -83,7 +84,7 @@ func (n *modelTable) evictOldest(max int, among func(o *modelSession) bool) {
 	}
 }
 
-func (n *modelTable) command(o *modelSession, c Command, id commandID, lowest uint64) {
+func (n *modelTable) command(o *modelSession, c statemachine.Command, id commandID, lowest uint64) {
 	o.lastUsed = c.Index
 	o.lowestOutstanding = max(o.lowestOutstanding, lowest)
 	o.cachedFrom = max(o.cachedFrom, o.lowestOutstanding)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/troupe-raft/troupe/statemachine"
 )
 
 // journal writes the ledger down for an OnDisk machine, a record a batch, stored in the same transaction as the batch's
@@ -68,14 +70,14 @@ type change struct {
 }
 
 // update makes the record of a batch. The ledger has been changed already. The record's bytes are good until the next call.
-func (j *sessionRecorder) update(l *sessionTable, last uint64, changes []change, results [][]byte) SessionUpdate {
+func (j *sessionRecorder) update(l *sessionTable, last uint64, changes []change, results [][]byte) statemachine.SessionUpdate {
 	if len(changes) == 0 {
-		return SessionUpdate{}
+		return statemachine.SessionUpdate{}
 	}
 	if j.deltaRecords >= maxDeltaRecords || j.deltaBytes > max(minDeltaBytes, deltaGrowth*j.fullBytes) {
 		j.buffer = appendFull(append(j.buffer[:0], recordVersion, recordFull), l)
 		j.fullBytes, j.deltaRecords, j.deltaBytes = len(j.buffer), 0, 0
-		return SessionUpdate{DropBelow: last, Put: SessionRecord{Index: last, Data: j.buffer}}
+		return statemachine.SessionUpdate{DropBelow: last, Put: statemachine.SessionRecord{Index: last, Data: j.buffer}}
 	}
 	b := append(j.buffer[:0], recordVersion, recordDelta)
 	previous := uint64(0)
@@ -85,7 +87,7 @@ func (j *sessionRecorder) update(l *sessionTable, last uint64, changes []change,
 	}
 	j.buffer = b
 	j.deltaRecords, j.deltaBytes = j.deltaRecords+1, j.deltaBytes+len(b)
-	return SessionUpdate{Put: SessionRecord{Index: last, Data: b}}
+	return statemachine.SessionUpdate{Put: statemachine.SessionRecord{Index: last, Data: b}}
 }
 
 func appendChange(b []byte, c change, previous uint64, l sessionLimits, results [][]byte) []byte {
@@ -142,9 +144,9 @@ func appendFull(b []byte, l *sessionTable) []byte {
 var errBadRecord = errors.New("the ledger of answers cannot be read")
 
 // recoverSessionTable reads the ledger back as it stood at index applied.
-func recoverSessionTable(applied uint64, records []SessionRecord, l sessionLimits) (*sessionTable, *sessionRecorder, error) {
+func recoverSessionTable(applied uint64, records []statemachine.SessionRecord, l sessionLimits) (*sessionTable, *sessionRecorder, error) {
 	records = slices.Clone(records)
-	slices.SortFunc(records, func(a, b SessionRecord) int { return cmp.Compare(a.Index, b.Index) })
+	slices.SortFunc(records, func(a, b statemachine.SessionRecord) int { return cmp.Compare(a.Index, b.Index) })
 	ledger, journal := newSessionTable(l), new(sessionRecorder)
 	for i, r := range records {
 		if r.Index > applied || i > 0 && r.Index == records[i-1].Index {

@@ -5,7 +5,7 @@ import (
 	"io"
 	"slices"
 
-	"github.com/troupe-raft/troupe/actors/machine"
+	"github.com/troupe-raft/troupe/statemachine"
 )
 
 // state is a state machine's state after some index.
@@ -18,7 +18,7 @@ type machineState struct {
 // store is what an OnDisk state machine keeps over its lives. A crash takes the newest batches, in order.
 type machineDisk struct {
 	machineState
-	sessions    []machine.SessionRecord
+	sessions    []statemachine.SessionRecord
 	undoRecords []undoRecord // of the newest batches, oldest first
 	machineDiskFaults
 }
@@ -26,7 +26,7 @@ type machineDisk struct {
 // undo leads back to the state before a batch.
 type undoRecord struct {
 	last, hash uint64
-	sessions   []machine.SessionRecord
+	sessions   []statemachine.SessionRecord
 	keys       []uint32
 	values     []string // of keys, as they were; later ones first
 }
@@ -58,7 +58,7 @@ type kvMachine struct {
 }
 
 // openMachine is the factory of a member's state machine. What it opens is what the member's clients read.
-func (m *member) openMachine() (machine.StateMachine, error) {
+func (m *member) openMachine() (statemachine.StateMachine, error) {
 	if m.machineOpen {
 		m.world.fail("one state machine at a time", "member %d opens its state machine before the former one is closed", m.id)
 	}
@@ -73,23 +73,23 @@ func (m *member) openMachine() (machine.StateMachine, error) {
 
 type memoryMachine struct{ kvMachine }
 
-func (k *memoryMachine) Apply(b *machine.Batch) ([][]byte, error) { return k.apply(b), nil }
-func (k *memoryMachine) Snapshot(io.Writer) error                 { return nil }
-func (k *memoryMachine) Restore(io.Reader) error                  { return nil }
+func (k *memoryMachine) Apply(b *statemachine.Batch) ([][]byte, error) { return k.apply(b), nil }
+func (k *memoryMachine) Snapshot(io.Writer) error                      { return nil }
+func (k *memoryMachine) Restore(io.Reader) error                       { return nil }
 
 type diskMachine struct {
 	kvMachine
 	disk *machineDisk
 }
 
-func (k *diskMachine) Recover() (uint64, []machine.SessionRecord, error) {
+func (k *diskMachine) Recover() (uint64, []statemachine.SessionRecord, error) {
 	if k.disk.damaged {
 		return 0, nil, errStateDamaged
 	}
 	return k.last, slices.Clone(k.disk.sessions), nil
 }
 
-func (k *diskMachine) Apply(b *machine.Batch) ([][]byte, error) {
+func (k *diskMachine) Apply(b *statemachine.Batch) ([][]byte, error) {
 	fails, stored := k.member.batchFault()
 	if fails != nil && !stored {
 		return nil, fails
@@ -99,18 +99,18 @@ func (k *diskMachine) Apply(b *machine.Batch) ([][]byte, error) {
 }
 
 // keep applies a batch and stores what came of it.
-func (k *diskMachine) applyAndStore(b *machine.Batch) [][]byte {
+func (k *diskMachine) applyAndStore(b *statemachine.Batch) [][]byte {
 	k.undo = &undoRecord{last: k.last, hash: k.hash, sessions: k.disk.sessions}
 	results := k.apply(b)
 	update := b.SessionUpdate(results)
-	kept := make([]machine.SessionRecord, 0, len(k.disk.sessions)+1)
+	kept := make([]statemachine.SessionRecord, 0, len(k.disk.sessions)+1)
 	for _, r := range k.disk.sessions {
 		if r.Index >= update.DropBelow {
 			kept = append(kept, r)
 		}
 	}
 	if len(update.Put.Data) > 0 {
-		kept = append(kept, machine.SessionRecord{Index: update.Put.Index, Data: bytes.Clone(update.Put.Data)})
+		kept = append(kept, statemachine.SessionRecord{Index: update.Put.Index, Data: bytes.Clone(update.Put.Data)})
 	}
 	k.disk.sessions = kept
 	if len(k.disk.undoRecords) == maxUndoRecords {
@@ -120,7 +120,7 @@ func (k *diskMachine) applyAndStore(b *machine.Batch) [][]byte {
 	return results
 }
 
-func (k *kvMachine) apply(b *machine.Batch) [][]byte {
+func (k *kvMachine) apply(b *statemachine.Batch) [][]byte {
 	w := k.member.world
 	results := make([][]byte, len(b.Commands))
 	for i, encoded := range b.Commands {

@@ -14,7 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
-	"github.com/troupe-raft/troupe/actors/machine"
+	"github.com/troupe-raft/troupe/statemachine"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
@@ -67,16 +67,16 @@ func randomLog(rnd *rand.Rand, n int) (log [][]byte) {
 func (r *replica) applyLog(rnd *rand.Rand, log [][]byte, to int) {
 	r.t.Helper()
 	for int(r.index) < to {
-		b := &machine.Batch{}
+		b := &statemachine.Batch{}
 		for n := 1 + rnd.IntN(20); n > 0 && int(r.index) < to; n-- {
-			b.Commands = append(b.Commands, machine.Command{Index: r.index + 1, Data: log[r.index]})
+			b.Commands = append(b.Commands, statemachine.Command{Index: r.index + 1, Data: log[r.index]})
 			r.index++
 		}
 		b.Last = r.index
-		b.SessionUpdate = func(results [][]byte) machine.SessionUpdate {
-			return machine.SessionUpdate{
+		b.SessionUpdate = func(results [][]byte) statemachine.SessionUpdate {
+			return statemachine.SessionUpdate{
 				DropBelow: b.Last - min(b.Last, 100),
-				Put:       machine.SessionRecord{Index: b.Last, Data: fmt.Appendf(nil, "%d answers", len(results))},
+				Put:       statemachine.SessionRecord{Index: b.Last, Data: fmt.Appendf(nil, "%d answers", len(results))},
 			}
 		}
 		if _, err := r.s.Apply(b); err != nil {
@@ -325,7 +325,7 @@ func TestBackgroundDiskFailureStopsTheStore(t *testing.T) {
 	var err error
 	for i := 0; err == nil && i < len(log); i++ {
 		r.index++
-		_, err = r.s.Apply(&machine.Batch{Last: r.index, Commands: []machine.Command{{Index: r.index, Data: log[i]}}})
+		_, err = r.s.Apply(&statemachine.Batch{Last: r.index, Commands: []statemachine.Command{{Index: r.index, Data: log[i]}}})
 	}
 	if err == nil {
 		t.Fatal("a store on a broken disk took megabytes")
@@ -355,7 +355,7 @@ func TestClosedStoreReturnsErrClosed(t *testing.T) {
 		t.Errorf("events: %v", err)
 	}
 	w.Release()
-	if _, err := r.s.Apply(&machine.Batch{Last: 9}); err != ErrClosed {
+	if _, err := r.s.Apply(&statemachine.Batch{Last: 9}); err != ErrClosed {
 		t.Errorf("apply: %v", err)
 	}
 	if _, err := r.s.HashKV(context.Background(), 0); err != ErrClosed {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/troupe-raft/troupe/actors/machine"
+	"github.com/troupe-raft/troupe/statemachine"
 )
 
 // checkFilter sees to it that no key with a row in c or d is called absent.
@@ -96,7 +96,7 @@ func TestKeyFilterScanMissesNoKey(t *testing.T) {
 	if !scanned || !r.s.keyFilter.complete {
 		t.Fatalf("scanned: %v, complete: %v: the test does not see what it is for", scanned, r.s.keyFilter.complete)
 	}
-	w := newWriter(r.s, &machine.Batch{})
+	w := newWriter(r.s, &statemachine.Batch{})
 	defer w.close()
 	for i, want := range version {
 		m, err := w.metadata([]byte(name(i)))

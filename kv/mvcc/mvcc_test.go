@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
-	"github.com/troupe-raft/troupe/actors/machine"
+	"github.com/troupe-raft/troupe/statemachine"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
@@ -58,13 +58,13 @@ func (r *replica) close() {
 // apply applies commands as one batch.
 func (r *replica) apply(commands ...[]byte) [][]byte {
 	r.t.Helper()
-	b := &machine.Batch{}
+	b := &statemachine.Batch{}
 	if len(commands) == 0 {
 		r.index++ // an entry of the cluster itself
 	}
 	for _, c := range commands {
 		r.index++
-		b.Commands = append(b.Commands, machine.Command{Index: r.index, Term: 1, Data: c})
+		b.Commands = append(b.Commands, statemachine.Command{Index: r.index, Term: 1, Data: c})
 	}
 	b.Last = r.index
 	results, err := r.s.Apply(b)

@@ -11,10 +11,10 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/rs/zerolog"
 
-	"github.com/troupe-raft/troupe/actors/machine"
+	"github.com/troupe-raft/troupe/statemachine"
 )
 
-// Store is the state machine on disk; it implements machine.OnDisk.
+// Store is the state machine on disk; it implements statemachine.OnDisk.
 //
 // Apply works on the tip, the state after everything applied; each batch is one transaction of the engine with its index,
 // and after it the tip is published as a View. Beside Apply there is one writer more, the compactor, which removes rows
@@ -58,7 +58,7 @@ type Store struct {
 	stallGuard stallGuard
 }
 
-var _ machine.OnDisk = (*Store)(nil)
+var _ statemachine.OnDisk = (*Store)(nil)
 
 // state is what the state row holds.
 type state struct {
@@ -130,7 +130,7 @@ func (s *Store) SetWantPrev(want bool) {
 }
 
 // Apply applies a batch as one transaction of the engine: the changes, the index reached, the ledger.
-func (s *Store) Apply(b *machine.Batch) ([][]byte, error) {
+func (s *Store) Apply(b *statemachine.Batch) ([][]byte, error) {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
 	if err := s.checkWritable(); err != nil {
@@ -145,7 +145,7 @@ func (s *Store) Apply(b *machine.Batch) ([][]byte, error) {
 	return results, nil
 }
 
-func (s *Store) applyBatch(b *machine.Batch) ([][]byte, error) {
+func (s *Store) applyBatch(b *statemachine.Batch) ([][]byte, error) {
 	if b.Last <= s.tip.applied {
 		panic(fmt.Sprintf("mvcc: a batch up to index %d is applied again, the store is at %d", b.Last, s.tip.applied))
 	}
@@ -227,7 +227,7 @@ func (s *Store) publish() {
 }
 
 // Recover tells the last batch held and the ledger.
-func (s *Store) Recover() (applied uint64, ledger []machine.SessionRecord, err error) {
+func (s *Store) Recover() (applied uint64, ledger []statemachine.SessionRecord, err error) {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
 	if err := s.checkWritable(); err != nil {
@@ -237,7 +237,7 @@ func (s *Store) Recover() (applied uint64, ledger []machine.SessionRecord, err e
 		if len(key) != 8 {
 			return fmt.Errorf("a ledger record under a key of %d bytes: %w", len(key), ErrCorrupt)
 		}
-		ledger = append(ledger, machine.SessionRecord{Index: binary.BigEndian.Uint64(key), Data: slices.Clone(row)})
+		ledger = append(ledger, statemachine.SessionRecord{Index: binary.BigEndian.Uint64(key), Data: slices.Clone(row)})
 		return nil
 	})
 	if err != nil {

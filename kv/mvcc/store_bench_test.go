@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/troupe-raft/troupe/actors/machine"
+	"github.com/troupe-raft/troupe/statemachine"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
@@ -51,18 +51,18 @@ func (b *benchStore) fill(n int) {
 }
 
 func (b *benchStore) applyPuts(keys []int) {
-	batch := &machine.Batch{Commands: make([]machine.Command, len(keys))}
+	batch := &statemachine.Batch{Commands: make([]statemachine.Command, len(keys))}
 	for i, k := range keys {
 		b.index++
 		for j := 0; j < len(b.value); j += 8 {
 			binary.LittleEndian.PutUint64(b.value[j:], b.rnd.Uint64())
 		}
-		batch.Commands[i] = machine.Command{Index: b.index, Data: must(EncodePut(&pb.PutRequest{Key: benchKey(k), Value: b.value}))}
+		batch.Commands[i] = statemachine.Command{Index: b.index, Data: must(EncodePut(&pb.PutRequest{Key: benchKey(k), Value: b.value}))}
 	}
 	b.applyBatch(batch)
 }
 
-func (b *benchStore) applyBatch(batch *machine.Batch) {
+func (b *benchStore) applyBatch(batch *statemachine.Batch) {
 	batch.Last = b.index
 	if _, err := b.s.Apply(batch); err != nil {
 		b.t.Fatalf("apply: %v", err)
@@ -104,7 +104,7 @@ func benchPut(b *testing.B, keySpace, size int) {
 		<-must(e.s.db.AsyncFlush())
 	}
 	rounds := max(1, b.N/size)
-	batches := make([]*machine.Batch, 0, 64)
+	batches := make([]*statemachine.Batch, 0, 64)
 	key := 0
 	var making time.Duration
 	writtenBefore := e.written()
@@ -116,7 +116,7 @@ func benchPut(b *testing.B, keySpace, size int) {
 		at := cpuTime()
 		batches = batches[:0]
 		for len(batches) < 64 && done < rounds {
-			batch := &machine.Batch{}
+			batch := &statemachine.Batch{}
 			for range size {
 				e.index++
 				if key = key + 1; keySpace > 0 {
@@ -125,7 +125,7 @@ func benchPut(b *testing.B, keySpace, size int) {
 				for j := 0; j < len(e.value); j += 8 {
 					binary.LittleEndian.PutUint64(e.value[j:], e.rnd.Uint64())
 				}
-				batch.Commands = append(batch.Commands, machine.Command{
+				batch.Commands = append(batch.Commands, statemachine.Command{
 					Index: e.index, Data: must(EncodePut(&pb.PutRequest{Key: benchKey(key), Value: e.value})),
 				})
 			}

@@ -10,7 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/troupe-raft/troupe/actors/machine"
+	"github.com/troupe-raft/troupe/statemachine"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
@@ -38,7 +38,7 @@ type revisionEvents struct {
 	events []*Event
 }
 
-func newWriter(s *Store, b *machine.Batch) *writer {
+func newWriter(s *Store, b *statemachine.Batch) *writer {
 	size := 256
 	for i := range b.Commands {
 		size += 2*len(b.Commands[i].Data) + 4*maxRowOverhead
@@ -237,7 +237,7 @@ func (w *writer) index() error {
 	return old.Close()
 }
 
-func (w *writer) updateSessions(u machine.SessionUpdate) error {
+func (w *writer) updateSessions(u statemachine.SessionUpdate) error {
 	s := w.s
 	dropped := 0
 	for dropped < len(s.sessionIndexes) && s.sessionIndexes[dropped] < u.DropBelow {
