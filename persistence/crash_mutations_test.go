@@ -78,7 +78,7 @@ var crashMutations = []crashMutation{
 			`if _err := error(nil); _err != nil { ___fail }`)},
 	{"directories that were found are not synced",
 		in("makeDurableDir").Replace(
-			`[]string{_at, filepath.dir(_at)}`,
+			`[]string{_at, filepath.Dir(_at)}`,
 			`[]string{}`)},
 	{"segments are removed before the base that replaces them is written",
 		in("rebase").InsertAfter(

@@ -31,7 +31,7 @@ var replication = []Mutation{
 	{
 		Name:   "the leader's own disk counts before its sync",
 		Breaks: "a leader commits with its own entries that are on no disk yet (E10)",
-		Edits:  []mutation.Edit{mutation.In("actors/node", "ackedIndex").Replace(`_n.durableIndex`, `_n.log.lastIndex()`)},
+		Edits:  []mutation.Edit{mutation.In("actors/node", "ackedIndex").Replace(`_n.durableIndex`, `_n.log.LastIndex()`)},
 		Hunt:   Hunt{Profile: "calm"}, Caught: []string{"commit needs a quorum"},
 	},
 	{
@@ -80,7 +80,7 @@ var replication = []Mutation{
 		Breaks: "the commit index is taken up to the own last entry, not to the last one that the append proves",
 		Edits: []mutation.Edit{mutation.In("actors/node", "Node.handleAppendEntries").Replace(
 			`_n.advanceCommitIndex(min(_m.Commit, _acknowledged))`,
-			`_n.advanceCommitIndex(min(_m.Commit, _n.log.lastIndex()))`)},
+			`_n.advanceCommitIndex(min(_m.Commit, _n.log.LastIndex()))`)},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"state machine safety"},
 	},
 	{
