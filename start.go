@@ -100,7 +100,7 @@ func supervisorConfig(config *Config, bootstrap *messages.Configuration, dir *pe
 	flight := replicator.DefaultLimits()
 	flight.MaxInFlightBytes = config.Limits.MaxInFlightBytes
 	return supervisor.Config{
-		Bootstrap: bootstrap, Heartbeat: config.Timing.HeartbeatInterval, Election: config.Timing.ElectionTimeout,
+		Bootstrap: bootstrap, HeartbeatInterval: config.Timing.HeartbeatInterval, ElectionTimeout: config.Timing.ElectionTimeout,
 		RestartLimit: config.RestartLimit, Node: limits, Replicator: flight,
 		LogStore: logstore.Config{Log: persistence.Options{
 			FS: config.FS, Dir: dir.LogDir(), NodeID: config.ID, StorageID: dir.Identity.StorageID, MustExist: true,

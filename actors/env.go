@@ -17,7 +17,7 @@ import (
 
 // Env is the environment of the actors of one node: everything outside themselves that they may
 // use. The real one (actors/live) has goroutines, a clock, a disk and a network; the simulated one
-// (tests/sim) derives all of these from a seed. The actors cannot distinguish them, so that the
+// (internal/sim) derives all of these from a seed. The actors cannot distinguish them, so that the
 // code that the simulator tests is the code that runs.
 type Env interface {
 	// ID is the id of this node, not 0.

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -11,28 +12,30 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// CrashPoint asks that an actor fail.
+// CrashPoint is a request that an actor fail.
 type CrashPoint struct {
-	// Actor is its path below the node: "" for the Node itself, "log", "log/reader", "machine", "peer-3".
+	// Actor is its path below the Node: "" for the Node itself, "log", "log/reader", "machine",
+	// "peer-3".
 	Actor string
-	// Message is the kind at which it fails, as in "AppendEntries"; "" for whatever comes next.
+	// Message is the type of message at which it fails, as in "AppendEntries"; "" for any.
 	Message string
-	// After lets the message be handled first: what the actor said and changed by it has happened when it fails.
+	// After lets the actor handle the message before it fails, so that what it sends and stores is not
+	// lost.
 	After bool
-	// Times is how often it fails; 0 means once.
+	// Times is the number of failures; 0 means one.
 	Times int
 }
 
-// CrashInjector crashes actors on demand. It sees every message as a middleware, which costs an allocation each, so that a
-// node only has one when it was configured for it.
+// CrashInjector crashes actors on request. Its middleware sees every message and costs one
+// allocation for each, so a node has one only if it was configured.
 type CrashInjector struct {
-	armed    atomic.Int32 // how many crashes are armed: the quick way out
+	armed    atomic.Int32 // the length of crashes, so that the middleware needs no lock if it is 0
 	mu       sync.Mutex
 	crashes  []*CrashPoint
 	injected int
 }
 
-// Arm sets a crash up for the actor's next message of the kind.
+// Arm makes the actor crash at its next message of the type.
 func (i *CrashInjector) Arm(c CrashPoint) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -43,20 +46,21 @@ func (i *CrashInjector) Arm(c CrashPoint) {
 	i.armed.Add(1)
 }
 
-// Now crashes the actor at once: with the next message, and if none is waiting with a tick that means nothing to it.
+// CrashNow makes the actor crash at its next message of any type, and sends it a Tick that has no
+// other effect.
 func (i *CrashInjector) CrashNow(root *actor.RootContext, address, path string) {
 	i.Arm(CrashPoint{Actor: path})
 	root.Send(actor.NewPID(address, actorID(path)), &messages.Tick{})
 }
 
-// Injected is how many crashes have happened.
+// count is the number of crashes that have happened.
 func (i *CrashInjector) count() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.injected
 }
 
-// Disarm takes back what has not happened yet.
+// disarm removes all crashes that have not happened.
 func (i *CrashInjector) disarm() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -71,7 +75,7 @@ func actorID(path string) string {
 	return actors.NodePath + "/" + path
 }
 
-// Middleware makes the crashes happen.
+// Middleware is the middleware that crashes actors; every actor's Props need it.
 func (i *CrashInjector) Middleware() actor.ReceiverMiddleware {
 	return func(next actor.ReceiverFunc) actor.ReceiverFunc {
 		return func(ctx actor.ReceiverContext, envelope *actor.MessageEnvelope) {
@@ -92,11 +96,12 @@ func (i *CrashInjector) Middleware() actor.ReceiverMiddleware {
 	}
 }
 
-// ours leaves out the library's lifecycle messages: what fails in them is not the actor.
+// isTroupeMessage excludes the library's lifecycle messages: the actor does not fail in those.
 func isTroupeMessage(m proto.Message) bool {
 	return m.ProtoReflect().Descriptor().ParentFile().Package() == "troupe.v1"
 }
 
+// match finds the crash that is due at a message, and counts it.
 func (i *CrashInjector) match(id, kind string) (CrashPoint, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -106,7 +111,7 @@ func (i *CrashInjector) match(id, kind string) (CrashPoint, bool) {
 		}
 		c.Times--
 		if c.Times == 0 {
-			i.crashes = append(i.crashes[:k], i.crashes[k+1:]...)
+			i.crashes = slices.Delete(i.crashes, k, k+1)
 			i.armed.Add(-1)
 		}
 		i.injected++

@@ -1,13 +1,21 @@
-// Package supervisor says who restarts whom, and when a node must stop.
+// Package supervisor starts the actors of one node and decides what happens when one of them fails.
 //
-//	troupe (Supervisor)          restarts Node; stops it for good when its fault is not one that a restart mends
-//	└── node                     restarts with its whole subtree, from disk
-//	    ├── log                  a fault of the disk stops the node; a panic of ours restarts the subtree
+//	troupe (supervisor)          restarts the Node, or stops it for good
+//	└── node                     restarts with everything below it, from disk
+//	    ├── log                  an internal error restarts the Node
 //	    │   └── reader           restarts alone
-//	    ├── machine              a fault of the application stops the node; a panic of ours restarts the subtree
-//	    └── peer-<id> …          restart alone
+//	    ├── machine              an internal error restarts the Node
+//	    └── peer-<id> …          the replicators: restart alone
 //
-// What fails is told by the value it panicked with (actors.StorageError, ApplicationError, Fatal; anything else is a bug
-// of ours). Restarts are counted in a window on the environment's clock: too many, and the node stops and says so rather
-// than pretending to work. Nothing escalates past Supervisor, because Proto.Actor's own answer to that is to panic.
+// An actor fails by a panic. The type of the value that it panics with decides (see package
+// actors): a StorageError, an ApplicationError or a FatalError stops the node, whichever actor
+// failed. Every other value is an internal error, and the picture says what restarts. The LogStore
+// and the Machine cannot restart alone, because the Node's own state was built from what they
+// reported.
+//
+// Restarts are counted in a sliding window on the environment's clock. More than RestartLimit.Max
+// of them stop the node: a member that restarts again and again does not take part, and the others
+// cannot see why.
+//
+// No failure is escalated beyond the supervisor, because Proto.Actor panics there.
 package supervisor

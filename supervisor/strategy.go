@@ -12,29 +12,31 @@ import (
 	"github.com/troupe-raft/troupe/actors"
 )
 
-// RestartLimit bounds how often actors may be restarted: more than Max within Within stops the node.
+// RestartLimit bounds the restarts of a node's actors: more than Max restarts within the duration
+// Within stop the node.
 type RestartLimit struct {
 	Max    int
 	Within time.Duration
 }
 
-// DefaultRestartLimit lets a node stumble, and stops one that cannot stand.
+// DefaultRestartLimit allows for a few unrelated failures, and stops a node that fails on every
+// start.
 var DefaultRestartLimit = RestartLimit{Max: 10, Within: 30 * time.Second}
 
-// strategy decides on every failure in the tree. Each actor's Props carry it, so it is called in the context of the
-// failed actor's parent; it has its own lock because those are several.
+// strategy decides about every failure in the tree. All actors of the node have it in their Props,
+// so several parents may call it at once; mu guards the counts.
 type strategy struct {
 	limit       RestartLimit
 	now         func() time.Duration
 	log         *zerolog.Logger
-	recordFatal func(error) // records why the node stops; the first reason counts
+	recordFatal func(error) // records why the node stops; later reasons are dropped
 
 	mu            sync.Mutex
-	restarts      []time.Duration // those within the window
+	restarts      []time.Duration // the times of those within the window
 	totalRestarts int
 }
 
-// decision is what becomes of a failure.
+// directive is what happens after a failure.
 type directive int
 
 const (
@@ -43,7 +45,8 @@ const (
 	stopNode
 )
 
-// decide is a function of who failed, with what.
+// decide maps a failure to a directive: child is the id of the actor that failed, reason what it
+// panicked with.
 func decide(child string, reason any) directive {
 	if actors.StopsNode(reason) {
 		return stopNode
@@ -55,45 +58,39 @@ func decide(child string, reason any) directive {
 	return restartNode
 }
 
-// HandleFailure implements actor.SupervisorStrategy. What is decided for the whole node is carried out at the top: below
-// it, the failure is escalated, which suspends the Node until then.
+// HandleFailure implements actor.SupervisorStrategy: it carries out the directive. A directive for
+// the whole node is carried out by the supervisor, so below it the failure is escalated; that
+// suspends the Node until then.
 func (s *strategy) HandleFailure(_ *actor.ActorSystem, parent actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, message any) {
-	atTop := child.Id == actors.NodePath
-	switch decide(child.Id, reason) {
-	case stopNode:
-		// Known at once, not when it gets to the top: a Node that is restarting meanwhile must not open its log (E5).
+	d := decide(child.Id, reason)
+	if d == stopNode {
+		// Recorded at once, not only by the supervisor: a Node that restarts meanwhile must not open its
+		// log (E5).
 		s.recordFatal(asError(reason))
-		if !atTop {
-			parent.EscalateFailure(reason, message)
-			return
-		}
+	}
+	if d != restartActor && child.Id != actors.NodePath {
+		parent.EscalateFailure(reason, message)
+		return
+	}
+	switch {
+	case d == stopNode:
 		s.stopTree(parent, child, asError(reason))
-	case restartActor:
-		if s.countRestart(child.Id, reason, message) {
-			parent.EscalateFailure(s.restartLimitError(reason), message)
-			return
-		}
+	case !s.countRestart(child.Id, reason, message):
 		parent.RestartChildren(child)
-	case restartNode:
-		if !atTop {
-			parent.EscalateFailure(reason, message)
-			return
-		}
-		if s.countRestart(child.Id, reason, message) {
-			s.stopTree(parent, child, s.restartLimitError(reason))
-			return
-		}
-		parent.RestartChildren(child)
+	case d == restartActor:
+		parent.EscalateFailure(s.restartLimitError(reason), message)
+	default:
+		s.stopTree(parent, child, s.restartLimitError(reason))
 	}
 }
 
 func (s *strategy) stopTree(parent actor.Supervisor, node *actor.PID, err error) {
-	s.log.Error().Err(err).Msg("the node stops")
+	s.log.Error().Err(err).Msg("node stops")
 	s.recordFatal(err)
 	parent.StopChildren(node)
 }
 
-// countRestart counts a restart and tells whether the window is exceeded.
+// countRestart counts a restart and reports whether it exceeds the limit.
 func (s *strategy) countRestart(child string, reason, message any) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,17 +104,17 @@ func (s *strategy) countRestart(child string, reason, message any) bool {
 	s.restarts = append(kept, now)
 	s.totalRestarts++
 	s.log.Error().Str("actor", child).Str("message", fmt.Sprintf("%T", message)).Str("reason", fmt.Sprint(reason)).
-		Int("restarts_in_window", len(s.restarts)).Msg("actor failed and is restarted")
+		Int("restarts_in_window", len(s.restarts)).Msg("actor failed, restarting")
 	return len(s.restarts) > s.limit.Max
 }
 
 func (s *strategy) restartLimitError(reason any) error {
-	return &actors.FatalError{Err: fmt.Errorf("more than %d restarts of actors within %v, the last one for: %v; "+
-		"this is a bug or a broken machine: keep the log of this node and its data directory for a report",
+	return &actors.FatalError{Err: fmt.Errorf("more than %d restarts of actors within %v, the last one after: %v; "+
+		"this is an internal error or broken hardware: keep the log of this node and its data directory for a report",
 		s.limit.Max, s.limit.Within, reason)}
 }
 
-// Restarts is how many restarts there were since the start.
+// Restarts is the number of restarts since the start.
 func (s *strategy) Restarts() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// fates records what a parent was asked to do with its child.
+// recordingParent records what a parent is asked to do with a failed child.
 type recordingParent struct{ calls []string }
 
 func (f *recordingParent) Children() []*actor.PID { return nil }
@@ -26,8 +26,8 @@ func (f *recordingParent) RestartChildren(...*actor.PID) { f.calls = append(f.ca
 func (f *recordingParent) StopChildren(...*actor.PID)    { f.calls = append(f.calls, "stop") }
 func (f *recordingParent) ResumeChildren(...*actor.PID)  { f.calls = append(f.calls, "resume") }
 
-func TestWhoFailsWithWhatDecidesWhatIsRestarted(t *testing.T) {
-	bug := errors.New("index out of range")
+func TestFailureDecidesWhatRestarts(t *testing.T) {
+	internal := errors.New("index out of range")
 	disk := &actors.StorageError{Operation: "append to x", Err: errors.New("input/output error")}
 	application := &actors.ApplicationError{Index: 7, Err: errors.New("x")}
 	fatal := &actors.FatalError{Err: errors.New("removed")}
@@ -36,14 +36,14 @@ func TestWhoFailsWithWhatDecidesWhatIsRestarted(t *testing.T) {
 		reason any
 		want   directive
 	}{
-		{"log/reader", bug, restartActor},
-		{"peer-3", bug, restartActor},
+		{"log/reader", internal, restartActor},
+		{"peer-3", internal, restartActor},
 		{"peer-3", "a panic with a string", restartActor},
 		{"peer-3", &actors.InjectedCrash{Description: "x"}, restartActor},
-		{"log", bug, restartNode},
-		{"machine", bug, restartNode},
+		{"log", internal, restartNode},
+		{"machine", internal, restartNode},
 		{"machine", &actors.InjectedCrash{Description: "x"}, restartNode},
-		{"", bug, restartNode},
+		{"", internal, restartNode},
 		{"log", disk, stopNode},
 		{"log/reader", disk, stopNode},
 		{"log", fmt.Errorf("wrapped: %w", disk), stopNode},
@@ -57,7 +57,7 @@ func TestWhoFailsWithWhatDecidesWhatIsRestarted(t *testing.T) {
 	}
 }
 
-// clock is a strategy's idea of time.
+// fakeClock is the strategy's clock.
 type fakeClock struct{ now time.Duration }
 
 func newStrategy(max int, within time.Duration) (*strategy, *fakeClock, *error) {
@@ -74,63 +74,64 @@ func (s *strategy) handleFailure(child string, reason any) []string {
 	return f.calls
 }
 
-func TestABugBelowTheNodeIsCarriedUpAndRestartsTheNode(t *testing.T) {
+func TestInternalErrorBelowNodeRestartsNode(t *testing.T) {
 	s, _, stopped := newStrategy(3, time.Minute)
 	if got := s.handleFailure(actorID("machine"), errors.New("bug")); !slices.Equal(got, []string{"escalate: bug"}) {
 		t.Fatalf("at the Node: %v", got)
 	}
 	if got := s.handleFailure(actors.NodePath, errors.New("bug")); !slices.Equal(got, []string{"restart"}) || *stopped != nil {
-		t.Fatalf("at the Supervisor: %v, stopped with %v", got, *stopped)
+		t.Fatalf("at the supervisor: %v, stopped with %v", got, *stopped)
 	}
 	if s.Restarts() != 1 {
 		t.Fatalf("%d restarts counted for one", s.Restarts())
 	}
 }
 
-func TestE5AStorageFaultStopsTheNodeAndIsNeverRetried(t *testing.T) {
+func TestE5StorageErrorStopsTheNode(t *testing.T) {
 	s, _, stopped := newStrategy(3, time.Minute)
-	fault := &actors.StorageError{Operation: "sync x", Err: errors.New("input/output error")}
-	if got := s.handleFailure(actorID("log"), fault); len(got) != 1 || got[0] != "escalate: "+fault.Error() {
+	storage := &actors.StorageError{Operation: "sync x", Err: errors.New("input/output error")}
+	if got := s.handleFailure(actorID("log"), storage); len(got) != 1 || got[0] != "escalate: "+storage.Error() {
 		t.Fatalf("at the Node: %v", got)
 	}
-	if got := s.handleFailure(actors.NodePath, fault); !slices.Equal(got, []string{"stop"}) || !errors.Is(*stopped, fault) {
-		t.Fatalf("at the Supervisor: %v, stopped with %v", got, *stopped)
+	if got := s.handleFailure(actors.NodePath, storage); !slices.Equal(got, []string{"stop"}) || !errors.Is(*stopped, storage) {
+		t.Fatalf("at the supervisor: %v, stopped with %v", got, *stopped)
 	}
 }
 
-// The Node above a failing log may be restarting already, and be done with that before the fault gets to the top.
-func TestE5OnceTheNodeHasToStopNothingIsMadeThatOpensItsLog(t *testing.T) {
+// The Node may be restarting when its log fails, and may restart before the supervisor has the
+// failure.
+func TestE5NoNodeIsMadeOnceTheNodeMustStop(t *testing.T) {
 	quiet := zerolog.Nop()
 	tree := New(Config{}, &quiet, func() time.Duration { return 0 })
 	if _, is := tree.newNode().(*node.Node); !is {
-		t.Fatal("the first life is not a Node")
+		t.Fatal("the first incarnation is not a Node")
 	}
 	guard := actors.GuardLifecycle(tree.newNode(), tree.Strategy(), &quiet)
 	guard.(actor.SupervisorStrategy).HandleFailure(nil, &recordingParent{}, actor.NewPID("here", actorID("peer-2")), nil, errors.New("bug"), nil)
 	if _, is := tree.newNode().(*node.Node); !is || tree.Err() != nil {
-		t.Fatalf("after a bug in a replicator there is no next life: %v", tree.Err())
+		t.Fatalf("no Node is made after an internal error in a replicator: %v", tree.Err())
 	}
-	fault := &actors.StorageError{Operation: "sync x", Err: errors.New("input/output error")}
+	storage := &actors.StorageError{Operation: "sync x", Err: errors.New("input/output error")}
 	f := &recordingParent{}
-	guard.(actor.SupervisorStrategy).HandleFailure(nil, f, actor.NewPID("here", actorID("log")), nil, fault, nil)
-	if len(f.calls) != 1 || !errors.Is(tree.Err(), fault) {
+	guard.(actor.SupervisorStrategy).HandleFailure(nil, f, actor.NewPID("here", actorID("log")), nil, storage, nil)
+	if len(f.calls) != 1 || !errors.Is(tree.Err(), storage) {
 		t.Fatalf("at the Node: %v; the reason to stop: %v", f.calls, tree.Err())
 	}
 	next := tree.newNode()
 	if _, is := next.(*node.Node); is {
-		t.Fatal("another Node is made, which opens the log")
+		t.Fatal("another Node is made, which would open the log")
 	}
 	next.Receive(nil) // does nothing until it is stopped
 }
 
-func TestTooManyRestartsInTheWindowStopTheNode(t *testing.T) {
+func TestTooManyRestartsStopTheNode(t *testing.T) {
 	s, c, stopped := newStrategy(3, time.Minute)
 	for range 3 {
 		if got := s.handleFailure(actors.NodePath, errors.New("bug")); !slices.Equal(got, []string{"restart"}) {
 			t.Fatalf("within the window: %v", got)
 		}
 	}
-	// A replicator's restarts count too, and what is too much for it is the Node's end.
+	// A replicator's restarts count too; beyond the limit its failure is escalated.
 	if got := s.handleFailure(actorID("peer-2"), errors.New("bug")); len(got) != 1 || got[0][:8] != "escalate" {
 		t.Fatalf("beyond the window: %v", got)
 	}
@@ -147,7 +148,7 @@ func TestTooManyRestartsInTheWindowStopTheNode(t *testing.T) {
 	}
 }
 
-func TestAnInjectedCrashHitsItsActorAtItsMessageAndNoOther(t *testing.T) {
+func TestCrashPointMatchesOneActorAndMessage(t *testing.T) {
 	i := &CrashInjector{}
 	i.Arm(CrashPoint{Actor: "machine", Message: "Committed", Times: 2})
 	for _, c := range []struct {
@@ -170,6 +171,6 @@ func TestAnInjectedCrashHitsItsActorAtItsMessageAndNoOther(t *testing.T) {
 	i.Arm(CrashPoint{Actor: "log"})
 	i.disarm()
 	if _, hit := i.match(actorID("log"), "Append"); hit {
-		t.Error("what was disarmed happened")
+		t.Error("a disarmed crash happened")
 	}
 }

@@ -16,12 +16,16 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// Config is what a tree is grown from.
+// Config configures a Tree.
 type Config struct {
-	// Bootstrap is the first configuration; nil for a node that joins an existing cluster.
-	Bootstrap    *messages.Configuration
-	Heartbeat    time.Duration
-	Election     time.Duration
+	// Bootstrap is the first configuration of a new cluster; nil for a node that joins an existing
+	// one.
+	Bootstrap *messages.Configuration
+	// HeartbeatInterval is that of a leader; ElectionTimeout is the shortest, each node adds a random
+	// part.
+	HeartbeatInterval time.Duration
+	ElectionTimeout   time.Duration
+	// RestartLimit stops a node that restarts too often; the zero value is DefaultRestartLimit.
 	RestartLimit RestartLimit
 
 	Node       node.Limits
@@ -30,22 +34,22 @@ type Config struct {
 	Machine    machine.Config
 }
 
-// Tree is the actors of one node, under their Supervisor.
+// Tree is the actors of one node, below their supervisor.
 type Tree struct {
 	config      Config
 	env         actors.Env
 	root        *actor.RootContext
 	strategy    *strategy
 	supervisor  *actor.PID
-	incarnation uint64 // touched only where the Node is made, one at a time
+	incarnation uint64        // used by newNode only, which never runs twice at once
+	done        chan struct{} // closed when no actor of the tree is left
 
 	mu         sync.Mutex
-	err        error // why the node stopped
-	terminated bool  // no actor of the tree lives any more
-	done       chan struct{}
+	err        error // why the node stops
+	terminated bool
 }
 
-// New prepares a tree. Its Strategy goes into the environment that Start is then given.
+// New prepares a tree. The environment that is passed to Start must be made with its Strategy.
 func New(config Config, log *zerolog.Logger, now func() time.Duration) *Tree {
 	if config.RestartLimit == (RestartLimit{}) {
 		config.RestartLimit = DefaultRestartLimit
@@ -55,45 +59,42 @@ func New(config Config, log *zerolog.Logger, now func() time.Duration) *Tree {
 	return t
 }
 
-// Strategy is what every actor of the node must be supervised by.
+// Strategy is the supervision of every actor of the node.
 func (t *Tree) Strategy() actor.SupervisorStrategy { return t.strategy }
 
-// Start spawns the Supervisor, which spawns the Node.
+// Start spawns the supervisor, which spawns the Node.
 func (t *Tree) Start(env actors.Env, root *actor.RootContext) error {
 	t.env, t.root = env, root
 	pid, err := root.SpawnNamed(env.Props(func() actor.Actor { return &supervisor{tree: t} }), actors.SupervisorName)
 	if err != nil {
-		return fmt.Errorf("spawning the supervisor: %w", err)
+		return fmt.Errorf("spawn the supervisor: %w", err)
 	}
 	t.supervisor = pid
 	return nil
 }
 
-// Stop stops the tree; Done tells when it has stopped.
+// Stop begins to stop the tree; Done is closed when it has stopped.
 func (t *Tree) Stop() { t.root.Stop(t.supervisor) }
 
-// Done is closed when no actor of the tree lives any more.
+// Done is closed when no actor of the tree is left.
 func (t *Tree) Done() <-chan struct{} { return t.done }
 
-// Stopped tells whether Done is closed, for whoever must not wait.
+// Stopped reports whether Done is closed.
 func (t *Tree) Stopped() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.terminated
 }
 
-// Err is why the node stopped by itself, or stops; nil if it was asked to, and nothing of that kind came between.
+// Err is why the node stops or stopped by itself; nil if it was stopped from outside.
 func (t *Tree) Err() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.err
 }
 
-// Restarts is how many restarts of actors there were since the start.
+// Restarts is the number of restarts of actors since the start.
 func (t *Tree) Restarts() int { return t.strategy.Restarts() }
-
-// nodePID is where proposals go.
-func (t *Tree) nodePID() *actor.PID { return actor.NewPID(t.supervisor.Address, actors.NodePath) }
 
 func (t *Tree) recordFatal(err error) {
 	t.mu.Lock()
@@ -110,8 +111,8 @@ func (t *Tree) markTerminated() {
 	close(t.done)
 }
 
-// newNode makes the Node of the next incarnation, and the makers of its children; of a node that has to stop, somebody who
-// only waits for that.
+// newNode makes the Node of the next incarnation, with the producers of its children. If the node
+// has to stop, it makes an actor that does nothing: a Node would open the log (E5).
 func (t *Tree) newNode() actor.Actor {
 	if t.Err() != nil {
 		return actor.ReceiveFunc(func(actor.Context) {})
@@ -121,8 +122,8 @@ func (t *Tree) newNode() actor.Actor {
 	config := node.Config{
 		Incarnation:       incarnation,
 		Bootstrap:         t.config.Bootstrap,
-		HeartbeatInterval: t.config.Heartbeat,
-		ElectionTimeout:   t.config.Election,
+		HeartbeatInterval: t.config.HeartbeatInterval,
+		ElectionTimeout:   t.config.ElectionTimeout,
 		Limits:            t.config.Node,
 		LogStore: func() actor.Producer {
 			c := t.config.LogStore
@@ -137,27 +138,32 @@ func (t *Tree) newNode() actor.Actor {
 		Replicator: func(peer uint64, reader *actor.PID, term uint64) actor.Producer {
 			return replicator.New(t.env, replicator.Config{
 				Incarnation: incarnation, PeerID: peer, Term: term, Reader: reader,
-				ProbeInterval: t.config.Heartbeat, ResponseTimeout: t.config.Election / 2, Limits: t.config.Replicator,
+				ProbeInterval: t.config.HeartbeatInterval, ResponseTimeout: t.config.ElectionTimeout / 2, Limits: t.config.Replicator,
 			})
 		},
 	}
 	return node.New(t.env, config)()
 }
 
-// supervisor is the actor at the top. It owns the node's fate and nothing else: it is small enough not to fail.
+// supervisor is the root actor of the tree. It has no state of its own, so it has nothing to fail
+// at.
 //
-// hears: failures of the Node (by the strategy), Terminated; says: restart, stop; persists nothing.
+//	owns        nothing
+//	receives    the Node's failures (the library calls the strategy), Terminated
+//	sends       nothing; it stops with the Node
+//	persists    nothing
+//	on restart  never: failures are not escalated beyond it
 type supervisor struct{ tree *Tree }
 
 func (s *supervisor) Receive(ctx actor.Context) {
 	switch ctx.Message().(type) {
 	case *actor.Started:
 		if _, err := ctx.SpawnNamed(s.tree.env.Props(s.tree.newNode), actors.NodeName); err != nil {
-			s.tree.recordFatal(fmt.Errorf("spawning the node: %w", err))
+			s.tree.recordFatal(fmt.Errorf("spawn the node: %w", err))
 			ctx.Stop(ctx.Self())
 		}
 	case *actor.Terminated:
-		// The Node stops only because it was told to, by the strategy or with the whole tree.
+		// The strategy stopped the Node.
 		ctx.Stop(ctx.Self())
 	case *actor.Stopped:
 		s.tree.markTerminated()

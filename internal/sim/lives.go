@@ -67,7 +67,7 @@ func (m *member) boot() {
 	m.system.ProcessRegistry.RemoteHandlers = []actor.AddressResolver{m.resolve}
 	m.system.ProcessRegistry.Add(m.embedder, "internal/session")
 	m.tree = supervisor.New(supervisor.Config{
-		Bootstrap: w.bootstrap, Heartbeat: heartbeatInterval, Election: electionTimeout, RestartLimit: w.restartWindow,
+		Bootstrap: w.bootstrap, HeartbeatInterval: heartbeatInterval, ElectionTimeout: electionTimeout, RestartLimit: w.restartWindow,
 		Node: w.nodeLimits(), Replicator: w.replicatorLimits(),
 		LogStore: logstore.Config{Log: m.logOptions()},
 		Machine:  machine.Config{Factory: m.openMachine, MaxBatchBytes: 2000},
