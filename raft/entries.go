@@ -104,3 +104,30 @@ func checkRuns(e *messages.Entries) error {
 	}
 	return nil
 }
+
+// CheckAppendEntries returns an error if no correct leader can have sent m.
+func CheckAppendEntries(m *messages.AppendEntries) error {
+	e := m.Entries
+	if err := CheckEntries(e); err != nil || len(e.GetData()) == 0 {
+		return err
+	}
+	if first, last := e.Runs[0].Term, e.Runs[len(e.Runs)-1].Term; e.First != m.PrevIndex+1 || first < m.PrevTerm || last > m.Term {
+		return fmt.Errorf("entries from %d of terms %d to %d after index %d of term %d, from a leader of term %d",
+			e.First, first, last, m.PrevIndex, m.PrevTerm, m.Term)
+	}
+	return nil
+}
+
+// CheckProposals returns an error if a Session cannot have made these entries. A malformed entry
+// must not get into a leader's log: followers would refuse it and everything after it.
+func CheckProposals(data [][]byte) error {
+	for _, d := range data {
+		switch e, err := DecodeEntry(d); {
+		case err != nil:
+			return err
+		case e.Kind == KindNoop || e.Kind == KindConfiguration:
+			return fmt.Errorf("an entry of kind %v is not a proposal", e.Kind)
+		}
+	}
+	return nil
+}

@@ -73,3 +73,15 @@ func DecideVote(v VoterState, r *messages.RequestVote) VoteDecision {
 	}
 	return d
 }
+
+// Votes are the responses to one campaign: by voter, whether it granted its vote.
+type Votes map[uint64]bool
+
+// Record stores a response. A refusal that comes late does not take a grant back.
+func (v Votes) Record(voter uint64, granted bool) { v[voter] = v[voter] || granted }
+
+// Of returns the response of a voter, for Quorum.CountVotes.
+func (v Votes) Of(voter uint64) (granted, responded bool) {
+	granted, responded = v[voter]
+	return granted, responded
+}

@@ -16,7 +16,7 @@ func asPreVote(m *messages.RequestVote) *messages.RequestVote { m.PreVote = true
 // orphaned is a follower that has not heard its leader for so long that it would vote, but has not campaigned itself.
 func (s *fixture) afterElectionTimeout() *fixture {
 	s.randomInt64 = func(n int64) int64 { return n - 1 }
-	s.deliver(&messages.Heartbeat{Term: s.node.term, Leader: s.node.leaderID})
+	s.deliver(&messages.Heartbeat{Term: s.node.term, Leader: s.node.contact.leader})
 	s.Advance(electionTimeout + 10*time.Millisecond)
 	s.expectRole(roleFollower, s.node.term)
 	s.clearRecorded()
@@ -42,7 +42,7 @@ func TestE1ACandidateVotesForItselfOnDiskFirst(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1).afterElectionTimeout()
 	s.deliver(&messages.Campaign{}, &messages.VoteResponse{Term: 4, Voter: 2, PreVote: true, Granted: true})
 	s.expectRole(roleCandidate, 4)
-	if len(s.node.campaign.votes) != 0 {
+	if len(s.node.role.(*candidate).votes) != 0 {
 		t.Fatal("its own vote counts before it is on disk")
 	}
 	for _, m := range sentMessages[*messages.RequestVote](s) {
@@ -115,8 +115,8 @@ func TestE14ARestartedNodeKnowsTermAndVoteFromDiskAndNothingElse(t *testing.T) {
 	}
 	s.deliverRecovered(7, 3, 1, 1)
 	s.expectRole(roleFollower, 7)
-	if s.node.vote != 3 || s.node.leaderID != 0 {
-		t.Fatalf("vote %d, leader %d", s.node.vote, s.node.leaderID)
+	if s.node.vote != 3 || s.node.contact.leader != 0 {
+		t.Fatalf("vote %d, leader %d", s.node.vote, s.node.contact.leader)
 	}
 }
 
@@ -137,7 +137,7 @@ func TestElectionRestrictionByTermAndByLength(t *testing.T) {
 
 func TestE15APreVoteLeavesNoTrace(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1).afterElectionTimeout()
-	deadline, contact := s.node.deadline, s.node.lastLeaderContact
+	deadline, contact := s.node.timer.deadline, s.node.contact.last
 	s.deliver(asPreVote(newVoteRequest(3, 4, 1, 1)), asPreVote(newVoteRequest(3, 9, 1, 1)))
 	for _, a := range sentMessages[*messages.VoteResponse](s) {
 		if !a.Granted {
@@ -145,7 +145,7 @@ func TestE15APreVoteLeavesNoTrace(t *testing.T) {
 		}
 	}
 	s.expectRole(roleFollower, 3)
-	if s.node.vote != 0 || s.node.deadline != deadline || s.node.lastLeaderContact != contact || len(s.pendingAppends) > 0 || s.node.leaderID != 2 {
+	if s.node.vote != 0 || s.node.timer.deadline != deadline || s.node.contact.last != contact || len(s.pendingAppends) > 0 || s.node.contact.leader != 2 {
 		t.Fatal("a pre-vote changed something")
 	}
 }
@@ -159,7 +159,7 @@ func TestPreVoteNoDisruptionWhoHearsALeaderRefusesAndKeepsItsTerm(t *testing.T) 
 		}
 	}
 	s.expectRole(roleFollower, 3)
-	if s.node.leaderID != 2 {
+	if s.node.contact.leader != 2 {
 		t.Fatal("the leader was given up")
 	}
 }
@@ -192,7 +192,7 @@ func TestALeaderWithAQuorumRefusesToo(t *testing.T) {
 func TestE16APreCandidateKnowsNoLeaderAndCountsNoOldAnswers(t *testing.T) {
 	s := newFixture(t, 5).asFollower(3, 2, 1, 1)
 	s.deliver(&messages.Campaign{}, &messages.VoteResponse{Term: 4, Voter: 3, PreVote: true, Granted: true})
-	if s.node.leaderID != 0 {
+	if s.node.contact.leader != 0 {
 		t.Fatal("the leader is still known")
 	}
 	s.deliver(asPreVote(newVoteRequest(4, 4, 1, 1)))
@@ -341,8 +341,8 @@ func TestInEveryRoleATimerRuns(t *testing.T) {
 	s := newFixture(t, 3)
 	check := func(what string) {
 		t.Helper()
-		if s.node.timer == nil || s.runningTimers() != 1 || s.node.timerDue > s.node.deadline {
-			t.Fatalf("%s: %d timers, the one due at %v, the deadline at %v", what, s.runningTimers(), s.node.timerDue, s.node.deadline)
+		if s.node.timer.running == nil || s.runningTimers() != 1 || s.node.timer.due > s.node.timer.deadline {
+			t.Fatalf("%s: %d timers, the one due at %v, the deadline at %v", what, s.runningTimers(), s.node.timer.due, s.node.timer.deadline)
 		}
 	}
 	s.deliverRecovered(3, 0, 1, 1)

@@ -219,14 +219,24 @@ func (s *fixture) clearRecorded() {
 	s.sentToReplicator = map[uint64][]proto.Message{}
 }
 
-// is checks role and term.
+// leader returns the Node's role, which must be leader.
+func (s *fixture) leader() *leader {
+	s.t.Helper()
+	l, ok := s.node.role.(*leader)
+	if !ok {
+		s.t.Fatalf("the node is %s", s.node.role.name())
+	}
+	return l
+}
+
+// expectRole checks and term.
 func (s *fixture) expectRole(role string, term uint64) {
 	s.t.Helper()
 	if len(s.Failures) > 0 {
 		s.t.Fatalf("the node failed: %v", s.Failures)
 	}
-	if s.node.role != role || s.node.term != term {
-		s.t.Fatalf("the node is %s in term %d, want %s in term %d", s.node.role, s.node.term, role, term)
+	if s.node.role.name() != role || s.node.term != term {
+		s.t.Fatalf("the node is %s in term %d, want %s in term %d", s.node.role.name(), s.node.term, role, term)
 	}
 }
 

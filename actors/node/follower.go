@@ -1,42 +1,43 @@
 package node
 
 import (
-	"fmt"
-
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// becomeFollower takes up a term (the present one or a higher) and leaves whatever role there was. Stepping down within
-// the same term keeps the vote; only a higher term clears it (E2).
+// follower accepts entries from the leader of its term. If it has no contact to a leader for an
+// election timeout, it becomes a preCandidate. A learner is a follower that never does (E23).
+type follower struct{ nonLeader }
+
+func (*follower) name() string { return roleFollower }
+
+// becomeFollower ends the present role and adopts term, which is the current term or a higher one.
+// Only a higher term clears the vote (E2). leader is the leader of term, 0 if it is not known.
 func (n *Node) becomeFollower(term, leader uint64, why string) {
-	invariant(term >= n.term, "term would go back from %d to %d", n.term, term)
-	was := n.role
-	if n.leadership != nil {
-		n.stopLeading(why)
-	}
-	n.campaign = nil
+	invariant(term >= n.term, "the term would fall from %d to %d", n.term, term)
+	former := n.role.name()
+	n.role.leave(why)
 	higher := term > n.term
 	if higher {
 		n.term, n.vote = term, 0
 	}
-	n.become(roleFollower, n.follower)
-	n.leaderLinkBroken = false
+	n.become(&follower{nonLeader{n}})
+	n.contact.linkBroken = false
 	if leader == 0 || higher {
-		n.leaderID = 0
+		n.contact.leader = 0
 		n.sendLeaderChanged()
 	}
 	if leader != 0 {
-		n.lastLeaderContact = n.env.Now()
+		n.contact.last = n.env.Now()
 		n.setLeader(leader)
 	}
-	if was != roleFollower {
-		n.env.Log().Info().Str("was", was).Uint64("term", n.term).Str("why", why).Msg("became follower")
+	if former != roleFollower {
+		n.env.Log().Info().Str("was", former).Uint64("term", n.term).Str("why", why).Msg("became follower")
 	}
 	if leader == 0 {
-		n.setCampaignDeadline()
+		n.resetCampaignTimer()
 	} else {
 		n.resetElectionTimer()
 	}
@@ -45,39 +46,89 @@ func (n *Node) becomeFollower(term, leader uint64, why string) {
 	}
 }
 
-// follower: hears a leader, or after a timeout begins to campaign. A learner is a follower that does not (E23).
-func (n *Node) follower(ctx actor.Context) {
-	switch m := ctx.Message().(type) {
+func (f *follower) receive(ctx actor.Context) {
+	m := ctx.Message()
+	if !f.stepTerm(m) {
+		return
+	}
+	switch m := m.(type) {
 	case *messages.AppendEntries:
-		n.handleAppendEntries(m)
+		f.recordLeaderContact(m.Leader)
+		f.handleAppendEntries(m)
 	case *messages.Heartbeat:
-		n.handleHeartbeat(m)
+		f.recordLeaderContact(m.Leader)
+		f.handleHeartbeat(m)
 	case *messages.Tick:
-		n.handleElectionTimeout()
-	case *messages.RequestRead:
-		n.forwardRead(m)
-	case *messages.ForwardedProposals:
-		n.refuseForwarded(m, messages.Refusal_REFUSAL_NO_LEADER, 0)
-	case *messages.ForwardedRead:
-		n.refuseForwardedRead(m, messages.Refusal_REFUSAL_NO_LEADER)
+		if f.timer.fired(m.Timer) && f.timer.expired() {
+			f.handleElectionTimeout()
+		}
+	case *messages.LinkDown:
+		f.handleLinkDown(m)
+	case *messages.LinkUp:
+		f.handleLinkUp(m)
 	case *messages.TimeoutNow:
-		n.handleTimeoutNow(m)
+		f.handleTimeoutNow(m)
 	case *messages.Campaign:
-		n.becomePreCandidate("asked to")
-	case *messages.Removed:
-		n.handleRemoved(m)
+		f.becomePreCandidate("requested")
+	default:
+		f.step(m)
 	}
 }
 
-// append is the receiver's side of AppendEntries (Raft §5.3). Its acknowledgement is a promise: it leaves after the sync.
-func (n *Node) handleAppendEntries(m *messages.AppendEntries) {
-	if err := validateAppendEntries(m); err != nil {
-		n.env.Log().Error().Err(err).Str("from", raft.FormatID(m.Leader)).Uint64("prev_index", m.PrevIndex).
+func (f *follower) recordLeaderContact(leader uint64) {
+	known := f.contact.leader
+	invariant(known == 0 || known == leader, "two leaders in term %d: %x and %x", f.term, known, leader)
+	resetTimer := f.contact.recordMessage(f.env.Now())
+	f.setLeader(leader)
+	if resetTimer {
+		f.resetElectionTimer()
+	}
+}
+
+func (f *follower) handleElectionTimeout() {
+	if !f.isVoter() {
+		f.resetElectionTimer()
+		return
+	}
+	f.becomePreCandidate("no message of a leader within the election timeout")
+}
+
+// handleLinkDown begins a fast campaign if the link to the leader broke (see leaderContact).
+func (f *follower) handleLinkDown(m *messages.LinkDown) {
+	f.Node.handleLinkDown(m)
+	if m.Peer != f.contact.leader || !f.isVoter() {
+		return
+	}
+	if f.contact.leaderLinkDown(f.env.Now(), f.term, f.config.ElectionTimeout) {
+		f.env.Log().Info().Str("leader", raft.FormatID(m.Peer)).Uint64("term", f.term).Str("reason", m.Reason).
+			Msg("link to the leader broke; asking for pre-votes")
+		f.setRandomDeadline(0, fastCampaignDelayMax)
+		f.contact.ignoreUntil = f.timer.deadline
+	}
+}
+
+// handleLinkUp reports the leader to the Session again if its link is back: proposals that were
+// forwarded may have been lost with the link, and the Session then sends them again.
+func (f *follower) handleLinkUp(m *messages.LinkUp) {
+	f.contact.linkUp(m.Peer)
+	if m.Peer != f.contact.leader {
+		return
+	}
+	if f.contact.leaderLinkUp() {
+		f.resetElectionTimer()
+	}
+	f.sendLeaderChanged()
+}
+
+// handleAppendEntries is the receiver's side of AppendEntries (Raft §5.3).
+func (f *follower) handleAppendEntries(m *messages.AppendEntries) {
+	if err := raft.CheckAppendEntries(m); err != nil {
+		f.env.Log().Error().Err(err).Str("from", raft.FormatID(m.Leader)).Uint64("prev_index", m.PrevIndex).
 			Msg("dropped a malformed append: check that all members run compatible versions")
 		return
 	}
-	if !n.log.Matches(m.PrevIndex, m.PrevTerm) {
-		n.rejectAppend(m)
+	if !f.log.terms.Matches(m.PrevIndex, m.PrevTerm) {
+		f.refuseAppend(m)
 		return
 	}
 	acknowledged := m.PrevIndex
@@ -85,44 +136,47 @@ func (n *Node) handleAppendEntries(m *messages.AppendEntries) {
 	truncateFrom := uint64(0)
 	if m.Entries != nil && len(m.Entries.Data) > 0 {
 		acknowledged += uint64(len(m.Entries.Data))
-		if conflict := n.log.FindConflict(m.Entries); conflict > 0 {
-			truncateFrom = n.truncateLog(conflict)
+		if conflict := f.log.terms.FindConflict(m.Entries); conflict > 0 {
+			truncateFrom = f.truncate(conflict)
 			fresh = m.Entries
 			if conflict > fresh.First {
 				fresh = raft.SliceEntries(fresh, conflict, ^uint64(0))
 			}
-			n.appendToLog(fresh)
+			f.appendEntries(fresh)
 		}
 	}
-	n.advanceCommitIndex(min(m.Commit, acknowledged))
-	n.acknowledgeAppend(m, acknowledged, truncateFrom, fresh)
+	f.advanceCommitIndex(min(m.Commit, acknowledged))
+	f.acknowledgeAppend(m, acknowledged, truncateFrom, fresh)
 }
 
-// validateAppendEntries tells whether a request is what a leader can say, before anything is done about it: what does not fit would
-// break an invariant further in, again and again as it is repeated, until the node stops.
-func validateAppendEntries(m *messages.AppendEntries) error {
-	e := m.Entries
-	if err := raft.CheckEntries(e); err != nil || len(e.GetData()) == 0 {
-		return err
+// truncate removes the entries from the conflict on, with the configurations among them (E31). It
+// returns the index from which the LogStore truncates, 0 if the log ends before the conflict.
+func (f *follower) truncate(conflict uint64) uint64 {
+	last := f.log.lastIndex()
+	if conflict > last {
+		return 0
 	}
-	if first, last := e.Runs[0].Term, e.Runs[len(e.Runs)-1].Term; e.First != m.PrevIndex+1 || first < m.PrevTerm || last > m.Term {
-		return fmt.Errorf("entries from %d of terms %d to %d after index %d of term %d, from a leader of term %d",
-			e.First, first, last, m.PrevIndex, m.PrevTerm, m.Term)
+	f.env.Log().Info().Uint64("from", conflict).Uint64("last_index", last).Uint64("term", f.term).
+		Msg("truncating entries that another leader replaced")
+	if f.log.truncate(conflict, f.term) {
+		f.applyConfiguration()
 	}
-	return nil
+	f.stateChanged = true
+	return conflict
 }
 
-// acknowledge answers an accepted append: at once where everything acknowledged is on disk already, else through the
-// LogStore after the sync that puts it there. The term is part of what is acknowledged: this leader will take it that the
-// entries stay, and a node that came back without the term would let a leader of an earlier one replace them.
-func (n *Node) acknowledgeAppend(m *messages.AppendEntries, index, truncateFrom uint64, fresh *messages.Entries) {
-	answer := &messages.AppendResponse{
-		Term: n.term, From: n.self(), Accepted: true, Index: index, Stream: m.Stream, Sequence: m.Sequence,
-		LastIndex: n.log.LastIndex(), DiskLow: n.diskLow,
+// acknowledgeAppend accepts a request: at once if the disk has the term and everything up to index,
+// else as a deferred message of the Append that makes it durable. The term is part of what is
+// acknowledged: the leader relies on the entries to stay, but a node that restarted in an earlier
+// term would let the leader of that term replace them (E1).
+func (f *follower) acknowledgeAppend(m *messages.AppendEntries, index, truncateFrom uint64, fresh *messages.Entries) {
+	response := &messages.AppendResponse{
+		Term: f.term, From: f.self(), Accepted: true, Index: index, Stream: m.Stream, Sequence: m.Sequence,
+		LastIndex: f.log.lastIndex(), DiskLow: f.log.diskLow,
 	}
-	termHeld := n.durableTerm == n.term
-	if fresh == nil && termHeld && index <= n.durableIndex {
-		n.send(n.env.PeerPID(m.Leader, messages.Role_ROLE_REPLICATOR), answer)
+	termDurable := f.log.durableTerm == f.term
+	if fresh == nil && termDurable && index <= f.log.durableIndex {
+		f.sendToReplicator(m.Leader, response)
 		return
 	}
 	a := &messages.Append{
@@ -130,49 +184,29 @@ func (n *Node) acknowledgeAppend(m *messages.AppendEntries, index, truncateFrom 
 		Entries:      fresh,
 		NeedsSync:    true,
 		Notify:       fresh != nil,
-		Mark:         &messages.AppendMark{Term: n.term, Index: index},
-		Deferred:     []*messages.DeferredMessage{newDeferredMessage(m.Leader, messages.Role_ROLE_REPLICATOR, index, answer)},
+		Mark:         &messages.AppendMark{Term: f.term, Index: index},
+		Deferred:     []*messages.DeferredMessage{newDeferredMessage(m.Leader, messages.Role_ROLE_REPLICATOR, index, response)},
 	}
-	n.persist(a)
+	f.persist(a)
 }
 
-func (n *Node) rejectAppend(m *messages.AppendEntries) {
-	term, index := n.log.ConflictHint(m.PrevIndex)
-	n.send(n.env.PeerPID(m.Leader, messages.Role_ROLE_REPLICATOR), &messages.AppendResponse{
-		Term: n.term, From: n.self(), Index: m.PrevIndex, Stream: m.Stream, Sequence: m.Sequence,
-		ConflictTerm: term, ConflictIndex: index, LastIndex: n.log.LastIndex(), DiskLow: n.diskLow,
+func (f *follower) refuseAppend(m *messages.AppendEntries) {
+	term, index := f.log.terms.ConflictHint(m.PrevIndex)
+	f.sendToReplicator(m.Leader, &messages.AppendResponse{
+		Term: f.term, From: f.self(), Index: m.PrevIndex, Stream: m.Stream, Sequence: m.Sequence,
+		ConflictTerm: term, ConflictIndex: index, LastIndex: f.log.lastIndex(), DiskLow: f.log.diskLow,
 	})
 }
 
-// truncate drops the log from the conflict on and rolls back everything derived from it, the configuration included
-// (E31). It returns what to tell the LogStore: 0 when nothing was dropped.
-func (n *Node) truncateLog(conflict uint64) uint64 {
-	if conflict > n.log.LastIndex() {
-		return 0
-	}
-	invariant(conflict > n.commitIndex, "a conflict at index %d, at or below the commit index %d", conflict, n.commitIndex)
-	n.env.Log().Info().Uint64("from", conflict).Uint64("last_index", n.log.LastIndex()).Uint64("term", n.term).
-		Msg("truncating entries that another leader replaced")
-	n.log.Truncate(conflict)
-	n.memory.truncate(conflict)
-	n.durableIndex = min(n.durableIndex, conflict-1)
-	n.truncations.add(n.term, conflict)
-	if n.configurations.Truncate(conflict) {
-		n.applyConfiguration()
-	}
-	n.stateChanged = true
-	return conflict
-}
-
-// heartbeat keeps the follower at rest and tells it what is committed. There is no log check in it: the leader sends
-// min(commitIndex, matchIndex of this peer), so that what it names is known to be here.
-func (n *Node) handleHeartbeat(m *messages.Heartbeat) {
-	n.advanceCommitIndex(min(m.Commit, n.log.LastIndex()))
+// handleHeartbeat advances the commit index and responds. A heartbeat has no consistency check:
+// the leader sends at most the matchIndex of this node, so the log agrees up to there.
+func (f *follower) handleHeartbeat(m *messages.Heartbeat) {
+	f.advanceCommitIndex(min(m.Commit, f.log.lastIndex()))
 	if m.CommitOnly {
 		return
 	}
-	n.sendToPeer(m.Leader, &messages.HeartbeatResponse{Term: n.term, From: n.self(), Round: m.Round, DiskLow: n.diskLow})
-	if n.commitIndex > n.persistedCommit {
-		n.persist(&messages.Append{Mark: &messages.AppendMark{Term: n.term}})
+	f.sendToPeer(m.Leader, &messages.HeartbeatResponse{Term: f.term, From: f.self(), Round: m.Round, DiskLow: f.log.diskLow})
+	if f.log.commitIndex > f.log.persistedCommit {
+		f.persist(&messages.Append{Mark: &messages.AppendMark{Term: f.term}})
 	}
 }

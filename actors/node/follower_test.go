@@ -45,8 +45,8 @@ func TestReorderedAppendAnOldOneTruncatesNothing(t *testing.T) {
 	s.syncAll()
 	s.clearRecorded()
 	s.deliver(old)
-	if s.node.log.LastIndex() != 4 || len(s.pendingAppends) != 0 {
-		t.Fatalf("the log ends at %d, the disk was told %v", s.node.log.LastIndex(), s.pendingAppends)
+	if s.node.log.lastIndex() != 4 || len(s.pendingAppends) != 0 {
+		t.Fatalf("the log ends at %d, the disk was told %v", s.node.log.lastIndex(), s.pendingAppends)
 	}
 	if a := onlySent[*messages.AppendResponse](s); !a.Accepted || a.Index != 2 {
 		t.Fatalf("answered %v", a)
@@ -81,12 +81,12 @@ func TestFigure7EachFollowerEndsWithTheLeadersLog(t *testing.T) {
 				next = index.NextAfterConflict(a.ConflictTerm, a.ConflictIndex)
 			}
 			for i, want := range leader {
-				if got, ok := s.node.log.Term(uint64(i + 1)); !ok || got != want {
+				if got, ok := s.node.log.terms.Term(uint64(i + 1)); !ok || got != want {
 					t.Fatalf("entry %d is of term %d, want %d", i+1, got, want)
 				}
 			}
-			if s.node.log.LastIndex() != uint64(len(leader)) || trips > 4 {
-				t.Fatalf("the log ends at %d after %d round trips", s.node.log.LastIndex(), trips)
+			if s.node.log.lastIndex() != uint64(len(leader)) || trips > 4 {
+				t.Fatalf("the log ends at %d after %d round trips", s.node.log.lastIndex(), trips)
 			}
 		})
 	}
@@ -95,8 +95,8 @@ func TestFigure7EachFollowerEndsWithTheLeadersLog(t *testing.T) {
 func TestAFollowerCommitsNothingThatItDoesNotShareWithTheLeader(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1, 2, 2, 2)
 	s.deliver(newAppendEntries(3, 2, 2, 4)) // agrees up to 2 only, as far as can be told
-	if s.node.commitIndex != 2 {
-		t.Fatalf("commit index %d, want 2: entries 3 and 4 may be another leader's", s.node.commitIndex)
+	if s.node.log.commitIndex != 2 {
+		t.Fatalf("commit index %d, want 2: entries 3 and 4 may be another leader's", s.node.log.commitIndex)
 	}
 }
 
@@ -139,8 +139,8 @@ func TestE11AStateMachineAheadOfTheLogStopsTheNode(t *testing.T) {
 func TestE12ATruncationLowersWhatIsDurableAtOnce(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1, 2, 2, 2)
 	s.deliver(newAppendEntries(3, 1, 1, 1, 3))
-	if s.node.durableIndex != 1 {
-		t.Fatalf("index %d counts as durable", s.node.durableIndex)
+	if s.node.log.durableIndex != 1 {
+		t.Fatalf("index %d counts as durable", s.node.log.durableIndex)
 	}
 	if a := s.pendingAppends[len(s.pendingAppends)-1]; a.TruncateFrom != 2 || len(a.Deferred) != 1 || a.Deferred[0].CoversThrough != 2 {
 		t.Fatalf("the LogStore was told %v", a)
@@ -156,7 +156,7 @@ func TestE17AppendsAndHeartbeatsOfAnEarlierTermAreAnsweredWithOurs(t *testing.T)
 	if a := onlySent[*messages.HeartbeatResponse](s); a.Term != 5 {
 		t.Fatalf("answered %v", a)
 	}
-	if s.node.leaderID != 3 || s.node.log.LastIndex() != 1 {
+	if s.node.contact.leader != 3 || s.node.log.lastIndex() != 1 {
 		t.Fatal("it was followed")
 	}
 }
@@ -200,8 +200,8 @@ func TestCommitNoticeANoticeIsObeyedAndNotAnswered(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1, 3)
 	s.deliver(&messages.Heartbeat{Term: 3, Leader: 2, Commit: 2, CommitOnly: true})
 	noneSent[*messages.HeartbeatResponse](s)
-	if s.node.commitIndex != 2 {
-		t.Fatalf("commit index %d", s.node.commitIndex)
+	if s.node.log.commitIndex != 2 {
+		t.Fatalf("commit index %d", s.node.log.commitIndex)
 	}
 }
 
@@ -216,8 +216,8 @@ func TestABrokenAppendIsDroppedWhole(t *testing.T) {
 		m := newAppendEntries(3, 1, 1, 1, 3)
 		damage(m)
 		s.deliver(m)
-		if s.expectRole(roleFollower, 3); s.node.log.LastIndex() != 1 || len(s.sentToPeers) > 0 {
-			t.Errorf("%s: the log ends at %d, said %v", name, s.node.log.LastIndex(), s.sentToPeers)
+		if s.expectRole(roleFollower, 3); s.node.log.lastIndex() != 1 || len(s.sentToPeers) > 0 {
+			t.Errorf("%s: the log ends at %d, said %v", name, s.node.log.lastIndex(), s.sentToPeers)
 		}
 	}
 }
@@ -227,7 +227,7 @@ func TestStaleMessagesOfAnEarlierLifeAreDropped(t *testing.T) {
 	s.crashNode()
 	s.asFollower(3, 2, 1, 1)
 	s.deliver(&messages.Durable{Incarnation: 1, Mark: &messages.AppendMark{Term: 3, Index: 9}}, &messages.Pull{Incarnation: 1, From: 1})
-	if s.expectRole(roleFollower, 3); s.node.durableIndex != 1 || s.node.pendingPull != nil {
+	if s.expectRole(roleFollower, 3); s.node.log.durableIndex != 1 || s.node.pendingPull != nil {
 		t.Fatal("the former life's messages were taken for this one's")
 	}
 }
@@ -269,8 +269,8 @@ func TestAnAppendThatNoLeaderCanHaveSentIsDropped(t *testing.T) {
 	} {
 		s.deliver(m)
 		s.expectRole(roleFollower, 5)
-		if noneSent[*messages.AppendResponse](s); s.node.log.LastIndex() != 2 || len(s.pendingAppends) != 0 {
-			t.Errorf("%s: the log ends at %d, the LogStore was told %v", what, s.node.log.LastIndex(), s.pendingAppends)
+		if noneSent[*messages.AppendResponse](s); s.node.log.lastIndex() != 2 || len(s.pendingAppends) != 0 {
+			t.Errorf("%s: the log ends at %d, the LogStore was told %v", what, s.node.log.lastIndex(), s.pendingAppends)
 		}
 	}
 }

@@ -32,25 +32,25 @@ func TestE10ASingleVoterCommitsAfterItsOwnSyncOnly(t *testing.T) {
 	s.syncAll()
 	s.clearRecorded()
 	s.deliver(&messages.Pull{Incarnation: 1, From: 3, MaxBytes: 1 << 20}, &messages.Propose{Data: newProposal(1, 10)})
-	if s.node.commitIndex != 2 || len(s.sentToMachine) > 0 {
-		t.Fatalf("commit index %d before the sync", s.node.commitIndex)
+	if s.node.log.commitIndex != 2 || len(s.sentToMachine) > 0 {
+		t.Fatalf("commit index %d before the sync", s.node.log.commitIndex)
 	}
 	s.deliver(&messages.Propose{Data: newProposal(2, 10)})
 	s.syncOldest()
-	if s.node.commitIndex != 3 || len(s.sentToMachine) != 1 {
-		t.Fatalf("commit index %d after the first of two syncs, fed %v", s.node.commitIndex, s.sentToMachine)
+	if s.node.log.commitIndex != 3 || len(s.sentToMachine) != 1 {
+		t.Fatalf("commit index %d after the first of two syncs, fed %v", s.node.log.commitIndex, s.sentToMachine)
 	}
 	s.syncAll()
-	if s.node.commitIndex != 4 {
-		t.Fatalf("commit index %d after the last sync", s.node.commitIndex)
+	if s.node.log.commitIndex != 4 {
+		t.Fatalf("commit index %d after the last sync", s.node.log.commitIndex)
 	}
 }
 
 func TestALeaderMayCommitOnItsFollowersDisksButAppliesFromItsOwn(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1)
 	s.deliver(&messages.Pull{Incarnation: 1, From: 2, MaxBytes: 1 << 20}, s.newProgress(2, 2), s.newProgress(3, 2))
-	if s.node.commitIndex != 2 || len(s.sentToMachine) > 0 {
-		t.Fatalf("commit index %d, fed %v", s.node.commitIndex, s.sentToMachine)
+	if s.node.log.commitIndex != 2 || len(s.sentToMachine) > 0 {
+		t.Fatalf("commit index %d, fed %v", s.node.log.commitIndex, s.sentToMachine)
 	}
 	s.syncAll()
 	if len(s.sentToMachine) != 1 {
@@ -64,12 +64,12 @@ func TestE44Figure8AnOldTermsEntryIsNotCommittedByCounting(t *testing.T) {
 	s := newFixture(t, 5).asLeader(3, 1, 2)
 	s.syncAll()
 	s.deliver(s.newProgress(2, 2), s.newProgress(3, 2))
-	if s.node.commitIndex != 1 {
-		t.Fatalf("commit index %d: entry 2 is of term 2", s.node.commitIndex)
+	if s.node.log.commitIndex != 1 {
+		t.Fatalf("commit index %d: entry 2 is of term 2", s.node.log.commitIndex)
 	}
 	s.deliver(s.newProgress(2, 3), s.newProgress(3, 3))
-	if s.node.commitIndex != 3 {
-		t.Fatalf("commit index %d with the own entry on a majority", s.node.commitIndex)
+	if s.node.log.commitIndex != 3 {
+		t.Fatalf("commit index %d with the own entry on a majority", s.node.log.commitIndex)
 	}
 }
 
@@ -78,7 +78,7 @@ func TestE19ALeaderThatHearsNoQuorumStepsDownWithinTwoTimeouts(t *testing.T) {
 	s.syncAll()
 	for range 30 { // one of four is not enough
 		s.Advance(heartbeatInterval)
-		if s.node.role != roleLeader {
+		if s.node.role.name() != roleLeader {
 			break
 		}
 		s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2})
@@ -121,7 +121,7 @@ func TestAStaleLeaderReturnsAndStepsDownByTheHigherTerm(t *testing.T) {
 			if len(points) != 1 || points[0].Refusal != messages.Refusal_REFUSAL_NO_LEADER {
 				t.Fatalf("who waited for a read point heard %v", points)
 			}
-			if s.node.commitIndex != 1 {
+			if s.node.log.commitIndex != 1 {
 				t.Fatal("its entries were committed")
 			}
 		})
@@ -136,7 +136,7 @@ func TestE9ALeaderWhoseDiskStallsHandsOverToTheFurthest(t *testing.T) {
 	s.deliver(&messages.Propose{Data: newProposal(1, 10)}) // and the disk does not answer
 	for range 12 {
 		s.Advance(heartbeatInterval)
-		if s.node.role != roleLeader {
+		if s.node.role.name() != roleLeader {
 			break
 		}
 		s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2}, &messages.HeartbeatResponse{Term: 4, From: 3})
@@ -159,7 +159,7 @@ func TestE9AnIdleLeaderProbesItsDisk(t *testing.T) {
 	s.clearRecorded()
 	for range 20 { // now it does not answer any more
 		s.Advance(heartbeatInterval)
-		if s.node.role != roleLeader {
+		if s.node.role.name() != roleLeader {
 			return
 		}
 		s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2}, &messages.HeartbeatResponse{Term: 4, From: 3})
@@ -212,7 +212,7 @@ func TestE20AChangeOfRoleEndsTheTransfer(t *testing.T) {
 	s.syncAll()
 	s.deliver(&messages.VoteResponse{Term: 6, Voter: 3, Granted: true})
 	s.expectRole(roleLeader, 6)
-	if s.node.leadership.transfer != nil {
+	if s.leader().transfer.isActive() {
 		t.Fatal("the flag survived")
 	}
 }
@@ -302,21 +302,21 @@ func TestE45ALeaderWithASlowDiskTakesNoMoreThanItCanKeepInMemory(t *testing.T) {
 	s.clearRecorded()
 	for i := range uint64(20) {
 		s.deliver(&messages.Propose{Data: newProposal(i, 990)})
-		s.deliver(s.newProgress(2, s.node.log.LastIndex()))
-		s.deliver(s.newProgress(3, s.node.log.LastIndex()))
+		s.deliver(s.newProgress(2, s.node.log.lastIndex()))
+		s.deliver(s.newProgress(3, s.node.log.lastIndex()))
 	}
-	if s.node.commitIndex != s.node.log.LastIndex() {
-		t.Fatalf("committed %d of %d on the followers' disks", s.node.commitIndex, s.node.log.LastIndex())
+	if s.node.log.commitIndex != s.node.log.lastIndex() {
+		t.Fatalf("committed %d of %d on the followers' disks", s.node.log.commitIndex, s.node.log.lastIndex())
 	}
 	refused := sessionMessages[*messages.ProposalsRefused](s)
-	if len(refused) != 17 || refused[0].Reason != messages.Refusal_REFUSAL_OVERLOADED || refused[0].Limit != 3000 || s.node.memory.bytes > 3000 {
-		t.Fatalf("%d of 20 refused, %d bytes are in memory only", len(refused), s.node.memory.bytes)
+	if len(refused) != 17 || refused[0].Reason != messages.Refusal_REFUSAL_OVERLOADED || refused[0].Limit != 3000 || s.node.log.memory.bytes > 3000 {
+		t.Fatalf("%d of 20 refused, %d bytes are in memory only", len(refused), s.node.log.memory.bytes)
 	}
 	s.syncAll()
 	s.clearRecorded()
 	s.deliver(&messages.Propose{Data: newProposal(99, 990)})
-	if len(s.pendingAppends) != 1 || s.node.memory.bytes > 1000 {
-		t.Fatalf("%d appends, %d bytes in memory after the disk had caught up", len(s.pendingAppends), s.node.memory.bytes)
+	if len(s.pendingAppends) != 1 || s.node.log.memory.bytes > 1000 {
+		t.Fatalf("%d appends, %d bytes in memory after the disk had caught up", len(s.pendingAppends), s.node.log.memory.bytes)
 	}
 }
 
@@ -380,8 +380,8 @@ func TestE45AFollowersLogInMemoryIsBounded(t *testing.T) {
 		s.deliver(newAppendEntries(3, i+1, prevTerm, 1, 3))
 		s.syncAll()
 	}
-	if s.node.memory.bytes > 500 || s.node.log.LastIndex() != 101 {
-		t.Fatalf("%d bytes of %d entries are kept", s.node.memory.bytes, s.node.log.LastIndex())
+	if s.node.log.memory.bytes > 500 || s.node.log.lastIndex() != 101 {
+		t.Fatalf("%d bytes of %d entries are kept", s.node.log.memory.bytes, s.node.log.lastIndex())
 	}
 }
 
@@ -392,8 +392,8 @@ func TestNothingLeavesMemoryBeforeItIsOnDisk(t *testing.T) {
 	s.asFollower(3, 2, 1, 1)
 	s.deliver(newAppendEntries(3, 1, 1, 1, 3, 3, 3))
 	s.deliver(&messages.Durable{Incarnation: 2, Mark: &messages.AppendMark{Term: 3, Index: 3}})
-	if s.node.memory.first != 4 || !s.node.memory.holds(4) {
-		t.Fatalf("memory begins at %d", s.node.memory.first)
+	if s.node.log.memory.first != 4 || !s.node.log.memory.holds(4) {
+		t.Fatalf("memory begins at %d", s.node.log.memory.first)
 	}
 }
 

@@ -5,11 +5,16 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// memoryLog is the newest part of the log, in memory: what replicators that keep up, and the Machine, need next.
+// memoryLog is the newest part of the log in memory: what Replicators of up-to-date peers and the
+// Machine need next, and everything that is not on disk yet.
 //
-// Invariant: it is contiguous and ends with the log's last index. The slots of `data` are shared with Entries messages
-// that are under way, so a slot that was filled once is never written again: truncation caps the slice, so that the next
-// append moves to a new array; eviction only moves the start.
+//	index    first … … … … … … … … last index
+//	data      [0]  [1] …                        append adds here; truncate cuts here
+//	         └ evict removes here
+//
+// Invariants: it is contiguous and ends with the log's last index. Entries messages that were sent
+// share its array, so an element that was written once is never written again: after a truncation
+// the slice has no spare capacity, and the next append copies it to another array.
 type memoryLog struct {
 	first uint64 // index of data[0]; last index + 1 when empty
 	data  [][]byte
@@ -26,7 +31,7 @@ func (m *memoryLog) append(e *messages.Entries) {
 	m.bytes += e.Bytes
 }
 
-// truncate drops entries from index `from` on.
+// truncate removes entries from index `from` on.
 func (m *memoryLog) truncate(from uint64) {
 	if from <= m.first {
 		*m = memoryLog{first: from}
@@ -42,8 +47,8 @@ func (m *memoryLog) truncate(from uint64) {
 	m.data = m.data[:keep:keep]
 }
 
-// evict drops the oldest entries while there is more than limit, but none above `through`: what is not on disk yet can be
-// had from here only.
+// evict removes the oldest entries while there are more bytes than limit, but none above `through`:
+// entries that are not on disk exist only here.
 func (m *memoryLog) evict(limit, through uint64) {
 	k := 0
 	for m.bytes > limit && k < len(m.data) && m.first+uint64(k) <= through {
@@ -56,11 +61,12 @@ func (m *memoryLog) evict(limit, through uint64) {
 	}
 }
 
-// holds tells whether the entry at index is here.
+// holds reports whether the entry at index is in memory.
 func (m *memoryLog) holds(index uint64) bool { return index >= m.first && index < m.next() }
 
-// slice returns entries [from, to], at most maxBytes of them but at least one. from must be held.
-func (m *memoryLog) slice(log *raft.LogTerms, from, to, maxBytes uint64) *messages.Entries {
+// slice returns entries from `from` to at most `to` that fit into maxBytes, but at least one. It
+// must hold `from`.
+func (m *memoryLog) slice(terms *raft.LogTerms, from, to, maxBytes uint64) *messages.Entries {
 	invariant(m.holds(from), "slice from %d of a memory log of %d to %d", from, m.first, m.next())
 	k := from - m.first
 	end, bytes := k, uint64(0)
@@ -74,7 +80,7 @@ func (m *memoryLog) slice(log *raft.LogTerms, from, to, maxBytes uint64) *messag
 	}
 	return &messages.Entries{
 		First: from,
-		Runs:  log.Runs(from, m.first+end-1),
+		Runs:  terms.Runs(from, m.first+end-1),
 		Data:  m.data[k:end:end],
 		Bytes: bytes,
 	}

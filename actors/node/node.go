@@ -1,33 +1,44 @@
-// Package node is the Node actor: Raft's roles as behaviours.
+// Package node is the Node actor: the roles of Raft, each of them a behaviour of the actor.
 //
 // # Owns
-// Term, vote, role, the configuration in effect, commitIndex, what is known of the log (raft.LogTerms) and the newest
-// part of it in memory. It never touches a disk or a socket, and it never waits for anything but its next message.
+// Term, vote and role; the log without the bytes on disk: its terms, its configurations, its newest
+// entries, the commit index and the durable index (raftLog). It does no I/O and never blocks.
 //
-// # Hears
-// From peers: votes, appends, heartbeats, forwarded proposals and reads, TimeoutNow, Removed. From its handle: Propose,
-// RequestRead, TransferLeadership, Campaign. From its children: Recovered and Durable (LogStore), MachineReady and Pull
-// (Machine), Progress, Fetch, Resolve and HigherTerm (Replicators). From the link: LinkUp, LinkDown. From itself: Flush, Tick.
+// # Receives
+// From peers: RequestVote, AppendEntries, Heartbeat, their responses, ForwardedProposals,
+// ForwardedRead, ProposalsRefused, TimeoutNow, Removed. From the Session: Propose, RequestRead,
+// TransferLeadership, Campaign. From its children: Recovered and Durable (LogStore), MachineReady
+// and Pull (Machine), Progress, Fetch, ResolveConflict and HigherTerm (Replicators). From the link:
+// LinkUp and LinkDown. From itself: Flush and Tick.
 //
-// # Says
-// Append to the LogStore, Committed to the Machine, Replicate and Fetched to the Replicators; vote requests, heartbeats and
-// answers to peers; LeaderChanged, ReadPoint and ProposalsRefused to the handle.
+// # Sends
+// Append to the LogStore, Committed to the Machine, Replicate and Fetched to the Replicators; vote
+// requests, heartbeats and responses to peers; LeaderChanged, ReadPoint and ProposalsRefused to the
+// Session.
 //
 // # Persists
-// Nothing itself. What must be durable before it is said travels to the LogStore together with what is to be said
-// (write, then speak): vote requests, granted votes and append acknowledgements are Promises of an Append.
+// Nothing itself. Persist before send: vote requests, granted votes and acknowledgements of entries
+// are deferred messages of an Append; the LogStore sends them after the sync (see Node.persist).
 //
-// # On a crash
-// The whole subtree is stopped and a new incarnation starts from disk, in the behaviour `recovering`. Messages of the old
-// incarnation that are still under way are dropped by their number.
+// # On restart
+// All actors of the node stop, and a new incarnation starts from disk in the behaviour
+// `recovering`. Messages that carry the number of an earlier incarnation are dropped.
 //
 // The roles:
 //
-//	           timeout                quorum of pre-votes        quorum of votes
+//	           timeout              quorum of pre-votes          quorum of votes
 //	follower ───────────▶ preCandidate ─────────────▶ candidate ─────────────▶ leader
-//	   ▲  ▲                  │  ▲ timeout: once more     │ timeout: preCandidate  │
-//	   │  └──────────────────┘  └────────────────────────┘                       │
-//	   └──── a higher term, a leader of the term, or (leader) no quorum heard ◀──┘
+//	   ▲  ▲                 │   ▲ timeout: retry        │ timeout: preCandidate  │
+//	   │  └─────────────────┘   └───────────────────────┘                        │
+//	   └── higher term, message of the term's leader, or (leader) no quorum ◀────┘
+//
+// The files from top to bottom: node.go receives a message and gives it to the behaviour of the
+// role: recovering.go, follower.go, precandidate.go, candidate.go, leader.go. What several roles do
+// in the same way is in role.go, vote.go, append.go, forward.go and persist.go. The state and its
+// rules are in types that know neither the actor nor its roles: raftLog, memoryLog,
+// pendingTruncations, leaderContact, roleTimer, proposalBuffer, and for the leader peerState,
+// readRounds, commitNotifier, diskWatch, uncommittedEntries and transfer. Rules that are functions
+// of values are in package raft.
 package node
 
 import (
@@ -42,37 +53,40 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// Config is what a Node is made with.
+// Config configures a Node.
 type Config struct {
-	// Incarnation counts the lives of this node's subtree in this process, from 1.
+	// Incarnation is the number of this start of the node's actors within the process, from 1.
 	Incarnation uint64
-	// Bootstrap is the first configuration; every member of a new cluster has the same.
+	// Bootstrap is the first configuration; all members of a new cluster have the same one.
 	Bootstrap *messages.Configuration
-	// Heartbeat is how often an idle leader lets itself be heard; Election is the least time without a leader after which
-	// a follower asks for pre-votes (the timeout is random between once and twice this).
+	// HeartbeatInterval is the time between two heartbeats of a leader.
 	HeartbeatInterval time.Duration
-	ElectionTimeout   time.Duration
-	Limits            Limits
-	// LogStore, Machine and Replicator make the children. The actors' packages do not know each other; supervisor/ does.
+	// ElectionTimeout is the shortest time without contact to a leader after which a follower
+	// asks for pre-votes. Each timeout is random between once and twice this.
+	ElectionTimeout time.Duration
+	Limits          Limits
+	// LogStore, Machine and Replicator make the children. The packages of the actors do not import
+	// each other; package supervisor connects them.
 	LogStore   func() actor.Producer
 	Machine    func(reader *actor.PID, replayThrough uint64) actor.Producer
 	Replicator func(peer uint64, reader *actor.PID, term uint64) actor.Producer
 }
 
-// Limits bound what a Node keeps.
+// Limits bound the memory of a Node.
 type Limits struct {
-	// MaxUncommittedBytes of proposals may be in the log (or collected for it) before they are committed and on the leader's
-	// own disk. Above it proposals are refused as overloaded.
+	// MaxUncommittedBytes bounds the proposals that wait for a flush or are in the log and not both
+	// committed and on the leader's disk. Proposals above it are refused as overloaded.
 	MaxUncommittedBytes uint64
-	// MaxBatchBytes of entries go into one Append, one Replicate and one ForwardedProposals (at least one entry does).
+	// MaxBatchBytes bounds the entries of one Append, Replicate or ForwardedProposals. A batch has
+	// at least one entry, however large it is.
 	MaxBatchBytes uint64
-	// LogMemoryBytes of the log's newest durable entries are kept for replicators and the Machine.
+	// MemoryBytes bounds the durable entries that stay in memory for Replicators and the Machine.
 	MemoryBytes uint64
-	// MaxPendingReads is how many read points may be waited for.
+	// MaxPendingReads bounds the reads that wait for a read point at a leader.
 	MaxPendingReads int
 }
 
-// DefaultLimits are generous for a server of a few cores.
+// DefaultLimits returns limits for a server of a few cores.
 func DefaultLimits() Limits {
 	return Limits{
 		MaxUncommittedBytes: 64 << 20,
@@ -82,90 +96,61 @@ func DefaultLimits() Limits {
 	}
 }
 
-// Node is the actor.
+// Node is the actor. State that exists in one role only belongs to the type of the role.
 type Node struct {
-	env      actors.Env
-	config   Config
+	env    actors.Env
+	config Config
+	ctx    actor.Context // of the message that is being handled
+
+	// behavior is the receive method of role.
 	behavior actor.Behavior
-	role     string
-	ctx      actor.Context // of the message in hand
+	role     role
 
-	// What must never be forgotten, and what is derived from the log.
-	term, vote     uint64
-	log            *raft.LogTerms
-	memory         *memoryLog
-	configurations *raft.ConfigurationHistory
-	quorum         raft.Quorum
-	members        *messages.Configuration // the configuration in effect
-	commitIndex    uint64
-	// durable is the last index that this node's own disk is known to hold of its present log.
-	durableIndex uint64
-	// durableTerm is the term that it is known to hold.
-	durableTerm uint64
-	// truncations that the LogStore may not have reached: a Durable of before them is worth less than it says (E12).
-	truncations pendingTruncations
-	// persistedCommit is the commit index that the LogStore was last told.
-	persistedCommit uint64
-	diskLow         bool
+	// term is the current term; vote is the candidate that received this node's vote in it, 0 for
+	// none (Raft, Figure 2: currentTerm, votedFor).
+	term, vote uint64
+	// log is nil until the LogStore has recovered it.
+	log *raftLog
+	// quorum decides by the configuration in effect.
+	quorum raft.Quorum
 
-	// Children.
-	logStore, reader, machine *actor.PID
-	// pull is the Machine's standing credit, nil while it works.
+	contact  leaderContact
+	timer    roleTimer
+	children children
+	// pendingPull is the Machine's credit; nil while the Machine applies what it was sent.
 	pendingPull *messages.Pull
-	// stopping holds replicators that were told to stop and have not yet: their names are taken until then.
-	stoppingReplicators map[string]bool
+	proposals   proposalBuffer
 
-	// Liveness.
-	leaderID            uint64 // 0: none known
-	lastLeaderContact   time.Duration
-	leaderLinkBroken    bool            // the link to the known leader broke, and it was not heard since
-	ignoreLeaderUntil   time.Duration   // what it says until then may have been said before its link broke
-	brokenLinks         map[uint64]bool // peers whose link broke and has not come back
-	fastCampaignUntil   time.Duration
-	fastCampaignStarted time.Duration
-	fastCampaignTerm    uint64 // the term whose leader's link broke then
-	timer               actors.Timer
-	timerNumber         uint64
-	timerDue            time.Duration // when the timer fires
-	deadline            time.Duration // when the role's own timeout is due, at the timer or later
-
-	campaign   *campaign   // preCandidate and candidate only
-	leadership *leadership // leader only
-
-	// Work collected until the own Flush.
-	flushPending bool
-	pending      pendingWork
+	// stateChanged makes Receive publish the state at the end of the message.
 	stateChanged bool
-	// forwardStream names this life to the leader, forwarded counts what was forwarded in it.
-	forwardStream, forwardedCount uint64
 }
 
-// New makes the producer of a Node.
+// New returns the producer of a Node.
 func New(env actors.Env, config Config) actor.Producer {
 	return func() actor.Actor {
 		return &Node{
-			env:                 env,
-			config:              config,
-			behavior:            actor.NewBehavior(),
-			stoppingReplicators: make(map[string]bool),
-			brokenLinks:         make(map[uint64]bool),
+			env:      env,
+			config:   config,
+			behavior: actor.NewBehavior(),
+			contact:  leaderContact{brokenLinks: make(map[uint64]bool)},
+			children: children{stoppingReplicators: make(map[string]bool)},
 		}
 	}
 }
 
-// Receive takes lifecycle messages itself; what all roles share is said once (shared.go), the rest is the behaviour's.
+// Receive handles the start and the end of the actor. The behaviour of the role handles the rest.
 func (n *Node) Receive(ctx actor.Context) {
 	n.ctx = ctx
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		n.start()
 	case *actor.Stopping, *actor.Restarting:
-		n.stopTimer()
+		n.timer.stop()
 	case *actor.Stopped:
-	case *actor.Terminated:
-		n.handleTerminated(m.Who)
 	case proto.Message:
-		n.receive(m)
+		if !n.isStale(m) {
+			n.behavior.Receive(ctx)
+		}
 	}
 	if n.stateChanged {
 		n.stateChanged = false
@@ -173,53 +158,32 @@ func (n *Node) Receive(ctx actor.Context) {
 	}
 }
 
-func (n *Node) receive(m proto.Message) {
-	if n.isStale(m) {
-		return
-	}
-	if n.role != roleRecovering && n.stepCommon(m) {
-		return
-	}
-	n.behavior.Receive(n.ctx)
-}
-
-// stale tells whether a local message was meant for an earlier incarnation.
+// isStale reports whether a local message was meant for an earlier incarnation.
 func (n *Node) isStale(m proto.Message) bool {
 	local, ok := m.(interface{ GetIncarnation() uint64 })
 	return ok && local.GetIncarnation() != n.config.Incarnation
 }
 
-// The roles by name, as status and logs show them.
-const (
-	roleRecovering   = "recovering"
-	roleFollower     = "follower"
-	rolePreCandidate = "preCandidate"
-	roleCandidate    = "candidate"
-	roleLeader       = "leader"
-)
+func (n *Node) self() uint64 { return n.env.ID() }
 
-func (n *Node) become(role string, behavior actor.ReceiveFunc) {
-	n.role = role
-	n.behavior.Become(behavior)
-	n.stateChanged = true
-}
+// isVoter reports whether this node has a vote in the configuration in effect.
+func (n *Node) isVoter() bool { return n.quorum.Contains(n.self()) }
 
-// send says m to an actor of this node, or of a peer.
 func (n *Node) send(to *actor.PID, m proto.Message) { n.ctx.Send(to, m) }
 
-// tell says m to the Node of a peer.
+// sendToPeer sends m to the Node of a peer.
 func (n *Node) sendToPeer(peer uint64, m proto.Message) {
-	n.ctx.Send(n.env.PeerPID(peer, messages.Role_ROLE_NODE), m)
+	n.send(n.env.PeerPID(peer, messages.Role_ROLE_NODE), m)
 }
 
-// invariant panics with the values that broke it: the actor dies and supervision decides.
+// sendToReplicator sends m to the Replicator of a leader for this node.
+func (n *Node) sendToReplicator(leader uint64, m proto.Message) {
+	n.send(n.env.PeerPID(leader, messages.Role_ROLE_REPLICATOR), m)
+}
+
+// invariant panics with the values that violate it; the supervisor decides what follows.
 func invariant(holds bool, format string, values ...any) {
 	if !holds {
 		panic(fmt.Errorf("broken invariant: "+format, values...))
 	}
 }
-
-func (n *Node) self() uint64 { return n.env.ID() }
-
-// isVoter tells whether this node votes in the configuration in effect.
-func (n *Node) isVoter() bool { return n.quorum.Contains(n.self()) }

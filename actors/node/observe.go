@@ -2,24 +2,22 @@ package node
 
 import "github.com/troupe-raft/troupe/actors"
 
-// publishState lets the Node be seen (actors.Probe). It is called at the end of a message that changed something.
+// publishState gives the state observer a copy of the Node's state.
 func (n *Node) publishState() {
-	probe := n.env.Observer()
-	if probe == nil {
+	observer := n.env.Observer()
+	if observer == nil {
 		return
 	}
 	v := actors.NodeView{
-		Incarnation: n.config.Incarnation, Role: n.role, Term: n.term, Vote: n.vote, LeaderID: n.leaderID,
-		Commit: n.commitIndex, DurableIndex: n.durableIndex, DiskLow: n.diskLow, Configuration: n.members,
+		Incarnation: n.config.Incarnation, Role: n.role.name(), Term: n.term, Vote: n.vote, LeaderID: n.contact.leader,
 	}
 	if n.log != nil {
-		v.LastIndex, v.LastTerm = n.log.LastIndex(), n.log.LastTerm()
-		v.ConfigurationIndex, _ = n.configurations.Latest()
+		v.Commit, v.DurableIndex, v.DiskLow = n.log.commitIndex, n.log.durableIndex, n.log.diskLow
+		v.LastIndex, v.LastTerm = n.log.lastIndex(), n.log.lastTerm()
+		v.ConfigurationIndex, v.Configuration = n.log.configurations.Latest()
 		v.Learner = !n.isVoter()
-		v.MemoryBytes = n.memory.bytes
+		v.MemoryBytes = n.log.memory.bytes
 	}
-	if n.leadership != nil {
-		v.UncommittedBytes, v.PendingReads = n.leadership.uncommittedBytes, n.leadership.pendingReads
-	}
-	probe.Node(v)
+	n.role.observe(&v)
+	observer.Node(v)
 }

@@ -37,7 +37,7 @@ func TestE25ReadIndexFirstCommitAReadWaitsForAnEntryOfTheTerm(t *testing.T) {
 		t.Fatal("answered before anything of the term is committed: what is committed is not known")
 	}
 	s.deliver(s.newProgress(2, 4))
-	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2, Round: s.node.leadership.heartbeatRound})
+	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2, Round: s.leader().reads.round})
 	points := sessionMessages[*messages.ReadPoint](s)
 	if len(points) != 2 || points[0].Index != 4 || points[1].Index != 4 {
 		t.Fatalf("answered %v, want the index of the term's first entry", points)
@@ -48,10 +48,10 @@ func TestE25ReadIndexFirstCommitAReadWaitsForAnEntryOfTheTerm(t *testing.T) {
 func TestE26ARoundIsConfirmedByItsOwnNumberOnly(t *testing.T) {
 	s := newLeaderFixture(t)
 	s.deliver(newReadRequest(7))
-	first := s.node.leadership.heartbeatRound
+	first := s.leader().reads.round
 	s.deliver(newReadRequest(8))
-	if s.node.leadership.heartbeatRound <= first {
-		t.Fatalf("rounds %d and %d", first, s.node.leadership.heartbeatRound)
+	if s.leader().reads.round <= first {
+		t.Fatalf("rounds %d and %d", first, s.leader().reads.round)
 	}
 	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2, Round: first})
 	if ids := s.readPointIDs(); len(ids) != 1 || ids[0] != 7 {
@@ -90,11 +90,11 @@ func TestE27LearnersConfirmNothing(t *testing.T) {
 	s.deliver(s.newProgress(2, 2))
 	s.clearRecorded()
 	s.deliver(newReadRequest(7))
-	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 4, Round: s.node.leadership.heartbeatRound})
+	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 4, Round: s.leader().reads.round})
 	if len(s.readPointIDs()) > 0 {
 		t.Fatal("a learner confirmed the leader")
 	}
-	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 3, Round: s.node.leadership.heartbeatRound})
+	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 3, Round: s.leader().reads.round})
 	if len(s.readPointIDs()) != 1 {
 		t.Fatal("not answered")
 	}
@@ -107,12 +107,12 @@ func TestE28LeadershipIsConfirmedAfterTheReadPointIsTaken(t *testing.T) {
 	s.clearRecorded()
 	s.deliver(newReadRequest(7)) // commit index 2
 	for _, m := range sentMessages[*messages.Heartbeat](s) {
-		if m.Round != s.node.leadership.heartbeatRound || m.CommitOnly {
+		if m.Round != s.leader().reads.round || m.CommitOnly {
 			t.Fatalf("asked %v", m)
 		}
 	}
 	s.deliver(s.newProgress(2, 3)) // commit index 3, while the round is under way
-	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2, Round: s.node.leadership.heartbeatRound})
+	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2, Round: s.leader().reads.round})
 	if p := sessionMessages[*messages.ReadPoint](s); len(p) != 1 || p[0].Index != 2 {
 		t.Fatalf("answered %v, want the index as of the beginning of the round", p)
 	}
@@ -133,7 +133,7 @@ func TestStaleReadALeaderThatNobodyFollowsGivesNoPoint(t *testing.T) {
 func TestALostRoundIsSaidAgainWithTheNextHeartbeat(t *testing.T) {
 	s := newLeaderFixture(t)
 	s.deliver(newReadRequest(7))
-	round := s.node.leadership.heartbeatRound
+	round := s.leader().reads.round
 	s.sentToPeers = nil
 	s.Advance(heartbeatInterval)
 	for _, m := range sentMessages[*messages.Heartbeat](s) {
@@ -152,12 +152,12 @@ func TestReadsThatWaitTogetherShareARound(t *testing.T) {
 	if n := len(sentMessages[*messages.Heartbeat](s)); n != 2 {
 		t.Fatalf("%d heartbeats for three reads, want one a peer", n)
 	}
-	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2, Round: s.node.leadership.heartbeatRound})
+	s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2, Round: s.leader().reads.round})
 	if a := onlySent[*messages.ForwardedReadResponse](s); len(s.readPointIDs()) != 2 || a.Id != 9 || a.Index != 2 {
 		t.Fatalf("answered %v and %v", s.sentToSession, a)
 	}
-	if s.node.leadership.pendingReads != 0 {
-		t.Fatalf("%d reads are counted as waiting", s.node.leadership.pendingReads)
+	if s.leader().reads.count != 0 {
+		t.Fatalf("%d reads are counted as waiting", s.leader().reads.count)
 	}
 }
 
@@ -203,9 +203,9 @@ func TestE45ReadsAreBounded(t *testing.T) {
 				t.Fatalf("refused %v", refused)
 			}
 			s.deliver(s.newProgress(2, 2))
-			s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2, Round: s.node.leadership.heartbeatRound})
-			if len(s.readPointIDs()) != 3 || s.node.leadership.pendingReads != 0 {
-				t.Fatalf("answered %v, %d still counted", s.readPointIDs(), s.node.leadership.pendingReads)
+			s.deliver(&messages.HeartbeatResponse{Term: 4, From: 2, Round: s.leader().reads.round})
+			if len(s.readPointIDs()) != 3 || s.leader().reads.count != 0 {
+				t.Fatalf("answered %v, %d still counted", s.readPointIDs(), s.leader().reads.count)
 			}
 		})
 	}

@@ -55,14 +55,14 @@ func TestE12AnAcknowledgementFromBeforeTwoTruncationsCountsForNeither(t *testing
 	s.expectRole(roleFollower, 6)
 	s.sentToPeers = nil
 	s.deliver(&messages.Durable{Incarnation: s.incarnation, Mark: &messages.AppendMark{Term: 4, Index: 6}})
-	if s.node.durableIndex != 1 {
-		t.Fatalf("index %d counts as durable: the disk holds entries 2 … of term 4, the log has them of term 5", s.node.durableIndex)
+	if s.node.log.durableIndex != 1 {
+		t.Fatalf("index %d counts as durable: the disk holds entries 2 … of term 4, the log has them of term 5", s.node.log.durableIndex)
 	}
 	s.deliver(newAppendEntries(6, 4, 5, 1)) // says nothing new, and 4 is not on the disk
 	noneSent[*messages.AppendResponse](s)
 	s.syncAll()
-	if s.node.durableIndex != 6 {
-		t.Fatalf("index %d is durable after all is synced, want 6", s.node.durableIndex)
+	if s.node.log.durableIndex != 6 {
+		t.Fatalf("index %d is durable after all is synced, want 6", s.node.log.durableIndex)
 	}
 }
 
@@ -92,15 +92,15 @@ func TestE19AReplicatorThatGivesUpIsNoSignOfItsPeer(t *testing.T) {
 func TestProgressOfAnEarlierLeadershipMovesNothing(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1)
 	s.syncAll()
-	commit := s.node.commitIndex
-	late := s.newProgress(2, s.node.log.LastIndex())
+	commit := s.node.log.commitIndex
+	late := s.newProgress(2, s.node.log.lastIndex())
 	late.Term--
 	s.deliver(late)
-	if p := s.node.leadership.peerByID(2); p.matchIndex != 0 || s.node.commitIndex != commit {
-		t.Fatalf("match %d, commit index %d of a log that peer 2 is not known to have", p.matchIndex, s.node.commitIndex)
+	if p := s.leader().peers.find(2); p.matchIndex != 0 || s.node.log.commitIndex != commit {
+		t.Fatalf("match %d, commit index %d of a log that peer 2 is not known to have", p.matchIndex, s.node.log.commitIndex)
 	}
 	late.Term++
-	if s.deliver(late); s.node.commitIndex == commit {
+	if s.deliver(late); s.node.log.commitIndex == commit {
 		t.Fatal("the same of this leadership commits nothing either")
 	}
 }
@@ -131,9 +131,9 @@ func TestWhatMemoryHandedOutIsNotWrittenOverAfterATruncation(t *testing.T) {
 
 func TestMalformedForwardedProposalsAreNotAppended(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1)
-	last := s.node.log.LastIndex()
+	last := s.node.log.lastIndex()
 	s.deliver(&messages.ForwardedProposals{From: 2, Term: 4, Data: [][]byte{{1, 0xff}}})
-	if s.node.log.LastIndex() != last {
+	if s.node.log.lastIndex() != last {
 		t.Fatal("a malformed entry was appended")
 	}
 }
@@ -181,8 +181,8 @@ func TestADiskThatRunsLowShowsInTheView(t *testing.T) {
 func TestWhatIsAppliedIsCommitted(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1, 2, 2, 3)
 	s.deliver(&messages.MachineReady{Incarnation: s.incarnation, Applied: 3})
-	if s.node.commitIndex != 3 {
-		t.Fatalf("commit index %d with 3 applied", s.node.commitIndex)
+	if s.node.log.commitIndex != 3 {
+		t.Fatalf("commit index %d with 3 applied", s.node.log.commitIndex)
 	}
 }
 
@@ -206,8 +206,8 @@ func TestE20NothingIsAppendedBetweenTheTargetsLastEntryAndItsCampaign(t *testing
 	noneSent[*messages.TimeoutNow](s)
 	s.deliver(s.newProgress(2, 3))
 	onlySent[*messages.TimeoutNow](s)
-	if s.node.log.LastIndex() != 3 {
-		t.Fatalf("the log ends at %d", s.node.log.LastIndex())
+	if s.node.log.lastIndex() != 3 {
+		t.Fatalf("the log ends at %d", s.node.log.lastIndex())
 	}
 }
 
@@ -234,7 +234,7 @@ func TestACopyOfForwardedProposalsIsNeitherTakenNorRefused(t *testing.T) {
 	s.crashNode()
 	s.asLeader(3, 1)
 	s.syncAll()
-	s.deliver(s.newProgress(2, s.node.log.LastIndex()))
+	s.deliver(s.newProgress(2, s.node.log.lastIndex()))
 	s.clearRecorded()
 	forward := func(number, sequence uint64) *messages.ForwardedProposals {
 		return &messages.ForwardedProposals{
@@ -243,26 +243,26 @@ func TestACopyOfForwardedProposalsIsNeitherTakenNorRefused(t *testing.T) {
 	}
 	refused := func() int { return len(sentMessages[*messages.ProposalsRefused](s)) }
 
-	last := s.node.log.LastIndex()
+	last := s.node.log.lastIndex()
 	s.deliver(forward(1, 1), forward(1, 1))
 	s.syncAll()
-	if s.node.log.LastIndex() != last+1 || refused() != 0 {
-		t.Fatalf("a command and its copy: %d entries, %d refusals", s.node.log.LastIndex()-last, refused())
+	if s.node.log.lastIndex() != last+1 || refused() != 0 {
+		t.Fatalf("a command and its copy: %d entries, %d refusals", s.node.log.lastIndex()-last, refused())
 	}
 	s.deliver(forward(2, 2))
 	s.syncAll()
-	if s.node.log.LastIndex() != last+1 || refused() != 1 {
-		t.Fatalf("a command above the limit: %d entries, %d refusals", s.node.log.LastIndex()-last, refused())
+	if s.node.log.lastIndex() != last+1 || refused() != 1 {
+		t.Fatalf("a command above the limit: %d entries, %d refusals", s.node.log.lastIndex()-last, refused())
 	}
 	s.deliver(s.newProgress(2, last+1)) // there is room again
 	s.deliver(forward(2, 2))
 	s.syncAll()
-	if s.node.log.LastIndex() != last+1 {
+	if s.node.log.lastIndex() != last+1 {
 		t.Fatal("a copy of what was refused is in the log")
 	}
 	s.deliver(forward(3, 3))
 	s.syncAll()
-	if s.node.log.LastIndex() != last+2 {
+	if s.node.log.lastIndex() != last+2 {
 		t.Fatal("the next command is not")
 	}
 	old := forward(4, 4)
@@ -270,7 +270,7 @@ func TestACopyOfForwardedProposalsIsNeitherTakenNorRefused(t *testing.T) {
 	s.clearRecorded()
 	s.deliver(old)
 	s.syncAll()
-	if m := onlySent[*messages.ProposalsRefused](s); s.node.log.LastIndex() != last+2 || m.Reason != messages.Refusal_REFUSAL_NO_LEADER {
+	if m := onlySent[*messages.ProposalsRefused](s); s.node.log.lastIndex() != last+2 || m.Reason != messages.Refusal_REFUSAL_NO_LEADER {
 		t.Fatalf("of an earlier term: %v", m)
 	}
 }
@@ -279,8 +279,8 @@ func TestACopyOfForwardedProposalsIsNeitherTakenNorRefused(t *testing.T) {
 func TestE45ATransferLeavesTheFlushUnderWay(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1)
 	s.node.scheduleFlush()
-	s.node.flush()
-	if !s.node.flushPending {
+	s.leader().flush()
+	if !s.node.proposals.flushPending {
 		t.Fatal("a Flush is under way, and the node would send a second")
 	}
 }

@@ -6,25 +6,24 @@ var application = []Mutation{
 	{
 		Name:   "apply before commit",
 		Breaks: "the state machine is fed with what is durable, committed or not",
-		Edits: []mutation.Edit{mutation.In("actors/node", "sendCommitted").Replace(
-			`min(_n.commitIndex, _n.durableIndex)`,
-			`_n.durableIndex`)},
+		Edits: []mutation.Edit{mutation.In("actors/node", "applicableThrough").Replace(
+			`min(_l.commitIndex, _l.durableIndex)`,
+			`_l.durableIndex`)},
 		Hunt: Hunt{Profile: "calm"}, Caught: []string{"apply after commit"},
 	},
 	{
 		Name:   "apply before the own disk has it",
 		Breaks: "the state machine is fed with what others' disks committed and the own may lose (E11)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "sendCommitted").Replace(
-			`min(_n.commitIndex, _n.durableIndex)`,
-			`_n.commitIndex`)},
+		Edits: []mutation.Edit{mutation.In("actors/node", "applicableThrough").Replace(
+			`min(_l.commitIndex, _l.durableIndex)`,
+			`_l.commitIndex`)},
 		Hunt: Hunt{Profile: "everything"}, Caught: []string{"apply after the own disk"},
 	},
 	{
 		Name:   "an entry is applied before the term of its commit is saved",
 		Breaks: "a node applies what a new leader tells it to be committed, and may come back under a former one that has other entries (E11)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "sendCommitted").Replace(
-			`_nothing || _n.durableTerm < _n.term`,
-			`_nothing`)},
+		Edits: []mutation.Edit{mutation.In("actors/node", "applicableThrough").Delete(
+			`if _l.durableTerm < _term { ___nothing }`)},
 		Hunt: Hunt{Profile: "beyond-the-budget"}, Caught: []string{"apply after the own disk"},
 	},
 	{

@@ -44,7 +44,7 @@ var elections = []Mutation{
 		Name:   "the term is taken from the log",
 		Breaks: "a new incarnation believes the term of its last entry and not the saved one",
 		Edits: []mutation.Edit{mutation.In("actors/node", "handleRecovered").InsertAfter(
-			`_n.persistedCommit = _n.commitIndex`, `
+			`_n.term, _n.vote = _term, _vote`, `
 				if k := len(m.Runs); k > 0 && m.Runs[k-1].Term < _n.term {
 					_n.term, _n.vote = m.Runs[k-1].Term, 0
 				}`)},
@@ -88,7 +88,7 @@ var elections = []Mutation{
 	{
 		Name:   "votes of an earlier term count",
 		Breaks: "a candidate counts late answers to its former campaign",
-		Edits: []mutation.Edit{mutation.In("actors/node", "candidate").Replace(
+		Edits: []mutation.Edit{mutation.In("actors/node", "candidate.receive").Replace(
 			`!_m.PreVote && _m.Term == _n.term`,
 			`!_m.PreVote`)},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"a quorum elects"},
@@ -96,7 +96,7 @@ var elections = []Mutation{
 	{
 		Name:   "pre-votes count as votes",
 		Breaks: "a candidate takes late pre-votes, which promise nothing, for votes",
-		Edits: []mutation.Edit{mutation.In("actors/node", "candidate").Replace(
+		Edits: []mutation.Edit{mutation.In("actors/node", "candidate.receive").Replace(
 			`!_m.PreVote && _m.Term == _n.term`,
 			`_m.Term == _n.term`)},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"a quorum elects"},
@@ -123,8 +123,8 @@ var elections = []Mutation{
 		Name:   "no stickiness",
 		Breaks: "who hears a leader grants pre-votes all the same: a member that was away disturbs (§9.6)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "handleRequestVote").Replace(
-			`_n.isSticky() && _m.Candidate != _n.leaderID`,
-			`false`)},
+			`raft.VoterState{___fields, Sticky: _sticky}`,
+			`raft.VoterState{___fields}`)},
 		Hunt: Hunt{Package: "./actors/node", Test: "TestPreVoteNoDisruptionWhoHearsALeaderRefusesAndKeepsItsTerm"},
 	},
 	{
@@ -139,14 +139,17 @@ var elections = []Mutation{
 		Name:   "CheckQuorum counts a peer that is silent",
 		Breaks: "a leader counts the first of its peers as heard, whether it is or not (E19)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "hasQuorumContact").Replace(
-			`_id == _n.self()`,
-			`_id == _n.self() || _id == _n.leadership.peers[0].id`)},
+			`return uint64(_p.lastContact)`, `
+				if _p == l.peers[0] {
+					return uint64(now)
+				}
+				return uint64(_p.lastContact)`)},
 		Hunt: Hunt{Scenario: "re-election"}, Caught: []string{"script"},
 	},
 	{
 		Name:   "a stale leader is not answered",
 		Breaks: "appends and heartbeats of an earlier term are dropped without a word: who is ahead stays alone (E17)",
-		Edits:  []mutation.Edit{mutation.In("actors/node", "stepLeaderMessage").Delete(`_n.rejectStaleLeader(_m)`)},
+		Edits:  []mutation.Edit{mutation.In("actors/node", "stepTerm").Delete(`_n.refuseStaleLeader(_m)`)},
 		Hunt:   Hunt{Package: "./actors/node", Test: "TestE17AppendsAndHeartbeatsOfAnEarlierTermAreAnsweredWithOurs"},
 	},
 	{

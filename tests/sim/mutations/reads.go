@@ -6,10 +6,9 @@ var reads = []Mutation{
 	{
 		Name:   "reads without a quorum",
 		Breaks: "a leader confirms its reads by itself",
-		Edits: []mutation.Edit{mutation.In("actors/node", "confirmReads").Replace(`
-				if _p := _n.leadership.peerByID(_id); _p != nil { return _p.ackedRound }
-				return 0`,
-			`return _n.leadership.heartbeatRound`)},
+		Edits: []mutation.Edit{mutation.In("actors/node", "confirmReads").Replace(
+			`return _p.ackedRound`,
+			`return l.reads.round`)},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"linearizable reads"},
 	},
 	{
@@ -17,11 +16,11 @@ var reads = []Mutation{
 		Breaks: "a heartbeat's answer of an earlier round counts for the newest (E26)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "handleHeartbeatResponse").Replace(`
 				if _m.Round > _p.ackedRound {
-					_p.ackedRound = min(_m.Round, _n.leadership.heartbeatRound)
+					_p.ackedRound = min(_m.Round, _l.reads.round)
 					___confirm
 				}`, `
-				if _n.leadership.heartbeatRound > _p.ackedRound {
-					_p.ackedRound = _n.leadership.heartbeatRound
+				if _l.reads.round > _p.ackedRound {
+					_p.ackedRound = _l.reads.round
 					___confirm
 				}`)},
 		Hunt: Hunt{Scenario: "stale-read-old-round"}, Caught: []string{"linearizable reads"},
@@ -29,16 +28,15 @@ var reads = []Mutation{
 	{
 		Name:   "answers to an earlier term's rounds confirm reads",
 		Breaks: "a leader that leads once more counts the answers to heartbeats of its former term, whose rounds have the same numbers (E26)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "stepCommon").Replace(
-			`return _m.Term < _n.term`,
-			`return false`)},
+		Edits: []mutation.Edit{mutation.In("raft", "TermRule").Delete(
+			`if _m.Term < _current { return TermStale }`)},
 		Hunt: Hunt{Scenario: "stale-read-old-term"}, Caught: []string{"term by term"},
 	},
 	{
 		Name:   "reads wait on through a change of leaders",
-		Breaks: "who steps down keeps the reads that it has collected, and gives them a point when it leads again",
-		Edits: []mutation.Edit{mutation.In("actors/node", "stopLeading").Delete(
-			`_n.refuseReads(_n.pending.takeReads(), _why)`)},
+		Breaks: "a leader that steps down keeps the reads that it has collected, and never responds to them",
+		Edits: []mutation.Edit{mutation.In("actors/node", "leader.leave").Delete(
+			`_l.refuseReads(_l.reads.takeCollected(), _why)`)},
 		Hunt: Hunt{Scenario: "stale-read"}, Caught: []string{"script"},
 	},
 	{
@@ -66,21 +64,21 @@ var reads = []Mutation{
 		Name:   "reads before the first commit of the term",
 		Breaks: "a new leader answers with what it knew to be committed as a follower (E25)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "handleReadRequest").Replace(
-			`_n.commitIndex < _n.leadership.firstIndex`,
-			`_n.leadership.firstIndex == 0`)},
+			`_l.log.commitIndex < _l.firstIndex`,
+			`_l.firstIndex == 0`)},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"linearizable reads"},
 	},
 	{
 		Name:   "half a quorum confirms a read",
 		Breaks: "the leader needs one answer, however many voters there are",
 		Edits: []mutation.Edit{mutation.In("actors/node", "confirmReads").Replace(
-			`_confirmed := _n.quorum.HighestAcknowledged(_round)`, `
+			`_confirmed := _l.quorum.HighestAcknowledged(_round)`, `
 				_confirmed := uint64(0)
-				for _, p := range _n.leadership.peers {
+				for _, p := range _l.peers {
 					_confirmed = max(_confirmed, p.ackedRound)
 				}
-				if len(_n.leadership.peers) == 0 {
-					_confirmed = _n.leadership.heartbeatRound
+				if len(_l.peers) == 0 {
+					_confirmed = _l.reads.round
 				}`)},
 		Hunt: Hunt{Scenario: "read-without-quorum"}, Caught: []string{"linearizable reads", "script"},
 	},

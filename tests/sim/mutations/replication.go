@@ -9,14 +9,14 @@ var replication = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "acknowledgeAppend").Replace(
 			`_a := &messages.Append{___fields, Deferred: _list{_promise(_leader, _role, _index, _answer)}}`, `
 				_a := &messages.Append{___fields}
-				n.send(n.env.PeerPID(_leader, _role), _answer)`)},
+				f.sendToReplicator(_leader, _answer)`)},
 		Hunt: Hunt{Profile: "calm"}, Caught: []string{"write, then speak"},
 	},
 	{
 		Name:   "a repeated append is acknowledged before the first one's sync",
 		Breaks: "nothing in it is new, so it is answered at once, though the entries are still on their way to the disk",
 		Edits: []mutation.Edit{mutation.In("actors/node", "acknowledgeAppend").Replace(
-			`_fresh == nil && _termHeld && _index <= _n.durableIndex`,
+			`_fresh == nil && _termHeld && _index <= _f.log.durableIndex`,
 			`_fresh == nil && _termHeld`)},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"write, then speak"},
 	},
@@ -24,14 +24,14 @@ var replication = []Mutation{
 		Name:   "an append is acknowledged before its term is saved",
 		Breaks: "what is acknowledged is on the disk, the term in which it is acknowledged is not (E1)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "acknowledgeAppend").Replace(
-			`_n.durableTerm == _n.term`,
+			`_f.log.durableTerm == _f.term`,
 			`true`)},
 		Hunt: Hunt{Scenario: "acknowledged-in-its-term"}, Caught: []string{"write, then speak"},
 	},
 	{
 		Name:   "the leader's own disk counts before its sync",
 		Breaks: "a leader commits with its own entries that are on no disk yet (E10)",
-		Edits:  []mutation.Edit{mutation.In("actors/node", "ackedIndex").Replace(`_n.durableIndex`, `_n.log.LastIndex()`)},
+		Edits:  []mutation.Edit{mutation.In("actors/node", "advanceLeaderCommit").Replace(`_l.valueOf(_l.log.durableIndex, _match)`, `_l.valueOf(_l.log.lastIndex(), _match)`)},
 		Hunt:   Hunt{Profile: "calm"}, Caught: []string{"commit needs a quorum"},
 	},
 	{
@@ -54,16 +54,16 @@ var replication = []Mutation{
 		Name:   "an old append truncates",
 		Breaks: "an append that ends before the log does cuts off what follows, though nothing conflicts",
 		Edits: []mutation.Edit{
-			mutation.In("actors/node", "Node.handleAppendEntries").Replace(
-				`if _conflict := _n.log.FindConflict(_entries); _conflict > 0 { ___truncate }`, `
-				_conflict := _n.log.FindConflict(_entries)
-				if _conflict == 0 && acknowledged > _n.commitIndex {
-					truncateFrom = _n.truncateLog(acknowledged + 1)
+			mutation.In("actors/node", "handleAppendEntries").Replace(
+				`if _conflict := _f.log.terms.FindConflict(_entries); _conflict > 0 { ___truncate }`, `
+				_conflict := _f.log.terms.FindConflict(_entries)
+				if _conflict == 0 && acknowledged > _f.log.commitIndex {
+					truncateFrom = _f.truncate(acknowledged + 1)
 				}
 				if _conflict > 0 { ___truncate }`),
 			mutation.In("actors/node", "acknowledgeAppend").Replace(
-				`_fresh == nil && _termHeld && _index <= _n.durableIndex`,
-				`_fresh == nil && truncateFrom == 0 && _termHeld && _index <= _n.durableIndex`),
+				`_fresh == nil && _termHeld && _index <= _f.log.durableIndex`,
+				`_fresh == nil && truncateFrom == 0 && _termHeld && _index <= _f.log.durableIndex`),
 		},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"a conflict before a truncation", "committed entries stay"},
 	},
@@ -78,15 +78,15 @@ var replication = []Mutation{
 	{
 		Name:   "a follower commits what it does not share",
 		Breaks: "the commit index is taken up to the own last entry, not to the last one that the append proves",
-		Edits: []mutation.Edit{mutation.In("actors/node", "Node.handleAppendEntries").Replace(
-			`_n.advanceCommitIndex(min(_m.Commit, _acknowledged))`,
-			`_n.advanceCommitIndex(min(_m.Commit, _n.log.LastIndex()))`)},
+		Edits: []mutation.Edit{mutation.In("actors/node", "handleAppendEntries").Replace(
+			`_f.advanceCommitIndex(min(_m.Commit, _acknowledged))`,
+			`_f.advanceCommitIndex(min(_m.Commit, _f.log.lastIndex()))`)},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"state machine safety"},
 	},
 	{
 		Name:   "a heartbeat names a commit index that its receiver lacks",
 		Breaks: "heartbeats carry the leader's commit index as it is, and a follower has other entries there",
-		Edits:  []mutation.Edit{mutation.In("actors/node", "sendHeartbeats").Replace(`min(_n.commitIndex, _p.matchIndex)`, `_n.commitIndex`)},
+		Edits:  []mutation.Edit{mutation.In("actors/node", "sendHeartbeats").Replace(`_p.knownCommit(_commit)`, `_commit`)},
 		Hunt:   Hunt{Profile: "network"}, Caught: []string{"state machine safety"},
 	},
 	{
@@ -156,9 +156,9 @@ var replication = []Mutation{
 	{
 		Name:   "a notice names a commit index that its receiver lacks",
 		Breaks: "the belated news of a commit is not bounded by what this very follower is known to have",
-		Edits: []mutation.Edit{mutation.In("actors/node", "handleCommitTimer").Replace(
-			`min(_n.commitIndex, _p.matchIndex)`,
-			`_n.commitIndex`)},
+		Edits: []mutation.Edit{mutation.In("actors/node", "timerFired").Replace(
+			`_p.knownCommit(_commit)`,
+			`_commit`)},
 		Hunt: Hunt{Scenario: "backup"}, Caught: []string{"state machine safety"},
 	},
 	{
@@ -194,15 +194,15 @@ var replication = []Mutation{
 	{
 		Name:   "uncommitted proposals have no bound",
 		Breaks: "a leader without a quorum takes proposals for ever (E45)",
-		Edits:  []mutation.Edit{mutation.In("actors/node", "admissionRefusal").Delete(`_pending += _n.leadership.uncommittedBytes`)},
+		Edits:  []mutation.Edit{mutation.In("actors/node", "leader.refusal").Replace(`_l.uncommitted.bytes`, `0`)},
 		Hunt:   Hunt{Package: "./actors/node", Test: "TestE45ProposalsAreBoundedUntilTheyAreCommitted"},
 	},
 	{
 		Name:   "memory keeps everything",
 		Breaks: "the log in memory is evicted only half way, and grows with the log (E45)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "handleDurable").Replace(
-			`_n.memory.evict(_limit, _n.durableIndex)`,
-			`_n.memory.evict(_limit, _n.durableIndex/2)`)},
+		Edits: []mutation.Edit{mutation.In("actors/node", "raftLog.recordDurable").Replace(
+			`_l.memory.evict(_limit, _l.durableIndex)`,
+			`_l.memory.evict(_limit, _l.durableIndex/2)`)},
 		Hunt: Hunt{Profile: "calm"}, Caught: []string{"bounded memory"},
 	},
 	{
@@ -216,8 +216,9 @@ var replication = []Mutation{
 	{
 		Name:   "a truncated configuration stays in effect",
 		Breaks: "truncating a configuration entry rolls back the log and not what was derived from it (E31)",
-		Edits: []mutation.Edit{mutation.In("actors/node", "Node.truncateLog").Delete(
-			`if _n.configurations.Truncate(_conflict) { ___changed }`)},
+		Edits: []mutation.Edit{mutation.In("actors/node", "raftLog.truncate").Replace(
+			`_l.configurations.Truncate(_from)`,
+			`false`)},
 		Hunt: Hunt{Package: "./actors/node", Test: "TestE30AConfigurationIsInEffectWhenAppendedAndE31NotWhenTruncated"},
 	},
 }

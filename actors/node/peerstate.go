@@ -1,0 +1,70 @@
+package node
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+// peerState is another member, voter or learner, as its leader knows it.
+type peerState struct {
+	id         uint64
+	replicator *actor.PID // nil while the former Replicator of this name has not terminated
+	// matchIndex is the index up to which the peer's log agrees with the leader's, on its disk.
+	matchIndex uint64
+	// ackedRound is the highest round of heartbeats that the peer acknowledged (see readRounds).
+	ackedRound uint64
+	// lastContact is when the last message of the peer arrived (see leader.hasQuorumContact).
+	lastContact     time.Duration
+	replicatorState string
+	diskLow         bool
+	// forwarded recognises copies of the proposals that the peer forwarded.
+	forwarded raft.DuplicateFilter
+
+	// commitSent, commitPending and forwardedThrough belong to the commitNotifier.
+	commitSent, commitPending, forwardedThrough uint64
+}
+
+// knownCommit is the highest commit index that the peer may be told of outside of AppendEntries.
+// A heartbeat has no consistency check, so above matchIndex the peer may have other entries.
+func (p *peerState) knownCommit(commitIndex uint64) uint64 { return min(commitIndex, p.matchIndex) }
+
+// peerStates are in the order of their ids.
+type peerStates []*peerState
+
+// find returns nil if id is not a peer.
+func (s peerStates) find(id uint64) *peerState {
+	for _, p := range s {
+		if p.id == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// update returns the states for the other members, with those that existed before, and the states of
+// peers that are not members any more.
+func (s peerStates) update(members []*messages.Member, self uint64, now time.Duration) (updated, removed peerStates) {
+	for _, m := range members {
+		if m.Id == self {
+			continue
+		}
+		p := s.find(m.Id)
+		if p == nil {
+			p = &peerState{id: m.Id, lastContact: now, replicatorState: "probing"}
+		}
+		updated = append(updated, p)
+	}
+	for _, p := range s {
+		if updated.find(p.id) == nil {
+			removed = append(removed, p)
+		}
+	}
+	slices.SortFunc(updated, func(a, b *peerState) int { return cmp.Compare(a.id, b.id) })
+	return updated, removed
+}

@@ -1,0 +1,39 @@
+package node
+
+import "github.com/troupe-raft/troupe/messages"
+
+// persist sends an Append to the LogStore, with the present hard state. Without a mark in it, the
+// mark is the present term and last index.
+//
+// Every change of term or vote and every change of the log goes to the LogStore in this way, in the
+// order in which the Node made it. So the disk always has a state that the Node was in (E3). A
+// message to a peer that is only true once the change is durable (a vote, a vote request, an
+// acknowledgement) travels in the Append as a deferred message; the LogStore sends it after the
+// sync (persist before send, E1).
+func (n *Node) persist(a *messages.Append) {
+	a.Incarnation = n.config.Incarnation
+	if a.Mark == nil {
+		a.Mark = &messages.AppendMark{Term: n.term, Index: n.log.lastIndex()}
+	}
+	a.HardState = &messages.HardState{Term: n.term, Vote: n.vote, Commit: min(n.log.commitIndex, n.log.lastIndex())}
+	n.log.persistedCommit = a.HardState.Commit
+	n.send(n.children.logStore, a)
+}
+
+// newDeferredMessage returns m as a message that the LogStore sends to a peer's actor after the
+// sync. It is dropped if the log is truncated at or below coversThrough before that.
+func newDeferredMessage(to uint64, role messages.Role, coversThrough uint64, m messages.PeerMessage) *messages.DeferredMessage {
+	return &messages.DeferredMessage{To: to, CoversThrough: coversThrough, Envelope: messages.NewEnvelope(role, m)}
+}
+
+// handleDurable stores what is on this node's disk (see raftLog).
+func (n *Node) handleDurable(m *messages.Durable) {
+	if m.DiskLow != n.log.diskLow {
+		n.log.diskLow = m.DiskLow
+		n.stateChanged = true
+	}
+	if n.log.recordDurable(m.Mark, n.config.Limits.MemoryBytes) {
+		n.stateChanged = true
+	}
+	n.sendCommitted()
+}

@@ -1,0 +1,147 @@
+package node
+
+import (
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+// The names of the roles in status and logs.
+const (
+	roleRecovering   = "recovering"
+	roleFollower     = "follower"
+	rolePreCandidate = "preCandidate"
+	roleCandidate    = "candidate"
+	roleLeader       = "leader"
+)
+
+// role is a role of Raft: its behaviour, and the state that a Node has in this role only.
+//
+// Every behaviour but `recovering` begins with the term rule (stepTerm) and then lists the messages
+// that it handles in its own way. Its default is what it has in common with other roles:
+// nonLeader.step for followers, preCandidates and candidates, and stepCommon for all.
+type role interface {
+	name() string
+	// receive is the behaviour.
+	receive(ctx actor.Context)
+	// leave ends the role, before the term changes. Only a leader has something to end.
+	leave(why string)
+	// observe adds the state of the role to v.
+	observe(v *actors.NodeView)
+}
+
+func (n *Node) become(r role) {
+	n.role = r
+	n.behavior.Become(r.receive)
+	n.stateChanged = true
+}
+
+// stepTerm applies the term rule (Raft §5.1; raft.TermRule) and reports whether the role that
+// received m handles it. A message of a higher term makes this node a follower, which handles m if
+// it comes from a leader. A request of a leader of an earlier term is refused.
+func (n *Node) stepTerm(m any) (handle bool) {
+	switch raft.TermRule(n.term, m) {
+	case raft.TermStale:
+		n.refuseStaleLeader(m)
+		return false
+	case raft.TermHigher:
+		switch m := m.(type) {
+		case *messages.AppendEntries:
+			n.follow(m.Term, m.Leader)
+		case *messages.Heartbeat:
+			n.follow(m.Term, m.Leader)
+		case interface{ GetTerm() uint64 }:
+			n.becomeFollower(m.GetTerm(), 0, "response of a higher term")
+		}
+		return false
+	}
+	return true
+}
+
+// refuseStaleLeader responds to a leader of an earlier term with the current term, so that it steps
+// down and cannot be stuck (E17).
+func (n *Node) refuseStaleLeader(m any) {
+	switch m := m.(type) {
+	case *messages.AppendEntries:
+		n.sendToReplicator(m.Leader, &messages.AppendResponse{
+			Term: n.term, From: n.self(), Index: m.PrevIndex, Stream: m.Stream, Sequence: m.Sequence,
+			ConflictIndex: n.log.lastIndex() + 1, LastIndex: n.log.lastIndex(),
+		})
+	case *messages.Heartbeat:
+		n.sendToPeer(m.Leader, &messages.HeartbeatResponse{Term: n.term, From: n.self(), Round: m.Round})
+	}
+}
+
+// follow makes this node a follower of the leader of term, which then handles the current message.
+func (n *Node) follow(term, leader uint64) {
+	n.becomeFollower(term, leader, "message of the term's leader")
+	n.behavior.Receive(n.ctx)
+}
+
+// stepCommon handles the messages that all roles but `recovering` handle in the same way.
+func (n *Node) stepCommon(m any) {
+	switch m := m.(type) {
+	case *messages.Durable:
+		n.handleDurable(m)
+	case *messages.MachineReady:
+		n.handleMachineReady(m)
+	case *messages.Pull:
+		n.pendingPull = m
+		n.sendCommitted()
+	case *messages.ForwardedReadResponse:
+		n.handleForwardedReadResponse(m)
+	case *messages.ProposalsRefused:
+		n.send(n.env.Session(), m)
+	case *messages.LinkUp:
+		n.contact.linkUp(m.Peer)
+	case *messages.LinkDown:
+		n.handleLinkDown(m)
+	case *actor.Terminated:
+		n.children.terminated(m.Who)
+	}
+}
+
+func (n *Node) handleLinkDown(m *messages.LinkDown) {
+	n.env.Log().Debug().Str("peer", raft.FormatID(m.Peer)).Str("reason", m.Reason).Msg("link down")
+	n.contact.linkDown(m.Peer)
+}
+
+// nonLeader is what follower, preCandidate and candidate have in common: they send to the leader
+// what only a leader can do, or refuse it.
+type nonLeader struct{ *Node }
+
+func (n nonLeader) leave(string)             {}
+func (n nonLeader) observe(*actors.NodeView) {}
+
+// step handles the messages that all roles but the leader handle in the same way.
+func (n nonLeader) step(m any) {
+	switch m := m.(type) {
+	case *messages.RequestVote:
+		n.handleRequestVote(m, n.contact.isSticky(m.Candidate, n.env.Now(), n.config.ElectionTimeout))
+	case *messages.Propose:
+		reason, limit := n.proposals.refusal(uint64(len(m.Data)), 0, n.config.Limits.MaxUncommittedBytes)
+		n.collectProposal(m, reason, limit)
+	case *messages.Flush:
+		n.proposals.flushPending = false
+		n.flush()
+	case *messages.RequestRead:
+		n.forwardRead(m)
+	case *messages.ForwardedProposals:
+		n.refuseForwarded(m, messages.Refusal_REFUSAL_NO_LEADER, 0)
+	case *messages.ForwardedRead:
+		n.refuseReads([]readRequest{{from: m.From, id: m.Id}}, messages.Refusal_REFUSAL_NO_LEADER)
+	case *messages.Removed:
+		n.handleRemoved(m)
+	default:
+		n.stepCommon(m)
+	}
+}
+
+// handleRemoved stops the node: a committed configuration does not contain it (E36).
+func (n nonLeader) handleRemoved(m *messages.Removed) {
+	if m.Term >= n.term {
+		failRemoved(m.From, m.Index)
+	}
+}
