@@ -10,8 +10,9 @@ import (
 
 // PeerMessage is a message that nodes send each other: one case of Envelope.message.
 //
-// This file is the only list of them. A new message gets a case in peer.proto, a line in peerMessages and its methods
-// below. The link, the LogStore, the simulator and its traces then handle it, and a test checks that no case is missing.
+// This file is the only list of them. A new message gets a case in peer.proto, a line in
+// peerMessages and its methods below. The link, the LogStore, the simulator and its traces then
+// handle it, and a test checks that no case is missing.
 type PeerMessage interface {
 	proto.Message
 	// SenderID returns the id of the node that the message names as its sender.
@@ -40,7 +41,8 @@ var peerMessages = [...]func() PeerMessage{
 	13: func() PeerMessage { return &Removed{} },
 }
 
-// NewPeerMessage returns an empty message of the type that a field of Envelope carries; nil if there is no such field.
+// NewPeerMessage returns an empty message of the type that a field of Envelope carries; nil if
+// there is no such field.
 func NewPeerMessage(field protowire.Number) PeerMessage {
 	if field < 0 || int(field) >= len(peerMessages) || peerMessages[field] == nil {
 		return nil
@@ -189,7 +191,8 @@ func (m *Removed) Trace() (name, detail string) {
 	return "Removed", fmt.Sprintf("term %d, at %d", m.Term, m.Index)
 }
 
-// EntriesText describes entries for a trace: index/term of a single entry, the first and last index of several.
+// EntriesText describes entries for a trace: index/term of a single entry, the first and last index
+// of several.
 func EntriesText(e *Entries) string {
 	n := len(e.GetData())
 	switch last := e.GetFirst() + uint64(n) - 1; n {

@@ -8,7 +8,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Every case of Envelope.message is in the list, under its own number, with methods that fit together.
+// Every case of Envelope.message is in the list, under its own number, with methods that fit
+// together.
 func TestEveryEnvelopeCaseIsAPeerMessage(t *testing.T) {
 	cases := (&Envelope{}).ProtoReflect().Descriptor().Oneofs().ByName("message").Fields()
 	listed := 0

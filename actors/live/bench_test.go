@@ -8,13 +8,13 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// pingPong bounces a message between two actors, so that each is asleep when it is woken.
+// pingPong sends a message back and forth between two actors, so that each waits when it arrives.
 func pingPong(b *testing.B, props func(actor.Producer) *actor.Props, system *actor.ActorSystem) {
 	done := make(chan struct{})
 	var first, second *actor.PID
 	message := &messages.Tick{}
 	left := b.N
-	player := func(other **actor.PID) actor.Producer {
+	bouncer := func(other **actor.PID) actor.Producer {
 		return func() actor.Actor {
 			return actor.ReceiveFunc(func(ctx actor.Context) {
 				if _, ok := ctx.Message().(*messages.Tick); !ok {
@@ -30,8 +30,8 @@ func pingPong(b *testing.B, props func(actor.Producer) *actor.Props, system *act
 			})
 		}
 	}
-	first = system.Root.Spawn(props(player(&second)))
-	second = system.Root.Spawn(props(player(&first)))
+	first = system.Root.Spawn(props(bouncer(&second)))
+	second = system.Root.Spawn(props(bouncer(&first)))
 	b.ReportAllocs()
 	b.ResetTimer()
 	system.Root.Send(first, message)
@@ -46,7 +46,7 @@ func BenchmarkWakeUp(b *testing.B) {
 	pingPong(b, func(p actor.Producer) *actor.Props { return env.Props(p) }, env.System())
 }
 
-func BenchmarkWakeUpOfTheLibrary(b *testing.B) {
+func BenchmarkWakeUpProtoActor(b *testing.B) {
 	env := newTestEnv(b, Options{})
 	pingPong(b, func(p actor.Producer) *actor.Props { return actor.PropsFromProducer(p) }, env.System())
 }

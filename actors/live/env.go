@@ -1,6 +1,5 @@
-// Package live is the environment in which a node runs for real: goroutines, the system's clock, a disk, and links to
-// other nodes. It is the only room below the root package that has any of these; the actors see none of it but through
-// actors.Env.
+// Package live is the environment of a node in production: goroutines, the system's clock, a disk
+// and links to other nodes. The actors use it through actors.Env only.
 package live
 
 import (
@@ -19,27 +18,29 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// Options says what a node runs on.
+// Options configures the environment of a node.
 type Options struct {
 	// ID is the node's id, not 0.
 	ID uint64
-	// System is the node's actor system; its address must be set before anything was spawned in it. Nil: one is made with
-	// Address.
+	// System is the node's actor system, with its address set before the first spawn. If it is nil,
+	// New makes one with Address.
 	System  *actor.ActorSystem
 	Address string
 
 	FS     vfs.FS
 	Logger zerolog.Logger
-	// Probe may be nil.
+	// Observer may be nil.
 	Observer actors.StateObserver
-	// PeerLink carries messages to other nodes; nil: there are none. It is started by New and closed by Close.
+	// Link carries messages to other nodes. New starts it, Close closes it. If it is nil, there are no
+	// other nodes.
 	Link PeerLink
-	// Handle hears of results, read points and leaders.
+	// Session receives results, read points and leader changes.
 	Session *actor.PID
 
-	// Strategy decides on the failures of the children of every actor. Nil: the library's default.
+	// Strategy supervises the children of every actor. If it is nil, Proto.Actor's default does.
 	Strategy actor.SupervisorStrategy
-	// Middleware sees every message before its actor. It costs an allocation a message: leave it empty in production.
+	// Middleware receives every message before its actor. It costs an allocation a message: leave it
+	// empty in production.
 	Middleware []actor.ReceiverMiddleware
 }
 
@@ -54,13 +55,13 @@ type Env struct {
 	resolver   *peerResolver
 
 	mu        sync.Mutex
-	mailboxes map[*mailbox]struct{} // guarded by mu; those of actors that live
+	mailboxes map[*mailbox]struct{} // guarded by mu; those of actors that run
 }
 
 var _ actors.Env = (*Env)(nil)
 
-// New makes the environment and starts its link: from here on peers can connect, and what they send before the node's
-// actors exist is lost.
+// New makes the environment and starts its link. Peers can connect from then on; their messages are
+// dropped until the node's actors exist.
 func New(options Options) *Env {
 	if options.ID == 0 {
 		panic("live.New: a node's id must not be 0")
@@ -81,7 +82,7 @@ func New(options Options) *Env {
 	}
 	e.receiver = newPeerReceiver(options.ID, e.system, options.Logger)
 	e.resolver = newPeerResolver(options.ID, e.system.Address(), options.Link)
-	// Ahead of all others: the resolver of Proto.Actor's remote takes whatever it is asked.
+	// It is the first resolver, because that of Proto.Actor's remote accepts every PID.
 	registry := e.system.ProcessRegistry
 	registry.RemoteHandlers = append([]actor.AddressResolver{e.resolver.resolve}, registry.RemoteHandlers...)
 	options.Link.Start(e.receiver)
@@ -97,12 +98,17 @@ func (e *Env) Random() actors.Random          { return e.random }
 func (e *Env) Now() time.Duration             { return Now() }
 func (e *Env) System() *actor.ActorSystem     { return e.system }
 
-// After sends message to the actor `to` once d has passed.
+// After sends message to a local actor once d has passed. If the actor has stopped by then, the
+// message is dropped silently; a dead letter would log every tick of a stopped node.
 func (e *Env) After(d time.Duration, to *actor.PID, message proto.Message) actors.Timer {
-	return e.after(d, to, message)
+	return timer{time.AfterFunc(d, func() {
+		if process, ok := e.lookupProcess(to.Id); ok {
+			process.SendUserMessage(to, message)
+		}
+	})}
 }
 
-// Props makes the Props of an actor of this node. What the caller adds comes after the environment's own.
+// Props makes the Props of an actor of this node: those of the environment, then the given options.
 func (e *Env) Props(producer actor.Producer, options ...actor.PropsOption) *actor.Props {
 	props := actor.PropsFromProducer(
 		func() actor.Actor { return actors.GuardLifecycle(producer(), e.options.Strategy, &e.log) },
@@ -115,16 +121,16 @@ func (e *Env) Props(producer actor.Producer, options ...actor.PropsOption) *acto
 	return props.Configure(options...)
 }
 
-// Peer is the PID of an actor of another node. It may be kept, and shared between actors.
+// PeerPID returns the PID of an actor of another node. Actors may keep and share it.
 func (e *Env) PeerPID(id uint64, role messages.Role) *actor.PID { return e.resolver.pid(id, role) }
 
-// SetPeers tells the link whom it may talk to.
+// SetPeers replaces the members with which the node exchanges messages.
 func (e *Env) SetPeers(members []*messages.Member) {
 	e.resolver.setMembers(members)
 	e.options.Link.SetPeers(members)
 }
 
-// LostMessages counts the messages that could not be handed to anyone.
+// LostMessages counts the messages to and from peers that were dropped.
 func (e *Env) LostMessages() LostMessages {
 	return LostMessages{
 		UnknownPeer:    e.resolver.unknownPeer.Load(),
@@ -133,20 +139,22 @@ func (e *Env) LostMessages() LostMessages {
 	}
 }
 
-// LostMessages counts messages by why they went nowhere.
+// LostMessages counts dropped messages by reason.
 type LostMessages struct {
-	// Unaddressed were sent to a peer that SetPeers has not named.
+	// UnknownPeer counts messages to a peer that SetPeers has not named.
 	UnknownPeer uint64
-	// NotPeerMessage were sent to a peer and are not of a kind that peers exchange.
+	// NotPeerMessage counts messages to a peer that are not a messages.PeerMessage.
 	NotPeerMessage uint64
-	// Undelivered came from a peer and found no actor: a replicator that had stopped, mostly.
+	// NoReceiver counts messages from a peer for an actor that does not run, in most cases a
+	// replicator that has stopped.
 	NoReceiver uint64
 }
 
-// LinkStats describes the links to the peers, by id.
+// LinkStats describes the links to the peers, ordered by id.
 func (e *Env) LinkStats() []PeerStat { return e.options.Link.Stats() }
 
-// RejectedConnections counts connections that the link closed because it had as many as it may; 0 where it takes none.
+// RejectedConnections counts the connections that the link closed because too many were open; 0 for
+// a link without such a limit.
 func (e *Env) RejectedConnections() uint64 {
 	if bounded, ok := e.options.Link.(interface{ RejectedConnections() uint64 }); ok {
 		return bounded.RejectedConnections()
@@ -154,37 +162,42 @@ func (e *Env) RejectedConnections() uint64 {
 	return 0
 }
 
-// Close closes the link. The actors are stopped by who spawned them; AwaitActors waits for their goroutines.
+// Close closes the link. It does not stop the actors: their parents do, and AwaitActors waits for
+// their goroutines.
 func (e *Env) Close() { e.options.Link.Close() }
 
-// AwaitActors returns when no actor of this environment lives any more.
+// AwaitActors returns when no actor of this environment runs.
 func (e *Env) AwaitActors() { e.dispatcher.wait() }
 
-// ActorStat is what can be told of an actor from outside.
+// ActorStat describes one actor.
 type ActorStat struct {
 	// Name is the path of its PID.
 	Name string
-	// Depth is how many user messages wait, those of the batch in hand included.
+	// MailboxDepth is how many user messages wait, including the batch that the actor handles.
 	MailboxDepth int
-	// Handled counts user messages.
+	// MessagesHandled counts user messages.
 	MessagesHandled uint64
-	// Busy is how long it has worked since it was spawned; its growth over an interval is its saturation.
+	// BusyTime is how long the actor has worked since it was spawned. Its growth over an interval is
+	// the actor's saturation.
 	BusyTime time.Duration
 }
 
-// Actors describes the actors that live, by name.
+// ActorStats describes the actors that run, ordered by name.
 func (e *Env) ActorStats() []ActorStat {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	stats := make([]ActorStat, 0, len(e.mailboxes))
 	for m := range e.mailboxes {
-		stats = append(stats, ActorStat{Name: m.self.Id, MailboxDepth: m.UserMessageCount(), MessagesHandled: m.handled.Load(), BusyTime: m.busy.total()})
+		stats = append(stats, ActorStat{
+			Name: m.self.Id, MailboxDepth: m.UserMessageCount(),
+			MessagesHandled: m.handled.Load(), BusyTime: m.busy.total(),
+		})
 	}
 	sort.Slice(stats, func(i, j int) bool { return stats[i].Name < stats[j].Name })
 	return stats
 }
 
-// What a mailbox asks of its host.
+// The methods of mailboxHost follow.
 
 func (e *Env) mailboxStarted(m *mailbox) {
 	e.mu.Lock()
@@ -202,14 +215,14 @@ func (e *Env) lookupProcess(id string) (actor.Process, bool) {
 	return e.system.ProcessRegistry.GetLocal(id)
 }
 
-// failed writes down what no fault of the world explains: the values that broke, and where.
+// logPanic logs a panic with its stack, unless it is a fault that supervision logs itself.
 func (e *Env) logPanic(self *actor.PID, reason, message any) {
 	switch reason.(type) {
 	case *actors.InjectedCrash, *actors.StorageError, *actors.ApplicationError, *actors.FatalError:
-		return // supervision tells of these, and they say all there is to say
+		return
 	}
-	e.log.Error().Str("actor", self.GetId()).Str("message", fmt.Sprintf("%T", message)).Str("panic", fmt.Sprint(reason)).
-		Bytes("stack", debug.Stack()).Msg("actor panicked: a bug of ours")
+	e.log.Error().Str("actor", self.GetId()).Str("message", fmt.Sprintf("%T", message)).
+		Str("panic", fmt.Sprint(reason)).Bytes("stack", debug.Stack()).Msg("actor panicked (internal error)")
 }
 
 func (e *Env) sendSystemMessage(pid *actor.PID, systemMessage any) {

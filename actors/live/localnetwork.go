@@ -10,37 +10,37 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// LocalNetwork links nodes of one process: messages are handed over by pointer, which is sound since they are immutable. Tests
-// cut, delay and drop on it.
+// LocalNetwork links the nodes of one process. It passes messages by pointer, since they are
+// immutable. Tests cut, delay and drop messages on it.
 //
-// Sending takes no lock: who listens, who knows whom and what is broken stands in one immutable picture, which a change
-// replaces. As over a real link, a message passes only between nodes that know each other.
+// Send takes no lock: the nodes and the faults are one immutable networkState, which a change
+// replaces. As over a real link, a message passes only between nodes that are peers of each other.
 type LocalNetwork struct {
-	mu         sync.Mutex                                  // held by whoever makes the next picture
+	mu         sync.Mutex                                  // held while state is replaced
 	state      atomic.Pointer[networkState]                // never nil
-	up         map[route]bool                              // guarded by mu; the pairs whose ends were told LinkUp
-	delayLines sync.Map                                    // pair → *line, for delayed messages
-	filter     atomic.Pointer[func(MessageInTransit) bool] // nil: all pass
+	up         map[route]bool                              // guarded by mu; the pairs that received LinkUp
+	delayLines sync.Map                                    // route → *delayLine
+	filter     atomic.Pointer[func(MessageInTransit) bool] // nil: all messages pass
 }
 
-// MessageInTransit is a message on its way, for a filter of a test.
+// MessageInTransit is a message that a test's filter accepts or drops.
 type MessageInTransit struct {
 	From, To uint64
 	Role     messages.Role
 	Message  messages.PeerMessage
 }
 
-// picture is the state of a LocalNetwork. Its maps are never changed.
+// networkState is the state of a LocalNetwork. Its maps never change.
 type networkState struct {
 	links map[uint64]*localLink
 	cut   map[route]bool
 	delay map[route]time.Duration
 }
 
-// pair is a direction.
+// route is one direction between two nodes.
 type route struct{ from, to uint64 }
 
-func (p route) reverse() route { return route{p.to, p.from} }
+func (r route) reverse() route { return route{r.to, r.from} }
 
 // NewLocalNetwork makes a network without nodes.
 func NewLocalNetwork() *LocalNetwork {
@@ -49,37 +49,38 @@ func NewLocalNetwork() *LocalNetwork {
 	return n
 }
 
-// PeerLink makes the link of one more node; it joins when its Env starts it.
+// Link makes the link of one more node. The node joins when its Env starts the link.
 func (n *LocalNetwork) Link() PeerLink {
 	l := &localLink{network: n}
 	l.peers.Store(&map[uint64]*localPeer{})
 	return l
 }
 
-// Cut breaks the connection of a and b, both ways; both hear LinkDown.
+// Cut breaks the connection of a and b in both directions. Both receive LinkDown.
 func (n *LocalNetwork) Cut(a, b uint64) {
-	n.update("cut", func(p *networkState) { p.cut[route{a, b}], p.cut[route{b, a}] = true, true })
+	n.update("cut", func(s *networkState) { s.cut[route{a, b}], s.cut[route{b, a}] = true, true })
 }
 
-// CutOneWay loses what from sends to to. As over TCP, where acknowledgements are lost too, both hear LinkDown.
+// CutOneWay drops what `from` sends to `to`. Both receive LinkDown, as over TCP, where
+// acknowledgements are lost too.
 func (n *LocalNetwork) CutOneWay(from, to uint64) {
-	n.update("cut", func(p *networkState) { p.cut[route{from, to}] = true })
+	n.update("cut", func(s *networkState) { s.cut[route{from, to}] = true })
 }
 
-// Heal mends the connection of a and b, both ways.
+// Heal ends the cuts between a and b in both directions.
 func (n *LocalNetwork) Heal(a, b uint64) {
-	n.update("", func(p *networkState) {
-		delete(p.cut, route{a, b})
-		delete(p.cut, route{b, a})
+	n.update("", func(s *networkState) {
+		delete(s.cut, route{a, b})
+		delete(s.cut, route{b, a})
 	})
 }
 
-// Isolate cuts a node off from all others that are on the network now.
+// Isolate cuts the connections of a node to all others that are on the network.
 func (n *LocalNetwork) Isolate(id uint64) {
-	n.update("cut", func(p *networkState) {
-		for other := range p.links {
+	n.update("cut", func(s *networkState) {
+		for other := range s.links {
 			if other != id {
-				p.cut[route{id, other}], p.cut[route{other, id}] = true, true
+				s.cut[route{id, other}], s.cut[route{other, id}] = true, true
 			}
 		}
 	})
@@ -87,20 +88,21 @@ func (n *LocalNetwork) Isolate(id uint64) {
 
 // HealAll ends all cuts and delays.
 func (n *LocalNetwork) HealAll() {
-	n.update("", func(p *networkState) { p.cut, p.delay = map[route]bool{}, map[route]time.Duration{} })
+	n.update("", func(s *networkState) { s.cut, s.delay = map[route]bool{}, map[route]time.Duration{} })
 }
 
-// Delay makes what from sends to to arrive later by d, in order; 0 ends it.
+// Delay delays what `from` sends to `to` by d, and keeps the order. 0 ends the delay.
 func (n *LocalNetwork) Delay(from, to uint64, d time.Duration) {
-	n.update("", func(p *networkState) {
-		delete(p.delay, route{from, to})
+	n.update("", func(s *networkState) {
+		delete(s.delay, route{from, to})
 		if d > 0 {
-			p.delay[route{from, to}] = d
+			s.delay[route{from, to}] = d
 		}
 	})
 }
 
-// Filter is asked about every message, from the goroutine of its sender; those it says false to are lost. Nil: all pass.
+// Filter drops the messages for which passes returns false. It is called on the goroutine of the
+// sender. Nil ends the filter.
 func (n *LocalNetwork) Filter(passes func(MessageInTransit) bool) {
 	if passes == nil {
 		n.filter.Store(nil)
@@ -109,16 +111,17 @@ func (n *LocalNetwork) Filter(passes func(MessageInTransit) bool) {
 	n.filter.Store(&passes)
 }
 
-// change draws the next picture and tells the ends of every connection that came or went.
-func (n *LocalNetwork) update(reason string, draw func(*networkState)) {
+// update replaces the state by a copy that apply has changed, and notifies both nodes of each
+// connection that was made or broken.
+func (n *LocalNetwork) update(reason string, apply func(*networkState)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	now := n.state.Load()
+	current := n.state.Load()
 	next := &networkState{links: map[uint64]*localLink{}, cut: map[route]bool{}, delay: map[route]time.Duration{}}
-	maps.Copy(next.links, now.links)
-	maps.Copy(next.cut, now.cut)
-	maps.Copy(next.delay, now.delay)
-	draw(next)
+	maps.Copy(next.links, current.links)
+	maps.Copy(next.cut, current.cut)
+	maps.Copy(next.delay, current.delay)
+	apply(next)
 	n.state.Store(next)
 	ids := slices.Sorted(maps.Keys(next.links))
 	for _, a := range ids {
@@ -135,37 +138,38 @@ func (n *LocalNetwork) update(reason string, draw func(*networkState)) {
 	}
 }
 
-// announce tells both ends what became of their connection. The caller holds n.mu.
-func (n *LocalNetwork) notifyEnds(p route, up bool, next *networkState, reason string) {
-	if n.up[p] == up {
+// notifyEnds notifies both nodes if the state of their connection changed. The caller holds n.mu.
+func (n *LocalNetwork) notifyEnds(pair route, up bool, next *networkState, reason string) {
+	if n.up[pair] == up {
 		return
 	}
 	if up {
-		n.up[p] = true
+		n.up[pair] = true
 	} else {
-		delete(n.up, p)
+		delete(n.up, pair)
 	}
-	for _, end := range []route{p, p.reverse()} {
+	for _, end := range []route{pair, pair.reverse()} {
 		if link := next.links[end.from]; link != nil {
 			link.linkStateChanged(end.to, up, reason)
 		}
 	}
 }
 
-// connected tells whether two nodes know each other and nothing is cut between them.
-func (p *networkState) connected(between route) bool {
-	a, b := p.links[between.from], p.links[between.to]
-	return a != nil && b != nil && a.peer(between.to) != nil && b.peer(between.from) != nil && !p.cut[between] && !p.cut[between.reverse()]
+// connected returns whether two nodes are peers of each other and nothing is cut between them.
+func (s *networkState) connected(pair route) bool {
+	a, b := s.links[pair.from], s.links[pair.to]
+	return a != nil && b != nil && a.peer(pair.to) != nil && b.peer(pair.from) != nil &&
+		!s.cut[pair] && !s.cut[pair.reverse()]
 }
 
-// line is one direction on which messages are delayed. What is on the line arrives in order.
+// delayLine holds the delayed messages of one route in their order.
 type delayLine struct {
 	mu     sync.Mutex
 	queued []func() // guarded by mu
 }
 
-func (n *LocalNetwork) sendDelayed(p route, d time.Duration, deliver func()) {
-	entry, _ := n.delayLines.LoadOrStore(p, &delayLine{})
+func (n *LocalNetwork) sendDelayed(on route, d time.Duration, deliver func()) {
+	entry, _ := n.delayLines.LoadOrStore(on, &delayLine{})
 	l := entry.(*delayLine)
 	l.mu.Lock()
 	l.queued = append(l.queued, deliver)
@@ -179,14 +183,14 @@ func (n *LocalNetwork) sendDelayed(p route, d time.Duration, deliver func()) {
 	})
 }
 
-// localLink is one node's end.
+// localLink is the link of one node.
 type localLink struct {
 	network  *LocalNetwork
 	receiver *PeerReceiver
-	peers    atomic.Pointer[map[uint64]*localPeer] // those it knows; replaced, never changed
+	peers    atomic.Pointer[map[uint64]*localPeer] // replaced, never changed
 }
 
-// localPeer is what a node's end knows of another.
+// localPeer is the state of a link towards one peer.
 type localPeer struct {
 	sent, received, dropped atomic.Uint64
 
@@ -203,21 +207,21 @@ func (p *localPeer) setAddress(address string) {
 	p.address = address
 }
 
-func (l *localLink) Start(inbox *PeerReceiver) {
-	l.receiver = inbox
-	l.network.update("", func(p *networkState) { p.links[inbox.NodeID()] = l })
+func (l *localLink) Start(receiver *PeerReceiver) {
+	l.receiver = receiver
+	l.network.update("", func(s *networkState) { s.links[receiver.NodeID()] = l })
 }
 
 func (l *localLink) SetPeers(members []*messages.Member) {
 	l.network.update("not a peer any more", func(*networkState) {
-		now := *l.peers.Load()
+		current := *l.peers.Load()
 		next := make(map[uint64]*localPeer, len(members))
 		for _, member := range members {
 			id := member.GetId()
 			if id == l.receiver.NodeID() {
 				continue
 			}
-			peer := now[id]
+			peer := current[id]
 			if peer == nil {
 				peer = &localPeer{since: nanosSinceStart(), reason: "not connected yet"}
 			}
@@ -242,29 +246,30 @@ func (l *localLink) Send(to uint64, role messages.Role, message messages.PeerMes
 	}
 }
 
-// pass hands a message over, or to the line that delays it, unless something lies in its way.
+// tryDeliver delivers a message, or queues it on a delay line. It returns false if the message is
+// dropped.
 func (l *localLink) tryDeliver(to uint64, role messages.Role, message messages.PeerMessage) bool {
 	from := l.receiver.NodeID()
-	direction := route{from, to}
-	picture := l.network.state.Load()
-	other := picture.links[to]
-	if picture.links[from] != l || other == nil || picture.cut[direction] {
+	route := route{from, to}
+	state := l.network.state.Load()
+	other := state.links[to]
+	if state.links[from] != l || other == nil || state.cut[route] {
 		return false
 	}
-	us := other.peer(from)
-	if us == nil {
+	sender := other.peer(from)
+	if sender == nil {
 		return false
 	}
 	if passes := l.network.filter.Load(); passes != nil && !(*passes)(MessageInTransit{from, to, role, message}) {
 		return false
 	}
 	deliver := func() {
-		us.received.Add(1)
+		sender.received.Add(1)
 		other.receiver.Deliver(from, role, message)
 	}
-	if d := picture.delay[direction]; d > 0 {
-		l.network.sendDelayed(direction, d, func() {
-			if now := l.network.state.Load(); now.links[to] == other && !now.cut[direction] {
+	if d := state.delay[route]; d > 0 {
+		l.network.sendDelayed(route, d, func() {
+			if state := l.network.state.Load(); state.links[to] == other && !state.cut[route] {
 				deliver()
 			}
 		})
@@ -274,7 +279,8 @@ func (l *localLink) tryDeliver(to uint64, role messages.Role, message messages.P
 	return true
 }
 
-// told passes on what became of a connection. The network's lock is held: the order of news is the order of changes.
+// linkStateChanged notifies the node of the state of a connection. The network's lock is held, so
+// that notifications arrive in the order of the changes.
 func (l *localLink) linkStateChanged(id uint64, up bool, reason string) {
 	if peer := l.peer(id); peer != nil {
 		peer.mu.Lock()
@@ -288,16 +294,16 @@ func (l *localLink) linkStateChanged(id uint64, up bool, reason string) {
 	l.receiver.LinkDown(id, reason)
 }
 
-// Close leaves the network; the others hear LinkDown as they would of a process that ended.
+// Close leaves the network. The other nodes receive LinkDown, as after the end of a process.
 func (l *localLink) Close() {
-	l.network.update("peer closed", func(p *networkState) {
-		if p.links[l.receiver.NodeID()] == l {
-			delete(p.links, l.receiver.NodeID())
+	l.network.update("peer closed", func(s *networkState) {
+		if s.links[l.receiver.NodeID()] == l {
+			delete(s.links, l.receiver.NodeID())
 		}
 	})
 }
 
-// Stats describes the peers, by id.
+// Stats describes the peers, ordered by id.
 func (l *localLink) Stats() []PeerStat {
 	peers := *l.peers.Load()
 	stats := make([]PeerStat, 0, len(peers))

@@ -11,7 +11,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// station is a node that hears instead of acting: what its Node is told, and what its replicators are told.
+// nodeFixture is a node whose Node and replicators record what they receive.
 type nodeFixture struct {
 	env        *Env
 	node       chan any
@@ -86,7 +86,7 @@ func heartbeat(from, round uint64) *messages.Heartbeat {
 	return &messages.Heartbeat{Leader: from, Round: round}
 }
 
-// couple is two stations, 1 and 0xab, on one network, that know each other.
+// connectedPair makes nodes 1 and 0xab, which are peers on one network.
 func connectedPair(t *testing.T) (network *LocalNetwork, a, b *nodeFixture) {
 	network = NewLocalNetwork()
 	a = newNodeFixture(t, 1, network.Link(), 0xab)
@@ -98,7 +98,7 @@ func connectedPair(t *testing.T) (network *LocalNetwork, a, b *nodeFixture) {
 	return network, a, b
 }
 
-func TestAMessageIsHandedOverByPointerToTheActorThatItsRoleNames(t *testing.T) {
+func TestLocalNetworkPassesPointersByRole(t *testing.T) {
 	_, a, b := connectedPair(t)
 	toNode, toReplicator := heartbeat(1, 1), &messages.AppendResponse{From: 1}
 	a.send(0xab, messages.Role_ROLE_NODE, toNode)
@@ -107,7 +107,7 @@ func TestAMessageIsHandedOverByPointerToTheActorThatItsRoleNames(t *testing.T) {
 	expect(t, b.replicator, "up 1", toReplicator)
 }
 
-func TestCutAndHealAreToldToBothEndsAndNothingPassesBetween(t *testing.T) {
+func TestCutAndHealNotifyBothNodes(t *testing.T) {
 	network, a, b := connectedPair(t)
 	network.Cut(1, 0xab)
 	expect(t, a.node, "down ab: cut")
@@ -125,7 +125,7 @@ func TestCutAndHealAreToldToBothEndsAndNothingPassesBetween(t *testing.T) {
 	}
 }
 
-func TestANodeThatLeavesIsDownAndComesBackUpUnderTheSameId(t *testing.T) {
+func TestClosedNodeIsDownUntilItReturns(t *testing.T) {
 	network, a, b := connectedPair(t)
 	b.env.Close()
 	expect(t, a.node, "down ab: peer closed")
@@ -137,7 +137,7 @@ func TestANodeThatLeavesIsDownAndComesBackUpUnderTheSameId(t *testing.T) {
 	expect(t, again.node, "up 1", m)
 }
 
-func TestNodesThatDoNotKnowEachOtherExchangeNothing(t *testing.T) {
+func TestOnlyMutualPeersExchangeMessages(t *testing.T) {
 	_, a, b := connectedPair(t)
 	b.env.SetPeers(members(0xab))
 	expect(t, a.node, "down ab: not a peer any more")
@@ -148,7 +148,7 @@ func TestNodesThatDoNotKnowEachOtherExchangeNothing(t *testing.T) {
 	expect(t, b.node, "down 1: not a peer any more", "up 1", m)
 }
 
-func TestDelayedMessagesArriveLaterAndInOrder(t *testing.T) {
+func TestDelayKeepsTheOrder(t *testing.T) {
 	network, a, b := connectedPair(t)
 	network.Delay(1, 0xab, 5*time.Millisecond)
 	start := time.Now()
@@ -164,7 +164,7 @@ func TestDelayedMessagesArriveLaterAndInOrder(t *testing.T) {
 	}
 }
 
-func TestAFilterLosesWhatItSaysNoTo(t *testing.T) {
+func TestFilterDropsMessages(t *testing.T) {
 	network, a, b := connectedPair(t)
 	network.Filter(func(p MessageInTransit) bool { return p.Message.(*messages.Heartbeat).Round%2 == 0 })
 	var kept []any
@@ -178,13 +178,13 @@ func TestAFilterLosesWhatItSaysNoTo(t *testing.T) {
 	expect(t, b.node, kept...)
 }
 
-func TestAPIDOfAPeerNotYetKnownWorksOnceItIs(t *testing.T) {
+func TestPIDOfUnknownPeerWorksOnceItIsKnown(t *testing.T) {
 	network := NewLocalNetwork()
 	a := newNodeFixture(t, 1, network.Link())
 	early := a.env.PeerPID(0xab, messages.Role_ROLE_NODE)
 	a.env.System().Root.Send(early, heartbeat(1, 1))
 	if lost := a.env.LostMessages(); lost.UnknownPeer != 1 {
-		t.Fatalf("a message to a peer not known is counted as %+v", lost)
+		t.Fatalf("a message to an unknown peer is counted as %+v", lost)
 	}
 	b := newNodeFixture(t, 0xab, network.Link(), 1)
 	b.env.SetPeers(members(1, 0xab))
@@ -194,17 +194,17 @@ func TestAPIDOfAPeerNotYetKnownWorksOnceItIs(t *testing.T) {
 	a.env.System().Root.Send(early, m)
 	expect(t, b.node, m)
 	if pid := a.env.PeerPID(0xab, messages.Role_ROLE_NODE); pid.Address != "node-ab:2380" || pid.Id != "troupe/node" {
-		t.Fatalf("a peer's Node is named %v", pid)
+		t.Fatalf("the PID of the peer's Node is %v", pid)
 	}
 	if pid := b.env.PeerPID(1, messages.Role_ROLE_REPLICATOR); pid.Id != "troupe/node/peer-ab" {
-		t.Fatalf("the replicator that 1 keeps for ab is named %v", pid)
+		t.Fatalf("the PID of the replicator that 1 runs for ab is %v", pid)
 	}
 	own := a.env.PeerPID(1, messages.Role_ROLE_NODE)
 	a.env.System().Root.Send(own, m)
 	expect(t, a.node, "up ab", m)
 }
 
-func TestOnlyMessagesBetweenNodesLeaveAndNoLifecycleMessages(t *testing.T) {
+func TestOnlyPeerMessagesAreSentToPeers(t *testing.T) {
 	_, a, b := connectedPair(t)
 	pid := a.env.PeerPID(0xab, messages.Role_ROLE_NODE)
 	root := a.env.System().Root
@@ -216,35 +216,35 @@ func TestOnlyMessagesBetweenNodesLeaveAndNoLifecycleMessages(t *testing.T) {
 	root.Send(pid, m)
 	expect(t, b.node, m)
 	if lost := a.env.LostMessages(); lost.NotPeerMessage != 4 {
-		t.Fatalf("four messages that nodes do not exchange are counted as %+v", lost)
+		t.Fatalf("four messages that are no peer messages are counted as %+v", lost)
 	}
 }
 
-func TestTheResolverLeavesStrangersToOthers(t *testing.T) {
+func TestResolverPassesOnUnknownPIDs(t *testing.T) {
 	_, a, _ := connectedPair(t)
-	asked := make(chan any, 8)
+	passedOn := make(chan any, 8)
 	a.env.System().ProcessRegistry.RegisterAddressResolver(func(pid *actor.PID) (actor.Process, bool) {
-		asked <- pid.Address + " " + pid.Id
+		passedOn <- pid.Address + " " + pid.Id
 		return a.env.System().DeadLetter, true
 	})
-	for _, stranger := range []*actor.PID{
+	for _, unknown := range []*actor.PID{
 		actor.NewPID("node-ab:2380", "troupe/node/log"),
 		actor.NewPID("node-ab:2380", "troupe/node/peer-ab"),
 		actor.NewPID("node-ab:2380", "application"),
 		actor.NewPID("elsewhere:1", "troupe/node"),
 	} {
-		a.env.System().Root.Send(stranger, heartbeat(1, 1))
-		expect(t, asked, stranger.Address+" "+stranger.Id)
+		a.env.System().Root.Send(unknown, heartbeat(1, 1))
+		expect(t, passedOn, unknown.Address+" "+unknown.Id)
 	}
 }
 
-func TestWhatComesForAReplicatorThatIsGoneIsDroppedAndCounted(t *testing.T) {
+func TestMessageToStoppedReplicatorIsCounted(t *testing.T) {
 	network := NewLocalNetwork()
 	a, b := newNodeFixture(t, 1, network.Link()), newNodeFixture(t, 2, network.Link())
 	a.env.SetPeers(members(1, 2))
 	b.env.SetPeers(members(1, 2))
 	a.send(2, messages.Role_ROLE_REPLICATOR, &messages.AppendResponse{From: 1})
 	if lost := b.env.LostMessages(); lost.NoReceiver != 1 {
-		t.Fatalf("an answer for a replicator that is gone is counted as %+v", lost)
+		t.Fatalf("a response to a stopped replicator is counted as %+v", lost)
 	}
 }

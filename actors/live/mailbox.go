@@ -7,45 +7,55 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// mailbox is an actor's queue together with the loop that empties it.
+// mailbox is the queue of one actor, and the loop that processes it.
 //
-// Why not the library's own: a PID is published before its mailbox knows its invoker, so that a message in that instant
-// panics its sender or arrives before Started; and it starts a goroutine for every wake-up.
+// Proto.Actor's own mailbox is not used for two reasons. It starts a goroutine for each wake-up.
+// And the registry publishes a PID before the mailbox knows its invoker: a message that arrives in
+// between makes the sender panic, or the actor receives it before Started.
 //
-// How it works: senders append to a slice under a lock held for an append; the owner (one goroutine, for the actor's whole
-// life) takes everything that has gathered in one swap and handles it without locking. The two slices change places, so
-// that a mailbox in balance allocates nothing. A sender wakes the owner only when it is asleep.
+// A sender appends the message to a slice, under a lock that is held for the append only. The owner
+// is one goroutine, from the actor's start to its end. It takes the whole slice in one swap and
+// processes it without the lock, while senders fill the other slice:
+//
+//	senders → userQueue    ⇄ (swap, under mu)  userBatch   → invoker
+//	          systemQueue  ⇄                   systemBatch →
+//
+// The two slices change places at each swap, so a mailbox whose owner keeps up allocates nothing.
+// When both queues are empty, the owner sets ownerWaiting and waits for a token in the channel
+// wake. Who clears ownerWaiting sends the token, so the channel never holds more than one, and a
+// sender pays for a wake-up only if the owner waits.
 //
 // Invariants:
-//   - nothing is handled before Started, which is the first message of an actor's life;
-//   - system messages go before user messages, also before those of a batch already taken;
-//   - messages of one sender are handled in the order they were sent;
-//   - while suspended no user message is handled; none is lost by a restart but the one in hand;
-//   - once the actor has stopped its goroutine ends, and what is sent after that is dropped.
+//   - Started is the first message that the actor handles;
+//   - system messages are handled before user messages, including those of a batch in progress;
+//   - messages of one sender are handled in the order in which they were sent;
+//   - a suspended mailbox handles no user message; a restart loses the message in progress only;
+//   - after the actor has stopped, its goroutine ends and further messages are dropped.
 //
-// It is unbounded on purpose: senders hold credits (windows, limits on what is pending), and a mailbox that blocks or drops
-// would break the promise that an actor never waits in a send.
+// The queues have no bound. Senders bound what they send, by credits and by limits on pending
+// requests (docs/limits.md). A mailbox that blocks or drops would break the rule that an actor
+// never blocks in a send.
 type mailbox struct {
 	invoker    actor.MessageInvoker
 	dispatcher actor.Dispatcher
 	host       mailboxHost
 	self       *actor.PID
-	process    actor.Process // what the registry holds for self while the actor lives
+	process    actor.Process // the registry's entry for self until the actor has stopped
 
 	mu           sync.Mutex
 	userQueue    []any  // guarded by mu
 	systemQueue  []any  // guarded by mu
-	posted       uint64 // guarded by mu; user messages ever
-	scheduled    bool   // guarded by mu; Started was posted, the owner runs
+	posted       uint64 // guarded by mu; user messages since the spawn
+	scheduled    bool   // guarded by mu; Started was posted and the owner runs
 	ownerWaiting bool   // guarded by mu; the owner waits for a token in wake
 	suspended    bool   // guarded by mu; written by the owner only
 	closed       bool   // guarded by mu; written by the owner only
 
-	systemPending atomic.Bool   // system is not empty: the owner looks between two user messages
-	wake          chan struct{} // holds at most one token: a token is put only by who clears asleep
+	systemPending atomic.Bool   // systemQueue is not empty; the owner reads it between user messages
+	wake          chan struct{} // capacity 1
 
-	// The owner's alone.
-	userBatch   []any // user messages in hand, from next on
+	// The owner alone uses the following fields.
+	userBatch   []any // user messages in progress, from userNext on
 	userNext    int
 	systemBatch []any
 	systemNext  int
@@ -54,11 +64,11 @@ type mailbox struct {
 	busy    busyMeter
 }
 
-// maxReusedCapacity is the capacity above which a slice is given back to the collector instead of being used again: a burst must
-// not cost its memory for ever.
+// maxReusedCapacity is the capacity above which a slice is not reused, so that a burst does not
+// keep its memory.
 const maxReusedCapacity = 8192
 
-// host is what a mailbox needs of its environment.
+// mailboxHost is what a mailbox uses of its environment.
 type mailboxHost interface {
 	mailboxStarted(*mailbox)
 	mailboxStopped(*mailbox)
@@ -82,9 +92,11 @@ func (m *mailbox) RegisterHandlers(invoker actor.MessageInvoker, dispatcher acto
 	}
 }
 
+// Start does nothing: the owner starts when Started is posted.
 func (m *mailbox) Start() {}
 
-// UserMessageCount is how many user messages wait; what is in the batch in hand counts until the batch is done.
+// UserMessageCount returns how many user messages wait. A message of the batch in progress counts
+// until the batch is done.
 func (m *mailbox) UserMessageCount() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -99,12 +111,12 @@ func (m *mailbox) PostUserMessage(message any) {
 	}
 	m.userQueue = append(m.userQueue, message)
 	m.posted++
-	rouse := m.ownerWaiting && !m.suspended
-	if rouse {
+	wakeOwner := m.ownerWaiting && !m.suspended
+	if wakeOwner {
 		m.ownerWaiting = false
 	}
 	m.mu.Unlock()
-	if rouse {
+	if wakeOwner {
 		m.wake <- struct{}{}
 	}
 }
@@ -116,8 +128,8 @@ func (m *mailbox) PostSystemMessage(message any) {
 		m.replyAfterStop(message)
 		return
 	}
-	if _, birth := message.(*actor.Started); birth && !m.scheduled {
-		// Whatever was sent since the PID was published waits behind it.
+	if _, ok := message.(*actor.Started); ok && !m.scheduled {
+		// Messages that were sent since the PID was published are handled after Started.
 		m.systemQueue = append([]any{message}, m.systemQueue...)
 		m.scheduled = true
 		m.systemPending.Store(true)
@@ -127,15 +139,15 @@ func (m *mailbox) PostSystemMessage(message any) {
 	}
 	m.systemQueue = append(m.systemQueue, message)
 	m.systemPending.Store(true)
-	rouse := m.ownerWaiting
+	wakeOwner := m.ownerWaiting
 	m.ownerWaiting = false
 	m.mu.Unlock()
-	if rouse {
+	if wakeOwner {
 		m.wake <- struct{}{}
 	}
 }
 
-// live is the owner's goroutine.
+// run is the owner's goroutine.
 func (m *mailbox) run() {
 	m.host.mailboxStarted(m)
 	m.busy.start()
@@ -146,7 +158,8 @@ func (m *mailbox) run() {
 	m.host.mailboxStopped(m)
 }
 
-// gather waits until there is something to handle and takes it; false when the actor has stopped.
+// waitForMessages waits until a batch is available and takes it; it returns false when the actor
+// has stopped.
 func (m *mailbox) waitForMessages() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -168,7 +181,7 @@ func (m *mailbox) waitForMessages() bool {
 
 func (m *mailbox) takeSystem() bool {
 	if m.systemNext < len(m.systemBatch) {
-		return true // left over by a panic
+		return true // left by a panic
 	}
 	if len(m.systemQueue) == 0 {
 		return false
@@ -184,7 +197,7 @@ func (m *mailbox) takeUser() bool {
 		return false
 	}
 	if m.userNext < len(m.userBatch) {
-		return true // left over: a system message came between, or a panic
+		return true // left by a panic, or when a system message arrived
 	}
 	if len(m.userQueue) == 0 {
 		return false
@@ -198,7 +211,8 @@ func (m *mailbox) takeUser() bool {
 	return true
 }
 
-// handle works on what was taken until it is done, a system message is waiting, or the actor panics.
+// processBatches handles the batches until they are done, a system message arrives, or the actor
+// panics.
 func (m *mailbox) processBatches() {
 	var message any
 	defer func() {
@@ -241,38 +255,40 @@ func (m *mailbox) processSystem(message any) {
 	}
 }
 
-func (m *mailbox) setSuspended(yes bool) {
+func (m *mailbox) setSuspended(suspended bool) {
 	m.mu.Lock()
-	m.suspended = yes
+	m.suspended = suspended
 	m.mu.Unlock()
 }
 
-// failed hands a panic to supervision. The library answers by suspending this mailbox until supervision has decided.
+// escalatePanic passes a panic to supervision. Proto.Actor suspends this mailbox until the
+// supervisor has decided.
 func (m *mailbox) escalatePanic(reason, message any) {
 	m.host.logPanic(m.self, reason, message)
 	if !m.unregistered() {
 		m.invoker.EscalateFailure(reason, message)
 		return
 	}
-	// It panicked in its last message, after it had left the registry: nobody could restart or stop it any more, and the
-	// library has not told its parent, which would wait for this child for ever.
+	// The actor panicked in its last message, after it had left the registry. It can be neither
+	// restarted nor stopped any more, and Proto.Actor has not notified its parent, which would wait
+	// for ever.
 	if child, ok := m.invoker.(interface{ Parent() *actor.PID }); ok && child.Parent() != nil {
 		m.host.sendSystemMessage(child.Parent(), &actor.Terminated{Who: m.self})
 	}
 	m.close()
 }
 
-// gone tells whether the actor has left the registry, which is the last thing that stopping does. Another one may have
-// taken the name at once.
+// unregistered returns whether the actor has left the registry, which is the last step of its stop.
+// Another actor may have its name already.
 func (m *mailbox) unregistered() bool {
 	if m.process == nil {
 		return false
 	}
-	now, ok := m.host.lookupProcess(m.self.Id)
-	return !ok || now != m.process
+	current, ok := m.host.lookupProcess(m.self.Id)
+	return !ok || current != m.process
 }
 
-// end closes the mailbox for good. Who asked to watch meanwhile is answered.
+// close drops all user messages and answers the Watch requests among the system messages.
 func (m *mailbox) close() {
 	m.mu.Lock()
 	m.closed = true
@@ -286,8 +302,8 @@ func (m *mailbox) close() {
 	}
 }
 
-// replyAfterStop is for system messages to an actor that has stopped. Only Watch wants an answer, and the library gives it from
-// the actor's state alone, which does not change any more: so it may be asked from any goroutine.
+// replyAfterStop handles a system message to a stopped actor, on any goroutine. Only Watch has a
+// response: Terminated.
 func (m *mailbox) replyAfterStop(message any) {
 	if watch, ok := message.(*actor.Watch); ok && m.self != nil {
 		m.host.sendSystemMessage(watch.Watcher, &actor.Terminated{Who: m.self})

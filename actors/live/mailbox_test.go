@@ -17,7 +17,7 @@ import (
 
 const testTimeout = time.Minute
 
-// newTestEnv is an environment without peers.
+// newTestEnv makes an environment without peers.
 func newTestEnv(t testing.TB, options Options) *Env {
 	t.Helper()
 	if options.ID == 0 {
@@ -32,38 +32,39 @@ func newTestEnv(t testing.TB, options Options) *Env {
 	return env
 }
 
-// hear returns an actor that puts what it is told into the channel, lifecycle messages by their type's name.
-func recordingActor(heard chan<- any) actor.Producer {
+// recordingActor returns an actor that sends each message to the channel: a Tick as its number,
+// other messages as the name of their type.
+func recordingActor(received chan<- any) actor.Producer {
 	return func() actor.Actor {
 		return actor.ReceiveFunc(func(ctx actor.Context) {
 			switch m := ctx.Message().(type) {
 			case *messages.Tick:
-				heard <- m.Timer
+				received <- m.Timer
 			case func():
 				m()
 			default:
-				heard <- fmt.Sprintf("%T", m)
+				received <- fmt.Sprintf("%T", m)
 			}
 		})
 	}
 }
 
-func receiveNext(t *testing.T, heard <-chan any) any {
+func receiveNext(t *testing.T, received <-chan any) any {
 	t.Helper()
 	select {
-	case m := <-heard:
+	case m := <-received:
 		return m
 	case <-time.After(testTimeout):
-		t.Fatal("nothing was heard")
+		t.Fatal("no message was received")
 		return nil
 	}
 }
 
-func expect(t *testing.T, heard <-chan any, wanted ...any) {
+func expect(t *testing.T, received <-chan any, wanted ...any) {
 	t.Helper()
 	for _, want := range wanted {
-		if got := receiveNext(t, heard); got != want {
-			t.Fatalf("heard %v, want %v", got, want)
+		if got := receiveNext(t, received); got != want {
+			t.Fatalf("received %v, want %v", got, want)
 		}
 	}
 }
@@ -78,11 +79,11 @@ func stopAndWait(t testing.TB, env *Env, pids ...*actor.PID) {
 	env.AwaitActors()
 }
 
-func TestAMessageSentWhileAnActorIsSpawnedWaitsForStarted(t *testing.T) {
+func TestMessageSentDuringSpawnFollowsStarted(t *testing.T) {
 	env := newTestEnv(t, Options{})
 	for round := range 300 {
-		name := fmt.Sprintf("raced-%d", round)
-		heard := make(chan any, 1024)
+		name := fmt.Sprintf("actor-%d", round)
+		received := make(chan any, 1024)
 		spawned := make(chan struct{})
 		var senders sync.WaitGroup
 		for range 2 {
@@ -101,33 +102,33 @@ func TestAMessageSentWhileAnActorIsSpawnedWaitsForStarted(t *testing.T) {
 				}
 			})
 		}
-		pid, err := env.System().Root.SpawnNamed(env.Props(recordingActor(heard)), name)
+		pid, err := env.System().Root.SpawnNamed(env.Props(recordingActor(received)), name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		close(spawned)
 		senders.Wait()
-		expect(t, heard, "*actor.Started")
+		expect(t, received, "*actor.Started")
 		env.System().Root.Stop(pid)
 	}
 	env.AwaitActors()
 }
 
-func TestMessagesPostedBeforeTheMailboxHasHandlersAreHandledAfterStartedInOrder(t *testing.T) {
+func TestEarlyMessagesFollowStartedInOrder(t *testing.T) {
 	env := newTestEnv(t, Options{})
-	heard := make(chan any, 16)
-	// A spawn like the library's, stopped at its weakest moment: the PID is known and the mailbox is not yet connected.
-	early := actor.WithOnInit(func(ctx actor.Context) {
+	received := make(chan any, 16)
+	// OnInit runs when the PID is published and the mailbox has no handlers yet.
+	onInit := actor.WithOnInit(func(ctx actor.Context) {
 		for n := range uint64(3) {
 			env.System().Root.Send(ctx.Self(), &messages.Tick{Timer: n + 1})
 		}
 	})
-	pid := env.System().Root.Spawn(env.Props(recordingActor(heard), early))
-	expect(t, heard, "*actor.Started", uint64(1), uint64(2), uint64(3))
+	pid := env.System().Root.Spawn(env.Props(recordingActor(received), onInit))
+	expect(t, received, "*actor.Started", uint64(1), uint64(2), uint64(3))
 	stopAndWait(t, env, pid)
 }
 
-func TestMessagesOfOneSenderAreHandledInTheirOrder(t *testing.T) {
+func TestMessagesOfOneSenderKeepTheirOrder(t *testing.T) {
 	env := newTestEnv(t, Options{})
 	const senders, each = 8, 5000
 	var last [senders]uint64
@@ -161,40 +162,40 @@ func TestMessagesOfOneSenderAreHandledInTheirOrder(t *testing.T) {
 	}
 	stopAndWait(t, env, pid)
 	if wrong.Load() != 0 {
-		t.Fatalf("%d messages came out of order", wrong.Load())
+		t.Fatalf("%d messages are out of order", wrong.Load())
 	}
 }
 
-// decide is a supervision strategy that a test makes up.
+// strategyFunc is a supervision strategy.
 type strategyFunc func(supervisor actor.Supervisor, child *actor.PID, reason any)
 
 func (d strategyFunc) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
 	d(supervisor, child, reason)
 }
 
-// family spawns a parent with one child that hears.
-func spawnParentAndChild(t *testing.T, env *Env, heard chan any) (parent, child *actor.PID) {
+// spawnParentAndChild spawns a parent with one recording child.
+func spawnParentAndChild(t *testing.T, env *Env, received chan any) (parent, child *actor.PID) {
 	t.Helper()
-	born := make(chan *actor.PID, 1)
+	spawned := make(chan *actor.PID, 1)
 	parent = env.System().Root.Spawn(env.Props(func() actor.Actor {
 		return actor.ReceiveFunc(func(ctx actor.Context) {
 			if _, ok := ctx.Message().(*actor.Started); ok {
-				pid, err := ctx.SpawnNamed(env.Props(recordingActor(heard)), "child")
+				pid, err := ctx.SpawnNamed(env.Props(recordingActor(received)), "child")
 				if err != nil {
 					t.Error(err)
 				}
-				born <- pid
+				spawned <- pid
 			}
 		})
 	}))
-	return parent, <-born
+	return parent, <-spawned
 }
 
-func TestARestartLosesTheMessageInHandAndKeepsTheRestInOrder(t *testing.T) {
+func TestRestartLosesOnlyTheFailedMessage(t *testing.T) {
 	env := newTestEnv(t, Options{Strategy: strategyFunc(func(s actor.Supervisor, child *actor.PID, _ any) { s.RestartChildren(child) })})
-	heard := make(chan any, 64)
-	parent, child := spawnParentAndChild(t, env, heard)
-	expect(t, heard, "*actor.Started")
+	received := make(chan any, 64)
+	parent, child := spawnParentAndChild(t, env, received)
+	expect(t, received, "*actor.Started")
 	gate := make(chan struct{})
 	root := env.System().Root
 	root.Send(child, func() { <-gate })
@@ -206,11 +207,11 @@ func TestARestartLosesTheMessageInHandAndKeepsTheRestInOrder(t *testing.T) {
 		root.Send(child, &messages.Tick{Timer: n + 4})
 	}
 	close(gate)
-	expect(t, heard, uint64(1), uint64(2), uint64(3), "*actor.Restarting", "*actor.Started", uint64(4), uint64(5), uint64(6))
+	expect(t, received, uint64(1), uint64(2), uint64(3), "*actor.Restarting", "*actor.Started", uint64(4), uint64(5), uint64(6))
 	stopAndWait(t, env, parent)
 }
 
-func TestAFailedActorHandlesNothingUntilSupervisionHasDecided(t *testing.T) {
+func TestFailedActorWaitsForItsSupervisor(t *testing.T) {
 	type failure struct {
 		supervisor actor.Supervisor
 		child      *actor.PID
@@ -220,29 +221,29 @@ func TestAFailedActorHandlesNothingUntilSupervisionHasDecided(t *testing.T) {
 	env := newTestEnv(t, Options{Strategy: strategyFunc(func(s actor.Supervisor, child *actor.PID, reason any) {
 		failures <- failure{s, child, reason}
 	})})
-	heard := make(chan any, 64)
-	parent, child := spawnParentAndChild(t, env, heard)
-	expect(t, heard, "*actor.Started")
+	received := make(chan any, 64)
+	parent, child := spawnParentAndChild(t, env, received)
+	expect(t, received, "*actor.Started")
 	root := env.System().Root
-	// A stranger whose end the child will hear of: the news is a system message, which a suspended actor does handle. So
-	// when the news is heard, a user message sent before it had its chance.
-	stranger := root.Spawn(env.Props(recordingActor(make(chan any, 8))))
-	process, _ := env.System().ProcessRegistry.GetLocal(stranger.Id)
-	process.SendSystemMessage(stranger, &actor.Watch{Watcher: child})
+	// The child watches another actor. A suspended actor does handle Terminated, which is a system
+	// message; once it is received, a user message sent before it would have been handled too.
+	watched := root.Spawn(env.Props(recordingActor(make(chan any, 8))))
+	process, _ := env.System().ProcessRegistry.GetLocal(watched.Id)
+	process.SendSystemMessage(watched, &actor.Watch{Watcher: child})
 	root.Send(child, func() { panic("on purpose") })
 	f := <-failures
 	if f.reason != "on purpose" {
-		t.Fatalf("supervision was told %v", f.reason)
+		t.Fatalf("the supervisor received %v", f.reason)
 	}
 	root.Send(child, &messages.Tick{Timer: 1})
-	root.Stop(stranger)
-	expect(t, heard, "*actor.Terminated")
+	root.Stop(watched)
+	expect(t, received, "*actor.Terminated")
 	f.supervisor.ResumeChildren(f.child)
-	expect(t, heard, uint64(1))
+	expect(t, received, uint64(1))
 	stopAndWait(t, env, parent)
 }
 
-func TestAnActorStopsAlthoughItPanicsWhileStopping(t *testing.T) {
+func TestActorStopsDespitePanicWhileStopping(t *testing.T) {
 	for _, last := range []string{"*actor.Stopping", "*actor.Stopped"} {
 		t.Run(last, func(t *testing.T) {
 			env := newTestEnv(t, Options{})
@@ -271,7 +272,7 @@ func TestAnActorStopsAlthoughItPanicsWhileStopping(t *testing.T) {
 	}
 }
 
-func TestAParentHearsOfAChildWhoseLastMessageIsMadeToPanicByMiddleware(t *testing.T) {
+func TestParentReceivesTerminatedAfterLastPanic(t *testing.T) {
 	env := newTestEnv(t, Options{Middleware: []actor.ReceiverMiddleware{func(next actor.ReceiverFunc) actor.ReceiverFunc {
 		return func(ctx actor.ReceiverContext, envelope *actor.MessageEnvelope) {
 			if _, ok := envelope.Message.(*actor.Stopped); ok && strings.HasSuffix(ctx.Self().Id, "/child") {
@@ -280,27 +281,27 @@ func TestAParentHearsOfAChildWhoseLastMessageIsMadeToPanicByMiddleware(t *testin
 			next(ctx, envelope)
 		}
 	}}})
-	heard := make(chan any, 8)
-	parent, _ := spawnParentAndChild(t, env, heard)
-	expect(t, heard, "*actor.Started")
+	received := make(chan any, 8)
+	parent, _ := spawnParentAndChild(t, env, received)
+	expect(t, received, "*actor.Started")
 	stopAndWait(t, env, parent)
 }
 
-func TestNoGoroutineIsLeftOnceTheActorsHaveStopped(t *testing.T) {
+func TestStoppedActorsLeaveNoGoroutine(t *testing.T) {
 	env := newTestEnv(t, Options{})
 	before := runtime.NumGoroutine()
 	var pids []*actor.PID
-	heard := make(chan any, 1024)
+	received := make(chan any, 1024)
 	for range 100 {
-		pids = append(pids, env.System().Root.Spawn(env.Props(recordingActor(heard))))
+		pids = append(pids, env.System().Root.Spawn(env.Props(recordingActor(received))))
 	}
 	during := runtime.NumGoroutine()
 	if n := len(env.ActorStats()); n > 100 {
-		t.Fatalf("%d actors are told of", n)
+		t.Fatalf("%d actors are listed", n)
 	}
 	stopAndWait(t, env, pids...)
-	// What earlier tests left behind may end meanwhile, so there are no exact numbers: no more are left than there were, and
-	// 100 have gone, since an actor has its own.
+	// Goroutines of earlier tests may end meanwhile, so the test checks bounds: not more than before,
+	// and at least 100 fewer than during the test, since each actor has one.
 	for deadline := time.Now().Add(testTimeout); runtime.NumGoroutine() > min(before, during-100); runtime.Gosched() {
 		if time.Now().After(deadline) {
 			stacks := make([]byte, 1<<20)
@@ -308,19 +309,19 @@ func TestNoGoroutineIsLeftOnceTheActorsHaveStopped(t *testing.T) {
 		}
 	}
 	if left := env.ActorStats(); len(left) != 0 {
-		t.Fatalf("actors that have stopped are still told of: %v", left)
+		t.Fatalf("stopped actors are listed: %v", left)
 	}
 }
 
-func TestDepthAndSaturationAreToldWhileAnActorWorks(t *testing.T) {
+func TestActorStatsOfABusyActor(t *testing.T) {
 	env := newTestEnv(t, Options{})
 	entered, gate := make(chan struct{}), make(chan struct{})
-	heard := make(chan any, 16)
-	pid, err := env.System().Root.SpawnNamed(env.Props(recordingActor(heard)), "busy")
+	received := make(chan any, 16)
+	pid, err := env.System().Root.SpawnNamed(env.Props(recordingActor(received)), "busy")
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect(t, heard, "*actor.Started")
+	expect(t, received, "*actor.Started")
 	env.System().Root.Send(pid, func() { close(entered); <-gate })
 	<-entered
 	for n := range uint64(5) {
@@ -328,17 +329,17 @@ func TestDepthAndSaturationAreToldWhileAnActorWorks(t *testing.T) {
 	}
 	first := env.ActorStats()[0]
 	if first.Name != "busy" || first.MailboxDepth != 6 {
-		t.Fatalf("an actor that works on one message with 5 behind it is told as %+v", first)
+		t.Fatalf("stats of an actor that handles one message while 5 wait: %+v", first)
 	}
 	for start := time.Now(); time.Since(start) < 2*time.Millisecond; {
 		runtime.Gosched()
 	}
 	if grown := env.ActorStats()[0].BusyTime - first.BusyTime; grown < 2*time.Millisecond {
-		t.Fatalf("an actor that worked for 2 ms and more was busy for %v", grown)
+		t.Fatalf("an actor that worked for 2 ms was busy for %v", grown)
 	}
 	close(gate)
 	for n := range uint64(5) {
-		expect(t, heard, n)
+		expect(t, received, n)
 	}
 	for deadline := time.Now().Add(testTimeout); env.ActorStats()[0].MailboxDepth != 0; runtime.Gosched() {
 		if time.Now().After(deadline) {
@@ -348,45 +349,45 @@ func TestDepthAndSaturationAreToldWhileAnActorWorks(t *testing.T) {
 	stopAndWait(t, env, pid)
 }
 
-func TestAWatchOfAnActorThatHasStoppedIsAnswered(t *testing.T) {
+func TestWatchOfStoppedActorGetsTerminated(t *testing.T) {
 	env := newTestEnv(t, Options{})
 	root := env.System().Root
-	heard := make(chan any, 8)
-	pid := root.Spawn(env.Props(recordingActor(heard)))
+	received := make(chan any, 8)
+	pid := root.Spawn(env.Props(recordingActor(received)))
 	process, _ := env.System().ProcessRegistry.GetLocal(pid.Id)
 	stopAndWait(t, env, pid)
-	told := make(chan any, 8)
+	terminated := make(chan any, 8)
 	watcher := root.Spawn(env.Props(func() actor.Actor {
 		return actor.ReceiveFunc(func(ctx actor.Context) {
 			switch m := ctx.Message().(type) {
 			case *actor.Started:
-				// As a sender does that had resolved the PID before the actor left the registry.
+				// As from a sender that resolved the PID before the actor left the registry.
 				process.SendSystemMessage(pid, &actor.Watch{Watcher: ctx.Self()})
 			case *actor.Terminated:
-				told <- m.Who.Id
+				terminated <- m.Who.Id
 			}
 		})
 	}))
-	expect(t, told, pid.Id)
+	expect(t, terminated, pid.Id)
 	stopAndWait(t, env, watcher)
 }
 
-func TestATimerSendsOnceAndNotAfterItWasStopped(t *testing.T) {
+func TestTimerSendsOnceAndNotAfterStop(t *testing.T) {
 	env := newTestEnv(t, Options{})
-	heard := make(chan any, 8)
-	pid := env.System().Root.Spawn(env.Props(recordingActor(heard)))
-	expect(t, heard, "*actor.Started")
+	received := make(chan any, 8)
+	pid := env.System().Root.Spawn(env.Props(recordingActor(received)))
+	expect(t, received, "*actor.Started")
 	stopped := env.After(time.Hour, pid, &messages.Tick{Timer: 1})
 	stopped.Stop()
 	start := env.Now()
 	env.After(time.Millisecond, pid, &messages.Tick{Timer: 2})
-	expect(t, heard, uint64(2))
+	expect(t, received, uint64(2))
 	if waited := env.Now() - start; waited < time.Millisecond {
 		t.Fatalf("a timer of 1 ms fired after %v", waited)
 	}
 	stopAndWait(t, env, pid)
 	fired := make(chan struct{})
-	env.After(0, pid, &messages.Tick{Timer: 3}) // for an actor that is gone: no dead letter, no panic
+	env.After(0, pid, &messages.Tick{Timer: 3}) // to a stopped actor: no dead letter, no panic
 	time.AfterFunc(time.Millisecond, func() { close(fired) })
 	<-fired
 }

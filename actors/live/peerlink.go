@@ -7,58 +7,65 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// PeerLink carries messages between nodes. Three are made: LocalNetwork for nodes of one process, package link over gRPC, package
-// protoremote over Proto.Actor's own remote. An actor knows none of them: it sends to a PID.
+// PeerLink carries messages between nodes. There are three: LocalNetwork for nodes of one process,
+// package link over gRPC, and package protoremote over Proto.Actor's remote. The actors do not use
+// it directly: they send to a PID that Env.PeerPID returns.
 //
-// What a link promises: messages of one sender to one peer on one lane arrive in order, each at most once, or not at all;
-// Send never waits; only the kinds of messages.Letter pass; a message says the truth about who sent it.
+// A PeerLink keeps these rules:
+//   - messages of one sender to one peer on one lane arrive in order, each at most once, or not at
+//     all;
+//   - Send never blocks;
+//   - it delivers a message only if its sender id is that of the connection's peer.
 type PeerLink interface {
-	// Start opens the link. Called once, before any other method.
+	// Start opens the link. It is called once, before any other method.
 	Start(*PeerReceiver)
-	// SetPeers replaces whom the link talks to. Members includes the node itself or not, as it likes. It does not wait.
+	// SetPeers replaces the peers. It ignores the node itself if members contains it. It does not
+	// block.
 	SetPeers(members []*messages.Member)
-	// Send passes message on to an actor of a peer, or drops it. The message is immutable from now on.
+	// Send sends a message to an actor of a peer, or drops it. Nobody may change the message
+	// afterwards.
 	Send(to uint64, role messages.Role, message messages.PeerMessage)
-	// Close ends all connections. Nothing is delivered once it has returned.
+	// Close closes all connections. Nothing is delivered after it has returned.
 	Close()
-	// Stats describes the peers, by id.
+	// Stats describes the peers, ordered by id.
 	Stats() []PeerStat
 }
 
-// PeerStat is what a link can tell of one peer.
+// PeerStat describes the link to one peer.
 type PeerStat struct {
 	ID      uint64
 	Address string
-	// Up says that both directions stand; Since is how long they have, or have not.
+	// Up is true if both directions are connected. StateDuration is how long that has been so, or not.
 	Up            bool
 	StateDuration time.Duration
 	// Reason is why the link is down; empty while it is up.
 	Reason string
-	// EnvelopesSent, BytesSent, BatchesSent count what was handed to the network; the likes of Received what came.
+	// The counters of what was sent and received. Protoremote and LocalNetwork count envelopes only.
 	EnvelopesSent, BytesSent, BatchesSent             uint64
 	EnvelopesReceived, BytesReceived, BatchesReceived uint64
-	// Dropped counts letters that were given up: the peer was away, or a queue was at its limit.
+	// Dropped counts messages that were not sent: the peer was not connected, or a queue was full.
 	Dropped uint64
-	// Refused counts letters from this peer that broke a rule.
+	// Refused counts messages from this peer that were not delivered because they broke a rule.
 	Refused uint64
-	// QueuedBytes wait to be sent, on both lanes.
+	// QueuedBytes is the size of the messages that wait to be sent, on both lanes.
 	QueuedBytes int
 }
 
-// CheckPeerMessage returns an error if a message from the connection of member `from` must not be delivered: a member may
-// send in its own name only, and only to the Node and to its replicator (E46).
+// CheckPeerMessage returns an error if a message from the connection of member `from` must not be
+// delivered: a member may send in its own name only, and only to the Node and to the replicator
+// that serves it (E46).
 func CheckPeerMessage(from uint64, role messages.Role, message messages.PeerMessage) error {
 	switch {
 	case message.SenderID() != from:
 		return fmt.Errorf("%s names member %x as its sender, but came over the connection of member %x",
 			message.ProtoReflect().Descriptor().Name(), message.SenderID(), from)
 	case role != messages.Role_ROLE_NODE && role != messages.Role_ROLE_REPLICATOR:
-		return fmt.Errorf("%s is addressed to %v, which peers may not write to", message.ProtoReflect().Descriptor().Name(), role)
+		return fmt.Errorf("%s is addressed to %v, which peers may not send to", message.ProtoReflect().Descriptor().Name(), role)
 	}
 	return nil
 }
 
-// nowhere is the link of a node without peers.
+// noLink is the link of a node without peers.
 type noLink struct{}
 
 func (noLink) Start(*PeerReceiver)                              {}

@@ -12,8 +12,8 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// PeerReceiver is where a link hands in what comes from peers, and says how the connections stand. It is safe for use by many
-// goroutines and never blocks: mailboxes take what they are given.
+// PeerReceiver delivers the messages of a link to the node's actors, and notifies them of the state
+// of its connections. It is safe for use by many goroutines, and it never blocks.
 type PeerReceiver struct {
 	nodeID uint64
 	system *actor.ActorSystem
@@ -21,14 +21,14 @@ type PeerReceiver struct {
 	node   *actor.PID
 
 	mu          sync.RWMutex
-	replicators map[uint64]*actor.PID // guarded by mu; by the peer they serve
+	replicators map[uint64]*actor.PID // guarded by mu; by the peer that they serve
 
-	noReceiver atomic.Uint64
+	noReceiver atomic.Uint64 // messages for an actor that does not run
 }
 
-func newPeerReceiver(self uint64, system *actor.ActorSystem, logger zerolog.Logger) *PeerReceiver {
+func newPeerReceiver(nodeID uint64, system *actor.ActorSystem, logger zerolog.Logger) *PeerReceiver {
 	return &PeerReceiver{
-		nodeID:      self,
+		nodeID:      nodeID,
 		system:      system,
 		log:         logger,
 		node:        system.NewLocalPID(actors.NodePath),
@@ -36,74 +36,72 @@ func newPeerReceiver(self uint64, system *actor.ActorSystem, logger zerolog.Logg
 	}
 }
 
-// Self is the id of the node that this inbox belongs to.
-func (i *PeerReceiver) NodeID() uint64 { return i.nodeID }
+// NodeID returns the id of the node.
+func (r *PeerReceiver) NodeID() uint64 { return r.nodeID }
 
-// System is the actor system of the node.
-func (i *PeerReceiver) System() *actor.ActorSystem { return i.system }
+// System returns the actor system of the node.
+func (r *PeerReceiver) System() *actor.ActorSystem { return r.system }
 
-// Log is the node's logger.
-func (i *PeerReceiver) Log() *zerolog.Logger { return &i.log }
+// Log returns the logger of the node.
+func (r *PeerReceiver) Log() *zerolog.Logger { return &r.log }
 
-// Deliver hands over a message from a peer. The link has checked it (CheckPeerMessage).
-func (i *PeerReceiver) Deliver(from uint64, role messages.Role, message messages.PeerMessage) {
+// Deliver delivers a message from a peer. The link has checked it with CheckPeerMessage.
+func (r *PeerReceiver) Deliver(from uint64, role messages.Role, message messages.PeerMessage) {
+	to := r.node
 	if role == messages.Role_ROLE_REPLICATOR {
-		i.deliverOrCount(i.replicator(from), message)
-		return
+		to = r.replicator(from)
 	}
-	i.deliverOrCount(i.node, message)
-}
-
-// LinkUp tells the Node, and the replicator if there is one, that the connection to a peer stands in both directions.
-func (i *PeerReceiver) LinkUp(peer uint64) {
-	i.notifyLinkState(peer, &messages.LinkUp{Peer: peer})
-}
-
-// LinkDown tells the Node, and the replicator if there is one, that the connection to a peer broke in either direction.
-// What was under way is lost, so the replicator needs no EnvelopesDropped besides.
-func (i *PeerReceiver) LinkDown(peer uint64, reason string) {
-	i.notifyLinkState(peer, &messages.LinkDown{Peer: peer, Reason: reason})
-}
-
-// EnvelopesDropped tells the peer's replicator, if there is one, that letters to the peer were given up, so that it does not
-// wait for their answers.
-func (i *PeerReceiver) EnvelopesDropped(peer uint64) {
-	i.sendLocal(i.replicator(peer), &messages.EnvelopesDropped{Peer: peer})
-}
-
-func (i *PeerReceiver) notifyLinkState(peer uint64, message proto.Message) {
-	i.sendLocal(i.node, message)
-	i.sendLocal(i.replicator(peer), message)
-}
-
-// post looks the actor up each time: a replicator comes and goes with leadership, and what comes for one that is gone is
-// to be dropped without the noise of a dead letter.
-func (i *PeerReceiver) deliverOrCount(to *actor.PID, message proto.Message) {
-	if !i.sendLocal(to, message) {
-		i.noReceiver.Add(1)
+	if !r.send(to, message) {
+		r.noReceiver.Add(1)
 	}
 }
 
-func (i *PeerReceiver) sendLocal(to *actor.PID, message proto.Message) bool {
-	process, ok := i.system.ProcessRegistry.GetLocal(to.Id)
+// LinkUp notifies the Node, and the peer's replicator if it runs, that the peer is connected in
+// both directions.
+func (r *PeerReceiver) LinkUp(peer uint64) {
+	r.notify(peer, &messages.LinkUp{Peer: peer})
+}
+
+// LinkDown notifies the Node, and the peer's replicator if it runs, that the connection broke in
+// either direction. Messages in transit are lost, so the replicator needs no EnvelopesDropped too.
+func (r *PeerReceiver) LinkDown(peer uint64, reason string) {
+	r.notify(peer, &messages.LinkDown{Peer: peer, Reason: reason})
+}
+
+// EnvelopesDropped notifies the peer's replicator, if it runs, that messages to the peer were
+// dropped, so that it does not wait for their responses.
+func (r *PeerReceiver) EnvelopesDropped(peer uint64) {
+	r.send(r.replicator(peer), &messages.EnvelopesDropped{Peer: peer})
+}
+
+func (r *PeerReceiver) notify(peer uint64, message proto.Message) {
+	r.send(r.node, message)
+	r.send(r.replicator(peer), message)
+}
+
+// send sends to a local actor; it returns false if the actor does not run. It looks the actor up
+// each time: a replicator stops when the leadership ends, and late messages to it should make no
+// dead letters.
+func (r *PeerReceiver) send(to *actor.PID, message proto.Message) bool {
+	process, ok := r.system.ProcessRegistry.GetLocal(to.Id)
 	if ok {
 		process.SendUserMessage(to, message)
 	}
 	return ok
 }
 
-func (i *PeerReceiver) replicator(peer uint64) *actor.PID {
-	i.mu.RLock()
-	pid := i.replicators[peer]
-	i.mu.RUnlock()
+func (r *PeerReceiver) replicator(peer uint64) *actor.PID {
+	r.mu.RLock()
+	pid := r.replicators[peer]
+	r.mu.RUnlock()
 	if pid != nil {
 		return pid
 	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if pid = i.replicators[peer]; pid == nil {
-		pid = i.system.NewLocalPID(actors.ReplicatorPath(peer))
-		i.replicators[peer] = pid
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if pid = r.replicators[peer]; pid == nil {
+		pid = r.system.NewLocalPID(actors.ReplicatorPath(peer))
+		r.replicators[peer] = pid
 	}
 	return pid
 }

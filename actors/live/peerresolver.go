@@ -1,6 +1,7 @@
 package live
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -11,23 +12,26 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// peers makes the PIDs of other nodes' actors, and resolves them: Proto.Actor asks an AddressResolver for the process
-// behind a PID of another address, once a PID, and remembers it in the PID. The process is an outlet, which stays the same
-// for a peer and role whatever becomes of the peer's address and connection; so a PID, once made, works for ever.
+// peerResolver makes the PIDs of other nodes' actors and resolves them to processes.
 //
-// A PID that is not of this house (another address, or an id that no peer's actor has) falls through to the next resolver:
-// an application may use Proto.Actor's remote in the same system.
+// Proto.Actor calls an AddressResolver once for each PID of another address and stores the process
+// in the PID. The process is a peerProcess, one for each peer and role. It remains valid when the
+// peer's address or connection changes, so a PID can be used for ever.
+//
+// A PID that names no actor of a peer is left to the next resolver: an application may use
+// Proto.Actor's remote in the same system.
 type peerResolver struct {
 	nodeID  uint64
 	address string // of this node's actor system
 	link    PeerLink
 
-	memberAddresses atomic.Pointer[map[uint64]string]        // addresses of the members, own excluded; replaced, never changed
-	byAddress       atomic.Pointer[map[string]peerProcesses] // by address, former ones included; replaced, never changed
+	// Readers take no lock: the maps are replaced, never changed.
+	memberAddresses atomic.Pointer[map[uint64]string]        // of the other members, by id
+	byAddress       atomic.Pointer[map[string]peerProcesses] // includes former addresses
 
 	mu   sync.Mutex
 	pids map[peerKey]*actor.PID   // guarded by mu
-	byID map[uint64]peerProcesses // guarded by mu; by id
+	byID map[uint64]peerProcesses // guarded by mu
 
 	unknownPeer    atomic.Uint64
 	notPeerMessage atomic.Uint64
@@ -38,43 +42,43 @@ type peerKey struct {
 	role messages.Role
 }
 
-// outlets are the processes that stand for the actors of one peer.
+// peerProcesses are the processes for the actors of one peer.
 type peerProcesses struct{ node, replicator *peerProcess }
 
-func newPeerResolver(self uint64, address string, link PeerLink) *peerResolver {
-	p := &peerResolver{nodeID: self, address: address, link: link, pids: map[peerKey]*actor.PID{}, byID: map[uint64]peerProcesses{}}
+func newPeerResolver(nodeID uint64, address string, link PeerLink) *peerResolver {
+	p := &peerResolver{
+		nodeID: nodeID, address: address, link: link,
+		pids: map[peerKey]*actor.PID{}, byID: map[uint64]peerProcesses{},
+	}
 	p.memberAddresses.Store(&map[uint64]string{})
 	p.byAddress.Store(&map[string]peerProcesses{})
 	return p
 }
 
-// set takes up the members' addresses. PIDs made from now on carry them.
+// setMembers replaces the members' addresses. PIDs that are made later contain them.
 func (p *peerResolver) setMembers(members []*messages.Member) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known := make(map[uint64]string, len(members))
-	book := make(map[string]peerProcesses, len(members))
-	for address, former := range *p.byAddress.Load() {
-		book[address] = former
-	}
+	addresses := make(map[uint64]string, len(members))
+	byAddress := maps.Clone(*p.byAddress.Load())
 	for _, member := range members {
 		if member.GetId() == p.nodeID {
 			continue
 		}
-		known[member.GetId()] = member.GetAddress()
-		book[member.GetAddress()] = p.processesOf(member.GetId())
+		addresses[member.GetId()] = member.GetAddress()
+		byAddress[member.GetAddress()] = p.processesOf(member.GetId())
 	}
-	p.memberAddresses.Store(&known)
-	p.byAddress.Store(&book)
+	p.memberAddresses.Store(&addresses)
+	p.byAddress.Store(&byAddress)
 	for key, pid := range p.pids {
-		if address, ok := known[key.id]; ok && address != pid.Address {
+		if address, ok := addresses[key.id]; ok && address != pid.Address {
 			delete(p.pids, key)
 		}
 	}
 }
 
-// pid names an actor of a peer. The peer's replicator is the one which that node keeps for us. The node's own id names its
-// own Node.
+// pid returns the PID of an actor of a peer. ROLE_REPLICATOR is the replicator that the peer runs
+// for this node. The node's own id gives its own Node.
 func (p *peerResolver) pid(id uint64, role messages.Role) *actor.PID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,14 +91,12 @@ func (p *peerResolver) pid(id uint64, role messages.Role) *actor.PID {
 		address, ok = p.address, true // its own registry resolves it
 	}
 	if !ok {
-		// A name that no host has, so that the PID finds its outlet all the same; once the peer is known it works.
+		// No host has this name. The PID resolves all the same, and works as soon as the peer is a
+		// member.
 		address = "unknown-peer-" + raft.FormatID(id)
-		book := make(map[string]peerProcesses, len(*p.byAddress.Load())+1)
-		for known, outlets := range *p.byAddress.Load() {
-			book[known] = outlets
-		}
-		book[address] = p.processesOf(id)
-		p.byAddress.Store(&book)
+		byAddress := maps.Clone(*p.byAddress.Load())
+		byAddress[address] = p.processesOf(id)
+		p.byAddress.Store(&byAddress)
 	}
 	path := actors.NodePath
 	if role == messages.Role_ROLE_REPLICATOR {
@@ -105,55 +107,57 @@ func (p *peerResolver) pid(id uint64, role messages.Role) *actor.PID {
 	return pid
 }
 
+// processesOf is called with mu held.
 func (p *peerResolver) processesOf(id uint64) peerProcesses {
-	o, ok := p.byID[id]
+	processes, ok := p.byID[id]
 	if !ok {
-		o = peerProcesses{
+		processes = peerProcesses{
 			node:       &peerProcess{resolver: p, to: id, role: messages.Role_ROLE_NODE},
 			replicator: &peerProcess{resolver: p, to: id, role: messages.Role_ROLE_REPLICATOR},
 		}
-		p.byID[id] = o
+		p.byID[id] = processes
 	}
-	return o
+	return processes
 }
 
 // resolve is the actor.AddressResolver of the node.
 func (p *peerResolver) resolve(pid *actor.PID) (actor.Process, bool) {
-	o, ok := (*p.byAddress.Load())[pid.Address]
+	processes, ok := (*p.byAddress.Load())[pid.Address]
 	if !ok {
 		return nil, false
 	}
 	switch pid.Id {
 	case actors.NodePath:
-		return o.node, true
+		return processes.node, true
 	case actors.ReplicatorPath(p.nodeID):
-		return o.replicator, true
+		return processes.replicator, true
 	}
 	return nil, false
 }
 
-// outlet is the process behind the PID of a peer's actor.
+// peerProcess is the process behind the PID of a peer's actor: it passes messages to the link.
 type peerProcess struct {
 	resolver *peerResolver
 	to       uint64
 	role     messages.Role
 }
 
-func (o *peerProcess) SendUserMessage(_ *actor.PID, message any) {
+func (p *peerProcess) SendUserMessage(_ *actor.PID, message any) {
 	_, inner, _ := actor.UnwrapEnvelope(message)
 	peerMessage, ok := inner.(messages.PeerMessage)
 	if !ok {
-		o.resolver.notPeerMessage.Add(1)
+		p.resolver.notPeerMessage.Add(1)
 		return
 	}
-	if _, known := (*o.resolver.memberAddresses.Load())[o.to]; !known {
-		o.resolver.unknownPeer.Add(1)
+	if _, known := (*p.resolver.memberAddresses.Load())[p.to]; !known {
+		p.resolver.unknownPeer.Add(1)
 		return
 	}
-	o.resolver.link.Send(o.to, o.role, peerMessage)
+	p.resolver.link.Send(p.to, p.role, peerMessage)
 }
 
-// SendSystemMessage drops: nobody watches, stops or restarts an actor of another node.
-func (o *peerProcess) SendSystemMessage(*actor.PID, any) { o.resolver.notPeerMessage.Add(1) }
+// SendSystemMessage drops the message: a node does not watch, stop or restart actors of other
+// nodes.
+func (p *peerProcess) SendSystemMessage(*actor.PID, any) { p.resolver.notPeerMessage.Add(1) }
 
-func (o *peerProcess) Stop(*actor.PID) { o.resolver.notPeerMessage.Add(1) }
+func (p *peerProcess) Stop(*actor.PID) { p.resolver.notPeerMessage.Add(1) }

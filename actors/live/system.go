@@ -7,11 +7,11 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// NewActorSystem makes the actor system of a node. Its address is the node's peer address and must not change once an actor was
-// spawned, since every PID carries it.
+// NewActorSystem makes the actor system of a node. Its address is the node's peer address. It must
+// not change after the first spawn, since every PID contains it.
 //
-// The library says at level info what is no event to an operator (a system started, a letter to an actor that has
-// stopped); only its warnings and errors reach the log, unless the log is at debug.
+// Proto.Actor logs at info level what an operator does not need (a system started, a message to a
+// stopped actor). Only its warnings and errors reach the log, unless the log is at debug level.
 func NewActorSystem(address string, logger zerolog.Logger) *actor.ActorSystem {
 	if level := logger.GetLevel(); level > zerolog.DebugLevel && level < zerolog.WarnLevel {
 		logger = logger.Level(zerolog.WarnLevel)

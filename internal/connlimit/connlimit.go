@@ -6,15 +6,17 @@ import (
 	"sync/atomic"
 )
 
-// Limiter bounds the connections that are open on several listeners together. A connection above the limit is closed
-// right after it was accepted, so that clients cannot use up the memory and the file descriptors of the process.
+// Limiter bounds the connections that are open on several listeners together. A connection above
+// the limit is closed right after it was accepted, so that clients cannot use up the memory and the
+// file descriptors of the process.
 type Limiter struct {
 	limit    int64
 	onReject func(from net.Addr)
 	open     atomic.Int64
 }
 
-// New makes a limiter for at most `limit` open connections. It calls onReject for each connection above the limit.
+// New makes a limiter for at most `limit` open connections. It calls onReject for each connection
+// above the limit.
 func New(limit int, onReject func(from net.Addr)) *Limiter {
 	return &Limiter{limit: int64(limit), onReject: onReject}
 }

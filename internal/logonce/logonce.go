@@ -1,5 +1,5 @@
-// Package logonce decides which of many similar events reach the log, where others decide how often they happen: a peer
-// that is away for a day, a client that retries for ever.
+// Package logonce decides which of many similar events reach the log, where others decide how often
+// they happen: a peer that is away for a day, a client that retries for ever.
 package logonce
 
 import (
@@ -9,11 +9,13 @@ import (
 	"time"
 )
 
-// Limiter logs each distinct message once per subject, and at most MaxPerPeriod messages of a subject an hour: a peer that
-// cannot be reached fails with several reasons in turn, and some reasons hold a port number that never repeats.
+// Limiter logs each distinct message once per subject, and at most MaxPerPeriod messages of a
+// subject an hour: a peer that cannot be reached fails with several reasons in turn, and some
+// reasons hold a port number that never repeats.
 //
-// It tracks 256 subjects; all further ones count as one subject together, so that unknown callers with ever new names fill
-// neither the memory nor the log. The zero value is ready. It is safe for use by many goroutines.
+// It tracks 256 subjects; all further ones count as one subject together, so that unknown callers
+// with ever new names fill neither the memory nor the log. The zero value is ready. It is safe for
+// use by many goroutines.
 type Limiter struct {
 	mu        sync.Mutex
 	bySubject map[uint64]*subjectMessages // guarded by mu; at most maxSubjects
@@ -71,7 +73,8 @@ func (l *Limiter) Reset(subject uint64) {
 	delete(l.bySubject, subject)
 }
 
-// Counter counts events of one kind, and logs them ever less often: the 1st, 2nd, 4th, 8th and so on.
+// Counter counts events of one kind, and logs them ever less often: the 1st, 2nd, 4th, 8th and so
+// on.
 type Counter struct{ events atomic.Uint64 }
 
 // Add counts an event; it returns how many there were, and whether to log this one.

@@ -41,7 +41,8 @@ func TestLimiterAllowsEachMessageOnce(t *testing.T) {
 	})
 }
 
-// Subjects beyond maxSubjects share one allowance, and they do not reset the subjects that are tracked.
+// Subjects beyond maxSubjects share one allowance, and they do not reset the subjects that are
+// tracked.
 func TestLimiterBoundsUnknownSubjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Limiter
