@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 )
 
 // group is a row of counts.
@@ -97,11 +98,11 @@ func operations(c *sim.Counts) (kinds, became []field) {
 		total := 0
 		for outcome, n := range outcomes {
 			if total += n; kind == 0 {
-				became = append(became, field{name: sim.Outcome(outcome).String()})
+				became = append(became, field{name: history.Outcome(outcome).String()})
 			}
 			became[outcome].n += n
 		}
-		kinds = append(kinds, field{sim.Op(kind).String(), total})
+		kinds = append(kinds, field{history.Op(kind).String(), total})
 	}
 	return kinds, became
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/internal/sim/explain"
+	"github.com/troupe-raft/troupe/internal/sim/hash"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/internal/sim/trace"
 	"github.com/troupe-raft/troupe/messages"
 )
@@ -121,7 +123,7 @@ func (c *eventLog) killed(m *member) {
 
 // stopped: a member has given up by itself.
 func (c *eventLog) stopped(m *member, why string) {
-	c.mix(3, m.id, hashString(why))
+	c.mix(3, m.id, hash.String(why))
 	c.add(rawEvent{kind: trace.Stop, member: m.id, source: why})
 }
 
@@ -131,7 +133,7 @@ func (c *eventLog) nodeView(m *member, v *actors.NodeView) {
 		return
 	}
 	c.lastStates[m.id] = s
-	c.mix(4, m.id, hashString(v.Role), v.Term, v.Vote, v.LeaderID, v.Commit, v.DurableIndex, v.LastIndex, v.LastTerm)
+	c.mix(4, m.id, hash.String(v.Role), v.Term, v.Vote, v.LeaderID, v.Commit, v.DurableIndex, v.LastIndex, v.LastTerm)
 	c.add(rawEvent{kind: trace.StateChanged, member: m.id, state: s})
 }
 
@@ -143,7 +145,7 @@ func (c *eventLog) machineView(m *member, v *actors.MachineView) {
 }
 
 func (c *eventLog) replicatorView(m *member, v *actors.ReplicatorView) {
-	c.mix(6, m.id, v.PeerID, v.Match, v.Next, uint64(v.InFlight), v.InFlightBytes, hashString(v.State))
+	c.mix(6, m.id, v.PeerID, v.Match, v.Next, uint64(v.InFlight), v.InFlightBytes, hash.String(v.State))
 }
 
 func (c *eventLog) logView(m *member, v *actors.LogView) {
@@ -167,14 +169,14 @@ func (c *eventLog) posted(b *mailbox, message any) {
 func (c *eventLog) handled(b *mailbox, message any) {
 	kind, size := uint64(0), uint64(0)
 	if p, ok := message.(proto.Message); ok {
-		kind, size = hashString(string(p.ProtoReflect().Descriptor().Name())), uint64(proto.Size(p))
+		kind, size = hash.String(string(p.ProtoReflect().Descriptor().Name())), uint64(proto.Size(p))
 	}
-	c.mix(8, b.member.id, uint64(c.world.now), hashString(b.path), kind, size)
+	c.mix(8, b.member.id, uint64(c.world.now), hash.String(b.path), kind, size)
 	c.add(rawEvent{kind: trace.Handled, member: b.member.id, actor: b.path, source: message})
 }
 
 func (c *eventLog) panicked(b *mailbox, message any) {
-	c.mix(9, b.member.id, hashString(b.path))
+	c.mix(9, b.member.id, hash.String(b.path))
 	c.add(rawEvent{kind: trace.Panicked, member: b.member.id, actor: b.path, source: message})
 }
 
@@ -185,7 +187,7 @@ func (c *eventLog) sent(from, to *member, id uint64, m proto.Message) {
 }
 
 // marshalled sees a message as it goes over the network: this is what ties the hash to every byte that was said.
-func (c *eventLog) marshalled(id uint64, bytes []byte) { c.mix(10, id, hashBytes(bytes)) }
+func (c *eventLog) marshalled(id uint64, bytes []byte) { c.mix(10, id, hash.Bytes(bytes)) }
 
 func (c *eventLog) arrived(from, to *member, id uint64, m proto.Message) {
 	c.mix(11, id, uint64(c.world.now))
@@ -229,22 +231,29 @@ func (c *eventLog) cutChanged(from, to *member, cut bool) {
 // Clients.
 
 // called: a client begins an operation at a member.
-func (c *eventLog) called(m *member, o *operation) {
-	c.mix(16, m.id, o.number, uint64(o.kind), uint64(o.key), hashString(o.value))
-	c.add(rawEvent{kind: trace.Called, member: m.id, id: o.number, source: o})
+func (c *eventLog) called(o *history.Operation) {
+	c.mix(16, o.MemberID, o.Number, uint64(o.Kind), uint64(o.Key), hash.String(o.Value))
+	c.add(rawEvent{kind: trace.Called, member: o.MemberID, id: o.Number, source: o})
 }
 
-func (c *eventLog) returned(o *operation) {
-	c.mix(17, o.member, o.number, uint64(o.outcome), o.index, hashString(o.result.before))
-	c.add(rawEvent{kind: trace.Returned, member: o.member, id: o.number, source: o})
+func (c *eventLog) returned(o *history.Operation) {
+	c.mix(17, o.MemberID, o.Number, uint64(o.Outcome), o.Index, hash.String(o.Reply.Before))
+	c.add(rawEvent{kind: trace.Returned, member: o.MemberID, id: o.Number, source: o})
 }
 
 // noted: a script says what it does.
 func (c *eventLog) note(text string) { c.add(rawEvent{kind: trace.Note, source: text}) }
 
 func (c *eventLog) violated(f *Failure) {
-	c.mix(18, hashString(f.Invariant))
+	c.mix(18, hash.String(f.Invariant))
 	c.add(rawEvent{kind: trace.Violated, name: f.Invariant, source: f.Text})
+}
+
+// mix takes a few numbers into the hash.
+func (c *eventLog) mix(all ...uint64) {
+	for _, v := range all {
+		c.hash = hash.Fold(c.hash, v)
+	}
 }
 
 // sum is the hash over all, and over what is drawn next: whatever took a number at random has left its mark on that.

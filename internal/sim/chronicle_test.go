@@ -45,7 +45,7 @@ func TestATraceTellsTheLogsAsTheyAre(t *testing.T) {
 		w.after(0, w.injectFaults)
 		w.addClients()
 		cluster, told := explain.NewCluster(3), 0
-		for w.steps < 1500 && w.failure == nil {
+		for w.steps < 1500 && w.Failure == nil {
 			w.step()
 			for ; told < len(memory.Events); told++ {
 				cluster.Apply(memory.Events[told])
@@ -79,7 +79,7 @@ func TestTheLastNotesBeginWithTheMembersAsTheyStood(t *testing.T) {
 		w := New(Options{Seed: seed, Profile: Profiles[len(Profiles)-1], Nodes: 5, Recorder: memory})
 		w.after(0, w.injectFaults)
 		w.addClients()
-		for w.steps < 3000 && w.failure == nil {
+		for w.steps < 3000 && w.Failure == nil {
 			w.step()
 		}
 		whole, rest := explain.NewCluster(5), w.events.baseCluster.Clone()
@@ -106,13 +106,13 @@ func runUntilFailure(o Options, text string) *World {
 	for w.steps < 2500 {
 		w.step()
 	}
-	w.fail("the test's own", "%s", text)
+	w.Fail("the test's own", "%s", text)
 	return w
 }
 
 func TestAFailureShowsWhatLedToItInAScreenful(t *testing.T) {
 	for seed := uint64(1); seed <= 20; seed++ {
-		last := runUntilFailure(Options{Seed: seed, Profile: Profiles[len(Profiles)-1]}, "member 2 is as it should not be").result().Last
+		last := runUntilFailure(Options{Seed: seed, Profile: Profiles[len(Profiles)-1]}, "member 2 is as it should not be").Result().Last
 		for _, want := range []string{"THE TEST'S OWN: member 2", "more of the last 1000 events; --all shows them"} {
 			if !strings.Contains(last, want) {
 				t.Fatalf("seed %d: what led to it lacks %q:\n%s", seed, want, last)
@@ -128,7 +128,7 @@ func TestAFailureShowsWhatLedToItInAScreenful(t *testing.T) {
 }
 
 func TestAFailureShowsAllItsLastStepsWhereThatIsAskedFor(t *testing.T) {
-	all := runUntilFailure(Options{Seed: 3, Profile: Profiles[len(Profiles)-1], AllSteps: true}, "member 2").result().Last
+	all := runUntilFailure(Options{Seed: 3, Profile: Profiles[len(Profiles)-1], AllSteps: true}, "member 2").Result().Last
 	if n := strings.Count(all, "\n"); n < 400 || strings.Contains(all, "--all") {
 		t.Errorf("all of the last steps are %d lines", n)
 	}
@@ -138,7 +138,7 @@ func TestAFailureShowsAllItsLastStepsWhereThatIsAskedFor(t *testing.T) {
 func TestWhatLedToAFailureIsToldOfThoseItNames(t *testing.T) {
 	of := func(seed uint64, text string) (members map[uint64]int) {
 		members = map[uint64]int{}
-		for line := range strings.Lines(runUntilFailure(Options{Seed: seed, Profile: Profiles[0]}, text).result().Last) {
+		for line := range strings.Lines(runUntilFailure(Options{Seed: seed, Profile: Profiles[0]}, text).Result().Last) {
 			for id := range uint64(5) {
 				for _, said := range []string{"log: Append", "machine: Committed", "node: Durable"} {
 					if column := 12 + 15*int(id); line[0] == ' ' && len([]rune(line)) > column+20 && strings.Contains(string([]rune(line)[column:column+15]), said[:9]) {

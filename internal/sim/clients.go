@@ -3,6 +3,8 @@ package sim
 import (
 	"strconv"
 	"time"
+
+	"github.com/troupe-raft/troupe/internal/sim/history"
 )
 
 // client is somebody who uses the cluster: one operation after the other, or several at once, at a member that changes
@@ -18,10 +20,8 @@ type client struct {
 }
 
 const (
-	keysInUse      = 5  // at a time
-	maxKeyUses     = 24 // operations on a key before another takes its place: histories that can be checked
-	scriptClient   = 0  // the client that a scenario's script is
-	firstScriptKey = 1 << 20
+	keysInUse  = 5  // at a time
+	maxKeyUses = 24 // operations on a key before another takes its place: histories that can be checked
 )
 
 // keys are those in use, and how often each was used.
@@ -84,37 +84,38 @@ func (c *client) act() {
 }
 
 // mix is how often a client does what.
-var opMix = []Op{
-	Put, Put, Put, Append, Append, Append, Append, Append, CompareAndSwap, CompareAndSwap, CompareAndSwap, Delete,
-	GetLog, GetIndex, GetIndex, GetIndex, GetIndex, GetLease, GetLeader, GetLocal, GetLocal,
+var opMix = []history.Op{
+	history.Put, history.Put, history.Put, history.Append, history.Append, history.Append, history.Append, history.Append, history.CompareAndSwap, history.CompareAndSwap, history.CompareAndSwap, history.Delete,
+	history.GetLog, history.GetIndex, history.GetIndex, history.GetIndex, history.GetIndex, history.GetLease, history.GetLeader, history.GetLocal, history.GetLocal,
 }
 
 func (c *client) begin() {
 	w := c.world
-	is := command{kind: opMix[w.random.IntN(len(opMix))], key: w.keys.pick(w.random.IntN(keysInUse))}
-	is.value = strconv.FormatUint(w.lastCommand+1, 36) + "."
-	if is.kind == CompareAndSwap {
-		is.expect = w.history.guessValue(is.key)
+	is := history.Command{Kind: opMix[w.random.IntN(len(opMix))], Key: w.keys.pick(w.random.IntN(keysInUse))}
+	is.Value = strconv.FormatUint(w.History.LastNumber+1, 36) + "."
+	if is.Kind == history.CompareAndSwap {
+		is.Expect = c.guess(is.Key)
 	}
-	if is.kind.Writes() {
-		is.padding = w.random.IntN(100)
+	if is.Kind.Writes() {
+		is.Padding = w.random.IntN(100)
 	}
 	c.inFlight++
 	m := c.member
-	o := w.history.begin(c.id, m, is, func(*operation) { c.inFlight-- })
-	if c.timeout > 0 && o.outcome == pending {
-		m.after(c.timeout, func() { m.embedder.cancel(o.number) })
+	o := w.History.Begin(c.id, m, is, func(*history.Operation) { c.inFlight-- })
+	if c.timeout > 0 && o.Outcome == history.Pending {
+		m.after(c.timeout, func() { m.embedder.cancel(o.Number) })
 	}
 }
 
-// guess is what a client may take a key's value to be: what it is now, or was before.
-func (h *history) guessValue(key uint32) string {
-	all := h.versions[key]
-	if len(all) == 0 || h.world.chance(0.1) {
+// guess returns a value that the key may have: the latest one or the one before.
+func (c *client) guess(key uint32) string {
+	w, values := c.world, c.world.History.Values(key)
+	last := len(values) - 1
+	switch {
+	case last < 0 || w.chance(0.1):
 		return ""
+	case last > 0 && w.chance(0.2):
+		return values[last-1]
 	}
-	if len(all) > 1 && h.world.chance(0.2) {
-		return all[len(all)-2].value
-	}
-	return all[len(all)-1].value
+	return values[last]
 }

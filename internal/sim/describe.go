@@ -1,13 +1,13 @@
 package sim
 
 import (
-	"encoding/binary"
 	"fmt"
 	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/internal/sim/trace"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
@@ -41,11 +41,11 @@ func (n *rawEvent) event() *trace.Event {
 			e.Detail = n.name
 		}
 	case trace.Called:
-		o := n.source.(*operation)
-		e.Actor, e.Name, e.Detail = o.caller(), o.kind.String(), o.request()
+		o := n.source.(*history.Operation)
+		e.Actor, e.Name, e.Detail = o.Caller(), o.Kind.String(), o.Request()
 	case trace.Returned:
-		o := n.source.(*operation)
-		e.Actor, e.Name, e.Detail = o.caller(), o.kind.String(), o.response()
+		o := n.source.(*history.Operation)
+		e.Actor, e.Name, e.Detail = o.Caller(), o.Kind.String(), o.Response()
 	default:
 		e.Detail, _ = n.source.(string)
 	}
@@ -53,46 +53,6 @@ func (n *rawEvent) event() *trace.Event {
 		e.Actor = "node"
 	}
 	return e
-}
-
-func (o *operation) caller() string {
-	if o.client == scriptClient {
-		return "script"
-	}
-	return fmt.Sprintf("client %d", o.client)
-}
-
-// asks is what a command asks for; it does not change.
-func (c *command) request() string {
-	key := fmt.Sprintf("k%d", c.key)
-	switch {
-	case c.key == initialKey:
-		key = "past"
-	case c.key >= firstScriptKey:
-		key = fmt.Sprintf("s%d", c.key-firstScriptKey)
-	}
-	switch c.kind {
-	case Put:
-		return fmt.Sprintf("%s = %q", key, c.value)
-	case Append:
-		return fmt.Sprintf("%s + %q", key, c.value)
-	case CompareAndSwap:
-		return fmt.Sprintf("%s: %q → %q", key, c.expect, c.value)
-	}
-	return key
-}
-
-// got is what became of an operation that is over.
-func (o *operation) response() string {
-	switch {
-	case o.outcome != Answered:
-		return o.outcome.String()
-	case o.kind == CompareAndSwap && !o.result.swapped:
-		return fmt.Sprintf("answered at %d, found %q", o.index, o.result.before)
-	case o.kind.Writes():
-		return fmt.Sprintf("answered at %d", o.index)
-	}
-	return fmt.Sprintf("answered at %d: %q", o.index, o.result.before)
 }
 
 // logChange is what an Append to the LogStore, or what it has recovered, makes of its Node's log.
@@ -128,27 +88,11 @@ func entryText(data []byte) string {
 		return "unreadable"
 	case e.Kind == raft.KindRegisterSession:
 		return fmt.Sprintf("openOrigin of %d", e.NodeID)
-	case e.Kind != raft.KindCommand || !isCommand(e.Payload):
+	case e.Kind != raft.KindCommand || !history.IsCommand(e.Payload):
 		return e.Kind.String()
 	}
-	c := decodeCommand(e.Payload)
-	return c.kind.String() + " " + c.request()
-}
-
-// isCommand tells whether a payload is a command of the store; what a script wrote onto a disk may be another.
-func isCommand(payload []byte) bool {
-	const fixed = 13 // kind, number, key
-	if len(payload) < fixed+2 || payload[0] >= opKinds {
-		return false
-	}
-	rest := payload[fixed:]
-	for range 2 { // what is expected, and the value
-		if len(rest) < 2 || len(rest) < 2+int(binary.LittleEndian.Uint16(rest)) {
-			return false
-		}
-		rest = rest[2+int(binary.LittleEndian.Uint16(rest)):]
-	}
-	return true
+	c := history.DecodeCommand(e.Payload)
+	return c.Kind.String() + " " + c.Request()
 }
 
 func traceRuns(of []*messages.TermRun) []trace.Run {

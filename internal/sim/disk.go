@@ -213,7 +213,7 @@ func (d *disk) flipOldBit() {
 		f = files[w.random.IntN(len(files)-1)] // mostly the log
 	}
 	if err := d.FlipBit(f.path, w.random.Int64N(8*f.oldBytes)); err != nil {
-		w.fail("simulated disk", "%v", err)
+		w.Fail("simulated disk", "%v", err)
 	}
 	d.damaged = true
 }

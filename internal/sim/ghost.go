@@ -76,7 +76,7 @@ func newChecker(w *World) *Checker {
 }
 
 func (g *Checker) fail(invariant, format string, values ...any) {
-	g.world.fail(invariant, format, values...)
+	g.world.Fail(invariant, format, values...)
 }
 
 // hush is an actor that handles a message which must not touch anything.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/hash"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -38,7 +39,7 @@ func (g *Checker) checkCommittedEntries(m *member, e *messages.Entries) {
 			g.fail("apply after commit", "the Machine of member %d is handed entry %d; %d are committed", m.id, index, len(g.committedTerms))
 			return
 		}
-		if is := g.entries.lookup(index, g.committedTerms[index-1]); is.sum != checksum(data) {
+		if is := g.entries.lookup(index, g.committedTerms[index-1]); is.sum != hash.Checksum(data) {
 			g.fail("state machine safety", "the Machine of member %d is handed as entry %d something else than was committed", m.id, index)
 			return
 		}

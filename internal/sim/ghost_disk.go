@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/troupe-raft/troupe/internal/sim/hash"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
@@ -202,7 +203,7 @@ func readFrames(b []byte, offset uint64) (all []frame) {
 	for len(b) >= frameHeaderBytes {
 		length, count, runs := le.Uint32(b[4:]), le.Uint32(b[72:]), le.Uint32(b[76:])
 		table := frameHeaderBytes + 16*uint64(runs) + 8*uint64(count)
-		if uint64(length) > uint64(len(b)) || table > uint64(length) || le.Uint32(b) != checksum(b[4:table]) || le.Uint64(b[16:]) != offset {
+		if uint64(length) > uint64(len(b)) || table > uint64(length) || le.Uint32(b) != hash.Checksum(b[4:table]) || le.Uint64(b[16:]) != offset {
 			return all
 		}
 		f := frame{kind: b[92], first: le.Uint64(b[40:]), term: le.Uint64(b[48:]), vote: le.Uint64(b[56:])}
@@ -212,7 +213,7 @@ func readFrames(b []byte, offset uint64) (all []frame) {
 				run++
 			}
 			size, sum := le.Uint32(b[at+8*i:]), le.Uint32(b[at+8*i+4:])
-			if run < 0 || uint64(size) > uint64(len(body)) || checksum(body[:size]) != sum {
+			if run < 0 || uint64(size) > uint64(len(body)) || hash.Checksum(body[:size]) != sum {
 				return all
 			}
 			f.terms, f.sums = append(f.terms, le.Uint64(b[frameHeaderBytes+16*run+8:])), append(f.sums, sum)

@@ -3,6 +3,7 @@ package sim
 import (
 	"slices"
 
+	"github.com/troupe-raft/troupe/internal/sim/hash"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
@@ -12,7 +13,7 @@ const fullCheckInterval = 1000
 
 // compare is that comparison. The production code reads one disk back each time; at the end, all of them (all).
 func (g *Checker) fullCheck(all bool) {
-	if g.world.failure != nil || g.world.beyondGuarantees { // over: a member has forgotten what it promised, and nobody could notice
+	if g.world.Failure != nil || g.world.beyondGuarantees { // over: a member has forgotten what it promised, and nobody could notice
 		return
 	}
 	for i, a := range g.members[1:] {
@@ -87,7 +88,7 @@ func (g *Checker) readBack(m *member) {
 			return
 		}
 		for _, data := range entries.Data {
-			if g.entries.lookup(index, s.durableLog[index-1]).sum != checksum(data) {
+			if g.entries.lookup(index, s.durableLog[index-1]).sum != hash.Checksum(data) {
 				g.fail("recovery tells the disk", "entry %d is read from the disk of member %d as nobody wrote it", index, m.id)
 				return
 			}

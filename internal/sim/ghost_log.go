@@ -1,10 +1,10 @@
 package sim
 
 import (
-	"hash/crc32"
 	"slices"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/hash"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 )
@@ -54,13 +54,6 @@ func (f *entryTable) lookup(index, term uint64) entryRecord {
 	}
 	return f.otherTerms[position{index, term}]
 }
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func checksum(data []byte) uint32 { return crc32.Checksum(data, castagnoli) }
-
-// hashOf is a hash of some bytes.
-func hashOf(data []byte) uint64 { return uint64(len(data))<<32 | uint64(checksum(data)) }
 
 func termAt(log []uint64, index uint64) uint64 {
 	if index == 0 || index > uint64(len(log)) {
@@ -141,7 +134,7 @@ func (g *Checker) appended(m *member, a *messages.Append) {
 
 // stands: an entry stands in the log of a member.
 func (g *Checker) entryAppended(m *member, s *memberModel, index uint64, data []byte) {
-	is := entryRecord{term: termAt(s.log, index), before: termAt(s.log, index-1), sum: checksum(data)}
+	is := entryRecord{term: termAt(s.log, index), before: termAt(s.log, index-1), sum: hash.Checksum(data)}
 	if was := g.entries.record(index, is); was != is {
 		g.fail("log matching", "two entries at index %d of term %d: %+v and, at member %d, %+v", index, is.term, was, m.id, is)
 	}
@@ -232,7 +225,7 @@ func (g *Checker) recovered(m *member, r *messages.Recovered) {
 	clear(s.matched)
 	s.viewTerm, s.viewVote, s.commit, s.applied, s.replayIndex = term, vote, 0, 0, r.HardState.GetCommit()
 	m.view = actors.NodeView{}
-	m.highestRead = r.HardState.GetCommit() // below which nothing is served any more
+	m.replica.HighestRead = r.HardState.GetCommit() // below which nothing is served any more
 }
 
 // replaced: what a member acknowledged may be gone because a later leader replaced it, by a change that was handed to the
@@ -266,7 +259,7 @@ func (g *Checker) reconcileRecovered(m *member, s *memberModel) {
 func (g *Checker) initialState(id uint64, p initialState, entries *messages.Entries) {
 	s, log := g.members[id], p.log
 	for i, data := range entries.Data {
-		g.entries.record(uint64(i+1), entryRecord{log[i], termAt(log, uint64(i)), checksum(data)})
+		g.entries.record(uint64(i+1), entryRecord{log[i], termAt(log, uint64(i)), hash.Checksum(data)})
 	}
 	for i := uint64(len(g.committedTerms)); i < p.commit; i++ {
 		g.committedTerms, g.committedInTerm = append(g.committedTerms, log[i]), append(g.committedInTerm, p.term)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"github.com/troupe-raft/troupe/internal/sim/hash"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -103,7 +104,7 @@ func (g *Checker) checkSentEntries(from *member, m *messages.AppendEntries) {
 			run++
 		}
 		term := e.Runs[run].Term
-		if is := (entryRecord{term, before, checksum(data)}); g.entries.lookup(index, term) != is {
+		if is := (entryRecord{term, before, hash.Checksum(data)}); g.entries.lookup(index, term) != is {
 			g.fail("log matching", "member %d sends as entry %d of term %d what is %+v and not %+v", from.id, index, term, is, g.entries.lookup(index, term))
 			return
 		}

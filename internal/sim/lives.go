@@ -11,6 +11,7 @@ import (
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/actors/logstore"
 	"github.com/troupe-raft/troupe/actors/machine"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 	"github.com/troupe-raft/troupe/supervisor"
@@ -74,7 +75,7 @@ func (m *member) boot() {
 	}, &discardLogger, m.Now)
 	w.events.started(m)
 	if err := m.tree.Start(m, m.system.Root); err != nil {
-		w.fail("start", "member %d does not start: %v", m.id, err)
+		w.Fail("start", "member %d does not start: %v", m.id, err)
 	}
 	m.embedder.start()
 	for _, other := range w.members {
@@ -143,7 +144,7 @@ func (m *member) endRun(after *vfs.MemFS) {
 		actorSystems.Put(m.system)
 	}
 	m.system, m.tree, m.mailboxes, m.timers = nil, nil, nil, nil
-	m.applied, m.machine, m.machineOpen, m.highestRead = 0, nil, false, 0
+	m.applied, m.replica, m.machineOpen = 0, history.Replica{}, false
 	m.embedder.terminate()
 	for _, other := range m.world.members {
 		m.world.reportLink(m, other)
@@ -203,7 +204,7 @@ func (m *member) stopped(err error) {
 	w.events.stopped(m, why.String())
 	if (why == StopStorage || why == StopNoSpace) && !m.disk.failed || why == StopRefused && !m.disk.damaged && !m.disk.readFlipped ||
 		why == StopOther {
-		w.fail("a stop has a cause", "member %d stops without anything having been wrong with its disk: %v", m.id, err)
+		w.Fail("a stop has a cause", "member %d stops without anything having been wrong with its disk: %v", m.id, err)
 	}
 	wrong := m.disk.damaged // what is wrong with it does not pass
 	if w.chance(0.5) {
@@ -231,7 +232,7 @@ func (m *member) shutDown() {
 func (m *member) checkShutdown() {
 	for _, b := range m.mailboxes {
 		if _, lives := m.system.ProcessRegistry.GetLocal(b.self.Id); lives {
-			m.world.fail("nobody is left over", "member %d has stopped in good order, and its actor %s lives", m.id, b.self.Id)
+			m.world.Fail("nobody is left over", "member %d has stopped in good order, and its actor %s lives", m.id, b.self.Id)
 		}
 	}
 	m.killProcess()
@@ -270,7 +271,7 @@ func (m *member) expectStop() {
 			m.after(held+stopDeadline, look)
 			return
 		}
-		m.world.fail("a fault stops the node", "member %d goes on %v after an operation of its disk has failed", m.id, stopDeadline)
+		m.world.Fail("a fault stops the node", "member %d goes on %v after an operation of its disk has failed", m.id, stopDeadline)
 	}
 	m.after(stopDeadline, look)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/actors/node"
 	"github.com/troupe-raft/troupe/actors/replicator"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
@@ -50,18 +51,15 @@ type member struct {
 	dataDir     *persistence.DataDir
 	machineDisk *machineDisk // of its state machine, where that is on disk
 
-	system    *actor.ActorSystem
-	tree      *supervisor.Tree
-	mailboxes []*mailbox // of this life
-	peers     map[peerRole]*actor.PID
-	embedder  *embedder
-	view      actors.NodeView
-	applied   uint64
-	// machine is what its clients read: the state machine that was opened last. A closed one can still be read, until the
-	// handle hears of a new incarnation.
-	machine     *machineState
+	system      *actor.ActorSystem
+	tree        *supervisor.Tree
+	mailboxes   []*mailbox // of this life
+	peers       map[peerRole]*actor.PID
+	embedder    *embedder
+	view        actors.NodeView
+	applied     uint64
+	replica     history.Replica
 	machineOpen bool
-	highestRead uint64 // the highest index that a read saw in this incarnation, or that its log knew to be committed
 }
 
 type peerRole struct {
@@ -115,10 +113,15 @@ func (w *World) panicked(b *mailbox, reason, message any) {
 	if err, ok := reason.(error); ok && (errors.As(err, &injected) || errors.As(err, &storage) || isStateFault(err)) || b.member.imageAfterCut != nil {
 		return
 	}
-	w.fail("no panic", "%s of member %d panicked at %T: %v", b.self.Id, b.member.id, message, reason)
+	w.Fail("no panic", "%s of member %d panicked at %T: %v", b.self.Id, b.member.id, message, reason)
 }
 
 // The environment of its actors.
+
+// Up, Leads and Replica implement history.Member.
+func (m *member) Up() bool                  { return m.up }
+func (m *member) Leads() bool               { return m.view.Role == "leader" }
+func (m *member) Replica() *history.Replica { return &m.replica }
 
 func (m *member) ID() uint64                     { return m.id }
 func (m *member) FS() vfs.FS                     { return m.disk.MemFS }

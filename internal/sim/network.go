@@ -56,7 +56,7 @@ func (w *World) send(from, to *member, role messages.Role, id uint64, m proto.Me
 	}
 	bytes, err := proto.Marshal(m)
 	if err != nil {
-		w.fail("codec", "%T cannot be marshalled: %v", m, err)
+		w.Fail("codec", "%T cannot be marshalled: %v", m, err)
 		return
 	}
 	w.events.marshalled(id, bytes)
@@ -78,7 +78,7 @@ func (w *World) send(from, to *member, role messages.Role, id uint64, m proto.Me
 			}
 			fresh := m.ProtoReflect().New().Interface()
 			if err := proto.Unmarshal(bytes, fresh); err != nil {
-				w.fail("codec", "%T cannot be unmarshalled: %v", m, err)
+				w.Fail("codec", "%T cannot be unmarshalled: %v", m, err)
 			}
 			w.events.arrived(from, to, id, m)
 			path := actors.NodePath

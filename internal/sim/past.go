@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/raft"
@@ -88,12 +89,9 @@ func (w *World) initialEntry(index, term uint64) []byte {
 	case initialSession:
 		return raft.EncodeRegisterSession(binary.LittleEndian.AppendUint64(nil, term), 1)
 	}
-	c := command{kind: Append, number: initialCommand(index, term), key: initialKey, value: "past "}
-	return raft.EncodeCommand(initialSession, index, 1, c.encode())
+	c := history.Command{Kind: history.Append, Number: initialCommand(index, term), Key: history.InitialKey, Value: "past "}
+	return raft.EncodeCommand(initialSession, index, 1, c.Encode())
 }
-
-// initialKey is what commands from before the story lengthen.
-const initialKey = 1 << 30
 
 // initialCommand is the command of an entry from before the story.
 func initialCommand(index, term uint64) uint64 { return 1<<63 | term<<32 | index }

@@ -97,6 +97,16 @@ func (p *embedder) SendSystemMessage(*actor.PID, any) {}
 // Stop does nothing.
 func (p *embedder) Stop(*actor.PID) {}
 
+// Propose implements history.Member.
+func (m *member) Propose(number uint64, data []byte, done func(session.Outcome)) {
+	m.embedder.propose(number, data, done)
+}
+
+// Read implements history.Member.
+func (m *member) Read(number uint64, mode session.ReadMode, done func(session.Outcome)) {
+	m.embedder.read(number, mode, done)
+}
+
 // propose has a command applied; done hears of its outcome, at once or later.
 func (p *embedder) propose(number uint64, data []byte, done func(session.Outcome)) {
 	p.await(&call{Call: p.BeginProposal(data), number: number, writes: true, done: done})

@@ -49,7 +49,7 @@ func (sc Scenario) Run(options Options) *Result {
 	}
 	s := &Driver{World: w}
 	s.runScenario(sc)
-	return w.result()
+	return w.Result()
 }
 
 // Driver is a world under a script. Its methods end the script where something has failed.
@@ -92,14 +92,14 @@ func (s *Driver) shutDownAll() {
 }
 
 func (s *Driver) check() {
-	if s.failure != nil {
+	if s.Failure != nil {
 		panic(scriptEnded{})
 	}
 }
 
 // fail tells what the script expected and did not see.
 func (s *Driver) fail(format string, values ...any) {
-	s.World.fail("script", format, values...)
+	s.World.Fail("script", format, values...)
 	panic(scriptEnded{})
 }
 

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/supervisor"
 )
@@ -49,7 +50,7 @@ const crashesPerSeed = 3
 // crashAtSome has an actor fail at some of its kinds of message, and the cluster prove each time that nothing is lost.
 func (s *Driver) crashAtSome(actor string, kinds []protoreflect.Name) {
 	s.awaitSessions()
-	var all []*operation
+	var all []*history.Operation
 	for i := range crashesPerSeed {
 		kind := kinds[(int(s.seed)*crashesPerSeed+i)%len(kinds)]
 		again := 0
@@ -141,7 +142,7 @@ func (s *Driver) provokeWrites() {
 	for _, m := range s.members {
 		if m.up {
 			s.submitWrites(m, 3)
-			s.begin(m, GetIndex, 1, "", "")
+			s.begin(m, history.GetIndex, 1, "", "")
 		}
 	}
 }
@@ -225,7 +226,7 @@ func crashRecovering(s *Driver) {
 		{actor: logName, kind: startMessage}, {actor: readerName, kind: startMessage}, {actor: "", kind: "Recovered"},
 		{actor: actors.MachineName, kind: startMessage}, {actor: "", kind: "MachineReady"}, {actor: "", kind: "Pull"}, {actor: logName, kind: "Append"},
 	}
-	var all []*operation
+	var all []*history.Operation
 	for i := range crashesPerSeed {
 		all = append(all, s.commitWrite())
 		m := s.randomMember()
@@ -283,7 +284,7 @@ func overload(s *Driver) {
 		case *messages.ProposalsRefused:
 			refused[m.Reason]++
 			if m.Reason == messages.Refusal_REFUSAL_OVERLOADED && m.Limit != s.nodeLimits().MaxUncommittedBytes {
-				s.World.fail("script", "refused as overloaded, the limit is said to be %d", m.Limit)
+				s.World.Fail("script", "refused as overloaded, the limit is said to be %d", m.Limit)
 			}
 		}
 	})
@@ -324,7 +325,7 @@ func overload(s *Driver) {
 	s.within(electionTimeout, "the other reads are answered", func() bool {
 		return !slices.ContainsFunc(reads, (*readRequest).waiting)
 	})
-	s.within(10*electionTimeout, "all writes have an outcome", func() bool { return countOutcome(pending, all) == 0 })
+	s.within(10*electionTimeout, "all writes have an outcome", func() bool { return countOutcome(history.Pending, all) == 0 })
 	s.commitWrite()
 }
 

@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
@@ -25,7 +26,7 @@ func (s *Driver) useUnreliableNetwork() {
 func unreliableAgreement(s *Driver) {
 	s.awaitSessions()
 	s.useUnreliableNetwork()
-	var all []*operation
+	var all []*history.Operation
 	for _, m := range s.members {
 		all = append(all, s.submitWrites(m, 40)...)
 	}
@@ -35,9 +36,9 @@ func unreliableAgreement(s *Driver) {
 // churner writes one value after the other, at whatever member is up.
 type churnClient struct {
 	scene    *Driver
-	underWay *operation
+	underWay *history.Operation
 	until    time.Duration
-	acked    []*operation
+	acked    []*history.Operation
 }
 
 func (c *churnClient) act() {
@@ -45,8 +46,8 @@ func (c *churnClient) act() {
 	if s.healing {
 		return
 	}
-	if o := c.underWay; o == nil || o.outcome != pending || s.now > c.until {
-		if o != nil && o.outcome == Answered {
+	if o := c.underWay; o == nil || o.Outcome != history.Pending || s.now > c.until {
+		if o != nil && o.Outcome == history.Answered {
 			c.acked = append(c.acked, o)
 		}
 		c.underWay = nil
@@ -85,8 +86,8 @@ func churn(s *Driver) {
 	for _, c := range clients {
 		acked += len(c.acked)
 		for _, o := range c.acked {
-			if at := s.effectIndex(o.number); at != o.index {
-				s.fail("command %d was acknowledged at index %d and took effect at %d", o.number, o.index, at)
+			if at := s.effectIndex(o.Number); at != o.Index {
+				s.fail("command %d was acknowledged at index %d and took effect at %d", o.Number, o.Index, at)
 			}
 		}
 	}
@@ -97,8 +98,8 @@ func churn(s *Driver) {
 		log := s.commandsOnDisk(m)
 		for _, c := range clients {
 			for _, o := range c.acked {
-				if log[o.index] != o.number {
-					s.fail("command %d was acknowledged at index %d; there, the log of member %d has %d", o.number, o.index, m.id, log[o.index])
+				if log[o.Index] != o.Number {
+					s.fail("command %d was acknowledged at index %d; there, the log of member %d has %d", o.Number, o.Index, m.id, log[o.Index])
 				}
 			}
 		}

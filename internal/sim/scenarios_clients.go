@@ -4,6 +4,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -33,13 +34,13 @@ func everyOperation(s *Driver) {
 		if s.swap(m, key, "a", "c") || !s.swap(m, key, "ab", "c") {
 			s.fail("a swap of what is not there happened, or one of what is there did not")
 		}
-		for _, mode := range []Op{GetLog, GetIndex, GetLease, GetLocal, GetLeader} {
+		for _, mode := range []history.Op{history.GetLog, history.GetIndex, history.GetLease, history.GetLocal, history.GetLeader} {
 			s.expect(m, mode, key, "c")
 		}
 		s.remove(m, key)
-		s.expect(m, GetIndex, key, "")
+		s.expect(m, history.GetIndex, key, "")
 		for _, other := range s.others(m) {
-			s.expect(other, GetIndex, key, "")
+			s.expect(other, history.GetIndex, key, "")
 		}
 	}
 }
@@ -49,7 +50,7 @@ func everyOperation(s *Driver) {
 func copiesOfForwardedWrites(s *Driver) {
 	leader := s.awaitSessions()
 	s.networkProfile.duplicateRate = 1
-	var all []*operation
+	var all []*history.Operation
 	for range 12 {
 		for _, m := range s.others(leader) {
 			all = append(all, s.submitPadded(m, 20))
@@ -58,7 +59,7 @@ func copiesOfForwardedWrites(s *Driver) {
 	}
 	s.within(10*electionTimeout, "all are answered or refused", func() bool {
 		for _, o := range all {
-			if o.outcome == pending {
+			if o.Outcome == history.Pending {
 				return false
 			}
 		}
@@ -67,8 +68,8 @@ func copiesOfForwardedWrites(s *Driver) {
 	s.networkProfile.duplicateRate = 0
 	s.advance(electionTimeout) // copies that are late
 	for _, o := range all {
-		if at := s.effectIndex(o.number); (at != 0) != (o.outcome == Answered) {
-			s.fail("command %d is %v, and took effect at %d", o.number, o.outcome, at)
+		if at := s.effectIndex(o.Number); (at != 0) != (o.Outcome == history.Answered) {
+			s.fail("command %d is %v, and took effect at %d", o.Number, o.Outcome, at)
 		}
 	}
 }
@@ -107,9 +108,9 @@ func abandonedWrites(s *Driver) {
 	abandoned := s.submitWrites(old, 3)
 	s.advance(s.randomDuration(0, heartbeatInterval))
 	for _, o := range abandoned {
-		old.embedder.cancel(o.number)
-		if o.outcome != Unknown {
-			s.fail("a write that was given up is %v", o.outcome)
+		old.embedder.cancel(o.Number)
+		if o.Outcome != history.Unknown {
+			s.fail("a write that was given up is %v", o.Outcome)
 		}
 	}
 	later := s.submitWrites(old, 2)
@@ -128,22 +129,22 @@ func staleModes(s *Driver) {
 	s.advance(heartbeatInterval)
 	s.isolate(old, true)
 	if old.view.Role == "leader" {
-		s.expect(old, GetLeader, 1, "old")
+		s.expect(old, history.GetLeader, 1, "old")
 	}
 	leader := s.awaitNewLeader(old, 5*electionTimeout)
 	s.put(leader, 1, "new")
-	s.expect(old, GetLocal, 1, "old")
-	waits := []*operation{s.begin(old, GetIndex, 1, "", ""), s.begin(old, GetLog, 1, "", ""), s.begin(old, GetLease, 1, "", "")}
+	s.expect(old, history.GetLocal, 1, "old")
+	waits := []*history.Operation{s.begin(old, history.GetIndex, 1, "", ""), s.begin(old, history.GetLog, 1, "", ""), s.begin(old, history.GetLease, 1, "", "")}
 	s.advance(2 * electionTimeout)
 	for _, o := range waits {
-		if o.outcome != pending {
-			s.fail("%v at a member without a leader is %v", o.kind, o.outcome)
+		if o.Outcome != history.Pending {
+			s.fail("%v at a member without a leader is %v", o.Kind, o.Outcome)
 		}
 	}
 	s.isolate(old, false)
 	for _, o := range waits {
-		if s.await(o).result.before != "new" {
-			s.fail("%v gives %q", o.kind, o.result.before)
+		if s.await(o).Reply.Before != "new" {
+			s.fail("%v gives %q", o.Kind, o.Reply.Before)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
@@ -27,7 +28,7 @@ var diskReadScenarios = []Scenario{
 }
 
 // lag cuts a follower off and writes so much that what it lacks is on the leader's disk only.
-func (s *Driver) makeLag(leader *member) (behind *member, all []*operation) {
+func (s *Driver) makeLag(leader *member) (behind *member, all []*history.Operation) {
 	behind = s.others(leader)[s.random.IntN(2)]
 	s.isolate(behind, true)
 	for range 8 {
@@ -58,17 +59,17 @@ func (s *Driver) checkStoppedByRead(m *member) {
 }
 
 // stands is where a command's bytes lie on a member's disk.
-func (s *Driver) fileOffset(m *member, o *operation) (path string, at int64) {
+func (s *Driver) fileOffset(m *member, o *history.Operation) (path string, at int64) {
 	m.disk.withoutFaults(func() {
 		names, _ := m.disk.List(logDir)
 		for _, name := range names {
-			if i := bytes.Index(m.disk.Peek(logDir+"/"+name), o.encode()); i > 0 && segmentName(name) {
+			if i := bytes.Index(m.disk.Peek(logDir+"/"+name), o.Encode()); i > 0 && segmentName(name) {
 				path, at = logDir+"/"+name, int64(i)
 			}
 		}
 	})
 	if at == 0 {
-		s.fail("entry %d is not on the disk of member %d", o.index, m.id)
+		s.fail("entry %d is not on the disk of member %d", o.Index, m.id)
 	}
 	return path, at
 }
@@ -127,7 +128,7 @@ func logReadFlipsForGood(s *Driver) {
 
 func recoveryReadFails(s *Driver) {
 	leader := s.awaitSessions()
-	all := []*operation{s.await(s.submitPadded(leader, 200)), s.await(s.submitPadded(leader, 0))}
+	all := []*history.Operation{s.await(s.submitPadded(leader, 200)), s.await(s.submitPadded(leader, 0))}
 	s.awaitApplied(electionTimeout, all[1], s.members...)
 	victims := s.affectedMembers(leader)
 	for _, m := range victims {
@@ -171,7 +172,7 @@ func (s *Driver) segmentContents(m *member) string {
 
 func recoveryReadFlips(s *Driver) {
 	leader := s.awaitSessions()
-	all := []*operation{s.await(s.submitPadded(leader, 200)), s.await(s.submitPadded(leader, 0))}
+	all := []*history.Operation{s.await(s.submitPadded(leader, 200)), s.await(s.submitPadded(leader, 0))}
 	if s.chance(0.3) {
 		s.awaitApplied(electionTimeout, all[1], s.members...) // else nothing but its own sum says that the newest write was finished
 	}
@@ -199,7 +200,7 @@ func recoveryReadFlips(s *Driver) {
 
 func newestSegmentLost(s *Driver) {
 	leader := s.awaitSessions()
-	var all []*operation
+	var all []*history.Operation
 	for range 3 + s.random.IntN(12) { // at times it rolls
 		all = append(all, s.await(s.submitPadded(leader, 2000)))
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 	"github.com/troupe-raft/troupe/raft"
@@ -53,7 +54,7 @@ func (s *Driver) captureLog(m *member) (says func(words string) bool) {
 
 func tornTail(s *Driver) {
 	s.awaitSessions()
-	var all []*operation
+	var all []*history.Operation
 	for round := 0; s.counts.CrashImages[Torn] == 0; round++ {
 		if round == 40 {
 			s.fail("no write was torn")
@@ -80,7 +81,7 @@ func tornTail(s *Driver) {
 // ghost sees to). Then its disk is as if nothing had happened to it.
 func (s *Driver) damageDisk(harm func(*Driver, *member)) {
 	s.awaitSessions()
-	var all []*operation
+	var all []*history.Operation
 	for range 12 {
 		all = append(all, s.await(s.submitPadded(s.majorityLeader(), 150)))
 	}
@@ -113,11 +114,11 @@ func (s *Driver) damageDisk(harm func(*Driver, *member)) {
 }
 
 // checkLogIntact checks that a log which a member took for good holds what was acknowledged, byte for byte where it matters.
-func (s *Driver) checkLogIntact(m *member, f *recoveredLog, all []*operation) {
+func (s *Driver) checkLogIntact(m *member, f *recoveredLog, all []*history.Operation) {
 	for _, o := range all {
-		e, err := raft.DecodeEntry(f.entries.Data[o.index-1])
-		if err != nil || e.Kind != raft.KindCommand || !bytes.Equal(e.Payload, o.encode()) {
-			s.fail("member %d took its log for good; its entry %d is %x (%v)", m.id, o.index, f.entries.Data[o.index-1], err)
+		e, err := raft.DecodeEntry(f.entries.Data[o.Index-1])
+		if err != nil || e.Kind != raft.KindCommand || !bytes.Equal(e.Payload, o.Encode()) {
+			s.fail("member %d took its log for good; its entry %d is %x (%v)", m.id, o.Index, f.entries.Data[o.Index-1], err)
 		}
 	}
 }
@@ -180,7 +181,7 @@ func stalledDisk(s *Driver) {
 	o := s.submitPadded(leader, 0)
 	switch {
 	case len(stalled) > 1:
-		s.never(until-s.now, "something is acknowledged that no disk has", func() bool { return s.now < until && o.outcome != pending })
+		s.never(until-s.now, "something is acknowledged that no disk has", func() bool { return s.now < until && o.Outcome != history.Pending })
 	case stalled[0] == leader:
 		next := s.awaitSuccessor(3*electionTimeout, leader)
 		if !says("the own disk did not answer within the election timeout") {
@@ -188,15 +189,15 @@ func stalledDisk(s *Driver) {
 		}
 		s.writeAndWait(next, 3)
 	default:
-		s.awaitAnswered([]*operation{o}, heartbeatInterval)
+		s.awaitAnswered([]*history.Operation{o}, heartbeatInterval)
 		s.writeAndWait(leader, 10)
 		if s.majorityLeader() != leader {
 			s.fail("leadership moved although the leader's disk works")
 		}
 	}
-	s.awaitAnswered([]*operation{o}, 10*electionTimeout)
+	s.awaitAnswered([]*history.Operation{o}, 10*electionTimeout)
 	s.within(10*electionTimeout, "all are well", s.converged)
-	s.checkOnDisks([]*operation{o}, s.members...)
+	s.checkOnDisks([]*history.Operation{o}, s.members...)
 }
 
 // lacks leaves so many bytes free on a disk.
@@ -225,12 +226,12 @@ func fullDisk(s *Driver) {
 	case len(full) > 1:
 		for range 3 {
 			if o := s.submitPadded(leader, 0); s.majorityLeader() == leader {
-				s.within(electionTimeout, "it is refused", func() bool { return o.outcome != pending })
-				if o.outcome != Refused {
-					s.fail("a write is %v where no disk has room", o.outcome)
+				s.within(electionTimeout, "it is refused", func() bool { return o.Outcome != history.Pending })
+				if o.Outcome != history.Refused {
+					s.fail("a write is %v where no disk has room", o.Outcome)
 				}
 			}
-			s.expect(leader, GetIndex, first.key, s.history.valueAt(first.key, leader.applied))
+			s.expect(leader, history.GetIndex, first.Key, s.History.ValueAt(first.Key, leader.applied))
 			s.advance(electionTimeout)
 		}
 	case full[0] == leader:
@@ -261,7 +262,7 @@ func noSpace(s *Driver) {
 	if s.chance(0.5) {
 		victim = leader
 	}
-	var all []*operation
+	var all []*history.Operation
 	victim.limitFreeSpace(0)
 	s.within(30*electionTimeout, "it stops for want of space", func() bool {
 		if l := s.majorityLeader(); l != nil && l.embedder.pendingWrites() == 0 {
@@ -281,7 +282,7 @@ func noSpace(s *Driver) {
 func failingSync(s *Driver) {
 	leader := s.awaitSessions()
 	failing := s.affectedMembers(leader)
-	all := []*operation{s.commitWrite()}
+	all := []*history.Operation{s.commitWrite()}
 	for _, m := range failing {
 		m.disk.failSync = 1
 	}

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/internal/sim/history"
 )
 
 var kvScenarios = []Scenario{
@@ -28,18 +30,18 @@ func kvOnePartition(s *Driver) {
 	s.put(leader, 1, "before")
 	rest := s.others(leader)
 	s.partition([]*member{leader, rest[0]}, rest[1:])
-	lone := s.begin(leader, Append, 1, "", "+lone")
+	lone := s.begin(leader, history.Append, 1, "", "+lone")
 	next := s.awaitSuccessor(5*electionTimeout, leader, rest[0])
 	s.append(next, 1, "+majority")
-	s.expect(next, GetIndex, 1, "before+majority")
-	read := s.begin(rest[0], GetIndex, 1, "", "")
-	s.never(3*electionTimeout, "a minority answers", func() bool { return lone.outcome != pending || read.outcome != pending })
+	s.expect(next, history.GetIndex, 1, "before+majority")
+	read := s.begin(rest[0], history.GetIndex, 1, "", "")
+	s.never(3*electionTimeout, "a minority answers", func() bool { return lone.Outcome != history.Pending || read.Outcome != history.Pending })
 	s.checkNoEffect("a minority has it", lone)
 	s.append(next, 1, "+more")
 	s.partition(s.members)
-	s.awaitAnswered([]*operation{lone, read}, 10*electionTimeout)
+	s.awaitAnswered([]*history.Operation{lone, read}, 10*electionTimeout)
 	for _, m := range s.members {
-		s.expect(m, GetIndex, 1, "before+majority+more+lone")
+		s.expect(m, history.GetIndex, 1, "before+majority+more+lone")
 	}
 }
 
@@ -120,8 +122,8 @@ func kvManyPartitions(s *Driver, restarts bool) {
 	s.heal()
 	s.within(10*electionTimeout, "all is well again, and nobody waits", s.converged)
 	answered := 0
-	for op := range opKinds {
-		answered += s.counts.Operations[op][Answered]
+	for op := range history.NumOps {
+		answered += s.counts.Operations[op][history.Answered]
 	}
 	if want := int(rate * served.Seconds()); answered < want {
 		s.fail("%d operations were answered, %d were to be in %v of service", answered, want, served)
@@ -142,17 +144,17 @@ func exactlyOnce(s *Driver) {
 	committed := len(s.checker.committedTerms)
 	s.dropRule(leader, nil, "Heartbeat", "AppendEntries").where(carriesCommit(leader.view.Commit))
 	leader.endRunAt("machine", "Committed", 1, s.beforeOrAfter(), func() { s.powerCut(leader) })
-	o := s.begin(asked, Append, 7, "", "once.")
+	o := s.begin(asked, history.Append, 7, "", "once.")
 	s.within(electionTimeout, "the leader dies", func() bool { return !leader.up })
 	if len(s.checker.committedTerms) == committed || asked.view.Commit > uint64(committed) || other.view.Commit > uint64(committed) {
 		s.fail("it did not die between its commit and the news of it:%s", s.describeMembers())
 	}
-	s.awaitAnswered([]*operation{o}, 5*electionTimeout)
-	s.expect(asked, GetIndex, 7, "once.")
+	s.awaitAnswered([]*history.Operation{o}, 5*electionTimeout)
+	s.expect(asked, history.GetIndex, 7, "once.")
 	s.restart(leader)
 	s.within(5*electionTimeout, "all are well", s.converged)
 	for _, m := range s.members {
-		s.expect(m, GetLocal, 7, "once.")
+		s.expect(m, history.GetLocal, 7, "once.")
 	}
 }
 
@@ -173,16 +175,16 @@ func exactlyOnceAnswerLost(s *Driver) {
 	s.overrideRandom(longestTimeouts, asked) // it hears of no leader either, meanwhile
 	s.awaitHeartbeat(leader)
 	s.networkProfile.duplicateRate = 0.5
-	o := s.begin(asked, Append, 7, "", "once.")
-	s.within(5*electionTimeout, "it is committed", func() bool { return s.effectIndex(o.number) != 0 })
+	o := s.begin(asked, history.Append, 7, "", "once.")
+	s.within(5*electionTimeout, "it is committed", func() bool { return s.effectIndex(o.Number) != 0 })
 	s.within(5*electionTimeout, "it is asked for again", func() bool { return forwarded.count > 1 })
 	s.advance(2 * heartbeatInterval)
 	news.end()
 	s.overrideRandom(nil, asked)
-	s.awaitAnswered([]*operation{o}, 30*electionTimeout)
+	s.awaitAnswered([]*history.Operation{o}, 30*electionTimeout)
 	times := 0
 	for _, number := range s.commandsOnDisk(s.awaitSuccessor(5 * electionTimeout)) {
-		if number == o.number {
+		if number == o.Number {
 			times++
 		}
 	}
@@ -190,6 +192,6 @@ func exactlyOnceAnswerLost(s *Driver) {
 		s.fail("the command stands in the log %d times: nothing was asked for twice", times)
 	}
 	for _, m := range s.members {
-		s.expect(m, GetIndex, 7, "once.")
+		s.expect(m, history.GetIndex, 7, "once.")
 	}
 }

@@ -63,7 +63,7 @@ func electionRestriction(s *Driver) {
 func (s *Driver) countVoteRefusals(of, to *member) *rule {
 	return s.observeRule(of, to, func(_, _ *member, m proto.Message) {
 		if m.(*messages.VoteResponse).Granted {
-			s.World.fail("leader completeness", "member %d votes for %d, whose log is behind", of.id, to.id)
+			s.World.Fail("leader completeness", "member %d votes for %d, whose log is behind", of.id, to.id)
 		}
 	}, "VoteResponse")
 }

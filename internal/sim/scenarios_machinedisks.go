@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 )
 
 // Members 1 and 3 of three keep their state machines on disk, member 2 in memory.
@@ -49,7 +50,7 @@ func (s *Driver) checkStateFaultStop(m *member, cause error, words ...string) {
 func machineDiskFull(s *Driver) {
 	leader := s.awaitSessions()
 	victim := s.diskMachineMember(leader)
-	all := []*operation{s.commitWrite()}
+	all := []*history.Operation{s.commitWrite()}
 	victim.machineDisk.full = true
 	all = append(all, s.submitPadded(s.others(victim)[0], 0))
 	s.within(5*electionTimeout, "its node stops", func() bool { return s.counts.Stops[StopNoSpace] > 0 })
@@ -64,7 +65,7 @@ func machineDiskFull(s *Driver) {
 func machineWriteFails(s *Driver) {
 	leader := s.awaitSessions()
 	victim := s.diskMachineMember(leader)
-	var all []*operation
+	var all []*history.Operation
 	for range 4 {
 		all = append(all, s.commitWrite())
 	}
@@ -86,7 +87,7 @@ func machineWriteFails(s *Driver) {
 
 func machineStateLost(s *Driver) {
 	leader := s.awaitSessions()
-	var all []*operation
+	var all []*history.Operation
 	for range 6 {
 		all = append(all, s.commitWrite())
 	}
@@ -113,7 +114,7 @@ func machineStateLost(s *Driver) {
 func machineStateCorrupt(s *Driver) {
 	leader := s.awaitSessions()
 	victim := s.diskMachineMember(leader)
-	all := []*operation{s.commitWrite(), s.commitWrite()}
+	all := []*history.Operation{s.commitWrite(), s.commitWrite()}
 	s.powerCut(victim)
 	victim.machineDisk.damaged = true
 	s.startAll(victim)

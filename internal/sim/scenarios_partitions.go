@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -89,8 +90,8 @@ func asymmetricLeader(s *Driver) {
 	s.writeAndWait(leader, 2)
 	s.within(electionTimeout, "the former one knows", func() bool { return old.view.Role != "leader" && old.view.Term == leader.view.Term })
 	s.staysLeader(leader, 5*electionTimeout)
-	if countOutcome(pending, writes) != 3 || read.responses > 0 {
-		s.fail("nobody hears member %d, and yet %d writes and %d reads were answered", old.id, countOutcome(Answered, writes), read.responses)
+	if countOutcome(history.Pending, writes) != 3 || read.responses > 0 {
+		s.fail("nobody hears member %d, and yet %d writes and %d reads were answered", old.id, countOutcome(history.Answered, writes), read.responses)
 	}
 }
 
@@ -170,7 +171,7 @@ func oldPreVotes(s *Driver) {
 }
 
 // isolateWithEntries is a leader of five that is cut off with three writes, at the indexes from the first on.
-func isolateWithEntries(s *Driver) (former *member, first uint64, writes []*operation) {
+func isolateWithEntries(s *Driver) (former *member, first uint64, writes []*history.Operation) {
 	former = s.majorityLeader()
 	s.writeAndWait(former, 1)
 	s.isolate(former, true)
@@ -197,8 +198,8 @@ func staleLeaderReturns(s *Driver) {
 	leader := s.awaitNewLeader(former, 5*electionTimeout)
 	s.writeAndWait(leader, 4)
 	s.advance(3 * electionTimeout)
-	if countOutcome(pending, writes) != 3 || former.view.Commit >= first {
-		s.fail("member %d is cut off and tells its callers that %d of 3 writes took effect", former.id, countOutcome(Answered, writes))
+	if countOutcome(history.Pending, writes) != 3 || former.view.Commit >= first {
+		s.fail("member %d is cut off and tells its callers that %d of 3 writes took effect", former.id, countOutcome(history.Answered, writes))
 	}
 	s.isolate(former, false)
 	s.within(2*electionTimeout, "the former one follows, with the leader's log", func() bool {
@@ -214,7 +215,7 @@ func staleLeaderKilled(s *Driver) {
 	former, first, writes := isolateWithEntries(s)
 	term := former.view.Term
 	s.powerCut(former)
-	if countOutcome(Unknown, writes) != 3 {
+	if countOutcome(history.Unknown, writes) != 3 {
 		s.fail("the process died, and its callers know what became of their writes")
 	}
 	leader := s.awaitNewLeader(former, 5*electionTimeout)
@@ -226,8 +227,8 @@ func staleLeaderKilled(s *Driver) {
 	})
 	s.checkReplaced(former, term, first)
 	for _, o := range writes {
-		if at := s.effectIndex(o.number); at != 0 {
-			s.fail("write %d took effect at %d; its only copy was replaced", o.number, at)
+		if at := s.effectIndex(o.Number); at != 0 {
+			s.fail("write %d took effect at %d; its only copy was replaced", o.Number, at)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"google.golang.org/protobuf/proto"
 
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
@@ -33,25 +34,25 @@ func (s *Driver) startAll(all ...*member) {
 }
 
 // keeps checks that what was acknowledged stands in the logs on the disks of members, where it was said to.
-func (s *Driver) checkOnDisks(all []*operation, members ...*member) {
+func (s *Driver) checkOnDisks(all []*history.Operation, members ...*member) {
 	for _, m := range members {
 		log := s.commandsOnDisk(m)
 		for _, o := range all {
-			if o.outcome == Answered && log[o.index] != o.number {
-				s.fail("command %d was acknowledged at index %d; there, the disk of member %d has %d", o.number, o.index, m.id, log[o.index])
+			if o.Outcome == history.Answered && log[o.Index] != o.Number {
+				s.fail("command %d was acknowledged at index %d; there, the disk of member %d has %d", o.Number, o.Index, m.id, log[o.Index])
 			}
 		}
 	}
 }
 
 // commits has whoever leads write once, and waits for the answer.
-func (s *Driver) commitWrite() *operation {
+func (s *Driver) commitWrite() *history.Operation {
 	s.within(10*electionTimeout, "a leader with a program that can write", func() bool { l := s.majorityLeader(); return l != nil && l.embedder.registered })
 	return s.await(s.submitPadded(s.majorityLeader(), 0))
 }
 
 func persistAll(s *Driver) {
-	all := []*operation{s.commitWrite()}
+	all := []*history.Operation{s.commitWrite()}
 	s.powerCuts(s.members...)
 	s.startAll(s.members...)
 	all = append(all, s.commitWrite())
@@ -77,7 +78,7 @@ func persistAll(s *Driver) {
 }
 
 func persistLeader(s *Driver) {
-	all := []*operation{s.commitWrite()}
+	all := []*history.Operation{s.commitWrite()}
 	leader := s.majorityLeader()
 	with, away := s.others(leader)[0], s.others(leader)[1]
 	s.isolate(away, true)
@@ -93,7 +94,7 @@ func persistLeader(s *Driver) {
 }
 
 func persistPairs(s *Driver) {
-	var all []*operation
+	var all []*history.Operation
 	for range 5 {
 		all = append(all, s.commitWrite())
 		leader := s.majorityLeader()
@@ -184,16 +185,16 @@ func (s *Driver) checkAckOnDisk(from, leader *member, m *messages.AppendResponse
 func (s *Driver) checkAnsweredOnDisks() {
 	s.within(10*electionTimeout, "a leader with a program that can write", func() bool { l := s.majorityLeader(); return l != nil && l.embedder.registered })
 	s.scriptWrites++
-	c := command{kind: Append, key: firstScriptKey + s.scriptWrites/maxKeyUses, value: "x"}
-	o := s.history.begin(scriptClient, s.majorityLeader(), c, func(o *operation) {
+	c := history.Command{Kind: history.Append, Key: history.FirstScriptKey + s.scriptWrites/maxKeyUses, Value: "x"}
+	o := s.History.Begin(history.ScriptClient, s.majorityLeader(), c, func(o *history.Operation) {
 		keep := 0
 		for _, m := range s.members {
-			if o.outcome == Answered && s.commandsOnDisk(m)[o.index] == o.number {
+			if o.Outcome == history.Answered && s.commandsOnDisk(m)[o.Index] == o.Number {
 				keep++
 			}
 		}
-		if o.outcome == Answered && keep <= s.size/2 {
-			s.fail("a client is told of index %d; of %d disks %d have it", o.index, s.size, keep)
+		if o.Outcome == history.Answered && keep <= s.size/2 {
+			s.fail("a client is told of index %d; of %d disks %d have it", o.Index, s.size, keep)
 		}
 	})
 	s.await(o)

@@ -1,6 +1,9 @@
 package sim
 
-import "github.com/troupe-raft/troupe/persistence/vfs"
+import (
+	"github.com/troupe-raft/troupe/internal/sim/history"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
 
 // What is said only when the disk has it, and leaders whose disk fails them.
 
@@ -15,7 +18,7 @@ var invariantScenarios = []Scenario{
 
 func singleVoterSync(s *Driver) {
 	m := s.members[0]
-	var all, lost []*operation
+	var all, lost []*history.Operation
 	for range 3 {
 		all = append(all, s.beginScriptWrite(m))
 		s.awaitAnswered(all[len(all)-1:], electionTimeout)
@@ -23,13 +26,13 @@ func singleVoterSync(s *Driver) {
 		m.endRunAt("log", "Flush", 1, crashBefore, func() {
 			durable, dead = m.view.DurableIndex, true
 			if m.view.Commit > durable {
-				s.World.fail("write, then speak", "index %d is committed; the only disk has %d", m.view.Commit, durable)
+				s.World.Fail("write, then speak", "index %d is committed; the only disk has %d", m.view.Commit, durable)
 			}
 			s.powerCut(m)
 		})
 		batch := s.submitWrites(m, 1+s.random.IntN(4))
 		s.within(electionTimeout, "the power fails before the sync", func() bool { return dead })
-		if n := countOutcome(Answered, batch); n > 0 {
+		if n := countOutcome(history.Answered, batch); n > 0 {
 			s.fail("%d writes were acknowledged that were on no disk", n)
 		}
 		lost = append(lost, batch...)
@@ -38,8 +41,8 @@ func singleVoterSync(s *Driver) {
 		s.awaitNewLeader(nil, electionTimeout)
 	}
 	for _, o := range lost {
-		if at := s.effectIndex(o.number); at != 0 {
-			s.fail("write %d took effect at %d, and was on no disk when the power failed", o.number, at)
+		if at := s.effectIndex(o.Number); at != 0 {
+			s.fail("write %d took effect at %d, and was on no disk when the power failed", o.Number, at)
 		}
 	}
 }
@@ -82,7 +85,7 @@ func stalledLeader(s *Driver) {
 	stalled := s.randomDuration(5*electionTimeout, 6*electionTimeout)
 	leader.disk.stalledUntil = s.now + stalled
 	until := leader.disk.stalledUntil
-	var writes []*operation
+	var writes []*history.Operation
 	if s.chance(0.5) {
 		writes = s.submitWrites(leader, 3)
 	}

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -40,7 +41,7 @@ func readIndexFirstCommit(s *Driver) {
 	news := s.dropRule(former, nil, "Heartbeat")
 	s.writeAndWait(former, 1)
 	news.end()
-	known := s.history.acknowledgedIndex
+	known := s.History.AcknowledgedIndex
 	former.powerCut(s.random.IntN)
 	appends := s.holdRule(nil, nil, "AppendEntries")
 	leader := s.awaitNewLeader(former, 5*electionTimeout)
@@ -86,7 +87,7 @@ func staleRead(s *Driver) {
 	s.within(electionTimeout/2, "what it was asked is answered or refused", func() bool {
 		return !slices.ContainsFunc(late, (*readRequest).waiting) && !earlier.waiting()
 	})
-	s.expect(old, GetIndex, 1, "new")
+	s.expect(old, history.GetIndex, 1, "new")
 }
 
 // staleReadOldAnswers: answers to heartbeats are kept from a leader, some to rounds for reads that were asked in time. It is
@@ -121,7 +122,7 @@ func staleReadOldAnswers(s *Driver, reads int) {
 	s.cutOutbound(old, false)
 	rest.release()
 	s.within(electionTimeout, "the late reads are refused", func() bool { return late[0].refused != 0 && late[1].refused != 0 })
-	s.expect(old, GetIndex, 1, "new")
+	s.expect(old, history.GetIndex, 1, "new")
 }
 
 func readWithoutQuorum(s *Driver) {
@@ -183,7 +184,7 @@ func readSingleVoter(s *Driver) {
 	s.within(heartbeatInterval/10, "it answers alone", func() bool { return read.responses == 1 })
 	s.never(3*electionTimeout, "it steps down, or a learner campaigns", func() bool { return s.leader() != voter })
 	s.put(voter, 1, "alone")
-	s.expect(voter, GetIndex, 1, "alone")
+	s.expect(voter, history.GetIndex, 1, "alone")
 }
 
 // staleReadOldTerm: rounds are counted from 1 in each term, so that the answers are of rounds as high as the new ones.

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
@@ -44,15 +45,15 @@ var replicationScenarios = []Scenario{
 func basicAgreement(s *Driver) {
 	leader := s.awaitSessions()
 	last := leader.view.LastIndex
-	var all []*operation
+	var all []*history.Operation
 	for range 3 {
 		all = append(all, s.await(s.submitPadded(leader, 0)))
 	}
 	s.checkConsecutive(last+1, all...)
 	s.awaitApplied(heartbeatInterval/2, all[2], s.members...)
 	for _, m := range s.members {
-		if m.view.LastIndex != all[2].index || m.view.Commit != all[2].index {
-			s.fail("member %d has %d entries, %d of them committed; not %d", m.id, m.view.LastIndex, m.view.Commit, all[2].index)
+		if m.view.LastIndex != all[2].Index || m.view.Commit != all[2].Index {
+			s.fail("member %d has %d entries, %d of them committed; not %d", m.id, m.view.LastIndex, m.view.Commit, all[2].Index)
 		}
 	}
 }
@@ -76,7 +77,7 @@ func bytesSent(s *Driver) {
 			}
 		}
 	})
-	var last *operation
+	var last *history.Operation
 	for range 10 {
 		last = s.await(s.submitPadded(leader, 5000))
 	}
@@ -85,7 +86,7 @@ func bytesSent(s *Driver) {
 		s.fail("%d bytes were sent for 50 kB to two followers", bytes)
 	}
 	for _, f := range s.others(leader) {
-		for index := last.index - 9; index <= last.index; index++ {
+		for index := last.Index - 9; index <= last.Index; index++ {
 			if n := sent[direction{f.id, index}]; n != 1 {
 				s.fail("entry %d was sent to member %d %d times", index, f.id, n)
 			}
@@ -156,7 +157,7 @@ func followerFailure(s *Driver) {
 	s.advance(3 * electionTimeout)
 	s.checkNoEffect("nobody hears the leader", alone)
 	s.partition(s.members)
-	s.awaitAnswered([]*operation{alone}, 10*electionTimeout)
+	s.awaitAnswered([]*history.Operation{alone}, 10*electionTimeout)
 }
 
 func leaderFailure(s *Driver) {
@@ -168,7 +169,7 @@ func leaderFailure(s *Driver) {
 	s.advance(electionTimeout)
 	s.writeAndWait(second, 1)
 	s.isolate(second, true)
-	var all []*operation
+	var all []*history.Operation
 	for _, m := range s.members {
 		all = append(all, s.submitPadded(m, 0))
 	}
@@ -182,7 +183,7 @@ func failAgree(s *Driver) {
 	leader := s.awaitSessions()
 	away := s.others(leader)[0]
 	last := leader.view.LastIndex
-	all := []*operation{s.await(s.submitPadded(leader, 0))}
+	all := []*history.Operation{s.await(s.submitPadded(leader, 0))}
 	s.isolate(away, true)
 	for range 2 {
 		all = append(all, s.await(s.submitPadded(leader, 0)))
@@ -210,7 +211,7 @@ func failNoAgree(s *Driver) {
 	s.advance(3 * electionTimeout)
 	s.checkNoEffect("a minority has it", o)
 	s.partition(s.members)
-	s.awaitAnswered([]*operation{o}, 10*electionTimeout)
+	s.awaitAnswered([]*history.Operation{o}, 10*electionTimeout)
 	s.writeAndWait(s.awaitSuccessor(5*electionTimeout), 30)
 }
 

@@ -4,6 +4,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -28,7 +29,7 @@ func (s *Driver) transfer(leader, target *member) {
 }
 
 // loaded has all members' programs write, on and on, until something has happened.
-func (s *Driver) writeUntil(until func() bool) (writes []*operation) {
+func (s *Driver) writeUntil(until func() bool) (writes []*history.Operation) {
 	for began := s.now; !until(); {
 		if s.now-began > 5*electionTimeout {
 			s.fail("not within %v under load:%s", 5*electionTimeout, s.describeMembers())
@@ -91,7 +92,7 @@ func transferTargetKilled(s *Driver) {
 		}
 	}
 	// It gives up after an election timeout, at its next heartbeat; what was refused is said again at the handles' next look.
-	s.never(electionTimeout*9/10, "a proposal is taken while leadership is handed over", func() bool { return countOutcome(Answered, writes) > 0 })
+	s.never(electionTimeout*9/10, "a proposal is taken while leadership is handed over", func() bool { return countOutcome(history.Answered, writes) > 0 })
 	s.awaitAnswered(writes, began+electionTimeout+2*heartbeatInterval+heartbeatInterval/5-s.now)
 	if s.counts.Elections != elections || s.majorityLeader() != leader {
 		s.fail("%d elections", s.counts.Elections-elections)
@@ -132,7 +133,7 @@ func transferToOneBehind(s *Driver) {
 	s.writeAndWait(leader, 5)
 	told := s.observeRule(leader, target, func(_, to *member, _ proto.Message) {
 		if last := leader.view.LastIndex; s.termInLog(to, last) != leader.view.Term || to.view.LastIndex != last {
-			s.World.fail("script", "member %d is told to campaign with a log that ends at %d; the leader's ends at %d", to.id, to.view.LastIndex, last)
+			s.World.Fail("script", "member %d is told to campaign with a log that ends at %d; the leader's ends at %d", to.id, to.view.LastIndex, last)
 		}
 	}, "TimeoutNow")
 	s.transfer(leader, target)

@@ -4,6 +4,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 	"github.com/troupe-raft/troupe/raft"
@@ -38,12 +39,12 @@ func truncationOnDisk(s *Driver) {
 	next := s.awaitSuccessor(electionTimeout/2, old, f)
 	o := s.await(s.submitPadded(next, 0))
 	s.partition([]*member{old}, append(rest, f))
-	s.within(electionTimeout/2, "they are replaced while they wait for the disk", func() bool { return termAt(s.checker.members[f.id].log, o.index) == next.view.Term })
+	s.within(electionTimeout/2, "they are replaced while they wait for the disk", func() bool { return termAt(s.checker.members[f.id].log, o.Index) == next.view.Term })
 	if s.now >= f.disk.stalledUntil {
 		s.fail("the disk works again already")
 	}
 	s.awaitApplied(5*electionTimeout, o, append(rest, f)...)
-	s.checkOnDisks([]*operation{o}, append(rest, f)...)
+	s.checkOnDisks([]*history.Operation{o}, append(rest, f)...)
 	s.partition(s.members)
 	s.within(10*electionTimeout, "all are well", s.converged)
 	s.checkNoEffect("they never left the minority", gone...)
@@ -58,7 +59,7 @@ func appliedNotBeforeDurable(s *Driver) {
 	}
 	before := m.view.DurableIndex
 	m.disk.stalledUntil = s.now + electionTimeout*6/10
-	var all []*operation
+	var all []*history.Operation
 	for range 5 {
 		all = append(all, s.await(s.submitPadded(other, 0)))
 	}

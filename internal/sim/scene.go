@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
@@ -79,7 +80,7 @@ func (s *Driver) cutOutbound(m *member, is bool) {
 }
 
 // say has a member's program hand over writes; nobody waits for the answers.
-func (s *Driver) submitWrites(m *member, n int) (all []*operation) {
+func (s *Driver) submitWrites(m *member, n int) (all []*history.Operation) {
 	for range n {
 		all = append(all, s.beginScriptWrite(m))
 	}
@@ -87,9 +88,9 @@ func (s *Driver) submitWrites(m *member, n int) (all []*operation) {
 }
 
 // are counts operations of an outcome.
-func countOutcome(outcome Outcome, all []*operation) (n int) {
+func countOutcome(outcome history.Outcome, all []*history.Operation) (n int) {
 	for _, o := range all {
-		if o.outcome == outcome {
+		if o.Outcome == outcome {
 			n++
 		}
 	}
@@ -97,8 +98,8 @@ func countOutcome(outcome Outcome, all []*operation) (n int) {
 }
 
 // answered waits until all operations are.
-func (s *Driver) awaitAnswered(all []*operation, within time.Duration) {
-	s.within(within, "all writes are answered", func() bool { return countOutcome(Answered, all) == len(all) })
+func (s *Driver) awaitAnswered(all []*history.Operation, within time.Duration) {
+	s.within(within, "all writes are answered", func() bool { return countOutcome(history.Answered, all) == len(all) })
 }
 
 // taken waits until a leader has appended so many entries.
@@ -144,8 +145,8 @@ func (a *readRequest) waiting() bool { return a.responses == 0 && a.refused == 0
 
 // ask has a member asked for a read point. A point below what had been acknowledged before ends the script.
 func (s *Driver) requestRead(m *member) *readRequest {
-	s.lastCommand++
-	id, a := 1<<62|s.lastCommand, &readRequest{minIndex: s.history.acknowledgedIndex}
+	s.History.LastNumber++
+	id, a := 1<<62|s.History.LastNumber, &readRequest{minIndex: s.History.AcknowledgedIndex}
 	m.listen(func(news proto.Message) {
 		p, ok := news.(*messages.ReadPoint)
 		switch {
@@ -155,7 +156,7 @@ func (s *Driver) requestRead(m *member) *readRequest {
 		default:
 			a.responses, a.index = a.responses+1, p.Index
 			if p.Index < a.minIndex {
-				s.World.fail("linearizable reads", "member %d: the read point is %d, index %d was acknowledged before", m.id, p.Index, a.minIndex)
+				s.World.Fail("linearizable reads", "member %d: the read point is %d, index %d was acknowledged before", m.id, p.Index, a.minIndex)
 			}
 		}
 	})

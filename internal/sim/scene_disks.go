@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
@@ -60,7 +61,7 @@ func (s *Driver) commandsOnDisk(m *member) map[uint64]uint64 {
 			s.fail("entry %d of member %d: %v", i+1, m.id, err)
 		}
 		if e.Kind == raft.KindCommand {
-			numbers[uint64(i+1)] = decodeCommand(e.Payload).number
+			numbers[uint64(i+1)] = history.DecodeCommand(e.Payload).Number
 		}
 	}
 	return numbers

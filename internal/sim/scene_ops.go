@@ -1,45 +1,49 @@
 package sim
 
+import "github.com/troupe-raft/troupe/internal/sim/history"
+
 // What a script asks of the store. Every operation is part of the history: its answer is held against what truly happened,
 // and the whole against linearizability when the script is over.
 
 // begin asks a member and does not wait: o.outcome is pending until it is answered, or Unknown once its member died.
-func (s *Driver) begin(m *member, kind Op, key uint32, expect, value string) *operation {
-	return s.history.begin(scriptClient, m, command{kind: kind, key: key, expect: expect, value: value}, nil)
+func (s *Driver) begin(m *member, kind history.Op, key uint32, expect, value string) *history.Operation {
+	return s.History.Begin(history.ScriptClient, m, history.Command{Kind: kind, Key: key, Expect: expect, Value: value}, nil)
 }
 
 // await lets things happen until an operation is answered.
-func (s *Driver) await(o *operation) *operation {
-	s.within(5*electionTimeout, o.kind.String()+" is answered", func() bool { return o.outcome != pending })
-	if o.outcome != Answered {
-		s.fail("%v of key %d at member %d is %v", o.kind, o.key, o.member, o.outcome)
+func (s *Driver) await(o *history.Operation) *history.Operation {
+	s.within(5*electionTimeout, o.Kind.String()+" is answered", func() bool { return o.Outcome != history.Pending })
+	if o.Outcome != history.Answered {
+		s.fail("%v of key %d at member %d is %v", o.Kind, o.Key, o.MemberID, o.Outcome)
 	}
 	return o
 }
 
 // put sets a key at a member and waits for the answer.
-func (s *Driver) put(m *member, key uint32, value string) { s.await(s.begin(m, Put, key, "", value)) }
+func (s *Driver) put(m *member, key uint32, value string) {
+	s.await(s.begin(m, history.Put, key, "", value))
+}
 
 // append lengthens a key's value and waits for the answer; it returns the value before.
 func (s *Driver) append(m *member, key uint32, value string) string {
-	return s.await(s.begin(m, Append, key, "", value)).result.before
+	return s.await(s.begin(m, history.Append, key, "", value)).Reply.Before
 }
 
 // swap sets a key if it has the expected value, and tells whether it had.
 func (s *Driver) swap(m *member, key uint32, expect, value string) bool {
-	return s.await(s.begin(m, CompareAndSwap, key, expect, value)).result.swapped
+	return s.await(s.begin(m, history.CompareAndSwap, key, expect, value)).Reply.Swapped
 }
 
 // remove deletes a key and waits for the answer.
-func (s *Driver) remove(m *member, key uint32) { s.await(s.begin(m, Delete, key, "", "")) }
+func (s *Driver) remove(m *member, key uint32) { s.await(s.begin(m, history.Delete, key, "", "")) }
 
 // get reads a key in a mode (GetIndex, …) at a member.
-func (s *Driver) get(m *member, mode Op, key uint32) string {
-	return s.await(s.begin(m, mode, key, "", "")).result.before
+func (s *Driver) get(m *member, mode history.Op, key uint32) string {
+	return s.await(s.begin(m, mode, key, "", "")).Reply.Before
 }
 
 // expect reads a key and ends the script if its value is another.
-func (s *Driver) expect(m *member, mode Op, key uint32, value string) {
+func (s *Driver) expect(m *member, mode history.Op, key uint32, value string) {
 	if got := s.get(m, mode, key); got != value {
 		s.fail("%v of key %d at member %d gives %q, want %q", mode, key, m.id, got, value)
 	}
@@ -53,9 +57,9 @@ func (s *Driver) beginWrites(m *member, n int) {
 }
 
 // scribble is a write of which only the effect matters.
-func (w *World) beginScriptWrite(m *member) *operation {
+func (w *World) beginScriptWrite(m *member) *history.Operation {
 	w.scriptWrites++
-	return w.history.begin(scriptClient, m, command{kind: Append, key: firstScriptKey + w.scriptWrites/maxKeyUses, value: "x"}, nil)
+	return w.History.Begin(history.ScriptClient, m, history.Command{Kind: history.Append, Key: history.FirstScriptKey + w.scriptWrites/maxKeyUses, Value: "x"}, nil)
 }
 
 // writes lets a member write, and waits until all it has under way is acknowledged.

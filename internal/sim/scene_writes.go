@@ -1,23 +1,27 @@
 package sim
 
-import "time"
+import (
+	"time"
+
+	"github.com/troupe-raft/troupe/internal/sim/history"
+)
 
 // What a script has written, and what became of it.
 
 // says has a member write once, padded by so many bytes, and does not wait.
-func (s *Driver) submitPadded(m *member, padding int) *operation {
+func (s *Driver) submitPadded(m *member, padding int) *history.Operation {
 	s.scriptWrites++
-	c := command{kind: Append, key: firstScriptKey + s.scriptWrites/maxKeyUses, value: "x", padding: padding}
-	return s.history.begin(scriptClient, m, c, nil)
+	c := history.Command{Kind: history.Append, Key: history.FirstScriptKey + s.scriptWrites/maxKeyUses, Value: "x", Padding: padding}
+	return s.History.Begin(history.ScriptClient, m, c, nil)
 }
 
 // forsakes has a leader's program write n times and forget them, as one does that dies: nobody says them again. When it
 // returns they stand in the member's log.
-func (s *Driver) submitAbandoned(leader *member, n int) []*operation {
+func (s *Driver) submitAbandoned(leader *member, n int) []*history.Operation {
 	last := leader.view.LastIndex
 	all := s.submitWrites(leader, n)
 	for _, o := range all {
-		leader.embedder.cancel(o.number)
+		leader.embedder.cancel(o.Number)
 	}
 	s.within(electionTimeout, "the leader takes the proposals", func() bool { return leader.view.LastIndex >= last+uint64(n) })
 	return all
@@ -55,10 +59,10 @@ func (s *Driver) awaitSuccessor(d time.Duration, than ...*member) (leader *membe
 func (s *Driver) effectIndex(command uint64) uint64 { return s.checker.commandIndexes[command] }
 
 // applied waits until members have applied what was answered.
-func (s *Driver) awaitApplied(d time.Duration, o *operation, members ...*member) {
+func (s *Driver) awaitApplied(d time.Duration, o *history.Operation, members ...*member) {
 	s.within(d, "all have applied it", func() bool {
 		for _, m := range members {
-			if m.applied < o.index {
+			if m.applied < o.Index {
 				return false
 			}
 		}
@@ -67,29 +71,29 @@ func (s *Driver) awaitApplied(d time.Duration, o *operation, members ...*member)
 }
 
 // checkNoEffect checks that operations have taken no effect anywhere.
-func (s *Driver) checkNoEffect(why string, all ...*operation) {
+func (s *Driver) checkNoEffect(why string, all ...*history.Operation) {
 	for _, o := range all {
-		if at := s.effectIndex(o.number); at != 0 {
-			s.fail("%s: command %d took effect at index %d", why, o.number, at)
+		if at := s.effectIndex(o.Number); at != 0 {
+			s.fail("%s: command %d took effect at index %d", why, o.Number, at)
 		}
 	}
 }
 
 // checkConsecutive checks that operations took effect in this order from an index on, with nothing between them but what a program
 // said twice because its answer took long.
-func (s *Driver) checkConsecutive(from uint64, all ...*operation) {
+func (s *Driver) checkConsecutive(from uint64, all ...*history.Operation) {
 	log := s.commandsOnDisk(s.majorityLeader())
 	known := map[uint64]bool{}
 	for _, o := range all {
-		for ; from < o.index; from++ {
+		for ; from < o.Index; from++ {
 			if !known[log[from]] {
-				s.fail("command %d took effect at index %d; what stands at %d is none of the script's", o.number, o.index, from)
+				s.fail("command %d took effect at index %d; what stands at %d is none of the script's", o.Number, o.Index, from)
 			}
 		}
-		if from++; from != o.index+1 {
-			s.fail("command %d took effect at index %d, before those that were answered first", o.number, o.index)
+		if from++; from != o.Index+1 {
+			s.fail("command %d took effect at index %d, before those that were answered first", o.Number, o.Index)
 		}
-		known[o.number] = true
+		known[o.Number] = true
 	}
 }
 

@@ -5,19 +5,14 @@ import (
 	"io"
 	"slices"
 
+	"github.com/troupe-raft/troupe/internal/sim/hash"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/statemachine"
 )
 
-// state is a state machine's state after some index.
-type machineState struct {
-	last uint64
-	hash uint64 // over all commands so far and their results
-	data kvContents
-}
-
 // store is what an OnDisk state machine keeps over its lives. A crash takes the newest batches, in order.
 type machineDisk struct {
-	machineState
+	history.State
 	sessions    []statemachine.SessionRecord
 	undoRecords []undoRecord // of the newest batches, oldest first
 	machineDiskFaults
@@ -35,7 +30,7 @@ type undoRecord struct {
 const maxUndoRecords = 4
 
 func newMachineDisk() *machineDisk {
-	return &machineDisk{machineState: machineState{data: kvContents{}}}
+	return &machineDisk{State: history.State{Data: history.Contents{}}}
 }
 
 // crash takes the newest batches.
@@ -44,31 +39,31 @@ func (s *machineDisk) loseNewest(lost int) {
 		u := s.undoRecords[len(s.undoRecords)-1]
 		s.undoRecords = s.undoRecords[:len(s.undoRecords)-1]
 		for i := len(u.keys) - 1; i >= 0; i-- {
-			s.data.set(u.keys[i], u.values[i])
+			s.Data.Set(u.keys[i], u.values[i])
 		}
-		s.last, s.hash, s.sessions = u.last, u.hash, u.sessions
+		s.Last, s.Hash, s.sessions = u.last, u.hash, u.sessions
 	}
 }
 
 // keeper is the state machine: a key-value store. It tells the history what it applies.
 type kvMachine struct {
 	member *member
-	*machineState
+	*history.State
 	undo *undoRecord // of the batch in hand, where it is wanted
 }
 
 // openMachine is the factory of a member's state machine. What it opens is what the member's clients read.
 func (m *member) openMachine() (statemachine.StateMachine, error) {
 	if m.machineOpen {
-		m.world.fail("one state machine at a time", "member %d opens its state machine before the former one is closed", m.id)
+		m.world.Fail("one state machine at a time", "member %d opens its state machine before the former one is closed", m.id)
 	}
 	m.machineOpen = true
 	if m.machineDisk != nil {
-		m.machine = &m.machineDisk.machineState
-		return &diskMachine{kvMachine: kvMachine{member: m, machineState: m.machine}, disk: m.machineDisk}, nil
+		m.replica.State = &m.machineDisk.State
+		return &diskMachine{kvMachine: kvMachine{member: m, State: m.replica.State}, disk: m.machineDisk}, nil
 	}
-	m.machine = &machineState{data: kvContents{}}
-	return &memoryMachine{kvMachine{member: m, machineState: m.machine}}, nil
+	m.replica.State = &history.State{Data: history.Contents{}}
+	return &memoryMachine{kvMachine{member: m, State: m.replica.State}}, nil
 }
 
 type memoryMachine struct{ kvMachine }
@@ -86,7 +81,7 @@ func (k *diskMachine) Recover() (uint64, []statemachine.SessionRecord, error) {
 	if k.disk.damaged {
 		return 0, nil, errStateDamaged
 	}
-	return k.last, slices.Clone(k.disk.sessions), nil
+	return k.Last, slices.Clone(k.disk.sessions), nil
 }
 
 func (k *diskMachine) Apply(b *statemachine.Batch) ([][]byte, error) {
@@ -100,7 +95,7 @@ func (k *diskMachine) Apply(b *statemachine.Batch) ([][]byte, error) {
 
 // keep applies a batch and stores what came of it.
 func (k *diskMachine) applyAndStore(b *statemachine.Batch) [][]byte {
-	k.undo = &undoRecord{last: k.last, hash: k.hash, sessions: k.disk.sessions}
+	k.undo = &undoRecord{last: k.Last, hash: k.Hash, sessions: k.disk.sessions}
 	results := k.apply(b)
 	update := b.SessionUpdate(results)
 	kept := make([]statemachine.SessionRecord, 0, len(k.disk.sessions)+1)
@@ -124,22 +119,22 @@ func (k *kvMachine) apply(b *statemachine.Batch) [][]byte {
 	w := k.member.world
 	results := make([][]byte, len(b.Commands))
 	for i, encoded := range b.Commands {
-		c := decodeCommand(encoded.Data)
-		before := k.data[c.key]
-		after, swapped := applyWrite(c.kind, before, c.expect, c.value)
+		c := history.DecodeCommand(encoded.Data)
+		before := k.Data[c.Key]
+		after, swapped := history.ApplyWrite(c.Kind, before, c.Expect, c.Value)
 		if k.undo != nil {
-			k.undo.keys, k.undo.values = append(k.undo.keys, c.key), append(k.undo.values, before)
+			k.undo.keys, k.undo.values = append(k.undo.keys, c.Key), append(k.undo.values, before)
 		}
-		k.data.set(c.key, after)
-		results[i] = (&result{number: c.number, swapped: swapped, before: before}).encode()
-		k.hash = hashNumbers(k.hash, encoded.Index, encoded.Term, c.number, hashOf(results[i]))
-		w.checker.commandApplied(k.member, encoded.Index, c.number, k.hash)
-		w.history.applied(encoded.Index, &c, after)
+		k.Data.Set(c.Key, after)
+		results[i] = (&history.Reply{Number: c.Number, Swapped: swapped, Before: before}).Encode()
+		k.Hash = hashNumbers(k.Hash, encoded.Index, encoded.Term, c.Number, hashOf(results[i]))
+		w.checker.commandApplied(k.member, encoded.Index, c.Number, k.Hash)
+		w.History.Applied(encoded.Index, &c, after)
 	}
-	if b.Last <= k.last {
-		w.fail("apply once in order", "member %d applies up to %d again, after %d", k.member.id, b.Last, k.last)
+	if b.Last <= k.Last {
+		w.Fail("apply once in order", "member %d applies up to %d again, after %d", k.member.id, b.Last, k.Last)
 	}
-	k.last = b.Last
+	k.Last = b.Last
 	return results
 }
 
@@ -148,7 +143,10 @@ func (k *kvMachine) Close() error {
 	return nil
 }
 
-// mix is a hash of a few numbers.
+// hashOf is a hash of some bytes.
+func hashOf(data []byte) uint64 { return uint64(len(data))<<32 | uint64(hash.Checksum(data)) }
+
+// hashNumbers is a hash of a few numbers.
 func hashNumbers(all ...uint64) uint64 {
 	h := uint64(14695981039346656037)
 	for _, v := range all {

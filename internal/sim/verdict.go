@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 )
 
 // finalReadKeys is how many keys are read once more when all is well: those that were used last.
@@ -15,7 +16,7 @@ const finalReadKeys = 8
 func (w *World) checkConverged() {
 	// A proposal that was said twice may still be on its way when all has been read.
 	if !w.finalReads() || !w.runUntil("when all had been read once more", w.converged) {
-		if w.failure == nil {
+		if w.Failure == nil {
 			w.checkAcknowledged()
 		}
 		return
@@ -23,14 +24,14 @@ func (w *World) checkConverged() {
 	w.compareMachines()
 	w.checkAcknowledgedWrites()
 	w.checkActors()
-	w.history.checkLinearizable(maxCheckSteps)
+	w.History.CheckLinearizable(history.MaxSteps)
 }
 
 // judge holds a history against what was promised where service has ended, since no majority is left, or where nobody can
 // promise anything more. What was answered until then must be right.
 func (w *World) checkAcknowledged() {
 	w.checkAcknowledgedWrites()
-	w.history.checkLinearizable(maxCheckSteps)
+	w.History.CheckLinearizable(history.MaxSteps)
 }
 
 // present are the members that are not away for ever.
@@ -45,88 +46,67 @@ func (w *World) recoverableMembers() (all []*member) {
 
 // finalReads has every member asked for the newest keys, so that the history ends with what everybody sees.
 func (w *World) finalReads() bool {
-	keys := w.history.newestKeys(finalReadKeys)
-	var asked []*operation
+	keys := w.History.NewestKeys(finalReadKeys)
+	var asked []*history.Operation
 	for _, m := range w.recoverableMembers() {
 		if m.disk.damaged {
 			continue // it may find the damage, and stop, at any moment
 		}
 		for _, key := range keys {
-			for _, kind := range []Op{GetIndex, GetLocal} {
-				asked = append(asked, w.history.begin(scriptClient, m, command{kind: kind, key: key}, nil))
+			for _, kind := range []history.Op{history.GetIndex, history.GetLocal} {
+				asked = append(asked, w.History.Begin(history.ScriptClient, m, history.Command{Kind: kind, Key: key}, nil))
 			}
 		}
 	}
 	for _, o := range asked {
-		if !w.runUntil("when all was well, a read was not answered", func() bool { return o.outcome != pending }) {
+		if !w.runUntil("when all was well, a read was not answered", func() bool { return o.Outcome != history.Pending }) {
 			return false
 		}
-		if o.outcome != Answered {
-			w.fail("liveness", "when all was well, %v of key %d at member %d was %v", o.kind, o.key, o.member, o.outcome)
+		if o.Outcome != history.Answered {
+			w.Fail("liveness", "when all was well, %v of key %d at member %d was %v", o.Kind, o.Key, o.MemberID, o.Outcome)
 		}
 	}
-	return w.failure == nil
+	return w.Failure == nil
 }
 
 // settle lets things happen until what must happen soon has, and tells whether it did. Where a damaged disk takes the last
 // majority away meanwhile, nothing must.
 func (w *World) runUntil(when string, happened func() bool) bool {
-	for until := w.now + 10*electionTimeout; w.failure == nil && !w.beyondGuarantees && !happened(); w.step() {
+	for until := w.now + 10*electionTimeout; w.Failure == nil && !w.beyondGuarantees && !happened(); w.step() {
 		if w.now > until && !w.quorumPossible() {
 			return false
 		}
 		if w.now > until {
-			w.fail("liveness", "%s: %s", when, w.describeMembers())
+			w.Fail("liveness", "%s: %s", when, w.describeMembers())
 		}
 	}
-	return w.failure == nil && !w.beyondGuarantees
-}
-
-// newestKeys are the keys that clients used last, newest first.
-func (h *history) newestKeys(n int) (keys []uint32) {
-	seen := map[uint32]bool{}
-	for i := len(h.operations) - 1; i >= 0 && len(keys) < n; i-- {
-		if key := h.operations[i].key; !seen[key] {
-			seen[key] = true
-			keys = append(keys, key)
-		}
-	}
-	return keys
+	return w.Failure == nil && !w.beyondGuarantees
 }
 
 // compareMachines: all state machines are equal, and hold what the effects in the order of the log make of them.
 func (w *World) compareMachines() {
-	first := w.leader().machine
+	first := w.leader().replica.State
 	for _, m := range w.recoverableMembers() {
-		is := m.machine
-		if is == nil || is.last != first.last || is.hash != first.hash {
-			w.fail("equal state machines", "the leader ends at index %d with hash %x, member %d with %+v", first.last, first.hash, m.id, is)
+		is := m.replica.State
+		if is == nil || is.Last != first.Last || is.Hash != first.Hash {
+			w.Fail("equal state machines", "the leader ends at index %d with hash %x, member %d with %+v", first.Last, first.Hash, m.id, is)
 			return
 		}
-		if d := is.data.diff(w.history.contents()); d != "" {
-			w.fail("equal state machines", "at member %d, against the effects: %s", m.id, d)
+		if d := is.Data.Diff(w.History.Contents()); d != "" {
+			w.Fail("equal state machines", "at member %d, against the effects: %s", m.id, d)
 		}
 	}
-}
-
-// contents are what the effects make of the store.
-func (h *history) contents() kvContents {
-	c := kvContents{}
-	for key, all := range h.versions { // order does not matter: each key is set once
-		c.set(key, all[len(all)-1].value)
-	}
-	return c
 }
 
 // checkAcknowledgedWrites: every write that was answered is committed where its client was told.
 func (w *World) checkAcknowledgedWrites() {
-	for _, o := range w.history.operations {
-		if !o.kind.Writes() || o.outcome != Answered {
+	for _, o := range w.History.Operations {
+		if !o.Kind.Writes() || o.Outcome != history.Answered {
 			continue
 		}
-		if at, known := w.checker.commandIndexes[o.number]; !known || at != o.index || at > uint64(len(w.checker.committedTerms)) {
-			w.fail("nothing acknowledged is lost", "member %d answered %v %d at index %d; at the end it is at %d of %d",
-				o.member, o.kind, o.number, o.index, at, len(w.checker.committedTerms))
+		if at, known := w.checker.commandIndexes[o.Number]; !known || at != o.Index || at > uint64(len(w.checker.committedTerms)) {
+			w.Fail("nothing acknowledged is lost", "member %d answered %v %d at index %d; at the end it is at %d of %d",
+				o.MemberID, o.Kind, o.Number, o.Index, at, len(w.checker.committedTerms))
 			return
 		}
 	}
@@ -135,7 +115,7 @@ func (w *World) checkAcknowledgedWrites() {
 // checkActors: at every member there are the actors of its role and no others, and none has messages that it will not
 // handle. Who has just ceased to lead may need a moment until its replicators have stopped.
 func (w *World) checkActors() {
-	for until := w.now + 2*electionTimeout; w.failure == nil; w.step() {
+	for until := w.now + 2*electionTimeout; w.Failure == nil; w.step() {
 		wrong := ""
 		for _, m := range w.recoverableMembers() {
 			if wrong == "" && m.up {
@@ -146,7 +126,7 @@ func (w *World) checkActors() {
 			return
 		}
 		if w.now > until {
-			w.fail("nobody is left over", "member %s", wrong)
+			w.Fail("nobody is left over", "member %s", wrong)
 		}
 	}
 }

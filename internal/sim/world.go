@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/internal/session"
+	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/internal/sim/trace"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/supervisor"
@@ -54,7 +55,7 @@ type World struct {
 	members               []*member
 	network               network
 	checker               *Checker
-	history               *history
+	History               *history.History
 	clients               []*client
 	keys                  keyPool
 	// sessionLimits are those of the members' handles.
@@ -64,13 +65,12 @@ type World struct {
 	scriptWrites        uint32 // writes of scripts so far
 	events              eventLog
 	counts              Counts
-	lastCommand         uint64 // numbers the clients' operations
-	healing             bool   // no more faults, no more requests
-	singleEntryRequests bool   // requests to peers carry one entry each
+	healing             bool // no more faults, no more requests
+	singleEntryRequests bool // requests to peers carry one entry each
 	restartWindow       supervisor.RestartLimit
 	inSystemMessage     bool // the message in hand is one of an actor's end
 	beyondGuarantees    bool // what follows is beyond what Raft promises: nothing more is judged
-	failure             *Failure
+	Failure             *Failure
 }
 
 // Failure is a promise that was not kept: the first one ends the history.
@@ -89,22 +89,22 @@ type Counts struct {
 	Elections                     int
 	Committed                     int
 	// What faults led to.
-	FailedOperations  int                        // of disks, on purpose
-	RefusedForSpace   int                        // operations of full disks
-	FailedReads       int                        // of disks
-	FlippedReads      int                        // that brought a bit which was not so
-	FailedBatches     int                        // of state machines on disk, for want of space or another reason
-	StatesLost        int                        // of them, wholly, or found damaged and moved away
-	CrashImages       [crashImages]int           // what power cuts did
-	CutMidway         int                        // power cuts in the middle of an actor's message
-	Crashed           [crashPoints]int           // crashes of actors
-	CrashedRecovering int                        // of them, while the node recovered
-	ActorRestarts     int                        // of readers and replicators, alone
-	SubtreeRestarts   int                        // of whole nodes
-	Stops             [stopKinds]int             // of nodes by themselves
-	Away              int                        // members that stayed away for ever
-	Forgotten         int                        // histories that ended because a member had forgotten what it promised
-	Operations        [opKinds][outcomeKinds]int // of clients
+	FailedOperations  int                                      // of disks, on purpose
+	RefusedForSpace   int                                      // operations of full disks
+	FailedReads       int                                      // of disks
+	FlippedReads      int                                      // that brought a bit which was not so
+	FailedBatches     int                                      // of state machines on disk, for want of space or another reason
+	StatesLost        int                                      // of them, wholly, or found damaged and moved away
+	CrashImages       [crashImages]int                         // what power cuts did
+	CutMidway         int                                      // power cuts in the middle of an actor's message
+	Crashed           [crashPoints]int                         // crashes of actors
+	CrashedRecovering int                                      // of them, while the node recovered
+	ActorRestarts     int                                      // of readers and replicators, alone
+	SubtreeRestarts   int                                      // of whole nodes
+	Stops             [stopKinds]int                           // of nodes by themselves
+	Away              int                                      // members that stayed away for ever
+	Forgotten         int                                      // histories that ended because a member had forgotten what it promised
+	Operations        [history.NumOps][history.NumOutcomes]int // of clients
 }
 
 // Add sums up.
@@ -188,16 +188,16 @@ func New(options Options) *World {
 	w.uncommittedBytes = 20_000
 	w.sessionLimits = session.Limits{MaxRequestBytes: 1 << 20, MaxPendingRequests: 1 << 16, MaxPendingBytes: 1 << 26}
 	w.addMembers(size)
-	w.history = newHistory(w)
+	w.History = history.New(w)
 	return w
 }
 
 // Run lets the world live, with misfortune for as long as the options say and calm after that, until everything is well.
 func Run(options Options) *Result {
-	return runWorld(options).result()
+	return RunWorld(options).Result()
 }
 
-func runWorld(options Options) *World {
+func RunWorld(options Options) *World {
 	w := New(options)
 	if every := w.networkProfile.faultInterval; every > 0 {
 		w.after(w.randomDuration(0, every), w.injectFaults)
@@ -207,9 +207,9 @@ func runWorld(options Options) *World {
 	return w
 }
 
-func (w *World) result() *Result {
-	r := &Result{Options: w.options, Nodes: w.size, Clients: len(w.clients), Failure: w.failure, Steps: w.steps, Virtual: w.now, Hash: w.events.sum(), Counts: w.counts}
-	if w.failure != nil {
+func (w *World) Result() *Result {
+	r := &Result{Options: w.options, Nodes: w.size, Clients: len(w.clients), Failure: w.Failure, Steps: w.steps, Virtual: w.now, Hash: w.events.sum(), Counts: w.counts}
+	if w.Failure != nil {
 		r.Last = w.events.String()
 	}
 	return r
@@ -243,34 +243,46 @@ func (w *World) addMembers(size int) {
 	}
 }
 
+// Now is the virtual time.
+func (w *World) Now() time.Duration { return w.now }
+
+// Called implements history.Simulation.
+func (w *World) Called(o *history.Operation) { w.events.called(o) }
+
+// Returned implements history.Simulation.
+func (w *World) Returned(o *history.Operation) {
+	w.counts.Operations[o.Kind][o.Outcome]++
+	w.events.returned(o)
+}
+
 // fail notes the first promise that was not kept.
-func (w *World) fail(invariant, format string, values ...any) {
-	if w.failure == nil {
-		w.failure = &Failure{Invariant: invariant, Text: fmt.Sprintf(format, values...), Step: w.steps, At: w.now}
-		w.events.violated(w.failure)
+func (w *World) Fail(invariant, format string, values ...any) {
+	if w.Failure == nil {
+		w.Failure = &Failure{Invariant: invariant, Text: fmt.Sprintf(format, values...), Step: w.steps, At: w.now}
+		w.events.violated(w.Failure)
 	}
 }
 
 // run is misfortune, then calm until everything is well.
 func (w *World) run() {
-	for w.failure == nil && !w.beyondGuarantees && w.steps < w.options.Steps {
+	for w.Failure == nil && !w.beyondGuarantees && w.steps < w.options.Steps {
 		w.step()
 	}
-	if w.failure == nil {
+	if w.Failure == nil {
 		w.heal()
 	}
 	until := w.now + 60*time.Second
-	for w.failure == nil && !w.beyondGuarantees && !w.converged() {
+	for w.Failure == nil && !w.beyondGuarantees && !w.converged() {
 		if w.now > until-50*time.Second && !w.quorumPossible() {
 			break // nobody may expect service; and nothing wrong has been seen
 		}
 		if w.now > until {
-			w.fail("liveness", "after a minute of calm: %s", w.describeMembers())
+			w.Fail("liveness", "after a minute of calm: %s", w.describeMembers())
 		}
 		w.step()
 	}
 	switch {
-	case w.failure != nil:
+	case w.Failure != nil:
 	case w.beyondGuarantees || !w.converged():
 		w.checkAcknowledged()
 	default:

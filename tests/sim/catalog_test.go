@@ -1,30 +1,29 @@
-package sim
+package sim_test
 
 import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
+	"io/fs"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/troupe-raft/troupe/internal/sim"
 )
 
-// failCalls are the names of invariants with which the package's source calls World.fail.
+// failCalls returns the names of invariants with which the source of the simulator calls Fail.
 func failCalls(t *testing.T) map[string]token.Position {
 	t.Helper()
-	entries, err := os.ReadDir(".")
-	if err != nil {
-		t.Fatal(err)
-	}
 	names, files := map[string]token.Position{}, token.NewFileSet()
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") {
-			continue
+	err := filepath.WalkDir("../../internal/sim", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
 		}
-		file, err := parser.ParseFile(files, e.Name(), nil, 0)
+		file, err := parser.ParseFile(files, path, nil, 0)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
@@ -32,7 +31,7 @@ func failCalls(t *testing.T) map[string]token.Position {
 				return true
 			}
 			sel, ok := call.Fun.(*ast.SelectorExpr)
-			if !ok || sel.Sel.Name != "fail" {
+			if !ok || !strings.EqualFold(sel.Sel.Name, "fail") {
 				return true
 			}
 			name, isName := call.Args[0].(*ast.BasicLit)
@@ -42,15 +41,19 @@ func failCalls(t *testing.T) map[string]token.Position {
 			}
 			return true
 		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return names
 }
 
-func TestEveryPromiseIsListedAndEveryListedOneCanFail(t *testing.T) {
-	used, listed := failCalls(t), map[string]bool{"script": true} // the script's name is passed on by Scene.fail
-	for _, i := range Invariants {
+func TestInvariantsAreListedAndCanFail(t *testing.T) {
+	used, listed := failCalls(t), map[string]bool{"script": true} // Driver.fail passes its name on
+	for _, i := range sim.Invariants {
 		if i.Description == "" {
-			t.Errorf("%q has no line", i.Name)
+			t.Errorf("%q has no description", i.Name)
 		}
 		if _, ok := used[i.Name]; !ok && i.Name != "script" {
 			t.Errorf("nothing fails with %q", i.Name)
@@ -67,21 +70,21 @@ func TestEveryPromiseIsListedAndEveryListedOneCanFail(t *testing.T) {
 	}
 }
 
-func TestEveryFaultHasANameAndALine(t *testing.T) {
-	for _, f := range FaultKinds() {
+func TestFaultsHaveNamesAndDescriptions(t *testing.T) {
+	for _, f := range sim.FaultKinds() {
 		if f.String() == "" || f.Description() == "" {
 			t.Errorf("fault %d is called %q: %q", int(f), f.String(), f.Description())
 		}
-		if back, err := ParseFault(f.String()); err != nil || back != f {
+		if back, err := sim.ParseFault(f.String()); err != nil || back != f {
 			t.Errorf("%v is read as %v: %v", f, back, err)
 		}
 	}
 }
 
-// A second story of the same name would never be played.
-func TestScenariosHaveNamesOfTheirOwn(t *testing.T) {
+// A second scenario of the same name would never run.
+func TestScenarioNamesAreUnique(t *testing.T) {
 	seen := map[string]bool{}
-	for _, sc := range Scenarios() {
+	for _, sc := range sim.Scenarios() {
 		if seen[sc.Name] {
 			t.Errorf("two scenarios are called %s", sc.Name)
 		}
