@@ -1,15 +1,16 @@
 package troupe
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/troupe-raft/troupe/actors/live"
+	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 	"github.com/troupe-raft/troupe/raft"
@@ -96,35 +97,22 @@ type Limits struct {
 	DiskLowWater uint64
 }
 
-const (
-	defaultHeartbeat = 100 * time.Millisecond
-	defaultElection  = 1000 * time.Millisecond
-)
-
-func orElse[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
-}
-
 // withDefaults fills in what was left zero.
 func (c Config) withDefaults() Config {
-	c.Timing.HeartbeatInterval = orElse(c.Timing.HeartbeatInterval, defaultHeartbeat)
-	c.Timing.ElectionTimeout = orElse(c.Timing.ElectionTimeout, defaultElection)
-	c.Limits.MaxRequestBytes = orElse(c.Limits.MaxRequestBytes, 3<<19)
-	c.Limits.MaxPendingRequests = orElse(c.Limits.MaxPendingRequests, 65536)
-	c.Limits.MaxPendingBytes = orElse(c.Limits.MaxPendingBytes, 64<<20)
-	c.Limits.MaxPendingReads = orElse(c.Limits.MaxPendingReads, 65536)
-	c.Limits.MaxUncommittedBytes = orElse(c.Limits.MaxUncommittedBytes, 64<<20)
-	c.Limits.LogMemoryBytes = orElse(c.Limits.LogMemoryBytes, 16<<20)
-	inFlight := uint64(16 << 20)
+	c.Timing.HeartbeatInterval = cmp.Or(c.Timing.HeartbeatInterval, defaults.HeartbeatInterval)
+	c.Timing.ElectionTimeout = cmp.Or(c.Timing.ElectionTimeout, defaults.ElectionTimeout)
+	c.Limits.MaxRequestBytes = cmp.Or(c.Limits.MaxRequestBytes, defaults.MaxRequestBytes)
+	c.Limits.MaxPendingRequests = cmp.Or(c.Limits.MaxPendingRequests, defaults.MaxPendingRequests)
+	c.Limits.MaxPendingBytes = cmp.Or(c.Limits.MaxPendingBytes, defaults.MaxPendingBytes)
+	c.Limits.MaxPendingReads = cmp.Or(c.Limits.MaxPendingReads, defaults.MaxPendingReads)
+	c.Limits.MaxUncommittedBytes = cmp.Or(c.Limits.MaxUncommittedBytes, defaults.MaxUncommittedBytes)
+	c.Limits.LogMemoryBytes = cmp.Or(c.Limits.LogMemoryBytes, defaults.LogMemoryBytes)
+	inFlight := uint64(defaults.MaxInFlightBytes)
 	if c.PeerLink != nil && c.PeerLink.ProtoRemote {
-		inFlight = 1 << 20
+		inFlight = defaults.RemoteInFlightBytes
 	}
-	c.Limits.MaxInFlightBytes = orElse(c.Limits.MaxInFlightBytes, inFlight)
-	c.Limits.DiskLowWater = orElse(c.Limits.DiskLowWater, 256<<20)
+	c.Limits.MaxInFlightBytes = cmp.Or(c.Limits.MaxInFlightBytes, inFlight)
+	c.Limits.DiskLowWater = cmp.Or(c.Limits.DiskLowWater, defaults.DiskLowWaterBytes)
 	if c.FS == nil {
 		c.FS = vfs.OS()
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/troupe-raft/troupe/actors/machine"
 	"github.com/troupe-raft/troupe/actors/node"
 	"github.com/troupe-raft/troupe/actors/replicator"
+	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/internal/session"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
@@ -94,14 +95,17 @@ func newNode(config Config, bootstrap *messages.Configuration, dir *persistence.
 }
 
 func supervisorConfig(config *Config, bootstrap *messages.Configuration, dir *persistence.DataDir) supervisor.Config {
-	limits := node.DefaultLimits()
-	limits.MaxUncommittedBytes = config.Limits.MaxUncommittedBytes
-	limits.MemoryBytes = config.Limits.LogMemoryBytes
-	flight := replicator.DefaultLimits()
-	flight.MaxInFlightBytes = config.Limits.MaxInFlightBytes
 	return supervisor.Config{
 		Bootstrap: bootstrap, HeartbeatInterval: config.Timing.HeartbeatInterval, ElectionTimeout: config.Timing.ElectionTimeout,
-		RestartLimit: config.RestartLimit, Node: limits, Replicator: flight,
+		RestartLimit: config.RestartLimit,
+		Node: node.Limits{
+			MaxUncommittedBytes: config.Limits.MaxUncommittedBytes, MaxBatchBytes: defaults.MaxBatchBytes,
+			MemoryBytes: config.Limits.LogMemoryBytes, MaxPendingReads: defaults.MaxPendingReads,
+		},
+		Replicator: replicator.Limits{
+			MaxInFlight: defaults.MaxInFlight, MaxInFlightBytes: config.Limits.MaxInFlightBytes,
+			MaxRequestBytes: defaults.MaxBatchBytes, ProbeBytes: defaults.ProbeBytes,
+		},
 		LogStore: logstore.Config{Log: persistence.Options{
 			FS: config.FS, Dir: dir.LogDir(), NodeID: config.ID, StorageID: dir.Identity.StorageID, MustExist: true,
 			LowWater: config.Limits.DiskLowWater,

@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -21,6 +22,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/troupe-raft/troupe/internal/connlimit"
+	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/internal/logonce"
 	"github.com/troupe-raft/troupe/internal/tlshandshake"
 )
@@ -74,35 +76,28 @@ func (c *ServerConfig) setDefaults() error {
 	if c.Consensus == nil || c.Store == nil || c.MemberID == 0 {
 		return errors.New("a server needs Consensus, Store and MemberID")
 	}
-	setDefault(&c.MaxRequestBytes, 3<<19)
-	setDefault(&c.MaxTxnOps, 128)
-	setDefault(&c.MaxConcurrentStreams, 16384)
-	setDefault(&c.MaxConnections, 10000)
-	setDefault(&c.MaxRequestsInFlight, 32768)
-	setDefault(&c.MaxOpenStreams, 16384)
-	setDefault(&c.MaxAnswerBytes, 1<<30)
-	setDefault(&c.MaxWatchersPerStream, 65536)
-	setDefault(&c.WatchStreamBufferBytes, 8<<20)
-	setDefault(&c.WatchTotalBufferBytes, 1<<30)
-	setDefault(&c.WatchQueueBytes, 64<<20)
-	setDefault(&c.WatchProgressInterval, 10*time.Minute)
-	setDefault(&c.ElectionTimeout, time.Second)
-	setDefault(&c.RequestTimeout, 5*time.Second+2*c.ElectionTimeout)
-	setDefault(&c.FirstByteTimeout, 10*time.Second)
-	setDefault(&c.KeepaliveMinTime, 5*time.Second)
-	setDefault(&c.KeepaliveInterval, 2*time.Hour)
-	setDefault(&c.KeepaliveTimeout, 20*time.Second)
+	c.MaxRequestBytes = cmp.Or(c.MaxRequestBytes, defaults.MaxRequestBytes)
+	c.MaxTxnOps = cmp.Or(c.MaxTxnOps, defaults.MaxTxnOps)
+	c.MaxConcurrentStreams = cmp.Or(c.MaxConcurrentStreams, defaults.MaxConcurrentStreams)
+	c.MaxConnections = cmp.Or(c.MaxConnections, defaults.MaxConnections)
+	c.MaxRequestsInFlight = cmp.Or(c.MaxRequestsInFlight, defaults.MaxRequestsInFlight)
+	c.MaxOpenStreams = cmp.Or(c.MaxOpenStreams, defaults.MaxOpenStreams)
+	c.MaxAnswerBytes = cmp.Or(c.MaxAnswerBytes, defaults.MaxAnswerBytes)
+	c.MaxWatchersPerStream = cmp.Or(c.MaxWatchersPerStream, defaults.MaxWatchersPerStream)
+	c.WatchStreamBufferBytes = cmp.Or(c.WatchStreamBufferBytes, defaults.WatchStreamBufferBytes)
+	c.WatchTotalBufferBytes = cmp.Or(c.WatchTotalBufferBytes, defaults.WatchTotalBufferBytes)
+	c.WatchQueueBytes = cmp.Or(c.WatchQueueBytes, defaults.WatchQueueBytes)
+	c.WatchProgressInterval = cmp.Or(c.WatchProgressInterval, defaults.WatchProgressInterval)
+	c.ElectionTimeout = cmp.Or(c.ElectionTimeout, defaults.ElectionTimeout)
+	c.RequestTimeout = cmp.Or(c.RequestTimeout, defaults.RequestTimeout+2*c.ElectionTimeout)
+	c.FirstByteTimeout = cmp.Or(c.FirstByteTimeout, defaults.FirstByteTimeout)
+	c.KeepaliveMinTime = cmp.Or(c.KeepaliveMinTime, defaults.KeepaliveMinTime)
+	c.KeepaliveInterval = cmp.Or(c.KeepaliveInterval, defaults.KeepaliveInterval)
+	c.KeepaliveTimeout = cmp.Or(c.KeepaliveTimeout, defaults.KeepaliveTimeout)
 	if c.Registry == nil {
 		c.Registry = prometheus.NewRegistry()
 	}
 	return nil
-}
-
-func setDefault[T comparable](value *T, to T) {
-	var zero T
-	if *value == zero {
-		*value = to
-	}
 }
 
 // grpcOverheadBytes is what a message may be larger than the largest request, as in etcd: the limit that tells the client what

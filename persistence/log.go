@@ -1,9 +1,11 @@
 package persistence
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 
+	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 	"github.com/troupe-raft/troupe/raft"
@@ -20,7 +22,7 @@ type Options struct {
 	// Segments begin with FirstSegmentBytes and double up to SegmentBytes. Zero: 1 MiB and 64 MiB.
 	FirstSegmentBytes int64
 	SegmentBytes      int64
-	// LowWater is how many bytes must stay free on the disk; below, DiskLow tells. Zero: 128 MiB.
+	// LowWater is how many bytes must stay free on the disk; below, DiskLow tells. Zero: 256 MiB.
 	LowWater uint64
 
 	// For tools: files of every member are read; the log is written to meanwhile.
@@ -28,15 +30,9 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() {
-	if o.SegmentBytes == 0 {
-		o.SegmentBytes = 64 << 20
-	}
-	if o.FirstSegmentBytes == 0 {
-		o.FirstSegmentBytes = min(1<<20, o.SegmentBytes)
-	}
-	if o.LowWater == 0 {
-		o.LowWater = 128 << 20
-	}
+	o.SegmentBytes = cmp.Or(o.SegmentBytes, defaults.SegmentBytes)
+	o.FirstSegmentBytes = cmp.Or(o.FirstSegmentBytes, min(defaults.FirstSegmentBytes, o.SegmentBytes))
+	o.LowWater = cmp.Or(o.LowWater, defaults.DiskLowWaterBytes)
 }
 
 // Log is the write-ahead log of one member: entries, term and vote. One goroutine at a time uses it; Readers may be used

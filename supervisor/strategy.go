@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/defaults"
 )
 
 // RestartLimit bounds the restarts of a node's actors: more than Max restarts within the duration
@@ -21,7 +22,7 @@ type RestartLimit struct {
 
 // DefaultRestartLimit allows for a few unrelated failures, and stops a node that fails on every
 // start.
-var DefaultRestartLimit = RestartLimit{Max: 10, Within: 30 * time.Second}
+var DefaultRestartLimit = RestartLimit{Max: defaults.MaxRestarts, Within: defaults.RestartPeriod}
 
 // strategy decides about every failure in the tree. All actors of the node have it in their Props,
 // so several parents may call it at once; mu guards the counts.

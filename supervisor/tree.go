@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 	"time"
@@ -51,9 +52,7 @@ type Tree struct {
 
 // New prepares a tree. The environment that is passed to Start must be made with its Strategy.
 func New(config Config, log *zerolog.Logger, now func() time.Duration) *Tree {
-	if config.RestartLimit == (RestartLimit{}) {
-		config.RestartLimit = DefaultRestartLimit
-	}
+	config.RestartLimit = cmp.Or(config.RestartLimit, DefaultRestartLimit)
 	t := &Tree{config: config, done: make(chan struct{})}
 	t.strategy = &strategy{limit: config.RestartLimit, now: now, log: log, recordFatal: t.recordFatal}
 	return t

@@ -2,6 +2,7 @@
 package logstore
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 )
@@ -76,12 +78,8 @@ func New(env actors.Env, config Config) actor.Producer {
 	if config.Log.FS == nil {
 		config.Log.FS = env.FS()
 	}
-	if config.batchBytes == 0 {
-		config.batchBytes = 16 << 20
-	}
-	if config.idleAfter == 0 {
-		config.idleAfter = 10 * time.Millisecond
-	}
+	config.batchBytes = cmp.Or(config.batchBytes, defaults.LogWriteBytes)
+	config.idleAfter = cmp.Or(config.idleAfter, defaults.LogIdleAfter)
 	return func() actor.Actor {
 		return &LogStore{env: env, config: config, sizeWarning: firstSizeWarning}
 	}

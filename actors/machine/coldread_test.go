@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 )
@@ -31,7 +32,7 @@ func TestABacklogIsReadFromTheLogInPiecesAndThenPulledAgain(t *testing.T) {
 	s, state := startWithSession(t)
 	pulls := len(s.toNode)
 	s.send(&messages.Committed{Incarnation: incarnation, OnDiskThrough: 9})
-	expectMessages(t, "the reader", s.toReader, &messages.ReadLog{Incarnation: incarnation, From: 2, To: 9, MaxBytes: defaultMaxBatchBytes, Token: 1})
+	expectMessages(t, "the reader", s.toReader, &messages.ReadLog{Incarnation: incarnation, From: 2, To: 9, MaxBytes: defaults.MaxBatchBytes, Token: 1})
 	s.respondRead(3)
 	if ask := s.lastRead(); ask.From != 5 || ask.To != 9 || (*state).last != 4 {
 		t.Fatalf("after the first piece: asked for %v, applied %d", ask, (*state).last)

@@ -3,11 +3,13 @@
 package machine
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/statemachine"
 )
@@ -57,13 +59,9 @@ type Config struct {
 	ReplayThrough uint64
 }
 
-const defaultMaxBatchBytes = 1 << 20
-
 // New makes the producer of a Machine, to be spawned by the Node it is to serve.
 func New(env actors.Env, config Config) actor.Producer {
-	if config.MaxBatchBytes == 0 {
-		config.MaxBatchBytes = defaultMaxBatchBytes
-	}
+	config.MaxBatchBytes = cmp.Or(config.MaxBatchBytes, defaults.MaxBatchBytes)
 	return func() actor.Actor { return &Machine{env: env, config: config, limits: featureLevel1Limits} }
 }
 

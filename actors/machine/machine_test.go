@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 	"github.com/troupe-raft/troupe/statemachine"
@@ -54,7 +55,7 @@ func TestAMachineThatKeepsItsStateGoesOnWhereItStood(t *testing.T) {
 	s := newFixture(t).start(Config{Factory: func() (statemachine.StateMachine, error) { return &fakeOnDisk{disk: d}, nil }, ReplayThrough: 41})
 	expectMessages(t, "the Node", s.toNode,
 		&messages.MachineReady{Incarnation: incarnation, Applied: 41},
-		&messages.Pull{Incarnation: incarnation, From: 42, MaxBytes: defaultMaxBatchBytes})
+		&messages.Pull{Incarnation: incarnation, From: 42, MaxBytes: defaults.MaxBatchBytes})
 	expectMessages(t, "the handle", s.takeSessionMessages(), &messages.ReplayComplete{Incarnation: incarnation, Applied: 41})
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/actors/internal/actortest"
+	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 )
@@ -60,7 +61,7 @@ func newFixture(t testing.TB, size int) *fixture {
 		randomInt64: func(int64) int64 { return 0 },
 	}
 	s.config = Config{
-		Bootstrap: newConfiguration(size), HeartbeatInterval: heartbeatInterval, ElectionTimeout: electionTimeout, Limits: DefaultLimits(),
+		Bootstrap: newConfiguration(size), HeartbeatInterval: heartbeatInterval, ElectionTimeout: electionTimeout, Limits: defaultLimits(),
 		LogStore: func() actor.Producer { return s.childActor("log", func(m proto.Message) { s.receiveAppend(m) }) },
 		Machine: func(*actor.PID, uint64) actor.Producer {
 			s.spawned = append(s.spawned, fmt.Sprintf("machine after %d of the handle", len(s.sentToSession)))
@@ -317,4 +318,11 @@ func (s *fixture) newProgress(peer, match uint64) *messages.Progress {
 // newProposal is an entry as a handle would make it.
 func newProposal(sequence uint64, size int) []byte {
 	return raft.EncodeCommand(9, sequence, 0, make([]byte, size))
+}
+
+func defaultLimits() Limits {
+	return Limits{
+		MaxUncommittedBytes: defaults.MaxUncommittedBytes, MaxBatchBytes: defaults.MaxBatchBytes,
+		MemoryBytes: defaults.LogMemoryBytes, MaxPendingReads: defaults.MaxPendingReads,
+	}
 }

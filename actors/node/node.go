@@ -86,16 +86,6 @@ type Limits struct {
 	MaxPendingReads int
 }
 
-// DefaultLimits returns limits for a server of a few cores.
-func DefaultLimits() Limits {
-	return Limits{
-		MaxUncommittedBytes: 64 << 20,
-		MaxBatchBytes:       1 << 20,
-		MemoryBytes:         32 << 20,
-		MaxPendingReads:     65536,
-	}
-}
-
 // Node is the actor. State that exists in one role only belongs to the type of the role.
 type Node struct {
 	env    actors.Env

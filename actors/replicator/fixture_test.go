@@ -10,6 +10,7 @@ import (
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/actors/internal/actortest"
+	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 )
@@ -53,7 +54,7 @@ func newFixture(t testing.TB, terms ...uint64) *fixture {
 }
 
 // start brings the Replicator to life.
-func (s *fixture) start() *fixture { return s.startWith(DefaultLimits()) }
+func (s *fixture) start() *fixture { return s.startWith(defaultLimits()) }
 
 func (s *fixture) startWith(limits Limits) *fixture {
 	reader := s.System.Root.Spawn(s.Props(func() actor.Actor { return actor.ReceiveFunc(s.readerReceive) }))
@@ -253,5 +254,12 @@ func (p fixtureObserver) Replicator(v actors.ReplicatorView) {
 	p.fixture.views = append(p.fixture.views, v)
 	if v.Next <= v.Match && v.State != "stopped" && v.Next != 0 {
 		p.fixture.t.Errorf("nextIndex %d is not above matchIndex %d", v.Next, v.Match)
+	}
+}
+
+func defaultLimits() Limits {
+	return Limits{
+		MaxInFlight: defaults.MaxInFlight, MaxInFlightBytes: defaults.MaxInFlightBytes,
+		MaxRequestBytes: defaults.MaxBatchBytes, ProbeBytes: defaults.ProbeBytes,
 	}
 }

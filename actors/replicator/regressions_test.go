@@ -109,7 +109,7 @@ func (w *messageContext) Message() any { return w.message }
 func TestAReplicatorThatFailedWhileItStartedCanBeRestartedAndStopped(t *testing.T) {
 	for _, end := range []any{&actor.Restarting{}, &actor.Stopping{}} {
 		s := newFixture(t, 1, 5)
-		r := New(s, Config{Incarnation: 3, PeerID: 2, Term: term, Limits: DefaultLimits()})().(*Replicator)
+		r := New(s, Config{Incarnation: 3, PeerID: 2, Term: term, Limits: defaultLimits()})().(*Replicator)
 		r.Receive(&messageContext{message: end})
 	}
 }

@@ -65,11 +65,6 @@ type Limits struct {
 	ProbeBytes      uint64
 }
 
-// DefaultLimits suit the peer link.
-func DefaultLimits() Limits {
-	return Limits{MaxInFlight: 256, MaxInFlightBytes: 16 << 20, MaxRequestBytes: 1 << 20, ProbeBytes: 64 << 10}
-}
-
 // Replicator is the actor.
 type Replicator struct {
 	env      actors.Env

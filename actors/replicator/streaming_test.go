@@ -115,7 +115,7 @@ func TestAPeerThatAnswersIsGivenTime(t *testing.T) {
 }
 
 func TestALaggingPeerIsServedFromDiskPieceByPiece(t *testing.T) {
-	limits := DefaultLimits()
+	limits := defaultLimits()
 	limits.MaxRequestBytes = 10 * entryBytes
 	s := newFixture(t, append([]uint64{1}, repeatTerm(40, 5)...)...)
 	s.firstInMemory = 35

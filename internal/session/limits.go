@@ -23,8 +23,6 @@ const (
 	// maxUnappliedReadPoints is how many read points may wait for the state machine. The reads that come after that share the next one,
 	// which is asked for when one of these was reached: so what a slow state machine costs does not grow with the rounds.
 	maxUnappliedReadPoints = 1024
-
-	defaultMaxPendingReads = 1 << 16
 )
 
 // A bound is something whose limit was reached, and that refuses what comes until there is room.

@@ -7,12 +7,14 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -41,9 +43,7 @@ type Session struct {
 // New makes the handle of a member whose actors have not begun to live.
 func New(c Config) *Session {
 	h := &Session{}
-	if c.Limits.MaxPendingReads == 0 {
-		c.Limits.MaxPendingReads = defaultMaxPendingReads
-	}
+	c.Limits.MaxPendingReads = cmp.Or(c.Limits.MaxPendingReads, defaults.MaxPendingReads)
 	h.proposals = newProposals(c, &h.refusals, h.leader.Load)
 	h.reads = newReads(c, &h.refusals, h.leader.Load)
 	return h

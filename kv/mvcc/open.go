@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/rs/zerolog"
+
+	"github.com/troupe-raft/troupe/internal/defaults"
 )
 
 // formatVersion is that of the rows. A store of another one is refused, never guessed at.
@@ -23,19 +26,15 @@ var notStopping atomic.Bool
 // Open opens the store in dir, made if missing.
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{log: o.Logger, leaseKnown: o.LeaseKnown, onFatal: o.OnFatal, openSnapshots: make(map[*View]struct{})}
-	if s.bucketLimits = o.bucketLimits; s.bucketLimits == (bucketLimits{}) {
-		s.bucketLimits = defaultBucketLimits
-	}
+	s.bucketLimits = cmp.Or(o.bucketLimits, defaultBucketLimits)
 	s.compactor.failed = make(chan struct{})
-	if s.compactor.stepEvents = o.compactionStepEvents; o.compactionStepEvents == 0 {
-		s.compactor.stepEvents = defaultStepEvents
-	}
+	s.compactor.stepEvents = cmp.Or(o.compactionStepEvents, defaultStepEvents)
 	db, err := pebble.Open(dir, s.engineOptions(o))
 	if err != nil {
 		return nil, openError(dir, err)
 	}
 	s.db = db
-	s.metadataCache = newMetadataCache(withDefault(o.metadataBytes, 64<<20))
+	s.metadataCache = newMetadataCache(cmp.Or(o.metadataBytes, defaults.StoreMetadataBytes))
 	if err := s.load(dir); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -45,13 +44,6 @@ func Open(dir string, o Options) (*Store, error) {
 	s.metadataCache.committed(s.tip.rev)
 	s.compactor.start(s)
 	return s, nil
-}
-
-func withDefault(n, fallback int64) int64 {
-	if n > 0 {
-		return n
-	}
-	return fallback
 }
 
 func openError(dir string, err error) error {
@@ -169,11 +161,11 @@ func (s *Store) loadMembers() error {
 
 // engineOptions are Pebble's, chosen by measurement (docs/kv-format.md).
 func (s *Store) engineOptions(o Options) *pebble.Options {
-	memTable := withDefault(o.memTableBytes, 32<<20)
+	memTable := cmp.Or(o.memTableBytes, defaults.StoreMemTableBytes)
 	opts := &pebble.Options{
 		FS: o.FS,
 		// The engine takes the memory of its memtables, of which three exist while it flushes, out of the cache's.
-		CacheSize:          withDefault(o.cacheBytes, 64<<20) + 3*memTable,
+		CacheSize:          cmp.Or(o.cacheBytes, defaults.StoreCacheBytes) + 3*memTable,
 		DisableWAL:         true,
 		FormatMajorVersion: pebble.FormatTableFormatV6,
 		MemTableSize:       uint64(memTable),

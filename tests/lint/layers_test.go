@@ -25,7 +25,7 @@ var layers = []struct {
 }{
 	{"cmd", 8}, {"kv", 7}, {"", 6}, {"internal/sim", 6}, {"supervisor", 5}, {"actors/live", 4},
 	{"actors/node", 3}, {"actors/logstore", 3}, {"actors/machine", 3}, {"actors/replicator", 3}, {"actors", 2},
-	{"persistence", 1}, {"internal/session", 1}, {"raft", 0}, {"messages", -1}, {"statemachine", -1},
+	{"persistence", 1}, {"internal/session", 1}, {"raft", 0}, {"messages", -1}, {"statemachine", -1}, {"internal/defaults", -1},
 }
 
 func layerOf(pkg string) (prefix string, floor int) {

@@ -8,6 +8,7 @@
 package link
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/internal/connlimit"
+	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/internal/logonce"
 	"github.com/troupe-raft/troupe/messages"
 )
@@ -55,12 +57,6 @@ type Options struct {
 }
 
 const (
-	defaultControlQueueBytes = 4 << 20
-	defaultBulkQueueBytes    = 64 << 20
-	defaultMaxMessageBytes   = 64 << 20
-	defaultMaxConnections    = 128
-	defaultKeepaliveInterval = 5 * time.Second
-
 	// targetBatchBytes is up to where letters are added to a mail; one letter may go beyond.
 	targetBatchBytes = 512 << 10
 	// window is the flow-control window of a stream and of a connection: fixed, so that gRPC does not probe for it with
@@ -109,21 +105,13 @@ func New(options Options) (*Link, error) {
 			}
 		}
 	}
-	setDefault(&options.ControlQueueBytes, defaultControlQueueBytes)
-	setDefault(&options.BulkQueueBytes, defaultBulkQueueBytes)
-	setDefault(&options.MaxMessageBytes, defaultMaxMessageBytes)
-	setDefault(&options.MaxConnections, defaultMaxConnections)
-	if options.KeepaliveInterval == 0 {
-		options.KeepaliveInterval = defaultKeepaliveInterval
-	}
+	options.ControlQueueBytes = cmp.Or(options.ControlQueueBytes, defaults.PeerControlQueueBytes)
+	options.BulkQueueBytes = cmp.Or(options.BulkQueueBytes, defaults.PeerBulkQueueBytes)
+	options.MaxMessageBytes = cmp.Or(options.MaxMessageBytes, defaults.PeerMessageBytes)
+	options.MaxConnections = cmp.Or(options.MaxConnections, defaults.PeerConnections)
+	options.KeepaliveInterval = cmp.Or(options.KeepaliveInterval, defaults.PeerKeepaliveInterval)
 	options.KeepaliveInterval = max(options.KeepaliveInterval, time.Second)
 	return &Link{options: options, peersKnown: make(chan struct{}), closing: make(chan struct{})}, nil
-}
-
-func setDefault(value *int, standard int) {
-	if *value == 0 {
-		*value = standard
-	}
 }
 
 func onLoopback(address net.Addr) bool {

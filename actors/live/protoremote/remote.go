@@ -16,6 +16,7 @@
 package protoremote
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -40,6 +41,7 @@ import (
 
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/actors/live/link"
+	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/internal/logonce"
 	"github.com/troupe-raft/troupe/messages"
 )
@@ -63,7 +65,6 @@ type Options struct {
 const (
 	writerBatchSize        = 16 // messages the library puts into one write
 	flowControlWindowBytes = 16 << 20
-	defaultMaxMessageBytes = 8 << 20
 	helloRetryDelay        = 50 * time.Millisecond
 	receiverName           = "troupe-post"
 	keepaliveInterval      = 10 * time.Second
@@ -102,9 +103,7 @@ func New(options Options) (*Link, error) {
 		return nil, fmt.Errorf("peer link over remote: %w", err)
 	}
 	probe.Close()
-	if options.MaxMessageBytes == 0 {
-		options.MaxMessageBytes = defaultMaxMessageBytes
-	}
+	options.MaxMessageBytes = cmp.Or(options.MaxMessageBytes, defaults.RemoteMessageBytes)
 	l := &Link{options: options, peers: map[uint64]*remotePeer{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l, nil

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/troupe-raft/troupe/internal/defaults"
 )
 
 // Flags are the settings of a server as they were written. What has a default has it after Register.
@@ -117,8 +119,8 @@ func (f *Flags) cluster() *pflag.FlagSet {
 	fs.StringVar(&f.InitialClusterToken, "initial-cluster-token", "etcd-cluster", "a `word` that keeps clusters apart which were set up alike")
 	fs.StringVar(&f.AdvertisePeerURLs, "initial-advertise-peer-urls", "", "`URLs` by which the other members reach this one (default: as listened on)")
 	fs.StringVar(&f.AdvertiseClientURLs, "advertise-client-urls", "", "`URLs` told to clients (default: as listened on)")
-	fs.UintVar(&f.HeartbeatMillis, "heartbeat-interval", 100, "`milliseconds` between two heartbeats of a leader")
-	fs.UintVar(&f.ElectionMillis, "election-timeout", 1000, "`milliseconds` without a leader until a member stands for election; the same on all")
+	fs.UintVar(&f.HeartbeatMillis, "heartbeat-interval", milliseconds(defaults.HeartbeatInterval), "`milliseconds` between two heartbeats of a leader")
+	fs.UintVar(&f.ElectionMillis, "election-timeout", milliseconds(defaults.ElectionTimeout), "`milliseconds` without a leader until a member stands for election; the same on all")
 	fs.StringVar(&f.PeerLink, "peer-link", "grpc", "how members talk: `grpc`, or remote (Proto.Actor's own; experimental, the same on all)")
 	return fs
 }
@@ -126,15 +128,15 @@ func (f *Flags) cluster() *pflag.FlagSet {
 func (f *Flags) limits() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("limits", pflag.ContinueOnError)
 	fs.Int64Var(&f.QuotaBackendBytes, "quota-backend-bytes", 0, "`bytes` of live data above which puts are refused, until deletes and compaction have made room (0: 8 GiB; below 0: none)")
-	fs.UintVar(&f.MaxRequestBytes, "max-request-bytes", 1536*1024, "`bytes` of the largest request taken")
-	fs.UintVar(&f.MaxTxnOps, "max-txn-ops", 128, "`operations` of the largest transaction taken")
-	fs.Uint32Var(&f.MaxConcurrentStreams, "max-concurrent-streams", 16384, "`streams` that one client connection may have open")
-	fs.Uint32Var(&f.MaxConnections, "max-connections", 10000, "client `connections` that may be open; more are closed at once")
-	fs.Int64Var(&f.MaxAnswerBytes, "max-answer-bytes", 1<<30, "`bytes` that the answers of ranges to all clients together may take in memory")
-	fs.DurationVar(&f.KeepaliveMinTime, "grpc-keepalive-min-time", 5*time.Second, "a client that pings more often is cut off")
-	fs.DurationVar(&f.KeepaliveInterval, "grpc-keepalive-interval", 2*time.Hour, "how often the server pings a client (0: never)")
-	fs.DurationVar(&f.WatchProgress, "watch-progress-notify-interval", 10*time.Minute, "how often a watch that asked for it hears how far it is")
-	fs.DurationVar(&f.KeepaliveTimeout, "grpc-keepalive-timeout", 20*time.Second, "how long a client may take to answer a ping")
+	fs.UintVar(&f.MaxRequestBytes, "max-request-bytes", defaults.MaxRequestBytes, "`bytes` of the largest request taken")
+	fs.UintVar(&f.MaxTxnOps, "max-txn-ops", defaults.MaxTxnOps, "`operations` of the largest transaction taken")
+	fs.Uint32Var(&f.MaxConcurrentStreams, "max-concurrent-streams", defaults.MaxConcurrentStreams, "`streams` that one client connection may have open")
+	fs.Uint32Var(&f.MaxConnections, "max-connections", defaults.MaxConnections, "client `connections` that may be open; more are closed at once")
+	fs.Int64Var(&f.MaxAnswerBytes, "max-answer-bytes", defaults.MaxAnswerBytes, "`bytes` that the answers of ranges to all clients together may take in memory")
+	fs.DurationVar(&f.KeepaliveMinTime, "grpc-keepalive-min-time", defaults.KeepaliveMinTime, "a client that pings more often is cut off")
+	fs.DurationVar(&f.KeepaliveInterval, "grpc-keepalive-interval", defaults.KeepaliveInterval, "how often the server pings a client (0: never)")
+	fs.DurationVar(&f.WatchProgress, "watch-progress-notify-interval", defaults.WatchProgressInterval, "how often a watch that asked for it hears how far it is")
+	fs.DurationVar(&f.KeepaliveTimeout, "grpc-keepalive-timeout", defaults.KeepaliveTimeout, "how long a client may take to answer a ping")
 	return fs
 }
 
@@ -166,6 +168,8 @@ func (f *Flags) observation() *pflag.FlagSet {
 	fs.BoolVar(&f.EnablePprof, "enable-pprof", false, "serve profiles under /debug/pprof on the client URLs")
 	return fs
 }
+
+func milliseconds(d time.Duration) uint { return uint(d / time.Millisecond) }
 
 func hideFlags(fs *pflag.FlagSet, names ...string) {
 	for _, name := range names {

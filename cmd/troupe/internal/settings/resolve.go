@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/troupe-raft/troupe/internal/certs"
+	"github.com/troupe-raft/troupe/internal/defaults"
 )
 
 // Server is what a server is started with: checked as a whole.
@@ -64,7 +65,6 @@ type Keepalive struct {
 const (
 	maxElectionMillis      = 50000
 	heartbeatsPerTerm      = 5
-	defaultQuotaBytes      = 8 << 30
 	minResponseBudgetBytes = 1 << 20
 	maxRequestBytesLimit   = 512 << 20
 )
@@ -278,7 +278,7 @@ func (f *Flags) resolveLimits(s *Server, _ *pflag.FlagSet) error {
 	s.Keepalive = Keepalive{f.KeepaliveMinTime, f.KeepaliveInterval, f.KeepaliveTimeout}
 	switch {
 	case f.QuotaBackendBytes == 0:
-		s.QuotaBytes = defaultQuotaBytes
+		s.QuotaBytes = defaults.QuotaBytes
 	case f.QuotaBackendBytes > 0:
 		s.QuotaBytes = f.QuotaBackendBytes
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/troupe-raft/troupe/internal/defaults"
 )
 
 // written parses a command line as the server does.
@@ -43,7 +45,7 @@ func TestAServerWithoutFlagsIsAClusterOfOne(t *testing.T) {
 	if !filepath.IsAbs(s.DataDir) || filepath.Base(s.DataDir) != "default.troupe" {
 		t.Fatalf("data dir %s", s.DataDir)
 	}
-	if s.QuotaBytes != defaultQuotaBytes || len(s.Warnings) != 0 || s.AdvertiseClient[0] != "http://localhost:2379" {
+	if s.QuotaBytes != defaults.QuotaBytes || len(s.Warnings) != 0 || s.AdvertiseClient[0] != "http://localhost:2379" {
 		t.Fatalf("%+v", s)
 	}
 }
