@@ -36,10 +36,10 @@ func methodName(lane lane) string {
 }
 
 func (l *Link) newServer() *grpc.Server {
-	silence := l.options.KeepaliveInterval
+	silence := l.options.keepaliveInterval
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(batchCodec{}),
-		grpc.MaxRecvMsgSize(maxBatchBytes(l.options.MaxMessageBytes)),
+		grpc.MaxRecvMsgSize(maxBatchBytes(l.options.maxMessageBytes)),
 		grpc.MaxHeaderListSize(16 << 10),
 		grpc.MaxConcurrentStreams(8),
 		grpc.StaticStreamWindowSize(flowControlWindowBytes),

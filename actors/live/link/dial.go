@@ -141,8 +141,8 @@ func (p *linkPeer) dial(member *messages.Member) (*grpc.ClientConn, error) {
 		grpc.WithStaticConnWindowSize(flowControlWindowBytes),
 		grpc.WithReadBufferSize(4<<10), // nothing but window updates comes back
 		grpc.WithWriteBufferSize(64<<10),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: options.KeepaliveInterval, Timeout: options.KeepaliveInterval, PermitWithoutStream: true}),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(batchCodec{}), grpc.MaxCallSendMsgSize(maxBatchBytes(options.MaxMessageBytes))),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: options.keepaliveInterval, Timeout: options.keepaliveInterval, PermitWithoutStream: true}),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(batchCodec{}), grpc.MaxCallSendMsgSize(maxBatchBytes(options.maxMessageBytes))),
 	)
 }
 

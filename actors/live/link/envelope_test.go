@@ -95,7 +95,7 @@ func TestE46ALetterThatLiesIsDroppedCountedAndSaidOnce(t *testing.T) {
 }
 
 func TestAMailThatCannotBeReadEndsTheStreamAndAProperOneIsTakenAfterwards(t *testing.T) {
-	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.MaxMessageBytes = 1000 })
+	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.maxMessageBytes = 1000 })
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}})
 	open := func() grpc.ClientStream {
 		stream, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String()))

@@ -43,17 +43,17 @@ type Options struct {
 	// AllowPlaintext permits plaintext beyond loopback: whoever reaches the port can then speak as any member.
 	AllowPlaintext bool
 
-	// ControlQueueBytes and BulkQueueBytes bound what waits for one peer. Defaults: 4 MiB and 64 MiB.
-	ControlQueueBytes, BulkQueueBytes int
-	// MaxMessageBytes bounds one message, in both directions. It must be above the largest AppendEntries that a replicator
+	// controlQueueBytes and bulkQueueBytes bound what waits for one peer. Defaults: 4 MiB and 64 MiB.
+	controlQueueBytes, bulkQueueBytes int
+	// maxMessageBytes bounds one message, in both directions. It must be above the largest AppendEntries that a replicator
 	// makes. Default 64 MiB.
-	MaxMessageBytes int
-	// MaxConnections bounds the connections that the listeners have open, of peers and of strangers. Default 128.
-	MaxConnections int
+	maxMessageBytes int
+	// maxConnections bounds the connections that the listeners have open, of peers and of strangers. Default 128.
+	maxConnections int
 	// Silence is how long a connection may be silent before the host behind it is asked for a sign of life, and how long it
 	// has for that: a host that vanished is noticed within twice this. Default 5 s; at least 1 s. A process that ends is
 	// noticed at once, whatever this is.
-	KeepaliveInterval time.Duration
+	keepaliveInterval time.Duration
 }
 
 const (
@@ -105,12 +105,12 @@ func New(options Options) (*Link, error) {
 			}
 		}
 	}
-	options.ControlQueueBytes = cmp.Or(options.ControlQueueBytes, defaults.PeerControlQueueBytes)
-	options.BulkQueueBytes = cmp.Or(options.BulkQueueBytes, defaults.PeerBulkQueueBytes)
-	options.MaxMessageBytes = cmp.Or(options.MaxMessageBytes, defaults.PeerMessageBytes)
-	options.MaxConnections = cmp.Or(options.MaxConnections, defaults.PeerConnections)
-	options.KeepaliveInterval = cmp.Or(options.KeepaliveInterval, defaults.PeerKeepaliveInterval)
-	options.KeepaliveInterval = max(options.KeepaliveInterval, time.Second)
+	options.controlQueueBytes = cmp.Or(options.controlQueueBytes, defaults.PeerControlQueueBytes)
+	options.bulkQueueBytes = cmp.Or(options.bulkQueueBytes, defaults.PeerBulkQueueBytes)
+	options.maxMessageBytes = cmp.Or(options.maxMessageBytes, defaults.PeerMessageBytes)
+	options.maxConnections = cmp.Or(options.maxConnections, defaults.PeerConnections)
+	options.keepaliveInterval = cmp.Or(options.keepaliveInterval, defaults.PeerKeepaliveInterval)
+	options.keepaliveInterval = max(options.keepaliveInterval, time.Second)
 	return &Link{options: options, peersKnown: make(chan struct{}), closing: make(chan struct{})}, nil
 }
 
@@ -129,7 +129,7 @@ func (l *Link) Start(inbox *live.PeerReceiver) {
 	l.receiver, l.log = inbox, inbox.Log()
 	l.self = Identity{ID: inbox.NodeID(), ClusterID: l.options.ClusterID, StorageID: l.options.StorageID, Software: l.options.Software}
 	l.server = l.newServer()
-	limiter := connlimit.New(l.options.MaxConnections, l.rejectConnection)
+	limiter := connlimit.New(l.options.maxConnections, l.rejectConnection)
 	for _, listener := range l.options.Listeners {
 		l.running.Go(func() {
 			if err := l.server.Serve(limiter.Listener(listener)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
@@ -141,7 +141,7 @@ func (l *Link) Start(inbox *live.PeerReceiver) {
 
 func (l *Link) rejectConnection(from net.Addr) {
 	if rejected, allow := l.rejected.Add(); allow {
-		l.log.Error().Stringer("remote", from).Uint64("rejected", rejected).Int("limit", l.options.MaxConnections).
+		l.log.Error().Stringer("remote", from).Uint64("rejected", rejected).Int("limit", l.options.maxConnections).
 			Msg("peer port has as many connections as it may: closed one more; keep strangers from this port, peers need one connection each")
 	}
 }

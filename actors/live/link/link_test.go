@@ -12,7 +12,7 @@ import (
 // By its connections, that is: there is nothing else by which it could be noticed here, since no silence is long enough. How
 // long it takes on a machine that has other things to do is not ours; with time to spare it is a millisecond.
 func TestAPeerThatEndsIsNoticedWithin200ms(t *testing.T) {
-	endless := func(o *Options) { o.KeepaliveInterval = time.Hour }
+	endless := func(o *Options) { o.keepaliveInterval = time.Hour }
 	for try := 1; ; try++ {
 		took := timeToNoticeClose(t, endless)
 		if took <= 200*time.Millisecond {
@@ -121,7 +121,7 @@ func TestAHostThatFallsSilentIsNoticedThoughNoConnectionBreaks(t *testing.T) {
 // timeToNoticeSilence measures how long it takes until a host that has fallen silent is noticed.
 func timeToNoticeSilence(t *testing.T, silence time.Duration) time.Duration {
 	t.Helper()
-	impatient := func(o *Options) { o.KeepaliveInterval = silence }
+	impatient := func(o *Options) { o.keepaliveInterval = silence }
 	a, b := newNodeFixture(t, 1, 2, "127.0.0.1:0", impatient), newNodeFixture(t, 2, 1, "127.0.0.1:0", impatient)
 	g := newTestProxy(t, b.address)
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: g.Addr().String()}})

@@ -50,7 +50,7 @@ func newLinkPeer(l *Link, member *messages.Member) *linkPeer {
 		dialNow:    make(chan struct{}, 1),
 		stateSince: time.Now(), reason: "not connected yet",
 	}
-	p.queues = [laneCount]*sendQueue{control: newSendQueue(l.options.ControlQueueBytes), bulk: newSendQueue(l.options.BulkQueueBytes)}
+	p.queues = [laneCount]*sendQueue{control: newSendQueue(l.options.controlQueueBytes), bulk: newSendQueue(l.options.bulkQueueBytes)}
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	return p
 }
@@ -92,7 +92,7 @@ func (p *linkPeer) requestDial() {
 // send queues a message on its lane.
 func (p *linkPeer) send(role messages.Role, message messages.PeerMessage) {
 	size := proto.Size(message)
-	if limit := p.link.options.MaxMessageBytes; size > limit {
+	if limit := p.link.options.maxMessageBytes; size > limit {
 		p.dropOversized(message, size, limit)
 		return
 	}

@@ -12,7 +12,7 @@ import (
 
 func TestE45AFullQueueDropsTheOldestAndTellsTheReplicatorOnce(t *testing.T) {
 	// A peer that is being connected to, for as long as it may take: the queues are open, and nothing leaves them.
-	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.BulkQueueBytes = 10 << 10 })
+	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.bulkQueueBytes = 10 << 10 })
 	p := newLinkPeer(a.link, &messages.Member{Id: 2})
 	for _, q := range p.queues {
 		q.startAccepting()
@@ -77,7 +77,7 @@ func TestAWriterThatWaitsIsWokenByALetterOrTheEnd(t *testing.T) {
 }
 
 func TestAMessageAboveTheLimitIsNotSentAndSaidOnce(t *testing.T) {
-	a, b := connectedPair(t, func(o *Options) { o.MaxMessageBytes = 1000 })
+	a, b := connectedPair(t, func(o *Options) { o.maxMessageBytes = 1000 })
 	for range 3 {
 		a.send(2, messages.Role_ROLE_NODE, &messages.AppendEntries{Leader: 1, Entries: testEntries(1, 1, 1001)})
 		expect(t, a.replicator, "dropped 2")

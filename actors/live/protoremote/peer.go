@@ -104,10 +104,10 @@ func (p *remotePeer) send(role messages.Role, message messages.PeerMessage) {
 		p.dropped.Add(1)
 		return
 	}
-	if size := proto.Size(message); size > p.link.options.MaxMessageBytes {
+	if size := proto.Size(message); size > p.link.options.maxMessageBytes {
 		p.dropped.Add(1)
 		if p.link.failures.Allow(p.member.GetId(), "oversized") {
-			p.link.log.Error().Int("bytes", size).Int("limit", p.link.options.MaxMessageBytes).Msg("message to peer is above the limit for one message and cannot be sent: raise MaxLetterBytes on all members")
+			p.link.log.Error().Int("bytes", size).Int("limit", p.link.options.maxMessageBytes).Msg("message to peer is above the limit for one message and cannot be sent: raise MaxLetterBytes on all members")
 		}
 		p.link.receiver.EnvelopesDropped(p.member.GetId())
 		return

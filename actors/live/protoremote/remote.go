@@ -58,8 +58,8 @@ type Options struct {
 
 	// ClientTLS and ServerTLS are the configurations for connecting and accepting; both nil: plaintext.
 	ClientTLS, ServerTLS *tls.Config
-	// MaxMessageBytes bounds one message. Default 8 MiB.
-	MaxMessageBytes int
+	// maxMessageBytes bounds one message. Default 8 MiB.
+	maxMessageBytes int
 }
 
 const (
@@ -103,7 +103,7 @@ func New(options Options) (*Link, error) {
 		return nil, fmt.Errorf("peer link over remote: %w", err)
 	}
 	probe.Close()
-	options.MaxMessageBytes = cmp.Or(options.MaxMessageBytes, defaults.RemoteMessageBytes)
+	options.maxMessageBytes = cmp.Or(options.maxMessageBytes, defaults.RemoteMessageBytes)
 	l := &Link{options: options, peers: map[uint64]*remotePeer{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l, nil
@@ -138,7 +138,7 @@ func (l *Link) Start(inbox *live.PeerReceiver) {
 
 func (l *Link) serverOptions() []grpc.ServerOption {
 	options := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(writerBatchSize*l.options.MaxMessageBytes + 1<<20),
+		grpc.MaxRecvMsgSize(writerBatchSize*l.options.maxMessageBytes + 1<<20),
 		grpc.StaticStreamWindowSize(flowControlWindowBytes),
 		grpc.StaticConnWindowSize(flowControlWindowBytes),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveInterval, Timeout: keepaliveInterval}),

@@ -256,7 +256,7 @@ func TestE46NobodyStopsAnActorOrCrashesTheProcessOverTheLibrarysProtocol(t *test
 
 func TestAMessageAboveTheLimitIsNotSent(t *testing.T) {
 	skipUnderRaceDetector(t)
-	small := func(o *Options) { o.MaxMessageBytes = 100 }
+	small := func(o *Options) { o.maxMessageBytes = 100 }
 	a, b := newNodeFixture(t, 1, 2, freePort(t), small), newNodeFixture(t, 2, 1, freePort(t), small)
 	connect(t, a, b)
 	expect(t, a.node, "up 2")
