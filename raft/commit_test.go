@@ -6,8 +6,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Figure 8: S1, leader of term 4, has brought the entry of term 2 onto a majority. It is not committed by that (c); only
-// once an entry of term 4 is there too (e).
+// Figure 8: S1, leader of term 4, has brought the entry of term 2 onto a majority. It is not
+// committed by that (c); only once an entry of term 4 is there too (e).
 func TestE44Figure8AnEntryOfAnEarlierTermIsNotCommittedByCounting(t *testing.T) {
 	q := Quorum{Incoming: Majority{1, 2, 3, 4, 5}}
 	log := logWithTerms(1, 2, 4)
@@ -21,8 +21,8 @@ func TestE44Figure8AnEntryOfAnEarlierTermIsNotCommittedByCounting(t *testing.T) 
 	}
 }
 
-// Raft, Figure 2: "If there exists an N such that N > commitIndex, a majority of matchIndex[i] ≥ N, and log[N].term ==
-// currentTerm: set commitIndex = N." The highest such N is as good as any.
+// Raft, Figure 2: "If there exists an N such that N > commitIndex, a majority of matchIndex[i] ≥ N,
+// and log[N].term == currentTerm: set commitIndex = N." The highest such N is as good as any.
 func TestCommitIndexIsTheHighestNOfFigure2(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		terms := append([]uint64{1}, drawTerms(t, 1)...)

@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -11,9 +12,9 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// QuorumOf is whose agreement counts under a configuration. A member marked as learner is in no incoming majority; it is
-// still a voter of the outgoing one where outgoing_voters names it, which is how a joint configuration demotes or removes
-// a voter without its being both at once (E34).
+// QuorumOf returns the quorum of a configuration. A learner is not in the incoming majority. It is
+// in the outgoing one if outgoing_voters contains it: so a joint configuration demotes a voter
+// (E34).
 func QuorumOf(c *messages.Configuration) Quorum {
 	var q Quorum
 	for _, m := range c.GetMembers() {
@@ -27,7 +28,7 @@ func QuorumOf(c *messages.Configuration) Quorum {
 	return q
 }
 
-// FindMember is the member with this id, nil where there is none.
+// FindMember returns the member with this id, nil if there is none.
 func FindMember(c *messages.Configuration, id uint64) *messages.Member {
 	for _, m := range c.GetMembers() {
 		if m.Id == id {
@@ -37,7 +38,7 @@ func FindMember(c *messages.Configuration, id uint64) *messages.Member {
 	return nil
 }
 
-// isVoter tells whether id has a vote: in either majority of a joint configuration.
+// isVoter reports whether id has a vote, in either majority of a joint configuration.
 func isVoter(c *messages.Configuration, id uint64) bool {
 	if slices.Contains(c.GetOutgoingVoters(), id) {
 		return true
@@ -46,18 +47,24 @@ func isVoter(c *messages.Configuration, id uint64) bool {
 	return m != nil && !m.Learner
 }
 
-// ConfigurationHistory is every configuration that the log holds, so that the one in effect is known at any length of the log: a
-// configuration is in effect as soon as it is appended (Raft §6, E30), and truncating its entry brings the one before it
-// back (E31).
+// ConfigurationHistory has all configurations of a log. The latest one is in effect from when it is
+// appended (Raft §6, E30). When its entry is truncated, the one before it is in effect again (E31).
 //
-// Invariant: later ascends strictly by index, all above baseIndex. ConfigurationHistory are immutable.
+//	index            baseIndex │ …  5 … … …  9 … last index
+//	configuration    base      │    C1       C2
+//
+// In effect is C2; after a truncation from 9 it is C1, after one from 5 it is base.
+//
+// Invariant: the indexes of appended ascend strictly and are above baseIndex. Configurations are
+// immutable.
 type ConfigurationHistory struct {
 	base      *messages.Configuration
 	baseIndex uint64
 	appended  []*messages.IndexedConfiguration
 }
 
-// NewConfigurationHistory begins with the configuration as of baseIndex (nil or empty for a whole log) and those found after it.
+// NewConfigurationHistory returns the history of a log with the configuration in effect at
+// baseIndex, nil if the log has all entries, and the configurations among its entries.
 func NewConfigurationHistory(base *messages.Configuration, baseIndex uint64, later []*messages.IndexedConfiguration) *ConfigurationHistory {
 	if base == nil {
 		base = new(messages.Configuration)
@@ -69,7 +76,7 @@ func NewConfigurationHistory(base *messages.Configuration, baseIndex uint64, lat
 	return c
 }
 
-// Append puts a configuration into effect. It panics unless index is above all before it.
+// Append puts a configuration into effect. It panics unless its index is above those of all others.
 func (c *ConfigurationHistory) Append(index uint64, configuration *messages.Configuration) {
 	if latest, _ := c.Latest(); index <= latest {
 		panic(fmt.Sprintf("configuration at index %d appended after the one at %d", index, latest))
@@ -77,10 +84,10 @@ func (c *ConfigurationHistory) Append(index uint64, configuration *messages.Conf
 	c.appended = append(c.appended, &messages.IndexedConfiguration{Index: index, Configuration: configuration})
 }
 
-// Truncate takes back what the entries from index `from` on had put into effect, and tells whether that was anything.
+// Truncate removes the configurations from index `from` on, and reports whether there were any.
 func (c *ConfigurationHistory) Truncate(from uint64) (changed bool) {
 	if from <= c.baseIndex && c.baseIndex > 0 {
-		panic(fmt.Sprintf("truncation from %d of configurations whose base is %d: what is compacted was committed", from, c.baseIndex))
+		panic(fmt.Sprintf("truncation from %d of configurations whose base is %d, which is committed", from, c.baseIndex))
 	}
 	keep := len(c.appended)
 	for keep > 0 && c.appended[keep-1].Index >= from {
@@ -91,8 +98,8 @@ func (c *ConfigurationHistory) Truncate(from uint64) (changed bool) {
 	return changed
 }
 
-// Latest is the configuration in effect and the index of its entry. Never nil: a node that was told nothing yet has an
-// empty one.
+// Latest returns the configuration in effect and the index of its entry. It is never nil: a log
+// without any has an empty one.
 func (c *ConfigurationHistory) Latest() (index uint64, configuration *messages.Configuration) {
 	if n := len(c.appended); n > 0 {
 		return c.appended[n-1].Index, c.appended[n-1].Configuration
@@ -100,7 +107,7 @@ func (c *ConfigurationHistory) Latest() (index uint64, configuration *messages.C
 	return c.baseIndex, c.base
 }
 
-// At is the configuration that was in effect when the log ended at index; nil below the base, where it is not known.
+// at returns the configuration that was in effect when the log ended at index, nil below the base.
 func (c *ConfigurationHistory) at(index uint64) *messages.Configuration {
 	for i := len(c.appended) - 1; i >= 0; i-- {
 		if c.appended[i].Index <= index {
@@ -113,11 +120,11 @@ func (c *ConfigurationHistory) at(index uint64) *messages.Configuration {
 	return c.base
 }
 
-// ErrInvalidConfiguration is the error of ValidateConfiguration.
+// ErrInvalidConfiguration is wrapped by all errors of ValidateConfiguration.
 var ErrInvalidConfiguration = errors.New("invalid configuration")
 
-// ValidateConfiguration tells whether a cluster could run under this configuration. Addresses may be missing (a single
-// member needs none) but not shared.
+// ValidateConfiguration returns an error if a cluster cannot run with this configuration. A member
+// may have no address, as a single member needs none; two members cannot have the same one.
 func ValidateConfiguration(c *messages.Configuration) error {
 	ids, addresses, storages := map[uint64]bool{}, map[string]uint64{}, map[string]uint64{}
 	for _, m := range c.GetMembers() {
@@ -127,7 +134,7 @@ func ValidateConfiguration(c *messages.Configuration) error {
 		case ids[m.Id]:
 			return fmt.Errorf("%w: member %x is listed twice", ErrInvalidConfiguration, m.Id)
 		case slices.Contains(c.Removed, m.Id):
-			return fmt.Errorf("%w: member %x was removed; ids are never used again, give it a new one", ErrInvalidConfiguration, m.Id)
+			return fmt.Errorf("%w: member %x was removed; an id cannot be used again, give it a new one", ErrInvalidConfiguration, m.Id)
 		case m.Address != "" && taken:
 			return fmt.Errorf("%w: members %x and %x share the address %s", ErrInvalidConfiguration, other, m.Id, m.Address)
 		case len(m.StorageId) > 0 && storages[string(m.StorageId)] != 0:
@@ -151,7 +158,7 @@ func validateVoters(c *messages.Configuration, members map[uint64]bool) error {
 		case outgoing[id]:
 			return fmt.Errorf("%w: outgoing voter %x is listed twice", ErrInvalidConfiguration, id)
 		case !members[id]:
-			return fmt.Errorf("%w: outgoing voter %x is no member, so nobody could reach it", ErrInvalidConfiguration, id)
+			return fmt.Errorf("%w: outgoing voter %x is not a member and has no address", ErrInvalidConfiguration, id)
 		}
 		outgoing[id] = true
 	}
@@ -160,20 +167,13 @@ func validateVoters(c *messages.Configuration, members map[uint64]bool) error {
 
 func notUTF8(s string) bool { return !utf8.ValidString(s) }
 
-// ClusterID names a cluster by how it began: members that were started with different lists of members, or another token,
-// get different ids and refuse each other. Never 0.
+// ClusterID returns the id of the cluster that starts with these members and this token, never 0.
+// Nodes that were started with another list of members or another token refuse each other by it.
+// The order of the members does not matter.
 func ClusterID(bootstrap *messages.Configuration, token string) uint64 {
 	members := slices.Clone(bootstrap.GetMembers())
-	slices.SortFunc(members, func(a, b *messages.Member) int {
-		switch {
-		case a.Id < b.Id:
-			return -1
-		case a.Id > b.Id:
-			return 1
-		}
-		return 0
-	})
-	// Each string with its length before it, so that no two lists give the same bytes.
+	slices.SortFunc(members, func(a, b *messages.Member) int { return cmp.Compare(a.Id, b.Id) })
+	// The length before each string makes the bytes of different lists different.
 	text := func(data []byte, s string) []byte {
 		return append(binary.AppendUvarint(data, uint64(len(s))), s...)
 	}

@@ -1,26 +1,27 @@
 package raft
 
-// DuplicateFilter tells copies of a message from the message: a network may deliver it twice, late, and after its successors. The
-// sender numbers its messages from 1 in a stream of its own, another one in each of its lives.
+// DuplicateFilter recognises copies of messages that a network delivers twice, late, or after newer
+// ones. Each incarnation of the sender chooses a stream at random and numbers its messages from 1.
 //
-// A network may also deliver the first message of a life after those of the next. So streams have no order here, and none
-// ends another: the last few that were new are remembered, each for itself.
+// The network may also deliver a message of an incarnation after those of the next. So streams have
+// no order and a new one does not end another: the filter has a window for each of the last four.
 //
-// The zero value has seen nothing.
+// The zero value has accepted nothing.
 type DuplicateFilter struct {
-	streams [4]replayWindow // the newest first
+	streams [4]replayWindow // the newest stream first
 }
 
-// seen is what is known of the numbers of a stream.
+// replayWindow records which of the last 64 numbers of a stream were accepted. Lower ones count as
+// accepted.
 //
-//	numbers  … 5 6 │ 7 8 9 … 70
-//	               └ the last 64: mask has a bit for each that was seen; what is below counts as seen
+//	number  … 5 6 │ 7  8  9 … 70 = highest
+//	bit           │ 63 62 61 … 0
 type replayWindow struct {
 	stream, highest uint64
-	bitmap          uint64 // bit k: highest-k was seen
+	bitmap          uint64 // bit k: highest-k was accepted
 }
 
-// First tells whether this number of the stream is seen for the first time, and notes it.
+// Accept reports whether this is the first message with this stream and number, and records it.
 func (o *DuplicateFilter) Accept(stream, number uint64) bool {
 	for i := range o.streams {
 		if o.streams[i].stream == stream {
@@ -34,7 +35,7 @@ func (o *DuplicateFilter) Accept(stream, number uint64) bool {
 
 func (s *replayWindow) accept(number uint64) bool {
 	if number > s.highest {
-		s.bitmap <<= number - s.highest // a shift by 64 or more leaves nothing
+		s.bitmap <<= number - s.highest // a shift by 64 or more leaves 0
 		s.bitmap |= 1
 		s.highest = number
 		return true

@@ -33,7 +33,8 @@ func TestOnceAMessageIsTakenAndItsCopiesAreNot(t *testing.T) {
 	}
 }
 
-// Whatever comes in whatever order, no number is taken twice, and none is refused that was not seen and is among the last 64.
+// Whatever comes in whatever order, no number is taken twice, and none is refused that was not seen
+// and is among the last 64.
 func TestOnceAgainstASetOfAllThatWasSeen(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var o DuplicateFilter

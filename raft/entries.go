@@ -8,10 +8,10 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// messages.Entries is a contiguous piece of the log. It is built once and then shared by the disk, the replicators and the
-// state machine: everything here reads it, or makes a new one that shares its bytes.
+// messages.Entries are consecutive entries of a log. They are immutable: LogStore, Replicators and
+// Machine share them. The functions here read them, or make new ones that share the bytes.
 
-// EntriesLast is the index of the last entry. For an empty piece it is the index before First.
+// EntriesLast returns the index of the last entry; without entries, the index before First.
 func EntriesLast(e *messages.Entries) uint64 {
 	if e == nil || e.First+uint64(len(e.Data)) == 0 {
 		return 0
@@ -19,10 +19,10 @@ func EntriesLast(e *messages.Entries) uint64 {
 	return e.First + uint64(len(e.Data)) - 1
 }
 
-// EntriesTerm is the term of the entry at index, which must lie inside.
+// EntriesTerm returns the term of the entry at index. It panics if e does not have it.
 func EntriesTerm(e *messages.Entries, index uint64) uint64 {
 	if index < e.First || index > EntriesLast(e) {
-		panic(fmt.Sprintf("term of entry %d asked of the entries [%d, %d]", index, e.First, EntriesLast(e)))
+		panic(fmt.Sprintf("term of entry %d, which is not in the entries [%d, %d]", index, e.First, EntriesLast(e)))
 	}
 	return e.Runs[findRun(e, index)].Term
 }
@@ -34,11 +34,11 @@ func findRun(e *messages.Entries, index uint64) int {
 	return sort.Search(len(e.Runs), func(i int) bool { return e.Runs[i].FirstIndex > index }) - 1
 }
 
-// SliceEntries is the piece of e that begins at `from`, which must lie inside, and holds as many entries as fit into
-// maxBytes, but at least one. It shares the bytes of e, and is e itself where that fits.
+// SliceEntries returns the entries of e from `from` on that fit into maxBytes, but at least one.
+// The result shares the bytes of e, or is e. It panics if e does not have `from`.
 func SliceEntries(e *messages.Entries, from, maxBytes uint64) *messages.Entries {
 	if from < e.First || from > EntriesLast(e) {
-		panic(fmt.Sprintf("slice from %d asked of the entries [%d, %d]", from, e.First, EntriesLast(e)))
+		panic(fmt.Sprintf("slice from %d, which is not in the entries [%d, %d]", from, e.First, EntriesLast(e)))
 	}
 	if from == e.First && e.Bytes <= maxBytes {
 		return e
@@ -57,16 +57,16 @@ func SliceEntries(e *messages.Entries, from, maxBytes uint64) *messages.Entries 
 	return &messages.Entries{First: from, Runs: runs, Data: e.Data[start:end:end], Bytes: bytes}
 }
 
-// CheckEntries tells whether a piece that came over the wire is what it must be, before anybody trusts it. Nil and empty
-// pieces are good.
+// CheckEntries returns an error if entries that came over the network are malformed. Nil and empty
+// ones are correct.
 func CheckEntries(e *messages.Entries) error {
 	if e == nil || len(e.Data) == 0 {
 		if e != nil && (len(e.Runs) > 0 || e.Bytes > 0) {
-			return fmt.Errorf("entries from %d: %d runs and %d bytes for no entry", e.First, len(e.Runs), e.Bytes)
+			return fmt.Errorf("entries from %d: %d runs and %d bytes without an entry", e.First, len(e.Runs), e.Bytes)
 		}
 		return nil
 	}
-	// The highest index is never used, so that one past any index is an index.
+	// The highest index is not used, so that the index after any index exists.
 	if e.First == 0 || uint64(len(e.Data)) > math.MaxUint64-e.First {
 		return fmt.Errorf("%d entries from %d: indexes out of range", len(e.Data), e.First)
 	}
@@ -85,14 +85,14 @@ func CheckEntries(e *messages.Entries) error {
 		}
 	}
 	if bytes != e.Bytes {
-		return fmt.Errorf("entries [%d, %d]: %d bytes said, %d there", e.First, EntriesLast(e), e.Bytes, bytes)
+		return fmt.Errorf("entries [%d, %d]: %d bytes stated, %d received", e.First, EntriesLast(e), e.Bytes, bytes)
 	}
 	return nil
 }
 
 func checkRuns(e *messages.Entries) error {
 	if len(e.Runs) == 0 || e.Runs[0].GetFirstIndex() != e.First || e.Runs[0].GetTerm() == 0 {
-		return fmt.Errorf("the first run of %v does not begin with the entries, or has no term", e.Runs)
+		return fmt.Errorf("the first run of %v does not begin at the first entry, or has no term", e.Runs)
 	}
 	for i := 1; i < len(e.Runs); i++ {
 		if e.Runs[i].GetFirstIndex() <= e.Runs[i-1].FirstIndex || e.Runs[i].GetTerm() <= e.Runs[i-1].Term {

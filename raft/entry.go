@@ -11,21 +11,21 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// EntryKind says what an entry of the log is for.
+// EntryKind is the purpose of a log entry.
 type EntryKind byte
 
 const (
 	// KindCommand is a command of the application.
 	KindCommand EntryKind = iota + 1
-	// KindNoop is what a new leader appends, so that something of its own term can be committed (Raft §8).
+	// KindNoop is the first entry of a leader, which it can commit in its own term (Raft §8).
 	KindNoop
-	// KindConfiguration changes who takes part.
+	// KindConfiguration changes the members.
 	KindConfiguration
-	// KindRegisterSession makes a handle known: the entry's index is the origin's id.
+	// KindRegisterSession registers a client session: the index of the entry is the session id.
 	KindRegisterSession
-	// KindExpireSession forgets an origin and the answers kept for it.
+	// KindExpireSession removes a client session with its cached replies.
 	KindExpireSession
-	// KindBarrier is answered as a command is, and does nothing: a read through the log.
+	// KindBarrier has a reply like a command and no effect: a read through the log.
 	KindBarrier
 )
 
@@ -38,90 +38,91 @@ func (k EntryKind) String() string {
 	case KindConfiguration:
 		return "configuration"
 	case KindRegisterSession:
-		return "openOrigin"
+		return "registerSession"
 	case KindExpireSession:
-		return "closeOrigin"
+		return "expireSession"
 	case KindBarrier:
 		return "barrier"
 	}
 	return fmt.Sprintf("kind(%d)", byte(k))
 }
 
-// ErrMalformedEntry is the error of every decoder here.
+// ErrMalformedEntry is wrapped by all errors of DecodeEntry and DecodeConfiguration.
 var ErrMalformedEntry = errors.New("malformed log entry")
 
-// The bytes of an entry, made once by who proposes it and never changed:
+// The bytes of an entry. The proposer makes them once and nothing changes them:
 //
-//	command        1 | uvarint origin | uvarint sequence | uvarint lowestOutstanding | payload
-//	noop           2
-//	configuration  3 | marshalled messages.Configuration
-//	openOrigin     4 | uvarint node | nonce
-//	closeOrigin    5 | uvarint origin
-//	barrier        6 | uvarint origin | uvarint sequence | uvarint lowestOutstanding
+//	command          1 | uvarint sessionID | uvarint sequence | uvarint lowestOutstanding | payload
+//	noop             2
+//	configuration    3 | marshalled messages.Configuration
+//	registerSession  4 | uvarint nodeID | nonce
+//	expireSession    5 | uvarint sessionID
+//	barrier          6 | uvarint sessionID | uvarint sequence | uvarint lowestOutstanding
 //
-// There is exactly one encoding of a value: a uvarint with needless bytes, or bytes after the end, are refused, so that
-// equal entries are equal bytes.
+// A value has exactly one encoding: decoders refuse a uvarint that is longer than necessary, and
+// bytes after the end. So equal entries have equal bytes.
 
-// EncodeCommand makes the entry of a command. lowestOutstanding is the lowest sequence of this origin whose answer its
-// handle still waits for: answers below it need not be kept any more.
-func EncodeCommand(origin, sequence, lowestOutstanding uint64, payload []byte) []byte {
-	return encodeSequenced(KindCommand, origin, sequence, lowestOutstanding, payload)
+// EncodeCommand returns the entry of a command. lowestOutstanding is the lowest sequence of the
+// session whose reply the Session has not received; cached replies below it can be removed.
+func EncodeCommand(sessionID, sequence, lowestOutstanding uint64, payload []byte) []byte {
+	return encodeSequenced(KindCommand, sessionID, sequence, lowestOutstanding, payload)
 }
 
-// EncodeBarrier makes the entry of a read through the log: numbered and answered as a command, and shown to nobody.
-func EncodeBarrier(origin, sequence, lowestOutstanding uint64) []byte {
-	return encodeSequenced(KindBarrier, origin, sequence, lowestOutstanding, nil)
+// EncodeBarrier returns the entry of a barrier: a command that no state machine receives.
+func EncodeBarrier(sessionID, sequence, lowestOutstanding uint64) []byte {
+	return encodeSequenced(KindBarrier, sessionID, sequence, lowestOutstanding, nil)
 }
 
-func encodeSequenced(kind EntryKind, origin, sequence, lowestOutstanding uint64, payload []byte) []byte {
-	size := 1 + uvarintLen(origin) + uvarintLen(sequence) + uvarintLen(lowestOutstanding) + len(payload)
+func encodeSequenced(kind EntryKind, sessionID, sequence, lowestOutstanding uint64, payload []byte) []byte {
+	size := 1 + uvarintLen(sessionID) + uvarintLen(sequence) + uvarintLen(lowestOutstanding) + len(payload)
 	data := append(make([]byte, 0, size), byte(kind))
-	data = binary.AppendUvarint(data, origin)
+	data = binary.AppendUvarint(data, sessionID)
 	data = binary.AppendUvarint(data, sequence)
 	data = binary.AppendUvarint(data, lowestOutstanding)
 	return append(data, payload...)
 }
 
-// EncodeNoop makes the entry with which a leader begins its term.
+// EncodeNoop returns the first entry of a leader.
 func EncodeNoop() []byte { return []byte{byte(KindNoop)} }
 
-// EncodeConfiguration makes the entry of a configuration; the same configuration gives the same bytes on every node, so
-// that all members of a new cluster begin with the same entry at index 1.
+// EncodeConfiguration returns the entry of a configuration. The bytes are the same on every node,
+// so all members of a new cluster have the same entry at index 1.
 func EncodeConfiguration(c *messages.Configuration) []byte {
 	data, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend([]byte{byte(KindConfiguration)}, c)
 	if err != nil {
-		panic(fmt.Sprintf("marshal configuration %v: %v", c, err)) // only invalid UTF-8 does this: ValidateConfiguration refuses it
+		panic(fmt.Sprintf("marshal configuration %v: %v", c, err)) // not UTF-8: see ValidateConfiguration
 	}
 	return data
 }
 
-// EncodeRegisterSession makes the entry that opens an origin. The handle recognises its own by the nonce.
-func EncodeRegisterSession(nonce []byte, node uint64) []byte {
-	data := append(make([]byte, 0, 1+uvarintLen(node)+len(nonce)), byte(KindRegisterSession))
-	data = binary.AppendUvarint(data, node)
+// EncodeRegisterSession returns the entry that registers a client session. The Session recognises
+// its own by the nonce.
+func EncodeRegisterSession(nonce []byte, nodeID uint64) []byte {
+	data := append(make([]byte, 0, 1+uvarintLen(nodeID)+len(nonce)), byte(KindRegisterSession))
+	data = binary.AppendUvarint(data, nodeID)
 	return append(data, nonce...)
 }
 
-// EncodeExpireSession makes the entry that closes an origin.
-func EncodeExpireSession(origin uint64) []byte {
-	data := append(make([]byte, 0, 1+uvarintLen(origin)), byte(KindExpireSession))
-	return binary.AppendUvarint(data, origin)
+// EncodeExpireSession returns the entry that removes a client session.
+func EncodeExpireSession(sessionID uint64) []byte {
+	data := append(make([]byte, 0, 1+uvarintLen(sessionID)), byte(KindExpireSession))
+	return binary.AppendUvarint(data, sessionID)
 }
 
 // Entry is a decoded entry. Payload aliases the bytes it was decoded from.
 type Entry struct {
 	Kind EntryKind
-	// Origin, Sequence and LowestOutstanding of a command or barrier; Origin of a closeOrigin.
+	// SessionID, Sequence, LowestOutstanding of a command or barrier; SessionID of an expireSession.
 	SessionID         uint64
 	Sequence          uint64
 	LowestOutstanding uint64
-	// Node of an openOrigin.
+	// NodeID of a registerSession.
 	NodeID uint64
-	// Payload is the application's command, the nonce of an openOrigin, or a marshalled configuration.
+	// Payload is the command, the nonce of a registerSession, or a marshalled configuration.
 	Payload []byte
 }
 
-// KindOf tells the kind of an entry by its first byte; 0 where that is none.
+// KindOf returns the kind of an entry by its first byte, 0 for an unknown one.
 func KindOf(data []byte) EntryKind {
 	if len(data) == 0 || data[0] < byte(KindCommand) || data[0] > byte(KindBarrier) {
 		return 0
@@ -129,7 +130,8 @@ func KindOf(data []byte) EntryKind {
 	return EntryKind(data[0])
 }
 
-// DecodeEntry decodes without allocating. The bytes of a configuration are not looked into; see DecodeConfiguration.
+// DecodeEntry decodes an entry without an allocation. It does not check the bytes of a
+// configuration; see DecodeConfiguration.
 func DecodeEntry(data []byte) (Entry, error) {
 	e := Entry{Kind: KindOf(data)}
 	if e.Kind == 0 {
@@ -170,7 +172,7 @@ func (e *Entry) decodeSequenced(rest []byte) (ok bool) {
 	return ok && len(rest) == 0
 }
 
-// DecodeConfiguration decodes a whole entry that must be a configuration.
+// DecodeConfiguration decodes an entry that must be a configuration.
 func DecodeConfiguration(data []byte) (*messages.Configuration, error) {
 	if k := KindOf(data); k != KindConfiguration {
 		return nil, fmt.Errorf("decode configuration: entry is a %v: %w", k, ErrMalformedEntry)
@@ -184,12 +186,12 @@ func DecodeConfiguration(data []byte) (*messages.Configuration, error) {
 
 func unknownKindError(data []byte) error {
 	if len(data) == 0 {
-		return fmt.Errorf("decode entry: no bytes: %w", ErrMalformedEntry)
+		return fmt.Errorf("decode entry: empty: %w", ErrMalformedEntry)
 	}
-	return fmt.Errorf("decode entry: first byte %d is no kind: %w", data[0], ErrMalformedEntry)
+	return fmt.Errorf("decode entry: unknown kind %d: %w", data[0], ErrMalformedEntry)
 }
 
-// cutUvarint takes a uvarint in its shortest form off the front.
+// cutUvarint decodes a uvarint in its shortest form at the beginning of data.
 func cutUvarint(data []byte) (value uint64, rest []byte, ok bool) {
 	value, n := binary.Uvarint(data)
 	if n <= 0 || n != uvarintLen(value) {

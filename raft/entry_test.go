@@ -70,7 +70,7 @@ func TestWhatIsNoEntryIsRefused(t *testing.T) {
 		"uvarint above 64 bits":        {5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02},
 		"unfinished uvarint":           {4, 0x80},
 		"noop with more":               {2, 0},
-		"closeOrigin with more":        {5, 1, 0},
+		"expireSession with more":      {5, 1, 0},
 	} {
 		if _, err := DecodeEntry(data); !errors.Is(err, ErrMalformedEntry) {
 			t.Errorf("%s (%x): error %v", name, data, err)

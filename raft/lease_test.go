@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// E21: whatever the drift within the bound and whenever the heartbeat arrived, a leader stops trusting before a follower
-// stops keeping its promise, in true time.
+// E21: whatever the drift within the bound and whenever the heartbeat arrived, a leader stops
+// trusting before a follower stops keeping its promise, in true time.
 func TestE21TheFollowersPromiseOutlivesTheLeadersTrust(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := Lease{

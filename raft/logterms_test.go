@@ -160,8 +160,8 @@ func compareLogs(t *rapid.T, l *LogTerms, m *modelLog) {
 	}
 }
 
-// Raft §5.3: "If the follower does not find an entry in its log with the same index and term, then it refuses the new
-// entries." Figure 7, with the leader's log on top.
+// Raft §5.3: "If the follower does not find an entry in its log with the same index and term, then
+// it refuses the new entries." Figure 7, with the leader's log on top.
 func TestFigure7EveryFollowerIsToldFromTheLeader(t *testing.T) {
 	leader := logWithTerms(1, 1, 1, 4, 4, 5, 5, 6, 6, 6)
 	for _, c := range []struct {
@@ -201,8 +201,9 @@ func TestFigure7EveryFollowerIsToldFromTheLeader(t *testing.T) {
 	}
 }
 
-// Raft §5.3: "If an existing entry conflicts with a new one (same index but different terms), delete the existing entry and
-// all that follow it." Only then: a delayed, shorter AppendEntries truncates nothing.
+// Raft §5.3: "If an existing entry conflicts with a new one (same index but different terms),
+// delete the existing entry and all that follow it." Only then: a delayed, shorter AppendEntries
+// truncates nothing.
 func TestAnOldAppendEntriesDoesNotTruncateWhatFollowsIt(t *testing.T) {
 	log := logWithTerms(1, 1, 2, 2, 2)
 	for _, c := range []struct {
@@ -261,8 +262,9 @@ func TestABrokenUseOfTheLogIndexPanicsWithTheValues(t *testing.T) {
 	}
 }
 
-// grow makes logs as elections and replication make them: each term has one leader that appends to its own log, and others
-// copy a prefix of it. Whether the elections were lawful does not matter here, Log Matching holds all the same.
+// grow makes logs as elections and replication make them: each term has one leader that appends to
+// its own log, and others copy a prefix of it. Whether the elections were lawful does not matter
+// here, Log Matching holds all the same.
 func drawReplicatedLogs(t *rapid.T) [][]uint64 {
 	logs := make([][]uint64, 4)
 	term := uint64(0)
@@ -312,8 +314,9 @@ func TestProbingFindsTheAgreementInOneRoundTripPerConflictingTerm(t *testing.T) 
 	})
 }
 
-// The bound above is met where the terms of the two logs lie between each other: nothing that a refusal tells of one term
-// says anything of the one before. Where the leader went on from early terms, the first refusal tells it all.
+// The bound above is met where the terms of the two logs lie between each other: nothing that a
+// refusal tells of one term says anything of the one before. Where the leader went on from early
+// terms, the first refusal tells it all.
 func TestProbingTakesARoundTripForEachOfTheTermsThatLieBetweenTheLeaders(t *testing.T) {
 	for _, c := range []struct {
 		leader, follower []uint64
@@ -374,8 +377,9 @@ func TestNextAfterConflictStaysInTheLogWhateverTheHint(t *testing.T) {
 	})
 }
 
-// Raft §5.4.1: "If the logs have last entries with different terms, then the log with the later term is more up-to-date. If
-// the logs end with the same term, then whichever log is longer is more up-to-date."
+// Raft §5.4.1: "If the logs have last entries with different terms, then the log with the later
+// term is more up-to-date. If the logs end with the same term, then whichever log is longer is more
+// up-to-date."
 func TestTheLaterTermThenTheLongerLogIsMoreUpToDate(t *testing.T) {
 	l := logWithTerms(1, 2, 2)
 	for _, c := range []struct {

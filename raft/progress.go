@@ -2,25 +2,25 @@ package raft
 
 import "fmt"
 
-// Progress is what a leader knows of one peer's log.
+// Progress is what a leader knows of a peer's log.
 //
-//	Match  the peer's log agrees with ours up to here, and that is on its disk
-//	Next   the next entry to send
+//	Match  matchIndex: the peer's log agrees with the leader's up to here, on the peer's disk
+//	Next   nextIndex: the next entry to send
 //
-// Invariant: Next > Match, whatever answers arrive in whatever order (E42).
+// Invariant: Next > Match, whatever responses arrive in whatever order (E42).
 type Progress struct {
 	Match, Next uint64
 }
 
-// NewProgress is where a new leader begins: nothing known, and the hope that the peer lacks nothing (Raft, Figure 2).
+// NewProgress returns the Progress of a new leader (Raft, Figure 2).
 func NewProgress(lastIndex uint64) Progress { return Progress{Match: 0, Next: lastIndex + 1} }
 
-// Sent notes that everything up to `through` is on its way: the next request begins after it, in the hope that this one
-// arrives.
+// RecordSent records that entries up to `through` were sent. Next is optimistic: it assumes that
+// they arrive.
 func (p *Progress) RecordSent(through uint64) { p.Next = max(p.Next, through+1) }
 
-// Accepted notes that the peer's disk has everything up to index, and tells whether that is new. Old and repeated answers
-// change nothing.
+// RecordAccepted records that the peer acknowledged everything up to index, and reports whether
+// Match rose. Old and repeated responses change nothing.
 func (p *Progress) RecordAccepted(index uint64) (advanced bool) {
 	if index <= p.Match {
 		return false
@@ -30,10 +30,10 @@ func (p *Progress) RecordAccepted(index uint64) (advanced bool) {
 	return true
 }
 
-// Refused takes back nextIndex while probing, when one request is under way at a time: refusedPrev is the prevIndex that
-// was refused, hintNext where the conflict hint leads (LogTerms.NextAfterConflict). A refusal of anything but the request
-// under way is old and changes nothing, and so does one that denies what the peer acknowledged before. A refusal that
-// counts always moves Next down, whatever the hint says, so that probing ends.
+// RecordRefused lowers Next while probing, when one request at a time is in flight. refusedPrev is
+// the prevIndex that was refused, and hintNext the result of LogTerms.NextAfterConflict. A refusal
+// of another request is old and changes nothing, nor does one of what the peer acknowledged before.
+// Otherwise Next always falls, whatever the hint, so that probing ends.
 func (p *Progress) RecordRefused(refusedPrev, hintNext uint64) (moved bool) {
 	if refusedPrev != p.Next-1 || refusedPrev <= p.Match {
 		return false
@@ -42,12 +42,12 @@ func (p *Progress) RecordRefused(refusedPrev, hintNext uint64) (moved bool) {
 	return true
 }
 
-// Rewind takes back what was sent in hope: sending goes on at `next`, but never before what is acknowledged and never
-// further than it was.
+// Rewind lowers Next to `next`, but not to what is acknowledged.
 func (p *Progress) Rewind(next uint64) { p.Next = max(min(next, p.Next), p.Match+1) }
 
-// InflightWindow is what a replicator has sent and not heard of, bounded in messages and in bytes. The bytes' bound is reached when
-// it is met or passed, so that one message larger than it can still be sent.
+// InflightWindow has the requests that were sent and not acknowledged, bounded in messages and
+// bytes. It is full when the bytes reach or exceed the bound, so a message that is larger can still
+// be sent.
 //
 // Invariant: bytes is the sum over the ring; last indexes do not descend along it.
 type InflightWindow struct {
@@ -59,7 +59,7 @@ type InflightWindow struct {
 
 type inflightMessage struct{ lastIndex, bytes uint64 }
 
-// NewInflightWindow makes an empty window; all its memory is taken here.
+// NewInflightWindow returns an empty window. No other method allocates.
 func NewInflightWindow(maxMessages int, maxBytes uint64) *InflightWindow {
 	if maxMessages < 1 {
 		panic(fmt.Sprintf("window of %d messages", maxMessages))
@@ -67,12 +67,12 @@ func NewInflightWindow(maxMessages int, maxBytes uint64) *InflightWindow {
 	return &InflightWindow{ring: make([]inflightMessage, maxMessages), maxBytes: maxBytes}
 }
 
-// Full tells whether nothing may be sent until something is acknowledged.
+// Full reports whether nothing may be sent until a request is acknowledged.
 func (w *InflightWindow) Full() bool {
 	return w.count == len(w.ring) || w.count > 0 && w.bytes >= w.maxBytes
 }
 
-// Add notes a message that ends with lastIndex.
+// Add adds a message whose last entry is lastIndex.
 func (w *InflightWindow) Add(lastIndex, bytes uint64) {
 	if w.count == len(w.ring) || w.count > 0 && w.at(w.count-1).lastIndex > lastIndex {
 		panic(fmt.Sprintf("message through %d added to a window of %d messages", lastIndex, w.count))
@@ -82,7 +82,7 @@ func (w *InflightWindow) Add(lastIndex, bytes uint64) {
 	w.bytes += bytes
 }
 
-// FreeThrough forgets the messages that end at or before index: they were acknowledged, one by one or by a later one.
+// FreeThrough removes the messages whose last entry is at or below index.
 func (w *InflightWindow) FreeThrough(index uint64) {
 	for w.count > 0 && w.at(0).lastIndex <= index {
 		w.bytes -= w.at(0).bytes
@@ -91,10 +91,10 @@ func (w *InflightWindow) FreeThrough(index uint64) {
 	}
 }
 
-// Reset forgets all: with every change of behaviour what was under way does not count any more (E43).
+// Reset removes all messages. Each change of behaviour of a Replicator begins with it (E43).
 func (w *InflightWindow) Reset() { w.head, w.count, w.bytes = 0, 0, 0 }
 
-// Len is how many messages are under way, Bytes their size.
+// Len returns the number of messages in flight, Bytes their size.
 func (w *InflightWindow) Len() int      { return w.count }
 func (w *InflightWindow) Bytes() uint64 { return w.bytes }
 

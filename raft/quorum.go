@@ -5,26 +5,27 @@ import (
 	"slices"
 )
 
-// Majority is a set of voters, of which more than half decide. Ids are sorted and unique.
+// Majority is a set of voters of which more than half decide. The ids are sorted and unique.
 type Majority []uint64
 
-// Quorum is whose agreement counts: one majority, or while the configuration is joint a majority of both (Raft §6). The
-// same code confirms commits, reads and leases (E27): each is a number that voters have acknowledged.
+// Quorum decides by one majority, or by both in a joint configuration (Raft §6). The same code
+// decides commits, reads, CheckQuorum and leases: each is a number that voters have acknowledged
+// (E27).
 type Quorum struct {
 	Incoming Majority
-	// Outgoing is empty but in a joint configuration.
+	// Outgoing is empty except in a joint configuration.
 	Outgoing Majority
 }
 
-// VoteResult is how an election stands.
+// VoteResult is the result of an election so far.
 type VoteResult int
 
 const (
-	// VotePending: the answers so far decide nothing.
+	// VotePending: the responses so far decide nothing.
 	VotePending VoteResult = iota
 	// VoteWon: a quorum granted.
 	VoteWon
-	// VoteLost: whatever the others answer, no quorum can grant any more.
+	// VoteLost: whatever the others respond, a quorum cannot grant.
 	VoteLost
 )
 
@@ -38,7 +39,7 @@ func (o VoteResult) String() string {
 	return "pending"
 }
 
-// Committed is the highest number that a quorum has acknowledged. A quorum without any voter has acknowledged nothing.
+// HighestAcknowledged returns the highest number that a quorum has acknowledged; without voters, 0.
 func (q Quorum) HighestAcknowledged(acked func(id uint64) uint64) uint64 {
 	if len(q.Incoming) == 0 && len(q.Outgoing) == 0 {
 		return 0
@@ -46,13 +47,18 @@ func (q Quorum) HighestAcknowledged(acked func(id uint64) uint64) uint64 {
 	return min(q.Incoming.highestAcknowledged(acked), q.Outgoing.highestAcknowledged(acked))
 }
 
-// committed sorts what the voters acknowledged in descending order; more than half of them have at least the one in the
-// middle: of five at place 2, of four at place 2 too. An empty majority restricts nothing.
+// highestAcknowledged sorts the numbers in descending order. More than half of the voters have at
+// least the one at len/2:
+//
+//	acknowledged   9  7 [6] 4  2        three of five voters have at least 6
+//	               9  7 [6] 4           three of four
+//
+// An empty majority does not restrict the result.
 func (m Majority) highestAcknowledged(acked func(id uint64) uint64) uint64 {
 	if len(m) == 0 {
 		return math.MaxUint64
 	}
-	var few [7]uint64 // on the stack: no cluster that pays attention to latency has more voters
+	var few [7]uint64 // on the stack; more voters are rare
 	sorted := few[:0]
 	if len(m) > len(few) {
 		sorted = make([]uint64, 0, len(m))
@@ -69,12 +75,12 @@ func (m Majority) highestAcknowledged(acked func(id uint64) uint64) uint64 {
 	return sorted[len(m)/2]
 }
 
-// Vote tells how an election stands. A quorum without any voter cannot elect anybody.
-func (q Quorum) CountVotes(answer func(id uint64) (granted, answered bool)) VoteResult {
+// CountVotes returns the result of an election. A quorum without voters elects no leader.
+func (q Quorum) CountVotes(response func(id uint64) (granted, responded bool)) VoteResult {
 	if len(q.Incoming) == 0 && len(q.Outgoing) == 0 {
 		return VoteLost
 	}
-	incoming, outgoing := q.Incoming.countVotes(answer), q.Outgoing.countVotes(answer)
+	incoming, outgoing := q.Incoming.countVotes(response), q.Outgoing.countVotes(response)
 	switch {
 	case incoming == VoteLost || outgoing == VoteLost:
 		return VoteLost
@@ -84,11 +90,11 @@ func (q Quorum) CountVotes(answer func(id uint64) (granted, answered bool)) Vote
 	return VotePending
 }
 
-func (m Majority) countVotes(answer func(id uint64) (granted, answered bool)) VoteResult {
+func (m Majority) countVotes(response func(id uint64) (granted, responded bool)) VoteResult {
 	granted, open := 0, 0
 	for _, id := range m {
-		switch yes, answered := answer(id); {
-		case !answered:
+		switch yes, responded := response(id); {
+		case !responded:
 			open++
 		case yes:
 			granted++
@@ -104,12 +110,12 @@ func (m Majority) countVotes(answer func(id uint64) (granted, answered bool)) Vo
 	return VotePending
 }
 
-// Contains tells whether id is a voter in either majority.
+// Contains reports whether id is a voter in either majority.
 func (q Quorum) Contains(id uint64) bool {
 	return slices.Contains(q.Incoming, id) || slices.Contains(q.Outgoing, id)
 }
 
-// IDs are all voters, each once, sorted.
+// VoterIDs returns all voters, sorted and unique.
 func (q Quorum) VoterIDs() []uint64 {
 	ids := make([]uint64, 0, len(q.Incoming)+len(q.Outgoing))
 	ids = append(append(ids, q.Incoming...), q.Outgoing...)

@@ -8,8 +8,9 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// Raft §5.1: "If a candidate or leader discovers that its term is out of date, it immediately reverts
-// to follower state. If a server receives a request with a stale term number, it rejects the request."
+// Raft §5.1: "If a candidate or leader discovers that its term is out of date, it immediately
+// reverts to follower state. If a server receives a request with a stale term number, it rejects
+// the request."
 func TestTermRule(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -2,46 +2,50 @@ package raft
 
 import "github.com/troupe-raft/troupe/messages"
 
-// VoterState is what a node knows of itself when it is asked for its vote.
+// VoterState is the state of a node that decides about a vote.
 type VoterState struct {
-	// Term and Vote as they are now, persisted or about to be.
+	// Term and Vote are the current ones, on disk or on their way to it.
 	Term, Vote uint64
 	Log        *LogTerms
-	// Sticky: it heard its leader within the election timeout, or it leads and hears a quorum (dissertation §4.2.3).
+	// Sticky: the node had contact to its leader within the election timeout, or leads itself
+	// (dissertation §4.2.3).
 	Sticky bool
-	// LeaseGranted: it promised a leader not to vote, and that has not run out.
+	// LeaseGranted: the node granted a lease to a leader that has not ended.
 	LeaseGranted bool
 }
 
-// VoteDecision is what a node does about a request for its vote, in this order: take up AdoptTerm, keep Vote, persist if
-// Save says so, and only then answer.
+// VoteDecision is what a node does with a request for its vote, in this order: adopt AdoptTerm,
+// store Vote, persist if MustPersist, then respond.
 type VoteDecision struct {
 	Grant bool
-	// AdoptTerm is the higher term to take up first, as a follower that knows no leader; 0 to stay as it is.
+	// AdoptTerm is the higher term that the node adopts as a follower without a leader, 0 for none.
 	AdoptTerm uint64
-	// Save: the answer may leave only after Vote and the term are on disk. It is set for every granted vote, a repeated
-	// one too: the first grant may still be on its way to the disk.
+	// MustPersist: the response leaves after Vote and the term are on disk. It is set for each granted
+	// vote, also for a repeated one: the first one may not be on disk yet.
 	MustPersist bool
-	// Vote to keep from now on.
+	// Vote is the new vote.
 	Vote uint64
-	// Sticky: refused because a leader is still heard or has a lease; the candidate may ask again soon.
+	// Sticky: refused because a leader is active or has a lease. The candidate may ask again soon.
 	Sticky bool
-	// ResponseTerm goes into the answer: the request's for a grant, else the voter's own (E17).
+	// ResponseTerm is the term of the response: for a grant that of the request, else the voter's
+	// (E17).
 	ResponseTerm uint64
 }
 
-// DecideVote is the voter's side of elections. In this order:
+// DecideVote decides a request for a vote, by these rules in this order:
 //
-//  1. Who asks from a lower term is answered with ours, and nothing else happens (Raft §5.1, E17).
-//  2. While a leader is heard, or was promised patience, nobody gets a vote and nobody's term is taken up, unless the
-//     leader itself asked for the election (dissertation §4.2.3, §3.10; E20).
-//  3. A pre-vote is answered as the vote would be, and touches nothing (dissertation §9.6, E15).
-//  4. A higher term is taken up; with it the vote is free again (Raft §5.1). Within a term it never is (E2).
-//  5. One vote a term, to a candidate whose log is at least as up to date (Raft §5.2, §5.4.1); the same candidate gets the
-//     same answer again, if its log still passes (E4).
+//  1. A request of a lower term is refused with the voter's term (Raft §5.1, E17).
+//  2. While a leader is active or has a lease, a vote is refused and its term not adopted, unless
+//     the leader requested the election (dissertation §4.2.3, §3.10; E20).
+//  3. A pre-vote has the result that the vote would have, and changes nothing (dissertation §9.6;
+//     E15).
+//  4. A higher term is adopted, and clears the vote (Raft §5.1). Within a term nothing does (E2).
+//  5. The vote goes to one candidate a term, whose log is at least as up to date (Raft §5.2,
+//     §5.4.1). A repeated request of that candidate is granted again, if its log still passes (E4).
 //
-// Who is a member of what is not asked: the voter may not know the newest configuration yet (Raft §6: "servers … grant
-// votes to servers not in their latest configuration"), and a learner votes for the same reason (E23).
+// Membership does not matter: the voter may not know the latest configuration (Raft §6: "servers …
+// grant votes to servers not in their latest configuration"). A learner votes for the same reason
+// (E23).
 func DecideVote(v VoterState, r *messages.RequestVote) VoteDecision {
 	refusal := VoteDecision{Vote: v.Vote, ResponseTerm: v.Term}
 	if r.Term < v.Term || r.Candidate == 0 {

@@ -6,7 +6,8 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// naiveDecideVote says the same as DecideVote, from the other end: first what the request may do at all, then what follows.
+// naiveDecideVote says the same as DecideVote, from the other end: first what the request may do at
+// all, then what follows.
 func naiveDecideVote(v VoterState, r *messages.RequestVote) VoteDecision {
 	patient := (v.Sticky || v.LeaseGranted) && !r.Transfer
 	lawful := r.Candidate != 0 && r.Term >= v.Term
@@ -139,8 +140,8 @@ func TestVotesAreGivenAsThePaperSays(t *testing.T) {
 	}
 }
 
-// E23: neither side's membership is asked for. The rule is visible in the types: a VoterState has no configuration. What can be
-// tested is that an id nobody has heard of gets the vote.
+// E23: neither side's membership is asked for. The rule is visible in the types: a VoterState has
+// no configuration. What can be tested is that an id nobody has heard of gets the vote.
 func TestE23AnUnknownCandidateGetsTheVote(t *testing.T) {
 	r := newVoteRequest(5)
 	r.Candidate = 123456789
@@ -149,7 +150,8 @@ func TestE23AnUnknownCandidateGetsTheVote(t *testing.T) {
 	}
 }
 
-// Election Safety (Raft §5.2): whatever is asked in whatever order, one node grants at most one candidate a term.
+// Election Safety (Raft §5.2): whatever is asked in whatever order, one node grants at most one
+// candidate a term.
 func TestE2E4NoSequenceOfRequestsGetsTwoVotesInATerm(t *testing.T) {
 	var walk func(v VoterState, votes map[uint64]uint64, depth int)
 	requests := []*messages.RequestVote{}
@@ -183,8 +185,8 @@ func TestE2E4NoSequenceOfRequestsGetsTwoVotesInATerm(t *testing.T) {
 	walk(VoterState{Log: logWithTerms()}, map[uint64]uint64{}, 5)
 }
 
-// A repeated request is decided as the first was, log and all, and its answer waits for the disk as the first one's does:
-// that may still be on its way there.
+// A repeated request is decided as the first was, log and all, and its answer waits for the disk as
+// the first one's does: that may still be on its way there.
 func TestE4ARepeatedRequestIsDecidedAnewAndSavedAnew(t *testing.T) {
 	v := VoterState{Term: 3, Vote: 2, Log: logWithTerms(1, 2, 2)}
 	for _, c := range []struct {

@@ -11,8 +11,8 @@ const commitNotifyTimer = 1 << 63
 // commitNotifier decides when a leader tells its peers of a new commit index. Under load the next
 // entries carry it. Otherwise the leader sends a heartbeat that contains nothing else:
 //
-//   - at once to a peer that forwarded some of the committed proposals, because its clients wait for
-//     their results;
+//   - at once to a peer that forwarded some of the committed proposals, because its clients wait
+//     for their results;
 //   - to the others after commitNotifyDelay to twice of it, unless entries carried it before. At
 //     those peers only watchers and local reads wait.
 //

@@ -6,8 +6,9 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// The commit index moved on the disks of the leader and of 2; 3 acknowledged a moment later. It heard of the commit with
-// the next heartbeat only: clients at 3 waited up to 100 ms for their writes.
+// The commit index moved on the disks of the leader and of 2; 3 acknowledged a moment later. It
+// heard of the commit with the next heartbeat only: clients at 3 waited up to 100 ms for their
+// writes.
 func TestCommitNoticeReachesTheFollowerThatAcknowledgedLast(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1)
 	s.syncAll()
@@ -25,8 +26,9 @@ func TestCommitNoticeReachesTheFollowerThatAcknowledgedLast(t *testing.T) {
 	t.Fatalf("3 has entry 3 now, and was not told that it is committed: %v", s.sentToPeers)
 }
 
-// Nobody at the followers waits for a write of the leader's own client: under load the next entries carry the commit index,
-// and a message a follower is saved, however long it lasts; in silence the followers hear of it within twice commitNotifyDelay.
+// Nobody at the followers waits for a write of the leader's own client: under load the next entries
+// carry the commit index, and a message a follower is saved, however long it lasts; in silence the
+// followers hear of it within twice commitNotifyDelay.
 func TestCommitNoticeThatNobodyWaitsForTravelsWithTheNextEntries(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1)
 	s.syncAll()

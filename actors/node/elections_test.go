@@ -13,7 +13,8 @@ func newVoteRequest(candidate, term, lastIndex, lastTerm uint64) *messages.Reque
 
 func asPreVote(m *messages.RequestVote) *messages.RequestVote { m.PreVote = true; return m }
 
-// orphaned is a follower that has not heard its leader for so long that it would vote, but has not campaigned itself.
+// orphaned is a follower that has not heard its leader for so long that it would vote, but has not
+// campaigned itself.
 func (s *fixture) afterElectionTimeout() *fixture {
 	s.randomInt64 = func(n int64) int64 { return n - 1 }
 	s.deliver(&messages.Heartbeat{Term: s.node.term, Leader: s.node.contact.leader})
@@ -164,8 +165,8 @@ func TestPreVoteNoDisruptionWhoHearsALeaderRefusesAndKeepsItsTerm(t *testing.T) 
 	}
 }
 
-// A leader whose actors restarted leads no more, and nobody knows better: who would refuse it out of loyalty to itself would
-// leave the cluster without a leader for an election timeout.
+// A leader whose actors restarted leads no more, and nobody knows better: who would refuse it out
+// of loyalty to itself would leave the cluster without a leader for an election timeout.
 func TestALeaderThatAsksForVotesIsNotStuckTo(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	s.deliver(asPreVote(newVoteRequest(2, 4, 1, 1)), newVoteRequest(2, 4, 1, 1))
@@ -187,8 +188,8 @@ func TestALeaderWithAQuorumRefusesToo(t *testing.T) {
 	s.expectRole(roleLeader, 4)
 }
 
-// etcd#8334: while it campaigns, a node knows no leader it could be true to; else two preCandidates that were each refused
-// for the other's sake would wait for ever.
+// etcd#8334: while it campaigns, a node knows no leader it could be true to; else two preCandidates
+// that were each refused for the other's sake would wait for ever.
 func TestE16APreCandidateKnowsNoLeaderAndCountsNoOldAnswers(t *testing.T) {
 	s := newFixture(t, 5).asFollower(3, 2, 1, 1)
 	s.deliver(&messages.Campaign{}, &messages.VoteResponse{Term: 4, Voter: 3, PreVote: true, Granted: true})

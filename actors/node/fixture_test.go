@@ -17,10 +17,10 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// stage is everything around one Node, number 1 of its cluster: a LogStore, a Machine, Replicators, peers and a handle
-// that only write down what they hear, and a clock that stands still until the test moves it. Nothing runs but in run, so
-// that a test is one goroutine and tells its story in order: what arrives, what must be said, what must not be said before
-// the disk has it.
+// stage is everything around one Node, number 1 of its cluster: a LogStore, a Machine, Replicators,
+// peers and a handle that only write down what they hear, and a clock that stands still until the
+// test moves it. Nothing runs but in run, so that a test is one goroutine and tells its story in
+// order: what arrives, what must be said, what must not be said before the disk has it.
 type fixture struct {
 	*actortest.Env
 	t           testing.TB
@@ -158,8 +158,8 @@ func (s *fixture) runningTimers() (n int) {
 	return n
 }
 
-// recovered lets the LogStore tell what it found: a log whose entry i+1 is of terms[i]; the first is the bootstrap
-// configuration.
+// recovered lets the LogStore tell what it found: a log whose entry i+1 is of terms[i]; the first
+// is the bootstrap configuration.
 func (s *fixture) deliverRecovered(term, vote, commit uint64, terms ...uint64) *fixture {
 	m := &messages.Recovered{
 		Incarnation: s.incarnation, LastIndex: uint64(len(terms)), Runs: newRuns(1, terms),
@@ -172,7 +172,8 @@ func (s *fixture) deliverRecovered(term, vote, commit uint64, terms ...uint64) *
 	return s
 }
 
-// settled is a member that found its log, campaigned in vain after its start, and now follows `leader` in `term`.
+// settled is a member that found its log, campaigned in vain after its start, and now follows
+// `leader` in `term`.
 func (s *fixture) asFollower(term, leader, commit uint64, terms ...uint64) *fixture {
 	s.deliverRecovered(term, 0, commit, terms...)
 	s.deliver(&messages.Heartbeat{Term: term, Leader: leader})
@@ -180,7 +181,8 @@ func (s *fixture) asFollower(term, leader, commit uint64, terms ...uint64) *fixt
 	return s
 }
 
-// leads makes the Node leader of term+1, with the votes of all others; its first entry is not on its disk yet.
+// leads makes the Node leader of term+1, with the votes of all others; its first entry is not on
+// its disk yet.
 func (s *fixture) asLeader(term uint64, terms ...uint64) *fixture {
 	s.deliverRecovered(term, 0, 1, terms...)
 	s.deliver(&messages.Campaign{})
@@ -196,7 +198,8 @@ func (s *fixture) asLeader(term uint64, terms ...uint64) *fixture {
 	return s
 }
 
-// syncOldest lets the LogStore finish its oldest Append: what waited for the disk is said, and the Node hears Durable.
+// syncOldest lets the LogStore finish its oldest Append: what waited for the disk is said, and the
+// Node hears Durable.
 func (s *fixture) syncOldest() {
 	a := s.pendingAppends[0]
 	s.pendingAppends = s.pendingAppends[1:]

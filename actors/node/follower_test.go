@@ -37,7 +37,8 @@ func TestARepeatedAppendWaitsForTheSameSync(t *testing.T) {
 	}
 }
 
-// Raft §5.3: an existing entry is dropped only if it conflicts. An older append that comes late says less, not otherwise.
+// Raft §5.3: an existing entry is dropped only if it conflicts. An older append that comes late
+// says less, not otherwise.
 func TestReorderedAppendAnOldOneTruncatesNothing(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	old := newAppendEntries(3, 1, 1, 1, 3)
@@ -53,7 +54,8 @@ func TestReorderedAppendAnOldOneTruncatesNothing(t *testing.T) {
 	}
 }
 
-// Raft, Figure 7: what the leader of term 8 meets. Its log is 1 1 1 4 4 5 5 6 6 6; it has appended an entry of its own.
+// Raft, Figure 7: what the leader of term 8 meets. Its log is 1 1 1 4 4 5 5 6 6 6; it has appended
+// an entry of its own.
 func TestFigure7EachFollowerEndsWithTheLeadersLog(t *testing.T) {
 	leader := []uint64{1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 8}
 	for name, f := range map[string][]uint64{
@@ -113,8 +115,9 @@ func TestE11NothingIsAppliedBeforeItIsCommittedAndOnTheOwnDisk(t *testing.T) {
 	}
 }
 
-// A leader of an earlier term may replace entries that a later one has committed, on a node that knows of neither. So what
-// a node learns to be committed in a term is applied when its disk knows of that term.
+// A leader of an earlier term may replace entries that a later one has committed, on a node that
+// knows of neither. So what a node learns to be committed in a term is applied when its disk knows
+// of that term.
 func TestE11NothingIsAppliedBeforeTheTermInWhichItsCommitIsKnownIsOnTheOwnDisk(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1, 3)
 	s.deliver(&messages.Pull{Incarnation: 1, From: 2, MaxBytes: 1 << 20})
@@ -232,8 +235,9 @@ func TestStaleMessagesOfAnEarlierLifeAreDropped(t *testing.T) {
 	}
 }
 
-// What is acknowledged in a term holds in that term only if the term is on the disk too: a node that came back in an
-// earlier one would let that one's leader replace the entries, and this leader counts on them.
+// What is acknowledged in a term holds in that term only if the term is on the disk too: a node
+// that came back in an earlier one would let that one's leader replace the entries, and this leader
+// counts on them.
 func TestE1AnAcknowledgementWaitsForItsTermEvenIfItsEntriesAreOnDisk(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1, 3)
 	s.deliver(newAppendEntries(5, 2, 3, 1)) // the probe of a new leader: no entry that is not here
@@ -257,7 +261,8 @@ func TestE1AnAcknowledgementWaitsForItsTermEvenIfItsEntriesAreOnDisk(t *testing.
 	}
 }
 
-// What a leader can never say is dropped before it breaks anything: a node that panics at each repetition would soon stop.
+// What a leader can never say is dropped before it breaks anything: a node that panics at each
+// repetition would soon stop.
 func TestAnAppendThatNoLeaderCanHaveSentIsDropped(t *testing.T) {
 	s := newFixture(t, 3).asFollower(5, 2, 1, 1, 3)
 	gap := newAppendEntries(5, 2, 3, 1, 5)

@@ -25,9 +25,9 @@ func (n nonLeader) forwardBatch(data [][]byte, _ uint64) {
 	})
 }
 
-// forwardRead asks the leader for a read point for this node's Session. The node stores nothing: the
-// response carries the Session's id, which is never used twice, and the Session asks again if none
-// comes.
+// forwardRead asks the leader for a read point for this node's Session. The node stores nothing:
+// the response carries the Session's id, which is never used twice, and the Session asks again if
+// none comes.
 func (n nonLeader) forwardRead(m *messages.RequestRead) {
 	if n.contact.leader == 0 || n.contact.leader == n.self() {
 		n.refuseReads([]readRequest{{id: m.Id}}, messages.Refusal_REFUSAL_NO_LEADER)
@@ -38,8 +38,8 @@ func (n nonLeader) forwardRead(m *messages.RequestRead) {
 	})
 }
 
-// handleForwardedReadResponse gives a read point to the Session. However late it comes, it is valid:
-// it was taken after the read was requested, and the applied index does not fall.
+// handleForwardedReadResponse gives a read point to the Session. However late it comes, it is
+// valid: it was taken after the read was requested, and the applied index does not fall.
 func (n *Node) handleForwardedReadResponse(m *messages.ForwardedReadResponse) {
 	n.send(n.env.Session(), &messages.ReadPoint{
 		Incarnation: n.config.Incarnation, Id: m.Id, Index: m.Index, Term: m.Term, Refusal: m.Refusal,

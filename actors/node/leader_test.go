@@ -58,8 +58,8 @@ func TestALeaderMayCommitOnItsFollowersDisksButAppliesFromItsOwn(t *testing.T) {
 	}
 }
 
-// Raft, Figure 8: entry 2 of term 2 reaches a majority under the leader of term 4, and that does not commit it; an entry
-// of term 4 that does, commits both.
+// Raft, Figure 8: entry 2 of term 2 reaches a majority under the leader of term 4, and that does
+// not commit it; an entry of term 4 that does, commits both.
 func TestE44Figure8AnOldTermsEntryIsNotCommittedByCounting(t *testing.T) {
 	s := newFixture(t, 5).asLeader(3, 1, 2)
 	s.syncAll()
@@ -289,8 +289,8 @@ func TestE45ProposalsAreBoundedUntilTheyAreCommitted(t *testing.T) {
 	}
 }
 
-// The followers' disks commit what the leader's own disk is behind with: without a bound of its own that would be kept in
-// memory for as long as clients write faster than the leader's disk.
+// The followers' disks commit what the leader's own disk is behind with: without a bound of its own
+// that would be kept in memory for as long as clients write faster than the leader's disk.
 func TestE45ALeaderWithASlowDiskTakesNoMoreThanItCanKeepInMemory(t *testing.T) {
 	s := newFixture(t, 3)
 	s.config.Limits.MaxUncommittedBytes, s.config.Limits.MemoryBytes = 3000, 0
@@ -336,8 +336,9 @@ func TestE45AFollowerCollectsNoMoreThanALeaderTakes(t *testing.T) {
 	}
 }
 
-// A message that carries all that a member may keep would be above the link's limit for one message, and would be said again
-// and dropped again for ever; and it would put a leader of a smaller limit above that by as much.
+// A message that carries all that a member may keep would be above the link's limit for one
+// message, and would be said again and dropped again for ever; and it would put a leader of a
+// smaller limit above that by as much.
 func TestE45WhatIsForwardedIsCutIntoBatches(t *testing.T) {
 	s := newFixture(t, 3)
 	s.config.Limits.MaxBatchBytes = 2500

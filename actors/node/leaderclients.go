@@ -70,8 +70,8 @@ func (l *leader) startReadRound() {
 	}
 }
 
-// confirmReads sends the read points of the rounds that a quorum has acknowledged. The quorum counts
-// rounds as it counts indexes for commits (E27).
+// confirmReads sends the read points of the rounds that a quorum has acknowledged. The quorum
+// counts rounds as it counts indexes for commits (E27).
 func (l *leader) confirmReads() {
 	confirmed := l.quorum.HighestAcknowledged(l.valueOf(l.reads.round, func(p *peerState) uint64 {
 		return p.ackedRound

@@ -23,9 +23,9 @@ const (
 //
 // A node that crashes closes its connections, which its peers notice within milliseconds; waiting
 // for the election timeout would leave the cluster without a leader for a second. So a follower
-// whose link to the leader breaks is no longer sticky, and it asks for pre-votes after a short random
-// wait. PreVote makes a false alarm harmless: if the others still have contact to the leader, they
-// refuse. Three rules keep it so:
+// whose link to the leader breaks is no longer sticky, and it asks for pre-votes after a short
+// random wait. PreVote makes a false alarm harmless: if the others still have contact to the
+// leader, they refuse. Three rules keep it so:
 //
 //   - Only the first break within a term and an election timeout counts. A link that breaks again
 //     and again must not cause a campaign each time; the election timeout still applies.

@@ -47,8 +47,8 @@ func (s peerStates) find(id uint64) *peerState {
 	return nil
 }
 
-// update returns the states for the other members, with those that existed before, and the states of
-// peers that are not members any more.
+// update returns the states for the other members, with those that existed before, and the states
+// of peers that are not members any more.
 func (s peerStates) update(members []*messages.Member, self uint64, now time.Duration) (updated, removed peerStates) {
 	for _, m := range members {
 		if m.Id == self {

@@ -5,10 +5,10 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// proposalBuffer collects proposals until the Node handles the Flush that it has sent to itself. All
-// proposals that were in the mailbox before the Flush become one batch: the more there is to do,
-// the larger the batches. At the Flush a leader appends the proposals, a node that knows the leader
-// forwards them, and any other refuses them.
+// proposalBuffer collects proposals until the Node handles the Flush that it has sent to itself.
+// All proposals that were in the mailbox before the Flush become one batch: the more there is to
+// do, the larger the batches. At the Flush a leader appends the proposals, a node that knows the
+// leader forwards them, and any other refuses them.
 type proposalBuffer struct {
 	// flushPending: a Flush is in the mailbox.
 	flushPending bool
@@ -33,8 +33,8 @@ func (b *proposalBuffer) take() (data [][]byte, bytes uint64, forwarders []uint6
 	return data, bytes, forwarders
 }
 
-// refusal returns OVERLOADED and the limit if `size` more bytes would exceed it, together with those
-// collected and those uncommitted; else UNSPECIFIED. If there are none, any size is accepted.
+// refusal returns OVERLOADED and the limit if `size` more bytes would exceed it, together with
+// those collected and those uncommitted; else UNSPECIFIED. If there are none, any size is accepted.
 func (b *proposalBuffer) refusal(size, uncommitted, limit uint64) (messages.Refusal, uint64) {
 	if pending := b.bytes + uncommitted; pending > 0 && pending+size > limit {
 		return messages.Refusal_REFUSAL_OVERLOADED, limit

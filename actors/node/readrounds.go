@@ -10,8 +10,8 @@ package node
 //	read point           41       43        d must not join round 7: its index is too old (E28)
 //
 // Rounds are numbered and each heartbeat carries the number of the latest one. A response confirms
-// the round that it carries and those before; an old response confirms no newer round (E26). Numbers
-// ascend over the term, and heartbeats of other terms do not count.
+// the round that it carries and those before; an old response confirms no newer round (E26).
+// Numbers ascend over the term, and heartbeats of other terms do not count.
 //
 // Before a leader has committed an entry of its term, it does not know the commit index: reads wait
 // for that (E25).

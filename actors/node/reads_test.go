@@ -118,7 +118,8 @@ func TestE28LeadershipIsConfirmedAfterTheReadPointIsTaken(t *testing.T) {
 	}
 }
 
-// The leader of before, cut off, is asked for a read: it finds nobody to confirm it and ends up refusing.
+// The leader of before, cut off, is asked for a read: it finds nobody to confirm it and ends up
+// refusing.
 func TestStaleReadALeaderThatNobodyFollowsGivesNoPoint(t *testing.T) {
 	s := newLeaderFixture(t)
 	s.Advance(9 * heartbeatInterval)

@@ -8,7 +8,8 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// The campaign's timer fired for the second asking; what is set anew then must run, or nobody would campaign any more.
+// The campaign's timer fired for the second asking; what is set anew then must run, or nobody would
+// campaign any more.
 func TestAPreCandidateThatAsksAgainStillHasATimer(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	s.deliver(&messages.LinkDown{Peer: 2})
@@ -45,8 +46,8 @@ func TestALeaderElectedAfterASecondAskingBeats(t *testing.T) {
 	}
 }
 
-// The disk is slow: three Appends are under way to it, and the log was truncated twice meanwhile. What the oldest put on
-// disk is worth only what neither truncation took away.
+// The disk is slow: three Appends are under way to it, and the log was truncated twice meanwhile.
+// What the oldest put on disk is worth only what neither truncation took away.
 func TestE12AnAcknowledgementFromBeforeTwoTruncationsCountsForNeither(t *testing.T) {
 	s := newFixture(t, 3).asFollower(4, 2, 1, 1)
 	s.deliver(newAppendEntries(4, 1, 1, 1, 4, 4, 4, 4, 4)) // 2 … 6 of term 4
@@ -66,7 +67,8 @@ func TestE12AnAcknowledgementFromBeforeTwoTruncationsCountsForNeither(t *testing
 	}
 }
 
-// The Machine may say at once that it serves; the handle must have heard by then that a new life began.
+// The Machine may say at once that it serves; the handle must have heard by then that a new life
+// began.
 func TestTheHandleHearsOfANewLifeBeforeItsMachineIsMade(t *testing.T) {
 	s := newFixture(t, 3).deliverRecovered(3, 0, 1, 1)
 	for _, what := range s.spawned {
@@ -88,7 +90,8 @@ func TestE19AReplicatorThatGivesUpIsNoSignOfItsPeer(t *testing.T) {
 	s.expectRole(roleFollower, 4)
 }
 
-// Entries that no follower would take must not get into the log: nothing behind them could be replicated.
+// Entries that no follower would take must not get into the log: nothing behind them could be
+// replicated.
 func TestProgressOfAnEarlierLeadershipMovesNothing(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1)
 	s.syncAll()
@@ -138,8 +141,8 @@ func TestMalformedForwardedProposalsAreNotAppended(t *testing.T) {
 	}
 }
 
-// A leader that is killed under load leaves messages behind it: they arrive after the news that its link broke, and prove
-// nothing.
+// A leader that is killed under load leaves messages behind it: they arrive after the news that its
+// link broke, and prove nothing.
 func TestWhatALeaderSaidBeforeItsLinkBrokeDoesNotCallTheCampaignOff(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	s.randomInt64 = func(n int64) int64 { return n / 2 }
@@ -195,8 +198,8 @@ func TestAnOldRefusalDoesNotTakeAPreVoteBack(t *testing.T) {
 	s.expectRole(roleCandidate, 4)
 }
 
-// Proposals that were collected before a transfer go into the log first: appended after TimeoutNow, they would reach
-// other voters and make the target's log the shorter one.
+// Proposals that were collected before a transfer go into the log first: appended after TimeoutNow,
+// they would reach other voters and make the target's log the shorter one.
 func TestE20NothingIsAppendedBetweenTheTargetsLastEntryAndItsCampaign(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1)
 	s.syncAll()
@@ -225,9 +228,9 @@ func TestE8ALeaderWhoseDiskIsLowHandsOverToOneWhoseIsNot(t *testing.T) {
 	}
 }
 
-// A network makes a copy of a forwarded proposal. The leader has room for it when the first arrives and not when the second
-// does, or the other way round: the handle was told that the command has no effect, and it had (tests/sim, profile
-// everything, seed 1522 with a leader that takes few bytes).
+// A network makes a copy of a forwarded proposal. The leader has room for it when the first arrives
+// and not when the second does, or the other way round: the handle was told that the command has no
+// effect, and it had (tests/sim, profile everything, seed 1522 with a leader that takes few bytes).
 func TestACopyOfForwardedProposalsIsNeitherTakenNorRefused(t *testing.T) {
 	s := newFixture(t, 3)
 	s.config.Limits.MaxUncommittedBytes = 60
@@ -275,7 +278,8 @@ func TestACopyOfForwardedProposalsIsNeitherTakenNorRefused(t *testing.T) {
 	}
 }
 
-// A transfer does at once what the Flush under way would do. That one still comes, so that until then no second is sent.
+// A transfer does at once what the Flush under way would do. That one still comes, so that until
+// then no second is sent.
 func TestE45ATransferLeavesTheFlushUnderWay(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1)
 	s.node.scheduleFlush()

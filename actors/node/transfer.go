@@ -93,8 +93,8 @@ func (l *leader) sendTimeoutNow(target uint64) {
 	l.sendToPeer(target, &messages.TimeoutNow{Term: l.term, Leader: l.self()})
 }
 
-// bestTransferTarget returns the voter with the highest matchIndex among those with recent contact, a
-// link that is up, and free disk space; 0 for none.
+// bestTransferTarget returns the voter with the highest matchIndex among those with recent contact,
+// a link that is up, and free disk space; 0 for none.
 func (l *leader) bestTransferTarget() uint64 {
 	var best *peerState
 	for _, p := range l.peers {

@@ -284,7 +284,7 @@ func TestTheLogOfADataDirectoryIsReadAndItsDamageNamed(t *testing.T) {
 		t.Fatalf("%+v", verify)
 	}
 	dump := runTroupe(t, "log", "dump", "--data-dir="+s.dataDir)
-	for _, part := range []string{"configuration", "one=127.0.0.1:", `put "greeting" (5 bytes)`, "openOrigin"} {
+	for _, part := range []string{"configuration", "one=127.0.0.1:", `put "greeting" (5 bytes)`, "registerSession"} {
 		if dump.code != exit.OK || !strings.Contains(dump.out, part) {
 			t.Errorf("dump does not hold %q:\n%s%s", part, dump.out, dump.errs)
 		}

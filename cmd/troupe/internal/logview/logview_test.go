@@ -52,9 +52,9 @@ func TestEveryKindOfEntryIsPutIntoWords(t *testing.T) {
 		{encoded(mvcc.EncodePut(&pb.PutRequest{Key: []byte(strings.Repeat("k", 1000))})), "command", "… (1000 bytes) (0 bytes)"},
 		{raft.EncodeNoop(), "noop", ""},
 		{raft.EncodeConfiguration(configuration), "configuration", "cluster c: a=x:1 (a), b=y:1 (b) learner; joint with [a]; removed [d]"},
-		{raft.EncodeRegisterSession([]byte("nonce"), 0xa), "openOrigin", "by member a"},
+		{raft.EncodeRegisterSession([]byte("nonce"), 0xa), "registerSession", "by member a"},
 		{raft.EncodeBarrier(7, 4, 1), "barrier", ""},
-		{[]byte{99}, "unreadable", "no kind"},
+		{[]byte{99}, "unreadable", "unknown kind"},
 	} {
 		got := Describe(5, 2, c.data)
 		if got.Kind != c.kind || !strings.Contains(got.What, c.what) || got.Index != 5 || got.Term != 2 {
