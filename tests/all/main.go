@@ -1,5 +1,5 @@
-// Command all runs every test of the repository: those of the main module, and those of the nested modules, which hold
-// what needs real processes or heavy peers. It is what the README and CI call.
+// Command all runs every test of the repository: those of the main module, and those of the nested
+// modules, which hold what needs real processes or heavy peers. It is what the README and CI call.
 //
 //	go run ./tests/all [-race] [-short] [-modules all|main|nested] [-- go test flags]
 package main
@@ -43,7 +43,8 @@ func main() {
 		a := append([]string(nil), arguments...)
 		switch {
 		case module != root:
-			// They build the programs that they test, which go test cannot see: a kept result may be out of date.
+			// They build the programs that they test, which go test cannot see: a kept result may be out of
+			// date.
 			a = append(a, "-count=1")
 		case *race:
 			a = append(a, "-race")

@@ -37,7 +37,8 @@ func (o *options) register(flags *flag.FlagSet) {
 	flags.StringVar(&o.etcd, "etcd-bin", "", "an etcd to measure (default: v3.7.3, built from its module)")
 }
 
-// bench is what a measurement runs on: the programs, a directory on a real disk, and the clusters it has started.
+// bench is what a measurement runs on: the programs, a directory on a real disk, and the clusters
+// it has started.
 type bench struct {
 	options
 	root     string // of the checkout
@@ -199,7 +200,8 @@ func filesystem(path string) string {
 	return fmt.Sprintf("file system %#x", stat.Type)
 }
 
-// blocksOf is the space that a file takes, which for a sparse or preallocated one is not its length.
+// blocksOf is the space that a file takes, which for a sparse or preallocated one is not its
+// length.
 func blocksOf(path string) int64 {
 	var stat unix.Stat_t
 	if err := unix.Lstat(path, &stat); err != nil {

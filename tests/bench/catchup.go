@@ -13,11 +13,13 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// A follower is killed, a gibibyte is written without it, it is started again while the writing goes on: how long until
-// it has what was written while it was down, and what its lag costs the leader in memory.
+// A follower is killed, a gibibyte is written without it, it is started again while the writing
+// goes on: how long until it has what was written while it was down, and what its lag costs the
+// leader in memory.
 const (
-	catchupValue   = 32 << 10
-	catchupKeys    = 1024 // written over and over: the live data stays small, the log and the history do not
+	catchupValue = 32 << 10
+	// Written over and over: the live data stays small, the log and the history do not
+	catchupKeys    = 1024
 	catchupWriters = 8
 	catchupTime    = 10 * time.Minute // for one server, all in all
 )
@@ -91,7 +93,8 @@ func measureCatchup(ctx context.Context, b *bench, program procs.Program, size i
 	return f, b.endClusters()
 }
 
-// restartFollower starts the follower while writing goes on and waits until it shows the target revision.
+// restartFollower starts the follower while writing goes on and waits until it shows the target
+// revision.
 func (f *catchupFigures) restartFollower(ctx context.Context, leader, follower *procs.Member, target int64) error {
 	writingCtx, stopWriting := context.WithCancel(ctx)
 	defer stopWriting()
@@ -115,7 +118,8 @@ func (f *catchupFigures) restartFollower(ctx context.Context, leader, follower *
 	return err
 }
 
-// writeBytes puts values until so many bytes were acknowledged or ctx ends; it returns the highest revision seen.
+// writeBytes puts values until so many bytes were acknowledged or ctx ends; it returns the highest
+// revision seen.
 func writeBytes(ctx context.Context, leader *procs.Member, size int64) (int64, error) {
 	client, err := procs.Dial(leader.Endpoint())
 	if err != nil {
@@ -190,7 +194,8 @@ func residentBytes(m *procs.Member) (uint64, error) {
 	return u.ResidentBytes, err
 }
 
-// peakMemory reads a member's memory all the time; the returned function ends that and tells the most.
+// peakMemory reads a member's memory all the time; the returned function ends that and tells the
+// most.
 func peakMemory(m *procs.Member) func() uint64 {
 	stop, most := make(chan struct{}), make(chan uint64)
 	go func() {

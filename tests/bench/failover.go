@@ -31,7 +31,8 @@ var losses = []failureKind{
 	{"vanished silently (SIGSTOP)", (*procs.Member).Pause, func(_ context.Context, m *procs.Member) error { return m.Resume() }},
 }
 
-// outcome of one loss, as seen by the clients of the survivors, and by one that was given all members.
+// outcome of one loss, as seen by the clients of the survivors, and by one that was given all
+// members.
 type outcome struct {
 	nextWrite, firstCall time.Duration
 	errors               int

@@ -43,13 +43,14 @@ func toolRange(consistency string, clients, conns, requests int) func(context.Co
 	}
 }
 
-// scaled shortens a run, but not below ten requests a client, nor below what the tool needs to tell a p99.
+// scaled shortens a run, but not below ten requests a client, nor below what the tool needs to tell
+// a p99.
 func scaled(requests int, scale float64, clients int) int {
 	return max(int(float64(requests)*scale), 10*clients, 1000)
 }
 
-// run runs the tool against all members, the leader first: with one connection it talks to the leader, of either kind of
-// server, and chance has no part in it.
+// run runs the tool against all members, the leader first: with one connection it talks to the
+// leader, of either kind of server, and chance has no part in it.
 func (g *loadGenerator) run(ctx context.Context, c *filledCluster, clients, conns, requests int, args ...string) (clientFigures, error) {
 	endpoints, err := leaderFirst(ctx, c.Cluster)
 	if err != nil {

@@ -19,7 +19,8 @@ type sample struct {
 	written uint64      // to the device that all data is on
 }
 
-// results are the samples of a workload, by server; the i-th of each were taken one right after the other.
+// results are the samples of a workload, by server; the i-th of each were taken one right after the
+// other.
 type results struct {
 	workload workload
 	samples  map[string][]sample
@@ -57,8 +58,9 @@ type loadRun struct {
 	generator loadGenerator
 }
 
-// all runs the workloads, those of a data set together: for each data set, clusters of all servers are started anew and
-// stay up side by side, so that the rounds can alternate closely; the one that is not asked is idle.
+// all runs the workloads, those of a data set together: for each data set, clusters of all servers
+// are started anew and stay up side by side, so that the rounds can alternate closely; the one that
+// is not asked is idle.
 func (r *loadRun) all(ctx context.Context, chosen []workload) ([]results, error) {
 	path, err := procs.LoadGenerator(ctx, r.work)
 	if err != nil {
@@ -110,8 +112,8 @@ func (r *loadRun) prepareClusters(ctx context.Context, data dataSet) (map[string
 	return clusters, nil
 }
 
-// alternate takes the samples of a workload. Whoever goes first in a round goes last in the next. A first, shorter run
-// of each is thrown away: it warms connections, caches and the heap.
+// alternate takes the samples of a workload. Whoever goes first in a round goes last in the next. A
+// first, shorter run of each is thrown away: it warms connections, caches and the heap.
 func (r *loadRun) runAlternating(ctx context.Context, w workload, clusters map[string]*filledCluster) (results, error) {
 	rounds := r.rounds
 	if !r.quick {
@@ -141,8 +143,8 @@ func (r *loadRun) runAlternating(ctx context.Context, w workload, clusters map[s
 	return result, nil
 }
 
-// sample runs a workload once. What the servers do because of it they may do later (compactions, write-back of pages,
-// followers that lag): so their use is counted until they are quiet again.
+// sample runs a workload once. What the servers do because of it they may do later (compactions,
+// write-back of pages, followers that lag): so their use is counted until they are quiet again.
 func (r *loadRun) sample(ctx context.Context, w workload, c *filledCluster, scale float64) (sample, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, sampleTime, errors.New("a run took more than two minutes"))
 	defer cancel()
@@ -168,7 +170,8 @@ func (r *loadRun) sample(ctx context.Context, w workload, c *filledCluster, scal
 	return sample{clientFigures: seen, servers: after.Since(before), written: r.deviceWritten() - writtenBefore}, nil
 }
 
-// deviceWritten is what was written to the device so far, after all that is still in memory; 0 where it is not told.
+// deviceWritten is what was written to the device so far, after all that is still in memory; 0
+// where it is not told.
 func (b *bench) deviceWritten() uint64 {
 	unix.Sync()
 	written, _ := procs.DeviceWritten(b.work)
@@ -177,8 +180,9 @@ func (b *bench) deviceWritten() uint64 {
 
 const (
 	quietWindow = 300 * time.Millisecond
-	quietShare  = 0.10 // of one core, all members together: above what any idle cluster takes, below any work
-	quietTries  = 40
+	// Of one core, all members together: above what any idle cluster takes, below any work
+	quietShare = 0.10
+	quietTries = 40
 )
 
 // awaitQuiet waits until the servers do next to nothing, or for some ten seconds.

@@ -1,5 +1,5 @@
-// Command bench measures Troupe beside etcd v3.7.3: three servers of each on loopback, real fsync, the same flags, the
-// same load, one after the other in alternating rounds.
+// Command bench measures Troupe beside etcd v3.7.3: three servers of each on loopback, real fsync,
+// the same flags, the same load, one after the other in alternating rounds.
 //
 //	go -C tests/bench run . [flags]            load: throughput, latency, CPU per request (the default)
 //	go -C tests/bench run . failover [flags]   time without writes after the leader was killed, or vanished silently
@@ -7,8 +7,8 @@
 //	go -C tests/bench run . restart [flags]    a member with a million keys is killed and started again
 //	go -C tests/bench run . stages [flags]     where the CPU of a put goes, by stage (Troupe only)
 //
-// Each prints a table, and with -o FILE also replaces its own section of that Markdown file (docs/benchmarks.md).
-// How to read the figures is said in docs/benchmarks.md.
+// Each prints a table, and with -o FILE also replaces its own section of that Markdown file
+// (docs/benchmarks.md). How to read the figures is said in docs/benchmarks.md.
 package main
 
 import (

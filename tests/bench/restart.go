@@ -14,11 +14,13 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// A cluster is filled with keys; then one member after the other is ended and started again on its data.
+// A cluster is filled with keys; then one member after the other is ended and started again on its
+// data.
 type restartFigures struct {
-	filling               time.Duration
-	resident, onDisk      values // of each member, MiB
-	killed, stopped       values // seconds until a follower says that it serves, after kill -9 and after SIGTERM
+	filling          time.Duration
+	resident, onDisk values // of each member, MiB
+	// Seconds until a follower says that it serves, after kill -9 and after SIGTERM
+	killed, stopped       values
 	leader                values // the same of the leader, after either: an election comes first
 	firstRead             values // seconds until it has answered a linearizable read, after either
 	residentAfter, peaked values // MiB, when it served again
@@ -109,7 +111,8 @@ func restart(ctx context.Context, b *bench, program procs.Program, keys int) (f 
 	return f, b.endClusters()
 }
 
-// leaderLast is an order in which leadership moves as late as can be, so that followers are measured as followers.
+// leaderLast is an order in which leadership moves as late as can be, so that followers are
+// measured as followers.
 func leaderLast(ctx context.Context, c *procs.Cluster) ([]*procs.Member, error) {
 	leader, err := c.Leader(ctx)
 	if err != nil {

@@ -13,9 +13,10 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// scan is a linearizable range over all keys of the data set, cut short by a limit or asked for its count only: what
-// Kubernetes sends for every page. The tool cannot bound such a run in time (etcd takes a hundred times longer for a
-// million keys than for ten thousand), so one client of ours asks, one request after the other.
+// scan is a linearizable range over all keys of the data set, cut short by a limit or asked for its
+// count only: what Kubernetes sends for every page. The tool cannot bound such a run in time (etcd
+// takes a hundred times longer for a million keys than for ten thousand), so one client of ours
+// asks, one request after the other.
 type scan struct {
 	limit     int64
 	countOnly bool
@@ -85,12 +86,13 @@ const (
 	fillPrefix  = "fill/"
 	fillTxnSize = 100
 	fillWriters = 8
-	// fillChanges is how many keys are overwritten after the data set was whole, so that the past is another one.
+	// fillChanges is how many keys are overwritten after the data set was whole, so that the past is
+	// another one.
 	fillChanges = 1000
 )
 
-// fill puts a data set into a cluster: fill/00000000 and on, with values that cannot be compressed and are the same for
-// every server, in transactions of a hundred puts.
+// fill puts a data set into a cluster: fill/00000000 and on, with values that cannot be compressed
+// and are the same for every server, in transactions of a hundred puts.
 func fill(ctx context.Context, c *procs.Cluster, data dataSet) (*filledCluster, error) {
 	if data == 0 {
 		return &filledCluster{Cluster: c}, nil
@@ -113,7 +115,8 @@ func fill(ctx context.Context, c *procs.Cluster, data dataSet) (*filledCluster, 
 	return &filledCluster{Cluster: c, data: data, past: whole.Header.Revision}, nil
 }
 
-// fillKeys puts the keys from first up to end, in transactions, over several writers to all members.
+// fillKeys puts the keys from first up to end, in transactions, over several writers to all
+// members.
 func fillKeys(ctx context.Context, c *procs.Cluster, first, end int, version uint64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -162,7 +165,8 @@ func fillFrom(ctx context.Context, endpoint string, starts <-chan int, end int, 
 	return nil
 }
 
-// randomValue is a value of the usual size that no engine can compress, the same for the same key and version.
+// randomValue is a value of the usual size that no engine can compress, the same for the same key
+// and version.
 func randomValue(key, version uint64) string {
 	source := rand.NewPCG(key, version)
 	value := make([]byte, 0, valueSize)

@@ -14,11 +14,12 @@ import (
 	"github.com/troupe-raft/troupe/tests/procs"
 )
 
-// Where a put's CPU goes, by stage: profiles of the leader and of a follower while 1000 clients put. Of Troupe only, whose
-// stages are packages.
+// Where a put's CPU goes, by stage: profiles of the leader and of a follower while 1000 clients
+// put. Of Troupe only, whose stages are packages.
 
-// stage is a part of the way of a put. A sample belongs to the first stage that any function of its stack names: what an
-// actor calls counts for the actor, but for the handle's part, which runs on the Machine's goroutine.
+// stage is a part of the way of a put. A sample belongs to the first stage that any function of its
+// stack names: what an actor calls counts for the actor, but for the handle's part, which runs on
+// the Machine's goroutine.
 var stages = []struct {
 	name  string
 	names []string

@@ -44,7 +44,8 @@ func (t *table) String() string {
 	return s.String()
 }
 
-// replaceSection replaces a mode's section of a Markdown file, which is found by two comments, or adds one at the end.
+// replaceSection replaces a mode's section of a Markdown file, which is found by two comments, or
+// adds one at the end.
 func replaceSection(path, name, title, body string) error {
 	begin, end := fmt.Sprintf("<!-- bench:%s:begin -->\n", name), fmt.Sprintf("<!-- bench:%s:end -->\n", name)
 	old, err := os.ReadFile(path)

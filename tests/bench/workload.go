@@ -11,13 +11,14 @@ import (
 	"github.com/troupe-raft/troupe/tests/procs"
 )
 
-// workload is one kind of load. All servers get the very same: the same keys, values, order and number of requests.
+// workload is one kind of load. All servers get the very same: the same keys, values, order and
+// number of requests.
 type workload struct {
 	name    string
 	clients int
 	conns   int
-	// pairs is how many rounds it takes at least for a ratio that can be trusted: one client waits for single syncs and
-	// single wake-ups, and two runs of the same binary differ by half.
+	// pairs is how many rounds it takes at least for a ratio that can be trusted: one client waits for
+	// single syncs and single wake-ups, and two runs of the same binary differ by half.
 	pairs int
 	// data names the data set that must be there: clusters are kept for all workloads of a data set.
 	data dataSet
@@ -43,7 +44,8 @@ func (d dataSet) String() string {
 type filledCluster struct {
 	*procs.Cluster
 	data dataSet
-	// past is a revision at which the data set was whole, some thousand changes ago; 0 for an empty one.
+	// past is a revision at which the data set was whole, some thousand changes ago; 0 for an empty
+	// one.
 	past int64
 }
 
@@ -63,7 +65,8 @@ const (
 	keySpace = 100_000
 )
 
-// workloads in the order in which they run. Requests are chosen to take some two to six seconds of etcd on two cores.
+// workloads in the order in which they run. Requests are chosen to take some two to six seconds of
+// etcd on two cores.
 func workloads() []workload {
 	var all []workload
 	for _, w := range []struct{ clients, conns, puts, ranges int }{
@@ -102,7 +105,8 @@ func wideRange(data dataSet, name string, s scan) workload {
 	return workload{name: fmt.Sprintf("%s-of-%v", name, data), clients: 1, conns: 1, pairs: 1, data: data, run: s.run}
 }
 
-// choose keeps the workloads whose name matches one of the comma-separated patterns of path.Match; all for no choice.
+// choose keeps the workloads whose name matches one of the comma-separated patterns of path.Match;
+// all for no choice.
 func selectWorkloads(all []workload, choice string) ([]workload, error) {
 	if choice == "" {
 		return all, nil

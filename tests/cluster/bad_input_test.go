@@ -20,11 +20,12 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// memoryLimit is what a member may hold under any of these: far above what it needs, far below what it is sent or asked
-// to keep.
+// memoryLimit is what a member may hold under any of these: far above what it needs, far below what
+// it is sent or asked to keep.
 const memoryLimit = 512 << 20
 
-// checkServing: the very next good request is answered by every member, nobody died, and memory stayed bounded.
+// checkServing: the very next good request is answered by every member, nobody died, and memory
+// stayed bounded.
 func checkServing(t *testing.T, c *procs.Cluster, started []int) {
 	t.Helper()
 	for i, m := range c.Members {
@@ -154,7 +155,8 @@ func tlsHello() string {
 	return string(hello[:n])
 }
 
-// endlessHeaders opens a stream with a header block that goes on in continuation frames and never ends.
+// endlessHeaders opens a stream with a header block that goes on in continuation frames and never
+// ends.
 func endlessHeaders() string {
 	var s strings.Builder
 	block := strings.Repeat("\x00\x01x\x7f\x81\x1f"+strings.Repeat("y", 286), 50)

@@ -132,7 +132,8 @@ func TestACertificateThatDoesNotMatchItsKeyIsNamed(t *testing.T) {
 	})
 }
 
-// A member with certificates of another authority than the others': no mistake of its own that it could find at its start.
+// A member with certificates of another authority than the others': no mistake of its own that it
+// could find at its start.
 func TestAMemberOfAForeignAuthorityIsKeptOutAndEachSideSaysWhoRefusedWhom(t *testing.T) {
 	skipUnlessTroupe(t) // etcd says it once for each connection that it tries, for ever
 	home, foreign := newCertificate(t, "home"), newCertificate(t, "foreign")

@@ -16,9 +16,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// A real filesystem that is full: the last member's data directory is a small tmpfs of its own. The simulator and the
-// log's own tests fill disks by the thousand; here is what they take for granted, the store's engine and the operating
-// system.
+// A real filesystem that is full: the last member's data directory is a small tmpfs of its own. The
+// simulator and the log's own tests fill disks by the thousand; here is what they take for granted,
+// the store's engine and the operating system.
 
 // mountSmallDisk mounts a filesystem as the data directory of a member that was not started yet.
 func mountSmallDisk(t *testing.T, m *procs.Member, options string) {
@@ -126,8 +126,9 @@ func TestAMemberWhoseDiskIsFullEndsAloneAndComesBackOnceThereIsRoom(t *testing.T
 	}
 }
 
-// putUntilExit writes large values by way of the others, since small ones fit for long into what the log has set aside. If
-// the member leads when its disk gets low, writes are refused until it has handed over, a heartbeat later.
+// putUntilExit writes large values by way of the others, since small ones fit for long into what
+// the log has set aside. If the member leads when its disk gets low, writes are refused until it
+// has handed over, a heartbeat later.
 func putUntilExit(t *testing.T, m *procs.Member, others *clientv3.Client) {
 	t.Helper()
 	ctx := contextWithin(t, 5*time.Minute)

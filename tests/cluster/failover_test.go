@@ -8,16 +8,16 @@ import (
 	"github.com/troupe-raft/troupe/tests/procs"
 )
 
-// What a loaded machine of tests must keep; tests/bench measures how fast it is. A killed leader is noticed by its
-// connections. One that vanishes silently costs an election timeout, random between one and two seconds, and another one
-// if the vote is split: etcd has taken 3 s.
+// What a loaded machine of tests must keep; tests/bench measures how fast it is. A killed leader is
+// noticed by its connections. One that vanishes silently costs an election timeout, random between
+// one and two seconds, and another one if the vote is split: etcd has taken 3 s.
 const (
 	killedLimit   = 2 * time.Second
 	vanishedLimit = 5 * time.Second
 )
 
-// The median is held against the limit: one of five may meet a machine that stalls. That every write succeeds, each with ten
-// seconds of time, is wanted of all.
+// The median is held against the limit: one of five may meet a machine that stalls. That every
+// write succeeds, each with ten seconds of time, is wanted of all.
 
 func TestWritesGoOnWithinTwoSecondsOfALeaderKilled(t *testing.T) {
 	limit := killedLimit

@@ -19,8 +19,8 @@ const (
 	cas kind = "compare-and-set" // Txn: If value == expected, Then put, Else get
 )
 
-// operation is what a client asked and what it was told. Values are unique in a test, so that a write can be recognised
-// wherever it is seen.
+// operation is what a client asked and what it was told. Values are unique in a test, so that a
+// write can be recognised wherever it is seen.
 type operation struct {
 	client    int
 	kind      kind
@@ -45,7 +45,8 @@ type register struct {
 	revision int64
 }
 
-// registerModel is a key with its modRevision: a read sees the latest write and its revision, and revisions rise.
+// registerModel is a key with its modRevision: a read sees the latest write and its revision, and
+// revisions rise.
 var registerModel = porcupine.Model{
 	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
 		byKey := make(map[string][]porcupine.Operation)
@@ -81,10 +82,10 @@ var registerModel = porcupine.Model{
 	},
 }
 
-// settle decides the operations whose outcome their client never learned by what the store says happened: a write that
-// is in the store's history took effect, at some time after its call; one that is not never did. Left open, each of them
-// would double what porcupine has to try; and leaving one out hides nothing, since a read that saw its value is still
-// there to contradict.
+// settle decides the operations whose outcome their client never learned by what the store says
+// happened: a write that is in the store's history took effect, at some time after its call; one
+// that is not never did. Left open, each of them would double what porcupine has to try; and
+// leaving one out hides nothing, since a read that saw its value is still there to contradict.
 func placeUnknownWrites(operations []operation, events []event) (settled []operation, unknown, happened int) {
 	revisions := make(map[string]int64, len(events))
 	for _, e := range events {
@@ -158,7 +159,8 @@ func watchEvents(response clientv3.WatchResponse) []event {
 	return events
 }
 
-// readHistory watches a prefix at one member from the first revision until it has told everything up to last.
+// readHistory watches a prefix at one member from the first revision until it has told everything
+// up to last.
 func readHistory(t *testing.T, client *clientv3.Client, prefix string, last int64) []event {
 	t.Helper()
 	ctx := contextWithin(t, 30*time.Second)

@@ -61,7 +61,8 @@ func TestPausesOfRandomMembersUnderLoadLoseNothingAndStayLinearizable(t *testing
 	l.awaitWrites(t, 50)
 	for i := range pauses {
 		victim := c.Members[random.IntN(len(c.Members))]
-		if i%2 == 0 { // a leader that vanishes without closing a connection, and comes back believing it leads
+		// A leader that vanishes without closing a connection, and comes back believing it leads
+		if i%2 == 0 {
 			victim, _ = mustLeader(t, c)
 		}
 		if err := victim.Pause(); err != nil {
@@ -144,7 +145,8 @@ func checkSameHashes(t *testing.T, c *procs.Cluster, revision int64) {
 	var first uint32
 	for i, m := range c.Members {
 		client := dial(t, m.Endpoint())
-		if _, err := client.Get(ctx, "up-to-date"); err != nil { // linearizable: the member has everything now
+		// Linearizable: the member has everything now
+		if _, err := client.Get(ctx, "up-to-date"); err != nil {
 			t.Fatal(err)
 		}
 		hash, err := client.HashKV(ctx, m.Endpoint(), revision)
@@ -160,8 +162,8 @@ func checkSameHashes(t *testing.T, c *procs.Cluster, revision int64) {
 	}
 }
 
-// watchLive starts a watch before anything is written, by a client that goes from member to member as they die. The
-// returned function waits until it has told everything up to a revision.
+// watchLive starts a watch before anything is written, by a client that goes from member to member
+// as they die. The returned function waits until it has told everything up to a revision.
 func watchLive(t *testing.T, c *procs.Cluster) func(last int64) []event {
 	client := dial(t, c.Endpoints()...)
 	ctx, stop := context.WithCancel(t.Context())

@@ -17,12 +17,13 @@ const (
 	loadPrefix  = "load/"
 	loadKeys    = 12
 	loadClients = 6
-	// loadPace: each client begins an operation this often at most; a tenth of that after an error, so that a cluster
-	// without a leader is not answered with a flood of operations of unknown outcome.
+	// loadPace: each client begins an operation this often at most; a tenth of that after an error, so
+	// that a cluster without a leader is not answered with a flood of operations of unknown outcome.
 	loadPace      = 4 * time.Millisecond
 	loadPaceError = 40 * time.Millisecond
 	loadDeadline  = 3 * time.Second // of an operation
-	// patientDeadline is where an operation that is late counts as failed: a machine that stalls is not to be taken for a defect.
+	// patientDeadline is where an operation that is late counts as failed: a machine that stalls is
+	// not to be taken for a defect.
 	patientDeadline = time.Minute
 )
 
@@ -49,7 +50,8 @@ func startLoad(t *testing.T, c *procs.Cluster) *load {
 	})
 }
 
-// startBalancedLoad is startLoad by clients as programs have them: each knows all endpoints, and uses them in turn.
+// startBalancedLoad is startLoad by clients as programs have them: each knows all endpoints, and
+// uses them in turn.
 func startBalancedLoad(t *testing.T, c *procs.Cluster) *load {
 	return startLoadBy(t, patientDeadline, func(int) []*clientv3.Client { return []*clientv3.Client{dial(t, c.Endpoints()...)} })
 }
@@ -107,7 +109,8 @@ func (l *load) client(ctx context.Context, id int, clients []*clientv3.Client) {
 	}
 }
 
-// ask sends the operation. It has a deadline of its own, not the load's: so the end of a load makes nothing unknown.
+// ask sends the operation. It has a deadline of its own, not the load's: so the end of a load makes
+// nothing unknown.
 func (o *operation) execute(client *clientv3.Client, deadline time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
@@ -162,7 +165,8 @@ func (l *load) record(o operation) {
 	}
 }
 
-// awaitWrites waits until so many more writes were acknowledged and returns how long the first of them took.
+// awaitWrites waits until so many more writes were acknowledged and returns how long the first of
+// them took.
 func (l *load) awaitWrites(t *testing.T, more int64) time.Duration {
 	t.Helper()
 	ctx := contextWithin(t, 2*time.Minute)

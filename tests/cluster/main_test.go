@@ -1,5 +1,5 @@
-// Package cluster tests the server as its users run it: processes on loopback with real disks, that are killed, paused,
-// started wrongly and sent nonsense.
+// Package cluster tests the server as its users run it: processes on loopback with real disks, that
+// are killed, paused, started wrongly and sent nonsense.
 //
 //	go -C tests/cluster test -count=1 ./...                               all; -short for fewer kills
 //	TROUPE_CLUSTER_SERVER=etcd go -C tests/cluster test -count=1 ./...    the same against etcd v3.7.3, to validate the tests
@@ -7,7 +7,8 @@
 //
 // What Troupe promises beyond etcd is skipped for etcd, and says so.
 //
-// The binary is built by the tests themselves, so that go test cannot know when a result is out of date: -count=1.
+// The binary is built by the tests themselves, so that go test cannot know when a result is out of
+// date: -count=1.
 package cluster
 
 import (
@@ -48,7 +49,8 @@ func contextWithin(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// startCluster starts a cluster that is killed at the end of the test; a failed test shows what its members said last.
+// startCluster starts a cluster that is killed at the end of the test; a failed test shows what its
+// members said last.
 func startCluster(t *testing.T, size int, flags ...string) *procs.Cluster {
 	t.Helper()
 	c, err := procs.StartCluster(contextWithin(t, time.Minute), procs.Config{Program: program, Size: size, Dir: t.TempDir(), Flags: flags})

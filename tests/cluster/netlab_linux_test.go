@@ -13,8 +13,9 @@ import (
 	"github.com/troupe-raft/troupe/tests/procs"
 )
 
-// netLab is a network for one cluster: each member in a network namespace of its own, all on one bridge, and this process
-// on the bridge too, as the host of the clients. What a cable, a switch or a route does wrong is done to it for real.
+// netLab is a network for one cluster: each member in a network namespace of its own, all on one
+// bridge, and this process on the bridge too, as the host of the clients. What a cable, a switch or
+// a route does wrong is done to it for real.
 //
 // It needs the right to configure networks; without it, the test is skipped and says so.
 type netLab struct {
@@ -108,8 +109,8 @@ func (l *netLab) runIP(args string) {
 func (l *netLab) unplug(i int) { l.t.Helper(); l.runIP("link set " + l.interfaceName(i) + " down") }
 func (l *netLab) plug(i int)   { l.t.Helper(); l.runIP("link set " + l.interfaceName(i) + " up") }
 
-// lose has everything that one member sends to another go to an address of nobody: lost without a word, in that direction
-// alone. find ends it.
+// lose has everything that one member sends to another go to an address of nobody: lost without a
+// word, in that direction alone. find ends it.
 func (l *netLab) dropOneWay(from, to int) {
 	l.t.Helper()
 	l.runIP(fmt.Sprintf("-n %s neigh replace %s lladdr 02:00:00:00:00:01 dev eth0 nud permanent", l.namespace(from), l.address(to)))
@@ -120,7 +121,8 @@ func (l *netLab) restoreOneWay(from, to int) {
 	l.runIP(fmt.Sprintf("-n %s neigh del %s dev eth0", l.namespace(from), l.address(to)))
 }
 
-// steady makes elections slower than any pause of a loaded machine, for tests in which there must be none.
+// steady makes elections slower than any pause of a loaded machine, for tests in which there must
+// be none.
 const steady = "--election-timeout=2000"
 
 // start starts a cluster with a member in each namespace.

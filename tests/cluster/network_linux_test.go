@@ -12,7 +12,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// A leader that its clients reach and its peers do not: the partition in which a careless one goes on answering.
+// A leader that its clients reach and its peers do not: the partition in which a careless one goes
+// on answering.
 func TestALeaderCutOffFromItsPeersAnswersNothingThatNeedsThem(t *testing.T) {
 	lab := newNetLab(t, 3)
 	c := lab.start(steady)
@@ -86,8 +87,8 @@ func termOf(t *testing.T, m *procs.Member) uint64 {
 	return status.RaftTerm
 }
 
-// A follower that hears the other follower and is not heard by the leader: it must not unseat a leader that the majority
-// follows, however long it campaigns.
+// A follower that hears the other follower and is not heard by the leader: it must not unseat a
+// leader that the majority follows, however long it campaigns.
 func TestAFollowerThatTheLeaderCannotReachDisturbsNobody(t *testing.T) {
 	lab := newNetLab(t, 3)
 	c := lab.start(steady)
@@ -95,7 +96,8 @@ func TestAFollowerThatTheLeaderCannotReachDisturbsNobody(t *testing.T) {
 	l := startLoad(t, c)
 	l.awaitWrites(t, 50)
 	for _, way := range []string{"to the follower", "to the leader"} {
-		// A machine that stalls for an election timeout unseats a leader too; a follower that disturbs does so each time.
+		// A machine that stalls for an election timeout unseats a leader too; a follower that disturbs
+		// does so each time.
 		const tries = 3
 		for try := 1; ; try++ {
 			disturbed := runOneWayLoss(t, lab, c, l, way == "to the leader")
@@ -110,8 +112,9 @@ func TestAFollowerThatTheLeaderCannotReachDisturbsNobody(t *testing.T) {
 	verify(t, c, l.finish(), live)
 }
 
-// runOneWayLoss loses what passes between the leader and a follower in one direction, for longer than the follower can wait
-// before it campaigns, and tells what became of the leader and its term if they did not stay.
+// runOneWayLoss loses what passes between the leader and a follower in one direction, for longer
+// than the follower can wait before it campaigns, and tells what became of the leader and its term
+// if they did not stay.
 func runOneWayLoss(t *testing.T, lab *netLab, c *procs.Cluster, l *load, toLeader bool) (disturbed string) {
 	t.Helper()
 	leader, followers := mustLeader(t, c)
@@ -130,7 +133,8 @@ func runOneWayLoss(t *testing.T, lab *netLab, c *procs.Cluster, l *load, toLeade
 			l.awaitWrites(t, 20)
 		}
 	}
-	// The follower that is cut off may not know of another leader, so that only the other one is asked.
+	// The follower that is cut off may not know of another leader, so that only the other one is
+	// asked.
 	now, err := procs.LeaderOf(contextWithin(t, time.Minute), []*procs.Member{leader, followers[1]})
 	if err != nil || now != leader || termOf(t, now) != term {
 		disturbed = fmt.Sprintf("%s led in term %d; then %v, term %d", leader.Name, term, err, termOf(t, leader))

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Three processes joined by Proto.Actor's own remote instead of the peer link: it is experimental, so this is a smoke
-// test. Writes at every member, reads at every other, and a leader that is killed.
+// Three processes joined by Proto.Actor's own remote instead of the peer link: it is experimental,
+// so this is a smoke test. Writes at every member, reads at every other, and a leader that is
+// killed.
 func TestAClusterOverProtoActorsRemote(t *testing.T) {
 	if program.Name != "troupe" {
 		t.Skip("only Troupe has actors")

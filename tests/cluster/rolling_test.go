@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// An upgrade: one member after the other is told to stop, is replaced, and serves again before the next one goes. Programs
-// that know all endpoints must not notice. A member that stops answers what is under way, tells its clients to go elsewhere
-// before it hands its leadership over, and what its followers had forwarded to it is sent again by them; so that no request
-// has a reason to fail, and every one that does is a defect.
+// An upgrade: one member after the other is told to stop, is replaced, and serves again before the
+// next one goes. Programs that know all endpoints must not notice. A member that stops answers what
+// is under way, tells its clients to go elsewhere before it hands its leadership over, and what its
+// followers had forwarded to it is sent again by them; so that no request has a reason to fail, and
+// every one that does is a defect.
 func TestARollingRestartUnderLoadFailsNoRequest(t *testing.T) {
 	skipUnlessTroupe(t) // etcd's clients see "leader changed" and "server stopped" now and then
 	rounds := 3

@@ -16,8 +16,8 @@ import (
 	"github.com/troupe-raft/troupe/tests/procs"
 )
 
-// A server that cannot start says so in one clear line, the last it writes, that names what is wrong; its exit code is
-// not 0; and what was on the disk is as good as before.
+// A server that cannot start says so in one clear line, the last it writes, that names what is
+// wrong; its exit code is not 0; and what was on the disk is as good as before.
 
 // singleMember describes a cluster of one with its data in a directory of its own.
 func singleMember(t *testing.T, name, dir string, flags ...string) *procs.Member {
@@ -69,7 +69,8 @@ func stop(t *testing.T, m *procs.Member) {
 	}
 }
 
-// mustRefuse starts a member that must not get up, and whose last words must hold each of the texts.
+// mustRefuse starts a member that must not get up, and whose last words must hold each of the
+// texts.
 func mustRefuse(t *testing.T, m *procs.Member, texts ...string) {
 	t.Helper()
 	if err := m.Launch(); err != nil {
@@ -257,7 +258,8 @@ func TestAFileThatCannotBeReadIsNamed(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		file func(dir string) string
-		// A directory in a file's place cannot be read by anybody, root included; a file of noise can, and says nothing.
+		// A directory in a file's place cannot be read by anybody, root included; a file of noise can,
+		// and says nothing.
 		spoil func(path string) error
 	}{
 		{"identity is a directory", identityFile, func(path string) error { return os.Mkdir(path, 0o700) }},

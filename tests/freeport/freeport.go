@@ -1,9 +1,11 @@
-// Package freeport gives tests loopback ports that nobody takes from them: for those who must name a port before something
-// listens on it, or again after it was left. Who can listen on port 0 and pass the listener on needs none of this.
+// Package freeport gives tests loopback ports that nobody takes from them: for those who must name
+// a port before something listens on it, or again after it was left. Who can listen on port 0 and
+// pass the listener on needs none of this.
 //
-// A port that the system gave for port 0 and that was closed again is anybody's: among the tests of other packages, which
-// run beside, it was taken about once in a hundred runs of everything. So these come from below the range from which the
-// system gives ports, and no two processes that ask here are given from the same hundred.
+// A port that the system gave for port 0 and that was closed again is anybody's: among the tests of
+// other packages, which run beside, it was taken about once in a hundred runs of everything. So
+// these come from below the range from which the system gives ports, and no two processes that ask
+// here are given from the same hundred.
 package freeport
 
 import (
@@ -27,7 +29,8 @@ var (
 	next  int          // guarded by mu; to look at for the next one who asks
 )
 
-// Take returns n ports on which nobody listens. None is given twice before the process has been given all that it claimed.
+// Take returns n ports on which nobody listens. None is given twice before the process has been
+// given all that it claimed.
 func Take(t testing.TB, n int) []int {
 	t.Helper()
 	mu.Lock()

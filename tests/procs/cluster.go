@@ -151,8 +151,8 @@ func DialTLS(config *tls.Config, endpoints ...string) (*clientv3.Client, error) 
 // pollInterval is how often a cluster is asked for something that it does not tell by itself.
 const pollInterval = 10 * time.Millisecond
 
-// Leader waits until every running member follows the same leader, itself a running member, and returns it.
-// Paused members must not be asked: pass those that answer to LeaderOf instead.
+// Leader waits until every running member follows the same leader, itself a running member, and
+// returns it. Paused members must not be asked: pass those that answer to LeaderOf instead.
 func (c *Cluster) Leader(ctx context.Context) (*Member, error) {
 	var running []*Member
 	for _, m := range c.Members {

@@ -1,9 +1,9 @@
-// Package procs runs servers as their users do: real processes, real sockets, real disks. The tests of the binary
-// (tests/cluster, tests/conformance) and the benchmarks (tests/bench) share it.
+// Package procs runs servers as their users do: real processes, real sockets, real disks. The tests
+// of the binary (tests/cluster, tests/conformance) and the benchmarks (tests/bench) share it.
 //
-// A server is a Program: a binary and the arguments before its flags. Troupe takes etcd's flags, so one set of flags
-// starts either, and every test that makes sense for etcd can be run against etcd: a test that fails there is itself
-// wrong.
+// A server is a Program: a binary and the arguments before its flags. Troupe takes etcd's flags, so
+// one set of flags starts either, and every test that makes sense for etcd can be run against etcd:
+// a test that fails there is itself wrong.
 //
 // Three layers, each usable alone:
 //
@@ -11,5 +11,6 @@
 //	Member    a server with its data directory and URLs, that can be killed and started again on both
 //	Cluster   members that know each other, and the questions a test asks of them: who leads, a client to these
 //
-// Nothing started here outlives the program that started it, however that program ends: see spawn_linux.go.
+// Nothing started here outlives the program that started it, however that program ends: see
+// spawn_linux.go.
 package procs

@@ -25,7 +25,8 @@ type Member struct {
 	process *Process // the latest; nil before the first start
 }
 
-// NewMember describes a server that is not started yet. Flags are added to those that follow from the fields.
+// NewMember describes a server that is not started yet. Flags are added to those that follow from
+// the fields.
 func NewMember(program Program, m Member, flags ...string) *Member {
 	m.program = program
 	m.flags = slices.Concat([]string{
@@ -54,7 +55,8 @@ func (m *Member) PeerAddress() string {
 	return address
 }
 
-// Launch starts a process and does not wait until it is ready: the first members of a cluster cannot be, alone.
+// Launch starts a process and does not wait until it is ready: the first members of a cluster
+// cannot be, alone.
 func (m *Member) Launch() error {
 	if m.Running() {
 		return fmt.Errorf("member %s is running already", m.Name)
@@ -92,7 +94,8 @@ func (m *Member) Running() bool { return m.process != nil && m.process.Running()
 // Kill ends it as kill -9 does.
 func (m *Member) Kill() error { return m.process.Kill() }
 
-// Stop ends it as SIGTERM does; it is an error if it does not end with code 0 before the end of ctx.
+// Stop ends it as SIGTERM does; it is an error if it does not end with code 0 before the end of
+// ctx.
 func (m *Member) Stop(ctx context.Context) error {
 	code, err := m.process.Stop(ctx)
 	if err == nil && code > 0 {

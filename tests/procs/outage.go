@@ -10,12 +10,14 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Time without writes is measured by an open loop: from the loss of a leader on, a put begins every few milliseconds,
-// each with a deadline far behind any failover. Clients that try again after a timeout would measure their timeout.
+// Time without writes is measured by an open loop: from the loss of a leader on, a put begins every
+// few milliseconds, each with a deadline far behind any failover. Clients that try again after a
+// timeout would measure their timeout.
 const (
 	attemptEvery    = 5 * time.Millisecond
 	attemptDeadline = 10 * time.Second
-	// attemptsAfter is how many puts are still begun after the first success, to see that service is back for good.
+	// attemptsAfter is how many puts are still begun after the first success, to see that service is
+	// back for good.
 	attemptsAfter = 20
 )
 
@@ -28,8 +30,8 @@ type Attempt struct {
 // Attempts are in the order in which they began.
 type Attempts []Attempt
 
-// ProbeWrites begins a put every few milliseconds, by the clients in turn, until some have begun after the first success; it
-// returns when all have been answered.
+// ProbeWrites begins a put every few milliseconds, by the clients in turn, until some have begun
+// after the first success; it returns when all have been answered.
 func ProbeWrites(ctx context.Context, clients ...*clientv3.Client) Attempts {
 	var (
 		mu   sync.Mutex

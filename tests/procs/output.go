@@ -11,9 +11,11 @@ import (
 // keptOutput is how much of what a process wrote is kept in memory, for messages of failed tests.
 const keptOutput = 64 << 10
 
-// output takes what a process writes: into a file, into a bounded memory, and past those who wait for a text.
+// output takes what a process writes: into a file, into a bounded memory, and past those who wait
+// for a text.
 //
-// Invariant: a text is looked for in whole lines, so that it is found however the process's writes are cut up.
+// Invariant: a text is looked for in whole lines, so that it is found however the process's writes
+// are cut up.
 type output struct {
 	mu      sync.Mutex
 	file    *os.File // nil: none
@@ -38,7 +40,8 @@ func newOutput(path string) (*output, error) {
 	return &output{file: file}, nil
 }
 
-// Write implements io.Writer. It never fails: a process must not end because its log could not be written.
+// Write implements io.Writer. It never fails: a process must not end because its log could not be
+// written.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

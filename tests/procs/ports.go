@@ -8,8 +8,9 @@ import (
 	"sync"
 )
 
-// Ports are taken from below the range that systems use for outgoing connections (32768 and up on Linux, 49152 on
-// others): a server that is killed and started again must find its port as it left it, not used by some client's end.
+// Ports are taken from below the range that systems use for outgoing connections (32768 and up on
+// Linux, 49152 on others): a server that is killed and started again must find its port as it left
+// it, not used by some client's end.
 const lowestPort, highestPort = 11000, 32000
 
 var (

@@ -16,9 +16,11 @@ import (
 type Command struct {
 	Path string
 	Args []string
-	// Env is added to the environment of the caller, without what would be a setting there: see Environ.
+	// Env is added to the environment of the caller, without what would be a setting there: see
+	// Environ.
 	Env []string
-	// LogPath is where stdout and stderr go, appended. Empty: they are only kept in memory (the last of them).
+	// LogPath is where stdout and stderr go, appended. Empty: they are only kept in memory (the last
+	// of them).
 	LogPath string
 	// DropStderr throws away what it writes to stderr.
 	DropStderr bool
@@ -59,8 +61,8 @@ func Start(command Command) (*Process, error) {
 	return p, nil
 }
 
-// Environ is the environment of the caller without what begins with ETCD, ETCDCTL or TROUPE: those are settings of the
-// servers and clients under test, and must come from the test alone.
+// Environ is the environment of the caller without what begins with ETCD, ETCDCTL or TROUPE: those
+// are settings of the servers and clients under test, and must come from the test alone.
 func Environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "ETCD") || strings.HasPrefix(v, "TROUPE")
@@ -120,7 +122,8 @@ func (p *Process) WaitFor(ctx context.Context, text string) error {
 	}
 }
 
-// Kill ends the process as kill -9 does and waits until it is gone. Killing an ended process is no error.
+// Kill ends the process as kill -9 does and waits until it is gone. Killing an ended process is no
+// error.
 func (p *Process) Kill() error {
 	if err := p.signal(syscall.SIGKILL); err != nil {
 		return err
@@ -141,7 +144,8 @@ func (p *Process) Stop(ctx context.Context) (int, error) {
 	return code, nil
 }
 
-// Pause stops the process without a word to anybody: its sockets stay open and silent, its clock goes on.
+// Pause stops the process without a word to anybody: its sockets stay open and silent, its clock
+// goes on.
 func (p *Process) Pause() error { return p.signal(syscall.SIGSTOP) }
 
 // Resume ends a pause.

@@ -168,8 +168,8 @@ func TestWhatIsWrittenToADeviceIsCounted(t *testing.T) {
 	}
 }
 
-// TestNothingOutlivesTheProgramThatStartedIt starts this test binary again as a program that starts a sleeper and is
-// then killed as kill -9 does: the sleeper must end too.
+// TestNothingOutlivesTheProgramThatStartedIt starts this test binary again as a program that starts
+// a sleeper and is then killed as kill -9 does: the sleeper must end too.
 func TestNothingOutlivesTheProgramThatStartedIt(t *testing.T) {
 	if os.Getenv("PROCS_TEST_PARENT") != "" {
 		p, err := Start(Command{Path: "/bin/sleep", Args: []string{"600"}})

@@ -17,7 +17,8 @@ type Program struct {
 	Args []string
 }
 
-// Where binaries come from when they are not to be built, so that a script can build them once for many runs.
+// Where binaries come from when they are not to be built, so that a script can build them once for
+// many runs.
 const (
 	TroupeBinary  = "TROUPE_BIN"
 	EtcdBinary    = "ETCD_BIN"
@@ -42,14 +43,14 @@ func Etcdctl(ctx context.Context, dir string) (string, error) {
 	return binary(ctx, EtcdctlBinary, dir, "etcdctl", "tests/peers/etcd", "go.etcd.io/etcd/etcdctl/v3")
 }
 
-// LoadGenerator returns the path of etcd's tools/benchmark v3.6.8 (the newest published as a module), built into dir
-// unless $LOADGEN_BIN names it.
+// LoadGenerator returns the path of etcd's tools/benchmark v3.6.8 (the newest published as a
+// module), built into dir unless $LOADGEN_BIN names it.
 func LoadGenerator(ctx context.Context, dir string) (string, error) {
 	return binary(ctx, LoadBinary, dir, "benchmark", "tests/peers/loadgen", "go.etcd.io/etcd/v3/tools/benchmark")
 }
 
-// UnderTest returns the program that an environment variable chooses: "troupe" (also when it is not set) or "etcd",
-// which the tests are validated against.
+// UnderTest returns the program that an environment variable chooses: "troupe" (also when it is not
+// set) or "etcd", which the tests are validated against.
 func UnderTest(ctx context.Context, variable, dir string) (Program, error) {
 	switch name := os.Getenv(variable); name {
 	case "", "troupe":

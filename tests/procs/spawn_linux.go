@@ -7,10 +7,11 @@ import (
 	"syscall"
 )
 
-// spawner starts every process from one operating system thread that lives as long as the program. The kernel sends a
-// child its parent-death signal when the thread that made it ends, and the Go runtime may end any other thread: so a
-// child started elsewhere could be killed too early, and one started without the signal could outlive a test that was
-// killed, keep its ports and load the machine of the next run.
+// spawner starts every process from one operating system thread that lives as long as the program.
+// The kernel sends a child its parent-death signal when the thread that made it ends, and the Go
+// runtime may end any other thread: so a child started elsewhere could be killed too early, and one
+// started without the signal could outlive a test that was killed, keep its ports and load the
+// machine of the next run.
 var spawner = sync.OnceValue(func() chan<- func() {
 	work := make(chan func())
 	go func() {

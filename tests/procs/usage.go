@@ -36,9 +36,10 @@ func (p *Process) Usage() (Usage, error) {
 	return u, nil
 }
 
-// DeviceWritten is how many bytes the block device under a path has been told to write since the system started, by
-// whomever. It is not told by process: write_bytes of /proc/<pid>/io counts a whole folio of the page cache for one byte
-// changed in it, which with the large folios of Linux 6 came to 1 MiB for a synced write of 4 KiB.
+// DeviceWritten is how many bytes the block device under a path has been told to write since the
+// system started, by whomever. It is not told by process: write_bytes of /proc/<pid>/io counts a
+// whole folio of the page cache for one byte changed in it, which with the large folios of Linux 6
+// came to 1 MiB for a synced write of 4 KiB.
 //
 // What is still in memory is not counted: sync(2) before each reading.
 func DeviceWritten(path string) (uint64, error) {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// clockTick is the unit of utime and stime in /proc/<pid>/stat. The kernel shows user space 100 Hz on every
-// architecture that Go runs on, whatever its own timer does.
+// clockTick is the unit of utime and stime in /proc/<pid>/stat. The kernel shows user space 100 Hz
+// on every architecture that Go runs on, whatever its own timer does.
 const clockTick = 10 * time.Millisecond
 
 func usageOf(pid int) (Usage, error) {
@@ -36,8 +36,8 @@ func cpuOf(pid int) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The second field is the command in parentheses and may hold anything: count from its end. utime and stime are
-	// fields 14 and 15 of the line, the 12th and 13th after the command.
+	// The second field is the command in parentheses and may hold anything: count from its end. utime
+	// and stime are fields 14 and 15 of the line, the 12th and 13th after the command.
 	_, rest, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
 	fields := strings.Fields(rest)
 	if len(fields) < 13 {
