@@ -19,7 +19,7 @@ func newDamageTestLog(t testing.TB, fs vfs.FS) (*Log, *logModel) {
 	for i := range 60 {
 		m.hard = hardState{uint64(i/6 + 1), uint64(i%3 + 1), m.hard.commit}
 		if i%6 != 0 {
-			m.hard.vote = l.hard.vote
+			m.hard.vote = l.active.hard.vote
 		}
 		var from uint64
 		if i%6 == 0 && i > 0 {
@@ -76,7 +76,7 @@ func TestE7AFlippedBitIsRefusedWithFileAndOffsetOrDoesNoHarm(t *testing.T) {
 	for _, s := range l.segments {
 		size := s.size
 		if s == l.published.active {
-			size = l.writeOffset
+			size = l.active.writeOffset
 		}
 		for at := int64(0); at < size; at += step {
 			disk := fs.CrashClone(vfs.KeepUnsynced)
@@ -105,16 +105,16 @@ func TestE7ADamagedLastWriteThatNothingClaimsIsDroppedAndSaid(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	start := int64(0)
-	for at := int64(segmentHeaderBytes); at < l.writeOffset; {
+	for at := int64(segmentHeaderBytes); at < l.active.writeOffset; {
 		b := make([]byte, 8)
-		if _, err := l.activeFile.ReadAt(b, at); err != nil {
+		if _, err := l.active.file.ReadAt(b, at); err != nil {
 			t.Fatal(err)
 		}
 		start, at = at, at+int64(le.Uint32(b[4:]))
 	}
 	path := l.published.active.path
 	dropped := m.last() - uint64(len(frameEntries(t, fs, path, start)))
-	for at := start; at < l.writeOffset; at++ {
+	for at := start; at < l.active.writeOffset; at++ {
 		disk := fs.CrashClone(vfs.KeepUnsynced)
 		if err := disk.FlipBit(path, at*8+at%8); err != nil {
 			t.Fatal(err)
@@ -159,7 +159,7 @@ func TestE7AWriteTornAtAnySectorIsDroppedOrWhole(t *testing.T) {
 		before := m.clone()
 		// Power fails during the write of the next batch: any sectors of it are on the disk.
 		fs.Inject(vfs.FailNth(vfs.OpSync, segmentSuffix, 1, nil))
-		m.hard.vote = l.hard.vote
+		m.hard.vote = l.active.hard.vote
 		e := m.append(0, 3, size)
 		if err := l.Add(0, e, m.hardStateMessage()); err != nil {
 			t.Fatal(err)

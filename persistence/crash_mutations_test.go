@@ -23,7 +23,7 @@ func in(function string) mutation.Place { return mutation.In("persistence", func
 
 var crashMutations = []crashMutation{
 	{"a batch is not synced",
-		in("Log.writeFrame").Replace(`_file.SyncData()`, `error(nil)`)},
+		in("segmentWriter.writeFrame").Replace(`_file.SyncData()`, `error(nil)`)},
 	{"hard state and entries are two frames, the entries first",
 		in("Log.Commit").Replace(`
 			_f := _l.newFrame(_first, _last, _p.hard)
@@ -32,14 +32,14 @@ var crashMutations = []crashMutation{
 			_f := _l.newFrame(_first, _last, _l.hard)
 			_l.frameBuf = appendBatchFrame(_l.frameBuf[:0], &_f, _entries)
 			if _err := _l.writeFrame(&_f, _l.frameBuf); _err != nil { return _err }
-			g := _l.newFrame(_l.lastIndex()+1, _l.lastIndex(), _p.hard)
+			g := _l.newFrame(l.lastIndex()+1, l.lastIndex(), _p.hard)
 			if _err := _l.writeFrame(&g, appendFrame(nil, &g, kindIdle, nil)); _err != nil { ___fail }`)},
 	{"the hard state of a batch goes ahead with the index of the full segment",
 		in("rollSegment").Replace(
 			`_f := _l.newFrame(_first, _last, _l.hard)`, `
 			hard := _l.hard
-			if _l.pending.nonEmpty {
-				hard = _l.pending.hard
+			if l.pending.nonEmpty {
+				hard = l.pending.hard
 			}
 			_f := _l.newFrame(_first, _last, hard)`)},
 	{"a segment gets its name before what it begins with is synced",
@@ -47,13 +47,13 @@ var crashMutations = []crashMutation{
 	{"the name of a segment is not synced",
 		in("Log.createSegmentFile").Replace(`_fs.SyncDir(_dir)`, `nil`)},
 	{"whole frames that nothing proves are believed and not written anew",
-		in("scanNewest").Replace(
+		in("newestSegment.addFrame").Replace(
 			`max(_proven, int64(_f.durableEnd))`,
 			`max(_proven, int64(_f.durableEnd), _f.endOffset())`)},
 	{"whole frames that nothing proves are dropped",
 		in("newestSegment.keepUnproven").Replace(
-			`_t.unproven = append(_t.unproven, _c)`,
-			`_ = _c`)},
+			`_t.unproven = append(_t.unproven, _u)`,
+			`_ = _u`)},
 	{"a torn write is corruption",
 		in("classifyEnd").InsertBefore(
 			`if _claim != nil { return corruptError(___found) }`, `
@@ -83,9 +83,9 @@ var crashMutations = []crashMutation{
 	{"segments are removed before the base that replaces them is written",
 		in("rebase").InsertAfter(
 			`_l.frameBuf = appendFrame(_l.frameBuf[:0], _f, kindBase, _payload)`, `
-			for len(_l.segments) > 1 {
-				_l.options.FS.Remove(_l.segments[0].path)
-				_l.segments = _l.segments[1:]
+			for len(l.segments) > 1 {
+				l.options.FS.Remove(l.segments[0].path)
+				l.segments = l.segments[1:]
 			}`)},
 	{"the removal of segments is not synced",
 		in("removeObsoleteSegments").Replace(

@@ -312,7 +312,7 @@ func (r *workloadRunner) entrySizeLeaving(left int64) int {
 	l := r.log
 	overhead := int64(frameHeaderBytes + termRunBytes + tableEntryBytes + len(entryData(l.lastIndex()+1, r.modelAfter.hard.term, 0)))
 	index := l.published.activeIndex.frameBytes() + 64
-	return int(max(0, l.published.active.size-l.writeOffset-index-left-overhead)) + len("entry 1 of term 1 ")
+	return int(max(0, l.published.active.size-l.active.writeOffset-index-left-overhead)) + len("entry 1 of term 1 ")
 }
 
 func (r *workloadRunner) rebase(b *baseStep) error {

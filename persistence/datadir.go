@@ -10,13 +10,14 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// What a data directory holds beside the identity.
+// Names in a data directory. See also IdentityFile.
 const (
 	lockFile   = "LOCK"
 	LogDirName = "log"
 )
 
-// lockDir keeps every other process, and every other user in this one, out of a data directory until the closer is closed.
+// lockDir locks a data directory until the closer is closed or the process ends. It returns
+// ErrLocked if this or another process holds the lock.
 func lockDir(filesystem vfs.FS, dir string) (io.Closer, error) {
 	lock, err := filesystem.Lock(filepath.Join(dir, lockFile))
 	if errors.Is(err, ErrLocked) {
@@ -28,25 +29,27 @@ func lockDir(filesystem vfs.FS, dir string) (io.Closer, error) {
 	return lock, nil
 }
 
-// DataDir is a data directory that is locked, and known to be the right one.
+// DataDir is a locked data directory whose identity was checked.
 type DataDir struct {
 	dir      string
 	Identity Identity
-	// Fresh: it was made just now.
-	created bool
-	lock    io.Closer
+	created  bool // by this start
+	lock     io.Closer
 }
 
-// LogDir is where the log is. Open it with Options.MustExist: OpenDataDir has made it.
+// LogDir returns the directory of the log. Open it with Options.MustExist: OpenDataDir has created
+// the log.
 func (d *DataDir) LogDir() string { return filepath.Join(d.dir, LogDirName) }
 
-// Close gives up the lock.
+// Close releases the lock.
 func (d *DataDir) Close() error { return d.lock.Close() }
 
-// OpenDataDir locks the directory and checks whose it is; a new one it makes, as want says.
+// OpenDataDir locks a data directory and checks its identity against want. It creates a directory
+// that does not exist, with the identity want.
 //
-// The log is made before the identity, so that where there is an identity there was a log: one that is missing then was
-// lost, and with it votes and entries that were promised. Nobody may go on from there as if nothing had been.
+// It creates the log before the identity. So where there is an identity there was a log: if the log
+// is missing, it was lost together with acknowledged votes and entries, and the member must not go
+// on.
 func OpenDataDir(filesystem vfs.FS, dir string, want Identity) (*DataDir, error) {
 	if err := makeDurableDir(filesystem, dir); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
@@ -60,8 +63,8 @@ func OpenDataDir(filesystem vfs.FS, dir string, want Identity) (*DataDir, error)
 	switch {
 	case err == nil:
 		if err = d.Identity.check(dir, want); err == nil {
-			// It may have got its name a moment before a crash that came before the sync: nobody is told of it before
-			// it is there for sure (E6).
+			// A crash may have left the file's name unsynced. It must be durable before the storage id
+			// is used (E6).
 			err = filesystem.SyncDir(dir)
 		}
 	case errors.Is(err, fs.ErrNotExist):
@@ -78,7 +81,7 @@ func OpenDataDir(filesystem vfs.FS, dir string, want Identity) (*DataDir, error)
 }
 
 func createDataDir(filesystem vfs.FS, d *DataDir) error {
-	// It only marks the place: the first real Open begins a segment of its own.
+	// This log only shows that there was one: the first Open after it starts another segment.
 	o := Options{FS: filesystem, Dir: d.LogDir(), NodeID: d.Identity.NodeID, StorageID: d.Identity.StorageID, FirstSegmentBytes: 8 << 10}
 	if err := removeUnusedLog(o); err != nil {
 		return err
@@ -93,8 +96,8 @@ func createDataDir(filesystem vfs.FS, d *DataDir) error {
 	return createIdentity(filesystem, d.dir, d.Identity)
 }
 
-// removeUnusedLog removes a log that was made in an attempt which ended before the identity was written. One that holds
-// anything belongs to somebody, and is left alone.
+// removeUnusedLog removes the log of a first start that was interrupted before the identity was
+// written. It refuses a log that holds anything.
 func removeUnusedLog(o Options) error {
 	if _, err := o.FS.Stat(o.Dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -111,10 +114,10 @@ func removeUnusedLog(o Options) error {
 		return nil
 	}
 	if r.last != 0 || r.provenHard != (hardState{}) || len(r.unproven) > 0 {
-		return corruptError(filepath.Join(filepath.Dir(o.Dir), IdentityFile), 0, "it is missing, but the log beside it holds entries up to %d and term %d",
+		return corruptError(filepath.Join(filepath.Dir(o.Dir), IdentityFile), 0, "it is missing, but the log holds entries up to %d and term %d",
 			r.last, r.provenHard.term)
 	}
-	if r.markedSegment != 0 { // first, and for good: a mark without its segment is a loss
+	if r.markedSegment != 0 { // durably first: a marker without its segment means a lost segment
 		if err := o.FS.Remove(o.path(markerName(r.markedSegment))); err != nil {
 			return err
 		}

@@ -1,58 +1,62 @@
 package persistence
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// probeFileName is a file beside the segments that holds nothing worth keeping.
-const probeFileName = "probe"
+const (
+	probeFileName  = "probe" // next to the segments; its content is never read
+	probeFileBytes = 512     // one sector
+)
 
-// probeFileBytes is one sector.
-const probeFileBytes = 512
-
-// PendingIsRedundant tells that what was added says nothing that is not on the disk already: no entries, no truncation, the same
-// term and vote. It may hold a newer commit index, which goes along with the next write.
-func (l *Log) PendingIsRedundant() bool {
-	p := &l.pending
-	return p.nonEmpty && len(p.entries.Data) == 0 && p.entries.First == l.published.terms.LastIndex()+1 &&
-		p.hard.term == l.hard.term && p.hard.vote == l.hard.vote
+// diskProbe is a small file that is overwritten and synced to test the disk.
+type diskProbe struct {
+	file  vfs.File // nil until the first probe
+	count uint64
 }
 
-// Probe has the disk give a sign of life without the log growing: it writes over one small file and syncs it. A failure
-// ends the log as that of any other write.
+// ProbeDisk tests the disk without making the log longer: it overwrites one sector of a separate
+// file and syncs it. A failure latches the log, as that of any other write.
 func (l *Log) ProbeDisk() error {
 	if l.latched != nil {
 		return l.latched
 	}
-	if err := l.writeProbeFile(); err != nil {
+	if err := l.probe.write(l.options.FS, l.path(probeFileName)); err != nil {
 		return l.latch("probe the disk", err)
 	}
 	return nil
 }
 
-func (l *Log) writeProbeFile() (err error) {
-	path := l.path(probeFileName)
-	if l.probeFile == nil {
-		l.probeFile, err = l.options.FS.OpenReadWrite(path)
+func (p *diskProbe) write(filesystem vfs.FS, path string) (err error) {
+	if p.file == nil {
+		p.file, err = filesystem.OpenReadWrite(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			l.probeFile, err = l.options.FS.Create(path)
+			p.file, err = filesystem.Create(path)
 		}
 		if err != nil {
-			l.probeFile = nil
+			p.file = nil
 			return err
 		}
 	}
-	l.probeCount++
+	p.count++
 	var sector [probeFileBytes]byte
-	binary.LittleEndian.PutUint64(sector[:], l.probeCount)
-	if n, err := l.probeFile.WriteAt(sector[:], 0); err != nil || n != probeFileBytes {
-		return fmt.Errorf("write %s: %w", path, orShortWrite(err))
+	le.PutUint64(sector[:], p.count)
+	if err := writeFull(p.file, path, sector[:], 0); err != nil {
+		return err
 	}
-	if err := l.probeFile.SyncData(); err != nil {
+	if err := p.file.SyncData(); err != nil {
 		return fmt.Errorf("sync %s: %w", path, err)
 	}
 	return nil
+}
+
+func (p *diskProbe) close() {
+	if p.file != nil {
+		p.file.Close()
+		p.file = nil
+	}
 }

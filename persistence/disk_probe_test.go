@@ -24,7 +24,7 @@ func TestAProbeAsksTheDiskAndDoesNotGrowTheLog(t *testing.T) {
 	if err := l.Idle(); err != nil {
 		t.Fatal(err)
 	}
-	at := l.writeOffset
+	at := l.active.writeOffset
 	for range 3 {
 		if err := l.Add(0, nil, hard); err != nil || !l.PendingIsRedundant() {
 			t.Fatalf("the same term and vote are nothing new: %v", err)
@@ -36,8 +36,8 @@ func TestAProbeAsksTheDiskAndDoesNotGrowTheLog(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if l.writeOffset != at {
-		t.Errorf("the log grew from %d to %d by probes", at, l.writeOffset)
+	if l.active.writeOffset != at {
+		t.Errorf("the log grew from %d to %d by probes", at, l.active.writeOffset)
 	}
 	if err := l.Add(0, nil, &messages.HardState{Term: 3, Vote: 1}); err != nil || !l.PendingIsRedundant() {
 		t.Fatal(err)

@@ -9,29 +9,33 @@ import (
 )
 
 var (
-	// ErrCorrupt: what is on disk cannot be trusted. Always in a *CorruptError, which names file and offset.
+	// ErrCorrupt means that data on the disk is damaged. It is wrapped in a *CorruptError, which names
+	// file and offset.
 	ErrCorrupt = errors.New("corrupt data")
-	// ErrFormat: written by a version of Troupe that this one does not understand.
+	// ErrFormat means that another version of Troupe wrote the file. It is wrapped in a *formatError.
 	ErrFormat = errors.New("unknown format version")
-	// ErrWrongCluster: the data directory belongs to another cluster.
+	// ErrWrongCluster means that the data directory belongs to another cluster.
 	ErrWrongCluster = errors.New("data directory of another cluster")
-	// ErrWrongMember: the data directory, or a file in it, belongs to another member, or to this one in another life.
+	// ErrWrongMember means that the data directory, or a file in it, belongs to another member, or to
+	// another disk of this one.
 	ErrWrongMember = errors.New("data directory of another member")
-	// ErrLocked: another process uses the data directory.
+	// ErrLocked means that the data directory is in use.
 	ErrLocked = vfs.ErrLocked
-	// ErrNotInLog: the log does not hold what was asked for: never did, not any more, or not since a moment ago.
+	// ErrNotInLog means that the log does not hold the entries: they were compacted or truncated, or
+	// do not exist yet.
 	ErrNotInLog = errors.New("not in the log")
-	// ErrLogFailed: an earlier write or sync failed, and the log takes nothing any more (E5).
-	ErrLogFailed = errors.New("log is shut after a failed write")
-	// ErrTooLarge: one batch above what a frame can hold.
+	// ErrLogFailed means that a write or sync has failed and the log accepts nothing more (E5). It is
+	// wrapped in a *logFailedError.
+	ErrLogFailed = errors.New("log has failed")
+	// ErrTooLarge means that a batch is larger than a frame can be, 1 GiB.
 	ErrTooLarge = errors.New("batch too large")
 )
 
-const corruptionAdvice = "keep the directory for inspection (`troupe log verify` says how far it is whole), the other members go on " +
-	"without this one; put back a copy of the whole directory only if the member has not run since it was taken, " +
-	"because an older one has forgotten what this member promised"
+const corruptionAdvice = "keep the directory for inspection (`troupe log verify` reports how far it is valid); the other members go on " +
+	"without this one; restore a copy of the whole directory only if the member has not run since the copy was made, " +
+	"because an older copy lacks votes and entries that this member has acknowledged"
 
-// CorruptError says what cannot be trusted, where it lies, and what to do.
+// CorruptError reports damaged data: where it is, what is wrong, and what to do.
 type CorruptError struct {
 	File   string
 	Offset int64
@@ -47,8 +51,8 @@ func corruptError(file string, offset int64, what string, args ...any) error {
 	return &CorruptError{File: file, Offset: offset, Detail: fmt.Sprintf(what, args...)}
 }
 
-// ReadError is a disk that does not give back what lies on it. Nothing follows from that about what lies there: a read
-// that fails is neither the end of the log nor damage to it.
+// ReadError reports a read that failed. It says nothing about the data: a failed read is neither
+// the end of the log nor damage to it.
 type ReadError struct {
 	File   string
 	Offset int64
@@ -60,25 +64,26 @@ func (e *ReadError) Error() string {
 	if e.Offset > 0 {
 		where = fmt.Sprintf("%s at offset %d", e.File, e.Offset)
 	}
-	return fmt.Sprintf("%s cannot be read: %v; what lies there may be whole, and nothing was changed: check the disk (the system's log says "+
-		"more), then start the node again", where, e.Err)
+	return fmt.Sprintf("%s cannot be read: %v; the data may be intact, and nothing was changed: check the disk (see the system's log), "+
+		"then start the node again", where, e.Err)
 }
 func (e *ReadError) Unwrap() error { return e.Err }
 
 func readError(file string, offset int64, err error) error {
-	if errors.Is(err, fs.ErrPermission) { // nothing is wrong with the disk
+	if errors.Is(err, fs.ErrPermission) { // not a fault of the disk
 		return fmt.Errorf("read %s: %w", file, err)
 	}
 	return &ReadError{File: file, Offset: offset, Err: err}
 }
 
-// misread says that a second look at the same place saw what the first did not.
+// rereadWarning is the warning about a read that returned invalid bytes, and valid ones when it was
+// repeated.
 func rereadWarning(file string, offset int64, first error) string {
-	return fmt.Sprintf("%s at offset %d was read wrong (%v), and right when it was read again: nothing is lost, but check the disk and the memory",
+	return fmt.Sprintf("%s at offset %d: a read returned wrong bytes (%v), and the right ones when repeated: nothing is lost, but check the disk and the memory",
 		file, offset, first)
 }
 
-// formatError is a file of an unknown version.
+// formatError reports a file of another format version.
 type formatError struct {
 	File  string
 	Found uint32
@@ -90,7 +95,8 @@ func (e *formatError) Error() string {
 }
 func (e *formatError) Unwrap() error { return ErrFormat }
 
-// mismatchError is a data directory that is not the one meant. Kind is ErrWrongCluster or ErrWrongMember.
+// mismatchError reports a data directory of another cluster or member. Kind is ErrWrongCluster or
+// ErrWrongMember.
 type mismatchError struct {
 	Kind        error
 	File        string
@@ -104,19 +110,28 @@ func (e *mismatchError) Error() string {
 }
 func (e *mismatchError) Unwrap() error { return e.Kind }
 
-// logFailedError is what a log that has failed returns from then on.
+// logFailedError is what every call of a log returns after the first failed write or sync.
 type logFailedError struct{ Cause error }
 
 func (e *logFailedError) Error() string {
-	return fmt.Sprintf("%v: %v; what is on disk was right before it: check the disk and start the node again", ErrLogFailed, e.Cause)
+	return fmt.Sprintf("%v: %v; the data written before it is intact: check the disk and start the node again", ErrLogFailed, e.Cause)
 }
 func (e *logFailedError) Unwrap() []error { return []error{ErrLogFailed, e.Cause} }
 
-// InvariantError is a request that a correct Raft never makes: a bug of ours, not a fault of the disk. Nothing was written.
+// InvariantError reports a request that Raft never makes: an internal error, not a fault of the
+// disk. Nothing was written.
 type InvariantError struct{ Detail string }
 
 func (e *InvariantError) Error() string { return "log invariant broken: " + e.Detail }
 
 func invariantError(what string, args ...any) error {
 	return &InvariantError{Detail: fmt.Sprintf(what, args...)}
+}
+
+// corruptIfInvalid turns errInvalidFrame into a *CorruptError, and wraps any other error.
+func corruptIfInvalid(path string, offset int64, doing string, err error) error {
+	if errors.Is(err, errInvalidFrame) {
+		return corruptError(path, offset, "%s: %v", doing, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
 }

@@ -7,28 +7,28 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// window is a stretch of a file in memory that moves along as it is read.
+// fileWindow reads a file through a buffer that holds one byte range of it, and decodes frames.
 type fileWindow struct {
 	file      vfs.File
 	path      string
-	size      int64 // the file as far as it may be looked at
-	readBytes int   // how much is read at a time
+	size      int64 // of the file
+	readBytes int   // size of one read
 
-	offset int64
-	buf    []byte
-	// The last thing that was read wrong, and right the second time; for people.
-	rereadWarning string
+	offset        int64 // of buf in the file
+	buf           []byte
+	rereadWarning string // about the last read that returned wrong bytes, then the right ones
 }
 
-func newFileWindow(file vfs.File, path string, wide int) (*fileWindow, error) {
+func newFileWindow(file vfs.File, path string, readBytes int) (*fileWindow, error) {
 	size, err := file.Size()
 	if err != nil {
 		return nil, readError(path, 0, err)
 	}
-	return &fileWindow{file: file, path: path, size: size, readBytes: wide}, nil
+	return &fileWindow{file: file, path: path, size: size, readBytes: readBytes}, nil
 }
 
-// bytes returns n bytes at off, valid until the next call. What would lie beyond the end is errInvalidFrame.
+// bytes returns n bytes at off, valid until the next call. It returns errInvalidFrame if they lie
+// beyond the end of the file.
 func (w *fileWindow) bytes(off, n int64) ([]byte, error) {
 	if off < 0 || n < 0 || off+n > w.size {
 		return nil, invalidFrame("it ends beyond the file, which has %d bytes", w.size)
@@ -56,25 +56,26 @@ func (w *fileWindow) load(off, n int64) error {
 	return nil
 }
 
-// forget drops what was read, so that it is read anew.
+// discard empties the buffer, so that the next call reads from the file.
 func (w *fileWindow) discard() { w.offset, w.buf = 0, w.buf[:0] }
 
-// twice has what is at off looked at, and read anew and looked at again where it is bad: a bit that turned over on its way
-// from the disk must not pass for damage, nor for a write that never finished. A read that fails is told at once.
-func (w *fileWindow) withReread(off int64, look func() error) error {
-	bad := look()
-	if !errors.Is(bad, errInvalidFrame) && !errors.Is(bad, ErrCorrupt) {
-		return bad
+// withReread calls check, and if that finds the bytes at off invalid, once more after reading them
+// again. So a bit that was flipped on its way from the disk is mistaken neither for damage nor for
+// a write that did not finish. A read that fails is not repeated.
+func (w *fileWindow) withReread(off int64, check func() error) error {
+	first := check()
+	if !errors.Is(first, errInvalidFrame) && !errors.Is(first, ErrCorrupt) {
+		return first
 	}
 	w.discard()
-	err := look()
+	err := check()
 	if err == nil {
-		w.rereadWarning = rereadWarning(w.path, off, bad)
+		w.rereadWarning = rereadWarning(w.path, off, first)
 	}
 	return err
 }
 
-// table reads and checks the header and table of the frame at off, of the segment with this sequence.
+// readTable reads and checks the header and table of the frame at off of a segment.
 func (w *fileWindow) readTable(off int64, segment uint64) (f frameHeader, b []byte, err error) {
 	err = w.withReread(off, func() (err error) {
 		f, b, err = w.readTableOnce(off, segment)
@@ -101,7 +102,7 @@ func (w *fileWindow) readTableOnce(off int64, segment uint64) (frameHeader, []by
 	return f, b, f.checkTable(b)
 }
 
-// frame reads and checks the whole frame at off.
+// readFrame reads and checks the whole frame at off of a segment.
 func (w *fileWindow) readFrame(off int64, segment uint64) (frameHeader, []byte, error) {
 	f, _, err := w.readTable(off, segment)
 	if err != nil {
@@ -117,8 +118,9 @@ func (w *fileWindow) readFrame(off int64, segment uint64) (frameHeader, []byte, 
 	return f, b, err
 }
 
-// rest looks at what follows the last good frame of a segment: up to where bytes lie that are not zero, and whether a
-// later frame of this segment claims that everything up to beyond `off` was durable.
+// scanBeyondEnd reads what follows the last valid frame of a segment. used is the end of the bytes
+// that are not zero. claim is a later frame of this segment whose durable end lies above off, if
+// there is one.
 func (w *fileWindow) scanBeyondEnd(off int64, segment uint64) (used int64, claim *frameHeader, err error) {
 	used = off
 	for at := off; at < w.size; {
@@ -132,7 +134,7 @@ func (w *fileWindow) scanBeyondEnd(off int64, segment uint64) (used int64, claim
 			if !isZero(word) {
 				used = at + i + int64(len(word))
 			}
-			// The second word of a frame is its segment.
+			// A frame's segment is its second word.
 			if i < frameAlignment || len(word) < frameAlignment || le.Uint64(word) != segment {
 				continue
 			}
@@ -141,12 +143,12 @@ func (w *fileWindow) scanBeyondEnd(off int64, segment uint64) (used int64, claim
 			} else if err != nil && !errors.Is(err, errInvalidFrame) {
 				return 0, nil, err
 			}
-			if b, err = w.bytes(at, step); err != nil { // the look at the frame moved the window
+			if b, err = w.bytes(at, step); err != nil { // readTableOnce may have moved the window
 				return 0, nil, err
 			}
 		}
 		if at += step; at < w.size {
-			at -= frameAlignment // a frame may begin with the last word of this stretch
+			at -= frameAlignment // a frame may begin with the last word read
 		}
 		if step <= frameAlignment {
 			break

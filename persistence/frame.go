@@ -10,22 +10,22 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// formatVersion is what this program writes, and all it reads.
+// formatVersion is the format version that this program reads and writes.
 const formatVersion = 1
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func checksum(p []byte) uint32 { return crc32.Checksum(p, castagnoli) }
 
-// frameKind says what a frame is for.
+// frameKind is what a frame is for.
 type frameKind uint8
 
 const (
 	kindBatch frameKind = iota + 1 // entries and hard state
-	kindBase                       // the log begins anew after an index: compaction, or an installed snapshot
-	kindIdle                       // nothing new: records what is durable, and the newest commit index
-	kindOpen                       // the first of every segment: hard state and base, as they stood
-	kindIndex                      // where in a finished segment the entries lie
+	kindBase                       // the log begins after an index (compaction or snapshot)
+	kindIdle                       // no entries: records what is durable, and the newest commit index
+	kindOpen                       // the first frame of every segment: hard state and base
+	kindIndex                      // where the entries of a finished segment are
 )
 
 func (k frameKind) String() string {
@@ -36,13 +36,13 @@ func (k frameKind) String() string {
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
-// A frame is a header, the table of its entries, and their bytes:
+// The parts of a frame:
 //
-//	header │ runs: first, term … │ entries: length, crc … │ bytes of all entries, one after the other │ padding to 8
-//	└──────────── covered by the frame's crc ────────────┘ └────── each entry by its own ───────────┘
+//	header │ runs: first, term │ entries: length, CRC │ bytes of all entries in order │ padding to 8
+//	└──────────── covered by the CRC of the frame ────┘ └── each entry by its own ────┘
 //
-// So every byte is summed once; a piece of a frame can be read and checked without the rest of it; and the bytes of
-// neighbouring entries come with one read.
+// So every byte is covered by one checksum, a part of a frame can be read and checked without the
+// rest, and the bytes of neighbouring entries come with one read.
 const (
 	frameHeaderBytes = 96
 	termRunBytes     = 16
@@ -53,21 +53,26 @@ const (
 
 type hardState struct{ term, vote, commit uint64 }
 
-// frame is a decoded header.
+func (h hardState) message() *messages.HardState {
+	return &messages.HardState{Term: h.term, Vote: h.vote, Commit: h.commit}
+}
+
+// frameHeader is a decoded frame header. Segment, offset and previousCRC reject a frame that was
+// written to another place, in a recycled file, or in another history.
 type frameHeader struct {
 	crc          uint32 // of the header from length on, and the table
 	length       uint32 // of the whole frame with its padding
-	segment      uint64 // the segment it was written to …
-	offset       uint64 // … and where: so that neither a recycled nor a misdirected frame passes for one of this place
-	durableEnd   uint64 // the segment was synced up to here when the frame was written
-	sequence     uint64 // counts the frames of the log
-	first        uint64 // the log ends before this index, then come the entries
+	segment      uint64 // sequence of the segment that it was written to
+	offset       uint64 // in that segment
+	durableEnd   uint64 // the segment was durable up to this offset when the frame was written
+	sequence     uint64 // number of the frame in the log
+	first        uint64 // truncates the log to end before first, then appends its entries
 	hard         hardState
 	entryCount   uint32
 	runCount     uint32
 	payloadBytes uint32 // bytes after the table, without padding
 	payloadCRC   uint32 // of a payload that is not entries
-	previousCRC  uint32 // the crc of the frame before, or of the segment's header: a chain through the segment
+	previousCRC  uint32 // of the frame before, or of the segment header
 	kind         frameKind
 }
 
@@ -79,14 +84,14 @@ func (f *frameHeader) tableEnd() int64 {
 func (f *frameHeader) lastIndex() uint64 { return f.first + uint64(f.entryCount) - 1 }
 func (f *frameHeader) endOffset() int64  { return int64(f.offset) + int64(f.length) }
 
-// fill lays out the sizes from count, runs and payload.
+// setLength computes the length from the counts and the payload.
 func (f *frameHeader) setLength() {
 	f.length = uint32(alignFrame(f.tableEnd() + int64(f.payloadBytes)))
 }
 
 var le = binary.LittleEndian
 
-// seal writes the header into b, whose table must be in place, and sums both.
+// encode writes the header to b, which holds the table already, and sets the checksum over both.
 func (f *frameHeader) encode(b []byte) {
 	le.PutUint32(b[4:], f.length)
 	le.PutUint64(b[8:], f.segment)
@@ -113,7 +118,8 @@ func invalidFrame(what string, args ...any) error {
 	return fmt.Errorf("%w: %s", errInvalidFrame, fmt.Sprintf(what, args...))
 }
 
-// decodeFrameHeader reads the 96 bytes of a header and checks that its sizes can be true; its sum is checked by checkTable.
+// decodeFrameHeader decodes a header and checks that its sizes are consistent. checkTable checks
+// its checksum.
 func decodeFrameHeader(b []byte) (frameHeader, error) {
 	f := frameHeader{
 		crc: le.Uint32(b), length: le.Uint32(b[4:]), segment: le.Uint64(b[8:]), offset: le.Uint64(b[16:]),
@@ -137,7 +143,7 @@ func decodeFrameHeader(b []byte) (frameHeader, error) {
 	return f, nil
 }
 
-// checkTable checks the sum over header and table, and that the table is sound. b holds both.
+// checkTable checks the checksum over header and table, and the table. b holds both.
 func (f *frameHeader) checkTable(b []byte) error {
 	if sum := checksum(b[4:f.tableEnd()]); sum != f.crc {
 		return invalidFrame("checksum %08x, %08x expected", sum, f.crc)
@@ -182,18 +188,17 @@ func (f *frameHeader) entryAt(b []byte, i uint32) (length, crc uint32) {
 
 // checkPayload checks what follows the table. b is the whole frame.
 func (f *frameHeader) checkPayload(b []byte) error {
-	at := f.tableEnd()
-	if f.kind != kindBatch {
-		if sum := checksum(b[at : at+int64(f.payloadBytes)]); sum != f.payloadCRC {
-			return invalidFrame("checksum of the payload %08x, %08x expected", sum, f.payloadCRC)
-		}
-		return nil
+	if f.kind == kindBatch {
+		return f.checkEntries(b, b[f.tableEnd():], 0, f.entryCount)
 	}
-	return f.checkEntries(b, b[at:], 0, f.entryCount)
+	if sum := checksum(f.payload(b)); sum != f.payloadCRC {
+		return invalidFrame("checksum of the payload %08x, %08x expected", sum, f.payloadCRC)
+	}
+	return nil
 }
 
-// checkEntries checks the bytes of `count` entries of the frame, `skip` being the number of those before. b is its header
-// and table.
+// checkEntries checks the bytes (body) of `count` entries of the frame after the first `skip`. b
+// holds the header and the table.
 func (f *frameHeader) checkEntries(b, body []byte, skip, count uint32) error {
 	for i := skip; i < skip+count; i++ {
 		length, crc := f.entryAt(b, i)
@@ -205,7 +210,8 @@ func (f *frameHeader) checkEntries(b, body []byte, skip, count uint32) error {
 	return nil
 }
 
-// appendBatchFrame appends a frame of entries to buf. The header's place, hard state and chain are in f already.
+// appendBatchFrame appends a frame of entries to buf. The header's place, hard state and chain are
+// in f already.
 func appendBatchFrame(buf []byte, f *frameHeader, e *messages.Entries) []byte {
 	f.kind, f.entryCount, f.runCount, f.payloadBytes, f.payloadCRC = kindBatch, uint32(len(e.Data)), uint32(len(e.Runs)), uint32(e.Bytes), 0
 	f.setLength()
@@ -248,4 +254,26 @@ func growBuffer(buf []byte, n int) []byte {
 		return append(make([]byte, 0, max(need, 2*cap(buf))), buf...)[:need]
 	}
 	return buf[:len(buf)+n]
+}
+
+// entries makes messages of a frame, with bytes of their own.
+func (f *frameHeader) decodeEntries(b []byte) *messages.Entries {
+	e := &messages.Entries{First: f.first, Bytes: uint64(f.payloadBytes)}
+	for i := range f.runCount {
+		first, term := f.termRunAt(b, i)
+		e.Runs = append(e.Runs, &messages.TermRun{FirstIndex: first, Term: term})
+	}
+	at := f.tableEnd()
+	body := append([]byte(nil), b[at:at+int64(f.payloadBytes)]...)
+	for i := range f.entryCount {
+		length, _ := f.entryAt(b, i)
+		e.Data = append(e.Data, body[:length:length])
+		body = body[length:]
+	}
+	return e
+}
+
+// payload returns the payload of a whole frame b.
+func (f *frameHeader) payload(b []byte) []byte {
+	return b[f.tableEnd() : f.tableEnd()+int64(f.payloadBytes)]
 }

@@ -144,7 +144,7 @@ func FuzzSegment(f *testing.F) {
 	if err := l.Idle(); err != nil {
 		f.Fatal(err)
 	}
-	path, end := l.published.active.path, l.writeOffset
+	path, end := l.published.active.path, l.active.writeOffset
 	f.Add(uint16(4200), []byte{1, 2, 3})
 	f.Add(uint16(8), []byte{2})
 	f.Fuzz(func(t *testing.T, at uint16, patch []byte) {

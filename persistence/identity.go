@@ -13,20 +13,22 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// IdentityFile is where a data directory says whose it is.
+// IdentityFile is the file that holds a data directory's identity.
 const IdentityFile = "identity.json"
 
-// Identity is whose a data directory is. It is written once, when the directory is made, and never changed.
+// Identity is the owner of a data directory. It is written once, when the directory is created.
 type Identity struct {
 	ClusterID uint64
 	NodeID    uint64
-	// StorageID is random, made with the directory: a member that lost its disk does not pass for its former self (E37).
+	// StorageID is random and made with the directory, so that a member that lost its disk is not
+	// taken for the one before (E37).
 	StorageID [16]byte
-	// CreatedBy is the program and version that made the directory; for people.
+	// CreatedBy is the program and version that created the directory; for the operator.
 	CreatedBy string
 }
 
-// identityJSON is the file: for people to read, not to edit; the checksum tells damage from a mix-up.
+// identityJSON is the content of the file. The checksum distinguishes damage from the file of
+// another member.
 type identityJSON struct {
 	FormatVersion uint32 `json:"formatVersion"`
 	ClusterID     string `json:"clusterId"`
@@ -56,7 +58,7 @@ func decodeIdentity(path string, b []byte) (Identity, error) {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return Identity{}, corruptError(path, 0, "%v", err)
 	}
-	// The version comes first: another one may compute its checksum in another way.
+	// The version is checked first: another one may compute its checksum differently.
 	if j.FormatVersion != formatVersion {
 		return Identity{}, &formatError{File: path, Found: j.FormatVersion}
 	}
@@ -70,12 +72,12 @@ func decodeIdentity(path string, b []byte) (Identity, error) {
 	id.NodeID, errs[1] = strconv.ParseUint(j.NodeID, 16, 64)
 	storage, errs[2] = hex.DecodeString(j.StorageID)
 	if err := errors.Join(errs[:]...); err != nil || copy(id.StorageID[:], storage) != len(id.StorageID) || len(storage) != len(id.StorageID) {
-		return Identity{}, corruptError(path, 0, "ids that are none: cluster %q, node %q, storage %q", j.ClusterID, j.NodeID, j.StorageID)
+		return Identity{}, corruptError(path, 0, "invalid ids: cluster %q, node %q, storage %q", j.ClusterID, j.NodeID, j.StorageID)
 	}
 	return id, nil
 }
 
-// ReadIdentity reads whose a data directory is; fs.ErrNotExist where it is nobody's yet.
+// ReadIdentity reads the identity of a data directory. It returns fs.ErrNotExist if there is none.
 func ReadIdentity(filesystem vfs.FS, dir string) (Identity, error) {
 	path := filepath.Join(dir, IdentityFile)
 	file, err := filesystem.Open(path)
@@ -90,7 +92,7 @@ func ReadIdentity(filesystem vfs.FS, dir string) (Identity, error) {
 		return Identity{}, readError(path, 0, err)
 	}
 	if size > 64<<10 {
-		return Identity{}, corruptError(path, 0, "%d bytes are no identity", size)
+		return Identity{}, corruptError(path, 0, "%d bytes are too large for an identity", size)
 	}
 	b := make([]byte, size)
 	if n, err := file.ReadAt(b, 0); int64(n) < size {
@@ -99,29 +101,30 @@ func ReadIdentity(filesystem vfs.FS, dir string) (Identity, error) {
 	return decodeIdentity(path, b)
 }
 
-// createIdentity writes whose a data directory is, whole or not at all: written beside, synced, renamed.
+// createIdentity writes the identity of a data directory atomically: to a temporary file, which is
+// synced and renamed.
 func createIdentity(filesystem vfs.FS, dir string, id Identity) error {
 	path := filepath.Join(dir, IdentityFile)
-	beside := path + newSuffix
-	if err := filesystem.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	temporary := path + newSuffix
+	if err := filesystem.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
 	b, err := encodeIdentity(id)
 	if err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
-	file, err := filesystem.Create(beside)
+	file, err := filesystem.Create(temporary)
 	if err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
-	if err = writeFull(file, beside, b, 0); err == nil {
+	if err = writeFull(file, temporary, b, 0); err == nil {
 		err = file.Sync()
 	}
 	if cerr := file.Close(); err == nil {
 		err = cerr
 	}
 	if err == nil {
-		err = filesystem.Rename(beside, path)
+		err = filesystem.Rename(temporary, path)
 	}
 	if err == nil {
 		err = filesystem.SyncDir(dir)
@@ -132,8 +135,8 @@ func createIdentity(filesystem vfs.FS, dir string, id Identity) error {
 	return nil
 }
 
-// check refuses a directory that is not the one meant. A cluster id of 0 in want is not compared: a node that joins learns
-// it from its data directory.
+// check returns a *mismatchError if the identity is not the wanted one. A cluster id of 0 in want
+// is not compared: a joining node takes the one in its data directory.
 func (id Identity) check(dir string, want Identity) error {
 	path := filepath.Join(dir, IdentityFile)
 	if want.ClusterID != 0 && id.ClusterID != want.ClusterID {

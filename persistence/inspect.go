@@ -11,13 +11,14 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// InspectOptions says how Dump and Verify look at a data directory. They never write.
+// InspectOptions are the options of Dump and Verify. Neither ever writes.
 type InspectOptions struct {
-	// EvenIfRunning looks at the log of a running node too: what is being written just then shows as a torn write.
+	// EvenIfRunning reads the log of a running node too. A frame that is being written then looks like
+	// a write that did not finish.
 	EvenIfRunning bool
 }
 
-// FrameInfo is one frame of the log, for people.
+// FrameInfo describes one frame of the log.
 type FrameInfo struct {
 	File     string
 	Segment  uint64
@@ -25,30 +26,31 @@ type FrameInfo struct {
 	Bytes    int
 	Kind     string // "open", "batch", "idle", "base", "index"
 	Sequence uint64
-	// The segment was synced up to here when the frame was written.
+	// DurableEnd is the offset up to which the segment was durable when the frame was written.
 	DurableEnd int64
 	HardState  *messages.HardState
-	// The log ends before First, then come the entries, if any.
+	// The frame truncates the log to end before First, then appends Entries (nil: none).
 	First   uint64
 	Entries *messages.Entries
-	// Of a base or open frame.
+	// Only of a base or open frame.
 	BaseIndex, BaseTerm uint64
 	BaseConfiguration   *messages.Configuration
 }
 
-// Report is what Verify found.
+// Report is the result of Verify.
 type Report struct {
 	Identity              Identity
 	FirstIndex, LastIndex uint64
 	HardState             *messages.HardState
 	Segments              int
 	Frames                int
-	Entries               int // of all frames, those that later ones override too
+	Entries               int // of all frames, overridden ones included
 	Bytes                 int64
 	Warnings              []string
 }
 
-// Dump shows every frame of a data directory's log in the order in which they were written, and ends where the log does.
+// Dump calls show for every frame of a data directory's log in the order in which they were
+// written.
 func Dump(filesystem vfs.FS, dataDir string, how InspectOptions, show func(FrameInfo) error) error {
 	return openForInspection(filesystem, dataDir, how, func(_ Identity, r *recoveryState) error {
 		return r.walkFrames(func(s *segment, f *frameHeader, b []byte) error {
@@ -61,8 +63,9 @@ func Dump(filesystem vfs.FS, dataDir string, how InspectOptions, show func(Frame
 	})
 }
 
-// Verify reads all of a data directory's log and checks every sum, every link from frame to frame and from segment to
-// segment, and every index against the frames that it is of. The error is a *CorruptError for the first thing wrong.
+// Verify reads the whole log of a data directory. It checks every checksum, the order of frames and
+// segments, and every index against the frames of its segment. It returns a *CorruptError for the
+// first fault.
 func Verify(filesystem vfs.FS, dataDir string, how InspectOptions) (Report, error) {
 	var report Report
 	err := openForInspection(filesystem, dataDir, how, func(id Identity, r *recoveryState) error {
@@ -77,7 +80,7 @@ func Verify(filesystem vfs.FS, dataDir string, how InspectOptions) (Report, erro
 		for _, c := range r.unproven {
 			report.LastIndex, hard = c.header.lastIndex(), c.header.hard
 		}
-		report.HardState = &messages.HardState{Term: hard.term, Vote: hard.vote, Commit: hard.commit}
+		report.HardState = hard.message()
 		if err != nil {
 			return err
 		}
@@ -86,7 +89,7 @@ func Verify(filesystem vfs.FS, dataDir string, how InspectOptions) (Report, erro
 	return report, err
 }
 
-func openForInspection(filesystem vfs.FS, dataDir string, how InspectOptions, look func(Identity, *recoveryState) error) error {
+func openForInspection(filesystem vfs.FS, dataDir string, how InspectOptions, inspect func(Identity, *recoveryState) error) error {
 	path := filepath.Join(dataDir, lockFile)
 	if _, err := filesystem.Stat(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return readError(path, 0, err)
@@ -107,10 +110,11 @@ func openForInspection(filesystem vfs.FS, dataDir string, how InspectOptions, lo
 	if err != nil {
 		return err
 	}
-	return look(id, r)
+	return inspect(id, r)
 }
 
-// walk visits every frame of every segment, up to where each ends for ever; the newest up to its last good frame.
+// walkFrames calls visit for every frame of every segment, up to the end that the next segment
+// gives; in the newest segment, up to the last valid frame.
 func (r *recoveryState) walkFrames(visit func(s *segment, f *frameHeader, b []byte) error) error {
 	for i, s := range r.segments {
 		file, err := r.options.FS.Open(s.path)
@@ -145,26 +149,26 @@ func (r *recoveryState) walkSegment(i int, file vfs.File, visit func(f *frameHea
 		return corruptError(s.path, sc.end, "%v", sc.stopReason)
 	}
 	if next := &r.headers[i+1]; sc.lastCRC != next.previousCRC {
-		return corruptError(s.path, sc.end, "the segment ends with checksum %08x, its successor says %08x", sc.lastCRC, next.previousCRC)
+		return corruptError(s.path, sc.end, "the segment ends with checksum %08x, the next segment has %08x", sc.lastCRC, next.previousCRC)
 	}
 	return nil
 }
 
-// verifyIndexes makes every index anew and compares.
+// verifyIndexes rebuilds every index and compares it with the one on the disk.
 func (r *recoveryState) verifyIndexes() error {
 	for i, s := range r.segments[:max(0, len(r.segments)-1)] {
 		next := &r.headers[i+1]
-		made, err := rebuildIndex(r.options.FS, s, &r.headers[i], int64(next.previousEnd), next.previousCRC)
+		rebuilt, err := rebuildIndex(r.options.FS, s, &r.headers[i], next)
 		if err != nil {
 			return err
 		}
-		kept, err := loadIndex(r.options.FS, s, int64(next.previousEnd), next.previousCRC)
+		stored, err := loadIndex(r.options.FS, s, next)
 		if err != nil {
 			return corruptIfInvalid(s.indexAt.path, s.indexAt.offset, "read the index of "+s.path, err)
 		}
-		if made.first != kept.first || made.last != kept.last || !slices.Equal(made.rows, kept.rows) ||
-			!slices.Equal(made.runs, kept.runs) || !slices.Equal(made.configurations, kept.configurations) {
-			return corruptError(s.indexAt.path, s.indexAt.offset, "the index of %s is not that of its frames", s.path)
+		if rebuilt.first != stored.first || rebuilt.last != stored.last || !slices.Equal(rebuilt.rows, stored.rows) ||
+			!slices.Equal(rebuilt.runs, stored.runs) || !slices.Equal(rebuilt.configurations, stored.configurations) {
+			return corruptError(s.indexAt.path, s.indexAt.offset, "the index of %s does not match its frames", s.path)
 		}
 	}
 	return nil
@@ -174,13 +178,13 @@ func (f *frameHeader) info(s *segment, b []byte) (FrameInfo, error) {
 	info := FrameInfo{
 		File: s.path, Segment: s.sequence, Offset: int64(f.offset), Bytes: int(f.length), Kind: f.kind.String(), Sequence: f.sequence,
 		DurableEnd: int64(f.durableEnd), First: f.first,
-		HardState: &messages.HardState{Term: f.hard.term, Vote: f.hard.vote, Commit: f.hard.commit},
+		HardState: f.hard.message(),
 	}
 	switch f.kind {
 	case kindBatch:
 		info.Entries = f.decodeEntries(b)
 	case kindBase, kindOpen:
-		base, err := decodeBase(b[f.tableEnd() : f.tableEnd()+int64(f.payloadBytes)])
+		base, err := decodeBase(f.payload(b))
 		if err != nil {
 			return info, err
 		}

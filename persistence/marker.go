@@ -8,17 +8,19 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// A mark is an empty file whose name says that the segment of that sequence was begun. Each segment is named by its
-// successor; the newest one has none, so that without the mark its loss would leave a log that is right and too short.
+// markerSuffix ends the name of the segment marker: an empty file whose name says that the segment
+// with that sequence existed. Every segment but the newest is named by its successor. Without the
+// marker, the loss of the newest would leave a log that is valid but too short.
 //
-// Invariant: a mark gets its name only after the name of its segment is durable. So a mark without its segment is never what
-// a crash leaves. The other way round it may be: the mark comes at the first idle moment, or with a spare, whichever is
-// sooner, so that no commit waits for it; what happens to a segment before that goes unnoticed still.
+// Invariant: the marker gets its name after the name of its segment is durable. So a crash never
+// leaves a marker without its segment. It may leave a segment without its marker: the marker is
+// created at the first idle moment or together with a spare, so that no commit waits for it. The
+// loss of a segment before that is not detected.
 const markerSuffix = ".begun"
 
 func markerName(sequence uint64) string { return fmt.Sprintf("%016x%s", sequence, markerSuffix) }
 
-// parseMarkerName reads the number from a mark's name.
+// parseMarkerName returns the sequence in a marker's name.
 func parseMarkerName(name string) (uint64, bool) {
 	digits, ok := strings.CutSuffix(name, markerSuffix)
 	if !ok {
@@ -28,9 +30,10 @@ func parseMarkerName(name string) (uint64, bool) {
 	return sequence, err == nil && sequence > 0 && markerName(sequence) == name
 }
 
-// mark says that the active segment was begun; the sync of the directory is the caller's. There is one mark at a time.
+// writeMarker creates the marker of the active segment, or renames the one before to it. The caller
+// syncs the directory. If the disk is full, it does nothing and is tried again later.
 func (l *Log) writeMarker() error {
-	next := l.published.active.sequence
+	next := l.active.segment.sequence
 	if l.markedSegment == next {
 		return nil
 	}
@@ -43,7 +46,7 @@ func (l *Log) writeMarker() error {
 	}
 	file, err := l.options.FS.Create(l.path(markerName(next)))
 	if vfs.IsNoSpace(err) {
-		return nil // it is tried again
+		return nil
 	}
 	if err != nil {
 		return err
@@ -52,9 +55,9 @@ func (l *Log) writeMarker() error {
 	return file.Close()
 }
 
-// ensureMarker has the mark made where it is not there yet.
+// ensureMarker makes the marker of the active segment durable.
 func (l *Log) ensureMarker() error {
-	if l.markedSegment == l.published.active.sequence {
+	if l.markedSegment == l.active.segment.sequence {
 		return nil
 	}
 	err := l.writeMarker()
@@ -62,23 +65,7 @@ func (l *Log) ensureMarker() error {
 		err = l.options.FS.SyncDir(l.options.Dir)
 	}
 	if err != nil {
-		return l.latch("mark a segment", err)
-	}
-	return nil
-}
-
-// checkMarkers holds what is there against what was begun. All marks but the newest are leftovers.
-func (r *recoveryState) checkMarkers(marks []uint64, newest uint64) error {
-	for _, sequence := range marks {
-		r.markedSegment = max(r.markedSegment, sequence)
-	}
-	for _, sequence := range marks {
-		if sequence != r.markedSegment {
-			r.leftovers = append(r.leftovers, r.options.path(markerName(sequence)))
-		}
-	}
-	if r.markedSegment > newest && !r.options.concurrentWriter {
-		return corruptError(r.options.path(segmentName(r.markedSegment)), 0, "the file is missing: it was begun, as %s says, and may hold the end of the log", markerName(r.markedSegment))
+		return l.latch("create the segment marker", err)
 	}
 	return nil
 }

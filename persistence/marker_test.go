@@ -74,7 +74,7 @@ func TestThereIsOneMarkAndItIsOfTheActiveSegment(t *testing.T) {
 		}
 		l.Close()
 		l, _ = mustOpen(t, testOptions(fs))
-		m.hard.vote = l.hard.vote
+		m.hard.vote = l.active.hard.vote
 		mustAppend(t, l, 0, m.append(0, 3, 500), m.hardStateMessage())
 	}
 	// A leftover of a crash in the middle of things is removed, a mark of a segment that is there does no harm.

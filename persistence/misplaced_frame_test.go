@@ -105,7 +105,7 @@ func TestAnIndexThatIsNotOfItsSegmentsEndIsMadeAnew(t *testing.T) {
 	for name, field := range map[string]int{"end": 8, "sum": 32} {
 		disk := fs.CrashClone(vfs.KeepUnsynced)
 		rewriteFrame(t, disk, s.path, s.indexAt.offset, func(f *frameHeader, b []byte) {
-			payload := b[f.tableEnd() : f.tableEnd()+int64(f.payloadBytes)]
+			payload := f.payload(b)
 			le.PutUint32(payload[field:], le.Uint32(payload[field:])+8)
 			f.payloadCRC = checksum(payload)
 		})
@@ -123,8 +123,8 @@ func TestABaseAboveTheEndOfTheLogIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := l.newFrame(m.last()+1, m.last(), l.hard)
-	if err := l.writeFrame(&f, appendFrame(nil, &f, kindBase, payload)); err != nil {
+	f := l.active.newFrame(m.last()+1, m.last(), l.active.hard)
+	if err := l.active.writeFrame(&f, appendFrame(nil, &f, kindBase, payload)); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Idle(); err != nil {
@@ -155,7 +155,7 @@ func TestE7WhatASegmentBeginsWithIsNeverTakenForATornWrite(t *testing.T) {
 	l, m := newDamageTestLog(t, fs)
 	l.Close()
 	l, _ = mustOpen(t, testOptions(fs)) // copies the last frame; nothing is written after
-	path, end := l.published.active.path, l.writeOffset
+	path, end := l.published.active.path, l.active.writeOffset
 	for at := int64(0); at < end; at++ {
 		disk := fs.CrashClone(vfs.KeepUnsynced)
 		if err := disk.FlipBit(path, at*8+at%8); err != nil {

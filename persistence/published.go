@@ -9,114 +9,122 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// segment is a file of the log. Immutable but for size, which only the log itself looks at.
+// publishedLog is the durable log as Readers see it. The Log changes it only after a sync; Readers
+// look at it from other goroutines.
+//
+// Invariant: spans ascend without gaps from base.index + 1 to the last index, each in another
+// segment, in the order of the segments.
+type publishedLog struct {
+	mu    sync.Mutex
+	base  base
+	terms *raft.LogTerms
+	spans entrySpans
+	// The active segment, and its index, which is not on the disk yet.
+	active      *segment
+	activeIndex *segmentIndex
+}
+
+// segment is a file of the log. Only size changes, and only the Log uses it.
 type segment struct {
 	sequence uint64
 	path     string
-	size     int64 // of the file
-	// Where its index stands, in which file: its own, or its successor's. Not known of the active one.
-	indexAt indexLocation
-	// The index itself, where the one on disk is damaged and it was made anew from the frames.
+	size     int64         // of the file
+	indexAt  indexLocation // not set for the active segment
+	// The index, if the one on the disk is damaged and recovery rebuilt it.
 	rebuiltIndex *segmentIndex
 }
 
+// indexLocation is where the index of a segment is: in the segment itself or in its successor.
 type indexLocation struct {
 	path    string
 	segment uint64
 	offset  int64
 }
 
-// span says that the entries [first, last] are in a segment.
+// entrySpan is the range of entries [first, last] that a segment holds.
 type entrySpan struct {
 	segment     *segment
 	first, last uint64
 }
 
-// catalog tells where the entries are. It is what the Log, which writes, shares with Readers, which may be on another
-// goroutine: the Log changes it only after a sync, so what it says is durable.
-//
-// Invariant: spans ascend without a gap from base.index + 1 to the last index; each in another segment, in the order of
-// their sequences.
-type publishedLog struct {
-	mu    sync.Mutex
-	base  base
-	terms *raft.LogTerms
-	spans []entrySpan
-	// The segment being written, and its index, which is not on disk yet.
-	active      *segment
-	activeIndex *segmentIndex
-}
+type entrySpans []entrySpan
 
-// truncateSpans drops what is at or above first.
-func (c *publishedLog) truncateSpans(first uint64) {
-	for n := len(c.spans) - 1; n >= 0 && c.spans[n].last >= first; n-- {
-		if c.spans[n].first < first {
-			c.spans[n].last = first - 1
-			return
+// truncate drops the entries from an index on.
+func (s entrySpans) truncate(first uint64) entrySpans {
+	for n := len(s) - 1; n >= 0 && s[n].last >= first; n-- {
+		if s[n].first < first {
+			s[n].last = first - 1
+			break
 		}
-		c.spans = c.spans[:n]
+		s = s[:n]
 	}
+	return s
 }
 
-// rebase drops what is at or below the base.
-func (c *publishedLog) trimSpans() {
-	keep := sort.Search(len(c.spans), func(i int) bool { return c.spans[i].last > c.base.index })
-	c.spans = append(c.spans[:0], c.spans[keep:]...)
-	if len(c.spans) > 0 && c.spans[0].first <= c.base.index {
-		c.spans[0].first = c.base.index + 1
+// dropUpTo drops the entries up to an index.
+func (s entrySpans) dropUpTo(index uint64) entrySpans {
+	s = append(s[:0], s[sort.Search(len(s), func(i int) bool { return s[i].last > index }):]...)
+	if len(s) > 0 {
+		s[0].first = max(s[0].first, index+1)
 	}
+	return s
 }
 
-// publish shows a batch that is durable now.
-func (c *publishedLog) applyBatch(e *logEdit, entries *messages.Entries) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.activeIndex.apply(e)
-	if e.first <= c.terms.LastIndex() {
-		c.terms.Truncate(e.first)
-		c.truncateSpans(e.first)
+// find returns the span that holds an index.
+func (s entrySpans) find(index uint64) (entrySpan, bool) {
+	i := sort.Search(len(s), func(i int) bool { return s[i].last >= index })
+	if i == len(s) || s[i].first > index {
+		return entrySpan{}, false
+	}
+	return s[i], true
+}
+
+// truncate drops the entries from an index on.
+func (p *publishedLog) truncate(first uint64) {
+	p.terms.Truncate(first)
+	p.spans = p.spans.truncate(first)
+}
+
+// applyBatch publishes a batch, which must be durable.
+func (p *publishedLog) applyBatch(e *logEdit, entries *messages.Entries) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.activeIndex.apply(e)
+	if e.first <= p.terms.LastIndex() {
+		p.truncate(e.first)
 	}
 	if e.count == 0 {
 		return
 	}
-	c.terms.Append(entries)
-	if n := len(c.spans) - 1; n >= 0 && c.spans[n].segment == c.active {
-		c.spans[n].last = c.terms.LastIndex()
+	p.terms.Append(entries)
+	if n := len(p.spans) - 1; n >= 0 && p.spans[n].segment == p.active {
+		p.spans[n].last = p.terms.LastIndex()
 	} else {
-		c.spans = append(c.spans, entrySpan{c.active, e.first, c.terms.LastIndex()})
+		p.spans = append(p.spans, entrySpan{p.active, e.first, p.terms.LastIndex()})
 	}
 }
 
-// applyBase shows a base that is durable now: the log begins after it. What it overrides is cut before.
-func (c *publishedLog) applyBase(e *logEdit) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.activeIndex.apply(e)
-	if e.first <= c.terms.LastIndex() && e.first > c.base.index {
-		c.terms.Truncate(e.first)
-		c.truncateSpans(e.first)
+// applyBase publishes a base, which must be durable, after the truncation that comes with it.
+func (p *publishedLog) applyBase(e *logEdit) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.activeIndex.apply(e)
+	if e.first <= p.terms.LastIndex() && e.first > p.base.index {
+		p.truncate(e.first)
 	}
-	c.base = *e.base
-	if last := c.terms.LastIndex(); last > c.base.index {
-		c.terms = raft.NewLogTerms(c.base.index, c.base.term, last, c.terms.Runs(c.base.index+1, last))
+	p.base = *e.base
+	if last := p.terms.LastIndex(); last > p.base.index {
+		p.terms = raft.NewLogTerms(p.base.index, p.base.term, last, p.terms.Runs(p.base.index+1, last))
 	} else {
-		c.terms.Reset(c.base.index, c.base.term)
+		p.terms.Reset(p.base.index, p.base.term)
 	}
-	c.trimSpans()
+	p.spans = p.spans.dropUpTo(p.base.index)
 }
 
-// needs tells whether entries of the log are in a segment. Its file is removed only when none are.
-func (c *publishedLog) holdsEntriesOf(s *segment) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.ContainsFunc(c.spans, func(x entrySpan) bool { return x.segment == s })
-}
-
-// find returns the span that holds an index.
-func (c *publishedLog) findSpan(index uint64) (entrySpan, bool) {
-	i := sort.Search(len(c.spans), func(i int) bool { return c.spans[i].last >= index })
-	if i == len(c.spans) || c.spans[i].first > index {
-		return entrySpan{}, false
-	}
-	return c.spans[i], true
+// holdsEntriesOf reports whether a segment holds entries of the log. Only the file of a segment
+// that does not is ever removed.
+func (p *publishedLog) holdsEntriesOf(s *segment) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.spans, func(x entrySpan) bool { return x.segment == s })
 }

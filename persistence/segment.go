@@ -9,18 +9,18 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// Files of the log directory. A segment gets its name last, when everything it begins with is durable; until then it is
-// a newSuffix or a spare, which nobody reads.
+// Suffixes of the files in the log directory. A segment gets its name after its preamble is
+// durable; until then it is a newSuffix file or a spare, which is never read.
 const (
 	segmentSuffix      = ".seg"
-	spareSuffix        = ".spare"  // zeroed, full size, durable: becomes a segment by a rename
+	spareSuffix        = ".spare"  // zeroed, durable
 	partialSpareSuffix = ".making" // a spare being zeroed
-	newSuffix          = ".new"    // a segment being begun
+	newSuffix          = ".new"    // a segment being created
 )
 
 func segmentName(sequence uint64) string { return fmt.Sprintf("%016x%s", sequence, segmentSuffix) }
 
-// parseSegmentName reads the number from a segment's name.
+// parseSegmentName returns the sequence in a segment's name.
 func parseSegmentName(name string) (uint64, bool) {
 	digits, ok := strings.CutSuffix(name, segmentSuffix)
 	if !ok || len(digits) != 16 {
@@ -33,26 +33,25 @@ func parseSegmentName(name string) (uint64, bool) {
 const (
 	segmentHeaderBytes = 4096
 	segmentMagic       = "TROUPLOG"
-	// The index of the predecessor stands in this segment, since a crash kept it from being finished in place.
+	// flagHoldsPreviousIndex means that this segment holds the index of the one before, because a
+	// crash prevented its completion.
 	flagHoldsPreviousIndex = 1
 )
 
-// header is the first block of a segment.
+// segmentHeader is the first block of a segment.
 type segmentHeader struct {
 	flags     uint32
 	sequence  uint64
 	nodeID    uint64
 	storageID [16]byte
-	// The segment before this one (0: none), where it ends for ever, where its index is, and the crc of its last frame:
-	// the chain of sums through all segments.
-	previousSequence    uint64
-	previousEnd         uint64
+	// The segment before this one.
+	previousSequence    uint64 // 0: there is none
+	previousEnd         uint64 // of its last valid frame
 	previousIndexOffset uint64
-	previousCRC         uint32
-	// Everything before this offset was durable when the segment got its name.
-	preambleEnd uint64
-	// The sum over the whole block; the first link of this segment's chain.
-	crc uint32
+	previousCRC         uint32 // of its last valid frame
+
+	preambleEnd uint64 // everything below was durable before the file got its name
+	crc         uint32 // of the block; the first frame holds it as previousCRC
 }
 
 func (h *segmentHeader) encode(b []byte) {
@@ -72,15 +71,16 @@ func (h *segmentHeader) encode(b []byte) {
 	le.PutUint32(b[segmentHeaderBytes-4:], h.crc)
 }
 
-// decodeSegmentHeader reads the block of the file that is named as segment `sequence`.
+// decodeSegmentHeader decodes the header of the file that is named as the segment with this
+// sequence.
 func decodeSegmentHeader(file string, sequence uint64, b []byte) (segmentHeader, error) {
 	if len(b) < segmentHeaderBytes {
 		return segmentHeader{}, corruptError(file, 0, "%d bytes are too short for a segment", len(b))
 	}
 	if string(b[:8]) != segmentMagic {
-		return segmentHeader{}, corruptError(file, 0, "not a segment of a log: it begins with %s", hex.EncodeToString(b[:8]))
+		return segmentHeader{}, corruptError(file, 0, "not a segment: it begins with %s", hex.EncodeToString(b[:8]))
 	}
-	// Every version sums its first block alike, so that a flipped bit is told from a format of the future.
+	// All versions compute this checksum alike, so a flipped bit is not mistaken for another version.
 	if version := le.Uint32(b[8:]); version != formatVersion {
 		if checksum(b[:segmentHeaderBytes-4]) != le.Uint32(b[segmentHeaderBytes-4:]) {
 			return segmentHeader{}, corruptError(file, 8, "format version %d in a header whose checksum is wrong", version)
@@ -102,7 +102,7 @@ func decodeSegmentHeader(file string, sequence uint64, b []byte) (segmentHeader,
 	return h, nil
 }
 
-// checkOwner refuses a file of another member, or of this one with another disk (E37).
+// checkOwner refuses a file of another member, or of another disk of this one (E37).
 func (h *segmentHeader) checkOwner(file string, o *Options) error {
 	if h.nodeID != o.NodeID {
 		return &mismatchError{Kind: ErrWrongMember, File: file, Field: "node id",

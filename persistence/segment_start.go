@@ -2,30 +2,28 @@ package persistence
 
 import (
 	"fmt"
-	"io"
 
-	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// inlineSegmentBytes is how much is zeroed while somebody waits, when the log is faster than its spares are made: the segment is
-// a smaller one then.
+// inlineSegmentBytes limits a segment that is zeroed while a batch waits, because no spare is
+// ready.
 const inlineSegmentBytes = 4 << 20
 
-// zeros is only read.
+// zeroBuf is only read.
 var zeroBuf = make([]byte, 1<<20)
 
-// predecessor is how the segment before the new one ended.
+// predecessor describes the end of the segment before a new one. If recovery ends it, its index
+// cannot be appended to it and goes into the new segment.
 type predecessor struct {
-	segment *segment
-	end     int64  // of its last frame that counts
-	lastCRC uint32 // its crc
-	// Where in itself its index stands; or, where a crash kept it from being finished, the index to write into the new one.
-	indexOffset int64
+	segment     *segment
+	end         int64  // of its last valid frame
+	lastCRC     uint32 // of that frame
+	indexOffset int64  // of its index frame, in itself or in the new segment
 	index       *segmentIndex
 }
 
-// place is where the index of the predecessor stands, once `next` is the segment after it.
+// indexLocation returns where the predecessor's index is, if next is the new segment.
 func (p *predecessor) indexLocation(next *segment) indexLocation {
 	if p.index != nil {
 		return indexLocation{next.path, next.sequence, p.indexOffset}
@@ -33,33 +31,28 @@ func (p *predecessor) indexLocation(next *segment) indexLocation {
 	return indexLocation{p.segment.path, p.segment.sequence, p.indexOffset}
 }
 
-// copied is a frame of a torn segment that is written anew (see the package's story about failed syncs).
-type unprovenFrame struct {
-	header  frameHeader
-	entries *messages.Entries // of a batch
-	payload []byte            // of another kind
-}
-
-// ensureSpace sees to it that the active segment can take a frame of this size, and its own index after it.
+// ensureSpace makes sure that the active segment has space for a frame of so many bytes and for its
+// own index after it.
 func (l *Log) ensureSpace(size int64) error {
 	index := l.published.activeIndex
 	slack := index.frameBytes() + 16*int64(1+len(l.pending.entries.Runs)) + 8*int64(len(l.pending.entries.Data))
-	if l.writeOffset+size+slack <= l.published.active.size {
+	if l.active.writeOffset+size+slack <= l.active.segment.size {
 		return nil
 	}
 	return l.rollSegment(size)
 }
 
-// roll finishes the active segment with its index and begins the next one.
+// rollSegment finishes the active segment with its index and starts the next one.
 func (l *Log) rollSegment(need int64) error {
-	last := l.published.terms.LastIndex()
-	before := predecessor{segment: l.published.active, end: l.writeOffset, lastCRC: l.lastCRC, indexOffset: l.writeOffset}
-	f := l.newFrame(last+1, last, l.hard)
-	l.frameBuf = appendFrame(l.frameBuf[:0], &f, kindIndex, l.published.activeIndex.encode(before.segment.sequence, l.writeOffset, l.lastCRC))
-	if err := l.writeFrame(&f, l.frameBuf); err != nil {
+	w, last := &l.active, l.published.terms.LastIndex()
+	before := predecessor{segment: w.segment, end: w.writeOffset, lastCRC: w.lastCRC, indexOffset: w.writeOffset}
+	f := w.newFrame(last+1, last, w.hard)
+	w.frameBuf = appendFrame(w.frameBuf[:0], &f, kindIndex,
+		l.published.activeIndex.encode(before.segment.sequence, before.end, before.lastCRC))
+	if err := w.writeFrame(&f, w.frameBuf); err != nil {
 		return err
 	}
-	old := l.activeFile
+	old := w.file
 	l.nominalBytes = min(2*l.nominalBytes, l.options.SegmentBytes)
 	if err := l.startSegment(need, &before, nil); err != nil {
 		return err
@@ -68,16 +61,17 @@ func (l *Log) rollSegment(need int64) error {
 	return old.Close()
 }
 
-// begin makes a new segment the active one. All that it begins with is durable before it gets its name, and the name
-// before anything is promised on it; so a segment that can be found is whole.
-func (l *Log) startSegment(need int64, before *predecessor, copies []unprovenFrame) error {
+// startSegment creates a segment and makes it the active one. Its preamble (header and first
+// frames) is durable before the file gets its name, and the name is durable before anything in it
+// is acknowledged. So the preamble of every segment that is found is complete.
+func (l *Log) startSegment(need int64, before *predecessor, unproven []unprovenFrame) error {
 	sequence := uint64(1)
 	if n := len(l.segments); n > 0 {
 		sequence = l.segments[n-1].sequence + 1
 	}
 	next := &segment{sequence: sequence, path: l.path(segmentName(sequence))}
 	index := newSegmentIndex(l.published.terms.LastIndex() + 1)
-	content, effects, err := l.encodePreamble(next, before, copies, index)
+	content, edits, err := l.encodePreamble(next, before, unproven, index)
 	if err != nil {
 		return err
 	}
@@ -85,11 +79,7 @@ func (l *Log) startSegment(need int64, before *predecessor, copies []unprovenFra
 	if err != nil {
 		return err
 	}
-	l.directIO = false
-	if f, ok := file.(vfs.DirectAppender); ok {
-		l.directIO = f.AppendDirect(int64(len(content))) // write appends, and no reader looks beyond what it wrote
-	}
-	l.activeFile, l.writeOffset, l.durableEnd, l.lastFrameIdle = file, int64(len(content)), int64(len(content)), false
+	l.active.open(next, file, int64(len(content)))
 	l.segments = append(l.segments, next)
 	l.published.mu.Lock()
 	if before != nil {
@@ -97,78 +87,74 @@ func (l *Log) startSegment(need int64, before *predecessor, copies []unprovenFra
 	}
 	l.published.active, l.published.activeIndex = next, index
 	l.published.mu.Unlock()
-	for i := range effects {
-		if effects[i].base != nil {
-			l.published.applyBase(&effects[i])
+	for i := range edits {
+		if edits[i].base != nil {
+			l.published.applyBase(&edits[i])
 		} else {
-			l.published.applyBatch(&effects[i], copies[i].entries)
+			l.published.applyBatch(&edits[i], unproven[i].entries)
 		}
 	}
 	return nil
 }
 
-// opening makes what a segment begins with: its header; a frame with hard state and base; the index of a predecessor that
-// could not be finished; and copies of its frames that may never have reached the disk.
-func (l *Log) encodePreamble(next *segment, before *predecessor, copies []unprovenFrame, index *segmentIndex) ([]byte, []logEdit, error) {
-	h := segmentHeader{sequence: next.sequence, nodeID: l.options.NodeID, storageID: l.options.StorageID}
-	content := make([]byte, segmentHeaderBytes, segmentHeaderBytes+4096)
-	var indexPayload []byte
+// encodePreamble encodes the start of a segment: its header, the open frame, the index of a
+// predecessor that could not be finished, and copies of the predecessor's unproven frames. It
+// returns the edits of those copies, and leaves sequence, CRC and hard state of the last frame in
+// l.active.
+func (l *Log) encodePreamble(next *segment, before *predecessor, unproven []unprovenFrame,
+	index *segmentIndex) (content []byte, edits []logEdit, err error) {
 	basePayload, err := l.published.base.encode()
 	if err != nil {
 		return nil, nil, fmt.Errorf("encode the base configuration: %w", err)
 	}
+	// The header's CRC is the first one of the chain and covers the end of the preamble, so all sizes
+	// are needed before the first checksum.
+	h := segmentHeader{sequence: next.sequence, nodeID: l.options.NodeID, storageID: l.options.StorageID}
+	h.preambleEnd = uint64(segmentHeaderBytes + alignFrame(frameHeaderBytes+int64(len(basePayload))))
+	var indexPayload []byte
 	if before != nil {
 		h.previousSequence, h.previousEnd, h.previousCRC = before.segment.sequence, uint64(before.end), before.lastCRC
-		h.previousIndexOffset = uint64(before.indexOffset)
 		if before.index != nil {
-			before.indexOffset = segmentHeaderBytes + alignFrame(frameHeaderBytes+int64(len(basePayload)))
-			h.flags, h.previousIndexOffset = flagHoldsPreviousIndex, uint64(before.indexOffset)
+			h.flags, before.indexOffset = flagHoldsPreviousIndex, int64(h.preambleEnd)
 			indexPayload = before.index.encode(before.segment.sequence, before.end, before.lastCRC)
+			h.preambleEnd += uint64(alignFrame(frameHeaderBytes + int64(len(indexPayload))))
 		}
+		h.previousIndexOffset = uint64(before.indexOffset)
 	}
-	// The header's sum begins the chain, and names the end of what it begins with: so sizes first, sums afterwards.
-	h.preambleEnd = uint64(segmentHeaderBytes + alignFrame(frameHeaderBytes+int64(len(basePayload))))
-	if indexPayload != nil {
-		h.preambleEnd += uint64(alignFrame(frameHeaderBytes + int64(len(indexPayload))))
+	for i := range unproven {
+		h.preambleEnd += uint64(unproven[i].header.length)
 	}
-	for i := range copies {
-		h.preambleEnd += uint64(copies[i].header.length)
-	}
+	content = make([]byte, segmentHeaderBytes, segmentHeaderBytes+4096)
 	h.encode(content)
-	l.lastCRC = h.crc
-	stamp := func(first uint64, hard hardState) frameHeader {
-		l.lastSequence++
-		return frameHeader{segment: next.sequence, offset: uint64(len(content)), sequence: l.lastSequence, first: first, hard: hard, previousCRC: l.lastCRC}
+	w := &l.active
+	w.lastCRC = h.crc
+	newFrame := func(first uint64, hard hardState) frameHeader {
+		w.lastSequence++
+		return frameHeader{segment: next.sequence, offset: uint64(len(content)), sequence: w.lastSequence,
+			first: first, hard: hard, previousCRC: w.lastCRC}
 	}
-	f := stamp(index.last+1, l.hard)
+	f := newFrame(index.last+1, w.hard)
 	content = appendFrame(content, &f, kindOpen, basePayload)
-	l.lastCRC = f.crc
+	w.lastCRC = f.crc
 	if indexPayload != nil {
-		f = stamp(index.last+1, l.hard)
+		f = newFrame(index.last+1, w.hard)
 		content = appendFrame(content, &f, kindIndex, indexPayload)
-		l.lastCRC = f.crc
+		w.lastCRC = f.crc
 	}
-	effects := make([]logEdit, len(copies))
-	for i, c := range copies {
-		f = stamp(c.header.first, c.header.hard)
-		if c.header.kind == kindBatch {
-			content = appendBatchFrame(content, &f, c.entries)
-			effects[i].setBatch(int64(f.offset), c.header.first, c.entries)
-		} else {
-			content = appendFrame(content, &f, c.header.kind, c.payload)
-			effects[i] = logEdit{offset: int64(f.offset), first: c.header.first}
-			if c.header.kind == kindBase {
-				if effects[i].base, err = decodeBase(c.payload); err != nil {
-					return nil, nil, err
-				}
-			}
+	edits = make([]logEdit, len(unproven))
+	for i := range unproven {
+		u := &unproven[i]
+		f = newFrame(u.header.first, u.header.hard)
+		if content, err = u.appendCopy(content, &f, &edits[i]); err != nil {
+			return nil, nil, err
 		}
-		l.lastCRC, l.hard = f.crc, f.hard
+		w.lastCRC, w.hard = f.crc, f.hard
 	}
-	return content, effects, nil
+	return content, edits, nil
 }
 
-// place puts the beginning of a segment into a spare, or into a file zeroed now, and gives it its name.
+// createSegmentFile writes the preamble into a spare, or into a new file of zeros, and renames it
+// to the segment's name.
 func (l *Log) createSegmentFile(next *segment, content []byte, need int64) (vfs.File, error) {
 	least := align4K(int64(len(content)) + need + 4096)
 	path, file, err := l.openSpare(next, least)
@@ -189,58 +175,24 @@ func (l *Log) createSegmentFile(next *segment, content []byte, need int64) (vfs.
 	}
 	if err != nil {
 		file.Close()
-		return nil, fmt.Errorf("begin %s: %w", next.path, err)
+		return nil, fmt.Errorf("create %s: %w", next.path, err)
 	}
 	return file, nil
 }
 
-// openSpare opens a spare that is large enough; no file where there is none.
-func (l *Log) openSpare(next *segment, least int64) (string, vfs.File, error) {
-	for i, s := range l.spares {
-		if s.size < least {
-			continue
-		}
-		l.spares = append(l.spares[:i], l.spares[i+1:]...)
-		file, err := l.options.FS.OpenReadWrite(s.path)
-		if err != nil {
-			return "", nil, fmt.Errorf("take the spare %s: %w", s.path, err)
-		}
-		next.size = s.size
-		return s.path, file, nil
-	}
-	return "", nil, nil
-}
-
-// createZeroedFile makes a file of zeros. It is synced together with what is written into it next.
+// createZeroedFile creates a file of zeros. It is synced together with the preamble.
 func (l *Log) createZeroedFile(next *segment, least int64) (string, vfs.File, error) {
 	path := next.path + newSuffix
 	file, err := l.options.FS.Create(path)
 	if err != nil {
-		return "", nil, fmt.Errorf("begin %s: %w", next.path, err)
+		return "", nil, fmt.Errorf("create %s: %w", next.path, err)
 	}
 	next.size = max(align4K(min(l.nominalBytes, inlineSegmentBytes)), least)
 	for off := int64(0); off < next.size; off += int64(len(zeroBuf)) {
 		if err := writeFull(file, path, zeroBuf[:min(int64(len(zeroBuf)), next.size-off)], off); err != nil {
 			file.Close()
-			return "", nil, fmt.Errorf("begin %s: %w", next.path, err)
+			return "", nil, fmt.Errorf("create %s: %w", next.path, err)
 		}
 	}
 	return path, file, nil
-}
-
-func align4K(n int64) int64 { return (n + 4095) &^ 4095 }
-
-// writeFull checks the length too: a full disk may take less than it was given and say nothing.
-func writeFull(file vfs.File, path string, p []byte, off int64) error {
-	if n, err := file.WriteAt(p, off); err != nil || n != len(p) {
-		return fmt.Errorf("write %d bytes to %s at offset %d (%d written): %w", len(p), path, off, n, orShortWrite(err))
-	}
-	return nil
-}
-
-func orShortWrite(err error) error {
-	if err == nil {
-		return io.ErrShortWrite
-	}
-	return err
 }

@@ -6,14 +6,21 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// A spare is a segment of zeros, made ahead of need: on a journaled filesystem a sync into space that was written before
-// costs a third of one that makes the file grow. It is the reserve for a full disk too.
+// spare is a file of zeros that becomes a segment by a rename.
+//
+// On a journaled filesystem a sync into space that was written before costs a third of one that
+// extends the file. So segments are zeroed ahead, in chunks, by the goroutine that uses the Log: a
+// goroutine of its own would compete with the log for the disk.
+//
+//	.making  ── zeroed, chunk by chunk ──►  .spare  ── next segment needed ──►  .seg
+//
+// A spare is also a reserve of space for a full disk.
 type spare struct {
 	path string
 	size int64
 }
 
-// partialSpare is a spare of which `zeroed` bytes are on the disk.
+// partialSpare is a spare of which only the first bytes are zeroed and durable.
 type partialSpare struct {
 	path   string
 	file   vfs.File
@@ -21,15 +28,16 @@ type partialSpare struct {
 	zeroed int64
 }
 
-// spareChunkBytes is one piece of PrepareSpare: what an Append may have to wait for.
+// spareChunkBytes is how much one PrepareSpare zeroes. A batch may have to wait for it.
 const spareChunkBytes = 256 << 10
 
-// sparePaceFactor is how much faster than the active segment a spare gets ready under load: it is done when four fifths of the
-// segment are full. Sooner would mean longer stretches in which every batch waits for a piece.
+// sparePaceFactor is how much faster than the active segment a spare progresses under load: it is
+// ready when the segment is four fifths full. A higher factor would make more batches in a row wait
+// for a chunk.
 const sparePaceFactor = 1.25
 
-// SpareDue tells that the active segment fills faster than its successor is made ready, so that PrepareSpare should not
-// wait for an idle moment.
+// SpareDue reports whether the active segment fills faster than the spare progresses, so that
+// PrepareSpare must be called although the log is busy.
 func (l *Log) SpareDue() bool {
 	if !l.needsSpare() {
 		return false
@@ -37,18 +45,17 @@ func (l *Log) SpareDue() bool {
 	if l.partial == nil {
 		return true
 	}
-	return float64(l.partial.zeroed)/float64(l.partial.size) < sparePaceFactor*float64(l.writeOffset)/float64(l.published.active.size)
+	return float64(l.partial.zeroed)/float64(l.partial.size) < sparePaceFactor*float64(l.active.writeOffset)/float64(l.published.active.size)
 }
 
-// A log that never left its first segment needs no spare: a new node stays below 2 MiB.
+// needsSpare is false in the first segment, so that a new node takes less than 2 MiB.
 func (l *Log) needsSpare() bool {
-	return l.latched == nil && l.activeFile != nil && l.everRolled && len(l.spares) == 0
+	return l.latched == nil && l.active.file != nil && l.everRolled && len(l.spares) == 0
 }
 
-// PrepareSpare does one bounded piece of the work for the next segment. worked is false when there is nothing to do. It is
-// asked for at idle moments, by the actor that owns the log: no goroutine of its own competes with the log for the disk.
-//
-// A disk without room is not an error: there is no spare then until there is room again.
+// PrepareSpare zeroes one chunk of the next segment. worked is false if there is nothing to do.
+// Call it when the log is idle, or when SpareDue is true. If the disk is full, it returns no error
+// and tries again later.
 func (l *Log) PrepareSpare() (worked bool, err error) {
 	if l.latched != nil {
 		return false, l.latched
@@ -59,7 +66,7 @@ func (l *Log) PrepareSpare() (worked bool, err error) {
 	if l.partial == nil {
 		started, err := l.startSpare()
 		if err != nil {
-			return false, l.latch("make a spare segment", err)
+			return false, l.latch("prepare a spare segment", err)
 		}
 		return started, nil
 	}
@@ -72,13 +79,13 @@ func (l *Log) PrepareSpare() (worked bool, err error) {
 		err = m.file.Sync()
 	}
 	if err != nil {
-		return false, l.latch("make a spare segment", err)
+		return false, l.latch("prepare a spare segment", err)
 	}
 	if m.zeroed += min(spareChunkBytes, m.size-m.zeroed); m.zeroed < m.size {
 		return true, nil
 	}
 	if err := l.finishSpare(); err != nil {
-		return false, l.latch("make a spare segment", err)
+		return false, l.latch("prepare a spare segment", err)
 	}
 	return true, nil
 }
@@ -88,7 +95,7 @@ func (l *Log) startSpare() (bool, error) {
 	if free, err := l.options.FS.FreeBytes(l.options.Dir); err == nil && free < uint64(size)+spareChunkBytes {
 		return false, nil
 	}
-	// Named for the next sequence, which is taken by then or not at all: only one is made at a time.
+	// Only one spare is prepared at a time, and the next segment takes this sequence.
 	path := l.path(fmt.Sprintf("%016x", l.published.active.sequence+1) + partialSpareSuffix)
 	file, err := l.options.FS.Create(path)
 	if vfs.IsNoSpace(err) {
@@ -111,7 +118,7 @@ func (l *Log) finishSpare() error {
 	if err := l.options.FS.Rename(m.path, ready.path); err != nil {
 		return err
 	}
-	if err := l.writeMarker(); err != nil { // it costs no sync of its own here
+	if err := l.writeMarker(); err != nil { // the sync below makes it durable
 		return err
 	}
 	if err := l.options.FS.SyncDir(l.options.Dir); err != nil {
@@ -121,7 +128,7 @@ func (l *Log) finishSpare() error {
 	return nil
 }
 
-// removePartialSpare gives back the space of a spare that did not fit.
+// removePartialSpare frees the space of a spare that did not fit on the disk.
 func (l *Log) removePartialSpare() error {
 	m := l.partial
 	l.partial = nil
@@ -130,4 +137,21 @@ func (l *Log) removePartialSpare() error {
 		return l.latch("remove a spare segment", err)
 	}
 	return nil
+}
+
+// openSpare opens a spare of at least the given size; file is nil if there is none.
+func (l *Log) openSpare(next *segment, least int64) (path string, file vfs.File, err error) {
+	for i, s := range l.spares {
+		if s.size < least {
+			continue
+		}
+		l.spares = append(l.spares[:i], l.spares[i+1:]...)
+		file, err := l.options.FS.OpenReadWrite(s.path)
+		if err != nil {
+			return "", nil, fmt.Errorf("open the spare %s: %w", s.path, err)
+		}
+		next.size = s.size
+		return s.path, file, nil
+	}
+	return "", nil, nil
 }

@@ -18,15 +18,16 @@ var storage = []Mutation{
 	{
 		Name:   "a write without a sync",
 		Breaks: "the log writes its frames and leaves the sync to the system",
-		Edits: []mutation.Edit{mutation.In("persistence", "Log.writeFrame").Delete(
-			`if _err := _file.SyncData(); _err != nil { ___fail }`)},
+		Edits: []mutation.Edit{mutation.In("persistence", "segmentWriter.writeFrame").Replace(
+			`_file.SyncData()`,
+			`error(nil)`)},
 		Hunt: Hunt{Profile: "calm"}, Caught: []string{"disk as told"},
 	},
 	{
 		Name:   "every other sync is left out",
 		Breaks: "the log syncs only where something is in the frame besides term and vote",
-		Edits: []mutation.Edit{mutation.In("persistence", "Log.writeFrame").InsertBefore(
-			`if _err := _l.activeFile.SyncData(); _err != nil { ___fail }`, `
+		Edits: []mutation.Edit{mutation.In("persistence", "segmentWriter.writeFrame").InsertBefore(
+			`if _err := _l.file.SyncData(); _err != nil { ___fail }`, `
 				if f.entryCount == 0 {
 					_l.writeOffset += int64(len(b))
 					_l.lastSequence, _l.lastCRC, _l.hard, _l.lastFrameIdle = f.sequence, f.crc, f.hard, f.kind == kindIdle
@@ -37,9 +38,9 @@ var storage = []Mutation{
 	{
 		Name:   "a failed sync is ignored",
 		Breaks: "the log takes a failed sync for a warning and speaks (E5)",
-		Edits: []mutation.Edit{mutation.In("persistence", "Log.writeFrame").Replace(
+		Edits: []mutation.Edit{mutation.In("persistence", "segmentWriter.writeFrame").Replace(
 			`if _err := _file.SyncData(); _err != nil { ___fail }`,
-			`_ = _file.SyncData()`)},
+			`if _err := _file.SyncData(); false { ___fail }`)},
 		Hunt: Hunt{Profile: "disks"}, Caught: []string{"disk as told", "fail-stop", "write, then speak", "recovery tells the disk"},
 	},
 	{
@@ -60,7 +61,7 @@ var storage = []Mutation{
 	{
 		Name:   "the last frame is dropped by recovery",
 		Breaks: "a frame that no later one claims is taken for a write that never finished",
-		Edits: []mutation.Edit{mutation.In("persistence", "Open").Replace(
+		Edits: []mutation.Edit{mutation.In("persistence", "openLog").Replace(
 			`_l.startSegment(_need, _before, _r.unproven)`,
 			`_l.startSegment(_need, _before, nil)`)},
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"recovery tells the disk", "disk as told"},
