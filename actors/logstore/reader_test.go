@@ -101,7 +101,7 @@ func TestE7TheReaderSaysWhatItReadWrongOnceAndAnswersRight(t *testing.T) {
 	if p == nil || len(p.Entries.Data) != 3 || raft.CheckEntries(p.Entries) != nil || len(s.Failures) != 0 {
 		t.Fatalf("answer %v, failures %v", p, s.Failures)
 	}
-	if !strings.Contains(s.Logged.String(), "0000000000000001.seg") || !strings.Contains(s.Logged.String(), "right when it was read again") {
+	if !strings.Contains(s.Logged.String(), "0000000000000001.seg") || !strings.Contains(s.Logged.String(), "and the right ones when repeated") {
 		t.Fatalf("it says %s", s.Logged.String())
 	}
 }
