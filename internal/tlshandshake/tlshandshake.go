@@ -1,5 +1,5 @@
-// Package handshake tells of a TLS handshake that came to nothing which side refused the other, and over which certificate:
-// what an operator needs, and what the errors of crypto/tls say only between the lines.
+// Package tlshandshake describes a failed TLS handshake for the log of a server: which side refused
+// the other, and because of which certificate. The errors of crypto/tls do not say so directly.
 package tlshandshake
 
 import (
@@ -12,28 +12,29 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// RefusingSide is who ended a handshake.
+// RefusingSide is the side that ended a handshake.
 type RefusingSide int
 
 const (
-	// LocalSide: this side refused what the caller showed, or the caller showed nothing of the kind.
+	// LocalSide: this server refused the client's certificate, or the client did not send one, or no
+	// TLS.
 	LocalSide RefusingSide = iota
-	// RemoteSide: the caller refused this side's certificate.
+	// RemoteSide: the client refused this server's certificate.
 	RemoteSide
-	// UnknownSide: the connection ended in the middle, without a word.
+	// UnknownSide: the connection ended during the handshake without an alert.
 	UnknownSide
 )
 
-// Failure is a handshake of the called side that came to nothing.
+// Failure is a failed handshake of a server.
 type Failure struct {
 	RefusedBy RefusingSide
-	// Reason is without addresses: they would make each failure a new one.
+	// Reason contains no addresses, so that equal failures have equal reasons.
 	Reason string
-	// Certificate is what the caller showed, and Issuer who signed it, if this side refused it.
+	// Subject and Issuer are of the client's certificate, if this server refused it.
 	Subject, Issuer string
 }
 
-// Classify looks into the error of a handshake.
+// Classify finds out from the error of a handshake which side refused.
 func Classify(err error) Failure {
 	f := Failure{Reason: err.Error()}
 	var op *net.OpError
@@ -41,15 +42,15 @@ func Classify(err error) Failure {
 		f.Reason = op.Err.Error()
 	}
 	switch {
-	case op != nil && op.Op == "remote error": // the caller's alert
+	case op != nil && op.Op == "remote error": // an alert of the client
 		f.RefusedBy = RemoteSide
 	case op != nil || errors.Is(err, io.EOF):
 		f.RefusedBy = UnknownSide
 	}
 	var unverified *tls.CertificateVerificationError
 	if errors.As(err, &unverified) && len(unverified.UnverifiedCertificates) > 0 {
-		shown := unverified.UnverifiedCertificates[0]
-		f.Subject, f.Issuer = distinguishedName(shown.Subject), distinguishedName(shown.Issuer)
+		certificate := unverified.UnverifiedCertificates[0]
+		f.Subject, f.Issuer = distinguishedName(certificate.Subject), distinguishedName(certificate.Issuer)
 	}
 	return f
 }
@@ -61,11 +62,11 @@ func distinguishedName(n pkix.Name) string {
 	return "nameless"
 }
 
-// Log adds what is known to a line.
-func (f Failure) AddFields(line *zerolog.Event, caller net.Addr) *zerolog.Event {
-	line.Str("caller", caller.String()).Str("reason", f.Reason)
+// AddFields adds the facts to a log event.
+func (f Failure) AddFields(event *zerolog.Event, remote net.Addr) *zerolog.Event {
+	event.Stringer("remote", remote).Str("reason", f.Reason)
 	if f.Subject != "" {
-		line.Str("certificate", f.Subject).Str("signed-by", f.Issuer)
+		event.Str("certificate", f.Subject).Str("signed-by", f.Issuer)
 	}
-	return line
+	return event
 }

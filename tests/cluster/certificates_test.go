@@ -160,13 +160,13 @@ func TestAMemberOfAForeignAuthorityIsKeptOutAndEachSideSaysWhoRefusedWhom(t *tes
 			t.Fatal(err)
 		}
 		// It calls the stranger, and refuses what that shows; the stranger calls it, and does the same.
-		for _, line := range []string{"certificate signed by unknown authority", "the caller refused this member's certificate"} {
+		for _, line := range []string{"certificate signed by unknown authority", "peer refused this member's certificate"} {
 			if err := m.Process().WaitFor(ctx, line); err != nil {
 				t.Error(err)
 			}
 		}
 	}
-	for _, line := range []string{"certificate signed by unknown authority", "the caller refused this member's certificate"} {
+	for _, line := range []string{"certificate signed by unknown authority", "peer refused this member's certificate"} {
 		if err := stranger.Process().WaitFor(ctx, line); err != nil {
 			t.Error(err)
 		}

@@ -2,10 +2,12 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 
+	"github.com/rs/zerolog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
@@ -17,7 +19,7 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// serviceDesc describes the link to gRPC: one method a lane, both streams of mails.
+// serviceDesc describes the link to gRPC: one method for each lane, a stream of EnvelopeBatch.
 var serviceDesc = grpc.ServiceDesc{
 	ServiceName: "troupe.v1.Link",
 	HandlerType: (*any)(nil),
@@ -36,7 +38,7 @@ func methodName(lane lane) string {
 }
 
 func (l *Link) newServer() *grpc.Server {
-	silence := l.options.keepaliveInterval
+	interval := l.options.keepaliveInterval
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(batchCodec{}),
 		grpc.MaxRecvMsgSize(maxBatchBytes(l.options.maxMessageBytes)),
@@ -47,7 +49,9 @@ func (l *Link) newServer() *grpc.Server {
 		grpc.ReadBufferSize(64 << 10),
 		grpc.WriteBufferSize(4 << 10),
 		grpc.ConnectionTimeout(5 * time.Second),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: silence, Timeout: silence, MaxConnectionIdle: time.Minute}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: interval, Timeout: interval, MaxConnectionIdle: time.Minute,
+		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
 	}
@@ -59,15 +63,15 @@ func (l *Link) newServer() *grpc.Server {
 	return server
 }
 
-// session is one stream that a peer opened.
+// inboundStream is one stream that a peer opened.
 type inboundStream struct {
 	peer      *linkPeer
 	lane      lane
 	stopped   atomic.Bool // nothing is delivered from it any more
-	endReason chan error  // holds why it is to end
+	endReason chan error
 }
 
-// end lets the session's handler return, which ends the stream.
+// end makes the handler of the stream return, which ends the stream.
 func (s *inboundStream) end(why error) {
 	s.stopped.Store(true)
 	select {
@@ -76,41 +80,37 @@ func (s *inboundStream) end(why error) {
 	}
 }
 
-// accept is the handler of a stream. It returns when the stream is over; another goroutine reads, since gRPC offers no
-// way to end a stream that waits for its peer's next word.
+// accept is the handler of a stream. It returns when the stream has ended. Another goroutine reads,
+// since gRPC cannot interrupt a handler that waits for the next message.
 func (l *Link) accept(lane lane, stream grpc.ServerStream) error {
 	p, err := l.checkHandshake(lane, stream.Context())
 	if err != nil {
 		return toStatus(err)
 	}
 	s := &inboundStream{peer: p, lane: lane, endReason: make(chan error, 2)}
-	// Before the welcome: who was welcomed on one stream and opens another means the other. Were it taken up afterwards, the
-	// former could come second and end the latter.
+	// The stream is registered before the Welcome is sent. Otherwise a peer that was welcomed on a
+	// second stream of the lane could find that this one is registered later and ends the second.
 	p.streamOpened(s)
 	if err := stream.SendHeader(encodeMetadata(welcomeKey, l.self.welcome())); err != nil {
 		s.stopped.Store(true)
 		p.streamClosed(s, err)
 		return err
 	}
-	l.running.Add(1)
-	go func() {
-		defer l.running.Done()
-		s.end(s.receive(stream))
-	}()
+	l.running.Go(func() { s.end(s.receive(stream)) })
 	err = <-s.endReason
 	s.stopped.Store(true)
 	p.streamClosed(s, err)
 	return toStatus(err)
 }
 
-// admit checks the handshake of a stream that was opened by who says to be a peer.
+// checkHandshake checks the Hello of a stream and returns the peer that opened it.
 func (l *Link) checkHandshake(lane lane, ctx context.Context) (*linkPeer, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	hello := &messages.Hello{}
 	if !decodeMetadata(md, helloKey, hello) {
-		return nil, refusef("a caller without the greeting of the peer link: this is the peer port of a Troupe member; clients use its client port")
+		return nil, refusef("no Hello of the peer link: this is the peer port of a Troupe member; clients use its client port")
 	}
-	// A peer may be up before this node's Node has said who belongs to the cluster: let it wait, as long as it will.
+	// A peer may connect before the Node has called SetPeers. It then waits.
 	select {
 	case <-l.peersKnown:
 	case <-l.closing:
@@ -118,7 +118,7 @@ func (l *Link) checkHandshake(lane lane, ctx context.Context) (*linkPeer, error)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	p := l.peerTable.get(hello.GetFrom())
+	p := l.peers.get(hello.GetFrom())
 	var member *messages.Member
 	if p != nil {
 		p.mu.Lock()
@@ -127,7 +127,8 @@ func (l *Link) checkHandshake(lane lane, ctx context.Context) (*linkPeer, error)
 	}
 	if err := l.self.CheckHello(hello, lane.String(), member); err != nil {
 		if l.refusedPeers.Allow(hello.GetFrom(), err.Error()) {
-			l.log.Error().Str("peer", raft.FormatID(hello.GetFrom())).Str("caller", remoteAddress(ctx)).Str("reason", err.Error()).Msg("refused a connection")
+			l.log.Error().Str("peer", raft.FormatID(hello.GetFrom())).Str("remote", remoteAddress(ctx)).
+				Str("reason", err.Error()).Msg("refused an incoming peer connection")
 		}
 		return nil, err
 	}
@@ -141,19 +142,19 @@ func remoteAddress(ctx context.Context) string {
 	return ""
 }
 
-// opened takes a stream up. It takes the place of a former one of the same lane: a peer that lost its connection may be
-// back before this side has noticed.
+// streamOpened registers a stream. It replaces an earlier stream of the lane, since a peer may
+// reconnect before this node has noticed that the earlier connection broke.
 func (p *linkPeer) streamOpened(s *inboundStream) {
 	p.link.refusedPeers.Reset(p.id)
-	p.updateState("the peer is not reached yet", func() {
-		if former := p.inboundStreams[s.lane]; former != nil {
-			former.end(refusef("the peer opened this lane anew"))
+	p.updateState("the connection to the peer is not open yet", func() {
+		if earlier := p.inboundStreams[s.lane]; earlier != nil {
+			earlier.end(refusef("the peer opened the lane again"))
 		}
 		p.inboundStreams[s.lane] = s
 	})
 	p.requestDial()
 	if p.ctx.Err() != nil {
-		s.end(context.Cause(p.ctx)) // removed between the handshake and now
+		s.end(context.Cause(p.ctx)) // the peer was removed since its handshake was checked
 	}
 }
 
@@ -165,32 +166,32 @@ func (p *linkPeer) streamClosed(s *inboundStream, why error) {
 	})
 }
 
-// read delivers what comes until the stream breaks or the peer breaks a rule of encoding.
+// receive delivers messages until the stream breaks or a batch is malformed.
 func (s *inboundStream) receive(stream grpc.ServerStream) error {
 	p := s.peer
-	mail := &incomingBatch{}
+	batch := &incomingBatch{}
 	for {
-		if err := stream.RecvMsg(mail); err != nil {
+		if err := stream.RecvMsg(batch); err != nil {
 			return streamError(err)
 		}
 		p.batchesReceived.Add(1)
-		p.bytesReceived.Add(uint64(len(mail.data)))
-		if err := mail.forEach(s.deliver); err != nil {
+		p.bytesReceived.Add(uint64(len(batch.data)))
+		if err := batch.forEach(s.deliver); err != nil {
 			p.refused.Add(1)
-			return fmt.Errorf("mail from member %x on lane %v cannot be read: %w", p.id, s.lane, err)
+			return fmt.Errorf("cannot decode a batch from member %x on lane %v: %w", p.id, s.lane, err)
 		}
-		mail.data = nil
+		batch.data = nil
 	}
 }
 
-// deliver hands a letter to its actor, if it says the truth about its sender and is addressed to whom peers may write.
+// deliver delivers a message to its actor, unless it breaks a rule of CheckPeerMessage.
 func (s *inboundStream) deliver(role messages.Role, message messages.PeerMessage) {
 	p := s.peer
 	if s.stopped.Load() {
 		return
 	}
 	if message == nil {
-		p.countRefused(fmt.Errorf("a letter of a kind that this release does not know"))
+		p.countRefused(errors.New("this release does not know the type of the message"))
 		return
 	}
 	if err := live.CheckPeerMessage(p.id, role, message); err != nil {
@@ -201,10 +202,10 @@ func (s *inboundStream) deliver(role messages.Role, message messages.PeerMessage
 	p.link.receiver.Deliver(p.id, role, message)
 }
 
-// reject counts a letter that is not delivered, and says so the first time.
+// countRefused counts a message that is not delivered, and logs the first.
 func (p *linkPeer) countRefused(why error) {
 	p.refused.Add(1)
 	if p.link.invalidMessages.Allow(p.id, "refused") {
-		p.link.log.Error().Str("peer", raft.FormatID(p.id)).Err(why).Msg("dropped a letter; further ones are only counted")
+		p.event(zerolog.ErrorLevel).Err(why).Msg("refused a message from peer, further ones are only counted")
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// benchNode is a member whose Node is a function.
+// benchNode makes a member whose Node is a function.
 func benchNode(b *testing.B, id uint64, receive func(env *live.Env, m any)) (*live.Env, *messages.Member) {
 	listener := listen(b, "127.0.0.1:0")
 	l, err := New(Options{Listeners: []net.Listener{listener}, ClusterID: clusterID, StorageID: []byte{byte(id)}})
@@ -37,7 +37,7 @@ func benchNode(b *testing.B, id uint64, receive func(env *live.Env, m any)) (*li
 	return env, &messages.Member{Id: id, Address: listener.Addr().String()}
 }
 
-// benchPair is two members that are connected.
+// benchPair makes two connected members.
 func benchPair(b *testing.B, first, second func(env *live.Env, m any)) (one, two *live.Env) {
 	up := make(chan struct{}, 16)
 	watch := func(inner func(*live.Env, any)) func(*live.Env, any) {
@@ -58,7 +58,7 @@ func benchPair(b *testing.B, first, second func(env *live.Env, m any)) (one, two
 	return one, two
 }
 
-// A small message there and its answer back, from actor to actor.
+// A message and its response, from actor to actor.
 func BenchmarkRoundTrip(b *testing.B) {
 	for _, c := range []struct {
 		name    string
@@ -69,16 +69,16 @@ func BenchmarkRoundTrip(b *testing.B) {
 		{"append100x256", &messages.AppendEntries{Leader: 1, Entries: testEntries(1, 100, 256)}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			answered := make(chan struct{}, 1)
-			answer := &messages.AppendResponse{From: 2, Accepted: true}
+			responded := make(chan struct{}, 1)
+			response := &messages.AppendResponse{From: 2, Accepted: true}
 			one, _ := benchPair(b, func(_ *live.Env, m any) {
 				if _, ok := m.(*messages.AppendResponse); ok {
-					answered <- struct{}{}
+					responded <- struct{}{}
 				}
 			}, func(env *live.Env, m any) {
 				switch m.(type) {
 				case *messages.Heartbeat, *messages.AppendEntries:
-					env.System().Root.Send(env.PeerPID(1, messages.Role_ROLE_NODE), answer)
+					env.System().Root.Send(env.PeerPID(1, messages.Role_ROLE_NODE), response)
 				}
 			})
 			peer := one.PeerPID(2, messages.Role_ROLE_NODE)
@@ -86,13 +86,13 @@ func BenchmarkRoundTrip(b *testing.B) {
 			b.ResetTimer()
 			for range b.N {
 				one.System().Root.Send(peer, c.request)
-				<-answered
+				<-responded
 			}
 		})
 	}
 }
 
-// AppendEntries one way, with a window of messages in flight as a replicator has.
+// AppendEntries one way, with as many messages in flight as a replicator allows.
 func BenchmarkThroughput(b *testing.B) {
 	for _, c := range []struct {
 		name          string

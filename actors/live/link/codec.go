@@ -11,45 +11,47 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// What goes over a stream is messages.Mail, byte for byte as protobuf has it; but neither a Mail nor its Letters are made
-// as values: a mail is written straight from the messages that wait in a queue, and read straight into the messages that
-// actors get. The large ones, AppendEntries and ForwardedProposals, are read without copying: their entries are slices of
-// the mail's own buffer, which is allocated for this mail and never used again. So a follower allocates a handful of
-// times for a batch of a hundred entries.
+// A stream carries messages.EnvelopeBatch in protobuf's encoding, but no EnvelopeBatch and no
+// Envelope is ever made. A batch is encoded directly from the queued messages and decoded directly
+// into the messages that the actors receive.
+//
+// AppendEntries and ForwardedProposals are decoded without copying: their entries are slices of the
+// buffer of the batch. The buffer belongs to this batch alone and is never reused. A follower thus
+// makes a handful of allocations for a batch of a hundred entries.
 
-// letter is a message on its way out.
+// queuedMessage is a message that waits to be sent.
 type queuedMessage struct {
 	role    byte // a messages.Role
-	size    int  // the message's encoded size
+	size    int  // the encoded size of the message
 	message messages.PeerMessage
 }
 
-// outgoing is one mail to send; letters are encoded when gRPC asks for the bytes.
+// outgoingBatch is a batch to send. It is encoded when gRPC asks for the bytes.
 type outgoingBatch struct{ messages []queuedMessage }
 
-// incoming is one mail received: bytes of its own, which messages may alias.
+// incomingBatch is a received batch. Its messages may share the memory of data.
 type incomingBatch struct{ data []byte }
 
-// The fields of messages.Mail and messages.Letter.
+// The numbers of EnvelopeBatch.envelopes and Envelope.role.
 const (
 	batchEnvelopesField = 1
 	envelopeRoleField   = 1
 )
 
-// codec is the encoding of the link's streams. It knows nothing but mails.
+// batchCodec encodes outgoingBatch and decodes incomingBatch.
 type batchCodec struct{}
 
-// Name is part of the content type; protobuf is what it is.
+// Name is part of the content type.
 func (batchCodec) Name() string { return "proto" }
 
 func (batchCodec) Marshal(v any) (mem.BufferSlice, error) {
-	mail, ok := v.(*outgoingBatch)
+	batch, ok := v.(*outgoingBatch)
 	if !ok {
-		return nil, fmt.Errorf("link: %T is not a mail", v)
+		return nil, fmt.Errorf("link: cannot encode %T", v)
 	}
 	pool := mem.DefaultBufferPool()
-	buffer := pool.Get(mail.size())
-	data, err := mail.append((*buffer)[:0])
+	buffer := pool.Get(batch.size())
+	data, err := batch.append((*buffer)[:0])
 	if err != nil {
 		return nil, err
 	}
@@ -58,66 +60,68 @@ func (batchCodec) Marshal(v any) (mem.BufferSlice, error) {
 }
 
 func (batchCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	mail, ok := v.(*incomingBatch)
+	batch, ok := v.(*incomingBatch)
 	if !ok {
-		return fmt.Errorf("link: %T is not a mail", v)
+		return fmt.Errorf("link: cannot decode %T", v)
 	}
-	mail.data = data.Materialize()
+	batch.data = data.Materialize()
 	return nil
 }
 
-// envelopeSize is the encoded size of the Letter that carries a message of this size.
+// envelopeSize returns the encoded size of an Envelope with a message of the given size.
 func envelopeSize(number protowire.Number, size int) int {
 	return protowire.SizeTag(envelopeRoleField) + 1 + protowire.SizeTag(number) + protowire.SizeBytes(size)
 }
 
 func (o *outgoingBatch) size() int {
 	total := 0
-	for _, l := range o.messages {
-		total += protowire.SizeTag(batchEnvelopesField) + protowire.SizeBytes(envelopeSize(l.message.EnvelopeField(), l.size))
+	for _, m := range o.messages {
+		total += protowire.SizeTag(batchEnvelopesField) + protowire.SizeBytes(envelopeSize(m.message.EnvelopeField(), m.size))
 	}
 	return total
 }
 
-// append writes the mail. Messages are immutable, so the sizes found when they were queued still hold.
+// append encodes the batch. Messages are immutable, so their sizes are as they were when queued.
 func (o *outgoingBatch) append(data []byte) ([]byte, error) {
 	var err error
-	for _, l := range o.messages {
-		number := l.message.EnvelopeField()
+	for _, m := range o.messages {
+		number := m.message.EnvelopeField()
 		data = protowire.AppendTag(data, batchEnvelopesField, protowire.BytesType)
-		data = protowire.AppendVarint(data, uint64(envelopeSize(number, l.size)))
+		data = protowire.AppendVarint(data, uint64(envelopeSize(number, m.size)))
 		data = protowire.AppendTag(data, envelopeRoleField, protowire.VarintType)
-		data = append(data, l.role)
+		data = append(data, m.role)
 		data = protowire.AppendTag(data, number, protowire.BytesType)
-		data = protowire.AppendVarint(data, uint64(l.size))
+		data = protowire.AppendVarint(data, uint64(m.size))
 		before := len(data)
-		if data, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(data, l.message); err != nil {
-			return nil, fmt.Errorf("link: encode %T: %w", l.message, err)
+		if data, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(data, m.message); err != nil {
+			return nil, fmt.Errorf("link: encode %T: %w", m.message, err)
 		}
-		if written := len(data) - before; written != l.size {
-			return nil, fmt.Errorf("link: %T of %d bytes was one of %d when it was sent: messages must not be changed", l.message, written, l.size)
+		if written := len(data) - before; written != m.size {
+			return nil, fmt.Errorf("link: %T has %d bytes and had %d when it was sent: messages must not be changed",
+				m.message, written, m.size)
 		}
 	}
 	return data, nil
 }
 
-// errMalformed is the error of bytes that end early or are no protobuf.
+// errMalformed is the error of bytes that end early or are not protobuf.
 var errMalformed = errors.New("malformed protobuf")
 
-// A field's number and wire type, as protobuf writes them before its value. What comes under a known number with another
-// wire type is not that field.
+// The wire types in the tag of a field. A field with a known number and another wire type is
+// skipped.
 const (
 	wireVarint = uint64(protowire.VarintType)
 	wireBytes  = uint64(protowire.BytesType)
 )
 
-// letters calls each with every letter of the mail. A letter that carries nothing this release knows has no message.
+// forEach calls each with the role and the message of every envelope. The message is nil if this
+// release does not know its type.
 func (i *incomingBatch) forEach(each func(messages.Role, messages.PeerMessage)) error {
 	return forEachField(i.data, func(tag uint64, value []byte, _ uint64) error {
 		if tag != batchEnvelopesField<<3|wireBytes {
 			return nil
 		}
-		role, message, err := parseEnvelope(value)
+		role, message, err := decodeEnvelope(value)
 		if err != nil {
 			return err
 		}
@@ -126,7 +130,7 @@ func (i *incomingBatch) forEach(each func(messages.Role, messages.PeerMessage)) 
 	})
 }
 
-func parseEnvelope(data []byte) (role messages.Role, message messages.PeerMessage, err error) {
+func decodeEnvelope(data []byte) (role messages.Role, message messages.PeerMessage, err error) {
 	err = forEachField(data, func(tag uint64, value []byte, number uint64) error {
 		if tag == envelopeRoleField<<3|wireVarint {
 			role = messages.Role(number)
@@ -135,27 +139,27 @@ func parseEnvelope(data []byte) (role messages.Role, message messages.PeerMessag
 		if tag&7 != wireBytes {
 			return nil
 		}
-		fresh := messages.NewPeerMessage(protowire.Number(tag >> 3))
-		if fresh == nil {
+		decoded := messages.NewPeerMessage(protowire.Number(tag >> 3))
+		if decoded == nil {
 			return nil
 		}
-		message = fresh
-		switch m := fresh.(type) {
+		message = decoded
+		switch m := decoded.(type) {
 		case *messages.AppendEntries:
-			return parseAppendEntries(value, m)
+			return decodeAppendEntries(value, m)
 		case *messages.ForwardedProposals:
-			return parseForwardedProposals(value, m)
+			return decodeForwardedProposals(value, m)
 		}
-		if err := proto.Unmarshal(value, fresh); err != nil {
-			return fmt.Errorf("%T: %w", fresh, err)
+		if err := proto.Unmarshal(value, decoded); err != nil {
+			return fmt.Errorf("%T: %w", decoded, err)
 		}
 		return nil
 	})
 	return role, message, err
 }
 
-// fields calls each with every field of an encoded message: value is set for those of length-delimited type, number for
-// varints; others are skipped.
+// forEachField calls each with every field of an encoded message that is length-delimited (value is
+// set) or a varint (number is set). It skips fields of other types.
 func forEachField(data []byte, each func(tag uint64, value []byte, number uint64) error) error {
 	for len(data) > 0 {
 		field, kind, n := protowire.ConsumeTag(data)

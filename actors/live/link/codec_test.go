@@ -12,7 +12,8 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// testEntries makes n entries of the given size from index first on, in two terms where there is room.
+// testEntries makes n entries of the given size from index first on, in two terms where there is
+// room.
 func testEntries(first uint64, n, size int) *messages.Entries {
 	e := &messages.Entries{First: first, Runs: []*messages.TermRun{{FirstIndex: first, Term: 3}}}
 	if n > 1 {
@@ -25,7 +26,7 @@ func testEntries(first uint64, n, size int) *messages.Entries {
 	return e
 }
 
-// samples are one message of each kind that nodes exchange, with every field set.
+// samplePeerMessages returns one message of each type, with every field set.
 func samplePeerMessages(from uint64) []messages.PeerMessage {
 	return []messages.PeerMessage{
 		&messages.RequestVote{Term: 9, Candidate: from, LastIndex: 1 << 40, LastTerm: 8, PreVote: true, Transfer: true},
@@ -60,26 +61,26 @@ func encodeBatch(t testing.TB, o *outgoingBatch) []byte {
 	return slices.Materialize()
 }
 
-func TestAMailIsWhatTheSchemaSaysByteForByte(t *testing.T) {
+func TestBatchEncodingEqualsTheSchema(t *testing.T) {
 	list := samplePeerMessages(7)
-	var asSchema messages.EnvelopeBatch
+	var batch messages.EnvelopeBatch
 	for _, m := range list {
-		asSchema.Envelopes = append(asSchema.Envelopes, messages.NewEnvelope(messages.Role_ROLE_REPLICATOR, m))
+		batch.Envelopes = append(batch.Envelopes, messages.NewEnvelope(messages.Role_ROLE_REPLICATOR, m))
 	}
-	want, err := proto.Marshal(&asSchema)
+	want, err := proto.Marshal(&batch)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := encodeBatch(t, outgoingBatchOf(messages.Role_ROLE_REPLICATOR, list...)); !bytes.Equal(got, want) {
-		t.Fatalf("a mail was written as\n%x\nwant\n%x", got, want)
+		t.Fatalf("the batch is\n%x\nwant\n%x", got, want)
 	}
 }
 
-func TestEveryKindOfLetterIsReadAsItWasWritten(t *testing.T) {
+func TestEveryPeerMessageSurvivesTheCodec(t *testing.T) {
 	list := samplePeerMessages(7)
 	descriptor := (&messages.Envelope{}).ProtoReflect().Descriptor().Oneofs().ByName("message")
 	if len(list) != descriptor.Fields().Len() {
-		t.Fatalf("%d samples for %d kinds of letter", len(list), descriptor.Fields().Len())
+		t.Fatalf("%d samples for %d types", len(list), descriptor.Fields().Len())
 	}
 	var in incomingBatch
 	if err := (batchCodec{}).Unmarshal(mem.BufferSlice{mem.SliceBuffer(encodeBatch(t, outgoingBatchOf(messages.Role_ROLE_NODE, list...)))}, &in); err != nil {
@@ -96,7 +97,7 @@ func TestEveryKindOfLetterIsReadAsItWasWritten(t *testing.T) {
 	}
 	for i := range list {
 		if !proto.Equal(got[i], list[i]) {
-			t.Errorf("read  %v\nwrote %v", got[i], list[i])
+			t.Errorf("decoded %v\nencoded %v", got[i], list[i])
 		}
 		if id := got[i].SenderID(); id != 7 {
 			t.Errorf("%T: sender %x", got[i], id)
@@ -104,7 +105,7 @@ func TestEveryKindOfLetterIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-func TestALetterOfAKindNotYetKnownHasNoMessage(t *testing.T) {
+func TestUnknownMessageTypeDecodesAsNil(t *testing.T) {
 	data := []byte{1<<3 | 2, 7, 1 << 3, 2, 0xfa, 0x01, 2, 8, 1} // role 2, field 31
 	var kinds []string
 	in := incomingBatch{data: data}
@@ -112,20 +113,20 @@ func TestALetterOfAKindNotYetKnownHasNoMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(kinds) != 1 || kinds[0] != "ROLE_REPLICATOR <nil>" {
-		t.Fatalf("read %v", kinds)
+		t.Fatalf("decoded %v", kinds)
 	}
 }
 
-func TestAMessageThatWasChangedAfterItWasSentIsAnErrorAndNoGarbage(t *testing.T) {
+func TestMessageChangedAfterSendIsAnError(t *testing.T) {
 	m := &messages.Heartbeat{Term: 1}
 	o := outgoingBatchOf(messages.Role_ROLE_NODE, m)
 	m.Term = 1 << 60
 	if _, err := o.append(nil); err == nil {
-		t.Fatal("a mail with wrong lengths was written without a word")
+		t.Fatal("a batch with wrong lengths was encoded")
 	}
 }
 
-func FuzzAMailFromAPeer(f *testing.F) {
+func FuzzBatchFromAPeer(f *testing.F) {
 	f.Add(encodeBatch(f, outgoingBatchOf(messages.Role_ROLE_NODE, samplePeerMessages(7)...)))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -138,8 +139,8 @@ func FuzzAMailFromAPeer(f *testing.F) {
 	})
 }
 
-// The parsers that share memory must say what protobuf's own says.
-func FuzzParsersAgreeWithProtobuf(f *testing.F) {
+// The decoders that share memory agree with proto.Unmarshal.
+func FuzzDecodersAgreeWithProtobuf(f *testing.F) {
 	for _, m := range samplePeerMessages(7) {
 		data, _ := proto.Marshal(m)
 		f.Add(data)
@@ -149,19 +150,19 @@ func FuzzParsersAgreeWithProtobuf(f *testing.F) {
 			theirs := own.ProtoReflect().New().Interface()
 			theirErr := proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(data, theirs)
 			if theirErr != nil {
-				return // what protobuf refuses never comes from a peer of ours
+				return // no peer sends what protobuf refuses
 			}
 			if ownErr != nil {
-				t.Fatalf("%T: refused with %v what protobuf reads as %v", own, ownErr, theirs)
+				t.Fatalf("%T: error %v, protobuf decodes %v", own, ownErr, theirs)
 			}
 			if !proto.Equal(own, theirs) {
-				t.Fatalf("read %v\nprotobuf reads %v", own, theirs)
+				t.Fatalf("decoded %v\nprotobuf decodes %v", own, theirs)
 			}
 		}
 		appendEntries := &messages.AppendEntries{}
-		compare(appendEntries, parseAppendEntries(data, appendEntries))
+		compare(appendEntries, decodeAppendEntries(data, appendEntries))
 		proposals := &messages.ForwardedProposals{}
-		compare(proposals, parseForwardedProposals(data, proposals))
+		compare(proposals, decodeForwardedProposals(data, proposals))
 	})
 }
 

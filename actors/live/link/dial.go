@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
@@ -19,42 +20,42 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/troupe-raft/troupe/messages"
-	"github.com/troupe-raft/troupe/raft"
 )
 
 const (
-	// The time between two attempts to connect grows from the one to the other.
+	// The pause between two attempts to connect grows from minRetryDelay to maxRetryDelay.
 	minRetryDelay, maxRetryDelay = 20 * time.Millisecond, time.Second
-	// connectTimeout is how long one attempt may take, handshake included.
+	// connectTimeout bounds one attempt, including the handshake.
 	connectTimeout = 2 * time.Second
-	// lasting is for how long a connection must have been tried and stood, so that the next is made at once when it breaks.
-	// Who is let in and thrown out again waits like who is not let in: two processes with one identity would otherwise take
-	// each other's place at every peer without a pause.
+	// stableAfter is how long an attempt and its connection must last to reset the pause. A connection
+	// that ends sooner counts as a failed attempt: two processes with one identity would otherwise
+	// replace each other's streams at every peer without a pause.
 	stableAfter = connectTimeout + maxRetryDelay
 )
 
-// run dials for as long as the peer is one. The library's own reconnecting is not used: every attempt is a connection of
-// its own, closed when the attempt or the connection ends, so that nothing is left of one when the next is made.
+// run dials the peer until it is stopped. Each attempt makes a gRPC connection of its own and
+// closes it at its end. gRPC's own reconnection is not used.
 func (p *linkPeer) run() {
-	wait := minRetryDelay
+	pause := minRetryDelay
 	for p.ctx.Err() == nil {
 		began := time.Now()
-		stood, err := p.connect()
-		p.connectionEnded(stood, err)
-		if stood && time.Since(began) > stableAfter {
-			wait = minRetryDelay
+		connected, err := p.connect()
+		p.connectionEnded(connected, err)
+		if connected && time.Since(began) > stableAfter {
+			pause = minRetryDelay
 		}
-		if !p.waitBeforeRetry(wait) {
+		if !p.waitBeforeRetry(pause) {
 			return
 		}
-		wait = min(2*wait, maxRetryDelay)
+		pause = min(2*pause, maxRetryDelay)
 	}
 }
 
-// rest waits between attempts, less if the peer shows that it is there; false when the peer has ended.
-func (p *linkPeer) waitBeforeRetry(wait time.Duration) bool {
-	// Spread, so that members started together do not dial in step.
-	timer := time.NewTimer(wait/2 + rand.N(wait/2))
+// waitBeforeRetry waits until the pause has passed or requestDial is called; it returns false if
+// the peer was stopped.
+func (p *linkPeer) waitBeforeRetry(pause time.Duration) bool {
+	// Random, so that members that start together do not dial in step.
+	timer := time.NewTimer(pause/2 + rand.N(pause/2))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -66,31 +67,32 @@ func (p *linkPeer) waitBeforeRetry(wait time.Duration) bool {
 	}
 }
 
-// broken is told how an attempt, or the connection it made, came to an end.
-func (p *linkPeer) connectionEnded(stood bool, err error) {
-	_, before := p.queueStats()
+// connectionEnded handles the end of an attempt, and of the connection if it connected.
+func (p *linkPeer) connectionEnded(connected bool, err error) {
+	_, droppedBefore := p.queueStats()
 	for _, q := range p.queues {
 		q.stopAccepting()
 	}
 	reason := err.Error()
 	p.updateState(reason, func() { p.outboundUp = false })
-	if _, now := p.queueStats(); stood || now != before {
-		// What was with gRPC when the connection broke is lost too, and nobody can tell how much it was.
+	if _, dropped := p.queueStats(); connected || dropped != droppedBefore {
+		// Messages that gRPC had not sent are lost too. Their number is unknown.
 		p.link.receiver.EnvelopesDropped(p.id)
 	}
-	if stood || p.ctx.Err() != nil || !p.link.dialFailures.Allow(p.id, reason) {
+	if connected || p.ctx.Err() != nil || !p.link.dialFailures.Allow(p.id, reason) {
 		return
 	}
+	level, text := zerolog.WarnLevel, "peer cannot be reached, retrying"
 	var refused *refusedError
 	if errors.As(err, &refused) {
-		p.link.log.Error().Str("peer", raft.FormatID(p.id)).Str("address", p.address()).Str("reason", reason).Msg("peer connection refused")
-		return
+		level, text = zerolog.ErrorLevel, "peer connection refused"
 	}
-	p.link.log.Warn().Str("peer", raft.FormatID(p.id)).Str("address", p.address()).Str("reason", reason).Msg("peer cannot be reached; trying on")
+	p.event(level).Str("address", p.address()).Str("reason", reason).Msg(text)
 }
 
-// attempt dials, shakes hands on both lanes and sends until something breaks. stood says that the connection stood.
-func (p *linkPeer) connect() (stood bool, err error) {
+// connect makes one attempt: it dials, does the handshake on both lanes, and then sends until the
+// connection breaks. connected is false if the attempt failed.
+func (p *linkPeer) connect() (connected bool, err error) {
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
 	p.mu.Lock()
@@ -115,7 +117,7 @@ func (p *linkPeer) connect() (stood bool, err error) {
 		return false, err
 	}
 	p.link.dialFailures.Reset(p.id)
-	p.updateState("the peer has not dialed in yet", func() { p.outboundUp = true })
+	p.updateState("the peer has not connected yet", func() { p.outboundUp = true })
 	return true, p.sendUntilBroken(ctx, cancel, streams)
 }
 
@@ -125,6 +127,9 @@ func (p *linkPeer) dial(member *messages.Member) (*grpc.ClientConn, error) {
 		return nil, err
 	}
 	options := p.link.options
+	keepaliveParameters := keepalive.ClientParameters{
+		Time: options.keepaliveInterval, Timeout: options.keepaliveInterval, PermitWithoutStream: true,
+	}
 	return grpc.NewClient("passthrough:///"+member.GetAddress(),
 		grpc.WithTransportCredentials(secret),
 		grpc.WithNoProxy(),
@@ -133,21 +138,22 @@ func (p *linkPeer) dial(member *messages.Member) (*grpc.ClientConn, error) {
 			return (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "tcp", address)
 		}),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			// One connection is one attempt: a second one within it would come after the attempt has ended.
+			// Longer than an attempt, so that gRPC does not connect a second time within it.
 			Backoff:           backoff.Config{BaseDelay: time.Minute, Multiplier: 1, MaxDelay: time.Minute},
 			MinConnectTimeout: connectTimeout,
 		}),
 		grpc.WithStaticStreamWindowSize(flowControlWindowBytes),
 		grpc.WithStaticConnWindowSize(flowControlWindowBytes),
-		grpc.WithReadBufferSize(4<<10), // nothing but window updates comes back
+		grpc.WithReadBufferSize(4<<10), // only window updates are received
 		grpc.WithWriteBufferSize(64<<10),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: options.keepaliveInterval, Timeout: options.keepaliveInterval, PermitWithoutStream: true}),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(batchCodec{}), grpc.MaxCallSendMsgSize(maxBatchBytes(options.maxMessageBytes))),
+		grpc.WithKeepaliveParams(keepaliveParameters),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(batchCodec{}),
+			grpc.MaxCallSendMsgSize(maxBatchBytes(options.maxMessageBytes))),
 	)
 }
 
-// maxBatchBytes is the size that a mail can have, and so what a receiver must take.
-func maxBatchBytes(letter int) int { return letter + targetBatchBytes + 64<<10 }
+// maxBatchBytes returns the largest encoded size of a batch.
+func maxBatchBytes(maxMessageBytes int) int { return maxMessageBytes + targetBatchBytes + 64<<10 }
 
 func (p *linkPeer) transportCredentials(member *messages.Member) (credentials.TransportCredentials, error) {
 	options := p.link.options
@@ -157,18 +163,21 @@ func (p *linkPeer) transportCredentials(member *messages.Member) (credentials.Tr
 	}
 	switch {
 	case scheme == "https" && options.ClientTLS == nil:
-		return nil, refusef("the peer URL of member %x is https, and this member has no peer certificate: configure peer TLS here, or http there", p.id)
+		return nil, refusef("the peer URL of member %x is https, and this member has no peer certificate: "+
+			"configure peer TLS here, or http there", p.id)
 	case scheme == "https":
 		return credentials.NewTLS(options.ClientTLS), nil
 	case options.ClientTLS != nil && !options.AllowPlaintext:
-		return nil, refusef("the peer URL of member %x is http, and this member has peer TLS: give all members https peer URLs", p.id)
+		return nil, refusef("the peer URL of member %x is http, and this member has peer TLS: "+
+			"give all members https peer URLs", p.id)
 	}
 	return insecure.NewCredentials(), nil
 }
 
-// open opens both lanes and shakes hands on each.
-func (p *linkPeer) openLanes(ctx context.Context, connection *grpc.ClientConn, member *messages.Member) ([laneCount]grpc.ClientStream, error) {
-	var streams [laneCount]grpc.ClientStream
+// openLanes opens both streams and does their handshakes.
+func (p *linkPeer) openLanes(
+	ctx context.Context, connection *grpc.ClientConn, member *messages.Member,
+) (streams [laneCount]grpc.ClientStream, err error) {
 	for lane := range laneCount {
 		withHello := metadata.NewOutgoingContext(ctx, encodeMetadata(helloKey, p.link.self.Hello(p.id, lane.String())))
 		stream, err := connection.NewStream(withHello, &serviceDesc.Streams[lane], methodName(lane))
@@ -185,7 +194,8 @@ func (p *linkPeer) openLanes(ctx context.Context, connection *grpc.ClientConn, m
 				err = stream.RecvMsg(&incomingBatch{})
 			}
 			if err == nil || errors.Is(err, io.EOF) {
-				return streams, refusef("%s answers, but is no peer of this kind: correct the peer address of member %x", member.GetAddress(), p.id)
+				return streams, refusef("%s is not the peer port of a Troupe member: correct the peer address of member %x",
+					member.GetAddress(), p.id)
 			}
 			return streams, dialError(err)
 		}
@@ -196,18 +206,18 @@ func (p *linkPeer) openLanes(ctx context.Context, connection *grpc.ClientConn, m
 	return streams, nil
 }
 
-// sendUntilBroken writes both lanes, and listens on both for their end: a peer says nothing over a connection that it did
-// not dial, so whatever is heard there is the news that it broke.
+// sendUntilBroken writes both lanes until one of the streams ends. It reads them to find out why
+// they end: a peer sends no messages over a connection that it did not dial.
 func (p *linkPeer) sendUntilBroken(ctx context.Context, cancel context.CancelFunc, streams [laneCount]grpc.ClientStream) error {
-	broke := make(chan error, 2*laneCount)
+	ended := make(chan error, 2*laneCount)
 	var running sync.WaitGroup
 	for lane, stream := range streams {
-		running.Go(func() { broke <- p.writeLane(ctx, p.queues[lane], stream) })
-		running.Go(func() { broke <- streamError(stream.RecvMsg(&incomingBatch{})) })
+		running.Go(func() { ended <- p.writeLane(ctx, p.queues[lane], stream) })
+		running.Go(func() { ended <- streamError(stream.RecvMsg(&incomingBatch{})) })
 	}
-	err := <-broke
+	err := <-ended
 	for errors.Is(err, errStreamEnded) {
-		err = <-broke
+		err = <-ended
 	}
 	cancel()
 	running.Wait()
@@ -217,34 +227,34 @@ func (p *linkPeer) sendUntilBroken(ctx context.Context, cancel context.CancelFun
 	return err
 }
 
-// write sends what gathers in a queue, many letters to a mail.
+// writeLane sends the messages of a queue in batches.
 func (p *linkPeer) writeLane(ctx context.Context, q *sendQueue, stream grpc.ClientStream) error {
-	mail := &outgoingBatch{}
+	batch := &outgoingBatch{}
 	for {
-		letters, err := q.dequeue(ctx, mail.messages[:0], targetBatchBytes)
+		queued, err := q.dequeue(ctx, batch.messages[:0], targetBatchBytes)
 		if err != nil {
 			return err
 		}
-		mail.messages = letters
-		size := mail.size()
-		if err := stream.SendMsg(mail); err != nil {
+		batch.messages = queued
+		size := batch.size()
+		if err := stream.SendMsg(batch); err != nil {
 			if errors.Is(err, io.EOF) {
 				return errStreamEnded
 			}
 			return streamError(err)
 		}
 		p.batchesSent.Add(1)
-		p.envelopesSent.Add(uint64(len(letters)))
+		p.envelopesSent.Add(uint64(len(queued)))
 		p.bytesSent.Add(uint64(size))
-		clear(letters)
+		clear(queued)
 	}
 }
 
-// errStreamEnded is what a writer learns of a stream that ended. Why it ended is learned by who reads: a stream may have one
-// reader only, a second one would wait for ever.
-var errStreamEnded = errors.New("the stream is over")
+// errStreamEnded is the error of a writer. The reason is known only to the reader of the stream,
+// and a stream can have one reader only.
+var errStreamEnded = errors.New("the stream has ended")
 
-// closed words the end of a stream that stood.
+// streamError returns why an open stream ended.
 func streamError(err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return errors.New("the peer closed the connection")
@@ -252,7 +262,7 @@ func streamError(err error) error {
 	return fromStatus(err)
 }
 
-// unreachable words the failure of an attempt, without the library's preamble.
+// dialError returns why an attempt failed.
 func dialError(err error) error {
 	err = fromStatus(err)
 	var refused *refusedError
@@ -262,7 +272,8 @@ func dialError(err error) error {
 	return errors.New(plainErrorText(err.Error()))
 }
 
-// plain strips what gRPC puts before the cause of a failed connection, and says what the less telling causes come from.
+// plainErrorText removes what gRPC puts before the cause of a failed connection, and explains two
+// causes.
 func plainErrorText(text string) string {
 	for _, preamble := range []string{"connection error: desc = ", "transport: "} {
 		if at := strings.LastIndex(text, preamble); at >= 0 {
@@ -272,9 +283,9 @@ func plainErrorText(text string) string {
 	text = strings.Trim(text, `"`)
 	switch {
 	case strings.Contains(text, "first record does not look like a TLS handshake"):
-		return text + ": this member speaks TLS and the peer does not; give all members https peer URLs"
+		return text + ": this member uses TLS and the peer does not; give all members https peer URLs"
 	case strings.Contains(text, "error reading server preface"), strings.Contains(text, "frame too large"):
-		return text + ": the peer closed the connection before it said a word; does it want TLS, or is another program at its address?"
+		return text + ": the peer closed the connection at once; it may require TLS, or another program is at its address"
 	}
 	return text
 }

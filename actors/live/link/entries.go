@@ -2,10 +2,10 @@ package link
 
 import "github.com/troupe-raft/troupe/messages"
 
-// The parsers of the two messages that carry entries. They agree with proto.Unmarshal on every input that is a valid
-// message (a fuzz test holds them to it), but that what they return shares the memory of what they read.
+// The decoders of the two messages that carry entries. They agree with proto.Unmarshal on every
+// valid input (FuzzDecodersAgreeWithProtobuf), but their results share the memory of the input.
 
-func parseAppendEntries(data []byte, m *messages.AppendEntries) error {
+func decodeAppendEntries(data []byte, m *messages.AppendEntries) error {
 	return forEachField(data, func(tag uint64, value []byte, number uint64) error {
 		switch tag {
 		case 1<<3 | wireVarint:
@@ -20,7 +20,7 @@ func parseAppendEntries(data []byte, m *messages.AppendEntries) error {
 			if m.Entries == nil {
 				m.Entries = &messages.Entries{}
 			}
-			return parseEntries(value, m.Entries)
+			return decodeEntries(value, m.Entries)
 		case 6<<3 | wireVarint:
 			m.Commit = number
 		case 7<<3 | wireVarint:
@@ -32,7 +32,7 @@ func parseAppendEntries(data []byte, m *messages.AppendEntries) error {
 	})
 }
 
-func parseEntries(data []byte, m *messages.Entries) error {
+func decodeEntries(data []byte, m *messages.Entries) error {
 	if m.Data == nil {
 		m.Data = make([][]byte, 0, countFields(data, 3<<3|wireBytes))
 	}
@@ -43,7 +43,7 @@ func parseEntries(data []byte, m *messages.Entries) error {
 		case 2<<3 | wireBytes:
 			run := &messages.TermRun{}
 			m.Runs = append(m.Runs, run)
-			return parseTermRun(value, run)
+			return decodeTermRun(value, run)
 		case 3<<3 | wireBytes:
 			m.Data = append(m.Data, value[:len(value):len(value)])
 		case 4<<3 | wireVarint:
@@ -53,7 +53,7 @@ func parseEntries(data []byte, m *messages.Entries) error {
 	})
 }
 
-func parseTermRun(data []byte, m *messages.TermRun) error {
+func decodeTermRun(data []byte, m *messages.TermRun) error {
 	return forEachField(data, func(tag uint64, _ []byte, number uint64) error {
 		switch tag {
 		case 1<<3 | wireVarint:
@@ -65,7 +65,7 @@ func parseTermRun(data []byte, m *messages.TermRun) error {
 	})
 }
 
-func parseForwardedProposals(data []byte, m *messages.ForwardedProposals) error {
+func decodeForwardedProposals(data []byte, m *messages.ForwardedProposals) error {
 	m.Data = make([][]byte, 0, countFields(data, 3<<3|wireBytes))
 	return forEachField(data, func(tag uint64, value []byte, number uint64) error {
 		switch tag {
@@ -84,10 +84,10 @@ func parseForwardedProposals(data []byte, m *messages.ForwardedProposals) error 
 	})
 }
 
-// count is how often a field stands in an encoded message, malformed ones up to where they go wrong.
-func countFields(data []byte, wanted uint64) (n int) {
-	_ = forEachField(data, func(tag uint64, _ []byte, _ uint64) error {
-		if tag == wanted {
+// countFields counts the fields with a tag in an encoded message, up to where it is malformed.
+func countFields(data []byte, tag uint64) (n int) {
+	_ = forEachField(data, func(found uint64, _ []byte, _ uint64) error {
+		if found == tag {
 			n++
 		}
 		return nil

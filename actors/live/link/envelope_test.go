@@ -11,7 +11,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-func TestEveryKindOfLetterReachesTheActorThatItsRoleNames(t *testing.T) {
+func TestEveryPeerMessageReachesItsActor(t *testing.T) {
 	a, b := connectedPair(t)
 	for _, m := range samplePeerMessages(1) {
 		a.send(2, messages.Role_ROLE_NODE, m)
@@ -23,15 +23,15 @@ func TestEveryKindOfLetterReachesTheActorThatItsRoleNames(t *testing.T) {
 		b.send(1, messages.Role_ROLE_NODE, m)
 		expect(t, a.node, m)
 	}
-	// A letter may be there before who sent it has counted it.
+	// A message may arrive before its sender has counted it.
 	n := uint64(2 * len(samplePeerMessages(1)))
-	waitUntil(t, "letters and bytes are counted at both ends", func() bool {
+	waitUntil(t, "both sides have counted messages and bytes", func() bool {
 		sent, received := a.link.Stats()[0], b.link.Stats()[0]
 		return sent.EnvelopesSent == n && received.EnvelopesReceived == n && sent.BytesSent == received.BytesReceived
 	})
 }
 
-func TestLettersOfALaneArriveInTheirOrder(t *testing.T) {
+func TestLaneKeepsTheOrderOfMessages(t *testing.T) {
 	a, b := connectedPair(t)
 	const n = 20000
 	for i := range uint64(n) {
@@ -41,60 +41,60 @@ func TestLettersOfALaneArriveInTheirOrder(t *testing.T) {
 	for i := range uint64(n) {
 		expect(t, b.node, heartbeat(1, i))
 		if m := receiveNext(t, b.replicator).(*messages.AppendEntries); m.Sequence != i {
-			t.Fatalf("heard request %d, want %d", m.Sequence, i)
+			t.Fatalf("received request %d, want %d", m.Sequence, i)
 		}
 	}
 }
 
-func TestLettersThatWaitShareAMail(t *testing.T) {
+func TestQueuedMessagesShareABatch(t *testing.T) {
 	const n = 1000
 	q := newSendQueue(1 << 20)
 	q.startAccepting()
 	for i := range uint64(n) {
 		q.enqueue(messages.Role_ROLE_NODE, heartbeat(1, i), 100)
 	}
-	var mails []int
-	for left := n; left > 0; left -= mails[len(mails)-1] {
-		letters, err := q.dequeue(t.Context(), nil, 50_000)
+	var batches []int
+	for left := n; left > 0; left -= batches[len(batches)-1] {
+		queued, err := q.dequeue(t.Context(), nil, 50_000)
 		if err != nil {
 			t.Fatal(err)
 		}
-		mails = append(mails, len(letters))
+		batches = append(batches, len(queued))
 	}
-	// As many bytes as a mail takes, one letter more at most, and what is left.
-	if len(mails) > 3 || mails[0] < 400 {
-		t.Errorf("%d letters of 100 bytes went in mails of %v", n, mails)
+	// Each batch has maxBytes, and at most one message more.
+	if len(batches) > 3 || batches[0] < 400 {
+		t.Errorf("%d messages of 100 bytes went in batches of %v", n, batches)
 	}
 }
 
-func TestE46ALetterThatLiesIsDroppedCountedAndSaidOnce(t *testing.T) {
+func TestE46MessageWithWrongSenderIsDropped(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0")
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}, {Id: 3, Address: "127.0.0.1:1"}})
 	stream, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	lies := []*outgoingBatch{
-		outgoingBatchOf(messages.Role_ROLE_NODE, heartbeat(3, 1)),          // speaks for another
-		outgoingBatchOf(messages.Role_ROLE_NODE, samplePeerMessages(0)...), // for nobody, in every kind of letter
-		outgoingBatchOf(messages.Role_ROLE_UNSPECIFIED, heartbeat(2, 1)),   // to no actor
-		outgoingBatchOf(messages.Role(9), heartbeat(2, 1)),                 // to an actor that peers may not write to
+	wrong := []*outgoingBatch{
+		outgoingBatchOf(messages.Role_ROLE_NODE, heartbeat(3, 1)),          // another sender
+		outgoingBatchOf(messages.Role_ROLE_NODE, samplePeerMessages(0)...), // no sender, every type
+		outgoingBatchOf(messages.Role_ROLE_UNSPECIFIED, heartbeat(2, 1)),   // no receiver
+		outgoingBatchOf(messages.Role(9), heartbeat(2, 1)),                 // a receiver that is not for peers
 	}
-	for _, mail := range append(lies, outgoingBatchOf(messages.Role_ROLE_NODE, heartbeat(2, 99))) {
-		if err := stream.SendMsg(mail); err != nil {
+	for _, batch := range append(wrong, outgoingBatchOf(messages.Role_ROLE_NODE, heartbeat(2, 99))) {
+		if err := stream.SendMsg(batch); err != nil {
 			t.Fatal(err)
 		}
 	}
 	expect(t, a.node, heartbeat(2, 99))
 	if refused, want := a.link.Stats()[0].Refused, uint64(3+len(samplePeerMessages(0))); refused != want {
-		t.Errorf("%d letters were refused, want %d", refused, want)
+		t.Errorf("%d messages were refused, want %d", refused, want)
 	}
-	if n := a.log.countLines("dropped a letter", "names member 3 as its sender"); n != 1 || a.log.countLines("dropped a letter") != 1 {
-		t.Errorf("said %d times:\n%s", n, a.log)
+	if n := a.log.countLines("refused a message from peer", "names member 3 as its sender"); n != 1 || a.log.countLines("refused a message from peer") != 1 {
+		t.Errorf("%d log lines:\n%s", n, a.log)
 	}
 }
 
-func TestAMailThatCannotBeReadEndsTheStreamAndAProperOneIsTakenAfterwards(t *testing.T) {
+func TestMalformedBatchEndsItsStreamOnly(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.maxMessageBytes = 1000 })
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}})
 	open := func() grpc.ClientStream {
@@ -110,13 +110,13 @@ func TestAMailThatCannotBeReadEndsTheStreamAndAProperOneIsTakenAfterwards(t *tes
 	malformed.messages[0].size = 2
 	stream := open()
 	stream.SendMsg(malformed)
-	if err := stream.RecvMsg(&incomingBatch{}); err == nil || !strings.Contains(err.Error(), "cannot be read") {
-		t.Errorf("the sender of a malformed mail is told %v", err)
+	if err := stream.RecvMsg(&incomingBatch{}); err == nil || !strings.Contains(err.Error(), "cannot decode") {
+		t.Errorf("a malformed batch ends the stream with %v", err)
 	}
 	stream = open()
 	stream.SendMsg(outgoingBatchOf(messages.Role_ROLE_NODE, &messages.AppendEntries{Leader: 2, Entries: testEntries(1, 1, 2<<20)}))
 	if err := stream.RecvMsg(&incomingBatch{}); err == nil || !strings.Contains(err.Error(), "larger than max") {
-		t.Errorf("the sender of an oversized mail is told %v", err)
+		t.Errorf("an oversized batch ends the stream with %v", err)
 	}
 	if err := open().SendMsg(outgoingBatchOf(messages.Role_ROLE_NODE, heartbeat(2, 5))); err != nil {
 		t.Fatal(err)
@@ -124,27 +124,27 @@ func TestAMailThatCannotBeReadEndsTheStreamAndAProperOneIsTakenAfterwards(t *tes
 	expect(t, a.node, heartbeat(2, 5))
 }
 
-func TestAPeerThatOpensALaneAnewTakesTheFormerStreamsPlace(t *testing.T) {
+func TestSecondStreamOfALaneReplacesTheFirst(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0")
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}})
-	former, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String()))
+	first, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	latter, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String()))
+	second, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := former.RecvMsg(&incomingBatch{}); err == nil || !strings.Contains(err.Error(), "anew") {
-		t.Errorf("the former stream ended with %v", err)
+	if err := first.RecvMsg(&incomingBatch{}); err == nil || !strings.Contains(err.Error(), "again") {
+		t.Errorf("the first stream ended with %v", err)
 	}
-	if err := latter.SendMsg(outgoingBatchOf(messages.Role_ROLE_NODE, heartbeat(2, 2))); err != nil {
+	if err := second.SendMsg(outgoingBatchOf(messages.Role_ROLE_NODE, heartbeat(2, 2))); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, a.node, heartbeat(2, 2))
 }
 
-func TestGarbageOnThePortHurtsNobody(t *testing.T) {
+func TestGarbageOnThePeerPortIsHarmless(t *testing.T) {
 	a, b := connectedPair(t)
 	for i, garbage := range []string{"GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff", strings.Repeat("\x00\xfe", 1<<16), ""} {
 		c, err := net.Dial("tcp", a.address)

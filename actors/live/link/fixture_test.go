@@ -24,24 +24,24 @@ const (
 	clusterID   = 0xc1
 )
 
-// journal is a log that tests read.
+// logBuffer is a log that tests read.
 type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer // guarded by mu
 }
 
-func (j *logBuffer) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
 }
 
-// count is how many lines hold all of the words.
-func (j *logBuffer) countLines(words ...string) (n int) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
+// countLines returns how many lines contain all of the words.
+func (l *logBuffer) countLines(words ...string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 lines:
-	for _, line := range strings.Split(j.text.String(), "\n") {
+	for _, line := range strings.Split(l.text.String(), "\n") {
 		for _, word := range words {
 			if !strings.Contains(line, word) {
 				continue lines
@@ -52,13 +52,13 @@ lines:
 	return n
 }
 
-func (j *logBuffer) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
-// station is a member that hears instead of acting: what its Node is told, and what its replicator is told.
+// nodeFixture is a member whose Node and one replicator record what they receive.
 type nodeFixture struct {
 	id         uint64
 	address    string
@@ -67,13 +67,13 @@ type nodeFixture struct {
 	log        *logBuffer
 	node       chan any
 	replicator chan any
-	done       chan struct{} // closed when the test ends: what was not read by then is not waited for
+	done       chan struct{} // closed at the end of the test
 	pids       []*actor.PID
 }
 
 func listen(t testing.TB, address string) net.Listener {
 	t.Helper()
-	// The port of a station that was just closed may be in use a moment longer.
+	// The port of a fixture that was just closed may still be in use.
 	for deadline := time.Now().Add(testTimeout); ; {
 		listener, err := net.Listen("tcp", address)
 		if err == nil {
@@ -85,7 +85,7 @@ func listen(t testing.TB, address string) net.Listener {
 	}
 }
 
-// newNodeFixture starts a member with a link; replicator names the peer that it keeps one for.
+// newNodeFixture starts a member with a link and a replicator for one peer.
 func newNodeFixture(t testing.TB, id, replicator uint64, address string, change ...func(*Options)) *nodeFixture {
 	t.Helper()
 	s := &nodeFixture{id: id, log: &logBuffer{}, node: make(chan any, 1<<16), replicator: make(chan any, 1<<16), done: make(chan struct{})}
@@ -100,11 +100,11 @@ func newNodeFixture(t testing.TB, id, replicator uint64, address string, change 
 		t.Fatal(err)
 	}
 	s.env = live.New(live.Options{ID: id, Address: s.address, Link: s.link, Logger: zerolog.New(s.log)})
-	for path, heard := range map[string]chan any{
+	for path, received := range map[string]chan any{
 		actors.NodePath:                   s.node,
 		actors.ReplicatorPath(replicator): s.replicator,
 	} {
-		pid, err := s.env.System().Root.SpawnNamed(s.env.Props(recordingActor(heard, s.done)), path)
+		pid, err := s.env.System().Root.SpawnNamed(s.env.Props(recordingActor(received, s.done)), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,27 +125,27 @@ func (s *nodeFixture) stopActors() {
 	s.env.AwaitActors()
 }
 
-// recorder passes on what it hears for as long as the test runs. A test that sends without end fills the channel; without
-// deaf the actor would then wait for a reader that has gone, and the test for the actor.
-func recordingActor(heard chan<- any, deaf <-chan struct{}) actor.Producer {
+// recordingActor sends what it receives to a channel, until done is closed. Without done, an actor
+// with a full channel would wait for a reader after the end of the test.
+func recordingActor(received chan<- any, done <-chan struct{}) actor.Producer {
 	return func() actor.Actor {
 		return actor.ReceiveFunc(func(ctx actor.Context) {
-			var news any
+			var record any
 			switch m := ctx.Message().(type) {
 			case actor.SystemMessage, actor.AutoReceiveMessage:
 				return
 			case *messages.LinkUp:
-				news = fmt.Sprintf("up %x", m.Peer)
+				record = fmt.Sprintf("up %x", m.Peer)
 			case *messages.LinkDown:
-				news = fmt.Sprintf("down %x", m.Peer)
+				record = fmt.Sprintf("down %x", m.Peer)
 			case *messages.EnvelopesDropped:
-				news = fmt.Sprintf("dropped %x", m.Peer)
+				record = fmt.Sprintf("dropped %x", m.Peer)
 			default:
-				news = m
+				record = m
 			}
 			select {
-			case heard <- news:
-			case <-deaf:
+			case received <- record:
+			case <-done:
 			}
 		})
 	}
@@ -159,43 +159,43 @@ func (s *nodeFixture) send(to uint64, role messages.Role, m proto.Message) {
 	s.env.System().Root.Send(s.env.PeerPID(to, role), m)
 }
 
-func receiveNext(t testing.TB, heard <-chan any) any {
+func receiveNext(t testing.TB, received <-chan any) any {
 	t.Helper()
 	select {
-	case m := <-heard:
+	case m := <-received:
 		return m
 	case <-time.After(testTimeout):
-		t.Fatal("nothing was heard")
+		t.Fatal("no message was received")
 		return nil
 	}
 }
 
-func expect(t testing.TB, heard <-chan any, wanted ...any) {
+func expect(t testing.TB, received <-chan any, wanted ...any) {
 	t.Helper()
 	for _, want := range wanted {
-		got := receiveNext(t, heard)
+		got := receiveNext(t, received)
 		if message, ok := want.(proto.Message); ok {
 			if other, ok := got.(proto.Message); !ok || !proto.Equal(message, other) {
-				t.Fatalf("heard %v, want %v", got, want)
+				t.Fatalf("received %v, want %v", got, want)
 			}
 		} else if got != want {
-			t.Fatalf("heard %v, want %v", got, want)
+			t.Fatalf("received %v, want %v", got, want)
 		}
 	}
 }
 
-// await waits for a state that no message announces.
+// waitUntil polls for a state of which no message notifies.
 func waitUntil(t testing.TB, what string, reached func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(testTimeout); !reached(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("in vain: %s", what)
+			t.Fatalf("timeout: %s", what)
 		}
 		<-time.After(time.Millisecond)
 	}
 }
 
-// couple is two members, 1 and 2, that know each other and are connected.
+// connectedPair makes members 1 and 2, which are connected.
 func connectedPair(t testing.TB, change ...func(*Options)) (a, b *nodeFixture) {
 	a, b = newNodeFixture(t, 1, 2, "127.0.0.1:0", change...), newNodeFixture(t, 2, 1, "127.0.0.1:0", change...)
 	connectPair(t, a, b)
@@ -217,7 +217,7 @@ func heartbeat(from, round uint64) *messages.Heartbeat {
 	return &messages.Heartbeat{Leader: from, Round: round}
 }
 
-// gate is a proxy whose connections a test breaks.
+// testProxy is a proxy whose connections a test breaks.
 type testProxy struct {
 	net.Listener
 	to string
@@ -229,60 +229,60 @@ type testProxy struct {
 }
 
 func newTestProxy(t *testing.T, to string) *testProxy {
-	g := &testProxy{Listener: listen(t, "127.0.0.1:0"), to: to}
-	t.Cleanup(func() { g.Close(); g.breakConnections() })
+	p := &testProxy{Listener: listen(t, "127.0.0.1:0"), to: to}
+	t.Cleanup(func() { p.Close(); p.breakConnections() })
 	go func() {
 		for {
-			in, err := g.Accept()
+			in, err := p.Accept()
 			if err != nil {
 				return
 			}
-			out, err := net.Dial("tcp", g.to)
-			g.mu.Lock()
-			if err != nil || g.refusing {
+			out, err := net.Dial("tcp", p.to)
+			p.mu.Lock()
+			if err != nil || p.refusing {
 				in.Close()
-				g.mu.Unlock()
+				p.mu.Unlock()
 				continue
 			}
-			g.connections = append(g.connections, in, out)
-			g.mu.Unlock()
-			go g.copyOneWay(in, out)
-			go g.copyOneWay(out, in)
+			p.connections = append(p.connections, in, out)
+			p.mu.Unlock()
+			go p.copyOneWay(in, out)
+			go p.copyOneWay(out, in)
 		}
 	}()
-	return g
+	return p
 }
 
-// carry copies one direction until it breaks; a frozen gate reads on and passes nothing.
-func (g *testProxy) copyOneWay(from, to net.Conn) {
+// copyOneWay copies one direction until it breaks, or discards it after discardAll.
+func (p *testProxy) copyOneWay(from, to net.Conn) {
 	defer to.Close()
 	for buffer := make([]byte, 64<<10); ; {
 		n, err := from.Read(buffer)
 		if err != nil {
 			return
 		}
-		if !g.discarding.Load() {
+		if !p.discarding.Load() {
 			to.Write(buffer[:n])
 		}
 	}
 }
 
-// cut breaks all connections and lets no new one through until mend.
-func (g *testProxy) breakConnections() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.refusing = true
-	for _, c := range g.connections {
+// breakConnections closes all connections and refuses new ones until restore.
+func (p *testProxy) breakConnections() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refusing = true
+	for _, c := range p.connections {
 		c.Close()
 	}
-	g.connections = nil
+	p.connections = nil
 }
 
-func (g *testProxy) restore() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.refusing = false
+func (p *testProxy) restore() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refusing = false
 }
 
-// freeze makes the gate swallow everything, as a host does that lost its power: no connection is closed.
-func (g *testProxy) discardAll() { g.discarding.Store(true) }
+// discardAll discards all bytes and closes no connection, as if the host had lost its power.
+func (p *testProxy) discardAll() { p.discarding.Store(true) }

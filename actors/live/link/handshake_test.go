@@ -15,7 +15,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// call opens a stream as a peer would, with a greeting of the test's making.
+// openTestStream opens a stream as a peer does, with the given Hello.
 func openTestStream(t *testing.T, address string, lane lane, hello *messages.Hello) (grpc.ClientStream, error) {
 	t.Helper()
 	connection, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -44,12 +44,12 @@ func openTestStream(t *testing.T, address string, lane lane, hello *messages.Hel
 	return stream, nil
 }
 
-// second is what member 2 says to member 1.
+// identityOfMember2 is the identity of member 2.
 func identityOfMember2() Identity {
 	return Identity{ID: 2, ClusterID: clusterID, StorageID: []byte{2}, Software: "test"}
 }
 
-func TestE37AHandshakeThatDoesNotFitIsRefusedWithBothValuesAndSaidOnce(t *testing.T) {
+func TestE37HandshakeRefusalNamesBothValues(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0")
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1", StorageId: []byte{2}}})
 	for _, c := range []struct {
@@ -57,12 +57,12 @@ func TestE37AHandshakeThatDoesNotFitIsRefusedWithBothValuesAndSaidOnce(t *testin
 		spoil func(*messages.Hello)
 		words []string
 	}{
-		{"another protocol", func(h *messages.Hello) { h.ProtocolVersion = 77 }, []string{"member 2 speaks link protocol 77", "member 1 speaks 1", "releases"}},
+		{"another protocol", func(h *messages.Hello) { h.ProtocolVersion = 77 }, []string{"member 2 has link protocol 77", "member 1 has 1", "releases"}},
 		{"another cluster", func(h *messages.Hello) { h.ClusterId = 0xbad }, []string{"member 2 is of cluster bad", "member 1 is of cluster c1", "token"}},
 		{"the own id", func(h *messages.Hello) { h.From = 1 }, []string{"own id 1", "one identity"}},
-		{"meant for another", func(h *messages.Hello) { h.To = 3 }, []string{"member 2 looks for member 3", "address of member 1"}},
+		{"meant for another", func(h *messages.Hello) { h.To = 3 }, []string{"member 2 connected to the address of member 1", "expected member 3"}},
 		{"another lane", func(h *messages.Hello) { h.Lane = "bulk" }, []string{`lane "bulk"`, `lane "control"`}},
-		{"not a member", func(h *messages.Hello) { h.From = 9 }, []string{"not a member: 9", "member 1 knows"}},
+		{"not a member", func(h *messages.Hello) { h.From = 9 }, []string{"not a member: 9", "configuration of member 1"}},
 		{"another data directory", func(h *messages.Hello) { h.StorageId = []byte{0xee} }, []string{"member 2 has storage id ee", "knows it with 02", "new id"}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
@@ -71,11 +71,11 @@ func TestE37AHandshakeThatDoesNotFitIsRefusedWithBothValuesAndSaidOnce(t *testin
 				c.spoil(hello)
 				_, err := openTestStream(t, a.address, control, hello)
 				if err == nil {
-					t.Fatal("it was let in")
+					t.Fatal("the handshake succeeded")
 				}
 				for _, word := range c.words {
 					if !strings.Contains(err.Error(), word) {
-						t.Errorf("the caller is told %q, without %q", err, word)
+						t.Errorf("the peer received %q, without %q", err, word)
 					}
 				}
 			}
@@ -83,46 +83,46 @@ func TestE37AHandshakeThatDoesNotFitIsRefusedWithBothValuesAndSaidOnce(t *testin
 			for i, word := range c.words {
 				quoted[i] = strings.ReplaceAll(word, `"`, `\"`)
 			}
-			if n := a.log.countLines(append(quoted, "refused a connection")...); n != 1 {
-				t.Errorf("%d lines say so:\n%s", n, a.log)
+			if n := a.log.countLines(append(quoted, "refused an incoming peer connection")...); n != 1 {
+				t.Errorf("%d log lines:\n%s", n, a.log)
 			}
 		})
 	}
 	if _, err := openTestStream(t, a.address, control, nil); err == nil || !strings.Contains(err.Error(), "client port") {
-		t.Errorf("a caller without a greeting is told %v", err)
+		t.Errorf("a client without a Hello received %v", err)
 	}
 	if _, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String())); err != nil {
-		t.Errorf("a proper peer is refused after them: %v", err)
+		t.Errorf("the peer is refused afterwards: %v", err)
 	}
 }
 
-func TestTwoClustersThatMeetSayOnceOnBothSidesWhatIsWrong(t *testing.T) {
+func TestBothSidesLogAForeignClusterOnce(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0")
 	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClusterID = 0xc2 })
 	list := []*messages.Member{a.member(), b.member()}
 	a.env.SetPeers(list)
 	b.env.SetPeers(list)
 	for _, s := range []*nodeFixture{a, b} {
-		waitUntil(t, "it is said", func() bool { return s.log.countLines("cluster c1", "cluster c2") > 1 })
+		waitUntil(t, "both directions are logged", func() bool { return s.log.countLines("cluster c1", "cluster c2") > 1 })
 	}
-	// Some attempts later it still stands there once for each direction.
-	attempts := a.link.peerTable.get(2)
+	// Further attempts log nothing.
+	peer := a.link.peers.get(2)
 	for range 5 {
-		attempts.requestDial()
+		peer.requestDial()
 	}
 	for _, s := range []*nodeFixture{a, b} {
-		if called, calling := s.log.countLines("refused a connection"), s.log.countLines("peer connection refused"); called != 1 || calling != 1 {
-			t.Errorf("%d lines of being called, %d of calling:\n%s", called, calling, s.log)
+		if incoming, outgoing := s.log.countLines("refused an incoming peer connection"), s.log.countLines("peer connection refused"); incoming != 1 || outgoing != 1 {
+			t.Errorf("%d lines of incoming connections, %d of outgoing:\n%s", incoming, outgoing, s.log)
 		}
 	}
 }
 
-func TestAnAnswerFromTheWrongMemberIsRefused(t *testing.T) {
+func TestWelcomeOfTheWrongMemberIsRefused(t *testing.T) {
 	me := Identity{ID: 1, ClusterID: clusterID, Software: "test"}
 	member := &messages.Member{Id: 2, StorageId: []byte{2}}
 	good := identityOfMember2().welcome()
 	if err := me.checkWelcome(good, member); err != nil {
-		t.Fatalf("a proper answer is refused: %v", err)
+		t.Fatalf("a valid Welcome is refused: %v", err)
 	}
 	for word, spoil := range map[string]func(*messages.Welcome){
 		"protocol 5":  func(w *messages.Welcome) { w.ProtocolVersion = 5 },
@@ -133,31 +133,31 @@ func TestAnAnswerFromTheWrongMemberIsRefused(t *testing.T) {
 		w := proto.Clone(good).(*messages.Welcome)
 		spoil(w)
 		if err := me.checkWelcome(w, member); err == nil || !strings.Contains(err.Error(), word) {
-			t.Errorf("%v is answered with %v, want %q", w, err, word)
+			t.Errorf("%v: error %v, want %q", w, err, word)
 		}
 	}
 }
 
-func TestAPeerThatIsEarlyWaitsUntilTheNodeHasSaidWhoItsPeersAre(t *testing.T) {
+func TestEarlyPeerWaitsForSetPeers(t *testing.T) {
 	a, b := newNodeFixture(t, 1, 2, "127.0.0.1:0"), newNodeFixture(t, 2, 1, "127.0.0.1:0")
 	a.env.SetPeers([]*messages.Member{b.member()})
-	connecting := a.link.peerTable.get(2)
+	connecting := a.link.peers.get(2)
 	waitUntil(t, "a dials", func() bool {
 		bytes, _ := connecting.queueStats()
-		return bytes == 0 && connecting.queues[control].isAccepting()
+		return bytes == 0 && isAccepting(connecting.queues[control])
 	})
-	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1)) // taken in while the handshake waits
+	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1)) // queued while the handshake waits
 	b.env.SetPeers([]*messages.Member{a.member()})
 	expect(t, a.node, "up 2")
-	if _, lost := connecting.queueStats(); lost > 0 { // a machine that stalled for longer than an attempt may take
+	if _, lost := connecting.queueStats(); lost > 0 { // on a machine that paused for longer than connectTimeout
 		a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1))
 	}
-	heard := []any{receiveNext(t, b.node), receiveNext(t, b.node)}
-	if fmt.Sprint(heard[0]) != "up 1" && fmt.Sprint(heard[1]) != "up 1" {
-		t.Fatalf("b heard %v", heard)
+	received := []any{receiveNext(t, b.node), receiveNext(t, b.node)}
+	if fmt.Sprint(received[0]) != "up 1" && fmt.Sprint(received[1]) != "up 1" {
+		t.Fatalf("b received %v", received)
 	}
 	if n := a.log.countLines("refused") + b.log.countLines("refused"); n != 0 {
-		t.Fatalf("members that start in any order refuse each other:\n%s%s", a.log, b.log)
+		t.Fatalf("a member refused an early peer:\n%s%s", a.log, b.log)
 	}
 }
 
@@ -165,7 +165,7 @@ func TestPlaintextBeyondLoopbackMustBeAllowed(t *testing.T) {
 	listener := listen(t, "0.0.0.0:0")
 	defer listener.Close()
 	if _, err := New(Options{Listeners: []net.Listener{listener}}); err == nil || !strings.Contains(err.Error(), "plaintext") {
-		t.Fatalf("plaintext for everyone: %v", err)
+		t.Fatalf("plaintext on all interfaces: %v", err)
 	}
 	if _, err := New(Options{Listeners: []net.Listener{listener}, AllowPlaintext: true}); err != nil {
 		t.Fatal(err)

@@ -1,10 +1,51 @@
-// Package link is the peer link: how the nodes of a cluster reach each other over gRPC.
+// Package link is the peer link over gRPC: it carries messages between the nodes of a cluster.
 //
-// Each node dials every peer and sends its own letters over the connection that it dialed; the peer's letters come over
-// the connection that the peer dialed. A connection carries two streams, control and bulk, each with a queue bounded in
-// bytes and one goroutine that writes; no goroutine is made for a message. The handshake of a stream checks protocol,
-// cluster, both ids and the storage id. When anything breaks, in either direction, the node's actors hear of it at once:
-// that is how followers notice that a leader's process was killed, long before an election timeout.
+// # Connections and lanes
+//
+// Each node dials every peer. It sends its own messages over the connection that it dialed, and it
+// receives the peer's messages over the connection that the peer dialed:
+//
+//	node A                                     node B
+//	sendQueue control ── stream "control" ──►  inboundStream
+//	sendQueue bulk    ── stream "bulk"    ──►  inboundStream    one connection, dialed by A
+//	inboundStream   ◄── stream "control" ──    sendQueue control
+//	inboundStream   ◄── stream "bulk"    ──    sendQueue bulk   one connection, dialed by B
+//
+// The two streams of a connection are its lanes. AppendEntries and ForwardedProposals, which may be
+// large, use the lane bulk, all other messages the lane control: votes, heartbeats and responses do
+// not wait behind entries. A lane keeps the order of its messages; between lanes there is no order.
+// Each lane has one goroutine that writes and one that reads. No message starts a goroutine.
+//
+// # Bounds
+//
+// Each lane of each peer has a queue that is bounded in bytes and drops its oldest messages at the
+// bound (sendQueue). A queue accepts messages only while the peer is connected or being dialed. A
+// message above 64 MiB is dropped. Raft repeats what was dropped; the replicator of the
+// peer receives EnvelopesDropped, so that it does not wait for responses. On the receiver's side,
+// the flow-control windows bound what is in memory, and at most 128 connections are open.
+//
+// # Handshake
+//
+// The metadata of a stream carry a Hello from the node that dialed and a Welcome from the other.
+// Each side checks the protocol version, the cluster id, both member ids and the storage id
+// (Identity.CheckHello). A failed check refuses the stream with a text that names both values and
+// what to do; both sides log it once. A message is delivered only if its sender id is that of the
+// connection (E46).
+//
+// # Reconnection
+//
+// linkPeer.run dials again after a random pause of up to 20 ms, which doubles up to 1 s while
+// attempts fail. A stream that the peer opens is a sign that it runs, so the node then dials it at
+// once. A connection that broke shortly after it was made counts as a failed attempt. gRPC's own
+// reconnection is not used.
+//
+// # LinkUp and LinkDown
+//
+// A peer is up while all four streams are open. When the first of them breaks, the Node and the
+// peer's replicator receive LinkDown; when all are open again, LinkUp. A process that ends closes
+// its connections, so followers notice within milliseconds that the leader was killed, long before
+// an election timeout. A host that disappears without closing them is noticed by gRPC's keepalive
+// within 10 s.
 package link
 
 import (
@@ -28,43 +69,42 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// Options says how a node is reached and how it reaches others.
+// Options configures the link of a node.
 type Options struct {
-	// Listeners are where peers dial in; the link closes them. At least one.
+	// Listeners accept the connections of peers. There is at least one. The link closes them.
 	Listeners []net.Listener
-	// What this node says of itself, and what its peers must match.
+	// ClusterID and StorageID are sent in the handshake; peers compare them with what they know.
 	ClusterID uint64
 	StorageID []byte
-	// Software is told to peers and stands in their logs when protocols do not match.
+	// Software names this release to peers whose protocol version differs.
 	Software string
 
-	// ClientTLS and ServerTLS are the configurations for connecting and accepting; both nil: plaintext.
+	// ClientTLS and ServerTLS are the configurations for connecting and accepting; both nil:
+	// plaintext.
 	ClientTLS, ServerTLS *tls.Config
-	// AllowPlaintext permits plaintext beyond loopback: whoever reaches the port can then speak as any member.
+	// AllowPlaintext permits plaintext beyond loopback. Whoever reaches the port can then send in the
+	// name of any member.
 	AllowPlaintext bool
 
-	// controlQueueBytes and bulkQueueBytes bound what waits for one peer. Defaults: 4 MiB and 64 MiB.
-	controlQueueBytes, bulkQueueBytes int
-	// maxMessageBytes bounds one message, in both directions. It must be above the largest AppendEntries that a replicator
-	// makes. Default 64 MiB.
-	maxMessageBytes int
-	// maxConnections bounds the connections that the listeners have open, of peers and of strangers. Default 128.
-	maxConnections int
-	// Silence is how long a connection may be silent before the host behind it is asked for a sign of life, and how long it
-	// has for that: a host that vanished is noticed within twice this. Default 5 s; at least 1 s. A process that ends is
-	// noticed at once, whatever this is.
+	// The following options are for tests. Zero means the default of package defaults.
+
+	controlQueueBytes, bulkQueueBytes int // of the messages that wait for one peer
+	maxMessageBytes                   int // above the largest AppendEntries; the same on all members
+	maxConnections                    int // of all listeners together
+	// keepaliveInterval is how long a connection may be idle before gRPC pings the other host, and how
+	// long it then waits for the response; at least 1 s.
 	keepaliveInterval time.Duration
 }
 
 const (
-	// targetBatchBytes is up to where letters are added to a mail; one letter may go beyond.
+	// A batch takes messages until it has targetBatchBytes. Its last message may exceed that.
 	targetBatchBytes = 512 << 10
-	// window is the flow-control window of a stream and of a connection: fixed, so that gRPC does not probe for it with
-	// pings, and above what a replicator keeps in flight.
+	// flowControlWindowBytes is the window of a stream and of a connection. It is above what a
+	// replicator keeps in flight. A fixed window keeps gRPC from measuring the bandwidth with pings.
 	flowControlWindowBytes = 16 << 20
 )
 
-// Link is a live.Link over gRPC.
+// Link is a live.PeerLink over gRPC.
 type Link struct {
 	options  Options
 	receiver *live.PeerReceiver
@@ -72,36 +112,36 @@ type Link struct {
 	self     Identity
 	server   *grpc.Server
 
-	running    sync.WaitGroup // listeners, peers' goroutines, readers of inbound streams
-	peersKnown chan struct{}  // closed once SetPeers was called for the first time
+	running    sync.WaitGroup // listeners, goroutines of peers, readers of inbound streams
+	peersKnown chan struct{}  // closed by the first SetPeers
 	closing    chan struct{}  // closed when Close begins
 
 	mu     sync.Mutex
-	peers  map[uint64]*linkPeer // guarded by mu; replaced, never changed, so that Send may read it without mu
-	closed bool                 // guarded by mu
+	closed bool      // guarded by mu
+	peers  peerTable // written with mu held
 
-	peerTable           peerTable
 	rejected            logonce.Counter // connections above the limit
 	dialFailures        logonce.Limiter // by peer
-	refusedPeers        logonce.Limiter // handshakes that this node refused, by the id that the caller claims
+	refusedPeers        logonce.Limiter // handshakes that this node refused, by the id in the Hello
 	failedTLSHandshakes logonce.Limiter // by the side that refused
-	invalidMessages     logonce.Limiter // that were not sent or not delivered, by peer
+	invalidMessages     logonce.Limiter // messages that were not sent or not delivered, by peer
 }
 
 var _ live.PeerLink = (*Link)(nil)
 
-// New checks the options; nothing is served before Start.
+// New checks the options. The link accepts connections from Start on.
 func New(options Options) (*Link, error) {
 	if len(options.Listeners) == 0 {
 		return nil, errors.New("peer link: no listener given")
 	}
 	if (options.ClientTLS == nil) != (options.ServerTLS == nil) {
-		return nil, errors.New("peer link: TLS for calling and for being called must be given together")
+		return nil, errors.New("peer link: client and server TLS must be given together")
 	}
 	if options.ServerTLS == nil && !options.AllowPlaintext {
 		for _, listener := range options.Listeners {
 			if !onLoopback(listener.Addr()) {
-				return nil, fmt.Errorf("peer link: %v is reached beyond this host and would speak plaintext: configure peer TLS, or allow plaintext explicitly", listener.Addr())
+				return nil, fmt.Errorf("peer link: %v is reachable from other hosts in plaintext: configure peer TLS, "+
+					"or allow plaintext explicitly", listener.Addr())
 			}
 		}
 	}
@@ -124,16 +164,20 @@ func onLoopback(address net.Addr) bool {
 	return false
 }
 
-// Start serves the listeners.
-func (l *Link) Start(inbox *live.PeerReceiver) {
-	l.receiver, l.log = inbox, inbox.Log()
-	l.self = Identity{ID: inbox.NodeID(), ClusterID: l.options.ClusterID, StorageID: l.options.StorageID, Software: l.options.Software}
+// Start accepts connections on the listeners.
+func (l *Link) Start(receiver *live.PeerReceiver) {
+	l.receiver, l.log = receiver, receiver.Log()
+	l.self = Identity{
+		ID: receiver.NodeID(), ClusterID: l.options.ClusterID,
+		StorageID: l.options.StorageID, Software: l.options.Software,
+	}
 	l.server = l.newServer()
 	limiter := connlimit.New(l.options.maxConnections, l.rejectConnection)
 	for _, listener := range l.options.Listeners {
 		l.running.Go(func() {
-			if err := l.server.Serve(limiter.Listener(listener)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-				l.log.Error().Err(err).Str("address", listener.Addr().String()).Msg("peer port is closed: peers cannot reach this member any more")
+			err := l.server.Serve(limiter.Listener(listener))
+			if err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+				l.log.Error().Err(err).Stringer("address", listener.Addr()).Msg("peer port failed, peers cannot connect")
 			}
 		})
 	}
@@ -142,33 +186,36 @@ func (l *Link) Start(inbox *live.PeerReceiver) {
 func (l *Link) rejectConnection(from net.Addr) {
 	if rejected, allow := l.rejected.Add(); allow {
 		l.log.Error().Stringer("remote", from).Uint64("rejected", rejected).Int("limit", l.options.maxConnections).
-			Msg("peer port has as many connections as it may: closed one more; keep strangers from this port, peers need one connection each")
+			Str("advice", "each peer needs one connection; keep other clients away from the peer port").
+			Msg("peer connection limit reached")
 	}
 }
 
-// RejectedConnections counts those that came while there were as many as may be.
+// RejectedConnections counts the connections that were closed because too many were open.
 func (l *Link) RejectedConnections() uint64 { return l.rejected.Count() }
 
-// Send queues a message for a peer, or drops it. It never waits.
+// Send queues a message for a peer, or drops it. It never blocks.
 func (l *Link) Send(to uint64, role messages.Role, message messages.PeerMessage) {
-	if p := l.peerTable.get(to); p != nil {
+	if p := l.peers.get(to); p != nil {
 		p.send(role, message)
 	}
 }
 
-// SetPeers begins to dial those that are new, and ends what goes on with those that are gone or have moved.
+// SetPeers dials new peers, dials peers with a new address again, and disconnects the peers that
+// members does not contain.
 func (l *Link) SetPeers(members []*messages.Member) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return
 	}
+	current := l.peers.all()
 	next := make(map[uint64]*linkPeer, len(members))
 	for _, member := range members {
 		if member.GetId() == l.self.ID {
 			continue
 		}
-		p := l.peers[member.GetId()]
+		p := current[member.GetId()]
 		if p == nil {
 			p = newLinkPeer(l, member)
 			l.running.Go(p.run)
@@ -177,13 +224,12 @@ func (l *Link) SetPeers(members []*messages.Member) {
 		}
 		next[member.GetId()] = p
 	}
-	for id, p := range l.peers {
+	for id, p := range current {
 		if next[id] == nil {
 			p.stop("not a member any more")
 		}
 	}
-	l.peers = next
-	l.peerTable.set(next)
+	l.peers.set(next)
 	select {
 	case <-l.peersKnown:
 	default:
@@ -191,7 +237,7 @@ func (l *Link) SetPeers(members []*messages.Member) {
 	}
 }
 
-// Close ends all connections and waits until nothing is delivered any more.
+// Close closes all connections. When it returns, nothing is delivered any more.
 func (l *Link) Close() {
 	l.mu.Lock()
 	if l.closed {
@@ -200,10 +246,10 @@ func (l *Link) Close() {
 	}
 	l.closed = true
 	close(l.closing)
-	for _, p := range l.peers {
+	for _, p := range l.peers.all() {
 		p.stop("this member is stopping")
 	}
-	l.peerTable.set(nil)
+	l.peers.set(nil)
 	l.mu.Unlock()
 	if l.server != nil {
 		l.server.Stop()
@@ -215,9 +261,9 @@ func (l *Link) Close() {
 	l.running.Wait()
 }
 
-// Stats describes the peers, by id.
+// Stats describes the peers, ordered by id.
 func (l *Link) Stats() []live.PeerStat {
-	peers := l.peerTable.all()
+	peers := l.peers.all()
 	stats := make([]live.PeerStat, 0, len(peers))
 	for _, id := range slices.Sorted(maps.Keys(peers)) {
 		stats = append(stats, peers[id].stat())

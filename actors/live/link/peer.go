@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors/live"
@@ -14,8 +15,8 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// peer is one other member: the queues and the connection towards it (dial.go), the streams that it opened (accept.go),
-// and whether the two together make a link.
+// linkPeer is the link to one other member: the queues and the connection that this node dials
+// (dial.go), the streams that the peer opened (accept.go), and the state of the two together.
 type linkPeer struct {
 	link *Link
 	id   uint64
@@ -23,21 +24,20 @@ type linkPeer struct {
 	queues [laneCount]*sendQueue
 	peerCounters
 
-	ctx     context.Context // ended with the peer
+	ctx     context.Context // cancelled by stop
 	cancel  context.CancelCauseFunc
-	dialNow chan struct{} // a token: dial now, the peer just showed that it is alive
+	dialNow chan struct{} // capacity 1; a token ends the pause before the next attempt
 
 	mu              sync.Mutex
 	member          *messages.Member          // guarded by mu; immutable
-	closeConnection context.CancelFunc        // guarded by mu; ends the present connection
-	outboundUp      bool                      // guarded by mu; the own connection stands, both lanes
+	closeConnection context.CancelFunc        // guarded by mu; closes the connection that this node dialed
+	outboundUp      bool                      // guarded by mu; both lanes of that connection are open
 	inboundStreams  [laneCount]*inboundStream // guarded by mu; the streams that the peer opened
 	up              bool                      // guarded by mu
-	stateSince      time.Time                 // guarded by mu; of up, or not
-	reason          string                    // guarded by mu; why it is not up
+	stateSince      time.Time                 // guarded by mu; when up changed
+	reason          string                    // guarded by mu; why the link is down
 }
 
-// traffic counts.
 type peerCounters struct {
 	envelopesSent, bytesSent, batchesSent             atomic.Uint64
 	envelopesReceived, bytesReceived, batchesReceived atomic.Uint64
@@ -50,26 +50,26 @@ func newLinkPeer(l *Link, member *messages.Member) *linkPeer {
 		dialNow:    make(chan struct{}, 1),
 		stateSince: time.Now(), reason: "not connected yet",
 	}
-	p.queues = [laneCount]*sendQueue{control: newSendQueue(l.options.controlQueueBytes), bulk: newSendQueue(l.options.bulkQueueBytes)}
+	p.queues[control], p.queues[bulk] = newSendQueue(l.options.controlQueueBytes), newSendQueue(l.options.bulkQueueBytes)
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	return p
 }
 
-// update takes up what SetPeers says now. A new address is dialed at once.
+// update replaces the member. A new address is dialed at once.
 func (p *linkPeer) update(member *messages.Member) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	moved := member.GetAddress() != p.member.GetAddress() || schemeOf(member) != schemeOf(p.member)
 	p.member = member
-	if moved && p.closeConnection != nil {
-		p.closeConnection()
-	}
 	if moved {
+		if p.closeConnection != nil {
+			p.closeConnection()
+		}
 		p.requestDial()
 	}
 }
 
-// end breaks everything off, for good.
+// stop closes all connections of the peer for ever.
 func (p *linkPeer) stop(reason string) {
 	p.cancel(&refusedError{reason})
 	p.mu.Lock()
@@ -101,19 +101,21 @@ func (p *linkPeer) send(role messages.Role, message messages.PeerMessage) {
 	}
 }
 
-// dropOversized is a letter that no peer would take. It is said once: the replicator will try again.
+// dropOversized drops a message that no peer accepts. It logs once, because the replicator tries
+// again.
 func (p *linkPeer) dropOversized(message messages.PeerMessage, size, limit int) {
 	p.oversized.Add(1)
 	if p.link.invalidMessages.Allow(p.id, "oversized") {
-		p.link.log.Error().Str("peer", raft.FormatID(p.id)).Int("bytes", size).Int("limit", limit).
+		p.event(zerolog.ErrorLevel).Int("bytes", size).Int("limit", limit).
 			Str("kind", string(message.ProtoReflect().Descriptor().Name())).
-			Msg("message to peer is above the limit for one message and cannot be sent: raise the link's MaxLetterBytes on all members above the largest request")
+			Str("advice", "keep requests below the limit").
+			Msg("message to peer exceeds the size limit")
 	}
 	p.link.receiver.EnvelopesDropped(p.id)
 }
 
-// settle tells the actors when the link has come to stand in both directions, or has ceased to. change alters what it
-// rests on.
+// updateState applies a change to outboundUp or inboundStreams, and notifies the actors if the link
+// is up or down because of it.
 func (p *linkPeer) updateState(reason string, change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -125,47 +127,48 @@ func (p *linkPeer) updateState(reason string, change func()) {
 		}
 		return
 	}
-	away := time.Since(p.stateSince)
+	duration := time.Since(p.stateSince)
 	p.up, p.stateSince, p.reason = up, time.Now(), reason
-	// The lock is held while the actors are told, so that they hear of changes in the order in which they happened.
+	// The lock is held while the actors are notified, so that notifications keep the order of the
+	// changes.
 	if up {
 		p.reason = ""
 		p.link.receiver.LinkUp(p.id)
-		p.link.log.Info().Str("peer", raft.FormatID(p.id)).Str("address", p.member.GetAddress()).Dur("away", away).Msg("peer connected")
+		p.event(zerolog.InfoLevel).Str("address", p.member.GetAddress()).Dur("away", duration).Msg("peer connected")
 		return
 	}
 	p.link.receiver.LinkDown(p.id, reason)
 	if p.ctx.Err() != nil {
-		return // our own doing
+		return // disconnected by this node
 	}
-	p.link.log.Warn().Str("peer", raft.FormatID(p.id)).Str("address", p.member.GetAddress()).Str("reason", reason).Msg("peer lost")
+	p.event(zerolog.WarnLevel).Str("address", p.member.GetAddress()).Str("reason", reason).Msg("peer lost")
 }
 
 func (p *linkPeer) stat() live.PeerStat {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := live.PeerStat{
+	queued, dropped := p.queueStats()
+	return live.PeerStat{
 		ID: p.id, Address: p.member.GetAddress(), Up: p.up, StateDuration: time.Since(p.stateSince), Reason: p.reason,
 		EnvelopesSent: p.envelopesSent.Load(), BytesSent: p.bytesSent.Load(), BatchesSent: p.batchesSent.Load(),
-		EnvelopesReceived: p.envelopesReceived.Load(), BytesReceived: p.bytesReceived.Load(), BatchesReceived: p.batchesReceived.Load(),
-		Refused: p.refused.Load(), Dropped: p.oversized.Load(),
+		EnvelopesReceived: p.envelopesReceived.Load(), BytesReceived: p.bytesReceived.Load(),
+		BatchesReceived: p.batchesReceived.Load(),
+		Refused:         p.refused.Load(), Dropped: p.oversized.Load() + dropped, QueuedBytes: queued,
 	}
-	for _, q := range p.queues {
-		bytes, losses := q.stat()
-		s.QueuedBytes += bytes
-		s.Dropped += losses
-	}
-	return s
 }
 
-// schemeOf is what a member's peer URL says of how to reach it; empty where it has none.
-func schemeOf(member *messages.Member) (scheme string) {
-	for _, url := range member.GetPeerUrls() {
-		if scheme, _, ok := strings.Cut(url, "://"); ok {
-			return scheme
-		}
+// queueStats returns how many bytes wait on both lanes, and how many messages were dropped.
+func (p *linkPeer) queueStats() (queuedBytes int, dropped uint64) {
+	for _, q := range p.queues {
+		b, n := q.stat()
+		queuedBytes, dropped = queuedBytes+b, dropped+n
 	}
-	return ""
+	return queuedBytes, dropped
+}
+
+// event begins a log event about the peer.
+func (p *linkPeer) event(level zerolog.Level) *zerolog.Event {
+	return p.link.log.WithLevel(level).Str("peer", raft.FormatID(p.id))
 }
 
 func (p *linkPeer) address() string {
@@ -174,10 +177,12 @@ func (p *linkPeer) address() string {
 	return p.member.GetAddress()
 }
 
-func (p *linkPeer) queueStats() (bytes int, losses uint64) {
-	for _, q := range p.queues {
-		b, n := q.stat()
-		bytes, losses = bytes+b, losses+n
+// schemeOf returns the scheme of a member's first peer URL; empty if there is none.
+func schemeOf(member *messages.Member) (scheme string) {
+	for _, url := range member.GetPeerUrls() {
+		if scheme, _, ok := strings.Cut(url, "://"); ok {
+			return scheme
+		}
 	}
-	return bytes, losses
+	return ""
 }

@@ -2,18 +2,18 @@ package link
 
 import "sync/atomic"
 
-// roster is who is known, for readers that must not wait: an immutable map that SetPeers replaces.
+// peerTable holds the peers by id. Readers do not block: the map is replaced, never changed.
 type peerTable struct {
 	peers atomic.Pointer[map[uint64]*linkPeer]
 }
 
-func (r *peerTable) get(id uint64) *linkPeer { return r.all()[id] }
+func (t *peerTable) get(id uint64) *linkPeer { return t.all()[id] }
 
-func (r *peerTable) all() map[uint64]*linkPeer {
-	if peers := r.peers.Load(); peers != nil {
+func (t *peerTable) all() map[uint64]*linkPeer {
+	if peers := t.peers.Load(); peers != nil {
 		return *peers
 	}
 	return nil
 }
 
-func (r *peerTable) set(peers map[uint64]*linkPeer) { r.peers.Store(&peers) }
+func (t *peerTable) set(peers map[uint64]*linkPeer) { t.peers.Store(&peers) }

@@ -7,29 +7,30 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// queue holds the letters of one lane to one peer until its writer takes them.
+// sendQueue holds the messages of one lane to one peer until the lane's writer takes them.
 //
-// It is bounded in bytes. At the limit the oldest go: a Raft message loses its worth with age, and the newest one often
-// says all that the older ones did. While there is no connection, nor an attempt at one, nothing is taken in: what a peer
-// missed while it was away is not poured over it when it comes back; the replicator knows better what it needs by then.
+// It is bounded in bytes. At the bound it drops the oldest messages: a Raft message loses its value
+// with age, and the newest often makes the older ones redundant. While the peer is neither
+// connected nor being dialed, the queue accepts nothing: a peer that returns would otherwise
+// receive old messages first, and its replicator knows better what it needs by then.
 //
-// On the bulk lane forwarded proposals go first, since callers wait for them, while entries are wanted by a peer that
-// lags: `first` overtakes `rest`, and is dropped last.
+// On the bulk lane, forwarded proposals go first and are dropped last, because callers wait for
+// them; entries may wait, since they are for a follower that lags anyway.
 type sendQueue struct {
-	limit int
+	limit int // bytes
 
 	mu            sync.Mutex
 	accepting     bool   // guarded by mu
-	proposals     fifo   // guarded by mu
+	proposals     fifo   // guarded by mu; forwarded proposals
 	others        fifo   // guarded by mu
 	writerWaiting bool   // guarded by mu; the writer waits for a token in wake
-	dropped       uint64 // guarded by mu; letters given up, ever
-	dropReported  bool   // guarded by mu; losses were reported since the writer last took something
+	dropped       uint64 // guarded by mu; messages since the start
+	dropReported  bool   // guarded by mu; enqueue has reported a drop since the last dequeue
 
-	wake chan struct{} // holds at most one token: put only by who clears asleep
+	wake chan struct{} // capacity 1; who clears writerWaiting sends the token
 }
 
-// fifo is a queue of letters whose head moves through a slice.
+// fifo is a queue of messages whose head moves through a slice.
 type fifo struct {
 	messages []queuedMessage
 	head     int
@@ -38,54 +39,55 @@ type fifo struct {
 
 func (f *fifo) len() int { return len(f.messages) - f.head }
 
-func (f *fifo) push(l queuedMessage) {
+func (f *fifo) push(m queuedMessage) {
 	if f.head > 64 && f.head > len(f.messages)/2 {
 		kept := copy(f.messages, f.messages[f.head:])
 		clear(f.messages[kept:])
 		f.messages, f.head = f.messages[:kept], 0
 	}
-	f.messages = append(f.messages, l)
-	f.bytes += l.queueCost()
+	f.messages = append(f.messages, m)
+	f.bytes += m.queueCost()
 }
 
 func (f *fifo) pop() queuedMessage {
-	l := f.messages[f.head]
+	m := f.messages[f.head]
 	f.messages[f.head] = queuedMessage{}
 	f.head++
-	f.bytes -= l.queueCost()
+	f.bytes -= m.queueCost()
 	if f.head == len(f.messages) {
 		f.messages, f.head = f.messages[:0], 0
 		if cap(f.messages) > maxReusedCapacity {
 			f.messages = nil
 		}
 	}
-	return l
+	return m
 }
 
-// maxReusedCapacity is the number of letters above which an emptied queue gives its memory back.
+// maxReusedCapacity is the capacity above which the slice of an empty queue is not reused.
 const maxReusedCapacity = 4096
 
-// weight is what a letter counts in a queue: its bytes and something for the memory around them, so that a flood of
-// tiny letters is bounded too.
-func (l queuedMessage) queueCost() int { return l.size + 64 }
+// queueCost is what a message counts in a queue: its bytes and an estimate of the memory around
+// them, so that the bound holds for many small messages too.
+func (m queuedMessage) queueCost() int { return m.size + 64 }
 
 func newSendQueue(limit int) *sendQueue {
 	return &sendQueue{limit: limit, wake: make(chan struct{}, 1)}
 }
 
-// put queues a letter, or drops it. It tells whether losses should be reported now: once until the writer gets on.
+// enqueue queues a message, or drops it. It returns true if the caller should report that messages
+// were dropped: once until the writer takes messages again.
 func (q *sendQueue) enqueue(role messages.Role, message messages.PeerMessage, size int) (report bool) {
-	l := queuedMessage{role: byte(role), size: size, message: message}
+	m := queuedMessage{role: byte(role), size: size, message: message}
 	q.mu.Lock()
 	if !q.accepting {
 		q.dropped++
 		q.mu.Unlock()
-		return false // reported when the attempt to connect has failed
+		return false // reported when the attempt to connect fails
 	}
 	if _, proposals := message.(*messages.ForwardedProposals); proposals {
-		q.proposals.push(l)
+		q.proposals.push(m)
 	} else {
-		q.others.push(l)
+		q.others.push(m)
 	}
 	for q.proposals.bytes+q.others.bytes > q.limit && q.proposals.len()+q.others.len() > 1 {
 		if q.others.len() > 0 {
@@ -97,17 +99,18 @@ func (q *sendQueue) enqueue(role messages.Role, message messages.PeerMessage, si
 		report = !q.dropReported
 		q.dropReported = true
 	}
-	rouse := q.writerWaiting
+	wakeWriter := q.writerWaiting
 	q.writerWaiting = false
 	q.mu.Unlock()
-	if rouse {
+	if wakeWriter {
 		q.wake <- struct{}{}
 	}
 	return report
 }
 
-// take waits for letters and moves those that fit into maxBytes, one at least, into mail.
-func (q *sendQueue) dequeue(ctx context.Context, mail []queuedMessage, maxBytes int) ([]queuedMessage, error) {
+// dequeue waits for messages and appends them to batch: at least one, and further ones until they
+// have maxBytes together.
+func (q *sendQueue) dequeue(ctx context.Context, batch []queuedMessage, maxBytes int) ([]queuedMessage, error) {
 	q.mu.Lock()
 	for q.proposals.len()+q.others.len() == 0 {
 		q.writerWaiting = true
@@ -116,45 +119,42 @@ func (q *sendQueue) dequeue(ctx context.Context, mail []queuedMessage, maxBytes 
 		case <-q.wake:
 		case <-ctx.Done():
 			q.cancelWait()
-			return mail, context.Cause(ctx)
+			return batch, context.Cause(ctx)
 		}
 		q.mu.Lock()
 	}
 	defer q.mu.Unlock()
 	q.dropReported = false
 	total := 0
-	for total < maxBytes && q.proposals.len() > 0 {
-		l := q.proposals.pop()
-		total += l.size
-		mail = append(mail, l)
+	for _, f := range []*fifo{&q.proposals, &q.others} {
+		for total < maxBytes && f.len() > 0 {
+			m := f.pop()
+			total += m.size
+			batch = append(batch, m)
+		}
 	}
-	for total < maxBytes && q.others.len() > 0 {
-		l := q.others.pop()
-		total += l.size
-		mail = append(mail, l)
-	}
-	return mail, nil
+	return batch, nil
 }
 
-// rise undoes falling asleep, and takes the token back if a sender was faster.
+// cancelWait clears writerWaiting, and takes the token if a sender has sent it already.
 func (q *sendQueue) cancelWait() {
 	q.mu.Lock()
-	asleep := q.writerWaiting
+	waiting := q.writerWaiting
 	q.writerWaiting = false
 	q.mu.Unlock()
-	if !asleep {
+	if !waiting {
 		<-q.wake
 	}
 }
 
-// admit begins to take letters in.
+// startAccepting makes enqueue accept messages.
 func (q *sendQueue) startAccepting() {
 	q.mu.Lock()
 	q.accepting = true
 	q.mu.Unlock()
 }
 
-// shut drops what waits and takes nothing in any more; it tells whether anything was lost since the last time.
+// stopAccepting drops the queued messages, and makes enqueue drop new ones.
 func (q *sendQueue) stopAccepting() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -163,14 +163,8 @@ func (q *sendQueue) stopAccepting() {
 	q.proposals, q.others = fifo{}, fifo{}
 }
 
-func (q *sendQueue) stat() (bytes int, losses uint64) {
+func (q *sendQueue) stat() (queuedBytes int, dropped uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.proposals.bytes + q.others.bytes, q.dropped
-}
-
-func (q *sendQueue) isAccepting() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.accepting
 }

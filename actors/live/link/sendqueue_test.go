@@ -10,8 +10,8 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-func TestE45AFullQueueDropsTheOldestAndTellsTheReplicatorOnce(t *testing.T) {
-	// A peer that is being connected to, for as long as it may take: the queues are open, and nothing leaves them.
+func TestE45FullQueueDropsTheOldestMessages(t *testing.T) {
+	// The queues accept messages as during a connection attempt; there is no writer.
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.bulkQueueBytes = 10 << 10 })
 	p := newLinkPeer(a.link, &messages.Member{Id: 2})
 	for _, q := range p.queues {
@@ -23,60 +23,60 @@ func TestE45AFullQueueDropsTheOldestAndTellsTheReplicatorOnce(t *testing.T) {
 	expect(t, a.replicator, "dropped 2")
 	stat := p.stat()
 	if stat.QueuedBytes > 10<<10 || stat.Dropped < 85 {
-		t.Fatalf("100 letters of 1000 bytes into a queue of 10 KiB: %+v", stat)
+		t.Fatalf("100 messages of 1000 bytes into a queue of 10 KiB: %+v", stat)
 	}
-	letters, _ := p.queues[bulk].dequeue(context.Background(), nil, 1)
-	if first := letters[0].message.(*messages.AppendEntries).Sequence; first != stat.Dropped {
-		t.Fatalf("%d letters were dropped, and the oldest left is number %d", stat.Dropped, first)
+	queued, _ := p.queues[bulk].dequeue(context.Background(), nil, 1)
+	if first := queued[0].message.(*messages.AppendEntries).Sequence; first != stat.Dropped {
+		t.Fatalf("%d messages were dropped, and the oldest left is number %d", stat.Dropped, first)
 	}
 	select {
 	case m := <-a.replicator:
-		t.Fatalf("the replicator was told again: %v", m)
+		t.Fatalf("the replicator was notified again: %v", m)
 	default:
 	}
 }
 
-func TestForwardedProposalsOvertakeEntriesAndAreDroppedLast(t *testing.T) {
+func TestForwardedProposalsGoBeforeEntries(t *testing.T) {
 	q := newSendQueue(1000)
 	q.startAccepting()
 	entries, proposals := &messages.AppendEntries{}, &messages.ForwardedProposals{}
 	q.enqueue(messages.Role_ROLE_NODE, entries, 300)
 	q.enqueue(messages.Role_ROLE_NODE, proposals, 300)
-	q.enqueue(messages.Role_ROLE_NODE, entries, 300) // over the limit: the first entries go
-	letters, err := q.dequeue(context.Background(), nil, 1<<20)
-	if err != nil || len(letters) != 2 || letters[0].message != proto.Message(proposals) || letters[1].message != proto.Message(entries) {
-		t.Fatalf("took %v, %v", letters, err)
+	q.enqueue(messages.Role_ROLE_NODE, entries, 300) // over the limit: the first entries are dropped
+	queued, err := q.dequeue(context.Background(), nil, 1<<20)
+	if err != nil || len(queued) != 2 || queued[0].message != proto.Message(proposals) || queued[1].message != proto.Message(entries) {
+		t.Fatalf("took %v, %v", queued, err)
 	}
 	if q.enqueue(messages.Role_ROLE_NODE, proposals, 5000) {
-		t.Fatal("a letter above the limit is dropped although it is alone: nothing would ever pass")
+		t.Fatal("a message above the limit is dropped although the queue is empty")
 	}
 }
 
-func TestAWriterThatWaitsIsWokenByALetterOrTheEnd(t *testing.T) {
+func TestWaitingWriterWakesForMessageOrEnd(t *testing.T) {
 	q := newSendQueue(1 << 20)
 	q.startAccepting()
 	ctx, cancel := context.WithCancelCause(context.Background())
-	took := make(chan any, 1)
+	result := make(chan any, 1)
 	wait := func() {
-		letters, err := q.dequeue(ctx, nil, 1)
+		queued, err := q.dequeue(ctx, nil, 1)
 		if err != nil {
-			took <- err
+			result <- err
 			return
 		}
-		took <- len(letters)
+		result <- len(queued)
 	}
 	go wait()
 	q.enqueue(messages.Role_ROLE_NODE, heartbeat(1, 1), 10)
-	expect(t, took, 1)
+	expect(t, result, 1)
 	go wait()
 	why := errors.New("over")
 	cancel(why)
-	expect(t, took, why)
-	q.enqueue(messages.Role_ROLE_NODE, heartbeat(1, 1), 10) // must not block on a token that nobody takes
+	expect(t, result, why)
+	q.enqueue(messages.Role_ROLE_NODE, heartbeat(1, 1), 10) // does not block although no writer takes the token
 	q.enqueue(messages.Role_ROLE_NODE, heartbeat(1, 1), 10)
 }
 
-func TestAMessageAboveTheLimitIsNotSentAndSaidOnce(t *testing.T) {
+func TestOversizedMessageIsDroppedAndLoggedOnce(t *testing.T) {
 	a, b := connectedPair(t, func(o *Options) { o.maxMessageBytes = 1000 })
 	for range 3 {
 		a.send(2, messages.Role_ROLE_NODE, &messages.AppendEntries{Leader: 1, Entries: testEntries(1, 1, 1001)})
@@ -84,7 +84,13 @@ func TestAMessageAboveTheLimitIsNotSentAndSaidOnce(t *testing.T) {
 	}
 	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1))
 	expect(t, b.node, heartbeat(1, 1))
-	if n := a.log.countLines("MaxLetterBytes", `"limit":1000`); n != 1 {
-		t.Fatalf("%d lines about the message that is too large:\n%s", n, a.log)
+	if n := a.log.countLines("message to peer exceeds the size limit", `"limit":1000`); n != 1 {
+		t.Fatalf("%d log lines of the oversized message:\n%s", n, a.log)
 	}
+}
+
+func isAccepting(q *sendQueue) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.accepting
 }

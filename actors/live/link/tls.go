@@ -15,27 +15,29 @@ type loggingCredentials struct {
 	link *Link
 }
 
-func (w *loggingCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	connection, info, err := w.TransportCredentials.ServerHandshake(raw)
+func (c *loggingCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	connection, info, err := c.TransportCredentials.ServerHandshake(raw)
 	if err == nil {
 		return connection, info, nil
 	}
 	failure := tlshandshake.Classify(err)
-	if !w.link.failedTLSHandshakes.Allow(uint64(failure.RefusedBy), failure.Reason+failure.Subject) {
+	if !c.link.failedTLSHandshakes.Allow(uint64(failure.RefusedBy), failure.Reason+failure.Subject) {
 		return connection, info, err
 	}
-	line := failure.AddFields(w.link.log.Error(), raw.RemoteAddr())
+	event := failure.AddFields(c.link.log.Error(), raw.RemoteAddr())
 	switch failure.RefusedBy {
 	case tlshandshake.RemoteSide:
-		line.Msg("the caller refused this member's certificate; members need certificates of the same authorities, which name the host of their peer URL")
+		event.Str("advice", "members need certificates of the same authorities, which name the host of their peer URL").
+			Msg("peer refused this member's certificate")
 	case tlshandshake.LocalSide:
-		line.Msg("refused a connection: no TLS of a peer; peers need certificates of the authorities in this member's peer CA file, and https peer URLs")
+		event.Str("advice", "peers need https peer URLs, and certificates signed by this member's peer CA file").
+			Msg("peer TLS handshake failed")
 	default:
-		line.Msg("a caller hung up in the middle of the TLS handshake")
+		event.Msg("peer closed the connection during the TLS handshake")
 	}
 	return connection, info, err
 }
 
-func (w *loggingCredentials) Clone() credentials.TransportCredentials {
-	return &loggingCredentials{w.TransportCredentials.Clone(), w.link}
+func (c *loggingCredentials) Clone() credentials.TransportCredentials {
+	return &loggingCredentials{c.TransportCredentials.Clone(), c.link}
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// authority signs certificates for tests.
+// testAuthority signs certificates for tests.
 type testAuthority struct {
 	dir         string
 	certificate *x509.Certificate
@@ -99,7 +99,7 @@ func withTLS(t testing.TB, files peerFiles) func(*Options) {
 	return func(o *Options) { o.ClientTLS, o.ServerTLS = client, server }
 }
 
-func TestE46MembersWithCertificatesOfOneAuthorityTalkOverMutualTLS(t *testing.T) {
+func TestE46MembersConnectOverMutualTLS(t *testing.T) {
 	ca := newTestAuthority(t, "peers")
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
 	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", withTLS(t, ca.issue(t, "two")))
@@ -108,44 +108,44 @@ func TestE46MembersWithCertificatesOfOneAuthorityTalkOverMutualTLS(t *testing.T)
 	expect(t, b.node, heartbeat(1, 1))
 }
 
-func TestE46AMemberOfAnotherAuthorityIsNotLetInAndBothSidesSayWhyOnce(t *testing.T) {
+func TestE46ForeignCertificateIsRefusedByBoth(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, newTestAuthority(t, "peers").issue(t, "one")))
 	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", withTLS(t, newTestAuthority(t, "others").issue(t, "two")))
 	list := []*messages.Member{a.member(), b.member()}
 	a.env.SetPeers(list)
 	b.env.SetPeers(list)
 	for _, s := range []*nodeFixture{a, b} {
-		waitUntil(t, "calling and being called are said", func() bool {
-			return s.log.countLines("cannot be reached", "certificate") > 0 && s.log.countLines("the caller refused this member's certificate", "certificate") > 0
+		waitUntil(t, "both directions are logged", func() bool {
+			return s.log.countLines("cannot be reached", "certificate") > 0 && s.log.countLines("peer refused this member's certificate", "certificate") > 0
 		})
 		if n := s.log.countLines("cannot be reached", "certificate"); n != 1 {
 			t.Errorf("%d lines:\n%s", n, s.log)
 		}
 	}
 	if len(a.node)+len(b.node) != 0 {
-		t.Error("something passed between them")
+		t.Error("they exchanged messages")
 	}
 }
 
-func TestE46ACallerOfAnotherAuthorityIsRefusedByNameOfItsCertificate(t *testing.T) {
+func TestE46RefusalNamesTheCertificate(t *testing.T) {
 	ca, others := newTestAuthority(t, "peers"), newTestAuthority(t, "others")
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
 	// It takes a's certificate, as one that trusts both authorities would, but has none that a takes.
 	files := others.issue(t, "two")
-	stranger, _, err := certs.Peer(files.CertFile, files.KeyFile, files.CAFile)
+	foreign, _, err := certs.Peer(files.CertFile, files.KeyFile, files.CAFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger.RootCAs.AddCert(ca.certificate)
-	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClientTLS, o.ServerTLS = stranger, &tls.Config{MinVersion: tls.VersionTLS12} })
+	foreign.RootCAs.AddCert(ca.certificate)
+	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClientTLS, o.ServerTLS = foreign, &tls.Config{MinVersion: tls.VersionTLS12} })
 	b.env.SetPeers([]*messages.Member{a.member()})
-	waitUntil(t, "the one called says whom it refused", func() bool {
-		return a.log.countLines("refused a connection: no TLS of a peer", "CN=two", "CN=others") == 1
+	waitUntil(t, "a logs the certificate that it refused", func() bool {
+		return a.log.countLines("peer TLS handshake failed", "CN=two", "CN=others") == 1
 	})
-	waitUntil(t, "the caller says why", func() bool { return b.log.countLines("cannot be reached", "unknown certificate authority") == 1 })
+	waitUntil(t, "b logs why", func() bool { return b.log.countLines("cannot be reached", "unknown certificate authority") == 1 })
 }
 
-func TestE46ACallerWithoutACertificateIsNotLetIn(t *testing.T) {
+func TestE46ClientWithoutCertificateIsRefused(t *testing.T) {
 	ca := newTestAuthority(t, "peers")
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}})
@@ -155,23 +155,23 @@ func TestE46ACallerWithoutACertificateIsNotLetIn(t *testing.T) {
 	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClientTLS, o.ServerTLS = anonymous, &tls.Config{MinVersion: tls.VersionTLS12} })
 	b.env.SetPeers([]*messages.Member{a.member()})
 	waitUntil(t, "b is refused", func() bool { return b.log.countLines("cannot be reached", "certificate required") > 0 })
-	waitUntil(t, "a says that it refused", func() bool { return a.log.countLines("refused a connection: no TLS of a peer", "certificate") > 0 })
+	waitUntil(t, "a logs that it refused", func() bool { return a.log.countLines("peer TLS handshake failed", "certificate") > 0 })
 	if _, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String())); err == nil {
-		t.Error("plaintext is let in on a port that speaks TLS")
+		t.Error("plaintext is accepted on a port with TLS")
 	}
 }
 
-func TestAMemberWithTLSAndOneWithoutSayWhatToDo(t *testing.T) {
+func TestTLSAndPlaintextMembersLogTheCause(t *testing.T) {
 	ca := newTestAuthority(t, "peers")
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
 	b := newNodeFixture(t, 2, 1, "127.0.0.1:0")
 	a.env.SetPeers([]*messages.Member{b.member()})
 	b.env.SetPeers([]*messages.Member{a.member()})
-	waitUntil(t, "it is said by the one with TLS", func() bool { return a.log.countLines("give all members https peer URLs") > 0 })
-	waitUntil(t, "it is said by the one without", func() bool { return b.log.countLines("does it want TLS") > 0 })
+	waitUntil(t, "the member with TLS logs it", func() bool { return a.log.countLines("give all members https peer URLs") > 0 })
+	waitUntil(t, "the member without TLS logs it", func() bool { return b.log.countLines("it may require TLS") > 0 })
 }
 
-func TestPeerURLsSayWhetherAPeerIsCalledByTLS(t *testing.T) {
+func TestSchemeOfPeerURLDecidesOnTLS(t *testing.T) {
 	secured := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, newTestAuthority(t, "peers").issue(t, "one")))
 	plain := newNodeFixture(t, 2, 1, "127.0.0.1:0")
 	secured.env.SetPeers([]*messages.Member{{Id: 2, Address: plain.address, PeerUrls: []string{"http://" + plain.address}}})

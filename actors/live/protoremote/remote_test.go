@@ -130,7 +130,7 @@ func heartbeat(from, round uint64) *messages.Heartbeat {
 	return &messages.Heartbeat{Leader: from, Round: round}
 }
 
-func TestMembersTalkOverTheLibrarysRemote(t *testing.T) {
+func TestMembersExchangeMessagesOverRemote(t *testing.T) {
 	skipUnderRaceDetector(t)
 	a, b := newNodeFixture(t, 1, 2, freePort(t)), newNodeFixture(t, 2, 1, freePort(t))
 	connect(t, a, b)
@@ -148,7 +148,7 @@ func TestMembersTalkOverTheLibrarysRemote(t *testing.T) {
 	expect(t, b.replicator, "up 1", answer)
 }
 
-func TestAMemberThatEndsIsNoticedAndComesBack(t *testing.T) {
+func TestRestartedMemberIsConnectedAgain(t *testing.T) {
 	skipUnderRaceDetector(t)
 	a := newNodeFixture(t, 1, 2, freePort(t))
 	port := freePort(t)
@@ -171,7 +171,7 @@ func TestAMemberThatEndsIsNoticedAndComesBack(t *testing.T) {
 	expect(t, again.node, heartbeat(1, 7))
 }
 
-func TestAMemberOfAnotherClusterIsNotHeard(t *testing.T) {
+func TestMessageOfForeignClusterIsRefused(t *testing.T) {
 	skipUnderRaceDetector(t)
 	a := newNodeFixture(t, 1, 2, freePort(t))
 	b := newNodeFixture(t, 2, 1, freePort(t), func(o *Options) { o.ClusterID = 0xc2 })
@@ -200,7 +200,7 @@ func newTestClient(t *testing.T, s *nodeFixture) remote.RemotingClient {
 	return remote.NewRemotingClient(connection)
 }
 
-func TestE46NobodyStopsAnActorOrCrashesTheProcessOverTheLibrarysProtocol(t *testing.T) {
+func TestE46RemoteProtocolAcceptsOnlyPeerMessages(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, freePort(t))
 	a.env.SetPeers(nil)
 	calls := newTestClient(t, a)
@@ -254,7 +254,7 @@ func TestE46NobodyStopsAnActorOrCrashesTheProcessOverTheLibrarysProtocol(t *test
 	}
 }
 
-func TestAMessageAboveTheLimitIsNotSent(t *testing.T) {
+func TestOversizedMessageIsNotSent(t *testing.T) {
 	skipUnderRaceDetector(t)
 	small := func(o *Options) { o.maxMessageBytes = 100 }
 	a, b := newNodeFixture(t, 1, 2, freePort(t), small), newNodeFixture(t, 2, 1, freePort(t), small)
@@ -268,7 +268,7 @@ func TestAMessageAboveTheLimitIsNotSent(t *testing.T) {
 	expect(t, b.node, heartbeat(1, 1))
 }
 
-func TestAPortInUseIsAnErrorAndNoPanic(t *testing.T) {
+func TestPortInUseIsAnError(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -279,7 +279,7 @@ func TestAPortInUseIsAnErrorAndNoPanic(t *testing.T) {
 	}
 }
 
-func TestGreetingsOfStrangersDoNotMakeAMemberAStranger(t *testing.T) {
+func TestUnknownHellosDoNotEvictAMembersHello(t *testing.T) {
 	l := &Link{peers: map[uint64]*remotePeer{2: {}}}
 	p := &inboundProcess{link: l, hellos: map[uint64]*messages.Hello{}}
 	p.storeHello(&messages.Hello{From: 2})

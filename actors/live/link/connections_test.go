@@ -8,7 +8,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// stranger connects as somebody who is no peer.
+// dialPort connects without the handshake of a peer.
 func dialPort(t *testing.T, address string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -19,7 +19,7 @@ func dialPort(t *testing.T, address string) net.Conn {
 	return conn
 }
 
-// kept tells whether the port speaks to a connection: it greets first, as an HTTP/2 server does.
+// isServed returns whether the server responds on a connection.
 func isServed(t *testing.T, conn net.Conn) bool {
 	t.Helper()
 	if err := conn.SetReadDeadline(time.Now().Add(testTimeout)); err != nil {
@@ -32,7 +32,7 @@ func isServed(t *testing.T, conn net.Conn) bool {
 	return err == nil
 }
 
-func TestE45ConnectionsOfThePeerPortAreBounded(t *testing.T) {
+func TestE45PeerPortBoundsConnections(t *testing.T) {
 	const limit = 8
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.maxConnections = limit })
 	b := newNodeFixture(t, 2, 1, "127.0.0.1:0")
@@ -47,16 +47,16 @@ func TestE45ConnectionsOfThePeerPortAreBounded(t *testing.T) {
 	const more = 20
 	for i := range more {
 		if isServed(t, dialPort(t, a.address)) {
-			t.Fatalf("connection %d was taken, of at most %d", limit+i+1, limit)
+			t.Fatalf("connection %d was accepted, of at most %d", limit+i+1, limit)
 		}
 	}
 	if n := a.link.RejectedConnections(); n != more || a.env.RejectedConnections() != n {
-		t.Errorf("%d rejections were counted of %d", n, more)
+		t.Errorf("%d rejections were counted, want %d", n, more)
 	}
-	if n := a.log.countLines("peer port has as many connections as it may", `"limit":8`); n != 5 { // the 1st, 2nd, 4th, 8th, 16th
-		t.Errorf("told %d times:\n%v", n, a.log)
+	if n := a.log.countLines("peer connection limit reached", `"limit":8`); n != 5 { // the 1st, 2nd, 4th, 8th, 16th
+		t.Errorf("%d log lines:\n%v", n, a.log)
 	}
-	// Peers get in as soon as there is room.
+	// Peers connect as soon as there is space.
 	a.env.SetPeers([]*messages.Member{b.member()})
 	b.env.SetPeers([]*messages.Member{a.member()})
 	for _, conn := range open {
