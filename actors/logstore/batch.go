@@ -2,21 +2,23 @@ package logstore
 
 import "github.com/troupe-raft/troupe/messages"
 
-// batch is what will be said once the Appends collected are durable.
+// batch collects what must be sent once its Appends are durable.
 type batch struct {
 	needsSync bool
 	entries   int
-	// In the order in which they came; nil where one was dropped.
+	// deferred holds the deferred messages in the order in which they came; nil for one that was
+	// dropped.
 	deferred []*messages.DeferredMessage
-	// The marks that Node wants to hear of. One that a newer one includes is left out, so there is mostly one. A newer one
-	// of a lower index includes nothing: a candidate's vote says nothing of the entries that it took as a follower. Marks
-	// are never merged: a mark's term says which truncations came after it.
-	// Invariant: indexes descend strictly.
+	// marks are those that the Node wants reported as durable. A mark that a newer and higher one
+	// covers is left out, so there is usually one. A newer mark with a lower index covers nothing: a
+	// candidate's vote proves nothing about the entries that it took as a follower. Marks are never
+	// merged, because the term of a mark tells which truncations came after it (docs/protocol.md P37).
+	// Invariant: the indexes strictly decrease.
 	marks []*messages.AppendMark
 }
 
-// add takes one Append. What it truncates takes the promises of this batch with it that held through there: they were
-// about entries that this very write replaces (E12).
+// add adds one Append. If it truncates, it drops the deferred messages of this batch that cover
+// truncated entries (E12).
 func (b *batch) add(m *messages.Append) {
 	if m.TruncateFrom != 0 {
 		b.truncate(m.TruncateFrom)
@@ -30,14 +32,14 @@ func (b *batch) add(m *messages.Append) {
 }
 
 func (b *batch) truncate(from uint64) {
-	for i, p := range b.deferred {
-		if p != nil && p.CoversThrough >= from {
+	for i, d := range b.deferred {
+		if d != nil && d.CoversThrough >= from {
 			b.deferred[i] = nil
 		}
 	}
-	stale := b.marks
+	old := b.marks
 	b.marks = nil
-	for _, mark := range stale {
+	for _, mark := range old {
 		if mark.Index >= from {
 			mark = &messages.AppendMark{Term: mark.Term, Index: from - 1}
 		}

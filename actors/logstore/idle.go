@@ -5,99 +5,85 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// What the LogStore does when nobody waits for it: the frame that says all is durable, spare segments, a look at the space.
+// The timers of a LogStore, as numbers in messages.Tick.
+const (
+	idleTimer uint64 = iota + 1
+	spareTimer
+	spaceTimer
+)
+
+// idleWork is the state of the work that waits for an idle log: a frame with the newest commit
+// index, and spare segments.
+type idleWork struct {
+	lastWrite    time.Duration // when the last batch was durable
+	timerArmed   bool          // an idleTimer is running: at most one, however many writes there are
+	sparePending bool          // a spareTimer is in the mailbox
+}
 
 func (s *LogStore) startTimer(ctx actor.Context, d time.Duration, timer uint64) {
 	s.env.After(d, ctx.Self(), &messages.Tick{Incarnation: s.config.Incarnation, Timer: timer})
 }
 
-// armIdleTimer keeps one timer under way, however many writes there are: it finds out itself whether it was idle long enough.
+func (s *LogStore) tick(ctx actor.Context, timer uint64) {
+	switch timer {
+	case idleTimer:
+		s.idleWork.timerArmed = false
+		s.idle(ctx)
+	case spareTimer:
+		s.idleWork.sparePending = false
+		s.prepareSpare(ctx)
+	case spaceTimer:
+		s.space.timerArmed = false
+		s.checkSpace(ctx, spaceCheckBytes)
+	}
+}
+
+// armIdleTimer starts the idle timer unless it runs. When it fires, idle looks how long the log has
+// been idle.
 func (s *LogStore) armIdleTimer(ctx actor.Context) {
-	if !s.idleTimerArmed {
-		s.idleTimerArmed = true
+	if !s.idleWork.timerArmed {
+		s.idleWork.timerArmed = true
 		s.startTimer(ctx, s.config.idleAfter, idleTimer)
 	}
 }
 
-func (s *LogStore) tick(ctx actor.Context, timer uint64) {
-	switch timer {
-	case idleTimer:
-		s.idleTimerArmed = false
-		s.idle(ctx)
-	case spareTimer:
-		s.sparePending = false
-		s.prepareSpare(ctx)
-	case spaceTimer:
-		s.spaceTimerArmed = false
-		s.checkSpace(ctx, spaceCheckBytes)
-	}
-}
+func (s *LogStore) isIdle() bool { return s.env.Now()-s.idleWork.lastWrite >= s.config.idleAfter }
 
 func (s *LogStore) idle(ctx actor.Context) {
 	if s.flushPending {
 		s.armIdleTimer(ctx)
 		return
 	}
-	if quiet := s.env.Now() - s.lastWrite; quiet < s.config.idleAfter {
-		s.idleTimerArmed = true
-		s.startTimer(ctx, s.config.idleAfter-quiet, idleTimer)
+	if !s.isIdle() {
+		s.idleWork.timerArmed = true
+		s.startTimer(ctx, s.idleWork.lastWrite+s.config.idleAfter-s.env.Now(), idleTimer)
 		return
 	}
-	if err := s.log.Idle(); err != nil {
-		panic(&actors.StorageError{Operation: "write to the log in " + s.config.Log.Dir, Err: err})
-	}
+	s.check("write to the log", s.log.Idle())
 	s.batch.reset()
 	s.publishState()
 	s.checkSpace(ctx, spaceCheckBytes)
 	s.scheduleSpare(ctx)
 }
 
-// scheduleSpare asks itself for one piece of a spare segment: behind what is in the mailbox now, before what comes later.
+// scheduleSpare makes the LogStore prepare one piece of a spare segment after what is in its
+// mailbox at this time.
 func (s *LogStore) scheduleSpare(ctx actor.Context) {
-	if !s.sparePending {
-		s.sparePending = true
+	if !s.idleWork.sparePending {
+		s.idleWork.sparePending = true
 		ctx.Send(ctx.Self(), &messages.Tick{Incarnation: s.config.Incarnation, Timer: spareTimer})
 	}
 }
 
+// prepareSpare prepares one piece. While the log is idle the next one follows at once, otherwise
+// after the next batch if it is due.
 func (s *LogStore) prepareSpare(ctx actor.Context) {
 	worked, err := s.log.PrepareSpare()
-	if err != nil {
-		panic(&actors.StorageError{Operation: "make a spare segment in " + s.config.Log.Dir, Err: err})
-	}
-	// While the log is busy the next piece follows its next batch, if it falls behind; while it is idle, at once.
-	if worked && s.env.Now()-s.lastWrite >= s.config.idleAfter {
+	s.check("make a spare segment", err)
+	if worked && s.isIdle() {
 		s.scheduleSpare(ctx)
 	}
-}
-
-// checkSpace looks at the free space now and then, and tells the Node when it gets low, or recovers.
-func (s *LogStore) checkSpace(ctx actor.Context, written int64) {
-	if s.bytesSinceSpaceCheck += written; s.bytesSinceSpaceCheck < spaceCheckBytes {
-		return
-	}
-	s.bytesSinceSpaceCheck = 0
-	if low := s.log.DiskLow(); low != s.diskLow {
-		s.diskLow = low
-		s.reportDiskLow(ctx)
-	}
-	if s.diskLow && !s.spaceTimerArmed {
-		s.spaceTimerArmed = true
-		s.startTimer(ctx, spaceCheckInterval, spaceTimer)
-	}
-}
-
-func (s *LogStore) reportDiskLow(ctx actor.Context) {
-	if s.diskLow {
-		s.env.Log().Warn().Str("actor", actors.LogStoreName).Str("dir", s.config.Log.Dir).
-			Msg("disk space is below the low-water mark: writes are refused until there is room again")
-	} else {
-		s.env.Log().Info().Str("actor", actors.LogStoreName).Str("dir", s.config.Log.Dir).Msg("disk space is above the low-water mark again")
-	}
-	ctx.Send(s.node, &messages.Durable{Incarnation: s.config.Incarnation, Mark: s.lastReported, DiskLow: s.diskLow})
-	s.publishState()
 }

@@ -10,21 +10,21 @@ import (
 	"github.com/troupe-raft/troupe/persistence"
 )
 
-// LogReader reads old entries from disk, for peers that lag and for replay, so that a read never delays a sync.
+// LogReader reads entries that are no longer in memory from disk: for peers that lag behind, and
+// for replay. It is an actor of its own so that a read never delays a sync.
 //
-// owns:     read handles and a few indexes of segments
-// hears:    ReadLog from Replicators and Machine
-// says:     ReadLogResponse to who asked
-// persists: nothing
-// on a crash: restarts alone; the question in hand is lost, and asked again by who waits for it. What it cannot read
-// because the disk is at fault stops the node.
+//	owns        open files and a few indexes of segments
+//	receives    ReadLog from the Replicators and the Machine
+//	sends       ReadLogResponse to the sender of the request
+//	persists    nothing
+//	on restart  alone; the request in hand is lost and its sender repeats it. A failed read stops the node
 type LogReader struct {
 	incarnation uint64
 	reader      *persistence.Reader
 	env         actors.Env
 }
 
-// Receive is the actor's one way in.
+// Receive handles one message.
 func (r *LogReader) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *messages.ReadLog:
@@ -37,18 +37,18 @@ func (r *LogReader) Receive(ctx actor.Context) {
 }
 
 func (r *LogReader) read(ctx actor.Context, m *messages.ReadLog) {
-	answer := &messages.ReadLogResponse{Incarnation: r.incarnation, Token: m.Token}
+	response := &messages.ReadLogResponse{Incarnation: r.incarnation, Token: m.Token}
 	entries, prevTerm, err := r.reader.Read(m.From, m.To, m.MaxBytes)
 	for _, warning := range r.reader.Warnings() {
 		r.env.Log().Warn().Str("actor", actors.LogReaderName).Msg(warning)
 	}
 	switch {
 	case err == nil:
-		answer.Entries, answer.PrevTerm = entries, prevTerm
+		response.Entries, response.PrevTerm = entries, prevTerm
 	case errors.Is(err, persistence.ErrNotInLog):
-		answer.Missing = true
+		response.Missing = true
 	default:
 		panic(&actors.StorageError{Operation: "read the log", Err: err})
 	}
-	ctx.Respond(answer)
+	ctx.Respond(response)
 }

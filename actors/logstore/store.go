@@ -1,4 +1,5 @@
-// Package logstore holds the LogStore, the only writer of the log, and its child the LogReader.
+// Package logstore holds the LogStore, which is the only writer of the log, and its child the
+// LogReader.
 package logstore
 
 import (
@@ -15,65 +16,70 @@ import (
 	"github.com/troupe-raft/troupe/persistence"
 )
 
-// Config of a LogStore.
+// Config configures a LogStore.
 type Config struct {
-	// Incarnation of the subtree: messages of another are dropped.
+	// Incarnation of the node's actors: messages of another one are dropped.
 	Incarnation uint64
-	// Log says where the log is, and whose. FS is taken from the environment where it is nil.
+	// Log names the directory and the owner of the log. A nil FS is taken from the environment.
 	Log persistence.Options
-	// batchBytes ends a batch before its Flush comes: what a single write may hold up. Default 16 MiB.
+	// batchBytes is the size at which a batch is written without waiting for its Flush. 0: 16 MiB.
 	batchBytes int64
-	// idleAfter is how long nothing must have been written for an idle frame and for making spares. Default 10 ms.
+	// idleAfter is the time without a write after which the log counts as idle. 0: 10 ms.
 	idleAfter time.Duration
 }
 
-const (
-	// How often the free space is looked at: by what was written since, and, while it is low, by time.
-	spaceCheckBytes    = 4 << 20
-	spaceCheckInterval = time.Second
-	// The log is not compacted yet, so a person should hear when it has grown large, and each time it has doubled.
-	firstSizeWarning = 1 << 30
-)
+// firstSizeWarning is the size of the log at which the operator is warned, since this version never
+// compacts it. Each further warning comes at twice the size of the one before.
+const firstSizeWarning = 1 << 30
 
-// The timers of a LogStore, as numbers in messages.Tick.
-const (
-	idleTimer uint64 = iota + 1
-	spareTimer
-	spaceTimer
-)
-
-// LogStore is the actor that makes things durable, and only then lets them be said (write, then speak).
+// LogStore is the actor that makes the log durable. No other actor sends what a sync must precede
+// (persist before send).
 //
-// owns:     the log of this member: entries, term, vote, the commit index as last written
-// hears:    Append from Node; Flush and Tick from itself
-// says:     Recovered and Durable to Node; to anyone the promises that came with an Append
-// persists: everything, before it says anything about it
-// on a crash: of the disk: never retried, the node stops (E5). Of ours: what was not synced was not spoken of, so nothing
-// is forgotten that somebody relies on; the whole subtree starts anew from the disk.
+//	owns        the log of this member: entries, term, vote, and the commit index as last written
+//	receives    Append from the Node; Flush and Tick from itself
+//	sends       Recovered and Durable to the Node; the deferred messages of an Append to their receivers
+//	persists    everything it receives in an Append
+//	on restart  only with the whole node, from disk. What was not synced was not reported or sent, so nobody relies on it.
+//	            A failed write or sync is never retried: the node stops (E5)
 //
-// Group commit needs no clock: the first urgent Append makes the LogStore send itself a Flush. Every Append that stood in
-// the mailbox before it joins the batch; one frame, one write and one sync serve them all, while the next batch queues up.
+// # Group commit
+//
+// A sync takes as long for one append as for a hundred, so the LogStore syncs what has queued up,
+// without a timer:
+//
+//	handled      mailbox afterwards     batch
+//	             A1 A2 A3                           the queue when the sync of the former batch ends
+//	A1           A2 A3 Flush            A1          the first append of a batch: send a Flush to myself
+//	A2, A3       Flush A4               A1 A2 A3    they were sent before the Flush, so they are in front of it
+//	Flush        A4 A5                  -           one frame, one write, one sync; A5 arrived meanwhile
+//	A4           A5 Flush               A4          and so on
+//
+// A batch is thus what arrived during the sync of the batch before it. An append on an idle disk is
+// written at once; the slower the disk, the larger the batches, up to batchBytes. A batch of that
+// size is written without its Flush, which then finds nothing to do.
+//
+// After the sync the deferred messages leave in the order of their appends, then the Node receives
+// Durable for the marks of the batch. All of a batch survives a crash, or nothing of it, because it
+// is one frame.
+//
+// An append that holds only a newer commit index starts no batch. It is written with the next one,
+// or when the log is idle, because losing it is harmless.
 type LogStore struct {
 	env    actors.Env
 	config Config
 	log    *persistence.Log
 	node   *actor.PID
 
-	flushPending bool // a Flush is under way
+	flushPending bool // a Flush is in the mailbox
 	batch        batch
-	lastReported *messages.AppendMark // the newest that Node was told
+	lastReported *messages.AppendMark // of the newest Durable
 
-	lastWrite            time.Duration
-	idleTimerArmed       bool
-	sparePending         bool // a spareTimer is under way
-	bytesSinceSpaceCheck int64
-	diskLow              bool
-	spaceTimerArmed      bool
-
-	sizeWarning int64
+	idleWork    idleWork
+	space       spaceMonitor
+	sizeWarning int64 // the size of the log at which the next warning is due
 }
 
-// New makes the producer of a LogStore. Node spawns it as a child named actors.LogName.
+// New makes the producer of a LogStore, which the Node spawns as a child named actors.LogStoreName.
 func New(env actors.Env, config Config) actor.Producer {
 	if config.Log.FS == nil {
 		config.Log.FS = env.FS()
@@ -85,8 +91,11 @@ func New(env actors.Env, config Config) actor.Producer {
 	}
 }
 
-// Receive is the actor's one way in.
+// Receive handles one message.
 func (s *LogStore) Receive(ctx actor.Context) {
+	if m, ok := ctx.Message().(interface{ GetIncarnation() uint64 }); ok && m.GetIncarnation() != s.config.Incarnation {
+		return
+	}
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		s.open(ctx)
@@ -95,18 +104,12 @@ func (s *LogStore) Receive(ctx actor.Context) {
 	case *actor.Restarting:
 		s.close(false)
 	case *messages.Append:
-		if m.Incarnation == s.config.Incarnation {
-			s.append(ctx, m)
-		}
+		s.append(ctx, m)
 	case *messages.Flush:
-		if m.Incarnation == s.config.Incarnation {
-			s.flushPending = false
-			s.flush(ctx)
-		}
+		s.flushPending = false
+		s.flush(ctx)
 	case *messages.Tick:
-		if m.Incarnation == s.config.Incarnation {
-			s.tick(ctx, m.Timer)
-		}
+		s.tick(ctx, m.Timer)
 	}
 }
 
@@ -114,16 +117,15 @@ func (s *LogStore) open(ctx actor.Context) {
 	s.node = ctx.Parent()
 	began := s.env.Now()
 	log, found, err := persistence.Open(s.config.Log)
-	if err != nil {
-		panic(&actors.StorageError{Operation: "open the log in " + s.config.Log.Dir, Err: err})
-	}
+	s.check("open the log", err)
 	s.log = log
 	for _, warning := range found.Warnings {
 		s.env.Log().Warn().Str("actor", actors.LogStoreName).Msg(warning)
 	}
 	stats := log.Stats()
-	s.env.Log().Info().Str("actor", actors.LogStoreName).Str("dir", s.config.Log.Dir).Uint64("first", stats.FirstIndex).Uint64("last", stats.LastIndex).
-		Uint64("term", found.HardState.Term).Int("segments", stats.Segments).Int64("bytes", stats.DiskBytes).Bool("direct-io", stats.DirectIO).
+	s.env.Log().Info().Str("actor", actors.LogStoreName).Str("dir", s.config.Log.Dir).
+		Uint64("first", stats.FirstIndex).Uint64("last", stats.LastIndex).Uint64("term", found.HardState.Term).
+		Int("segments", stats.Segments).Int64("bytes", stats.DiskBytes).Bool("direct-io", stats.DirectIO).
 		Dur("took", s.env.Now()-began).Msg("log opened")
 	reader := func() actor.Actor {
 		return &LogReader{incarnation: s.config.Incarnation, reader: log.Reader(), env: s.env}
@@ -131,11 +133,12 @@ func (s *LogStore) open(ctx actor.Context) {
 	if _, err := ctx.SpawnNamed(s.env.Props(reader), actors.LogReaderName); err != nil {
 		panic(fmt.Sprintf("spawn the log reader: %v", err))
 	}
-	s.diskLow = log.DiskLow()
-	s.lastReported = &messages.AppendMark{} // Recovered says what is durable; this one would not know what is truncated meanwhile
+	s.space.low = log.DiskLow()
+	// Recovered reports what is durable. A mark with the same index would be wrong after a truncation.
+	s.lastReported = &messages.AppendMark{}
 	s.publishState()
 	ctx.Send(s.node, recovered(s.config.Incarnation, found))
-	if s.diskLow {
+	if s.space.low {
 		s.reportDiskLow(ctx)
 	}
 }
@@ -147,33 +150,39 @@ func recovered(incarnation uint64, found *persistence.Recovery) *messages.Recove
 	}
 }
 
-// close gives up the files. At an orderly end what is known goes to the disk first; a failure then is nobody's loss, since
-// nothing more is said.
+// check panics with a StorageError if an operation on the log failed.
+func (s *LogStore) check(operation string, err error) {
+	if err != nil {
+		panic(&actors.StorageError{Operation: operation + " in " + s.config.Log.Dir, Err: err})
+	}
+}
+
+// close closes the files. An orderly stop writes the commit index first; if that fails, nothing is
+// lost but work at the next start.
 func (s *LogStore) close(orderly bool) {
 	if s.log == nil {
 		return
 	}
 	if orderly {
 		if err := s.log.Idle(); err != nil && !errors.Is(err, persistence.ErrLogFailed) {
-			s.env.Log().Warn().Str("actor", actors.LogStoreName).Err(err).Msg("the last write before the end failed")
+			s.env.Log().Warn().Str("actor", actors.LogStoreName).Err(err).Msg("write before closing the log failed")
 		}
 	}
 	if err := s.log.Close(); err != nil {
-		s.env.Log().Warn().Str("actor", actors.LogStoreName).Err(err).Msg("log not closed")
+		s.env.Log().Warn().Str("actor", actors.LogStoreName).Err(err).Msg("closing the log failed")
 	}
 	s.log = nil
 }
 
-// append takes a piece of durability into the batch.
+// append adds an Append to the batch, and makes sure that the batch will be written if that is
+// needed.
 func (s *LogStore) append(ctx actor.Context, m *messages.Append) {
 	err := s.log.Add(m.TruncateFrom, m.Entries, m.HardState)
 	var invariant *persistence.InvariantError
 	if errors.As(err, &invariant) {
 		panic(fmt.Sprintf("append with mark %v: %v", m.Mark, err))
 	}
-	if err != nil {
-		panic(&actors.StorageError{Operation: "append to the log in " + s.config.Log.Dir, Err: err})
-	}
+	s.check("append to the log", err)
 	s.batch.add(m)
 	if !needsSync(m) {
 		s.armIdleTimer(ctx)
@@ -189,32 +198,31 @@ func (s *LogStore) append(ctx actor.Context, m *messages.Append) {
 	}
 }
 
-// urgent: somebody waits for this. What is not is a newer commit index, which goes along with the next write.
+// needsSync reports whether something waits for the Append to be durable. Nothing waits for a
+// commit index alone.
 func needsSync(m *messages.Append) bool {
 	return m.NeedsSync || m.Notify || m.TruncateFrom != 0 || len(m.Deferred) > 0 || len(m.GetEntries().GetData()) > 0
 }
 
-// flush makes the batch durable, then says what was waiting for that.
+// flush makes the batch durable, then sends what was waiting for that.
 func (s *LogStore) flush(ctx actor.Context) {
 	if !s.batch.needsSync {
-		return // written already, because it was full
+		return // it reached batchBytes and was written then
 	}
 	bytes, began := s.log.PendingBytes(), s.env.Now()
-	if err := s.makeDurable(); err != nil {
-		panic(&actors.StorageError{Operation: "append to the log in " + s.config.Log.Dir, Err: err})
-	}
-	s.lastWrite = s.env.Now()
-	for _, promise := range s.batch.deferred {
-		if promise != nil {
-			s.sendDeferred(ctx, promise)
+	s.check("append to the log", s.makeDurable())
+	s.idleWork.lastWrite = s.env.Now()
+	for _, deferred := range s.batch.deferred {
+		if deferred != nil {
+			s.sendDeferred(ctx, deferred)
 		}
 	}
 	for _, mark := range s.batch.marks {
 		s.lastReported = mark
-		ctx.Send(s.node, &messages.Durable{Incarnation: s.config.Incarnation, Mark: mark, DiskLow: s.diskLow})
+		s.sendDurable(ctx)
 	}
-	if probe := s.env.Observer(); probe != nil {
-		probe.Synced(s.batch.entries, int(bytes), s.lastWrite-began)
+	if observer := s.env.Observer(); observer != nil {
+		observer.Synced(s.batch.entries, int(bytes), s.idleWork.lastWrite-began)
 	}
 	s.batch.reset()
 	s.checkSpace(ctx, bytes)
@@ -225,8 +233,8 @@ func (s *LogStore) flush(ctx actor.Context) {
 	}
 }
 
-// write makes the batch durable. Where it says nothing new, as when an idle leader asks for a sign of life, the disk gives
-// one without the log growing.
+// makeDurable writes and syncs the batch. If the batch changes nothing, as when an idle leader
+// tests its disk, the disk is tested without the log growing.
 func (s *LogStore) makeDurable() error {
 	if s.log.PendingIsRedundant() {
 		return s.log.ProbeDisk()
@@ -234,33 +242,37 @@ func (s *LogStore) makeDurable() error {
 	return s.log.Commit()
 }
 
-// say sends what an Append promised. The LogStore only carries it: the words are Node's.
-func (s *LogStore) sendDeferred(ctx actor.Context, p *messages.DeferredMessage) {
-	message := p.Envelope.PeerMessage()
+// sendDeferred sends one deferred message, to this node or to a peer.
+func (s *LogStore) sendDeferred(ctx actor.Context, d *messages.DeferredMessage) {
+	message := d.Envelope.PeerMessage()
 	if message == nil {
-		panic(fmt.Sprintf("promise to %x without a message", p.To))
+		panic(fmt.Sprintf("deferred message to %x is empty", d.To))
 	}
-	if p.To == s.env.ID() {
-		ctx.Send(s.node, message)
-		return
+	to := s.node
+	if d.To != s.env.ID() {
+		to = s.env.PeerPID(d.To, d.Envelope.Role)
 	}
-	ctx.Send(s.env.PeerPID(p.To, p.Envelope.Role), message)
+	ctx.Send(to, message)
 }
 
-// view lets itself be seen.
+// sendDurable reports lastReported, and whether the disk is low, to the Node.
+func (s *LogStore) sendDurable(ctx actor.Context) {
+	ctx.Send(s.node, &messages.Durable{Incarnation: s.config.Incarnation, Mark: s.lastReported, DiskLow: s.space.low})
+}
+
 func (s *LogStore) publishState() {
 	stats := s.log.Stats()
 	if stats.DiskBytes >= s.sizeWarning {
 		s.env.Log().Warn().Str("actor", actors.LogStoreName).Int64("bytes", stats.DiskBytes).Uint64("entries", stats.LastIndex+1-stats.FirstIndex).
-			Msg("the log is large and is not compacted in this version: give its disk room, restarts replay all of it into an in-memory state machine")
+			Msg("log is large: this version does not compact it, and replays all of it into an in-memory state machine at each start")
 		for s.sizeWarning <= stats.DiskBytes {
 			s.sizeWarning *= 2
 		}
 	}
-	if probe := s.env.Observer(); probe != nil {
-		probe.Log(actors.LogView{
+	if observer := s.env.Observer(); observer != nil {
+		observer.Log(actors.LogView{
 			Incarnation: s.config.Incarnation, HardState: stats.HardState, FirstIndex: stats.FirstIndex, LastIndex: stats.LastIndex,
-			Segments: stats.Segments, DiskBytes: stats.DiskBytes, DiskLow: s.diskLow,
+			Segments: stats.Segments, DiskBytes: stats.DiskBytes, DiskLow: s.space.low,
 		})
 	}
 }

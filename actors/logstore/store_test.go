@@ -252,7 +252,8 @@ func TestAPromiseToItselfGoesToItsNode(t *testing.T) {
 	}
 }
 
-// firstIdleOps is what the disk does at the first idle moment of a segment: the idle frame, and the segment's mark.
+// firstIdleOps is what the disk does at the first idle moment of a segment: the idle frame, and the
+// segment's mark.
 var firstIdleOps = []string{"write", "sync", "syncdir"}
 
 func TestACommitIndexAloneWaitsForTheNextWriteOrForAnIdleMoment(t *testing.T) {

@@ -7,12 +7,12 @@ var storage = []Mutation{
 		Name:   "promises leave before the write",
 		Breaks: "the LogStore says what a batch promised, then writes it",
 		Edits: []mutation.Edit{mutation.In("actors/logstore", "flush").Replace(`
-				if _err := _s.makeDurable(); _err != nil { ___fault }
-				_s.lastWrite = _now
-				for _, _p := range _s.batch.deferred { ___send }`, `
-				for _, _p := range _s.batch.deferred { ___send }
-				if _err := _s.makeDurable(); _err != nil { ___fault }
-				_s.lastWrite = _now`)},
+				_s.check(_operation, _s.makeDurable())
+				_s.idleWork.lastWrite = _now
+				for _, _d := range _s.batch.deferred { ___send }`, `
+				for _, _d := range _s.batch.deferred { ___send }
+				_s.check(_operation, _s.makeDurable())
+				_s.idleWork.lastWrite = _now`)},
 		Hunt: Hunt{Profile: "calm"}, Caught: []string{"write, then speak"},
 	},
 	{
