@@ -8,7 +8,7 @@ import (
 
 // Figure 8: S1, leader of term 4, has brought the entry of term 2 onto a majority. It is not
 // committed by that (c); only once an entry of term 4 is there too (e).
-func TestE44Figure8AnEntryOfAnEarlierTermIsNotCommittedByCounting(t *testing.T) {
+func TestE44Figure8OldTermNotCommittedByCounting(t *testing.T) {
 	q := Quorum{Incoming: Majority{1, 2, 3, 4, 5}}
 	log := logWithTerms(1, 2, 4)
 	c := map[uint64]uint64{1: 3, 2: 2, 3: 2, 4: 1, 5: 1}
@@ -23,7 +23,7 @@ func TestE44Figure8AnEntryOfAnEarlierTermIsNotCommittedByCounting(t *testing.T) 
 
 // Raft, Figure 2: "If there exists an N such that N > commitIndex, a majority of matchIndex[i] ≥ N,
 // and log[N].term == currentTerm: set commitIndex = N." The highest such N is as good as any.
-func TestCommitIndexIsTheHighestNOfFigure2(t *testing.T) {
+func TestCommitIndexIsHighestNOfFigure2(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		terms := append([]uint64{1}, drawTerms(t, 1)...)
 		log := logWithTerms(terms...)
@@ -46,7 +46,7 @@ func TestCommitIndexIsTheHighestNOfFigure2(t *testing.T) {
 	})
 }
 
-func TestE32ALeaderOutsideTheConfigurationDoesNotCountItself(t *testing.T) {
+func TestE32RemovedLeaderDoesNotCountItself(t *testing.T) {
 	log := logWithTerms(1, 1)
 	match := map[uint64]uint64{1: 2, 2: 2, 3: 1, 4: 1}
 	q := Quorum{Incoming: Majority{2, 3, 4}} // 1 leads

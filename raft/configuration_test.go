@@ -22,7 +22,7 @@ func testConfiguration(ids ...uint64) *messages.Configuration {
 	return c
 }
 
-func TestE30E31AConfigurationIsInEffectFromItsAppendToItsTruncation(t *testing.T) {
+func TestE30E31ConfigurationInEffectUntilTruncated(t *testing.T) {
 	base, second, third := testConfiguration(1), testConfiguration(1, 2), testConfiguration(1, 2, 3)
 	c := NewConfigurationHistory(base, 3, []*messages.IndexedConfiguration{{Index: 5, Configuration: second}})
 	latest := func(wantIndex uint64, want *messages.Configuration) {
@@ -53,7 +53,7 @@ func TestE30E31AConfigurationIsInEffectFromItsAppendToItsTruncation(t *testing.T
 	latest(3, base)
 }
 
-func TestConfigurationsAreAsGoodAsARecountOfTheLog(t *testing.T) {
+func TestConfigurationHistoryMatchesLogModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := NewConfigurationHistory(nil, 0, nil)
 		log := []*messages.Configuration{nil} // by index; nil for other entries
@@ -98,7 +98,7 @@ func TestConfigurationsAreAsGoodAsARecountOfTheLog(t *testing.T) {
 	})
 }
 
-func TestAConfigurationAppendedOutOfOrderPanics(t *testing.T) {
+func TestConfigurationOutOfOrderPanics(t *testing.T) {
 	for name, f := range map[string]func(){
 		"twice":              func() { NewConfigurationHistory(nil, 0, nil).Append(0, testConfiguration(1)) },
 		"below the base":     func() { NewConfigurationHistory(testConfiguration(1), 4, nil).Append(4, testConfiguration(1)) },
@@ -115,7 +115,7 @@ func TestAConfigurationAppendedOutOfOrderPanics(t *testing.T) {
 	}
 }
 
-func TestE34AVoterThatLeavesOrIsDemotedCountsOnlyInTheOldMajority(t *testing.T) {
+func TestE34DemotedVoterCountsInOldMajorityOnly(t *testing.T) {
 	c := testConfiguration(4, 1, 3, 2)
 	FindMember(c, 1).Learner = true // 1 becomes a learner, 4 is new
 	c.OutgoingVoters = []uint64{3, 1, 2}
@@ -137,7 +137,7 @@ func TestE34AVoterThatLeavesOrIsDemotedCountsOnlyInTheOldMajority(t *testing.T) 
 	}
 }
 
-func TestAConfigurationThatCannotRunIsRefused(t *testing.T) {
+func TestInvalidConfigurationIsRefused(t *testing.T) {
 	if err := ValidateConfiguration(testConfiguration(1, 2, 3)); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestAConfigurationThatCannotRunIsRefused(t *testing.T) {
 	}
 }
 
-func TestTheClusterIDTellsClustersApartAndNotTheOrderOfTheirMembers(t *testing.T) {
+func TestClusterIDDependsOnMembersAndToken(t *testing.T) {
 	c := testConfiguration(1, 2, 3)
 	id := ClusterID(c, "token")
 	shuffled := testConfiguration(3, 1, 2)

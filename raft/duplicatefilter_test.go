@@ -6,7 +6,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestOnceAMessageIsTakenAndItsCopiesAreNot(t *testing.T) {
+func TestDuplicateFilterAcceptsEachMessageOnce(t *testing.T) {
 	type message struct {
 		stream, number uint64
 		first          bool
@@ -35,7 +35,7 @@ func TestOnceAMessageIsTakenAndItsCopiesAreNot(t *testing.T) {
 
 // Whatever comes in whatever order, no number is taken twice, and none is refused that was not seen
 // and is among the last 64.
-func TestOnceAgainstASetOfAllThatWasSeen(t *testing.T) {
+func TestDuplicateFilterMatchesSetModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var o DuplicateFilter
 		seen, highest := map[uint64]bool{}, uint64(0)

@@ -10,7 +10,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-func TestASliceOfEntriesIsWhatFitsAndAtLeastOne(t *testing.T) {
+func TestSliceEntriesFitsTheLimit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := testEntries(rapid.Uint64Range(1, 9).Draw(t, "first"), append(drawTerms(t, 1), 99)...)
 		e.Bytes = 0
@@ -44,7 +44,7 @@ func TestASliceOfEntriesIsWhatFitsAndAtLeastOne(t *testing.T) {
 	})
 }
 
-func TestEntriesFromTheWireAreCheckedBeforeTheyAreTrusted(t *testing.T) {
+func TestCheckEntriesRefusesMalformedEntries(t *testing.T) {
 	good := func() *messages.Entries { return testEntries(5, 2, 2, 3) }
 	for _, e := range []*messages.Entries{nil, {}, {First: 7}, good()} {
 		if err := CheckEntries(e); err != nil {
@@ -82,7 +82,7 @@ func TestEntriesFromTheWireAreCheckedBeforeTheyAreTrusted(t *testing.T) {
 	}
 }
 
-func TestTheLastOfNoEntriesIsTheIndexBeforeThem(t *testing.T) {
+func TestEntriesLastOfNoEntries(t *testing.T) {
 	for _, c := range []struct {
 		e    *messages.Entries
 		want uint64

@@ -12,7 +12,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-func TestAnEntryDecodesToWhatWasEncoded(t *testing.T) {
+func TestDecodeEntryReversesEncoding(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		number := rapid.OneOf(rapid.Uint64(), rapid.Uint64Range(0, 300), rapid.SampledFrom([]uint64{127, 128, math.MaxUint64}))
 		want := Entry{Kind: EntryKind(rapid.IntRange(1, 6).Draw(t, "kind"))}
@@ -58,7 +58,7 @@ func equalEntries(a, b Entry) bool {
 		a.LowestOutstanding == b.LowestOutstanding && a.NodeID == b.NodeID && bytes.Equal(a.Payload, b.Payload)
 }
 
-func TestWhatIsNoEntryIsRefused(t *testing.T) {
+func TestDecodeEntryRefusesMalformedBytes(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"nothing":                      {},
 		"kind 0":                       {0},
@@ -84,7 +84,7 @@ func TestWhatIsNoEntryIsRefused(t *testing.T) {
 	}
 }
 
-func TestACommandIsEncodedWithOneAllocationAndDecodedWithNone(t *testing.T) {
+func TestEntryAllocations(t *testing.T) {
 	payload := make([]byte, 128)
 	var data []byte
 	if n := testing.AllocsPerRun(100, func() { data = EncodeCommand(1<<40, 1<<20, 1<<19, payload) }); n != 1 {
@@ -99,7 +99,7 @@ func TestACommandIsEncodedWithOneAllocationAndDecodedWithNone(t *testing.T) {
 	}
 }
 
-func TestTheSameConfigurationIsTheSameBytesAfterItsOwnDecoding(t *testing.T) {
+func TestConfigurationEncodingIsDeterministic(t *testing.T) {
 	c := testConfiguration(1, 2, 3)
 	data := EncodeConfiguration(c)
 	again, err := DecodeConfiguration(data)

@@ -9,7 +9,7 @@ import (
 
 // E21: whatever the drift within the bound and whenever the heartbeat arrived, a leader stops
 // trusting before a follower stops keeping its promise, in true time.
-func TestE21TheFollowersPromiseOutlivesTheLeadersTrust(t *testing.T) {
+func TestE21FollowerPeriodEndsAfterLeaderPeriod(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := Lease{
 			Length:        time.Duration(rapid.Int64Range(1, int64(time.Hour)).Draw(t, "length")),
@@ -32,7 +32,7 @@ func TestE21TheFollowersPromiseOutlivesTheLeadersTrust(t *testing.T) {
 	}
 }
 
-func TestNoLeaseIsAskedNoneIsHeld(t *testing.T) {
+func TestLeaseWithoutLengthIsNotHeld(t *testing.T) {
 	q := Quorum{Incoming: Majority{1}}
 	now := func(uint64) (time.Duration, bool) { return time.Second, true }
 	for _, l := range []Lease{{}, {Length: -1}, {Length: time.Second, DriftPerMille: 1000}} {
@@ -48,7 +48,7 @@ func TestNoLeaseIsAskedNoneIsHeld(t *testing.T) {
 	}
 }
 
-func TestE21ALeaseRunsFromWhenTheHeartbeatWasSentAndNeedsAQuorum(t *testing.T) {
+func TestE21LeaseNeedsQuorumOfHeartbeats(t *testing.T) {
 	l := Lease{Length: time.Second}
 	q := Quorum{Incoming: Majority{1, 2, 3}}
 	sent := map[uint64]time.Duration{1: 9 * time.Second, 2: 4 * time.Second}
@@ -71,7 +71,7 @@ func TestE21ALeaseRunsFromWhenTheHeartbeatWasSentAndNeedsAQuorum(t *testing.T) {
 	}
 }
 
-func TestE21APromiseIsNeverShortened(t *testing.T) {
+func TestE21GrantIsNeverShortened(t *testing.T) {
 	long, short := Lease{Length: 10 * time.Second}, Lease{Length: time.Second}
 	until := long.Grant(0, time.Second)
 	if again := short.Grant(until, 2*time.Second); again != until {

@@ -80,7 +80,7 @@ func drawTerms(t *rapid.T, from uint64) []uint64 {
 	return terms
 }
 
-func TestALogIndexIsAsGoodAsASliceOfTerms(t *testing.T) {
+func TestLogTermsMatchesSliceModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		base := rapid.Uint64Range(0, 3).Draw(t, "base")
 		m := &modelLog{base: base, terms: []uint64{base}}
@@ -162,7 +162,7 @@ func compareLogs(t *rapid.T, l *LogTerms, m *modelLog) {
 
 // Raft §5.3: "If the follower does not find an entry in its log with the same index and term, then
 // it refuses the new entries." Figure 7, with the leader's log on top.
-func TestFigure7EveryFollowerIsToldFromTheLeader(t *testing.T) {
+func TestFigure7ConflictHints(t *testing.T) {
 	leader := logWithTerms(1, 1, 1, 4, 4, 5, 5, 6, 6, 6)
 	for _, c := range []struct {
 		name                        string
@@ -204,7 +204,7 @@ func TestFigure7EveryFollowerIsToldFromTheLeader(t *testing.T) {
 // Raft §5.3: "If an existing entry conflicts with a new one (same index but different terms),
 // delete the existing entry and all that follow it." Only then: a delayed, shorter AppendEntries
 // truncates nothing.
-func TestAnOldAppendEntriesDoesNotTruncateWhatFollowsIt(t *testing.T) {
+func TestOldAppendEntriesHasNoConflict(t *testing.T) {
 	log := logWithTerms(1, 1, 2, 2, 2)
 	for _, c := range []struct {
 		e    *messages.Entries
@@ -224,7 +224,7 @@ func TestAnOldAppendEntriesDoesNotTruncateWhatFollowsIt(t *testing.T) {
 	}
 }
 
-func TestABrokenUseOfTheLogIndexPanicsWithTheValues(t *testing.T) {
+func TestLogTermsPanicsOnBrokenInvariants(t *testing.T) {
 	runs := func(pairs ...uint64) (runs []*messages.TermRun) {
 		for i := 0; i < len(pairs); i += 2 {
 			runs = append(runs, &messages.TermRun{FirstIndex: pairs[i], Term: pairs[i+1]})
@@ -294,7 +294,7 @@ func commonPrefix(a, b []uint64) int {
 	return n
 }
 
-func TestProbingFindsTheAgreementInOneRoundTripPerConflictingTerm(t *testing.T) {
+func TestProbingTakesOneRoundTripPerTerm(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		logs := drawReplicatedLogs(t)
 		leaderTerms, followerTerms := logs[0], logs[1]
@@ -317,7 +317,7 @@ func TestProbingFindsTheAgreementInOneRoundTripPerConflictingTerm(t *testing.T) 
 // The bound above is met where the terms of the two logs lie between each other: nothing that a
 // refusal tells of one term says anything of the one before. Where the leader went on from early
 // terms, the first refusal tells it all.
-func TestProbingTakesARoundTripForEachOfTheTermsThatLieBetweenTheLeaders(t *testing.T) {
+func TestProbingRoundTripsOfInterleavedTerms(t *testing.T) {
 	for _, c := range []struct {
 		leader, follower []uint64
 		refusals         int
@@ -366,7 +366,7 @@ func compactLog(terms []uint64, base int) *LogTerms {
 }
 
 // The hint of a follower gone mad must not lead the leader out of its log.
-func TestNextAfterConflictStaysInTheLogWhateverTheHint(t *testing.T) {
+func TestNextAfterConflictStaysInTheLog(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		terms := drawTerms(t, 1)
 		l := drawCompactedLog(t, terms, len(terms))
@@ -380,7 +380,7 @@ func TestNextAfterConflictStaysInTheLogWhateverTheHint(t *testing.T) {
 // Raft §5.4.1: "If the logs have last entries with different terms, then the log with the later
 // term is more up-to-date. If the logs end with the same term, then whichever log is longer is more
 // up-to-date."
-func TestTheLaterTermThenTheLongerLogIsMoreUpToDate(t *testing.T) {
+func TestUpToDateComparesTermThenLength(t *testing.T) {
 	l := logWithTerms(1, 2, 2)
 	for _, c := range []struct {
 		index, term uint64
@@ -392,7 +392,7 @@ func TestTheLaterTermThenTheLongerLogIsMoreUpToDate(t *testing.T) {
 	}
 }
 
-func TestAppendingInTheSameTermAllocatesNothing(t *testing.T) {
+func TestAppendInSameTermAllocatesNothing(t *testing.T) {
 	l := logWithTerms(1, 1)
 	e := testEntries(3, 1, 1)
 	if n := testing.AllocsPerRun(100, func() {

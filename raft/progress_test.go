@@ -6,7 +6,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestE42NextStaysAboveMatchWhateverAnswersCome(t *testing.T) {
+func TestE42NextIndexStaysAboveMatchIndex(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := NewProgress(rapid.Uint64Range(0, 10).Draw(t, "last"))
 		index := rapid.Uint64Range(0, 15)
@@ -41,7 +41,7 @@ func TestE42NextStaysAboveMatchWhateverAnswersCome(t *testing.T) {
 	})
 }
 
-func TestE42StaleDuplicatedAndReorderedAnswersAreHarmless(t *testing.T) {
+func TestE42OldResponsesChangeNothing(t *testing.T) {
 	p := NewProgress(10)
 	if p != (Progress{Match: 0, Next: 11}) {
 		t.Fatalf("a new leader begins with %+v (Figure 2: nextIndex is last log index + 1, matchIndex 0)", p)
@@ -72,7 +72,7 @@ func TestE42StaleDuplicatedAndReorderedAnswersAreHarmless(t *testing.T) {
 	step("not before what is acknowledged", true, true, Progress{9, 10})
 }
 
-func TestE43AWindowIsAsGoodAsAListAndEmptyAfterAReset(t *testing.T) {
+func TestE43InflightWindowMatchesListModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		messages, maxBytes := rapid.IntRange(1, 5).Draw(t, "messages"), rapid.Uint64Range(0, 40).Draw(t, "bytes")
 		w := NewInflightWindow(messages, maxBytes)
@@ -113,7 +113,7 @@ func TestE43AWindowIsAsGoodAsAListAndEmptyAfterAReset(t *testing.T) {
 	})
 }
 
-func TestAWindowAllocatesNothingAndRefusesWhatDoesNotFit(t *testing.T) {
+func TestInflightWindowAllocationsAndPanics(t *testing.T) {
 	w := NewInflightWindow(4, 1000)
 	index := uint64(0)
 	if n := testing.AllocsPerRun(100, func() {

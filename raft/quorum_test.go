@@ -73,7 +73,7 @@ func forEachQuorum(n uint, f func(q Quorum)) {
 	}
 }
 
-func TestCommittedIsTheHighestNumberThatAQuorumOfBothHas(t *testing.T) {
+func TestHighestAcknowledgedMatchesNaiveCount(t *testing.T) {
 	const voters, values = 4, 4
 	cases := 0
 	forEachQuorum(voters, func(q Quorum) {
@@ -90,7 +90,7 @@ func TestCommittedIsTheHighestNumberThatAQuorumOfBothHas(t *testing.T) {
 	}
 }
 
-func TestAnElectionIsWonLostOrPendingAsEveryFutureOfItSays(t *testing.T) {
+func TestCountVotesMatchesAllFutures(t *testing.T) {
 	const voters = 4
 	forEachQuorum(voters, func(q Quorum) {
 		for granted := uint(0); granted < 2<<voters; granted += 2 {
@@ -104,7 +104,7 @@ func TestAnElectionIsWonLostOrPendingAsEveryFutureOfItSays(t *testing.T) {
 	})
 }
 
-func TestQuorumsOfManyVotersDecideAsSmallOnesDo(t *testing.T) {
+func TestHighestAcknowledgedOfManyVoters(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ids := rapid.SliceOfDistinct(rapid.Uint64Range(1, 30), func(id uint64) uint64 { return id })
 		q := Quorum{Incoming: ids.Draw(t, "incoming"), Outgoing: ids.Draw(t, "outgoing")}
@@ -117,7 +117,7 @@ func TestQuorumsOfManyVotersDecideAsSmallOnesDo(t *testing.T) {
 }
 
 // E27: reads and commits share this code, so what holds here holds for both.
-func TestE27ASingleVoterAmongLearnersDecidesAlone(t *testing.T) {
+func TestE27SingleVoterAmongLearnersDecides(t *testing.T) {
 	c := testConfiguration(1, 2, 3)
 	c.Members[1].Learner, c.Members[2].Learner = true, true
 	q := QuorumOf(c)
@@ -130,7 +130,7 @@ func TestE27ASingleVoterAmongLearnersDecidesAlone(t *testing.T) {
 	}
 }
 
-func TestAQuorumKnowsItsVoters(t *testing.T) {
+func TestQuorumVoters(t *testing.T) {
 	q := Quorum{Incoming: Majority{1, 2, 3}, Outgoing: Majority{2, 3, 4}}
 	if !slices.Equal(q.VoterIDs(), []uint64{1, 2, 3, 4}) {
 		t.Errorf("ids %v", q.VoterIDs())
@@ -145,7 +145,7 @@ func TestAQuorumKnowsItsVoters(t *testing.T) {
 	}
 }
 
-func TestCountingUpToSevenVotersAllocatesNothing(t *testing.T) {
+func TestSevenVotersAllocateNothing(t *testing.T) {
 	q := Quorum{Incoming: majorityFromBits(0b11111110), Outgoing: majorityFromBits(0b1110)}
 	acked := func(id uint64) uint64 { return uint64(bits.Reverse8(uint8(id))) }
 	if n := testing.AllocsPerRun(100, func() { q.HighestAcknowledged(acked) }); n != 0 {

@@ -35,7 +35,7 @@ func naiveDecideVote(v VoterState, r *messages.RequestVote) VoteDecision {
 	return d
 }
 
-func TestEveryVoteInASmallWorldIsDecidedAsANaiveReaderOfTheRulesWould(t *testing.T) {
+func TestDecideVoteMatchesNaiveRules(t *testing.T) {
 	logs := []*LogTerms{logWithTerms(), logWithTerms(1), logWithTerms(1, 1), logWithTerms(1, 2)}
 	flags := []bool{false, true}
 	cases, granted := 0, 0
@@ -85,7 +85,7 @@ func newVoteRequest(term uint64) *messages.RequestVote {
 	return &messages.RequestVote{Term: term, Candidate: 7, LastIndex: 3, LastTerm: 2}
 }
 
-func TestVotesAreGivenAsThePaperSays(t *testing.T) {
+func TestDecideVoteFollowsThePaper(t *testing.T) {
 	log := logWithTerms(1, 1, 2)
 	longer, later := logWithTerms(1, 1, 2, 2), logWithTerms(3)
 	prevote := func(r *messages.RequestVote) *messages.RequestVote { r.PreVote = true; return r }
@@ -142,7 +142,7 @@ func TestVotesAreGivenAsThePaperSays(t *testing.T) {
 
 // E23: neither side's membership is asked for. The rule is visible in the types: a VoterState has
 // no configuration. What can be tested is that an id nobody has heard of gets the vote.
-func TestE23AnUnknownCandidateGetsTheVote(t *testing.T) {
+func TestE23UnknownCandidateReceivesVote(t *testing.T) {
 	r := newVoteRequest(5)
 	r.Candidate = 123456789
 	if d := DecideVote(VoterState{Term: 4, Log: logWithTerms(1)}, r); !d.Grant || d.Vote != 123456789 {
@@ -152,7 +152,7 @@ func TestE23AnUnknownCandidateGetsTheVote(t *testing.T) {
 
 // Election Safety (Raft §5.2): whatever is asked in whatever order, one node grants at most one
 // candidate a term.
-func TestE2E4NoSequenceOfRequestsGetsTwoVotesInATerm(t *testing.T) {
+func TestE2E4OneVotePerTermForAnyRequests(t *testing.T) {
 	var walk func(v VoterState, votes map[uint64]uint64, depth int)
 	requests := []*messages.RequestVote{}
 	for _, candidate := range []uint64{1, 2} {
@@ -187,7 +187,7 @@ func TestE2E4NoSequenceOfRequestsGetsTwoVotesInATerm(t *testing.T) {
 
 // A repeated request is decided as the first was, log and all, and its answer waits for the disk as
 // the first one's does: that may still be on its way there.
-func TestE4ARepeatedRequestIsDecidedAnewAndSavedAnew(t *testing.T) {
+func TestE4RepeatedRequestIsDecidedAgain(t *testing.T) {
 	v := VoterState{Term: 3, Vote: 2, Log: logWithTerms(1, 2, 2)}
 	for _, c := range []struct {
 		lastIndex, lastTerm uint64

@@ -7,7 +7,45 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-func TestAFollowerAcknowledgesOnlyWhatItsDiskHas(t *testing.T) {
+// The disk is slow: three Appends are under way to it, and the log was truncated twice meanwhile.
+// What the oldest put on disk is worth only what neither truncation took away.
+func TestE12MarkBeforeTwoTruncations(t *testing.T) {
+	s := newFixture(t, 3).asFollower(4, 2, 1, 1)
+	s.deliver(newAppendEntries(4, 1, 1, 1, 4, 4, 4, 4, 4)) // 2 … 6 of term 4
+	s.deliver(newAppendEntries(5, 1, 1, 1, 5, 5, 5, 5, 5)) // replaced by a leader of term 5
+	s.deliver(newAppendEntries(6, 4, 5, 1, 6, 6))          // 5 and 6 once more, by one of term 6
+	s.expectRole(roleFollower, 6)
+	s.sentToPeers = nil
+	s.deliver(&messages.Durable{Incarnation: s.incarnation, Mark: &messages.AppendMark{Term: 4, Index: 6}})
+	if s.node.log.durableIndex != 1 {
+		t.Fatalf("index %d counts as durable: the disk holds entries 2 … of term 4, the log has them of term 5", s.node.log.durableIndex)
+	}
+	s.deliver(newAppendEntries(6, 4, 5, 1)) // says nothing new, and 4 is not on the disk
+	noneSent[*messages.AppendResponse](s)
+	s.syncAll()
+	if s.node.log.durableIndex != 6 {
+		t.Fatalf("index %d is durable after all is synced, want 6", s.node.log.durableIndex)
+	}
+}
+
+func TestLowDiskIsObserved(t *testing.T) {
+	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
+	s.deliver(&messages.Durable{Incarnation: s.incarnation, Mark: &messages.AppendMark{}, DiskLow: true})
+	if v := s.nodeViews[len(s.nodeViews)-1]; !v.DiskLow {
+		t.Fatal("status does not show that the disk is low")
+	}
+}
+
+// What the Machine has applied was committed, whatever the log last wrote down.
+func TestAppliedIndexIsCommitted(t *testing.T) {
+	s := newFixture(t, 3).asFollower(3, 2, 1, 1, 2, 2, 3)
+	s.deliver(&messages.MachineReady{Incarnation: s.incarnation, Applied: 3})
+	if s.node.log.commitIndex != 3 {
+		t.Fatalf("commit index %d with 3 applied", s.node.log.commitIndex)
+	}
+}
+
+func TestFollowerAcknowledgesDurableEntriesOnly(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	s.deliver(newAppendEntries(3, 1, 1, 1, 3, 3))
 	noneSent[*messages.AppendResponse](s)
@@ -21,7 +59,7 @@ func TestAFollowerAcknowledgesOnlyWhatItsDiskHas(t *testing.T) {
 	}
 }
 
-func TestARepeatedAppendWaitsForTheSameSync(t *testing.T) {
+func TestRepeatedAppendWaitsForSync(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	m := newAppendEntries(3, 1, 1, 1, 3)
 	s.deliver(m, m)
@@ -39,7 +77,7 @@ func TestARepeatedAppendWaitsForTheSameSync(t *testing.T) {
 
 // Raft §5.3: an existing entry is dropped only if it conflicts. An older append that comes late
 // says less, not otherwise.
-func TestReorderedAppendAnOldOneTruncatesNothing(t *testing.T) {
+func TestOldAppendTruncatesNothing(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	old := newAppendEntries(3, 1, 1, 1, 3)
 	s.deliver(newAppendEntries(3, 1, 1, 1, 3, 3, 3))
@@ -56,7 +94,7 @@ func TestReorderedAppendAnOldOneTruncatesNothing(t *testing.T) {
 
 // Raft, Figure 7: what the leader of term 8 meets. Its log is 1 1 1 4 4 5 5 6 6 6; it has appended
 // an entry of its own.
-func TestFigure7EachFollowerEndsWithTheLeadersLog(t *testing.T) {
+func TestFigure7FollowersAdoptLeadersLog(t *testing.T) {
 	leader := []uint64{1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 8}
 	for name, f := range map[string][]uint64{
 		"a": {1, 1, 1, 4, 4, 5, 5, 6, 6},
@@ -94,7 +132,7 @@ func TestFigure7EachFollowerEndsWithTheLeadersLog(t *testing.T) {
 	}
 }
 
-func TestAFollowerCommitsNothingThatItDoesNotShareWithTheLeader(t *testing.T) {
+func TestFollowerCommitsMatchingEntriesOnly(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1, 2, 2, 2)
 	s.deliver(newAppendEntries(3, 2, 2, 4)) // agrees up to 2 only, as far as can be told
 	if s.node.log.commitIndex != 2 {
@@ -102,7 +140,7 @@ func TestAFollowerCommitsNothingThatItDoesNotShareWithTheLeader(t *testing.T) {
 	}
 }
 
-func TestE11NothingIsAppliedBeforeItIsCommittedAndOnTheOwnDisk(t *testing.T) {
+func TestE11AppliesCommittedDurableEntriesOnly(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	s.deliver(&messages.Pull{Incarnation: 1, From: 2, MaxBytes: 1 << 20})
 	s.deliver(newAppendEntries(3, 1, 1, 3, 3, 3, 3))
@@ -118,7 +156,7 @@ func TestE11NothingIsAppliedBeforeItIsCommittedAndOnTheOwnDisk(t *testing.T) {
 // A leader of an earlier term may replace entries that a later one has committed, on a node that
 // knows of neither. So what a node learns to be committed in a term is applied when its disk knows
 // of that term.
-func TestE11NothingIsAppliedBeforeTheTermInWhichItsCommitIsKnownIsOnTheOwnDisk(t *testing.T) {
+func TestE11AppliesAfterTermIsDurable(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1, 3)
 	s.deliver(&messages.Pull{Incarnation: 1, From: 2, MaxBytes: 1 << 20})
 	s.deliver(newAppendEntries(5, 2, 3, 2, 5))
@@ -131,7 +169,7 @@ func TestE11NothingIsAppliedBeforeTheTermInWhichItsCommitIsKnownIsOnTheOwnDisk(t
 	}
 }
 
-func TestE11AStateMachineAheadOfTheLogStopsTheNode(t *testing.T) {
+func TestE11StateMachineAheadOfLogStopsNode(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	s.deliver(&messages.MachineReady{Incarnation: 1, Applied: 2})
 	if len(s.Failures) != 1 {
@@ -139,7 +177,7 @@ func TestE11AStateMachineAheadOfTheLogStopsTheNode(t *testing.T) {
 	}
 }
 
-func TestE12ATruncationLowersWhatIsDurableAtOnce(t *testing.T) {
+func TestE12TruncationLowersDurableIndex(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1, 2, 2, 2)
 	s.deliver(newAppendEntries(3, 1, 1, 1, 3))
 	if s.node.log.durableIndex != 1 {
@@ -150,7 +188,7 @@ func TestE12ATruncationLowersWhatIsDurableAtOnce(t *testing.T) {
 	}
 }
 
-func TestE17AppendsAndHeartbeatsOfAnEarlierTermAreAnsweredWithOurs(t *testing.T) {
+func TestE17StaleLeaderLearnsTheTerm(t *testing.T) {
 	s := newFixture(t, 3).asFollower(5, 3, 1, 1)
 	s.deliver(newAppendEntries(4, 1, 1, 1, 4), &messages.Heartbeat{Term: 4, Leader: 2, Commit: 1})
 	if a := onlySent[*messages.AppendResponse](s); a.Accepted || a.Term != 5 {
@@ -164,7 +202,7 @@ func TestE17AppendsAndHeartbeatsOfAnEarlierTermAreAnsweredWithOurs(t *testing.T)
 	}
 }
 
-func TestE30AConfigurationIsInEffectWhenAppendedAndE31NotWhenTruncated(t *testing.T) {
+func TestE30E31ConfigurationFollowsItsEntry(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	bytes := raft.EncodeConfiguration(newConfiguration(4))
 	m := newAppendEntries(3, 1, 1, 1, 3)
@@ -179,7 +217,7 @@ func TestE30AConfigurationIsInEffectWhenAppendedAndE31NotWhenTruncated(t *testin
 	}
 }
 
-func TestE31ANodeThatWasMadeALearnerByARolledBackEntryCampaignsAgain(t *testing.T) {
+func TestE31TruncatedLearnerCampaignsAgain(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	learner := newConfiguration(3)
 	learner.Members[0].Learner = true
@@ -199,7 +237,7 @@ func TestE31ANodeThatWasMadeALearnerByARolledBackEntryCampaignsAgain(t *testing.
 	}
 }
 
-func TestCommitNoticeANoticeIsObeyedAndNotAnswered(t *testing.T) {
+func TestCommitOnlyHeartbeatHasNoResponse(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1, 3)
 	s.deliver(&messages.Heartbeat{Term: 3, Leader: 2, Commit: 2, CommitOnly: true})
 	noneSent[*messages.HeartbeatResponse](s)
@@ -208,7 +246,7 @@ func TestCommitNoticeANoticeIsObeyedAndNotAnswered(t *testing.T) {
 	}
 }
 
-func TestABrokenAppendIsDroppedWhole(t *testing.T) {
+func TestMalformedAppendIsDropped(t *testing.T) {
 	for name, damage := range map[string]func(*messages.AppendEntries){
 		"a gap before the entries": func(m *messages.AppendEntries) { m.Entries = newEntries(7, 3) },
 		"no terms":                 func(m *messages.AppendEntries) { m.Entries.Runs = nil },
@@ -225,7 +263,7 @@ func TestABrokenAppendIsDroppedWhole(t *testing.T) {
 	}
 }
 
-func TestStaleMessagesOfAnEarlierLifeAreDropped(t *testing.T) {
+func TestStaleIncarnationIsDropped(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	s.crashNode()
 	s.asFollower(3, 2, 1, 1)
@@ -238,7 +276,7 @@ func TestStaleMessagesOfAnEarlierLifeAreDropped(t *testing.T) {
 // What is acknowledged in a term holds in that term only if the term is on the disk too: a node
 // that came back in an earlier one would let that one's leader replace the entries, and this leader
 // counts on them.
-func TestE1AnAcknowledgementWaitsForItsTermEvenIfItsEntriesAreOnDisk(t *testing.T) {
+func TestE1AcknowledgementWaitsForDurableTerm(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1, 3)
 	s.deliver(newAppendEntries(5, 2, 3, 1)) // the probe of a new leader: no entry that is not here
 	noneSent[*messages.AppendResponse](s)

@@ -28,7 +28,7 @@ func (s *fixture) readPointIDs() (ids []uint64) {
 	return ids
 }
 
-func TestE25ReadIndexFirstCommitAReadWaitsForAnEntryOfTheTerm(t *testing.T) {
+func TestE25ReadWaitsForFirstCommitOfTerm(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1, 2, 2)
 	s.syncAll()
 	s.deliver(newReadRequest(7), &messages.RequestRead{Id: 8, Mode: messages.ReadMode_READ_MODE_LEADER},
@@ -45,7 +45,7 @@ func TestE25ReadIndexFirstCommitAReadWaitsForAnEntryOfTheTerm(t *testing.T) {
 }
 
 // etcd#20418: an acknowledgement of an earlier round confirms nothing that was asked after it.
-func TestE26ARoundIsConfirmedByItsOwnNumberOnly(t *testing.T) {
+func TestE26RoundIsConfirmedByItsNumberOnly(t *testing.T) {
 	s := newLeaderFixture(t)
 	s.deliver(newReadRequest(7))
 	first := s.leader().reads.round
@@ -67,7 +67,7 @@ func TestE26ARoundIsConfirmedByItsOwnNumberOnly(t *testing.T) {
 	}
 }
 
-func TestE27ReadsOfASingleVoterAmongLearnersNeedNobody(t *testing.T) {
+func TestE27SingleVoterConfirmsReadsAlone(t *testing.T) {
 	s := newFixture(t, 3)
 	s.config.Bootstrap.Members[1].Learner, s.config.Bootstrap.Members[2].Learner = true, true
 	s.deliverRecovered(3, 0, 1, 1)
@@ -82,7 +82,7 @@ func TestE27ReadsOfASingleVoterAmongLearnersNeedNobody(t *testing.T) {
 	}
 }
 
-func TestE27LearnersConfirmNothing(t *testing.T) {
+func TestE27LearnersDoNotConfirmReads(t *testing.T) {
 	s := newFixture(t, 4)
 	s.config.Bootstrap.Members[3].Learner = true
 	s.asLeader(3, 1)
@@ -100,7 +100,7 @@ func TestE27LearnersConfirmNothing(t *testing.T) {
 	}
 }
 
-func TestE28LeadershipIsConfirmedAfterTheReadPointIsTaken(t *testing.T) {
+func TestE28ReadPointIsTakenBeforeRound(t *testing.T) {
 	s := newLeaderFixture(t)
 	s.deliver(&messages.Propose{Data: newProposal(1, 10)})
 	s.syncAll()
@@ -120,7 +120,7 @@ func TestE28LeadershipIsConfirmedAfterTheReadPointIsTaken(t *testing.T) {
 
 // The leader of before, cut off, is asked for a read: it finds nobody to confirm it and ends up
 // refusing.
-func TestStaleReadALeaderThatNobodyFollowsGivesNoPoint(t *testing.T) {
+func TestIsolatedLeaderGivesNoReadPoint(t *testing.T) {
 	s := newLeaderFixture(t)
 	s.Advance(9 * heartbeatInterval)
 	s.deliver(newReadRequest(7))
@@ -131,7 +131,7 @@ func TestStaleReadALeaderThatNobodyFollowsGivesNoPoint(t *testing.T) {
 	}
 }
 
-func TestALostRoundIsSaidAgainWithTheNextHeartbeat(t *testing.T) {
+func TestHeartbeatRepeatsLostRound(t *testing.T) {
 	s := newLeaderFixture(t)
 	s.deliver(newReadRequest(7))
 	round := s.leader().reads.round
@@ -147,7 +147,7 @@ func TestALostRoundIsSaidAgainWithTheNextHeartbeat(t *testing.T) {
 	}
 }
 
-func TestReadsThatWaitTogetherShareARound(t *testing.T) {
+func TestReadsShareRound(t *testing.T) {
 	s := newLeaderFixture(t)
 	s.deliver(newReadRequest(7), newReadRequest(8), &messages.ForwardedRead{From: 3, Id: 9})
 	if n := len(sentMessages[*messages.Heartbeat](s)); n != 2 {
@@ -162,7 +162,7 @@ func TestReadsThatWaitTogetherShareARound(t *testing.T) {
 	}
 }
 
-func TestAFollowerForwardsReadsAndPassesTheAnswerOn(t *testing.T) {
+func TestFollowerForwardsReads(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	s.deliver(newReadRequest(7))
 	if m := onlySent[*messages.ForwardedRead](s); m.Id != 7 || m.Unconfirmed || s.sentToPeers[0].to != 2 {
@@ -178,7 +178,7 @@ func TestAFollowerForwardsReadsAndPassesTheAnswerOn(t *testing.T) {
 	}
 }
 
-func TestE45ReadsAreBounded(t *testing.T) {
+func TestE45PendingReadsAreBounded(t *testing.T) {
 	for name, before := range map[string]func(*fixture){
 		"before the first commit": func(*fixture) {},
 		"after it":                func(s *fixture) { s.deliver(s.newProgress(2, 2)) },

@@ -117,7 +117,7 @@ var elections = []Mutation{
 				if _d.Grant && _m.PreVote {
 					n.resetElectionTimer()
 				}`)},
-		Hunt: Hunt{Package: "./actors/node", Test: "TestE15APreVoteLeavesNoTrace"},
+		Hunt: Hunt{Package: "./actors/node", Test: "TestE15PreVoteChangesNothing"},
 	},
 	{
 		Name:   "no stickiness",
@@ -125,7 +125,7 @@ var elections = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "handleRequestVote").Replace(
 			`raft.VoterState{___fields, Sticky: _sticky}`,
 			`raft.VoterState{___fields}`)},
-		Hunt: Hunt{Package: "./actors/node", Test: "TestPreVoteNoDisruptionWhoHearsALeaderRefusesAndKeepsItsTerm"},
+		Hunt: Hunt{Package: "./actors/node", Test: "TestPreVoteIsRefusedWithActiveLeader"},
 	},
 	{
 		Name:   "CheckQuorum is skipped",
@@ -150,7 +150,7 @@ var elections = []Mutation{
 		Name:   "a stale leader is not answered",
 		Breaks: "appends and heartbeats of an earlier term are dropped without a word: who is ahead stays alone (E17)",
 		Edits:  []mutation.Edit{mutation.In("actors/node", "stepTerm").Delete(`_n.refuseStaleLeader(_m)`)},
-		Hunt:   Hunt{Package: "./actors/node", Test: "TestE17AppendsAndHeartbeatsOfAnEarlierTermAreAnsweredWithOurs"},
+		Hunt:   Hunt{Package: "./actors/node", Test: "TestE17StaleLeaderLearnsTheTerm"},
 	},
 	{
 		Name:   "messages of a former life are heard",

@@ -86,6 +86,6 @@ var reads = []Mutation{
 		Name:   "the lease is not shortened by drift",
 		Breaks: "a leader trusts its lease for its full length on a slow clock (E21)",
 		Edits:  []mutation.Edit{mutation.In("raft", "LeaderDuration").Replace(`scalePerMille(_l.Length, _share)`, `_l.Length`)},
-		Hunt:   Hunt{Package: "./raft", Test: "TestE21TheFollowersPromiseOutlivesTheLeadersTrust"},
+		Hunt:   Hunt{Package: "./raft", Test: "TestE21FollowerPeriodEndsAfterLeaderPeriod"},
 	},
 }

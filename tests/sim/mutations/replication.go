@@ -95,7 +95,7 @@ var replication = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "pendingTruncations.durableIndex").Replace(
 			`min(_mark.Index, (*_t)[0].index-1)`,
 			`_mark.Index`)},
-		Hunt: Hunt{Package: "./actors/node", Test: "TestE12AnAcknowledgementFromBeforeTwoTruncationsCountsForNeither"},
+		Hunt: Hunt{Package: "./actors/node", Test: "TestE12MarkBeforeTwoTruncations"},
 	},
 	{
 		Name:   "the last truncation is taken for the first",
@@ -135,7 +135,7 @@ var replication = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "handleProgress").Replace(
 			`_p == nil || _m.Term != _n.term`,
 			`_p == nil`)},
-		Hunt: Hunt{Package: "./actors/node", Test: "TestProgressOfAnEarlierLeadershipMovesNothing"},
+		Hunt: Hunt{Package: "./actors/node", Test: "TestOldLeadershipProgressIsDropped"},
 	},
 	{
 		Name:   "truncated slots are used again",
@@ -143,7 +143,7 @@ var replication = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "memoryLog.truncate").Replace(
 			`_m.data[:_keep:_keep]`,
 			`_m.data[:_keep]`)},
-		Hunt: Hunt{Package: "./actors/node", Test: "TestWhatMemoryHandedOutIsNotWrittenOverAfterATruncation"},
+		Hunt: Hunt{Package: "./actors/node", Test: "TestMemoryLogNeverOverwritesSentEntries"},
 	},
 	{
 		Name:   "refusals of an earlier stream count",
@@ -195,7 +195,7 @@ var replication = []Mutation{
 		Name:   "uncommitted proposals have no bound",
 		Breaks: "a leader without a quorum takes proposals for ever (E45)",
 		Edits:  []mutation.Edit{mutation.In("actors/node", "leader.refusal").Replace(`_l.uncommitted.bytes`, `0`)},
-		Hunt:   Hunt{Package: "./actors/node", Test: "TestE45ProposalsAreBoundedUntilTheyAreCommitted"},
+		Hunt:   Hunt{Package: "./actors/node", Test: "TestE45UncommittedProposalsAreBounded"},
 	},
 	{
 		Name:   "memory keeps everything",
@@ -211,7 +211,7 @@ var replication = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "evict").Replace(
 			`_m.first+uint64(_k) <= _through`,
 			`_m.first+uint64(_k) <= _through+1`)},
-		Hunt: Hunt{Package: "./actors/node", Test: "TestNothingLeavesMemoryBeforeItIsOnDisk"},
+		Hunt: Hunt{Package: "./actors/node", Test: "TestMemoryKeepsEntriesUntilDurable"},
 	},
 	{
 		Name:   "a truncated configuration stays in effect",
@@ -219,6 +219,6 @@ var replication = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "raftLog.truncate").Replace(
 			`_l.configurations.Truncate(_from)`,
 			`false`)},
-		Hunt: Hunt{Package: "./actors/node", Test: "TestE30AConfigurationIsInEffectWhenAppendedAndE31NotWhenTruncated"},
+		Hunt: Hunt{Package: "./actors/node", Test: "TestE30E31ConfigurationFollowsItsEntry"},
 	},
 }

@@ -24,7 +24,7 @@ func (s *fixture) afterElectionTimeout() *fixture {
 	return s
 }
 
-func TestE1AVoteIsSaidWhenItIsOnDisk(t *testing.T) {
+func TestE1VoteIsSentAfterSync(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1).afterElectionTimeout()
 	s.deliver(newVoteRequest(3, 4, 1, 1))
 	noneSent[*messages.VoteResponse](s)
@@ -39,7 +39,7 @@ func TestE1AVoteIsSaidWhenItIsOnDisk(t *testing.T) {
 }
 
 // The candidate asks nobody before its own vote is on disk, and counts it only then.
-func TestE1ACandidateVotesForItselfOnDiskFirst(t *testing.T) {
+func TestE1CandidatePersistsItsVoteFirst(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1).afterElectionTimeout()
 	s.deliver(&messages.Campaign{}, &messages.VoteResponse{Term: 4, Voter: 2, PreVote: true, Granted: true})
 	s.expectRole(roleCandidate, 4)
@@ -58,7 +58,7 @@ func TestE1ACandidateVotesForItselfOnDiskFirst(t *testing.T) {
 	}
 }
 
-func TestE2SteppingDownWithinATermKeepsTheVote(t *testing.T) {
+func TestE2StepDownKeepsTheVote(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1).afterElectionTimeout()
 	s.deliver(newVoteRequest(3, 4, 1, 1))
 	s.deliver(&messages.Heartbeat{Term: 4, Leader: 3})
@@ -76,7 +76,7 @@ func TestE2SteppingDownWithinATermKeepsTheVote(t *testing.T) {
 	}
 }
 
-func TestE4ARepeatedRequestGetsTheSameVoteAndAnotherCandidateNone(t *testing.T) {
+func TestE4RepeatedRequestReceivesSameVote(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1).afterElectionTimeout()
 	s.deliver(newVoteRequest(3, 4, 1, 1), newVoteRequest(3, 4, 1, 1), newVoteRequest(2, 4, 1, 1))
 	s.syncAll()
@@ -91,7 +91,7 @@ func TestE4ARepeatedRequestGetsTheSameVoteAndAnotherCandidateNone(t *testing.T) 
 	}
 }
 
-func TestVoteOnceACrashBetweenSavingAndSayingGivesNoSecondVote(t *testing.T) {
+func TestVoteOnceAfterCrash(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1).afterElectionTimeout()
 	s.deliver(newVoteRequest(3, 4, 1, 1))
 	saved := s.pendingAppends[len(s.pendingAppends)-1].HardState
@@ -106,7 +106,7 @@ func TestVoteOnceACrashBetweenSavingAndSayingGivesNoSecondVote(t *testing.T) {
 	}
 }
 
-func TestE14ARestartedNodeKnowsTermAndVoteFromDiskAndNothingElse(t *testing.T) {
+func TestE14RestartRecoversTermAndVoteOnly(t *testing.T) {
 	s := newFixture(t, 3).asFollower(7, 2, 1, 1)
 	s.crashNode()
 	s.expectRole(roleRecovering, 0)
@@ -121,7 +121,7 @@ func TestE14ARestartedNodeKnowsTermAndVoteFromDiskAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestElectionRestrictionByTermAndByLength(t *testing.T) {
+func TestElectionRestriction(t *testing.T) {
 	for _, c := range []struct {
 		lastIndex, lastTerm uint64
 		granted             bool
@@ -136,7 +136,7 @@ func TestElectionRestrictionByTermAndByLength(t *testing.T) {
 	}
 }
 
-func TestE15APreVoteLeavesNoTrace(t *testing.T) {
+func TestE15PreVoteChangesNothing(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1).afterElectionTimeout()
 	deadline, contact := s.node.timer.deadline, s.node.contact.last
 	s.deliver(asPreVote(newVoteRequest(3, 4, 1, 1)), asPreVote(newVoteRequest(3, 9, 1, 1)))
@@ -151,7 +151,7 @@ func TestE15APreVoteLeavesNoTrace(t *testing.T) {
 	}
 }
 
-func TestPreVoteNoDisruptionWhoHearsALeaderRefusesAndKeepsItsTerm(t *testing.T) {
+func TestPreVoteIsRefusedWithActiveLeader(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	s.deliver(asPreVote(newVoteRequest(3, 90, 50, 3)), newVoteRequest(3, 90, 50, 3))
 	for _, a := range sentMessages[*messages.VoteResponse](s) {
@@ -167,7 +167,7 @@ func TestPreVoteNoDisruptionWhoHearsALeaderRefusesAndKeepsItsTerm(t *testing.T) 
 
 // A leader whose actors restarted leads no more, and nobody knows better: who would refuse it out
 // of loyalty to itself would leave the cluster without a leader for an election timeout.
-func TestALeaderThatAsksForVotesIsNotStuckTo(t *testing.T) {
+func TestRestartedLeaderReceivesVotes(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	s.deliver(asPreVote(newVoteRequest(2, 4, 1, 1)), newVoteRequest(2, 4, 1, 1))
 	s.syncAll()
@@ -179,7 +179,7 @@ func TestALeaderThatAsksForVotesIsNotStuckTo(t *testing.T) {
 	s.expectRole(roleFollower, 4)
 }
 
-func TestALeaderWithAQuorumRefusesToo(t *testing.T) {
+func TestLeaderRefusesVotes(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1)
 	s.deliver(newVoteRequest(3, 90, 50, 3))
 	if a := onlySent[*messages.VoteResponse](s); a.Granted || !a.LeaderActive {
@@ -188,25 +188,7 @@ func TestALeaderWithAQuorumRefusesToo(t *testing.T) {
 	s.expectRole(roleLeader, 4)
 }
 
-// etcd#8334: while it campaigns, a node knows no leader it could be true to; else two preCandidates
-// that were each refused for the other's sake would wait for ever.
-func TestE16APreCandidateKnowsNoLeaderAndCountsNoOldAnswers(t *testing.T) {
-	s := newFixture(t, 5).asFollower(3, 2, 1, 1)
-	s.deliver(&messages.Campaign{}, &messages.VoteResponse{Term: 4, Voter: 3, PreVote: true, Granted: true})
-	if s.node.contact.leader != 0 {
-		t.Fatal("the leader is still known")
-	}
-	s.deliver(asPreVote(newVoteRequest(4, 4, 1, 1)))
-	if a := onlySent[*messages.VoteResponse](s); !a.Granted {
-		t.Fatalf("a preCandidate refused another: %v", a)
-	}
-	s.Advance(2 * electionTimeout) // once more
-	s.expectRole(rolePreCandidate, 3)
-	s.deliver(&messages.VoteResponse{Term: 4, Voter: 4, PreVote: true, Granted: true})
-	s.expectRole(rolePreCandidate, 3) // 1 and 4 of 5; the answer of 3 was of the campaign before
-}
-
-func TestE17APreVoteOfAnEarlierTermIsAnsweredWithOursWhichFreesIt(t *testing.T) {
+func TestE17OldPreVoteLearnsTheTerm(t *testing.T) {
 	s := newFixture(t, 3).asFollower(7, 2, 1, 1).afterElectionTimeout()
 	s.deliver(asPreVote(newVoteRequest(3, 4, 1, 1)))
 	answer := onlySent[*messages.VoteResponse](s)
@@ -218,7 +200,7 @@ func TestE17APreVoteOfAnEarlierTermIsAnsweredWithOursWhichFreesIt(t *testing.T) 
 	behind.expectRole(roleFollower, 7)
 }
 
-func TestE18AShorterPreCandidateVotesForTheLongerOne(t *testing.T) {
+func TestE18PreCandidateVotesForLongerLog(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1, 3)
 	s.deliver(&messages.Campaign{})
 	s.expectRole(rolePreCandidate, 3)
@@ -233,7 +215,7 @@ func TestE18AShorterPreCandidateVotesForTheLongerOne(t *testing.T) {
 	s.expectRole(roleFollower, 4)
 }
 
-func TestE20AVoteAskedForByTheLeaderItselfIsNotHeldOff(t *testing.T) {
+func TestE20TransferVoteIgnoresStickiness(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	m := newVoteRequest(3, 4, 1, 1)
 	m.Transfer = true
@@ -244,23 +226,7 @@ func TestE20AVoteAskedForByTheLeaderItselfIsNotHeldOff(t *testing.T) {
 	}
 }
 
-func TestE20TimeoutNowCampaignsAtOnceAndSaysWhy(t *testing.T) {
-	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
-	s.deliver(&messages.TimeoutNow{Term: 2, Leader: 2}) // of an earlier term: late
-	s.expectRole(roleFollower, 3)
-	s.deliver(&messages.TimeoutNow{Term: 3, Leader: 2})
-	s.expectRole(roleCandidate, 4)
-	s.syncAll()
-	for _, m := range sentMessages[*messages.RequestVote](s) {
-		if m.PreVote || !m.Transfer || m.Term != 4 {
-			t.Fatalf("asked %v", m)
-		}
-	}
-	s.deliver(&messages.TimeoutNow{Term: 3, Leader: 2}) // doubled
-	s.expectRole(roleCandidate, 4)
-}
-
-func TestE23ALearnerVotesAndNeverCampaigns(t *testing.T) {
+func TestE23LearnerVotesAndNeverCampaigns(t *testing.T) {
 	s := newFixture(t, 3)
 	s.config.Bootstrap.Members[0].Learner = true
 	s.asFollower(3, 2, 1, 1)
@@ -276,104 +242,4 @@ func TestE23ALearnerVotesAndNeverCampaigns(t *testing.T) {
 	if a := onlySent[*messages.VoteResponse](s); !a.Granted {
 		t.Fatalf("answered %v", a)
 	}
-}
-
-func TestE36WhoHearsThatItWasRemovedStops(t *testing.T) {
-	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
-	s.deliver(&messages.Removed{From: 2, Term: 2, Index: 9}) // of an earlier term
-	s.expectRole(roleFollower, 3)
-	s.deliver(&messages.Removed{From: 2, Term: 3, Index: 9})
-	if len(s.Failures) != 1 {
-		t.Fatal("it goes on")
-	}
-}
-
-func TestASurvivorOfABrokenLinkAsksAtOnceAndAStickyVoterSoonAgain(t *testing.T) {
-	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
-	s.deliver(&messages.LinkDown{Peer: 3}) // not the leader's
-	s.Advance(fastCampaignDelayMax)
-	s.expectRole(roleFollower, 3)
-	s.deliver(&messages.LinkDown{Peer: 2})
-	s.deliver(asPreVote(newVoteRequest(3, 4, 1, 1)))
-	if a := onlySent[*messages.VoteResponse](s); !a.Granted {
-		t.Fatal("it still sticks to a leader whose link broke")
-	}
-	s.Advance(fastCampaignDelayMax)
-	s.expectRole(rolePreCandidate, 3)
-	s.clearRecorded()
-	s.deliver(&messages.VoteResponse{Term: 3, Voter: 3, PreVote: true, LeaderActive: true})
-	s.Advance(stickyRetryDelayMax)
-	if len(sentMessages[*messages.RequestVote](s)) == 0 {
-		t.Fatal("not asked again")
-	}
-}
-
-func TestALinkThatIsBackBeforeThePreVotesCallsThemOff(t *testing.T) {
-	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
-	s.randomInt64 = func(n int64) int64 { return n - 1 }
-	s.deliver(&messages.LinkDown{Peer: 2}, &messages.LinkUp{Peer: 2})
-	s.Advance(electionTimeout / 2)
-	s.expectRole(roleFollower, 3)
-}
-
-// What was forwarded may have been lost with the connection.
-func TestWhenTheLeadersLinkIsBackTheHandleSaysAgainWhatWaits(t *testing.T) {
-	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
-	told := func() (n int) {
-		for _, c := range sessionMessages[*messages.LeaderChanged](s) {
-			if c.Leader == 2 && c.Term == 3 {
-				n++
-			}
-		}
-		return n
-	}
-	before := told()
-	s.deliver(&messages.LinkDown{Peer: 2}, &messages.LinkUp{Peer: 3})
-	if told() != before {
-		t.Fatal("told while the link is down")
-	}
-	s.deliver(&messages.LinkUp{Peer: 2})
-	if told() != before+1 {
-		t.Fatalf("told %d times", told()-before)
-	}
-}
-
-func TestInEveryRoleATimerRuns(t *testing.T) {
-	s := newFixture(t, 3)
-	check := func(what string) {
-		t.Helper()
-		if s.node.timer.running == nil || s.runningTimers() != 1 || s.node.timer.due > s.node.timer.deadline {
-			t.Fatalf("%s: %d timers, the one due at %v, the deadline at %v", what, s.runningTimers(), s.node.timer.due, s.node.timer.deadline)
-		}
-	}
-	s.deliverRecovered(3, 0, 1, 1)
-	check("recovered")
-	s.deliver(&messages.Heartbeat{Term: 3, Leader: 2})
-	check("following")
-	s.deliver(&messages.LinkDown{Peer: 2})
-	check("link down")
-	s.Advance(fastCampaignDelayMax)
-	check("pre-candidate")
-	s.deliver(&messages.VoteResponse{Term: 3, Voter: 3, PreVote: true, LeaderActive: true})
-	check("refused for stickiness")
-	s.Advance(stickyRetryDelayMin)
-	check("asked again")
-	s.deliver(&messages.VoteResponse{Term: 4, Voter: 3, PreVote: true, Granted: true})
-	check("candidate")
-	s.syncAll()
-	s.deliver(&messages.VoteResponse{Term: 4, Voter: 3}, &messages.VoteResponse{Term: 4, Voter: 2})
-	s.expectRole(roleFollower, 4)
-	check("lost")
-	s.Advance(2 * electionTimeout)
-	check("again")
-	s.deliver(&messages.VoteResponse{Term: 5, Voter: 3, PreVote: true, Granted: true})
-	s.syncAll()
-	s.deliver(&messages.VoteResponse{Term: 5, Voter: 3, Granted: true})
-	s.expectRole(roleLeader, 5)
-	check("leader")
-	s.Advance(heartbeatInterval)
-	check("leader that beat")
-	s.Advance(electionTimeout + heartbeatInterval)
-	s.expectRole(roleFollower, 5)
-	check("deposed")
 }
