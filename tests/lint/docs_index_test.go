@@ -18,7 +18,8 @@ import (
 // names is a set of names.
 type names map[string]bool
 
-// docIndex is what documents may cite: everything that the sources of this repository, nested modules included, define.
+// docIndex is what documents may cite: everything that the sources of this repository, nested
+// modules included, define.
 type docIndex struct {
 	paths     names            // files and directories
 	tests     map[string]names // by package directory: tests, benchmarks, fuzz tests and examples
@@ -31,6 +32,7 @@ type docIndex struct {
 	symbols   map[string]names    // by package directory: package-level names, and Type.member
 	members   map[string]names    // by type name, over all packages
 	fileFuncs map[string]names    // by file: functions and types
+	texts     names               // string literals of the product
 }
 
 var (
@@ -45,7 +47,7 @@ func newDocIndex(t *testing.T) *docIndex {
 	x := &docIndex{
 		paths: names{}, tests: map[string]names{}, flags: names{"help": true, "version": true}, commands: names{"completion": true, "help": true},
 		metrics: names{}, scenarios: names{"all": true}, profiles: names{"all": true}, packages: map[string][]string{},
-		symbols: map[string]names{}, members: map[string]names{}, fileFuncs: map[string]names{},
+		symbols: map[string]names{}, members: map[string]names{}, fileFuncs: map[string]names{}, texts: names{},
 	}
 	for _, s := range sim.Scenarios() {
 		x.scenarios[s.Name] = true
@@ -167,8 +169,9 @@ func (x *docIndex) addSpec(dir, file string, s ast.Spec) {
 	}
 }
 
-// addLiterals notes flags, subcommands and metrics by how the sources write them: as the name in a call that defines a flag,
-// as the name in a table of flags, as a command's Use, as a literal that reads like a metric.
+// addLiterals notes flags, subcommands and metrics by how the sources write them: as the name in a
+// call that defines a flag, as the name in a table of flags, as a command's Use, as a literal that
+// reads like a metric.
 func (x *docIndex) addLiterals(n ast.Node, test bool) {
 	switch n := n.(type) {
 	case *ast.CallExpr:
@@ -193,10 +196,23 @@ func (x *docIndex) addLiterals(n ast.Node, test bool) {
 			x.commands[strings.Fields(value)[0]] = true
 		}
 	case *ast.BasicLit:
-		if name := literal(n); !test && metricText.MatchString(name) {
-			x.metrics[name] = true
+		if text := literal(n); !test {
+			x.texts[text] = true
+			if metricText.MatchString(text) {
+				x.metrics[text] = true
+			}
 		}
 	}
+}
+
+// hasText reports whether a string literal of the product contains text.
+func (x *docIndex) hasText(text string) bool {
+	for literal := range x.texts {
+		if strings.Contains(literal, text) {
+			return true
+		}
+	}
+	return false
 }
 
 func literal(e ast.Expr) string {

@@ -53,8 +53,8 @@ func numbers(pattern *regexp.Regexp, text string) []string {
 	return all
 }
 
-// The last table of docs/errata.md names, for every erratum, the packages whose tests carry its number and the scenarios that
-// play it.
+// The last table of docs/errata.md names, for every erratum, the packages whose tests carry its
+// number and the scenarios that play it.
 func TestErrataTableIsCurrent(t *testing.T) {
 	text := readDoc(t, errataFile)
 	before, rest, ok := strings.Cut(text, tableBegin)
@@ -120,7 +120,8 @@ func codeList(all []string) string {
 	return "`" + strings.Join(all, "`, `") + "`"
 }
 
-// Rules of docs/protocol.md are numbered without gaps, in the text and in the table of where they are enforced.
+// Rules of docs/protocol.md are numbered without gaps, in the text and in the table of where they
+// are enforced.
 func TestProtocolRulesAreNumbered(t *testing.T) {
 	text := readDoc(t, protocolFile)
 	defined, where := numbers(ruleDefined, text), numbers(ruleWhere, text)
@@ -141,7 +142,8 @@ func TestProtocolRulesAreNumbered(t *testing.T) {
 	}
 }
 
-// Errata and rules that code and documents cite are those that docs/errata.md and docs/protocol.md hold.
+// Errata and rules that code and documents cite are those that docs/errata.md and docs/protocol.md
+// hold.
 func TestCitedErrataAndRulesExist(t *testing.T) {
 	errataText, protocolText := readDoc(t, errataFile), readDoc(t, protocolFile)
 	errata, rules, sections := names{}, names{}, names{}
