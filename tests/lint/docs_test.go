@@ -272,7 +272,7 @@ func (d *document) checkPath(token string) bool {
 	return true
 }
 
-// checkTest checks a test's name, whose end may be left out with * or …; in a package, or anywhere.
+// checkTest checks a test's name, in a package or anywhere. Its end may be left out with * or ….
 func (d *document) checkTest(name, dir string) {
 	prefix := strings.TrimSuffix(strings.TrimSuffix(name, "*"), "…")
 	for in, tests := range d.tests {
