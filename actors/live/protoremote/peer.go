@@ -15,8 +15,8 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// peer is one other member as the library's events show it. The library connects when something is sent, so a greeting
-// is: it opens the connection, and is the first that the peer hears over it.
+// remotePeer is the link to one other member; Proto.Actor's events report its state. Proto.Actor
+// connects when something is sent, so a Hello is: it opens the connection and is its first message.
 type remotePeer struct {
 	link       *Link
 	member     *messages.Member
@@ -24,7 +24,7 @@ type remotePeer struct {
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	broken chan struct{} // a token: the endpoint terminated
+	broken chan struct{} // capacity 1; a token for a terminated endpoint
 
 	sent, received, dropped, refused atomic.Uint64
 
@@ -43,7 +43,7 @@ func newRemotePeer(l *Link, member *messages.Member) *remotePeer {
 	return p
 }
 
-// knock greets the peer again each time that the endpoint was terminated.
+// sendHellos sends a Hello at first, and again after each termination of the endpoint.
 func (p *remotePeer) sendHellos() {
 	for {
 		p.link.system.Root.Send(p.inboundPID, p.link.self.Hello(p.member.GetId(), receiverName))
@@ -89,7 +89,7 @@ func (p *remotePeer) setState(up bool, reason string) {
 	}
 }
 
-// end breaks the connection off: the library closes it when it hears of a terminated endpoint, from whomever.
+// stop closes the connection: Proto.Actor does so when an EndpointTerminatedEvent is published.
 func (p *remotePeer) stop(reason string) {
 	p.cancel()
 	p.setState(false, reason)
@@ -107,7 +107,9 @@ func (p *remotePeer) send(role messages.Role, message messages.PeerMessage) {
 	if size := proto.Size(message); size > p.link.options.maxMessageBytes {
 		p.dropped.Add(1)
 		if p.link.failures.Allow(p.member.GetId(), "oversized") {
-			p.link.log.Error().Int("bytes", size).Int("limit", p.link.options.maxMessageBytes).Msg("message to peer is above the limit for one message and cannot be sent: raise MaxLetterBytes on all members")
+			p.link.log.Error().Str("peer", raft.FormatID(p.member.GetId())).
+				Int("bytes", size).Int("limit", p.link.options.maxMessageBytes).
+				Str("advice", "keep requests below the limit").Msg("message to peer exceeds the size limit")
 		}
 		p.link.receiver.EnvelopesDropped(p.member.GetId())
 		return
@@ -120,7 +122,9 @@ func (p *remotePeer) stat() live.PeerStat {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return live.PeerStat{
-		ID: p.member.GetId(), Address: p.member.GetAddress(), Up: p.up, StateDuration: time.Since(p.stateSince), Reason: p.reason,
-		EnvelopesSent: p.sent.Load(), EnvelopesReceived: p.received.Load(), Dropped: p.dropped.Load(), Refused: p.refused.Load(),
+		ID: p.member.GetId(), Address: p.member.GetAddress(),
+		Up: p.up, StateDuration: time.Since(p.stateSince), Reason: p.reason,
+		EnvelopesSent: p.sent.Load(), EnvelopesReceived: p.received.Load(),
+		Dropped: p.dropped.Load(), Refused: p.refused.Load(),
 	}
 }

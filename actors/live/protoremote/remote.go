@@ -1,18 +1,20 @@
-// Package protoremote carries the messages between nodes over Proto.Actor's own remote, for applications that run one
-// already. Experimental: package link is the one to use.
+// Package protoremote is a peer link over Proto.Actor's own remote, for applications that use it
+// already. It is experimental; package link is the recommended one.
 //
-// The library's remote, as it comes, lets any caller stop any actor by name or crash the process with one call, loses a
-// batch above the receive limit without a word, sleeps two seconds between attempts, and queues without bound for a peer
-// that cannot be reached. So it is run here in the one configuration found safe:
-//   - batches of 16, a receive limit above 16 of the largest messages, windows of 16 MiB, one retry, attempts that wait
-//     for the peer with a backoff of 20 to 200 ms;
-//   - what comes in is checked before the library sees it (guard.go): nothing but Hello and Letter, to one target, the
-//     post; unary calls are refused, panics become errors;
-//   - nothing is sent to a peer whose connection does not stand, so that nothing queues up for it.
+// With its defaults, the remote lets any client stop any actor by name, or crash the process with
+// one call. It drops a batch above the receive limit silently, sleeps for two seconds between
+// attempts to connect, and queues without a bound for a peer that cannot be reached. This package
+// runs it in one configuration that avoids this:
+//   - batches have 16 messages; the receive limit is above 16 of the largest messages; windows have
+//     16 MiB; there is one retry; attempts to connect have a backoff of 20 to 200 ms;
+//   - received messages are checked before Proto.Actor sees them (check.go): only Hello and
+//     Envelope to one process are accepted, unary calls are refused, and panics become errors;
+//   - nothing is sent to a peer that is not connected, so nothing queues up for it.
 //
-// What it cannot do, and package link can: bound what is queued for a peer that stands and does not read (replicators keep
-// at most 1 MiB in flight), keep heartbeats from waiting behind entries, tie a message to the connection's identity: over
-// mutual TLS any member can speak as any other.
+// Three things remain that package link does better. The queue for a connected peer that does not
+// read has no bound (a replicator keeps at most 1 MiB in flight). Heartbeats wait behind entries.
+// And messages are not tied to the connection's identity: over mutual TLS, a member can send in the
+// name of any other.
 package protoremote
 
 import (
@@ -46,31 +48,33 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// Options says where a node listens and what it tells of itself.
+// Options configures the link of a node.
 type Options struct {
-	// Host and Port are listened on. The system's address, which peers dial, must be set already.
+	// Host and Port are the address to listen on. Peers dial the address of the actor system, which
+	// must be set already.
 	Host string
 	Port int
 
+	// ClusterID, StorageID and Software are sent in the Hello (link.Identity).
 	ClusterID uint64
 	StorageID []byte
 	Software  string
 
-	// ClientTLS and ServerTLS are the configurations for connecting and accepting; both nil: plaintext.
+	// ClientTLS and ServerTLS are the configurations for connecting and accepting; both nil:
+	// plaintext.
 	ClientTLS, ServerTLS *tls.Config
-	// maxMessageBytes bounds one message. Default 8 MiB.
-	maxMessageBytes int
+	maxMessageBytes      int // for tests; 0: defaults.RemoteMessageBytes
 }
 
 const (
-	writerBatchSize        = 16 // messages the library puts into one write
+	writerBatchSize        = 16 // messages in one write
 	flowControlWindowBytes = 16 << 20
 	helloRetryDelay        = 50 * time.Millisecond
-	receiverName           = "troupe-post"
+	receiverName           = "troupe-peer-receiver"
 	keepaliveInterval      = 10 * time.Second
 )
 
-// Link is a live.Link over Proto.Actor's remote.
+// Link is a live.PeerLink over Proto.Actor's remote.
 type Link struct {
 	options  Options
 	self     link.Identity
@@ -81,11 +85,11 @@ type Link struct {
 	events   *eventstream.Subscription
 	inbound  *inboundProcess
 
-	ctx          context.Context // ended by Close
+	ctx          context.Context // cancelled by Close
 	cancel       context.CancelFunc
 	helloSenders sync.WaitGroup
 
-	failures logonce.Limiter // by peer
+	failures logonce.Limiter // refused Hellos and oversized messages, by peer
 
 	mu    sync.RWMutex
 	peers map[uint64]*remotePeer // guarded by mu
@@ -93,10 +97,10 @@ type Link struct {
 
 var _ live.PeerLink = (*Link)(nil)
 
-// New checks the options and that the port is free: the library would panic on one that is not.
+// New checks the options and that the port is free; Proto.Actor panics if it is not.
 func New(options Options) (*Link, error) {
 	if (options.ClientTLS == nil) != (options.ServerTLS == nil) {
-		return nil, errors.New("peer link over remote: TLS for calling and for being called must be given together")
+		return nil, errors.New("peer link over remote: client and server TLS must be given together")
 	}
 	probe, err := net.Listen("tcp", net.JoinHostPort(options.Host, strconv.Itoa(options.Port)))
 	if err != nil {
@@ -109,16 +113,19 @@ func New(options Options) (*Link, error) {
 	return l, nil
 }
 
-// Start starts the remote of the node's system.
-func (l *Link) Start(inbox *live.PeerReceiver) {
-	l.receiver, l.log, l.system = inbox, inbox.Log(), inbox.System()
-	l.self = link.Identity{ID: inbox.NodeID(), ClusterID: l.options.ClusterID, StorageID: l.options.StorageID, Software: l.options.Software}
+// Start starts the remote of the node's actor system.
+func (l *Link) Start(receiver *live.PeerReceiver) {
+	l.receiver, l.log, l.system = receiver, receiver.Log(), receiver.System()
+	l.self = link.Identity{
+		ID: receiver.NodeID(), ClusterID: l.options.ClusterID,
+		StorageID: l.options.StorageID, Software: l.options.Software,
+	}
 	l.inbound = &inboundProcess{link: l, hellos: map[uint64]*messages.Hello{}}
 	l.system.ProcessRegistry.Add(l.inbound, receiverName)
 	config := remote.Configure(l.options.Host, l.options.Port,
 		remote.WithAdvertisedHost(l.system.Address()),
 		remote.WithEndpointWriterBatchSize(writerBatchSize),
-		remote.WithEndpointWriterQueueSize(1024), // where it begins; it grows
+		remote.WithEndpointWriterQueueSize(1024), // the initial size
 		remote.WithServerOptions(l.serverOptions()...),
 		remote.WithDialOptions(l.dialOptions()...),
 		remote.WithCallOptions(grpc.WaitForReady(true)),
@@ -129,9 +136,13 @@ func (l *Link) Start(inbox *live.PeerReceiver) {
 	l.events = l.system.EventStream.Subscribe(func(event any) {
 		switch e := event.(type) {
 		case *remote.EndpointConnectedEvent:
-			l.withPeerAt(e.Address, (*remotePeer).connected)
+			if p := l.peerAt(e.Address); p != nil {
+				p.connected()
+			}
 		case *remote.EndpointTerminatedEvent:
-			l.withPeerAt(e.Address, (*remotePeer).terminated)
+			if p := l.peerAt(e.Address); p != nil {
+				p.terminated()
+			}
 		}
 	})
 }
@@ -167,40 +178,35 @@ func (l *Link) dialOptions() []grpc.DialOption {
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 2, Jitter: 0.2, MaxDelay: 200 * time.Millisecond},
 			MinConnectTimeout: time.Second,
 		}),
-		// The library gives its streams no context: without this a peer that is gone for good would be waited for for ever.
-		grpc.WithStreamInterceptor(func(_ context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+		// Proto.Actor's streams have no context: without this, they would wait for a removed peer for
+		// ever.
+		grpc.WithStreamInterceptor(func(_ context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string,
+			open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
 			return open(l.peerContext(cc.Target()), desc, cc, method, options...)
 		}),
 	}
 }
 
-// peerContext lasts as long as the peer at an address is one.
+// peerContext returns the context of the peer at an address; a cancelled one if there is none.
 func (l *Link) peerContext(address string) context.Context {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	for _, p := range l.peers {
-		if p.member.GetAddress() == address {
-			return p.ctx
-		}
+	if p := l.peerAt(address); p != nil {
+		return p.ctx
 	}
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ended
 }
 
-// at passes news of an endpoint to the peer that is there.
-func (l *Link) withPeerAt(address string, news func(*remotePeer)) {
+// peerAt returns the peer at an address; nil if there is none.
+func (l *Link) peerAt(address string) *remotePeer {
 	l.mu.RLock()
-	var there *remotePeer
+	defer l.mu.RUnlock()
 	for _, p := range l.peers {
 		if p.member.GetAddress() == address {
-			there = p
+			return p
 		}
 	}
-	l.mu.RUnlock()
-	if there != nil {
-		news(there)
-	}
+	return nil
 }
 
 func (l *Link) peer(id uint64) *remotePeer {
@@ -209,7 +215,8 @@ func (l *Link) peer(id uint64) *remotePeer {
 	return l.peers[id]
 }
 
-// SetPeers begins to connect to those that are new, or have moved, and ends what goes on with those that are gone.
+// SetPeers connects to peers that are new or have changed, and disconnects the peers that members
+// does not contain.
 func (l *Link) SetPeers(members []*messages.Member) {
 	var gone []*remotePeer
 	l.mu.Lock()
@@ -237,14 +244,14 @@ func (l *Link) SetPeers(members []*messages.Member) {
 	}
 }
 
-// Send passes a message to the peer's post, if the connection stands.
+// Send sends a message to a peer if it is connected.
 func (l *Link) Send(to uint64, role messages.Role, message messages.PeerMessage) {
 	if p := l.peer(to); p != nil {
 		p.send(role, message)
 	}
 }
 
-// Close ends the remote. What the library's writers still wait for ends within some seconds.
+// Close stops the remote. Writers of Proto.Actor that wait for a peer end within some seconds.
 func (l *Link) Close() {
 	l.mu.Lock()
 	peers := l.peers
@@ -264,7 +271,7 @@ func (l *Link) Close() {
 	l.inbound.close()
 }
 
-// Stats describes the peers, by id.
+// Stats describes the peers, ordered by id.
 func (l *Link) Stats() []live.PeerStat {
 	l.mu.RLock()
 	defer l.mu.RUnlock()

@@ -25,7 +25,7 @@ import (
 
 const testTimeout = time.Minute
 
-// station is a member that hears instead of acting.
+// nodeFixture is a member whose Node and one replicator record what they receive.
 type nodeFixture struct {
 	id         uint64
 	env        *live.Env
@@ -34,7 +34,7 @@ type nodeFixture struct {
 	replicator chan any
 }
 
-// freePort is a port that nobody listens on: the library wants a number before it listens.
+// freePort returns an unused port.
 func freePort(t *testing.T) int {
 	t.Helper()
 	return freeport.Take(t, 1)[0]
@@ -52,7 +52,7 @@ func newNodeFixture(t *testing.T, id, replicator uint64, port int, change ...fun
 		t.Fatal(err)
 	}
 	s.env = live.New(live.Options{ID: id, Address: fmt.Sprintf("127.0.0.1:%d", port), Link: s.link, Logger: zerolog.Nop()})
-	for path, heard := range map[string]chan any{
+	for path, received := range map[string]chan any{
 		actors.NodePath:                   s.node,
 		actors.ReplicatorPath(replicator): s.replicator,
 	} {
@@ -61,13 +61,13 @@ func newNodeFixture(t *testing.T, id, replicator uint64, port int, change ...fun
 				switch m := ctx.Message().(type) {
 				case actor.SystemMessage, actor.AutoReceiveMessage:
 				case *messages.LinkUp:
-					heard <- fmt.Sprintf("up %x", m.Peer)
+					received <- fmt.Sprintf("up %x", m.Peer)
 				case *messages.LinkDown:
-					heard <- fmt.Sprintf("down %x", m.Peer)
+					received <- fmt.Sprintf("down %x", m.Peer)
 				case *messages.EnvelopesDropped:
-					heard <- fmt.Sprintf("dropped %x", m.Peer)
+					received <- fmt.Sprintf("dropped %x", m.Peer)
 				default:
-					heard <- m
+					received <- m
 				}
 			})
 		}), path)
@@ -88,30 +88,30 @@ func (s *nodeFixture) send(to uint64, role messages.Role, m proto.Message) {
 	s.env.System().Root.Send(s.env.PeerPID(to, role), m)
 }
 
-func expect(t *testing.T, heard <-chan any, wanted ...any) {
+func expect(t *testing.T, received <-chan any, wanted ...any) {
 	t.Helper()
 	for _, want := range wanted {
 		select {
-		case got := <-heard:
+		case got := <-received:
 			if message, ok := want.(proto.Message); ok {
 				if other, ok := got.(proto.Message); !ok || !proto.Equal(message, other) {
-					t.Fatalf("heard %v, want %v", got, want)
+					t.Fatalf("received %v, want %v", got, want)
 				}
 			} else if got != want {
-				t.Fatalf("heard %v, want %v", got, want)
+				t.Fatalf("received %v, want %v", got, want)
 			}
 		case <-time.After(testTimeout):
-			t.Fatalf("nothing was heard, want %v", want)
+			t.Fatalf("no message was received, want %v", want)
 		}
 	}
 }
 
-// several is said by tests that start more than one remote in this process. The library's Start sets gRPC's global logger
-// without a lock, which the race detector rightly reports; a server has one remote only.
+// skipUnderRaceDetector skips tests that start more than one remote in this process: Proto.Actor
+// sets gRPC's global logger without a lock. A server has one remote only.
 func skipUnderRaceDetector(t *testing.T) {
 	t.Helper()
 	if raceDetector {
-		t.Skip("two remotes in one process race for gRPC's global logger, within the library")
+		t.Skip("two remotes in one process race for gRPC's global logger, within Proto.Actor")
 	}
 }
 
@@ -143,9 +143,9 @@ func TestMembersExchangeMessagesOverRemote(t *testing.T) {
 	entries := &messages.AppendEntries{Leader: 2, Entries: &messages.Entries{First: 1, Runs: []*messages.TermRun{{FirstIndex: 1, Term: 1}}, Data: [][]byte{[]byte("x")}, Bytes: 1}}
 	b.send(1, messages.Role_ROLE_NODE, entries)
 	expect(t, a.node, entries)
-	answer := &messages.AppendResponse{From: 1, Accepted: true}
-	a.send(2, messages.Role_ROLE_REPLICATOR, answer)
-	expect(t, b.replicator, "up 1", answer)
+	response := &messages.AppendResponse{From: 1, Accepted: true}
+	a.send(2, messages.Role_ROLE_REPLICATOR, response)
+	expect(t, b.replicator, "up 1", response)
 }
 
 func TestRestartedMemberIsConnectedAgain(t *testing.T) {
@@ -158,9 +158,9 @@ func TestRestartedMemberIsConnectedAgain(t *testing.T) {
 	b.env.Close()
 	start := time.Now()
 	expect(t, a.node, "down 2")
-	// By its connection, which takes a millisecond, and not by pings that are not answered.
+	// By its closed connection, not by the keepalive.
 	if took := time.Since(start); took > keepaliveInterval {
-		t.Fatalf("a member that ended was noticed after %v", took)
+		t.Fatalf("the closed member was noticed after %v", took)
 	}
 	expect(t, a.replicator, "up 2", "down 2")
 	again := newNodeFixture(t, 2, 1, port)
@@ -180,16 +180,16 @@ func TestMessageOfForeignClusterIsRefused(t *testing.T) {
 	b.send(1, messages.Role_ROLE_NODE, heartbeat(2, 1))
 	for deadline := time.Now().Add(testTimeout); a.link.Stats()[0].Refused == 0; {
 		if time.Now().After(deadline) {
-			t.Fatal("its letter was not refused")
+			t.Fatal("the message was not refused")
 		}
 		<-time.After(time.Millisecond)
 	}
 	if received := a.link.Stats()[0].EnvelopesReceived; received != 0 {
-		t.Fatalf("%d letters were delivered", received)
+		t.Fatalf("%d messages were delivered", received)
 	}
 }
 
-// stranger speaks the library's protocol to a member.
+// newTestClient makes a client of Proto.Actor's protocol.
 func newTestClient(t *testing.T, s *nodeFixture) remote.RemotingClient {
 	t.Helper()
 	connection, err := grpc.NewClient(s.env.System().Address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -205,28 +205,28 @@ func TestE46RemoteProtocolAcceptsOnlyPeerMessages(t *testing.T) {
 	a.env.SetPeers(nil)
 	calls := newTestClient(t, a)
 	if _, err := calls.ListProcesses(context.Background(), &remote.ListProcessesRequest{}); status.Code(err) != codes.Unimplemented {
-		t.Errorf("a unary call is answered with %v", err)
+		t.Errorf("a unary call ended with %v", err)
 	}
-	letter, _ := proto.Marshal(messages.NewEnvelope(messages.Role_ROLE_NODE, heartbeat(2, 1)))
+	data, _ := proto.Marshal(messages.NewEnvelope(messages.Role_ROLE_NODE, heartbeat(2, 1)))
 	envelope := func(change func(*remote.MessageBatch)) *remote.RemoteMessage {
 		b := &remote.MessageBatch{
-			TypeNames: []string{"troupe.v1.Letter"}, Targets: []string{receiverName},
-			Envelopes: []*remote.MessageEnvelope{{MessageData: letter}},
+			TypeNames: []string{"troupe.v1.Envelope"}, Targets: []string{receiverName},
+			Envelopes: []*remote.MessageEnvelope{{MessageData: data}},
 		}
 		change(b)
 		return &remote.RemoteMessage{MessageType: &remote.RemoteMessage_MessageBatch{MessageBatch: b}}
 	}
 	for what, message := range map[string]*remote.RemoteMessage{
-		"stop":              envelope(func(b *remote.MessageBatch) { b.TypeNames[0] = "actor.Stop"; b.Targets[0] = actors.NodePath }),
-		"stop of the post":  envelope(func(b *remote.MessageBatch) { b.TypeNames[0] = "actor.Stop" }),
-		"letter past it":    envelope(func(b *remote.MessageBatch) { b.Targets[0] = actors.NodePath }),
-		"type out of range": envelope(func(b *remote.MessageBatch) { b.Envelopes[0].TypeId = 9 }),
-		"negative target":   envelope(func(b *remote.MessageBatch) { b.Envelopes[0].Target = -1 }),
-		"a sender":          envelope(func(b *remote.MessageBatch) { b.Envelopes[0].Sender = 1 }),
-		"a spawn":           envelope(func(b *remote.MessageBatch) { b.TypeNames[0] = "remote.ActorPidRequest"; b.Targets[0] = "activator" }),
-		"a disconnect":      {MessageType: &remote.RemoteMessage_DisconnectRequest{DisconnectRequest: &remote.DisconnectRequest{}}},
-		"a client":          {MessageType: &remote.RemoteMessage_ConnectRequest{ConnectRequest: &remote.ConnectRequest{ConnectionType: &remote.ConnectRequest_ClientConnection{}}}},
-		"nothing":           {},
+		"stop":                 envelope(func(b *remote.MessageBatch) { b.TypeNames[0] = "actor.Stop"; b.Targets[0] = actors.NodePath }),
+		"stop of the receiver": envelope(func(b *remote.MessageBatch) { b.TypeNames[0] = "actor.Stop" }),
+		"envelope to the Node": envelope(func(b *remote.MessageBatch) { b.Targets[0] = actors.NodePath }),
+		"type out of range":    envelope(func(b *remote.MessageBatch) { b.Envelopes[0].TypeId = 9 }),
+		"negative target":      envelope(func(b *remote.MessageBatch) { b.Envelopes[0].Target = -1 }),
+		"a sender":             envelope(func(b *remote.MessageBatch) { b.Envelopes[0].Sender = 1 }),
+		"a spawn":              envelope(func(b *remote.MessageBatch) { b.TypeNames[0] = "remote.ActorPidRequest"; b.Targets[0] = "activator" }),
+		"a disconnect":         {MessageType: &remote.RemoteMessage_DisconnectRequest{DisconnectRequest: &remote.DisconnectRequest{}}},
+		"a client":             {MessageType: &remote.RemoteMessage_ConnectRequest{ConnectRequest: &remote.ConnectRequest{ConnectionType: &remote.ConnectRequest_ClientConnection{}}}},
+		"nothing":              {},
 	} {
 		t.Run(what, func(t *testing.T) {
 			stream, err := calls.Receive(t.Context())
@@ -237,16 +237,16 @@ func TestE46RemoteProtocolAcceptsOnlyPeerMessages(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err = stream.Recv(); status.Code(err) != codes.PermissionDenied {
-				t.Errorf("it is answered with %v", err)
+				t.Errorf("the stream ended with %v", err)
 			}
 		})
 	}
 	if err := checkStream(nil, nil, &grpc.StreamServerInfo{FullMethod: "/m"}, func(any, grpc.ServerStream) error { panic("on purpose") }); err == nil || !strings.Contains(err.Error(), "on purpose") {
-		t.Errorf("a panic of the reader came out as %v", err)
+		t.Errorf("a panic of the reader returned %v", err)
 	}
 	select {
 	case m := <-a.node:
-		t.Errorf("the Node heard %v", m)
+		t.Errorf("the Node received %v", m)
 	default:
 	}
 	if _, ok := a.env.System().ProcessRegistry.GetLocal(actors.NodePath); !ok {
@@ -275,7 +275,7 @@ func TestPortInUseIsAnError(t *testing.T) {
 	}
 	defer listener.Close()
 	if _, err := New(Options{Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port}); err == nil {
-		t.Fatal("no word of it")
+		t.Fatal("New returned no error")
 	}
 }
 
@@ -287,9 +287,9 @@ func TestUnknownHellosDoNotEvictAMembersHello(t *testing.T) {
 		p.storeHello(&messages.Hello{From: 100 + id})
 	}
 	if p.hellos[2] == nil {
-		t.Error("the member's greeting is forgotten: nothing that it says would be heard until it connects anew")
+		t.Error("the member's Hello was evicted: its messages are refused until it connects again")
 	}
 	if n := len(p.hellos); n > maxHellos+1 {
-		t.Errorf("%d greetings are kept", n)
+		t.Errorf("%d Hellos are stored", n)
 	}
 }

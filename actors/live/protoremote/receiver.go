@@ -1,0 +1,88 @@
+package protoremote
+
+import (
+	"maps"
+	"sync"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupe-raft/troupe/actors/live"
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// inboundProcess receives all messages of peers. It runs on Proto.Actor's reading goroutines and
+// passes the messages to the PeerReceiver.
+type inboundProcess struct {
+	link *Link
+
+	mu     sync.Mutex
+	hellos map[uint64]*messages.Hello // guarded by mu; the last Hello of each sender
+	closed bool                       // guarded by mu
+}
+
+// maxHellos bounds the Hellos of unknown senders.
+const maxHellos = 256
+
+func (p *inboundProcess) SendUserMessage(_ *actor.PID, message any) {
+	_, inner, _ := actor.UnwrapEnvelope(message)
+	switch m := inner.(type) {
+	case *messages.Hello:
+		p.storeHello(m)
+	case *messages.Envelope:
+		p.deliver(m.GetRole(), m.PeerMessage())
+	}
+}
+
+func (p *inboundProcess) SendSystemMessage(*actor.PID, any) {}
+func (p *inboundProcess) Stop(*actor.PID)                   {}
+
+func (p *inboundProcess) storeHello(hello *messages.Hello) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.hellos) >= maxHellos {
+		// Those of members stay: a member sends one for each connection only.
+		maps.DeleteFunc(p.hellos, func(id uint64, _ *messages.Hello) bool { return p.link.peer(id) == nil })
+	}
+	p.hellos[hello.GetFrom()] = hello
+}
+
+func (p *inboundProcess) deliver(role messages.Role, message messages.PeerMessage) {
+	if message == nil {
+		return
+	}
+	from := message.SenderID()
+	peer := p.link.peer(from)
+	if peer == nil {
+		return
+	}
+	if err := live.CheckPeerMessage(from, role, message); err != nil || !p.helloAccepted(peer) {
+		peer.refused.Add(1)
+		return
+	}
+	peer.received.Add(1)
+	p.link.receiver.Deliver(from, role, message)
+}
+
+// helloAccepted checks the peer's last Hello. It does so for each message, since the Hello may have
+// arrived before SetPeers.
+func (p *inboundProcess) helloAccepted(peer *remotePeer) bool {
+	id := peer.member.GetId()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	hello := p.hellos[id]
+	if p.closed || hello == nil {
+		return false
+	}
+	err := p.link.self.CheckHello(hello, receiverName, peer.member)
+	if err != nil && p.link.failures.Allow(id, err.Error()) {
+		p.link.log.Error().Str("reason", err.Error()).Msg("refused a peer")
+	}
+	return err == nil
+}
+
+// close ends the delivery.
+func (p *inboundProcess) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+}
