@@ -2,162 +2,142 @@ package troupe
 
 import (
 	"cmp"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
+	"time"
 
 	"github.com/rs/zerolog"
 
-	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/internal/defaults"
-	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 	"github.com/troupe-raft/troupe/raft"
 	"github.com/troupe-raft/troupe/supervisor"
 )
 
-type (
-	// Network links nodes of one process, for tests and for embedding several members in one program. Tests cut, delay and
-	// filter on it.
-	Network = live.LocalNetwork
-	// Crash asks, in tests, that an actor of a node fail; see Node.Crash.
-	Crash = supervisor.CrashPoint
-	// FS is the filesystem that a node's files are on; see package persistence/vfs for the operating system's and for one
-	// in memory that can lose what was not synced.
-	FS = vfs.FS
-)
+// FS is the filesystem that holds a node's files. Package persistence/vfs has that of the operating
+// system, and one in memory that can lose what was not synced.
+type FS = vfs.FS
 
-// NewLocalNetwork makes a network that joins nodes of this process.
-func NewNetwork() *Network { return live.NewLocalNetwork() }
-
-// Config is what a node is started with. ID, Members, DataDir, StateMachine and one of Network and PeerLink are required.
+// Config configures a node. ID, Members, DataDir, StateMachine and one of Network and PeerLink are
+// required.
 type Config struct {
-	// ID is this member's id: not 0, and one of Members.
+	// ID is the id of this member. It is not 0, and Members must contain it.
 	ID uint64
-	// Members are the servers of a new cluster: the same list on each of them. Ignored, but for a check that it still names
-	// the same cluster, once the data directory holds a log.
+	// Members are the servers of a new cluster; the list must be the same on each of them. If the data
+	// directory holds a log, the members come from the log, and Members only serves to check that the
+	// log is of the same cluster.
 	Members []Member
-	// ClusterToken keeps clusters of the same members apart. May be empty.
+	// ClusterToken distinguishes clusters that have the same members. It may be empty.
 	ClusterToken string
-	// DataDir is where this node keeps its files; made if missing, with mode 0700. Nobody else may use it.
+	// DataDir is the directory of the node's files. Start creates it with mode 0700 if it does not
+	// exist, and locks it.
 	DataDir string
-	// FS is what DataDir is on; nil: the operating system's.
+	// FS holds DataDir; nil is the operating system's.
 	FS FS
 
 	// StateMachine opens the application's state machine.
 	StateMachine Factory
 
-	// Network joins nodes of this process. Nil: PeerLink is used.
+	// Network connects the node to others of this process; nil if PeerLink is set.
 	Network *Network
-	// PeerLink is how nodes of other processes are reached. Nil: Network is used.
+	// PeerLink connects the node to members in other processes; nil if Network is set.
 	PeerLink *PeerLink
 
 	Timing Timing
 	Limits Limits
-	// Logger hears one line an event that matters. The zero value is silent.
+	// Logger receives one line for each important event. The zero value discards them.
 	Logger zerolog.Logger
 
-	// CrashInjection makes Node.Crash possible, at the price of an allocation a message.
+	// CrashInjection enables Node.Crash and Node.CrashNow. It costs an allocation per message.
 	CrashInjection bool
-	// RestartLimit bounds restarts of actors: more than Max within Within stop the node. Zero: 10 within 30 s.
+	// RestartLimit bounds the restarts of actors: more than Max within the duration Within stop the
+	// node. The zero value is 10 within 30 s.
 	RestartLimit supervisor.RestartLimit
 }
 
-// PeerLink is the link to members in other processes.
-type PeerLink struct {
-	// Listeners take the connections of the peers. At least one; the node closes them.
-	Listeners []net.Listener
-	// ServerTLS and ClientTLS make the connections mutually authenticated TLS (see PeerTLS); both nil: plaintext.
-	ServerTLS *tls.Config
-	ClientTLS *tls.Config
-	// AllowPlaintext permits plaintext on listeners beyond loopback: whoever reaches the port can then speak as any member.
-	AllowPlaintext bool
-	// Remote uses Proto.Actor's own remote instead of the peer link. Experimental; see docs/messages.md.
-	ProtoRemote bool
+// Timing holds the durations of Raft. Zero values are replaced by the defaults. All members should
+// have the same.
+type Timing struct {
+	// HeartbeatInterval is the time between two heartbeats of a leader. Default 100 ms.
+	HeartbeatInterval time.Duration
+	// ElectionTimeout is the least time without a leader after which a member starts an election; the
+	// actual time is random, up to twice this (Raft §5.2). It is at least three heartbeat intervals.
+	// Default 1000 ms.
+	ElectionTimeout time.Duration
 }
 
-// Limits bound what a node keeps. Zero values mean the defaults.
+// Limits bound what a node keeps in memory, and what it accepts. Zero values are replaced by the
+// defaults.
 type Limits struct {
-	// MaxRequestBytes is the largest command. Default 1.5 MiB.
+	// MaxRequestBytes is the size of the largest command. Default 1.5 MiB.
 	MaxRequestBytes uint64
-	// MaxPendingRequests and MaxPendingBytes bound the commands of this handle that wait for their result.
-	// Defaults 65536, 64 MiB.
+	// MaxPendingRequests bounds the commands of this node that wait for their result. Default 65536.
 	MaxPendingRequests int
-	MaxPendingBytes    uint64
-	// MaxPendingReads is how many reads of this handle may wait. Default 65536.
+	// MaxPendingBytes bounds their size; the last one may exceed it. Default 64 MiB.
+	MaxPendingBytes uint64
+	// MaxPendingReads bounds the reads of this node that wait. Default 65536.
 	MaxPendingReads int
-	// MaxUncommittedBytes bounds, at a leader, what is proposed and not committed, or not on its own disk yet. Default 64 MiB.
+	// MaxUncommittedBytes bounds the entries in a leader's log that are not committed, or not on the
+	// leader's own disk. Default 64 MiB.
 	MaxUncommittedBytes uint64
-	// LogMemoryBytes of the newest durable log are kept in memory for members that are a little behind. Default 16 MiB.
+	// LogMemoryBytes bounds the newest durable entries that are kept in memory for members that are a
+	// little behind. Default 16 MiB.
 	LogMemoryBytes uint64
-	// MaxInFlightBytes may be on the way to one peer, unacknowledged. Default 16 MiB; 1 MiB over Proto.Actor's remote.
+	// MaxInFlightBytes bounds the entries that were sent to one peer and not acknowledged; the last
+	// request may exceed it. Default 16 MiB, or 1 MiB over Proto.Actor's remote.
 	MaxInFlightBytes uint64
-	// DiskLowWater: below as many free bytes a leader refuses writes as ErrDiskFull. Default 256 MiB.
+	// DiskLowWater is in bytes. A leader whose disk has less free space refuses writes with
+	// ErrDiskFull. Default 256 MiB.
 	DiskLowWater uint64
 }
 
-// withDefaults fills in what was left zero.
+// withDefaults replaces zero values by the defaults.
 func (c Config) withDefaults() Config {
-	c.Timing.HeartbeatInterval = cmp.Or(c.Timing.HeartbeatInterval, defaults.HeartbeatInterval)
-	c.Timing.ElectionTimeout = cmp.Or(c.Timing.ElectionTimeout, defaults.ElectionTimeout)
-	c.Limits.MaxRequestBytes = cmp.Or(c.Limits.MaxRequestBytes, defaults.MaxRequestBytes)
-	c.Limits.MaxPendingRequests = cmp.Or(c.Limits.MaxPendingRequests, defaults.MaxPendingRequests)
-	c.Limits.MaxPendingBytes = cmp.Or(c.Limits.MaxPendingBytes, defaults.MaxPendingBytes)
-	c.Limits.MaxPendingReads = cmp.Or(c.Limits.MaxPendingReads, defaults.MaxPendingReads)
-	c.Limits.MaxUncommittedBytes = cmp.Or(c.Limits.MaxUncommittedBytes, defaults.MaxUncommittedBytes)
-	c.Limits.LogMemoryBytes = cmp.Or(c.Limits.LogMemoryBytes, defaults.LogMemoryBytes)
 	inFlight := uint64(defaults.MaxInFlightBytes)
 	if c.PeerLink != nil && c.PeerLink.ProtoRemote {
 		inFlight = defaults.RemoteInFlightBytes
 	}
-	c.Limits.MaxInFlightBytes = cmp.Or(c.Limits.MaxInFlightBytes, inFlight)
-	c.Limits.DiskLowWater = cmp.Or(c.Limits.DiskLowWater, defaults.DiskLowWaterBytes)
+	c.Timing = Timing{
+		HeartbeatInterval: cmp.Or(c.Timing.HeartbeatInterval, defaults.HeartbeatInterval),
+		ElectionTimeout:   cmp.Or(c.Timing.ElectionTimeout, defaults.ElectionTimeout),
+	}
+	c.Limits = Limits{
+		MaxRequestBytes:     cmp.Or(c.Limits.MaxRequestBytes, defaults.MaxRequestBytes),
+		MaxPendingRequests:  cmp.Or(c.Limits.MaxPendingRequests, defaults.MaxPendingRequests),
+		MaxPendingBytes:     cmp.Or(c.Limits.MaxPendingBytes, defaults.MaxPendingBytes),
+		MaxPendingReads:     cmp.Or(c.Limits.MaxPendingReads, defaults.MaxPendingReads),
+		MaxUncommittedBytes: cmp.Or(c.Limits.MaxUncommittedBytes, defaults.MaxUncommittedBytes),
+		LogMemoryBytes:      cmp.Or(c.Limits.LogMemoryBytes, defaults.LogMemoryBytes),
+		MaxInFlightBytes:    cmp.Or(c.Limits.MaxInFlightBytes, inFlight),
+		DiskLowWater:        cmp.Or(c.Limits.DiskLowWater, defaults.DiskLowWaterBytes),
+	}
 	if c.FS == nil {
 		c.FS = vfs.OS()
 	}
 	return c
 }
 
-// validate says what is wrong with a configuration, and how to mend it.
+// validate returns an error that says what is wrong with a configuration, and how to mend it.
 func (c Config) validate() error {
 	switch {
 	case c.ID == 0:
-		return errors.New("troupe: Config.ID must not be 0")
+		return errors.New("troupe: Config.ID is 0: give the member an id")
 	case c.StateMachine == nil:
-		return errors.New("troupe: Config.StateMachine must make a state machine")
+		return errors.New("troupe: Config.StateMachine is nil: give a function that opens the state machine")
 	case c.DataDir == "":
-		return errors.New("troupe: Config.DataDir must name a directory")
+		return errors.New("troupe: Config.DataDir is empty: name a directory")
 	case (c.Network == nil) == (c.PeerLink == nil):
-		return errors.New("troupe: exactly one of Config.Network (nodes of this process) and Config.Peers (other processes) must be set")
+		return errors.New("troupe: set exactly one of Config.Network (nodes of this process) and Config.PeerLink (other processes)")
 	case c.PeerLink != nil && len(c.PeerLink.Listeners) == 0:
-		return errors.New("troupe: Config.Peers.Listeners must not be empty: the node does not choose its own port")
+		return errors.New("troupe: Config.PeerLink.Listeners is empty: give a listener on the member's address")
 	case c.Timing.HeartbeatInterval <= 0 || c.Timing.ElectionTimeout < 3*c.Timing.HeartbeatInterval:
-		return fmt.Errorf("troupe: the election timeout (%v) must be at least three heartbeats (%v)",
+		return fmt.Errorf("troupe: the election timeout is %v and the heartbeat interval %v: it must be at least three times as long",
 			c.Timing.ElectionTimeout, c.Timing.HeartbeatInterval)
 	}
-	for _, m := range c.Members {
-		if m.ID == c.ID {
-			return raft.ValidateConfiguration(c.initialConfiguration())
-		}
+	first := c.initialConfiguration()
+	if raft.FindMember(first, c.ID) == nil {
+		return fmt.Errorf("troupe: Config.Members does not contain this member, %s: list every member of the new cluster",
+			raft.FormatID(c.ID))
 	}
-	return fmt.Errorf("troupe: Config.Members does not name this member (%x): a new cluster's list holds every member", c.ID)
-}
-
-// bootstrap is the first configuration of the cluster: the same bytes on every member.
-func (c Config) initialConfiguration() *messages.Configuration {
-	b := &messages.Configuration{}
-	for _, m := range c.Members {
-		b.Members = append(b.Members, &messages.Member{
-			Id: m.ID, Name: m.Name, Address: m.Address, PeerUrls: m.PeerURLs, Learner: m.IsLearner,
-		})
-	}
-	sortMembers(b.Members)
-	b.ClusterId = raft.ClusterID(b, c.ClusterToken)
-	return b
-}
-
-// ClusterID is the id that a new cluster of these members has.
-func ClusterID(members []Member, token string) uint64 {
-	return Config{Members: members, ClusterToken: token}.initialConfiguration().ClusterId
+	return raft.ValidateConfiguration(first)
 }

@@ -195,7 +195,7 @@ func ExampleNode_Crash() {
 	if _, err := node.Propose(ctx, []byte("before the crash")); err != nil {
 		log.Fatal(err)
 	}
-	node.Crash(troupe.Crash{Actor: "machine", Message: "Committed"})
+	node.Crash(troupe.CrashPoint{Actor: "machine", Message: "Committed"})
 	if _, err := node.Propose(ctx, []byte("the write that met the crash")); err != nil {
 		log.Fatal(err)
 	}

@@ -8,36 +8,48 @@ import (
 	"sync"
 	"time"
 
+	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// ClusterOptions say how StartCluster makes its members. Size and StateMachine are required.
+// Network connects nodes of one process. Tests cut, delay and filter its messages.
+type Network = live.LocalNetwork
+
+// NewNetwork makes a network without nodes. A node joins it through Config.Network.
+func NewNetwork() *Network { return live.NewLocalNetwork() }
+
+// ClusterOptions configure StartCluster. Size and StateMachine are required.
 type ClusterOptions struct {
+	// Size is the number of members. Their ids are 1 to Size.
 	Size int
-	// StateMachine makes the factory of one member's state machine.
+	// StateMachine returns the factory of one member's state machine.
 	StateMachine func(id uint64) Factory
-	// Dir keeps the members' data directories on the real disk. Empty: each has a disk in memory.
+	// Dir holds the members' data directories on the operating system's filesystem. If it is empty,
+	// each member has a filesystem in memory.
 	Dir string
-	// Configure may change a member's configuration before it starts. Nil: as it is.
+	// Configure may change a member's configuration before each of its starts. It may be nil.
 	Configure func(*Config)
 }
 
-// Cluster is several members in one process, joined by a Network: for tests, for learning, and for programs that want a
-// replicated state machine without machines. Members are numbered from 1.
+// Cluster is a set of members in one process, connected by a Network. It is meant for tests, for
+// learning, and for programs that need a replicated state machine on one machine only.
 type Cluster struct {
-	Network            *Network
-	options            ClusterOptions
-	members            []Member
-	disks              map[uint64]FS
-	leaderPollInterval time.Duration // between looks for a leader that is on its way
+	Network *Network
+	options ClusterOptions
+	members []Member
+	disks   map[uint64]FS
 
 	mu    sync.Mutex
-	nodes map[uint64]*Node
+	nodes map[uint64]*Node // the latest node of each member; it may have stopped
 }
 
-// StartCluster starts all members and returns as soon as their logs are recovered; see WaitForLeader.
+// leaderPollInterval is the time between two looks at members that disagree about the leader.
+const leaderPollInterval = 2 * time.Millisecond
+
+// StartCluster starts all members and waits until they have recovered their logs. See
+// Cluster.WaitForLeader. If a member cannot be started, StartCluster stops the others.
 func StartCluster(ctx context.Context, options ClusterOptions) (*Cluster, error) {
-	c := &Cluster{Network: NewNetwork(), options: options, disks: map[uint64]FS{}, leaderPollInterval: 2 * time.Millisecond, nodes: map[uint64]*Node{}}
+	c := &Cluster{Network: NewNetwork(), options: options, disks: map[uint64]FS{}, nodes: map[uint64]*Node{}}
 	for id := uint64(1); id <= uint64(options.Size); id++ {
 		c.members = append(c.members, Member{ID: id, Name: fmt.Sprintf("member-%d", id), Address: fmt.Sprintf("member-%d:0", id)})
 		c.disks[id] = vfs.OS()
@@ -53,7 +65,7 @@ func StartCluster(ctx context.Context, options ClusterOptions) (*Cluster, error)
 	return c, nil
 }
 
-// Start starts a member again that was stopped or killed, on the data directory that it left.
+// Start starts a member, which must not run, on the data directory of its last run.
 func (c *Cluster) Start(ctx context.Context, id uint64) (*Node, error) {
 	dir := c.options.Dir
 	if dir == "" {
@@ -76,25 +88,26 @@ func (c *Cluster) Start(ctx context.Context, id uint64) (*Node, error) {
 	return n, nil
 }
 
-// Node is a member by its number; nil if it was never started.
+// Node returns the latest node of a member, which may have stopped; nil if it was never started.
 func (c *Cluster) Node(id uint64) *Node {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.nodes[id]
 }
 
-// Nodes are the members that run, by number.
+// Nodes returns the nodes that run, ordered by id.
 func (c *Cluster) Nodes() []*Node {
 	var running []*Node
 	for _, m := range c.members {
-		if n := c.Node(m.ID); n != nil && n.Status().Role != "stopped" {
+		if n := c.Node(m.ID); n != nil && n.Status().Role != roleStopped {
 			running = append(running, n)
 		}
 	}
 	return running
 }
 
-// WaitForLeader returns the leader as soon as a member that runs leads and knows it.
+// WaitForLeader waits until a member leads that another member, or itself, names as the leader, and
+// returns its node. The error is ErrNoLeader if the context ends first.
 func (c *Cluster) WaitForLeader(ctx context.Context) (*Node, error) {
 	for {
 		for _, n := range c.Nodes() {
@@ -105,20 +118,20 @@ func (c *Cluster) WaitForLeader(ctx context.Context) (*Node, error) {
 				}
 				continue
 			}
-			if leader := c.Node(id); leader != nil && leader.LeaderID() == id && leader.Status().Role == "leader" {
+			if leader := c.Node(id); leader != nil && leader.LeaderID() == id && leader.Status().Role == roleLeader {
 				return leader, nil
 			}
 		}
-		// Who is believed to lead does not know it yet, or does not run any more: the next change tells.
+		// The member that others name does not lead yet, or has stopped.
 		select {
-		case <-time.After(c.leaderPollInterval):
+		case <-time.After(leaderPollInterval):
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w: %w", ErrNoLeader, ctx.Err())
 		}
 	}
 }
 
-// Stop stops all members.
+// Stop stops all members, one after the other.
 func (c *Cluster) Stop(ctx context.Context) error {
 	var failed error
 	for _, n := range c.Nodes() {

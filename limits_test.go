@@ -165,7 +165,7 @@ func (c *testCluster) follower() *troupe.Node {
 	return c.Node(c.leader().ID()%3 + 1)
 }
 
-func TestE45AMemberWhoseStateMachineIsStuckRefusesWhatItCannotKeep(t *testing.T) {
+func TestE45StuckStateMachineIsBounded(t *testing.T) {
 	const maxReads, moreReads, maxWrites, moreWrites, memory = 2000, 100_000, 50, 2000, 1 << 20
 	gates := map[uint64]*gate{1: newGate(), 2: newGate(), 3: newGate()}
 	c := startTestCluster(t, 3, func(config *troupe.Config) {
@@ -225,7 +225,7 @@ func TestE45AMemberWhoseStateMachineIsStuckRefusesWhatItCannotKeep(t *testing.T)
 }
 
 // The leader's disk stands still for less than an election timeout, which is long here, while its followers' disks commit.
-func TestE45ALeaderWhoseDiskIsStuckTakesNoMoreThanItMayKeepInMemory(t *testing.T) {
+func TestE45LeaderWithStuckDiskIsBounded(t *testing.T) {
 	const maxUncommitted, memory, writes, size = 1 << 20, 256 << 10, 2000, 16 << 10
 	gates := map[uint64]*gate{1: newGate(), 2: newGate(), 3: newGate()}
 	c := startTestCluster(t, 3, func(config *troupe.Config) {
@@ -277,7 +277,7 @@ func TestE45ALeaderWhoseDiskIsStuckTakesNoMoreThanItMayKeepInMemory(t *testing.T
 	}
 }
 
-func TestE45AMemberWithoutALeaderRefusesWhatItCannotKeep(t *testing.T) {
+func TestE45MemberWithoutLeaderIsBounded(t *testing.T) {
 	const limit, more = 50, 1000
 	c := startTestCluster(t, 3, func(config *troupe.Config) {
 		config.Limits.MaxPendingRequests, config.Limits.MaxPendingReads = limit, limit

@@ -167,7 +167,7 @@ func (c *testCluster) requireAgreement() {
 	}
 }
 
-func TestAProposalAtAnyMemberIsAppliedOnceByAll(t *testing.T) {
+func TestProposalIsAppliedOnceByAllMembers(t *testing.T) {
 	c := startTestCluster(t, 3, nil)
 	for i := range 30 {
 		r := c.propose(uint64(i%3+1), fmt.Sprintf("command-%d", i))
@@ -178,7 +178,7 @@ func TestAProposalAtAnyMemberIsAppliedOnceByAll(t *testing.T) {
 	c.requireAgreement()
 }
 
-func TestASingleMemberIsACluster(t *testing.T) {
+func TestSingleMemberServesAllReadModes(t *testing.T) {
 	c := startTestCluster(t, 1, nil)
 	c.propose(1, "x")
 	for _, mode := range []troupe.ReadMode{troupe.ReadIndex, troupe.ReadLog, troupe.ReadLease, troupe.ReadLeader, troupe.ReadLocal} {
@@ -189,7 +189,7 @@ func TestASingleMemberIsACluster(t *testing.T) {
 	c.requireAgreement()
 }
 
-func TestReadsAtEveryMemberSeeEveryAcknowledgedWrite(t *testing.T) {
+func TestReadsSeeAcknowledgedWrites(t *testing.T) {
 	c := startTestCluster(t, 3, nil)
 	for i := range 50 {
 		c.propose(uint64(i%3+1), fmt.Sprint(i))
@@ -205,7 +205,7 @@ func TestReadsAtEveryMemberSeeEveryAcknowledgedWrite(t *testing.T) {
 	}
 }
 
-func TestAWriteSurvivesTheLossOfTheLeader(t *testing.T) {
+func TestWritesSurviveLeaderLoss(t *testing.T) {
 	c := startTestCluster(t, 3, nil)
 	for round := range 5 {
 		leader := c.leader()
@@ -231,7 +231,7 @@ func TestAWriteSurvivesTheLossOfTheLeader(t *testing.T) {
 	}
 }
 
-func TestLeadershipIsHandedToVotersAndToTheLeaderItselfAtOnce(t *testing.T) {
+func TestLeadershipTransferTargets(t *testing.T) {
 	c := startTestCluster(t, 3, nil)
 	var leader *troupe.Node
 	for try := 1; ; try++ {
@@ -257,7 +257,7 @@ func TestLeadershipIsHandedToVotersAndToTheLeaderItselfAtOnce(t *testing.T) {
 	}
 }
 
-func TestWithoutAMajorityNothingIsAcknowledged(t *testing.T) {
+func TestMinorityAcknowledgesNothing(t *testing.T) {
 	c := startTestCluster(t, 3, nil)
 	leader := c.leader()
 	c.propose(leader.ID(), "before")
@@ -279,8 +279,8 @@ func TestWithoutAMajorityNothingIsAcknowledged(t *testing.T) {
 
 // Every actor of the tree fails, now and at each kind of message that it gets, while three clients write: the node is
 // rebuilt from disk, and nothing is lost or applied twice.
-func TestEveryActorMayFailUnderLoad(t *testing.T) {
-	crashes := []troupe.Crash{
+func TestEveryActorFailsUnderLoad(t *testing.T) {
+	crashes := []troupe.CrashPoint{
 		{Actor: ""}, {Actor: "log"}, {Actor: "log/reader"}, {Actor: "machine"},
 		{Actor: "", Message: "AppendEntries"}, {Actor: "", Message: "Durable"}, {Actor: "", Message: "Durable", After: true},
 		{Actor: "", Message: "Flush"}, {Actor: "", Message: "Propose"}, {Actor: "", Message: "Recovered"},
@@ -326,19 +326,19 @@ func TestEveryActorMayFailUnderLoad(t *testing.T) {
 		if n.Status().Restarts == 0 {
 			t.Errorf("member %d was never restarted: the injection does not reach it", n.ID())
 		}
-		n.Crash(troupe.Crash{Actor: "none of ours"})
+		n.Crash(troupe.CrashPoint{Actor: "none of ours"})
 	}
 	c.requireAgreement()
 }
 
-func TestANodeThatKeepsFailingStopsAndTakesNoOtherWithIt(t *testing.T) {
+func TestRestartLimitStopsOneNodeOnly(t *testing.T) {
 	c := startTestCluster(t, 3, func(config *troupe.Config) {
 		config.CrashInjection = true
 		config.RestartLimit.Max, config.RestartLimit.Within = 3, time.Hour
 	})
 	c.leader()
 	victim := c.Node(2)
-	victim.Crash(troupe.Crash{Actor: "machine", Message: "Committed", Times: 100})
+	victim.Crash(troupe.CrashPoint{Actor: "machine", Message: "Committed", Times: 100})
 	c.propose(1, "x")
 	select {
 	case <-victim.Done():

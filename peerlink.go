@@ -13,6 +13,22 @@ import (
 	"github.com/troupe-raft/troupe/persistence"
 )
 
+// PeerLink configures the connections to members in other processes.
+type PeerLink struct {
+	// Listeners accept the connections of peers. There must be at least one. The node closes them.
+	Listeners []net.Listener
+	// ServerTLS and ClientTLS make peers authenticate each other; PeerTLS makes both. If both are nil,
+	// connections are plaintext.
+	ServerTLS *tls.Config
+	ClientTLS *tls.Config
+	// AllowPlaintext permits plaintext on a listener that other hosts can reach. Then everybody who
+	// reaches the port can act as a member.
+	AllowPlaintext bool
+	// ProtoRemote uses Proto.Actor's own remote instead of the peer link. It is experimental, and all
+	// members must use the same (docs/messages.md).
+	ProtoRemote bool
+}
+
 // PeerTLS returns the two TLS configurations of PeerLink from files in PEM: a certificate that is
 // valid for server and client authentication, its key, and the authorities that sign the peers'
 // certificates. Authentication is mutual (E46). Files that cannot work are reported here; the
@@ -21,26 +37,29 @@ func PeerTLS(certFile, keyFile, caFile string) (client, server *tls.Config, err 
 	return certs.Peer(certFile, keyFile, caFile)
 }
 
-// newPeerLink makes what joins the node to its peers.
+// newPeerLink makes the connections to the peers that the configuration asks for.
 func newPeerLink(config *Config, identity persistence.Identity) (live.PeerLink, error) {
-	if config.Network != nil {
+	switch peers := config.PeerLink; {
+	case config.Network != nil:
 		return config.Network.Link(), nil
+	case peers.ProtoRemote:
+		return newProtoRemoteLink(peers, identity)
+	default:
+		return link.New(link.Options{
+			Listeners: peers.Listeners, ClusterID: identity.ClusterID, StorageID: identity.StorageID[:],
+			Software: softwareName, ClientTLS: peers.ClientTLS, ServerTLS: peers.ServerTLS,
+			AllowPlaintext: peers.AllowPlaintext,
+		})
 	}
-	if config.PeerLink.ProtoRemote {
-		return newProtoRemoteLink(config, identity)
-	}
-	return link.New(link.Options{
-		Listeners: config.PeerLink.Listeners, ClusterID: identity.ClusterID, StorageID: identity.StorageID[:], Software: softwareName,
-		ClientTLS: config.PeerLink.ClientTLS, ServerTLS: config.PeerLink.ServerTLS, AllowPlaintext: config.PeerLink.AllowPlaintext,
-	})
 }
 
-// newProtoRemoteLink hands the listener's address over to Proto.Actor's remote, which only listens for itself.
-func newProtoRemoteLink(config *Config, identity persistence.Identity) (live.PeerLink, error) {
-	if len(config.PeerLink.Listeners) != 1 {
-		return nil, errors.New("troupe: Proto.Actor's remote listens on one address: give Config.Peers exactly one listener")
+// newProtoRemoteLink closes the listener and gives its address to Proto.Actor's remote, which opens
+// its own listener.
+func newProtoRemoteLink(peers *PeerLink, identity persistence.Identity) (live.PeerLink, error) {
+	if len(peers.Listeners) != 1 {
+		return nil, errors.New("troupe: Proto.Actor's remote listens on one address: give Config.PeerLink exactly one listener")
 	}
-	listener := config.PeerLink.Listeners[0]
+	listener := peers.Listeners[0]
 	address, ok := listener.Addr().(*net.TCPAddr)
 	if !ok {
 		return nil, fmt.Errorf("troupe: Proto.Actor's remote listens on TCP only, not on %v", listener.Addr())
@@ -49,7 +68,8 @@ func newProtoRemoteLink(config *Config, identity persistence.Identity) (live.Pee
 		return nil, fmt.Errorf("troupe: giving the peer address to Proto.Actor's remote: %w", err)
 	}
 	return protoremote.New(protoremote.Options{
-		Host: address.IP.String(), Port: address.Port, ClusterID: identity.ClusterID, StorageID: identity.StorageID[:],
-		Software: softwareName, ClientTLS: config.PeerLink.ClientTLS, ServerTLS: config.PeerLink.ServerTLS,
+		Host: address.IP.String(), Port: address.Port, ClusterID: identity.ClusterID,
+		StorageID: identity.StorageID[:], Software: softwareName,
+		ClientTLS: peers.ClientTLS, ServerTLS: peers.ServerTLS,
 	})
 }

@@ -72,7 +72,7 @@ func (d *sessionFixture) applied(index uint64, sequences ...uint64) {
 	d.Deliver(m)
 }
 
-func TestACallIsAnsweredWhenItsCommandIsApplied(t *testing.T) {
+func TestCallEndsWhenCommandIsApplied(t *testing.T) {
 	d := newServingFixture(t)
 	c := d.BeginProposal([]byte("command"))
 	if c.Poll() || len(d.proposed()) != 1 {
@@ -87,7 +87,7 @@ func TestACallIsAnsweredWhenItsCommandIsApplied(t *testing.T) {
 	}
 }
 
-func TestACallBeforeThereIsAnOriginIsSentOnceThereIs(t *testing.T) {
+func TestCallIsSentAfterRegistration(t *testing.T) {
 	d := newSessionFixture(t)
 	c := d.BeginProposal([]byte("command"))
 	d.Deliver(&messages.LeaderChanged{Incarnation: 1, Term: 1, Leader: 2})
@@ -105,7 +105,7 @@ func TestACallBeforeThereIsAnOriginIsSentOnceThereIs(t *testing.T) {
 	}
 }
 
-func TestACallThatIsGivenUpSaysWhatIsKnown(t *testing.T) {
+func TestAbandonedCallErrors(t *testing.T) {
 	why := errors.New("why")
 	d := newServingFixture(t)
 	write, read := d.BeginProposal([]byte("x")), d.BeginRead(ReadIndex)
@@ -180,7 +180,7 @@ func TestReadsThatDoNotWaitKeepWhatTheirModesPromise(t *testing.T) {
 
 // After a start the Machine tells the results of all that it replays, those of the process before as well, whose commands had
 // the same numbers.
-func TestResultsOfAnotherOriginAreNobodysHere(t *testing.T) {
+func TestResultsOfOtherSessionsAreIgnored(t *testing.T) {
 	d := newServingFixture(t)
 	c := d.BeginProposal([]byte("command"))
 	d.Deliver(&messages.CommandResults{
@@ -201,7 +201,7 @@ func TestResultsOfAnotherOriginAreNobodysHere(t *testing.T) {
 }
 
 // A read whose point is known waits for the state machine that it will look at: not for one that is no more.
-func TestAFormerLifesProgressReleasesNoRead(t *testing.T) {
+func TestEarlierIncarnationReleasesNoRead(t *testing.T) {
 	d := newServingFixture(t)
 	c := d.BeginRead(ReadIndex)
 	ask := d.sent[len(d.sent)-1].(*messages.RequestRead)
@@ -217,7 +217,7 @@ func TestAFormerLifesProgressReleasesNoRead(t *testing.T) {
 	}
 }
 
-func TestANewLeaderIsAskedAtOnceForTheReadPointThatIsWaitedFor(t *testing.T) {
+func TestNewLeaderGetsReadRequestAtOnce(t *testing.T) {
 	d := newServingFixture(t)
 	d.BeginRead(ReadIndex)
 	ask := d.sent[len(d.sent)-1].(*messages.RequestRead)
@@ -229,7 +229,7 @@ func TestANewLeaderIsAskedAtOnceForTheReadPointThatIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestLocalReadsWaitForTheReplayOfANewLife(t *testing.T) {
+func TestLocalReadsWaitForReplay(t *testing.T) {
 	d := newServingFixture(t)
 	d.Deliver(&messages.LeaderChanged{Incarnation: 2, Term: 1})
 	c := d.BeginRead(ReadLocal)
@@ -241,7 +241,7 @@ func TestLocalReadsWaitForTheReplayOfANewLife(t *testing.T) {
 	}
 }
 
-func TestWhatWaitsLongIsSaidAgainAndTheEndIsTold(t *testing.T) {
+func TestRetryAndClose(t *testing.T) {
 	d := newServingFixture(t)
 	write, read := d.BeginProposal([]byte("x")), d.BeginRead(ReadIndex)
 	d.now = 600 * time.Millisecond
@@ -262,7 +262,7 @@ func TestWhatWaitsLongIsSaidAgainAndTheEndIsTold(t *testing.T) {
 }
 
 // A leader that hands over refuses commands, and nobody tells that it leads on after all.
-func TestWhatWasRefusedForTheMomentIsSaidAgainAtTheNextRetry(t *testing.T) {
+func TestTemporaryRefusalIsRetried(t *testing.T) {
 	d := newServingFixture(t)
 	d.BeginProposal([]byte("refused"))
 	d.BeginProposal([]byte("waits"))
@@ -285,7 +285,7 @@ func TestWhatWasRefusedForTheMomentIsSaidAgainAtTheNextRetry(t *testing.T) {
 	}
 }
 
-func TestAnOriginThatWasRefusedForTheMomentIsAskedForAtTheNextRetry(t *testing.T) {
+func TestRefusedRegistrationIsRetried(t *testing.T) {
 	d := newSessionFixture(t)
 	d.Deliver(&messages.LeaderChanged{Incarnation: 1, Term: 1, Leader: 2})
 	for _, wants := range []int{1, 2, 2} {
@@ -301,7 +301,7 @@ func TestAnOriginThatWasRefusedForTheMomentIsAskedForAtTheNextRetry(t *testing.T
 }
 
 // What an actor says last may come after the end.
-func TestAfterTheEndNothingIsOpenedAndNobodyWaits(t *testing.T) {
+func TestClosedSessionDeliversNothing(t *testing.T) {
 	over := errors.New("over")
 	d := newSessionFixture(t)
 	waits := d.BeginProposal([]byte("x"))

@@ -42,7 +42,7 @@ func (d *sessionFixture) respondToReads(index uint64) (rounds int) {
 }
 
 // A Machine that is stuck, while the leader confirms every read: each read is a round of its own, and none is answered.
-func TestE45ReadsThatWaitForAStuckStateMachineAreBounded(t *testing.T) {
+func TestE45ReadsForStuckStateMachineAreBounded(t *testing.T) {
 	const limit, asked = 5000, 100_000
 	d := newSessionFixtureWith(t, Limits{MaxPendingReads: limit})
 	d.startServing()
@@ -78,7 +78,7 @@ func TestE45ReadsThatWaitForAStuckStateMachineAreBounded(t *testing.T) {
 	}
 }
 
-func TestE45ReadsThatAreGivenUpLeaveTheirPlaces(t *testing.T) {
+func TestE45AbandonedReadsFreeTheirPlaces(t *testing.T) {
 	d := newSessionFixtureWith(t, Limits{MaxPendingReads: 3})
 	d.startServing()
 	why := errors.New("why")
@@ -108,7 +108,7 @@ func TestE45ReadsThatAreGivenUpLeaveTheirPlaces(t *testing.T) {
 	}
 }
 
-func TestAReadThatIsGivenUpSaysWhatItWaitedFor(t *testing.T) {
+func TestAbandonedReadError(t *testing.T) {
 	d := newServingFixture(t)
 	c := d.BeginRead(ReadIndex)
 	d.respondToReads(9)
@@ -119,7 +119,7 @@ func TestAReadThatIsGivenUpSaysWhatItWaitedFor(t *testing.T) {
 	}
 }
 
-func TestE45LocalReadsThatWaitForAReplayAreBounded(t *testing.T) {
+func TestE45LocalReadsDuringReplayAreBounded(t *testing.T) {
 	d := newSessionFixtureWith(t, Limits{MaxPendingReads: 2})
 	first, second := d.BeginRead(ReadLocal), d.BeginRead(ReadLocal)
 	for range 3 { // to ask again takes no further place
@@ -142,7 +142,7 @@ func TestE45LocalReadsThatWaitForAReplayAreBounded(t *testing.T) {
 	}
 }
 
-func TestE45CommandsThatWaitForTheOriginAreBounded(t *testing.T) {
+func TestE45UnregisteredCommandsAreBounded(t *testing.T) {
 	d := newSessionFixtureWith(t, Limits{MaxRequestBytes: 100, MaxPendingRequests: 4, MaxPendingBytes: 250})
 	var calls []*Call
 	for range 3 {
@@ -191,7 +191,7 @@ func TestE45CommandsThatWaitForTheOriginAreBounded(t *testing.T) {
 
 // The replicated state keeps maxPendingSpan answers of an origin: a command that is lost, and said again after as many others
 // were applied, must still find its place there.
-func TestE45NoCommandRunsFurtherAheadOfTheOldestThanAnswersAreKept(t *testing.T) {
+func TestE45SpanIsAtMostTheCachedReplies(t *testing.T) {
 	d := newSessionFixtureWith(t, Limits{MaxRequestBytes: 100, MaxPendingRequests: 10, MaxPendingBytes: 1 << 20})
 	d.startServing()
 	oldest := d.BeginProposal([]byte("lost on its way"))
@@ -215,7 +215,7 @@ func TestE45NoCommandRunsFurtherAheadOfTheOldestThanAnswersAreKept(t *testing.T)
 	}
 }
 
-func TestRefusalsOfTheLeaderAreCounted(t *testing.T) {
+func TestLeaderRefusalsAreCounted(t *testing.T) {
 	d := newServingFixture(t)
 	c := d.BeginProposal([]byte("x"))
 	d.Deliver(&messages.ProposalsRefused{SessionIds: []uint64{7}, Sequences: []uint64{1}, Reason: messages.Refusal_REFUSAL_OVERLOADED, Limit: 9})

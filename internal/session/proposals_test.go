@@ -84,7 +84,7 @@ func (s *proposalsFixture) deliverResult(sequence uint64, value string) {
 	})
 }
 
-func TestTheLowestOutstandingSequenceIsTheOldestThatIsNotAnswered(t *testing.T) {
+func TestLowestOutstandingIsOldestPending(t *testing.T) {
 	s := newProposalsFixture(t, Limits{})
 	var waiting []<-chan outcome
 	for range 3 {
@@ -115,7 +115,7 @@ func TestTheLowestOutstandingSequenceIsTheOldestThatIsNotAnswered(t *testing.T) 
 	s.close(errStopped)
 }
 
-func TestANewLeaderHearsEverythingOutstandingAgain(t *testing.T) {
+func TestNewLeaderGetsPendingCommandsAgain(t *testing.T) {
 	s := newProposalsFixture(t, Limits{})
 	s.proposeAsync(t.Context(), "a")
 	first := s.nextSent()
@@ -126,7 +126,7 @@ func TestANewLeaderHearsEverythingOutstandingAgain(t *testing.T) {
 	s.close(errStopped)
 }
 
-func TestARefusalIsFinalOnlyForACommandThatWasSentOnce(t *testing.T) {
+func TestRefusalIsFinalIfSentOnce(t *testing.T) {
 	s := newProposalsFixture(t, Limits{})
 	refuse := func(sequence uint64) {
 		s.deliverRefused(&messages.ProposalsRefused{
@@ -151,7 +151,7 @@ func TestARefusalIsFinalOnlyForACommandThatWasSentOnce(t *testing.T) {
 	s.close(errStopped)
 }
 
-func TestAnAbandonedCommandTellsWhetherThereWasALeader(t *testing.T) {
+func TestAbandonedCommandErrors(t *testing.T) {
 	s := newProposalsFixture(t, Limits{})
 	for leader, want := range map[uint64]error{0: ErrNoLeader, 3: ErrTimeout} {
 		s.leader = leader
@@ -169,7 +169,7 @@ func TestAnAbandonedCommandTellsWhetherThereWasALeader(t *testing.T) {
 	s.close(errStopped)
 }
 
-func TestAnOriginThatTheClusterForgotIsOpenedAnew(t *testing.T) {
+func TestExpiredSessionRegistersAgain(t *testing.T) {
 	s := newProposalsFixture(t, Limits{})
 	done := s.proposeAsync(t.Context(), "x")
 	s.nextSent()
@@ -197,7 +197,7 @@ func TestAnOriginThatTheClusterForgotIsOpenedAnew(t *testing.T) {
 
 // A leader dies, everything outstanding is said again, and the copy of a command whose answer was too large to be kept meets
 // a ledger that cannot give it a second time. Its caller has it; those of the other commands lose nothing either.
-func TestACopyOfWhatWasAnsweredFailsNobody(t *testing.T) {
+func TestUnknownCopyOfRepliedCommandIsIgnored(t *testing.T) {
 	s := newProposalsFixture(t, Limits{})
 	large := s.proposeAsync(t.Context(), "large")
 	s.nextSent()
@@ -220,7 +220,7 @@ func TestACopyOfWhatWasAnsweredFailsNobody(t *testing.T) {
 	s.close(errStopped)
 }
 
-func TestE45WhatWaitsAtTheHandleIsBounded(t *testing.T) {
+func TestE45PendingCommandsAreBounded(t *testing.T) {
 	s := newProposalsFixture(t, Limits{MaxPendingRequests: 2, MaxRequestBytes: 100, MaxPendingBytes: 1 << 20})
 	for range 2 {
 		s.proposeAsync(t.Context(), "x")
@@ -252,7 +252,7 @@ func mustBeginRead(t *testing.T, r *reads) *readBatch {
 	return b
 }
 
-func TestReadsShareRoundsAndNoReadJoinsARequestThatHasLeft(t *testing.T) {
+func TestE28ReadsJoinUnsentRequestsOnly(t *testing.T) {
 	var asked []uint64
 	r := newTestReads(100, func(m *messages.RequestRead) { asked = append(asked, m.Id) })
 	r.deliverIncarnation(1)
@@ -279,7 +279,7 @@ func TestReadsShareRoundsAndNoReadJoinsARequestThatHasLeft(t *testing.T) {
 	}
 }
 
-func TestNothingIsServedBeforeTheReplayOfALife(t *testing.T) {
+func TestNoLocalReadBeforeReplay(t *testing.T) {
 	r := newTestReads(0, func(*messages.RequestRead) {})
 	serves := func() bool {
 		ctx, cancel := context.WithCancel(t.Context())

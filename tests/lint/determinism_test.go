@@ -190,7 +190,7 @@ func (w *visitor) callee(call *ast.CallExpr) (types.Object, bool) {
 	return nil, false
 }
 
-func TestWhatIsSimulatedDependsOnItsInputsAlone(t *testing.T) {
+func TestSimulatedCodeIsDeterministic(t *testing.T) {
 	l := newLoader(t)
 	files := 0
 	for path, names := range l.sources {
@@ -224,7 +224,7 @@ func TestWhatIsSimulatedDependsOnItsInputsAlone(t *testing.T) {
 
 // The fixture breaks every rule; the lines that do say `want: what is told`. Everything wanted must be told, and nothing
 // else.
-func TestEveryBreachOfDeterminismIsFound(t *testing.T) {
+func TestNondeterminismIsFound(t *testing.T) {
 	l := newLoader(t)
 	names, err := filepath.Glob("testdata/deterministic/*.go")
 	if err != nil || len(names) == 0 {

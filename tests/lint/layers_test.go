@@ -110,7 +110,7 @@ func TestImportsPointDownOnly(t *testing.T) {
 }
 
 // The simulator runs what a node is made of and nothing around it: it builds in seconds and starts at once.
-func TestTheSimulatorIsBuiltWithoutServerStoreAndSockets(t *testing.T) {
+func TestSimulatorDependencies(t *testing.T) {
 	c := exec.Command("go", "list", "-deps", module+"/cmd/troupe-sim")
 	c.Dir = "../.."
 	out, err := c.Output()
@@ -130,7 +130,7 @@ func TestTheSimulatorIsBuiltWithoutServerStoreAndSockets(t *testing.T) {
 	}
 }
 
-func TestTheRulesAndTheVocabularyKnowNothingOfActors(t *testing.T) {
+func TestPureLayersDoNotImportActors(t *testing.T) {
 	_, all := sources(t)
 	for _, s := range all {
 		if prefix, _ := layerOf(s.pkg); prefix != "raft" && prefix != "messages" && prefix != "persistence" {
@@ -145,7 +145,7 @@ func TestTheRulesAndTheVocabularyKnowNothingOfActors(t *testing.T) {
 }
 
 // A function over 100 lines, or a file over 600, is a place where nobody finds anything.
-func TestFilesAndFunctionsStayReadable(t *testing.T) {
+func TestSizeLimits(t *testing.T) {
 	files, all := sources(t)
 	var long []string
 	for _, s := range all {

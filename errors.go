@@ -1,0 +1,51 @@
+package troupe
+
+import (
+	"errors"
+
+	"github.com/troupe-raft/troupe/internal/session"
+	"github.com/troupe-raft/troupe/persistence"
+)
+
+// Errors of requests. They come wrapped with what failed and what to do; compare with errors.Is.
+var (
+	// ErrNoLeader means that the context ended while no leader was known.
+	ErrNoLeader = session.ErrNoLeader
+	// ErrOverloaded means that a limit on pending requests was reached. The request had no effect.
+	// The error is a *LimitError if the limit is one of this member.
+	ErrOverloaded = session.ErrOverloaded
+	// ErrDiskFull means that the leader's disk has less free space than Limits.DiskLowWater. The
+	// command had no effect. Writes succeed again when there is space.
+	ErrDiskFull = session.ErrDiskFull
+	// ErrOutcomeUnknown means that the cluster expired this node's client session, so that nobody
+	// can find out whether the command took effect.
+	ErrOutcomeUnknown = session.ErrOutcomeUnknown
+	// ErrTimeout means that the context ended while the request was pending. A command may still
+	// take effect.
+	ErrTimeout = session.ErrTimeout
+	// ErrTooLarge means that the command is larger than Limits.MaxRequestBytes.
+	ErrTooLarge = session.ErrTooLarge
+	// ErrStopped means that the node has stopped. Node.Err returns the reason.
+	ErrStopped = errors.New("node stopped")
+	// ErrNotLeader means that only the leader can do this. The text names the leader, if one is known.
+	ErrNotLeader = errors.New("not the leader")
+	// ErrNotVoter means that leadership cannot go to this member, because it has no vote.
+	ErrNotVoter = errors.New("not a voter of this cluster")
+)
+
+// LimitError is an ErrOverloaded or ErrTooLarge that names the limit that was reached.
+type LimitError = session.LimitError
+
+// Errors of Start and of Node.Err: the data directory cannot be used.
+var (
+	// ErrWrongCluster means that the data directory belongs to another cluster.
+	ErrWrongCluster = persistence.ErrWrongCluster
+	// ErrWrongMember means that the data directory belongs to another member.
+	ErrWrongMember = persistence.ErrWrongMember
+	// ErrLocked means that another process uses the data directory.
+	ErrLocked = persistence.ErrLocked
+	// ErrFormat means that a file was written by a version that this one cannot read.
+	ErrFormat = persistence.ErrFormat
+	// ErrCorrupt means that data on disk is damaged or lost. The text names the file and the offset.
+	ErrCorrupt = persistence.ErrCorrupt
+)

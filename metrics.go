@@ -1,0 +1,112 @@
+package troupe
+
+import "time"
+
+// Metrics are the measurements of a node. Counters count from the start of the node.
+type Metrics struct {
+	// Syncs counts the syncs of the log; SyncEntries and SyncBytes what they made durable.
+	// SyncDuration is the time that they took, including the writes before them.
+	Syncs        uint64
+	SyncEntries  uint64
+	SyncBytes    uint64
+	SyncDuration time.Duration
+	// SyncDurationCounts counts the syncs by duration. Element i counts those of at most
+	// SyncDurationBuckets[i] that are longer than the bucket before; the last element counts the rest.
+	SyncDurationCounts [len(SyncDurationBuckets) + 1]uint64
+	// LeaderChanges counts the leaders that this member has seen, a leader again in a new term
+	// included.
+	LeaderChanges uint64
+	// PendingProposals is the number of this node's commands that wait for their result;
+	// PendingProposalBytes is their size.
+	PendingProposals     int
+	PendingProposalBytes uint64
+	// PendingReads is the number of this node's reads that wait. UnappliedReadPoints is the number of
+	// read points that the state machine has not reached and for which some of them wait.
+	PendingReads        int
+	UnappliedReadPoints int
+	// Refusals counts this node's refused requests. It holds all limits, always in the same order.
+	Refusals []RefusalCount
+	// UncommittedBytes is, at a leader, the size of the entries that are not committed, or not on its
+	// own disk; at a follower, of the proposals that it collects to forward them.
+	UncommittedBytes uint64
+	// LeaderPendingReads is the number of read requests that this leader has not confirmed.
+	LeaderPendingReads int
+	// LogMemoryBytes is the size of the entries that are kept in memory.
+	LogMemoryBytes uint64
+	// Sessions is the number of client sessions in the session table; SessionBytes is their size.
+	Sessions     int
+	SessionBytes uint64
+	// Actors describes the running actors, ordered by name.
+	Actors []ActorMetrics
+	// Links describes the connections to the peers, ordered by id.
+	Links []LinkMetrics
+	// PeerConnectionsRejected counts the connections that were closed because the peer port had too
+	// many.
+	PeerConnectionsRejected uint64
+	// LostMessages counts the messages that could not be delivered: to an unknown peer, or from a
+	// peer to an actor that does not run.
+	LostMessages uint64
+}
+
+// ActorMetrics describes the load of one actor.
+type ActorMetrics struct {
+	Name            string // the path of its PID
+	MailboxDepth    int    // messages that wait
+	MessagesHandled uint64
+	BusyTime        time.Duration // spent handling messages
+}
+
+// LinkMetrics describes the connection to one peer.
+type LinkMetrics struct {
+	PeerID                           uint64
+	Up                               bool // both directions are connected
+	BytesSent, BytesReceived         uint64
+	EnvelopesSent, EnvelopesReceived uint64
+	EnvelopesDropped                 uint64 // because the peer was not connected, or a queue was full
+	QueuedBytes                      int
+}
+
+// SyncDurationBuckets are the upper bounds of Metrics.SyncDurationCounts. They are the bounds of
+// etcd's etcd_disk_wal_fsync_duration_seconds, with finer ones below.
+var SyncDurationBuckets = [...]time.Duration{
+	62500, 125000, 250000, 500000,
+	time.Millisecond, 2 * time.Millisecond, 4 * time.Millisecond, 8 * time.Millisecond,
+	16 * time.Millisecond, 32 * time.Millisecond, 64 * time.Millisecond, 128 * time.Millisecond,
+	256 * time.Millisecond, 512 * time.Millisecond, 1024 * time.Millisecond, 2048 * time.Millisecond,
+	4096 * time.Millisecond, 8192 * time.Millisecond,
+}
+
+// Metrics returns the current measurements of the node. It never waits for an actor.
+func (n *Node) Metrics() Metrics {
+	m := n.observer.actorMetrics()
+	b := n.session.Backlog()
+	m.PendingProposals, m.PendingProposalBytes = b.Proposals, b.ProposalBytes
+	m.PendingReads, m.UnappliedReadPoints, m.Refusals = b.Reads, b.UnappliedReadPoints, b.Refusals
+	lost := n.environment.LostMessages()
+	m.LostMessages = lost.UnknownPeer + lost.NotPeerMessage + lost.NoReceiver
+	m.PeerConnectionsRejected = n.environment.RejectedConnections()
+	for _, a := range n.environment.ActorStats() {
+		m.Actors = append(m.Actors, ActorMetrics{
+			Name: a.Name, MailboxDepth: a.MailboxDepth, MessagesHandled: a.MessagesHandled, BusyTime: a.BusyTime,
+		})
+	}
+	for _, l := range n.environment.LinkStats() {
+		m.Links = append(m.Links, LinkMetrics{
+			PeerID: l.ID, Up: l.Up, BytesSent: l.BytesSent, BytesReceived: l.BytesReceived,
+			EnvelopesSent: l.EnvelopesSent, EnvelopesReceived: l.EnvelopesReceived,
+			EnvelopesDropped: l.Dropped, QueuedBytes: l.QueuedBytes,
+		})
+	}
+	return m
+}
+
+// actorMetrics returns the part of the metrics that the actors report.
+func (o *nodeObserver) actorMetrics() Metrics {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	m := o.metrics
+	m.UncommittedBytes, m.LogMemoryBytes = o.node.UncommittedBytes, o.node.MemoryBytes
+	m.LeaderPendingReads = o.node.PendingReads
+	m.Sessions, m.SessionBytes = o.machine.Sessions, o.machine.SessionBytes
+	return m
+}
