@@ -7,17 +7,18 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/kv/internal/header"
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-// clusterService is etcd's Cluster service. Who belongs to the cluster the node knows; by which URLs clients reach them the
-// members have written into the store themselves (Server.Publish).
+// clusterService is etcd's Cluster service. The members are those of the node's configuration; their
+// names and client URLs are what they have written into the store (Server.Publish).
 type clusterService struct {
 	pb.UnimplementedClusterServer
 
-	headers        *headers
+	headers        *header.Maker
 	consensus      Consensus
-	store          *StoreRef
+	store          *mvcc.StoreRef
 	requestTimeout time.Duration
 }
 
@@ -29,13 +30,13 @@ func (s *clusterService) MemberList(ctx context.Context, r *pb.MemberListRequest
 			return nil, toStatus(err)
 		}
 	}
-	// etcd has no revision in this header: members are no part of the key space.
-	return &pb.MemberListResponse{Header: s.headers.atRevision(0), Members: s.members()}, nil
+	// As in etcd, the header has no revision: members are not part of the key space.
+	return &pb.MemberListResponse{Header: s.headers.At(0), Members: s.members()}, nil
 }
 
 func (s *clusterService) members() []*pb.Member {
 	published := map[uint64]mvcc.MemberAttributes{}
-	if store := s.store.ifOpen(); store != nil {
+	if store := s.store.IfOpen(); store != nil {
 		for _, a := range store.MemberAttributes() {
 			published[a.ID] = a
 		}
@@ -43,7 +44,7 @@ func (s *clusterService) members() []*pb.Member {
 	configured := s.consensus.Status().Members
 	members := make([]*pb.Member, len(configured))
 	for i, m := range configured {
-		// A member without a name is one that has not started yet; tools print it so.
+		// As in etcd, a member without a name has not started yet.
 		members[i] = &pb.Member{
 			ID: m.ID, Name: published[m.ID].Name, ClientURLs: published[m.ID].ClientURLs,
 			PeerURLs: peerURLs(m), IsLearner: m.IsLearner,

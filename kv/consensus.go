@@ -1,4 +1,4 @@
-// Package kv is the key-value application: a replicated store that speaks the etcd v3 API on top of a Troupe node.
+// Package kv serves the etcd v3 API from a replicated key-value store (package mvcc) on a Troupe node.
 package kv
 
 import (
@@ -7,18 +7,29 @@ import (
 	"github.com/troupe-raft/troupe"
 )
 
-// Consensus is what the key-value services need of a node. *troupe.Node is one; tests have others.
+// Consensus is what the server needs of a node; *troupe.Node implements it. Errors are those of
+// package troupe.
 type Consensus interface {
-	// Propose has a command applied exactly once by every member and returns the result of this member's own state
-	// machine, after it was applied here. Errors are those of package troupe.
+	// Propose replicates a command, which every member applies exactly once, and returns the result
+	// of this member's state machine after it has applied the command.
 	Propose(ctx context.Context, command []byte) (troupe.Result, error)
-	// Read returns once this member's state machine reflects everything that the mode promises.
+	// Read returns once this member's state machine is as recent as the mode guarantees.
 	Read(ctx context.Context, mode troupe.ReadMode) (troupe.ReadPoint, error)
-	// Status is a recent, consistent picture of the node; cheap, never blocks.
+	// Status returns a recent, consistent description of the node. It never blocks.
 	Status() troupe.Status
-	// Term is the current term (cheap: it stands in every response header).
+	// Term returns the current Raft term. It is called for every response.
 	Term() uint64
-	// Done is closed when the node has stopped; Err then says why.
+	// Done is closed when the node has stopped; Err then returns the reason.
 	Done() <-chan struct{}
 	Err() error
+}
+
+// leaderMover is an optional interface of a Consensus that can transfer leadership.
+type leaderMover interface {
+	TransferLeadership(ctx context.Context, to uint64) error
+}
+
+// metricsSource is an optional interface of a Consensus that has metrics of its own.
+type metricsSource interface {
+	Metrics() troupe.Metrics
 }

@@ -12,11 +12,11 @@ import (
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-// errorTable translates what the store and the node say into what an etcd client expects to hear. The first match wins.
+// errorTable maps errors of the store and the node to etcd's. The first match counts.
 //
-// The codes decide what a client does: clientv3 tries reads again at another member on Unavailable, and hands writes back
-// to its caller, since a write that was Unavailable may have taken effect.
-var errorTable = []struct{ is, say error }{
+// The codes decide what a client does: on Unavailable clientv3 retries a read at another member, and
+// returns the error of a write to its caller, since the write may have taken effect.
+var errorTable = []struct{ err, status error }{
 	{mvcc.ErrCompacted, rpctypes.ErrGRPCCompacted},
 	{mvcc.ErrFutureRev, rpctypes.ErrGRPCFutureRev},
 	{mvcc.ErrKeyNotFound, rpctypes.ErrGRPCKeyNotFound},
@@ -39,7 +39,7 @@ var errorTable = []struct{ is, say error }{
 	{context.DeadlineExceeded, rpctypes.ErrGRPCTimeout},
 }
 
-// toStatus is err as it goes over the wire. Errors that are on their way to the client already pass unchanged.
+// toStatus returns err as a gRPC status. An error that is one already is returned unchanged.
 func toStatus(err error) error {
 	if err == nil {
 		return nil
@@ -48,14 +48,14 @@ func toStatus(err error) error {
 		return err
 	}
 	for _, row := range errorTable {
-		if errors.Is(err, row.is) {
-			return row.say
+		if errors.Is(err, row.err) {
+			return row.status
 		}
 	}
 	return status.Error(codes.Unknown, err.Error())
 }
 
-// errNotSupported is the answer to calls that this version does not have.
+// errNotSupported is the error of calls that are not implemented.
 func errNotSupported(what string) error {
 	return status.Error(codes.Unimplemented, "troupe: "+what+" not supported by this version")
 }

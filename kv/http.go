@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// APIVersion is the version of etcd's API that is served. Clients switch features on by it.
+	// APIVersion is the etcd version whose API is served. Clients enable features by it.
 	APIVersion = "3.7.3"
-	// clusterVersion and storageVersion follow it as etcd forms them.
+	// clusterVersion and storageVersion follow from APIVersion as in etcd.
 	clusterVersion = "3.7.0"
 	storageVersion = "3.7.0"
 )
 
-// newHTTPServer serves what is not gRPC on the client port. Its limits keep slow or greedy clients from costing much.
+// newHTTPServer returns the server of the HTTP endpoints of the client port.
 func (s *Server) newHTTPServer() *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/version", s.serveVersion)
@@ -45,16 +45,17 @@ func newHTTPServer(c *ServerConfig, handler http.Handler) *http.Server {
 	}
 }
 
-// HTTPServer makes a server of the same paths, with the same limits, for listeners of its own (listen-metrics-urls). The
-// caller serves and closes it; Bounded makes its listeners share the client port's limit on connections.
+// HTTPServer returns a server of the same endpoints for listeners of its own (listen-metrics-urls),
+// which the caller serves and closes. LimitConnections makes its listeners share the client port's
+// limit.
 func (s *Server) HTTPServer() *http.Server {
 	return newHTTPServer(&s.config, s.http.Handler)
 }
 
-// LimitConnections makes a listener whose connections count as the client port's.
+// LimitConnections returns a listener whose connections count as the client port's.
 func (s *Server) LimitConnections(l net.Listener) net.Listener { return s.mux.connections.Listener(l) }
 
-// versions is the answer of /version: etcd's, and our own beside it.
+// versionResponse is the response of /version: etcd's fields, and Troupe's version.
 type versionResponse struct {
 	Server  string `json:"etcdserver"`
 	Cluster string `json:"etcdcluster"`

@@ -14,14 +14,14 @@ import (
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-// healthCheck is one thing that must be so for a member to be well.
+// healthCheck is one condition of a healthy member.
 type healthCheck struct {
 	name string
 	run  func(context.Context) error
 }
 
-// registerHealth adds etcd's three ways of asking: /health, one answer in JSON for old probes; /livez, is the process worth
-// keeping; /readyz, should it get requests. Each check of the latter two has a path of its own.
+// registerHealth registers etcd's health endpoints: /health, one result as JSON; /livez, whether to
+// keep the process; /readyz, whether to send it requests. Each check of the last two has its own path.
 func (s *Server) registerHealth(mux *http.ServeMux) {
 	mux.HandleFunc("/health", s.serveHealth)
 	serializable := healthCheck{"serializable_read", s.checkRead(troupe.ReadLocal)}
@@ -56,7 +56,7 @@ func excludeChecks(checks []healthCheck, excluded []string) (left []healthCheck)
 	return left
 }
 
-// serveChecks runs all checks and tells which failed; what went well only if asked with ?verbose.
+// serveChecks runs all checks and lists those that failed; with ?verbose all of them.
 func (s *Server) serveChecks(w http.ResponseWriter, r *http.Request, checks []healthCheck) {
 	if !allowGet(w, r) {
 		return
@@ -86,7 +86,7 @@ func (s *Server) serveChecks(w http.ResponseWriter, r *http.Request, checks []he
 	_, _ = w.Write([]byte("ok\n"))
 }
 
-// healthResponse is the answer of /health.
+// healthResponse is the response of /health.
 type healthResponse struct {
 	Health string `json:"health"`
 	Reason string `json:"reason"`
@@ -101,12 +101,12 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	reason := s.unhealthyReason(ctx, query.Get("serializable") == "true", query["exclude"])
 	s.metrics.countHealthCheck(reason == "")
-	answer := healthResponse{Health: "true", Reason: reason}
+	response := healthResponse{Health: "true", Reason: reason}
 	code := http.StatusOK
 	if reason != "" {
-		answer.Health, code = "false", http.StatusServiceUnavailable
+		response.Health, code = "false", http.StatusServiceUnavailable
 	}
-	body, err := json.Marshal(answer)
+	body, err := json.Marshal(response)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -116,7 +116,8 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-// unhealthy says why the member is not well, in etcd's words; "" if it is. Alarms named in exclude do not count.
+// unhealthyReason returns why the member is not healthy, in etcd's texts, or "". Alarms in exclude are
+// ignored.
 func (s *Server) unhealthyReason(ctx context.Context, serializable bool, exclude []string) string {
 	node := s.config.Consensus.Status()
 	excluded := strings.Join(exclude, ",")
@@ -139,12 +140,12 @@ func (s *Server) unhealthyReason(ctx context.Context, serializable bool, exclude
 	return ""
 }
 
-// checkRead reads something, as a client would.
+// checkRead reads a key as a client would.
 func (s *Server) checkRead(mode troupe.ReadMode) func(context.Context) error {
-	probe := &pb.RangeRequest{Key: []byte{0}, KeysOnly: true, Limit: 1}
+	request := &pb.RangeRequest{Key: []byte{0}, KeysOnly: true, Limit: 1}
 	return func(ctx context.Context) error {
 		return s.kv.withView(ctx, mode, func(v *mvcc.View) error {
-			_, err := v.Range(ctx, probe)
+			_, err := v.Range(ctx, request)
 			return err
 		})
 	}

@@ -8,7 +8,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// intercept is the interceptor of unary calls; it must stay cheap. Clients that require a leader are refused without one.
+// interceptUnary counts a unary call and applies the limits of the client port.
 func (s *Server) interceptUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	m := s.metrics.methods[info.FullMethod]
 	if m != nil {
@@ -18,7 +18,9 @@ func (s *Server) interceptUnary(ctx context.Context, request any, info *grpc.Una
 	switch {
 	case err != nil:
 	case s.requests.tryAcquire():
-		response, err = handle(ctx, request)
+		reading, reserved := s.budget.reserveFor(ctx, request)
+		response, err = handle(reading, request)
+		response = reserved.attach(ctx, response, err)
 		s.requests.release()
 	default:
 		err = errTooManyRequests
@@ -29,6 +31,7 @@ func (s *Server) interceptUnary(ctx context.Context, request any, info *grpc.Una
 	return response, err
 }
 
+// interceptStream is interceptUnary for streams.
 func (s *Server) interceptStream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 	m := s.metrics.methods[info.FullMethod]
 	if m != nil {
@@ -40,7 +43,7 @@ func (s *Server) interceptStream(service any, stream grpc.ServerStream, info *gr
 	} else if err == nil {
 		defer s.streams.release()
 		if info.FullMethod == healthpb.Health_Watch_FullMethodName {
-			// The library's health service would watch on while everybody else has finished.
+			// gRPC's health service does not end its streams when the server stops.
 			ctx, cancel := context.WithCancel(stream.Context())
 			defer cancel()
 			defer context.AfterFunc(s.stopContext, cancel)()
@@ -54,7 +57,7 @@ func (s *Server) interceptStream(service any, stream grpc.ServerStream, info *gr
 	return err
 }
 
-// streamWithContext is a stream that ends earlier than its client wants.
+// streamWithContext replaces the context of a stream.
 type streamWithContext struct {
 	grpc.ServerStream
 	ctx context.Context
@@ -62,7 +65,7 @@ type streamWithContext struct {
 
 func (s streamWithContext) Context() context.Context { return s.ctx }
 
-// requireLeader refuses clients that ask to be refused by a member that knows no leader.
+// requireLeader refuses calls that require a leader while this member knows none.
 func (s *Server) requireLeader(ctx context.Context) error {
 	if requiresLeader(ctx) && s.config.Consensus.Status().LeaderID == 0 {
 		return rpctypes.ErrGRPCNoLeader

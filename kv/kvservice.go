@@ -13,11 +13,13 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/kv/internal/header"
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-// ReadModeKey is the gRPC metadata by which a client says what a range must promise: "log", "index", "lease", "leader" or
-// "local". Without it a serializable range is "local" and any other "index", as in etcd.
+// ReadModeKey is the gRPC metadata key by which a client chooses the guarantee of a read: "log",
+// "index", "lease", "leader" or "local". Without it a serializable range is "local" and any other
+// "index", as in etcd.
 const ReadModeKey = "troupe-read"
 
 var readModes = map[string]troupe.ReadMode{
@@ -25,22 +27,20 @@ var readModes = map[string]troupe.ReadMode{
 	"leader": troupe.ReadLeader, "local": troupe.ReadLocal,
 }
 
-// kvService is etcd's KV service. Writes are proposed and answered from the result of this member's own Apply; reads wait
-// until this member's store is recent enough and then look into it.
+// kvService is etcd's KV service. A write is proposed, and its response is the result of this member's
+// own Apply. A read waits until this member's store is recent enough and then reads it.
 type kvService struct {
 	pb.UnimplementedKVServer
 
-	headers          *headers
+	headers          *header.Maker
 	consensus        Consensus
-	store            *StoreRef
+	store            *mvcc.StoreRef
 	maxTxnOps        int
 	maxRequestBytes  int
 	requestTimeout   time.Duration
 	streamChunkBytes int
 	quota            *quota
 	refused          map[string]prometheus.Counter // by limit
-	budget           *responseBudget
-	pendingResponses *pendingResponses
 }
 
 func (s *kvService) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
@@ -53,23 +53,15 @@ func (s *kvService) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeRes
 	}
 	ctx, cancel := s.withTimeout(ctx)
 	defer cancel()
-	account := (*reservation)(nil)
-	if len(r.RangeEnd) > 0 && !r.CountOnly {
-		account = s.budget.newReservation()
-		ctx = mvcc.WithReadBudget(ctx, account)
-	}
 	var response *pb.RangeResponse
 	err = s.withView(ctx, mode, func(v *mvcc.View) error {
 		response, err = v.Range(ctx, r)
 		return err
 	})
-	if account != nil {
-		s.pendingResponses.attach(ctx, response, account, err)
-	}
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	s.headers.fill(&response.Header)
+	s.headers.Fill(&response.Header)
 	return response, nil
 }
 
@@ -81,14 +73,14 @@ func (s *kvService) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServ
 	if err != nil {
 		return err
 	}
-	// The wait for a recent enough store has the time of any request; the stream itself lasts as long as it takes. Once
-	// something was sent a closed store cannot be made up for by asking again.
+	// The timeout is for the read index only: the stream lasts as long as it takes. It does not
+	// start over with a reopened store, since a part of the response may be sent by then.
 	ctx, cancel := s.withTimeout(stream.Context())
 	defer cancel()
 	if _, err := s.consensus.Read(ctx, mode); err != nil {
 		return toStatus(err)
 	}
-	store, err := s.store.get(ctx)
+	store, err := s.store.Get(ctx)
 	if err != nil {
 		return toStatus(err)
 	}
@@ -96,7 +88,7 @@ func (s *kvService) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServ
 	defer v.Release()
 	return toStatus(v.RangeChunks(stream.Context(), r, s.streamChunkBytes, func(chunk *pb.RangeResponse) error {
 		if chunk.Header != nil {
-			s.headers.fill(&chunk.Header)
+			s.headers.Fill(&chunk.Header)
 		}
 		return stream.Send(&pb.RangeStreamResponse{RangeResponse: chunk})
 	}))
@@ -121,7 +113,7 @@ func (s *kvService) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse,
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	s.headers.fill(&response.Header)
+	s.headers.Fill(&response.Header)
 	return response, nil
 }
 
@@ -141,7 +133,7 @@ func (s *kvService) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	s.headers.fill(&response.Header)
+	s.headers.Fill(&response.Header)
 	return response, nil
 }
 
@@ -152,7 +144,7 @@ func (s *kvService) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse,
 		}
 		return nil, err
 	}
-	// Overlaps are searched after the number of operations was found bounded.
+	// This comes second since its cost depends on the number of operations.
 	if err := mvcc.CheckTxn(r); err != nil {
 		return nil, toStatus(err)
 	}
@@ -166,7 +158,7 @@ func (s *kvService) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse,
 	if err != nil {
 		return nil, err
 	}
-	s.headers.fill(&response.Header)
+	s.headers.Fill(&response.Header)
 	return response, nil
 }
 
@@ -186,7 +178,7 @@ func (s *kvService) writeTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResp
 	return response, toStatus(err)
 }
 
-// readTxn answers a transaction that writes nothing without the log.
+// readTxn serves a transaction that writes nothing, without the log.
 func (s *kvService) readTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
 	mode, err := readMode(ctx, txnIsSerializable(r))
 	if err != nil {
@@ -194,18 +186,15 @@ func (s *kvService) readTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnRespo
 	}
 	ctx, cancel := s.withTimeout(ctx)
 	defer cancel()
-	account := s.budget.newReservation()
-	ctx = mvcc.WithReadBudget(ctx, account)
 	var response *pb.TxnResponse
 	err = s.withView(ctx, mode, func(v *mvcc.View) error {
 		response, err = v.Txn(ctx, r)
 		return err
 	})
-	s.pendingResponses.attach(ctx, response, account, err)
 	return response, toStatus(err)
 }
 
-// txnIsSerializable: every operation of both branches is a range that may be served locally.
+// txnIsSerializable reports whether every operation of both branches is a serializable range.
 func txnIsSerializable(r *pb.TxnRequest) bool {
 	for _, branch := range [][]*pb.RequestOp{r.GetSuccess(), r.GetFailure()} {
 		for _, op := range branch {
@@ -231,7 +220,7 @@ func (s *kvService) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.C
 		return nil, toStatus(err)
 	}
 	if r.Physical {
-		store, err := s.store.get(ctx)
+		store, err := s.store.Get(ctx)
 		if err == nil {
 			err = store.WaitCompacted(ctx)
 		}
@@ -239,17 +228,18 @@ func (s *kvService) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.C
 			return nil, toStatus(err)
 		}
 	}
-	s.headers.fill(&response.Header)
+	s.headers.Fill(&response.Header)
 	return response, nil
 }
 
-// refuse counts a refusal.
+// countRefusal counts a refusal and returns its error.
 func (s *kvService) countRefusal(limit string, err error) error {
 	s.refused[limit].Inc()
 	return err
 }
 
-// propose replicates a command and returns what this member's Apply made of it. The error is the client's.
+// propose replicates a command and returns the result of this member's Apply. The error is one to
+// return to the client.
 func (s *kvService) propose(ctx context.Context, command []byte) ([]byte, error) {
 	if len(command) > s.maxRequestBytes {
 		return nil, s.countRefusal(limitRequestBytes, rpctypes.ErrGRPCRequestTooLarge)
@@ -263,27 +253,27 @@ func (s *kvService) propose(ctx context.Context, command []byte) ([]byte, error)
 	return result.Value, nil
 }
 
-// view gives look the store's newest view once it holds what the mode promises. It starts over when the store was closed
-// under it, since another one is about to be opened.
-func (s *kvService) withView(ctx context.Context, mode troupe.ReadMode, look func(*mvcc.View) error) error {
+// withView calls read with the store's newest view once that is as recent as the mode guarantees. It
+// starts over if the store was closed meanwhile and another one is opened.
+func (s *kvService) withView(ctx context.Context, mode troupe.ReadMode, read func(*mvcc.View) error) error {
 	for {
 		if _, err := s.consensus.Read(ctx, mode); err != nil {
 			return err
 		}
-		store, err := s.store.get(ctx)
+		store, err := s.store.Get(ctx)
 		if err != nil {
 			return err
 		}
 		v := store.View()
-		err = look(v)
+		err = read(v)
 		v.Release()
-		if !errors.Is(err, mvcc.ErrClosed) || s.store.ifOpen() == store {
+		if !errors.Is(err, mvcc.ErrClosed) || s.store.IfOpen() == store {
 			return err
 		}
 	}
 }
 
-// withTimeout bounds a request whose client set no deadline: without a leader it would wait for ever.
+// withTimeout gives a request without a deadline the request timeout.
 func (s *kvService) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, has := ctx.Deadline(); has {
 		return ctx, func() {}
@@ -291,7 +281,7 @@ func (s *kvService) withTimeout(ctx context.Context) (context.Context, context.C
 	return context.WithTimeout(ctx, s.requestTimeout)
 }
 
-// readMode is what the read must promise. The metadata of our own clients decides; etcd's clients say serializable or not.
+// readMode returns the mode that the client chose by ReadModeKey, or else by serializable.
 func readMode(ctx context.Context, serializable bool) (troupe.ReadMode, error) {
 	if named := metadata.ValueFromIncomingContext(ctx, ReadModeKey); len(named) > 0 {
 		mode, known := readModes[named[0]]

@@ -18,13 +18,14 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/kv/internal/kvtest"
 )
 
 func TestResponseHeadersAreComplete(t *testing.T) {
 	ts := startServer(t)
 	check := func(what string, h *pb.ResponseHeader, revision int64) {
 		t.Helper()
-		want := &pb.ResponseHeader{ClusterId: testClusterID, MemberId: testMemberID, RaftTerm: testTerm, Revision: revision}
+		want := &pb.ResponseHeader{ClusterId: kvtest.ClusterID, MemberId: kvtest.MemberID, RaftTerm: kvtest.Term, Revision: revision}
 		if !proto.Equal(h, want) {
 			t.Errorf("%s: header %v, want %v", what, h, want)
 		}
@@ -34,7 +35,7 @@ func TestResponseHeadersAreComplete(t *testing.T) {
 	check("put", put.GetHeader(), 2)
 	get, err2 := ts.kv.Range(ctx, &pb.RangeRequest{Key: []byte("a")})
 	check("range", get.GetHeader(), 2)
-	txn, err3 := ts.kv.Txn(ctx, &pb.TxnRequest{Success: []*pb.RequestOp{opPut("b", "2"), opRange("a", "")}})
+	txn, err3 := ts.kv.Txn(ctx, &pb.TxnRequest{Success: []*pb.RequestOp{kvtest.PutOp("b", "2"), opRange("a", "")}})
 	check("txn", txn.GetHeader(), 3)
 	readTxn, err4 := ts.kv.Txn(ctx, &pb.TxnRequest{Success: []*pb.RequestOp{opRange("a", "")}})
 	check("read-only txn", readTxn.GetHeader(), 3)
@@ -155,7 +156,7 @@ func TestTxnComparesEveryTargetAndNests(t *testing.T) {
 		}
 	}
 	r, err := ts.kv.Txn(testContext(t), &pb.TxnRequest{Success: []*pb.RequestOp{
-		opPut("outer", "1"), opTxn([]*pb.RequestOp{opPut("inner", "2"), opRange("outer", "")}, nil), opRange("inner", ""),
+		kvtest.PutOp("outer", "1"), opTxn([]*pb.RequestOp{kvtest.PutOp("inner", "2"), opRange("outer", "")}, nil), opRange("inner", ""),
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -170,14 +171,14 @@ func TestTxnComparesEveryTargetAndNests(t *testing.T) {
 func TestReadOnlyTxnIsNotProposed(t *testing.T) {
 	ts := startServer(t)
 	ts.put(t, "a", "1")
-	before := len(ts.consensus.commands)
+	before := ts.consensus.Proposals()
 	if _, err := ts.kv.Txn(testContext(t), &pb.TxnRequest{
 		Compare: []*pb.Compare{{Key: []byte("a"), Target: pb.Compare_VERSION, TargetUnion: &pb.Compare_Version{Version: 1}}},
 		Success: []*pb.RequestOp{opRange("a", ""), opTxn([]*pb.RequestOp{opRange("a", "b")}, nil)},
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if after := len(ts.consensus.commands); after != before {
+	if after := ts.consensus.Proposals(); after != before {
 		t.Errorf("%d commands were proposed", after-before)
 	}
 }
@@ -197,11 +198,11 @@ func TestClientChoosesReadMode(t *testing.T) {
 		if c.named != "" {
 			ctx = metadata.AppendToOutgoingContext(ctx, ReadModeKey, c.named)
 		}
-		before := ts.consensus.reads[c.want].Load()
+		before := ts.consensus.Reads[c.want].Load()
 		if _, err := ts.kv.Range(ctx, &pb.RangeRequest{Key: []byte("k"), Serializable: c.serializable}); err != nil {
 			t.Fatal(err)
 		}
-		if ts.consensus.reads[c.want].Load() != before+1 {
+		if ts.consensus.Reads[c.want].Load() != before+1 {
 			t.Errorf("mode %q, serializable %v: not read as %d", c.named, c.serializable, c.want)
 		}
 	}
@@ -263,7 +264,7 @@ func TestNodeErrorsMapToEtcdStatuses(t *testing.T) {
 		{troupe.ErrStopped, rpctypes.ErrGRPCStopped},
 		{troupe.ErrCorrupt, rpctypes.ErrGRPCCorrupt},
 	} {
-		ts.consensus.setFailure(c.is)
+		ts.consensus.SetFailure(c.is)
 		_, putErr := ts.kv.Put(testContext(t), &pb.PutRequest{Key: []byte("k")})
 		_, getErr := ts.kv.Range(testContext(t), &pb.RangeRequest{Key: []byte("k")})
 		for _, err := range []error{putErr, getErr} {
@@ -276,7 +277,7 @@ func TestNodeErrorsMapToEtcdStatuses(t *testing.T) {
 
 func TestRequestWithoutDeadlineTimesOut(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) { c.RequestTimeout = 20 * time.Millisecond })
-	ts.consensus.setFailure(errHangUntilDeadline)
+	ts.consensus.SetFailure(kvtest.ErrHangUntilDeadline)
 	_, err := ts.kv.Put(context.Background(), &pb.PutRequest{Key: []byte("k")})
 	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "etcdserver: request timed out") {
 		t.Errorf("put: %v", err)
@@ -285,7 +286,7 @@ func TestRequestWithoutDeadlineTimesOut(t *testing.T) {
 
 func TestRequireLeaderIsRefusedWithoutLeader(t *testing.T) {
 	ts := startServer(t)
-	ts.consensus.setStatus(func(s *troupe.Status) { s.LeaderID = 0 })
+	ts.consensus.SetStatus(func(s *troupe.Status) { s.LeaderID = 0 })
 	asking := metadata.AppendToOutgoingContext(testContext(t), rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataHasLeader)
 	_, err := ts.kv.Range(asking, &pb.RangeRequest{Key: []byte("k"), Serializable: true})
 	if status.Convert(err).Message() != "etcdserver: no leader" {
@@ -307,8 +308,8 @@ func TestRequestsWaitForAReopenedStore(t *testing.T) {
 	ts := startServer(t)
 	ts.put(t, "k", "v")
 	answered := make(chan error, 1)
-	ts.consensus.reopen(t, func() {
-		asked := ts.consensus.reads[troupe.ReadLocal].Load()
+	ts.consensus.Reopen(t, func() {
+		asked := ts.consensus.Reads[troupe.ReadLocal].Load()
 		go func() {
 			r, err := ts.kv.Range(testContext(t), &pb.RangeRequest{Key: []byte("k"), Serializable: true})
 			if err == nil && !bytes.Equal(r.Kvs[0].Value, []byte("v")) {
@@ -316,7 +317,7 @@ func TestRequestsWaitForAReopenedStore(t *testing.T) {
 			}
 			answered <- err
 		}()
-		eventually(t, "the request is waiting", func() bool { return ts.consensus.reads[troupe.ReadLocal].Load() > asked })
+		eventually(t, "the request is waiting", func() bool { return ts.consensus.Reads[troupe.ReadLocal].Load() > asked })
 	})
 	if err := <-answered; err != nil {
 		t.Error(err)

@@ -9,28 +9,29 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// requiresLeader: the client asked, by metadata, to be refused rather than served by a member that knows no leader.
+// requiresLeader reports whether the client requires, by metadata, that the member knows a leader.
 func requiresLeader(ctx context.Context) bool {
 	asked := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataRequireLeaderKey)
 	return len(asked) > 0 && asked[0] == rpctypes.MetadataHasLeader
 }
 
-// leaderLossDetector ends the streams of clients that require a leader when there has been none for a while. New requests are
-// refused at once, streams only after patience has run out: reconnecting a thousand watches for an election that takes a
-// second would cost more than it tells.
+// leaderLossDetector ends the streams of clients that require a leader once none has been known for
+// leaderLossElectionTimeouts. New calls are refused at once; streams are not, since reconnecting
+// thousands of watches costs more than waiting for an election.
 type leaderLossDetector struct {
 	mu   sync.Mutex
-	lost chan struct{} // guarded by mu; closed when patience ran out, made anew when there is a leader
+	lost chan struct{} // guarded by mu; closed while the leader counts as lost
 }
 
-// leaderLossElectionTimeouts is for how many election timeouts streams live on without a leader (as in etcd).
+// leaderLossElectionTimeouts is etcd's.
 const leaderLossElectionTimeouts = 3
 
 func newLeaderLossDetector() *leaderLossDetector {
 	return &leaderLossDetector{lost: make(chan struct{})}
 }
 
-// of is closed when the stream shall end for want of a leader; nil, which never is, for clients that do not ask for it.
+// lostFor returns a channel that is closed when the stream is to end; nil if its client does not
+// require a leader.
 func (l *leaderLossDetector) lostFor(ctx context.Context) <-chan struct{} {
 	if !requiresLeader(ctx) {
 		return nil
@@ -40,11 +41,10 @@ func (l *leaderLossDetector) lostFor(ctx context.Context) <-chan struct{} {
 	return l.lost
 }
 
-// pollsPerElectionTimeout is how often in an election timeout it is looked whether there is a leader; the health service
-// follows at that pace.
+// pollsPerElectionTimeout is how often the leader is polled, for streams and for the health service.
 const pollsPerElectionTimeout = 10
 
-// run looks until done.
+// run polls the leader until done is closed, and calls changed with each result.
 func (l *leaderLossDetector) run(consensus Consensus, electionTimeout time.Duration, changed func(known bool), done <-chan struct{}) {
 	ticker := time.NewTicker(max(electionTimeout/pollsPerElectionTimeout, time.Millisecond))
 	defer ticker.Stop()

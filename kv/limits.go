@@ -7,7 +7,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
-// The limits of the client port that refuse, as the metric troupe_client_refused_total calls them (docs/limits.md).
+// Limits of the client port as the label of troupe_client_refused_total (docs/limits.md).
 const (
 	limitRequestBytes  = "max-request-bytes"
 	limitTxnOps        = "max-txn-ops"
@@ -18,16 +18,19 @@ const (
 	limitQuota         = "quota-backend-bytes"
 )
 
-var clientLimits = []string{limitRequestBytes, limitTxnOps, limitInFlight, limitStreams, limitWatchers, limitResponseBytes, limitQuota}
+var clientLimits = []string{
+	limitRequestBytes, limitTxnOps, limitInFlight, limitStreams, limitWatchers, limitResponseBytes, limitQuota,
+}
 
-// turnstile lets as many through at a time as its limit.
+// semaphore limits how many of something there are at a time. It never blocks.
 type semaphore struct {
 	limit   int64
 	held    atomic.Int64
 	refused prometheus.Counter
 }
 
-// enter is false, and counts it, if there is no room; else leave must be called.
+// tryAcquire reports whether there was space, and counts a refusal otherwise. After true the caller
+// must call release.
 func (t *semaphore) tryAcquire() bool {
 	if t.held.Add(1) <= t.limit {
 		return true
@@ -39,5 +42,5 @@ func (t *semaphore) tryAcquire() bool {
 
 func (t *semaphore) release() { t.held.Add(-1) }
 
-// errTooManyRequests is told to who comes above a limit on what goes on at a time.
+// errTooManyRequests is the error of a call above MaxRequestsInFlight or MaxOpenStreams.
 var errTooManyRequests = rpctypes.ErrGRPCRequestTooManyRequests

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/kv/internal/kvtest"
 )
 
 // stuck is a Consensus whose reads wait until they are let go. It counts.
@@ -113,7 +114,7 @@ func TestE45StreamsAndWatchersAreLimited(t *testing.T) {
 	}
 	open[0].create(&pb.WatchCreateRequest{Key: []byte("k")})
 	open[0].sendCreate(&pb.WatchCreateRequest{Key: []byte("k")})
-	if r := open[0].receive(); !r.Canceled || r.CancelReason != errTooManyWatchers.Error() {
+	if r := open[0].receive(); !r.Canceled || r.CancelReason != "troupe: too many watchers on this stream; use another one" {
 		t.Errorf("the third of two watchers: %v", r)
 	}
 	if s, w := ts.refusals(t, "open-streams"), ts.refusals(t, "watchers-of-a-stream"); s != 1 || w != 1 {
@@ -210,7 +211,7 @@ func TestE45UnreadResponsesStayWithinBudget(t *testing.T) {
 func TestRefusedLargeRequestsAreCounted(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) { c.MaxRequestBytes, c.MaxTxnOps = 1000, 2 })
 	_, large := ts.kv.Put(testContext(t), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, 1000)})
-	_, many := ts.kv.Txn(testContext(t), &pb.TxnRequest{Success: []*pb.RequestOp{opPut("a", ""), opPut("b", ""), opPut("c", "")}})
+	_, many := ts.kv.Txn(testContext(t), &pb.TxnRequest{Success: []*pb.RequestOp{kvtest.PutOp("a", ""), kvtest.PutOp("b", ""), kvtest.PutOp("c", "")}})
 	if !errors.Is(rpctypes.Error(large), rpctypes.ErrRequestTooLarge) || !errors.Is(rpctypes.Error(many), rpctypes.ErrTooManyOps) {
 		t.Errorf("too large: %v; too many: %v", large, many)
 	}
@@ -224,7 +225,7 @@ func TestNodeCountersAreServedAsMetrics(t *testing.T) {
 	_, body := ts.get(t, "/metrics")
 	for _, line := range []string{
 		"etcd_server_proposals_pending 11", "troupe_proposals_pending_bytes 12", "troupe_reads_pending 13", "troupe_read_points_parked 14",
-		"troupe_ledger_bytes 15", `troupe_refused_total{limit="MaxPendingReads"} 16`, `troupe_mailbox_depth{actor="troupe/node"} 17`,
+		"troupe_session_bytes 15", `troupe_refused_total{limit="MaxPendingReads"} 16`, `troupe_mailbox_depth{actor="troupe/node"} 17`,
 		`troupe_actor_messages_total{actor="troupe/node"} 18`, `troupe_actor_busy_seconds_total{actor="troupe/node"} 2`,
 		`troupe_peer_up{peer="ab"} 1`, `troupe_peer_queue_bytes{peer="ab"} 19`, `troupe_peer_dropped_total{peer="ab"} 20`,
 		`etcd_disk_wal_fsync_duration_seconds_bucket{le="0.001"} 3`, `etcd_disk_wal_fsync_duration_seconds_bucket{le="6.25e-05"} 1`,
@@ -247,7 +248,7 @@ func TestMetricsNamedInLimitsTableExist(t *testing.T) {
 		t.Fatalf("only %d metrics are named", len(named))
 	}
 	ts, _ := startBlockingServer(t, func(*ServerConfig) {})
-	ts.consensus.setStatus(func(s *troupe.Status) { s.Peers = []troupe.PeerStatus{{ID: 0xab}} })
+	ts.consensus.SetStatus(func(s *troupe.Status) { s.Peers = []troupe.PeerStatus{{ID: 0xab}} })
 	_, body := ts.get(t, "/metrics")
 	for _, name := range named {
 		if !strings.Contains(body, "\n"+name[1]+" ") && !strings.Contains(body, "\n"+name[1]+"{") && !strings.Contains(body, "\n"+name[1]+"_count ") {

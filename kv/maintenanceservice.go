@@ -10,32 +10,28 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/kv/internal/header"
+	"github.com/troupe-raft/troupe/kv/mvcc"
 )
-
-// leaderMover is what a Consensus may be besides: one that can hand leadership to another member.
-type leaderMover interface {
-	TransferLeadership(ctx context.Context, to uint64) error
-}
 
 // maintenanceService is etcd's Maintenance service.
 type maintenanceService struct {
 	pb.UnimplementedMaintenanceServer
 
-	headers   *headers
+	headers   *header.Maker
 	consensus Consensus
-	store     *StoreRef
+	store     *mvcc.StoreRef
 	quota     *quota
 }
 
 func (s *maintenanceService) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
 	node := s.consensus.Status()
 	response := &pb.StatusResponse{
-		Header: s.headers.atRevision(0), Version: APIVersion, StorageVersion: storageVersion,
+		Header: s.headers.At(s.store.Revision()), Version: APIVersion, StorageVersion: storageVersion,
 		Leader: node.LeaderID, RaftTerm: node.Term, RaftIndex: node.CommitIndex, RaftAppliedIndex: node.AppliedIndex,
 		IsLearner: node.IsLearner, DbSizeQuota: s.quota.limitBytes, DowngradeInfo: &pb.DowngradeInfo{},
 	}
-	if store := s.store.ifOpen(); store != nil {
-		response.Header.Revision = store.Revision()
+	if store := s.store.IfOpen(); store != nil {
 		response.DbSize, response.DbSizeInUse = store.Size()
 	} else {
 		response.Errors = append(response.Errors, "troupe: the store is being opened")
@@ -44,7 +40,7 @@ func (s *maintenanceService) Status(context.Context, *pb.StatusRequest) (*pb.Sta
 	return response, nil
 }
 
-// complaints is what is wrong with a node, in the words in which etcd says it, where etcd does.
+// statusErrors returns what is wrong with a node, in etcd's texts where etcd has one.
 func statusErrors(node troupe.Status) (all []string) {
 	if node.LeaderID == 0 {
 		all = append(all, rpctypes.ErrorDesc(rpctypes.ErrGRPCNoLeader))
@@ -59,7 +55,7 @@ func statusErrors(node troupe.Status) (all []string) {
 }
 
 func (s *maintenanceService) HashKV(ctx context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
-	store, err := s.store.get(ctx)
+	store, err := s.store.Get(ctx)
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -68,13 +64,13 @@ func (s *maintenanceService) HashKV(ctx context.Context, r *pb.HashKVRequest) (*
 		return nil, toStatus(err)
 	}
 	return &pb.HashKVResponse{
-		Header: s.headers.atRevision(store.Revision()),
+		Header: s.headers.At(store.Revision()),
 		Hash:   hash.Hash, CompactRevision: hash.CompactRevision, HashRevision: hash.HashRevision,
 	}, nil
 }
 
 func (s *maintenanceService) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.HashResponse, error) {
-	store, err := s.store.get(ctx)
+	store, err := s.store.Get(ctx)
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -82,13 +78,13 @@ func (s *maintenanceService) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.H
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &pb.HashResponse{Header: s.headers.atRevision(revision), Hash: hash}, nil
+	return &pb.HashResponse{Header: s.headers.At(revision), Hash: hash}, nil
 }
 
-// Alarm lists what etcd would raise an alarm for. The alarms here follow the state they tell of by themselves: a full disk,
-// or data above its quota, ends its own when there is room again, so there is nothing to disarm, and disarming is no error.
+// Alarm lists NOSPACE while the disk is low or the data above its quota. The alarm ends when there is
+// space again, so there is nothing to disarm, and disarming is no error.
 func (s *maintenanceService) Alarm(_ context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
-	response := &pb.AlarmResponse{Header: s.headers.atRevision(s.revision())}
+	response := &pb.AlarmResponse{Header: s.headers.At(s.store.Revision())}
 	switch r.GetAction() {
 	case pb.AlarmRequest_GET:
 		node := s.consensus.Status()
@@ -102,7 +98,7 @@ func (s *maintenanceService) Alarm(_ context.Context, r *pb.AlarmRequest) (*pb.A
 	return response, nil
 }
 
-// Defragment answers at once: the engine gives space back by itself.
+// Defragment does nothing: the engine frees space by itself.
 func (s *maintenanceService) Defragment(context.Context, *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
 	return &pb.DefragmentResponse{}, nil
 }
@@ -133,7 +129,7 @@ func (s *maintenanceService) MoveLeader(ctx context.Context, r *pb.MoveLeaderReq
 		}
 		return nil, status.Error(codes.Unavailable, "troupe: moving the leadership: "+err.Error())
 	}
-	return &pb.MoveLeaderResponse{Header: s.headers.atRevision(s.revision())}, nil
+	return &pb.MoveLeaderResponse{Header: s.headers.At(s.store.Revision())}, nil
 }
 
 func isVoter(node troupe.Status, id uint64) bool {
@@ -143,11 +139,4 @@ func isVoter(node troupe.Status, id uint64) bool {
 		}
 	}
 	return false
-}
-
-func (s *maintenanceService) revision() int64 {
-	if store := s.store.ifOpen(); store != nil {
-		return store.Revision()
-	}
-	return 0
 }

@@ -5,25 +5,26 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/troupe-raft/troupe/kv/watch"
 )
 
-// metrics are the counters that requests move. What can be read off the node and the store is collected at the scrape
-// (statusCollector). Names are etcd's where the meaning is the same, so that its dashboards work.
+// metrics are the counters that requests change. What the node and the store know is collected at
+// each scrape (statusCollector, nodeCollector). Names are etcd's where the meaning is the same, so
+// that etcd's dashboards work.
 type metrics struct {
 	healthSuccess, healthFailure prometheus.Counter
-	watchers, watchStreams       prometheus.Gauge
-	slowWatchers                 prometheus.Gauge
-	watchEvents                  prometheus.Counter
-	watchFallbacks               prometheus.Counter
 	rejectedConns                prometheus.Counter
 	failedHandshakes             prometheus.Counter
-	refused                      map[string]prometheus.Counter // by limit; not changed after newMetrics
+	watch                        *watch.Metrics
+	refused                      map[string]prometheus.Counter // by limit; constant after newMetrics
 
 	started, handled *prometheus.CounterVec
-	methods          map[string]*methodMetrics // filled before serving, only read then
+	methods          map[string]*methodMetrics // constant once the server serves
 }
 
-// methodMetrics are looked up once a method, not once a call: a labelled lookup costs as much as parsing a small request.
+// methodMetrics are the counters of one method, so that a call needs no lookup by labels: that costs
+// as much as parsing a small request.
 type methodMetrics struct {
 	started prometheus.Counter
 	handled [codes.Unauthenticated + 1]prometheus.Counter
@@ -33,20 +34,12 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
-	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
-	}
 	labels := []string{"grpc_type", "grpc_service", "grpc_method"}
 	m := &metrics{
 		healthSuccess:    counter("etcd_server_health_success", "The total number of successful health checks."),
 		healthFailure:    counter("etcd_server_health_failures", "The total number of failed health checks."),
-		watchers:         gauge("etcd_debugging_mvcc_watcher_total", "Total number of watchers."),
-		watchStreams:     gauge("etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams."),
-		slowWatchers:     gauge("etcd_debugging_mvcc_slow_watcher_total", "Watchers that read history: new ones from the past, and those whose clients do not keep up."),
-		watchEvents:      counter("etcd_debugging_mvcc_events_total", "Total number of events sent to watchers by this member."),
-		watchFallbacks:   counter("troupe_watch_fallbacks_total", "Watchers that were sent back to reading history, since their client or the whole member did not keep up."),
 		rejectedConns:    counter("troupe_client_connections_rejected_total", "Client connections closed because there were too many."),
-		failedHandshakes: counter("troupe_client_tls_handshakes_failed_total", "Client connections that did not come through the TLS handshake."),
+		failedHandshakes: counter("troupe_client_tls_handshakes_failed_total", "Client connections whose TLS handshake failed."),
 		started: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "grpc_server_started_total", Help: "Total number of RPCs started on the server.",
 		}, labels),
@@ -62,10 +55,10 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	for _, limit := range clientLimits {
 		m.refused[limit] = refused.WithLabelValues(limit)
 	}
-	for _, c := range []prometheus.Collector{
-		m.healthSuccess, m.healthFailure, m.watchers, m.watchStreams, m.slowWatchers, m.watchEvents, m.watchFallbacks, m.rejectedConns, m.failedHandshakes,
-		m.started, m.handled, refused,
-	} {
+	m.watch = watch.NewMetrics(m.refused[limitWatchers])
+	for _, c := range append(m.watch.Collectors(),
+		m.healthSuccess, m.healthFailure, m.rejectedConns, m.failedHandshakes, m.started, m.handled, refused,
+	) {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -73,15 +66,15 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-func (m *metrics) countHealthCheck(well bool) {
-	if well {
+func (m *metrics) countHealthCheck(healthy bool) {
+	if healthy {
 		m.healthSuccess.Inc()
 	} else {
 		m.healthFailure.Inc()
 	}
 }
 
-// know makes the counters of every method that the server has.
+// registerMethods makes the counters of every method of the server.
 func (m *metrics) registerMethods(services map[string]grpc.ServiceInfo) {
 	for service, info := range services {
 		for _, method := range info.Methods {

@@ -9,10 +9,10 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// portCredentials tells the gRPC server that a connection's TLS handshake was done by the portMux, and with whom.
+// portCredentials passes to the gRPC server the result of the TLS handshake that portMux has made.
 type portCredentials struct{}
 
-// plainAuthInfo is what is known of a peer that came without TLS.
+// plainAuthInfo is the AuthInfo of a connection without TLS.
 type plainAuthInfo struct {
 	credentials.CommonAuthInfo
 	conn *portConn
@@ -20,13 +20,13 @@ type plainAuthInfo struct {
 
 func (plainAuthInfo) AuthType() string { return "insecure" }
 
-// tlsAuthInfo is what is known of one that came with TLS.
+// tlsAuthInfo is the AuthInfo of a connection with TLS.
 type tlsAuthInfo struct {
 	credentials.TLSInfo
 	conn *portConn
 }
 
-// connectionOf is the connection that a call came over; nil if it was not one of the port's.
+// connectionOf returns the connection of a call; nil if it is not one of portMux.
 func connectionOf(ctx context.Context) *portConn {
 	if p, ok := peer.FromContext(ctx); ok {
 		switch info := p.AuthInfo.(type) {
@@ -51,7 +51,7 @@ func (portCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.Aut
 }
 
 func (portCredentials) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	return nil, nil, errors.New("these credentials serve, they do not dial")
+	return nil, nil, errors.New("portCredentials are for servers only")
 }
 
 func (portCredentials) Info() credentials.ProtocolInfo {

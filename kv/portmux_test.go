@@ -234,11 +234,11 @@ func TestFailedHandshakeIsLoggedOncePerReason(t *testing.T) {
 		words  []string
 	}{
 		"with a certificate of a foreign CA": {&tls.Config{RootCAs: pool, Certificates: []tls.Certificate{foreign}},
-			[]string{"refused a client", "unknown authority", `"signed-by":"nameless"`}},
-		"without a certificate": {&tls.Config{RootCAs: pool}, []string{"refused a client", "didn't provide a certificate"}},
+			[]string{"client TLS handshake failed", "unknown authority", `"signed-by":"nameless"`}},
+		"without a certificate": {&tls.Config{RootCAs: pool}, []string{"client TLS handshake failed", "didn't provide a certificate"}},
 		"that trusts another CA": {&tls.Config{RootCAs: x509.NewCertPool()},
-			[]string{"a client refused this member's certificate", "bad certificate"}},
-		"that speaks no TLS": {nil, []string{"refused a client", "does not look like a TLS handshake"}},
+			[]string{"client refused this member's certificate", "bad certificate"}},
+		"that speaks no TLS": {nil, []string{"client TLS handshake failed", "does not look like a TLS handshake"}},
 	} {
 		for range 3 {
 			conn := ts.dialRaw(t)

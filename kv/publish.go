@@ -11,14 +11,14 @@ import (
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-// Pauses between attempts to publish.
+// The pause between attempts to publish doubles from the first to the second.
 const (
 	minPublishBackoff = 50 * time.Millisecond
 	maxPublishBackoff = 2 * time.Second
 )
 
-// Publish writes this member's name and the URLs by which clients reach it into the store, where MemberList finds them,
-// unless they stand there already. It tries until it succeeds, the context ends or the node has stopped.
+// Publish writes this member's name and client URLs into the store for MemberList, unless they are
+// there already. It retries until it succeeds, the context ends or the node has stopped.
 func (s *Server) Publish(ctx context.Context) error {
 	c := &s.config
 	command := mvcc.EncodeMemberAttributes(c.MemberID, c.Name, c.AdvertiseClientURLs)
@@ -27,7 +27,7 @@ func (s *Server) Publish(ctx context.Context) error {
 		if err == nil || errors.Is(err, troupe.ErrStopped) {
 			return err
 		}
-		c.Logger.Debug().Err(err).Msg("could not publish this member's client URLs yet")
+		c.Logger.Debug().Err(err).Msg("publishing client URLs failed, retrying")
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -39,11 +39,11 @@ func (s *Server) Publish(ctx context.Context) error {
 func (s *Server) publishOnce(ctx context.Context, command []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
 	defer cancel()
-	// What stands there is only known once this member is up to date: an older self may have published something else.
+	// Before this member is up to date its store may have the attributes of an earlier run.
 	if _, err := s.config.Consensus.Read(ctx, troupe.ReadIndex); err != nil {
 		return err
 	}
-	store, err := s.config.Store.get(ctx)
+	store, err := s.config.Store.Get(ctx)
 	if err != nil {
 		return err
 	}

@@ -5,44 +5,45 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-// quota refuses what would add data while the live data of this member's store is above --quota-backend-bytes. Unlike
-// etcd's it counts live data, not the file's size; and it ends by itself once deletes and compaction have made room: there
-// is no alarm to disarm and nothing to defragment.
+// quota refuses puts while the live data of this member's store is above --quota-backend-bytes.
+// Unlike etcd's quota it counts live data and not the size of a file, and it ends by itself once
+// deletes and compaction have freed space: there is no alarm to disarm and nothing to defragment.
 //
-// It is looked at every quotaCheckInterval, since asking the engine costs more than a put: a client can be above it by what it
-// writes in that time. Each member decides for the requests given to it, as its own store is what would grow full; the
-// replicated state does not know of quotas, so members may differ in it without parting.
+// The size is checked every quotaCheckInterval, since asking the engine costs more than a put; a
+// client can exceed the quota by what it writes in that time. Each member decides on the requests of
+// its own clients. The quota is not part of the replicated state, so members may differ in it.
 type quota struct {
-	limitBytes int64 // below 1: none
-	store      *StoreRef
+	limitBytes int64 // below 1: no quota
+	store      *mvcc.StoreRef
 	log        zerolog.Logger
 	over       atomic.Bool
 }
 
 const quotaCheckInterval = 250 * time.Millisecond
 
-// exceeded tells whether writes that add data are to be refused.
+// exceeded reports whether puts are to be refused.
 func (q *quota) exceeded() bool { return q.over.Load() }
 
-// run keeps watch until ending is closed.
-func (q *quota) run(ending <-chan struct{}) {
+// run checks the size until done is closed.
+func (q *quota) run(done <-chan struct{}) {
 	ticker := time.NewTicker(quotaCheckInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
 			q.check()
-		case <-ending:
+		case <-done:
 			return
 		}
 	}
 }
 
 func (q *quota) check() {
-	store := q.store.ifOpen()
+	store := q.store.IfOpen()
 	if store == nil {
 		return
 	}
@@ -53,20 +54,10 @@ func (q *quota) check() {
 	}
 	if over {
 		q.log.Warn().Int64("data_bytes", used).Int64("quota_backend_bytes", q.limitBytes).
-			Msg("the data is above its quota: puts are refused; delete keys and compact, or start with a larger --quota-backend-bytes")
+			Str("advice", "delete keys and compact, or restart with a larger --quota-backend-bytes").
+			Msg("data is above the quota, puts are refused")
 		return
 	}
-	q.log.Info().Int64("data_bytes", used).Int64("quota_backend_bytes", q.limitBytes).Msg("the data is below its quota again: puts are taken")
-}
-
-// adds tells whether a transaction may add data: whether there is a put anywhere in it.
-func txnHasPut(r *pb.TxnRequest) bool {
-	for _, ops := range [][]*pb.RequestOp{r.GetSuccess(), r.GetFailure()} {
-		for _, op := range ops {
-			if op.GetRequestPut() != nil || op.GetRequestTxn() != nil && txnHasPut(op.GetRequestTxn()) {
-				return true
-			}
-		}
-	}
-	return false
+	q.log.Info().Int64("data_bytes", used).Int64("quota_backend_bytes", q.limitBytes).
+		Msg("data is below the quota again, puts are accepted")
 }

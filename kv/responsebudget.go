@@ -6,152 +6,164 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-// answers bounds the memory of range answers that are being made or are on their way, of all clients together: a client
-// may ask for everything there is, and take its time to read it. What an answer takes is counted while it is made and given
-// back when the transport has sent it.
+// responseBudget limits the memory of range responses, of all clients together: a client may request
+// every key there is, and read the response slowly.
 //
-// An answer and its encoded form are counted once, and exist both for a moment.
+// Each response has a reservation, which goes with the request and the response:
+//  1. The unary interceptor puts it into the request's context (reserveFor).
+//  2. The read of the range reserves memory from the context's mvcc.ReadBudget as the response grows.
+//  3. The interceptor returns the response as a budgetedResponse, which has the reservation (attach).
+//  4. The codec encodes it into a buffer that the transport frees when it has sent it; that releases
+//     the reservation. A connection that is closed releases those of its unsent responses.
+//
+// The response and its encoding are counted once, although both exist for a moment.
 type responseBudget struct {
 	limitBytes    int64
 	reservedBytes atomic.Int64
 	refused       prometheus.Counter
 }
 
-// reservationStepBytes is how many bytes are taken at a time, and what an answer may take without being counted: most never are.
+// reservationStepBytes is how much is reserved at a time, and how much a response may take without a
+// reservation: most responses are smaller.
 const reservationStepBytes = 64 << 10
 
-// answer is the account of one answer.
+// reservation is what one response has reserved. It implements mvcc.ReadBudget and mem.BufferPool.
 type reservation struct {
 	budget        *responseBudget
-	remaining     int // that may be used before more is taken
+	connection    *connReservations // nil until the response is finished
+	remaining     int               // bytes that may be used before more is reserved
 	reservedBytes atomic.Int64
-	connection    *connReservations // of the connection that it is sent over, once it is
 }
 
-func (a *responseBudget) newReservation() *reservation {
-	return &reservation{budget: a, remaining: reservationStepBytes}
+// reserveFor returns the reservation of a request whose response may be large, and the context to
+// read under; nil for other requests.
+func (b *responseBudget) reserveFor(ctx context.Context, request any) (context.Context, *reservation) {
+	switch r := request.(type) {
+	case *pb.RangeRequest:
+		if len(r.RangeEnd) == 0 || r.CountOnly {
+			return ctx, nil
+		}
+	case *pb.TxnRequest:
+		if !mvcc.TxnIsReadOnly(r) {
+			return ctx, nil // what Apply reads must not depend on this member's memory
+		}
+	default:
+		return ctx, nil
+	}
+	r := &reservation{budget: b, remaining: reservationStepBytes}
+	return mvcc.WithReadBudget(ctx, r), r
 }
 
-// Take counts bytes that the answer is about to occupy, or refuses them. It is a mvcc.Meter.
-func (w *reservation) Reserve(bytes int) error {
-	if w.remaining -= bytes; w.remaining >= 0 {
+// Reserve reserves bytes that the response is about to take, or refuses them.
+func (r *reservation) Reserve(bytes int) error {
+	if r.remaining -= bytes; r.remaining >= 0 {
 		return nil
 	}
-	more := int64(reservationStepBytes - w.remaining)
-	if w.budget.reservedBytes.Add(more) > w.budget.limitBytes {
-		w.budget.reservedBytes.Add(-more)
-		w.budget.refused.Inc()
-		return status.Errorf(codes.ResourceExhausted, "troupe: the answers to all clients' ranges would take more than "+
-			"max-answer-bytes=%d; ask again, or for less at a time (limit, keys only, count only)", w.budget.limitBytes)
+	more := int64(reservationStepBytes - r.remaining)
+	if r.budget.reservedBytes.Add(more) > r.budget.limitBytes {
+		r.budget.reservedBytes.Add(-more)
+		r.budget.refused.Inc()
+		return status.Errorf(codes.ResourceExhausted, "troupe: range responses to all clients would exceed "+
+			"max-answer-bytes=%d; retry, or request less at a time (limit, keys only, count only)", r.budget.limitBytes)
 	}
-	w.reservedBytes.Add(more)
-	w.remaining = reservationStepBytes
+	r.reservedBytes.Add(more)
+	r.remaining = reservationStepBytes
 	return nil
 }
 
-// give gives back what was taken. To do so again changes nothing.
-func (w *reservation) release() { w.budget.reservedBytes.Add(-w.reservedBytes.Swap(0)) }
+// release returns to the budget what was reserved. A second call does nothing.
+func (r *reservation) release() { r.budget.reservedBytes.Add(-r.reservedBytes.Swap(0)) }
 
-// unsent are the counted answers that a connection has not sent. When it is closed they go with it: the transport then
-// forgets what it had to send without a word.
-type connReservations struct {
-	mu           sync.Mutex
-	closed       bool                      // guarded by mu
-	reservations map[*reservation]struct{} // guarded by mu
-}
-
-func (u *connReservations) add(account *reservation) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.closed {
-		account.release()
-		return
+// attach returns what to pass to gRPC for a response: itself if nothing was reserved, else with the
+// reservation. gRPC encodes a response that a handler returns without an error.
+func (r *reservation) attach(ctx context.Context, response any, err error) any {
+	if r == nil || r.reservedBytes.Load() == 0 {
+		return response
 	}
-	if u.reservations == nil {
-		u.reservations = map[*reservation]struct{}{}
+	if err != nil {
+		r.release()
+		return response
 	}
-	u.reservations[account] = struct{}{}
-	account.connection = u
-}
-
-func (u *connReservations) remove(account *reservation) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	delete(u.reservations, account)
-}
-
-func (u *connReservations) releaseAll() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.closed = true
-	for account := range u.reservations {
-		account.release()
+	if conn := connectionOf(ctx); conn != nil {
+		conn.reservations.add(r)
 	}
-	u.reservations = nil
+	return &budgetedResponse{response.(proto.Message), r}
 }
 
-// sending holds the accounts of answers that gRPC was given and has not encoded yet. gRPC encodes whatever a handler
-// returns without an error, at once.
-type pendingResponses struct {
-	mu           sync.Mutex
-	reservations map[proto.Message]*reservation // guarded by mu
+// budgetedResponse is a response with its reservation.
+type budgetedResponse struct {
+	message     proto.Message
+	reservation *reservation
 }
 
-// pass gives the account on to who encodes the answer. What was small enough not to be counted has none.
-func (s *pendingResponses) attach(ctx context.Context, response proto.Message, account *reservation, err error) {
-	switch {
-	case account.reservedBytes.Load() == 0:
-	case err != nil:
-		account.release()
-	default:
-		if conn := connectionOf(ctx); conn != nil {
-			conn.reservations.add(account)
-		}
-		s.mu.Lock()
-		s.reservations[response] = account
-		s.mu.Unlock()
-	}
-}
-
-func (s *pendingResponses) detach(response proto.Message) *reservation {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	account := s.reservations[response]
-	delete(s.reservations, response)
-	return account
-}
-
-// marshal encodes an answer; one that is counted is given back when the transport is done with its bytes.
-func (s *pendingResponses) marshal(codec encoding.CodecV2, response proto.Message) (mem.BufferSlice, error) {
-	account := s.detach(response)
-	if account == nil {
-		return codec.Marshal(response)
-	}
-	data, err := proto.Marshal(response)
+// MarshalBuffers encodes the response into a buffer that releases the reservation when it is freed.
+func (b *budgetedResponse) MarshalBuffers() (mem.BufferSlice, error) {
+	data, err := proto.Marshal(b.message)
 	if err != nil || mem.IsBelowBufferPoolingThreshold(cap(data)) {
-		account.Put(nil)
+		b.reservation.Put(nil)
 		return mem.BufferSlice{mem.SliceBuffer(data)}, err
 	}
-	return mem.BufferSlice{mem.NewBuffer(&data, account)}, nil
+	return mem.BufferSlice{mem.NewBuffer(&data, b.reservation)}, nil
 }
 
-// Get and Put make the account the pool of its answer's bytes: to be told when they are put back is all that it wants.
-func (w *reservation) Get(length int) *[]byte {
+// Get makes the reservation a mem.BufferPool; it is not called.
+func (r *reservation) Get(length int) *[]byte {
 	data := make([]byte, length)
 	return &data
 }
 
-// Put is called once, when nobody needs the bytes any more.
-func (w *reservation) Put(*[]byte) {
-	if w.connection != nil {
-		w.connection.remove(w)
+// Put is called once, when the transport has freed the response's buffer.
+func (r *reservation) Put(*[]byte) {
+	if r.connection != nil {
+		r.connection.remove(r)
 	}
-	w.release()
+	r.release()
+}
+
+// connReservations are the reservations of responses that a connection has not sent. A transport that
+// is closed drops its buffers without freeing them, so the connection releases the reservations.
+type connReservations struct {
+	mu     sync.Mutex
+	closed bool                      // guarded by mu
+	unsent map[*reservation]struct{} // guarded by mu
+}
+
+func (c *connReservations) add(r *reservation) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		r.release()
+		return
+	}
+	if c.unsent == nil {
+		c.unsent = map[*reservation]struct{}{}
+	}
+	c.unsent[r] = struct{}{}
+	r.connection = c
+}
+
+func (c *connReservations) remove(r *reservation) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.unsent, r)
+}
+
+// releaseAll is called when the connection is closed.
+func (c *connReservations) releaseAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for r := range c.unsent {
+		r.release()
+	}
+	c.unsent = nil
 }

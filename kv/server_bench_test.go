@@ -15,24 +15,25 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/kv/internal/kvtest"
 )
 
-// canned is a Consensus that has its answer ready and gives it, as a node does, to all who wait a millisecond: what
-// remains is the cost of the client port.
+// fixedConsensus returns a fixed result to all proposals at once, each millisecond, as a node does after
+// a commit. A benchmark with it measures the client port.
 type fixedConsensus struct {
-	*fakeConsensus
+	*kvtest.Consensus
 	result []byte
 	commit atomic.Pointer[chan struct{}]
 }
 
-func newFixedConsensus(s *fakeConsensus, answer []byte) *fixedConsensus {
-	c := &fixedConsensus{fakeConsensus: s, result: answer}
+func newFixedConsensus(s *kvtest.Consensus, result []byte) *fixedConsensus {
+	c := &fixedConsensus{Consensus: s, result: result}
 	next := make(chan struct{})
 	c.commit.Store(&next)
 	return c
 }
 
-// run commits until done.
+// run commits until done is closed.
 func (c *fixedConsensus) run(done <-chan struct{}) {
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
@@ -50,7 +51,7 @@ func (c *fixedConsensus) run(done <-chan struct{}) {
 func (c *fixedConsensus) Propose(ctx context.Context, _ []byte) (troupe.Result, error) {
 	select {
 	case <-*c.commit.Load():
-		return troupe.Result{Index: 1, Term: testTerm, Value: c.result}, nil
+		return troupe.Result{Index: 1, Term: kvtest.Term, Value: c.result}, nil
 	case <-ctx.Done():
 		return troupe.Result{}, ctx.Err()
 	}
@@ -64,23 +65,23 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// BenchmarkClientPort tells the CPU of a request over loopback, client included.
+// BenchmarkClientPort measures the CPU time of a request over loopback, including the client's.
 func BenchmarkClientPort(b *testing.B) {
 	const conns, clients = 50, 500
 	for _, workers := range []uint32{0, 128} {
-		consensus, ref := newFakeConsensus(b)
+		consensus, ref := kvtest.New(b)
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			b.Fatal(err)
 		}
-		first, err := consensus.Propose(context.Background(), mustEncodePut(b, "k", "v"))
+		first, err := consensus.Propose(context.Background(), kvtest.EncodePut(b, "k", "v"))
 		if err != nil {
 			b.Fatal(err)
 		}
 		node, done := newFixedConsensus(consensus, first.Value), make(chan struct{})
 		go node.run(done)
 		server, err := NewServer(ServerConfig{
-			Consensus: node, Store: ref, MemberID: testMemberID, StreamWorkers: workers,
+			Consensus: node, Store: ref, MemberID: kvtest.MemberID, StreamWorkers: workers,
 		})
 		if err != nil {
 			b.Fatal(err)

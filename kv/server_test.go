@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/kv/internal/kvtest"
 )
 
 type mvccKV = mvccpb.KeyValue
@@ -97,15 +98,15 @@ func TestHTTPEndpointsShareThePortWithGRPC(t *testing.T) {
 
 func TestHealthEndpointsReportTheReason(t *testing.T) {
 	ts := startServer(t)
-	ts.consensus.setStatus(func(s *troupe.Status) { s.DiskLow = true })
+	ts.consensus.SetStatus(func(s *troupe.Status) { s.DiskLow = true })
 	if code, body := ts.get(t, "/health"); code != 503 || body != `{"health":"false","reason":"ALARM NOSPACE"}` {
 		t.Errorf("disk low: %d %s", code, body)
 	}
 	if code, body := ts.get(t, "/health?exclude=NOSPACE"); code != 200 {
 		t.Errorf("disk low, excluded: %d %s", code, body)
 	}
-	ts.consensus.setStatus(func(s *troupe.Status) { s.DiskLow, s.LeaderID = false, 0 })
-	ts.consensus.setFailure(troupe.ErrNoLeader)
+	ts.consensus.SetStatus(func(s *troupe.Status) { s.DiskLow, s.LeaderID = false, 0 })
+	ts.consensus.SetFailure(troupe.ErrNoLeader)
 	if code, body := ts.get(t, "/health"); code != 503 || body != `{"health":"false","reason":"RAFT NO LEADER"}` {
 		t.Errorf("no leader: %d %s", code, body)
 	}
@@ -119,7 +120,7 @@ func TestHealthEndpointsReportTheReason(t *testing.T) {
 	if code, body := ts.get(t, "/livez"); code != 200 {
 		t.Errorf("livez: %d %s", code, body)
 	}
-	ts.consensus.setStatus(func(s *troupe.Status) { s.IsLearner = true })
+	ts.consensus.SetStatus(func(s *troupe.Status) { s.IsLearner = true })
 	if code, _ := ts.get(t, "/readyz/non_learner"); code != 503 {
 		t.Errorf("a learner says that it is a voter: %d", code)
 	}
@@ -133,7 +134,7 @@ func TestMetricsUseEtcdNames(t *testing.T) {
 		"etcd_server_has_leader 1", "etcd_server_is_leader 1", "etcd_debugging_mvcc_current_revision 2",
 		"etcd_debugging_mvcc_keys_total 1", "etcd_mvcc_db_total_size_in_bytes ", `etcd_server_id{server_id="1234"} 1`,
 		`grpc_server_handled_total{grpc_code="OK",grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 1`,
-		fmt.Sprintf("troupe_raft_term %d", testTerm), "go_goroutines ", "troupe_client_connections ",
+		fmt.Sprintf("troupe_raft_term %d", kvtest.Term), "go_goroutines ", "troupe_client_connections ",
 	} {
 		if !strings.Contains(body, "\n"+line) {
 			t.Errorf("no line %q", line)
@@ -161,24 +162,24 @@ func TestGRPCHealthServesWhileLeaderIsKnown(t *testing.T) {
 		}
 	}
 	becomes(healthpb.HealthCheckResponse_SERVING)
-	ts.consensus.setStatus(func(s *troupe.Status) { s.LeaderID = 0 })
+	ts.consensus.SetStatus(func(s *troupe.Status) { s.LeaderID = 0 })
 	becomes(healthpb.HealthCheckResponse_NOT_SERVING)
 }
 
 func TestStatusAndAlarmReportTheMember(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) { c.QuotaBytes = 42 })
 	ts.put(t, "k", "v")
-	ts.consensus.setStatus(func(s *troupe.Status) { s.CommitIndex, s.AppliedIndex = 11, 10 })
+	ts.consensus.SetStatus(func(s *troupe.Status) { s.CommitIndex, s.AppliedIndex = 11, 10 })
 	client := pb.NewMaintenanceClient(ts.conn)
 	r, err := client.Status(testContext(t), &pb.StatusRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Leader != testMemberID || r.RaftTerm != testTerm || r.RaftIndex != 11 || r.RaftAppliedIndex != 10 || r.Version != APIVersion ||
+	if r.Leader != kvtest.MemberID || r.RaftTerm != kvtest.Term || r.RaftIndex != 11 || r.RaftAppliedIndex != 10 || r.Version != APIVersion ||
 		r.DbSizeQuota != 42 || r.IsLearner || len(r.Errors) > 0 || r.Header.Revision != 2 {
 		t.Errorf("status: %v", r)
 	}
-	ts.consensus.setStatus(func(s *troupe.Status) { s.LeaderID, s.IsLearner, s.DiskLow = 0, true, true })
+	ts.consensus.SetStatus(func(s *troupe.Status) { s.LeaderID, s.IsLearner, s.DiskLow = 0, true, true })
 	r, err = client.Status(testContext(t), &pb.StatusRequest{})
 	if err != nil || !r.IsLearner || len(r.Errors) != 2 || r.Errors[0] != "etcdserver: no leader" {
 		t.Errorf("status of a member in trouble: %v, %v", r, err)
@@ -217,8 +218,8 @@ func TestHashKVHashesUpToARevision(t *testing.T) {
 func TestMoveLeaderNeedsLeaderAndVoter(t *testing.T) {
 	ts := startServer(t)
 	moved := uint64(0)
-	ts.consensus.onTransfer = func(to uint64) error { moved = to; return nil }
-	ts.consensus.setStatus(func(s *troupe.Status) {
+	ts.consensus.OnTransfer = func(to uint64) error { moved = to; return nil }
+	ts.consensus.SetStatus(func(s *troupe.Status) {
 		s.Members = append(s.Members, troupe.Member{ID: 2}, troupe.Member{ID: 3, IsLearner: true})
 	})
 	client := pb.NewMaintenanceClient(ts.conn)
@@ -234,7 +235,7 @@ func TestMoveLeaderNeedsLeaderAndVoter(t *testing.T) {
 			t.Errorf("moving to %d: %v", to, err)
 		}
 	}
-	ts.consensus.setStatus(func(s *troupe.Status) { s.LeaderID = 2 })
+	ts.consensus.SetStatus(func(s *troupe.Status) { s.LeaderID = 2 })
 	if err := move(2); status.Convert(err).Message() != "etcdserver: not leader" {
 		t.Errorf("moving from a follower: %v", err)
 	}
@@ -274,12 +275,12 @@ func TestMemberListShowsPublishedAttributes(t *testing.T) {
 	list := func() *pb.Member {
 		t.Helper()
 		r, err := pb.NewClusterClient(ts.conn).MemberList(testContext(t), &pb.MemberListRequest{Linearizable: true})
-		if err != nil || len(r.Members) != 1 || r.Header.Revision != 0 || r.Header.MemberId != testMemberID {
+		if err != nil || len(r.Members) != 1 || r.Header.Revision != 0 || r.Header.MemberId != kvtest.MemberID {
 			t.Fatalf("members: %v, %v", r, err)
 		}
 		return r.Members[0]
 	}
-	if m := list(); m.ID != testMemberID || m.Name != "" || len(m.ClientURLs) != 0 || m.PeerURLs[0] != "http://127.0.0.1:2380" {
+	if m := list(); m.ID != kvtest.MemberID || m.Name != "" || len(m.ClientURLs) != 0 || m.PeerURLs[0] != "http://127.0.0.1:2380" {
 		t.Errorf("before: %v", m)
 	}
 	if err := ts.Publish(testContext(t)); err != nil {
@@ -288,9 +289,9 @@ func TestMemberListShowsPublishedAttributes(t *testing.T) {
 	if m := list(); m.Name != "one" || len(m.ClientURLs) != 1 || m.ClientURLs[0] != "http://127.0.0.1:2379" {
 		t.Errorf("after: %v", m)
 	}
-	before := len(ts.consensus.commands)
-	if err := ts.Publish(testContext(t)); err != nil || len(ts.consensus.commands) != before {
-		t.Errorf("publishing the same again: %v, %d proposals", err, len(ts.consensus.commands)-before)
+	before := ts.consensus.Proposals()
+	if err := ts.Publish(testContext(t)); err != nil || ts.consensus.Proposals() != before {
+		t.Errorf("publishing the same again: %v, %d proposals", err, ts.consensus.Proposals()-before)
 	}
 	if r := ts.put(t, "k", "v"); r != 2 {
 		t.Errorf("publishing took a revision: the first put has %d", r)
@@ -299,15 +300,15 @@ func TestMemberListShowsPublishedAttributes(t *testing.T) {
 
 func TestPublishRetriesUntilItSucceeds(t *testing.T) {
 	ts := startServer(t)
-	ts.consensus.setFailure(troupe.ErrNoLeader)
+	ts.consensus.SetFailure(troupe.ErrNoLeader)
 	published := make(chan error, 1)
 	go func() { published <- ts.Publish(testContext(t)) }()
-	eventually(t, "a first attempt", func() bool { return ts.consensus.reads[troupe.ReadIndex].Load() > 0 })
-	ts.consensus.failure.Store(nil)
+	eventually(t, "a first attempt", func() bool { return ts.consensus.Reads[troupe.ReadIndex].Load() > 0 })
+	ts.consensus.SetFailure(nil)
 	if err := <-published; err != nil {
 		t.Error(err)
 	}
-	ts.consensus.setFailure(troupe.ErrNoLeader)
+	ts.consensus.SetFailure(troupe.ErrNoLeader)
 	ts.config.Name = "renamed"
 	ctx, cancel := context.WithTimeout(testContext(t), 10*time.Millisecond)
 	defer cancel()

@@ -6,13 +6,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/troupe-raft/troupe/kv/mvcc"
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// statusCollector reads node and store once a scrape.
+// statusCollector collects metrics from the node's status, the store and the server at each scrape.
 type statusCollector struct {
 	consensus       Consensus
-	store           *StoreRef
+	store           *mvcc.StoreRef
 	connections     func() int64
 	requests        func() int64
 	streams         func() int64
@@ -21,6 +22,17 @@ type statusCollector struct {
 	quotaBytes      int64
 	memberID        uint64
 	version         string
+}
+
+// metricChannel sends constant metrics to a scrape.
+type metricChannel chan<- prometheus.Metric
+
+func (ch metricChannel) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func (ch metricChannel) counter(d *prometheus.Desc, v float64, labels ...string) {
+	ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -50,76 +62,74 @@ var (
 	descFirstIndex        = desc("troupe_log_first_index", "The first index of the log.")
 	descLogBytes          = desc("troupe_log_bytes", "The size of the log on disk in bytes.")
 	descDiskLow           = desc("troupe_disk_low", "Whether the disk is below its low-water mark, so that writes are refused.")
-	descRestarts          = desc("troupe_actor_restarts_total", "Restarts of actors under supervision since the start.")
-	descConnections       = desc("troupe_client_connections", "Client connections that are open.")
-	descRequests          = desc("troupe_client_requests_in_flight", "Requests of clients that are being handled.")
-	descStreams           = desc("troupe_client_streams", "Streams of clients that are open: watches, for the most part.")
-	descResponseBytes     = desc("troupe_client_answer_bytes", "Bytes of range answers that are being made or are on their way to clients.")
-	descWatchQueueBytes   = desc("troupe_watch_queue_bytes", "Bytes of events that wait to be given to watchers.")
-	descMemTableBytes     = desc("troupe_engine_memtable_bytes", "Bytes in the storage engine's memory that are not flushed to its tables.")
-	descCacheBytes        = desc("troupe_engine_cache_bytes", "Bytes of the storage engine's cache of blocks.")
-	descL0Sublevels       = desc("troupe_engine_layers", "Layers of tables that the storage engine has not compacted; writes wait at 64.")
-	descCompactionDebt    = desc("troupe_engine_compaction_debt_bytes", "Bytes that the storage engine's compactions have yet to rewrite.")
-	descSnapshots         = desc("troupe_engine_snapshots", "States of the store that reads hold open.")
+	descRestarts          = desc("troupe_actor_restarts_total", "Restarts of actors by their supervisor since the process started.")
+	descConnections       = desc("troupe_client_connections", "Open client connections.")
+	descRequests          = desc("troupe_client_requests_in_flight", "Client requests that are being handled.")
+	descStreams           = desc("troupe_client_streams", "Open streams of clients, mostly watches.")
+	descResponseBytes     = desc("troupe_client_answer_bytes", "Bytes reserved for range responses that are being read or sent.")
+	descWatchQueueBytes   = desc("troupe_watch_queue_bytes", "Bytes of events that wait to be dispatched to watchers.")
+	descMemTableBytes     = desc("troupe_engine_memtable_bytes", "Bytes in the storage engine's memtables.")
+	descCacheBytes        = desc("troupe_engine_cache_bytes", "Bytes in the storage engine's block cache.")
+	descL0Sublevels       = desc("troupe_engine_layers", "L0 sublevels of the storage engine; writes wait at 64.")
+	descCompactionDebt    = desc("troupe_engine_compaction_debt_bytes", "Estimated bytes that the storage engine has to compact.")
+	descSnapshots         = desc("troupe_engine_snapshots", "Open snapshots of the storage engine.")
 	descPeerMatchIndex    = desc("troupe_peer_match_index", "At the leader: the last index known to be durable at a peer.", "peer")
 	descPeerInFlightBytes = desc("troupe_peer_inflight_bytes", "At the leader: bytes sent to a peer and not acknowledged yet.", "peer")
 )
 
-func (c *statusCollector) Describe(ch chan<- *prometheus.Desc) {
-	// What is not described is not checked for consistency, which costs nothing where names are constants.
-}
+// Describe sends nothing, which makes the collector unchecked: its metrics have constant names.
+func (c *statusCollector) Describe(chan<- *prometheus.Desc) {}
 
-func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
+// Collect implements prometheus.Collector.
+func (c *statusCollector) Collect(metrics chan<- prometheus.Metric) {
+	ch := metricChannel(metrics)
 	node := c.consensus.Status()
-	gauge(descHasLeader, boolToFloat(node.LeaderID != 0))
-	gauge(descIsLeader, boolToFloat(node.LeaderID != 0 && node.LeaderID == node.ID))
-	gauge(descIsLearner, boolToFloat(node.IsLearner))
-	gauge(descCommitted, float64(node.CommitIndex))
-	gauge(descApplied, float64(node.AppliedIndex))
-	gauge(descQuota, float64(c.quotaBytes))
-	gauge(descID, 1, raft.FormatID(c.memberID))
-	gauge(descVersion, 1, APIVersion)
-	gauge(descCluster, 1, clusterVersion[:strings.LastIndexByte(clusterVersion, '.')])
-	gauge(descGoVersion, 1, runtime.Version())
-	gauge(descTroupeVersion, 1, c.version)
-	gauge(descTerm, float64(node.Term))
-	gauge(descRole, 1, node.Role)
-	gauge(descLastIndex, float64(node.LastIndex))
-	gauge(descFirstIndex, float64(node.FirstIndex))
-	gauge(descLogBytes, float64(node.LogBytes))
-	gauge(descDiskLow, boolToFloat(node.DiskLow))
-	gauge(descConnections, float64(c.connections()))
-	gauge(descRequests, float64(c.requests()))
-	gauge(descStreams, float64(c.streams()))
-	gauge(descResponseBytes, float64(c.responseBytes()))
-	gauge(descWatchQueueBytes, float64(c.watchQueueBytes()))
-	ch <- prometheus.MustNewConstMetric(descRestarts, prometheus.CounterValue, float64(node.Restarts))
+	ch.gauge(descHasLeader, boolToFloat(node.LeaderID != 0))
+	ch.gauge(descIsLeader, boolToFloat(node.LeaderID != 0 && node.LeaderID == node.ID))
+	ch.gauge(descIsLearner, boolToFloat(node.IsLearner))
+	ch.gauge(descCommitted, float64(node.CommitIndex))
+	ch.gauge(descApplied, float64(node.AppliedIndex))
+	ch.gauge(descQuota, float64(c.quotaBytes))
+	ch.gauge(descID, 1, raft.FormatID(c.memberID))
+	ch.gauge(descVersion, 1, APIVersion)
+	ch.gauge(descCluster, 1, clusterVersion[:strings.LastIndexByte(clusterVersion, '.')])
+	ch.gauge(descGoVersion, 1, runtime.Version())
+	ch.gauge(descTroupeVersion, 1, c.version)
+	ch.gauge(descTerm, float64(node.Term))
+	ch.gauge(descRole, 1, node.Role)
+	ch.gauge(descLastIndex, float64(node.LastIndex))
+	ch.gauge(descFirstIndex, float64(node.FirstIndex))
+	ch.gauge(descLogBytes, float64(node.LogBytes))
+	ch.gauge(descDiskLow, boolToFloat(node.DiskLow))
+	ch.gauge(descConnections, float64(c.connections()))
+	ch.gauge(descRequests, float64(c.requests()))
+	ch.gauge(descStreams, float64(c.streams()))
+	ch.gauge(descResponseBytes, float64(c.responseBytes()))
+	ch.gauge(descWatchQueueBytes, float64(c.watchQueueBytes()))
+	ch.counter(descRestarts, float64(node.Restarts))
 	for _, p := range node.Peers {
 		id := raft.FormatID(p.ID)
-		gauge(descPeerMatchIndex, float64(p.Match), id)
-		gauge(descPeerInFlightBytes, float64(p.InFlightBytes), id)
+		ch.gauge(descPeerMatchIndex, float64(p.Match), id)
+		ch.gauge(descPeerInFlightBytes, float64(p.InFlightBytes), id)
 	}
-	store := c.store.ifOpen()
+	store := c.store.IfOpen()
 	if store == nil {
 		return
 	}
 	total, inUse := store.Size()
-	gauge(descDBSize, float64(total))
-	gauge(descDBInUse, float64(inUse))
+	ch.gauge(descDBSize, float64(total))
+	ch.gauge(descDBInUse, float64(inUse))
 	engine := store.Engine()
-	gauge(descMemTableBytes, float64(engine.MemTableBytes))
-	gauge(descCacheBytes, float64(engine.CacheBytes))
-	gauge(descL0Sublevels, float64(engine.L0Sublevels))
-	gauge(descCompactionDebt, float64(engine.CompactionDebt))
-	gauge(descSnapshots, float64(engine.Snapshots))
+	ch.gauge(descMemTableBytes, float64(engine.MemTableBytes))
+	ch.gauge(descCacheBytes, float64(engine.CacheBytes))
+	ch.gauge(descL0Sublevels, float64(engine.L0Sublevels))
+	ch.gauge(descCompactionDebt, float64(engine.CompactionDebt))
+	ch.gauge(descSnapshots, float64(engine.Snapshots))
 	v := store.View()
 	defer v.Release()
-	gauge(descKeys, float64(v.Keys()))
-	gauge(descRevision, float64(v.Revision()))
-	gauge(descCompacted, float64(v.CompactRevision()))
+	ch.gauge(descKeys, float64(v.Keys()))
+	ch.gauge(descRevision, float64(v.Revision()))
+	ch.gauge(descCompacted, float64(v.CompactRevision()))
 }
 
 func boolToFloat(b bool) float64 {

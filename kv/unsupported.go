@@ -7,32 +7,33 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+
+	"github.com/troupe-raft/troupe/kv/internal/header"
+	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-// authService says that authentication is off, in the way that lets a client which has a password go on without it.
+// authService reports that authentication is off, in the way that makes a client with a password
+// continue without it.
 type authService struct {
 	pb.UnimplementedAuthServer
-	headers *headers
-	store   *StoreRef
+	headers *header.Maker
+	store   *mvcc.StoreRef
 }
 
-// initialAuthRevision is the revision of users and roles before the first change, as etcd counts them.
+// initialAuthRevision is etcd's revision of users and roles before their first change.
 const initialAuthRevision = 1
 
 func (s *authService) AuthStatus(context.Context, *pb.AuthStatusRequest) (*pb.AuthStatusResponse, error) {
-	response := &pb.AuthStatusResponse{Header: s.headers.atRevision(0), AuthRevision: initialAuthRevision}
-	if store := s.store.ifOpen(); store != nil {
-		response.Header.Revision = store.Revision()
-	}
-	return response, nil
+	header := s.headers.At(s.store.Revision())
+	return &pb.AuthStatusResponse{Header: header, AuthRevision: initialAuthRevision}, nil
 }
 
 func (s *authService) Authenticate(context.Context, *pb.AuthenticateRequest) (*pb.AuthenticateResponse, error) {
 	return nil, rpctypes.ErrGRPCAuthNotEnabled
 }
 
-// authServiceDesc is the Auth service with no more methods than are served: the rest is refused by refuseUnknownMethod, in
-// words that a person understands.
+// authServiceDesc describes the Auth service without the methods that are not served, which leaves
+// them to refuseUnknownMethod and its texts.
 func authServiceDesc() *grpc.ServiceDesc {
 	desc := pb.Auth_ServiceDesc
 	desc.Methods = nil
@@ -44,7 +45,7 @@ func authServiceDesc() *grpc.ServiceDesc {
 	return &desc
 }
 
-// unsupported names what is not served, by the start of the method.
+// unsupportedMethods names what is not served, by the prefix of the method.
 var unsupportedMethods = []struct{ prefix, name string }{
 	{"/etcdserverpb.Lease/", "leases are"},
 	{"/etcdserverpb.Auth/", "authentication is"},
@@ -52,7 +53,7 @@ var unsupportedMethods = []struct{ prefix, name string }{
 	{"/v3lockpb.Lock/", "locks by the server are"},
 }
 
-// refuseUnknownMethod answers every call that no service has.
+// refuseUnknownMethod refuses every call that no service has.
 func refuseUnknownMethod(_ any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
 	for _, u := range unsupportedMethods {

@@ -7,8 +7,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// What a request must be before it is worth a place in the log. Codes, texts and the order of the checks are those of
-// etcd's v3 API, since clients tell errors apart by them.
+// The checks of requests before they are proposed or read. Codes, texts and the order of the checks
+// are etcd's, since clients tell errors apart by them.
 
 func checkRange(r *pb.RangeRequest) error {
 	if len(r.GetKey()) == 0 {
@@ -23,13 +23,13 @@ func checkRange(r *pb.RangeRequest) error {
 	return nil
 }
 
-// checkRangeStream leaves out what cannot be answered piece by piece in the order of keys.
+// checkRangeStream refuses what cannot be served in chunks in key order.
 func checkRangeStream(r *pb.RangeRequest) error {
 	if err := checkRange(r); err != nil {
 		return err
 	}
-	// A target without an order is one too: a range sorts by it. (etcd lets it pass, sorts each piece by itself and goes on
-	// behind whatever key came last.)
+	// A target without an order sorts too. (etcd accepts it, sorts each chunk by itself and continues
+	// after whatever key came last.)
 	if r.SortTarget != pb.RangeRequest_KEY || r.SortOrder == pb.RangeRequest_DESCEND {
 		return status.Error(codes.Unimplemented, "RangeStream does not support custom sort orders")
 	}
@@ -58,7 +58,8 @@ func checkDeleteRange(r *pb.DeleteRangeRequest) error {
 	return nil
 }
 
-// checkTxn allows each of compare, success and failure maxOps operations; a nested transaction has what its parents left.
+// checkTxn allows maxOps operations in each of compare, success and failure. A nested transaction may
+// have as many as its parents leave.
 func checkTxn(r *pb.TxnRequest, maxOps int) error {
 	ops := max(len(r.GetCompare()), len(r.GetSuccess()), len(r.GetFailure()))
 	if ops > maxOps {
@@ -93,5 +94,17 @@ func checkOp(op *pb.RequestOp, maxOps int) error {
 	case *pb.RequestOp_RequestTxn:
 		return checkTxn(request.RequestTxn, maxOps)
 	}
-	return rpctypes.ErrGRPCKeyNotFound // an operation that is none of these
+	return rpctypes.ErrGRPCKeyNotFound // an operation without a request, as in etcd
+}
+
+// txnHasPut reports whether a put is anywhere in the transaction, so that it may add data.
+func txnHasPut(r *pb.TxnRequest) bool {
+	for _, ops := range [][]*pb.RequestOp{r.GetSuccess(), r.GetFailure()} {
+		for _, op := range ops {
+			if op.GetRequestPut() != nil || op.GetRequestTxn() != nil && txnHasPut(op.GetRequestTxn()) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -9,16 +9,9 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/troupe-raft/troupe/kv/internal/kvtest"
 )
-
-func opPut(key, value string) *pb.RequestOp {
-	return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte(key), Value: []byte(value)}}}
-}
-
-func opDelete(key, end string) *pb.RequestOp {
-	return &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{
-		RequestDeleteRange: &pb.DeleteRangeRequest{Key: []byte(key), RangeEnd: []byte(end)}}}
-}
 
 func opRange(key, end string) *pb.RequestOp {
 	return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{
@@ -36,7 +29,7 @@ func repeatOp(n int, op func(i int) *pb.RequestOp) (ops []*pb.RequestOp) {
 	return ops
 }
 
-func numberedPut(i int) *pb.RequestOp { return opPut(fmt.Sprintf("k%04d", i), "v") }
+func numberedPut(i int) *pb.RequestOp { return kvtest.PutOp(fmt.Sprintf("k%04d", i), "v") }
 
 func TestInvalidRequestsGetEtcdErrors(t *testing.T) {
 	ts := startServer(t)
@@ -85,17 +78,17 @@ func TestInvalidRequestsGetEtcdErrors(t *testing.T) {
 		}, rpctypes.ErrGRPCEmptyKey},
 		"compare without a key":       {txn(&pb.TxnRequest{Compare: []*pb.Compare{{}}}), rpctypes.ErrGRPCEmptyKey},
 		"txn with an empty operation": {txn(&pb.TxnRequest{Success: []*pb.RequestOp{{}}}), rpctypes.ErrGRPCKeyNotFound},
-		"txn put without a key":       {txn(&pb.TxnRequest{Failure: []*pb.RequestOp{opPut("", "v")}}), rpctypes.ErrGRPCEmptyKey},
+		"txn put without a key":       {txn(&pb.TxnRequest{Failure: []*pb.RequestOp{kvtest.PutOp("", "v")}}), rpctypes.ErrGRPCEmptyKey},
 		"txn range in the future": {txn(&pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{
 			RequestRange: &pb.RangeRequest{Key: key, Revision: 99}}}}}), rpctypes.ErrGRPCFutureRev},
 		"txn with 129 operations": {txn(&pb.TxnRequest{Success: repeatOp(129, numberedPut)}), rpctypes.ErrGRPCTooManyOps},
 		"nested txn beyond what its parent left": {txn(&pb.TxnRequest{
 			Success: append(repeatOp(127, numberedPut), opTxn(repeatOp(2, func(i int) *pb.RequestOp { return numberedPut(i + 500) }), nil))}), rpctypes.ErrGRPCTooManyOps},
-		"txn that puts a key twice":               {txn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("a", "1"), opPut("a", "2")}}), rpctypes.ErrGRPCDuplicateKey},
-		"txn that puts and deletes a key":         {txn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("a", "1"), opDelete("a", "")}}), rpctypes.ErrGRPCDuplicateKey},
-		"txn that puts into what it empties":      {txn(&pb.TxnRequest{Failure: []*pb.RequestOp{opDelete("a", "c"), opPut("b", "1")}}), rpctypes.ErrGRPCDuplicateKey},
-		"txn whose nested one puts it again":      {txn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("a", "1"), opTxn(nil, []*pb.RequestOp{opPut("a", "2")})}}), rpctypes.ErrGRPCDuplicateKey},
-		"txn that empties without bound and puts": {txn(&pb.TxnRequest{Success: []*pb.RequestOp{opDelete("a", "\x00"), opPut("b", "1")}}), rpctypes.ErrGRPCDuplicateKey},
+		"txn that puts a key twice":               {txn(&pb.TxnRequest{Success: []*pb.RequestOp{kvtest.PutOp("a", "1"), kvtest.PutOp("a", "2")}}), rpctypes.ErrGRPCDuplicateKey},
+		"txn that puts and deletes a key":         {txn(&pb.TxnRequest{Success: []*pb.RequestOp{kvtest.PutOp("a", "1"), kvtest.DeleteOp("a", "")}}), rpctypes.ErrGRPCDuplicateKey},
+		"txn that puts into what it empties":      {txn(&pb.TxnRequest{Failure: []*pb.RequestOp{kvtest.DeleteOp("a", "c"), kvtest.PutOp("b", "1")}}), rpctypes.ErrGRPCDuplicateKey},
+		"txn whose nested one puts it again":      {txn(&pb.TxnRequest{Success: []*pb.RequestOp{kvtest.PutOp("a", "1"), opTxn(nil, []*pb.RequestOp{kvtest.PutOp("a", "2")})}}), rpctypes.ErrGRPCDuplicateKey},
+		"txn that empties without bound and puts": {txn(&pb.TxnRequest{Success: []*pb.RequestOp{kvtest.DeleteOp("a", "\x00"), kvtest.PutOp("b", "1")}}), rpctypes.ErrGRPCDuplicateKey},
 		"compaction in the future": {func(ctx context.Context) error {
 			_, err := ts.kv.Compact(ctx, &pb.CompactionRequest{Revision: 99})
 			return err
@@ -115,11 +108,11 @@ func TestTxnAtTheLimitsIsAccepted(t *testing.T) {
 	ts := startServer(t)
 	for name, r := range map[string]*pb.TxnRequest{
 		"128 operations":                     {Success: repeatOp(128, numberedPut)},
-		"nested with what the parent left":   {Success: append(repeatOp(126, numberedPut), opTxn(repeatOp(1, func(int) *pb.RequestOp { return opPut("nested", "") }), nil))},
-		"both branches put the same key":     {Success: []*pb.RequestOp{opPut("a", "1")}, Failure: []*pb.RequestOp{opPut("a", "2")}},
-		"nested branches put the same key":   {Success: []*pb.RequestOp{opTxn([]*pb.RequestOp{opPut("a", "1")}, []*pb.RequestOp{opPut("a", "2")})}},
-		"two deletes of overlapping ranges":  {Success: []*pb.RequestOp{opDelete("a", "c"), opDelete("b", "d")}},
-		"one branch puts, the other empties": {Success: []*pb.RequestOp{opTxn([]*pb.RequestOp{opPut("a", "1")}, []*pb.RequestOp{opDelete("a", "b")})}},
+		"nested with what the parent left":   {Success: append(repeatOp(126, numberedPut), opTxn(repeatOp(1, func(int) *pb.RequestOp { return kvtest.PutOp("nested", "") }), nil))},
+		"both branches put the same key":     {Success: []*pb.RequestOp{kvtest.PutOp("a", "1")}, Failure: []*pb.RequestOp{kvtest.PutOp("a", "2")}},
+		"nested branches put the same key":   {Success: []*pb.RequestOp{opTxn([]*pb.RequestOp{kvtest.PutOp("a", "1")}, []*pb.RequestOp{kvtest.PutOp("a", "2")})}},
+		"two deletes of overlapping ranges":  {Success: []*pb.RequestOp{kvtest.DeleteOp("a", "c"), kvtest.DeleteOp("b", "d")}},
+		"one branch puts, the other empties": {Success: []*pb.RequestOp{opTxn([]*pb.RequestOp{kvtest.PutOp("a", "1")}, []*pb.RequestOp{kvtest.DeleteOp("a", "b")})}},
 		"nothing at all":                     {},
 	} {
 		if _, err := ts.kv.Txn(testContext(t), r); err != nil {

@@ -182,7 +182,7 @@ func TestAMemberOfAForeignAuthorityIsKeptOutAndEachSideSaysWhoRefusedWhom(t *tes
 	if _, err := secureClient(t, foreign, home, c.Members[0].ClientURL).Put(refused, "k", "v"); err == nil {
 		t.Error("a client of a foreign authority was served")
 	}
-	if err := c.Members[0].Process().WaitFor(ctx, "refused a client"); err != nil {
+	if err := c.Members[0].Process().WaitFor(ctx, "client TLS handshake failed"); err != nil {
 		t.Error(err)
 	}
 	for _, m := range c.Members {

@@ -74,7 +74,7 @@ func (v *server) start(ctx context.Context, open *listeners) error {
 		return err
 	}
 	v.logStart()
-	factory, store := kv.Factory(filepath.Join(s.DataDir, "kv"), mvcc.Options{
+	factory, store := mvcc.Factory(filepath.Join(s.DataDir, "kv"), mvcc.Options{
 		Logger:  v.log,
 		OnFatal: func(err error) { v.fail(exit.With(exit.Storage, fmt.Errorf("the store cannot go on: %w", err))) },
 	})
@@ -130,7 +130,7 @@ func (v *server) nodeConfig(factory troupe.Factory, open *listeners) troupe.Conf
 // requestOverhead is what a command may be larger than the request in it.
 const requestOverhead = 64 << 10
 
-func (v *server) kvConfig(store *kv.StoreRef, open *listeners) kv.ServerConfig {
+func (v *server) kvConfig(store *mvcc.StoreRef, open *listeners) kv.ServerConfig {
 	s := v.settings
 	return kv.ServerConfig{
 		Consensus: v.node, Store: store, MemberID: s.ID, ClusterID: v.node.ClusterID(),

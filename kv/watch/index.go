@@ -1,17 +1,17 @@
-package kv
+package watch
 
 import "go.etcd.io/etcd/api/v3/mvccpb"
 
-// watchIndex finds the watchers that a key concerns: those of the key alone by a map, those of ranges by an interval tree.
-// A hub has one of the watchers it feeds live, a stream one of its watchers that read history.
+// watchIndex finds the watchers of a key: watchers of single keys in a map, watchers of ranges in an
+// interval tree. The hub has one for the live feed, each stream one for its lagging watchers.
 type watchIndex struct {
-	// place says which of a watcher's slots belongs to this index: a watcher may stand in the hub's and in its stream's.
-	kind  indexKind
+	kind  indexKind // which of a watcher's index slots belongs to this index
 	keys  map[string]*watcherSet
 	spans intervalTree[watcherSet]
 	count int
 }
 
+// indexKind tells the two indexes apart that a watcher may be in at the same time.
 type indexKind int
 
 const (
@@ -20,11 +20,12 @@ const (
 	indexKinds
 )
 
-func newWatchIndex(place indexKind) watchIndex {
-	return watchIndex{kind: place, keys: map[string]*watcherSet{}}
+func newWatchIndex(kind indexKind) watchIndex {
+	return watchIndex{kind: kind, keys: map[string]*watcherSet{}}
 }
 
-// watcherSet is the watchers of one key or one span. Each knows its slot, so that leaving costs nothing.
+// watcherSet is the watchers of one key or one span. Each watcher has its slot in members, so that
+// its removal is O(1).
 type watcherSet struct{ members []*watcher }
 
 func (x *watchIndex) add(w *watcher) {
@@ -40,7 +41,7 @@ func (x *watchIndex) add(w *watcher) {
 	x.count++
 }
 
-// remove takes out a watcher that is in the index.
+// remove removes a watcher that is in the index.
 func (x *watchIndex) remove(w *watcher) {
 	set := x.keys[w.span.lo]
 	if w.isRange {
@@ -63,13 +64,13 @@ func (x *watchIndex) remove(w *watcher) {
 	}
 }
 
-// match calls f with every watcher that wants to know of the event.
+// match calls f with every watcher of the event's key that does not exclude the event.
 func (x *watchIndex) match(e *mvccpb.Event, f func(*watcher)) {
 	if x.count == 0 {
 		return
 	}
 	key := e.GetKv().GetKey()
-	wanted := func(set *watcherSet) bool {
+	visit := func(set *watcherSet) bool {
 		for _, w := range set.members {
 			if !w.excludes(e) {
 				f(w)
@@ -78,12 +79,12 @@ func (x *watchIndex) match(e *mvccpb.Event, f func(*watcher)) {
 		return true
 	}
 	if set := x.keys[string(key)]; set != nil {
-		wanted(set)
+		visit(set)
 	}
-	x.spans.visit(key, wanted)
+	x.spans.visit(key, visit)
 }
 
-// each calls f with every watcher, in no order.
+// each calls f with every watcher, in no particular order.
 func (x *watchIndex) each(f func(*watcher)) {
 	for _, set := range x.keys {
 		for _, w := range set.members {

@@ -8,13 +8,13 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/kv/internal/kvtest"
 )
 
 // clientWatch is a watch stream from the client's side.
@@ -76,18 +76,6 @@ func (w *clientWatch) create(r *pb.WatchCreateRequest) *pb.WatchResponse {
 	return created
 }
 
-// event says in a few letters what happened: put a=1@2, or del a@3, with <former after it if it came along.
-func describeEvent(e *mvccpb.Event) string {
-	s := fmt.Sprintf("put %s=%s@%d", e.Kv.Key, e.Kv.Value, e.Kv.ModRevision)
-	if e.Type == mvccpb.Event_DELETE {
-		s = fmt.Sprintf("del %s@%d", e.Kv.Key, e.Kv.ModRevision)
-	}
-	if e.PrevKv != nil {
-		s += "<" + string(e.PrevKv.Value)
-	}
-	return s
-}
-
 // expect receives until it has as many events of the watch, and compares them.
 func (w *clientWatch) expectEvents(id int64, want ...string) {
 	w.t.Helper()
@@ -101,7 +89,7 @@ func (w *clientWatch) expectEvents(id int64, want ...string) {
 			w.t.Errorf("header revision %d is below the last event's, %d", r.Header.Revision, last)
 		}
 		for _, e := range r.Events {
-			got = append(got, describeEvent(e))
+			got = append(got, kvtest.DescribeEvent(e))
 		}
 	}
 	if g, e := strings.Join(got, ", "), strings.Join(want, ", "); g != e {
@@ -205,7 +193,7 @@ func TestEventsOfARevisionShareOneResponse(t *testing.T) {
 	big := strings.Repeat("v", 12<<10)
 	var ops []*pb.RequestOp
 	for i := range 100 { // more than maxResponseBytes together
-		ops = append(ops, opPut(fmt.Sprintf("k%03d", i), big))
+		ops = append(ops, kvtest.PutOp(fmt.Sprintf("k%03d", i), big))
 	}
 	if _, err := ts.kv.Txn(testContext(t), &pb.TxnRequest{Success: ops}); err != nil {
 		t.Fatal(err)
@@ -225,7 +213,7 @@ func TestResponsesBelowTheLimitAreNotFragmented(t *testing.T) {
 	w := ts.openWatch(t)
 	w.create(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), Fragment: true})
 	big := strings.Repeat("v", 15<<10)
-	ops := repeatOp(128, func(i int) *pb.RequestOp { return opPut(fmt.Sprintf("k%03d", i), big) })
+	ops := repeatOp(128, func(i int) *pb.RequestOp { return kvtest.PutOp(fmt.Sprintf("k%03d", i), big) })
 	if _, err := ts.kv.Txn(testContext(t), &pb.TxnRequest{Success: ops}); err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +234,7 @@ func TestWatchControlResponsesMatchEtcd(t *testing.T) {
 	ts := startServer(t)
 	ts.put(t, "k", "1")
 	w := ts.openWatch(t)
-	header := &pb.ResponseHeader{ClusterId: testClusterID, MemberId: testMemberID, RaftTerm: testTerm, Revision: 2}
+	header := &pb.ResponseHeader{ClusterId: kvtest.ClusterID, MemberId: kvtest.MemberID, RaftTerm: kvtest.Term, Revision: 2}
 	expect := func(what string, want *pb.WatchResponse) {
 		t.Helper()
 		want.Header = header
@@ -302,7 +290,7 @@ func TestWatchOfCompactedRevisionIsCanceled(t *testing.T) {
 	created := w.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 2})
 	canceled := w.receive()
 	want := &pb.WatchResponse{
-		Header:  &pb.ResponseHeader{ClusterId: testClusterID, MemberId: testMemberID, RaftTerm: testTerm},
+		Header:  &pb.ResponseHeader{ClusterId: kvtest.ClusterID, MemberId: kvtest.MemberID, RaftTerm: kvtest.Term},
 		WatchId: created.WatchId, Canceled: true, CompactRevision: 4,
 	}
 	if !proto.Equal(canceled, want) {
@@ -349,7 +337,7 @@ func TestRequireLeaderStreamEndsOnLeaderLoss(t *testing.T) {
 	asking.create(&pb.WatchCreateRequest{Key: []byte("k")})
 	other := ts.openWatch(t)
 	id := other.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
-	ts.consensus.setStatus(func(s *troupe.Status) { s.LeaderID = 0 })
+	ts.consensus.SetStatus(func(s *troupe.Status) { s.LeaderID = 0 })
 	if _, err := asking.stream.Recv(); status.Convert(err).Message() != "etcdserver: no leader" {
 		t.Errorf("got %v", err)
 	}
@@ -389,12 +377,12 @@ func TestWatchContinuesAfterStoreReopens(t *testing.T) {
 	ts.put(t, "k", "1")
 	ts.put(t, "k", "2")
 	w.expectEvents(id, "put k=1@2", "put k=2@3<1")
-	ts.consensus.reopen(t, func() {})
+	ts.consensus.Reopen(t, func() {})
 	ts.put(t, "k", "3")
 	w.expectEvents(id, "put k=3@4<2")
 }
 
-func TestStoreWithoutWatchersIsNotObserved(t *testing.T) {
+func TestHalfClosedWatchStreamContinues(t *testing.T) {
 	ts := startServer(t)
 	w := ts.openWatch(t)
 	w.create(&pb.WatchCreateRequest{Key: []byte("k"), PrevKv: true})
@@ -404,22 +392,14 @@ func TestStoreWithoutWatchersIsNotObserved(t *testing.T) {
 	other := ts.openWatch(t)
 	id := other.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
 	ts.put(t, "k", "1")
-	other.expectEvents(id, "put k=1@2") // a half-closed stream goes on, and so does its neighbour
+	other.expectEvents(id, "put k=1@2")
 	if r := w.receive(); len(r.Events) != 1 {
 		t.Errorf("the half-closed stream got %v", r)
 	}
-	counts := func() (watchers, prev int) {
-		ts.hub.observerMu.Lock()
-		defer ts.hub.observerMu.Unlock()
-		return ts.hub.watchers, ts.hub.prevKVWatchers
-	}
-	if watchers, prev := counts(); watchers != 2 || prev != 1 {
-		t.Errorf("%d watchers, %d with former values", watchers, prev)
+	watchers := func() float64 { return ts.metric(t, "etcd_debugging_mvcc_watcher_total") }
+	if n := watchers(); n != 2 {
+		t.Errorf("%v watchers, want 2", n)
 	}
 	ts.conn.Close()
-	eventually(t, "all watchers are gone", func() bool { watchers, prev := counts(); return watchers == 0 && prev == 0 })
-	ts.hub.stopObserving() // the timer would
-	if ts.hub.observing {
-		t.Error("the store is still observed")
-	}
+	eventually(t, "all watchers are removed", func() bool { return watchers() == 0 })
 }

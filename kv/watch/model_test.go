@@ -1,4 +1,4 @@
-package kv
+package watch
 
 import (
 	"context"
@@ -9,54 +9,32 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
+	"github.com/troupe-raft/troupe/kv/internal/kvtest"
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-// The watch machinery against a model, one step at a time and in any order: writes, the hub's dispatching, each stream's
-// sending, the beginning and the end of each read of history, watchers that come and go, a store that is opened again.
-// Buffers are tiny. What every watcher is told must be exactly the history from its start.
+// The hub and its streams against a model, one step at a time and in any order: writes, dispatching,
+// sending, the begin and the end of each read of history, watches that are created and canceled, a
+// store that is reopened. Buffers are tiny. Each watcher must receive exactly the events from its
+// start on.
 
-// recordingStream is the gRPC side of a watch stream, which keeps what is sent.
-type recordingStream struct {
-	pb.Watch_WatchServer
-	responses []*pb.WatchResponse
-}
-
-func (r *recordingStream) Context() context.Context { return context.Background() }
-
-func (r *recordingStream) Send(response *pb.WatchResponse) error {
-	r.responses = append(r.responses, response)
-	return nil
-}
-
-func (r *recordingStream) SendMsg(m any) error {
-	response := &pb.WatchResponse{}
-	if err := proto.Unmarshal(m.(*watchFrame).marshal().Materialize(), response); err != nil {
-		return err
-	}
-	return r.Send(response)
-}
-
-// modelWatcher is what a watcher should be told, and was.
+// modelWatcher is the client's side of a watch.
 type modelWatcher struct {
 	request        *pb.WatchCreateRequest
 	start          int64
 	received       []string
 	created        bool
-	headerRevision int64 // the revision of the last header
+	headerRevision int64 // of the last response
 	canceled       bool
 }
 
 type modelStream struct {
-	*watchStream
+	*stream
 	out      *recordingStream
 	watchers map[int64]*modelWatcher
 	canceled []*modelWatcher
@@ -64,38 +42,24 @@ type modelStream struct {
 }
 
 type watchModel struct {
-	t        *rapid.T
-	solo     *fakeConsensus
-	hub      *watchHub
-	streams  []*modelStream
-	events   []*mvccpb.Event // with PrevKv
-	liveKeys map[string]*mvccpb.KeyValue
+	t         *rapid.T
+	consensus *kvtest.Consensus
+	hub       *Hub
+	streams   []*modelStream
+	events    []*mvccpb.Event // with PrevKv
+	liveKeys  map[string]*mvccpb.KeyValue
 }
 
 var modelKeys = []string{"a", "b", "b/1", "b/2", "c"}
 
-// newSteppedWatchService is a watch service whose goroutines do not run: the test takes their steps.
-func newSteppedWatchService(t *testing.T, hubQueue, streamBuffer int) (*watchService, *fakeConsensus) {
-	consensus, ref := openFakeConsensus(t)
-	metrics, err := newMetrics(prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &watchService{
-		hub: newWatchHub(ref, hubQueue, metrics), consensus: consensus, maxWatchers: 100, fragmentBytes: 1 << 20,
-		requestTimeout: time.Minute, streamBufferBytes: streamBuffer,
-		headers: &headers{clusterID: testClusterID, memberID: testMemberID, consensus: consensus},
-	}, consensus
-}
-
 func newWatchModel(t *rapid.T, outer *testing.T) *watchModel {
-	service, consensus := newSteppedWatchService(outer,
+	hub, consensus := newTestHub(outer,
 		rapid.SampledFrom([]int{1, 300, 5000}).Draw(t, "hub queue"),
 		rapid.SampledFrom([]int{1, 60, 100, 200, 1000}).Draw(t, "stream buffer"))
-	m := &watchModel{t: t, solo: consensus, hub: service.hub, liveKeys: map[string]*mvccpb.KeyValue{}}
+	m := &watchModel{t: t, consensus: consensus, hub: hub, liveKeys: map[string]*mvccpb.KeyValue{}}
 	for range 2 {
 		out := &recordingStream{}
-		m.streams = append(m.streams, &modelStream{watchStream: newWatchStream(service, out), out: out, watchers: map[int64]*modelWatcher{}})
+		m.streams = append(m.streams, &modelStream{stream: newStream(hub, out), out: out, watchers: map[int64]*modelWatcher{}})
 	}
 	return m
 }
@@ -110,25 +74,25 @@ func (m *watchModel) write() {
 	}
 	keys := rapid.SliceOfNDistinct(rapid.SampledFrom(modelKeys), 1, 3, rapid.ID[string]).Draw(m.t, "keys")
 	for i, k := range keys {
-		former := m.liveKeys[k]
-		if former != nil && rapid.IntRange(0, 2).Draw(m.t, "delete") == 0 {
-			ops = append(ops, opDelete(k, ""))
-			changed = append(changed, &mvccpb.Event{Type: mvccpb.Event_DELETE, PrevKv: former,
+		prev := m.liveKeys[k]
+		if prev != nil && rapid.IntRange(0, 2).Draw(m.t, "delete") == 0 {
+			ops = append(ops, kvtest.DeleteOp(k, ""))
+			changed = append(changed, &mvccpb.Event{Type: mvccpb.Event_DELETE, PrevKv: prev,
 				Kv: &mvccpb.KeyValue{Key: []byte(k), ModRevision: revision}})
 			m.liveKeys[k] = nil
 			continue
 		}
 		value := fmt.Sprintf("%d.%d", revision, i)
-		ops = append(ops, opPut(k, value))
+		ops = append(ops, kvtest.PutOp(k, value))
 		kv := &mvccpb.KeyValue{Key: []byte(k), Value: []byte(value), ModRevision: revision}
-		changed = append(changed, &mvccpb.Event{Kv: kv, PrevKv: former})
+		changed = append(changed, &mvccpb.Event{Kv: kv, PrevKv: prev})
 		m.liveKeys[k] = kv
 	}
 	command, err := mvcc.EncodeTxn(&pb.TxnRequest{Success: ops})
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	result, err := m.solo.Propose(context.Background(), command)
+	result, err := m.consensus.Propose(context.Background(), command)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -139,12 +103,11 @@ func (m *watchModel) write() {
 }
 
 func (m *watchModel) createWatch(s *modelStream) {
-	now := m.hub.store.ifOpen().Revision()
+	now := m.hub.config.Store.Revision()
 	key := rapid.SampledFrom(modelKeys).Draw(m.t, "key")
 	r := &pb.WatchCreateRequest{
-		Key:    []byte(key),
-		PrevKv: rapid.Bool().Draw(m.t, "prev"),
-		// Half of them hear of progress by the interval.
+		Key:            []byte(key),
+		PrevKv:         rapid.Bool().Draw(m.t, "prev"),
 		ProgressNotify: rapid.Bool().Draw(m.t, "progress"),
 		StartRevision:  rapid.Int64Range(0, now+3).Draw(m.t, "start"),
 	}
@@ -175,18 +138,18 @@ func (m *watchModel) cancelWatch(s *modelStream) {
 	if len(ids) == 0 {
 		return
 	}
-	id := rapid.SampledFrom(ids).Draw(m.t, "who")
+	id := rapid.SampledFrom(ids).Draw(m.t, "id")
 	w := s.watchers[id]
 	s.cancel(id)
 	m.send(s)
 	delete(s.watchers, id)
 	if !w.canceled {
-		m.t.Fatalf("watch %v is not told of its end", w.request)
+		m.t.Fatalf("watch %v did not receive its cancellation", w.request)
 	}
 	s.canceled = append(s.canceled, w)
 }
 
-// send is one round of the stream's goroutine without its reading of history.
+// send is one round of the stream's goroutine without the read of history.
 func (m *watchModel) send(s *modelStream) {
 	control, frames, progress := s.takePending()
 	for _, r := range control {
@@ -201,15 +164,10 @@ func (m *watchModel) send(s *modelStream) {
 	m.collect(s)
 }
 
-// requestProgress is what the receiving goroutine makes of a progress request.
-func (m *watchModel) requestProgress(s *modelStream) {
-	s.progressRequested = len(s.watchers) > 0
-}
-
-// progressDue is the progress interval of the stream.
+// progressDue is the end of the stream's progress interval.
 func (m *watchModel) progressDue(s *modelStream) {
 	if s.reading != nil {
-		return // it has one goroutine for both
+		return // one goroutine does both
 	}
 	if err := s.sendDueProgress(); err != nil {
 		m.t.Fatal(err)
@@ -221,9 +179,9 @@ func (m *watchModel) beginHistory(s *modelStream) {
 	if s.reading != nil || len(s.lagging) == 0 {
 		return
 	}
-	m.hub.goLive(s.watchStream, rapid.Int64Range(1, 20).Draw(m.t, "near"))
-	if piece, ok := s.planHistory(); ok {
-		s.reading = &piece
+	m.hub.goLive(s.stream, rapid.Int64Range(1, 20).Draw(m.t, "near"))
+	if read, ok := s.planHistory(); ok {
+		s.reading = &read
 	}
 }
 
@@ -231,16 +189,16 @@ func (m *watchModel) endHistory(s *modelStream) {
 	if s.reading == nil {
 		return
 	}
-	piece := s.reading
+	read := s.reading
 	s.reading = nil
-	err := s.readPlanned(piece)
+	err := s.readPlanned(read)
 	if errors.Is(err, errStoreBehind) {
 		return
 	}
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if err := s.sendFrames(s.historyResponses(piece)); err != nil {
+	if err := s.sendFrames(s.historyResponses(read)); err != nil {
 		m.t.Fatal(err)
 	}
 	m.collect(s)
@@ -248,11 +206,11 @@ func (m *watchModel) endHistory(s *modelStream) {
 
 func (m *watchModel) collect(s *modelStream) {
 	for _, r := range s.out.responses {
-		concerned := []*modelWatcher{s.watchers[r.WatchId]}
+		matching := []*modelWatcher{s.watchers[r.WatchId]}
 		if r.WatchId == noWatchID {
-			concerned = slices.Collect(maps.Values(s.watchers))
+			matching = slices.Collect(maps.Values(s.watchers))
 		}
-		for _, w := range concerned {
+		for _, w := range matching {
 			if w != nil {
 				m.receive(w, r)
 			}
@@ -261,7 +219,7 @@ func (m *watchModel) collect(s *modelStream) {
 	s.out.responses = nil
 }
 
-// tell is the client's side of a response.
+// receive checks a response to the client.
 func (m *watchModel) receive(w *modelWatcher, r *pb.WatchResponse) {
 	progress := !r.Created && !r.Canceled && len(r.Events) == 0
 	switch {
@@ -272,61 +230,61 @@ func (m *watchModel) receive(w *modelWatcher, r *pb.WatchResponse) {
 	case r.Created:
 		w.created = true
 	case !w.created && r.WatchId != noWatchID:
-		m.t.Fatalf("watch %v is told %v before it is told that it was created", w.request, r)
+		m.t.Fatalf("watch %v receives %v before its created response", w.request, r)
 	case !w.created:
-		return // made after the progress that is told
+		return // created after this progress response
 	}
 	if r.Header.Revision < w.headerRevision {
 		m.t.Fatalf("watch %v: the header's revision goes back from %d to %d", w.request, w.headerRevision, r.Header.Revision)
 	}
 	w.headerRevision = r.Header.Revision
 	for _, e := range r.Events {
-		w.received = append(w.received, describeEvent(e))
+		w.received = append(w.received, kvtest.DescribeEvent(e))
 	}
 	if progress && r.Header.Revision < w.request.StartRevision {
-		m.t.Fatalf("watch %v is told of progress up to %d, before its start", w.request, r.Header.Revision)
+		m.t.Fatalf("watch %v receives progress up to %d, below its start", w.request, r.Header.Revision)
 	}
 	if want := m.expectedEvents(w, r.Header.Revision); progress && len(w.received) != len(want) {
-		m.t.Fatalf("watch %v is told of progress up to %d with %d of %d events", w.request, r.Header.Revision, len(w.received), len(want))
+		m.t.Fatalf("watch %v receives progress up to %d with %d of %d events", w.request, r.Header.Revision, len(w.received), len(want))
 	}
 }
 
-// expected is what a watcher is to be told, up to a revision.
+// expectedEvents returns what a watcher is to receive up to a revision.
 func (m *watchModel) expectedEvents(w *modelWatcher, upTo int64) (want []string) {
 	s, isSpan := spanOf(w.request.Key, w.request.RangeEnd)
 	for _, e := range m.events {
-		concerned := string(e.Kv.Key) == s.lo
+		matching := string(e.Kv.Key) == s.lo
 		if isSpan {
-			concerned = s.contains(e.Kv.Key)
+			matching = s.contains(e.Kv.Key)
 		}
 		filter := pb.WatchCreateRequest_NOPUT
 		if e.Type == mvccpb.Event_DELETE {
 			filter = pb.WatchCreateRequest_NODELETE
 		}
-		if !concerned || e.Kv.ModRevision < w.start || e.Kv.ModRevision > upTo || slices.Contains(w.request.Filters, filter) {
+		if !matching || e.Kv.ModRevision < w.start || e.Kv.ModRevision > upTo || slices.Contains(w.request.Filters, filter) {
 			continue
 		}
 		shown := &mvccpb.Event{Type: e.Type, Kv: e.Kv}
 		if w.request.PrevKv {
 			shown.PrevKv = e.PrevKv
 		}
-		want = append(want, describeEvent(shown))
+		want = append(want, kvtest.DescribeEvent(shown))
 	}
 	return want
 }
 
-// check compares; what a canceled watcher was told must be how its history begins.
+// check compares what a watcher received. A canceled one must have received the first of its events.
 func (m *watchModel) check(w *modelWatcher) {
 	want := m.expectedEvents(w, math.MaxInt64)
 	if w.canceled && len(w.received) < len(want) {
 		want = want[:len(w.received)]
 	}
 	if got, expected := strings.Join(w.received, "\n"), strings.Join(want, "\n"); got != expected {
-		m.t.Fatalf("watch %v was told\n%s\nwant\n%s", w.request, got, expected)
+		m.t.Fatalf("watch %v received\n%s\nwant\n%s", w.request, got, expected)
 	}
 }
 
-// settle lets everything that is under way arrive.
+// drain runs the hub and the streams until there is nothing to do.
 func (m *watchModel) drain() {
 	for {
 		for m.hub.dispatchBatch() {
@@ -347,7 +305,7 @@ func (m *watchModel) drain() {
 func TestWatchersReceiveHistoryInAnySchedule(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := newWatchModel(rt, t)
-		defer m.solo.close(t)
+		defer m.consensus.Close(t)
 		for range rapid.IntRange(1, 150).Draw(rt, "steps") {
 			s := m.streams[rapid.IntRange(0, 1).Draw(rt, "stream")]
 			switch rapid.IntRange(0, 14).Draw(rt, "step") {
@@ -366,14 +324,14 @@ func TestWatchersReceiveHistoryInAnySchedule(t *testing.T) {
 			case 11:
 				m.cancelWatch(s)
 			case 12:
-				m.requestProgress(s)
+				s.requestProgress()
 			case 13:
 				m.progressDue(s)
 			case 14:
 				if rapid.IntRange(0, 3).Draw(rt, "reopen") == 0 {
-					m.solo.reopen(t, func() {})
+					m.consensus.Reopen(t, func() {})
 					if len(m.events) > 0 {
-						m.hub.observe(2, nil) // as a replay would
+						m.hub.queue.observe(2, nil) // as a replay would
 					}
 				}
 			}

@@ -1,4 +1,4 @@
-package kv
+package watch
 
 import (
 	"context"
@@ -9,10 +9,10 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// blockedStream is a client that does not read: what is sent to it waits until it goes away.
+// blockedStream is the gRPC side of a stream whose client does not read: SendMsg blocks until closed.
 type blockedStream struct {
 	pb.Watch_WatchServer
-	sending chan struct{} // gets one when something waits
+	sending chan struct{} // receives when SendMsg blocks
 	closed  chan struct{}
 }
 
@@ -25,19 +25,19 @@ func (u blockedStream) SendMsg(any) error {
 
 func TestE45UnreadStreamStaysWithinItsBuffer(t *testing.T) {
 	const limit = 10 << 10
-	service, solo := newSteppedWatchService(t, 1<<20, limit)
-	defer solo.close(t)
+	hub, consensus := newTestHub(t, 1<<20, limit)
+	defer consensus.Close(t)
 	client := blockedStream{sending: make(chan struct{}, 1), closed: make(chan struct{})}
-	s := newWatchStream(service, client)
+	s := newStream(hub, client)
 	if err := s.create(&pb.WatchCreateRequest{Key: []byte("k")}); err != nil {
 		t.Fatal(err)
 	}
-	s.takePending() // that it was created
+	s.takePending() // the created response
 	revision := int64(1)
 	write := func() {
 		revision++
-		service.hub.observe(revision, []*mvccpb.Event{putEvent("k", strings.Repeat("v", 1000), revision)})
-		service.hub.dispatchBatch()
+		hub.queue.observe(revision, []*mvccpb.Event{putEvent("k", strings.Repeat("v", 1000), revision)})
+		hub.dispatchBatch()
 	}
 	for range 6 {
 		write()
@@ -51,28 +51,31 @@ func TestE45UnreadStreamStaysWithinItsBuffer(t *testing.T) {
 	for range 100 {
 		write()
 		s.mu.Lock()
-		buffered, inHand, queued := s.bufferedBytes, s.sendingBytes, s.watchers[0].queueBytes
+		buffered, sending, queued := s.bufferedBytes, s.sendingBytes, s.watchers[0].queueBytes
 		s.mu.Unlock()
-		if buffered > limit || buffered != inHand+queued || inHand < 6000 {
-			t.Fatalf("%d bytes are buffered of at most %d: %d in hand, %d queued", buffered, limit, inHand, queued)
+		if buffered > limit || buffered != sending+queued || sending < 6000 {
+			t.Fatalf("%d bytes are buffered of at most %d: %d being sent, %d queued", buffered, limit, sending, queued)
 		}
 	}
 	if w := s.watchers[0]; w.live || !w.lagging {
-		t.Error("the watcher was not sent back to history")
+		t.Error("the watcher did not fall back to history")
 	}
 	close(client.closed)
 	<-sent
 }
 
 func TestE45StreamsShareTheTotalBuffer(t *testing.T) {
-	h := &watchHub{totalBufferBytes: 100 << 20}
-	for streams, want := range map[int64]int{0: 8 << 20, 1: 8 << 20, 12: 8 << 20, 20: 5 << 20, 100: 1 << 20, 1 << 20: minStreamBufferBytes} {
+	h := &Hub{config: Config{StreamBufferBytes: 8 << 20, TotalBufferBytes: 100 << 20}}
+	for streams, want := range map[int64]int{
+		0: 8 << 20, 1: 8 << 20, 12: 8 << 20, 20: 5 << 20, 100: 1 << 20, 1 << 20: minStreamBufferBytes,
+	} {
 		h.streams.Store(streams)
-		if got := h.streamBufferLimit(8 << 20); got != want {
+		if got := h.streamBufferBytes(); got != want {
 			t.Errorf("of %d streams each may buffer %d bytes, not %d", streams, got, want)
 		}
 	}
-	if h.streamBufferLimit(1000) != 1000 {
+	h.config.StreamBufferBytes = 1000
+	if h.streamBufferBytes() != 1000 {
 		t.Error("a share above the stream's own limit")
 	}
 }

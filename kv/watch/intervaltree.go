@@ -1,15 +1,15 @@
-package kv
+package watch
 
 import "math/rand/v2"
 
-// span is a range of keys [lo, hi); with toEnd set it has no upper bound and hi is ignored.
+// span is the range of keys [lo, hi). With toEnd it has no upper bound, and hi is ignored.
 type span struct {
 	lo, hi string
 	toEnd  bool
 }
 
-// spanOf reads a key and range_end as the etcd API means them: no end is the key alone, an end of one zero byte is
-// everything from key on. ok is false for the key alone, which is a point and not a span.
+// spanOf returns the span of a key and range_end of the etcd API: an end of one zero byte is every
+// key from key on. Without an end ok is false, and lo is the key.
 func spanOf(key, rangeEnd []byte) (s span, ok bool) {
 	switch {
 	case len(rangeEnd) == 0:
@@ -36,12 +36,13 @@ func (s span) contains(key []byte) bool {
 	return s.lo <= string(key) && (s.toEnd || string(key) < s.hi)
 }
 
-// intervalTree finds the spans that a key lies in: a treap ordered by (lo, hi), each node knowing the largest upper bound
-// below it, so that a search leaves out every subtree that ends before the key. A search costs O(log n + found) for spans
-// that nest little, which prefixes do. Equal spans share a node: ten thousand watchers of one prefix are one node.
+// intervalTree finds the spans that contain a key. It is a treap ordered by (lo, hi) in which each node
+// has the largest upper bound of its subtree, so that a search skips every subtree that ends before
+// the key. A search costs O(log n + found) for spans that nest little, as prefixes do. Equal spans
+// share a node.
 //
-// Invariant: node.maxEnd is the span with the largest upper bound in the node's subtree; a node's weight is not below
-// its children's.
+// Invariants: maxEnd is the span with the largest upper bound in the node's subtree; a node's weight
+// is at least that of its children.
 type intervalTree[V any] struct {
 	root *intervalNode[V]
 	size int
@@ -55,7 +56,7 @@ type intervalNode[V any] struct {
 	left, right *intervalNode[V]
 }
 
-// at returns the value of a span, which is made by the zero value if there is none yet.
+// getOrInsert returns the value of a span; it inserts the zero value if the span is not in the tree.
 func (t *intervalTree[V]) getOrInsert(s span) *V {
 	for n := t.root; n != nil; {
 		switch {
@@ -73,7 +74,7 @@ func (t *intervalTree[V]) getOrInsert(s span) *V {
 	return &fresh.value
 }
 
-// remove takes a span out; a span that is not there is no error.
+// remove removes a span if it is in the tree.
 func (t *intervalTree[V]) remove(s span) {
 	var removed bool
 	t.root, removed = t.root.remove(s)
@@ -82,7 +83,7 @@ func (t *intervalTree[V]) remove(s span) {
 	}
 }
 
-// visit calls f with the value of every span that contains key, in the order of the spans, until f says false.
+// visit calls f with the value of every span that contains key, in order, until f returns false.
 func (t *intervalTree[V]) visit(key []byte, f func(*V) bool) { t.root.visit(key, f) }
 
 func (n *intervalNode[V]) visit(key []byte, f func(*V) bool) bool {
@@ -93,7 +94,7 @@ func (n *intervalNode[V]) visit(key []byte, f func(*V) bool) bool {
 		return false
 	}
 	if n.span.lo > string(key) {
-		return true // and so does everything to the right
+		return true // as does every span to the right
 	}
 	if n.span.contains(key) && !f(&n.value) {
 		return false
@@ -136,7 +137,7 @@ func (n *intervalNode[V]) remove(s span) (root *intervalNode[V], removed bool) {
 	return n, removed
 }
 
-// join makes one treap of two of which every span of n comes before every span of right.
+// merge makes one treap of two; every span of n comes before every span of right.
 func (n *intervalNode[V]) merge(right *intervalNode[V]) *intervalNode[V] {
 	switch {
 	case n == nil:
@@ -179,7 +180,7 @@ func (n *intervalNode[V]) setMaxEnd() {
 	}
 }
 
-// each calls f with the value of every span, in their order.
+// visitAll calls f with the value of every span, in order.
 func (t *intervalTree[V]) visitAll(f func(*V)) { t.root.visitAll(f) }
 
 func (n *intervalNode[V]) visitAll(f func(*V)) {

@@ -1,4 +1,4 @@
-package kv
+package watch
 
 import (
 	"strings"
@@ -9,15 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-func putEvent(key, value string, revision int64) *mvccpb.Event {
-	return &mvccpb.Event{Kv: &mvccpb.KeyValue{
-		Key: []byte(key), Value: []byte(value), CreateRevision: revision, ModRevision: revision, Version: 1,
-	}}
-}
-
 func TestWatchFrameEncodesAWatchResponse(t *testing.T) {
-	consensus, _ := newFakeConsensus(t)
-	head := &headers{clusterID: testClusterID, memberID: testMemberID, consensus: consensus}
 	events := []*mvccpb.Event{
 		putEvent("a", "small", 4),
 		putEvent("b", strings.Repeat("large", 1000), 4),
@@ -27,8 +19,8 @@ func TestWatchFrameEncodesAWatchResponse(t *testing.T) {
 	}
 	for _, prev := range []bool{false, true} {
 		for _, fragment := range []bool{false, true} {
-			f := &watchFrame{headers: head, watchID: 9, revision: 6, prev: prev, fragment: fragment}
-			want := &pb.WatchResponse{Header: head.atRevision(6), WatchId: 9, Fragment: fragment}
+			f := &Frame{header: testHeader, watchID: 9, revision: 6, prevKV: prev, fragment: fragment}
+			want := &pb.WatchResponse{Header: testHeader.At(6), WatchId: 9, Fragment: fragment}
 			for _, e := range events {
 				shared := newSharedEvent(e)
 				if size := shared.encode(prev); size != len(shared.bytes(prev)) {
@@ -41,7 +33,7 @@ func TestWatchFrameEncodesAWatchResponse(t *testing.T) {
 				}
 				want.Events = append(want.Events, expected)
 			}
-			buffers, err := newPortCodec().Marshal(f)
+			buffers, err := f.MarshalBuffers()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,7 +52,7 @@ func TestEventIsEncodedOnce(t *testing.T) {
 	e := newSharedEvent(putEvent("k", strings.Repeat("v", 4096), 2))
 	e.encode(false)
 	first, second := e.bytes(false), []byte(nil)
-	e.encode(true) // a new key has no former value: the same form serves both
+	e.encode(true) // a new key has no previous value: both forms are the same
 	second = e.bytes(true)
 	if &first[0] != &second[0] {
 		t.Error("the event was encoded twice")
@@ -68,7 +60,7 @@ func TestEventIsEncodedOnce(t *testing.T) {
 }
 
 func TestFragmentsKeepEventsInOrder(t *testing.T) {
-	f := &watchFrame{watchID: 1}
+	f := &Frame{watchID: 1}
 	for i := range 10 {
 		e := newSharedEvent(putEvent(string(rune('a'+i)), strings.Repeat("v", 100), 2))
 		e.encode(false)

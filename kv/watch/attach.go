@@ -1,0 +1,150 @@
+package watch
+
+import (
+	"context"
+	"errors"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/troupe-raft/troupe/kv/mvcc"
+)
+
+// Reasons why a watch is not created. The first two texts are etcd's; clients get them as the cancel
+// reason.
+var (
+	errEmptyWatchRange  = errors.New("mvcc: watcher range is empty")
+	errDuplicateWatchID = errors.New("mvcc: duplicate watch ID provided on the WatchStream")
+	errTooManyWatchers  = errors.New("troupe: too many watchers on this stream; use another one")
+)
+
+// attach gives a new watcher the requested id, or a free one for 0, and adds it to its stream and to
+// the live feed or to those that read history. It queues the created response before any event of
+// the watcher can be queued.
+func (h *Hub) attach(ctx context.Context, w *watcher, requestedID int64) error {
+	store, err := h.config.Store.Get(ctx)
+	if err != nil {
+		return err
+	}
+	h.observer.acquire(w.prevKV)
+	if err := h.place(w, requestedID, store); err != nil {
+		h.observer.release(w.prevKV)
+		return err
+	}
+	return nil
+}
+
+func (h *Hub) place(w *watcher, requestedID int64, store *mvcc.Store) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := w.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.assignID(w, requestedID); err != nil {
+		return err
+	}
+	dispatched := h.queue.dispatched.Load()
+	w.headerRevision = max(store.Revision(), dispatched)
+	start := w.startRevision
+	if start == 0 {
+		start = w.headerRevision + 1
+	}
+	s.control = append(s.control, &pb.WatchResponse{
+		Header: h.config.Header.At(w.headerRevision), WatchId: w.id, Created: true,
+	})
+	if start > dispatched {
+		w.nextLive, w.live = start, true
+		h.live.add(w)
+	} else {
+		w.historyFrom = start
+		s.addLagging(w)
+	}
+	s.signal()
+	return nil
+}
+
+// assignID adds the watcher to its stream under the requested id, or under the next free one. mu is
+// held.
+func (s *stream) assignID(w *watcher, requested int64) error {
+	switch {
+	case s.closed:
+		return context.Canceled
+	case len(s.watchers) >= s.hub.config.MaxWatchersPerStream:
+		s.hub.config.Metrics.Refused.Inc()
+		return errTooManyWatchers
+	case requested != 0:
+		if s.watchers[requested] != nil {
+			return errDuplicateWatchID
+		}
+		w.id = requested
+	default:
+		for s.watchers[s.nextID] != nil {
+			s.nextID++
+		}
+		w.id = s.nextID
+		s.nextID++
+	}
+	s.watchers[w.id] = w
+	return nil
+}
+
+// detach removes a watcher and drops its queue. It reports whether the watcher existed.
+func (h *Hub) detach(s *stream, id int64) bool {
+	h.mu.Lock()
+	s.mu.Lock()
+	w := s.watchers[id]
+	if w != nil {
+		delete(s.watchers, id)
+		if w.live {
+			h.live.remove(w)
+			w.live = false
+		}
+		if w.lagging {
+			s.removeLagging(w)
+		}
+		w.clearQueue()
+	}
+	s.mu.Unlock()
+	h.mu.Unlock()
+	if w == nil {
+		return false
+	}
+	h.observer.release(w.prevKV)
+	return true
+}
+
+// goLive adds the stream's lagging watchers that are fewer than near revisions behind to the live
+// feed.
+func (h *Hub) goLive(s *stream, near int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dispatched := h.queue.dispatched.Load()
+	for _, w := range s.lagging {
+		if w.live || dispatched-w.historyFrom >= near {
+			continue
+		}
+		w.live, w.historyUntil = true, dispatched
+		w.nextLive = max(w.historyFrom, dispatched+1)
+		h.live.add(w)
+	}
+	s.promoteCaughtUp()
+}
+
+// fallBackToHistory removes a live watcher from the live feed and drops its queue; its stream reads
+// from history on. mu and the stream's mutex are held.
+func (h *Hub) fallBackToHistory(w *watcher) {
+	s := w.stream
+	h.live.remove(w)
+	w.live = false
+	if !w.lagging {
+		w.historyFrom = w.nextLive
+		if len(w.queue) > 0 {
+			w.historyFrom = w.queue[0].revision()
+		}
+		s.addLagging(w)
+	}
+	w.clearQueue()
+	s.signal()
+	h.config.Metrics.Fallbacks.Inc()
+}

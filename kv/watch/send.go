@@ -1,0 +1,215 @@
+package watch
+
+import (
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+)
+
+const (
+	// maxResponseBytes is the size above which events go into a further response. A single revision
+	// may be larger.
+	maxResponseBytes = 512 << 10
+	// progressPollInterval is how long to wait for the hub when it has not reached the revision at
+	// which a progress request can be answered.
+	progressPollInterval = 2 * time.Millisecond
+)
+
+// send is the stream's sending goroutine.
+func (s *stream) send(received <-chan error, leaderLost <-chan struct{}) error {
+	ticker := s.progressTicker()
+	defer ticker.Stop()
+	var again <-chan time.Time
+	for {
+		select {
+		case <-s.wake:
+		case <-again:
+		case <-ticker.C:
+			if err := s.sendDueProgress(); err != nil {
+				return err
+			}
+			continue
+		case err := <-received:
+			return err
+		case <-leaderLost:
+			return rpctypes.ErrGRPCNoLeader
+		case <-s.hub.done:
+			return rpctypes.ErrGRPCStopped
+		case <-s.hub.config.Consensus.Done():
+			return rpctypes.ErrGRPCStopped
+		case <-s.grpc.Context().Done():
+			return s.grpc.Context().Err()
+		}
+		pause, err := s.sendPending()
+		if err != nil {
+			return err
+		}
+		again = nil
+		if pause > 0 {
+			again = time.After(pause)
+		}
+	}
+}
+
+// sendPending sends what is queued and reads history until there is none to read. If pause is not 0
+// it is to be called again after that time.
+func (s *stream) sendPending() (pause time.Duration, err error) {
+	for {
+		control, frames, progress := s.takePending()
+		if err := s.sendControl(control); err != nil {
+			return 0, err
+		}
+		if err := s.sendFrames(frames); err != nil {
+			return 0, err
+		}
+		if progress != nil {
+			if err := s.grpc.Send(progress); err != nil {
+				return 0, err
+			}
+		}
+		more, pause, err := s.readHistory()
+		if err != nil || !more {
+			return max(pause, s.progressPollDelay()), err
+		}
+	}
+}
+
+// progressPollDelay is how long to wait before a progress request can be answered; 0 if there is none.
+func (s *stream) progressPollDelay() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.progressRequested {
+		return progressPollInterval
+	}
+	return 0
+}
+
+// takePending empties the queues. progress, if not nil, is to be sent after the frames: every event
+// up to its revision is in them, or was sent before.
+func (s *stream) takePending() (control []*pb.WatchResponse, frames []*Frame, progress *pb.WatchResponse) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	control = s.takeControl()
+	for _, w := range s.ready {
+		w.ready = false
+		if w.lagging || len(w.queue) == 0 {
+			continue // fell back to history, or was canceled
+		}
+		frames = s.appendFrames(frames, w, w.queue, 0)
+		s.sendingBytes += w.queueBytes
+		w.queue, w.queueBytes = nil, 0
+		w.idle = false
+	}
+	clear(s.ready)
+	s.ready = s.ready[:0]
+	return control, frames, s.takeProgress()
+}
+
+// takeControl empties control. mu is held.
+func (s *stream) takeControl() []*pb.WatchResponse {
+	control := s.control
+	s.control = nil
+	s.controlSpace.Broadcast()
+	return control
+}
+
+// takeProgress returns the response to a progress request, nil if there is none or it has to wait.
+// The request is dropped if a watch starts in the future, as in etcd. mu is held, and the queues of
+// the watchers that do not lag are empty.
+func (s *stream) takeProgress() *pb.WatchResponse {
+	if !s.progressRequested {
+		return nil
+	}
+	dispatched := s.hub.queue.dispatched.Load()
+	due := len(s.lagging) == 0
+	for _, w := range s.watchers {
+		if w.startRevision > max(dispatched, w.headerRevision) {
+			s.progressRequested = false
+			return nil
+		}
+		due = due && w.progressIsDue(dispatched)
+	}
+	if !due {
+		return nil
+	}
+	s.progressRequested = false
+	return &pb.WatchResponse{Header: s.hub.config.Header.At(dispatched), WatchId: noWatchID}
+}
+
+// appendFrames appends responses with the watcher's events, split between revisions, or into
+// fragments where the client allows them. Their header has the given revision, or for 0 that of
+// their last event. mu is held.
+func (s *stream) appendFrames(frames []*Frame, w *watcher, events []*sharedEvent, revision int64) []*Frame {
+	for len(events) > 0 {
+		n, size := 0, 0
+		for n < len(events) {
+			size += events[n].encode(w.prevKV)
+			if n > 0 && size > maxResponseBytes && events[n].revision() != events[n-1].revision() {
+				break
+			}
+			n++
+		}
+		frame := &Frame{
+			header: s.hub.config.Header, watchID: w.id, prevKV: w.prevKV, revision: revision, events: events[:n:n],
+		}
+		if revision == 0 {
+			frame.revision = events[n-1].revision()
+		}
+		frame.revision = max(frame.revision, w.headerRevision)
+		w.headerRevision = frame.revision
+		events = events[n:]
+		if w.fragment {
+			frames = frame.appendFragments(frames, s.hub.config.FragmentBytes)
+		} else {
+			frames = append(frames, frame)
+		}
+	}
+	return frames
+}
+
+func (s *stream) sendControl(control []*pb.WatchResponse) error {
+	for _, r := range control {
+		if err := s.grpc.Send(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sendFrames sends the frames. Their events count as buffered until all are sent, so that a client
+// that does not read occupies no more than its buffer.
+func (s *stream) sendFrames(frames []*Frame) error {
+	for _, f := range frames {
+		if err := s.grpc.SendMsg(f); err != nil {
+			return err
+		}
+		s.hub.config.Metrics.Events.Add(float64(len(f.events)))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bufferedBytes -= s.sendingBytes
+	s.sendingBytes = 0
+	return nil
+}
+
+// sendDueProgress sends progress to the watchers that asked for it and were idle for an interval.
+func (s *stream) sendDueProgress() error {
+	if _, err := s.sendPending(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	due := s.takeControl() // before the progress of the watches that they create
+	dispatched := s.hub.queue.dispatched.Load()
+	for _, w := range s.watchers {
+		if !w.progressNotify {
+			continue
+		}
+		if w.idle && w.live && !w.lagging && len(w.queue) == 0 && w.progressIsDue(dispatched) {
+			due = append(due, &pb.WatchResponse{Header: s.hub.config.Header.At(dispatched), WatchId: w.id})
+		}
+		w.idle = true
+	}
+	s.mu.Unlock()
+	return s.sendControl(due)
+}
