@@ -18,20 +18,20 @@ import (
 // put. Of Troupe only, whose stages are packages.
 
 // stage is a part of the way of a put. A sample belongs to the first stage that any function of its
-// stack names: what an actor calls counts for the actor, but for the handle's part, which runs on
+// stack names: what an actor calls counts for the actor, but for the session's part, which runs on
 // the Machine's goroutine.
 var stages = []struct {
 	name  string
 	names []string
 }{
-	{"handle (number, wait, wake)", []string{"troupe.(*handle)", "troupe.(*proposals)", "troupe.(*reads)", "troupe.(*Node)"}},
+	{"session (number, wait, wake)", []string{"internal/session.", "troupe.(*Node)"}},
 	{"apply (Machine, store, engine's memtable)", []string{"actors/machine.", "kv/mvcc."}},
 	{"log (LogStore, write, sync)", []string{"actors/logstore.", "troupe/persistence."}},
 	{"Replicator", []string{"actors/replicator."}},
 	{"Node", []string{"actors/node."}},
 	{"link (queue, gRPC to peers)", []string{"actors/live/link.", "transport.(*http2Client)", "transport.NewHTTP2Client"}},
 	{"engine in the background (flush, compaction)", []string{"cockroachdb/pebble"}},
-	{"etcd services (check, encode)", []string{"troupe/kv."}},
+	{"etcd services (check, encode)", []string{"troupe/kv.", "troupe/kv/watch."}},
 	{"gRPC (API; what peers send, too)", []string{"google.golang.org/grpc"}},
 	{"garbage collection", []string{"runtime.gcBgMarkWorker", "runtime.bgsweep", "runtime.bgscavenge"}},
 	{"scheduler and the rest of the runtime", []string{"runtime."}},
