@@ -11,21 +11,30 @@ import (
 	"time"
 )
 
-// MemFS is a filesystem in memory that knows what a crash may take from it.
+// MemFS is a filesystem in memory that models which changes a crash can lose.
 //
-// Every change is kept twice: as it is seen, and as it would be found after a crash. Writes are remembered by sectors of
-// 512 B until a sync of their file; the creation, renaming and removal of a name until a sync of its directory. Crash
-// makes the filesystem that the next life finds: everything synced, and of the rest what its caller chooses, in a fixed
-// order, so that the same choices give the same disk, and all of them can be enumerated.
+// It keeps every change twice: as programs see it, and as a crash would leave it. A write stays
+// unsynced, by sectors of 512 B, until a sync of its file; a creation, rename or removal until a
+// sync of its directory. CrashClone returns the filesystem after a power cut: everything synced,
+// and of the rest what a CrashChoice selects. It asks for each unsynced change in a fixed order, so
+// the same choices give the same disk, and all disks can be enumerated.
 //
-// What it models of real disks beyond that:
-//   - A sector is written whole or not at all, and with all that stood in it when it was written.
-//   - After a failed sync, what was dirty counts as clean: no later sync of the file brings it to the disk, although it can
-//     still be read (E5; Linux does this).
-//   - Removed files stay readable through open handles.
-//   - A full disk writes what fits and says ENOSPC.
+//	write A, write B, sync, write C, rename x → y, power cut
 //
-// A MemFS is safe for concurrent use. Its hooks are called without its lock held, so they may use the filesystem.
+//	                        C lost           C kept         C torn after sector 1 …
+//	x not renamed           A B, x           A B C, x       A B C₁, x
+//	x renamed               A B, y           A B C, y       A B C₁, y
+//
+// Rules of real disks that it models beyond that:
+//
+//   - A sector is written as a whole or not at all, with everything that it held at the write.
+//   - After a failed sync the dirty data counts as clean: it can still be read, but no later sync
+//     writes it to the disk (E5; Linux behaves so).
+//   - A removed file stays readable through open files.
+//   - A full disk writes what fits and returns ENOSPC.
+//
+// A MemFS is safe for concurrent use. Hooks are called without its lock held, so they may use the
+// filesystem.
 type MemFS struct {
 	mu       sync.Mutex
 	root     *memNode
@@ -37,11 +46,11 @@ type MemFS struct {
 	observe  func(Op)
 }
 
-// node is a file or a directory. What belongs to a name and not to its content is in the directory that holds it.
+// memNode is a file or a directory. Names belong to the directory that holds them.
 type memNode struct {
-	path string // as it is named now; for messages and hooks
+	path string // the present name; for messages and hooks
 
-	// A directory: what it holds as seen, what it holds for sure, and how the one became the other.
+	// A directory: its entries as programs see them, the durable ones, and the changes between them.
 	dir            bool
 	entries        map[string]*memNode
 	durableEntries map[string]*memNode
@@ -51,15 +60,15 @@ type memNode struct {
 	content fileContent
 }
 
-// change is one unsynced step in a directory.
+// dirChange is one unsynced change of a directory.
 type dirChange struct {
 	name string
-	node *memNode // what the name means now; nil: nothing
-	// A rename takes another name away in the same step.
+	node *memNode // of that name after the change; nil: removed
+	// removedName is the old name of a rename.
 	removedName string
 }
 
-// NewMem returns an empty filesystem with only its root directory.
+// NewMem returns an empty filesystem that has only a root directory.
 func NewMem() *MemFS {
 	return &MemFS{root: newDir("/"), locked: map[*memNode]bool{}, capacity: -1}
 }
@@ -79,7 +88,7 @@ func splitPath(path string) []string {
 
 func notExist(op, path string) error { return &fs.PathError{Op: op, Path: path, Err: fs.ErrNotExist} }
 
-// find returns the node at path, nil where there is none.
+// find returns the node at path, or nil.
 func (m *MemFS) find(path string) *memNode {
 	n := m.root
 	for _, name := range splitPath(path) {
@@ -147,8 +156,8 @@ func (m *MemFS) open(path string, writable bool) (File, error) {
 	return f, err
 }
 
-// Rename is atomic within a directory. Between two it is a creation in one and a removal in the other, either of which a
-// crash may lose.
+// Rename is atomic within a directory. Between two directories it is a creation and a removal, each
+// of which a crash may lose.
 func (m *MemFS) Rename(from, to string) error {
 	return m.runOp(Op{Kind: OpRename, Path: from, To: to}, func() error {
 		source, oldName, err := m.parent("rename", from)
@@ -263,7 +272,8 @@ func (m *MemFS) SyncDir(dir string) error {
 	})
 }
 
-// Lock holds for this MemFS: the filesystem after a Crash has no locks, as the process that held them is gone.
+// Lock locks a file in this MemFS. A clone after a crash has no locks, because the process that
+// held them has ended.
 func (m *MemFS) Lock(path string) (io.Closer, error) {
 	var held *memLock
 	err := m.runOp(Op{Kind: OpLock, Path: path}, func() error {
@@ -289,7 +299,7 @@ func (m *MemFS) Lock(path string) (io.Closer, error) {
 	return held, nil
 }
 
-// Free counts against the capacity; without one the disk is as good as endless.
+// FreeBytes returns the capacity that is left, or 1 PiB if the capacity is unlimited.
 func (m *MemFS) FreeBytes(path string) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -332,8 +342,8 @@ func (i memInfo) Mode() fs.FileMode {
 	return fileMode
 }
 
-// Peek returns the bytes of a file as they are seen, without asking any hook; nil where there is none. They are the disk's
-// own: to be read only, and before its next operation.
+// Peek returns the bytes of a file without calling a hook, or nil. They must not be changed, and
+// are valid until the next operation.
 func (m *MemFS) Peek(path string) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()

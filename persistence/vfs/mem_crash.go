@@ -1,16 +1,17 @@
 package vfs
 
-// CrashChoice picks one of n ways in which a crash may treat something that was not synced; it returns a number in [0, n).
-// 0 is always "lost", 1 "kept whole"; what lies above tears a write. Asked in a fixed order, so that a CrashChoice which counts
-// enumerates every disk that a crash can leave, and a seeded one repeats itself.
+// CrashChoice selects one of n outcomes of a crash for an unsynced change, as a number in [0, n). 0
+// means lost, 1 kept; higher ones tear a write. Changes are presented in a fixed order, so a
+// CrashChoice that counts enumerates all disks that a crash can leave, and a seeded one is
+// repeatable.
 type CrashChoice func(n int) int
 
-// LoseUnsynced is the power cut right after the last sync; KeepUnsynced is one right after the system has written all by itself.
+// LoseUnsynced and KeepUnsynced are the outcomes in which every unsynced change is lost, or kept.
 func LoseUnsynced(int) int { return 0 }
 func KeepUnsynced(int) int { return 1 }
 
-// Crash returns the filesystem as the next life finds it. This one is left as it is: a test may look at every other
-// outcome too, or Freeze it so that whatever still runs on it does no harm.
+// CrashClone returns the filesystem after a power cut. It does not change m, so a test can look at
+// every outcome.
 func (m *MemFS) CrashClone(choose CrashChoice) *MemFS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -21,9 +22,9 @@ func (m *MemFS) CrashClone(choose CrashChoice) *MemFS {
 	return after
 }
 
-// Fork returns the filesystem as the next process finds it when this one is killed and the system lives on: all of it can
-// be read, and what was not synced still is not, so that a power cut may take it yet. Its hooks and locks are gone with
-// the process. This one is left as it is.
+// KillClone returns the filesystem as the next process finds it if this process is killed and the
+// operating system runs on: everything can be read, and what is unsynced may still be lost in a
+// power cut. The clone has no hooks and no locks. m does not change.
 func (m *MemFS) KillClone() *MemFS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -33,7 +34,7 @@ func (m *MemFS) KillClone() *MemFS {
 	return after
 }
 
-// fork copies a node with all that is known of it; two names of one file are so in the copy too.
+// killClone copies a node. Two names of one file have one copy.
 func (n *memNode) killClone(done map[*memNode]*memNode) *memNode {
 	if n == nil {
 		return nil
@@ -48,7 +49,7 @@ func (n *memNode) killClone(done map[*memNode]*memNode) *memNode {
 		return made
 	}
 	made.entries, made.durableEntries = make(map[string]*memNode, len(n.entries)), make(map[string]*memNode, len(n.durableEntries))
-	for name, child := range n.entries { // order does not matter: each child is copied once, whoever comes to it first
+	for name, child := range n.entries { // order does not matter: each child is copied once
 		made.entries[name] = child.killClone(done)
 	}
 	for name, child := range n.durableEntries { // order does not matter: the same
@@ -79,7 +80,7 @@ func crashCloneNode(n *memNode, choose CrashChoice, done map[*memNode]*memNode) 
 		if choose(2) == 0 {
 			continue
 		}
-		// The removal that is part of a rename takes away the name only if it still means the same file.
+		// The removal that is part of a rename applies only if the old name still has the same file.
 		if c.removedName != "" && names[c.removedName] == c.node {
 			delete(names, c.removedName)
 		}
@@ -96,8 +97,8 @@ func crashCloneNode(n *memNode, choose CrashChoice, done map[*memNode]*memNode) 
 	return made
 }
 
-// ways is how many outcomes a write of k sectors has: none, all, each proper prefix, each proper suffix, and each with a
-// single sector missing in the middle. (Without its first sector it is a suffix, without its last one a prefix.)
+// outcomeCount returns the number of outcomes of a write of k sectors: none, all, each proper
+// prefix, each proper suffix, and each with one sector missing in the middle.
 func outcomeCount(k int) int {
 	if k < 2 {
 		return 2
@@ -105,7 +106,7 @@ func outcomeCount(k int) int {
 	return 2 + 2*(k-1) + (k - 2)
 }
 
-// keeps tells whether sector s of k reaches the disk in the given outcome.
+// outcomeKeeps reports whether an outcome keeps sector s of k.
 func outcomeKeeps(way, s, k int) bool {
 	switch way -= 2; {
 	case way == -2:
@@ -121,7 +122,8 @@ func outcomeKeeps(way, s, k int) bool {
 	}
 }
 
-// fork copies a file's content. Images of sectors are only changed by FlipBit, which replaces them.
+// killClone copies a file's content. It shares the sector images, which only FlipBit changes, and
+// that replaces them.
 func (c *fileContent) killClone() fileContent {
 	after := fileContent{data: c.shareData(), shared: true, durableSize: c.durableSize, unsynced: append([]unsyncedWrite(nil), c.unsynced...)}
 	if len(c.durableSectors) > 0 {
@@ -166,7 +168,7 @@ func (c *fileContent) afterCrash(choose CrashChoice) fileContent {
 	return after
 }
 
-// put lays a sector over the data, as far as that reaches.
+// putSector writes a sector's image, as far as the file reaches.
 func (c *fileContent) putSector(s int64, image []byte) {
 	if at := s * SectorBytes; at < c.size() {
 		copy(c.data[at:], image)
@@ -179,7 +181,7 @@ func (n *memNode) usedBytes(seen map[*memNode]bool) int64 {
 	}
 	seen[n] = true
 	total := n.content.size()
-	for _, child := range n.entries { // order does not matter: it is a sum in which each node stands once
+	for _, child := range n.entries { // order does not matter: each node is added once
 		total += child.usedBytes(seen)
 	}
 	return total

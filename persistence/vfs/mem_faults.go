@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// OpKind names an operation of a filesystem.
+// OpKind is an operation of a filesystem.
 type OpKind int
 
 const (
@@ -32,7 +32,7 @@ var opNames = [...]string{"create", "open", "read", "write", "sync", "truncate",
 
 func (k OpKind) String() string { return opNames[k] }
 
-// Reads tells the operations that only look: they leave the disk as it is.
+// ReadOnly reports whether the operation leaves the disk unchanged.
 func (k OpKind) ReadOnly() bool {
 	switch k {
 	case OpOpen, OpRead, OpList, OpStat, OpSize:
@@ -43,15 +43,13 @@ func (k OpKind) ReadOnly() bool {
 
 // Op is one operation, as a hook sees it.
 type Op struct {
-	Kind   OpKind
-	Path   string
-	To     string // of a rename
-	Offset int64
-	Length int
-	// Writable: a file is opened for writing too.
-	Writable bool
-	// Err is how it ended; only for Observe.
-	Err error
+	Kind     OpKind
+	Path     string
+	To       string // of a rename
+	Offset   int64
+	Length   int
+	Writable bool  // of an open: for writing too
+	Err      error // the result; only for Observe
 }
 
 func (o Op) String() string {
@@ -64,17 +62,19 @@ func (o Op) String() string {
 	return fmt.Sprintf("%v %s", o.Kind, o.Path)
 }
 
-// ErrFrozen is what every operation gets after Freeze.
+// ErrFrozen is the error of every operation after Freeze.
 var ErrFrozen = errors.New("filesystem frozen")
 
-// ErrInjected is the failure that FailNth makes where no other is given.
+// ErrInjected is the error of FailNth if no other is given.
 var ErrInjected = errors.New("injected input/output error")
 
-// ErrSyncIgnored, returned by an injector for a sync of a file or directory, makes it report success and do nothing: a disk that
-// lies about its cache. What a later honest sync of the same file covers is safe from then on.
+// ErrSyncIgnored, returned by an injector for the sync of a file or directory, makes that sync
+// report success and do nothing, as a disk does that ignores flushes. A later sync makes the
+// changes durable.
 var ErrSyncIgnored = errors.New("sync that did nothing")
 
-// ShortWrite, returned by an injector for a write, lets the first Keep bytes through before the write fails with Err.
+// ShortWrite, returned by an injector for a write, writes the first Keep bytes and then fails with
+// Err.
 type ShortWrite struct {
 	Keep int
 	Err  error
@@ -83,11 +83,12 @@ type ShortWrite struct {
 func (s *ShortWrite) Error() string { return fmt.Sprintf("short write of %d bytes: %v", s.Keep, s.Err) }
 func (s *ShortWrite) Unwrap() error { return s.Err }
 
-// FlippedRead, returned by an injector for a read, lets it go through with one bit of what it brings turned over: damage on
-// the way from the disk, or in memory, which a second read does not show. What is on the disk is right.
+// FlippedRead, returned by an injector for a read, flips one bit of the bytes that are read, as
+// damage on the way from the disk does. The disk is unchanged, so a second read returns the right
+// bytes.
 type FlippedRead struct{ Bit int64 }
 
-func (f *FlippedRead) Error() string { return fmt.Sprintf("read with bit %d turned over", f.Bit) }
+func (f *FlippedRead) Error() string { return fmt.Sprintf("read with bit %d flipped", f.Bit) }
 
 func (f *FlippedRead) flip(p []byte) {
 	if at := f.Bit / 8; at < int64(len(p)) {
@@ -101,23 +102,25 @@ func asShortWrite(err error) (*ShortWrite, bool) {
 	return short, ok
 }
 
-// Inject has f asked before every operation but Free; an error from it fails the operation, which then changes nothing (but
-// see ShortWrite, FlippedRead, and what a failed sync does). Nil ends it.
+// Inject calls f before every operation except FreeBytes. An error of f fails the operation, which
+// then changes nothing; but see ShortWrite, FlippedRead, and MemFS about failed syncs. A nil f
+// removes the hook.
 func (m *MemFS) Inject(f func(Op) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.inject = f
 }
 
-// Observe has f told of every such operation after it ended. It may call Crash: that is the disk as it would be found if
-// the power failed now.
+// Observe calls f after every such operation. f may call CrashClone for the disk after a power cut
+// at that moment. A nil f removes the hook.
 func (m *MemFS) Observe(f func(Op)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.observe = f
 }
 
-// FailNth makes an injector that fails the nth operation (from 1) of a kind on a path that contains the given text.
+// FailNth returns an injector that fails the nth operation (from 1) of a kind on a path that
+// contains a text.
 func FailNth(kind OpKind, pathContains string, n int, err error) func(Op) error {
 	if err == nil {
 		err = ErrInjected
@@ -133,28 +136,29 @@ func FailNth(kind OpKind, pathContains string, n int, err error) func(Op) error 
 	}
 }
 
-// SetCapacity limits the bytes of all files together; negative lifts the limit. What is there already stays.
+// SetCapacity limits the total size of all files; a negative limit means unlimited. It removes
+// nothing.
 func (m *MemFS) SetCapacity(bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.capacity = bytes
 }
 
-// Used is how many bytes all files hold together.
+// UsedBytes returns the total size of all files.
 func (m *MemFS) UsedBytes() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.used
 }
 
-// Freeze ends this life of the disk: nothing changes it any more, every operation fails with ErrFrozen.
+// Freeze makes every later operation fail with ErrFrozen.
 func (m *MemFS) Freeze() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.frozen = true
 }
 
-// FlipBit damages one bit of a file, on the disk as well as in what is read from now on: bit rot, which nobody is told of.
+// FlipBit flips one bit of a file on the disk, without an error anywhere (bit rot).
 func (m *MemFS) FlipBit(path string, bit int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -166,14 +170,14 @@ func (m *MemFS) FlipBit(path string, bit int64) error {
 	n.content.unshareData()
 	n.content.data[at] ^= mask
 	if image, ok := n.content.durableSectors[at/SectorBytes]; ok {
-		image = append([]byte(nil), image...) // a Fork may have it too
+		image = append([]byte(nil), image...) // a clone may share it
 		image[at%SectorBytes] ^= mask
 		n.content.durableSectors[at/SectorBytes] = image
 	}
 	return nil
 }
 
-// do runs one operation between its hooks.
+// runOp runs one operation between its hooks.
 func (m *MemFS) runOp(op Op, run func() error) error {
 	m.mu.Lock()
 	inject, observe, frozen := m.inject, m.observe, m.frozen
@@ -199,7 +203,7 @@ func (m *MemFS) runOp(op Op, run func() error) error {
 	return err
 }
 
-// IsNoSpace tells whether an error means that the disk is full.
+// IsNoSpace reports whether an error means that the disk or the quota is full.
 func IsNoSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

@@ -7,32 +7,34 @@ import (
 	"syscall"
 )
 
-// SectorBytes is what a disk writes whole or not at all.
+// SectorBytes is the size of the unit that a disk writes as a whole or not at all.
 const SectorBytes = 512
 
-// content is what a file holds, and what of it a crash may take.
+// fileContent is the content of a file as programs see it, and the part of it that a crash may
+// lose.
 //
-// Invariant: reverting every sector in `before`, cutting to durableSize, and applying all of `writes` in order gives data.
+// Invariant: data results from restoring every sector of durableSectors, cutting to durableSize,
+// and applying all unsynced writes in order.
 type fileContent struct {
 	data []byte
-	// Another filesystem, made by Crash or Fork, has the same bytes: they are copied before they change.
+	// shared means that a clone has the same bytes, so they are copied before they change.
 	shared      bool
 	durableSize int64
-	// before holds, for each sector changed since it was last synced, what the disk has of it for sure.
+	// durableSectors holds the durable image of each sector that has unsynced changes.
 	durableSectors map[int64][]byte
 	unsynced       []unsyncedWrite
 }
 
-// write is one unsynced write or truncation.
+// unsyncedWrite is a write or a truncation that is not synced.
 type unsyncedWrite struct {
-	// The sectors from `first` on, as they stood after the write: a sector goes to the disk with all that is in it.
+	// Whole sectors from number first on, as they were after the write.
 	first int64
 	image []byte
-	// The size of the file after it.
+	// The size of the file after the write.
 	size int64
-	// A sync failed with this write under way: the system counts it as clean, and no later sync will write it.
+	// abandoned means that a sync of this write failed: no later sync writes it.
 	abandoned bool
-	// Sectors of an abandoned write that a later write has brought to the disk anew: nothing is left to chance there.
+	// overwritten are the sectors of an abandoned write that a later synced write contains.
 	overwritten map[int64]bool
 }
 
@@ -40,13 +42,13 @@ func (w *unsyncedWrite) sectors() int { return len(w.image) / SectorBytes }
 
 func (c *fileContent) size() int64 { return int64(len(c.data)) }
 
-// share gives the bytes away, for reading.
+// shareData returns the bytes for a clone.
 func (c *fileContent) shareData() []byte {
 	c.shared = true
 	return c.data
 }
 
-// own makes the bytes those of this file alone.
+// unshareData makes sure that no clone shares the bytes.
 func (c *fileContent) unshareData() {
 	if c.shared {
 		c.data, c.shared = append([]byte(nil), c.data...), false
@@ -65,7 +67,7 @@ func (c *fileContent) saveDurable(first, last int64) {
 	if c.durableSectors == nil {
 		c.durableSectors = map[int64][]byte{}
 	}
-	for s := first; s <= last && s*SectorBytes < c.durableSize; s++ { // beyond it a crash leaves nothing anyway
+	for s := first; s <= last && s*SectorBytes < c.durableSize; s++ { // a crash cuts the file there
 		if _, ok := c.durableSectors[s]; !ok {
 			c.durableSectors[s] = c.sectorImage(s)
 		}
@@ -109,8 +111,8 @@ func (c *fileContent) truncate(size int64) {
 	c.unsynced = append(c.unsynced, unsyncedWrite{first: size / SectorBytes, size: size})
 }
 
-// settle notes which sectors of the abandoned write number i the writes after it, which are synced now, have decided. It
-// tells whether anything of it is left to chance.
+// settleAbandoned notes which sectors of abandoned write i are overwritten by later writes, which
+// are synced now. It reports whether a crash still has a choice about the write.
 func (c *fileContent) settleAbandoned(i int) bool {
 	w, truncation := &c.unsynced[i], c.unsynced[i].sectors() == 0
 	settled := make(map[int64]bool, len(w.overwritten))
@@ -134,10 +136,10 @@ func (c *fileContent) settleAbandoned(i int) bool {
 	return truncation || len(settled) < w.sectors()
 }
 
-// sync makes durable what no failed sync has abandoned.
+// sync makes everything durable except abandoned writes.
 func (c *fileContent) sync() {
 	var abandoned []unsyncedWrite
-	stuck := map[int64][]byte{} // what the disk has of the sectors of abandoned writes
+	stuck := map[int64][]byte{} // durable images of the sectors of abandoned writes
 	for i := range c.unsynced {
 		if c.unsynced[i].abandoned && c.settleAbandoned(i) {
 			w := c.unsynced[i]
@@ -237,7 +239,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// room tells how many of the bytes fit on the disk, and takes the space.
+// reserve returns how many of the bytes fit on the disk, and takes the space.
 func (m *MemFS) reserve(c *fileContent, p []byte, off int64) (int, error) {
 	grow := max(0, off+int64(len(p))-c.size())
 	if m.capacity < 0 || m.used+grow <= m.capacity {

@@ -9,16 +9,17 @@ import (
 	"sort"
 )
 
-// Files hold a cluster's secrets and its history: nobody but the owner reads them (E46).
+// Files hold the cluster's data and secrets, so only their owner may read them (E46).
 const (
 	fileMode = 0o600
 	dirMode  = 0o700
 )
 
-// OS returns the live filesystem. Where it can, small appends go past the page cache (see DirectAppender).
+// OS returns the operating system's filesystem. Small appends bypass the page cache if possible
+// (see DirectAppender).
 func OS() FS { return osFS{direct: true} }
 
-// OSBuffered returns the live filesystem, with every write through the page cache.
+// OSBuffered returns the operating system's filesystem with every write through the page cache.
 func OSBuffered() FS { return osFS{} }
 
 type osFS struct{ direct bool }
@@ -49,8 +50,8 @@ func (osFS) List(dir string) ([]string, error) {
 	return names, nil
 }
 
-// Lock keeps the file open for as long as the lock is held: the operating system gives it back when the process ends,
-// however it ends, so a lock file left behind by a crash never stands in the way.
+// Lock keeps the file open while the lock is held. The operating system releases the lock when the
+// process ends, so the file of a crashed process blocks nothing.
 func (osFS) Lock(path string) (io.Closer, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, fileMode)
 	if err != nil {
@@ -79,7 +80,7 @@ type osFile struct {
 
 func (o *osFile) ReadAt(p []byte, off int64) (int, error) { return o.file.ReadAt(p, off) }
 
-// Truncate changes what a direct writer knows of the file.
+// Truncate ends direct writes: they depend on the file's size.
 func (o *osFile) Truncate(size int64) error {
 	o.disableDirect()
 	return o.file.Truncate(size)
@@ -93,14 +94,14 @@ func (o *osFile) Close() error {
 	return o.file.Close()
 }
 
-// WriteAt checks the length itself: a full disk has been seen to take less than it was given without a word.
+// WriteAt checks the length too: a full disk may write less and report no error.
 func (o *osFile) WriteAt(p []byte, off int64) (int, error) {
 	if o.direct != nil && o.direct.accepts(off, len(p)) {
 		n, err := o.direct.append(p)
 		if !errors.Is(err, errNotAligned) {
 			return n, err
 		}
-		o.disableDirect() // the device wants more than a block: nothing was written, and nothing will be that way
+		o.disableDirect() // the device needs larger blocks; nothing was written
 	}
 	n, err := o.file.WriteAt(p, off)
 	switch {
@@ -110,7 +111,7 @@ func (o *osFile) WriteAt(p []byte, off int64) (int, error) {
 	case err == nil && off == o.direct.end:
 		o.direct.noteAppended(p)
 	default:
-		o.disableDirect() // what the last block holds is no longer known
+		o.disableDirect() // the content of the last block is unknown
 	}
 	return n, err
 }

@@ -8,41 +8,48 @@ import (
 	"unsafe"
 )
 
-// DirectAppender is a File that can send what is appended to it past the page cache.
+// DirectAppender is a File whose appends can bypass the page cache.
 type DirectAppender interface {
-	// AppendDirect says that writes will follow each other from end on, and that what the file holds there now is of no
-	// worth: zeros may be written over it, up to 4 KiB beyond the end of a write. It is a hint: what was written is read
-	// and made durable as without it. False where the filesystem knows no such writes: nothing changes then.
+	// AppendDirect announces that every following write appends, from offset end on, and that the
+	// bytes there are unused: a write may zero up to 4 KiB after its end. Reads and syncs work as
+	// before. It returns false and changes nothing if the filesystem does not support such writes.
 	AppendDirect(end int64) bool
 }
 
-// What is read and written past the page cache is aligned to blocks, in the file and in memory. Devices ask for their
-// logical sector, which is 512 or 4096 bytes.
+// directBlockBytes is the alignment of direct reads and writes, in the file and in memory. Devices
+// require their logical sector size, which is 512 or 4096 bytes.
 const directBlockBytes = 4096
 
-// directMaxBytes is the largest write, in whole blocks, that goes past the page cache. Of a larger one the cache's write-back
-// makes several requests that the device works on at once, and is faster.
+// directMaxBytes is the size of the largest direct write, in whole blocks. Larger writes are faster
+// through the page cache, which makes several requests that the device processes in parallel.
 const directMaxBytes = 32 << 10
 
-// directWriter appends to a file past the page cache (O_DIRECT): a small write goes from here to the device, and has failed
-// or is there when the call returns. The sync after it finds no dirty pages to look for, to send and to wait for; of a
-// small write and its sync that saves a third of the time and half of the CPU (docs/benchmarks.md).
+// directWriter appends to a file past the page cache (O_DIRECT).
 //
-// The device takes whole blocks, and a log does not write such. The block in which the file's content ends so far is kept
-// here, and is written anew with what follows it; the page cache does just that too, so that a torn write can hurt
-// neither more nor less than through it.
+// A direct write goes straight to the device and has ended when the call returns. The sync after it
+// has no dirty pages to find, send and wait for. For a small write and its sync that saves a third
+// of the time and half of the CPU (docs/benchmarks.md).
+//
+// The device takes whole blocks, and the log does not write whole blocks. So the writer keeps the
+// last, partly filled block of the file, and writes it again together with the bytes that follow:
+//
+//	first append   │██████··········│                 one block, padded with zeros
+//	second append  │██████▒▒▒▒▒▒▒▒▒▒│▒▒▒▒▒···········│  the same block again, and one more
+//
+// The page cache writes the last block again too, so a torn write does the same damage either way.
 type directWriter struct {
-	// A descriptor of its own, for the flag belongs to it: whoever reads the file shall have the cache. The kernel drops
-	// from the cache what a direct write replaces, before the write returns.
+	// file is a second descriptor, opened with O_DIRECT, so that reads still use the page cache. The
+	// kernel drops from the cache what a direct write replaces before the write returns.
 	file directFile
-	end  int64 // where the next write must begin
-	// The whole blocks that the file has: none is written beyond them, for it would grow.
+	end  int64 // offset of the next write
+	// limit is the end of the file's last whole block. A write beyond it would extend the file.
 	limit int64
-	// Aligned, directMaxBytes bytes. The first end%directBlockBytes are those of the last block; what follows them is anything.
+	// buf is aligned and has directMaxBytes. It starts with the end%directBlockBytes bytes of the last
+	// block; the bytes after them are undefined.
 	buf []byte
 }
 
-// errNotAligned is what a write gets that does not fit the device's blocks; it was not begun.
+// errNotAligned is the error of a write that does not fit the device's blocks. Nothing was written.
 const errNotAligned = syscall.EINVAL
 
 type directFile interface {
@@ -65,12 +72,12 @@ func newDirectWriter(to directFile, file File, end int64) (*directWriter, error)
 	return w, nil
 }
 
-// takes tells whether a write of this size at this place goes past the cache.
+// accepts reports whether a write of this size at this offset can be direct.
 func (w *directWriter) accepts(off int64, size int) bool {
 	return off == w.end && off%directBlockBytes+int64(size) <= directMaxBytes && off+int64(size) <= w.limit
 }
 
-// append writes p at the end, zeros after it up to the end of its last block.
+// append writes p at the end, and zeros after it to the end of its last block.
 func (w *directWriter) append(p []byte) (int, error) {
 	held := w.end % directBlockBytes
 	filled := int(held) + copy(w.buf[held:], p)
@@ -87,7 +94,7 @@ func (w *directWriter) append(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// appended is told what the file ends with now, whichever way it was written.
+// noteAppended updates the last block after a write at the end, direct or not.
 func (w *directWriter) noteAppended(p []byte) {
 	held := int(w.end % directBlockBytes)
 	w.end += int64(len(p))
@@ -100,14 +107,15 @@ func (w *directWriter) noteAppended(p []byte) {
 
 func roundUpToBlock(n int) int { return (n + directBlockBytes - 1) &^ (directBlockBytes - 1) }
 
-// alignedBuffer begins at a multiple of directBlockBytes and stays there: the garbage collector does not move what it holds.
+// alignedBuffer returns a buffer whose address is a multiple of directBlockBytes. The garbage
+// collector does not move it.
 func alignedBuffer(size int) []byte {
 	b := make([]byte, size+directBlockBytes)
 	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (directBlockBytes - 1)
 	return b[skip : skip+size : skip+size]
 }
 
-// AppendDirect has small appends from end on sent past the page cache.
+// AppendDirect implements DirectAppender.
 func (o *osFile) AppendDirect(end int64) bool {
 	o.disableDirect()
 	if !o.allowDirect {
@@ -115,7 +123,7 @@ func (o *osFile) AppendDirect(end int64) bool {
 	}
 	to, err := openDirect(o.file)
 	if err != nil {
-		return false // a filesystem that knows no O_DIRECT: the page cache is as good, but slower
+		return false // the filesystem does not support O_DIRECT
 	}
 	if o.direct, err = newDirectWriter(to, o, end); err != nil {
 		to.Close()
@@ -123,10 +131,10 @@ func (o *osFile) AppendDirect(end int64) bool {
 	return err == nil
 }
 
-// disableDirect goes back to the page cache.
+// disableDirect returns to the page cache.
 func (o *osFile) disableDirect() {
 	if o.direct != nil {
-		o.direct.file.Close() // nothing is buffered there that a Close could lose
+		o.direct.file.Close() // it buffers nothing, so the error does not matter
 		o.direct = nil
 	}
 }

@@ -4,5 +4,5 @@ package vfs
 
 import "os"
 
-// syncData is a whole Sync where the system has no cheaper call.
+// syncData is a full sync: the system has no cheaper call.
 func syncData(f *os.File) error { return f.Sync() }

@@ -6,7 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncData is fdatasync: the journal is touched only when the size changed, which is why segments are made full size ahead.
+// syncData is fdatasync. It updates the journal only if the size changed; that is why segments get
+// their full size before they are written.
 func syncData(f *os.File) error {
 	for {
 		err := unix.Fdatasync(int(f.Fd()))

@@ -8,7 +8,7 @@ import (
 	"runtime"
 )
 
-// A node without a lock could be started twice on one log, so it does not start here at all.
+// lockFile fails: without a lock, two nodes could use one log.
 func lockFile(f *os.File) error {
 	return &os.PathError{Op: "lock", Path: f.Name(), Err: errors.New("no file locks known for " + runtime.GOOS)}
 }

@@ -20,7 +20,7 @@ func lockFile(f *os.File) error {
 	return nil
 }
 
-// freeBytes counts what an unprivileged user may still take: the part reserved for root does not help us.
+// freeBytes returns what an unprivileged user may still take, without the part reserved for root.
 func freeBytes(path string) (uint64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(path, &s); err != nil {

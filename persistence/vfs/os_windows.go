@@ -32,7 +32,8 @@ func freeBytes(path string) (uint64, error) {
 	return free, nil
 }
 
-// syncDir has nothing to do: NTFS journals names itself, and a directory cannot be flushed by its handle.
+// syncDir does nothing: NTFS journals names itself, and a directory cannot be flushed by its
+// handle.
 func syncDir(dir string) error {
 	_, err := os.Stat(dir)
 	return err

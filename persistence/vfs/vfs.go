@@ -1,5 +1,6 @@
-// Package vfs is the filesystem that everything which survives a crash is written through: the live one, and an in-memory
-// one that can lose what was not synced. Small on purpose, so that a simulated disk can implement it honestly.
+// Package vfs is the filesystem interface of the log. OS is the operating system's filesystem;
+// MemFS is one in memory that models crashes and faults. The interface is small, so that a model
+// can implement it exactly.
 package vfs
 
 import (
@@ -8,12 +9,14 @@ import (
 	"io/fs"
 )
 
-// FS is a filesystem. Paths are as the operating system has them.
+// FS is a filesystem. Paths are those of the operating system.
 //
-// Durability is as on a journaled disk: data is durable after File.Sync or SyncData, the existence and name of a file after
-// SyncDir of its directory, and that of a directory after SyncDir of its parent.
+// Durability is that of a journaled filesystem: data is durable after File.Sync or SyncData, the
+// existence and name of a file after SyncDir of its directory, and a directory after SyncDir of its
+// parent.
 type FS interface {
-	// Create makes an empty file for reading and writing; it fails with fs.ErrExist if the name is taken.
+	// Create creates an empty file for reading and writing. It returns fs.ErrExist if the name is
+	// taken.
 	Create(path string) (File, error)
 	// Open opens an existing file for reading.
 	Open(path string) (File, error)
@@ -26,14 +29,14 @@ type FS interface {
 	List(dir string) ([]string, error)
 	Stat(path string) (fs.FileInfo, error)
 	SyncDir(dir string) error
-	// Lock takes an exclusive lock on the file, made if missing, until the closer is closed or the process ends. It fails
-	// with ErrLocked when another holds it.
+	// Lock takes an exclusive lock on a file, which it creates if missing, until the closer is closed
+	// or the process ends. It returns ErrLocked if the lock is held.
 	Lock(path string) (io.Closer, error)
-	// Free tells how many bytes are free for this user on the disk that holds path.
+	// FreeBytes returns the bytes that this user may still take on the disk that holds path.
 	FreeBytes(path string) (uint64, error)
 }
 
-// File is an open file. WriteAt returns an error whenever it wrote less than asked.
+// File is an open file. WriteAt returns an error whenever it writes fewer bytes than asked.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
@@ -41,10 +44,10 @@ type File interface {
 	Size() (int64, error)
 	// Sync makes data and size durable.
 	Sync() error
-	// SyncData makes data durable, and size where it changed, but no times.
+	// SyncData makes data durable, and the size if it changed, but not the times.
 	SyncData() error
 	Truncate(size int64) error
 }
 
-// ErrLocked is the error of Lock when another process, or another user in this one, holds the lock.
+// ErrLocked is the error of Lock if this or another process holds the lock.
 var ErrLocked = errors.New("locked by another process")
