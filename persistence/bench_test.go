@@ -10,7 +10,7 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// Real files, real syncs, spares made as the LogStore makes them: a piece after a batch when one is due.
+// BenchmarkAppend appends to real files with real syncs, and prepares spares as the LogStore does.
 func BenchmarkAppend(b *testing.B) {
 	for _, n := range []int{1, 16, 256} {
 		b.Run(fmt.Sprintf("batch=%d", n), func(b *testing.B) {
@@ -42,7 +42,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// benchDir is on a real disk: a temporary directory may be memory.
+// benchDir returns a directory on a real disk: the temporary directory may be in memory.
 func benchDir(b *testing.B) string {
 	if dir := os.Getenv("TROUPE_BENCH_DIR"); dir != "" {
 		made, err := os.MkdirTemp(dir, "log")

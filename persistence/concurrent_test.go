@@ -10,9 +10,9 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// Readers on goroutines of their own, beside a log that appends, truncates, rolls and moves its base: what they read is
-// always one log that was durable at some moment, never a mixture.
-func TestReadersBesideTheWriterSeeOneDurableLog(t *testing.T) {
+// Readers on other goroutines read while the log appends, truncates, rolls and moves its base: what
+// they read is always one log that was durable at some moment.
+func TestConcurrentReadersSeeOneDurableLog(t *testing.T) {
 	o := Options{FS: vfs.OS(), Dir: t.TempDir(), NodeID: 7, StorageID: testStorage, FirstSegmentBytes: 16 << 10, SegmentBytes: 64 << 10}
 	l, _ := mustOpen(t, o)
 	defer l.Close()
@@ -20,7 +20,7 @@ func TestReadersBesideTheWriterSeeOneDurableLog(t *testing.T) {
 	mustAppend(t, l, 0, m.append(0, 10, 100), m.hardStateMessage())
 
 	done := make(chan struct{})
-	var readers, enough sync.WaitGroup // enough: each reader has read something worth the name, or failed
+	var readers, enough sync.WaitGroup // enough: each reader has read 100 entries, or failed
 	for range 2 {
 		enough.Add(1)
 		readers.Go(func() {
@@ -37,7 +37,7 @@ func TestReadersBesideTheWriterSeeOneDurableLog(t *testing.T) {
 				}
 				e, prevTerm, err := r.Read(from, from+500, 20_000)
 				if errors.Is(err, ErrNotInLog) {
-					l.published.mu.Lock() // where the log begins now
+					l.published.mu.Lock()
 					from = l.published.base.index + 1
 					l.published.mu.Unlock()
 					continue
@@ -87,7 +87,7 @@ func TestReadersBesideTheWriterSeeOneDurableLog(t *testing.T) {
 	readers.Wait()
 }
 
-func TestOpeningALargeLogReadsItsIndexesAndItsNewestSegmentOnly(t *testing.T) {
+func TestOpenReadsIndexesAndNewestSegmentOnly(t *testing.T) {
 	fs := vfs.NewMem()
 	o := testOptions(fs)
 	o.SegmentBytes = 256 << 10

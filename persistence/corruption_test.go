@@ -10,7 +10,8 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// grown makes a log of several segments with conflicts in it, and its model. The last batch is not claimed by any frame.
+// newDamageTestLog returns a log of several segments with conflicts, and its model. The last batch
+// is not proven.
 func newDamageTestLog(t testing.TB, fs vfs.FS) (*Log, *logModel) {
 	t.Helper()
 	o := testOptions(fs)
@@ -36,7 +37,7 @@ func newDamageTestLog(t testing.TB, fs vfs.FS) (*Log, *logModel) {
 	return l, m
 }
 
-// examine opens a damaged log and reads all of it. What it returns is the refusal of either, nil where neither refused.
+// openAndReadAll opens a damaged log and reads all of it. It returns the error of either.
 func openAndReadAll(t *testing.T, fs vfs.FS, m *logModel, what string) (r *Recovery, refused error) {
 	t.Helper()
 	l, r, err := Open(testOptions(fs))
@@ -62,7 +63,7 @@ func openAndReadAll(t *testing.T, fs vfs.FS, m *logModel, what string) (r *Recov
 	return r, nil
 }
 
-func TestE7AFlippedBitIsRefusedWithFileAndOffsetOrDoesNoHarm(t *testing.T) {
+func TestE7FlippedBitIsRefusedWithFileAndOffset(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	if err := l.Idle(); err != nil {
@@ -101,7 +102,7 @@ func TestE7AFlippedBitIsRefusedWithFileAndOffsetOrDoesNoHarm(t *testing.T) {
 	}
 }
 
-func TestE7ADamagedLastWriteThatNothingClaimsIsDroppedAndSaid(t *testing.T) {
+func TestE7DamagedUnprovenFrameIsDroppedWithWarning(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	start := int64(0)
@@ -124,7 +125,7 @@ func TestE7ADamagedLastWriteThatNothingClaimsIsDroppedAndSaid(t *testing.T) {
 			t.Fatalf("byte %d: %v", at, err)
 		}
 		if r.LastIndex == m.last() {
-			continue // the padding
+			continue // the bit was in the padding
 		}
 		if r.LastIndex != dropped || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], path) {
 			t.Fatalf("byte %d: recovered up to %d (%d expected), warnings %q", at, r.LastIndex, dropped, r.Warnings)
@@ -132,7 +133,7 @@ func TestE7ADamagedLastWriteThatNothingClaimsIsDroppedAndSaid(t *testing.T) {
 	}
 }
 
-// frameEntries is the entries of the frame at an offset.
+// frameEntries returns the entries of the frame at an offset.
 func frameEntries(t *testing.T, fs vfs.FS, path string, offset int64) [][]byte {
 	t.Helper()
 	file, err := fs.Open(path)
@@ -152,12 +153,12 @@ func frameEntries(t *testing.T, fs vfs.FS, path string, offset int64) [][]byte {
 	return f.decodeEntries(b).Data
 }
 
-func TestE7AWriteTornAtAnySectorIsDroppedOrWhole(t *testing.T) {
+func TestE7TornWriteIsDroppedOrWhole(t *testing.T) {
 	for _, size := range []int{100, 600, 2000} {
 		fs := vfs.NewMem()
 		l, m := newDamageTestLog(t, fs)
 		before := m.clone()
-		// Power fails during the write of the next batch: any sectors of it are on the disk.
+		// The power fails during the write of the next batch: any of its sectors may be on the disk.
 		fs.Inject(vfs.FailNth(vfs.OpSync, segmentSuffix, 1, nil))
 		m.hard.vote = l.active.hard.vote
 		e := m.append(0, 3, size)
@@ -190,9 +191,9 @@ func TestE7AWriteTornAtAnySectorIsDroppedOrWhole(t *testing.T) {
 	}
 }
 
-// A system that failed a sync says yes to the next one and has forgotten what it did not write. Recovery in the same boot
-// reads the frame from memory, so it must be written anew before it counts.
-func TestE5WhatAFailedSyncLeftInMemoryIsWrittenAnewBeforeItIsSpokenOf(t *testing.T) {
+// An operating system that failed a sync reports success for the next one and drops what it did not
+// write. Recovery without a reboot reads the frame from the page cache, so it must write it again.
+func TestE5RecoveryRewritesFramesOfAFailedSync(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	fs.Inject(vfs.FailNth(vfs.OpSync, segmentSuffix, 1, nil))
@@ -203,7 +204,7 @@ func TestE5WhatAFailedSyncLeftInMemoryIsWrittenAnewBeforeItIsSpokenOf(t *testing
 	if err := l.Commit(); !errors.Is(err, ErrLogFailed) || !errors.Is(err, vfs.ErrInjected) {
 		t.Fatalf("the sync failed and Commit said %v", err)
 	}
-	// Never retried, never reported durable.
+	// The sync is never repeated, and the entries are never reported as durable.
 	if err := l.Commit(); !errors.Is(err, ErrLogFailed) {
 		t.Fatalf("Commit again: %v", err)
 	}
@@ -219,14 +220,14 @@ func TestE5WhatAFailedSyncLeftInMemoryIsWrittenAnewBeforeItIsSpokenOf(t *testing
 	if d := m.diff(r, l); d != "" {
 		t.Fatalf("the frame in memory is whole, but: %s", d)
 	}
-	// Now the power fails, and takes what the failed sync had abandoned.
+	// The power fails, and what the failed sync abandoned is lost.
 	l, r = mustOpen(t, testOptions(fs.CrashClone(vfs.LoseUnsynced)))
 	if d := m.diff(r, l); d != "" {
 		t.Fatalf("what was recovered is gone after the power failed: %s", d)
 	}
 }
 
-func TestE5AShortWriteLatchesTheLog(t *testing.T) {
+func TestE5ShortWriteLatchesTheLog(t *testing.T) {
 	for name, fault := range map[string]error{
 		"failed": vfs.ErrInjected,
 		"short":  &vfs.ShortWrite{Keep: 10, Err: vfs.ErrInjected},
@@ -250,7 +251,7 @@ func TestE5AShortWriteLatchesTheLog(t *testing.T) {
 	}
 }
 
-func TestAMissingSegmentIsRefused(t *testing.T) {
+func TestMissingSegmentIsRefused(t *testing.T) {
 	fs := vfs.NewMem()
 	l, _ := newDamageTestLog(t, fs)
 	if len(l.segments) < 4 {
@@ -266,8 +267,8 @@ func TestAMissingSegmentIsRefused(t *testing.T) {
 			t.Fatalf("without %s: %v", s.path, err)
 		}
 	}
-	// Without the newest the log is a shorter one, which nothing in it can tell: that is why a node's promises need the
-	// rename of each segment to be durable first (E6).
+	// Without its newest segment the log is valid but shorter. That is why a segment's name must be
+	// durable before anything in it is acknowledged (E6).
 	o := testOptions(vfs.NewMem())
 	o.MustExist = true
 	if _, _, err := Open(o); !errors.Is(err, ErrCorrupt) {
@@ -275,7 +276,7 @@ func TestAMissingSegmentIsRefused(t *testing.T) {
 	}
 }
 
-func TestAFileOfAnotherMemberOrVersionIsRefusedAndLeftAlone(t *testing.T) {
+func TestForeignOrNewerFileIsRefusedUnchanged(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	l.Close()
@@ -292,7 +293,7 @@ func TestAFileOfAnotherMemberOrVersionIsRefusedAndLeftAlone(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 	}
-	// A version from the future.
+	// A later format version.
 	disk := fs.CrashClone(vfs.KeepUnsynced)
 	path := l.segments[len(l.segments)-1].path
 	file, err := disk.OpenReadWrite(path)
@@ -318,7 +319,7 @@ func TestAFileOfAnotherMemberOrVersionIsRefusedAndLeftAlone(t *testing.T) {
 	}
 }
 
-func TestADamagedIndexIsMadeAnewAndSaid(t *testing.T) {
+func TestDamagedIndexIsRebuiltWithWarning(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	for _, s := range l.segments[:len(l.segments)-1] {
@@ -356,7 +357,7 @@ func TestRecoveryFindsEveryConfiguration(t *testing.T) {
 		mustAppend(t, l, 0, e, testHardState(1, 1, 0))
 		next += uint64(len(e.Data))
 	}
-	// The last one is overridden.
+	// The last configuration is overridden.
 	mustAppend(t, l, want[len(want)-1], testBatch(want[len(want)-1], 1, 2, 10), testHardState(2, 1, 0))
 	want = want[:len(want)-1]
 	for range 2 {

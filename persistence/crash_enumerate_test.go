@@ -12,51 +12,51 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// enumerator looks at every disk that a crash can leave while a story is told, after each operation that changes the
-// disk:
+// crashEnumerator runs a workload and checks every disk that a crash can leave, after each
+// operation that changes the disk:
 //
-//   - the power fails: of all that is not synced, data by sectors and names in directories, any part is lost;
-//   - the process is killed: all can be read, and what is not synced may yet be lost;
-//   - the operation fails, and with it the process (see failures).
+//   - the power fails: any part of the unsynced data (by sectors) and names is lost;
+//   - the process is killed: everything can be read, and unsynced changes may be lost later;
+//   - the operation fails, and the process ends (see runWithFailure).
 //
-// From each it starts the member as production does. Then come the second crashes: during that start and the first write
-// after it, with the same outcomes; what the next start finds must be what was found before, if that was spoken of.
+// From each disk it starts the member as production does. Then come second crashes, during that
+// start and its first write: the next start must find what the one before has reported.
 type crashEnumerator struct {
 	workload *crashWorkload
-	wrapFS   func(vfs.FS) vfs.FS // what lies between the log and the disk; nil: nothing
+	wrapFS   func(vfs.FS) vfs.FS // wraps the disk, unless nil
 	limits   crashLimits
 	random   *rand.Rand
 	counts   crashCounts
 
 	buf     []byte
-	seen    map[uint64]bool // disks with what was expected of them
-	traces  map[string]bool // what recoveries did to the disk
-	fileOps map[string]bool // what the story did with files, see story.does
+	seen    map[uint64]bool // disks checked, with what was expected of them
+	traces  map[string]bool // operations of recoveries
+	fileOps map[string]bool // renames and removals of the workload, see requiredOps
 	err     error
 }
 
-// limits bound the outcomes looked at at one point. Where up to three operations are unsynced and their cross product is
-// within all, it is looked at whole. Else each outcome of each operation with the others lost and with the others kept
-// (if these are more than all: a random part of them), and some at random.
+// crashLimits limit the outcomes that are checked at one point. If up to three operations are
+// unsynced and their outcomes multiply to at most maxProduct, all combinations are checked.
+// Otherwise: each outcome of each operation with the others lost and with the others kept (of more
+// than maxProduct, a random part), and some random combinations.
 type crashLimits struct {
 	maxProduct, randomOutcomes             int
 	secondMaxProduct, secondRandomOutcomes int
-	// One in so many first crashes whose recovery does nothing new is followed by second ones; one in so many operations
-	// is followed by a kill; of so many the nth fails, in a story of its own; and where nothing more comes, one in so many
-	// members that started has to take a write.
+	// One in so many: first crashes without a new recovery trace that second crashes follow;
+	// operations that a kill follows; operations that fail; recovered members that must take a write.
 	secondOneIn, killOneIn, failOneIn, writeOneIn int
 }
 
-// crashCounts is what was looked at.
+// crashCounts counts what was checked.
 type crashCounts struct {
-	points   int // operations of the disk, and acknowledgements, after which a crash was tried
+	points   int // disk operations and acknowledgements after which a crash was tried
 	states   int // outcomes of first crashes
 	distinct int // different disks among them
 	kills    int
 	failures int // operations that failed instead
-	seconds  int // outcomes of second crashes, as many as were looked at
+	seconds  int // outcomes of second crashes
 	starts   int
-	sampled  int // points of first crashes at which not all outcomes were looked at
+	sampled  int // points of first crashes at which not all outcomes were checked
 }
 
 func (c *crashCounts) add(d crashCounts) {
@@ -82,11 +82,11 @@ func (e *crashEnumerator) disk(m *vfs.MemFS) vfs.FS {
 	return e.wrapFS(m)
 }
 
-// changes tells the operations after which a crash finds something else than before.
+// modifiesDisk reports whether a crash after the operation can find another disk than before it.
 func modifiesDisk(op vfs.Op) bool { return !op.Kind.ReadOnly() }
 
-// run tells the story once, with a crash after each operation and each acknowledgement; the error is the first thing that
-// is wrong.
+// run runs the workload once, with a crash after each operation and each acknowledgement. It
+// returns the first violation.
 func (e *crashEnumerator) run() error {
 	mem := vfs.NewMem()
 	r := newWorkloadRunner(e.workload, e.disk(mem), 1)
@@ -110,10 +110,10 @@ func (e *crashEnumerator) run() error {
 	return e.err
 }
 
-// point is a moment at which the power may fail, or the process be killed.
+// crashPoint tries a power cut, and a kill, at this moment.
 func (e *crashEnumerator) crashPoint(mem *vfs.MemFS, r *workloadRunner, what any) {
 	if e.err != nil || r.durableNames == nil && len(e.workload.steps) > 0 {
-		return // the first start is a story of its own
+		return // the first start is a workload of its own
 	}
 	e.counts.points++
 	where := func() string { return fmt.Sprintf("%s: crash after %v", r.position, what) }
@@ -125,22 +125,22 @@ func (e *crashEnumerator) crashPoint(mem *vfs.MemFS, r *workloadRunner, what any
 	}
 	if e.random.IntN(e.limits.killOneIn) == 0 {
 		e.counts.kills++
-		e.enumerateSecondCrashes(mem.KillClone(), r, r.modelBefore, r.modelAfter, r.identity, func() string { return where() + ", the process is killed" })
+		e.enumerateSecondCrashes(mem.KillClone(), r.modelBefore, r.modelAfter, r.identity, func() string { return where() + ", the process is killed" })
 	}
 	if e.err != nil {
 		mem.Freeze()
 	}
 }
 
-// fail notes what is wrong; there is no second.
+// setError keeps the first error.
 func (e *crashEnumerator) setError(where func() string, err error) bool {
 	if e.err == nil {
-		e.err = fmt.Errorf("story %q, %s: %w", e.workload.name, where(), err)
+		e.err = fmt.Errorf("workload %q, %s: %w", e.workload.name, where(), err)
 	}
 	return false
 }
 
-// first is one disk after a first power cut, while r told the story.
+// checkFirstCrash checks a disk after the first power cut of workload r.
 func (e *crashEnumerator) checkFirstCrash(disk *vfs.MemFS, r *workloadRunner, where func() string) bool {
 	if !e.isNew(disk, r) {
 		return true
@@ -155,7 +155,7 @@ func (e *crashEnumerator) checkFirstCrash(disk *vfs.MemFS, r *workloadRunner, wh
 	disk.Observe(func(op vfs.Op) {
 		fmt.Fprintln(&trace, op)
 		if op.Err == nil && op.Kind == vfs.OpOpen && ignoredOnStart(op.Path) {
-			unread = violation("%v: it may hold anything", op)
+			unread = violation("%v: a start must not read this file", op)
 		}
 	})
 	next := newWorkloadRunner(e.workload, e.disk(disk), 2)
@@ -182,10 +182,11 @@ func (e *crashEnumerator) checkFirstCrash(disk *vfs.MemFS, r *workloadRunner, wh
 	if next.dir.created {
 		identity = r.identity
 	}
-	return e.enumerateSecondCrashes(again, r, next.modelAfter, next.modelAfter, identity, where)
+	return e.enumerateSecondCrashes(again, next.modelAfter, next.modelAfter, identity, where)
 }
 
-// checkWriteAfterCrash has the log take a write, and cuts the power: both what was found and what was written are there.
+// checkWriteAfterCrash appends to the recovered log and cuts the power: what was recovered and what
+// was appended must be there.
 func (e *crashEnumerator) checkWriteAfterCrash(disk *vfs.MemFS, r *workloadRunner, where func() string) bool {
 	if e.random.IntN(e.limits.writeOneIn) != 0 {
 		return true
@@ -203,9 +204,9 @@ func (e *crashEnumerator) checkWriteAfterCrash(disk *vfs.MemFS, r *workloadRunne
 	return true
 }
 
-// second starts the member on a disk, has it write, and looks at every crash meanwhile. Before, after and identity are
-// what the start may find.
-func (e *crashEnumerator) enumerateSecondCrashes(mem *vfs.MemFS, told *workloadRunner, before, after *logModel, identity *Identity, where func() string) bool {
+// enumerateSecondCrashes starts the member on a disk, appends, and tries every crash meanwhile. The
+// start may find before, after and identity.
+func (e *crashEnumerator) enumerateSecondCrashes(mem *vfs.MemFS, before, after *logModel, identity *Identity, where func() string) bool {
 	if e.err != nil {
 		return false
 	}
@@ -227,7 +228,7 @@ func (e *crashEnumerator) enumerateSecondCrashes(mem *vfs.MemFS, told *workloadR
 	}
 	r.onAcknowledge = func() { point("it was acknowledged") }
 	mem.Observe(func(op vfs.Op) {
-		// What is written to a file that no start reads makes no difference; first crashes are tried there all the same.
+		// The content of files that no start reads makes no difference (and first crashes include it).
 		if modifiesDisk(op) && !(ignoredOnStart(op.Path) && (op.Kind == vfs.OpWrite || op.Kind == vfs.OpSync)) {
 			r.noteOp(op)
 			point(op)
@@ -247,7 +248,8 @@ func (e *crashEnumerator) enumerateSecondCrashes(mem *vfs.MemFS, told *workloadR
 	return e.err == nil
 }
 
-// last is one disk after a second power cut. What is found on it was spoken of, so it outlives a third.
+// checkSecondCrash checks a disk after a second power cut. What is recovered there must survive a
+// third one.
 func (e *crashEnumerator) checkSecondCrash(disk *vfs.MemFS, r *workloadRunner, where func() string) bool {
 	if !e.isNew(disk, r) {
 		return true
@@ -262,7 +264,8 @@ func (e *crashEnumerator) checkSecondCrash(disk *vfs.MemFS, r *workloadRunner, w
 		return e.setError(where, err)
 	}
 	next.stop()
-	if !next.lostStep && e.random.IntN(4) != 0 { // what was lost and told to be lost is the most likely to come back
+	// A lost step is the most likely to reappear, so it is always checked.
+	if !next.lostStep && e.random.IntN(4) != 0 {
 		return true
 	}
 	third := newWorkloadRunner(e.workload, e.disk(disk.CrashClone(vfs.LoseUnsynced)), 4)
@@ -275,7 +278,7 @@ func (e *crashEnumerator) checkSecondCrash(disk *vfs.MemFS, r *workloadRunner, w
 	return true
 }
 
-// audit reads all of the log as Verify does: every sum, link and index.
+// verifyLog reads the whole log as Verify does: every checksum, link and index.
 func verifyLog(r *workloadRunner) error {
 	o := r.log.options
 	found, err := analyzeLog(&o)
@@ -288,14 +291,14 @@ func verifyLog(r *workloadRunner) error {
 	return err
 }
 
-// swept tells the files that a start removes or ignores, never reads: what is in them makes no difference.
+// ignoredOnStart reports whether a start removes or ignores a file and never reads it.
 func ignoredOnStart(path string) bool {
 	return strings.HasSuffix(path, newSuffix) || strings.HasSuffix(path, partialSpareSuffix) || filepath.Base(path) == probeFileName
 }
 
 var diskHashSeed = maphash.MakeSeed()
 
-// isNew tells whether this disk was not looked at yet with the same expectations.
+// isNew reports whether this disk was not checked yet with the same expectations.
 func (e *crashEnumerator) isNew(disk *vfs.MemFS, r *workloadRunner) bool {
 	var h maphash.Hash
 	h.SetSeed(diskHashSeed)
@@ -328,11 +331,11 @@ func (e *crashEnumerator) hashDir(h *maphash.Hash, disk *vfs.MemFS, dir string) 
 	}
 }
 
-// errNotInjected: the operation that should have failed was never done.
-var errNotInjected = errors.New("the story ended first")
+// errNotInjected means that the workload ended before the operation that should fail.
+var errNotInjected = errors.New("the workload ended first")
 
-// failure tells the story up to the nth operation that changes the disk, which fails; then the process ends (E5). What
-// the next one finds, with the system living on and losing power later, is as after any crash.
+// runWithFailure runs the workload up to the nth operation that changes the disk. That operation
+// fails, and the process ends (E5). The next start must succeed as after any crash.
 func (e *crashEnumerator) runWithFailure(n int) error {
 	mem := vfs.NewMem()
 	r := newWorkloadRunner(e.workload, e.disk(mem), 1)
@@ -366,7 +369,7 @@ func (e *crashEnumerator) runWithFailure(n int) error {
 	}
 	e.counts.failures++
 	where := func() string { return fmt.Sprintf("%s: %v fails, the process ends", r.position, failed) }
-	e.enumerateSecondCrashes(mem.KillClone(), r, r.modelBefore, r.modelAfter, r.identity, where)
+	e.enumerateSecondCrashes(mem.KillClone(), r.modelBefore, r.modelAfter, r.identity, where)
 	r.stop()
 	return e.err
 }

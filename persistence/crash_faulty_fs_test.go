@@ -9,29 +9,29 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// liar lies between the log and its disk, as a program with a bug in it, or a disk with one, would: what the crash
-// enumeration does not notice of it, it would not notice of us.
+// faultyFS is a filesystem with one fault: it behaves as under a log with a bug, or on a faulty
+// disk. If the crash enumeration does not detect the fault, it would not detect such a bug.
 type faultyFS struct {
 	vfs.FS
 	fault fsFault
-	// What was done in a directory since it was synced.
+	// The operations in each directory since its last sync.
 	changed map[string]map[vfs.OpKind]bool
 	counts  map[string]int
 }
 
-// lie says what is not done although it is said to be.
+// fsFault is what the filesystem reports as done and does not do.
 type fsFault struct {
 	name string
-	// A directory is not synced where this was done in it; for a creation: where nothing else was.
+	// A directory is not synced after this operation in it; for a creation: if it is the only one.
 	unsyncedAfter vfs.OpKind
 	// The nth sync of a file with this suffix is skipped (each, if nth is 0).
 	unsynced string
-	// The nth write of such a file: comes after the one that follows it, or never.
+	// The nth write of a file with this suffix is written after the next one, or never.
 	swapped, lost string
 	nth           int
 }
 
-// noDirectoryOp is no OpKind of a directory.
+// noDirectoryOp is an OpKind that no directory has.
 const noDirectoryOp = vfs.OpRead
 
 func (l fsFault) wrap(fs vfs.FS) vfs.FS {
@@ -46,7 +46,7 @@ func (l *faultyFS) noteChange(path string, kind vfs.OpKind) {
 	l.changed[dir][kind] = true
 }
 
-// due counts, and tells whether this is the nth.
+// isDue counts, and reports whether this is the nth call.
 func (l *faultyFS) isDue(what, suffix, path string) bool {
 	if suffix == "" || !strings.HasSuffix(path, suffix) {
 		return false
@@ -104,7 +104,7 @@ func (l *faultyFS) SyncDir(dir string) error {
 	return l.FS.SyncDir(dir)
 }
 
-// faultyFile knows the name that the file has by now: a segment is created under another one.
+// faultyFile keeps track of the file's present name: a segment is created under another one.
 type faultyFile struct {
 	vfs.File
 	fs         *faultyFS
@@ -150,24 +150,25 @@ func (f *faultyFile) sync(sync func() error) error {
 	return sync()
 }
 
-// Each lie must be caught, and the truth told in the same way must not.
-func TestE6TheCrashEnumerationNoticesEverySyncThatIsMissing(t *testing.T) {
-	lies := []fsFault{
+// TestE6CrashEnumerationDetectsMissingSyncs runs all workloads on filesystems with one fault each,
+// which must be detected, and two workloads without a fault.
+func TestE6CrashEnumerationDetectsMissingSyncs(t *testing.T) {
+	faults := []fsFault{
 		{name: "no sync of a directory after something was created in it", unsyncedAfter: vfs.OpCreate},
 		{name: "no sync of a directory after a rename", unsyncedAfter: vfs.OpRename},
 		{name: "no sync of a directory after a removal", unsyncedAfter: vfs.OpRemove},
 		{name: "one sync of the log skipped", unsyncedAfter: noDirectoryOp, unsynced: segmentSuffix, nth: 2},
 		{name: "no sync of a segment before it gets its name", unsyncedAfter: noDirectoryOp, unsynced: newSuffix},
-		{name: "no sync of what a spare is begun with", unsyncedAfter: noDirectoryOp, unsynced: spareSuffix},
+		{name: "no sync of the preamble in a spare", unsyncedAfter: noDirectoryOp, unsynced: spareSuffix},
 		{name: "no sync of the identity", unsyncedAfter: noDirectoryOp, unsynced: IdentityFile + newSuffix},
-		{name: "a hard state comes to the disk after the entries that follow it", unsyncedAfter: noDirectoryOp, swapped: segmentSuffix, nth: 1},
-		{name: "entries come to the disk after the hard state that follows them", unsyncedAfter: noDirectoryOp, swapped: segmentSuffix, nth: 2},
+		{name: "a hard state is written after the entries that follow it", unsyncedAfter: noDirectoryOp, swapped: segmentSuffix, nth: 1},
+		{name: "entries are written after the hard state that follows them", unsyncedAfter: noDirectoryOp, swapped: segmentSuffix, nth: 2},
 		{name: "one write lost", unsyncedAfter: noDirectoryOp, lost: segmentSuffix, nth: 2},
 	}
-	for _, l := range append(lies, fsFault{name: "", unsyncedAfter: noDirectoryOp}) {
-		t.Run("lie: "+l.name, func(t *testing.T) {
+	for _, l := range append(faults, fsFault{name: "", unsyncedAfter: noDirectoryOp}) {
+		t.Run("fault: "+l.name, func(t *testing.T) {
 			t.Parallel()
-			told := 0
+			run := 0
 			for _, s := range handwrittenWorkloads() {
 				if l.name == "" && s.name != "base drops segments" && s.name != "roll into a spare" {
 					continue
@@ -175,20 +176,20 @@ func TestE6TheCrashEnumerationNoticesEverySyncThatIsMissing(t *testing.T) {
 				e := newCrashEnumerator(s, crashLimits{maxProduct: 60, randomOutcomes: 10, secondMaxProduct: 12, secondRandomOutcomes: 2, secondOneIn: 500, killOneIn: 10, writeOneIn: 1}, *crashSeed)
 				e.wrapFS = l.wrap
 				err := e.run()
-				told++
+				run++
 				switch {
 				case err == nil:
 				case l.name == "":
-					t.Fatalf("the truth is taken for a lie: %v", err)
+					t.Fatalf("a fault was reported where there is none: %v", err)
 				case errors.Is(err, errViolation) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrWrongMember):
-					t.Logf("caught after %d stories and %d crash states: %.300v", told, e.counts.states, err)
+					t.Logf("detected after %d workloads and %d crash states: %.300v", run, e.counts.states, err)
 					return
 				default:
-					t.Fatalf("neither right nor caught: %v", err)
+					t.Fatalf("an unexpected error: %v", err)
 				}
 			}
 			if l.name != "" {
-				t.Fatalf("%d stories were told, and nobody noticed", told)
+				t.Fatalf("not detected by %d workloads", run)
 			}
 		})
 	}

@@ -7,9 +7,9 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// outcomes visits the disks that a power cut now can leave, until visit says no; whole tells whether these were
-// all. A single operation has as many outcomes as vfs.Choice says: lost, kept; of a write also each prefix, each suffix
-// and each missing sector.
+// forEachOutcome calls visit for the disks that a power cut can leave at this moment, until visit
+// returns false. whole reports whether these were all. For the outcomes of one operation see
+// vfs.CrashChoice.
 func (e *crashEnumerator) forEachOutcome(mem *vfs.MemFS, all, random int, visit func(disk *vfs.MemFS, how string) bool) (whole bool) {
 	kept := outcomeCounts(mem, 1)
 	product := 1
@@ -39,7 +39,8 @@ func (e *crashEnumerator) forEachOutcome(mem *vfs.MemFS, all, random int, visit 
 	return false
 }
 
-// singles lets each operation have each of its outcomes while all others have the base: lost, or kept.
+// forEachSingleOutcome tries each outcome of each operation, while all others have outcome base:
+// lost, or kept.
 func (e *crashEnumerator) forEachSingleOutcome(mem *vfs.MemFS, base int, ways []int, all int, visit func(disk *vfs.MemFS, how string) bool) bool {
 	total := 0
 	for _, n := range ways {
@@ -58,7 +59,7 @@ func (e *crashEnumerator) forEachSingleOutcome(mem *vfs.MemFS, base int, ways []
 				}
 				return min(base, n-1)
 			})
-			if !visit(disk, fmt.Sprintf("all but outcome %d of operation %d, the others %d", way, i, base)) {
+			if !visit(disk, fmt.Sprintf("outcome %d of operation %d, the others %d", way, i, base)) {
 				return false
 			}
 		}
@@ -66,7 +67,8 @@ func (e *crashEnumerator) forEachSingleOutcome(mem *vfs.MemFS, base int, ways []
 	return true
 }
 
-// outcomeCounts is how many outcomes each unsynced operation has, where all of them have the same.
+// outcomeCounts returns the number of outcomes of each unsynced operation, if all of them have the
+// outcome base.
 func outcomeCounts(mem *vfs.MemFS, base int) (ways []int) {
 	mem.CrashClone(func(n int) int {
 		ways = append(ways, n)
@@ -75,7 +77,7 @@ func outcomeCounts(mem *vfs.MemFS, base int) (ways []int) {
 	return ways
 }
 
-// drawn draws outcomes: a third lost, a third kept, a third torn.
+// randomChoice draws outcomes: one third lost, one third kept, one third torn.
 type randomChoice struct {
 	random *rand.Rand
 	digits []int
@@ -90,5 +92,5 @@ func (d *randomChoice) choose(n int) int {
 	return way
 }
 
-// describe names an outcome, for who wants to see it again: 0 lost, 1 kept, above: see vfs.
+// describeOutcome names an outcome by its choices: 0 lost, 1 kept, above see vfs.
 func describeOutcome(digits []int) string { return fmt.Sprintf("outcome %v", digits) }

@@ -11,13 +11,13 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// misreader tells a story, and after each of its steps starts the member on disks whose every single read goes wrong in
-// turn: fails, or brings a flipped bit once. Whatever was acknowledged before is there when the disk is read well again, and
-// a start that cannot read says so instead of going on with less.
+// readFaultRunner runs a workload. After each step it starts the member on disks where each single
+// read in turn fails, or returns one flipped bit, once. A start that cannot read must fail, not
+// continue with less; and once the disk can be read again, everything acknowledged must be there.
 type readFaultRunner struct {
 	workload *crashWorkload
 	random   *rand.Rand
-	oneIn    int // of so many acknowledgements one is looked at
+	oneIn    int // one in so many acknowledgements is tried
 	err      error
 
 	failures, flips, refused int
@@ -41,16 +41,16 @@ func (u *readFaultRunner) run() error {
 	return u.err
 }
 
-// look lets every read of a start on this disk go wrong once.
-func (u *readFaultRunner) failEachRead(disk *vfs.MemFS, told *workloadRunner, how string) {
+// failEachRead makes each read of a start on this disk go wrong once.
+func (u *readFaultRunner) failEachRead(disk *vfs.MemFS, before *workloadRunner, how string) {
 	for n := 1; u.err == nil; n++ {
-		op, err := u.failRead(disk.KillClone(), told, n)
+		op, err := u.failRead(disk.KillClone(), before, n)
 		if err != nil {
-			u.err = fmt.Errorf("story %q, %s: %s, read %d of the next start fails, %v: %w", u.workload.name, told.position, how, n, op, err)
+			u.err = fmt.Errorf("workload %q, %s: %s, read %d of the next start fails, %v: %w", u.workload.name, before.position, how, n, op, err)
 		}
 		if op.Kind == vfs.OpRead && u.err == nil {
-			if bit, err := u.flipRead(disk.KillClone(), told, n); err != nil {
-				u.err = fmt.Errorf("story %q, %s: %s, read %d of the next start has bit %d flipped, %v: %w", u.workload.name, told.position, how, n, bit, op, err)
+			if bit, err := u.flipRead(disk.KillClone(), before, n); err != nil {
+				u.err = fmt.Errorf("workload %q, %s: %s, read %d of the next start has bit %d flipped, %v: %w", u.workload.name, before.position, how, n, bit, op, err)
 			}
 		}
 		if op.Path == "" {
@@ -59,12 +59,13 @@ func (u *readFaultRunner) failEachRead(disk *vfs.MemFS, told *workloadRunner, ho
 	}
 }
 
-// again is the member's start on a disk after what told has told. The nth read of it, if n is not 0, meets what hurt says.
-func (u *readFaultRunner) restart(disk *vfs.MemFS, told *workloadRunner, n int, hurt func(vfs.Op) error) error {
+// restart starts the member on a disk after workload before. If n is not 0, its nth read meets the
+// error that hurt returns.
+func (u *readFaultRunner) restart(disk *vfs.MemFS, before *workloadRunner, n int, hurt func(vfs.Op) error) error {
 	next := newWorkloadRunner(u.workload, disk, 2)
-	next.modelBefore, next.modelAfter, next.identity, next.readsFail = told.modelBefore, told.modelAfter, told.identity, n > 0
+	next.modelBefore, next.modelAfter, next.identity, next.readsFail = before.modelBefore, before.modelAfter, before.identity, n > 0
 	disk.Inject(func(op vfs.Op) error {
-		if op.Kind.ReadOnly() && next.log == nil { // what the teller looks at afterwards is its own affair
+		if op.Kind.ReadOnly() && next.log == nil { // later reads are those of the check
 			if n--; n == 0 {
 				return hurt(op)
 			}
@@ -77,15 +78,16 @@ func (u *readFaultRunner) restart(disk *vfs.MemFS, told *workloadRunner, n int, 
 	return err
 }
 
-// fails lets the nth read fail. The start must say so and name the file, and change nothing from then on.
-func (u *readFaultRunner) failRead(disk *vfs.MemFS, told *workloadRunner, n int) (failed vfs.Op, err error) {
+// failRead makes the nth read fail. The start must fail, name the file, and change nothing
+// afterwards.
+func (u *readFaultRunner) failRead(disk *vfs.MemFS, before *workloadRunner, n int) (failed vfs.Op, err error) {
 	var after []vfs.Op
 	disk.Observe(func(op vfs.Op) {
 		if failed.Path != "" && modifiesDisk(op) {
 			after = append(after, op)
 		}
 	})
-	err = u.restart(disk, told, n, func(op vfs.Op) error {
+	err = u.restart(disk, before, n, func(op vfs.Op) error {
 		failed = op
 		return syscall.EIO
 	})
@@ -96,30 +98,30 @@ func (u *readFaultRunner) failRead(disk *vfs.MemFS, told *workloadRunner, n int)
 	u.failures++
 	switch {
 	case err == nil:
-		// It went on, and what it found was right. That is so for the one thing which nothing depends on: giving back the
-		// zeros behind the end of the former segment.
+		// The start succeeded. That is right only for the truncation of the former segment, on which
+		// nothing depends.
 		if failed.Kind != vfs.OpOpen || !strings.HasSuffix(failed.Path, segmentSuffix) {
-			return failed, violation("the start goes on")
+			return failed, violation("the start succeeded")
 		}
 	case errors.Is(err, errViolation) || errors.Is(err, ErrCorrupt) || !errors.Is(err, syscall.EIO):
-		return failed, violation("the start says %v", err)
+		return failed, violation("the start returned %v", err)
 	case !strings.Contains(err.Error(), failed.Path):
-		return failed, violation("the start does not say which file: %v", err)
+		return failed, violation("the start's error does not name the file: %v", err)
 	case len(after) > 0:
-		return failed, violation("the start says %v, and then does %v", err, after)
+		return failed, violation("the start returned %v, after it changed the disk: %v", err, after)
 	}
 	for _, left := range []*vfs.MemFS{disk.KillClone(), disk.CrashClone(vfs.LoseUnsynced)} {
-		if err := u.restart(left, told, 0, nil); err != nil {
+		if err := u.restart(left, before, 0, nil); err != nil {
 			return failed, fmt.Errorf("the start after that: %w", err)
 		}
 	}
 	return failed, nil
 }
 
-// flips1 lets the nth read bring a bit that is not so on the disk. The start finds all there is, or says what it read.
-func (u *readFaultRunner) flipRead(disk *vfs.MemFS, told *workloadRunner, n int) (bit int64, err error) {
+// flipRead flips a bit in the nth read. The start must recover everything or refuse.
+func (u *readFaultRunner) flipRead(disk *vfs.MemFS, before *workloadRunner, n int) (bit int64, err error) {
 	u.flips++
-	err = u.restart(disk, told, n, func(op vfs.Op) error {
+	err = u.restart(disk, before, n, func(op vfs.Op) error {
 		bit = u.pickBit(disk.Peek(op.Path), op)
 		return &vfs.FlippedRead{Bit: bit}
 	})
@@ -130,13 +132,13 @@ func (u *readFaultRunner) flipRead(disk *vfs.MemFS, told *workloadRunner, n int)
 	if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormat) && !errors.Is(err, ErrWrongMember) && !errors.Is(err, ErrWrongCluster) {
 		return bit, err
 	}
-	if err := u.restart(disk.KillClone(), told, 0, nil); err != nil {
+	if err := u.restart(disk.KillClone(), before, 0, nil); err != nil {
 		return bit, fmt.Errorf("the start after that: %w", err)
 	}
 	return bit, nil
 }
 
-// bit draws one of those that a read brings, mostly of a byte that is not zero.
+// pickBit draws a bit of those that a read returns, mostly of a byte that is not zero.
 func (u *readFaultRunner) pickBit(data []byte, op vfs.Op) int64 {
 	at := u.random.IntN(op.Length)
 	for range 2000 {
@@ -148,9 +150,9 @@ func (u *readFaultRunner) pickBit(data []byte, op vfs.Op) int64 {
 	return int64(at)*8 + u.random.Int64N(8)
 }
 
-// A read that fails, or brings something else than the disk holds, is never taken for the end of the log: that would be
-// a truncation that nobody is told of.
-func TestE7AReadThatGoesWrongInARecoveryTruncatesNothing(t *testing.T) {
+// TestE7RecoveryReadFaultTruncatesNothing checks that a read that fails or returns wrong bytes is
+// never taken for the end of the log, which would be a silent truncation.
+func TestE7RecoveryReadFaultTruncatesNothing(t *testing.T) {
 	oneIn := 1
 	if testing.Short() {
 		oneIn = 5

@@ -10,9 +10,9 @@ import (
 )
 
 var (
-	crashWorkloads = flag.Int("crash.stories", 0, "random stories in the crash enumeration; 0: a few")
-	crashSeed      = flag.Uint64("crash.seed", 1, "of the first random story, and of what is drawn in all of them")
-	crashWhole     = flag.Bool("crash.whole", false, "a kill and a failure at every operation, many more second crashes; takes minutes")
+	crashWorkloads = flag.Int("crash.workloads", 0, "number of random workloads in the crash enumeration; 0: a few")
+	crashSeed      = flag.Uint64("crash.seed", 1, "seed of the first random workload and of all random choices")
+	crashWhole     = flag.Bool("crash.whole", false, "try a kill and a failure at every operation and many more second crashes; takes minutes")
 )
 
 func defaultCrashLimits() crashLimits {
@@ -25,26 +25,26 @@ func defaultCrashLimits() crashLimits {
 	return crashLimits{maxProduct: 4000, randomOutcomes: 100, secondMaxProduct: 20, secondRandomOutcomes: 4, secondOneIn: 400, writeOneIn: 2, killOneIn: 4, failOneIn: 7}
 }
 
-// tally gathers the counts of stories that are told beside each other.
+// crashTally adds up the counts of workloads that run in parallel.
 type crashTally struct {
-	mu      sync.Mutex
-	counts  crashCounts
-	stories int
+	mu        sync.Mutex
+	counts    crashCounts
+	workloads int
 }
 
-// explore tells one story, with crashes and failures everywhere.
+// runWorkload runs one workload, with crashes and failures everywhere.
 func (a *crashTally) runWorkload(t *testing.T, s *crashWorkload, seed uint64) {
 	t.Helper()
 	t.Parallel()
 	l := defaultCrashLimits()
-	if len(s.steps) == 0 { // the first start is told once for all
+	if len(s.steps) == 0 { // the first start runs once for all workloads
 		l.killOneIn, l.failOneIn = 1, 1
 	}
 	e := newCrashEnumerator(s, l, seed)
 	err := e.run()
 	for _, did := range s.requiredOps {
 		if err == nil && !e.fileOps[did] {
-			err = fmt.Errorf("story %q was to do %q, and did only %v", s.name, did, e.fileOps)
+			err = fmt.Errorf("workload %q must cause %q, and caused only %v", s.name, did, e.fileOps)
 		}
 	}
 	for n := 1; err == nil; n += e.limits.failOneIn {
@@ -56,13 +56,13 @@ func (a *crashTally) runWorkload(t *testing.T, s *crashWorkload, seed uint64) {
 	t.Logf("%+v", e.counts)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.stories++
+	a.workloads++
 	a.counts.add(e.counts)
 }
 
-func TestE7EveryPowerCutLeavesTheLogBeforeOrAfterTheStepInHand(t *testing.T) {
+func TestE7PowerCutLeavesLogBeforeOrAfterTheStep(t *testing.T) {
 	var a crashTally
-	t.Run("told", func(t *testing.T) {
+	t.Run("handwritten", func(t *testing.T) {
 		for i, s := range handwrittenWorkloads() {
 			if testing.Short() && i%2 == 1 {
 				continue
@@ -70,7 +70,7 @@ func TestE7EveryPowerCutLeavesTheLogBeforeOrAfterTheStepInHand(t *testing.T) {
 			t.Run(s.name, func(t *testing.T) { a.runWorkload(t, s, *crashSeed) })
 		}
 	})
-	told := a.stories
+	handwritten := a.workloads
 	n := *crashWorkloads
 	if n == 0 {
 		if n = 4; testing.Short() {
@@ -84,14 +84,14 @@ func TestE7EveryPowerCutLeavesTheLogBeforeOrAfterTheStepInHand(t *testing.T) {
 		}
 	})
 	c := a.counts
-	t.Logf("%d crash states of %d stories (%d of them random), %d of them different, at %d points (at %d of them only a part of the outcomes); %d kills, %d failed operations; "+
-		"%d second crashes; %d starts", c.states, a.stories, a.stories-told, c.distinct, c.points, c.sampled, c.kills, c.failures, c.seconds, c.starts)
+	t.Logf("%d crash states of %d workloads (%d of them random), %d of them different, at %d points (at %d of them only a part of the outcomes); %d kills, %d failed operations; "+
+		"%d second crashes; %d starts", c.states, a.workloads, a.workloads-handwritten, c.distinct, c.points, c.sampled, c.kills, c.failures, c.seconds, c.starts)
 	if c.states < 1000 || c.seconds < 1000 {
 		t.Errorf("too few to mean anything")
 	}
 }
 
-// handwrittenWorkloads are the stories that somebody thought of.
+// handwrittenWorkloads returns workloads for the known cases.
 func handwrittenWorkloads() []*crashWorkload {
 	small := func(name string, steps ...workloadStep) *crashWorkload {
 		return &crashWorkload{name: name, firstSegmentBytes: 8 << 10, segmentBytes: 16 << 10, steps: steps}
@@ -128,7 +128,7 @@ func handwrittenWorkloads() []*crashWorkload {
 	}
 }
 
-// randomWorkload is some thirty steps in an order that nobody thought of. It keeps to what Raft asks of a log.
+// randomWorkload returns some thirty random steps, in an order that Raft may ask for.
 func randomWorkload(seed uint64) *crashWorkload {
 	d := rand.New(rand.NewPCG(seed, 1))
 	s := &crashWorkload{name: fmt.Sprintf("random %d", seed), firstSegmentBytes: 4096 << d.IntN(3), segmentBytes: 16 << 10}
@@ -139,7 +139,7 @@ func randomWorkload(seed uint64) *crashWorkload {
 	return s
 }
 
-// randomStep draws a step, and does it to the model.
+// randomStep draws a step and applies it to the model.
 func randomStep(d *rand.Rand, m *logModel) workloadStep {
 	switch d.IntN(20) {
 	case 0, 1:
@@ -172,8 +172,8 @@ func randomStep(d *rand.Rand, m *logModel) workloadStep {
 	return commitStep(parts...)
 }
 
-// randomBase compacts what is committed, or takes a snapshot: of an entry not committed yet, which may conflict, or beyond
-// the end.
+// randomBase compacts committed entries, or installs a snapshot: of an uncommitted entry, which may
+// conflict, or beyond the end.
 func randomBase(d *rand.Rand, m *logModel) workloadStep {
 	b := baseStep{configuration: d.Uint64N(3)}
 	floor := max(m.base, m.hard.commit)

@@ -11,42 +11,42 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// A story is what one member does with its data directory, from the first start on; the crash tests tell it again and
-// again, and cut it off everywhere.
+// crashWorkload is a sequence of calls that one member makes on its data directory, from the first
+// start on. The crash tests run it many times and interrupt it everywhere.
 type crashWorkload struct {
 	name                            string
-	firstSegmentBytes, segmentBytes int64 // bytes of the first segment, and of later ones at most
+	firstSegmentBytes, segmentBytes int64
 	steps                           []workloadStep
-	// What it must have done with files after the first start, or it is not the story that its name says: a renaming as
-	// ".spare>.seg", a removal as ".seg>".
+	// requiredOps are renames (".spare>.seg") and removals (".seg>") that the workload must cause, so
+	// that it tests what its name says.
 	requiredOps []string
 }
 
-// that says what a story must do.
+// requires sets requiredOps.
 func (s *crashWorkload) requires(does ...string) *crashWorkload {
 	s.requiredOps = does
 	return s
 }
 
-// step is one call of the log's, in words that need no code; exactly one of its fields is set.
+// workloadStep is one call of the Log. Exactly one field is set.
 type workloadStep struct {
-	adds        []addCall // all of them as one batch
-	idleAdds    []addCall // hard states that come with a sign of idleness
-	idleOnly    bool      // Idle, with nothing to say
+	adds        []addCall // then Commit
+	idleAdds    []addCall // of hard states, then Idle
+	idleOnly    bool      // Idle
 	base        *baseStep
-	spareChunks int // so many pieces of a spare segment; untilReady: until it is ready
+	spareChunks int // number of calls of PrepareSpare; untilReady: until the spare is ready
 	probe       bool
-	reopen      bool // an orderly end, and the next start
+	reopen      bool // stop, and start again
 }
 
 const untilReady = -1
 
-// part is one Add. What is 0 stays as it is.
+// addCall is one Add. Fields that are 0 stay as they are.
 type addCall struct {
 	term, vote, commit    uint64
-	truncateFrom          uint64 // a truncation
-	entryCount, entrySize int    // entries; configurationSize: one configuration
-	leaveBytes            int64  // one entry of such a size that so many bytes are left of the segment
+	truncateFrom          uint64
+	entryCount, entrySize int   // entrySize configurationSize: one configuration
+	leaveBytes            int64 // one entry that leaves so many bytes of the segment
 }
 
 type baseStep struct{ index, term, configuration uint64 }
@@ -60,13 +60,13 @@ func (s workloadStep) String() string {
 	case s.base != nil:
 		return fmt.Sprintf("base %+v", *s.base)
 	case s.spareChunks != 0:
-		return fmt.Sprintf("%d pieces of a spare", s.spareChunks)
+		return fmt.Sprintf("%d chunks of a spare", s.spareChunks)
 	case s.probe:
 		return "probe"
 	case s.reopen:
-		return "end and start"
+		return "restart"
 	}
-	return "rest"
+	return "idle"
 }
 
 func voteStep(term, vote uint64) workloadStep { return commitStep(addCall{term: term, vote: vote}) }
@@ -84,7 +84,8 @@ func rebaseStep(index, term, configuration uint64) workloadStep {
 	return workloadStep{base: &baseStep{index, term, configuration}}
 }
 
-// errViolation is what a teller says when the log is not as it must be; every other error is one of the log's own calls.
+// errViolation is wrapped in the error of a runner if the log is not as it must be. Every other
+// error comes from the log.
 var errViolation = errors.New("wrong")
 
 func violation(what string, args ...any) error {
@@ -93,33 +94,33 @@ func violation(what string, args ...any) error {
 
 const crashDir = "/var/lib/troupe/member"
 
-// teller tells a story on a disk: a member's life, or several. At any moment it knows what a crash may leave behind: the
-// log before the step in hand, or the one after it, never a third; the identity that was spoken of; the files that were.
+// workloadRunner runs a workload on a disk. At any moment it knows what a crash may leave: the log
+// before the current step or after it, the identity that was used, and the files that must exist.
 type workloadRunner struct {
 	workload   *crashWorkload
 	fs         vfs.FS
-	crashDepth byte // how many crashes came before; makes the storage id of a directory that is made in this life
+	crashDepth byte // number of crashes before; part of the storage id of a new directory
 
 	modelBefore, modelAfter *logModel
-	identity                *Identity // nil: nobody was told of one
+	identity                *Identity // nil: not used yet
 	dir                     *DataDir
 	log                     *Log
 	position                string
-	lostStep                bool // the first start found the log before, not the one after
-	readsFail               bool // reads go wrong, and that may be said
+	lostStep                bool // the start found modelBefore
+	readsFail               bool // warnings about repeated reads are expected
 
-	// The segments and spares that were there at the end of the last step, nil where that is not known, and what has
-	// come and gone since.
+	// The segments and spares at the end of the last step (nil: unknown), and the changes since.
 	durableNames             map[string]bool
 	addedNames, removedNames map[string]bool
 
 	expectation expectation
 
-	// Called where something was acknowledged: from then on a crash must not take it.
+	// onAcknowledge is called after a step was acknowledged: from then on, a crash must not undo it.
 	onAcknowledge func()
 }
 
-// expectation is before and after as text, made once for each pair of models: models do not change once they are set.
+// expectation is the text of two models. It is cached, because models do not change once they are
+// set.
 type expectation struct {
 	before, after *logModel
 	text          string
@@ -137,7 +138,8 @@ func newWorkloadRunner(s *crashWorkload, fs vfs.FS, depth byte) *workloadRunner 
 		addedNames: map[string]bool{}, removedNames: map[string]bool{}, onAcknowledge: func() {}}
 }
 
-// open starts as a node does, and checks what it finds: what one of the two models says, and from now on that one.
+// open starts as a node does. The log must equal one of the two models, which becomes the present
+// one.
 func (r *workloadRunner) open() error {
 	want := Identity{ClusterID: 0xc1, NodeID: 7, StorageID: [16]byte{r.crashDepth, 1}, CreatedBy: "crash test"}
 	d, err := OpenDataDir(r.fs, crashDir, want)
@@ -146,7 +148,7 @@ func (r *workloadRunner) open() error {
 	}
 	r.dir = d
 	if r.identity != nil && d.Identity != *r.identity {
-		return violation("identity %x, but %x was spoken of", d.Identity.StorageID, r.identity.StorageID)
+		return violation("identity %x, but %x was used before", d.Identity.StorageID, r.identity.StorageID)
 	}
 	r.identity = &d.Identity
 	r.onAcknowledge()
@@ -158,7 +160,7 @@ func (r *workloadRunner) open() error {
 	r.log = l
 	for _, w := range found.Warnings {
 		if !strings.HasPrefix(w, "dropped a write that did not finish") && !(r.readsFail && strings.Contains(w, "nothing is lost")) {
-			return violation("a crash is taken for damage: %s", w)
+			return violation("a crash was reported as damage: %s", w)
 		}
 	}
 	if d := r.modelAfter.diff(found, l); d != "" {
@@ -170,7 +172,7 @@ func (r *workloadRunner) open() error {
 	return r.acknowledge()
 }
 
-// done makes the step in hand one that was acknowledged.
+// acknowledge ends the current step.
 func (r *workloadRunner) acknowledge() error {
 	r.modelBefore = r.modelAfter.clone()
 	names, err := r.fs.List(r.dir.LogDir())
@@ -189,12 +191,13 @@ func (r *workloadRunner) acknowledge() error {
 	return nil
 }
 
-// lasting tells the files whose coming and going is made durable before anybody is told; the others are swept away.
+// isDurableName reports whether the creation and removal of a file are made durable before an
+// acknowledgement. A start removes or ignores other files.
 func isDurableName(name string) bool {
 	return strings.HasSuffix(name, segmentSuffix) || strings.HasSuffix(name, spareSuffix)
 }
 
-// note keeps the books of names.
+// noteOp notes names that are added or removed.
 func (r *workloadRunner) noteOp(op vfs.Op) {
 	switch op.Kind {
 	case vfs.OpRename:
@@ -204,29 +207,30 @@ func (r *workloadRunner) noteOp(op vfs.Op) {
 	}
 }
 
-// misnamed tells of a name that came back after its removal was durable, or went although it was (E6).
+// checkNames checks that no name came back after its removal was durable, and that no durable name
+// is gone (E6).
 func (r *workloadRunner) checkNames(disk *vfs.MemFS) error {
 	if r.durableNames == nil {
 		return nil
 	}
 	found, err := disk.List(filepath.Join(crashDir, LogDirName))
 	if err != nil {
-		return violation("the log's directory is gone: %v", err)
+		return violation("the log's directory is missing: %v", err)
 	}
 	for _, name := range found {
 		if isDurableName(name) && !r.durableNames[name] && !r.addedNames[name] {
-			return violation("%s is back, although its removal was done with", name)
+			return violation("%s is back, although its removal was durable", name)
 		}
 	}
 	for name := range r.durableNames {
 		if !r.removedNames[name] && !slices.Contains(found, name) {
-			return violation("%s is gone, although it was done with", name)
+			return violation("%s is missing, although it was durable", name)
 		}
 	}
 	return nil
 }
 
-// tell tells the whole story.
+// runAll runs all steps.
 func (r *workloadRunner) runAll() error {
 	if err := r.open(); err != nil {
 		return err
@@ -240,7 +244,7 @@ func (r *workloadRunner) runAll() error {
 	return nil
 }
 
-// end ends the process without a word to the disk.
+// stop ends the process without an operation on the disk.
 func (r *workloadRunner) stop() {
 	if r.log != nil {
 		r.log.Close()
@@ -284,7 +288,7 @@ func (r *workloadRunner) runStep(s workloadStep) error {
 	return r.acknowledge()
 }
 
-// add changes the model, then tells the log the same.
+// add changes the model and adds the same to the log.
 func (r *workloadRunner) add(parts []addCall) error {
 	m := r.modelAfter.clone()
 	r.modelAfter = m
@@ -307,7 +311,8 @@ func (r *workloadRunner) add(parts []addCall) error {
 	return nil
 }
 
-// entrySizeLeaving is the size of an entry after which the active segment has so many bytes left, before its index.
+// entrySizeLeaving returns the size of an entry after which the active segment has so many bytes
+// left before its index.
 func (r *workloadRunner) entrySizeLeaving(left int64) int {
 	l := r.log
 	overhead := int64(frameHeaderBytes + termRunBytes + tableEntryBytes + len(entryData(l.lastIndex()+1, r.modelAfter.hard.term, 0)))

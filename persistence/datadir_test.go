@@ -14,7 +14,7 @@ func testIdentity() Identity {
 	return Identity{ClusterID: 0xc1, NodeID: 7, StorageID: testStorage, CreatedBy: "troupe test"}
 }
 
-func TestADataDirectoryIsFreshOnceAndThenItself(t *testing.T) {
+func TestDataDirIsCreatedOnce(t *testing.T) {
 	fs := vfs.NewMem()
 	d, err := OpenDataDir(fs, "/data", testIdentity())
 	if err != nil || !d.created || d.Identity != testIdentity() {
@@ -26,7 +26,7 @@ func TestADataDirectoryIsFreshOnceAndThenItself(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// The storage id of the next start is random again; the one in the directory counts (E37).
+	// The next start draws another storage id, but the one in the directory counts (E37).
 	other := testIdentity()
 	other.StorageID[5]++
 	d, err = OpenDataDir(fs.CrashClone(vfs.LoseUnsynced), "/data", other)
@@ -35,7 +35,7 @@ func TestADataDirectoryIsFreshOnceAndThenItself(t *testing.T) {
 	}
 }
 
-func TestADataDirectoryOfAnotherIsRefusedAndSaysWhatToDo(t *testing.T) {
+func TestForeignDataDirIsRefusedWithAdvice(t *testing.T) {
 	fs := vfs.NewMem()
 	d, err := OpenDataDir(fs, "/data", testIdentity())
 	if err != nil {
@@ -54,13 +54,13 @@ func TestADataDirectoryOfAnotherIsRefusedAndSaysWhatToDo(t *testing.T) {
 		}
 	}
 	id := testIdentity()
-	id.ClusterID = 0 // one that joins takes what the directory says
+	id.ClusterID = 0 // a joining node takes the id in the directory
 	if d, err = OpenDataDir(fs, "/data", id); err != nil || d.Identity.ClusterID != 0xc1 {
 		t.Fatalf("%+v, %v", d, err)
 	}
 }
 
-func TestAnIdentityOfTheFutureOrDamagedIsRefused(t *testing.T) {
+func TestNewerOrDamagedIdentityIsRefused(t *testing.T) {
 	b, err := encodeIdentity(testIdentity())
 	if err != nil {
 		t.Fatal(err)
@@ -83,14 +83,14 @@ func TestAnIdentityOfTheFutureOrDamagedIsRefused(t *testing.T) {
 		damaged := append([]byte(nil), b...)
 		damaged[bit/8] ^= 1 << (bit % 8)
 		id, err := decodeIdentity("identity.json", damaged)
-		// A bit of the version's own digits makes another version of it, which is refused as well.
+		// A flipped bit in the version's digits makes another version, which is refused too.
 		if err == nil && id != testIdentity() || err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormat) {
 			t.Fatalf("bit %d flipped: %+v, %v", bit, id, err)
 		}
 	}
 }
 
-func TestALogThatIsLostIsNotBegunAnew(t *testing.T) {
+func TestLostLogIsNotRecreated(t *testing.T) {
 	fs := vfs.NewMem()
 	d, err := OpenDataDir(fs, "/data", testIdentity())
 	if err != nil {
@@ -112,7 +112,7 @@ func TestALogThatIsLostIsNotBegunAnew(t *testing.T) {
 	}
 }
 
-func TestALogWithoutItsIdentityIsLeftAlone(t *testing.T) {
+func TestLogWithoutIdentityIsRefusedUnchanged(t *testing.T) {
 	fs := vfs.NewMem()
 	d, err := OpenDataDir(fs, "/data", testIdentity())
 	if err != nil {
@@ -134,14 +134,14 @@ func TestALogWithoutItsIdentityIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestE6EveryPowerCutDuringTheFirstStartLeavesADirectoryThatStarts(t *testing.T) {
+func TestE6DataDirStartsAfterPowerCutInFirstStart(t *testing.T) {
 	fs := vfs.NewMem()
 	disks := 0
 	var last vfs.Op
 	check := func(disk *vfs.MemFS, o *exhaustiveChoice) {
 		disks++
 		second := testIdentity()
-		second.StorageID[0]++ // another start, another random number
+		second.StorageID[0]++ // each start draws another storage id
 		d, err := OpenDataDir(disk, "/srv/troupe/data", second)
 		if err != nil {
 			t.Fatalf("power cut after %v, outcome %v: %v", last, o.digits, err)
@@ -162,7 +162,7 @@ func TestE6EveryPowerCutDuringTheFirstStartLeavesADirectoryThatStarts(t *testing
 		last = op
 		o := &exhaustiveChoice{}
 		for range 40 {
-			// The megabyte of zeros has thousands of outcomes, all alike: lost, kept, or a prefix.
+			// The outcomes of a megabyte of zeros are alike: lost, kept, or a prefix.
 			check(fs.CrashClone(func(n int) int { return o.choose(min(n, 4)) }), o)
 			if !o.next() {
 				break
@@ -178,9 +178,9 @@ func TestE6EveryPowerCutDuringTheFirstStartLeavesADirectoryThatStarts(t *testing
 	}
 }
 
-// A process that was killed between the rename and the sync of the directory left an identity that can be read, and that
-// a power cut may yet take.
-func TestE6AnIdentityThatACrashLeftUnsyncedIsSyncedBeforeItIsSpokenOf(t *testing.T) {
+// A process that was killed between the rename and the sync of the directory leaves an identity
+// that can be read, and that a power cut may still remove.
+func TestE6UnsyncedIdentityIsSyncedBeforeUse(t *testing.T) {
 	fs := vfs.NewMem()
 	var killed *vfs.MemFS
 	fs.Observe(func(op vfs.Op) {
@@ -195,17 +195,17 @@ func TestE6AnIdentityThatACrashLeftUnsyncedIsSyncedBeforeItIsSpokenOf(t *testing
 	second.StorageID[0]++
 	d, err := OpenDataDir(killed, "/data", second)
 	if err != nil || d.created {
-		t.Fatalf("the identity is there to be read: %+v, %v", d, err)
+		t.Fatalf("the identity can be read, but: %+v, %v", d, err)
 	}
 	third, err := OpenDataDir(killed.CrashClone(vfs.LoseUnsynced), "/data", second)
 	if err != nil || third.Identity != d.Identity {
-		t.Fatalf("%x was spoken of, after a power cut it is %x (%v)", d.Identity.StorageID, third.Identity.StorageID, err)
+		t.Fatalf("storage id %x was reported, after a power cut it is %x (%v)", d.Identity.StorageID, third.Identity.StorageID, err)
 	}
 }
 
-// A start that was killed while it made the directory and those above it: the next one finds them, and may not go on as if
-// they were there for sure.
-func TestE6NoneOfManyNewDirectoriesIsLostAfterAStartThatWasCutOff(t *testing.T) {
+// A start was killed while it created the directory and its ancestors. The next start finds them,
+// and must make them durable.
+func TestE6NewDirectoriesSurviveAnInterruptedStart(t *testing.T) {
 	fs := vfs.NewMem()
 	var killed []*vfs.MemFS
 	fs.Observe(func(op vfs.Op) {
@@ -232,7 +232,7 @@ func TestE6NoneOfManyNewDirectoriesIsLostAfterAStartThatWasCutOff(t *testing.T) 
 	}
 }
 
-func TestDumpShowsEveryFrameAndVerifyReadsThemAll(t *testing.T) {
+func TestDumpAndVerifyReadEveryFrame(t *testing.T) {
 	fs := vfs.NewMem()
 	d, err := OpenDataDir(fs, "/data", testIdentity())
 	if err != nil {
@@ -241,7 +241,7 @@ func TestDumpShowsEveryFrameAndVerifyReadsThemAll(t *testing.T) {
 	l, m := newDamageTestLog(t, fs)
 	l.Close()
 	if _, err := Verify(fs, "/data", InspectOptions{}); !errors.Is(err, ErrLocked) {
-		t.Fatalf("verify beside a running node: %v", err)
+		t.Fatalf("verify while a node runs: %v", err)
 	}
 	report, err := Verify(fs, "/data", InspectOptions{EvenIfRunning: true})
 	if err != nil {
@@ -251,7 +251,7 @@ func TestDumpShowsEveryFrameAndVerifyReadsThemAll(t *testing.T) {
 	if report.LastIndex != m.last() || report.FirstIndex != 1 || report.HardState.Term != m.hard.term || report.Identity != testIdentity() || len(report.Warnings) != 0 {
 		t.Fatalf("report %+v, model %v", report, m)
 	}
-	// What the frames say, one after the other, is the log.
+	// The frames in order give the log.
 	replayed := &logModel{}
 	frames, kinds := 0, map[string]int{}
 	err = Dump(fs, "/data", InspectOptions{}, func(f FrameInfo) error {
@@ -282,7 +282,7 @@ func TestDumpShowsEveryFrameAndVerifyReadsThemAll(t *testing.T) {
 	}
 }
 
-func TestVerifyFindsAFlippedBitInOldDataThatOpenDoesNotRead(t *testing.T) {
+func TestVerifyFindsDamageThatOpenDoesNotRead(t *testing.T) {
 	fs := vfs.NewMem()
 	d, err := OpenDataDir(fs, "/data", testIdentity())
 	if err != nil {
@@ -297,7 +297,7 @@ func TestVerifyFindsAFlippedBitInOldDataThatOpenDoesNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, err := Open(testOptions(fs.CrashClone(vfs.KeepUnsynced))); err != nil {
-		t.Fatalf("open reads what it need not: %v", err)
+		t.Fatalf("open read more than it needs: %v", err)
 	}
 	var bad *CorruptError
 	if _, err := Verify(fs, "/data", InspectOptions{}); !errors.As(err, &bad) || bad.File != path || bad.Offset > at {

@@ -6,7 +6,8 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// directFS notes which files are to be appended to past the page cache, and holds the log to what it says of them.
+// directFS records which files are announced for direct appends, and checks that they are only
+// appended to.
 type directFS struct {
 	vfs.FS
 	t     *testing.T
@@ -37,7 +38,7 @@ func (f *directFile) AppendDirect(end int64) bool {
 		f.fs.t.Fatal(err)
 	}
 	if size%4096 != 0 || end > size {
-		f.fs.t.Errorf("a segment of %d bytes, told to end at %d", size, end)
+		f.fs.t.Errorf("a segment of %d bytes, announced to end at %d", size, end)
 	}
 	return true
 }
@@ -52,7 +53,7 @@ func (f *directFile) WriteAt(p []byte, off int64) (int, error) {
 	return f.File.WriteAt(p, off)
 }
 
-func TestTheActiveSegmentIsOnlyEverAppendedTo(t *testing.T) {
+func TestActiveSegmentIsOnlyAppendedTo(t *testing.T) {
 	for name, disk := range map[string]vfs.FS{"live": vfs.OS(), "in memory": vfs.NewMem()} {
 		t.Run(name, func(t *testing.T) {
 			fs := &directFS{FS: disk, t: t}
@@ -62,10 +63,10 @@ func TestTheActiveSegmentIsOnlyEverAppendedTo(t *testing.T) {
 				t.Fatal(err)
 			}
 			last := uint64(0)
-			for life := range 3 {
+			for run := range 3 {
 				l, _ := mustOpen(t, o)
 				if !l.Stats().DirectIO {
-					t.Error("the log does not know that it writes past the page cache")
+					t.Error("the log does not report direct writes")
 				}
 				for range 40 {
 					mustAppend(t, l, 0, testBatch(last+1, 1, 1, 900), testHardState(1, 0, 0))
@@ -77,8 +78,8 @@ func TestTheActiveSegmentIsOnlyEverAppendedTo(t *testing.T) {
 				if err := l.Close(); err != nil {
 					t.Fatal(err)
 				}
-				if fs.hints < 3*(life+1) {
-					t.Errorf("life %d: %d segments begun", life, fs.hints)
+				if fs.hints < 3*(run+1) {
+					t.Errorf("run %d: %d segments started", run, fs.hints)
 				}
 			}
 		})

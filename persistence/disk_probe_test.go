@@ -8,7 +8,7 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-func TestAProbeAsksTheDiskAndDoesNotGrowTheLog(t *testing.T) {
+func TestDiskProbeDoesNotGrowTheLog(t *testing.T) {
 	disk := vfs.NewMem()
 	l, _, err := Open(Options{FS: disk, Dir: "/log", NodeID: 1})
 	if err != nil {

@@ -31,26 +31,26 @@ func TestE1TermAndVoteAreOneRecord(t *testing.T) {
 		}
 	})
 	mustAppend(t, l, 0, nil, testHardState(2, 9, 0))
-	// Never the term of one with the vote of the other.
+	// Never the term of one hard state with the vote of the other.
 	if !slices.Equal(found, []hardState{{1, 5, 0}, {2, 9, 0}}) {
 		t.Fatalf("after power cuts: %+v", found)
 	}
 }
 
-func TestE2AVoteIsNotChangedWithinItsTermAndATermNeverGoesBack(t *testing.T) {
+func TestE2VoteAndTermNeverGoBack(t *testing.T) {
 	l, _ := mustOpen(t, testOptions(vfs.NewMem()))
 	mustAppend(t, l, 0, nil, testHardState(3, 0, 0))
-	mustAppend(t, l, 0, nil, testHardState(3, 5, 0)) // a term seen first, its vote given later
+	mustAppend(t, l, 0, nil, testHardState(3, 5, 0)) // the vote may follow its term later
 	for _, bad := range []*messages.HardState{testHardState(3, 6, 0), testHardState(3, 0, 0), testHardState(2, 5, 0)} {
 		var broken *InvariantError
 		if err := l.Add(0, nil, bad); !errors.As(err, &broken) {
-			t.Fatalf("%v was taken: %v", bad, err)
+			t.Fatalf("%v was accepted: %v", bad, err)
 		}
 	}
 	mustAppend(t, l, 0, nil, testHardState(4, 0, 0))
 }
 
-func TestE3ALaterAppendNeverComesWithoutTheHardStateBeforeIt(t *testing.T) {
+func TestE3AppendNeverOvertakesItsHardState(t *testing.T) {
 	disk := vfs.NewMem()
 	l, _ := mustOpen(t, testOptions(disk))
 	mustAppend(t, l, 0, testBatch(1, 3, 1, 200), testHardState(1, 1, 0))
@@ -71,7 +71,7 @@ func TestE3ALaterAppendNeverComesWithoutTheHardStateBeforeIt(t *testing.T) {
 	mustAppend(t, l, 0, testBatch(4, 3, 2, 200), testHardState(2, 6, 0))
 }
 
-func TestE6EveryNewNameIsFollowedByASyncOfItsDirectory(t *testing.T) {
+func TestE6DirectoryIsSyncedAfterEveryNewName(t *testing.T) {
 	disk := vfs.NewMem()
 	synced := map[string]bool{}
 	disk.Observe(func(op vfs.Op) {
@@ -93,19 +93,19 @@ func TestE6EveryNewNameIsFollowedByASyncOfItsDirectory(t *testing.T) {
 	for i := range uint64(60) {
 		mustAppend(t, l, 0, testBatch(i+1, 1, 1, 1000), testHardState(1, 1, 0))
 		if !synced[o.Dir] {
-			t.Fatalf("entry %d was promised on a segment whose name is not durable", i+1)
+			t.Fatalf("entry %d was acknowledged in a segment whose name is not durable", i+1)
 		}
 	}
-	// And so nothing of it is lost.
+	// So nothing is lost.
 	o.FS = disk.CrashClone(vfs.LoseUnsynced)
 	if _, r := mustOpen(t, o); r.LastIndex != 60 {
 		t.Fatalf("recovered up to %d", r.LastIndex)
 	}
 }
 
-func TestE6ADirectoryThatACrashLeftUnsyncedIsSyncedByTheNextStart(t *testing.T) {
+func TestE6UnsyncedDirectoryIsSyncedByNextStart(t *testing.T) {
 	disk := vfs.NewMem()
-	if err := disk.MkdirAll("/data/log"); err != nil { // made by a process that was killed before its sync
+	if err := disk.MkdirAll("/data/log"); err != nil { // by a process that was killed before its sync
 		t.Fatal(err)
 	}
 	l, _ := mustOpen(t, testOptions(disk))
@@ -115,10 +115,10 @@ func TestE6ADirectoryThatACrashLeftUnsyncedIsSyncedByTheNextStart(t *testing.T) 
 	}
 }
 
-// A process was killed between the rename of a new segment and the sync of the directory. The next one found that segment
-// and began another; then the power failed and took the first name, not the second: a log with a hole in it, though nothing
-// was damaged.
-func TestE6ASegmentWhoseNameACrashLeftUnsyncedHasItForSureBeforeTheNextOneHas(t *testing.T) {
+// A process is killed between the rename of a segment and the sync of the directory. The next
+// process finds that segment and starts another. If then a power cut removed the first name and
+// kept the second, the log would have a hole although nothing is damaged.
+func TestE6UnsyncedSegmentNameIsSyncedBeforeTheNext(t *testing.T) {
 	disk := vfs.NewMem()
 	l, _ := mustOpen(t, testOptions(disk))
 	mustAppend(t, l, 0, testBatch(1, 1, 1, 10), testHardState(1, 1, 0))
@@ -151,7 +151,7 @@ func TestE6ASegmentWhoseNameACrashLeftUnsyncedHasItForSureBeforeTheNextOneHas(t 
 	}
 }
 
-func TestE12ATruncationLowersTheLastIndexAtOnce(t *testing.T) {
+func TestE12TruncationLowersTheLastIndex(t *testing.T) {
 	disk := vfs.NewMem()
 	l, _ := mustOpen(t, testOptions(disk))
 	mustAppend(t, l, 0, testBatch(1, 9, 1, 20), testHardState(1, 1, 0))
@@ -176,16 +176,16 @@ func TestE12ATruncationLowersTheLastIndexAtOnce(t *testing.T) {
 	}
 }
 
-// A base that contradicts what is committed would leave a log whose commit index goes back, which no start accepts.
-func TestABaseThatContradictsWhatIsCommittedIsRefused(t *testing.T) {
+// Such a base would leave a log whose commit index goes back, which every start refuses.
+func TestBaseAgainstCommittedEntryIsRefused(t *testing.T) {
 	disk := vfs.NewMem()
 	l, _ := mustOpen(t, testOptions(disk))
 	mustAppend(t, l, 0, testBatch(1, 9, 1, 20), testHardState(3, 1, 5))
 	var broken *InvariantError
 	if err := l.rebase(4, 2, nil); !errors.As(err, &broken) {
-		t.Fatalf("entry 4 of term 1 is committed, a base of term 2 was taken: %v", err)
+		t.Fatalf("entry 4 of term 1 is committed, a base of term 2 was accepted: %v", err)
 	}
-	if err := l.rebase(6, 2, nil); err != nil { // not committed: the snapshot knows better (E38)
+	if err := l.rebase(6, 2, nil); err != nil { // not committed, so the snapshot wins (E38)
 		t.Fatal(err)
 	}
 	if _, r := mustOpen(t, testOptions(disk.CrashClone(vfs.LoseUnsynced))); r.BaseIndex != 6 || r.LastIndex != 6 || r.HardState.Commit != 5 {
@@ -193,7 +193,7 @@ func TestABaseThatContradictsWhatIsCommittedIsRefused(t *testing.T) {
 	}
 }
 
-func TestE13NothingIsSeenOfTheLogBeforeItsSync(t *testing.T) {
+func TestE13NothingIsVisibleBeforeItsSync(t *testing.T) {
 	disk := vfs.NewMem()
 	l, _ := mustOpen(t, testOptions(disk))
 	mustAppend(t, l, 0, testBatch(1, 1, 1, 10), testHardState(1, 1, 0))
@@ -206,7 +206,7 @@ func TestE13NothingIsSeenOfTheLogBeforeItsSync(t *testing.T) {
 				t.Errorf("entry 2 was seen before its sync: %v", err)
 			}
 			if got := l.Stats(); got.LastIndex != 1 || got.HardState.Term != 1 {
-				t.Errorf("told before the sync: %+v", got)
+				t.Errorf("reported before the sync: %+v", got)
 			}
 		}
 		return nil
@@ -218,7 +218,7 @@ func TestE13NothingIsSeenOfTheLogBeforeItsSync(t *testing.T) {
 	}
 }
 
-func TestE46FilesAndDirectoriesAreTheOwnersAlone(t *testing.T) {
+func TestE46OnlyTheOwnerCanAccessFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "member")
 	d, err := OpenDataDir(vfs.OS(), dir, Identity{ClusterID: 1, NodeID: 7, StorageID: testStorage})
 	if err != nil {

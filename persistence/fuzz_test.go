@@ -10,8 +10,8 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// Whatever lies on a disk, the decoders refuse it or make sense of it; they never panic, and never take memory for sizes
-// that are not there. Sums are put right first, so that the fuzzer gets past them to what they protect.
+// The decoders refuse or decode any bytes; they never panic, and never allocate for sizes beyond
+// the input. The fuzz tests correct the checksums first, so that inputs get past them.
 
 func FuzzFrame(f *testing.F) {
 	frame1 := frameHeader{segment: 1, offset: segmentHeaderBytes, first: 3, hard: hardState{2, 1, 1}, sequence: 9}
@@ -53,7 +53,7 @@ func FuzzFrame(f *testing.F) {
 			got.payloadCRC = checksum(b[at : at+int64(got.payloadBytes)])
 		}
 		if err := got.checkPayload(b); err != nil {
-			t.Fatalf("sums are right, but: %v", err)
+			t.Fatalf("the checksums are right, but: %v", err)
 		}
 		var e logEdit
 		if err := got.decodeEdit(b, &e); err != nil {
@@ -137,7 +137,8 @@ func FuzzIdentity(f *testing.F) {
 	})
 }
 
-// FuzzSegment damages a stretch of the newest segment of a log. It opens with entries that were written, or is refused.
+// FuzzSegment overwrites a byte range of the newest segment. The log opens with entries that were
+// written, or is refused.
 func FuzzSegment(f *testing.F) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(f, fs)

@@ -25,7 +25,7 @@ func mustOpen(t testing.TB, o Options) (*Log, *Recovery) {
 	return l, r
 }
 
-// batch makes entries of one term whose bytes tell index and term.
+// testBatch returns entries of one term whose bytes contain index and term.
 func testBatch(first uint64, n int, term uint64, size int) *messages.Entries {
 	e := &messages.Entries{First: first, Runs: []*messages.TermRun{{FirstIndex: first, Term: term}}}
 	for i := range n {
@@ -56,7 +56,7 @@ func mustAppend(t testing.TB, l *Log, truncateFrom uint64, e *messages.Entries, 
 	}
 }
 
-// readAll reads [from, to] in pieces.
+// readAll reads [from, to] in several Reads.
 func readAll(t testing.TB, r *Reader, from, to, maxBytes uint64) (data [][]byte, terms []uint64) {
 	t.Helper()
 	for from <= to {
@@ -76,7 +76,7 @@ func readAll(t testing.TB, r *Reader, from, to, maxBytes uint64) (data [][]byte,
 	return data, terms
 }
 
-func TestWhatIsAppendedIsReadAndRecovered(t *testing.T) {
+func TestAppendedEntriesAreReadAndRecovered(t *testing.T) {
 	fs := vfs.NewMem()
 	l, r := mustOpen(t, testOptions(fs))
 	if r.LastIndex != 0 || r.HardState.Term != 0 || len(r.Runs) != 0 {
@@ -120,14 +120,15 @@ func TestWhatIsAppendedIsReadAndRecovered(t *testing.T) {
 	}
 }
 
-// testConfigurationBatch is one entry that holds a configuration; its cluster id tells the index.
+// testConfigurationBatch returns one entry that is a configuration; its cluster id is the index.
 func testConfigurationBatch(index, term uint64) *messages.Entries {
 	data := raft.EncodeConfiguration(&messages.Configuration{ClusterId: index, Members: []*messages.Member{{Id: 1}}})
 	return &messages.Entries{First: index, Runs: []*messages.TermRun{{FirstIndex: index, Term: term}}, Data: [][]byte{data}, Bytes: uint64(len(data))}
 }
 
-// What a reader has read of a segment that was being written was zeros where its index came to stand.
-func TestAReaderOutlivesTheEndOfTheSegmentItReads(t *testing.T) {
+// A Reader that has read zeros at the end of the active segment must not take them for the frames
+// that are there later.
+func TestReaderSurvivesASegmentRoll(t *testing.T) {
 	l, _ := mustOpen(t, testOptions(vfs.NewMem()))
 	reader := l.Reader()
 	defer reader.Close()

@@ -24,8 +24,9 @@ func markerFiles(t *testing.T, fs vfs.FS) (found []string) {
 	return found
 }
 
-// Whichever segment is lost, a start says which: the older ones are named by those that follow them, the newest by its mark.
-func TestE7TheLossOfAnySegmentIsRefusedByNameOnceTheLogWasIdle(t *testing.T) {
+// A start reports which segment is lost: an older one is named by its successor, the newest by its
+// marker.
+func TestE7LostSegmentIsNamedOnceTheLogWasIdle(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	if err := l.Idle(); err != nil {
@@ -42,10 +43,10 @@ func TestE7TheLossOfAnySegmentIsRefusedByNameOnceTheLogWasIdle(t *testing.T) {
 			t.Fatalf("segment %d of %d is gone: %v", i+1, len(l.segments), err)
 		}
 		if s == l.published.active && bad.File != s.path {
-			t.Fatalf("the newest segment is gone, and it says %v", err)
+			t.Fatalf("the newest segment is missing, and the error is %v", err)
 		}
 	}
-	// All of them.
+	// All segments are lost.
 	disk := fs.CrashClone(vfs.LoseUnsynced)
 	for _, s := range l.segments {
 		if err := disk.Remove(s.path); err != nil {
@@ -59,17 +60,17 @@ func TestE7TheLossOfAnySegmentIsRefusedByNameOnceTheLogWasIdle(t *testing.T) {
 	}
 }
 
-func TestThereIsOneMarkAndItIsOfTheActiveSegment(t *testing.T) {
+func TestOneMarkerNamesTheActiveSegment(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	for range 3 {
 		if err := l.Idle(); err != nil {
 			t.Fatal(err)
 		}
-		// A power cut keeps it: it was synced.
+		// It was synced, so it survives a power cut.
 		for _, disk := range []*vfs.MemFS{fs.KillClone(), fs.CrashClone(vfs.LoseUnsynced)} {
 			if marks := markerFiles(t, disk); !slices.Equal(marks, []string{markerName(l.published.active.sequence)}) {
-				t.Fatalf("marks %q where segment %d is active", marks, l.published.active.sequence)
+				t.Fatalf("markers %q, but segment %d is active", marks, l.published.active.sequence)
 			}
 		}
 		l.Close()
@@ -77,7 +78,7 @@ func TestThereIsOneMarkAndItIsOfTheActiveSegment(t *testing.T) {
 		m.hard.vote = l.active.hard.vote
 		mustAppend(t, l, 0, m.append(0, 3, 500), m.hardStateMessage())
 	}
-	// A leftover of a crash in the middle of things is removed, a mark of a segment that is there does no harm.
+	// A start removes the markers of older segments.
 	for _, sequence := range []uint64{1, 2} {
 		f, err := fs.Create(filepath.Join(testOptions(fs).Dir, markerName(sequence)))
 		if err != nil {
@@ -88,12 +89,12 @@ func TestThereIsOneMarkAndItIsOfTheActiveSegment(t *testing.T) {
 	l.Close()
 	mustOpen(t, testOptions(fs))
 	if marks := markerFiles(t, fs); len(marks) != 1 {
-		t.Fatalf("marks %q", marks)
+		t.Fatalf("markers %q", marks)
 	}
 }
 
-// The mark waits for an idle moment, or goes along with a spare: no commit syncs for it.
-func TestNoCommitPaysForAMark(t *testing.T) {
+// The marker is created in an idle moment or together with a spare.
+func TestNoCommitSyncsForAMarker(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	syncs := 0
@@ -107,7 +108,7 @@ func TestNoCommitPaysForAMark(t *testing.T) {
 		mustAppend(t, l, 0, m.append(0, 2, 600), m.hardStateMessage())
 	}
 	if rolls = l.published.active.sequence - rolls; rolls < 3 || syncs != int(rolls) {
-		t.Fatalf("%d syncs of the directory, or marks, for %d new segments", syncs, rolls)
+		t.Fatalf("%d syncs of the directory and markers for %d new segments", syncs, rolls)
 	}
 	syncs = 0
 	for worked := true; worked; {
@@ -117,9 +118,9 @@ func TestNoCommitPaysForAMark(t *testing.T) {
 		}
 	}
 	if marks := markerFiles(t, fs.CrashClone(vfs.LoseUnsynced)); syncs != 2 || len(marks) != 1 || marks[0] != markerName(l.published.active.sequence) {
-		t.Fatalf("with a spare come %d syncs and marks, and marks %q", syncs, marks)
+		t.Fatalf("%d syncs and markers with a spare, and markers %q", syncs, marks)
 	}
 	if err := l.Idle(); err != nil || syncs != 2 {
-		t.Fatalf("then %d syncs and marks in an idle moment: %v", syncs, err)
+		t.Fatalf("%d syncs and markers after an idle moment: %v", syncs, err)
 	}
 }

@@ -9,10 +9,10 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// Frames and indexes whose sums are right and which are wrong all the same: from a misdirected or lost write, or a file put
-// back from an older copy.
+// These tests use frames and indexes with correct checksums in a wrong place: from a misdirected or
+// lost write, or a file restored from an older copy.
 
-// forge reads the frame at an offset of a segment, has it changed, sums it anew and writes it back.
+// rewriteFrame changes the frame at an offset of a segment and corrects its checksum.
 func rewriteFrame(t *testing.T, fs vfs.FS, path string, offset int64, change func(f *frameHeader, b []byte)) {
 	t.Helper()
 	file, err := fs.OpenReadWrite(path)
@@ -36,7 +36,7 @@ func rewriteFrame(t *testing.T, fs vfs.FS, path string, offset int64, change fun
 	}
 }
 
-// frameOffsets is where the frames of a segment begin.
+// frameOffsets returns the offsets of a segment's frames.
 func frameOffsets(t *testing.T, l *Log, s *segment) (offsets []int64) {
 	t.Helper()
 	file, err := l.options.FS.Open(s.path)
@@ -58,7 +58,7 @@ func frameOffsets(t *testing.T, l *Log, s *segment) (offsets []int64) {
 	}
 }
 
-func TestAFrameThatWasReplacedByAnotherBreaksTheChain(t *testing.T) {
+func TestReplacedFrameBreaksTheChain(t *testing.T) {
 	fs := vfs.NewMem()
 	l, _ := newDamageTestLog(t, fs)
 	offsets := frameOffsets(t, l, l.published.active)
@@ -70,7 +70,7 @@ func TestAFrameThatWasReplacedByAnotherBreaksTheChain(t *testing.T) {
 	}
 }
 
-func TestAFrameOfAnotherPlaceOrSegmentIsNone(t *testing.T) {
+func TestMisplacedFrameIsInvalid(t *testing.T) {
 	fs := vfs.NewMem()
 	l, _ := newDamageTestLog(t, fs)
 	s := l.published.active
@@ -90,12 +90,12 @@ func TestAFrameOfAnotherPlaceOrSegmentIsNone(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, _, err := w.readFrame(at, s.sequence); !errors.Is(err, errInvalidFrame) {
-			t.Fatalf("a frame of another %s was taken: %v", name, err)
+			t.Fatalf("a frame of another %s was accepted: %v", name, err)
 		}
 	}
 }
 
-func TestAnIndexThatIsNotOfItsSegmentsEndIsMadeAnew(t *testing.T) {
+func TestIndexOfAnotherEndIsRebuilt(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	s := l.segments[0]
@@ -116,7 +116,7 @@ func TestAnIndexThatIsNotOfItsSegmentsEndIsMadeAnew(t *testing.T) {
 	}
 }
 
-func TestABaseAboveTheEndOfTheLogIsRefused(t *testing.T) {
+func TestBaseAboveTheEndOfTheLogIsRefused(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	payload, err := (&base{index: m.last() + 10, term: 1}).encode()
@@ -135,7 +135,7 @@ func TestABaseAboveTheEndOfTheLogIsRefused(t *testing.T) {
 	}
 }
 
-func TestACommitIndexBeyondTheLogIsWrittenAsTheLastIndex(t *testing.T) {
+func TestCommitIndexIsLimitedToTheLastIndex(t *testing.T) {
 	fs := vfs.NewMem()
 	l, _ := mustOpen(t, testOptions(fs))
 	mustAppend(t, l, 0, testBatch(1, 3, 1, 10), testHardState(1, 1, 9))
@@ -143,18 +143,18 @@ func TestACommitIndexBeyondTheLogIsWrittenAsTheLastIndex(t *testing.T) {
 	if r.HardState.Commit != 3 {
 		t.Fatalf("recovered %v", r.HardState)
 	}
-	// A node that starts anew may not know it yet; it stays true.
+	// A restarted node may not know the commit index yet; it stays valid.
 	mustAppend(t, l, 0, testBatch(4, 1, 1, 10), testHardState(1, 1, 0))
 	if got := l.Stats().HardState.Commit; got != 3 {
 		t.Fatalf("commit went back to %d", got)
 	}
 }
 
-func TestE7WhatASegmentBeginsWithIsNeverTakenForATornWrite(t *testing.T) {
+func TestE7DamagedPreambleIsNeverATornWrite(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	l.Close()
-	l, _ = mustOpen(t, testOptions(fs)) // copies the last frame; nothing is written after
+	l, _ = mustOpen(t, testOptions(fs)) // copies the last frame; nothing is written after it
 	path, end := l.published.active.path, l.active.writeOffset
 	for at := int64(0); at < end; at++ {
 		disk := fs.CrashClone(vfs.KeepUnsynced)

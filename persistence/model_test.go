@@ -8,18 +8,18 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// model is what a log should hold: the naive second formulation.
+// logModel is the expected content of a log, in the simplest form.
 type logModel struct {
 	base     uint64
 	baseTerm uint64
 	terms    []uint64 // of base + 1 …
-	sizes    []int    // of base + 1 …; configurationSize: a configuration
+	sizes    []int    // of base + 1 …
 	hard     hardState
 
 	baseConfiguration uint64 // the cluster id in it; 0: none
 }
 
-// configurationSize is the size that says an entry is a configuration.
+// configurationSize is the size that marks an entry as a configuration.
 const configurationSize = -1
 
 func (m *logModel) last() uint64 { return m.base + uint64(len(m.terms)) }
@@ -35,7 +35,7 @@ func (m *logModel) String() string {
 	return fmt.Sprintf("base %d/%d, last %d, terms %v, hard state %+v", m.base, m.baseTerm, m.last(), m.terms, m.hard)
 }
 
-// append takes n entries of the present term after truncation; it is what both the model and the log are told.
+// append appends n entries of the present term after a truncation. It returns them for the log.
 func (m *logModel) append(truncateFrom uint64, n, size int) *messages.Entries {
 	if truncateFrom != 0 {
 		m.terms, m.sizes = m.terms[:truncateFrom-m.base-1], m.sizes[:truncateFrom-m.base-1]
@@ -65,7 +65,7 @@ func (m *logModel) rebase(index, term uint64) {
 	m.base, m.baseTerm = index, term
 }
 
-// differs compares the log with the model, byte for byte; "" where they agree.
+// diff compares the log with the model, byte for byte; "" if they agree.
 func (m *logModel) diff(r *Recovery, l *Log) string {
 	if r.LastIndex != m.last() || r.BaseIndex != m.base || r.BaseTerm != m.baseTerm {
 		return fmt.Sprintf("base %d/%d, last %d", r.BaseIndex, r.BaseTerm, r.LastIndex)
@@ -81,7 +81,7 @@ func (m *logModel) diff(r *Recovery, l *Log) string {
 	return m.diffReader(reader)
 }
 
-// diffRecovery compares what recovery tells beside the entries: runs of terms and configurations.
+// diffRecovery compares the term runs and configurations of a Recovery.
 func (m *logModel) diffRecovery(r *Recovery) string {
 	run, configurations := 0, r.Configurations
 	for i, term := range m.terms {
@@ -109,7 +109,7 @@ func (m *logModel) diffRecovery(r *Recovery) string {
 	return ""
 }
 
-// diffReader compares what a reader reads.
+// diffReader compares all entries that a Reader returns.
 func (m *logModel) diffReader(reader *Reader) string {
 	prev := m.baseTerm
 	for from := m.base + 1; from <= m.last(); {
@@ -136,7 +136,7 @@ func (m *logModel) diffReader(reader *Reader) string {
 	return ""
 }
 
-// modelEntryData is the bytes of an entry of the model.
+// modelEntryData returns the bytes of an entry of the model.
 func modelEntryData(index, term uint64, size int) []byte {
 	if size == configurationSize {
 		return testConfigurationBatch(index, term).Data[0]
@@ -144,7 +144,7 @@ func modelEntryData(index, term uint64, size int) []byte {
 	return entryData(index, term, size)
 }
 
-// odometer is a vfs.Choice that goes through all outcomes of a crash, one after the other.
+// exhaustiveChoice is a vfs.CrashChoice that enumerates all outcomes of a crash.
 type exhaustiveChoice struct {
 	digits, limits []int
 	at             int
@@ -158,7 +158,7 @@ func (o *exhaustiveChoice) choose(n int) int {
 	return o.digits[o.at-1]
 }
 
-// next moves on to the next outcome; false when all were seen.
+// next moves to the next outcome; false if there is none.
 func (o *exhaustiveChoice) next() bool {
 	o.digits, o.limits, o.at = o.digits[:o.at], o.limits[:o.at], 0
 	for i := len(o.digits) - 1; i >= 0; i-- {

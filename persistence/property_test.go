@@ -8,10 +8,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The log against the model, under whatever comes: appends, conflicts, group commits of several pieces, votes, idle moments,
-// spares, bases, reopening, power cuts that tear what is not synced, in any order; with a reader that lives as long as the
-// log is open.
-func TestTheLogIsTheModelWhateverHappens(t *testing.T) {
+// TestLogMatchesModel runs random sequences of appends, conflicts, group commits, votes, idle
+// moments, spares, bases, restarts and torn writes on a log and its model. A Reader stays open as
+// long as the log.
+func TestLogMatchesModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fs := vfs.NewMem()
 		o := testOptions(fs)
@@ -32,7 +32,7 @@ func TestTheLogIsTheModelWhateverHappens(t *testing.T) {
 			}
 			fs = disk
 		}
-		// add adds one piece to the log and the model.
+		// add adds one change to the log and the model.
 		add := func(t *rapid.T, to *logModel) {
 			if rapid.Bool().Draw(t, "new term") {
 				to.hard.term++
@@ -111,7 +111,7 @@ func TestTheLogIsTheModelWhateverHappens(t *testing.T) {
 			"power cut in a write": func(t *rapid.T) {
 				after := m.clone()
 				add(t, after)
-				// After any operation of the disk that the commit makes.
+				// The power fails after any disk operation of the commit.
 				at := rapid.IntRange(1, 12).Draw(t, "operation")
 				var disk *vfs.MemFS
 				fs.Observe(func(op vfs.Op) {

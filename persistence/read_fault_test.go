@@ -11,7 +11,7 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// readWholeLog reads a log from its beginning with a new reader, and checks each entry against the model.
+// readWholeLog reads a log with a new Reader and checks each entry against the model.
 func readWholeLog(t *testing.T, l *Log, m *logModel, maxBytes uint64) (warnings []string, err error) {
 	t.Helper()
 	r := l.Reader()
@@ -25,7 +25,7 @@ func readWholeLog(t *testing.T, l *Log, m *logModel, maxBytes uint64) (warnings 
 		for i, data := range e.Data {
 			index := from + uint64(i)
 			if want := entryData(index, m.terms[index-1], m.sizes[index-1]); !bytes.Equal(data, want) {
-				t.Fatalf("entry %d is served as %q", index, data)
+				t.Fatalf("entry %d is returned as %q", index, data)
 			}
 		}
 		from += uint64(len(e.Data))
@@ -33,7 +33,8 @@ func readWholeLog(t *testing.T, l *Log, m *logModel, maxBytes uint64) (warnings 
 	return warnings, nil
 }
 
-// failNthRead hurts one read of a disk, whatever kind of read it is, and counts down to it.
+// failNthRead returns an injector that counts read operations down and lets the nth one meet the
+// error of hurt.
 func failNthRead(n *int, hurt func(vfs.Op) error) func(vfs.Op) error {
 	return func(op vfs.Op) error {
 		if op.Kind.ReadOnly() {
@@ -45,7 +46,7 @@ func failNthRead(n *int, hurt func(vfs.Op) error) func(vfs.Op) error {
 	}
 }
 
-func TestE7ABitThatIsReadWrongOnceIsReadAgainAndSaid(t *testing.T) {
+func TestE7TransientReadFaultIsReadAgain(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	random := rand.New(rand.NewPCG(5, 5))
@@ -66,7 +67,7 @@ func TestE7ABitThatIsReadWrongOnceIsReadAgainAndSaid(t *testing.T) {
 			}
 			if len(warnings) == 1 {
 				if said++; !strings.Contains(warnings[0], segmentSuffix) || !strings.Contains(warnings[0], "check the disk") {
-					t.Fatalf("it says %q", warnings[0])
+					t.Fatalf("warning %q", warnings[0])
 				}
 			}
 		}
@@ -76,7 +77,7 @@ func TestE7ABitThatIsReadWrongOnceIsReadAgainAndSaid(t *testing.T) {
 	}
 }
 
-func TestE7ABitThatIsReadWrongTwiceIsNeverServed(t *testing.T) {
+func TestE7PermanentReadFaultIsNeverReturned(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	random := rand.New(rand.NewPCG(5, 6))
@@ -101,7 +102,7 @@ func TestE7ABitThatIsReadWrongTwiceIsNeverServed(t *testing.T) {
 	}
 }
 
-func TestAReadThatFailsIsToldWithItsFileAndNotAsTheEndOfTheLog(t *testing.T) {
+func TestFailedReadNamesFileAndIsNotTheEnd(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	failures := 0
@@ -120,7 +121,7 @@ func TestAReadThatFailsIsToldWithItsFileAndNotAsTheEndOfTheLog(t *testing.T) {
 			failures++
 			var unread *ReadError
 			if !errors.As(err, &unread) || !errors.Is(err, syscall.EIO) || unread.File != failed.Path || errors.Is(err, ErrNotInLog) || errors.Is(err, ErrCorrupt) {
-				t.Fatalf("%v fails, and the reader says %v", failed, err)
+				t.Fatalf("%v failed, and the Reader returned %v", failed, err)
 			}
 			fs.Inject(nil)
 			if _, err := readWholeLog(t, l, m, maxBytes); err != nil {
@@ -133,9 +134,9 @@ func TestAReadThatFailsIsToldWithItsFileAndNotAsTheEndOfTheLog(t *testing.T) {
 	}
 }
 
-// Compaction removes segments, and who reads there hears that the entries are gone: a peer then needs a snapshot. A file
-// that somebody else has removed is another matter.
-func TestASegmentThatIsMissingIsNotTakenForOneThatWasCompacted(t *testing.T) {
+// A Reader reports ErrNotInLog for entries that were compacted, so that the peer gets a snapshot. A
+// segment that was removed by others is corruption.
+func TestMissingSegmentIsNotCompacted(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	path := l.segments[1].path
@@ -145,6 +146,6 @@ func TestASegmentThatIsMissingIsNotTakenForOneThatWasCompacted(t *testing.T) {
 	_, err := readWholeLog(t, l, m, 1<<20)
 	var bad *CorruptError
 	if !errors.As(err, &bad) || bad.File != path || errors.Is(err, ErrNotInLog) {
-		t.Fatalf("the reader says %v", err)
+		t.Fatalf("the Reader returned %v", err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-func TestAFullDiskEndsTheLogAndLeavesItWhole(t *testing.T) {
+func TestFullDiskLatchesTheLogIntact(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	fs.SetCapacity(fs.UsedBytes())
@@ -34,7 +34,7 @@ func TestAFullDiskEndsTheLogAndLeavesItWhole(t *testing.T) {
 	}
 }
 
-func TestASparesSpaceIsThereWhenTheDiskIsFull(t *testing.T) {
+func TestSpareIsUsableOnAFullDisk(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	for {
@@ -63,13 +63,13 @@ func withoutCapacity(fs *vfs.MemFS) *vfs.MemFS {
 	return disk
 }
 
-func TestASpareThatDoesNotFitIsGivenUpAndTheLogGoesOn(t *testing.T) {
+func TestSpareThatDoesNotFitIsRemoved(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	if worked, err := l.PrepareSpare(); !worked || err != nil {
 		t.Fatal(worked, err)
 	}
-	fs.SetCapacity(fs.UsedBytes()) // somebody else took the room
+	fs.SetCapacity(fs.UsedBytes()) // others use the rest of the disk
 	if worked, err := l.PrepareSpare(); worked || err != nil {
 		t.Fatalf("worked %v, %v", worked, err)
 	}
@@ -92,7 +92,7 @@ func TestASpareThatDoesNotFitIsGivenUpAndTheLogGoesOn(t *testing.T) {
 	}
 }
 
-func TestAnIdleFrameIsWrittenOnce(t *testing.T) {
+func TestIdleFrameIsWrittenOnce(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	writes := 0
@@ -102,7 +102,7 @@ func TestAnIdleFrameIsWrittenOnce(t *testing.T) {
 		}
 	})
 	for want, add := range []func(){
-		func() {}, // what grown wrote last is claimed, once
+		func() {}, // the last batch is proven, once
 		func() { m.hard.commit++; mustAdd(t, l, m.hardStateMessage()) },
 		func() { m.hard.vote, m.hard.term = 3, m.hard.term+1; mustAdd(t, l, m.hardStateMessage()) },
 	} {

@@ -11,7 +11,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// zeroed makes a file of zeros that is appended to from end on, past the page cache where the filesystem can.
+// createZeroed creates a file of zeros that is appended to from end on, by direct writes if the
+// filesystem supports them.
 func createZeroed(t testing.TB, path string, size, end int64) *osFile {
 	t.Helper()
 	f, err := OS().Create(path)
@@ -39,11 +40,11 @@ func mustWrite(t testing.TB, do func() (int, error)) {
 func requireDirect(t testing.TB, o *osFile) {
 	t.Helper()
 	if o.direct == nil {
-		t.Skip("the filesystem of the temporary folder knows no writes past the page cache")
+		t.Skip("the filesystem of the temporary directory does not support direct writes")
 	}
 }
 
-func TestSmallAppendsGoPastTheCacheAndLargeOnesThroughIt(t *testing.T) {
+func TestOnlySmallAppendsAreDirect(t *testing.T) {
 	o := createZeroed(t, filepath.Join(t.TempDir(), "f"), 1<<20, 100)
 	requireDirect(t, o)
 	counted := &countingFile{directFile: o.direct.file}
@@ -56,16 +57,16 @@ func TestSmallAppendsGoPastTheCacheAndLargeOnesThroughIt(t *testing.T) {
 		p := bytes.Repeat([]byte{0xab}, c.size)
 		mustWrite(t, func() (int, error) { return o.WriteAt(p, off) })
 		if off += int64(c.size); counted.writes != c.direct {
-			t.Errorf("an append of %d bytes: %d writes past the cache, not %d", c.size, counted.writes, c.direct)
+			t.Errorf("an append of %d bytes: %d direct writes, not %d", c.size, counted.writes, c.direct)
 		}
 	}
 	whole := append(bytes.Repeat([]byte{0xbe}, 100), bytes.Repeat([]byte{0xab}, int(off)-100)...)
 	compareFile(t, o, append(whole, make([]byte, 1<<20-len(whole))...))
 }
 
-// Whatever is appended, and wherever reads of the same file through the cache come in between: the file holds what was
-// written, zeros after it, and is no longer than it was.
-func TestAFileHoldsWhatWasAppendedWhicheverWayItWent(t *testing.T) {
+// After any appends, with reads through the page cache in between, the file holds what was written
+// and zeros after it, and has not grown.
+func TestFileHoldsWhatWasAppendedEitherWay(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
 		size := rapid.Int64Range(0, 200<<10).Draw(rt, "size")
@@ -129,7 +130,7 @@ func (c *countingFile) WriteAt(p []byte, off int64) (int, error) {
 	return c.directFile.WriteAt(p, off)
 }
 
-func TestADeviceThatWantsLargerBlocksIsWrittenToThroughTheCache(t *testing.T) {
+func TestUnalignedDeviceFallsBackToTheCache(t *testing.T) {
 	o := createZeroed(t, filepath.Join(t.TempDir(), "f"), 64<<10, 0)
 	requireDirect(t, o)
 	refusing := &countingFile{directFile: o.direct.file, fail: &os.PathError{Op: "write", Path: "f", Err: syscall.EINVAL}}
@@ -145,7 +146,7 @@ func TestADeviceThatWantsLargerBlocksIsWrittenToThroughTheCache(t *testing.T) {
 	}
 }
 
-func TestNothingGoesPastTheCacheWhereThatIsNotWanted(t *testing.T) {
+func TestOSBufferedMakesNoDirectWrites(t *testing.T) {
 	f, err := OSBuffered().Create(filepath.Join(t.TempDir(), "f"))
 	if err != nil {
 		t.Fatal(err)
@@ -154,21 +155,21 @@ func TestNothingGoesPastTheCacheWhereThatIsNotWanted(t *testing.T) {
 	mustWrite(t, func() (int, error) { return f.WriteAt(make([]byte, 8192), 0) })
 	f.(DirectAppender).AppendDirect(0)
 	if f.(*osFile).direct != nil {
-		t.Fatal("past the cache all the same")
+		t.Fatal("a direct write was made")
 	}
 }
 
-func TestAnErrorPastTheCacheIsTold(t *testing.T) {
+func TestDirectWriteErrorIsReturned(t *testing.T) {
 	o := createZeroed(t, filepath.Join(t.TempDir(), "f"), 64<<10, 0)
 	requireDirect(t, o)
 	o.direct.file = &countingFile{directFile: o.direct.file, fail: syscall.EIO}
 	if _, err := o.WriteAt([]byte("hello"), 0); !errors.Is(err, syscall.EIO) {
-		t.Fatalf("told %v", err)
+		t.Fatalf("error %v", err)
 	}
 	compareFile(t, o, make([]byte, 64<<10))
 }
 
-func TestARenamedFileIsStillTheOneThatIsAppendedTo(t *testing.T) {
+func TestDirectAppendFollowsARename(t *testing.T) {
 	dir := t.TempDir()
 	f, err := OS().Create(filepath.Join(dir, "spare"))
 	if err != nil {

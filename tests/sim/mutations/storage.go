@@ -72,7 +72,7 @@ var storage = []Mutation{
 		Edits: []mutation.Edit{mutation.In("persistence", "checkPayload").Replace(
 			`_f.checkEntries(___entries)`,
 			`nil`)},
-		Hunt: Hunt{Package: "./persistence", Test: "TestE7AWriteTornAtAnySectorIsDroppedOrWhole"},
+		Hunt: Hunt{Package: "./persistence", Test: "TestE7TornWriteIsDroppedOrWhole"},
 	},
 	{
 		Name:   "what is read wrong is not read again",
@@ -97,7 +97,7 @@ var storage = []Mutation{
 		Edits: []mutation.Edit{mutation.In("persistence", "segmentScanner.checkOrder").Replace(
 			`_f.previousCRC != _s.lastCRC`,
 			`_f.previousCRC != _s.lastCRC && _s.frameCount < 0`)},
-		Hunt: Hunt{Package: "./persistence", Test: "TestAFrameThatWasReplacedByAnotherBreaksTheChain"},
+		Hunt: Hunt{Package: "./persistence", Test: "TestReplacedFrameBreaksTheChain"},
 	},
 	{
 		Name:   "a restarted LogStore goes on alone",
