@@ -1,5 +1,5 @@
-// Package messages is the vocabulary of Troupe: every message that actors exchange, over the wire or within a node.
+// Package messages holds every message that actors exchange, within a node and between nodes.
 //
-// log.proto holds what is written down (hard state, entries, configurations), peer.proto what nodes say to each other,
-// local.proto what the actors of one node say among themselves. Messages are immutable once sent.
+// log.proto has the content of the log, peer.proto the messages between nodes, local.proto those
+// within a node. Messages are immutable once sent.
 package messages
