@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 func checkOutput(t *testing.T, r commandResult, code int, parts ...string) {
@@ -96,7 +97,7 @@ func TestWorldsThatRunAtOnceAreTheSameAsOneAfterTheOther(t *testing.T) {
 	args := []string{"--profile", "all", "--seeds", "1..6", "--steps", "600", "--hashes", "--keep-going"}
 	one, four := runCommand(t, simulator(), append(args, "--workers", "1")...), runCommand(t, simulator(), append(args, "--workers", "4")...)
 	a, b := hashLines.FindAllString(one.out, -1), hashLines.FindAllString(four.out, -1)
-	if len(a) != 6*len(sim.Profiles) || !slices.Equal(a, b) {
+	if len(a) != 6*len(fault.Profiles) || !slices.Equal(a, b) {
 		t.Errorf("one worker has\n%s\nfour have\n%s", strings.Join(a, "\n"), strings.Join(b, "\n"))
 	}
 }
@@ -175,10 +176,10 @@ func TestTheListHasALineOnEverything(t *testing.T) {
 	for _, sc := range sim.Scenarios() {
 		names = append(names, sc.Name)
 	}
-	for _, p := range sim.Profiles {
+	for _, p := range fault.Profiles {
 		names = append(names, p.Name)
 	}
-	for _, f := range sim.FaultKinds() {
+	for _, f := range fault.Kinds() {
 		names = append(names, f.String())
 	}
 	for _, i := range sim.Invariants {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/internal/sim/history"
 )
 
@@ -52,7 +53,7 @@ var rows = []string{
 func groups(c *sim.Counts) []group {
 	all := map[string][]field{}
 	add := func(row string, fields ...field) { all[row] = append(all[row], fields...) }
-	add("faults", named(c.Faults[:], func(k int) string { return sim.Fault(k).String() })...)
+	add("faults", named(c.Faults[:], func(k int) string { return fault.Kind(k).String() })...)
 	add("power cuts", named(c.CrashImages[:], func(k int) string { return sim.CrashImage(k).String() })...)
 	add("stops", named(c.Stops[:], func(k int) string { return sim.Stop(k).String() })...)
 	add("crashes", named(c.Crashed[:], func(k int) string { return sim.CrashPoint(k).Actor() })...)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 // stage is a theatre whose worlds fail as a test wants it.
@@ -27,7 +28,7 @@ func fakeRunner(fails func(sim.Options) *sim.Failure) runner {
 		if o.FaultLimit > 0 {
 			left = o.FaultLimit
 		}
-		kinds := slices.DeleteFunc(slices.Clone(o.Profile.Faults), func(k sim.Fault) bool { return slices.Contains(o.Without, k) })
+		kinds := slices.DeleteFunc(slices.Clone(o.Profile.Faults), func(k fault.Kind) bool { return slices.Contains(o.Without, k) })
 		for n := 0; n < left && len(kinds) > 0; n++ {
 			r.Counts.Faults[kinds[n%len(kinds)]]++
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 // flags are the command line. Those under "the world" decide about histories, so a replay command needs them all
@@ -146,7 +147,7 @@ func (f *flags) plan(cmd *cobra.Command, t runner) (*execution, error) {
 	p := &execution{flags: *f, runner: t}
 	options := sim.Options{Nodes: f.nodes, Clients: f.clients, Steps: f.steps, FaultLimit: f.faultLimit, AllSteps: f.all}
 	for _, name := range f.without {
-		kind, err := sim.ParseFault(name)
+		kind, err := fault.ParseKind(name)
 		if err != nil {
 			return nil, usage("--without: there is no kind of fault %q%s; there are %s", name, didYouMean(name, faultNames()), strings.Join(faultNames(), ", "))
 		}
@@ -194,7 +195,7 @@ func (t runner) profileTargets(names []string, options sim.Options) (all []targe
 		if name == "all" {
 			return nil, usage("--profile %s: all goes alone", strings.Join(names, ","))
 		}
-		i := slices.IndexFunc(t.profiles, func(p sim.Profile) bool { return p.Name == name })
+		i := slices.IndexFunc(t.profiles, func(p fault.Profile) bool { return p.Name == name })
 		if i < 0 {
 			return nil, usage("--profile: there is no %q%s; there are %s, and all", name, didYouMean(name, t.profileNames()), strings.Join(t.profileNames(), ", "))
 		}
@@ -244,7 +245,7 @@ func invariantNames() (names []string) {
 }
 
 func faultNames() (names []string) {
-	for _, kind := range sim.FaultKinds() {
+	for _, kind := range fault.Kinds() {
 		names = append(names, kind.String())
 	}
 	return names

@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 // list tells what there is, a line on each.
@@ -25,7 +26,7 @@ func list(out io.Writer, t runner) error {
 	}
 	fmt.Fprintln(table)
 	section("Kinds of fault (--without):")
-	for _, f := range sim.FaultKinds() {
+	for _, f := range fault.Kinds() {
 		fmt.Fprintf(table, "  %s\t%s\n", f, f.Description())
 	}
 	fmt.Fprintln(table)

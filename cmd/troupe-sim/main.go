@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 // The exit codes are those of the troupe command where it has them.
@@ -45,14 +46,14 @@ var errReported = errors.New("told")
 
 // theatre is where worlds are made: the simulator itself, or what a test puts in its place.
 type runner struct {
-	profiles    []sim.Profile
+	profiles    []fault.Profile
 	scenarios   []sim.Scenario
 	runProfile  func(sim.Options) *sim.Result
 	runScenario func(sim.Scenario) func(sim.Options) *sim.Result
 }
 
 func simulator() runner {
-	return runner{sim.Profiles, sim.Scenarios(), sim.Run, func(s sim.Scenario) func(sim.Options) *sim.Result { return s.Run }}
+	return runner{fault.Profiles, sim.Scenarios(), sim.Run, func(s sim.Scenario) func(sim.Options) *sim.Result { return s.Run }}
 }
 
 // patience is how long worlds may run on after an interrupt before it is said that they do: nearly all are done long before.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 // command is the command line that plays exactly the history of these options, from the repository's root.
@@ -39,7 +40,7 @@ func worldFlags(o sim.Options) []string {
 		words = append(words, fmt.Sprintf("--steps %d", o.Steps))
 	}
 	if len(o.Without) > 0 {
-		words = append(words, "--without "+strings.ReplaceAll(namesOf(o.Without, sim.Fault.String), " ", ""))
+		words = append(words, "--without "+strings.ReplaceAll(namesOf(o.Without, fault.Kind.String), " ", ""))
 	}
 	if o.FaultLimit != 0 {
 		words = append(words, fmt.Sprintf("--fault-limit %d", o.FaultLimit))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 // shrinker finds a smaller history that fails the same way. What is taken away from a world changes whatever its seed draws
@@ -20,7 +21,7 @@ import (
 // is in shrink_search.go. What is found depends on the flags alone, unless time or patience ends the search.
 type shrinker struct {
 	target   *target
-	profiles []sim.Profile
+	profiles []fault.Profile
 	tries    int // seeds for each smaller world
 	workers  int
 	limit    time.Duration
@@ -157,7 +158,7 @@ func (s *target) sizeOf(r *sim.Result) string {
 	var kinds []string
 	for k, n := range r.Counts.Faults {
 		if n > 0 {
-			kinds = append(kinds, sim.Fault(k).String())
+			kinds = append(kinds, fault.Kind(k).String())
 		}
 	}
 	what := "no faults"

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 // deeper is how many times more seeds the last round tries, when the usual number finds nothing any more.
@@ -71,8 +72,8 @@ func (s *shrinker) try(what string, o sim.Options) bool {
 // simplerProfile tries profiles with fewer kinds of fault, the fewest first.
 func (s *shrinker) simplerProfile() {
 	now := s.best.Options.Profile
-	simpler := slices.DeleteFunc(slices.Clone(s.profiles), func(p sim.Profile) bool { return weight(p) >= weight(now) })
-	slices.SortStableFunc(simpler, func(a, b sim.Profile) int { return weight(a) - weight(b) })
+	simpler := slices.DeleteFunc(slices.Clone(s.profiles), func(p fault.Profile) bool { return weight(p) >= weight(now) })
+	slices.SortStableFunc(simpler, func(a, b fault.Profile) int { return weight(a) - weight(b) })
 	for _, p := range simpler {
 		o := s.best.Options
 		o.Profile = p
@@ -83,7 +84,7 @@ func (s *shrinker) simplerProfile() {
 }
 
 // weight is how much can go wrong in a profile.
-func weight(p sim.Profile) int {
+func weight(p fault.Profile) int {
 	kinds := slices.Clone(p.Faults)
 	slices.Sort(kinds)
 	n := len(slices.Compact(kinds))
@@ -125,7 +126,7 @@ func (s *shrinker) fewerKinds() {
 			out := kinds[at:min(at+part, len(kinds))]
 			o := s.best.Options
 			o.Without = append(slices.Clone(o.Without), out...)
-			if !s.try("without "+namesOf(out, sim.Fault.String), o) {
+			if !s.try("without "+namesOf(out, fault.Kind.String), o) {
 				at += part
 			}
 		}
@@ -134,10 +135,10 @@ func (s *shrinker) fewerKinds() {
 }
 
 // kinds are those of the faults that happened.
-func (s *shrinker) kinds() (all []sim.Fault) {
+func (s *shrinker) kinds() (all []fault.Kind) {
 	for kind, n := range s.best.Counts.Faults {
 		if n > 0 {
-			all = append(all, sim.Fault(kind))
+			all = append(all, fault.Kind(kind))
 		}
 	}
 	return all

@@ -9,13 +9,14 @@ import (
 	"testing"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 // A world that fails only with three members or more, two clients or more, kills, four faults or more and a hundred steps:
 // shrinking finds just that, and nothing that fails otherwise.
 func TestShrinkingFindsTheSmallestWorldThatFailsTheSameWay(t *testing.T) {
 	fails := func(o sim.Options) *sim.Failure {
-		kills := slices.Contains(o.Profile.Faults, sim.Kill) && !slices.Contains(o.Without, sim.Kill)
+		kills := slices.Contains(o.Profile.Faults, fault.Kill) && !slices.Contains(o.Without, fault.Kill)
 		switch {
 		case o.Nodes == 1:
 			return &sim.Failure{Invariant: "no panic", Text: "another way to fail"}

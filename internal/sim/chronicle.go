@@ -7,6 +7,7 @@ import (
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/internal/sim/explain"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/internal/sim/hash"
 	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/internal/sim/trace"
@@ -207,7 +208,7 @@ func (c *eventLog) duplicated(from, to *member, id uint64, m proto.Message) {
 // Faults.
 
 // struck: a fault happens to a member (nil: to all), or between it and a peer (nil: none), until a moment (0: unknown).
-func (c *eventLog) faultInjected(f Fault, m, peer *member, until time.Duration) {
+func (c *eventLog) faultInjected(f fault.Kind, m, peer *member, until time.Duration) {
 	n := rawEvent{kind: trace.FaultInjected, name: f.String(), until: until}
 	if m != nil {
 		n.member = m.id

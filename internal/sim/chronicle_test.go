@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"github.com/troupe-raft/troupe/internal/sim/explain"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
 func TestARecorderChangesNothing(t *testing.T) {
 	for seed := uint64(1); seed <= 3; seed++ {
-		o := Options{Seed: seed, Profile: Profiles[len(Profiles)-1], Nodes: 3, Steps: 2000}
+		o := Options{Seed: seed, Profile: fault.Profiles[len(fault.Profiles)-1], Nodes: 3, Steps: 2000}
 		alone := Run(o)
 		memory := &trace.Memory{}
 		o.Recorder = memory
@@ -41,7 +42,7 @@ func TestTheHashTellsHistoriesApart(t *testing.T) {
 func TestATraceTellsTheLogsAsTheyAre(t *testing.T) {
 	for seed := uint64(1); seed <= 5; seed++ {
 		memory := &trace.Memory{}
-		w := New(Options{Seed: seed, Profile: Profiles[len(Profiles)-1], Nodes: 3, Recorder: memory})
+		w := New(Options{Seed: seed, Profile: fault.Profiles[len(fault.Profiles)-1], Nodes: 3, Recorder: memory})
 		w.after(0, w.injectFaults)
 		w.addClients()
 		cluster, told := explain.NewCluster(3), 0
@@ -76,7 +77,7 @@ func equalLogs(is *explain.Member, log []uint64) bool {
 func TestTheLastNotesBeginWithTheMembersAsTheyStood(t *testing.T) {
 	for seed := uint64(1); seed <= 5; seed++ {
 		memory := &trace.Memory{}
-		w := New(Options{Seed: seed, Profile: Profiles[len(Profiles)-1], Nodes: 5, Recorder: memory})
+		w := New(Options{Seed: seed, Profile: fault.Profiles[len(fault.Profiles)-1], Nodes: 5, Recorder: memory})
 		w.after(0, w.injectFaults)
 		w.addClients()
 		for w.steps < 3000 && w.Failure == nil {
@@ -112,7 +113,7 @@ func runUntilFailure(o Options, text string) *World {
 
 func TestAFailureShowsWhatLedToItInAScreenful(t *testing.T) {
 	for seed := uint64(1); seed <= 20; seed++ {
-		last := runUntilFailure(Options{Seed: seed, Profile: Profiles[len(Profiles)-1]}, "member 2 is as it should not be").Result().Last
+		last := runUntilFailure(Options{Seed: seed, Profile: fault.Profiles[len(fault.Profiles)-1]}, "member 2 is as it should not be").Result().Last
 		for _, want := range []string{"THE TEST'S OWN: member 2", "more of the last 1000 events; --all shows them"} {
 			if !strings.Contains(last, want) {
 				t.Fatalf("seed %d: what led to it lacks %q:\n%s", seed, want, last)
@@ -128,7 +129,7 @@ func TestAFailureShowsWhatLedToItInAScreenful(t *testing.T) {
 }
 
 func TestAFailureShowsAllItsLastStepsWhereThatIsAskedFor(t *testing.T) {
-	all := runUntilFailure(Options{Seed: 3, Profile: Profiles[len(Profiles)-1], AllSteps: true}, "member 2").Result().Last
+	all := runUntilFailure(Options{Seed: 3, Profile: fault.Profiles[len(fault.Profiles)-1], AllSteps: true}, "member 2").Result().Last
 	if n := strings.Count(all, "\n"); n < 400 || strings.Contains(all, "--all") {
 		t.Errorf("all of the last steps are %d lines", n)
 	}
@@ -138,7 +139,7 @@ func TestAFailureShowsAllItsLastStepsWhereThatIsAskedFor(t *testing.T) {
 func TestWhatLedToAFailureIsToldOfThoseItNames(t *testing.T) {
 	of := func(seed uint64, text string) (members map[uint64]int) {
 		members = map[uint64]int{}
-		for line := range strings.Lines(runUntilFailure(Options{Seed: seed, Profile: Profiles[0]}, text).Result().Last) {
+		for line := range strings.Lines(runUntilFailure(Options{Seed: seed, Profile: fault.Profiles[0]}, text).Result().Last) {
 			for id := range uint64(5) {
 				for _, said := range []string{"log: Append", "machine: Committed", "node: Durable"} {
 					if column := 12 + 15*int(id); line[0] == ' ' && len([]rune(line)) > column+20 && strings.Contains(string([]rune(line)[column:column+15]), said[:9]) {
@@ -171,7 +172,7 @@ func TestARunWritesATraceThatCanBeRead(t *testing.T) {
 	var file bytes.Buffer
 	writer := trace.NewWriter(&file)
 	memory := &trace.Memory{}
-	o := Options{Seed: 2, Profile: Profiles[len(Profiles)-1], Nodes: 5, Steps: 500}
+	o := Options{Seed: 2, Profile: fault.Profiles[len(fault.Profiles)-1], Nodes: 5, Steps: 500}
 	o.Recorder = memory
 	Run(o)
 	o.Recorder = writer

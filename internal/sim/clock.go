@@ -60,7 +60,7 @@ func (c *clock) until(d time.Duration) time.Duration {
 // newClock is a clock somewhere in its second day, so that it may be set back an hour without showing less than nothing.
 func (w *World) newClock() clock {
 	c := clock{reading: 24*time.Hour + w.randomDuration(0, time.Hour), since: w.now, rate: trueRate}
-	if w.profile.clocksDrift() {
+	if w.profile.ClocksDrift() {
 		c.rate += w.random.Int64N(2*driftBound+1) - driftBound
 	}
 	return c

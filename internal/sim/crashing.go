@@ -223,5 +223,5 @@ func (w *World) crashRecovering(m *member) {
 
 // crashLoop has the Node fail at every message until there are too many restarts in the window.
 func (w *World) crashLoop(m *member) {
-	m.failpoints = append(m.failpoints, &failpoint{remaining: 1, when: w.randomTiming(), repeats: w.restartWindow.Max + 1})
+	m.failpoints = append(m.failpoints, &failpoint{remaining: 1, when: w.randomTiming(), repeats: w.restartLimit.Max + 1})
 }

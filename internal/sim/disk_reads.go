@@ -3,6 +3,7 @@ package sim
 import (
 	"syscall"
 
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
@@ -83,8 +84,8 @@ func (d *disk) withoutFaults(at func()) {
 
 // injectReadFault arms a fault of reads. A node that runs reads little, and one that starts reads all it has: so half of the time
 // it is killed, to start again.
-func (w *World) injectReadFault(kind Fault, m *member) {
-	m.disk.readFault = readFault{countdown: 1 + w.random.IntN(30), flips: kind == FlippedRead}
+func (w *World) injectReadFault(kind fault.Kind, m *member) {
+	m.disk.readFault = readFault{countdown: 1 + w.random.IntN(30), flips: kind == fault.FlippedRead}
 	switch {
 	case w.chance(0.3):
 		m.disk.readFault.matches, m.disk.readFault.countdown = isLogRead, 1+w.random.IntN(6)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
@@ -21,7 +22,7 @@ import (
 // newTestDisk is a disk of a world in which nothing has happened yet, with a file of four sectors of 'a' that is safe.
 func newTestDisk(t *testing.T) (*disk, vfs.File) {
 	t.Helper()
-	w := New(Options{Seed: 1, Nodes: 3, Profile: scripted})
+	w := New(Options{Seed: 1, Nodes: 3, Profile: fault.Scripted})
 	m := w.members[0]
 	m.up = true
 	f, err := m.disk.Create("/f")
@@ -159,7 +160,7 @@ func TestAReadGoesWrongWhereItIsMeantToAndTheSimulatorsOwnDoNot(t *testing.T) {
 }
 
 func TestAStateMachineThatCouldNotStoreTakesNothingMore(t *testing.T) {
-	w := New(Options{Seed: 1, Nodes: 3, Profile: scripted})
+	w := New(Options{Seed: 1, Nodes: 3, Profile: fault.Scripted})
 	m := w.members[0]
 	m.up = true
 	m.machineDisk.failCountdown = 2
@@ -196,7 +197,7 @@ func TestAFullDiskRefusesAndIsAsBeforeWhenThereIsSpace(t *testing.T) {
 }
 
 func TestOnlyOldDataRots(t *testing.T) {
-	w := New(Options{Seed: 3, Nodes: 3, Profile: scripted})
+	w := New(Options{Seed: 3, Nodes: 3, Profile: fault.Scripted})
 	(&Driver{World: w}).within(5*electionTimeout, "a first leader", w.converged)
 	d := w.members[0].disk
 	files := d.oldFiles()
@@ -232,7 +233,7 @@ func TestADiskThatLiesIsFoundOutByAPowerCutOnly(t *testing.T) {
 }
 
 func TestANodeWhoseDiskFailsStopsAndReturns(t *testing.T) {
-	for _, kind := range []Fault{FailedWrite, FailedSync} {
+	for _, kind := range []fault.Kind{fault.FailedWrite, fault.FailedSync} {
 		for seed := range uint64(20) {
 			sc := Scenario{Name: "failing-disk", Nodes: 3, Script: func(s *Driver) {
 				victim := s.members[s.random.IntN(3)]
@@ -338,7 +339,7 @@ func TestE37AnEmptyDiskUnderAnOldIDIsNotRefusedYetAndTheGhostSeesWhatItForgot(t 
 }
 
 func TestALogIsOpenedAsTheProgramOpensIt(t *testing.T) {
-	w := New(Options{Seed: 3, Nodes: 3, Profile: scripted})
+	w := New(Options{Seed: 3, Nodes: 3, Profile: fault.Scripted})
 	(&Driver{World: w}).within(5*electionTimeout, "a first leader", w.converged)
 	m := w.members[0]
 	id, err := persistence.ReadIdentity(m.disk, dataDir)
@@ -367,7 +368,7 @@ func TestClocksRunJumpStandStillAndAreSetRight(t *testing.T) {
 }
 
 func TestTimersFollowTheirClock(t *testing.T) {
-	w := New(Options{Seed: 1, Nodes: 1, Profile: scripted})
+	w := New(Options{Seed: 1, Nodes: 1, Profile: fault.Scripted})
 	w.queue = nil
 	m := w.members[0]
 	fired := func(d time.Duration, change func()) time.Duration {

@@ -3,6 +3,8 @@ package sim
 import (
 	"slices"
 	"testing"
+
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 // A fault that never happens is a hole in the simulator: over some seeds of each profile, every one of its kinds strikes, and
@@ -12,7 +14,7 @@ func TestEveryFaultOfAProfileStrikesAndHasItsConsequences(t *testing.T) {
 	if testing.Short() {
 		seeds = 40
 	}
-	for _, p := range Profiles {
+	for _, p := range fault.Profiles {
 		t.Run(p.Name, func(t *testing.T) {
 			t.Parallel()
 			var c Counts
@@ -21,7 +23,7 @@ func TestEveryFaultOfAProfileStrikesAndHasItsConsequences(t *testing.T) {
 				check(t, r)
 				c.Add(&r.Counts)
 			}
-			for _, f := range FaultKinds() {
+			for _, f := range fault.Kinds() {
 				if struck := c.Faults[f]; slices.Contains(p.Faults, f) != (struck > 0) {
 					t.Errorf("%v struck %d times", f, struck)
 				}
@@ -36,34 +38,34 @@ func TestEveryFaultOfAProfileStrikesAndHasItsConsequences(t *testing.T) {
 	}
 }
 
-func checkConsequences(t *testing.T, p *Profile, c *Counts) {
+func checkConsequences(t *testing.T, p *fault.Profile, c *Counts) {
 	t.Helper()
 	for _, of := range []struct {
-		f    Fault
+		f    fault.Kind
 		what string
 		n    int
 	}{
-		{PowerCut, "power cuts in the middle of a message", c.CutMidway},
-		{PowerCut, "power cuts that took all", c.CrashImages[LostAll]},
-		{PowerCut, "power cuts that took nothing", c.CrashImages[KeptAll]},
-		{PowerCut, "power cuts that took some", c.CrashImages[Mixed]},
-		{PowerCut, "torn writes", c.CrashImages[Torn]},
-		{Crash, "restarts of a whole node", c.SubtreeRestarts},
-		{Crash, "restarts of an actor alone", c.ActorRestarts},
-		{CrashRecovering, "crashes while recovering", c.CrashedRecovering},
-		{CrashLoop, "stops after too many restarts", c.Stops[StopRestarts]},
-		{FailedSync, "failed operations", c.FailedOperations},
-		{FailedSync, "stops for a failed disk", c.Stops[StopStorage]},
-		{FullDisk, "operations refused for want of space", c.RefusedForSpace},
-		{FullDisk, "stops for want of space", c.Stops[StopNoSpace]},
-		{FlippedBit, "refused disks", c.Stops[StopRefused]},
-		{LostDisk, "members away for ever", c.Away},
-		{FailedRead, "reads that failed", c.FailedReads},
-		{FlippedRead, "reads that brought a flipped bit", c.FlippedReads},
-		{FailedState, "batches that were not stored", c.FailedBatches},
-		{LostState, "state machines that began anew", c.StatesLost},
-		{DamagedState, "stops for a damaged state machine", c.Stops[StopState]},
-		{LyingDisk, "members that had forgotten", c.Forgotten},
+		{fault.PowerCut, "power cuts in the middle of a message", c.CutMidway},
+		{fault.PowerCut, "power cuts that took all", c.CrashImages[LostAll]},
+		{fault.PowerCut, "power cuts that took nothing", c.CrashImages[KeptAll]},
+		{fault.PowerCut, "power cuts that took some", c.CrashImages[Mixed]},
+		{fault.PowerCut, "torn writes", c.CrashImages[Torn]},
+		{fault.Crash, "restarts of a whole node", c.SubtreeRestarts},
+		{fault.Crash, "restarts of an actor alone", c.ActorRestarts},
+		{fault.CrashRecovering, "crashes while recovering", c.CrashedRecovering},
+		{fault.CrashLoop, "stops after too many restarts", c.Stops[StopRestarts]},
+		{fault.FailedSync, "failed operations", c.FailedOperations},
+		{fault.FailedSync, "stops for a failed disk", c.Stops[StopStorage]},
+		{fault.FullDisk, "operations refused for want of space", c.RefusedForSpace},
+		{fault.FullDisk, "stops for want of space", c.Stops[StopNoSpace]},
+		{fault.FlippedBit, "refused disks", c.Stops[StopRefused]},
+		{fault.LostDisk, "members away for ever", c.Away},
+		{fault.FailedRead, "reads that failed", c.FailedReads},
+		{fault.FlippedRead, "reads that brought a flipped bit", c.FlippedReads},
+		{fault.FailedState, "batches that were not stored", c.FailedBatches},
+		{fault.LostState, "state machines that began anew", c.StatesLost},
+		{fault.DamagedState, "stops for a damaged state machine", c.Stops[StopState]},
+		{fault.LyingDisk, "members that had forgotten", c.Forgotten},
 	} {
 		if slices.Contains(p.Faults, of.f) && of.n == 0 {
 			t.Errorf("%s: none", of.what)
@@ -79,8 +81,8 @@ func TestEveryActorCrashesAtEveryMessage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some hundred seeds")
 	}
-	p := Profile{Name: "crashes-at-messages", MessageFaults: true, Faults: slices.Concat(networkFaults, []Fault{
-		Crash, Crash, Crash, Crash, Crash, Crash, Crash, Crash, CrashTwice, CrashTwice, CrashRecovering, CrashRecovering, Kill, Pause})}
+	p := fault.Profile{Name: "crashes-at-messages", MessageFaults: true, Faults: slices.Concat(profile(t, "network").Faults, []fault.Kind{
+		fault.Crash, fault.Crash, fault.Crash, fault.Crash, fault.Crash, fault.Crash, fault.Crash, fault.Crash, fault.CrashTwice, fault.CrashTwice, fault.CrashRecovering, fault.CrashRecovering, fault.Kill, fault.Pause})}
 	var c Counts
 	missing := crashPoints
 	seed := uint64(1)

@@ -3,12 +3,13 @@ package sim
 import (
 	"testing"
 
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/internal/sim/history"
 )
 
-func everything(t *testing.T) Profile {
+func profile(t *testing.T, name string) fault.Profile {
 	t.Helper()
-	p, err := FindProfile("everything")
+	p, err := fault.FindProfile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +55,7 @@ func TestTheEndIsComparedWithWhatWasPromised(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := New(Options{Seed: 3, Nodes: 3, Profile: Profiles[0]})
+			w := New(Options{Seed: 3, Nodes: 3, Profile: fault.Profiles[0]})
 			w.addClients()
 			for w.steps < 2000 {
 				w.step()
@@ -81,7 +82,7 @@ func TestClientsDoEverythingOften(t *testing.T) {
 	const seeds = 40
 	followers, leaders := 0, 0
 	for seed := uint64(1); seed <= seeds; seed++ {
-		w := RunWorld(Options{Seed: seed, Profile: everything(t)})
+		w := RunWorld(Options{Seed: seed, Profile: profile(t, "everything")})
 		check(t, w.Result())
 		total.Add(&w.counts)
 		for _, o := range w.History.Operations {
@@ -109,7 +110,7 @@ func TestClientsDoEverythingOften(t *testing.T) {
 
 // Clients in the options decide, so that a failing history can be made smaller.
 func TestTheOptionsSayHowManyClients(t *testing.T) {
-	w := RunWorld(Options{Seed: 5, Profile: Profiles[0], Clients: 1, Steps: 1500})
+	w := RunWorld(Options{Seed: 5, Profile: fault.Profiles[0], Clients: 1, Steps: 1500})
 	check(t, w.Result())
 	for _, o := range w.History.Operations {
 		if o.ClientID != 1 && o.ClientID != history.ScriptClient {

@@ -68,7 +68,7 @@ func (m *member) boot() {
 	m.system.ProcessRegistry.RemoteHandlers = []actor.AddressResolver{m.resolve}
 	m.system.ProcessRegistry.Add(m.embedder, "internal/session")
 	m.tree = supervisor.New(supervisor.Config{
-		Bootstrap: w.bootstrap, HeartbeatInterval: heartbeatInterval, ElectionTimeout: electionTimeout, RestartLimit: w.restartWindow,
+		Bootstrap: w.bootstrap, HeartbeatInterval: heartbeatInterval, ElectionTimeout: electionTimeout, RestartLimit: w.restartLimit,
 		Node: w.nodeLimits(), Replicator: w.replicatorLimits(),
 		LogStore: logstore.Config{Log: m.logOptions()},
 		Machine:  machine.Config{Factory: m.openMachine, MaxBatchBytes: 2000},
@@ -182,7 +182,7 @@ func (m *member) stopReason(err error) Stop {
 		return StopNoSpace
 	case errors.As(err, &storage), errors.Is(err, syscall.EIO):
 		return StopStorage
-	case errors.As(err, &fatal) && m.tree != nil && m.tree.Restarts() > m.world.restartWindow.Max:
+	case errors.As(err, &fatal) && m.tree != nil && m.tree.Restarts() > m.world.restartLimit.Max:
 		return StopRestarts
 	case m.disk.damaged:
 		return StopRefused

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -22,46 +23,46 @@ func (w *World) injectFaults() {
 		w.counts.Faults[kind]++
 		w.inject(kind, m)
 	}
-	w.after(w.randomDuration(0, 2*w.networkProfile.faultInterval), w.injectFaults)
+	w.after(w.randomDuration(0, 2*w.conditions.FaultInterval), w.injectFaults)
 }
 
 // maybeCutFirstStart has the power fail, at times, while a member makes its data directory: nobody else would ever see that.
 func (w *World) maybeCutFirstStart(m *member) {
-	if slices.Contains(w.profile.Faults, PowerCut) && w.chance(0.1) && w.faultAllowed(PowerCut) {
-		w.counts.Faults[PowerCut]++
+	if slices.Contains(w.profile.Faults, fault.PowerCut) && w.chance(0.1) && w.faultAllowed(fault.PowerCut) {
+		w.counts.Faults[fault.PowerCut]++
 		m.disk.operationsToPowerCut, m.disk.crashChoice = 1+w.random.IntN(60), w.randomChoice()
 	}
 }
 
 // possible tells whether a fault would be one for this member, at present.
-func (w *World) applicable(kind Fault, m *member) bool {
+func (w *World) applicable(kind fault.Kind, m *member) bool {
 	switch kind {
-	case Cut, OneWay, Bridge, Isolate, Flap, Flapping, LossBurst:
+	case fault.Cut, fault.OneWay, fault.Bridge, fault.Isolate, fault.Flap, fault.Flapping, fault.LossBurst:
 		return w.size > 1
-	case CrashLoop:
-		return w.restartWindow != unlimitedRestarts
-	case LostDisk:
+	case fault.CrashLoop:
+		return w.restartLimit != fault.UnlimitedRestarts
+	case fault.LostDisk:
 		return w.mayLoseDisk(m)
-	case FlippedBit:
+	case fault.FlippedBit:
 		return w.mayLoseDisk(m) && len(m.disk.oldFiles()) > 0
-	case FailedState, FullState, LostState, DamagedState:
+	case fault.FailedState, fault.FullState, fault.LostState, fault.DamagedState:
 		return m.machineDisk != nil
 	}
 	return true
 }
 
 // strike lets a fault happen to a member.
-func (w *World) inject(kind Fault, m *member) {
+func (w *World) inject(kind fault.Kind, m *member) {
 	switch kind {
-	case Cut, OneWay, Bridge, Isolate, Flap, Flapping, LossBurst:
+	case fault.Cut, fault.OneWay, fault.Bridge, fault.Isolate, fault.Flap, fault.Flapping, fault.LossBurst:
 		w.events.faultInjected(kind, m, nil, 0)
 		w.injectNetworkFault(kind, m)
-	case SlowDisk, StalledDisk, FullDisk, FailedWrite, FailedSync, FlippedBit, LostDisk, LyingDisk,
-		FailedRead, FlippedRead, FailedState, FullState, LostState, DamagedState:
+	case fault.SlowDisk, fault.StalledDisk, fault.FullDisk, fault.FailedWrite, fault.FailedSync, fault.FlippedBit, fault.LostDisk, fault.LyingDisk,
+		fault.FailedRead, fault.FlippedRead, fault.FailedState, fault.FullState, fault.LostState, fault.DamagedState:
 		w.events.faultInjected(kind, m, nil, w.injectDiskFault(kind, m))
-	case ClockDrift, ClockFast, ClockJump, ClockFrozen:
+	case fault.ClockDrift, fault.ClockFast, fault.ClockJump, fault.ClockFrozen:
 		w.events.faultInjected(kind, m, nil, w.injectClockFault(kind, m))
-	case Pause:
+	case fault.Pause:
 		m.pausedUntil = w.now + w.randomDuration(10*time.Millisecond, 2500*time.Millisecond)
 		w.events.faultInjected(kind, m, nil, m.pausedUntil)
 	default:
@@ -70,21 +71,21 @@ func (w *World) inject(kind Fault, m *member) {
 	}
 }
 
-func (w *World) injectProcessFault(kind Fault, m *member) {
+func (w *World) injectProcessFault(kind fault.Kind, m *member) {
 	switch kind {
-	case Kill:
+	case fault.Kill:
 		w.killAndRestart(m)
-	case PowerCut:
+	case fault.PowerCut:
 		w.cutPower(m)
-	case Crash:
+	case fault.Crash:
 		w.crashActor(m, 0)
-	case CrashTwice:
+	case fault.CrashTwice:
 		w.crashActor(m, 1)
-	case CrashRecovering:
+	case fault.CrashRecovering:
 		w.crashRecovering(m)
-	case CrashLoop:
+	case fault.CrashLoop:
 		w.crashLoop(m)
-	case Transfer:
+	case fault.Transfer:
 		if w.chance(0.5) {
 			m.post(actors.NodePath, &messages.TransferLeadership{})
 		} else {
@@ -114,24 +115,24 @@ func (w *World) cutPower(m *member) {
 	w.after(w.downtime(), m.restart)
 }
 
-func (w *World) injectNetworkFault(kind Fault, m *member) {
+func (w *World) injectNetworkFault(kind fault.Kind, m *member) {
 	switch kind {
-	case Cut:
+	case fault.Cut:
 		w.cutSome(m)
-	case OneWay:
+	case fault.OneWay:
 		w.cutOneWay(m)
-	case Bridge:
+	case fault.Bridge:
 		w.bridge(m)
-	case Isolate:
+	case fault.Isolate:
 		w.isolate(m, true)
 		w.after(w.randomDuration(20*time.Millisecond, 5*time.Second), func() { w.isolate(m, false) })
-	case Flap:
+	case fault.Flap:
 		w.flap(m, w.randomMember())
-	case Flapping:
+	case fault.Flapping:
 		w.flapping(m, 2+w.random.IntN(8))
-	case LossBurst:
-		w.networkProfile.burstLossRate = 0.3 + 0.6*w.random.Float64()
-		w.after(w.randomDuration(200*time.Millisecond, 3*time.Second), func() { w.networkProfile.burstLossRate = 0 })
+	case fault.LossBurst:
+		w.conditions.BurstLossRate = 0.3 + 0.6*w.random.Float64()
+		w.after(w.randomDuration(200*time.Millisecond, 3*time.Second), func() { w.conditions.BurstLossRate = 0 })
 	}
 }
 
@@ -223,7 +224,7 @@ func (w *World) flapping(m *member, times int) {
 func (w *World) heal() {
 	w.healing = true
 	w.events.note("misfortune ends: the network is whole, and who is away returns")
-	w.networkProfile.lossRate, w.networkProfile.duplicateRate, w.networkProfile.delayRate, w.networkProfile.burstLossRate = 0, 0, 0, 0
+	w.conditions.LossRate, w.conditions.DuplicateRate, w.conditions.DelayRate, w.conditions.BurstLossRate = 0, 0, 0, 0
 	for _, r := range w.network.rules {
 		r.end()
 	}
@@ -241,4 +242,13 @@ func (w *World) heal() {
 	for _, m := range w.members {
 		m.restart()
 	}
+}
+
+// may tells whether a fault of a kind may happen now.
+func (w *World) faultAllowed(f fault.Kind) bool {
+	total := 0
+	for _, n := range w.counts.Faults {
+		total += n
+	}
+	return !w.healing && !slices.Contains(w.options.Without, f) && (w.options.FaultLimit == 0 || total < w.options.FaultLimit)
 }

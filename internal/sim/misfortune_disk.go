@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
@@ -11,31 +12,31 @@ import (
 const lowWater = 32 << 10
 
 // injectDiskFault has something happen to a disk, and tells until when; 0: it does not pass by itself.
-func (w *World) injectDiskFault(kind Fault, m *member) (until time.Duration) {
+func (w *World) injectDiskFault(kind fault.Kind, m *member) (until time.Duration) {
 	d := m.disk
 	switch kind {
-	case SlowDisk:
+	case fault.SlowDisk:
 		d.slowUntil = w.now + w.randomDuration(100*time.Millisecond, 3*time.Second)
 		return d.slowUntil
-	case StalledDisk:
+	case fault.StalledDisk:
 		d.stalledUntil = w.now + w.randomDuration(electionTimeout+200*time.Millisecond, 4*electionTimeout)
 		return d.stalledUntil
-	case FullDisk:
+	case fault.FullDisk:
 		d.SetCapacity(d.UsedBytes() + w.random.Int64N(4*lowWater))
 		return w.endsWithin(6*time.Second, func() { d.SetCapacity(-1) })
-	case FailedWrite:
+	case fault.FailedWrite:
 		d.failWrite = 1 + w.random.IntN(5)
-	case FailedSync:
+	case fault.FailedSync:
 		d.failSync = 1 + w.random.IntN(5)
-	case FlippedBit:
+	case fault.FlippedBit:
 		d.flipOldBit()
-	case LostDisk:
+	case fault.LostDisk:
 		m.loseDisk()
-	case FailedRead, FlippedRead:
+	case fault.FailedRead, fault.FlippedRead:
 		w.injectReadFault(kind, m)
-	case FailedState, FullState, LostState, DamagedState:
+	case fault.FailedState, fault.FullState, fault.LostState, fault.DamagedState:
 		return w.injectStateFault(kind, m)
-	case LyingDisk:
+	case fault.LyingDisk:
 		d.dropsSyncs = true
 		return w.endsWithin(3*time.Second, func() { d.dropsSyncs = false })
 	}
@@ -84,24 +85,24 @@ func (w *World) checkForgotten(message any) bool {
 	return recovers
 }
 
-func (w *World) injectClockFault(kind Fault, m *member) (until time.Duration) {
+func (w *World) injectClockFault(kind fault.Kind, m *member) (until time.Duration) {
 	switch kind {
-	case ClockDrift:
+	case fault.ClockDrift:
 		m.setClock(trueRate+w.random.Int64N(2*driftBound+1)-driftBound, 0)
 		return 0
-	case ClockFast:
+	case fault.ClockFast:
 		rate := int64(2 * trueRate)
 		if w.chance(0.5) {
 			rate = trueRate / 2
 		}
 		m.setClock(rate, 0)
-	case ClockJump:
+	case fault.ClockJump:
 		jump := time.Hour
 		if w.chance(0.5) {
 			jump = -time.Hour
 		}
 		m.setClock(m.clock.rate, jump)
-	case ClockFrozen:
+	case fault.ClockFrozen:
 		m.setClock(0, 0)
 	}
 	return w.endsWithin(5*time.Second, m.repairClock)

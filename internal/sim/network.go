@@ -50,7 +50,7 @@ func (w *World) send(from, to *member, role messages.Role, id uint64, m proto.Me
 		w.dropMessage(from, to, id, m, "cut")
 		return
 	}
-	if w.chance(w.networkProfile.lossRate + w.networkProfile.burstLossRate) {
+	if w.chance(w.conditions.LossRate + w.conditions.BurstLossRate) {
 		w.dropMessage(from, to, id, m, "bad luck")
 		return
 	}
@@ -61,7 +61,7 @@ func (w *World) send(from, to *member, role messages.Role, id uint64, m proto.Me
 	}
 	w.events.marshalled(id, bytes)
 	copies := 1
-	if w.chance(w.networkProfile.duplicateRate) {
+	if w.chance(w.conditions.DuplicateRate) {
 		w.counts.Doubled++
 		w.events.duplicated(from, to, id, m)
 		copies = 2
@@ -97,12 +97,12 @@ func (w *World) dropMessage(from, to *member, id uint64, m proto.Message, why st
 
 // arrival is how long a message takes.
 func (w *World) arrivalDelay(from, to *member, m proto.Message, size int) time.Duration {
-	d := w.randomDuration(max(w.networkProfile.minLatency, 100*time.Microsecond), w.networkProfile.maxLatency)
-	if w.chance(w.networkProfile.delayRate) {
+	d := w.randomDuration(max(w.conditions.MinLatency, 100*time.Microsecond), w.conditions.MaxLatency)
+	if w.chance(w.conditions.DelayRate) {
 		w.counts.Late++
-		d += w.randomDuration(0, 20*w.networkProfile.maxLatency)
+		d += w.randomDuration(0, 20*w.conditions.MaxLatency)
 	}
-	if w.networkProfile.reorders {
+	if w.conditions.Reorders {
 		return d
 	}
 	l := lane{direction: direction{from.id, to.id}}
@@ -133,7 +133,7 @@ func (w *World) setCut(from, to *member, cut bool) {
 
 // reportLink tells both ends what became of their connection, soon.
 func (w *World) reportLink(a, b *member) {
-	if a == b || w.networkProfile.hidesCuts {
+	if a == b || w.conditions.HidesCuts {
 		return
 	}
 	p := direction{min(a.id, b.id), max(a.id, b.id)}

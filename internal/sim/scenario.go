@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 // Scenario is a story of Raft: who is where, what happens, what must hold. The same script runs over many seeds, which
@@ -41,7 +43,7 @@ func Scenarios() []Scenario {
 // Play runs the script in a world that has a leader whom all follow. When it is over, all must become well again.
 func (sc Scenario) Run(options Options) *Result {
 	options.Nodes = sc.Nodes
-	options.Profile = scripted
+	options.Profile = fault.Scripted
 	w := New(options)
 	w.events.scenario = sc.Name
 	if sc.Setup != nil {

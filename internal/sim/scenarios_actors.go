@@ -17,7 +17,7 @@ import (
 var actorScenarios = append(crashScenarios(),
 	Scenario{Name: "crash-recovering", Nodes: 3, Errata: []int{14}, Script: crashRecovering,
 		Description: "a node fails, and fails again at each stage of its recovery, once or twice: it comes back from disk"},
-	Scenario{Name: "crash-too-often", Nodes: 3, Setup: func(w *World) { w.restartWindow = supervisor.DefaultRestartLimit }, Script: crashTooOften,
+	Scenario{Name: "crash-too-often", Nodes: 3, Setup: func(w *World) { w.restartLimit = supervisor.DefaultRestartLimit }, Script: crashTooOften,
 		Description: "an actor fails again and again: after ten restarts its node stops and says why; the others go on without it"},
 	Scenario{Name: "overload", Nodes: 3, Errata: []int{45}, Script: overload,
 		Description: "proposals and reads beyond every limit: typed refusals with the limit, bounded memory, and all is served when it is over"},
@@ -259,7 +259,7 @@ func crashTooOften(s *Driver) {
 	s.within(5*electionTimeout, "a first leader", s.converged)
 	m := s.randomMember()
 	actor := []string{"", logName, actors.MachineName}[s.random.IntN(3)]
-	m.failpoints = []*failpoint{{actor: actor, remaining: 1, when: s.randomTiming(), repeats: s.restartWindow.Max}}
+	m.failpoints = []*failpoint{{actor: actor, remaining: 1, when: s.randomTiming(), repeats: s.restartLimit.Max}}
 	s.within(60*electionTimeout, "it stops", func() bool {
 		if l := s.majorityLeader(); l != nil && l.embedder.pendingWrites() == 0 {
 			s.submitWrites(l, 1)
@@ -270,7 +270,7 @@ func crashTooOften(s *Driver) {
 	if !errors.As(m.stopError, &fatal) {
 		s.fail("member %d stopped with %v", m.id, m.stopError)
 	}
-	if restarts := s.counts.SubtreeRestarts; restarts < s.restartWindow.Max {
+	if restarts := s.counts.SubtreeRestarts; restarts < s.restartLimit.Max {
 		s.fail("it stopped after %d restarts", restarts)
 	}
 	s.awaitApplied(10*electionTimeout, s.commitWrite(), s.others(m)...)

@@ -20,7 +20,7 @@ var churnScenarios = []Scenario{
 
 // unreliable is the network of the lab's tests: a tenth is lost, the rest takes up to 27 ms, in any order.
 func (s *Driver) useUnreliableNetwork() {
-	s.networkProfile.lossRate, s.networkProfile.maxLatency, s.networkProfile.reorders = 0.1, 27*time.Millisecond, true
+	s.conditions.LossRate, s.conditions.MaxLatency, s.conditions.Reorders = 0.1, 27*time.Millisecond, true
 }
 
 func unreliableAgreement(s *Driver) {
@@ -111,7 +111,7 @@ func figure8Unreliable(s *Driver) {
 	s.useUnreliableNetwork()
 	for round := range 1000 {
 		if round == 500 {
-			s.networkProfile.delayRate = 2.0 / 3 // long reordering: up to twenty times the usual
+			s.conditions.DelayRate = 2.0 / 3 // long reordering: up to twenty times the usual
 		}
 		for _, m := range s.members {
 			if m.up && m.view.Role == "leader" {

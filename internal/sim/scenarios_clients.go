@@ -49,13 +49,13 @@ func everyOperation(s *Driver) {
 // has none. The history holds every answer and every refusal against what happens.
 func copiesOfForwardedWrites(s *Driver) {
 	leader := s.awaitSessions()
-	s.networkProfile.duplicateRate = 1
+	s.conditions.DuplicateRate = 1
 	var all []*history.Operation
 	for range 12 {
 		for _, m := range s.others(leader) {
 			all = append(all, s.submitPadded(m, 20))
 		}
-		s.advance(s.randomDuration(0, s.networkProfile.maxLatency))
+		s.advance(s.randomDuration(0, s.conditions.MaxLatency))
 	}
 	s.within(10*electionTimeout, "all are answered or refused", func() bool {
 		for _, o := range all {
@@ -65,7 +65,7 @@ func copiesOfForwardedWrites(s *Driver) {
 		}
 		return true
 	})
-	s.networkProfile.duplicateRate = 0
+	s.conditions.DuplicateRate = 0
 	s.advance(electionTimeout) // copies that are late
 	for _, o := range all {
 		if at := s.effectIndex(o.Number); (at != 0) != (o.Outcome == history.Answered) {
@@ -123,7 +123,7 @@ func abandonedWrites(s *Driver) {
 
 // staleModes: the modes that promise less are of use just then.
 func staleModes(s *Driver) {
-	s.networkProfile.hidesCuts = true
+	s.conditions.HidesCuts = true
 	old := s.majorityLeader()
 	s.put(old, 1, "old")
 	s.advance(heartbeatInterval)

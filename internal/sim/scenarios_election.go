@@ -87,7 +87,7 @@ func reElectionAfterAKill(s *Driver) {
 }
 
 func silentLeader(s *Driver) {
-	s.networkProfile.hidesCuts = true
+	s.conditions.HidesCuts = true
 	former := s.majorityLeader()
 	s.isolate(former, true)
 	s.awaitNewLeader(former, 4*electionTimeout)
@@ -113,7 +113,7 @@ func manyElections(s *Driver) {
 // dies between two heartbeats: its last words, arriving behind the news that its connections broke, would put some of the
 // others back to following it for a while, and the rest would campaign before them.
 func splitVote(s *Driver) {
-	s.networkProfile.minLatency, s.networkProfile.maxLatency = 20*heartbeatInterval/100, 20*heartbeatInterval/100+1
+	s.conditions.MinLatency, s.conditions.MaxLatency = 20*heartbeatInterval/100, 20*heartbeatInterval/100+1
 	s.advance(electionTimeout)
 	former := s.majorityLeader()
 	rest := s.others(former)
@@ -151,7 +151,7 @@ func preVoteNoDisruption(s *Driver) {
 // preVoteLeavesNoTrace: the deaf one campaigns each election timeout, the others would wait for 1.5 and more. Were their timers
 // reset by what it asks, they would never time out.
 func preVoteLeavesNoTrace(s *Driver) {
-	s.networkProfile.hidesCuts = true
+	s.conditions.HidesCuts = true
 	leader := s.majorityLeader()
 	away := s.others(leader)[0]
 	others := s.membersExcept([]*member{leader, away})

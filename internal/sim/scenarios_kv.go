@@ -86,7 +86,7 @@ func (s *Driver) reachableLeader() *member {
 // restarts 33 and 9. The medians are 49 and 32.
 func kvManyPartitions(s *Driver, restarts bool) {
 	rate := 20.0
-	if s.networkProfile.lossRate > 0 {
+	if s.conditions.LossRate > 0 {
 		rate = 5
 	}
 	s.options.Clients = 20
@@ -174,7 +174,7 @@ func exactlyOnceAnswerLost(s *Driver) {
 	news := s.dropRule(leader, asked, "Heartbeat", "AppendEntries").where(carriesCommit(leader.view.Commit))
 	s.overrideRandom(longestTimeouts, asked) // it hears of no leader either, meanwhile
 	s.awaitHeartbeat(leader)
-	s.networkProfile.duplicateRate = 0.5
+	s.conditions.DuplicateRate = 0.5
 	o := s.begin(asked, history.Append, 7, "", "once.")
 	s.within(5*electionTimeout, "it is committed", func() bool { return s.effectIndex(o.Number) != 0 })
 	s.within(5*electionTimeout, "it is asked for again", func() bool { return forwarded.count > 1 })

@@ -55,7 +55,7 @@ func shortBreak(s *Driver) {
 }
 
 func checkQuorum(s *Driver) {
-	s.networkProfile.hidesCuts = true
+	s.conditions.HidesCuts = true
 	leader := s.majorityLeader()
 	s.writeAndWait(leader, 1)
 	s.cutInbound(leader, true)
@@ -79,7 +79,7 @@ func checkQuorum(s *Driver) {
 }
 
 func asymmetricLeader(s *Driver) {
-	s.networkProfile.hidesCuts = true
+	s.conditions.HidesCuts = true
 	old := s.majorityLeader()
 	s.writeAndWait(old, 1)
 	s.cutOutbound(old, true)
@@ -111,7 +111,7 @@ func (s *Driver) makeLeader(some ...*member) *member {
 // is complete. It must not take the bridge along, now and then, for ever.
 func bridgePartition(s *Driver) {
 	left, bridge, right := s.members[:2], s.members[2], s.members[3:]
-	s.networkProfile.hidesCuts = s.chance(0.5)
+	s.conditions.HidesCuts = s.chance(0.5)
 	leader := s.makeLeader(left[0], left[1], right[0], right[1])
 	s.awaitAllFollow(electionTimeout)
 	s.cutBetween(left, right, true)
@@ -136,7 +136,7 @@ func bridgePartition(s *Driver) {
 func cutFromTheLeader(s *Driver) {
 	leader := s.majorityLeader()
 	away := s.others(leader)[s.random.IntN(4)]
-	s.networkProfile.hidesCuts = s.chance(0.5)
+	s.conditions.HidesCuts = s.chance(0.5)
 	s.setCut(leader, away, true)
 	s.staysLeader(leader, 10*electionTimeout)
 	s.writeAndWait(leader, 3)

@@ -64,7 +64,7 @@ func readIndexFirstCommit(s *Driver) {
 }
 
 func staleRead(s *Driver) {
-	s.networkProfile.hidesCuts = true
+	s.conditions.HidesCuts = true
 	old := s.majorityLeader()
 	s.put(old, 1, "old")
 	s.advance(s.randomDuration(0, 2*heartbeatInterval))
@@ -153,7 +153,7 @@ func readAmongLearners(s *Driver) {
 	leader := s.awaitAllFollow(5 * electionTimeout)
 	learner, voter := s.members[2], s.others(leader)[0]
 	s.writeAndWait(leader, 2)
-	s.networkProfile.hidesCuts = true
+	s.conditions.HidesCuts = true
 	s.isolate(voter, true)
 	s.advance(heartbeatInterval) // what was on its way
 	read, writes := s.requestRead(leader), s.submitWrites(leader, 1)

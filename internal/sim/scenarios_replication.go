@@ -62,7 +62,7 @@ func commitNotice(s *Driver) {
 	leader := s.awaitSessions()
 	s.awaitHeartbeat(leader)
 	o := s.await(s.submitPadded(leader, 0))
-	s.awaitApplied(2*s.networkProfile.maxLatency+4*time.Millisecond, o, s.members...) // 2 ms is the most that a notice waits for company
+	s.awaitApplied(2*s.conditions.MaxLatency+4*time.Millisecond, o, s.members...) // 2 ms is the most that a notice waits for company
 }
 
 func bytesSent(s *Driver) {

@@ -34,7 +34,7 @@ type rivals struct {
 // rivals makes two members candidates of one term: they do not hear each other, and have the same dice. The judge led
 // before; its process died and is back. It campaigns to deaf ears.
 func (s *Driver) rivals() *rivals {
-	s.networkProfile.hidesCuts = true
+	s.conditions.HidesCuts = true
 	judge := s.majorityLeader()
 	s.writeAndWait(judge, 2)
 	s.staysLeader(judge, 3*electionTimeout) // nobody is in the haste of a start any more

@@ -119,5 +119,5 @@ func (s *Driver) awaitHeartbeat(leader *member) {
 	seen := s.observeRule(leader, nil, nil, "Heartbeat")
 	s.within(2*heartbeatInterval, "heartbeats are sent", func() bool { return seen.count > 0 })
 	seen.end()
-	s.advance(2*s.networkProfile.maxLatency + 2*time.Millisecond)
+	s.advance(2*s.conditions.MaxLatency + 2*time.Millisecond)
 }

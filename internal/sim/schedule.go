@@ -144,7 +144,7 @@ func (b *mailbox) scheduleStep() {
 		return
 	}
 	b.scheduled = true
-	b.member.after(b.member.world.profile.handlingTime(b), b.step)
+	b.member.after(b.member.world.handlingTime(b), b.step)
 }
 
 func (b *mailbox) step() {

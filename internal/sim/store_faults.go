@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 // faults are what is wrong with the disk of a state machine. None of it is beyond the budget: what a state machine holds it
@@ -59,15 +60,15 @@ func (m *member) batchFault() (err error, stored bool) {
 }
 
 // injectStateFault has something happen to what a state machine has on disk, and tells until when; 0: it does not pass by itself.
-func (w *World) injectStateFault(kind Fault, m *member) (until time.Duration) {
+func (w *World) injectStateFault(kind fault.Kind, m *member) (until time.Duration) {
 	s := m.machineDisk
 	switch kind {
-	case FailedState:
+	case fault.FailedState:
 		s.failCountdown = 1 + w.random.IntN(5)
-	case FullState:
+	case fault.FullState:
 		s.full = true
 		return w.endsWithin(3*time.Second, func() { m.machineDisk.full = false })
-	case LostState:
+	case fault.LostState:
 		m.killProcess()
 		if w.chance(0.5) {
 			m.machineDisk.loseNewest(maxUndoRecords)
@@ -75,7 +76,7 @@ func (w *World) injectStateFault(kind Fault, m *member) (until time.Duration) {
 			m.resetStateMachine()
 		}
 		w.after(w.downtime(), m.restart)
-	case DamagedState:
+	case fault.DamagedState:
 		m.killProcess()
 		s.damaged = true
 		w.after(w.downtime(), m.restart)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/internal/session"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/internal/sim/trace"
 	"github.com/troupe-raft/troupe/messages"
@@ -16,7 +17,7 @@ import (
 // Options say which world to make. The same options make the same history, step by step.
 type Options struct {
 	Seed    uint64
-	Profile Profile
+	Profile fault.Profile
 	// Nodes is how many members; 0: the seed decides.
 	Nodes int
 	// Steps is how long misfortune lasts, in steps; 0: DefaultSteps.
@@ -25,7 +26,7 @@ type Options struct {
 	Clients int
 	// Without are kinds of fault that do not happen; FaultLimit, if not 0, is how many happen at most. Both are for finding
 	// the smallest history that fails.
-	Without    []Fault
+	Without    []fault.Kind
 	FaultLimit int
 	// Recorder, if not nil, is told of everything that happens (trace.NewWriter, trace.Memory). It changes nothing.
 	Recorder trace.Recorder
@@ -41,8 +42,8 @@ type World struct {
 	options         Options
 	seed            uint64
 	size            int
-	profile         Profile
-	networkProfile  networkProfile
+	profile         fault.Profile
+	conditions      fault.Network
 	random          *rand.Rand
 	now             time.Duration
 	queue           eventQueue
@@ -67,7 +68,7 @@ type World struct {
 	counts              Counts
 	healing             bool // no more faults, no more requests
 	singleEntryRequests bool // requests to peers carry one entry each
-	restartWindow       supervisor.RestartLimit
+	restartLimit        supervisor.RestartLimit
 	inSystemMessage     bool // the message in hand is one of an actor's end
 	beyondGuarantees    bool // what follows is beyond what Raft promises: nothing more is judged
 	Failure             *Failure
@@ -85,7 +86,7 @@ type Failure struct {
 type Counts struct {
 	Messages, Lost, Doubled, Late int // between members
 	Handled                       int // messages that actors handled
-	Faults                        [faultKinds]int
+	Faults                        [fault.NumKinds]int
 	Elections                     int
 	Committed                     int
 	// What faults led to.
@@ -179,8 +180,8 @@ func New(options Options) *World {
 		bootstrap: &messages.Configuration{ClusterId: 1},
 		network:   network{cut: map[direction]bool{}, reportedUp: map[direction]bool{}, nextReport: map[direction]time.Duration{}, lastArrival: map[lane]time.Duration{}, bytesPerSecond: map[direction]int64{}},
 	}
-	w.networkProfile = w.profile.networkProfile(w.random)
-	w.restartWindow = w.profile.restartWindow(w.random)
+	w.conditions = w.profile.Network(w.random)
+	w.restartLimit = w.profile.RestartLimit(w.random)
 	size := []int{3, 3, 5, 3, 4, 1, 3, 5}[w.random.IntN(8)]
 	if options.Nodes > 0 {
 		size = options.Nodes
@@ -199,7 +200,7 @@ func Run(options Options) *Result {
 
 func RunWorld(options Options) *World {
 	w := New(options)
-	if every := w.networkProfile.faultInterval; every > 0 {
+	if every := w.conditions.FaultInterval; every > 0 {
 		w.after(w.randomDuration(0, every), w.injectFaults)
 	}
 	w.addClients()
@@ -215,8 +216,8 @@ func (w *World) Result() *Result {
 	return r
 }
 
-func (p *Profile) handlingTime(b *mailbox) time.Duration {
-	w := b.member.world
+// handlingTime is how long an actor takes for one message.
+func (w *World) handlingTime(b *mailbox) time.Duration {
 	switch {
 	case !b.usesDisk():
 		return w.randomDuration(time.Microsecond, 60*time.Microsecond)

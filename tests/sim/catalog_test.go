@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 // failCalls returns the names of invariants with which the source of the simulator calls Fail.
@@ -71,11 +72,11 @@ func TestInvariantsAreListedAndCanFail(t *testing.T) {
 }
 
 func TestFaultsHaveNamesAndDescriptions(t *testing.T) {
-	for _, f := range sim.FaultKinds() {
+	for _, f := range fault.Kinds() {
 		if f.String() == "" || f.Description() == "" {
 			t.Errorf("fault %d is called %q: %q", int(f), f.String(), f.Description())
 		}
-		if back, err := sim.ParseFault(f.String()); err != nil || back != f {
+		if back, err := fault.ParseKind(f.String()); err != nil || back != f {
 			t.Errorf("%v is read as %v: %v", f, back, err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 // regressions are histories that once failed. What a seed draws changes with the simulator, so a row is worth what its seed
@@ -89,7 +90,7 @@ func TestWhatOnceFailedDoesNotFailAgain(t *testing.T) {
 			check(t, sc.Run(r.options))
 			continue
 		}
-		p, err := sim.FindProfile(r.profile)
+		p, err := fault.FindProfile(r.profile)
 		if err != nil {
 			t.Errorf("%s: %v", r.story, err)
 			continue

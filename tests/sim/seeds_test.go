@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 var (
@@ -18,14 +19,14 @@ var (
 const seedsBudget = 12 * time.Second
 
 func TestWhateverHappensRaftKeepsItsPromises(t *testing.T) {
-	for _, p := range sim.Profiles {
+	for _, p := range fault.Profiles {
 		t.Run(p.Name, func(t *testing.T) {
 			began := time.Now()
 			var total sim.Counts
 			var virtual time.Duration
 			done := 0
 			for ; *seeds == 0 || done < *seeds; done++ {
-				if *seeds == 0 && time.Since(began) > seedsBudget/time.Duration(len(sim.Profiles)) {
+				if *seeds == 0 && time.Since(began) > seedsBudget/time.Duration(len(fault.Profiles)) {
 					break
 				}
 				r := sim.Run(sim.Options{Seed: *first + uint64(done), Profile: p})
@@ -66,7 +67,7 @@ func TestScenarios(t *testing.T) {
 
 func TestTheSameSeedIsTheSameHistory(t *testing.T) {
 	for seed := uint64(1); seed <= 4; seed++ {
-		o := sim.Options{Seed: seed, Profile: sim.Profiles[len(sim.Profiles)-1], Steps: 2000}
+		o := sim.Options{Seed: seed, Profile: fault.Profiles[len(fault.Profiles)-1], Steps: 2000}
 		a, b := sim.Run(o), sim.Run(o)
 		if a.Hash != b.Hash || a.Steps != b.Steps || a.Virtual != b.Virtual {
 			t.Fatalf("seed %d: %d steps until %v, then %d until %v", seed, a.Steps, a.Virtual, b.Steps, b.Virtual)

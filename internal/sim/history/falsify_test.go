@@ -7,6 +7,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/internal/sim/history"
 )
 
@@ -19,7 +20,7 @@ const falsifiedSeeds = 25
 // that. falsify reports whether it found a place where its bug shows.
 func falsifyHistories(t *testing.T, falsify func(h *history.History) bool) {
 	t.Helper()
-	profile, err := sim.FindProfile("everything")
+	profile, err := fault.FindProfile("everything")
 	if err != nil {
 		t.Fatal(err)
 	}

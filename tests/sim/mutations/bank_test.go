@@ -20,6 +20,7 @@ import (
 
 	"github.com/troupe-raft/troupe/internal/mutation"
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 var (
@@ -68,7 +69,7 @@ func checkHunt(m *Mutation, root string) (err error) {
 	case m.Hunt.Scenario != "":
 		_, err = sim.Find(m.Hunt.Scenario)
 	default:
-		_, err = sim.FindProfile(m.Hunt.Profile)
+		_, err = fault.FindProfile(m.Hunt.Profile)
 	}
 	if len(m.Caught) == 0 {
 		err = errors.Join(err, errors.New("Caught is empty"))

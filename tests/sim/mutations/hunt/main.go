@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 // catch is the result that the bank reads.
@@ -47,7 +48,7 @@ func runner(profile, scenario string) (func(sim.Options) *sim.Result, error) {
 		sc, err := sim.Find(scenario)
 		return sc.Run, err
 	}
-	p, err := sim.FindProfile(profile)
+	p, err := fault.FindProfile(profile)
 	return func(o sim.Options) *sim.Result {
 		o.Profile = p
 		return sim.Run(o)

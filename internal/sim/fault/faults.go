@@ -1,4 +1,4 @@
-package sim
+package fault
 
 import (
 	"fmt"
@@ -10,20 +10,20 @@ import (
 	"github.com/troupe-raft/troupe/supervisor"
 )
 
-// Fault is a kind of misfortune that happens to a member or between members. What happens to single messages is counted
+// Kind is a kind of misfortune that happens to a member or between members. What happens to single messages is counted
 // apart.
-type Fault int
+type Kind int
 
 const (
 	// Processes and actors.
-	Kill            Fault = iota // kill -9: what was written stays in the system's memory
-	PowerCut                     // the machine loses power, between two operations of the disk or two messages
-	Crash                        // an actor panics at a message
-	CrashTwice                   // and at the next one, after it was restarted
-	CrashRecovering              // an actor panics while the node recovers
-	CrashLoop                    // the Node panics until the window of restarts is exceeded
-	Pause                        // a process stands still and goes on with its backlog
-	Transfer                     // leadership is handed over, or a member is told to campaign
+	Kill            Kind = iota // kill -9: what was written stays in the system's memory
+	PowerCut                    // the machine loses power, between two operations of the disk or two messages
+	Crash                       // an actor panics at a message
+	CrashTwice                  // and at the next one, after it was restarted
+	CrashRecovering             // an actor panics while the node recovers
+	CrashLoop                   // the Node panics until the window of restarts is exceeded
+	Pause                       // a process stands still and goes on with its backlog
+	Transfer                    // leadership is handed over, or a member is told to campaign
 
 	// The network.
 	Cut       // connections break, one way or both
@@ -58,10 +58,10 @@ const (
 	ClockJump   // an hour forward or back
 	ClockFrozen // it stands still
 
-	faultKinds = iota
+	NumKinds = iota
 )
 
-var faultNames = [faultKinds]string{
+var kindNames = [NumKinds]string{
 	"kill", "power-cut", "crash", "crash-twice", "crash-recovering", "crash-loop", "pause", "transfer",
 	"cut", "one-way", "bridge", "isolate", "flap", "flapping", "loss-burst",
 	"slow-disk", "stalled-disk", "full-disk", "failed-write", "failed-sync", "flipped-bit", "lost-disk", "lying-disk",
@@ -69,14 +69,14 @@ var faultNames = [faultKinds]string{
 	"clock-drift", "clock-fast", "clock-jump", "clock-frozen",
 }
 
-func (f Fault) String() string { return faultNames[f] }
+func (f Kind) String() string { return kindNames[f] }
 
-// ParseFault is the inverse of String.
-func ParseFault(name string) (Fault, error) {
-	if i := slices.Index(faultNames[:], name); i >= 0 {
-		return Fault(i), nil
+// ParseKind is the inverse of String.
+func ParseKind(name string) (Kind, error) {
+	if i := slices.Index(kindNames[:], name); i >= 0 {
+		return Kind(i), nil
 	}
-	return 0, fmt.Errorf("no kind of fault is called %q: there are %s", name, strings.Join(faultNames[:], ", "))
+	return 0, fmt.Errorf("no kind of fault is called %q: there are %s", name, strings.Join(kindNames[:], ", "))
 }
 
 // Profile is what kinds of misfortune a world knows.
@@ -84,7 +84,7 @@ type Profile struct {
 	Name        string
 	Description string
 	// Faults are the kinds, each as often as it stands here.
-	Faults []Fault
+	Faults []Kind
 	// Messages: single messages are lost, doubled and late.
 	MessageFaults bool
 	// Beyond: disks of more than a minority may be lost.
@@ -92,14 +92,14 @@ type Profile struct {
 }
 
 var (
-	networkFaults = []Fault{Cut, Cut, OneWay, Bridge, Isolate, Flap, Flapping, LossBurst, Transfer}
-	crashFaults   = []Fault{Kill, Kill, PowerCut, PowerCut, Crash, Crash, Crash, CrashTwice, CrashRecovering, CrashLoop, Pause, Transfer}
-	diskFaults    = []Fault{
+	networkFaults = []Kind{Cut, Cut, OneWay, Bridge, Isolate, Flap, Flapping, LossBurst, Transfer}
+	crashFaults   = []Kind{Kill, Kill, PowerCut, PowerCut, Crash, Crash, Crash, CrashTwice, CrashRecovering, CrashLoop, Pause, Transfer}
+	diskFaults    = []Kind{
 		SlowDisk, StalledDisk, FullDisk, FailedWrite, FailedWrite, FailedSync, FailedSync, FlippedBit, LostDisk,
 		PowerCut, PowerCut, PowerCut, Kill, Transfer, FailedRead, FailedRead, FlippedRead, FlippedRead,
 		FailedState, FullState, LostState, DamagedState,
 	}
-	clockFaults = []Fault{ClockDrift, ClockFast, ClockJump, ClockFrozen, Cut, Pause, Kill, Transfer}
+	clockFaults = []Kind{ClockDrift, ClockFast, ClockJump, ClockFrozen, Cut, Pause, Kill, Transfer}
 )
 
 // Profiles are those to be had by name.
@@ -124,12 +124,12 @@ var Profiles = []Profile{
 	{Name: "clocks", Description: "clocks drift, run at other speeds, jump and stand still", MessageFaults: true, Faults: clockFaults},
 	{Name: "beyond-the-budget", Description: "more disks are damaged and lost than a cluster survives, and some lie: no wrong answer all the same",
 		MessageFaults: true, BeyondBudget: true, Faults: slices.Concat(
-			[]Fault{LyingDisk, LyingDisk, PowerCut, PowerCut, FlippedBit, FlippedBit, LostDisk}, networkFaults, crashFaults, diskFaults)},
+			[]Kind{LyingDisk, LyingDisk, PowerCut, PowerCut, FlippedBit, FlippedBit, LostDisk}, networkFaults, crashFaults, diskFaults)},
 	{Name: "everything", Description: "all of it", MessageFaults: true, Faults: slices.Concat(networkFaults, crashFaults, diskFaults, clockFaults)},
 }
 
 // scripted is the profile of scenarios: only what the script says goes wrong.
-var scripted = Profile{Name: "scripted"}
+var Scripted = Profile{Name: "scripted"}
 
 // FindProfile returns the profile of a name.
 func FindProfile(name string) (Profile, error) {
@@ -144,53 +144,44 @@ func FindProfile(name string) (Profile, error) {
 }
 
 // drift: clocks run at slightly different speeds wherever anything goes wrong at all.
-func (p *Profile) clocksDrift() bool { return len(p.Faults) > 0 }
+func (p *Profile) ClocksDrift() bool { return len(p.Faults) > 0 }
 
 // endless is a window of restarts that is never exceeded.
-var unlimitedRestarts = supervisor.RestartLimit{Max: 1 << 30, Within: time.Hour}
+var UnlimitedRestarts = supervisor.RestartLimit{Max: 1 << 30, Within: time.Hour}
 
 // window: half of the worlds have that of production, so that crashes lead to its end; in the others they go on and on.
-func (p *Profile) restartWindow(random *rand.Rand) supervisor.RestartLimit {
+func (p *Profile) RestartLimit(random *rand.Rand) supervisor.RestartLimit {
 	if len(p.Faults) > 0 && random.IntN(2) == 0 {
 		return supervisor.DefaultRestartLimit
 	}
-	return unlimitedRestarts
+	return UnlimitedRestarts
 }
 
 // weather is the network that a seed lives in, and how often a fault happens.
-type networkProfile struct {
-	minLatency                         time.Duration // that a message takes; 0: 100 µs
-	maxLatency                         time.Duration // at most, but for what is late
-	reorders                           bool          // messages overtake each other; else only those of other lanes
-	hidesCuts                          bool          // no link tells of broken connections
-	lossRate, duplicateRate, delayRate float64       // shares of the messages
-	faultInterval                      time.Duration // the mean time between two faults
-	burstLossRate                      float64       // the share lost on top of that, for now
+type Network struct {
+	MinLatency                         time.Duration // that a message takes; 0: 100 µs
+	MaxLatency                         time.Duration // at most, but for what is late
+	Reorders                           bool          // messages overtake each other; else only those of other lanes
+	HidesCuts                          bool          // no link tells of broken connections
+	LossRate, DuplicateRate, DelayRate float64       // shares of the messages
+	FaultInterval                      time.Duration // the mean time between two faults
+	BurstLossRate                      float64       // the share lost on top of that, for now
 }
 
-var networkProfiles = []networkProfile{
-	{maxLatency: 2 * time.Millisecond, lossRate: 0.002, delayRate: 0.01, faultInterval: 300 * time.Millisecond},
-	{maxLatency: 20 * time.Millisecond, reorders: true, lossRate: 0.05, duplicateRate: 0.05, delayRate: 0.05, faultInterval: 300 * time.Millisecond},
-	{maxLatency: 5 * time.Millisecond, hidesCuts: true, lossRate: 0.02, delayRate: 0.02, faultInterval: 300 * time.Millisecond},
-	{maxLatency: 300 * time.Millisecond, lossRate: 0.002, delayRate: 0.01, faultInterval: 2 * time.Second},
+var networks = []Network{
+	{MaxLatency: 2 * time.Millisecond, LossRate: 0.002, DelayRate: 0.01, FaultInterval: 300 * time.Millisecond},
+	{MaxLatency: 20 * time.Millisecond, Reorders: true, LossRate: 0.05, DuplicateRate: 0.05, DelayRate: 0.05, FaultInterval: 300 * time.Millisecond},
+	{MaxLatency: 5 * time.Millisecond, HidesCuts: true, LossRate: 0.02, DelayRate: 0.02, FaultInterval: 300 * time.Millisecond},
+	{MaxLatency: 300 * time.Millisecond, LossRate: 0.002, DelayRate: 0.01, FaultInterval: 2 * time.Second},
 }
 
-func (p *Profile) networkProfile(random *rand.Rand) networkProfile {
+func (p *Profile) Network(random *rand.Rand) Network {
 	if len(p.Faults) == 0 && !p.MessageFaults {
-		return networkProfile{maxLatency: 2 * time.Millisecond}
+		return Network{MaxLatency: 2 * time.Millisecond}
 	}
-	w := networkProfiles[random.IntN(len(networkProfiles))]
+	w := networks[random.IntN(len(networks))]
 	if !p.MessageFaults {
-		w.lossRate, w.duplicateRate, w.delayRate, w.reorders = 0, 0, 0, false
+		w.LossRate, w.DuplicateRate, w.DelayRate, w.Reorders = 0, 0, 0, false
 	}
 	return w
-}
-
-// may tells whether a fault of a kind may happen now.
-func (w *World) faultAllowed(f Fault) bool {
-	total := 0
-	for _, n := range w.counts.Faults {
-		total += n
-	}
-	return !w.healing && !slices.Contains(w.options.Without, f) && (w.options.FaultLimit == 0 || total < w.options.FaultLimit)
 }
