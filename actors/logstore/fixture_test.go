@@ -18,7 +18,7 @@ import (
 
 // stage is everything around a LogStore: its Node, its peers, a disk that remembers, and an
 // environment in which nothing runs until the test says so. One list of events holds what the disk
-// did and what was said, in the order in which it happened: that is what "write, then speak" is
+// did and what was said, in the order in which it happened: that is what "persist before send" is
 // about.
 type fixture struct {
 	*actortest.Env

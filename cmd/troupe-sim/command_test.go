@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/checker"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
@@ -182,7 +183,7 @@ func TestTheListHasALineOnEverything(t *testing.T) {
 	for _, f := range fault.Kinds() {
 		names = append(names, f.String())
 	}
-	for _, i := range sim.Invariants {
+	for _, i := range checker.Invariants {
 		names = append(names, i.Name)
 	}
 	for _, name := range names {

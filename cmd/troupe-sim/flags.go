@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/checker"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
@@ -238,7 +239,7 @@ func (t runner) scenarioNames() (names []string) {
 }
 
 func invariantNames() (names []string) {
-	for _, i := range sim.Invariants {
+	for _, i := range checker.Invariants {
 		names = append(names, i.Name)
 	}
 	return names

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/checker"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
@@ -31,7 +31,7 @@ func list(out io.Writer, t runner) error {
 	}
 	fmt.Fprintln(table)
 	section("Promises that are held against every step:")
-	for _, i := range sim.Invariants {
+	for _, i := range checker.Invariants {
 		fmt.Fprintf(table, "  %s\t%s\n", i.Name, i.Description)
 	}
 	if err := table.Flush(); err != nil {

@@ -8,7 +8,7 @@ import (
 	"runtime/pprof"
 	"time"
 
-	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/checker"
 )
 
 // performance is one run of the command: the campaign, what is told of it, and what follows a failure.
@@ -165,7 +165,7 @@ func writeFailure(out io.Writer, o outcome) {
 	r, f := o.result, o.result.Failure
 	fmt.Fprintf(out, "FAILED  seed %d, %s %s, %d members, step %d, at %v of virtual time\n\n", o.seed, o.target.kind, o.target.nameOf(r), r.Nodes, f.Step, f.At)
 	fmt.Fprintf(out, "promise   %s", f.Invariant)
-	for _, i := range sim.Invariants {
+	for _, i := range checker.Invariants {
 		if i.Name == f.Invariant {
 			fmt.Fprintf(out, ": %s", i.Description)
 		}

@@ -157,7 +157,7 @@ func (c *eventLog) logView(m *member, v *actors.LogView) {
 func (c *eventLog) posted(b *mailbox, message any) {
 	switch m := message.(type) {
 	case *messages.Append:
-		if a := b.member; m.Incarnation == c.world.checker.members[a.id].logIncarnation && (m.TruncateFrom != 0 || len(m.GetEntries().GetData()) > 0) {
+		if a := b.member; m.Incarnation == c.world.checker.LogIncarnation(a.id) && (m.TruncateFrom != 0 || len(m.GetEntries().GetData()) > 0) {
 			c.add(rawEvent{kind: trace.LogChanged, member: a.id, source: m})
 		}
 	case *messages.Recovered:

@@ -56,7 +56,7 @@ func TestATraceTellsTheLogsAsTheyAre(t *testing.T) {
 				if is.Up != m.up || is.State.Role != m.view.Role && m.view.Role != "" && m.up {
 					t.Fatalf("seed %d, step %d: the trace tells of %+v; member %d is %+v", seed, w.steps, is, m.id, m.view)
 				}
-				if log := w.checker.members[m.id].log; m.up && !equalLogs(&is, log) {
+				if log := w.checker.LogTerms(m.id); m.up && !equalLogs(&is, log) {
 					t.Fatalf("seed %d, step %d: the trace tells of the log %v; that of member %d is %v", seed, w.steps, is.Runs, m.id, log)
 				}
 			}

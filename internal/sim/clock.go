@@ -107,7 +107,7 @@ func (t *timer) Stop() { t.stopped = true }
 
 // After implements actors.Env.
 func (m *member) After(d time.Duration, to *actor.PID, message proto.Message) actors.Timer {
-	m.world.checker.timerSet(message)
+	m.world.checker.TimerSet(message)
 	t := &timer{member: m, due: m.Now() + d, to: to, message: message}
 	if len(m.timers) == cap(m.timers) {
 		m.timers = slices.DeleteFunc(m.timers, func(t *timer) bool { return t.stopped })

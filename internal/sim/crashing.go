@@ -111,7 +111,7 @@ func (b *mailbox) injectPanic(message any, when crashTiming) {
 	w := b.member.world
 	at := crashPointOf(b.path, kind, when)
 	if at < 0 {
-		w.Fail("actors hear what they know", "%s of member %d was sent %s", b.self.Id, b.member.id, kind)
+		w.Fail("known message kinds", "%s of member %d was sent %s", b.self.Id, b.member.id, kind)
 	} else {
 		w.counts.Crashed[at]++
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"strings"
 	"syscall"
 	"time"
 
@@ -57,6 +58,10 @@ func (d *disk) attach(mem *vfs.MemFS) {
 	mem.Observe(d.observe)
 }
 
+// Damaged and DroppedSyncs implement checker.Disk.
+func (d *disk) Damaged() bool      { return d.damaged }
+func (d *disk) DroppedSyncs() bool { return d.dropsSyncs || d.droppedSync }
+
 // inject decides about an operation before it happens.
 func (d *disk) inject(op vfs.Op) error {
 	if op.Kind.ReadOnly() {
@@ -107,7 +112,7 @@ func (d *disk) failOperation(op vfs.Op) error {
 
 // observe sees how an operation ended.
 func (d *disk) observe(op vfs.Op) {
-	d.member.world.checker.diskOperation(d.member, op)
+	d.member.world.checker.DiskOperation(d.member, op)
 	switch {
 	case vfs.IsNoSpace(op.Err):
 		d.failed, d.failedAt = true, d.member.world.now
@@ -149,7 +154,7 @@ func (d *disk) crashImage(choose vfs.CrashChoice) *vfs.MemFS {
 		d.lostSynced, d.damaged = true, true
 	}
 	d.droppedSync = false
-	w.checker.members[d.member.id].durableDisk.powerLost = true
+	w.checker.PowerLost(d.member.id)
 	return after
 }
 
@@ -237,7 +242,7 @@ func (d *disk) findOld() (found []oldFile) {
 	for _, name := range names {
 		path := logDir + "/" + name
 		info, err := d.Stat(path)
-		if err != nil || !segmentName(name) {
+		if err != nil || !isSegment(name) {
 			continue
 		}
 		if old := min(d.lastSyncedWrite[path], info.Size()); old > 0 {
@@ -254,3 +259,5 @@ func (d *disk) findOld() (found []oldFile) {
 func (d *disk) failedRecently() bool {
 	return d.failed && d.member.world.now-d.failedAt < heartbeatInterval
 }
+
+func isSegment(path string) bool { return strings.HasSuffix(path, ".seg") }

@@ -21,6 +21,9 @@ type readFault struct {
 // data are reads of the log's bytes, as against looks at names and sizes.
 func isLogRead(op vfs.Op) bool { return op.Kind == vfs.OpRead && isSegment(op.Path) }
 
+// segmentHeaderBytes is the size of the header of a segment.
+const segmentHeaderBytes = 4096
+
 // scan are reads of much of a segment at a time.
 func isSegmentScan(op vfs.Op) bool { return isLogRead(op) && op.Length > segmentHeaderBytes }
 

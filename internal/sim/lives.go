@@ -2,7 +2,6 @@ package sim
 
 import (
 	"errors"
-	"strings"
 	"syscall"
 	"time"
 
@@ -26,8 +25,6 @@ const (
 )
 
 func (d *disk) identityPath() string { return dataDir + "/" + persistence.IdentityFile }
-
-func segmentName(name string) bool { return strings.HasSuffix(name, ".seg") }
 
 func (m *member) firstBoot() {
 	if !m.notStarted && !m.up {
@@ -55,7 +52,7 @@ func (m *member) boot() {
 	m.up = true
 	m.mailboxes, m.peers, m.view, m.pausedUntil, m.timers = nil, map[peerRole]*actor.PID{}, actors.NodeView{}, 0, nil
 	m.embedder = newEmbedder(m)
-	w.checker.memberStarts(m)
+	w.checker.MemberStarts(m, w.nodeLimits(), w.replicatorLimits())
 	if err := m.openDataDir(); m.imageAfterCut != nil {
 		m.finishPowerCut()
 		return
@@ -204,7 +201,7 @@ func (m *member) stopped(err error) {
 	w.events.stopped(m, why.String())
 	if (why == StopStorage || why == StopNoSpace) && !m.disk.failed || why == StopRefused && !m.disk.damaged && !m.disk.readFlipped ||
 		why == StopOther {
-		w.Fail("a stop has a cause", "member %d stops without anything having been wrong with its disk: %v", m.id, err)
+		w.Fail("stop has a cause", "member %d stops without anything having been wrong with its disk: %v", m.id, err)
 	}
 	wrong := m.disk.damaged // what is wrong with it does not pass
 	if w.chance(0.5) {
@@ -232,7 +229,7 @@ func (m *member) shutDown() {
 func (m *member) checkShutdown() {
 	for _, b := range m.mailboxes {
 		if _, lives := m.system.ProcessRegistry.GetLocal(b.self.Id); lives {
-			m.world.Fail("nobody is left over", "member %d has stopped in good order, and its actor %s lives", m.id, b.self.Id)
+			m.world.Fail("no actor left over", "member %d has stopped in good order, and its actor %s lives", m.id, b.self.Id)
 		}
 	}
 	m.killProcess()
@@ -271,7 +268,7 @@ func (m *member) expectStop() {
 			m.after(held+stopDeadline, look)
 			return
 		}
-		m.world.Fail("a fault stops the node", "member %d goes on %v after an operation of its disk has failed", m.id, stopDeadline)
+		m.world.Fail("fault stops the node", "member %d goes on %v after an operation of its disk has failed", m.id, stopDeadline)
 	}
 	m.after(stopDeadline, look)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/actors/node"
 	"github.com/troupe-raft/troupe/actors/replicator"
+	"github.com/troupe-raft/troupe/internal/sim/checker"
 	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
@@ -123,6 +124,11 @@ func (m *member) Up() bool                  { return m.up }
 func (m *member) Leads() bool               { return m.view.Role == "leader" }
 func (m *member) Replica() *history.Replica { return &m.replica }
 
+// NodeStopped, Disk and LogOptions implement checker.Member.
+func (m *member) NodeStopped() bool               { return m.tree == nil || m.tree.Stopped() }
+func (m *member) Disk() checker.Disk              { return m.disk }
+func (m *member) LogOptions() persistence.Options { return m.logOptions() }
+
 func (m *member) ID() uint64                     { return m.id }
 func (m *member) FS() vfs.FS                     { return m.disk.MemFS }
 func (m *member) SetPeers([]*messages.Member)    {}
@@ -220,14 +226,15 @@ type stateObserver member
 func (p *stateObserver) Node(v actors.NodeView) {
 	if p.imageAfterCut == nil {
 		p.world.events.nodeView((*member)(p), &v)
-		p.world.checker.nodeView((*member)(p), v)
+		p.view = v
+		p.world.checker.NodeView(p.id, v)
 	}
 }
 
 func (p *stateObserver) Log(v actors.LogView) {
 	if p.imageAfterCut == nil {
 		p.world.events.logView((*member)(p), &v)
-		p.world.checker.logView((*member)(p), v)
+		p.world.checker.LogView(p.id, v)
 	}
 }
 
@@ -237,12 +244,12 @@ func (p *stateObserver) Machine(v actors.MachineView) {
 	}
 	p.world.events.machineView((*member)(p), &v)
 	p.applied = v.Applied
-	p.world.checker.machineView((*member)(p), v)
+	p.world.checker.MachineView(p.id, v)
 }
 
 func (p *stateObserver) Replicator(v actors.ReplicatorView) {
 	p.world.events.replicatorView((*member)(p), &v)
-	p.world.checker.replicatorView((*member)(p), v)
+	p.world.checker.ReplicatorView(p.id, v)
 }
 
 func (p *stateObserver) Synced(int, int, time.Duration) {}

@@ -37,7 +37,7 @@ func (w *World) transmit(from, to *member, role messages.Role, m proto.Message) 
 	w.counts.Messages++
 	id := uint64(w.counts.Messages)
 	w.events.sent(from, to, id, m)
-	w.checker.messageSent(from, to, m)
+	w.checker.MessageSent(w.currentMailbox, from, to.id, m)
 	if len(w.network.rules) > 0 && w.applyRules(from, to, id, m, func() { w.send(from, to, role, id, m) }) {
 		return
 	}

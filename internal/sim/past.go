@@ -30,7 +30,7 @@ func (w *World) setInitialState(id uint64, p initialState) {
 	if err != nil {
 		panic(fmt.Errorf("the data directory of member %d: %w", id, err))
 	}
-	w.checker.initialState(id, p, w.initialEntries(p.log))
+	w.checker.InitialState(id, p.log, p.term, p.commit, w.initialEntries(p.log))
 	o := m.logOptions()
 	o.FS = m.disk
 	log, _, err := persistence.Open(o)
@@ -71,16 +71,16 @@ func (w *World) initialEntries(terms []uint64) *messages.Entries {
 // reconfigured has the entry of an index and term be a configuration, in every past that has it.
 func (w *World) setInitialConfiguration(index, term uint64, c *messages.Configuration) {
 	if w.initialConfigurations == nil {
-		w.initialConfigurations = map[position]*messages.Configuration{}
+		w.initialConfigurations = map[entryID]*messages.Configuration{}
 	}
-	w.initialConfigurations[position{index, term}] = c
+	w.initialConfigurations[entryID{index, term}] = c
 }
 
 // initialSession is the origin of commands from before the story: an origin is named by the index of the entry that opens it.
 const initialSession = 2
 
 func (w *World) initialEntry(index, term uint64) []byte {
-	if c := w.initialConfigurations[position{index, term}]; c != nil {
+	if c := w.initialConfigurations[entryID{index, term}]; c != nil {
 		return raft.EncodeConfiguration(c)
 	}
 	switch index {
@@ -95,3 +95,6 @@ func (w *World) initialEntry(index, term uint64) []byte {
 
 // initialCommand is the command of an entry from before the story.
 func initialCommand(index, term uint64) uint64 { return 1<<63 | term<<32 | index }
+
+// entryID identifies an entry.
+type entryID struct{ index, term uint64 }

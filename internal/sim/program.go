@@ -73,7 +73,7 @@ func (p *embedder) SendUserMessage(_ *actor.PID, message any) {
 		return
 	}
 	_, message, _ = actor.UnwrapEnvelope(message)
-	p.member.world.checker.sessionReceived(p.member, message)
+	p.member.world.checker.SessionReceived(p.member.id, message)
 	for _, ear := range p.member.listeners {
 		ear(message.(proto.Message))
 	}

@@ -63,7 +63,7 @@ func (s *Driver) fileOffset(m *member, o *history.Operation) (path string, at in
 	m.disk.withoutFaults(func() {
 		names, _ := m.disk.List(logDir)
 		for _, name := range names {
-			if i := bytes.Index(m.disk.Peek(logDir+"/"+name), o.Encode()); i > 0 && segmentName(name) {
+			if i := bytes.Index(m.disk.Peek(logDir+"/"+name), o.Encode()); i > 0 && isSegment(name) {
 				path, at = logDir+"/"+name, int64(i)
 			}
 		}
@@ -161,7 +161,7 @@ func (s *Driver) segmentContents(m *member) string {
 	m.disk.withoutFaults(func() {
 		names, _ := m.disk.List(logDir)
 		for _, name := range names {
-			if segmentName(name) {
+			if isSegment(name) {
 				b.WriteString(name)
 				b.Write(m.disk.Peek(logDir + "/" + name))
 			}
@@ -212,7 +212,7 @@ func newestSegmentLost(s *Driver) {
 	newest := ""
 	names, err := victim.disk.List(logDir)
 	for _, name := range names {
-		if segmentName(name) {
+		if isSegment(name) {
 			newest = logDir + "/" + name // they are sorted
 		}
 	}

@@ -117,7 +117,7 @@ func (s *Driver) checkRepair(leader, m *member, refusals int) {
 func (s *Driver) checkTerms(m *member, terms []uint64) {
 	for i, term := range terms {
 		index := uint64(i + 1)
-		if has := termAt(s.checker.members[m.id].log, index); has != term {
+		if has := s.checker.LogTerm(m.id, index); has != term {
 			s.fail("entry %d of member %d is of term %d, not %d", index, m.id, has, term)
 		}
 		if index > initialSession && s.effectIndex(initialCommand(index, term)) != index {
@@ -175,7 +175,7 @@ func figure8(s *Driver) (held []*rule) {
 // durable tells whether members have an entry of a term on their disks.
 func (s *Driver) isDurable(index, term uint64, members ...*member) bool {
 	for _, m := range members {
-		if termAt(s.checker.members[m.id].durableLog, index) != term {
+		if s.checker.DurableTerm(m.id, index) != term {
 			return false
 		}
 	}

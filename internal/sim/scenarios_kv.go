@@ -141,12 +141,12 @@ func carriesCommit(commit uint64) func(proto.Message) bool {
 func exactlyOnce(s *Driver) {
 	leader := s.awaitSessions()
 	asked, other := s.others(leader)[0], s.others(leader)[1]
-	committed := len(s.checker.committedTerms)
+	committed := s.checker.Committed()
 	s.dropRule(leader, nil, "Heartbeat", "AppendEntries").where(carriesCommit(leader.view.Commit))
 	leader.endRunAt("machine", "Committed", 1, s.beforeOrAfter(), func() { s.powerCut(leader) })
 	o := s.begin(asked, history.Append, 7, "", "once.")
 	s.within(electionTimeout, "the leader dies", func() bool { return !leader.up })
-	if len(s.checker.committedTerms) == committed || asked.view.Commit > uint64(committed) || other.view.Commit > uint64(committed) {
+	if s.checker.Committed() == committed || asked.view.Commit > uint64(committed) || other.view.Commit > uint64(committed) {
 		s.fail("it did not die between its commit and the news of it:%s", s.describeMembers())
 	}
 	s.awaitAnswered([]*history.Operation{o}, 5*electionTimeout)

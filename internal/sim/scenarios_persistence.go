@@ -175,7 +175,7 @@ func (s *Driver) checkAckOnDisk(from, leader *member, m *messages.AppendResponse
 	if f.LastIndex < m.Index || f.HardState.Term < m.Term {
 		s.fail("member %d acknowledges index %d in term %d; its disk ends at %d in term %d", from.id, m.Index, m.Term, f.LastIndex, f.HardState.Term)
 	}
-	want := termAt(s.checker.members[leader.id].log, m.Index)
+	want := s.checker.LogTerm(leader.id, m.Index)
 	if leader.view.Role == "leader" && leader.view.Term == m.Term && f.term(m.Index) != want {
 		s.fail("member %d acknowledges entry %d of term %d; its disk has one of term %d", from.id, m.Index, want, f.term(m.Index))
 	}

@@ -26,7 +26,7 @@ func singleVoterSync(s *Driver) {
 		m.endRunAt("log", "Flush", 1, crashBefore, func() {
 			durable, dead = m.view.DurableIndex, true
 			if m.view.Commit > durable {
-				s.World.Fail("write, then speak", "index %d is committed; the only disk has %d", m.view.Commit, durable)
+				s.World.Fail("persist before send", "index %d is committed; the only disk has %d", m.view.Commit, durable)
 			}
 			s.powerCut(m)
 		})
@@ -72,7 +72,7 @@ func termBeforeEntries(s *Driver) {
 		if err != nil {
 			s.fail("the log of member %d: %v", m.id, err)
 		}
-		if said, term := s.checker.members[m.id].term, f.HardState.GetTerm(); term < f.term(f.LastIndex) || term < said {
+		if said, term := s.checker.VotedTerm(m.id), f.HardState.GetTerm(); term < f.term(f.LastIndex) || term < said {
 			s.fail("the disk of member %d has term %d, entries of term %d, and it has voted in term %d", m.id, term, f.term(f.LastIndex), said)
 		}
 		s.within(10*electionTimeout, "it is back", func() bool { return m.up && m.view.Incarnation > 0 })

@@ -39,7 +39,7 @@ func truncationOnDisk(s *Driver) {
 	next := s.awaitSuccessor(electionTimeout/2, old, f)
 	o := s.await(s.submitPadded(next, 0))
 	s.partition([]*member{old}, append(rest, f))
-	s.within(electionTimeout/2, "they are replaced while they wait for the disk", func() bool { return termAt(s.checker.members[f.id].log, o.Index) == next.view.Term })
+	s.within(electionTimeout/2, "they are replaced while they wait for the disk", func() bool { return s.checker.LogTerm(f.id, o.Index) == next.view.Term })
 	if s.now >= f.disk.stalledUntil {
 		s.fail("the disk works again already")
 	}

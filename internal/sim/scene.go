@@ -110,7 +110,7 @@ func (s *Driver) awaitAppended(m *member, n uint64) {
 
 // termInLog is the term of a member's entry; 0 where it has none.
 func (s *Driver) termInLog(m *member, index uint64) uint64 {
-	return termAt(s.checker.members[m.id].log, index)
+	return s.checker.LogTerm(m.id, index)
 }
 
 // operationsToPowerCut ends a member's life; the seed decides what its disk keeps of what was not synced.
@@ -202,7 +202,7 @@ func (s *Driver) membersExcept(some []*member) []*member {
 // candidates are who voted for themselves in a term.
 func (s *Driver) candidates(term uint64) (all []uint64) {
 	for _, m := range s.members {
-		if s.checker.votes[term][m.id] == m.id {
+		if s.checker.Vote(term, m.id) == m.id {
 			all = append(all, m.id)
 		}
 	}

@@ -56,7 +56,7 @@ func (s *Driver) awaitSuccessor(d time.Duration, than ...*member) (leader *membe
 }
 
 // effectIndex is the index at which a command took effect; 0 if it did not.
-func (s *Driver) effectIndex(command uint64) uint64 { return s.checker.commandIndexes[command] }
+func (s *Driver) effectIndex(command uint64) uint64 { return s.checker.EffectIndex(command) }
 
 // applied waits until members have applied what was answered.
 func (s *Driver) awaitApplied(d time.Duration, o *history.Operation, members ...*member) {

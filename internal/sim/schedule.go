@@ -7,6 +7,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/messages"
 )
 
 // event is something that will happen. Of a member: only if that is still in the life in which it was planned.
@@ -59,8 +60,8 @@ func (w *World) step() {
 	if e.member == nil || e.runNumber == e.member.runNumber {
 		w.steps++
 		e.action()
-		if w.steps%fullCheckInterval == 0 {
-			w.checker.fullCheck(false)
+		if w.steps%fullCheckInterval == 0 && w.checking() {
+			w.checker.FullCheck(w.steps / fullCheckInterval)
 		}
 	}
 }
@@ -114,6 +115,12 @@ func (b *mailbox) actorRunning() bool {
 
 func (b *mailbox) Start() {}
 
+// MemberID, ActorID, Path and Queued implement checker.Mailbox.
+func (b *mailbox) MemberID() uint64 { return b.member.id }
+func (b *mailbox) ActorID() string  { return b.self.Id }
+func (b *mailbox) Path() string     { return b.path }
+func (b *mailbox) Queued() []any    { return b.user }
+
 func (b *mailbox) UserMessageCount() int { return len(b.user) }
 
 func (b *mailbox) PostUserMessage(message any) {
@@ -123,7 +130,11 @@ func (b *mailbox) PostUserMessage(message any) {
 	if b.member.disk.lostSynced && b.member.world.checkForgotten(message) {
 		return
 	}
-	b.member.world.checker.posted(b, message)
+	b.member.world.checker.Posted(b, message)
+	if r, recovered := message.(*messages.Recovered); recovered {
+		b.member.view = actors.NodeView{}
+		b.member.replica.HighestRead = r.HardState.GetCommit() // below which nothing is served any more
+	}
 	b.member.world.events.posted(b, message)
 	b.user = append(b.user, message)
 	b.scheduleStep()
@@ -256,7 +267,7 @@ func (b *mailbox) handleUser(message any) {
 		due = noCrash
 	}
 	if due != crashBefore {
-		b.member.world.checker.handling(b, message)
+		b.member.world.checker.Handling(b, message)
 	}
 	b.handle(message, due)
 }
@@ -271,7 +282,7 @@ func (b *mailbox) handle(message any, fails crashTiming) {
 	} else {
 		b.invoker.InvokeUserMessage(message)
 	}
-	b.member.world.checker.handled()
+	b.member.world.checker.Handled()
 	if fails == crashAfter && b.member.imageAfterCut == nil {
 		b.injectPanic(message, crashAfter)
 	}

@@ -128,7 +128,7 @@ func (k *kvMachine) apply(b *statemachine.Batch) [][]byte {
 		k.Data.Set(c.Key, after)
 		results[i] = (&history.Reply{Number: c.Number, Swapped: swapped, Before: before}).Encode()
 		k.Hash = hashNumbers(k.Hash, encoded.Index, encoded.Term, c.Number, hashOf(results[i]))
-		w.checker.commandApplied(k.member, encoded.Index, c.Number, k.Hash)
+		w.checker.CommandApplied(k.member.id, encoded.Index, c.Number, k.Hash)
 		w.History.Applied(encoded.Index, &c, after)
 	}
 	if b.Last <= k.Last {

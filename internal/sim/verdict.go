@@ -104,9 +104,9 @@ func (w *World) checkAcknowledgedWrites() {
 		if !o.Kind.Writes() || o.Outcome != history.Answered {
 			continue
 		}
-		if at, known := w.checker.commandIndexes[o.Number]; !known || at != o.Index || at > uint64(len(w.checker.committedTerms)) {
-			w.Fail("nothing acknowledged is lost", "member %d answered %v %d at index %d; at the end it is at %d of %d",
-				o.MemberID, o.Kind, o.Number, o.Index, at, len(w.checker.committedTerms))
+		if at := w.checker.EffectIndex(o.Number); at == 0 || at != o.Index || at > uint64(w.checker.Committed()) {
+			w.Fail("no acknowledged write lost", "member %d answered %v %d at index %d; at the end it is at %d of %d",
+				o.MemberID, o.Kind, o.Number, o.Index, at, w.checker.Committed())
 			return
 		}
 	}
@@ -126,7 +126,7 @@ func (w *World) checkActors() {
 			return
 		}
 		if w.now > until {
-			w.Fail("nobody is left over", "member %s", wrong)
+			w.Fail("no actor left over", "member %s", wrong)
 		}
 	}
 }

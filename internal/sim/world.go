@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/internal/session"
+	"github.com/troupe-raft/troupe/internal/sim/checker"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/internal/sim/trace"
@@ -52,10 +53,10 @@ type World struct {
 	currentMailbox  *mailbox // whose actor works
 	bootstrap       *messages.Configuration
 	// configurations are entries of the past (past.go).
-	initialConfigurations map[position]*messages.Configuration
+	initialConfigurations map[entryID]*messages.Configuration
 	members               []*member
 	network               network
-	checker               *Checker
+	checker               *checker.Checker
 	History               *history.History
 	clients               []*client
 	keys                  keyPool
@@ -229,7 +230,7 @@ func (w *World) handlingTime(b *mailbox) time.Duration {
 
 func (w *World) addMembers(size int) {
 	w.size = size
-	w.checker = newChecker(w)
+	w.checker = checker.New(w, size, w.bootstrap)
 	w.events = newEventLog(w)
 	for id := uint64(1); id <= uint64(size); id++ {
 		w.bootstrap.Members = append(w.bootstrap.Members, &messages.Member{Id: id, Address: address(id)})
@@ -239,6 +240,7 @@ func (w *World) addMembers(size int) {
 			m.machineDisk = newMachineDisk()
 		}
 		w.members = append(w.members, m)
+		w.checker.Add(m)
 		w.maybeCutFirstStart(m)
 		w.after(w.randomDuration(0, 100*time.Millisecond), m.firstBoot)
 	}
@@ -246,6 +248,16 @@ func (w *World) addMembers(size int) {
 
 // Now is the virtual time.
 func (w *World) Now() time.Duration { return w.now }
+
+// fullCheckInterval is the number of steps between two full checks.
+const fullCheckInterval = 1000
+
+// checking reports whether the world is still checked: no invariant has failed, and no member has lost synced data without
+// notice.
+func (w *World) checking() bool { return w.Failure == nil && !w.beyondGuarantees }
+
+// Elected implements checker.Simulation.
+func (w *World) Elected() { w.counts.Elections++ }
 
 // Called implements history.Simulation.
 func (w *World) Called(o *history.Operation) { w.events.called(o) }
@@ -294,8 +306,10 @@ func (w *World) run() {
 
 func (w *World) finish() {
 	w.events.close()
-	w.checker.fullCheck(true)
-	w.counts.Committed = len(w.checker.committedTerms)
+	if w.checking() {
+		w.checker.FinalCheck()
+	}
+	w.counts.Committed = w.checker.Committed()
 	for _, m := range w.members {
 		if m.permanentlyDown {
 			w.counts.Away++

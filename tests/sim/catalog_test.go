@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/checker"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
@@ -52,7 +53,7 @@ func failCalls(t *testing.T) map[string]token.Position {
 
 func TestInvariantsAreListedAndCanFail(t *testing.T) {
 	used, listed := failCalls(t), map[string]bool{"script": true} // Driver.fail passes its name on
-	for _, i := range sim.Invariants {
+	for _, i := range checker.Invariants {
 		if i.Description == "" {
 			t.Errorf("%q has no description", i.Name)
 		}

@@ -113,7 +113,7 @@ func (h *History) Applied(index uint64, c *Command, after string) {
 	}
 	h.through = index
 	if h.refused[c.Number] {
-		h.sim.Fail("refused is refused", "%v %d was refused, and takes effect at %d", c.Kind, c.Number, index)
+		h.sim.Fail("refused has no effect", "%v %d was refused, and takes effect at %d", c.Kind, c.Number, index)
 	}
 	h.clock++
 	h.effectIndexes[c.Number], h.effectTimes[c.Number] = index, h.clock
@@ -164,7 +164,7 @@ func (h *History) finished(o *Operation, m Member, outcome session.Outcome) {
 		h.answered(o, m, outcome.Result)
 	case errors.Is(err, session.ErrOverloaded), errors.Is(err, session.ErrDiskFull), errors.Is(err, session.ErrTooLarge):
 		if at, took := h.effectIndexes[o.Number]; took {
-			h.sim.Fail("refused is refused", "member %d: %v %d was refused (%v), and took effect at %d", m.ID(), o.Kind, o.Number, err, at)
+			h.sim.Fail("refused has no effect", "member %d: %v %d was refused (%v), and took effect at %d", m.ID(), o.Kind, o.Number, err, at)
 		}
 		h.refused[o.Number] = true
 		h.end(o, Refused)
@@ -211,7 +211,7 @@ func (h *History) read(o *Operation, m Member, point uint64) {
 	// Reads in other modes may be answered during a replay, as soon as it has reached their point: they began before the
 	// operations that saw more.
 	if is.Last < r.HighestRead && o.Kind == GetLocal {
-		h.sim.Fail("local reads do not go back", "member %d: %v sees index %d after %d", m.ID(), o.Kind, is.Last, r.HighestRead)
+		h.sim.Fail("local reads monotonic", "member %d: %v sees index %d after %d", m.ID(), o.Kind, is.Last, r.HighestRead)
 	}
 	r.HighestRead = max(r.HighestRead, is.Last)
 	h.AcknowledgedIndex = max(h.AcknowledgedIndex, is.Last) // what a client saw was committed

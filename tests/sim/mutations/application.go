@@ -17,14 +17,14 @@ var application = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "applicableThrough").Replace(
 			`min(_l.commitIndex, _l.durableIndex)`,
 			`_l.commitIndex`)},
-		Hunt: Hunt{Profile: "everything"}, Caught: []string{"apply after the own disk"},
+		Hunt: Hunt{Profile: "everything"}, Caught: []string{"apply after durable"},
 	},
 	{
 		Name:   "an entry is applied before the term of its commit is saved",
 		Breaks: "a node applies what a new leader tells it to be committed, and may come back under a former one that has other entries (E11)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "applicableThrough").Delete(
 			`if _l.durableTerm < _term { ___nothing }`)},
-		Hunt: Hunt{Profile: "beyond-the-budget"}, Caught: []string{"apply after the own disk"},
+		Hunt: Hunt{Profile: "beyond-the-budget"}, Caught: []string{"apply after durable"},
 	},
 	{
 		Name:   "apply twice after a restart",

@@ -20,6 +20,7 @@ import (
 
 	"github.com/troupe-raft/troupe/internal/mutation"
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/checker"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
@@ -75,7 +76,7 @@ func checkHunt(m *Mutation, root string) (err error) {
 		err = errors.Join(err, errors.New("Caught is empty"))
 	}
 	for _, name := range m.Caught {
-		if !slices.ContainsFunc(sim.Invariants, func(i sim.Invariant) bool { return i.Name == name }) {
+		if !slices.ContainsFunc(checker.Invariants, func(i checker.Invariant) bool { return i.Name == name }) {
 			err = errors.Join(err, fmt.Errorf("Caught names no invariant: %q", name))
 		}
 	}

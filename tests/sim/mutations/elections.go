@@ -10,7 +10,7 @@ var elections = []Mutation{
 			`_n.persist(&messages.Append{___fields, Deferred: _list{_promise(_candidate, _role, _index, _answer)}})`, `
 				_n.persist(&messages.Append{___fields})
 				_n.sendToPeer(_candidate, _answer)`)},
-		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"write, then speak"},
+		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"persist before send"},
 	},
 	{
 		Name:   "a candidate asks before its own vote is on disk",
@@ -18,7 +18,7 @@ var elections = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "becomeCandidate").Replace(
 			`_a.Deferred = append(_a.Deferred, _promise(_id, _role, _index, _request))`,
 			`n.sendToPeer(_id, _request)`)},
-		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"write, then speak"},
+		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"persist before send"},
 	},
 	{
 		Name:   "the vote is not saved",
@@ -26,19 +26,19 @@ var elections = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "Node.persist").Replace(
 			`messages.HardState{___before, Vote: _vote, ___after}`,
 			`messages.HardState{___before, ___after}`)},
-		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"write, then speak", "a quorum elects"},
+		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"persist before send", "quorum elects"},
 	},
 	{
 		Name:   "the vote is not even remembered",
 		Breaks: "a voter grants and keeps no vote: the next candidate of the term gets another",
 		Edits:  []mutation.Edit{mutation.In("actors/node", "handleRequestVote").Delete(`_n.vote = _d.Vote`)},
-		Hunt:   Hunt{Profile: "network"}, Caught: []string{"write, then speak"},
+		Hunt:   Hunt{Profile: "network"}, Caught: []string{"persist before send"},
 	},
 	{
 		Name:   "a restarted actor loses its vote",
 		Breaks: "a new incarnation takes the term from the disk and forgets the vote (E14)",
 		Edits:  []mutation.Edit{mutation.In("actors/node", "handleRecovered").Replace(`_m.HardState.GetVote()`, `0`)},
-		Hunt:   Hunt{Profile: "crashes"}, Caught: []string{"term and vote are monotone"},
+		Hunt:   Hunt{Profile: "crashes"}, Caught: []string{"term and vote monotonic"},
 	},
 	{
 		Name:   "the term is taken from the log",
@@ -48,7 +48,7 @@ var elections = []Mutation{
 				if k := len(m.Runs); k > 0 && m.Runs[k-1].Term < _n.term {
 					_n.term, _n.vote = m.Runs[k-1].Term, 0
 				}`)},
-		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"term and vote are monotone"},
+		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"term and vote monotonic"},
 	},
 	{
 		Name:   "stepping down clears the vote",
@@ -56,7 +56,7 @@ var elections = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "becomeFollower").Replace(
 			`if _higher { _n.term, _n.vote = _term, 0 }`,
 			`_n.term, _n.vote = _term, 0`)},
-		Hunt: Hunt{Profile: "network"}, Caught: []string{"term and vote are monotone"},
+		Hunt: Hunt{Profile: "network"}, Caught: []string{"term and vote monotonic"},
 	},
 	{
 		Name:   "a second vote in a term",
@@ -64,7 +64,7 @@ var elections = []Mutation{
 		Edits: []mutation.Edit{mutation.In("raft", "DecideVote").Replace(
 			`(_vote == 0 || _vote == _r.Candidate) && _upToDate`,
 			`_upToDate`)},
-		Hunt: Hunt{Profile: "network"}, Caught: []string{"one vote a term", "term and vote are monotone"},
+		Hunt: Hunt{Profile: "network"}, Caught: []string{"one vote per term", "term and vote monotonic"},
 	},
 	{
 		Name:   "up to date by length only",
@@ -83,7 +83,7 @@ var elections = []Mutation{
 		Name:   "half is a majority",
 		Breaks: "of four voters two elect a leader",
 		Edits:  []mutation.Edit{mutation.In("raft", "Majority.countVotes").Replace(`len(_m)/2 + 1`, `(len(_m) + 1) / 2`)},
-		Hunt:   Hunt{Profile: "network", Nodes: 4}, Caught: []string{"a quorum elects"},
+		Hunt:   Hunt{Profile: "network", Nodes: 4}, Caught: []string{"quorum elects"},
 	},
 	{
 		Name:   "votes of an earlier term count",
@@ -91,7 +91,7 @@ var elections = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "candidate.receive").Replace(
 			`!_m.PreVote && _m.Term == _n.term`,
 			`!_m.PreVote`)},
-		Hunt: Hunt{Profile: "network"}, Caught: []string{"a quorum elects"},
+		Hunt: Hunt{Profile: "network"}, Caught: []string{"quorum elects"},
 	},
 	{
 		Name:   "pre-votes count as votes",
@@ -99,7 +99,7 @@ var elections = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "candidate.receive").Replace(
 			`!_m.PreVote && _m.Term == _n.term`,
 			`_m.Term == _n.term`)},
-		Hunt: Hunt{Profile: "network"}, Caught: []string{"a quorum elects"},
+		Hunt: Hunt{Profile: "network"}, Caught: []string{"quorum elects"},
 	},
 	{
 		Name:   "a pre-vote moves the term",
@@ -107,7 +107,7 @@ var elections = []Mutation{
 		Edits: []mutation.Edit{mutation.In("raft", "DecideVote").Replace(
 			`VoteDecision{Grant: true, Vote: _v.Vote, ResponseTerm: _term}`,
 			`VoteDecision{Grant: true, Vote: _v.Vote, ResponseTerm: _term, AdoptTerm: _term}`)},
-		Hunt: Hunt{Profile: "calm"}, Caught: []string{"a pre-vote changes nothing"},
+		Hunt: Hunt{Profile: "calm"}, Caught: []string{"pre-vote changes nothing"},
 	},
 	{
 		Name:   "a pre-vote resets the election timer",
@@ -158,6 +158,6 @@ var elections = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "isStale").Replace(
 			`_m.GetIncarnation() != _own`,
 			`_m.GetIncarnation() == 0`)},
-		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"life by life"},
+		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"stale incarnation ignored"},
 	},
 }

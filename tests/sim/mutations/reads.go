@@ -30,7 +30,7 @@ var reads = []Mutation{
 		Breaks: "a leader that leads once more counts the answers to heartbeats of its former term, whose rounds have the same numbers (E26)",
 		Edits: []mutation.Edit{mutation.In("raft", "TermRule").Delete(
 			`if _m.Term < _current { return TermStale }`)},
-		Hunt: Hunt{Scenario: "stale-read-old-term"}, Caught: []string{"term by term"},
+		Hunt: Hunt{Scenario: "stale-read-old-term"}, Caught: []string{"stale term ignored"},
 	},
 	{
 		Name:   "reads wait on through a change of leaders",

@@ -10,7 +10,7 @@ var replication = []Mutation{
 			`_a := &messages.Append{___fields, Deferred: _list{_promise(_leader, _role, _index, _answer)}}`, `
 				_a := &messages.Append{___fields}
 				f.sendToReplicator(_leader, _answer)`)},
-		Hunt: Hunt{Profile: "calm"}, Caught: []string{"write, then speak"},
+		Hunt: Hunt{Profile: "calm"}, Caught: []string{"persist before send"},
 	},
 	{
 		Name:   "a repeated append is acknowledged before the first one's sync",
@@ -18,7 +18,7 @@ var replication = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "acknowledgeAppend").Replace(
 			`_fresh == nil && _termHeld && _index <= _f.log.durableIndex`,
 			`_fresh == nil && _termHeld`)},
-		Hunt: Hunt{Profile: "network"}, Caught: []string{"write, then speak"},
+		Hunt: Hunt{Profile: "network"}, Caught: []string{"persist before send"},
 	},
 	{
 		Name:   "an append is acknowledged before its term is saved",
@@ -26,7 +26,7 @@ var replication = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "acknowledgeAppend").Replace(
 			`_f.log.durableTerm == _f.term`,
 			`true`)},
-		Hunt: Hunt{Scenario: "acknowledged-in-its-term"}, Caught: []string{"write, then speak"},
+		Hunt: Hunt{Scenario: "acknowledged-in-its-term"}, Caught: []string{"persist before send"},
 	},
 	{
 		Name:   "the leader's own disk counts before its sync",
@@ -40,7 +40,7 @@ var replication = []Mutation{
 		Edits: []mutation.Edit{mutation.In("raft", "CommitIndex").Replace(
 			`if _t, _ok := _log.Term(_index); !_ok || _t != _term { ___keep }`,
 			`if _, _ok := _log.Term(_index); !_ok { ___keep }`)},
-		Hunt: Hunt{Profile: "network"}, Caught: []string{"commits of the own term"},
+		Hunt: Hunt{Profile: "network"}, Caught: []string{"commit by own term"},
 	},
 	{
 		Name:   "a middle that is not the majority's",
@@ -65,7 +65,7 @@ var replication = []Mutation{
 				`_fresh == nil && _termHeld && _index <= _f.log.durableIndex`,
 				`_fresh == nil && truncateFrom == 0 && _termHeld && _index <= _f.log.durableIndex`),
 		},
-		Hunt: Hunt{Profile: "network"}, Caught: []string{"a conflict before a truncation", "committed entries stay"},
+		Hunt: Hunt{Profile: "network"}, Caught: []string{"truncate only on conflict", "committed entries stay"},
 	},
 	{
 		Name:   "the term before the entries is not checked",
@@ -103,7 +103,7 @@ var replication = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "pendingTruncations.durableIndex").Replace(
 			`(*_t)[0].index - 1`,
 			`(*_t)[len(*_t)-1].index - 1`)},
-		Hunt: Hunt{Scenario: "two-truncations"}, Caught: []string{"write, then speak"},
+		Hunt: Hunt{Scenario: "two-truncations"}, Caught: []string{"persist before send"},
 	},
 	{
 		Name:   "forwards of an earlier term are taken",
@@ -111,7 +111,7 @@ var replication = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/node", "handleForwardedProposals").Replace(
 			`_m.Term < _n.term`,
 			`_m.Term == 0`)},
-		Hunt: Hunt{Scenario: "late-forward"}, Caught: []string{"late forwards are refused"},
+		Hunt: Hunt{Scenario: "late-forward"}, Caught: []string{"stale forwards refused"},
 	},
 	{
 		Name:   "a promise about truncated entries is kept",
@@ -119,7 +119,7 @@ var replication = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/logstore", "batch.truncate").Replace(
 			`_b.deferred[_i] = nil`,
 			`_ = _i`)},
-		Hunt: Hunt{Scenario: "truncation-on-disk"}, Caught: []string{"write, then speak"},
+		Hunt: Hunt{Scenario: "truncation-on-disk"}, Caught: []string{"persist before send"},
 	},
 	{
 		Name:   "answers to an earlier leadership count",

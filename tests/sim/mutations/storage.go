@@ -13,7 +13,7 @@ var storage = []Mutation{
 				for _, _d := range _s.batch.deferred { ___send }
 				_s.check(_operation, _s.makeDurable())
 				_s.idleWork.lastWrite = _now`)},
-		Hunt: Hunt{Profile: "calm"}, Caught: []string{"write, then speak"},
+		Hunt: Hunt{Profile: "calm"}, Caught: []string{"persist before send"},
 	},
 	{
 		Name:   "a write without a sync",
@@ -21,7 +21,7 @@ var storage = []Mutation{
 		Edits: []mutation.Edit{mutation.In("persistence", "segmentWriter.writeFrame").Replace(
 			`_file.SyncData()`,
 			`error(nil)`)},
-		Hunt: Hunt{Profile: "calm"}, Caught: []string{"disk as told"},
+		Hunt: Hunt{Profile: "calm"}, Caught: []string{"disk matches appends"},
 	},
 	{
 		Name:   "every other sync is left out",
@@ -33,7 +33,7 @@ var storage = []Mutation{
 					_l.lastSequence, _l.lastCRC, _l.hard, _l.lastFrameIdle = f.sequence, f.crc, f.hard, f.kind == kindIdle
 					return nil
 				}`)},
-		Hunt: Hunt{Profile: "calm"}, Caught: []string{"write, then speak"},
+		Hunt: Hunt{Profile: "calm"}, Caught: []string{"persist before send"},
 	},
 	{
 		Name:   "a failed sync is ignored",
@@ -41,14 +41,14 @@ var storage = []Mutation{
 		Edits: []mutation.Edit{mutation.In("persistence", "segmentWriter.writeFrame").Replace(
 			`if _err := _file.SyncData(); _err != nil { ___fail }`,
 			`if _err := _file.SyncData(); false { ___fail }`)},
-		Hunt: Hunt{Profile: "disks"}, Caught: []string{"disk as told", "fail-stop", "write, then speak", "recovery tells the disk"},
+		Hunt: Hunt{Profile: "disks"}, Caught: []string{"disk matches appends", "fail-stop", "persist before send", "recovery matches disk"},
 	},
 	{
 		Name:   "a rename without a sync of its directory",
 		Breaks: "a new segment is written to before its name is durable: a power cut takes it away (E6)",
 		Edits: []mutation.Edit{mutation.In("persistence", "Log.createSegmentFile").Delete(
 			`if _err == nil { _err = _fs.SyncDir(_dir) }`)},
-		Hunt: Hunt{Profile: "calm"}, Caught: []string{"disk as told"},
+		Hunt: Hunt{Profile: "calm"}, Caught: []string{"disk matches appends"},
 	},
 	{
 		Name:   "a segment is named before it is whole",
@@ -56,7 +56,7 @@ var storage = []Mutation{
 		Edits: []mutation.Edit{mutation.In("persistence", "Log.createSegmentFile").Replace(
 			`if _err = writeFull(___content); _err == nil { _err = _file.Sync() }`,
 			`_err = writeFull(___content)`)},
-		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"disk as told", "a stop has a cause"},
+		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"disk matches appends", "stop has a cause"},
 	},
 	{
 		Name:   "the last frame is dropped by recovery",
@@ -64,7 +64,7 @@ var storage = []Mutation{
 		Edits: []mutation.Edit{mutation.In("persistence", "openLog").Replace(
 			`_l.startSegment(_need, _before, _r.unproven)`,
 			`_l.startSegment(_need, _before, nil)`)},
-		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"recovery tells the disk", "disk as told"},
+		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"recovery matches disk", "disk matches appends"},
 	},
 	{
 		Name:   "a torn write is believed",
@@ -81,7 +81,7 @@ var storage = []Mutation{
 			`!errors.Is(_bad, errInvalidFrame) && !errors.Is(_bad, ErrCorrupt)`,
 			`true`)},
 		// The script failRead if recovery refuses the log although the disk holds it undamaged.
-		Hunt: Hunt{Scenario: "recovery-read-flips"}, Caught: []string{"disk as told", "write, then speak", "script"},
+		Hunt: Hunt{Scenario: "recovery-read-flips"}, Caught: []string{"disk matches appends", "persist before send", "script"},
 	},
 	{
 		Name:   "a read that fails is the end of the log",
@@ -89,7 +89,7 @@ var storage = []Mutation{
 		Edits: []mutation.Edit{mutation.In("persistence", "fileWindow.load").Replace(
 			`readError(_path, _off, _err)`,
 			`invalidFrame("%v", _err)`)},
-		Hunt: Hunt{Profile: "disks"}, Caught: []string{"a fault stops the node", "disk as told"},
+		Hunt: Hunt{Profile: "disks"}, Caught: []string{"fault stops the node", "disk matches appends"},
 	},
 	{
 		Name:   "sums are not chained",
@@ -105,6 +105,6 @@ var storage = []Mutation{
 		Edits: []mutation.Edit{mutation.In("supervisor", "decide").Replace(
 			`_name == actors.LogReaderName || _peer`,
 			`_name == actors.LogReaderName || _name == actors.LogStoreName || _peer`)},
-		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"silence in recovery", "log as told"},
+		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"no message before recovery", "log matches appends"},
 	},
 }
