@@ -87,7 +87,7 @@ func logReadFlips(s *Driver) {
 	}}
 	s.isolate(behind, false)
 	s.awaitApplied(10*electionTimeout, all[len(all)-1], behind)
-	if s.counts.FlippedReads == 0 || !says("right when it was read again") || !says(path) {
+	if s.counts.FlippedReads == 0 || !says("the right ones when repeated") || !says(path) {
 		s.fail("%d reads were flipped, and the leader does not say so", s.counts.FlippedReads)
 	}
 	if !leader.up || leader.runNumber > 1 {

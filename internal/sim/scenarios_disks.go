@@ -184,7 +184,7 @@ func stalledDisk(s *Driver) {
 		s.never(until-s.now, "something is acknowledged that no disk has", func() bool { return s.now < until && o.Outcome != history.Pending })
 	case stalled[0] == leader:
 		next := s.awaitSuccessor(3*electionTimeout, leader)
-		if !says("the own disk did not answer within the election timeout") {
+		if !says("own disk made no progress within the election timeout") {
 			s.fail("the leader did not say why it handed leadership over")
 		}
 		s.writeAndWait(next, 3)
