@@ -53,11 +53,12 @@ var forbidden = map[string][]string{
 
 // permitted are exceptions, with the reason.
 var exceptions = map[string]string{
-	"internal/sim math/rand/v2.New":    "a world's own generator, from its seed",
-	"internal/sim math/rand/v2.NewPCG": "the same",
-	"internal/sim math/rand/v2.Rand":   "the same",
-	"internal/session sync.Pool":       "channels are used again; one is as good as another",
-	"internal/sim sync.Pool":           "actor systems are used again; which one a member gets shows nowhere, as the determinism test proves",
+	"internal/sim math/rand/v2.New":        "a world's own generator, from its seed",
+	"internal/sim math/rand/v2.NewPCG":     "the same",
+	"internal/sim math/rand/v2.Rand":       "the same",
+	"internal/sim/fault math/rand/v2.Rand": "the same",
+	"internal/session sync.Pool":           "channels are used again; one is as good as another",
+	"internal/sim sync.Pool":               "actor systems are used again; which one a member gets shows nowhere, as the determinism test proves",
 }
 
 // bridges are packages between programs and actors: programs have goroutines and wait, so channels are allowed there. The

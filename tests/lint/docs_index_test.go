@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
 // names is a set of names.
@@ -52,7 +53,7 @@ func newDocIndex(t *testing.T) *docIndex {
 	for _, s := range sim.Scenarios() {
 		x.scenarios[s.Name] = true
 	}
-	for _, p := range sim.Profiles {
+	for _, p := range fault.Profiles {
 		x.profiles[p.Name] = true
 	}
 	root := "../.."
