@@ -7,67 +7,20 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/actors/live/internal/linktest"
 	"github.com/troupe-raft/troupe/messages"
 )
 
 // nodeFixture is a node whose Node and replicators record what they receive.
 type nodeFixture struct {
-	env        *Env
-	node       chan any
-	replicator chan any
-	root       *actor.PID
+	*linktest.Recorder
+	env *Env
 }
 
 func newNodeFixture(t *testing.T, id uint64, link PeerLink, peers ...uint64) *nodeFixture {
 	t.Helper()
-	s := &nodeFixture{env: newTestEnv(t, Options{ID: id, Link: link}), node: make(chan any, 4096), replicator: make(chan any, 4096)}
-	started := make(chan struct{})
-	record := func(into chan any) actor.Producer {
-		return func() actor.Actor {
-			return actor.ReceiveFunc(func(ctx actor.Context) {
-				switch m := ctx.Message().(type) {
-				case actor.SystemMessage, actor.AutoReceiveMessage:
-				case *messages.LinkUp:
-					into <- fmt.Sprintf("up %x", m.Peer)
-				case *messages.LinkDown:
-					into <- fmt.Sprintf("down %x: %s", m.Peer, m.Reason)
-				case *messages.EnvelopesDropped:
-					into <- fmt.Sprintf("dropped %x", m.Peer)
-				default:
-					into <- m
-				}
-			})
-		}
-	}
-	nodeProducer := record(s.node)
-	s.root, _ = s.env.System().Root.SpawnNamed(s.env.Props(func() actor.Actor {
-		return actor.ReceiveFunc(func(ctx actor.Context) {
-			if _, ok := ctx.Message().(*actor.Started); !ok {
-				return
-			}
-			_, err := ctx.SpawnNamed(s.env.Props(func() actor.Actor {
-				inner := nodeProducer()
-				return actor.ReceiveFunc(func(ctx actor.Context) {
-					if _, ok := ctx.Message().(*actor.Started); ok {
-						for _, peer := range peers {
-							if _, err := ctx.SpawnNamed(s.env.Props(record(s.replicator)), actors.ReplicatorName(peer)); err != nil {
-								t.Error(err)
-							}
-						}
-						close(started)
-					}
-					inner.Receive(ctx)
-				})
-			}), actors.NodeName)
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	}), actors.SupervisorName)
-	<-started
-	t.Cleanup(func() { stopAndWait(t, s.env, s.root) })
-	return s
+	env := newTestEnv(t, Options{ID: id, Link: link})
+	return &nodeFixture{linktest.Record(t, env, peers...), env}
 }
 
 func members(ids ...uint64) []*messages.Member {
@@ -78,14 +31,6 @@ func members(ids ...uint64) []*messages.Member {
 	return list
 }
 
-func (s *nodeFixture) send(to uint64, role messages.Role, m any) {
-	s.env.System().Root.Send(s.env.PeerPID(to, role), m)
-}
-
-func heartbeat(from, round uint64) *messages.Heartbeat {
-	return &messages.Heartbeat{Leader: from, Round: round}
-}
-
 // connectedPair makes nodes 1 and 0xab, which are peers on one network.
 func connectedPair(t *testing.T) (network *LocalNetwork, a, b *nodeFixture) {
 	network = NewLocalNetwork()
@@ -93,33 +38,33 @@ func connectedPair(t *testing.T) (network *LocalNetwork, a, b *nodeFixture) {
 	b = newNodeFixture(t, 0xab, network.Link(), 1)
 	a.env.SetPeers(members(1, 0xab))
 	b.env.SetPeers(members(1, 0xab))
-	expect(t, a.node, "up ab")
-	expect(t, b.node, "up 1")
+	expect(t, a.Node, "up ab")
+	expect(t, b.Node, "up 1")
 	return network, a, b
 }
 
 func TestLocalNetworkPassesPointersByRole(t *testing.T) {
 	_, a, b := connectedPair(t)
-	toNode, toReplicator := heartbeat(1, 1), &messages.AppendResponse{From: 1}
-	a.send(0xab, messages.Role_ROLE_NODE, toNode)
-	a.send(0xab, messages.Role_ROLE_REPLICATOR, toReplicator)
-	expect(t, b.node, toNode)
-	expect(t, b.replicator, "up 1", toReplicator)
+	toNode, toReplicator := linktest.Heartbeat(1, 1), &messages.AppendResponse{From: 1}
+	a.Send(0xab, messages.Role_ROLE_NODE, toNode)
+	a.Send(0xab, messages.Role_ROLE_REPLICATOR, toReplicator)
+	expect(t, b.Node, toNode)
+	expect(t, b.Replicator, "up 1", toReplicator)
 }
 
 func TestCutAndHealNotifyBothNodes(t *testing.T) {
 	network, a, b := connectedPair(t)
 	network.Cut(1, 0xab)
-	expect(t, a.node, "down ab: cut")
-	expect(t, a.replicator, "up ab", "down ab: cut")
-	expect(t, b.node, "down 1: cut")
-	a.send(0xab, messages.Role_ROLE_NODE, heartbeat(1, 1))
+	expect(t, a.Node, "down ab: cut")
+	expect(t, a.Replicator, "up ab", "down ab: cut")
+	expect(t, b.Node, "down 1: cut")
+	a.Send(0xab, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1))
 	network.Heal(0xab, 1)
-	expect(t, a.node, "up ab")
-	expect(t, b.node, "up 1")
-	second := heartbeat(1, 2)
-	a.send(0xab, messages.Role_ROLE_NODE, second)
-	expect(t, b.node, second)
+	expect(t, a.Node, "up ab")
+	expect(t, b.Node, "up 1")
+	second := linktest.Heartbeat(1, 2)
+	a.Send(0xab, messages.Role_ROLE_NODE, second)
+	expect(t, b.Node, second)
 	if stat := a.env.options.Link.Stats()[0]; stat.Dropped != 1 || stat.EnvelopesSent != 1 || !stat.Up {
 		t.Fatalf("stats after one message lost and one passed: %+v", stat)
 	}
@@ -128,24 +73,24 @@ func TestCutAndHealNotifyBothNodes(t *testing.T) {
 func TestClosedNodeIsDownUntilItReturns(t *testing.T) {
 	network, a, b := connectedPair(t)
 	b.env.Close()
-	expect(t, a.node, "down ab: peer closed")
+	expect(t, a.Node, "down ab: peer closed")
 	again := newNodeFixture(t, 0xab, network.Link(), 1)
 	again.env.SetPeers(members(1, 0xab))
-	expect(t, a.node, "up ab")
-	m := heartbeat(1, 1)
-	a.send(0xab, messages.Role_ROLE_NODE, m)
-	expect(t, again.node, "up 1", m)
+	expect(t, a.Node, "up ab")
+	m := linktest.Heartbeat(1, 1)
+	a.Send(0xab, messages.Role_ROLE_NODE, m)
+	expect(t, again.Node, "up 1", m)
 }
 
 func TestOnlyMutualPeersExchangeMessages(t *testing.T) {
 	_, a, b := connectedPair(t)
 	b.env.SetPeers(members(0xab))
-	expect(t, a.node, "down ab: not a peer any more")
-	a.send(0xab, messages.Role_ROLE_NODE, heartbeat(1, 1))
+	expect(t, a.Node, "down ab: not a peer any more")
+	a.Send(0xab, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1))
 	b.env.SetPeers(members(1, 0xab))
-	m := heartbeat(1, 2)
-	a.send(0xab, messages.Role_ROLE_NODE, m)
-	expect(t, b.node, "down 1: not a peer any more", "up 1", m)
+	m := linktest.Heartbeat(1, 2)
+	a.Send(0xab, messages.Role_ROLE_NODE, m)
+	expect(t, b.Node, "down 1: not a peer any more", "up 1", m)
 }
 
 func TestDelayKeepsTheOrder(t *testing.T) {
@@ -154,11 +99,11 @@ func TestDelayKeepsTheOrder(t *testing.T) {
 	start := time.Now()
 	var sent []any
 	for round := range uint64(100) {
-		m := heartbeat(1, round)
+		m := linktest.Heartbeat(1, round)
 		sent = append(sent, m)
-		a.send(0xab, messages.Role_ROLE_NODE, m)
+		a.Send(0xab, messages.Role_ROLE_NODE, m)
 	}
-	expect(t, b.node, sent...)
+	expect(t, b.Node, sent...)
 	if took := time.Since(start); took < 5*time.Millisecond {
 		t.Fatalf("messages delayed by 5 ms took %v", took)
 	}
@@ -169,30 +114,30 @@ func TestFilterDropsMessages(t *testing.T) {
 	network.Filter(func(p MessageInTransit) bool { return p.Message.(*messages.Heartbeat).Round%2 == 0 })
 	var kept []any
 	for round := range uint64(10) {
-		m := heartbeat(1, round)
+		m := linktest.Heartbeat(1, round)
 		if round%2 == 0 {
 			kept = append(kept, m)
 		}
-		a.send(0xab, messages.Role_ROLE_NODE, m)
+		a.Send(0xab, messages.Role_ROLE_NODE, m)
 	}
-	expect(t, b.node, kept...)
+	expect(t, b.Node, kept...)
 }
 
 func TestPIDOfUnknownPeerWorksOnceItIsKnown(t *testing.T) {
 	network := NewLocalNetwork()
 	a := newNodeFixture(t, 1, network.Link())
 	early := a.env.PeerPID(0xab, messages.Role_ROLE_NODE)
-	a.env.System().Root.Send(early, heartbeat(1, 1))
+	a.env.System().Root.Send(early, linktest.Heartbeat(1, 1))
 	if lost := a.env.LostMessages(); lost.UnknownPeer != 1 {
 		t.Fatalf("a message to an unknown peer is counted as %+v", lost)
 	}
 	b := newNodeFixture(t, 0xab, network.Link(), 1)
 	b.env.SetPeers(members(1, 0xab))
 	a.env.SetPeers(members(1, 0xab))
-	expect(t, b.node, "up 1")
-	m := heartbeat(1, 2)
+	expect(t, b.Node, "up 1")
+	m := linktest.Heartbeat(1, 2)
 	a.env.System().Root.Send(early, m)
-	expect(t, b.node, m)
+	expect(t, b.Node, m)
 	if pid := a.env.PeerPID(0xab, messages.Role_ROLE_NODE); pid.Address != "node-ab:2380" || pid.Id != "troupe/node" {
 		t.Fatalf("the PID of the peer's Node is %v", pid)
 	}
@@ -201,7 +146,7 @@ func TestPIDOfUnknownPeerWorksOnceItIsKnown(t *testing.T) {
 	}
 	own := a.env.PeerPID(1, messages.Role_ROLE_NODE)
 	a.env.System().Root.Send(own, m)
-	expect(t, a.node, "up ab", m)
+	expect(t, a.Node, "up ab", m)
 }
 
 func TestOnlyPeerMessagesAreSentToPeers(t *testing.T) {
@@ -212,9 +157,9 @@ func TestOnlyPeerMessagesAreSentToPeers(t *testing.T) {
 	root.Send(pid, "a string")
 	root.Stop(pid)
 	root.Poison(pid)
-	m := heartbeat(1, 1)
+	m := linktest.Heartbeat(1, 1)
 	root.Send(pid, m)
-	expect(t, b.node, m)
+	expect(t, b.Node, m)
 	if lost := a.env.LostMessages(); lost.NotPeerMessage != 4 {
 		t.Fatalf("four messages that are no peer messages are counted as %+v", lost)
 	}
@@ -233,7 +178,7 @@ func TestResolverPassesOnUnknownPIDs(t *testing.T) {
 		actor.NewPID("node-ab:2380", "application"),
 		actor.NewPID("elsewhere:1", "troupe/node"),
 	} {
-		a.env.System().Root.Send(unknown, heartbeat(1, 1))
+		a.env.System().Root.Send(unknown, linktest.Heartbeat(1, 1))
 		expect(t, passedOn, unknown.Address+" "+unknown.Id)
 	}
 }
@@ -243,7 +188,7 @@ func TestMessageToStoppedReplicatorIsCounted(t *testing.T) {
 	a, b := newNodeFixture(t, 1, network.Link()), newNodeFixture(t, 2, network.Link())
 	a.env.SetPeers(members(1, 2))
 	b.env.SetPeers(members(1, 2))
-	a.send(2, messages.Role_ROLE_REPLICATOR, &messages.AppendResponse{From: 1})
+	a.Send(2, messages.Role_ROLE_REPLICATOR, &messages.AppendResponse{From: 1})
 	if lost := b.env.LostMessages(); lost.NoReceiver != 1 {
 		t.Fatalf("a response to a stopped replicator is counted as %+v", lost)
 	}

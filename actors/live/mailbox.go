@@ -22,8 +22,8 @@ import (
 //
 // The two slices change places at each swap, so a mailbox whose owner keeps up allocates nothing.
 // When both queues are empty, the owner sets ownerWaiting and waits for a token in the channel
-// wake. Who clears ownerWaiting sends the token, so the channel never holds more than one, and a
-// sender pays for a wake-up only if the owner waits.
+// wake. The goroutine that clears ownerWaiting sends the token, so the channel never holds more
+// than one, and a sender pays for a wake-up only if the owner waits.
 //
 // Invariants:
 //   - Started is the first message that the actor handles;

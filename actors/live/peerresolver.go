@@ -16,7 +16,7 @@ import (
 //
 // Proto.Actor calls an AddressResolver once for each PID of another address and stores the process
 // in the PID. The process is a peerProcess, one for each peer and role. It remains valid when the
-// peer's address or connection changes, so a PID can be used for ever.
+// peer's address or connection changes, so a PID never becomes invalid.
 //
 // A PID that names no actor of a peer is left to the next resolver: an application may use
 // Proto.Actor's remote in the same system.

@@ -1,5 +1,5 @@
 // Package logonce decides which of many similar events reach the log, where others decide how often
-// they happen: a peer that is away for a day, a client that retries for ever.
+// they happen: a peer that is away for a day, a client that retries without end.
 package logonce
 
 import (

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/troupe-raft/troupe/actors/live/internal/linktest"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -22,7 +23,7 @@ func dialPort(t *testing.T, address string) net.Conn {
 // isServed returns whether the server responds on a connection.
 func isServed(t *testing.T, conn net.Conn) bool {
 	t.Helper()
-	if err := conn.SetReadDeadline(time.Now().Add(testTimeout)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(linktest.Timeout)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := conn.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")); err != nil {
@@ -62,6 +63,6 @@ func TestE45PeerPortBoundsConnections(t *testing.T) {
 	for _, conn := range open {
 		_ = conn.Close()
 	}
-	expect(t, a.node, "up 2")
-	expect(t, b.node, "up 1")
+	linktest.Expect(t, a.Node, "up 2")
+	linktest.Expect(t, b.Node, "up 1")
 }

@@ -8,20 +8,21 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/troupe-raft/troupe/actors/live/internal/linktest"
 	"github.com/troupe-raft/troupe/messages"
 )
 
 func TestEveryPeerMessageReachesItsActor(t *testing.T) {
 	a, b := connectedPair(t)
 	for _, m := range samplePeerMessages(1) {
-		a.send(2, messages.Role_ROLE_NODE, m)
-		expect(t, b.node, m)
-		a.send(2, messages.Role_ROLE_REPLICATOR, m)
-		expect(t, b.replicator, m)
+		a.Send(2, messages.Role_ROLE_NODE, m)
+		linktest.Expect(t, b.Node, m)
+		a.Send(2, messages.Role_ROLE_REPLICATOR, m)
+		linktest.Expect(t, b.Replicator, m)
 	}
 	for _, m := range samplePeerMessages(2) {
-		b.send(1, messages.Role_ROLE_NODE, m)
-		expect(t, a.node, m)
+		b.Send(1, messages.Role_ROLE_NODE, m)
+		linktest.Expect(t, a.Node, m)
 	}
 	// A message may arrive before its sender has counted it.
 	n := uint64(2 * len(samplePeerMessages(1)))
@@ -35,12 +36,12 @@ func TestLaneKeepsTheOrderOfMessages(t *testing.T) {
 	a, b := connectedPair(t)
 	const n = 20000
 	for i := range uint64(n) {
-		a.send(2, messages.Role_ROLE_NODE, heartbeat(1, i))
-		a.send(2, messages.Role_ROLE_REPLICATOR, &messages.AppendEntries{Leader: 1, Sequence: i, Entries: testEntries(i+1, 1, 100)})
+		a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, i))
+		a.Send(2, messages.Role_ROLE_REPLICATOR, &messages.AppendEntries{Leader: 1, Sequence: i, Entries: testEntries(i+1, 1, 100)})
 	}
 	for i := range uint64(n) {
-		expect(t, b.node, heartbeat(1, i))
-		if m := receiveNext(t, b.replicator).(*messages.AppendEntries); m.Sequence != i {
+		linktest.Expect(t, b.Node, linktest.Heartbeat(1, i))
+		if m := linktest.Receive(t, b.Replicator).(*messages.AppendEntries); m.Sequence != i {
 			t.Fatalf("received request %d, want %d", m.Sequence, i)
 		}
 	}
@@ -51,7 +52,7 @@ func TestQueuedMessagesShareABatch(t *testing.T) {
 	q := newSendQueue(1 << 20)
 	q.startAccepting()
 	for i := range uint64(n) {
-		q.enqueue(messages.Role_ROLE_NODE, heartbeat(1, i), 100)
+		q.enqueue(messages.Role_ROLE_NODE, linktest.Heartbeat(1, i), 100)
 	}
 	var batches []int
 	for left := n; left > 0; left -= batches[len(batches)-1] {
@@ -75,17 +76,17 @@ func TestE46MessageWithWrongSenderIsDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	wrong := []*outgoingBatch{
-		outgoingBatchOf(messages.Role_ROLE_NODE, heartbeat(3, 1)),          // another sender
-		outgoingBatchOf(messages.Role_ROLE_NODE, samplePeerMessages(0)...), // no sender, every type
-		outgoingBatchOf(messages.Role_ROLE_UNSPECIFIED, heartbeat(2, 1)),   // no receiver
-		outgoingBatchOf(messages.Role(9), heartbeat(2, 1)),                 // a receiver that is not for peers
+		outgoingBatchOf(messages.Role_ROLE_NODE, linktest.Heartbeat(3, 1)),        // another sender
+		outgoingBatchOf(messages.Role_ROLE_NODE, samplePeerMessages(0)...),        // no sender, every type
+		outgoingBatchOf(messages.Role_ROLE_UNSPECIFIED, linktest.Heartbeat(2, 1)), // no receiver
+		outgoingBatchOf(messages.Role(9), linktest.Heartbeat(2, 1)),               // a receiver that is not for peers
 	}
-	for _, batch := range append(wrong, outgoingBatchOf(messages.Role_ROLE_NODE, heartbeat(2, 99))) {
+	for _, batch := range append(wrong, outgoingBatchOf(messages.Role_ROLE_NODE, linktest.Heartbeat(2, 99))) {
 		if err := stream.SendMsg(batch); err != nil {
 			t.Fatal(err)
 		}
 	}
-	expect(t, a.node, heartbeat(2, 99))
+	linktest.Expect(t, a.Node, linktest.Heartbeat(2, 99))
 	if refused, want := a.link.Stats()[0].Refused, uint64(3+len(samplePeerMessages(0))); refused != want {
 		t.Errorf("%d messages were refused, want %d", refused, want)
 	}
@@ -118,10 +119,10 @@ func TestMalformedBatchEndsItsStreamOnly(t *testing.T) {
 	if err := stream.RecvMsg(&incomingBatch{}); err == nil || !strings.Contains(err.Error(), "larger than max") {
 		t.Errorf("an oversized batch ends the stream with %v", err)
 	}
-	if err := open().SendMsg(outgoingBatchOf(messages.Role_ROLE_NODE, heartbeat(2, 5))); err != nil {
+	if err := open().SendMsg(outgoingBatchOf(messages.Role_ROLE_NODE, linktest.Heartbeat(2, 5))); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, a.node, heartbeat(2, 5))
+	linktest.Expect(t, a.Node, linktest.Heartbeat(2, 5))
 }
 
 func TestSecondStreamOfALaneReplacesTheFirst(t *testing.T) {
@@ -138,10 +139,10 @@ func TestSecondStreamOfALaneReplacesTheFirst(t *testing.T) {
 	if err := first.RecvMsg(&incomingBatch{}); err == nil || !strings.Contains(err.Error(), "again") {
 		t.Errorf("the first stream ended with %v", err)
 	}
-	if err := second.SendMsg(outgoingBatchOf(messages.Role_ROLE_NODE, heartbeat(2, 2))); err != nil {
+	if err := second.SendMsg(outgoingBatchOf(messages.Role_ROLE_NODE, linktest.Heartbeat(2, 2))); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, a.node, heartbeat(2, 2))
+	linktest.Expect(t, a.Node, linktest.Heartbeat(2, 2))
 }
 
 func TestGarbageOnThePeerPortIsHarmless(t *testing.T) {
@@ -153,7 +154,7 @@ func TestGarbageOnThePeerPortIsHarmless(t *testing.T) {
 		}
 		c.Write([]byte(garbage))
 		c.(*net.TCPConn).CloseWrite()
-		c.SetReadDeadline(time.Now().Add(testTimeout))
+		c.SetReadDeadline(time.Now().Add(linktest.Timeout))
 		for buffer := make([]byte, 1024); err == nil; {
 			_, err = c.Read(buffer)
 		}
@@ -162,6 +163,6 @@ func TestGarbageOnThePeerPortIsHarmless(t *testing.T) {
 		}
 		c.Close()
 	}
-	b.send(1, messages.Role_ROLE_NODE, heartbeat(2, 1))
-	expect(t, a.node, heartbeat(2, 1))
+	b.Send(1, messages.Role_ROLE_NODE, linktest.Heartbeat(2, 1))
+	linktest.Expect(t, a.Node, linktest.Heartbeat(2, 1))
 }

@@ -10,19 +10,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
-	"google.golang.org/protobuf/proto"
 
-	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/actors/live"
+	"github.com/troupe-raft/troupe/actors/live/internal/linktest"
 	"github.com/troupe-raft/troupe/messages"
 )
 
-const (
-	testTimeout = time.Minute
-	clusterID   = 0xc1
-)
+const clusterID = 0xc1
 
 // logBuffer is a log that tests read.
 type logBuffer struct {
@@ -60,21 +55,18 @@ func (l *logBuffer) String() string {
 
 // nodeFixture is a member whose Node and one replicator record what they receive.
 type nodeFixture struct {
-	id         uint64
-	address    string
-	env        *live.Env
-	link       *Link
-	log        *logBuffer
-	node       chan any
-	replicator chan any
-	done       chan struct{} // closed at the end of the test
-	pids       []*actor.PID
+	*linktest.Recorder
+	id      uint64
+	address string
+	env     *live.Env
+	link    *Link
+	log     *logBuffer
 }
 
 func listen(t testing.TB, address string) net.Listener {
 	t.Helper()
 	// The port of a fixture that was just closed may still be in use.
-	for deadline := time.Now().Add(testTimeout); ; {
+	for deadline := time.Now().Add(linktest.Timeout); ; {
 		listener, err := net.Listen("tcp", address)
 		if err == nil {
 			return listener
@@ -88,7 +80,7 @@ func listen(t testing.TB, address string) net.Listener {
 // newNodeFixture starts a member with a link and a replicator for one peer.
 func newNodeFixture(t testing.TB, id, replicator uint64, address string, change ...func(*Options)) *nodeFixture {
 	t.Helper()
-	s := &nodeFixture{id: id, log: &logBuffer{}, node: make(chan any, 1<<16), replicator: make(chan any, 1<<16), done: make(chan struct{})}
+	s := &nodeFixture{id: id, log: &logBuffer{}}
 	listener := listen(t, address)
 	s.address = listener.Addr().String()
 	options := Options{Listeners: []net.Listener{listener}, ClusterID: clusterID, StorageID: []byte{byte(id)}, Software: "test"}
@@ -100,94 +92,19 @@ func newNodeFixture(t testing.TB, id, replicator uint64, address string, change 
 		t.Fatal(err)
 	}
 	s.env = live.New(live.Options{ID: id, Address: s.address, Link: s.link, Logger: zerolog.New(s.log)})
-	for path, received := range map[string]chan any{
-		actors.NodePath:                   s.node,
-		actors.ReplicatorPath(replicator): s.replicator,
-	} {
-		pid, err := s.env.System().Root.SpawnNamed(s.env.Props(recordingActor(received, s.done)), path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.pids = append(s.pids, pid)
-	}
-	t.Cleanup(func() {
-		close(s.done)
-		s.env.Close()
-		s.stopActors()
-	})
+	s.Recorder = linktest.Record(t, s.env, replicator)
+	t.Cleanup(s.env.Close)
 	return s
-}
-
-func (s *nodeFixture) stopActors() {
-	for _, pid := range s.pids {
-		s.env.System().Root.Stop(pid)
-	}
-	s.env.AwaitActors()
-}
-
-// recordingActor sends what it receives to a channel, until done is closed. Without done, an actor
-// with a full channel would wait for a reader after the end of the test.
-func recordingActor(received chan<- any, done <-chan struct{}) actor.Producer {
-	return func() actor.Actor {
-		return actor.ReceiveFunc(func(ctx actor.Context) {
-			var record any
-			switch m := ctx.Message().(type) {
-			case actor.SystemMessage, actor.AutoReceiveMessage:
-				return
-			case *messages.LinkUp:
-				record = fmt.Sprintf("up %x", m.Peer)
-			case *messages.LinkDown:
-				record = fmt.Sprintf("down %x", m.Peer)
-			case *messages.EnvelopesDropped:
-				record = fmt.Sprintf("dropped %x", m.Peer)
-			default:
-				record = m
-			}
-			select {
-			case received <- record:
-			case <-done:
-			}
-		})
-	}
 }
 
 func (s *nodeFixture) member() *messages.Member {
 	return &messages.Member{Id: s.id, Address: s.address}
 }
 
-func (s *nodeFixture) send(to uint64, role messages.Role, m proto.Message) {
-	s.env.System().Root.Send(s.env.PeerPID(to, role), m)
-}
-
-func receiveNext(t testing.TB, received <-chan any) any {
-	t.Helper()
-	select {
-	case m := <-received:
-		return m
-	case <-time.After(testTimeout):
-		t.Fatal("no message was received")
-		return nil
-	}
-}
-
-func expect(t testing.TB, received <-chan any, wanted ...any) {
-	t.Helper()
-	for _, want := range wanted {
-		got := receiveNext(t, received)
-		if message, ok := want.(proto.Message); ok {
-			if other, ok := got.(proto.Message); !ok || !proto.Equal(message, other) {
-				t.Fatalf("received %v, want %v", got, want)
-			}
-		} else if got != want {
-			t.Fatalf("received %v, want %v", got, want)
-		}
-	}
-}
-
 // waitUntil polls for a state of which no message notifies.
 func waitUntil(t testing.TB, what string, reached func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(testTimeout); !reached(); {
+	for deadline := time.Now().Add(linktest.Timeout); !reached(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("timeout: %s", what)
 		}
@@ -207,14 +124,10 @@ func connectPair(t testing.TB, a, b *nodeFixture) {
 	list := []*messages.Member{a.member(), b.member()}
 	a.env.SetPeers(list)
 	b.env.SetPeers(list)
-	expect(t, a.node, fmt.Sprintf("up %x", b.id))
-	expect(t, b.node, fmt.Sprintf("up %x", a.id))
-	expect(t, a.replicator, fmt.Sprintf("up %x", b.id))
-	expect(t, b.replicator, fmt.Sprintf("up %x", a.id))
-}
-
-func heartbeat(from, round uint64) *messages.Heartbeat {
-	return &messages.Heartbeat{Leader: from, Round: round}
+	linktest.Expect(t, a.Node, fmt.Sprintf("up %x", b.id))
+	linktest.Expect(t, b.Node, fmt.Sprintf("up %x", a.id))
+	linktest.Expect(t, a.Replicator, fmt.Sprintf("up %x", b.id))
+	linktest.Expect(t, b.Replicator, fmt.Sprintf("up %x", a.id))
 }
 
 // testProxy is a proxy whose connections a test breaks.

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/troupe-raft/troupe/actors/live/internal/linktest"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -28,7 +29,7 @@ func openTestStream(t *testing.T, address string, lane lane, hello *messages.Hel
 	if hello != nil {
 		md = encodeMetadata(helloKey, hello)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), linktest.Timeout)
 	t.Cleanup(cancel)
 	stream, err := connection.NewStream(metadata.NewOutgoingContext(ctx, md), &serviceDesc.Streams[lane], methodName(lane))
 	if err != nil {
@@ -146,13 +147,13 @@ func TestEarlyPeerWaitsForSetPeers(t *testing.T) {
 		bytes, _ := connecting.queueStats()
 		return bytes == 0 && isAccepting(connecting.queues[control])
 	})
-	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1)) // queued while the handshake waits
+	a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1)) // queued while the handshake waits
 	b.env.SetPeers([]*messages.Member{a.member()})
-	expect(t, a.node, "up 2")
+	linktest.Expect(t, a.Node, "up 2")
 	if _, lost := connecting.queueStats(); lost > 0 { // on a machine that paused for longer than connectTimeout
-		a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1))
+		a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1))
 	}
-	received := []any{receiveNext(t, b.node), receiveNext(t, b.node)}
+	received := []any{linktest.Receive(t, b.Node), linktest.Receive(t, b.Node)}
 	if fmt.Sprint(received[0]) != "up 1" && fmt.Sprint(received[1]) != "up 1" {
 		t.Fatalf("b received %v", received)
 	}

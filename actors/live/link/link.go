@@ -82,7 +82,7 @@ type Options struct {
 	// ClientTLS and ServerTLS are the configurations for connecting and accepting; both nil:
 	// plaintext.
 	ClientTLS, ServerTLS *tls.Config
-	// AllowPlaintext permits plaintext beyond loopback. Whoever reaches the port can then send in the
+	// AllowPlaintext permits plaintext beyond loopback. Any client of the port can then send in the
 	// name of any member.
 	AllowPlaintext bool
 

@@ -1,11 +1,14 @@
 package link
 
 import (
+	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/troupe-raft/troupe/actors/live/internal/linktest"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -30,9 +33,9 @@ func timeToNoticeClose(t *testing.T, change func(*Options)) time.Duration {
 	a, b := connectedPair(t, change)
 	start := time.Now()
 	b.env.Close()
-	expect(t, a.node, "down 2")
+	linktest.Expect(t, a.Node, "down 2")
 	took := time.Since(start)
-	expect(t, a.replicator, "down 2")
+	linktest.Expect(t, a.Replicator, "down 2")
 	if n := a.log.countLines("peer lost", `"peer":"2"`); n != 1 {
 		t.Fatalf("%d log lines of the lost peer:\n%s", n, a.log)
 	}
@@ -42,18 +45,18 @@ func timeToNoticeClose(t *testing.T, change func(*Options)) time.Duration {
 func TestRestartedPeerIsConnectedAgain(t *testing.T) {
 	a, b := connectedPair(t)
 	b.env.Close()
-	expect(t, a.node, "down 2")
+	linktest.Expect(t, a.Node, "down 2")
 	waitUntil(t, "a message to a closed member is dropped", func() bool {
-		a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1))
+		a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1))
 		return a.link.Stats()[0].Dropped > 0
 	})
 	again := newNodeFixture(t, 2, 1, b.address)
 	again.env.SetPeers([]*messages.Member{a.member(), again.member()})
-	expect(t, a.node, "up 2")
+	linktest.Expect(t, a.Node, "up 2")
 	// Messages that were sent during the successful attempt arrive too, possibly before LinkUp.
-	waitUntil(t, "the link is up at the other side", func() bool { return receiveNext(t, again.node) == "up 1" })
-	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 2))
-	waitUntil(t, "the message arrives", func() bool { return receiveNext(t, again.node).(*messages.Heartbeat).Round == 2 })
+	waitUntil(t, "the link is up at the other side", func() bool { return linktest.Receive(t, again.Node) == "up 1" })
+	a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 2))
+	waitUntil(t, "the message arrives", func() bool { return linktest.Receive(t, again.Node).(*messages.Heartbeat).Round == 2 })
 }
 
 func TestLinkIsDownWhileOneDirectionIsBroken(t *testing.T) {
@@ -61,30 +64,30 @@ func TestLinkIsDownWhileOneDirectionIsBroken(t *testing.T) {
 	g := newTestProxy(t, b.address)
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: g.Addr().String()}})
 	b.env.SetPeers([]*messages.Member{a.member()})
-	expect(t, a.node, "up 2")
-	expect(t, b.node, "up 1")
+	linktest.Expect(t, a.Node, "up 2")
+	linktest.Expect(t, b.Node, "up 1")
 	for range 3 {
 		g.breakConnections()
-		expect(t, a.node, "down 2")
-		expect(t, b.node, "down 1")
-		b.send(1, messages.Role_ROLE_NODE, heartbeat(2, 7)) // the other direction is still connected
-		expect(t, a.node, heartbeat(2, 7))
+		linktest.Expect(t, a.Node, "down 2")
+		linktest.Expect(t, b.Node, "down 1")
+		b.Send(1, messages.Role_ROLE_NODE, linktest.Heartbeat(2, 7)) // the other direction is still connected
+		linktest.Expect(t, a.Node, linktest.Heartbeat(2, 7))
 		g.restore()
-		expect(t, a.node, "up 2")
-		expect(t, b.node, "up 1")
+		linktest.Expect(t, a.Node, "up 2")
+		linktest.Expect(t, b.Node, "up 1")
 	}
 }
 
 func TestRemovedPeerIsDisconnectedAndRefused(t *testing.T) {
 	a, b := connectedPair(t)
 	a.env.SetPeers([]*messages.Member{a.member()})
-	expect(t, b.node, "down 1")
+	linktest.Expect(t, b.Node, "down 1")
 	waitUntil(t, "b logs why", func() bool { return b.log.countLines("refused", "not a member", "2 is not in the configuration") > 0 })
-	b.send(1, messages.Role_ROLE_NODE, heartbeat(2, 1))
-	expect(t, a.node, "down 2")
+	b.Send(1, messages.Role_ROLE_NODE, linktest.Heartbeat(2, 1))
+	linktest.Expect(t, a.Node, "down 2")
 	a.env.SetPeers([]*messages.Member{a.member(), b.member()})
-	expect(t, a.node, "up 2")
-	expect(t, b.node, "up 1")
+	linktest.Expect(t, a.Node, "up 2")
+	linktest.Expect(t, b.Node, "up 1")
 }
 
 func TestMovedPeerIsDialedAtItsNewAddress(t *testing.T) {
@@ -92,13 +95,13 @@ func TestMovedPeerIsDialedAtItsNewAddress(t *testing.T) {
 	g := newTestProxy(t, b.address)
 	moved := &messages.Member{Id: 2, Address: g.Addr().String()}
 	a.env.SetPeers([]*messages.Member{moved})
-	expect(t, a.node, "down 2", "up 2")
-	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1))
+	linktest.Expect(t, a.Node, "down 2", "up 2")
+	a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1))
 	// b is notified only if the first streams end before the new ones replace them.
-	first := receiveNext(t, b.node)
-	if first == "down 1" {
-		expect(t, b.node, "up 1")
-		first = receiveNext(t, b.node)
+	first := linktest.Receive(t, b.Node)
+	if strings.HasPrefix(fmt.Sprint(first), "down 1") {
+		linktest.Expect(t, b.Node, "up 1")
+		first = linktest.Receive(t, b.Node)
 	}
 	if m, ok := first.(*messages.Heartbeat); !ok || m.Round != 1 {
 		t.Fatalf("received %v", first)
@@ -127,11 +130,11 @@ func timeToNoticeSilence(t *testing.T, interval time.Duration) time.Duration {
 	g := newTestProxy(t, b.address)
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: g.Addr().String()}})
 	b.env.SetPeers([]*messages.Member{a.member()})
-	expect(t, a.node, "up 2")
-	expect(t, b.node, "up 1")
+	linktest.Expect(t, a.Node, "up 2")
+	linktest.Expect(t, b.Node, "up 1")
 	g.discardAll()
 	start := time.Now()
-	expect(t, b.node, "down 1")
+	linktest.Expect(t, b.Node, "down 1")
 	return time.Since(start)
 }
 
@@ -144,13 +147,13 @@ func TestClosedLinkLeavesNoGoroutine(t *testing.T) {
 		gone := &messages.Member{Id: 3, Address: "127.0.0.1:1"}
 		a.env.SetPeers([]*messages.Member{b.member(), gone})
 		b.env.SetPeers([]*messages.Member{a.member(), gone})
-		expect(t, a.node, "up 2")
-		expect(t, b.node, "up 1")
+		linktest.Expect(t, a.Node, "up 2")
+		linktest.Expect(t, b.Node, "up 1")
 		a.env.Close()
 		b.env.Close()
 		a.env.Close() // again: no effect
 		for _, s := range []*nodeFixture{a, b} {
-			s.stopActors()
+			s.Stop()
 		}
 	}
 	waitUntil(t, "goroutines end", func() bool { return runtime.NumGoroutine() <= before })
@@ -166,11 +169,11 @@ func TestClosedLinkDeliversNothing(t *testing.T) {
 			case <-over:
 				return
 			default:
-				a.send(2, messages.Role_ROLE_NODE, heartbeat(1, i))
+				a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, i))
 			}
 		}
 	})
-	receiveNext(t, b.node)
+	linktest.Receive(t, b.Node)
 	p := b.link.peers.get(1)
 	b.env.Close()
 	received := p.envelopesReceived.Load()

@@ -69,7 +69,7 @@ func (p *linkPeer) update(member *messages.Member) {
 	}
 }
 
-// stop closes all connections of the peer for ever.
+// stop closes all connections of the peer.
 func (p *linkPeer) stop(reason string) {
 	p.cancel(&refusedError{reason})
 	p.mu.Lock()

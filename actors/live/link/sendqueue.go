@@ -27,7 +27,7 @@ type sendQueue struct {
 	dropped       uint64 // guarded by mu; messages since the start
 	dropReported  bool   // guarded by mu; enqueue has reported a drop since the last dequeue
 
-	wake chan struct{} // capacity 1; who clears writerWaiting sends the token
+	wake chan struct{} // capacity 1; the goroutine that clears writerWaiting sends the token
 }
 
 // fifo is a queue of messages whose head moves through a slice.

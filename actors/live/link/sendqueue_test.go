@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/troupe-raft/troupe/actors/live/internal/linktest"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -20,7 +21,7 @@ func TestE45FullQueueDropsTheOldestMessages(t *testing.T) {
 	for i := range uint64(100) {
 		p.send(messages.Role_ROLE_REPLICATOR, &messages.AppendEntries{Leader: 1, Sequence: i, Entries: testEntries(1, 1, 1000)})
 	}
-	expect(t, a.replicator, "dropped 2")
+	linktest.Expect(t, a.Replicator, "dropped 2")
 	stat := p.stat()
 	if stat.QueuedBytes > 10<<10 || stat.Dropped < 85 {
 		t.Fatalf("100 messages of 1000 bytes into a queue of 10 KiB: %+v", stat)
@@ -30,7 +31,7 @@ func TestE45FullQueueDropsTheOldestMessages(t *testing.T) {
 		t.Fatalf("%d messages were dropped, and the oldest left is number %d", stat.Dropped, first)
 	}
 	select {
-	case m := <-a.replicator:
+	case m := <-a.Replicator:
 		t.Fatalf("the replicator was notified again: %v", m)
 	default:
 	}
@@ -66,24 +67,24 @@ func TestWaitingWriterWakesForMessageOrEnd(t *testing.T) {
 		result <- len(queued)
 	}
 	go wait()
-	q.enqueue(messages.Role_ROLE_NODE, heartbeat(1, 1), 10)
-	expect(t, result, 1)
+	q.enqueue(messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1), 10)
+	linktest.Expect(t, result, 1)
 	go wait()
 	why := errors.New("over")
 	cancel(why)
-	expect(t, result, why)
-	q.enqueue(messages.Role_ROLE_NODE, heartbeat(1, 1), 10) // does not block although no writer takes the token
-	q.enqueue(messages.Role_ROLE_NODE, heartbeat(1, 1), 10)
+	linktest.Expect(t, result, why)
+	q.enqueue(messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1), 10) // does not block although no writer takes the token
+	q.enqueue(messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1), 10)
 }
 
 func TestOversizedMessageIsDroppedAndLoggedOnce(t *testing.T) {
 	a, b := connectedPair(t, func(o *Options) { o.maxMessageBytes = 1000 })
 	for range 3 {
-		a.send(2, messages.Role_ROLE_NODE, &messages.AppendEntries{Leader: 1, Entries: testEntries(1, 1, 1001)})
-		expect(t, a.replicator, "dropped 2")
+		a.Send(2, messages.Role_ROLE_NODE, &messages.AppendEntries{Leader: 1, Entries: testEntries(1, 1, 1001)})
+		linktest.Expect(t, a.Replicator, "dropped 2")
 	}
-	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1))
-	expect(t, b.node, heartbeat(1, 1))
+	a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1))
+	linktest.Expect(t, b.Node, linktest.Heartbeat(1, 1))
 	if n := a.log.countLines("message to peer exceeds the size limit", `"limit":1000`); n != 1 {
 		t.Fatalf("%d log lines of the oversized message:\n%s", n, a.log)
 	}

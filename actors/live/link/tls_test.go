@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/troupe-raft/troupe/actors/live/internal/linktest"
 	"github.com/troupe-raft/troupe/internal/certs"
 	"github.com/troupe-raft/troupe/messages"
 )
@@ -104,8 +105,8 @@ func TestE46MembersConnectOverMutualTLS(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.issue(t, "one")))
 	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", withTLS(t, ca.issue(t, "two")))
 	connectPair(t, a, b)
-	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1))
-	expect(t, b.node, heartbeat(1, 1))
+	a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1))
+	linktest.Expect(t, b.Node, linktest.Heartbeat(1, 1))
 }
 
 func TestE46ForeignCertificateIsRefusedByBoth(t *testing.T) {
@@ -122,7 +123,7 @@ func TestE46ForeignCertificateIsRefusedByBoth(t *testing.T) {
 			t.Errorf("%d lines:\n%s", n, s.log)
 		}
 	}
-	if len(a.node)+len(b.node) != 0 {
+	if len(a.Node)+len(b.Node) != 0 {
 		t.Error("they exchanged messages")
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asynkron/protoactor-go/actor"
 	"github.com/asynkron/protoactor-go/remote"
 	"github.com/rs/zerolog"
 	"google.golang.org/grpc"
@@ -19,19 +18,17 @@ import (
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/actors/live"
+	"github.com/troupe-raft/troupe/actors/live/internal/linktest"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/tests/freeport"
 )
 
-const testTimeout = time.Minute
-
 // nodeFixture is a member whose Node and one replicator record what they receive.
 type nodeFixture struct {
-	id         uint64
-	env        *live.Env
-	link       *Link
-	node       chan any
-	replicator chan any
+	*linktest.Recorder
+	id   uint64
+	env  *live.Env
+	link *Link
 }
 
 // freePort returns an unused port.
@@ -42,7 +39,7 @@ func freePort(t *testing.T) int {
 
 func newNodeFixture(t *testing.T, id, replicator uint64, port int, change ...func(*Options)) *nodeFixture {
 	t.Helper()
-	s := &nodeFixture{id: id, node: make(chan any, 4096), replicator: make(chan any, 4096)}
+	s := &nodeFixture{id: id}
 	options := Options{Host: "127.0.0.1", Port: port, ClusterID: 0xc1, StorageID: []byte{byte(id)}, Software: "test"}
 	for _, f := range change {
 		f(&options)
@@ -52,58 +49,13 @@ func newNodeFixture(t *testing.T, id, replicator uint64, port int, change ...fun
 		t.Fatal(err)
 	}
 	s.env = live.New(live.Options{ID: id, Address: fmt.Sprintf("127.0.0.1:%d", port), Link: s.link, Logger: zerolog.Nop()})
-	for path, received := range map[string]chan any{
-		actors.NodePath:                   s.node,
-		actors.ReplicatorPath(replicator): s.replicator,
-	} {
-		pid, err := s.env.System().Root.SpawnNamed(s.env.Props(func() actor.Actor {
-			return actor.ReceiveFunc(func(ctx actor.Context) {
-				switch m := ctx.Message().(type) {
-				case actor.SystemMessage, actor.AutoReceiveMessage:
-				case *messages.LinkUp:
-					received <- fmt.Sprintf("up %x", m.Peer)
-				case *messages.LinkDown:
-					received <- fmt.Sprintf("down %x", m.Peer)
-				case *messages.EnvelopesDropped:
-					received <- fmt.Sprintf("dropped %x", m.Peer)
-				default:
-					received <- m
-				}
-			})
-		}), path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { s.env.System().Root.Stop(pid) })
-	}
+	s.Recorder = linktest.Record(t, s.env, replicator)
 	t.Cleanup(s.env.Close)
 	return s
 }
 
 func (s *nodeFixture) member() *messages.Member {
 	return &messages.Member{Id: s.id, Address: s.env.System().Address()}
-}
-
-func (s *nodeFixture) send(to uint64, role messages.Role, m proto.Message) {
-	s.env.System().Root.Send(s.env.PeerPID(to, role), m)
-}
-
-func expect(t *testing.T, received <-chan any, wanted ...any) {
-	t.Helper()
-	for _, want := range wanted {
-		select {
-		case got := <-received:
-			if message, ok := want.(proto.Message); ok {
-				if other, ok := got.(proto.Message); !ok || !proto.Equal(message, other) {
-					t.Fatalf("received %v, want %v", got, want)
-				}
-			} else if got != want {
-				t.Fatalf("received %v, want %v", got, want)
-			}
-		case <-time.After(testTimeout):
-			t.Fatalf("no message was received, want %v", want)
-		}
-	}
 }
 
 // skipUnderRaceDetector skips tests that start more than one remote in this process: Proto.Actor
@@ -115,37 +67,33 @@ func skipUnderRaceDetector(t *testing.T) {
 	}
 }
 
-func connect(t *testing.T, stations ...*nodeFixture) {
+func connect(t *testing.T, nodes ...*nodeFixture) {
 	t.Helper()
 	var list []*messages.Member
-	for _, s := range stations {
+	for _, s := range nodes {
 		list = append(list, s.member())
 	}
-	for _, s := range stations {
+	for _, s := range nodes {
 		s.env.SetPeers(list)
 	}
-}
-
-func heartbeat(from, round uint64) *messages.Heartbeat {
-	return &messages.Heartbeat{Leader: from, Round: round}
 }
 
 func TestMembersExchangeMessagesOverRemote(t *testing.T) {
 	skipUnderRaceDetector(t)
 	a, b := newNodeFixture(t, 1, 2, freePort(t)), newNodeFixture(t, 2, 1, freePort(t))
 	connect(t, a, b)
-	expect(t, a.node, "up 2")
-	expect(t, b.node, "up 1")
+	linktest.Expect(t, a.Node, "up 2")
+	linktest.Expect(t, b.Node, "up 1")
 	for round := range uint64(100) {
-		a.send(2, messages.Role_ROLE_NODE, heartbeat(1, round))
-		expect(t, b.node, heartbeat(1, round))
+		a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, round))
+		linktest.Expect(t, b.Node, linktest.Heartbeat(1, round))
 	}
 	entries := &messages.AppendEntries{Leader: 2, Entries: &messages.Entries{First: 1, Runs: []*messages.TermRun{{FirstIndex: 1, Term: 1}}, Data: [][]byte{[]byte("x")}, Bytes: 1}}
-	b.send(1, messages.Role_ROLE_NODE, entries)
-	expect(t, a.node, entries)
+	b.Send(1, messages.Role_ROLE_NODE, entries)
+	linktest.Expect(t, a.Node, entries)
 	response := &messages.AppendResponse{From: 1, Accepted: true}
-	a.send(2, messages.Role_ROLE_REPLICATOR, response)
-	expect(t, b.replicator, "up 1", response)
+	a.Send(2, messages.Role_ROLE_REPLICATOR, response)
+	linktest.Expect(t, b.Replicator, "up 1", response)
 }
 
 func TestRestartedMemberIsConnectedAgain(t *testing.T) {
@@ -154,21 +102,21 @@ func TestRestartedMemberIsConnectedAgain(t *testing.T) {
 	port := freePort(t)
 	b := newNodeFixture(t, 2, 1, port)
 	connect(t, a, b)
-	expect(t, a.node, "up 2")
+	linktest.Expect(t, a.Node, "up 2")
 	b.env.Close()
 	start := time.Now()
-	expect(t, a.node, "down 2")
+	linktest.Expect(t, a.Node, "down 2")
 	// By its closed connection, not by the keepalive.
 	if took := time.Since(start); took > keepaliveInterval {
 		t.Fatalf("the closed member was noticed after %v", took)
 	}
-	expect(t, a.replicator, "up 2", "down 2")
+	linktest.Expect(t, a.Replicator, "up 2", "down 2")
 	again := newNodeFixture(t, 2, 1, port)
 	connect(t, a, again)
-	expect(t, a.node, "up 2")
-	expect(t, again.node, "up 1")
-	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 7))
-	expect(t, again.node, heartbeat(1, 7))
+	linktest.Expect(t, a.Node, "up 2")
+	linktest.Expect(t, again.Node, "up 1")
+	a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 7))
+	linktest.Expect(t, again.Node, linktest.Heartbeat(1, 7))
 }
 
 func TestMessageOfForeignClusterIsRefused(t *testing.T) {
@@ -176,9 +124,9 @@ func TestMessageOfForeignClusterIsRefused(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, freePort(t))
 	b := newNodeFixture(t, 2, 1, freePort(t), func(o *Options) { o.ClusterID = 0xc2 })
 	connect(t, a, b)
-	expect(t, b.node, "up 1")
-	b.send(1, messages.Role_ROLE_NODE, heartbeat(2, 1))
-	for deadline := time.Now().Add(testTimeout); a.link.Stats()[0].Refused == 0; {
+	linktest.Expect(t, b.Node, "up 1")
+	b.Send(1, messages.Role_ROLE_NODE, linktest.Heartbeat(2, 1))
+	for deadline := time.Now().Add(linktest.Timeout); a.link.Stats()[0].Refused == 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("the message was not refused")
 		}
@@ -207,7 +155,7 @@ func TestE46RemoteProtocolAcceptsOnlyPeerMessages(t *testing.T) {
 	if _, err := calls.ListProcesses(context.Background(), &remote.ListProcessesRequest{}); status.Code(err) != codes.Unimplemented {
 		t.Errorf("a unary call ended with %v", err)
 	}
-	data, _ := proto.Marshal(messages.NewEnvelope(messages.Role_ROLE_NODE, heartbeat(2, 1)))
+	data, _ := proto.Marshal(messages.NewEnvelope(messages.Role_ROLE_NODE, linktest.Heartbeat(2, 1)))
 	envelope := func(change func(*remote.MessageBatch)) *remote.RemoteMessage {
 		b := &remote.MessageBatch{
 			TypeNames: []string{"troupe.v1.Envelope"}, Targets: []string{receiverName},
@@ -245,7 +193,7 @@ func TestE46RemoteProtocolAcceptsOnlyPeerMessages(t *testing.T) {
 		t.Errorf("a panic of the reader returned %v", err)
 	}
 	select {
-	case m := <-a.node:
+	case m := <-a.Node:
 		t.Errorf("the Node received %v", m)
 	default:
 	}
@@ -259,13 +207,13 @@ func TestOversizedMessageIsNotSent(t *testing.T) {
 	small := func(o *Options) { o.maxMessageBytes = 100 }
 	a, b := newNodeFixture(t, 1, 2, freePort(t), small), newNodeFixture(t, 2, 1, freePort(t), small)
 	connect(t, a, b)
-	expect(t, a.node, "up 2")
-	expect(t, a.replicator, "up 2")
-	expect(t, b.node, "up 1")
-	a.send(2, messages.Role_ROLE_NODE, &messages.AppendEntries{Leader: 1, Entries: &messages.Entries{Data: [][]byte{make([]byte, 101)}}})
-	expect(t, a.replicator, "dropped 2")
-	a.send(2, messages.Role_ROLE_NODE, heartbeat(1, 1))
-	expect(t, b.node, heartbeat(1, 1))
+	linktest.Expect(t, a.Node, "up 2")
+	linktest.Expect(t, a.Replicator, "up 2")
+	linktest.Expect(t, b.Node, "up 1")
+	a.Send(2, messages.Role_ROLE_NODE, &messages.AppendEntries{Leader: 1, Entries: &messages.Entries{Data: [][]byte{make([]byte, 101)}}})
+	linktest.Expect(t, a.Replicator, "dropped 2")
+	a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1))
+	linktest.Expect(t, b.Node, linktest.Heartbeat(1, 1))
 }
 
 func TestPortInUseIsAnError(t *testing.T) {
