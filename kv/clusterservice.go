@@ -11,8 +11,8 @@ import (
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-// clusterService is etcd's Cluster service. The members are those of the node's configuration; their
-// names and client URLs are what they have written into the store (Server.Publish).
+// clusterService is etcd's Cluster service. The members are those of the node's configuration;
+// their names and client URLs are what they have written into the store (Server.Publish).
 type clusterService struct {
 	pb.UnimplementedClusterServer
 

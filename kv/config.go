@@ -43,10 +43,10 @@ type ServerConfig struct {
 	WatchQueueBytes        int           // events queued for the hub; default 64 MiB
 	WatchProgressInterval  time.Duration // default 10 min
 	ElectionTimeout        time.Duration // default 1 s
-	RequestTimeout         time.Duration // of requests without a deadline; default 5 s + 2 ElectionTimeout
+	RequestTimeout         time.Duration // without a client deadline; default 5 s + 2 ElectionTimeout
 	FirstByteTimeout       time.Duration // for the first bytes of a connection; default 10 s
 	StreamWorkers          uint32        // goroutines kept for requests; 0: one for each request
-	QuotaBytes             int64         // of live data, above which puts are refused; below 1: no quota
+	QuotaBytes             int64         // of live data; puts above it are refused; below 1: no quota
 
 	KeepaliveMinTime  time.Duration // least time between a client's pings; default 5 s
 	KeepaliveInterval time.Duration // idle time after which the server pings; default 2 h

@@ -1,4 +1,5 @@
-// Package kv serves the etcd v3 API from a replicated key-value store (package mvcc) on a Troupe node.
+// Package kv serves the etcd v3 API from a replicated key-value store (package mvcc) on a Troupe
+// node.
 package kv
 
 import (

@@ -14,8 +14,8 @@ import (
 
 // errorTable maps errors of the store and the node to etcd's. The first match counts.
 //
-// The codes decide what a client does: on Unavailable clientv3 retries a read at another member, and
-// returns the error of a write to its caller, since the write may have taken effect.
+// The codes decide what a client does: on Unavailable clientv3 retries a read at another member,
+// and returns the error of a write to its caller, since the write may have taken effect.
 var errorTable = []struct{ err, status error }{
 	{mvcc.ErrCompacted, rpctypes.ErrGRPCCompacted},
 	{mvcc.ErrFutureRev, rpctypes.ErrGRPCFutureRev},

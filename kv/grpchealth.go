@@ -5,8 +5,8 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// grpcHealthService is the gRPC health service: SERVING while a leader is known, under the empty service
-// name and under that of etcd's KV service, since load balancers check one or the other.
+// grpcHealthService is the gRPC health service: SERVING while a leader is known, under the empty
+// service name and under that of etcd's KV service, since load balancers check one or the other.
 type grpcHealthService struct{ server *health.Server }
 
 var healthServices = []string{"", "etcdserverpb.KV"}

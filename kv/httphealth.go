@@ -21,7 +21,8 @@ type healthCheck struct {
 }
 
 // registerHealth registers etcd's health endpoints: /health, one result as JSON; /livez, whether to
-// keep the process; /readyz, whether to send it requests. Each check of the last two has its own path.
+// keep the process; /readyz, whether to send it requests. Each check of the last two has its own
+// path.
 func (s *Server) registerHealth(mux *http.ServeMux) {
 	mux.HandleFunc("/health", s.serveHealth)
 	serializable := healthCheck{"serializable_read", s.checkRead(troupe.ReadLocal)}
@@ -116,8 +117,8 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-// unhealthyReason returns why the member is not healthy, in etcd's texts, or "". Alarms in exclude are
-// ignored.
+// unhealthyReason returns why the member is not healthy, in etcd's texts, or "". Alarms in exclude
+// are ignored.
 func (s *Server) unhealthyReason(ctx context.Context, serializable bool, exclude []string) string {
 	node := s.config.Consensus.Status()
 	excluded := strings.Join(exclude, ",")

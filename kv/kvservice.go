@@ -27,8 +27,8 @@ var readModes = map[string]troupe.ReadMode{
 	"leader": troupe.ReadLeader, "local": troupe.ReadLocal,
 }
 
-// kvService is etcd's KV service. A write is proposed, and its response is the result of this member's
-// own Apply. A read waits until this member's store is recent enough and then reads it.
+// kvService is etcd's KV service. A write is proposed, and its response is the result of this
+// member's own Apply. A read waits until this member's store is recent enough and then reads it.
 type kvService struct {
 	pb.UnimplementedKVServer
 
@@ -253,8 +253,8 @@ func (s *kvService) propose(ctx context.Context, command []byte) ([]byte, error)
 	return result.Value, nil
 }
 
-// withView calls read with the store's newest view once that is as recent as the mode guarantees. It
-// starts over if the store was closed meanwhile and another one is opened.
+// withView calls read with the store's newest view once that is as recent as the mode guarantees.
+// It starts over if the store was closed meanwhile and another one is opened.
 func (s *kvService) withView(ctx context.Context, mode troupe.ReadMode, read func(*mvcc.View) error) error {
 	for {
 		if _, err := s.consensus.Read(ctx, mode); err != nil {

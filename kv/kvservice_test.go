@@ -206,7 +206,7 @@ func TestClientChoosesReadMode(t *testing.T) {
 			t.Errorf("mode %q, serializable %v: not read as %d", c.named, c.serializable, c.want)
 		}
 	}
-	_, err := ts.kv.Range(metadata.AppendToOutgoingContext(testContext(t), ReadModeKey, "psychic"), &pb.RangeRequest{Key: []byte("k")})
+	_, err := ts.kv.Range(metadata.AppendToOutgoingContext(testContext(t), ReadModeKey, "unknown"), &pb.RangeRequest{Key: []byte("k")})
 	if status.Code(err) != codes.InvalidArgument {
 		t.Errorf("an unknown mode: %v", err)
 	}
@@ -228,7 +228,7 @@ func TestRangeStreamChunksAddUpToTheRange(t *testing.T) {
 		t.Fatal(err)
 	}
 	merged := &pb.RangeResponse{}
-	pieces := 0
+	chunks := 0
 	for {
 		r, err := stream.Recv()
 		if err == io.EOF {
@@ -238,17 +238,17 @@ func TestRangeStreamChunksAddUpToTheRange(t *testing.T) {
 			t.Fatal(err)
 		}
 		if merged.Header != nil {
-			t.Error("a piece came after the one with the header")
+			t.Error("a chunk came after the one with the header")
 		}
-		pieces++
+		chunks++
 		proto.Merge(merged, r.RangeResponse)
 	}
 	if !proto.Equal(whole, merged) {
 		t.Errorf("merged %d keys count %d more %v header %v; want %d, %d, %v, %v", len(merged.Kvs), merged.Count, merged.More,
 			merged.Header, len(whole.Kvs), whole.Count, whole.More, whole.Header)
 	}
-	if pieces < 3 {
-		t.Errorf("350 kB came in %d pieces", pieces)
+	if chunks < 3 {
+		t.Errorf("350 kB came in %d chunks", chunks)
 	}
 }
 
@@ -293,7 +293,7 @@ func TestRequireLeaderIsRefusedWithoutLeader(t *testing.T) {
 		t.Errorf("range: %v", err)
 	}
 	if _, err := ts.kv.Range(testContext(t), &pb.RangeRequest{Key: []byte("k"), Serializable: true}); err != nil {
-		t.Errorf("a client that does not ask: %v", err)
+		t.Errorf("a client that does not require a leader: %v", err)
 	}
 	watch, err := ts.watch.Watch(asking)
 	if err == nil {

@@ -41,7 +41,8 @@ func (l *leaderLossDetector) lostFor(ctx context.Context) <-chan struct{} {
 	return l.lost
 }
 
-// pollsPerElectionTimeout is how often the leader is polled, for streams and for the health service.
+// pollsPerElectionTimeout is how often the leader is polled, for streams and for the health
+// service.
 const pollsPerElectionTimeout = 10
 
 // run polls the leader until done is closed, and calls changed with each result.

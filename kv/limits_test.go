@@ -21,11 +21,11 @@ import (
 	"github.com/troupe-raft/troupe/kv/internal/kvtest"
 )
 
-// stuck is a Consensus whose reads wait until they are let go. It counts.
+// blockingConsensus is a Consensus whose reads block until release is closed. It has metrics.
 type blockingConsensus struct {
 	Consensus
-	waiting chan struct{} // gets one for each that waits
-	release chan struct{} // closed: they go on
+	waiting chan struct{} // receives once for each read
+	release chan struct{}
 }
 
 func (s *blockingConsensus) Read(ctx context.Context, mode troupe.ReadMode) (troupe.ReadPoint, error) {
@@ -67,13 +67,13 @@ func (ts *testServer) refusals(t *testing.T, limit string) float64 {
 func TestE45RequestsInFlightAreLimited(t *testing.T) {
 	const limit, more = 20, 30
 	ts, s := startBlockingServer(t, func(c *ServerConfig) { c.MaxRequestsInFlight = limit })
-	answers := make(chan error, limit)
+	responses := make(chan error, limit)
 	read := func() error {
 		_, err := ts.kv.Range(testContext(t), &pb.RangeRequest{Key: []byte("k")})
 		return err
 	}
 	for range limit {
-		go func() { answers <- read() }()
+		go func() { responses <- read() }()
 	}
 	for range limit {
 		<-s.waiting
@@ -84,19 +84,19 @@ func TestE45RequestsInFlightAreLimited(t *testing.T) {
 		}
 	}
 	if n := ts.refusals(t, "requests-in-flight"); n != more {
-		t.Errorf("%v refusals were counted of %d", n, more)
+		t.Errorf("%v of %d refusals were counted", n, more)
 	}
 	if n := ts.metric(t, "troupe_client_requests_in_flight"); n != limit {
 		t.Errorf("%v requests are in flight, not %d", n, limit)
 	}
 	close(s.release)
 	for range limit {
-		if err := <-answers; err != nil {
+		if err := <-responses; err != nil {
 			t.Errorf("within the limit: %v", err)
 		}
 	}
-	// Who is answered may be ahead of who counts.
-	eventually(t, "there is room again", func() bool { return read() == nil })
+	// The client may have the response before the server has counted the request as done.
+	eventually(t, "requests are accepted again", func() bool { return read() == nil })
 }
 
 func TestE45StreamsAndWatchersAreLimited(t *testing.T) {
@@ -121,11 +121,11 @@ func TestE45StreamsAndWatchersAreLimited(t *testing.T) {
 		t.Errorf("%v and %v refusals were counted", s, w)
 	}
 	leave()
-	eventually(t, "the stream that ended leaves its place", func() bool { return ts.metric(t, "troupe_client_streams") == 2 })
+	eventually(t, "the stream that ended is not counted", func() bool { return ts.metric(t, "troupe_client_streams") == 2 })
 	ts.openWatch(t).create(&pb.WatchCreateRequest{Key: []byte("k")})
 }
 
-// fill puts about a MiB.
+// fill puts about 1 MiB.
 func (ts *testServer) fill(t *testing.T) {
 	t.Helper()
 	for i := range 64 {
@@ -144,7 +144,7 @@ func TestE45RangeAboveResponseBudgetIsRefused(t *testing.T) {
 		"txn":   func() error { _, err := ts.kv.Txn(testContext(t), inTxn); return err },
 	} {
 		if err := ask(); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "max-answer-bytes=524288") {
-			t.Errorf("%s of everything: %v", name, err)
+			t.Errorf("%s of all keys: %v", name, err)
 		}
 	}
 	if n := ts.refusals(t, "max-answer-bytes"); n != 2 {
@@ -154,17 +154,18 @@ func TestE45RangeAboveResponseBudgetIsRefused(t *testing.T) {
 		{Key: allKeys.Key, RangeEnd: allKeys.RangeEnd, Limit: 20}, {Key: allKeys.Key, RangeEnd: allKeys.RangeEnd, CountOnly: true},
 		{Key: allKeys.Key, RangeEnd: allKeys.RangeEnd, KeysOnly: true},
 	} {
-		for range 10 { // what was sent is given back
+		for range 10 { // a response that was sent releases its reservation
 			if _, err := ts.kv.Range(testContext(t), r); err != nil {
 				t.Fatalf("%v: %v", r, err)
 			}
-			eventually(t, "it is given back", func() bool { return ts.budget.reservedBytes.Load() == 0 })
+			eventually(t, "the reservation is released", func() bool { return ts.budget.reservedBytes.Load() == 0 })
 		}
 	}
-	eventually(t, "all is given back", func() bool { return ts.metric(t, "troupe_client_answer_bytes") == 0 })
+	eventually(t, "all reservations are released", func() bool { return ts.metric(t, "troupe_client_answer_bytes") == 0 })
 }
 
-// Clients that ask for everything and do not read: what waits for them is bounded, and goes with their connections.
+// Responses that clients do not read stay within the budget, and their reservations are released
+// with the connection.
 func TestE45UnreadResponsesStayWithinBudget(t *testing.T) {
 	const limit = 5 << 20
 	ts := startServer(t, func(c *ServerConfig) { c.MaxAnswerBytes = limit })
@@ -191,17 +192,17 @@ func TestE45UnreadResponsesStayWithinBudget(t *testing.T) {
 			}
 		}
 		if n := ts.metric(t, "troupe_client_answer_bytes"); n < limit*3/4 || n > limit {
-			t.Errorf("%v bytes are on their way, of at most %d", n, limit)
+			t.Errorf("%v bytes are reserved, of at most %d", n, limit)
 		}
 		if _, err := ts.kv.Range(testContext(t), allKeys); status.Code(err) != codes.ResourceExhausted {
-			t.Errorf("everything once more: %v", err)
+			t.Errorf("all keys once more: %v", err)
 		}
 		if leave == "the connection breaks" {
 			_ = conn.Close()
 		} else {
 			cancel()
 		}
-		eventually(t, "all is given back when "+leave, func() bool { return ts.metric(t, "troupe_client_answer_bytes") == 0 })
+		eventually(t, "all reservations are released when "+leave, func() bool { return ts.metric(t, "troupe_client_answer_bytes") == 0 })
 		if _, err := ts.kv.Range(testContext(t), allKeys); err != nil {
 			t.Errorf("after %s: %v", leave, err)
 		}
@@ -237,7 +238,7 @@ func TestNodeCountersAreServedAsMetrics(t *testing.T) {
 	}
 }
 
-// docs/limits.md names a metric for each limit; each of them must be there to be looked at.
+// docs/limits.md names a metric for each limit.
 func TestMetricsNamedInLimitsTableExist(t *testing.T) {
 	text, err := os.ReadFile("../docs/limits.md")
 	if err != nil {

@@ -81,8 +81,8 @@ func (s *maintenanceService) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.H
 	return &pb.HashResponse{Header: s.headers.At(revision), Hash: hash}, nil
 }
 
-// Alarm lists NOSPACE while the disk is low or the data above its quota. The alarm ends when there is
-// space again, so there is nothing to disarm, and disarming is no error.
+// Alarm lists NOSPACE while the disk is low or the data above its quota. The alarm ends when there
+// is space again, so there is nothing to disarm, and disarming is no error.
 func (s *maintenanceService) Alarm(_ context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
 	response := &pb.AlarmResponse{Header: s.headers.At(s.store.Revision())}
 	switch r.GetAction() {

@@ -23,8 +23,8 @@ type metrics struct {
 	methods          map[string]*methodMetrics // constant once the server serves
 }
 
-// methodMetrics are the counters of one method, so that a call needs no lookup by labels: that costs
-// as much as parsing a small request.
+// methodMetrics are the counters of one method, so that a call needs no lookup by labels: that
+// costs as much as parsing a small request.
 type methodMetrics struct {
 	started prometheus.Counter
 	handled [codes.Unauthenticated + 1]prometheus.Counter

@@ -13,18 +13,18 @@ import (
 	"github.com/troupe-raft/troupe/internal/connlimit"
 )
 
-// portMux shares the client port between gRPC and HTTP/1.1: it accepts a connection, does the TLS handshake, looks at the
-// first bytes and hands the connection to one of two listeners. From then on the connection belongs to the gRPC server or
-// to the HTTP server alone; nothing stands in the way of a request. (gRPC served through net/http, the usual way to share
-// a port under TLS, costs about twice the CPU.)
+// portMux shares the client port between gRPC and HTTP/1.1. It accepts a connection, makes the TLS
+// handshake, reads the first bytes and passes the connection to one of two listeners. The
+// connection then belongs to that server alone. (gRPC through net/http, the usual way to share a
+// port under TLS, costs about twice the CPU.)
 //
-// With TLS the choice is made by ALPN: who can speak HTTP/1.1 is given it, who offers h2 alone, which is what gRPC clients
-// do, speaks gRPC. Without TLS every HTTP/2 connection starts with the same preface, and no HTTP/1.1 request does.
+// With TLS, ALPN selects the protocol: HTTP/1.1 for a client that offers it, gRPC for one that
+// offers h2 alone, as gRPC clients do. Without TLS the first bytes do: every HTTP/2 connection
+// starts with the same preface, and no HTTP/1.1 request does.
 //
-// A connection that stays silent, or offers garbage, is closed after firstByteTimeout; its Limiter bounds how many
-// are open.
+// A connection that sends nothing, or garbage, is closed after firstByteTimeout.
 type portMux struct {
-	tlsConfig        *tls.Config // nil: plain
+	tlsConfig        *tls.Config // nil: no TLS
 	firstByteTimeout time.Duration
 	connections      *connlimit.Limiter
 
@@ -34,14 +34,14 @@ type portMux struct {
 
 	mu        sync.Mutex
 	listeners []net.Listener        // guarded by mu
-	sniffing  map[net.Conn]struct{} // guarded by mu: those as accepted that are not handed to anyone yet
+	sniffing  map[net.Conn]struct{} // guarded by mu; not passed to a listener yet
 	closed    bool                  // guarded by mu
-	sniffers  sync.WaitGroup        // sniffers
-	closing   context.Context       // ended by close
+	sniffers  sync.WaitGroup
+	closing   context.Context // canceled by close
 	cancel    context.CancelCauseFunc
 }
 
-// http2PrefaceStart is how every HTTP/2 connection begins (RFC 9113 §3.4); its first four bytes already decide.
+// http2PrefaceStart is the start of the HTTP/2 connection preface (RFC 9113 §3.4).
 const http2PrefaceStart = "PRI "
 
 func newPortMux(tlsConfig *tls.Config, firstByteTimeout time.Duration, connections *connlimit.Limiter, handshakeFailed func(net.Addr, error)) *portMux {
@@ -59,7 +59,8 @@ func newPortMux(tlsConfig *tls.Config, firstByteTimeout time.Duration, connectio
 	return m
 }
 
-// alpnConfig narrows what is offered by ALPN to the one protocol that the client shall speak.
+// alpnConfig returns a GetConfigForClient that offers, by ALPN, the one protocol selected for the
+// client.
 func (m *portMux) alpnConfig(given *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config, error) {
 	offering := func(from *tls.Config, protocol string) *tls.Config {
 		c := from.Clone()
@@ -106,7 +107,7 @@ func (m *portMux) serve(l net.Listener) error {
 			if m.closing.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return nil
 			}
-			// Out of file descriptors, or the like: others will be closed; give up nothing, but do not spin.
+			// Out of file descriptors, for example: retry, since other connections will be closed.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			select {
 			case <-time.After(pause):
@@ -133,7 +134,8 @@ func (m *portMux) startSniffing(conn *portConn) {
 	go m.sniff(conn, accepted)
 }
 
-// sniff finds out what a connection speaks and hands it over. Meanwhile conn is its own; close ends what was accepted.
+// sniff passes a connection to the listener of its protocol. Until then it owns conn, and close may
+// close accepted.
 func (m *portMux) sniff(conn *portConn, accepted net.Conn) {
 	defer m.sniffers.Done()
 	to, err := m.route(conn)
@@ -145,6 +147,7 @@ func (m *portMux) sniff(conn *portConn, accepted net.Conn) {
 	}
 }
 
+// route makes the TLS handshake and selects the listener.
 func (m *portMux) route(conn *portConn) (*handoffListener, error) {
 	if err := conn.SetDeadline(time.Now().Add(m.firstByteTimeout)); err != nil {
 		return nil, err
@@ -169,7 +172,7 @@ func (m *portMux) route(conn *portConn) (*handoffListener, error) {
 			n += got
 			conn.unread = start[:n]
 			if string(conn.unread) != http2PrefaceStart[:n] {
-				break // HTTP/1.1, or garbage that its parser answers
+				break // HTTP/1.1, or garbage that the HTTP server refuses
 			}
 			if err != nil {
 				return nil, err
@@ -182,7 +185,7 @@ func (m *portMux) route(conn *portConn) (*handoffListener, error) {
 	return to, conn.SetDeadline(time.Time{})
 }
 
-// stopAccepting closes the listeners; connections that were handed over live on.
+// stopAccepting closes the listeners, not the connections.
 func (m *portMux) stopAccepting() {
 	m.mu.Lock()
 	listeners := m.listeners
@@ -193,7 +196,7 @@ func (m *portMux) stopAccepting() {
 	}
 }
 
-// close ends everything that is not handed over yet. The servers behind the mux close their connections themselves.
+// close closes the connections that no server has yet; the servers close theirs.
 func (m *portMux) close() {
 	m.stopAccepting()
 	m.cancel(net.ErrClosed)
@@ -207,8 +210,8 @@ func (m *portMux) close() {
 	m.sniffers.Wait()
 }
 
-// portConn is a connection whose first bytes were read already. unread is touched by the reader only, who is the sniffer
-// first and the server later.
+// portConn is a connection whose first bytes were read. unread belongs to the reader: the sniffer,
+// then the server.
 type portConn struct {
 	net.Conn
 	tls    *tls.Conn // nil without TLS; the same as Conn otherwise
@@ -231,7 +234,7 @@ func (c *portConn) Close() error {
 	return c.Conn.Close()
 }
 
-// handoffListener is the listener of a server that gets its connections from the mux.
+// handoffListener is the listener of a server that gets its connections from portMux.
 type handoffListener struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -242,7 +245,7 @@ func newHandoffListener() *handoffListener {
 	return &handoffListener{conns: make(chan net.Conn), done: make(chan struct{})}
 }
 
-// hand gives the connection away; false if the listener was closed.
+// deliver passes a connection to Accept; it returns false if the listener is closed.
 func (l *handoffListener) deliver(c net.Conn) bool {
 	select {
 	case l.conns <- c:

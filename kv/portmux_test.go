@@ -70,9 +70,9 @@ func TestSilentConnectionIsClosed(t *testing.T) {
 	for _, start := range []string{"", "P", "PRI", "GET / HT"} {
 		c := ts.dialRaw(t)
 		_, _ = c.Write([]byte(start))
-		// Reset, if it was closed before these words were on their way.
-		if answer, err := io.ReadAll(c); err != nil && !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("after %q: %q, %v", start, answer, err)
+		// Reset, if the server closed the connection before it had received these bytes.
+		if response, err := io.ReadAll(c); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("after %q: %q, %v", start, response, err)
 		}
 	}
 }
@@ -100,7 +100,7 @@ func TestConnectionsAboveTheLimitAreClosed(t *testing.T) {
 		t.Errorf("a third connection was served: %d bytes", n)
 	}
 	_ = second.Close()
-	eventually(t, "there is room again", func() bool { return ts.mux.connections.Open() == 1 })
+	eventually(t, "the closed connection is not counted", func() bool { return ts.mux.connections.Open() == 1 })
 	if code, _ := ts.get(t, "/livez"); code != http.StatusOK {
 		t.Errorf("/livez: %d", code)
 	}
@@ -145,7 +145,7 @@ func TestALPNSelectsGRPCOrHTTPUnderTLS(t *testing.T) {
 	if _, err := pb.NewKVClient(conn).Put(testContext(t), &pb.PutRequest{Key: []byte("k")}); err != nil {
 		t.Errorf("gRPC: %v", err)
 	}
-	// A client that offers both, as browsers and curl do, and one that knows no ALPN at all.
+	// A client that offers both protocols, as browsers and curl do, and one without ALPN.
 	for _, protocols := range [][]string{{"h2", "http/1.1"}, nil} {
 		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, NextProtos: protocols}, ForceAttemptHTTP2: protocols != nil}
 		client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
@@ -166,13 +166,14 @@ func TestALPNSelectsGRPCOrHTTPUnderTLS(t *testing.T) {
 		t.Errorf("a client without TLS: %v", err)
 	}
 	impatient := startServer(t, secured, func(c *ServerConfig) { c.FirstByteTimeout = 200 * time.Millisecond })
-	silent := impatient.dialRaw(t) // never says hello
+	silent := impatient.dialRaw(t) // sends no ClientHello
 	if _, err := io.ReadAll(silent); err != nil {
-		t.Errorf("a client that never shakes hands: %v", err)
+		t.Errorf("a client that sends no ClientHello: %v", err)
 	}
 }
 
-// Under the race detector: the port is closed while connections whose handshake is done have not said a word yet.
+// For the race detector: the port closes while connections have made the handshake and sent
+// nothing.
 func TestPortClosesDuringSniffing(t *testing.T) {
 	certificate, pool := selfSigned(t)
 	m := newPortMux(&tls.Config{Certificates: []tls.Certificate{certificate}}, time.Minute, connlimit.New(100, func(net.Addr) {}), func(net.Addr, error) {})
@@ -198,7 +199,7 @@ func TestPortClosesDuringSniffing(t *testing.T) {
 	}
 }
 
-// lines is a log to look into.
+// logBuffer is a log whose lines are counted.
 type logBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -238,7 +239,7 @@ func TestFailedHandshakeIsLoggedOncePerReason(t *testing.T) {
 		"without a certificate": {&tls.Config{RootCAs: pool}, []string{"client TLS handshake failed", "didn't provide a certificate"}},
 		"that trusts another CA": {&tls.Config{RootCAs: x509.NewCertPool()},
 			[]string{"client refused this member's certificate", "bad certificate"}},
-		"that speaks no TLS": {nil, []string{"client TLS handshake failed", "does not look like a TLS handshake"}},
+		"without TLS": {nil, []string{"client TLS handshake failed", "does not look like a TLS handshake"}},
 	} {
 		for range 3 {
 			conn := ts.dialRaw(t)
@@ -247,21 +248,22 @@ func TestFailedHandshakeIsLoggedOncePerReason(t *testing.T) {
 			} else {
 				config := c.config.Clone()
 				config.ServerName = "127.0.0.1"
-				// A certificate of another authority than was asked for is shown all the same, as a wrong setting would.
+				// Without this the client would send no certificate of an authority that the server did
+				// not name.
 				if len(config.Certificates) > 0 {
 					config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &config.Certificates[0], nil }
 				}
 				conn = tls.Client(conn, config)
 			}
-			_, _ = conn.Read(make([]byte, 1)) // until the server has ended it, or the client has
+			_, _ = conn.Read(make([]byte, 1)) // until either side has closed it
 			_ = conn.Close()
 		}
-		eventually(t, "a client "+name+" is told of", func() bool { return log.count(c.words...) > 0 })
+		eventually(t, "a client "+name+" is logged", func() bool { return log.count(c.words...) > 0 })
 		if n := log.count(c.words...); n != 1 {
 			t.Errorf("a client %s: %d lines:\n%s", name, n, log.text.String())
 		}
 	}
-	eventually(t, "each of them is counted", func() bool {
+	eventually(t, "each failure is counted", func() bool {
 		families, err := ts.config.Registry.Gather()
 		if err != nil {
 			t.Fatal(err)

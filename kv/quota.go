@@ -14,8 +14,8 @@ import (
 // deletes and compaction have freed space: there is no alarm to disarm and nothing to defragment.
 //
 // The size is checked every quotaCheckInterval, since asking the engine costs more than a put; a
-// client can exceed the quota by what it writes in that time. Each member decides on the requests of
-// its own clients. The quota is not part of the replicated state, so members may differ in it.
+// client can exceed the quota by what it writes in that time. Each member decides on the requests
+// of its own clients. The quota is not part of the replicated state, so members may differ in it.
 type quota struct {
 	limitBytes int64 // below 1: no quota
 	store      *mvcc.StoreRef

@@ -8,9 +8,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
-// Above the quota nothing is added and everything else goes on; it ends by itself.
 func TestQuotaRefusesPutsAndAllowsDeletes(t *testing.T) {
-	c := startServer(t) // without a quota nobody looks by himself, so the test can
+	c := startServer(t) // without a quota the server does not check, so the test can
 	kv := c.kv
 	ctx := testContext(t)
 	if _, err := kv.Put(ctx, &pb.PutRequest{Key: []byte("before"), Value: []byte("v")}); err != nil {
@@ -26,7 +25,7 @@ func TestQuotaRefusesPutsAndAllowsDeletes(t *testing.T) {
 		Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: put}}},
 	}}}}}
 	if _, err := kv.Txn(ctx, nested); rpctypes.Error(err) != rpctypes.ErrNoSpace {
-		t.Errorf("a put deep in a transaction: %v", err)
+		t.Errorf("a put in a nested transaction: %v", err)
 	}
 	if _, err := kv.DeleteRange(ctx, &pb.DeleteRangeRequest{Key: []byte("before")}); err != nil {
 		t.Errorf("a delete: %v", err)

@@ -15,15 +15,15 @@ import (
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-// responseBudget limits the memory of range responses, of all clients together: a client may request
-// every key there is, and read the response slowly.
+// responseBudget limits the memory of range responses, of all clients together: a client may
+// request every key there is, and read the response slowly.
 //
 // Each response has a reservation, which goes with the request and the response:
 //  1. The unary interceptor puts it into the request's context (reserveFor).
-//  2. The read of the range reserves memory from the context's mvcc.ReadBudget as the response grows.
-//  3. The interceptor returns the response as a budgetedResponse, which has the reservation (attach).
-//  4. The codec encodes it into a buffer that the transport frees when it has sent it; that releases
-//     the reservation. A connection that is closed releases those of its unsent responses.
+//  2. The read of the range reserves memory from the context's mvcc.ReadBudget as it grows.
+//  3. The interceptor returns the response as a budgetedResponse with the reservation (attach).
+//  4. The codec encodes it into a buffer that the transport frees when it has sent it, which
+//     releases the reservation. A connection that is closed releases those of unsent responses.
 //
 // The response and its encoding are counted once, although both exist for a moment.
 type responseBudget struct {
@@ -32,8 +32,8 @@ type responseBudget struct {
 	refused       prometheus.Counter
 }
 
-// reservationStepBytes is how much is reserved at a time, and how much a response may take without a
-// reservation: most responses are smaller.
+// reservationStepBytes is how much is reserved at a time, and how much a response may take without
+// a reservation: most responses are smaller.
 const reservationStepBytes = 64 << 10
 
 // reservation is what one response has reserved. It implements mvcc.ReadBudget and mem.BufferPool.
@@ -129,8 +129,9 @@ func (r *reservation) Put(*[]byte) {
 	r.release()
 }
 
-// connReservations are the reservations of responses that a connection has not sent. A transport that
-// is closed drops its buffers without freeing them, so the connection releases the reservations.
+// connReservations are the reservations of responses that a connection has not sent. A transport
+// that is closed drops its buffers without freeing them, so the connection releases the
+// reservations.
 type connReservations struct {
 	mu     sync.Mutex
 	closed bool                      // guarded by mu

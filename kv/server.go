@@ -29,7 +29,8 @@ const (
 	// grpcOverheadBytes is how much larger than MaxRequestBytes a message may be, as in etcd: a
 	// request that is too large then gets the error that names the limit, not gRPC's.
 	grpcOverheadBytes = 512 << 10
-	// maxHeaderBytes bounds the headers of a request, over gRPC (whose default is 16 MiB) and HTTP/1.1.
+	// maxHeaderBytes bounds the headers of a request, over gRPC (whose default is 16 MiB) and
+	// HTTP/1.1.
 	maxHeaderBytes = 64 << 10
 	// The flow-control windows of the client port bound what a client may send, of one request and
 	// on one connection, before the server has read some of it.

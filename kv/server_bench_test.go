@@ -18,8 +18,8 @@ import (
 	"github.com/troupe-raft/troupe/kv/internal/kvtest"
 )
 
-// fixedConsensus returns a fixed result to all proposals at once, each millisecond, as a node does after
-// a commit. A benchmark with it measures the client port.
+// fixedConsensus returns a fixed result to all proposals at once, each millisecond, as a node does
+// after a commit. A benchmark with it measures the client port.
 type fixedConsensus struct {
 	*kvtest.Consensus
 	result []byte

@@ -24,13 +24,13 @@ import (
 
 type mvccKV = mvccpb.KeyValue
 
-// eventually waits for what no event tells of; it yields instead of sleeping.
-func eventually(t testing.TB, what string, isSo func() bool) {
+// eventually polls a condition for which there is no event. It yields and does not sleep.
+func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
-	for !isSo() {
+	for !condition() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
+			t.Fatalf("timed out waiting until %s", what)
 		}
 		runtime.Gosched()
 	}
@@ -50,7 +50,7 @@ func (ts *testServer) get(t *testing.T, path string) (int, string) {
 	return r.StatusCode, string(body)
 }
 
-// metric reads a metric without labels as it is scraped.
+// metric scrapes the metrics and returns one of them.
 func (ts *testServer) metric(t *testing.T, name string) float64 {
 	t.Helper()
 	_, body := ts.get(t, "/metrics")
@@ -88,7 +88,7 @@ func TestHTTPEndpointsShareThePortWithGRPC(t *testing.T) {
 		t.Errorf("/version: %v", v)
 	}
 	if code, _ := ts.get(t, "/debug/pprof/"); code != http.StatusNotFound {
-		t.Errorf("profiles are served without being asked for: %d", code)
+		t.Errorf("profiles are served although Pprof is not set: %d", code)
 	}
 	r, err := http.Post("http://"+ts.address+"/health", "text/plain", strings.NewReader(""))
 	if err != nil || r.StatusCode != http.StatusMethodNotAllowed {
@@ -122,7 +122,7 @@ func TestHealthEndpointsReportTheReason(t *testing.T) {
 	}
 	ts.consensus.SetStatus(func(s *troupe.Status) { s.IsLearner = true })
 	if code, _ := ts.get(t, "/readyz/non_learner"); code != 503 {
-		t.Errorf("a learner says that it is a voter: %d", code)
+		t.Errorf("a learner passes as a voter: %d", code)
 	}
 }
 
@@ -182,7 +182,7 @@ func TestStatusAndAlarmReportTheMember(t *testing.T) {
 	ts.consensus.SetStatus(func(s *troupe.Status) { s.LeaderID, s.IsLearner, s.DiskLow = 0, true, true })
 	r, err = client.Status(testContext(t), &pb.StatusRequest{})
 	if err != nil || !r.IsLearner || len(r.Errors) != 2 || r.Errors[0] != "etcdserver: no leader" {
-		t.Errorf("status of a member in trouble: %v, %v", r, err)
+		t.Errorf("status of a learner without a leader on a full disk: %v, %v", r, err)
 	}
 	alarms, err := client.Alarm(testContext(t), &pb.AlarmRequest{})
 	if err != nil || len(alarms.Alarms) != 1 || alarms.Alarms[0].Alarm != pb.AlarmType_NOSPACE {
@@ -313,7 +313,7 @@ func TestPublishRetriesUntilItSucceeds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(testContext(t), 10*time.Millisecond)
 	defer cancel()
 	if err := ts.Publish(ctx); err == nil || !strings.Contains(err.Error(), "no leader") {
-		t.Errorf("an attempt that had to end: %v", err)
+		t.Errorf("an attempt whose context ended: %v", err)
 	}
 }
 
@@ -331,7 +331,7 @@ func TestStopDrainsRequestsAndEndsWatches(t *testing.T) {
 	ctx := testContext(t)
 	ts.Stop(ctx)
 	if ctx.Err() != nil {
-		t.Error("stopping had to wait for somebody")
+		t.Error("Stop waited until its context ended")
 	}
 	if _, err := w.stream.Recv(); status.Convert(err).Message() != "etcdserver: server stopped" {
 		t.Errorf("the watch: %v", err)

@@ -58,8 +58,8 @@ func checkDeleteRange(r *pb.DeleteRangeRequest) error {
 	return nil
 }
 
-// checkTxn allows maxOps operations in each of compare, success and failure. A nested transaction may
-// have as many as its parents leave.
+// checkTxn allows maxOps operations in each of compare, success and failure. A nested transaction
+// may have as many as its parents leave.
 func checkTxn(r *pb.TxnRequest, maxOps int) error {
 	ops := max(len(r.GetCompare()), len(r.GetSuccess()), len(r.GetFailure()))
 	if ops > maxOps {

@@ -17,7 +17,7 @@ import (
 	"github.com/troupe-raft/troupe/kv/internal/kvtest"
 )
 
-// clientWatch is a watch stream from the client's side.
+// clientWatch is the client's side of a watch stream.
 type clientWatch struct {
 	t      testing.TB
 	stream pb.Watch_WatchClient
@@ -65,7 +65,7 @@ func (w *clientWatch) receive() *pb.WatchResponse {
 	return r
 }
 
-// create asks for a watch and returns its id.
+// create creates a watch and returns the created response.
 func (w *clientWatch) create(r *pb.WatchCreateRequest) *pb.WatchResponse {
 	w.t.Helper()
 	w.sendCreate(r)
@@ -76,7 +76,7 @@ func (w *clientWatch) create(r *pb.WatchCreateRequest) *pb.WatchResponse {
 	return created
 }
 
-// expect receives until it has as many events of the watch, and compares them.
+// expectEvents receives as many events of the watch as are wanted, and compares them.
 func (w *clientWatch) expectEvents(id int64, want ...string) {
 	w.t.Helper()
 	var got []string
@@ -175,7 +175,7 @@ func TestPrevKVIsSentWhereRequested(t *testing.T) {
 	ts.delete(t, "k", "")
 	plain.expectEvents(plainID, "put k=2@3", "del k@4")
 	prev.expectEvents(prevID, "put k=2@3<1", "del k@4<2")
-	// The last one that wanted it leaves and another comes: it starts over.
+	// The last watch with previous values is canceled and another one is created.
 	prev.cancel(prevID)
 	if r := prev.receive(); !r.Canceled {
 		t.Fatalf("not canceled: %v", r)
@@ -222,7 +222,7 @@ func TestResponsesBelowTheLimitAreNotFragmented(t *testing.T) {
 	}
 	ts.put(t, "k000", "small")
 	w.receive()
-	// Three revisions of history together are above the limit of a response, but not one of them: still no fragments.
+	// History of three revisions that exceed the limit together, but not each: no fragments.
 	past := ts.openWatch(t)
 	past.create(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), StartRevision: 2, Fragment: true})
 	if r := past.receive(); r.Fragment || len(r.Events) != 128 {
@@ -257,7 +257,7 @@ func TestWatchControlResponsesMatchEtcd(t *testing.T) {
 	w.sendCreate(&pb.WatchCreateRequest{Key: key, StartRevision: -1})
 	expect("negative revision", &pb.WatchResponse{WatchId: -1, Created: true, Canceled: true,
 		CancelReason: "etcdserver: mvcc: required revision has been compacted"})
-	w.cancel(77) // unknown: passed over
+	w.cancel(77) // unknown: no response
 	w.cancel(1)
 	expect("canceled", &pb.WatchResponse{WatchId: 1, Canceled: true})
 	w.sendCreate(&pb.WatchCreateRequest{Key: key, WatchId: 1})
@@ -303,7 +303,7 @@ func TestWatchOfCompactedRevisionIsCanceled(t *testing.T) {
 func TestProgressRequestWaitsForAllWatches(t *testing.T) {
 	ts := startServer(t)
 	w := ts.openWatch(t)
-	w.requestProgress() // without a watch there is nothing to tell
+	w.requestProgress() // without a watch there is no response
 	id := w.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 1}).WatchId
 	ts.put(t, "other", "1")
 	ts.put(t, "other", "2")
@@ -358,14 +358,14 @@ func TestManyWatchersOfOneStreamAllReceive(t *testing.T) {
 		w.create(&pb.WatchCreateRequest{Key: key, RangeEnd: end, PrevKv: i%3 == 0})
 	}
 	ts.put(t, "k", "1")
-	told := map[int64]int{}
-	for len(told) < n {
+	received := map[int64]int{}
+	for len(received) < n {
 		r := w.receive()
-		told[r.WatchId] += len(r.Events)
+		received[r.WatchId] += len(r.Events)
 	}
-	for id, count := range told {
+	for id, count := range received {
 		if count != 1 {
-			t.Errorf("watch %d was told %d times", id, count)
+			t.Errorf("watch %d received %d events", id, count)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// history checks that a watcher is told each revision once, in order.
+// orderChecker checks that a watcher receives each revision once, in order.
 type orderChecker struct {
 	next    int64
 	failure string
@@ -24,7 +24,7 @@ func (h *orderChecker) add(r *pb.WatchResponse) {
 	}
 }
 
-// milestones lets readers wait for writers.
+// revisionBarrier lets readers wait until writers have reached a revision.
 type revisionBarrier struct {
 	mu      sync.Mutex
 	cond    *sync.Cond
@@ -52,8 +52,8 @@ func (m *revisionBarrier) wait(revision int64) {
 	}
 }
 
-// Each watcher starts somewhere in the past while writers write, some of them read slowly, and buffers are so small that
-// nobody stays live for long: every hand-over there is happens many times.
+// Watchers start in the past while writers write, some read slowly, and buffers are so small that
+// each watcher changes between history and the live feed many times.
 func TestSlowReadersSeeNoGapAndNoDuplicate(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) {
 		c.WatchStreamBufferBytes = 16 << 10
@@ -68,7 +68,7 @@ func TestSlowReadersSeeNoGapAndNoDuplicate(t *testing.T) {
 		writing.Go(func() {
 			for n := range each {
 				if n == each/2 {
-					opened.Wait() // the second half happens before everybody's eyes
+					opened.Wait() // all watches see the second half
 				}
 				written.advance(ts.put(t, fmt.Sprintf("k%d-%d", i, n%7), value))
 			}
@@ -80,23 +80,23 @@ func TestSlowReadersSeeNoGapAndNoDuplicate(t *testing.T) {
 			open := sync.OnceFunc(opened.Done)
 			defer open() // also if it fails
 			w := ts.openWatch(t)
-			// Two watches share a stream, one with the former values and one without.
+			// Two watches share a stream, one with previous values and one without.
 			now := w.create(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), PrevKv: i%2 == 0}).Header.Revision
 			start := max(1, now-int64(i*50))
 			w.sendCreate(&pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), StartRevision: start, PrevKv: i%2 == 1, WatchId: 7})
 			open()
 			if i%4 == 1 {
-				written.wait(last) // one who sleeps: a megabyte is more than the way to a client holds
+				written.wait(last) // reads nothing until then: more than the connection buffers
 			}
-			told := map[int64]*orderChecker{0: {next: now + 1}, 7: {next: max(2, start)}}
-			for told[0].next <= last || told[7].next <= last {
+			received := map[int64]*orderChecker{0: {next: now + 1}, 7: {next: max(2, start)}}
+			for received[0].next <= last || received[7].next <= last {
 				r := w.receive()
-				told[r.WatchId].add(r)
+				received[r.WatchId].add(r)
 				if i%3 == 0 {
-					written.wait(min(last, told[r.WatchId].next+200)) // a slow one
+					written.wait(min(last, received[r.WatchId].next+200)) // reads slowly
 				}
 			}
-			for id, h := range told {
+			for id, h := range received {
 				if h.failure != "" {
 					t.Errorf("reader %d, watch %d: %s", i, id, h.failure)
 				}
@@ -105,15 +105,14 @@ func TestSlowReadersSeeNoGapAndNoDuplicate(t *testing.T) {
 	}
 	writing.Wait()
 	reading.Wait()
-	// The sleepers at least; with the others it is as the machine has it, mostly some hundred.
+	// At least those that read nothing for long; usually some hundred.
 	if n := ts.metric(t, "troupe_watch_fallbacks_total"); n < watchers/4 {
-		t.Errorf("only %v watchers were sent back to history: the test does not test", n)
+		t.Errorf("only %v watchers fell back to history: the test shows nothing", n)
 	}
 }
 
-// An overrun of the hub's own queue sends every live watcher to history.
 func TestHubOverflowSendsWatchersToHistory(t *testing.T) {
-	ts := startServer(t, func(c *ServerConfig) { c.WatchQueueBytes = 1 }) // not one event fits
+	ts := startServer(t, func(c *ServerConfig) { c.WatchQueueBytes = 1 }) // no event fits
 	w := ts.openWatch(t)
 	id := w.create(&pb.WatchCreateRequest{Key: []byte("k"), PrevKv: true}).WatchId
 	for i := range 5 {
@@ -132,29 +131,29 @@ func TestHubOverflowSendsWatchersToHistory(t *testing.T) {
 func TestSlowWatcherDoesNotDelayOthers(t *testing.T) {
 	const limit = 256 << 10
 	ts := startServer(t, func(c *ServerConfig) { c.WatchStreamBufferBytes = limit })
-	slow, quick := ts.openWatch(t), ts.openWatch(t)
+	slow, fast := ts.openWatch(t), ts.openWatch(t)
 	slowID := slow.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
-	quickID := quick.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
+	fastID := fast.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
 	value := strings.Repeat("v", 32<<10)
-	const n = 100 // 3 MiB, far beyond what the connection and the buffer hold
+	const n = 100 // 3 MiB, more than the connection and the stream buffer
 	for i := range n {
 		ts.put(t, "k", fmt.Sprint(i, value))
-		if r := quick.receive(); r.WatchId != quickID || r.Events[0].Kv.ModRevision != int64(i+2) {
-			t.Fatalf("the quick one got %v", r.Header)
+		if r := fast.receive(); r.WatchId != fastID || r.Events[0].Kv.ModRevision != int64(i+2) {
+			t.Fatalf("the fast watcher got %v", r.Header)
 		}
 	}
 	if n := ts.metric(t, "troupe_watch_fallbacks_total"); n != 1 {
-		t.Errorf("%v watchers were sent back to history, want the slow one alone", n)
+		t.Errorf("%v watchers fell back to history, want the slow one alone", n)
 	}
-	told := orderChecker{next: 2}
-	for told.next < n+2 {
+	received := orderChecker{next: 2}
+	for received.next < n+2 {
 		r := slow.receive()
 		if r.WatchId != slowID {
 			t.Fatalf("got %v", r)
 		}
-		told.add(r)
+		received.add(r)
 	}
-	if told.failure != "" {
-		t.Error(told.failure)
+	if received.failure != "" {
+		t.Error(received.failure)
 	}
 }

@@ -9,17 +9,17 @@ import (
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-// Reasons why a watch is not created. The first two texts are etcd's; clients get them as the cancel
-// reason.
+// Reasons why a watch is not created. The first two texts are etcd's; clients get them as the
+// cancel reason.
 var (
 	errEmptyWatchRange  = errors.New("mvcc: watcher range is empty")
 	errDuplicateWatchID = errors.New("mvcc: duplicate watch ID provided on the WatchStream")
 	errTooManyWatchers  = errors.New("troupe: too many watchers on this stream; use another one")
 )
 
-// attach gives a new watcher the requested id, or a free one for 0, and adds it to its stream and to
-// the live feed or to those that read history. It queues the created response before any event of
-// the watcher can be queued.
+// attach gives a new watcher the requested id, or a free one for 0, and adds it to its stream and
+// to the live feed or to those that read history. It queues the created response before any event
+// of the watcher can be queued.
 func (h *Hub) attach(ctx context.Context, w *watcher, requestedID int64) error {
 	store, err := h.config.Store.Get(ctx)
 	if err != nil {

@@ -14,8 +14,8 @@ type discardingStream struct{ pb.Watch_WatchServer }
 func (discardingStream) Context() context.Context { return context.Background() }
 func (discardingStream) SendMsg(m any) error      { _, err := m.(*Frame).MarshalBuffers(); return err }
 
-// BenchmarkEventToThousandStreams measures an event for all of its watchers together: on the applying
-// goroutine (observe), in the hub, and in the streams up to the transport.
+// BenchmarkEventToThousandStreams measures an event for all of its watchers together: on the
+// applying goroutine (observe), in the hub, and in the streams up to the transport.
 func BenchmarkEventToThousandStreams(b *testing.B) {
 	hub, consensus := newTestHub(b, 64<<20, 8<<20)
 	defer consensus.Close(b)

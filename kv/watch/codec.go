@@ -18,8 +18,8 @@ const (
 )
 
 // sharedEvent is an event encoded as a field of a WatchResponse, once for all watchers. The forms
-// with and without the previous value are made on demand by the goroutine that made the sharedEvent;
-// other goroutines see a form only after that one has queued the event for them.
+// with and without the previous value are made on demand by the goroutine that made the
+// sharedEvent; other goroutines see a form only after that one has queued the event for them.
 type sharedEvent struct {
 	event       *mvccpb.Event
 	withoutPrev []byte

@@ -66,17 +66,17 @@ func TestFragmentsKeepEventsInOrder(t *testing.T) {
 		e.encode(false)
 		f.events = append(f.events, e)
 	}
-	pieces := f.appendFragments(nil, 300)
+	fragments := f.appendFragments(nil, 300)
 	var keys strings.Builder
-	for i, p := range pieces {
-		if p.fragment != (i < len(pieces)-1) {
-			t.Errorf("piece %d of %d says fragment=%v", i, len(pieces), p.fragment)
+	for i, p := range fragments {
+		if p.fragment != (i < len(fragments)-1) {
+			t.Errorf("fragment %d of %d has fragment=%v", i, len(fragments), p.fragment)
 		}
 		for _, e := range p.events {
 			keys.Write(e.event.Kv.Key)
 		}
 	}
-	if len(pieces) < 4 || keys.String() != "abcdefghij" {
-		t.Errorf("%d pieces with keys %q", len(pieces), keys.String())
+	if len(fragments) < 4 || keys.String() != "abcdefghij" {
+		t.Errorf("%d fragments with keys %q", len(fragments), keys.String())
 	}
 }

@@ -18,11 +18,12 @@ const (
 	replayPollInterval = 20 * time.Millisecond
 )
 
-// errStoreBehind: the store was reopened and has not replayed the revisions that watchers have seen.
+// errStoreBehind: the store was reopened and has not replayed the revisions that watchers have
+// seen.
 var errStoreBehind = errors.New("the store is behind its watchers")
 
-// historyRead is one read of history for all lagging watchers of a stream: what to read, and what was
-// found.
+// historyRead is one read of history for all lagging watchers of a stream: what to read, and what
+// was found.
 type historyRead struct {
 	from          int64
 	key, rangeEnd []byte
@@ -34,8 +35,8 @@ type historyRead struct {
 	compactRevision int64
 }
 
-// readHistory reads history from the revision at which the watcher furthest behind is, and sends what
-// it finds. more says that there is more to do; pause, how long to wait before that.
+// readHistory reads history from the revision at which the watcher furthest behind is, and sends
+// what it finds. more says that there is more to do; pause, how long to wait before that.
 func (s *stream) readHistory() (more bool, pause time.Duration, err error) {
 	s.mu.Lock()
 	lag := len(s.lagging) > 0
@@ -60,8 +61,9 @@ func (s *stream) readHistory() (more bool, pause time.Duration, err error) {
 	return true, 0, s.sendFrames(s.historyResponses(&read))
 }
 
-// planHistory plans to read the smallest range that contains the keys of all lagging watchers. It is
-// not ok while control has a response: the created response of a watch is sent before its history.
+// planHistory plans to read the smallest range that contains the keys of all lagging watchers. It
+// is not ok while control has a response: the created response of a watch is sent before its
+// history.
 func (s *stream) planHistory() (read historyRead, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,7 +143,8 @@ func (s *stream) historyResponses(read *historyRead) (frames []*Frame) {
 	return frames
 }
 
-// promoteCaughtUp ends the lag of live watchers whose history was sent up to historyUntil. mu is held.
+// promoteCaughtUp ends the lag of live watchers whose history was sent up to historyUntil. mu is
+// held.
 func (s *stream) promoteCaughtUp() {
 	for i := 0; i < len(s.lagging); {
 		w := s.lagging[i]

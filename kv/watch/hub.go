@@ -79,9 +79,10 @@ type Consensus interface {
 //
 // # Progress
 //
-// observedQueue.dispatched is the revision up to which the hub has queued every event. A stream that
-// loads it under its own mutex therefore has every event up to it in its queues, or has sent it.
-// Events of later revisions may be queued too; then progress waits, since headers never go back.
+// observedQueue.dispatched is the revision up to which the hub has queued every event. A stream
+// that loads it under its own mutex therefore has every event up to it in its queues, or has sent
+// it. Events of later revisions may be queued too; then progress waits, since headers never go
+// back.
 //
 // Locks are taken in this order: observer.mu, Hub.mu, stream.mu, observedQueue.mu.
 type Hub struct {

@@ -2,8 +2,8 @@ package watch
 
 import "go.etcd.io/etcd/api/v3/mvccpb"
 
-// watchIndex finds the watchers of a key: watchers of single keys in a map, watchers of ranges in an
-// interval tree. The hub has one for the live feed, each stream one for its lagging watchers.
+// watchIndex finds the watchers of a key: watchers of single keys in a map, watchers of ranges in
+// an interval tree. The hub has one for the live feed, each stream one for its lagging watchers.
 type watchIndex struct {
 	kind  indexKind // which of a watcher's index slots belongs to this index
 	keys  map[string]*watcherSet

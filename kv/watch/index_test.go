@@ -20,7 +20,7 @@ func TestSpanFollowsRangeEndRules(t *testing.T) {
 	} {
 		s, isSpan := spanOf([]byte(c.key), []byte(c.end))
 		if !isSpan {
-			t.Errorf("%q to %q is taken for a single key", c.key, c.end)
+			t.Errorf("%q to %q is parsed as a single key", c.key, c.end)
 		}
 		for _, k := range c.in {
 			if !s.contains([]byte(k)) {
@@ -34,7 +34,7 @@ func TestSpanFollowsRangeEndRules(t *testing.T) {
 		}
 	}
 	if _, isSpan := spanOf([]byte("b"), nil); isSpan {
-		t.Error("a key without an end is taken for a range")
+		t.Error("a key without an end is parsed as a range")
 	}
 }
 
@@ -93,15 +93,15 @@ func TestWatchIndexMatchesExactlyTheWatchers(t *testing.T) {
 				in = append(in, w)
 			}
 			e := putEvent(key.Draw(t, "event"), "", 1)
-			told := map[*watcher]int{}
-			x.match(e, func(w *watcher) { told[w]++ })
+			matched := map[*watcher]int{}
+			x.match(e, func(w *watcher) { matched[w]++ })
 			for _, w := range in {
 				want := 0
 				if (w.isRange && w.span.contains(e.Kv.Key)) || (!w.isRange && w.span.lo == string(e.Kv.Key)) {
 					want = 1
 				}
-				if told[w] != want {
-					t.Fatalf("watcher of %+v told %d times of %q, want %d", w.span, told[w], e.Kv.Key, want)
+				if matched[w] != want {
+					t.Fatalf("watcher of %+v matched %d times for %q, want %d", w.span, matched[w], e.Kv.Key, want)
 				}
 			}
 			if x.count != len(in) {

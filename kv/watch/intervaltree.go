@@ -36,13 +36,13 @@ func (s span) contains(key []byte) bool {
 	return s.lo <= string(key) && (s.toEnd || string(key) < s.hi)
 }
 
-// intervalTree finds the spans that contain a key. It is a treap ordered by (lo, hi) in which each node
-// has the largest upper bound of its subtree, so that a search skips every subtree that ends before
-// the key. A search costs O(log n + found) for spans that nest little, as prefixes do. Equal spans
-// share a node.
+// intervalTree finds the spans that contain a key. It is a treap ordered by (lo, hi) in which each
+// node has the largest upper bound of its subtree, so that a search skips every subtree that ends
+// before the key. A search costs O(log n + found) for spans that nest little, as prefixes do. Equal
+// spans share a node.
 //
-// Invariants: maxEnd is the span with the largest upper bound in the node's subtree; a node's weight
-// is at least that of its children.
+// Invariants: maxEnd is the span with the largest upper bound in the node's subtree; a node's
+// weight is at least that of its children.
 type intervalTree[V any] struct {
 	root *intervalNode[V]
 	size int
@@ -56,7 +56,8 @@ type intervalNode[V any] struct {
 	left, right *intervalNode[V]
 }
 
-// getOrInsert returns the value of a span; it inserts the zero value if the span is not in the tree.
+// getOrInsert returns the value of a span; it inserts the zero value if the span is not in the
+// tree.
 func (t *intervalTree[V]) getOrInsert(s span) *V {
 	for n := t.root; n != nil; {
 		switch {

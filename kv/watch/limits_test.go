@@ -9,7 +9,8 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// blockedStream is the gRPC side of a stream whose client does not read: SendMsg blocks until closed.
+// blockedStream is the gRPC side of a stream whose client does not read: SendMsg blocks until
+// closed.
 type blockedStream struct {
 	pb.Watch_WatchServer
 	sending chan struct{} // receives when SendMsg blocks

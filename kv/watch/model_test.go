@@ -18,10 +18,10 @@ import (
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-// The hub and its streams against a model, one step at a time and in any order: writes, dispatching,
-// sending, the begin and the end of each read of history, watches that are created and canceled, a
-// store that is reopened. Buffers are tiny. Each watcher must receive exactly the events from its
-// start on.
+// The hub and its streams against a model, one step at a time and in any order: writes,
+// dispatching, sending, the begin and the end of each read of history, watches that are created and
+// canceled, a store that is reopened. Buffers are tiny. Each watcher must receive exactly the
+// events from its start on.
 
 // modelWatcher is the client's side of a watch.
 type modelWatcher struct {
@@ -273,7 +273,8 @@ func (m *watchModel) expectedEvents(w *modelWatcher, upTo int64) (want []string)
 	return want
 }
 
-// check compares what a watcher received. A canceled one must have received the first of its events.
+// check compares what a watcher received. A canceled one must have received the first of its
+// events.
 func (m *watchModel) check(w *modelWatcher) {
 	want := m.expectedEvents(w, math.MaxInt64)
 	if w.canceled && len(w.received) < len(want) {

@@ -9,8 +9,8 @@ import (
 	"github.com/troupe-raft/troupe/kv/internal/kvtest"
 )
 
-// The created response precedes all others, even if the watch is created while the stream is about to
-// read history for another one: clientv3 cancels a watch whose events come first.
+// The created response precedes all others, even if the watch is created while the stream is about
+// to read history for another one: clientv3 cancels a watch whose events come first.
 func TestCreatedResponsePrecedesHistory(t *testing.T) {
 	hub, consensus := newTestHub(t, 1<<20, 1<<20)
 	defer consensus.Close(t)
@@ -117,8 +117,8 @@ func TestProgressIsNotSentBelowTheStartRevision(t *testing.T) {
 	}
 }
 
-// The queue of a watcher that fell back and is live again waits for the history before it, even if the
-// stream was about to send what was queued before the fallback.
+// The queue of a watcher that fell back and is live again waits for the history before it, even if
+// the stream was about to send what was queued before the fallback.
 func TestHistoryPrecedesTheQueueAfterFallback(t *testing.T) {
 	hub, consensus := newTestHub(t, 1<<20, 40) // two events fit
 	defer consensus.Close(t)

@@ -68,8 +68,8 @@ func (q *observedQueue) skipTo(revision int64) {
 	q.signal()
 }
 
-// start empties the queue when observation begins: the hub has no live watchers, so everything up to
-// the store's revision counts as dispatched.
+// start empties the queue when observation begins: the hub has no live watchers, so everything up
+// to the store's revision counts as dispatched.
 func (q *observedQueue) start(revision int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -91,8 +91,8 @@ func (q *observedQueue) size() int64 {
 	return int64(q.bytes)
 }
 
-// take removes the first n revisions. The revisions up to newest are then dispatched, once the taken
-// ones are, and all live watchers have fallen back to history if the queue had overflowed.
+// take removes the first n revisions. The revisions up to newest are then dispatched, once the
+// taken ones are, and all live watchers have fallen back to history if the queue had overflowed.
 func (q *observedQueue) take(n int) (taken []revisionEvents, newest int64, overflowed, more bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

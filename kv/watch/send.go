@@ -75,7 +75,8 @@ func (s *stream) sendPending() (pause time.Duration, err error) {
 	}
 }
 
-// progressPollDelay is how long to wait before a progress request can be answered; 0 if there is none.
+// progressPollDelay is how long to wait before a progress request can be answered; 0 if there is
+// none.
 func (s *stream) progressPollDelay() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,15 +20,16 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// The differential tests send the same random requests, one after the other, to a real etcd of one member and to the
-// server under test, and compare every field of every response, revisions included, and the code and text of every
-// error. Left out is only what must differ: the ids of cluster and member, and the term.
+// The differential tests send the same random requests to an etcd of one member and to the server
+// under test, and compare every field of every response, revisions included, and the code and text
+// of every error. They leave out what must differ: the ids of cluster and member, and the term.
 
 func TestDifferentialRandomCallsOfOneMember(t *testing.T) {
 	compareRandomCalls(t, startCluster(t, program, 1))
 }
 
-// Any member must answer as the one of a single-member etcd does: reads wait for what was written elsewhere.
+// Any member must respond as the single etcd does: reads wait for what was written at other
+// members.
 func TestDifferentialRandomCallsOfThreeMembers(t *testing.T) {
 	compareRandomCalls(t, startCluster(t, program, 3))
 }
@@ -48,18 +49,18 @@ func TestTxnThatCrashesEtcdIsRefused(t *testing.T) {
 		{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte("k"), IgnoreValue: true}}},
 	}})
 	if code := status.Code(err); code != codes.InvalidArgument {
-		t.Errorf("answered with %v", err)
+		t.Errorf("response: %v", err)
 	}
 	kept, err := invoke(ctx, conn, &pb.RangeRequest{Key: []byte("k")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if kvs := kept.(*pb.RangeResponse).Kvs; len(kvs) != 1 || string(kvs[0].Value) != "v" || kvs[0].ModRevision != 2 {
-		t.Errorf("a transaction that was refused has changed the key to %v", kvs)
+		t.Errorf("a refused transaction has changed the key to %v", kvs)
 	}
 	for _, m := range c.Members {
 		if !m.Running() {
-			t.Errorf("%s has died", m.Name)
+			t.Errorf("%s has crashed", m.Name)
 		}
 	}
 }
@@ -101,7 +102,7 @@ func compareRandomCalls(t *testing.T, c *procs.Cluster) {
 	compareHistories(t, ctx, etcd, members, caller)
 }
 
-// recent tells the state of the store around a difference.
+// describeState describes the store around a difference.
 func describeState(ctx context.Context, etcd *grpc.ClientConn, c *requestGenerator) string {
 	all, err := invoke(ctx, etcd, &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}})
 	if err != nil {
@@ -143,7 +144,8 @@ func methodOf(request proto.Message) method {
 	panic(fmt.Sprintf("no method of the KV service takes a %T", request))
 }
 
-// invoke sends a request as it is: clientv3 would correct some of them and try others again. No response with an error.
+// invoke sends a request as it is: clientv3 would correct some of them and try others again. No
+// response with an error.
 func invoke(ctx context.Context, conn *grpc.ClientConn, request proto.Message) (proto.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -158,33 +160,33 @@ func invoke(ctx context.Context, conn *grpc.ClientConn, request proto.Message) (
 	return response, nil
 }
 
-// invokeStream puts the answer of a stream together. How many keys come in one piece is the server's own affair.
+// invokeStream merges the chunks of a stream: their sizes may differ between servers.
 func invokeStream(ctx context.Context, conn *grpc.ClientConn, request *pb.RangeRequest) (proto.Message, error) {
 	stream, err := pb.NewKVClient(conn).RangeStream(ctx, request, grpc.WaitForReady(true))
 	if err != nil {
 		return nil, err
 	}
-	whole := &pb.RangeResponse{}
+	merged := &pb.RangeResponse{}
 	for {
-		piece, err := stream.Recv()
+		chunk, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
-			return whole, nil
+			return merged, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		proto.Merge(whole, piece.RangeResponse)
+		proto.Merge(merged, chunk.RangeResponse)
 	}
 }
 
-// compareResponses tells how two answers differ, or nothing.
+// compareResponses describes how two responses differ; "" if they do not.
 func compareResponses(got proto.Message, gotErr error, want proto.Message, wantErr error) string {
 	if gotErr != nil || wantErr != nil {
 		g, w := status.Convert(gotErr), status.Convert(wantErr)
 		if g.Code() == w.Code() && g.Message() == w.Message() {
 			return ""
 		}
-		return fmt.Sprintf("%s answers %s\nnot %s", program.Name, describeResponse(got, gotErr), describeResponse(want, wantErr))
+		return fmt.Sprintf("%s responds %s\nnot %s", program.Name, describeResponse(got, gotErr), describeResponse(want, wantErr))
 	}
 	for _, response := range []proto.Message{got, want} {
 		header := headerOf(response)
@@ -195,7 +197,7 @@ func compareResponses(got proto.Message, gotErr error, want proto.Message, wantE
 	if proto.Equal(withoutIdentity(got), withoutIdentity(want)) {
 		return ""
 	}
-	return fmt.Sprintf("%s answers %s\nnot %s", program.Name, describeResponse(withoutIdentity(got), nil), describeResponse(withoutIdentity(want), nil))
+	return fmt.Sprintf("%s responds %s\nnot %s", program.Name, describeResponse(withoutIdentity(got), nil), describeResponse(withoutIdentity(want), nil))
 }
 
 func describeResponse(response proto.Message, err error) string {
@@ -205,7 +207,7 @@ func describeResponse(response proto.Message, err error) string {
 	return strings.TrimSpace(prototext.Format(response))
 }
 
-// withoutIdentity is a response without what differs from cluster to cluster.
+// withoutIdentity returns a response without what differs between clusters.
 func withoutIdentity(response proto.Message) proto.Message {
 	clean := proto.Clone(response)
 	if header := headerOf(clean); header != nil {
@@ -214,42 +216,43 @@ func withoutIdentity(response proto.Message) proto.Message {
 	return clean
 }
 
-// watches of the whole history, in the ways one can ask for it.
+// historyWatches returns watches of the whole history.
 func historyWatches(c *requestGenerator) map[string]*pb.WatchCreateRequest {
 	from := c.compacted + 1
 	everything := []byte{0}
 	middle := from + (c.revision-from)/2
 	return map[string]*pb.WatchCreateRequest{
 		"everything":               {Key: everything, RangeEnd: everything, StartRevision: from},
-		"with what was before":     {Key: everything, RangeEnd: everything, StartRevision: from, PrevKv: true},
+		"with previous values":     {Key: everything, RangeEnd: everything, StartRevision: from, PrevKv: true},
 		"from the middle":          {Key: everything, RangeEnd: everything, StartRevision: middle, PrevKv: true},
 		"one key":                  {Key: []byte("a"), StartRevision: from},
 		"a prefix":                 {Key: []byte("b/"), RangeEnd: []byte("b0"), StartRevision: from},
 		"without puts":             {Key: everything, RangeEnd: everything, StartRevision: from, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NOPUT}},
 		"without deletes":          {Key: everything, RangeEnd: everything, StartRevision: from, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NODELETE}},
-		"a range of nothing":       {Key: []byte("b"), RangeEnd: []byte("a"), StartRevision: from},
+		"an empty range":           {Key: []byte("b"), RangeEnd: []byte("a"), StartRevision: from},
 		"a compacted one":          {Key: everything, RangeEnd: everything, StartRevision: max(1, c.compacted-1)},
 		"the last compacted one":   {Key: everything, RangeEnd: everything, StartRevision: max(1, c.compacted)},
-		"what is still to come":    {Key: everything, RangeEnd: everything, StartRevision: c.revision + 1},
+		"from the next revision":   {Key: everything, RangeEnd: everything, StartRevision: c.revision + 1},
 		"from now on, with an id":  {Key: everything, RangeEnd: everything, WatchId: 7},
 		"from now on, for one key": {Key: []byte("watch-end")},
 	}
 }
 
-// compareHistories watches what the calls have made of the store and compares the events.
+// compareHistories watches the history that the calls have made and compares the events.
 func compareHistories(t *testing.T, ctx context.Context, etcd *grpc.ClientConn, members []*grpc.ClientConn, c *requestGenerator) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	for _, conn := range members { // a linearizable read: a member that lags would begin its watches at what it has
+	// A linearizable read of each member: one that lags would start its watches too early.
+	for _, conn := range members {
 		if _, err := invoke(ctx, conn, &pb.RangeRequest{Key: []byte("a")}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// Each watch is begun everywhere before a last change is made, which ends it.
-	begun := make(map[string][]*historyWatch)
+	// All watches are created before the last change, at which they end.
+	watches := make(map[string][]*historyWatch)
 	for name, create := range historyWatches(c) {
 		for _, conn := range append([]*grpc.ClientConn{etcd}, members...) {
-			begun[name] = append(begun[name], beginWatch(t, ctx, conn, create))
+			watches[name] = append(watches[name], openWatch(t, ctx, conn, create))
 		}
 	}
 	last := &pb.TxnRequest{Success: []*pb.RequestOp{
@@ -267,12 +270,12 @@ func compareHistories(t *testing.T, ctx context.Context, etcd *grpc.ClientConn, 
 	}
 	end := c.revision + 2
 	compared := 0
-	for name, all := range begun {
+	for name, all := range watches {
 		want, wantEnd := all[0].readUntil(end)
 		compared += len(want)
 		for i, other := range all[1:] {
 			if difference := compareResponses(other.created, nil, all[0].created, nil); difference != "" {
-				t.Errorf("a watch of %s at member %d begins otherwise: %s", name, i+1, difference)
+				t.Errorf("a watch of %s at member %d has another created response: %s", name, i+1, difference)
 				continue
 			}
 			got, gotEnd := other.readUntil(end)
@@ -282,7 +285,7 @@ func compareHistories(t *testing.T, ctx context.Context, etcd *grpc.ClientConn, 
 			compareEvents(t, fmt.Sprintf("a watch of %s at member %d", name, i+1), got, want)
 		}
 	}
-	t.Logf("%d events of %d watches compared", compared, len(begun))
+	t.Logf("%d events of %d watches compared", compared, len(watches))
 }
 
 func compareEvents(t *testing.T, who string, got, want []*mvccpb.Event) {
@@ -294,17 +297,17 @@ func compareEvents(t *testing.T, who string, got, want []*mvccpb.Event) {
 		}
 	}
 	if len(got) != len(want) {
-		t.Errorf("%s tells %d events, not %d", who, len(got), len(want))
+		t.Errorf("%s has %d events, not %d", who, len(got), len(want))
 	}
 }
 
-// history is a watch that has begun.
+// historyWatch is a watch that was created.
 type historyWatch struct {
 	stream  pb.Watch_WatchClient
 	created *pb.WatchResponse
 }
 
-func beginWatch(t *testing.T, ctx context.Context, conn *grpc.ClientConn, create *pb.WatchCreateRequest) *historyWatch {
+func openWatch(t *testing.T, ctx context.Context, conn *grpc.ClientConn, create *pb.WatchCreateRequest) *historyWatch {
 	t.Helper()
 	stream, err := pb.NewWatchClient(conn).Watch(ctx)
 	if err != nil {
@@ -320,7 +323,7 @@ func beginWatch(t *testing.T, ctx context.Context, conn *grpc.ClientConn, create
 	return &historyWatch{stream: stream, created: created}
 }
 
-// read returns the events up to a revision, and how the watch ended before it, if it did.
+// readUntil returns the events up to a revision, and how the watch ended if it ended before.
 func (h *historyWatch) readUntil(last int64) (events []*mvccpb.Event, end string) {
 	if h.created.Canceled {
 		return nil, "refused"

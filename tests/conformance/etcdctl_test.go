@@ -13,12 +13,12 @@ import (
 	"github.com/troupe-raft/troupe/tests/procs"
 )
 
-// step is one command of etcdctl and what it must print. The steps of a story run in order on one cluster, new at the
-// first: so revisions are known.
+// etcdctlStep is a command of etcdctl and its expected output. The steps of a script run in order
+// on one new cluster, so revisions are known.
 type etcdctlStep struct {
 	arguments string // separated by spaces; '' is an empty one
 	stdin     string
-	want      string // stdout, or, as JSON, with the header's cluster, member and term left out
+	want      string // stdout; JSON without the header's cluster, member and term
 	stderr    string // the last line of stderr; the exit code is 1 then
 }
 
@@ -135,7 +135,7 @@ func runEtcdctl(t *testing.T, c *procs.Cluster, stdin string, args ...string) (s
 	return out.String(), errs.String(), err
 }
 
-// normalized is JSON without what differs from cluster to cluster.
+// normalizeJSON removes what differs between clusters.
 func normalizeJSON(t *testing.T, text string) string {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(text))
@@ -182,7 +182,7 @@ func TestEtcdctlWatchPrintsHistoryThenLiveEvents(t *testing.T) {
 		if err := p.WaitFor(ctx, live); err != nil {
 			t.Fatal(err)
 		}
-		// The previous pair, if there was one, is printed before the new one; a delete shows its key with no value.
+		// etcdctl prints the previous key and value, if any, before the new ones.
 		want := "PUT\nw/1\nold\nPUT\nw/1\nold\nw/1\nnew\nDELETE\nw/1\nnew\nw/1\n\n"
 		if got := p.Output(); !strings.HasPrefix(got, want) {
 			t.Errorf("at %s it printed\n%q\nnot first\n%q", m.Name, got, want)
@@ -226,7 +226,7 @@ func TestEtcdctlEndpointStatusAgrees(t *testing.T) {
 	if _, stderr, err := runEtcdctl(t, c, "", "put", "k", "v"); err != nil {
 		t.Fatalf("%v\n%s", err, stderr)
 	}
-	for _, m := range c.Members { // a linearizable read: the member has everything now
+	for _, m := range c.Members { // a linearizable read, which makes the member up to date
 		if _, stderr, err := runEtcdctl(t, &procs.Cluster{Members: []*procs.Member{m}}, "", "get", "k"); err != nil {
 			t.Fatalf("%v\n%s", err, stderr)
 		}
@@ -247,7 +247,7 @@ func TestEtcdctlEndpointStatusAgrees(t *testing.T) {
 			leaders++
 		}
 		if s.Leader != all[0].Status.Leader || s.RaftTerm != all[0].Status.RaftTerm || s.Header.ClusterID != all[0].Status.Header.ClusterID {
-			t.Errorf("%s and %s do not agree:\n%s", one.Endpoint, all[0].Endpoint, stdout)
+			t.Errorf("%s and %s disagree:\n%s", one.Endpoint, all[0].Endpoint, stdout)
 		}
 		if s.Header.Revision != 2 || s.Header.ClusterID == 0 || s.Header.RaftTerm != s.RaftTerm || s.IsLearner || len(s.Errors) > 0 {
 			t.Errorf("the status of %s:\n%s", one.Endpoint, stdout)
@@ -273,7 +273,7 @@ func TestEtcdctlHealthAndHashAgreeOnAllMembers(t *testing.T) {
 	}
 	stdout, stderr, err := runEtcdctl(t, c, "", "endpoint", "health")
 	healthy := regexp.MustCompile(`(?m)^127\.0\.0\.1:\d+ is healthy: successfully committed proposal: took = [0-9.µm]+s$`)
-	if found := healthy.FindAllString(stdout, -1); err != nil || len(found) != 3 { // the health of a member is a linearizable read
+	if found := healthy.FindAllString(stdout, -1); err != nil || len(found) != 3 {
 		t.Fatalf("%v:\n%s%s", err, stdout, stderr)
 	}
 	stdout, stderr, err = runEtcdctl(t, c, "", "endpoint", "hashkv", "--rev=5")

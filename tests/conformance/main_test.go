@@ -1,11 +1,14 @@
-// Package conformance tests that Troupe answers as etcd v3.7.3 does: to etcdctl, command by command, and to clientv3's
-// protobuf requests, thousands of random ones compared with a real etcd field by field.
+// Package conformance tests that Troupe answers as etcd v3.7.3 does: to etcdctl, command by
+// command, and to clientv3's protobuf requests, thousands of random ones compared with a real etcd
+// field by field.
 //
-//	go -C tests/conformance test -count=1 ./...                                  Troupe, built from this checkout
-//	TROUPE_CONFORMANCE_SERVER=etcd go -C tests/conformance test -count=1 ./...   etcd itself, to validate the tests
+//	go -C tests/conformance test -count=1 ./...
 //	go -C tests/conformance test -count=1 -run Differential -calls 100000 -seed 7
 //
-// The binary is built by the tests themselves, so that go test cannot know when a result is out of date: -count=1.
+// The first tests Troupe as built from this checkout. With TROUPE_CONFORMANCE_SERVER=etcd the tests
+// run against etcd itself, which validates the tests.
+//
+// The tests build the binary, so go test cannot know when a cached result is out of date: -count=1.
 package conformance
 
 import (
@@ -24,7 +27,7 @@ var (
 	seed  = flag.Uint64("seed", 0, "of the differential tests; 0: a new one each time")
 )
 
-// What the tests run, built once.
+// The programs that the tests run, built once.
 var (
 	program   procs.Program // under test
 	reference procs.Program // etcd
@@ -79,8 +82,8 @@ func startCluster(t *testing.T, program procs.Program, size int) *procs.Cluster 
 		}
 		if t.Failed() {
 			for _, m := range c.Members {
-				said := m.Process().Output()
-				t.Logf("the last words of %s, %s:\n%s", program.Name, m.Name, said[max(0, len(said)-16<<10):])
+				output := m.Process().Output()
+				t.Logf("the end of the output of %s, %s:\n%s", program.Name, m.Name, output[max(0, len(output)-16<<10):])
 			}
 		}
 	})

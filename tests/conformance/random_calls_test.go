@@ -9,17 +9,18 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// caller makes up requests to the KV service: valid ones that meet each other's keys, and all the ways of being wrong
-// that a client can think of. The same seed makes the same requests, given the same revisions.
+// requestGenerator generates requests to the KV service: valid ones on few keys, and all kinds of
+// invalid ones. The same seed generates the same requests, given the same revisions.
 type requestGenerator struct {
 	*rand.Rand
-	// Where the store stands, as told by the responses: so that revisions asked for are past, compacted or future ones.
+	// The store's revisions, from the responses: requests use past, compacted and future ones.
 	revision, compacted int64
-	// serializable reads are asked for too; only of a single member, others may lag.
+	// serializable allows serializable reads: only with one member, since others may lag.
 	serializable bool
 }
 
-// keys are few, so that calls meet; some are prefixes of others, some at the edges of the order of keys.
+// keys are few, so that calls use the same ones; some are prefixes of others, some the first or
+// last keys in order.
 var keys = []string{"a", "aa", "ab", "b", "b/1", "b/2", "b/3", "b0", "c", "c\x00", "d", "\x00", "\xff", "\xff\xff", "key", "é"}
 
 func (c *requestGenerator) chance(percent int) bool { return c.IntN(100) < percent }
@@ -31,7 +32,7 @@ func (c *requestGenerator) key() []byte {
 	return []byte(keys[c.IntN(len(keys))])
 }
 
-// end of a range: none, the next key, a prefix's, "from here on", or one before its begin.
+// rangeEnd returns no end, the next key, the end of a prefix, "all keys from here", or any key.
 func (c *requestGenerator) rangeEnd(key []byte) []byte {
 	switch c.IntN(6) {
 	case 0:
@@ -54,7 +55,8 @@ func (c *requestGenerator) rangeEnd(key []byte) []byte {
 	}
 }
 
-// pastRevision is mostly none, often one that can be read, sometimes one that was compacted, is yet to come, or never was.
+// pastRevision returns mostly 0, often a readable revision, sometimes a compacted, a future or a
+// negative one.
 func (c *requestGenerator) pastRevision() int64 {
 	switch n := c.IntN(40); {
 	case n < 22:
@@ -75,7 +77,7 @@ func (c *requestGenerator) value() []byte {
 		return nil
 	}
 	if c.chance(3) {
-		return bytes.Repeat([]byte("long "), 100+c.IntN(1000)) // beyond what a store may keep beside a key
+		return bytes.Repeat([]byte("long "), 100+c.IntN(1000)) // above the store's limit for inline values
 	}
 	return fmt.Appendf(nil, "%d", c.IntN(8))
 }
@@ -92,7 +94,7 @@ func (c *requestGenerator) tooLargeRequest() proto.Message {
 func (c *requestGenerator) put() *pb.PutRequest {
 	r := &pb.PutRequest{Key: c.key(), Value: c.value(), PrevKv: c.chance(20)}
 	if c.chance(2) {
-		r.Lease = 1 + c.Int64N(1000) // nobody was granted one
+		r.Lease = 1 + c.Int64N(1000) // never granted
 	}
 	if c.chance(4) {
 		r.IgnoreValue = true
@@ -133,11 +135,12 @@ func (c *requestGenerator) readRange() *pb.RangeRequest {
 	return r
 }
 
-// streamedRange is a range that is asked for as a stream.
+// streamedRange is a range requested as a stream.
 type streamedRange struct{ *pb.RangeRequest }
 
-// streamRange asks for little that a stream cannot do, and never to sort by a target without an order: etcd v3.7.3 lets that
-// pass, sorts each piece of ten keys by itself and goes on behind whatever came last. Troupe refuses it as a sort order.
+// streamRange returns seldom what a stream cannot do, and never a sort target without an order:
+// etcd v3.7.3 accepts that, sorts each chunk of ten keys by itself and continues after whatever key
+// came last. Troupe refuses it as a sort order.
 func (c *requestGenerator) streamRange() proto.Message {
 	r := c.readRange()
 	if c.chance(80) {
@@ -159,10 +162,11 @@ func (c *requestGenerator) deleteRange() *pb.DeleteRangeRequest {
 	return r
 }
 
-// deleteInTxn never deletes "from this key on". A transaction must not put a key that it also deletes, and etcd v3.7.3 fails
-// to see that of such a range (it takes its end, a zero byte, by the letter): it deletes and puts the key, both in one
-// revision, and if the put was to keep the old value, every member crashes, and again at each restart. Troupe refuses both
-// (TestTxnThatCrashesEtcdIsRefused); there is nothing to compare.
+// deleteInTxn never deletes all keys from one on. A transaction must not put a key that it deletes,
+// and etcd v3.7.3 does not notice that for such a range (it compares its end, a zero byte, as a
+// key): it deletes and puts the key in one revision, and if the put was to keep the old value,
+// every member crashes, at each restart too. Troupe refuses both (TestTxnThatCrashesEtcdIsRefused),
+// so there is nothing to compare.
 func (c *requestGenerator) deleteInTxn() *pb.DeleteRangeRequest {
 	r := c.deleteRange()
 	if len(r.RangeEnd) == 1 && r.RangeEnd[0] == 0 {
@@ -199,7 +203,7 @@ func (c *requestGenerator) compare() *pb.Compare {
 		r.Target = 5 + pb.Compare_CompareTarget(c.IntN(2)) // no such target
 	}
 	if c.chance(3) {
-		r.TargetUnion = nil // a target whose operand was left out
+		r.TargetUnion = nil // a target without an operand
 	}
 	return r
 }
@@ -215,7 +219,7 @@ func (c *requestGenerator) txn(depth int) *pb.TxnRequest {
 		}
 	}
 	if !c.serializable && len(r.Success)+len(r.Failure) == 0 {
-		// etcd answers a transaction without any operation as a serializable one, at a member that may lag.
+		// etcd serves a transaction without operations as a serializable one.
 		r.Success = append(r.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte("a")}}})
 	}
 	if c.chance(1) { // above the limit of operations
@@ -226,7 +230,8 @@ func (c *requestGenerator) txn(depth int) *pb.TxnRequest {
 	return r
 }
 
-// wideTxn has many operations on both levels: the inner transactions have what the outer one leaves.
+// wideTxn has many operations in the outer and in the nested transaction, at the limit of their
+// sum.
 func (c *requestGenerator) wideTxn() *pb.TxnRequest {
 	outer, inner := 60+c.IntN(10), 60+c.IntN(10)
 	nested := &pb.TxnRequest{}
@@ -244,7 +249,7 @@ func (c *requestGenerator) wideTxn() *pb.TxnRequest {
 
 func (c *requestGenerator) operation(depth int) *pb.RequestOp {
 	if c.chance(1) {
-		return &pb.RequestOp{} // none at all
+		return &pb.RequestOp{} // without a request
 	}
 	switch n := c.IntN(20); {
 	case n < 9:
@@ -279,7 +284,7 @@ func (c *requestGenerator) compaction() *pb.CompactionRequest {
 	return r
 }
 
-// next request of a random kind.
+// next returns a request of a random kind.
 func (c *requestGenerator) next() proto.Message {
 	switch n := c.IntN(1000); {
 	case n < 300:
@@ -301,7 +306,7 @@ func (c *requestGenerator) next() proto.Message {
 	}
 }
 
-// learn where the store stands from a response of the reference.
+// observe takes the store's revisions from a response of the reference.
 func (c *requestGenerator) observe(request, response proto.Message) {
 	if header := headerOf(response); header != nil {
 		c.revision = max(c.revision, header.Revision)

@@ -11,7 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// serviceCall is a call outside of the KV service. normal takes out of the answer what is each server's own.
+// serviceCall is a call to a service other than KV. normalize removes from the response what may
+// differ between servers.
 type serviceCall struct {
 	name      string
 	call      func(context.Context, *grpc.ClientConn) (proto.Message, error)
@@ -33,15 +34,15 @@ func call[Request, Response proto.Message](
 	}
 }
 
-// otherServices is played after a store of revision 6, compacted at 4, was made.
+// otherServices returns the calls to a store of revision 6 that is compacted at 4.
 func otherServices() (calls []serviceCall) {
 	hashKV := func(c *grpc.ClientConn) func(context.Context, *pb.HashKVRequest, ...grpc.CallOption) (*pb.HashKVResponse, error) {
 		return pb.NewMaintenanceClient(c).HashKV
 	}
-	// Of the compacted revision itself etcd tells the hash that it took when it compacted, of the history before it.
+	// Not 4: for the compacted revision etcd returns the hash of the history before the compaction.
 	for _, revision := range []int64{0, 3, 5, 6, 7} {
 		calls = append(calls, serviceCall{fmt.Sprintf("HashKV of %d", revision), call(hashKV, &pb.HashKVRequest{Revision: revision}),
-			func(m proto.Message) { m.(*pb.HashKVResponse).Hash = 0 }}) // of another layout
+			func(m proto.Message) { m.(*pb.HashKVResponse).Hash = 0 }}) // depends on the storage format
 	}
 	alarm := func(c *grpc.ClientConn) func(context.Context, *pb.AlarmRequest, ...grpc.CallOption) (*pb.AlarmResponse, error) {
 		return pb.NewMaintenanceClient(c).Alarm

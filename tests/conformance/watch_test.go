@@ -13,9 +13,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// watchStep is what a client does on its one stream of watches, and how many responses that must bring: no two of a watch by
-// writes, since those of one that is behind may come in one response. That nothing
-// comes is shown by the next step: what it receives would not be its own.
+// watchStep is an action of a client with one watch stream, and how many responses it must receive.
+// Writes cause at most one response of a watch, since a watch that lags may merge them. That a step
+// causes no response is shown by the next one, which would receive it.
 type watchStep struct {
 	name      string
 	request   *pb.WatchRequest
@@ -43,8 +43,9 @@ func deleteKeys(key, end string) proto.Message {
 	return &pb.DeleteRangeRequest{Key: []byte(key), RangeEnd: []byte(end)}
 }
 
-// watchScript is one life of a stream; comments count the store's revisions. It asks for no progress once a watch has ended
-// by compaction: etcd v3.7.3 counts that one as not up to date for ever, and never answers again on the stream.
+// watchScript is the script of one stream; comments count the store's revisions. It requests no
+// progress once a watch was canceled by compaction: etcd v3.7.3 counts that watch as not up to date
+// from then on, and sends no progress on the stream any more.
 func watchScript() []watchStep {
 	key := func(k string) *pb.WatchCreateRequest { return &pb.WatchCreateRequest{Key: []byte(k)} }
 	span := func(k, end string, from int64) *pb.WatchCreateRequest {
@@ -101,8 +102,9 @@ func watchScript() []watchStep {
 	}
 }
 
-// runWatchScript plays the story and returns what is answered to each step. Which of two watches hears first is left open.
-func runWatchScript(t *testing.T, ctx context.Context, conn *grpc.ClientConn) (answers [][]*pb.WatchResponse) {
+// runWatchScript returns the responses to each step, in the order of watch ids: the order between
+// watches is not defined.
+func runWatchScript(t *testing.T, ctx context.Context, conn *grpc.ClientConn) (responses [][]*pb.WatchResponse) {
 	t.Helper()
 	stream, err := pb.NewWatchClient(conn).Watch(ctx)
 	if err != nil {
@@ -119,18 +121,18 @@ func runWatchScript(t *testing.T, ctx context.Context, conn *grpc.ClientConn) (a
 				t.Fatalf("%s: %v", step.name, err)
 			}
 		}
-		var heard []*pb.WatchResponse
+		var received []*pb.WatchResponse
 		for range step.responses {
 			response, err := stream.Recv()
 			if err != nil {
-				t.Fatalf("%s: after %d of %d answers: %v", step.name, len(heard), step.responses, err)
+				t.Fatalf("%s: after %d of %d responses: %v", step.name, len(received), step.responses, err)
 			}
-			heard = append(heard, withoutIdentity(response).(*pb.WatchResponse))
+			received = append(received, withoutIdentity(response).(*pb.WatchResponse))
 		}
-		slices.SortStableFunc(heard, func(a, b *pb.WatchResponse) int { return cmp.Compare(a.WatchId, b.WatchId) })
-		answers = append(answers, heard)
+		slices.SortStableFunc(received, func(a, b *pb.WatchResponse) int { return cmp.Compare(a.WatchId, b.WatchId) })
+		responses = append(responses, received)
 	}
-	return answers
+	return responses
 }
 
 func TestWatchStreamMatchesEtcd(t *testing.T) {
@@ -140,7 +142,7 @@ func TestWatchStreamMatchesEtcd(t *testing.T) {
 	for i, step := range watchScript() {
 		for j := range want[i] {
 			if !proto.Equal(got[i][j], want[i][j]) {
-				t.Errorf("%s: answer %d is\n%s\nnot\n%s", step.name, j, prototext.Format(got[i][j]), prototext.Format(want[i][j]))
+				t.Errorf("%s: response %d is\n%s\nnot\n%s", step.name, j, prototext.Format(got[i][j]), prototext.Format(want[i][j]))
 			}
 		}
 	}

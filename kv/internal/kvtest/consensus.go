@@ -25,8 +25,8 @@ const (
 // ErrHangUntilDeadline makes a call wait until its context ends.
 var ErrHangUntilDeadline = errors.New("hang")
 
-// Consensus is a kv.Consensus of one member: it applies each proposal at once to a store. It keeps its
-// log in memory, so that the store can be closed and opened again.
+// Consensus is a kv.Consensus of one member: it applies each proposal at once to a store. It keeps
+// its log in memory, so that the store can be closed and opened again.
 type Consensus struct {
 	Reads      [troupe.ReadLocal + 1]atomic.Int64 // calls of Read by mode
 	OnTransfer func(to uint64) error

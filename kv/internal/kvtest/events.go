@@ -19,8 +19,8 @@ func DeleteOp(key, end string) *pb.RequestOp {
 		RequestDeleteRange: &pb.DeleteRangeRequest{Key: []byte(key), RangeEnd: []byte(end)}}}
 }
 
-// DescribeEvent returns "put key=value@revision" or "del key@revision", with "<value" after it for the
-// previous value.
+// DescribeEvent returns "put key=value@revision" or "del key@revision", with "<value" after it for
+// the previous value.
 func DescribeEvent(e *mvccpb.Event) string {
 	s := fmt.Sprintf("put %s=%s@%d", e.Kv.Key, e.Kv.Value, e.Kv.ModRevision)
 	if e.Type == mvccpb.Event_DELETE {
