@@ -2,8 +2,6 @@ package node
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -17,32 +15,30 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// stage is everything around one Node, number 1 of its cluster: a LogStore, a Machine, Replicators,
-// peers and a handle that only write down what they hear, and a clock that stands still until the
-// test moves it. Nothing runs but in run, so that a test is one goroutine and tells its story in
-// order: what arrives, what must be said, what must not be said before the disk has it.
+// fixture is a Node, number 1 of its cluster, with everything around it: LogStore, Machine,
+// Replicators, peers and Session only record what they receive, and the clock stands still until
+// the test advances it. All runs on the goroutine of the test, so a test lists in order what
+// arrives and what is sent.
 type fixture struct {
 	*actortest.Env
 	t           testing.TB
 	randomInt64 func(n int64) int64
 	config      Config
 	incarnation uint64
+	node        *Node
+	pid         *actor.PID
 
-	supervisor, pid, logStore, machine *actor.PID
-	node                               *Node
-	replicators                        map[uint64]*actor.PID
-
-	pendingAppends   []*messages.Append // handed to the LogStore and not on its disk yet
-	sentToPeers      []peerMessage      // to peers
-	sentToSession    []proto.Message    // by the handle
+	pendingAppends   []*messages.Append // sent to the LogStore and not on its disk
+	sentToPeers      []peerMessage
+	sentToSession    []proto.Message
 	sentToMachine    []*messages.Committed
 	sentToReplicator map[uint64][]proto.Message
-	members          []*messages.Member // as SetPeers last told
+	members          []*messages.Member // of the latest SetPeers
 	nodeViews        []actors.NodeView
-	spawned          []string // names of children, in order; and what the handle had heard when the Machine was made
+	// sentBeforeMachine is the number of messages to the Session before the Machine was made.
+	sentBeforeMachine int
 }
 
-// said is one message to a peer.
 type peerMessage struct {
 	to      uint64
 	role    messages.Role
@@ -54,112 +50,109 @@ const (
 	electionTimeout   = 1000 * time.Millisecond
 )
 
-// newFixture sets up a Node in a cluster of voters 1 … size, which has not heard from its disk yet.
-func newFixture(t testing.TB, size int) *fixture {
+// newFixture returns a recovering Node in a cluster of voters 1 … size.
+func newFixture(t testing.TB, size int, limit ...func(*Limits)) *fixture {
 	s := &fixture{
-		Env: actortest.New(1), t: t, replicators: map[uint64]*actor.PID{}, sentToReplicator: map[uint64][]proto.Message{},
+		Env: actortest.New(1), t: t, sentToReplicator: map[uint64][]proto.Message{},
 		randomInt64: func(int64) int64 { return 0 },
 	}
 	s.config = Config{
-		Bootstrap: newConfiguration(size), HeartbeatInterval: heartbeatInterval, ElectionTimeout: electionTimeout, Limits: defaultLimits(),
-		LogStore: func() actor.Producer { return s.childActor("log", func(m proto.Message) { s.receiveAppend(m) }) },
+		Bootstrap: newConfiguration(size), HeartbeatInterval: heartbeatInterval, ElectionTimeout: electionTimeout,
+		Limits: Limits{
+			MaxUncommittedBytes: defaults.MaxUncommittedBytes, MaxBatchBytes: defaults.MaxBatchBytes,
+			MemoryBytes: defaults.LogMemoryBytes, MaxPendingReads: defaults.MaxPendingReads,
+		},
+		LogStore: func() actor.Producer {
+			return recorder(func(a *messages.Append) { s.pendingAppends = append(s.pendingAppends, a) })
+		},
 		Machine: func(*actor.PID, uint64) actor.Producer {
-			s.spawned = append(s.spawned, fmt.Sprintf("machine after %d of the handle", len(s.sentToSession)))
-			return s.childActor("machine", func(m proto.Message) {
-				if c, ok := m.(*messages.Committed); ok {
-					s.sentToMachine = append(s.sentToMachine, c)
-				}
-			})
+			s.sentBeforeMachine = len(s.sentToSession)
+			return recorder(func(c *messages.Committed) { s.sentToMachine = append(s.sentToMachine, c) })
 		},
 		Replicator: func(peer uint64, _ *actor.PID, _ uint64) actor.Producer {
-			return s.childActor("peer "+raft.FormatID(peer), func(m proto.Message) {
+			return recorder(func(m proto.Message) {
 				s.sentToReplicator[peer] = append(s.sentToReplicator[peer], m)
 			})
 		},
 	}
-	s.spawnNode()
-	return s
-}
-
-func newConfiguration(size int) *messages.Configuration {
-	c := &messages.Configuration{ClusterId: 1}
-	for id := uint64(1); id <= uint64(size); id++ {
-		c.Members = append(c.Members, &messages.Member{Id: id, Address: fmt.Sprintf("n%d:1", id)})
+	for _, set := range limit {
+		set(&s.config.Limits)
 	}
-	return c
-}
-
-// child is an actor of the Node's subtree that hands on what it hears.
-func (s *fixture) childActor(name string, hear func(proto.Message)) actor.Producer {
-	return func() actor.Actor {
-		return actor.ReceiveFunc(func(ctx actor.Context) {
-			switch m := ctx.Message().(type) {
-			case *actor.Started:
-				s.spawned = append(s.spawned, name)
-				switch peer, isPeer := strings.CutPrefix(name, "peer "); {
-				case isPeer:
-					id, _ := strconv.ParseUint(peer, 16, 64)
-					s.replicators[id] = ctx.Self()
-				case name == "log":
-					s.logStore = ctx.Self()
-				default:
-					s.machine = ctx.Self()
-				}
-			case *actor.Terminated:
-			case proto.Message:
-				hear(m)
-			}
-		})
-	}
-}
-
-func (s *fixture) receiveAppend(m proto.Message) {
-	if a, ok := m.(*messages.Append); ok {
-		s.pendingAppends = append(s.pendingAppends, a)
-	}
-}
-
-// spawn brings the next incarnation of the Node to life.
-func (s *fixture) spawnNode() {
-	s.supervisor = s.System.Root.Spawn(s.Props(func() actor.Actor {
+	s.System.Root.Spawn(s.Props(func() actor.Actor {
 		return actor.ReceiveFunc(func(ctx actor.Context) {
 			if _, ok := ctx.Message().(*actor.Started); ok {
-				s.pid = ctx.Spawn(s.Props(func() actor.Actor {
-					s.incarnation++
-					config := s.config
-					config.Incarnation = s.incarnation
-					s.node = New(s, config)().(*Node)
-					return s.node
-				}))
+				s.pid = ctx.Spawn(s.Props(s.newNode))
 			}
 		})
 	}))
 	s.Run()
+	return s
 }
 
-// crash ends the subtree as a panic does; the next incarnation is born, its mailbox is kept.
+// newNode makes the next incarnation of the Node.
+func (s *fixture) newNode() actor.Actor {
+	s.incarnation++
+	config := s.config
+	config.Incarnation = s.incarnation
+	s.node = New(s, config)().(*Node)
+	return s.node
+}
+
+// recorder makes an actor that records the messages of one type.
+func recorder[M proto.Message](record func(M)) actor.Producer {
+	return func() actor.Actor {
+		return actor.ReceiveFunc(func(ctx actor.Context) {
+			if _, ended := ctx.Message().(*actor.Terminated); ended {
+				return
+			}
+			if m, ok := ctx.Message().(M); ok {
+				record(m)
+			}
+		})
+	}
+}
+
+// The fixture as the environment of its actors.
+
+type fixtureRandom fixture
+
+func (r *fixtureRandom) Int64N(n int64) int64 { return r.randomInt64(n) }
+func (r *fixtureRandom) Uint64() uint64       { return 42 }
+
+type fixtureObserver struct {
+	actortest.NoObserver
+	s *fixture
+}
+
+func (o fixtureObserver) Node(v actors.NodeView) { o.s.nodeViews = append(o.s.nodeViews, v) }
+
+func (s *fixture) Random() actors.Random               { return (*fixtureRandom)(s) }
+func (s *fixture) SetPeers(members []*messages.Member) { s.members = members }
+func (s *fixture) Observer() actors.StateObserver      { return fixtureObserver{s: s} }
+
+func (s *fixture) Session() *actor.PID {
+	return s.Sink("session", func(m proto.Message) { s.sentToSession = append(s.sentToSession, m) })
+}
+
+func (s *fixture) PeerPID(id uint64, role messages.Role) *actor.PID {
+	return s.Sink(fmt.Sprintf("%v of %d", role, id), func(m proto.Message) {
+		s.sentToPeers = append(s.sentToPeers, peerMessage{id, role, m})
+	})
+}
+
+// What happens to the Node.
+
+// crashNode ends the incarnation as a panic does. The next one keeps the mailbox.
 func (s *fixture) crashNode() {
 	s.pendingAppends = nil
 	s.Crash(s.pid)
 }
 
-// hears puts messages into the Node's mailbox, all of them before it handles the first.
-func (s *fixture) deliver(all ...proto.Message) {
-	s.Send(s.pid, all...)
-}
+// deliver puts messages into the Node's mailbox, all of them before it handles the first.
+func (s *fixture) deliver(all ...proto.Message) { s.Send(s.pid, all...) }
 
-// armed counts the timers that will fire.
-func (s *fixture) runningTimers() (n int) {
-	for _, t := range s.Timers {
-		if !t.Stopped {
-			n++
-		}
-	}
-	return n
-}
-
-// recovered lets the LogStore tell what it found: a log whose entry i+1 is of terms[i]; the first
-// is the bootstrap configuration.
+// deliverRecovered reports a log to the Node: entry i+1 is of terms[i], the first one is the
+// bootstrap configuration.
 func (s *fixture) deliverRecovered(term, vote, commit uint64, terms ...uint64) *fixture {
 	m := &messages.Recovered{
 		Incarnation: s.incarnation, LastIndex: uint64(len(terms)), Runs: newRuns(1, terms),
@@ -172,8 +165,7 @@ func (s *fixture) deliverRecovered(term, vote, commit uint64, terms ...uint64) *
 	return s
 }
 
-// settled is a member that found its log, campaigned in vain after its start, and now follows
-// `leader` in `term`.
+// asFollower makes the Node a follower of leader, with a log of these terms.
 func (s *fixture) asFollower(term, leader, commit uint64, terms ...uint64) *fixture {
 	s.deliverRecovered(term, 0, commit, terms...)
 	s.deliver(&messages.Heartbeat{Term: term, Leader: leader})
@@ -181,42 +173,71 @@ func (s *fixture) asFollower(term, leader, commit uint64, terms ...uint64) *fixt
 	return s
 }
 
-// leads makes the Node leader of term+1, with the votes of all others; its first entry is not on
-// its disk yet.
+// asLeader makes the Node leader of term+1 with all votes. Its first entry is not on its disk.
 func (s *fixture) asLeader(term uint64, terms ...uint64) *fixture {
 	s.deliverRecovered(term, 0, 1, terms...)
 	s.deliver(&messages.Campaign{})
-	for id := uint64(2); id <= uint64(len(s.config.Bootstrap.Members)); id++ {
-		s.deliver(&messages.VoteResponse{Term: term + 1, Voter: id, Granted: true, PreVote: true})
+	for id := range uint64(len(s.config.Bootstrap.Members) - 1) {
+		s.deliver(preVoteGrant(term+1, id+2))
 	}
 	s.syncAll()
-	for id := uint64(2); id <= uint64(len(s.config.Bootstrap.Members)); id++ {
-		s.deliver(&messages.VoteResponse{Term: term + 1, Voter: id, Granted: true})
+	for id := range uint64(len(s.config.Bootstrap.Members) - 1) {
+		s.deliver(voteGrant(term+1, id+2))
 	}
 	s.expectRole(roleLeader, term+1)
 	s.sentToPeers, s.sentToSession = nil, nil
 	return s
 }
 
-// syncOldest lets the LogStore finish its oldest Append: what waited for the disk is said, and the
-// Node hears Durable.
+// asIdleLeader makes the Node leader of term 4 in a cluster of three. Its first entry, at index 2,
+// is on its disk and acknowledged by these peers.
+func (s *fixture) asIdleLeader(acknowledged ...uint64) *fixture {
+	s.asLeader(3, 1)
+	s.syncAll()
+	var all []proto.Message
+	for _, peer := range acknowledged {
+		all = append(all, s.newProgress(peer, 2))
+	}
+	s.deliver(all...)
+	s.clearRecorded()
+	return s
+}
+
+// advanceHeartbeats advances the time by n heartbeat intervals, in which these peers respond and
+// the disk completes its Appends, and reports whether the Node still leads.
+func (s *fixture) advanceHeartbeats(n int, peers ...uint64) (leads bool) {
+	for range n {
+		s.Advance(heartbeatInterval)
+		if s.node.role.name() != roleLeader {
+			return false
+		}
+		for _, id := range peers {
+			s.deliver(&messages.HeartbeatResponse{Term: s.node.term, From: id})
+		}
+		s.syncAll()
+	}
+	return true
+}
+
+// syncOldest completes the oldest pending Append: its deferred messages are sent, and Durable.
 func (s *fixture) syncOldest() {
 	a := s.pendingAppends[0]
 	s.pendingAppends = s.pendingAppends[1:]
-	for _, p := range a.Deferred {
-		s.sentToPeers = append(s.sentToPeers, peerMessage{p.To, p.Envelope.Role, p.Envelope.PeerMessage()})
+	for _, d := range a.Deferred {
+		s.sentToPeers = append(s.sentToPeers, peerMessage{d.To, d.Envelope.Role, d.Envelope.PeerMessage()})
 	}
 	if a.Notify {
 		s.deliver(&messages.Durable{Incarnation: a.Incarnation, Mark: a.Mark})
 	}
 }
 
-// sync lets the LogStore finish everything.
 func (s *fixture) syncAll() {
 	for len(s.pendingAppends) > 0 {
 		s.syncOldest()
 	}
 }
+
+// What the Node did.
 
 func (s *fixture) clearRecorded() {
 	s.sentToPeers, s.sentToSession, s.sentToMachine, s.pendingAppends = nil, nil, nil, nil
@@ -233,7 +254,6 @@ func (s *fixture) leader() *leader {
 	return l
 }
 
-// expectRole checks and term.
 func (s *fixture) expectRole(role string, term uint64) {
 	s.t.Helper()
 	if len(s.Failures) > 0 {
@@ -244,7 +264,16 @@ func (s *fixture) expectRole(role string, term uint64) {
 	}
 }
 
-// the finds the messages of a kind that were said to peers, in order.
+func (s *fixture) runningTimers() (n int) {
+	for _, t := range s.Timers {
+		if !t.Stopped {
+			n++
+		}
+	}
+	return n
+}
+
+// sentMessages returns the messages of a type that were sent to peers, in order.
 func sentMessages[M proto.Message](s *fixture) (all []M) {
 	for _, x := range s.sentToPeers {
 		if m, ok := x.message.(M); ok {
@@ -254,25 +283,25 @@ func sentMessages[M proto.Message](s *fixture) (all []M) {
 	return all
 }
 
-// only is the one message of a kind that was said to peers.
+// onlySent returns the one message of a type that was sent to peers.
 func onlySent[M proto.Message](s *fixture) M {
 	s.t.Helper()
 	all := sentMessages[M](s)
 	if len(all) != 1 {
-		s.t.Fatalf("said %d times, want once: %T; all that was said: %v", len(all), *new(M), s.sentToPeers)
+		s.t.Fatalf("%d messages %T sent, want 1; all messages sent: %v", len(all), *new(M), s.sentToPeers)
 	}
 	return all[0]
 }
 
-// none checks that no message of a kind was said to peers.
+// noneSent checks that no message of a type was sent to peers.
 func noneSent[M proto.Message](s *fixture) {
 	s.t.Helper()
 	if all := sentMessages[M](s); len(all) > 0 {
-		s.t.Fatalf("said to peers and should not be: %T %v", *new(M), all)
+		s.t.Fatalf("unexpected messages %T sent: %v", *new(M), all)
 	}
 }
 
-// sessionMessages finds the messages of a kind that the handle heard.
+// sessionMessages returns the messages of a type that the Session received.
 func sessionMessages[M proto.Message](s *fixture) (all []M) {
 	for _, x := range s.sentToSession {
 		if m, ok := x.(M); ok {
@@ -284,6 +313,14 @@ func sessionMessages[M proto.Message](s *fixture) (all []M) {
 
 // Messages.
 
+func newConfiguration(size int) *messages.Configuration {
+	c := &messages.Configuration{ClusterId: 1}
+	for id := uint64(1); id <= uint64(size); id++ {
+		c.Members = append(c.Members, &messages.Member{Id: id, Address: fmt.Sprintf("n%d:1", id)})
+	}
+	return c
+}
+
 func newRuns(first uint64, terms []uint64) (runs []*messages.TermRun) {
 	for i, t := range terms {
 		if i == 0 || terms[i-1] != t {
@@ -293,7 +330,7 @@ func newRuns(first uint64, terms []uint64) (runs []*messages.TermRun) {
 	return runs
 }
 
-// newEntries are entries from first on, of these terms.
+// newEntries returns entries of these terms, from index first on.
 func newEntries(first uint64, terms ...uint64) *messages.Entries {
 	if len(terms) == 0 {
 		return nil
@@ -306,7 +343,7 @@ func newEntries(first uint64, terms ...uint64) *messages.Entries {
 	return e
 }
 
-// newAppendEntries is an AppendEntries of node 2, leader of term.
+// newAppendEntries returns an AppendEntries of node 2, leader of term.
 func newAppendEntries(term, prevIndex, prevTerm, commit uint64, terms ...uint64) *messages.AppendEntries {
 	return &messages.AppendEntries{
 		Term: term, Leader: 2, PrevIndex: prevIndex, PrevTerm: prevTerm, Commit: commit, Stream: 5, Sequence: 1,
@@ -318,14 +355,32 @@ func (s *fixture) newProgress(peer, match uint64) *messages.Progress {
 	return &messages.Progress{Incarnation: s.incarnation, Peer: peer, MatchIndex: match, State: "streaming", Term: s.node.term}
 }
 
-// newProposal is an entry as a handle would make it.
+// newProposal returns an entry of a Session.
 func newProposal(sequence uint64, size int) []byte {
 	return raft.EncodeCommand(9, sequence, 0, make([]byte, size))
 }
 
-func defaultLimits() Limits {
-	return Limits{
-		MaxUncommittedBytes: defaults.MaxUncommittedBytes, MaxBatchBytes: defaults.MaxBatchBytes,
-		MemoryBytes: defaults.LogMemoryBytes, MaxPendingReads: defaults.MaxPendingReads,
-	}
+func propose(sequence uint64, size int) *messages.Propose {
+	return &messages.Propose{Data: newProposal(sequence, size)}
+}
+
+func newVoteRequest(candidate, term, lastIndex, lastTerm uint64) *messages.RequestVote {
+	return &messages.RequestVote{Term: term, Candidate: candidate, LastIndex: lastIndex, LastTerm: lastTerm}
+}
+
+func newPreVoteRequest(candidate, term, lastIndex, lastTerm uint64) *messages.RequestVote {
+	return &messages.RequestVote{Term: term, Candidate: candidate, LastIndex: lastIndex, LastTerm: lastTerm, PreVote: true}
+}
+
+func voteGrant(term, voter uint64) *messages.VoteResponse {
+	return &messages.VoteResponse{Term: term, Voter: voter, Granted: true}
+}
+
+func preVoteGrant(term, voter uint64) *messages.VoteResponse {
+	return &messages.VoteResponse{Term: term, Voter: voter, Granted: true, PreVote: true}
+}
+
+// stickyRefusal returns the refusal of a pre-vote by a voter with an active leader.
+func stickyRefusal(term, voter uint64) *messages.VoteResponse {
+	return &messages.VoteResponse{Term: term, Voter: voter, PreVote: true, LeaderActive: true}
 }

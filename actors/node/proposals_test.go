@@ -4,9 +4,51 @@ import (
 	"slices"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 )
+
+func proposeAll(size int, sequences ...uint64) (all []proto.Message) {
+	for _, sequence := range sequences {
+		all = append(all, propose(sequence, size))
+	}
+	return all
+}
+
+// expectOverloaded checks how many proposals the Session received back as overloaded, and the first
+// one.
+func (s *fixture) expectOverloaded(count int, first uint64) {
+	s.t.Helper()
+	refused := sessionMessages[*messages.ProposalsRefused](s)
+	if len(refused) != count {
+		s.t.Fatalf("%d proposals refused, want %d", len(refused), count)
+	}
+	r := refused[0]
+	if r.Reason != messages.Refusal_REFUSAL_OVERLOADED || r.Limit != s.config.Limits.MaxUncommittedBytes || r.Sequences[0] != first {
+		s.t.Fatalf("refused %v", r)
+	}
+}
+
+func TestProposalsAreForwardedOrRefused(t *testing.T) {
+	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
+	s.deliver(propose(1, 10))
+	if m := onlySent[*messages.ForwardedProposals](s); len(m.Data) != 1 || s.sentToPeers[0].to != 2 {
+		t.Fatalf("sent %v", s.sentToPeers)
+	}
+	s.deliver(forwardedBy(3, 5))
+	m := onlySent[*messages.ProposalsRefused](s)
+	if m.Reason != messages.Refusal_REFUSAL_NO_LEADER || m.Sequences[0] != 5 || m.SessionIds[0] != 9 {
+		t.Fatalf("sent %v", m)
+	}
+	s.deliver(&messages.Campaign{})
+	s.sentToSession = nil
+	s.deliver(propose(6, 10))
+	if r := sessionMessages[*messages.ProposalsRefused](s); len(r) != 1 || r[0].Sequences[0] != 6 {
+		t.Fatalf("the Session received %v", s.sentToSession)
+	}
+}
 
 func TestMalformedForwardedProposalsAreDropped(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1)
@@ -17,164 +59,112 @@ func TestMalformedForwardedProposalsAreDropped(t *testing.T) {
 	}
 }
 
-// A network makes a copy of a forwarded proposal. The leader has room for it when the first arrives
-// and not when the second does, or the other way round: the handle was told that the command has no
-// effect, and it had (tests/sim, profile everything, seed 1522 with a leader that takes few bytes).
+// The network makes a copy of a forwarded command. The leader has room for it when the original
+// arrives and not when the copy does, or the other way round. The Session would report that the
+// command had no effect although it had (scenario copies-of-forwarded-writes).
 func TestCopiedForwardIsDropped(t *testing.T) {
-	s := newFixture(t, 3)
-	s.config.Limits.MaxUncommittedBytes = 60
-	s.crashNode()
-	s.asLeader(3, 1)
-	s.syncAll()
-	s.deliver(s.newProgress(2, s.node.log.lastIndex()))
-	s.clearRecorded()
+	s := newFixture(t, 3, func(l *Limits) { l.MaxUncommittedBytes = 60 }).asIdleLeader(2)
 	forward := func(number, sequence uint64) *messages.ForwardedProposals {
 		return &messages.ForwardedProposals{
 			From: 2, Term: s.node.term, Data: [][]byte{newProposal(sequence, 40)}, Stream: 7, Number: number,
 		}
 	}
-	refused := func() int { return len(sentMessages[*messages.ProposalsRefused](s)) }
-
 	last := s.node.log.lastIndex()
-	s.deliver(forward(1, 1), forward(1, 1))
-	s.syncAll()
-	if s.node.log.lastIndex() != last+1 || refused() != 0 {
-		t.Fatalf("a command and its copy: %d entries, %d refusals", s.node.log.lastIndex()-last, refused())
+	step := func(name string, entries uint64, refusals int, all ...proto.Message) {
+		t.Helper()
+		s.deliver(all...)
+		s.syncAll()
+		added, refused := s.node.log.lastIndex()-last, len(sentMessages[*messages.ProposalsRefused](s))
+		if added != entries || refused != refusals {
+			t.Fatalf("%s: %d entries, %d refusals; want %d, %d", name, added, refused, entries, refusals)
+		}
 	}
-	s.deliver(forward(2, 2))
-	s.syncAll()
-	if s.node.log.lastIndex() != last+1 || refused() != 1 {
-		t.Fatalf("a command above the limit: %d entries, %d refusals", s.node.log.lastIndex()-last, refused())
-	}
-	s.deliver(s.newProgress(2, last+1)) // there is room again
-	s.deliver(forward(2, 2))
-	s.syncAll()
-	if s.node.log.lastIndex() != last+1 {
-		t.Fatal("a copy of what was refused is in the log")
-	}
-	s.deliver(forward(3, 3))
-	s.syncAll()
-	if s.node.log.lastIndex() != last+2 {
-		t.Fatal("the next command is not")
-	}
+	step("a command and its copy", 1, 0, forward(1, 1), forward(1, 1))
+	step("a command above the limit", 1, 1, forward(2, 2))
+	step("its copy, below the limit", 1, 1, s.newProgress(2, last+1), forward(2, 2))
+	step("the next command", 2, 1, forward(3, 3))
+	s.clearRecorded()
 	old := forward(4, 4)
 	old.Term--
-	s.clearRecorded()
-	s.deliver(old)
-	s.syncAll()
-	if m := onlySent[*messages.ProposalsRefused](s); s.node.log.lastIndex() != last+2 || m.Reason != messages.Refusal_REFUSAL_NO_LEADER {
-		t.Fatalf("of an earlier term: %v", m)
+	step("a command of an earlier term", 2, 1, old)
+	if m := onlySent[*messages.ProposalsRefused](s); m.Reason != messages.Refusal_REFUSAL_NO_LEADER {
+		t.Fatalf("a command of an earlier term: %v", m)
 	}
 }
 
-// A transfer does at once what the Flush under way would do. That one still comes, so that until
-// then no second is sent.
+// A transfer flushes. The pending Flush stays in the mailbox, so another one must not be sent.
 func TestE45TransferKeepsPendingFlush(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1)
 	s.node.scheduleFlush()
 	s.leader().flush()
 	if !s.node.proposals.flushPending {
-		t.Fatal("a Flush is under way, and the node would send a second")
+		t.Fatal("a second Flush would be sent")
 	}
 }
 
 func TestE45UncommittedProposalsAreBounded(t *testing.T) {
-	s := newFixture(t, 3)
-	s.config.Limits.MaxUncommittedBytes = 3000
-	s.crashNode() // so that the limit is the new life's
-	s.asLeader(3, 1)
-	s.syncAll()
-	s.deliver(s.newProgress(2, 2))
-	s.clearRecorded()
+	s := newFixture(t, 3, func(l *Limits) { l.MaxUncommittedBytes = 3000 }).asIdleLeader(2)
 	for i := range uint64(5) {
-		s.deliver(&messages.Propose{Data: newProposal(i, 990)})
+		s.deliver(propose(i, 990))
 	}
-	refused := sessionMessages[*messages.ProposalsRefused](s)
-	if len(refused) != 2 || refused[0].Reason != messages.Refusal_REFUSAL_OVERLOADED || refused[0].Limit != 3000 || refused[0].Sequences[0] != 3 {
-		t.Fatalf("refused %v", refused)
-	}
+	s.expectOverloaded(2, 3)
 	s.syncAll()
 	s.deliver(s.newProgress(2, 5))
 	s.clearRecorded()
-	s.deliver(&messages.Propose{Data: newProposal(9, 990)})
+	s.deliver(propose(9, 990))
 	if len(s.pendingAppends) != 1 {
-		t.Fatal("not taken although all was committed")
+		t.Fatal("refused although everything is committed")
 	}
 }
 
-// The followers' disks commit what the leader's own disk is behind with: without a bound of its own
-// that would be kept in memory for as long as clients write faster than the leader's disk.
+// The disks of the peers commit entries that the leader's own disk does not have. Without a bound,
+// memory would hold them as long as clients write faster than that disk.
 func TestE45SlowDiskBoundsProposals(t *testing.T) {
-	s := newFixture(t, 3)
-	s.config.Limits.MaxUncommittedBytes, s.config.Limits.MemoryBytes = 3000, 0
-	s.crashNode()
-	s.asLeader(3, 1)
-	s.syncAll()
-	s.deliver(s.newProgress(2, 2))
-	s.deliver(s.newProgress(3, 2))
-	s.clearRecorded()
+	s := newFixture(t, 3, func(l *Limits) { l.MaxUncommittedBytes, l.MemoryBytes = 3000, 0 }).asIdleLeader(2, 3)
 	for i := range uint64(20) {
-		s.deliver(&messages.Propose{Data: newProposal(i, 990)})
+		s.deliver(propose(i, 990))
 		s.deliver(s.newProgress(2, s.node.log.lastIndex()))
 		s.deliver(s.newProgress(3, s.node.log.lastIndex()))
 	}
-	if s.node.log.commitIndex != s.node.log.lastIndex() {
-		t.Fatalf("committed %d of %d on the followers' disks", s.node.log.commitIndex, s.node.log.lastIndex())
-	}
-	refused := sessionMessages[*messages.ProposalsRefused](s)
-	if len(refused) != 17 || refused[0].Reason != messages.Refusal_REFUSAL_OVERLOADED || refused[0].Limit != 3000 || s.node.log.memory.bytes > 3000 {
-		t.Fatalf("%d of 20 refused, %d bytes are in memory only", len(refused), s.node.log.memory.bytes)
+	s.expectCommit(s.node.log.lastIndex())
+	s.expectOverloaded(17, 3)
+	if s.node.log.memory.bytes > 3000 {
+		t.Fatalf("%d bytes in memory", s.node.log.memory.bytes)
 	}
 	s.syncAll()
 	s.clearRecorded()
-	s.deliver(&messages.Propose{Data: newProposal(99, 990)})
+	s.deliver(propose(99, 990))
 	if len(s.pendingAppends) != 1 || s.node.log.memory.bytes > 1000 {
-		t.Fatalf("%d appends, %d bytes in memory after the disk had caught up", len(s.pendingAppends), s.node.log.memory.bytes)
+		t.Fatalf("%d Appends, %d bytes in memory after the syncs", len(s.pendingAppends), s.node.log.memory.bytes)
 	}
 }
 
 func TestE45FollowerBoundsProposals(t *testing.T) {
-	s := newFixture(t, 3)
-	s.config.Limits.MaxUncommittedBytes = 3000
-	s.crashNode()
-	s.asFollower(3, 2, 1, 1)
-	var all []any
-	for i := range uint64(5) {
-		s.System.Root.Send(s.pid, &messages.Propose{Data: newProposal(i, 990)})
-		all = append(all, i)
-	}
-	s.Run()
-	if m := onlySent[*messages.ForwardedProposals](s); len(m.Data) != 3 || len(all) != 5 {
-		t.Fatalf("forwarded %d", len(m.Data))
+	s := newFixture(t, 3, func(l *Limits) { l.MaxUncommittedBytes = 3000 }).asFollower(3, 2, 1, 1)
+	s.deliver(proposeAll(990, 0, 1, 2, 3, 4)...)
+	if m := onlySent[*messages.ForwardedProposals](s); len(m.Data) != 3 {
+		t.Fatalf("%d proposals forwarded", len(m.Data))
 	}
 }
 
-// A message that carries all that a member may keep would be above the link's limit for one
-// message, and would be said again and dropped again for ever; and it would put a leader of a
-// smaller limit above that by as much.
+// One message with all proposals would exceed the link's limit for a message, and be dropped at
+// each repetition. It would also exceed a lower limit of the leader by as much.
 func TestE45ForwardedProposalsAreBatched(t *testing.T) {
-	s := newFixture(t, 3)
-	s.config.Limits.MaxBatchBytes = 2500
-	s.crashNode()
-	s.asFollower(3, 2, 1, 1)
-	for i := range uint64(5) {
-		s.System.Root.Send(s.pid, &messages.Propose{Data: newProposal(i, 990)})
-	}
-	s.System.Root.Send(s.pid, &messages.Propose{Data: newProposal(9, 9900)})
-	s.Run()
+	s := newFixture(t, 3, func(l *Limits) { l.MaxBatchBytes = 2500 }).asFollower(3, 2, 1, 1)
+	s.deliver(append(proposeAll(990, 0, 1, 2, 3, 4), propose(9, 9900))...)
 	var sequences, numbers []uint64
 	for _, m := range sentMessages[*messages.ForwardedProposals](s) {
-		bytes := 0
 		for _, data := range m.Data {
 			e, err := raft.DecodeEntry(data)
 			if err != nil {
 				t.Fatal(err)
 			}
-			sequences, bytes = append(sequences, e.Sequence), bytes+len(data)
+			sequences = append(sequences, e.Sequence)
 		}
-		if numbers = append(numbers, m.Number); bytes > 2500 && len(m.Data) > 1 {
-			t.Errorf("%d entries of %d bytes are forwarded at once", len(m.Data), bytes)
+		if bytes := totalBytes(m.Data); bytes > 2500 && len(m.Data) > 1 {
+			t.Errorf("%d entries of %d bytes in one message", len(m.Data), bytes)
 		}
+		numbers = append(numbers, m.Number)
 	}
 	if !slices.Equal(sequences, []uint64{0, 1, 2, 3, 4, 9}) || !slices.Equal(numbers, []uint64{1, 2, 3, 4}) {
 		t.Fatalf("forwarded %v in messages %v", sequences, numbers)
@@ -182,16 +172,9 @@ func TestE45ForwardedProposalsAreBatched(t *testing.T) {
 }
 
 func TestBatchesStayWithinLimit(t *testing.T) {
-	s := newFixture(t, 3)
-	s.config.Limits.MaxBatchBytes = 2500
-	s.crashNode()
-	s.asLeader(3, 1)
+	s := newFixture(t, 3, func(l *Limits) { l.MaxBatchBytes = 2500 }).asLeader(3, 1)
 	s.clearRecorded()
-	for i := range uint64(5) {
-		s.System.Root.Send(s.pid, &messages.Propose{Data: newProposal(i, 990)})
-	}
-	s.System.Root.Send(s.pid, &messages.Propose{Data: newProposal(9, 9900)})
-	s.Run()
+	s.deliver(append(proposeAll(990, 0, 1, 2, 3, 4), propose(9, 9900))...)
 	var sizes []int
 	for _, a := range s.pendingAppends {
 		sizes = append(sizes, len(a.Entries.Data))
@@ -199,25 +182,7 @@ func TestBatchesStayWithinLimit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(sizes) != 4 || sizes[0] != 2 || sizes[1] != 2 || sizes[2] != 1 || sizes[3] != 1 {
+	if !slices.Equal(sizes, []int{2, 2, 1, 1}) {
 		t.Fatalf("batches of %v entries", sizes)
-	}
-}
-
-func TestProposalsAreForwardedOrRefused(t *testing.T) {
-	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
-	s.deliver(&messages.Propose{Data: newProposal(1, 10)})
-	if m := onlySent[*messages.ForwardedProposals](s); len(m.Data) != 1 || s.sentToPeers[0].to != 2 {
-		t.Fatalf("said %v", s.sentToPeers)
-	}
-	s.deliver(&messages.ForwardedProposals{From: 3, Term: 3, Data: [][]byte{newProposal(5, 10)}})
-	if m := onlySent[*messages.ProposalsRefused](s); m.Reason != messages.Refusal_REFUSAL_NO_LEADER || m.Sequences[0] != 5 || m.SessionIds[0] != 9 {
-		t.Fatalf("said %v", m)
-	}
-	s.deliver(&messages.Campaign{})
-	s.sentToSession = nil
-	s.deliver(&messages.Propose{Data: newProposal(6, 10)})
-	if r := sessionMessages[*messages.ProposalsRefused](s); len(r) != 1 || r[0].Sequences[0] != 6 {
-		t.Fatalf("the handle heard %v", s.sentToSession)
 	}
 }

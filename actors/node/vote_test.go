@@ -7,14 +7,8 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-func newVoteRequest(candidate, term, lastIndex, lastTerm uint64) *messages.RequestVote {
-	return &messages.RequestVote{Term: term, Candidate: candidate, LastIndex: lastIndex, LastTerm: lastTerm}
-}
-
-func asPreVote(m *messages.RequestVote) *messages.RequestVote { m.PreVote = true; return m }
-
-// orphaned is a follower that has not heard its leader for so long that it would vote, but has not
-// campaigned itself.
+// afterElectionTimeout returns a follower that had no contact to its leader for the election
+// timeout, so that it is not sticky, and has not begun to campaign.
 func (s *fixture) afterElectionTimeout() *fixture {
 	s.randomInt64 = func(n int64) int64 { return n - 1 }
 	s.deliver(&messages.Heartbeat{Term: s.node.term, Leader: s.node.contact.leader})
@@ -24,37 +18,58 @@ func (s *fixture) afterElectionTimeout() *fixture {
 	return s
 }
 
+// expectVotes checks that all requests were granted, or refused.
+func (s *fixture) expectVotes(granted bool) {
+	s.t.Helper()
+	for _, r := range sentMessages[*messages.VoteResponse](s) {
+		if r.Granted != granted {
+			s.t.Fatalf("response %v, want granted %v", r, granted)
+		}
+	}
+}
+
+// votesTo returns how many votes each candidate received.
+func (s *fixture) votesTo() map[uint64]int {
+	votes := map[uint64]int{}
+	for _, x := range s.sentToPeers {
+		if r, ok := x.message.(*messages.VoteResponse); ok && r.Granted {
+			votes[x.to]++
+		}
+	}
+	return votes
+}
+
 func TestE1VoteIsSentAfterSync(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1).afterElectionTimeout()
 	s.deliver(newVoteRequest(3, 4, 1, 1))
 	noneSent[*messages.VoteResponse](s)
 	last := s.pendingAppends[len(s.pendingAppends)-1]
 	if last.HardState.Term != 4 || last.HardState.Vote != 3 || !last.NeedsSync {
-		t.Fatalf("the LogStore was told %v", last)
+		t.Fatalf("the LogStore received %v", last)
 	}
 	s.syncAll()
-	if a := onlySent[*messages.VoteResponse](s); !a.Granted || a.Term != 4 || a.Voter != 1 {
-		t.Fatalf("answered %v", a)
+	if r := onlySent[*messages.VoteResponse](s); !r.Granted || r.Term != 4 || r.Voter != 1 {
+		t.Fatalf("response %v", r)
 	}
 }
 
-// The candidate asks nobody before its own vote is on disk, and counts it only then.
+// The candidate sends requests after its own vote is on disk, and counts it only then.
 func TestE1CandidatePersistsItsVoteFirst(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1).afterElectionTimeout()
-	s.deliver(&messages.Campaign{}, &messages.VoteResponse{Term: 4, Voter: 2, PreVote: true, Granted: true})
+	s.deliver(&messages.Campaign{}, preVoteGrant(4, 2))
 	s.expectRole(roleCandidate, 4)
 	if len(s.node.role.(*candidate).votes) != 0 {
-		t.Fatal("its own vote counts before it is on disk")
+		t.Fatal("the vote for itself counts before it is on disk")
 	}
 	for _, m := range sentMessages[*messages.RequestVote](s) {
 		if !m.PreVote {
-			t.Fatal("asked for votes before its own was on disk")
+			t.Fatal("vote request sent before the vote for itself is on disk")
 		}
 	}
 	s.syncAll()
 	requests := sentMessages[*messages.RequestVote](s)
 	if m := requests[len(requests)-1]; m.PreVote || m.Term != 4 || m.LastIndex != 1 || m.LastTerm != 1 || m.Transfer {
-		t.Fatalf("asked %v", m)
+		t.Fatalf("request %v", m)
 	}
 }
 
@@ -65,14 +80,14 @@ func TestE2StepDownKeepsTheVote(t *testing.T) {
 	s.Advance(electionTimeout + 10*time.Millisecond)
 	s.syncAll()
 	s.sentToPeers = nil
-	s.deliver(newVoteRequest(2, 4, 9, 3)) // however good its log
-	if a := onlySent[*messages.VoteResponse](s); a.Granted || s.node.vote != 3 {
-		t.Fatalf("answered %v in a term in which it voted for 3", a)
+	s.deliver(newVoteRequest(2, 4, 9, 3)) // with a longer log
+	if r := onlySent[*messages.VoteResponse](s); r.Granted || s.node.vote != 3 {
+		t.Fatalf("response %v in a term in which it voted for 3", r)
 	}
 	s.deliver(newVoteRequest(2, 5, 9, 3))
 	s.syncAll()
 	if s.node.vote != 2 {
-		t.Fatal("a higher term does not free the vote")
+		t.Fatal("a higher term does not clear the vote")
 	}
 }
 
@@ -80,28 +95,23 @@ func TestE4RepeatedRequestReceivesSameVote(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1).afterElectionTimeout()
 	s.deliver(newVoteRequest(3, 4, 1, 1), newVoteRequest(3, 4, 1, 1), newVoteRequest(2, 4, 1, 1))
 	s.syncAll()
-	granted := map[uint64]int{}
-	for _, x := range s.sentToPeers {
-		if a, ok := x.message.(*messages.VoteResponse); ok && a.Granted {
-			granted[x.to]++
-		}
-	}
-	if granted[3] != 2 || granted[2] != 0 {
-		t.Fatalf("granted %v", granted)
+	if votes := s.votesTo(); votes[3] != 2 || votes[2] != 0 {
+		t.Fatalf("votes %v", votes)
 	}
 }
 
+// The vote is on disk when the node crashes, and the response was not sent.
 func TestVoteOnceAfterCrash(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1).afterElectionTimeout()
 	s.deliver(newVoteRequest(3, 4, 1, 1))
 	saved := s.pendingAppends[len(s.pendingAppends)-1].HardState
-	s.crashNode() // the disk has it, nobody was told
+	s.crashNode()
 	s.deliverRecovered(saved.Term, saved.Vote, 1, 1)
 	s.deliver(newVoteRequest(2, 4, 9, 3), newVoteRequest(3, 4, 1, 1))
 	s.syncAll()
 	for _, x := range s.sentToPeers {
-		if a, ok := x.message.(*messages.VoteResponse); ok && a.Granted != (x.to == 3) {
-			t.Fatalf("answered %v to %d", a, x.to)
+		if r, ok := x.message.(*messages.VoteResponse); ok && r.Granted != (x.to == 3) {
+			t.Fatalf("response %v to %d", r, x.to)
 		}
 	}
 }
@@ -110,9 +120,9 @@ func TestE14RestartRecoversTermAndVoteOnly(t *testing.T) {
 	s := newFixture(t, 3).asFollower(7, 2, 1, 1)
 	s.crashNode()
 	s.expectRole(roleRecovering, 0)
-	s.deliver(newVoteRequest(3, 8, 9, 7)) // before the disk has spoken
+	s.deliver(newVoteRequest(3, 8, 9, 7))
 	if len(s.sentToPeers) > 0 {
-		t.Fatalf("said %v before it knew what it had promised", s.sentToPeers)
+		t.Fatalf("%v sent before term and vote are known", s.sentToPeers)
 	}
 	s.deliverRecovered(7, 3, 1, 1)
 	s.expectRole(roleFollower, 7)
@@ -129,8 +139,8 @@ func TestElectionRestriction(t *testing.T) {
 		s := newFixture(t, 3).asFollower(4, 2, 1, 1, 3, 3).afterElectionTimeout()
 		s.deliver(newVoteRequest(3, 5, c.lastIndex, c.lastTerm))
 		s.syncAll()
-		if a := onlySent[*messages.VoteResponse](s); a.Granted != c.granted {
-			t.Errorf("candidate with (%d, %d) against (3, 3): granted %v", c.lastIndex, c.lastTerm, a.Granted)
+		if r := onlySent[*messages.VoteResponse](s); r.Granted != c.granted {
+			t.Errorf("candidate with (%d, %d) against (3, 3): granted %v", c.lastIndex, c.lastTerm, r.Granted)
 		}
 		s.expectRole(roleFollower, 5)
 	}
@@ -138,65 +148,59 @@ func TestElectionRestriction(t *testing.T) {
 
 func TestE15PreVoteChangesNothing(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1).afterElectionTimeout()
-	deadline, contact := s.node.timer.deadline, s.node.contact.last
-	s.deliver(asPreVote(newVoteRequest(3, 4, 1, 1)), asPreVote(newVoteRequest(3, 9, 1, 1)))
-	for _, a := range sentMessages[*messages.VoteResponse](s) {
-		if !a.Granted {
-			t.Fatalf("answered %v", a)
-		}
-	}
+	deadline, contact := s.node.timer.deadline, s.node.contact
+	s.deliver(newPreVoteRequest(3, 4, 1, 1), newPreVoteRequest(3, 9, 1, 1))
+	s.expectVotes(true)
 	s.expectRole(roleFollower, 3)
-	if s.node.vote != 0 || s.node.timer.deadline != deadline || s.node.contact.last != contact || len(s.pendingAppends) > 0 || s.node.contact.leader != 2 {
-		t.Fatal("a pre-vote changed something")
+	if s.node.vote != 0 || s.node.timer.deadline != deadline || s.node.contact.last != contact.last ||
+		len(s.pendingAppends) > 0 || s.node.contact.leader != 2 {
+		t.Fatal("a pre-vote changed the state")
 	}
 }
 
 func TestPreVoteIsRefusedWithActiveLeader(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
-	s.deliver(asPreVote(newVoteRequest(3, 90, 50, 3)), newVoteRequest(3, 90, 50, 3))
-	for _, a := range sentMessages[*messages.VoteResponse](s) {
-		if a.Granted || !a.LeaderActive || a.Term != 3 {
-			t.Fatalf("answered %v", a)
+	s.deliver(newPreVoteRequest(3, 90, 50, 3), newVoteRequest(3, 90, 50, 3))
+	for _, r := range sentMessages[*messages.VoteResponse](s) {
+		if r.Granted || !r.LeaderActive || r.Term != 3 {
+			t.Fatalf("response %v", r)
 		}
 	}
 	s.expectRole(roleFollower, 3)
 	if s.node.contact.leader != 2 {
-		t.Fatal("the leader was given up")
+		t.Fatal("the leader is not known any more")
 	}
 }
 
-// A leader whose actors restarted leads no more, and nobody knows better: who would refuse it out
-// of loyalty to itself would leave the cluster without a leader for an election timeout.
+// A leader whose actors restarted does not lead any more, and its followers do not know. If they
+// refused its votes because they had contact to it, the cluster would have no leader for an
+// election timeout.
 func TestRestartedLeaderReceivesVotes(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
-	s.deliver(asPreVote(newVoteRequest(2, 4, 1, 1)), newVoteRequest(2, 4, 1, 1))
+	s.deliver(newPreVoteRequest(2, 4, 1, 1), newVoteRequest(2, 4, 1, 1))
 	s.syncAll()
-	for _, a := range sentMessages[*messages.VoteResponse](s) {
-		if !a.Granted {
-			t.Fatalf("answered %v", a)
-		}
-	}
+	s.expectVotes(true)
 	s.expectRole(roleFollower, 4)
 }
 
 func TestLeaderRefusesVotes(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1)
 	s.deliver(newVoteRequest(3, 90, 50, 3))
-	if a := onlySent[*messages.VoteResponse](s); a.Granted || !a.LeaderActive {
-		t.Fatalf("answered %v", a)
+	if r := onlySent[*messages.VoteResponse](s); r.Granted || !r.LeaderActive {
+		t.Fatalf("response %v", r)
 	}
 	s.expectRole(roleLeader, 4)
 }
 
 func TestE17OldPreVoteLearnsTheTerm(t *testing.T) {
 	s := newFixture(t, 3).asFollower(7, 2, 1, 1).afterElectionTimeout()
-	s.deliver(asPreVote(newVoteRequest(3, 4, 1, 1)))
-	answer := onlySent[*messages.VoteResponse](s)
-	if answer.Granted || answer.Term != 7 {
-		t.Fatalf("answered %v", answer)
+	s.deliver(newPreVoteRequest(3, 4, 1, 1))
+	response := onlySent[*messages.VoteResponse](s)
+	if response.Granted || response.Term != 7 {
+		t.Fatalf("response %v", response)
 	}
 	behind := newFixture(t, 3).asFollower(3, 2, 1, 1)
-	behind.deliver(&messages.Campaign{}, answer)
+	behind.deliver(&messages.Campaign{}, response)
 	behind.expectRole(roleFollower, 7)
 }
 
@@ -205,13 +209,9 @@ func TestE18PreCandidateVotesForLongerLog(t *testing.T) {
 	s.deliver(&messages.Campaign{})
 	s.expectRole(rolePreCandidate, 3)
 	s.sentToPeers = nil
-	s.deliver(asPreVote(newVoteRequest(2, 4, 5, 3)), newVoteRequest(2, 4, 5, 3))
+	s.deliver(newPreVoteRequest(2, 4, 5, 3), newVoteRequest(2, 4, 5, 3))
 	s.syncAll()
-	for _, a := range sentMessages[*messages.VoteResponse](s) {
-		if !a.Granted {
-			t.Fatalf("answered %v", a)
-		}
-	}
+	s.expectVotes(true)
 	s.expectRole(roleFollower, 4)
 }
 
@@ -221,8 +221,8 @@ func TestE20TransferVoteIgnoresStickiness(t *testing.T) {
 	m.Transfer = true
 	s.deliver(m)
 	s.syncAll()
-	if a := onlySent[*messages.VoteResponse](s); !a.Granted {
-		t.Fatalf("answered %v", a)
+	if r := onlySent[*messages.VoteResponse](s); !r.Granted {
+		t.Fatalf("response %v", r)
 	}
 }
 
@@ -235,11 +235,11 @@ func TestE23LearnerVotesAndNeverCampaigns(t *testing.T) {
 	s.expectRole(roleFollower, 3)
 	noneSent[*messages.RequestVote](s)
 	if s.runningTimers() != 1 {
-		t.Fatalf("%d timers run: once it has a vote it would not campaign", s.runningTimers())
+		t.Fatalf("%d timers run: after a promotion it would not campaign", s.runningTimers())
 	}
-	s.deliver(newVoteRequest(77, 4, 1, 1)) // a candidate that it does not know, too
+	s.deliver(newVoteRequest(77, 4, 1, 1)) // an unknown candidate
 	s.syncAll()
-	if a := onlySent[*messages.VoteResponse](s); !a.Granted {
-		t.Fatalf("answered %v", a)
+	if r := onlySent[*messages.VoteResponse](s); !r.Granted {
+		t.Fatalf("response %v", r)
 	}
 }
