@@ -6,8 +6,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Figure 8: S1, leader of term 4, has brought the entry of term 2 onto a majority. It is not
-// committed by that (c); only once an entry of term 4 is there too (e).
+// Figure 8: S1 leads term 4, and the entry of term 2 is on a majority, which does not commit it
+// (c). An entry of term 4 on a majority commits both (e).
 func TestE44Figure8OldTermNotCommittedByCounting(t *testing.T) {
 	q := Quorum{Incoming: Majority{1, 2, 3, 4, 5}}
 	log := logWithTerms(1, 2, 4)
@@ -22,7 +22,7 @@ func TestE44Figure8OldTermNotCommittedByCounting(t *testing.T) {
 }
 
 // Raft, Figure 2: "If there exists an N such that N > commitIndex, a majority of matchIndex[i] ≥ N,
-// and log[N].term == currentTerm: set commitIndex = N." The highest such N is as good as any.
+// and log[N].term == currentTerm: set commitIndex = N." CommitIndex returns the highest such N.
 func TestCommitIndexIsHighestNOfFigure2(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		terms := append([]uint64{1}, drawTerms(t, 1)...)

@@ -40,15 +40,15 @@ func TestE30E31ConfigurationInEffectUntilTruncated(t *testing.T) {
 		}
 	}
 	if c.Truncate(10) {
-		t.Error("truncating after the last configuration changed something")
+		t.Error("truncation after the last configuration reports a change")
 	}
 	if !c.Truncate(9) {
-		t.Error("truncating the last configuration changed nothing")
+		t.Error("truncation of the last configuration reports no change")
 	}
 	latest(5, second)
-	c.Append(6, third) // another leader's
+	c.Append(6, third) // of another leader
 	if !c.Truncate(4) {
-		t.Error("truncating both changed nothing")
+		t.Error("truncation of both reports no change")
 	}
 	latest(3, base)
 }
@@ -100,7 +100,7 @@ func TestConfigurationHistoryMatchesLogModel(t *testing.T) {
 
 func TestConfigurationOutOfOrderPanics(t *testing.T) {
 	for name, f := range map[string]func(){
-		"twice":              func() { NewConfigurationHistory(nil, 0, nil).Append(0, testConfiguration(1)) },
+		"same index":         func() { NewConfigurationHistory(nil, 0, nil).Append(0, testConfiguration(1)) },
 		"below the base":     func() { NewConfigurationHistory(testConfiguration(1), 4, nil).Append(4, testConfiguration(1)) },
 		"truncated the base": func() { NewConfigurationHistory(testConfiguration(1), 4, nil).Truncate(4) },
 	} {
@@ -128,12 +128,12 @@ func TestE34DemotedVoterCountsInOldMajorityOnly(t *testing.T) {
 	}
 	for id, want := range map[uint64]bool{1: true, 2: true, 4: true, 5: false} {
 		if isVoter(c, id) != want || q.Contains(id) != want {
-			t.Errorf("%d is a voter: not %v", id, want)
+			t.Errorf("%d: want voter %v", id, want)
 		}
 	}
 	c.OutgoingVoters = nil
 	if isVoter(c, 1) || FindMember(c, 1) == nil || FindMember(c, 9) != nil {
-		t.Error("after leaving the joint configuration 1 is a learner")
+		t.Error("member 1 must be a learner after the joint configuration")
 	}
 }
 
@@ -145,19 +145,19 @@ func TestInvalidConfigurationIsRefused(t *testing.T) {
 		t.Fatalf("a single member without address: %v", err)
 	}
 	for name, spoil := range map[string]func(c *messages.Configuration){
-		"nobody":           func(c *messages.Configuration) { c.Members = nil },
+		"no members":       func(c *messages.Configuration) { c.Members = nil },
 		"id 0":             func(c *messages.Configuration) { c.Members[1].Id = 0 },
-		"an id twice":      func(c *messages.Configuration) { c.Members[1].Id = 1 },
-		"an address twice": func(c *messages.Configuration) { c.Members[1].Address = c.Members[0].Address },
+		"a repeated id":    func(c *messages.Configuration) { c.Members[1].Id = 1 },
+		"a shared address": func(c *messages.Configuration) { c.Members[1].Address = c.Members[0].Address },
 		"a removed id":     func(c *messages.Configuration) { c.Removed = []uint64{7, 2} },
-		"a data directory twice": func(c *messages.Configuration) {
+		"a shared data directory": func(c *messages.Configuration) {
 			c.Members[0].StorageId, c.Members[1].StorageId = []byte("x"), []byte("x")
 		},
-		"learners only":               func(c *messages.Configuration) { c.Members[0].Learner, c.Members[1].Learner = true, true },
-		"an outgoing voter elsewhere": func(c *messages.Configuration) { c.OutgoingVoters = []uint64{1, 9} },
-		"an outgoing voter twice":     func(c *messages.Configuration) { c.OutgoingVoters = []uint64{1, 1} },
-		"a name that is no text":      func(c *messages.Configuration) { c.Members[0].Name = "\xff" },
-		"a URL that is no text":       func(c *messages.Configuration) { c.Members[0].PeerUrls[0] = "\xff" },
+		"learners only":             func(c *messages.Configuration) { c.Members[0].Learner, c.Members[1].Learner = true, true },
+		"an unknown outgoing voter": func(c *messages.Configuration) { c.OutgoingVoters = []uint64{1, 9} },
+		"a repeated outgoing voter": func(c *messages.Configuration) { c.OutgoingVoters = []uint64{1, 1} },
+		"a name that is not UTF-8":  func(c *messages.Configuration) { c.Members[0].Name = "\xff" },
+		"a URL that is not UTF-8":   func(c *messages.Configuration) { c.Members[0].PeerUrls[0] = "\xff" },
 	} {
 		c := testConfiguration(1, 2)
 		spoil(c)
@@ -171,31 +171,31 @@ func TestClusterIDDependsOnMembersAndToken(t *testing.T) {
 	c := testConfiguration(1, 2, 3)
 	id := ClusterID(c, "token")
 	shuffled := testConfiguration(3, 1, 2)
-	shuffled.ClusterId = 0 // not known yet when it is computed
+	shuffled.ClusterId = 0 // not part of the hash
 	if ClusterID(shuffled, "token") != id {
-		t.Error("the order of members makes another cluster")
+		t.Error("the order of the members changes the id")
 	}
 	if shuffled.Members[0].Id != 3 {
 		t.Error("the members were sorted in place")
 	}
 	seen := map[uint64]string{id: "itself"}
 	for name, change := range map[string]func(c *messages.Configuration){
-		"an id":           func(c *messages.Configuration) { c.Members[2].Id = 4 },
-		"an address":      func(c *messages.Configuration) { c.Members[0].Address = "host1:2" },
-		"a name":          func(c *messages.Configuration) { c.Members[0].Name = "n" },
-		"a URL":           func(c *messages.Configuration) { c.Members[0].PeerUrls = nil },
-		"one member less": func(c *messages.Configuration) { c.Members = c.Members[:2] },
-		"a moved border":  func(c *messages.Configuration) { c.Members[0].Name, c.Members[0].Address = "n1h", "ost1:1" },
+		"an id":         func(c *messages.Configuration) { c.Members[2].Id = 4 },
+		"an address":    func(c *messages.Configuration) { c.Members[0].Address = "host1:2" },
+		"a name":        func(c *messages.Configuration) { c.Members[0].Name = "n" },
+		"a URL":         func(c *messages.Configuration) { c.Members[0].PeerUrls = nil },
+		"fewer members": func(c *messages.Configuration) { c.Members = c.Members[:2] },
+		"the same text": func(c *messages.Configuration) { c.Members[0].Name, c.Members[0].Address = "n1h", "ost1:1" },
 	} {
 		other := proto.Clone(c).(*messages.Configuration)
 		change(other)
 		got := ClusterID(other, "token")
 		if before, taken := seen[got]; taken || got == 0 {
-			t.Errorf("%s: the id is that of %s", name, before)
+			t.Errorf("%s: same id as %s", name, before)
 		}
 		seen[got] = name
 	}
 	if ClusterID(c, "other") == id {
-		t.Error("the token does not matter")
+		t.Error("the token does not change the id")
 	}
 }

@@ -35,11 +35,11 @@ func TestSliceEntriesFitsTheLimit(t *testing.T) {
 		}
 		for i := got.First; i <= EntriesLast(got); i++ {
 			if EntriesTerm(got, i) != EntriesTerm(e, i) || &got.Data[i-got.First][0] != &e.Data[i-e.First][0] {
-				t.Fatalf("entry %d is another one", i)
+				t.Fatalf("entry %d differs", i)
 			}
 		}
 		if !proto.Equal(e, before) {
-			t.Fatalf("the whole was changed from %v to %v", before, e)
+			t.Fatalf("the entries were changed from %v to %v", before, e)
 		}
 	})
 }
@@ -56,23 +56,23 @@ func TestCheckEntriesRefusesMalformedEntries(t *testing.T) {
 		"indexes that overflow": func(e *messages.Entries) {
 			e.First, e.Runs = math.MaxUint64-1, []*messages.TermRun{{FirstIndex: math.MaxUint64 - 1, Term: 1}}
 		},
-		"no runs":                       func(e *messages.Entries) { e.Runs = nil },
-		"a nil run":                     func(e *messages.Entries) { e.Runs[1] = nil },
-		"runs that begin later":         func(e *messages.Entries) { e.Runs[0].FirstIndex++ },
-		"runs that begin earlier":       func(e *messages.Entries) { e.Runs[0].FirstIndex-- },
-		"term 0":                        func(e *messages.Entries) { e.Runs[0].Term = 0 },
-		"the same term twice":           func(e *messages.Entries) { e.Runs[1].Term = 2 },
-		"terms that descend":            func(e *messages.Entries) { e.Runs[1].Term = 1 },
-		"two runs at one index":         func(e *messages.Entries) { e.Runs[1].FirstIndex = 5 },
-		"a run after the last":          func(e *messages.Entries) { e.Runs[1].FirstIndex = 8 },
-		"bytes that are not there":      func(e *messages.Entries) { e.Bytes++ },
-		"an entry without bytes":        func(e *messages.Entries) { e.Data[1] = nil; e.Bytes-- },
-		"an entry of no kind":           func(e *messages.Entries) { e.Data[1] = []byte{77} },
-		"a configuration that is none":  func(e *messages.Entries) { e.Data[1] = []byte{3, 0xff}; e.Bytes++ },
-		"runs for nothing":              func(e *messages.Entries) { e.Data, e.Bytes = nil, 0 },
-		"bytes for nothing":             func(e *messages.Entries) { e.Data, e.Runs = nil, nil },
-		"a command that breaks off":     func(e *messages.Entries) { e.Data[0] = []byte{1} },
-		"a uvarint with a needless end": func(e *messages.Entries) { e.Data[0] = []byte{5, 0x80, 0}; e.Bytes += 2 },
+		"no runs":                     func(e *messages.Entries) { e.Runs = nil },
+		"a nil run":                   func(e *messages.Entries) { e.Runs[1] = nil },
+		"runs that begin later":       func(e *messages.Entries) { e.Runs[0].FirstIndex++ },
+		"runs that begin earlier":     func(e *messages.Entries) { e.Runs[0].FirstIndex-- },
+		"term 0":                      func(e *messages.Entries) { e.Runs[0].Term = 0 },
+		"the same term twice":         func(e *messages.Entries) { e.Runs[1].Term = 2 },
+		"terms that descend":          func(e *messages.Entries) { e.Runs[1].Term = 1 },
+		"two runs at one index":       func(e *messages.Entries) { e.Runs[1].FirstIndex = 5 },
+		"a run after the last":        func(e *messages.Entries) { e.Runs[1].FirstIndex = 8 },
+		"too many bytes":              func(e *messages.Entries) { e.Bytes++ },
+		"an entry without bytes":      func(e *messages.Entries) { e.Data[1] = nil; e.Bytes-- },
+		"an entry of unknown kind":    func(e *messages.Entries) { e.Data[1] = []byte{77} },
+		"a malformed configuration":   func(e *messages.Entries) { e.Data[1] = []byte{3, 0xff}; e.Bytes++ },
+		"runs without entries":        func(e *messages.Entries) { e.Data, e.Bytes = nil, 0 },
+		"bytes without entries":       func(e *messages.Entries) { e.Data, e.Runs = nil, nil },
+		"a truncated command":         func(e *messages.Entries) { e.Data[0] = []byte{1} },
+		"a uvarint of too many bytes": func(e *messages.Entries) { e.Data[0] = []byte{5, 0x80, 0}; e.Bytes += 2 },
 	} {
 		e := good()
 		spoil(e)

@@ -60,17 +60,17 @@ func equalEntries(a, b Entry) bool {
 
 func TestDecodeEntryRefusesMalformedBytes(t *testing.T) {
 	for name, data := range map[string][]byte{
-		"nothing":                      {},
-		"kind 0":                       {0},
-		"kind beyond the last":         {7},
-		"barrier with more":            {6, 1, 1, 1, 0},
-		"command without numbers":      {1},
-		"command with two numbers":     {1, 1, 1},
-		"command with a needless byte": {1, 0x81, 0x00, 1, 1},
-		"uvarint above 64 bits":        {5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02},
-		"unfinished uvarint":           {4, 0x80},
-		"noop with more":               {2, 0},
-		"expireSession with more":      {5, 1, 0},
+		"nothing":                   {},
+		"kind 0":                    {0},
+		"kind after the last":       {7},
+		"longer barrier":            {6, 1, 1, 1, 0},
+		"command without numbers":   {1},
+		"command with two numbers":  {1, 1, 1},
+		"uvarint of too many bytes": {1, 0x81, 0x00, 1, 1},
+		"uvarint above 64 bits":     {5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02},
+		"unfinished uvarint":        {4, 0x80},
+		"longer noop":               {2, 0},
+		"longer expireSession":      {5, 1, 0},
 	} {
 		if _, err := DecodeEntry(data); !errors.Is(err, ErrMalformedEntry) {
 			t.Errorf("%s (%x): error %v", name, data, err)
@@ -80,7 +80,7 @@ func TestDecodeEntryRefusesMalformedBytes(t *testing.T) {
 		t.Errorf("a noop as configuration: %v", err)
 	}
 	if _, err := DecodeConfiguration([]byte{3, 0xff}); !errors.Is(err, ErrMalformedEntry) {
-		t.Errorf("garbage as configuration: %v", err)
+		t.Errorf("malformed configuration: %v", err)
 	}
 }
 
@@ -91,7 +91,7 @@ func TestEntryAllocations(t *testing.T) {
 		t.Errorf("encoding: %v allocations", n)
 	}
 	if cap(data) != len(data) && cap(data)-len(data) >= 64 {
-		t.Errorf("%d bytes in room for %d", len(data), cap(data))
+		t.Errorf("%d bytes with a capacity of %d", len(data), cap(data))
 	}
 	var e Entry
 	if n := testing.AllocsPerRun(100, func() { e, _ = DecodeEntry(data) }); n != 0 || e.Sequence != 1<<20 {
@@ -111,7 +111,7 @@ func TestConfigurationEncodingIsDeterministic(t *testing.T) {
 	}
 }
 
-// Every value has one encoding: what decodes encodes to the same bytes again.
+// A value has one encoding: a decoded entry encodes to the same bytes.
 func FuzzDecodeEntry(f *testing.F) {
 	f.Add(EncodeCommand(300, 2, 1, []byte("x")))
 	f.Add(EncodeNoop())
@@ -148,7 +148,7 @@ func FuzzDecodeEntry(f *testing.F) {
 	})
 }
 
-// What CheckEntries lets through cannot make the functions that trust it panic.
+// Functions that take entries do not panic with entries that CheckEntries accepts.
 func FuzzCheckEntries(f *testing.F) {
 	for _, e := range []*messages.Entries{
 		testEntries(1, 1), testEntries(5, 2, 2, 3), testEntries(7, 1, 4, 9), {First: 3}, {},
@@ -165,12 +165,12 @@ func FuzzCheckEntries(f *testing.F) {
 		index = e.First + index%uint64(len(e.Data))
 		piece := SliceEntries(e, index, index%100)
 		if err := CheckEntries(piece); err != nil {
-			t.Fatalf("piece of checked entries: %v", err)
+			t.Fatalf("slice of checked entries: %v", err)
 		}
 		log := NewLogTerms(e.First-1, e.Runs[0].Term, e.First-1, nil)
 		log.Append(e)
 		if EntriesTerm(e, index) != EntriesTerm(piece, index) || log.FindConflict(piece) != 0 {
-			t.Fatalf("the piece from %d is not in the whole", index)
+			t.Fatalf("the slice from %d is not in the entries", index)
 		}
 		log.Truncate(index)
 		if got := log.FindConflict(e); got != index {

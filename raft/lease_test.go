@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// E21: whatever the drift within the bound and whenever the heartbeat arrived, a leader stops
-// trusting before a follower stops keeping its promise, in true time.
+// For any drift within the bound and any delay of the heartbeat, the leader's period ends before
+// the follower's, in true time.
 func TestE21FollowerPeriodEndsAfterLeaderPeriod(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := Lease{
@@ -20,10 +20,10 @@ func TestE21FollowerPeriodEndsAfterLeaderPeriod(t *testing.T) {
 		followerRate := 1 + rapid.Float64Range(-bound, bound).Draw(t, "follower's clock")
 		delay := rapid.Float64Range(0, 1e9).Draw(t, "delay")
 
-		trustEnds := float64(l.LeaderDuration()) / leaderRate
-		promiseEnds := delay + float64(l.FollowerDuration())/followerRate
-		if trustEnds > promiseEnds*(1+1e-12) {
-			t.Fatalf("%+v: trusted until %f, promised until %f", l, trustEnds, promiseEnds)
+		leaderEnds := float64(l.LeaderDuration()) / leaderRate
+		followerEnds := delay + float64(l.FollowerDuration())/followerRate
+		if leaderEnds > followerEnds*(1+1e-12) {
+			t.Fatalf("%+v: the leader's period ends at %f, the follower's at %f", l, leaderEnds, followerEnds)
 		}
 	})
 	l := Lease{Length: time.Second, DriftPerMille: 10}
@@ -41,10 +41,10 @@ func TestLeaseWithoutLengthIsNotHeld(t *testing.T) {
 		}
 	}
 	if got := (Lease{}).FollowerDuration(); got != 0 {
-		t.Errorf("a follower keeps nothing for %v", got)
+		t.Errorf("no lease, but a follower's period of %v", got)
 	}
 	if got := (Lease{Length: 1<<63 - 1, DriftPerMille: 5000}).FollowerDuration(); got <= 0 {
-		t.Errorf("an absurd lease is kept for %v", got)
+		t.Errorf("follower's period of the longest lease: %v", got)
 	}
 }
 
@@ -54,20 +54,20 @@ func TestE21LeaseNeedsQuorumOfHeartbeats(t *testing.T) {
 	sent := map[uint64]time.Duration{1: 9 * time.Second, 2: 4 * time.Second}
 	at := func(id uint64) (time.Duration, bool) { d, ok := sent[id]; return d, ok }
 	if got := l.LeaderExpiry(q, at); got != 5*time.Second {
-		t.Errorf("held until %v, want 5s: the older of the two counts", got)
+		t.Errorf("held until %v, want 5s by the older heartbeat of two", got)
 	}
 	delete(sent, 2)
 	if got := l.LeaderExpiry(q, at); got != 0 {
 		t.Errorf("held until %v by a minority", got)
 	}
-	sent[2] = 0 // sent when the clock began
+	sent[2] = 0 // at the start of the clock
 	if got := l.LeaderExpiry(q, at); got != time.Second {
 		t.Errorf("held until %v, want 1s", got)
 	}
-	// A change of configuration: the new voters must have acknowledged too.
+	// After a change of the configuration the new voters must have acknowledged too.
 	sent[2] = 4 * time.Second
 	if got := l.LeaderExpiry(Quorum{Incoming: Majority{1, 3, 4}, Outgoing: q.Incoming}, at); got != 0 {
-		t.Errorf("held until %v although no majority of the new configuration answered", got)
+		t.Errorf("held until %v without a majority of the new configuration", got)
 	}
 }
 
@@ -75,9 +75,9 @@ func TestE21GrantIsNeverShortened(t *testing.T) {
 	long, short := Lease{Length: 10 * time.Second}, Lease{Length: time.Second}
 	until := long.Grant(0, time.Second)
 	if again := short.Grant(until, 2*time.Second); again != until {
-		t.Errorf("promised until %v, then only until %v", until, again)
+		t.Errorf("granted until %v, then until %v", until, again)
 	}
 	if later := short.Grant(until, 20*time.Second); later <= until {
-		t.Errorf("a later promise ends at %v", later)
+		t.Errorf("a later grant ends at %v", later)
 	}
 }

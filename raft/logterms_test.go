@@ -9,7 +9,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// testEntries makes noops of the given terms from index first on.
+// testEntries returns noops of these terms, from index first on.
 func testEntries(first uint64, terms ...uint64) *messages.Entries {
 	e := &messages.Entries{First: first}
 	for i, term := range terms {
@@ -22,14 +22,14 @@ func testEntries(first uint64, terms ...uint64) *messages.Entries {
 	return e
 }
 
-// logWithTerms is the index of a whole log whose entries have these terms.
+// logWithTerms returns a log whose entries have these terms.
 func logWithTerms(terms ...uint64) *LogTerms {
 	l := NewLogTerms(0, 0, 0, nil)
 	l.Append(testEntries(1, terms...))
 	return l
 }
 
-// modelLog is a log as a plain slice of terms; terms[0] is the base's.
+// modelLog is a log as a slice of terms; terms[0] is that of the base.
 type modelLog struct {
 	base  uint64
 	terms []uint64
@@ -161,7 +161,7 @@ func compareLogs(t *rapid.T, l *LogTerms, m *modelLog) {
 }
 
 // Raft §5.3: "If the follower does not find an entry in its log with the same index and term, then
-// it refuses the new entries." Figure 7, with the leader's log on top.
+// it refuses the new entries." The followers are those of Figure 7.
 func TestFigure7ConflictHints(t *testing.T) {
 	leader := logWithTerms(1, 1, 1, 4, 4, 5, 5, 6, 6, 6)
 	for _, c := range []struct {
@@ -171,12 +171,12 @@ func TestFigure7ConflictHints(t *testing.T) {
 		conflictTerm, conflictIndex uint64
 		next                        uint64
 	}{
-		{"a: lacks one entry", logWithTerms(1, 1, 1, 4, 4, 5, 5, 6, 6), false, 0, 10, 10},
-		{"b: lacks many", logWithTerms(1, 1, 1, 4), false, 0, 5, 5},
-		{"c: has one more", logWithTerms(1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 6), true, 0, 0, 0},
-		{"d: has a later term", logWithTerms(1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7), true, 0, 0, 0},
-		{"e: its own end of a common term", logWithTerms(1, 1, 1, 4, 4, 4, 4), false, 0, 8, 8},
-		{"f: two terms nobody else has", logWithTerms(1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3), false, 3, 7, 4},
+		{"a: one entry missing", logWithTerms(1, 1, 1, 4, 4, 5, 5, 6, 6), false, 0, 10, 10},
+		{"b: many missing", logWithTerms(1, 1, 1, 4), false, 0, 5, 5},
+		{"c: one more", logWithTerms(1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 6), true, 0, 0, 0},
+		{"d: a later term", logWithTerms(1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7), true, 0, 0, 0},
+		{"e: a longer common term", logWithTerms(1, 1, 1, 4, 4, 4, 4), false, 0, 8, 8},
+		{"f: two terms of its own", logWithTerms(1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3), false, 3, 7, 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := c.log.Matches(10, 6); got != c.matches {
@@ -194,16 +194,16 @@ func TestFigure7ConflictHints(t *testing.T) {
 			}
 		})
 	}
-	// e, asked again at (7, 5): it has term 4 there, which the leader has up to 5.
+	// The second request to e, at (7, 5): it has term 4 there, which the leader has up to 5.
 	e := logWithTerms(1, 1, 1, 4, 4, 4, 4)
 	if term, index := e.ConflictHint(7); leader.NextAfterConflict(term, index) != 6 {
-		t.Fatalf("after %d, %d the leader goes to %d", term, index, leader.NextAfterConflict(term, index))
+		t.Fatalf("after the hint %d, %d: nextIndex %d", term, index, leader.NextAfterConflict(term, index))
 	}
 }
 
 // Raft §5.3: "If an existing entry conflicts with a new one (same index but different terms),
-// delete the existing entry and all that follow it." Only then: a delayed, shorter AppendEntries
-// truncates nothing.
+// delete the existing entry and all that follow it." An older, shorter AppendEntries that arrives
+// late does not conflict.
 func TestOldAppendEntriesHasNoConflict(t *testing.T) {
 	log := logWithTerms(1, 1, 2, 2, 2)
 	for _, c := range []struct {
@@ -234,22 +234,22 @@ func TestLogTermsPanicsOnBrokenInvariants(t *testing.T) {
 	for name, f := range map[string]func(){
 		"a gap":                         func() { logWithTerms(1).Append(testEntries(3, 1)) },
 		"an overlap":                    func() { logWithTerms(1, 1).Append(testEntries(2, 1)) },
-		"a term that goes back":         func() { logWithTerms(1, 2).Append(testEntries(3, 1)) },
+		"a lower term":                  func() { logWithTerms(1, 2).Append(testEntries(3, 1)) },
 		"runs of other entries":         func() { logWithTerms(1).Append(&messages.Entries{First: 2, Data: [][]byte{{2}}, Runs: runs(3, 1)}) },
 		"truncation of the base":        func() { NewLogTerms(4, 2, 4, nil).Truncate(4) },
 		"last before base":              func() { NewLogTerms(4, 2, 3, nil) },
 		"no runs for entries":           func() { NewLogTerms(0, 0, 3, nil) },
 		"runs for no entries":           func() { NewLogTerms(3, 1, 3, runs(4, 1)) },
-		"a run that does not begin":     func() { NewLogTerms(0, 0, 3, runs(2, 1)) },
+		"a run after the first index":   func() { NewLogTerms(0, 0, 3, runs(2, 1)) },
 		"a first run below the base":    func() { NewLogTerms(4, 3, 5, runs(5, 2)) },
 		"a run of term 0":               func() { NewLogTerms(0, 0, 1, runs(1, 0)) },
 		"runs that do not ascend":       func() { NewLogTerms(0, 0, 5, runs(1, 2, 3, 2)) },
 		"runs at the same index":        func() { NewLogTerms(0, 0, 5, runs(1, 2, 1, 3)) },
 		"a run after the last":          func() { NewLogTerms(0, 0, 5, runs(1, 2, 6, 3)) },
-		"terms of what is not there":    func() { logWithTerms(1, 1).Runs(2, 3) },
-		"a slice of what is not there":  func() { SliceEntries(testEntries(2, 1), 3, 1) },
-		"a term of what is not there":   func() { EntriesTerm(testEntries(2, 1), 1) },
-		"a commit of what is not there": func() { CommitIndex(Quorum{Incoming: Majority{1}}, constant(3), 0, 1, logWithTerms(1)) },
+		"terms above the last index":    func() { logWithTerms(1, 1).Runs(2, 3) },
+		"a slice above the last index":  func() { SliceEntries(testEntries(2, 1), 3, 1) },
+		"a term below the first index":  func() { EntriesTerm(testEntries(2, 1), 1) },
+		"a commit above the last index": func() { CommitIndex(Quorum{Incoming: Majority{1}}, constant(3), 0, 1, logWithTerms(1)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
@@ -262,9 +262,9 @@ func TestLogTermsPanicsOnBrokenInvariants(t *testing.T) {
 	}
 }
 
-// grow makes logs as elections and replication make them: each term has one leader that appends to
-// its own log, and others copy a prefix of it. Whether the elections were lawful does not matter
-// here, Log Matching holds all the same.
+// drawReplicatedLogs draws logs as replication makes them: in each term one leader appends to its
+// log, and others copy a prefix of it. Log Matching holds whether or not the elections were
+// correct.
 func drawReplicatedLogs(t *rapid.T) [][]uint64 {
 	logs := make([][]uint64, 4)
 	term := uint64(0)
@@ -299,7 +299,7 @@ func TestProbingTakesOneRoundTripPerTerm(t *testing.T) {
 		logs := drawReplicatedLogs(t)
 		leaderTerms, followerTerms := logs[0], logs[1]
 		agree := commonPrefix(leaderTerms, followerTerms)
-		// Either log may have been compacted up to what is committed, which both have.
+		// Each log may have been compacted, up to what both have.
 		leader, follower := drawCompactedLog(t, leaderTerms, agree), drawCompactedLog(t, followerTerms, agree)
 		conflicting := len(slices.Compact(slices.Clone(followerTerms[agree:])))
 
@@ -314,9 +314,9 @@ func TestProbingTakesOneRoundTripPerTerm(t *testing.T) {
 	})
 }
 
-// The bound above is met where the terms of the two logs lie between each other: nothing that a
-// refusal tells of one term says anything of the one before. Where the leader went on from early
-// terms, the first refusal tells it all.
+// The bound above is reached if the terms of the two logs interleave: a hint about one term
+// contains nothing about the term before. If all terms of the leader are later, one refusal is
+// enough.
 func TestProbingRoundTripsOfInterleavedTerms(t *testing.T) {
 	for _, c := range []struct {
 		leader, follower []uint64
@@ -326,7 +326,7 @@ func TestProbingRoundTripsOfInterleavedTerms(t *testing.T) {
 		{[]uint64{1, 9, 9, 9, 9}, []uint64{1, 2, 3, 4, 5}, 1},
 		{[]uint64{1, 9, 9, 9, 9}, []uint64{1, 3, 3, 3, 3}, 1},
 		{[]uint64{1, 2, 2, 4, 4, 6, 6}, []uint64{1, 3, 3, 5, 5, 7, 7}, 3},
-		{[]uint64{1, 2, 2, 4, 4, 6, 6, 8, 8}, []uint64{1, 3, 3, 5, 5, 7}, 4}, // and one, for its log is too short
+		{[]uint64{1, 2, 2, 4, 4, 6, 6, 8, 8}, []uint64{1, 3, 3, 5, 5, 7}, 4}, // one more, for the shorter log
 	} {
 		leader, follower := compactLog(c.leader, 0), compactLog(c.follower, 0)
 		p := NewProgress(leader.LastIndex())
@@ -336,13 +336,14 @@ func TestProbingRoundTripsOfInterleavedTerms(t *testing.T) {
 	}
 }
 
-// probe asks until the follower agrees, as a Replicator does, and says how often it was refused.
+// probeUntilMatch sends requests as a Replicator does until one matches, and returns the number of
+// refusals.
 func probeUntilMatch(t interface{ Fatalf(string, ...any) }, p *Progress, leader, follower *LogTerms) (refusals int) {
 	for {
 		prev := p.Next - 1
 		prevTerm, ok := leader.Term(prev)
 		if !ok {
-			t.Fatalf("next %d before the leader's log, which begins at %d", p.Next, leader.firstIndex())
+			t.Fatalf("nextIndex %d, below the leader's first index %d", p.Next, leader.firstIndex())
 		}
 		if follower.Matches(prev, prevTerm) {
 			return refusals
@@ -350,7 +351,7 @@ func probeUntilMatch(t interface{ Fatalf(string, ...any) }, p *Progress, leader,
 		refusals++
 		hintTerm, hintIndex := follower.ConflictHint(prev)
 		if !p.RecordRefused(prev, leader.NextAfterConflict(hintTerm, hintIndex)) {
-			t.Fatalf("the refusal of %d moved nothing", prev)
+			t.Fatalf("the refusal of %d did not change nextIndex", prev)
 		}
 	}
 }
@@ -365,7 +366,7 @@ func compactLog(terms []uint64, base int) *LogTerms {
 	return l
 }
 
-// The hint of a follower gone mad must not lead the leader out of its log.
+// A wrong hint does not lead out of the log.
 func TestNextAfterConflictStaysInTheLog(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		terms := drawTerms(t, 1)

@@ -14,7 +14,7 @@ func TestE42NextIndexStaysAboveMatchIndex(t *testing.T) {
 			"accepted": func(t *rapid.T) {
 				before, i := p, index.Draw(t, "index")
 				if p.RecordAccepted(i) != (i > before.Match) {
-					t.Fatalf("%+v after acknowledgement of %d: wrong news", before, i)
+					t.Fatalf("%+v after acknowledgement of %d: wrong result", before, i)
 				}
 				if p.Match != max(before.Match, i) || p.Next < before.Next {
 					t.Fatalf("%+v becomes %+v by acknowledgement of %d", before, p, i)
@@ -60,12 +60,12 @@ func TestE42OldResponsesChangeNothing(t *testing.T) {
 	step("an older one", p.RecordAccepted(3), false, Progress{7, 8})
 	step("refusal of what is acknowledged", p.RecordRefused(7, 2), false, Progress{7, 8})
 	p.RecordSent(12)
-	step("sent in hope", true, true, Progress{7, 13})
+	step("sent optimistically", true, true, Progress{7, 13})
 	p.RecordSent(9)
 	step("an older one sent again", true, true, Progress{7, 13})
-	step("acknowledgement of 9 does not take hope back", p.RecordAccepted(9), true, Progress{9, 13})
+	step("acknowledgement of 9 keeps next", p.RecordAccepted(9), true, Progress{9, 13})
 	p.Rewind(11)
-	step("taken back", true, true, Progress{9, 11})
+	step("rewound", true, true, Progress{9, 11})
 	p.Rewind(20)
 	step("not forward", true, true, Progress{9, 11})
 	p.Rewind(1)
@@ -124,17 +124,17 @@ func TestInflightWindowAllocationsAndPanics(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 	for name, f := range map[string]func(){
-		"more than its messages": func() {
+		"too many messages": func() {
 			w := NewInflightWindow(1, 1)
 			w.Add(1, 1)
 			w.Add(2, 1)
 		},
-		"an index that goes back": func() {
+		"a descending index": func() {
 			w := NewInflightWindow(2, 9)
 			w.Add(2, 1)
 			w.Add(1, 1)
 		},
-		"no message at all": func() { NewInflightWindow(0, 1) },
+		"a size of 0": func() { NewInflightWindow(0, 1) },
 	} {
 		func() {
 			defer func() {

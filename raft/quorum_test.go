@@ -11,7 +11,7 @@ import (
 
 func constant(value uint64) func(uint64) uint64 { return func(uint64) uint64 { return value } }
 
-// more tells by counting whether more than half of m satisfy yes; nobody to ask is no obstacle.
+// isSatisfied reports whether yes holds for more than half of m, or m is empty.
 func (m Majority) isSatisfied(yes func(id uint64) bool) bool {
 	count := 0
 	for _, id := range m {
@@ -22,7 +22,7 @@ func (m Majority) isSatisfied(yes func(id uint64) bool) bool {
 	return len(m) == 0 || 2*count > len(m)
 }
 
-// naiveHighestAcknowledged tries every number from above until a quorum of both has it.
+// naiveHighestAcknowledged tries numbers in descending order until a quorum has one.
 func naiveHighestAcknowledged(q Quorum, acked func(uint64) uint64, highest uint64) uint64 {
 	if len(q.VoterIDs()) == 0 {
 		return 0
@@ -35,8 +35,8 @@ func naiveHighestAcknowledged(q Quorum, acked func(uint64) uint64, highest uint6
 	}
 }
 
-// naiveCountVotes tries every way in which those who have not answered could answer.
-func naiveCountVotes(q Quorum, granted, answered uint) VoteResult {
+// naiveCountVotes tries all possible responses of the voters that have not responded.
+func naiveCountVotes(q Quorum, granted, responded uint) VoteResult {
 	if len(q.VoterIDs()) == 0 {
 		return VoteLost
 	}
@@ -44,11 +44,11 @@ func naiveCountVotes(q Quorum, granted, answered uint) VoteResult {
 		yes := func(id uint64) bool { return granted&(1<<id) != 0 }
 		return q.Incoming.isSatisfied(yes) && q.Outgoing.isSatisfied(yes)
 	}
-	if wins(granted & answered) {
+	if wins(granted & responded) {
 		return VoteWon
 	}
 	for future := uint(0); future < 64; future++ {
-		if wins(granted&answered | future&^answered) {
+		if wins(granted&responded | future&^responded) {
 			return VotePending
 		}
 	}
@@ -64,7 +64,7 @@ func majorityFromBits(set uint) (m Majority) {
 	return m
 }
 
-// forEachQuorum runs through every pair of sets of the voters 1…n, the empty ones too.
+// forEachQuorum calls f for each pair of sets of the voters 1 … n, including empty ones.
 func forEachQuorum(n uint, f func(q Quorum)) {
 	for in := uint(0); in < 2<<n; in += 2 {
 		for out := uint(0); out < 2<<n; out += 2 {
@@ -94,10 +94,10 @@ func TestCountVotesMatchesAllFutures(t *testing.T) {
 	const voters = 4
 	forEachQuorum(voters, func(q Quorum) {
 		for granted := uint(0); granted < 2<<voters; granted += 2 {
-			for answered := uint(0); answered < 2<<voters; answered += 2 {
-				got := q.CountVotes(func(id uint64) (bool, bool) { return granted&(1<<id) != 0, answered&(1<<id) != 0 })
-				if want := naiveCountVotes(q, granted, answered); got != want {
-					t.Fatalf("%v granted %b answered %b: %v, want %v", q, granted, answered, got, want)
+			for responded := uint(0); responded < 2<<voters; responded += 2 {
+				got := q.CountVotes(func(id uint64) (bool, bool) { return granted&(1<<id) != 0, responded&(1<<id) != 0 })
+				if want := naiveCountVotes(q, granted, responded); got != want {
+					t.Fatalf("%v granted %b responded %b: %v, want %v", q, granted, responded, got, want)
 				}
 			}
 		}
@@ -116,7 +116,7 @@ func TestHighestAcknowledgedOfManyVoters(t *testing.T) {
 	})
 }
 
-// E27: reads and commits share this code, so what holds here holds for both.
+// Reads and commits share this code.
 func TestE27SingleVoterAmongLearnersDecides(t *testing.T) {
 	c := testConfiguration(1, 2, 3)
 	c.Members[1].Learner, c.Members[2].Learner = true, true

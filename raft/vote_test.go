@@ -6,8 +6,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// naiveDecideVote says the same as DecideVote, from the other end: first what the request may do at
-// all, then what follows.
+// naiveDecideVote is DecideVote in another form: conditions first, then the decision.
 func naiveDecideVote(v VoterState, r *messages.RequestVote) VoteDecision {
 	patient := (v.Sticky || v.LeaseGranted) && !r.Transfer
 	lawful := r.Candidate != 0 && r.Term >= v.Term
@@ -48,7 +47,7 @@ func TestDecideVoteMatchesNaiveRules(t *testing.T) {
 						forEachRequest(func(r *messages.RequestVote) {
 							got := DecideVote(v, r)
 							if want := naiveDecideVote(v, r); got != want {
-								t.Fatalf("%+v\nasked %v\ndecides %+v\nwant    %+v", v, r, got, want)
+								t.Fatalf("%+v\nrequest %v\ndecides %+v\nwant    %+v", v, r, got, want)
 							}
 							cases++
 							if got.Grant {
@@ -80,7 +79,7 @@ func forEachRequest(f func(r *messages.RequestVote)) {
 	}
 }
 
-// ask is a request of candidate 7 with the log (1, 1, 2), as logWithTerms makes it.
+// newVoteRequest returns a request of candidate 7 with the log (1, 1, 2).
 func newVoteRequest(term uint64) *messages.RequestVote {
 	return &messages.RequestVote{Term: term, Candidate: 7, LastIndex: 3, LastTerm: 2}
 }
@@ -96,40 +95,40 @@ func TestDecideVoteFollowsThePaper(t *testing.T) {
 		r    *messages.RequestVote
 		want VoteDecision
 	}{
-		{"§5.1: a stale term is refused and told the term",
+		{"§5.1: a stale term is refused with the current one",
 			VoterState{Term: 5, Vote: 1, Log: log}, newVoteRequest(4), VoteDecision{Vote: 1, ResponseTerm: 5}},
-		{"§5.1: a higher term is taken up, and the vote is free in it",
+		{"§5.1: a higher term is adopted and clears the vote",
 			VoterState{Term: 4, Vote: 1, Log: log}, newVoteRequest(5), VoteDecision{Grant: true, AdoptTerm: 5, MustPersist: true, Vote: 7, ResponseTerm: 5}},
 		{"§5.2: one vote a term",
 			VoterState{Term: 5, Vote: 1, Log: log}, newVoteRequest(5), VoteDecision{Vote: 1, ResponseTerm: 5}},
-		{"§5.2: first come, first served",
+		{"§5.2: first-come-first-served",
 			VoterState{Term: 5, Log: log}, newVoteRequest(5), VoteDecision{Grant: true, MustPersist: true, Vote: 7, ResponseTerm: 5}},
-		{"§5.4.1: a longer log of the same term is more up to date; the term is taken up all the same",
+		{"§5.4.1: a longer log of the same term is more up to date; the term is adopted",
 			VoterState{Term: 4, Vote: 1, Log: longer}, newVoteRequest(5), VoteDecision{AdoptTerm: 5, MustPersist: true, ResponseTerm: 5}},
-		{"§5.4.1: a later last term is more up to date, however short the log",
+		{"§5.4.1: a shorter log of a later term is more up to date",
 			VoterState{Term: 5, Log: later}, newVoteRequest(5), VoteDecision{ResponseTerm: 5}},
-		{"E2: within a term the vote is kept, whoever asks",
+		{"E2: within a term the vote stays",
 			VoterState{Term: 5, Vote: 7, Log: longer}, newVoteRequest(5), VoteDecision{Vote: 7, ResponseTerm: 5}},
-		{"E4: the same candidate gets its vote again, after the disk has it",
+		{"E4: the same candidate receives the vote again, after the sync",
 			VoterState{Term: 5, Vote: 7, Log: log}, newVoteRequest(5), VoteDecision{Grant: true, MustPersist: true, Vote: 7, ResponseTerm: 5}},
-		{"E15: a pre-vote touches neither term nor vote",
+		{"E15: a granted pre-vote changes neither term nor vote",
 			VoterState{Term: 4, Vote: 1, Log: log}, prevote(newVoteRequest(5)), VoteDecision{Grant: true, Vote: 1, ResponseTerm: 5}},
-		{"E15: nor does a refused one",
+		{"E15: a refused pre-vote changes neither",
 			VoterState{Term: 4, Vote: 1, Log: longer}, prevote(newVoteRequest(9)), VoteDecision{Vote: 1, ResponseTerm: 4}},
-		{"E17: a pre-vote from a lower term is answered with the own term",
+		{"E17: a pre-vote of a lower term is refused with the current one",
 			VoterState{Term: 9, Vote: 1, Log: log}, prevote(newVoteRequest(5)), VoteDecision{Vote: 1, ResponseTerm: 9}},
 		{"dissertation §9.6: a pre-vote is refused where the vote would be",
 			VoterState{Term: 5, Vote: 1, Log: log}, prevote(newVoteRequest(5)), VoteDecision{Vote: 1, ResponseTerm: 5}},
-		{"dissertation §4.2.3: who hears its leader grants nothing and takes up no term",
+		{"dissertation §4.2.3: with an active leader no vote is granted and no term adopted",
 			VoterState{Term: 4, Vote: 1, Log: log, Sticky: true}, newVoteRequest(9), VoteDecision{Vote: 1, Sticky: true, ResponseTerm: 4}},
-		{"dissertation §9.6: nor does it favour a pre-vote",
+		{"dissertation §9.6: with an active leader no pre-vote is granted",
 			VoterState{Term: 4, Log: log, Sticky: true}, prevote(newVoteRequest(5)), VoteDecision{Sticky: true, ResponseTerm: 4}},
-		{"E21: a lease holds off votes",
+		{"E21: during a lease no vote is granted",
 			VoterState{Term: 4, Log: log, LeaseGranted: true}, newVoteRequest(5), VoteDecision{Sticky: true, ResponseTerm: 4}},
-		{"E20: but not those that the leader asked for",
+		{"E20: unless the leader requested the election",
 			VoterState{Term: 4, Vote: 1, Log: log, Sticky: true, LeaseGranted: true}, transfer(newVoteRequest(5)),
 			VoteDecision{Grant: true, AdoptTerm: 5, MustPersist: true, Vote: 7, ResponseTerm: 5}},
-		{"E20: a transfer to a server that lags is refused like any",
+		{"E20: a transfer to a shorter log is refused",
 			VoterState{Term: 4, Vote: 1, Log: longer, LeaseGranted: true}, transfer(newVoteRequest(5)), VoteDecision{AdoptTerm: 5, MustPersist: true, ResponseTerm: 5}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -140,8 +139,8 @@ func TestDecideVoteFollowsThePaper(t *testing.T) {
 	}
 }
 
-// E23: neither side's membership is asked for. The rule is visible in the types: a VoterState has
-// no configuration. What can be tested is that an id nobody has heard of gets the vote.
+// Membership does not matter: VoterState has no configuration, and an unknown candidate receives
+// the vote.
 func TestE23UnknownCandidateReceivesVote(t *testing.T) {
 	r := newVoteRequest(5)
 	r.Candidate = 123456789
@@ -150,8 +149,8 @@ func TestE23UnknownCandidateReceivesVote(t *testing.T) {
 	}
 }
 
-// Election Safety (Raft §5.2): whatever is asked in whatever order, one node grants at most one
-// candidate a term.
+// Election Safety (Raft §5.2): for any sequence of requests, a node votes for at most one candidate
+// a term.
 func TestE2E4OneVotePerTermForAnyRequests(t *testing.T) {
 	var walk func(v VoterState, votes map[uint64]uint64, depth int)
 	requests := []*messages.RequestVote{}
@@ -185,8 +184,8 @@ func TestE2E4OneVotePerTermForAnyRequests(t *testing.T) {
 	walk(VoterState{Log: logWithTerms()}, map[uint64]uint64{}, 5)
 }
 
-// A repeated request is decided as the first was, log and all, and its answer waits for the disk as
-// the first one's does: that may still be on its way there.
+// A repeated request is decided like the first one, and its response waits for the disk too: the
+// first vote may not be on disk yet.
 func TestE4RepeatedRequestIsDecidedAgain(t *testing.T) {
 	v := VoterState{Term: 3, Vote: 2, Log: logWithTerms(1, 2, 2)}
 	for _, c := range []struct {
