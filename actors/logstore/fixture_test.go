@@ -3,7 +3,6 @@ package logstore
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
@@ -16,21 +15,17 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// stage is everything around a LogStore: its Node, its peers, a disk that remembers, and an
-// environment in which nothing runs until the test says so. One list of events holds what the disk
-// did and what was said, in the order in which it happened: that is what "persist before send" is
-// about.
+// fixture runs a LogStore on a disk in memory. events has what the disk did and what the LogStore
+// sent, in one order, because that order is what most tests are about (persist before send).
 type fixture struct {
 	*actortest.Env
 	t       testing.TB
-	disk    *vfs.MemFS
 	node    *actor.PID
 	store   *actor.PID
 	events  []string
 	toNode  []proto.Message
 	toPeers []proto.Message
-	syncs   int
-	views   []actors.LogView
+	read    *messages.ReadLogResponse // the newest
 }
 
 const (
@@ -39,43 +34,35 @@ const (
 )
 
 func newFixture(t testing.TB, disk *vfs.MemFS) *fixture {
-	s := &fixture{Env: actortest.New(ownNodeID), t: t, disk: disk}
+	f := &fixture{Env: actortest.New(ownNodeID), t: t}
 	disk.Observe(func(op vfs.Op) {
 		if op.Err == nil && (op.Kind == vfs.OpWrite || op.Kind == vfs.OpSync || op.Kind == vfs.OpSyncDir) {
-			s.events = append(s.events, op.Kind.String())
+			f.events = append(f.events, op.Kind.String())
 		}
 	})
+	f.Disk = disk
+	f.ToPeer = func(id uint64, role messages.Role, m proto.Message) {
+		f.toPeers = append(f.toPeers, m)
+		f.events = append(f.events, fmt.Sprintf("send to %v of %d", role, id))
+	}
 	config := Config{Incarnation: incarnation, Log: persistence.Options{
 		Dir: "/data/log", NodeID: ownNodeID, StorageID: [16]byte{1}, FirstSegmentBytes: 64 << 10, SegmentBytes: 128 << 10, LowWater: 1 << 20,
 	}}
-	s.node = s.System.Root.Spawn(s.Props(func() actor.Actor {
-		return actor.ReceiveFunc(func(ctx actor.Context) {
-			switch m := ctx.Message().(type) {
-			case *actor.Started:
-				pid, err := ctx.SpawnNamed(s.Props(New(s, config)), actors.LogStoreName)
-				if err != nil {
-					t.Fatal(err)
-				}
-				s.store = pid
-			case *actor.Terminated:
-			case proto.Message:
-				s.toNode = append(s.toNode, m)
-				s.events = append(s.events, fmt.Sprintf("node hears %T", m))
-			}
-		})
-	}))
-	s.Run()
-	return s
+	f.node, f.store = f.SpawnBelow(actors.LogStoreName, New(f, config), func(m proto.Message) {
+		f.toNode = append(f.toNode, m)
+		f.events = append(f.events, fmt.Sprintf("send %T to the Node", m))
+	})
+	f.Run()
+	return f
 }
 
-// send puts messages into the LogStore's mailbox, all of them before it handles the first.
-func (s *fixture) send(all ...proto.Message) { s.Env.Send(s.store, all...) }
+// send puts all messages into the LogStore's mailbox before it handles the first.
+func (f *fixture) send(all ...proto.Message) { f.Env.Send(f.store, all...) }
 
-// forget makes room for what happens next.
-func (s *fixture) clearRecorded() { s.events, s.toNode, s.toPeers, s.syncs = nil, nil, nil, 0 }
+func (f *fixture) clearRecorded() { f.events, f.toNode, f.toPeers, f.Views.Syncs = nil, nil, nil, 0 }
 
-func (s *fixture) countEvents(event string) (n int) {
-	for _, e := range s.events {
+func (f *fixture) countEvents(event string) (n int) {
+	for _, e := range f.events {
 		if e == event {
 			n++
 		}
@@ -83,37 +70,15 @@ func (s *fixture) countEvents(event string) (n int) {
 	return n
 }
 
-func (s *fixture) nodeReceived(want proto.Message) (all []proto.Message) {
-	for _, m := range s.toNode {
-		if m.ProtoReflect().Descriptor() == want.ProtoReflect().Descriptor() {
+// received are the messages of one type that the Node received.
+func received[M proto.Message](f *fixture) (all []M) {
+	for _, m := range f.toNode {
+		if m, ok := m.(M); ok {
 			all = append(all, m)
 		}
 	}
 	return all
 }
-
-// The environment.
-
-func (s *fixture) FS() vfs.FS                     { return s.disk }
-func (s *fixture) Observer() actors.StateObserver { return fixtureObserver{fixture: s} }
-
-func (s *fixture) PeerPID(id uint64, role messages.Role) *actor.PID {
-	name := fmt.Sprintf("%v of %d", role, id)
-	return s.Sink(name, func(m proto.Message) {
-		s.toPeers = append(s.toPeers, m)
-		s.events = append(s.events, "promise to "+name)
-	})
-}
-
-type fixtureObserver struct {
-	actortest.NoObserver
-	fixture *fixture
-}
-
-func (p fixtureObserver) Log(v actors.LogView)           { p.fixture.views = append(p.fixture.views, v) }
-func (p fixtureObserver) Synced(int, int, time.Duration) { p.fixture.syncs++ }
-
-// Messages.
 
 func makeEntries(first uint64, n int, term uint64, size int) *messages.Entries {
 	e := &messages.Entries{First: first, Runs: []*messages.TermRun{{FirstIndex: first, Term: term}}}
@@ -125,22 +90,27 @@ func makeEntries(first uint64, n int, term uint64, size int) *messages.Entries {
 	return e
 }
 
-func appendMessage(term uint64, truncateFrom uint64, e *messages.Entries, then ...*messages.DeferredMessage) *messages.Append {
+func appendMessage(term uint64, truncateFrom uint64, e *messages.Entries, deferred ...*messages.DeferredMessage) *messages.Append {
 	return &messages.Append{
 		Incarnation: incarnation, Mark: &messages.AppendMark{Term: term, Index: raft.EntriesLast(e)}, TruncateFrom: truncateFrom, Entries: e,
-		HardState: &messages.HardState{Term: term, Vote: 2}, NeedsSync: true, Notify: true, Deferred: then,
+		HardState: &messages.HardState{Term: term, Vote: 2}, NeedsSync: true, Notify: true, Deferred: deferred,
 	}
 }
 
 func acceptedResponse(to, index uint64) *messages.DeferredMessage {
-	return &messages.DeferredMessage{To: to, CoversThrough: index, Envelope: &messages.Envelope{Role: messages.Role_ROLE_REPLICATOR,
-		Message: &messages.Envelope_AppendResponse{AppendResponse: &messages.AppendResponse{Accepted: true, Index: index}}}}
+	return &messages.DeferredMessage{To: to, CoversThrough: index,
+		Envelope: messages.NewEnvelope(messages.Role_ROLE_REPLICATOR, &messages.AppendResponse{Accepted: true, Index: index})}
 }
 
 func voteMessage(candidate, term uint64) *messages.Append {
 	return &messages.Append{
 		Incarnation: incarnation, Mark: &messages.AppendMark{Term: term}, HardState: &messages.HardState{Term: term, Vote: candidate}, NeedsSync: true,
-		Deferred: []*messages.DeferredMessage{{To: candidate, Envelope: &messages.Envelope{Role: messages.Role_ROLE_NODE,
-			Message: &messages.Envelope_VoteResponse{VoteResponse: &messages.VoteResponse{Term: term, Granted: true}}}}},
+		Deferred: []*messages.DeferredMessage{{To: candidate,
+			Envelope: messages.NewEnvelope(messages.Role_ROLE_NODE, &messages.VoteResponse{Term: term, Granted: true})}},
 	}
+}
+
+// commitMessage is an Append that holds only a commit index, for a log of 5 entries.
+func commitMessage(index uint64) *messages.Append {
+	return &messages.Append{Incarnation: incarnation, Mark: &messages.AppendMark{Term: 1, Index: 5}, HardState: &messages.HardState{Term: 1, Vote: 2, Commit: index}}
 }

@@ -17,7 +17,7 @@ import (
 //	receives    ReadLog from the Replicators and the Machine
 //	sends       ReadLogResponse to the sender of the request
 //	persists    nothing
-//	on restart  alone; the request in hand is lost and its sender repeats it. A failed read stops the node
+//	on restart  alone; the sender of a lost request repeats it. A failed read stops the node
 type LogReader struct {
 	incarnation uint64
 	reader      *persistence.Reader

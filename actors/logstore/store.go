@@ -35,24 +35,24 @@ const firstSizeWarning = 1 << 30
 // LogStore is the actor that makes the log durable. No other actor sends what a sync must precede
 // (persist before send).
 //
-//	owns        the log of this member: entries, term, vote, and the commit index as last written
+//	owns        the log of this member: entries, term, vote, commit index as last written
 //	receives    Append from the Node; Flush and Tick from itself
-//	sends       Recovered and Durable to the Node; the deferred messages of an Append to their receivers
+//	sends       Recovered and Durable to the Node; deferred messages to their receivers
 //	persists    everything it receives in an Append
-//	on restart  only with the whole node, from disk. What was not synced was not reported or sent, so nobody relies on it.
-//	            A failed write or sync is never retried: the node stops (E5)
+//	on restart  only with the whole node, from disk; nobody relies on what was not synced,
+//	            because it was not reported. A failed write or sync stops the node (E5)
 //
 // # Group commit
 //
 // A sync takes as long for one append as for a hundred, so the LogStore syncs what has queued up,
 // without a timer:
 //
-//	handled      mailbox afterwards     batch
-//	             A1 A2 A3                           the queue when the sync of the former batch ends
-//	A1           A2 A3 Flush            A1          the first append of a batch: send a Flush to myself
-//	A2, A3       Flush A4               A1 A2 A3    they were sent before the Flush, so they are in front of it
-//	Flush        A4 A5                  -           one frame, one write, one sync; A5 arrived meanwhile
-//	A4           A5 Flush               A4          and so on
+//	handled   mailbox then   batch
+//	          A1 A2 A3                   the queue when the sync before ends
+//	A1        A2 A3 Flush    A1          first of a batch: the LogStore sends itself a Flush
+//	A2, A3    Flush A4       A1 A2 A3    they were sent before the Flush
+//	Flush     A4 A5                      one frame, one write, one sync; A5 arrived meanwhile
+//	A4        A5 Flush       A4          and so on
 //
 // A batch is thus what arrived during the sync of the batch before it. An append on an idle disk is
 // written at once; the slower the disk, the larger the batches, up to batchBytes. A batch of that

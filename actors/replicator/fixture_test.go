@@ -1,7 +1,6 @@
 package replicator
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -15,21 +14,21 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// stage is everything around one Replicator, which node 1, leader of term 5, keeps for peer 2: a Node that answers from a
-// log of the test's making, a LogReader, and a peer that only writes down what it is sent. Nothing runs but in run.
+// fixture runs one Replicator of node 1, the leader of term 5, for peer 2. It is the Node, which
+// serves entries from a log made by the test, the LogReader, and the peer, which only records
+// requests.
 type fixture struct {
 	*actortest.Env
-	t     testing.TB
-	pid   *actor.PID
-	r     *Replicator // the newest life
-	views []actors.ReplicatorView
+	t   testing.TB
+	pid *actor.PID
+	r   *Replicator // of the newest start
 
-	// The leader: its log, how much of it is in memory, from where on its own term's entries are, its commit index.
+	// The leader: the terms of its log, the first index in memory, the first of its own term.
 	terms         []uint64
 	firstInMemory uint64
 	firstOfTerm   uint64
 	commit        uint64
-	// deaf: the Node, or the LogReader, does not answer.
+	// nodeSilent, readerSilent: the Node, the LogReader does not respond.
 	nodeSilent, readerSilent bool
 
 	sent        []*messages.AppendEntries
@@ -41,101 +40,111 @@ type fixture struct {
 }
 
 const (
+	incarnation     = 3
 	term            = 5
 	probeInterval   = 100 * time.Millisecond
 	responseTimeout = 500 * time.Millisecond
 )
 
-// newFixture begins a Replicator of a leader whose log has these terms, all in memory; the last entry is of its own term.
+// newFixture makes a leader with these terms in its log, all in memory; the last entry is of its
+// own term.
 func newFixture(t testing.TB, terms ...uint64) *fixture {
-	s := &fixture{Env: actortest.New(1), t: t, terms: terms, firstInMemory: 1}
-	s.firstOfTerm = uint64(len(terms))
-	return s
+	f := &fixture{Env: actortest.New(1), t: t, terms: terms, firstInMemory: 1}
+	f.firstOfTerm = uint64(len(terms))
+	f.Rand = &random
+	f.ToPeer = func(id uint64, role messages.Role, m proto.Message) {
+		if id != 2 || role != messages.Role_ROLE_NODE {
+			t.Errorf("sent %v to %v of %d", m, role, id)
+		}
+		f.sent = append(f.sent, m.(*messages.AppendEntries))
+	}
+	t.Cleanup(func() {
+		for _, v := range f.Views.Replicators {
+			if v.Next <= v.Match && v.State != "stopped" && v.Next != 0 {
+				t.Errorf("nextIndex %d is not above matchIndex %d", v.Next, v.Match)
+			}
+		}
+	})
+	return f
 }
 
-// start brings the Replicator to life.
-func (s *fixture) start() *fixture { return s.startWith(defaultLimits()) }
+// start spawns the Replicator.
+func (f *fixture) start() *fixture { return f.startWith(defaultLimits()) }
 
-func (s *fixture) startWith(limits Limits) *fixture {
-	reader := s.System.Root.Spawn(s.Props(func() actor.Actor { return actor.ReceiveFunc(s.readerReceive) }))
+func (f *fixture) startWith(limits Limits) *fixture {
 	config := Config{
-		Incarnation: 3, PeerID: 2, Term: term, Reader: reader, ProbeInterval: probeInterval, ResponseTimeout: responseTimeout, Limits: limits,
+		Incarnation: incarnation, PeerID: 2, Term: term, Reader: f.Sink("reader", f.readerReceive),
+		ProbeInterval: probeInterval, ResponseTimeout: responseTimeout, Limits: limits,
 	}
-	s.System.Root.Spawn(s.Props(func() actor.Actor {
-		return actor.ReceiveFunc(func(ctx actor.Context) {
-			if _, ok := ctx.Message().(*actor.Started); ok {
-				s.pid = ctx.Spawn(s.Props(func() actor.Actor {
-					s.r = New(s, config)().(*Replicator)
-					return s.r
-				}))
-				return
-			}
-			s.nodeReceive(ctx)
-		})
-	}))
-	s.Run()
-	return s
+	producer := func() actor.Actor {
+		f.r = New(f, config)().(*Replicator)
+		return f.r
+	}
+	_, f.pid = f.SpawnBelow(actors.ReplicatorName(2), producer, f.nodeReceive)
+	f.Run()
+	return f
 }
 
-func (s *fixture) nodeReceive(ctx actor.Context) {
-	switch m := ctx.Message().(type) {
+// respond puts a message of the Node or the LogReader into the Replicator's mailbox.
+func (f *fixture) respond(m proto.Message) { f.System.Root.Send(f.pid, m) }
+
+func (f *fixture) nodeReceive(m proto.Message) {
+	switch m := m.(type) {
 	case *messages.Progress:
-		s.progress = append(s.progress, m)
+		f.progress = append(f.progress, m)
 	case *messages.HigherTerm:
-		s.higherTerms = append(s.higherTerms, m)
+		f.higherTerms = append(f.higherTerms, m)
 	case *messages.Fetch:
-		s.fetches = append(s.fetches, m)
-		if !s.nodeSilent {
-			from := m.From
-			if from == 0 {
-				from = s.firstOfTerm
-			}
-			ctx.Send(s.pid, s.fetchedFrom(from, m.MaxBytes, &messages.Fetched{Token: m.Token}))
+		f.fetches = append(f.fetches, m)
+		from := m.From
+		if from == 0 {
+			from = f.firstOfTerm
 		}
+		f.respondFetched(from, m.MaxBytes, &messages.Fetched{Token: m.Token})
 	case *messages.ResolveConflict:
-		s.resolves = append(s.resolves, m)
-		if !s.nodeSilent {
-			next := s.index().NextAfterConflict(m.ConflictTerm, m.ConflictIndex)
-			ctx.Send(s.pid, s.fetchedFrom(next, m.MaxBytes, &messages.Fetched{Token: m.Token, ConflictNextIndex: next}))
-		}
+		f.resolves = append(f.resolves, m)
+		next := f.index().NextAfterConflict(m.ConflictTerm, m.ConflictIndex)
+		f.respondFetched(next, m.MaxBytes, &messages.Fetched{Token: m.Token, ConflictNextIndex: next})
 	}
 }
 
-func (s *fixture) index() *raft.LogTerms {
-	return raft.NewLogTerms(0, 0, uint64(len(s.terms)), runsOf(1, s.terms))
+func (f *fixture) index() *raft.LogTerms {
+	return raft.NewLogTerms(0, 0, uint64(len(f.terms)), runsOf(1, f.terms))
 }
 
-// fetched answers as a Node does.
-func (s *fixture) fetchedFrom(from, maxBytes uint64, m *messages.Fetched) *messages.Fetched {
-	last := uint64(len(s.terms))
+// respondFetched responds as the Node does.
+func (f *fixture) respondFetched(from, maxBytes uint64, m *messages.Fetched) {
+	if f.nodeSilent {
+		return
+	}
+	last := uint64(len(f.terms))
 	from = min(from, last+1)
-	m.Incarnation, m.LastIndex, m.Commit, m.PrevTerm = 3, last, s.commit, s.termOf(from-1)
+	m.Incarnation, m.LastIndex, m.Commit, m.PrevTerm = incarnation, last, f.commit, f.termOf(from-1)
 	switch {
 	case from > last:
 		m.Entries = &messages.Entries{First: from}
-	case from < s.firstInMemory:
-		m.Entries, m.OnDiskThrough = &messages.Entries{First: from}, s.firstInMemory-1
+	case from < f.firstInMemory:
+		m.Entries, m.OnDiskThrough = &messages.Entries{First: from}, f.firstInMemory-1
 	default:
-		m.Entries = raft.SliceEntries(s.entries(from, last), from, maxBytes)
+		m.Entries = raft.SliceEntries(f.entries(from, last), from, maxBytes)
 	}
-	return m
+	f.respond(m)
 }
 
-func (s *fixture) readerReceive(ctx actor.Context) {
-	if m, ok := ctx.Message().(*messages.ReadLog); ok {
-		s.reads = append(s.reads, m)
-		if !s.readerSilent {
-			e := raft.SliceEntries(s.entries(m.From, m.To), m.From, m.MaxBytes)
-			ctx.Respond(&messages.ReadLogResponse{Incarnation: 3, Token: m.Token, Entries: e, PrevTerm: s.termOf(m.From - 1)})
-		}
+func (f *fixture) readerReceive(m proto.Message) {
+	read := m.(*messages.ReadLog)
+	f.reads = append(f.reads, read)
+	if !f.readerSilent {
+		e := raft.SliceEntries(f.entries(read.From, read.To), read.From, read.MaxBytes)
+		f.respond(&messages.ReadLogResponse{Incarnation: incarnation, Token: read.Token, Entries: e, PrevTerm: f.termOf(read.From - 1)})
 	}
 }
 
-func (s *fixture) termOf(index uint64) uint64 {
+func (f *fixture) termOf(index uint64) uint64 {
 	if index == 0 {
 		return 0
 	}
-	return s.terms[index-1]
+	return f.terms[index-1]
 }
 
 func runsOf(first uint64, terms []uint64) (runs []*messages.TermRun) {
@@ -149,9 +158,9 @@ func runsOf(first uint64, terms []uint64) (runs []*messages.TermRun) {
 
 const entryBytes = 100
 
-// entries are those of the leader's log, each of entryBytes.
-func (s *fixture) entries(from, to uint64) *messages.Entries {
-	e := &messages.Entries{First: from, Runs: runsOf(from, s.terms[from-1:to])}
+// entries are a part of the leader's log; each has entryBytes.
+func (f *fixture) entries(from, to uint64) *messages.Entries {
+	e := &messages.Entries{First: from, Runs: runsOf(from, f.terms[from-1:to])}
 	for i := from; i <= to; i++ {
 		frame := raft.EncodeCommand(9, 1, 0, nil)
 		e.Data = append(e.Data, append(frame, make([]byte, entryBytes-len(frame))...))
@@ -160,40 +169,41 @@ func (s *fixture) entries(from, to uint64) *messages.Entries {
 	return e
 }
 
-// appends adds n entries of the leader's term and says them to the Replicator, as the Node does.
-func (s *fixture) appendEntries(n int) {
-	first := uint64(len(s.terms)) + 1
+// appendEntries adds n entries of the leader's term, and sends them to the Replicator as the Node
+// does.
+func (f *fixture) appendEntries(n int) {
+	first := uint64(len(f.terms)) + 1
 	for range n {
-		s.terms = append(s.terms, term)
+		f.terms = append(f.terms, term)
 	}
-	s.deliver(&messages.Replicate{
-		Incarnation: 3, PrevTerm: s.termOf(first - 1), Entries: s.entries(first, uint64(len(s.terms))),
-		LastIndex: uint64(len(s.terms)), Commit: s.commit,
+	f.deliver(&messages.Replicate{
+		Incarnation: incarnation, PrevTerm: f.termOf(first - 1), Entries: f.entries(first, uint64(len(f.terms))),
+		LastIndex: uint64(len(f.terms)), Commit: f.commit,
 	})
 }
 
-func (s *fixture) deliver(all ...proto.Message) { s.Send(s.pid, all...) }
+func (f *fixture) deliver(all ...proto.Message) { f.Send(f.pid, all...) }
 
-// last is the newest request that was sent.
-func (s *fixture) lastSent() *messages.AppendEntries {
-	s.t.Helper()
-	if len(s.Failures) > 0 {
-		s.t.Fatalf("the replicator failed: %v", s.Failures)
+// lastSent is the newest request.
+func (f *fixture) lastSent() *messages.AppendEntries {
+	f.t.Helper()
+	if len(f.Failures) > 0 {
+		f.t.Fatalf("the replicator failed: %v", f.Failures)
 	}
-	if len(s.sent) == 0 {
-		s.t.Fatal("nothing was sent")
+	if len(f.sent) == 0 {
+		f.t.Fatal("nothing was sent")
 	}
-	return s.sent[len(s.sent)-1]
+	return f.sent[len(f.sent)-1]
 }
 
-// accepts answers a request as a follower does that has everything in it on disk.
+// acceptResponse is the response of a follower that has everything in the request on disk.
 func acceptResponse(m *messages.AppendEntries) *messages.AppendResponse {
 	return &messages.AppendResponse{
 		Term: term, From: 2, Accepted: true, Index: m.PrevIndex + uint64(len(m.Entries.GetData())), Stream: m.Stream, Sequence: m.Sequence,
 	}
 }
 
-// refuses answers a request as a follower does that has no such entry before it.
+// rejectResponse is the response of a follower whose log lacks the entry before the request.
 func rejectResponse(m *messages.AppendEntries, conflictTerm, conflictIndex uint64) *messages.AppendResponse {
 	return &messages.AppendResponse{
 		Term: term, From: 2, Index: m.PrevIndex, Stream: m.Stream, Sequence: m.Sequence,
@@ -201,61 +211,35 @@ func rejectResponse(m *messages.AppendEntries, conflictTerm, conflictIndex uint6
 	}
 }
 
-// streams answers the first request, so that the Replicator streams.
-func (s *fixture) startStreaming() *fixture {
-	s.deliver(acceptResponse(s.lastSent()))
-	s.requireState(stateStreaming)
-	s.clearRecorded()
-	return s
+// startStreaming accepts the first request, so that the Replicator streams.
+func (f *fixture) startStreaming() *fixture {
+	f.deliver(acceptResponse(f.lastSent()))
+	f.requireState(stateStreaming)
+	f.clearRecorded()
+	return f
 }
 
-func (s *fixture) requireState(state string) {
-	s.t.Helper()
-	if len(s.Failures) > 0 {
-		s.t.Fatalf("the replicator failed: %v", s.Failures)
+func (f *fixture) requireState(state string) {
+	f.t.Helper()
+	if len(f.Failures) > 0 {
+		f.t.Fatalf("the replicator failed: %v", f.Failures)
 	}
-	if s.r.state != state {
-		s.t.Fatalf("the replicator is %s, want %s", s.r.state, state)
+	if f.r.state != state {
+		f.t.Fatalf("the replicator is %s, want %s", f.r.state, state)
 	}
 }
 
-func (s *fixture) clearRecorded() {
-	s.sent, s.progress, s.higherTerms, s.fetches, s.resolves, s.reads = nil, nil, nil, nil, nil, nil
+func (f *fixture) clearRecorded() {
+	f.sent, f.progress, f.higherTerms, f.fetches, f.resolves, f.reads = nil, nil, nil, nil, nil, nil
 }
 
-// The environment.
-
-func (s *fixture) crash() { s.Crash(s.pid) }
-
+// countingRandom never returns the same number twice.
 type countingRandom struct{ next uint64 }
 
 func (r *countingRandom) Int64N(int64) int64 { return 0 }
 func (r *countingRandom) Uint64() uint64     { r.next += 1 << 32; return r.next }
 
 var random countingRandom
-
-func (s *fixture) Random() actors.Random          { return &random }
-func (s *fixture) Observer() actors.StateObserver { return fixtureObserver{fixture: s} }
-
-func (s *fixture) PeerPID(id uint64, role messages.Role) *actor.PID {
-	return s.Sink(fmt.Sprintf("%v of %d", role, id), func(m proto.Message) {
-		if a, ok := m.(*messages.AppendEntries); ok && id == 2 && role == messages.Role_ROLE_NODE {
-			s.sent = append(s.sent, a)
-		}
-	})
-}
-
-type fixtureObserver struct {
-	actortest.NoObserver
-	fixture *fixture
-}
-
-func (p fixtureObserver) Replicator(v actors.ReplicatorView) {
-	p.fixture.views = append(p.fixture.views, v)
-	if v.Next <= v.Match && v.State != "stopped" && v.Next != 0 {
-		p.fixture.t.Errorf("nextIndex %d is not above matchIndex %d", v.Next, v.Match)
-	}
-}
 
 func defaultLimits() Limits {
 	return Limits{

@@ -1,33 +1,4 @@
-// Package replicator is the Replicator actor: one for each other member, alive while this node leads.
-//
-// # Owns
-// nextIndex, matchIndex and the window of what is in flight to one peer.
-//
-// # Hears
-// Replicate, Fetched (Node), ReadLogResponse (LogReader), AppendResponse (the peer), LinkUp, LinkDown and EnvelopesDropped (the link), Tick.
-//
-// # Says
-// AppendEntries to the peer's Node; Fetch, Resolve, Progress and HigherTerm to its own; ReadLog to the LogReader.
-//
-// # Persists
-// Nothing.
-//
-// # On a crash
-// It is restarted alone and begins as `probing`: all it knew can be asked of the peer again. Refusals that were meant for
-// its former life carry another stream number and are ignored (E43).
-//
-// The behaviours:
-//
-//	probing    one request outstanding, said again ever less often while no answer comes; nextIndex backs off by the
-//	           follower's conflict hint until the logs agree. Nothing is read from disk for a peer that may not be there
-//	streaming  pipelined: nextIndex moves when entries are sent, not when they are acknowledged; the window is bounded
-//	           in bytes and in messages
-//
-// A refusal, a loss told by the link, or a silence of `ResponseTimeout` with something in flight leads back to probing.
-//
-// An accepting answer is true whichever request it answers: in this term, what the peer has on disk and in common with us
-// it will have for good. So it always counts, be it late, doubled or of an earlier stream, and a peer whose answers take
-// longer than our patience still gets on. A refusal speaks of the moment, so it counts for the present stream only.
+// Package replicator holds the Replicator, the actor that replicates the leader's log to one peer.
 package replicator
 
 import (
@@ -41,15 +12,17 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// Config is what a Replicator is made with.
+// Config configures a Replicator.
 type Config struct {
 	Incarnation uint64
 	PeerID      uint64
-	// Term of the leadership it works for.
-	Term   uint64
+	// Term of the leadership that it works for.
+	Term uint64
+	// Reader is the LogReader.
 	Reader *actor.PID
-	// ProbeInterval is how often a peer that does not answer is probed at first; ResponseTimeout how often in the end, and how long
-	// an answer is waited for, while streaming, before what is in flight is taken for lost.
+	// ProbeInterval is the first time between two probes of a peer that does not respond; it doubles
+	// up to ResponseTimeout. That is also how long a streaming Replicator waits for a response before
+	// it takes all that is in flight for lost.
 	ProbeInterval   time.Duration
 	ResponseTimeout time.Duration
 	Limits          Limits
@@ -60,39 +33,90 @@ type Limits struct {
 	// MaxInFlight requests and MaxInFlightBytes of entries may be unacknowledged.
 	MaxInFlight      int
 	MaxInFlightBytes uint64
-	// MaxRequestBytes of entries go into one request (at least one entry does); ProbeBytes into a probing one.
+	// MaxRequestBytes of entries are in one request, ProbeBytes in a probe; one entry always fits.
 	MaxRequestBytes uint64
 	ProbeBytes      uint64
 }
 
-// Replicator is the actor.
+// Replicator replicates the log of a leader to one peer.
+//
+//	owns        nextIndex, matchIndex, and the window of requests in flight to the peer
+//	receives    Replicate and Fetched from the Node; ReadLogResponse from the LogReader;
+//	            AppendResponse from the peer; LinkUp, LinkDown and EnvelopesDropped from the link;
+//	            Tick from itself
+//	sends       AppendEntries to the Node of the peer; Fetch, ResolveConflict, Progress and
+//	            HigherTerm to its own Node; ReadLog to the LogReader
+//	persists    nothing
+//	on restart  alone; it begins as probing, because the peer can be asked for all that it knew
+//
+// It exists while its node leads, and has two behaviours (docs/protocol.md P29 to P32):
+//
+//	on the peer's disk │ in flight   │ not sent
+//	        … 41 42 43 │ 44 45 46 47 │ 48 49 50
+//	                 │                 │      │
+//	               Match              Next  lastIndex
+//
+// Probing looks for the last index at which the two logs agree. One request is in flight at a time.
+// A refusal lowers Next by the follower's conflict hint, which skips a whole term at a time; the
+// Node computes where to, because it has the terms of the log. A probe that gets no response is
+// repeated, each time after twice the time. A probe never reads the disk: the peer may be down for
+// days, so it must respond before entries are read for it.
+//
+// Streaming begins when an accepted probe brings Match to Next-1. Requests are sent without waiting
+// for responses, and Next moves with each one sent. The window bounds what is in flight in messages
+// and in bytes; when it is full, or when the entries to send are not in memory, the Replicator
+// fetches them later, from the Node or from the LogReader. A refusal, a broken link, dropped
+// envelopes, or ResponseTimeout without a response while something is in flight: each means that
+// something was lost. Then all in flight counts as lost, and probing begins again at Match+1.
+//
+// The two kinds of response differ in what they are worth:
+//
+//   - An acceptance states what the peer has on disk in common with this leader. That stays true
+//     for the whole term, so it counts whichever request it answers: a late one, a repeated one,
+//     one of an earlier stream or of this actor before a restart. A peer whose responses take
+//     longer than the timeout still makes progress.
+//   - A refusal states what the peer lacked at one moment. It counts only if it answers a request
+//     of the present stream; every change of behaviour begins a new stream (E43).
 type Replicator struct {
 	env      actors.Env
 	config   Config
+	ctx      actor.Context // of the message in hand
 	behavior actor.Behavior
-	state    string
-	ctx      actor.Context
+	state    string // the name of the behaviour
 
-	progress raft.Progress
-	window   *raft.InflightWindow
-	// begun: progress was set from what the Node told.
-	initialized bool
-	// last is the leader's last index, and commit its commit index, as far as they were told.
+	progress    raft.Progress
+	initialized bool // progress was initialized by the first Fetched
+	// lastIndex and commitIndex are the leader's, as last received.
 	lastIndex, commitIndex uint64
 
-	// stream of the present behaviour: a refusal that belongs to an earlier one is stale.
-	stream, sequence uint64
-	// token of the one Fetch, Resolve or ReadLog under way; 0 for none.
-	pendingToken, lastToken uint64
-	// readPrevTerm is the term before the entries of the cold read under way.
-	readPrevTerm uint64
+	stream      stream
+	source      sourceRequest
+	wait        responseTimer
+	lossLogged  bool // the loss of acknowledged entries was logged
+	peerDiskLow bool // as of the last response
+}
 
-	timer        actors.Timer
-	timerNumber  uint64
-	waitingSince time.Duration // when it began to wait for what is under way, or last heard of the peer
-	timeout      time.Duration // how long it will wait from then on
-	lossLogged   bool          // the peer's loss was told of
-	peerDiskLow  bool          // as the peer last said
+// stream is a series of requests to the peer whose refusals belong together.
+type stream struct {
+	id       uint64
+	sequence uint64 // of the newest request
+	window   *raft.InflightWindow
+}
+
+// sourceRequest is the one request for entries that may be pending at the Node or the LogReader.
+type sourceRequest struct {
+	token    uint64 // 0: none is pending
+	last     uint64 // the token given last
+	prevTerm uint64 // the term before the entries that the LogReader was asked for
+}
+
+// responseTimer detects responses that do not come, of the peer and of the source. One timer runs
+// all the time.
+type responseTimer struct {
+	timer   actors.Timer
+	number  uint64        // of the timer, so that a stopped one is recognized
+	since   time.Duration // when waiting began, or the last response of the peer
+	timeout time.Duration
 }
 
 // New makes the producer of a Replicator.
@@ -102,15 +126,15 @@ func New(env actors.Env, config Config) actor.Producer {
 			env:      env,
 			config:   config,
 			behavior: actor.NewBehavior(),
-			window:   raft.NewInflightWindow(config.Limits.MaxInFlight, config.Limits.MaxInFlightBytes),
-			// Random beginnings, so that no answer to a former life, of the actor or of the process, passes for ours.
-			stream:    env.Random().Uint64(),
-			lastToken: env.Random().Uint64(),
+			// Numbers begin at random, so that they differ from those before a restart of the actor or the
+			// process.
+			stream: stream{id: env.Random().Uint64(), window: raft.NewInflightWindow(config.Limits.MaxInFlight, config.Limits.MaxInFlightBytes)},
+			source: sourceRequest{last: env.Random().Uint64()},
 		}
 	}
 }
 
-// Receive takes lifecycle messages itself; the rest is the behaviour's.
+// Receive handles one message.
 func (r *Replicator) Receive(ctx actor.Context) {
 	r.ctx = ctx
 	switch m := ctx.Message().(type) {
@@ -119,8 +143,8 @@ func (r *Replicator) Receive(ctx actor.Context) {
 		r.fetch(0)
 		r.armTimer()
 	case *actor.Stopping, *actor.Restarting:
-		if r.timer != nil { // it may have failed while it started
-			r.timer.Stop()
+		if r.wait.timer != nil { // nil if it failed while it started
+			r.wait.timer.Stop()
 		}
 		r.publishState("stopped")
 		return
@@ -140,7 +164,7 @@ func (r *Replicator) wrongIncarnation(m proto.Message) bool {
 	return ok && local.GetIncarnation() != r.config.Incarnation
 }
 
-// receive handles what both behaviours do alike, and leaves the rest to them.
+// receive does what both behaviours have in common, then calls the behaviour.
 func (r *Replicator) receive(m proto.Message) {
 	switch m := m.(type) {
 	case *messages.AppendResponse:
@@ -151,24 +175,24 @@ func (r *Replicator) receive(m proto.Message) {
 			r.send(r.ctx.Parent(), &messages.HigherTerm{Incarnation: r.config.Incarnation, Term: m.Term, From: m.From})
 			return
 		}
-		if m.Term < r.config.Term || !m.Accepted && m.Stream != r.stream || m.Index > r.lastIndex {
-			return // stale, or of an entry that the peer was never sent
+		if m.Term < r.config.Term || !m.Accepted && m.Stream != r.stream.id || m.Index > r.lastIndex {
+			return // old, or about an entry that this leader never had
 		}
-		r.waitingSince = r.env.Now()
+		r.wait.since = r.env.Now()
 	case *messages.Fetched:
-		if m.Token != r.pendingToken {
+		if m.Token != r.source.token {
 			return
 		}
-		r.pendingToken = 0
+		r.source.token = 0
 		r.lastIndex, r.commitIndex = max(r.lastIndex, m.LastIndex), max(r.commitIndex, m.Commit)
 		if !r.initialized {
 			r.initialize(m)
 		}
 	case *messages.ReadLogResponse:
-		if m.Token != r.pendingToken {
+		if m.Token != r.source.token {
 			return
 		}
-		r.pendingToken = 0
+		r.source.token = 0
 	case *messages.Replicate:
 		r.lastIndex, r.commitIndex = max(r.lastIndex, m.LastIndex), max(r.commitIndex, m.Commit)
 	case *messages.LinkDown, *messages.EnvelopesDropped:
@@ -176,11 +200,11 @@ func (r *Replicator) receive(m proto.Message) {
 		return
 	case *messages.LinkUp:
 		if r.state == stateProbing {
-			r.retryProbe(r.config.ProbeInterval) // what was under way met no link
+			r.retryProbe(r.config.ProbeInterval) // what was sent before was lost
 		}
 		return
 	case *messages.Tick:
-		if m.Timer == r.timerNumber {
+		if m.Timer == r.wait.number {
 			r.tick()
 		}
 		return
@@ -188,42 +212,48 @@ func (r *Replicator) receive(m proto.Message) {
 	r.behavior.Receive(r.ctx)
 }
 
-// begin takes from the Node where this leadership's part of the log begins: what every follower lacks at least.
+// initialize begins at the first entry of this leadership: every follower lacks at least that.
 func (r *Replicator) initialize(m *messages.Fetched) {
 	r.initialized = true
 	r.progress = raft.NewProgress(m.Entries.GetFirst() - 1)
 }
 
+// become changes the behaviour and begins a new stream with an empty window (E43).
 func (r *Replicator) become(state string, behavior actor.ReceiveFunc) {
 	r.state = state
 	r.behavior.Become(behavior)
-	// A new behaviour is a new stream, with an empty window (E43).
-	r.stream++
-	r.sequence = 0
+	r.stream.id++
+	r.stream.sequence = 0
 	r.cancelPending()
 }
 
-// forget gives up waiting for what is under way.
+// cancelPending takes everything in flight and pending for lost.
 func (r *Replicator) cancelPending() {
-	r.window.Reset()
-	r.pendingToken = 0
-	r.waitingSince = r.env.Now()
+	r.stream.window.Reset()
+	r.source.token = 0
+	r.wait.since = r.env.Now()
 }
 
 func (r *Replicator) send(to *actor.PID, m proto.Message) { r.ctx.Send(to, m) }
 
-func (r *Replicator) awaitingResponse() bool { return r.window.Len() > 0 || r.pendingToken != 0 }
+func (r *Replicator) awaitingResponse() bool { return r.stream.window.Len() > 0 || r.source.token != 0 }
 
-func (r *Replicator) nextToken() uint64 {
+// startWaiting notes the time of a request, unless another one is pending already.
+func (r *Replicator) startWaiting() {
 	if !r.awaitingResponse() {
-		r.waitingSince = r.env.Now()
+		r.wait.since = r.env.Now()
 	}
-	r.lastToken++
-	r.pendingToken = r.lastToken
-	return r.pendingToken
 }
 
-// fetch asks the Node for entries from `from` on; 0 asks where to begin.
+func (r *Replicator) nextToken() uint64 {
+	r.startWaiting()
+	r.source.last++
+	r.source.token = r.source.last
+	return r.source.token
+}
+
+// fetch asks the Node for the entries from index `from` on; 0: from the first one of this
+// leadership.
 func (r *Replicator) fetch(from uint64) {
 	r.send(r.ctx.Parent(), &messages.Fetch{
 		Incarnation: r.config.Incarnation, Peer: r.config.PeerID, From: from, MaxBytes: r.requestBytes(), Token: r.nextToken(),
@@ -237,30 +267,29 @@ func (r *Replicator) requestBytes() uint64 {
 	return r.config.Limits.MaxRequestBytes
 }
 
-// readCold asks the LogReader for what the Node no longer has in memory.
+// readCold asks the LogReader for entries that the Node has no longer in memory.
 func (r *Replicator) readCold(m *messages.Fetched) {
-	r.readPrevTerm = m.PrevTerm
+	r.source.prevTerm = m.PrevTerm
 	r.ctx.Request(r.config.Reader, &messages.ReadLog{
 		Incarnation: r.config.Incarnation, From: m.Entries.GetFirst(), To: m.OnDiskThrough,
 		MaxBytes: r.requestBytes(), Token: r.nextToken(),
 	})
 }
 
-// transmit sends one AppendEntries. e may hold no entries; e.First is right all the same.
+// sendAppend sends one AppendEntries. Without entries, e.First still names the index after
+// prevIndex.
 func (r *Replicator) sendAppend(e *messages.Entries, prevTerm uint64) {
-	r.sequence++
+	r.stream.sequence++
 	m := &messages.AppendEntries{
 		Term: r.config.Term, Leader: r.env.ID(), PrevIndex: e.First - 1, PrevTerm: prevTerm,
-		Commit: r.commitIndex, Stream: r.stream, Sequence: r.sequence,
+		Commit: r.commitIndex, Stream: r.stream.id, Sequence: r.stream.sequence,
 	}
 	through := e.First - 1 + uint64(len(e.Data))
 	if len(e.Data) > 0 {
 		m.Entries = e
 	}
-	if !r.awaitingResponse() {
-		r.waitingSince = r.env.Now()
-	}
-	r.window.Add(through, e.Bytes)
+	r.startWaiting()
+	r.stream.window.Add(through, e.Bytes)
 	r.send(r.env.PeerPID(r.config.PeerID, messages.Role_ROLE_NODE), m)
 }
 
@@ -271,7 +300,7 @@ func (r *Replicator) reportProgress() {
 	})
 }
 
-// resolve asks the Node where to go on after a refusal.
+// resolveConflict asks the Node for the next index to probe after a refusal.
 func (r *Replicator) resolveConflict(m *messages.AppendResponse) {
 	r.send(r.ctx.Parent(), &messages.ResolveConflict{
 		Incarnation: r.config.Incarnation, Peer: r.config.PeerID, Token: r.nextToken(),
@@ -280,18 +309,19 @@ func (r *Replicator) resolveConflict(m *messages.AppendResponse) {
 }
 
 func (r *Replicator) armTimer() {
-	r.timerNumber++
-	r.timer = r.env.After(r.config.ProbeInterval, r.ctx.Self(), &messages.Tick{
-		Incarnation: r.config.Incarnation, Timer: r.timerNumber,
+	r.wait.number++
+	r.wait.timer = r.env.After(r.config.ProbeInterval, r.ctx.Self(), &messages.Tick{
+		Incarnation: r.config.Incarnation, Timer: r.wait.number,
 	})
 }
 
-// tick: an answer that is overdue is taken for lost, and so is a fetch from a reader that restarted meanwhile.
+// tick takes an overdue response for lost, or a request to a LogReader that restarted. If nothing
+// is pending, it makes sure that something is if there are entries to send.
 func (r *Replicator) tick() {
-	overdue := r.awaitingResponse() && r.env.Now()-r.waitingSince >= r.timeout
+	overdue := r.awaitingResponse() && r.env.Now()-r.wait.since >= r.wait.timeout
 	switch {
 	case overdue && r.state == stateProbing:
-		r.retryProbe(min(2*r.timeout, max(r.config.ResponseTimeout, r.config.ProbeInterval)))
+		r.retryProbe(min(2*r.wait.timeout, max(r.config.ResponseTimeout, r.config.ProbeInterval)))
 	case overdue:
 		r.becomeProbing()
 		r.probe()
@@ -305,10 +335,10 @@ func (r *Replicator) tick() {
 }
 
 func (r *Replicator) publishState(state string) {
-	if probe := r.env.Observer(); probe != nil {
-		probe.Replicator(actors.ReplicatorView{
+	if observer := r.env.Observer(); observer != nil {
+		observer.Replicator(actors.ReplicatorView{
 			Incarnation: r.config.Incarnation, PeerID: r.config.PeerID, State: state,
-			Match: r.progress.Match, Next: r.progress.Next, InFlight: r.window.Len(), InFlightBytes: r.window.Bytes(),
+			Match: r.progress.Match, Next: r.progress.Next, InFlight: r.stream.window.Len(), InFlightBytes: r.stream.window.Bytes(),
 		})
 	}
 }

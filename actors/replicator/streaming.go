@@ -8,10 +8,10 @@ import (
 
 const stateStreaming = "streaming"
 
-// becomeStreaming: the logs agree up to matchIndex, so the rest can be sent without waiting for answers.
+// becomeStreaming begins to send without waiting for responses: the logs agree up to matchIndex.
 func (r *Replicator) becomeStreaming() {
 	r.become(stateStreaming, r.streaming)
-	r.timeout = r.config.ResponseTimeout
+	r.wait.timeout = r.config.ResponseTimeout
 	r.fetchNext()
 }
 
@@ -19,7 +19,7 @@ func (r *Replicator) streaming(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *messages.Replicate:
 		e := m.Entries
-		if e != nil && e.First == r.progress.Next && r.pendingToken == 0 && !r.window.Full() {
+		if e != nil && e.First == r.progress.Next && r.source.token == 0 && !r.stream.window.Full() {
 			r.sendEntries(e, m.PrevTerm)
 			return
 		}
@@ -39,27 +39,28 @@ func (r *Replicator) streaming(ctx actor.Context) {
 			r.probe()
 			return
 		}
-		r.sendFetched(m.Entries, r.readPrevTerm)
+		r.sendFetched(m.Entries, r.source.prevTerm)
 	case *messages.AppendResponse:
 		if !m.Accepted {
-			// Something before it was lost on the way, or the peer lost its log.
+			// An earlier request was lost, or the peer lost its log.
 			r.becomeProbing()
 			r.probe()
 			return
 		}
-		r.window.FreeThrough(m.Index)
-		news := m.DiskLow != r.peerDiskLow
+		r.stream.window.FreeThrough(m.Index)
+		diskChanged := m.DiskLow != r.peerDiskLow
 		r.peerDiskLow = m.DiskLow
-		if r.progress.RecordAccepted(m.Index) || news {
+		if r.progress.RecordAccepted(m.Index) || diskChanged {
 			r.reportProgress()
 		}
 		r.fetchNext()
 	}
 }
 
-// take sends entries that were asked for, unless the window filled up meanwhile: then they are asked for again later.
+// sendFetched sends entries that were requested. If the window became full meanwhile, they are
+// requested again later.
 func (r *Replicator) sendFetched(e *messages.Entries, prevTerm uint64) {
-	if e.GetFirst() == r.progress.Next && len(e.Data) > 0 && !r.window.Full() {
+	if e.GetFirst() == r.progress.Next && len(e.Data) > 0 && !r.stream.window.Full() {
 		r.sendEntries(e, prevTerm)
 	}
 	r.fetchNext()
@@ -70,9 +71,9 @@ func (r *Replicator) sendEntries(e *messages.Entries, prevTerm uint64) {
 	r.progress.RecordSent(e.First - 1 + uint64(len(e.Data)))
 }
 
-// fetchNext asks for what comes next, if there is more and the window is open.
+// fetchNext requests the next entries if there are any and the window is not full.
 func (r *Replicator) fetchNext() {
-	if r.pendingToken == 0 && !r.window.Full() && r.progress.Next <= r.lastIndex {
+	if r.source.token == 0 && !r.stream.window.Full() && r.progress.Next <= r.lastIndex {
 		r.fetch(r.progress.Next)
 	}
 }

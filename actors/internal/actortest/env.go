@@ -1,9 +1,9 @@
-// Package rehearsal is the environment in which one actor is tested: a clock that stands still, a queue that nothing runs from
-// until the test says so, supervision that stops and writes down. A test is then one goroutine and tells its story in
-// order: what arrives, what must be said, what must not be said before the disk has it.
+// Package actortest is an environment for the test of one actor. Its clock stands still until the
+// test advances it, and nothing runs but in Run and what calls it. A test is thus one goroutine: it
+// sends messages, and checks what the actor has sent, stored and logged by then.
 //
-// What an actor has no business with is not here: a test that gives it less than an environment finds out by a panic. Each
-// test package embeds an Env in a stage of its own and adds what its actor does need.
+// A failed actor is stopped and the reason recorded. A part of the environment that the test did
+// not provide panics when the actor uses it, so a test also shows what its actor does not need.
 package actortest
 
 import (
@@ -21,26 +21,36 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// Env is the part of an actors.Env that every actor has. Nothing runs but in Run and what calls it.
+// Env implements actors.Env for one actor, its parent and its children.
 type Env struct {
 	System *actor.ActorSystem
-	// Failures are the reasons of actors that failed, but for the crashes of Crash.
-	Failures []any
-	// Restart is what supervision does about a failure; otherwise the actor is stopped. After Crash it is always restarted.
+
+	// Disk, Rand, ToPeer and ToSession are what the actor may use; it panics where they are nil.
+	// ToPeer and ToSession are called with each message at the moment in which it is sent.
+	Disk      vfs.FS
+	Rand      actors.Random
+	ToPeer    func(id uint64, role messages.Role, message proto.Message)
+	ToSession func(message proto.Message)
+
+	// RestartFailed makes supervision restart a failed actor instead of stopping it.
 	RestartFailed bool
-	// Timers that were neither fired nor forgotten, stopped ones too.
+	// Failures are the reasons of the failures, except those of Crash.
+	Failures []any
+	// Timers are those that have not fired, including stopped ones.
 	Timers []*Timer
-	// Logged is what the actor wrote to its log.
+	// Logged is what the actor logged.
 	Logged bytes.Buffer
+	// Views are the states that the actor published.
+	Views Views
 
 	id      uint64
 	log     zerolog.Logger
-	queue   []func() // what is to run, once the first `handled` of it are done
+	queue   []func() // what is to run, from position handled on
 	handled int
 	now     time.Duration
 }
 
-// Timer is a message under way to the future.
+// Timer is a message that will be sent when the clock reaches Due.
 type Timer struct {
 	Due     time.Duration
 	To      *actor.PID
@@ -51,16 +61,34 @@ type Timer struct {
 // Stop keeps the message from being sent.
 func (t *Timer) Stop() { t.Stopped = true }
 
-// New is an environment of the node with this id.
+// New makes an environment of the node with this id.
 func New(id uint64) *Env {
 	e := &Env{id: id}
 	e.log = zerolog.New(&e.Logged)
-	quiet := slog.New(slog.DiscardHandler)
-	e.System = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet }))
+	discard := slog.New(slog.DiscardHandler)
+	e.System = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return discard }))
 	return e
 }
 
-// Run handles messages until none is left.
+// SpawnBelow spawns an actor below a parent that passes its messages to receive. Run starts both.
+func (e *Env) SpawnBelow(name string, producer actor.Producer, receive func(proto.Message)) (parent, child *actor.PID) {
+	parent = e.System.Root.Spawn(e.Props(func() actor.Actor {
+		return actor.ReceiveFunc(func(ctx actor.Context) {
+			switch m := ctx.Message().(type) {
+			case *actor.Started:
+				if _, err := ctx.SpawnNamed(e.Props(producer), name); err != nil {
+					panic(err)
+				}
+			case *actor.Terminated:
+			case proto.Message:
+				receive(m)
+			}
+		})
+	}))
+	return parent, actor.NewPID(parent.Address, parent.Id+"/"+name)
+}
+
+// Run handles messages until there are none.
 func (e *Env) Run() {
 	for len(e.queue) > e.handled {
 		e.handled++
@@ -69,7 +97,7 @@ func (e *Env) Run() {
 	e.queue, e.handled = e.queue[:0], 0
 }
 
-// Send puts messages into an actor's mailbox, all of them before it handles the first.
+// Send puts all messages into an actor's mailbox, then runs.
 func (e *Env) Send(to *actor.PID, all ...proto.Message) {
 	for _, m := range all {
 		e.System.Root.Send(to, m)
@@ -77,7 +105,7 @@ func (e *Env) Send(to *actor.PID, all ...proto.Message) {
 	e.Run()
 }
 
-// Pass lets time pass, and fires what comes due on the way.
+// Advance moves the clock, and fires the timers that are due on the way.
 func (e *Env) Advance(d time.Duration) {
 	until := e.now + d
 	for {
@@ -97,13 +125,13 @@ func (e *Env) Advance(d time.Duration) {
 
 type crashMessage struct{}
 
-// Crash ends an actor, and all below it, as a panic does; supervision restarts it with its mailbox.
+// Crash makes an actor panic. It is restarted and keeps its mailbox.
 func (e *Env) Crash(pid *actor.PID) {
 	e.System.Root.Send(pid, &crashMessage{})
 	e.Run()
 }
 
-// Props have the actor run in Run alone, under the supervision of this Env.
+// Props make Env the dispatcher and the supervision of an actor.
 func (e *Env) Props(producer actor.Producer, options ...actor.PropsOption) *actor.Props {
 	options = append(options, actor.WithDispatcher(e), actor.WithSupervisor(e), actor.WithReceiverMiddleware(crashMiddleware))
 	return actor.PropsFromProducer(producer, options...)
@@ -118,11 +146,13 @@ func crashMiddleware(next actor.ReceiverFunc) actor.ReceiverFunc {
 	}
 }
 
-// Schedule and Throughput make Env the dispatcher of its actors.
+// Schedule implements actor.Dispatcher.
 func (e *Env) Schedule(fn func()) { e.queue = append(e.queue, fn) }
-func (e *Env) Throughput() int    { return 1000 }
 
-// HandleFailure makes Env the supervisor of its actors.
+// Throughput implements actor.Dispatcher.
+func (e *Env) Throughput() int { return 1000 }
+
+// HandleFailure implements actor.SupervisorStrategy.
 func (e *Env) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, message any) {
 	_, injected := message.(*crashMessage)
 	if !injected {
@@ -135,48 +165,19 @@ func (e *Env) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, c
 	supervisor.StopChildren(child)
 }
 
-// Ear is the PID of a process that is no actor: what it is sent, it hears in the moment of sending.
-func (e *Env) Sink(name string, hear func(proto.Message)) *actor.PID {
+// Sink is a PID that passes each message to receive at the moment in which it is sent.
+func (e *Env) Sink(name string, receive func(proto.Message)) *actor.PID {
 	if _, known := e.System.ProcessRegistry.GetLocal(name); !known {
-		e.System.ProcessRegistry.Add(sink(hear), name)
+		e.System.ProcessRegistry.Add(sink(receive), name)
 	}
 	return actor.NewPID(e.System.Address(), name)
 }
 
 type sink func(proto.Message)
 
-func (hear sink) SendUserMessage(_ *actor.PID, message any) {
+func (receive sink) SendUserMessage(_ *actor.PID, message any) {
 	_, m, _ := actor.UnwrapEnvelope(message)
-	hear(m.(proto.Message))
+	receive(m.(proto.Message))
 }
 func (sink) SendSystemMessage(*actor.PID, any) {}
 func (sink) Stop(*actor.PID)                   {}
-
-func (e *Env) ID() uint64         { return e.id }
-func (e *Env) Now() time.Duration { return e.now }
-
-// After writes the timer down; Pass fires it.
-func (e *Env) After(d time.Duration, to *actor.PID, message proto.Message) actors.Timer {
-	t := &Timer{Due: e.now + d, To: to, Message: message}
-	e.Timers = append(e.Timers, t)
-	return t
-}
-
-func (e *Env) Log() *zerolog.Logger                     { return &e.log }
-func (e *Env) Random() actors.Random                    { panic("this actor needs no randomness") }
-func (e *Env) FS() vfs.FS                               { panic("this actor needs no files") }
-func (e *Env) PeerPID(uint64, messages.Role) *actor.PID { panic("this actor knows no peers") }
-func (e *Env) SetPeers([]*messages.Member)              { panic("this actor decides on no peers") }
-func (e *Env) Session() *actor.PID                      { panic("this actor says nothing to the handle") }
-func (e *Env) Observer() actors.StateObserver           { return nil }
-
-var _ actors.Env = (*Env)(nil)
-
-// NoObserver looks at nothing. A test embeds it in a probe that looks at its own actor.
-type NoObserver struct{}
-
-func (NoObserver) Node(actors.NodeView)             {}
-func (NoObserver) Log(actors.LogView)               {}
-func (NoObserver) Machine(actors.MachineView)       {}
-func (NoObserver) Replicator(actors.ReplicatorView) {}
-func (NoObserver) Synced(int, int, time.Duration)   {}

@@ -127,7 +127,7 @@ var replication = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/replicator", "Replicator.receive").Replace(
 			`_m.Term < _r.config.Term || _refused`,
 			`_refused`)},
-		Hunt: Hunt{Package: "./actors/replicator", Test: "TestE42AnAcknowledgementOfAnEarlierTermMovesNothing"},
+		Hunt: Hunt{Package: "./actors/replicator", Test: "TestE42AcknowledgementOfAnEarlierTermIsDropped"},
 	},
 	{
 		Name:   "progress of an earlier leadership counts",
@@ -149,7 +149,7 @@ var replication = []Mutation{
 		Name:   "refusals of an earlier stream count",
 		Breaks: "a replicator backs off for a refusal that was meant for what it said before (E43)",
 		Edits: []mutation.Edit{mutation.In("actors/replicator", "Replicator.receive").Replace(
-			`_stale || !_m.Accepted && _m.Stream != _r.stream`,
+			`_stale || !_m.Accepted && _m.Stream != _r.stream.id`,
 			`_stale`)},
 		Hunt: Hunt{Scenario: "stale-answers"}, Caught: []string{"script"},
 	},
@@ -172,7 +172,7 @@ var replication = []Mutation{
 	{
 		Name:   "the window is not reset",
 		Breaks: "what was in flight under a former behaviour counts for ever (E43)",
-		Edits:  []mutation.Edit{mutation.In("actors/replicator", "cancelPending").Delete(`_r.window.Reset()`)},
+		Edits:  []mutation.Edit{mutation.In("actors/replicator", "cancelPending").Delete(`_r.stream.window.Reset()`)},
 		Hunt:   Hunt{Profile: "network"}, Caught: []string{"liveness", "no panic"},
 	},
 	{
