@@ -279,7 +279,7 @@ type Member struct {
 	PeerUrls []string `protobuf:"bytes,4,rep,name=peer_urls,json=peerUrls,proto3" json:"peer_urls,omitempty"`
 	// A learner receives the log and counts in no quorum.
 	Learner bool `protobuf:"varint,5,opt,name=learner,proto3" json:"learner,omitempty"`
-	// The random id of the member's data directory; empty until the first contact.
+	// The random id of the member's data directory. No configuration of this version holds it (E37).
 	StorageId     []byte `protobuf:"bytes,6,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
