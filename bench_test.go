@@ -21,7 +21,8 @@ func (e *nullMachine) Apply(b *troupe.Batch) ([][]byte, error) {
 }
 func (e *nullMachine) Close() error { return nil }
 
-// BenchmarkProposal proposes 128 B through three nodes of one process with real files and real syncs, at the leader:
+// BenchmarkProposal proposes 128 B through three nodes of one process with real files and real
+// syncs, at the leader:
 //
 //	go test -run '^$' -bench Proposal -benchmem .
 func BenchmarkProposal(b *testing.B) {

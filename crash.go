@@ -2,8 +2,8 @@ package troupe
 
 import "github.com/troupe-raft/troupe/supervisor"
 
-// CrashPoint describes a failure of one actor, for tests: which actor, at which message, and whether
-// it fails before or after it has handled the message.
+// CrashPoint describes a failure of one actor, for tests: which actor, at which message, and
+// whether it fails before or after it has handled the message.
 type CrashPoint = supervisor.CrashPoint
 
 // Crash makes an actor of this node fail as described. The actor is then restarted from what is on

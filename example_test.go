@@ -54,8 +54,8 @@ func (r *register) get() string {
 	return r.value
 }
 
-// One member over a real connection: what a server of a program that embeds Troupe looks like. With more members, each
-// runs this with its own ID and listener and the same list of Members.
+// One member over a real connection: what a server of a program that embeds Troupe looks like. With
+// more members, each runs this with its own ID and listener and the same list of Members.
 func ExampleStart() {
 	dir, err := os.MkdirTemp("", "troupe-example")
 	if err != nil {

@@ -18,22 +18,22 @@ type Leadership struct {
 // LeaderID returns the id of the leader that this member knows, 0 for none.
 func (n *Node) LeaderID() uint64 { return n.observer.leader.Load() }
 
-// WaitForLeader waits until this member knows a leader, and returns its id. The error is ErrNoLeader
-// if the context ends first, or ErrStopped.
+// WaitForLeader waits until this member knows a leader, and returns its id. The error is
+// ErrNoLeader if the context ends first, or ErrStopped.
 func (n *Node) WaitForLeader(ctx context.Context) (uint64, error) {
 	return n.observer.waitForLeader(ctx, n.done)
 }
 
 // LeadershipChanges returns a channel that receives the current leadership at once, and then each
-// change. The channel holds one value: a slow reader misses changes, but always receives the latest.
-// The caller must call stop when it needs no more changes; stop closes the channel.
+// change. The channel holds one value: a slow reader misses changes, but always receives the
+// latest. The caller must call stop when it needs no more changes; stop closes the channel.
 func (n *Node) LeadershipChanges() (changes <-chan Leadership, stop func()) {
 	return n.observer.subscribe()
 }
 
 // TransferLeadership asks this node, which must lead, to hand leadership over to the voter target,
-// or to the most up-to-date voter if target is 0 (dissertation §3.10). It waits until another member
-// leads. It does nothing if target is the leader itself.
+// or to the most up-to-date voter if target is 0 (dissertation §3.10). It waits until another
+// member leads. It does nothing if target is the leader itself.
 //
 // The error is ErrNotLeader if this node does not lead, ErrNotVoter if target is not a voter,
 // ErrTimeout if the context ends first (leadership may still move), or ErrStopped.

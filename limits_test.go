@@ -89,7 +89,8 @@ func isLimitError(err error, limit string) bool {
 	return errors.Is(err, troupe.ErrOverloaded) && errors.As(err, &reached) && reached.Limit == limit
 }
 
-// fill makes as many calls at once as may wait, sees that they do, and then that each of many more is refused.
+// fill makes as many calls at once as may wait, sees that they do, and then that each of many more
+// is refused.
 func fillToLimit(t *testing.T, most int, limit string, waiting func() int, more int, call func() error) (answers chan error) {
 	t.Helper()
 	answers = make(chan error, most)
@@ -105,7 +106,8 @@ func fillToLimit(t *testing.T, most int, limit string, waiting func() int, more 
 	return answers
 }
 
-// flood makes n calls at once. What was refused at the limit is counted, what else comes of them is passed on.
+// flood makes n calls at once. What was refused at the limit is counted, what else comes of them is
+// passed on.
 func flood(n int, limit string, call func() error) (refused chan struct{}, others chan error) {
 	refused, others = make(chan struct{}, n), make(chan error, n)
 	for range n {
@@ -209,7 +211,8 @@ func TestE45StuckStateMachineIsBounded(t *testing.T) {
 			t.Errorf("%d messages stand in the mailbox of %s", a.MailboxDepth, a.Name)
 		}
 	}
-	// What waits takes a goroutine of some KiB. Without a bound the reads alone would take ten times of this.
+	// What waits takes a goroutine of some KiB. Without a bound the reads alone would take ten times
+	// of this.
 	if after := heapBytes(); after > before+(maxReads+maxWrites)*(16<<10)+(16<<20) {
 		t.Errorf("memory grew from %d to %d MiB", before>>20, after>>20)
 	}
@@ -224,7 +227,8 @@ func TestE45StuckStateMachineIsBounded(t *testing.T) {
 	}
 }
 
-// The leader's disk stands still for less than an election timeout, which is long here, while its followers' disks commit.
+// The leader's disk stands still for less than an election timeout, which is long here, while its
+// followers' disks commit.
 func TestE45LeaderWithStuckDiskIsBounded(t *testing.T) {
 	const maxUncommitted, memory, writes, size = 1 << 20, 256 << 10, 2000, 16 << 10
 	gates := map[uint64]*gate{1: newGate(), 2: newGate(), 3: newGate()}

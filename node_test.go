@@ -17,8 +17,8 @@ import (
 	"github.com/troupe-raft/troupe"
 )
 
-// counter is an in-memory state machine: each command adds its number; the result is the sum so far. It counts how often
-// each command was applied, to tell a write that took effect twice.
+// counter is an in-memory state machine: each command adds its number; the result is the sum so
+// far. It counts how often each command was applied, to tell a write that took effect twice.
 type counter struct {
 	mu      sync.Mutex
 	sum     uint64
@@ -69,7 +69,8 @@ type testCluster struct {
 	counters map[uint64]*counter // the one in use by each member
 }
 
-// patience bounds every wait of these tests: generous, since what is waited for is an event, not a time.
+// patience bounds every wait of these tests: generous, since what is waited for is an event, not a
+// time.
 const testTimeout = 2 * time.Minute
 
 func startTestCluster(t *testing.T, size int, configure func(*troupe.Config)) *testCluster {
@@ -141,7 +142,8 @@ func (c *testCluster) propose(id uint64, command string) troupe.Result {
 	return r
 }
 
-// agree waits until every running member has applied the same, and checks that no command was applied twice.
+// agree waits until every running member has applied the same, and checks that no command was
+// applied twice.
 func (c *testCluster) requireAgreement() {
 	c.t.Helper()
 	ctx := c.context()
@@ -237,7 +239,8 @@ func TestLeadershipTransferTargets(t *testing.T) {
 	for try := 1; ; try++ {
 		leader = c.leader()
 		term := leader.Term()
-		// etcd's clients ask for that too, when they find no other way to say who shall lead: it leads already.
+		// etcd's clients ask for that too, when they find no other way to say who shall lead: it leads
+		// already.
 		itself := leader.TransferLeadership(c.context(), leader.ID())
 		stranger := leader.TransferLeadership(c.context(), 99)
 		if now := c.leader(); now != leader || now.Term() != term { // so has a machine that stalled for an election timeout
@@ -277,8 +280,8 @@ func TestMinorityAcknowledgesNothing(t *testing.T) {
 	c.requireAgreement()
 }
 
-// Every actor of the tree fails, now and at each kind of message that it gets, while three clients write: the node is
-// rebuilt from disk, and nothing is lost or applied twice.
+// Every actor of the tree fails, now and at each kind of message that it gets, while three clients
+// write: the node is rebuilt from disk, and nothing is lost or applied twice.
 func TestEveryActorFailsUnderLoad(t *testing.T) {
 	crashes := []troupe.CrashPoint{
 		{Actor: ""}, {Actor: "log"}, {Actor: "log/reader"}, {Actor: "machine"},

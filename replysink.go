@@ -6,9 +6,9 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// replySink delivers the results, read points and leader changes that this node's actors send to the
-// program. It is a process of the actor system, but not an actor: it runs on the sender's goroutine,
-// so it must not wait.
+// replySink delivers the results, read points and leader changes that this node's actors send to
+// the program. It is a process of the actor system, but not an actor: it runs on the sender's
+// goroutine, so it must not wait.
 type replySink struct{ node *Node }
 
 // SendUserMessage delivers one message of an actor.

@@ -54,8 +54,8 @@ func (n *Node) hasLinkUp() bool {
 	return false
 }
 
-// runUntilStopped retries pending requests once per heartbeat until the actors have stopped. Then it
-// releases the node's resources.
+// runUntilStopped retries pending requests once per heartbeat until the actors have stopped. Then
+// it releases the node's resources.
 func (n *Node) runUntilStopped() {
 	ticker := time.NewTicker(n.config.Timing.HeartbeatInterval)
 	defer ticker.Stop()

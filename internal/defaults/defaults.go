@@ -1,5 +1,6 @@
-// Package defaults holds the default of every limit, size and duration that an option or a flag can change, so that a
-// library's option and a command's flag of the same name have the same default. docs/limits.md explains each limit.
+// Package defaults holds the default of every limit, size and duration that an option or a flag can
+// change, so that a library's option and a command's flag of the same name have the same default.
+// docs/limits.md explains each limit.
 //
 // A zero option means its default. Packages fill it in with cmp.Or:
 //
