@@ -18,7 +18,7 @@ const (
 
 // sizeExceptions are files that may be longer, and functions: "file: function".
 var sizeExceptions = []string{
-	"kv/mvcc/mvcc_test.go", "kv/watch_test.go", "persistence/vfs/mem_test.go", "raft/logterms_test.go",
+	"kv/mvcc/mvcc_test.go", "kv/watch_test.go", "kv/watchservice_test.go", "persistence/vfs/mem_test.go", "raft/logterms_test.go",
 	"tests/bench/stages.go: profileBoth",
 }
 
