@@ -101,17 +101,9 @@ func (s *kvService) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse,
 	if s.quota.exceeded() {
 		return nil, s.countRefusal(limitQuota, rpctypes.ErrGRPCNoSpace)
 	}
-	command, err := mvcc.EncodePut(r)
-	if err != nil {
-		return nil, toStatus(err)
-	}
-	result, err := s.propose(ctx, command)
+	response, err := write(ctx, s, r, mvcc.EncodePut, mvcc.DecodePut)
 	if err != nil {
 		return nil, err
-	}
-	response, err := mvcc.DecodePut(result)
-	if err != nil {
-		return nil, toStatus(err)
 	}
 	s.headers.Fill(&response.Header)
 	return response, nil
@@ -121,17 +113,9 @@ func (s *kvService) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (
 	if err := checkDeleteRange(r); err != nil {
 		return nil, err
 	}
-	command, err := mvcc.EncodeDeleteRange(r)
-	if err != nil {
-		return nil, toStatus(err)
-	}
-	result, err := s.propose(ctx, command)
+	response, err := write(ctx, s, r, mvcc.EncodeDeleteRange, mvcc.DecodeDeleteRange)
 	if err != nil {
 		return nil, err
-	}
-	response, err := mvcc.DecodeDeleteRange(result)
-	if err != nil {
-		return nil, toStatus(err)
 	}
 	s.headers.Fill(&response.Header)
 	return response, nil
@@ -166,16 +150,7 @@ func (s *kvService) writeTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResp
 	if s.quota.exceeded() && txnHasPut(r) {
 		return nil, s.countRefusal(limitQuota, rpctypes.ErrGRPCNoSpace)
 	}
-	command, err := mvcc.EncodeTxn(r)
-	if err != nil {
-		return nil, toStatus(err)
-	}
-	result, err := s.propose(ctx, command)
-	if err != nil {
-		return nil, err
-	}
-	response, err := mvcc.DecodeTxn(result)
-	return response, toStatus(err)
+	return write(ctx, s, r, mvcc.EncodeTxn, mvcc.DecodeTxn)
 }
 
 // readTxn serves a transaction that writes nothing, without the log.
@@ -207,17 +182,9 @@ func txnIsSerializable(r *pb.TxnRequest) bool {
 }
 
 func (s *kvService) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.CompactionResponse, error) {
-	command, err := mvcc.EncodeCompaction(r)
-	if err != nil {
-		return nil, toStatus(err)
-	}
-	result, err := s.propose(ctx, command)
+	response, err := write(ctx, s, r, mvcc.EncodeCompaction, mvcc.DecodeCompaction)
 	if err != nil {
 		return nil, err
-	}
-	response, err := mvcc.DecodeCompaction(result)
-	if err != nil {
-		return nil, toStatus(err)
 	}
 	if r.Physical {
 		store, err := s.store.Get(ctx)
@@ -238,19 +205,27 @@ func (s *kvService) countRefusal(limit string, err error) error {
 	return err
 }
 
-// propose replicates a command and returns the result of this member's Apply. The error is one to
-// return to the client.
-func (s *kvService) propose(ctx context.Context, command []byte) ([]byte, error) {
+// write proposes a request as a command and returns the decoded result of this member's Apply. The
+// error is a gRPC status.
+func write[Request, Response any](
+	ctx context.Context, s *kvService, r Request,
+	encode func(Request) ([]byte, error), decode func([]byte) (Response, error),
+) (response Response, err error) {
+	command, err := encode(r)
+	if err != nil {
+		return response, toStatus(err)
+	}
 	if len(command) > s.maxRequestBytes {
-		return nil, s.countRefusal(limitRequestBytes, rpctypes.ErrGRPCRequestTooLarge)
+		return response, s.countRefusal(limitRequestBytes, rpctypes.ErrGRPCRequestTooLarge)
 	}
 	ctx, cancel := s.withTimeout(ctx)
 	defer cancel()
 	result, err := s.consensus.Propose(ctx, command)
 	if err != nil {
-		return nil, toStatus(err)
+		return response, toStatus(err)
 	}
-	return result.Value, nil
+	response, err = decode(result.Value)
+	return response, toStatus(err)
 }
 
 // withView calls read with the store's newest view once that is as recent as the mode guarantees.

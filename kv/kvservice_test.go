@@ -307,19 +307,19 @@ func TestRequireLeaderIsRefusedWithoutLeader(t *testing.T) {
 func TestRequestsWaitForAReopenedStore(t *testing.T) {
 	ts := startServer(t)
 	ts.put(t, "k", "v")
-	answered := make(chan error, 1)
+	responded := make(chan error, 1)
 	ts.consensus.Reopen(t, func() {
-		asked := ts.consensus.Reads[troupe.ReadLocal].Load()
+		before := ts.consensus.Reads[troupe.ReadLocal].Load()
 		go func() {
 			r, err := ts.kv.Range(testContext(t), &pb.RangeRequest{Key: []byte("k"), Serializable: true})
 			if err == nil && !bytes.Equal(r.Kvs[0].Value, []byte("v")) {
 				err = fmt.Errorf("got %v", r)
 			}
-			answered <- err
+			responded <- err
 		}()
-		eventually(t, "the request is waiting", func() bool { return ts.consensus.Reads[troupe.ReadLocal].Load() > asked })
+		eventually(t, "the request is waiting", func() bool { return ts.consensus.Reads[troupe.ReadLocal].Load() > before })
 	})
-	if err := <-answered; err != nil {
+	if err := <-responded; err != nil {
 		t.Error(err)
 	}
 }

@@ -139,11 +139,11 @@ func TestE45RangeAboveResponseBudgetIsRefused(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) { c.MaxAnswerBytes = 512 << 10 })
 	ts.fill(t)
 	inTxn := &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: allKeys}}}}
-	for name, ask := range map[string]func() error{
+	for name, call := range map[string]func() error{
 		"range": func() error { _, err := ts.kv.Range(testContext(t), allKeys); return err },
 		"txn":   func() error { _, err := ts.kv.Txn(testContext(t), inTxn); return err },
 	} {
-		if err := ask(); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "max-answer-bytes=524288") {
+		if err := call(); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "max-answer-bytes=524288") {
 			t.Errorf("%s of all keys: %v", name, err)
 		}
 	}

@@ -70,14 +70,11 @@ func checkTxn(r *pb.TxnRequest, maxOps int) error {
 			return rpctypes.ErrGRPCEmptyKey
 		}
 	}
-	for _, op := range r.GetSuccess() {
-		if err := checkOp(op, maxOps-ops); err != nil {
-			return err
-		}
-	}
-	for _, op := range r.GetFailure() {
-		if err := checkOp(op, maxOps-ops); err != nil {
-			return err
+	for _, branch := range [][]*pb.RequestOp{r.GetSuccess(), r.GetFailure()} {
+		for _, op := range branch {
+			if err := checkOp(op, maxOps-ops); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

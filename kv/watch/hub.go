@@ -52,11 +52,11 @@ type Consensus interface {
 //
 // # Slow watchers
 //
-// Every queue has a limit in bytes, and nobody waits for space in one. Where an event does not fit,
-// the watcher leaves the live feed, and its stream reads from the store's history what the watcher
-// lacks (fallBackToHistory). A watch that starts in the past begins that way, and after an overflow
-// of the hub's own queue every watcher goes that way. So a slow client costs a bounded buffer and
-// its own reads of history, and no other client waits for it.
+// Every queue has a limit in bytes, and neither Apply nor the hub waits for space. Where an event
+// does not fit, the watcher leaves the live feed, and its stream reads from the store's history
+// what the watcher lacks (fallBackToHistory). A watch that starts in the past begins that way, and
+// after an overflow of the hub's own queue every watcher goes that way. So a slow client costs a
+// bounded buffer and its own reads of history, and no other client waits for it.
 //
 // # Catching up
 //

@@ -70,12 +70,12 @@ func TestCreatedResponsePrecedesCancellation(t *testing.T) {
 	create(1)
 	s.takePending()
 	s.hub.goLive(s, liveThresholdRevisions)
-	piece, ok := s.planHistory()
+	read, ok := s.planHistory()
 	if !ok {
 		t.Fatal("nothing is planned")
 	}
 	create(1)
-	if err := s.cancelCompacted(piece.from, 4); err != nil {
+	if err := s.cancelCompacted(read.from, 4); err != nil {
 		t.Fatal(err)
 	}
 	if len(out.responses) != 1 || out.responses[0].WatchId != 0 || !out.responses[0].Canceled {
@@ -152,17 +152,17 @@ func TestHistoryPrecedesTheQueueAfterFallback(t *testing.T) {
 		put(value) // the third does not fit
 	}
 	hub.goLive(s, liveThresholdRevisions)
-	piece, ok := s.planHistory()
-	if !ok || piece.from != 2 {
-		t.Fatalf("history is planned from %d", piece.from)
+	read, ok := s.planHistory()
+	if !ok || read.from != 2 {
+		t.Fatalf("history is planned from %d", read.from)
 	}
 	put("4")
 	_, frames, _ := s.takePending()
 	step("before its history", frames, "")
-	if err := s.readPlanned(&piece); err != nil {
+	if err := s.readPlanned(&read); err != nil {
 		t.Fatal(err)
 	}
-	step("its history", s.historyResponses(&piece), "put k=1@2, put k=2@3, put k=3@4")
+	step("its history", s.historyResponses(&read), "put k=1@2, put k=2@3, put k=3@4")
 	_, frames, _ = s.takePending()
 	step("its queue", frames, "put k=4@5")
 }

@@ -1,4 +1,4 @@
-// Package conformance tests that Troupe answers as etcd v3.7.3 does: to etcdctl, command by
+// Package conformance tests that Troupe responds as etcd v3.7.3 does: to etcdctl, command by
 // command, and to clientv3's protobuf requests, thousands of random ones compared with a real etcd
 // field by field.
 //
