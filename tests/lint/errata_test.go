@@ -33,6 +33,7 @@ var (
 	ruleWhere      = regexp.MustCompile(`(?m)^\| P(\d+) `)
 	ruleCited      = regexp.MustCompile(`\bP(\d+)\b`)
 	ruleOfProtocol = regexp.MustCompile(`docs/protocol\.md P(\d+)`)
+	docCited       = regexp.MustCompile(`(?:^|[^\w/])(docs/[a-z0-9/-]+\.md)\b`)
 	sectionCited   = regexp.MustCompile(`docs/protocol\.md[,:]? \(?"([^"]+)"`)
 )
 
@@ -142,22 +143,10 @@ func TestProtocolRulesAreNumbered(t *testing.T) {
 	}
 }
 
-// Errata and rules that code and documents cite are those that docs/errata.md and docs/protocol.md
-// hold.
+// What code and documents cite of docs/ is there: files, errata, and rules and sections of the
+// protocol.
 func TestCitedErrataAndRulesExist(t *testing.T) {
-	errataText, protocolText := readDoc(t, errataFile), readDoc(t, protocolFile)
-	errata, rules, sections := names{}, names{}, names{}
-	for _, n := range numbers(erratumHeading, errataText) {
-		errata[n] = true
-	}
-	for _, n := range numbers(ruleDefined, protocolText) {
-		rules[n] = true
-	}
-	for _, line := range strings.Split(protocolText, "\n") {
-		if title, ok := strings.CutPrefix(line, "## "); ok {
-			sections[title] = true
-		}
-	}
+	c := newCited(t)
 	err := filepath.WalkDir("../..", func(file string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			if entry != nil && (entry.Name() == ".git" || entry.Name() == "testdata") {
@@ -169,23 +158,54 @@ func TestCitedErrataAndRulesExist(t *testing.T) {
 		if extension != ".go" && extension != ".md" && extension != ".proto" || strings.HasSuffix(file, ".pb.go") {
 			return nil
 		}
+		rules := ruleOfProtocol
+		if extension == ".md" {
+			rules = ruleCited
+		}
 		for i, line := range strings.Split(readDoc(t, file), "\n") {
-			checkNumbers(t, file, i+1, "erratum E", erratumCited, line, errata)
-			pattern := ruleOfProtocol
-			if extension == ".md" {
-				pattern = ruleCited
-			}
-			checkNumbers(t, file, i+1, "rule P", pattern, line, rules)
-			for _, m := range sectionCited.FindAllStringSubmatch(line, -1) {
-				if !sections[m[1]] {
-					t.Errorf("%s:%d: docs/protocol.md has no section %q", file, i+1, m[1])
-				}
-			}
+			c.check(t, file, i+1, line, rules)
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// cited is what may be cited of docs/errata.md and docs/protocol.md.
+type cited struct{ errata, rules, sections names }
+
+func newCited(t *testing.T) cited {
+	t.Helper()
+	protocol := readDoc(t, protocolFile)
+	c := cited{names{}, names{}, names{}}
+	for _, n := range numbers(erratumHeading, readDoc(t, errataFile)) {
+		c.errata[n] = true
+	}
+	for _, n := range numbers(ruleDefined, protocol) {
+		c.rules[n] = true
+	}
+	for _, line := range strings.Split(protocol, "\n") {
+		if title, ok := strings.CutPrefix(line, "## "); ok {
+			c.sections[title] = true
+		}
+	}
+	return c
+}
+
+func (c cited) check(t *testing.T, file string, at int, line string, rules *regexp.Regexp) {
+	t.Helper()
+	checkNumbers(t, file, at, "erratum E", erratumCited, line, c.errata)
+	checkNumbers(t, file, at, "rule P", rules, line, c.rules)
+	for _, m := range docCited.FindAllStringSubmatch(line, -1) {
+		if _, err := os.Stat(filepath.Join("../..", m[1])); err != nil {
+			t.Errorf("%s:%d: no file %s", file, at, m[1])
+		}
+	}
+	for _, m := range sectionCited.FindAllStringSubmatch(line, -1) {
+		if !c.sections[m[1]] {
+			t.Errorf("%s:%d: docs/protocol.md has no section %q", file, at, m[1])
+		}
 	}
 }
 
