@@ -154,13 +154,13 @@ func chosen(bank []Mutation, only string) ([]Mutation, error) {
 }
 
 func TestOnlyThatMatchesNothingFails(t *testing.T) {
-	for only, want := range map[string]int{"": len(Bank()), "^a second vote in a term$": 1, "nothing of that name": 0, "(": 0} {
+	for only, want := range map[string]int{"": len(Bank()), "^second vote in a term$": 1, "nothing of that name": 0, "(": 0} {
 		some, err := chosen(Bank(), only)
 		if len(some) != want || (err == nil) != (want > 0) {
 			t.Errorf("-only %q: %d mutations, %v", only, len(some), err)
 		}
 	}
-	if _, err := chosen(Bank(), "nothing of that name"); err == nil || !strings.Contains(err.Error(), "a second vote in a term") {
+	if _, err := chosen(Bank(), "nothing of that name"); err == nil || !strings.Contains(err.Error(), "second vote in a term") {
 		t.Errorf("the error does not list the mutations: %v", err)
 	}
 }

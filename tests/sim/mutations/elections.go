@@ -4,8 +4,8 @@ import "github.com/troupe-raft/troupe/internal/mutation"
 
 var elections = []Mutation{
 	{
-		Name:   "a vote is said before its sync",
-		Breaks: "a granted vote leaves at once, while term and vote are on their way to the disk (E1)",
+		Name:   "vote sent before its sync",
+		Breaks: "a granted vote leaves while term and vote are not on disk (E1)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "handleRequestVote").Replace(
 			`_n.persist(&messages.Append{___fields, Deferred: _list{_promise(_candidate, _role, _index, _answer)}})`, `
 				_n.persist(&messages.Append{___fields})
@@ -13,36 +13,36 @@ var elections = []Mutation{
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"persist before send"},
 	},
 	{
-		Name:   "a candidate asks before its own vote is on disk",
-		Breaks: "vote requests leave at once, and not with the sync of the new term (E1)",
+		Name:   "vote request sent before its sync",
+		Breaks: "vote requests leave before the new term and the own vote are on disk (E1)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "becomeCandidate").Replace(
 			`_a.Deferred = append(_a.Deferred, _promise(_id, _role, _index, _request))`,
 			`n.sendToPeer(_id, _request)`)},
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"persist before send"},
 	},
 	{
-		Name:   "the vote is not saved",
-		Breaks: "the hard state goes to the disk without the vote",
+		Name:   "vote is not stored",
+		Breaks: "the hard state is stored without the vote",
 		Edits: []mutation.Edit{mutation.In("actors/node", "Node.persist").Replace(
 			`messages.HardState{___before, Vote: _vote, ___after}`,
 			`messages.HardState{___before, ___after}`)},
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"persist before send", "quorum elects"},
 	},
 	{
-		Name:   "the vote is not even remembered",
-		Breaks: "a voter grants and keeps no vote: the next candidate of the term gets another",
+		Name:   "vote is not recorded",
+		Breaks: "a voter grants and records no vote: the next candidate of the term receives another",
 		Edits:  []mutation.Edit{mutation.In("actors/node", "handleRequestVote").Delete(`_n.vote = _d.Vote`)},
 		Hunt:   Hunt{Profile: "network"}, Caught: []string{"persist before send"},
 	},
 	{
-		Name:   "a restarted actor loses its vote",
-		Breaks: "a new incarnation takes the term from the disk and forgets the vote (E14)",
+		Name:   "vote is lost in a restart",
+		Breaks: "a new incarnation recovers the term and not the vote (E14)",
 		Edits:  []mutation.Edit{mutation.In("actors/node", "handleRecovered").Replace(`_m.HardState.GetVote()`, `0`)},
 		Hunt:   Hunt{Profile: "crashes"}, Caught: []string{"term and vote monotonic"},
 	},
 	{
-		Name:   "the term is taken from the log",
-		Breaks: "a new incarnation believes the term of its last entry and not the saved one",
+		Name:   "term is recovered from the log",
+		Breaks: "a new incarnation takes the term of its last entry instead of the stored one",
 		Edits: []mutation.Edit{mutation.In("actors/node", "handleRecovered").InsertAfter(
 			`_n.term, _n.vote = _term, _vote`, `
 				if k := len(m.Runs); k > 0 && m.Runs[k-1].Term < _n.term {
@@ -52,15 +52,15 @@ var elections = []Mutation{
 	},
 	{
 		Name:   "stepping down clears the vote",
-		Breaks: "a candidate that hears the leader of its term forgets whom it voted for (E2)",
+		Breaks: "a candidate that follows the leader of its term clears its vote (E2)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "becomeFollower").Replace(
 			`if _higher { _n.term, _n.vote = _term, 0 }`,
 			`_n.term, _n.vote = _term, 0`)},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"term and vote monotonic"},
 	},
 	{
-		Name:   "a second vote in a term",
-		Breaks: "whoever asks gets the vote, whether it was given or not",
+		Name:   "second vote in a term",
+		Breaks: "a voter grants every request, whether it has voted or not",
 		Edits: []mutation.Edit{mutation.In("raft", "DecideVote").Replace(
 			`(_vote == 0 || _vote == _r.Candidate) && _upToDate`,
 			`_upToDate`)},
@@ -75,19 +75,19 @@ var elections = []Mutation{
 	},
 	{
 		Name:   "up to date by term only",
-		Breaks: "of two logs that end in the same term the voter takes the shorter one too (§5.4.1)",
+		Breaks: "of two logs that end in the same term the voter accepts the shorter one too (§5.4.1)",
 		Edits:  []mutation.Edit{mutation.In("raft", "isUpToDate").Replace(`_lastIndex >= _l.last`, `true`)},
 		Hunt:   Hunt{Profile: "network"}, Caught: []string{"leader completeness"},
 	},
 	{
 		Name:   "half is a majority",
-		Breaks: "of four voters two elect a leader",
+		Breaks: "two of four voters elect a leader",
 		Edits:  []mutation.Edit{mutation.In("raft", "Majority.countVotes").Replace(`len(_m)/2 + 1`, `(len(_m) + 1) / 2`)},
 		Hunt:   Hunt{Profile: "network", Nodes: 4}, Caught: []string{"quorum elects"},
 	},
 	{
 		Name:   "votes of an earlier term count",
-		Breaks: "a candidate counts late answers to its former campaign",
+		Breaks: "a candidate counts late responses to an earlier election",
 		Edits: []mutation.Edit{mutation.In("actors/node", "candidate.receive").Replace(
 			`!_m.PreVote && _m.Term == _n.term`,
 			`!_m.PreVote`)},
@@ -95,14 +95,14 @@ var elections = []Mutation{
 	},
 	{
 		Name:   "pre-votes count as votes",
-		Breaks: "a candidate takes late pre-votes, which promise nothing, for votes",
+		Breaks: "a candidate counts late pre-votes, which bind nobody, as votes",
 		Edits: []mutation.Edit{mutation.In("actors/node", "candidate.receive").Replace(
 			`!_m.PreVote && _m.Term == _n.term`,
 			`_m.Term == _n.term`)},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"quorum elects"},
 	},
 	{
-		Name:   "a pre-vote moves the term",
+		Name:   "pre-vote raises the term",
 		Breaks: "the term rule is applied to pre-votes too (E15)",
 		Edits: []mutation.Edit{mutation.In("raft", "DecideVote").Replace(
 			`VoteDecision{Grant: true, Vote: _v.Vote, ResponseTerm: _term}`,
@@ -110,8 +110,8 @@ var elections = []Mutation{
 		Hunt: Hunt{Profile: "calm"}, Caught: []string{"pre-vote changes nothing"},
 	},
 	{
-		Name:   "a pre-vote resets the election timer",
-		Breaks: "a granted pre-vote counts as having heard of a leader (E15)",
+		Name:   "pre-vote resets the election timer",
+		Breaks: "a granted pre-vote counts as contact with a leader (E15)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "handleRequestVote").InsertBefore(
 			`if !_d.Grant || _m.PreVote { ___answer }`, `
 				if _d.Grant && _m.PreVote {
@@ -120,8 +120,8 @@ var elections = []Mutation{
 		Hunt: Hunt{Package: "./actors/node", Test: "TestE15PreVoteChangesNothing"},
 	},
 	{
-		Name:   "no stickiness",
-		Breaks: "who hears a leader grants pre-votes all the same: a member that was away disturbs (§9.6)",
+		Name:   "no leader stickiness",
+		Breaks: "a node with an active leader grants pre-votes: a returning member disrupts the cluster (§9.6)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "handleRequestVote").Replace(
 			`raft.VoterState{___fields, Sticky: _sticky}`,
 			`raft.VoterState{___fields}`)},
@@ -129,15 +129,15 @@ var elections = []Mutation{
 	},
 	{
 		Name:   "CheckQuorum is skipped",
-		Breaks: "a leader that hears nobody leads on (E19)",
+		Breaks: "a leader without responses keeps leading (E19)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "hasQuorumContact").Replace(
 			`_now-time.Duration(_heard) < _timeout`,
 			`_heard < 1<<62`)},
 		Hunt: Hunt{Scenario: "check-quorum"}, Caught: []string{"script"},
 	},
 	{
-		Name:   "CheckQuorum counts a peer that is silent",
-		Breaks: "a leader counts the first of its peers as heard, whether it is or not (E19)",
+		Name:   "CheckQuorum counts a silent peer",
+		Breaks: "a leader counts its first peer as active in any case (E19)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "hasQuorumContact").Replace(
 			`return uint64(_p.lastContact)`, `
 				if _p == l.peers[0] {
@@ -147,14 +147,14 @@ var elections = []Mutation{
 		Hunt: Hunt{Scenario: "re-election"}, Caught: []string{"script"},
 	},
 	{
-		Name:   "a stale leader is not answered",
-		Breaks: "appends and heartbeats of an earlier term are dropped without a word: who is ahead stays alone (E17)",
+		Name:   "stale leader gets no response",
+		Breaks: "appends and heartbeats of an earlier term are dropped: a node with a higher term stays isolated (E17)",
 		Edits:  []mutation.Edit{mutation.In("actors/node", "stepTerm").Delete(`_n.refuseStaleLeader(_m)`)},
 		Hunt:   Hunt{Package: "./actors/node", Test: "TestE17StaleLeaderLearnsTheTerm"},
 	},
 	{
-		Name:   "messages of a former life are heard",
-		Breaks: "what the actors of an incarnation said before a crash is taken for the present one's",
+		Name:   "messages of an earlier incarnation count",
+		Breaks: "messages that actors sent before a crash are accepted after it",
 		Edits: []mutation.Edit{mutation.In("actors/node", "isStale").Replace(
 			`_m.GetIncarnation() != _own`,
 			`_m.GetIncarnation() == 0`)},

@@ -5,15 +5,15 @@ import "github.com/troupe-raft/troupe/internal/mutation"
 var reads = []Mutation{
 	{
 		Name:   "reads without a quorum",
-		Breaks: "a leader confirms its reads by itself",
+		Breaks: "a leader confirms its reads alone",
 		Edits: []mutation.Edit{mutation.In("actors/node", "confirmReads").Replace(
 			`return _p.ackedRound`,
 			`return l.reads.round`)},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"linearizable reads"},
 	},
 	{
-		Name:   "an answer confirms every round",
-		Breaks: "a heartbeat's answer of an earlier round counts for the newest (E26)",
+		Name:   "response confirms every round",
+		Breaks: "a heartbeat response of an earlier round counts for the newest (E26)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "handleHeartbeatResponse").Replace(`
 				if _m.Round > _p.ackedRound {
 					_p.ackedRound = min(_m.Round, _l.reads.round)
@@ -26,22 +26,22 @@ var reads = []Mutation{
 		Hunt: Hunt{Scenario: "stale-read-old-round"}, Caught: []string{"linearizable reads"},
 	},
 	{
-		Name:   "answers to an earlier term's rounds confirm reads",
-		Breaks: "a leader that leads once more counts the answers to heartbeats of its former term, whose rounds have the same numbers (E26)",
+		Name:   "responses of an earlier term confirm reads",
+		Breaks: "a leader that is elected again counts responses to heartbeats of its earlier term, whose rounds have the same numbers (E26)",
 		Edits: []mutation.Edit{mutation.In("raft", "TermRule").Delete(
 			`if _m.Term < _current { return TermStale }`)},
 		Hunt: Hunt{Scenario: "stale-read-old-term"}, Caught: []string{"stale term ignored"},
 	},
 	{
-		Name:   "reads wait on through a change of leaders",
-		Breaks: "a leader that steps down keeps the reads that it has collected, and never responds to them",
+		Name:   "reads survive a leader change",
+		Breaks: "a leader that steps down keeps the reads that it collected and never responds to them",
 		Edits: []mutation.Edit{mutation.In("actors/node", "leader.leave").Delete(
 			`_l.refuseReads(_l.reads.takeCollected(), _why)`)},
 		Hunt: Hunt{Scenario: "stale-read"}, Caught: []string{"script"},
 	},
 	{
-		Name:   "a read joins a round that has begun",
-		Breaks: "a read shares the request that the handle has sent before it was asked (E28)",
+		Name:   "read joins a request in flight",
+		Breaks: "a read shares a request that the session sent before the read arrived (E28)",
 		Edits: []mutation.Edit{mutation.In("internal/session", "join").InsertAfter(
 			`_b := _line.gathering`, `
 				if _line.inFlight != nil && _b == nil {
@@ -53,8 +53,8 @@ var reads = []Mutation{
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"linearizable reads", "linearizability"},
 	},
 	{
-		Name:   "a new life serves what the last one had applied",
-		Breaks: "the handle keeps its applied index when the node's actors start anew, while the state machine is behind it",
+		Name:   "new incarnation serves the old applied index",
+		Breaks: "the session keeps its applied index when the node's actors restart, while the state machine is behind it",
 		Edits: []mutation.Edit{mutation.In("internal/session", "reads.deliverIncarnation").Replace(
 			`_r.incarnation, _r.applied = _incarnation, 0`,
 			`_r.incarnation = _incarnation`)},
@@ -62,7 +62,7 @@ var reads = []Mutation{
 	},
 	{
 		Name:   "reads before the first commit of the term",
-		Breaks: "a new leader answers with what it knew to be committed as a follower (E25)",
+		Breaks: "a new leader responds with the commit index that it knew as a follower (E25)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "handleReadRequest").Replace(
 			`_l.log.commitIndex < _l.firstIndex`,
 			`_l.firstIndex == 0`)},
@@ -70,7 +70,7 @@ var reads = []Mutation{
 	},
 	{
 		Name:   "half a quorum confirms a read",
-		Breaks: "the leader needs one answer, however many voters there are",
+		Breaks: "the leader needs one response, however many voters there are",
 		Edits: []mutation.Edit{mutation.In("actors/node", "confirmReads").Replace(
 			`_confirmed := _l.quorum.HighestAcknowledged(_round)`, `
 				_confirmed := uint64(0)
@@ -83,8 +83,8 @@ var reads = []Mutation{
 		Hunt: Hunt{Scenario: "read-without-quorum"}, Caught: []string{"linearizable reads", "script"},
 	},
 	{
-		Name:   "the lease is not shortened by drift",
-		Breaks: "a leader trusts its lease for its full length on a slow clock (E21)",
+		Name:   "lease ignores clock drift",
+		Breaks: "a leader relies on its lease for its full length on a slow clock (E21)",
 		Edits:  []mutation.Edit{mutation.In("raft", "LeaderDuration").Replace(`scalePerMille(_l.Length, _share)`, `_l.Length`)},
 		Hunt:   Hunt{Package: "./raft", Test: "TestE21FollowerPeriodEndsAfterLeaderPeriod"},
 	},
