@@ -9,14 +9,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 // subject is what a seed is tried on: a profile or a scenario.
 type target struct {
 	kind, name string // "profile" or "scenario"
-	run        func(sim.Options) *sim.Result
-	options    sim.Options // all but the seed
+	run        func(world.Options) *world.Result
+	options    world.Options // all but the seed
 }
 
 // campaign is every seed on every subject, seed by seed. Workers take jobs in order and each runs its worlds on one
@@ -43,7 +43,7 @@ type job struct {
 
 type outcome struct {
 	job
-	result *sim.Result
+	result *world.Result
 }
 
 func (c *campaign) jobs() int { return c.seeds.count * len(c.targets) }
@@ -148,7 +148,7 @@ func (c *campaign) watch(over <-chan struct{}) {
 }
 
 // perform plays one seed. A panic of the simulator itself is a failure of that seed, not the end of all.
-func (s *target) runSeed(seed uint64) *sim.Result {
+func (s *target) runSeed(seed uint64) *world.Result {
 	o := s.options
 	o.Seed = seed
 	return recoverPanics(s.run, o)
@@ -157,10 +157,10 @@ func (s *target) runSeed(seed uint64) *sim.Result {
 // simulatorInvariant is the invariant of worlds that did not come to their end.
 const simulatorInvariant = "the simulator works"
 
-func recoverPanics(play func(sim.Options) *sim.Result, o sim.Options) (r *sim.Result) {
+func recoverPanics(play func(world.Options) *world.Result, o world.Options) (r *world.Result) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			r = &sim.Result{Options: o, Nodes: o.Nodes, Failure: &sim.Failure{
+			r = &world.Result{Options: o, Nodes: o.Nodes, Failure: &world.Failure{
 				Invariant: simulatorInvariant, Text: fmt.Sprintf("it panicked: %v\n%s", reason, debug.Stack()),
 			}}
 		}

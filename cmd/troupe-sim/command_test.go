@@ -10,9 +10,10 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/checker"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
+	"github.com/troupe-raft/troupe/internal/sim/scenario"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 func checkOutput(t *testing.T, r commandResult, code int, parts ...string) {
@@ -50,8 +51,8 @@ func TestAFailureTellsSeedPromiseAndReplayCommand(t *testing.T) {
 
 // What a failure says is what makes the same history: the replay command is read back into the very same options.
 func TestTheReplayCommandMakesTheSameOptions(t *testing.T) {
-	var played sim.Options
-	th := fakeRunner(func(o sim.Options) *sim.Failure {
+	var played world.Options
+	th := fakeRunner(func(o world.Options) *world.Failure {
 		played = o
 		return failsAt(o.Seed)(o)
 	})
@@ -108,7 +109,7 @@ func TestAnInterruptedRunTellsWhatItHasAndIsNoSuccess(t *testing.T) {
 }
 
 func TestAPanicOfTheSimulatorIsAFailureOfItsSeed(t *testing.T) {
-	th := fakeRunner(func(o sim.Options) *sim.Failure {
+	th := fakeRunner(func(o world.Options) *world.Failure {
 		if o.Seed == 2 {
 			panic("index out of range")
 		}
@@ -119,7 +120,7 @@ func TestAPanicOfTheSimulatorIsAFailureOfItsSeed(t *testing.T) {
 
 func TestMistakesAreToldBeforeAnythingRuns(t *testing.T) {
 	var played atomic.Int64
-	th := fakeRunner(func(sim.Options) *sim.Failure { played.Add(1); return nil })
+	th := fakeRunner(func(world.Options) *world.Failure { played.Add(1); return nil })
 	for _, c := range []struct {
 		args []string
 		says string
@@ -174,7 +175,7 @@ func TestTheListHasALineOnEverything(t *testing.T) {
 		t.Fatalf("exit code %d", r.code)
 	}
 	var names []string
-	for _, sc := range sim.Scenarios() {
+	for _, sc := range scenario.Scenarios() {
 		names = append(names, sc.Name)
 	}
 	for _, p := range fault.Profiles {
@@ -218,7 +219,7 @@ func TestTheReportForMachinesHasWhatTheTableHas(t *testing.T) {
 
 // Whatever the simulator learns to count stands in the summary by itself.
 func TestEveryCountIsInTheSummary(t *testing.T) {
-	var c sim.Counts
+	var c world.Counts
 	all, next := reflect.ValueOf(&c).Elem(), int64(0)
 	var count func(reflect.Value)
 	count = func(v reflect.Value) {
@@ -281,12 +282,12 @@ func TestFreshSeedsAreToldAndDiffer(t *testing.T) {
 
 // A story's script that is too strict for one seed in a hundred thousand is worth a look, and no reason to refuse a change.
 func TestABreachThatIsExcusedIsToldAndIsNoFailureOfTheRun(t *testing.T) {
-	both := func(o sim.Options) *sim.Failure {
+	both := func(o world.Options) *world.Failure {
 		switch o.Seed {
 		case 3:
-			return &sim.Failure{Invariant: "script", Text: "not within 1s: all follow one leader"}
+			return &world.Failure{Invariant: "script", Text: "not within 1s: all follow one leader"}
 		case 8:
-			return &sim.Failure{Invariant: "log matching", Text: "two entries at index 3"}
+			return &world.Failure{Invariant: "log matching", Text: "two entries at index 3"}
 		}
 		return nil
 	}

@@ -5,9 +5,9 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/internal/sim/history"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 // group is a row of counts.
@@ -35,7 +35,7 @@ func (g group) text() string {
 	return strings.Join(words, ", ")
 }
 
-// The fields of sim.Counts by the row that they stand in.
+// The fields of world.Counts by the row that they stand in.
 var rowOf = map[string]string{
 	"Messages": "network", "Lost": "network", "Doubled": "network", "Late": "network", "Elections": "log", "Committed": "log",
 	"FailedOperations": "disks", "RefusedForSpace": "disks", "FailedReads": "disks", "FlippedReads": "disks",
@@ -50,13 +50,13 @@ var rows = []string{
 
 // groups puts the counts into rows. Counts has a field for whatever the simulator learns to count, so the rows are made from
 // its type: nothing that is counted can be left out.
-func groups(c *sim.Counts) []group {
+func groups(c *world.Counts) []group {
 	all := map[string][]field{}
 	add := func(row string, fields ...field) { all[row] = append(all[row], fields...) }
 	add("faults", named(c.Faults[:], func(k int) string { return fault.Kind(k).String() })...)
-	add("power cuts", named(c.CrashImages[:], func(k int) string { return sim.CrashImage(k).String() })...)
-	add("stops", named(c.Stops[:], func(k int) string { return sim.Stop(k).String() })...)
-	add("crashes", named(c.Crashed[:], func(k int) string { return sim.CrashPoint(k).Actor() })...)
+	add("power cuts", named(c.CrashImages[:], func(k int) string { return world.CrashImage(k).String() })...)
+	add("stops", named(c.Stops[:], func(k int) string { return world.Stop(k).String() })...)
+	add("crashes", named(c.Crashed[:], func(k int) string { return world.CrashPoint(k).Actor() })...)
 	kinds, became := operations(c)
 	add("operations", kinds...)
 	add("outcomes", became...)
@@ -94,7 +94,7 @@ func named(counts []int, name func(kind int) string) (all []field) {
 }
 
 // operations are the clients' operations by kind, and by what became of them.
-func operations(c *sim.Counts) (kinds, became []field) {
+func operations(c *world.Counts) (kinds, became []field) {
 	for kind, outcomes := range c.Operations {
 		total := 0
 		for outcome, n := range outcomes {

@@ -7,14 +7,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 // stage is a theatre whose worlds fail as a test wants it.
-func fakeRunner(fails func(sim.Options) *sim.Failure) runner {
+func fakeRunner(fails func(world.Options) *world.Failure) runner {
 	t := simulator()
-	t.runProfile = func(o sim.Options) *sim.Result {
+	t.runProfile = func(o world.Options) *world.Result {
 		nodes := o.Nodes
 		if nodes == 0 {
 			nodes = 5
@@ -23,7 +23,7 @@ func fakeRunner(fails func(sim.Options) *sim.Failure) runner {
 		if clients == 0 {
 			clients = 4
 		}
-		r := &sim.Result{Options: o, Nodes: nodes, Clients: clients, Steps: o.Steps, Virtual: time.Second, Hash: o.Seed * 31, Counts: sim.Counts{Handled: 1000}}
+		r := &world.Result{Options: o, Nodes: nodes, Clients: clients, Steps: o.Steps, Virtual: time.Second, Hash: o.Seed * 31, Counts: world.Counts{Handled: 1000}}
 		left := 10
 		if o.FaultLimit > 0 {
 			left = o.FaultLimit
@@ -40,13 +40,13 @@ func fakeRunner(fails func(sim.Options) *sim.Failure) runner {
 	return t
 }
 
-func neverFails(sim.Options) *sim.Failure { return nil }
+func neverFails(world.Options) *world.Failure { return nil }
 
 // at fails at these seeds.
-func failsAt(seeds ...uint64) func(sim.Options) *sim.Failure {
-	return func(o sim.Options) *sim.Failure {
+func failsAt(seeds ...uint64) func(world.Options) *world.Failure {
+	return func(o world.Options) *world.Failure {
 		if slices.Contains(seeds, o.Seed) {
-			return &sim.Failure{Invariant: "log matching", Text: "two entries at index 3", Step: 77, At: 1500 * time.Millisecond}
+			return &world.Failure{Invariant: "log matching", Text: "two entries at index 3", Step: 77, At: 1500 * time.Millisecond}
 		}
 		return nil
 	}

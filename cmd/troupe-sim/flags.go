@@ -10,9 +10,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/checker"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
+	"github.com/troupe-raft/troupe/internal/sim/scenario"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 // flags are the command line. Those under "the world" decide about histories, so a replay command needs them all
@@ -54,7 +55,7 @@ func addFlags(cmd *cobra.Command) *flags {
 	s.StringSliceVar(&f.scenarios, "scenario", nil, "scenarios instead of profiles, or all")
 	s.IntVar(&f.nodes, "nodes", 0, "members of each cluster (default: the seed decides)")
 	s.IntVar(&f.clients, "clients", 0, "clients of each cluster (default: the seed decides)")
-	s.IntVar(&f.steps, "steps", sim.DefaultSteps, "how many steps misfortune lasts")
+	s.IntVar(&f.steps, "steps", world.DefaultSteps, "how many steps misfortune lasts")
 	s.StringSliceVar(&f.without, "without", nil, "kinds of fault that do not happen")
 	s.IntVar(&f.faultLimit, "fault-limit", 0, "how many faults happen at most (default: no limit)")
 	s.IntVar(&f.workers, "workers", runtime.NumCPU(), "worlds at a time, each on one goroutine; the results do not depend on it")
@@ -146,7 +147,7 @@ func (f *flags) plan(cmd *cobra.Command, t runner) (*execution, error) {
 		}
 	}
 	p := &execution{flags: *f, runner: t}
-	options := sim.Options{Nodes: f.nodes, Clients: f.clients, Steps: f.steps, FaultLimit: f.faultLimit, AllSteps: f.all}
+	options := world.Options{Nodes: f.nodes, Clients: f.clients, Steps: f.steps, FaultLimit: f.faultLimit, AllSteps: f.all}
 	for _, name := range f.without {
 		kind, err := fault.ParseKind(name)
 		if err != nil {
@@ -161,7 +162,7 @@ func (f *flags) plan(cmd *cobra.Command, t runner) (*execution, error) {
 				return nil, usage("--%s does not go with --scenario: the script says who is there and what goes wrong", name)
 			}
 		}
-		subjects, err = t.scenarioTargets(f.scenarios, sim.Options{AllSteps: f.all})
+		subjects, err = t.scenarioTargets(f.scenarios, world.Options{AllSteps: f.all})
 	} else {
 		subjects, err = t.profileTargets(f.profiles, options)
 	}
@@ -188,7 +189,7 @@ func (f *flags) checkNumbers(cmd *cobra.Command) error {
 	return nil
 }
 
-func (t runner) profileTargets(names []string, options sim.Options) (all []target, err error) {
+func (t runner) profileTargets(names []string, options world.Options) (all []target, err error) {
 	if slices.Equal(names, []string{"all"}) {
 		names = t.profileNames()
 	}
@@ -207,7 +208,7 @@ func (t runner) profileTargets(names []string, options sim.Options) (all []targe
 	return all, nil
 }
 
-func (t runner) scenarioTargets(names []string, options sim.Options) (all []target, err error) {
+func (t runner) scenarioTargets(names []string, options world.Options) (all []target, err error) {
 	if slices.Equal(names, []string{"all"}) {
 		names = t.scenarioNames()
 	}
@@ -215,7 +216,7 @@ func (t runner) scenarioTargets(names []string, options sim.Options) (all []targ
 		if name == "all" {
 			return nil, usage("--scenario %s: all goes alone", strings.Join(names, ","))
 		}
-		i := slices.IndexFunc(t.scenarios, func(sc sim.Scenario) bool { return sc.Name == name })
+		i := slices.IndexFunc(t.scenarios, func(sc scenario.Scenario) bool { return sc.Name == name })
 		if i < 0 {
 			return nil, usage("--scenario: there is no %q%s; \"troupe-sim --list\" tells them all", name, didYouMean(name, t.scenarioNames()))
 		}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 // The report for machines. Its fields are added to, not renamed.
@@ -45,7 +45,7 @@ type hashed struct {
 	Steps  int    `json:"steps"`
 }
 
-func reportOf(s *target, r *sim.Result) *reported {
+func reportOf(s *target, r *world.Result) *reported {
 	f := r.Failure
 	return &reported{
 		Seed: r.Options.Seed, Target: s.nameOf(r), Members: r.Nodes, Invariant: f.Invariant, Text: f.Text, Step: f.Step,

@@ -15,8 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
+	"github.com/troupe-raft/troupe/internal/sim/scenario"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 // The exit codes are those of the troupe command where it has them.
@@ -47,13 +48,13 @@ var errReported = errors.New("told")
 // theatre is where worlds are made: the simulator itself, or what a test puts in its place.
 type runner struct {
 	profiles    []fault.Profile
-	scenarios   []sim.Scenario
-	runProfile  func(sim.Options) *sim.Result
-	runScenario func(sim.Scenario) func(sim.Options) *sim.Result
+	scenarios   []scenario.Scenario
+	runProfile  func(world.Options) *world.Result
+	runScenario func(scenario.Scenario) func(world.Options) *world.Result
 }
 
 func simulator() runner {
-	return runner{fault.Profiles, sim.Scenarios(), sim.Run, func(s sim.Scenario) func(sim.Options) *sim.Result { return s.Run }}
+	return runner{fault.Profiles, scenario.Scenarios(), world.Run, func(s scenario.Scenario) func(world.Options) *world.Result { return s.Run }}
 }
 
 // patience is how long worlds may run on after an interrupt before it is said that they do: nearly all are done long before.

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 // command is the command line that plays exactly the history of these options, from the repository's root.
-func (s *target) command(o sim.Options, more ...string) string {
+func (s *target) command(o world.Options, more ...string) string {
 	words := []string{"go run ./cmd/troupe-sim", fmt.Sprintf("--seeds %d", o.Seed)}
 	if s.kind == "scenario" {
 		words = append(words, "--scenario "+s.name)
@@ -20,7 +20,7 @@ func (s *target) command(o sim.Options, more ...string) string {
 }
 
 // nameOf is the scenario or profile of a result: a history that was shrunk may have another profile than its subject.
-func (s *target) nameOf(r *sim.Result) string {
+func (s *target) nameOf(r *world.Result) string {
 	if s.kind == "profile" {
 		return r.Options.Profile.Name
 	}
@@ -28,7 +28,7 @@ func (s *target) nameOf(r *sim.Result) string {
 }
 
 // worldFlags are the flags that make these options, but for the seed.
-func worldFlags(o sim.Options) []string {
+func worldFlags(o world.Options) []string {
 	words := []string{"--profile " + o.Profile.Name}
 	if o.Nodes != 0 {
 		words = append(words, fmt.Sprintf("--nodes %d", o.Nodes))
@@ -36,7 +36,7 @@ func worldFlags(o sim.Options) []string {
 	if o.Clients != 0 {
 		words = append(words, fmt.Sprintf("--clients %d", o.Clients))
 	}
-	if o.Steps != 0 && o.Steps != sim.DefaultSteps {
+	if o.Steps != 0 && o.Steps != world.DefaultSteps {
 		words = append(words, fmt.Sprintf("--steps %d", o.Steps))
 	}
 	if len(o.Without) > 0 {

@@ -11,8 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 // shrinker finds a smaller history that fails the same way. What is taken away from a world changes whatever its seed draws
@@ -28,7 +28,7 @@ type shrinker struct {
 	logf     func(format string, values ...any)
 
 	ctx     context.Context
-	best    *sim.Result
+	best    *world.Result
 	rounds  int
 	tried   map[string]int // by world: with how many seeds it was tried
 	began   time.Time
@@ -38,7 +38,7 @@ type shrinker struct {
 
 // shrunk is the smallest that was found.
 type shrunk struct {
-	from, result *sim.Result
+	from, result *world.Result
 	worlds       int
 	sameFailures int   // of a scenario: seeds that fail the same way
 	cut          error // why the search was ended before it had come to its end
@@ -47,7 +47,7 @@ type shrunk struct {
 // errShrinkTime: the search was ended by its own limit.
 var errShrinkTime = errors.New("the time for it (--shrink-for) was over")
 
-func (s *shrinker) shrink(ctx context.Context, failed *sim.Result) *shrunk {
+func (s *shrinker) shrink(ctx context.Context, failed *world.Result) *shrunk {
 	var cancel context.CancelFunc
 	s.ctx, cancel = context.WithTimeoutCause(ctx, s.limit, errShrinkTime)
 	defer cancel()
@@ -70,8 +70,8 @@ func (s *shrinker) progressText() string {
 }
 
 // play lets worlds of these options live, with the seeds from the given one on. One that was not played is nil.
-func (s *shrinker) tryOptions(o sim.Options, seeds int) []*sim.Result {
-	results := make([]*sim.Result, seeds)
+func (s *shrinker) tryOptions(o world.Options, seeds int) []*world.Result {
+	results := make([]*world.Result, seeds)
 	var next atomic.Int64
 	var working sync.WaitGroup
 	for range min(s.workers, seeds) {
@@ -93,7 +93,7 @@ func (s *shrinker) tryOptions(o sim.Options, seeds int) []*sim.Result {
 }
 
 // keep takes the smallest of the results that fail the same way, where it is smaller than the best.
-func (s *shrinker) keep(results []*sim.Result) (found bool, alike int) {
+func (s *shrinker) keep(results []*world.Result) (found bool, alike int) {
 	for _, r := range results {
 		if r == nil || !sameFailure(r.Failure, s.best.Failure) {
 			continue
@@ -113,7 +113,7 @@ var numbers = regexp.MustCompile(`[0-9]+`)
 
 // sameFailure tells whether a failure is of the promise that was broken first. That a script's expectation was not met, or
 // that the simulator broke, is the same only where it was at the same place.
-func sameFailure(a, b *sim.Failure) bool {
+func sameFailure(a, b *world.Failure) bool {
 	if a == nil || a.Invariant != b.Invariant {
 		return false
 	}
@@ -128,7 +128,7 @@ func sameFailure(a, b *sim.Failure) bool {
 }
 
 // size is what a person has to go through: to have half as many of one thing is worth twice as many of another.
-func (s *target) size(r *sim.Result) float64 {
+func (s *target) size(r *world.Result) float64 {
 	if s.kind == "scenario" {
 		return float64(r.Failure.Step) + float64(r.Counts.Messages)/1e9 // of equal ones the one of fewer messages
 	}
@@ -143,7 +143,7 @@ func (s *target) size(r *sim.Result) float64 {
 	return size
 }
 
-func faultsOf(r *sim.Result) (n int) {
+func faultsOf(r *world.Result) (n int) {
 	for _, of := range r.Counts.Faults {
 		n += of
 	}
@@ -151,7 +151,7 @@ func faultsOf(r *sim.Result) (n int) {
 }
 
 // sizeOf tells a history's size.
-func (s *target) sizeOf(r *sim.Result) string {
+func (s *target) sizeOf(r *world.Result) string {
 	if s.kind == "scenario" {
 		return fmt.Sprintf("seed %d, %s, %s between members", r.Options.Seed, counted(r.Failure.Step, "step"), counted(r.Counts.Messages, "message"))
 	}

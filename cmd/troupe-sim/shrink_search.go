@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 // deeper is how many times more seeds the last round tries, when the usual number finds nothing any more.
@@ -50,7 +50,7 @@ func (s *shrinker) search() {
 }
 
 // try plays a smaller world, beginning with the seed that failed, and keeps the smallest that fails the same way.
-func (s *shrinker) try(what string, o sim.Options) bool {
+func (s *shrinker) try(what string, o world.Options) bool {
 	// Where misfortune need not last until its end, it is not let last longer than the smallest history so far.
 	if last := s.best.Failure.Step + 1; last < o.Steps {
 		o.Steps = last

@@ -8,20 +8,21 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
+	"github.com/troupe-raft/troupe/internal/sim/scenario"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 // A world that fails only with three members or more, two clients or more, kills, four faults or more and a hundred steps:
 // shrinking finds just that, and nothing that fails otherwise.
 func TestShrinkingFindsTheSmallestWorldThatFailsTheSameWay(t *testing.T) {
-	fails := func(o sim.Options) *sim.Failure {
+	fails := func(o world.Options) *world.Failure {
 		kills := slices.Contains(o.Profile.Faults, fault.Kill) && !slices.Contains(o.Without, fault.Kill)
 		switch {
 		case o.Nodes == 1:
-			return &sim.Failure{Invariant: "no panic", Text: "another way to fail"}
+			return &world.Failure{Invariant: "no panic", Text: "another way to fail"}
 		case (o.Nodes == 0 || o.Nodes >= 3) && (o.Clients == 0 || o.Clients >= 2) && kills && (o.FaultLimit == 0 || o.FaultLimit >= 4) && o.Steps >= 100:
-			return &sim.Failure{Invariant: "liveness", Text: "no leader", Step: o.Steps}
+			return &world.Failure{Invariant: "liveness", Text: "no leader", Step: o.Steps}
 		}
 		return nil
 	}
@@ -33,10 +34,10 @@ func TestShrinkingFindsTheSmallestWorldThatFailsTheSameWay(t *testing.T) {
 // What is taken away changes what the seed draws: a smaller world that does not fail with the same seed may with the next.
 // Of those that fail, the smallest is taken, and not the first.
 func TestShrinkingTakesTheSmallestOfManySeeds(t *testing.T) {
-	fails := func(o sim.Options) *sim.Failure {
+	fails := func(o world.Options) *world.Failure {
 		f := failsAt(o.Seed)(o)
 		switch {
-		case o.Nodes == 0 && o.Profile.Name == "everything" && o.Steps == sim.DefaultSteps:
+		case o.Nodes == 0 && o.Profile.Name == "everything" && o.Steps == world.DefaultSteps:
 			f.Step = 900
 			return f
 		case o.Nodes == 3 && o.Seed == 14:
@@ -54,7 +55,7 @@ func TestShrinkingTakesTheSmallestOfManySeeds(t *testing.T) {
 
 // What is found does not depend on how many look for it.
 func TestShrinkingFindsTheSameWithAnyNumberOfWorkers(t *testing.T) {
-	fails := func(o sim.Options) *sim.Failure {
+	fails := func(o world.Options) *world.Failure {
 		if o.Seed%7 == 1 {
 			return nil
 		}
@@ -78,7 +79,7 @@ func TestShrinkingFindsTheSameWithAnyNumberOfWorkers(t *testing.T) {
 func TestShrinkingThatIsInterruptedTellsTheSmallestSoFar(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var worlds atomic.Int64
-	th := fakeRunner(func(o sim.Options) *sim.Failure {
+	th := fakeRunner(func(o world.Options) *world.Failure {
 		if worlds.Add(1) == 3 { // one by the campaign, two by the shrinker
 			cancel()
 		}
@@ -96,7 +97,7 @@ func TestShrinkingEndsWhenItsTimeIsOver(t *testing.T) {
 
 func TestWhatCannotBeMadeSmallerIsTold(t *testing.T) {
 	var worlds atomic.Int64
-	th := fakeRunner(func(o sim.Options) *sim.Failure {
+	th := fakeRunner(func(o world.Options) *world.Failure {
 		if worlds.Add(1) == 1 {
 			return failsAt(o.Seed)(o)
 		}
@@ -107,17 +108,17 @@ func TestWhatCannotBeMadeSmallerIsTold(t *testing.T) {
 }
 
 // scripted puts worlds that fail as a test wants it in the place of a scenario's.
-func fakeScenarioRunner(fails func(sim.Options) *sim.Failure) runner {
+func fakeScenarioRunner(fails func(world.Options) *world.Failure) runner {
 	t := fakeRunner(fails)
 	t.scenarios = slices.Clone(t.scenarios)
-	t.runScenario = func(sim.Scenario) func(sim.Options) *sim.Result { return t.runProfile }
+	t.runScenario = func(scenario.Scenario) func(world.Options) *world.Result { return t.runProfile }
 	return t
 }
 
 // A script is what it is; but it may fail sooner with another seed. A script that fails at another place has failed otherwise.
 func TestOfAScenarioTheShortestTellingIsFound(t *testing.T) {
-	fails := func(o sim.Options) *sim.Failure {
-		f := &sim.Failure{Invariant: "script", Text: "not within 2s: member 3 leads\n  the state", Step: 500}
+	fails := func(o world.Options) *world.Failure {
+		f := &world.Failure{Invariant: "script", Text: "not within 2s: member 3 leads\n  the state", Step: 500}
 		switch o.Seed {
 		case 3, 5, 8:
 			f.Step = int(500 - 10*o.Seed)

@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 // summary adds up what became of all histories. Outcomes come in order, so it depends on the seeds alone, but for the time
@@ -22,7 +22,7 @@ type summary struct {
 	members   map[int]int // histories by size of the cluster
 	steps     int
 	virtual   time.Duration
-	counts    sim.Counts
+	counts    world.Counts
 	outcomes  []outcome // failures; with keepAll, all
 	keepAll   bool
 	first     *outcome

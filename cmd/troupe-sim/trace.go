@@ -6,8 +6,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 // traceFile is where a history is recorded. It comes into being under its name only when it is whole, and a place where
@@ -35,7 +35,7 @@ func (t *traceFile) discard() {
 }
 
 // record plays a history again and writes it down. It must be the same history.
-func (t *traceFile) record(s *target, played *sim.Result) error {
+func (t *traceFile) record(s *target, played *world.Result) error {
 	w := trace.NewWriter(t.file)
 	o := played.Options
 	o.Recorder = w

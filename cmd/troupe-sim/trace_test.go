@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 func TestAHistoryIsRecordedAndExplained(t *testing.T) {
@@ -30,8 +30,8 @@ func TestAHistoryIsRecordedAndExplained(t *testing.T) {
 func TestTheFailureIsRecordedNotTheCleanSeedsBeforeIt(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "trace")
 	th := fakeRunner(neverFails)
-	th.runProfile = func(o sim.Options) *sim.Result { // real worlds of which one is said to have failed
-		r := sim.Run(o)
+	th.runProfile = func(o world.Options) *world.Result { // real worlds of which one is said to have failed
+		r := world.Run(o)
 		r.Failure = failsAt(3)(o)
 		return r
 	}
@@ -44,7 +44,7 @@ func TestARecordOfAnotherHistoryIsRefused(t *testing.T) {
 	file, plays := filepath.Join(t.TempDir(), "trace"), uint64(0)
 	th := fakeRunner(neverFails)
 	made := th.runProfile
-	th.runProfile = func(o sim.Options) *sim.Result {
+	th.runProfile = func(o world.Options) *world.Result {
 		r := made(o)
 		plays++
 		r.Hash += plays

@@ -1,8 +1,13 @@
-// Package sim is the deterministic simulator: whole clusters of the production actors (Supervisor, Node, LogStore with its
-// reader, Machine, Replicators) on one goroutine, in virtual time, out of one seed, with a network, disks and clocks that
-// misbehave. After every step the cluster is held against what Raft promises (ghost.go).
+// Package sim has the deterministic simulator in its folders:
 //
-// World is a cluster; Run lets it live under a Profile of misfortune; a Scenario is a script instead. The same Options make
-// the same history, byte for byte, on any machine: whatever is drawn comes from the seed, and nothing depends on the order
-// of a map, on time or on goroutines.
+//	world     a cluster of the production actors on one goroutine, in virtual time, from one seed
+//	fault     kinds of faults, and the profiles that combine them
+//	checker   the invariants, checked after every step against a model of the cluster
+//	history   the operations of clients, and whether they are linearizable
+//	scenario  scripted worlds
+//	trace     the events of a world as a file
+//	explain   a trace as text and as an HTML page
+//	hash      the hash functions
+//
+// docs/simulator.md explains how to use it.
 package sim

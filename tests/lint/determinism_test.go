@@ -53,12 +53,12 @@ var forbidden = map[string][]string{
 
 // permitted are exceptions, with the reason.
 var exceptions = map[string]string{
-	"internal/sim math/rand/v2.New":        "a world's own generator, from its seed",
-	"internal/sim math/rand/v2.NewPCG":     "the same",
-	"internal/sim math/rand/v2.Rand":       "the same",
-	"internal/sim/fault math/rand/v2.Rand": "the same",
-	"internal/session sync.Pool":           "channels are used again; one is as good as another",
-	"internal/sim sync.Pool":               "actor systems are used again; which one a member gets shows nowhere, as the determinism test proves",
+	"internal/sim/world math/rand/v2.New":    "a world's own generator, from its seed",
+	"internal/sim/world math/rand/v2.NewPCG": "the same",
+	"internal/sim/world math/rand/v2.Rand":   "the same",
+	"internal/sim/fault math/rand/v2.Rand":   "the same",
+	"internal/session sync.Pool":             "channels are used again; one is as good as another",
+	"internal/sim/world sync.Pool":           "actor systems are used again; which one a member gets shows nowhere, as the determinism test proves",
 }
 
 // bridges are packages between programs and actors: programs have goroutines and wait, so channels are allowed there. The
@@ -213,7 +213,7 @@ func TestSimulatedCodeIsDeterministic(t *testing.T) {
 		t.Log("a range over a map may stay where it sorts what it collects, comes to the same in any order (maporder_test.go), " +
 			"or says why in a comment: // order does not matter: …")
 	}
-	for _, must := range []string{"raft", "persistence", "actors/node", "supervisor", "internal/sim"} {
+	for _, must := range []string{"raft", "persistence", "actors/node", "supervisor", "internal/sim/world", "internal/sim/checker"} {
 		if len(l.sources[must]) == 0 {
 			t.Errorf("%s was not looked at", must)
 		}

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
+	"github.com/troupe-raft/troupe/internal/sim/scenario"
 )
 
 // names is a set of names.
@@ -50,7 +50,7 @@ func newDocIndex(t *testing.T) *docIndex {
 		metrics: names{}, scenarios: names{"all": true}, profiles: names{"all": true}, packages: map[string][]string{},
 		symbols: map[string]names{}, members: map[string]names{}, fileFuncs: map[string]names{}, texts: names{},
 	}
-	for _, s := range sim.Scenarios() {
+	for _, s := range scenario.Scenarios() {
 		x.scenarios[s.Name] = true
 	}
 	for _, p := range fault.Profiles {

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/troupe-raft/troupe/internal/sim"
+	"github.com/troupe-raft/troupe/internal/sim/scenario"
 )
 
 var updateErrata = flag.Bool("update", false, "rewrite the table of tests and scenarios in docs/errata.md")
@@ -96,7 +96,7 @@ func errataTable(index *docIndex, errata []string) string {
 			}
 		}
 	}
-	for _, s := range sim.Scenarios() {
+	for _, s := range scenario.Scenarios() {
 		for _, n := range s.Errata {
 			scenarios[strconv.Itoa(n)] = append(scenarios[strconv.Itoa(n)], s.Name)
 		}

@@ -80,7 +80,7 @@ func TestSimulatorDependencies(t *testing.T) {
 		t.Fatal(err)
 	}
 	packages := strings.Fields(string(out))
-	if !slices.Contains(packages, module+"/internal/sim") || !slices.Contains(packages, module+"/supervisor") {
+	if !slices.Contains(packages, module+"/internal/sim/world") || !slices.Contains(packages, module+"/supervisor") {
 		t.Fatalf("these are not the packages of the simulator: %v", packages)
 	}
 	heavy := []string{module + "/kv", module + "/actors/live", "google.golang.org/grpc", "github.com/cockroachdb/pebble"}

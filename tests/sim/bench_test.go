@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 // What the simulator must reach on one core, with every promise checked: 150,000 messages handled by actors a second, and
@@ -15,12 +15,12 @@ func BenchmarkFiveMembersEverything(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var total sim.Counts
+	var total world.Counts
 	var virtual time.Duration
 	seed := uint64(0)
 	for b.Loop() {
 		seed++
-		r := sim.Run(sim.Options{Seed: seed, Profile: profile, Nodes: 5})
+		r := world.Run(world.Options{Seed: seed, Profile: profile, Nodes: 5})
 		if r.Failure != nil {
 			b.Fatalf("seed %d: %+v\n%s", seed, r.Failure, r.Last)
 		}

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/checker"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
+	"github.com/troupe-raft/troupe/internal/sim/scenario"
 )
 
 // failCalls returns the names of invariants with which the source of the simulator calls Fail.
@@ -86,7 +86,7 @@ func TestFaultsHaveNamesAndDescriptions(t *testing.T) {
 // A second scenario of the same name would never run.
 func TestScenarioNamesAreUnique(t *testing.T) {
 	seen := map[string]bool{}
-	for _, sc := range sim.Scenarios() {
+	for _, sc := range scenario.Scenarios() {
 		if seen[sc.Name] {
 			t.Errorf("two scenarios are called %s", sc.Name)
 		}

@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
+	"github.com/troupe-raft/troupe/internal/sim/scenario"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 var (
@@ -22,14 +23,14 @@ func TestWhateverHappensRaftKeepsItsPromises(t *testing.T) {
 	for _, p := range fault.Profiles {
 		t.Run(p.Name, func(t *testing.T) {
 			began := time.Now()
-			var total sim.Counts
+			var total world.Counts
 			var virtual time.Duration
 			done := 0
 			for ; *seeds == 0 || done < *seeds; done++ {
 				if *seeds == 0 && time.Since(began) > seedsBudget/time.Duration(len(fault.Profiles)) {
 					break
 				}
-				r := sim.Run(sim.Options{Seed: *first + uint64(done), Profile: p})
+				r := world.Run(world.Options{Seed: *first + uint64(done), Profile: p})
 				check(t, r)
 				virtual += r.Virtual
 				total.Add(&r.Counts)
@@ -42,7 +43,7 @@ func TestWhateverHappensRaftKeepsItsPromises(t *testing.T) {
 }
 
 // scenarioSeeds is over how many seeds a scenario runs.
-func scenarioSeeds(sc sim.Scenario) uint64 {
+func scenarioSeeds(sc scenario.Scenario) uint64 {
 	switch {
 	case *plays > 0:
 		return uint64(*plays)
@@ -55,11 +56,11 @@ func scenarioSeeds(sc sim.Scenario) uint64 {
 }
 
 func TestScenarios(t *testing.T) {
-	for _, sc := range sim.Scenarios() {
+	for _, sc := range scenario.Scenarios() {
 		t.Run(sc.Name, func(t *testing.T) {
 			t.Parallel()
 			for seed := uint64(1); seed <= scenarioSeeds(sc); seed++ {
-				check(t, sc.Run(sim.Options{Seed: seed}))
+				check(t, sc.Run(world.Options{Seed: seed}))
 			}
 		})
 	}
@@ -67,15 +68,15 @@ func TestScenarios(t *testing.T) {
 
 func TestTheSameSeedIsTheSameHistory(t *testing.T) {
 	for seed := uint64(1); seed <= 4; seed++ {
-		o := sim.Options{Seed: seed, Profile: fault.Profiles[len(fault.Profiles)-1], Steps: 2000}
-		a, b := sim.Run(o), sim.Run(o)
+		o := world.Options{Seed: seed, Profile: fault.Profiles[len(fault.Profiles)-1], Steps: 2000}
+		a, b := world.Run(o), world.Run(o)
 		if a.Hash != b.Hash || a.Steps != b.Steps || a.Virtual != b.Virtual {
 			t.Fatalf("seed %d: %d steps until %v, then %d until %v", seed, a.Steps, a.Virtual, b.Steps, b.Virtual)
 		}
 	}
 }
 
-func check(t *testing.T, r *sim.Result) {
+func check(t *testing.T, r *world.Result) {
 	t.Helper()
 	if err := r.Err(); err != nil {
 		t.Fatal(err)

@@ -58,7 +58,7 @@ type Member interface {
 	ID() uint64
 	Up() bool
 	NodeStopped() bool // the node stopped by itself
-	Disk() Disk
+	Storage() Disk
 	LogOptions() persistence.Options
 }
 
@@ -66,7 +66,7 @@ type Member interface {
 type Disk interface {
 	Peek(path string) []byte
 	CrashClone(vfs.CrashChoice) *vfs.MemFS
-	Damaged() bool      // data that it held is damaged or lost
+	HasDamage() bool    // data that it held is damaged or lost
 	DroppedSyncs() bool // a sync reported success and did nothing
 }
 

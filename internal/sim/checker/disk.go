@@ -62,14 +62,14 @@ func (c *Checker) MemberStarts(m Member, nodeLimits node.Limits, replicatorLimit
 	s.view = actors.NodeView{}
 	s.nodeIncarnation, s.logIncarnation, d.failedOperation = 0, 0, ""
 	s.nodeLimits, s.replicatorLimits = nodeLimits, replicatorLimits
-	s.restoreUndamaged(m.Disk().Damaged())
+	s.restoreUndamaged(m.Storage().HasDamage())
 	if !d.powerLost {
 		return
 	}
 	files := d.files
 	d.powerLost, d.files, d.latest = false, nil, nil
 	for _, f := range files {
-		if !f.named && isSegment(f.path) && m.Disk().Peek(f.path) != nil {
+		if !f.named && isSegment(f.path) && m.Storage().Peek(f.path) != nil {
 			c.framesDurable(m, s, f.unnamed)
 		}
 	}
@@ -168,7 +168,7 @@ func (d *durableDisk) operationFailed(op vfs.Op) {
 
 // synced decodes the frames that a sync covers.
 func (c *Checker) synced(m Member, s *memberModel, f *diskFile) {
-	data := m.Disk().Peek(f.path)
+	data := m.Storage().Peek(f.path)
 	read := int64(0)
 	for _, d := range f.dirty {
 		if d.offset < read {
@@ -201,7 +201,7 @@ func (c *Checker) framesDurable(m Member, s *memberModel, frames []frame) {
 			s.durableLog = append(s.durableLog[:d.replacedFrom-1], d.replacedTerms...)
 		}
 		if f.first == 0 || f.first > uint64(len(s.durableLog))+1 {
-			if m.Disk().Damaged() {
+			if m.Storage().HasDamage() {
 				return // recovery shows what can be read of it
 			}
 			c.fail("disk matches appends", "on the disk of member %d entry %d follows a log of %d entries", id, f.first, len(s.durableLog))

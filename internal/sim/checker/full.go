@@ -39,8 +39,8 @@ func (c *Checker) fullCheck(readBack func(member int) bool) {
 		}
 	}
 	for i, m := range c.members {
-		switch d := m.Disk(); {
-		case d.Damaged() || d.DroppedSyncs(): // it does not hold what was synced
+		switch d := m.Storage(); {
+		case d.HasDamage() || d.DroppedSyncs(): // it does not hold what was synced
 		case !m.Up() || c.models[m.ID()].logIncarnation == 0: // it may hold more than was synced; the next recovery shows what
 		case readBack(i):
 			c.readBack(m)
@@ -63,7 +63,7 @@ func (c *Checker) checkLogMatching(a, b []uint64) {
 func (c *Checker) readBack(m Member) {
 	id := m.ID()
 	s, o := c.models[id], m.LogOptions()
-	copied := m.Disk().CrashClone(vfs.LoseUnsynced)
+	copied := m.Storage().CrashClone(vfs.LoseUnsynced)
 	copied.SetCapacity(-1)
 	o.FS = copied
 	log, found, err := persistence.Open(o)

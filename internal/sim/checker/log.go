@@ -110,7 +110,7 @@ func (c *Checker) checkAppend(id uint64, s *memberModel, a *messages.Append) boo
 
 // recovered compares what was recovered from a disk with what was written to it and what the member acknowledged.
 func (c *Checker) recovered(id uint64, r *messages.Recovered) {
-	s, disk := c.models[id], c.members[id-1].Disk()
+	s, disk := c.models[id], c.members[id-1].Storage()
 	term, vote := r.HardState.GetTerm(), r.HardState.GetVote()
 	if term < s.term || term == s.term && s.vote != 0 && vote != s.vote {
 		c.fail("term and vote survive", "member %d recovered term %d and vote %d, and had voted for %d in term %d", id, term, vote, s.vote, s.term)
@@ -120,7 +120,7 @@ func (c *Checker) recovered(id uint64, r *messages.Recovered) {
 	if p := s.acknowledged; p.index != 0 && termAt(c.terms, p.index) != p.term {
 		c.fail("persist before send", "member %d recovered without entry %d of term %d, which it had acknowledged", id, p.index, p.term)
 	}
-	if disk.Damaged() { // it may hold less than was synced, but never less than was acknowledged
+	if disk.HasDamage() { // it may hold less than was synced, but never less than was acknowledged
 		s.durableLog, s.disk.term, s.disk.vote = append(s.durableLog[:0], c.terms...), term, vote
 		s.writtenLog = append(s.writtenLog[:0], c.terms...)
 	}

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/explain"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/internal/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 func TestThePageShowsForeignWordsAsWords(t *testing.T) {
@@ -180,7 +180,7 @@ func TestTheAddressOfAPageLeadsToAMoment(t *testing.T) {
 func TestThePageOfALongRunIsBounded(t *testing.T) {
 	var page bytes.Buffer
 	memory := &trace.Memory{}
-	sim.Run(sim.Options{Seed: 1, Nodes: 5, Steps: 60_000, Profile: fault.Profiles[len(fault.Profiles)-1], Recorder: memory})
+	world.Run(world.Options{Seed: 1, Nodes: 5, Steps: 60_000, Profile: fault.Profiles[len(fault.Profiles)-1], Recorder: memory})
 	if len(memory.Events) < 50_000 {
 		t.Fatalf("the run has %d events", len(memory.Events))
 	}

@@ -11,9 +11,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/explain"
+	"github.com/troupe-raft/troupe/internal/sim/scenario"
 	"github.com/troupe-raft/troupe/internal/sim/trace"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 // figure8 is the run of Figure 8 of the paper: five nodes, several leaders, logs that part and are repaired.
@@ -24,12 +25,12 @@ func figure8(t *testing.T) *trace.Memory {
 
 func runScenario(t *testing.T, name string) *trace.Memory {
 	t.Helper()
-	scenario, err := sim.Find(name)
+	scenario, err := scenario.Find(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	memory := &trace.Memory{}
-	if r := scenario.Run(sim.Options{Seed: 3, Recorder: memory}); r.Failure != nil {
+	if r := scenario.Run(world.Options{Seed: 3, Recorder: memory}); r.Failure != nil {
 		t.Fatalf("%+v", r.Failure)
 	}
 	return memory

@@ -6,9 +6,9 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/internal/sim/history"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 // A checker is worth what it finds. These tests change true histories as a bug would have, and expect that it is found.
@@ -26,7 +26,7 @@ func falsifyHistories(t *testing.T, falsify func(h *history.History) bool) {
 	}
 	falsified := 0
 	for seed := uint64(1); seed <= falsifiedSeeds; seed++ {
-		w := sim.RunWorld(sim.Options{Seed: seed, Profile: profile, Steps: 3000})
+		w := world.RunWorld(world.Options{Seed: seed, Profile: profile, Steps: 3000})
 		if err := w.Result().Err(); err != nil {
 			t.Fatal(err)
 		}

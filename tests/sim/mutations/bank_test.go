@@ -19,9 +19,9 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/internal/mutation"
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/checker"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
+	"github.com/troupe-raft/troupe/internal/sim/scenario"
 )
 
 var (
@@ -68,7 +68,7 @@ func checkHunt(m *Mutation, root string) (err error) {
 	case m.Hunt.Test != "":
 		return checkTest(filepath.Join(root, m.Hunt.Package), m.Hunt.Test)
 	case m.Hunt.Scenario != "":
-		_, err = sim.Find(m.Hunt.Scenario)
+		_, err = scenario.Find(m.Hunt.Scenario)
 	default:
 		_, err = fault.FindProfile(m.Hunt.Profile)
 	}

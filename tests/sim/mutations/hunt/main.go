@@ -8,8 +8,9 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/troupe-raft/troupe/internal/sim"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
+	"github.com/troupe-raft/troupe/internal/sim/scenario"
+	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
 // catch is the result that the bank reads.
@@ -33,7 +34,7 @@ func main() {
 	}
 	c := catch{}
 	for ; c.Seeds < *seeds && c.Invariant == ""; c.Seeds++ {
-		if f := run(sim.Options{Seed: *first + uint64(c.Seeds), Nodes: *nodes}).Failure; f != nil {
+		if f := run(world.Options{Seed: *first + uint64(c.Seeds), Nodes: *nodes}).Failure; f != nil {
 			c.Invariant, c.Text = f.Invariant, f.Text
 		}
 	}
@@ -43,14 +44,14 @@ func main() {
 	}
 }
 
-func runner(profile, scenario string) (func(sim.Options) *sim.Result, error) {
-	if scenario != "" {
-		sc, err := sim.Find(scenario)
+func runner(profileName, scenarioName string) (func(world.Options) *world.Result, error) {
+	if scenarioName != "" {
+		sc, err := scenario.Find(scenarioName)
 		return sc.Run, err
 	}
-	p, err := fault.FindProfile(profile)
-	return func(o sim.Options) *sim.Result {
+	p, err := fault.FindProfile(profileName)
+	return func(o world.Options) *world.Result {
 		o.Profile = p
-		return sim.Run(o)
+		return world.Run(o)
 	}, err
 }

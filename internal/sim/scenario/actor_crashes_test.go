@@ -1,0 +1,29 @@
+package scenario
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/troupe-raft/troupe/internal/sim/world"
+)
+
+// TestEveryActorFailsAtEveryMessageItHears: the stories crash-… leave no kind of message out.
+func TestEveryActorFailsAtEveryMessageItHears(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays each crash-… story until all kinds have had their turn")
+	}
+	var total world.Counts
+	for _, sc := range crashScenarios() {
+		for seed := uint64(1); seed <= 12; seed++ {
+			r := sc.Run(world.Options{Seed: seed})
+			check(t, r)
+			total.Add(&r.Counts)
+		}
+	}
+	// A point is before or after a message, in turn: of each kind one of the two must have happened.
+	for i := 0; i < len(total.Crashed); i += 2 {
+		if total.Crashed[i]+total.Crashed[i+1] == 0 {
+			t.Errorf("nobody failed at: %s", strings.Replace(world.CrashPoint(i).String(), " before ", " at ", 1))
+		}
+	}
+}

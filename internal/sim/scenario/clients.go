@@ -1,0 +1,151 @@
+package scenario
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/history"
+	"github.com/troupe-raft/troupe/internal/sim/world"
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// What clients may rely on, whatever becomes of their members.
+
+var clientScenarios = []Scenario{
+	{Name: "every-operation", Nodes: 3, Script: everyOperation,
+		Description: "each write and each mode of reading, at a leader and at a follower, does what it says"},
+	{Name: "copies-of-forwarded-writes", Nodes: 3, Setup: func(w *world.World) { w.UncommittedBytes = 60 }, Script: copiesOfForwardedWrites,
+		Description: "a network doubles what followers forward to a leader that takes little: what is refused takes no effect, what is answered took one"},
+	{Name: "late-forward", Nodes: 3, Script: lateForward,
+		Description: "what was forwarded to a leader reaches it when it leads once more, in a later term: refused, for it may be a copy of what was refused before"},
+	{Name: "abandoned-writes", Nodes: 3, Script: abandonedWrites,
+		Description: "clients give writes up that a cut leader took: each takes effect once or never, and the next ones are answered"},
+	{Name: "stale-modes", Nodes: 5, Script: staleModes,
+		Description: "a cut leader answers reads of modes leader and local with what it has, and none of a mode that promises more"},
+}
+
+func everyOperation(s *Driver) {
+	leader := s.majorityLeader()
+	for _, m := range []*world.Member{leader, s.others(leader)[s.Random.IntN(2)]} {
+		key := uint32(m.ID())
+		s.put(m, key, "a")
+		if before := s.append(m, key, "b"); before != "a" {
+			s.fail("an append finds %q", before)
+		}
+		if s.swap(m, key, "a", "c") || !s.swap(m, key, "ab", "c") {
+			s.fail("a swap of what is not there happened, or one of what is there did not")
+		}
+		for _, mode := range []history.Op{history.GetLog, history.GetIndex, history.GetLease, history.GetLocal, history.GetLeader} {
+			s.expect(m, mode, key, "c")
+		}
+		s.remove(m, key)
+		s.expect(m, history.GetIndex, key, "")
+		for _, other := range s.others(m) {
+			s.expect(other, history.GetIndex, key, "")
+		}
+	}
+}
+
+// copiesOfForwardedWrites: with room for about one command, copies of a message meet a leader that has room and one that
+// has none. The history holds every answer and every refusal against what happens.
+func copiesOfForwardedWrites(s *Driver) {
+	leader := s.awaitSessions()
+	s.Conditions.DuplicateRate = 1
+	var all []*history.Operation
+	for range 12 {
+		for _, m := range s.others(leader) {
+			all = append(all, s.submitPadded(m, 20))
+		}
+		s.advance(s.RandomDuration(0, s.Conditions.MaxLatency))
+	}
+	s.within(10*world.ElectionTimeout, "all are answered or refused", func() bool {
+		for _, o := range all {
+			if o.Outcome == history.Pending {
+				return false
+			}
+		}
+		return true
+	})
+	s.Conditions.DuplicateRate = 0
+	s.advance(world.ElectionTimeout) // copies that are late
+	for _, o := range all {
+		if at := s.effectIndex(o.Number); (at != 0) != (o.Outcome == history.Answered) {
+			s.fail("command %d is %v, and took effect at %d", o.Number, o.Outcome, at)
+		}
+	}
+}
+
+// lateForward: the follower's handle says the command again as soon as the later term has its leader, so nothing is lost.
+func lateForward(s *Driver) {
+	leader := s.awaitSessions()
+	f := s.others(leader)[s.Random.IntN(2)]
+	forwards := s.HoldRule(f, leader, "ForwardedProposals")
+	writes := s.submitWrites(f, 1+s.Random.IntN(3))
+	s.within(world.HeartbeatInterval/10, "they are forwarded", func() bool { return forwards.Count > 0 })
+	term := leader.View.Term
+	leader.Post(actors.NodePath, &messages.HeartbeatResponse{Term: term + 1, From: f.ID()})
+	leader.Post(actors.NodePath, &messages.Campaign{})
+	s.within(world.HeartbeatInterval, "it leads in a later term", func() bool { return s.majorityLeader() == leader && leader.View.Term > term })
+	late := 0
+	s.ObserveRule(leader, f, func(_, _ *world.Member, m proto.Message) {
+		if m.(*messages.ProposalsRefused).Reason == messages.Refusal_REFUSAL_NO_LEADER {
+			late++
+		}
+	}, "ProposalsRefused")
+	last := leader.View.LastIndex
+	forwards.ResendHeld()
+	s.within(world.HeartbeatInterval/10, "it is refused", func() bool { return late > 0 })
+	if leader.View.LastIndex > last+uint64(len(writes)) {
+		s.fail("the log has grown by %d entries of %d that were said", leader.View.LastIndex-last, len(writes))
+	}
+	forwards.End()
+	s.awaitAnswered(writes, world.ElectionTimeout+2*world.HeartbeatInterval)
+}
+
+func abandonedWrites(s *Driver) {
+	old := s.majorityLeader()
+	s.writeAndWait(old, 1)
+	s.isolate(old, true)
+	abandoned := s.submitWrites(old, 3)
+	s.advance(s.RandomDuration(0, world.HeartbeatInterval))
+	for _, o := range abandoned {
+		old.Embedder.Cancel(o.Number)
+		if o.Outcome != history.Unknown {
+			s.fail("a write that was given up is %v", o.Outcome)
+		}
+	}
+	later := s.submitWrites(old, 2)
+	s.awaitNewLeader(old, 5*world.ElectionTimeout)
+	s.isolate(old, false)
+	s.awaitAnswered(later, 5*world.ElectionTimeout)
+	// What was given up stood in the log of the old leader only, and nobody says it again.
+	s.checkNoEffect("given up, and never replicated", abandoned...)
+}
+
+// staleModes: the modes that promise less are of use just then.
+func staleModes(s *Driver) {
+	s.Conditions.HidesCuts = true
+	old := s.majorityLeader()
+	s.put(old, 1, "old")
+	s.advance(world.HeartbeatInterval)
+	s.isolate(old, true)
+	if old.View.Role == "leader" {
+		s.expect(old, history.GetLeader, 1, "old")
+	}
+	leader := s.awaitNewLeader(old, 5*world.ElectionTimeout)
+	s.put(leader, 1, "new")
+	s.expect(old, history.GetLocal, 1, "old")
+	waits := []*history.Operation{s.begin(old, history.GetIndex, 1, "", ""), s.begin(old, history.GetLog, 1, "", ""), s.begin(old, history.GetLease, 1, "", "")}
+	s.advance(2 * world.ElectionTimeout)
+	for _, o := range waits {
+		if o.Outcome != history.Pending {
+			s.fail("%v at a member without a leader is %v", o.Kind, o.Outcome)
+		}
+	}
+	s.isolate(old, false)
+	for _, o := range waits {
+		if s.await(o).Reply.Before != "new" {
+			s.fail("%v gives %q", o.Kind, o.Reply.Before)
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package scenario
+
+import (
+	"github.com/troupe-raft/troupe/internal/sim/history"
+	"github.com/troupe-raft/troupe/internal/sim/world"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+// What is said only when the disk has it, and leaders whose disk fails them.
+
+var invariantScenarios = []Scenario{
+	{Name: "single-voter-sync", Nodes: 1, Errata: []int{10}, Script: singleVoterSync,
+		Description: "a cluster of one loses power before its syncs: nothing that they were to cover was acknowledged, or known for committed"},
+	{Name: "term-before-entries", Nodes: 3, Errata: []int{3}, Script: termBeforeEntries,
+		Description: "the power fails at any write or sync of a member that votes and appends in new terms: no disk has an entry of a term above its own"},
+	{Name: "stalled-leader", Nodes: 3, Errata: []int{9}, Script: stalledLeader,
+		Description: "the leader's disk stands still, its network does not: another leads within three timeouts, with load or without"},
+}
+
+func singleVoterSync(s *Driver) {
+	m := s.Members[0]
+	var all, lost []*history.Operation
+	for range 3 {
+		all = append(all, s.beginScriptWrite(m))
+		s.awaitAnswered(all[len(all)-1:], world.ElectionTimeout)
+		durable, dead := uint64(0), false
+		m.EndRunAt("log", "Flush", 1, world.CrashBefore, func() {
+			durable, dead = m.View.DurableIndex, true
+			if m.View.Commit > durable {
+				s.World.Fail("persist before send", "index %d is committed; the only disk has %d", m.View.Commit, durable)
+			}
+			s.powerCut(m)
+		})
+		batch := s.submitWrites(m, 1+s.Random.IntN(4))
+		s.within(world.ElectionTimeout, "the power fails before the sync", func() bool { return dead })
+		if n := countOutcome(history.Answered, batch); n > 0 {
+			s.fail("%d writes were acknowledged that were on no disk", n)
+		}
+		lost = append(lost, batch...)
+		s.checkOnDisks(all, m)
+		s.restart(m)
+		s.awaitNewLeader(nil, world.ElectionTimeout)
+	}
+	for _, o := range lost {
+		if at := s.effectIndex(o.Number); at != 0 {
+			s.fail("write %d took effect at %d, and was on no disk when the power failed", o.Number, at)
+		}
+	}
+}
+
+// termBeforeEntries: leadership goes round, so that a member takes up terms, votes, and appends all the time; at some
+// operation of its disk the power fails.
+func termBeforeEntries(s *Driver) {
+	for range 3 {
+		leader := s.awaitAllFollow(5 * world.ElectionTimeout)
+		m := s.others(leader)[s.Random.IntN(2)]
+		target := s.membersExcept([]*world.Member{leader, m})[0]
+		// It votes and appends, or the new term comes with its entries: then both are in one batch.
+		unasked := s.DropRule(target, m, "RequestVote", "Heartbeat")
+		if s.Chance(0.3) {
+			unasked.End()
+		}
+		m.Disk.OperationsToPowerCut, m.Disk.CrashChoice = 1+s.Random.IntN(6), s.Random.IntN
+		s.transfer(leader, target)
+		s.within(2*world.ElectionTimeout, "its power fails", func() bool {
+			if l := s.majorityLeader(); m.Up() && l != nil && s.Random.IntN(50) == 0 {
+				s.submitWrites(l, 1)
+			}
+			return !m.Up()
+		})
+		unasked.End()
+		f, err := recoverCopy(m, vfs.LoseUnsynced)
+		if err != nil {
+			s.fail("the log of member %d: %v", m.ID(), err)
+		}
+		if said, term := s.Checker.VotedTerm(m.ID()), f.HardState.GetTerm(); term < f.term(f.LastIndex) || term < said {
+			s.fail("the disk of member %d has term %d, entries of term %d, and it has voted in term %d", m.ID(), term, f.term(f.LastIndex), said)
+		}
+		s.within(10*world.ElectionTimeout, "it is back", func() bool { return m.Up() && m.View.Incarnation > 0 })
+	}
+}
+
+func stalledLeader(s *Driver) {
+	leader := s.majorityLeader()
+	s.writeAndWait(leader, 2)
+	stalled := s.RandomDuration(5*world.ElectionTimeout, 6*world.ElectionTimeout)
+	leader.Disk.StalledUntil = s.Now() + stalled
+	until := leader.Disk.StalledUntil
+	var writes []*history.Operation
+	if s.Chance(0.5) {
+		writes = s.submitWrites(leader, 3)
+	}
+	next := s.awaitNewLeader(leader, 3*world.ElectionTimeout)
+	s.writeAndWait(next, 2)
+	s.staysLeader(next, until-s.Now())
+	s.within(2*world.ElectionTimeout, "the former leader has the log again", func() bool {
+		return leader.View.LeaderID == next.ID() && leader.View.DurableIndex == next.View.LastIndex
+	})
+	s.awaitAnswered(writes, world.ElectionTimeout)
+}

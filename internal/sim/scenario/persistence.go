@@ -1,0 +1,202 @@
+package scenario
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/internal/sim/history"
+	"github.com/troupe-raft/troupe/internal/sim/world"
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+var persistenceScenarios = []Scenario{
+	{Name: "persist-all", Nodes: 3, Errata: []int{14}, Script: persistAll,
+		Description: "all members, then the leader, then a follower lose power and return: it goes on each time, nothing acknowledged is lost"},
+	{Name: "persist-leader", Nodes: 3, Errata: []int{14}, Script: persistLeader,
+		Description: "what a leader and one follower committed survives the death of both, with a third that had missed it"},
+	{Name: "persist-pairs", Nodes: 5, Errata: []int{14}, Script: persistPairs,
+		Description: "five times, pairs are cut off, lose power and return in turn: nothing acknowledged is lost"},
+	{Name: "fsync-order", Nodes: 3, Errata: []int{6, 13}, Script: fsyncOrder,
+		Description: "at each vote, acknowledgement and answer to a client, a power cut would leave a disk that keeps it, names included"},
+}
+
+// loses ends lives as power cuts do: what was not synced is lost, kept or torn.
+func (s *Driver) powerCuts(all ...*world.Member) {
+	for _, m := range all {
+		s.powerCut(m)
+	}
+}
+
+// brings boots who is away.
+func (s *Driver) startAll(all ...*world.Member) {
+	for _, m := range all {
+		s.restart(m)
+	}
+}
+
+// keeps checks that what was acknowledged stands in the logs on the disks of members, where it was said to.
+func (s *Driver) checkOnDisks(all []*history.Operation, members ...*world.Member) {
+	for _, m := range members {
+		log := s.commandsOnDisk(m)
+		for _, o := range all {
+			if o.Outcome == history.Answered && log[o.Index] != o.Number {
+				s.fail("command %d was acknowledged at index %d; there, the disk of member %d has %d", o.Number, o.Index, m.ID(), log[o.Index])
+			}
+		}
+	}
+}
+
+// commits has whoever leads write once, and waits for the answer.
+func (s *Driver) commitWrite() *history.Operation {
+	s.within(10*world.ElectionTimeout, "a leader with a program that can write", func() bool { l := s.majorityLeader(); return l != nil && l.Embedder.Registered })
+	return s.await(s.submitPadded(s.majorityLeader(), 0))
+}
+
+func persistAll(s *Driver) {
+	all := []*history.Operation{s.commitWrite()}
+	s.powerCuts(s.Members...)
+	s.startAll(s.Members...)
+	all = append(all, s.commitWrite())
+
+	leader := s.majorityLeader()
+	s.powerCuts(leader)
+	s.startAll(leader)
+	all = append(all, s.commitWrite())
+
+	leader = s.majorityLeader()
+	s.powerCuts(leader)
+	s.awaitSuccessor(5*world.ElectionTimeout, leader)
+	all = append(all, s.commitWrite())
+	s.startAll(leader)
+	s.awaitApplied(5*world.ElectionTimeout, all[3], leader)
+
+	follower := s.others(s.majorityLeader())[0]
+	s.powerCuts(follower)
+	all = append(all, s.commitWrite())
+	s.startAll(follower)
+	s.awaitApplied(5*world.ElectionTimeout, all[4], s.Members...)
+	s.checkOnDisks(all, s.Members...)
+}
+
+func persistLeader(s *Driver) {
+	all := []*history.Operation{s.commitWrite()}
+	leader := s.majorityLeader()
+	with, away := s.others(leader)[0], s.others(leader)[1]
+	s.isolate(away, true)
+	all = append(all, s.commitWrite())
+	s.powerCuts(leader, with)
+	s.isolate(away, false)
+	s.startAll(leader)
+	all = append(all, s.commitWrite())
+	s.startAll(with)
+	all = append(all, s.commitWrite())
+	s.awaitApplied(5*world.ElectionTimeout, all[3], s.Members...)
+	s.checkOnDisks(all, s.Members...)
+}
+
+func persistPairs(s *Driver) {
+	var all []*history.Operation
+	for range 5 {
+		all = append(all, s.commitWrite())
+		leader := s.majorityLeader()
+		rest := s.others(leader)
+		s.partition([]*world.Member{leader, rest[2], rest[3]})
+		all = append(all, s.commitWrite())
+		s.partition()
+		s.powerCuts(rest[0], rest[1])
+		s.startAll(rest[0], rest[1])
+		s.advance(world.ElectionTimeout)
+		s.powerCuts(rest[2])
+		s.startAll(rest[2])
+		s.partition(rest[:3])
+		all = append(all, s.commitWrite())
+		s.partition(s.Members)
+	}
+	last := s.commitWrite()
+	s.awaitApplied(5*world.ElectionTimeout, last, s.Members...)
+	s.checkOnDisks(append(all, last), s.Members...)
+}
+
+// fsyncOrder looks, at each promise, at the disk that a power cut at this very moment would leave if nothing had reached it
+// by itself.
+func fsyncOrder(s *Driver) {
+	votes, acknowledgements := 0, 0
+	s.ObserveRule(nil, nil, func(from, to *world.Member, m proto.Message) {
+		switch m := m.(type) {
+		case *messages.RequestVote:
+			if !m.PreVote {
+				votes++
+				s.checkVoteOnDisk(from, m.Term, from.ID())
+			}
+		case *messages.VoteResponse:
+			if m.Granted && !m.PreVote {
+				votes++
+				s.checkVoteOnDisk(from, m.Term, to.ID())
+			}
+		case *messages.AppendResponse:
+			if m.Accepted {
+				acknowledgements++
+				s.checkAckOnDisk(from, to, m)
+			}
+		}
+	}, "RequestVote", "VoteResponse", "AppendResponse")
+	for range 2 {
+		for range 4 {
+			s.checkAnsweredOnDisks()
+		}
+		leader := s.majorityLeader()
+		leader.PowerCut(vfs.LoseUnsynced)
+		s.awaitSuccessor(5*world.ElectionTimeout, leader)
+		s.startAll(leader)
+		s.within(5*world.ElectionTimeout, "it is back", func() bool { return leader.View.Role == "follower" && leader.View.LeaderID != 0 })
+	}
+	if votes < 4 || acknowledgements < 10 {
+		s.fail("only %d votes and %d acknowledgements were looked at", votes, acknowledgements)
+	}
+}
+
+// afterPowerCut is what a member's disk would hold.
+func (s *Driver) afterPowerCut(m *world.Member) *recoveredLog {
+	f, err := recoverCopy(m, vfs.LoseUnsynced)
+	if err != nil {
+		s.fail("the disk of member %d after a power cut: %v", m.ID(), err)
+	}
+	return f
+}
+
+func (s *Driver) checkVoteOnDisk(voter *world.Member, term, candidate uint64) {
+	if is := s.afterPowerCut(voter).HardState; is.Term < term || is.Term == term && is.Vote != candidate {
+		s.fail("member %d votes for %d in term %d; its disk has term %d and vote %d", voter.ID(), candidate, term, is.Term, is.Vote)
+	}
+}
+
+// checkAckOnDisk: the entry, and the term without which it must not be spoken of (E13).
+func (s *Driver) checkAckOnDisk(from, leader *world.Member, m *messages.AppendResponse) {
+	f := s.afterPowerCut(from)
+	if f.LastIndex < m.Index || f.HardState.Term < m.Term {
+		s.fail("member %d acknowledges index %d in term %d; its disk ends at %d in term %d", from.ID(), m.Index, m.Term, f.LastIndex, f.HardState.Term)
+	}
+	want := s.Checker.LogTerm(leader.ID(), m.Index)
+	if leader.View.Role == "leader" && leader.View.Term == m.Term && f.term(m.Index) != want {
+		s.fail("member %d acknowledges entry %d of term %d; its disk has one of term %d", from.ID(), m.Index, want, f.term(m.Index))
+	}
+}
+
+// checkAnsweredOnDisks writes, and looks at the moment of the answer whether a majority would keep it.
+func (s *Driver) checkAnsweredOnDisks() {
+	s.within(10*world.ElectionTimeout, "a leader with a program that can write", func() bool { l := s.majorityLeader(); return l != nil && l.Embedder.Registered })
+	s.ScriptWrites++
+	c := history.Command{Kind: history.Append, Key: history.FirstScriptKey + s.ScriptWrites/world.MaxKeyUses, Value: "x"}
+	o := s.History.Begin(history.ScriptClient, s.majorityLeader(), c, func(o *history.Operation) {
+		keep := 0
+		for _, m := range s.Members {
+			if o.Outcome == history.Answered && s.commandsOnDisk(m)[o.Index] == o.Number {
+				keep++
+			}
+		}
+		if o.Outcome == history.Answered && keep <= s.Size/2 {
+			s.fail("a client is told of index %d; of %d disks %d have it", o.Index, s.Size, keep)
+		}
+	})
+	s.await(o)
+}

@@ -1,0 +1,167 @@
+package scenario
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/troupe-raft/troupe/internal/sim/fault"
+	"github.com/troupe-raft/troupe/internal/sim/world"
+)
+
+// Scenario is a story of Raft: who is where, what happens, what must hold. The same script runs over many seeds, which
+// decide about the order of what happens at the same time.
+type Scenario struct {
+	Name        string // as `troupe-sim --scenario` takes it
+	Description string // what happens and what must hold, in a line
+	Nodes       int    // how many members the script wants
+	// Errata are the numbers of the errata that it shows to be met.
+	Errata []int
+	// Seeds is how many seeds the usual test run takes, where the story is too dear for all; 0: all.
+	Seeds int
+	// Given prepares the members' disks (World.given) before their first boot. Without it the script begins when there is a
+	// leader whom all follow; with it, at once.
+	Setup  func(*world.World)
+	Script func(*Driver)
+}
+
+// Scenarios are all there are, by name.
+func Scenarios() []Scenario {
+	all := slices.Concat(
+		electionScenarios, readScenarios,
+		figureScenarios, replicationScenarios, pipelineScenarios, churnScenarios, kvScenarios, clientScenarios,
+		persistenceScenarios, diskScenarios, diskReadScenarios, machineDiskScenarios, unsyncedScenarios, actorScenarios,
+	)
+	slices.SortFunc(all, func(a, b Scenario) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+// Play runs the script in a world that has a leader whom all follow. When it is over, all must become well again.
+func (sc Scenario) Run(options world.Options) *world.Result {
+	options.Nodes = sc.Nodes
+	options.Profile = fault.Scripted
+	w := world.New(options)
+	w.NameScenario(sc.Name)
+	if sc.Setup != nil {
+		sc.Setup(w)
+	}
+	s := &Driver{World: w}
+	s.runScenario(sc)
+	return w.Result()
+}
+
+// Driver is a world under a script. Its methods end the script where something has failed.
+type Driver struct{ *world.World }
+
+// over ends a script.
+type scriptEnded struct{}
+
+func (s *Driver) runScenario(sc Scenario) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			if _, ended := reason.(scriptEnded); !ended {
+				panic(reason)
+			}
+		}
+		s.Finish()
+	}()
+	if sc.Setup == nil {
+		s.within(5*world.ElectionTimeout, "a first leader", s.Converged)
+	}
+	sc.Script(s)
+	s.check()
+	s.Heal()
+	s.within(20*world.ElectionTimeout, "all is well again", s.Converged)
+	s.CheckConverged()
+	s.shutDownAll()
+}
+
+// leave stops all members in good order: no actor is left over.
+func (s *Driver) shutDownAll() {
+	for _, m := range s.Members {
+		if m.Up() {
+			m.ShutDown()
+		}
+	}
+	s.within(2*world.ElectionTimeout, "all actors have stopped", func() bool {
+		return !slices.ContainsFunc(s.Members, func(m *world.Member) bool { return m.Up() })
+	})
+	s.check()
+}
+
+func (s *Driver) check() {
+	if s.Failure != nil {
+		panic(scriptEnded{})
+	}
+}
+
+// fail tells what the script expected and did not see.
+func (s *Driver) fail(format string, values ...any) {
+	s.World.Fail("script", format, values...)
+	panic(scriptEnded{})
+}
+
+// within lets things happen until what is awaited has.
+func (s *Driver) within(d time.Duration, what string, happened func() bool) {
+	s.Note("awaits: " + what)
+	for until := s.Now() + d; !happened(); s.Step() {
+		if s.Now() > until {
+			s.fail("not within %v: %s%s", d, what, s.DescribeMembers())
+		}
+		s.check()
+	}
+}
+
+// pass lets time go by.
+func (s *Driver) advance(d time.Duration) {
+	for until := s.Now() + d; s.Now() < until; s.Step() {
+		s.check()
+	}
+}
+
+// leads is who leads and is followed by at least a majority.
+func (s *Driver) majorityLeader() *world.Member {
+	for _, m := range s.Members {
+		followers := 0
+		for _, f := range s.Members {
+			if f.Up() && f.View.LeaderID == m.ID() && f.View.Term == m.View.Term {
+				followers++
+			}
+		}
+		if m.Up() && m.View.Role == "leader" && followers > s.Size/2 {
+			return m
+		}
+	}
+	return nil
+}
+
+func (s *Driver) others(than *world.Member) (all []*world.Member) {
+	for _, m := range s.Members {
+		if m != than {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+func (s *Driver) isolate(m *world.Member, cut bool) {
+	for _, other := range s.others(m) {
+		s.SetCut(m, other, cut)
+		s.SetCut(other, m, cut)
+	}
+}
+
+// Find returns the scenario of a name.
+func Find(name string) (Scenario, error) {
+	for _, sc := range Scenarios() {
+		if sc.Name == name {
+			return sc, nil
+		}
+	}
+	return Scenario{}, fmt.Errorf("no scenario %q: see troupe-sim --list", name)
+}

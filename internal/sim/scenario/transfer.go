@@ -1,0 +1,170 @@
+package scenario
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/history"
+	"github.com/troupe-raft/troupe/internal/sim/world"
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// Leadership that is handed over (dissertation §3.10).
+
+var transferScenarios = []Scenario{
+	{Name: "transfer", Nodes: 3, Errata: []int{20}, Script: transferUnderLoad,
+		Description: "leadership moves under load with one election and without a pre-vote; every command takes effect once"},
+	{Name: "transfer-target-dies", Nodes: 3, Errata: []int{20}, Script: transferTargetKilled,
+		Description: "the target dies as it is told to campaign: no proposal is taken until the transfer is given up, no election, and then all are"},
+	{Name: "transfer-candidate-dies", Nodes: 3, Errata: []int{20}, Script: transferCandidateKilled,
+		Description: "the target dies after it has asked for votes: one more election, and nothing is lost"},
+	{Name: "transfer-to-one-behind", Nodes: 3, Errata: []int{20}, Script: transferToOneBehind,
+		Description: "a target that lacks entries is told to campaign when it has them, and never if it does not get them in time"},
+	{Name: "transfer-ends-with-the-role", Nodes: 3, Errata: []int{20}, Script: transferEndsWithTheRole,
+		Description: "a leader that loses leadership in a transfer and gains it again takes proposals at once"},
+}
+
+// transfer has a leader asked to hand over.
+func (s *Driver) transfer(leader, target *world.Member) {
+	leader.Post(actors.NodePath, &messages.TransferLeadership{Target: target.ID()})
+}
+
+// loaded has all members' programs write, on and on, until something has happened.
+func (s *Driver) writeUntil(until func() bool) (writes []*history.Operation) {
+	for began := s.Now(); !until(); {
+		if s.Now()-began > 5*world.ElectionTimeout {
+			s.fail("not within %v under load:%s", 5*world.ElectionTimeout, s.DescribeMembers())
+		}
+		for _, m := range s.Members {
+			writes = append(writes, s.submitWrites(m, 1)...)
+		}
+		s.advance(world.HeartbeatInterval / 20)
+	}
+	return writes
+}
+
+func transferUnderLoad(s *Driver) {
+	leader := s.majorityLeader()
+	target := s.others(leader)[s.Random.IntN(2)]
+	for _, m := range s.Members {
+		s.writeAndWait(m, 1)
+	}
+	elections := s.Counts.Elections
+	preVotes := s.ObserveRule(nil, nil, nil, "RequestVote").Where(func(m proto.Message) bool { return !world.RealVote(m) })
+	began := s.Now()
+	writes := s.writeUntil(func() bool { return s.Now() > began+world.HeartbeatInterval })
+	s.transfer(leader, target)
+	began = s.Now()
+	writes = append(writes, s.writeUntil(func() bool { return s.majorityLeader() == target })...)
+	if s.Now()-began > world.ElectionTimeout/2 {
+		s.fail("it took %v", s.Now()-began)
+	}
+	s.staysLeader(target, 2*world.ElectionTimeout)
+	if s.Counts.Elections != elections+1 || preVotes.Count > 0 {
+		s.fail("%d elections and %d requests for pre-votes", s.Counts.Elections-elections, preVotes.Count)
+	}
+	s.awaitAnswered(writes, world.ElectionTimeout)
+}
+
+func transferTargetKilled(s *Driver) {
+	leader := s.majorityLeader()
+	target := s.others(leader)[s.Random.IntN(2)]
+	s.writeAndWait(leader, 3)
+	elections := s.Counts.Elections
+	dead := false
+	when := []world.CrashTiming{world.CrashBefore, world.CrashAfter}[s.Random.IntN(2)] // after it: nothing of its campaign is on its disk yet
+	target.EndRunAt("", "TimeoutNow", 1, when, func() { s.powerCut(target); dead = true })
+	s.transfer(leader, target)
+	s.within(world.ElectionTimeout, "the target dies", func() bool { return dead })
+
+	// Proposals are refused until the leader gives the transfer up.
+	began := s.Now()
+	refused := 0
+	leader.Listen(func(news proto.Message) {
+		if r, ok := news.(*messages.ProposalsRefused); ok && r.Reason == messages.Refusal_REFUSAL_TRANSFERRING {
+			refused++
+		}
+	})
+	writes := s.submitWrites(leader, 3)
+	s.within(world.HeartbeatInterval/10, "they are refused", func() bool { return refused == 3 })
+	for _, m := range s.others(leader) {
+		if m != target {
+			writes = append(writes, s.submitWrites(m, 3)...) // these are forwarded, and refused from afar
+		}
+	}
+	// It gives up after an election timeout, at its next heartbeat; what was refused is said again at the handles' next look.
+	s.never(world.ElectionTimeout*9/10, "a proposal is taken while leadership is handed over", func() bool { return countOutcome(history.Answered, writes) > 0 })
+	s.awaitAnswered(writes, began+world.ElectionTimeout+2*world.HeartbeatInterval+world.HeartbeatInterval/5-s.Now())
+	if s.Counts.Elections != elections || s.majorityLeader() != leader {
+		s.fail("%d elections", s.Counts.Elections-elections)
+	}
+}
+
+func transferCandidateKilled(s *Driver) {
+	leader := s.majorityLeader()
+	target := s.others(leader)[s.Random.IntN(2)]
+	s.writeAndWait(leader, 3)
+	elections, term := s.Counts.Elections, leader.View.Term
+	requests := s.ObserveRule(target, nil, func(_, _ *world.Member, _ proto.Message) {
+		s.After(0, func() {
+			if target.Up() {
+				s.powerCut(target)
+			}
+		})
+	}, "RequestVote")
+	writes := s.submitWrites(leader, 5)
+	s.transfer(leader, target)
+	s.within(world.ElectionTimeout, "the target asks for votes and dies", func() bool { return requests.Count > 0 && !target.Up() })
+	requests.End()
+	s.within(4*world.ElectionTimeout, "another term has a leader", func() bool { l := s.majorityLeader(); return l != nil && l.View.Term > term })
+	next := s.majorityLeader()
+	if s.Counts.Elections > elections+1 {
+		s.fail("%d elections", s.Counts.Elections-elections)
+	}
+	s.writeAndWait(next, 1)
+	s.awaitAnswered(writes, world.ElectionTimeout) // whoever leads
+	s.restart(target)
+	s.staysLeader(next, 3*world.ElectionTimeout)
+}
+
+func transferToOneBehind(s *Driver) {
+	leader := s.majorityLeader()
+	target := s.others(leader)[s.Random.IntN(2)]
+	behind := s.HoldRule(leader, target, "AppendEntries")
+	s.writeAndWait(leader, 5)
+	told := s.ObserveRule(leader, target, func(_, to *world.Member, _ proto.Message) {
+		if last := leader.View.LastIndex; s.termInLog(to, last) != leader.View.Term || to.View.LastIndex != last {
+			s.World.Fail("script", "member %d is told to campaign with a log that ends at %d; the leader's ends at %d", to.ID(), to.View.LastIndex, last)
+		}
+	}, "TimeoutNow")
+	s.transfer(leader, target)
+	if s.Chance(0.5) { // it gets them in time
+		s.advance(world.ElectionTimeout / 4)
+		behind.Release()
+		s.within(world.ElectionTimeout, "the target leads", func() bool { return s.majorityLeader() == target })
+		return
+	}
+	s.staysLeader(leader, 2*world.ElectionTimeout)
+	if told.Count > 0 {
+		s.fail("a target that is behind was told to campaign")
+	}
+	s.writeAndWait(leader, 3) // the third member has what it needs
+}
+
+func transferEndsWithTheRole(s *Driver) {
+	leader := s.majorityLeader()
+	target := s.others(leader)[s.Random.IntN(2)]
+	s.writeAndWait(leader, 3)
+	s.DropRule(leader, target, "TimeoutNow")
+	s.transfer(leader, target)
+	// It hears of a higher term, and campaigns: the others do not stick to a leader that asks for votes.
+	term := leader.View.Term
+	leader.Post(actors.NodePath, &messages.HeartbeatResponse{Term: term + 1, From: target.ID()})
+	leader.Post(actors.NodePath, &messages.Campaign{})
+	s.within(world.HeartbeatInterval, "it leads in a higher term", func() bool { return s.majorityLeader() == leader && leader.View.Term > term })
+	began := s.Now()
+	s.writeAndWait(leader, 1)
+	if s.Now()-began > world.HeartbeatInterval {
+		s.fail("the new leadership took a command after %v", s.Now()-began)
+	}
+}

@@ -1,0 +1,263 @@
+package world
+
+import (
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/troupe-raft/troupe/persistence/vfs"
+)
+
+// disk is what a member's files are on. It keeps, beyond what vfs.Mem knows, what is wrong with it at present.
+//
+// Actors must not block, so a disk that takes its time shows as an actor that handles its next message late; and a power
+// cut in the middle of a write must stop the actor that writes: it is a failure of the operation and of all that follow,
+// in a life that has ended (see member.cutPower).
+type disk struct {
+	*vfs.MemFS
+	member *Member
+
+	slowUntil    time.Duration
+	StalledUntil time.Duration
+
+	// What fails: after so many more operations of the kind that go well. 0: nothing is armed.
+	failWrite, FailSync  int
+	ReadFault            ReadFault
+	internalRead         bool // it is the simulator that looks
+	dropsSyncs           bool // syncs do nothing
+	droppedSync          bool // since the last power cut, at least one did
+	OperationsToPowerCut int  // the power fails at so many operations from now; 0: it does not
+	CrashChoice          vfs.CrashChoice
+	generation           int // how many disks before this one were lost
+
+	// failed: in this life an operation failed on purpose, so the node may stop for it.
+	failed   bool
+	failedAt time.Duration // when the last one did, or was refused for want of space
+	// misled: in this life a read brought something else than what is on the disk, so the node may refuse it.
+	readFlipped bool
+	// doomed: what it held is damaged or gone for ever, or was never there: the member may refuse to start, and stays away
+	// then. Within the budget that befalls a minority.
+	Damaged bool
+	// forgot: the last power cut took what a sync had covered. Nobody is told.
+	lostSynced bool
+
+	// Where damage is told from a write that never finished: below the newest write that was synced.
+	lastWrite, lastSyncedWrite map[string]int64
+}
+
+func newDisk(m *Member) *disk {
+	d := &disk{member: m, lastWrite: map[string]int64{}, lastSyncedWrite: map[string]int64{}}
+	d.Attach(vfs.NewMem())
+	return d
+}
+
+// spin begins the next life of the disk with what is on it then.
+func (d *disk) Attach(mem *vfs.MemFS) {
+	d.MemFS, d.failed, d.readFlipped = mem, false, false
+	mem.Inject(d.inject)
+	mem.Observe(d.observe)
+}
+
+// HasDamage and DroppedSyncs implement checker.Disk.
+func (d *disk) HasDamage() bool    { return d.Damaged }
+func (d *disk) DroppedSyncs() bool { return d.dropsSyncs || d.droppedSync }
+
+// inject decides about an operation before it happens.
+func (d *disk) inject(op vfs.Op) error {
+	if op.Kind.ReadOnly() {
+		return d.injectRead(op)
+	}
+	if op.Kind == vfs.OpLock {
+		return nil
+	}
+	if d.OperationsToPowerCut > 0 {
+		if d.OperationsToPowerCut--; d.OperationsToPowerCut == 0 {
+			d.member.powerCutMidMessage(d.CrashChoice)
+			return vfs.ErrFrozen
+		}
+	}
+	switch op.Kind {
+	case vfs.OpWrite, vfs.OpCreate, vfs.OpRename:
+		if d.failWrite > 0 {
+			if d.failWrite--; d.failWrite == 0 {
+				return d.failOperation(op)
+			}
+		}
+	case vfs.OpSync, vfs.OpSyncDir:
+		if d.FailSync > 0 {
+			if d.FailSync--; d.FailSync == 0 {
+				return d.failOperation(op)
+			}
+		}
+		if d.dropsSyncs {
+			d.droppedSync = true
+			return vfs.ErrSyncIgnored
+		}
+	}
+	return nil
+}
+
+// fails lets an operation fail, of a write at times only the rest.
+func (d *disk) failOperation(op vfs.Op) error {
+	w := d.member.world
+	w.Counts.FailedOperations++
+	d.failed, d.failedAt = true, w.now
+	d.member.expectStop()
+	err := error(syscall.EIO)
+	if op.Kind == vfs.OpWrite && op.Length > 1 && w.Chance(0.5) {
+		return &vfs.ShortWrite{Keep: 1 + int(w.Random.Int64N(int64(op.Length-1))), Err: err}
+	}
+	return err
+}
+
+// observe sees how an operation ended.
+func (d *disk) observe(op vfs.Op) {
+	d.member.world.Checker.DiskOperation(d.member, op)
+	switch {
+	case vfs.IsNoSpace(op.Err):
+		d.failed, d.failedAt = true, d.member.world.now
+		d.member.world.Counts.RefusedForSpace++
+	case op.Err != nil:
+	case op.Kind == vfs.OpCreate:
+		delete(d.lastWrite, op.Path)
+		delete(d.lastSyncedWrite, op.Path)
+	case op.Kind == vfs.OpWrite:
+		d.lastWrite[op.Path] = op.Offset
+	case op.Kind == vfs.OpSync:
+		if at, ok := d.lastWrite[op.Path]; ok {
+			d.lastSyncedWrite[op.Path] = at
+			delete(d.lastWrite, op.Path)
+		}
+	case op.Kind == vfs.OpRename:
+		rename(d.lastWrite, op)
+		rename(d.lastSyncedWrite, op)
+	case op.Kind == vfs.OpRemove:
+		delete(d.lastWrite, op.Path)
+		delete(d.lastSyncedWrite, op.Path)
+	}
+}
+
+func rename(offsets map[string]int64, op vfs.Op) {
+	if at, ok := offsets[op.Path]; ok {
+		offsets[op.To] = at
+		delete(offsets, op.Path)
+	}
+}
+
+// crashImage is the disk after the power failed now: of what was not synced, choose decides.
+func (d *disk) crashImage(choose vfs.CrashChoice) *vfs.MemFS {
+	c := &countingChoice{choose: choose}
+	after := d.MemFS.CrashClone(c.next)
+	w := d.member.world
+	w.Counts.CrashImages[c.kind()]++
+	if d.droppedSync && c.lost+c.torn > 0 {
+		d.lostSynced, d.Damaged = true, true
+	}
+	d.droppedSync = false
+	w.Checker.PowerLost(d.member.id)
+	return after
+}
+
+// CrashImage is what a power cut did with what was not synced.
+type CrashImage int
+
+const (
+	NothingUnsynced CrashImage = iota // there was nothing to lose
+	LostAll                           // all of it is gone
+	KeptAll                           // it had reached the disk by itself
+	Mixed                             // some writes, or names, are there and others not
+	Torn                              // and of at least one write only some sectors
+
+	crashImages = iota
+)
+
+var crashImageNames = [crashImages]string{"nothing-unsynced", "lost-all", "kept-all", "mixed", "torn"}
+
+func (i CrashImage) String() string { return crashImageNames[i] }
+
+// choices counts what a Choice chose.
+type countingChoice struct {
+	choose           vfs.CrashChoice
+	lost, kept, torn int
+}
+
+func (c *countingChoice) next(n int) int {
+	way := c.choose(n)
+	switch way {
+	case 0:
+		c.lost++
+	case 1:
+		c.kept++
+	default:
+		c.torn++
+	}
+	return way
+}
+
+func (c *countingChoice) kind() CrashImage {
+	switch {
+	case c.torn > 0:
+		return Torn
+	case c.lost > 0 && c.kept > 0:
+		return Mixed
+	case c.lost > 0:
+		return LostAll
+	case c.kept > 0:
+		return KeptAll
+	}
+	return NothingUnsynced
+}
+
+// rot flips a bit in old data: data of which a later write says that it was durable, so that damage can be told from a write
+// that never finished. (Nobody can tell it in the very last write, E7.)
+func (d *disk) flipOldBit() {
+	w := d.member.world
+	files := d.OldFiles()
+	f := files[w.Random.IntN(len(files))]
+	if f.Path == d.IdentityPath() && len(files) > 1 && w.Chance(0.8) {
+		f = files[w.Random.IntN(len(files)-1)] // mostly the log
+	}
+	if err := d.FlipBit(f.Path, w.Random.Int64N(8*f.OldBytes)); err != nil {
+		w.Fail("simulated disk", "%v", err)
+	}
+	d.Damaged = true
+}
+
+type OldFile struct {
+	Path     string
+	OldBytes int64 // so many bytes are old data
+}
+
+// OldFiles are those with old data: the segments of the log, and last the identity.
+func (d *disk) OldFiles() (found []OldFile) {
+	d.WithoutFaults(func() { found = d.findOld() })
+	return found
+}
+
+func (d *disk) findOld() (found []OldFile) {
+	names, err := d.List(LogDir)
+	if err != nil {
+		return nil
+	}
+	for _, name := range names {
+		path := LogDir + "/" + name
+		info, err := d.Stat(path)
+		if err != nil || !IsSegment(name) {
+			continue
+		}
+		if old := min(d.lastSyncedWrite[path], info.Size()); old > 0 {
+			found = append(found, OldFile{path, old})
+		}
+	}
+	if info, err := d.Stat(d.IdentityPath()); err == nil && info.Size() > 0 {
+		found = append(found, OldFile{d.IdentityPath(), info.Size()})
+	}
+	return found
+}
+
+// failedRecently tells whether an operation failed a moment ago, so that the node may be about to stop.
+func (d *disk) failedRecently() bool {
+	return d.failed && d.member.world.now-d.failedAt < HeartbeatInterval
+}
+
+func IsSegment(path string) bool { return strings.HasSuffix(path, ".seg") }

@@ -1,0 +1,300 @@
+package world
+
+import (
+	"errors"
+	"syscall"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/actors/logstore"
+	"github.com/troupe-raft/troupe/actors/machine"
+	"github.com/troupe-raft/troupe/internal/sim/history"
+	"github.com/troupe-raft/troupe/persistence"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/supervisor"
+)
+
+// A member's life begins with boot. It ends by kill -9 (KillProcess), by a power cut between two messages (kill) or in the
+// middle of an operation of the disk (powerCutMidMessage, bury), or because the node stops by itself (stopped).
+
+const (
+	DataDir = "/data"
+	LogDir  = DataDir + "/" + persistence.LogDirName
+)
+
+func (d *disk) IdentityPath() string { return DataDir + "/" + persistence.IdentityFile }
+
+func (m *Member) firstBoot() {
+	if !m.NotStarted && !m.up {
+		m.Boot()
+	}
+}
+
+// return_ begins another life, unless the member is up, stays away, or has left: an operator who had meant to start it again
+// does not after that.
+func (m *Member) Restart() {
+	if !m.up && !m.PermanentlyDown && !m.shuttingDown {
+		m.Boot()
+	}
+}
+
+// boot begins a life on the disk that the last one left, as the program does (troupe.Start): the data directory first, then
+// the actors.
+func (m *Member) Boot() {
+	w := m.world
+	if wait := m.Disk.StalledUntil - w.now; wait > 0 {
+		w.After(wait, m.Restart)
+		return
+	}
+	m.RunNumber++
+	m.up = true
+	m.Mailboxes, m.peers, m.View, m.PausedUntil, m.timers = nil, map[peerRole]*actor.PID{}, actors.NodeView{}, 0, nil
+	m.Embedder = newEmbedder(m)
+	w.Checker.MemberStarts(m, w.NodeLimits(), w.replicatorLimits())
+	if err := m.openDataDir(); m.imageAfterCut != nil {
+		m.finishPowerCut()
+		return
+	} else if err != nil {
+		m.stopped(err)
+		return
+	}
+	m.system = takeActorSystem()
+	m.system.ProcessRegistry.Address = address(m.id)
+	m.system.ProcessRegistry.RemoteHandlers = []actor.AddressResolver{m.resolve}
+	m.system.ProcessRegistry.Add(m.Embedder, "internal/session")
+	m.tree = supervisor.New(supervisor.Config{
+		Bootstrap: w.Bootstrap, HeartbeatInterval: HeartbeatInterval, ElectionTimeout: ElectionTimeout, RestartLimit: w.RestartLimit,
+		Node: w.NodeLimits(), Replicator: w.replicatorLimits(),
+		LogStore: logstore.Config{Log: m.LogOptions()},
+		Machine:  machine.Config{Factory: m.openMachine, MaxBatchBytes: 2000},
+	}, &discardLogger, m.Now)
+	w.events.started(m)
+	if err := m.tree.Start(m, m.system.Root); err != nil {
+		w.Fail("start", "member %d does not start: %v", m.id, err)
+	}
+	m.Embedder.start()
+	for _, other := range w.Members {
+		w.reportLink(m, other)
+	}
+}
+
+// storageID is made with the data directory: a disk that was lost took it along.
+func (m *Member) storageID() [16]byte { return [16]byte{byte(m.id), byte(m.Disk.generation)} }
+
+func (m *Member) openDataDir() error {
+	dir, err := persistence.OpenDataDir(m.Disk, DataDir, persistence.Identity{
+		ClusterID: m.world.Bootstrap.ClusterId, NodeID: m.id, StorageID: m.storageID(), CreatedBy: "troupe-sim",
+	})
+	if err == nil {
+		m.dataDir = dir
+	}
+	return err
+}
+
+// LogOptions implements checker.Member.
+func (m *Member) LogOptions() persistence.Options {
+	return persistence.Options{
+		Dir: m.dataDir.LogDir(), NodeID: m.id, StorageID: m.dataDir.Identity.StorageID, MustExist: true,
+		FirstSegmentBytes: 32 << 10, SegmentBytes: 64 << 10, LowWater: LowWaterBytes,
+	}
+}
+
+// kill ends this life as a power cut does: of what was not synced, choose decides.
+func (m *Member) PowerCut(choose vfs.CrashChoice) { m.endRun(m.Disk.crashImage(choose)) }
+
+// KillProcess ends this life as kill -9 does: what was written can still be read, and may still be lost in a power cut.
+func (m *Member) KillProcess() { m.endRun(m.Disk.KillClone()) }
+
+// powerCutMidMessage is a power cut in the middle of a message, at an operation of the disk. Nothing that the actor does from here
+// on is seen by anybody: its life has ended, and its disk is frozen. What is left of it is buried after the message.
+func (m *Member) powerCutMidMessage(choose vfs.CrashChoice) {
+	m.world.Counts.CutMidway++
+	m.imageAfterCut = m.Disk.crashImage(choose)
+	m.Disk.Freeze()
+	m.RunNumber++
+}
+
+func (m *Member) finishPowerCut() {
+	after := m.imageAfterCut
+	m.imageAfterCut = nil
+	m.RunNumber-- // powerCutMidMessage has ended it
+	m.endRun(after)
+	m.world.After(m.world.downtime(), m.Restart)
+}
+
+func (m *Member) endRun(after *vfs.MemFS) {
+	m.RunNumber++
+	m.up = false
+	m.world.events.killed(m)
+	m.Disk.Freeze()
+	m.Disk.Attach(after)
+	if m.MachineDisk != nil {
+		m.MachineDisk.LoseNewest(int(m.world.Random.Int64N(3)) + m.MachineDisk.unflushed)
+		m.MachineDisk.unflushed, m.MachineDisk.firstError = 0, nil
+	}
+	if m.system != nil {
+		for _, b := range m.Mailboxes {
+			m.system.ProcessRegistry.Remove(b.self)
+		}
+		m.system.ProcessRegistry.Remove(m.system.NewLocalPID("internal/session"))
+		actorSystems.Put(m.system)
+	}
+	m.system, m.tree, m.Mailboxes, m.timers = nil, nil, nil, nil
+	m.Applied, m.replica, m.machineOpen = 0, history.Replica{}, false
+	m.Embedder.terminate()
+	for _, other := range m.world.Members {
+		m.world.reportLink(m, other)
+	}
+}
+
+// Stop is why a node stopped by itself.
+type Stop int
+
+const (
+	StopStorage  Stop = iota // the disk failed
+	StopNoSpace              // the disk was full
+	StopRefused              // what is on disk cannot be trusted
+	StopRestarts             // too many restarts in the window
+	StopState                // the state machine found its files damaged
+	StopOther                // anything else: a bug
+
+	stopKinds = iota
+)
+
+var stopNames = [stopKinds]string{"storage-fault", "no-space", "refused-damage", "too-many-restarts", "damaged-state", "other"}
+
+func (s Stop) String() string { return stopNames[s] }
+
+func (m *Member) stopReason(err error) Stop {
+	var storage *actors.StorageError
+	var fatal *actors.FatalError
+	switch {
+	case errors.Is(err, ErrStateDamaged):
+		return StopState
+	case errors.Is(err, persistence.ErrCorrupt), errors.Is(err, persistence.ErrFormat), errors.Is(err, persistence.ErrWrongMember),
+		errors.Is(err, persistence.ErrWrongCluster):
+		return StopRefused
+	case vfs.IsNoSpace(err):
+		return StopNoSpace
+	case errors.As(err, &storage), errors.Is(err, syscall.EIO):
+		return StopStorage
+	case errors.As(err, &fatal) && m.tree != nil && m.tree.Restarts() > m.world.RestartLimit.Max:
+		return StopRestarts
+	case m.Disk.Damaged:
+		return StopRefused
+	}
+	return StopOther
+}
+
+// stopped is the end of a node that stops by itself, and what its operator does: a node that was stopped by a passing fault
+// is started again, on the disk as it was or after a restart of the machine. One that refuses its disk is tried once more at
+// times, and then stays away: there is no way yet to add it anew.
+func (m *Member) stopped(err error) {
+	if m.shuttingDown && err == nil {
+		m.checkShutdown()
+		return
+	}
+	w, why := m.world, m.stopReason(err)
+	m.StopError = err
+	w.Counts.Stops[why]++
+	w.events.stopped(m, why.String())
+	if (why == StopStorage || why == StopNoSpace) && !m.Disk.failed || why == StopRefused && !m.Disk.Damaged && !m.Disk.readFlipped ||
+		why == StopOther {
+		w.Fail("stop has a cause", "member %d stops without anything having been wrong with its disk: %v", m.id, err)
+	}
+	wrong := m.Disk.Damaged // what is wrong with it does not pass
+	if w.Chance(0.5) {
+		m.PowerCut(w.randomChoice())
+	} else {
+		m.KillProcess()
+	}
+	if why == StopState {
+		m.ResetStateMachine()
+	}
+	if why == StopRefused && wrong && (w.Healing || w.Chance(0.7)) {
+		m.PermanentlyDown = true
+		return
+	}
+	w.After(w.downtime(), m.Restart)
+}
+
+// leave is the orderly end of a process, as by SIGTERM.
+func (m *Member) ShutDown() {
+	m.shuttingDown = true
+	m.tree.Stop()
+}
+
+// left sees to it that no actor is left over after an orderly end.
+func (m *Member) checkShutdown() {
+	for _, b := range m.Mailboxes {
+		if _, lives := m.system.ProcessRegistry.GetLocal(b.self.Id); lives {
+			m.world.Fail("no actor left over", "member %d has stopped in good order, and its actor %s lives", m.id, b.self.Id)
+		}
+	}
+	m.KillProcess()
+}
+
+// absence is how long a dead process stays dead.
+func (w *World) downtime() time.Duration {
+	if w.Chance(0.3) {
+		return w.RandomDuration(time.Second, 4*time.Second)
+	}
+	return w.RandomDuration(time.Millisecond, 200*time.Millisecond)
+}
+
+// randomChoice is what a power cut does: each of the kinds.
+func (w *World) randomChoice() vfs.CrashChoice {
+	switch w.Random.IntN(4) {
+	case 0:
+		return vfs.LoseUnsynced
+	case 1:
+		return vfs.KeepUnsynced
+	}
+	return w.Random.IntN
+}
+
+// patience is how long a node may take to stop after an operation of its disk has failed: it must not go on (E5).
+const StopDeadline = 5 * time.Second
+
+// expectStop notes that an operation failed. What fails in an actor's last words is nobody's loss: then nothing more is said.
+func (m *Member) expectStop() {
+	if m.world.inSystemMessage {
+		return
+	}
+	var look func()
+	look = func() {
+		if held := max(m.PausedUntil, m.Disk.StalledUntil) - m.world.now; held > 0 {
+			m.after(held+StopDeadline, look)
+			return
+		}
+		m.world.Fail("fault stops the node", "member %d goes on %v after an operation of its disk has failed", m.id, StopDeadline)
+	}
+	m.after(StopDeadline, look)
+}
+
+// mayLoseDisk tells whether a member's disk may be damaged or lost for ever: within the budget only those of a minority.
+func (w *World) mayLoseDisk(m *Member) bool {
+	if m.Disk.Damaged {
+		return false
+	}
+	doomed := 1
+	for _, other := range w.Members {
+		if other.Disk.Damaged {
+			doomed++
+		}
+	}
+	return w.profile.BeyondBudget || doomed <= (w.Size-1)/2
+}
+
+// quorumPossible tells whether a majority can be up.
+func (w *World) quorumPossible() bool {
+	left := 0
+	for _, m := range w.Members {
+		if !m.PermanentlyDown {
+			left++
+		}
+	}
+	return left > w.Size/2
+}

@@ -1,0 +1,254 @@
+package world
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/actors/node"
+	"github.com/troupe-raft/troupe/actors/replicator"
+	"github.com/troupe-raft/troupe/internal/sim/checker"
+	"github.com/troupe-raft/troupe/internal/sim/history"
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/supervisor"
+)
+
+const (
+	HeartbeatInterval = 100 * time.Millisecond
+	ElectionTimeout   = 1000 * time.Millisecond
+)
+
+// member is one node and what belongs to it: its disk, its state machine's store, its program. It has lives; what was
+// planned in one does not happen in the next.
+type Member struct {
+	world           *World
+	id              uint64
+	RunNumber       int
+	up              bool
+	PausedUntil     time.Duration
+	PermanentlyDown bool  // it stays away for ever
+	StopError       error // why its node stopped by itself, the last time
+	Logger          *zerolog.Logger
+	imageAfterCut   *vfs.MemFS    // the power failed in the middle of the message in hand: the disk as it will be found
+	NotStarted      bool          // it is not there until a script boots it
+	RandomOverride  actors.Random // nil: the world's
+	shuttingDown    bool          // it was asked to stop
+	Failpoints      []*Failpoint
+	listeners       []func(proto.Message) // of a script: hear what the actors say to the member's program
+
+	clock       clock
+	timers      []*timer // of this life
+	Disk        *disk
+	dataDir     *persistence.DataDir
+	MachineDisk *machineDisk // of its state machine, where that is on disk
+
+	system      *actor.ActorSystem
+	tree        *supervisor.Tree
+	Mailboxes   []*mailbox // of this life
+	peers       map[peerRole]*actor.PID
+	Embedder    *embedder
+	View        actors.NodeView
+	Applied     uint64
+	replica     history.Replica
+	machineOpen bool
+}
+
+type peerRole struct {
+	id   uint64
+	role messages.Role
+}
+
+var discardLogger = zerolog.New(io.Discard).Level(zerolog.Disabled)
+
+// systems are used again and again: making one costs more than a life of a member does.
+var actorSystems sync.Pool
+
+func takeActorSystem() *actor.ActorSystem {
+	if s, ok := actorSystems.Get().(*actor.ActorSystem); ok {
+		return s
+	}
+	discard := slog.New(slog.DiscardHandler)
+	return actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return discard }))
+}
+
+func address(id uint64) string { return fmt.Sprintf("n%d:1", id) }
+
+// limits are small, so that their ends are reached.
+func (w *World) NodeLimits() node.Limits {
+	return node.Limits{MaxUncommittedBytes: w.UncommittedBytes, MaxBatchBytes: 500, MemoryBytes: 800, MaxPendingReads: 50}
+}
+
+func (w *World) replicatorLimits() replicator.Limits {
+	limits := replicator.Limits{MaxInFlight: 4, MaxInFlightBytes: 700, MaxRequestBytes: 400, ProbeBytes: 200}
+	if w.SingleEntryRequests {
+		limits.MaxRequestBytes, limits.ProbeBytes = 1, 1
+	}
+	return limits
+}
+
+// post puts a message into the mailbox of an actor of this node, if it lives.
+func (m *Member) Post(path string, message proto.Message) {
+	if !m.up {
+		return
+	}
+	if process, ok := m.system.ProcessRegistry.GetLocal(path); ok {
+		process.SendUserMessage(actor.NewPID(address(m.id), path), message)
+	}
+}
+
+// panicked hears of every panic. Those that nobody asked for are bugs; whether a fault of the disk had a cause, shows when
+// the node stops for it.
+func (w *World) panicked(b *mailbox, reason, message any) {
+	var injected *actors.InjectedCrash
+	var storage *actors.StorageError
+	if err, ok := reason.(error); ok && (errors.As(err, &injected) || errors.As(err, &storage) || isStateFault(err)) || b.member.imageAfterCut != nil {
+		return
+	}
+	w.Fail("no panic", "%s of member %d panicked at %T: %v", b.self.Id, b.member.id, message, reason)
+}
+
+// The environment of its actors.
+
+// Up, Leads and Replica implement history.Member.
+func (m *Member) Up() bool                  { return m.up }
+func (m *Member) Leads() bool               { return m.View.Role == "leader" }
+func (m *Member) Replica() *history.Replica { return &m.replica }
+
+// NodeStopped and Storage implement checker.Member.
+func (m *Member) NodeStopped() bool     { return m.tree == nil || m.tree.Stopped() }
+func (m *Member) Storage() checker.Disk { return m.Disk }
+
+func (m *Member) ID() uint64                     { return m.id }
+func (m *Member) FS() vfs.FS                     { return m.Disk.MemFS }
+func (m *Member) SetPeers([]*messages.Member)    {}
+func (m *Member) Session() *actor.PID            { return m.system.NewLocalPID("internal/session") }
+func (m *Member) Observer() actors.StateObserver { return (*stateObserver)(m) }
+
+// hear has a script listen to what the member's actors say to its program.
+func (m *Member) Listen(ear func(proto.Message)) { m.listeners = append(m.listeners, ear) }
+
+// Log is where the actors write lines for people: mostly nowhere.
+func (m *Member) Log() *zerolog.Logger {
+	if m.Logger != nil {
+		return m.Logger
+	}
+	return &discardLogger
+}
+
+func (m *Member) Random() actors.Random {
+	if m.RandomOverride != nil {
+		return m.RandomOverride
+	}
+	return m.world.Random
+}
+
+func (m *Member) Props(producer actor.Producer, options ...actor.PropsOption) *actor.Props {
+	life := m.RunNumber
+	return actor.PropsFromProducer(
+		func() actor.Actor {
+			return actors.GuardLifecycle(&stopHook{producer(), m.world}, m.tree.Strategy(), &discardLogger)
+		},
+		actor.WithMailbox(func() actor.Mailbox { return &mailbox{member: m, runNumber: life} }),
+	).Configure(options...)
+}
+
+// mortal notes the end of an actor at its mailbox.
+type stopHook struct {
+	actor.Actor
+	world *World
+}
+
+// Receive implements actor.Actor.
+func (a *stopHook) Receive(ctx actor.Context) {
+	a.Actor.Receive(ctx)
+	if _, ends := ctx.Message().(*actor.Stopped); ends {
+		a.world.currentMailbox.stopped = true
+	}
+}
+
+func (m *Member) PeerPID(id uint64, role messages.Role) *actor.PID {
+	key := peerRole{id, role}
+	if pid := m.peers[key]; pid != nil {
+		return pid
+	}
+	path := actors.NodePath
+	if role == messages.Role_ROLE_REPLICATOR {
+		path = actors.ReplicatorPath(m.id)
+	}
+	m.peers[key] = actor.NewPID(address(id), path)
+	return m.peers[key]
+}
+
+func (m *Member) resolve(pid *actor.PID) (actor.Process, bool) {
+	for _, other := range m.world.Members {
+		if address(other.id) == pid.Address {
+			role := messages.Role_ROLE_NODE
+			if pid.Id != actors.NodePath {
+				role = messages.Role_ROLE_REPLICATOR
+			}
+			return &peerProcess{from: m, runNumber: m.RunNumber, to: other, role: role}, true
+		}
+	}
+	return nil, false
+}
+
+// outlet is the process behind the PID of a peer's actor.
+type peerProcess struct {
+	from      *Member
+	runNumber int
+	to        *Member
+	role      messages.Role
+}
+
+func (o *peerProcess) SendUserMessage(_ *actor.PID, message any) {
+	_, inner, _ := actor.UnwrapEnvelope(message)
+	if o.runNumber == o.from.RunNumber {
+		o.from.world.transmit(o.from, o.to, o.role, inner.(proto.Message))
+	}
+}
+func (o *peerProcess) SendSystemMessage(*actor.PID, any) {}
+func (o *peerProcess) Stop(*actor.PID)                   {}
+
+// probe is the member as what its actors show themselves to.
+type stateObserver Member
+
+func (p *stateObserver) Node(v actors.NodeView) {
+	if p.imageAfterCut == nil {
+		p.world.events.nodeView((*Member)(p), &v)
+		p.View = v
+		p.world.Checker.NodeView(p.id, v)
+	}
+}
+
+func (p *stateObserver) Log(v actors.LogView) {
+	if p.imageAfterCut == nil {
+		p.world.events.logView((*Member)(p), &v)
+		p.world.Checker.LogView(p.id, v)
+	}
+}
+
+func (p *stateObserver) Machine(v actors.MachineView) {
+	if p.imageAfterCut != nil {
+		return
+	}
+	p.world.events.machineView((*Member)(p), &v)
+	p.Applied = v.Applied
+	p.world.Checker.MachineView(p.id, v)
+}
+
+func (p *stateObserver) Replicator(v actors.ReplicatorView) {
+	p.world.events.replicatorView((*Member)(p), &v)
+	p.world.Checker.ReplicatorView(p.id, v)
+}
+
+func (p *stateObserver) Synced(int, int, time.Duration) {}

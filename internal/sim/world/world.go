@@ -1,0 +1,383 @@
+// Package world runs a cluster of the production actors (Supervisor, Node, LogStore with its reader, Machine, Replicators) on
+// one goroutine, in virtual time, from one seed, with a network, disks and clocks that fail. After every step the cluster is
+// checked (package checker).
+//
+// New makes a World; Run runs one under a profile of faults, package scenario runs one under a script. Equal Options make
+// equal histories, byte for byte, on every machine: all randomness comes from the seed, and nothing depends on the order of
+// a map, on the real time or on goroutines.
+package world
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/troupe-raft/troupe/internal/session"
+	"github.com/troupe-raft/troupe/internal/sim/checker"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
+	"github.com/troupe-raft/troupe/internal/sim/history"
+	"github.com/troupe-raft/troupe/internal/sim/trace"
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/supervisor"
+)
+
+// Options say which world to make. The same options make the same history, step by step.
+type Options struct {
+	Seed    uint64
+	Profile fault.Profile
+	// Nodes is how many members; 0: the seed decides.
+	Nodes int
+	// Steps is how long misfortune lasts, in steps; 0: DefaultSteps.
+	Steps int
+	// Clients is how many; 0: the seed decides.
+	Clients int
+	// Without are kinds of fault that do not happen; FaultLimit, if not 0, is how many happen at most. Both are for finding
+	// the smallest history that fails.
+	Without    []fault.Kind
+	FaultLimit int
+	// Recorder, if not nil, is told of everything that happens (trace.NewWriter, trace.Memory). It changes nothing.
+	Recorder trace.Recorder
+	// AllSteps has a failure tell all of the last steps, and not only what led to it.
+	AllSteps bool
+}
+
+// DefaultSteps is how many steps of misfortune a seed has where nothing else is said.
+const DefaultSteps = 4000
+
+// World is a cluster in virtual time, out of one seed: everything in it happens on one goroutine.
+type World struct {
+	Options         Options
+	Seed            uint64
+	Size            int
+	profile         fault.Profile
+	Conditions      fault.Network
+	Random          *rand.Rand
+	now             time.Duration
+	queue           eventQueue
+	scheduledEvents uint64
+	steps           int
+	currentMailbox  *mailbox // whose actor works
+	Bootstrap       *messages.Configuration
+	// configurations are entries of the past (past.go).
+	initialConfigurations map[entryID]*messages.Configuration
+	Members               []*Member
+	network               network
+	Checker               *checker.Checker
+	History               *history.History
+	Clients               []*client
+	keys                  keyPool
+	// sessionLimits are those of the members' handles.
+	sessionLimits session.Limits
+	// UncommittedBytes is what a leader takes and has not committed.
+	UncommittedBytes    uint64
+	ScriptWrites        uint32 // writes of scripts so far
+	events              eventLog
+	Counts              Counts
+	Healing             bool // no more faults, no more requests
+	SingleEntryRequests bool // requests to peers carry one entry each
+	RestartLimit        supervisor.RestartLimit
+	inSystemMessage     bool // the message in hand is one of an actor's end
+	beyondGuarantees    bool // what follows is beyond what Raft promises: nothing more is judged
+	Failure             *Failure
+}
+
+// Failure is a promise that was not kept: the first one ends the history.
+type Failure struct {
+	Invariant string // its name
+	Text      string // what was expected and what was seen
+	Step      int
+	At        time.Duration
+}
+
+// Counts are what happened.
+type Counts struct {
+	Messages, Lost, Doubled, Late int // between members
+	Handled                       int // messages that actors handled
+	Faults                        [fault.NumKinds]int
+	Elections                     int
+	Committed                     int
+	// What faults led to.
+	FailedOperations  int                                      // of disks, on purpose
+	RefusedForSpace   int                                      // operations of full disks
+	FailedReads       int                                      // of disks
+	FlippedReads      int                                      // that brought a bit which was not so
+	FailedBatches     int                                      // of state machines on disk, for want of space or another reason
+	StatesLost        int                                      // of them, wholly, or found damaged and moved away
+	CrashImages       [crashImages]int                         // what power cuts did
+	CutMidway         int                                      // power cuts in the middle of an actor's message
+	Crashed           [crashPoints]int                         // crashes of actors
+	CrashedRecovering int                                      // of them, while the node recovered
+	ActorRestarts     int                                      // of readers and replicators, alone
+	SubtreeRestarts   int                                      // of whole nodes
+	Stops             [stopKinds]int                           // of nodes by themselves
+	Away              int                                      // members that stayed away for ever
+	Forgotten         int                                      // histories that ended because a member had forgotten what it promised
+	Operations        [history.NumOps][history.NumOutcomes]int // of clients
+}
+
+// Add sums up.
+func (c *Counts) Add(o *Counts) {
+	c.Messages += o.Messages
+	c.Lost += o.Lost
+	c.Doubled += o.Doubled
+	c.Late += o.Late
+	c.Handled += o.Handled
+	sum(c.Faults[:], o.Faults[:])
+	c.Elections += o.Elections
+	c.FailedOperations += o.FailedOperations
+	c.RefusedForSpace += o.RefusedForSpace
+	c.FailedReads += o.FailedReads
+	c.FlippedReads += o.FlippedReads
+	c.FailedBatches += o.FailedBatches
+	c.StatesLost += o.StatesLost
+	sum(c.CrashImages[:], o.CrashImages[:])
+	c.CutMidway += o.CutMidway
+	sum(c.Crashed[:], o.Crashed[:])
+	c.CrashedRecovering += o.CrashedRecovering
+	c.ActorRestarts += o.ActorRestarts
+	c.SubtreeRestarts += o.SubtreeRestarts
+	sum(c.Stops[:], o.Stops[:])
+	c.Away += o.Away
+	c.Forgotten += o.Forgotten
+	for i := range c.Operations {
+		for k := range c.Operations[i] {
+			c.Operations[i][k] += o.Operations[i][k]
+		}
+	}
+	c.Committed += o.Committed
+}
+
+func sum(to, from []int) {
+	for i, n := range from {
+		to[i] += n
+	}
+}
+
+// Result is what became of a world.
+type Result struct {
+	Options Options
+	Nodes   int
+	Clients int
+	Failure *Failure // nil: every promise was kept
+	Steps   int
+	Virtual time.Duration
+	Hash    uint64 // over everything that happened: equal for equal options
+	Last    string // what led to the failure, or all of the last steps
+	Counts  Counts
+}
+
+// Err describes the failure; nil if there was none.
+func (r *Result) Err() error {
+	f := r.Failure
+	if f == nil {
+		return nil
+	}
+	return fmt.Errorf("seed %d (%s, %d members), step %d, at %v: %s: %s\n%s",
+		r.Options.Seed, r.Options.Profile.Name, r.Nodes, f.Step, f.At, f.Invariant, f.Text, r.Last)
+}
+
+// New makes a world; it begins to live with Run, or under a script.
+func New(options Options) *World {
+	if options.Steps == 0 {
+		options.Steps = DefaultSteps
+	}
+	w := &World{
+		Options: options, Seed: options.Seed, profile: options.Profile,
+		Random:    rand.New(rand.NewPCG(options.Seed, 0x7472_6f75_7065)),
+		Bootstrap: &messages.Configuration{ClusterId: 1},
+		network:   network{cut: map[direction]bool{}, reportedUp: map[direction]bool{}, nextReport: map[direction]time.Duration{}, lastArrival: map[lane]time.Duration{}, bytesPerSecond: map[direction]int64{}},
+	}
+	w.Conditions = w.profile.Network(w.Random)
+	w.RestartLimit = w.profile.RestartLimit(w.Random)
+	size := []int{3, 3, 5, 3, 4, 1, 3, 5}[w.Random.IntN(8)]
+	if options.Nodes > 0 {
+		size = options.Nodes
+	}
+	w.UncommittedBytes = 20_000
+	w.sessionLimits = session.Limits{MaxRequestBytes: 1 << 20, MaxPendingRequests: 1 << 16, MaxPendingBytes: 1 << 26}
+	w.addMembers(size)
+	w.History = history.New(w)
+	return w
+}
+
+// Run lets the world live, with misfortune for as long as the options say and calm after that, until everything is well.
+func Run(options Options) *Result {
+	return RunWorld(options).Result()
+}
+
+func RunWorld(options Options) *World {
+	w := New(options)
+	if every := w.Conditions.FaultInterval; every > 0 {
+		w.After(w.RandomDuration(0, every), w.injectFaults)
+	}
+	w.AddClients()
+	w.run()
+	return w
+}
+
+func (w *World) Result() *Result {
+	r := &Result{Options: w.Options, Nodes: w.Size, Clients: len(w.Clients), Failure: w.Failure, Steps: w.steps, Virtual: w.now, Hash: w.events.sum(), Counts: w.Counts}
+	if w.Failure != nil {
+		r.Last = w.events.String()
+	}
+	return r
+}
+
+// handlingTime is how long an actor takes for one message.
+func (w *World) handlingTime(b *mailbox) time.Duration {
+	switch {
+	case !b.usesDisk():
+		return w.RandomDuration(time.Microsecond, 60*time.Microsecond)
+	case w.now < b.member.Disk.slowUntil:
+		return w.RandomDuration(20*time.Millisecond, 700*time.Millisecond)
+	}
+	return w.RandomDuration(50*time.Microsecond, time.Millisecond)
+}
+
+func (w *World) addMembers(size int) {
+	w.Size = size
+	w.Checker = checker.New(w, size, w.Bootstrap)
+	w.events = newEventLog(w)
+	for id := uint64(1); id <= uint64(size); id++ {
+		w.Bootstrap.Members = append(w.Bootstrap.Members, &messages.Member{Id: id, Address: address(id)})
+		m := &Member{world: w, id: id, clock: w.newClock()}
+		m.Disk = newDisk(m)
+		if id%2 == 1 {
+			m.MachineDisk = newMachineDisk()
+		}
+		w.Members = append(w.Members, m)
+		w.Checker.Add(m)
+		w.maybeCutFirstStart(m)
+		w.After(w.RandomDuration(0, 100*time.Millisecond), m.firstBoot)
+	}
+}
+
+// NameScenario records which scenario the world runs.
+func (w *World) NameScenario(name string) { w.events.scenario = name }
+
+// Note records what a script does.
+func (w *World) Note(text string) { w.events.note(text) }
+
+// Now is the virtual time.
+func (w *World) Now() time.Duration { return w.now }
+
+// fullCheckInterval is the number of steps between two full checks.
+const fullCheckInterval = 1000
+
+// checking reports whether the world is still checked: no invariant has failed, and no member has lost synced data without
+// notice.
+func (w *World) checking() bool { return w.Failure == nil && !w.beyondGuarantees }
+
+// Elected implements checker.Simulation.
+func (w *World) Elected() { w.Counts.Elections++ }
+
+// Called implements history.Simulation.
+func (w *World) Called(o *history.Operation) { w.events.called(o) }
+
+// Returned implements history.Simulation.
+func (w *World) Returned(o *history.Operation) {
+	w.Counts.Operations[o.Kind][o.Outcome]++
+	w.events.returned(o)
+}
+
+// fail notes the first promise that was not kept.
+func (w *World) Fail(invariant, format string, values ...any) {
+	if w.Failure == nil {
+		w.Failure = &Failure{Invariant: invariant, Text: fmt.Sprintf(format, values...), Step: w.steps, At: w.now}
+		w.events.violated(w.Failure)
+	}
+}
+
+// run is misfortune, then calm until everything is well.
+func (w *World) run() {
+	for w.Failure == nil && !w.beyondGuarantees && w.steps < w.Options.Steps {
+		w.Step()
+	}
+	if w.Failure == nil {
+		w.Heal()
+	}
+	until := w.now + 60*time.Second
+	for w.Failure == nil && !w.beyondGuarantees && !w.Converged() {
+		if w.now > until-50*time.Second && !w.quorumPossible() {
+			break // nobody may expect service; and nothing wrong has been seen
+		}
+		if w.now > until {
+			w.Fail("liveness", "after a minute of calm: %s", w.DescribeMembers())
+		}
+		w.Step()
+	}
+	switch {
+	case w.Failure != nil:
+	case w.beyondGuarantees || !w.Converged():
+		w.checkAcknowledged()
+	default:
+		w.CheckConverged()
+	}
+	w.Finish()
+}
+
+func (w *World) Finish() {
+	w.events.close()
+	if w.checking() {
+		w.Checker.FinalCheck()
+	}
+	w.Counts.Committed = w.Checker.Committed()
+	for _, m := range w.Members {
+		if m.PermanentlyDown {
+			w.Counts.Away++
+		}
+		if m.up {
+			m.KillProcess()
+		}
+	}
+}
+
+func (w *World) RandomMember() *Member { return w.Members[w.Random.IntN(len(w.Members))] }
+
+// leader is a member that leads and is up; nil for none.
+func (w *World) Leader() *Member {
+	for _, m := range w.Members {
+		if m.up && m.View.Role == "leader" {
+			return m
+		}
+	}
+	return nil
+}
+
+// well tells whether there is one leader, all logs are equal and applied, and nobody waits.
+func (w *World) Converged() bool {
+	l := w.Leader()
+	if l == nil {
+		return false
+	}
+	for _, m := range w.Members {
+		v := m.View
+		if m.PermanentlyDown {
+			continue
+		}
+		if !m.up || m.Disk.failedRecently() || v.LeaderID != l.id || v.Term != l.View.Term || v.Role == "leader" && m != l {
+			return false
+		}
+		if v.LastIndex != l.View.LastIndex || v.LastTerm != l.View.LastTerm || v.Commit != v.LastIndex || m.Applied != v.LastIndex {
+			return false
+		}
+		if len(m.Embedder.calls) > 0 || !m.Embedder.serving {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *World) DescribeMembers() string {
+	var b strings.Builder
+	for _, m := range w.Members {
+		v := m.View
+		fmt.Fprintf(&b, "\n  %d up=%v %s term %d leader %d last (%d, %d) durable %d commit %d applied %d", m.id, m.up, v.Role, v.Term, v.LeaderID,
+			v.LastIndex, v.LastTerm, v.DurableIndex, v.Commit, m.Applied)
+		if m.Embedder != nil {
+			fmt.Fprintf(&b, "; %d calls wait, serving %v", len(m.Embedder.calls), m.Embedder.serving)
+		}
+	}
+	return b.String()
+}
