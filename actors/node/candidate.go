@@ -75,12 +75,3 @@ func (c *candidate) recordVote(voter uint64, granted bool) {
 		c.becomeFollower(c.term, 0, "a quorum of votes is impossible")
 	}
 }
-
-// handleTimeoutNow campaigns without pre-votes, on request of the leader (dissertation §3.10, E20).
-func (n nonLeader) handleTimeoutNow(m *messages.TimeoutNow) {
-	if m.Term != n.term || !n.isVoter() || m.Leader == n.self() {
-		return
-	}
-	n.env.Log().Info().Str("from", raft.FormatID(m.Leader)).Uint64("term", n.term).Msg("taking over leadership")
-	n.becomeCandidate(true)
-}

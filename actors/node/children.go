@@ -11,46 +11,45 @@ import (
 // children are the actors below the Node.
 type children struct {
 	logStore, logReader, machine *actor.PID
-	// stoppingReplicators are, by their id, Replicators that were stopped and have not terminated.
-	// Until then another one cannot have the name.
-	stoppingReplicators map[string]bool
+	// stopping are, by their id, Replicators that were stopped and have not terminated. Until then
+	// another one cannot have the name.
+	stopping map[string]bool
 }
 
-// terminated reports whether who is a stopped Replicator, whose name is free now.
-func (c *children) terminated(who *actor.PID) bool {
-	stopped := c.stoppingReplicators[who.Id]
-	delete(c.stoppingReplicators, who.Id)
-	return stopped
-}
-
-func (n *Node) spawn(producer actor.Producer, name string) *actor.PID {
-	pid, err := n.ctx.SpawnNamed(n.env.Props(producer), name)
+func spawn(ctx actor.Context, env actors.Env, producer actor.Producer, name string) *actor.PID {
+	pid, err := ctx.SpawnNamed(env.Props(producer), name)
 	if err != nil {
-		panic(fmt.Errorf("spawn %s/%s: %w", n.ctx.Self().Id, name, err))
+		panic(fmt.Errorf("spawn %s/%s: %w", ctx.Self().Id, name, err))
 	}
 	return pid
 }
 
-func (n *Node) spawnLogStore() {
-	c := &n.children
-	c.logStore = n.spawn(n.config.LogStore(), actors.LogStoreName)
-	c.logReader = actor.NewPID(n.ctx.Self().Address, c.logStore.Id+"/"+actors.LogReaderName)
+func (c *children) spawnLogStore(ctx actor.Context, env actors.Env, producer actor.Producer) {
+	c.logStore = spawn(ctx, env, producer, actors.LogStoreName)
+	c.logReader = actor.NewPID(ctx.Self().Address, c.logStore.Id+"/"+actors.LogReaderName)
 }
 
-func (n *Node) spawnMachine(replayThrough uint64) {
-	n.children.machine = n.spawn(n.config.Machine(n.children.logReader, replayThrough), actors.MachineName)
+func (c *children) spawnMachine(ctx actor.Context, env actors.Env, producer actor.Producer) {
+	c.machine = spawn(ctx, env, producer, actors.MachineName)
 }
 
 // spawnReplicator returns nil if the former Replicator for this peer has not terminated.
-func (n *Node) spawnReplicator(peer uint64) *actor.PID {
+func (c *children) spawnReplicator(ctx actor.Context, env actors.Env, producer actor.Producer, peer uint64) *actor.PID {
 	name := actors.ReplicatorName(peer)
-	if n.children.stoppingReplicators[n.ctx.Self().Id+"/"+name] {
+	if c.stopping[ctx.Self().Id+"/"+name] {
 		return nil
 	}
-	return n.spawn(n.config.Replicator(peer, n.children.logReader, n.term), name)
+	return spawn(ctx, env, producer, name)
 }
 
-func (n *Node) stopReplicator(replicator *actor.PID) {
-	n.children.stoppingReplicators[replicator.Id] = true
-	n.ctx.Stop(replicator)
+func (c *children) stopReplicator(ctx actor.Context, replicator *actor.PID) {
+	c.stopping[replicator.Id] = true
+	ctx.Stop(replicator)
+}
+
+// terminated reports whether who is a stopped Replicator, whose name is free again.
+func (c *children) terminated(who *actor.PID) bool {
+	stopped := c.stopping[who.Id]
+	delete(c.stopping, who.Id)
+	return stopped
 }

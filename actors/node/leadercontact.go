@@ -101,19 +101,10 @@ func (c *leaderContact) beginFast(now, electionTimeout time.Duration) {
 func (c *leaderContact) isFast(now time.Duration) bool { return now < c.fastUntil }
 
 // electionTimeout returns the bounds of the random wait for a message of the leader.
-func (c *leaderContact) electionTimeout(config *Config) (least, most time.Duration) {
+func (c *leaderContact) electionTimeout(heartbeatInterval, electionTimeout time.Duration) (least, most time.Duration) {
 	if c.leader != 0 && c.brokenLinks[c.leader] {
-		least = min(2*config.HeartbeatInterval, config.ElectionTimeout)
-		return least, least + config.HeartbeatInterval
+		least = min(2*heartbeatInterval, electionTimeout)
+		return least, least + heartbeatInterval
 	}
-	return config.ElectionTimeout, 2 * config.ElectionTimeout
-}
-
-// campaignTimeout returns the bounds of the random wait before the next campaign while no leader is
-// known.
-func (c *leaderContact) campaignTimeout(now time.Duration, config *Config) (least, most time.Duration) {
-	if c.isFast(now) {
-		return fastCampaignTimeoutMin, fastCampaignTimeoutMax
-	}
-	return c.electionTimeout(config)
+	return electionTimeout, 2 * electionTimeout
 }

@@ -16,14 +16,15 @@ func (l *leader) syncReplicators() {
 	}
 	for _, p := range l.peers {
 		if p.replicator == nil {
-			p.replicator = l.spawnReplicator(p.id)
+			producer := l.config.Replicator(p.id, l.children.logReader, l.term)
+			p.replicator = l.children.spawnReplicator(l.ctx, l.env, producer, p.id)
 		}
 	}
 }
 
 func (l *leader) stopReplication(p *peerState) {
 	if p.replicator != nil {
-		l.stopReplicator(p.replicator)
+		l.children.stopReplicator(l.ctx, p.replicator)
 		p.replicator = nil
 	}
 }

@@ -34,15 +34,14 @@
 //
 // The files from top to bottom: node.go receives a message and gives it to the behaviour of the
 // role: recovering.go, follower.go, precandidate.go, candidate.go, leader.go. What several roles do
-// in the same way is in role.go, vote.go, append.go, forward.go and persist.go. The state and its
-// rules are in types that know neither the actor nor its roles: raftLog, memoryLog,
-// pendingTruncations, leaderContact, roleTimer, proposalBuffer, and for the leader peerState,
-// readRounds, commitNotifier, diskWatch, uncommittedEntries and transfer. Rules that are functions
+// in the same way is in nonleader.go, role.go, election.go, clients.go, append.go and commit.go. The
+// state and its rules are in types that know neither the Node nor its roles: raftLog, memoryLog,
+// pendingTruncations, leaderContact, roleTimer, proposalBuffer, children, and for the leader
+// peerState, readRounds, commitNotifier, diskWatch and uncommittedEntries. Rules that are functions
 // of values are in package raft.
 package node
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -123,7 +122,7 @@ func New(env actors.Env, config Config) actor.Producer {
 			config:   config,
 			behavior: actor.NewBehavior(),
 			contact:  leaderContact{brokenLinks: make(map[uint64]bool)},
-			children: children{stoppingReplicators: make(map[string]bool)},
+			children: children{stopping: make(map[string]bool)},
 		}
 	}
 }
@@ -146,6 +145,14 @@ func (n *Node) Receive(ctx actor.Context) {
 		n.stateChanged = false
 		n.publishState()
 	}
+}
+
+// start begins in `recovering`, and spawns the LogStore.
+func (n *Node) start() {
+	n.timer = roleTimer{env: n.env, node: n.ctx.Self(), incarnation: n.config.Incarnation}
+	n.become(&recovering{nonLeader{n}})
+	n.proposals.forwardStream = n.env.Random().Uint64()
+	n.children.spawnLogStore(n.ctx, n.env, n.config.LogStore())
 }
 
 // isStale reports whether a local message was meant for an earlier incarnation.
@@ -171,9 +178,22 @@ func (n *Node) sendToReplicator(leader uint64, m proto.Message) {
 	n.send(n.env.PeerPID(leader, messages.Role_ROLE_REPLICATOR), m)
 }
 
-// invariant panics with the values that violate it; the supervisor decides what follows.
-func invariant(holds bool, format string, values ...any) {
-	if !holds {
-		panic(fmt.Errorf("broken invariant: "+format, values...))
+// publishState gives the state observer a copy of the Node's state.
+func (n *Node) publishState() {
+	observer := n.env.Observer()
+	if observer == nil {
+		return
 	}
+	v := actors.NodeView{
+		Incarnation: n.config.Incarnation, Role: n.role.name(), Term: n.term, Vote: n.vote, LeaderID: n.contact.leader,
+	}
+	if n.log != nil {
+		v.Commit, v.DurableIndex, v.DiskLow = n.log.commitIndex, n.log.durableIndex, n.log.diskLow
+		v.LastIndex, v.LastTerm = n.log.lastIndex(), n.log.lastTerm()
+		v.ConfigurationIndex, v.Configuration = n.log.configurations.Latest()
+		v.Learner = !n.isVoter()
+		v.MemoryBytes = n.log.memory.bytes
+	}
+	n.role.observe(&v)
+	observer.Node(v)
 }

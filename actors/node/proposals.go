@@ -1,9 +1,6 @@
 package node
 
-import (
-	"github.com/troupe-raft/troupe/messages"
-	"github.com/troupe-raft/troupe/raft"
-)
+import "github.com/troupe-raft/troupe/messages"
 
 // proposalBuffer collects proposals until the Node handles the Flush that it has sent to itself.
 // All proposals that were in the mailbox before the Flush become one batch: the more there is to
@@ -64,36 +61,4 @@ func forEachBatch(data [][]byte, bytes, limit uint64, do func(data [][]byte, byt
 	if len(data) > 0 {
 		do(data, bytes)
 	}
-}
-
-// collectProposal collects a proposal of the Session, unless the role refuses it.
-func (n *Node) collectProposal(m *messages.Propose, reason messages.Refusal, limit uint64) {
-	if reason != messages.Refusal_REFUSAL_UNSPECIFIED {
-		n.send(n.env.Session(), n.newProposalsRefused([][]byte{m.Data}, reason, limit))
-		return
-	}
-	n.proposals.add(m.Data)
-	n.scheduleFlush()
-}
-
-func (n *Node) scheduleFlush() {
-	if !n.proposals.flushPending {
-		n.proposals.flushPending = true
-		n.send(n.ctx.Self(), &messages.Flush{Incarnation: n.config.Incarnation})
-	}
-}
-
-func (n *Node) newProposalsRefused(data [][]byte, reason messages.Refusal, limit uint64) *messages.ProposalsRefused {
-	m := &messages.ProposalsRefused{From: n.self(), Reason: reason, Limit: limit}
-	for _, d := range data {
-		if e, err := raft.DecodeEntry(d); err == nil {
-			m.SessionIds = append(m.SessionIds, e.SessionID)
-			m.Sequences = append(m.Sequences, e.Sequence)
-		}
-	}
-	return m
-}
-
-func (n *Node) refuseForwarded(m *messages.ForwardedProposals, reason messages.Refusal, limit uint64) {
-	n.sendToPeer(m.From, n.newProposalsRefused(m.Data, reason, limit))
 }

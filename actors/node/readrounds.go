@@ -27,6 +27,9 @@ type readRounds struct {
 	count int
 }
 
+// readRequest is a request for a read point, of this node's Session (from 0) or of a peer's.
+type readRequest struct{ from, id uint64 }
+
 // readRound is a round with its read point.
 type readRound struct {
 	round, index uint64

@@ -19,14 +19,6 @@ func (r *recovering) receive(ctx actor.Context) {
 	}
 }
 
-// start runs when the actor starts.
-func (n *Node) start() {
-	n.timer = roleTimer{env: n.env, node: n.ctx.Self(), incarnation: n.config.Incarnation}
-	n.become(&recovering{nonLeader{n}})
-	n.proposals.forwardStream = n.env.Random().Uint64()
-	n.spawnLogStore()
-}
-
 func (r *recovering) handleRecovered(m *messages.Recovered) {
 	r.log = newRaftLog(m)
 	r.term, r.vote = m.HardState.GetTerm(), m.HardState.GetVote()
@@ -44,7 +36,7 @@ func (r *recovering) handleRecovered(m *messages.Recovered) {
 	// would drop a message of an incarnation that it does not know.
 	r.becomeFollower(r.term, 0, "start")
 	r.campaignAfterStart()
-	r.spawnMachine(replayThrough)
+	r.children.spawnMachine(r.ctx, r.env, r.config.Machine(r.children.logReader, replayThrough))
 }
 
 // campaignAfterStart makes the first campaign fast. If there is a leader, the pre-votes fail and

@@ -91,7 +91,11 @@ func (n *Node) stepCommon(m any) {
 		n.pendingPull = m
 		n.sendCommitted()
 	case *messages.ForwardedReadResponse:
-		n.handleForwardedReadResponse(m)
+		// However late it comes, it is valid: the read point was taken after the read was requested,
+		// and the applied index does not fall.
+		n.send(n.env.Session(), &messages.ReadPoint{
+			Incarnation: n.config.Incarnation, Id: m.Id, Index: m.Index, Term: m.Term, Refusal: m.Refusal,
+		})
 	case *messages.ProposalsRefused:
 		n.send(n.env.Session(), m)
 	case *messages.LinkUp:
@@ -106,42 +110,4 @@ func (n *Node) stepCommon(m any) {
 func (n *Node) handleLinkDown(m *messages.LinkDown) {
 	n.env.Log().Debug().Str("peer", raft.FormatID(m.Peer)).Str("reason", m.Reason).Msg("link down")
 	n.contact.linkDown(m.Peer)
-}
-
-// nonLeader is what follower, preCandidate and candidate have in common: they send to the leader
-// what only a leader can do, or refuse it.
-type nonLeader struct{ *Node }
-
-func (n nonLeader) leave(string)             {}
-func (n nonLeader) observe(*actors.NodeView) {}
-
-// step handles the messages that all roles but the leader handle in the same way.
-func (n nonLeader) step(m any) {
-	switch m := m.(type) {
-	case *messages.RequestVote:
-		n.handleRequestVote(m, n.contact.isSticky(m.Candidate, n.env.Now(), n.config.ElectionTimeout))
-	case *messages.Propose:
-		reason, limit := n.proposals.refusal(uint64(len(m.Data)), 0, n.config.Limits.MaxUncommittedBytes)
-		n.collectProposal(m, reason, limit)
-	case *messages.Flush:
-		n.proposals.flushPending = false
-		n.flush()
-	case *messages.RequestRead:
-		n.forwardRead(m)
-	case *messages.ForwardedProposals:
-		n.refuseForwarded(m, messages.Refusal_REFUSAL_NO_LEADER, 0)
-	case *messages.ForwardedRead:
-		n.refuseReads([]readRequest{{from: m.From, id: m.Id}}, messages.Refusal_REFUSAL_NO_LEADER)
-	case *messages.Removed:
-		n.handleRemoved(m)
-	default:
-		n.stepCommon(m)
-	}
-}
-
-// handleRemoved stops the node: a committed configuration does not contain it (E36).
-func (n nonLeader) handleRemoved(m *messages.Removed) {
-	if m.Term >= n.term {
-		failRemoved(m.From, m.Index)
-	}
 }

@@ -63,11 +63,17 @@ func (n *Node) sendLeaderChanged() {
 }
 
 // resetElectionTimer starts the wait for a message of the leader again.
-func (n *Node) resetElectionTimer() { n.setRandomDeadline(n.contact.electionTimeout(&n.config)) }
+func (n *Node) resetElectionTimer() {
+	n.setRandomDeadline(n.contact.electionTimeout(n.config.HeartbeatInterval, n.config.ElectionTimeout))
+}
 
 // resetCampaignTimer starts the wait for the next campaign again, while no leader is known.
 func (n *Node) resetCampaignTimer() {
-	n.setRandomDeadline(n.contact.campaignTimeout(n.env.Now(), &n.config))
+	if n.contact.isFast(n.env.Now()) {
+		n.setRandomDeadline(fastCampaignTimeoutMin, fastCampaignTimeoutMax)
+		return
+	}
+	n.resetElectionTimer()
 }
 
 func (n *Node) setRandomDeadline(least, most time.Duration) {

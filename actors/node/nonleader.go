@@ -1,0 +1,90 @@
+package node
+
+import (
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+// nonLeader is what follower, preCandidate and candidate have in common: they send to the leader
+// what only a leader can do, or refuse it.
+type nonLeader struct{ *Node }
+
+func (n nonLeader) leave(string)             {}
+func (n nonLeader) observe(*actors.NodeView) {}
+
+// step handles the messages that all roles but the leader handle in the same way.
+func (n nonLeader) step(m any) {
+	switch m := m.(type) {
+	case *messages.RequestVote:
+		n.handleRequestVote(m, n.contact.isSticky(m.Candidate, n.env.Now(), n.config.ElectionTimeout))
+	case *messages.Propose:
+		reason, limit := n.proposals.refusal(uint64(len(m.Data)), 0, n.config.Limits.MaxUncommittedBytes)
+		n.collectProposal(m, reason, limit)
+	case *messages.Flush:
+		n.proposals.flushPending = false
+		n.flush()
+	case *messages.RequestRead:
+		n.forwardRead(m)
+	case *messages.ForwardedProposals:
+		n.refuseForwarded(m, messages.Refusal_REFUSAL_NO_LEADER, 0)
+	case *messages.ForwardedRead:
+		n.refuseReads([]readRequest{{from: m.From, id: m.Id}}, messages.Refusal_REFUSAL_NO_LEADER)
+	case *messages.Removed:
+		n.handleRemoved(m)
+	default:
+		n.stepCommon(m)
+	}
+}
+
+// handleRemoved stops the node: a committed configuration does not contain it (E36).
+func (n nonLeader) handleRemoved(m *messages.Removed) {
+	if m.Term >= n.term {
+		failRemoved(m.From, m.Index)
+	}
+}
+
+// handleTimeoutNow campaigns without pre-votes, on request of the leader (dissertation §3.10, E20).
+func (n nonLeader) handleTimeoutNow(m *messages.TimeoutNow) {
+	if m.Term != n.term || !n.isVoter() || m.Leader == n.self() {
+		return
+	}
+	n.env.Log().Info().Str("from", raft.FormatID(m.Leader)).Uint64("term", n.term).Msg("taking over leadership")
+	n.becomeCandidate(true)
+}
+
+// flush forwards the collected proposals to the leader, or refuses them if none is known.
+func (n nonLeader) flush() {
+	data, bytes, _ := n.proposals.take()
+	switch {
+	case len(data) == 0:
+	case n.contact.leader != 0:
+		forEachBatch(data, bytes, n.config.Limits.MaxBatchBytes, n.forwardBatch)
+	default:
+		n.send(n.env.Session(), n.newProposalsRefused(data, messages.Refusal_REFUSAL_NO_LEADER, 0))
+	}
+}
+
+// forwardBatch sends a batch to the leader, which accepts or refuses all of it. A leader to which
+// nothing else is pending accepts a batch of any size. MaxBatchBytes therefore bounds by how much a
+// follower can make a leader exceed its MaxUncommittedBytes.
+func (n nonLeader) forwardBatch(data [][]byte, _ uint64) {
+	n.proposals.forwardedCount++
+	n.sendToPeer(n.contact.leader, &messages.ForwardedProposals{
+		From: n.self(), Term: n.term, Data: data,
+		Stream: n.proposals.forwardStream, Number: n.proposals.forwardedCount,
+	})
+}
+
+// forwardRead asks the leader for a read point for this node's Session. The node stores nothing:
+// the response carries the Session's id, which is never used twice, and the Session asks again if
+// none comes.
+func (n nonLeader) forwardRead(m *messages.RequestRead) {
+	if n.contact.leader == 0 || n.contact.leader == n.self() {
+		n.refuseReads([]readRequest{{id: m.Id}}, messages.Refusal_REFUSAL_NO_LEADER)
+		return
+	}
+	n.sendToPeer(n.contact.leader, &messages.ForwardedRead{
+		From: n.self(), Id: m.Id, Unconfirmed: m.Mode == messages.ReadMode_READ_MODE_LEADER,
+	})
+}
