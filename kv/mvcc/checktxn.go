@@ -8,9 +8,10 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// CheckTxn refuses, with ErrDuplicateKey, a transaction that could write a key twice: two puts of one key, or a put of a
-// key that a delete of the same transaction covers. The branches of one transaction exclude each other, so the same key
-// in both is fine. It follows etcd, which lets a nested put be deleted by a later sibling.
+// CheckTxn returns ErrDuplicateKey for a transaction that could write a key twice: two puts of one
+// key, or a put of a key that a delete of the same transaction covers. Only one branch of a
+// transaction is executed, so both may write the same key. As in etcd, a later sibling may delete
+// the key of a nested put.
 func CheckTxn(r *pb.TxnRequest) error {
 	if countWrites(r) < 2 {
 		return nil
@@ -36,17 +37,19 @@ func countWrites(r *pb.TxnRequest) (n int) {
 	return n
 }
 
-// maxTxnDepth is how deep transactions may nest: as deep as max-txn-ops allows by default, since a level takes one. Each level costs a pass over what is below it, so
-// without a limit a request of a megabyte could hold a core for minutes, on every member.
+// maxTxnDepth limits the nesting of transactions, to the depth that max-txn-ops allows by default.
+// Each level costs a pass over everything below it, so without a limit a request of 1 MiB could
+// occupy a core of every member for minutes.
 const maxTxnDepth = 128
 
-// writes is what a list of operations may write.
+// branchWrites is what a list of operations may write.
 type branchWrites struct {
 	puts map[string]struct{}
 	dels rangeSet
 }
 
-// rangeSet is a union of key ranges: sorted and disjoint once it is asked, so that asking is a binary search.
+// rangeSet is a union of key ranges. The first lookup sorts and joins them, so that each lookup is
+// a binary search.
 type rangeSet struct {
 	ranges []keyRange
 	sorted bool
@@ -61,7 +64,7 @@ func (s *rangeSet) contains(key string) bool {
 	if !s.sorted {
 		s.sort()
 	}
-	// The last range that begins at or before the key is the only one that may hold it.
+	// Only the last range that begins at or before the key can contain it.
 	i, found := slices.BinarySearchFunc(s.ranges, key, func(r keyRange, key string) int {
 		return strings.Compare(string(r.start), key)
 	})
@@ -71,8 +74,7 @@ func (s *rangeSet) contains(key string) bool {
 	return i >= 0 && s.ranges[i].contains([]byte(key))
 }
 
-// sort puts the ranges in order and joins those that overlap. Ranges of one key are kept beside longer ones that begin
-// with it only in their longer form.
+// sort sorts the ranges and joins those that overlap.
 func (s *rangeSet) sort() {
 	slices.SortFunc(s.ranges, func(a, b keyRange) int {
 		if c := bytes.Compare(a.start, b.start); c != 0 {
@@ -96,43 +98,7 @@ func (s *rangeSet) sort() {
 	s.ranges, s.sorted = joined, true
 }
 
-// empty tells of a range whose end is not after its start.
-func (k keyRange) empty() bool {
-	return !k.single() && !k.toEnd && bytes.Compare(k.end, k.start) <= 0
-}
-
-// compareEnd tells which of two ranges reaches further: a single key ends at itself, before all that goes beyond it.
-func (k keyRange) compareEnd(other keyRange) int {
-	switch {
-	case k.toEnd || other.toEnd:
-		return boolInt(k.toEnd) - boolInt(other.toEnd)
-	case k.single() && other.single():
-		return bytes.Compare(k.start, other.start)
-	case k.single(): // [k, k] against [.., end): the key is inside iff it is below the end
-		return below(k.start, other.end)
-	case other.single():
-		return -below(other.start, k.end)
-	default:
-		return bytes.Compare(k.end, other.end)
-	}
-}
-
-// below is -1 if the key is below an exclusive end, else 1.
-func below(key, end []byte) int {
-	if bytes.Compare(key, end) < 0 {
-		return -1
-	}
-	return 1
-}
-
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// collectWrites gathers what a branch may write, and refuses overlaps.
+// collectWrites returns what a branch may write, or ErrDuplicateKey.
 func collectWrites(ops []*pb.RequestOp, depth int) (*branchWrites, error) {
 	if depth > maxTxnDepth {
 		return nil, ErrInvalidCommand
@@ -175,7 +141,7 @@ func (w *branchWrites) put(key string) error {
 	return nil
 }
 
-// nest adds what a nested transaction may write.
+// addNested adds what a nested transaction may write.
 func (w *branchWrites) addNested(r *pb.TxnRequest, depth int) error {
 	then, err := collectWrites(r.GetSuccess(), depth)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The union of ranges is asked by a binary search; a loop over all of them is the second opinion.
+// TestRangeSetContainsTheUnion compares the set's binary search with a loop over all ranges.
 func TestRangeSetContainsTheUnion(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.StringOfN(rapid.RuneFrom([]rune("abc")), 0, 3, -1)
@@ -56,8 +56,9 @@ func nestedTxnOp(levels int) *pb.RequestOp {
 	return op
 }
 
-// 64,000 operations, half of them deletes that cover nothing which is put: it took 2.8 s when each put was held against
-// each delete. The bound is a hundred times what it takes now; a quadratic search is a thousand times that.
+// TestLargeTxnIsCheckedInOnePass checks 64,000 operations, half of them deletes that cover no put.
+// The bound is a hundred times what one pass takes; a quadratic check takes a thousand times as
+// long.
 func TestLargeTxnIsCheckedInOnePass(t *testing.T) {
 	ops := make([]*pb.RequestOp, 0, 64_000)
 	for i := range 32_000 {

@@ -11,8 +11,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// A command is one byte that says its kind, then the etcd request as protobuf. The bytes are in the log for ever: kinds
-// are never renumbered.
+// The kinds of a command. A command is one byte with its kind, then the etcd request as protobuf.
+// Commands are in the log, so kinds are never renumbered.
 const (
 	KindPut              byte = 1
 	KindDeleteRange      byte = 2
@@ -21,18 +21,18 @@ const (
 	KindMemberAttributes byte = 5
 )
 
-// EncodePut makes the command of a put.
+// EncodePut encodes the command of a put.
 func EncodePut(r *pb.PutRequest) ([]byte, error) { return encodeCommand(KindPut, r) }
 
-// EncodeDeleteRange makes the command of a delete.
+// EncodeDeleteRange encodes the command of a delete.
 func EncodeDeleteRange(r *pb.DeleteRangeRequest) ([]byte, error) {
 	return encodeCommand(KindDeleteRange, r)
 }
 
-// EncodeTxn makes the command of a transaction.
+// EncodeTxn encodes the command of a transaction.
 func EncodeTxn(r *pb.TxnRequest) ([]byte, error) { return encodeCommand(KindTxn, r) }
 
-// EncodeCompaction makes the command of a compaction.
+// EncodeCompaction encodes the command of a compaction.
 func EncodeCompaction(r *pb.CompactionRequest) ([]byte, error) { return encodeCommand(KindCompact, r) }
 
 func encodeCommand(kind byte, m proto.Message) ([]byte, error) {
@@ -52,7 +52,8 @@ const (
 	attributeURL  protowire.Number = 3
 )
 
-// EncodeMemberAttributes makes the command by which a member publishes its name and client URLs. Its result is empty.
+// EncodeMemberAttributes encodes the command by which a member publishes its name and client URLs.
+// Its result is empty.
 func EncodeMemberAttributes(id uint64, name string, clientURLs []string) []byte {
 	return appendAttributes([]byte{KindMemberAttributes}, MemberAttributes{ID: id, Name: name, ClientURLs: clientURLs})
 }
@@ -96,8 +97,9 @@ func decodeAttributes(b []byte) (a MemberAttributes, ok bool) {
 	return a, true
 }
 
-// A result is a status byte, then for a success the revision of the response header as uvarint, then, where there is more
-// to say than that, the response as protobuf without its header. A put without prev_kv is 2 to 6 bytes.
+// A result is a status byte; after statusOK the revision of the response header as uvarint; and, if
+// the response is more than its header, the response as protobuf without it. The result of a put
+// without prev_kv has 2 to 6 bytes.
 const (
 	statusOK             byte = 0
 	statusCompacted      byte = 1
@@ -108,18 +110,18 @@ const (
 	statusInvalidCommand byte = 6
 )
 
-// refusals are indexed by their status byte.
+// refusals are indexed by their status.
 var refusals = [...]error{
 	statusCompacted: ErrCompacted, statusFutureRev: ErrFutureRev, statusKeyNotFound: ErrKeyNotFound,
 	statusLeaseNotFound: ErrLeaseNotFound, statusDuplicateKey: ErrDuplicateKey, statusInvalidCommand: ErrInvalidCommand,
 }
 
-// refusalResult is the result of a command that the store's rules refuse.
+// refusalResult returns the result of a refused command.
 func refusalResult(err error) []byte {
 	return []byte{byte(slices.Index(refusals[:], err))}
 }
 
-// appendResult appends the result of a success. body may be nil.
+// appendResult appends the result of a successful command. body may be nil.
 func appendResult(buf []byte, rev int64, body proto.Message) ([]byte, error) {
 	buf = append(buf, statusOK)
 	buf = binary.AppendUvarint(buf, uint64(rev))
@@ -129,7 +131,8 @@ func appendResult(buf []byte, rev int64, body proto.Message) ([]byte, error) {
 	return proto.MarshalOptions{Deterministic: true}.MarshalAppend(buf, body)
 }
 
-// DecodePut reads the result of a put: the response, with nothing but the revision in its header, or the refusal.
+// DecodePut decodes the result of a put: the response, with only the revision in its header, or the
+// refusal.
 func DecodePut(result []byte) (*pb.PutResponse, error) {
 	r := &pb.PutResponse{}
 	rev, err := decodeResult(result, r)
@@ -140,7 +143,7 @@ func DecodePut(result []byte) (*pb.PutResponse, error) {
 	return r, nil
 }
 
-// DecodeDeleteRange reads the result of a delete.
+// DecodeDeleteRange decodes the result of a delete.
 func DecodeDeleteRange(result []byte) (*pb.DeleteRangeResponse, error) {
 	r := &pb.DeleteRangeResponse{}
 	rev, err := decodeResult(result, r)
@@ -151,8 +154,8 @@ func DecodeDeleteRange(result []byte) (*pb.DeleteRangeResponse, error) {
 	return r, nil
 }
 
-// DecodeTxn reads the result of a transaction. The responses inside have the headers that etcd gives them: the revision
-// only, and none in that of a nested transaction.
+// DecodeTxn decodes the result of a transaction. The responses in it have headers as in etcd: with
+// only the revision, and none in a nested transaction.
 func DecodeTxn(result []byte) (*pb.TxnResponse, error) {
 	r := &pb.TxnResponse{}
 	rev, err := decodeResult(result, r)
@@ -163,7 +166,8 @@ func DecodeTxn(result []byte) (*pb.TxnResponse, error) {
 	return r, nil
 }
 
-// DecodeCompaction reads the result of a compaction. Removing the rows goes on in the background; WaitCompacted waits.
+// DecodeCompaction decodes the result of a compaction. The rows are removed in the background; see
+// WaitCompacted.
 func DecodeCompaction(result []byte) (*pb.CompactionResponse, error) {
 	r := &pb.CompactionResponse{}
 	rev, err := decodeResult(result, r)

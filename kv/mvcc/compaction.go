@@ -8,30 +8,40 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// compactor removes, in the background, the rows that no read at or above the compacted revision can reach. Which rows those
-// are is the same at every member; when they go is each member's own affair, and shows nowhere.
+// compactor removes, in the background, the rows that no read at or above the compacted revision
+// can reach. It reads the events since the last compaction, not the live keys, so compaction costs
+// as much as it removes.
 //
-// It walks the events since the last compaction, not the keys that are there: an event makes the one that it points
-// back to unreachable, and a tombstone below the compacted revision is itself of no use any more. (One at the compacted
-// revision stays until the next time: a watch may still start there.) So compaction costs what it removes.
+// An event makes the event that it points to unreachable. A tombstone below the compacted revision
+// is unreachable itself; one at the compacted revision stays, because a watch may start there.
+//
+//	Compact(7), key a           r|3 put ◄─ r|5 put ◄─ r|6 tombstone        d|a → 6
+//	event 5 removes r|3, event 6 removes r|5 and, because it is a tombstone below 7, r|6 and d|a
+//
+//	Compact(7), key b           r|2 put ◄─ r|7 tombstone                   d|b → 7
+//	event 7 removes r|2; it stays until the next round, which starts at 7
+//
+// Rounds. A round handles the events from the last round's target up to the revision that is
+// compacted when it starts, a few events at a time under applyMu. Later compactions do not move its
+// target: the tombstones at the target stay, and only the next round removes them. So the rows that
+// remain after all rounds depend on the compacted revisions only, not on when the rounds ran. When
+// a member removes rows is not visible: reads below the compacted revision are refused, the pointer
+// to a compacted tombstone is never written, and HashKV waits for the removal.
 type compactor struct {
 	s          *Store
-	stepEvents int           // events looked at in one turn
+	stepEvents int           // events handled under one lock
 	wakeup     chan struct{} // capacity 1
 	quit       chan struct{}
 	done       sync.WaitGroup
 	failed     chan struct{} // closed when the store has failed
-	allRemoved chan struct{} // closed and made anew whenever all is removed; guarded by applyMu
+	allRemoved chan struct{} // closed and replaced whenever everything is removed; guarded by applyMu
 
-	// A round looks at the events from the revision removed to last up to target, a piece a turn. It keeps to its target
-	// although more is compacted meanwhile: a tombstone at the target stays, and only a round of its own, which begins
-	// there, takes it. So what is gone once all rounds are through depends on the revisions compacted, not on when.
-	cursor revision // the next event to look at, zero between two rounds; guarded by applyMu
-	target int64    // guarded by applyMu
+	// The round in progress; guarded by applyMu.
+	cursor revision // the next event; zero between rounds
+	target int64
 }
 
-// defaultStepEvents is how many events are looked at in one turn, unless the options say otherwise: below a millisecond that
-// Apply may have to wait.
+// defaultStepEvents takes less than a millisecond, for which Apply may have to wait.
 const defaultStepEvents = 256
 
 func (c *compactor) start(s *Store) {
@@ -75,7 +85,7 @@ func (c *compactor) run() {
 	}
 }
 
-// step does one piece and reports whether there is more.
+// step handles some events and reports whether there are more.
 func (c *compactor) step() (more bool) {
 	s := c.s
 	s.applyMu.Lock()
@@ -85,7 +95,7 @@ func (c *compactor) step() (more bool) {
 	}
 	if s.tip.removedTo < s.tip.compactRev {
 		if err := c.removeNext(); err != nil {
-			s.failPermanently(fmt.Errorf("removing what was compacted at %d: %w", s.tip.compactRev, err))
+			s.failPermanently(fmt.Errorf("removing the rows compacted at %d: %w", s.tip.compactRev, err))
 			return false
 		}
 	}
@@ -97,12 +107,12 @@ func (c *compactor) step() (more bool) {
 	return false
 }
 
-// remove handles the next events. applyMu is held.
+// removeNext handles the next events. applyMu is held.
 func (c *compactor) removeNext() error {
 	s := c.s
 	tip := s.tip
 	if c.cursor.isZero() {
-		// Tombstones at the revision compacted before are looked at again.
+		// Include the tombstones at the last round's target.
 		c.cursor, c.target = revision{main: max(tip.removedTo, 0)}, tip.compactRev
 	}
 	it, err := s.db.NewIter(&pebble.IterOptions{
@@ -133,7 +143,7 @@ func (c *compactor) removeNext() error {
 		if next, err = parseRevision(it.Key()[1:]); err != nil {
 			return err
 		}
-		// Should we crash, what is done again does no harm.
+		// After a crash, handling events again does no harm.
 		tip.removedTo = max(tip.removedTo, next.main-1)
 	} else {
 		tip.removedTo = c.target
@@ -148,7 +158,7 @@ func (c *compactor) removeNext() error {
 	return batch.Close()
 }
 
-// removeUnreachable removes what an event at or below the round's target makes unreachable.
+// removeUnreachable removes what an event of the round makes unreachable.
 func (c *compactor) removeUnreachable(batch *pebble.Batch, r *reader, tip *state, key []byte, rec *record) error {
 	if !rec.prev.isZero() {
 		if err := batch.Delete(appendHistoryKey(nil, rec.prev), nil); err != nil {
@@ -168,20 +178,21 @@ func (c *compactor) removeUnreachable(batch *pebble.Batch, r *reader, tip *state
 	defer closer.Close()
 	last, err := parseRevision(row)
 	if err != nil || last != rec.rev {
-		return err // the key lives again, or has died once more
+		return err // the key was put or deleted again
 	}
 	tip.tombstones--
 	c.s.metadataCache.remove(c.s.metadataCache.hash(key))
 	return batch.Delete(appendSpaceKey(nil, spaceTombstones, key), nil)
 }
 
-// WaitCompacted returns once everything compacted so far is removed from the tables (CompactionRequest.physical).
+// WaitCompacted returns after everything compacted so far was removed from the tables
+// (CompactionRequest.physical).
 func (s *Store) WaitCompacted(ctx context.Context) error {
 	return s.afterRemoval(ctx, s.compactRevision(), func() {})
 }
 
-// afterRemoval waits until nothing is left to be removed, or at least everything compacted up to target is, and calls then
-// while nobody writes.
+// afterRemoval waits until everything that is compacted, or everything up to target, is removed.
+// Then it calls `then` with applyMu held.
 func (s *Store) afterRemoval(ctx context.Context, target int64, then func()) error {
 	for {
 		s.applyMu.Lock()

@@ -24,12 +24,12 @@ func (r *replica) waitCompacted(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := r.s.WaitCompacted(ctx); err != nil {
-		t.Fatalf("waiting for what is compacted to be removed: %v", err)
+		t.Fatalf("waiting for the removal: %v", err)
 	}
 }
 
-// The compactor begins a round with the revision compacted before, whose tombstones it had to leave. It must get past that
-// revision even if it holds more events than a piece.
+// A round starts with the target of the one before, whose tombstones were left. It must pass that
+// revision even if it holds more events than a step.
 func TestCompactionPassesARevisionLargerThanAStep(t *testing.T) {
 	r := openReplica(t, vfs.NewMem(), Options{})
 	defer r.close()
@@ -41,9 +41,9 @@ func TestCompactionPassesARevisionLargerThanAStep(t *testing.T) {
 	}
 }
 
-// A tombstone at the compacted revision stays until the next compaction. If that comes while the compactor is in the midst
-// of the revision, those it has passed already must go all the same: the rows, and with them HashKV, are a matter of what
-// was compacted, not of when.
+// A tombstone at the compacted revision stays until the next compaction. If that comes while the
+// compactor is within the revision, the tombstones it has passed must be removed all the same: the
+// rows, and so HashKV, depend on the compacted revisions only.
 func TestOverlappingCompactionsRemoveTombstones(t *testing.T) {
 	const keys = 300
 	open := func() *replica {
@@ -74,13 +74,13 @@ func TestOverlappingCompactionsRemoveTombstones(t *testing.T) {
 			}
 		}
 		if s.tip.removedTo >= first {
-			t.Fatal("the first compaction is through: the test does not test")
+			t.Fatal("the first compaction has ended too early for this test")
 		}
 	}()
 	hurried.apply(compact(second))
 	hurried.waitCompacted(t)
 	if a, b := hurried.hash(), steady.hash(); a != b {
-		t.Errorf("the hashes differ: %+v after a compaction in the midst of another, %+v after one at a time", a, b)
+		t.Errorf("the hashes differ: %+v after overlapping compactions, %+v after one at a time", a, b)
 	}
 	if n := hurried.s.tip.tombstones; n != 0 {
 		t.Errorf("%d tombstones are left", n)

@@ -23,8 +23,9 @@ func FuzzPutsParsedByHandAreWhatProtobufReads(f *testing.F) {
 	} {
 		f.Add(must(EncodePut(p))[1:])
 	}
-	f.Add([]byte{0x0a, 0x01, 'a', 0x0a, 0x01, 'b', 0x20, 0x02, 0x7a, 0x00}) // a field twice, an odd bool, an unknown field
-	f.Add([]byte{0x0b, 0x0c, 0x0a, 0x01, 'a'})                              // a group where bytes belong
+	// A repeated field, a bool of 2, an unknown field; then a group instead of bytes.
+	f.Add([]byte{0x0a, 0x01, 'a', 0x0a, 0x01, 'b', 0x20, 0x02, 0x7a, 0x00})
+	f.Add([]byte{0x0b, 0x0c, 0x0a, 0x01, 'a'})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		want := &pb.PutRequest{}
 		err := proto.Unmarshal(b, want)
@@ -195,7 +196,7 @@ func TestMetadataCacheKeepsUncommittedEntries(t *testing.T) {
 	}
 	c.remove(c.hash(key(19_999)))
 	if m, ok := c.get(c.hash(key(19_999))); ok {
-		t.Fatalf("forgotten, but found: %v", m)
+		t.Fatalf("removed, but found: %v", m)
 	}
 }
 
@@ -297,7 +298,7 @@ func TestInvalidCommandsAreRefused(t *testing.T) {
 		}
 	}
 	if r.s.Revision() != 1 {
-		t.Errorf("they changed something: revision %d", r.s.Revision())
+		t.Errorf("refused commands changed the revision to %d", r.s.Revision())
 	}
 }
 
@@ -330,8 +331,8 @@ func TestPrevKVIsTheStateBeforeTheTxn(t *testing.T) {
 	r := openReplica(t, vfs.NewMem(), smallOptions)
 	defer r.close()
 	r.apply(put("a", "before"))
-	var told []*Event
-	r.s.SetObserver(func(_ int64, events []*Event) { told = append(told, events...) })
+	var observed []*Event
+	r.s.SetObserver(func(_ int64, events []*Event) { observed = append(observed, events...) })
 	r.s.SetWantPrev(true)
 	deletes := &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{Key: []byte("a"), PrevKv: true}}}
 	x := txnOf(opTxn([]*pb.RequestOp{opPut("a")}, nil), opTxn([]*pb.RequestOp{deletes}, nil))
@@ -340,7 +341,7 @@ func TestPrevKVIsTheStateBeforeTheTxn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if prev := resp.Responses[1].GetResponseTxn().Responses[0].GetResponseDeleteRange().PrevKvs; len(prev) != 1 || len(prev[0].Value) != 0 {
-		t.Errorf("the delete answers with %v, not with what the put before it left", prev)
+		t.Errorf("the delete returned %v, not the state after the put before it", prev)
 	}
 	v := r.s.View()
 	defer v.Release()
@@ -348,7 +349,7 @@ func TestPrevKVIsTheStateBeforeTheTxn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, events := range map[string][]*Event{"told": told, "in the history": history} {
+	for what, events := range map[string][]*Event{"observed": observed, "in the history": history} {
 		if len(events) != 2 || string(events[0].PrevKv.GetValue()) != "before" || string(events[1].PrevKv.GetValue()) != "before" {
 			t.Errorf("%s: %v", what, events)
 		}

@@ -15,8 +15,9 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// Every transaction moves one of many tokens from one key to another, so at each revision there are equally many keys, and the sum of
-// what is in them is that of the first day. Whoever sees anything else has seen a state that never was.
+// In this workload every transaction moves one of many tokens from one key to another. So at each
+// revision the number of keys, and the sum of their values, are the same; a reader that sees
+// anything else has seen a state that never existed.
 const (
 	tokens   = 400
 	holders  = 4000
@@ -28,8 +29,8 @@ func tokenKey(i int) []byte { return fmt.Appendf(nil, tokenFmt, i) }
 type tokenWorkload struct {
 	*replica
 	rnd    *rand.Rand
-	at     []int // where each token is
-	taken  map[int]bool
+	at     []int        // the key of each token
+	taken  map[int]bool // keys that hold a token
 	stop   atomic.Bool
 	errors chan error
 }
@@ -76,7 +77,7 @@ func (g *tokenWorkload) applyMoves(batches int) {
 	}
 }
 
-// look reads once, in a random way, and says what is wrong.
+// checkView makes one random read and returns what is wrong.
 func (g *tokenWorkload) checkView(rnd *rand.Rand) error {
 	v := g.s.View()
 	defer v.Release()
@@ -131,7 +132,7 @@ func TestConcurrentReadersSeeOnlyAppliedStates(t *testing.T) {
 	for i := range 3 {
 		readers.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(i), 5))
-			for again := true; again; again = !g.stop.Load() { // once at least, also where it came late
+			for again := true; again; again = !g.stop.Load() { // at least once
 				if err := g.checkView(rnd); err != nil {
 					g.errors <- err
 					return
@@ -153,12 +154,13 @@ func TestConcurrentReadersSeeOnlyAppliedStates(t *testing.T) {
 		t.Fatal(err)
 	default:
 	}
-	t.Logf("%d looks", looks.Load())
+	t.Logf("%d checks", looks.Load())
 	g.checkCounts()
 	g.close()
 }
 
-// follow reads the history as a watcher does that has fallen behind, and plays it: the tokens must stay as many.
+// checkHistory reads the history as a slow watcher does and replays it: the number of tokens must
+// stay the same.
 func (g *tokenWorkload) checkHistory() error {
 	live := map[string]bool{}
 	for next := int64(2); ; {
@@ -168,7 +170,7 @@ func (g *tokenWorkload) checkHistory() error {
 		compacted := v.CompactRevision()
 		v.Release()
 		if errors.Is(err, ErrCompacted) && next < compacted {
-			return nil // too slow, as may be
+			return nil // the reader was too slow, which is allowed
 		}
 		if err != nil {
 			return err
@@ -177,7 +179,7 @@ func (g *tokenWorkload) checkHistory() error {
 			key := string(e.Kv.Key)
 			if e.Type == mvccpb.Event_DELETE {
 				if !live[key] || (e.PrevKv == nil && e.Kv.ModRevision > compacted) {
-					return fmt.Errorf("deleted, but was not there or has no state before: %v", e)
+					return fmt.Errorf("deleted a key that did not exist, or without its state before: %v", e)
 				}
 				delete(live, key)
 			} else {
@@ -199,24 +201,24 @@ func TestObserverMissesNothingAfterSetObserver(t *testing.T) {
 	var wait sync.WaitGroup
 	wait.Go(func() {
 		for range 50 {
-			var told []int64
-			g.s.SetObserver(func(rev int64, _ []*Event) { told = append(told, rev) })
+			var observed []int64
+			g.s.SetObserver(func(rev int64, _ []*Event) { observed = append(observed, rev) })
 			v := g.s.View()
 			since := v.Revision()
 			v.Release()
 			for g.s.Revision() < since+20 && !g.stop.Load() {
-				g.s.SetWantPrev(true) // waits for the batch in hand
+				g.s.SetWantPrev(true) // waits for the current batch
 			}
-			g.s.SetObserver(nil) // told is ours from here on
-			if len(told) == 0 {
+			g.s.SetObserver(nil) // the observer does not run after this
+			if len(observed) == 0 {
 				continue
 			}
-			if first := told[0]; first > since+1 {
-				g.errors <- fmt.Errorf("set at revision %d, told first of %d", since, first)
+			if first := observed[0]; first > since+1 {
+				g.errors <- fmt.Errorf("set at revision %d, but the first revision observed is %d", since, first)
 			}
-			for i, rev := range told {
-				if rev != told[0]+int64(i) {
-					g.errors <- fmt.Errorf("told of %d after %d", rev, told[i-1])
+			for i, rev := range observed {
+				if rev != observed[0]+int64(i) {
+					g.errors <- fmt.Errorf("observed revision %d after %d", rev, observed[i-1])
 				}
 			}
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// countKey counts a key that has become live (+1) or has ceased to be (-1), and joins a bucket that has become small to the one
-// before it. Rows follow at the end of the batch.
+// countKey counts a key that has become live (+1) or was deleted (−1). It joins a bucket that has
+// become too small to the one before it. The rows are written at the end of the batch.
 func (w *writer) countKey(key []byte, delta int64) {
 	counts := &w.s.counts
 	b := counts.add(key, delta)
@@ -31,7 +31,7 @@ func (w *writer) markBucketChanged(start string) {
 	}
 }
 
-// writeBuckets writes the rows of the buckets that changed, once each.
+// writeBuckets writes the rows of the changed buckets, once each.
 func (w *writer) writeBuckets() error {
 	slices.Sort(w.changedBuckets)
 	for _, start := range slices.Compact(w.changedBuckets) {
@@ -51,8 +51,8 @@ func (w *writer) writeBuckets() error {
 	return nil
 }
 
-// splitBuckets divides the buckets that grew too large. It comes first in a batch, when the tables are at the tree's state,
-// and counts the rows again on the way: a count that is not true is found here at the latest.
+// splitBuckets splits the buckets that have grown too large. It runs first in a batch, when the
+// tables have the tree's state, and counts the rows again: a wrong count stops the store here.
 func (w *writer) splitBuckets() error {
 	for _, start := range w.s.oversizedBuckets {
 		b, _, next := w.s.counts.find([]byte(start))
@@ -89,7 +89,7 @@ func (w *writer) splitBucket(b bucket, next string) error {
 		return fmt.Errorf("%d rows found: %w", rows, ErrCorrupt)
 	}
 	w.markBucketChanged(b.start)
-	// From the right: an insertion takes its keys from the bucket that has held them until now, the first one.
+	// From the right, because insert takes the keys from the bucket that still holds them.
 	for i := len(starts) - 1; i >= 0; i-- {
 		size := min(piece, rows-int64(i+1)*piece)
 		w.s.counts.insert(bucket{starts[i], size})
@@ -98,8 +98,8 @@ func (w *writer) splitBucket(b bucket, next string) error {
 	return nil
 }
 
-// piece is into how large pieces a bucket is divided: halves at most, but the last bucket of all, where ascending keys
-// arrive, leaves almost full ones behind.
+// splitSize returns the size of the parts of a bucket: at most half of maxKeys. Only the last
+// bucket of all, where ascending keys are added, is split into almost full ones.
 func (l bucketLimits) splitSize(count int64, last bool) int64 {
 	if last {
 		return l.maxKeys * 7 / 8

@@ -4,17 +4,29 @@ import (
 	"slices"
 )
 
-// countTree counts live keys in O(log n). The keys are divided into buckets of at most about bucketLimits.max neighbours, and
-// the tree holds the first key and the number of keys of each, with sums above. To count a range, the whole buckets in
-// it come from the tree, and the two at its ends are counted in the rows: at most that many keys each.
+// countTree counts the live keys of a range in O(log n).
 //
-// The tree is persistent in the sense of data structures: a change copies the path to its leaf, so a View keeps the root
-// of its moment while Apply goes on. Nodes made by the batch in hand (their edition is the tree's) are changed in place.
-// Nothing else may change a node.
+// The keys are divided into buckets of at most about 128 neighbours. The tree holds the first key
+// and the number of keys of each bucket, with sums in the inner nodes. To count a range, the whole
+// buckets in it come from the tree; the buckets at its two ends are counted row by row.
 //
-// Invariants: the first bucket starts at the empty key, so every key has a bucket; starts ascend; a sum is the sum of what is
-// below it; an inner node has at least one child. A leaf emptied by removals is taken out of its parent; leaves are not
-// joined otherwise, since buckets themselves are.
+//	                 ┌ "" 9, "k" 7 ┐                  inner node: sums of its children
+//	    ┌ "" 4, "c" 5 ┐     ┌ "k" 4, "r" 3 ┐          leaves: buckets
+//	keys  a b b1 b2 │ c d e f g │ k l m n │ r s t     rows of space c
+//
+//	count [d, s) = (c … g) − rows [c, d) + (k … n) + rows [r, s)
+//
+// The tree is a persistent data structure: a change copies the path to its leaf, so a View keeps
+// the root of its moment while Apply goes on. Only nodes of the present edition, which the current
+// batch has made, are changed in place.
+//
+// Each bucket has a row in space b, written with the batch that changes it. A batch starts by
+// splitting the buckets that grew too large before it, which counts their rows and so checks the
+// tree (see splitBuckets).
+//
+// Invariants: the first bucket starts at the empty key, so every key has a bucket; starts ascend; a
+// sum is the sum of the counts below it; an inner node has at least one child. An empty leaf is
+// removed from its parent; leaves are not joined otherwise, because buckets are.
 type countTree struct {
 	root    *countNode
 	edition uint64
@@ -22,23 +34,23 @@ type countTree struct {
 
 type countNode struct {
 	edition  uint64
-	starts   []string // first key of each child; shared between editions until it changes
+	starts   []string // first key of each child; shared by editions until it changes
 	counts   []int64  // keys in each child
 	children []*countNode
 }
 
-// bucketLimits say how large buckets are.
+// bucketLimits are the limits of a bucket's size, in keys.
 type bucketLimits struct {
-	maxKeys       int64 // when a bucket is split: counting in one costs about 0.1 µs a key
-	minKeys       int64 // when a bucket is joined to its neighbour, if both fit in joined
-	maxJoinedKeys int64
+	maxKeys       int64 // a larger bucket is split; counting its rows costs about 0.1 µs a key
+	minKeys       int64 // a smaller bucket is joined to its left neighbour …
+	maxJoinedKeys int64 // … if they have at most so many keys together
 }
 
 var defaultBucketLimits = bucketLimits{maxKeys: 128, minKeys: 16, maxJoinedKeys: 64}
 
 const countFanout = 32
 
-// bucket is a leaf's entry.
+// bucket is an entry of a leaf.
 type bucket struct {
 	start string
 	count int64
@@ -48,7 +60,7 @@ func newCountTree() countTree {
 	return countTree{edition: 1, root: &countNode{edition: 1, starts: []string{""}, counts: []int64{0}}}
 }
 
-// loadCountTree builds the tree from its buckets, in order.
+// loadCountTree builds the tree from its buckets, which are in order.
 func loadCountTree(buckets []bucket) countTree {
 	if len(buckets) == 0 {
 		return newCountTree()
@@ -77,7 +89,7 @@ func loadCountTree(buckets []bucket) countTree {
 	return countTree{root: level[0], edition: 1}
 }
 
-// nextEdition makes the tree as it is now unchangeable.
+// nextEdition makes the present nodes unchangeable.
 func (t *countTree) nextEdition() { t.edition++ }
 
 func (n *countNode) sum() (total int64) {
@@ -87,7 +99,7 @@ func (n *countNode) sum() (total int64) {
 	return total
 }
 
-// child is the index of the child that holds key.
+// childOf returns the index of the child that holds key.
 func (n *countNode) childOf(key []byte) int {
 	lo, hi := 0, len(n.starts) // invariant: starts[lo] <= key, or lo is 0; starts[hi] > key
 	for hi-lo > 1 {
@@ -101,11 +113,11 @@ func (n *countNode) childOf(key []byte) int {
 	return lo
 }
 
-// total is the number of all keys.
+// total returns the number of keys.
 func (t countTree) total() int64 { return t.root.sum() }
 
-// find returns the bucket of key, the number of keys in the buckets before it, and where the next one starts ("": it is
-// the last).
+// find returns the bucket of key, the number of keys in the buckets before it, and the start of the
+// next one ("" if it is the last).
 func (t countTree) find(key []byte) (b bucket, before int64, next string) {
 	n := t.root
 	for {
@@ -152,7 +164,7 @@ func (t countTree) previous(start string) (b bucket, ok bool) {
 	return bucket{}, false
 }
 
-// add changes the count of key's bucket and returns it as it is then.
+// add changes the count of key's bucket and returns the bucket.
 func (t *countTree) add(key []byte, delta int64) bucket {
 	t.root = t.editable(t.root)
 	n := t.root
@@ -167,20 +179,20 @@ func (t *countTree) add(key []byte, delta int64) bucket {
 	}
 }
 
-// editable returns n, or a copy of it that belongs to this edition.
+// editable returns n if it belongs to the present edition, else a copy that does.
 func (t *countTree) editable(n *countNode) *countNode {
 	if n.edition == t.edition {
 		return n
 	}
 	return &countNode{
 		edition:  t.edition,
-		starts:   slices.Clip(n.starts), // an append must not reach into the shared array
+		starts:   slices.Clip(n.starts), // so that an append does not change the shared array
 		counts:   slices.Clone(n.counts),
 		children: slices.Clone(n.children),
 	}
 }
 
-// insert adds a bucket that takes count keys from the one which held its range until now.
+// insert adds a bucket. Its keys are taken from the bucket that has held its range.
 func (t *countTree) insert(b bucket) {
 	t.root = t.editable(t.root)
 	if right := t.insertBelow(t.root, b); right != nil {
@@ -194,7 +206,8 @@ func (t *countTree) insert(b bucket) {
 	}
 }
 
-// insertBelow inserts under n, which is editable, and returns its new right half if it had to be divided.
+// insertBelow inserts a bucket below n, which is editable. If n is split, it returns the right
+// half.
 func (t *countTree) insertBelow(n *countNode, b bucket) (right *countNode) {
 	i := n.childOf([]byte(b.start))
 	if n.children == nil {
@@ -211,7 +224,8 @@ func (t *countTree) insertBelow(n *countNode, b bucket) (right *countNode) {
 	if len(n.starts) <= countFanout {
 		return nil
 	}
-	// Keys often come in ascending order: a node that grows at its end is divided there, so that it stays full.
+	// Keys are often inserted in ascending order, so a node that grows at its end is split near its
+	// end.
 	at := len(n.starts) / 2
 	if i+2 >= len(n.starts) {
 		at = len(n.starts) * 7 / 8
@@ -227,7 +241,7 @@ func (t *countTree) insertBelow(n *countNode, b bucket) (right *countNode) {
 }
 
 func (n *countNode) insertChild(i int, start string, count int64, child *countNode) {
-	starts := make([]string, 0, len(n.starts)+1) // the array may be shared with an older edition
+	starts := make([]string, 0, len(n.starts)+1) // the old array may be shared
 	n.starts = append(append(append(starts, n.starts[:i]...), start), n.starts[i:]...)
 	n.counts = slices.Insert(n.counts, i, count)
 	if child != nil {
@@ -235,7 +249,8 @@ func (n *countNode) insertChild(i int, start string, count int64, child *countNo
 	}
 }
 
-// remove takes out the bucket that starts at start, which is not the first, and gives its keys to the one before it.
+// remove removes the bucket that starts at start, which is not the first, and adds its keys to the
+// one before it.
 func (t *countTree) remove(start string) {
 	b, _, _ := t.find([]byte(start))
 	if b.start != start || start == "" {
@@ -252,7 +267,7 @@ func (t *countTree) remove(start string) {
 	}
 }
 
-// removeBelow removes b under n, which is editable, and reports whether n is empty then.
+// removeBelow removes b below n, which is editable, and reports whether n is empty afterwards.
 func (t *countTree) removeBelow(n *countNode, b bucket) (empty bool) {
 	i := n.childOf([]byte(b.start))
 	drop := n.children == nil
@@ -262,7 +277,7 @@ func (t *countTree) removeBelow(n *countNode, b bucket) (empty bool) {
 		n.counts[i] -= b.count
 		drop = t.removeBelow(child, b)
 		if !drop && n.starts[i] != child.starts[0] {
-			// The child's first bucket went: its range is the left neighbour's now, so searches must not come here.
+			// The child's first bucket was removed: its range belongs to the left neighbour.
 			n.starts = slices.Clone(n.starts)
 			n.starts[i] = child.starts[0]
 		}
@@ -277,7 +292,7 @@ func (t *countTree) removeBelow(n *countNode, b bucket) (empty bool) {
 	return len(n.starts) == 0
 }
 
-// buckets are all buckets, in order; for tests and checks.
+// buckets returns all buckets in order, for tests.
 func (t countTree) buckets() (all []bucket) {
 	var walk func(n *countNode)
 	walk = func(n *countNode) {

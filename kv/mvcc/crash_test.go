@@ -18,19 +18,19 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// crashOptions make the engine flush and compact all the time, and removals take many turns.
+// crashOptions make the engine flush and compact often, and removals take many steps.
 var crashOptions = Options{
 	cacheBytes: 1 << 20, memTableBytes: 64 << 10, metadataBytes: 1, bucketLimits: bucketLimits{maxKeys: 12, minKeys: 3, maxJoinedKeys: 6},
 	compactionStepEvents: 3,
 }
 
-// randomLog is a log of random commands. It keeps the model that says which compactions are possible.
+// randomLog returns random commands. It keeps a model to know which compactions are possible.
 func randomLog(rnd *rand.Rand, n int) (log [][]byte) {
 	key := func() []byte { return fmt.Appendf(nil, "key%03d", rnd.IntN(300)) }
 	value := func() []byte {
 		return []byte(strings.Repeat(string(rune('a'+rnd.IntN(26))), rnd.IntN(maxInlineValueBytes*3/2)))
 	}
-	rev := int64(1) // no more than the revision reached
+	rev := int64(1) // at most the revision reached
 	for range n {
 		switch kind := rnd.IntN(20); {
 		case kind < 13:
@@ -43,7 +43,7 @@ func randomLog(rnd *rand.Rand, n int) (log [][]byte) {
 			log = append(log, del(string(k), string(append(k[:len(k)-1:len(k)-1], '~'))))
 		case kind < 17:
 			r := &pb.TxnRequest{}
-			for range 1 + rnd.IntN(8) { // a revision of many changes
+			for range 1 + rnd.IntN(8) { // one revision
 				k := fmt.Appendf(key(), "/%d", len(r.Success))
 				r.Success = append(r.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: k, Value: value()}}})
 			}
@@ -63,7 +63,7 @@ func randomLog(rnd *rand.Rand, n int) (log [][]byte) {
 	return log
 }
 
-// applyLog applies the log from where the replica is up to an index, in batches of random size, with ledger records.
+// applyLog applies the log up to an index, in batches of random size, with session records.
 func (r *replica) applyLog(rnd *rand.Rand, log [][]byte, to int) {
 	r.t.Helper()
 	for int(r.index) < to {
@@ -76,7 +76,7 @@ func (r *replica) applyLog(rnd *rand.Rand, log [][]byte, to int) {
 		b.SessionUpdate = func(results [][]byte) statemachine.SessionUpdate {
 			return statemachine.SessionUpdate{
 				DropBelow: b.Last - min(b.Last, 100),
-				Put:       statemachine.SessionRecord{Index: b.Last, Data: fmt.Appendf(nil, "%d answers", len(results))},
+				Put:       statemachine.SessionRecord{Index: b.Last, Data: fmt.Appendf(nil, "%d results", len(results))},
 			}
 		}
 		if _, err := r.s.Apply(b); err != nil {
@@ -110,7 +110,7 @@ func (r *replica) checkCounts() {
 			r.t.Fatalf("visit: %v", err)
 		}
 		if n != b.count {
-			r.t.Fatalf("bucket %q counts %d keys, %d are there", b.start, b.count, n)
+			r.t.Fatalf("bucket %q has count %d, but %d keys", b.start, b.count, n)
 		}
 	}
 }
@@ -121,7 +121,7 @@ func TestE11ReplayAfterCrashRestoresTheState(t *testing.T) {
 		seeds = 4
 	}
 	const length = 3000
-	kept := 0 // crashes that found something on disk
+	kept := 0 // crashes after which something was on the disk
 	for seed := range uint64(seeds) {
 		rnd := rand.New(rand.NewPCG(seed, 11))
 		log := randomLog(rnd, length)
@@ -158,36 +158,37 @@ func TestE11ReplayAfterCrashRestoresTheState(t *testing.T) {
 		r.close()
 	}
 	if kept == 0 {
-		t.Fatal("no crash found anything on disk: this test tests nothing")
+		t.Fatal("nothing was on the disk after any crash")
 	}
 }
 
-// checkSessionRecords: the records are those of the last batches up to the index reached, none lost, none from after it.
+// checkSessionRecords checks that the records are those of the last batches up to the index
+// reached: none is lost, none is from after it.
 func checkSessionRecords(t *testing.T, r *replica) {
 	t.Helper()
-	applied, ledger, err := r.s.Recover()
+	applied, records, err := r.s.Recover()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if applied == 0 {
-		if len(ledger) != 0 {
-			t.Fatalf("an empty store with %d ledger records", len(ledger))
+		if len(records) != 0 {
+			t.Fatalf("an empty store with %d session records", len(records))
 		}
 		return
 	}
-	if len(ledger) == 0 || ledger[len(ledger)-1].Index != applied || ledger[0].Index+100 < applied {
-		t.Fatalf("applied %d, ledger %v", applied, ledger)
+	if len(records) == 0 || records[len(records)-1].Index != applied || records[0].Index+100 < applied {
+		t.Fatalf("applied %d, session records %v", applied, records)
 	}
-	answers := 0
-	for _, rec := range ledger[1:] {
+	count := 0
+	for _, rec := range records[1:] {
 		n := 0
-		if _, err := fmt.Sscanf(string(rec.Data), "%d answers", &n); err != nil {
+		if _, err := fmt.Sscanf(string(rec.Data), "%d results", &n); err != nil {
 			t.Fatal(err)
 		}
-		answers += n
+		count += n
 	}
-	if got := applied - ledger[0].Index; got != uint64(answers) {
-		t.Fatalf("ledger records for %d of the last %d commands", answers, got)
+	if got := applied - records[0].Index; got != uint64(count) {
+		t.Fatalf("session records for %d of the last %d commands", count, got)
 	}
 }
 
@@ -314,9 +315,9 @@ func TestBackgroundDiskFailureStopsTheStore(t *testing.T) {
 		}
 		return nil
 	}))
-	told := make(chan error, 1)
+	fatal := make(chan error, 1)
 	o := crashOptions
-	o.OnFatal = func(err error) { told <- err }
+	o.OnFatal = func(err error) { fatal <- err }
 	r := openReplica(t, fs, o)
 	r.apply(put("a", "1"))
 	broken.Store(true)
@@ -328,16 +329,16 @@ func TestBackgroundDiskFailureStopsTheStore(t *testing.T) {
 		_, err = r.s.Apply(&statemachine.Batch{Last: r.index, Commands: []statemachine.Command{{Index: r.index, Data: log[i]}}})
 	}
 	if err == nil {
-		t.Fatal("a store on a broken disk took megabytes")
+		t.Fatal("a store on a failed disk accepted megabytes")
 	}
-	if got := <-told; !strings.Contains(got.Error(), "the disk is gone") {
-		t.Fatalf("told %v", got)
+	if got := <-fatal; !strings.Contains(got.Error(), "the disk is gone") {
+		t.Fatalf("OnFatal received %v", got)
 	}
 	if _, err := r.getRange(&pb.RangeRequest{Key: []byte("a")}); err == nil {
-		t.Fatal("a read of a failed engine is believed")
+		t.Fatal("a read of a failed engine succeeded")
 	}
 	if err := r.s.Close(); err == nil {
-		t.Fatal("a store that lost what it was given closes without a word")
+		t.Fatal("Close returned no error for a store that lost data")
 	}
 }
 

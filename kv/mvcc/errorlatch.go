@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// failed remembers the first failure of the engine.
+// errorLatch keeps the first failure of the engine.
 type errorLatch struct{ first atomic.Pointer[error] }
 
 func (f *errorLatch) failure() error {
@@ -15,10 +15,10 @@ func (f *errorLatch) failure() error {
 	return nil
 }
 
-// fail latches err and reports whether it was the first.
+// fail sets err and reports whether it is the first failure.
 func (f *errorLatch) fail(err error) bool { return f.first.CompareAndSwap(nil, &err) }
 
-// joined is errors.Join that keeps a single error as it is.
+// joinErrors is errors.Join, but returns a single error as it is.
 func joinErrors(a, b error) error {
 	if a == nil || b == nil {
 		if a == nil {

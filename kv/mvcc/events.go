@@ -8,11 +8,12 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// Events reads the history from fromRev to toRev (inclusive; 0: the view's newest), of the keys in the range, in order.
-// It stops at a revision's end once maxBytes are gathered; nextRev is where to go on, above toRev when done. rangeEnd is
-// as in RangeRequest. ErrCompacted below the compaction.
+// Events returns the history from fromRev to toRev (inclusive; 0: the view's newest) of the keys in
+// the range, in order. After maxBytes it stops at the end of a revision. nextRev is the revision to
+// continue at; it is above toRev if all were read. rangeEnd is that of RangeRequest. It returns
+// ErrCompacted for a fromRev below the compacted revision.
 //
-// With wantPrev, an event of a key that was there before has the state before, unless that is compacted, as in etcd.
+// With wantPrev, an event has the key's state before it, unless that was compacted, as in etcd.
 func (v *View) Events(ctx context.Context, fromRev, toRev int64, key, rangeEnd []byte, wantPrev bool, maxBytes int) (events []*Event, nextRev int64, err error) {
 	if err := v.begin(); err != nil {
 		return nil, 0, err
@@ -62,10 +63,10 @@ type eventCollector struct {
 	wantPrev    bool
 	events      []*Event
 	size        int
-	last        int64 // revision of the last row seen
+	last        int64 // revision of the last row
 	steps       int
 	slab        kvSlab
-	spareEvents []Event // memory of events to come
+	spareEvents []Event // memory of later events
 }
 
 func (g *eventCollector) add(key []byte, rec *record) error {

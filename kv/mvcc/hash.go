@@ -12,10 +12,12 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// HashKV hashes the history up to rev (0: the newest). Members that have compacted at the same revision give the same hash
-// for the same rev. ErrCompacted, ErrFutureRev.
+// HashKV hashes the history up to rev (0: the newest). Members that have compacted at the same
+// revision return the same hash for the same rev. It returns ErrCompacted or ErrFutureRev for other
+// revisions.
 //
-// It reads all of the history, and waits for what is compacted to be removed: until then members may differ in their rows.
+// It reads the whole history, after what is compacted was removed: before, the rows of members may
+// differ.
 func (s *Store) HashKV(ctx context.Context, rev int64) (HashResult, error) {
 	v, err := s.compactedView(ctx)
 	if err != nil {
@@ -25,7 +27,7 @@ func (s *Store) HashKV(ctx context.Context, rev int64) (HashResult, error) {
 	return v.hashHistory(ctx, rev)
 }
 
-// Hash hashes everything at the newest revision, as Maintenance.Hash asks.
+// Hash hashes everything at the newest revision, as Maintenance.Hash does.
 func (s *Store) Hash(ctx context.Context) (hash uint32, rev int64, err error) {
 	r, err := s.HashKV(ctx, 0)
 	if err != nil {
@@ -38,7 +40,7 @@ func (s *Store) Hash(ctx context.Context) (hash uint32, rev int64, err error) {
 	return hash, r.HashRevision, nil
 }
 
-// compactedView is a view of its own, of a moment when nothing compacted was left.
+// compactedView returns a view, not shared, of a moment when everything compacted was removed.
 func (s *Store) compactedView(ctx context.Context) (*View, error) {
 	var v *View
 	err := s.afterRemoval(ctx, math.MaxInt64, func() {

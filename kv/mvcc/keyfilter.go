@@ -6,29 +6,32 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// keyFilter tells of most keys that there is no trace of them in the tables, without looking there. A put of a new key
-// must know that the key is new, and that nothing is found costs the engine more than to find something: it looks into
-// every memtable and asks the filter of every table. With new keys only, that read was a quarter of a member's CPU.
+// keyFilter knows of most new keys that the tables hold no row of them. A put must know whether its
+// key is new, and a read that finds nothing is the most expensive one: it looks into every memtable
+// and asks the filter of every table. With new keys only, such reads took a quarter of a member's
+// CPU.
 //
-// It is a Bloom filter in layers, each twice as large as the one before, so that it grows with the keys. In a store that
-// begins empty it is complete from the start. In one that was opened with keys it becomes so by a scan, a piece with each
-// batch, which begins only once reads that found nothing have been many. Above maxKeyFilterBytes it is given up: a store of
-// more keys than that pays for the reads.
+// It is a Bloom filter in layers, each twice as large as the one before, so that it grows with the
+// keys. In a store that starts empty it is complete from the beginning. In a store that is opened
+// with keys it is completed by a scan, some rows with each batch, which starts after many reads
+// found nothing. Above maxKeyFilterBytes it is disabled.
 //
-// Invariant: if complete, every key with a row in c or d is in it. Rows come only by puts, which add them; deletes and
-// compaction leave the bits, so that it may say "maybe" of a key without a trace, never the reverse.
+// Invariant: if complete, it contains every key with a row in space c or d. Only puts create rows,
+// and they add their keys; deletes and compaction leave the bits. So it may report a key as
+// possibly present that has no row, never the reverse.
 //
-// Used by the applying goroutine only.
+// Only the applying goroutine uses it.
 type keyFilter struct {
 	layers   []filterLayer
 	complete bool
-	// misses counts reads that found nothing; scanning is the next key to look at, nil while there is no scan.
+	// misses counts reads that found nothing; scanFrom is the scan's next key, nil if there is no
+	// scan.
 	misses   int
 	scanFrom []byte
 	disabled bool
 }
 
-// filterLayer is a Bloom filter in blocks of one cache line: a key's bits are all in one block.
+// filterLayer is a Bloom filter in blocks of one cache line. All bits of a key are in one block.
 type filterLayer struct {
 	blocks   [][8]uint64 // a power of two
 	keys     int
@@ -39,9 +42,8 @@ const (
 	filterBitsPerKey  = 12
 	filterProbes      = 6
 	minFilterKeys     = 1 << 14
-	maxKeyFilterBytes = 16 << 20 // bytes, in all layers
-	// scanAfterMisses reads that found nothing start the scan of a store that was opened with keys; scanStepRows rows of it
-	// are read with each batch.
+	maxKeyFilterBytes = 16 << 20 // of all layers
+	// The scan starts after so many reads that found nothing, and reads so many rows with each batch.
 	scanAfterMisses = 4096
 	scanStepRows    = 2048
 )
@@ -54,7 +56,8 @@ func newFilterLayer(keys int) filterLayer {
 	return filterLayer{blocks: make([][8]uint64, blocks), capacity: blocks * 512 / filterBitsPerKey}
 }
 
-// bits are where a key's bits are: the block by the first hash, the places in it by pieces of the second.
+// block returns the block of a key, by its first hash. Parts of the second hash are the places in
+// it.
 func (l *filterLayer) block(h keyHash) *[8]uint64 {
 	return &l.blocks[h[0]>>16&uint64(len(l.blocks)-1)]
 }
@@ -77,7 +80,7 @@ func (l *filterLayer) has(h keyHash) bool {
 	return true
 }
 
-// absent tells that there is no trace of the key in the tables, for certain.
+// absent reports that the tables certainly hold no row of the key.
 func (f *keyFilter) absent(h keyHash) bool {
 	if !f.complete {
 		return false
@@ -90,7 +93,7 @@ func (f *keyFilter) absent(h keyHash) bool {
 	return true
 }
 
-// add notes a key that gets its first row.
+// add adds a key that gets its first row.
 func (f *keyFilter) add(h keyHash) {
 	if f.disabled || !f.complete && f.scanFrom == nil {
 		return
@@ -112,7 +115,7 @@ func (f *keyFilter) add(h keyHash) {
 	f.layers[n-1].add(h)
 }
 
-// missed counts a read that found nothing, and starts the scan when they are many.
+// recordMiss counts a read that found nothing, and starts the scan after many.
 func (f *keyFilter) recordMiss() {
 	if f.complete || f.disabled || f.scanFrom != nil {
 		return
@@ -122,8 +125,8 @@ func (f *keyFilter) recordMiss() {
 	}
 }
 
-// scanKeysForFilter goes on with the scan of the keys that the store was opened with: c first, then d. Keys put meanwhile are added
-// by their puts, before the scan or behind it.
+// scanKeysForFilter continues the scan of the keys that the store was opened with: space c first,
+// then d. Puts meanwhile add their keys themselves, before and behind the scan.
 func (s *Store) scanKeysForFilter() error {
 	f := &s.keyFilter
 	if f.scanFrom == nil {

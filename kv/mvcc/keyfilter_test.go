@@ -10,13 +10,13 @@ import (
 	"github.com/troupe-raft/troupe/statemachine"
 )
 
-// checkFilter sees to it that no key with a row in c or d is called absent.
+// checkFilter checks that no key with a row in space c or d is reported as absent.
 func (r *replica) checkFilter() {
 	r.t.Helper()
 	for _, space := range []byte{spaceCurrent, spaceTombstones} {
 		if err := r.s.eachRow(space, func(key, _ []byte) error {
 			if r.s.keyFilter.absent(r.s.metadataCache.hash(key)) {
-				return fmt.Errorf("key %q has a row in %c and is called absent", key, space)
+				return fmt.Errorf("key %q has a row in space %c and is reported as absent", key, space)
 			}
 			return nil
 		}); err != nil {
@@ -44,12 +44,12 @@ func TestNewKeysNeedNoTableRead(t *testing.T) {
 		}
 	}
 	if wrong > 300 {
-		t.Errorf("of 10000 keys that were never put, %d may be there: more than 3 %%", wrong)
+		t.Errorf("of 10000 keys that were never put, %d are possibly present: more than 3 %%", wrong)
 	}
 }
 
-// A store that was opened with keys scans them while puts and deletes go on. Whatever moves between the spaces meanwhile,
-// no key is lost: versions and creation revisions stay what a naive account says.
+// A store that was opened with keys scans them while puts and deletes go on. Keys that move between
+// the spaces meanwhile are not missed: versions and creation revisions stay right.
 func TestKeyFilterScanMissesNoKey(t *testing.T) {
 	fs := vfs.NewMem()
 	r := openReplica(t, fs, Options{})
@@ -65,7 +65,7 @@ func TestKeyFilterScanMissesNoKey(t *testing.T) {
 	r = openReplica(t, fs, Options{metadataBytes: 1})
 	defer r.close()
 	if r.s.keyFilter.complete {
-		t.Fatal("a store that was opened with keys claims to know them")
+		t.Fatal("the filter of a store that was opened with keys is complete without a scan")
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	version := make([]int64, keys)
@@ -75,7 +75,7 @@ func TestKeyFilterScanMissesNoKey(t *testing.T) {
 	fresh, scanned := 0, false
 	for batch := 0; batch < 200 && !(r.s.keyFilter.complete && batch > 60); batch++ {
 		commands = commands[:0]
-		for range 200 { // reads that find nothing: they start the scan
+		for range 200 { // reads that find nothing start the scan
 			commands = append(commands, put(fmt.Sprint("new", fresh), "v"))
 			fresh++
 		}
@@ -94,7 +94,7 @@ func TestKeyFilterScanMissesNoKey(t *testing.T) {
 		r.checkFilter()
 	}
 	if !scanned || !r.s.keyFilter.complete {
-		t.Fatalf("scanned: %v, complete: %v: the test does not see what it is for", scanned, r.s.keyFilter.complete)
+		t.Fatalf("scanned: %v, complete: %v", scanned, r.s.keyFilter.complete)
 	}
 	w := newWriter(r.s, &statemachine.Batch{})
 	defer w.close()
@@ -113,12 +113,12 @@ func TestKeyFilterIsDisabledAboveItsLimit(t *testing.T) {
 			t.Fatal("the filter grows without bound")
 		}
 		f.add(keyHash{uint64(i) * 0x9e3779b97f4a7c15, uint64(i) * 0xc2b2ae3d27d4eb4f})
-		if len(f.layers) > 0 { // full at once: only the layers' sizes are of interest
+		if len(f.layers) > 0 { // full at once: the test needs only the layers' sizes
 			last := &f.layers[len(f.layers)-1]
 			last.keys = last.capacity
 		}
 	}
 	if f.absent(keyHash{1, 2}) {
-		t.Error("a filter that was given up calls a key absent")
+		t.Error("a disabled filter reports a key as absent")
 	}
 }

@@ -2,32 +2,38 @@ package mvcc
 
 import "hash/maphash"
 
-// metadata is the newest state of a key without key and value: what a put must know of the key.
+// metadata is the newest state of a key, without key and value: what a put must know.
 type metadata struct {
 	rev     revision
 	create  int64
-	version int64 // 0: the key is not live, and rev is that of its tombstone, whose row in space d exists
+	version int64 // 0: the key is not live; rev is that of its tombstone, which has a row in space d
 	lease   int64
 }
 
 func (m *metadata) isLive() bool { return m.version != 0 }
 
-// metadataCache remembers the metadata of the keys written last, so that most puts need no read. It holds no pointers: a full
-// one costs the garbage collector nothing.
+// metadataCache holds the metadata of the keys written last, so that most puts need no read. It
+// holds no pointers, so a full one costs the garbage collector nothing.
 //
-// A key is known by two 64-bit hashes with seeds that are random in each process, 128 bits together; two keys that agree
-// in all of them do not happen, and nobody can make them.
+// It is a set-associative table: a hash selects a set of four entries, and a new key in a full set
+// replaces the entry of the lowest revision.
 //
-// Sets of entriesPerSet entries; in a full set the one of the lowest revision goes. Entries of the batch in hand must not be
-// lost, since the tables do not have them yet: those pushed out wait in overflow until the batch is committed.
+//	set 0 │ e e e · │  set 1 │ e · · · │ …       entry: hash (128 bits), rev, create, version, lease
 //
-// Used by the applying goroutine only.
+// The tables do not hold the changes of the current batch, so its entries must not be lost: if one
+// is replaced, it goes to overflow until the batch is committed. Between batches the table doubles
+// if it is three quarters full, up to its limit.
+//
+// A key is identified by two 64-bit hashes with random seeds of this process. Two keys with the
+// same 128 bits do not occur, and nobody can construct them.
+//
+// Only the applying goroutine uses it.
 type metadataCache struct {
 	seeds        [2]maphash.Seed
-	entries      []metadataEntry // a power of two of sets
+	entries      []metadataEntry // the number of sets is a power of two
 	mask         uint64          // number of sets - 1
 	filled       int
-	limit        int // entries
+	limit        int // of entries
 	committedRev int64
 	overflow     map[keyHash]metadata
 }
@@ -83,7 +89,7 @@ func (c *metadataCache) get(h keyHash) (metadata, bool) {
 	return metadata{}, false
 }
 
-// put remembers m. What is above the revision of the last committed call counts as not yet in the tables.
+// put stores m. Until committed is called with its revision, it counts as not in the tables.
 func (c *metadataCache) put(h keyHash, m metadata) {
 	if len(c.overflow) > 0 {
 		delete(c.overflow, h)
@@ -111,7 +117,7 @@ func (c *metadataCache) put(h keyHash, m metadata) {
 	*victim = metadataEntry{hash: h, create: m.create, main: m.rev.main, version: m.version, lease: m.lease, sub: m.rev.sub}
 }
 
-// forget drops what is remembered of a key.
+// remove removes a key.
 func (c *metadataCache) remove(h keyHash) {
 	delete(c.overflow, h)
 	set := c.set(h)
@@ -123,7 +129,7 @@ func (c *metadataCache) remove(h keyHash) {
 	}
 }
 
-// committed says that everything up to rev is in the tables. Between batches the cache may grow.
+// committed is called when everything up to rev is in the tables. It may enlarge the table.
 func (c *metadataCache) committed(rev int64) {
 	c.committedRev = rev
 	clear(c.overflow)
@@ -140,7 +146,7 @@ func (c *metadataCache) grow() {
 		if old[i].main == 0 {
 			continue
 		}
-		// Each set divides over two, so a place is always free.
+		// The entries of a set are distributed over two sets, so there is always space.
 		set := c.set(old[i].hash)
 		for j := range set {
 			if set[j].main == 0 {

@@ -10,7 +10,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// model is etcd's store told as simply as possible: a list of everything that ever happened, played again for each answer.
+// model is etcd's store in the simplest form: a list of all events, replayed for each request.
 type model struct {
 	rev, compacted int64
 	history        []modelChange
@@ -25,7 +25,7 @@ type modelChange struct {
 
 func newModel() *model { return &model{rev: 1, compacted: -1} }
 
-// at is the state at a revision: the live keys, in order.
+// at returns the live keys at a revision, in order.
 func (m *model) at(rev int64) []*mvccpb.KeyValue {
 	live := map[string]*mvccpb.KeyValue{}
 	for _, c := range m.history {
@@ -69,7 +69,7 @@ func (m *model) find(rev int64, start, end []byte) (kvs []*mvccpb.KeyValue) {
 	return kvs
 }
 
-// modelTxn is a write in the making: its changes are at rev+1.
+// modelTxn is a write in progress: its changes are at rev+1.
 type modelTxn struct {
 	*model
 	changed bool
@@ -110,7 +110,7 @@ func (t *modelTxn) getRange(r *pb.RangeRequest) (*pb.RangeResponse, error) {
 	}
 	filtered := r.MinModRevision != 0 || r.MaxModRevision != 0 || r.MinCreateRevision != 0 || r.MaxCreateRevision != 0
 	if r.Limit > 0 && r.SortOrder == pb.RangeRequest_NONE && !filtered && int64(len(all)) > r.Limit+1 {
-		all = all[:r.Limit+1] // etcd reads no further, and sorts what it has read
+		all = all[:r.Limit+1] // etcd reads no more, and sorts what it has read
 	}
 	var kvs []*mvccpb.KeyValue
 	for _, kv := range all {
@@ -210,7 +210,7 @@ func (t *modelTxn) del(d *pb.DeleteRangeRequest) *pb.DeleteRangeResponse {
 	return resp
 }
 
-// planned is a transaction whose branches are decided, before anything of it has happened.
+// txnPlan is a transaction whose branches are selected and not executed.
 type txnPlan struct {
 	r      *pb.TxnRequest
 	holds  bool
@@ -268,7 +268,7 @@ func (t *modelTxn) check(p *txnPlan) error {
 		var err error
 		switch o := op.Request.(type) {
 		case *pb.RequestOp_RequestRange:
-			// Stricter than a range outside a transaction, as in etcd: a negative revision is a compacted one.
+			// As in etcd, stricter than a range outside a transaction: a negative revision is compacted.
 			switch rev := o.RequestRange.Revision; {
 			case rev > t.rev:
 				err = ErrFutureRev
@@ -356,7 +356,7 @@ func (m *model) compact(rev int64) (*pb.CompactionResponse, error) {
 	return &pb.CompactionResponse{Header: &pb.ResponseHeader{Revision: m.rev}}, nil
 }
 
-// events are those of a range in the revisions from and to, both included.
+// events returns the events of a range in the revisions from … to.
 func (m *model) events(from, to int64, key, end []byte, prev bool) (events []*mvccpb.Event) {
 	for _, c := range m.history {
 		if c.rev < from || c.rev > to || !modelIn(c.key, key, end) {

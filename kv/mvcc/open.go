@@ -10,20 +10,18 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
-	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/rs/zerolog"
 
 	"github.com/troupe-raft/troupe/internal/defaults"
 )
 
-// formatVersion is that of the rows. A store of another one is refused, never guessed at.
+// formatVersion is the version of the rows. A store of another version is refused.
 const formatVersion = "troupe kv 1"
 
-// notStopping is for reads that go on while the store is being closed.
+// notStopping is the stopping flag of reads that continue while the store is being closed.
 var notStopping atomic.Bool
 
-// Open opens the store in dir, made if missing.
+// Open opens the store in dir, and creates it if it does not exist. It returns ErrFormat or
+// ErrCorrupt for a directory that it cannot read.
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{log: o.Logger, leaseKnown: o.LeaseKnown, onFatal: o.OnFatal, openSnapshots: make(map[*View]struct{})}
 	s.bucketLimits = cmp.Or(o.bucketLimits, defaultBucketLimits)
@@ -87,8 +85,8 @@ func (s *Store) load(dir string) error {
 	return nil
 }
 
-// checkFormat looks at the format row, and writes it if the store is empty: at once to disk, so that no rows are ever
-// without it.
+// checkFormat checks the format row. If the store is empty it writes the row and flushes it, so
+// that no other row exists without it.
 func (s *Store) checkFormat(dir string) error {
 	row, closer, err := s.db.Get(formatKey)
 	if err == nil {
@@ -136,7 +134,7 @@ func (s *Store) loadCounts() error {
 		return nil
 	})
 	if err == nil && len(buckets) > 0 && buckets[0].start != "" {
-		// The first bucket has a row only once a key was counted in it.
+		// The first bucket has no row before a key is counted in it.
 		buckets = slices.Insert(buckets, 0, bucket{})
 	}
 	s.counts = loadCountTree(buckets)
@@ -157,63 +155,4 @@ func (s *Store) loadMembers() error {
 		s.setMember(a)
 	}
 	return joinErrors(err, it.Close())
-}
-
-// engineOptions are Pebble's, chosen by measurement (docs/kv-format.md).
-func (s *Store) engineOptions(o Options) *pebble.Options {
-	memTable := cmp.Or(o.memTableBytes, defaults.StoreMemTableBytes)
-	opts := &pebble.Options{
-		FS: o.FS,
-		// The engine takes the memory of its memtables, of which three exist while it flushes, out of the cache's.
-		CacheSize:          cmp.Or(o.cacheBytes, defaults.StoreCacheBytes) + 3*memTable,
-		DisableWAL:         true,
-		FormatMajorVersion: pebble.FormatTableFormatV6,
-		MemTableSize:       uint64(memTable),
-		// Writing must not stop for a flush that is a little late.
-		MemTableStopWritesThreshold: memTableStallCount,
-		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       l0StallSublevels,
-		LBaseMaxBytes:               128 << 20,
-		MaxOpenFiles:                1000,
-		CompactionConcurrencyRange:  func() (lower, upper int) { return 1, 2 },
-		Logger:                      engineLogger{s},
-		EventListener:               &pebble.EventListener{BackgroundError: s.engineFailed},
-	}
-	s.stallGuard.memTableBytes = memTable
-	s.stallGuard.listen(opts.EventListener)
-	if opts.FS == nil {
-		opts.FS = vfs.Default
-	}
-	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
-	for i := range opts.Levels {
-		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		opts.Levels[i].BlockSize = 8 << 10
-		opts.Levels[i].IndexBlockSize = 64 << 10
-		opts.TargetFileSizes[i] = 8 << 20
-	}
-	return opts
-}
-
-// engineFailed ends the store: what the engine could not write in the background it would try again for ever, while the
-// memory of its tables runs full.
-func (s *Store) engineFailed(err error) {
-	if s.failure() == nil {
-		s.failPermanently(fmt.Errorf("the storage engine failed in the background: %w", err))
-	}
-}
-
-// engineLogger passes on what the engine says. Fatalf ends the store, not the process: the engine goes on after it, and
-// what it answers then is not believed (View.end).
-type engineLogger struct{ s *Store }
-
-func (l engineLogger) Infof(format string, args ...any) {
-	l.s.log.Debug().Msgf(format, args...)
-}
-
-func (l engineLogger) Errorf(format string, args ...any) {
-	l.s.log.WithLevel(zerolog.ErrorLevel).Msgf(format, args...)
-}
-
-func (l engineLogger) Fatalf(format string, args ...any) {
-	l.s.engineFailed(fmt.Errorf(format, args...))
 }

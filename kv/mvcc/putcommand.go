@@ -4,8 +4,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// putCommand is a PutRequest whose key and value are slices of the command: puts are parsed by hand, since they are most of
-// what is applied and every member applies them all.
+// putCommand is a PutRequest whose key and value are slices of the command. Puts are parsed by hand
+// because most commands are puts and every member applies them.
 type putCommand struct {
 	key, value  []byte
 	lease       int64
@@ -24,7 +24,8 @@ const (
 	putIgnoreLease protowire.Number = 6
 )
 
-// parsePut reads a PutRequest. As protobuf has it, the last of repeated fields counts, and unknown ones are skipped.
+// parsePut parses a PutRequest. As in protobuf, the last of repeated fields counts and unknown
+// fields are skipped.
 func parsePut(b []byte) (p putCommand, ok bool) {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)

@@ -11,7 +11,8 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// lookup finds the metadata of a key as the batch in hand has left it; the zero metadata if there is no trace of the key.
+// lookup returns the metadata of a key with the batch's changes; zero if there is no row of the
+// key.
 func (w *writer) lookup(key []byte) (keyHash, metadata, error) {
 	cache := w.s.metadataCache
 	h := cache.hash(key)
@@ -21,7 +22,8 @@ func (w *writer) lookup(key []byte) (keyHash, metadata, error) {
 	if w.s.keyFilter.absent(h) {
 		return h, metadata{}, nil
 	}
-	// Not in the cache, so not written in this batch: the tables have the last word.
+	// Not in the cache, so the key was not written in this batch, and the tables hold its newest
+	// state.
 	w.keyBuf = appendSpaceKey(w.keyBuf[:0], spaceCurrent, key)
 	row, closer, err := w.tableRow(w.keyBuf)
 	if err != nil {
@@ -51,24 +53,24 @@ func (w *writer) lookup(key []byte) (keyHash, metadata, error) {
 	return h, metadata{rev: rev}, err
 }
 
-// tableRow reads a row as it was before the batch in hand.
+// tableRow reads a row as it was before the batch.
 func (w *writer) tableRow(key []byte) ([]byte, io.Closer, error) {
 	r := reader{src: w.s.db}
 	return r.row(key)
 }
 
-// metadata, as txnStore has it.
+// metadata implements txnStore.
 func (w *writer) metadata(key []byte) (metadata, error) {
 	_, m, err := w.lookup(key)
 	return m, err
 }
 
-// keyValue reads a live key whole.
+// keyValue reads a live key with its value.
 func (w *writer) keyValue(key []byte, m *metadata) (*mvccpb.KeyValue, error) {
 	var kv *mvccpb.KeyValue
 	var err error
 	if m.rev.main <= w.tablesRev {
-		// Untouched by this batch: no need for an index on it.
+		// The batch has not changed the key, so it need not be indexed.
 		r := reader{src: w.s.db, rev: w.tablesRev, compactRev: w.tip.compactRev}
 		kv, err = r.get(key, w.tablesRev)
 	} else {
@@ -100,7 +102,7 @@ func (w *writer) checkPutCommand(p *putCommand, m *metadata) error {
 	return nil
 }
 
-// applyPut puts and returns the state before, if that was asked for or is needed.
+// applyPut puts a key. It returns the state before if the command asks for it or needs it.
 func (w *writer) applyPut(p *putCommand) (prev *mvccpb.KeyValue, err error) {
 	h, m, err := w.lookup(p.key)
 	if err != nil {
@@ -114,7 +116,7 @@ func (w *writer) applyPut(p *putCommand) (prev *mvccpb.KeyValue, err error) {
 			return nil, err
 		}
 	}
-	told, err := w.observerPrev(p.key, &m, prev)
+	observed, err := w.observerPrev(p.key, &m, prev)
 	if err != nil {
 		return nil, err
 	}
@@ -135,18 +137,19 @@ func (w *writer) applyPut(p *putCommand) (prev *mvccpb.KeyValue, err error) {
 		return nil, err
 	}
 	w.s.metadataCache.put(h, metadata{rev: rec.rev, create: rec.create, version: rec.version, lease: rec.lease})
-	if m.rev.isZero() || w.s.keyFilter.scanFrom != nil { // a key that moves from d to c while the scan is between them is seen in neither
+	// A key that moves from space d to c while the filter's scan is between them is seen in neither.
+	if m.rev.isZero() || w.s.keyFilter.scanFrom != nil {
 		w.s.keyFilter.add(h)
 	}
 	w.changes++
 	if w.s.observer != nil {
-		w.observe(p.key, &rec, told)
+		w.observe(p.key, &rec, observed)
 	}
 	return prev, nil
 }
 
-// observerPrev is the state before the command, for the observer if it wants that. prev is the state before the change, if it
-// was read already.
+// observerPrev returns the state before the command if the observer wants it. prev is the state
+// before the change, if it was read already.
 func (w *writer) observerPrev(key []byte, m *metadata, prev *mvccpb.KeyValue) (*mvccpb.KeyValue, error) {
 	switch {
 	case w.s.observer == nil || !w.s.wantPrev || !m.isLive():
@@ -156,7 +159,7 @@ func (w *writer) observerPrev(key []byte, m *metadata, prev *mvccpb.KeyValue) (*
 	case m.rev.main <= w.tip.rev:
 		return w.keyValue(key, m)
 	}
-	// The command has changed the key before: watchers are told what was there before all of it.
+	// The command has changed the key before: watchers receive the state before the whole command.
 	r, err := w.reader()
 	if err != nil {
 		return nil, err
@@ -164,15 +167,15 @@ func (w *writer) observerPrev(key []byte, m *metadata, prev *mvccpb.KeyValue) (*
 	return r.get(bytes.Clone(key), w.tip.rev)
 }
 
-// revive makes a key live that was not: it counts, and its tombstone is no longer the key's last word.
+// makeLive makes a key live: it is counted, and its tombstone row is removed.
 func (w *writer) makeLive(key []byte, m *metadata, rec *record) error {
 	w.countKey(key, +1)
 	if m.rev.isZero() {
 		return nil
 	}
 	if m.rev.main <= w.tip.compactRev {
-		// Nothing at or before this tombstone can be read. Members remove such rows at different times; the history they
-		// write must be the same.
+		// The tombstone is compacted, so nothing at or before it can be read. Members remove such rows at
+		// different times, but must write the same history.
 		rec.prev = revision{}
 	}
 	w.tip.tombstones--
@@ -198,9 +201,9 @@ func (w *writer) writePut(key []byte, rec *record) error {
 	return nil
 }
 
-// remove deletes a live key.
+// deleteKey deletes a live key.
 func (w *writer) deleteKey(key []byte, h keyHash, m *metadata, prev *mvccpb.KeyValue) error {
-	told, err := w.observerPrev(key, m, prev)
+	observed, err := w.observerPrev(key, m, prev)
 	if err != nil {
 		return err
 	}
@@ -225,21 +228,21 @@ func (w *writer) deleteKey(key []byte, h keyHash, m *metadata, prev *mvccpb.KeyV
 	w.s.metadataCache.put(h, metadata{rev: rec.rev})
 	w.changes++
 	if w.s.observer != nil {
-		w.observe(key, &rec, told)
+		w.observe(key, &rec, observed)
 	}
 	return nil
 }
 
-// deleteRange, as txnStore has it.
+// deleteRange implements txnStore.
 func (w *writer) deleteRange(ctx context.Context, d *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error) {
 	resp := &pb.DeleteRangeResponse{}
 	values := d.PrevKv || (w.s.observer != nil && w.s.wantPrev)
-	doomed, err := w.liveKeys(ctx, newKeyRange(d.Key, d.RangeEnd), values)
+	keys, err := w.liveKeys(ctx, newKeyRange(d.Key, d.RangeEnd), values)
 	if err != nil {
 		return nil, err
 	}
-	for i := range doomed {
-		k := &doomed[i]
+	for i := range keys {
+		k := &keys[i]
 		prev := k.kv
 		if !values {
 			prev = nil
@@ -251,7 +254,7 @@ func (w *writer) deleteRange(ctx context.Context, d *pb.DeleteRangeRequest) (*pb
 			resp.PrevKvs = append(resp.PrevKvs, k.kv)
 		}
 	}
-	resp.Deleted = int64(len(doomed))
+	resp.Deleted = int64(len(keys))
 	resp.Header = &pb.ResponseHeader{Revision: w.revision()}
 	return resp, nil
 }
@@ -261,7 +264,7 @@ type liveKey struct {
 	meta metadata
 }
 
-// liveKeys reads the live keys of a range, as the batch has left it.
+// liveKeys returns the live keys of a range, with the batch's changes.
 func (w *writer) liveKeys(ctx context.Context, keys keyRange, values bool) (found []liveKey, err error) {
 	if keys.single() {
 		_, m, err := w.lookup(keys.start)
@@ -289,7 +292,7 @@ func (w *writer) liveKeys(ctx context.Context, keys keyRange, values bool) (foun
 	return found, err
 }
 
-// checkPut, as txnStore has it.
+// checkPut implements txnStore.
 func (w *writer) checkPut(p *pb.PutRequest) error {
 	m := metadata{}
 	if p.GetIgnoreValue() || p.GetIgnoreLease() {
@@ -301,12 +304,12 @@ func (w *writer) checkPut(p *pb.PutRequest) error {
 	return w.checkPutCommand(newPutCommand(p), &m)
 }
 
-// put, as txnStore has it. It was checked before.
+// put implements txnStore. The put was checked before.
 func (w *writer) put(p *pb.PutRequest) (*pb.PutResponse, error) {
 	prev, err := w.applyPut(newPutCommand(p))
 	if err != nil {
 		if isRefusal(err) {
-			// ignore_value of a key that an earlier operation of the transaction has deleted.
+			// ignore_value, and an earlier operation of the transaction has deleted the key.
 			err = fmt.Errorf("put of %q refused after it was checked: %w", p.Key, errors.Join(ErrInvalidCommand, err))
 		}
 		return nil, err

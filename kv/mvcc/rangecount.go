@@ -7,7 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// count is the exact number of keys in the range at a revision.
+// count returns the exact number of keys in the range at a revision.
 func (r *reader) count(ctx context.Context, keys keyRange, at int64) (int64, error) {
 	if keys.single() {
 		kv, err := r.get(keys.start, at)
@@ -20,8 +20,8 @@ func (r *reader) count(ctx context.Context, keys keyRange, at int64) (int64, err
 	if err != nil || at == r.rev {
 		return now, err
 	}
-	// Two ways back: undo what has happened since, or look at every key. A key that has changed costs the second a walk
-	// through its history, which is why it must be much the shorter one.
+	// Two ways to a past count: subtract the changes since then, or visit every key. A visit of a
+	// changed key reads its history, so the second way must be much shorter.
 	if (now+r.tombstones)*eventsPerKeyVisit < r.rev-at {
 		n := int64(0)
 		err := r.visit(ctx, keys, at, false, func([]byte, *record) bool { n++; return true })
@@ -31,10 +31,10 @@ func (r *reader) count(ctx context.Context, keys keyRange, at int64) (int64, err
 	return now - since, err
 }
 
-// eventsPerKeyVisit is what it costs to look at a key's past, in events read.
+// eventsPerKeyVisit is the cost of visiting a key in the past, in events read.
 const eventsPerKeyVisit = 8
 
-// countNewest counts in O(log n): whole buckets from the tree, the rest of the two at the ends row by row.
+// countNewest counts in O(log n): see countTree.
 func (r *reader) countNewest(ctx context.Context, keys keyRange) (int64, error) {
 	if !keys.toEnd && string(keys.end) <= string(keys.start) {
 		return 0, nil
@@ -78,7 +78,8 @@ func (r *reader) countNewest(ctx context.Context, keys keyRange) (int64, error) 
 	return n, nil
 }
 
-// countRows counts the current rows from one key up to another. The rows are at most those of a bucket.
+// countRows counts the current rows from one key up to another. They are at most those of one
+// bucket.
 func countRows(it *pebble.Iterator, from, to []byte) (n int64, err error) {
 	lower, upper := keyRange{start: from, end: to}.bounds(spaceCurrent)
 	it.SetBounds(lower, upper)
@@ -88,7 +89,8 @@ func countRows(it *pebble.Iterator, from, to []byte) (n int64, err error) {
 	return n, it.Error()
 }
 
-// countChange is by how much the events after a revision have changed the number of keys in the range.
+// countChange returns by how much the events after a revision have changed the number of keys in
+// the range.
 func (r *reader) countChange(ctx context.Context, keys keyRange, after int64) (change int64, err error) {
 	it, err := r.src.NewIterWithContext(ctx, &pebble.IterOptions{
 		LowerBound: appendHistoryKey(nil, revision{main: after + 1}), UpperBound: []byte{spaceHistory + 1},
@@ -119,7 +121,7 @@ func (r *reader) countChange(ctx context.Context, keys keyRange, after int64) (c
 	return change, it.Error()
 }
 
-// event parses the history row at which the iterator stands.
+// event parses the history row at the iterator.
 func (r *reader) event(it *pebble.Iterator) (key []byte, rec record, err error) {
 	rev, err := parseRevision(it.Key()[1:])
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// rangeRequest answers a RangeRequest with every option of etcd.
+// rangeRequest executes a RangeRequest with all options of etcd.
 func (r *reader) rangeRequest(ctx context.Context, req *pb.RangeRequest) (*pb.RangeResponse, error) {
 	at, err := r.revisionAt(req.Revision)
 	if err != nil {
@@ -74,7 +74,7 @@ func (r *reader) collect(ctx context.Context, req *pb.RangeRequest, keys keyRang
 	return err
 }
 
-// finishRange sorts, cuts at the limit, and drops what was not asked for, as etcd does.
+// finishRange sorts, applies the limit, and removes what was not asked for, as etcd does.
 func finishRange(req *pb.RangeRequest, resp *pb.RangeResponse) {
 	sortRange(req, resp.Kvs)
 	if req.Limit > 0 && int64(len(resp.Kvs)) > req.Limit {
@@ -86,14 +86,15 @@ func finishRange(req *pb.RangeRequest, resp *pb.RangeResponse) {
 		for _, kv := range resp.Kvs {
 			kv.Value = nil
 			if fast {
-				kv.Lease = 0 // etcd 3.7 answers these from its index, which does not know leases
+				kv.Lease = 0 // etcd 3.7 reads these from its index, which has no leases
 			}
 		}
 	}
 }
 
-// readLimit is how many keys must be read: one more than asked for, to know whether there are more, and all of them if
-// what comes first is decided only after reading. (Sorting by another target without an order is not: so does etcd.)
+// readLimit returns how many keys must be read: one more than the limit, to know whether there are
+// more; all of them if the order depends on values that are read. (As in etcd, a sort target
+// without an order does not sort.)
 func readLimit(req *pb.RangeRequest) int64 {
 	if req.Limit <= 0 || !isKeyOrder(req.SortTarget, req.SortOrder) || hasRevisionFilters(req) {
 		return math.MaxInt64
@@ -104,7 +105,7 @@ func readLimit(req *pb.RangeRequest) int64 {
 	return req.Limit + 1
 }
 
-// isKeyOrder: rows come in key order, so these orders need no sorting.
+// isKeyOrder reports whether the order is that of the rows, so that no sorting is needed.
 func isKeyOrder(target pb.RangeRequest_SortTarget, order pb.RangeRequest_SortOrder) bool {
 	return order == pb.RangeRequest_NONE || (target == pb.RangeRequest_KEY && order == pb.RangeRequest_ASCEND)
 }
@@ -120,8 +121,8 @@ func passesFilters(r *pb.RangeRequest, rec *record) bool {
 		(r.MinCreateRevision == 0 || rec.create >= r.MinCreateRevision)
 }
 
-// sortRange sorts with sort.Sort and sort.Reverse, which are not stable: keys that compare as equal come in the same order
-// as from an etcd, whose clients may have grown used to it.
+// sortRange sorts with sort.Sort and sort.Reverse, which are not stable, as etcd does: keys that
+// compare as equal come in etcd's order, on which clients may rely.
 func sortRange(req *pb.RangeRequest, kvs []*mvccpb.KeyValue) {
 	order := req.SortOrder
 	if req.SortTarget != pb.RangeRequest_KEY && order == pb.RangeRequest_NONE {
@@ -162,7 +163,7 @@ func (s sortedKVs) Len() int           { return len(s.kvs) }
 func (s sortedKVs) Swap(i, j int)      { s.kvs[i], s.kvs[j] = s.kvs[j], s.kvs[i] }
 func (s sortedKVs) Less(i, j int) bool { return s.less(s.kvs[i], s.kvs[j]) }
 
-// kvSlab makes key-values for a result, a few allocations for many of them.
+// kvSlab allocates the key-values of a result in groups.
 type kvSlab struct {
 	kvs  []mvccpb.KeyValue
 	buf  []byte
@@ -193,7 +194,7 @@ func (s *kvSlab) bytes(b []byte) []byte {
 	}
 	if len(b) > cap(s.buf)-len(s.buf) {
 		if len(b) > maxSlabBytes/4 {
-			return bytes.Clone(b) // not worth wasting the rest of a slab
+			return bytes.Clone(b) // it would waste the rest of a slab
 		}
 		s.buf = make([]byte, 0, min(max(512, 2*cap(s.buf)), maxSlabBytes))
 		if len(b) > cap(s.buf) {

@@ -12,17 +12,17 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// reader reads one state of the store: a View's snapshot, or the batch in hand with what is below it.
+// reader reads one state of the store: a View's snapshot, or the current batch over the tables.
 type reader struct {
 	src        pebble.Reader
 	rev        int64 // the newest revision in src
 	compactRev int64
-	tombstones int64 // rows in space d, or more
+	tombstones int64 // at least the number of rows in space d
 	counts     countTree
-	stopping   *atomic.Bool // the store is being closed: long reads give up
+	stopping   *atomic.Bool // the store is being closed: long reads end
 }
 
-// revisionAt checks the revision that a request asks for and returns the one to read at.
+// revisionAt checks the revision of a request (0: the newest) and returns the one to read at.
 func (r *reader) revisionAt(asked int64) (int64, error) {
 	switch {
 	case asked > r.rev:
@@ -35,7 +35,7 @@ func (r *reader) revisionAt(asked int64) (int64, error) {
 	return asked, nil
 }
 
-// row gets one row; its memory is valid until the closer is closed.
+// row returns a row, which is valid until the closer is closed. Both are nil if there is none.
 func (r *reader) row(key []byte) (row []byte, closer io.Closer, err error) {
 	row, closer, err = r.src.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -47,7 +47,8 @@ func (r *reader) row(key []byte) (row []byte, closer io.Closer, err error) {
 	return row, closer, nil
 }
 
-// get returns a key's state at a revision, nil if it was not there. The result shares the memory of key.
+// get returns a key's state at a revision, or nil if the key did not exist. The result shares the
+// memory of key.
 func (r *reader) get(key []byte, at int64) (*mvccpb.KeyValue, error) {
 	var scratch [64]byte
 	row, closer, err := r.row(appendSpaceKey(scratch[:0], spaceCurrent, key))
@@ -74,7 +75,7 @@ func (r *reader) get(key []byte, at int64) (*mvccpb.KeyValue, error) {
 	return rec.keyValue(key, bytes.Clone(rec.value)), nil
 }
 
-// getDeleted is get for a key that is not live now.
+// getDeleted is get for a key that is not live at the newest revision.
 func (r *reader) getDeleted(key []byte, at int64) (*mvccpb.KeyValue, error) {
 	row, closer, err := r.row(appendSpaceKey(nil, spaceTombstones, key))
 	if err != nil || closer == nil {
@@ -88,7 +89,7 @@ func (r *reader) getDeleted(key []byte, at int64) (*mvccpb.KeyValue, error) {
 	return r.getBefore(key, tombstone, at)
 }
 
-// getBefore walks back from the event from to the one in effect at the revision.
+// getBefore returns the state of an event's key at an earlier or the same revision.
 func (r *reader) getBefore(key []byte, from revision, at int64) (*mvccpb.KeyValue, error) {
 	_, rec, closer, err := r.eventAt(from, at)
 	if err != nil || closer == nil {
@@ -101,7 +102,8 @@ func (r *reader) getBefore(key []byte, from revision, at int64) (*mvccpb.KeyValu
 	return rec.keyValue(key, bytes.Clone(rec.value)), nil
 }
 
-// eventAt walks back from the event from to the first at or below a revision. closer is nil if there is none.
+// eventAt follows the pointers from an event back to the newest one at or below a revision. closer
+// is nil if there is none.
 func (r *reader) eventAt(from revision, at int64) (key []byte, rec record, closer io.Closer, err error) {
 	var scratch [1 + revisionBytes]byte
 	for !from.isZero() {
@@ -136,10 +138,11 @@ func (r *record) keyValue(key, value []byte) *mvccpb.KeyValue {
 	}
 }
 
-// visitor is shown the keys of a range in order. Key and value are valid during the call only. It says whether to go on.
+// visitFunc receives the keys of a range in order. Key and value are valid during the call. It
+// reports whether to continue.
 type visitFunc func(key []byte, rec *record) (more bool)
 
-// visit shows the keys of a range as they were at a revision. Without values, records may come without one.
+// visit calls show for the keys of a range as of a revision. Without values, records may lack them.
 func (r *reader) visit(ctx context.Context, keys keyRange, at int64, values bool, show visitFunc) error {
 	lower, upper := keys.bounds(spaceCurrent)
 	current, err := r.src.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
@@ -158,7 +161,7 @@ func (r *reader) visit(ctx context.Context, keys keyRange, at int64, values bool
 	return err
 }
 
-// rangeWalk is one visit under way.
+// rangeWalk is the state of one visit.
 type rangeWalk struct {
 	r      *reader
 	ctx    context.Context
@@ -169,7 +172,7 @@ type rangeWalk struct {
 	steps  int
 }
 
-// alone walks the current rows, where no key that is deleted now can be in the result.
+// visitCurrent visits the current rows, if no deleted key can be in the result.
 func (w *rangeWalk) visitCurrent(current *pebble.Iterator) error {
 	for ok := current.First(); ok; ok = current.Next() {
 		more, err := w.currentRow(current)
@@ -180,7 +183,8 @@ func (w *rangeWalk) visitCurrent(current *pebble.Iterator) error {
 	return current.Error()
 }
 
-// visitWithTombstones walks the current rows and the tombstones together, in key order. No key is in both.
+// visitWithTombstones visits the current rows and the tombstones together, in key order. No key has
+// both.
 func (w *rangeWalk) visitWithTombstones(current *pebble.Iterator, keys keyRange) error {
 	lower, upper := keys.bounds(spaceTombstones)
 	dead, err := w.r.src.NewIterWithContext(w.ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
@@ -240,7 +244,7 @@ func (w *rangeWalk) tombstoneRow(it *pebble.Iterator) (more bool, err error) {
 	return w.showBefore(it.Key()[1:], tombstone)
 }
 
-// before shows the key as the event in effect at the walk's revision has it.
+// showBefore shows the key as of the visit's revision, from an event back.
 func (w *rangeWalk) showBefore(key []byte, from revision) (more bool, err error) {
 	_, rec, closer, err := w.r.eventAt(from, w.at)
 	if err != nil || closer == nil {
@@ -254,7 +258,7 @@ func (w *rangeWalk) showBefore(key []byte, from revision) (more bool, err error)
 	return w.show(key, &w.rec), nil
 }
 
-// step gives up, now and then, if nobody waits for the result any more.
+// checkInterrupted checks now and then whether the visit should end.
 func (w *rangeWalk) checkInterrupted() error {
 	if w.steps++; w.steps%256 != 0 {
 		return nil

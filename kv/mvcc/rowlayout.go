@@ -5,22 +5,31 @@ import (
 	"fmt"
 )
 
-// The rows of the store. One byte says the space, the rest of the key orders rows inside it, bytewise:
+// The rows of the store. The first byte of a key is its space; rows of a space are ordered
+// bytewise.
 //
-//	c | key           newest state of a live key: metadata and (up to maxInlineValueBytes) the value
-//	r | main, sub     history: one event a change, with the value and a pointer to the key's event before it
-//	d | key           revision of the tombstone of a key that is not live now, until compaction has passed it
-//	b | first key     number of live keys from this key to the next bucket's first key (see countTree)
-//	l | index         ledger of answers, for exactly-once writes; opaque
+//	c | key           newest state of a live key: metadata, and values up to maxInlineValueBytes
+//	r | main, sub     history: one event for each change, with the value and a pointer to the key's
+//	                  event before it
+//	d | key           revision of the tombstone of a key that is not live, until it is compacted
+//	b | first key     number of live keys from this key to the next bucket (see countTree)
+//	l | index         session records, for exactly-once writes
 //	m | name          the state row and other single rows
 //
-// The read that everyone makes is one point get of c|key; a range is a scan of c; a watch that catches up is a scan of r.
-// There is no index from a key to its older revisions: each event points to the one before it, so a read of a past
-// revision walks back from c|key (or d|key) by as many point gets as the key has changed since. That saves a third row a
-// put, and it gives a watcher's prev_kv with one get.
+// A key's rows after put, put, delete, put:
 //
-// Every value is in history for as long as its event is kept, and the newest event of a live key is always kept. So a
-// value above maxInlineValueBytes need not be in c as well: c then says "in history", and the LSM rewrites only the small row.
+//	r|2.0 put v1 ◄── r|3.0 put v2 ◄── r|5.0 tombstone ◄── r|8.0 put v3        d|key, while deleted
+//	                                                      └ c|key: 8.0, v3
+//
+// The most frequent read is one point get of c|key; a range is a scan of c; a watch that catches up
+// is a scan of r. There is no index from a key to its older revisions: each event points to the one
+// before it, so a read of a past revision follows the pointers from c|key (or d|key), one point get
+// for each change of the key since then. That saves a third row for each put, and a watch reads
+// prev_kv with one get.
+//
+// History holds every value as long as its event, and the newest event of a live key is never
+// removed. So c need not hold a value above maxInlineValueBytes: its row refers to history, and
+// compactions of the LSM rewrite only the small row.
 const (
 	spaceBuckets    byte = 'b'
 	spaceCurrent    byte = 'c'
@@ -30,11 +39,12 @@ const (
 	spaceHistory    byte = 'r'
 )
 
-// maxInlineValueBytes is the size up to which a value is kept in c|key too. Below it a second copy costs less than the second
-// get of every read; docs/kv-format.md has the measurement.
+// maxInlineValueBytes is the size of the largest value that is stored in c|key too. Up to it, a
+// second copy costs less than a second get of every read (measured: docs/kv-format.md).
 const maxInlineValueBytes = 1024
 
-// revision names one change: main is etcd's revision, sub counts the changes of one transaction.
+// revision identifies one change: main is etcd's revision, sub numbers the changes of one
+// transaction.
 type revision struct {
 	main int64
 	sub  uint32
@@ -64,15 +74,15 @@ func appendSpaceKey(buf []byte, space byte, key []byte) []byte {
 	return append(append(buf, space), key...)
 }
 
-// record is what a row of c or r says about a key. Keys and values are slices of the row's memory.
+// record is a row of space c or r, decoded. Its slices share the row's memory.
 type record struct {
 	rev     revision
 	create  int64
 	version int64 // 0: a tombstone
 	lease   int64
-	// prev is the key's event before this one, zero if there is none that could still be read.
+	// prev is the key's event before this one; zero if there is none that can still be read.
 	prev revision
-	// outline: the value is not in this row but in the history row of rev.
+	// valueInHistory means that only the history row of rev holds the value.
 	valueInHistory bool
 	value          []byte
 }
@@ -88,11 +98,11 @@ const (
 	flagsKnown         byte = 1<<5 - 1
 )
 
-// maxRowOverhead bounds what a row takes beside key and value.
+// maxRowOverhead limits the bytes of a row in addition to key and value.
 const maxRowOverhead = 1 + 7*binary.MaxVarintLen64
 
-// A current row: flags, main, [sub], fields. An event row: flags, length of key, key, fields. The fields: main-create,
-// version, [lease], [main-prev.main], [prev.sub], value.
+// A current row: flags, main, [sub], fields. An event row: flags, length of key, key, fields. The
+// fields: main−create, version, [lease], [main−prev.main], [prev.sub], value.
 
 func appendCurrent(buf []byte, r *record) []byte {
 	flags := r.flags()
@@ -150,14 +160,14 @@ func (r *record) appendFields(buf []byte) []byte {
 	return buf
 }
 
-// rowReader reads a row's varints; the first that fails is remembered and ends the reading.
+// rowReader reads the varints of a row. It stops at the first error.
 type rowReader struct {
 	b      []byte
 	failed bool
 }
 
 func (p *rowReader) uvarint() uint64 {
-	// Most numbers of a row fit one byte.
+	// Most numbers of a row fit in one byte.
 	if len(p.b) > 0 && p.b[0] < 0x80 {
 		u := uint64(p.b[0])
 		p.b = p.b[1:]
@@ -231,45 +241,4 @@ func parseEvent(rev revision, row []byte) (key []byte, r record, err error) {
 		return nil, record{}, fmt.Errorf("parsing the event of revision %d.%d, %d bytes: %w", rev.main, rev.sub, len(row), ErrCorrupt)
 	}
 	return key, r, nil
-}
-
-// keyRange is a range of keys as etcd's requests give it.
-type keyRange struct {
-	start []byte
-	end   []byte // exclusive; nil and !toEnd: the one key start
-	toEnd bool
-}
-
-// newKeyRange understands etcd's range_end: empty is one key, "\x00" all keys from start on.
-func newKeyRange(key, rangeEnd []byte) keyRange {
-	switch {
-	case len(rangeEnd) == 0:
-		return keyRange{start: key}
-	case len(rangeEnd) == 1 && rangeEnd[0] == 0:
-		return keyRange{start: key, toEnd: true}
-	default:
-		return keyRange{start: key, end: rangeEnd}
-	}
-}
-
-func (k keyRange) single() bool { return k.end == nil && !k.toEnd }
-
-func (k keyRange) contains(key []byte) bool {
-	if k.single() {
-		return string(key) == string(k.start)
-	}
-	return string(key) >= string(k.start) && (k.toEnd || string(key) < string(k.end))
-}
-
-// bounds are the rows of a space in the range, for a range of more than one key. An end before the start gives none.
-func (k keyRange) bounds(space byte) (lower, upper []byte) {
-	lower = appendSpaceKey(make([]byte, 0, 1+len(k.start)), space, k.start)
-	if k.toEnd {
-		return lower, []byte{space + 1}
-	}
-	upper = appendSpaceKey(make([]byte, 0, 1+len(k.end)), space, k.end)
-	if string(upper) < string(lower) {
-		upper = lower
-	}
-	return lower, upper
 }

@@ -6,31 +6,33 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// stallGuard knows when a commit could have to wait for the engine. The engine makes writers wait, without a way out, when
-// its memtables are full or its tables too many; on a disk that has failed that is for ever. Apply must return all the
-// same, so that the node can stop. A goroutine a commit would see to it and cost every batch a microsecond or more; so there is
-// one only for commits that come when flushes or compactions are far behind.
+// stallGuard predicts when a commit may have to wait for the engine. The engine blocks writers,
+// with no way to cancel, when its memtables are full or there are too many tables in L0; on a
+// failed disk, that is without end. But Apply must return, so that the node can stop. A goroutine
+// for each commit would solve that, at a cost of more than a microsecond a batch; so only commits
+// near a stall get one.
 type stallGuard struct {
 	memTableBytes  int64
-	committedBytes atomic.Int64 // bytes
-	flushingBytes  atomic.Int64 // of committed, when the flush under way began
-	flushedBytes   atomic.Int64 // of committed, what is known to be flushed
-	flushes        atomic.Int64 // since a compaction ended
+	committedBytes atomic.Int64
+	flushingBytes  atomic.Int64 // committedBytes at the start of the last flush
+	flushedBytes   atomic.Int64 // at least so many of committedBytes are flushed
+	flushes        atomic.Int64 // since the end of the last compaction
 }
 
-// The engine stalls at memTableStallCount memtables, and at l0StallSublevels layers of tables, of which a flush adds one. We are careful at half
-// of that, since a flush that begins is taken to be of everything there is.
+// The engine stalls at memTableStallCount memtables, and at l0StallSublevels layers in L0, of which
+// a flush adds one. The guard's limits are half of these, because it assumes that a flush includes
+// everything committed before it starts.
 const (
 	memTableStallCount       = 4
 	l0StallSublevels         = 64
-	memTableRowOverheadBytes = 96 // bytes that a row takes in a memtable beside its own
+	memTableRowOverheadBytes = 96 // of a row in a memtable
 )
 
 func (g *stallGuard) nearStall() bool {
 	return g.committedBytes.Load()-g.flushedBytes.Load() > memTableStallCount/2*g.memTableBytes || g.flushes.Load() > l0StallSublevels/2
 }
 
-// listen adds what the guard needs to hear.
+// listen adds the guard's callbacks.
 func (g *stallGuard) listen(l *pebble.EventListener) {
 	l.FlushBegin = func(pebble.FlushInfo) { g.flushingBytes.Store(g.committedBytes.Load()) }
 	l.FlushEnd = func(i pebble.FlushInfo) {
@@ -46,7 +48,8 @@ func (g *stallGuard) listen(l *pebble.EventListener) {
 	}
 }
 
-// commit commits the batch, or gives up when the store has failed. In that case the batch is the engine's for ever.
+// commit commits the batch. It returns early if the store fails meanwhile; then Pebble keeps the
+// batch, which must not be reused.
 func (s *Store) commit(batch *pebble.Batch) error {
 	s.stallGuard.committedBytes.Add(int64(batch.Len()) + int64(batch.Count())*memTableRowOverheadBytes)
 	if !s.stallGuard.nearStall() {

@@ -16,13 +16,16 @@ import (
 
 // Store is the state machine on disk; it implements statemachine.OnDisk.
 //
-// Apply works on the tip, the state after everything applied; each batch is one transaction of the engine with its index,
-// and after it the tip is published as a View. Beside Apply there is one writer more, the compactor, which removes rows
-// that no read can reach any more; it takes turns with Apply by applyMu, a small piece at a time, and changes neither
-// index nor revision.
+// Apply works on the tip, the state after everything applied. Each batch of Apply is one batch of
+// the engine, with the index reached; after its commit the tip is published as a View:
 //
-// The engine has no log of its own: after a crash it is where its last flush was, and Raft's log is applied again from there
-// (E11). Batches reach the disk in order and whole, so what is found is a state that there has been.
+//	Apply ──► tip ──► Pebble batch ──► commit ──► View (snapshot if wanted) ──► observer
+//	          ▲
+//	compactor ┘ removes rows that no read can reach, a few at a time under applyMu
+//
+// The engine has no log of its own. After a crash it has the state of its last flush, and Raft's
+// log is applied again from there (E11). Batches reach the disk in order and as a whole, so that
+// state is one that has existed.
 type Store struct {
 	db         *pebble.DB
 	log        zerolog.Logger
@@ -31,25 +34,27 @@ type Store struct {
 	onFatal      func(error)
 	bucketLimits bucketLimits
 
-	// applyMu is held by whoever writes: Apply or the compactor. It guards what is in this block.
+	// applyMu is held by Apply or the compactor while it writes. It guards this block.
 	applyMu          sync.Mutex
 	tip              state
 	counts           countTree
 	oversizedBuckets []string // first keys of buckets to be split with the next batch
 	metadataCache    *metadataCache
 	keyFilter        keyFilter
-	sessionIndexes   []uint64 // indexes of the ledger's records, ascending
+	sessionIndexes   []uint64 // of the session records, ascending
 	members          []MemberAttributes
 	observer         Observer
 	wantPrev         bool
 
-	// viewMu is held while the engine's state is ahead of the published view, and to make and drop snapshots.
+	// viewMu is held while the engine's state is ahead of the published view, and while snapshots are
+	// made and closed.
 	viewMu        sync.Mutex
 	published     atomic.Pointer[View]
 	viewWanted    atomic.Bool
 	openSnapshots map[*View]struct{} // views with a snapshot that is not closed
 
-	// open is held for reading by every operation on a view. closed is written under open and viewMu.
+	// openMu is held for reading by every operation on a view. closed is written under openMu and
+	// viewMu.
 	openMu   sync.RWMutex
 	closed   bool
 	stopping atomic.Bool
@@ -60,12 +65,12 @@ type Store struct {
 
 var _ statemachine.OnDisk = (*Store)(nil)
 
-// state is what the state row holds.
+// state is the content of the state row.
 type state struct {
 	applied    uint64
 	rev        int64
 	compactRev int64
-	// removedTo: the rows that compaction makes unreachable are gone for events up to here.
+	// removedTo is the revision up to which compaction has handled all events.
 	removedTo int64
 	// tombstones is the number of rows in space d.
 	tombstones int64
@@ -77,7 +82,7 @@ var (
 	memberKey = []byte{spaceMeta, 'a'} // followed by the member's id, 8 bytes
 )
 
-// emptyState is that of an empty store: etcd's first revision is 1, and nothing was compacted.
+// emptyState is the state of an empty store: etcd's first revision is 1, and nothing is compacted.
 var emptyState = state{rev: 1, compactRev: -1, removedTo: -1}
 
 func (s *state) appendRow(buf []byte) []byte {
@@ -100,36 +105,38 @@ func parseState(row []byte) (s state, err error) {
 	return s, nil
 }
 
-// Revision is the newest published revision; 1 for an empty store.
+// Revision returns the newest published revision; 1 for an empty store.
 func (s *Store) Revision() int64 { return s.published.Load().reader.rev }
 
-// compactRevision is the revision last compacted; -1 for none (as etcd has it).
+// compactRevision returns the compacted revision; -1 for none, as in etcd.
 func (s *Store) compactRevision() int64 { return s.published.Load().reader.compactRev }
 
-// MemberAttributes are those published so far, by id.
+// MemberAttributes returns the attributes of all members that have published them, by id.
 func (s *Store) MemberAttributes() []MemberAttributes {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
 	return slices.Clone(s.members)
 }
 
-// SetObserver sets who is told of new revisions; nil for nobody, which makes Apply cheaper. It waits for the batch that is
-// being applied: every revision above View().Revision(), taken after SetObserver has returned, is told.
+// SetObserver sets the function that receives new revisions; nil for none, which makes Apply
+// cheaper. It waits for the batch that is being applied: the observer receives every revision above
+// that of a View taken after SetObserver has returned.
 func (s *Store) SetObserver(o Observer) {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
 	s.observer = o
 }
 
-// SetWantPrev says whether events told to the observer carry PrevKv, from the next batch on; it waits as SetObserver does.
-// Without it a put reads nothing but metadata.
+// SetWantPrev sets whether the observer's events carry PrevKv from the next batch on; it waits as
+// SetObserver does. Without PrevKv, a put reads only metadata.
 func (s *Store) SetWantPrev(want bool) {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
 	s.wantPrev = want
 }
 
-// Apply applies a batch as one transaction of the engine: the changes, the index reached, the ledger.
+// Apply applies a batch as one batch of the engine: the changes, the index reached, and the session
+// records. It returns a result for each command; an error ends the store.
 func (s *Store) Apply(b *statemachine.Batch) ([][]byte, error) {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
@@ -139,7 +146,7 @@ func (s *Store) Apply(b *statemachine.Batch) ([][]byte, error) {
 	results, err := s.applyBatch(b)
 	if err != nil {
 		err = fmt.Errorf("applying up to index %d: %w", b.Last, err)
-		s.failPermanently(err) // the caches are ahead of the tables now
+		s.failPermanently(err) // the caches are ahead of the tables
 		return nil, err
 	}
 	return results, nil
@@ -182,7 +189,7 @@ func (s *Store) applyBatch(b *statemachine.Batch) ([][]byte, error) {
 	return results, nil
 }
 
-// usable tells why nothing can be written any more, if so. applyMu is held.
+// checkWritable returns an error if the store accepts no writes any more. applyMu is held.
 func (s *Store) checkWritable() error {
 	if err := s.failure(); err != nil {
 		return err
@@ -193,7 +200,7 @@ func (s *Store) checkWritable() error {
 	return nil
 }
 
-// die makes err the store's end, and tells the node.
+// failPermanently ends the store with err and calls OnFatal.
 func (s *Store) failPermanently(err error) {
 	if !s.fail(err) {
 		return
@@ -206,7 +213,7 @@ func (s *Store) failPermanently(err error) {
 	s.onFatal(err)
 }
 
-// publish makes the tip the view that readers get. applyMu and viewMu are held.
+// publish makes the tip the newest view. applyMu and viewMu are held.
 func (s *Store) publish() {
 	tree := s.counts
 	s.counts.nextEdition()
@@ -226,8 +233,8 @@ func (s *Store) publish() {
 	}
 }
 
-// Recover tells the last batch held and the ledger.
-func (s *Store) Recover() (applied uint64, ledger []statemachine.SessionRecord, err error) {
+// Recover returns the last index applied and the session records.
+func (s *Store) Recover() (applied uint64, records []statemachine.SessionRecord, err error) {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
 	if err := s.checkWritable(); err != nil {
@@ -235,18 +242,18 @@ func (s *Store) Recover() (applied uint64, ledger []statemachine.SessionRecord, 
 	}
 	err = s.eachRow(spaceSessions, func(key, row []byte) error {
 		if len(key) != 8 {
-			return fmt.Errorf("a ledger record under a key of %d bytes: %w", len(key), ErrCorrupt)
+			return fmt.Errorf("a session record under a key of %d bytes: %w", len(key), ErrCorrupt)
 		}
-		ledger = append(ledger, statemachine.SessionRecord{Index: binary.BigEndian.Uint64(key), Data: slices.Clone(row)})
+		records = append(records, statemachine.SessionRecord{Index: binary.BigEndian.Uint64(key), Data: slices.Clone(row)})
 		return nil
 	})
 	if err != nil {
-		return 0, nil, fmt.Errorf("reading the ledger: %w", err)
+		return 0, nil, fmt.Errorf("reading the session records: %w", err)
 	}
-	return s.tip.applied, ledger, nil
+	return s.tip.applied, records, nil
 }
 
-// eachRow shows all rows of a space, without its byte.
+// eachRow calls show for all rows of a space, without the space's byte.
 func (s *Store) eachRow(space byte, show func(key, row []byte) error) error {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{space}, UpperBound: []byte{space + 1}})
 	if err != nil {
@@ -258,7 +265,8 @@ func (s *Store) eachRow(space byte, show func(key, row []byte) error) error {
 	return joinErrors(err, it.Close())
 }
 
-// Flushed is the index up to which the store is on disk: what the log must keep is above it.
+// flushed returns the index up to which the store is on the disk. The log must keep the entries
+// above it.
 func (s *Store) flushed() (uint64, error) {
 	s.openMu.RLock()
 	defer s.openMu.RUnlock()
@@ -278,7 +286,7 @@ func (s *Store) flushed() (uint64, error) {
 	return found.applied, joinErrors(err, it.Close())
 }
 
-// Close flushes and closes. Views still out answer ErrClosed from then on.
+// Close flushes and closes the store. Views that are not released return ErrClosed from then on.
 func (s *Store) Close() error {
 	if s.stopping.Swap(true) {
 		return nil
@@ -300,7 +308,7 @@ func (s *Store) Close() error {
 	}
 	clear(s.openSnapshots)
 	if s.failure() != nil {
-		// It may wait for ever for what a failed disk owes it, and holds nothing that is worth waiting for.
+		// db.Close may wait for the failed disk without end, and nothing is left to be written.
 		go s.db.Close()
 		return s.failure()
 	}
@@ -308,56 +316,4 @@ func (s *Store) Close() error {
 		err = errors.Join(err, fmt.Errorf("closing the engine: %w", closeErr))
 	}
 	return err
-}
-
-// flush writes everything out. The engine tries for ever; its failure ends the wait.
-func (s *Store) flush() error {
-	done, err := s.db.AsyncFlush()
-	if err != nil {
-		return fmt.Errorf("flushing: %w", err)
-	}
-	select {
-	case <-done:
-		return nil
-	case <-s.compactor.failed:
-		return s.failure()
-	}
-}
-
-// Size is the size on disk, and what of it holds live data.
-func (s *Store) Size() (total, inUse int64) {
-	s.openMu.RLock()
-	defer s.openMu.RUnlock()
-	if s.closed {
-		return 0, 0
-	}
-	m := s.db.Metrics()
-	live := m.Total()
-	inUse = live.TablesSize + int64(m.MemTable.Size)
-	return max(int64(m.DiskSpaceUsage()), inUse), inUse
-}
-
-// Engine is what the storage engine holds: what is in memory, and how far its background work is behind.
-type Engine struct {
-	// MemTableBytes are not flushed yet; CacheBytes are of blocks read.
-	MemTableBytes, CacheBytes int64
-	// Layers of tables that are not compacted (writes wait at 64), and the bytes that compactions have yet to do.
-	L0Sublevels    int
-	CompactionDebt int64
-	// Snapshots that reads hold open.
-	Snapshots int
-}
-
-// Engine describes the storage engine. All zero once the store is closed.
-func (s *Store) Engine() (e Engine) {
-	s.openMu.RLock()
-	defer s.openMu.RUnlock()
-	if s.closed {
-		return e
-	}
-	m := s.db.Metrics()
-	return Engine{
-		MemTableBytes: int64(m.MemTable.Size), CacheBytes: m.BlockCache.Size, L0Sublevels: int(m.Levels[0].Sublevels),
-		CompactionDebt: int64(m.Compact.EstimatedDebt), Snapshots: m.Snapshots.Count,
-	}
 }

@@ -15,8 +15,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// The benchmarks run on a real disk, with default options, and report CPU of the whole process a command (cpu-µs/op):
-// what flushes and compactions cost in the background is in it.
+// The benchmarks run on a real disk with default options. They report the CPU of the whole process
+// for each command (cpu-µs/op), including flushes and compactions in the background.
 
 const benchValue = 256
 
@@ -40,7 +40,7 @@ func openBenchStore(b *testing.B, dir string) *benchStore {
 	return &benchStore{&replica{t: b, s: s, index: applied}, rand.New(rand.NewPCG(1, 2)), make([]byte, benchValue)}
 }
 
-// fill puts keys 0 to n-1 in random order.
+// fill puts keys 0 … n-1 in random order.
 func (b *benchStore) fill(n int) {
 	order := b.rnd.Perm(n)
 	for len(order) > 0 {
@@ -77,7 +77,8 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// measureCPU reports the CPU of the process until the returned function is called, less what making commands costs.
+// measureCPU reports the CPU of the process until the returned function is called, without the time
+// to make the commands.
 func measureCPU(b *testing.B) (stop func(ops int, less time.Duration)) {
 	start := cpuTime()
 	return func(ops int, less time.Duration) {
@@ -147,7 +148,7 @@ func benchPut(b *testing.B, keySpace, size int) {
 	b.ReportMetric(float64(e.written()-writtenBefore)/float64(rounds*size), "written-B/put")
 }
 
-// written is what flushes and compactions have written so far, in bytes.
+// written returns the bytes that flushes and compactions have written.
 func (b *benchStore) written() uint64 {
 	total := b.s.db.Metrics().Total()
 	return total.TableBytesFlushed + total.TableBytesCompacted

@@ -8,31 +8,31 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// txnStore is what a transaction runs on: a view, or the batch in hand.
+// txnStore is what a transaction runs on: a view, or the current batch.
 type txnStore interface {
-	// metadata of a key's newest state; not live if it is not there.
+	// metadata returns a key's newest state; not live if it does not exist.
 	metadata(key []byte) (metadata, error)
-	// reader of the state that the transaction has made so far.
+	// reader returns a reader of the state with the transaction's changes so far.
 	reader() (*reader, error)
-	// revisions are the newest one before the transaction and the compacted one.
+	// revisions returns the newest revision before the transaction and the compacted one.
 	revisions() (newest, compacted int64)
-	// checkPut refuses what a put may not do; it is asked before anything is changed.
+	// checkPut returns the refusal of a put. It is called before anything is changed.
 	checkPut(p *pb.PutRequest) error
 	put(p *pb.PutRequest) (*pb.PutResponse, error)
 	deleteRange(ctx context.Context, d *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error)
 }
 
-// txn is one transaction under way. It runs in three steps, as in etcd: all compares, nested ones too, decide which
-// branches are taken, on the state before the transaction; then each operation of those branches is checked, and one that
-// is refused refuses the whole; then they are executed.
+// txn executes a transaction in three steps, as etcd does: all compares, nested ones too, select
+// the branches, on the state before the transaction; then each operation of these branches is
+// checked, and one refusal refuses the whole; then the operations are executed.
 type txn struct {
 	ctx      context.Context
 	store    txnStore
-	branches []bool // of each transaction met, outer before inner, whether its compares hold
+	branches []bool // whether the compares of each transaction hold, outer before inner
 }
 
-// run executes the transaction. The revision in its header is the caller's to fill. An error is either a refusal, and then
-// nothing was changed, or the store's own.
+// run executes the transaction. The caller sets the revision in the header. An error is a refusal,
+// which changed nothing, or one of the store.
 func (t *txn) run(r *pb.TxnRequest) (*pb.TxnResponse, error) {
 	if err := t.compareAll(r); err != nil {
 		return nil, err
@@ -73,8 +73,8 @@ func (t *txn) compareAll(r *pb.TxnRequest) error {
 	return nil
 }
 
-// compare reports whether the comparison holds for every key of its range. Of a key that is not there all numbers are 0,
-// and no comparison of its value holds.
+// compare reports whether the comparison holds for every key of its range. All numbers of a key
+// that does not exist are 0, and no comparison of its value holds.
 func (t *txn) compare(c *pb.Compare) (bool, error) {
 	keys := newKeyRange(c.GetKey(), c.GetRangeEnd())
 	if keys.single() && c.GetTarget() != pb.Compare_VALUE {
@@ -138,10 +138,11 @@ func compareRecord(c *pb.Compare, rec *record) bool {
 	case pb.Compare_LESS:
 		return order < 0
 	}
-	return true // as etcd takes a result that it does not know
+	return true // as in etcd for an unknown result
 }
 
-// check checks the operations of the branches taken; path starts with r's own entry. It returns the path left over.
+// check checks the operations of the selected branches. branches starts with r's own entry; it
+// returns the entries that are left.
 func (t *txn) check(r *pb.TxnRequest, path []bool) (rest []bool, err error) {
 	ops := branch(r, path[0])
 	rest = path[1:]
@@ -221,7 +222,7 @@ func (t *txn) executeRange(q *pb.RangeRequest) (*pb.RangeResponse, error) {
 	return r.rangeRequest(t.ctx, q)
 }
 
-// viewTxnStore runs read-only transactions.
+// viewTxnStore executes read-only transactions.
 type viewTxnStore struct{ r *reader }
 
 func (v viewTxnStore) reader() (*reader, error) { return v.r, nil }
@@ -238,7 +239,7 @@ func (v viewTxnStore) metadata(key []byte) (metadata, error) {
 	return metadata{rev: rec.rev, create: rec.create, version: rec.version, lease: rec.lease}, err
 }
 
-// A view's transactions were found to be read-only before they run, so they come to none of these.
+// Transactions of a view are read-only, so these are never called.
 
 func (v viewTxnStore) checkPut(*pb.PutRequest) error { return ErrInvalidCommand }
 

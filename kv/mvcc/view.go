@@ -10,23 +10,23 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// View is the state of one moment: index, revision, data and counts belong together. It may be used from several
-// goroutines, until Release.
+// View is the state of one moment: index, revision, data and counts belong together. Several
+// goroutines may use it, until Release.
 //
-// Apply publishes a view a batch. Its snapshot of the engine is made at once if anyone has asked for a view since the
-// batch before, otherwise by the first who asks: while nobody reads, writes pay for no snapshots, and under reads nobody
-// waits for a batch in hand.
+// Apply publishes one view for each batch. The view's snapshot of the engine is taken at once if a
+// view was wanted since the last batch, else by the first call of Store.View. So without readers,
+// writes do not pay for snapshots; with readers, no reader waits for a batch.
 type View struct {
 	s       *Store
 	applied uint64
 	reader  reader // its src is snapshot
-	// refs: one of the store while the view is the published one, and one for each who has it. 0 is final.
+	// refs counts the users, and the store while this view is the published one. 0 is final.
 	refs atomic.Int64
-	// snapshot is set once, under Store.viewMu, while the tables are at this view's state.
+	// snapshot is set once, under Store.viewMu, while the tables have this view's state.
 	snapshot atomic.Pointer[pebble.Snapshot]
 }
 
-// View is the newest published view. It must be released.
+// View returns the newest published view. The caller must release it.
 func (s *Store) View() *View {
 	if !s.viewWanted.Load() {
 		s.viewWanted.Store(true)
@@ -49,7 +49,7 @@ func (v *View) acquire() bool {
 	for {
 		n := v.refs.Load()
 		if n == 0 {
-			return false // replaced and released just now
+			return false // replaced and released meanwhile
 		}
 		if v.refs.CompareAndSwap(n, n+1) {
 			return true
@@ -57,7 +57,7 @@ func (v *View) acquire() bool {
 	}
 }
 
-// takeSnapshot gives the published view its snapshot. viewMu is held, so the tables are at its state.
+// takeSnapshot takes the published view's snapshot. viewMu is held, so the tables have its state.
 func (s *Store) takeSnapshot(v *View) {
 	if s.closed || v.snapshot.Load() != nil {
 		return
@@ -68,7 +68,7 @@ func (s *Store) takeSnapshot(v *View) {
 	s.openSnapshots[v] = struct{}{}
 }
 
-// Release gives the view back. It must be called once.
+// Release releases the view. Each user calls it once.
 func (v *View) Release() {
 	switch n := v.refs.Add(-1); {
 	case n > 0:
@@ -91,19 +91,19 @@ func (s *Store) closeSnapshot(v *View) {
 	}
 }
 
-// Applied is the index of the log that the view reflects.
+// Applied returns the view's index in the log.
 func (v *View) Applied() uint64 { return v.applied }
 
-// Revision is the view's newest revision.
+// Revision returns the view's newest revision.
 func (v *View) Revision() int64 { return v.reader.rev }
 
-// compactRevision is the revision last compacted; -1 for none.
+// CompactRevision returns the compacted revision; -1 for none.
 func (v *View) CompactRevision() int64 { return v.reader.compactRev }
 
-// Keys is the number of live keys.
+// Keys returns the number of live keys.
 func (v *View) Keys() int64 { return v.reader.counts.total() }
 
-// begin starts an operation on the view; end must be called after it. Close waits for those under way.
+// begin starts an operation on the view, for which Close waits. end must follow it.
 func (v *View) begin() error {
 	v.s.openMu.RLock()
 	if v.s.closed {
@@ -113,7 +113,8 @@ func (v *View) begin() error {
 	return nil
 }
 
-// end ends an operation. An engine that has failed meanwhile may have answered anything.
+// end ends an operation. It replaces the result by the failure of the engine, if there was one: a
+// failed engine may have returned anything.
 func (v *View) end(err *error) {
 	v.s.openMu.RUnlock()
 	if failure := v.s.failure(); failure != nil {
@@ -121,7 +122,8 @@ func (v *View) end(err *error) {
 	}
 }
 
-// Range answers the request. Header.Revision is filled. ErrCompacted, ErrFutureRev.
+// Range executes the request. Header.Revision is set. It returns ErrCompacted or ErrFutureRev for
+// such revisions.
 func (v *View) Range(ctx context.Context, r *pb.RangeRequest) (resp *pb.RangeResponse, err error) {
 	if err := v.begin(); err != nil {
 		return nil, err
@@ -130,10 +132,10 @@ func (v *View) Range(ctx context.Context, r *pb.RangeRequest) (resp *pb.RangeRes
 	return v.reader.rangeRequest(ctx, r)
 }
 
-// Txn answers a transaction for which TxnIsReadOnly holds.
+// Txn executes a transaction for which TxnIsReadOnly is true.
 func (v *View) Txn(ctx context.Context, r *pb.TxnRequest) (resp *pb.TxnResponse, err error) {
 	if !TxnIsReadOnly(r) {
-		return nil, fmt.Errorf("a transaction that writes cannot be answered by a view: %w", ErrInvalidCommand)
+		return nil, fmt.Errorf("a view cannot execute a transaction that writes: %w", ErrInvalidCommand)
 	}
 	if err := v.begin(); err != nil {
 		return nil, err
@@ -148,9 +150,10 @@ func (v *View) Txn(ctx context.Context, r *pb.TxnRequest) (resp *pb.TxnResponse,
 	return resp, nil
 }
 
-// RangeChunks answers a range in key order, chunk by chunk of about chunkBytes, in bounded memory, as etcd's RangeStream
-// does: all chunks carry keys, the last one carries also Header.Revision, Count and More. Sort orders other than
-// ascending by key, and revision filters, are not possible and refused with ErrInvalidCommand.
+// RangeChunks returns a range in key order in chunks of about chunkBytes, in bounded memory, as
+// etcd's RangeStream does. All chunks carry keys; the last one also carries Header.Revision, Count
+// and More. It returns ErrInvalidCommand for another order than ascending by key, and for revision
+// filters.
 func (v *View) RangeChunks(ctx context.Context, r *pb.RangeRequest, chunkBytes int, yield func(*pb.RangeResponse) error) error {
 	if !isKeyOrder(r.SortTarget, r.SortOrder) || r.SortTarget != pb.RangeRequest_KEY || hasRevisionFilters(r) {
 		return fmt.Errorf("a range in chunks cannot be sorted or filtered: %w", ErrInvalidCommand)
@@ -194,8 +197,9 @@ func (v *View) RangeChunks(ctx context.Context, r *pb.RangeRequest, chunkBytes i
 	}
 }
 
-// chunk reads from the start of the range up to a number of keys or bytes; rest is the first key not read. The engine's
-// iterator does not stay open between chunks: how long a receiver takes must not hold anything up but itself.
+// readChunk reads from the start of the range up to a number of keys or bytes; rest is the first
+// key that was not read. No iterator stays open between chunks, so a slow receiver blocks nothing
+// else.
 func (v *View) readChunk(ctx context.Context, r *pb.RangeRequest, keys keyRange, limit int64, chunkBytes int) (resp *pb.RangeResponse, rest []byte, err error) {
 	if err := v.begin(); err != nil {
 		return nil, nil, err

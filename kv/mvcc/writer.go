@@ -15,21 +15,22 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// writer applies one batch. Its changes go into one batch of the engine, which is not read from unless it must be: a put
-// needs to know only the metadata of its key, and of a key written in this batch the metadata cache always has it. The
-// first command that reads what the batch itself has written makes the engine's batch an indexed one, from there on.
+// writer applies one batch. Its changes go into one batch of the engine. Usually that is never
+// read: a put needs only the metadata of its key, and the metadata cache holds that of every key
+// written in the batch. The first command that must read the batch's own changes turns it into an
+// indexed batch.
 type writer struct {
 	s              *Store
 	ctx            context.Context
 	batch          *pebble.Batch
-	tip            state    // becomes the store's when the batch is committed
-	tablesRev      int64    // the revision that the tables are at
-	changes        uint32   // of the command in hand
-	resultBuf      []byte   // memory of the short results
+	tip            state    // the store's tip after the commit
+	tablesRev      int64    // revision of the tables
+	changes        uint32   // number of changes of the current command
+	resultBuf      []byte   // memory of short results
 	rowBuf         []byte   // scratch
 	keyBuf         []byte   // scratch
-	changedBuckets []string // first keys of buckets that changed
-	commandEvents  []*Event // of the command in hand, if there is an observer
+	changedBuckets []string // first keys
+	commandEvents  []*Event // of the current command, if there is an observer
 	observed       []revisionEvents
 }
 
@@ -56,7 +57,8 @@ func (w *writer) close() {
 	}
 }
 
-// command applies one command and returns its result. An error is the store's own; a refusal is a result.
+// applyCommand applies one command and returns its result. A refusal is a result; an error is one
+// of the store.
 func (w *writer) applyCommand(data []byte) ([]byte, error) {
 	w.changes, w.commandEvents = 0, nil
 	result, err := w.dispatch(data)
@@ -116,7 +118,7 @@ func (w *writer) putCommand(body []byte) ([]byte, error) {
 	return appendResult(nil, w.tip.rev+1, &pb.PutResponse{PrevKv: prev})
 }
 
-// revisionResult is a result with nothing but a revision.
+// revisionResult returns a result that is only a revision.
 func (w *writer) revisionResult(rev int64) []byte {
 	at := len(w.resultBuf)
 	w.resultBuf = binary.AppendUvarint(append(w.resultBuf, statusOK), uint64(rev))
@@ -195,7 +197,8 @@ func (s *Store) setMember(a MemberAttributes) {
 	}
 }
 
-// revision is the newest one as the command in hand sees it: its own once it has changed something.
+// revision returns the newest revision for the current command: its own if it has changed
+// something.
 func (w *writer) revision() int64 {
 	if w.changes != 0 {
 		return w.tip.rev + 1
@@ -203,17 +206,17 @@ func (w *writer) revision() int64 {
 	return w.tip.rev
 }
 
-// change is the revision of the next change of the command in hand.
+// nextChange returns the revision of the next change of the current command.
 func (w *writer) nextChange() revision { return revision{main: w.tip.rev + 1, sub: w.changes} }
 
-// revisions, as txnStore has it.
+// revisions implements txnStore.
 func (w *writer) revisions() (newest, compacted int64) { return w.tip.rev, w.tip.compactRev }
 
-// reader, as txnStore has it, reads through what the batch has written so far.
+// reader implements txnStore. It reads the tables with the batch's changes so far.
 func (w *writer) reader() (*reader, error) {
 	r := &reader{
 		src: w.s.db, rev: w.revision(), compactRev: w.tip.compactRev, tombstones: w.tip.tombstones, counts: w.s.counts,
-		stopping: &notStopping, // a machine that is being closed finishes the batch in hand
+		stopping: &notStopping, // the current batch is finished although the store is being closed
 	}
 	if !w.batch.Empty() {
 		if err := w.index(); err != nil {
@@ -242,7 +245,7 @@ func (w *writer) updateSessions(u statemachine.SessionUpdate) error {
 	dropped := 0
 	for dropped < len(s.sessionIndexes) && s.sessionIndexes[dropped] < u.DropBelow {
 		if err := w.batch.Delete(sessionRecordKey(s.sessionIndexes[dropped]), nil); err != nil {
-			return fmt.Errorf("dropping ledger record %d: %w", s.sessionIndexes[dropped], err)
+			return fmt.Errorf("dropping session record %d: %w", s.sessionIndexes[dropped], err)
 		}
 		dropped++
 	}
@@ -254,7 +257,7 @@ func (w *writer) updateSessions(u statemachine.SessionUpdate) error {
 		s.sessionIndexes = append(s.sessionIndexes, u.Put.Index)
 	}
 	if err := w.batch.Set(sessionRecordKey(u.Put.Index), u.Put.Data, nil); err != nil {
-		return fmt.Errorf("storing ledger record %d: %w", u.Put.Index, err)
+		return fmt.Errorf("storing session record %d: %w", u.Put.Index, err)
 	}
 	return nil
 }
@@ -288,7 +291,8 @@ func (w *writer) commit() error {
 	return nil
 }
 
-// observe remembers an event for the observer. Key and value are copied: the command's memory is not ours to keep.
+// observe keeps an event for the observer. It copies key and value, because the command's memory is
+// reused.
 func (w *writer) observe(key []byte, rec *record, prev *mvccpb.KeyValue) {
 	e := &Event{Type: mvccpb.Event_PUT, PrevKv: prev}
 	buf := make([]byte, len(key)+len(rec.value))
