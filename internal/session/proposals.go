@@ -14,7 +14,7 @@ import (
 //
 // Each command carries the handle's origin, a sequence number, and the lowest sequence still outstanding. The replicated
 // state keeps the answers from there on, so that a command which is sent twice, because a leader died with it, takes
-// effect once and is answered both times (DESIGN §4 "Exactly once").
+// effect once and is answered both times (docs/protocol.md, "Exactly once").
 //
 // Invariant: queue[i] waits for sequence base+i, or is nil because it needs no answer any more; queue[0] is never nil, and
 // there are at most maxPendingSpan.

@@ -1,7 +1,7 @@
 // Package handle is what a program holds of its member: it proposes commands and asks for reads, says again what is not
 // answered, and tells each caller what came of it.
 //
-// Invariants are the protocol's of DESIGN §4 ("Exactly once", "Reads"). Callers of Propose and Read wait; Begin and
+// Its rules are those of docs/protocol.md, "Exactly once" and "Reads". Callers of Propose and Read wait; Begin and
 // BeginRead are for who must not wait, as the simulator, which runs this very code. Time, randomness and the way to the
 // Node come from Config.
 package session
