@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/troupe-raft/troupe/kv/internal/kvtest"
 )
@@ -165,4 +166,26 @@ func TestHistoryPrecedesTheQueueAfterFallback(t *testing.T) {
 	step("its history", s.historyResponses(&read), "put k=1@2, put k=2@3, put k=3@4")
 	_, frames, _ = s.takePending()
 	step("its queue", frames, "put k=4@5")
+}
+
+// While the hub is in the midst of a batch, a stream may have events above the dispatched revision:
+// progress then waits, since it would go back behind them.
+func TestProgressWaitsForTheBatchBeingDispatched(t *testing.T) {
+	hub, consensus := newTestHub(t, 1<<20, 1<<20)
+	defer consensus.Close(t)
+	s := newStream(hub, &recordingStream{})
+	if err := s.create(&pb.WatchCreateRequest{Key: []byte("k")}); err != nil {
+		t.Fatal(err)
+	}
+	s.requestProgress()
+	hub.mu.Lock()
+	hub.dispatch(revisionEvents{2, []*mvccpb.Event{putEvent("k", "1", 2)}})
+	hub.mu.Unlock()
+	if _, frames, progress := s.takePending(); len(frames) != 1 || progress != nil {
+		t.Fatalf("%d frames, progress %v; want the event alone", len(frames), progress)
+	}
+	hub.queue.setDispatched(2)
+	if _, _, progress := s.takePending(); progress == nil || progress.Header.Revision != 2 {
+		t.Errorf("progress %v, want it at 2", progress)
+	}
 }
