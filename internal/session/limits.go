@@ -2,30 +2,31 @@ package session
 
 import "sync/atomic"
 
-// Limits bound what waits at the handle, and each command.
+// Limits bound the requests of one Session that are pending.
 type Limits struct {
-	// MaxRequestBytes is the largest command.
+	// MaxRequestBytes is the size of the largest command.
 	MaxRequestBytes uint64
-	// MaxPendingRequests and MaxPendingBytes bound the commands that wait for their result, those included that wait for
-	// the handle to be known to the cluster before they can be sent.
+	// MaxPendingRequests bounds the commands that wait for their result, MaxPendingBytes their size.
+	// Both count the commands that wait for the registration of the client session.
 	MaxPendingRequests int
 	MaxPendingBytes    uint64
-	// MaxPendingReads is how many reads may wait: for their point, for the state machine to reach it, for the replay after
-	// a start. 0: 65536.
+	// MaxPendingReads bounds the reads that wait: for a read point, for the state machine to reach it,
+	// or for the replay after a start. Zero is defaults.MaxPendingReads.
 	MaxPendingReads int
 }
 
 const (
-	// maxPendingSpan is how far commands may be ahead of the oldest that is not answered. The replicated state keeps as many
-	// answers of an origin and no more: of a command that came again from further back nobody could say what became of it,
-	// and all that waits would have to be told so.
+	// maxPendingSpan bounds the sequences from the oldest pending command to the newest. The session
+	// table keeps as many replies (P68). If a command were further behind and had to be sent again,
+	// its outcome would be unknown, and with it that of all pending commands.
 	maxPendingSpan = 1 << 16
-	// maxUnappliedReadPoints is how many read points may wait for the state machine. The reads that come after that share the next one,
-	// which is asked for when one of these was reached: so what a slow state machine costs does not grow with the rounds.
+	// maxUnappliedReadPoints bounds the read points that the state machine has not reached. While
+	// there are as many, later reads gather for the next one. So a slow state machine does not make
+	// the number of read points grow.
 	maxUnappliedReadPoints = 1024
 )
 
-// A bound is something whose limit was reached, and that refuses what comes until there is room.
+// limitKind is a limit that refuses requests.
 type limitKind int
 
 const (
@@ -40,49 +41,53 @@ const (
 	limitKinds
 )
 
-// limitNames are how limits are called in LimitError and in the count of refusals: as in Limits, where they stand there.
+// limitNames are the names of the limits in errors and metrics.
 var limitNames = [limitKinds]string{
-	limitRequestBytes: "MaxRequestBytes", limitPendingRequests: "MaxPendingRequests", limitPendingBytes: "MaxPendingBytes",
-	limitPendingReads: "MaxPendingReads", limitPendingSpan: "MaxPendingSpan", limitLeaderUncommitted: "MaxUncommittedBytes",
-	limitLeaderReads: "leader's MaxPendingReads", limitLeaderDisk: "DiskLowWater",
+	limitRequestBytes:      "MaxRequestBytes",
+	limitPendingRequests:   "MaxPendingRequests",
+	limitPendingBytes:      "MaxPendingBytes",
+	limitPendingReads:      "MaxPendingReads",
+	limitPendingSpan:       "MaxPendingSpan",
+	limitLeaderUncommitted: "MaxUncommittedBytes",
+	limitLeaderReads:       "leader's MaxPendingReads",
+	limitLeaderDisk:        "DiskLowWater",
 }
 
-// refusals counts callers that were refused, by the bound that was reached.
+// refusalCounters counts the refused requests by limit.
 type refusalCounters [limitKinds]atomic.Uint64
 
-// refuse counts one refusal and makes its error.
-func (r *refusalCounters) refuse(kind error, b limitKind, limit uint64) error {
-	r[b].Add(1)
-	return &LimitError{Kind: kind, Limit: limitNames[b], Value: limit}
+// refuse counts a refusal and returns its error.
+func (r *refusalCounters) refuse(kind error, limit limitKind, value uint64) error {
+	r[limit].Add(1)
+	return &LimitError{Kind: kind, Limit: limitNames[limit], Value: value}
 }
 
-// RefusalCount is how many callers were refused since the start because a limit was reached.
+// RefusalCount is the number of requests that were refused because one limit was reached.
 type RefusalCount struct {
-	Limit string
+	Limit string // its name, as in LimitError
 	Count uint64
 }
 
-// Backlog is what waits at a handle.
+// Backlog describes the pending requests of a Session.
 type Backlog struct {
-	// Proposals that wait for their result, and their bytes.
+	// Proposals is the number of commands that wait for their result, ProposalBytes their size.
 	Proposals     int
 	ProposalBytes uint64
-	// Reads that wait, and the UnappliedReadPoints among what they wait for that the state machine has not reached.
+	// Reads is the number of reads that wait. UnappliedReadPoints is the number of read points that
+	// the state machine has not reached.
 	Reads               int
 	UnappliedReadPoints int
-	// RefusalCount by limit, always all of them in the same order.
+	// Refusals has an element for each limit, always in the same order.
 	Refusals []RefusalCount
 }
 
-// Backlog is what waits now.
-func (h *Session) Backlog() Backlog {
+// Backlog returns the current backlog.
+func (s *Session) Backlog() Backlog {
 	var b Backlog
-	b.Proposals, b.ProposalBytes = h.Pending()
-	h.reads.mu.Lock()
-	b.Reads, b.UnappliedReadPoints = h.reads.waitingReads, len(h.reads.unapplied)
-	h.reads.mu.Unlock()
-	for i := range h.refusals {
-		b.Refusals = append(b.Refusals, RefusalCount{Limit: limitNames[i], Count: h.refusals[i].Load()})
+	b.Proposals, b.ProposalBytes = s.proposals.pending()
+	b.Reads, b.UnappliedReadPoints = s.reads.pending()
+	for i := range s.refusals {
+		b.Refusals = append(b.Refusals, RefusalCount{Limit: limitNames[i], Count: s.refusals[i].Load()})
 	}
 	return b
 }

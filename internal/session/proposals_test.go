@@ -20,7 +20,7 @@ func zeroClock() time.Duration { return 0 }
 
 func newNonce() []byte { return []byte(rand.Text()) }
 
-// station is a proposals with nobody behind it: what it sends is kept.
+// proposalsFixture is a proposals that records what it sends.
 type proposalsFixture struct {
 	*proposals
 	t      *testing.T
@@ -35,7 +35,7 @@ func newProposalsFixture(t *testing.T, limits Limits) *proposalsFixture {
 	if limits == (Limits{}) {
 		limits = Limits{MaxRequestBytes: 1 << 20, MaxPendingRequests: 1 << 16, MaxPendingBytes: 1 << 26}
 	}
-	hear := func(m proto.Message) {
+	record := func(m proto.Message) {
 		e, err := raft.DecodeEntry(m.(*messages.Propose).Data)
 		if err != nil {
 			t.Error(err)
@@ -45,21 +45,21 @@ func newProposalsFixture(t *testing.T, limits Limits) *proposalsFixture {
 		s.mu.Unlock()
 		s.wake <- struct{}{}
 	}
-	config := Config{NodeID: 1, Limits: limits, NewNonce: newNonce, Now: zeroClock, Send: hear}
+	config := Config{NodeID: 1, Limits: limits, NewNonce: newNonce, Now: zeroClock, Send: record}
 	s.proposals = newProposals(config, &refusalCounters{}, func() uint64 { return s.leader })
 	s.resend()
-	s.nextSent() // the request to open the origin
-	s.deliverRegistered(&messages.SessionRegistered{Nonce: s.nonce, SessionId: 77})
+	s.nextSent() // the registration
+	s.deliverRegistered(&messages.SessionRegistered{Nonce: s.registration.nonce, SessionId: 77})
 	return s
 }
 
-// next waits for one more entry to be sent.
+// nextSent waits for the next entry that is sent.
 func (s *proposalsFixture) nextSent() raft.Entry {
 	s.t.Helper()
 	select {
 	case <-s.wake:
 	case <-time.After(time.Minute):
-		s.t.Fatal("nothing is sent")
+		s.t.Fatal("nothing was sent")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,11 +68,11 @@ func (s *proposalsFixture) nextSent() raft.Entry {
 	return e
 }
 
-func (s *proposalsFixture) proposeAsync(ctx context.Context, command string) <-chan outcome {
-	done := make(chan outcome, 1)
+func (s *proposalsFixture) proposeAsync(ctx context.Context, command string) <-chan Outcome {
+	done := make(chan Outcome, 1)
 	go func() {
 		r, err := s.propose(ctx, []byte(command))
-		done <- outcome{r, err}
+		done <- Outcome{r, err}
 	}()
 	return done
 }
@@ -86,7 +86,7 @@ func (s *proposalsFixture) deliverResult(sequence uint64, value string) {
 
 func TestLowestOutstandingIsOldestPending(t *testing.T) {
 	s := newProposalsFixture(t, Limits{})
-	var waiting []<-chan outcome
+	var waiting []<-chan Outcome
 	for range 3 {
 		waiting = append(waiting, s.proposeAsync(t.Context(), "x"))
 		s.nextSent()
@@ -94,23 +94,23 @@ func TestLowestOutstandingIsOldestPending(t *testing.T) {
 	s.deliverResult(2, "second")
 	last := s.proposeAsync(t.Context(), "y")
 	if e := s.nextSent(); e.Sequence != 4 || e.LowestOutstanding != 1 {
-		t.Fatalf("sent %+v while the first is not answered", e)
+		t.Fatalf("sent %+v while the first command is pending", e)
 	}
 	s.deliverResult(1, "first")
 	s.deliverResult(1, "again")
 	s.proposeAsync(t.Context(), "z")
 	if e := s.nextSent(); e.Sequence != 5 || e.LowestOutstanding != 3 {
-		t.Fatalf("sent %+v while the third is the oldest", e)
+		t.Fatalf("sent %+v while the third command is the oldest", e)
 	}
 	s.deliverResult(3, "third")
 	s.deliverResult(4, "fourth")
 	for i, want := range []string{"first", "second", "third"} {
-		if o := <-waiting[i]; o.err != nil || string(o.result.Value) != want {
-			t.Errorf("command %d was answered with %q, %v", i+1, o.result.Value, o.err)
+		if o := <-waiting[i]; o.Err != nil || string(o.Value) != want {
+			t.Errorf("command %d: outcome %q, %v", i+1, o.Value, o.Err)
 		}
 	}
-	if o := <-last; string(o.result.Value) != "fourth" {
-		t.Errorf("the fourth was answered with %q, %v", o.result.Value, o.err)
+	if o := <-last; string(o.Value) != "fourth" {
+		t.Errorf("the fourth command: outcome %q, %v", o.Value, o.Err)
 	}
 	s.close(errStopped)
 }
@@ -136,17 +136,17 @@ func TestRefusalIsFinalIfSentOnce(t *testing.T) {
 	once := s.proposeAsync(t.Context(), "once")
 	s.nextSent()
 	refuse(1)
-	if o := <-once; !errors.Is(o.err, ErrOverloaded) {
-		t.Fatalf("refused: %v", o.err)
+	if o := <-once; !errors.Is(o.Err, ErrOverloaded) {
+		t.Fatalf("refused: %v", o.Err)
 	}
 	twice := s.proposeAsync(t.Context(), "twice")
 	s.nextSent()
 	s.resend()
 	s.nextSent()
-	refuse(2) // the first copy may be in the log all the same
+	refuse(2) // the first copy may be in the log
 	s.deliverResult(2, "it was")
-	if o := <-twice; o.err != nil || string(o.result.Value) != "it was" {
-		t.Fatalf("answered %q, %v", o.result.Value, o.err)
+	if o := <-twice; o.Err != nil || string(o.Value) != "it was" {
+		t.Fatalf("outcome %q, %v", o.Value, o.Err)
 	}
 	s.close(errStopped)
 }
@@ -159,12 +159,12 @@ func TestAbandonedCommandErrors(t *testing.T) {
 		done := s.proposeAsync(ctx, "x")
 		s.nextSent()
 		cancel()
-		if o := <-done; !errors.Is(o.err, want) || !errors.Is(o.err, context.Canceled) {
-			t.Errorf("leader %d: %v", leader, o.err)
+		if o := <-done; !errors.Is(o.Err, want) || !errors.Is(o.Err, context.Canceled) {
+			t.Errorf("leader %d: %v", leader, o.Err)
 		}
 	}
 	if s.queuedCommands != 0 || s.queuedBytes != 0 || len(s.queue) != 0 {
-		t.Errorf("%d commands, %d bytes are left of what was abandoned", s.queuedCommands, s.queuedBytes)
+		t.Errorf("%d abandoned commands, %d bytes are still pending", s.queuedCommands, s.queuedBytes)
 	}
 	s.close(errStopped)
 }
@@ -177,26 +177,26 @@ func TestExpiredSessionRegistersAgain(t *testing.T) {
 		SessionId: 77, Sequences: []uint64{1}, Indexes: []uint64{0}, Values: [][]byte{nil},
 		Outcomes: []messages.Outcome{messages.Outcome_OUTCOME_UNKNOWN},
 	})
-	if o := <-done; !errors.Is(o.err, ErrOutcomeUnknown) {
-		t.Fatalf("answered %v", o.err)
+	if o := <-done; !errors.Is(o.Err, ErrOutcomeUnknown) {
+		t.Fatalf("outcome %v", o.Err)
 	}
 	if e := s.nextSent(); e.Kind != raft.KindRegisterSession {
 		t.Fatalf("sent %+v", e)
 	}
 	waits := s.proposeAsync(t.Context(), "y")
-	s.deliverRegistered(&messages.SessionRegistered{Nonce: []byte("another's"), SessionId: 1})
-	s.deliverRegistered(&messages.SessionRegistered{Nonce: s.nonce, SessionId: 78})
+	s.deliverRegistered(&messages.SessionRegistered{Nonce: []byte("other"), SessionId: 1})
+	s.deliverRegistered(&messages.SessionRegistered{Nonce: s.registration.nonce, SessionId: 78})
 	if e := s.nextSent(); e.SessionID != 78 || e.Sequence != 1 {
 		t.Fatalf("sent %+v", e)
 	}
 	s.close(errStopped)
-	if o := <-waits; !errors.Is(o.err, errStopped) {
-		t.Fatalf("a closed handle answered %v", o.err)
+	if o := <-waits; !errors.Is(o.Err, errStopped) {
+		t.Fatalf("after Close: %v", o.Err)
 	}
 }
 
-// A leader dies, everything outstanding is said again, and the copy of a command whose answer was too large to be kept meets
-// a ledger that cannot give it a second time. Its caller has it; those of the other commands lose nothing either.
+// The reply to a command was too large to be cached. A copy of the command, sent after a leader
+// change, has the outcome "unknown". Its caller has the reply already, and no other command fails.
 func TestUnknownCopyOfRepliedCommandIsIgnored(t *testing.T) {
 	s := newProposalsFixture(t, Limits{})
 	large := s.proposeAsync(t.Context(), "large")
@@ -207,15 +207,15 @@ func TestUnknownCopyOfRepliedCommandIsIgnored(t *testing.T) {
 	s.nextSent()
 	s.nextSent()
 	s.deliverResult(1, "large answer")
-	if o := <-large; o.err != nil {
-		t.Fatalf("answered %v", o.err)
+	if o := <-large; o.Err != nil {
+		t.Fatalf("outcome %v", o.Err)
 	}
 	s.deliverResults(&messages.CommandResults{
 		SessionId: 77, Sequences: []uint64{1, 2}, Indexes: []uint64{0, 9}, Values: [][]byte{nil, []byte("other's")},
 		Outcomes: []messages.Outcome{messages.Outcome_OUTCOME_UNKNOWN, messages.Outcome_OUTCOME_APPLIED},
 	})
-	if o := <-other; o.err != nil || string(o.result.Value) != "other's" {
-		t.Fatalf("answered %q, %v", o.result.Value, o.err)
+	if o := <-other; o.Err != nil || string(o.Value) != "other's" {
+		t.Fatalf("outcome %q, %v", o.Value, o.Err)
 	}
 	s.close(errStopped)
 }
@@ -228,15 +228,15 @@ func TestE45PendingCommandsAreBounded(t *testing.T) {
 	}
 	var limit *LimitError
 	if _, err := s.propose(t.Context(), []byte("x")); !errors.As(err, &limit) || limit.Limit != "MaxPendingRequests" || limit.Value != 2 {
-		t.Errorf("the third of two: %v", err)
+		t.Errorf("the third command with a limit of 2: %v", err)
 	}
 	if _, err := s.propose(t.Context(), make([]byte, 101)); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("a command above the limit: %v", err)
+		t.Errorf("a command above MaxRequestBytes: %v", err)
 	}
 	s.close(errStopped)
 }
 
-// newTestReads is a reads whose leader is the test.
+// newTestReads makes a reads that passes its requests to the test.
 func newTestReads(firstID uint64, ask func(*messages.RequestRead)) *reads {
 	c := Config{FirstReadID: firstID, Now: zeroClock, Send: func(m proto.Message) { ask(m.(*messages.RequestRead)) }}
 	c.Limits.MaxPendingReads = 1000
@@ -258,24 +258,24 @@ func TestE28ReadsJoinUnsentRequestsOnly(t *testing.T) {
 	r.deliverIncarnation(1)
 	first, second, third := mustBeginRead(t, r), mustBeginRead(t, r), mustBeginRead(t, r)
 	if first == second || second != third || len(asked) != 1 {
-		t.Fatalf("asked %v; the second shares with the third: %v", asked, second == third)
+		t.Fatalf("requests %v; the second read shares with the third: %v", asked, second == third)
 	}
 	r.deliverReadPoint(&messages.ReadPoint{Id: asked[0], Index: 5, Term: 1})
 	if len(asked) != 2 {
-		t.Fatalf("the batch that gathered was not sent on: %v", asked)
+		t.Fatalf("the gathering batch was not sent: %v", asked)
 	}
 	select {
 	case <-first.done:
-		t.Fatal("released before index 5 was applied")
+		t.Fatal("ended before index 5 was applied")
 	default:
 	}
 	r.deliverApplied(1, 5, 1)
 	<-first.done
-	r.deliverReadPoint(&messages.ReadPoint{Id: asked[0], Index: 1}) // of the round before: says nothing of this one
+	r.deliverReadPoint(&messages.ReadPoint{Id: asked[0], Index: 1}) // a repeated response to the earlier request
 	r.deliverReadPoint(&messages.ReadPoint{Id: asked[1], Index: 4})
 	<-second.done
 	if first.point.Index != 5 || second.point.Index != 4 {
-		t.Fatalf("points %v and %v", first.point, second.point)
+		t.Fatalf("read points %v and %v", first.point, second.point)
 	}
 }
 
@@ -292,20 +292,20 @@ func TestNoLocalReadBeforeReplay(t *testing.T) {
 	if serves() {
 		t.Fatal("served during the replay")
 	}
-	r.deliverServing(1, 8)
+	r.deliverReplayComplete(1, 8)
 	if !serves() {
 		t.Fatal("not served after the replay")
 	}
 	r.deliverIncarnation(2)
 	if serves() {
-		t.Fatal("served while the actors' next life replays")
+		t.Fatal("served during the replay of the next incarnation")
 	}
-	r.deliverServing(1, 8)
+	r.deliverReplayComplete(1, 8)
 	if serves() {
-		t.Fatal("a former life's word was taken")
+		t.Fatal("the end of the replay of an earlier incarnation was accepted")
 	}
-	r.deliverServing(2, 8)
+	r.deliverReplayComplete(2, 8)
 	if !serves() {
-		t.Fatal("not served after the replay of the next life")
+		t.Fatal("not served after the replay of the next incarnation")
 	}
 }

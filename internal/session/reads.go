@@ -9,52 +9,62 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// reads hands out read points. Whatever asks while one request of a mode is under way shares the next: however many
-// clients read, there is one round at a time, and each read's request leaves after the read was asked (E28).
+// reads holds the pending reads, except those with ReadLog.
 //
-// Invariants: waiting is the number of reads that have neither their answer nor given up, at most limit; parked holds at
-// most maxUnappliedReadPoints.
+// Reads share requests to the leader. For each mode one request is in flight, and one gathers
+// behind it: reads join the gathering one, which is sent when the one in flight has a response. So
+// however many callers read, there is one read round at a time, and the request of each read is
+// sent after the read was asked for (P56, E28).
+//
+// A read passes through these states; a local read starts in the last one before its end:
+//
+//	gathering ──▶ in flight ──▶ unapplied: the read point is known ──▶ end: it is applied
+//	                  ▲  │
+//	                  └──┘ sent again when a leader becomes known, and after a while (P59)
+//
+// Invariants: waitingReads is the number of reads that have neither ended nor been abandoned, at
+// most maxWaiting. unapplied has at most maxUnappliedReadPoints elements when a request is sent.
 type reads struct {
 	sendRequest func(*messages.RequestRead)
-	leader      func() uint64
+	leader      func() uint64 // 0: none known
 	now         func() time.Duration
 	maxWaiting  int
 	refusals    *refusalCounters
 
-	mu             sync.Mutex
-	waitingReads   int
-	incarnation    uint64
-	applied        uint64
-	term           uint64
-	servingChanged chan struct{} // closed while what is applied may be read
-	isServing      bool
-	lastID         uint64 // begins at random: an answer to an earlier process's request must not pass for ours
-	queues         [2]readQueue
-	unapplied      []*readBatch // have their point, wait until it is applied
-	closed         error
+	mu           sync.Mutex
+	waitingReads int
+	incarnation  uint64        // of the actors that applied and term are about
+	applied      uint64        // index
+	term         uint64        // of the last applied batch
+	isServing    bool          // the replay after the start is complete (P58)
+	replayed     chan struct{} // closed while isServing
+	lastID       uint64
+	queues       [2]readQueue // of ReadIndex and of ReadLeader
+	unapplied    []*readBatch // their read points are known and not applied
+	closed       error
 }
 
-// readQueue is the requests of one mode: one under way, and the one that gathers behind it.
+// readQueue holds the requests of one mode that have no response. Each may be nil.
 type readQueue struct {
 	inFlight  *readBatch
 	gathering *readBatch
 }
 
-// readBatch is the reads that share one read point.
+// readBatch is a set of reads that share one request and one read point.
 type readBatch struct {
 	id      uint64
 	mode    messages.ReadMode
 	sentAt  time.Duration
-	done    chan struct{}
-	point   ReadPoint // once it is known
+	done    chan struct{} // closed when point or err is final
+	point   ReadPoint
 	err     error
-	readers int // that wait
+	readers int // that have not been abandoned
 }
 
 func newReads(c Config, refusals *refusalCounters, leader func() uint64) *reads {
 	return &reads{
-		now: c.Now, sendRequest: func(m *messages.RequestRead) { c.Send(m) }, leader: leader, maxWaiting: c.Limits.MaxPendingReads,
-		refusals: refusals, lastID: c.FirstReadID, servingChanged: make(chan struct{}),
+		sendRequest: func(m *messages.RequestRead) { c.Send(m) }, leader: leader, now: c.Now,
+		maxWaiting: c.Limits.MaxPendingReads, refusals: refusals, lastID: c.FirstReadID, replayed: make(chan struct{}),
 	}
 }
 
@@ -69,33 +79,33 @@ func (r *reads) read(ctx context.Context, mode ReadMode) (ReadPoint, error) {
 	return r.await(ctx, b)
 }
 
-// begin asks for a read point from the leader.
+// begin adds a read to the requests of its mode.
 func (r *reads) begin(mode ReadMode) (*readBatch, error) {
 	if mode == ReadLeader {
 		return r.join(&r.queues[1], messages.ReadMode_READ_MODE_LEADER)
 	}
-	// No leader has a lease in this version, so that ReadLease is answered as ReadIndex, as its contract allows.
+	// No leader has a lease in this version, so ReadLease is a ReadIndex.
 	return r.join(&r.queues[0], messages.ReadMode_READ_MODE_INDEX)
 }
 
-// local waits only for the replay after a start.
+// local waits for the replay after a start only.
 func (r *reads) local(ctx context.Context) (ReadPoint, error) {
 	counted := false
 	for {
-		point, serving, err := r.tryLocal(&counted)
-		if serving == nil {
+		point, replayed, err := r.tryLocal(&counted)
+		if replayed == nil {
 			return point, err
 		}
 		select {
-		case <-serving:
+		case <-replayed:
 		case <-ctx.Done():
 			return ReadPoint{}, r.abandonLocal(&counted, ctx.Err())
 		}
 	}
 }
 
-// tryLocal is what may be read without anybody's leave. During a replay that is nothing, and what is closed at its end is
-// returned; the read is counted then, unless it was before.
+// tryLocal returns the applied index. During a replay it returns a channel instead that is closed
+// at the end of the replay, and counts the read as waiting, unless it is counted.
 func (r *reads) tryLocal(counted *bool) (ReadPoint, <-chan struct{}, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,7 +117,7 @@ func (r *reads) tryLocal(counted *bool) (ReadPoint, <-chan struct{}, error) {
 			*counted = true
 			r.waitingReads++
 		}
-		return ReadPoint{}, r.servingChanged, nil
+		return ReadPoint{}, r.replayed, nil
 	}
 	r.uncount(counted)
 	if r.closed != nil {
@@ -116,7 +126,7 @@ func (r *reads) tryLocal(counted *bool) (ReadPoint, <-chan struct{}, error) {
 	return ReadPoint{Index: r.applied, Term: r.term}, nil, nil
 }
 
-// abandonLocal gives up waiting for the end of a replay.
+// abandonLocal gives up a local read that waits for the end of a replay.
 func (r *reads) abandonLocal(counted *bool, cause error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -131,7 +141,7 @@ func (r *reads) uncount(counted *bool) {
 	}
 }
 
-// room refuses a read where as many wait as may. The caller holds mu.
+// checkLimit refuses a read if too many wait. The caller holds mu.
 func (r *reads) checkLimit() error {
 	if r.waitingReads >= r.maxWaiting {
 		return r.refusals.refuse(ErrOverloaded, limitPendingReads, uint64(r.maxWaiting))
@@ -139,8 +149,8 @@ func (r *reads) checkLimit() error {
 	return nil
 }
 
-// join adds one read to the batch that gathers, and sends the batch on if none is under way.
-func (r *reads) join(line *readQueue, mode messages.ReadMode) (*readBatch, error) {
+// join adds a read to the gathering batch, and sends the batch if it can be sent.
+func (r *reads) join(queue *readQueue, mode messages.ReadMode) (*readBatch, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed != nil {
@@ -149,31 +159,31 @@ func (r *reads) join(line *readQueue, mode messages.ReadMode) (*readBatch, error
 	if err := r.checkLimit(); err != nil {
 		return nil, err
 	}
-	b := line.gathering
+	b := queue.gathering
 	if b == nil {
 		r.lastID++
 		b = &readBatch{id: r.lastID, mode: mode, done: make(chan struct{})}
-		line.gathering = b
+		queue.gathering = b
 	}
 	b.readers++
 	r.waitingReads++
-	r.sendNext(line)
+	r.sendNext(queue)
 	return b, nil
 }
 
-// sendNext asks for the gathered batch, unless one is under way or the state machine has enough to catch up with. The
-// caller holds mu.
-func (r *reads) sendNext(line *readQueue) {
-	b := line.gathering
-	if b == nil || line.inFlight != nil || len(r.unapplied) >= maxUnappliedReadPoints {
+// sendNext sends the gathering batch, unless one is in flight or the state machine is too far
+// behind. The caller holds mu.
+func (r *reads) sendNext(queue *readQueue) {
+	b := queue.gathering
+	if b == nil || queue.inFlight != nil || len(r.unapplied) >= maxUnappliedReadPoints {
 		return
 	}
-	line.inFlight, line.gathering = b, nil
+	queue.inFlight, queue.gathering = b, nil
 	b.sentAt = r.now()
 	r.sendRequest(&messages.RequestRead{Id: b.id, Mode: b.mode})
 }
 
-// finish answers all reads of a batch. The caller holds mu.
+// finish ends all reads of a batch. The caller holds mu.
 func (r *reads) finish(b *readBatch, err error) {
 	b.err = err
 	close(b.done)
@@ -189,7 +199,7 @@ func (r *reads) await(ctx context.Context, b *readBatch) (ReadPoint, error) {
 	}
 }
 
-// abandon gives up one read of a batch. An answer that came in the same moment still counts.
+// abandon gives up one read of a batch. If the batch has ended, abandon returns its outcome.
 func (r *reads) abandon(b *readBatch, cause error) (ReadPoint, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -205,19 +215,20 @@ func (r *reads) abandon(b *readBatch, cause error) (ReadPoint, error) {
 		return ReadPoint{}, fmt.Errorf("%w: the read needs index %d and this member's state machine has applied up to %d: %w",
 			ErrTimeout, b.point.Index, r.applied, cause)
 	case r.leader() == 0:
-		return ReadPoint{}, fmt.Errorf("%w: no read point to be had; see that a majority of the members run and reach each other: %w",
+		return ReadPoint{}, fmt.Errorf("%w: cannot obtain a read index; check that a majority of the members run and reach each other: %w",
 			ErrNoLeader, cause)
 	}
-	return ReadPoint{}, fmt.Errorf("%w: waiting for a read point: %w", ErrTimeout, cause)
+	return ReadPoint{}, fmt.Errorf("%w: waiting for a read index: %w", ErrTimeout, cause)
 }
 
-// answered takes a read point from the Node.
+// deliverReadPoint handles a response to a request. A response to a request that is not in flight
+// is ignored.
 func (r *reads) deliverReadPoint(m *messages.ReadPoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range r.queues {
-		line := &r.queues[i]
-		b := line.inFlight
+		queue := &r.queues[i]
+		b := queue.inFlight
 		if b == nil || b.id != m.Id {
 			continue
 		}
@@ -231,16 +242,16 @@ func (r *reads) deliverReadPoint(m *messages.ReadPoint) {
 			}
 		case messages.Refusal_REFUSAL_OVERLOADED:
 			r.refusals[limitLeaderReads].Add(uint64(b.readers))
-			r.finish(b, fmt.Errorf("%w: more read points are asked of the leader than it keeps; ask again, or read in mode local", ErrOverloaded))
+			r.finish(b, fmt.Errorf("%w: the leader has too many pending reads; retry later, or read with ReadLocal", ErrOverloaded))
 		default:
-			return // asked again as soon as a leader is known, or after a while
+			return // the request is sent again when a leader is known, or by retry
 		}
-		line.inFlight = nil
-		r.sendNext(line)
+		queue.inFlight = nil
+		r.sendNext(queue)
 	}
 }
 
-// deliverApplied hears how far the state machine is, and releases who waited for that.
+// deliverApplied handles a new applied index. A term of 0 is unknown.
 func (r *reads) deliverApplied(incarnation, applied, term uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -248,7 +259,7 @@ func (r *reads) deliverApplied(incarnation, applied, term uint64) {
 		return
 	}
 	r.applied = applied
-	if term != 0 { // Serving does not tell it
+	if term != 0 {
 		r.term = term
 	}
 	kept := r.unapplied[:0]
@@ -266,7 +277,8 @@ func (r *reads) deliverApplied(incarnation, applied, term uint64) {
 	}
 }
 
-// incarnated hears of a new life of the node's actors: until its replay is done, nothing is served.
+// deliverIncarnation handles the start of a new incarnation of the actors. Its state machine may be
+// behind that of the one before, so reads wait until it has replayed the log (P57, P58).
 func (r *reads) deliverIncarnation(incarnation uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -275,23 +287,25 @@ func (r *reads) deliverIncarnation(incarnation uint64) {
 	}
 	r.incarnation, r.applied = incarnation, 0
 	if r.isServing {
-		r.isServing, r.servingChanged = false, make(chan struct{})
+		r.isServing, r.replayed = false, make(chan struct{})
 	}
 }
 
-func (r *reads) deliverServing(incarnation, applied uint64) {
+// deliverReplayComplete handles the end of the replay of an incarnation.
+func (r *reads) deliverReplayComplete(incarnation, applied uint64) {
 	r.mu.Lock()
 	if incarnation == r.incarnation && !r.isServing {
 		r.isServing = true
-		close(r.servingChanged)
+		close(r.replayed)
 	}
 	r.mu.Unlock()
 	r.deliverApplied(incarnation, applied, 0)
 }
 
-// again asks once more for everything under way: who led may not any more.
+// resend sends everything in flight again, because the leader has changed.
 func (r *reads) resend() { r.retry(0) }
 
+// retry sends again what was sent at least patience ago.
 func (r *reads) retry(patience time.Duration) {
 	now := r.now()
 	r.mu.Lock()
@@ -328,6 +342,13 @@ func (r *reads) close(err error) {
 	r.unapplied = nil
 	if !r.isServing {
 		r.isServing = true
-		close(r.servingChanged)
+		close(r.replayed)
 	}
+}
+
+// pending returns the number of reads that wait, and of read points that are not applied.
+func (r *reads) pending() (waiting, unapplied int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.waitingReads, len(r.unapplied)
 }

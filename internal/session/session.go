@@ -1,9 +1,10 @@
-// Package handle is what a program holds of its member: it proposes commands and asks for reads, says again what is not
-// answered, and tells each caller what came of it.
+// Package session submits proposals and reads for one member and retries them.
 //
-// Its rules are those of docs/protocol.md, "Exactly once" and "Reads". Callers of Propose and Read wait; Begin and
-// BeginRead are for who must not wait, as the simulator, which runs this very code. Time, randomness and the way to the
-// Node come from Config.
+// A Session is the client side of the protocol, inside the member: the program calls it, it sends
+// requests to the member's Node actor, and the member's actors send results to it through Deliver.
+// It has no goroutine and no clock of its own. The simulator runs the same code.
+//
+// docs/protocol.md states the rules: "Exactly once" for proposals, "Reads" for reads.
 package session
 
 import (
@@ -18,91 +19,138 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// Config is what a Session needs from outside.
+// Config configures a Session.
 type Config struct {
-	// Node is this member's id.
+	// NodeID is this member's id.
 	NodeID uint64
 	Limits Limits
-	// Nonce makes a new one: no two origins may have the same.
+	// NewNonce returns bytes that no other client session has, of this member or of another.
 	NewNonce func() []byte
-	// FirstReadID is where the ids of reads begin: at random, so that an answer to an earlier process's does not pass for ours.
+	// FirstReadID is where the ids of read requests start. It must be random, so that a response to a
+	// request of an earlier process is not taken for one of this process (P55).
 	FirstReadID uint64
-	Now         func() time.Duration
-	// Send says something to this member's Node. It must not call back.
+	// Now returns the time on a monotonic clock.
+	Now func() time.Duration
+	// Send sends a message to this member's Node actor. It is called with a lock held, so it must
+	// neither wait nor call the Session.
 	Send func(proto.Message)
 }
 
-// Session is safe for concurrent use.
+// Session submits the proposals and reads of one member. It is safe for concurrent use.
+//
+// # Exactly once, from the caller's side
+//
+// A caller wants one outcome for one call of Propose: the command took effect once and here is its
+// result, or it did not and never will. Between the caller and the log stand a leader that may
+// change and messages that may be lost. So the Session sends a command again until it has a result,
+// and the cluster recognizes the copies (dissertation §6.3):
+//
+//   - The Session registers a client session: an entry in the log, whose index becomes the session
+//     id (P60).
+//   - Each command carries that id and a sequence number, so all its copies are equal. It also
+//     carries the lowest sequence that is still pending (P61).
+//   - Every member's session table keeps the replies from that sequence on. A copy of a command that
+//     was applied is not applied again; the cached reply is delivered (P62).
+//
+// At the Session a client session has three states:
+//
+//	               LeaderChanged: send the registration
+//	New ──▶ registering ◀─────────────────────────────┐
+//	            │                                     │ a pending command has the outcome
+//	            │ SessionRegistered with our nonce    │ "unknown": the cluster expired the
+//	            ▼                                     │ session; all pending commands fail with
+//	        registered ───────────────────────────────┘ ErrOutcomeUnknown, new nonce
+//	            │
+//	            ▼ Close, from each state: all calls fail with the error of Close
+//	         closed
+//
+// While it is registering, commands wait in their callers' goroutines and count against the limits,
+// but have no sequence. When it is registered, a command gets the next sequence and is sent. From
+// then on exactly one of these ends it:
+//
+//	result of the command                       its Result
+//	refusal for overload or a full disk, and    ErrOverloaded or ErrDiskFull: no copy can be in the
+//	  the command was sent once (P65)             log, so the caller knows that it had no effect
+//	the caller's context ends                   ErrTimeout or ErrNoLeader: it may still take effect
+//	the session expires                         ErrOutcomeUnknown
+//	Close                                       the error of Close
+//
+// Every other refusal is temporary: the next Retry sends the command again (P66). After a leader
+// change, and after an election timeout without a result, all pending commands are sent again
+// (P67). A command may be at most maxPendingSpan sequences ahead of the oldest pending one: the
+// session table keeps as many replies, so a copy from further back could not be recognized (P68).
+//
+// A registration lasts as long as the process. If the process ends, the outcome of its pending
+// commands is unknown to everybody; that is why exactly-once is guaranteed for the process only.
 type Session struct {
-	leader    atomic.Uint64
+	leader    atomic.Uint64 // 0: none known
 	proposals *proposals
 	reads     *reads
 	refusals  refusalCounters
 }
 
-// New makes the handle of a member whose actors have not begun to live.
+// New makes the Session of a member. The member's actors need not run yet.
 func New(c Config) *Session {
-	h := &Session{}
+	s := &Session{}
 	c.Limits.MaxPendingReads = cmp.Or(c.Limits.MaxPendingReads, defaults.MaxPendingReads)
-	h.proposals = newProposals(c, &h.refusals, h.leader.Load)
-	h.reads = newReads(c, &h.refusals, h.leader.Load)
-	return h
+	s.proposals = newProposals(c, &s.refusals, s.leader.Load)
+	s.reads = newReads(c, &s.refusals, s.leader.Load)
+	return s
 }
 
-// Propose has a command applied exactly once, and waits for what came of it.
-func (h *Session) Propose(ctx context.Context, command []byte) (Result, error) {
-	return h.proposals.propose(ctx, command)
+// Propose submits a command and waits for its result. troupe.Node.Propose describes the errors.
+func (s *Session) Propose(ctx context.Context, command []byte) (Result, error) {
+	return s.proposals.propose(ctx, command)
 }
 
-// Read waits until the state machine reflects what the mode promises.
-func (h *Session) Read(ctx context.Context, mode ReadMode) (ReadPoint, error) {
+// Read waits until the state machine is as recent as the mode requires.
+func (s *Session) Read(ctx context.Context, mode ReadMode) (ReadPoint, error) {
 	if mode == ReadLog {
-		return h.proposals.barrier(ctx)
+		return s.proposals.barrier(ctx)
 	}
-	return h.reads.read(ctx, mode)
+	return s.reads.read(ctx, mode)
 }
 
-// Hear takes what the member's actors say to the program.
-func (h *Session) Deliver(message any) {
+// Deliver handles a message from one of the member's actors. It ignores types that it does not
+// know.
+func (s *Session) Deliver(message any) {
 	switch m := message.(type) {
 	case *messages.CommandResults:
-		h.proposals.deliverResults(m)
-		h.reads.deliverApplied(m.Incarnation, m.Applied, m.Term)
+		s.proposals.deliverResults(m)
+		s.reads.deliverApplied(m.Incarnation, m.Applied, m.Term)
 	case *messages.ReadPoint:
-		h.reads.deliverReadPoint(m)
+		s.reads.deliverReadPoint(m)
 	case *messages.LeaderChanged:
-		h.leader.Store(m.Leader)
-		h.reads.deliverIncarnation(m.Incarnation)
+		s.leader.Store(m.Leader)
+		s.reads.deliverIncarnation(m.Incarnation)
 		if m.Leader != 0 {
-			h.proposals.resend()
-			h.reads.resend()
+			s.proposals.resend()
+			s.reads.resend()
 		}
 	case *messages.ProposalsRefused:
-		h.proposals.deliverRefused(m)
+		s.proposals.deliverRefused(m)
 	case *messages.SessionRegistered:
-		h.proposals.deliverRegistered(m)
+		s.proposals.deliverRegistered(m)
 	case *messages.ReplayComplete:
-		h.reads.deliverServing(m.Incarnation, m.Applied)
+		s.reads.deliverReplayComplete(m.Incarnation, m.Applied)
 	}
 }
 
-// Retry says again what has waited for too long: commands for the given time, reads, which cost less, for half of it; and
-// commands that were refused for the moment, however long they have waited. It is to be called now and then: once a heartbeat,
-// so that what a leader refused while it was about to hand over is not late for longer where it leads on.
-func (h *Session) Retry(patience time.Duration) {
-	h.proposals.retry(patience)
-	h.reads.retry(patience / 2)
+// Retry sends pending requests again: commands that were sent at least patience ago, reads that
+// were sent at least half of patience ago, and commands that were refused temporarily. Call it once
+// per heartbeat: a leader whose leadership transfer failed does not report that it accepts commands
+// again.
+func (s *Session) Retry(patience time.Duration) {
+	s.proposals.retry(patience)
+	s.reads.retry(patience / 2)
 }
 
-// Close ends everything that waits with err, and whatever is asked from now on. What is heard after that changes nothing.
-func (h *Session) Close(err error) {
-	h.proposals.close(err)
-	h.reads.close(err)
+// Close fails all pending calls, and all later ones, with err. Messages that arrive later have no
+// effect.
+func (s *Session) Close(err error) {
+	s.proposals.close(err)
+	s.reads.close(err)
 }
 
-// Pending is how many commands wait, and their bytes.
-func (h *Session) Pending() (commands int, bytes uint64) {
-	h.proposals.mu.Lock()
-	defer h.proposals.mu.Unlock()
-	return h.proposals.queuedCommands + h.proposals.unregistered, h.proposals.queuedBytes + h.proposals.unregisteredBytes
-}
+// Pending returns the number of commands that wait for their result, and their size.
+func (s *Session) Pending() (commands int, bytes uint64) { return s.proposals.pending() }
