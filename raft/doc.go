@@ -1,5 +1,5 @@
 // Package raft has the rules of Raft as functions of values: the terms of a log, quorums, votes,
-// the commit index, nextIndex. Nothing here knows of actors, disks, networks or clocks, so each
+// the commit index, nextIndex. Nothing here depends on actors, disks, networks or clocks, so each
 // rule can be read next to the paper and has a table test.
 //
 // The files in the order of the paper:

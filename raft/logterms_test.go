@@ -1,7 +1,6 @@
 package raft
 
 import (
-	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -259,100 +258,6 @@ func TestLogTermsPanicsOnBrokenInvariants(t *testing.T) {
 			}()
 			f()
 		})
-	}
-}
-
-// drawReplicatedLogs draws logs as replication makes them: in each term one leader appends to its
-// log, and others copy a prefix of it. Log Matching holds whether or not the elections were
-// correct.
-func drawReplicatedLogs(t *rapid.T) [][]uint64 {
-	logs := make([][]uint64, 4)
-	term := uint64(0)
-	for range rapid.IntRange(1, 12).Draw(t, "terms") {
-		term++
-		leader := rapid.IntRange(0, len(logs)-1).Draw(t, "leader")
-		for range rapid.IntRange(1, 4).Draw(t, "appended") {
-			logs[leader] = append(slices.Clip(logs[leader]), term)
-		}
-		for follower := range logs {
-			if rapid.Bool().Draw(t, "copies") {
-				through := rapid.IntRange(0, len(logs[leader])).Draw(t, "through")
-				if through > commonPrefix(logs[leader], logs[follower]) {
-					logs[follower] = slices.Clone(logs[leader][:through])
-				}
-			}
-		}
-	}
-	return logs
-}
-
-func commonPrefix(a, b []uint64) int {
-	n := 0
-	for n < len(a) && n < len(b) && a[n] == b[n] {
-		n++
-	}
-	return n
-}
-
-func TestProbingTakesOneRoundTripPerTerm(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		logs := drawReplicatedLogs(t)
-		leaderTerms, followerTerms := logs[0], logs[1]
-		agree := commonPrefix(leaderTerms, followerTerms)
-		// Each log may have been compacted, up to what both have.
-		leader, follower := drawCompactedLog(t, leaderTerms, agree), drawCompactedLog(t, followerTerms, agree)
-		conflicting := len(slices.Compact(slices.Clone(followerTerms[agree:])))
-
-		p := NewProgress(leader.LastIndex())
-		refusals := probeUntilMatch(t, &p, leader, follower)
-		if int(p.Next-1) > agree {
-			t.Fatalf("agreement found at %d, but the logs agree only up to %d", p.Next-1, agree)
-		}
-		if refusals > conflicting+1 {
-			t.Fatalf("%d refusals for %d conflicting terms\nleader   %v\nfollower %v", refusals, conflicting, leaderTerms, followerTerms)
-		}
-	})
-}
-
-// The bound above is reached if the terms of the two logs interleave: a hint about one term
-// contains nothing about the term before. If all terms of the leader are later, one refusal is
-// enough.
-func TestProbingRoundTripsOfInterleavedTerms(t *testing.T) {
-	for _, c := range []struct {
-		leader, follower []uint64
-		refusals         int
-	}{
-		{[]uint64{1, 1, 1}, []uint64{1, 1, 1}, 0},
-		{[]uint64{1, 9, 9, 9, 9}, []uint64{1, 2, 3, 4, 5}, 1},
-		{[]uint64{1, 9, 9, 9, 9}, []uint64{1, 3, 3, 3, 3}, 1},
-		{[]uint64{1, 2, 2, 4, 4, 6, 6}, []uint64{1, 3, 3, 5, 5, 7, 7}, 3},
-		{[]uint64{1, 2, 2, 4, 4, 6, 6, 8, 8}, []uint64{1, 3, 3, 5, 5, 7}, 4}, // one more, for the shorter log
-	} {
-		leader, follower := compactLog(c.leader, 0), compactLog(c.follower, 0)
-		p := NewProgress(leader.LastIndex())
-		if got := probeUntilMatch(t, &p, leader, follower); got != c.refusals {
-			t.Errorf("%d refusals, not %d\nleader   %v\nfollower %v", got, c.refusals, c.leader, c.follower)
-		}
-	}
-}
-
-// probeUntilMatch sends requests as a Replicator does until one matches, and returns the number of
-// refusals.
-func probeUntilMatch(t interface{ Fatalf(string, ...any) }, p *Progress, leader, follower *LogTerms) (refusals int) {
-	for {
-		prev := p.Next - 1
-		prevTerm, ok := leader.Term(prev)
-		if !ok {
-			t.Fatalf("nextIndex %d, below the leader's first index %d", p.Next, leader.firstIndex())
-		}
-		if follower.Matches(prev, prevTerm) {
-			return refusals
-		}
-		refusals++
-		hintTerm, hintIndex := follower.ConflictHint(prev)
-		if !p.RecordRefused(prev, leader.NextAfterConflict(hintTerm, hintIndex)) {
-			t.Fatalf("the refusal of %d did not change nextIndex", prev)
-		}
 	}
 }
 

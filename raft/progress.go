@@ -2,7 +2,7 @@ package raft
 
 import "fmt"
 
-// Progress is what a leader knows of a peer's log.
+// Progress is a leader's state of a peer's log.
 //
 //	Match  matchIndex: the peer's log agrees with the leader's up to here, on the peer's disk
 //	Next   nextIndex: the next entry to send

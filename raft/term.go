@@ -2,7 +2,7 @@ package raft
 
 import "github.com/troupe-raft/troupe/messages"
 
-// TermVerdict is what the term rule says about a message.
+// TermVerdict is the result of the term rule for a message.
 type TermVerdict int
 
 const (

@@ -93,6 +93,16 @@ func TestLinkUpCancelsFastCampaign(t *testing.T) {
 	s.expectRole(roleFollower, 3)
 }
 
+// A link that breaks again within an election timeout would cause a campaign each time.
+func TestSecondBrokenLinkStartsNoCampaign(t *testing.T) {
+	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
+	s.loseLeaderLink()
+	s.deliver(&messages.LinkUp{Peer: 2}, &messages.Heartbeat{Term: 3, Leader: 2})
+	s.deliver(&messages.LinkDown{Peer: 2})
+	s.Advance(fastCampaignDelayMax)
+	s.expectRole(roleFollower, 3)
+}
+
 // Forwarded proposals may have been lost with the connection.
 func TestLinkUpReportsLeaderToSession(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
@@ -187,8 +197,8 @@ func TestLeaderAfterRetrySendsHeartbeats(t *testing.T) {
 	}
 }
 
-// The Machine may report Serving at once. The Session drops it unless LeaderChanged told it of the
-// incarnation.
+// The Machine may report Serving at once. The Session drops messages of an incarnation before it
+// has received LeaderChanged of it.
 func TestSessionLearnsIncarnationBeforeMachine(t *testing.T) {
 	if s := newFixture(t, 3).deliverRecovered(3, 0, 1, 1); s.sentBeforeMachine == 0 {
 		t.Fatal("the Machine was made before LeaderChanged was sent")

@@ -2,14 +2,16 @@ package node
 
 import "time"
 
-// commitNotifyDelay is the delay before peers learn of a commit without new entries.
+// commitNotifyDelay is the least delay before a commit is notified to peers whose clients do not
+// wait.
 const commitNotifyDelay = time.Millisecond
 
 // commitNotifyTimer is the number of the notifier's Ticks. Those of the roleTimer count from 1.
 const commitNotifyTimer = 1 << 63
 
-// commitNotifier decides when a leader tells its peers of a new commit index. Under load the next
-// entries carry it. Otherwise the leader sends a heartbeat that contains nothing else:
+// commitNotifier decides when a leader sends a new commit index to its peers (docs/protocol.md
+// P80). Under load the next entries carry it. Otherwise the leader sends a heartbeat with nothing
+// else:
 //
 //   - at once to a peer that forwarded some of the committed proposals, because its clients wait
 //     for their results;
@@ -17,19 +19,16 @@ const commitNotifyTimer = 1 << 63
 //     those peers only watchers and local reads wait.
 //
 // The timer starts once for each delay and not for each commit, because starting a timer wakes a
-// thread. A peer's commitPending is what it lacked at the start; if entries carried that before the
-// end, the peer is not notified, though there may be newer commits.
+// thread. What a peer lacks at the start is its commitPending; if entries carried that before the
+// end, the peer is not notified, even if there are newer commits.
 type commitNotifier struct {
-	// advanced: the commit index rose, and not all peers may learn of it from entries.
+	// advanced: the commit index rose, and no message that was sent since carries it.
 	advanced bool
 	// timerRunning: a Tick with the number commitNotifyTimer comes.
 	timerRunning bool
 }
 
-// recordSent stores that a message with the commit index was sent to p.
-func (p *peerState) recordSent(commit uint64) { p.commitSent = max(p.commitSent, commit) }
-
-// notify calls send for the peers that must know at once. It reports whether the timer must start,
+// notify calls send for the peers whose clients wait. It reports whether the timer must start,
 // for others.
 func (c *commitNotifier) notify(peers peerStates, commitIndex uint64, send sendCommit) (startTimer bool) {
 	c.advanced = false

@@ -2,9 +2,10 @@ package node
 
 import "time"
 
-// diskWatch detects that the leader's own disk stalls (E9). Replication does not wait for it, so a
-// short stall only delays what the leader itself applies. After an election timeout without
-// progress another member should lead. The disk of an idle leader is probed with an empty Append.
+// diskWatch detects that the leader's own disk stalls (E9; docs/protocol.md P75, P81). Replication
+// does not wait for it, so a short stall only delays what the leader itself applies. After an
+// election timeout without progress another member should lead. The disk of an idle leader is
+// probed with an empty Append.
 type diskWatch struct {
 	// pending: the LogStore has not reported pendingIndex, the mark of the latest Append.
 	pending      bool

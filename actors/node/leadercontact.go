@@ -15,11 +15,11 @@ const (
 	stickyRetryDelayMax = 50 * time.Millisecond
 )
 
-// leaderContact is what a node knows of the leader of its term and of the links to its peers. It
-// decides two things: whether this node refuses votes because a leader is active (stickiness,
-// dissertation §4.2.3), and how long it waits for the leader before it campaigns.
+// leaderContact records the leader of the term, the last contact to it, and the links that are
+// down. It decides two things: whether this node refuses votes because a leader is active
+// (stickiness, dissertation §4.2.3), and how long it waits for the leader before it campaigns.
 //
-// # Fast campaigns
+// # Fast campaigns (docs/protocol.md P17 to P21)
 //
 // A node that crashes closes its connections, which its peers notice within milliseconds; waiting
 // for the election timeout would leave the cluster without a leader for a second. So a follower

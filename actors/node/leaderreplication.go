@@ -97,7 +97,7 @@ func (l *leader) advanceLeaderCommit() {
 	l.scheduleFlush()
 }
 
-// notifyCommit tells peers of the commit index (see commitNotifier).
+// notifyCommit sends the commit index to peers (see commitNotifier).
 func (l *leader) notifyCommit() {
 	if l.commits.notify(l.peers, l.log.commitIndex, l.sendCommit) {
 		l.env.After(commitNotifyDelay, l.ctx.Self(), &messages.Tick{

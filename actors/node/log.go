@@ -7,9 +7,9 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// raftLog is what the Node knows of its log. The LogStore has the bytes; it writes behind, so the
-// log as it should be (terms, configurations, commitIndex) and the log as it is on disk
-// (durableIndex, durableTerm) differ for a while:
+// raftLog is the log of the Node without the bytes on disk, which the LogStore has. The LogStore
+// writes later than the Node changes the log, so the log (terms, configurations, commitIndex) and
+// what is on disk (durableIndex, durableTerm) differ for a while:
 //
 //	index   base │ base+1 …  durableIndex … lastIndex
 //	on disk      │ ─────────────────────┤
@@ -17,7 +17,7 @@ import (
 //	committed    │ ─────────────────────────┤           commitIndex, here on the peers' disks
 //	applicable   │ ─────────────────────┤               min(commitIndex, durableIndex)
 //
-// # What the Machine may apply (E11)
+// # What the Machine may apply (E11; docs/protocol.md P45, P46)
 //
 // The Machine may apply an entry when it is committed, and this node's disk has the entry and the
 // current term. Without the entry, a crash would leave a state machine that is ahead of its log.
@@ -26,7 +26,7 @@ import (
 // an earlier term. A leader of term 4, which does not know of the commit, may then replace the
 // entry. With term 5 on disk the node refuses that leader.
 //
-// # What an acknowledgement by the LogStore is worth (E12)
+// # What an acknowledgement of the LogStore means (E12; docs/protocol.md P33 to P35)
 //
 // Durable carries the mark of an Append: the term of the Node and the last index of its log at
 // that time. If the log was truncated since, the disk may hold other entries at those indexes.

@@ -34,11 +34,11 @@
 //
 // The files from top to bottom: node.go receives a message and gives it to the behaviour of the
 // role: recovering.go, follower.go, precandidate.go, candidate.go, leader.go. What several roles do
-// in the same way is in nonleader.go, role.go, election.go, clients.go, append.go and commit.go. The
-// state and its rules are in types that know neither the Node nor its roles: raftLog, memoryLog,
-// pendingTruncations, leaderContact, roleTimer, proposalBuffer, children, and for the leader
-// peerState, readRounds, commitNotifier, diskWatch and uncommittedEntries. Rules that are functions
-// of values are in package raft.
+// in the same way is in nonleader.go, role.go, election.go, clients.go, append.go and commit.go.
+// The state and its rules are in types that know neither the Node nor its roles: raftLog,
+// memoryLog, pendingTruncations, leaderContact, roleTimer, proposalBuffer, children, and for the
+// leader peerState, readRounds, commitNotifier, diskWatch and uncommittedEntries. Rules that are
+// functions of values are in package raft.
 package node
 
 import (

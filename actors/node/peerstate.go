@@ -11,7 +11,7 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// peerState is another member, voter or learner, as its leader knows it.
+// peerState is a leader's state of another member, voter or learner.
 type peerState struct {
 	id         uint64
 	replicator *actor.PID // nil while the former Replicator of this name has not terminated
@@ -26,12 +26,18 @@ type peerState struct {
 	// forwarded recognises copies of the proposals that the peer forwarded.
 	forwarded raft.DuplicateFilter
 
-	// commitSent, commitPending and forwardedThrough belong to the commitNotifier.
+	// commitSent is the highest commit index that was sent to the peer. commitPending is what it
+	// should have when the timer of the commitNotifier fires. Up to forwardedThrough the log may have
+	// proposals that the peer forwarded.
 	commitSent, commitPending, forwardedThrough uint64
 }
 
-// knownCommit is the highest commit index that the peer may be told of outside of AppendEntries.
-// A heartbeat has no consistency check, so above matchIndex the peer may have other entries.
+// recordSent stores that a message with this commit index was sent to the peer.
+func (p *peerState) recordSent(commit uint64) { p.commitSent = max(p.commitSent, commit) }
+
+// knownCommit returns the highest commit index that a heartbeat to the peer may carry. A heartbeat
+// has no consistency check, so above matchIndex the peer may have other entries (docs/protocol.md
+// P79).
 func (p *peerState) knownCommit(commitIndex uint64) uint64 { return min(commitIndex, p.matchIndex) }
 
 // peerStates are in the order of their ids.

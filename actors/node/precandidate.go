@@ -9,8 +9,8 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// preCandidate asks whether it would receive the votes of a quorum (dissertation §9.6). It does not
-// raise its term, and it knows no leader.
+// preCandidate asks whether it would receive the votes of a quorum (dissertation §9.6). Its term
+// does not rise, and no leader is known.
 type preCandidate struct {
 	nonLeader
 	votes raft.Votes

@@ -4,8 +4,8 @@ import "github.com/troupe-raft/troupe/messages"
 
 // proposalBuffer collects proposals until the Node handles the Flush that it has sent to itself.
 // All proposals that were in the mailbox before the Flush become one batch: the more there is to
-// do, the larger the batches. At the Flush a leader appends the proposals, a node that knows the
-// leader forwards them, and any other refuses them.
+// do, the larger the batches. At the Flush a leader appends the proposals, a node with a
+// known leader forwards them, and any other refuses them.
 type proposalBuffer struct {
 	// flushPending: a Flush is in the mailbox.
 	flushPending bool

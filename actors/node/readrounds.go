@@ -1,6 +1,7 @@
 package node
 
-// readRounds are the reads that wait at a leader for a read point (dissertation §6.4). A read point
+// readRounds are the reads that wait at a leader for a read point (dissertation §6.4;
+// docs/protocol.md P51 to P53). A read point
 // is the commit index at the start of a round of heartbeats. When a quorum has acknowledged the
 // round, no other leader had committed more when the round started, so the read point covers every
 // write that was acknowledged before the read.

@@ -32,8 +32,8 @@ func (r *recovering) handleRecovered(m *messages.Recovered) {
 	r.env.Log().Info().Uint64("term", r.term).Uint64("last_index", r.log.lastIndex()).
 		Uint64("commit", r.log.commitIndex).Uint64("incarnation", r.config.Incarnation).Msg("log recovered")
 	replayThrough := r.log.commitIndex
-	// LeaderChanged tells the Session of this incarnation. The Machine starts after it: the Session
-	// would drop a message of an incarnation that it does not know.
+	// The Machine starts after LeaderChanged is sent: the Session drops messages of an incarnation
+	// before it has received LeaderChanged of it.
 	r.becomeFollower(r.term, 0, "start")
 	r.campaignAfterStart()
 	r.children.spawnMachine(r.ctx, r.env, r.config.Machine(r.children.logReader, replayThrough))
