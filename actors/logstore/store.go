@@ -93,7 +93,7 @@ func New(env actors.Env, config Config) actor.Producer {
 
 // Receive handles one message.
 func (s *LogStore) Receive(ctx actor.Context) {
-	if m, ok := ctx.Message().(interface{ GetIncarnation() uint64 }); ok && m.GetIncarnation() != s.config.Incarnation {
+	if actors.IsStale(ctx.Message(), s.config.Incarnation) {
 		return
 	}
 	switch m := ctx.Message().(type) {

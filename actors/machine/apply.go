@@ -12,25 +12,27 @@ import (
 	"github.com/troupe-raft/troupe/statemachine"
 )
 
-// work is one batch on its way through the machine. Its slices are used again for the next, so that a batch in the steady
-// state allocates nothing but what is said to the handle.
+// batchWork is what the Machine needs for one batch. Its slices are used again for the next one, so
+// that a batch allocates nothing but the messages to the Session.
 type batchWork struct {
 	batch statemachine.Batch
-	// orders tells for each command of the batch whose it is.
+	// commandIDs has the session and sequence of each command of the batch.
 	commandIDs []commandID
-	// changes are the entries that change the ledger, for the journal; empty for InMemory machines.
+	// changes are the entries that change the session table, for the recorder; empty with an InMemory
+	// state machine.
 	changes []change
-	// deliveries are what the handle is to hear, in the order of the log.
+	// deliveries are the replies for this node's Session, in the order of the log.
 	deliveries []delivery
-	// update is Machine.sessionUpdate, and updated tells that the state machine called it.
+	// sessionUpdate is Machine.sessionUpdate; updateCalled: the state machine has called it.
 	sessionUpdate func(results [][]byte) statemachine.SessionUpdate
 	updateCalled  bool
 }
 
 type commandID struct{ session, sequence uint64 }
 
-// apply brings the state machine forward by some entries: decode, tell what is new from what was applied before, apply the
-// new, keep their answers, tell the handle.
+// apply applies entries: it decodes them, lets the session table decide which commands are new, has
+// the state machine apply those, caches their replies, and sends the replies for this node's
+// Session.
 func (m *Machine) apply(e *messages.Entries) {
 	w := &m.work
 	run := 0
@@ -53,19 +55,19 @@ func (m *Machine) apply(e *messages.Entries) {
 	w.reset()
 }
 
-// take puts an entry where it belongs.
+// addEntry adds an entry to the batch.
 func (m *Machine) addEntry(index, term uint64, data []byte) {
 	entry, err := raft.DecodeEntry(data)
 	if err != nil {
-		panic(&actors.FatalError{Err: fmt.Errorf("the committed entry %d cannot be read: %w; was it written by a newer version? "+
+		panic(&actors.FatalError{Err: fmt.Errorf("decode committed entry %d: %w; a newer version may have written it: "+
 			"start this member with the version that the others run", index, err)})
 	}
 	switch entry.Kind {
 	case raft.KindCommand:
 		m.addCommand(index, term, entry)
 	case raft.KindRegisterSession:
-		if origin := m.sessions.register(index, entry.NodeID, entry.Payload); origin != 0 {
-			m.ctx.Send(m.env.Session(), &messages.SessionRegistered{Incarnation: m.config.Incarnation, Nonce: entry.Payload, SessionId: origin})
+		if id := m.sessions.register(index, entry.NodeID, entry.Payload); id != 0 {
+			m.ctx.Send(m.env.Session(), &messages.SessionRegistered{Incarnation: m.config.Incarnation, Nonce: entry.Payload, SessionId: id})
 			m.addChange(change{kind: changeRegister, index: index, node: entry.NodeID, nonce: entry.Payload})
 		}
 	case raft.KindExpireSession:
@@ -75,61 +77,64 @@ func (m *Machine) addEntry(index, term uint64, data []byte) {
 	case raft.KindBarrier:
 		m.addBarrier(index, entry)
 	case raft.KindNoop, raft.KindConfiguration:
-		// The Node's own affair.
+		// They concern the Node only.
 	}
 }
 
-// addCommand asks the ledger whether a command is new.
+// addCommand lets the session table decide about a command, and adds it to the batch if it is new.
 func (m *Machine) addCommand(index, term uint64, entry raft.Entry) {
 	w := &m.work
-	o := m.sessions.find(entry.SessionID)
-	if o == nil {
-		// Whose it was is forgotten too, so it is told to our handle in any case; the handle knows its origins.
-		w.deliveries = append(w.deliveries, delivery{commandID: commandID{entry.SessionID, entry.Sequence}, batchPosition: notInBatch, outcome: messages.Outcome_OUTCOME_UNKNOWN})
+	d := delivery{commandID: commandID{entry.SessionID, entry.Sequence}, batchPosition: notInBatch}
+	s := m.sessions.find(entry.SessionID)
+	if s == nil {
+		// The table no longer knows whose it is. Our Session compares the session id with its own.
+		d.outcome = messages.Outcome_OUTCOME_UNKNOWN
+		w.deliveries = append(w.deliveries, d)
 		return
 	}
-	verdict, kept := m.sessions.admit(o, index, entry.Sequence, entry.LowestOutstanding)
+	decision, reply := m.sessions.admit(s, index, entry.Sequence, entry.LowestOutstanding)
 	c := change{kind: changeDuplicate, index: index, session: entry.SessionID, sequence: entry.Sequence, lowestOutstanding: entry.LowestOutstanding}
-	d := delivery{commandID: commandID{entry.SessionID, entry.Sequence}, index: kept.index, batchPosition: notInBatch, value: kept.value}
-	switch verdict {
+	d.index, d.value = reply.index, reply.value
+	switch decision {
 	case isNew:
 		c.kind, c.batchPosition = changeApply, len(w.batch.Commands)
 		d.batchPosition, d.index = c.batchPosition, index
 		w.batch.Commands = append(w.batch.Commands, statemachine.Command{Index: index, Term: term, Data: entry.Payload})
 		w.commandIDs = append(w.commandIDs, d.commandID)
-		m.sessions.setBatchPosition(o, entry.Sequence, c.batchPosition)
+		s.setBatchPosition(entry.Sequence, c.batchPosition)
 	case isPending:
-		d.batchPosition = kept.batchPosition
+		d.batchPosition = reply.batchPosition
 	case isEvicted:
-		d.index, d.outcome = 0, messages.Outcome_OUTCOME_UNKNOWN
+		d.outcome = messages.Outcome_OUTCOME_UNKNOWN
 	}
 	m.addChange(c)
-	if verdict != isAcknowledged && o.node == m.env.ID() {
+	if decision != isAcknowledged && s.node == m.env.ID() {
 		w.deliveries = append(w.deliveries, d)
 	}
 }
 
-// addBarrier answers a read through the log. It changes nothing, so a repeated one needs no ledger: it is answered again.
+// addBarrier replies to a read through the log. A barrier has no effect, so each copy of it may get
+// a reply.
 func (m *Machine) addBarrier(index uint64, entry raft.Entry) {
 	d := delivery{commandID: commandID{entry.SessionID, entry.Sequence}, index: index, batchPosition: notInBatch}
-	switch o := m.sessions.find(entry.SessionID); {
-	case o == nil:
+	switch s := m.sessions.find(entry.SessionID); {
+	case s == nil:
 		d.index, d.outcome = 0, messages.Outcome_OUTCOME_UNKNOWN
-	case o.node != m.env.ID():
+	case s.node != m.env.ID():
 		return
 	}
 	m.work.deliveries = append(m.work.deliveries, d)
 }
 
-// note remembers a change of the ledger for the journal.
+// addChange keeps a change of the session table for the recorder.
 func (m *Machine) addChange(c change) {
 	if m.recorder != nil {
 		m.work.changes = append(m.work.changes, c)
 	}
 }
 
-// applyBatch has the application apply the batch. An application that fails would fail again, here and on every replica,
-// so the node stops and says on which command.
+// applyBatch has the state machine apply the batch. If it fails, it would fail again, here and on
+// every other member, so the node stops and names the command (docs/protocol.md P50).
 func (m *Machine) applyBatch() [][]byte {
 	w := &m.work
 	w.batch.SessionUpdate, w.updateCalled = nil, false
@@ -142,7 +147,7 @@ func (m *Machine) applyBatch() [][]byte {
 	case len(results) != len(w.batch.Commands):
 		err = fmt.Errorf("%d results for %d commands", len(results), len(w.batch.Commands))
 	case m.recorder != nil && !w.updateCalled:
-		err = fmt.Errorf("the state machine did not store its ledger record: Apply must call Batch.Ledger")
+		err = fmt.Errorf("the state machine did not store its session record: Apply must call Batch.SessionUpdate")
 	}
 	if err != nil {
 		panic(applicationError(&w.batch, err))
@@ -155,14 +160,15 @@ func callApply(state statemachine.StateMachine, b *statemachine.Batch) (results 
 	return state.Apply(b)
 }
 
-// guard turns a panic of the application into an error that shows where it happened.
+// recoverPanic turns a panic of the application into an error with its stack.
 func recoverPanic(err *error) {
 	if reason := recover(); reason != nil {
 		*err = fmt.Errorf("panic: %v\n%s", reason, debug.Stack())
 	}
 }
 
-// applicationError names the command that failed, or the first of those among which it was.
+// applicationError names the first command of the batch, and how many there are: any of them may
+// have failed.
 func applicationError(b *statemachine.Batch, err error) *actors.ApplicationError {
 	if len(b.Commands) == 0 {
 		return &actors.ApplicationError{Err: fmt.Errorf("in a batch without commands that ends at index %d: %w", b.Last, err)}
@@ -175,25 +181,26 @@ func applicationError(b *statemachine.Batch, err error) *actors.ApplicationError
 	return &actors.ApplicationError{Index: first.Index, CommandHash: hex.EncodeToString(hash[:8]), Err: err}
 }
 
-// sessionUpdate is Batch.Ledger: the state machine calls it while it applies, to store the record with its own changes.
+// sessionUpdate is Batch.SessionUpdate: an OnDisk state machine calls it during Apply, and stores
+// the record together with its own changes.
 func (m *Machine) sessionUpdate(results [][]byte) statemachine.SessionUpdate {
 	w := &m.work
 	if w.updateCalled || len(results) != len(w.batch.Commands) {
-		panic(fmt.Sprintf("Batch.Ledger called with %d results for %d commands, called before: %v", len(results), len(w.batch.Commands), w.updateCalled))
+		panic(fmt.Sprintf("Batch.SessionUpdate called with %d results for %d commands, called before: %v",
+			len(results), len(w.batch.Commands), w.updateCalled))
 	}
 	w.updateCalled = true
 	m.cacheReplies(results)
 	return m.recorder.update(m.sessions, w.batch.Last, w.changes, results)
 }
 
-// settle keeps the answers of the batch.
 func (m *Machine) cacheReplies(results [][]byte) {
-	for i, o := range m.work.commandIDs {
-		m.sessions.cacheReply(o.session, o.sequence, results[i])
+	for i, id := range m.work.commandIDs {
+		m.sessions.cacheReply(id.session, id.sequence, results[i])
 	}
 }
 
-// reset empties the slices without keeping alive what they pointed to.
+// reset empties the slices, and drops their references to the batch.
 func (w *batchWork) reset() {
 	clear(w.batch.Commands)
 	clear(w.changes)
@@ -202,7 +209,8 @@ func (w *batchWork) reset() {
 	w.changes, w.deliveries = reuse(w.changes), reuse(w.deliveries)
 }
 
-// maxReusedCapacity is the capacity above which a slice is not kept for the next batch: a replay must not cost its memory for ever.
+// maxReusedCapacity bounds the slices that are kept: those of a replay may be much larger than any
+// later one.
 const maxReusedCapacity = 16 << 10
 
 func reuse[T any](s []T) []T {

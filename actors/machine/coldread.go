@@ -9,25 +9,33 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// coldRead is a backlog that is read from disk because the Node has it in memory no more: after a start, or where the
-// state machine fell far behind. While one piece is applied the next is being read.
+// coldRead reads committed entries from disk that the Node no longer has in memory: after a start,
+// or after the state machine has fallen far behind. The range is read in pieces of MaxBatchBytes,
+// and the next piece is requested before the present one is applied:
+//
+//	applied                  next                through
+//	   │ being applied        │ requested          │
+//	… 7│ 8 9 10 11 12 13 14 15│ 16 17 …         900│
 type coldRead struct {
-	through       uint64 // the backlog ends here; 0 where none is read
-	next          uint64 // the first index not received yet
-	token         uint64 // of the request under way; an answer with another one is of a request given up
-	goneResponses int    // refusals in a row
-	timer         actors.Timer
+	through          uint64 // the end of the range; 0: no range is read
+	next             uint64 // the first index that was not received
+	token            uint64 // of the pending request; a response with another token is old
+	missingResponses int    // in a row
+	timer            actors.Timer
 }
 
-// readTimeout is how long a piece is waited for: a LogReader that was restarted forgot the request.
+// readTimeout is the time after which a request is repeated: a LogReader that restarted has lost
+// it.
 const readTimeout = time.Second
 
-// maxGoneResponses is how often the LogReader may deny having committed entries before that is taken for what it must be, a bug.
-const maxGoneResponses = 3
+// maxMissingResponses is how many times in a row the LogReader may report committed entries as
+// missing. It may have looked while a file was being replaced; more often than that, it is an
+// internal error.
+const maxMissingResponses = 3
 
-// readFromLog begins to apply (applied, through] from disk.
+// readFromLog begins to read and apply the entries from applied+1 through an index.
 func (m *Machine) readFromLog(through uint64) {
-	m.cold.through, m.cold.next, m.cold.goneResponses = through, m.applied+1, 0
+	m.cold.through, m.cold.next, m.cold.missingResponses = through, m.applied+1, 0
 	m.requestRead()
 }
 
@@ -45,31 +53,35 @@ func (m *Machine) requestRead() {
 	c.timer = m.env.After(readTimeout, m.ctx.Self(), &messages.Tick{Incarnation: m.config.Incarnation, Timer: c.token})
 }
 
-// retryRead gives up a request that was not answered in time.
+// retryRead repeats a request that got no response in time.
 func (m *Machine) retryRead(t *messages.Tick) {
 	if m.cold.through == 0 || t.Timer != m.cold.token {
 		return
 	}
 	m.env.Log().Warn().Uint64("from", m.cold.next).Uint64("to", m.cold.through).Dur("waited", readTimeout).
-		Msg("the log reader did not answer, asked again")
+		Msg("log reader did not respond, repeating the request")
 	m.requestRead()
 }
 
-// piece applies what was read, having asked for what follows it.
+// receiveRead requests the next piece, then applies this one.
 func (m *Machine) receiveRead(p *messages.ReadLogResponse) {
 	c := &m.cold
 	if c.through == 0 || p.Token != c.token {
 		return
 	}
 	if p.Missing {
-		m.readGone()
+		// The timer of the request repeats it.
+		if c.missingResponses++; c.missingResponses >= maxMissingResponses {
+			panic(fmt.Sprintf("log reader reports entries [%d, %d] as missing, which are committed and on disk", c.next, c.through))
+		}
 		return
 	}
 	last := raft.EntriesLast(p.Entries)
 	if p.Entries.GetFirst() != c.next || len(p.Entries.Data) == 0 || last > c.through {
-		panic(fmt.Sprintf("asked for entries [%d, %d], the log reader gave %d from %d", c.next, c.through, len(p.Entries.GetData()), p.Entries.GetFirst()))
+		panic(fmt.Sprintf("log reader returned %d entries from %d to a request for [%d, %d]",
+			len(p.Entries.GetData()), p.Entries.GetFirst(), c.next, c.through))
 	}
-	c.goneResponses, c.next = 0, last+1
+	c.missingResponses, c.next = 0, last+1
 	if last < c.through {
 		m.requestRead()
 	} else {
@@ -79,15 +91,6 @@ func (m *Machine) receiveRead(p *messages.ReadLogResponse) {
 	m.apply(p.Entries)
 	if c.through == 0 {
 		m.pull()
-	}
-}
-
-// denied waits for the timer of the request, which asks again: what is committed and durable cannot be gone, but a reader
-// may have looked while a file was being changed.
-func (m *Machine) readGone() {
-	c := &m.cold
-	if c.goneResponses++; c.goneResponses >= maxGoneResponses {
-		panic(fmt.Sprintf("the log reader says that entries [%d, %d] are gone, which are committed and on disk", c.next, c.through))
 	}
 }
 

@@ -17,7 +17,7 @@ func (s *fixture) lastRead() *messages.ReadLog {
 	return s.toReader[len(s.toReader)-1].(*messages.ReadLog)
 }
 
-// give answers the request under way with n entries.
+// respondRead responds to the pending request with n entries.
 func (s *fixture) respondRead(n int) {
 	s.t.Helper()
 	ask := s.lastRead()
@@ -28,7 +28,7 @@ func (s *fixture) respondRead(n int) {
 	s.send(&messages.ReadLogResponse{Incarnation: incarnation, Token: ask.Token, Entries: entriesOf(ask.From, 1, data...)})
 }
 
-func TestABacklogIsReadFromTheLogInPiecesAndThenPulledAgain(t *testing.T) {
+func TestBacklogIsReadFromDiskInPieces(t *testing.T) {
 	s, state := startWithSession(t)
 	pulls := len(s.toNode)
 	s.send(&messages.Committed{Incarnation: incarnation, OnDiskThrough: 9})
@@ -37,7 +37,8 @@ func TestABacklogIsReadFromTheLogInPiecesAndThenPulledAgain(t *testing.T) {
 	if ask := s.lastRead(); ask.From != 5 || ask.To != 9 || (*state).last != 4 {
 		t.Fatalf("after the first piece: asked for %v, applied %d", ask, (*state).last)
 	}
-	s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(5, 1, raft.EncodeNoop())}) // nobody pulled
+	// A Committed without a Pull.
+	s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(5, 1, raft.EncodeNoop())})
 	if (*state).last != 4 || len(s.toNode) != pulls {
 		t.Fatalf("applied %d, pulled %d times", (*state).last, len(s.toNode)-pulls)
 	}
@@ -54,7 +55,7 @@ func TestABacklogIsReadFromTheLogInPiecesAndThenPulledAgain(t *testing.T) {
 		t.Fatal("the timer asked again for what is there")
 	}
 	if r := s.takeResults(); len(r) != 2 || r[1].Applied != 9 {
-		t.Fatalf("the handle heard %v", r)
+		t.Fatalf("the Session received %v", r)
 	}
 	s.commit(1, raft.EncodeNoop())
 	if (*state).last != 10 {
@@ -62,18 +63,19 @@ func TestABacklogIsReadFromTheLogInPiecesAndThenPulledAgain(t *testing.T) {
 	}
 }
 
-func TestAPieceOfARequestGivenUpIsDropped(t *testing.T) {
+func TestLateReadResponseIsDropped(t *testing.T) {
 	s, state := startWithSession(t)
 	s.send(&messages.Committed{Incarnation: incarnation, OnDiskThrough: 4})
 	first := s.lastRead()
-	s.fireTimers() // the reader was restarted and forgot it
+	s.fireTimers() // as if the LogReader had restarted
 	if again := s.lastRead(); len(s.toReader) != 2 || again.From != first.From || again.To != first.To || again.Token == first.Token {
 		t.Fatalf("asked %v", s.toReader)
 	}
-	if !strings.Contains(s.Logged.String(), "asked again") {
+	if !strings.Contains(s.Logged.String(), "repeating the request") {
 		t.Errorf("nothing was logged: %s", &s.Logged)
 	}
-	s.send(&messages.Tick{Incarnation: incarnation, Timer: first.Token}) // a timer that was stopped too late
+	// The tick of a timer that was stopped too late.
+	s.send(&messages.Tick{Incarnation: incarnation, Timer: first.Token})
 	if len(s.toReader) != 2 {
 		t.Fatalf("asked %v", s.toReader)
 	}
@@ -87,13 +89,13 @@ func TestAPieceOfARequestGivenUpIsDropped(t *testing.T) {
 		t.Fatalf("applied %d", (*state).last)
 	}
 	late.Token = s.lastRead().Token
-	s.send(late) // twice the same answer
+	s.send(late) // the same response again
 	if len(s.Failures) > 0 || (*state).last != 4 {
 		t.Fatalf("failures %v", s.Failures)
 	}
 }
 
-func TestAReaderThatDeniesCommittedEntriesIsAskedAgainButNotForEver(t *testing.T) {
+func TestMissingEntriesAreRequestedThreeTimes(t *testing.T) {
 	s, state := startWithSession(t)
 	s.send(&messages.Committed{Incarnation: incarnation, OnDiskThrough: 3})
 	deny := func() {
@@ -104,7 +106,7 @@ func TestAReaderThatDeniesCommittedEntriesIsAskedAgainButNotForEver(t *testing.T
 	deny()
 	s.respondRead(1)
 	if (*state).last != 2 {
-		t.Fatal("two refusals were not forgiven")
+		t.Fatal("two missing responses count after a good one")
 	}
 	deny()
 	deny()
@@ -112,12 +114,12 @@ func TestAReaderThatDeniesCommittedEntriesIsAskedAgainButNotForEver(t *testing.T
 		t.Fatalf("failed after two more: %v", s.Failures)
 	}
 	deny()
-	if len(s.Failures) != 1 || !strings.Contains(s.Failures[0].(string), "[3, 3] are gone") {
+	if len(s.Failures) != 1 || !strings.Contains(s.Failures[0].(string), "[3, 3] as missing") {
 		t.Fatalf("failures %v", s.Failures)
 	}
 }
 
-func TestAPieceThatWasNotAskedForIsABugOfTheReader(t *testing.T) {
+func TestUnrequestedEntriesAreAnInternalError(t *testing.T) {
 	for name, e := range map[string]*messages.Entries{
 		"elsewhere": entriesOf(3, 1, raft.EncodeNoop()),
 		"nothing":   {First: 2},

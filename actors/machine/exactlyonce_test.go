@@ -15,9 +15,9 @@ import (
 	"github.com/troupe-raft/troupe/statemachine"
 )
 
-// feed gives the log to the machine from where it stands, in batches of random size, and checks what the handle hears of
-// each. It stops after at most `batches`.
-func commitLog(t *rapid.T, s *fixture, log [][]byte, batches int, heard map[commandID]bool, want *modelTable) {
+// commitLog commits the log from the pending Pull on, in at most `batches` batches of random size,
+// and checks the results of each.
+func commitLog(t *rapid.T, s *fixture, log [][]byte, batches int, received map[commandID]bool, want *modelTable) {
 	for range batches {
 		from := s.pullFrom()
 		if from > uint64(len(log)) {
@@ -28,48 +28,49 @@ func commitLog(t *rapid.T, s *fixture, log [][]byte, batches int, heard map[comm
 		if len(s.Failures) > 0 {
 			t.Fatalf("failed: %v", s.Failures)
 		}
-		checkResults(t, s, heard, want)
+		checkResults(t, s, received, want)
 	}
 }
 
 func termAt(index uint64) uint64 { return index/20 + 1 }
 
-// checkResults: whatever the handle hears of a command is the truth about its one application.
-func checkResults(t *rapid.T, s *fixture, heard map[commandID]bool, want *modelTable) {
+// checkResults: every result that the Session receives is that of the first time the command was
+// applied.
+func checkResults(t *rapid.T, s *fixture, received map[commandID]bool, want *modelTable) {
 	results := s.takeResults()
 	if len(results) == 0 {
-		t.Fatal("a batch was applied and the handle heard nothing")
+		t.Fatal("the Session received nothing about a batch")
 	}
 	for _, r := range results {
 		if r.Applied != s.pullFrom()-1 {
-			t.Fatalf("%v says applied, the Pull stands at %d", r, s.pullFrom())
+			t.Fatalf("%v has another applied index than the Pull, which is at %d", r, s.pullFrom())
 		}
 		for i, sequence := range r.Sequences {
 			id := commandID{r.SessionId, sequence}
 			if r.Outcomes[i] == messages.Outcome_OUTCOME_UNKNOWN {
-				continue // those that took effect must be heard of at least once: checked at the end
+				continue // compareOutcome checks that each applied command had a result
 			}
-			if sequence >= firstBarrierSequence { // answered each time it is met, at its own index
+			if sequence >= firstBarrierSequence { // each copy has a result of its own
 				if r.Indexes[i] < sequence-firstBarrierSequence || r.Indexes[i] > r.Applied || len(r.Values[i]) > 0 {
-					t.Fatalf("barrier %v: heard %q at %d", id, r.Values[i], r.Indexes[i])
+					t.Fatalf("barrier %v: received %q at %d", id, r.Values[i], r.Indexes[i])
 				}
 				continue
 			}
 			first, took := want.first[id]
 			if !took || r.Indexes[i] != first.index || string(r.Values[i]) != first.value {
-				t.Fatalf("command %v: heard %q at %d, want %q at %d", id, r.Values[i], r.Indexes[i], first.value, first.index)
+				t.Fatalf("command %v: received %q at %d, want %q at %d", id, r.Values[i], r.Indexes[i], first.value, first.index)
 			}
-			heard[id] = true
+			received[id] = true
 		}
 	}
 }
 
-// The heart of it: however the log is cut into batches, and wherever the machine is torn down and loses the last of what
-// it stored, it ends with the same application state, the same ledger and the same answers as one that took the log
-// entry by entry and never crashed.
-func TestE11ACrashedMachineEndsAsOneThatNeverCrashed(t *testing.T) {
-	crashes, lost, repeats, plays := 0, 0, 0, 0
-	play := func(rt *rapid.T) {
+// However the log is divided into batches, and wherever the Machine crashes and loses the newest of
+// what it stored, it ends with the same application state, session table and results as a model
+// that takes the log entry by entry.
+func TestE11CrashesChangeNothingInTheEnd(t *testing.T) {
+	crashes, evictedValues, repeats, runs := 0, 0, 0, 0
+	run := func(rt *rapid.T) {
 		log := drawLog(rt)
 		want := newModelTable(smallLimits)
 		for i, data := range log {
@@ -77,50 +78,50 @@ func TestE11ACrashedMachineEndsAsOneThatNeverCrashed(t *testing.T) {
 			want.entry(first, 0, data)
 		}
 		repeats += len(log) - len(want.applied)
-		newStageFor := newFixture(t)
+		f := newFixture(t)
 
 		var d fakeDisk
-		heard := map[commandID]bool{}
+		received := map[commandID]bool{}
 		for {
-			newStageFor.startWith(smallLimits, Config{Factory: func() (statemachine.StateMachine, error) { return &fakeOnDisk{disk: &d}, nil }})
-			if stands := newStageFor.toNode[0].(*messages.MachineReady).Applied; stands != d.newest().last {
-				rt.Fatalf("the machine says it stands at %d, its disk at %d", stands, d.newest().last)
+			f.startWith(smallLimits, Config{Factory: func() (statemachine.StateMachine, error) { return &fakeOnDisk{disk: &d}, nil }})
+			if stands := f.toNode[0].(*messages.MachineReady).Applied; stands != d.newest().last {
+				rt.Fatalf("the Machine reports %d as applied, its disk has %d", stands, d.newest().last)
 			}
 			if !rapid.Bool().Draw(rt, "crash") {
 				break
 			}
-			commitLog(rt, newStageFor, log, rapid.IntRange(0, 4).Draw(rt, "batches"), heard, want)
-			newStageFor.stop()
+			commitLog(rt, f, log, rapid.IntRange(0, 4).Draw(rt, "batches"), received, want)
+			f.stop()
 			crashes++
 			if keep := rapid.IntRange(0, len(d.states)).Draw(rt, "kept"); keep < len(d.states) {
-				lost++
+				evictedValues++
 				d.states = d.states[:keep]
 			}
 		}
-		commitLog(rt, newStageFor, log, len(log), heard, want)
-		compareOutcome(rt, "on disk", want, d.newest().applied, newStageFor.machine.sessions, heard)
-		newStageFor.stop()
+		commitLog(rt, f, log, len(log), received, want)
+		compareOutcome(rt, "on disk", want, d.newest().applied, f.machine.sessions, received)
+		f.stop()
 
 		var state *fakeInMemory
-		heard = map[commandID]bool{}
-		newStageFor.startWith(smallLimits, Config{Factory: inMemoryFactory(t, &state, nil)})
-		commitLog(rt, newStageFor, log, len(log), heard, want)
-		compareOutcome(rt, "in memory", want, state.applied, newStageFor.machine.sessions, heard)
-		newStageFor.stop()
-		plays++
+		received = map[commandID]bool{}
+		f.startWith(smallLimits, Config{Factory: inMemoryFactory(t, &state, nil)})
+		commitLog(rt, f, log, len(log), received, want)
+		compareOutcome(rt, "in memory", want, state.applied, f.machine.sessions, received)
+		f.stop()
+		runs++
 	}
-	// The same twenty plays each time, to know that what is played is worth it; what luck adds is not counted.
+	// Twenty runs with fixed seeds show that the test covers crashes and losses. Random runs follow.
 	const examples = 20
 	for seed := range uint64(examples) {
-		t.Run(fmt.Sprint("told-", seed), func(t *testing.T) { rapid.MakeFuzz(play)(t, seededBytes(seed)) })
+		t.Run(fmt.Sprint("seed-", seed), func(t *testing.T) { rapid.MakeFuzz(run)(t, seededBytes(seed)) })
 	}
-	if plays != examples || crashes == 0 || lost == 0 || repeats == 0 {
-		t.Errorf("%d plays, %d crashes, %d that lost something, %d entries not applied: too tame", plays, crashes, lost, repeats)
+	if runs != examples || crashes == 0 || evictedValues == 0 || repeats == 0 {
+		t.Errorf("%d runs, %d crashes, %d that evictedValues something, %d entries not applied: too tame", runs, crashes, evictedValues, repeats)
 	}
-	rapid.Check(t, play)
+	rapid.Check(t, run)
 }
 
-// noise is what a play draws from, the same for the same seed, and more than it can want.
+// seededBytes is the source of randomness of a run, longer than any run needs.
 func seededBytes(seed uint64) []byte {
 	var key [32]byte
 	binary.LittleEndian.PutUint64(key[:], seed)
@@ -129,7 +130,7 @@ func seededBytes(seed uint64) []byte {
 	return bytes
 }
 
-func compareOutcome(t *rapid.T, kind string, want *modelTable, applied []appliedCommand, got *sessionTable, heard map[commandID]bool) {
+func compareOutcome(t *rapid.T, kind string, want *modelTable, applied []appliedCommand, got *sessionTable, received map[commandID]bool) {
 	for i := range applied {
 		applied[i].term = 0 // depends on the batches of the test
 	}
@@ -137,40 +138,40 @@ func compareOutcome(t *rapid.T, kind string, want *modelTable, applied []applied
 		t.Fatalf("%s: applied\n%v\nwant\n%v", kind, applied, want.applied)
 	}
 	if got.String() != want.String() {
-		t.Fatalf("%s: ledger\n%v\nwant\n%v", kind, got, want)
+		t.Fatalf("%s: session table\n%v\nwant\n%v", kind, got, want)
 	}
 	for id := range want.first {
-		if !heard[id] {
-			t.Fatalf("%s: command %v took effect and the handle never heard of it", kind, id)
+		if !received[id] {
+			t.Fatalf("%s: command %v was applied and had no result", kind, id)
 		}
 	}
 }
 
-// A ledger read back from its records is the ledger that wrote them, also across the point where a whole one is written.
-func TestTheLedgerIsReadBackExactlyAndItsRecordsDoNotPileUp(t *testing.T) {
+// A table decoded from its records equals the table that was encoded, also across a full record.
+func TestSessionRecordsRestoreTheTable(t *testing.T) {
 	l, j := newSessionTable(featureLevel1Limits), new(sessionRecorder)
 	l.register(1, 1, []byte("one"))
 	l.register(2, 2, []byte("two"))
 	changes := []change{{kind: changeRegister, index: 1, node: 1, nonce: []byte("one")}, {kind: changeRegister, index: 2, node: 2, nonce: []byte("two")}}
 	var stored, all []statemachine.SessionRecord
-	wholes, most, afterWhole := 0, 0, false
+	fulls, most, afterFull := 0, 0, false
 	index := uint64(2)
 	for batch := range 12000 {
 		var results [][]byte
 		for range 1 + batch%3 {
 			index++
-			origin := 1 + index%2
+			session := 1 + index%2
 			sequence, lowest := index, index-min(index, 50)
 			if index%7 == 0 {
-				sequence -= 5 // that of an earlier one of the other origin: new, and out of order
+				sequence -= 5 // of an earlier one of the other session: new, and out of order
 			}
 			value := bytes.Repeat([]byte{byte(index)}, int(index%200))
-			verdict, _ := l.admit(l.find(origin), index, sequence, lowest)
-			c := change{kind: changeDuplicate, index: index, session: origin, sequence: sequence, lowestOutstanding: lowest}
-			if verdict == isNew {
+			decision, _ := l.admit(l.find(session), index, sequence, lowest)
+			c := change{kind: changeDuplicate, index: index, session: session, sequence: sequence, lowestOutstanding: lowest}
+			if decision == isNew {
 				c.kind, c.batchPosition = changeApply, len(results)
 				results = append(results, value)
-				l.cacheReply(origin, sequence, value)
+				l.cacheReply(session, sequence, value)
 			}
 			changes = append(changes, c)
 		}
@@ -179,7 +180,7 @@ func TestTheLedgerIsReadBackExactlyAndItsRecordsDoNotPileUp(t *testing.T) {
 		record := statemachine.SessionRecord{Index: u.Put.Index, Data: bytes.Clone(u.Put.Data)}
 		stored, all = append(stored, record), append(all, record)
 		if u.DropBelow > 0 {
-			wholes++
+			fulls++
 			stored = slices.DeleteFunc(stored, func(r statemachine.SessionRecord) bool { return r.Index < u.DropBelow })
 		}
 		size := 0
@@ -187,22 +188,22 @@ func TestTheLedgerIsReadBackExactlyAndItsRecordsDoNotPileUp(t *testing.T) {
 			size += len(r.Data)
 		}
 		most = max(most, size)
-		if batch%997 == 0 || u.DropBelow > 0 || afterWhole {
+		if batch%997 == 0 || u.DropBelow > 0 || afterFull {
 			checkRecovered(t, "the records left", index, stored, l)
-			// Records that should have been dropped and were not do no harm.
+			// Records that should have been deleted do no harm.
 			checkRecovered(t, "all records", index, all, l)
 		}
-		afterWhole = u.DropBelow > 0
+		afterFull = u.DropBelow > 0
 	}
-	if wholes < 3 {
-		t.Errorf("only %d whole records", wholes)
+	if fulls < 3 {
+		t.Errorf("only %d whole records", fulls)
 	}
 	if bound := 2 * minDeltaBytes; most > bound {
 		t.Errorf("records of %d bytes at most, bound %d", most, bound)
 	}
 }
 
-// same reads a ledger back and compares.
+// checkRecovered decodes the records and compares.
 func checkRecovered(t *testing.T, what string, applied uint64, records []statemachine.SessionRecord, want *sessionTable) {
 	t.Helper()
 	back, _, err := recoverSessionTable(applied, records, featureLevel1Limits)
@@ -214,7 +215,7 @@ func checkRecovered(t *testing.T, what string, applied uint64, records []statema
 	}
 }
 
-func TestRecordsThatAreNotWhatWasStoredAreRefused(t *testing.T) {
+func TestDamagedSessionRecordsAreRefused(t *testing.T) {
 	l, j := newSessionTable(smallLimits), new(sessionRecorder)
 	l.register(1, 1, []byte("n"))
 	open := bytes.Clone(j.update(l, 1, []change{{kind: changeRegister, index: 1, node: 1, nonce: []byte("n")}}, nil).Put.Data)
@@ -243,7 +244,7 @@ func TestRecordsThatAreNotWhatWasStoredAreRefused(t *testing.T) {
 	}
 }
 
-func FuzzLedgerRecord(f *testing.F) {
+func FuzzSessionRecord(f *testing.F) {
 	l := newSessionTable(smallLimits)
 	l.register(1, 1, []byte("n"))
 	l.admit(l.find(1), 2, 5, 1)
@@ -261,20 +262,20 @@ func FuzzLedgerRecord(f *testing.F) {
 	})
 }
 
-// Slices that slide through their arrays are easy to get wrong at their ends.
-func TestAnOriginsAnswersAreAsGoodAsASortedList(t *testing.T) {
+// replies slides through its array: the ends are easy to get wrong.
+func TestRepliesBehaveAsASortedList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		o, list, lost := &session{}, []uint64{}, map[uint64]bool{}
+		o, list, evictedValues := &session{}, []uint64{}, map[uint64]bool{}
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
 			switch rapid.IntRange(0, 4).Draw(t, "step") {
 			case 0:
 				o.acknowledgeBelow(o.lowestOutstanding + rapid.Uint64Range(0, 30).Draw(t, "by"))
 				list = slices.DeleteFunc(list, func(s uint64) bool { return s < o.lowestOutstanding })
-				maps.DeleteFunc(lost, func(s uint64, _ bool) bool { return s < o.lowestOutstanding })
+				maps.DeleteFunc(evictedValues, func(s uint64, _ bool) bool { return s < o.lowestOutstanding })
 			case 1:
-				lowest := slices.IndexFunc(list, func(s uint64) bool { return s%5 > 0 && !lost[s] })
+				lowest := slices.IndexFunc(list, func(s uint64) bool { return s%5 > 0 && !evictedValues[s] })
 				if lowest >= 0 {
-					lost[list[lowest]] = true
+					evictedValues[list[lowest]] = true
 					o.evictLowestValue()
 				}
 			default:
@@ -292,22 +293,22 @@ func TestAnOriginsAnswersAreAsGoodAsASortedList(t *testing.T) {
 			bytes := 0
 			for i, a := range o.replies {
 				size := int(a.sequence % 5)
-				if lost[a.sequence] {
+				if evictedValues[a.sequence] {
 					size = 0
 				}
-				if a.sequence != list[i] || len(a.value) != size || (a.state == evicted) != lost[a.sequence] {
+				if a.sequence != list[i] || len(a.value) != size || (a.state == evicted) != evictedValues[a.sequence] {
 					t.Fatalf("%v, want %v", o.replies, list)
 				}
 				bytes += len(a.value)
 			}
 			if len(o.replies) != len(list) || o.valueBytes != bytes {
-				t.Fatalf("%d answers of %d bytes, want %d of %d", len(o.replies), o.valueBytes, len(list), bytes)
+				t.Fatalf("%d replies of %d bytes, want %d of %d", len(o.replies), o.valueBytes, len(list), bytes)
 			}
 		}
 	})
 }
 
-func TestAnOriginInTheSteadyStateAllocatesNothing(t *testing.T) {
+func TestSteadySessionAllocatesNothing(t *testing.T) {
 	for _, outstanding := range []uint64{1, 1000} {
 		t.Run(fmt.Sprint(outstanding), func(t *testing.T) {
 			l := newSessionTable(featureLevel1Limits)

@@ -24,12 +24,12 @@ func applicationFailure(t *testing.T, s *fixture) *actors.ApplicationError {
 	return f
 }
 
-func TestAnApplicationThatFailsStopsTheNodeAndNamesTheCommand(t *testing.T) {
+func TestFailedApplyStopsTheNodeWithTheCommand(t *testing.T) {
 	broken := errors.New("disk on fire")
 	for _, c := range []struct {
 		name string
 		fail func(b *statemachine.Batch) ([][]byte, error)
-		says string
+		text string
 	}{
 		{"an error", func(*statemachine.Batch) ([][]byte, error) { return nil, broken }, "disk on fire"},
 		{"a panic", func(b *statemachine.Batch) ([][]byte, error) { panic(fmt.Sprintf("cannot do %s", b.Commands[0].Data)) }, "panic: cannot do this"},
@@ -41,7 +41,7 @@ func TestAnApplicationThatFailsStopsTheNodeAndNamesTheCommand(t *testing.T) {
 			s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(1, 1, raft.EncodeRegisterSession(nil, 1), commandEntry(1, 1, 1, "this"))})
 			f := applicationFailure(t, s)
 			// sha256("this") begins 1eb79602411ef02c
-			if f.Index != 2 || f.CommandHash != "1eb79602411ef02c" || !strings.Contains(f.Error(), c.says) {
+			if f.Index != 2 || f.CommandHash != "1eb79602411ef02c" || !strings.Contains(f.Error(), c.text) {
 				t.Errorf("%v", f)
 			}
 			if c.name == "an error" && !errors.Is(f, broken) {
@@ -52,14 +52,14 @@ func TestAnApplicationThatFailsStopsTheNodeAndNamesTheCommand(t *testing.T) {
 			}
 			for _, m := range s.takeSessionMessages() {
 				if _, ok := m.(*messages.CommandResults); ok {
-					t.Errorf("the handle heard %v", m)
+					t.Errorf("the Session received %v", m)
 				}
 			}
 		})
 	}
 }
 
-func TestAFaultInABatchOfManySaysAmongWhich(t *testing.T) {
+func TestFailedBatchNamesItsCommands(t *testing.T) {
 	var state *fakeInMemory
 	s := newFixture(t).start(Config{Factory: inMemoryFactory(t, &state, func(b *statemachine.Batch) ([][]byte, error) {
 		if len(b.Commands) == 0 {
@@ -81,7 +81,7 @@ func TestAFaultInABatchOfManySaysAmongWhich(t *testing.T) {
 	}
 }
 
-// failingRecovery is an OnDisk machine that cannot say where it stands.
+// failingRecovery is an OnDisk state machine with a Recover of the test.
 type failingRecovery struct {
 	fakeOnDisk
 	recover func() (uint64, []statemachine.SessionRecord, error)
@@ -89,26 +89,26 @@ type failingRecovery struct {
 
 func (s *failingRecovery) Recover() (uint64, []statemachine.SessionRecord, error) { return s.recover() }
 
-func TestAStateMachineThatCannotBeOpenedStopsTheNode(t *testing.T) {
+func TestFailedOpenStopsTheNode(t *testing.T) {
 	recovering := func(f func() (uint64, []statemachine.SessionRecord, error)) statemachine.Factory {
 		return func() (statemachine.StateMachine, error) { return &failingRecovery{recover: f}, nil }
 	}
 	for name, c := range map[string]struct {
 		factory statemachine.Factory
-		says    string
+		text    string
 	}{
-		"an error":            {func() (statemachine.StateMachine, error) { return nil, errors.New("no such directory") }, "opening the state machine: no such directory"},
-		"a panic":             {func() (statemachine.StateMachine, error) { panic("oh") }, "opening the state machine: panic: oh"},
+		"an error":            {func() (statemachine.StateMachine, error) { return nil, errors.New("no such directory") }, "open the state machine: no such directory"},
+		"a panic":             {func() (statemachine.StateMachine, error) { panic("oh") }, "open the state machine: panic: oh"},
 		"nothing":             {func() (statemachine.StateMachine, error) { return nil, nil }, "returned no state machine"},
-		"a failed recovery":   {recovering(func() (uint64, []statemachine.SessionRecord, error) { return 0, nil, errors.New("bad block") }), "recovering the state machine: bad block"},
-		"a panic in recovery": {recovering(func() (uint64, []statemachine.SessionRecord, error) { panic("oh") }), "recovering the state machine: panic: oh"},
-		"a ledger gone bad": {recovering(func() (uint64, []statemachine.SessionRecord, error) {
+		"a failed recovery":   {recovering(func() (uint64, []statemachine.SessionRecord, error) { return 0, nil, errors.New("bad block") }), "recover the state machine: bad block"},
+		"a panic in recovery": {recovering(func() (uint64, []statemachine.SessionRecord, error) { panic("oh") }), "recover the state machine: panic: oh"},
+		"damaged session records": {recovering(func() (uint64, []statemachine.SessionRecord, error) {
 			return 5, []statemachine.SessionRecord{{Index: 4, Data: []byte{1, 1, 9}}}, nil
-		}), "record at index 4: the ledger of answers cannot be read"},
+		}), "record at index 4: the session records are damaged"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newFixture(t).start(Config{Factory: c.factory})
-			if f := applicationFailure(t, s); f.Index != 0 || !strings.Contains(f.Error(), c.says) {
+			if f := applicationFailure(t, s); f.Index != 0 || !strings.Contains(f.Error(), c.text) {
 				t.Errorf("%v", f)
 			}
 			expectMessages(t, "the Node", s.toNode)
@@ -116,9 +116,9 @@ func TestAStateMachineThatCannotBeOpenedStopsTheNode(t *testing.T) {
 	}
 }
 
-func TestAnOnDiskMachineMustStoreItsLedgerRecordOnce(t *testing.T) {
-	for says, fail := range map[string]func(b *statemachine.Batch) ([][]byte, error){
-		"did not store its ledger record": func(b *statemachine.Batch) ([][]byte, error) { return make([][]byte, len(b.Commands)), nil },
+func TestOnDiskMustStoreItsSessionRecordOnce(t *testing.T) {
+	for text, fail := range map[string]func(b *statemachine.Batch) ([][]byte, error){
+		"did not store its session record": func(b *statemachine.Batch) ([][]byte, error) { return make([][]byte, len(b.Commands)), nil },
 		"called before: true": func(b *statemachine.Batch) ([][]byte, error) {
 			b.SessionUpdate(make([][]byte, 1))
 			b.SessionUpdate(make([][]byte, 1))
@@ -131,13 +131,13 @@ func TestAnOnDiskMachineMustStoreItsLedgerRecordOnce(t *testing.T) {
 	} {
 		s := newFixture(t).start(Config{Factory: func() (statemachine.StateMachine, error) { return &fakeOnDisk{disk: new(fakeDisk), fail: fail}, nil }})
 		s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(1, 1, raft.EncodeRegisterSession(nil, 1), commandEntry(1, 1, 1, "x"))})
-		if f := applicationFailure(t, s); f.Index != 2 || !strings.Contains(f.Error(), says) {
-			t.Errorf("%s: %v", says, f)
+		if f := applicationFailure(t, s); f.Index != 2 || !strings.Contains(f.Error(), text) {
+			t.Errorf("%s: %v", text, f)
 		}
 	}
 }
 
-func TestACommittedEntryThatCannotBeReadStopsTheNode(t *testing.T) {
+func TestUnknownCommittedEntryStopsTheNode(t *testing.T) {
 	s, _ := startWithSession(t)
 	s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(2, 1, []byte{200})})
 	if len(s.Failures) != 1 {

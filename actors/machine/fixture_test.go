@@ -17,19 +17,14 @@ import (
 	"github.com/troupe-raft/troupe/statemachine"
 )
 
-// stage is everything around a Machine: its Node, LogReader and handle, which only write down what they hear, and an
-// environment in which every message is handled before send returns.
+// fixture runs a Machine, and records what it sends to the Node, the LogReader and the Session.
 type fixture struct {
 	*actortest.Env
 	t       testing.TB
-	parent  *actor.PID
-	reader  *actor.PID
-	session *actor.PID
 	pid     *actor.PID
-	machine *Machine // the newest incarnation
+	machine *Machine // of the newest start
 
 	toNode, toReader, toSession []proto.Message
-	views                       []actors.MachineView
 }
 
 const (
@@ -37,90 +32,64 @@ const (
 	incarnation = 3
 )
 
-type spawnMachine struct {
-	limits sessionLimits
-	config Config
-}
-
 func newFixture(t testing.TB) *fixture {
-	s := &fixture{Env: actortest.New(ownNodeID), t: t}
-	s.reader = s.recordMessages(&s.toReader)
-	s.session = s.recordMessages(&s.toSession)
-	s.parent = s.System.Root.Spawn(s.Props(func() actor.Actor {
-		return actor.ReceiveFunc(func(ctx actor.Context) {
-			switch m := ctx.Message().(type) {
-			case *spawnMachine:
-				m.config.Incarnation, m.config.Reader = incarnation, s.reader
-				producer := New(s, m.config)
-				s.pid = ctx.Spawn(s.Props(func() actor.Actor {
-					s.machine = producer().(*Machine)
-					s.machine.limits = m.limits
-					return s.machine
-				}))
-			case *actor.Terminated:
-			case proto.Message:
-				s.toNode = append(s.toNode, m)
-			}
-		})
-	}))
-	return s
+	f := &fixture{Env: actortest.New(ownNodeID), t: t}
+	f.ToSession = func(m proto.Message) { f.toSession = append(f.toSession, m) }
+	return f
 }
 
-func (s *fixture) recordMessages(heard *[]proto.Message) *actor.PID {
-	return s.System.Root.Spawn(s.Props(func() actor.Actor {
-		return actor.ReceiveFunc(func(ctx actor.Context) {
-			if m, ok := ctx.Message().(proto.Message); ok {
-				*heard = append(*heard, m)
-			}
-		})
-	}))
+// start spawns a Machine and clears what was recorded before.
+func (f *fixture) start(config Config) *fixture { return f.startWith(featureLevel1Limits, config) }
+
+func (f *fixture) startWith(l sessionLimits, config Config) *fixture {
+	f.toNode, f.toSession, f.toReader = nil, nil, nil
+	config.Incarnation = incarnation
+	config.Reader = f.Sink("reader", func(m proto.Message) { f.toReader = append(f.toReader, m) })
+	producer := New(f, config)
+	_, f.pid = f.SpawnBelow(actors.MachineName, func() actor.Actor {
+		f.machine = producer().(*Machine)
+		f.machine.limits = l
+		return f.machine
+	}, func(m proto.Message) { f.toNode = append(f.toNode, m) })
+	f.Run()
+	return f
 }
 
-// start spawns a Machine and forgets what was heard before.
-func (s *fixture) start(config Config) *fixture { return s.startWith(featureLevel1Limits, config) }
-
-func (s *fixture) startWith(l sessionLimits, config Config) *fixture {
-	s.toNode, s.toSession, s.toReader = nil, nil, nil
-	s.System.Root.Send(s.parent, &spawnMachine{limits: l, config: config})
-	s.Run()
-	return s
+func (f *fixture) stop() {
+	f.System.Root.Stop(f.pid)
+	f.Run()
 }
 
-func (s *fixture) stop() {
-	s.System.Root.Stop(s.pid)
-	s.Run()
+func (f *fixture) send(m proto.Message) { f.Env.Send(f.pid, m) }
+
+// commit responds to the pending Pull, which there must be.
+func (f *fixture) commit(term uint64, data ...[]byte) {
+	f.t.Helper()
+	f.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(f.pullFrom(), term, data...)})
 }
 
-func (s *fixture) send(m proto.Message) { s.Env.Send(s.pid, m) }
-
-// commit answers the standing Pull, which must be there.
-func (s *fixture) commit(term uint64, data ...[]byte) {
-	s.t.Helper()
-	s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(s.pullFrom(), term, data...)})
-}
-
-// pulled is where the Pull that stands at the Node begins.
-func (s *fixture) pullFrom() uint64 {
-	s.t.Helper()
-	if len(s.toNode) == 0 {
-		s.t.Fatalf("no Pull: failures %v", s.Failures)
+// pullFrom is where the pending Pull begins.
+func (f *fixture) pullFrom() uint64 {
+	f.t.Helper()
+	if len(f.toNode) == 0 {
+		f.t.Fatalf("no Pull: failures %v", f.Failures)
 	}
-	pull, ok := s.toNode[len(s.toNode)-1].(*messages.Pull)
+	pull, ok := f.toNode[len(f.toNode)-1].(*messages.Pull)
 	if !ok {
-		s.t.Fatalf("the Node heard %v last, not a Pull", s.toNode[len(s.toNode)-1])
+		f.t.Fatalf("the Node received %v last, not a Pull", f.toNode[len(f.toNode)-1])
 	}
 	return pull.From
 }
 
-func (s *fixture) takeSessionMessages() []proto.Message {
-	heard := s.toSession
-	s.toSession = nil
-	return heard
+func (f *fixture) takeSessionMessages() []proto.Message {
+	received := f.toSession
+	f.toSession = nil
+	return received
 }
 
-// results are the Results heard since last asked.
-func (s *fixture) takeResults() (all []*messages.CommandResults) {
-	for _, m := range s.takeSessionMessages() {
+// takeResults are the CommandResults since the last call.
+func (f *fixture) takeResults() (all []*messages.CommandResults) {
+	for _, m := range f.takeSessionMessages() {
 		if r, ok := m.(*messages.CommandResults); ok {
 			all = append(all, r)
 		}
@@ -139,33 +108,20 @@ func entriesOf(first, term uint64, data ...[]byte) *messages.Entries {
 	return e
 }
 
-// The environment.
-
-func (s *fixture) Session() *actor.PID            { return s.session }
-func (s *fixture) Observer() actors.StateObserver { return fixtureObserver{fixture: s} }
-
-// fire lets all timers run out that were not stopped.
-func (s *fixture) fireTimers() {
-	timers := s.Timers
-	s.Timers = nil
+// fireTimers fires all timers that were not stopped.
+func (f *fixture) fireTimers() {
+	timers := f.Timers
+	f.Timers = nil
 	for _, timer := range timers {
 		if !timer.Stopped {
-			s.Env.Send(timer.To, timer.Message)
+			f.Env.Send(timer.To, timer.Message)
 		}
 	}
 }
 
-func (s *fixture) lastView() actors.MachineView { return s.views[len(s.views)-1] }
+func (f *fixture) lastView() actors.MachineView { return f.Views.Machines[len(f.Views.Machines)-1] }
 
-// fixtureObserver is what the Machine shows itself to.
-type fixtureObserver struct {
-	actortest.NoObserver
-	fixture *fixture
-}
-
-func (p fixtureObserver) Machine(v actors.MachineView) { p.fixture.views = append(p.fixture.views, v) }
-
-// done is one command as a state machine saw it.
+// appliedCommand is a command that a state machine has applied.
 type appliedCommand struct {
 	index, term uint64
 	data        string
@@ -194,7 +150,7 @@ func (s *fakeInMemory) Apply(b *statemachine.Batch) ([][]byte, error) {
 		return s.fail(b)
 	}
 	if b.SessionUpdate != nil {
-		return nil, errors.New("an InMemory machine is asked to store a ledger")
+		return nil, errors.New("an InMemory state machine has to store no session record")
 	}
 	results := make([][]byte, len(b.Commands))
 	for i, c := range b.Commands {
@@ -212,7 +168,7 @@ func (s *fakeInMemory) Close() error {
 	return nil
 }
 
-// factory makes empty ones, each the successor of the last.
+// inMemoryFactory makes empty state machines, of which one at a time may be open.
 func inMemoryFactory(t testing.TB, newest **fakeInMemory, fail func(b *statemachine.Batch) ([][]byte, error)) statemachine.Factory {
 	open := new(int)
 	return func() (statemachine.StateMachine, error) {

@@ -1,5 +1,5 @@
-// Package machine is the Machine actor: it applies what is committed to the application's state machine, exactly once, and
-// tells the handle what came of it.
+// Package machine holds the Machine, the actor that applies committed entries to the application's
+// state machine and makes each command take effect exactly once.
 package machine
 
 import (
@@ -16,17 +16,32 @@ import (
 
 // Machine applies committed entries.
 //
-//	owns      the application's state machine, appliedIndex, the ledger of answers (ledger.go)
-//	hears     Committed from the Node, ReadLogResponse from the LogReader, Tick from itself
-//	says      MachineReady and Pull to the Node; ReadLog to the LogReader; Results, SessionRegistered, Serving to the handle
-//	persists  nothing itself; an OnDisk state machine stores the ledger's record and Batch.Last with its own changes (E11)
-//	crash     the subtree restarts: the state machine is closed, opened again by the factory, and what it lacks is applied
-//	          again from the log. What an InMemory one lacks is everything. A state machine that fails stops the node
+//	owns        the application's state machine, its applied index, the session table
+//	receives    Committed from the Node, ReadLogResponse from the LogReader, Tick from itself
+//	sends       MachineReady and Pull to the Node; ReadLog to the LogReader;
+//	            CommandResults, SessionRegistered and ReplayComplete to the Session
+//	persists    nothing itself; an OnDisk state machine stores the record of the session table and
+//	            Batch.Last together with its own changes (E11)
+//	on restart  only with the whole node: the state machine is closed and opened again, and what it
+//	            lacks is applied from the log. A failed state machine stops the node
 //
-// It is fed by credit. One Pull stands at the Node at any time that this actor does nothing: "I can take this much from
-// here on". The Node answers as soon as something is committed and on this node's disk, with entries where it has them in
-// memory, else with the index up to which they are to be read from the LogReader, piece by piece. When all is applied the
-// next Pull goes out. A state machine that is slow thus leaves the backlog in the log, and gets it in large batches.
+// # Credit
+//
+// The Machine is the only consumer of committed entries, and may be slower than the log grows. It
+// therefore asks for entries instead of being sent them: a Pull is credit for MaxBatchBytes of
+// entries from one index on. The Node keeps the Pull, and uses it up once when entries are
+// committed and on its own disk (docs/protocol.md P45 to P48):
+//
+//	Machine          Node
+//	Pull(from 8)  →               at most one Pull is outstanding
+//	              ←  Committed    entries 8 … 20 from memory, or "on disk through 900"
+//	apply 8 … 20
+//	Pull(from 21) →               also tells the Node that everything before 21 is applied
+//
+// No entry waits in the Machine's mailbox, so a slow state machine leaves its backlog in the log,
+// and the batches become larger the further it falls behind. If the entries are no longer in
+// memory, the Machine reads the range from the LogReader, piece by piece (see coldRead), and sends
+// its next Pull when it has applied all of it.
 type Machine struct {
 	env    actors.Env
 	config Config
@@ -35,31 +50,31 @@ type Machine struct {
 	ctx  actor.Context // of the message in hand
 	node *actor.PID
 
-	state    statemachine.StateMachine // nil until opened and after it was closed
-	recorder *sessionRecorder          // nil for an InMemory machine: nothing is stored
+	state    statemachine.StateMachine // nil before it is opened and after it is closed
 	sessions *sessionTable
+	recorder *sessionRecorder // nil with an InMemory state machine: nothing is stored
 	applied  uint64
-	serving  bool
+	serving  bool // everything up to config.ReplayThrough is applied
 
 	cold coldRead
 	work batchWork
 }
 
-// Config is what a Machine needs to know beyond its environment.
+// Config configures a Machine.
 type Config struct {
-	// Incarnation of the subtree it lives in.
+	// Incarnation of the node's actors.
 	Incarnation uint64
 	// Reader is the LogReader.
 	Reader *actor.PID
 	// Factory opens the application's state machine.
 	Factory statemachine.Factory
-	// MaxBatchBytes bounds what is applied at a time: the bytes of a Pull and of a piece read. 0: 1 MiB.
+	// MaxBatchBytes bounds the entries that are applied at a time. 0: defaults.MaxBatchBytes.
 	MaxBatchBytes uint64
-	// ReplayThrough is the commit index known at the start: nothing is served before it is applied.
+	// ReplayThrough is the commit index known at the start: no read is served before it is applied.
 	ReplayThrough uint64
 }
 
-// New makes the producer of a Machine, to be spawned by the Node it is to serve.
+// New makes the producer of a Machine, which the Node spawns as its child.
 func New(env actors.Env, config Config) actor.Producer {
 	config.MaxBatchBytes = cmp.Or(config.MaxBatchBytes, defaults.MaxBatchBytes)
 	return func() actor.Actor { return &Machine{env: env, config: config, limits: featureLevel1Limits} }
@@ -67,34 +82,32 @@ func New(env actors.Env, config Config) actor.Producer {
 
 // Receive handles one message.
 func (m *Machine) Receive(ctx actor.Context) {
+	if actors.IsStale(ctx.Message(), m.config.Incarnation) {
+		return
+	}
 	m.ctx = ctx
 	switch msg := ctx.Message().(type) {
 	case *actor.Started:
 		m.open()
 	case *messages.Committed:
-		if msg.Incarnation == m.config.Incarnation {
-			m.committed(msg)
-		}
+		m.committed(msg)
 	case *messages.ReadLogResponse:
-		if msg.Incarnation == m.config.Incarnation {
-			m.receiveRead(msg)
-		}
+		m.receiveRead(msg)
 	case *messages.Tick:
-		if msg.Incarnation == m.config.Incarnation {
-			m.retryRead(msg)
-		}
+		m.retryRead(msg)
 	case *actor.Stopping, *actor.Restarting:
 		m.close()
 	}
 }
 
-// open opens the state machine and says where it stands.
+// open opens the state machine, and reports how far it has applied.
 func (m *Machine) open() {
 	m.node = m.ctx.Parent()
-	m.work.sessionUpdate = m.sessionUpdate // bound once, so that a batch does not allocate it
+	// Bound once: otherwise the method value would be allocated for each batch.
+	m.work.sessionUpdate = m.sessionUpdate
 	state, err := openState(m.config.Factory)
 	if err != nil {
-		panic(&actors.ApplicationError{Err: fmt.Errorf("opening the state machine: %w", err)})
+		panic(&actors.ApplicationError{Err: fmt.Errorf("open the state machine: %w", err)})
 	}
 	m.state = state
 	m.sessions = newSessionTable(m.limits)
@@ -122,8 +135,8 @@ func (m *Machine) recoverOnDisk(state statemachine.OnDisk) {
 		m.sessions, m.recorder, err = recoverSessionTable(applied, records, m.limits)
 	}
 	if err != nil {
-		panic(&actors.ApplicationError{Err: fmt.Errorf("recovering the state machine: %w; where its files are damaged or incomplete, "+
-			"move them away and start the node again: it begins empty, and the log, which is not compacted, brings all back", err)})
+		panic(&actors.ApplicationError{Err: fmt.Errorf("recover the state machine: %w; if its files are damaged or incomplete, "+
+			"move them away and start the node again: it begins empty, and everything is applied again from the log", err)})
 	}
 	m.applied = applied
 }
@@ -133,7 +146,7 @@ func recoverState(state statemachine.OnDisk) (applied uint64, records []statemac
 	return state.Recover()
 }
 
-// pull tells the Node what may come next, and that all before it is applied.
+// pull gives the Node credit for the next batch, and reports that everything before it is applied.
 func (m *Machine) pull() {
 	m.ctx.Send(m.node, &messages.Pull{
 		Incarnation: m.config.Incarnation,
@@ -142,7 +155,8 @@ func (m *Machine) pull() {
 	})
 }
 
-// committed answers the standing Pull. What does not continue where this machine stands answers the Pull of a former one.
+// committed handles the Node's response to the Pull. Entries that do not continue at the applied
+// index answer a Pull of before a restart; they are dropped.
 func (m *Machine) committed(c *messages.Committed) {
 	switch {
 	case m.cold.through != 0:
@@ -155,9 +169,10 @@ func (m *Machine) committed(c *messages.Committed) {
 	}
 }
 
-// reportServing tells the handle, once, that everything is applied which the log knew to be committed at the start: until
-// then even a read that promises nothing could go back behind what this node had shown long before (DESIGN §4, Reads). What
-// it showed at the very last, the log may not have got to write down as committed: behind that a local read may go back.
+// reportServing reports once that everything is applied that the log knew to be committed at the
+// start. Before that, even a local read would go back behind what this member had shown before the
+// restart. What it had shown at the very end may not have been written down as committed; a local
+// read may still go back behind that (docs/protocol.md P58).
 func (m *Machine) reportServing() {
 	if m.serving || m.applied < m.config.ReplayThrough {
 		return
@@ -167,10 +182,9 @@ func (m *Machine) reportServing() {
 	m.env.Log().Info().Uint64("applied", m.applied).Uint64("incarnation", m.config.Incarnation).Msg("state machine ready")
 }
 
-// show lets the probe see the machine as it stands.
 func (m *Machine) publishState() {
-	if probe := m.env.Observer(); probe != nil {
-		probe.Machine(actors.MachineView{
+	if observer := m.env.Observer(); observer != nil {
+		observer.Machine(actors.MachineView{
 			Incarnation:  m.config.Incarnation,
 			Applied:      m.applied,
 			Serving:      m.serving,
@@ -180,8 +194,8 @@ func (m *Machine) publishState() {
 	}
 }
 
-// close closes the state machine, so that there are never two of them. A failure to close is told and changes nothing:
-// what matters is stored with each batch.
+// close closes the state machine, so that two are never open. A failure is logged only: each batch
+// was stored with its own Apply.
 func (m *Machine) close() {
 	m.cold.stop()
 	if m.state == nil {

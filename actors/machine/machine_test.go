@@ -18,16 +18,16 @@ func expectMessages(t *testing.T, what string, got []proto.Message, want ...prot
 	t.Helper()
 	for i := range max(len(got), len(want)) {
 		if i >= len(got) || i >= len(want) || !proto.Equal(got[i], want[i]) {
-			t.Fatalf("%s: heard\n%v\nwant\n%v", what, got, want)
+			t.Fatalf("%s: received\n%v\nwant\n%v", what, got, want)
 		}
 	}
 }
 
-func commandEntry(origin, sequence, lowest uint64, data string) []byte {
-	return raft.EncodeCommand(origin, sequence, lowest, []byte(data))
+func commandEntry(session, sequence, lowest uint64, data string) []byte {
+	return raft.EncodeCommand(session, sequence, lowest, []byte(data))
 }
 
-// startWithSession starts an InMemory machine at which entry 1 has opened origin 1 of this node.
+// startWithSession starts an InMemory state machine; entry 1 has registered session 1 of this node.
 func startWithSession(t *testing.T) (*fixture, **fakeInMemory) {
 	s, state := newFixture(t), new(*fakeInMemory)
 	s.start(Config{Factory: inMemoryFactory(t, state, nil)})
@@ -41,32 +41,32 @@ const (
 	isUnknown  = messages.Outcome_OUTCOME_UNKNOWN
 )
 
-func TestAnEmptyMachineIsReadyServesAndPullsFromTheFirstIndex(t *testing.T) {
+func TestEmptyMachinePullsFromTheFirstIndex(t *testing.T) {
 	var state *fakeInMemory
 	s := newFixture(t).start(Config{Factory: inMemoryFactory(t, &state, nil), MaxBatchBytes: 99})
 	expectMessages(t, "the Node", s.toNode,
 		&messages.MachineReady{Incarnation: incarnation},
 		&messages.Pull{Incarnation: incarnation, From: 1, MaxBytes: 99})
-	expectMessages(t, "the handle", s.takeSessionMessages(), &messages.ReplayComplete{Incarnation: incarnation})
+	expectMessages(t, "the Session", s.takeSessionMessages(), &messages.ReplayComplete{Incarnation: incarnation})
 }
 
-func TestAMachineThatKeepsItsStateGoesOnWhereItStood(t *testing.T) {
+func TestOnDiskMachinePullsAfterItsAppliedIndex(t *testing.T) {
 	d := &fakeDisk{states: []diskState{{last: 41}}}
 	s := newFixture(t).start(Config{Factory: func() (statemachine.StateMachine, error) { return &fakeOnDisk{disk: d}, nil }, ReplayThrough: 41})
 	expectMessages(t, "the Node", s.toNode,
 		&messages.MachineReady{Incarnation: incarnation, Applied: 41},
 		&messages.Pull{Incarnation: incarnation, From: 42, MaxBytes: defaults.MaxBatchBytes})
-	expectMessages(t, "the handle", s.takeSessionMessages(), &messages.ReplayComplete{Incarnation: incarnation, Applied: 41})
+	expectMessages(t, "the Session", s.takeSessionMessages(), &messages.ReplayComplete{Incarnation: incarnation, Applied: 41})
 }
 
-func TestNothingIsServedBeforeTheReplayHasReachedWhatWasCommitted(t *testing.T) {
+func TestServesOnceTheReplayIsComplete(t *testing.T) {
 	var state *fakeInMemory
 	s := newFixture(t).start(Config{Factory: inMemoryFactory(t, &state, nil), ReplayThrough: 3})
 	expectMessages(t, "before", s.takeSessionMessages())
 	s.commit(1, raft.EncodeNoop(), raft.EncodeNoop())
 	expectMessages(t, "at 2", s.takeSessionMessages(), &messages.CommandResults{Incarnation: incarnation, Applied: 2, Term: 1})
 	if s.lastView().Serving {
-		t.Fatal("the view says serving")
+		t.Fatal("the view has Serving")
 	}
 	s.commit(1, raft.EncodeNoop(), raft.EncodeNoop())
 	expectMessages(t, "at 4", s.takeSessionMessages(), &messages.CommandResults{Incarnation: incarnation, Applied: 4, Term: 1},
@@ -78,7 +78,7 @@ func TestNothingIsServedBeforeTheReplayHasReachedWhatWasCommitted(t *testing.T) 
 	}
 }
 
-func TestCommandsAreAppliedInOrderWithTheirTermsAndTheRestIsNotShown(t *testing.T) {
+func TestOnlyCommandsAreAppliedInOrder(t *testing.T) {
 	s, state := startWithSession(t)
 	e := entriesOf(2, 4, commandEntry(1, 1, 1, "a"), raft.EncodeNoop(), commandEntry(1, 2, 1, "b"), raft.EncodeConfiguration(new(messages.Configuration)))
 	e.Runs = append(e.Runs, &messages.TermRun{FirstIndex: 3, Term: 5}, &messages.TermRun{FirstIndex: 4, Term: 9})
@@ -89,12 +89,12 @@ func TestCommandsAreAppliedInOrderWithTheirTermsAndTheRestIsNotShown(t *testing.
 	if (*state).last != 5 || s.pullFrom() != 6 {
 		t.Fatalf("the machine stands at %d, the Pull at %d", (*state).last, s.pullFrom())
 	}
-	expectMessages(t, "the handle", s.takeSessionMessages(), &messages.CommandResults{Incarnation: incarnation, SessionId: 1, Applied: 5, Term: 9,
+	expectMessages(t, "the Session", s.takeSessionMessages(), &messages.CommandResults{Incarnation: incarnation, SessionId: 1, Applied: 5, Term: 9,
 		Sequences: []uint64{1, 2}, Indexes: []uint64{2, 4}, Values: [][]byte{[]byte("2=a"), []byte("4=b")},
 		Outcomes: []messages.Outcome{wasApplied, wasApplied}})
 }
 
-func TestARepeatedCommandGetsTheFirstAnswerAndIsNotAppliedAgain(t *testing.T) {
+func TestRepeatedCommandGetsTheCachedReply(t *testing.T) {
 	s, state := startWithSession(t)
 	again := commandEntry(1, 5, 4, "once")
 	s.commit(1, again, again) // twice in one batch
@@ -102,7 +102,7 @@ func TestARepeatedCommandGetsTheFirstAnswerAndIsNotAppliedAgain(t *testing.T) {
 	for i, r := range s.takeResults() {
 		for k := range r.Sequences {
 			if r.Sequences[k] != 5 || r.Indexes[k] != 2 || string(r.Values[k]) != "2=once" || r.Outcomes[k] != wasApplied {
-				t.Errorf("answer %d of batch %d: %v", k, i, r)
+				t.Errorf("result %d of batch %d: %v", k, i, r)
 			}
 		}
 		if len(r.Sequences) != 2-i {
@@ -114,37 +114,37 @@ func TestARepeatedCommandGetsTheFirstAnswerAndIsNotAppliedAgain(t *testing.T) {
 	}
 }
 
-func TestACommandThatNobodyWaitsForAnyMoreIsIgnored(t *testing.T) {
+func TestAcknowledgedCommandIsDropped(t *testing.T) {
 	s, state := startWithSession(t)
 	s.commit(1, commandEntry(1, 5, 5, "five"))
 	s.takeSessionMessages()
 	s.commit(1, commandEntry(1, 4, 4, "late"))
-	expectMessages(t, "the handle", s.takeSessionMessages(), &messages.CommandResults{Incarnation: incarnation, Applied: 3, Term: 1})
+	expectMessages(t, "the Session", s.takeSessionMessages(), &messages.CommandResults{Incarnation: incarnation, Applied: 3, Term: 1})
 	if len((*state).applied) != 1 {
 		t.Fatalf("applied %v", (*state).applied)
 	}
 }
 
-func TestACommandOfAnUnknownOriginIsNotAppliedAndItsOutcomeIsUnknown(t *testing.T) {
+func TestCommandOfUnknownSessionIsNotApplied(t *testing.T) {
 	s, state := startWithSession(t)
 	s.commit(1, commandEntry(99, 1, 1, "whose?"), raft.EncodeExpireSession(1), commandEntry(1, 2, 2, "after the end"))
-	unknown := func(origin, sequence uint64) proto.Message {
-		return &messages.CommandResults{Incarnation: incarnation, SessionId: origin, Applied: 4, Term: 1, Sequences: []uint64{sequence},
+	unknown := func(session, sequence uint64) proto.Message {
+		return &messages.CommandResults{Incarnation: incarnation, SessionId: session, Applied: 4, Term: 1, Sequences: []uint64{sequence},
 			Indexes: []uint64{0}, Values: [][]byte{nil}, Outcomes: []messages.Outcome{isUnknown}}
 	}
-	expectMessages(t, "the handle", s.takeSessionMessages(), unknown(1, 2), unknown(99, 1))
+	expectMessages(t, "the Session", s.takeSessionMessages(), unknown(1, 2), unknown(99, 1))
 	if len((*state).applied) != 0 {
 		t.Fatalf("applied %v", (*state).applied)
 	}
 }
 
-func TestAnAnswerTooLargeToBeKeptMakesTheRepeatsOutcomeUnknown(t *testing.T) {
+func TestTooLargeReplyIsNotCached(t *testing.T) {
 	s, state := startWithSession(t)
 	large := commandEntry(1, 1, 1, fmt.Sprintf("big:%d", featureLevel1Limits.maxValueBytes+1))
 	fits := commandEntry(1, 2, 1, fmt.Sprintf("big:%d", featureLevel1Limits.maxValueBytes))
 	s.commit(1, large, fits)
 	if r := s.takeResults()[0]; len(r.Values[0]) != featureLevel1Limits.maxValueBytes+1 || r.Outcomes[0] != wasApplied {
-		t.Fatalf("the first time the answer is there: %d bytes, %v", len(r.Values[0]), r.Outcomes)
+		t.Fatalf("the first result has %d bytes, %v", len(r.Values[0]), r.Outcomes)
 	}
 	s.commit(1, large, fits)
 	r := s.takeResults()[0]
@@ -159,7 +159,7 @@ func TestAnAnswerTooLargeToBeKeptMakesTheRepeatsOutcomeUnknown(t *testing.T) {
 	}
 }
 
-func TestABarrierIsAnsweredWhereItStandsAndShownToNobody(t *testing.T) {
+func TestBarrierIsAnsweredAtItsIndex(t *testing.T) {
 	s, state := startWithSession(t)
 	barrier := raft.EncodeBarrier(1, 4, 4)
 	s.commit(3, commandEntry(1, 3, 3, "a"), barrier, raft.EncodeBarrier(9, 1, 1), raft.EncodeRegisterSession(nil, ownNodeID+1), raft.EncodeBarrier(5, 1, 1))
@@ -169,17 +169,17 @@ func TestABarrierIsAnsweredWhereItStandsAndShownToNobody(t *testing.T) {
 		t.Fatalf("%v", results)
 	}
 	if results[1].SessionId != 9 || results[1].Outcomes[0] != isUnknown || results[1].Indexes[0] != 0 {
-		t.Fatalf("of an unknown origin: %v", results[1])
+		t.Fatalf("of an unknown session: %v", results[1])
 	}
 	if len((*state).applied) != 1 {
 		t.Fatalf("applied %v", (*state).applied)
 	}
 }
 
-func TestOnlyTheCommandsOfThisNodesHandleAreToldToIt(t *testing.T) {
+func TestSessionReceivesOnlyItsOwnResults(t *testing.T) {
 	s, state := startWithSession(t)
 	s.commit(1, raft.EncodeRegisterSession([]byte("theirs"), ownNodeID+1), commandEntry(2, 1, 1, "theirs"))
-	expectMessages(t, "the handle", s.takeSessionMessages(),
+	expectMessages(t, "the Session", s.takeSessionMessages(),
 		&messages.SessionRegistered{Incarnation: incarnation, Nonce: []byte("theirs"), SessionId: 2},
 		&messages.CommandResults{Incarnation: incarnation, Applied: 3, Term: 1})
 	if len((*state).applied) != 1 {
@@ -187,7 +187,7 @@ func TestOnlyTheCommandsOfThisNodesHandleAreToldToIt(t *testing.T) {
 	}
 }
 
-func TestTwoOriginsOfOneNodeInABatchAreToldApart(t *testing.T) {
+func TestTwoSessionsOfANodeGetTheirOwnResults(t *testing.T) {
 	s, _ := startWithSession(t)
 	s.commit(1, raft.EncodeRegisterSession([]byte("next"), ownNodeID), commandEntry(2, 1, 1, "a"), commandEntry(1, 7, 7, "b"), commandEntry(2, 2, 1, "c"))
 	results := s.takeResults()
@@ -198,39 +198,39 @@ func TestTwoOriginsOfOneNodeInABatchAreToldApart(t *testing.T) {
 	}
 }
 
-func TestAnOriginOpenedTwiceWithOneNonceIsOneOrigin(t *testing.T) {
+func TestSameNonceRegistersOneSession(t *testing.T) {
 	s, _ := startWithSession(t)
 	open := raft.EncodeRegisterSession([]byte("mine"), ownNodeID)
 	s.commit(1, open)
-	expectMessages(t, "the handle", s.takeSessionMessages(), &messages.SessionRegistered{Incarnation: incarnation, Nonce: []byte("mine"), SessionId: 1},
+	expectMessages(t, "the Session", s.takeSessionMessages(), &messages.SessionRegistered{Incarnation: incarnation, Nonce: []byte("mine"), SessionId: 1},
 		&messages.CommandResults{Incarnation: incarnation, Applied: 2, Term: 1})
 	if s.lastView().Sessions != 1 {
-		t.Fatalf("%d origins", s.lastView().Sessions)
+		t.Fatalf("%d sessions", s.lastView().Sessions)
 	}
 }
 
-func TestE45AMemberThatStartsOverAndOverDisplacesOnlyItsOwnOrigins(t *testing.T) {
+func TestE45MemberEvictsOnlyItsOwnSessions(t *testing.T) {
 	s, _ := startWithSession(t)
 	for i := range 100 {
-		s.commit(1, raft.EncodeRegisterSession(fmt.Appendf(nil, "life %d", i), ownNodeID+1))
+		s.commit(1, raft.EncodeRegisterSession(fmt.Appendf(nil, "start %d", i), ownNodeID+1))
 	}
 	if got, want := s.lastView().Sessions, 1+featureLevel1Limits.sessionsPerNode; got != want {
-		t.Errorf("%d origins, want %d", got, want)
+		t.Errorf("%d sessions, want %d", got, want)
 	}
 	s.takeSessionMessages()
 	s.commit(1, commandEntry(1, 1, 1, "still known"))
 	if r := s.takeResults()[0]; len(r.Outcomes) != 1 || r.Outcomes[0] != wasApplied {
-		t.Errorf("the idle handle's origin was displaced: %v", r)
+		t.Errorf("the idle session was evicted: %v", r)
 	}
 	for i := range uint64(2 * featureLevel1Limits.sessions) {
 		s.commit(1, raft.EncodeRegisterSession([]byte("x"), 1000+i))
 	}
 	if got := s.lastView().Sessions; got != featureLevel1Limits.sessions {
-		t.Errorf("%d origins, want %d", got, featureLevel1Limits.sessions)
+		t.Errorf("%d sessions, want %d", got, featureLevel1Limits.sessions)
 	}
 }
 
-func TestE45TheLedgerIsBoundedWhateverAHandleLeavesOutstanding(t *testing.T) {
+func TestE45SessionTableIsBounded(t *testing.T) {
 	s, state := startWithSession(t)
 	sequence := uint64(0)
 	for range 70 {
@@ -242,10 +242,10 @@ func TestE45TheLedgerIsBoundedWhateverAHandleLeavesOutstanding(t *testing.T) {
 		s.commit(1, batch...)
 	}
 	if got, bound := s.lastView().SessionBytes, uint64(featureLevel1Limits.valueBytesPerSession+featureLevel1Limits.repliesPerSession*replyOverheadBytes); got > bound {
-		t.Errorf("the ledger takes %d bytes, bound %d", got, bound)
+		t.Errorf("the table takes %d bytes, limit %d", got, bound)
 	}
 	s.takeSessionMessages()
-	s.commit(1, commandEntry(1, 1, 1, "forgotten"), commandEntry(1, sequence, 1, "kept"))
+	s.commit(1, commandEntry(1, 1, 1, "evicted"), commandEntry(1, sequence, 1, "cached"))
 	r := s.takeResults()[0]
 	if r.Outcomes[0] != isUnknown || r.Outcomes[1] != wasApplied {
 		t.Errorf("%v", r.Outcomes)
@@ -266,7 +266,7 @@ func TestMessagesOfAnotherIncarnationAreDropped(t *testing.T) {
 	}
 }
 
-func TestAnAnswerToAnEarlierPullIsDropped(t *testing.T) {
+func TestResponseToAnEarlierPullIsDropped(t *testing.T) {
 	s, state := startWithSession(t)
 	for _, first := range []uint64{1, 3} {
 		s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(first, 1, commandEntry(1, 1, 1, "elsewhere"))})
@@ -282,7 +282,7 @@ func TestAnAnswerToAnEarlierPullIsDropped(t *testing.T) {
 	}
 }
 
-func TestAMachineIsClosedWhenItsActorStops(t *testing.T) {
+func TestStopClosesTheStateMachine(t *testing.T) {
 	s, state := startWithSession(t)
 	if *(*state).open != 1 {
 		t.Fatalf("%d open", *(*state).open)
@@ -293,12 +293,13 @@ func TestAMachineIsClosedWhenItsActorStops(t *testing.T) {
 	}
 }
 
-func TestAMachineIsClosedBeforeItsSuccessorIsOpened(t *testing.T) {
-	s, state := startWithSession(t) // its factory counts
+func TestRestartClosesBeforeItOpens(t *testing.T) {
+	s, state := startWithSession(t) // its factory counts the open state machines
 	s.RestartFailed = true
 	former := *state
 	s.send(&messages.Committed{Incarnation: incarnation, OnDiskThrough: 5})
-	s.send(&messages.ReadLogResponse{Incarnation: incarnation, Token: 1, Entries: entriesOf(4, 1, raft.EncodeNoop())}) // not what was asked for
+	// Entries that were not requested.
+	s.send(&messages.ReadLogResponse{Incarnation: incarnation, Token: 1, Entries: entriesOf(4, 1, raft.EncodeNoop())})
 	if len(s.Failures) != 1 || *state == former || *(*state).open != 1 {
 		t.Fatalf("failures %v, %d open", s.Failures, *(*state).open)
 	}
@@ -307,9 +308,9 @@ func TestAMachineIsClosedBeforeItsSuccessorIsOpened(t *testing.T) {
 	}
 }
 
-// The answers of a batch are the only things made anew for it: however many commands it holds, what they cost is a few
-// slices a batch.
-func TestABatchCostsAFewAllocationsHoweverManyCommandsItHolds(t *testing.T) {
+// Only the results of a batch are allocated: a few slices for each batch, however many commands it
+// has.
+func TestAllocationsDoNotGrowWithTheBatch(t *testing.T) {
 	results := make([][]byte, 300)
 	var state *fakeInMemory
 	s := newFixture(t)
@@ -327,11 +328,11 @@ func TestABatchCostsAFewAllocationsHoweverManyCommandsItHolds(t *testing.T) {
 			batches[i] = &messages.Committed{Incarnation: incarnation, Entries: entriesOf(index+1, 1, data...)}
 			index += uint64(n)
 		}
-		s.toSession, s.toNode, s.views = make([]proto.Message, 0, 200), make([]proto.Message, 0, 200), make([]actors.MachineView, 0, 200)
+		s.toSession, s.toNode, s.Views.Machines = make([]proto.Message, 0, 200), make([]proto.Message, 0, 200), make([]actors.MachineView, 0, 200)
 		i := 0
 		return testing.AllocsPerRun(100, func() { s.send(batches[i]); i++ })
 	}
-	measure(300) // the slices grow to their size
+	measure(300) // grows the slices
 	one, many := measure(1), measure(300)
 	t.Logf("%v allocations for a batch of 1, %v for one of 300", one, many)
 	if one > 12 || many > one+1 {
@@ -342,12 +343,12 @@ func TestABatchCostsAFewAllocationsHoweverManyCommandsItHolds(t *testing.T) {
 	}
 }
 
-// What one command costs in the machine itself, alone and in a batch.
+// BenchmarkApply measures a command alone and in a batch.
 func BenchmarkApply(b *testing.B) {
 	for _, n := range []int{1, 256} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s, state, answers := newFixture(b), new(*fakeInMemory), make([][]byte, n)
-			s.start(Config{Factory: inMemoryFactory(b, state, func(b *statemachine.Batch) ([][]byte, error) { return answers[:len(b.Commands)], nil })})
+			s, state, results := newFixture(b), new(*fakeInMemory), make([][]byte, n)
+			s.start(Config{Factory: inMemoryFactory(b, state, func(b *statemachine.Batch) ([][]byte, error) { return results[:len(b.Commands)], nil })})
 			s.commit(1, raft.EncodeRegisterSession([]byte("mine"), ownNodeID))
 			index, sequence, data := uint64(1), uint64(0), make([][]byte, n)
 			b.ReportAllocs()
@@ -357,7 +358,7 @@ func BenchmarkApply(b *testing.B) {
 					data[i] = commandEntry(1, sequence, sequence-min(sequence, 1000), "x")
 				}
 				e := &messages.Entries{First: index + 1, Runs: []*messages.TermRun{{FirstIndex: index + 1, Term: 1}}, Data: data}
-				s.toSession, s.toNode, s.views = s.toSession[:0], s.toNode[:0], s.views[:0]
+				s.toSession, s.toNode, s.Views.Machines = s.toSession[:0], s.toNode[:0], s.Views.Machines[:0]
 				s.send(&messages.Committed{Incarnation: incarnation, Entries: e})
 				index += uint64(n)
 			}

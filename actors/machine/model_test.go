@@ -12,13 +12,13 @@ import (
 	"github.com/troupe-raft/troupe/statemachine"
 )
 
-// modelTable says the same as ledger one entry at a time, with maps and without any batch: exactly-once as one would
-// explain it.
+// modelTable is a simple model of the session table: one entry at a time, with maps, without
+// batches.
 type modelTable struct {
 	limits   sessionLimits
 	sessions map[uint64]*modelSession
 	applied  []appliedCommand
-	// first is, for each command of ownNodeID's origins that took effect, where and with what answer.
+	// first is the first result of each applied command of ownNodeID's sessions.
 	first map[commandID]modelReply
 }
 
@@ -49,8 +49,8 @@ func (n *modelTable) entry(index, term uint64, data []byte) {
 	case raft.KindExpireSession:
 		delete(n.sessions, e.SessionID)
 	case raft.KindCommand:
-		if o := n.sessions[e.SessionID]; o != nil {
-			n.command(o, statemachine.Command{Index: index, Term: term, Data: e.Payload}, commandID{e.SessionID, e.Sequence}, e.LowestOutstanding)
+		if s := n.sessions[e.SessionID]; s != nil {
+			n.command(s, statemachine.Command{Index: index, Term: term, Data: e.Payload}, commandID{e.SessionID, e.Sequence}, e.LowestOutstanding)
 		}
 	}
 }
@@ -59,10 +59,10 @@ func (n *modelTable) open(index, node uint64, nonce string) {
 	if len(nonce) > n.limits.maxNonceBytes {
 		return
 	}
-	same := func(o *modelSession) bool { return o.node == node }
-	for _, o := range n.sessions {
-		if same(o) && o.nonce == nonce {
-			o.lastUsed = index
+	same := func(s *modelSession) bool { return s.node == node }
+	for _, s := range n.sessions {
+		if same(s) && s.nonce == nonce {
+			s.lastUsed = index
 			return
 		}
 	}
@@ -71,12 +71,12 @@ func (n *modelTable) open(index, node uint64, nonce string) {
 	n.sessions[index] = &modelSession{node: node, nonce: nonce, lastUsed: index, replies: map[uint64]modelReply{}}
 }
 
-// evictOldest makes room for one among those that may be at most max.
-func (n *modelTable) evictOldest(max int, among func(o *modelSession) bool) {
+// evictOldest makes room for one more session among those of which there may be max.
+func (n *modelTable) evictOldest(max int, among func(s *modelSession) bool) {
 	byUse := map[uint64]uint64{}
-	for id, o := range n.sessions {
-		if among(o) {
-			byUse[o.lastUsed] = id
+	for id, s := range n.sessions {
+		if among(s) {
+			byUse[s.lastUsed] = id
 		}
 	}
 	if len(byUse) >= max {
@@ -84,35 +84,35 @@ func (n *modelTable) evictOldest(max int, among func(o *modelSession) bool) {
 	}
 }
 
-func (n *modelTable) command(o *modelSession, c statemachine.Command, id commandID, lowest uint64) {
-	o.lastUsed = c.Index
-	o.lowestOutstanding = max(o.lowestOutstanding, lowest)
-	o.cachedFrom = max(o.cachedFrom, o.lowestOutstanding)
-	maps.DeleteFunc(o.replies, func(s uint64, _ modelReply) bool { return s < o.lowestOutstanding })
-	if _, known := o.replies[id.sequence]; known || id.sequence < o.cachedFrom {
+func (n *modelTable) command(s *modelSession, c statemachine.Command, id commandID, lowest uint64) {
+	s.lastUsed = c.Index
+	s.lowestOutstanding = max(s.lowestOutstanding, lowest)
+	s.cachedFrom = max(s.cachedFrom, s.lowestOutstanding)
+	maps.DeleteFunc(s.replies, func(sequence uint64, _ modelReply) bool { return sequence < s.lowestOutstanding })
+	if _, known := s.replies[id.sequence]; known || id.sequence < s.cachedFrom {
 		return
 	}
 	value := string(replyTo(c))
 	n.applied = append(n.applied, appliedCommand{c.Index, c.Term, string(c.Data)})
-	if o.node == ownNodeID {
+	if s.node == ownNodeID {
 		n.first[id] = modelReply{index: c.Index, value: value}
 	}
 	if len(value) > n.limits.maxValueBytes {
-		o.replies[id.sequence] = modelReply{index: c.Index, evicted: true}
+		s.replies[id.sequence] = modelReply{index: c.Index, evicted: true}
 	} else {
-		o.replies[id.sequence] = modelReply{index: c.Index, value: value}
+		s.replies[id.sequence] = modelReply{index: c.Index, value: value}
 	}
-	sequences := slices.Sorted(maps.Keys(o.replies))
+	sequences := slices.Sorted(maps.Keys(s.replies))
 	if len(sequences) > n.limits.repliesPerSession {
-		o.cachedFrom = sequences[0] + 1
-		delete(o.replies, sequences[0])
+		s.cachedFrom = sequences[0] + 1
+		delete(s.replies, sequences[0])
 		sequences = sequences[1:]
 	}
 	total := 0
-	for _, s := range slices.Backward(sequences) { // from the newest, what fits stays
-		a := o.replies[s]
+	for _, sequence := range slices.Backward(sequences) { // from the newest: what fits stays
+		a := s.replies[sequence]
 		if total += len(a.value); total > n.limits.valueBytesPerSession && len(a.value) > 0 {
-			o.replies[s] = modelReply{index: a.index, evicted: true}
+			s.replies[sequence] = modelReply{index: a.index, evicted: true}
 		}
 	}
 }
@@ -120,10 +120,11 @@ func (n *modelTable) command(o *modelSession, c statemachine.Command, id command
 func (n *modelTable) String() string {
 	var b strings.Builder
 	for _, id := range slices.Sorted(maps.Keys(n.sessions)) {
-		o := n.sessions[id]
-		fmt.Fprintf(&b, "origin %d of %d (%q) last used %d watermark %d floor %d\n", id, o.node, o.nonce, o.lastUsed, o.lowestOutstanding, o.cachedFrom)
-		for _, s := range slices.Sorted(maps.Keys(o.replies)) {
-			fmt.Fprintf(&b, "  %d at %d: %q lost %v\n", s, o.replies[s].index, o.replies[s].value, o.replies[s].evicted)
+		s := n.sessions[id]
+		fmt.Fprintf(&b, "session %d of %d (%q) last used %d lowest outstanding %d cached from %d\n", id, s.node, s.nonce, s.lastUsed, s.lowestOutstanding, s.cachedFrom)
+		for _, sequence := range slices.Sorted(maps.Keys(s.replies)) {
+			a := s.replies[sequence]
+			fmt.Fprintf(&b, "  %d at %d: %q evicted %v\n", sequence, a.index, a.value, a.evicted)
 		}
 	}
 	return b.String()
@@ -131,54 +132,55 @@ func (n *modelTable) String() string {
 
 func (l *sessionTable) String() string {
 	var b strings.Builder
-	for _, o := range l.sessions {
-		fmt.Fprintf(&b, "origin %d of %d (%q) last used %d watermark %d floor %d\n", o.id, o.node, o.nonce, o.lastUsed, o.lowestOutstanding, o.cachedFrom)
-		for _, a := range o.replies {
+	for _, s := range l.sessions {
+		fmt.Fprintf(&b, "session %d of %d (%q) last used %d lowest outstanding %d cached from %d\n", s.id, s.node, s.nonce, s.lastUsed, s.lowestOutstanding, s.cachedFrom)
+		for _, a := range s.replies {
 			if a.state == pending {
 				fmt.Fprintf(&b, "  %d at %d: pending\n", a.sequence, a.index)
 				continue
 			}
-			fmt.Fprintf(&b, "  %d at %d: %q lost %v\n", a.sequence, a.index, a.value, a.state == evicted)
+			fmt.Fprintf(&b, "  %d at %d: %q evicted %v\n", a.sequence, a.index, a.value, a.state == evicted)
 		}
 	}
 	return b.String()
 }
 
-// small limits are met soon.
+// smallLimits are reached soon.
 var smallLimits = sessionLimits{sessions: 4, sessionsPerNode: 2, repliesPerSession: 4, valueBytesPerSession: 40, maxValueBytes: 20, maxNonceBytes: 4}
 
-// barriers have sequences from here on in these tests: the index where they stand in the log first, above this.
+// firstBarrierSequence plus the index of its first copy is the sequence of a barrier in these
+// tests.
 const firstBarrierSequence = 1000
 
-// drawLog is a log with everything in it that the ledger must cope with.
+// drawLog draws a log with all kinds of entries, repeated commands and unknown sessions.
 func drawLog(t *rapid.T) [][]byte {
 	var log [][]byte
-	var origins []uint64
+	var sessions []uint64
 	sequence := rapid.Uint64Range(0, 14)
 	for range rapid.IntRange(1, 60).Draw(t, "entries") {
 		index := uint64(len(log)) + 1
 		switch kind := rapid.IntRange(0, 15).Draw(t, "kind"); {
-		case kind == 0 && len(origins) > 0 && rapid.Bool().Draw(t, "barrier"):
-			log = append(log, raft.EncodeBarrier(rapid.SampledFrom(origins).Draw(t, "reader"), firstBarrierSequence+index, 0))
+		case kind == 0 && len(sessions) > 0 && rapid.Bool().Draw(t, "barrier"):
+			log = append(log, raft.EncodeBarrier(rapid.SampledFrom(sessions).Draw(t, "reader"), firstBarrierSequence+index, 0))
 		case kind == 0:
 			log = append(log, raft.EncodeNoop())
-		case kind <= 2 || len(origins) == 0:
+		case kind <= 2 || len(sessions) == 0:
 			nonce := rapid.SampledFrom([]string{"a", "b", "c", "d", "too long"}).Draw(t, "nonce")
 			log = append(log, raft.EncodeRegisterSession([]byte(nonce), rapid.SampledFrom([]uint64{ownNodeID, ownNodeID, 8, 9}).Draw(t, "node")))
-			origins = append(origins, index)
+			sessions = append(sessions, index)
 		case kind == 3:
-			log = append(log, raft.EncodeExpireSession(rapid.SampledFrom(origins).Draw(t, "closed")))
+			log = append(log, raft.EncodeExpireSession(rapid.SampledFrom(sessions).Draw(t, "expired")))
 		case kind <= 6 && len(log) > 0:
 			log = append(log, rapid.SampledFrom(log).Draw(t, "again"))
 		default:
-			origin := rapid.SampledFrom(origins).Draw(t, "origin")
+			session := rapid.SampledFrom(sessions).Draw(t, "session")
 			if kind == 7 {
-				origin++ // most likely none
+				session++ // probably unknown
 			}
 			s := sequence.Draw(t, "sequence")
 			lowest := s - rapid.Uint64Range(0, s).Draw(t, "older outstanding")
 			payload := rapid.SampledFrom([]string{"x", "yyyy", "big:19", "big:20", "big:21", "big:0"}).Draw(t, "command")
-			log = append(log, raft.EncodeCommand(origin, s, lowest, []byte(payload)))
+			log = append(log, raft.EncodeCommand(session, s, lowest, []byte(payload)))
 		}
 	}
 	return log

@@ -10,30 +10,35 @@ import (
 	"github.com/troupe-raft/troupe/statemachine"
 )
 
-// journal writes the ledger down for an OnDisk machine, a record a batch, stored in the same transaction as the batch's
-// changes. So wherever a crash leaves the machine, its ledger stands at the same index.
+// sessionRecorder encodes the session table for an OnDisk state machine: one record for each batch,
+// which the state machine stores in the same transaction as the batch's changes. Wherever a crash
+// leaves the state machine, its session table is at the same index.
 //
-// Most records hold the changes of one batch. Reading back makes the same changes by the same code, on top of what was
-// there. So that records do not pile up, one that holds the whole ledger is written once the changes since the last such
-// take minDeltaBytes and growth times as much as it did; all before it are dropped. Reading back therefore never takes more
-// than a small multiple of the ledger, and at most one byte in growth is written for it beside the changes.
+// Most records are deltas: the changes of one batch. A recovery reads all records and makes the
+// same changes with the same code. A full record has the whole table and replaces all records
+// before it. It is written when the deltas since the last full record are maxDeltaRecords, or have
+// more bytes than minDeltaBytes and than deltaGrowth times the full record. So a recovery reads at
+// most a small multiple of the table, and full records add at most one byte for every deltaGrowth
+// bytes of deltas.
 //
-//	record    version 1 | kind | …
-//	changes   { change } …
-//	  open    1 | index | node | length | nonce
-//	  close   2 | origin
-//	  repeat  3 | index | origin | sequence | lowestOutstanding            nothing was applied
-//	  apply   4 | index | origin | sequence | lowestOutstanding | length | value
-//	  large   5 | index | origin | sequence | lowestOutstanding            applied, the value was too large to keep
-//	whole     count, { id | node | lastUsed | watermark | floor | length | nonce | count, { answer } … } …
-//	  answer  sequence | index | state | (kept:) length | value
+//	record       version 1 | kind | …
+//	delta (1)    { change } …
+//	  register   1 | index | node | length | nonce
+//	  expire     2 | index | session
+//	  duplicate  3 | index | session | sequence | lowestOutstanding     not applied
+//	  apply      4 | index | session | sequence | lowestOutstanding | length | value
+//	  uncached   5 | index | session | sequence | lowestOutstanding     applied, value too large
+//	full (2)     count, { id | node | lastUsed | lowestOutstanding | cachedFrom | length | nonce |
+//	             count, { reply } … } …
+//	  reply      sequence | index | state | (cached:) length | value
 //
-// All numbers are uvarints; an index in changes is the distance from the one before.
+// All numbers are uvarints; the index of a change is the distance from the index of the change
+// before it.
 type sessionRecorder struct {
 	buffer       []byte
-	fullBytes    int // of the last whole record
-	deltaRecords int // records since
-	deltaBytes   int // of those
+	fullBytes    int // of the last full record
+	deltaRecords int // since then
+	deltaBytes   int
 }
 
 const (
@@ -57,7 +62,7 @@ const (
 	changeApplyUncached changeKind = 5
 )
 
-// change is an entry that concerns the ledger.
+// change is the effect of one entry on the session table.
 type change struct {
 	kind              changeKind
 	index             uint64
@@ -66,27 +71,28 @@ type change struct {
 	session           uint64
 	sequence          uint64
 	lowestOutstanding uint64
-	batchPosition     int // of an apply: its place in the batch
+	batchPosition     int // of the command, if the kind is changeApply
 }
 
-// update makes the record of a batch. The ledger has been changed already. The record's bytes are good until the next call.
-func (j *sessionRecorder) update(l *sessionTable, last uint64, changes []change, results [][]byte) statemachine.SessionUpdate {
+// update makes the record of a batch whose changes are in the table already. Its bytes are valid
+// until the next call.
+func (w *sessionRecorder) update(t *sessionTable, last uint64, changes []change, results [][]byte) statemachine.SessionUpdate {
 	if len(changes) == 0 {
 		return statemachine.SessionUpdate{}
 	}
-	if j.deltaRecords >= maxDeltaRecords || j.deltaBytes > max(minDeltaBytes, deltaGrowth*j.fullBytes) {
-		j.buffer = appendFull(append(j.buffer[:0], recordVersion, recordFull), l)
-		j.fullBytes, j.deltaRecords, j.deltaBytes = len(j.buffer), 0, 0
-		return statemachine.SessionUpdate{DropBelow: last, Put: statemachine.SessionRecord{Index: last, Data: j.buffer}}
+	if w.deltaRecords >= maxDeltaRecords || w.deltaBytes > max(minDeltaBytes, deltaGrowth*w.fullBytes) {
+		w.buffer = appendFull(append(w.buffer[:0], recordVersion, recordFull), t)
+		w.fullBytes, w.deltaRecords, w.deltaBytes = len(w.buffer), 0, 0
+		return statemachine.SessionUpdate{DropBelow: last, Put: statemachine.SessionRecord{Index: last, Data: w.buffer}}
 	}
-	b := append(j.buffer[:0], recordVersion, recordDelta)
+	b := append(w.buffer[:0], recordVersion, recordDelta)
 	previous := uint64(0)
 	for _, c := range changes {
-		b = appendChange(b, c, previous, l.limits, results)
+		b = appendChange(b, c, previous, t.limits, results)
 		previous = c.index
 	}
-	j.buffer = b
-	j.deltaRecords, j.deltaBytes = j.deltaRecords+1, j.deltaBytes+len(b)
+	w.buffer = b
+	w.deltaRecords, w.deltaBytes = w.deltaRecords+1, w.deltaBytes+len(b)
 	return statemachine.SessionUpdate{Put: statemachine.SessionRecord{Index: last, Data: b}}
 }
 
@@ -119,62 +125,63 @@ func appendBytes(b, data []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(data))), data...)
 }
 
-// appendFull writes the whole ledger. Between batches no answer is pending, so the same ledger gives the same bytes.
-func appendFull(b []byte, l *sessionTable) []byte {
-	b = binary.AppendUvarint(b, uint64(len(l.sessions)))
-	for _, o := range l.sessions {
-		for _, number := range []uint64{o.id, o.node, o.lastUsed, o.lowestOutstanding, o.cachedFrom} {
+// appendFull encodes the whole table. No reply is pending between batches, so equal tables have
+// equal bytes.
+func appendFull(b []byte, t *sessionTable) []byte {
+	b = binary.AppendUvarint(b, uint64(len(t.sessions)))
+	for _, s := range t.sessions {
+		for _, number := range []uint64{s.id, s.node, s.lastUsed, s.lowestOutstanding, s.cachedFrom} {
 			b = binary.AppendUvarint(b, number)
 		}
-		b = appendBytes(b, o.nonce)
-		b = binary.AppendUvarint(b, uint64(len(o.replies)))
-		for _, a := range o.replies {
-			b = binary.AppendUvarint(b, a.sequence)
-			b = binary.AppendUvarint(b, a.index)
-			b = append(b, byte(a.state))
-			if a.state == cached {
-				b = appendBytes(b, a.value)
+		b = appendBytes(b, s.nonce)
+		b = binary.AppendUvarint(b, uint64(len(s.replies)))
+		for _, reply := range s.replies {
+			b = binary.AppendUvarint(b, reply.sequence)
+			b = binary.AppendUvarint(b, reply.index)
+			b = append(b, byte(reply.state))
+			if reply.state == cached {
+				b = appendBytes(b, reply.value)
 			}
 		}
 	}
 	return b
 }
 
-// errBadRecord says that the ledger's records are not what was stored.
-var errBadRecord = errors.New("the ledger of answers cannot be read")
+// errBadRecord: the session records are not those that were stored.
+var errBadRecord = errors.New("the session records are damaged")
 
-// recoverSessionTable reads the ledger back as it stood at index applied.
+// recoverSessionTable decodes the table as it was at the applied index.
 func recoverSessionTable(applied uint64, records []statemachine.SessionRecord, l sessionLimits) (*sessionTable, *sessionRecorder, error) {
 	records = slices.Clone(records)
 	slices.SortFunc(records, func(a, b statemachine.SessionRecord) int { return cmp.Compare(a.Index, b.Index) })
-	ledger, journal := newSessionTable(l), new(sessionRecorder)
+	table, recorder := newSessionTable(l), new(sessionRecorder)
 	for i, r := range records {
 		if r.Index > applied || i > 0 && r.Index == records[i-1].Index {
 			return nil, nil, fmt.Errorf("%w: a record at index %d of a state machine that has applied %d, the one before at %d",
 				errBadRecord, r.Index, applied, records[max(i-1, 0)].Index)
 		}
-		if err := journal.read(ledger, r.Data); err != nil {
+		if err := recorder.read(table, r.Data); err != nil {
 			return nil, nil, fmt.Errorf("record at index %d: %w", r.Index, err)
 		}
 	}
-	return ledger, journal, nil
+	return table, recorder, nil
 }
 
-// read takes a record up into the ledger.
-func (j *sessionRecorder) read(l *sessionTable, data []byte) error {
+// read applies one record to the table.
+func (w *sessionRecorder) read(t *sessionTable, data []byte) error {
 	if len(data) < 2 || data[0] != recordVersion {
 		return fmt.Errorf("%w: %d bytes of an unknown version", errBadRecord, len(data))
 	}
 	r := recordReader{rest: data[2:]}
 	switch data[1] {
 	case recordFull:
-		r.readFull(l)
-		j.fullBytes, j.deltaRecords, j.deltaBytes = len(data), 0, 0
+		r.readFull(t)
+		w.fullBytes, w.deltaRecords, w.deltaBytes = len(data), 0, 0
 	case recordDelta:
 		for index := uint64(0); len(r.rest) > 0 && !r.bad; {
-			index = r.replayChange(l, index)
+			index = r.replayChange(t, index)
 		}
-		j.deltaRecords, j.deltaBytes = j.deltaRecords+1, j.deltaBytes+len(data)
+		w.deltaRecords, w.deltaBytes = w.deltaRecords+1, w.deltaBytes+len(data)
 	default:
 		r.bad = true
 	}
@@ -184,7 +191,8 @@ func (j *sessionRecorder) read(l *sessionTable, data []byte) error {
 	return nil
 }
 
-// recordReader takes values off the front of a record. Once something is wrong it is bad, and gives zeros.
+// recordReader decodes values from the front of a record. After an error it is bad and returns
+// zeros.
 type recordReader struct {
 	rest []byte
 	bad  bool
@@ -210,7 +218,7 @@ func (r *recordReader) byte() byte {
 	return b
 }
 
-// bytes gives a copy: a kept answer must not hold on to the record it came in.
+// bytes returns a copy, so that a cached reply does not keep the whole record in memory.
 func (r *recordReader) bytes() []byte {
 	n := r.uvarint()
 	if n > uint64(len(r.rest)) {
@@ -222,18 +230,19 @@ func (r *recordReader) bytes() []byte {
 	return data
 }
 
-// change makes one change again and returns its index. The ledger must decide as it did then.
-func (r *recordReader) replayChange(l *sessionTable, previous uint64) (index uint64) {
+// replayChange makes one change again and returns its index. The table must decide as it did the
+// first time.
+func (r *recordReader) replayChange(t *sessionTable, previous uint64) (index uint64) {
 	kind := changeKind(r.byte())
 	index = previous + r.uvarint()
 	switch kind {
 	case changeRegister:
 		node, nonce := r.uvarint(), r.bytes()
-		r.bad = r.bad || l.register(index, node, nonce) == 0
+		r.bad = r.bad || t.register(index, node, nonce) == 0
 		return index
 	case changeExpire:
-		origin := r.uvarint()
-		r.bad = r.bad || !l.expire(origin)
+		id := r.uvarint()
+		r.bad = r.bad || !t.expire(id)
 		return index
 	case changeDuplicate, changeApply, changeApplyUncached:
 	default:
@@ -241,39 +250,39 @@ func (r *recordReader) replayChange(l *sessionTable, previous uint64) (index uin
 		return index
 	}
 	id, sequence, lowest := r.uvarint(), r.uvarint(), r.uvarint()
-	o := l.find(id)
-	if r.bad || o == nil {
+	s := t.find(id)
+	if r.bad || s == nil {
 		r.bad = true
 		return index
 	}
-	verdict, _ := l.admit(o, index, sequence, lowest)
+	decision, _ := t.admit(s, index, sequence, lowest)
 	switch kind {
 	case changeApply:
-		l.cacheReply(id, sequence, r.bytes())
+		t.cacheReply(id, sequence, r.bytes())
 	case changeApplyUncached:
-		l.dropValue(o, sequence)
+		s.dropValue(sequence)
 	}
-	r.bad = r.bad || (verdict == isNew) == (kind == changeDuplicate)
+	r.bad = r.bad || (decision == isNew) == (kind == changeDuplicate)
 	return index
 }
 
-// whole replaces the ledger by what the record holds.
-func (r *recordReader) readFull(l *sessionTable) {
-	l.sessions, l.lastFound = nil, nil
+// readFull replaces the table by the one in the record.
+func (r *recordReader) readFull(t *sessionTable) {
+	t.sessions, t.lastFound = nil, nil
 	for count := r.uvarint(); count > 0 && !r.bad; count-- {
-		o := &session{id: r.uvarint(), node: r.uvarint(), lastUsed: r.uvarint(), lowestOutstanding: r.uvarint(), cachedFrom: r.uvarint()}
-		o.nonce = r.bytes()
-		for answers := r.uvarint(); answers > 0 && !r.bad; answers-- {
-			n := len(o.replies)
-			o.insert(n, cachedReply{sequence: r.uvarint(), index: r.uvarint(), state: replyState(r.byte())})
-			a := o.replies[n]
-			r.bad = r.bad || a.state != cached && a.state != evicted || a.sequence < o.cachedFrom || n > 0 && a.sequence <= o.replies[n-1].sequence
-			if a.state == cached {
-				o.setValue(n, r.bytes())
+		s := &session{id: r.uvarint(), node: r.uvarint(), lastUsed: r.uvarint(), lowestOutstanding: r.uvarint(), cachedFrom: r.uvarint()}
+		s.nonce = r.bytes()
+		for replies := r.uvarint(); replies > 0 && !r.bad; replies-- {
+			n := len(s.replies)
+			s.insert(n, cachedReply{sequence: r.uvarint(), index: r.uvarint(), state: replyState(r.byte())})
+			reply := s.replies[n]
+			r.bad = r.bad || reply.state != cached && reply.state != evicted || reply.sequence < s.cachedFrom || n > 0 && reply.sequence <= s.replies[n-1].sequence
+			if reply.state == cached {
+				s.setValue(n, r.bytes())
 			}
 		}
-		n := len(l.sessions)
-		r.bad = r.bad || o.cachedFrom < o.lowestOutstanding || n > 0 && o.id <= l.sessions[n-1].id
-		l.sessions = append(l.sessions, o)
+		n := len(t.sessions)
+		r.bad = r.bad || s.cachedFrom < s.lowestOutstanding || n > 0 && s.id <= t.sessions[n-1].id
+		t.sessions = append(t.sessions, s)
 	}
 }

@@ -7,26 +7,26 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// delivery is an answer on its way to the handle: the result of a command of this batch, or one that was kept.
+// delivery is a reply to a command of this node's Session: a result of this batch, or a cached one.
 type delivery struct {
 	commandID
 	index         uint64
-	batchPosition int // its place in the batch; none where value holds the answer
+	batchPosition int // of the command; notInBatch if value has the result
 	value         []byte
 	outcome       messages.Outcome
 }
 
-// none is the place of a command that is not in the batch.
+// notInBatch is the position of a command that is not in the batch.
 const notInBatch = -1
 
-// deliver tells the handle what came of its commands: one message an origin, of which there is one in all but the rarest
-// batches. Where none of the batch was its own, an empty message still says how far this node has applied, since readers
-// may wait for that.
+// deliver sends the replies to the Session, in one message for each session id; there is more than
+// one only around a registration. A batch without replies is reported by an empty message, because
+// reads wait for the applied index.
 func (m *Machine) deliver(results [][]byte, term uint64) {
 	all := m.work.deliveries
-	byOrigin := func(a, b delivery) int { return cmp.Compare(a.session, b.session) }
-	if !slices.IsSortedFunc(all, byOrigin) {
-		slices.SortStableFunc(all, byOrigin)
+	bySession := func(a, b delivery) int { return cmp.Compare(a.session, b.session) }
+	if !slices.IsSortedFunc(all, bySession) {
+		slices.SortStableFunc(all, bySession)
 	}
 	for {
 		n := 0

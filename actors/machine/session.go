@@ -1,108 +1,128 @@
 package machine
 
-// origin is what is known of one handle's life. See ledger.
+// session is one client session. See sessionTable.
 type session struct {
 	id                uint64
-	node              uint64
+	node              uint64 // that registered it
 	nonce             []byte
-	lastUsed          uint64 // the index of the last entry that concerned it
+	lastUsed          uint64 // the index of the last entry of the session
 	lowestOutstanding uint64
 	cachedFrom        uint64
 	replies           []cachedReply
-	valueBytes        int           // of the kept values
-	array             []cachedReply // the array that answers is a part of
-	evictFrom         uint64        // no answer below this sequence has bytes; where to look for one that can give way
+	array             []cachedReply // of which replies is a part
+	valueBytes        int           // of all cached values
+	evictFrom         uint64        // no reply below this sequence has a value of any bytes
 }
 
 type replyState byte
 
 const (
-	pending replyState = iota // applied in the batch in hand
+	pending replyState = iota // applied in the present batch
 	cached
-	evicted // applied, but the value is gone
+	evicted // applied, but without the value
 )
 
-// answer tells that a sequence was applied, and what came of it.
+// cachedReply is the result of an applied command.
 type cachedReply struct {
 	sequence      uint64
-	index         uint64 // of the entry that took effect
+	index         uint64 // of the entry that was applied
 	value         []byte
-	batchPosition int // place in the batch while pending
+	batchPosition int // of the command, while pending
 	state         replyState
 }
 
-// raise moves the watermark up: the answers below it are not waited for.
-func (o *session) acknowledgeBelow(watermark uint64) {
-	if watermark <= o.lowestOutstanding {
+// acknowledgeBelow removes the replies that the client has received.
+func (s *session) acknowledgeBelow(sequence uint64) {
+	if sequence <= s.lowestOutstanding {
 		return
 	}
-	o.lowestOutstanding = watermark
-	o.cachedFrom = max(o.cachedFrom, watermark)
+	s.lowestOutstanding = sequence
+	s.cachedFrom = max(s.cachedFrom, sequence)
 	n := 0
-	for n < len(o.replies) && o.replies[n].sequence < watermark {
+	for n < len(s.replies) && s.replies[n].sequence < sequence {
 		n++
 	}
-	o.removeLowest(n)
+	s.removeLowest(n)
 }
 
-// search finds a sequence, or the place where it belongs. Sequences come nearly in order, so it is sought from the end.
-func (o *session) search(sequence uint64) (at int, found bool) {
-	low, high := 0, len(o.replies)
-	if high > 0 && o.replies[high-1].sequence < sequence {
+// search finds the position of a sequence, or the one where it belongs. Most sequences belong at
+// the end.
+func (s *session) search(sequence uint64) (at int, found bool) {
+	low, high := 0, len(s.replies)
+	if high > 0 && s.replies[high-1].sequence < sequence {
 		return high, false
 	}
 	for low < high {
 		middle := int(uint(low+high) >> 1)
-		if o.replies[middle].sequence < sequence {
+		if s.replies[middle].sequence < sequence {
 			low = middle + 1
 		} else {
 			high = middle
 		}
 	}
-	return low, low < len(o.replies) && o.replies[low].sequence == sequence
+	return low, low < len(s.replies) && s.replies[low].sequence == sequence
 }
 
-// insert lists an answer. answers slides through its array: what is dropped at the front leaves room that is taken back
-// when the end is reached, so that an origin in the steady state allocates nothing.
-func (o *session) insert(at int, a cachedReply) {
-	if n := len(o.replies); n == cap(o.replies) {
-		if full, waste := 2*n >= len(o.array), len(o.array) > 1024 && 16*n < len(o.array); full || waste {
-			o.array = make([]cachedReply, max(4*n, 16))
+// insert adds a reply. replies slides through its array:
+//
+//	array   [ - - - 14 15 16 17 ]    - was removed at the front
+//
+// When it reaches the end it is copied back to the front, so that a session with a steady number of
+// outstanding commands allocates nothing.
+func (s *session) insert(at int, reply cachedReply) {
+	if n := len(s.replies); n == cap(s.replies) {
+		if full, waste := 2*n >= len(s.array), len(s.array) > 1024 && 16*n < len(s.array); full || waste {
+			s.array = make([]cachedReply, max(4*n, 16))
 		}
-		copy(o.array, o.replies)
-		clear(o.array[n:])
-		o.replies = o.array[:n]
+		copy(s.array, s.replies)
+		clear(s.array[n:])
+		s.replies = s.array[:n]
 	}
-	o.replies = o.replies[:len(o.replies)+1]
-	copy(o.replies[at+1:], o.replies[at:])
-	o.replies[at] = a
+	s.replies = s.replies[:len(s.replies)+1]
+	copy(s.replies[at+1:], s.replies[at:])
+	s.replies[at] = reply
 }
 
-// keep gives the answer at a place its value.
-func (o *session) setValue(at int, value []byte) {
-	a := &o.replies[at]
-	a.state, a.value = cached, value
-	o.valueBytes += len(value)
-	o.evictFrom = min(o.evictFrom, a.sequence)
+// setBatchPosition notes the position in the batch of the command that a pending reply belongs to.
+func (s *session) setBatchPosition(sequence uint64, position int) {
+	if at, found := s.search(sequence); found {
+		s.replies[at].batchPosition = position
+	}
 }
 
-// evictLowestValue takes the value from the lowest answer that has any bytes. There must be one.
-func (o *session) evictLowestValue() {
-	at, _ := o.search(o.evictFrom)
-	for len(o.replies[at].value) == 0 {
+// dropValue marks a reply as evicted whose value is too large to cache.
+func (s *session) dropValue(sequence uint64) {
+	if at, found := s.search(sequence); found {
+		s.replies[at].state = evicted
+	}
+}
+
+// setValue sets the value of the reply at a position.
+func (s *session) setValue(at int, value []byte) {
+	reply := &s.replies[at]
+	reply.state, reply.value = cached, value
+	s.valueBytes += len(value)
+	s.evictFrom = min(s.evictFrom, reply.sequence)
+}
+
+// evictLowestValue evicts the value of the lowest reply that has one of any bytes. There must be
+// one.
+func (s *session) evictLowestValue() {
+	at, _ := s.search(s.evictFrom)
+	for len(s.replies[at].value) == 0 {
 		at++
 	}
-	a := &o.replies[at]
-	o.valueBytes -= len(a.value)
-	o.evictFrom = a.sequence + 1
-	a.state, a.value = evicted, nil
+	reply := &s.replies[at]
+	s.valueBytes -= len(reply.value)
+	s.evictFrom = reply.sequence + 1
+	reply.state, reply.value = evicted, nil
 }
 
-// drop forgets the n lowest answers.
-func (o *session) removeLowest(n int) {
-	for i := range o.replies[:n] {
-		o.valueBytes -= len(o.replies[i].value)
-		o.replies[i].value = nil
+// removeLowest removes the n lowest replies.
+func (s *session) removeLowest(n int) {
+	for i := range s.replies[:n] {
+		s.valueBytes -= len(s.replies[i].value)
+		s.replies[i].value = nil
 	}
-	o.replies = o.replies[n:]
+	s.replies = s.replies[n:]
 }

@@ -2,44 +2,56 @@ package machine
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"slices"
 )
 
-// ledger is what makes a command take effect exactly once, however often it is proposed (DESIGN §4, "Exactly once"). A
-// handle that hears nothing of a command, because the leader died or a message was lost, proposes the very same entry
-// again, and the log may hold it any number of times. The first one counts; for the others the ledger has the answer.
+// sessionTable makes each command take effect exactly once, however often it is in the log
+// (dissertation §6.3, docs/protocol.md P60 to P64).
 //
-// The ledger is replicated state: it changes only by entries of the log and the results of applying them, in their order,
-// so it is the same on all members at the same index, whatever batches they apply in. That goes for its bounds too, which
-// are therefore constants of the feature level and not configuration.
+// A client whose proposal gets no reply cannot know whether it was committed: the proposal may be
+// lost, or only the reply. So it proposes the same entry again, and the log may hold it several
+// times. The first copy is applied. For the others the table has the reply.
 //
-// An origin, one handle's life, is opened by an entry and named by its index. Of each origin is known:
+// The client is a Session (internal/session). It registers by an entry of the log, and the index of
+// that entry is its session id. It numbers its commands, and each command also carries the lowest
+// sequence number whose reply is still outstanding. This is what the table keeps of a session, by
+// sequence number:
 //
-//	sequences   … 11 12 13 │ 14 15 16 17 │ 18 19 20 21 …
-//	                       │             └ floor: from here on every applied command is listed with its answer; what is
-//	                       │               not listed is new
-//	                       └ watermark: the lowest sequence that the handle still waits for, as its commands told
+//	acknowledged  │ evicted     │ cached
+//	… 11 12 13    │ 14 15 16 17 │ 18 19 20 21 …
+//	               │             │
+//	               │             cachedFrom: from here on, every applied command has a cachedReply,
+//	               │                         and a command without one is new
+//	               lowestOutstanding
 //
-// Below the watermark nobody waits any more. Between watermark and floor answers had to be dropped for their number: a
-// command that comes again from there is not applied, and its outcome is unknown. Normally the floor is the watermark.
-// A listed answer may have lost its value, because it or all of them were too large: the same holds for it.
+// The client has the replies below lowestOutstanding, so they are removed. Usually cachedFrom
+// equals lowestOutstanding. It is higher if a session had more replies outstanding than the limit:
+// then the lowest were evicted, and a command that comes again from there is not applied; its
+// outcome is unknown. The value of a cached reply may be evicted alone, if it or all values
+// together were too large, with the same result for that command.
 //
-// Invariant: origins ascend by id. An origin's answers ascend by sequence, all at or above floor ≥ watermark; the bytes of
-// their values are within the limit.
+// The table is replicated state: it changes only by entries and their results, in the order of the
+// log. It is the same on every member at the same index, in whatever batches they applied the log.
+// Its limits are part of that, so they are constants of the feature level and cannot be configured.
+//
+// Invariants: sessions ascend by id. The replies of a session ascend by sequence, and none is below
+// cachedFrom, which is at least lowestOutstanding. The values of a session are within its limit of
+// bytes.
 type sessionTable struct {
 	limits    sessionLimits
 	sessions  []*session
-	lastFound *session // the one asked for last
+	lastFound *session // of the last call of find
 }
 
-// limits bound the ledger. All members must have the same.
+// sessionLimits bound the session table. They are the same on all members.
 type sessionLimits struct {
-	sessions             int // in all; the least recently used gives way
-	sessionsPerNode      int // so that a member that starts over and over displaces its own origins, not those of the others
-	repliesPerSession    int // of an origin
-	valueBytesPerSession int // of the values of an origin's answers
-	maxValueBytes        int // of one value
+	sessions             int // of the table; the least recently used is evicted
+	sessionsPerNode      int // a member that restarts often evicts its own sessions only
+	repliesPerSession    int
+	valueBytesPerSession int
+	maxValueBytes        int // of one reply
 	maxNonceBytes        int
 }
 
@@ -52,176 +64,156 @@ var featureLevel1Limits = sessionLimits{
 	maxNonceBytes:        64,
 }
 
-// verdict is what the ledger knows of a command.
+// decision is what the session table decides about a command.
 type decision int
 
 const (
-	// isNew: to be applied. An answer is listed for it, which waits for its value.
+	// isNew: apply it. It has a pending reply, which waits for its value.
 	isNew decision = iota
-	// isPending: it is in the batch in hand already.
+	// isPending: it is in the present batch already, and gets the same reply.
 	isPending
-	// isCached: it was applied, and this is the answer.
+	// isCached: it was applied, and the reply is cached.
 	isCached
-	// isEvicted: it may have been applied, but the answer is gone. Not to be applied.
+	// isEvicted: it may have been applied, but the reply is evicted. Do not apply it.
 	isEvicted
-	// isAcknowledged: nobody waits for it any more. Not to be applied.
+	// isAcknowledged: the client has the reply. Do not apply it.
 	isAcknowledged
 )
 
 func newSessionTable(l sessionLimits) *sessionTable { return &sessionTable{limits: l} }
 
-// find returns the origin, nil where it is not known: never opened, closed, or displaced.
-func (l *sessionTable) find(id uint64) *session {
-	if l.lastFound != nil && l.lastFound.id == id {
-		return l.lastFound
+// find returns a session; nil if it was never registered, or has expired or been evicted.
+func (t *sessionTable) find(id uint64) *session {
+	if t.lastFound != nil && t.lastFound.id == id {
+		return t.lastFound
 	}
-	at, found := l.search(id)
+	at, found := t.search(id)
 	if !found {
 		return nil
 	}
-	l.lastFound = l.sessions[at]
-	return l.lastFound
+	t.lastFound = t.sessions[at]
+	return t.lastFound
 }
 
-func (l *sessionTable) search(id uint64) (at int, found bool) {
-	return slices.BinarySearchFunc(l.sessions, id, func(o *session, id uint64) int {
-		switch {
-		case o.id < id:
-			return -1
-		case o.id > id:
-			return 1
-		}
-		return 0
-	})
+func (t *sessionTable) search(id uint64) (at int, found bool) {
+	return slices.BinarySearchFunc(t.sessions, id, func(s *session, id uint64) int { return cmp.Compare(s.id, id) })
 }
 
-// open makes an origin known and returns its id. A handle that opens twice with one nonce, having heard nothing of the
-// first time, gets the same origin. 0: refused, the nonce is too long.
-func (l *sessionTable) register(index, node uint64, nonce []byte) (id uint64) {
-	if len(nonce) > l.limits.maxNonceBytes {
+// register adds a session and returns its id. A second registration with the same nonce returns the
+// session of the first one, whose confirmation was lost. It returns 0 if the nonce is too long.
+func (t *sessionTable) register(index, node uint64, nonce []byte) (id uint64) {
+	if len(nonce) > t.limits.maxNonceBytes {
 		return 0
 	}
 	ofNode := 0
-	for _, o := range l.sessions {
-		if o.node != node {
+	for _, s := range t.sessions {
+		if s.node != node {
 			continue
 		}
-		if bytes.Equal(o.nonce, nonce) {
-			o.lastUsed = index
-			return o.id
+		if bytes.Equal(s.nonce, nonce) {
+			s.lastUsed = index
+			return s.id
 		}
 		ofNode++
 	}
-	if ofNode >= l.limits.sessionsPerNode {
-		l.evictLeastRecent(func(o *session) bool { return o.node == node })
+	if ofNode >= t.limits.sessionsPerNode {
+		t.evictLeastRecent(func(s *session) bool { return s.node == node })
 	}
-	if len(l.sessions) >= l.limits.sessions {
-		l.evictLeastRecent(func(*session) bool { return true })
+	if len(t.sessions) >= t.limits.sessions {
+		t.evictLeastRecent(func(*session) bool { return true })
 	}
 	// Indexes ascend, so the newest is the last.
-	l.sessions = append(l.sessions, &session{id: index, node: node, nonce: bytes.Clone(nonce), lastUsed: index})
+	t.sessions = append(t.sessions, &session{id: index, node: node, nonce: bytes.Clone(nonce), lastUsed: index})
 	return index
 }
 
-// displace forgets the least recently used of some origins. No two were used last by the same entry.
-func (l *sessionTable) evictLeastRecent(among func(o *session) bool) {
+// evictLeastRecent removes the least recently used of some sessions. No two have the same lastUsed.
+func (t *sessionTable) evictLeastRecent(among func(s *session) bool) {
 	var oldest *session
-	for _, o := range l.sessions {
-		if among(o) && (oldest == nil || o.lastUsed < oldest.lastUsed) {
-			oldest = o
+	for _, s := range t.sessions {
+		if among(s) && (oldest == nil || s.lastUsed < oldest.lastUsed) {
+			oldest = s
 		}
 	}
 	if oldest != nil {
-		l.expire(oldest.id)
+		t.expire(oldest.id)
 	}
 }
 
-// close forgets an origin and tells whether it was known.
-func (l *sessionTable) expire(id uint64) bool {
-	at, found := l.search(id)
+// expire removes a session, and reports whether there was one.
+func (t *sessionTable) expire(id uint64) bool {
+	at, found := t.search(id)
 	if found {
-		l.sessions = slices.Delete(l.sessions, at, at+1)
-		l.lastFound = nil
+		t.sessions = slices.Delete(t.sessions, at, at+1)
+		t.lastFound = nil
 	}
 	return found
 }
 
-// admit decides about the command at index. A copy of the listed answer comes along, for isPending and isCached.
-func (l *sessionTable) admit(o *session, index, sequence, lowestOutstanding uint64) (decision, cachedReply) {
-	o.lastUsed = index
-	o.acknowledgeBelow(lowestOutstanding)
+// admit decides about the command at index. With isPending and isCached it returns the reply, too.
+func (t *sessionTable) admit(s *session, index, sequence, lowestOutstanding uint64) (decision, cachedReply) {
+	s.lastUsed = index
+	s.acknowledgeBelow(lowestOutstanding)
 	switch {
-	case sequence < o.lowestOutstanding:
+	case sequence < s.lowestOutstanding:
 		return isAcknowledged, cachedReply{}
-	case sequence < o.cachedFrom || sequence == math.MaxUint64: // past which no floor could rise
+	case sequence < s.cachedFrom || sequence == math.MaxUint64: // cachedFrom could not rise above it
 		return isEvicted, cachedReply{}
 	}
-	at, found := o.search(sequence)
+	at, found := s.search(sequence)
 	if !found {
-		o.insert(at, cachedReply{sequence: sequence, index: index, state: pending})
-		if len(o.replies) > l.limits.repliesPerSession {
-			o.cachedFrom = o.replies[0].sequence + 1
-			o.removeLowest(1)
+		s.insert(at, cachedReply{sequence: sequence, index: index, state: pending})
+		if len(s.replies) > t.limits.repliesPerSession {
+			s.cachedFrom = s.replies[0].sequence + 1
+			s.removeLowest(1)
 		}
 		return isNew, cachedReply{}
 	}
-	a := o.replies[at]
-	switch a.state {
+	reply := s.replies[at]
+	switch reply.state {
 	case pending:
-		return isPending, a
+		return isPending, reply
 	case cached:
-		return isCached, a
+		return isCached, reply
 	}
 	return isEvicted, cachedReply{}
 }
 
-// expect notes at which place of the batch the value of a new answer will be found.
-func (l *sessionTable) setBatchPosition(o *session, sequence uint64, command int) {
-	if at, found := o.search(sequence); found {
-		o.replies[at].batchPosition = command
-	}
-}
-
-// settle gives a listed answer its value, unless it was dropped meanwhile. The values of the lowest sequences give way to
-// it where there are too many bytes: their handle has most likely heard of them.
+// cacheReply sets the value of a pending reply, unless the reply was removed meanwhile. If the
+// values then exceed the limit, those of the lowest sequences are evicted: their client has most
+// likely received them.
 //
-// Values come at the end of a batch, all else with its entry. The outcome is the same as if each came with its entry, so
-// that the batches do not matter: raising the watermark and giving way both take from the low end, and what is below the
-// watermark goes in either order; so what is above it gives way only if it would have without those below.
-func (l *sessionTable) cacheReply(id, sequence uint64, value []byte) {
-	o := l.find(id)
-	if o == nil {
+// Values are set at the end of a batch, everything else changes entry by entry. The result is the
+// same as if each value were set with its entry. Acknowledging and evicting both remove from the
+// low end. What is acknowledged is removed in either order, and what is not is evicted only if the
+// values above it exceed the limit by themselves.
+func (t *sessionTable) cacheReply(id, sequence uint64, value []byte) {
+	s := t.find(id)
+	if s == nil {
 		return
 	}
-	at, found := o.search(sequence)
-	if !found || o.replies[at].state != pending {
+	at, found := s.search(sequence)
+	if !found || s.replies[at].state != pending {
 		return
 	}
-	if len(value) > l.limits.maxValueBytes {
-		l.dropValue(o, sequence)
+	if len(value) > t.limits.maxValueBytes {
+		s.dropValue(sequence)
 		return
 	}
-	o.setValue(at, value)
-	for o.valueBytes > l.limits.valueBytesPerSession {
-		o.evictLowestValue()
+	s.setValue(at, value)
+	for s.valueBytes > t.limits.valueBytesPerSession {
+		s.evictLowestValue()
 	}
 }
 
-// lose is settle for a value that is too large to keep.
-func (l *sessionTable) dropValue(o *session, sequence uint64) {
-	if at, found := o.search(sequence); found {
-		o.replies[at].state = evicted
-	}
-}
-
-// replyOverheadBytes is about what a listed answer takes beside its value.
+// replyOverheadBytes is the approximate memory of a cached reply without its value.
 const replyOverheadBytes = 72
 
-// size is about how many bytes of memory the ledger takes.
-func (l *sessionTable) sizeBytes() uint64 {
+// sizeBytes is the approximate memory of the table.
+func (t *sessionTable) sizeBytes() uint64 {
 	size := 0
-	for _, o := range l.sessions {
-		size += o.valueBytes + len(o.replies)*replyOverheadBytes
+	for _, s := range t.sessions {
+		size += s.valueBytes + len(s.replies)*replyOverheadBytes
 	}
 	return uint64(size)
 }

@@ -151,17 +151,12 @@ func (r *Replicator) Receive(ctx actor.Context) {
 	case *actor.Stopped:
 		return
 	case proto.Message:
-		if r.wrongIncarnation(m) {
+		if actors.IsStale(m, r.config.Incarnation) {
 			return
 		}
 		r.receive(m)
 	}
 	r.publishState(r.state)
-}
-
-func (r *Replicator) wrongIncarnation(m proto.Message) bool {
-	local, ok := m.(interface{ GetIncarnation() uint64 })
-	return ok && local.GetIncarnation() != r.config.Incarnation
 }
 
 // receive does what both behaviours have in common, then calls the behaviour.

@@ -56,7 +56,7 @@ var application = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/machine", "Machine.committed").Replace(
 			`_c.Entries.GetFirst() == _m.applied+1 && len(_c.Entries.Data) > 0`,
 			`len(_c.Entries.GetData()) > 0`)},
-		Hunt: Hunt{Package: "./actors/machine", Test: "TestAnAnswerToAnEarlierPullIsDropped"},
+		Hunt: Hunt{Package: "./actors/machine", Test: "TestResponseToAnEarlierPullIsDropped"},
 	},
 	{
 		Name:   "reads served before the replay ends",
