@@ -3,6 +3,7 @@ package persistence
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 
@@ -26,41 +27,8 @@ func TestConcurrentReadersSeeOneDurableLog(t *testing.T) {
 		readers.Go(func() {
 			satisfied := sync.OnceFunc(enough.Done)
 			defer satisfied()
-			r := l.Reader()
-			defer r.Close()
-			read := 0
-			for from := uint64(1); ; {
-				select {
-				case <-done:
-					return
-				default:
-				}
-				e, prevTerm, err := r.Read(from, from+500, 20_000)
-				if errors.Is(err, ErrNotInLog) {
-					l.published.mu.Lock()
-					from = l.published.base.index + 1
-					l.published.mu.Unlock()
-					continue
-				}
-				if err != nil {
-					t.Errorf("read from %d: %v", from, err)
-					return
-				}
-				if err := raft.CheckEntries(e); err != nil || e.Runs[0].Term < prevTerm {
-					t.Errorf("entries from %d after term %d: %v", from, prevTerm, err)
-					return
-				}
-				for k, data := range e.Data {
-					index := from + uint64(k)
-					if term := raft.EntriesTerm(e, index); !bytes.Equal(data, entryData(index, term, 100)) {
-						t.Errorf("entry %d of term %d is %q", index, term, data)
-						return
-					}
-				}
-				from += uint64(len(e.Data))
-				if read += len(e.Data); read >= 100 {
-					satisfied()
-				}
+			if err := readUntil(l, done, satisfied); err != nil {
+				t.Error(err)
 			}
 		})
 	}
@@ -85,6 +53,44 @@ func TestConcurrentReadersSeeOneDurableLog(t *testing.T) {
 	enough.Wait()
 	close(done)
 	readers.Wait()
+}
+
+// readUntil reads forward until done is closed, checks what it reads, and calls enough after 100
+// entries.
+func readUntil(l *Log, done chan struct{}, enough func()) error {
+	r := l.Reader()
+	defer r.Close()
+	read := 0
+	for from := uint64(1); ; {
+		select {
+		case <-done:
+			return nil
+		default:
+		}
+		e, prevTerm, err := r.Read(from, from+500, 20_000)
+		if errors.Is(err, ErrNotInLog) {
+			l.published.mu.Lock()
+			from = l.published.base.index + 1
+			l.published.mu.Unlock()
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read from %d: %w", from, err)
+		}
+		if err := raft.CheckEntries(e); err != nil || e.Runs[0].Term < prevTerm {
+			return fmt.Errorf("entries from %d after term %d: %w", from, prevTerm, err)
+		}
+		for k, data := range e.Data {
+			index := from + uint64(k)
+			if term := raft.EntriesTerm(e, index); !bytes.Equal(data, entryData(index, term, 100)) {
+				return fmt.Errorf("entry %d of term %d is %q", index, term, data)
+			}
+		}
+		from += uint64(len(e.Data))
+		if read += len(e.Data); read >= 100 {
+			enough()
+		}
+	}
 }
 
 func TestOpenReadsIndexesAndNewestSegmentOnly(t *testing.T) {

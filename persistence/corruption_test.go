@@ -98,7 +98,7 @@ func TestE7FlippedBitIsRefusedWithFileAndOffset(t *testing.T) {
 	}
 	t.Logf("%d flips refused, %d did no harm", refusals, harmless)
 	if refusals < 100 {
-		t.Fatalf("only %d flips were noticed", refusals)
+		t.Fatalf("only %d flips were detected", refusals)
 	}
 }
 
@@ -166,7 +166,7 @@ func TestE7TornWriteIsDroppedOrWhole(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := l.Commit(); !errors.Is(err, ErrLogFailed) {
-			t.Fatalf("the sync failed and Commit said %v", err)
+			t.Fatalf("the sync failed and Commit returned %v", err)
 		}
 		fs.Inject(nil)
 		outcomes := 0
@@ -202,7 +202,7 @@ func TestE5RecoveryRewritesFramesOfAFailedSync(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := l.Commit(); !errors.Is(err, ErrLogFailed) || !errors.Is(err, vfs.ErrInjected) {
-		t.Fatalf("the sync failed and Commit said %v", err)
+		t.Fatalf("the sync failed and Commit returned %v", err)
 	}
 	// The sync is never repeated, and the entries are never reported as durable.
 	if err := l.Commit(); !errors.Is(err, ErrLogFailed) {
@@ -241,7 +241,7 @@ func TestE5ShortWriteLatchesTheLog(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := l.Commit(); !errors.Is(err, ErrLogFailed) {
-				t.Fatalf("Commit said %v", err)
+				t.Fatalf("Commit returned %v", err)
 			}
 			l, r := mustOpen(t, testOptions(fs.CrashClone(vfs.KeepUnsynced)))
 			if d := m.diff(r, l); d != "" {

@@ -34,7 +34,7 @@ var crashMutations = []crashMutation{
 			if _err := _l.writeFrame(&_f, _l.frameBuf); _err != nil { return _err }
 			g := _l.newFrame(l.lastIndex()+1, l.lastIndex(), _p.hard)
 			if _err := _l.writeFrame(&g, appendFrame(nil, &g, kindIdle, nil)); _err != nil { ___fail }`)},
-	{"the hard state of a batch goes ahead with the index of the full segment",
+	{"the index frame of a full segment carries the next batch's hard state",
 		in("rollSegment").Replace(
 			`_f := _l.newFrame(_first, _last, _l.hard)`, `
 			hard := _l.hard
@@ -42,41 +42,41 @@ var crashMutations = []crashMutation{
 				hard = l.pending.hard
 			}
 			_f := _l.newFrame(_first, _last, hard)`)},
-	{"a segment gets its name before what it begins with is synced",
+	{"a segment gets its name before its preamble is synced",
 		in("Log.createSegmentFile").Replace(`_file.Sync()`, `nil`)},
 	{"the name of a segment is not synced",
 		in("Log.createSegmentFile").Replace(`_fs.SyncDir(_dir)`, `nil`)},
-	{"whole frames that nothing proves are believed and not written anew",
+	{"unproven frames are taken for proven and not written again",
 		in("newestSegment.addFrame").Replace(
 			`max(_proven, int64(_f.durableEnd))`,
 			`max(_proven, int64(_f.durableEnd), _f.endOffset())`)},
-	{"whole frames that nothing proves are dropped",
+	{"unproven frames are dropped",
 		in("newestSegment.keepUnproven").Replace(
 			`_t.unproven = append(_t.unproven, _u)`,
 			`_ = _u`)},
-	{"a torn write is corruption",
+	{"a torn write is refused as corruption",
 		in("classifyEnd").InsertBefore(
 			`if _claim != nil { return corruptError(___found) }`, `
 			if used > sc.end {
 				return corruptError(path, sc.end, "torn")
 			}`)},
-	{"a torn write is the end of a finished segment too",
+	{"the end of the former newest segment is 8 bytes too high",
 		in("addNewest").Replace(
 			`predecessor{___before, end: _end, ___after}`,
 			`predecessor{___before, end: _end + 8, ___after}`)},
-	{"the cut behind the former newest segment is too deep",
+	{"the former newest segment is truncated by 8 bytes too many",
 		in("truncatePredecessor").Replace(
 			`_file.Truncate(_end)`,
 			`_file.Truncate(_end - 8)`)},
 	{"the names that recovery found are not synced",
 		in("syncAndRemoveLeftovers").Replace(`len(_r.segments) > 0`, `false`)},
-	{"what crashes left behind is not removed",
+	{"leftovers of crashes are not removed",
 		in("syncAndRemoveLeftovers").Replace(`_r.leftovers`, `_r.leftovers[:0]`)},
 	{"new directories are not synced",
 		in("makeDurableDir").Replace(
 			`if _err := _fs.SyncDir(_dir); _err != nil { ___fail }`,
 			`if _err := error(nil); _err != nil { ___fail }`)},
-	{"directories that were found are not synced",
+	{"existing directories are not synced",
 		in("makeDurableDir").Replace(
 			`[]string{_at, filepath.Dir(_at)}`,
 			`[]string{}`)},
@@ -91,25 +91,25 @@ var crashMutations = []crashMutation{
 		in("removeObsoleteSegments").Replace(
 			`_fs.SyncDir(_dir)`,
 			`error(nil)`)},
-	{"a segment is marked before its name is synced",
+	{"the segment marker is created before the segment's name is synced",
 		in("Log.startSegment").InsertBefore(
 			`_file, _err := _l.createSegmentFile(___segment)`, `
 			if f, err := _l.options.FS.Create(_l.path(markerName(sequence))); err == nil {
 				f.Close()
 			}`)},
-	{"what was read wrong is not read again",
+	{"invalid bytes are not read again",
 		in("fileWindow.withReread").Replace(
 			`!errors.Is(_bad, errInvalidFrame) && !errors.Is(_bad, ErrCorrupt)`,
 			`true`)},
-	{"a read that fails is the end of the log",
+	{"a failed read is taken for the end of the log",
 		in("segmentScanner.scan").Replace(
 			`if errors.Is(_err, errInvalidFrame) { _s.stopReason = _err; ___end }`,
 			`if _err != nil { _s.stopReason = _err; ___end }`)},
-	{"a directory that cannot be looked at is a new one",
+	{"a directory that cannot be read is taken for a new one",
 		in("makeDurableDir").Replace(
 			`!errors.Is(_err, fs.ErrNotExist)`,
 			`false`)},
-	{"the identity is made before the log",
+	{"the identity is created before the log",
 		in("createDataDir").InsertBefore(
 			`_l, _, _err := Open(_o)`, `
 			if err := createIdentity(filesystem, d.dir, d.Identity); err != nil {
@@ -119,7 +119,7 @@ var crashMutations = []crashMutation{
 		in("createIdentity").Replace(`_file.Sync()`, `nil`)},
 	{"the name of the identity is not synced",
 		in("createIdentity").Replace(`_fs.SyncDir(_dir)`, `nil`)},
-	{"an identity that was found is not synced",
+	{"an existing identity is not synced",
 		in("OpenDataDir").Replace(`_fs.SyncDir(_dir)`, `nil`)},
 	{"a log without an identity is not removed",
 		in("removeUnusedLog").Replace(`len(_r.segments) - 1`, `-1`)},

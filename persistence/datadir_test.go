@@ -275,7 +275,7 @@ func TestDumpAndVerifyReadEveryFrame(t *testing.T) {
 		t.Fatal(err)
 	}
 	if frames != report.Frames || replayed.last() != m.last() || fmt.Sprint(replayed.terms) != fmt.Sprint(m.terms) || replayed.hard != m.hard {
-		t.Fatalf("%d frames (%v) say %v; the log is %v", frames, kinds, replayed, m)
+		t.Fatalf("%d frames (%v) give %v; the log is %v", frames, kinds, replayed, m)
 	}
 	if kinds["open"] != report.Segments || kinds["batch"] < 50 {
 		t.Fatalf("kinds %v in %d segments", kinds, report.Segments)
@@ -301,6 +301,6 @@ func TestVerifyFindsDamageThatOpenDoesNotRead(t *testing.T) {
 	}
 	var bad *CorruptError
 	if _, err := Verify(fs, "/data", InspectOptions{}); !errors.As(err, &bad) || bad.File != path || bad.Offset > at {
-		t.Fatalf("verify says %v", err)
+		t.Fatalf("Verify returned %v", err)
 	}
 }

@@ -54,7 +54,7 @@ func (f *directFile) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func TestActiveSegmentIsOnlyAppendedTo(t *testing.T) {
-	for name, disk := range map[string]vfs.FS{"live": vfs.OS(), "in memory": vfs.NewMem()} {
+	for name, disk := range map[string]vfs.FS{"os": vfs.OS(), "in memory": vfs.NewMem()} {
 		t.Run(name, func(t *testing.T) {
 			fs := &directFS{FS: disk, t: t}
 			o := testOptions(fs)

@@ -66,7 +66,7 @@ func TestReplacedFrameBreaksTheChain(t *testing.T) {
 	rewriteFrame(t, fs, l.published.active.path, at, func(f *frameHeader, b []byte) { f.hard.vote++ })
 	var bad *CorruptError
 	if _, _, err := Open(testOptions(fs)); !errors.As(err, &bad) || bad.Offset != offsets[len(offsets)-2] || !strings.Contains(bad.Detail, "follows") {
-		t.Fatalf("open said %v", err)
+		t.Fatalf("Open returned %v", err)
 	}
 }
 
@@ -131,7 +131,7 @@ func TestBaseAboveTheEndOfTheLogIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, err := Open(testOptions(fs)); !errors.Is(err, ErrCorrupt) {
-		t.Fatalf("open said %v", err)
+		t.Fatalf("Open returned %v", err)
 	}
 }
 

@@ -50,7 +50,7 @@ func TestE7TransientReadFaultIsReadAgain(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	random := rand.New(rand.NewPCG(5, 5))
-	flips, said := 0, 0
+	flips, warned := 0, 0
 	for _, maxBytes := range []uint64{1, 500, 1 << 20} {
 		for n, left := 1, 0; left <= 0; n++ {
 			left = n
@@ -66,14 +66,14 @@ func TestE7TransientReadFaultIsReadAgain(t *testing.T) {
 				t.Fatalf("read %d: %v, warnings %q", n, err, warnings)
 			}
 			if len(warnings) == 1 {
-				if said++; !strings.Contains(warnings[0], segmentSuffix) || !strings.Contains(warnings[0], "check the disk") {
+				if warned++; !strings.Contains(warnings[0], segmentSuffix) || !strings.Contains(warnings[0], "check the disk") {
 					t.Fatalf("warning %q", warnings[0])
 				}
 			}
 		}
 	}
-	if flips < 100 || said < 20 {
-		t.Fatalf("%d flips, %d of them noticed", flips, said)
+	if flips < 100 || warned < 20 {
+		t.Fatalf("%d flips, %d of them with a warning", flips, warned)
 	}
 }
 
@@ -98,7 +98,7 @@ func TestE7PermanentReadFaultIsNeverReturned(t *testing.T) {
 		}
 	}
 	if refused < 100 {
-		t.Fatalf("only %d of 200 were noticed", refused)
+		t.Fatalf("only %d of 200 were detected", refused)
 	}
 }
 

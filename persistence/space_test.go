@@ -21,7 +21,7 @@ func TestFullDiskLatchesTheLogIntact(t *testing.T) {
 		}
 		if err := l.Commit(); err != nil {
 			if !vfs.IsNoSpace(err) || !errors.Is(err, ErrLogFailed) {
-				t.Fatalf("Commit on a full disk said %v", err)
+				t.Fatalf("Commit on a full disk returned %v", err)
 			}
 			break
 		}

@@ -142,25 +142,29 @@ func TestCountTreeMatchesAListInEveryEdition(t *testing.T) {
 		}
 		editions = append(editions, edition{tree, list})
 		for _, e := range editions {
-			if got := e.tree.buckets(); !slices.Equal(got, e.list) {
-				t.Fatalf("got %v\nwant %v", got, e.list)
-			}
-			before := int64(0)
-			for i, b := range e.list {
-				next := ""
-				if i+1 < len(e.list) {
-					next = e.list[i+1].start
-				}
-				if gb, gn, gnext := e.tree.find([]byte(b.start + "\x00")); gb != b || gn != before || gnext != next {
-					t.Fatalf("find %q: %v, %d before, next %q; want %v, %d, %q", b.start, gb, gn, gnext, b, before, next)
-				}
-				before += b.count
-			}
-			if e.tree.total() != before {
-				t.Fatalf("total %d, want %d", e.tree.total(), before)
-			}
+			checkCountTree(t, e.tree, e.list)
 		}
 	})
+}
+
+func checkCountTree(t *rapid.T, tree countTree, list []bucket) {
+	if got := tree.buckets(); !slices.Equal(got, list) {
+		t.Fatalf("got %v\nwant %v", got, list)
+	}
+	before := int64(0)
+	for i, b := range list {
+		next := ""
+		if i+1 < len(list) {
+			next = list[i+1].start
+		}
+		if gb, gn, gnext := tree.find([]byte(b.start + "\x00")); gb != b || gn != before || gnext != next {
+			t.Fatalf("find %q: %v, %d before, next %q; want %v, %d, %q", b.start, gb, gn, gnext, b, before, next)
+		}
+		before += b.count
+	}
+	if tree.total() != before {
+		t.Fatalf("total %d, want %d", tree.total(), before)
+	}
 }
 
 func TestMetadataCacheKeepsUncommittedEntries(t *testing.T) {

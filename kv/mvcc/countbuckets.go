@@ -73,11 +73,11 @@ func (w *writer) splitBucket(b bucket, next string) error {
 	if err != nil {
 		return err
 	}
-	piece := w.s.bucketLimits.splitSize(b.count, next == "")
+	part := w.s.bucketLimits.splitSize(b.count, next == "")
 	var starts []string // of the new buckets
 	rows := int64(0)
 	for ok := it.First(); ok; ok = it.Next() {
-		if rows != 0 && rows%piece == 0 {
+		if rows != 0 && rows%part == 0 {
 			starts = append(starts, string(it.Key()[1:]))
 		}
 		rows++
@@ -91,7 +91,7 @@ func (w *writer) splitBucket(b bucket, next string) error {
 	w.markBucketChanged(b.start)
 	// From the right, because insert takes the keys from the bucket that still holds them.
 	for i := len(starts) - 1; i >= 0; i-- {
-		size := min(piece, rows-int64(i+1)*piece)
+		size := min(part, rows-int64(i+1)*part)
 		w.s.counts.insert(bucket{starts[i], size})
 		w.markBucketChanged(starts[i])
 	}
@@ -104,7 +104,7 @@ func (l bucketLimits) splitSize(count int64, last bool) int64 {
 	if last {
 		return l.maxKeys * 7 / 8
 	}
-	pieces := (count + l.maxKeys/2 - 1) / (l.maxKeys / 2)
-	pieces = max(pieces, 2)
-	return (count + pieces - 1) / pieces
+	parts := (count + l.maxKeys/2 - 1) / (l.maxKeys / 2)
+	parts = max(parts, 2)
+	return (count + parts - 1) / parts
 }

@@ -25,7 +25,7 @@ func (m *metadata) isLive() bool { return m.version != 0 }
 // if it is three quarters full, up to its limit.
 //
 // A key is identified by two 64-bit hashes with random seeds of this process. Two keys with the
-// same 128 bits do not occur, and nobody can construct them.
+// same 128 bits do not occur, and cannot be constructed.
 //
 // Only the applying goroutine uses it.
 type metadataCache struct {

@@ -123,6 +123,24 @@ func (t *modelTxn) getRange(r *pb.RangeRequest) (*pb.RangeResponse, error) {
 			kvs = append(kvs, clone(kv))
 		}
 	}
+	sortModel(r, kvs)
+	if r.Limit > 0 && int64(len(kvs)) > r.Limit {
+		kvs, resp.More = kvs[:r.Limit], true
+	}
+	for _, kv := range kvs {
+		if r.KeysOnly {
+			kv.Value = nil
+			if r.SortTarget != pb.RangeRequest_VALUE {
+				kv.Lease = 0
+			}
+		}
+	}
+	resp.Kvs = kvs
+	return resp, nil
+}
+
+// sortModel sorts as etcd does.
+func sortModel(r *pb.RangeRequest, kvs []*mvccpb.KeyValue) {
 	less := map[pb.RangeRequest_SortTarget]func(a, b *mvccpb.KeyValue) int{
 		pb.RangeRequest_KEY:     func(a, b *mvccpb.KeyValue) int { return bytes.Compare(a.Key, b.Key) },
 		pb.RangeRequest_VALUE:   func(a, b *mvccpb.KeyValue) int { return bytes.Compare(a.Value, b.Value) },
@@ -141,19 +159,6 @@ func (t *modelTxn) getRange(r *pb.RangeRequest) (*pb.RangeResponse, error) {
 	case order == pb.RangeRequest_ASCEND && r.SortTarget != pb.RangeRequest_KEY:
 		sort.Sort(byTarget)
 	}
-	if r.Limit > 0 && int64(len(kvs)) > r.Limit {
-		kvs, resp.More = kvs[:r.Limit], true
-	}
-	for _, kv := range kvs {
-		if r.KeysOnly {
-			kv.Value = nil
-			if r.SortTarget != pb.RangeRequest_VALUE {
-				kv.Lease = 0
-			}
-		}
-	}
-	resp.Kvs = kvs
-	return resp, nil
 }
 
 type modelSort struct {

@@ -181,7 +181,7 @@ func TestE5LaterSyncDoesNotWriteAbandonedData(t *testing.T) {
 	_, err := f.WriteAt(sectors('b'), 0)
 	mustSucceed(t, err)
 	if err := f.Sync(); !errors.Is(err, ErrInjected) {
-		t.Fatalf("sync said %v", err)
+		t.Fatalf("Sync returned %v", err)
 	}
 	_, err = f.WriteAt(sectors('c', 'c'), SectorBytes)
 	mustSucceed(t, err)
@@ -203,7 +203,7 @@ func TestE5RewrittenDataReplacesAbandonedWrites(t *testing.T) {
 	_, err := f.WriteAt(sectors('b', 'b'), 0)
 	mustSucceed(t, err)
 	if err := f.Sync(); !errors.Is(err, ErrInjected) {
-		t.Fatalf("sync said %v", err)
+		t.Fatalf("Sync returned %v", err)
 	}
 	_, err = f.WriteAt(sectors('c', 'c'), SectorBytes)
 	mustSucceed(t, err)
@@ -333,9 +333,9 @@ func TestCrashCloneIsACopy(t *testing.T) {
 
 func TestIgnoredSyncMakesNothingDurable(t *testing.T) {
 	m := NewMem()
-	lies := true
+	ignore := true
 	m.Inject(func(op Op) error {
-		if lies && (op.Kind == OpSync || op.Kind == OpSyncDir) {
+		if ignore && (op.Kind == OpSync || op.Kind == OpSyncDir) {
 			return ErrSyncIgnored
 		}
 		return nil
@@ -346,7 +346,7 @@ func TestIgnoredSyncMakesNothingDurable(t *testing.T) {
 	if _, err := m.CrashClone(LoseUnsynced).Open("/a"); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("the name survived a directory sync that did nothing: %v", err)
 	}
-	lies = false
+	ignore = false
 	mustSucceed(t, m.SyncDir("/"))
 	if got := readContent(t, m.CrashClone(LoseUnsynced), "/a"); len(got) != 0 {
 		t.Fatalf("%d bytes survived a sync that did nothing", len(got))
