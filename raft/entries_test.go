@@ -92,3 +92,34 @@ func TestEntriesLastOfNoEntries(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckAppendEntriesRefusesWrongTerms(t *testing.T) {
+	for name, c := range map[string]struct {
+		entries *messages.Entries // after index 4 of term 2, from a leader of term 5
+		correct bool
+	}{
+		"none":                       {nil, true},
+		"of the leader's terms":      {testEntries(5, 2, 3, 5), true},
+		"after a gap":                {testEntries(6, 3), false},
+		"of a term below the last":   {testEntries(5, 1), false},
+		"of a term above the leader": {testEntries(5, 5, 6), false},
+		"malformed":                  {&messages.Entries{First: 5, Data: [][]byte{{2}}}, false},
+	} {
+		m := &messages.AppendEntries{Term: 5, PrevIndex: 4, PrevTerm: 2, Entries: c.entries}
+		if err := CheckAppendEntries(m); (err == nil) != c.correct {
+			t.Errorf("entries %s: %v", name, err)
+		}
+	}
+}
+
+func TestCheckProposalsRefusesEntriesOfLeaders(t *testing.T) {
+	correct := [][]byte{EncodeCommand(1, 2, 0, nil), EncodeBarrier(1, 3, 0), EncodeRegisterSession(nil, 1), EncodeExpireSession(1)}
+	if err := CheckProposals(correct); err != nil {
+		t.Error(err)
+	}
+	for _, data := range [][]byte{{}, {99}, {1, 0xff}, EncodeNoop(), EncodeConfiguration(testConfiguration(1))} {
+		if CheckProposals(append(correct, data)) == nil {
+			t.Errorf("%x accepted", data)
+		}
+	}
+}

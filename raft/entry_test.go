@@ -20,7 +20,7 @@ func TestDecodeEntryReversesEncoding(t *testing.T) {
 		var data []byte
 		switch want.Kind {
 		case KindCommand:
-			want.SessionID, want.Sequence, want.LowestOutstanding = number.Draw(t, "origin"), number.Draw(t, "sequence"), number.Draw(t, "lowest")
+			want.SessionID, want.Sequence, want.LowestOutstanding = number.Draw(t, "session"), number.Draw(t, "sequence"), number.Draw(t, "lowest")
 			want.Payload = payload
 			data = EncodeCommand(want.SessionID, want.Sequence, want.LowestOutstanding, payload)
 		case KindNoop:
@@ -33,10 +33,10 @@ func TestDecodeEntryReversesEncoding(t *testing.T) {
 			want.NodeID, want.Payload = number.Draw(t, "node"), payload
 			data = EncodeRegisterSession(payload, want.NodeID)
 		case KindExpireSession:
-			want.SessionID = number.Draw(t, "origin")
+			want.SessionID = number.Draw(t, "session")
 			data = EncodeExpireSession(want.SessionID)
 		case KindBarrier:
-			want.SessionID, want.Sequence, want.LowestOutstanding = number.Draw(t, "origin"), number.Draw(t, "sequence"), number.Draw(t, "lowest")
+			want.SessionID, want.Sequence, want.LowestOutstanding = number.Draw(t, "session"), number.Draw(t, "sequence"), number.Draw(t, "lowest")
 			data = EncodeBarrier(want.SessionID, want.Sequence, want.LowestOutstanding)
 		}
 		got, err := DecodeEntry(data)

@@ -198,3 +198,15 @@ func TestE4RepeatedRequestIsDecidedAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestVotesKeepGrantAfterLateRefusal(t *testing.T) {
+	votes := Votes{}
+	votes.Record(2, true)
+	votes.Record(2, false)
+	votes.Record(3, false)
+	for voter, want := range map[uint64][2]bool{1: {false, false}, 2: {true, true}, 3: {false, true}} {
+		if granted, responded := votes.Of(voter); granted != want[0] || responded != want[1] {
+			t.Errorf("voter %d: granted %v, responded %v", voter, granted, responded)
+		}
+	}
+}
