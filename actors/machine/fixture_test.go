@@ -186,9 +186,9 @@ type fakeDisk struct {
 }
 
 type diskState struct {
-	last    uint64
-	applied []appliedCommand
-	ledger  []statemachine.SessionRecord
+	last     uint64
+	applied  []appliedCommand
+	sessions []statemachine.SessionRecord
 }
 
 func (d *fakeDisk) newest() diskState {
@@ -206,7 +206,7 @@ type fakeOnDisk struct {
 
 func (s *fakeOnDisk) Recover() (uint64, []statemachine.SessionRecord, error) {
 	state := s.disk.newest()
-	return state.last, state.ledger, nil
+	return state.last, state.sessions, nil
 }
 
 func (s *fakeOnDisk) Apply(b *statemachine.Batch) ([][]byte, error) {
@@ -221,11 +221,11 @@ func (s *fakeOnDisk) Apply(b *statemachine.Batch) ([][]byte, error) {
 		results[i] = replyTo(c)
 	}
 	update := b.SessionUpdate(results)
-	next.ledger = old.ledger[:len(old.ledger):len(old.ledger)]
+	next.sessions = old.sessions[:len(old.sessions):len(old.sessions)]
 	if len(update.Put.Data) > 0 {
-		next.ledger = append(next.ledger, statemachine.SessionRecord{Index: update.Put.Index, Data: bytes.Clone(update.Put.Data)})
+		next.sessions = append(next.sessions, statemachine.SessionRecord{Index: update.Put.Index, Data: bytes.Clone(update.Put.Data)})
 	}
-	next.ledger = slices.DeleteFunc(slices.Clone(next.ledger), func(r statemachine.SessionRecord) bool { return r.Index < update.DropBelow })
+	next.sessions = slices.DeleteFunc(slices.Clone(next.sessions), func(r statemachine.SessionRecord) bool { return r.Index < update.DropBelow })
 	s.disk.states = append(s.disk.states, next)
 	return results, nil
 }

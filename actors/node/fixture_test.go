@@ -34,7 +34,6 @@ type fixture struct {
 	sentToMachine    []*messages.Committed
 	sentToReplicator map[uint64][]proto.Message
 	members          []*messages.Member // of the latest SetPeers
-	nodeViews        []actors.NodeView
 	// sentBeforeMachine is the number of messages to the Session before the Machine was made.
 	sentBeforeMachine int
 }
@@ -55,6 +54,11 @@ func newFixture(t testing.TB, size int, limit ...func(*Limits)) *fixture {
 	s := &fixture{
 		Env: actortest.New(1), t: t, sentToReplicator: map[uint64][]proto.Message{},
 		randomInt64: func(int64) int64 { return 0 },
+	}
+	s.Rand = (*fixtureRandom)(s)
+	s.ToSession = func(m proto.Message) { s.sentToSession = append(s.sentToSession, m) }
+	s.ToPeer = func(id uint64, role messages.Role, m proto.Message) {
+		s.sentToPeers = append(s.sentToPeers, peerMessage{id, role, m})
 	}
 	s.config = Config{
 		Bootstrap: newConfiguration(size), HeartbeatInterval: heartbeatInterval, ElectionTimeout: electionTimeout,
@@ -78,13 +82,7 @@ func newFixture(t testing.TB, size int, limit ...func(*Limits)) *fixture {
 	for _, set := range limit {
 		set(&s.config.Limits)
 	}
-	s.System.Root.Spawn(s.Props(func() actor.Actor {
-		return actor.ReceiveFunc(func(ctx actor.Context) {
-			if _, ok := ctx.Message().(*actor.Started); ok {
-				s.pid = ctx.Spawn(s.Props(s.newNode))
-			}
-		})
-	}))
+	_, s.pid = s.SpawnBelow(actors.NodeName, s.newNode, func(proto.Message) {})
 	s.Run()
 	return s
 }
@@ -112,33 +110,12 @@ func recorder[M proto.Message](record func(M)) actor.Producer {
 	}
 }
 
-// The fixture as the environment of its actors.
-
 type fixtureRandom fixture
 
 func (r *fixtureRandom) Int64N(n int64) int64 { return r.randomInt64(n) }
 func (r *fixtureRandom) Uint64() uint64       { return 42 }
 
-type fixtureObserver struct {
-	actortest.NoObserver
-	s *fixture
-}
-
-func (o fixtureObserver) Node(v actors.NodeView) { o.s.nodeViews = append(o.s.nodeViews, v) }
-
-func (s *fixture) Random() actors.Random               { return (*fixtureRandom)(s) }
 func (s *fixture) SetPeers(members []*messages.Member) { s.members = members }
-func (s *fixture) Observer() actors.StateObserver      { return fixtureObserver{s: s} }
-
-func (s *fixture) Session() *actor.PID {
-	return s.Sink("session", func(m proto.Message) { s.sentToSession = append(s.sentToSession, m) })
-}
-
-func (s *fixture) PeerPID(id uint64, role messages.Role) *actor.PID {
-	return s.Sink(fmt.Sprintf("%v of %d", role, id), func(m proto.Message) {
-		s.sentToPeers = append(s.sentToPeers, peerMessage{id, role, m})
-	})
-}
 
 // What happens to the Node.
 

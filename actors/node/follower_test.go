@@ -322,7 +322,7 @@ func TestE1AcknowledgementWaitsForDurableTerm(t *testing.T) {
 func TestLowDiskIsObserved(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1)
 	s.deliver(&messages.Durable{Incarnation: s.incarnation, Mark: &messages.AppendMark{}, DiskLow: true})
-	if v := s.nodeViews[len(s.nodeViews)-1]; !v.DiskLow {
+	if v := s.Views.Nodes[len(s.Views.Nodes)-1]; !v.DiskLow {
 		t.Fatal("the observed state does not show that the disk is low")
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// The methods of actors.Env.
+// The methods of actors.Env. They panic for a part that the test did not provide.
 
 var _ actors.Env = (*Env)(nil)
 
@@ -68,12 +68,3 @@ func (v *Views) Log(l actors.LogView)               { v.Logs = append(v.Logs, l)
 func (v *Views) Machine(m actors.MachineView)       { v.Machines = append(v.Machines, m) }
 func (v *Views) Replicator(r actors.ReplicatorView) { v.Replicators = append(v.Replicators, r) }
 func (v *Views) Synced(int, int, time.Duration)     { v.Syncs++ }
-
-// NoObserver ignores all states. A test embeds it in an observer of one actor.
-type NoObserver struct{}
-
-func (NoObserver) Node(actors.NodeView)             {}
-func (NoObserver) Log(actors.LogView)               {}
-func (NoObserver) Machine(actors.MachineView)       {}
-func (NoObserver) Replicator(actors.ReplicatorView) {}
-func (NoObserver) Synced(int, int, time.Duration)   {}
