@@ -10,7 +10,7 @@ import (
 	"github.com/troupe-raft/troupe"
 )
 
-// echo is the least a state machine can be.
+// nullMachine is a state machine without state.
 type nullMachine struct{ results [][]byte }
 
 func (e *nullMachine) Apply(b *troupe.Batch) ([][]byte, error) {
@@ -21,8 +21,8 @@ func (e *nullMachine) Apply(b *troupe.Batch) ([][]byte, error) {
 }
 func (e *nullMachine) Close() error { return nil }
 
-// BenchmarkProposal proposes 128 B through three nodes of one process with real files and real
-// syncs, at the leader:
+// BenchmarkProposal proposes commands of 128 bytes at the leader of three nodes in one process, with
+// files and syncs of the operating system:
 //
 //	go test -run '^$' -bench Proposal -benchmem .
 func BenchmarkProposal(b *testing.B) {

@@ -14,7 +14,7 @@ import (
 	"github.com/troupe-raft/troupe"
 )
 
-// register is a state machine in memory: a value that commands replace.
+// register is an in-memory state machine that holds one value. Each command replaces it.
 type register struct {
 	mu    sync.RWMutex
 	value string
@@ -54,8 +54,8 @@ func (r *register) get() string {
 	return r.value
 }
 
-// One member over a real connection: what a server of a program that embeds Troupe looks like. With
-// more members, each runs this with its own ID and listener and the same list of Members.
+// A server of a program that embeds Troupe, with one member. With more members, each server has its
+// own ID and listener, and all have the same list of Members.
 func ExampleStart() {
 	dir, err := os.MkdirTemp("", "troupe-example")
 	if err != nil {
@@ -85,14 +85,14 @@ func ExampleStart() {
 	if _, err := node.Propose(ctx, []byte("hello")); err != nil {
 		log.Fatal(err)
 	}
-	if _, err := node.Read(ctx, troupe.ReadIndex); err != nil { // everything acknowledged before is in `state` now
+	if _, err := node.Read(ctx, troupe.ReadIndex); err != nil { // state contains everything acknowledged before
 		log.Fatal(err)
 	}
 	fmt.Println(state.get())
 	// Output: hello
 }
 
-// Three members in one process, for tests.
+// Three members in one process.
 func ExampleStartCluster() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -118,7 +118,7 @@ func ExampleStartCluster() {
 	// Output: written at member 1
 }
 
-// A program that acts only while its member leads.
+// A program that does something only while its member leads.
 func ExampleNode_LeadershipChanges() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -142,7 +142,7 @@ func ExampleNode_LeadershipChanges() {
 	// Output: leading
 }
 
-// The five ways to read, from the strongest to the cheapest.
+// The five modes of reads.
 func ExampleNode_Read() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -175,7 +175,7 @@ func ExampleNode_Read() {
 	// x
 }
 
-// An actor fails on demand, and the node is rebuilt from its log: what was acknowledged is there.
+// An actor fails on request. It restarts from the log, and no acknowledged write is lost.
 func ExampleNode_Crash() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -196,9 +196,9 @@ func ExampleNode_Crash() {
 		log.Fatal(err)
 	}
 	node.Crash(troupe.CrashPoint{Actor: "machine", Message: "Committed"})
-	if _, err := node.Propose(ctx, []byte("the write that met the crash")); err != nil {
+	if _, err := node.Propose(ctx, []byte("the write during the crash")); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(state.get(), "- restarts:", node.Status().Restarts)
-	// Output: the write that met the crash - restarts: 1
+	// Output: the write during the crash - restarts: 1
 }

@@ -1,6 +1,5 @@
 package troupe
 
-// Everything generated comes from here: `go generate ./...` in a checkout, with tools pinned in
-// tools/go.mod.
+// `go generate ./...` generates all generated code, with the tools that tools/go.mod pins.
 
 //go:generate go tool -modfile=tools/go.mod buf generate

@@ -14,10 +14,10 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// gate holds up who passes while it is shut.
+// gate blocks the callers of wait while it is closed.
 type gate struct {
 	mu   sync.Mutex
-	open chan struct{} // closed while it is open
+	open chan struct{} // a closed channel while the gate is open
 }
 
 func newGate() *gate {
@@ -45,7 +45,7 @@ func (g *gate) release() {
 	close(g.open)
 }
 
-// gatedCounter is a counter that applies nothing while its gate is shut.
+// gatedCounter is a counter that applies nothing while its gate is closed.
 type gatedCounter struct {
 	*counter
 	gate *gate
@@ -56,7 +56,7 @@ func (c *gatedCounter) Apply(b *troupe.Batch) ([][]byte, error) {
 	return c.counter.Apply(b)
 }
 
-// gatedFS is a disk whose writes and syncs wait while its gate is shut.
+// gatedFS is a filesystem whose writes and syncs wait while its gate is closed.
 type gatedFS struct {
 	vfs.FS
 	gate *gate
@@ -89,15 +89,15 @@ func isLimitError(err error, limit string) bool {
 	return errors.Is(err, troupe.ErrOverloaded) && errors.As(err, &reached) && reached.Limit == limit
 }
 
-// fill makes as many calls at once as may wait, sees that they do, and then that each of many more
-// is refused.
+// fillToLimit makes calls until the limit is reached, and checks that each of many more is refused.
+// It returns the outcomes of the first ones.
 func fillToLimit(t *testing.T, most int, limit string, waiting func() int, more int, call func() error) (answers chan error) {
 	t.Helper()
 	answers = make(chan error, most)
 	for range most {
 		go func() { answers <- call() }()
 	}
-	waitUntil(t, "as many wait as may, at "+limit, func() bool { return waiting() == most })
+	waitUntil(t, "the pending calls reach "+limit, func() bool { return waiting() == most })
 	for range more {
 		if err := call(); !isLimitError(err, limit) {
 			t.Fatalf("above %s: %v", limit, err)
@@ -106,8 +106,7 @@ func fillToLimit(t *testing.T, most int, limit string, waiting func() int, more 
 	return answers
 }
 
-// flood makes n calls at once. What was refused at the limit is counted, what else comes of them is
-// passed on.
+// flood makes n calls at once. It reports refusals for the limit, and all other outcomes.
 func flood(n int, limit string, call func() error) (refused chan struct{}, others chan error) {
 	refused, others = make(chan struct{}, n), make(chan error, n)
 	for range n {
@@ -122,17 +121,17 @@ func flood(n int, limit string, call func() error) (refused chan struct{}, other
 	return refused, others
 }
 
-// until looks until something is so.
+// waitUntil waits until a condition holds.
 func waitUntil(t *testing.T, what string, isSo func() bool) {
 	t.Helper()
 	for end := time.Now().Add(testTimeout); !isSo(); runtime.Gosched() {
 		if time.Now().After(end) {
-			t.Fatalf("waited in vain: %s", what)
+			t.Fatalf("timed out waiting until %s", what)
 		}
 	}
 }
 
-// await takes n from a channel.
+// receiveN receives n values from a channel.
 func receiveN[T any](t *testing.T, what string, from <-chan T, n int) (all []T) {
 	t.Helper()
 	timeout := time.After(testTimeout)
@@ -181,12 +180,12 @@ func TestE45StuckStateMachineIsBounded(t *testing.T) {
 	leader, stuck := c.leader(), c.follower()
 	c.propose(stuck.ID(), "before")
 	gates[stuck.ID()].close()
-	lift := sync.OnceFunc(gates[stuck.ID()].release)
-	defer lift()
-	for i := range 128 { // 8 MiB that the state machine has yet to take: they wait in the log on disk
+	release := sync.OnceFunc(gates[stuck.ID()].release)
+	defer release()
+	for i := range 128 { // 8 MiB that are committed and not applied
 		c.propose(leader.ID(), fmt.Sprint(i, strings.Repeat("x", 64<<10)))
 	}
-	waitUntil(t, "the backlog is on disk, and in memory no more", func() bool {
+	waitUntil(t, "the backlog is on disk, and no longer in memory", func() bool {
 		return stuck.Status().LastIndex >= leader.Status().CommitIndex && stuck.Metrics().LogMemoryBytes <= memory
 	})
 
@@ -196,39 +195,38 @@ func TestE45StuckStateMachineIsBounded(t *testing.T) {
 		return err
 	})
 	written := fillToLimit(t, maxWrites, "MaxPendingRequests", func() int { return stuck.Metrics().PendingProposals }, moreWrites, func() error {
-		_, err := stuck.Propose(ctx, []byte("a write at the stuck member"))
+		_, err := stuck.Propose(ctx, []byte("a write at the blocked member"))
 		return err
 	})
 	m := stuck.Metrics()
 	if m.PendingReads != maxReads || m.UnappliedReadPoints > 1024 || m.PendingProposals != maxWrites {
-		t.Errorf("%d reads, %d read points and %d writes wait", m.PendingReads, m.UnappliedReadPoints, m.PendingProposals)
+		t.Errorf("%d reads, %d read points and %d writes are pending", m.PendingReads, m.UnappliedReadPoints, m.PendingProposals)
 	}
 	if n, k := refusalCount(stuck, "MaxPendingReads"), refusalCount(stuck, "MaxPendingRequests"); n != moreReads || k != moreWrites {
 		t.Errorf("%d reads and %d writes were counted as refused", n, k)
 	}
 	for _, a := range m.Actors {
 		if a.MailboxDepth > 1000 {
-			t.Errorf("%d messages stand in the mailbox of %s", a.MailboxDepth, a.Name)
+			t.Errorf("%d messages wait in the mailbox of %s", a.MailboxDepth, a.Name)
 		}
 	}
-	// What waits takes a goroutine of some KiB. Without a bound the reads alone would take ten times
-	// of this.
+	// Each pending call has a goroutine of some KiB. All reads together would need ten times this.
 	if after := heapBytes(); after > before+(maxReads+maxWrites)*(16<<10)+(16<<20) {
 		t.Errorf("memory grew from %d to %d MiB", before>>20, after>>20)
 	}
-	lift()
-	for _, err := range append(receiveN(t, "reads answered", read, maxReads), receiveN(t, "writes answered", written, maxWrites)...) {
+	release()
+	for _, err := range append(receiveN(t, "reads that end", read, maxReads), receiveN(t, "writes that end", written, maxWrites)...) {
 		if err != nil {
-			t.Fatalf("once the state machine got on: %v", err)
+			t.Fatalf("after the state machine continued: %v", err)
 		}
 	}
 	if m := stuck.Metrics(); m.PendingReads != 0 || m.PendingProposals != 0 || m.UnappliedReadPoints != 0 {
-		t.Errorf("%d reads, %d points, %d writes are left", m.PendingReads, m.UnappliedReadPoints, m.PendingProposals)
+		t.Errorf("%d reads, %d read points, %d writes are still pending", m.PendingReads, m.UnappliedReadPoints, m.PendingProposals)
 	}
 }
 
-// The leader's disk stands still for less than an election timeout, which is long here, while its
-// followers' disks commit.
+// The leader's disk blocks for less than an election timeout, which is long here, while its followers
+// sync.
 func TestE45LeaderWithStuckDiskIsBounded(t *testing.T) {
 	const maxUncommitted, memory, writes, size = 1 << 20, 256 << 10, 2000, 16 << 10
 	gates := map[uint64]*gate{1: newGate(), 2: newGate(), 3: newGate()}
@@ -242,8 +240,8 @@ func TestE45LeaderWithStuckDiskIsBounded(t *testing.T) {
 		c.propose(id, fmt.Sprintf("before, at %d", id))
 	}
 	gates[leader.ID()].close()
-	lift := sync.OnceFunc(gates[leader.ID()].release)
-	defer lift()
+	release := sync.OnceFunc(gates[leader.ID()].release)
+	defer release()
 	ctx := c.context()
 	var all []<-chan error
 	refused := 0
@@ -252,7 +250,7 @@ func TestE45LeaderWithStuckDiskIsBounded(t *testing.T) {
 			_, err := n.Propose(ctx, append([]byte(fmt.Sprint(n.ID())), make([]byte, size)...))
 			return err
 		})
-		// At most what fits is not refused; one more may be on its way where it was said twice.
+		// What fits is not refused. Commands that were sent twice may be in the log as well.
 		refused += len(receiveN(t, fmt.Sprintf("refused at %d", n.ID()), no, writes-2*maxUncommitted/size))
 		all = append(all, others)
 	}
@@ -262,22 +260,22 @@ func TestE45LeaderWithStuckDiskIsBounded(t *testing.T) {
 	}
 	for _, a := range m.Actors {
 		if a.MailboxDepth > 1000 {
-			t.Errorf("%d messages stand in the mailbox of %s", a.MailboxDepth, a.Name)
+			t.Errorf("%d messages wait in the mailbox of %s", a.MailboxDepth, a.Name)
 		}
 	}
-	lift()
+	release()
 	if r := c.propose(leader.ID(), "after"); r.Index == 0 {
 		t.Error("no index")
 	}
 	for _, others := range all {
 		for len(others) > 0 {
 			if err := <-others; err != nil {
-				t.Errorf("not refused, and: %v", err)
+				t.Errorf("neither refused nor applied: %v", err)
 			}
 		}
 	}
 	if refused == 0 || leader.Status().Role != "leader" {
-		t.Errorf("%d refused; the leader is %s now", refused, leader.Status().Role)
+		t.Errorf("%d refused; the leader is now %s", refused, leader.Status().Role)
 	}
 }
 
@@ -305,20 +303,20 @@ func TestE45MemberWithoutLeaderIsBounded(t *testing.T) {
 		return err
 	})
 	cancel()
-	for _, err := range receiveN(t, "reads given up", read, limit) {
+	for _, err := range receiveN(t, "reads that end", read, limit) {
 		if !errors.Is(err, troupe.ErrNoLeader) || !errors.Is(err, context.Canceled) {
-			t.Fatalf("given up: %v", err)
+			t.Fatalf("after the context ended: %v", err)
 		}
 	}
 	if m := alone.Metrics(); m.PendingReads != 0 || m.PendingProposals != limit {
-		t.Errorf("%d reads and %d writes wait", m.PendingReads, m.PendingProposals)
+		t.Errorf("%d reads and %d writes are pending", m.PendingReads, m.PendingProposals)
 	}
 	if _, err := c.Start(c.context(), 2); err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range receiveN(t, "writes answered", written, limit) {
+	for _, err := range receiveN(t, "writes that end", written, limit) {
 		if err != nil {
-			t.Fatalf("once there was a leader: %v", err)
+			t.Fatalf("after there was a leader: %v", err)
 		}
 	}
 }

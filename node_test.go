@@ -17,8 +17,8 @@ import (
 	"github.com/troupe-raft/troupe"
 )
 
-// counter is an in-memory state machine: each command adds its number; the result is the sum so
-// far. It counts how often each command was applied, to tell a write that took effect twice.
+// counter is an in-memory state machine that counts commands; the result is the count so far. It also
+// counts each command, to find one that took effect twice.
 type counter struct {
 	mu      sync.Mutex
 	sum     uint64
@@ -42,8 +42,8 @@ func (c *counter) Apply(b *troupe.Batch) ([][]byte, error) {
 }
 
 func (c *counter) Close() error               { return nil }
-func (c *counter) Snapshot(w io.Writer) error { return errors.New("not asked for in these tests") }
-func (c *counter) Restore(r io.Reader) error  { return errors.New("not asked for in these tests") }
+func (c *counter) Snapshot(w io.Writer) error { return errors.New("not used in these tests") }
+func (c *counter) Restore(r io.Reader) error  { return errors.New("not used in these tests") }
 func (c *counter) state() (sum, applied uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -66,11 +66,10 @@ type testCluster struct {
 	*troupe.Cluster
 	t        *testing.T
 	mu       sync.Mutex
-	counters map[uint64]*counter // the one in use by each member
+	counters map[uint64]*counter // the latest of each member
 }
 
-// patience bounds every wait of these tests: generous, since what is waited for is an event, not a
-// time.
+// testTimeout bounds every wait of these tests. It is long because the tests wait for events.
 const testTimeout = 2 * time.Minute
 
 func startTestCluster(t *testing.T, size int, configure func(*troupe.Config)) *testCluster {
@@ -142,8 +141,8 @@ func (c *testCluster) propose(id uint64, command string) troupe.Result {
 	return r
 }
 
-// agree waits until every running member has applied the same, and checks that no command was
-// applied twice.
+// requireAgreement waits until all running members have applied the same commands, and checks that
+// none was applied twice.
 func (c *testCluster) requireAgreement() {
 	c.t.Helper()
 	ctx := c.context()
@@ -174,7 +173,7 @@ func TestProposalIsAppliedOnceByAllMembers(t *testing.T) {
 	for i := range 30 {
 		r := c.propose(uint64(i%3+1), fmt.Sprintf("command-%d", i))
 		if got := binary.BigEndian.Uint64(r.Value); got != uint64(i+1) {
-			t.Fatalf("the %d-th command was answered with %d", i+1, got)
+			t.Fatalf("command %d has the result %d", i+1, got)
 		}
 	}
 	c.requireAgreement()
@@ -224,7 +223,7 @@ func TestWritesSurviveLeaderLoss(t *testing.T) {
 		}()
 		leader.Kill()
 		if err := <-done; err != nil {
-			t.Fatalf("round %d: a client of a surviving member saw %v", round, err)
+			t.Fatalf("round %d: a client of another member got %v", round, err)
 		}
 		if _, err := c.Start(c.context(), leader.ID()); err != nil {
 			t.Fatal(err)
@@ -239,18 +238,17 @@ func TestLeadershipTransferTargets(t *testing.T) {
 	for try := 1; ; try++ {
 		leader = c.leader()
 		term := leader.Term()
-		// etcd's clients ask for that too, when they find no other way to say who shall lead: it leads
-		// already.
+		// The leader leads already; etcd's clients request this too.
 		itself := leader.TransferLeadership(c.context(), leader.ID())
 		stranger := leader.TransferLeadership(c.context(), 99)
-		if now := c.leader(); now != leader || now.Term() != term { // so has a machine that stalled for an election timeout
+		if now := c.leader(); now != leader || now.Term() != term { // the test machine was slow
 			if try == 20 {
-				t.Fatalf("leadership moved each time, at last from %d in term %d to %d in term %d", leader.ID(), term, now.ID(), now.Term())
+				t.Fatalf("leadership moved in each attempt, the last time from %d in term %d to %d in term %d", leader.ID(), term, now.ID(), now.Term())
 			}
 			continue
 		}
 		if itself != nil || !errors.Is(stranger, troupe.ErrNotVoter) {
-			t.Errorf("to the leader itself: %v; to a stranger: %v", itself, stranger)
+			t.Errorf("to the leader itself: %v; to an unknown member: %v", itself, stranger)
 		}
 		break
 	}
@@ -269,10 +267,10 @@ func TestMinorityAcknowledgesNothing(t *testing.T) {
 	defer cancel()
 	_, err := leader.Propose(ctx, []byte("in the minority"))
 	if !errors.Is(err, troupe.ErrTimeout) && !errors.Is(err, troupe.ErrNoLeader) {
-		t.Fatalf("a leader without followers answered %v", err)
+		t.Fatalf("the error of a leader without followers is %v", err)
 	}
 	if _, err := leader.Read(ctx, troupe.ReadIndex); err == nil {
-		t.Fatal("a leader without followers gave a read point")
+		t.Fatal("a leader without followers confirmed a read")
 	}
 	other := leader.ID()%3 + 1
 	c.propose(other, "in the majority")
@@ -280,8 +278,8 @@ func TestMinorityAcknowledgesNothing(t *testing.T) {
 	c.requireAgreement()
 }
 
-// Every actor of the tree fails, now and at each kind of message that it gets, while three clients
-// write: the node is rebuilt from disk, and nothing is lost or applied twice.
+// Every actor fails, at once and at each type of message that it receives, while three clients write.
+// No acknowledged write is lost, and none is applied twice.
 func TestEveryActorFailsUnderLoad(t *testing.T) {
 	crashes := []troupe.CrashPoint{
 		{Actor: ""}, {Actor: "log"}, {Actor: "log/reader"}, {Actor: "machine"},
@@ -319,7 +317,7 @@ func TestEveryActorFailsUnderLoad(t *testing.T) {
 			if crash.Message == "" {
 				c.Node(id).CrashNow(crash.Actor)
 			}
-			// The write comes back whether or not this member had a message of that kind to fail at.
+			// The write succeeds whether or not the actor received a message of that type.
 			c.propose(id, fmt.Sprintf("after %+v at %d (restarts before: %d)", crash, id, before))
 		}
 	}
@@ -327,9 +325,9 @@ func TestEveryActorFailsUnderLoad(t *testing.T) {
 	clients.Wait()
 	for _, n := range c.Nodes() {
 		if n.Status().Restarts == 0 {
-			t.Errorf("member %d was never restarted: the injection does not reach it", n.ID())
+			t.Errorf("member %d was never restarted: no crash was injected", n.ID())
 		}
-		n.Crash(troupe.CrashPoint{Actor: "none of ours"})
+		n.Crash(troupe.CrashPoint{Actor: "no such actor"})
 	}
 	c.requireAgreement()
 }
@@ -346,13 +344,13 @@ func TestRestartLimitStopsOneNodeOnly(t *testing.T) {
 	select {
 	case <-victim.Done():
 	case <-time.After(testTimeout):
-		t.Fatal("the node goes on restarting for ever")
+		t.Fatal("the node does not stop")
 	}
 	if s := victim.Status(); s.Role != "stopped" || s.Err == nil {
-		t.Fatalf("a node that stopped by itself shows %+v", s)
+		t.Fatalf("the status of a node that stopped is %+v", s)
 	}
 	if _, err := victim.Propose(c.context(), []byte("y")); !errors.Is(err, troupe.ErrStopped) {
-		t.Fatalf("a stopped node answered a proposal with %v", err)
+		t.Fatalf("a proposal at a stopped node: %v", err)
 	}
 	c.propose(1, "the others go on")
 	c.propose(3, "all of them")
