@@ -12,8 +12,9 @@ import (
 	"testing"
 )
 
-// deterministicRoots hold the code whose behaviour must follow from its inputs alone: what the simulator runs, and the
-// simulator. actors/live is the environment that has goroutines, a clock and sockets.
+// deterministicRoots are the folders of the code that must depend on its inputs only: the simulator
+// and the code that it runs. actors/live is excepted: it is the environment with goroutines, a clock
+// and sockets.
 var deterministicRoots = []string{"raft", "persistence", "actors", "internal/session", "supervisor", "internal/sim"}
 
 func deterministic(pkg string) bool {
@@ -24,54 +25,55 @@ func deterministic(pkg string) bool {
 	return slices.ContainsFunc(deterministicRoots, within)
 }
 
-// forbidden are, by import path, the names that deterministic code may not use; "*" forbids all but methods of values, since
-// where those came from has been told. A type stands for its methods too, and ".Method" for that of any type.
+// forbidden lists by import path the names that deterministic code may not use. A type stands for its
+// methods too, ".Method" for the method of any type, and "*" for all names except methods of values,
+// whose origin is reported already.
 var forbidden = map[string][]string{
 	"context":      {"WithTimeout", "WithTimeoutCause", "WithDeadline", "WithDeadlineCause", "AfterFunc"},
 	"crypto/rand":  {"*"},
 	"hash/maphash": {"*"},
-	"maps":         {"Keys", "Values", "All"}, // but where they are sorted at once
+	"maps":         {"Keys", "Values", "All"}, // except if they are sorted at once
 	"math/rand":    {"*"},
-	"math/rand/v2": {"*"}, // but for what makes a generator of the simulator's own: permitted
+	"math/rand/v2": {"*"}, // see exceptions
 	"net":          {"*"},
 	"net/http":     {"*"},
 	"os":           {"*"},
 	"os/exec":      {"*"},
 	"reflect":      {"Value.MapRange", "Value.MapKeys"},
 	"runtime":      {"GC", "GOMAXPROCS", "Gosched", "NumCPU", "NumGoroutine", "ReadMemStats", "SetFinalizer", "AddCleanup"},
-	"sync":         {"Cond", "NewCond", "Map", "Pool", "WaitGroup"}, // a mutex orders nothing while there is one goroutine
+	"sync":         {"Cond", "NewCond", "Map", "Pool", "WaitGroup"}, // a mutex is harmless with one goroutine
 	"time":         {"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Local"},
 	"unsafe":       {"*"},
 	"github.com/asynkron/protoactor-go/actor": {
 		"Future", "NewFuture", ".RequestFuture", ".StopFuture", ".PoisonFuture",
 	},
-	"github.com/anishathalye/porcupine": { // stopped by a clock
+	"github.com/anishathalye/porcupine": { // a clock stops these
 		"CheckOperationsTimeout", "CheckEventsTimeout", "CheckOperationsVerbose", "CheckEventsVerbose",
 	},
-	"google.golang.org/protobuf/encoding/prototext": {"*"}, // its spaces depend on the program's build
+	"google.golang.org/protobuf/encoding/prototext": {"*"}, // its spaces depend on the build
 }
 
-// permitted are exceptions, with the reason.
+// exceptions lists what a package may use nevertheless, with the reason.
 var exceptions = map[string]string{
 	"internal/sim/world math/rand/v2.New":    "a world's own generator, from its seed",
 	"internal/sim/world math/rand/v2.NewPCG": "the same",
 	"internal/sim/world math/rand/v2.Rand":   "the same",
 	"internal/sim/fault math/rand/v2.Rand":   "the same",
-	"internal/session sync.Pool":             "channels are used again; one is as good as another",
-	"internal/sim/world sync.Pool":           "actor systems are used again; which one a member gets shows nowhere, as the determinism test proves",
+	"internal/session sync.Pool":             "recycled channels are all alike",
+	"internal/sim/world sync.Pool":           "recycled actor systems are all alike, as the determinism test proves",
 }
 
-// bridges are packages between programs and actors: programs have goroutines and wait, so channels are allowed there. The
-// simulator's own program never waits on one, or it would stand still for ever.
+// channelPackages are called by programs with goroutines that wait, so they may use channels. The
+// simulator calls only those of their functions that do not wait.
 var channelPackages = []string{"internal/session"}
 
-// A finding is a place that breaks a rule.
+// finding is a place that breaks a rule.
 type finding struct {
 	pos  token.Pos
 	what string
 }
 
-// findings are all places of a package where its behaviour may depend on more than its inputs.
+// findings returns all places of a package where its behaviour may depend on more than its inputs.
 func findings(p *typedPackage) []finding {
 	var all []finding
 	for _, file := range p.files {
@@ -83,7 +85,7 @@ func findings(p *typedPackage) []finding {
 	return all
 }
 
-// walk goes through a file. path are the nodes above the present one.
+// visitor walks through a file. ancestors are the current node and those that contain it.
 type visitor struct {
 	*typedPackage
 	ancestors []ast.Node
@@ -93,14 +95,14 @@ type visitor struct {
 
 func (w *visitor) report(n ast.Node, what string) { w.found = append(w.found, finding{n.Pos(), what}) }
 
-// waits tells of a place where a goroutine may wait for another.
+// reportWait reports a place where a goroutine may wait for another.
 func (w *visitor) reportWait(n ast.Node, what string) {
 	if !slices.Contains(channelPackages, w.typedPackage.path) {
 		w.report(n, what)
 	}
 }
 
-// Visit is called with nil when a node is left.
+// Visit implements ast.Visitor. It is called with nil at the end of a node.
 func (w *visitor) Visit(n ast.Node) ast.Visitor {
 	if n == nil {
 		w.ancestors = w.ancestors[:len(w.ancestors)-1]
@@ -202,7 +204,7 @@ func TestSimulatedCodeIsDeterministic(t *testing.T) {
 		}
 		files += len(names)
 		for _, f := range findings(p) {
-			// The operating system's filesystem is the live implementation of the seam, not a user of it.
+			// The filesystem of the operating system is the live implementation of the interface.
 			if name := filepath.Base(l.set.Position(f.pos).Filename); path == "persistence/vfs" && strings.HasPrefix(name, "os") {
 				continue
 			}
@@ -210,21 +212,21 @@ func TestSimulatedCodeIsDeterministic(t *testing.T) {
 		}
 	}
 	if t.Failed() {
-		t.Log("a range over a map may stay where it sorts what it collects, comes to the same in any order (maporder_test.go), " +
-			"or says why in a comment: // order does not matter: …")
+		t.Log("a range over a map is allowed if the loop sorts what it collects, has the same effect in any order " +
+			"(maporder_test.go), or says why in a comment: // order does not matter: …")
 	}
 	for _, must := range []string{"raft", "persistence", "actors/node", "supervisor", "internal/sim/world", "internal/sim/checker"} {
 		if len(l.sources[must]) == 0 {
-			t.Errorf("%s was not looked at", must)
+			t.Errorf("%s was not checked", must)
 		}
 	}
 	if files < 80 {
-		t.Errorf("only %d files were looked at: the rule does not see what it is for", files)
+		t.Errorf("only %d files were checked: some are missing", files)
 	}
 }
 
-// The fixture breaks every rule; the lines that do say `want: what is told`. Everything wanted must be told, and nothing
-// else.
+// The fixture breaks every rule. A comment `want: …` names the finding of its line. All of these must
+// be found, and nothing else.
 func TestNondeterminismIsFound(t *testing.T) {
 	l := newLoader(t)
 	names, err := filepath.Glob("testdata/deterministic/*.go")
@@ -246,18 +248,18 @@ func TestNondeterminismIsFound(t *testing.T) {
 			}
 		}
 	}
-	told := map[string]bool{} // a line may break several rules, and wants the first
+	found := map[string]bool{} // a line may break several rules; the first counts
 	for _, f := range findings(p) {
-		if told[l.at(f.pos)] {
+		if found[l.at(f.pos)] {
 			continue
 		}
-		told[l.at(f.pos)] = true
+		found[l.at(f.pos)] = true
 		if wanted[l.at(f.pos)] != f.what {
 			t.Errorf("%s: %s, wanted %q", l.at(f.pos), f.what, wanted[l.at(f.pos)])
 		}
 	}
 	for at, what := range wanted {
-		if !told[at] {
+		if !found[at] {
 			t.Errorf("%s: %s was not found", at, what)
 		}
 	}

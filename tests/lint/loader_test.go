@@ -18,55 +18,76 @@ import (
 	"testing"
 )
 
-// typed is a package with the types of everything in it. Rules about names alone are blind to an alias, a dot import, a
-// method kept as a value, and cannot tell a map from a slice.
+// typedPackage is a package with the types of its expressions. A check of names alone would miss an
+// alias, a dot import and a method value, and could not tell a map from a slice.
 type typedPackage struct {
 	path  string // below the module
 	files []*ast.File
 	info  *types.Info
 }
 
-// loader type-checks packages from source against the compiler's export data, which `go list` has made and cached.
+// loader type-checks packages of the module. It takes the types of what they import from the
+// compiler's export data, which `go list` makes and caches.
 type loader struct {
 	set      *token.FileSet
 	root     string
 	importer types.Importer
-	sources  map[string][]string // files by import path, of the packages asked for
+	packages []string            // paths below the module of all packages that are not tests
+	sources  map[string][]string // files by path below the module, of the deterministic packages
 }
 
-// What the fixtures import beside what the house does.
-var fixtureImports = []string{"context", "crypto/rand", "maps", "math/rand", "math/rand/v2", "os", "reflect", "runtime", "slices", "sort", "sync", "time"}
+// fixtureImports are what the fixtures import besides the module's own imports.
+var fixtureImports = []string{
+	"context", "crypto/rand", "maps", "math/rand", "math/rand/v2", "os", "reflect", "runtime", "slices", "sort", "sync", "time",
+}
 
-var loadPackages = sync.OnceValues(func() (*loader, error) {
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		return nil, err
-	}
-	args := append([]string{"list", "-export", "-deps", "-json=ImportPath,Export,Dir,GoFiles,DepOnly"}, fixtureImports...)
-	for _, p := range deterministicRoots {
-		args = append(args, module+"/"+p+"/...")
-	}
-	c := exec.Command("go", args...)
+// listedPackage is what `go list` reports of a package.
+type listedPackage struct {
+	ImportPath, Export, Dir string
+	GoFiles                 []string
+	DepOnly                 bool
+}
+
+// listPackages returns the packages of the module and all that they import.
+func listPackages(root string) (all []listedPackage, err error) {
+	args := []string{"list", "-export", "-deps", "-json=ImportPath,Export,Dir,GoFiles,DepOnly", module + "/..."}
+	c := exec.Command("go", append(args, fixtureImports...)...)
 	c.Dir, c.Stderr = root, os.Stderr
 	out, err := c.Output()
 	if err != nil {
 		return nil, fmt.Errorf("go list: %w", err)
 	}
-	l := &loader{set: token.NewFileSet(), root: root, sources: map[string][]string{}}
-	exports := map[string]string{}
 	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
-		var p struct {
-			ImportPath, Export, Dir string
-			GoFiles                 []string
-			DepOnly                 bool
-		}
+		var p listedPackage
 		if err := d.Decode(&p); errors.Is(err, io.EOF) {
-			break
+			return all, nil
 		} else if err != nil {
 			return nil, err
 		}
+		all = append(all, p)
+	}
+}
+
+var load = sync.OnceValues(func() (*loader, error) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return nil, err
+	}
+	listed, err := listPackages(root)
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{set: token.NewFileSet(), root: root, sources: map[string][]string{}}
+	exports := map[string]string{}
+	for _, p := range listed {
 		exports[p.ImportPath] = p.Export
-		if below, ours := strings.CutPrefix(p.ImportPath, module+"/"); ours && !p.DepOnly && deterministic(below) {
+		below, ours := strings.CutPrefix(p.ImportPath, module)
+		if !ours || p.DepOnly {
+			continue
+		}
+		below = strings.TrimPrefix(below, "/")
+		l.packages = append(l.packages, below)
+		if deterministic(below) {
 			for _, f := range p.GoFiles {
 				l.sources[below] = append(l.sources[below], filepath.Join(p.Dir, f))
 			}
@@ -83,7 +104,7 @@ var loadPackages = sync.OnceValues(func() (*loader, error) {
 
 func newLoader(t *testing.T) *loader {
 	t.Helper()
-	l, err := loadPackages()
+	l, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +113,9 @@ func newLoader(t *testing.T) *loader {
 
 // check parses and type-checks the files of a package.
 func (l *loader) check(path string, names []string) (*typedPackage, error) {
-	p := &typedPackage{path: path, info: &types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{}, Defs: map[*ast.Ident]types.Object{}}}
+	p := &typedPackage{path: path, info: &types.Info{
+		Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{}, Defs: map[*ast.Ident]types.Object{},
+	}}
 	for _, name := range names {
 		file, err := parser.ParseFile(l.set, name, nil, parser.ParseComments)
 		if err != nil {
@@ -104,7 +127,7 @@ func (l *loader) check(path string, names []string) (*typedPackage, error) {
 	return p, err
 }
 
-// at is a position as people write it.
+// at returns a position as "file:line", with the file's path below the repository's root.
 func (l *loader) at(pos token.Pos) string {
 	p := l.set.Position(pos)
 	name, err := filepath.Rel(l.root, p.Filename)

@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// A range over a map in deterministic code must not let the order show. It does not where the loop
-//   - only collects, and what it collected is sorted after it, in the same function;
-//   - only does what comes to the same in any order: counts, sums, minima and maxima, deletes, fills a map at the same keys,
-//     or returns the same constants wherever it finds what it looks for;
-//   - says in a comment why it does not: `// order does not matter: …`, at the loop or on the line above.
+// In deterministic code the order of a range over a map must have no effect. It has none if the loop
+//   - only appends to slices that are sorted after it in the same function;
+//   - only does what has the same effect in any order: counts, sums, minima, maxima, deletions, entries
+//     of a map at the loop's own key, or a return of constants;
+//   - has a comment that says why: `// order does not matter: …`, at the loop or on the line above.
 
 var orderMark = regexp.MustCompile(`order does not matter: \S`)
 
-// marks are the loops of a file that such a comment stands at.
+// markedLoops returns the loops of a file that have such a comment.
 func markedLoops(file *ast.File) map[ast.Node]bool {
 	marked := map[ast.Node]bool{}
 	var ends []token.Pos
@@ -36,7 +36,7 @@ func markedLoops(file *ast.File) map[ast.Node]bool {
 			return true
 		}
 		for _, end := range ends {
-			// Above the loop with nothing between, or behind its opening brace.
+			// Directly above the loop, or after its opening brace.
 			above := end < loop.Pos() && loop.Pos()-end < 40
 			behind := end > loop.Body.Lbrace && (len(loop.Body.List) == 0 || end < loop.Body.List[0].Pos())
 			if above || behind {
@@ -48,7 +48,7 @@ func markedLoops(file *ast.File) map[ast.Node]bool {
 	return marked
 }
 
-// loop looks at a range.
+// checkRange reports a range over a map whose order may have an effect.
 func (w *visitor) checkRange(n *ast.RangeStmt) {
 	of := w.info.Types[n.X].Type
 	if of == nil {
@@ -67,7 +67,7 @@ func (w *visitor) checkRange(n *ast.RangeStmt) {
 	}
 	b := loopBody{visitor: w, key: w.objectOf(n.Key)}
 	if !b.orderFree(n.Body.List) || b.changes && b.returns {
-		w.report(n, "a range over a map whose order may show")
+		w.report(n, "a range over a map whose order may have an effect")
 	}
 }
 
@@ -86,7 +86,8 @@ func (w *visitor) objectOf(e ast.Expr) types.Object {
 	return nil
 }
 
-// collectedAndSorted: the loop only appends to slices, each of which is sorted after it in the same function.
+// collectedAndSorted reports whether the loop only appends to slices that are sorted after it in the
+// same function.
 func (w *visitor) collectedAndSorted(n *ast.RangeStmt) bool {
 	var after []ast.Stmt
 	for _, above := range w.ancestors {
@@ -138,15 +139,15 @@ func (w *visitor) onlyAppendsTo(list []ast.Stmt, sorted map[string]bool) bool {
 	return true
 }
 
-// body is the inside of a loop over a map. What changes something and what returns early must not meet: then the order
-// decides how much was changed.
+// loopBody is the body of a loop over a map. If it both changes something and returns early, the order
+// decides how much is changed.
 type loopBody struct {
 	*visitor
 	key              types.Object
 	changes, returns bool
 }
 
-// free tells whether statements come to the same in any order of the keys.
+// orderFree reports whether statements have the same effect in any order of the keys.
 func (b *loopBody) orderFree(list []ast.Stmt) bool {
 	for _, s := range list {
 		if !b.orderFreeStatement(s) {
@@ -188,7 +189,8 @@ func (b *loopBody) orderFreeStatement(s ast.Stmt) bool {
 	return false
 }
 
-// orderFreeAssignment: a local name, an entry at the loop's own key, a sum of integers, a minimum or maximum.
+// orderFreeAssignment accepts a new variable, an entry at the loop's own key, a sum of integers, a
+// minimum and a maximum.
 func (b *loopBody) orderFreeAssignment(s *ast.AssignStmt) bool {
 	for _, e := range s.Rhs {
 		if !b.isPure(e) {
@@ -227,7 +229,7 @@ func (b *loopBody) orderFreeAssignment(s *ast.AssignStmt) bool {
 
 func (b *loopBody) isKey(e ast.Expr) bool { return b.key != nil && b.objectOf(e) == b.key }
 
-// pure: nothing is called but what the language itself has, and conversions.
+// isPure reports whether an expression calls nothing but built-in functions and conversions.
 func (w *visitor) isPure(e ast.Expr) bool {
 	ok := true
 	ast.Inspect(e, func(n ast.Node) bool {

@@ -1,5 +1,5 @@
-// Package deterministic breaks every rule of determinism, each in a way that a search for text would miss or take for
-// something else. It is type-checked by the lint test, never built.
+// Package deterministic breaks every rule of determinism, in ways that a search for text would miss
+// or confuse. The lint test type-checks it; it is never built.
 package deterministic
 
 import (
@@ -19,7 +19,7 @@ import (
 
 var start = Now() // want: time.Now
 
-// A method value and a function value are uses as well as calls are.
+// A method value and a function value are uses, as calls are.
 var wait = (*sync.WaitGroup).Wait // want: sync.WaitGroup
 
 var clock func() Time = Now // want: time.Now
@@ -42,7 +42,7 @@ func clocks(d Duration) {
 	_ = Since(start)                                    // want: time.Since
 	_, _ = context.WithTimeout(context.Background(), d) // want: context.WithTimeout
 	runtime.Gosched()                                   // want: runtime.Gosched
-	_ = start.After(start)                              // times are compared, no clock is read
+	_ = start.After(start)                              // compares times, reads no clock
 	<-After(d)                                          // want: a receive from a channel
 }
 
@@ -51,7 +51,7 @@ func randomness(own *dice.Rand) { // want: math/rand/v2.Rand
 	_, _ = rand.Read(nil)      // want: crypto/rand.Read
 	_ = os.Getpid()            // want: os.Getpid
 	_ = fmt.Sprintf("%p", own) // want: an address as text
-	_ = own.IntN(6)            // where it came from has been told
+	_ = own.IntN(6)            // its origin is reported already
 }
 
 func blocking(root *actor.RootContext, pid *actor.PID, d Duration) {

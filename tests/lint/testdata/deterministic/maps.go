@@ -14,28 +14,28 @@ type table struct {
 func (t *table) say(string) {}
 
 func orderThatShows(t *table, other map[uint64]string) (first uint64, text string) {
-	for _, row := range t.rows { // want: a range over a map whose order may show
+	for _, row := range t.rows { // want: a range over a map whose order may have an effect
 		t.say(row)
 	}
-	for id := range t.rows { // want: a range over a map whose order may show
+	for id := range t.rows { // want: a range over a map whose order may have an effect
 		first = id
 	}
-	for id := range t.rows { // want: a range over a map whose order may show
+	for id := range t.rows { // want: a range over a map whose order may have an effect
 		return id, ""
 	}
-	for _, row := range t.rows { // want: a range over a map whose order may show
+	for _, row := range t.rows { // want: a range over a map whose order may have an effect
 		text += row
 	}
-	for id := range t.rows { // want: a range over a map whose order may show
-		t.ids = append(t.ids, id) // and nobody sorts them
+	for id := range t.rows { // want: a range over a map whose order may have an effect
+		t.ids = append(t.ids, id) // not sorted
 	}
-	for id, row := range t.rows { // want: a range over a map whose order may show
-		other[uint64(len(row))] = row // two rows may have one length
+	for id, row := range t.rows { // want: a range over a map whose order may have an effect
+		other[uint64(len(row))] = row // two rows may have the same length
 		_ = id
 	}
-	for id := range t.rows { // want: a range over a map whose order may show
+	for id := range t.rows { // want: a range over a map whose order may have an effect
 		if id > 7 {
-			break // what came before was looked at, what came after was not
+			break // only some rows were visited
 		}
 		first++
 	}
@@ -43,17 +43,17 @@ func orderThatShows(t *table, other map[uint64]string) (first uint64, text strin
 }
 
 func changesUntilFound(t *table, seen map[uint64]bool) bool {
-	for id, row := range t.rows { // want: a range over a map whose order may show
+	for id, row := range t.rows { // want: a range over a map whose order may have an effect
 		seen[id] = true
 		if row == "" {
-			return true // how much was seen by then depends on the order
+			return true // the order decides how many were seen
 		}
 	}
 	return false
 }
 
 func sortedInAnotherFunction(t *table) func() {
-	for id := range t.rows { // want: a range over a map whose order may show
+	for id := range t.rows { // want: a range over a map whose order may have an effect
 		t.ids = append(t.ids, id)
 	}
 	return func() { slices.Sort(t.rest()) }
