@@ -21,8 +21,8 @@ func (e *nullMachine) Apply(b *troupe.Batch) ([][]byte, error) {
 }
 func (e *nullMachine) Close() error { return nil }
 
-// BenchmarkProposal proposes commands of 128 bytes at the leader of three nodes in one process, with
-// files and syncs of the operating system:
+// BenchmarkProposal proposes commands of 128 bytes at the leader of three nodes in one process,
+// with files and syncs of the operating system:
 //
 //	go test -run '^$' -bench Proposal -benchmem .
 func BenchmarkProposal(b *testing.B) {

@@ -225,8 +225,8 @@ func TestE45StuckStateMachineIsBounded(t *testing.T) {
 	}
 }
 
-// The leader's disk blocks for less than an election timeout, which is long here, while its followers
-// sync.
+// The leader's disk blocks for less than an election timeout, which is long here, while its
+// followers sync.
 func TestE45LeaderWithStuckDiskIsBounded(t *testing.T) {
 	const maxUncommitted, memory, writes, size = 1 << 20, 256 << 10, 2000, 16 << 10
 	gates := map[uint64]*gate{1: newGate(), 2: newGate(), 3: newGate()}

@@ -17,8 +17,8 @@ import (
 	"github.com/troupe-raft/troupe"
 )
 
-// counter is an in-memory state machine that counts commands; the result is the count so far. It also
-// counts each command, to find one that took effect twice.
+// counter is an in-memory state machine that counts commands; the result is the count so far. It
+// also counts each command, to find one that took effect twice.
 type counter struct {
 	mu      sync.Mutex
 	sum     uint64
@@ -278,8 +278,8 @@ func TestMinorityAcknowledgesNothing(t *testing.T) {
 	c.requireAgreement()
 }
 
-// Every actor fails, at once and at each type of message that it receives, while three clients write.
-// No acknowledged write is lost, and none is applied twice.
+// Every actor fails, at once and at each type of message that it receives, while three clients
+// write. No acknowledged write is lost, and none is applied twice.
 func TestEveryActorFailsUnderLoad(t *testing.T) {
 	crashes := []troupe.CrashPoint{
 		{Actor: ""}, {Actor: "log"}, {Actor: "log/reader"}, {Actor: "machine"},

@@ -41,7 +41,8 @@ func newServingFixture(t *testing.T) *sessionFixture {
 	return f
 }
 
-// startServing delivers a leader, a registration and the end of the replay at index 5. It clears sent.
+// startServing delivers a leader, a registration and the end of the replay at index 5. It clears
+// sent.
 func (f *sessionFixture) startServing() {
 	f.Deliver(&messages.LeaderChanged{Incarnation: 1, Term: 1, Leader: 2})
 	f.Deliver(&messages.SessionRegistered{Incarnation: 1, Nonce: []byte("nonce"), SessionId: 7})
@@ -200,7 +201,8 @@ func TestResultsOfOtherSessionsAreIgnored(t *testing.T) {
 	}
 }
 
-// A read waits for the state machine of the current incarnation; an earlier one may have applied more.
+// A read waits for the state machine of the current incarnation; an earlier one may have applied
+// more.
 func TestEarlierIncarnationReleasesNoRead(t *testing.T) {
 	f := newServingFixture(t)
 	c := f.BeginRead(ReadIndex)

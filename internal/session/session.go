@@ -49,8 +49,8 @@ type Config struct {
 //     id (P60).
 //   - Each command carries that id and a sequence number, so all its copies are equal. It also
 //     carries the lowest sequence that is still pending (P61).
-//   - Every member's session table keeps the replies from that sequence on. A copy of a command that
-//     was applied is not applied again; the cached reply is delivered (P62).
+//   - Every member's session table keeps the replies from that sequence on. A copy of a command
+//     that was applied is not applied again; the cached reply is delivered (P62).
 //
 // At the Session a client session has three states:
 //

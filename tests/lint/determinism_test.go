@@ -13,8 +13,8 @@ import (
 )
 
 // deterministicRoots are the folders of the code that must depend on its inputs only: the simulator
-// and the code that it runs. actors/live is excepted: it is the environment with goroutines, a clock
-// and sockets.
+// and the code that it runs. actors/live is excepted: it is the environment with goroutines, a
+// clock and sockets.
 var deterministicRoots = []string{"raft", "persistence", "actors", "internal/session", "supervisor", "internal/sim"}
 
 func deterministic(pkg string) bool {
@@ -25,9 +25,9 @@ func deterministic(pkg string) bool {
 	return slices.ContainsFunc(deterministicRoots, within)
 }
 
-// forbidden lists by import path the names that deterministic code may not use. A type stands for its
-// methods too, ".Method" for the method of any type, and "*" for all names except methods of values,
-// whose origin is reported already.
+// forbidden lists by import path the names that deterministic code may not use. A type stands for
+// its methods too, ".Method" for the method of any type, and "*" for all names except methods of
+// values, whose origin is reported already.
 var forbidden = map[string][]string{
 	"context":      {"WithTimeout", "WithTimeoutCause", "WithDeadline", "WithDeadlineCause", "AfterFunc"},
 	"crypto/rand":  {"*"},
@@ -225,8 +225,8 @@ func TestSimulatedCodeIsDeterministic(t *testing.T) {
 	}
 }
 
-// The fixture breaks every rule. A comment `want: …` names the finding of its line. All of these must
-// be found, and nothing else.
+// The fixture breaks every rule. A comment `want: …` names the finding of its line. All of these
+// must be found, and nothing else.
 func TestNondeterminismIsFound(t *testing.T) {
 	l := newLoader(t)
 	names, err := filepath.Glob("testdata/deterministic/*.go")

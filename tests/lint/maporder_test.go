@@ -10,8 +10,8 @@ import (
 
 // In deterministic code the order of a range over a map must have no effect. It has none if the loop
 //   - only appends to slices that are sorted after it in the same function;
-//   - only does what has the same effect in any order: counts, sums, minima, maxima, deletions, entries
-//     of a map at the loop's own key, or a return of constants;
+//   - only does what has the same effect in any order: counts, sums, minima, maxima, deletions,
+//     entries of a map at the loop's own key, or a return of constants;
 //   - has a comment that says why: `// order does not matter: …`, at the loop or on the line above.
 
 var orderMark = regexp.MustCompile(`order does not matter: \S`)
@@ -86,8 +86,8 @@ func (w *visitor) objectOf(e ast.Expr) types.Object {
 	return nil
 }
 
-// collectedAndSorted reports whether the loop only appends to slices that are sorted after it in the
-// same function.
+// collectedAndSorted reports whether the loop only appends to slices that are sorted after it in
+// the same function.
 func (w *visitor) collectedAndSorted(n *ast.RangeStmt) bool {
 	var after []ast.Stmt
 	for _, above := range w.ancestors {
@@ -139,8 +139,8 @@ func (w *visitor) onlyAppendsTo(list []ast.Stmt, sorted map[string]bool) bool {
 	return true
 }
 
-// loopBody is the body of a loop over a map. If it both changes something and returns early, the order
-// decides how much is changed.
+// loopBody is the body of a loop over a map. If it both changes something and returns early, the
+// order decides how much is changed.
 type loopBody struct {
 	*visitor
 	key              types.Object
