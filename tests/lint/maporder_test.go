@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// In deterministic code the order of a range over a map must have no effect. It has none if the loop
+// In deterministic code the order of a range over a map must have no effect. That holds if the loop
 //   - only appends to slices that are sorted after it in the same function;
 //   - only does what has the same effect in any order: counts, sums, minima, maxima, deletions,
 //     entries of a map at the loop's own key, or a return of constants;
