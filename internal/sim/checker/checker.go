@@ -1,4 +1,5 @@
-// Package checker compares every step of a simulated cluster with a model of it and reports violated invariants.
+// Package checker compares every step of a simulated cluster with a model of it and reports
+// violated invariants.
 package checker
 
 import (
@@ -8,24 +9,30 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// Checker checks the invariants of Raft, of the log and of the actors (Invariants) after every step.
+// Checker checks the invariants of Raft, of the log and of the actors (Invariants) after every
+// step.
 //
-// The model. For each member the Checker keeps its log as its Node has it, as its LogStore was given it, and as its disk
-// holds it for certain. For the cluster it keeps every vote, every leader, every entry that ever stood in a log, the term
-// of each committed entry, and the effect of each command. Nothing in the model is ever forgotten, so an invariant such as
-// "one vote per term" spans all crashes of a member.
+// The model. For each member the Checker keeps its log as its Node has it, as its LogStore was
+// given it, and as its disk holds it for certain. For the cluster it keeps every vote, every
+// leader, every entry that ever stood in a log, the term of each committed entry, and the effect of
+// each command. Nothing in the model is ever forgotten, so an invariant such as "one vote per term"
+// spans all crashes of a member.
 //
 // What it observes. There are four sources, and each one alone could be wrong:
 //
-//  1. the messages between actors, when they are posted, handled and sent to another member (log.go, sent.go);
+//  1. the messages between actors, when they are posted, handled and sent to another member
+//     (log.go, sent.go);
 //  2. the states that actors report of themselves (node.go, machine.go);
-//  3. the bytes that each sync makes durable, read by a decoder that shares no code with the product (disk.go);
-//  4. every thousand steps and at the end, what the production code reads back from the disks (full.go).
+//  3. the bytes that each sync makes durable, read by a decoder that shares no code with the
+//     product (disk.go);
+//  4. every thousand steps and at the end, what the production code reads back from the disks
+//     (full.go).
 //
-// An invariant about two of them fails as soon as they disagree: an acknowledgement is compared with the synced bytes, and
-// not with what the LogStore says of itself.
+// An invariant about two of them fails as soon as they disagree: an acknowledgement is compared
+// with the synced bytes, and not with what the LogStore says of itself.
 //
-// The Checker changes nothing and draws no random number, so a world runs the same with or without it.
+// The Checker changes nothing and draws no random number, so a world runs the same with or without
+// it.
 type Checker struct {
 	sim       Simulation
 	bootstrap *messages.Configuration
@@ -35,7 +42,8 @@ type Checker struct {
 	leaders map[uint64]uint64            // by term (Election Safety)
 	votes   map[uint64]map[uint64]uint64 // by term and voter, as sent to any member
 	entries entryTable                   // every entry that ever stood in a log (Log Matching)
-	// committed[i] is the term of entry i+1, and committedIn[i] the lowest term of a Node that was seen to know of the commit.
+	// committed[i] is the term of entry i+1, and committedIn[i] the lowest term of a Node that was
+	// seen to know of the commit.
 	committed, committedIn []uint64
 	stateHashes            []uint64          // of the state machine after the command at index i+1; 0: unknown
 	effects                map[uint64]uint64 // command → the index at which it took effect
@@ -122,7 +130,8 @@ func (c *Checker) Posted(b Mailbox, message any) {
 	}
 }
 
-// checkSingleCredit: what is sent for a credit is in a mailbox once, however slow the actor is (E45).
+// checkSingleCredit: what is sent for a credit is in a mailbox once, however slow the actor is
+// (E45).
 func (c *Checker) checkSingleCredit(b Mailbox, message any, same func(other any) bool) {
 	for _, other := range b.Queued() {
 		if same(other) {
@@ -185,8 +194,8 @@ func (c *Checker) Handled() { c.inert = inertMessage{} }
 // TimerSet observes that an actor sets a timer.
 func (c *Checker) TimerSet(message any) { c.sideEffect(message) }
 
-// sideEffect observes that an actor does something, which it must not while the message in hand is inert. The refusals that
-// the message asks for are no effects.
+// sideEffect observes that an actor does something, which it must not while the message in hand is
+// inert. The refusals that the message asks for are no effects.
 func (c *Checker) sideEffect(by any) {
 	h := c.inert
 	if h.mailbox == nil {
@@ -227,7 +236,8 @@ func (c *Checker) LogTerm(id, index uint64) uint64 { return termAt(c.models[id].
 // LogTerms returns the terms of all entries in the log of a member's Node.
 func (c *Checker) LogTerms(id uint64) []uint64 { return c.models[id].log }
 
-// DurableTerm returns the term of an entry that the disk of a member holds for certain; 0: it holds none.
+// DurableTerm returns the term of an entry that the disk of a member holds for certain; 0: it holds
+// none.
 func (c *Checker) DurableTerm(id, index uint64) uint64 { return termAt(c.models[id].durableLog, index) }
 
 // VotedTerm returns the highest term in which a member sent a vote.

@@ -11,27 +11,30 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// durableDisk models the disk of a member as its syncs leave it. It does not ask the log what is durable. It observes every
-// operation on the files, and decodes the frames in the bytes that each sync covers, by docs/storage-format.md and without
-// the production code (frames.go). So at any step it knows what the member would find after a power cut that loses all
-// that was not synced.
+// durableDisk models the disk of a member as its syncs leave it. It does not ask the log what is
+// durable. It observes every operation on the files, and decodes the frames in the bytes that each
+// sync covers, by docs/storage-format.md and without the production code (frames.go). So at any
+// step it knows what the member would find after a power cut that loses all that was not synced.
 //
-// The bytes of a file become durable in two steps, in either order: a sync of the file makes its dirty ranges durable, and
-// a sync of the directory makes its name durable. Frames count when both have happened:
+// The bytes of a file become durable in two steps, in either order: a sync of the file makes its
+// dirty ranges durable, and a sync of the directory makes its name durable. Frames count when both
+// have happened:
 //
 //	create ── write ── sync ── sync of the directory   the frames wait in unnamed until the directory is synced
 //	create ── sync of the directory ── write ── sync   they count at the sync of the file
 //
-// After a power cut the disk itself decides about names that were not durable: if the file is there, its frames count. After
-// the end of a process without a power cut nothing changes, and what was not synced still is not.
+// After a power cut the disk itself decides about names that were not durable: if the file is
+// there, its frames count. After the end of a process without a power cut nothing changes, and what
+// was not synced still is not.
 type durableDisk struct {
 	files           []*diskFile
 	latest          *diskFile // the file that was looked up last
 	term, vote      uint64
 	powerLost       bool   // the power failed since the last start
 	failedOperation string // the operation that failed in this run: no acknowledgement may follow (E5)
-	// What the last frame replaced. Recovery does not rely on that frame, since no later one confirms it: the segment that
-	// begins after it continues from before it, and has a copy of it in its preamble.
+	// What the last frame replaced. Recovery does not rely on that frame, since no later one confirms
+	// it: the segment that begins after it continues from before it, and has a copy of it in its
+	// preamble.
 	replacedFrom  uint64
 	replacedTerms []uint64
 }
@@ -153,8 +156,8 @@ func (c *Checker) DiskOperation(m Member, op vfs.Op) {
 	}
 }
 
-// operationFailed: the bytes of a failed sync are not on the disk, and no later sync covers them (E5). A spare segment that
-// does not fit is no failure of the log.
+// operationFailed: the bytes of a failed sync are not on the disk, and no later sync covers them
+// (E5). A spare segment that does not fit is no failure of the log.
 func (d *durableDisk) operationFailed(op vfs.Op) {
 	switch {
 	case errors.Is(op.Err, vfs.ErrFrozen):

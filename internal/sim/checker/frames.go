@@ -6,7 +6,8 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/hash"
 )
 
-// frame is what a frame of a segment does to the log: the log ends before first, then come the entries.
+// frame is what a frame of a segment does to the log: the log ends before first, then come the
+// entries.
 type frame struct {
 	kind       byte
 	first      uint64

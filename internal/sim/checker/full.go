@@ -8,8 +8,8 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// FullCheck compares everything with everything, whether it seems to have changed or not. It reads one disk back, another
-// one in each round.
+// FullCheck compares everything with everything, whether it seems to have changed or not. It reads
+// one disk back, another one in each round.
 func (c *Checker) FullCheck(round int) {
 	c.fullCheck(func(i int) bool { return i == round%len(c.members) })
 }
@@ -48,7 +48,8 @@ func (c *Checker) fullCheck(readBack func(member int) bool) {
 	}
 }
 
-// checkLogMatching: where two logs have the same term at an index, they are the same up to there (Raft §5.3).
+// checkLogMatching: where two logs have the same term at an index, they are the same up to there
+// (Raft §5.3).
 func (c *Checker) checkLogMatching(a, b []uint64) {
 	last := min(len(a), len(b))
 	for last > 0 && a[last-1] != b[last-1] {
@@ -59,7 +60,8 @@ func (c *Checker) checkLogMatching(a, b []uint64) {
 	}
 }
 
-// readBack opens the log on a copy of a disk, as it would be after a power cut that loses all that was not synced.
+// readBack opens the log on a copy of a disk, as it would be after a power cut that loses all that
+// was not synced.
 func (c *Checker) readBack(m Member) {
 	id := m.ID()
 	s, o := c.models[id], m.LogOptions()

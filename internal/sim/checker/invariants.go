@@ -3,7 +3,8 @@ package checker
 // Invariant is a rule that the Checker, the world or a script checks. A failure carries its name.
 type Invariant struct{ Name, Description string }
 
-// Invariants are all that can fail, as `troupe-sim --list` prints them. A test compares the list with the source.
+// Invariants are all that can fail, as `troupe-sim --list` prints them. A test compares the list
+// with the source.
 var Invariants = []Invariant{
 	{"election safety", "at most one leader per term (Raft §5.2)"},
 	{"quorum elects", "a leader has the votes of a quorum in its term"},

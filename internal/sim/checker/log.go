@@ -72,10 +72,11 @@ func (c *Checker) entryAppended(id uint64, s *memberModel, index uint64, data []
 	}
 }
 
-// checkAppend checks a change before it is made. A leader only appends (Raft §5.3). Any other Node replaces entries only
-// from the first one that conflicts with its leader's, and so never one that was committed in the term of that leader or an
-// earlier one. (A leader that was replaced may still truncate, at a member of its minority, what the majority of its
-// successor has committed: Raft §5.4.3 speaks of later leaders.)
+// checkAppend checks a change before it is made. A leader only appends (Raft §5.3). Any other Node
+// replaces entries only from the first one that conflicts with its leader's, and so never one that
+// was committed in the term of that leader or an earlier one. (A leader that was replaced may still
+// truncate, at a member of its minority, what the majority of its successor has committed: Raft
+// §5.4.3 speaks of later leaders.)
 func (c *Checker) checkAppend(id uint64, s *memberModel, a *messages.Append) bool {
 	e, last := a.GetEntries(), uint64(len(s.log))
 	leads := s.view.Role == "leader" && s.view.Term == a.HardState.GetTerm()
@@ -108,7 +109,8 @@ func (c *Checker) checkAppend(id uint64, s *memberModel, a *messages.Append) boo
 	return true
 }
 
-// recovered compares what was recovered from a disk with what was written to it and what the member acknowledged.
+// recovered compares what was recovered from a disk with what was written to it and what the member
+// acknowledged.
 func (c *Checker) recovered(id uint64, r *messages.Recovered) {
 	s, disk := c.models[id], c.members[id-1].Storage()
 	term, vote := r.HardState.GetTerm(), r.HardState.GetVote()
@@ -146,8 +148,9 @@ func (c *Checker) recovered(id uint64, r *messages.Recovered) {
 	s.view = actors.NodeView{}
 }
 
-// applyReplacements: an acknowledged entry may be gone because a later leader replaced it, by a change that the LogStore
-// wrote although its sync failed or never came. Then the log must have there what that change wrote.
+// applyReplacements: an acknowledged entry may be gone because a later leader replaced it, by a
+// change that the LogStore wrote although its sync failed or never came. Then the log must have
+// there what that change wrote.
 func (s *memberModel) applyReplacements(terms []uint64) {
 	after := slices.Clone(s.writtenLog)
 	for i := range s.pendingChanges {
@@ -160,7 +163,8 @@ func (s *memberModel) applyReplacements(terms []uint64) {
 	}
 }
 
-// reconcileRecovered: a disk has what its LogStore wrote, and some prefix of the changes that it was given since.
+// reconcileRecovered: a disk has what its LogStore wrote, and some prefix of the changes that it
+// was given since.
 func (c *Checker) reconcileRecovered(id uint64, s *memberModel) {
 	for !slices.Equal(s.writtenLog, s.durableLog) {
 		if len(s.pendingChanges) == 0 {

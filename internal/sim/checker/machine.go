@@ -6,7 +6,8 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// MachineView observes the state that a Machine reports, and compares it with the committed entries and the own disk.
+// MachineView observes the state that a Machine reports, and compares it with the committed entries
+// and the own disk.
 func (c *Checker) MachineView(id uint64, v actors.MachineView) {
 	s := c.models[id]
 	if v.Applied > uint64(len(c.committed)) {
@@ -46,7 +47,8 @@ func (c *Checker) checkCommittedEntries(id uint64, e *messages.Entries) {
 	}
 }
 
-// CommandApplied observes that a state machine applied a command. stateHash is of its state after that.
+// CommandApplied observes that a state machine applied a command. stateHash is of its state after
+// that.
 func (c *Checker) CommandApplied(id, index, command, stateHash uint64) {
 	for uint64(len(c.stateHashes)) < index {
 		c.stateHashes = append(c.stateHashes, 0)
@@ -61,8 +63,9 @@ func (c *Checker) CommandApplied(id, index, command, stateHash uint64) {
 	c.effects[command] = index
 }
 
-// pendingRead is a read that waits for its read point. It must see all that was committed when it was first requested, by
-// whichever leader: ReadIndex guarantees more than that it sees what was acknowledged (dissertation §6.4).
+// pendingRead is a read that waits for its read point. It must see all that was committed when it
+// was first requested, by whichever leader: ReadIndex guarantees more than that it sees what was
+// acknowledged (dissertation §6.4).
 type pendingRead struct{ id, minIndex uint64 }
 
 // maxPendingReads is more reads than ever wait at one member.

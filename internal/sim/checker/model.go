@@ -7,8 +7,9 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// memberModel is what the Checker knows of one member. Its logs are slices of terms: by Log Matching an entry is determined
-// by its index and term (entryTable). Where they differ is what is under way:
+// memberModel is what the Checker knows of one member. Its logs are slices of terms: by Log
+// Matching an entry is determined by its index and term (entryTable). Where they differ is what is
+// under way:
 //
 //	log            1 1 2 2 3   what the Node has
 //	pendingChanges         ^   appends that the LogStore has handled and not yet written
@@ -50,20 +51,22 @@ type configurationEntry struct {
 	configuration *messages.Configuration
 }
 
-// entryRecord is all there is to know of an entry. By Log Matching there is one for each index and term, and the entries
-// before it follow from it.
+// entryRecord is all there is to know of an entry. By Log Matching there is one for each index and
+// term, and the entries before it follow from it.
 type entryRecord struct {
 	term, before uint64 // before: the term of the entry before it
 	sum          uint32
 }
 
-// entryTable has the record of every entry that ever stood in a log. Nearly every index has entries of one term only.
+// entryTable has the record of every entry that ever stood in a log. Nearly every index has entries
+// of one term only.
 type entryTable struct {
 	first  []entryRecord // by index-1: the first entry that was seen there
 	others map[position]entryRecord
 }
 
-// record stores a record. It returns the one that was stored before for the same index and term, if there is one.
+// record stores a record. It returns the one that was stored before for the same index and term, if
+// there is one.
 func (t *entryTable) record(index uint64, is entryRecord) (was entryRecord) {
 	for uint64(len(t.first)) < index {
 		t.first = append(t.first, entryRecord{})
@@ -119,7 +122,8 @@ func changeOf(a *messages.Append) change {
 	return c
 }
 
-// applyTo changes a log in place. A change that would leave a gap is not made; later comparisons show it.
+// applyTo changes a log in place. A change that would leave a gap is not made; later comparisons
+// show it.
 func (c *change) applyTo(log []uint64) []uint64 {
 	if c.from == 0 || c.from > uint64(len(log))+1 {
 		return log

@@ -35,7 +35,8 @@ func (c *Checker) NodeView(id uint64, v actors.NodeView) {
 	c.checkCommit(id, s, &v)
 }
 
-// checkConfiguration: the configuration in effect is the latest one in the log, committed or not (Raft §6, E30, E31).
+// checkConfiguration: the configuration in effect is the latest one in the log, committed or not
+// (Raft §6, E30, E31).
 func (c *Checker) checkConfiguration(id uint64, s *memberModel, v *actors.NodeView) {
 	var latest configurationEntry
 	if n := len(s.configurations); n > 0 {
@@ -51,8 +52,8 @@ func (c *Checker) checkConfiguration(id uint64, s *memberModel, v *actors.NodeVi
 	}
 }
 
-// maxForwardBytes is the most that a member forwards at once: a batch, or one entry. A leader with nothing else pending
-// takes that whatever its own limit is, since a retry would be no smaller.
+// maxForwardBytes is the most that a member forwards at once: a batch, or one entry. A leader with
+// nothing else pending takes that whatever its own limit is, since a retry would be no smaller.
 func (c *Checker) maxForwardBytes() uint64 {
 	most := c.largestEntry
 	for _, s := range c.models {
@@ -103,7 +104,8 @@ func (c *Checker) elected(id uint64, s *memberModel, v *actors.NodeView) {
 	}
 }
 
-// quorum counts naively: more than half of the voters, and in a joint configuration of the former voters too.
+// quorum counts naively: more than half of the voters, and in a joint configuration of the former
+// voters too.
 func quorum(c *messages.Configuration, has func(id uint64) bool) bool {
 	voters, agree := 0, 0
 	for _, m := range c.GetMembers() {
@@ -172,7 +174,8 @@ func (c *Checker) onQuorumDisks(configuration *messages.Configuration, index uin
 	})
 }
 
-// ReplicatorView observes the state that a replicator reports, and compares it with the disk of its peer.
+// ReplicatorView observes the state that a replicator reports, and compares it with the disk of its
+// peer.
 func (c *Checker) ReplicatorView(id uint64, v actors.ReplicatorView) {
 	if v.Next != 0 && v.Next <= v.Match {
 		c.fail("nextIndex above matchIndex", "at member %d, for %d: nextIndex %d is not above matchIndex %d", id, v.PeerID, v.Next, v.Match)

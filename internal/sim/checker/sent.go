@@ -6,15 +6,16 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// pendingAck is an acknowledgement that a Node gave to its LogStore as a deferred message, and the term of its entry. The
-// LogStore sends that very message, in its order, or never.
+// pendingAck is an acknowledgement that a Node gave to its LogStore as a deferred message, and the
+// term of its entry. The LogStore sends that very message, in its order, or never.
 type pendingAck struct {
 	response *messages.AppendResponse
 	term     uint64
 }
 
-// MessageSent observes that an actor sends a message to another member. What the message states must be durable (persist
-// before send), and a node must not send anything before its log is recovered or after its disk has failed (E5).
+// MessageSent observes that an actor sends a message to another member. What the message states
+// must be durable (persist before send), and a node must not send anything before its log is
+// recovered or after its disk has failed (E5).
 func (c *Checker) MessageSent(sender Mailbox, from Member, to uint64, message any) {
 	id := from.ID()
 	s := c.models[id]
@@ -44,8 +45,8 @@ func (c *Checker) MessageSent(sender Mailbox, from Member, to uint64, message an
 	}
 }
 
-// voted observes a vote that is sent. By then term and vote are on the disk of the voter, or a later term is, in which it
-// cannot vote in this one again.
+// voted observes a vote that is sent. By then term and vote are on the disk of the voter, or a
+// later term is, in which it cannot vote in this one again.
 func (c *Checker) voted(term, voter, candidate uint64) {
 	votes := c.votes[term]
 	if votes == nil {
@@ -65,7 +66,8 @@ func (c *Checker) voted(term, voter, candidate uint64) {
 	}
 }
 
-// acknowledged observes an acknowledgement: the disk of the member must have the log of the leader up to its index.
+// acknowledged observes an acknowledgement: the disk of the member must have the log of the leader
+// up to its index.
 func (c *Checker) acknowledged(id uint64, s *memberModel, m *messages.AppendResponse, byLogStore bool) {
 	term := termAt(s.log, m.Index) // sent by the Node: about its log at present
 	if byLogStore {

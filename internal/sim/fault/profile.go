@@ -10,8 +10,8 @@ import (
 	"github.com/troupe-raft/troupe/supervisor"
 )
 
-// Kind is a kind of misfortune that happens to a member or between members. What happens to single messages is counted
-// apart.
+// Kind is a kind of misfortune that happens to a member or between members. What happens to single
+// messages is counted apart.
 type Kind int
 
 const (
@@ -104,16 +104,18 @@ var (
 
 // Profiles are those to be had by name.
 //
-// In all but one, a majority of the members can in the end be up with what their disks held, and so every failure is a
-// bug: safety at any moment, and service once misfortune ends.
+// In all but one, a majority of the members can in the end be up with what their disks held, and so
+// every failure is a bug: safety at any moment, and service once misfortune ends.
 //
-// `beyond-the-budget` damages and loses as many disks as it likes. What of Raft's promises holds then depends on whether the
-// loss is noticed. A member that refuses to start, or is known to have lost its disk and stays away, says nothing any more;
-// so safety holds in full, however many they are, and is judged in full. Only service is not asked for where no majority is
-// left. A loss that nobody notices is another matter: a disk that reports syncs it has not done, and then loses power, lets
-// a member forget votes and acknowledgements that others rely on, and no protocol that counts acknowledgements survives
-// that, even of a single member. So such a history is judged in full up to the moment at which a member that has forgotten
-// something goes to work again, or refuses to; in the first case it ends there.
+// `beyond-the-budget` damages and loses as many disks as it likes. What of Raft's promises holds
+// then depends on whether the loss is noticed. A member that refuses to start, or is known to have
+// lost its disk and stays away, says nothing any more; so safety holds in full, however many they
+// are, and is judged in full. Only service is not asked for where no majority is left. A loss that
+// nobody notices is another matter: a disk that reports syncs it has not done, and then loses
+// power, lets a member forget votes and acknowledgements that others rely on, and no protocol that
+// counts acknowledgements survives that, even of a single member. So such a history is judged in
+// full up to the moment at which a member that has forgotten something goes to work again, or
+// refuses to; in the first case it ends there.
 var Profiles = []Profile{
 	{Name: "calm", Description: "nothing goes wrong"},
 	{Name: "network", Description: "messages are lost, doubled, late and overtake each other; connections break in every way", MessageFaults: true,
@@ -149,7 +151,8 @@ func (p *Profile) ClocksDrift() bool { return len(p.Faults) > 0 }
 // endless is a window of restarts that is never exceeded.
 var UnlimitedRestarts = supervisor.RestartLimit{Max: 1 << 30, Within: time.Hour}
 
-// window: half of the worlds have that of production, so that crashes lead to its end; in the others they go on and on.
+// window: half of the worlds have that of production, so that crashes lead to its end; in the
+// others they go on and on.
 func (p *Profile) RestartLimit(random *rand.Rand) supervisor.RestartLimit {
 	if len(p.Faults) > 0 && random.IntN(2) == 0 {
 		return supervisor.DefaultRestartLimit

@@ -1,4 +1,5 @@
-// Package hash has the hash functions of the simulator. They are fast, the same on every machine, and resist no attacker.
+// Package hash has the hash functions of the simulator. They are fast, the same on every machine,
+// and resist no attacker.
 package hash
 
 import (

@@ -11,13 +11,13 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// A checker is worth what it finds. These tests change true histories as a bug would have, and expect that it is found.
-// The histories are of worlds with all kinds of faults.
+// A checker is worth what it finds. These tests change true histories as a bug would have, and
+// expect that it is found. The histories are of worlds with all kinds of faults.
 
 const falsifiedSeeds = 25
 
-// falsifyHistories runs worlds from some seeds and falsifies the history of each. The check must pass before and fail after
-// that. falsify reports whether it found a place where its bug shows.
+// falsifyHistories runs worlds from some seeds and falsifies the history of each. The check must
+// pass before and fail after that. falsify reports whether it found a place where its bug shows.
 func falsifyHistories(t *testing.T, falsify func(h *history.History) bool) {
 	t.Helper()
 	profile, err := fault.FindProfile("everything")
@@ -43,9 +43,10 @@ func falsifyHistories(t *testing.T, falsify func(h *history.History) bool) {
 	}
 }
 
-// adjacentPair is a write and a later answered operation on the same key, with no other write pending from the call of the
-// first to the return of the second: in every order, the second sees what the first made. A bug at another place may be
-// explained by an order that the log does not have, and then there is nothing to find.
+// adjacentPair is a write and a later answered operation on the same key, with no other write
+// pending from the call of the first to the return of the second: in every order, the second sees
+// what the first made. A bug at another place may be explained by an order that the log does not
+// have, and then there is nothing to find.
 type adjacentPair struct{ write, next *history.Operation }
 
 func adjacentPairs(h *history.History) (all []adjacentPair) {
@@ -77,7 +78,8 @@ func adjacentPairs(h *history.History) (all []adjacentPair) {
 	return all
 }
 
-// A replaced leader answers a read by itself: the value was overwritten before the call of the read.
+// A replaced leader answers a read by itself: the value was overwritten before the call of the
+// read.
 func TestStaleReadIsFound(t *testing.T) {
 	falsifyHistories(t, func(h *history.History) bool {
 		for _, p := range adjacentPairs(h) {
@@ -128,7 +130,8 @@ func falsifyEffect(h *history.History, target *history.Operation, effect func(be
 	return seen
 }
 
-// falsifiable returns the first acknowledged write of a kind whose effect another operation saw; nil: there is none.
+// falsifiable returns the first acknowledged write of a kind whose effect another operation saw;
+// nil: there is none.
 func falsifiable(h *history.History, kind history.Op) *history.Operation {
 	for _, p := range adjacentPairs(h) {
 		if p.write.Kind == kind && p.next.Reply.Before != p.write.Reply.Before {

@@ -1,7 +1,9 @@
-// Package history records the operations of all clients in a simulated cluster, and checks the replies that they get.
+// Package history records the operations of all clients in a simulated cluster, and checks the
+// replies that they get.
 //
-// What one reply shows is checked when it arrives: a write took effect once and at the index of its reply, a read saw a
-// prefix of the log and all that was acknowledged before it. CheckLinearizable checks the history as a whole.
+// What one reply shows is checked when it arrives: a write took effect once and at the index of its
+// reply, a read saw a prefix of the log and all that was acknowledged before it. CheckLinearizable
+// checks the history as a whole.
 package history
 
 import (
@@ -33,10 +35,11 @@ type Member interface {
 
 // Replica is the state machine of a member as its clients read it.
 type Replica struct {
-	// State belongs to the state machine that was opened last; nil: none was. It can be read after the machine was closed,
-	// until the session of the member receives a new incarnation.
+	// State belongs to the state machine that was opened last; nil: none was. It can be read after the
+	// machine was closed, until the session of the member receives a new incarnation.
 	State *State
-	// HighestRead is the highest index that a read saw in this incarnation, or that the log had as committed at its start.
+	// HighestRead is the highest index that a read saw in this incarnation, or that the log had as
+	// committed at its start.
 	HighestRead uint64
 }
 
@@ -62,8 +65,8 @@ type Operation struct {
 	Command
 	ClientID int
 	MemberID uint64
-	// Called and Returned are read from a clock that counts what clients see, so that no two are equal. Returned is 0 while
-	// the operation is pending.
+	// Called and Returned are read from a clock that counts what clients see, so that no two are
+	// equal. Returned is 0 while the operation is pending.
 	Called, Returned     int64
 	CalledAt, ReturnedAt time.Duration
 	Outcome              Outcome
@@ -105,8 +108,8 @@ func New(sim Simulation) *History {
 	return &History{sim: sim, effectIndexes: map[uint64]uint64{}, effectTimes: map[uint64]int64{}, refused: map[uint64]bool{}, versions: map[uint32][]version{}}
 }
 
-// Applied records the effect of a command. The first member to apply an index calls it with effect; that all others apply
-// the same is for the checker to see.
+// Applied records the effect of a command. The first member to apply an index calls it with effect;
+// that all others apply the same is for the checker to see.
 func (h *History) Applied(index uint64, c *Command, after string) {
 	if index <= h.through {
 		return
@@ -156,8 +159,8 @@ func (h *History) Begin(clientID int, m Member, c Command, done func(*Operation)
 	return o
 }
 
-// finished takes the outcome of a call from the session. Three errors say that a command took no effect and never will; by
-// the contract of the session no other error says so.
+// finished takes the outcome of a call from the session. Three errors say that a command took no
+// effect and never will; by the contract of the session no other error says so.
 func (h *History) finished(o *Operation, m Member, outcome session.Outcome) {
 	switch err := outcome.Err; {
 	case err == nil:
@@ -193,7 +196,8 @@ func (h *History) answered(o *Operation, m Member, result session.Result) {
 	h.end(o, Answered)
 }
 
-// read reads the state machine of the member, which must contain all that the mode of the read guarantees.
+// read reads the state machine of the member, which must contain all that the mode of the read
+// guarantees.
 func (h *History) read(o *Operation, m Member, point uint64) {
 	r := m.Replica()
 	is := r.State
@@ -208,8 +212,8 @@ func (h *History) read(o *Operation, m Member, point uint64) {
 	if want := h.ValueAt(o.Key, is.Last); want != o.Reply.Before {
 		h.sim.Fail("reads see a prefix", "member %d: %v finds %q in key %d at index %d, where it is %q", m.ID(), o.Kind, o.Reply.Before, o.Key, is.Last, want)
 	}
-	// Reads in other modes may be answered during a replay, as soon as it has reached their point: they began before the
-	// operations that saw more.
+	// Reads in other modes may be answered during a replay, as soon as it has reached their point:
+	// they began before the operations that saw more.
 	if is.Last < r.HighestRead && o.Kind == GetLocal {
 		h.sim.Fail("local reads monotonic", "member %d: %v sees index %d after %d", m.ID(), o.Kind, is.Last, r.HighestRead)
 	}

@@ -11,16 +11,19 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/hash"
 )
 
-// MaxSteps is how many steps the search for an order may take for one key. Steps are counted and not timed, so that a
-// result does not depend on the machine. A search that takes more is a failure and not a pass.
+// MaxSteps is how many steps the search for an order may take for one key. Steps are counted and
+// not timed, so that a result does not depend on the machine. A search that takes more is a failure
+// and not a pass.
 const MaxSteps = 300_000
 
-// CheckLinearizable checks the history of every key against a register (Herlihy and Wing; the search is that of porcupine,
-// as in Jepsen's checkers). Reads in modes that guarantee less are left out; read checks what those guarantee.
+// CheckLinearizable checks the history of every key against a register (Herlihy and Wing; the
+// search is that of porcupine, as in Jepsen's checkers). Reads in modes that guarantee less are
+// left out; read checks what those guarantee.
 //
-// The search for an order is exponential in the writes with an unknown outcome, since appends make another value in each
-// order. The log has one order, and in a correct product that order explains the replies. It is tried first and costs
-// nothing. Only if it does not explain them, any other order is as good.
+// The search for an order is exponential in the writes with an unknown outcome, since appends make
+// another value in each order. The log has one order, and in a correct product that order explains
+// the replies. It is tried first and costs nothing. Only if it does not explain them, any other
+// order is as good.
 func (h *History) CheckLinearizable(steps int) {
 	for _, all := range h.byKey() {
 		operations := make([]porcupine.Operation, 0, len(all))
@@ -50,8 +53,9 @@ type registerState struct {
 	writes int
 }
 
-// registerStep is the specification of one key: it returns whether the reply of an operation fits the value, and the value
-// after it. A write with an unknown outcome has an effect and no reply to check.
+// registerStep is the specification of one key: it returns whether the reply of an operation fits
+// the value, and the value after it. A write with an unknown outcome has an effect and no reply to
+// check.
 func registerStep(o *Operation, value string) (bool, string) {
 	if o.Outcome == Answered && o.Reply.Before != value {
 		return false, value
@@ -79,7 +83,8 @@ func (h *History) inLogOrder(operations []porcupine.Operation) func(*Operation, 
 
 func inAnyOrder(*Operation, registerState) bool { return true }
 
-// linearizationExists reports whether some permitted order is a run of the register. exhausted: the search ran out of steps.
+// linearizationExists reports whether some permitted order is a run of the register. exhausted: the
+// search ran out of steps.
 func linearizationExists(operations []porcupine.Operation, permitted func(*Operation, registerState) bool, steps int) (legal, exhausted bool) {
 	model := porcupine.Model{
 		Init: func() any { return registerState{} },
@@ -101,9 +106,10 @@ func linearizationExists(operations []porcupine.Operation, permitted func(*Opera
 	return legal, !legal && steps < 0
 }
 
-// porcupineOperation converts an operation. Three kinds do not count: refused writes, reads without a reply, and writes
-// without an effect whose outcome is unknown. A write that took effect without its client's knowledge returned when the
-// first member applied it: every later operation must see it, since the leader that informed that member sees it.
+// porcupineOperation converts an operation. Three kinds do not count: refused writes, reads without
+// a reply, and writes without an effect whose outcome is unknown. A write that took effect without
+// its client's knowledge returned when the first member applied it: every later operation must see
+// it, since the leader that informed that member sees it.
 func (h *History) porcupineOperation(o *Operation) (e porcupine.Operation, counts bool) {
 	e = porcupine.Operation{ClientId: o.ClientID, Input: o, Call: o.Called, Return: o.Returned}
 	if o.Outcome == Answered {

@@ -133,8 +133,9 @@ func TestLinearizabilitySearchIsBounded(t *testing.T) {
 	}
 }
 
-// Appends with an unknown outcome make another value in each of their orders, and there are too many orders to try. The
-// order of the log explains the replies at once; replies that it does not explain still fail.
+// Appends with an unknown outcome make another value in each of their orders, and there are too
+// many orders to try. The order of the log explains the replies at once; replies that it does not
+// explain still fail.
 func TestLinearizabilityTriesTheLogOrderFirst(t *testing.T) {
 	const n = 24
 	value, all := "", []Operation(nil)

@@ -68,7 +68,8 @@ func DecodeCommand(b []byte) Command {
 	return c
 }
 
-// IsCommand reports whether DecodeCommand can decode a payload. A script may have written other bytes to a disk.
+// IsCommand reports whether DecodeCommand can decode a payload. A script may have written other
+// bytes to a disk.
 func IsCommand(payload []byte) bool {
 	const fixed = 13 // kind, number, key
 	if len(payload) < fixed+2 || payload[0] >= NumOps {
@@ -84,8 +85,8 @@ func IsCommand(payload []byte) bool {
 	return true
 }
 
-// Reply is the result of a write: the value before it, so that a single reply says much about the order, and for a
-// compare-and-swap whether it swapped.
+// Reply is the result of a write: the value before it, so that a single reply says much about the
+// order, and for a compare-and-swap whether it swapped.
 type Reply struct {
 	Number  uint64
 	Swapped bool
@@ -111,7 +112,8 @@ func decodeReply(b []byte) (Reply, error) {
 	return Reply{Number: binary.LittleEndian.Uint64(b), Swapped: b[8] == 1, Before: string(b[9:])}, nil
 }
 
-// ApplyWrite returns the value that a write makes of the value before. A key without a value has the empty one.
+// ApplyWrite returns the value that a write makes of the value before. A key without a value has
+// the empty one.
 func ApplyWrite(kind Op, before, expect, value string) (after string, swapped bool) {
 	switch kind {
 	case Put:

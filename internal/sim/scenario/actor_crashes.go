@@ -24,7 +24,8 @@ var actorScenarios = append(crashScenarios(),
 		Description: "proposals and reads beyond every limit: typed refusals with the limit, bounded memory, and all is served when it is over"},
 )
 
-// crashScenarios has one story for each kind of actor: over the seeds it fails at each kind of message that it hears.
+// crashScenarios has one story for each kind of actor: over the seeds it fails at each kind of
+// message that it hears.
 func crashScenarios() (all []Scenario) {
 	for _, h := range world.HandledMessages {
 		name := "crash-" + actors.NodeName
@@ -48,7 +49,8 @@ func crashScenarios() (all []Scenario) {
 // crashesPerSeed is how many kinds a seed takes. Seeds in a row take the kinds in turn.
 const crashesPerSeed = 3
 
-// crashAtSome has an actor fail at some of its kinds of message, and the cluster prove each time that nothing is lost.
+// crashAtSome has an actor fail at some of its kinds of message, and the cluster prove each time
+// that nothing is lost.
 func (s *Driver) crashAtSome(actor string, kinds []protoreflect.Name) {
 	s.awaitSessions()
 	var all []*history.Operation
@@ -78,8 +80,8 @@ func (s *Driver) starts() int {
 	return n
 }
 
-// crashWhileBusy sets traps and stirs the cluster until they have sprung: at a member that the seed chooses if that hears such a
-// message soon, else at whichever does first.
+// crashWhileBusy sets traps and stirs the cluster until they have sprung: at a member that the seed
+// chooses if that hears such a message soon, else at whichever does first.
 func (s *Driver) crashWhileBusy(actor string, kind protoreflect.Name, again int) {
 	when := s.RandomTiming()
 	var set []*world.Failpoint
@@ -125,7 +127,8 @@ func (s *Driver) crashWhileBusy(actor string, kind protoreflect.Name, again int)
 	}
 }
 
-// stir has something happen that makes actors talk: what leads to a kind of message first, then all there is.
+// stir has something happen that makes actors talk: what leads to a kind of message first, then all
+// there is.
 func (s *Driver) provoke(kind protoreflect.Name, round int) {
 	stirs := []func(){s.provokeWrites, s.provokeLinks, s.provokeBacklog, s.provokeLeadership, s.provokeRestart, s.provokeStale}
 	start := map[protoreflect.Name]int{
@@ -169,7 +172,8 @@ func (s *Driver) provokeBacklog() {
 	s.isolate(away, false)
 }
 
-// provokeLeadership has another lead, one time in two one that was not asked for, with a follower that lacks entries.
+// provokeLeadership has another lead, one time in two one that was not asked for, with a follower
+// that lacks entries.
 func (s *Driver) provokeLeadership() {
 	l := s.majorityLeader()
 	if l == nil {

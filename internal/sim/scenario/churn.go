@@ -19,7 +19,8 @@ var churnScenarios = []Scenario{
 		Description: "1000 rounds of leaders that die or are cut off, with long reordering from half time on; the logs agree within 10 s of calm"},
 }
 
-// unreliable is the network of the lab's tests: a tenth is lost, the rest takes up to 27 ms, in any order.
+// unreliable is the network of the lab's tests: a tenth is lost, the rest takes up to 27 ms, in any
+// order.
 func (s *Driver) useUnreliableNetwork() {
 	s.Conditions.LossRate, s.Conditions.MaxLatency, s.Conditions.Reorders = 0.1, 27*time.Millisecond, true
 }

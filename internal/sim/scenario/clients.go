@@ -46,8 +46,9 @@ func everyOperation(s *Driver) {
 	}
 }
 
-// copiesOfForwardedWrites: with room for about one command, copies of a message meet a leader that has room and one that
-// has none. The history holds every answer and every refusal against what happens.
+// copiesOfForwardedWrites: with room for about one command, copies of a message meet a leader that
+// has room and one that has none. The history holds every answer and every refusal against what
+// happens.
 func copiesOfForwardedWrites(s *Driver) {
 	leader := s.awaitSessions()
 	s.Conditions.DuplicateRate = 1
@@ -75,7 +76,8 @@ func copiesOfForwardedWrites(s *Driver) {
 	}
 }
 
-// lateForward: the follower's handle says the command again as soon as the later term has its leader, so nothing is lost.
+// lateForward: the follower's handle says the command again as soon as the later term has its
+// leader, so nothing is lost.
 func lateForward(s *Driver) {
 	leader := s.awaitSessions()
 	f := s.others(leader)[s.Random.IntN(2)]

@@ -26,8 +26,8 @@ func clockJump(s *Driver) {
 	oneClockWrong(s, s.others(s.majorityLeader())[s.Random.IntN(2)], wrongClocks[s.Random.IntN(len(wrongClocks))])
 }
 
-// oneClockWrong has the others of three lead and commit before long, first with the member that has the wrong clock and
-// then while it is cut off, whatever it believes of itself meanwhile.
+// oneClockWrong has the others of three lead and commit before long, first with the member that has
+// the wrong clock and then while it is cut off, whatever it believes of itself meanwhile.
 func oneClockWrong(s *Driver, odd *world.Member, wrong func(*world.Member)) {
 	s.put(s.majorityLeader(), 1, "before")
 	wrong(odd)

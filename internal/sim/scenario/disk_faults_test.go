@@ -41,7 +41,8 @@ func TestE9ALeaderWhoseDiskStallsIsReplacedAndComesBack(t *testing.T) {
 	}
 }
 
-// A member whose data directory lacks something, or holds something else, is refused: what it promised went with it (E37).
+// A member whose data directory lacks something, or holds something else, is refused: what it
+// promised went with it (E37).
 func TestE37WhatIsMissingInADataDirectoryIsNoticed(t *testing.T) {
 	for name, damage := range map[string]func(s *Driver, m *world.Member) error{
 		"the identity": func(s *Driver, m *world.Member) error { return m.Disk.Remove(m.Disk.IdentityPath()) },
@@ -96,9 +97,10 @@ func TestE37WhatIsMissingInADataDirectoryIsNoticed(t *testing.T) {
 	}
 }
 
-// A disk that is empty, under the id of a member that has promised something, is what no data directory can tell from a new
-// member's: nothing is left to tell it by, and members of a first configuration are known without their storage ids. Nobody
-// may do that (errata E37), the budget of faults does not, and the ghost would see it.
+// A disk that is empty, under the id of a member that has promised something, is what no data
+// directory can tell from a new member's: nothing is left to tell it by, and members of a first
+// configuration are known without their storage ids. Nobody may do that (errata E37), the budget of
+// faults does not, and the ghost would see it.
 func TestE37AnEmptyDiskUnderAnOldIDIsNotRefusedYetAndTheGhostSeesWhatItForgot(t *testing.T) {
 	caught := 0
 	for seed := range uint64(20) {

@@ -50,7 +50,8 @@ func logReadFails(s *Driver) {
 	s.checkOnDisks(append(all, last), s.Members...)
 }
 
-// checkStoppedByRead checks what a node says that stopped because it could not read: which file, and what to do.
+// checkStoppedByRead checks what a node says that stopped because it could not read: which file,
+// and what to do.
 func (s *Driver) checkStoppedByRead(m *world.Member) {
 	var unread *persistence.ReadError
 	if !errors.As(m.StopError, &unread) || !errors.Is(m.StopError, syscall.EIO) || !strings.HasPrefix(unread.File, "/") ||
@@ -75,13 +76,15 @@ func (s *Driver) fileOffset(m *world.Member, o *history.Operation) (path string,
 	return path, at
 }
 
-// logReadFlips: it is the disk's first word about an entry that is always wrong, until the entry is asked for once more.
+// logReadFlips: it is the disk's first word about an entry that is always wrong, until the entry is
+// asked for once more.
 func logReadFlips(s *Driver) {
 	leader := s.awaitSessions()
 	says := s.captureLog(leader)
 	behind, all := s.makeLag(leader)
 	path, at := s.fileOffset(leader, all[s.Random.IntN(3)])
-	// Whoever reads on from the frame before it, or from its own, gets it wrong; who then reads its bytes alone, right.
+	// Whoever reads on from the frame before it, or from its own, gets it wrong; who then reads its
+	// bytes alone, right.
 	const table = 96 + 16 + 8
 	leader.Disk.ReadFault = world.ReadFault{Countdown: 1, Flips: true, ByteOffset: at + s.Random.Int64N(8), Repeats: true, Matches: func(op vfs.Op) bool {
 		return op.Kind == vfs.OpRead && op.Path == path && op.Offset < at-table/2 && at+8 < op.Offset+int64(op.Length)

@@ -45,7 +45,8 @@ func (s *Driver) affectedMembers(leader *world.Member) []*world.Member {
 	return s.Members
 }
 
-// reads a member's lines for people from now on. What it returns tells whether one of them holds some words.
+// reads a member's lines for people from now on. What it returns tells whether one of them holds
+// some words.
 func (s *Driver) captureLog(m *world.Member) (says func(words string) bool) {
 	var lines strings.Builder
 	log := zerolog.New(&lines)
@@ -78,8 +79,8 @@ func tornTail(s *Driver) {
 	s.checkOnDisks(all, s.Members...)
 }
 
-// damages has one member die, and harms its disk. It must refuse and say where, or have all that it acknowledged (which the
-// ghost sees to). Then its disk is as if nothing had happened to it.
+// damages has one member die, and harms its disk. It must refuse and say where, or have all that it
+// acknowledged (which the ghost sees to). Then its disk is as if nothing had happened to it.
 func (s *Driver) damageDisk(harm func(*Driver, *world.Member)) {
 	s.awaitSessions()
 	var all []*history.Operation
@@ -114,7 +115,8 @@ func (s *Driver) damageDisk(harm func(*Driver, *world.Member)) {
 	s.checkOnDisks(append(all, last), s.others(victim)...)
 }
 
-// checkLogIntact checks that a log which a member took for good holds what was acknowledged, byte for byte where it matters.
+// checkLogIntact checks that a log which a member took for good holds what was acknowledged, byte
+// for byte where it matters.
 func (s *Driver) checkLogIntact(m *world.Member, f *recoveredLog, all []*history.Operation) {
 	for _, o := range all {
 		e, err := raft.DecodeEntry(f.entries.Data[o.Index-1])
@@ -158,8 +160,8 @@ func (s *Driver) misdirectWrite(m *world.Member) {
 	}
 }
 
-// segment chooses a file of a member's log, and tells how much of it lies below the newest write that was synced. In that
-// one nobody can tell damage from a write that never finished (E7).
+// segment chooses a file of a member's log, and tells how much of it lies below the newest write
+// that was synced. In that one nobody can tell damage from a write that never finished (E7).
 func (s *Driver) chooseSegment(m *world.Member) (path string, old int64) {
 	var found []world.OldFile
 	for _, f := range m.Disk.OldFiles() {

@@ -114,7 +114,8 @@ func (s *Driver) termInLog(m *world.Member, index uint64) uint64 {
 	return s.Checker.LogTerm(m.ID(), index)
 }
 
-// OperationsToPowerCut ends a member's life; the seed decides what its disk keeps of what was not synced.
+// OperationsToPowerCut ends a member's life; the seed decides what its disk keeps of what was not
+// synced.
 func (s *Driver) powerCut(m *world.Member) {
 	switch s.Random.IntN(3) {
 	case 0:
@@ -144,7 +145,8 @@ type readRequest struct {
 // waits tells whether there is no answer yet.
 func (a *readRequest) waiting() bool { return a.responses == 0 && a.refused == 0 }
 
-// ask has a member asked for a read point. A point below what had been acknowledged before ends the script.
+// ask has a member asked for a read point. A point below what had been acknowledged before ends the
+// script.
 func (s *Driver) requestRead(m *world.Member) *readRequest {
 	s.History.LastNumber++
 	id, a := 1<<62|s.History.LastNumber, &readRequest{minIndex: s.History.AcknowledgedIndex}

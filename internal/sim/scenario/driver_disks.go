@@ -25,8 +25,8 @@ func (f *recoveredLog) term(index uint64) uint64 {
 	return raft.EntriesTerm(f.entries, index)
 }
 
-// recover opens a copy of a member's disk by the production log, as it would be found if the member died now and choose
-// decided about what was not synced. The member goes on.
+// recover opens a copy of a member's disk by the production log, as it would be found if the member
+// died now and choose decided about what was not synced. The member goes on.
 func recoverCopy(m *world.Member, choose vfs.CrashChoice) (*recoveredLog, error) {
 	o := m.LogOptions()
 	o.FS = m.Disk.CrashClone(choose)

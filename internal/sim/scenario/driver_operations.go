@@ -5,10 +5,11 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// What a script asks of the store. Every operation is part of the history: its answer is held against what truly happened,
-// and the whole against linearizability when the script is over.
+// What a script asks of the store. Every operation is part of the history: its answer is held
+// against what truly happened, and the whole against linearizability when the script is over.
 
-// begin asks a member and does not wait: o.outcome is pending until it is answered, or Unknown once its member died.
+// begin asks a member and does not wait: o.outcome is pending until it is answered, or Unknown once
+// its member died.
 func (s *Driver) begin(m *world.Member, kind history.Op, key uint32, expect, value string) *history.Operation {
 	return s.History.Begin(history.ScriptClient, m, history.Command{Kind: kind, Key: key, Expect: expect, Value: value}, nil)
 }
@@ -54,7 +55,8 @@ func (s *Driver) expect(m *world.Member, mode history.Op, key uint32, value stri
 	}
 }
 
-// beginWrites lets a member write n times and does not wait: short appends to keys of the script's own.
+// beginWrites lets a member write n times and does not wait: short appends to keys of the script's
+// own.
 func (s *Driver) beginWrites(m *world.Member, n int) {
 	for range n {
 		s.beginScriptWrite(m)

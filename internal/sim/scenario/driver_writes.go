@@ -16,8 +16,8 @@ func (s *Driver) submitPadded(m *world.Member, padding int) *history.Operation {
 	return s.History.Begin(history.ScriptClient, m, c, nil)
 }
 
-// forsakes has a leader's program write n times and forget them, as one does that dies: nobody says them again. When it
-// returns they stand in the member's log.
+// forsakes has a leader's program write n times and forget them, as one does that dies: nobody says
+// them again. When it returns they stand in the member's log.
 func (s *Driver) submitAbandoned(leader *world.Member, n int) []*history.Operation {
 	last := leader.View.LastIndex
 	all := s.submitWrites(leader, n)
@@ -28,8 +28,8 @@ func (s *Driver) submitAbandoned(leader *world.Member, n int) []*history.Operati
 	return all
 }
 
-// settles waits until all follow one leader and every program has its origin: from then on the log grows only by what the
-// script writes.
+// settles waits until all follow one leader and every program has its origin: from then on the log
+// grows only by what the script writes.
 func (s *Driver) awaitSessions() *world.Member {
 	s.within(10*world.ElectionTimeout, "all have settled", func() bool {
 		for _, m := range s.Members {
@@ -80,8 +80,8 @@ func (s *Driver) checkNoEffect(why string, all ...*history.Operation) {
 	}
 }
 
-// checkConsecutive checks that operations took effect in this order from an index on, with nothing between them but what a program
-// said twice because its answer took long.
+// checkConsecutive checks that operations took effect in this order from an index on, with nothing
+// between them but what a program said twice because its answer took long.
 func (s *Driver) checkConsecutive(from uint64, all ...*history.Operation) {
 	log := s.commandsOnDisk(s.majorityLeader())
 	known := map[uint64]bool{}
@@ -115,7 +115,8 @@ func (s *Driver) partition(groups ...[]*world.Member) {
 	}
 }
 
-// beats waits until a leader has sent heartbeats, and their answers have come: there are none for most of a period then.
+// beats waits until a leader has sent heartbeats, and their answers have come: there are none for
+// most of a period then.
 func (s *Driver) awaitHeartbeat(leader *world.Member) {
 	seen := s.ObserveRule(leader, nil, nil, "Heartbeat")
 	s.within(2*world.HeartbeatInterval, "heartbeats are sent", func() bool { return seen.Count > 0 })

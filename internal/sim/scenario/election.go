@@ -110,9 +110,10 @@ func manyElections(s *Driver) {
 	s.staysLeader(s.awaitAllFollow(5*world.ElectionTimeout), 2*world.ElectionTimeout)
 }
 
-// splitVote: messages take much longer than anything else, and all the same time, so that nothing breaks the ties. The leader
-// dies between two heartbeats: its last words, arriving behind the news that its connections broke, would put some of the
-// others back to following it for a while, and the rest would campaign before them.
+// splitVote: messages take much longer than anything else, and all the same time, so that nothing
+// breaks the ties. The leader dies between two heartbeats: its last words, arriving behind the news
+// that its connections broke, would put some of the others back to following it for a while, and
+// the rest would campaign before them.
 func splitVote(s *Driver) {
 	s.Conditions.MinLatency, s.Conditions.MaxLatency = 20*world.HeartbeatInterval/100, 20*world.HeartbeatInterval/100+1
 	s.advance(world.ElectionTimeout)
@@ -149,8 +150,8 @@ func preVoteNoDisruption(s *Driver) {
 	}
 }
 
-// preVoteLeavesNoTrace: the deaf one campaigns each election timeout, the others would wait for 1.5 and more. Were their timers
-// reset by what it asks, they would never time out.
+// preVoteLeavesNoTrace: the deaf one campaigns each election timeout, the others would wait for 1.5
+// and more. Were their timers reset by what it asks, they would never time out.
 func preVoteLeavesNoTrace(s *Driver) {
 	s.Conditions.HidesCuts = true
 	leader := s.majorityLeader()
@@ -170,8 +171,9 @@ func preVoteLeavesNoTrace(s *Driver) {
 	s.awaitNewLeader(leader, 3*world.ElectionTimeout)
 }
 
-// termAheadSetup: members 1 and 2 have an entry that 3 lacks; 3 is seven terms ahead of them. One of the three comes late:
-// is it 3, the leader's words free it; is it another, who asks for votes is freed by the answer of 3.
+// termAheadSetup: members 1 and 2 have an entry that 3 lacks; 3 is seven terms ahead of them. One
+// of the three comes late: is it 3, the leader's words free it; is it another, who asks for votes
+// is freed by the answer of 3.
 func termAheadSetup(w *world.World) {
 	w.SetInitialState(1, world.InitialState{Log: []uint64{1, 1, 2, 2}})
 	w.SetInitialState(2, world.InitialState{Log: []uint64{1, 1, 2, 2}})

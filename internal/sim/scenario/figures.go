@@ -8,8 +8,9 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// The paper's figures, term by term as they are printed. Where the paper has an entry that a client wrote at index 1 or 2,
-// ours hold the first configuration and the opening of an origin; the terms are the same.
+// The paper's figures, term by term as they are printed. Where the paper has an entry that a client
+// wrote at index 1 or 2, ours hold the first configuration and the opening of an origin; the terms
+// are the same.
 
 // figure7 is the new leader's log in Figure 7, and those of its possible followers.
 var (
@@ -38,7 +39,8 @@ var figureScenarios = append(figure7Alone(),
 		Description: "x=4 at index 8 stands on three; one follower is behind, one has diverged: both are repaired in few messages"},
 )
 
-// figure7Alone is a story for each letter: the leader, another that holds its log, and the follower that comes late.
+// figure7Alone is a story for each letter: the leader, another that holds its log, and the follower
+// that comes late.
 func figure7Alone() (all []Scenario) {
 	for _, f := range figure7Followers {
 		all = append(all, Scenario{
@@ -60,7 +62,8 @@ func figure7Alone() (all []Scenario) {
 	return all
 }
 
-// conflictingTerms counts the terms of a follower's entries that its leader does not have, and one for entries it lacks.
+// conflictingTerms counts the terms of a follower's entries that its leader does not have, and one
+// for entries it lacks.
 func conflictingTerms(log, leader []uint64) (n int) {
 	for i, term := range log {
 		if (i >= len(leader) || leader[i] != term) && (i == 0 || log[i-1] != term) {
@@ -70,7 +73,8 @@ func conflictingTerms(log, leader []uint64) (n int) {
 	return n + 1
 }
 
-// figure7Setup: four can elect member 1 and nobody else, since their logs are older than its; the others come late.
+// figure7Setup: four can elect member 1 and nobody else, since their logs are older than its; the
+// others come late.
 func figure7Setup(w *world.World) {
 	w.SetInitialState(1, world.InitialState{Log: figure7Leader, Term: 7})
 	for i, f := range figure7Followers {
@@ -94,8 +98,8 @@ func figure7(s *Driver) {
 	}
 }
 
-// repairs boots an absent follower and waits until its log is the leader's. Until the leader has found where the logs
-// agree, the follower may refuse so many positions.
+// repairs boots an absent follower and waits until its log is the leader's. Until the leader has
+// found where the logs agree, the follower may refuse so many positions.
 func (s *Driver) checkRepair(leader, m *world.Member, refusals int) {
 	refused := map[uint64]bool{}
 	seen := s.ObserveRule(m, leader, func(_, _ *world.Member, message proto.Message) {
@@ -114,7 +118,8 @@ func (s *Driver) checkRepair(leader, m *world.Member, refusals int) {
 	}
 }
 
-// holds checks that the first entries of a member are of these terms, and that just they were applied.
+// holds checks that the first entries of a member are of these terms, and that just they were
+// applied.
 func (s *Driver) checkTerms(m *world.Member, terms []uint64) {
 	for i, term := range terms {
 		index := uint64(i + 1)
@@ -127,8 +132,8 @@ func (s *Driver) checkTerms(m *world.Member, terms []uint64) {
 	}
 }
 
-// figure8Setup is the figure between (b) and (c). Member 1 led in term 2 and reached member 2 only; member 5 led in term 3
-// with the votes of 3 and 4. Both crashed; member 1 will return first.
+// figure8Setup is the figure between (b) and (c). Member 1 led in term 2 and reached member 2 only;
+// member 5 led in term 3 with the votes of 3 and 4. Both crashed; member 1 will return first.
 func figure8Setup(w *world.World) {
 	w.SetInitialState(1, world.InitialState{Log: []uint64{1, 1, 2}, Term: 2, Vote: 1, Commit: 2})
 	w.SetInitialState(2, world.InitialState{Log: []uint64{1, 1, 2}, Term: 2, Vote: 1, Commit: 2})
@@ -139,8 +144,9 @@ func figure8Setup(w *world.World) {
 	w.SingleEntryRequests = true
 }
 
-// figure8 plays (c): member 1 leads in term 4 and gets the entry of term 2 onto members 3 and 4, a majority with itself.
-// Whatever of its own term it sends does not get through: that is the returned rule. The old entry must not be committed.
+// figure8 plays (c): member 1 leads in term 4 and gets the entry of term 2 onto members 3 and 4, a
+// majority with itself. Whatever of its own term it sends does not get through: that is the
+// returned rule. The old entry must not be committed.
 func figure8(s *Driver) (held []*world.Rule) {
 	s1, s3, s4 := s.Members[0], s.Members[2], s.Members[3]
 	for _, m := range []*world.Member{s3, s4} {
@@ -183,8 +189,8 @@ func (s *Driver) isDurable(index, term uint64, members ...*world.Member) bool {
 	return true
 }
 
-// figure8Replaced goes on with (d): member 1 crashes, member 5 returns, wins with the votes of 3 and 4, and replaces the
-// entry of term 2 by its own of term 3.
+// figure8Replaced goes on with (d): member 1 crashes, member 5 returns, wins with the votes of 3
+// and 4, and replaces the entry of term 2 by its own of term 3.
 func figure8Replaced(s *Driver) {
 	figure8(s)
 	s1, s5 := s.Members[0], s.Members[4]
@@ -200,8 +206,8 @@ func figure8Replaced(s *Driver) {
 	}
 }
 
-// figure8Committed goes on with (e): an entry of member 1's own term reaches 3 and 4, which commits both. Member 1 crashes;
-// member 5 returns and cannot win.
+// figure8Committed goes on with (e): an entry of member 1's own term reaches 3 and 4, which commits
+// both. Member 1 crashes; member 5 returns and cannot win.
 func figure8Committed(s *Driver) {
 	for _, r := range figure8(s) {
 		r.End()

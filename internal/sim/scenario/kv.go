@@ -49,7 +49,8 @@ func kvOnePartition(s *Driver) {
 // partings is how often a cluster is parted.
 const partitionRounds = 6
 
-// served lets time go by, and tells for how much of it a leader reached a majority that followed it.
+// served lets time go by, and tells for how much of it a leader reached a majority that followed
+// it.
 func (s *Driver) servedTime(d time.Duration) (served time.Duration) {
 	for until := s.Now() + d; s.Now() < until; {
 		before, leads := s.Now(), s.reachableLeader() != nil
@@ -78,13 +79,15 @@ func (s *Driver) reachableLeader() *world.Member {
 	return nil
 }
 
-// kvManyPartitions counts answers for as long as there is service. Often there is none for a while: a parting lasts no longer
-// than an election timeout, and on the network that loses a tenth, the leaderless majority of three needs four pairs of
-// messages all to arrive, which they do in 43 of 100 tries, with 50 to 200 ms between two (seed 344 of the unreliable one
-// has no service at all before its end). A leader that takes a few hundred bytes at a time answers the least: then a
-// command that was sent twice and refused is not said again before an election timeout has passed, lest handles press an
-// overloaded leader. The lowest rates of 3,000 seeds were 30 a second of service, and 15 where messages are lost; of 600 with
-// restarts 33 and 9. The medians are 49 and 32.
+// kvManyPartitions counts answers for as long as there is service. Often there is none for a while:
+// a parting lasts no longer than an election timeout, and on the network that loses a tenth, the
+// leaderless majority of three needs four pairs of messages all to arrive, which they do in 43 of
+// 100 tries, with 50 to 200 ms between two (seed 344 of the unreliable one has no service at all
+// before its end). A leader that takes a few hundred bytes at a time answers the least: then a
+// command that was sent twice and refused is not said again before an election timeout has passed,
+// lest handles press an overloaded leader. The lowest rates of 3,000 seeds were 30 a second of
+// service, and 15 where messages are lost; of 600 with restarts 33 and 9. The medians are 49 and
+// 32.
 func kvManyPartitions(s *Driver, restarts bool) {
 	rate := 20.0
 	if s.Conditions.LossRate > 0 {
@@ -166,8 +169,8 @@ func (s *Driver) beforeOrAfter() world.CrashTiming {
 	return world.CrashBefore
 }
 
-// exactlyOnceAnswerLost: the handle must ask again because it hears nothing, and the leader gets the same command over and
-// over.
+// exactlyOnceAnswerLost: the handle must ask again because it hears nothing, and the leader gets
+// the same command over and over.
 func exactlyOnceAnswerLost(s *Driver) {
 	leader := s.awaitSessions()
 	asked := s.others(leader)[0]

@@ -48,8 +48,8 @@ func singleVoterSync(s *Driver) {
 	}
 }
 
-// termBeforeEntries: leadership goes round, so that a member takes up terms, votes, and appends all the time; at some
-// operation of its disk the power fails.
+// termBeforeEntries: leadership goes round, so that a member takes up terms, votes, and appends all
+// the time; at some operation of its disk the power fails.
 func termBeforeEntries(s *Driver) {
 	for range 3 {
 		leader := s.awaitAllFollow(5 * world.ElectionTimeout)

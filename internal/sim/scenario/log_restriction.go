@@ -19,14 +19,16 @@ var voteScenarios = []Scenario{
 		Description: "a voter gives its vote to a candidate that is not in the newest configuration it knows"},
 }
 
-// restrictions are pairs of logs: one that is complete, and one that must not win, though it may be the longer.
+// restrictions are pairs of logs: one that is complete, and one that must not win, though it may be
+// the longer.
 var restrictionLogs = [][2][]uint64{
 	{{1, 1, 1, 3}, {1, 1, 1, 2, 2, 2}},
 	{{1, 1, 2, 2, 2}, {1, 1, 2, 2}},
 	{{1, 1, 2, 4}, {1, 1}},
 }
 
-// electionRestrictionSetup: of three members one is away. The one that lacks something campaigns before the other.
+// electionRestrictionSetup: of three members one is away. The one that lacks something campaigns
+// before the other.
 func electionRestrictionSetup(w *world.World) {
 	logs := restrictionLogs[w.Random.IntN(len(restrictionLogs))]
 	w.SetInitialState(1, world.InitialState{Log: logs[0], Term: 5})
@@ -69,8 +71,8 @@ func (s *Driver) countVoteRefusals(of, to *world.Member) *world.Rule {
 	}, "VoteResponse")
 }
 
-// learnerVotesSetup: member 3 is a learner by the first configuration. That it is a voter stands in the log of member 1
-// only, which can win by its vote only: 2 is away.
+// learnerVotesSetup: member 3 is a learner by the first configuration. That it is a voter stands in
+// the log of member 1 only, which can win by its vote only: 2 is away.
 func learnerVotesSetup(w *world.World) {
 	w.SetInitialConfiguration(3, 1, proto.CloneOf(w.Bootstrap))
 	w.Bootstrap.Members[2].Learner = true
@@ -98,7 +100,8 @@ func learnerVotes(s *Driver) {
 	s.within(world.HeartbeatInterval, "it learns that it is a voter", func() bool { return !learner.View.Learner })
 }
 
-// unknownCandidateSetup: the first configuration is 2 and 3. That 1 is a member too stands in its own log only.
+// unknownCandidateSetup: the first configuration is 2 and 3. That 1 is a member too stands in its
+// own log only.
 func unknownCandidateSetup(w *world.World) {
 	w.SetInitialConfiguration(3, 1, proto.CloneOf(w.Bootstrap))
 	w.Bootstrap.Members = w.Bootstrap.Members[1:]

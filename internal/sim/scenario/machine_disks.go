@@ -22,7 +22,8 @@ var machineDiskScenarios = []Scenario{
 		Description: "a state machine finds its files damaged: the node does not start and says what to do; with the files moved away the log brings all back"},
 }
 
-// keeper chooses a member whose state machine is on disk, the leader where it is one and the seed says so.
+// keeper chooses a member whose state machine is on disk, the leader where it is one and the seed
+// says so.
 func (s *Driver) diskMachineMember(leader *world.Member) *world.Member {
 	if leader.MachineDisk != nil && s.Chance(0.5) {
 		return leader
@@ -35,7 +36,8 @@ func (s *Driver) diskMachineMember(leader *world.Member) *world.Member {
 	return leader
 }
 
-// checkStateFaultStop checks what a node says whose state machine failed: what could not be done, and what to do.
+// checkStateFaultStop checks what a node says whose state machine failed: what could not be done,
+// and what to do.
 func (s *Driver) checkStateFaultStop(m *world.Member, cause error, words ...string) {
 	var application *actors.ApplicationError
 	if !errors.As(m.StopError, &application) || !errors.Is(m.StopError, cause) {

@@ -32,8 +32,8 @@ var partitionScenarios = []Scenario{
 		Description: "a follower's connection to the leader breaks under what it forwards and is back at once: nobody campaigns, and its clients wait for no timeout"},
 }
 
-// shortBreak: the handle's patience is an election timeout. It is for a leader that says nothing, not for a connection that
-// was lost with what was on it and is back.
+// shortBreak: the handle's patience is an election timeout. It is for a leader that says nothing,
+// not for a connection that was lost with what was on it and is back.
 func shortBreak(s *Driver) {
 	leader := s.awaitSessions()
 	f := s.others(leader)[s.Random.IntN(2)]
@@ -108,8 +108,8 @@ func (s *Driver) makeLeader(some ...*world.Member) *world.Member {
 	return target
 }
 
-// bridgePartition: 1, 2 – 3 – 4, 5, and the leader at an end. The other end hears nobody but itself and the bridge; its log
-// is complete. It must not take the bridge along, now and then, for ever.
+// bridgePartition: 1, 2 – 3 – 4, 5, and the leader at an end. The other end hears nobody but itself
+// and the bridge; its log is complete. It must not take the bridge along, now and then, for ever.
 func bridgePartition(s *Driver) {
 	left, bridge, right := s.Members[:2], s.Members[2], s.Members[3:]
 	s.Conditions.HidesCuts = s.Chance(0.5)
@@ -132,8 +132,8 @@ func bridgePartition(s *Driver) {
 	}
 }
 
-// cutFromTheLeader is the partition that kept a cluster without service for hours elsewhere: one member lacks one direction
-// of one connection.
+// cutFromTheLeader is the partition that kept a cluster without service for hours elsewhere: one
+// member lacks one direction of one connection.
 func cutFromTheLeader(s *Driver) {
 	leader := s.majorityLeader()
 	away := s.others(leader)[s.Random.IntN(4)]
@@ -146,8 +146,8 @@ func cutFromTheLeader(s *Driver) {
 	}
 }
 
-// oldPreVotes: a member gets a pre-vote of one other, and later, when the first hears the leader again, of a second. Each
-// time it had two of five, never three.
+// oldPreVotes: a member gets a pre-vote of one other, and later, when the first hears the leader
+// again, of a second. Each time it had two of five, never three.
 func oldPreVotes(s *Driver) {
 	leader := s.majorityLeader()
 	s.staysLeader(leader, world.ElectionTimeout) // nothing more is written: all logs are equal
@@ -171,7 +171,8 @@ func oldPreVotes(s *Driver) {
 	s.staysLeader(leader, 3*world.ElectionTimeout)
 }
 
-// isolateWithEntries is a leader of five that is cut off with three writes, at the indexes from the first on.
+// isolateWithEntries is a leader of five that is cut off with three writes, at the indexes from the
+// first on.
 func isolateWithEntries(s *Driver) (former *world.Member, first uint64, writes []*history.Operation) {
 	former = s.majorityLeader()
 	s.writeAndWait(former, 1)

@@ -34,7 +34,8 @@ func (s *Driver) startAll(all ...*world.Member) {
 	}
 }
 
-// keeps checks that what was acknowledged stands in the logs on the disks of members, where it was said to.
+// keeps checks that what was acknowledged stands in the logs on the disks of members, where it was
+// said to.
 func (s *Driver) checkOnDisks(all []*history.Operation, members ...*world.Member) {
 	for _, m := range members {
 		log := s.commandsOnDisk(m)
@@ -117,8 +118,8 @@ func persistPairs(s *Driver) {
 	s.checkOnDisks(append(all, last), s.Members...)
 }
 
-// fsyncOrder looks, at each promise, at the disk that a power cut at this very moment would leave if nothing had reached it
-// by itself.
+// fsyncOrder looks, at each promise, at the disk that a power cut at this very moment would leave
+// if nothing had reached it by itself.
 func fsyncOrder(s *Driver) {
 	votes, acknowledgements := 0, 0
 	s.ObserveRule(nil, nil, func(from, to *world.Member, m proto.Message) {
@@ -182,7 +183,8 @@ func (s *Driver) checkAckOnDisk(from, leader *world.Member, m *messages.AppendRe
 	}
 }
 
-// checkAnsweredOnDisks writes, and looks at the moment of the answer whether a majority would keep it.
+// checkAnsweredOnDisks writes, and looks at the moment of the answer whether a majority would keep
+// it.
 func (s *Driver) checkAnsweredOnDisks() {
 	s.within(10*world.ElectionTimeout, "a leader with a program that can write", func() bool { l := s.majorityLeader(); return l != nil && l.Embedder.Registered })
 	s.ScriptWrites++

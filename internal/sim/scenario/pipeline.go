@@ -32,7 +32,8 @@ func staleAnswers(s *Driver) {
 			said = append(said, answer{from, proto.Clone(m)})
 		}
 	}, "AppendResponse")
-	// Answers of two terms, and refusals: the next leader has to find out how far behind one of the others is.
+	// Answers of two terms, and refusals: the next leader has to find out how far behind one of the
+	// others is.
 	s.isolate(f, true)
 	s.writeAndWait(former, 5)
 	former.Post(actors.NodePath, &messages.TransferLeadership{Target: next.ID()})

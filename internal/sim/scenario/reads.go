@@ -11,7 +11,8 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// Reads that see what was written before them, and time. Stories of leases (lease-drift, lease-transfer) come with leases.
+// Reads that see what was written before them, and time. Stories of leases (lease-drift,
+// lease-transfer) come with leases.
 
 var readScenarios = slices.Concat(pointScenarios, clockScenarios)
 
@@ -34,7 +35,8 @@ var pointScenarios = []Scenario{
 		Description: "a single voter among learners that are away answers reads and writes alone"},
 }
 
-// readIndexFirstCommit: the former leader acknowledged a write, and nobody but it knows that it is committed.
+// readIndexFirstCommit: the former leader acknowledged a write, and nobody but it knows that it is
+// committed.
 func readIndexFirstCommit(s *Driver) {
 	former := s.majorityLeader()
 	s.writeAndWait(former, 2)
@@ -91,8 +93,9 @@ func staleRead(s *Driver) {
 	s.expect(old, history.GetIndex, 1, "new")
 }
 
-// staleReadOldAnswers: answers to heartbeats are kept from a leader, some to rounds for reads that were asked in time. It is
-// cut off; another one commits. Then it is asked again, and the kept answers come.
+// staleReadOldAnswers: answers to heartbeats are kept from a leader, some to rounds for reads that
+// were asked in time. It is cut off; another one commits. Then it is asked again, and the kept
+// answers come.
 func staleReadOldAnswers(s *Driver, reads int) {
 	old := s.majorityLeader()
 	s.put(old, 1, "old")
@@ -188,7 +191,8 @@ func readSingleVoter(s *Driver) {
 	s.expect(voter, history.GetIndex, 1, "alone")
 }
 
-// staleReadOldTerm: rounds are counted from 1 in each term, so that the answers are of rounds as high as the new ones.
+// staleReadOldTerm: rounds are counted from 1 in each term, so that the answers are of rounds as
+// high as the new ones.
 func staleReadOldTerm(s *Driver) {
 	leader := s.awaitSessions()
 	term := leader.View.Term

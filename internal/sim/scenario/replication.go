@@ -103,9 +103,9 @@ func allAbsent(w *world.World) {
 	}
 }
 
-// messageCount: all boot at once and have dice of their own, so that no vote is split: with boots some tens of milliseconds
-// apart, two that are there without the third campaign at the same time in one of some hundred seeds, and the price is that
-// of two elections.
+// messageCount: all boot at once and have dice of their own, so that no vote is split: with boots
+// some tens of milliseconds apart, two that are there without the third campaign at the same time
+// in one of some hundred seeds, and the price is that of two elections.
 func messageCount(s *Driver) {
 	for i, m := range s.Members {
 		m.RandomOverride = constantRandom(0.45 * float64(i))
@@ -234,7 +234,8 @@ func rejoin(s *Driver) {
 	s.checkNoEffect("another leader committed in its place", gone...)
 }
 
-// backup is the story in which a leader that backs off one entry at a time needs fifty round trips, thrice.
+// backup is the story in which a leader that backs off one entry at a time needs fifty round trips,
+// thrice.
 func backup(s *Driver) {
 	first := s.awaitSessions()
 	rest := s.others(first)
@@ -277,8 +278,8 @@ func (s *Driver) otherTwo(three []*world.Member, than *world.Member) (*world.Mem
 	return two[0], two[1]
 }
 
-// refusals begins to look at appends that are refused. What it returns ends that, and checks that members refused the
-// present leader's at so many positions at most.
+// refusals begins to look at appends that are refused. What it returns ends that, and checks that
+// members refused the present leader's at so many positions at most.
 func (s *Driver) countRefusals() func(most int, members ...*world.Member) {
 	type where struct{ from, to, term, index uint64 }
 	at := map[where]bool{}
@@ -356,7 +357,8 @@ func slowFollower(s *Driver) {
 	if slow.View.LastIndex == leader.View.LastIndex {
 		s.fail("the slow follower is not behind")
 	}
-	// What is under way to it is a window and the probes of a leader that got no answer in time, not the backlog.
+	// What is under way to it is a window and the probes of a leader that got no answer in time, not
+	// the backlog.
 	s.within(60*world.ElectionTimeout, "the slow one gets there", func() bool {
 		if late := s.LastArrival(leader, slow) - s.Now(); late > 5*time.Second {
 			s.fail("%v worth of appends are on the way to the slow follower", late)

@@ -9,8 +9,8 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// Scenario is a story of Raft: who is where, what happens, what must hold. The same script runs over many seeds, which
-// decide about the order of what happens at the same time.
+// Scenario is a story of Raft: who is where, what happens, what must hold. The same script runs
+// over many seeds, which decide about the order of what happens at the same time.
 type Scenario struct {
 	Name        string // as `troupe-sim --scenario` takes it
 	Description string // what happens and what must hold, in a line
@@ -19,8 +19,8 @@ type Scenario struct {
 	Errata []int
 	// Seeds is how many seeds the usual test run takes, where the story is too dear for all; 0: all.
 	Seeds int
-	// Given prepares the members' disks (World.given) before their first boot. Without it the script begins when there is a
-	// leader whom all follow; with it, at once.
+	// Given prepares the members' disks (World.given) before their first boot. Without it the script
+	// begins when there is a leader whom all follow; with it, at once.
 	Setup  func(*world.World)
 	Script func(*Driver)
 }
@@ -41,7 +41,8 @@ func Scenarios() []Scenario {
 	return all
 }
 
-// Play runs the script in a world that has a leader whom all follow. When it is over, all must become well again.
+// Play runs the script in a world that has a leader whom all follow. When it is over, all must
+// become well again.
 func (sc Scenario) Run(options world.Options) *world.Result {
 	options.Nodes = sc.Nodes
 	options.Profile = fault.Scripted

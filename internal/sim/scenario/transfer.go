@@ -92,7 +92,8 @@ func transferTargetKilled(s *Driver) {
 			writes = append(writes, s.submitWrites(m, 3)...) // these are forwarded, and refused from afar
 		}
 	}
-	// It gives up after an election timeout, at its next heartbeat; what was refused is said again at the handles' next look.
+	// It gives up after an election timeout, at its next heartbeat; what was refused is said again at
+	// the handles' next look.
 	s.never(world.ElectionTimeout*9/10, "a proposal is taken while leadership is handed over", func() bool { return countOutcome(history.Answered, writes) > 0 })
 	s.awaitAnswered(writes, began+world.ElectionTimeout+2*world.HeartbeatInterval+world.HeartbeatInterval/5-s.Now())
 	if s.Counts.Elections != elections || s.majorityLeader() != leader {
@@ -157,7 +158,8 @@ func transferEndsWithTheRole(s *Driver) {
 	s.writeAndWait(leader, 3)
 	s.DropRule(leader, target, "TimeoutNow")
 	s.transfer(leader, target)
-	// It hears of a higher term, and campaigns: the others do not stick to a leader that asks for votes.
+	// It hears of a higher term, and campaigns: the others do not stick to a leader that asks for
+	// votes.
 	term := leader.View.Term
 	leader.Post(actors.NodePath, &messages.HeartbeatResponse{Term: term + 1, From: target.ID()})
 	leader.Post(actors.NodePath, &messages.Campaign{})

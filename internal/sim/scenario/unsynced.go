@@ -11,7 +11,8 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// What is in memory before it is on disk: it may be replaced there, and it may be committed by others.
+// What is in memory before it is on disk: it may be replaced there, and it may be committed by
+// others.
 
 var unsyncedScenarios = []Scenario{
 	{Name: "truncation-on-disk", Nodes: 5, Errata: []int{12}, Script: truncationOnDisk,
@@ -26,7 +27,8 @@ var unsyncedScenarios = []Scenario{
 		Description: "the others commit what a member's disk does not hold yet: it applies no more than its disk has, also over its death"},
 }
 
-// truncationOnDisk: a former leader's entries still wait for the disk of a follower when the next leader's replace them.
+// truncationOnDisk: a former leader's entries still wait for the disk of a follower when the next
+// leader's replace them.
 func truncationOnDisk(s *Driver) {
 	old := s.awaitSessions()
 	f, rest := s.others(old)[0], s.others(old)[1:]
@@ -51,7 +53,8 @@ func truncationOnDisk(s *Driver) {
 	s.checkNoEffect("they never left the minority", gone...)
 }
 
-// appliedNotBeforeDurable: what is committed by the others is applied here no sooner than the own disk has it.
+// appliedNotBeforeDurable: what is committed by the others is applied here no sooner than the own
+// disk has it.
 func appliedNotBeforeDurable(s *Driver) {
 	leader := s.awaitSessions()
 	m, other := leader, s.others(leader)[0]
@@ -76,7 +79,8 @@ func appliedNotBeforeDurable(s *Driver) {
 	s.checkOnDisks(all, s.Members...)
 }
 
-// lateDurable: the disk takes a former leader's entries; before the Node hears of it, the next leader's have replaced them.
+// lateDurable: the disk takes a former leader's entries; before the Node hears of it, the next
+// leader's have replaced them.
 func lateDurable(s *Driver) {
 	old := s.awaitSessions()
 	f, rest := s.others(old)[0], s.others(old)[1:]
@@ -108,8 +112,8 @@ func lateDurable(s *Driver) {
 	s.checkNoEffect("they never left the minority", gone...)
 }
 
-// twoTruncations: leaders of two later terms, of whom only their requests are there, replace what a follower's disk has just
-// taken. All are apart meanwhile, and nobody is elected.
+// twoTruncations: leaders of two later terms, of whom only their requests are there, replace what a
+// follower's disk has just taken. All are apart meanwhile, and nobody is elected.
 //
 //	on the disk     … t t t t t
 //	in its log      … a a a b b   a = t+10, b = t+11
@@ -138,7 +142,8 @@ func twoTruncations(s *Driver) {
 	s.within(10*world.ElectionTimeout, "all are well", s.Converged)
 }
 
-// appendEntriesFrom is a request as the leader of a term would make it that nobody leads in, with entries that say nothing.
+// appendEntriesFrom is a request as the leader of a term would make it that nobody leads in, with
+// entries that say nothing.
 func appendEntriesFrom(leader *world.Member, prev, prevTerm, term uint64, n int) *messages.AppendEntries {
 	e := &messages.Entries{First: prev + 1, Runs: []*messages.TermRun{{FirstIndex: prev + 1, Term: term}}}
 	for range n {
@@ -148,7 +153,8 @@ func appendEntriesFrom(leader *world.Member, prev, prevTerm, term uint64, n int)
 	return &messages.AppendEntries{Term: term, Leader: leader.ID(), PrevIndex: prev, PrevTerm: prevTerm, Entries: e, Stream: 1, Sequence: 1}
 }
 
-// termNotSavedSetup: member 1 led in term 3 and reached member 5 with one of its two entries. Both are away.
+// termNotSavedSetup: member 1 led in term 3 and reached member 5 with one of its two entries. Both
+// are away.
 func termNotSavedSetup(w *world.World) {
 	w.SetInitialState(1, world.InitialState{Log: []uint64{1, 1, 3, 3}, Term: 3, Commit: 2})
 	for id := uint64(2); id <= 4; id++ {
@@ -159,9 +165,9 @@ func termNotSavedSetup(w *world.World) {
 	w.Members[0].RandomOverride, w.Members[3].RandomOverride = shortestTimeouts, shortestTimeouts
 }
 
-// acknowledgedInItsTerm: member 4 leads in term 4 and reaches nobody with its entry; member 1 leads in term 5 and finds
-// that its log and member 5's agree up to index 3. Before member 5's disk has heard of term 5, it dies, and returns into
-// term 4, whose leader has another entry at that index.
+// acknowledgedInItsTerm: member 4 leads in term 4 and reaches nobody with its entry; member 1 leads
+// in term 5 and finds that its log and member 5's agree up to index 3. Before member 5's disk has
+// heard of term 5, it dies, and returns into term 4, whose leader has another entry at that index.
 func acknowledgedInItsTerm(s *Driver) {
 	first, former, follower, rest := s.Members[0], s.Members[3], s.Members[4], s.Members[1:3]
 	for _, m := range rest {

@@ -24,7 +24,8 @@ var rivalScenarios = []Scenario{
 		Description: "a leader's actors crash at any message: it does not lead on in that term, and what it acknowledged stays"},
 }
 
-// rivals are two candidates of one term, and the third member that decides between them. What they ask it for is kept.
+// rivals are two candidates of one term, and the third member that decides between them. What they
+// ask it for is kept.
 type rivals struct {
 	first, second, judge *world.Member
 	term                 uint64
@@ -32,8 +33,8 @@ type rivals struct {
 	granted, refused     map[uint64]int
 }
 
-// rivals makes two members candidates of one term: they do not hear each other, and have the same dice. The judge led
-// before; its process died and is back. It campaigns to deaf ears.
+// rivals makes two members candidates of one term: they do not hear each other, and have the same
+// dice. The judge led before; its process died and is back. It campaigns to deaf ears.
 func (s *Driver) rivals() *rivals {
 	s.Conditions.HidesCuts = true
 	judge := s.majorityLeader()
@@ -68,7 +69,8 @@ func (r *rivals) hear(_, to *world.Member, m proto.Message) {
 	}
 }
 
-// ending is how a voter's life ends: at its nth message of a kind from now on, by a crash of that actor, or of the power.
+// ending is how a voter's life ends: at its nth message of a kind from now on, by a crash of that
+// actor, or of the power.
 type ending struct {
 	actor, kind string
 	nth         int
@@ -76,7 +78,8 @@ type ending struct {
 	power       bool
 }
 
-// prepare sets a random one of the endings up, and returns what tells that the member lives again after it.
+// prepare sets a random one of the endings up, and returns what tells that the member lives again
+// after it.
 func (s *Driver) prepare(m *world.Member, endings []ending) (returned func() bool) {
 	e := endings[s.Random.IntN(len(endings))]
 	was := m.View.Incarnation
@@ -133,7 +136,8 @@ func voteOnceUnsaved(s *Driver) {
 	if r.granted[r.first.ID()]+r.refused[r.first.ID()] > 0 {
 		s.fail("a vote was spoken of that was on no disk")
 	}
-	// An actor that crashes takes its files along in good order: then the vote may be on the disk, and only not spoken of.
+	// An actor that crashes takes its files along in good order: then the vote may be on the disk, and
+	// only not spoken of.
 	gets, refused := r.second, r.first
 	if r.judge.View.Vote == r.first.ID() {
 		gets, refused = r.first, r.second

@@ -1,14 +1,16 @@
-// Package trace is what a simulated run leaves behind for people: its events, and the file that they are written to.
+// Package trace is what a simulated run leaves behind for people: its events, and the file that
+// they are written to.
 //
-// A trace is JSON lines: a Header, then one Event a line in the order in which things happened, then an event of kind End.
-// A file without that last line is of a run that was broken off, or was cut. The package knows nothing of the simulator;
-// internal/sim writes traces, internal/sim/explain shows them.
+// A trace is JSON lines: a Header, then one Event a line in the order in which things happened,
+// then an event of kind End. A file without that last line is of a run that was broken off, or was
+// cut. The package knows nothing of the simulator; internal/sim writes traces, internal/sim/explain
+// shows them.
 package trace
 
 import "time"
 
-// Format and Version stand in the first line of every trace. Version changes when a reader of the former would
-// misunderstand what is written now.
+// Format and Version stand in the first line of every trace. Version changes when a reader of the
+// former would misunderstand what is written now.
 const (
 	Format  = "troupe-trace"
 	Version = 1
@@ -35,7 +37,8 @@ type Header struct {
 	Clients    int      `json:"clients,omitempty"` // where the options said how many
 }
 
-// Kind says what happened. Which fields of an Event a kind has stands at its constant; Step and At are always there.
+// Kind says what happened. Which fields of an Event a kind has stands at its constant; Step and At
+// are always there.
 type Kind string
 
 const (
@@ -43,7 +46,8 @@ const (
 	Start Kind = "start"
 	// Kill: Member dies, as by kill -9 or a power cut; Detail says what its disk kept.
 	Kill Kind = "kill"
-	// Stop: Member gives up by itself, as a production node does when it cannot go on; Detail says why.
+	// Stop: Member gives up by itself, as a production node does when it cannot go on; Detail says
+	// why.
 	Stop Kind = "stop"
 	// StateChanged: the State of Member is another one now.
 	StateChanged Kind = "state"
@@ -63,10 +67,12 @@ const (
 
 	// Handled: the Actor of Member takes the message called Name out of its mailbox.
 	Handled Kind = "internal/session"
-	// Panicked: the Actor of Member dies of a panic at a message called Name, and is for supervision to deal with.
+	// Panicked: the Actor of Member dies of a panic at a message called Name, and is for supervision
+	// to deal with.
 	Panicked Kind = "panic"
 
-	// FaultInjected: a fault called Name happens to Member (0: to the world), or between Member and Peer, until Until (0: unknown).
+	// FaultInjected: a fault called Name happens to Member (0: to the world), or between Member and
+	// Peer, until Until (0: unknown).
 	FaultInjected Kind = "fault"
 	// CutOff: nothing passes from Member to Peer any more.
 	CutOff Kind = "cut"
@@ -119,13 +125,14 @@ type State struct {
 	Durable uint64 `json:"durable,omitempty"` // what its own disk holds of its log
 }
 
-// Log is a change of a log: whatever stood at From and after is gone, and [From, Last] is of the terms that Runs tell.
-// Last is From-1 where nothing follows: the log was only truncated.
+// Log is a change of a log: whatever stood at From and after is gone, and [From, Last] is of the
+// terms that Runs tell. Last is From-1 where nothing follows: the log was only truncated.
 type Log struct {
 	From uint64 `json:"from"` // at least 1
 	Last uint64 `json:"last"`
 	Runs []Run  `json:"runs,omitempty"`
-	// Words say what the entries from From on are, as far as the trace tells: "noop", "put k1 = \"a\"".
+	// Words say what the entries from From on are, as far as the trace tells: "noop", "put k1 =
+	// \"a\"".
 	Texts []string `json:"words,omitempty"`
 }
 
@@ -150,7 +157,8 @@ func (l *Log) TermAt(index uint64) uint64 {
 	return term
 }
 
-// Recorder takes a run as it happens: Begin once, then Record for each event. An event may be kept by who takes it.
+// Recorder takes a run as it happens: Begin once, then Record for each event. An event may be kept
+// by who takes it.
 type Recorder interface {
 	Begin(Header)
 	Record(*Event)

@@ -67,7 +67,8 @@ func (r *Reader) Header() Header { return r.header }
 // Whole tells, once Next has returned io.EOF, whether the trace was written to its end.
 func (r *Reader) Complete() bool { return r.ended }
 
-// Next is the next event; io.EOF ends the trace. Any other error is final: what follows cannot be trusted.
+// Next is the next event; io.EOF ends the trace. Any other error is final: what follows cannot be
+// trusted.
 func (r *Reader) Next() (*Event, error) {
 	line, err := r.next()
 	if err != nil {
@@ -93,7 +94,8 @@ func (r *Reader) Next() (*Event, error) {
 
 func (r *Reader) damaged(err error) error { return &DamagedError{Line: r.line, Err: err} }
 
-// next is the next line without its end, which a last line may lack. A half-written last line is damage like any other.
+// next is the next line without its end, which a last line may lack. A half-written last line is
+// damage like any other.
 func (r *Reader) next() ([]byte, error) {
 	var line []byte
 	for {

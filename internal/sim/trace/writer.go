@@ -8,7 +8,8 @@ import (
 	"io"
 )
 
-// Writer writes a trace as it happens. The first error ends the writing and is told by Close; the run goes on.
+// Writer writes a trace as it happens. The first error ends the writing and is told by Close; the
+// run goes on.
 type Writer struct {
 	buffer  *bufio.Writer
 	encoder *json.Encoder

@@ -13,8 +13,8 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// Crashes of actors, through the supervision of production: an actor panics before or after a message, and the tree's own
-// strategy decides what is restarted, and when it has been too often.
+// Crashes of actors, through the supervision of production: an actor panics before or after a
+// message, and the tree's own strategy decides what is restarted, and when it has been too often.
 
 const (
 	LogStorePath  = actors.LogStoreName
@@ -45,7 +45,8 @@ var HandledMessages = [...]actorMessages{
 	}},
 }
 
-// CrashPoint is where an actor was made to fail: at which kind of message, before or after it was handled.
+// CrashPoint is where an actor was made to fail: at which kind of message, before or after it was
+// handled.
 type CrashPoint int
 
 // crashPoints are two for each kind of message of each actor in `heard`, in order.
@@ -148,8 +149,8 @@ func (w *World) RandomTiming() CrashTiming {
 	return CrashAfter
 }
 
-// crashActor has one actor of the tree panic: at any kind of message that it handles, or at whatever comes next. again is how
-// often more, at the messages that follow.
+// crashActor has one actor of the tree panic: at any kind of message that it handles, or at
+// whatever comes next. again is how often more, at the messages that follow.
 func (w *World) crashActor(m *Member, again int) {
 	name, kind := w.randomMessageKind(m)
 	leader := w.Leader()
@@ -186,7 +187,8 @@ func (w *World) crashActor(m *Member, again int) {
 	}
 }
 
-// randomMessageKind is a kind of message that an actor of the tree handles, each as likely as another.
+// randomMessageKind is a kind of message that an actor of the tree handles, each as likely as
+// another.
 func (w *World) randomMessageKind(m *Member) (name string, kind protoreflect.Name) {
 	at := w.Random.IntN(crashPoints / 2)
 	for _, h := range HandledMessages {
@@ -203,8 +205,8 @@ func (w *World) randomMessageKind(m *Member) (name string, kind protoreflect.Nam
 	return name, kind
 }
 
-// crashRecovering has the node fail while it recovers, at times twice: the process dies, or only the Node, and then what
-// starts anew does not get far.
+// crashRecovering has the node fail while it recovers, at times twice: the process dies, or only
+// the Node, and then what starts anew does not get far.
 func (w *World) crashRecovering(m *Member) {
 	early := []Failpoint{{Actor: LogStorePath, Kind: StartMessage}, {Kind: "Recovered"}, {Actor: LogReaderPath, Kind: StartMessage},
 		{Actor: actors.MachineName, Kind: StartMessage}, {Actor: LogStorePath}, {}}

@@ -7,8 +7,9 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/history"
 )
 
-// client is somebody who uses the cluster: one operation after the other, or several at once, at a member that changes
-// now and then. Its member's death leaves it with operations of which it does not know what became; it goes on elsewhere.
+// client is somebody who uses the cluster: one operation after the other, or several at once, at a
+// member that changes now and then. Its member's death leaves it with operations of which it does
+// not know what became; it goes on elsewhere.
 type client struct {
 	world       *World
 	id          int

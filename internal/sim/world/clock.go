@@ -11,11 +11,12 @@ import (
 	"github.com/troupe-raft/troupe/actors"
 )
 
-// clock is a member's idea of time: a rate, and jumps. All that its actors know of time comes from it, timers included.
+// clock is a member's idea of time: a rate, and jumps. All that its actors know of time comes from
+// it, timers included.
 //
-// Within the bound (driftBound) clocks only run a little faster or slower than true time: everything Raft promises must
-// hold, service included. Beyond it they stand still, run at other speeds and jump, which no monotonic clock should do: then
-// only safety must hold.
+// Within the bound (driftBound) clocks only run a little faster or slower than true time:
+// everything Raft promises must hold, service included. Beyond it they stand still, run at other
+// speeds and jump, which no monotonic clock should do: then only safety must hold.
 type clock struct {
 	reading time.Duration // what it showed at `since`
 	since   time.Duration // true time
@@ -57,7 +58,8 @@ func (c *clock) until(d time.Duration) time.Duration {
 	return time.Duration((int64(d)*TrueRate + c.rate - 1) / c.rate)
 }
 
-// newClock is a clock somewhere in its second day, so that it may be set back an hour without showing less than nothing.
+// newClock is a clock somewhere in its second day, so that it may be set back an hour without
+// showing less than nothing.
 func (w *World) newClock() clock {
 	c := clock{reading: 24*time.Hour + w.RandomDuration(0, time.Hour), since: w.now, rate: TrueRate}
 	if w.profile.ClocksDrift() {
@@ -81,8 +83,8 @@ func (m *Member) SetClock(rate int64, jump time.Duration) {
 	}
 }
 
-// RepairClock ends what was wrong with a clock: it runs well from now on, and an hour that it was set back is given back.
-// A clock that is ahead stays so.
+// RepairClock ends what was wrong with a clock: it runs well from now on, and an hour that it was
+// set back is given back. A clock that is ahead stays so.
 func (m *Member) RepairClock() {
 	lag := m.clock.lag
 	if lag == 0 && m.clock.rate >= TrueRate-driftBound && m.clock.rate <= TrueRate+driftBound {

@@ -8,11 +8,12 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// disk is what a member's files are on. It keeps, beyond what vfs.Mem knows, what is wrong with it at present.
+// disk is what a member's files are on. It keeps, beyond what vfs.Mem knows, what is wrong with it
+// at present.
 //
-// Actors must not block, so a disk that takes its time shows as an actor that handles its next message late; and a power
-// cut in the middle of a write must stop the actor that writes: it is a failure of the operation and of all that follow,
-// in a life that has ended (see member.cutPower).
+// Actors must not block, so a disk that takes its time shows as an actor that handles its next
+// message late; and a power cut in the middle of a write must stop the actor that writes: it is a
+// failure of the operation and of all that follow, in a life that has ended (see member.cutPower).
 type disk struct {
 	*vfs.MemFS
 	member *Member
@@ -33,10 +34,11 @@ type disk struct {
 	// failed: in this life an operation failed on purpose, so the node may stop for it.
 	failed   bool
 	failedAt time.Duration // when the last one did, or was refused for want of space
-	// misled: in this life a read brought something else than what is on the disk, so the node may refuse it.
+	// misled: in this life a read brought something else than what is on the disk, so the node may
+	// refuse it.
 	readFlipped bool
-	// doomed: what it held is damaged or gone for ever, or was never there: the member may refuse to start, and stays away
-	// then. Within the budget that befalls a minority.
+	// doomed: what it held is damaged or gone for ever, or was never there: the member may refuse to
+	// start, and stays away then. Within the budget that befalls a minority.
 	Damaged bool
 	// forgot: the last power cut took what a sync had covered. Nobody is told.
 	lostSynced bool
@@ -208,8 +210,8 @@ func (c *countingChoice) kind() CrashImage {
 	return NothingUnsynced
 }
 
-// rot flips a bit in old data: data of which a later write says that it was durable, so that damage can be told from a write
-// that never finished. (Nobody can tell it in the very last write, E7.)
+// rot flips a bit in old data: data of which a later write says that it was durable, so that damage
+// can be told from a write that never finished. (Nobody can tell it in the very last write, E7.)
 func (d *disk) flipOldBit() {
 	w := d.member.world
 	files := d.OldFiles()
@@ -255,7 +257,8 @@ func (d *disk) findOld() (found []OldFile) {
 	return found
 }
 
-// failedRecently tells whether an operation failed a moment ago, so that the node may be about to stop.
+// failedRecently tells whether an operation failed a moment ago, so that the node may be about to
+// stop.
 func (d *disk) failedRecently() bool {
 	return d.failed && d.member.world.now-d.failedAt < HeartbeatInterval
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// newTestDisk is a disk of a world in which nothing has happened yet, with a file of four sectors of 'a' that is safe.
+// newTestDisk is a disk of a world in which nothing has happened yet, with a file of four sectors
+// of 'a' that is safe.
 func newTestDisk(t *testing.T) (*disk, vfs.File) {
 	t.Helper()
 	w := New(Options{Seed: 1, Nodes: 3, Profile: fault.Scripted})

@@ -15,8 +15,8 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// program is what embeds a member: the handle of production, in virtual time, and the clients' calls of it. It is the
-// process that the member's actors know as their handle.
+// program is what embeds a member: the handle of production, in virtual time, and the clients'
+// calls of it. It is the process that the member's actors know as their handle.
 type embedder struct {
 	member    *Member
 	runNumber int

@@ -14,16 +14,17 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// chronicle is what a world tells of itself: a hash over everything that happens, always; the last that happened, for
-// whoever must understand a failure; and all of it, where somebody records.
+// chronicle is what a world tells of itself: a hash over everything that happens, always; the last
+// that happened, for whoever must understand a failure; and all of it, where somebody records.
 //
-// A note is a few words of memory and no text is made for it, unless a recorder wants it or the world has failed.
+// A note is a few words of memory and no text is made for it, unless a recorder wants it or the
+// world has failed.
 type eventLog struct {
 	world    *World
 	scenario string
 	hash     uint64
-	// last is a ring; the note that follows in it is number `notes` of all. before is how the members stood before the
-	// oldest note in it.
+	// last is a ring; the note that follows in it is number `notes` of all. before is how the members
+	// stood before the oldest note in it.
 	recent      []rawEvent
 	recorded    int
 	baseCluster *explain.Cluster
@@ -153,7 +154,8 @@ func (c *eventLog) logView(m *Member, v *actors.LogView) {
 	c.mix(7, m.id, v.FirstIndex, v.LastIndex, uint64(v.Segments), uint64(v.DiskBytes))
 }
 
-// posted sees the log of a Node change: by what it tells its LogStore, and by what that has recovered.
+// posted sees the log of a Node change: by what it tells its LogStore, and by what that has
+// recovered.
 func (c *eventLog) posted(b *mailbox, message any) {
 	switch m := message.(type) {
 	case *messages.Append:
@@ -187,7 +189,8 @@ func (c *eventLog) sent(from, to *Member, id uint64, m proto.Message) {
 	c.add(rawEvent{kind: trace.Sent, member: from.id, peer: to.id, id: id, source: m})
 }
 
-// marshalled sees a message as it goes over the network: this is what ties the hash to every byte that was said.
+// marshalled sees a message as it goes over the network: this is what ties the hash to every byte
+// that was said.
 func (c *eventLog) marshalled(id uint64, bytes []byte) { c.mix(10, id, hash.Bytes(bytes)) }
 
 func (c *eventLog) arrived(from, to *Member, id uint64, m proto.Message) {
@@ -207,7 +210,8 @@ func (c *eventLog) duplicated(from, to *Member, id uint64, m proto.Message) {
 
 // Faults.
 
-// struck: a fault happens to a member (nil: to all), or between it and a peer (nil: none), until a moment (0: unknown).
+// struck: a fault happens to a member (nil: to all), or between it and a peer (nil: none), until a
+// moment (0: unknown).
 func (c *eventLog) faultInjected(f fault.Kind, m, peer *Member, until time.Duration) {
 	n := rawEvent{kind: trace.FaultInjected, name: f.String(), until: until}
 	if m != nil {
@@ -257,7 +261,8 @@ func (c *eventLog) mix(all ...uint64) {
 	}
 }
 
-// sum is the hash over all, and over what is drawn next: whatever took a number at random has left its mark on that.
+// sum is the hash over all, and over what is drawn next: whatever took a number at random has left
+// its mark on that.
 func (c *eventLog) sum() uint64 {
 	c.mix(uint64(c.world.steps), uint64(c.world.now), c.world.scheduledEvents, c.world.Random.Uint64())
 	return c.hash

@@ -135,7 +135,8 @@ func TestAFailureShowsAllItsLastStepsWhereThatIsAskedFor(t *testing.T) {
 	}
 }
 
-// Whom a violation names, that one's doings are told; where it names nobody, everybody's. In the calm nobody is silent.
+// Whom a violation names, that one's doings are told; where it names nobody, everybody's. In the
+// calm nobody is silent.
 func TestWhatLedToAFailureIsToldOfThoseItNames(t *testing.T) {
 	of := func(seed uint64, text string) (members map[uint64]int) {
 		members = map[uint64]int{}

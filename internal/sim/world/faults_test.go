@@ -7,8 +7,8 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
-// A fault that never happens is a hole in the simulator: over some seeds of each profile, every one of its kinds strikes, and
-// leads to all that it may lead to.
+// A fault that never happens is a hole in the simulator: over some seeds of each profile, every one
+// of its kinds strikes, and leads to all that it may lead to.
 func TestEveryFaultOfAProfileStrikesAndHasItsConsequences(t *testing.T) {
 	seeds := uint64(120)
 	if testing.Short() {

@@ -11,8 +11,8 @@ import (
 // finalReadKeys is how many keys are read once more when all is well: those that were used last.
 const finalReadKeys = 8
 
-// conclude holds the whole history against what was promised, once all is well: the last word of a world whose members
-// have all they ever will have.
+// conclude holds the whole history against what was promised, once all is well: the last word of a
+// world whose members have all they ever will have.
 func (w *World) CheckConverged() {
 	// A proposal that was said twice may still be on its way when all has been read.
 	if !w.finalReads() || !w.runUntil("when all had been read once more", w.Converged) {
@@ -27,8 +27,8 @@ func (w *World) CheckConverged() {
 	w.History.CheckLinearizable(history.MaxSteps)
 }
 
-// judge holds a history against what was promised where service has ended, since no majority is left, or where nobody can
-// promise anything more. What was answered until then must be right.
+// judge holds a history against what was promised where service has ended, since no majority is
+// left, or where nobody can promise anything more. What was answered until then must be right.
 func (w *World) checkAcknowledged() {
 	w.checkAcknowledgedWrites()
 	w.History.CheckLinearizable(history.MaxSteps)
@@ -44,7 +44,8 @@ func (w *World) recoverableMembers() (all []*Member) {
 	return all
 }
 
-// finalReads has every member asked for the newest keys, so that the history ends with what everybody sees.
+// finalReads has every member asked for the newest keys, so that the history ends with what
+// everybody sees.
 func (w *World) finalReads() bool {
 	keys := w.History.NewestKeys(finalReadKeys)
 	var asked []*history.Operation
@@ -69,8 +70,8 @@ func (w *World) finalReads() bool {
 	return w.Failure == nil
 }
 
-// settle lets things happen until what must happen soon has, and tells whether it did. Where a damaged disk takes the last
-// majority away meanwhile, nothing must.
+// settle lets things happen until what must happen soon has, and tells whether it did. Where a
+// damaged disk takes the last majority away meanwhile, nothing must.
 func (w *World) runUntil(when string, happened func() bool) bool {
 	for until := w.now + 10*ElectionTimeout; w.Failure == nil && !w.beyondGuarantees && !happened(); w.Step() {
 		if w.now > until && !w.quorumPossible() {
@@ -83,7 +84,8 @@ func (w *World) runUntil(when string, happened func() bool) bool {
 	return w.Failure == nil && !w.beyondGuarantees
 }
 
-// CompareMachines: all state machines are equal, and hold what the effects in the order of the log make of them.
+// CompareMachines: all state machines are equal, and hold what the effects in the order of the log
+// make of them.
 func (w *World) CompareMachines() {
 	first := w.Leader().replica.State
 	for _, m := range w.recoverableMembers() {
@@ -112,8 +114,9 @@ func (w *World) checkAcknowledgedWrites() {
 	}
 }
 
-// checkActors: at every member there are the actors of its role and no others, and none has messages that it will not
-// handle. Who has just ceased to lead may need a moment until its replicators have stopped.
+// checkActors: at every member there are the actors of its role and no others, and none has
+// messages that it will not handle. Who has just ceased to lead may need a moment until its
+// replicators have stopped.
 func (w *World) checkActors() {
 	for until := w.now + 2*ElectionTimeout; w.Failure == nil; w.Step() {
 		wrong := ""

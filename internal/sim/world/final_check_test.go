@@ -26,8 +26,8 @@ func acknowledgedWrite(w *World) *history.Operation {
 	return nil
 }
 
-// The end of a world is held against its history too: a state machine that differs, a write that is nowhere, an actor that
-// does not work.
+// The end of a world is held against its history too: a state machine that differs, a write that is
+// nowhere, an actor that does not work.
 func TestTheEndIsComparedWithWhatWasPromised(t *testing.T) {
 	for name, c := range map[string]struct {
 		invariant string

@@ -10,13 +10,14 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// past is what a member's disk holds before its first life, so that a story may begin in the middle, as the figures of
-// the paper do.
+// past is what a member's disk holds before its first life, so that a story may begin in the
+// middle, as the figures of the paper do.
 type InitialState struct {
 	// term 0: that of the last entry.
 	Term, Vote, Commit uint64
-	// log is the term of each entry from index 1 on. Entry 1 is the cluster's first configuration, of term 1; entry 2 opens
-	// an origin under which the others are commands. Entries of the same index and term are the same at all members.
+	// log is the term of each entry from index 1 on. Entry 1 is the cluster's first configuration, of
+	// term 1; entry 2 opens an origin under which the others are commands. Entries of the same index
+	// and term are the same at all members.
 	Log []uint64
 }
 
@@ -76,7 +77,8 @@ func (w *World) SetInitialConfiguration(index, term uint64, c *messages.Configur
 	w.initialConfigurations[entryID{index, term}] = c
 }
 
-// InitialSession is the origin of commands from before the story: an origin is named by the index of the entry that opens it.
+// InitialSession is the origin of commands from before the story: an origin is named by the index
+// of the entry that opens it.
 const InitialSession = 2
 
 func (w *World) initialEntry(index, term uint64) []byte {

@@ -26,7 +26,8 @@ func (w *World) injectFaults() {
 	w.After(w.RandomDuration(0, 2*w.Conditions.FaultInterval), w.injectFaults)
 }
 
-// maybeCutFirstStart has the power fail, at times, while a member makes its data directory: nobody else would ever see that.
+// maybeCutFirstStart has the power fail, at times, while a member makes its data directory: nobody
+// else would ever see that.
 func (w *World) maybeCutFirstStart(m *Member) {
 	if slices.Contains(w.profile.Faults, fault.PowerCut) && w.Chance(0.1) && w.faultAllowed(fault.PowerCut) {
 		w.Counts.Faults[fault.PowerCut]++
@@ -100,8 +101,8 @@ func (w *World) killAndRestart(m *Member) {
 	w.After(w.downtime(), m.Restart)
 }
 
-// cutPower ends the life of a machine between two messages, or at one of its disk's next operations. At times the power
-// fails again while the node recovers.
+// cutPower ends the life of a machine between two messages, or at one of its disk's next
+// operations. At times the power fails again while the node recovers.
 func (w *World) cutPower(m *Member) {
 	m.Disk.CrashChoice = w.randomChoice()
 	if w.Chance(0.6) {
@@ -219,8 +220,8 @@ func (w *World) flapping(m *Member, times int) {
 	})
 }
 
-// heal ends all misfortune: whoever is away and has its data returns, the network is whole and loses nothing, disks work,
-// clocks run well.
+// heal ends all misfortune: whoever is away and has its data returns, the network is whole and
+// loses nothing, disks work, clocks run well.
 func (w *World) Heal() {
 	w.Healing = true
 	w.events.note("misfortune ends: the network is whole, and who is away returns")

@@ -11,7 +11,8 @@ import (
 // LowWaterBytes is how much space must be free so that members take writes.
 const LowWaterBytes = 32 << 10
 
-// injectDiskFault has something happen to a disk, and tells until when; 0: it does not pass by itself.
+// injectDiskFault has something happen to a disk, and tells until when; 0: it does not pass by
+// itself.
 func (w *World) injectDiskFault(kind fault.Kind, m *Member) (until time.Duration) {
 	d := m.Disk
 	switch kind {
@@ -50,8 +51,8 @@ func (w *World) endsWithin(within time.Duration, end func()) time.Duration {
 	return w.now + lasts
 }
 
-// LoseDisk takes all that a member had. Without a change of the membership it cannot be added anew, and must not return
-// under its id: it stays away for ever (E37).
+// LoseDisk takes all that a member had. Without a change of the membership it cannot be added anew,
+// and must not return under its id: it stays away for ever (E37).
 func (m *Member) LoseDisk() {
 	m.KillProcess()
 	m.Disk.Attach(vfs.NewMem())
@@ -74,8 +75,8 @@ func (d *disk) heal() {
 	}
 }
 
-// forgotten ends the history where a member that has forgotten what it had promised, without anybody noticing, goes to work
-// again: see Profiles.
+// forgotten ends the history where a member that has forgotten what it had promised, without
+// anybody noticing, goes to work again: see Profiles.
 func (w *World) checkForgotten(message any) bool {
 	_, recovers := message.(*messages.Recovered)
 	if recovers && !w.beyondGuarantees {

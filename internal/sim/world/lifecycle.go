@@ -16,8 +16,9 @@ import (
 	"github.com/troupe-raft/troupe/supervisor"
 )
 
-// A member's life begins with boot. It ends by kill -9 (KillProcess), by a power cut between two messages (kill) or in the
-// middle of an operation of the disk (powerCutMidMessage, bury), or because the node stops by itself (stopped).
+// A member's life begins with boot. It ends by kill -9 (KillProcess), by a power cut between two
+// messages (kill) or in the middle of an operation of the disk (powerCutMidMessage, bury), or
+// because the node stops by itself (stopped).
 
 const (
 	DataDir = "/data"
@@ -32,16 +33,16 @@ func (m *Member) firstBoot() {
 	}
 }
 
-// return_ begins another life, unless the member is up, stays away, or has left: an operator who had meant to start it again
-// does not after that.
+// return_ begins another life, unless the member is up, stays away, or has left: an operator who
+// had meant to start it again does not after that.
 func (m *Member) Restart() {
 	if !m.up && !m.PermanentlyDown && !m.shuttingDown {
 		m.Boot()
 	}
 }
 
-// boot begins a life on the disk that the last one left, as the program does (troupe.Start): the data directory first, then
-// the actors.
+// boot begins a life on the disk that the last one left, as the program does (troupe.Start): the
+// data directory first, then the actors.
 func (m *Member) Boot() {
 	w := m.world
 	if wait := m.Disk.StalledUntil - w.now; wait > 0 {
@@ -104,11 +105,13 @@ func (m *Member) LogOptions() persistence.Options {
 // kill ends this life as a power cut does: of what was not synced, choose decides.
 func (m *Member) PowerCut(choose vfs.CrashChoice) { m.endRun(m.Disk.crashImage(choose)) }
 
-// KillProcess ends this life as kill -9 does: what was written can still be read, and may still be lost in a power cut.
+// KillProcess ends this life as kill -9 does: what was written can still be read, and may still be
+// lost in a power cut.
 func (m *Member) KillProcess() { m.endRun(m.Disk.KillClone()) }
 
-// powerCutMidMessage is a power cut in the middle of a message, at an operation of the disk. Nothing that the actor does from here
-// on is seen by anybody: its life has ended, and its disk is frozen. What is left of it is buried after the message.
+// powerCutMidMessage is a power cut in the middle of a message, at an operation of the disk.
+// Nothing that the actor does from here on is seen by anybody: its life has ended, and its disk is
+// frozen. What is left of it is buried after the message.
 func (m *Member) powerCutMidMessage(choose vfs.CrashChoice) {
 	m.world.Counts.CutMidway++
 	m.imageAfterCut = m.Disk.crashImage(choose)
@@ -188,9 +191,10 @@ func (m *Member) stopReason(err error) Stop {
 	return StopOther
 }
 
-// stopped is the end of a node that stops by itself, and what its operator does: a node that was stopped by a passing fault
-// is started again, on the disk as it was or after a restart of the machine. One that refuses its disk is tried once more at
-// times, and then stays away: there is no way yet to add it anew.
+// stopped is the end of a node that stops by itself, and what its operator does: a node that was
+// stopped by a passing fault is started again, on the disk as it was or after a restart of the
+// machine. One that refuses its disk is tried once more at times, and then stays away: there is no
+// way yet to add it anew.
 func (m *Member) stopped(err error) {
 	if m.shuttingDown && err == nil {
 		m.checkShutdown()
@@ -255,10 +259,12 @@ func (w *World) randomChoice() vfs.CrashChoice {
 	return w.Random.IntN
 }
 
-// patience is how long a node may take to stop after an operation of its disk has failed: it must not go on (E5).
+// patience is how long a node may take to stop after an operation of its disk has failed: it must
+// not go on (E5).
 const StopDeadline = 5 * time.Second
 
-// expectStop notes that an operation failed. What fails in an actor's last words is nobody's loss: then nothing more is said.
+// expectStop notes that an operation failed. What fails in an actor's last words is nobody's loss:
+// then nothing more is said.
 func (m *Member) expectStop() {
 	if m.world.inSystemMessage {
 		return
@@ -274,7 +280,8 @@ func (m *Member) expectStop() {
 	m.after(StopDeadline, look)
 }
 
-// mayLoseDisk tells whether a member's disk may be damaged or lost for ever: within the budget only those of a minority.
+// mayLoseDisk tells whether a member's disk may be damaged or lost for ever: within the budget only
+// those of a minority.
 func (w *World) mayLoseDisk(m *Member) bool {
 	if m.Disk.Damaged {
 		return false

@@ -10,7 +10,8 @@ import (
 	"github.com/troupe-raft/troupe/statemachine"
 )
 
-// store is what an OnDisk state machine keeps over its lives. A crash takes the newest batches, in order.
+// store is what an OnDisk state machine keeps over its lives. A crash takes the newest batches, in
+// order.
 type machineDisk struct {
 	history.State
 	sessions    []statemachine.SessionRecord
@@ -52,7 +53,8 @@ type kvMachine struct {
 	undo *undoRecord // of the batch in hand, where it is wanted
 }
 
-// openMachine is the factory of a member's state machine. What it opens is what the member's clients read.
+// openMachine is the factory of a member's state machine. What it opens is what the member's
+// clients read.
 func (m *Member) openMachine() (statemachine.StateMachine, error) {
 	if m.machineOpen {
 		m.world.Fail("one state machine at a time", "member %d opens its state machine before the former one is closed", m.id)

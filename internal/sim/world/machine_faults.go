@@ -10,8 +10,8 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
-// faults are what is wrong with the disk of a state machine. None of it is beyond the budget: what a state machine holds it
-// has from the log, which is whole.
+// faults are what is wrong with the disk of a state machine. None of it is beyond the budget: what
+// a state machine holds it has from the log, which is whole.
 type machineDiskFaults struct {
 	FailCountdown int   // at so many batches from now, storing fails; 0: it does not
 	Full          bool  // nothing can be stored
@@ -59,7 +59,8 @@ func (m *Member) batchFault() (err error, stored bool) {
 	return s.firstError, stored
 }
 
-// injectStateFault has something happen to what a state machine has on disk, and tells until when; 0: it does not pass by itself.
+// injectStateFault has something happen to what a state machine has on disk, and tells until when;
+// 0: it does not pass by itself.
 func (w *World) injectStateFault(kind fault.Kind, m *Member) (until time.Duration) {
 	s := m.MachineDisk
 	switch kind {
@@ -84,8 +85,8 @@ func (w *World) injectStateFault(kind fault.Kind, m *Member) (until time.Duratio
 	return 0
 }
 
-// ResetStateMachine is what an operator does with the files of a state machine that cannot be read: it starts empty, and the log
-// brings back what it held.
+// ResetStateMachine is what an operator does with the files of a state machine that cannot be read:
+// it starts empty, and the log brings back what it held.
 func (m *Member) ResetStateMachine() {
 	m.world.Counts.StatesLost++
 	full := m.MachineDisk.Full

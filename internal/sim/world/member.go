@@ -28,8 +28,8 @@ const (
 	ElectionTimeout   = 1000 * time.Millisecond
 )
 
-// member is one node and what belongs to it: its disk, its state machine's store, its program. It has lives; what was
-// planned in one does not happen in the next.
+// member is one node and what belongs to it: its disk, its state machine's store, its program. It
+// has lives; what was planned in one does not happen in the next.
 type Member struct {
 	world           *World
 	id              uint64
@@ -106,8 +106,8 @@ func (m *Member) Post(path string, message proto.Message) {
 	}
 }
 
-// panicked hears of every panic. Those that nobody asked for are bugs; whether a fault of the disk had a cause, shows when
-// the node stops for it.
+// panicked hears of every panic. Those that nobody asked for are bugs; whether a fault of the disk
+// had a cause, shows when the node stops for it.
 func (w *World) panicked(b *mailbox, reason, message any) {
 	var injected *actors.InjectedCrash
 	var storage *actors.StorageError

@@ -47,15 +47,17 @@ func (d *disk) injectRead(op vfs.Op) error {
 	}
 	w.Counts.FailedReads++
 	d.failed, d.failedAt = true, w.now
-	// Nothing depends on giving back the zeros behind the end of a former segment, the one reason to open it for writing.
+	// Nothing depends on giving back the zeros behind the end of a former segment, the one reason to
+	// open it for writing.
 	if !(op.Kind == vfs.OpOpen && op.Writable && IsSegment(op.Path)) {
 		d.member.expectStop()
 	}
 	return syscall.EIO
 }
 
-// wrongBit draws a bit of those that a read brings, mostly of a byte that is not zero, as there is more nothing than anything
-// in a segment; and often of the newest write, which nothing but its own sum says was ever finished.
+// wrongBit draws a bit of those that a read brings, mostly of a byte that is not zero, as there is
+// more nothing than anything in a segment; and often of the newest write, which nothing but its own
+// sum says was ever finished.
 func (d *disk) wrongBit(op vfs.Op) int64 {
 	w, bytes := d.member.world, d.Peek(op.Path)
 	if at := d.ReadFault.ByteOffset; at != 0 {
@@ -85,8 +87,8 @@ func (d *disk) WithoutFaults(at func()) {
 	d.internalRead = false
 }
 
-// injectReadFault arms a fault of reads. A node that runs reads little, and one that starts reads all it has: so half of the time
-// it is killed, to start again.
+// injectReadFault arms a fault of reads. A node that runs reads little, and one that starts reads
+// all it has: so half of the time it is killed, to start again.
 func (w *World) injectReadFault(kind fault.Kind, m *Member) {
 	m.Disk.ReadFault = ReadFault{Countdown: 1 + w.Random.IntN(30), Flips: kind == fault.FlippedRead}
 	switch {

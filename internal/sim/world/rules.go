@@ -13,9 +13,10 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// rule is what a script does to messages on their way between members. Rules are asked in the order in which they were
-// made; the first that a message meets decides about it. A message that a rule takes has been said, as far as the ghost
-// is concerned: who promised something is bound by it whether or not it arrives.
+// rule is what a script does to messages on their way between members. Rules are asked in the order
+// in which they were made; the first that a message meets decides about it. A message that a rule
+// takes has been said, as far as the ghost is concerned: who promised something is bound by it
+// whether or not it arrives.
 type Rule struct {
 	world        *World
 	from, to     *Member // nil: anybody
@@ -47,7 +48,8 @@ func (w *World) HoldRule(from, to *Member, kinds ...string) *Rule {
 	return w.addRule(&Rule{from: from, to: to, action: held}, kinds)
 }
 
-// tap has see look at messages when they are sent. It must not end a life: a power cut there is planned with after.
+// tap has see look at messages when they are sent. It must not end a life: a power cut there is
+// planned with after.
 func (w *World) ObserveRule(from, to *Member, see func(from, to *Member, m proto.Message), kinds ...string) *Rule {
 	return w.addRule(&Rule{from: from, to: to, observe: see, action: observeOnly}, kinds)
 }
@@ -119,7 +121,8 @@ func (r *Rule) String() string {
 	return what
 }
 
-// messageKind refuses what is no message: a rule or a trap for it would never be met, and prove nothing.
+// messageKind refuses what is no message: a rule or a trap for it would never be met, and prove
+// nothing.
 func messageKind(name string) protoreflect.Name {
 	for _, file := range []protoreflect.FileDescriptor{messages.File_messages_peer_proto, messages.File_messages_local_proto} {
 		if file.Messages().ByName(protoreflect.Name(name)) != nil {
@@ -131,7 +134,8 @@ func messageKind(name string) protoreflect.Name {
 
 func kindOf(m proto.Message) protoreflect.Name { return m.ProtoReflect().Descriptor().Name() }
 
-// ruled asks the rules about a message, and tells whether one has taken it. send puts it on its way.
+// ruled asks the rules about a message, and tells whether one has taken it. send puts it on its
+// way.
 func (w *World) applyRules(from, to *Member, id uint64, m proto.Message, send func()) bool {
 	for _, r := range w.network.rules {
 		if r.ended || r.from != nil && r.from != from || r.to != nil && r.to != to {
@@ -169,13 +173,14 @@ type Failpoint struct {
 	callback func()
 }
 
-// crashes has an actor of a member fail at its nth message of a kind, before or after it is handled.
+// crashes has an actor of a member fail at its nth message of a kind, before or after it is
+// handled.
 func (m *Member) CrashAt(actor, kind string, nth int, when CrashTiming) {
 	m.Failpoints = append(m.Failpoints, &Failpoint{Actor: actor, Kind: messageKind(kind), Remaining: nth, When: when})
 }
 
-// dies has end called in place of an actor's nth message of a kind, or right after that was handled. end is to end the
-// member's life, since the message is lost.
+// dies has end called in place of an actor's nth message of a kind, or right after that was
+// handled. end is to end the member's life, since the message is lost.
 func (m *Member) EndRunAt(actor, kind string, nth int, when CrashTiming, end func()) {
 	m.Failpoints = append(m.Failpoints, &Failpoint{Actor: actor, Kind: messageKind(kind), Remaining: nth, When: when, endRun: end})
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// event is something that will happen. Of a member: only if that is still in the life in which it was planned.
+// event is something that will happen. Of a member: only if that is still in the life in which it
+// was planned.
 type event struct {
 	at        time.Duration
 	sequence  uint64 // breaks ties, so that the order depends on the seed alone
@@ -72,7 +73,8 @@ func (w *World) RandomDuration(from, to time.Duration) time.Duration {
 
 func (w *World) Chance(p float64) bool { return p > 0 && w.Random.Float64() < p }
 
-// mailbox hands its actor one message a step, system messages first; between two steps anything else may happen.
+// mailbox hands its actor one message a step, system messages first; between two steps anything
+// else may happen.
 type mailbox struct {
 	member    *Member
 	runNumber int
@@ -107,7 +109,8 @@ func (b *mailbox) RegisterHandlers(invoker actor.MessageInvoker, _ actor.Dispatc
 	b.member.Mailboxes = append(b.member.Mailboxes, b)
 }
 
-// lives tells whether the actor has not stopped. What still stands in its mailbox then is lost, and cannot make it fail.
+// lives tells whether the actor has not stopped. What still stands in its mailbox then is lost, and
+// cannot make it fail.
 func (b *mailbox) actorRunning() bool {
 	process, known := b.member.system.ProcessRegistry.GetLocal(b.self.Id)
 	return known && process == b.process
@@ -140,8 +143,8 @@ func (b *mailbox) PostUserMessage(message any) {
 	b.scheduleStep()
 }
 
-// PostSystemMessage drops what comes for an actor of a life that has ended: it would stop by name what lives in the next one,
-// or in the member that uses the same actor system now.
+// PostSystemMessage drops what comes for an actor of a life that has ended: it would stop by name
+// what lives in the next one, or in the member that uses the same actor system now.
 func (b *mailbox) PostSystemMessage(message any) {
 	if b.runNumber != b.member.RunNumber {
 		return

@@ -1,10 +1,10 @@
-// Package world runs a cluster of the production actors (Supervisor, Node, LogStore with its reader, Machine, Replicators) on
-// one goroutine, in virtual time, from one seed, with a network, disks and clocks that fail. After every step the cluster is
-// checked (package checker).
+// Package world runs a cluster of the production actors (Supervisor, Node, LogStore with its
+// reader, Machine, Replicators) on one goroutine, in virtual time, from one seed, with a network,
+// disks and clocks that fail. After every step the cluster is checked (package checker).
 //
-// New makes a World; Run runs one under a profile of faults, package scenario runs one under a script. Equal Options make
-// equal histories, byte for byte, on every machine: all randomness comes from the seed, and nothing depends on the order of
-// a map, on the real time or on goroutines.
+// New makes a World; Run runs one under a profile of faults, package scenario runs one under a
+// script. Equal Options make equal histories, byte for byte, on every machine: all randomness comes
+// from the seed, and nothing depends on the order of a map, on the real time or on goroutines.
 package world
 
 import (
@@ -32,11 +32,12 @@ type Options struct {
 	Steps int
 	// Clients is how many; 0: the seed decides.
 	Clients int
-	// Without are kinds of fault that do not happen; FaultLimit, if not 0, is how many happen at most. Both are for finding
-	// the smallest history that fails.
+	// Without are kinds of fault that do not happen; FaultLimit, if not 0, is how many happen at most.
+	// Both are for finding the smallest history that fails.
 	Without    []fault.Kind
 	FaultLimit int
-	// Recorder, if not nil, is told of everything that happens (trace.NewWriter, trace.Memory). It changes nothing.
+	// Recorder, if not nil, is told of everything that happens (trace.NewWriter, trace.Memory). It
+	// changes nothing.
 	Recorder trace.Recorder
 	// AllSteps has a failure tell all of the last steps, and not only what led to it.
 	AllSteps bool
@@ -201,7 +202,8 @@ func New(options Options) *World {
 	return w
 }
 
-// Run lets the world live, with misfortune for as long as the options say and calm after that, until everything is well.
+// Run lets the world live, with misfortune for as long as the options say and calm after that,
+// until everything is well.
 func Run(options Options) *Result {
 	return RunWorld(options).Result()
 }
@@ -265,8 +267,8 @@ func (w *World) Now() time.Duration { return w.now }
 // fullCheckInterval is the number of steps between two full checks.
 const fullCheckInterval = 1000
 
-// checking reports whether the world is still checked: no invariant has failed, and no member has lost synced data without
-// notice.
+// checking reports whether the world is still checked: no invariant has failed, and no member has
+// lost synced data without notice.
 func (w *World) checking() bool { return w.Failure == nil && !w.beyondGuarantees }
 
 // Elected implements checker.Simulation.
