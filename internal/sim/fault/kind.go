@@ -1,45 +1,45 @@
 package fault
 
 var kindDescriptions = [NumKinds]string{
-	Kill:            "a process dies, as by kill -9, and is started again: what it wrote stays in the system's memory",
-	PowerCut:        "a machine loses power, also in the middle of a write or of a recovery: of what was not synced, the seed decides",
-	Crash:           "an actor panics at a message, before or after it is handled",
-	CrashTwice:      "an actor panics, and once more at the message after",
+	Kill:            "a process is killed, as by kill -9, and starts again: what it wrote stays in the system's memory",
+	PowerCut:        "a machine loses power, also during a write or a recovery; the seed decides about what was not synced",
+	Crash:           "an actor panics at a message, before or after it handles it",
+	CrashTwice:      "an actor panics, and once more at the next message",
 	CrashRecovering: "an actor panics while the node recovers",
-	CrashLoop:       "the Node panics until there are too many restarts and it stops for good; it is started again later",
-	Pause:           "a process stands still and goes on with its backlog",
-	Transfer:        "leadership is handed over, or a member is told to campaign",
+	CrashLoop:       "the Node panics until it exceeds the restart limit and stops; it is started again later",
+	Pause:           "a process pauses and continues with its backlog",
+	Transfer:        "leadership is transferred, or a member is asked to campaign",
 	Cut:             "connections break, one way or both",
-	OneWay:          "a member hears and is not heard, or is heard and does not hear",
-	Bridge:          "two halves are joined only through one member",
+	OneWay:          "a member receives and cannot send, or sends and cannot receive",
+	Bridge:          "two halves are connected only through one member",
 	Isolate:         "a member is cut off from all others",
-	Flap:            "a connection breaks and is back at once, and a queue has dropped something",
-	Flapping:        "a member is cut off and joined, again and again",
+	Flap:            "a connection breaks and is back at once, and messages were dropped",
+	Flapping:        "a member is cut off and connected again, several times",
 	LossBurst:       "for a while most messages are lost",
 	SlowDisk:        "writes and syncs take long",
-	StalledDisk:     "for longer than an election timeout a disk does nothing",
-	FullDisk:        "a disk has no space left, for a while",
-	FailedWrite:     "a write fails, whole or in part, or a file cannot be made or renamed: the node stops",
-	FailedSync:      "a sync fails: the node stops, and nothing that the sync was to cover counts",
-	FlippedBit:      "a bit of old data changes: the member refuses to start, or goes on with all it ever acknowledged",
-	LostDisk:        "a disk is lost, and its member stays away for ever",
+	StalledDisk:     "a disk does nothing for longer than an election timeout",
+	FullDisk:        "a disk has no free space for a while",
+	FailedWrite:     "a write fails, wholly or in part, or a file cannot be created or renamed: the node stops",
+	FailedSync:      "a sync fails: the node stops, and nothing that the sync should cover counts",
+	FlippedBit:      "a bit of old data changes: the member refuses to start, or keeps all that it acknowledged",
+	LostDisk:        "a disk is lost, and its member stays down",
 	LyingDisk:       "syncs report success and do nothing",
-	FailedRead:      "a read of a disk fails, or a look at a name, mostly while the node starts: it stops, or does not start, and says which file",
-	FlippedRead:     "a read brings a bit that is not so on the disk: it is read again, or the start is refused",
-	FailedState:     "a state machine on disk cannot store a batch, or does and says that it could not, or loses some that it had not flushed: the node stops",
-	FullState:       "a state machine on disk has no space left, for a while",
-	LostState:       "what a state machine had on disk is gone, in part or as a whole: the log brings it back",
-	DamagedState:    "a state machine finds its files damaged: the node does not start, and its operator moves them away",
+	FailedRead:      "a read of a disk or of a name fails, mostly while the node starts: it stops, or does not start, and names the file",
+	FlippedRead:     "a read returns a wrong bit: it is repeated, or the node does not start",
+	FailedState:     "an on-disk state machine fails to store a batch, or stores it and reports a failure, or loses batches that were not flushed: the node stops",
+	FullState:       "an on-disk state machine has no free space for a while",
+	LostState:       "an on-disk state machine loses some or all of its data: the log restores it",
+	DamagedState:    "a state machine finds its files damaged: the node does not start, and the operator moves them away",
 	ClockDrift:      "a clock runs at another speed, within 1 %",
 	ClockFast:       "a clock runs at double or half speed",
 	ClockJump:       "a clock jumps an hour forward or back",
 	ClockFrozen:     "a clock stands still",
 }
 
-// Line tells what the fault does.
+// Description describes the fault in a line.
 func (f Kind) Description() string { return kindDescriptions[f] }
 
-// Kinds are all kinds of fault.
+// Kinds returns all kinds of fault.
 func Kinds() []Kind {
 	all := make([]Kind, NumKinds)
 	for i := range all {

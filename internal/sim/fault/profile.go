@@ -10,47 +10,47 @@ import (
 	"github.com/troupe-raft/troupe/supervisor"
 )
 
-// Kind is a kind of misfortune that happens to a member or between members. What happens to single
-// messages is counted apart.
+// Kind is a kind of fault of a member or between members. Faults of single messages are counted
+// separately.
 type Kind int
 
 const (
 	// Processes and actors.
 	Kill            Kind = iota // kill -9: what was written stays in the system's memory
-	PowerCut                    // the machine loses power, between two operations of the disk or two messages
+	PowerCut                    // the machine loses power, between two disk operations or two messages
 	Crash                       // an actor panics at a message
-	CrashTwice                  // and at the next one, after it was restarted
+	CrashTwice                  // and at the next one, after its restart
 	CrashRecovering             // an actor panics while the node recovers
-	CrashLoop                   // the Node panics until the window of restarts is exceeded
-	Pause                       // a process stands still and goes on with its backlog
-	Transfer                    // leadership is handed over, or a member is told to campaign
+	CrashLoop                   // the Node panics until the restart limit is exceeded
+	Pause                       // a process pauses and continues with its backlog
+	Transfer                    // leadership is transferred, or a member is asked to campaign
 
 	// The network.
 	Cut       // connections break, one way or both
-	OneWay    // a member hears and is not heard, or the other way round
-	Bridge    // two halves are joined only through one member
+	OneWay    // a member receives and cannot send, or the other way round
+	Bridge    // two halves are connected only through one member
 	Isolate   // a member is cut off from all others
-	Flap      // a connection breaks and is back at once, a queue drops something
-	Flapping  // a member is cut off and joined again and again
+	Flap      // a connection breaks and is back at once, and messages were dropped
+	Flapping  // a member is cut off and connected again, several times
 	LossBurst // for a while, most messages are lost
 
 	// Disks.
 	SlowDisk    // writes and syncs take long
 	StalledDisk // nothing is written for longer than an election timeout
-	FullDisk    // no space, for a while
-	FailedWrite // a write, or what makes a name, fails
+	FullDisk    // no free space for a while
+	FailedWrite // a write, a creation or a rename fails
 	FailedSync  // a sync fails
 	FlippedBit  // a bit of old data changes
-	LostDisk    // all is gone
-	LyingDisk   // syncs do nothing for a while
-	FailedRead  // a read fails, or a look at a name
-	FlippedRead // a read brings a bit that is not so on the disk
+	LostDisk    // all data is lost
+	LyingDisk   // syncs report success and do nothing for a while
+	FailedRead  // a read of data or of a name fails
+	FlippedRead // a read returns a wrong bit
 
-	// What a state machine keeps on disk.
-	FailedState  // a batch cannot be stored, or not for sure
-	FullState    // there is no space for it, for a while
-	LostState    // some of it, or all, is gone
-	DamagedState // it is found damaged
+	// The storage of a state machine.
+	FailedState  // a batch is not stored, or not certainly
+	FullState    // no free space for a while
+	LostState    // some data, or all, is lost
+	DamagedState // its files are damaged
 
 	// Clocks.
 	ClockDrift  // another rate within the bound
@@ -79,15 +79,15 @@ func ParseKind(name string) (Kind, error) {
 	return 0, fmt.Errorf("no kind of fault is called %q: there are %s", name, strings.Join(kindNames[:], ", "))
 }
 
-// Profile is what kinds of misfortune a world knows.
+// Profile is the set of faults that a world can have.
 type Profile struct {
 	Name        string
 	Description string
-	// Faults are the kinds, each as often as it stands here.
+	// Faults are the kinds; a kind that is listed twice happens twice as often.
 	Faults []Kind
-	// Messages: single messages are lost, doubled and late.
+	// MessageFaults: single messages are lost, duplicated and delayed.
 	MessageFaults bool
-	// Beyond: disks of more than a minority may be lost.
+	// BeyondBudget: more than a minority of the disks may be damaged or lost.
 	BeyondBudget bool
 }
 
@@ -102,35 +102,34 @@ var (
 	clockFaults = []Kind{ClockDrift, ClockFast, ClockJump, ClockFrozen, Cut, Pause, Kill, Transfer}
 )
 
-// Profiles are those to be had by name.
+// Profiles are the profiles by name.
 //
-// In all but one, a majority of the members can in the end be up with what their disks held, and so
-// every failure is a bug: safety at any moment, and service once misfortune ends.
+// In all but one, a majority of the members can be up at the end with what their disks held. So
+// every failure is a bug: of safety at any time, and of liveness after the last fault.
 //
-// `beyond-the-budget` damages and loses as many disks as it likes. What of Raft's promises holds
-// then depends on whether the loss is noticed. A member that refuses to start, or is known to have
-// lost its disk and stays away, says nothing any more; so safety holds in full, however many they
-// are, and is judged in full. Only service is not asked for where no majority is left. A loss that
-// nobody notices is another matter: a disk that reports syncs it has not done, and then loses
-// power, lets a member forget votes and acknowledgements that others rely on, and no protocol that
-// counts acknowledgements survives that, even of a single member. So such a history is judged in
-// full up to the moment at which a member that has forgotten something goes to work again, or
-// refuses to; in the first case it ends there.
+// `beyond-the-budget` damages and loses any number of disks. What holds then depends on whether the
+// loss is noticed. A member that refuses to start, or whose disk was lost and which stays down,
+// sends nothing any more; so all safety invariants hold and are checked, however many such members
+// there are. Only liveness is not expected without a majority. A loss without notice is different:
+// a disk that drops syncs and then loses power makes a member lose votes and acknowledgements on
+// which others rely. No protocol that counts acknowledgements survives that, even of a single
+// member. Such a history is checked in full until that member recovers, and ends there; if the
+// member refuses its disk instead, the history continues.
 var Profiles = []Profile{
-	{Name: "calm", Description: "nothing goes wrong"},
-	{Name: "network", Description: "messages are lost, doubled, late and overtake each other; connections break in every way", MessageFaults: true,
+	{Name: "calm", Description: "no faults"},
+	{Name: "network", Description: "messages are lost, duplicated, delayed and reordered; connections break in every way", MessageFaults: true,
 		Faults: networkFaults},
-	{Name: "crashes", Description: "members die and return, machines lose power, actors panic at any message", Faults: crashFaults},
-	{Name: "disks", Description: "disks are slow, stalled, full, fail, lose what was not synced, rot and are lost, those of a minority for ever",
+	{Name: "crashes", Description: "processes are killed, machines lose power, actors panic at any message", Faults: crashFaults},
+	{Name: "disks", Description: "disks are slow, stalled or full, fail, lose what was not synced, and a minority of them is damaged or lost for good",
 		Faults: diskFaults},
 	{Name: "clocks", Description: "clocks drift, run at other speeds, jump and stand still", MessageFaults: true, Faults: clockFaults},
-	{Name: "beyond-the-budget", Description: "more disks are damaged and lost than a cluster survives, and some lie: no wrong answer all the same",
+	{Name: "beyond-the-budget", Description: "more disks are damaged and lost than a cluster survives, and some drop syncs: replies must be right nevertheless",
 		MessageFaults: true, BeyondBudget: true, Faults: slices.Concat(
 			[]Kind{LyingDisk, LyingDisk, PowerCut, PowerCut, FlippedBit, FlippedBit, LostDisk}, networkFaults, crashFaults, diskFaults)},
-	{Name: "everything", Description: "all of it", MessageFaults: true, Faults: slices.Concat(networkFaults, crashFaults, diskFaults, clockFaults)},
+	{Name: "everything", Description: "all faults", MessageFaults: true, Faults: slices.Concat(networkFaults, crashFaults, diskFaults, clockFaults)},
 }
 
-// scripted is the profile of scenarios: only what the script says goes wrong.
+// Scripted is the profile of scenarios: only the script injects faults.
 var Scripted = Profile{Name: "scripted"}
 
 // FindProfile returns the profile of a name.
@@ -145,14 +144,14 @@ func FindProfile(name string) (Profile, error) {
 	return Profile{}, fmt.Errorf("no profile %q: there are %s", name, strings.Join(names, ", "))
 }
 
-// drift: clocks run at slightly different speeds wherever anything goes wrong at all.
+// ClocksDrift: clocks run at slightly different speeds in every profile with faults.
 func (p *Profile) ClocksDrift() bool { return len(p.Faults) > 0 }
 
-// endless is a window of restarts that is never exceeded.
+// UnlimitedRestarts is a restart limit that is never exceeded.
 var UnlimitedRestarts = supervisor.RestartLimit{Max: 1 << 30, Within: time.Hour}
 
-// window: half of the worlds have that of production, so that crashes lead to its end; in the
-// others they go on and on.
+// RestartLimit returns the production limit for half of the worlds, so that crashes exceed it; the
+// others restart without limit.
 func (p *Profile) RestartLimit(random *rand.Rand) supervisor.RestartLimit {
 	if len(p.Faults) > 0 && random.IntN(2) == 0 {
 		return supervisor.DefaultRestartLimit
@@ -160,15 +159,15 @@ func (p *Profile) RestartLimit(random *rand.Rand) supervisor.RestartLimit {
 	return UnlimitedRestarts
 }
 
-// weather is the network that a seed lives in, and how often a fault happens.
+// Network is a network profile: the network of a world, and how often faults happen.
 type Network struct {
-	MinLatency                         time.Duration // that a message takes; 0: 100 µs
-	MaxLatency                         time.Duration // at most, but for what is late
+	MinLatency                         time.Duration // of a message; 0: 100 µs
+	MaxLatency                         time.Duration // of a message that is not delayed
 	Reorders                           bool          // messages overtake each other; else only those of other lanes
-	HidesCuts                          bool          // no link tells of broken connections
+	HidesCuts                          bool          // links do not report broken connections
 	LossRate, DuplicateRate, DelayRate float64       // shares of the messages
-	FaultInterval                      time.Duration // the mean time between two faults
-	BurstLossRate                      float64       // the share lost on top of that, for now
+	FaultInterval                      time.Duration // mean time between two faults
+	BurstLossRate                      float64       // share that is lost in addition, at present
 }
 
 var networks = []Network{

@@ -13,24 +13,24 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// Crashes of actors, through the supervision of production: an actor panics before or after a
-// message, and the tree's own strategy decides what is restarted, and when it has been too often.
+// Crashes of actors go through the production supervisor: an actor panics before or after a
+// message, and the strategy of the tree decides what is restarted, and when the limit is exceeded.
 
 const (
 	LogStorePath  = actors.LogStoreName
 	LogReaderPath = actors.LogStoreName + "/" + actors.LogReaderName
 )
 
-// StartMessage stands for an actor's start, which is a message too.
+// StartMessage stands for the start of an actor, which is a message too.
 const StartMessage = protoreflect.Name("Started")
 
-// hearer is an actor and the kinds of message that it handles.
+// actorMessages is an actor and the kinds of message that it handles.
 type actorMessages struct {
-	Actor string // as in mailbox.name; actors.ReplicatorPrefix: any replicator
+	Actor string // as in mailbox.path; actors.ReplicatorPrefix: any replicator
 	Kinds []protoreflect.Name
 }
 
-// heard is every kind of message that the actors of a tree handle.
+// HandledMessages lists every kind of message that the actors of a node handle.
 var HandledMessages = [...]actorMessages{
 	{"", []protoreflect.Name{
 		StartMessage, "Recovered", "Durable", "MachineReady", "Pull", "Progress", "Fetch", "ResolveConflict", "HigherTerm", "Flush", "Tick", "LinkUp", "LinkDown",
@@ -45,11 +45,11 @@ var HandledMessages = [...]actorMessages{
 	}},
 }
 
-// CrashPoint is where an actor was made to fail: at which kind of message, before or after it was
-// handled.
+// CrashPoint is where an actor was made to crash: at a kind of message, before or after it handled
+// it.
 type CrashPoint int
 
-// crashPoints are two for each kind of message of each actor in `heard`, in order.
+// crashPoints are two for each kind of message of each actor in HandledMessages, in order.
 const crashPoints = 2 * (27 + 4 + 2 + 4 + 9)
 
 func (p CrashPoint) String() string {
@@ -66,7 +66,7 @@ func (p CrashPoint) String() string {
 	return "somewhere else"
 }
 
-// Actor is the one that fails there.
+// Actor returns the name of the actor that crashes there.
 func (p CrashPoint) Actor() string {
 	name, _, _ := strings.Cut(p.String(), " ")
 	return name
@@ -82,7 +82,7 @@ func (h *actorMessages) name() string {
 	return h.Actor
 }
 
-// crashPointOf is where an actor fails, -1 where `heard` does not know it.
+// crashPointOf returns a crash point; -1: HandledMessages does not have it.
 func crashPointOf(name string, kind protoreflect.Name, when CrashTiming) CrashPoint {
 	at := 0
 	for _, h := range HandledMessages {
@@ -102,7 +102,7 @@ func crashPointOf(name string, kind protoreflect.Name, when CrashTiming) CrashPo
 	return -1
 }
 
-// fail is the panic of an actor that was told to.
+// injectPanic panics in place of an actor.
 func (b *mailbox) injectPanic(message any, when CrashTiming) {
 	kind := StartMessage
 	if _, starts := message.(*actor.Started); !starts {
@@ -112,7 +112,7 @@ func (b *mailbox) injectPanic(message any, when CrashTiming) {
 	w := b.member.world
 	at := crashPointOf(b.path, kind, when)
 	if at < 0 {
-		w.Fail("known message kinds", "%s of member %d was sent %s", b.self.Id, b.member.id, kind)
+		w.Fail("known message kinds", "%s of member %d received %s", b.self.Id, b.member.id, kind)
 	} else {
 		w.Counts.Crashed[at]++
 	}
@@ -122,7 +122,7 @@ func (b *mailbox) injectPanic(message any, when CrashTiming) {
 	panic(&actors.InjectedCrash{Description: at.String()})
 }
 
-// hitStartFailpoint tells what is to happen with an actor's start because of a trap.
+// hitStartFailpoint returns what is to happen with the start of an actor because of a failpoint.
 func (m *Member) hitStartFailpoint(b *mailbox) CrashTiming {
 	if b.self.Id == actors.SupervisorName {
 		return noCrash // it is small enough not to fail
@@ -149,19 +149,19 @@ func (w *World) RandomTiming() CrashTiming {
 	return CrashAfter
 }
 
-// crashActor has one actor of the tree panic: at any kind of message that it handles, or at
-// whatever comes next. again is how often more, at the messages that follow.
+// crashActor makes one actor of the node panic: at any kind of message that it handles, or at the
+// next message. again is how many of the following messages it panics at too.
 func (w *World) crashActor(m *Member, again int) {
 	name, kind := w.randomMessageKind(m)
 	leader := w.Leader()
 	if leader != nil && strings.HasPrefix(name, actors.ReplicatorPrefix) {
-		m = leader // nobody else has replicators
+		m = leader // only leaders have replicators
 	}
 	if w.Chance(0.2) {
 		kind = ""
 	}
 	m.Failpoints = append(m.Failpoints, &Failpoint{Actor: name, Kind: kind, Remaining: 1, When: w.RandomTiming(), Repeats: again})
-	switch kind { // what is rare is brought about
+	switch kind { // rare messages are provoked
 	case StartMessage:
 		if name == "" {
 			w.killAndRestart(m)
@@ -176,19 +176,19 @@ func (w *World) crashActor(m *Member, again int) {
 		}
 	case "EnvelopesDropped":
 		m.Post(actors.NodePath+"/"+name, &messages.EnvelopesDropped{Peer: m.id})
-	case "HigherTerm": // a late one, of a term that has long passed
+	case "HigherTerm": // of an earlier term
 		m.Post(actors.NodePath, &messages.HigherTerm{Incarnation: m.View.Incarnation, From: m.id})
-	case "ProposalsRefused": // of proposals that nobody waits for
+	case "ProposalsRefused": // of unknown proposals
 		m.Post(actors.NodePath, &messages.ProposalsRefused{From: m.id, Reason: messages.Refusal_REFUSAL_NO_LEADER})
 	case "Tick":
-		if name == actors.MachineName { // which asks again where the reader did not answer
+		if name == actors.MachineName { // it reads again if the reader did not respond
 			m.Failpoints = append(m.Failpoints, &Failpoint{Actor: LogReaderPath, Kind: "ReadLog", Remaining: 1, When: CrashBefore})
 		}
 	}
 }
 
-// randomMessageKind is a kind of message that an actor of the tree handles, each as likely as
-// another.
+// randomMessageKind returns a kind of message that an actor of the node handles, all with equal
+// probability.
 func (w *World) randomMessageKind(m *Member) (name string, kind protoreflect.Name) {
 	at := w.Random.IntN(crashPoints / 2)
 	for _, h := range HandledMessages {
@@ -205,8 +205,8 @@ func (w *World) randomMessageKind(m *Member) (name string, kind protoreflect.Nam
 	return name, kind
 }
 
-// crashRecovering has the node fail while it recovers, at times twice: the process dies, or only
-// the Node, and then what starts anew does not get far.
+// crashRecovering makes the node crash while it recovers, at times twice: after its process was
+// killed, or after only the Node crashed.
 func (w *World) crashRecovering(m *Member) {
 	early := []Failpoint{{Actor: LogStorePath, Kind: StartMessage}, {Kind: "Recovered"}, {Actor: LogReaderPath, Kind: StartMessage},
 		{Actor: actors.MachineName, Kind: StartMessage}, {Actor: LogStorePath}, {}}
@@ -223,7 +223,7 @@ func (w *World) crashRecovering(m *Member) {
 	}
 }
 
-// crashLoop has the Node fail at every message until there are too many restarts in the window.
+// crashLoop makes the Node crash at every message until the restart limit is exceeded.
 func (w *World) crashLoop(m *Member) {
 	m.Failpoints = append(m.Failpoints, &Failpoint{Remaining: 1, When: w.RandomTiming(), Repeats: w.RestartLimit.Max + 1})
 }

@@ -7,32 +7,32 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/history"
 )
 
-// client is somebody who uses the cluster: one operation after the other, or several at once, at a
-// member that changes now and then. Its member's death leaves it with operations of which it does
-// not know what became; it goes on elsewhere.
+// client is a user of the cluster. It has one or several operations pending at a member that
+// changes now and then. When its member stops, the outcome of its operations is unknown; it
+// continues at another member.
 type client struct {
 	world       *World
 	id          int
 	member      *Member
-	MaxInFlight int           // how many operations it has under way at most
-	MaxPause    time.Duration // at most, between two
-	timeout     time.Duration // how long it waits for an answer; 0: until its member dies
+	MaxInFlight int           // pending operations at most
+	MaxPause    time.Duration // at most, between two operations
+	timeout     time.Duration // for a response; 0: until its member stops
 	inFlight    int
 }
 
 const (
 	keysInUse  = 5  // at a time
-	MaxKeyUses = 24 // operations on a key before another takes its place: histories that can be checked
+	MaxKeyUses = 24 // operations on a key before a new key replaces it: longer histories cannot be checked
 )
 
-// keys are those in use, and how often each was used.
+// keyPool has the keys in use, and how often each was used.
 type keyPool struct {
 	inUse     [keysInUse]uint32
 	useCounts [keysInUse]int
 	next      uint32
 }
 
-// pick chooses a key, and replaces it where it was used enough.
+// pick returns the key of a slot. A key that was used often enough is replaced first.
 func (k *keyPool) pick(at int) uint32 {
 	if k.inUse[at] == 0 || k.useCounts[at] >= MaxKeyUses {
 		k.next++
@@ -42,7 +42,7 @@ func (k *keyPool) pick(at int) uint32 {
 	return k.inUse[at]
 }
 
-// AddClients makes the world's clients; without a number in the options the seed decides.
+// AddClients adds the clients; if the options do not say how many, the seed decides.
 func (w *World) AddClients() {
 	if w.Chance(0.2) {
 		w.sessionLimits.MaxPendingRequests, w.sessionLimits.MaxPendingBytes = 2+w.Random.IntN(4), 400
@@ -67,7 +67,7 @@ func (w *World) AddClients() {
 	}
 }
 
-// act begins an operation, and plans the next.
+// act begins an operation, and plans the next one.
 func (c *client) act() {
 	w := c.world
 	if w.Healing {
@@ -84,7 +84,7 @@ func (c *client) act() {
 	w.After(w.RandomDuration(time.Millisecond, c.MaxPause), c.act)
 }
 
-// mix is how often a client does what.
+// opMix is how often clients call each operation.
 var opMix = []history.Op{
 	history.Put, history.Put, history.Put, history.Append, history.Append, history.Append, history.Append, history.Append, history.CompareAndSwap, history.CompareAndSwap, history.CompareAndSwap, history.Delete,
 	history.GetLog, history.GetIndex, history.GetIndex, history.GetIndex, history.GetIndex, history.GetLease, history.GetLeader, history.GetLocal, history.GetLocal,

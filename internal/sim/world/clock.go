@@ -11,17 +11,17 @@ import (
 	"github.com/troupe-raft/troupe/actors"
 )
 
-// clock is a member's idea of time: a rate, and jumps. All that its actors know of time comes from
+// clock is the clock of a member: a rate, and jumps. All that its actors know of time comes from
 // it, timers included.
 //
-// Within the bound (driftBound) clocks only run a little faster or slower than true time:
-// everything Raft promises must hold, service included. Beyond it they stand still, run at other
-// speeds and jump, which no monotonic clock should do: then only safety must hold.
+// Within driftBound clocks run a little faster or slower than true time, and all invariants must
+// hold, liveness included. Beyond it they stand still, run at other speeds and jump, which no
+// monotonic clock does: then only safety must hold.
 type clock struct {
 	reading time.Duration // what it showed at `since`
 	since   time.Duration // true time
 	rate    int64         // in millionths of true time
-	// lag is how far it was set back: what setting it right adds.
+	// lag is how far it was set back: RepairClock adds it again.
 	lag time.Duration
 }
 
@@ -29,12 +29,12 @@ const (
 	TrueRate = 1_000_000
 	// driftBound is how much faster or slower than true time a good clock runs, in millionths.
 	driftBound = 10_000
-	// longest is how far ahead timers are planned: beyond, they are looked at again.
+	// maxTimerAhead is how far ahead timers are planned. A later timer is planned anew then.
 	maxTimerAhead = 1000 * time.Second
 	never         = time.Duration(math.MaxInt64)
 )
 
-// read is what the clock shows at a true time.
+// read returns what the clock shows at a true time.
 func (c *clock) read(now time.Duration) time.Duration {
 	d := int64(now - c.since)
 	return c.reading + time.Duration(d/TrueRate*c.rate+d%TrueRate*c.rate/TrueRate) // the product of both might overflow
@@ -45,7 +45,8 @@ func (c *clock) set(now time.Duration, rate int64, jump time.Duration) {
 	c.reading, c.since, c.rate = c.read(now)+jump, now, rate
 }
 
-// until is how much true time passes before the clock has moved on by d; never, if it stands still.
+// until returns how much true time passes before the clock has advanced by d; never, if it stands
+// still.
 func (c *clock) until(d time.Duration) time.Duration {
 	switch {
 	case d <= 0:
@@ -58,8 +59,7 @@ func (c *clock) until(d time.Duration) time.Duration {
 	return time.Duration((int64(d)*TrueRate + c.rate - 1) / c.rate)
 }
 
-// newClock is a clock somewhere in its second day, so that it may be set back an hour without
-// showing less than nothing.
+// newClock returns a clock in its second day, so that it can be set back an hour.
 func (w *World) newClock() clock {
 	c := clock{reading: 24*time.Hour + w.RandomDuration(0, time.Hour), since: w.now, rate: TrueRate}
 	if w.profile.ClocksDrift() {
@@ -68,10 +68,10 @@ func (w *World) newClock() clock {
 	return c
 }
 
-// Now is the member's own clock.
+// Now returns the time of the member's own clock.
 func (m *Member) Now() time.Duration { return m.clock.read(m.world.now) }
 
-// SetClock changes rate and reading of a member's clock. Timers that run follow it.
+// SetClock changes rate and reading of the clock. Running timers follow it.
 func (m *Member) SetClock(rate int64, jump time.Duration) {
 	m.clock.set(m.world.now, rate, jump)
 	if jump < 0 {
@@ -83,8 +83,8 @@ func (m *Member) SetClock(rate int64, jump time.Duration) {
 	}
 }
 
-// RepairClock ends what was wrong with a clock: it runs well from now on, and an hour that it was
-// set back is given back. A clock that is ahead stays so.
+// RepairClock makes the clock run well again and adds what it was set back. A clock that is ahead
+// stays ahead.
 func (m *Member) RepairClock() {
 	lag := m.clock.lag
 	if lag == 0 && m.clock.rate >= TrueRate-driftBound && m.clock.rate <= TrueRate+driftBound {
@@ -94,13 +94,13 @@ func (m *Member) RepairClock() {
 	m.clock.lag = 0
 }
 
-// timer is a message under way to the future of a member's clock.
+// timer is a message that is posted at a time of the member's clock.
 type timer struct {
 	member     *Member
 	due        time.Duration // on that clock
 	to         *actor.PID
 	message    proto.Message
-	planNumber int // only the newest plan counts
+	planNumber int // only the latest plan counts
 	stopped    bool
 }
 

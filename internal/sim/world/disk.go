@@ -8,12 +8,11 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// disk is what a member's files are on. It keeps, beyond what vfs.Mem knows, what is wrong with it
-// at present.
+// disk is the disk of a member: a vfs.MemFS, and the faults that it has at present.
 //
-// Actors must not block, so a disk that takes its time shows as an actor that handles its next
-// message late; and a power cut in the middle of a write must stop the actor that writes: it is a
-// failure of the operation and of all that follow, in a life that has ended (see member.cutPower).
+// Actors must not block, so an actor on a slow disk handles its next message later. A power cut in
+// the middle of a write must stop the actor that writes: that operation and all that follow fail,
+// in a run that has ended (see powerCutMidMessage).
 type disk struct {
 	*vfs.MemFS
 	member *Member
@@ -21,29 +20,29 @@ type disk struct {
 	slowUntil    time.Duration
 	StalledUntil time.Duration
 
-	// What fails: after so many more operations of the kind that go well. 0: nothing is armed.
+	// The number of the operation that fails, counted from now; 0: none.
 	failWrite, FailSync  int
 	ReadFault            ReadFault
-	internalRead         bool // it is the simulator that looks
-	dropsSyncs           bool // syncs do nothing
-	droppedSync          bool // since the last power cut, at least one did
-	OperationsToPowerCut int  // the power fails at so many operations from now; 0: it does not
+	internalRead         bool // the simulator itself reads
+	dropsSyncs           bool // syncs report success and do nothing
+	droppedSync          bool // a sync was dropped since the last power cut
+	OperationsToPowerCut int  // the power fails at that operation, counted from now; 0: it does not
 	CrashChoice          vfs.CrashChoice
-	generation           int // how many disks before this one were lost
+	generation           int // number of disks that were lost before this one
 
-	// failed: in this life an operation failed on purpose, so the node may stop for it.
+	// failed: an operation failed on purpose in this run, so the node may stop for it.
 	failed   bool
-	failedAt time.Duration // when the last one did, or was refused for want of space
-	// misled: in this life a read brought something else than what is on the disk, so the node may
-	// refuse it.
+	failedAt time.Duration // the last time that an operation failed, or was refused for lack of space
+	// readFlipped: a read returned a wrong bit in this run, so the node may refuse it.
 	readFlipped bool
-	// doomed: what it held is damaged or gone for ever, or was never there: the member may refuse to
-	// start, and stays away then. Within the budget that befalls a minority.
+	// Damaged: data is damaged or lost for good. The member may refuse to start, and stays down then.
+	// Within the budget this happens to a minority only.
 	Damaged bool
-	// forgot: the last power cut took what a sync had covered. Nobody is told.
+	// lostSynced: the last power cut lost data that a sync had covered, and nothing reports it.
 	lostSynced bool
 
-	// Where damage is told from a write that never finished: below the newest write that was synced.
+	// Offsets by path. Below the newest synced write, damage differs from a write that never
+	// finished.
 	lastWrite, lastSyncedWrite map[string]int64
 }
 
@@ -53,7 +52,7 @@ func newDisk(m *Member) *disk {
 	return d
 }
 
-// spin begins the next life of the disk with what is on it then.
+// Attach begins the next run of the disk with the given contents.
 func (d *disk) Attach(mem *vfs.MemFS) {
 	d.MemFS, d.failed, d.readFlipped = mem, false, false
 	mem.Inject(d.inject)
@@ -99,7 +98,7 @@ func (d *disk) inject(op vfs.Op) error {
 	return nil
 }
 
-// fails lets an operation fail, of a write at times only the rest.
+// failOperation makes an operation fail; a write at times only in part.
 func (d *disk) failOperation(op vfs.Op) error {
 	w := d.member.world
 	w.Counts.FailedOperations++
@@ -112,7 +111,7 @@ func (d *disk) failOperation(op vfs.Op) error {
 	return err
 }
 
-// observe sees how an operation ended.
+// observe observes the end of an operation.
 func (d *disk) observe(op vfs.Op) {
 	d.member.world.Checker.DiskOperation(d.member, op)
 	switch {
@@ -146,7 +145,8 @@ func rename(offsets map[string]int64, op vfs.Op) {
 	}
 }
 
-// crashImage is the disk after the power failed now: of what was not synced, choose decides.
+// crashImage returns the disk after a power cut. choose decides about every write that was not
+// synced.
 func (d *disk) crashImage(choose vfs.CrashChoice) *vfs.MemFS {
 	c := &countingChoice{choose: choose}
 	after := d.MemFS.CrashClone(c.next)
@@ -160,15 +160,15 @@ func (d *disk) crashImage(choose vfs.CrashChoice) *vfs.MemFS {
 	return after
 }
 
-// CrashImage is what a power cut did with what was not synced.
+// CrashImage is what a power cut did to the data that was not synced.
 type CrashImage int
 
 const (
-	NothingUnsynced CrashImage = iota // there was nothing to lose
-	LostAll                           // all of it is gone
-	KeptAll                           // it had reached the disk by itself
-	Mixed                             // some writes, or names, are there and others not
-	Torn                              // and of at least one write only some sectors
+	NothingUnsynced CrashImage = iota // there was none
+	LostAll                           // all of it is lost
+	KeptAll                           // all of it was on the disk already
+	Mixed                             // some writes, or names, are lost and others not
+	Torn                              // of at least one write only some sectors are there
 
 	crashImages = iota
 )
@@ -177,7 +177,7 @@ var crashImageNames = [crashImages]string{"nothing-unsynced", "lost-all", "kept-
 
 func (i CrashImage) String() string { return crashImageNames[i] }
 
-// choices counts what a Choice chose.
+// countingChoice counts what a CrashChoice chose.
 type countingChoice struct {
 	choose           vfs.CrashChoice
 	lost, kept, torn int
@@ -210,8 +210,9 @@ func (c *countingChoice) kind() CrashImage {
 	return NothingUnsynced
 }
 
-// rot flips a bit in old data: data of which a later write says that it was durable, so that damage
-// can be told from a write that never finished. (Nobody can tell it in the very last write, E7.)
+// flipOldBit flips a bit in old data. A later write confirms that old data was durable, so the
+// damage differs from a write that never finished. (In the very last write nothing shows it,
+// E7.)
 func (d *disk) flipOldBit() {
 	w := d.member.world
 	files := d.OldFiles()
@@ -227,10 +228,10 @@ func (d *disk) flipOldBit() {
 
 type OldFile struct {
 	Path     string
-	OldBytes int64 // so many bytes are old data
+	OldBytes int64 // bytes of old data
 }
 
-// OldFiles are those with old data: the segments of the log, and last the identity.
+// OldFiles returns the files with old data: the segments of the log, and last the identity.
 func (d *disk) OldFiles() (found []OldFile) {
 	d.WithoutFaults(func() { found = d.findOld() })
 	return found
@@ -257,7 +258,7 @@ func (d *disk) findOld() (found []OldFile) {
 	return found
 }
 
-// failedRecently tells whether an operation failed a moment ago, so that the node may be about to
+// failedRecently reports whether an operation failed a moment ago, so that the node may be about to
 // stop.
 func (d *disk) failedRecently() bool {
 	return d.failed && d.member.world.now-d.failedAt < HeartbeatInterval

@@ -15,8 +15,8 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// program is what embeds a member: the handle of production, in virtual time, and the clients'
-// calls of it. It is the process that the member's actors know as their handle.
+// embedder is the program that embeds a member: the production session in virtual time, and the
+// clients' calls of it. The actors of the member know it as their session.
 type embedder struct {
 	member    *Member
 	runNumber int
@@ -25,10 +25,10 @@ type embedder struct {
 	incarnation uint64
 	serving     bool // the replay of this incarnation is done
 	nonce       []byte
-	Registered  bool // the handle has an origin
+	Registered  bool // its client session is registered
 }
 
-// call is an operation under way.
+// call is a pending operation.
 type call struct {
 	*session.Call
 	number uint64 // of the client's operation
@@ -37,9 +37,7 @@ type call struct {
 }
 
 var (
-	// errProcessEnded: the process ended before it knew.
-	errProcessEnded = errors.New("the member died")
-	// errClientTimeout: a client waits no longer.
+	errProcessEnded  = errors.New("the member stopped")
 	errClientTimeout = errors.New("the client gave up")
 )
 
@@ -53,21 +51,21 @@ func newEmbedder(m *Member) *embedder {
 			return p.nonce
 		},
 		Now:  func() time.Duration { return w.now },
-		Send: func(said proto.Message) { m.Post(actors.NodePath, said) },
+		Send: func(message proto.Message) { m.Post(actors.NodePath, message) },
 	})
 	return p
 }
 
 func (p *embedder) start() { p.member.after(HeartbeatInterval, p.tick) }
 
-// tick is the ticker of troupe.Node.
+// tick does what the ticker of troupe.Node does.
 func (p *embedder) tick() {
 	p.Retry(ElectionTimeout)
 	p.poll()
 	p.member.after(HeartbeatInterval, p.tick)
 }
 
-// SendUserMessage hears the actors of its node.
+// SendUserMessage receives the messages of the node's actors.
 func (p *embedder) SendUserMessage(_ *actor.PID, message any) {
 	if p.runNumber != p.member.RunNumber {
 		return
@@ -107,12 +105,12 @@ func (m *Member) Read(number uint64, mode session.ReadMode, done func(session.Ou
 	m.Embedder.read(number, mode, done)
 }
 
-// propose has a command applied; done hears of its outcome, at once or later.
+// propose proposes a command. done is called with the outcome, at once or later.
 func (p *embedder) propose(number uint64, data []byte, done func(session.Outcome)) {
 	p.await(&call{Call: p.BeginProposal(data), number: number, writes: true, done: done})
 }
 
-// read asks for a read point.
+// read requests a read point.
 func (p *embedder) read(number uint64, mode session.ReadMode, done func(session.Outcome)) {
 	p.await(&call{Call: p.BeginRead(mode), number: number, done: done})
 }
@@ -125,7 +123,7 @@ func (p *embedder) await(c *call) {
 	p.calls = append(p.calls, c)
 }
 
-// settle passes on what has ended.
+// poll completes the calls that have ended.
 func (p *embedder) poll() {
 	for i := 0; i < len(p.calls); {
 		c := p.calls[i]
@@ -138,7 +136,7 @@ func (p *embedder) poll() {
 	}
 }
 
-// cancel ends a call as an expired context does.
+// Cancel ends a call as an expired context does.
 func (p *embedder) Cancel(number uint64) {
 	for _, c := range p.calls {
 		if c.number == number {
@@ -148,7 +146,7 @@ func (p *embedder) Cancel(number uint64) {
 	p.poll()
 }
 
-// writing is how many writes wait.
+// PendingWrites returns the number of pending writes.
 func (p *embedder) PendingWrites() (n int) {
 	for _, c := range p.calls {
 		if c.writes {
@@ -158,7 +156,7 @@ func (p *embedder) PendingWrites() (n int) {
 	return n
 }
 
-// die ends what waits, as the process ends.
+// terminate ends all pending calls, as the end of the process does.
 func (p *embedder) terminate() {
 	p.Close(errProcessEnded)
 	p.poll()

@@ -14,31 +14,30 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// chronicle is what a world tells of itself: a hash over everything that happens, always; the last
-// that happened, for whoever must understand a failure; and all of it, where somebody records.
+// eventLog keeps a hash of everything that happens, the last events for a failure, and gives all
+// events to a recorder if there is one.
 //
-// A note is a few words of memory and no text is made for it, unless a recorder wants it or the
-// world has failed.
+// A rawEvent takes a few words of memory. Its text is made only for a recorder or a failure.
 type eventLog struct {
 	world    *World
 	scenario string
 	hash     uint64
-	// last is a ring; the note that follows in it is number `notes` of all. before is how the members
-	// stood before the oldest note in it.
+	// recent is a ring; the next event in it is number `recorded` of all. baseCluster is the state of
+	// the members before the oldest event in it.
 	recent      []rawEvent
 	recorded    int
 	baseCluster *explain.Cluster
-	// shown is what each member was last said to be.
+	// lastStates are the last recorded states, by member.
 	lastStates []trace.State
 	recorder   trace.Recorder
 	begun      bool
 	closed     bool
 }
 
-// keptEvents is how much of the past a failure can show: what led to it is chosen from there.
+// keptEvents is how many events a failure can show; what led to it is chosen from them.
 const keptEvents = 1000
 
-// note is an event whose words are not made yet.
+// rawEvent is an event without its text.
 type rawEvent struct {
 	step   int
 	at     time.Duration
@@ -50,7 +49,7 @@ type rawEvent struct {
 	until  time.Duration
 	actor  string
 	name   string
-	source any // the message, an operation that can say what it is, a text; never changed after the note
+	source any // the message, the operation or the text; never changed after the event
 	state  trace.State
 }
 
@@ -58,7 +57,7 @@ func newEventLog(w *World) eventLog {
 	return eventLog{world: w, recorder: w.Options.Recorder, baseCluster: explain.NewCluster(w.Size), lastStates: make([]trace.State, w.Size+1)}
 }
 
-// add keeps a note, and hands it to the recorder.
+// add keeps an event, and gives it to the recorder.
 func (c *eventLog) add(n rawEvent) {
 	if c.closed {
 		return
@@ -78,7 +77,7 @@ func (c *eventLog) add(n rawEvent) {
 	}
 }
 
-// close ends the chronicle: what follows only tidies up.
+// close ends the log: what follows only cleans up.
 func (c *eventLog) close() { c.closed = true }
 
 func (c *eventLog) begin() {
@@ -98,7 +97,7 @@ func (c *eventLog) header() trace.Header {
 	return header
 }
 
-// outlive takes what a note has changed into how the members stood before the oldest note.
+// retire applies an event to the state of the members before the oldest event.
 func (c *eventLog) retire(n *rawEvent) {
 	switch n.kind {
 	case trace.StateChanged:
@@ -109,8 +108,6 @@ func (c *eventLog) retire(n *rawEvent) {
 		c.baseCluster.Apply(n.withoutText())
 	}
 }
-
-// The members.
 
 func (c *eventLog) started(m *Member) {
 	c.lastStates[m.id] = trace.State{}
@@ -123,7 +120,7 @@ func (c *eventLog) killed(m *Member) {
 	c.add(rawEvent{kind: trace.Kill, member: m.id})
 }
 
-// stopped: a member has given up by itself.
+// stopped records that a node has stopped by itself.
 func (c *eventLog) stopped(m *Member, why string) {
 	c.mix(3, m.id, hash.String(why))
 	c.add(rawEvent{kind: trace.Stop, member: m.id, source: why})
@@ -154,7 +151,7 @@ func (c *eventLog) logView(m *Member, v *actors.LogView) {
 	c.mix(7, m.id, v.FirstIndex, v.LastIndex, uint64(v.Segments), uint64(v.DiskBytes))
 }
 
-// posted sees the log of a Node change: by what it tells its LogStore, and by what that has
+// posted records changes of the log of a Node, from the appends to its LogStore and from what was
 // recovered.
 func (c *eventLog) posted(b *mailbox, message any) {
 	switch m := message.(type) {
@@ -166,8 +163,6 @@ func (c *eventLog) posted(b *mailbox, message any) {
 		c.add(rawEvent{kind: trace.LogChanged, member: b.member.id, source: m})
 	}
 }
-
-// The actors.
 
 func (c *eventLog) handled(b *mailbox, message any) {
 	kind, size := uint64(0), uint64(0)
@@ -183,14 +178,13 @@ func (c *eventLog) panicked(b *mailbox, message any) {
 	c.add(rawEvent{kind: trace.Panicked, member: b.member.id, actor: b.path, source: message})
 }
 
-// The network. A message's number is its place among all that were sent.
+// A message's number is its position among all that were sent.
 
 func (c *eventLog) sent(from, to *Member, id uint64, m proto.Message) {
 	c.add(rawEvent{kind: trace.Sent, member: from.id, peer: to.id, id: id, source: m})
 }
 
-// marshalled sees a message as it goes over the network: this is what ties the hash to every byte
-// that was said.
+// marshalled adds the bytes of a message to the hash.
 func (c *eventLog) marshalled(id uint64, bytes []byte) { c.mix(10, id, hash.Bytes(bytes)) }
 
 func (c *eventLog) arrived(from, to *Member, id uint64, m proto.Message) {
@@ -208,10 +202,8 @@ func (c *eventLog) duplicated(from, to *Member, id uint64, m proto.Message) {
 	c.add(rawEvent{kind: trace.Duplicated, member: from.id, peer: to.id, id: id, source: m})
 }
 
-// Faults.
-
-// struck: a fault happens to a member (nil: to all), or between it and a peer (nil: none), until a
-// moment (0: unknown).
+// faultInjected records a fault of a member (nil: of all), or between it and a peer (nil: none),
+// with its end (0: unknown).
 func (c *eventLog) faultInjected(f fault.Kind, m, peer *Member, until time.Duration) {
 	n := rawEvent{kind: trace.FaultInjected, name: f.String(), until: until}
 	if m != nil {
@@ -233,9 +225,7 @@ func (c *eventLog) cutChanged(from, to *Member, cut bool) {
 	c.add(rawEvent{kind: kind, member: from.id, peer: to.id})
 }
 
-// Clients.
-
-// called: a client begins an operation at a member.
+// called records that a client begins an operation.
 func (c *eventLog) called(o *history.Operation) {
 	c.mix(16, o.MemberID, o.Number, uint64(o.Kind), uint64(o.Key), hash.String(o.Value))
 	c.add(rawEvent{kind: trace.Called, member: o.MemberID, id: o.Number, source: o})
@@ -246,7 +236,7 @@ func (c *eventLog) returned(o *history.Operation) {
 	c.add(rawEvent{kind: trace.Returned, member: o.MemberID, id: o.Number, source: o})
 }
 
-// noted: a script says what it does.
+// note records what a script does.
 func (c *eventLog) note(text string) { c.add(rawEvent{kind: trace.Note, source: text}) }
 
 func (c *eventLog) violated(f *Failure) {
@@ -254,21 +244,20 @@ func (c *eventLog) violated(f *Failure) {
 	c.add(rawEvent{kind: trace.Violated, name: f.Invariant, source: f.Text})
 }
 
-// mix takes a few numbers into the hash.
+// mix adds numbers to the hash.
 func (c *eventLog) mix(all ...uint64) {
 	for _, v := range all {
 		c.hash = hash.Fold(c.hash, v)
 	}
 }
 
-// sum is the hash over all, and over what is drawn next: whatever took a number at random has left
-// its mark on that.
+// sum returns the hash. It includes the next random number, and so every draw.
 func (c *eventLog) sum() uint64 {
 	c.mix(uint64(c.world.steps), uint64(c.world.now), c.world.scheduledEvents, c.world.Random.Uint64())
 	return c.hash
 }
 
-// String is what led to the failure, or all of the last that happened, as a space-time listing.
+// String lists what led to the failure, or all of the last events, as a space-time diagram.
 func (c *eventLog) String() string {
 	events := make([]*trace.Event, 0, len(c.recent))
 	for i := range c.recent {

@@ -13,7 +13,7 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// plain is an event as explain.Cluster follows it, without words.
+// withoutText returns the event as explain.Cluster needs it, without texts.
 func (n *rawEvent) withoutText() *trace.Event {
 	e := &trace.Event{Step: n.step, At: n.at, Kind: n.kind, Member: n.member, Peer: n.peer, ID: n.id, Index: n.index, Until: n.until, Actor: n.actor, Name: n.name}
 	switch n.kind {
@@ -26,7 +26,7 @@ func (n *rawEvent) withoutText() *trace.Event {
 	return e
 }
 
-// event puts a note into words.
+// event returns the event with its texts.
 func (n *rawEvent) event() *trace.Event {
 	e := n.withoutText()
 	switch n.kind {
@@ -55,7 +55,7 @@ func (n *rawEvent) event() *trace.Event {
 	return e
 }
 
-// logChange is what an Append to the LogStore, or what it has recovered, makes of its Node's log.
+// logChange returns what an Append to the LogStore, or a recovery, changes in the log of a Node.
 func logChange(message any) *trace.Log {
 	switch m := message.(type) {
 	case *messages.Append:
@@ -69,11 +69,11 @@ func logChange(message any) *trace.Log {
 	return &trace.Log{From: 1}
 }
 
-// entryTexts say what the entries are that a Node appends.
+// entryTexts describes the entries that a Node appends.
 func entryTexts(message any) (words []string) {
 	a, ok := message.(*messages.Append)
 	if !ok {
-		return nil // what was recovered has been told of when it was appended
+		return nil // recovered entries were described when they were appended
 	}
 	for _, data := range a.GetEntries().GetData() {
 		words = append(words, entryText(data))
@@ -87,7 +87,7 @@ func entryText(data []byte) string {
 	case err != nil:
 		return "unreadable"
 	case e.Kind == raft.KindRegisterSession:
-		return fmt.Sprintf("openOrigin of %d", e.NodeID)
+		return fmt.Sprintf("register session of %d", e.NodeID)
 	case e.Kind != raft.KindCommand || !history.IsCommand(e.Payload):
 		return e.Kind.String()
 	}
@@ -103,7 +103,7 @@ func traceRuns(of []*messages.TermRun) []trace.Run {
 	return all
 }
 
-// describe is the name of a message and its key fields in the field's words.
+// describe returns the name of a message and its key fields.
 func describe(message any) (name, detail string) {
 	_, message, _ = actor.UnwrapEnvelope(message)
 	m, ok := message.(proto.Message)

@@ -8,14 +8,13 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/history"
 )
 
-// finalReadKeys is how many keys are read once more when all is well: those that were used last.
+// finalReadKeys is how many keys are read at the end: those that were used last.
 const finalReadKeys = 8
 
-// conclude holds the whole history against what was promised, once all is well: the last word of a
-// world whose members have all they ever will have.
+// CheckConverged checks the whole history after the cluster has converged.
 func (w *World) CheckConverged() {
-	// A proposal that was said twice may still be on its way when all has been read.
-	if !w.finalReads() || !w.runUntil("when all had been read once more", w.Converged) {
+	// A proposal that was sent twice may still be under way after the reads.
+	if !w.finalReads() || !w.runUntil("after the final reads", w.Converged) {
 		if w.Failure == nil {
 			w.checkAcknowledged()
 		}
@@ -27,14 +26,14 @@ func (w *World) CheckConverged() {
 	w.History.CheckLinearizable(history.MaxSteps)
 }
 
-// judge holds a history against what was promised where service has ended, since no majority is
-// left, or where nobody can promise anything more. What was answered until then must be right.
+// checkAcknowledged checks the history where service has ended, since no majority is left, or where
+// nothing can be guaranteed any more. All replies up to then must be right.
 func (w *World) checkAcknowledged() {
 	w.checkAcknowledgedWrites()
 	w.History.CheckLinearizable(history.MaxSteps)
 }
 
-// present are the members that are not away for ever.
+// recoverableMembers returns the members that are not down for good.
 func (w *World) recoverableMembers() (all []*Member) {
 	for _, m := range w.Members {
 		if !m.PermanentlyDown {
@@ -44,8 +43,8 @@ func (w *World) recoverableMembers() (all []*Member) {
 	return all
 }
 
-// finalReads has every member asked for the newest keys, so that the history ends with what
-// everybody sees.
+// finalReads reads the newest keys at every member, so that the history ends with what each one
+// has.
 func (w *World) finalReads() bool {
 	keys := w.History.NewestKeys(finalReadKeys)
 	var asked []*history.Operation
@@ -60,18 +59,18 @@ func (w *World) finalReads() bool {
 		}
 	}
 	for _, o := range asked {
-		if !w.runUntil("when all was well, a read was not answered", func() bool { return o.Outcome != history.Pending }) {
+		if !w.runUntil("after convergence, a read was not answered", func() bool { return o.Outcome != history.Pending }) {
 			return false
 		}
 		if o.Outcome != history.Answered {
-			w.Fail("liveness", "when all was well, %v of key %d at member %d was %v", o.Kind, o.Key, o.MemberID, o.Outcome)
+			w.Fail("liveness", "after convergence, %v of key %d at member %d was %v", o.Kind, o.Key, o.MemberID, o.Outcome)
 		}
 	}
 	return w.Failure == nil
 }
 
-// settle lets things happen until what must happen soon has, and tells whether it did. Where a
-// damaged disk takes the last majority away meanwhile, nothing must.
+// runUntil runs the world until what must happen soon has happened, and reports whether it did. If
+// a damaged disk takes the last majority away meanwhile, it need not happen.
 func (w *World) runUntil(when string, happened func() bool) bool {
 	for until := w.now + 10*ElectionTimeout; w.Failure == nil && !w.beyondGuarantees && !happened(); w.Step() {
 		if w.now > until && !w.quorumPossible() {
@@ -84,8 +83,8 @@ func (w *World) runUntil(when string, happened func() bool) bool {
 	return w.Failure == nil && !w.beyondGuarantees
 }
 
-// CompareMachines: all state machines are equal, and hold what the effects in the order of the log
-// make of them.
+// CompareMachines checks that all state machines are equal, and hold what the effects make in the
+// order of the log.
 func (w *World) CompareMachines() {
 	first := w.Leader().replica.State
 	for _, m := range w.recoverableMembers() {
@@ -95,12 +94,12 @@ func (w *World) CompareMachines() {
 			return
 		}
 		if d := is.Data.Diff(w.History.Contents()); d != "" {
-			w.Fail("equal state machines", "at member %d, against the effects: %s", m.id, d)
+			w.Fail("equal state machines", "at member %d, compared with the effects: %s", m.id, d)
 		}
 	}
 }
 
-// checkAcknowledgedWrites: every write that was answered is committed where its client was told.
+// checkAcknowledgedWrites checks that every answered write is committed at the index of its reply.
 func (w *World) checkAcknowledgedWrites() {
 	for _, o := range w.History.Operations {
 		if !o.Kind.Writes() || o.Outcome != history.Answered {
@@ -114,9 +113,8 @@ func (w *World) checkAcknowledgedWrites() {
 	}
 }
 
-// checkActors: at every member there are the actors of its role and no others, and none has
-// messages that it will not handle. Who has just ceased to lead may need a moment until its
-// replicators have stopped.
+// checkActors checks that every member has the actors of its role and no others, and that none is
+// stuck. A leader that has just stepped down may need a moment until its replicators have stopped.
 func (w *World) checkActors() {
 	for until := w.now + 2*ElectionTimeout; w.Failure == nil; w.Step() {
 		wrong := ""
@@ -134,7 +132,7 @@ func (w *World) checkActors() {
 	}
 }
 
-// unexpectedActors says which actor should not be there, is missing or is stuck.
+// unexpectedActors describes an actor that should not exist, is missing or is stuck.
 func (m *Member) unexpectedActors() string {
 	replicators := 0
 	if m.View.Role == "leader" {
@@ -144,7 +142,7 @@ func (m *Member) unexpectedActors() string {
 	newest := m.newestMailboxes()
 	for _, b := range m.Mailboxes {
 		id := b.self.Id
-		if _, lives := m.system.ProcessRegistry.GetLocal(id); !lives || newest[id] != b || id == actors.SupervisorName {
+		if _, running := m.system.ProcessRegistry.GetLocal(id); !running || newest[id] != b || id == actors.SupervisorName {
 			continue
 		}
 		switch waiting := len(b.user) + len(b.system); {
@@ -155,7 +153,7 @@ func (m *Member) unexpectedActors() string {
 		case strings.HasPrefix(b.path, actors.ReplicatorPrefix):
 			replicators--
 		case !want[b.path]:
-			return fmt.Sprintf("%d: %s lives", m.id, id)
+			return fmt.Sprintf("%d: %s should have stopped", m.id, id)
 		}
 		delete(want, b.path)
 	}
@@ -165,7 +163,7 @@ func (m *Member) unexpectedActors() string {
 	return ""
 }
 
-// newestMailboxes are those of the actors that were made last under each name.
+// newestMailboxes returns the mailbox of the latest actor of each name.
 func (m *Member) newestMailboxes() map[string]*mailbox {
 	newest := map[string]*mailbox{}
 	for _, b := range m.Mailboxes {

@@ -10,18 +10,19 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// past is what a member's disk holds before its first life, so that a story may begin in the
-// middle, as the figures of the paper do.
+// InitialState is what the disk of a member holds before its first start, so that a script may
+// begin in the middle, as the figures of the paper do.
 type InitialState struct {
-	// term 0: that of the last entry.
+	// Term 0 means that of the last entry.
 	Term, Vote, Commit uint64
-	// log is the term of each entry from index 1 on. Entry 1 is the cluster's first configuration, of
-	// term 1; entry 2 opens an origin under which the others are commands. Entries of the same index
-	// and term are the same at all members.
+	// Log is the term of each entry from index 1 on. Entry 1 is the first configuration of the
+	// cluster, of term 1. Entry 2 registers the session of the commands after it. Entries of the same
+	// index and term are the same at all members.
 	Log []uint64
 }
 
-// given writes a past to the disk of a member, by the production log. It is for Scenario.Given.
+// SetInitialState writes an initial state to the disk of a member, by the production log. It is for
+// Scenario.Setup.
 func (w *World) SetInitialState(id uint64, p InitialState) {
 	m := w.Members[id-1]
 	if p.Term == 0 {
@@ -48,7 +49,7 @@ func (w *World) SetInitialState(id uint64, p InitialState) {
 		err = m.dataDir.Close()
 	}
 	if err != nil {
-		panic(fmt.Errorf("the past %+v of member %d: %w", p, id, err))
+		panic(fmt.Errorf("the initial state %+v of member %d: %w", p, id, err))
 	}
 }
 
@@ -69,7 +70,8 @@ func (w *World) initialEntries(terms []uint64) *messages.Entries {
 	return e
 }
 
-// reconfigured has the entry of an index and term be a configuration, in every past that has it.
+// SetInitialConfiguration makes the entry of an index and term a configuration, in every initial
+// log that has it.
 func (w *World) SetInitialConfiguration(index, term uint64, c *messages.Configuration) {
 	if w.initialConfigurations == nil {
 		w.initialConfigurations = map[entryID]*messages.Configuration{}
@@ -77,8 +79,7 @@ func (w *World) SetInitialConfiguration(index, term uint64, c *messages.Configur
 	w.initialConfigurations[entryID{index, term}] = c
 }
 
-// InitialSession is the origin of commands from before the story: an origin is named by the index
-// of the entry that opens it.
+// InitialSession is the session of initial commands: the index of the entry that registers it.
 const InitialSession = 2
 
 func (w *World) initialEntry(index, term uint64) []byte {
@@ -95,7 +96,7 @@ func (w *World) initialEntry(index, term uint64) []byte {
 	return raft.EncodeCommand(InitialSession, index, 1, c.Encode())
 }
 
-// InitialCommand is the command of an entry from before the story.
+// InitialCommand is the number of the command in an initial entry.
 func InitialCommand(index, term uint64) uint64 { return 1<<63 | term<<32 | index }
 
 // entryID identifies an entry.

@@ -9,14 +9,14 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// misfortune lets something go wrong, and plans the next.
+// injectFaults injects a fault, and plans the next one.
 func (w *World) injectFaults() {
 	if w.Healing {
 		return
 	}
 	m := w.RandomMember()
 	if l := w.Leader(); l != nil && w.Chance(0.4) {
-		m = l // whoever leads is hit most
+		m = l // leaders are hit most
 	}
 	kinds := w.profile.Faults
 	if kind := kinds[w.Random.IntN(len(kinds))]; m.up && w.faultAllowed(kind) && w.applicable(kind, m) {
@@ -26,8 +26,8 @@ func (w *World) injectFaults() {
 	w.After(w.RandomDuration(0, 2*w.Conditions.FaultInterval), w.injectFaults)
 }
 
-// maybeCutFirstStart has the power fail, at times, while a member makes its data directory: nobody
-// else would ever see that.
+// maybeCutFirstStart cuts the power, at times, while a member makes its data directory; no other
+// fault comes that early.
 func (w *World) maybeCutFirstStart(m *Member) {
 	if slices.Contains(w.profile.Faults, fault.PowerCut) && w.Chance(0.1) && w.faultAllowed(fault.PowerCut) {
 		w.Counts.Faults[fault.PowerCut]++
@@ -35,7 +35,7 @@ func (w *World) maybeCutFirstStart(m *Member) {
 	}
 }
 
-// possible tells whether a fault would be one for this member, at present.
+// applicable reports whether a fault can happen to this member at present.
 func (w *World) applicable(kind fault.Kind, m *Member) bool {
 	switch kind {
 	case fault.Cut, fault.OneWay, fault.Bridge, fault.Isolate, fault.Flap, fault.Flapping, fault.LossBurst:
@@ -52,7 +52,7 @@ func (w *World) applicable(kind fault.Kind, m *Member) bool {
 	return true
 }
 
-// strike lets a fault happen to a member.
+// Inject injects a fault into a member.
 func (w *World) Inject(kind fault.Kind, m *Member) {
 	switch kind {
 	case fault.Cut, fault.OneWay, fault.Bridge, fault.Isolate, fault.Flap, fault.Flapping, fault.LossBurst:
@@ -95,14 +95,14 @@ func (w *World) injectProcessFault(kind fault.Kind, m *Member) {
 	}
 }
 
-// killAndRestart ends a process and starts it again.
+// killAndRestart kills a process and starts it again.
 func (w *World) killAndRestart(m *Member) {
 	m.KillProcess()
 	w.After(w.downtime(), m.Restart)
 }
 
-// cutPower ends the life of a machine between two messages, or at one of its disk's next
-// operations. At times the power fails again while the node recovers.
+// cutPower cuts the power of a member between two messages, or at one of the next operations of its
+// disk. At times the power fails again while the node recovers.
 func (w *World) cutPower(m *Member) {
 	m.Disk.CrashChoice = w.randomChoice()
 	if w.Chance(0.6) {
@@ -137,7 +137,7 @@ func (w *World) injectNetworkFault(kind fault.Kind, m *Member) {
 	}
 }
 
-// cutSome breaks the connections of a member to some others, one way or both.
+// cutSome cuts the connections of a member to some others, one way or both.
 func (w *World) cutSome(m *Member) {
 	for _, other := range w.Members {
 		if other == m || !w.Chance(0.6) {
@@ -152,7 +152,7 @@ func (w *World) cutSome(m *Member) {
 	}
 }
 
-// cutOneWay leaves a member deaf or mute.
+// cutOneWay cuts all messages from a member, or all to it.
 func (w *World) cutOneWay(m *Member) {
 	deaf := w.Chance(0.5)
 	set := func(cut bool) {
@@ -169,7 +169,7 @@ func (w *World) cutOneWay(m *Member) {
 	w.After(w.RandomDuration(20*time.Millisecond, 4*time.Second), func() { set(false) })
 }
 
-// bridge parts the members in two halves that only one member connects.
+// bridge splits the members into two halves that only one member connects.
 func (w *World) bridge(m *Member) {
 	left := make([]bool, w.Size)
 	for i := range left {
@@ -188,7 +188,7 @@ func (w *World) bridge(m *Member) {
 	w.After(w.RandomDuration(100*time.Millisecond, 5*time.Second), func() { set(false) })
 }
 
-// isolate cuts a member off from all others, or joins it again.
+// isolate cuts a member off from all others, or connects it again.
 func (w *World) isolate(m *Member, cut bool) {
 	for _, other := range w.Members {
 		if other != m {
@@ -198,7 +198,7 @@ func (w *World) isolate(m *Member, cut bool) {
 	}
 }
 
-// flap is a link that breaks and is back at once, and a queue that dropped something.
+// Flap breaks a link and restores it at once; the link reports dropped messages.
 func (w *World) Flap(a, b *Member) {
 	if a == b || !a.up {
 		return
@@ -208,7 +208,7 @@ func (w *World) Flap(a, b *Member) {
 	a.after(w.RandomDuration(0, 100*time.Millisecond), func() { a.postLinkChange(b.id, true) })
 }
 
-// flapping is a member that is cut off and joined, again and again.
+// flapping cuts a member off and connects it again, several times.
 func (w *World) flapping(m *Member, times int) {
 	if times == 0 || w.Healing {
 		return
@@ -220,11 +220,11 @@ func (w *World) flapping(m *Member, times int) {
 	})
 }
 
-// heal ends all misfortune: whoever is away and has its data returns, the network is whole and
-// loses nothing, disks work, clocks run well.
+// Heal ends all faults: members whose data is left start again, the network is whole and loses
+// nothing, disks work, clocks run well.
 func (w *World) Heal() {
 	w.Healing = true
-	w.events.note("misfortune ends: the network is whole, and who is away returns")
+	w.events.note("faults end: the network is whole, and members that are down restart")
 	w.Conditions.LossRate, w.Conditions.DuplicateRate, w.Conditions.DelayRate, w.Conditions.BurstLossRate = 0, 0, 0, 0
 	for _, r := range w.network.rules {
 		r.End()
@@ -245,7 +245,7 @@ func (w *World) Heal() {
 	}
 }
 
-// may tells whether a fault of a kind may happen now.
+// faultAllowed reports whether a fault of a kind may happen now.
 func (w *World) faultAllowed(f fault.Kind) bool {
 	total := 0
 	for _, n := range w.Counts.Faults {

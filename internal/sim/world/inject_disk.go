@@ -8,11 +8,10 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// LowWaterBytes is how much space must be free so that members take writes.
+// LowWaterBytes is how much space must be free so that members accept writes.
 const LowWaterBytes = 32 << 10
 
-// injectDiskFault has something happen to a disk, and tells until when; 0: it does not pass by
-// itself.
+// injectDiskFault injects a fault into a disk, and returns its end; 0: it does not end by itself.
 func (w *World) injectDiskFault(kind fault.Kind, m *Member) (until time.Duration) {
 	d := m.Disk
 	switch kind {
@@ -44,15 +43,15 @@ func (w *World) injectDiskFault(kind fault.Kind, m *Member) (until time.Duration
 	return 0
 }
 
-// passes plans the end of something, and tells when that is.
+// endsWithin plans the end of a fault, and returns its time.
 func (w *World) endsWithin(within time.Duration, end func()) time.Duration {
 	lasts := w.RandomDuration(100*time.Millisecond, within)
 	w.After(lasts, end)
 	return w.now + lasts
 }
 
-// LoseDisk takes all that a member had. Without a change of the membership it cannot be added anew,
-// and must not return under its id: it stays away for ever (E37).
+// LoseDisk takes away all that a member had. Without a membership change it cannot be added anew,
+// and it must not return under its id: it stays down (E37).
 func (m *Member) LoseDisk() {
 	m.KillProcess()
 	m.Disk.Attach(vfs.NewMem())
@@ -65,7 +64,7 @@ func (m *Member) LoseDisk() {
 	}
 }
 
-// heal ends what passes by. What was lost stays lost.
+// heal ends all transient faults. Lost data stays lost.
 func (d *disk) heal() {
 	d.slowUntil, d.StalledUntil, d.failWrite, d.FailSync, d.OperationsToPowerCut = 0, 0, 0, 0, 0
 	d.dropsSyncs, d.ReadFault = false, ReadFault{}
@@ -75,8 +74,8 @@ func (d *disk) heal() {
 	}
 }
 
-// forgotten ends the history where a member that has forgotten what it had promised, without
-// anybody noticing, goes to work again: see Profiles.
+// checkForgotten ends the history where a member that has lost synced data, without noticing it,
+// recovers: see fault.Profiles.
 func (w *World) checkForgotten(message any) bool {
 	_, recovers := message.(*messages.Recovered)
 	if recovers && !w.beyondGuarantees {

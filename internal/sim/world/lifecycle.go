@@ -16,9 +16,9 @@ import (
 	"github.com/troupe-raft/troupe/supervisor"
 )
 
-// A member's life begins with boot. It ends by kill -9 (KillProcess), by a power cut between two
-// messages (kill) or in the middle of an operation of the disk (powerCutMidMessage, bury), or
-// because the node stops by itself (stopped).
+// A run of a member begins with Boot. It ends by kill -9 (KillProcess), by a power cut between two
+// messages (PowerCut) or in the middle of an operation of the disk (powerCutMidMessage,
+// finishPowerCut), or because the node stops by itself (stopped).
 
 const (
 	DataDir = "/data"
@@ -33,16 +33,15 @@ func (m *Member) firstBoot() {
 	}
 }
 
-// return_ begins another life, unless the member is up, stays away, or has left: an operator who
-// had meant to start it again does not after that.
+// Restart begins another run, unless the member is up, stays down, or was shut down in order.
 func (m *Member) Restart() {
 	if !m.up && !m.PermanentlyDown && !m.shuttingDown {
 		m.Boot()
 	}
 }
 
-// boot begins a life on the disk that the last one left, as the program does (troupe.Start): the
-// data directory first, then the actors.
+// Boot begins a run on the disk as the last run left it, in the same order as troupe.Start: the
+// data directory, then the actors.
 func (m *Member) Boot() {
 	w := m.world
 	if wait := m.Disk.StalledUntil - w.now; wait > 0 {
@@ -81,7 +80,7 @@ func (m *Member) Boot() {
 	}
 }
 
-// storageID is made with the data directory: a disk that was lost took it along.
+// storageID belongs to the data directory: a new disk has another one.
 func (m *Member) storageID() [16]byte { return [16]byte{byte(m.id), byte(m.Disk.generation)} }
 
 func (m *Member) openDataDir() error {
@@ -102,16 +101,16 @@ func (m *Member) LogOptions() persistence.Options {
 	}
 }
 
-// kill ends this life as a power cut does: of what was not synced, choose decides.
+// PowerCut ends this run. choose decides about every write that was not synced.
 func (m *Member) PowerCut(choose vfs.CrashChoice) { m.endRun(m.Disk.crashImage(choose)) }
 
-// KillProcess ends this life as kill -9 does: what was written can still be read, and may still be
+// KillProcess ends this run as kill -9 does: everything written can still be read, and may still be
 // lost in a power cut.
 func (m *Member) KillProcess() { m.endRun(m.Disk.KillClone()) }
 
-// powerCutMidMessage is a power cut in the middle of a message, at an operation of the disk.
-// Nothing that the actor does from here on is seen by anybody: its life has ended, and its disk is
-// frozen. What is left of it is buried after the message.
+// powerCutMidMessage cuts the power during a message, at an operation of the disk. Nothing that the
+// actor does after that has an effect: its run has ended, and its disk is frozen. finishPowerCut
+// cleans up after the message.
 func (m *Member) powerCutMidMessage(choose vfs.CrashChoice) {
 	m.world.Counts.CutMidway++
 	m.imageAfterCut = m.Disk.crashImage(choose)
@@ -159,7 +158,7 @@ const (
 	StopStorage  Stop = iota // the disk failed
 	StopNoSpace              // the disk was full
 	StopRefused              // what is on disk cannot be trusted
-	StopRestarts             // too many restarts in the window
+	StopRestarts             // more restarts than the limit
 	StopState                // the state machine found its files damaged
 	StopOther                // anything else: a bug
 
@@ -191,10 +190,10 @@ func (m *Member) stopReason(err error) Stop {
 	return StopOther
 }
 
-// stopped is the end of a node that stops by itself, and what its operator does: a node that was
-// stopped by a passing fault is started again, on the disk as it was or after a restart of the
-// machine. One that refuses its disk is tried once more at times, and then stays away: there is no
-// way yet to add it anew.
+// stopped handles the end of a node that stopped by itself, as an operator would. After a transient
+// fault the node is started again, on the disk as it was or after a restart of the machine. A node
+// that refuses its disk is started once more at times, and then stays down: it cannot be added to
+// the cluster anew.
 func (m *Member) stopped(err error) {
 	if m.shuttingDown && err == nil {
 		m.checkShutdown()
@@ -206,9 +205,9 @@ func (m *Member) stopped(err error) {
 	w.events.stopped(m, why.String())
 	if (why == StopStorage || why == StopNoSpace) && !m.Disk.failed || why == StopRefused && !m.Disk.Damaged && !m.Disk.readFlipped ||
 		why == StopOther {
-		w.Fail("stop has a cause", "member %d stops without anything having been wrong with its disk: %v", m.id, err)
+		w.Fail("stop has a cause", "member %d stops though nothing was wrong with its disk: %v", m.id, err)
 	}
-	wrong := m.Disk.Damaged // what is wrong with it does not pass
+	wrong := m.Disk.Damaged // it is permanent
 	if w.Chance(0.5) {
 		m.PowerCut(w.randomChoice())
 	} else {
@@ -224,23 +223,23 @@ func (m *Member) stopped(err error) {
 	w.After(w.downtime(), m.Restart)
 }
 
-// leave is the orderly end of a process, as by SIGTERM.
+// ShutDown stops the process in order, as by SIGTERM.
 func (m *Member) ShutDown() {
 	m.shuttingDown = true
 	m.tree.Stop()
 }
 
-// left sees to it that no actor is left over after an orderly end.
+// checkShutdown checks that no actor is left over after an orderly stop.
 func (m *Member) checkShutdown() {
 	for _, b := range m.Mailboxes {
-		if _, lives := m.system.ProcessRegistry.GetLocal(b.self.Id); lives {
-			m.world.Fail("no actor left over", "member %d has stopped in good order, and its actor %s lives", m.id, b.self.Id)
+		if _, running := m.system.ProcessRegistry.GetLocal(b.self.Id); running {
+			m.world.Fail("no actor left over", "member %d has stopped in order, and its actor %s still runs", m.id, b.self.Id)
 		}
 	}
 	m.KillProcess()
 }
 
-// absence is how long a dead process stays dead.
+// downtime is how long a member stays down.
 func (w *World) downtime() time.Duration {
 	if w.Chance(0.3) {
 		return w.RandomDuration(time.Second, 4*time.Second)
@@ -248,7 +247,7 @@ func (w *World) downtime() time.Duration {
 	return w.RandomDuration(time.Millisecond, 200*time.Millisecond)
 }
 
-// randomChoice is what a power cut does: each of the kinds.
+// randomChoice is what a power cut does to writes that were not synced.
 func (w *World) randomChoice() vfs.CrashChoice {
 	switch w.Random.IntN(4) {
 	case 0:
@@ -259,12 +258,11 @@ func (w *World) randomChoice() vfs.CrashChoice {
 	return w.Random.IntN
 }
 
-// patience is how long a node may take to stop after an operation of its disk has failed: it must
-// not go on (E5).
+// StopDeadline is how long a node may take to stop after an operation of its disk has failed (E5).
 const StopDeadline = 5 * time.Second
 
-// expectStop notes that an operation failed. What fails in an actor's last words is nobody's loss:
-// then nothing more is said.
+// expectStop notes that an operation failed and the node must stop. Failures while an actor stops
+// do not count: it sends nothing after that.
 func (m *Member) expectStop() {
 	if m.world.inSystemMessage {
 		return
@@ -275,13 +273,13 @@ func (m *Member) expectStop() {
 			m.after(held+StopDeadline, look)
 			return
 		}
-		m.world.Fail("fault stops the node", "member %d goes on %v after an operation of its disk has failed", m.id, StopDeadline)
+		m.world.Fail("fault stops the node", "member %d still runs %v after an operation of its disk has failed", m.id, StopDeadline)
 	}
 	m.after(StopDeadline, look)
 }
 
-// mayLoseDisk tells whether a member's disk may be damaged or lost for ever: within the budget only
-// those of a minority.
+// mayLoseDisk reports whether the disk of a member may be damaged or lost for good: within the
+// budget only disks of a minority may.
 func (w *World) mayLoseDisk(m *Member) bool {
 	if m.Disk.Damaged {
 		return false
@@ -295,7 +293,7 @@ func (w *World) mayLoseDisk(m *Member) bool {
 	return w.profile.BeyondBudget || doomed <= (w.Size-1)/2
 }
 
-// quorumPossible tells whether a majority can be up.
+// quorumPossible reports whether a majority can be up.
 func (w *World) quorumPossible() bool {
 	left := 0
 	for _, m := range w.Members {

@@ -10,8 +10,7 @@ import (
 	"github.com/troupe-raft/troupe/statemachine"
 )
 
-// store is what an OnDisk state machine keeps over its lives. A crash takes the newest batches, in
-// order.
+// machineDisk is the storage of an on-disk state machine. A crash loses the newest batches.
 type machineDisk struct {
 	history.State
 	sessions    []statemachine.SessionRecord
@@ -19,22 +18,22 @@ type machineDisk struct {
 	machineDiskFaults
 }
 
-// undo leads back to the state before a batch.
+// undoRecord restores the state before a batch.
 type undoRecord struct {
 	last, hash uint64
 	sessions   []statemachine.SessionRecord
 	keys       []uint32
-	values     []string // of keys, as they were; later ones first
+	values     []string // of keys before the batch; later ones first
 }
 
-// MaxUndoRecords is how many batches a crash can take at most.
+// MaxUndoRecords is how many batches a crash loses at most.
 const MaxUndoRecords = 4
 
 func newMachineDisk() *machineDisk {
 	return &machineDisk{State: history.State{Data: history.Contents{}}}
 }
 
-// crash takes the newest batches.
+// LoseNewest removes the newest batches.
 func (s *machineDisk) LoseNewest(lost int) {
 	for ; lost > 0 && len(s.undoRecords) > 0; lost-- {
 		u := s.undoRecords[len(s.undoRecords)-1]
@@ -46,15 +45,15 @@ func (s *machineDisk) LoseNewest(lost int) {
 	}
 }
 
-// keeper is the state machine: a key-value store. It tells the history what it applies.
+// kvMachine is the state machine: a key-value store. It reports what it applies to the history.
 type kvMachine struct {
 	member *Member
 	*history.State
-	undo *undoRecord // of the batch in hand, where it is wanted
+	undo *undoRecord // of the batch in hand; nil: it is not wanted
 }
 
-// openMachine is the factory of a member's state machine. What it opens is what the member's
-// clients read.
+// openMachine opens the state machine of a member. The clients of the member read the one that was
+// opened last.
 func (m *Member) openMachine() (statemachine.StateMachine, error) {
 	if m.machineOpen {
 		m.world.Fail("one state machine at a time", "member %d opens its state machine before the former one is closed", m.id)
@@ -95,7 +94,7 @@ func (k *diskMachine) Apply(b *statemachine.Batch) ([][]byte, error) {
 	return results, fails
 }
 
-// keep applies a batch and stores what came of it.
+// applyAndStore applies a batch and stores the result.
 func (k *diskMachine) applyAndStore(b *statemachine.Batch) [][]byte {
 	k.undo = &undoRecord{last: k.Last, hash: k.Hash, sessions: k.disk.sessions}
 	results := k.apply(b)
@@ -145,10 +144,10 @@ func (k *kvMachine) Close() error {
 	return nil
 }
 
-// hashOf is a hash of some bytes.
+// hashOf returns a hash of bytes.
 func hashOf(data []byte) uint64 { return uint64(len(data))<<32 | uint64(hash.Checksum(data)) }
 
-// hashNumbers is a hash of a few numbers.
+// hashNumbers returns a hash of numbers.
 func hashNumbers(all ...uint64) uint64 {
 	h := uint64(14695981039346656037)
 	for _, v := range all {

@@ -10,19 +10,19 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
-// faults are what is wrong with the disk of a state machine. None of it is beyond the budget: what
-// a state machine holds it has from the log, which is whole.
+// machineDiskFaults are the present faults of the storage of a state machine. None of them is
+// beyond the budget: the log, which is whole, brings back what a state machine loses.
 type machineDiskFaults struct {
-	FailCountdown int   // at so many batches from now, storing fails; 0: it does not
+	FailCountdown int   // the batch that fails, counted from now; 0: none
 	Full          bool  // nothing can be stored
-	unflushed     int   // so many of the newest batches are lost at the end of this life, on top of what a crash takes
-	Damaged       bool  // what is there cannot be read
-	firstError    error // what was said first: nothing is taken after it, as a store that is honest does
+	unflushed     int   // how many of the newest batches are lost at the end of this run, besides those that a crash loses
+	Damaged       bool  // it cannot be read
+	firstError    error // the first failure: like a real store, it accepts nothing after it
 }
 
 var ErrStateDamaged = errors.New("/data/kv/000007.sst: checksum mismatch")
 
-// isStateFault tells a failure of a state machine that this file has made.
+// isStateFault reports whether an error is an injected failure of a state machine.
 func isStateFault(err error) bool {
 	var application *actors.ApplicationError
 	return errors.As(err, &application) && (errors.Is(err, ErrStateDamaged) || errors.Is(err, errStateWrite))
@@ -30,7 +30,7 @@ func isStateFault(err error) bool {
 
 var errStateWrite = errors.New("store in /data/kv")
 
-// batchFault tells whether the batch in hand meets a fault, and whether it is stored all the same.
+// batchFault reports whether the batch in hand fails, and whether it is stored nevertheless.
 func (m *Member) batchFault() (err error, stored bool) {
 	s, w := m.MachineDisk, m.world
 	switch {
@@ -45,9 +45,9 @@ func (m *Member) batchFault() (err error, stored bool) {
 		s.FailCountdown, err = 0, syscall.EIO
 		switch w.Random.IntN(3) {
 		case 0:
-			stored = true // it is on the disk, and nobody was told
+			stored = true // it is on the disk although it failed
 		case 1:
-			s.unflushed = 1 + w.Random.IntN(MaxUndoRecords) // earlier ones were not, and nobody was told
+			s.unflushed = 1 + w.Random.IntN(MaxUndoRecords) // earlier batches were not flushed
 		}
 	default:
 		return nil, false
@@ -59,8 +59,8 @@ func (m *Member) batchFault() (err error, stored bool) {
 	return s.firstError, stored
 }
 
-// injectStateFault has something happen to what a state machine has on disk, and tells until when;
-// 0: it does not pass by itself.
+// injectStateFault injects a fault into the storage of a state machine, and returns its end; 0: it
+// does not end by itself.
 func (w *World) injectStateFault(kind fault.Kind, m *Member) (until time.Duration) {
 	s := m.MachineDisk
 	switch kind {
@@ -85,8 +85,8 @@ func (w *World) injectStateFault(kind fault.Kind, m *Member) (until time.Duratio
 	return 0
 }
 
-// ResetStateMachine is what an operator does with the files of a state machine that cannot be read:
-// it starts empty, and the log brings back what it held.
+// ResetStateMachine does what an operator does with files that cannot be read: the state machine
+// starts empty, and the log restores its state.
 func (m *Member) ResetStateMachine() {
 	m.world.Counts.StatesLost++
 	full := m.MachineDisk.Full

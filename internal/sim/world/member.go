@@ -28,33 +28,33 @@ const (
 	ElectionTimeout   = 1000 * time.Millisecond
 )
 
-// member is one node and what belongs to it: its disk, its state machine's store, its program. It
-// has lives; what was planned in one does not happen in the next.
+// Member is one node with its disk, the storage of its state machine, its session and its clock. It
+// has runs, one after the other; what was planned in one does not happen in the next.
 type Member struct {
 	world           *World
 	id              uint64
 	RunNumber       int
 	up              bool
 	PausedUntil     time.Duration
-	PermanentlyDown bool  // it stays away for ever
+	PermanentlyDown bool  // it never starts again
 	StopError       error // why its node stopped by itself, the last time
 	Logger          *zerolog.Logger
-	imageAfterCut   *vfs.MemFS    // the power failed in the middle of the message in hand: the disk as it will be found
-	NotStarted      bool          // it is not there until a script boots it
+	imageAfterCut   *vfs.MemFS    // set when the power failed during the message in hand: the disk as the next run will find it
+	NotStarted      bool          // a script will start it
 	RandomOverride  actors.Random // nil: the world's
-	shuttingDown    bool          // it was asked to stop
+	shuttingDown    bool          // an orderly stop was requested
 	Failpoints      []*Failpoint
-	listeners       []func(proto.Message) // of a script: hear what the actors say to the member's program
+	listeners       []func(proto.Message) // of a script: receive what the actors send to the session
 
 	clock       clock
-	timers      []*timer // of this life
+	timers      []*timer // of this run
 	Disk        *disk
 	dataDir     *persistence.DataDir
-	MachineDisk *machineDisk // of its state machine, where that is on disk
+	MachineDisk *machineDisk // nil: the state machine is in memory
 
 	system      *actor.ActorSystem
 	tree        *supervisor.Tree
-	Mailboxes   []*mailbox // of this life
+	Mailboxes   []*mailbox // of this run
 	peers       map[peerRole]*actor.PID
 	Embedder    *embedder
 	View        actors.NodeView
@@ -70,7 +70,7 @@ type peerRole struct {
 
 var discardLogger = zerolog.New(io.Discard).Level(zerolog.Disabled)
 
-// systems are used again and again: making one costs more than a life of a member does.
+// actorSystems are reused: making one costs more than a run of a member does.
 var actorSystems sync.Pool
 
 func takeActorSystem() *actor.ActorSystem {
@@ -83,7 +83,7 @@ func takeActorSystem() *actor.ActorSystem {
 
 func address(id uint64) string { return fmt.Sprintf("n%d:1", id) }
 
-// limits are small, so that their ends are reached.
+// NodeLimits are small, so that worlds reach them.
 func (w *World) NodeLimits() node.Limits {
 	return node.Limits{MaxUncommittedBytes: w.UncommittedBytes, MaxBatchBytes: 500, MemoryBytes: 800, MaxPendingReads: 50}
 }
@@ -96,7 +96,7 @@ func (w *World) replicatorLimits() replicator.Limits {
 	return limits
 }
 
-// post puts a message into the mailbox of an actor of this node, if it lives.
+// Post puts a message into the mailbox of an actor of this node, if the actor runs.
 func (m *Member) Post(path string, message proto.Message) {
 	if !m.up {
 		return
@@ -106,8 +106,8 @@ func (m *Member) Post(path string, message proto.Message) {
 	}
 }
 
-// panicked hears of every panic. Those that nobody asked for are bugs; whether a fault of the disk
-// had a cause, shows when the node stops for it.
+// panicked observes every panic. A panic that no fault injected is a bug. Whether a storage fault
+// had a cause is checked when the node stops for it.
 func (w *World) panicked(b *mailbox, reason, message any) {
 	var injected *actors.InjectedCrash
 	var storage *actors.StorageError
@@ -117,7 +117,7 @@ func (w *World) panicked(b *mailbox, reason, message any) {
 	w.Fail("no panic", "%s of member %d panicked at %T: %v", b.self.Id, b.member.id, message, reason)
 }
 
-// The environment of its actors.
+// Member implements actors.Env:
 
 // Up, Leads and Replica implement history.Member.
 func (m *Member) Up() bool                  { return m.up }
@@ -134,10 +134,10 @@ func (m *Member) SetPeers([]*messages.Member)    {}
 func (m *Member) Session() *actor.PID            { return m.system.NewLocalPID("internal/session") }
 func (m *Member) Observer() actors.StateObserver { return (*stateObserver)(m) }
 
-// hear has a script listen to what the member's actors say to its program.
+// Listen calls a function of a script for every message from the member's actors to its session.
 func (m *Member) Listen(ear func(proto.Message)) { m.listeners = append(m.listeners, ear) }
 
-// Log is where the actors write lines for people: mostly nowhere.
+// Log returns the logger of the actors; it discards everything unless a script captures it.
 func (m *Member) Log() *zerolog.Logger {
 	if m.Logger != nil {
 		return m.Logger
@@ -153,16 +153,16 @@ func (m *Member) Random() actors.Random {
 }
 
 func (m *Member) Props(producer actor.Producer, options ...actor.PropsOption) *actor.Props {
-	life := m.RunNumber
+	run := m.RunNumber
 	return actor.PropsFromProducer(
 		func() actor.Actor {
 			return actors.GuardLifecycle(&stopHook{producer(), m.world}, m.tree.Strategy(), &discardLogger)
 		},
-		actor.WithMailbox(func() actor.Mailbox { return &mailbox{member: m, runNumber: life} }),
+		actor.WithMailbox(func() actor.Mailbox { return &mailbox{member: m, runNumber: run} }),
 	).Configure(options...)
 }
 
-// mortal notes the end of an actor at its mailbox.
+// stopHook marks the mailbox of an actor that stops.
 type stopHook struct {
 	actor.Actor
 	world *World
@@ -202,7 +202,7 @@ func (m *Member) resolve(pid *actor.PID) (actor.Process, bool) {
 	return nil, false
 }
 
-// outlet is the process behind the PID of a peer's actor.
+// peerProcess is the process behind the PID of a peer's actor.
 type peerProcess struct {
 	from      *Member
 	runNumber int
@@ -219,7 +219,7 @@ func (o *peerProcess) SendUserMessage(_ *actor.PID, message any) {
 func (o *peerProcess) SendSystemMessage(*actor.PID, any) {}
 func (o *peerProcess) Stop(*actor.PID)                   {}
 
-// probe is the member as what its actors show themselves to.
+// stateObserver is the member as the receiver of its actors' states.
 type stateObserver Member
 
 func (p *stateObserver) Node(v actors.NodeView) {

@@ -9,18 +9,18 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// pair is a direction.
+// direction is a direction between two members.
 type direction struct{ from, to uint64 }
 
-// network is what lies between the members.
+// network is the network between the members.
 type network struct {
 	cut         map[direction]bool
-	reportedUp  map[direction]bool          // what both ends were told; from < to
-	nextReport  map[direction]time.Duration // when an end (from) hears the latest news of another
+	reportedUp  map[direction]bool          // the reported state of the link; from < to
+	nextReport  map[direction]time.Duration // when the latest change of a link is reported to one end (from)
 	lastArrival map[lane]time.Duration      // when the latest message of a lane arrives, where lanes keep their order
 
 	rules          []*Rule             // of a script
-	bytesPerSecond map[direction]int64 // bytes a second, where a direction is that slow
+	bytesPerSecond map[direction]int64 // where a direction is that slow
 }
 
 type lane struct {
@@ -32,7 +32,7 @@ func (w *World) Connected(a, b *Member) bool {
 	return a.up && b.up && !w.network.cut[direction{a.id, b.id}] && !w.network.cut[direction{b.id, a.id}]
 }
 
-// transmit sends a message over the network: as bytes, so that nothing is shared.
+// transmit sends a message over the network, as bytes, so that the members share no memory.
 func (w *World) transmit(from, to *Member, role messages.Role, m proto.Message) {
 	w.Counts.Messages++
 	id := uint64(w.Counts.Messages)
@@ -44,14 +44,14 @@ func (w *World) transmit(from, to *Member, role messages.Role, m proto.Message) 
 	w.send(from, to, role, id, m)
 }
 
-// send puts a message on its way.
+// send plans the arrival of a message.
 func (w *World) send(from, to *Member, role messages.Role, id uint64, m proto.Message) {
 	if w.network.cut[direction{from.id, to.id}] {
 		w.dropMessage(from, to, id, m, "cut")
 		return
 	}
 	if w.Chance(w.Conditions.LossRate + w.Conditions.BurstLossRate) {
-		w.dropMessage(from, to, id, m, "bad luck")
+		w.dropMessage(from, to, id, m, "random loss")
 		return
 	}
 	bytes, err := proto.Marshal(m)
@@ -70,10 +70,10 @@ func (w *World) send(from, to *Member, role messages.Role, id uint64, m proto.Me
 		w.After(w.arrivalDelay(from, to, m, len(bytes)), func() {
 			switch {
 			case w.network.cut[direction{from.id, to.id}]:
-				w.dropMessage(from, to, id, m, "cut on its way")
+				w.dropMessage(from, to, id, m, "cut in transit")
 				return
 			case !to.up:
-				w.dropMessage(from, to, id, m, "nobody there")
+				w.dropMessage(from, to, id, m, "receiver is down")
 				return
 			}
 			fresh := m.ProtoReflect().New().Interface()
@@ -95,7 +95,7 @@ func (w *World) dropMessage(from, to *Member, id uint64, m proto.Message, why st
 	w.events.dropped(from, to, id, m, why)
 }
 
-// arrival is how long a message takes.
+// arrivalDelay is how long a message takes.
 func (w *World) arrivalDelay(from, to *Member, m proto.Message, size int) time.Duration {
 	d := w.RandomDuration(max(w.Conditions.MinLatency, 100*time.Microsecond), w.Conditions.MaxLatency)
 	if w.Chance(w.Conditions.DelayRate) {
@@ -118,7 +118,8 @@ func (w *World) arrivalDelay(from, to *Member, m proto.Message, size int) time.D
 	return at - w.now
 }
 
-// SetCut breaks or mends one direction. Whether the ends hear of it is for the link to notice.
+// SetCut cuts or restores one direction. The link reports it to both ends, unless the network hides
+// it.
 func (w *World) SetCut(from, to *Member, cut bool) {
 	if cut != w.network.cut[direction{from.id, to.id}] {
 		w.events.cutChanged(from, to, cut)
@@ -131,7 +132,7 @@ func (w *World) SetCut(from, to *Member, cut bool) {
 	w.reportLink(from, to)
 }
 
-// reportLink tells both ends what became of their connection, soon.
+// reportLink reports a change of the link between two members to both, after a short time.
 func (w *World) reportLink(a, b *Member) {
 	if a == b || w.Conditions.HidesCuts {
 		return

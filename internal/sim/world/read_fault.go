@@ -7,27 +7,27 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// hurt is what is to go wrong with one read of a disk.
+// ReadFault is a planned fault of one read.
 type ReadFault struct {
-	Countdown int // so many more reads, this one included; 0: none is armed
-	// only, if not nil, are the reads that count.
+	Countdown int // the number of the read that fails, counted from now; 0: none
+	// Matches, if not nil, selects the reads that count.
 	Matches func(vfs.Op) bool
-	// flips: it brings one bit that is not so on the disk. Else it fails.
+	// Flips: the read returns one wrong bit. Else it fails.
 	Flips      bool
-	ByteOffset int64 // whose bit that is, in its file; 0: the seed decides
-	Repeats    bool  // not one read, but every one that counts
+	ByteOffset int64 // of the wrong bit, in its file; 0: the seed decides
+	Repeats    bool  // every matching read fails, and not only one
 }
 
-// data are reads of the log's bytes, as against looks at names and sizes.
+// IsLogRead matches reads of the log's bytes, as against lookups of names and sizes.
 func IsLogRead(op vfs.Op) bool { return op.Kind == vfs.OpRead && IsSegment(op.Path) }
 
 // segmentHeaderBytes is the size of the header of a segment.
 const segmentHeaderBytes = 4096
 
-// scan are reads of much of a segment at a time.
+// IsSegmentScan matches reads of large parts of a segment.
 func IsSegmentScan(op vfs.Op) bool { return IsLogRead(op) && op.Length > segmentHeaderBytes }
 
-// injectRead decides about an operation that only looks.
+// injectRead decides about an operation that only reads.
 func (d *disk) injectRead(op vfs.Op) error {
 	h := &d.ReadFault
 	if h.Countdown == 0 || d.internalRead || h.Matches != nil && !h.Matches(op) || h.Flips && op.Kind != vfs.OpRead {
@@ -47,17 +47,16 @@ func (d *disk) injectRead(op vfs.Op) error {
 	}
 	w.Counts.FailedReads++
 	d.failed, d.failedAt = true, w.now
-	// Nothing depends on giving back the zeros behind the end of a former segment, the one reason to
-	// open it for writing.
+	// A former segment is opened for writing only to free the zeros behind its end, which may fail.
 	if !(op.Kind == vfs.OpOpen && op.Writable && IsSegment(op.Path)) {
 		d.member.expectStop()
 	}
 	return syscall.EIO
 }
 
-// wrongBit draws a bit of those that a read brings, mostly of a byte that is not zero, as there is
-// more nothing than anything in a segment; and often of the newest write, which nothing but its own
-// sum says was ever finished.
+// wrongBit draws a bit of those that a read returns. Mostly it is a bit of a byte that is not zero,
+// since most of a segment is zeros; often it is one of the newest write, which only its own
+// checksum confirms.
 func (d *disk) wrongBit(op vfs.Op) int64 {
 	w, bytes := d.member.world, d.Peek(op.Path)
 	if at := d.ReadFault.ByteOffset; at != 0 {
@@ -75,26 +74,27 @@ func (d *disk) wrongBit(op vfs.Op) int64 {
 		if off := op.Offset + int64(at); off < int64(len(bytes)) && bytes[off] != 0 {
 			break
 		}
-		at = w.Random.IntN(1 + at) // what there is stands in front
+		at = w.Random.IntN(1 + at) // the data is in front
 	}
 	return int64(at)*8 + w.Random.Int64N(8)
 }
 
-// look lets the simulator itself look at the disk, without meeting what is armed.
+// WithoutFaults calls a function of the simulator that reads the disk; planned faults do not hit
+// it.
 func (d *disk) WithoutFaults(at func()) {
 	d.internalRead = true
 	at()
 	d.internalRead = false
 }
 
-// injectReadFault arms a fault of reads. A node that runs reads little, and one that starts reads
-// all it has: so half of the time it is killed, to start again.
+// injectReadFault plans a fault of a read. A running node reads little, and a starting one reads
+// everything: so the node is killed in most cases, and starts again.
 func (w *World) injectReadFault(kind fault.Kind, m *Member) {
 	m.Disk.ReadFault = ReadFault{Countdown: 1 + w.Random.IntN(30), Flips: kind == fault.FlippedRead}
 	switch {
 	case w.Chance(0.3):
 		m.Disk.ReadFault.Matches, m.Disk.ReadFault.Countdown = IsLogRead, 1+w.Random.IntN(6)
-	case w.Chance(0.5): // what is read whole when a node starts: the newest segment, whose end nothing else tells
+	case w.Chance(0.5): // the newest segment is read whole when a node starts, and only its own checksums confirm its end
 		m.Disk.ReadFault.Matches, m.Disk.ReadFault.Countdown = IsSegmentScan, 1
 	}
 	if w.Chance(0.7) {

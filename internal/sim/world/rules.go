@@ -13,60 +13,59 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// rule is what a script does to messages on their way between members. Rules are asked in the order
-// in which they were made; the first that a message meets decides about it. A message that a rule
-// takes has been said, as far as the ghost is concerned: who promised something is bound by it
-// whether or not it arrives.
+// Rule is what a script does to messages between members. Rules are asked in the order in which
+// they were made; the first that matches a message decides about it. For the checker a message that
+// a rule drops or holds was sent: its sender is bound by it whether or not it arrives.
 type Rule struct {
 	world        *World
-	from, to     *Member // nil: anybody
+	from, to     *Member // nil: any member
 	kinds        []protoreflect.Name
-	matches      func(proto.Message) bool // nil: all of the kinds
+	matches      func(proto.Message) bool // nil: all messages of the kinds
 	observe      func(from, to *Member, m proto.Message)
 	action       ruleAction
-	Count        int // messages that met it
+	Count        int // messages that matched
 	heldMessages []func()
 	ended        bool
 }
 
-// treatment is what becomes of a message that meets a rule.
+// ruleAction is what happens to a message that matches a rule.
 type ruleAction int
 
 const (
-	observeOnly ruleAction = iota // only looked at: the next rule is asked
+	observeOnly ruleAction = iota // the next rule is asked
 	dropped                       // it never arrives
 	held                          // it arrives when the rule is released
 )
 
-// lose has messages get lost. No kinds are all kinds.
+// DropRule makes a rule that drops messages. Without kinds it matches all.
 func (w *World) DropRule(from, to *Member, kinds ...string) *Rule {
 	return w.addRule(&Rule{from: from, to: to, action: dropped}, kinds)
 }
 
-// keep holds messages back until release.
+// HoldRule makes a rule that holds messages back until Release.
 func (w *World) HoldRule(from, to *Member, kinds ...string) *Rule {
 	return w.addRule(&Rule{from: from, to: to, action: held}, kinds)
 }
 
-// tap has see look at messages when they are sent. It must not end a life: a power cut there is
-// planned with after.
+// ObserveRule makes a rule that calls see for messages when they are sent. see must not end the run
+// of a member: plan a power cut with After.
 func (w *World) ObserveRule(from, to *Member, see func(from, to *Member, m proto.Message), kinds ...string) *Rule {
 	return w.addRule(&Rule{from: from, to: to, observe: see, action: observeOnly}, kinds)
 }
 
-// when narrows a rule.
+// Where narrows a rule.
 func (r *Rule) Where(only func(proto.Message) bool) *Rule {
 	r.matches = only
 	if r.action != observeOnly {
-		r.world.events.note("but only some")
+		r.world.events.note("of these only some")
 	}
 	return r
 }
 
-// end takes a rule back. What it kept is lost.
+// End ends a rule. The messages that it held are lost.
 func (r *Rule) End() { r.ended, r.heldMessages = true, nil }
 
-// release takes a rule back and sends on what it kept, in order.
+// Release ends a rule and sends the messages that it held, in order.
 func (r *Rule) Release() {
 	r.world.events.note("releases " + r.String())
 	waiting := r.heldMessages
@@ -76,14 +75,15 @@ func (r *Rule) Release() {
 	}
 }
 
-// again sends on what it kept so far, and keeps it: the same may arrive as often as a script likes.
+// ResendHeld sends the messages that a rule held so far, and holds them still: they may arrive
+// several times.
 func (r *Rule) ResendHeld() {
 	for _, send := range r.heldMessages {
 		send()
 	}
 }
 
-// RealVote narrows to votes that bind, as against pre-votes.
+// RealVote matches votes and requests that are no pre-votes.
 func RealVote(m proto.Message) bool {
 	v, ok := m.(interface{ GetPreVote() bool })
 	return ok && !v.GetPreVote()
@@ -104,7 +104,7 @@ func (w *World) addRule(r *Rule, kinds []string) *Rule {
 	return r
 }
 
-// String is which messages meet the rule.
+// String describes the messages that match.
 func (r *Rule) String() string {
 	what := "all messages"
 	if len(r.kinds) > 0 {
@@ -121,8 +121,8 @@ func (r *Rule) String() string {
 	return what
 }
 
-// messageKind refuses what is no message: a rule or a trap for it would never be met, and prove
-// nothing.
+// messageKind panics if there is no message of that name: a rule or a failpoint for it would never
+// match, and prove nothing.
 func messageKind(name string) protoreflect.Name {
 	for _, file := range []protoreflect.FileDescriptor{messages.File_messages_peer_proto, messages.File_messages_local_proto} {
 		if file.Messages().ByName(protoreflect.Name(name)) != nil {
@@ -134,8 +134,8 @@ func messageKind(name string) protoreflect.Name {
 
 func kindOf(m proto.Message) protoreflect.Name { return m.ProtoReflect().Descriptor().Name() }
 
-// ruled asks the rules about a message, and tells whether one has taken it. send puts it on its
-// way.
+// applyRules asks the rules about a message, and reports whether one has taken it. send plans the
+// arrival of the message.
 func (w *World) applyRules(from, to *Member, id uint64, m proto.Message, send func()) bool {
 	for _, r := range w.network.rules {
 		if r.ended || r.from != nil && r.from != from || r.to != nil && r.to != to {
@@ -150,7 +150,7 @@ func (w *World) applyRules(from, to *Member, id uint64, m proto.Message, send fu
 		}
 		switch r.action {
 		case dropped:
-			w.dropMessage(from, to, id, m, "as the script has it")
+			w.dropMessage(from, to, id, m, "dropped by the script")
 			return true
 		case held:
 			r.heldMessages = append(r.heldMessages, send)
@@ -160,37 +160,37 @@ func (w *World) applyRules(from, to *Member, id uint64, m proto.Message, send fu
 	return false
 }
 
-// trap waits for an actor's nth message of a kind, over all lives of the member.
+// Failpoint waits for an actor's nth message of a kind, across all runs of the member.
 type Failpoint struct {
-	Actor     string            // as in mailbox.name
+	Actor     string            // as in mailbox.path
 	Kind      protoreflect.Name // "": any
 	Remaining int
 	When      CrashTiming
-	Repeats   int // how often more, at messages that follow
-	// cut, if not nil, is a power cut of the whole member; else the actor crashes.
+	Repeats   int // how many of the following messages it hits too
+	// endRun, if not nil, ends the run of the whole member; else the actor crashes.
 	endRun func()
-	// meets, if not nil, is only called.
+	// callback, if not nil, is only called.
 	callback func()
 }
 
-// crashes has an actor of a member fail at its nth message of a kind, before or after it is
-// handled.
+// CrashAt makes an actor of a member crash at its nth message of a kind, before or after it handles
+// it.
 func (m *Member) CrashAt(actor, kind string, nth int, when CrashTiming) {
 	m.Failpoints = append(m.Failpoints, &Failpoint{Actor: actor, Kind: messageKind(kind), Remaining: nth, When: when})
 }
 
-// dies has end called in place of an actor's nth message of a kind, or right after that was
-// handled. end is to end the member's life, since the message is lost.
+// EndRunAt calls end instead of an actor's nth message of a kind, or right after it was handled.
+// end must end the run of the member, since the message is lost.
 func (m *Member) EndRunAt(actor, kind string, nth int, when CrashTiming, end func()) {
 	m.Failpoints = append(m.Failpoints, &Failpoint{Actor: actor, Kind: messageKind(kind), Remaining: nth, When: when, endRun: end})
 }
 
-// meets has something called before an actor's nth message of a kind.
+// CallAt calls a function before an actor's nth message of a kind.
 func (m *Member) CallAt(actor, kind string, nth int, call func()) {
 	m.Failpoints = append(m.Failpoints, &Failpoint{Actor: actor, Kind: messageKind(kind), Remaining: nth, callback: call})
 }
 
-// spring tells what is to happen with a message because of a trap.
+// hitFailpoint returns what is to happen with a message because of a failpoint.
 func (m *Member) hitFailpoint(b *mailbox, message any) (when CrashTiming, cut func()) {
 	_, message, _ = actor.UnwrapEnvelope(message)
 	p, ok := message.(proto.Message)

@@ -10,8 +10,8 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// event is something that will happen. Of a member: only if that is still in the life in which it
-// was planned.
+// event is something that will happen. An event of a member happens only if the member is still in
+// the run in which it was planned.
 type event struct {
 	at        time.Duration
 	sequence  uint64 // breaks ties, so that the order depends on the seed alone
@@ -36,10 +36,10 @@ func (s *eventQueue) Pop() any {
 	return e
 }
 
-// after plans an event of the world's own.
+// After plans an event of the world.
 func (w *World) After(d time.Duration, run func()) { w.enqueue(&event{action: run}, d) }
 
-// after plans an event of this life of a member.
+// after plans an event of the present run of a member.
 func (m *Member) after(d time.Duration, run func()) {
 	m.world.enqueue(&event{member: m, runNumber: m.RunNumber, action: run}, d)
 }
@@ -50,9 +50,9 @@ func (w *World) enqueue(e *event, d time.Duration) {
 	heap.Push(&w.queue, e)
 }
 
-// step lets the next event happen.
+// Step runs the next event.
 func (w *World) Step() {
-	if len(w.queue) == 0 { // nobody is left
+	if len(w.queue) == 0 { // all members are down for good
 		w.now += time.Second
 		return
 	}
@@ -73,24 +73,24 @@ func (w *World) RandomDuration(from, to time.Duration) time.Duration {
 
 func (w *World) Chance(p float64) bool { return p > 0 && w.Random.Float64() < p }
 
-// mailbox hands its actor one message a step, system messages first; between two steps anything
+// mailbox gives its actor one message per step, system messages first. Between two steps anything
 // else may happen.
 type mailbox struct {
 	member    *Member
 	runNumber int
 	self      *actor.PID
-	path      string // below the node: "", "log", "log/reader", "machine", "peer-2"
+	path      string // of the actor below the Node: "", "log", "log/reader", "machine", "peer-2"
 	invoker   actor.MessageInvoker
-	process   actor.Process // as the system knows the actor while it has not stopped
+	process   actor.Process // as registered in the actor system until the actor stops
 	system    []any
 	user      []any
 	scheduled bool
 	suspended bool
-	stopped   bool // the actor has stopped: what stands here yet, nobody handles, and nobody fails at
+	stopped   bool // the actor has stopped: its remaining messages are not handled
 	nextCrash CrashTiming
 }
 
-// crash is what is to happen with the actor's next message.
+// CrashTiming is whether and when an actor crashes at its next message.
 type CrashTiming int
 
 const (
@@ -109,8 +109,8 @@ func (b *mailbox) RegisterHandlers(invoker actor.MessageInvoker, _ actor.Dispatc
 	b.member.Mailboxes = append(b.member.Mailboxes, b)
 }
 
-// lives tells whether the actor has not stopped. What still stands in its mailbox then is lost, and
-// cannot make it fail.
+// actorRunning reports whether the actor has not stopped. Messages of a stopped actor are lost and
+// cannot make it crash.
 func (b *mailbox) actorRunning() bool {
 	process, known := b.member.system.ProcessRegistry.GetLocal(b.self.Id)
 	return known && process == b.process
@@ -136,15 +136,15 @@ func (b *mailbox) PostUserMessage(message any) {
 	b.member.world.Checker.Posted(b, message)
 	if r, recovered := message.(*messages.Recovered); recovered {
 		b.member.View = actors.NodeView{}
-		b.member.replica.HighestRead = r.HardState.GetCommit() // below which nothing is served any more
+		b.member.replica.HighestRead = r.HardState.GetCommit() // nothing below it is served any more
 	}
 	b.member.world.events.posted(b, message)
 	b.user = append(b.user, message)
 	b.scheduleStep()
 }
 
-// PostSystemMessage drops what comes for an actor of a life that has ended: it would stop by name
-// what lives in the next one, or in the member that uses the same actor system now.
+// PostSystemMessage drops messages for an actor of an earlier run: they would stop, by name, the
+// actor of the present run, or one of the member that uses the same actor system now.
 func (b *mailbox) PostSystemMessage(message any) {
 	if b.runNumber != b.member.RunNumber {
 		return
@@ -202,7 +202,7 @@ func (b *mailbox) step() {
 	b.handleUser(message)
 }
 
-// held is how long the actor must wait because its process stands still, or its disk does.
+// waitTime is how long the actor must wait because its process is paused or its disk is stalled.
 func (b *mailbox) waitTime() time.Duration {
 	until := b.member.PausedUntil
 	if b.usesDisk() {
@@ -215,7 +215,8 @@ func (b *mailbox) usesDisk() bool {
 	return b.path == actors.LogStoreName || b.path == actors.LogStoreName+"/"+actors.LogReaderName
 }
 
-// ended looks whether this message was the last of the node, or the last before its power failed.
+// afterMessage checks whether this message was the last of the node, or the last before a power
+// cut.
 func (b *mailbox) afterMessage() {
 	m := b.member
 	if m.imageAfterCut != nil {
@@ -275,7 +276,7 @@ func (b *mailbox) handleUser(message any) {
 	b.handle(message, due)
 }
 
-// handle lets the actor have a message, and makes it fail before or after that.
+// handle gives the actor a message, and makes it crash before or after that.
 func (b *mailbox) handle(message any, fails CrashTiming) {
 	if fails == CrashBefore {
 		b.injectPanic(message, CrashBefore)

@@ -22,31 +22,39 @@ import (
 	"github.com/troupe-raft/troupe/supervisor"
 )
 
-// Options say which world to make. The same options make the same history, step by step.
+// Options determine a world: equal options make equal histories, step by step.
 type Options struct {
 	Seed    uint64
 	Profile fault.Profile
-	// Nodes is how many members; 0: the seed decides.
+	// Nodes is the number of members; 0: the seed decides.
 	Nodes int
-	// Steps is how long misfortune lasts, in steps; 0: DefaultSteps.
+	// Steps is how many steps faults happen; 0: DefaultSteps. A step is one event: a handled message,
+	// a timer, an arrival, a fault.
 	Steps int
-	// Clients is how many; 0: the seed decides.
+	// Clients is the number of clients; 0: the seed decides.
 	Clients int
-	// Without are kinds of fault that do not happen; FaultLimit, if not 0, is how many happen at most.
-	// Both are for finding the smallest history that fails.
+	// Without are kinds of fault that do not happen. FaultLimit, if not 0, is how many faults happen
+	// at most. Both serve to find the smallest history that fails.
 	Without    []fault.Kind
 	FaultLimit int
-	// Recorder, if not nil, is told of everything that happens (trace.NewWriter, trace.Memory). It
-	// changes nothing.
+	// Recorder, if not nil, receives every event (trace.NewWriter, trace.Memory). It changes nothing.
 	Recorder trace.Recorder
-	// AllSteps has a failure tell all of the last steps, and not only what led to it.
+	// AllSteps makes a failure list all of the last steps, and not only what led to it.
 	AllSteps bool
 }
 
-// DefaultSteps is how many steps of misfortune a seed has where nothing else is said.
+// DefaultSteps is the default of Options.Steps.
 const DefaultSteps = 4000
 
-// World is a cluster in virtual time, out of one seed: everything in it happens on one goroutine.
+// World is one simulated cluster with its clients, its network and its disks. Everything in it
+// happens on one goroutine.
+//
+// The scheduler is a heap of events, ordered by virtual time and, at equal times, by the order in
+// which they were planned (schedule.go). Step takes the first event, sets the virtual clock to its
+// time and runs it. A message to an actor, a timer, an arrival over the network, a fault and the
+// next action of a client are all events. An event may plan others; the seed draws how much later.
+// Actors run in no real time at all: a slow disk is an actor whose next event is planned later.
+// Nothing else decides what happens next, so a world is determined by its options.
 type World struct {
 	Options         Options
 	Seed            uint64
@@ -58,9 +66,9 @@ type World struct {
 	queue           eventQueue
 	scheduledEvents uint64
 	steps           int
-	currentMailbox  *mailbox // whose actor works
+	currentMailbox  *mailbox // of the actor that handles a message
 	Bootstrap       *messages.Configuration
-	// configurations are entries of the past (past.go).
+	// initialConfigurations are entries of initial logs (initial_state.go).
 	initialConfigurations map[entryID]*messages.Configuration
 	Members               []*Member
 	network               network
@@ -68,56 +76,56 @@ type World struct {
 	History               *history.History
 	Clients               []*client
 	keys                  keyPool
-	// sessionLimits are those of the members' handles.
+	// sessionLimits are those of the members' sessions.
 	sessionLimits session.Limits
-	// UncommittedBytes is what a leader takes and has not committed.
+	// UncommittedBytes is how many uncommitted bytes a leader accepts.
 	UncommittedBytes    uint64
-	ScriptWrites        uint32 // writes of scripts so far
+	ScriptWrites        uint32 // number of writes by scripts
 	events              eventLog
 	Counts              Counts
-	Healing             bool // no more faults, no more requests
-	SingleEntryRequests bool // requests to peers carry one entry each
+	Healing             bool // faults have ended, and clients begin nothing new
+	SingleEntryRequests bool // requests to peers have one entry each
 	RestartLimit        supervisor.RestartLimit
-	inSystemMessage     bool // the message in hand is one of an actor's end
-	beyondGuarantees    bool // what follows is beyond what Raft promises: nothing more is judged
+	inSystemMessage     bool // the message in hand is a system message that ends or restarts an actor
+	beyondGuarantees    bool // a member lost synced data without notice: nothing is checked any more
 	Failure             *Failure
 }
 
-// Failure is a promise that was not kept: the first one ends the history.
+// Failure is the first violated invariant; it ends the history.
 type Failure struct {
-	Invariant string // its name
+	Invariant string
 	Text      string // what was expected and what was seen
 	Step      int
 	At        time.Duration
 }
 
-// Counts are what happened.
+// Counts are numbers of events.
 type Counts struct {
 	Messages, Lost, Doubled, Late int // between members
 	Handled                       int // messages that actors handled
 	Faults                        [fault.NumKinds]int
 	Elections                     int
 	Committed                     int
-	// What faults led to.
+	// Consequences of faults.
 	FailedOperations  int                                      // of disks, on purpose
-	RefusedForSpace   int                                      // operations of full disks
+	RefusedForSpace   int                                      // operations on full disks
 	FailedReads       int                                      // of disks
-	FlippedReads      int                                      // that brought a bit which was not so
-	FailedBatches     int                                      // of state machines on disk, for want of space or another reason
-	StatesLost        int                                      // of them, wholly, or found damaged and moved away
-	CrashImages       [crashImages]int                         // what power cuts did
+	FlippedReads      int                                      // with a wrong bit
+	FailedBatches     int                                      // of on-disk state machines, for lack of space or another reason
+	StatesLost        int                                      // of on-disk state machines, wholly, or damaged and moved away
+	CrashImages       [crashImages]int                         // of power cuts
 	CutMidway         int                                      // power cuts in the middle of an actor's message
 	Crashed           [crashPoints]int                         // crashes of actors
-	CrashedRecovering int                                      // of them, while the node recovered
+	CrashedRecovering int                                      // of those, while the node recovered
 	ActorRestarts     int                                      // of readers and replicators, alone
 	SubtreeRestarts   int                                      // of whole nodes
 	Stops             [stopKinds]int                           // of nodes by themselves
-	Away              int                                      // members that stayed away for ever
-	Forgotten         int                                      // histories that ended because a member had forgotten what it promised
+	Away              int                                      // members that stayed down
+	Forgotten         int                                      // histories that ended because a member had lost synced data without notice
 	Operations        [history.NumOps][history.NumOutcomes]int // of clients
 }
 
-// Add sums up.
+// Add adds other counts.
 func (c *Counts) Add(o *Counts) {
 	c.Messages += o.Messages
 	c.Lost += o.Lost
@@ -155,15 +163,15 @@ func sum(to, from []int) {
 	}
 }
 
-// Result is what became of a world.
+// Result is the outcome of a world.
 type Result struct {
 	Options Options
 	Nodes   int
 	Clients int
-	Failure *Failure // nil: every promise was kept
+	Failure *Failure // nil: no invariant was violated
 	Steps   int
 	Virtual time.Duration
-	Hash    uint64 // over everything that happened: equal for equal options
+	Hash    uint64 // of everything that happened: equal for equal options
 	Last    string // what led to the failure, or all of the last steps
 	Counts  Counts
 }
@@ -178,7 +186,7 @@ func (r *Result) Err() error {
 		r.Options.Seed, r.Options.Profile.Name, r.Nodes, f.Step, f.At, f.Invariant, f.Text, r.Last)
 }
 
-// New makes a world; it begins to live with Run, or under a script.
+// New returns a world. Run or a script runs it.
 func New(options Options) *World {
 	if options.Steps == 0 {
 		options.Steps = DefaultSteps
@@ -202,8 +210,8 @@ func New(options Options) *World {
 	return w
 }
 
-// Run lets the world live, with misfortune for as long as the options say and calm after that,
-// until everything is well.
+// Run runs a world: faults for as many steps as the options say, then none until the cluster has
+// converged.
 func Run(options Options) *Result {
 	return RunWorld(options).Result()
 }
@@ -261,7 +269,7 @@ func (w *World) NameScenario(name string) { w.events.scenario = name }
 // Note records what a script does.
 func (w *World) Note(text string) { w.events.note(text) }
 
-// Now is the virtual time.
+// Now returns the virtual time.
 func (w *World) Now() time.Duration { return w.now }
 
 // fullCheckInterval is the number of steps between two full checks.
@@ -283,7 +291,7 @@ func (w *World) Returned(o *history.Operation) {
 	w.events.returned(o)
 }
 
-// fail notes the first promise that was not kept.
+// Fail records the first violated invariant.
 func (w *World) Fail(invariant, format string, values ...any) {
 	if w.Failure == nil {
 		w.Failure = &Failure{Invariant: invariant, Text: fmt.Sprintf(format, values...), Step: w.steps, At: w.now}
@@ -291,7 +299,7 @@ func (w *World) Fail(invariant, format string, values ...any) {
 	}
 }
 
-// run is misfortune, then calm until everything is well.
+// run runs the world with faults, then without faults until it has converged.
 func (w *World) run() {
 	for w.Failure == nil && !w.beyondGuarantees && w.steps < w.Options.Steps {
 		w.Step()
@@ -302,10 +310,10 @@ func (w *World) run() {
 	until := w.now + 60*time.Second
 	for w.Failure == nil && !w.beyondGuarantees && !w.Converged() {
 		if w.now > until-50*time.Second && !w.quorumPossible() {
-			break // nobody may expect service; and nothing wrong has been seen
+			break // service cannot be expected, and no invariant has failed
 		}
 		if w.now > until {
-			w.Fail("liveness", "after a minute of calm: %s", w.DescribeMembers())
+			w.Fail("liveness", "a minute after the last fault: %s", w.DescribeMembers())
 		}
 		w.Step()
 	}
@@ -337,7 +345,7 @@ func (w *World) Finish() {
 
 func (w *World) RandomMember() *Member { return w.Members[w.Random.IntN(len(w.Members))] }
 
-// leader is a member that leads and is up; nil for none.
+// Leader returns a member that leads and is up; nil: there is none.
 func (w *World) Leader() *Member {
 	for _, m := range w.Members {
 		if m.up && m.View.Role == "leader" {
@@ -347,7 +355,8 @@ func (w *World) Leader() *Member {
 	return nil
 }
 
-// well tells whether there is one leader, all logs are equal and applied, and nobody waits.
+// Converged reports whether there is one leader, all logs are equal and applied, and no call is
+// pending.
 func (w *World) Converged() bool {
 	l := w.Leader()
 	if l == nil {
@@ -378,7 +387,7 @@ func (w *World) DescribeMembers() string {
 		fmt.Fprintf(&b, "\n  %d up=%v %s term %d leader %d last (%d, %d) durable %d commit %d applied %d", m.id, m.up, v.Role, v.Term, v.LeaderID,
 			v.LastIndex, v.LastTerm, v.DurableIndex, v.Commit, m.Applied)
 		if m.Embedder != nil {
-			fmt.Fprintf(&b, "; %d calls wait, serving %v", len(m.Embedder.calls), m.Embedder.serving)
+			fmt.Fprintf(&b, "; %d calls pending, serving %v", len(m.Embedder.calls), m.Embedder.serving)
 		}
 	}
 	return b.String()
