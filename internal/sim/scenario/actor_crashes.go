@@ -17,15 +17,15 @@ import (
 
 var actorScenarios = append(crashScenarios(),
 	Scenario{Name: "crash-recovering", Nodes: 3, Errata: []int{14}, Script: crashRecovering,
-		Description: "a node fails, and fails again at each stage of its recovery, once or twice: it comes back from disk"},
+		Description: "a node crashes, and crashes again at each stage of its recovery, once or twice: it recovers from disk"},
 	Scenario{Name: "crash-too-often", Nodes: 3, Setup: func(w *world.World) { w.RestartLimit = supervisor.DefaultRestartLimit }, Script: crashTooOften,
-		Description: "an actor fails again and again: after ten restarts its node stops and says why; the others go on without it"},
+		Description: "an actor crashes repeatedly: after ten restarts its node stops and reports why; the others continue"},
 	Scenario{Name: "overload", Nodes: 3, Errata: []int{45}, Script: overload,
-		Description: "proposals and reads beyond every limit: typed refusals with the limit, bounded memory, and all is served when it is over"},
+		Description: "proposals and reads above every limit: typed refusals with the limit, bounded memory, and normal service afterwards"},
 )
 
-// crashScenarios has one story for each kind of actor: over the seeds it fails at each kind of
-// message that it hears.
+// crashScenarios returns one scenario for each kind of actor: over the seeds it crashes at each
+// kind of message that it handles.
 func crashScenarios() (all []Scenario) {
 	for _, h := range world.HandledMessages {
 		name := "crash-" + actors.NodeName
@@ -40,29 +40,29 @@ func crashScenarios() (all []Scenario) {
 		}
 		all = append(all, Scenario{
 			Name: name, Nodes: 3, Errata: []int{14}, Script: func(s *Driver) { s.crashAtSome(h.Actor, h.Kinds) },
-			Description: "it fails before or after messages of each kind that it hears, once or twice in a row: rebuilt, and nothing acknowledged is lost",
+			Description: "it crashes before or after each kind of message that it handles, once or twice in a row: restarted, with no acknowledged write lost",
 		})
 	}
 	return all
 }
 
-// crashesPerSeed is how many kinds a seed takes. Seeds in a row take the kinds in turn.
+// crashesPerSeed is how many kinds of message a seed covers. Seeds in a row take the kinds in turn.
 const crashesPerSeed = 3
 
-// crashAtSome has an actor fail at some of its kinds of message, and the cluster prove each time
-// that nothing is lost.
+// crashAtSome makes an actor crash at some of its kinds of message, and checks each time that no
+// acknowledged write is lost.
 func (s *Driver) crashAtSome(actor string, kinds []protoreflect.Name) {
 	s.awaitSessions()
 	var all []*history.Operation
 	for i := range crashesPerSeed {
 		kind := kinds[(int(s.Seed)*crashesPerSeed+i)%len(kinds)]
 		again := 0
-		if s.Chance(0.3) && kind != world.StartMessage { // what is restarted starts again as part of that: it cannot fail there
+		if s.Chance(0.3) && kind != world.StartMessage { // a restarted actor starts again as part of that: it cannot crash there
 			again = 1
 		}
 		begun := s.starts()
 		s.crashWhileBusy(actor, kind, again)
-		s.within(world.ElectionTimeout, "something is started anew", func() bool { return s.starts() > begun })
+		s.within(world.ElectionTimeout, "an actor or a member restarts", func() bool { return s.starts() > begun })
 		s.within(20*world.ElectionTimeout, "all have recovered", s.Converged)
 		o := s.commitWrite()
 		s.awaitApplied(5*world.ElectionTimeout, o, s.Members...)
@@ -71,7 +71,7 @@ func (s *Driver) crashAtSome(actor string, kinds []protoreflect.Name) {
 	}
 }
 
-// beginnings counts restarts of actors and lives of members.
+// starts counts restarts of actors and starts of members.
 func (s *Driver) starts() int {
 	n := s.Counts.SubtreeRestarts + s.Counts.ActorRestarts
 	for _, m := range s.Members {
@@ -80,8 +80,8 @@ func (s *Driver) starts() int {
 	return n
 }
 
-// crashWhileBusy sets traps and stirs the cluster until they have sprung: at a member that the seed
-// chooses if that hears such a message soon, else at whichever does first.
+// crashWhileBusy sets failpoints and provokes messages until they are hit: at a member of the
+// seed's choice if it handles such a message soon, else at the first that does.
 func (s *Driver) crashWhileBusy(actor string, kind protoreflect.Name, again int) {
 	when := s.RandomTiming()
 	var set []*world.Failpoint
@@ -115,7 +115,7 @@ func (s *Driver) crashWhileBusy(actor string, kind protoreflect.Name, again int)
 				arm(m)
 			}
 		case 40:
-			s.fail("no %q of any member heard %s", actor, kind)
+			s.fail("no %q of any member handled %s", actor, kind)
 		}
 		s.provoke(kind, round)
 		for until := s.Now() + world.ElectionTimeout; s.Now() < until && !sprung(); s.Step() {
@@ -127,8 +127,7 @@ func (s *Driver) crashWhileBusy(actor string, kind protoreflect.Name, again int)
 	}
 }
 
-// stir has something happen that makes actors talk: what leads to a kind of message first, then all
-// there is.
+// provoke causes messages between actors: first what leads to a kind of message, then everything.
 func (s *Driver) provoke(kind protoreflect.Name, round int) {
 	stirs := []func(){s.provokeWrites, s.provokeLinks, s.provokeBacklog, s.provokeLeadership, s.provokeRestart, s.provokeStale}
 	start := map[protoreflect.Name]int{
@@ -158,7 +157,7 @@ func (s *Driver) provokeLinks() {
 	s.provokeWrites()
 }
 
-// provokeBacklog has a member miss more than memory keeps.
+// provokeBacklog makes a member miss more than memory keeps.
 func (s *Driver) provokeBacklog() {
 	away := s.RandomMember()
 	s.isolate(away, true)
@@ -172,8 +171,8 @@ func (s *Driver) provokeBacklog() {
 	s.isolate(away, false)
 }
 
-// provokeLeadership has another lead, one time in two one that was not asked for, with a follower
-// that lacks entries.
+// provokeLeadership makes another member lead, half of the time one that was not asked to, with a
+// follower that lacks entries.
 func (s *Driver) provokeLeadership() {
 	l := s.majorityLeader()
 	if l == nil {
@@ -184,7 +183,7 @@ func (s *Driver) provokeLeadership() {
 		next, behind = behind, next
 	}
 	s.isolate(behind, true)
-	behind.Post(actors.NodePath, &messages.Campaign{}) // in vain
+	behind.Post(actors.NodePath, &messages.Campaign{}) // it cannot win
 	s.submitWrites(l, 2)
 	s.advance(world.HeartbeatInterval)
 	if s.Chance(0.5) {
@@ -208,7 +207,7 @@ func (s *Driver) provokeRestart() {
 	m.Failpoints = append(m.Failpoints, &world.Failpoint{Remaining: 1, When: world.CrashBefore})
 }
 
-// provokeStale says what is said rarely, about nothing: a late message of an earlier term.
+// provokeStale posts rare messages without effect, of an earlier term.
 func (s *Driver) provokeStale() {
 	for _, m := range s.Members {
 		other := s.others(m)[0]
@@ -224,7 +223,8 @@ func (s *Driver) provokeStale() {
 	s.provokeWrites()
 }
 
-// crashRecovering has a Node fail, and what starts in its place fail on the way.
+// crashRecovering makes a Node crash, and an actor of the next incarnation crash before it has
+// recovered.
 func crashRecovering(s *Driver) {
 	s.awaitSessions()
 	stages := []world.Failpoint{
@@ -247,15 +247,15 @@ func crashRecovering(s *Driver) {
 			s.restart(m)
 			incarnation = 0
 		}
-		s.within(5*world.ElectionTimeout, "it has failed on the way", func() bool {
+		s.within(5*world.ElectionTimeout, "it has crashed during recovery", func() bool {
 			if len(m.Failpoints) > 0 && s.majorityLeader() != nil {
 				s.submitWrites(s.majorityLeader(), 1)
 				s.advance(10 * time.Millisecond)
 			}
 			return len(m.Failpoints) == 0
 		})
-		s.within(10*world.ElectionTimeout, "it is back", func() bool { return m.View.Incarnation > incarnation && m.View.LeaderID != 0 })
-		s.within(20*world.ElectionTimeout, "all are well", s.Converged)
+		s.within(10*world.ElectionTimeout, "it has recovered", func() bool { return m.View.Incarnation > incarnation && m.View.LeaderID != 0 })
+		s.within(20*world.ElectionTimeout, "the cluster converges", s.Converged)
 		s.checkOnDisks(all, s.Members...)
 	}
 }
@@ -289,7 +289,7 @@ func overload(s *Driver) {
 		case *messages.ProposalsRefused:
 			refused[m.Reason]++
 			if m.Reason == messages.Refusal_REFUSAL_OVERLOADED && m.Limit != s.NodeLimits().MaxUncommittedBytes {
-				s.World.Fail("script", "refused as overloaded, the limit is said to be %d", m.Limit)
+				s.World.Fail("script", "refused as overloaded with a limit of %d", m.Limit)
 			}
 		}
 	})
@@ -334,7 +334,7 @@ func overload(s *Driver) {
 	s.commitWrite()
 }
 
-// checkWithinLimits holds what a Node and its actors keep against their limits.
+// checkWithinLimits checks that a Node and its actors keep their limits.
 func (s *Driver) checkWithinLimits(m *world.Member) {
 	limits := s.NodeLimits()
 	if v := m.View; v.UncommittedBytes > limits.MaxUncommittedBytes || v.MemoryBytes > limits.MaxUncommittedBytes+limits.MemoryBytes+600 {

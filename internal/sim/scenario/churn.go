@@ -10,17 +10,17 @@ import (
 
 var churnScenarios = []Scenario{
 	{Name: "unreliable-agreement", Nodes: 5, Script: unreliableAgreement,
-		Description: "a tenth of the messages is lost, the others take up to 27 ms and overtake each other: 200 writes at once all commit"},
+		Description: "a tenth of the messages is lost, the others take up to 27 ms and arrive in any order: 200 concurrent writes all commit"},
 	{Name: "churn", Nodes: 5, Seeds: 50, Script: churn,
-		Description: "three clients write while members die, return and are cut off: each acknowledged value is in the log, and took effect once"},
+		Description: "three clients write while members are killed, restarted and cut off: each acknowledged value is in the log, and took effect once"},
 	{Name: "churn-unreliable", Nodes: 5, Seeds: 50, Script: func(s *Driver) { s.useUnreliableNetwork(); churn(s) },
 		Description: "the same on a network that loses and reorders"},
 	{Name: "figure-8-unreliable", Nodes: 5, Seeds: 30, Errata: []int{44}, Script: figure8Unreliable,
-		Description: "1000 rounds of leaders that die or are cut off, with long reordering from half time on; the logs agree within 10 s of calm"},
+		Description: "1000 rounds of leaders that are killed or cut off, with long delays in the second half; the logs agree within 10 s after that"},
 }
 
-// unreliable is the network of the lab's tests: a tenth is lost, the rest takes up to 27 ms, in any
-// order.
+// useUnreliableNetwork sets the network of the tests of MIT 6.824: a tenth is lost, the rest takes
+// up to 27 ms, in any order.
 func (s *Driver) useUnreliableNetwork() {
 	s.Conditions.LossRate, s.Conditions.MaxLatency, s.Conditions.Reorders = 0.1, 27*time.Millisecond, true
 }
@@ -35,7 +35,7 @@ func unreliableAgreement(s *Driver) {
 	s.awaitAnswered(all, 20*world.ElectionTimeout)
 }
 
-// churner writes one value after the other, at whatever member is up.
+// churnClient writes one value after the other, at any member that is up.
 type churnClient struct {
 	scene    *Driver
 	underWay *history.Operation
@@ -83,7 +83,7 @@ func churn(s *Driver) {
 		s.isolate(back, false)
 	}
 	s.Heal()
-	s.within(20*world.ElectionTimeout, "all is well again", s.Converged)
+	s.within(20*world.ElectionTimeout, "the cluster converges", s.Converged)
 	acked := 0
 	for _, c := range clients {
 		acked += len(c.acked)
@@ -113,7 +113,7 @@ func figure8Unreliable(s *Driver) {
 	s.useUnreliableNetwork()
 	for round := range 1000 {
 		if round == 500 {
-			s.Conditions.DelayRate = 2.0 / 3 // long reordering: up to twenty times the usual
+			s.Conditions.DelayRate = 2.0 / 3 // long reordering: up to twenty times the usual delay
 		}
 		for _, m := range s.Members {
 			if m.Up() && m.View.Role == "leader" {
@@ -142,7 +142,7 @@ func figure8Unreliable(s *Driver) {
 	s.within(10*time.Second, "the logs agree", s.Converged)
 }
 
-// connectedMembers counts who is up and not cut off from all.
+// connectedMembers counts the members that are up and not isolated.
 func (s *Driver) connectedMembers() (n int) {
 	for _, m := range s.Members {
 		alone := true

@@ -9,19 +9,19 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// What clients may rely on, whatever becomes of their members.
+// What clients can rely on when members fail.
 
 var clientScenarios = []Scenario{
 	{Name: "every-operation", Nodes: 3, Script: everyOperation,
-		Description: "each write and each mode of reading, at a leader and at a follower, does what it says"},
+		Description: "each write and each mode of reading, at a leader and at a follower"},
 	{Name: "copies-of-forwarded-writes", Nodes: 3, Setup: func(w *world.World) { w.UncommittedBytes = 60 }, Script: copiesOfForwardedWrites,
-		Description: "a network doubles what followers forward to a leader that takes little: what is refused takes no effect, what is answered took one"},
+		Description: "the network duplicates what followers forward to a leader with a low limit: refused writes take no effect, answered ones one"},
 	{Name: "late-forward", Nodes: 3, Script: lateForward,
-		Description: "what was forwarded to a leader reaches it when it leads once more, in a later term: refused, for it may be a copy of what was refused before"},
+		Description: "forwarded proposals reach their leader when it leads again in a later term: refused, since they may be copies of refused ones"},
 	{Name: "abandoned-writes", Nodes: 3, Script: abandonedWrites,
-		Description: "clients give writes up that a cut leader took: each takes effect once or never, and the next ones are answered"},
+		Description: "clients give up writes that an isolated leader appended: each takes effect once or never, and later writes are answered"},
 	{Name: "stale-modes", Nodes: 5, Script: staleModes,
-		Description: "a cut leader answers reads of modes leader and local with what it has, and none of a mode that promises more"},
+		Description: "an isolated leader answers reads of modes leader and local with what it has, and no others"},
 }
 
 func everyOperation(s *Driver) {
@@ -33,7 +33,7 @@ func everyOperation(s *Driver) {
 			s.fail("an append finds %q", before)
 		}
 		if s.swap(m, key, "a", "c") || !s.swap(m, key, "ab", "c") {
-			s.fail("a swap of what is not there happened, or one of what is there did not")
+			s.fail("a swap with a wrong value took effect, or one with the right value did not")
 		}
 		for _, mode := range []history.Op{history.GetLog, history.GetIndex, history.GetLease, history.GetLocal, history.GetLeader} {
 			s.expect(m, mode, key, "c")
@@ -46,9 +46,8 @@ func everyOperation(s *Driver) {
 	}
 }
 
-// copiesOfForwardedWrites: with room for about one command, copies of a message meet a leader that
-// has room and one that has none. The history holds every answer and every refusal against what
-// happens.
+// copiesOfForwardedWrites: with room for about one command, some copies of a message meet a leader
+// with room and others one without. The history checks every reply and every refusal.
 func copiesOfForwardedWrites(s *Driver) {
 	leader := s.awaitSessions()
 	s.Conditions.DuplicateRate = 1
@@ -68,7 +67,7 @@ func copiesOfForwardedWrites(s *Driver) {
 		return true
 	})
 	s.Conditions.DuplicateRate = 0
-	s.advance(world.ElectionTimeout) // copies that are late
+	s.advance(world.ElectionTimeout) // for copies that are late
 	for _, o := range all {
 		if at := s.effectIndex(o.Number); (at != 0) != (o.Outcome == history.Answered) {
 			s.fail("command %d is %v, and took effect at %d", o.Number, o.Outcome, at)
@@ -76,8 +75,8 @@ func copiesOfForwardedWrites(s *Driver) {
 	}
 }
 
-// lateForward: the follower's handle says the command again as soon as the later term has its
-// leader, so nothing is lost.
+// lateForward: the session of the follower retries the command when the later term has its leader,
+// so nothing is lost.
 func lateForward(s *Driver) {
 	leader := s.awaitSessions()
 	f := s.others(leader)[s.Random.IntN(2)]
@@ -98,7 +97,7 @@ func lateForward(s *Driver) {
 	forwards.ResendHeld()
 	s.within(world.HeartbeatInterval/10, "it is refused", func() bool { return late > 0 })
 	if leader.View.LastIndex > last+uint64(len(writes)) {
-		s.fail("the log has grown by %d entries of %d that were said", leader.View.LastIndex-last, len(writes))
+		s.fail("the log has grown by %d entries of %d that were submitted", leader.View.LastIndex-last, len(writes))
 	}
 	forwards.End()
 	s.awaitAnswered(writes, world.ElectionTimeout+2*world.HeartbeatInterval)
@@ -120,11 +119,11 @@ func abandonedWrites(s *Driver) {
 	s.awaitNewLeader(old, 5*world.ElectionTimeout)
 	s.isolate(old, false)
 	s.awaitAnswered(later, 5*world.ElectionTimeout)
-	// What was given up stood in the log of the old leader only, and nobody says it again.
+	// The old leader alone had the abandoned writes in its log, and nothing retries them.
 	s.checkNoEffect("given up, and never replicated", abandoned...)
 }
 
-// staleModes: the modes that promise less are of use just then.
+// staleModes: the modes with fewer guarantees are useful at that moment.
 func staleModes(s *Driver) {
 	s.Conditions.HidesCuts = true
 	old := s.majorityLeader()

@@ -7,10 +7,10 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// Raft's safety is to need no clock, and its liveness only those of a majority.
+// Raft's safety needs no clock, and its liveness only those of a majority.
 var clockScenarios = []Scenario{
 	{Name: "clock-jump", Nodes: 3, Script: clockJump,
-		Description: "a clock jumps an hour, stands still or runs at double speed, a leader's and a follower's: service goes on, and no read is stale"},
+		Description: "a clock jumps an hour, stands still or runs at double speed, at a leader and at a follower: service continues, and no read is stale"},
 }
 
 var wrongClocks = []func(*world.Member){
@@ -26,17 +26,17 @@ func clockJump(s *Driver) {
 	oneClockWrong(s, s.others(s.majorityLeader())[s.Random.IntN(2)], wrongClocks[s.Random.IntN(len(wrongClocks))])
 }
 
-// oneClockWrong has the others of three lead and commit before long, first with the member that has
-// the wrong clock and then while it is cut off, whatever it believes of itself meanwhile.
+// oneClockWrong checks that the other two of three lead and commit soon, first with the member that
+// has the wrong clock and then while it is isolated, whatever role it takes itself for.
 func oneClockWrong(s *Driver, odd *world.Member, wrong func(*world.Member)) {
 	s.put(s.majorityLeader(), 1, "before")
 	wrong(odd)
 	reads := []*readRequest{s.requestRead(odd)}
 	served := func() bool { l := s.majorityLeader(); return l != nil && l.Up() && l.Embedder.Registered }
-	if s.Chance(0.5) { // else it is cut off while it still is what it was
-		s.within(5*world.ElectionTimeout, "somebody leads", served)
+	if s.Chance(0.5) { // else it is isolated in its former role
+		s.within(5*world.ElectionTimeout, "a member leads", served)
 		s.advance(2 * world.ElectionTimeout)
-		s.within(5*world.ElectionTimeout, "somebody leads", served)
+		s.within(5*world.ElectionTimeout, "a member leads", served)
 		s.put(s.majorityLeader(), 1, "beside it")
 		reads = append(reads, s.requestRead(odd))
 	}
@@ -52,7 +52,7 @@ func oneClockWrong(s *Driver, odd *world.Member, wrong func(*world.Member)) {
 	s.isolate(odd, false)
 	s.within(5*world.ElectionTimeout, "it follows", func() bool { return odd.View.LeaderID != 0 && odd.View.LeaderID != odd.ID() })
 	reads = append(reads, s.requestRead(odd), s.requestRead(s.majorityLeader()))
-	s.advance(world.HeartbeatInterval) // their points, if any, are held against what was acknowledged
+	s.advance(world.HeartbeatInterval) // its read points, if any, are compared with what was acknowledged
 	if reads[len(reads)-1].responses == 0 {
 		s.fail("the leader %d answers no reads:%s", s.majorityLeader().ID(), s.DescribeMembers())
 	}

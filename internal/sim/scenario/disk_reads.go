@@ -15,20 +15,21 @@ import (
 
 var diskReadScenarios = []Scenario{
 	{Name: "log-read-fails-for-a-slow-follower", Nodes: 3, Errata: []int{7}, Script: logReadFails,
-		Description: "the leader's disk cannot read what a lagging follower needs: its node stops and names the file, the others go on, nobody takes the log for shorter"},
+		Description: "the leader's disk cannot read what a lagging follower needs: its node stops and names the file, the others continue with the whole log"},
 	{Name: "log-read-flips-once", Nodes: 3, Errata: []int{7}, Script: logReadFlips,
-		Description: "what a lagging follower needs is read with a flipped bit, once: it is read again, a line says so, and what the follower gets is right"},
+		Description: "what a lagging follower needs is read with a flipped bit, once: the read is repeated with a warning, and the follower gets the right bytes"},
 	{Name: "log-read-flips-for-good", Nodes: 3, Errata: []int{7}, Script: logReadFlipsForGood,
-		Description: "what a lagging follower needs has rotted on the leader's disk: the node stops and says where, nothing flipped is ever sent"},
+		Description: "what a lagging follower needs is damaged on the leader's disk: the node stops and names the place, and no damaged byte is sent"},
 	{Name: "recovery-read-fails", Nodes: 3, Errata: []int{7}, Script: recoveryReadFails,
-		Description: "a read fails while a node starts, at a leader that died, a follower or all: it does not start, says which file, changes nothing, and has all when the disk reads again"},
+		Description: "a read fails while a node starts, at a former leader, a follower or all: it does not start, names the file, changes nothing, and recovers all when reads work"},
 	{Name: "recovery-read-flips", Nodes: 3, Errata: []int{7}, Script: recoveryReadFlips,
-		Description: "a read of the log brings a flipped bit while a node starts: it is read again, and the node starts with all that it acknowledged"},
+		Description: "a read of the log returns a flipped bit while a node starts: it is repeated, and the node starts with all that it acknowledged"},
 	{Name: "newest-segment-lost", Nodes: 3, Errata: []int{7}, Script: newestSegmentLost,
-		Description: "the newest file of a dead member's log is gone: it refuses and names it, the others go on"},
+		Description: "the newest file of a stopped member's log is lost: it refuses to start and names the file, the others continue"},
 }
 
-// lag cuts a follower off and writes so much that what it lacks is on the leader's disk only.
+// makeLag isolates a follower and writes so much that the entries that it lacks are only on the
+// leader's disk.
 func (s *Driver) makeLag(leader *world.Member) (behind *world.Member, all []*history.Operation) {
 	behind = s.others(leader)[s.Random.IntN(2)]
 	s.isolate(behind, true)
@@ -50,7 +51,7 @@ func logReadFails(s *Driver) {
 	s.checkOnDisks(append(all, last), s.Members...)
 }
 
-// checkStoppedByRead checks what a node says that stopped because it could not read: which file,
+// checkStoppedByRead checks the error of a node that stopped because it could not read: which file,
 // and what to do.
 func (s *Driver) checkStoppedByRead(m *world.Member) {
 	var unread *persistence.ReadError
@@ -60,7 +61,7 @@ func (s *Driver) checkStoppedByRead(m *world.Member) {
 	}
 }
 
-// stands is where a command's bytes lie on a member's disk.
+// fileOffset returns where the bytes of a command are on a member's disk.
 func (s *Driver) fileOffset(m *world.Member, o *history.Operation) (path string, at int64) {
 	m.Disk.WithoutFaults(func() {
 		names, _ := m.Disk.List(world.LogDir)
@@ -76,23 +77,21 @@ func (s *Driver) fileOffset(m *world.Member, o *history.Operation) (path string,
 	return path, at
 }
 
-// logReadFlips: it is the disk's first word about an entry that is always wrong, until the entry is
-// asked for once more.
+// logReadFlips: every first read of an entry is wrong, and every repeated one right.
 func logReadFlips(s *Driver) {
 	leader := s.awaitSessions()
-	says := s.captureLog(leader)
+	logged := s.captureLog(leader)
 	behind, all := s.makeLag(leader)
 	path, at := s.fileOffset(leader, all[s.Random.IntN(3)])
-	// Whoever reads on from the frame before it, or from its own, gets it wrong; who then reads its
-	// bytes alone, right.
+	// A read from the frame before it, or from its own, is wrong; a read of its bytes alone is right.
 	const table = 96 + 16 + 8
 	leader.Disk.ReadFault = world.ReadFault{Countdown: 1, Flips: true, ByteOffset: at + s.Random.Int64N(8), Repeats: true, Matches: func(op vfs.Op) bool {
 		return op.Kind == vfs.OpRead && op.Path == path && op.Offset < at-table/2 && at+8 < op.Offset+int64(op.Length)
 	}}
 	s.isolate(behind, false)
 	s.awaitApplied(10*world.ElectionTimeout, all[len(all)-1], behind)
-	if s.Counts.FlippedReads == 0 || !says("the right ones when repeated") || !says(path) {
-		s.fail("%d reads were flipped, and the leader does not say so", s.Counts.FlippedReads)
+	if s.Counts.FlippedReads == 0 || !logged("the right ones when repeated") || !logged(path) {
+		s.fail("%d reads were flipped, and the leader does not log it", s.Counts.FlippedReads)
 	}
 	if !leader.Up() || leader.RunNumber > 1 {
 		s.fail("the leader's node has stopped: %v", leader.StopError)
@@ -117,12 +116,12 @@ func logReadFlipsForGood(s *Driver) {
 	s.within(10*world.ElectionTimeout, "the leader's node stops", func() bool { return s.Counts.Stops[world.StopRefused] > 0 })
 	var bad *persistence.CorruptError
 	if !errors.As(leader.StopError, &bad) || bad.File != path || bad.Offset == 0 || bad.Offset > at {
-		s.fail("byte %d of %s has rotted, and it says %v", at, path, leader.StopError)
+		s.fail("byte %d of %s is damaged, and the error is %v", at, path, leader.StopError)
 	}
 	last := s.commitWrite()
 	s.awaitApplied(10*world.ElectionTimeout, last, s.others(leader)...)
 	s.checkOnDisks(append(all, last), s.others(leader)...)
-	if leader.Up() { // it has tried again
+	if leader.Up() { // it has started again
 		leader.KillProcess()
 	}
 	leader.Disk.Attach(whole)
@@ -137,7 +136,7 @@ func recoveryReadFails(s *Driver) {
 	victims := s.affectedMembers(leader)
 	for _, m := range victims {
 		if s.powerCut(m); s.Chance(0.5) {
-			m.Disk.ReadFault = world.ReadFault{Countdown: 1 + s.Random.IntN(12)} // a start looks and reads at least so often
+			m.Disk.ReadFault = world.ReadFault{Countdown: 1 + s.Random.IntN(12)} // a start has at least so many reads and lookups
 		} else {
 			m.Disk.ReadFault = world.ReadFault{Countdown: 1, Matches: world.IsLogRead}
 		}
@@ -148,7 +147,7 @@ func recoveryReadFails(s *Driver) {
 		s.within(world.ElectionTimeout, "it does not start", func() bool { return m.StopError != nil && !m.Up() })
 		s.checkStoppedByRead(m)
 		if after := s.segmentContents(m); !m.Up() && after != before {
-			s.fail("a start of member %d that could not read has left the disk changed", m.ID())
+			s.fail("a start of member %d that could not read has changed the disk", m.ID())
 		}
 	}
 	all = append(all, s.commitWrite())
@@ -159,7 +158,7 @@ func recoveryReadFails(s *Driver) {
 	}
 }
 
-// images are the segments on a disk, with all that is in them, as text to compare.
+// segmentContents returns the segments of a disk as text, to compare them.
 func (s *Driver) segmentContents(m *world.Member) string {
 	var b strings.Builder
 	m.Disk.WithoutFaults(func() {
@@ -178,7 +177,7 @@ func recoveryReadFlips(s *Driver) {
 	leader := s.awaitSessions()
 	all := []*history.Operation{s.await(s.submitPadded(leader, 200)), s.await(s.submitPadded(leader, 0))}
 	if s.Chance(0.3) {
-		s.awaitApplied(world.ElectionTimeout, all[1], s.Members...) // else nothing but its own sum says that the newest write was finished
+		s.awaitApplied(world.ElectionTimeout, all[1], s.Members...) // else only its own checksum shows that the newest write was finished
 	}
 	victims := s.affectedMembers(leader)
 	for _, m := range victims {
@@ -198,14 +197,14 @@ func recoveryReadFlips(s *Driver) {
 		s.fail("%d reads were flipped", s.Counts.FlippedReads)
 	}
 	if s.Counts.Stops[world.StopRefused] > 0 {
-		s.fail("a node has refused a log that is whole")
+		s.fail("a node has refused an undamaged log")
 	}
 }
 
 func newestSegmentLost(s *Driver) {
 	leader := s.awaitSessions()
 	var all []*history.Operation
-	for range 3 + s.Random.IntN(12) { // at times it rolls
+	for range 3 + s.Random.IntN(12) { // enough for a new segment at times
 		all = append(all, s.await(s.submitPadded(leader, 2000)))
 	}
 	victim := s.affectedMembers(leader)[0]
@@ -235,7 +234,7 @@ func newestSegmentLost(s *Driver) {
 	var storage *actors.StorageError
 	var bad *persistence.CorruptError
 	if !errors.As(victim.StopError, &storage) || !errors.As(victim.StopError, &bad) || bad.File != newest {
-		s.fail("%s is gone, and it says %v", newest, victim.StopError)
+		s.fail("%s is lost, and the error is %v", newest, victim.StopError)
 	}
 	last := s.commitWrite()
 	s.awaitApplied(5*world.ElectionTimeout, last, s.others(victim)...)

@@ -19,22 +19,23 @@ import (
 
 var diskScenarios = []Scenario{
 	{Name: "torn-tail", Nodes: 3, Errata: []int{7}, Script: tornTail,
-		Description: "the power fails in the middle of a write, which is torn: the member comes back with all it acknowledged"},
+		Description: "the power fails during a write, which is torn: the member recovers with all that it acknowledged"},
 	{Name: "flipped-bit", Nodes: 3, Errata: []int{7}, Script: func(s *Driver) { s.damageDisk((*Driver).flipBit) },
-		Description: "a bit of a dead member's log changes: it refuses with file and offset, or has all it acknowledged; the others go on"},
+		Description: "a bit of a stopped member's log changes: it refuses with file and offset, or has all that it acknowledged; the others continue"},
 	{Name: "misdirected-write", Nodes: 3, Errata: []int{7}, Script: func(s *Driver) { s.damageDisk((*Driver).misdirectWrite) },
-		Description: "a sector of a dead member's log lands where another was: it refuses with file and offset, or has all it acknowledged"},
+		Description: "a sector of a stopped member's log is overwritten by another: it refuses with file and offset, or has all that it acknowledged"},
 	{Name: "stalled-disk", Nodes: 3, Errata: []int{9}, Script: stalledDisk,
-		Description: "a disk does nothing for three election timeouts: a leader's hands leadership over and says why; a follower's and all disks: it goes on in time"},
+		Description: "a disk stalls for three election timeouts: a leader transfers leadership and logs why; a follower, or all together, continue in time"},
 	{Name: "full-disk", Nodes: 3, Errata: []int{8}, Script: fullDisk,
-		Description: "no room for writes: leadership moves to who has some, writes are refused where nobody has, and taken again when there is"},
+		Description: "no space for writes: leadership moves to a member with space, writes are refused if none has any, and accepted again later"},
 	{Name: "no-space", Nodes: 3, Errata: []int{5, 8}, Script: noSpace,
-		Description: "the disk is full to the last byte: the node stops and says so, the others go on, and it is back when there is room"},
+		Description: "the disk is full to the last byte: the node stops and reports it, the others continue, and it recovers when there is space"},
 	{Name: "failing-sync", Nodes: 3, Errata: []int{5}, Script: failingSync,
-		Description: "a sync fails, at a leader, a follower or all: the node stops and is never asked to try again; nothing acknowledged is lost"},
+		Description: "a sync fails, at a leader, a follower or all: the node stops without another attempt; no acknowledged write is lost"},
 }
 
-// afflicted is whom a story befalls: seeds in a row take the leader, a follower and all in turn.
+// affectedMembers returns the members that a scenario damages: seeds in a row take the leader, a
+// follower and all in turn.
 func (s *Driver) affectedMembers(leader *world.Member) []*world.Member {
 	switch s.Seed % 3 {
 	case 0:
@@ -45,9 +46,9 @@ func (s *Driver) affectedMembers(leader *world.Member) []*world.Member {
 	return s.Members
 }
 
-// reads a member's lines for people from now on. What it returns tells whether one of them holds
-// some words.
-func (s *Driver) captureLog(m *world.Member) (says func(words string) bool) {
+// captureLog captures the log messages of a member. It returns a function that reports whether one
+// of them contains some words.
+func (s *Driver) captureLog(m *world.Member) (logged func(words string) bool) {
 	var lines strings.Builder
 	log := zerolog.New(&lines)
 	m.Logger = &log
@@ -62,8 +63,8 @@ func tornTail(s *Driver) {
 			s.fail("no write was torn")
 		}
 		victim := s.RandomMember()
-		life := victim.RunNumber
-		victim.Disk.CrashChoice = func(n int) int { return min(s.Random.IntN(n)+2, n-1) } // torn where it can be, else kept
+		run := victim.RunNumber
+		victim.Disk.CrashChoice = func(n int) int { return min(s.Random.IntN(n)+2, n-1) } // torn if possible, else kept
 		victim.Disk.OperationsToPowerCut = 1 + s.Random.IntN(6)
 		for range 2 {
 			if l := s.majorityLeader(); l != nil {
@@ -71,16 +72,16 @@ func tornTail(s *Driver) {
 			}
 			s.advance(20 * time.Millisecond)
 		}
-		s.within(5*world.ElectionTimeout, "the power fails", func() bool { return victim.RunNumber > life })
-		s.within(20*world.ElectionTimeout, "all are well", s.Converged)
+		s.within(5*world.ElectionTimeout, "the power fails", func() bool { return victim.RunNumber > run })
+		s.within(20*world.ElectionTimeout, "the cluster converges", s.Converged)
 	}
 	all = append(all, s.commitWrite())
 	s.awaitApplied(5*world.ElectionTimeout, all[len(all)-1], s.Members...)
 	s.checkOnDisks(all, s.Members...)
 }
 
-// damages has one member die, and harms its disk. It must refuse and say where, or have all that it
-// acknowledged (which the ghost sees to). Then its disk is as if nothing had happened to it.
+// damageDisk stops a member and damages its disk. It must refuse with the place, or have all that
+// it acknowledged (which the checker checks). After that its disk is restored.
 func (s *Driver) damageDisk(harm func(*Driver, *world.Member)) {
 	s.awaitSessions()
 	var all []*history.Operation
@@ -96,10 +97,10 @@ func (s *Driver) damageDisk(harm func(*Driver, *world.Member)) {
 	victim.Disk.Damaged = true
 	refused := s.Counts.Stops[world.StopRefused]
 	victim.Boot()
-	s.within(5*world.ElectionTimeout, "it refuses or goes on", func() bool { return s.Counts.Stops[world.StopRefused] > refused || victim.View.LeaderID != 0 })
+	s.within(5*world.ElectionTimeout, "it refuses or continues", func() bool { return s.Counts.Stops[world.StopRefused] > refused || victim.View.LeaderID != 0 })
 	if s.Counts.Stops[world.StopRefused] > refused {
 		if where := (*persistence.CorruptError)(nil); !errors.As(victim.StopError, &where) || !strings.HasPrefix(where.File, world.LogDir) {
-			s.fail("member %d refuses and does not say where: %v", victim.ID(), victim.StopError)
+			s.fail("member %d refuses and does not name the place: %v", victim.ID(), victim.StopError)
 		}
 		all = append(all, s.commitWrite())
 		victim.Disk.Attach(whole)
@@ -108,25 +109,25 @@ func (s *Driver) damageDisk(harm func(*Driver, *world.Member)) {
 	} else if found, err := recoverCopy(victim, vfs.KeepUnsynced); err == nil {
 		s.checkLogIntact(victim, found, all)
 	} else if !errors.Is(err, persistence.ErrCorrupt) {
-		s.fail("the log of member %d, which took it for good: %v", victim.ID(), err)
+		s.fail("the log of member %d, which accepted it: %v", victim.ID(), err)
 	}
 	last := s.commitWrite()
 	s.awaitApplied(5*world.ElectionTimeout, last, s.others(victim)...)
 	s.checkOnDisks(append(all, last), s.others(victim)...)
 }
 
-// checkLogIntact checks that a log which a member took for good holds what was acknowledged, byte
-// for byte where it matters.
+// checkLogIntact checks that a log which a member accepted holds what was acknowledged, byte for
+// byte where it matters.
 func (s *Driver) checkLogIntact(m *world.Member, f *recoveredLog, all []*history.Operation) {
 	for _, o := range all {
 		e, err := raft.DecodeEntry(f.entries.Data[o.Index-1])
 		if err != nil || e.Kind != raft.KindCommand || !bytes.Equal(e.Payload, o.Encode()) {
-			s.fail("member %d took its log for good; its entry %d is %x (%v)", m.ID(), o.Index, f.entries.Data[o.Index-1], err)
+			s.fail("member %d accepted its log; its entry %d is %x (%v)", m.ID(), o.Index, f.entries.Data[o.Index-1], err)
 		}
 	}
 }
 
-// flipBit damages a segment of the log: mostly what was written behind its header.
+// flipBit flips a bit in a segment of the log, mostly behind its header.
 func (s *Driver) flipBit(m *world.Member) {
 	const header = 4096
 	path, old := s.chooseSegment(m)
@@ -139,7 +140,7 @@ func (s *Driver) flipBit(m *world.Member) {
 	}
 }
 
-// misdirectWrite lays one sector of a segment over another.
+// misdirectWrite overwrites one sector of a segment by another.
 func (s *Driver) misdirectWrite(m *world.Member) {
 	path, old := s.chooseSegment(m)
 	sectors := old / vfs.SectorBytes
@@ -160,8 +161,8 @@ func (s *Driver) misdirectWrite(m *world.Member) {
 	}
 }
 
-// segment chooses a file of a member's log, and tells how much of it lies below the newest write
-// that was synced. In that one nobody can tell damage from a write that never finished (E7).
+// chooseSegment chooses a file of a member's log, and returns how many of its bytes lie below the
+// newest synced write. In that write, damage looks like a write that never finished (E7).
 func (s *Driver) chooseSegment(m *world.Member) (path string, old int64) {
 	var found []world.OldFile
 	for _, f := range m.Disk.OldFiles() {
@@ -175,7 +176,7 @@ func (s *Driver) chooseSegment(m *world.Member) (path string, old int64) {
 
 func stalledDisk(s *Driver) {
 	leader := s.awaitSessions()
-	says := s.captureLog(leader)
+	logged := s.captureLog(leader)
 	stalled := s.affectedMembers(leader)
 	until := s.Now() + 3*world.ElectionTimeout
 	for _, m := range stalled {
@@ -187,8 +188,8 @@ func stalledDisk(s *Driver) {
 		s.never(until-s.Now(), "something is acknowledged that no disk has", func() bool { return s.Now() < until && o.Outcome != history.Pending })
 	case stalled[0] == leader:
 		next := s.awaitSuccessor(3*world.ElectionTimeout, leader)
-		if !says("own disk made no progress within the election timeout") {
-			s.fail("the leader did not say why it handed leadership over")
+		if !logged("own disk made no progress within the election timeout") {
+			s.fail("the leader did not log why it transferred leadership")
 		}
 		s.writeAndWait(next, 3)
 	default:
@@ -199,22 +200,22 @@ func stalledDisk(s *Driver) {
 		}
 	}
 	s.awaitAnswered([]*history.Operation{o}, 10*world.ElectionTimeout)
-	s.within(10*world.ElectionTimeout, "all are well", s.Converged)
+	s.within(10*world.ElectionTimeout, "the cluster converges", s.Converged)
 	s.checkOnDisks([]*history.Operation{o}, s.Members...)
 }
 
-// lacks leaves so many bytes free on a disk.
+// limitFreeSpace leaves so many bytes free on a disk.
 func limitFreeSpace(m *world.Member, bytes int64) { m.Disk.SetCapacity(m.Disk.UsedBytes() + bytes) }
 
 func fullDisk(s *Driver) {
 	leader := s.awaitSessions()
 	full := s.affectedMembers(leader)
-	says := s.captureLog(full[0])
+	logged := s.captureLog(full[0])
 	for _, m := range full {
 		limitFreeSpace(m, world.LowWaterBytes/2)
 	}
-	first := s.submitPadded(leader, 0) // there is room for it still
-	s.within(2*world.ElectionTimeout, "it is known who has no room", func() bool {
+	first := s.submitPadded(leader, 0) // there is still space for it
+	s.within(2*world.ElectionTimeout, "the low disks are known", func() bool {
 		for _, m := range full {
 			if !m.View.DiskLow {
 				return false
@@ -222,8 +223,8 @@ func fullDisk(s *Driver) {
 		}
 		return true
 	})
-	if !says("below the low-water mark") {
-		s.fail("member %d does not say that its disk is full", full[0].ID())
+	if !logged("below the low-water mark") {
+		s.fail("member %d does not log that its disk is full", full[0].ID())
 	}
 	switch {
 	case len(full) > 1:
@@ -248,7 +249,7 @@ func fullDisk(s *Driver) {
 	for _, m := range full {
 		m.Disk.SetCapacity(-1)
 	}
-	s.within(5*world.ElectionTimeout, "all have room", func() bool {
+	s.within(5*world.ElectionTimeout, "all have space", func() bool {
 		for _, m := range full {
 			if m.View.DiskLow {
 				return false
@@ -267,7 +268,7 @@ func noSpace(s *Driver) {
 	}
 	var all []*history.Operation
 	limitFreeSpace(victim, 0)
-	s.within(30*world.ElectionTimeout, "it stops for want of space", func() bool {
+	s.within(30*world.ElectionTimeout, "it stops for lack of space", func() bool {
 		if l := s.majorityLeader(); l != nil && l.Embedder.PendingWrites() == 0 {
 			all = append(all, s.submitPadded(l, 3000))
 		}

@@ -13,15 +13,16 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// What scripts of elections and reads say in a line.
+// Steps of scripts about elections and reads.
 
-// another waits for a leader that a majority follows and that is not the one named, and returns it.
+// awaitNewLeader waits for a leader that a majority follows and that is not the given one, and
+// returns it.
 func (s *Driver) awaitNewLeader(than *world.Member, within time.Duration) *world.Member {
 	s.within(within, "another leads", func() bool { l := s.majorityLeader(); return l != nil && l != than })
 	return s.majorityLeader()
 }
 
-// settled waits until all members that are up and can be reached follow one leader.
+// awaitAllFollow waits until all members follow one leader, and returns it.
 func (s *Driver) awaitAllFollow(within time.Duration) *world.Member {
 	s.within(within, "all follow one leader", func() bool {
 		l := s.majorityLeader()
@@ -35,7 +36,7 @@ func (s *Driver) awaitAllFollow(within time.Duration) *world.Member {
 	return s.majorityLeader()
 }
 
-// reigns has the leader lead on in its term, for a while, without any election.
+// staysLeader checks that a leader keeps its term for some time, without an election.
 func (s *Driver) staysLeader(leader *world.Member, d time.Duration) {
 	term, elections := leader.View.Term, s.Counts.Elections
 	s.advance(d)
@@ -44,7 +45,7 @@ func (s *Driver) staysLeader(leader *world.Member, d time.Duration) {
 	}
 }
 
-// never lets time go by in which something must not happen.
+// never runs the world for some time in which something must not happen.
 func (s *Driver) never(d time.Duration, what string, happens func() bool) {
 	for until := s.Now() + d; s.Now() < until; s.Step() {
 		s.check()
@@ -54,7 +55,7 @@ func (s *Driver) never(d time.Duration, what string, happens func() bool) {
 	}
 }
 
-// apart cuts all connections between two groups, or mends them.
+// cutBetween cuts all connections between two groups, or restores them.
 func (s *Driver) cutBetween(some, others []*world.Member, cut bool) {
 	for _, a := range some {
 		for _, b := range others {
@@ -66,21 +67,21 @@ func (s *Driver) cutBetween(some, others []*world.Member, cut bool) {
 	}
 }
 
-// deaf has a member hear nobody, or everybody again. What it says arrives.
+// cutInbound cuts all messages to a member, or restores them. Its own messages arrive.
 func (s *Driver) cutInbound(m *world.Member, is bool) {
 	for _, other := range s.others(m) {
 		s.SetCut(other, m, is)
 	}
 }
 
-// mute has nobody hear a member. It hears the others.
+// cutOutbound cuts all messages from a member, or restores them. It receives those of the others.
 func (s *Driver) cutOutbound(m *world.Member, is bool) {
 	for _, other := range s.others(m) {
 		s.SetCut(m, other, is)
 	}
 }
 
-// say has a member's program hand over writes; nobody waits for the answers.
+// submitWrites begins writes at a member and does not wait.
 func (s *Driver) submitWrites(m *world.Member, n int) (all []*history.Operation) {
 	for range n {
 		all = append(all, s.beginScriptWrite(m))
@@ -88,7 +89,7 @@ func (s *Driver) submitWrites(m *world.Member, n int) (all []*history.Operation)
 	return all
 }
 
-// are counts operations of an outcome.
+// countOutcome counts operations with an outcome.
 func countOutcome(outcome history.Outcome, all []*history.Operation) (n int) {
 	for _, o := range all {
 		if o.Outcome == outcome {
@@ -98,24 +99,23 @@ func countOutcome(outcome history.Outcome, all []*history.Operation) (n int) {
 	return n
 }
 
-// answered waits until all operations are.
+// awaitAnswered waits until all operations are answered.
 func (s *Driver) awaitAnswered(all []*history.Operation, within time.Duration) {
 	s.within(within, "all writes are answered", func() bool { return countOutcome(history.Answered, all) == len(all) })
 }
 
-// taken waits until a leader has appended so many entries.
+// awaitAppended waits until a leader has appended n more entries.
 func (s *Driver) awaitAppended(m *world.Member, n uint64) {
 	until := m.View.LastIndex + n
 	s.within(world.ElectionTimeout/2, "the leader has taken the commands", func() bool { return m.View.LastIndex >= until })
 }
 
-// termInLog is the term of a member's entry; 0 where it has none.
+// termInLog returns the term of an entry of a member; 0: it has none.
 func (s *Driver) termInLog(m *world.Member, index uint64) uint64 {
 	return s.Checker.LogTerm(m.ID(), index)
 }
 
-// OperationsToPowerCut ends a member's life; the seed decides what its disk keeps of what was not
-// synced.
+// powerCut cuts the power of a member; the seed decides about what was not synced.
 func (s *Driver) powerCut(m *world.Member) {
 	switch s.Random.IntN(3) {
 	case 0:
@@ -127,26 +127,26 @@ func (s *Driver) powerCut(m *world.Member) {
 	}
 }
 
-// returns boots a member that is away.
+// restart starts a member that is down.
 func (s *Driver) restart(m *world.Member) {
 	if !m.Up() {
 		m.Boot()
 	}
 }
 
-// asked is a read point that a script asked for, and what became of it.
+// readRequest is a read point that a script requested, and the responses.
 type readRequest struct {
-	minIndex  uint64 // what had been acknowledged to anybody before it was asked
+	minIndex  uint64 // acknowledged to some client before the request
 	responses int
 	index     uint64
 	refused   messages.Refusal // the last
 }
 
-// waits tells whether there is no answer yet.
+// waiting reports whether there is no response yet.
 func (a *readRequest) waiting() bool { return a.responses == 0 && a.refused == 0 }
 
-// ask has a member asked for a read point. A point below what had been acknowledged before ends the
-// script.
+// requestRead requests a read point at a member. A point below what was acknowledged before ends
+// the script.
 func (s *Driver) requestRead(m *world.Member) *readRequest {
 	s.History.LastNumber++
 	id, a := 1<<62|s.History.LastNumber, &readRequest{minIndex: s.History.AcknowledgedIndex}
@@ -167,27 +167,27 @@ func (s *Driver) requestRead(m *world.Member) *readRequest {
 	return a
 }
 
-// always is dice that always show the same: a share of the largest number.
+// constantRandom always returns the same share of the largest number.
 type constantRandom float64
 
 func (a constantRandom) Int64N(n int64) int64 { return min(int64(float64(a)*float64(n)), n-1) }
 func (a constantRandom) Uint64() uint64       { return uint64(float64(a) * (1 << 63)) }
 
-// Dice for members that are to be patient, or eager to campaign.
+// For members that are to time out as early, or as late, as they can.
 const (
 	shortestTimeouts = constantRandom(0)
 	middleTimeouts   = constantRandom(0.5)
 	longestTimeouts  = constantRandom(1)
 )
 
-// throw gives members dice; nil takes them back.
+// overrideRandom replaces the random numbers of members; nil restores them.
 func (s *Driver) overrideRandom(d actors.Random, all ...*world.Member) {
 	for _, m := range all {
 		m.RandomOverride = d
 	}
 }
 
-// some is n members at random, in the order of their ids.
+// randomMembers returns n members, in the order of their ids.
 func (s *Driver) randomMembers(n int) []*world.Member {
 	all := slices.Clone(s.Members)
 	for len(all) > n {
@@ -197,12 +197,12 @@ func (s *Driver) randomMembers(n int) []*world.Member {
 	return all
 }
 
-// without is all members but some.
+// membersExcept returns all members but some.
 func (s *Driver) membersExcept(some []*world.Member) []*world.Member {
 	return slices.DeleteFunc(slices.Clone(s.Members), func(m *world.Member) bool { return slices.Contains(some, m) })
 }
 
-// candidates are who voted for themselves in a term.
+// candidates returns the members that voted for themselves in a term.
 func (s *Driver) candidates(term uint64) (all []uint64) {
 	for _, m := range s.Members {
 		if s.Checker.Vote(term, m.ID()) == m.ID() {

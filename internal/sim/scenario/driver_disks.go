@@ -9,15 +9,15 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// What stands on members' disks, as their next life would find it.
+// The disks of members, as their next run would find them.
 
-// found is a log as it is recovered from a disk.
+// recoveredLog is a log that was recovered from a disk.
 type recoveredLog struct {
 	*persistence.Recovery
 	entries *messages.Entries
 }
 
-// term of an entry; 0 where there is none.
+// term returns the term of an entry; 0: there is none.
 func (f *recoveredLog) term(index uint64) uint64 {
 	if index == 0 || index > f.LastIndex {
 		return 0
@@ -25,8 +25,8 @@ func (f *recoveredLog) term(index uint64) uint64 {
 	return raft.EntriesTerm(f.entries, index)
 }
 
-// recover opens a copy of a member's disk by the production log, as it would be found if the member
-// died now and choose decided about what was not synced. The member goes on.
+// recoverCopy opens a copy of a member's disk by the production log, as it would be after a power
+// cut now. choose decides about every write that was not synced. The member itself is not affected.
 func recoverCopy(m *world.Member, choose vfs.CrashChoice) (*recoveredLog, error) {
 	o := m.LogOptions()
 	o.FS = m.Disk.CrashClone(choose)
@@ -49,7 +49,7 @@ func recoverCopy(m *world.Member, choose vfs.CrashChoice) (*recoveredLog, error)
 	return f, nil
 }
 
-// commandsOnDisk are the numbers of the commands in a member's log, by index.
+// commandsOnDisk returns the numbers of the commands in a member's log, by index.
 func (s *Driver) commandsOnDisk(m *world.Member) map[uint64]uint64 {
 	f, err := recoverCopy(m, vfs.LoseUnsynced)
 	if err != nil {

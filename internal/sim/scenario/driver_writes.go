@@ -7,31 +7,31 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// What a script has written, and what became of it.
+// The writes of a script.
 
-// says has a member write once, padded by so many bytes, and does not wait.
+// submitPadded begins a write with so many bytes of padding at a member, and does not wait.
 func (s *Driver) submitPadded(m *world.Member, padding int) *history.Operation {
 	s.ScriptWrites++
 	c := history.Command{Kind: history.Append, Key: history.FirstScriptKey + s.ScriptWrites/world.MaxKeyUses, Value: "x", Padding: padding}
 	return s.History.Begin(history.ScriptClient, m, c, nil)
 }
 
-// forsakes has a leader's program write n times and forget them, as one does that dies: nobody says
-// them again. When it returns they stand in the member's log.
+// submitAbandoned begins n writes at a leader and cancels them, so that nothing retries them. When
+// it returns, they are in the log of the leader.
 func (s *Driver) submitAbandoned(leader *world.Member, n int) []*history.Operation {
 	last := leader.View.LastIndex
 	all := s.submitWrites(leader, n)
 	for _, o := range all {
 		leader.Embedder.Cancel(o.Number)
 	}
-	s.within(world.ElectionTimeout, "the leader takes the proposals", func() bool { return leader.View.LastIndex >= last+uint64(n) })
+	s.within(world.ElectionTimeout, "the leader appends the proposals", func() bool { return leader.View.LastIndex >= last+uint64(n) })
 	return all
 }
 
-// settles waits until all follow one leader and every program has its origin: from then on the log
-// grows only by what the script writes.
+// awaitSessions waits until the cluster has converged and every session is registered: after that
+// the log grows only by what the script writes.
 func (s *Driver) awaitSessions() *world.Member {
-	s.within(10*world.ElectionTimeout, "all have settled", func() bool {
+	s.within(10*world.ElectionTimeout, "all sessions are registered", func() bool {
 		for _, m := range s.Members {
 			if !m.Up() || !m.Embedder.Registered {
 				return false
@@ -42,7 +42,7 @@ func (s *Driver) awaitSessions() *world.Member {
 	return s.majorityLeader()
 }
 
-// successor waits for a leader that a majority follows and that is none of these.
+// awaitSuccessor waits for a leader that a majority follows and that is none of the given ones.
 func (s *Driver) awaitSuccessor(d time.Duration, than ...*world.Member) (leader *world.Member) {
 	s.within(d, "another leader", func() bool {
 		leader = s.majorityLeader()
@@ -56,10 +56,10 @@ func (s *Driver) awaitSuccessor(d time.Duration, than ...*world.Member) (leader 
 	return leader
 }
 
-// effectIndex is the index at which a command took effect; 0 if it did not.
+// effectIndex returns the index at which a command took effect; 0: it did not.
 func (s *Driver) effectIndex(command uint64) uint64 { return s.Checker.EffectIndex(command) }
 
-// applied waits until members have applied what was answered.
+// awaitApplied waits until members have applied an answered operation.
 func (s *Driver) awaitApplied(d time.Duration, o *history.Operation, members ...*world.Member) {
 	s.within(d, "all have applied it", func() bool {
 		for _, m := range members {
@@ -71,7 +71,7 @@ func (s *Driver) awaitApplied(d time.Duration, o *history.Operation, members ...
 	})
 }
 
-// checkNoEffect checks that operations have taken no effect anywhere.
+// checkNoEffect checks that operations have taken no effect.
 func (s *Driver) checkNoEffect(why string, all ...*history.Operation) {
 	for _, o := range all {
 		if at := s.effectIndex(o.Number); at != 0 {
@@ -81,14 +81,14 @@ func (s *Driver) checkNoEffect(why string, all ...*history.Operation) {
 }
 
 // checkConsecutive checks that operations took effect in this order from an index on, with nothing
-// between them but what a program said twice because its answer took long.
+// between them but retried copies of them.
 func (s *Driver) checkConsecutive(from uint64, all ...*history.Operation) {
 	log := s.commandsOnDisk(s.majorityLeader())
 	known := map[uint64]bool{}
 	for _, o := range all {
 		for ; from < o.Index; from++ {
 			if !known[log[from]] {
-				s.fail("command %d took effect at index %d; what stands at %d is none of the script's", o.Number, o.Index, from)
+				s.fail("command %d took effect at index %d; the entry at %d is none of the script's", o.Number, o.Index, from)
 			}
 		}
 		if from++; from != o.Index+1 {
@@ -98,7 +98,7 @@ func (s *Driver) checkConsecutive(from uint64, all ...*history.Operation) {
 	}
 }
 
-// parts cuts all connections but those within the groups. Who is in no group is alone.
+// partition cuts all connections but those within the groups. A member in no group is alone.
 func (s *Driver) partition(groups ...[]*world.Member) {
 	of := map[*world.Member]int{}
 	for i, group := range groups {
@@ -115,8 +115,8 @@ func (s *Driver) partition(groups ...[]*world.Member) {
 	}
 }
 
-// beats waits until a leader has sent heartbeats, and their answers have come: there are none for
-// most of a period then.
+// awaitHeartbeat waits until a leader has sent heartbeats and received the responses: the next ones
+// follow most of an interval later.
 func (s *Driver) awaitHeartbeat(leader *world.Member) {
 	seen := s.ObserveRule(leader, nil, nil, "Heartbeat")
 	s.within(2*world.HeartbeatInterval, "heartbeats are sent", func() bool { return seen.Count > 0 })

@@ -9,41 +9,41 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// Who leads, when, and how soon.
+// Elections: who leads, when, and how soon.
 
 var electionScenarios = slices.Concat(leaderScenarios, partitionScenarios, transferScenarios, voteScenarios, rivalScenarios, invariantScenarios)
 
 var leaderScenarios = []Scenario{
 	{Name: "initial-election", Nodes: 3, Setup: noSetup, Script: initialElection,
-		Description: "one leader within 5 timeouts of the first boot, and nobody else asks for a vote in the next 10"},
+		Description: "one leader within 5 timeouts of the first start, and no other requests a vote in the next 10"},
 	{Name: "re-election", Nodes: 3, Script: reElection,
-		Description: "a cut leader is replaced and returns without disturbing; none leads without a quorum, one again with it"},
+		Description: "an isolated leader is replaced and returns without disturbing; none leads without a quorum, one again with it"},
 	{Name: "re-election-after-a-kill", Nodes: 3, Errata: []int{16}, Script: reElectionAfterAKill,
-		Description: "the leader dies and its connections break; another leads in a fraction of the election timeout"},
+		Description: "the leader is killed and its connections break; another leads in a fraction of the election timeout"},
 	{Name: "silent-leader", Nodes: 5, Errata: []int{16}, Script: silentLeader,
-		Description: "the leader is cut off and no link tells of it; another leads, the former one steps down"},
+		Description: "the leader is isolated and no link reports it; another leads, the former one steps down"},
 	{Name: "many-elections", Nodes: 7, Script: manyElections,
-		Description: "ten times three of seven are cut off: each time the majority has one leader, and nobody else leads after it"},
+		Description: "ten times three of seven are isolated: each time the majority has one leader, and no other leads after it"},
 	{Name: "split-vote", Nodes: 5, Script: splitVote,
-		Description: "all timeouts are equal and every vote is split, term after term; with their own dice, one leads within 20 timeouts"},
+		Description: "all timeouts are equal and every vote is split, term after term; with random timeouts, one leads within 20 timeouts"},
 	{Name: "pre-vote-no-disruption", Nodes: 3, Errata: []int{15}, Script: preVoteNoDisruption,
-		Description: "a follower that was cut off for 100 timeouts returns; leader and term stay"},
+		Description: "a follower that was isolated for 100 timeouts returns; leader and term stay"},
 	{Name: "pre-vote-leaves-no-trace", Nodes: 5, Errata: []int{15}, Script: preVoteLeavesNoTrace,
-		Description: "a deaf member asks for pre-votes on and on: no term, no vote and no timer of the others moves, and their next election is not late"},
+		Description: "a member that receives nothing requests pre-votes repeatedly: no term, no vote and no timer of the others changes, and their next election is not late"},
 	{Name: "term-ahead", Nodes: 3, Errata: []int{17}, Setup: termAheadSetup, Script: termAhead,
-		Description: "a member whose log is behind and whose term is ahead is freed by the answers of both sides, and all go on in a higher term"},
+		Description: "a member with an older log and a higher term can follow again through the responses of both sides, and all continue in a higher term"},
 }
 
-// nothing is the given of a script that begins before the first boot.
+// noSetup is the Setup of a script that begins before the members start.
 func noSetup(*world.World) {}
 
 func initialElection(s *Driver) {
 	leader := s.awaitAllFollow(5 * world.ElectionTimeout)
-	s.staysLeader(leader, world.ElectionTimeout) // its vote requests have gone by
+	s.staysLeader(leader, world.ElectionTimeout) // its vote requests have passed
 	asked := s.ObserveRule(nil, nil, nil, "RequestVote")
 	s.staysLeader(leader, 10*world.ElectionTimeout)
 	if asked.Count > 0 {
-		s.fail("%d votes were asked for although the leader was heard", asked.Count)
+		s.fail("%d votes were requested although the leader was connected", asked.Count)
 	}
 }
 
@@ -53,28 +53,28 @@ func reElection(s *Driver) {
 	second := s.awaitNewLeader(first, 5*world.ElectionTimeout)
 	s.writeAndWait(second, 1)
 
-	// It returns, and follows.
+	// It returns and follows.
 	s.isolate(first, false)
 	s.within(2*world.ElectionTimeout, "the first leader follows the second", func() bool {
 		return first.View.Role == "follower" && first.View.LeaderID == second.ID()
 	})
 	s.staysLeader(second, 5*world.ElectionTimeout)
 
-	// Two of three gone: each of the three is alone.
+	// Two of three are isolated: each of the three is alone.
 	third := s.others(second)[s.Random.IntN(2)]
 	s.isolate(second, true)
 	s.isolate(third, true)
 	s.within(3*world.ElectionTimeout, "nobody leads without a quorum", func() bool { return s.Leader() == nil })
 	elections := s.Counts.Elections
-	s.never(5*world.ElectionTimeout, "somebody leads without a quorum", func() bool { return s.Leader() != nil || s.Counts.Elections != elections })
+	s.never(5*world.ElectionTimeout, "a member leads without a quorum", func() bool { return s.Leader() != nil || s.Counts.Elections != elections })
 
-	// One returns to the one that is left: that is a quorum.
+	// One is connected to the one that is left: that is a quorum.
 	rest := s.others(second)
 	s.cutBetween(rest, rest, false)
 	leader := s.awaitNewLeader(second, 5*world.ElectionTimeout)
 	s.writeAndWait(leader, 1)
 
-	// And so does the last, to no effect but its own.
+	// The last is connected too, which changes nothing else.
 	s.isolate(second, false)
 	s.staysLeader(leader, 5*world.ElectionTimeout)
 	s.awaitAllFollow(world.ElectionTimeout)
@@ -111,9 +111,9 @@ func manyElections(s *Driver) {
 }
 
 // splitVote: messages take much longer than anything else, and all the same time, so that nothing
-// breaks the ties. The leader dies between two heartbeats: its last words, arriving behind the news
-// that its connections broke, would put some of the others back to following it for a while, and
-// the rest would campaign before them.
+// breaks the ties. The leader is killed between two heartbeats. A heartbeat that arrives after the
+// report of its broken connections would make some of the others follow it for a while, and the
+// rest would campaign before them.
 func splitVote(s *Driver) {
 	s.Conditions.MinLatency, s.Conditions.MaxLatency = 20*world.HeartbeatInterval/100, 20*world.HeartbeatInterval/100+1
 	s.advance(world.ElectionTimeout)
@@ -123,7 +123,7 @@ func splitVote(s *Driver) {
 	term := former.View.Term
 	s.awaitHeartbeat(former)
 	former.PowerCut(vfs.LoseUnsynced)
-	s.never(6*world.ElectionTimeout, "somebody leads although all timeouts are equal", func() bool { return s.majorityLeader() != nil })
+	s.never(6*world.ElectionTimeout, "a member leads although all timeouts are equal", func() bool { return s.majorityLeader() != nil })
 	split := 0
 	for t := term + 1; t <= rest[0].View.Term; t++ {
 		if len(s.candidates(t)) > 1 {
@@ -146,12 +146,13 @@ func preVoteNoDisruption(s *Driver) {
 	s.isolate(away, false)
 	s.staysLeader(leader, 5*world.ElectionTimeout)
 	if away.View.Term != term || away.View.LeaderID != leader.ID() {
-		s.fail("the member that was away is in term %d; the leader was %d in term %d", away.View.Term, leader.ID(), term)
+		s.fail("the member that was isolated is in term %d; the leader was %d in term %d", away.View.Term, leader.ID(), term)
 	}
 }
 
-// preVoteLeavesNoTrace: the deaf one campaigns each election timeout, the others would wait for 1.5
-// and more. Were their timers reset by what it asks, they would never time out.
+// preVoteLeavesNoTrace: the member that receives nothing campaigns each election timeout, the
+// others would wait for 1.5 timeouts and more. If its requests reset their timers, they would never
+// time out.
 func preVoteLeavesNoTrace(s *Driver) {
 	s.Conditions.HidesCuts = true
 	leader := s.majorityLeader()
@@ -165,15 +166,15 @@ func preVoteLeavesNoTrace(s *Driver) {
 	requests := s.ObserveRule(away, nil, nil, "RequestVote").Where(func(m proto.Message) bool { return !world.RealVote(m) })
 	s.staysLeader(leader, 10*world.ElectionTimeout)
 	if requests.Count < 4*5 {
-		s.fail("the deaf member asked for %d pre-votes only", requests.Count)
+		s.fail("the member that receives nothing requested only %d pre-votes", requests.Count)
 	}
 	leader.PowerCut(vfs.LoseUnsynced)
 	s.awaitNewLeader(leader, 3*world.ElectionTimeout)
 }
 
 // termAheadSetup: members 1 and 2 have an entry that 3 lacks; 3 is seven terms ahead of them. One
-// of the three comes late: is it 3, the leader's words free it; is it another, who asks for votes
-// is freed by the answer of 3.
+// of the three starts late. If it is 3, the responses of the leader let it follow; if it is
+// another, the response of 3 raises the term of the one that requests votes.
 func termAheadSetup(w *world.World) {
 	w.SetInitialState(1, world.InitialState{Log: []uint64{1, 1, 2, 2}})
 	w.SetInitialState(2, world.InitialState{Log: []uint64{1, 1, 2, 2}})
@@ -185,7 +186,7 @@ func termAhead(s *Driver) {
 	ahead := s.Members[2]
 	if ahead.NotStarted {
 		leader := s.awaitNewLeader(nil, 5*world.ElectionTimeout)
-		s.staysLeader(leader, 2*world.ElectionTimeout) // whoever it asked for votes has been answered
+		s.staysLeader(leader, 2*world.ElectionTimeout) // all its vote requests have been answered
 		ahead.Boot()
 	}
 	s.within(5*world.ElectionTimeout, "one with the whole log leads, in a term above all", func() bool {

@@ -8,11 +8,11 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// The paper's figures, term by term as they are printed. Where the paper has an entry that a client
-// wrote at index 1 or 2, ours hold the first configuration and the opening of an origin; the terms
-// are the same.
+// The figures of the paper, with the terms that are printed there. Where the paper has an entry of
+// a client at index 1 or 2, the logs here have the first configuration and the registration of a
+// session; the terms are the same.
 
-// figure7 is the new leader's log in Figure 7, and those of its possible followers.
+// figure7 is the log of the new leader in Figure 7, and those of its possible followers.
 var (
 	figure7Leader    = []uint64{1, 1, 1, 4, 4, 5, 5, 6, 6, 6}
 	figure7Followers = []struct {
@@ -22,30 +22,30 @@ var (
 		{"a", []uint64{1, 1, 1, 4, 4, 5, 5, 6, 6}},          // lacks an entry
 		{"b", []uint64{1, 1, 1, 4}},                         // lacks many
 		{"c", []uint64{1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 6}},    // has one too many
-		{"d", []uint64{1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7}}, // led in term 7, and nobody knows
+		{"d", []uint64{1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7}}, // led in term 7, and committed nothing
 		{"e", []uint64{1, 1, 1, 4, 4, 4, 4}},                // lacks some, has others too many
-		{"f", []uint64{1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3}},    // led in terms 2 and 3, and nobody knows
+		{"f", []uint64{1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3}},    // led in terms 2 and 3, and committed nothing
 	}
 )
 
 var figureScenarios = append(figure7Alone(),
 	Scenario{Name: "figure-7", Nodes: 7, Errata: []int{42}, Setup: figure7Setup, Script: figure7,
-		Description: "a new leader meets all the logs (a) to (f) of Figure 7 at once; all end equal to its own, each conflicting term in two round trips"},
+		Description: "a new leader has followers with all the logs (a) to (f) of Figure 7; all end equal to its own, each conflicting term in two round trips"},
 	Scenario{Name: "figure-8", Nodes: 5, Errata: []int{44}, Setup: figure8Setup, Script: figure8Replaced,
-		Description: "an entry of term 2 stands on a majority, is not committed by counting, and is replaced by the leader of term 5: (c), then (d)"},
+		Description: "an entry of term 2 is on a majority, is not committed by counting, and is replaced by the leader of term 5: (c), then (d)"},
 	Scenario{Name: "figure-8-e", Nodes: 5, Errata: []int{44}, Setup: figure8Setup, Script: figure8Committed,
 		Description: "the same, but the leader's own entry reaches a majority first: both are committed, and the rival cannot win: (c), then (e)"},
 	Scenario{Name: "tutorial-repair", Nodes: 5, Setup: tutorialSetup, Script: tutorialRepair,
-		Description: "x=4 at index 8 stands on three; one follower is behind, one has diverged: both are repaired in few messages"},
+		Description: "x=4 at index 8 is on three members; one follower is behind, one has diverged: both are repaired in few messages"},
 )
 
-// figure7Alone is a story for each letter: the leader, another that holds its log, and the follower
-// that comes late.
+// figure7Alone returns a scenario for each letter: the leader, another member with its log, and the
+// follower that starts late.
 func figure7Alone() (all []Scenario) {
 	for _, f := range figure7Followers {
 		all = append(all, Scenario{
 			Name: "figure-7-" + f.letter, Nodes: 3, Errata: []int{42},
-			Description: "a new leader meets log (" + f.letter + ") of Figure 7; it ends equal to the leader's",
+			Description: "a new leader has a follower with log (" + f.letter + ") of Figure 7; it ends equal to the leader's",
 			Setup: func(w *world.World) {
 				w.SetInitialState(1, world.InitialState{Log: figure7Leader, Term: 7})
 				w.SetInitialState(2, world.InitialState{Log: figure7Leader, Term: 7})
@@ -63,7 +63,7 @@ func figure7Alone() (all []Scenario) {
 }
 
 // conflictingTerms counts the terms of a follower's entries that its leader does not have, and one
-// for entries it lacks.
+// for entries that it lacks.
 func conflictingTerms(log, leader []uint64) (n int) {
 	for i, term := range log {
 		if (i >= len(leader) || leader[i] != term) && (i == 0 || log[i-1] != term) {
@@ -73,8 +73,8 @@ func conflictingTerms(log, leader []uint64) (n int) {
 	return n + 1
 }
 
-// figure7Setup: four can elect member 1 and nobody else, since their logs are older than its; the
-// others come late.
+// figure7Setup: four members can elect member 1 and no other, since their logs are older than its;
+// the others start late.
 func figure7Setup(w *world.World) {
 	w.SetInitialState(1, world.InitialState{Log: figure7Leader, Term: 7})
 	for i, f := range figure7Followers {
@@ -98,8 +98,8 @@ func figure7(s *Driver) {
 	}
 }
 
-// repairs boots an absent follower and waits until its log is the leader's. Until the leader has
-// found where the logs agree, the follower may refuse so many positions.
+// checkRepair starts a follower and waits until its log is the leader's. Until the leader has found
+// where the logs agree, the follower may refuse so many positions.
 func (s *Driver) checkRepair(leader, m *world.Member, refusals int) {
 	refused := map[uint64]bool{}
 	seen := s.ObserveRule(m, leader, func(_, _ *world.Member, message proto.Message) {
@@ -118,7 +118,7 @@ func (s *Driver) checkRepair(leader, m *world.Member, refusals int) {
 	}
 }
 
-// holds checks that the first entries of a member are of these terms, and that just they were
+// checkTerms checks that the first entries of a member have these terms, and that just they were
 // applied.
 func (s *Driver) checkTerms(m *world.Member, terms []uint64) {
 	for i, term := range terms {
@@ -133,7 +133,7 @@ func (s *Driver) checkTerms(m *world.Member, terms []uint64) {
 }
 
 // figure8Setup is the figure between (b) and (c). Member 1 led in term 2 and reached member 2 only;
-// member 5 led in term 3 with the votes of 3 and 4. Both crashed; member 1 will return first.
+// member 5 led in term 3 with the votes of 3 and 4. Both crashed; member 1 restarts first.
 func figure8Setup(w *world.World) {
 	w.SetInitialState(1, world.InitialState{Log: []uint64{1, 1, 2}, Term: 2, Vote: 1, Commit: 2})
 	w.SetInitialState(2, world.InitialState{Log: []uint64{1, 1, 2}, Term: 2, Vote: 1, Commit: 2})
@@ -144,13 +144,13 @@ func figure8Setup(w *world.World) {
 	w.SingleEntryRequests = true
 }
 
-// figure8 plays (c): member 1 leads in term 4 and gets the entry of term 2 onto members 3 and 4, a
-// majority with itself. Whatever of its own term it sends does not get through: that is the
-// returned rule. The old entry must not be committed.
+// figure8 runs (c): member 1 leads in term 4 and sends the entry of term 2 to members 3 and 4, a
+// majority with itself. The returned rules hold what it sends of its own term. The old entry must
+// not be committed.
 func figure8(s *Driver) (held []*world.Rule) {
 	s1, s3, s4 := s.Members[0], s.Members[2], s.Members[3]
 	for _, m := range []*world.Member{s3, s4} {
-		old := false // it was sent the entry of term 2; what comes before that is refused
+		old := false // it was sent the entry of term 2; earlier requests are refused
 		held = append(held, s.DropRule(s1, m, "AppendEntries").Where(func(message proto.Message) bool {
 			e := message.(*messages.AppendEntries).GetEntries()
 			old = old || e.GetFirst() == 3
@@ -179,7 +179,7 @@ func figure8(s *Driver) (held []*world.Rule) {
 	return held
 }
 
-// durable tells whether members have an entry of a term on their disks.
+// isDurable reports whether members have an entry of a term on their disks.
 func (s *Driver) isDurable(index, term uint64, members ...*world.Member) bool {
 	for _, m := range members {
 		if s.Checker.DurableTerm(m.ID(), index) != term {
@@ -189,7 +189,7 @@ func (s *Driver) isDurable(index, term uint64, members ...*world.Member) bool {
 	return true
 }
 
-// figure8Replaced goes on with (d): member 1 crashes, member 5 returns, wins with the votes of 3
+// figure8Replaced continues with (d): member 1 crashes, member 5 restarts, wins with the votes of 3
 // and 4, and replaces the entry of term 2 by its own of term 3.
 func figure8Replaced(s *Driver) {
 	figure8(s)
@@ -199,15 +199,15 @@ func figure8Replaced(s *Driver) {
 	s.within(10*world.ElectionTimeout, "member 5 leads", func() bool { return s.majorityLeader() == s5 })
 	s.Members[1].Boot()
 	s.Members[0].Boot()
-	s.within(5*world.ElectionTimeout, "all are well", s.Converged)
+	s.within(5*world.ElectionTimeout, "the cluster converges", s.Converged)
 	s.checkTerms(s1, []uint64{1, 1, 3})
 	if s.effectIndex(world.InitialCommand(3, 2)) != 0 {
 		s.fail("the entry of term 2 took effect although it was replaced")
 	}
 }
 
-// figure8Committed goes on with (e): an entry of member 1's own term reaches 3 and 4, which commits
-// both. Member 1 crashes; member 5 returns and cannot win.
+// figure8Committed continues with (e): an entry of member 1's own term reaches 3 and 4, which
+// commits both. Member 1 crashes; member 5 restarts and cannot win.
 func figure8Committed(s *Driver) {
 	for _, r := range figure8(s) {
 		r.End()
@@ -245,11 +245,11 @@ func tutorialRepair(s *Driver) {
 	s.within(5*world.ElectionTimeout, "a leader", func() bool { return s.majorityLeader() != nil })
 	leader := s.majorityLeader()
 	s.within(world.ElectionTimeout, "the entry at index 8 is committed on three", func() bool { return leader.View.Commit > 8 })
-	for i, refusals := range []int{1, 2} { // one that lacks entries, one that has others too
+	for i, refusals := range []int{1, 2} { // one follower that lacks entries, one that has others too
 		m := s.Members[3+i]
 		requests := s.ObserveRule(leader, m, nil, "AppendEntries")
 		s.checkRepair(leader, m, refusals)
-		if requests.End(); requests.Count > refusals+5 { // the first may meet a member that is still recovering, and its program has an entry of its own
+		if requests.End(); requests.Count > refusals+5 { // the first may meet a member that is still recovering, and its session has an entry of its own
 			s.fail("it took %d requests to repair member %d", requests.Count, m.ID())
 		}
 		s.checkTerms(m, []uint64{1, 1, 1, 2, 3, 3, 3, 3})

@@ -11,19 +11,19 @@ import (
 
 var kvScenarios = []Scenario{
 	{Name: "kv-one-partition", Nodes: 5, Script: kvOnePartition,
-		Description: "a leader of a minority takes a put: no answer until joined, the majority goes on, and it takes effect once"},
+		Description: "a leader of a minority appends a put: no reply until connected, the majority continues, and it takes effect once"},
 	{Name: "kv-many-partitions", Nodes: 5, Seeds: 25, Script: func(s *Driver) { kvManyPartitions(s, false) },
-		Description: "20 clients while the cluster is parted at random again and again: what they saw is linearizable"},
+		Description: "20 clients while the cluster is partitioned at random, again and again: their history is linearizable"},
 	{Name: "kv-many-partitions-unreliable", Nodes: 5, Seeds: 25, Script: func(s *Driver) { s.useUnreliableNetwork(); kvManyPartitions(s, false) },
 		Description: "the same on a network that loses and reorders"},
 	{Name: "kv-many-partitions-restarts", Nodes: 5, Seeds: 25, Script: func(s *Driver) { kvManyPartitions(s, true) },
-		Description: "the same, and members lose power, at half time all of them"},
+		Description: "the same, and members lose power, halfway all of them"},
 	{Name: "kv-many-partitions-unreliable-restarts", Nodes: 5, Seeds: 25, Script: func(s *Driver) { s.useUnreliableNetwork(); kvManyPartitions(s, true) },
-		Description: "all of it together"},
+		Description: "all of these together"},
 	{Name: "exactly-once", Nodes: 3, Script: exactlyOnce,
-		Description: "the leader dies when it knows of the commit and nobody else does; the client's member asks again: the write is there once, the client sees success"},
+		Description: "the leader is killed when it alone knows of the commit; the client's member retries: the write takes effect once, the client gets its reply"},
 	{Name: "exactly-once-answer-lost", Nodes: 3, Script: exactlyOnceAnswerLost,
-		Description: "what a member forwards arrives twice, and the news of the commit never: the write is there once, the client sees success"},
+		Description: "forwarded messages arrive twice, and the commit notice never: the write takes effect once, the client gets its reply"},
 }
 
 func kvOnePartition(s *Driver) {
@@ -46,11 +46,11 @@ func kvOnePartition(s *Driver) {
 	}
 }
 
-// partings is how often a cluster is parted.
+// partitionRounds is how often the cluster is partitioned.
 const partitionRounds = 6
 
-// served lets time go by, and tells for how much of it a leader reached a majority that followed
-// it.
+// servedTime runs the world, and returns for how much of that time a leader reached a majority that
+// followed it.
 func (s *Driver) servedTime(d time.Duration) (served time.Duration) {
 	for until := s.Now() + d; s.Now() < until; {
 		before, leads := s.Now(), s.reachableLeader() != nil
@@ -63,7 +63,7 @@ func (s *Driver) servedTime(d time.Duration) (served time.Duration) {
 	return served
 }
 
-// reigning is who leads and is followed by a majority that it reaches.
+// reachableLeader returns a leader that reaches a majority that follows it; nil: there is none.
 func (s *Driver) reachableLeader() *world.Member {
 	for _, m := range s.Members {
 		reached := 0
@@ -79,15 +79,15 @@ func (s *Driver) reachableLeader() *world.Member {
 	return nil
 }
 
-// kvManyPartitions counts answers for as long as there is service. Often there is none for a while:
-// a parting lasts no longer than an election timeout, and on the network that loses a tenth, the
-// leaderless majority of three needs four pairs of messages all to arrive, which they do in 43 of
-// 100 tries, with 50 to 200 ms between two (seed 344 of the unreliable one has no service at all
-// before its end). A leader that takes a few hundred bytes at a time answers the least: then a
-// command that was sent twice and refused is not said again before an election timeout has passed,
-// lest handles press an overloaded leader. The lowest rates of 3,000 seeds were 30 a second of
-// service, and 15 where messages are lost; of 600 with restarts 33 and 9. The medians are 49 and
-// 32.
+// kvManyPartitions requires a number of answers for the time in which there is service. Often there
+// is none for a while. A partition lasts no longer than an election timeout. On the network that
+// loses a tenth, a majority of three without a leader needs four pairs of messages all to arrive,
+// which happens in 43 of 100 tries, with 50 to 200 ms between two (seed 344 of the unreliable
+// scenario has no service before its end). A leader that accepts a few hundred bytes at a time
+// answers the least: a command that was sent twice and refused is not retried before an election
+// timeout has passed, so that sessions do not press an overloaded leader. The lowest rates of 3,000
+// seeds were 30 answers per second of service, and 15 where messages are lost; of 600 seeds with
+// restarts 33 and 9. The medians are 49 and 32.
 func kvManyPartitions(s *Driver, restarts bool) {
 	rate := 20.0
 	if s.Conditions.LossRate > 0 {
@@ -124,17 +124,17 @@ func kvManyPartitions(s *Driver, restarts bool) {
 		}
 	}
 	s.Heal()
-	s.within(10*world.ElectionTimeout, "all is well again, and nobody waits", s.Converged)
+	s.within(10*world.ElectionTimeout, "the cluster converges, and no call is pending", s.Converged)
 	answered := 0
 	for op := range history.NumOps {
 		answered += s.Counts.Operations[op][history.Answered]
 	}
 	if want := int(rate * served.Seconds()); answered < want {
-		s.fail("%d operations were answered, %d were to be in %v of service", answered, want, served)
+		s.fail("%d operations were answered, %d were expected in %v of service", answered, want, served)
 	}
 }
 
-// tells narrows to messages that tell of a commit index above one.
+// carriesCommit matches messages with a commit index above the given one.
 func carriesCommit(commit uint64) func(proto.Message) bool {
 	return func(m proto.Message) bool {
 		c, ok := m.(interface{ GetCommit() uint64 })
@@ -149,14 +149,14 @@ func exactlyOnce(s *Driver) {
 	s.DropRule(leader, nil, "Heartbeat", "AppendEntries").Where(carriesCommit(leader.View.Commit))
 	leader.EndRunAt("machine", "Committed", 1, s.beforeOrAfter(), func() { s.powerCut(leader) })
 	o := s.begin(asked, history.Append, 7, "", "once.")
-	s.within(world.ElectionTimeout, "the leader dies", func() bool { return !leader.Up() })
+	s.within(world.ElectionTimeout, "the leader stops", func() bool { return !leader.Up() })
 	if s.Checker.Committed() == committed || asked.View.Commit > uint64(committed) || other.View.Commit > uint64(committed) {
-		s.fail("it did not die between its commit and the news of it:%s", s.DescribeMembers())
+		s.fail("it did not stop between its commit and the notice of it:%s", s.DescribeMembers())
 	}
 	s.awaitAnswered([]*history.Operation{o}, 5*world.ElectionTimeout)
 	s.expect(asked, history.GetIndex, 7, "once.")
 	s.restart(leader)
-	s.within(5*world.ElectionTimeout, "all are well", s.Converged)
+	s.within(5*world.ElectionTimeout, "the cluster converges", s.Converged)
 	for _, m := range s.Members {
 		s.expect(m, history.GetLocal, 7, "once.")
 	}
@@ -169,19 +169,19 @@ func (s *Driver) beforeOrAfter() world.CrashTiming {
 	return world.CrashBefore
 }
 
-// exactlyOnceAnswerLost: the handle must ask again because it hears nothing, and the leader gets
-// the same command over and over.
+// exactlyOnceAnswerLost: the session must retry because it receives nothing, and the leader
+// receives the same command several times.
 func exactlyOnceAnswerLost(s *Driver) {
 	leader := s.awaitSessions()
 	asked := s.others(leader)[0]
 	forwarded := s.ObserveRule(asked, leader, nil, "ForwardedProposals")
 	news := s.DropRule(leader, asked, "Heartbeat", "AppendEntries").Where(carriesCommit(leader.View.Commit))
-	s.overrideRandom(longestTimeouts, asked) // it hears of no leader either, meanwhile
+	s.overrideRandom(longestTimeouts, asked) // it has no contact to a leader either, meanwhile
 	s.awaitHeartbeat(leader)
 	s.Conditions.DuplicateRate = 0.5
 	o := s.begin(asked, history.Append, 7, "", "once.")
 	s.within(5*world.ElectionTimeout, "it is committed", func() bool { return s.effectIndex(o.Number) != 0 })
-	s.within(5*world.ElectionTimeout, "it is asked for again", func() bool { return forwarded.Count > 1 })
+	s.within(5*world.ElectionTimeout, "it is retried", func() bool { return forwarded.Count > 1 })
 	s.advance(2 * world.HeartbeatInterval)
 	news.End()
 	s.overrideRandom(nil, asked)
@@ -193,7 +193,7 @@ func exactlyOnceAnswerLost(s *Driver) {
 		}
 	}
 	if times < 2 {
-		s.fail("the command stands in the log %d times: nothing was asked for twice", times)
+		s.fail("the command is in the log %d times: it was not retried", times)
 	}
 	for _, m := range s.Members {
 		s.expect(m, history.GetIndex, 7, "once.")

@@ -6,15 +6,15 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// What is said only when the disk has it, and leaders whose disk fails them.
+// Messages that leave only when the disk has what they state, and leaders whose disk fails.
 
 var invariantScenarios = []Scenario{
 	{Name: "single-voter-sync", Nodes: 1, Errata: []int{10}, Script: singleVoterSync,
-		Description: "a cluster of one loses power before its syncs: nothing that they were to cover was acknowledged, or known for committed"},
+		Description: "a single voter loses power before its syncs: nothing that they were to cover was acknowledged, or taken for committed"},
 	{Name: "term-before-entries", Nodes: 3, Errata: []int{3}, Script: termBeforeEntries,
 		Description: "the power fails at any write or sync of a member that votes and appends in new terms: no disk has an entry of a term above its own"},
 	{Name: "stalled-leader", Nodes: 3, Errata: []int{9}, Script: stalledLeader,
-		Description: "the leader's disk stands still, its network does not: another leads within three timeouts, with load or without"},
+		Description: "the leader's disk stalls, its network does not: another leads within three timeouts, with load or without"},
 }
 
 func singleVoterSync(s *Driver) {
@@ -48,7 +48,7 @@ func singleVoterSync(s *Driver) {
 	}
 }
 
-// termBeforeEntries: leadership goes round, so that a member takes up terms, votes, and appends all
+// termBeforeEntries: leadership moves around, so that a member starts terms, votes and appends all
 // the time; at some operation of its disk the power fails.
 func termBeforeEntries(s *Driver) {
 	for range 3 {
@@ -76,7 +76,7 @@ func termBeforeEntries(s *Driver) {
 		if said, term := s.Checker.VotedTerm(m.ID()), f.HardState.GetTerm(); term < f.term(f.LastIndex) || term < said {
 			s.fail("the disk of member %d has term %d, entries of term %d, and it has voted in term %d", m.ID(), term, f.term(f.LastIndex), said)
 		}
-		s.within(10*world.ElectionTimeout, "it is back", func() bool { return m.Up() && m.View.Incarnation > 0 })
+		s.within(10*world.ElectionTimeout, "it has recovered", func() bool { return m.Up() && m.View.Incarnation > 0 })
 	}
 }
 

@@ -8,18 +8,18 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// Who may be voted for, by its log; and who votes.
+// Which candidates can win, by their log; and who votes.
 
 var voteScenarios = []Scenario{
 	{Name: "election-restriction", Nodes: 3, Errata: []int{18}, Setup: electionRestrictionSetup, Script: electionRestriction,
-		Description: "a candidate whose log is older, by term or by length, gets no vote, and does not hold up the one with the complete log"},
+		Description: "a candidate whose log is older, by term or by length, gets no vote, and does not delay the one with the complete log"},
 	{Name: "learner-votes", Nodes: 3, Errata: []int{23}, Setup: learnerVotesSetup, Script: learnerVotes,
-		Description: "a learner that has not heard that it was made a voter campaigns in no case, and votes when asked"},
+		Description: "a learner that does not know yet that it is a voter never campaigns, and votes when requested"},
 	{Name: "unknown-candidate", Nodes: 3, Errata: []int{23}, Setup: unknownCandidateSetup, Script: unknownCandidate,
-		Description: "a voter gives its vote to a candidate that is not in the newest configuration it knows"},
+		Description: "a voter votes for a candidate that is not in the newest configuration it knows"},
 }
 
-// restrictions are pairs of logs: one that is complete, and one that must not win, though it may be
+// restrictionLogs are pairs of logs: a complete one, and one that must not win, though it may be
 // the longer.
 var restrictionLogs = [][2][]uint64{
 	{{1, 1, 1, 3}, {1, 1, 1, 2, 2, 2}},
@@ -27,7 +27,7 @@ var restrictionLogs = [][2][]uint64{
 	{{1, 1, 2, 4}, {1, 1}},
 }
 
-// electionRestrictionSetup: of three members one is away. The one that lacks something campaigns
+// electionRestrictionSetup: of three members one is down. The one that lacks something campaigns
 // before the other.
 func electionRestrictionSetup(w *world.World) {
 	logs := restrictionLogs[w.Random.IntN(len(restrictionLogs))]
@@ -47,7 +47,7 @@ func electionRestriction(s *Driver) {
 	refused := s.countVoteRefusals(winner, loser)
 	s.within(world.ElectionTimeout, "its pre-vote is refused", func() bool { return refused.Count > 0 })
 
-	// Told to campaign at once it asks in earnest, in a term that is taken up.
+	// Asked to campaign at once it requests real votes, in a term that the others adopt.
 	refused.End()
 	earnest := s.countVoteRefusals(winner, loser).Where(func(m proto.Message) bool { return world.RealVote(m) && !m.(*messages.VoteResponse).Granted })
 	loser.Post(actors.NodePath, &messages.TimeoutNow{Term: loser.View.Term, Leader: winner.ID()})
@@ -62,7 +62,7 @@ func electionRestriction(s *Driver) {
 	}
 }
 
-// countVoteRefusals counts votes that a member refuses another. A grant ends the script.
+// countVoteRefusals counts the votes that a member refuses to another. A grant ends the script.
 func (s *Driver) countVoteRefusals(of, to *world.Member) *world.Rule {
 	return s.ObserveRule(of, to, func(_, _ *world.Member, m proto.Message) {
 		if m.(*messages.VoteResponse).Granted {
@@ -71,8 +71,8 @@ func (s *Driver) countVoteRefusals(of, to *world.Member) *world.Rule {
 	}, "VoteResponse")
 }
 
-// learnerVotesSetup: member 3 is a learner by the first configuration. That it is a voter stands in
-// the log of member 1 only, which can win by its vote only: 2 is away.
+// learnerVotesSetup: member 3 is a learner by the first configuration. Only the log of member 1
+// says that it is a voter, and member 1 needs its vote to win: 2 is down.
 func learnerVotesSetup(w *world.World) {
 	w.SetInitialConfiguration(3, 1, proto.CloneOf(w.Bootstrap))
 	w.Bootstrap.Members[2].Learner = true
@@ -93,15 +93,15 @@ func learnerVotes(s *Driver) {
 		return world.RealVote(m) && m.(*messages.VoteResponse).Granted && learner.View.Learner
 	})
 	candidate.Boot()
-	s.within(5*world.ElectionTimeout, "who knows it for a voter leads", func() bool { return s.majorityLeader() == candidate })
+	s.within(5*world.ElectionTimeout, "the member that knows it as a voter leads", func() bool { return s.majorityLeader() == candidate })
 	if votes.Count == 0 {
-		s.fail("it was not the learner that voted")
+		s.fail("the vote was not the learner's")
 	}
 	s.within(world.HeartbeatInterval, "it learns that it is a voter", func() bool { return !learner.View.Learner })
 }
 
-// unknownCandidateSetup: the first configuration is 2 and 3. That 1 is a member too stands in its
-// own log only.
+// unknownCandidateSetup: the first configuration is 2 and 3. Only the log of member 1 says that 1
+// is a member too.
 func unknownCandidateSetup(w *world.World) {
 	w.SetInitialConfiguration(3, 1, proto.CloneOf(w.Bootstrap))
 	w.Bootstrap.Members = w.Bootstrap.Members[1:]

@@ -10,20 +10,20 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// Members 1 and 3 of three keep their state machines on disk, member 2 in memory.
+// Members 1 and 3 of three have on-disk state machines, member 2 one in memory.
 var machineDiskScenarios = []Scenario{
 	{Name: "machine-disk-full", Nodes: 3, Errata: []int{8, 11}, Script: machineDiskFull,
-		Description: "a state machine on disk has no space: its node stops and says so, the others go on, and it is back when there is room"},
+		Description: "an on-disk state machine has no space: its node stops and reports it, the others continue, and it recovers when there is space"},
 	{Name: "machine-write-fails", Nodes: 3, Errata: []int{11}, Script: machineWriteFails,
-		Description: "a state machine on disk cannot store a batch, or does and says it could not, or had lost earlier ones: each command takes effect once"},
+		Description: "an on-disk state machine cannot store a batch, or stores it and reports a failure, or lost earlier batches: each command takes effect once"},
 	{Name: "machine-state-lost", Nodes: 3, Errata: []int{11}, Script: machineStateLost,
-		Description: "what state machines had on disk is gone, in part or as a whole, of one member or of all: the log brings it back, answers included"},
+		Description: "on-disk state machines lose some or all of their data, of one member or of all: the log restores it, cached replies included"},
 	{Name: "machine-state-corrupt", Nodes: 3, Errata: []int{11}, Script: machineStateCorrupt,
-		Description: "a state machine finds its files damaged: the node does not start and says what to do; with the files moved away the log brings all back"},
+		Description: "a state machine finds its files damaged: the node does not start and says what to do; after the files are moved away the log restores all"},
 }
 
-// keeper chooses a member whose state machine is on disk, the leader where it is one and the seed
-// says so.
+// diskMachineMember chooses a member with an on-disk state machine, the leader if it has one and
+// the seed says so.
 func (s *Driver) diskMachineMember(leader *world.Member) *world.Member {
 	if leader.MachineDisk != nil && s.Chance(0.5) {
 		return leader
@@ -36,8 +36,8 @@ func (s *Driver) diskMachineMember(leader *world.Member) *world.Member {
 	return leader
 }
 
-// checkStateFaultStop checks what a node says whose state machine failed: what could not be done,
-// and what to do.
+// checkStateFaultStop checks the error of a node whose state machine failed: what could not be
+// done, and what to do.
 func (s *Driver) checkStateFaultStop(m *world.Member, cause error, words ...string) {
 	var application *actors.ApplicationError
 	if !errors.As(m.StopError, &application) || !errors.Is(m.StopError, cause) {
@@ -45,7 +45,7 @@ func (s *Driver) checkStateFaultStop(m *world.Member, cause error, words ...stri
 	}
 	for _, w := range append(words, "/data/kv/") {
 		if !strings.Contains(m.StopError.Error(), w) {
-			s.fail("member %d stops without a word of %q: %v", m.ID(), w, m.StopError)
+			s.fail("member %d stops without mentioning %q: %v", m.ID(), w, m.StopError)
 		}
 	}
 }
@@ -75,13 +75,13 @@ func machineWriteFails(s *Driver) {
 	for range 3 {
 		failed := s.Counts.Stops[world.StopStorage]
 		victim.MachineDisk.FailCountdown = 1 + s.Random.IntN(3)
-		for s.Counts.Stops[world.StopStorage] == failed { // whose word it is decides who has to find out what came of it
+		for s.Counts.Stops[world.StopStorage] == failed { // a new leader commits entries, so that other members store batches
 			all = append(all, s.submitPadded(s.Members[s.Random.IntN(3)], 0))
 			s.advance(world.HeartbeatInterval)
 			s.within(20*world.ElectionTimeout, "a leader", func() bool { return s.majorityLeader() != nil })
 		}
 		s.checkStateFaultStop(victim, syscall.EIO, "check")
-		s.within(20*world.ElectionTimeout, "all are well", s.Converged)
+		s.within(20*world.ElectionTimeout, "the cluster converges", s.Converged)
 	}
 	all = append(all, s.commitWrite())
 	s.awaitApplied(20*world.ElectionTimeout, all[len(all)-1], s.Members...)
@@ -110,7 +110,7 @@ func machineStateLost(s *Driver) {
 	all = append(all, s.commitWrite())
 	s.awaitApplied(20*world.ElectionTimeout, all[6], s.Members...)
 	s.checkOnDisks(all, s.Members...)
-	s.within(10*world.ElectionTimeout, "all are well", s.Converged)
+	s.within(10*world.ElectionTimeout, "the cluster converges", s.Converged)
 	s.CompareMachines()
 }
 
@@ -126,9 +126,9 @@ func machineStateCorrupt(s *Driver) {
 	all = append(all, s.commitWrite())
 	s.awaitApplied(20*world.ElectionTimeout, all[2], s.Members...)
 	s.checkOnDisks(all, s.Members...)
-	s.within(10*world.ElectionTimeout, "all are well", s.Converged)
+	s.within(10*world.ElectionTimeout, "the cluster converges", s.Converged)
 	s.CompareMachines()
 	if s.Counts.StatesLost != 1 {
-		s.fail("%d state machines began anew", s.Counts.StatesLost)
+		s.fail("%d state machines started empty", s.Counts.StatesLost)
 	}
 }

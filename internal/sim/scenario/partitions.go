@@ -11,29 +11,29 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// Leaders whom the network, or their disk, leaves alone.
+// Leaders without contact to a majority, because of the network or of their disk.
 
 var partitionScenarios = []Scenario{
 	{Name: "check-quorum", Nodes: 5, Errata: []int{19}, Script: checkQuorum,
-		Description: "a leader that sends and hears nothing steps down within two timeouts; who waits for a read is refused at once"},
+		Description: "an isolated leader steps down within two timeouts; pending reads are refused at once"},
 	{Name: "asymmetric-leader", Nodes: 5, Errata: []int{19}, Script: asymmetricLeader,
-		Description: "a leader that hears and is not heard is replaced, and never acknowledges anything again"},
+		Description: "a leader that receives and cannot send is replaced, and never acknowledges anything again"},
 	{Name: "bridge-partition", Nodes: 5, Errata: []int{19}, Script: bridgePartition,
-		Description: "two halves joined only through one member: a leader at an end leads on, its successor is found soon, and both commit"},
-	{Name: "deaf-to-the-leader", Nodes: 5, Errata: []int{15, 19}, Script: cutFromTheLeader,
-		Description: "a follower hears all but the leader, and is heard by all: leader and term stay"},
+		Description: "two halves connected only through one member: a leader at an end stays, its successor is found soon, and both commit"},
+	{Name: "cut-from-the-leader", Nodes: 5, Errata: []int{15, 19}, Script: cutFromTheLeader,
+		Description: "a follower receives from all but the leader, and all receive from it: leader and term stay"},
 	{Name: "old-pre-votes", Nodes: 5, Errata: []int{16}, Script: oldPreVotes,
 		Description: "pre-votes of one campaign do not count in a later one: two and two of five disturb no leader"},
 	{Name: "stale-leader-returns", Nodes: 5, Script: staleLeaderReturns,
-		Description: "a cut leader took entries, others commit without it: at its return its entries are replaced, and its callers were told nothing false"},
-	{Name: "stale-leader-dies", Nodes: 5, Script: staleLeaderKilled,
-		Description: "a cut leader took entries and dies: at its return they are replaced, and none of them ever takes effect"},
+		Description: "an isolated leader appends entries, others commit without it: when it returns its entries are replaced, and its callers got no wrong reply"},
+	{Name: "stale-leader-killed", Nodes: 5, Script: staleLeaderKilled,
+		Description: "an isolated leader appends entries and is killed: when it returns they are replaced, and none of them ever takes effect"},
 	{Name: "short-break", Nodes: 3, Script: shortBreak,
-		Description: "a follower's connection to the leader breaks under what it forwards and is back at once: nobody campaigns, and its clients wait for no timeout"},
+		Description: "a follower's connection to the leader breaks while it forwards and is back at once: no election, and its clients wait for no timeout"},
 }
 
-// shortBreak: the handle's patience is an election timeout. It is for a leader that says nothing,
-// not for a connection that was lost with what was on it and is back.
+// shortBreak: the session retries after an election timeout. That is for a leader that sends
+// nothing, and not for a connection that broke with messages on it and is back.
 func shortBreak(s *Driver) {
 	leader := s.awaitSessions()
 	f := s.others(leader)[s.Random.IntN(2)]
@@ -44,7 +44,7 @@ func shortBreak(s *Driver) {
 	s.within(world.HeartbeatInterval/10, "they are forwarded", func() bool { return forwarded.Count > 0 })
 	s.SetCut(f, leader, true)
 	s.SetCut(leader, f, true)
-	s.After(8*time.Millisecond, func() { // both ends have been told by then
+	s.After(8*time.Millisecond, func() { // both ends have the report by then
 		s.SetCut(f, leader, false)
 		s.SetCut(leader, f, false)
 	})
@@ -60,7 +60,7 @@ func checkQuorum(s *Driver) {
 	leader := s.majorityLeader()
 	s.writeAndWait(leader, 1)
 	s.cutInbound(leader, true)
-	s.advance(world.HeartbeatInterval) // what was on its way
+	s.advance(world.HeartbeatInterval) // for messages under way
 	reads := []*readRequest{s.requestRead(leader), s.requestRead(leader)}
 	s.within(2*world.ElectionTimeout, "it steps down", func() bool {
 		for _, a := range reads {
@@ -75,7 +75,7 @@ func checkQuorum(s *Driver) {
 	s.within(world.HeartbeatInterval/10, "a new read is refused", func() bool { return late.refused != 0 })
 	s.awaitNewLeader(leader, 5*world.ElectionTimeout)
 	if late.responses+reads[0].responses+reads[1].responses > 0 {
-		s.fail("a read was answered although nobody was heard")
+		s.fail("a read was answered although the leader received nothing")
 	}
 }
 
@@ -84,7 +84,7 @@ func asymmetricLeader(s *Driver) {
 	old := s.majorityLeader()
 	s.writeAndWait(old, 1)
 	s.cutOutbound(old, true)
-	s.advance(world.HeartbeatInterval / 2) // what it had said before is answered
+	s.advance(world.HeartbeatInterval / 2) // requests that it had received before are answered
 	writes := s.submitWrites(old, 3)
 	read := s.requestRead(old)
 	leader := s.awaitNewLeader(old, 5*world.ElectionTimeout)
@@ -92,11 +92,11 @@ func asymmetricLeader(s *Driver) {
 	s.within(world.ElectionTimeout, "the former one knows", func() bool { return old.View.Role != "leader" && old.View.Term == leader.View.Term })
 	s.staysLeader(leader, 5*world.ElectionTimeout)
 	if countOutcome(history.Pending, writes) != 3 || read.responses > 0 {
-		s.fail("nobody hears member %d, and yet %d writes and %d reads were answered", old.ID(), countOutcome(history.Answered, writes), read.responses)
+		s.fail("no member receives from member %d, and yet %d writes and %d reads were answered", old.ID(), countOutcome(history.Answered, writes), read.responses)
 	}
 }
 
-// makeLeader has one of some members lead; who leads now hands over if need be.
+// makeLeader makes one of some members lead, by a transfer if need be.
 func (s *Driver) makeLeader(some ...*world.Member) *world.Member {
 	leader := s.majorityLeader()
 	if slices.Contains(some, leader) {
@@ -108,8 +108,8 @@ func (s *Driver) makeLeader(some ...*world.Member) *world.Member {
 	return target
 }
 
-// bridgePartition: 1, 2 – 3 – 4, 5, and the leader at an end. The other end hears nobody but itself
-// and the bridge; its log is complete. It must not take the bridge along, now and then, for ever.
+// bridgePartition: 1, 2 – 3 – 4, 5, and the leader at an end. The other end is connected only to
+// itself and the bridge; its log is complete. It must not win over the bridge again and again.
 func bridgePartition(s *Driver) {
 	left, bridge, right := s.Members[:2], s.Members[2], s.Members[3:]
 	s.Conditions.HidesCuts = s.Chance(0.5)
@@ -132,8 +132,8 @@ func bridgePartition(s *Driver) {
 	}
 }
 
-// cutFromTheLeader is the partition that kept a cluster without service for hours elsewhere: one
-// member lacks one direction of one connection.
+// cutFromTheLeader is the partition that kept a cluster of another system without service for
+// hours: one member lacks one direction of one connection.
 func cutFromTheLeader(s *Driver) {
 	leader := s.majorityLeader()
 	away := s.others(leader)[s.Random.IntN(4)]
@@ -142,12 +142,12 @@ func cutFromTheLeader(s *Driver) {
 	s.staysLeader(leader, 10*world.ElectionTimeout)
 	s.writeAndWait(leader, 3)
 	if away.View.Term != leader.View.Term {
-		s.fail("the member that does not hear the leader is in term %d, the leader in %d", away.View.Term, leader.View.Term)
+		s.fail("the member without contact to the leader is in term %d, the leader in %d", away.View.Term, leader.View.Term)
 	}
 }
 
-// oldPreVotes: a member gets a pre-vote of one other, and later, when the first hears the leader
-// again, of a second. Each time it had two of five, never three.
+// oldPreVotes: a member gets a pre-vote of one other, and later, when the first is in contact with
+// the leader again, of a second. Each time it had two of five, never three.
 func oldPreVotes(s *Driver) {
 	leader := s.majorityLeader()
 	s.staysLeader(leader, world.ElectionTimeout) // nothing more is written: all logs are equal
@@ -165,14 +165,13 @@ func oldPreVotes(s *Driver) {
 		s.staysLeader(leader, world.ElectionTimeout/2)
 		s.cutBetween([]*world.Member{asks}, []*world.Member{friend}, true)
 		s.cutBetween([]*world.Member{friend}, s.membersExcept([]*world.Member{asks, friend}), false)
-		s.within(2*world.ElectionTimeout, "its friend hears the leader again", func() bool { return friend.View.LeaderID == leader.ID() })
+		s.within(2*world.ElectionTimeout, "the granting member is in contact with the leader again", func() bool { return friend.View.LeaderID == leader.ID() })
 	}
 	s.isolate(asks, false)
 	s.staysLeader(leader, 3*world.ElectionTimeout)
 }
 
-// isolateWithEntries is a leader of five that is cut off with three writes, at the indexes from the
-// first on.
+// isolateWithEntries isolates a leader of five with three writes, at the indexes from first on.
 func isolateWithEntries(s *Driver) (former *world.Member, first uint64, writes []*history.Operation) {
 	former = s.majorityLeader()
 	s.writeAndWait(former, 1)
@@ -183,12 +182,12 @@ func isolateWithEntries(s *Driver) (former *world.Member, first uint64, writes [
 	return former, first, writes
 }
 
-// replaced has the entries of a former leader, from index first on, stand in no log.
+// checkReplaced checks that the entries of a former leader, from index first on, are in no log.
 func (s *Driver) checkReplaced(former *world.Member, term, first uint64) {
 	for _, m := range s.Members {
 		for i := first; i < first+3; i++ {
 			if s.termInLog(m, i) == term {
-				s.fail("entry %d of term %d of the former leader %d stands in the log of %d", i, term, former.ID(), m.ID())
+				s.fail("entry %d of term %d of the former leader %d is in the log of %d", i, term, former.ID(), m.ID())
 			}
 		}
 	}
@@ -201,7 +200,7 @@ func staleLeaderReturns(s *Driver) {
 	s.writeAndWait(leader, 4)
 	s.advance(3 * world.ElectionTimeout)
 	if countOutcome(history.Pending, writes) != 3 || former.View.Commit >= first {
-		s.fail("member %d is cut off and tells its callers that %d of 3 writes took effect", former.ID(), countOutcome(history.Answered, writes))
+		s.fail("member %d is isolated and answers %d of 3 writes", former.ID(), countOutcome(history.Answered, writes))
 	}
 	s.isolate(former, false)
 	s.within(2*world.ElectionTimeout, "the former one follows, with the leader's log", func() bool {
@@ -209,7 +208,8 @@ func staleLeaderReturns(s *Driver) {
 	})
 	s.staysLeader(leader, 2*world.ElectionTimeout)
 	s.checkReplaced(former, term, first)
-	// Its program says them again: each takes effect once, by the new leader (the ghost sees to once).
+	// Its session retries them: each takes effect once, by the new leader (the checker checks that it
+	// is once).
 	s.awaitAnswered(writes, world.ElectionTimeout)
 }
 
@@ -218,7 +218,7 @@ func staleLeaderKilled(s *Driver) {
 	term := former.View.Term
 	s.powerCut(former)
 	if countOutcome(history.Unknown, writes) != 3 {
-		s.fail("the process died, and its callers know what became of their writes")
+		s.fail("the process was killed, and yet its callers know the outcome of their writes")
 	}
 	leader := s.awaitNewLeader(former, 5*world.ElectionTimeout)
 	s.writeAndWait(leader, 4)

@@ -11,31 +11,31 @@ import (
 
 var persistenceScenarios = []Scenario{
 	{Name: "persist-all", Nodes: 3, Errata: []int{14}, Script: persistAll,
-		Description: "all members, then the leader, then a follower lose power and return: it goes on each time, nothing acknowledged is lost"},
+		Description: "all members, then the leader, then a follower lose power and restart: service continues each time, no acknowledged write is lost"},
 	{Name: "persist-leader", Nodes: 3, Errata: []int{14}, Script: persistLeader,
-		Description: "what a leader and one follower committed survives the death of both, with a third that had missed it"},
+		Description: "what a leader and one follower committed survives their restart together with a third that had missed it"},
 	{Name: "persist-pairs", Nodes: 5, Errata: []int{14}, Script: persistPairs,
-		Description: "five times, pairs are cut off, lose power and return in turn: nothing acknowledged is lost"},
+		Description: "five times, pairs are isolated, lose power and restart in turn: no acknowledged write is lost"},
 	{Name: "fsync-order", Nodes: 3, Errata: []int{6, 13}, Script: fsyncOrder,
-		Description: "at each vote, acknowledgement and answer to a client, a power cut would leave a disk that keeps it, names included"},
+		Description: "at each vote, acknowledgement and reply to a client, a power cut would leave a disk that has it, names included"},
 }
 
-// loses ends lives as power cuts do: what was not synced is lost, kept or torn.
+// powerCuts cuts the power of members: what was not synced is lost, kept or torn.
 func (s *Driver) powerCuts(all ...*world.Member) {
 	for _, m := range all {
 		s.powerCut(m)
 	}
 }
 
-// brings boots who is away.
+// startAll starts the members that are down.
 func (s *Driver) startAll(all ...*world.Member) {
 	for _, m := range all {
 		s.restart(m)
 	}
 }
 
-// keeps checks that what was acknowledged stands in the logs on the disks of members, where it was
-// said to.
+// checkOnDisks checks that answered writes are in the logs on the disks of members, at the indexes
+// of their replies.
 func (s *Driver) checkOnDisks(all []*history.Operation, members ...*world.Member) {
 	for _, m := range members {
 		log := s.commandsOnDisk(m)
@@ -47,9 +47,9 @@ func (s *Driver) checkOnDisks(all []*history.Operation, members ...*world.Member
 	}
 }
 
-// commits has whoever leads write once, and waits for the answer.
+// commitWrite writes once at the present leader, and waits for the answer.
 func (s *Driver) commitWrite() *history.Operation {
-	s.within(10*world.ElectionTimeout, "a leader with a program that can write", func() bool { l := s.majorityLeader(); return l != nil && l.Embedder.Registered })
+	s.within(10*world.ElectionTimeout, "a leader whose session is registered", func() bool { l := s.majorityLeader(); return l != nil && l.Embedder.Registered })
 	return s.await(s.submitPadded(s.majorityLeader(), 0))
 }
 
@@ -118,8 +118,8 @@ func persistPairs(s *Driver) {
 	s.checkOnDisks(append(all, last), s.Members...)
 }
 
-// fsyncOrder looks, at each promise, at the disk that a power cut at this very moment would leave
-// if nothing had reached it by itself.
+// fsyncOrder reads, at each vote and acknowledgement, the disk that a power cut at that moment
+// would leave if nothing had reached it by itself.
 func fsyncOrder(s *Driver) {
 	votes, acknowledgements := 0, 0
 	s.ObserveRule(nil, nil, func(from, to *world.Member, m proto.Message) {
@@ -149,14 +149,14 @@ func fsyncOrder(s *Driver) {
 		leader.PowerCut(vfs.LoseUnsynced)
 		s.awaitSuccessor(5*world.ElectionTimeout, leader)
 		s.startAll(leader)
-		s.within(5*world.ElectionTimeout, "it is back", func() bool { return leader.View.Role == "follower" && leader.View.LeaderID != 0 })
+		s.within(5*world.ElectionTimeout, "it has recovered", func() bool { return leader.View.Role == "follower" && leader.View.LeaderID != 0 })
 	}
 	if votes < 4 || acknowledgements < 10 {
-		s.fail("only %d votes and %d acknowledgements were looked at", votes, acknowledgements)
+		s.fail("only %d votes and %d acknowledgements were checked", votes, acknowledgements)
 	}
 }
 
-// afterPowerCut is what a member's disk would hold.
+// afterPowerCut returns what a member's disk would hold.
 func (s *Driver) afterPowerCut(m *world.Member) *recoveredLog {
 	f, err := recoverCopy(m, vfs.LoseUnsynced)
 	if err != nil {
@@ -171,7 +171,7 @@ func (s *Driver) checkVoteOnDisk(voter *world.Member, term, candidate uint64) {
 	}
 }
 
-// checkAckOnDisk: the entry, and the term without which it must not be spoken of (E13).
+// checkAckOnDisk checks the entry, and the term without which it must not be acknowledged (E13).
 func (s *Driver) checkAckOnDisk(from, leader *world.Member, m *messages.AppendResponse) {
 	f := s.afterPowerCut(from)
 	if f.LastIndex < m.Index || f.HardState.Term < m.Term {
@@ -183,10 +183,10 @@ func (s *Driver) checkAckOnDisk(from, leader *world.Member, m *messages.AppendRe
 	}
 }
 
-// checkAnsweredOnDisks writes, and looks at the moment of the answer whether a majority would keep
-// it.
+// checkAnsweredOnDisks writes, and checks at the moment of the reply whether a majority would keep
+// the entry.
 func (s *Driver) checkAnsweredOnDisks() {
-	s.within(10*world.ElectionTimeout, "a leader with a program that can write", func() bool { l := s.majorityLeader(); return l != nil && l.Embedder.Registered })
+	s.within(10*world.ElectionTimeout, "a leader whose session is registered", func() bool { l := s.majorityLeader(); return l != nil && l.Embedder.Registered })
 	s.ScriptWrites++
 	c := history.Command{Kind: history.Append, Key: history.FirstScriptKey + s.ScriptWrites/world.MaxKeyUses, Value: "x"}
 	o := s.History.Begin(history.ScriptClient, s.majorityLeader(), c, func(o *history.Operation) {
@@ -197,7 +197,7 @@ func (s *Driver) checkAnsweredOnDisks() {
 			}
 		}
 		if o.Outcome == history.Answered && keep <= s.Size/2 {
-			s.fail("a client is told of index %d; of %d disks %d have it", o.Index, s.Size, keep)
+			s.fail("a client gets a reply for index %d; of %d disks %d have it", o.Index, s.Size, keep)
 		}
 	})
 	s.await(o)

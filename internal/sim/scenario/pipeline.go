@@ -10,13 +10,13 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// What a leader makes of answers that come late, twice or not at all.
+// What a leader does with responses that come late, twice or not at all.
 
 var pipelineScenarios = []Scenario{
 	{Name: "stale-answers", Nodes: 3, Errata: []int{42, 43}, Script: staleAnswers,
-		Description: "all that followers ever answered is heard again, the latest first: nothing is sent because of it, nothing counts that should not"},
+		Description: "all responses that followers ever sent arrive again, the latest first: nothing is sent because of them, nothing counts that should not"},
 	{Name: "pipeline-stall", Nodes: 3, Errata: []int{43}, Script: pipelineStall,
-		Description: "a follower stands still, or some of what it is sent gets lost, in the middle of the stream: it has all soon, and the stream is as fast as before"},
+		Description: "a follower is paused, or some of its messages are lost, in the middle of the stream: it soon has all, and the stream is as fast as before"},
 }
 
 func staleAnswers(s *Driver) {
@@ -32,7 +32,7 @@ func staleAnswers(s *Driver) {
 			said = append(said, answer{from, proto.Clone(m)})
 		}
 	}, "AppendResponse")
-	// Answers of two terms, and refusals: the next leader has to find out how far behind one of the
+	// Responses of two terms, and refusals: the next leader has to find out how far behind one of the
 	// others is.
 	s.isolate(f, true)
 	s.writeAndWait(former, 5)
@@ -51,7 +51,7 @@ func staleAnswers(s *Driver) {
 		}
 	}
 	if refusals == 0 {
-		s.fail("nothing was refused: the story lacks half of its answers")
+		s.fail("nothing was refused: the scenario lacks half of its responses")
 	}
 	sent := s.ObserveRule(next, nil, nil, "AppendEntries")
 	again := said
@@ -62,10 +62,10 @@ func staleAnswers(s *Driver) {
 	}
 	s.advance(2 * world.HeartbeatInterval)
 	if sent.Count > 0 {
-		s.fail("%d appends were sent because of old answers", sent.Count)
+		s.fail("%d appends were sent because of old responses", sent.Count)
 	}
 	s.writeAndWait(next, 5)
-	s.within(world.ElectionTimeout, "the stream goes on", s.Converged)
+	s.within(world.ElectionTimeout, "the stream continues", s.Converged)
 	if sent.Count > 2*2*5 {
 		s.fail("%d appends were sent for five writes to two followers", sent.Count)
 	}
@@ -81,7 +81,7 @@ func pipelineStall(s *Driver) {
 		}
 		return s.Now() - began
 	}
-	s.isolate(other, true) // each write needs the one
+	s.isolate(other, true) // each write needs the other follower
 	usual := took()
 	s.isolate(other, false)
 	s.within(world.ElectionTimeout, "the other has caught up", s.Converged)

@@ -11,31 +11,31 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// Reads that see what was written before them, and time. Stories of leases (lease-drift,
-// lease-transfer) come with leases.
+// Reads must see what was written before them. Scenarios of leases (lease-drift, lease-transfer)
+// come with leases.
 
 var readScenarios = slices.Concat(pointScenarios, clockScenarios)
 
 var pointScenarios = []Scenario{
 	{Name: "read-index-first-commit", Nodes: 3, Errata: []int{25}, Script: readIndexFirstCommit,
-		Description: "a new leader that does not know yet what was committed gives no read point before an entry of its term is"},
+		Description: "a new leader that does not know yet what was committed gives no read point before an entry of its term is committed"},
 	{Name: "stale-read", Nodes: 5, Errata: []int{26, 28}, Script: staleRead,
-		Description: "a leader stands still while another one commits; what it is asked then it refuses, or answers with the new data (etcd#20418)"},
+		Description: "a leader is paused while another one commits; it refuses reads that arrive then, or answers with the new data (etcd#20418)"},
 	{Name: "stale-read-old-term", Nodes: 3, Errata: []int{26}, Script: staleReadOldTerm,
-		Description: "answers to rounds of an earlier term reach their leader when it leads once more: they confirm no read of the later term"},
+		Description: "responses to rounds of an earlier term reach their leader when it leads again: they confirm no read of the later term"},
 	{Name: "stale-read-old-round", Nodes: 5, Errata: []int{26}, Script: func(s *Driver) { staleReadOldAnswers(s, 2) },
-		Description: "answers to an earlier round of heartbeats reach a leader that is none any more: they confirm the reads of that round only"},
+		Description: "responses to an earlier round of heartbeats reach a former leader: they confirm the reads of that round only"},
 	{Name: "read-point-before-round", Nodes: 5, Errata: []int{28}, Script: func(s *Driver) { staleReadOldAnswers(s, 0) },
-		Description: "heartbeats that were sent before a read was asked do not confirm it, however late their answers come"},
+		Description: "heartbeats that were sent before a read was requested do not confirm it, however late their responses come"},
 	{Name: "read-without-quorum", Nodes: 5, Errata: []int{19, 27}, Script: readWithoutQuorum,
-		Description: "a leader that hears one short of a quorum answers no read, and with the one more it does"},
+		Description: "a leader in contact with one less than a quorum answers no read, and with one more it does"},
 	{Name: "read-among-learners", Nodes: 3, Errata: []int{27}, Setup: learners(3), Script: readAmongLearners,
-		Description: "two voters and a learner: without the other voter the leader answers no read and no write, whatever the learner says"},
+		Description: "two voters and a learner: without the other voter the leader answers no read and no write, whatever the learner responds"},
 	{Name: "read-single-voter", Nodes: 3, Errata: []int{10, 27}, Setup: learners(2, 3), Script: readSingleVoter,
-		Description: "a single voter among learners that are away answers reads and writes alone"},
+		Description: "a single voter among learners that are down answers reads and writes alone"},
 }
 
-// readIndexFirstCommit: the former leader acknowledged a write, and nobody but it knows that it is
+// readIndexFirstCommit: the former leader acknowledged a write, and it alone knows that it is
 // committed.
 func readIndexFirstCommit(s *Driver) {
 	former := s.majorityLeader()
@@ -49,7 +49,7 @@ func readIndexFirstCommit(s *Driver) {
 	appends := s.HoldRule(nil, nil, "AppendEntries")
 	leader := s.awaitNewLeader(former, 5*world.ElectionTimeout)
 	if leader.View.Commit >= known {
-		s.fail("member %d knows of index %d already: the story is another one", leader.ID(), known)
+		s.fail("member %d knows of index %d already: the scenario failed to prepare its state", leader.ID(), known)
 	}
 	first := leader.View.LastIndex
 	other := s.membersExcept([]*world.Member{former, leader})[0]
@@ -71,7 +71,7 @@ func staleRead(s *Driver) {
 	old := s.majorityLeader()
 	s.put(old, 1, "old")
 	s.advance(s.RandomDuration(0, 2*world.HeartbeatInterval))
-	earlier := s.requestRead(old) // may be answered with what was true when it was asked
+	earlier := s.requestRead(old) // may be answered with what was true at its request
 	stands := s.RandomDuration(5*world.ElectionTimeout/2, 5*world.ElectionTimeout)
 	old.PausedUntil = s.Now() + stands
 	leader := s.awaitNewLeader(old, 2*stands)
@@ -87,15 +87,15 @@ func staleRead(s *Driver) {
 		s.advance(world.HeartbeatInterval / 50)
 	}
 	s.within(world.ElectionTimeout, "the former leader follows", func() bool { return old.View.LeaderID == leader.ID() })
-	s.within(world.ElectionTimeout/2, "what it was asked is answered or refused", func() bool {
+	s.within(world.ElectionTimeout/2, "its reads are answered or refused", func() bool {
 		return !slices.ContainsFunc(late, (*readRequest).waiting) && !earlier.waiting()
 	})
 	s.expect(old, history.GetIndex, 1, "new")
 }
 
-// staleReadOldAnswers: answers to heartbeats are kept from a leader, some to rounds for reads that
-// were asked in time. It is cut off; another one commits. Then it is asked again, and the kept
-// answers come.
+// staleReadOldAnswers holds responses to heartbeats of a leader, some to rounds of reads that were
+// requested in time. The leader is isolated; another one commits. Then it receives reads, and the
+// held responses arrive.
 func staleReadOldAnswers(s *Driver, reads int) {
 	old := s.majorityLeader()
 	s.put(old, 1, "old")
@@ -111,17 +111,17 @@ func staleReadOldAnswers(s *Driver, reads int) {
 	leader := s.awaitNewLeader(old, world.ElectionTimeout/2)
 	s.put(leader, 1, "new")
 	if old.View.Role != "leader" || answers.Count < 4 {
-		s.fail("member %d is %s, and %d answers wait for it: the story is another one", old.ID(), old.View.Role, answers.Count)
+		s.fail("member %d is %s, and %d responses are held for it: the scenario failed to prepare its state", old.ID(), old.View.Role, answers.Count)
 	}
 	late := []*readRequest{s.requestRead(old), s.requestRead(old)}
 	s.advance(world.HeartbeatInterval / 20)
 	answers.Release()
 	s.advance(world.HeartbeatInterval / 10)
 	if slices.ContainsFunc(earlier, func(a *readRequest) bool { return a.responses == 0 }) {
-		s.fail("the answers came, and confirmed nothing")
+		s.fail("the responses arrived, and confirmed nothing")
 	}
 	if !late[0].waiting() || !late[1].waiting() {
-		s.fail("a read was answered by a leader that had been replaced before it was asked")
+		s.fail("a read was answered by a leader that had been replaced before its request")
 	}
 	s.cutOutbound(old, false)
 	rest.Release()
@@ -144,7 +144,7 @@ func readWithoutQuorum(s *Driver) {
 	s.within(world.HeartbeatInterval/10, "three of five do", func() bool { return read.responses == 1 })
 }
 
-// learners has members be learners from the beginning.
+// learners makes members learners from the beginning.
 func learners(ids ...uint64) func(*world.World) {
 	return func(w *world.World) {
 		for _, id := range ids {
@@ -159,7 +159,7 @@ func readAmongLearners(s *Driver) {
 	s.writeAndWait(leader, 2)
 	s.Conditions.HidesCuts = true
 	s.isolate(voter, true)
-	s.advance(world.HeartbeatInterval) // what was on its way
+	s.advance(world.HeartbeatInterval) // for messages under way
 	read, writes := s.requestRead(leader), s.submitWrites(leader, 1)
 	last := leader.View.LastIndex
 	answered := s.ObserveRule(learner, leader, nil, "HeartbeatResponse")
@@ -170,9 +170,9 @@ func readAmongLearners(s *Driver) {
 		return leader.View.Role != "leader"
 	})
 	if answered.Count == 0 || learner.View.LastIndex <= last {
-		s.fail("the learner did not take part: the story is another one")
+		s.fail("the learner did not take part: the scenario failed to prepare its state")
 	}
-	s.never(3*world.ElectionTimeout, "somebody leads without a quorum of voters", func() bool { return s.Leader() != nil && s.Leader().View.Term > leader.View.Term })
+	s.never(3*world.ElectionTimeout, "a member leads without a quorum of voters", func() bool { return s.Leader() != nil && s.Leader().View.Term > leader.View.Term })
 	s.isolate(voter, false)
 	s.awaitAllFollow(5 * world.ElectionTimeout)
 	s.awaitAnswered(writes, world.ElectionTimeout)
@@ -191,8 +191,8 @@ func readSingleVoter(s *Driver) {
 	s.expect(voter, history.GetIndex, 1, "alone")
 }
 
-// staleReadOldTerm: rounds are counted from 1 in each term, so that the answers are of rounds as
-// high as the new ones.
+// staleReadOldTerm: rounds are counted from 1 in each term, so that the old responses are of rounds
+// as high as the new ones.
 func staleReadOldTerm(s *Driver) {
 	leader := s.awaitSessions()
 	term := leader.View.Term
@@ -209,7 +209,7 @@ func staleReadOldTerm(s *Driver) {
 	read := s.requestRead(leader)
 	s.within(world.HeartbeatInterval/10, "its round is under way", func() bool { return fresh.Count > 0 })
 	old.Release()
-	s.never(world.HeartbeatInterval/2, "old answers confirm the read", func() bool { return read.responses > 0 })
+	s.never(world.HeartbeatInterval/2, "old responses confirm the read", func() bool { return read.responses > 0 })
 	fresh.End()
-	s.within(2*world.HeartbeatInterval, "new ones do", func() bool { return read.responses > 0 || read.refused != 0 })
+	s.within(2*world.HeartbeatInterval, "new responses confirm the read", func() bool { return read.responses > 0 || read.refused != 0 })
 }

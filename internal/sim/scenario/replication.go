@@ -14,7 +14,7 @@ import (
 
 var replicationScenarios = []Scenario{
 	{Name: "basic-agreement", Nodes: 3, Script: basicAgreement,
-		Description: "three writes one after the other stand at three indexes in a row on all members"},
+		Description: "three writes one after the other are at three consecutive indexes on all members"},
 	{Name: "commit-notice", Nodes: 3, Script: commitNotice,
 		Description: "one write, then silence: the followers apply it within a round trip, not a heartbeat"},
 	{Name: "bytes-sent", Nodes: 3, Script: bytesSent,
@@ -22,24 +22,24 @@ var replicationScenarios = []Scenario{
 	{Name: "message-count", Nodes: 3, Setup: allAbsent, Script: messageCount,
 		Description: "an election, ten writes and an idle second cost a bounded number of messages"},
 	{Name: "follower-failure", Nodes: 3, Script: followerFailure,
-		Description: "one follower after the other is cut off: writes commit with a majority, not without, and go on when it is back"},
+		Description: "one follower after the other is isolated: writes commit with a majority, not without, and continue when it is back"},
 	{Name: "leader-failure", Nodes: 3, Script: leaderFailure,
-		Description: "one leader after the other is cut off: the next one commits, and nobody when all are alone"},
+		Description: "one leader after the other is isolated: the next one commits, and none when all are alone"},
 	{Name: "fail-agree", Nodes: 3, Script: failAgree,
 		Description: "a follower misses some writes and gets them when it is back; the indexes have no gap"},
 	{Name: "fail-no-agree", Nodes: 5, Script: failNoAgree,
-		Description: "three of five are cut off: nothing commits; when they are back all agree"},
+		Description: "three of five are isolated: nothing commits; when they are back all agree"},
 	{Name: "rejoin", Nodes: 3, Script: rejoin,
-		Description: "a cut leader takes three writes, the next leader one; swapped and joined: the three are gone, none was applied"},
+		Description: "an isolated leader appends three writes, the next leader one; swapped and connected: the three are replaced, none was applied"},
 	{Name: "backup", Nodes: 5, Errata: []int{42}, Script: backup,
 		Description: "50 writes on a leader of a minority, 50 committed elsewhere, twice: at most two round trips for each conflicting term"},
 	{Name: "reordered-append", Nodes: 3, Errata: []int{12, 42}, Script: reorderedAppend,
 		Description: "old appends arrive again behind newer ones, also those of a former leader: what was acknowledged is never truncated"},
 	{Name: "slow-follower", Nodes: 3, Errata: []int{43, 45}, Script: slowFollower,
-		Description: "one follower behind a link of 1 kB/s: the leader's memory and what is under way stay bounded, the others are as fast as ever"},
+		Description: "one follower behind a link of 1 kB/s: the leader's memory and its requests in flight stay bounded, the others are as fast as before"},
 	{Name: "follower-catches-up", Nodes: 3, Script: followerCatchesUp,
-		Description: "a follower misses far more than memory keeps, and is fed from the leader's disk"},
-	{Name: "all-die-and-return", Nodes: 3, Script: allKilledAndRestarted,
+		Description: "a follower misses far more than memory keeps, and receives it from the leader's disk"},
+	{Name: "all-restart", Nodes: 3, Script: allKilledAndRestarted,
 		Description: "all members lose power at once; one leads again soon"},
 }
 
@@ -63,7 +63,7 @@ func commitNotice(s *Driver) {
 	leader := s.awaitSessions()
 	s.awaitHeartbeat(leader)
 	o := s.await(s.submitPadded(leader, 0))
-	s.awaitApplied(2*s.Conditions.MaxLatency+4*time.Millisecond, o, s.Members...) // 2 ms is the most that a notice waits for company
+	s.awaitApplied(2*s.Conditions.MaxLatency+4*time.Millisecond, o, s.Members...) // a commit notice waits at most 2 ms for others
 }
 
 func bytesSent(s *Driver) {
@@ -96,16 +96,16 @@ func bytesSent(s *Driver) {
 	}
 }
 
-// allAbsent is the given of a script that boots all members itself.
+// allAbsent is the Setup of a script that starts all members itself.
 func allAbsent(w *world.World) {
 	for _, m := range w.Members {
 		m.NotStarted = true
 	}
 }
 
-// messageCount: all boot at once and have dice of their own, so that no vote is split: with boots
-// some tens of milliseconds apart, two that are there without the third campaign at the same time
-// in one of some hundred seeds, and the price is that of two elections.
+// messageCount starts all members at once, with different random timeouts, so that no vote is
+// split. With starts some tens of milliseconds apart, two members that are up without the third
+// campaign at the same time in one of some hundred seeds, and the cost is that of two elections.
 func messageCount(s *Driver) {
 	for i, m := range s.Members {
 		m.RandomOverride = constantRandom(0.45 * float64(i))
@@ -157,7 +157,7 @@ func followerFailure(s *Driver) {
 	s.isolate(followers[1], true)
 	alone := s.submitPadded(leader, 0)
 	s.advance(3 * world.ElectionTimeout)
-	s.checkNoEffect("nobody hears the leader", alone)
+	s.checkNoEffect("no member receives from the leader", alone)
 	s.partition(s.Members)
 	s.awaitAnswered([]*history.Operation{alone}, 10*world.ElectionTimeout)
 }
@@ -209,7 +209,7 @@ func failNoAgree(s *Driver) {
 		s.isolate(f, true)
 	}
 	o := s.submitPadded(leader, 0)
-	s.within(world.ElectionTimeout, "the leader takes it", func() bool { return leader.View.LastIndex > leader.View.Commit })
+	s.within(world.ElectionTimeout, "the leader appends it", func() bool { return leader.View.LastIndex > leader.View.Commit })
 	s.advance(3 * world.ElectionTimeout)
 	s.checkNoEffect("a minority has it", o)
 	s.partition(s.Members)
@@ -230,12 +230,12 @@ func rejoin(s *Driver) {
 	s.writeAndWait(third, 1)
 	s.isolate(second, false)
 	s.writeAndWait(s.awaitSuccessor(5*world.ElectionTimeout), 1)
-	s.within(5*world.ElectionTimeout, "all are well", s.Converged)
+	s.within(5*world.ElectionTimeout, "the cluster converges", s.Converged)
 	s.checkNoEffect("another leader committed in its place", gone...)
 }
 
-// backup is the story in which a leader that backs off one entry at a time needs fifty round trips,
-// thrice.
+// backup is the case in which a leader that backs off one entry at a time needs fifty round trips,
+// three times.
 func backup(s *Driver) {
 	first := s.awaitSessions()
 	rest := s.others(first)
@@ -267,7 +267,7 @@ func backup(s *Driver) {
 	s.checkNoEffect("they never reached a majority", gone...)
 }
 
-// otherTwo are the two of three that are not this one.
+// otherTwo returns the two of three that are not the given one.
 func (s *Driver) otherTwo(three []*world.Member, than *world.Member) (*world.Member, *world.Member) {
 	var two []*world.Member
 	for _, m := range three {
@@ -278,8 +278,8 @@ func (s *Driver) otherTwo(three []*world.Member, than *world.Member) (*world.Mem
 	return two[0], two[1]
 }
 
-// refusals begins to look at appends that are refused. What it returns ends that, and checks that
-// members refused the present leader's at so many positions at most.
+// countRefusals begins to count refused appends. The function that it returns ends that, and checks
+// that members refused at most so many positions of the present leader.
 func (s *Driver) countRefusals() func(most int, members ...*world.Member) {
 	type where struct{ from, to, term, index uint64 }
 	at := map[where]bool{}
@@ -352,14 +352,14 @@ func slowFollower(s *Driver) {
 	s.isolate(slow, false)
 	s.LimitRate(leader, slow, 1000)
 	if now := took(); now > usual*5/4 {
-		s.fail("40 writes took %v, and %v since one follower is slow", usual, now)
+		s.fail("40 writes took %v, and %v after one follower became slow", usual, now)
 	}
 	if slow.View.LastIndex == leader.View.LastIndex {
 		s.fail("the slow follower is not behind")
 	}
-	// What is under way to it is a window and the probes of a leader that got no answer in time, not
-	// the backlog.
-	s.within(60*world.ElectionTimeout, "the slow one gets there", func() bool {
+	// Under way to it are a window and the probes of a leader that got no response in time, not the
+	// backlog.
+	s.within(60*world.ElectionTimeout, "the slow one catches up", func() bool {
 		if late := s.LastArrival(leader, slow) - s.Now(); late > 5*time.Second {
 			s.fail("%v worth of appends are on the way to the slow follower", late)
 		}

@@ -9,23 +9,25 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// Scenario is a story of Raft: who is where, what happens, what must hold. The same script runs
-// over many seeds, which decide about the order of what happens at the same time.
+// Scenario is a script for a world: which members there are, what happens to them, and what must
+// hold. The same script runs over many seeds, which decide about the order of what happens at the
+// same time.
 type Scenario struct {
-	Name        string // as `troupe-sim --scenario` takes it
+	Name        string // for `troupe-sim --scenario`
 	Description string // what happens and what must hold, in a line
-	Nodes       int    // how many members the script wants
-	// Errata are the numbers of the errata that it shows to be met.
+	Nodes       int    // number of members
+	// Errata are the numbers of the errata that it covers.
 	Errata []int
-	// Seeds is how many seeds the usual test run takes, where the story is too dear for all; 0: all.
+	// Seeds is how many seeds the usual test run takes, if the scenario takes too long for all; 0:
+	// all.
 	Seeds int
-	// Given prepares the members' disks (World.given) before their first boot. Without it the script
-	// begins when there is a leader whom all follow; with it, at once.
+	// Setup prepares the disks of the members (World.SetInitialState) before they start. Without it
+	// the script begins when all members follow a leader; with it, at once.
 	Setup  func(*world.World)
 	Script func(*Driver)
 }
 
-// Scenarios are all there are, by name.
+// Scenarios returns all scenarios, by name.
 func Scenarios() []Scenario {
 	all := slices.Concat(
 		electionScenarios, readScenarios,
@@ -41,8 +43,8 @@ func Scenarios() []Scenario {
 	return all
 }
 
-// Play runs the script in a world that has a leader whom all follow. When it is over, all must
-// become well again.
+// Run runs the script in a world that has a leader. After the script all faults end, and the
+// cluster must converge.
 func (sc Scenario) Run(options world.Options) *world.Result {
 	options.Nodes = sc.Nodes
 	options.Profile = fault.Scripted
@@ -56,10 +58,10 @@ func (sc Scenario) Run(options world.Options) *world.Result {
 	return w.Result()
 }
 
-// Driver is a world under a script. Its methods end the script where something has failed.
+// Driver drives a world by a script. Its methods end the script after a failure.
 type Driver struct{ *world.World }
 
-// over ends a script.
+// scriptEnded ends a script by a panic.
 type scriptEnded struct{}
 
 func (s *Driver) runScenario(sc Scenario) {
@@ -77,12 +79,12 @@ func (s *Driver) runScenario(sc Scenario) {
 	sc.Script(s)
 	s.check()
 	s.Heal()
-	s.within(20*world.ElectionTimeout, "all is well again", s.Converged)
+	s.within(20*world.ElectionTimeout, "the cluster converges", s.Converged)
 	s.CheckConverged()
 	s.shutDownAll()
 }
 
-// leave stops all members in good order: no actor is left over.
+// shutDownAll stops all members in order and checks that no actor is left over.
 func (s *Driver) shutDownAll() {
 	for _, m := range s.Members {
 		if m.Up() {
@@ -101,13 +103,13 @@ func (s *Driver) check() {
 	}
 }
 
-// fail tells what the script expected and did not see.
+// fail reports what the script expected and did not see.
 func (s *Driver) fail(format string, values ...any) {
 	s.World.Fail("script", format, values...)
 	panic(scriptEnded{})
 }
 
-// within lets things happen until what is awaited has.
+// within runs the world until something has happened.
 func (s *Driver) within(d time.Duration, what string, happened func() bool) {
 	s.Note("awaits: " + what)
 	for until := s.Now() + d; !happened(); s.Step() {
@@ -118,14 +120,14 @@ func (s *Driver) within(d time.Duration, what string, happened func() bool) {
 	}
 }
 
-// pass lets time go by.
+// advance runs the world for some time.
 func (s *Driver) advance(d time.Duration) {
 	for until := s.Now() + d; s.Now() < until; s.Step() {
 		s.check()
 	}
 }
 
-// leads is who leads and is followed by at least a majority.
+// majorityLeader returns a leader that a majority follows; nil: there is none.
 func (s *Driver) majorityLeader() *world.Member {
 	for _, m := range s.Members {
 		followers := 0

@@ -9,27 +9,27 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// Leadership that is handed over (dissertation §3.10).
+// Leadership transfer (dissertation §3.10).
 
 var transferScenarios = []Scenario{
 	{Name: "transfer", Nodes: 3, Errata: []int{20}, Script: transferUnderLoad,
 		Description: "leadership moves under load with one election and without a pre-vote; every command takes effect once"},
-	{Name: "transfer-target-dies", Nodes: 3, Errata: []int{20}, Script: transferTargetKilled,
-		Description: "the target dies as it is told to campaign: no proposal is taken until the transfer is given up, no election, and then all are"},
-	{Name: "transfer-candidate-dies", Nodes: 3, Errata: []int{20}, Script: transferCandidateKilled,
-		Description: "the target dies after it has asked for votes: one more election, and nothing is lost"},
+	{Name: "transfer-target-killed", Nodes: 3, Errata: []int{20}, Script: transferTargetKilled,
+		Description: "the target stops when it is asked to campaign: no proposal is accepted until the transfer is given up, no election, and then all are"},
+	{Name: "transfer-candidate-killed", Nodes: 3, Errata: []int{20}, Script: transferCandidateKilled,
+		Description: "the target stops after it has requested votes: one more election, and nothing is lost"},
 	{Name: "transfer-to-one-behind", Nodes: 3, Errata: []int{20}, Script: transferToOneBehind,
-		Description: "a target that lacks entries is told to campaign when it has them, and never if it does not get them in time"},
+		Description: "a target that lacks entries is asked to campaign when it has them, and never if it does not get them in time"},
 	{Name: "transfer-ends-with-the-role", Nodes: 3, Errata: []int{20}, Script: transferEndsWithTheRole,
-		Description: "a leader that loses leadership in a transfer and gains it again takes proposals at once"},
+		Description: "a leader that loses leadership in a transfer and gains it again accepts proposals at once"},
 }
 
-// transfer has a leader asked to hand over.
+// transfer asks a leader to transfer leadership.
 func (s *Driver) transfer(leader, target *world.Member) {
 	leader.Post(actors.NodePath, &messages.TransferLeadership{Target: target.ID()})
 }
 
-// loaded has all members' programs write, on and on, until something has happened.
+// writeUntil writes at all members until something has happened.
 func (s *Driver) writeUntil(until func() bool) (writes []*history.Operation) {
 	for began := s.Now(); !until(); {
 		if s.Now()-began > 5*world.ElectionTimeout {
@@ -75,7 +75,7 @@ func transferTargetKilled(s *Driver) {
 	when := []world.CrashTiming{world.CrashBefore, world.CrashAfter}[s.Random.IntN(2)] // after it: nothing of its campaign is on its disk yet
 	target.EndRunAt("", "TimeoutNow", 1, when, func() { s.powerCut(target); dead = true })
 	s.transfer(leader, target)
-	s.within(world.ElectionTimeout, "the target dies", func() bool { return dead })
+	s.within(world.ElectionTimeout, "the target stops", func() bool { return dead })
 
 	// Proposals are refused until the leader gives the transfer up.
 	began := s.Now()
@@ -89,12 +89,12 @@ func transferTargetKilled(s *Driver) {
 	s.within(world.HeartbeatInterval/10, "they are refused", func() bool { return refused == 3 })
 	for _, m := range s.others(leader) {
 		if m != target {
-			writes = append(writes, s.submitWrites(m, 3)...) // these are forwarded, and refused from afar
+			writes = append(writes, s.submitWrites(m, 3)...) // these are forwarded, and refused by the leader
 		}
 	}
-	// It gives up after an election timeout, at its next heartbeat; what was refused is said again at
-	// the handles' next look.
-	s.never(world.ElectionTimeout*9/10, "a proposal is taken while leadership is handed over", func() bool { return countOutcome(history.Answered, writes) > 0 })
+	// It gives up after an election timeout, at its next heartbeat; refused proposals are retried at
+	// the next tick of the sessions.
+	s.never(world.ElectionTimeout*9/10, "a proposal is accepted during the transfer", func() bool { return countOutcome(history.Answered, writes) > 0 })
 	s.awaitAnswered(writes, began+world.ElectionTimeout+2*world.HeartbeatInterval+world.HeartbeatInterval/5-s.Now())
 	if s.Counts.Elections != elections || s.majorityLeader() != leader {
 		s.fail("%d elections", s.Counts.Elections-elections)
@@ -115,7 +115,7 @@ func transferCandidateKilled(s *Driver) {
 	}, "RequestVote")
 	writes := s.submitWrites(leader, 5)
 	s.transfer(leader, target)
-	s.within(world.ElectionTimeout, "the target asks for votes and dies", func() bool { return requests.Count > 0 && !target.Up() })
+	s.within(world.ElectionTimeout, "the target requests votes and stops", func() bool { return requests.Count > 0 && !target.Up() })
 	requests.End()
 	s.within(4*world.ElectionTimeout, "another term has a leader", func() bool { l := s.majorityLeader(); return l != nil && l.View.Term > term })
 	next := s.majorityLeader()
@@ -123,7 +123,7 @@ func transferCandidateKilled(s *Driver) {
 		s.fail("%d elections", s.Counts.Elections-elections)
 	}
 	s.writeAndWait(next, 1)
-	s.awaitAnswered(writes, world.ElectionTimeout) // whoever leads
+	s.awaitAnswered(writes, world.ElectionTimeout) // with any leader
 	s.restart(target)
 	s.staysLeader(next, 3*world.ElectionTimeout)
 }
@@ -135,7 +135,7 @@ func transferToOneBehind(s *Driver) {
 	s.writeAndWait(leader, 5)
 	told := s.ObserveRule(leader, target, func(_, to *world.Member, _ proto.Message) {
 		if last := leader.View.LastIndex; s.termInLog(to, last) != leader.View.Term || to.View.LastIndex != last {
-			s.World.Fail("script", "member %d is told to campaign with a log that ends at %d; the leader's ends at %d", to.ID(), to.View.LastIndex, last)
+			s.World.Fail("script", "member %d is asked to campaign with a log that ends at %d; the leader's ends at %d", to.ID(), to.View.LastIndex, last)
 		}
 	}, "TimeoutNow")
 	s.transfer(leader, target)
@@ -147,7 +147,7 @@ func transferToOneBehind(s *Driver) {
 	}
 	s.staysLeader(leader, 2*world.ElectionTimeout)
 	if told.Count > 0 {
-		s.fail("a target that is behind was told to campaign")
+		s.fail("a target that is behind was asked to campaign")
 	}
 	s.writeAndWait(leader, 3) // the third member has what it needs
 }
@@ -158,7 +158,7 @@ func transferEndsWithTheRole(s *Driver) {
 	s.writeAndWait(leader, 3)
 	s.DropRule(leader, target, "TimeoutNow")
 	s.transfer(leader, target)
-	// It hears of a higher term, and campaigns: the others do not stick to a leader that asks for
+	// It receives a higher term, and campaigns: the others are not sticky to a leader that requests
 	// votes.
 	term := leader.View.Term
 	leader.Post(actors.NodePath, &messages.HeartbeatResponse{Term: term + 1, From: target.ID()})
@@ -167,6 +167,6 @@ func transferEndsWithTheRole(s *Driver) {
 	began := s.Now()
 	s.writeAndWait(leader, 1)
 	if s.Now()-began > world.HeartbeatInterval {
-		s.fail("the new leadership took a command after %v", s.Now()-began)
+		s.fail("the new leadership appended a command after %v", s.Now()-began)
 	}
 }

@@ -11,20 +11,20 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// What is in memory before it is on disk: it may be replaced there, and it may be committed by
-// others.
+// Entries in memory that are not on disk yet: they may be replaced there, and others may commit
+// them.
 
 var unsyncedScenarios = []Scenario{
 	{Name: "truncation-on-disk", Nodes: 5, Errata: []int{12}, Script: truncationOnDisk,
-		Description: "entries on their way to a disk are replaced by another leader's: acknowledged is only what stands there in the end"},
+		Description: "entries on their way to a disk are replaced by another leader's: only what is there at the end is acknowledged"},
 	{Name: "late-durable", Nodes: 5, Errata: []int{12}, Script: lateDurable,
-		Description: "a disk has taken entries, and the news of it meets a log in which another leader's have replaced them: they count for nothing"},
+		Description: "a disk has stored entries, and the report of it meets a log in which another leader's have replaced them: they do not count"},
 	{Name: "two-truncations", Nodes: 3, Errata: []int{12}, Script: twoTruncations,
-		Description: "the news that a disk has taken entries meets a log that was cut twice since, the second time less deep: it counts up to the first cut"},
+		Description: "the report that a disk has stored entries meets a log that was truncated twice since, the second time less deep: it counts up to the first truncation"},
 	{Name: "acknowledged-in-its-term", Nodes: 5, Errata: []int{1}, Setup: termNotSavedSetup, Script: acknowledgedInItsTerm,
-		Description: "a follower dies before the term in which it is probed is on its disk: the former leader may replace its entries only because nobody counts on them"},
+		Description: "a follower is killed before the term in which it is probed is on its disk: the former leader may replace its entries only because no member counts on them"},
 	{Name: "applied-not-before-durable", Nodes: 3, Errata: []int{11}, Script: appliedNotBeforeDurable,
-		Description: "the others commit what a member's disk does not hold yet: it applies no more than its disk has, also over its death"},
+		Description: "the others commit what a member's disk does not hold yet: it applies no more than its disk has, also across its restart"},
 }
 
 // truncationOnDisk: a former leader's entries still wait for the disk of a follower when the next
@@ -49,12 +49,11 @@ func truncationOnDisk(s *Driver) {
 	s.awaitApplied(5*world.ElectionTimeout, o, append(rest, f)...)
 	s.checkOnDisks([]*history.Operation{o}, append(rest, f)...)
 	s.partition(s.Members)
-	s.within(10*world.ElectionTimeout, "all are well", s.Converged)
+	s.within(10*world.ElectionTimeout, "the cluster converges", s.Converged)
 	s.checkNoEffect("they never left the minority", gone...)
 }
 
-// appliedNotBeforeDurable: what is committed by the others is applied here no sooner than the own
-// disk has it.
+// appliedNotBeforeDurable: what the others commit is applied here only when the own disk has it.
 func appliedNotBeforeDurable(s *Driver) {
 	leader := s.awaitSessions()
 	m, other := leader, s.others(leader)[0]
@@ -67,7 +66,7 @@ func appliedNotBeforeDurable(s *Driver) {
 	for range 5 {
 		all = append(all, s.await(s.submitPadded(other, 0)))
 	}
-	s.within(world.HeartbeatInterval, "it hears of the commit", func() bool { return m.View.Commit > before })
+	s.within(world.HeartbeatInterval, "it receives the commit index", func() bool { return m.View.Commit > before })
 	if m.Applied > before {
 		s.fail("member %d has applied %d, and %d is on its disk", m.ID(), m.Applied, before)
 	}
@@ -79,7 +78,7 @@ func appliedNotBeforeDurable(s *Driver) {
 	s.checkOnDisks(all, s.Members...)
 }
 
-// lateDurable: the disk takes a former leader's entries; before the Node hears of it, the next
+// lateDurable: the disk stores a former leader's entries; before the Node receives that, the next
 // leader's have replaced them.
 func lateDurable(s *Driver) {
 	old := s.awaitSessions()
@@ -103,17 +102,17 @@ func lateDurable(s *Driver) {
 	s.within(world.ElectionTimeout/2, "the next leader tries to replace them", func() bool { return replacing != nil })
 	met := false
 	f.CallAt(world.LogStorePath, "Flush", 1, func() { met = true; f.Post(actors.NodePath, replacing) })
-	s.within(world.ElectionTimeout, "its request arrives just before the news of the disk", func() bool { return met && f.View.Term == next.View.Term })
+	s.within(world.ElectionTimeout, "its request arrives just before the report of the disk", func() bool { return met && f.View.Term == next.View.Term })
 	s.advance(world.HeartbeatInterval)
 	held.End()
 	s.awaitApplied(5*world.ElectionTimeout, s.commitWrite(), append(rest, f)...)
 	s.partition(s.Members)
-	s.within(10*world.ElectionTimeout, "all are well", s.Converged)
+	s.within(10*world.ElectionTimeout, "the cluster converges", s.Converged)
 	s.checkNoEffect("they never left the minority", gone...)
 }
 
-// twoTruncations: leaders of two later terms, of whom only their requests are there, replace what a
-// follower's disk has just taken. All are apart meanwhile, and nobody is elected.
+// twoTruncations: leaders of two later terms, of whom only the requests exist, replace what a
+// follower's disk has just stored. All members are isolated meanwhile, and none is elected.
 //
 //	on the disk     … t t t t t
 //	in its log      … a a a b b   a = t+10, b = t+11
@@ -132,18 +131,18 @@ func twoTruncations(s *Driver) {
 		f.Post(actors.NodePath, appendEntriesFrom(old, base+3, term+10, term+11, 2))
 	})
 	s.partition()
-	s.within(world.ElectionTimeout/2, "both replace entries before the news of the disk", func() bool { return met && f.View.Term == term+11 })
+	s.within(world.ElectionTimeout/2, "both replace entries before the report of the disk", func() bool { return met && f.View.Term == term+11 })
 	s.within(world.ElectionTimeout/10, "the disk has the last ones", func() bool { return s.isDurable(base+5, term+11, f) })
 	for _, m := range []*world.Member{old, other} { // as if they had voted in those terms: the former leader commits nothing any more
 		m.Post(actors.NodePath, &messages.HeartbeatResponse{Term: term + 11, From: f.ID()})
 	}
-	s.within(world.ElectionTimeout/10, "all have gone on to the last term", func() bool { return old.View.Term == term+11 && other.View.Term == term+11 })
+	s.within(world.ElectionTimeout/10, "all are in the last term", func() bool { return old.View.Term == term+11 && other.View.Term == term+11 })
 	s.partition(s.Members)
-	s.within(10*world.ElectionTimeout, "all are well", s.Converged)
+	s.within(10*world.ElectionTimeout, "the cluster converges", s.Converged)
 }
 
-// appendEntriesFrom is a request as the leader of a term would make it that nobody leads in, with
-// entries that say nothing.
+// appendEntriesFrom returns a request of the leader of a term in which no member leads, with no-op
+// entries.
 func appendEntriesFrom(leader *world.Member, prev, prevTerm, term uint64, n int) *messages.AppendEntries {
 	e := &messages.Entries{First: prev + 1, Runs: []*messages.TermRun{{FirstIndex: prev + 1, Term: term}}}
 	for range n {
@@ -154,7 +153,7 @@ func appendEntriesFrom(leader *world.Member, prev, prevTerm, term uint64, n int)
 }
 
 // termNotSavedSetup: member 1 led in term 3 and reached member 5 with one of its two entries. Both
-// are away.
+// are down.
 func termNotSavedSetup(w *world.World) {
 	w.SetInitialState(1, world.InitialState{Log: []uint64{1, 1, 3, 3}, Term: 3, Commit: 2})
 	for id := uint64(2); id <= 4; id++ {
@@ -165,9 +164,10 @@ func termNotSavedSetup(w *world.World) {
 	w.Members[0].RandomOverride, w.Members[3].RandomOverride = shortestTimeouts, shortestTimeouts
 }
 
-// acknowledgedInItsTerm: member 4 leads in term 4 and reaches nobody with its entry; member 1 leads
-// in term 5 and finds that its log and member 5's agree up to index 3. Before member 5's disk has
-// heard of term 5, it dies, and returns into term 4, whose leader has another entry at that index.
+// acknowledgedInItsTerm: member 4 leads in term 4 and reaches no member with its entry; member 1
+// leads in term 5 and finds that its log and member 5's agree up to index 3. Before member 5's disk
+// has stored term 5, it is killed, and restarts in term 4, whose leader has another entry at that
+// index.
 func acknowledgedInItsTerm(s *Driver) {
 	first, former, follower, rest := s.Members[0], s.Members[3], s.Members[4], s.Members[1:3]
 	for _, m := range rest {
@@ -184,7 +184,7 @@ func acknowledgedInItsTerm(s *Driver) {
 	follower.Disk.StalledUntil = s.Now() + world.ElectionTimeout
 	s.cutBetween([]*world.Member{first}, []*world.Member{follower}, false)
 	s.within(world.HeartbeatInterval, "member 5 is in the new term", func() bool { return follower.View.Term == first.View.Term })
-	s.advance(world.HeartbeatInterval) // for what it acknowledges
+	s.advance(world.HeartbeatInterval) // for its acknowledgements
 	follower.PowerCut(vfs.LoseUnsynced)
 	follower.Disk.StalledUntil = 0
 	s.partition(append([]*world.Member{first}, rest...), []*world.Member{former, follower})

@@ -9,37 +9,37 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// One vote a term, whatever happens between the vote and its answer.
+// One vote per term, whatever happens between the vote and its response.
 
 var rivalScenarios = []Scenario{
 	{Name: "vote-once", Nodes: 3, Errata: []int{1, 2, 14}, Script: voteOnceSaved,
-		Description: "a voter dies when its vote is on its disk and its answer is lost: it refuses the other candidate of the term"},
+		Description: "a voter is killed when its vote is on its disk and its response is lost: it refuses the other candidate of the term"},
 	{Name: "vote-once-reverse", Nodes: 3, Errata: []int{1, 14}, Script: voteOnceUnsaved,
-		Description: "a voter dies before its vote is on its disk or spoken of: one of the two candidates gets it, the same for ever"},
+		Description: "a voter is killed before its vote is on its disk or sent: one of the two candidates gets it, always the same"},
 	{Name: "vote-repeated", Nodes: 3, Errata: []int{4}, Script: voteRepeated,
-		Description: "the same request gets the same vote as often as it comes, with a log that is behind it gets none, and another candidate gets none"},
+		Description: "the same request gets the same vote each time, with a log that is behind it gets none, and another candidate gets none"},
 	{Name: "step-down-keeps-the-vote", Nodes: 3, Errata: []int{2}, Script: stepDownKeepsTheVote,
 		Description: "a leader that steps down in its term refuses a late candidate of that term"},
 	{Name: "crashed-leader", Nodes: 3, Errata: []int{14}, Script: crashedLeader,
-		Description: "a leader's actors crash at any message: it does not lead on in that term, and what it acknowledged stays"},
+		Description: "a leader's actors crash at any message: it does not continue to lead in that term, and what it acknowledged stays"},
 }
 
-// rivals are two candidates of one term, and the third member that decides between them. What they
-// ask it for is kept.
+// rivals are two candidates of one term, and the third member that decides between them. Their
+// requests to it are held.
 type rivals struct {
 	first, second, judge *world.Member
 	term                 uint64
-	ofFirst, ofSecond    *world.Rule // their requests, to anybody
+	ofFirst, ofSecond    *world.Rule // their requests, to any member
 	granted, refused     map[uint64]int
 }
 
-// rivals makes two members candidates of one term: they do not hear each other, and have the same
-// dice. The judge led before; its process died and is back. It campaigns to deaf ears.
+// rivals makes two members candidates of one term: they are not connected, and have equal timeouts.
+// The judge led before; its process was killed and restarted. Its own requests are lost.
 func (s *Driver) rivals() *rivals {
 	s.Conditions.HidesCuts = true
 	judge := s.majorityLeader()
 	s.writeAndWait(judge, 2)
-	s.staysLeader(judge, 3*world.ElectionTimeout) // nobody is in the haste of a start any more
+	s.staysLeader(judge, 3*world.ElectionTimeout) // no member has the short timeouts of a start any more
 	rest := s.others(judge)
 	if s.Chance(0.5) {
 		rest[0], rest[1] = rest[1], rest[0]
@@ -53,7 +53,7 @@ func (s *Driver) rivals() *rivals {
 	s.ObserveRule(judge, nil, r.hear, "VoteResponse").Where(world.RealVote)
 	judge.PowerCut(vfs.KeepUnsynced)
 	s.restart(judge)
-	s.within(3*world.ElectionTimeout, "both ask for the vote in one term", func() bool {
+	s.within(3*world.ElectionTimeout, "both request the vote in one term", func() bool {
 		return r.ofFirst.Count > 0 && r.ofSecond.Count > 0 && r.first.View.Term == r.second.View.Term &&
 			r.first.View.Role == "candidate" && r.second.View.Role == "candidate"
 	})
@@ -69,8 +69,8 @@ func (r *rivals) hear(_, to *world.Member, m proto.Message) {
 	}
 }
 
-// ending is how a voter's life ends: at its nth message of a kind from now on, by a crash of that
-// actor, or of the power.
+// ending is how the run of a voter ends: at its nth message of a kind from now on, by a crash of
+// that actor, or by a power cut.
 type ending struct {
 	actor, kind string
 	nth         int
@@ -78,8 +78,8 @@ type ending struct {
 	power       bool
 }
 
-// prepare sets a random one of the endings up, and returns what tells that the member lives again
-// after it.
+// prepare sets up a random ending, and returns a function that reports whether the member is up
+// again after it.
 func (s *Driver) prepare(m *world.Member, endings []ending) (returned func() bool) {
 	e := endings[s.Random.IntN(len(endings))]
 	was := m.View.Incarnation
@@ -115,9 +115,9 @@ func voteOnceSaved(s *Driver) {
 	s.DropRule(r.judge, nil, "VoteResponse").Where(world.RealVote)
 	returned := s.prepare(r.judge, afterTheVoteIsSaved)
 	r.ofFirst.ResendHeld()
-	s.within(world.ElectionTimeout/2, "the voter is back", returned)
+	s.within(world.ElectionTimeout/2, "the voter has restarted", returned)
 	if v := r.judge.View; v.Term != r.term || v.Vote != r.first.ID() || r.granted[r.first.ID()] != 1 {
-		s.fail("the voter came back with term %d and vote %d; it had given it to %d in term %d", v.Term, v.Vote, r.first.ID(), r.term)
+		s.fail("the voter recovered term %d and vote %d; it had voted for %d in term %d", v.Term, v.Vote, r.first.ID(), r.term)
 	}
 	r.ofSecond.ResendHeld()
 	s.within(world.ElectionTimeout/2, "the other is refused", func() bool { return r.refused[r.second.ID()] == 1 })
@@ -132,12 +132,12 @@ func voteOnceUnsaved(s *Driver) {
 	r := s.rivals()
 	returned := s.prepare(r.judge, beforeTheVoteIsSaved)
 	r.ofFirst.ResendHeld()
-	s.within(world.ElectionTimeout/2, "the voter is back", returned)
+	s.within(world.ElectionTimeout/2, "the voter has restarted", returned)
 	if r.granted[r.first.ID()]+r.refused[r.first.ID()] > 0 {
-		s.fail("a vote was spoken of that was on no disk")
+		s.fail("a vote was sent that was on no disk")
 	}
-	// An actor that crashes takes its files along in good order: then the vote may be on the disk, and
-	// only not spoken of.
+	// An actor that crashes closes its files in order: then the vote may be on the disk, and only not
+	// sent.
 	gets, refused := r.second, r.first
 	if r.judge.View.Vote == r.first.ID() {
 		gets, refused = r.first, r.second
@@ -146,7 +146,7 @@ func voteOnceUnsaved(s *Driver) {
 	s.advance(world.HeartbeatInterval / 10)
 	r.ofFirst.ResendHeld()
 	s.within(world.ElectionTimeout/2, "one gets the vote, the other is refused", func() bool { return r.granted[gets.ID()] == 1 && r.refused[refused.ID()] == 1 })
-	s.within(world.ElectionTimeout/2, "who got it leads in that term", func() bool { return s.majorityLeader() == gets && gets.View.Term == r.term })
+	s.within(world.ElectionTimeout/2, "the one with the vote leads in that term", func() bool { return s.majorityLeader() == gets && gets.View.Term == r.term })
 }
 
 func voteRepeated(s *Driver) {
@@ -156,12 +156,12 @@ func voteRepeated(s *Driver) {
 		r.ofFirst.ResendHeld()
 		s.within(world.ElectionTimeout/4, "the first gets the vote, each time", func() bool { return r.granted[r.first.ID()] == n })
 		r.ofSecond.ResendHeld()
-		s.within(world.ElectionTimeout/4, "the second never does", func() bool { return r.refused[r.second.ID()] == n })
+		s.within(world.ElectionTimeout/4, "the second never gets it", func() bool { return r.refused[r.second.ID()] == n })
 	}
 	if r.refused[r.first.ID()] > 0 || r.granted[r.second.ID()] > 0 {
 		s.fail("granted %v, refused %v", r.granted, r.refused)
 	}
-	// The log check is made every time: in this term the candidate is right, its log is not.
+	// The log is checked every time: the candidate is the right one for this term, its log is not.
 	r.judge.Post(actors.NodePath, &messages.RequestVote{Term: r.term, Candidate: r.first.ID(), LastIndex: 1, LastTerm: 1})
 	s.within(world.ElectionTimeout/4, "with a log that is behind it is refused", func() bool { return r.refused[r.first.ID()] == 1 })
 }
@@ -181,7 +181,7 @@ func stepDownKeepsTheVote(s *Driver) {
 	r.ofSecond.ResendHeld()
 	s.within(world.ElectionTimeout/2, "it refuses the other candidate of the term", func() bool { return refused.Count > 0 })
 	if v := r.first.View; v.Term != r.term || v.Vote != r.first.ID() {
-		s.fail("it was to have voted for itself in term %d: term %d, vote %d", r.term, v.Term, v.Vote)
+		s.fail("it should have voted for itself in term %d: term %d, vote %d", r.term, v.Term, v.Vote)
 	}
 }
 
@@ -198,10 +198,10 @@ func crashedLeader(s *Driver) {
 		was := leader.View.Incarnation
 		leader.CrashAt(kind.actor, kind.kind, 1, []world.CrashTiming{world.CrashBefore, world.CrashAfter}[s.Random.IntN(2)])
 		writes = append(writes, s.submitWrites(leader, 2)...)
-		s.within(world.ElectionTimeout, "its actors start anew", func() bool { return leader.View.Incarnation > was && leader.View.Role != "recovering" })
+		s.within(world.ElectionTimeout, "its actors restart", func() bool { return leader.View.Incarnation > was && leader.View.Role != "recovering" })
 		s.within(4*world.ElectionTimeout, "there is a leader in a higher term", func() bool {
 			if leader.View.Role == "leader" && leader.View.Term == term {
-				s.fail("member %d leads on in term %d after its actors crashed", leader.ID(), term)
+				s.fail("member %d still leads in term %d after its actors crashed", leader.ID(), term)
 			}
 			l := s.majorityLeader()
 			return l != nil && l.View.Term > term
