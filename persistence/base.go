@@ -57,7 +57,7 @@ func (l *Log) rebase(index, term uint64, configuration *messages.Configuration) 
 		first = index + 1
 	}
 	if err := l.ensureSpace(alignFrame(frameHeaderBytes+int64(len(payload))) + frameHeaderBytes); err != nil {
-		return l.latch("start a segment", err)
+		return err
 	}
 	f := w.newFrame(first, first-1, w.hard)
 	w.frameBuf = appendFrame(w.frameBuf[:0], &f, kindBase, payload)

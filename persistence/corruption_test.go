@@ -136,15 +136,7 @@ func TestE7DamagedUnprovenFrameIsDroppedWithWarning(t *testing.T) {
 // frameEntries returns the entries of the frame at an offset.
 func frameEntries(t *testing.T, fs vfs.FS, path string, offset int64) [][]byte {
 	t.Helper()
-	file, err := fs.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	w, err := newFileWindow(file, path, 4096)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := mustOpenWindow(t, fs, path)
 	sequence, _ := parseSegmentName(filepath.Base(path))
 	f, b, err := w.readFrame(offset, sequence)
 	if err != nil {

@@ -19,6 +19,18 @@ type fileWindow struct {
 	rereadWarning string // about the last read that returned wrong bytes, then the right ones
 }
 
+// openFileWindow opens a file for reading. The caller closes w.file.
+func openFileWindow(filesystem vfs.FS, path string, readBytes int) (w *fileWindow, err error) {
+	file, err := filesystem.Open(path)
+	if err != nil {
+		return nil, readError(path, 0, err)
+	}
+	if w, err = newFileWindow(file, path, readBytes); err != nil {
+		file.Close()
+	}
+	return w, err
+}
+
 func newFileWindow(file vfs.File, path string, readBytes int) (*fileWindow, error) {
 	size, err := file.Size()
 	if err != nil {

@@ -117,12 +117,7 @@ func openForInspection(filesystem vfs.FS, dataDir string, how InspectOptions, in
 // gives; in the newest segment, up to the last valid frame.
 func (r *recoveryState) walkFrames(visit func(s *segment, f *frameHeader, b []byte) error) error {
 	for i, s := range r.segments {
-		file, err := r.options.FS.Open(s.path)
-		if err != nil {
-			return readError(s.path, 0, err)
-		}
-		err = r.walkSegment(i, file, func(f *frameHeader, b []byte) error { return visit(s, f, b) })
-		file.Close()
+		err := r.walkSegment(i, func(f *frameHeader, b []byte) error { return visit(s, f, b) })
 		if err != nil {
 			return err
 		}
@@ -130,12 +125,13 @@ func (r *recoveryState) walkFrames(visit func(s *segment, f *frameHeader, b []by
 	return nil
 }
 
-func (r *recoveryState) walkSegment(i int, file vfs.File, visit func(f *frameHeader, b []byte) error) error {
+func (r *recoveryState) walkSegment(i int, visit func(f *frameHeader, b []byte) error) error {
 	s := r.segments[i]
-	w, err := newFileWindow(file, s.path, scanReadBytes)
+	w, err := openFileWindow(r.options.FS, s.path, scanReadBytes)
 	if err != nil {
 		return err
 	}
+	defer w.file.Close()
 	newest := i == len(r.segments)-1
 	limit := w.size
 	if !newest {

@@ -43,7 +43,7 @@ func (l *Log) Commit() error {
 	}
 	size := alignFrame(l.pendingBytes())
 	if err := l.ensureSpace(size); err != nil {
-		return l.latch("start a segment", err)
+		return err
 	}
 	w, p := &l.active, &l.pending
 	f := w.newFrame(p.entries.First, l.lastIndex(), p.hard)
@@ -91,7 +91,7 @@ func (l *Log) commitIdle() error {
 		return nil
 	}
 	if err := l.ensureSpace(frameHeaderBytes); err != nil {
-		return l.latch("start a segment", err)
+		return err
 	}
 	last := l.published.terms.LastIndex()
 	f := w.newFrame(last+1, last, hard)

@@ -36,18 +36,20 @@ func rewriteFrame(t *testing.T, fs vfs.FS, path string, offset int64, change fun
 	}
 }
 
+func mustOpenWindow(t *testing.T, fs vfs.FS, path string) *fileWindow {
+	t.Helper()
+	w, err := openFileWindow(fs, path, 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.file.Close() })
+	return w
+}
+
 // frameOffsets returns the offsets of a segment's frames.
 func frameOffsets(t *testing.T, l *Log, s *segment) (offsets []int64) {
 	t.Helper()
-	file, err := l.options.FS.Open(s.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	w, err := newFileWindow(file, s.path, 4096)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := mustOpenWindow(t, l.options.FS, s.path)
 	for at := int64(segmentHeaderBytes); ; {
 		f, _, err := w.readFrame(at, s.sequence)
 		if err != nil {
@@ -81,14 +83,7 @@ func TestMisplacedFrameIsInvalid(t *testing.T) {
 	} {
 		disk := fs.CrashClone(vfs.KeepUnsynced)
 		rewriteFrame(t, disk, s.path, at, change)
-		file, err := disk.Open(s.path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w, err := newFileWindow(file, s.path, 4096)
-		if err != nil {
-			t.Fatal(err)
-		}
+		w := mustOpenWindow(t, disk, s.path)
 		if _, _, err := w.readFrame(at, s.sequence); !errors.Is(err, errInvalidFrame) {
 			t.Fatalf("a frame of another %s was accepted: %v", name, err)
 		}

@@ -31,15 +31,11 @@ func (r *recoveryState) addFinished(i int) error {
 
 // loadIndex reads the index of a segment and compares it with the header of the segment after it.
 func loadIndex(fs vfs.FS, s *segment, next *segmentHeader) (*segmentIndex, error) {
-	file, err := fs.Open(s.indexAt.path)
-	if err != nil {
-		return nil, readError(s.indexAt.path, 0, err)
-	}
-	defer file.Close()
-	w, err := newFileWindow(file, s.indexAt.path, 64<<10)
+	w, err := openFileWindow(fs, s.indexAt.path, 64<<10)
 	if err != nil {
 		return nil, err
 	}
+	defer w.file.Close()
 	x, end, lastCRC, err := readIndex(w, s.indexAt, s.sequence)
 	if err == nil && (end != int64(next.previousEnd) || lastCRC != next.previousCRC) {
 		err = invalidFrame("index up to %d with checksum %08x, but the next segment has %d and %08x",
@@ -66,15 +62,11 @@ func readIndex(w *fileWindow, at indexLocation, sequence uint64) (x *segmentInde
 
 // rebuildIndex computes the index of a finished segment from its frames.
 func rebuildIndex(fs vfs.FS, s *segment, h, next *segmentHeader) (*segmentIndex, error) {
-	file, err := fs.Open(s.path)
-	if err != nil {
-		return nil, readError(s.path, 0, err)
-	}
-	defer file.Close()
-	w, err := newFileWindow(file, s.path, scanReadBytes)
+	w, err := openFileWindow(fs, s.path, scanReadBytes)
 	if err != nil {
 		return nil, err
 	}
+	defer w.file.Close()
 	var x *segmentIndex
 	var e logEdit
 	end, lastCRC := int64(next.previousEnd), next.previousCRC

@@ -102,15 +102,11 @@ func (r *recoveryState) checkMarkers(markers []uint64, newest uint64) error {
 
 // readHeader reads and checks the header of a segment.
 func (r *recoveryState) readHeader(s *segment) (segmentHeader, error) {
-	file, err := r.options.FS.Open(s.path)
-	if err != nil {
-		return segmentHeader{}, readError(s.path, 0, err)
-	}
-	defer file.Close()
-	w, err := newFileWindow(file, s.path, segmentHeaderBytes)
+	w, err := openFileWindow(r.options.FS, s.path, segmentHeaderBytes)
 	if err != nil {
 		return segmentHeader{}, err
 	}
+	defer w.file.Close()
 	var h segmentHeader
 	err = w.withReread(0, func() (err error) {
 		h, err = w.readSegmentHeader(s)

@@ -47,15 +47,11 @@ type unprovenFrame struct {
 
 // scanNewest reads the whole newest segment.
 func (r *recoveryState) scanNewest(s *segment, h *segmentHeader) (*newestSegment, error) {
-	file, err := r.options.FS.Open(s.path)
-	if err != nil {
-		return nil, readError(s.path, 0, err)
-	}
-	defer file.Close()
-	w, err := newFileWindow(file, s.path, scanReadBytes)
+	w, err := openFileWindow(r.options.FS, s.path, scanReadBytes)
 	if err != nil {
 		return nil, err
 	}
+	defer w.file.Close()
 	t := &newestSegment{proven: int64(h.preambleEnd)}
 	sc := segmentScanner{window: w, header: *h}
 	if err := sc.scan(w.size, t.addFrame); err != nil {

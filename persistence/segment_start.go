@@ -32,14 +32,17 @@ func (p *predecessor) indexLocation(next *segment) indexLocation {
 }
 
 // ensureSpace makes sure that the active segment has space for a frame of so many bytes and for its
-// own index after it.
+// own index after it. A failure latches the log.
 func (l *Log) ensureSpace(size int64) error {
 	index := l.published.activeIndex
 	slack := index.frameBytes() + 16*int64(1+len(l.pending.entries.Runs)) + 8*int64(len(l.pending.entries.Data))
 	if l.active.writeOffset+size+slack <= l.active.segment.size {
 		return nil
 	}
-	return l.rollSegment(size)
+	if err := l.rollSegment(size); err != nil {
+		return l.latch("start a segment", err)
+	}
+	return nil
 }
 
 // rollSegment finishes the active segment with its index and starts the next one.
