@@ -48,18 +48,18 @@ func TestBacklogIsReadFromDiskInPieces(t *testing.T) {
 		t.Fatalf("applied %d, pulls from %d", (*state).last, s.pullFrom())
 	}
 	if last := s.Timers[len(s.Timers)-1]; !last.Stopped {
-		t.Fatal("the timer runs on although all is there")
+		t.Fatal("the timer was not stopped")
 	}
 	s.send(s.Timers[len(s.Timers)-1].Message)
 	if len(s.toReader) != asked {
-		t.Fatal("the timer asked again for what is there")
+		t.Fatal("a stopped timer requested entries")
 	}
 	if r := s.takeResults(); len(r) != 2 || r[1].Applied != 9 {
 		t.Fatalf("the Session received %v", r)
 	}
 	s.commit(1, raft.EncodeNoop())
 	if (*state).last != 10 {
-		t.Fatal("it does not go on from memory")
+		t.Fatal("entries from memory are not applied after a cold read")
 	}
 }
 

@@ -48,7 +48,7 @@ func TestFailedApplyStopsTheNodeWithTheCommand(t *testing.T) {
 				t.Error("the cause is not wrapped")
 			}
 			if *state.open != 0 {
-				t.Error("left open")
+				t.Error("the state machine is open")
 			}
 			for _, m := range s.takeSessionMessages() {
 				if _, ok := m.(*messages.CommandResults); ok {
@@ -141,7 +141,7 @@ func TestUnknownCommittedEntryStopsTheNode(t *testing.T) {
 	s, _ := startWithSession(t)
 	s.send(&messages.Committed{Incarnation: incarnation, Entries: entriesOf(2, 1, []byte{200})})
 	if len(s.Failures) != 1 {
-		t.Fatal("it went on")
+		t.Fatal("it did not fail")
 	}
 	f, ok := s.Failures[0].(*actors.FatalError)
 	if !ok || !errors.Is(f, raft.ErrMalformedEntry) || !strings.Contains(f.Error(), "entry 2") {

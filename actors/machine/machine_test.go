@@ -87,7 +87,7 @@ func TestOnlyCommandsAreAppliedInOrder(t *testing.T) {
 		t.Fatalf("applied %v, want %v", (*state).applied, want)
 	}
 	if (*state).last != 5 || s.pullFrom() != 6 {
-		t.Fatalf("the machine stands at %d, the Pull at %d", (*state).last, s.pullFrom())
+		t.Fatalf("applied %d, the Pull begins at %d", (*state).last, s.pullFrom())
 	}
 	expectMessages(t, "the Session", s.takeSessionMessages(), &messages.CommandResults{Incarnation: incarnation, SessionId: 1, Applied: 5, Term: 9,
 		Sequences: []uint64{1, 2}, Indexes: []uint64{2, 4}, Values: [][]byte{[]byte("2=a"), []byte("4=b")},
@@ -304,7 +304,7 @@ func TestRestartClosesBeforeItOpens(t *testing.T) {
 		t.Fatalf("failures %v, %d open", s.Failures, *(*state).open)
 	}
 	if s.pullFrom() != 1 {
-		t.Fatalf("the successor pulls from %d", s.pullFrom())
+		t.Fatalf("after the restart it pulls from %d", s.pullFrom())
 	}
 }
 
