@@ -66,7 +66,7 @@ const (
 	Duplicated Kind = "double"
 
 	// Handled: the Actor of Member takes the message called Name out of its mailbox.
-	Handled Kind = "internal/session"
+	Handled Kind = "handle"
 	// Panicked: the Actor of Member dies of a panic at a message called Name, and is for supervision
 	// to deal with.
 	Panicked Kind = "panic"
