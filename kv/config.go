@@ -36,7 +36,7 @@ type ServerConfig struct {
 	MaxConnections         int           // default 10000
 	MaxRequestsInFlight    int           // of all connections; default 32768
 	MaxOpenStreams         int           // of all connections; default 16384
-	MaxAnswerBytes         int64         // range responses in memory, of all clients; default 1 GiB
+	MaxResponseBytes       int64         // range responses in memory, of all clients; default 1 GiB
 	MaxWatchersPerStream   int           // default 65536
 	WatchStreamBufferBytes int           // events queued for one stream; default 8 MiB
 	WatchTotalBufferBytes  int           // shared by all streams, 64 KiB each at least; default 1 GiB
@@ -68,7 +68,7 @@ func (c *ServerConfig) setDefaults() error {
 	c.MaxConnections = cmp.Or(c.MaxConnections, defaults.MaxConnections)
 	c.MaxRequestsInFlight = cmp.Or(c.MaxRequestsInFlight, defaults.MaxRequestsInFlight)
 	c.MaxOpenStreams = cmp.Or(c.MaxOpenStreams, defaults.MaxOpenStreams)
-	c.MaxAnswerBytes = cmp.Or(c.MaxAnswerBytes, defaults.MaxAnswerBytes)
+	c.MaxResponseBytes = cmp.Or(c.MaxResponseBytes, defaults.MaxResponseBytes)
 	c.MaxWatchersPerStream = cmp.Or(c.MaxWatchersPerStream, defaults.MaxWatchersPerStream)
 	c.WatchStreamBufferBytes = cmp.Or(c.WatchStreamBufferBytes, defaults.WatchStreamBufferBytes)
 	c.WatchTotalBufferBytes = cmp.Or(c.WatchTotalBufferBytes, defaults.WatchTotalBufferBytes)

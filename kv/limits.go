@@ -14,7 +14,7 @@ const (
 	limitInFlight      = "requests-in-flight"
 	limitStreams       = "open-streams"
 	limitWatchers      = "watchers-of-a-stream"
-	limitResponseBytes = "max-answer-bytes"
+	limitResponseBytes = "max-response-bytes"
 	limitQuota         = "quota-backend-bytes"
 )
 

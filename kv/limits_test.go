@@ -136,18 +136,18 @@ func (ts *testServer) fill(t *testing.T) {
 var allKeys = &pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l")}
 
 func TestE45RangeAboveResponseBudgetIsRefused(t *testing.T) {
-	ts := startServer(t, func(c *ServerConfig) { c.MaxAnswerBytes = 512 << 10 })
+	ts := startServer(t, func(c *ServerConfig) { c.MaxResponseBytes = 512 << 10 })
 	ts.fill(t)
 	inTxn := &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: allKeys}}}}
 	for name, call := range map[string]func() error{
 		"range": func() error { _, err := ts.kv.Range(testContext(t), allKeys); return err },
 		"txn":   func() error { _, err := ts.kv.Txn(testContext(t), inTxn); return err },
 	} {
-		if err := call(); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "max-answer-bytes=524288") {
+		if err := call(); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "max-response-bytes=524288") {
 			t.Errorf("%s of all keys: %v", name, err)
 		}
 	}
-	if n := ts.refusals(t, "max-answer-bytes"); n != 2 {
+	if n := ts.refusals(t, "max-response-bytes"); n != 2 {
 		t.Errorf("%v refusals were counted of 2", n)
 	}
 	for _, r := range []*pb.RangeRequest{
@@ -161,14 +161,14 @@ func TestE45RangeAboveResponseBudgetIsRefused(t *testing.T) {
 			eventually(t, "the reservation is released", func() bool { return ts.budget.reservedBytes.Load() == 0 })
 		}
 	}
-	eventually(t, "all reservations are released", func() bool { return ts.metric(t, "troupe_client_answer_bytes") == 0 })
+	eventually(t, "all reservations are released", func() bool { return ts.metric(t, "troupe_client_response_bytes") == 0 })
 }
 
 // Responses that clients do not read stay within the budget, and their reservations are released
 // with the connection.
 func TestE45UnreadResponsesStayWithinBudget(t *testing.T) {
 	const limit = 5 << 20
-	ts := startServer(t, func(c *ServerConfig) { c.MaxAnswerBytes = limit })
+	ts := startServer(t, func(c *ServerConfig) { c.MaxResponseBytes = limit })
 	ts.fill(t)
 	for _, leave := range []string{"the connection breaks", "the call is cancelled"} {
 		conn, err := grpc.NewClient("passthrough:///"+ts.address, grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -191,7 +191,7 @@ func TestE45UnreadResponsesStayWithinBudget(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n := ts.metric(t, "troupe_client_answer_bytes"); n < limit*3/4 || n > limit {
+		if n := ts.metric(t, "troupe_client_response_bytes"); n < limit*3/4 || n > limit {
 			t.Errorf("%v bytes are reserved, of at most %d", n, limit)
 		}
 		if _, err := ts.kv.Range(testContext(t), allKeys); status.Code(err) != codes.ResourceExhausted {
@@ -202,7 +202,7 @@ func TestE45UnreadResponsesStayWithinBudget(t *testing.T) {
 		} else {
 			cancel()
 		}
-		eventually(t, "all reservations are released when "+leave, func() bool { return ts.metric(t, "troupe_client_answer_bytes") == 0 })
+		eventually(t, "all reservations are released when "+leave, func() bool { return ts.metric(t, "troupe_client_response_bytes") == 0 })
 		if _, err := ts.kv.Range(testContext(t), allKeys); err != nil {
 			t.Errorf("after %s: %v", leave, err)
 		}

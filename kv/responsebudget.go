@@ -73,7 +73,7 @@ func (r *reservation) Reserve(bytes int) error {
 		r.budget.reservedBytes.Add(-more)
 		r.budget.refused.Inc()
 		return status.Errorf(codes.ResourceExhausted, "troupe: range responses to all clients would exceed "+
-			"max-answer-bytes=%d; retry, or request less at a time (limit, keys only, count only)", r.budget.limitBytes)
+			"max-response-bytes=%d; retry, or request less at a time (limit, keys only, count only)", r.budget.limitBytes)
 	}
 	r.reservedBytes.Add(more)
 	r.remaining = reservationStepBytes

@@ -77,7 +77,7 @@ func NewServer(config ServerConfig) (*Server, error) {
 	}
 	s.requests = semaphore{limit: int64(config.MaxRequestsInFlight), refused: m.refused[limitInFlight]}
 	s.streams = semaphore{limit: int64(config.MaxOpenStreams), refused: m.refused[limitStreams]}
-	s.budget = responseBudget{limitBytes: config.MaxAnswerBytes, refused: m.refused[limitResponseBytes]}
+	s.budget = responseBudget{limitBytes: config.MaxResponseBytes, refused: m.refused[limitResponseBytes]}
 	s.stopContext, s.cancel = context.WithCancel(context.Background())
 	s.mux = newPortMux(config.TLS, config.FirstByteTimeout,
 		connlimit.New(config.MaxConnections, func(net.Addr) { m.rejectedConns.Inc() }), s.handshakeFailed)

@@ -66,7 +66,7 @@ var (
 	descConnections       = desc("troupe_client_connections", "Open client connections.")
 	descRequests          = desc("troupe_client_requests_in_flight", "Client requests that are being handled.")
 	descStreams           = desc("troupe_client_streams", "Open streams of clients, mostly watches.")
-	descResponseBytes     = desc("troupe_client_answer_bytes", "Bytes reserved for range responses that are being read or sent.")
+	descResponseBytes     = desc("troupe_client_response_bytes", "Bytes reserved for range responses that are being read or sent.")
 	descWatchQueueBytes   = desc("troupe_watch_queue_bytes", "Bytes of events that wait to be dispatched to watchers.")
 	descMemTableBytes     = desc("troupe_engine_memtable_bytes", "Bytes in the storage engine's memtables.")
 	descCacheBytes        = desc("troupe_engine_cache_bytes", "Bytes in the storage engine's block cache.")

@@ -18,7 +18,7 @@ import (
 
 const defaultEndpoint = "127.0.0.1:2379"
 
-// clientFlags are the flags that all client commands share.
+// clientFlags are the flags of all client commands.
 type clientFlags struct {
 	endpoints string
 	timeout   time.Duration
@@ -29,18 +29,18 @@ type clientFlags struct {
 func addClientFlags(cmd *cobra.Command) *clientFlags {
 	f := &clientFlags{}
 	fs := cmd.Flags()
-	fs.StringVar(&f.endpoints, "endpoints", "", "where members serve clients, `host:port,…`; the next is tried when one fails (TROUPE_ENDPOINTS; default "+defaultEndpoint+")")
-	fs.DurationVar(&f.timeout, "timeout", 5*time.Second, "how long to try")
+	fs.StringVar(&f.endpoints, "endpoints", "", "members' addresses for clients, `host:port,…`; when one fails the next is tried (TROUPE_ENDPOINTS; default "+defaultEndpoint+")")
+	fs.DurationVar(&f.timeout, "timeout", 5*time.Second, "time limit of the command")
 	fs.StringVarP(&f.output, "write-out", "w", "simple", "`simple` or json")
 	fs.StringVar(&f.tls.CAFile, "cacert", "", "`file` with the CA of the servers' certificates (TROUPE_CACERT)")
 	fs.StringVar(&f.tls.CertFile, "cert", "", "`file` with this client's certificate (TROUPE_CERT)")
-	fs.StringVar(&f.tls.KeyFile, "key", "", "`file` with its private key (TROUPE_KEY)")
-	fs.BoolVar(&f.tls.SkipVerify, "insecure-skip-tls-verify", false, "take any certificate of the server's")
+	fs.StringVar(&f.tls.KeyFile, "key", "", "`file` with the certificate's private key (TROUPE_KEY)")
+	fs.BoolVar(&f.tls.SkipVerify, "insecure-skip-tls-verify", false, "accept any certificate of a server")
 	_ = cmd.RegisterFlagCompletionFunc("write-out", cobra.FixedCompletions([]string{"simple", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return f
 }
 
-// cluster makes the client that the flags describe, or says what is wrong with them.
+// newCluster returns the client that the flags and their environment variables describe.
 func (f *clientFlags) newCluster(cmd *cobra.Command) (*client.Cluster, error) {
 	for _, v := range []struct {
 		value *string
@@ -57,10 +57,10 @@ func (f *clientFlags) newCluster(cmd *cobra.Command) (*client.Cluster, error) {
 		f.endpoints = defaultEndpoint
 	}
 	if f.output != "simple" && f.output != "json" {
-		return nil, exit.With(exit.Usage, fmt.Errorf("--write-out: %q is neither simple nor json", f.output))
+		return nil, usageError("--write-out: %q is neither simple nor json", f.output)
 	}
 	if f.timeout <= 0 {
-		return nil, exit.With(exit.Usage, fmt.Errorf("--timeout: %v is no time at all", f.timeout))
+		return nil, usageError("--timeout: %v is not above 0; give for instance 5s", f.timeout)
 	}
 	secure := f.tls != certs.Client{}
 	endpoints, err := client.ParseEndpoints(f.endpoints, secure)
@@ -74,7 +74,7 @@ func (f *clientFlags) newCluster(cmd *cobra.Command) (*client.Cluster, error) {
 	return client.New(endpoints, config), nil
 }
 
-// with makes the client and runs a command with it, for as long as the timeout allows.
+// run calls use with a client and a context that ends with the timeout or with Ctrl-C.
 func (f *clientFlags) run(cmd *cobra.Command, use func(context.Context, *client.Cluster) error) error {
 	cluster, err := f.newCluster(cmd)
 	if err != nil {
@@ -86,7 +86,7 @@ func (f *clientFlags) run(cmd *cobra.Command, use func(context.Context, *client.
 	return use(ctx, cluster)
 }
 
-// interruptible is a context that ends with Ctrl-C, or when the command's own does.
+// signalContext returns a context that ends with SIGINT, SIGTERM, or the command's context.
 func signalContext(cmd *cobra.Command) context.Context {
 	parent := cmd.Context()
 	if parent == nil {
@@ -96,12 +96,12 @@ func signalContext(cmd *cobra.Command) context.Context {
 	return ctx
 }
 
-// usage makes an error of the command line's.
+// usageError returns an error with the exit code Usage.
 func usageError(text string, values ...any) error {
 	return exit.With(exit.Usage, fmt.Errorf(text, values...))
 }
 
-// quietly drops the error of a command that somebody ended on purpose.
+// ignoreCanceled returns nil for the error of an interrupted command.
 func ignoreCanceled(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return nil

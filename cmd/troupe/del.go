@@ -16,7 +16,7 @@ func newDel() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "del KEY [END]",
 		Short: "Delete a key, or the keys from KEY up to END",
-		Long:  "Delete a key, the keys from KEY up to (without) END, or all with a prefix. Prints how many there were.",
+		Long:  "Delete a key, the keys from KEY up to but without END, or all keys with a prefix. Prints the number of deleted keys.",
 		Example: `  troupe del greeting
   troupe del --prefix config/
   troupe del --prev-kv a z`,
@@ -25,7 +25,7 @@ func newDel() *cobra.Command {
 	flags := addClientFlags(cmd)
 	cmd.Flags().BoolVar(&prefix, "prefix", false, "all keys that begin with KEY")
 	cmd.Flags().BoolVar(&fromKey, "from-key", false, "all keys from KEY on")
-	cmd.Flags().BoolVar(&prevKV, "prev-kv", false, "print what is deleted")
+	cmd.Flags().BoolVar(&prevKV, "prev-kv", false, "print the deleted keys and values")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		key, end, err := keyRange(args, prefix, fromKey)
 		if err != nil {
@@ -33,19 +33,19 @@ func newDel() *cobra.Command {
 		}
 		request := &pb.DeleteRangeRequest{Key: key, RangeEnd: end, PrevKv: prevKV}
 		return flags.run(cmd, func(ctx context.Context, cluster *client.Cluster) error {
-			var answer *pb.DeleteRangeResponse
+			var response *pb.DeleteRangeResponse
 			err := cluster.Write(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
-				answer, err = pb.NewKVClient(conn).DeleteRange(ctx, request)
+				response, err = pb.NewKVClient(conn).DeleteRange(ctx, request)
 				return err
 			})
 			if err != nil {
 				return fmt.Errorf("del %q: %w", args[0], err)
 			}
 			if flags.output == "json" {
-				return printJSON(cmd.OutOrStdout(), answer)
+				return printJSON(cmd.OutOrStdout(), response)
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), answer.Deleted)
-			for _, kv := range answer.PrevKvs {
+			fmt.Fprintln(cmd.OutOrStdout(), response.Deleted)
+			for _, kv := range response.PrevKvs {
 				printKV(cmd.OutOrStdout(), kv, true, true)
 			}
 			return nil

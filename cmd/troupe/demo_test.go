@@ -13,22 +13,22 @@ import (
 	"github.com/troupe-raft/troupe/tests/freeport"
 )
 
-// startDemo starts a demo in a directory of the test, on ports that no other test takes: the usual ones belong to whoever
-// is first.
+// startDemo starts a demo in a temporary directory, on ports that no other test uses.
 func startDemo(t *testing.T, args ...string) *process {
 	t.Helper()
 	base := freeport.Run(t, 6)
 	return startProcess(t, "troupe", nil, append([]string{"demo", "--data-dir=" + t.TempDir() + "/demo", fmt.Sprint("--base-port=", base)}, args...)...)
 }
 
-// introduced waits until a demo has said what to try, and returns its endpoints, the leader and the leader's process.
+// waitForIntroduction waits until a demo has printed its introduction, and returns its endpoints,
+// the leader and the leader's process id.
 func waitForIntroduction(t *testing.T, p *process) (endpoints, leader string, pid int) {
 	t.Helper()
 	_, endpoints, _ = strings.Cut(p.waitFor("export TROUPE_ENDPOINTS="), "=")
 	kill := regexp.MustCompile(`kill -9 (\d+) +# (\S+)`).FindStringSubmatch(p.waitFor("kill -9"))
-	p.waitFor("Ctrl-C ends all of it.")
+	p.waitFor("Ctrl-C stops the demo.")
 	if kill == nil {
-		t.Fatal("it does not say whom to kill")
+		t.Fatal("no command to kill the leader")
 	}
 	pid, err := strconv.Atoi(kill[1])
 	if err != nil {
@@ -37,35 +37,35 @@ func waitForIntroduction(t *testing.T, p *process) (endpoints, leader string, pi
 	return endpoints, kill[2], pid
 }
 
-// What a stranger does first: start it, write, kill the leader, and go on.
-func TestADemoLosesItsLeaderAndNothingElse(t *testing.T) {
+// The session that the demo suggests: write, kill the leader, write again.
+func TestDemoContinuesAfterLeaderIsKilled(t *testing.T) {
 	p := startDemo(t)
 	endpoints, leader, pid := waitForIntroduction(t, p)
 	if n := strings.Count(endpoints, ","); n != 2 {
 		t.Fatalf("endpoints %q", endpoints)
 	}
-	use := func(args ...string) commandResult {
+	command := func(args ...string) commandResult {
 		return runTroupe(t, append(args, "--timeout=60s", "--endpoints="+endpoints)...)
 	}
-	if got := use("put", "greeting", "hello"); got.code != 0 {
+	if got := command("put", "greeting", "hello"); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	// Unless another led already when it was killed, as may be on a machine that stalls.
-	if line := p.waitFor("leads now"); !strings.Contains(line, "ms after "+leader+" died") && strings.Contains(line, "died") {
+	// On a machine that stalls, another member may lead already when the leader is killed.
+	if line := p.waitFor("is the leader"); !strings.Contains(line, "ms after "+leader+" ended") && strings.Contains(line, "ended") {
 		t.Errorf("%q", line)
 	}
-	if got := use("put", "after", "the kill"); got.code != 0 {
+	if got := command("put", "after", "the kill"); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
-	if got := use("get", "--prefix", ""); got.out != "after\nthe kill\ngreeting\nhello\n" {
+	if got := command("get", "--prefix", ""); got.out != "after\nthe kill\ngreeting\nhello\n" {
 		t.Fatalf("%+v", got)
 	}
-	p.waitFor(leader + " is back")
-	for deadline := time.Now().Add(patience); ; {
-		got := use("status")
+	p.waitFor(leader + " serves clients again")
+	for deadline := time.Now().Add(testTimeout); ; {
+		got := command("status")
 		if got.code == 0 && strings.Count(got.out, "follower") == 2 && strings.Count(got.out, "leader") == 1 {
 			break
 		}
@@ -78,11 +78,11 @@ func TestADemoLosesItsLeaderAndNothingElse(t *testing.T) {
 		t.Fatalf("code %d, %q", code, last)
 	}
 	if got := runTroupe(t, "get", "greeting", "--timeout=200ms", "--endpoints="+endpoints); !strings.Contains(got.errs, "no endpoint can be reached") {
-		t.Fatalf("members outlived it: %+v", got)
+		t.Fatalf("members run after the demo ended: %+v", got)
 	}
 }
 
-func TestADemoFindsItsKeptDataAgain(t *testing.T) {
+func TestDemoReusesItsDataDirectory(t *testing.T) {
 	dir, base := t.TempDir()+"/demo", freeport.Run(t, 2)
 	for _, members := range []string{"--members=1", "--members=0"} {
 		args := []string{"demo", "--data-dir=" + dir, members, fmt.Sprint("--base-port=", base)}

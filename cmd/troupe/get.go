@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,7 +15,8 @@ import (
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/client"
 )
 
-// readModes are the words of --read, which travel as gRPC metadata under readModeKey (see kv.ReadModeKey).
+// readModes are the values of --read. The client sends the value as gRPC metadata under readModeKey
+// (kv.ReadModeKey).
 var readModes = []string{"index", "log", "lease", "leader", "local"}
 
 const readModeKey = "troupe-read"
@@ -33,14 +35,14 @@ func newGet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get KEY [END]",
 		Short: "Read a key, or the keys from KEY up to END",
-		Long: `Read a key, the keys from KEY up to (without) END, or all with a prefix.
+		Long: `Read a key, the keys from KEY up to but without END, or all keys with a prefix.
 
---read says what the answer promises:
-  index   (default) every write that was acknowledged before; the leader confirms itself by a round of heartbeats
-  log     the same, by way of the log, as a write goes
-  lease   the same, without a round, for as long as clocks keep their bounds; like index where no lease is held
-  leader  what the leader has; a leader that is cut off may answer with old values
-  local   what the member asked has, however old; works without a majority`,
+--read selects the consistency:
+  index   (default) linearizable; the leader confirms its leadership with a round of heartbeats
+  log     linearizable; the read is an entry of the log, as a write is
+  lease   linearizable while clocks drift within their bound; no round while the leader holds a lease, else like index
+  leader  the state of the leader; a partitioned leader may return old values
+  local   the state of the member that responds, however old; works without a majority`,
 		Example: `  troupe get greeting
   troupe get --prefix config/
   troupe get --prefix --count-only ""
@@ -54,11 +56,11 @@ func newGet() *cobra.Command {
 	fs.BoolVar(&f.prefix, "prefix", false, "all keys that begin with KEY")
 	fs.BoolVar(&f.fromKey, "from-key", false, "all keys from KEY on")
 	fs.Int64Var(&f.limit, "limit", 0, "at most `n` keys (0: all)")
-	fs.Int64Var(&f.rev, "rev", 0, "as of `revision` (0: now)")
+	fs.Int64Var(&f.rev, "rev", 0, "the state at this `revision` (0: the newest)")
 	fs.BoolVar(&f.keysOnly, "keys-only", false, "keys without values")
-	fs.BoolVar(&f.countOnly, "count-only", false, "only how many there are")
+	fs.BoolVar(&f.countOnly, "count-only", false, "the number of keys only")
 	fs.BoolVar(&f.valuesOnly, "print-value-only", false, "values without keys")
-	fs.StringVar(&f.sortBy, "sort-by", "", "`what` to sort by: key, version, create, modify or value")
+	fs.StringVar(&f.sortBy, "sort-by", "", "sort by this `field`: key, version, create, modify or value")
 	fs.StringVar(&f.order, "order", "", "`ascend` or descend")
 	fs.StringVar(&f.read, "read", "index", "`mode`: index, log, lease, leader or local")
 	_ = cmd.RegisterFlagCompletionFunc("read", cobra.FixedCompletions(readModes, cobra.ShellCompDirectiveNoFileComp))
@@ -73,7 +75,7 @@ func newGet() *cobra.Command {
 	return cmd
 }
 
-// request makes the request of the flags, or says which do not go together.
+// request returns the request that the arguments and flags describe.
 func (f *getFlags) request(args []string) (*pb.RangeRequest, error) {
 	key, end, err := keyRange(args, f.prefix, f.fromKey)
 	if err != nil {
@@ -89,16 +91,16 @@ func (f *getFlags) request(args []string) (*pb.RangeRequest, error) {
 	case f.rev < 0:
 		return nil, usageError("--rev: %d is below 0", f.rev)
 	case f.keysOnly && f.valuesOnly:
-		return nil, usageError("--keys-only and --print-value-only leave nothing to print; drop one")
-	case !isOneOf(f.read, readModes...):
-		return nil, usageError("--read: %q is none of %s", f.read, strings.Join(readModes, ", "))
+		return nil, usageError("--keys-only and --print-value-only exclude each other; leave one out")
+	case !slices.Contains(readModes, f.read):
+		return nil, usageError("--read: %q is unknown; use one of %s", f.read, strings.Join(readModes, ", "))
 	}
 	by, ok := map[string]pb.RangeRequest_SortTarget{
 		"": pb.RangeRequest_KEY, "key": pb.RangeRequest_KEY, "version": pb.RangeRequest_VERSION,
 		"create": pb.RangeRequest_CREATE, "modify": pb.RangeRequest_MOD, "value": pb.RangeRequest_VALUE,
 	}[strings.ToLower(f.sortBy)]
 	if !ok {
-		return nil, usageError("--sort-by: %q is none of key, version, create, modify, value", f.sortBy)
+		return nil, usageError("--sort-by: %q is unknown; use one of key, version, create, modify, value", f.sortBy)
 	}
 	order, ok := map[string]pb.RangeRequest_SortOrder{
 		"": pb.RangeRequest_NONE, "ascend": pb.RangeRequest_ASCEND, "descend": pb.RangeRequest_DESCEND,
@@ -115,47 +117,47 @@ func (f *getFlags) request(args []string) (*pb.RangeRequest, error) {
 
 func (f *getFlags) get(ctx context.Context, cmd *cobra.Command, cluster *client.Cluster, request *pb.RangeRequest) error {
 	ctx = metadata.AppendToOutgoingContext(ctx, readModeKey, f.read)
-	var answer *pb.RangeResponse
+	var response *pb.RangeResponse
 	err := cluster.Read(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
-		answer, err = pb.NewKVClient(conn).Range(ctx, request)
+		response, err = pb.NewKVClient(conn).Range(ctx, request)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("get %q: %w", request.Key, err)
 	}
-	f.print(cmd.OutOrStdout(), cmd.ErrOrStderr(), request, answer)
+	f.print(cmd.OutOrStdout(), cmd.ErrOrStderr(), request, response)
 	return nil
 }
 
-func (f *getFlags) print(out, errs io.Writer, request *pb.RangeRequest, answer *pb.RangeResponse) {
+func (f *getFlags) print(out, errs io.Writer, request *pb.RangeRequest, response *pb.RangeResponse) {
 	switch {
 	case f.output == "json":
-		if err := printJSON(out, answer); err != nil {
+		if err := printJSON(out, response); err != nil {
 			fmt.Fprintf(errs, "troupe: %v\n", err)
 		}
 	case f.countOnly:
-		fmt.Fprintln(out, answer.Count)
+		fmt.Fprintln(out, response.Count)
 	default:
-		for _, kv := range answer.Kvs {
+		for _, kv := range response.Kvs {
 			printKV(out, kv, !f.valuesOnly, !f.keysOnly)
 		}
 		switch {
-		case len(answer.Kvs) == 0 && request.RangeEnd == nil:
-			fmt.Fprintf(errs, "troupe: there is no key %q\n", request.Key)
-		case answer.More:
-			fmt.Fprintf(errs, "troupe: %d of %d keys\n", len(answer.Kvs), answer.Count)
+		case len(response.Kvs) == 0 && request.RangeEnd == nil:
+			fmt.Fprintf(errs, "troupe: key %q does not exist\n", request.Key)
+		case response.More:
+			fmt.Fprintf(errs, "troupe: %d of %d keys\n", len(response.Kvs), response.Count)
 		}
 	}
 }
 
-// keyRange is the range that the arguments mean.
+// keyRange returns the range that the arguments and flags describe.
 func keyRange(args []string, prefix, fromKey bool) (key, end []byte, err error) {
 	key = []byte(args[0])
 	switch {
 	case prefix && fromKey:
-		return nil, nil, usageError("--prefix and --from-key exclude each other")
+		return nil, nil, usageError("--prefix and --from-key exclude each other; leave one out")
 	case len(args) == 2 && (prefix || fromKey):
-		return nil, nil, usageError("a range has an end, %q, or --prefix or --from-key, not both", args[1])
+		return nil, nil, usageError("the END %q excludes --prefix and --from-key; leave one out", args[1])
 	case prefix:
 		key, end = client.PrefixRange(key)
 		return key, end, nil
@@ -165,20 +167,11 @@ func keyRange(args []string, prefix, fromKey bool) (key, end []byte, err error) 
 		}
 		return key, []byte{0}, nil
 	case len(key) == 0:
-		return nil, nil, usageError("a key must not be empty; --prefix \"\" means all keys")
+		return nil, nil, usageError("KEY is empty; --prefix \"\" means all keys")
 	case len(args) == 2 && args[1] == "":
-		return nil, nil, usageError("the range's END is empty; --from-key has no end")
+		return nil, nil, usageError("END is empty; use --from-key for a range without an end")
 	case len(args) == 2:
 		return key, []byte(args[1]), nil
 	}
 	return key, nil, nil
-}
-
-func isOneOf(word string, words ...string) bool {
-	for _, w := range words {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }

@@ -20,8 +20,8 @@ import (
 func newLog() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log",
-		Short: "Look into the log of a data directory",
-		Long:  "Look into the log of a data directory. Nothing is ever changed; the server that owns it should be stopped.",
+		Short: "Inspect the log of a data directory",
+		Long:  "Inspect the log of a data directory. Nothing is changed. Stop the server that uses the directory first.",
 		Example: `  troupe log verify --data-dir /var/lib/troupe
   troupe log dump --data-dir /var/lib/troupe`,
 		Args: noArgs,
@@ -31,7 +31,7 @@ func newLog() *cobra.Command {
 	return cmd
 }
 
-// logFlags are the flags of both.
+// logFlags are the flags of `log dump` and `log verify`.
 type logFlags struct {
 	dataDir string
 	options logview.Options
@@ -41,7 +41,7 @@ func addLogFlags(cmd *cobra.Command) *logFlags {
 	f := &logFlags{}
 	cmd.Flags().StringVar(&f.dataDir, "data-dir", "", "the server's data `directory` (TROUPE_DATA_DIR)")
 	cmd.Flags().BoolVar(&f.options.JSON, "json", false, "write JSON")
-	cmd.Flags().BoolVar(&f.options.EvenIfRunning, "even-if-running", false, "look although a server uses it; what it is just writing looks torn")
+	cmd.Flags().BoolVar(&f.options.EvenIfRunning, "even-if-running", false, "read the log while a server uses it; a frame that is being written looks torn")
 	_ = cmd.MarkFlagDirname("data-dir")
 	return f
 }
@@ -62,9 +62,9 @@ func (f *logFlags) directory() (string, error) {
 func newLogDump() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dump",
-		Short: "Print every entry of the log, in the order in which it was written",
-		Long: `Print every frame of the log and the entries in it, in the order in which they were written: entries that a later
-frame overrides (a conflict with a leader's log) are there too.`,
+		Short: "Print every entry of the log in the order of writing",
+		Long: `Print every frame of the log with its entries, in the order of writing. Entries that a later frame replaces (after a
+conflict with a leader's log) are printed too.`,
 		Example: `  troupe log dump --data-dir /var/lib/troupe
   troupe log dump --data-dir /var/lib/troupe --from 100 --to 120
   troupe log dump --data-dir /var/lib/troupe --json | jq -c '.entries[]?'`,
@@ -87,8 +87,8 @@ func newLogVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check every checksum of the log",
-		Long: `Read all of the log and check every checksum, and every link from one piece to the next. The exit code is 3 when
-something is wrong; the error names file and offset.`,
+		Long: `Read the whole log and check every checksum and that each frame and segment continues the one before. If the log is
+damaged, the exit code is 3, and the error names file and offset.`,
 		Example: "  troupe log verify --data-dir /var/lib/troupe",
 		Args:    noArgs,
 	}
@@ -107,15 +107,15 @@ something is wrong; the error names file and offset.`,
 	return cmd
 }
 
-// damage gives what is wrong with a data directory its exit code.
+// damageError returns err with the exit code DataDir.
 func damageError(dir string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%s holds no server's data: %w", dir, err)
+		err = fmt.Errorf("%s holds no data of a server: %w", dir, err)
 	}
 	return exit.With(exit.DataDir, err)
 }
 
-// reportJSON is a report as `log verify --json` writes it.
+// reportJSON is the output of `log verify --json`.
 type reportJSON struct {
 	Cluster  string   `json:"cluster"`
 	Member   string   `json:"member"`
@@ -146,7 +146,7 @@ func printReport(w io.Writer, r persistence.Report, asJSON bool) error {
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(w, "warning: %s\n", warning)
 	}
-	_, err := fmt.Fprintf(w, "member %s of cluster %s: the log is whole\nentries %d to %d, term %d, commit %d; %d frames in %d segments, %s\n",
+	_, err := fmt.Fprintf(w, "member %s of cluster %s: the log is intact\nentries %d to %d, term %d, commit %d; %d frames in %d segments, %s\n",
 		out.Member, out.Cluster, out.First, out.Last, out.Term, out.Commit, out.Frames, out.Segments, formatBytes(out.Bytes))
 	return err
 }

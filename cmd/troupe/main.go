@@ -1,5 +1,5 @@
-// Command troupe runs a member of a Troupe cluster (troupe server), a whole cluster to try (troupe demo), and the small
-// tools around it. `troupe help` lists them.
+// Command troupe runs a member of a Troupe cluster (troupe server), a cluster to try (troupe demo),
+// and client commands. `troupe help` lists them.
 package main
 
 import (
@@ -24,7 +24,7 @@ func main() {
 	os.Exit(int(run(os.Args, os.Stdin, os.Stdout, os.Stderr)))
 }
 
-// run is the whole program but for its process: the arguments, the program's name among them, and the exit code.
+// run runs the program. argv begins with the program's name.
 func run(argv []string, in io.Reader, out, errs io.Writer) exit.Code {
 	name, args := resolveCommand(argv)
 	root := newRoot()
@@ -39,8 +39,9 @@ func run(argv []string, in io.Reader, out, errs io.Writer) exit.Code {
 	return exit.CodeOf(err)
 }
 
-// resolveCommand finds out which command is meant. A binary that is called etcd, or called with flags and no command, is a
-// server: unit files, charts and test suites that run etcd work when the path is all that is changed.
+// resolveCommand returns the program's name for errors, and the arguments with the command. A
+// binary named etcd, or flags without a command, mean the server: unit files, charts and test
+// suites for etcd then need another path only.
 func resolveCommand(argv []string) (name string, args []string) {
 	name = strings.TrimSuffix(filepath.Base(argv[0]), ".exe")
 	args = argv[1:]
@@ -61,7 +62,7 @@ func resolveCommand(argv []string) (name string, args []string) {
 	return "troupe", args
 }
 
-// doubleDashes turns -name into --name: etcd's flags are Go's, which take either, and its older manuals have one dash.
+// doubleDashes replaces -name by --name. etcd accepts either, because its flags are those of Go.
 func doubleDashes(args []string) []string {
 	changed := append([]string(nil), args...)
 	for i, arg := range changed {
@@ -78,11 +79,11 @@ func doubleDashes(args []string) []string {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "troupe",
-		Short: "A replicated key-value store that speaks the etcd v3 API",
-		Long: `Troupe is a Raft cluster performed by actors, with a key-value store on top that speaks the etcd v3 API:
-etcdctl and the etcd client libraries work with it as they are.
+		Short: "A replicated key-value store with the etcd v3 API",
+		Long: `Troupe is a Raft cluster made of actors, with a key-value store that serves the etcd v3 API:
+etcdctl and the etcd client libraries work with it unchanged.
 
-"troupe demo" starts a cluster of three on this machine and says what to try.`,
+"troupe demo" starts a cluster of three on this machine and prints what to try.`,
 		Example: `  troupe demo
   troupe put greeting hello
   troupe get greeting
@@ -92,7 +93,7 @@ etcdctl and the etcd client libraries work with it as they are.
 		Args:          cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return exit.With(exit.Usage, fmt.Errorf("there is no command %q; %s", args[0], suggest(cmd, args[0])))
+				return usageError("unknown command %q; %s", args[0], suggest(cmd, args[0]))
 			}
 			return cmd.Help()
 		},
@@ -106,17 +107,18 @@ etcdctl and the etcd client libraries work with it as they are.
 	return root
 }
 
-// flagError words what was wrong with a flag.
+// flagError adds advice to an error of the flag parser.
 func flagError(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	if errors.As(err, &invalid) {
 		flag := invalid.GetFlag()
 		return exit.With(exit.Usage, settings.InvalidValue("--"+flag.Name, invalid.GetValue(), flag))
 	}
-	return exit.With(exit.Usage, fmt.Errorf("%w; \"%s --help\" lists the flags", err, cmd.CommandPath()))
+	return usageError("%w; \"%s --help\" lists the flags", err, cmd.CommandPath())
 }
 
-// misplaced explains a flag that no server has, where a command stands behind the flags: etcdctl takes them in either order.
+// explainFlagOrder replaces the error for an unknown flag of the server when the flag stands before
+// a client command. etcdctl accepts flags before the command.
 func explainFlagOrder(root *cobra.Command, args []string, err error) error {
 	var unknown *pflag.NotExistError
 	if len(args) == 0 || !strings.HasPrefix(args[0], "-") || !errors.As(err, &unknown) {
@@ -125,20 +127,20 @@ func explainFlagOrder(root *cobra.Command, args []string, err error) error {
 	for _, word := range args[1:] {
 		for _, command := range root.Commands() {
 			if command.Name() == word && word != "server" {
-				return exit.With(exit.Usage, fmt.Errorf("flags stand behind the command here: troupe %s … %s", word, args[0]))
+				return usageError("flags must follow the command: troupe %s … %s", word, args[0])
 			}
 		}
 	}
 	return err
 }
 
-// advise says what may have been meant by a command that does not exist.
+// suggest returns advice for an unknown command.
 func suggest(root *cobra.Command, word string) string {
 	root.SuggestionsMinimumDistance = 2
 	if near := root.SuggestionsFor(word); len(near) > 0 {
 		return "did you mean " + strings.Join(near, " or ") + "?"
 	}
-	return "\"troupe help\" lists them"
+	return "\"troupe help\" lists the commands"
 }
 
 func newVersion() *cobra.Command {
@@ -151,18 +153,18 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// noArgs and between check the number of arguments with an error that says how the command is used.
 func noArgs(cmd *cobra.Command, args []string) error { return argsBetween(0, 0)(cmd, args) }
 
+// argsBetween checks the number of arguments. Its error shows the usage of the command.
 func argsBetween(low, high int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= low && len(args) <= high {
 			return nil
 		}
-		what := "too few arguments"
+		problem := "too few arguments"
 		if len(args) > high {
-			what = fmt.Sprintf("too many arguments, from %q on", args[high])
+			problem = fmt.Sprintf("too many arguments, from %q on", args[high])
 		}
-		return exit.With(exit.Usage, fmt.Errorf("%s; use: %s", what, cmd.UseLine()))
+		return usageError("%s; usage: %s", problem, cmd.UseLine())
 	}
 }

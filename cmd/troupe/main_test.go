@@ -10,16 +10,16 @@ import (
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/version"
 )
 
-// beTheProgram makes the test's binary the program itself: so that servers under test are processes of their own, without
-// a build beside the one that made the tests.
-const beTheProgram = "BE_THE_PROGRAM_UNDER_TEST"
+// runAsProgram is an environment variable that makes the test binary run the program under the
+// variable's value as name, so that tests start servers as processes without another build.
+const runAsProgram = "TEST_RUN_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
-	if name := os.Getenv(beTheProgram); name != "" {
+	if name := os.Getenv(runAsProgram); name != "" {
 		os.Args[0] = name
 		main()
 	}
-	// Settings of whoever runs the tests are none of theirs.
+	// The settings of the caller's environment must not reach the tests.
 	for _, pair := range os.Environ() {
 		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "ETCD_") || strings.HasPrefix(name, "TROUPE_") {
 			os.Unsetenv(name)
@@ -28,13 +28,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// ran is what a command came to.
+// commandResult is the exit code and the output of a command.
 type commandResult struct {
 	code      exit.Code
 	out, errs string
 }
 
-// command runs the program in this process, which is good for everything but servers.
+// runCommand runs a command other than server in this process.
 func runCommand(t *testing.T, in string, argv ...string) commandResult {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -47,7 +47,7 @@ func runTroupe(t *testing.T, args ...string) commandResult {
 	return runCommand(t, "", append([]string{"troupe"}, args...)...)
 }
 
-func TestTheNameItIsCalledByDecidesWhatIsMeant(t *testing.T) {
+func TestResolveCommand(t *testing.T) {
 	for _, c := range []struct{ argv, want string }{
 		{"/usr/bin/etcd", "server --as-etcd"},
 		{"etcd --name a -data-dir=/x", "server --as-etcd --name a --data-dir=/x"},
@@ -67,10 +67,10 @@ func TestTheNameItIsCalledByDecidesWhatIsMeant(t *testing.T) {
 	}
 }
 
-func TestTheVersionIsEtcdsWhenCalledAsEtcdAndOursElse(t *testing.T) {
-	as := runCommand(t, "", "/opt/bin/etcd", "--version")
-	if as.code != exit.OK || !strings.HasPrefix(as.out, "etcd Version: 3.7.") || !strings.Contains(as.out, "Troupe Version: ") {
-		t.Errorf("%+v", as)
+func TestVersionOutput(t *testing.T) {
+	asEtcd := runCommand(t, "", "/opt/bin/etcd", "--version")
+	if asEtcd.code != exit.OK || !strings.HasPrefix(asEtcd.out, "etcd Version: 3.7.") || !strings.Contains(asEtcd.out, "Troupe Version: ") {
+		t.Errorf("%+v", asEtcd)
 	}
 	for _, args := range [][]string{{"version"}, {"--version"}, {"server", "--version"}} {
 		if got := runTroupe(t, args...); got.code != exit.OK || !strings.HasPrefix(got.out, "Troupe Version: "+version.String()) || !strings.Contains(got.out, "etcd API Version: 3.7.") {
@@ -79,20 +79,20 @@ func TestTheVersionIsEtcdsWhenCalledAsEtcdAndOursElse(t *testing.T) {
 	}
 }
 
-// Every mistake on a command line ends with one line on standard error that begins with the program's name, and code 2.
-func TestAMistakeOnTheCommandLineIsOneLineAndCodeTwo(t *testing.T) {
+// Every usage error is one line on standard error that begins with the program's name, and code 2.
+func TestUsageErrorIsOneLineWithCodeTwo(t *testing.T) {
 	for _, c := range []struct {
 		argv string
 		want []string
 	}{
-		{"troupe serve", []string{`no command "serve"`, "did you mean server?"}},
-		{"troupe xyzzy", []string{`no command "xyzzy"`, "troupe help"}},
+		{"troupe serve", []string{`unknown command "serve"`, "did you mean server?"}},
+		{"troupe xyzzy", []string{`unknown command "xyzzy"`, "troupe help"}},
 		{"troupe server --no-such-flag=1", []string{"no-such-flag", "troupe server --help"}},
 		{"etcd --no-such-flag=1", []string{"etcd: ", "no-such-flag"}},
-		{"troupe server --heartbeat-interval=soon", []string{`--heartbeat-interval: "soon" is no value for it`, "milliseconds between"}},
-		{"troupe server --max-request-bytes=-1", []string{`--max-request-bytes: "-1" is no value for it`}},
-		{"troupe get k --timeout soon", []string{`--timeout: "soon" is no value for it`}},
-		{"troupe --endpoints 127.0.0.1:1 get k", []string{"flags stand behind the command here: troupe get … --endpoints"}},
+		{"troupe server --heartbeat-interval=soon", []string{`--heartbeat-interval: invalid value "soon"`, "milliseconds between"}},
+		{"troupe server --max-request-bytes=-1", []string{`--max-request-bytes: invalid value "-1"`}},
+		{"troupe get k --timeout soon", []string{`--timeout: invalid value "soon"`}},
+		{"troupe --endpoints 127.0.0.1:1 get k", []string{"flags must follow the command: troupe get … --endpoints"}},
 		{"troupe --no-such-flag=1", []string{"no-such-flag", "troupe server --help"}},
 		{"troupe server --election-timeout=50", []string{"--election-timeout"}},
 		{"troupe server extra", []string{"too many arguments", "extra"}},
@@ -123,15 +123,15 @@ func TestAMistakeOnTheCommandLineIsOneLineAndCodeTwo(t *testing.T) {
 			t.Errorf("%s: code %d\nout: %s\nerr: %s", c.argv, got.code, got.out, got.errs)
 		}
 		name := strings.Fields(c.argv)[0] + ": "
-		for _, part := range append(c.want, name) {
-			if !strings.Contains(got.errs, part) {
-				t.Errorf("%s: %q does not hold %q", c.argv, got.errs, part)
+		for _, text := range append(c.want, name) {
+			if !strings.Contains(got.errs, text) {
+				t.Errorf("%s: %q does not contain %q", c.argv, got.errs, text)
 			}
 		}
 	}
 }
 
-func TestEveryCommandHasAnExampleInItsHelp(t *testing.T) {
+func TestEveryCommandHasAnExample(t *testing.T) {
 	for _, name := range []string{"server", "demo", "put", "get", "del", "watch", "status", "log", "log dump", "log verify", "version"} {
 		got := runTroupe(t, append(strings.Fields(name), "--help")...)
 		if got.code != exit.OK || !strings.Contains(got.out, "Examples:") || !strings.Contains(got.out, "troupe "+name) {
@@ -140,18 +140,18 @@ func TestEveryCommandHasAnExampleInItsHelp(t *testing.T) {
 	}
 }
 
-func TestTheShellsCompletionIsMade(t *testing.T) {
+func TestShellCompletion(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		if got := runTroupe(t, "completion", shell); got.code != exit.OK || !strings.Contains(got.out, "troupe") {
 			t.Errorf("%s: %+v", shell, got)
 		}
 	}
 	if got := runTroupe(t, "__complete", "get", "--read", ""); !strings.Contains(got.out, "leader") {
-		t.Errorf("modes of reading: %+v", got)
+		t.Errorf("values of --read: %+v", got)
 	}
 }
 
-func TestAClientWithoutAClusterSaysSoAndEndsWithCodeOne(t *testing.T) {
+func TestClientWithoutClusterFails(t *testing.T) {
 	for _, args := range [][]string{{"put", "k", "v"}, {"get", "k"}, {"del", "k"}, {"status"}} {
 		got := runTroupe(t, append(args, "--endpoints=127.0.0.1:1", "--timeout=200ms")...)
 		if got.code != exit.Failure || strings.Count(got.errs, "\n") != 1 || !strings.Contains(got.errs, "no endpoint can be reached") {

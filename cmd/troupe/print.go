@@ -11,14 +11,14 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// printJSON writes a message on one line, in the JSON of protobuf: keys and values in base64, 64-bit numbers as text,
-// names as in the schema; what etcd's own JSON gateway answers.
+// printJSON writes a message in one line of protobuf's JSON, as etcd's JSON gateway does: keys and
+// values in base64, 64-bit numbers as strings, names as in the schema.
 func printJSON(w io.Writer, m proto.Message) error {
 	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("writing JSON: %w", err)
 	}
-	// protojson varies its spaces on purpose; ours are none.
+	// protojson varies its spaces deliberately; Compact removes them.
 	var line bytes.Buffer
 	if err := json.Compact(&line, text); err != nil {
 		return fmt.Errorf("writing JSON: %w", err)
@@ -28,7 +28,7 @@ func printJSON(w io.Writer, m proto.Message) error {
 	return err
 }
 
-// printKV writes key and value each on a line, as etcdctl does, so that scripts made for it read ours.
+// printKV writes key and value on a line each, as etcdctl does.
 func printKV(w io.Writer, kv *mvccpb.KeyValue, keys, values bool) {
 	if keys {
 		fmt.Fprintf(w, "%s\n", kv.Key)
@@ -38,7 +38,7 @@ func printKV(w io.Writer, kv *mvccpb.KeyValue, keys, values bool) {
 	}
 }
 
-// formatBytes is a size as people read it.
+// formatBytes returns a size with a binary unit, for instance "1.5 MiB".
 func formatBytes(n int64) string {
 	const unit = 1024
 	if n < unit {

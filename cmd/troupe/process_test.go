@@ -14,10 +14,10 @@ import (
 	"github.com/troupe-raft/troupe/tests/freeport"
 )
 
-// patience is how long a test waits for what must happen; reached only when it does not.
-const patience = 2 * time.Minute
+// testTimeout limits the wait for an event; a test that reaches it fails.
+const testTimeout = 2 * time.Minute
 
-// process is the program running as a process of its own.
+// process is the program as a process of its own.
 type process struct {
 	t     *testing.T
 	cmd   *exec.Cmd
@@ -25,11 +25,11 @@ type process struct {
 
 	mu      sync.Mutex
 	lines   []string
-	changed chan struct{} // closed, and made anew, with each line and at the end
+	changed chan struct{} // closed and replaced with each line and at the end
 	ended   bool
 }
 
-// begin starts the program under a name, with variables of the environment and arguments.
+// startProcess starts the program under a name, with environment variables and arguments.
 func startProcess(t *testing.T, name string, environment []string, args ...string) *process {
 	t.Helper()
 	binary, err := os.Executable()
@@ -37,7 +37,7 @@ func startProcess(t *testing.T, name string, environment []string, args ...strin
 		t.Fatal(err)
 	}
 	p := &process{t: t, cmd: exec.Command(binary, args...), changed: make(chan struct{})}
-	p.cmd.Env = append(append(os.Environ(), beTheProgram+"="+name), environment...)
+	p.cmd.Env = append(append(os.Environ(), runAsProgram+"="+name), environment...)
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -69,10 +69,10 @@ func (p *process) read(from io.Reader) {
 	p.update(func() { p.ended = true })
 }
 
-func (p *process) update(how func()) {
+func (p *process) update(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	how()
+	change()
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
@@ -83,10 +83,10 @@ func (p *process) output() string {
 	return strings.Join(p.lines, "\n")
 }
 
-// waitFor waits for a line that holds text, and returns it.
+// waitFor waits for a line that contains text and returns it.
 func (p *process) waitFor(text string) string {
 	p.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(testTimeout)
 	for seen := 0; ; {
 		p.mu.Lock()
 		for ; seen < len(p.lines); seen++ {
@@ -99,12 +99,12 @@ func (p *process) waitFor(text string) string {
 		ended, changed := p.ended, p.changed
 		p.mu.Unlock()
 		if ended {
-			p.t.Fatalf("it ended without a line that holds %q", text)
+			p.t.Fatalf("the process ended without a line that contains %q", text)
 		}
 		select {
 		case <-changed:
 		case <-deadline:
-			p.t.Fatalf("no line holds %q", text)
+			p.t.Fatalf("no line contains %q", text)
 		}
 	}
 }
@@ -116,10 +116,10 @@ func (p *process) signal(s os.Signal) {
 	}
 }
 
-// end waits for the end of the process, and returns its exit code and its last line.
+// wait waits for the end of the process and returns its exit code and its last line.
 func (p *process) wait() (code int, last string) {
 	p.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(testTimeout)
 	for {
 		p.mu.Lock()
 		ended, changed := p.ended, p.changed
@@ -134,12 +134,12 @@ func (p *process) wait() (code int, last string) {
 		select {
 		case <-changed:
 		case <-deadline:
-			p.t.Fatal("it does not end")
+			p.t.Fatal("the process does not end")
 		}
 	}
 }
 
-// sole is a cluster of one, on ports of its own.
+// singleMember is a cluster of one member.
 type singleMember struct {
 	t        *testing.T
 	endpoint string
@@ -154,19 +154,19 @@ func newSingleMember(t *testing.T) *singleMember {
 	s.flags = []string{
 		"--name=one", "--data-dir=" + s.dataDir, "--listen-client-urls=http://" + s.endpoint,
 		fmt.Sprintf("--listen-peer-urls=http://127.0.0.1:%d", ports[1]),
-		// Nobody to wait for: its own election may come soon.
+		// Short intervals, so that the member becomes leader soon.
 		"--heartbeat-interval=10", "--election-timeout=50",
 	}
 	return s
 }
 
-// begin starts it; flags are added.
+// launch starts the member with additional flags.
 func (s *singleMember) launch(flags ...string) *process {
 	s.t.Helper()
 	return startProcess(s.t, "troupe", nil, append(append([]string{"server"}, s.flags...), flags...)...)
 }
 
-// start starts it and waits until it serves.
+// start starts the member and waits until it serves.
 func (s *singleMember) start(flags ...string) *process {
 	s.t.Helper()
 	p := s.launch(flags...)
@@ -174,7 +174,7 @@ func (s *singleMember) start(flags ...string) *process {
 	return p
 }
 
-// client runs a client command against it, which must succeed, and returns what it printed.
+// client runs a client command, which must succeed, and returns its output.
 func (s *singleMember) client(args ...string) string {
 	s.t.Helper()
 	return s.clientWith("", args...)

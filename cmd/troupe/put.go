@@ -18,9 +18,9 @@ func newPut() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "put KEY [VALUE]",
 		Short: "Write a value",
-		Long: `Write a value. It is on the disks of a majority when the command ends without an error.
+		Long: `Write a value. When the command ends without an error, the value is on the disks of a majority.
 
-Without VALUE, or with - for it, the value is read from standard input, to its end.`,
+Without VALUE, or if VALUE is -, the value is read from standard input.`,
 		Example: `  troupe put greeting hello
   troupe put config - < config.yaml
   troupe put --prev-kv greeting "good morning"
@@ -28,10 +28,10 @@ Without VALUE, or with - for it, the value is read from standard input, to its e
 		Args: argsBetween(1, 2),
 	}
 	flags := addClientFlags(cmd)
-	cmd.Flags().BoolVar(&prevKV, "prev-kv", false, "print what was there before")
+	cmd.Flags().BoolVar(&prevKV, "prev-kv", false, "print the previous value")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if args[0] == "" {
-			return usageError("a key must not be empty")
+			return usageError("KEY is empty; give a key of at least one byte")
 		}
 		value, err := readValue(args[1:], cmd.InOrStdin())
 		if err != nil {
@@ -39,20 +39,20 @@ Without VALUE, or with - for it, the value is read from standard input, to its e
 		}
 		request := &pb.PutRequest{Key: []byte(args[0]), Value: value, PrevKv: prevKV}
 		return flags.run(cmd, func(ctx context.Context, cluster *client.Cluster) error {
-			var answer *pb.PutResponse
+			var response *pb.PutResponse
 			err := cluster.Write(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
-				answer, err = pb.NewKVClient(conn).Put(ctx, request)
+				response, err = pb.NewKVClient(conn).Put(ctx, request)
 				return err
 			})
 			if err != nil {
 				return fmt.Errorf("put %q: %w", args[0], err)
 			}
 			if flags.output == "json" {
-				return printJSON(cmd.OutOrStdout(), answer)
+				return printJSON(cmd.OutOrStdout(), response)
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), "OK")
-			if answer.PrevKv != nil {
-				printKV(cmd.OutOrStdout(), answer.PrevKv, true, true)
+			if response.PrevKv != nil {
+				printKV(cmd.OutOrStdout(), response.PrevKv, true, true)
 			}
 			return nil
 		})

@@ -25,13 +25,14 @@ import (
 const serverExamples = `  # A cluster of one, for development; data in ./default.troupe
   troupe server
 
-  # One of three; the other two differ in name and in their own addresses
+  # One of three members; the other two differ in the name and in their own addresses
   troupe server --name a --data-dir /var/lib/troupe \
     --listen-client-urls http://10.0.0.1:2379 --advertise-client-urls http://10.0.0.1:2379 \
     --listen-peer-urls http://10.0.0.1:2380 --initial-advertise-peer-urls http://10.0.0.1:2380 \
     --initial-cluster a=http://10.0.0.1:2380,b=http://10.0.0.2:2380,c=http://10.0.0.3:2380
 
-  # The same by environment: ETCD_NAME=a ETCD_DATA_DIR=/var/lib/troupe … troupe server`
+  # The same with environment variables
+  ETCD_NAME=a ETCD_DATA_DIR=/var/lib/troupe … troupe server`
 
 func newServer() *cobra.Command {
 	flags := &settings.Flags{}
@@ -39,19 +40,19 @@ func newServer() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "Run a member of a cluster",
-		Long: `Run a member of a cluster, until SIGTERM or Ctrl-C (a second one ends it at once).
+		Long: `Run a member of a cluster until SIGTERM or Ctrl-C (a second signal ends it at once).
 
-Flags have etcd's names where they mean the same. Each can be set by an environment variable too: --data-dir by
-TROUPE_DATA_DIR or ETCD_DATA_DIR; a flag wins over TROUPE_…, which wins over ETCD_…. A binary named etcd, and troupe with
-flags but without a command, are servers.
+Flags have etcd's names where they mean the same. An environment variable sets each of them too: TROUPE_DATA_DIR or
+ETCD_DATA_DIR sets --data-dir. A flag has precedence over TROUPE_…, and that over ETCD_…. A binary named etcd, and
+troupe with flags and without a command, run a server.
 
-Exit codes: 0 told to stop, 2 flags, 3 data directory, 4 address, 5 disk failed while running, 6 certificate,
-7 stopped itself for another reason, 130 second signal. docs/operations.md says what to do about each.`,
+Exit codes: 0 stopped by a signal, 2 wrong flags, 3 data directory, 4 address, 5 disk, 6 certificate, 7 another reason,
+130 second signal. docs/operations.md says what to do about each.`,
 		Example: serverExamples,
 		Args:    noArgs,
 	}
 	groups := flags.Register(cmd.Flags())
-	cmd.Flags().BoolVar(&asEtcd, "as-etcd", false, "called as etcd")
+	cmd.Flags().BoolVar(&asEtcd, "as-etcd", false, "the binary is named etcd")
 	_ = cmd.Flags().MarkHidden("as-etcd")
 	cmd.Flags().SortFlags = false
 	cmd.SetUsageFunc(func(cmd *cobra.Command) error { return groupedUsage(cmd.OutOrStderr(), cmd, groups) })
@@ -80,7 +81,7 @@ func runServer(cmd *cobra.Command, flags *settings.Flags) error {
 		return exit.With(exit.Usage, err)
 	}
 	for _, name := range unknown {
-		resolved.Warnings = append(resolved.Warnings, fmt.Sprintf("the environment variable %s is no setting and is ignored", name))
+		resolved.Warn(name, "the environment variable is not a setting and is ignored", "check its name, or unset it")
 	}
 	log, files, err := logs.New(logs.Options{Level: flags.LogLevel, Format: flags.LogFormat, Outputs: flags.LogOutputs})
 	if err != nil {
@@ -95,7 +96,8 @@ func runServer(cmd *cobra.Command, flags *settings.Flags) error {
 	return serve.Run(ctx, resolved, log)
 }
 
-// applyFileOrEnvironment fills in the flags from a file, or else from the environment.
+// applyFileOrEnvironment sets the flags from the configuration file, or else from the environment.
+// unknown lists the environment variables that look like a setting and are none.
 func applyFileOrEnvironment(fs *pflag.FlagSet, flags *settings.Flags) (unknown []string, err error) {
 	file := flags.ConfigFile
 	for _, name := range []string{"TROUPE_CONFIG_FILE", "ETCD_CONFIG_FILE"} {
@@ -109,11 +111,13 @@ func applyFileOrEnvironment(fs *pflag.FlagSet, flags *settings.Flags) (unknown [
 	return settings.FromEnvironment(fs, os.Environ())
 }
 
-// signalGrace is within which the same signal is the first one over again: some tools signal a process and its group.
-const signalGrace = 200 * time.Millisecond
+// duplicateSignalTime is the time within which the same signal counts once: some tools send a
+// signal to a process and to its process group.
+const duplicateSignalTime = 200 * time.Millisecond
 
-// untilSignal is a context that the first SIGTERM or SIGINT ends. A later one ends the process at once: what is on
-// disk is right at every moment, so that nothing is lost but time.
+// untilSignal returns a context that the first SIGTERM or SIGINT ends. A later signal ends the
+// process at once, which is safe: the data on disk is valid at every moment. The second result
+// releases the signal handler.
 func untilSignal(log zerolog.Logger) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -121,17 +125,17 @@ func untilSignal(log zerolog.Logger) (context.Context, func()) {
 	done := make(chan struct{})
 	go func() {
 		var first os.Signal
-		var told time.Time
+		var firstTime time.Time
 		for {
 			select {
 			case s := <-signals:
 				switch {
 				case first == nil:
-					first, told = s, time.Now()
-				case s == first && time.Since(told) < signalGrace:
+					first, firstTime = s, time.Now()
+				case s == first && time.Since(firstTime) < duplicateSignalTime:
 					continue
 				default:
-					log.Warn().Str("signal", s.String()).Msg("a second signal: ending at once")
+					log.Warn().Str("signal", s.String()).Msg("second signal, exiting at once")
 					os.Exit(int(exit.Forced))
 				}
 				cancel(fmt.Errorf("signal: %v", s))
@@ -147,7 +151,7 @@ func untilSignal(log zerolog.Logger) (context.Context, func()) {
 	}
 }
 
-// untilEOF is a context that ends with the reader: whoever holds its other end has gone away.
+// untilEOF returns a context that ends when the reader ends.
 func untilEOF(parent context.Context, in io.Reader) context.Context {
 	ctx, cancel := context.WithCancelCause(parent)
 	go func() {
@@ -157,7 +161,7 @@ func untilEOF(parent context.Context, in io.Reader) context.Context {
 	return ctx
 }
 
-// groupedUsage prints the flags by what they are about: a hundred in one list help nobody.
+// groupedUsage prints the usage with the flags in groups.
 func groupedUsage(w io.Writer, cmd *cobra.Command, groups []settings.Group) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Usage:\n  %s\n\nExamples:\n%s\n", cmd.UseLine(), cmd.Example)

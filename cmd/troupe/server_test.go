@@ -17,7 +17,7 @@ import (
 	"github.com/troupe-raft/troupe/tests/freeport"
 )
 
-func TestAServerIsWrittenToReadFromStoppedAndStartedAgain(t *testing.T) {
+func TestServerKeepsDataOverRestartAndKill(t *testing.T) {
 	t.Parallel()
 	s := newSingleMember(t)
 	p := s.start()
@@ -62,7 +62,7 @@ func TestAServerIsWrittenToReadFromStoppedAndStartedAgain(t *testing.T) {
 
 	p.signal(syscall.SIGTERM)
 	if code, _ := p.wait(); code != 0 || strings.Contains(p.output(), `"level":"error"`) {
-		t.Fatalf("SIGTERM ended it with code %d", code)
+		t.Fatalf("code %d after SIGTERM", code)
 	}
 	p = s.start()
 	if got := s.client("get", "greeting"); got != "greeting\ngood morning\n" {
@@ -76,22 +76,22 @@ func TestAServerIsWrittenToReadFromStoppedAndStartedAgain(t *testing.T) {
 	}
 }
 
-// oldRevision is the revision at which greeting was created.
+// oldRevision returns the revision at which the key greeting was created.
 func oldRevision(t *testing.T, s *singleMember) string {
 	t.Helper()
-	var answer struct {
+	var response struct {
 		Kvs []struct {
 			CreateRevision string `json:"create_revision"`
 			Key            []byte
 		}
 	}
-	if err := json.Unmarshal([]byte(s.client("get", "-w", "json", "greeting")), &answer); err != nil || len(answer.Kvs) != 1 || string(answer.Kvs[0].Key) != "greeting" {
-		t.Fatalf("%+v, %v", answer, err)
+	if err := json.Unmarshal([]byte(s.client("get", "-w", "json", "greeting")), &response); err != nil || len(response.Kvs) != 1 || string(response.Kvs[0].Key) != "greeting" {
+		t.Fatalf("%+v, %v", response, err)
 	}
-	return answer.Kvs[0].CreateRevision
+	return response.Kvs[0].CreateRevision
 }
 
-func TestAWatchPrintsWhatHappenedAndWhatHappens(t *testing.T) {
+func TestWatchPrintsPastAndNewEvents(t *testing.T) {
 	t.Parallel()
 	s := newSingleMember(t)
 	s.start()
@@ -105,46 +105,46 @@ func TestAWatchPrintsWhatHappenedAndWhatHappens(t *testing.T) {
 	w.waitFor("after")
 	w.signal(os.Interrupt)
 	if code, _ := w.wait(); code != 0 {
-		t.Fatalf("Ctrl-C ended it with code %d", code)
+		t.Fatalf("code %d after SIGINT", code)
 	}
 }
 
-func TestEveryEndHasItsExitCodeAndItsLine(t *testing.T) {
+func TestExitCodesAndLastLines(t *testing.T) {
 	t.Parallel()
-	lived := newSingleMember(t)
-	p := lived.start()
-	lived.client("put", "kept", "safe")
-	dataDir := "--data-dir=" + lived.dataDir
+	used := newSingleMember(t)
+	p := used.start()
+	used.client("put", "kept", "safe")
+	dataDir := "--data-dir=" + used.dataDir
 
 	t.Run("a port in use", func(t *testing.T) {
 		s := newSingleMember(t)
-		mustExit(t, s.launch("--listen-client-urls=http://"+lived.endpoint), exit.Address, lived.endpoint, "address already in use", "--listen-client-urls")
+		mustExit(t, s.launch("--listen-client-urls=http://"+used.endpoint), exit.Address, used.endpoint, "address already in use", "--listen-client-urls")
 		if _, err := os.Stat(s.dataDir); err == nil {
-			t.Error("a data directory was begun all the same")
+			t.Error("a data directory was created")
 		}
 	})
 	t.Run("a data directory in use", func(t *testing.T) {
-		mustExit(t, newSingleMember(t).launch(dataDir), exit.DataDir, lived.dataDir, "stop the other")
+		mustExit(t, newSingleMember(t).launch(dataDir), exit.DataDir, used.dataDir, "stop the other")
 	})
 	p.signal(syscall.SIGTERM)
 	p.wait()
 	t.Run("the data directory of another member", func(t *testing.T) {
-		mustExit(t, newSingleMember(t).launch(dataDir, "--name=two"), exit.DataDir, lived.dataDir, `member "one"`, `member "two"`)
+		mustExit(t, newSingleMember(t).launch(dataDir, "--name=two"), exit.DataDir, used.dataDir, `member "one"`, `member "two"`)
 	})
 	t.Run("the data directory of another cluster", func(t *testing.T) {
-		mustExit(t, lived.launch("--initial-cluster-token=other"), exit.DataDir, lived.dataDir, "cluster")
+		mustExit(t, used.launch("--initial-cluster-token=other"), exit.DataDir, used.dataDir, "cluster")
 	})
-	t.Run("no data directory to exist", func(t *testing.T) {
+	t.Run("an existing cluster without a data directory", func(t *testing.T) {
 		mustExit(t, newSingleMember(t).launch("--initial-cluster-state=existing"), exit.DataDir, "--initial-cluster-state=existing", "holds no member")
 	})
-	t.Run("a file in the data directory's place", func(t *testing.T) {
+	t.Run("a file instead of a data directory", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "file")
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		mustExit(t, newSingleMember(t).launch("--data-dir="+path), exit.DataDir, path)
 	})
-	t.Run("a certificate that is none", func(t *testing.T) {
+	t.Run("an invalid certificate", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "cert.pem")
 		if err := os.WriteFile(path, []byte("noise"), 0o600); err != nil {
 			t.Fatal(err)
@@ -152,12 +152,12 @@ func TestEveryEndHasItsExitCodeAndItsLine(t *testing.T) {
 		s := newSingleMember(t)
 		mustExit(t, s.launch("--listen-client-urls=https://"+s.endpoint, "--cert-file="+path, "--key-file="+path), exit.Certificate, path, "holds no certificate")
 	})
-	t.Run("and the data is as good as before", func(t *testing.T) {
-		p := lived.start("--initial-cluster-state=existing")
-		if got := lived.client("get", "kept"); got != "kept\nsafe\n" {
+	t.Run("the data is intact after all of these", func(t *testing.T) {
+		p := used.start("--initial-cluster-state=existing")
+		if got := used.client("get", "kept"); got != "kept\nsafe\n" {
 			t.Fatalf("%q", got)
 		}
-		_ = p.stdin.Close() // without --stop-with-stdin that means nothing
+		_ = p.stdin.Close() // without --stop-with-stdin this has no effect
 		p.signal(syscall.SIGTERM)
 		if code, _ := p.wait(); code != 0 {
 			t.Fatalf("code %d", code)
@@ -165,7 +165,8 @@ func TestEveryEndHasItsExitCodeAndItsLine(t *testing.T) {
 	})
 }
 
-// mustExit: the process ends with the code, and its last line is the only one of its kind and holds all the texts.
+// mustExit waits until the process ends with the code. Its last line must contain all texts and be
+// the only one that begins with "troupe: ".
 func mustExit(t *testing.T, p *process, code exit.Code, texts ...string) {
 	t.Helper()
 	got, last := p.wait()
@@ -174,15 +175,15 @@ func mustExit(t *testing.T, p *process, code exit.Code, texts ...string) {
 	}
 	for _, text := range texts {
 		if !strings.Contains(last, text) {
-			t.Errorf("%q does not hold %q", last, text)
+			t.Errorf("%q does not contain %q", last, text)
 		}
 	}
 }
 
-func TestASecondSignalEndsAServerAtOnce(t *testing.T) {
+func TestSecondSignalEndsServerAtOnce(t *testing.T) {
 	t.Parallel()
 	p := newSingleMember(t).start()
-	// Both wait for it when it goes on.
+	// Both signals are pending when the process continues.
 	p.signal(syscall.SIGSTOP)
 	p.signal(syscall.SIGTERM)
 	p.signal(syscall.SIGINT)
@@ -192,7 +193,7 @@ func TestASecondSignalEndsAServerAtOnce(t *testing.T) {
 	}
 }
 
-func TestAServerOnALeashEndsWithItsStandardInput(t *testing.T) {
+func TestServerStopsWithStandardInput(t *testing.T) {
 	t.Parallel()
 	p := newSingleMember(t).start("--stop-with-stdin")
 	_ = p.stdin.Close()
@@ -201,7 +202,7 @@ func TestAServerOnALeashEndsWithItsStandardInput(t *testing.T) {
 	}
 }
 
-func TestABinaryCalledEtcdIsSetUpByEtcdsVariables(t *testing.T) {
+func TestEtcdBinaryReadsEtcdVariables(t *testing.T) {
 	t.Parallel()
 	s := newSingleMember(t)
 	var environment, rest []string
@@ -210,7 +211,7 @@ func TestABinaryCalledEtcdIsSetUpByEtcdsVariables(t *testing.T) {
 		environment = append(environment, "ETCD_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"="+value)
 	}
 	p := startProcess(t, "etcd", append(environment, "ETCD_SNAPSHOT_COUNT=5", "ETCD_NO_SUCH_THING=1"), rest...)
-	p.waitFor("--snapshot-count=5 has no effect")
+	p.waitFor(`"setting":"--snapshot-count=5","problem":"has no effect"`)
 	p.waitFor("ETCD_NO_SUCH_THING")
 	p.waitFor("ready to serve client requests")
 	if got := s.client("put", "k", "v"); got != "OK\n" {
@@ -218,23 +219,23 @@ func TestABinaryCalledEtcdIsSetUpByEtcdsVariables(t *testing.T) {
 	}
 }
 
-func TestAServerSpeaksTLSAndUnixSocketsAndServesMetricsApart(t *testing.T) {
+func TestTLSUnixSocketAndMetricsListeners(t *testing.T) {
 	t.Parallel()
 	s := newSingleMember(t)
 	metrics := fmt.Sprintf("127.0.0.1:%d", freeport.Take(t, 1)[0])
 	s.start("--listen-client-urls=https://"+s.endpoint, "--auto-tls", "--listen-metrics-urls=http://"+metrics)
 	if got := runCommand(t, "", "troupe", "put", "--endpoints=https://"+s.endpoint, "k", "v"); got.code == 0 || !strings.Contains(got.errs, "certificate") {
-		t.Errorf("a certificate that nobody signed was taken: %+v", got)
+		t.Errorf("a self-signed certificate was accepted: %+v", got)
 	}
 	if got := s.client("put", "--insecure-skip-tls-verify", "k", "v"); got != "OK\n" {
 		t.Error(got)
 	}
-	answer, err := http.Get("http://" + metrics + "/metrics")
+	response, err := http.Get("http://" + metrics + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	if text, _ := io.ReadAll(answer.Body); !strings.Contains(string(text), "etcd_server_has_leader 1") {
+	defer response.Body.Close()
+	if text, _ := io.ReadAll(response.Body); !strings.Contains(string(text), "etcd_server_has_leader 1") {
 		t.Errorf("metrics:\n%.500s", text)
 	}
 
@@ -244,7 +245,7 @@ func TestAServerSpeaksTLSAndUnixSocketsAndServesMetricsApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stale.(*net.UnixListener).SetUnlinkOnClose(false) // as a process leaves it that was killed
+	stale.(*net.UnixListener).SetUnlinkOnClose(false) // as a killed process leaves its socket
 	_ = stale.Close()
 	u.start("--listen-client-urls=unix://" + socket)
 	u.endpoint = "unix://" + socket
@@ -253,7 +254,7 @@ func TestAServerSpeaksTLSAndUnixSocketsAndServesMetricsApart(t *testing.T) {
 	}
 }
 
-func TestMetricsUnderTLSLeaveThePlainClientPortPlain(t *testing.T) {
+func TestTLSOnMetricsDoesNotAffectClientPort(t *testing.T) {
 	t.Parallel()
 	s := newSingleMember(t)
 	metrics := fmt.Sprintf("127.0.0.1:%d", freeport.Take(t, 1)[0])
@@ -262,17 +263,17 @@ func TestMetricsUnderTLSLeaveThePlainClientPortPlain(t *testing.T) {
 		t.Error(got)
 	}
 	unverified := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	answer, err := unverified.Get("https://" + metrics + "/health")
+	response, err := unverified.Get("https://" + metrics + "/health")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		t.Errorf("/health: %s", answer.Status)
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("/health: %s", response.Status)
 	}
 }
 
-func TestTheLogOfADataDirectoryIsReadAndItsDamageNamed(t *testing.T) {
+func TestLogDumpAndVerify(t *testing.T) {
 	t.Parallel()
 	s := newSingleMember(t)
 	p := s.start()
@@ -280,13 +281,13 @@ func TestTheLogOfADataDirectoryIsReadAndItsDamageNamed(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	p.wait()
 	verify := runTroupe(t, "log", "verify", "--data-dir="+s.dataDir)
-	if verify.code != exit.OK || !strings.Contains(verify.out, "the log is whole") {
+	if verify.code != exit.OK || !strings.Contains(verify.out, "the log is intact") {
 		t.Fatalf("%+v", verify)
 	}
 	dump := runTroupe(t, "log", "dump", "--data-dir="+s.dataDir)
-	for _, part := range []string{"configuration", "one=127.0.0.1:", `put "greeting" (5 bytes)`, "registerSession"} {
-		if dump.code != exit.OK || !strings.Contains(dump.out, part) {
-			t.Errorf("dump does not hold %q:\n%s%s", part, dump.out, dump.errs)
+	for _, text := range []string{"configuration", "one=127.0.0.1:", `put "greeting" (5 bytes)`, "registerSession"} {
+		if dump.code != exit.OK || !strings.Contains(dump.out, text) {
+			t.Errorf("dump does not contain %q:\n%s%s", text, dump.out, dump.errs)
 		}
 	}
 	for _, line := range strings.Split(strings.TrimSpace(runTroupe(t, "log", "dump", "--json", "--from=1", "--data-dir="+s.dataDir).out), "\n") {
@@ -301,13 +302,13 @@ func TestTheLogOfADataDirectoryIsReadAndItsDamageNamed(t *testing.T) {
 	if bad.code != exit.DataDir || !strings.Contains(bad.errs, filepath.Join(s.dataDir, "log")) || !strings.Contains(bad.errs, "at offset") {
 		t.Errorf("after a flipped bit: %+v", bad)
 	}
-	nobody := runTroupe(t, "log", "verify", "--data-dir="+t.TempDir())
-	if nobody.code != exit.DataDir || !strings.Contains(nobody.errs, "holds no server's data") {
-		t.Errorf("an empty directory: %+v", nobody)
+	empty := runTroupe(t, "log", "verify", "--data-dir="+t.TempDir())
+	if empty.code != exit.DataDir || !strings.Contains(empty.errs, "holds no data of a server") {
+		t.Errorf("an empty directory: %+v", empty)
 	}
 }
 
-// flip changes one bit of the first occurrence of text in the log.
+// flipBit changes one bit of the first occurrence of text in the log.
 func flipBit(t *testing.T, dataDir, text string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dataDir, "log", "*"))
@@ -327,5 +328,5 @@ func flipBit(t *testing.T, dataDir, text string) {
 			return
 		}
 	}
-	t.Fatalf("%q is nowhere in the log", text)
+	t.Fatalf("the log does not contain %q", text)
 }

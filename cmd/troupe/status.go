@@ -18,9 +18,9 @@ func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show every member of the cluster",
-		Long: `Show every member of the cluster: who leads, how far each one is, and who cannot be reached.
+		Long: `Show every member of the cluster: its role, its term and log positions, and whether it can be reached.
 
-Any one endpoint is enough; it knows the others. The exit code is not 0 when a member did not answer.`,
+One endpoint is enough: it lists all members. The exit code is not 0 if a member did not respond.`,
 		Example: `  troupe status
   troupe status -w json
   troupe status --endpoints 10.0.0.1:2379 --cacert ca.pem`,
@@ -46,7 +46,7 @@ Any one endpoint is enough; it knows the others. The exit code is not 0 when a m
 	return cmd
 }
 
-// missing is the error that ends the command when members did not answer.
+// unreachableError returns an error if members did not respond or none has a leader.
 func unreachableError(members []client.MemberStatus) error {
 	down, leaders := 0, 0
 	for _, m := range members {
@@ -58,9 +58,9 @@ func unreachableError(members []client.MemberStatus) error {
 	}
 	switch {
 	case leaders == 0:
-		return fmt.Errorf("no member knows a leader; a majority of the %d members must be running", len(members))
+		return fmt.Errorf("no member has a leader; a majority of the %d members must be running", len(members))
 	case down > 0:
-		return fmt.Errorf("%d of %d members did not answer", down, len(members))
+		return fmt.Errorf("%d of %d members did not respond; start them, or check the network", down, len(members))
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func orDash(s string) string {
 	return s
 }
 
-// memberJSON is one member as `status -w json` writes it. Ids are hexadecimal, as everywhere else a person sees them.
+// memberJSON is one member in the output of `status -w json`. Ids are hexadecimal, as in all texts.
 type memberJSON struct {
 	ID       string   `json:"id"`
 	Name     string   `json:"name"`
@@ -107,20 +107,28 @@ type memberJSON struct {
 	Errors   []string `json:"errors,omitempty"`
 }
 
+func newMemberJSON(m client.MemberStatus) memberJSON {
+	s := m.Status
+	if s == nil {
+		return memberJSON{
+			ID: raft.FormatID(m.ID), Name: m.Name, Endpoint: m.Endpoint, Role: "unreachable", Errors: []string{m.Err.Error()},
+		}
+	}
+	leader := ""
+	if s.Leader != 0 {
+		leader = raft.FormatID(s.Leader)
+	}
+	return memberJSON{
+		ID: raft.FormatID(m.ID), Name: m.Name, Endpoint: m.Endpoint, Version: s.Version, Role: m.Role(), Leader: leader,
+		Term: s.RaftTerm, Commit: s.RaftIndex, Applied: s.RaftAppliedIndex, Revision: s.Header.GetRevision(),
+		Bytes: s.DbSize, InUse: s.DbSizeInUse, Errors: s.Errors,
+	}
+}
+
 func printStatusJSON(w io.Writer, members []client.MemberStatus) error {
 	list := make([]memberJSON, 0, len(members))
 	for _, m := range members {
-		one := memberJSON{ID: raft.FormatID(m.ID), Name: m.Name, Endpoint: m.Endpoint, Role: "unreachable"}
-		if s := m.Status; s != nil {
-			one.Version, one.Role, one.Term, one.Commit, one.Applied = s.Version, m.Role(), s.RaftTerm, s.RaftIndex, s.RaftAppliedIndex
-			one.Revision, one.Bytes, one.InUse, one.Errors = s.Header.GetRevision(), s.DbSize, s.DbSizeInUse, s.Errors
-			if s.Leader != 0 {
-				one.Leader = raft.FormatID(s.Leader)
-			}
-		} else {
-			one.Errors = []string{m.Err.Error()}
-		}
-		list = append(list, one)
+		list = append(list, newMemberJSON(m))
 	}
 	text, err := json.MarshalIndent(list, "", "  ")
 	if err != nil {

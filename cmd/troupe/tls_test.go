@@ -19,7 +19,8 @@ import (
 	"github.com/troupe-raft/troupe/tests/freeport"
 )
 
-// writeCredentials makes, in dir, a CA (ca.pem) and a certificate signed by it (cert.pem, key.pem) that serves everybody.
+// writeCredentials writes a CA (ca.pem) to dir, and a certificate of it for servers and clients on
+// loopback (cert.pem, key.pem).
 func writeCredentials(t *testing.T, dir string) {
 	t.Helper()
 	write := func(name, kind string, der []byte, err error) {
@@ -57,7 +58,7 @@ func writeCredentials(t *testing.T, dir string) {
 	write("key.pem", "EC PRIVATE KEY", der, err)
 }
 
-func TestThreeMembersTalkUnderTLSAndLetInWhoHasACertificate(t *testing.T) {
+func TestClusterUnderTLSRequiresClientCertificate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	writeCredentials(t, dir)
@@ -67,7 +68,7 @@ func TestThreeMembersTalkUnderTLSAndLetInWhoHasACertificate(t *testing.T) {
 			"--" + prefix + "trusted-ca-file=" + filepath.Join(dir, "ca.pem"), "--" + prefix + "client-cert-auth",
 		}
 	}
-	for name, peers := range map[string][]string{"certificates of one CA": files("peer-"), "certificates of their own making": {"--peer-auto-tls"}} {
+	for name, peers := range map[string][]string{"certificates of one CA": files("peer-"), "self-signed certificates": {"--peer-auto-tls"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			endpoints := secureCluster(t, append(files(""), peers...))
@@ -85,7 +86,7 @@ func TestThreeMembersTalkUnderTLSAndLetInWhoHasACertificate(t *testing.T) {
 	}
 }
 
-// secureCluster starts three members under https and returns their endpoints once all of them serve.
+// secureCluster starts three members with https URLs and returns their endpoints once all serve.
 func secureCluster(t *testing.T, flags []string) string {
 	t.Helper()
 	dir, ports := t.TempDir(), freeport.Take(t, 6)

@@ -14,9 +14,9 @@ func newWatch() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch KEY [END]",
 		Short: "Print the changes of a key, or of the keys from KEY up to END, as they happen",
-		Long: `Print changes as they happen, until Ctrl-C. With --rev, those since that revision come first.
+		Long: `Print changes as they happen, until Ctrl-C. With --rev, print the changes since that revision first.
 
-A member that dies does not end the watch: it goes on at the next endpoint, with nothing left out and nothing twice.`,
+When a member ends, the watch continues at the next endpoint and prints each change exactly once.`,
 		Example: `  troupe watch greeting
   troupe watch --prefix ""
   troupe watch --prefix --rev 1 config/
@@ -27,11 +27,11 @@ A member that dies does not end the watch: it goes on at the next endpoint, with
 	_ = cmd.Flags().MarkHidden("timeout")
 	cmd.Flags().BoolVar(&prefix, "prefix", false, "all keys that begin with KEY")
 	cmd.Flags().BoolVar(&fromKey, "from-key", false, "all keys from KEY on")
-	cmd.Flags().BoolVar(&prevKV, "prev-kv", false, "print what was there before each change")
-	cmd.Flags().Int64Var(&rev, "rev", 0, "begin with `revision` (0: with what happens from now on)")
+	cmd.Flags().BoolVar(&prevKV, "prev-kv", false, "print the previous value of each change")
+	cmd.Flags().Int64Var(&rev, "rev", 0, "begin with `revision` (0: with the next change)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if cmd.Flags().Changed("timeout") {
-			return usageError("--timeout: a watch goes on until it is interrupted; leave it out")
+			return usageError("--timeout: a watch runs until it is interrupted; leave the flag out")
 		}
 		key, end, err := keyRange(args, prefix, fromKey)
 		if err != nil {
@@ -46,11 +46,11 @@ A member that dies does not end the watch: it goes on at the next endpoint, with
 		}
 		defer cluster.Close()
 		request := &pb.WatchCreateRequest{Key: key, RangeEnd: end, StartRevision: rev, PrevKv: prevKV}
-		tell := func(answer *pb.WatchResponse) error {
-			return printWatch(cmd.OutOrStdout(), answer, flags.output == "json")
+		receive := func(response *pb.WatchResponse) error {
+			return printWatch(cmd.OutOrStdout(), response, flags.output == "json")
 		}
-		lost := func(err error) { fmt.Fprintf(cmd.ErrOrStderr(), "troupe: %v; trying on\n", err) }
-		if err := ignoreCanceled(cluster.Watch(signalContext(cmd), request, tell, lost)); err != nil {
+		lost := func(err error) { fmt.Fprintf(cmd.ErrOrStderr(), "troupe: %v; trying the next endpoint\n", err) }
+		if err := ignoreCanceled(cluster.Watch(signalContext(cmd), request, receive, lost)); err != nil {
 			return fmt.Errorf("watch %q: %w", args[0], err)
 		}
 		return nil
@@ -58,16 +58,16 @@ A member that dies does not end the watch: it goes on at the next endpoint, with
 	return cmd
 }
 
-// printWatch prints events as etcdctl does: PUT or DELETE, then what was there before where it was asked for, then key and
-// value.
-func printWatch(w io.Writer, answer *pb.WatchResponse, asJSON bool) error {
+// printWatch prints events as etcdctl does: PUT or DELETE, then the previous key and value if they
+// were requested, then key and value.
+func printWatch(w io.Writer, response *pb.WatchResponse, asJSON bool) error {
 	if asJSON {
-		if len(answer.Events) == 0 {
+		if len(response.Events) == 0 {
 			return nil
 		}
-		return printJSON(w, answer)
+		return printJSON(w, response)
 	}
-	for _, e := range answer.Events {
+	for _, e := range response.Events {
 		fmt.Fprintln(w, e.Type)
 		if e.PrevKv != nil {
 			printKV(w, e.PrevKv, true, true)

@@ -192,8 +192,8 @@ func (s Server) checkHost(own *x509.Certificate) error {
 		"add that host to its subject alternative names"}
 }
 
-// checkTrusted rejects a certificate that members with the same CAFile would refuse, as a server's or
-// as a client's.
+// checkTrusted rejects a certificate that members with the same CAFile would refuse, as a server's
+// or as a client's.
 func (s Server) checkTrusted(own *tls.Certificate) error {
 	authorities, err := LoadPool(s.CAFile)
 	if err != nil {
@@ -201,8 +201,8 @@ func (s Server) checkTrusted(own *tls.Certificate) error {
 	}
 	intermediates := x509.NewCertPool()
 	for _, raw := range own.Certificate[1:] {
-		if one, err := x509.ParseCertificate(raw); err == nil {
-			intermediates.AddCert(one)
+		if certificate, err := x509.ParseCertificate(raw); err == nil {
+			intermediates.AddCert(certificate)
 		}
 	}
 	for _, role := range []struct {
@@ -259,17 +259,17 @@ func (c Client) Config() (*tls.Config, error) {
 
 // LoadPool reads the certificates of authorities from a PEM file.
 func LoadPool(file string) (*x509.CertPool, error) {
-	found, err := readCertificates(file)
+	certificates, err := readCertificates(file)
 	if err != nil {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
-	for _, one := range found {
-		if !one.IsCA {
-			return nil, &Error{file, fmt.Sprintf("holds %q, which is not a CA", one.Subject),
+	for _, certificate := range certificates {
+		if !certificate.IsCA {
+			return nil, &Error{file, fmt.Sprintf("holds %q, which is not a CA", certificate.Subject),
 				"name the file with the CA that signed the certificates"}
 		}
-		pool.AddCert(one)
+		pool.AddCert(certificate)
 	}
 	return pool, nil
 }
@@ -279,7 +279,7 @@ func readCertificates(file string) ([]*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []*x509.Certificate
+	var certificates []*x509.Certificate
 	for {
 		var block *pem.Block
 		if block, text = pem.Decode(text); block == nil {
@@ -288,16 +288,16 @@ func readCertificates(file string) ([]*x509.Certificate, error) {
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
-		one, err := x509.ParseCertificate(block.Bytes)
+		certificate, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
 			return nil, &Error{file, "holds a certificate that cannot be parsed: " + err.Error(), ""}
 		}
-		found = append(found, one)
+		certificates = append(certificates, certificate)
 	}
-	if len(found) == 0 {
+	if len(certificates) == 0 {
 		return nil, &Error{file, "holds no certificate", "it must be PEM, with -----BEGIN CERTIFICATE-----"}
 	}
-	return found, nil
+	return certificates, nil
 }
 
 func readFile(file string) ([]byte, error) {

@@ -123,14 +123,14 @@ func TestCertificateOfWrongUsageIsRejected(t *testing.T) {
 }
 
 func TestCertificatePeersWouldRefuseIsRejected(t *testing.T) {
-	a, stranger := newTestAuthority(t), newTestAuthority(t)
-	stranger.issue("foreign", nil)
-	a.issue("halved", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
+	a, foreign := newTestAuthority(t), newTestAuthority(t)
+	foreign.issue("foreign", nil)
+	a.issue("serverOnly", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
 	a.issue("elsewhere", func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(10, 9, 9, 9)} })
 	a.issue("nameless", func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = nil, nil })
 	for _, c := range []struct{ file, what string }{
-		{stranger.path("foreign"), "not valid as a server certificate"},
-		{a.path("halved"), "not valid as a client certificate"},
+		{foreign.path("foreign"), "not valid as a server certificate"},
+		{a.path("serverOnly"), "not valid as a client certificate"},
 		{a.path("elsewhere"), "is for localhost, 10.9.9.9, but members connect to 127.0.0.1"},
 		{a.path("nameless"), "is for no host, but members connect to 127.0.0.1"},
 	} {
@@ -143,8 +143,8 @@ func TestCertificatePeersWouldRefuseIsRejected(t *testing.T) {
 	}
 }
 
-// handshake runs the TLS handshake of a client and a server over a socket. Over net.Pipe, which has no
-// buffer, both sides could block while they write an alert.
+// handshake runs the TLS handshake of a client and a server over a socket. Over net.Pipe, which has
+// no buffer, both sides could block while they write an alert.
 func handshake(server, client *tls.Config) error {
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", server)
 	if err != nil {
@@ -153,46 +153,46 @@ func handshake(server, client *tls.Config) error {
 	defer listener.Close()
 	result := make(chan error, 1)
 	go func() {
-		one, err := listener.Accept()
+		conn, err := listener.Accept()
 		if err == nil {
-			err = one.(*tls.Conn).Handshake()
-			one.Close()
+			err = conn.(*tls.Conn).Handshake()
+			conn.Close()
 		}
 		result <- err
 	}()
 	client = client.Clone()
 	client.ServerName = "localhost"
-	other, err := tls.Dial("tcp", listener.Addr().String(), client)
+	conn, err := tls.Dial("tcp", listener.Addr().String(), client)
 	if err == nil {
-		other.Close()
+		conn.Close()
 	}
 	return errors.Join(err, <-result)
 }
 
 func TestOnlyMembersOfOneCATrustEachOther(t *testing.T) {
-	a, stranger := newTestAuthority(t), newTestAuthority(t)
-	side := func(a *testAuthority, name string) Server {
+	a, foreignAuthority := newTestAuthority(t), newTestAuthority(t)
+	newMember := func(a *testAuthority, name string) Server {
 		a.issue(name, nil)
 		return Server{Enabled: true, CertFile: a.path(name + ".pem"), KeyFile: a.path(name + "-key.pem"), CAFile: a.path("ca.pem"), RequireClientCert: true}
 	}
-	one, two, foreign := side(a, "one"), side(a, "two"), side(stranger, "one")
-	listening, err := one.ServerConfig()
+	first, second, foreign := newMember(a, "first"), newMember(a, "second"), newMember(foreignAuthority, "first")
+	server, err := first.ServerConfig()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dialing, err := two.ClientConfig()
+	client, err := second.ClientConfig()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := handshake(listening, dialing); err != nil {
+	if err := handshake(server, client); err != nil {
 		t.Fatalf("members of one CA: %v", err)
 	}
-	uninvited, err := foreign.ClientConfig()
+	foreignClient, err := foreign.ClientConfig()
 	if err != nil {
 		t.Fatal(err)
 	}
-	uninvited.InsecureSkipVerify = true // the server must refuse it, not the client
-	if err := handshake(listening, uninvited); err == nil {
+	foreignClient.InsecureSkipVerify = true // the server must refuse it, not the client
+	if err := handshake(server, foreignClient); err == nil {
 		t.Fatal("the server accepted a certificate of another CA")
 	}
 }
@@ -200,29 +200,29 @@ func TestOnlyMembersOfOneCATrustEachOther(t *testing.T) {
 func TestReloaderKeepsCertificateIfFilesBreak(t *testing.T) {
 	a := newTestAuthority(t)
 	a.issue("m", nil)
-	p, err := newReloader(a.path("m.pem"), a.path("m-key.pem"))
+	reloader, err := newReloader(a.path("m.pem"), a.path("m-key.pem"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	later := func(name string, by time.Duration) {
+	setModTime := func(name string, by time.Duration) {
 		if err := os.Chtimes(a.path(name), time.Now(), time.Now().Add(by)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	serial := func() *big.Int { c, _ := p.current(); return c.Leaf.SerialNumber }
+	serial := func() *big.Int { c, _ := reloader.current(); return c.Leaf.SerialNumber }
 	first := serial()
 	a.write("m.pem", []byte("half written"))
-	later("m.pem", time.Second)
+	setModTime("m.pem", time.Second)
 	if serial().Cmp(first) != 0 {
 		t.Fatal("a broken file replaced a good certificate")
 	}
 	renewed, _ := a.issue("m", nil)
-	later("m.pem", 2*time.Second)
+	setModTime("m.pem", 2*time.Second)
 	if serial().Cmp(renewed.SerialNumber) != 0 {
 		t.Fatal("the renewed certificate is not in use")
 	}
 	a.write("m-key.pem", []byte("half written"))
-	later("m-key.pem", 3*time.Second)
+	setModTime("m-key.pem", 3*time.Second)
 	if serial().Cmp(renewed.SerialNumber) != 0 {
 		t.Fatal("a broken key replaced a good certificate")
 	}
@@ -236,11 +236,11 @@ func TestSelfSignedCertificateIsKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		one, err := listening.GetCertificate(nil)
+		certificate, err := listening.GetCertificate(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		serials = append(serials, one.Leaf.SerialNumber.String())
+		serials = append(serials, certificate.Leaf.SerialNumber.String())
 		dialing, err := s.ClientConfig()
 		if err != nil {
 			t.Fatal(err)

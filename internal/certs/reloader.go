@@ -20,41 +20,44 @@ type reloader struct {
 }
 
 func newReloader(certFile, keyFile string) (*reloader, error) {
-	p := &reloader{certFile: certFile, keyFile: keyFile, modTimes: modTimes(certFile, keyFile)}
-	one, err := loadKeyPair(certFile, keyFile)
+	r := &reloader{certFile: certFile, keyFile: keyFile, modTimes: modTimes(certFile, keyFile)}
+	var err error
+	r.loaded, err = loadKeyPair(certFile, keyFile)
 	if err != nil {
 		return nil, err
 	}
-	p.loaded = one
-	return p, nil
+	return r, nil
 }
 
-func (p *reloader) current() (*tls.Certificate, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now := modTimes(p.certFile, p.keyFile); now != p.modTimes {
-		if renewed, err := loadKeyPair(p.certFile, p.keyFile); err == nil {
-			p.loaded, p.modTimes = renewed, now
+// current returns the certificate, after reading the files if one of them changed.
+func (r *reloader) current() (*tls.Certificate, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if times := modTimes(r.certFile, r.keyFile); times != r.modTimes {
+		if renewed, err := loadKeyPair(r.certFile, r.keyFile); err == nil {
+			r.loaded, r.modTimes = renewed, times
 		}
 	}
-	return p.loaded, nil
+	return r.loaded, nil
 }
 
-func modTimes(files ...string) (at [2]time.Time) {
-	for i, file := range files {
+// modTimes returns the modification times of the files, zero for a file that cannot be read.
+func modTimes(certFile, keyFile string) (times [2]time.Time) {
+	for i, file := range []string{certFile, keyFile} {
 		if info, err := os.Stat(file); err == nil {
-			at[i] = info.ModTime()
+			times[i] = info.ModTime()
 		}
 	}
-	return at
+	return times
 }
 
+// loadKeyPair reads and checks a certificate and its key. An error is an *Error.
 func loadKeyPair(certFile, keyFile string) (*tls.Certificate, error) {
-	found, err := readCertificates(certFile)
+	certificates, err := readCertificates(certFile)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkValidity(certFile, found[0]); err != nil {
+	if err := checkValidity(certFile, certificates[0]); err != nil {
 		return nil, err
 	}
 	certText, err := readFile(certFile)
@@ -65,14 +68,14 @@ func loadKeyPair(certFile, keyFile string) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	one, err := tls.X509KeyPair(certText, keyText)
+	pair, err := tls.X509KeyPair(certText, keyText)
 	if err != nil {
 		return nil, describeKeyPairError(certFile, keyFile, err)
 	}
-	if one.Leaf == nil {
-		one.Leaf, _ = x509.ParseCertificate(one.Certificate[0])
+	if pair.Leaf == nil {
+		pair.Leaf, _ = x509.ParseCertificate(pair.Certificate[0])
 	}
-	return &one, nil
+	return &pair, nil
 }
 
 // describeKeyPairError names the file at fault for an error of tls.X509KeyPair.

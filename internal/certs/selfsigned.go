@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// loadOrMakeSelfSigned returns the files of a self-signed certificate in dir. It keeps a certificate
-// that an earlier start made while it is valid, so that a client that pinned it can still connect.
+// loadOrMakeSelfSigned returns the files of a self-signed certificate in dir. It keeps a
+// certificate that an earlier start made while it is valid, so that a client that pinned it can
+// still connect.
 func loadOrMakeSelfSigned(dir string, hosts []string, years uint) (certFile, keyFile string, err error) {
 	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	if _, err := loadKeyPair(certFile, keyFile); err == nil {

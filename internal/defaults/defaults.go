@@ -62,7 +62,7 @@ const (
 	MaxConnections         = 10000
 	MaxRequestsInFlight    = 32768
 	MaxOpenStreams         = 16384 // of all connections
-	MaxAnswerBytes         = 1 << 30
+	MaxResponseBytes       = 1 << 30
 	MaxWatchersPerStream   = 65536
 	WatchStreamBufferBytes = 8 << 20
 	WatchTotalBufferBytes  = 1 << 30

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-func TestAnyMemberThatCanBeReachedWillDo(t *testing.T) {
+func TestWriteUsesReachableMember(t *testing.T) {
 	var puts atomic.Int32
 	m := startFake(t, &fakeServer{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) {
 		puts.Add(1)
@@ -27,42 +27,41 @@ func TestAnyMemberThatCanBeReachedWillDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	if puts.Load() != 1 {
-		t.Fatalf("put %d times", puts.Load())
+		t.Fatalf("%d puts", puts.Load())
 	}
 }
 
-func TestWhenNoMemberCanBeReachedEachEndpointIsNamedWithWhy(t *testing.T) {
-	t.Parallel() // it takes all of its time
-	one, two := unusedAddress(), unusedAddress()
-	err := put(testContext(t, 3*time.Second), newCluster(t, one, two))
+func TestUnreachableErrorNamesEveryEndpoint(t *testing.T) {
+	t.Parallel() // waits for a timeout
+	first, second := unusedAddress(), unusedAddress()
+	err := put(testContext(t, 3*time.Second), newCluster(t, first, second))
 	var unreachable *UnreachableError
 	if !errors.As(err, &unreachable) {
 		t.Fatalf("%v", err)
 	}
-	for _, part := range []string{one, two, "connection refused", "--endpoints"} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%q does not hold %q", err, part)
+	for _, text := range []string{first, second, "connection refused", "--endpoints"} {
+		if !strings.Contains(err.Error(), text) {
+			t.Errorf("%q does not contain %q", err, text)
 		}
 	}
 }
 
-// An attempt that the end of the time cut short used to be told, in place of the reason that all before it had found.
-func TestWhyAnEndpointFailedIsNotForgottenForAnAttemptThatWasCutOff(t *testing.T) {
+func TestTimeoutDoesNotReplaceEarlierConnectError(t *testing.T) {
 	failed := make(failures, 2)
-	cut, unsigned, refused := errors.New("no answer within 3ms"), errors.New("signed by unknown authority"), errors.New("refused")
+	timeout, unsigned, refused := errors.New("no connection within 3ms"), errors.New("signed by unknown authority"), errors.New("refused")
 	failed.add(0, unsigned, false)
-	failed.add(0, cut, true)
-	failed.add(1, cut, true) // all there is to say
-	if failed[0] != unsigned || failed[1] != cut {
+	failed.add(0, timeout, true)
+	failed.add(1, timeout, true)
+	if failed[0] != unsigned || failed[1] != timeout {
 		t.Fatalf("%v", failed)
 	}
 	failed.add(0, refused, false)
 	if failed[0] != refused {
-		t.Fatalf("%v is told, though later it was %v", failed[0], refused)
+		t.Fatalf("%v, want the later error %v", failed[0], refused)
 	}
 }
 
-func TestAReadIsAskedAgainAtTheNextMemberWhenOneBreaksUnderIt(t *testing.T) {
+func TestReadIsRepeatedWhenConnectionBreaks(t *testing.T) {
 	var first *fakeServer
 	first = startFake(t, &fakeServer{ranges: func(ctx context.Context, _ *pb.RangeRequest) (*pb.RangeResponse, error) {
 		go first.stop()
@@ -76,8 +75,8 @@ func TestAReadIsAskedAgainAtTheNextMemberWhenOneBreaksUnderIt(t *testing.T) {
 	}
 }
 
-func TestAReadLeavesTimeForAnotherMemberWhenOneHangs(t *testing.T) {
-	t.Parallel() // it takes half of its time
+func TestReadTriesAnotherMemberWhenOneHangs(t *testing.T) {
+	t.Parallel() // waits for a timeout
 	hangs := startFake(t, &fakeServer{ranges: func(ctx context.Context, _ *pb.RangeRequest) (*pb.RangeResponse, error) {
 		<-ctx.Done()
 		return nil, status.FromContextError(ctx.Err()).Err()
@@ -89,7 +88,7 @@ func TestAReadLeavesTimeForAnotherMemberWhenOneHangs(t *testing.T) {
 	}
 }
 
-func TestAWriteWhoseConnectionBreaksIsNotRepeatedAndSaysSo(t *testing.T) {
+func TestWriteIsNotRepeatedWhenConnectionBreaks(t *testing.T) {
 	var first *fakeServer
 	first = startFake(t, &fakeServer{put: func(ctx context.Context, _ *pb.PutRequest) (*pb.PutResponse, error) {
 		go first.stop()
@@ -108,26 +107,26 @@ func TestAWriteWhoseConnectionBreaksIsNotRepeatedAndSaysSo(t *testing.T) {
 	}
 }
 
-func TestAWriteUnansweredInTimeMayHaveTakenEffectAndARefusedOneHasNot(t *testing.T) {
-	answer := rpctypes.ErrGRPCTimeout
-	m := startFake(t, &fakeServer{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) { return nil, answer }})
+func TestWriteTimeoutIsUnknownOutcomeRefusalIsNot(t *testing.T) {
+	putError := rpctypes.ErrGRPCTimeout
+	m := startFake(t, &fakeServer{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) { return nil, putError }})
 	c := newCluster(t, m.endpoint)
 	var unknown *UnknownOutcomeError
 	if err := put(testContext(t, time.Minute), c); !errors.As(err, &unknown) {
 		t.Fatalf("timed out: %v", err)
 	}
-	answer = rpctypes.ErrGRPCRequestTooLarge
+	putError = rpctypes.ErrGRPCRequestTooLarge
 	var refused *RefusedError
 	if err := put(testContext(t, time.Minute), c); !errors.As(err, &refused) || refused.Error() != "etcdserver: request is too large" {
 		t.Fatalf("refused: %v", err)
 	}
 }
 
-func TestAReadWithoutALeaderWaitsForOneAndElseSaysThatThereIsNone(t *testing.T) {
-	t.Parallel() // it takes all of its time
-	var asked atomic.Int32
+func TestReadWaitsForLeaderThenReportsNone(t *testing.T) {
+	t.Parallel() // waits for a timeout
+	var requests atomic.Int32
 	m := startFake(t, &fakeServer{ranges: func(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
-		if asked.Add(1) < 3 {
+		if requests.Add(1) < 3 {
 			return nil, rpctypes.ErrGRPCNoLeader
 		}
 		return respondWith("led")(ctx, r)
@@ -144,7 +143,8 @@ func TestAReadWithoutALeaderWaitsForOneAndElseSaysThatThereIsNone(t *testing.T) 
 	}
 }
 
-// history answers watches from events of revisions 1 to last, one a response, then holds the stream or ends it.
+// fakeWithHistory serves watches with events of the revisions 1 to last, one in each response, and
+// then calls end.
 func fakeWithHistory(last int64, end func(*fakeServer, pb.Watch_WatchServer) error) *fakeServer {
 	f := &fakeServer{}
 	f.watch = func(r *pb.WatchCreateRequest, stream pb.Watch_WatchServer) error {
@@ -171,16 +171,17 @@ func holdStream(_ *fakeServer, stream pb.Watch_WatchServer) error {
 	return nil
 }
 
-// watched collects revisions until the one given was seen. See is told each answer, if not nil.
-func collectWatch(t *testing.T, c *Cluster, from, until int64, see func(*pb.WatchResponse)) (revisions []int64, lost int) {
+// collectWatch watches from one revision to another. It returns the revisions of the events, and
+// how often the connection broke. It calls observe with each response, unless observe is nil.
+func collectWatch(t *testing.T, c *Cluster, from, until int64, observe func(*pb.WatchResponse)) (revisions []int64, lost int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(testContext(t, time.Minute))
 	defer cancel()
-	err := c.Watch(ctx, &pb.WatchCreateRequest{Key: []byte("k"), StartRevision: from}, func(answer *pb.WatchResponse) error {
-		if see != nil {
-			see(answer)
+	err := c.Watch(ctx, &pb.WatchCreateRequest{Key: []byte("k"), StartRevision: from}, func(response *pb.WatchResponse) error {
+		if observe != nil {
+			observe(response)
 		}
-		for _, e := range answer.Events {
+		for _, e := range response.Events {
 			revisions = append(revisions, e.Kv.ModRevision)
 			if e.Kv.ModRevision == until {
 				cancel()
@@ -194,11 +195,11 @@ func collectWatch(t *testing.T, c *Cluster, from, until int64, see func(*pb.Watc
 	return revisions, lost
 }
 
-func TestAWatchGoesOnAtTheNextMemberWithNothingLostAndNothingTwice(t *testing.T) {
-	// The first member knows three events and dies; the second knows five.
+func TestWatchContinuesAtNextMemberExactlyOnce(t *testing.T) {
+	// The first member has three events and stops; the second has five.
 	first, second := startFake(t, fakeWithHistory(3, holdStream)), startFake(t, fakeWithHistory(5, holdStream))
-	revisions, lost := collectWatch(t, newCluster(t, first.endpoint, second.endpoint), 1, 5, func(answer *pb.WatchResponse) {
-		if answer.Header.Revision == 3 && len(answer.Events) > 0 {
+	revisions, lost := collectWatch(t, newCluster(t, first.endpoint, second.endpoint), 1, 5, func(response *pb.WatchResponse) {
+		if response.Header.Revision == 3 && len(response.Events) > 0 {
 			first.stop()
 		}
 	})
@@ -207,11 +208,12 @@ func TestAWatchGoesOnAtTheNextMemberWithNothingLostAndNothingTwice(t *testing.T)
 	}
 }
 
-func TestAWatchFromNowOnMissesNothingOfTheTimeBetweenTwoMembers(t *testing.T) {
-	// It began at revision 3 and saw nothing before the member died; 4 and 5 happened meanwhile.
+func TestWatchMissesNoEventBetweenConnections(t *testing.T) {
+	// The watch begins at revision 3 and receives nothing before the member stops. The revisions 4 and
+	// 5 are created before the watch connects again.
 	first, second := startFake(t, fakeWithHistory(3, holdStream)), startFake(t, fakeWithHistory(5, holdStream))
-	revisions, _ := collectWatch(t, newCluster(t, first.endpoint, second.endpoint), 0, 5, func(answer *pb.WatchResponse) {
-		if answer.Created {
+	revisions, _ := collectWatch(t, newCluster(t, first.endpoint, second.endpoint), 0, 5, func(response *pb.WatchResponse) {
+		if response.Created {
 			first.stop()
 		}
 	})
@@ -220,7 +222,7 @@ func TestAWatchFromNowOnMissesNothingOfTheTimeBetweenTwoMembers(t *testing.T) {
 	}
 }
 
-func TestAWatchLeavesAMemberThatLostItsLeader(t *testing.T) {
+func TestWatchLeavesMemberWithoutLeader(t *testing.T) {
 	first := startFake(t, fakeWithHistory(2, func(_ *fakeServer, stream pb.Watch_WatchServer) error {
 		return stream.Send(&pb.WatchResponse{Header: &pb.ResponseHeader{Revision: 2}, Canceled: true, CancelReason: "etcdserver: no leader"})
 	}))
@@ -231,7 +233,7 @@ func TestAWatchLeavesAMemberThatLostItsLeader(t *testing.T) {
 	}
 }
 
-func TestAWatchEndsWhenWhatItAsksForIsRefused(t *testing.T) {
+func TestRefusedWatchEnds(t *testing.T) {
 	compacted := startFake(t, fakeWithHistory(0, func(_ *fakeServer, stream pb.Watch_WatchServer) error {
 		return stream.Send(&pb.WatchResponse{Header: &pb.ResponseHeader{Revision: 9}, Canceled: true, CompactRevision: 7})
 	}))
@@ -247,7 +249,7 @@ func TestAWatchEndsWhenWhatItAsksForIsRefused(t *testing.T) {
 	}
 }
 
-func TestStatusShowsEveryMemberAlsoThoseThatDoNotAnswer(t *testing.T) {
+func TestStatusShowsUnreachableMembers(t *testing.T) {
 	leader := startFake(t, &fakeServer{status: &pb.StatusResponse{Header: &pb.ResponseHeader{MemberId: 1}, Leader: 1, RaftTerm: 5}})
 	follower := startFake(t, &fakeServer{status: &pb.StatusResponse{Header: &pb.ResponseHeader{MemberId: 2}, Leader: 1, RaftTerm: 5}})
 	down := unusedAddress()
@@ -270,7 +272,7 @@ func TestStatusShowsEveryMemberAlsoThoseThatDoNotAnswer(t *testing.T) {
 	}
 }
 
-func TestEndpointsAreReadWithAndWithoutAScheme(t *testing.T) {
+func TestParseEndpoints(t *testing.T) {
 	for text, want := range map[string]string{
 		"a:1":                       "http://a:1",
 		" a:1 , https://b:2/,":      "http://a:1 https://b:2",
@@ -295,7 +297,7 @@ func TestEndpointsAreReadWithAndWithoutAScheme(t *testing.T) {
 	}
 }
 
-func TestThePrefixesEndIsTheFirstKeyAfterThem(t *testing.T) {
+func TestPrefixEnd(t *testing.T) {
 	for prefix, want := range map[string]string{"a": "b", "a\xff": "b", "\xff\xff": "\x00", "ab": "ac"} {
 		if got := PrefixEnd([]byte(prefix)); string(got) != want {
 			t.Errorf("%q: %q, want %q", prefix, got, want)

@@ -1,6 +1,6 @@
-// Package client is what the client commands need of a cluster: calls that try one endpoint after the other, a watch that
-// goes on where it was when a member dies, and the status of every member. It speaks etcd's API through the generated
-// stubs alone, so that the binary does not carry a second client library.
+// Package client connects the client commands to a cluster: calls that try one endpoint after the
+// other, a watch that continues at another member, and the status of every member. It uses the
+// generated stubs of etcd's API, so that the binary contains no second client library.
 package client
 
 import (
@@ -23,31 +23,32 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Cluster is a set of endpoints of which any will do.
+// Cluster is a set of endpoints of one cluster.
 //
-// One connection is in use at a time, the next endpoint is tried when it fails. What may be tried again is decided by
-// what is known: a connection that was never made has carried nothing, so anything may be sent over the next one. One that
-// broke under a request leaves its outcome open: a read is asked again; a write is not, it may have taken effect.
+// It uses one connection at a time and tries the next endpoint when that fails. A request that was
+// not sent, because no connection was made, is always sent to the next endpoint. A request whose
+// connection broke has an unknown outcome: a read is repeated; a write is not, because it may have
+// taken effect.
 type Cluster struct {
 	endpoints []Endpoint
 	tls       *tls.Config
 
 	mu   sync.Mutex
-	conn *connection // the one in use, nil: none yet
-	next int         // the endpoint to try when there is none
+	conn *connection // nil until a connection is made
+	next int         // the endpoint to try when conn is nil, modulo their number
 }
 
 const (
-	// connectTimeout is how long one endpoint may take before the next is tried.
+	// connectTimeout limits the time to connect to one endpoint before the next is tried.
 	connectTimeout = 2 * time.Second
-	// pause is the breath taken when all endpoints failed, or the cluster has no leader just now.
-	pause = 100 * time.Millisecond
+	// retryPause is the time between two attempts when all endpoints failed or have no leader.
+	retryPause = 100 * time.Millisecond
 
-	largestAnswer = 1 << 30
+	maxResponseBytes = 1 << 30
 )
 
-// New makes a cluster of endpoints; config is used for those with https and may be nil without any. Nothing is
-// connected yet.
+// New returns a cluster of endpoints without connecting to any. config is for the endpoints with
+// TLS; nil means Go's defaults.
 func New(endpoints []Endpoint, config *tls.Config) *Cluster {
 	return &Cluster{endpoints: endpoints, tls: config}
 }
@@ -62,11 +63,11 @@ func (c *Cluster) Close() {
 	}
 }
 
-// UnreachableError is the error of a call for which no endpoint could be connected to.
+// UnreachableError is the error of a call when the connection to every endpoint failed.
 type UnreachableError struct {
-	// Tried holds an endpoint and what came of it each.
+	// Tried holds an error for each endpoint, which names it.
 	Tried []error
-	// Cause is why it was not tried for longer: the context's error.
+	// Cause is the context's error.
 	Cause error
 }
 
@@ -76,36 +77,36 @@ func (e *UnreachableError) Error() string {
 
 func (e *UnreachableError) Unwrap() error { return e.Cause }
 
-// UnknownOutcomeError is the error of a write that was sent and not answered: the connection broke, the time was over, or the member
-// lost its leader with the write under way.
+// UnknownOutcomeError is the error of a write that was sent and got no response: the connection
+// broke, the timeout passed, or the member lost its leader meanwhile.
 type UnknownOutcomeError struct{ Err error }
 
 func (e *UnknownOutcomeError) Error() string {
-	return fmt.Sprintf("the answer did not come (%s): the write may or may not have taken effect; look before you repeat it", plainText(e.Err))
+	return fmt.Sprintf("no response (%s): the write may or may not have taken effect; read the key before you repeat the write", plainText(e.Err))
 }
 func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
 
-// Read makes a call that changes nothing; it is made again at the next endpoint when one fails.
+// Read makes a call that changes nothing. It is repeated at the next endpoint when it fails.
 func (c *Cluster) Read(ctx context.Context, call func(context.Context, grpc.ClientConnInterface) error) error {
 	return c.do(ctx, true, call)
 }
 
-// Write makes a call that is sent once at most.
+// Write makes a call that is sent at most once.
 func (c *Cluster) Write(ctx context.Context, call func(context.Context, grpc.ClientConnInterface) error) error {
 	return c.do(ctx, false, call)
 }
 
 func (c *Cluster) do(ctx context.Context, repeatable bool, call func(context.Context, grpc.ClientConnInterface) error) error {
-	var before error // what the last member that was reached said
+	var earlier error // of an earlier attempt that reached a member
 	for {
 		conn, err := c.connect(ctx)
-		if err != nil && before != nil && ctx.Err() != nil {
-			return before // that says more than that there was no time left to connect once more
+		if err != nil && earlier != nil && ctx.Err() != nil {
+			return earlier // it says more than that no time was left to connect again
 		}
 		if err != nil {
 			return err
 		}
-		attempt, cancel := c.attempt(ctx, repeatable)
+		attempt, cancel := c.attemptContext(ctx, repeatable)
 		err = call(attempt, conn)
 		attemptOver := attempt.Err() != nil
 		cancel()
@@ -116,14 +117,14 @@ func (c *Cluster) do(ctx context.Context, repeatable bool, call func(context.Con
 		case err == nil:
 			return nil
 		case repeatable && (isBroken(err) || attemptOver):
-			// This member is gone, hangs, or knows no leader: another may do better, or this one in a moment.
+			// This member ended, hangs or has no leader. Another member may respond, or this one later.
 			c.drop(conn)
-			// That the time ran out says less than what a member answered before.
-			if before == nil || status.Code(err) != codes.DeadlineExceeded {
-				before = &TimeoutError{conn.endpoint, err}
+			// An earlier error says more than a timeout.
+			if earlier == nil || status.Code(err) != codes.DeadlineExceeded {
+				earlier = &TimeoutError{conn.endpoint, err}
 			}
-			if !sleep(ctx, pause) {
-				return before
+			if !sleep(ctx, retryPause) {
+				return earlier
 			}
 		case isBroken(err) || attemptOver:
 			c.drop(conn)
@@ -134,24 +135,25 @@ func (c *Cluster) do(ctx context.Context, repeatable bool, call func(context.Con
 	}
 }
 
-// noLeader is what etcd's members say when they know none.
+// noLeader is the text of etcd's error of a member without a leader.
 const noLeader = "etcdserver: no leader"
 
-// leaderlessTime is how long a member that did not answer in time is waited for to say that it knows no leader.
-const leaderlessTime = 500 * time.Millisecond
+// leaderCheckTimeout limits the status request of timeoutError.
+const leaderCheckTimeout = 500 * time.Millisecond
 
-// late is the error of a call that was not answered in time, whatever broke it off. The member is asked once more whether it
-// was for want of a leader: it waits for one as long as the request may take, so that its own word comes too late.
+// timeoutError returns the error of a call that got no response in time. It asks the member for its
+// status to find out whether it has no leader: such a member waits for a leader until the request's
+// deadline, so that its own error would arrive too late.
 func (c *connection) timeoutError(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaderlessTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaderCheckTimeout)
 	defer cancel()
-	if answer, err := pb.NewMaintenanceClient(c).Status(ctx, &pb.StatusRequest{}); err == nil && answer.GetLeader() == 0 {
+	if response, err := pb.NewMaintenanceClient(c).Status(ctx, &pb.StatusRequest{}); err == nil && response.GetLeader() == 0 {
 		return status.Error(codes.Unavailable, noLeader)
 	}
 	return status.FromContextError(context.DeadlineExceeded).Err()
 }
 
-// TimeoutError is the error of a read that no member answered in time.
+// TimeoutError is the error of a read to which no member responded in time.
 type TimeoutError struct {
 	Endpoint Endpoint
 	Err      error // of the last attempt
@@ -161,12 +163,13 @@ func (e *TimeoutError) Error() string {
 	if plainText(e.Err) == noLeader {
 		return "the cluster has no leader: a majority of its members must be running; 'troupe status' shows them"
 	}
-	return fmt.Sprintf("%s gave no answer in time (%s); --timeout allows for more", e.Endpoint, plainText(e.Err))
+	return fmt.Sprintf("%s did not respond in time (%s); --timeout allows more time", e.Endpoint, plainText(e.Err))
 }
 func (e *TimeoutError) Unwrap() error { return e.Err }
 
-// attempt bounds one attempt: a read leaves time for another member, in case this one hangs.
-func (c *Cluster) attempt(ctx context.Context, repeatable bool) (context.Context, context.CancelFunc) {
+// attemptContext returns the context of one attempt. That of a read ends after half of the time
+// left, so that another member can respond if this one hangs.
+func (c *Cluster) attemptContext(ctx context.Context, repeatable bool) (context.Context, context.CancelFunc) {
 	deadline, bounded := ctx.Deadline()
 	if !repeatable || !bounded || len(c.endpoints) == 1 {
 		return context.WithCancel(ctx)
@@ -174,7 +177,7 @@ func (c *Cluster) attempt(ctx context.Context, repeatable bool) (context.Context
 	return context.WithTimeout(ctx, time.Until(deadline)/2)
 }
 
-// RefusedError is an answer that is an error: the member was reached and says no.
+// RefusedError is the error with which a member responded to a request.
 type RefusedError struct {
 	Endpoint string
 	Err      error
@@ -183,7 +186,8 @@ type RefusedError struct {
 func (e *RefusedError) Error() string { return plainText(e.Err) }
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// connect gives the connection in use, or makes one to the next endpoint that can be reached before the context ends.
+// connect returns the current connection, or makes one to the first endpoint that can be reached
+// before the context ends.
 func (c *Cluster) connect(ctx context.Context) (*connection, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -193,32 +197,33 @@ func (c *Cluster) connect(ctx context.Context) (*connection, error) {
 	failed := make(failures, len(c.endpoints))
 	for {
 		for range c.endpoints {
-			at := c.next % len(c.endpoints)
-			conn, err := dial(ctx, c.endpoints[at], c.tls)
+			i := c.next % len(c.endpoints)
+			conn, err := dial(ctx, c.endpoints[i], c.tls)
 			if err == nil {
 				c.conn = conn
 				return conn, nil
 			}
-			failed.add(at, err, ctx.Err() != nil)
+			failed.add(i, err, ctx.Err() != nil)
 			c.next++
 		}
-		if !sleep(ctx, pause) {
+		if !sleep(ctx, retryPause) {
 			return nil, &UnreachableError{failed, ctx.Err()}
 		}
 	}
 }
 
-// failures is why each endpoint could not be connected to.
+// failures holds the error of each endpoint.
 type failures []error
 
-// note takes note of an attempt. One that was cut off by the end of the time says less than one that was not.
-func (f failures) add(at int, err error, cutOff bool) {
-	if f[at] == nil || !cutOff {
-		f[at] = err
+// add records the error of an attempt. An attempt that the context ended says less than one that
+// failed by itself, and does not replace it.
+func (f failures) add(endpoint int, err error, contextEnded bool) {
+	if f[endpoint] == nil || !contextEnded {
+		f[endpoint] = err
 	}
 }
 
-// drop takes a connection out of use, unless another one took its place meanwhile.
+// drop closes a connection. If it is the current one, the next call tries the next endpoint.
 func (c *Cluster) drop(conn *connection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -229,13 +234,14 @@ func (c *Cluster) drop(conn *connection) {
 	conn.Close()
 }
 
-// broken tells whether the connection, the member or the time failed, rather than the request.
+// isBroken reports whether the connection or the member failed, or the deadline passed, rather than
+// the request.
 func isBroken(err error) bool {
 	code := status.Code(err)
 	return code == codes.Unavailable || code == codes.DeadlineExceeded
 }
 
-// plain is the text of an error without gRPC's wrapping.
+// plainText returns the text of an error without gRPC's prefix.
 func plainText(err error) string {
 	if s, ok := status.FromError(err); ok {
 		return s.Message()
@@ -251,7 +257,7 @@ func oneLine(errs []error) string {
 	return strings.Join(texts, "; ")
 }
 
-// sleep waits; false when the context ended first.
+// sleep waits and returns true, or returns false when the context ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -263,16 +269,16 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// connection is a connection that has been established once.
+// connection is an established connection to an endpoint.
 type connection struct {
 	*grpc.ClientConn
 	endpoint Endpoint
 }
 
-// dial connects to one endpoint, or says why that failed.
+// dial connects to an endpoint. An error names the endpoint.
 func dial(ctx context.Context, e Endpoint, config *tls.Config) (*connection, error) {
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("%s: there was no time left to try it", e)
+		return nil, fmt.Errorf("%s: no time left to connect", e)
 	}
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
@@ -296,9 +302,9 @@ func dial(ctx context.Context, e Endpoint, config *tls.Config) (*connection, err
 			failure.set(err)
 			return c, err
 		}),
-		// A member that vanished without a word is found out by pings; the server allows one each 5 s.
+		// Pings detect a member that vanished silently; the server allows one in 5 s.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: false}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(largestAnswer)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponseBytes)),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e, err)
@@ -307,10 +313,10 @@ func dial(ctx context.Context, e Endpoint, config *tls.Config) (*connection, err
 	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {
 		if state == connectivity.TransientFailure || !conn.WaitForStateChange(ctx, state) {
 			conn.Close()
-			if why := failure.get(); why != nil {
-				return nil, fmt.Errorf("%s: %w", e, why)
+			if err := failure.get(); err != nil {
+				return nil, fmt.Errorf("%s: %w", e, err)
 			}
-			return nil, fmt.Errorf("%s: no answer within %v", e, time.Since(began).Round(time.Millisecond))
+			return nil, fmt.Errorf("%s: no connection within %v", e, time.Since(began).Round(time.Millisecond))
 		}
 	}
 	return &connection{conn, e}, nil

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Endpoint is where one member serves clients.
+// Endpoint is an address on which a member serves clients.
 type Endpoint struct {
-	// Address is host:port, or the path of a unix socket.
+	// Address is host:port, or the path of a Unix socket.
 	Address string
-	Secure  bool
+	Secure  bool // with TLS
 	Unix    bool
 }
 
@@ -34,8 +34,8 @@ func (e Endpoint) network() string {
 	return "tcp"
 }
 
-// ParseEndpoints reads a list separated by commas: host:port, with http:// or https:// before it where it matters, or
-// unix://path. secure says what an endpoint without a scheme speaks.
+// ParseEndpoints parses a list with commas: host:port, http://host:port, https://host:port,
+// unix://path or unixs://path. An endpoint without a scheme uses TLS if secure is true.
 func ParseEndpoints(text string, secure bool) ([]Endpoint, error) {
 	var endpoints []Endpoint
 	for _, part := range strings.Split(text, ",") {

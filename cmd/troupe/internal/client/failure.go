@@ -15,13 +15,14 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// lastFailure keeps what gRPC does not tell: why a connection did not come about.
+// lastFailure holds the reason why a connection failed, which gRPC does not return.
 type lastFailure struct {
 	mu  sync.Mutex
 	err error
 }
 
-// set takes note of a failure. What gRPC began anew meanwhile, and gave up because the connection was closed, is none.
+// set records a failure. It ignores the error of an attempt that gRPC gave up because the
+// connection was closed.
 func (f *lastFailure) set(err error) {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed) {
 		return
@@ -37,73 +38,75 @@ func (f *lastFailure) get() error {
 	return f.err
 }
 
-// recordingCredentials notes why a handshake failed, or what was heard in place of the server's first words.
+// recordingCredentials records why a TLS handshake, or the first read after it, failed.
 type recordingCredentials struct {
 	credentials.TransportCredentials
 	secure  bool
 	failure *lastFailure
 }
 
-func (w *recordingCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, info, err := w.TransportCredentials.ClientHandshake(ctx, authority, raw)
+func (c *recordingCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := c.TransportCredentials.ClientHandshake(ctx, authority, raw)
 	if err != nil {
-		w.failure.set(explainConnectError(err, w.secure))
+		c.failure.set(explainConnectError(err, c.secure))
 		return conn, info, err
 	}
-	return &firstBytesConn{Conn: conn, secure: w.secure, failure: w.failure}, info, nil
+	return &firstReadConn{Conn: conn, secure: c.secure, failure: c.failure}, info, nil
 }
 
-func (w *recordingCredentials) Clone() credentials.TransportCredentials {
-	return &recordingCredentials{w.TransportCredentials.Clone(), w.secure, w.failure}
+func (c *recordingCredentials) Clone() credentials.TransportCredentials {
+	return &recordingCredentials{c.TransportCredentials.Clone(), c.secure, c.failure}
 }
 
-// listening is a connection whose server has not said a word yet. In TLS 1.3 a client has shaken hands before the server has
-// looked at its certificate: what comes in place of the first words is the refusal.
-type firstBytesConn struct {
+// firstReadConn is a connection that records why it failed before the first byte arrived. In
+// TLS 1.3 the client's handshake ends before the server has checked the client's certificate: the
+// server's alert then arrives instead of the first byte.
+type firstReadConn struct {
 	net.Conn
-	secure  bool
-	failure *lastFailure
-	heard   atomic.Bool
+	secure   bool
+	failure  *lastFailure
+	received atomic.Bool // a byte arrived
 }
 
-func (l *firstBytesConn) Read(p []byte) (int, error) {
-	n, err := l.Conn.Read(p)
-	if err != nil && !l.heard.Load() {
-		l.failure.set(explainConnectError(err, l.secure))
+func (c *firstReadConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil && !c.received.Load() {
+		c.failure.set(explainConnectError(err, c.secure))
 	}
 	if n > 0 {
-		l.heard.Store(true)
+		c.received.Store(true)
 	}
 	return n, err
 }
 
-// Write that fails has come after the server's refusal, which is there to be read.
-func (l *firstBytesConn) Write(p []byte) (int, error) {
-	n, err := l.Conn.Write(p)
-	if err != nil && !l.heard.Load() {
-		_ = l.SetReadDeadline(time.Now().Add(refusalTime))
-		_, _ = l.Read(make([]byte, 1))
+// Write reads the server's alert when the write fails: the server sent it before it closed the
+// connection.
+func (c *firstReadConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err != nil && !c.received.Load() {
+		_ = c.SetReadDeadline(time.Now().Add(alertTimeout))
+		_, _ = c.Read(make([]byte, 1))
 	}
 	return n, err
 }
 
-// refusalTime is how long the refusal of a connection that broke is waited for.
-const refusalTime = 200 * time.Millisecond
+// alertTimeout limits the wait for the server's alert on a broken connection.
+const alertTimeout = 200 * time.Millisecond
 
-// explain adds to an error of a connection's first moments what it comes from, where that is known.
+// explainConnectError adds the likely cause and advice to an error of a new connection.
 func explainConnectError(err error, secure bool) error {
 	var op *net.OpError
 	var record tls.RecordHeaderError
-	hungUp := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+	closed := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 	switch {
 	case errors.As(err, &op) && op.Op == "remote error":
-		return fmt.Errorf("the server refused this client's certificate, or misses one: %w; give --cert and --key of an authority that it trusts", op.Err)
+		return fmt.Errorf("the server refused this client's certificate, or requires one: %w; give --cert and --key of an authority that the server trusts", op.Err)
 	case errors.As(err, &record):
-		return fmt.Errorf("%w: no TLS is spoken there; write http:// before the endpoint", err)
-	case hungUp && !secure:
-		return fmt.Errorf("it hung up without a word (%w): if it speaks TLS, write https:// before the endpoint", err)
-	case hungUp:
-		return fmt.Errorf("it hung up without a word (%w)", err)
+		return fmt.Errorf("%w: the server does not use TLS there; write http:// before the endpoint", err)
+	case closed && !secure:
+		return fmt.Errorf("the server closed the connection (%w): if it uses TLS there, write https:// before the endpoint", err)
+	case closed:
+		return fmt.Errorf("the server closed the connection (%w)", err)
 	}
 	return err
 }

@@ -18,20 +18,19 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// A certificate that nobody signed was told as "context canceled", where gRPC had begun another handshake in the meantime and
-// gave it up when the connection was closed.
-func TestWhatGaveWayToTheCloseOfAConnectionIsNotWhyItFailed(t *testing.T) {
+// gRPC starts another handshake after a failed one, and gives it up when the connection is closed.
+// The error of the first one must be reported, not "context canceled".
+func TestCanceledHandshakeIsNotTheFailure(t *testing.T) {
 	f, refused := &lastFailure{}, errors.New("certificate signed by unknown authority")
 	f.set(refused)
-	f.set(nil) // dialed anew
+	f.set(nil) // the next dial succeeded
 	f.set(fmt.Errorf("handshake: %w", context.Canceled))
 	if f.get() != refused {
-		t.Fatalf("told is %v", f.get())
+		t.Fatalf("recorded %v", f.get())
 	}
 }
 
-// All of these used to be told as "no answer within 2s".
-func TestWhatKeepsAClientOutIsToldWithWhatToDo(t *testing.T) {
+func TestConnectErrorHasCauseAndAdvice(t *testing.T) {
 	secured := httptest.NewUnstartedServer(http.NotFoundHandler())
 	secured.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool(), NextProtos: []string{"h2"}}
 	secured.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -40,53 +39,56 @@ func TestWhatKeepsAClientOutIsToldWithWhatToDo(t *testing.T) {
 	address := secured.Listener.Addr().String()
 	trusting := x509.NewCertPool()
 	trusting.AddCert(secured.Certificate())
-	alien := &tls.Config{RootCAs: trusting, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	foreign := &tls.Config{RootCAs: trusting, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		return &secured.TLS.Certificates[0], nil
 	}}
 	plain := startFake(t, &fakeServer{}).endpoint
 	for name, c := range map[string]struct {
 		endpoint Endpoint
 		config   *tls.Config
-		told     []string
+		texts    []string
 	}{
-		"no certificate":            {Endpoint{Address: address, Secure: true}, &tls.Config{RootCAs: trusting}, []string{"certificate required", "--cert and --key"}},
-		"one of another authority":  {Endpoint{Address: address, Secure: true}, alien, []string{"the server refused", "--cert and --key"}},
-		"another authority trusted": {Endpoint{Address: address, Secure: true}, &tls.Config{RootCAs: x509.NewCertPool()}, []string{"signed by unknown authority"}},
-		"no TLS where it is spoken": {Endpoint{Address: address}, nil, []string{"hung up without a word", "write https://"}},
-		"TLS where none is spoken":  {Endpoint{Address: plain, Secure: true}, nil, []string{"no TLS is spoken there", "write http://"}},
+		"no certificate":                   {Endpoint{Address: address, Secure: true}, &tls.Config{RootCAs: trusting}, []string{"certificate required", "--cert and --key"}},
+		"certificate of another authority": {Endpoint{Address: address, Secure: true}, foreign, []string{"the server refused", "--cert and --key"}},
+		"another trusted authority":        {Endpoint{Address: address, Secure: true}, &tls.Config{RootCAs: x509.NewCertPool()}, []string{"signed by unknown authority"}},
+		"plain text to a TLS server":       {Endpoint{Address: address}, nil, []string{"the server closed the connection", "write https://"}},
+		"TLS to a plain text server":       {Endpoint{Address: plain, Secure: true}, nil, []string{"does not use TLS", "write http://"}},
 	} {
 		_, err := dial(testContext(t, time.Minute), c.endpoint, c.config)
 		if err == nil {
-			t.Errorf("%s: let in", name)
+			t.Errorf("%s: connected", name)
 			continue
 		}
-		for _, part := range append(c.told, c.endpoint.String()) {
-			if !strings.Contains(err.Error(), part) {
-				t.Errorf("%s: %q does not hold %q", name, err, part)
+		for _, text := range append(c.texts, c.endpoint.String()) {
+			if !strings.Contains(err.Error(), text) {
+				t.Errorf("%s: %q does not contain %q", name, err, text)
 			}
 		}
 	}
 }
 
-// A member without a leader waits for one as long as the client does, so that the client's time is over before it hears why.
-func TestAMemberThatDoesNotAnswerForWantOfALeaderIsAskedWhy(t *testing.T) {
-	t.Parallel() // it takes all of its time
-	waits := func(ctx context.Context) error {
+// A member without a leader waits for one until the request's deadline, so that its error arrives
+// after the client's deadline. The client then requests the member's status.
+func TestTimeoutWithoutLeaderReportsNoLeader(t *testing.T) {
+	t.Parallel() // waits for timeouts
+	waitForDeadline := func(ctx context.Context) error {
 		<-ctx.Done()
 		return status.FromContextError(ctx.Err()).Err()
 	}
-	for leader, told := range map[uint64]string{0: "no leader", 7: "deadline exceeded"} {
+	for leader, text := range map[uint64]string{0: "no leader", 7: "deadline exceeded"} {
 		m := startFake(t, &fakeServer{
-			ranges: func(ctx context.Context, _ *pb.RangeRequest) (*pb.RangeResponse, error) { return nil, waits(ctx) },
-			put:    func(ctx context.Context, _ *pb.PutRequest) (*pb.PutResponse, error) { return nil, waits(ctx) },
+			ranges: func(ctx context.Context, _ *pb.RangeRequest) (*pb.RangeResponse, error) {
+				return nil, waitForDeadline(ctx)
+			},
+			put:    func(ctx context.Context, _ *pb.PutRequest) (*pb.PutResponse, error) { return nil, waitForDeadline(ctx) },
 			status: &pb.StatusResponse{Leader: leader},
 		})
-		if _, err := get(testContext(t, time.Second), newCluster(t, m.endpoint)); err == nil || !strings.Contains(err.Error(), told) {
-			t.Errorf("a read where the leader is %d: %v", leader, err)
+		if _, err := get(testContext(t, time.Second), newCluster(t, m.endpoint)); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("read, leader %d: %v", leader, err)
 		}
 		var unknown *UnknownOutcomeError
-		if err := put(testContext(t, time.Second), newCluster(t, m.endpoint)); !errors.As(err, &unknown) || !strings.Contains(err.Error(), told) {
-			t.Errorf("a write where the leader is %d: %v", leader, err)
+		if err := put(testContext(t, time.Second), newCluster(t, m.endpoint)); !errors.As(err, &unknown) || !strings.Contains(err.Error(), text) {
+			t.Errorf("write, leader %d: %v", leader, err)
 		}
 	}
 }

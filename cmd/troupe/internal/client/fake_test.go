@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// fake is a member that answers as the test says.
+// fakeServer is a member that responds with the functions and values of a test.
 type fakeServer struct {
 	pb.UnimplementedKVServer
 	pb.UnimplementedWatchServer
@@ -56,7 +56,7 @@ func (f *fakeServer) Status(context.Context, *pb.StatusRequest) (*pb.StatusRespo
 	return f.status, nil
 }
 
-// begin serves f on a port of its own until the test ends.
+// startFake serves f on a free port until the test ends.
 func startFake(t *testing.T, f *fakeServer) *fakeServer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -73,13 +73,13 @@ func startFake(t *testing.T, f *fakeServer) *fakeServer {
 	return f
 }
 
-// die ends the member without a word: every connection breaks.
+// stop ends the member; every connection breaks.
 func (f *fakeServer) stop() { f.stopOnce.Do(f.server.Stop) }
 
-// nowheres counts the endpoints that were given by nowhere.
+// unusedAddresses counts the calls of unusedAddress.
 var unusedAddresses atomic.Int32
 
-// nowhere is an endpoint that nobody listens on, another one each time: ports so low are not given to whoever asks for any.
+// unusedAddress returns an address without a listener: the system never assigns ports so low.
 func unusedAddress() string { return fmt.Sprintf("127.0.0.1:%d", 1+unusedAddresses.Add(1)%6) }
 
 func newCluster(t *testing.T, endpoints ...string) *Cluster {
@@ -114,9 +114,9 @@ func put(ctx context.Context, c *Cluster) error {
 func get(ctx context.Context, c *Cluster) (string, error) {
 	var value string
 	err := c.Read(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) error {
-		answer, err := pb.NewKVClient(conn).Range(ctx, &pb.RangeRequest{Key: []byte("k")})
+		response, err := pb.NewKVClient(conn).Range(ctx, &pb.RangeRequest{Key: []byte("k")})
 		if err == nil {
-			value = string(answer.Kvs[0].Value)
+			value = string(response.Kvs[0].Value)
 		}
 		return err
 	})

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"sort"
 	"sync"
@@ -11,18 +12,18 @@ import (
 	"google.golang.org/grpc"
 )
 
-// MemberStatus is one member as it was found.
+// MemberStatus is a member and its response to a status request.
 type MemberStatus struct {
 	ID       uint64
 	Name     string
 	Endpoint string
 	Learner  bool
-	// Status is nil when the member could not be asked; Err says why.
+	// Status is nil if the member did not respond; Err then says why.
 	Status *pb.StatusResponse
 	Err    error
 }
 
-// Role is "leader", "follower", "learner", or "" for a member that could not be asked.
+// Role returns "leader", "follower", "learner", or "" for a member that did not respond.
 func (m MemberStatus) Role() string {
 	switch {
 	case m.Status == nil:
@@ -35,28 +36,24 @@ func (m MemberStatus) Role() string {
 	return "follower"
 }
 
-// Statuses asks every member of the cluster for its status, all at once. The list of members comes from the endpoints;
-// where none has one, the endpoints themselves are asked.
+// Statuses requests the status of every member of the cluster, of all at once, and returns them in
+// the order of their names. The list of members comes from the first endpoint that responds.
 func (c *Cluster) Statuses(ctx context.Context) ([]MemberStatus, error) {
 	members, err := c.members(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var asked sync.WaitGroup
+	var requests sync.WaitGroup
 	for i := range members {
-		asked.Add(1)
-		go func() {
-			defer asked.Done()
-			queryStatus(ctx, &members[i], c.tls)
-		}()
+		requests.Go(func() { queryStatus(ctx, &members[i], c.tls) })
 	}
-	asked.Wait()
+	requests.Wait()
 	sort.SliceStable(members, func(i, j int) bool { return members[i].Name < members[j].Name })
 	return members, nil
 }
 
-// members lists who to ask. The list is asked for without a round through the leader: status is what one looks at when
-// there is none.
+// members requests the member list. The request is serializable, so that it succeeds without a
+// leader.
 func (c *Cluster) members(ctx context.Context) ([]MemberStatus, error) {
 	var list *pb.MemberListResponse
 	err := c.Read(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
@@ -68,18 +65,18 @@ func (c *Cluster) members(ctx context.Context) ([]MemberStatus, error) {
 	}
 	var members []MemberStatus
 	for _, m := range list.Members {
-		one := MemberStatus{ID: m.ID, Name: m.Name, Learner: m.IsLearner}
+		member := MemberStatus{ID: m.ID, Name: m.Name, Learner: m.IsLearner}
 		if len(m.ClientURLs) > 0 {
-			one.Endpoint = m.ClientURLs[0]
+			member.Endpoint = m.ClientURLs[0]
 		}
-		members = append(members, one)
+		members = append(members, member)
 	}
 	return members, nil
 }
 
 func queryStatus(ctx context.Context, m *MemberStatus, config *tls.Config) {
 	if m.Endpoint == "" {
-		m.Err = fmt.Errorf("has not told its client URLs yet")
+		m.Err = errors.New("its client URLs are not known yet")
 		return
 	}
 	endpoint, err := parseEndpoint(m.Endpoint, false)

@@ -13,13 +13,14 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Watch tells every event that the request asks for, in order, none twice and none left out, until the context ends. A
-// member that dies or loses its leader does not end it: it goes on at the next endpoint with the first revision that was
-// not seen whole.
+// Watch calls receive with every event that the request asks for, in order and exactly once, until
+// the context ends. When a member ends or loses its leader, the watch continues at the next
+// endpoint, after the last revision that was received. Watch calls lost with the reason each time
+// the connection breaks. It changes request.
 //
-// lost is told each time the connection breaks, with why.
-func (c *Cluster) Watch(ctx context.Context, request *pb.WatchCreateRequest, tell func(*pb.WatchResponse) error, lost func(error)) error {
-	w := &watch{request: request, tell: tell}
+// Watch returns the context's error, a *RefusedError, or the error of receive.
+func (c *Cluster) Watch(ctx context.Context, request *pb.WatchCreateRequest, receive func(*pb.WatchResponse) error, lost func(error)) error {
+	w := &watch{request: request, receive: receive}
 	for {
 		conn, err := c.connectForever(ctx, lost)
 		if err != nil {
@@ -30,18 +31,19 @@ func (c *Cluster) Watch(ctx context.Context, request *pb.WatchCreateRequest, tel
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.As(err, &refused), errors.Is(err, errTold):
+		case errors.As(err, &refused), errors.Is(err, errReceive):
 			return err
 		}
 		lost(fmt.Errorf("%s: %s", conn.endpoint, plainText(err)))
 		c.drop(conn)
-		if !sleep(ctx, pause) {
+		if !sleep(ctx, retryPause) {
 			return ctx.Err()
 		}
 	}
 }
 
-// connectForever keeps trying until the context ends: a watch outlives an outage of the whole cluster.
+// connectForever tries to connect until the context ends, so that a watch continues after an outage
+// of the whole cluster.
 func (c *Cluster) connectForever(ctx context.Context, lost func(error)) (*connection, error) {
 	for first := true; ; first = false {
 		round, cancel := context.WithTimeout(ctx, connectTimeout)
@@ -56,78 +58,80 @@ func (c *Cluster) connectForever(ctx context.Context, lost func(error)) (*connec
 	}
 }
 
-// errTold marks an error that tell returned: the watch ends with it.
-var errTold = errors.New("telling events")
+// errReceive marks an error of watch.receive, which ends the watch.
+var errReceive = errors.New("processing events")
 
-// watch is a watch over all the connections that it lives through.
+// watch is a watch over successive connections.
 type watch struct {
-	request *pb.WatchCreateRequest
-	tell    func(*pb.WatchResponse) error
+	request *pb.WatchCreateRequest // StartRevision is that of the next connection
+	receive func(*pb.WatchResponse) error
 }
 
-// run watches over one connection until it breaks.
+// run watches over one connection until that breaks.
 func (w *watch) run(ctx context.Context, conn *connection) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// With hasleader a member that lost its leader ends the stream; else it would stay silent, cut off, for ever.
+	// With hasleader a member that loses its leader ends the stream. Without it the stream of a
+	// partitioned member would stay open and silent.
 	ctx = metadata.AppendToOutgoingContext(ctx, "hasleader", "true")
 	stream, err := pb.NewWatchClient(grpc.ClientConnInterface(conn)).Watch(ctx)
 	if err != nil {
 		return err
 	}
 	create := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: w.request}}
-	// An error of Send is io.EOF; Recv has the real one.
+	// Send returns io.EOF for any failure of the stream; Recv returns the cause.
 	if err := stream.Send(create); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	for {
-		answer, err := stream.Recv()
+		response, err := stream.Recv()
 		if err != nil {
 			return streamError(conn, err)
 		}
-		if answer.Canceled {
-			return w.canceled(conn, answer)
+		if response.Canceled {
+			return w.cancelError(conn, response)
 		}
-		if err := w.handle(answer); err != nil {
-			return fmt.Errorf("%w: %w", errTold, err)
+		if err := w.handle(response); err != nil {
+			return fmt.Errorf("%w: %w", errReceive, err)
 		}
 	}
 }
 
-// take tells an answer, and remembers where to go on.
-func (w *watch) handle(answer *pb.WatchResponse) error {
-	if answer.Created && w.request.StartRevision == 0 {
-		// "From now on" is a promise: what happens between this connection and the next must not be missed.
-		w.request.StartRevision = answer.Header.GetRevision() + 1
+// handle passes a response to receive and sets the start revision of the next connection.
+func (w *watch) handle(response *pb.WatchResponse) error {
+	if response.Created && w.request.StartRevision == 0 {
+		// The watch begins here: the next connection must not miss the events between the two.
+		w.request.StartRevision = response.Header.GetRevision() + 1
 	}
-	if len(answer.Events) > 0 || answer.Created {
-		if err := w.tell(answer); err != nil {
+	if len(response.Events) > 0 || response.Created {
+		if err := w.receive(response); err != nil {
 			return err
 		}
 	}
-	if n := len(answer.Events); n > 0 {
-		// A response holds revisions as a whole: fragments were not asked for.
-		w.request.StartRevision = max(w.request.StartRevision, answer.Events[n-1].GetKv().GetModRevision()+1)
-	} else if !answer.Created {
-		// A progress notification: all up to its revision was sent.
-		w.request.StartRevision = max(w.request.StartRevision, answer.Header.GetRevision()+1)
+	if n := len(response.Events); n > 0 {
+		// The last revision is complete, because the request does not permit fragments.
+		w.request.StartRevision = max(w.request.StartRevision, response.Events[n-1].GetKv().GetModRevision()+1)
+	} else if !response.Created {
+		// A progress notification: all events up to its revision were sent.
+		w.request.StartRevision = max(w.request.StartRevision, response.Header.GetRevision()+1)
 	}
 	return nil
 }
 
-// canceled tells a refusal, which ends the watch, from a member that only cannot serve it now.
-func (w *watch) canceled(conn *connection, answer *pb.WatchResponse) error {
+// cancelError returns the error for a canceled watch: a *RefusedError, which ends the watch, or
+// codes.Unavailable if another member can serve it.
+func (w *watch) cancelError(conn *connection, response *pb.WatchResponse) error {
 	switch {
-	case answer.CompactRevision > 0:
-		return &RefusedError{conn.endpoint.String(), fmt.Errorf("revision %d is compacted; the oldest to be had is %d (--rev=%d)",
-			w.request.StartRevision, answer.CompactRevision, answer.CompactRevision)}
-	case answer.CancelReason == "etcdserver: no leader" || answer.CancelReason == "":
+	case response.CompactRevision > 0:
+		return &RefusedError{conn.endpoint.String(), fmt.Errorf("revision %d is compacted; begin at revision %d or above (--rev=%d)",
+			w.request.StartRevision, response.CompactRevision, response.CompactRevision)}
+	case response.CancelReason == noLeader || response.CancelReason == "":
 		return status.Error(codes.Unavailable, "the member has no leader")
 	}
-	return &RefusedError{conn.endpoint.String(), errors.New(answer.CancelReason)}
+	return &RefusedError{conn.endpoint.String(), errors.New(response.CancelReason)}
 }
 
-// streamError makes an error that another endpoint would give as well a RefusedError.
+// streamError returns a *RefusedError for an error that every endpoint would return.
 func streamError(conn *connection, err error) error {
 	switch status.Code(err) {
 	case codes.InvalidArgument, codes.OutOfRange, codes.Unimplemented, codes.PermissionDenied, codes.Unauthenticated, codes.FailedPrecondition:

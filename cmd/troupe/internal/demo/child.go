@@ -17,17 +17,16 @@ import (
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
 )
 
-// child is a member over all the processes it lives through.
+// child runs the processes of a member, one after the other.
 type child struct {
 	member Member
 	binary string
-	tell   func(event)
+	send   func(event)
 
-	// lines are what the present process writes.
-	lines *lineWriter
+	lines *lineWriter // the output of the current process
 }
 
-// event is what happened to a member.
+// event is an event of a member's process.
 type event struct {
 	member string
 	kind   eventKind
@@ -41,18 +40,19 @@ type eventKind int
 const (
 	started eventKind = iota
 	ready
-	noted // a line of its log that is worth seeing
-	died
-	gaveUp // it cannot be started; text says why
+	logged // text is a line of its log to show
+	exited // text is the state of the process
+	failed // it cannot be started; text says why
 )
 
-// restartPause leaves time to see that the others go on alone.
+// restartPause gives the user time to see that the other members continue.
 const restartPause = 2 * time.Second
 
-// stopTime is what a process has to end when it is asked to.
-const stopTime = 10 * time.Second
+// stopTimeout limits the time of a process to stop before it is killed.
+const stopTimeout = 10 * time.Second
 
-// run keeps the member alive until the context ends; then it stops its process and returns.
+// run starts the member, and again when its process ends if restart is true, until the context
+// ends. Then it stops the process and returns.
 func (c *child) run(ctx context.Context, restart bool) {
 	for {
 		code, err := c.runOnce(ctx)
@@ -60,10 +60,10 @@ func (c *child) run(ctx context.Context, restart bool) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			c.report(gaveUp, 0, err.Error())
+			c.report(failed, 0, err.Error())
 			return
 		case isPermanent(code):
-			c.report(gaveUp, 0, c.lines.lastLine())
+			c.report(failed, 0, c.lines.lastLine())
 			return
 		case !restart:
 			return
@@ -76,7 +76,7 @@ func (c *child) run(ctx context.Context, restart bool) {
 	}
 }
 
-// hopeless are the ends after which another start would end the same way.
+// isPermanent reports whether a process that ended with this code would end so at every start.
 func isPermanent(code int) bool {
 	switch exit.Code(code) {
 	case exit.Usage, exit.DataDir, exit.Address, exit.Certificate:
@@ -85,25 +85,26 @@ func isPermanent(code int) bool {
 	return false
 }
 
-// life is one process from start to end. It returns the exit code, -1 for one that was killed.
+// runOnce runs one process until it ends. It returns the exit code, -1 if a signal ended it.
 func (c *child) runOnce(ctx context.Context) (code int, err error) {
 	file, err := os.OpenFile(c.member.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return 0, fmt.Errorf("its log file: %w", err)
+		return 0, fmt.Errorf("opening its log file: %w", err)
 	}
 	defer file.Close()
 	cmd := exec.Command(c.binary, c.member.Args...)
 	c.lines = &lineWriter{file: file, show: func(kind eventKind, text string) { c.report(kind, cmd.Process.Pid, text) }}
 	cmd.Stdout, cmd.Stderr = c.lines, c.lines
-	// Ctrl-C goes to the whole process group of the terminal: only the demo itself shall hear it, and stop its members in
-	// order. That they end with it, however it ends, is what the pipe to their standard input is for.
+	// A terminal sends Ctrl-C to its whole process group. With groups of their own the members do not
+	// receive it, and the demo stops them in order. The pipe to their standard input stops them when
+	// the demo itself is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	leash, err := cmd.StdinPipe()
+	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return 0, fmt.Errorf("starting a process: %w", err)
 	}
-	defer leash.Close()
-	c.lines.mu.Lock() // nothing is shown before the process is known
+	defer stdin.Close()
+	c.lines.mu.Lock() // show needs cmd.Process
 	err = cmd.Start()
 	c.lines.mu.Unlock()
 	if err != nil {
@@ -115,39 +116,40 @@ func (c *child) runOnce(ctx context.Context) (code int, err error) {
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
-		_ = leash.Close()
+		_ = stdin.Close()
 		select {
 		case <-ended:
-		case <-time.After(stopTime):
+		case <-time.After(stopTimeout):
 			_ = cmd.Process.Kill()
 			<-ended
 		}
 		return 0, nil
 	}
-	c.report(died, cmd.Process.Pid, cmd.ProcessState.String())
-	var failed *exec.ExitError
-	if err != nil && !errors.As(err, &failed) {
+	c.report(exited, cmd.Process.Pid, cmd.ProcessState.String())
+	var nonZero *exec.ExitError
+	if err != nil && !errors.As(err, &nonZero) {
 		return 0, fmt.Errorf("waiting for its process: %w", err)
 	}
 	return cmd.ProcessState.ExitCode(), nil
 }
 
 func (c *child) report(kind eventKind, pid int, text string) {
-	c.tell(event{c.member.Name, kind, pid, text, time.Now()})
+	c.send(event{c.member.Name, kind, pid, text, time.Now()})
 }
 
-// lines writes a process's output to its log file, and shows what a person at the terminal should see of it: that it is
-// ready, warnings, errors, and what is no log line at all (its last words).
+// lineWriter writes a process's output to its log file and shows some of its lines: that the member
+// is ready, warnings and errors without those about peers, and lines that are not JSON, for
+// instance the error with which the process ended.
 type lineWriter struct {
 	show func(kind eventKind, text string)
 
 	mu      sync.Mutex
 	file    io.Writer
-	partial []byte
-	latest  string
+	partial []byte // the begun line
+	latest  string // the latest line that is not JSON
 }
 
-// readyLine is what a server logs when it serves; it stands in the API of the server, so to speak: test suites wait for it.
+// readyLine is the message that a server logs once it serves clients.
 const readyLine = "ready to serve client requests"
 
 func (l *lineWriter) Write(p []byte) (int, error) {
@@ -172,7 +174,7 @@ func (l *lineWriter) addLine(line string) {
 	if err := json.Unmarshal([]byte(line), &fields); err != nil {
 		if line = strings.TrimSpace(line); line != "" {
 			l.latest = line
-			l.show(noted, line)
+			l.show(logged, line)
 		}
 		return
 	}
@@ -182,16 +184,16 @@ func (l *lineWriter) addLine(line string) {
 	case strings.Contains(message, readyLine):
 		l.show(ready, "")
 	case ofPeer && level == "warn":
-		// That a member lost another is no news here: the demo tells itself who died.
+		// The demo reports itself which member ended.
 	case level == "warn" || level == "error":
 		if cause, ok := fields["error"].(string); ok {
 			message += ": " + cause
 		}
-		l.show(noted, fmt.Sprintf("%s: %s", level, message))
+		l.show(logged, fmt.Sprintf("%s: %s", level, message))
 	}
 }
 
-// last is the last line that was not a log line: why a process ended.
+// lastLine returns the latest line that is not JSON: the reason why a process ended.
 func (l *lineWriter) lastLine() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,27 +10,29 @@ import (
 	"time"
 )
 
-// Options say what to demonstrate.
+// Options are the settings of a demo.
 type Options struct {
-	// Members is how many servers; 0: three, or what DataDir holds.
+	// Members is the number of servers; 0 means three, or the number of an earlier run in DataDir.
 	Members int
-	// DataDir is kept; "" is a temporary one, removed at the end.
-	DataDir  string
+	// DataDir keeps data and logs; "" means a temporary directory that is removed at the end.
+	DataDir string
+	// BasePort is the first port; 0 means that the demo chooses (see ChoosePorts).
 	BasePort int
-	// Restart starts a member again that has died.
+	// Restart starts a member again when its process ends.
 	Restart bool
 
-	// Binary is run as `Binary server …`.
+	// Binary is the path of the program that is run as `Binary server …`.
 	Binary string
-	// Called is how the reader calls the binary: what the examples that are printed begin with.
+	// Called is the command with which the printed examples begin.
 	Called string
 	Out    io.Writer
 }
 
-// readyTime is what all members have, together, to become ready.
-const readyTime = time.Minute
+// readyTimeout limits the time until all members are ready.
+const readyTimeout = time.Minute
 
-// Run runs the cluster until the context ends, and stops it then.
+// Run runs the cluster until the context ends, and then stops it and returns nil. It returns an
+// error if the members do not start or do not become ready within a minute.
 func Run(ctx context.Context, o Options) error {
 	dir, remove, err := o.directory()
 	if err != nil {
@@ -57,41 +59,37 @@ func (o Options) directory() (dir string, remove func(), err error) {
 	return dir, func() { _ = os.RemoveAll(dir) }, nil
 }
 
-// demo is a demonstration under way. All its state belongs to the goroutine of run.
+// demo is a running demo. All its state belongs to the goroutine of run.
 type demo struct {
 	options Options
 	dir     string
 	members []Member
 	events  chan event
 
-	introduced bool
-	pids       map[string]int
-	readied    int
+	introduced  bool
+	pids        map[string]int
+	readyCount  int
+	failedCount int // members that cannot be started
 
-	leader string    // the latest one told
-	lostAt time.Time // when the process of the leader died; zero while it lives
-	gaveUp int       // members that cannot be started
+	leader string    // the latest leader that was printed
+	lostAt time.Time // when the process of leader ended; zero while it runs
 
-	// successor leads already, while the end of the former leader's process has not come to our ears yet: a moment is
-	// waited for it, so that cause and effect are told in their order.
-	successor *leadership
-	patience  *time.Timer
+	// successor is a new leader that is not printed yet. The demo waits successorDelay for the end of
+	// the former leader's process, so that it prints cause and effect in their order.
+	successor      *leadership
+	successorTimer *time.Timer
 }
 
 func (d *demo) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	for _, m := range d.members {
-		c := &child{member: m, binary: d.options.Binary, tell: func(e event) { d.events <- e }}
-		running.Add(1)
-		go func() {
-			defer running.Done()
-			c.run(ctx, d.options.Restart)
-		}()
+		c := &child{member: m, binary: d.options.Binary, send: func(e event) { d.events <- e }}
+		running.Go(func() { c.run(ctx, d.options.Restart) })
 	}
 	leaders := make(chan leadership, 1)
 	go watchLeader(ctx, d.members, leaders)
-	err := d.follow(ctx, leaders)
+	err := d.printEvents(ctx, leaders)
 	if d.introduced || err == nil {
 		fmt.Fprintf(d.options.Out, "\nStopping %d servers …\n", len(d.members))
 	}
@@ -100,7 +98,7 @@ func (d *demo) run(ctx context.Context) error {
 	go func() { running.Wait(); close(done) }()
 	for {
 		select {
-		case <-d.events: // nobody looks any more; a member must not wait for it
+		case <-d.events: // dropped, so that no member waits for the channel
 		case <-done:
 			d.printSummary(err)
 			return err
@@ -108,19 +106,20 @@ func (d *demo) run(ctx context.Context) error {
 	}
 }
 
-// follow tells what happens until the context ends, or nothing more can.
-func (d *demo) follow(ctx context.Context, leaders <-chan leadership) error {
-	d.patience = time.NewTimer(0)
-	defer d.patience.Stop()
-	tooLate := time.NewTimer(readyTime)
-	defer tooLate.Stop()
+// printEvents prints events until the context ends or no member can be started.
+func (d *demo) printEvents(ctx context.Context, leaders <-chan leadership) error {
+	d.successorTimer = time.NewTimer(0)
+	defer d.successorTimer.Stop()
+	timeout := time.NewTimer(readyTimeout)
+	defer timeout.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tooLate.C:
+		case <-timeout.C:
 			if !d.introduced {
-				return fmt.Errorf("%d of %d servers were not ready within %v; their logs are in %s", len(d.members)-d.readied, len(d.members), readyTime, d.dir)
+				return fmt.Errorf("%d of %d servers were not ready within %v; see their logs in %s",
+					len(d.members)-d.readyCount, len(d.members), readyTimeout, d.dir)
 			}
 		case e := <-d.events:
 			if err := d.handleEvent(e); err != nil {
@@ -128,8 +127,8 @@ func (d *demo) follow(ctx context.Context, leaders <-chan leadership) error {
 			}
 		case l := <-leaders:
 			d.handleLeadership(l)
-		case <-d.patience.C:
-			d.updateLeader() // the former leader lives: it was not death that ended its term
+		case <-d.successorTimer.C:
+			d.updateLeader() // the process of the former leader still runs
 		}
 	}
 }
@@ -142,30 +141,30 @@ func (d *demo) handleEvent(e event) error {
 			d.printf(e.at, "%s started again as process %d", e.member, e.pid)
 		}
 	case ready:
-		d.readied++
+		d.readyCount++
 		if d.introduced {
-			d.printf(e.at, "%s is back and serves clients", e.member)
+			d.printf(e.at, "%s serves clients again", e.member)
 		}
 		d.printIntroductionIfReady()
-	case noted:
+	case logged:
 		d.printf(e.at, "%s: %s", e.member, e.text)
-	case died:
-		d.printf(e.at, "%s (process %d) died: %s%s", e.member, e.pid, e.text, d.nextSteps(e.member))
+	case exited:
+		d.printf(e.at, "%s (process %d) ended: %s%s", e.member, e.pid, e.text, d.nextSteps(e.member))
 		if e.member == d.leader && d.lostAt.IsZero() {
 			d.lostAt = e.at
 			d.updateLeader()
 		}
-	case gaveUp:
-		d.gaveUp++
+	case failed:
+		d.failedCount++
 		d.printf(e.at, "%s cannot be started: %s", e.member, e.text)
-		if !d.introduced || d.gaveUp == len(d.members) {
-			return errors.New("the demo needs servers that start; see above")
+		if !d.introduced || d.failedCount == len(d.members) {
+			return errors.New("the servers cannot be started; see the lines above")
 		}
 	}
 	return nil
 }
 
-// leads hears of a new leader.
+// handleLeadership records a new leader and prints it once the cause is known.
 func (d *demo) handleLeadership(l leadership) {
 	if !d.introduced {
 		d.leader = l.member
@@ -174,16 +173,17 @@ func (d *demo) handleLeadership(l leadership) {
 	}
 	d.successor = &l
 	if d.lostAt.IsZero() && l.member != d.leader {
-		d.patience.Reset(successorTime)
+		d.successorTimer.Reset(successorDelay)
 		return
 	}
 	d.updateLeader()
 }
 
-// successorTime is how long the news of a leader's death may take to follow that of its successor.
-const successorTime = 500 * time.Millisecond
+// successorDelay is the time by which the end of a leader's process may be noticed after its
+// successor.
+const successorDelay = 500 * time.Millisecond
 
-// crown tells of the new leader, and how long there was none.
+// updateLeader prints the new leader, and the time since the former leader's process ended.
 func (d *demo) updateLeader() {
 	l := d.successor
 	if l == nil {
@@ -191,15 +191,15 @@ func (d *demo) updateLeader() {
 	}
 	pause := ""
 	if !d.lostAt.IsZero() {
-		pause = fmt.Sprintf(", %d ms after %s died", max(0, l.at.Sub(d.lostAt).Milliseconds()), d.leader)
+		pause = fmt.Sprintf(", %d ms after %s ended", max(0, l.at.Sub(d.lostAt).Milliseconds()), d.leader)
 	}
-	d.printf(l.at, "%s leads now (term %d)%s", l.member, l.term, pause)
+	d.printf(l.at, "%s is the leader (term %d)%s", l.member, l.term, pause)
 	d.leader, d.lostAt, d.successor = l.member, time.Time{}, nil
 }
 
-// printIntroductionIfReady introduces the cluster once there is one: all members serve, and one of them leads.
+// printIntroductionIfReady prints the introduction once all members serve and one of them leads.
 func (d *demo) printIntroductionIfReady() {
-	if !d.introduced && d.readied >= len(d.members) && d.leader != "" {
+	if !d.introduced && d.readyCount >= len(d.members) && d.leader != "" {
 		d.printIntroduction()
 	}
 }

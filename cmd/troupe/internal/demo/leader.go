@@ -10,18 +10,20 @@ import (
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/client"
 )
 
-// leadership is a leader that was seen.
+// leadership is an observation that a member leads.
 type leadership struct {
 	member string
 	term   uint64
 	at     time.Time
 }
 
-// lookEvery is how often each member is asked who leads: as exact as the pauses that are told can be.
-const lookEvery = 25 * time.Millisecond
+// leaderPollInterval is the time between two status requests to a member. It bounds the precision
+// of the printed times without a leader.
+const leaderPollInterval = 25 * time.Millisecond
 
-// watchLeader asks every member who leads, as any client could, and tells each new leader once.
-func watchLeader(ctx context.Context, members []Member, tell chan<- leadership) {
+// watchLeader requests the status of every member, as any client could, and sends each new leader
+// to leaders once.
+func watchLeader(ctx context.Context, members []Member, leaders chan<- leadership) {
 	seen := make(chan leadership)
 	for _, m := range members {
 		go pollLeader(ctx, m, seen)
@@ -35,7 +37,7 @@ func watchLeader(ctx context.Context, members []Member, tell chan<- leadership) 
 			}
 			term = l.term
 			select {
-			case tell <- l:
+			case leaders <- l:
 			case <-ctx.Done():
 				return
 			}
@@ -45,7 +47,7 @@ func watchLeader(ctx context.Context, members []Member, tell chan<- leadership) 
 	}
 }
 
-// ask asks one member, over and over, and tells when it says that it leads itself.
+// pollLeader requests the status of one member repeatedly and sends to seen when that member leads.
 func pollLeader(ctx context.Context, m Member, seen chan<- leadership) {
 	endpoints, err := client.ParseEndpoints(m.Endpoint(), false)
 	if err != nil {
@@ -53,7 +55,7 @@ func pollLeader(ctx context.Context, m Member, seen chan<- leadership) {
 	}
 	cluster := client.New(endpoints, nil)
 	defer cluster.Close()
-	ticker := time.NewTicker(lookEvery)
+	ticker := time.NewTicker(leaderPollInterval)
 	defer ticker.Stop()
 	for {
 		select {

@@ -1,5 +1,5 @@
-// Package demo runs a whole cluster on this machine, each member a server process of its own that can be killed as one
-// likes: the shortest way to see what Troupe does when a member dies.
+// Package demo runs a cluster on this machine. Each member is a server process of its own, so that
+// a user can kill members and see what the cluster does.
 package demo
 
 import (
@@ -13,18 +13,18 @@ import (
 	"strings"
 )
 
-// Member is one server of the demo: where it is, and the command line that starts it.
+// Member is one server of the demo.
 type Member struct {
 	Name       string
 	ClientPort int
 	PeerPort   int
 	DataDir    string
 	LogFile    string
-	// Args are what the binary is called with; the same each time it is started.
+	// Args are the arguments of the binary, the same at each start.
 	Args []string
 }
 
-// Endpoint is where clients find it.
+// Endpoint returns the host and port for clients.
 func (m Member) Endpoint() string { return fmt.Sprintf("127.0.0.1:%d", m.ClientPort) }
 
 func (m Member) peerURL() string { return fmt.Sprintf("http://127.0.0.1:%d", m.PeerPort) }
@@ -35,8 +35,8 @@ type Ports struct {
 	Peer   int `json:"peer"`
 }
 
-// Layout makes the members' command lines: a function of the directory and the ports, and of nothing else, so that a
-// directory that is used again finds the same cluster in it.
+// Layout returns the members with their command lines. They depend on the directory and the ports
+// alone, so that a later run with the same directory continues the same cluster.
 func Layout(dir string, ports []Ports) []Member {
 	members := make([]Member, len(ports))
 	cluster := make([]string, len(ports))
@@ -62,10 +62,10 @@ func Layout(dir string, ports []Ports) []Member {
 	return members
 }
 
-// MaxMembers is what one machine is good for in a demonstration.
+// MaxMembers is the largest number of members of a demo.
 const MaxMembers = 9
 
-// defaultPorts are those of etcd's own examples, 2379, 22379, 32379, …: what people have in their fingers.
+// defaultPorts returns the ports of etcd's examples: 2379, 22379, 32379, ….
 func defaultPorts(members int) []Ports {
 	ports := make([]Ports, members)
 	for i := range ports {
@@ -81,8 +81,8 @@ func defaultPorts(members int) []Ports {
 	return ports
 }
 
-// ChoosePorts gives each member its ports: from base on where that is set, else the usual ones if all of them are free,
-// else any that are.
+// ChoosePorts returns the ports of each member: from base on if base is not 0, else those of etcd's
+// examples if all of them are free, else any free ones.
 func ChoosePorts(members, base int) ([]Ports, error) {
 	if base != 0 {
 		ports := make([]Ports, members)
@@ -90,7 +90,7 @@ func ChoosePorts(members, base int) ([]Ports, error) {
 			ports[i] = Ports{base + 2*i, base + 2*i + 1}
 		}
 		if last := ports[members-1].Peer; base < 1 || last > 65535 {
-			return nil, fmt.Errorf("--base-port: %d to %d are not all ports; choose one between 1024 and %d", base, last, 65535-2*members)
+			return nil, fmt.Errorf("--base-port: %d to %d are not all valid ports; choose a port between 1024 and %d", base, last, 65535-2*members)
 		}
 		return ports, nil
 	}
@@ -113,7 +113,8 @@ func allFree(ports []Ports) bool {
 	return true
 }
 
-// freePorts asks the system for ports. All are held until the last one is found, so that none is given twice.
+// freePorts requests ports from the system. It holds all of them until the last one is found, so
+// that no port is assigned twice.
 func freePorts(members int) ([]Ports, error) {
 	ports := make([]Ports, members)
 	for i := range ports {
@@ -129,23 +130,24 @@ func freePorts(members int) ([]Ports, error) {
 	return ports, nil
 }
 
-// keptFile holds the ports of a demo in a directory that is kept: the members' ids derive from them, so that another
-// choice would be another cluster.
-const keptFile = "demo.json"
+// layoutFile is the name of the file with the ports of a demo. The members' ids derive from the
+// ports, so that other ports would make another cluster.
+const layoutFile = "demo.json"
 
 type savedLayout struct {
 	Ports []Ports `json:"ports"`
 }
 
-// Prepare settles ports and directory: those of an earlier run where the directory holds one.
+// Prepare returns the members of a demo in dir: those of an earlier run if dir holds one, else new
+// ones, whose ports it saves in dir. 0 for members or base means no choice.
 func Prepare(dir string, members, base int) ([]Member, error) {
-	path := filepath.Join(dir, keptFile)
+	path := filepath.Join(dir, layoutFile)
 	text, err := os.ReadFile(path)
 	switch {
 	case err == nil:
 		var earlier savedLayout
 		if err := json.Unmarshal(text, &earlier); err != nil || len(earlier.Ports) == 0 {
-			return nil, fmt.Errorf("--data-dir: %s cannot be understood; name another directory", path)
+			return nil, fmt.Errorf("--data-dir: %s cannot be parsed; name another directory", path)
 		}
 		if members != 0 && members != len(earlier.Ports) {
 			return nil, fmt.Errorf("--members: %s holds a cluster of %d; leave the flag out, or name another directory", dir, len(earlier.Ports))

@@ -14,7 +14,7 @@ import (
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/settings"
 )
 
-func TestTheMembersCommandLinesMakeOneCluster(t *testing.T) {
+func TestLayoutDescribesOneCluster(t *testing.T) {
 	members := Layout("/data", defaultPorts(3))
 	var clusters []string
 	ids := map[uint64]bool{}
@@ -39,7 +39,7 @@ func TestTheMembersCommandLinesMakeOneCluster(t *testing.T) {
 	}
 }
 
-func TestPortsAreThePlacesPeopleKnowAndNeverTheSameTwice(t *testing.T) {
+func TestDefaultPortsAreEtcdsAndDistinct(t *testing.T) {
 	for members := 1; members <= MaxMembers; members++ {
 		seen := map[int]bool{}
 		for _, p := range defaultPorts(members) {
@@ -63,9 +63,9 @@ func TestPortsAreThePlacesPeopleKnowAndNeverTheSameTwice(t *testing.T) {
 	}
 }
 
-func TestWhenAUsualPortIsTakenOthersAreFound(t *testing.T) {
+func TestPortInUseIsNotChosen(t *testing.T) {
 	held, err := net.Listen("tcp", "127.0.0.1:2379")
-	if err == nil { // else somebody else holds it, which serves as well
+	if err == nil { // otherwise the port is in use already
 		defer held.Close()
 	}
 	ports, err := ChoosePorts(3, 0)
@@ -83,7 +83,7 @@ func TestWhenAUsualPortIsTakenOthersAreFound(t *testing.T) {
 	}
 }
 
-func TestADirectoryThatIsUsedAgainHoldsTheSameCluster(t *testing.T) {
+func TestPrepareReusesDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
 	first, err := Prepare(dir, 2, 5000)
 	if err != nil {
@@ -101,25 +101,25 @@ func TestADirectoryThatIsUsedAgainHoldsTheSameCluster(t *testing.T) {
 			t.Errorf("%d members at %d: %v", c.members, c.base, err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, keptFile), []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, layoutFile), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Prepare(dir, 0, 0); err == nil || !strings.Contains(err.Error(), keptFile) {
-		t.Errorf("spoilt: %v", err)
+	if _, err := Prepare(dir, 0, 0); err == nil || !strings.Contains(err.Error(), layoutFile) {
+		t.Errorf("invalid file: %v", err)
 	}
 }
 
-func TestOfALogOnlyWhatMattersIsShownAndAllOfItIsKept(t *testing.T) {
+func TestLineWriterShowsSelectedLines(t *testing.T) {
 	var file bytes.Buffer
 	var shown []string
 	l := &lineWriter{file: &file, show: func(kind eventKind, text string) { shown = append(shown, fmt.Sprintf("%d %s", kind, text)) }}
 	output := `{"level":"info","msg":"leader known"}
 {"level":"warn","peer":"1","msg":"peer lost"}
 {"level":"info","msg":"ready to serve client requests"}
-{"level":"warn","msg":"the log is large","error":"5 GiB"}
-troupe: it cannot go on
+{"level":"warn","msg":"log is large","error":"5 GiB"}
+troupe: the store failed
 `
-	// In pieces, as a pipe gives it.
+	// In pieces, as a pipe delivers it.
 	for len(output) > 0 {
 		n := min(7, len(output))
 		if _, err := l.Write([]byte(output[:n])); err != nil {
@@ -127,11 +127,11 @@ troupe: it cannot go on
 		}
 		output = output[n:]
 	}
-	want := []string{fmt.Sprintf("%d ", ready), fmt.Sprintf("%d warn: the log is large: 5 GiB", noted), fmt.Sprintf("%d troupe: it cannot go on", noted)}
+	want := []string{fmt.Sprintf("%d ", ready), fmt.Sprintf("%d warn: log is large: 5 GiB", logged), fmt.Sprintf("%d troupe: the store failed", logged)}
 	if strings.Join(shown, "\n") != strings.Join(want, "\n") {
 		t.Fatalf("shown %q, want %q", shown, want)
 	}
-	if l.lastLine() != "troupe: it cannot go on" || strings.Count(file.String(), "\n") != 5 {
+	if l.lastLine() != "troupe: the store failed" || strings.Count(file.String(), "\n") != 5 {
 		t.Fatalf("last %q of\n%s", l.lastLine(), file.String())
 	}
 }

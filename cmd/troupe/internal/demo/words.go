@@ -6,12 +6,12 @@ import (
 	"text/tabwriter"
 )
 
-// introduce prints the cluster and what to try with it.
+// printIntroduction prints the cluster and commands to try.
 func (d *demo) printIntroduction() {
 	d.introduced = true
 	out := d.options.Out
 	var endpoints []string
-	fmt.Fprintf(out, "\nA cluster of %d, each a process of its own:\n\n", len(d.members))
+	fmt.Fprintf(out, "\nA cluster of %d members, each a process of its own:\n\n", len(d.members))
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "  MEMBER\tPROCESS\tCLIENTS\tPEERS\tDATA\tLOG")
 	for _, m := range d.members {
@@ -19,9 +19,9 @@ func (d *demo) printIntroduction() {
 		fmt.Fprintf(table, "  %s\t%d\thttp://%s\t%s\t%s\t%s\n", m.Name, d.pids[m.Name], m.Endpoint(), m.peerURL(), m.DataDir, m.LogFile)
 	}
 	_ = table.Flush()
-	kept := "The data goes with the demo; --data-dir keeps it."
+	kept := "The demo removes the data at its end; --data-dir keeps it."
 	if d.options.DataDir != "" {
-		kept = fmt.Sprintf("The data stays in %s: the same command finds it again.", d.dir)
+		kept = fmt.Sprintf("The data stays in %s; the same command uses it again.", d.dir)
 	}
 	all := strings.Join(endpoints, ",")
 	fmt.Fprintf(out, `%s
@@ -37,34 +37,34 @@ In another terminal:
   etcdctl --endpoints=%[2]s put greeting hello
   etcdctl --endpoints=%[2]s endpoint status -w table
 
-Then kill the leader, and go on writing:
+Then kill the leader and continue to write:
 
   kill -9 %[4]d                    # %[5]s
 %[6]s
-Ctrl-C ends all of it.
+Ctrl-C stops the demo.
 
 `, kept, all, d.options.Called, d.pids[d.leader], d.leader, d.afterKill())
 }
 
 func (d *demo) afterKill() string {
 	if len(d.members) == 1 {
-		return "\nOne member alone is down until it is started again.\n"
+		return "\nThe cluster of one member is down until the member is started again.\n"
 	}
 	tolerated := (len(d.members) - 1) / 2
 	text := fmt.Sprintf("\n%d of %d may be down at a time.", tolerated, len(d.members))
 	if tolerated == 0 {
-		text = "\nBoth members are needed for a majority: with one down nothing is written."
+		text = "\nBoth members are needed for a majority: no write succeeds while one is down."
 	}
 	if d.options.Restart {
-		text += fmt.Sprintf(" A member that died is started again after %v (--restart=false: not).", restartPause)
+		text += fmt.Sprintf(" A member that ended is started again after %v (unless --restart=false).", restartPause)
 	}
 	return text + "\n"
 }
 
-// nextSteps is what becomes of a member that died.
+// nextSteps returns what follows the end of a member's process: a restart, or the command for one.
 func (d *demo) nextSteps(name string) string {
 	if d.options.Restart {
-		return fmt.Sprintf("; starting it again in %v", restartPause)
+		return fmt.Sprintf("; it starts again in %v", restartPause)
 	}
 	for _, m := range d.members {
 		if m.Name == name {
@@ -74,7 +74,7 @@ func (d *demo) nextSteps(name string) string {
 	return ""
 }
 
-// withoutStopWithStdin are the arguments for a process that is nobody's child.
+// withoutStopWithStdin returns the arguments for a process that a user starts.
 func withoutStopWithStdin(args []string) []string {
 	var kept []string
 	for _, a := range args {
@@ -90,6 +90,6 @@ func (d *demo) printSummary(err error) {
 	case d.options.DataDir != "":
 		fmt.Fprintf(d.options.Out, "Stopped. Data and logs stay in %s.\n", d.dir)
 	case err == nil:
-		fmt.Fprintln(d.options.Out, "Stopped. The data is removed.")
+		fmt.Fprintln(d.options.Out, "Stopped. The data was removed.")
 	}
 }

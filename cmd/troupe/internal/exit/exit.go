@@ -1,5 +1,6 @@
-// Package exit holds the exit codes of the troupe command. A supervisor of processes (systemd, a script, troupe demo) can
-// tell by the code alone whether starting again may help: after Usage, DataDir and Certificate a person has to look first. The table stands in docs/operations.md too.
+// Package exit defines the exit codes of the troupe command. A process supervisor (systemd, a
+// script, troupe demo) decides by the code whether a restart can help: after Usage, DataDir and
+// Certificate an operator must act first. docs/operations.md has the same table.
 package exit
 
 import (
@@ -11,27 +12,29 @@ import (
 type Code int
 
 const (
-	// OK: done, or stopped because somebody asked for it.
+	// OK: the command succeeded, or a signal stopped the server.
 	OK Code = 0
-	// Failure: the command failed: no member reachable, a request refused.
+	// Failure: a client command failed, for instance because no member was reached.
 	Failure Code = 1
-	// Usage: a flag, an argument, an environment variable or the combination of several is wrong. Nothing was touched.
+	// Usage: a flag, an argument, an environment variable or their combination is wrong. Nothing was
+	// changed.
 	Usage Code = 2
-	// DataDir: the data directory is in use, belongs to another member or cluster, cannot be read, or is damaged.
+	// DataDir: the data directory is in use, belongs to another member or cluster, cannot be read, or
+	// is damaged.
 	DataDir Code = 3
-	// Address: an address could not be listened on.
+	// Address: a listener could not be opened.
 	Address Code = 4
-	// Storage: the disk failed, is full, or takes no writes. The same at the next start, until it is mended: then all is well.
+	// Storage: the disk failed, is full or is read-only. A restart succeeds once it accepts writes.
 	Storage Code = 5
 	// Certificate: a TLS certificate, key or CA cannot be used.
 	Certificate Code = 6
-	// Stopped: the server stopped itself for another reason; its last line says which.
+	// Stopped: the server stopped for another reason; its last line states it.
 	Stopped Code = 7
-	// Forced: a second signal came before the server had stopped cleanly.
+	// Forced: a second signal arrived before the server had stopped.
 	Forced Code = 130
 )
 
-// Error is an error that knows which code the process has to end with.
+// Error is an error with the exit code of the process.
 type Error struct {
 	Code Code
 	Err  error
@@ -40,7 +43,8 @@ type Error struct {
 func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
-// With gives err a code. An error that has one already keeps it: who saw the fault first knows it best.
+// With returns err with a code, or nil for a nil err. An error that has a code already keeps it:
+// the code that is closest to the fault is the most precise.
 func With(code Code, err error) error {
 	if err == nil {
 		return nil
@@ -52,7 +56,7 @@ func With(code Code, err error) error {
 	return &Error{Code: code, Err: err}
 }
 
-// CodeOf is the code to end with after err.
+// CodeOf returns the exit code for err: OK for nil, Failure for an error without a code.
 func CodeOf(err error) Code {
 	if err == nil {
 		return OK
@@ -64,7 +68,7 @@ func CodeOf(err error) Code {
 	return Failure
 }
 
-// Line is err as one line: people grep for it, and journals cut at the line's end.
+// Line returns the text of err in one line, so that grep finds it and a journal keeps it together.
 func Line(err error) string {
 	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
 	kept := lines[:0]

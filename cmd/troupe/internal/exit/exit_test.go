@@ -6,18 +6,18 @@ import (
 	"testing"
 )
 
-func TestAnErrorKeepsTheCodeOfWhoSawItFirst(t *testing.T) {
+func TestErrorKeepsItsFirstCode(t *testing.T) {
 	first := With(Certificate, errors.New("key does not match"))
 	wrapped := With(Usage, fmt.Errorf("starting: %w", first))
 	if got := CodeOf(wrapped); got != Certificate {
 		t.Fatalf("code %d, want %d", got, Certificate)
 	}
 	if CodeOf(nil) != OK || CodeOf(errors.New("x")) != Failure || With(Usage, nil) != nil {
-		t.Fatal("nil is OK, and an error without a code is a Failure")
+		t.Fatal("want OK for nil, Failure for an error without a code, and nil for nil with a code")
 	}
 }
 
-func TestAnErrorOfSeveralLinesIsToldInOne(t *testing.T) {
+func TestLineJoinsLines(t *testing.T) {
 	got := Line(errors.Join(errors.New("first\n"), errors.New("  second")))
 	if got != "first; second" {
 		t.Fatalf("%q", got)

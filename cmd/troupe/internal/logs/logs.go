@@ -1,4 +1,5 @@
-// Package logs makes the process's logger: one line an event, in JSON under the names that etcd's logs have, or for people.
+// Package logs makes the logger of a process: one line for each event, in JSON with the field names
+// of etcd's logs, or in a format for reading.
 package logs
 
 import (
@@ -15,33 +16,33 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// NameFields sets the names of the fields that every line has: those of etcd's logs, so that what reads etcd's logs reads
-// ours. They are global in zerolog, so only the command may set them; an embedder's belong to the embedder.
+// NameFields sets the names of the fields of every line to those of etcd's logs, so that the tools
+// for etcd's logs work. The names are global in zerolog: the command sets them, a library must not.
 func NameFields() {
 	zerolog.TimestampFieldName = "ts"
 	zerolog.LevelFieldName = "level"
 	zerolog.MessageFieldName = "msg"
 	zerolog.CallerFieldName = "caller"
 	zerolog.ErrorFieldName = "error"
-	zerolog.DurationFieldFormat = zerolog.DurationFormatString // with its unit, as etcd's
+	zerolog.DurationFieldFormat = zerolog.DurationFormatString // with the unit, as in etcd's logs
 	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z0700"
 	zerolog.CallerMarshalFunc = func(_ uintptr, file string, line int) string {
 		return filepath.Join(filepath.Base(filepath.Dir(file)), filepath.Base(file)) + ":" + strconv.Itoa(line)
 	}
 }
 
-// Options are the logger's settings as the flags have them.
+// Options are the values of --log-level, --log-format and --log-outputs.
 type Options struct {
 	Level   string
 	Format  string
 	Outputs []string
 }
 
-// New makes the logger. The closer closes the files it writes to.
+// New returns the logger, and a closer for the files that it writes to. An error names the flag.
 func New(o Options) (zerolog.Logger, io.Closer, error) {
 	level, ok := levels[strings.ToLower(o.Level)]
 	if !ok {
-		return zerolog.Nop(), nil, fmt.Errorf("--log-level: %q is none of debug, info, warn, error", o.Level)
+		return zerolog.Nop(), nil, fmt.Errorf("--log-level: %q is not debug, info, warn or error", o.Level)
 	}
 	if o.Format != "json" && o.Format != "console" {
 		return zerolog.Nop(), nil, fmt.Errorf("--log-format: %q is neither json nor console", o.Format)
@@ -64,17 +65,17 @@ func New(o Options) (zerolog.Logger, io.Closer, error) {
 
 var levels = map[string]zerolog.Level{
 	"debug": zerolog.DebugLevel, "info": zerolog.InfoLevel, "warn": zerolog.WarnLevel, "error": zerolog.ErrorLevel,
-	// etcd's levels above error: nothing here is logged at them.
+	// etcd's levels above error; nothing is logged at them here.
 	"dpanic": zerolog.FatalLevel, "panic": zerolog.FatalLevel, "fatal": zerolog.FatalLevel,
 }
 
-// files are the opened outputs.
+// openFiles are the opened output files.
 type openFiles []*os.File
 
 func (f openFiles) Close() error {
 	var errs []error
-	for _, one := range f {
-		errs = append(errs, one.Close())
+	for _, file := range f {
+		errs = append(errs, file.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -85,7 +86,7 @@ func openOutputs(names []string) ([]io.Writer, openFiles, error) {
 	for _, name := range names {
 		switch name {
 		case "default", "stderr", "systemd/journal":
-			// A service's standard error is where the journal reads anyway.
+			// The journal reads a service's standard error.
 			outputs = append(outputs, os.Stderr)
 		case "stdout":
 			outputs = append(outputs, os.Stdout)
@@ -100,12 +101,12 @@ func openOutputs(names []string) ([]io.Writer, openFiles, error) {
 		}
 	}
 	if len(outputs) == 0 {
-		return nil, nil, errors.New("--log-outputs: names none; use default, stdout or a path")
+		return nil, nil, errors.New("--log-outputs: names no output; use default, stdout or a path")
 	}
 	return outputs, opened, nil
 }
 
-// terminal tells whether colours would be seen.
+// isTerminal reports whether w is a terminal that shows colours.
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok || runtime.GOOS == "windows" || os.Getenv("NO_COLOR") != "" {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestALineHasTheFieldsOfEtcdsLogs(t *testing.T) {
+func TestLogLineHasEtcdsFields(t *testing.T) {
 	NameFields()
 	path := filepath.Join(t.TempDir(), "log")
 	log, files, err := New(Options{Level: "info", Format: "json", Outputs: []string{path}})
@@ -37,7 +37,7 @@ func TestALineHasTheFieldsOfEtcdsLogs(t *testing.T) {
 	}
 }
 
-func TestWhatALoggerCannotBeMadeOfIsNamed(t *testing.T) {
+func TestInvalidLogFlagIsNamed(t *testing.T) {
 	for want, o := range map[string]Options{
 		"--log-level":   {"loud", "json", []string{"default"}},
 		"--log-format":  {"info", "xml", []string{"default"}},

@@ -12,12 +12,13 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// Options say what of a log is shown, and how.
+// Options select what Dump writes, and in which format.
 type Options struct {
 	JSON bool
-	// From and To bound the indexes shown; 0 for no bound. Frames without entries are left out when either is given.
+	// From and To limit the indexes; 0 means no limit. With a limit, frames without entries in the
+	// range are left out.
 	From, To uint64
-	// EvenIfRunning looks at the log of a running server too.
+	// EvenIfRunning permits the log of a running server.
 	EvenIfRunning bool
 }
 
@@ -27,7 +28,7 @@ func (o Options) includes(index uint64) bool {
 	return index >= o.From && (o.To == 0 || index <= o.To)
 }
 
-// frame is one frame of the log in JSON; its entries follow on lines of their own.
+// frame is the JSON form of one frame of the log.
 type frame struct {
 	File     string  `json:"file"`
 	Offset   int64   `json:"offset"`
@@ -43,7 +44,7 @@ type frame struct {
 	Entries  []Entry `json:"entries,omitempty"`
 }
 
-// Dump writes every frame of a data directory's log with its entries, in the order in which they were written.
+// Dump writes every frame of a data directory's log with its entries, in the order of writing.
 func Dump(w io.Writer, dataDir string, o Options) error {
 	p := &printer{w: w, options: o}
 	how := persistence.InspectOptions{EvenIfRunning: o.EvenIfRunning}
@@ -53,7 +54,7 @@ func Dump(w io.Writer, dataDir string, o Options) error {
 type printer struct {
 	w       io.Writer
 	options Options
-	file    string // the one last named
+	file    string // of the last frame that was printed
 }
 
 func (p *printer) printFrame(info persistence.FrameInfo) error {
@@ -95,7 +96,7 @@ func (p *printer) printText(f frame) error {
 	for _, e := range f.Entries {
 		fmt.Fprintf(p.w, "    %8d  term %-3d %-13s %s", e.Index, e.Term, e.Kind, e.What)
 		if e.Hash != "" {
-			fmt.Fprintf(p.w, "  (origin %s, sequence %d, hash %s)", e.Origin, e.Sequence, e.Hash)
+			fmt.Fprintf(p.w, "  (session %s, sequence %d, hash %s)", e.Session, e.Sequence, e.Hash)
 		}
 		if _, err := fmt.Fprintln(p.w); err != nil {
 			return err
@@ -106,12 +107,12 @@ func (p *printer) printText(f frame) error {
 
 func orNone(vote string) string {
 	if vote == "" {
-		return "nobody"
+		return "none"
 	}
 	return vote
 }
 
-// each visits the entries with their terms.
+// forEachEntry calls visit for each entry with its term.
 func forEachEntry(entries *messages.Entries, visit func(index, term uint64, data []byte)) {
 	run := 0
 	for i, data := range entries.GetData() {
@@ -129,8 +130,9 @@ func forEachEntry(entries *messages.Entries, visit func(index, term uint64, data
 
 var errFound = errors.New("found")
 
-// Owner is the name of the member whose directory this is, as the first configuration in its log has it; "" where that
-// cannot be told. It changes nothing and takes no lock.
+// Owner returns the name of the member to which a data directory belongs, from the first
+// configuration in its log that names it. It returns "" if that cannot be read. It changes nothing
+// and takes no lock.
 func Owner(dataDir string) string {
 	filesystem := vfs.OS()
 	identity, err := persistence.ReadIdentity(filesystem, dataDir)

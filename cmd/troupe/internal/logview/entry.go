@@ -1,4 +1,5 @@
-// Package logview puts the log of a data directory into words: what `troupe log dump` prints, and whose a directory is.
+// Package logview describes the log of a data directory: for `troupe log dump`, and to name the
+// owner of a directory.
 package logview
 
 import (
@@ -15,21 +16,21 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// Entry is one entry of the log as a person, or a script, reads it.
+// Entry describes one entry of the log.
 type Entry struct {
 	Index    uint64 `json:"index"`
 	Term     uint64 `json:"term"`
 	Kind     string `json:"kind"`
 	Bytes    int    `json:"bytes"`
-	Origin   string `json:"origin,omitempty"`
+	Session  string `json:"session,omitempty"`
 	Sequence uint64 `json:"sequence,omitempty"`
-	// Hash is of a command: the first 8 bytes of its SHA-256, by which a server names a command that it failed on.
+	// Hash is the first 8 bytes of a command's SHA-256. A server that fails on a command logs it.
 	Hash string `json:"hash,omitempty"`
-	// What is the entry in words.
+	// What describes the entry in words.
 	What string `json:"what,omitempty"`
 }
 
-// Describe puts one entry into words.
+// Describe returns the description of an encoded entry.
 func Describe(index, term uint64, data []byte) Entry {
 	d := Entry{Index: index, Term: term, Bytes: len(data)}
 	e, err := raft.DecodeEntry(data)
@@ -39,7 +40,7 @@ func Describe(index, term uint64, data []byte) Entry {
 	}
 	d.Kind, d.Sequence = e.Kind.String(), e.Sequence
 	if e.SessionID != 0 {
-		d.Origin = fmt.Sprintf("%d", e.SessionID)
+		d.Session = fmt.Sprintf("%d", e.SessionID)
 	}
 	switch e.Kind {
 	case raft.KindCommand:
@@ -61,7 +62,7 @@ func describeConfiguration(data []byte) string {
 	return "cluster " + Configuration(c)
 }
 
-// Configuration is who takes part, in words.
+// Configuration returns the description of a configuration: the cluster and its members.
 func Configuration(c *messages.Configuration) string {
 	names := make([]string, len(c.Members))
 	for i, m := range c.Members {
@@ -80,7 +81,7 @@ func Configuration(c *messages.Configuration) string {
 	return text
 }
 
-// command puts a command of the key-value application into words. Another application's is told by its size alone.
+// describeCommand describes a command of the key-value store.
 func describeCommand(payload []byte) string {
 	if len(payload) == 0 {
 		return "empty"
@@ -96,7 +97,7 @@ func describeCommand(payload []byte) string {
 	case mvcc.KindCompact:
 		request = &pb.CompactionRequest{}
 	case mvcc.KindMemberAttributes:
-		return "a member tells its name and client URLs"
+		return "name and client URLs of a member"
 	default:
 		return "unknown"
 	}
@@ -144,7 +145,7 @@ func describeOperations(ops []*pb.RequestOp) string {
 	return "[" + strings.Join(texts, ", ") + "]"
 }
 
-// longestKey is how much of a key is shown: they may have 1.5 MiB.
+// longestKey is the number of bytes of a key that are shown; a key may have 1.5 MiB.
 const longestKey = 128
 
 func quoteKey(k []byte) string {
@@ -154,7 +155,8 @@ func quoteKey(k []byte) string {
 	return fmt.Sprintf("%q", k)
 }
 
-// memberName is the name that a configuration entry has for a member; "" where it has none, or is no configuration.
+// memberName returns the name of a member in a configuration entry, or "" if the entry is of
+// another kind or does not name the member.
 func memberName(data []byte, id uint64) string {
 	if raft.KindOf(data) != raft.KindConfiguration {
 		return ""

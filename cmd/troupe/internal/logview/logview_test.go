@@ -21,7 +21,7 @@ func command7(t *testing.T) func(payload []byte, err error) []byte {
 	}
 }
 
-func TestEveryKindOfEntryIsPutIntoWords(t *testing.T) {
+func TestDescribeEveryEntryKind(t *testing.T) {
 	encoded := command7(t)
 	put := &pb.PutRequest{Key: []byte("k"), Value: []byte("value"), Lease: 0x1f}
 	txn := &pb.TxnRequest{
@@ -45,7 +45,7 @@ func TestEveryKindOfEntryIsPutIntoWords(t *testing.T) {
 		{encoded(mvcc.EncodeDeleteRange(&pb.DeleteRangeRequest{Key: []byte("a"), RangeEnd: []byte("b")})), "command", `delete from "a" to "b"`},
 		{encoded(mvcc.EncodeTxn(txn)), "command", `txn if 1 compares then [put "k" (5 bytes) lease 1f] else [range "r", (txn if 0 compares then [] else [])]`},
 		{encoded(mvcc.EncodeCompaction(&pb.CompactionRequest{Revision: 9})), "command", "compact up to revision 9"},
-		{encoded(mvcc.EncodeMemberAttributes(1, "a", nil), nil), "command", "a member tells its name and client URLs"},
+		{encoded(mvcc.EncodeMemberAttributes(1, "a", nil), nil), "command", "name and client URLs of a member"},
 		{encoded([]byte{mvcc.KindPut, 0xff}, nil), "command", "unreadable: "},
 		{encoded([]byte{200}, nil), "command", "unknown"},
 		{encoded(nil, nil), "command", "empty"},
@@ -66,7 +66,7 @@ func TestEveryKindOfEntryIsPutIntoWords(t *testing.T) {
 	}
 }
 
-func TestTheTermOfEachEntryIsThatOfItsRun(t *testing.T) {
+func TestEntryTermsComeFromRuns(t *testing.T) {
 	entries := &messages.Entries{
 		First: 4, Data: [][]byte{{1}, {2}, {3}, {4}},
 		Runs: []*messages.TermRun{{FirstIndex: 4, Term: 1}, {FirstIndex: 6, Term: 3}, {FirstIndex: 7, Term: 5}},
@@ -76,5 +76,5 @@ func TestTheTermOfEachEntryIsThatOfItsRun(t *testing.T) {
 	if want := []uint64{1, 1, 3, 5}; len(terms) != 4 || terms[0] != want[0] || terms[1] != want[1] || terms[2] != want[2] || terms[3] != want[3] {
 		t.Fatalf("%v, want %v", terms, want)
 	}
-	forEachEntry(nil, func(uint64, uint64, []byte) { t.Fatal("there is nothing") })
+	forEachEntry(nil, func(uint64, uint64, []byte) { t.Fatal("an entry without entries") })
 }

@@ -8,31 +8,30 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/settings"
 )
 
-// listeners are the addresses that the server has, and the TLS that is spoken on them.
+// listeners are the open listeners of a server with their TLS configurations.
 type listeners struct {
-	clients []net.Listener // TLS is up to the services: they choose by what is offered in its handshake
-	metrics []net.Listener // TLS is inside
-	peers   []net.Listener // TLS is up to the link
+	clients []net.Listener // without TLS: the services add it and choose the protocol in its handshake
+	metrics []net.Listener // with TLS
+	peers   []net.Listener // without TLS: the link adds it
 
 	clientTLS                    *tls.Config
 	peerServerTLS, peerClientTLS *tls.Config
 }
 
 func (l *listeners) close() {
-	for _, some := range [][]net.Listener{l.clients, l.metrics, l.peers} {
-		for _, one := range some {
-			_ = one.Close()
-		}
+	for _, listener := range slices.Concat(l.clients, l.metrics, l.peers) {
+		_ = listener.Close()
 	}
 }
 
-// listen loads the certificates and takes the addresses.
+// listen loads the certificates and opens the listeners. Its errors have exit codes.
 func (v *server) listen() (_ *listeners, err error) {
 	s, l := v.settings, &listeners{}
 	defer func() {
@@ -44,7 +43,7 @@ func (v *server) listen() (_ *listeners, err error) {
 	if err != nil {
 		return nil, exit.With(exit.Certificate, err)
 	}
-	if s.ListenClient[0].Secure() { // and so are the others; the metrics may be it alone
+	if s.ListenClient[0].Secure() { // then all client URLs are; secured may be for the metrics alone
 		l.clientTLS = secured
 	}
 	if l.peerServerTLS, err = s.PeerTLS.ServerConfig(); err != nil {
@@ -54,35 +53,30 @@ func (v *server) listen() (_ *listeners, err error) {
 		return nil, exit.With(exit.Certificate, err)
 	}
 	for _, u := range s.ListenClient {
-		one, err := listen("--listen-client-urls", u)
-		if err != nil {
+		if err := listen(&l.clients, "--listen-client-urls", u, nil); err != nil {
 			return nil, err
 		}
-		l.clients = append(l.clients, one)
 	}
 	for _, u := range s.ListenMetrics {
-		one, err := listen("--listen-metrics-urls", u)
-		if err != nil {
+		var config *tls.Config
+		if u.Secure() {
+			config = secured.Clone()
+			config.NextProtos = []string{"http/1.1"}
+		}
+		if err := listen(&l.metrics, "--listen-metrics-urls", u, config); err != nil {
 			return nil, err
 		}
-		if u.Secure() {
-			config := secured.Clone()
-			config.NextProtos = []string{"http/1.1"}
-			one = tls.NewListener(one, config)
-		}
-		l.metrics = append(l.metrics, one)
 	}
 	for _, u := range s.ListenPeer {
-		one, err := listen("--listen-peer-urls", u)
-		if err != nil {
+		if err := listen(&l.peers, "--listen-peer-urls", u, nil); err != nil {
 			return nil, err
 		}
-		l.peers = append(l.peers, one)
 	}
 	return l, nil
 }
 
-func listen(setting string, u settings.URL) (net.Listener, error) {
+// listen opens a listener, adds TLS unless config is nil, and appends it to list.
+func listen(list *[]net.Listener, setting string, u settings.URL, config *tls.Config) error {
 	network := "tcp"
 	if u.Unix() {
 		network = "unix"
@@ -90,22 +84,26 @@ func listen(setting string, u settings.URL) (net.Listener, error) {
 	}
 	l, err := net.Listen(network, u.Address)
 	switch {
+	case err == nil && config != nil:
+		*list = append(*list, tls.NewListener(l, config))
+		return nil
 	case err == nil:
-		return l, nil
+		*list = append(*list, l)
+		return nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		err = fmt.Errorf("%s: %s: address already in use; stop the process that has it, or choose another port", setting, u)
+		err = fmt.Errorf("%s: %s: address already in use; stop the process that uses it, or choose another port", setting, u)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		err = fmt.Errorf("%s: %s is no address of this machine; name one that is, or 0.0.0.0 for all of them", setting, u)
+		err = fmt.Errorf("%s: %s is not an address of this machine; name one that is, or 0.0.0.0 for all of them", setting, u)
 	case errors.Is(err, fs.ErrPermission):
-		err = fmt.Errorf("%s: %s may not be listened on by this user; choose a port from 1024 on, or another path", setting, u)
+		err = fmt.Errorf("%s: this user may not listen on %s; choose a port from 1024 on, or another path", setting, u)
 	default:
 		err = fmt.Errorf("%s: cannot listen on %s: %w", setting, u, err)
 	}
-	return nil, exit.With(exit.Address, err)
+	return exit.With(exit.Address, err)
 }
 
-// removeStale removes the socket of a process that is gone: nobody answers on it. One that is answered stays, and the
-// address counts as in use.
+// removeStale removes the Unix socket of a process that has ended. If a process accepts connections
+// on the socket, it stays, and the address is in use.
 func removeStale(path string) {
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode()&fs.ModeSocket == 0 {

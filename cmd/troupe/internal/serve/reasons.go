@@ -14,7 +14,7 @@ import (
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-// startCode is the exit code for what kept a node from starting: nearly always its data directory.
+// startCode returns the exit code for an error of a node's start.
 func startCode(err error) exit.Code {
 	var path *fs.PathError
 	switch {
@@ -29,20 +29,20 @@ func startCode(err error) exit.Code {
 	return runtimeCode(err)
 }
 
-// isDiskFault tells whether the disk is the matter rather than what is on it: full, read-only, or failing. A server that
-// stopped for that meets the same at its next start, and must not be given up for it: once there is room it starts.
+// isDiskFault reports whether the disk is full, read-only or failing. Such an error must keep the
+// code Storage at a start too: a supervisor then restarts the server until the disk accepts writes.
 func isDiskFault(err error) bool {
 	return isAnyOf(err, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO)
 }
 
-// runtimeCode is the exit code for why a running node stopped itself.
+// runtimeCode returns the exit code for the error with which a running node stopped.
 func runtimeCode(err error) exit.Code {
 	var storage *actors.StorageError
 	var path *fs.PathError
 	switch {
 	case isAnyOf(err, troupe.ErrCorrupt, troupe.ErrFormat, mvcc.ErrFormat, mvcc.ErrCorrupt):
 		return exit.DataDir
-	// The store's disk is a disk as well, though it is the state machine that failed then.
+	// An error of the store's disk arrives as a failure of the state machine.
 	case errors.As(err, &storage), errors.As(err, &path), isDiskFault(err):
 		return exit.Storage
 	}
@@ -58,7 +58,7 @@ func isAnyOf(err error, kinds ...error) bool {
 	return false
 }
 
-// advise adds to the node's own words what only the command line knows.
+// explainStartError adds the flags that are involved and advice to an error of a node's start.
 func (v *server) explainStartError(err error) error {
 	s := v.settings
 	switch {
@@ -67,29 +67,30 @@ func (v *server) explainStartError(err error) error {
 		if name := logview.Owner(s.DataDir); name != "" {
 			owner = fmt.Sprintf("member %q", name)
 		}
-		err = fmt.Errorf("--data-dir: %s holds %s, and this server was started as member %q: %w", s.DataDir, owner, s.Name, err)
+		err = fmt.Errorf("--data-dir: %s holds %s, but this server was started as member %q: %w", s.DataDir, owner, s.Name, err)
 		if !s.ClusterGiven {
-			err = fmt.Errorf("%w; --initial-cluster is not set: it, --name and --initial-cluster-token must be as when the directory was made", err)
+			err = fmt.Errorf("%w; --initial-cluster is not set: --initial-cluster, --name and --initial-cluster-token must be the same as when the directory was created", err)
 		}
 		return err
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("--data-dir: %w; it must belong to the user that runs the server", err)
+		return fmt.Errorf("--data-dir: %w; give the directory to the user that runs the server", err)
 	}
 	return addDiskAdvice(err)
 }
 
-// remedy adds what to do about a disk that takes no writes.
+// addDiskAdvice adds to an error of a full or read-only disk what to do about it.
 func addDiskAdvice(err error) error {
 	switch {
 	case isAnyOf(err, syscall.ENOSPC, syscall.EDQUOT):
-		return fmt.Errorf("%w; nothing acknowledged is lost: make room (space and inodes), then start it again", err)
+		return fmt.Errorf("%w; nothing acknowledged is lost: make room (space and inodes), then start the server again", err)
 	case errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("%w; nothing acknowledged is lost: look at the kernel's log, mount the disk for writing, then start it again", err)
+		return fmt.Errorf("%w; nothing acknowledged is lost: check the kernel's log, mount the disk for writing, then start the server again", err)
 	}
 	return err
 }
 
-// stopped makes nil of an error that only says that the server was told to stop while it was starting.
+// nilIfStopped returns nil if the context has ended: an error of a start that was interrupted is
+// not a failure.
 func nilIfStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil

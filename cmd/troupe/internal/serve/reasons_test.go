@@ -15,7 +15,7 @@ import (
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-func TestEachReasonToStopHasItsExitCode(t *testing.T) {
+func TestExitCodeOfEachFailure(t *testing.T) {
 	noSpace := &fs.PathError{Op: "write", Path: "/data/kv/1.sst", Err: syscall.ENOSPC}
 	for _, c := range []struct {
 		err            error
@@ -30,8 +30,8 @@ func TestEachReasonToStopHasItsExitCode(t *testing.T) {
 		{&fs.PathError{Op: "open", Path: "/data", Err: fs.ErrPermission}, exit.DataDir, exit.Storage},
 		{&actors.StorageError{Operation: "append to /data/log/1", Err: syscall.EIO}, exit.Storage, exit.Storage},
 		{&actors.ApplicationError{Err: noSpace}, exit.Storage, exit.Storage},
-		// A member whose disk is full, or was made read-only, ends; it is started again by whoever watches over it, and
-		// ends again until the disk is mended: never with a code after which nobody would start it any more.
+		// A member whose disk is full or read-only ends with the same code at each start, so that a
+		// supervisor restarts it until the disk accepts writes.
 		{&actors.StorageError{Operation: "open the log", Err: noSpace}, exit.Storage, exit.Storage},
 		{&fs.PathError{Op: "sync", Path: "/data", Err: syscall.EROFS}, exit.Storage, exit.Storage},
 		{&fs.PathError{Op: "open", Path: "/data/log/1.seg", Err: syscall.EISDIR}, exit.DataDir, exit.Storage},
@@ -49,7 +49,7 @@ func TestEachReasonToStopHasItsExitCode(t *testing.T) {
 	}
 }
 
-func TestADiskThatTakesNoWritesIsToldWithWhatToDo(t *testing.T) {
+func TestDiskErrorHasAdvice(t *testing.T) {
 	for _, c := range []struct {
 		cause  syscall.Errno
 		advice string
@@ -64,11 +64,11 @@ func TestADiskThatTakesNoWritesIsToldWithWhatToDo(t *testing.T) {
 		}
 	}
 	if err := errors.New("another"); addDiskAdvice(err) != err {
-		t.Error("advice about the disk for what is none of its faults")
+		t.Error("advice about the disk was added to another error")
 	}
 }
 
-func TestAServerThatIsStoppedWhileItStartsHasNotFailed(t *testing.T) {
+func TestStopDuringStartIsNoError(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	if nilIfStopped(ctx, troupe.ErrTimeout) == nil {
 		t.Fatal("a failure was dropped")

@@ -1,5 +1,5 @@
-// Package serve is a server's life: it takes the addresses, starts the node and the services on it, says when clients can
-// be served, and ends everything in order, for whatever reason it has to end.
+// Package serve runs a server: it opens the listeners, starts the node and the client services,
+// logs when they are ready, and stops all of them in order.
 package serve
 
 import (
@@ -24,16 +24,17 @@ import (
 )
 
 const (
-	// drainTime is what requests under way have when the server is told to stop, transferTime what the node has after
-	// them to pass on its leadership and close its files.
+	// At a stop, requests in flight have drainTime to finish. Then the node has transferTime to
+	// transfer its leadership and to close its files.
 	drainTime    = 2 * time.Second
 	transferTime = 5 * time.Second
 
-	// ReadyLine is what tools wait for: logged once a leader is known and this member serves.
+	// ReadyLine is the message of the log line that tools wait for. It is logged once a leader is
+	// known and this member serves clients.
 	ReadyLine = "ready to serve client requests"
 )
 
-// server is what runs.
+// server is a running server.
 type server struct {
 	settings *settings.Server
 	log      zerolog.Logger
@@ -41,24 +42,26 @@ type server struct {
 	node    *troupe.Node
 	kv      *kv.Server
 	metrics *http.Server
-	// fatal hears what ends the server from outside the node: the engine's disk, a listener.
+	// fatal receives the failures outside the node that stop the server: of Pebble's disk, of the
+	// client services.
 	fatal chan error
 }
 
-// Run is a server from its first line to its last. It returns when the context ends (nil), or when the server cannot go
-// on: the error says why, and has an exit code.
+// Run runs a server until the context ends or the server cannot continue. It returns nil after the
+// context ended, and else an error with an exit code (see package exit).
 //
-// The order matters. Certificates and addresses come first: what is wrong with them is told before the data directory is
-// touched. Then the node, which recovers its log; then the services, which answer health checks from here on; and
-// "ready" when a leader is known and has taken an entry of ours, so that a client told so is not turned away.
+// The order matters. Certificates and addresses come first, so that an error in them leaves the
+// data directory untouched. Then the node starts and recovers its log. Then the services start,
+// which respond to health checks from here on. ReadyLine follows once a leader is known and an
+// entry that this member proposed is committed and applied.
 func Run(ctx context.Context, s *settings.Server, log zerolog.Logger) error {
 	v := &server{settings: s, log: log, fatal: make(chan error, 4)}
-	open, err := v.listen()
+	opened, err := v.listen()
 	if err != nil {
 		return err
 	}
-	if err := v.start(ctx, open); err != nil {
-		open.close()
+	if err := v.start(ctx, opened); err != nil {
+		opened.close()
 		return nilIfStopped(ctx, err)
 	}
 	go v.logReady(ctx)
@@ -67,8 +70,8 @@ func Run(ctx context.Context, s *settings.Server, log zerolog.Logger) error {
 	return err
 }
 
-// start brings the node and the services to life on the open listeners.
-func (v *server) start(ctx context.Context, open *listeners) error {
+// start starts the node and the services on the opened listeners.
+func (v *server) start(ctx context.Context, opened *listeners) error {
 	s := v.settings
 	if err := v.checkClusterState(); err != nil {
 		return err
@@ -76,34 +79,34 @@ func (v *server) start(ctx context.Context, open *listeners) error {
 	v.logStart()
 	factory, store := mvcc.Factory(filepath.Join(s.DataDir, "kv"), mvcc.Options{
 		Logger:  v.log,
-		OnFatal: func(err error) { v.fail(exit.With(exit.Storage, fmt.Errorf("the store cannot go on: %w", err))) },
+		OnFatal: func(err error) { v.fail(exit.With(exit.Storage, fmt.Errorf("the store failed: %w", err))) },
 	})
-	node, err := troupe.Start(ctx, v.nodeConfig(factory, open))
+	node, err := troupe.Start(ctx, v.nodeConfig(factory, opened))
 	if err != nil {
 		return exit.With(startCode(err), v.explainStartError(err))
 	}
 	v.node = node
-	v.kv, err = kv.NewServer(v.kvConfig(store, open))
+	v.kv, err = kv.NewServer(v.kvConfig(store, opened))
 	if err != nil {
 		v.stop()
 		return exit.With(exit.Stopped, fmt.Errorf("starting the client services: %w", err))
 	}
-	go func() { v.fail(v.kv.Serve(open.clients...)) }()
-	v.serveMetrics(open)
+	go func() { v.fail(v.kv.Serve(opened.clients...)) }()
+	v.serveMetrics(opened.metrics)
 	return nil
 }
 
-// checkClusterState holds --initial-cluster-state against the data directory.
+// checkClusterState checks --initial-cluster-state against the data directory.
 func (v *server) checkClusterState() error {
 	s := v.settings
 	if !s.Existing || hasIdentity(s.DataDir) {
 		return nil
 	}
-	return exit.With(exit.DataDir, fmt.Errorf("--initial-cluster-state=existing, but %s holds no member: name the data directory that this member has, "+
+	return exit.With(exit.DataDir, fmt.Errorf("--initial-cluster-state=existing, but %s holds no member: name this member's data directory, "+
 		"or start with --initial-cluster-state=new if the cluster is new (a member cannot be added to a running cluster in this version)", s.DataDir))
 }
 
-func (v *server) nodeConfig(factory troupe.Factory, open *listeners) troupe.Config {
+func (v *server) nodeConfig(factory troupe.Factory, opened *listeners) troupe.Config {
 	s := v.settings
 	members := make([]troupe.Member, len(s.Members))
 	for i, m := range s.Members {
@@ -116,34 +119,35 @@ func (v *server) nodeConfig(factory troupe.Factory, open *listeners) troupe.Conf
 	return troupe.Config{
 		ID: s.ID, Members: members, ClusterToken: s.Token, DataDir: s.DataDir, FS: disk, StateMachine: factory,
 		PeerLink: &troupe.PeerLink{
-			Listeners: open.peers, ServerTLS: open.peerServerTLS, ClientTLS: open.peerClientTLS, ProtoRemote: s.PeerLink == "remote",
-			// http in the peer URLs is the operator's own word; where others could reach it, a warning was given.
+			Listeners: opened.peers, ServerTLS: opened.peerServerTLS, ClientTLS: opened.peerClientTLS, ProtoRemote: s.PeerLink == "remote",
+			// The operator chose http in the peer URLs. Beyond loopback that causes a warning.
 			AllowPlaintext: true,
 		},
 		Timing: troupe.Timing{HeartbeatInterval: s.Heartbeat, ElectionTimeout: s.Election},
-		// A command is a request and a little around it; the client port measures the request.
+		// The client port checks the size of the request; a command is a request and its encoding.
 		Limits: troupe.Limits{MaxRequestBytes: s.MaxRequestBytes + requestOverhead},
 		Logger: v.log,
 	}
 }
 
-// requestOverhead is what a command may be larger than the request in it.
+// requestOverhead is the number of bytes by which a command may exceed the request in it.
 const requestOverhead = 64 << 10
 
-func (v *server) kvConfig(store *mvcc.StoreRef, open *listeners) kv.ServerConfig {
+func (v *server) kvConfig(store *mvcc.StoreRef, opened *listeners) kv.ServerConfig {
 	s := v.settings
 	return kv.ServerConfig{
 		Consensus: v.node, Store: store, MemberID: s.ID, ClusterID: v.node.ClusterID(),
-		Name: s.Name, AdvertiseClientURLs: s.AdvertiseClient, Version: version.String(), TLS: open.clientTLS,
+		Name: s.Name, AdvertiseClientURLs: s.AdvertiseClient, Version: version.String(), TLS: opened.clientTLS,
 		MaxRequestBytes: int(s.MaxRequestBytes), MaxTxnOps: s.MaxTxnOps, MaxConcurrentStreams: s.MaxStreams,
-		MaxConnections: s.MaxConnections, MaxAnswerBytes: s.MaxAnswerBytes,
+		MaxConnections: s.MaxConnections, MaxResponseBytes: s.MaxResponseBytes,
 		ElectionTimeout: s.Election, QuotaBytes: s.QuotaBytes, WatchProgressInterval: s.WatchProgress,
 		KeepaliveMinTime: s.Keepalive.MinTime, KeepaliveInterval: s.Keepalive.Interval, KeepaliveTimeout: s.Keepalive.Timeout,
 		Pprof: s.Pprof, Logger: v.log,
 	}
 }
 
-// announce says in the first lines what is being started, and what of the settings is worth a second look.
+// logStart logs the settings that are in effect, and a warning for each one that has no effect or
+// is a risk.
 func (v *server) logStart() {
 	s := v.settings
 	names := make([]string, len(s.Members))
@@ -157,23 +161,23 @@ func (v *server) logStart() {
 		Strs("members", names).Str("peer-link", s.PeerLink).
 		Dur("heartbeat-interval", s.Heartbeat).Dur("election-timeout", s.Election).
 		Msg("starting a member")
-	for _, warning := range s.Warnings {
-		v.log.Warn().Msg(warning)
+	for _, w := range s.Warnings {
+		v.log.Warn().Str("setting", w.Setting).Str("problem", w.Problem).Str("advice", w.Advice).Msg("setting needs attention")
 	}
 }
 
-// publish tells the cluster this member's client URLs, and says so when that is done: an entry of this member's has then
-// been committed and applied here, which is what "ready" has to mean.
+// logReady proposes an entry with this member's client URLs and logs ReadyLine once this member has
+// applied it.
 func (v *server) logReady(ctx context.Context) {
 	if err := v.kv.Publish(ctx); err != nil {
-		return // the node has stopped, or is being stopped: wait tells why
+		return // the node stopped or is stopping; wait logs why
 	}
 	status := v.node.Status()
 	v.log.Info().Str("leader", raft.FormatID(status.LeaderID)).Uint64("term", status.Term).
 		Strs("advertise-client-urls", v.settings.AdvertiseClient).Msg(ReadyLine)
 }
 
-// wait returns when the server has to end: nil because it was told to, or why it cannot go on.
+// wait returns nil when the context ends, or the reason when the server cannot continue.
 func (v *server) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -183,7 +187,7 @@ func (v *server) wait(ctx context.Context) error {
 		return v.nodeStopped()
 	case err := <-v.fatal:
 		if err == nil {
-			err = errors.New("the client services ended by themselves")
+			err = errors.New("the client services stopped without an error")
 		}
 		return v.logStop(exit.With(exit.Stopped, err))
 	}
@@ -192,19 +196,19 @@ func (v *server) wait(ctx context.Context) error {
 func (v *server) nodeStopped() error {
 	err := v.node.Err()
 	if err == nil {
-		err = errors.New("the node ended by itself without a reason")
+		err = errors.New("no reason given")
 	}
 	return v.logStop(exit.With(runtimeCode(err), fmt.Errorf("the node stopped itself: %w", err)))
 }
 
-// logStop logs why the server ends; the command prints it once more as its last line.
+// logStop logs why the server stops. The command prints the error again as its last line.
 func (v *server) logStop(err error) error {
 	err = addDiskAdvice(err)
-	v.log.Error().Err(err).Int("exit-code", int(exit.CodeOf(err))).Msg("the server cannot go on")
+	v.log.Error().Err(err).Int("exit-code", int(exit.CodeOf(err))).Msg("server cannot continue")
 	return err
 }
 
-// fail ends the server with err; the first one counts.
+// fail stops the server with err; the first error counts.
 func (v *server) fail(err error) {
 	select {
 	case v.fatal <- err:
@@ -212,7 +216,8 @@ func (v *server) fail(err error) {
 	}
 }
 
-// stop ends everything in order: no new requests, those under way are answered, leadership is passed on, files are closed.
+// stop stops everything in order: it refuses new requests, finishes those in flight, transfers the
+// leadership and closes the files.
 func (v *server) stop() {
 	if v.kv != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), drainTime)
@@ -226,22 +231,22 @@ func (v *server) stop() {
 		ctx, cancel := context.WithTimeout(context.Background(), transferTime)
 		defer cancel()
 		if err := v.node.Stop(ctx); err != nil {
-			v.log.Warn().Err(err).Msg("the node did not stop in time; the log brings back at the next start what was not written out")
+			v.log.Warn().Err(err).Str("advice", "none needed: the next start restores the rest from the log").Msg("node did not stop in time")
 			return
 		}
 	}
 	v.log.Info().Msg("stopped")
 }
 
-func (v *server) serveMetrics(open *listeners) {
-	if len(open.metrics) == 0 {
+func (v *server) serveMetrics(metrics []net.Listener) {
+	if len(metrics) == 0 {
 		return
 	}
 	v.metrics = v.kv.HTTPServer()
-	for _, l := range open.metrics {
+	for _, l := range metrics {
 		go func(l net.Listener) {
 			if err := v.metrics.Serve(v.kv.LimitConnections(l)); !errors.Is(err, http.ErrServerClosed) {
-				v.log.Warn().Err(err).Str("address", l.Addr().String()).Msg("metrics are no longer served there")
+				v.log.Warn().Err(err).Str("address", l.Addr().String()).Msg("metrics listener failed")
 			}
 		}(l)
 	}

@@ -6,13 +6,12 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// accepted is a flag of etcd's that has nothing to set here. A command line that names it works all the same, and a line
-// in the log says what becomes of it: to ignore a wish without a word would be a lie, and to refuse it a nuisance. Where
-// ignoring it would put data or trust at risk, it is refused.
+// acceptedFlag is a flag of etcd that has no effect here. It is accepted, so that etcd's command
+// lines work, and a warning says why it has no effect. It is refused where ignoring it would put
+// data or trust at risk.
 type acceptedFlag struct {
-	name string
-	// fallback is etcd's default: named with this value, nothing is said.
-	fallback string
+	name     string
+	fallback string // etcd's default; this value causes no warning
 	bool     bool
 	refused  bool
 	because  string
@@ -21,10 +20,10 @@ type acceptedFlag struct {
 const (
 	bySize     = "the log is not compacted in this version; a warning is logged as it grows"
 	alwaysOn   = "it is always on"
-	notBolt    = "data is kept by Pebble, which has no such setting"
+	notBolt    = "Pebble keeps the data and has no such setting"
 	noChecker  = "this version does not compare members by itself; use 'etcdctl endpoint hashkv --cluster'"
-	noWarning  = "requests are measured in /metrics instead"
-	certChecks = "this check of certificates does not exist here; use a CA of the cluster's own, so that the CA alone decides"
+	noWarning  = "/metrics measures requests instead"
+	certChecks = "this check of certificates does not exist; use a CA for this cluster alone, so that the CA decides"
 )
 
 var acceptedFlags = []acceptedFlag{
@@ -44,8 +43,8 @@ var acceptedFlags = []acceptedFlag{
 	{name: "corrupt-check-time", fallback: "0s", because: noChecker},
 	{name: "compact-hash-check-enabled", fallback: "false", bool: true, because: noChecker},
 	{name: "compact-hash-check-time", fallback: "1m0s", because: noChecker},
-	{name: "initial-corrupt-check", fallback: "false", bool: true, because: "every file carries checksums, which are always verified"},
-	{name: "initial-election-tick-advance", fallback: "true", bool: true, because: "elections at a start are not held back"},
+	{name: "initial-corrupt-check", fallback: "false", bool: true, because: "every file has checksums, which are always verified"},
+	{name: "initial-election-tick-advance", fallback: "true", bool: true, because: "elections at a start are not delayed"},
 	{name: "metrics", fallback: "basic", because: "all metrics are always served"},
 	{name: "feature-gates", fallback: "", because: "no feature here has a gate"},
 	{name: "backend-batch-interval", fallback: "0s", because: notBolt},
@@ -53,19 +52,19 @@ var acceptedFlags = []acceptedFlag{
 	{name: "backend-bbolt-freelist-type", fallback: "", because: notBolt},
 	{name: "bootstrap-defrag-threshold-megabytes", fallback: "0", because: notBolt},
 	{name: "max-learners", fallback: "1", because: "members are fixed in this version"},
-	{name: "memory-mlock", fallback: "false", bool: true, because: "memory is the runtime's"},
+	{name: "memory-mlock", fallback: "false", bool: true, because: "Go's runtime manages the memory"},
 	{name: "warning-apply-duration", fallback: "100ms", because: noWarning},
 	{name: "warning-unary-request-duration", fallback: "300ms", because: noWarning},
 	{name: "host-whitelist", fallback: "*", because: "hosts are not checked"},
 	{name: "cors", fallback: "*", because: "browsers are not served in this version"},
-	{name: "socket-reuse-port", fallback: "false", bool: true, because: "one process has the port"},
-	{name: "socket-reuse-address", fallback: "false", bool: true, because: "one process has the port"},
+	{name: "socket-reuse-port", fallback: "false", bool: true, because: "a port belongs to one process"},
+	{name: "socket-reuse-address", fallback: "false", bool: true, because: "a port belongs to one process"},
 	{name: "peer-skip-client-san-verification", fallback: "false", bool: true, because: "addresses in clients' certificates are not checked"},
 
-	{name: "wal-dir", refused: true, because: "the log lives in DATA-DIR/log; mount the faster disk there"},
-	{name: "force-new-cluster", fallback: "false", bool: true, refused: true, because: "a lost majority cannot be overruled in this version"},
-	{name: "unsafe-no-fsync", fallback: "false", bool: true, refused: true, because: "what is acknowledged is on disk, always"},
-	{name: "listen-client-http-urls", refused: true, because: "gRPC and HTTP share the client URLs; --listen-metrics-urls serves health and metrics apart"},
+	{name: "wal-dir", refused: true, because: "the log is in DATA-DIR/log; mount the faster disk there"},
+	{name: "force-new-cluster", fallback: "false", bool: true, refused: true, because: "a lost majority cannot be overridden in this version"},
+	{name: "unsafe-no-fsync", fallback: "false", bool: true, refused: true, because: "acknowledged writes are always on disk"},
+	{name: "listen-client-http-urls", refused: true, because: "gRPC and HTTP share the client URLs; --listen-metrics-urls serves health and metrics on URLs of their own"},
 	{name: "client-crl-file", refused: true, because: certChecks},
 	{name: "peer-crl-file", refused: true, because: certChecks},
 	{name: "client-cert-allowed-hostname", refused: true, because: certChecks},
@@ -88,19 +87,19 @@ func acceptedFlagSet() *pflag.FlagSet {
 	return fs
 }
 
-// AcceptedWarnings tells, for each flag of etcd's that was set to more than its default and has no effect, that and why. A refused
-// one is a Error.
-func AcceptedWarnings(fs *pflag.FlagSet) ([]string, error) {
-	var notes []string
+// AcceptedWarnings returns a warning for each accepted flag in fs with another value than its
+// default. It returns an *Error for the first refused flag that is set.
+func AcceptedWarnings(fs *pflag.FlagSet) ([]Error, error) {
+	var warnings []Error
 	for _, a := range acceptedFlags {
 		flag := fs.Lookup(a.name)
 		if flag == nil || flag.Value.String() == a.fallback {
 			continue
 		}
 		if a.refused {
-			return nil, &Error{Setting: "--" + a.name, What: "not supported", Advice: a.because}
+			return nil, &Error{"--" + a.name, "not supported", a.because}
 		}
-		notes = append(notes, fmt.Sprintf("--%s=%s has no effect: %s", a.name, flag.Value, a.because))
+		warnings = append(warnings, Error{fmt.Sprintf("--%s=%s", a.name, flag.Value), "has no effect", a.because})
 	}
-	return notes, nil
+	return warnings, nil
 }

@@ -7,15 +7,17 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// The prefixes of environment variables, the winning one first. ETCD_ is there for everything that sets up etcd today.
+// prefixes are the prefixes of environment variables; the first one has precedence. ETCD_ is for
+// scripts and units that configure etcd.
 var prefixes = []string{"TROUPE_", "ETCD_"}
 
-// notServers are variables with one of the prefixes that speak to other commands than the server.
-var notServers = map[string]bool{"TROUPE_ENDPOINTS": true, "TROUPE_CACERT": true, "TROUPE_CERT": true, "TROUPE_KEY": true}
+// clientVariables are the variables with one of the prefixes that set up client commands.
+var clientVariables = map[string]bool{"TROUPE_ENDPOINTS": true, "TROUPE_CACERT": true, "TROUPE_CERT": true, "TROUPE_KEY": true}
 
-// FromEnvironment sets the flags that the command line did not from variables named after them: --data-dir from
-// TROUPE_DATA_DIR, or else from ETCD_DATA_DIR. It returns the variables with a prefix that name no flag: they are worth a
-// warning and no more, since orchestrators make up such names (ETCD_PORT_2379_TCP).
+// FromEnvironment sets the flags that the command line did not set: --data-dir from
+// TROUPE_DATA_DIR, or else from ETCD_DATA_DIR. An invalid value is an *Error. unknown lists the
+// variables with a prefix that name no flag, sorted. They are no error, because orchestrators
+// define such names (ETCD_PORT_2379_TCP).
 func FromEnvironment(fs *pflag.FlagSet, environment []string) (unknown []string, err error) {
 	values := make(map[string]string, len(environment))
 	for _, pair := range environment {
@@ -29,7 +31,7 @@ func FromEnvironment(fs *pflag.FlagSet, environment []string) (unknown []string,
 			name := variableName(prefix, flag.Name)
 			value, set := values[name]
 			known[name] = true
-			// An empty variable counts as unset, as with etcd: a unit file that leaves one blank means the default.
+			// An empty variable counts as unset, as with etcd.
 			if !set || value == "" || flag.Changed || flag.Name == "help" || err != nil {
 				continue
 			}
@@ -42,7 +44,7 @@ func FromEnvironment(fs *pflag.FlagSet, environment []string) (unknown []string,
 		return nil, err
 	}
 	for name := range values {
-		if hasPrefix(name) && !known[name] && !notServers[name] {
+		if hasPrefix(name) && !known[name] && !clientVariables[name] {
 			unknown = append(unknown, name)
 		}
 	}

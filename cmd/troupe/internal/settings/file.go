@@ -12,14 +12,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// sections are the two maps of etcd's configuration file that hold what are flags with a prefix on the command line.
+// sections are the two maps of etcd's configuration file, and the prefix of their flags on the
+// command line.
 var sections = map[string]string{
 	"client-transport-security": "",
 	"peer-transport-security":   "peer-",
 }
 
-// FromFile sets the flags from a YAML file as etcd has it: the flags' names as keys, TLS in two sections. Nothing may be
-// set on the command line beside it: which of two contradicting values counts should never have to be guessed.
+// FromFile sets the flags from a YAML file in etcd's format: the flags' names as keys, TLS in two
+// sections. Other flags on the command line are an error, so that the file never contradicts them
+// without notice. All errors are of type *Error.
 func FromFile(fs *pflag.FlagSet, path string) error {
 	const setting = "--config-file"
 	var beside string
@@ -29,7 +31,7 @@ func FromFile(fs *pflag.FlagSet, path string) error {
 		}
 	})
 	if beside != "" {
-		return &Error{setting, "excludes all other flags, and --" + beside + " is set too", "move it into the file"}
+		return &Error{setting, "excludes all other flags, but --" + beside + " is set too", "move it into the file"}
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -47,7 +49,7 @@ func FromFile(fs *pflag.FlagSet, path string) error {
 
 func setAll(fs *pflag.FlagSet, path string, node *yaml.Node, prefix string, outermost bool) error {
 	if node.Kind != yaml.MappingNode {
-		return &Error{fmt.Sprintf("%s:%d", path, node.Line), "is no list of settings", "write one \"flag: value\" a line"}
+		return &Error{fmt.Sprintf("%s:%d", path, node.Line), "not a map of settings", "write one \"flag: value\" a line"}
 	}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
@@ -63,14 +65,14 @@ func setAll(fs *pflag.FlagSet, path string, node *yaml.Node, prefix string, oute
 		}
 		flag := fs.Lookup(prefix + key.Value)
 		if flag == nil || flag.Name == "config-file" || flag.Name == "help" {
-			return &Error{where, "there is no such setting", "the keys are the names of the flags: troupe server --help"}
+			return &Error{where, "unknown setting", "the keys are the names of the flags: troupe server --help"}
 		}
-		given, err := scalar(value)
+		given, err := flagValue(value)
 		if err != nil {
 			return &Error{where, err.Error(), ""}
 		}
 		if given == "" {
-			continue // left blank: the default
+			continue // an empty value means the default
 		}
 		if err := fs.Set(flag.Name, given); err != nil {
 			return InvalidValue(where, given, flag)
@@ -79,8 +81,8 @@ func setAll(fs *pflag.FlagSet, path string, node *yaml.Node, prefix string, oute
 	return nil
 }
 
-// scalar is a value as a flag takes it; a sequence is a list separated by commas.
-func scalar(node *yaml.Node) (string, error) {
+// flagValue returns a YAML value as the flag's text; a sequence becomes a list with commas.
+func flagValue(node *yaml.Node) (string, error) {
 	switch {
 	case node.Kind == yaml.ScalarNode && node.Tag == "!!null":
 		return "", nil
@@ -88,13 +90,13 @@ func scalar(node *yaml.Node) (string, error) {
 		return node.Value, nil
 	case node.Kind == yaml.SequenceNode:
 		parts := make([]string, len(node.Content))
-		for i, one := range node.Content {
-			if one.Kind != yaml.ScalarNode {
+		for i, element := range node.Content {
+			if element.Kind != yaml.ScalarNode {
 				return "", errors.New("a list may hold plain values only")
 			}
-			parts[i] = one.Value
+			parts[i] = element.Value
 		}
 		return strings.Join(parts, ","), nil
 	}
-	return "", errors.New("a plain value or a list of them is wanted here")
+	return "", errors.New("not a plain value or a list of them")
 }

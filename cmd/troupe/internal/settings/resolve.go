@@ -5,6 +5,7 @@ import (
 	"math"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,19 +15,18 @@ import (
 	"github.com/troupe-raft/troupe/internal/defaults"
 )
 
-// Server is what a server is started with: checked as a whole.
+// Server holds the checked settings of a server.
 type Server struct {
 	Name    string
 	DataDir string
-	// ID is derived from the flags; a data directory that exists already has the last word when ClusterGiven is false.
+	// ID is the member's id as MemberID derives it from the flags.
 	ID    uint64
 	Token string
-	// Members is the cluster as the flags name it, in the order of ids.
+	// Members are the members of the cluster, in the order of their ids.
 	Members []Member
-	// ClusterGiven: the operator named the cluster, so that a data directory of another one is a mistake worth stopping
-	// for. False: the flags say nothing, and a restart goes by the data directory alone.
+	// ClusterGiven reports whether --initial-cluster is set.
 	ClusterGiven bool
-	// Existing: --initial-cluster-state=existing; no new cluster may come into being.
+	// Existing reports --initial-cluster-state=existing: no new cluster may begin.
 	Existing bool
 
 	ListenClient    []URL
@@ -38,39 +38,44 @@ type Server struct {
 	PeerLink        string
 	DirectIO        bool
 
-	QuotaBytes      int64
-	WatchProgress   time.Duration
-	MaxRequestBytes uint64
-	MaxTxnOps       int
-	MaxStreams      uint32
-	MaxConnections  int
-	MaxAnswerBytes  int64
-	Keepalive       Keepalive
+	QuotaBytes       int64
+	WatchProgress    time.Duration
+	MaxRequestBytes  uint64
+	MaxTxnOps        int
+	MaxStreams       uint32
+	MaxConnections   int
+	MaxResponseBytes int64
+	Keepalive        Keepalive
 
 	ClientTLS certs.Server
 	PeerTLS   certs.Server
 
 	Pprof         bool
 	StopWithStdin bool
-	// Warnings are worth a line in the log each.
-	Warnings []string
+	// Warnings are the settings that have no effect or are a risk; each is one line in the log.
+	Warnings []Error
 }
 
-// Keepalive is how connections of clients are kept and found dead.
+// Warn adds a warning about a setting.
+func (s *Server) Warn(setting, problem, advice string) {
+	s.Warnings = append(s.Warnings, Error{setting, problem, advice})
+}
+
+// Keepalive holds the intervals of pings on client connections, and the time to respond to one.
 type Keepalive struct {
 	MinTime, Interval, Timeout time.Duration
 }
 
-// The bounds are etcd's, so that nobody's settings are refused here that worked there.
+// The bounds are etcd's: settings that etcd accepts are accepted here.
 const (
 	maxElectionMillis      = 50000
-	heartbeatsPerTerm      = 5
+	minHeartbeats          = 5 // in one election timeout
 	minResponseBudgetBytes = 1 << 20
 	maxRequestBytesLimit   = 512 << 20
 )
 
-// Resolve checks everything that was set and puts it together. fs is what the flags were registered in: it knows what was
-// set and what was left alone.
+// Resolve checks all settings together and returns them. fs is the flag set of Register; it records
+// which flags were set. An invalid setting is an *Error.
 func (f *Flags) Resolve(fs *pflag.FlagSet) (*Server, error) {
 	s := &Server{
 		Name: f.Name, Token: f.InitialClusterToken, PeerLink: f.PeerLink, DirectIO: f.DirectIO,
@@ -89,25 +94,25 @@ func (f *Flags) Resolve(fs *pflag.FlagSet) (*Server, error) {
 
 func (f *Flags) resolveNames(s *Server, fs *pflag.FlagSet) error {
 	if strings.TrimSpace(f.Name) == "" {
-		return &Error{"--name", "is empty", "give the member a name of its own"}
+		return &Error{"--name", "is empty", "give the member a name that no other member has"}
 	}
 	if strings.ContainsAny(f.Name, "=,") {
-		return &Error{"--name", fmt.Sprintf("%q holds a = or a comma", f.Name), "--initial-cluster could not name it"}
+		return &Error{"--name", fmt.Sprintf("%q holds a = or a comma, which --initial-cluster cannot name", f.Name), "leave the character out"}
 	}
-	if !contains([]string{"new", "existing"}, f.InitialClusterState) {
+	if !slices.Contains([]string{"new", "existing"}, f.InitialClusterState) {
 		return &Error{"--initial-cluster-state", fmt.Sprintf("%q is neither new nor existing", f.InitialClusterState), ""}
 	}
-	if !contains([]string{"grpc", "remote"}, f.PeerLink) {
+	if !slices.Contains([]string{"grpc", "remote"}, f.PeerLink) {
 		return &Error{"--peer-link", fmt.Sprintf("%q is neither grpc nor remote", f.PeerLink), ""}
 	}
-	directory, err := filepath.Abs(f.defaultDataDir())
+	directory, err := filepath.Abs(f.dataDir())
 	if err != nil {
 		return &Error{"--data-dir", err.Error(), "name a directory"}
 	}
 	s.DataDir = directory
 	s.Existing = f.InitialClusterState == "existing"
-	notes, err := AcceptedWarnings(fs)
-	s.Warnings = append(s.Warnings, notes...)
+	warnings, err := AcceptedWarnings(fs)
+	s.Warnings = append(s.Warnings, warnings...)
 	return err
 }
 
@@ -131,8 +136,8 @@ func (f *Flags) resolveURLs(s *Server, fs *pflag.FlagSet) (err error) {
 	}
 	for _, u := range s.ListenPeer {
 		if !u.Secure() && !u.Loopback() {
-			s.Warnings = append(s.Warnings, fmt.Sprintf("members talk in plain text at %s: whoever reaches the port can speak as any member; "+
-				"use https in the peer URLs, with --peer-cert-file, --peer-key-file and --peer-trusted-ca-file", u))
+			s.Warn("--listen-peer-urls", fmt.Sprintf("members send plain text to %s, and anyone who can reach that port can act as any member", u),
+				"use https in the peer URLs, with --peer-cert-file, --peer-key-file and --peer-trusted-ca-file")
 		}
 	}
 	advertised, err := advertise("--advertise-client-urls", f.AdvertiseClientURLs, s.ListenClient, "--listen-client-urls")
@@ -141,21 +146,22 @@ func (f *Flags) resolveURLs(s *Server, fs *pflag.FlagSet) (err error) {
 	}
 	for _, u := range advertised {
 		if u.Wildcard() {
-			s.Warnings = append(s.Warnings, fmt.Sprintf("--advertise-client-urls tells clients %s, where only those on this machine find anything; name the host", u))
+			s.Warn("--advertise-client-urls", fmt.Sprintf("%s cannot be reached from other machines", u), "name the host")
 		}
 	}
 	s.AdvertiseClient = Strings(advertised)
 	return nil
 }
 
-// advertise is what was said to be advertised, or else what is listened on, as long as that means anything to others.
+// advertise returns the URLs that the setting names, or else the URLs of the setting from, on which
+// the server listens. A wildcard among the latter is an error.
 func advertise(setting, text string, listening []URL, from string) ([]URL, error) {
 	if text != "" {
 		return parseURLs(setting, text, "http", "https", "unix", "unixs")
 	}
 	for _, u := range listening {
 		if u.Wildcard() {
-			return nil, &Error{setting, fmt.Sprintf("not set, and %s has %s, which means nothing to others", from, u), "name the host by which others reach this member"}
+			return nil, &Error{setting, fmt.Sprintf("not set, and %s has %s, which other machines cannot reach", from, u), "name the host under which others reach this member"}
 		}
 	}
 	return listening, nil
@@ -163,7 +169,7 @@ func advertise(setting, text string, listening []URL, from string) ([]URL, error
 
 func (f *Flags) resolveCluster(s *Server, fs *pflag.FlagSet) error {
 	if f.InitialClusterToken == "" {
-		return &Error{"--initial-cluster-token", "is empty", "leave it out or give the cluster a word of its own"}
+		return &Error{"--initial-cluster-token", "is empty", "leave it out, or choose a word for this cluster"}
 	}
 	s.ClusterGiven = fs.Changed("initial-cluster") && f.InitialCluster != ""
 	var peers []clusterMember
@@ -193,7 +199,8 @@ func (f *Flags) resolveCluster(s *Server, fs *pflag.FlagSet) error {
 	return nil
 }
 
-// findOwnMember finds this member among the peers, and sees to it that what it says of itself is what the others hear.
+// findOwnMember returns the peer URLs of this member in --initial-cluster. It is an error if they
+// contradict the URLs that this member listens on or advertises.
 func (f *Flags) findOwnMember(s *Server, peers []clusterMember) ([]URL, error) {
 	names := make([]string, 0, len(peers))
 	for _, p := range peers {
@@ -202,36 +209,36 @@ func (f *Flags) findOwnMember(s *Server, peers []clusterMember) ([]URL, error) {
 			continue
 		}
 		if f.AdvertisePeerURLs != "" {
-			said, err := parseURLs("--initial-advertise-peer-urls", f.AdvertisePeerURLs, "http", "https")
+			advertised, err := parseURLs("--initial-advertise-peer-urls", f.AdvertisePeerURLs, "http", "https")
 			if err != nil {
 				return nil, err
 			}
-			if !sameURLs(said, p.urls) {
-				return nil, &Error{"--initial-cluster", fmt.Sprintf("member %q is at %s, but --initial-advertise-peer-urls says %s",
-					s.Name, strings.Join(Strings(p.urls), ","), strings.Join(Strings(said), ",")), "make the two the same"}
+			if !sameURLs(advertised, p.urls) {
+				return nil, &Error{"--initial-cluster", fmt.Sprintf("member %q is at %s, but --initial-advertise-peer-urls is %s",
+					s.Name, strings.Join(Strings(p.urls), ","), strings.Join(Strings(advertised), ",")), "make the two the same"}
 			}
 		}
 		if listening := s.ListenPeer[0]; p.urls[0].Secure() != listening.Secure() {
-			return nil, &Error{"--listen-peer-urls", fmt.Sprintf("listens on %s, but the others are told %s", listening, p.urls[0]), "use https for both or http for both"}
+			return nil, &Error{"--listen-peer-urls", fmt.Sprintf("is %s, but the other members connect to %s", listening, p.urls[0]), "use https for both or http for both"}
 		}
 		if f.AdvertisePeerURLs == "" && !listensOn(s.ListenPeer, p.urls[0]) {
 			return nil, &Error{"--initial-cluster", fmt.Sprintf("member %q is at %s, but listens on %s", s.Name, p.urls[0], strings.Join(Strings(s.ListenPeer), ",")),
-				"make the two the same, or say with --initial-advertise-peer-urls that others reach it there"}
+				"make the two the same, or set --initial-advertise-peer-urls to the URL under which others reach it"}
 		}
 		return p.urls, nil
 	}
 	return nil, &Error{"--initial-cluster", fmt.Sprintf("holds no member %q, only %s", s.Name, strings.Join(names, ", ")), "set --name to this member's name in it"}
 }
 
-// listensOn tells whether one of the URLs listened on has the port by which others are told to come. Hosts may differ: a name
-// here, an address there.
-func listensOn(listening []URL, told URL) bool {
+// listensOn reports whether one of the listening URLs has the port of the advertised one. The hosts
+// may differ, for instance a name in one and an address in the other.
+func listensOn(listening []URL, advertised URL) bool {
 	for _, l := range listening {
-		if l.Unix() || told.Unix() {
+		if l.Unix() || advertised.Unix() {
 			return true
 		}
 		_, port, err := net.SplitHostPort(l.Address)
-		_, wanted, wantedErr := net.SplitHostPort(told.Address)
+		_, wanted, wantedErr := net.SplitHostPort(advertised.Address)
 		if err != nil || wantedErr != nil || port == wanted {
 			return true
 		}
@@ -242,30 +249,37 @@ func listensOn(listening []URL, told URL) bool {
 func (f *Flags) resolveTiming(s *Server, _ *pflag.FlagSet) error {
 	switch {
 	case f.HeartbeatMillis == 0:
-		return &Error{"--heartbeat-interval", "is 0", "give milliseconds, for instance 100"}
+		return &Error{"--heartbeat-interval", "is 0", "give a number of milliseconds, for instance 100"}
 	case f.ElectionMillis > maxElectionMillis:
 		return &Error{"--election-timeout", fmt.Sprintf("%d ms is too long", f.ElectionMillis), fmt.Sprintf("give at most %d", maxElectionMillis)}
-	case f.ElectionMillis < heartbeatsPerTerm*f.HeartbeatMillis:
-		return &Error{"--election-timeout", fmt.Sprintf("%d ms is less than %d heartbeats of %d ms", f.ElectionMillis, heartbeatsPerTerm, f.HeartbeatMillis),
-			fmt.Sprintf("give at least %d, or less for --heartbeat-interval", heartbeatsPerTerm*f.HeartbeatMillis)}
+	case f.ElectionMillis < minHeartbeats*f.HeartbeatMillis:
+		return &Error{"--election-timeout", fmt.Sprintf("%d ms is less than %d heartbeats of %d ms", f.ElectionMillis, minHeartbeats, f.HeartbeatMillis),
+			fmt.Sprintf("give at least %d, or lower --heartbeat-interval", minHeartbeats*f.HeartbeatMillis)}
 	}
 	s.Heartbeat = time.Duration(f.HeartbeatMillis) * time.Millisecond
 	s.Election = time.Duration(f.ElectionMillis) * time.Millisecond
 	return nil
 }
 
-func (f *Flags) resolveLimits(s *Server, _ *pflag.FlagSet) error {
+func (f *Flags) resolveLimits(s *Server, fs *pflag.FlagSet) error {
+	responseBytes := f.MaxResponseBytes
+	if fs.Changed("max-answer-bytes") {
+		s.Warn("--max-answer-bytes", "deprecated", "use --max-response-bytes")
+		if !fs.Changed("max-response-bytes") {
+			responseBytes = f.MaxAnswerBytes
+		}
+	}
 	switch {
 	case f.MaxRequestBytes == 0 || f.MaxRequestBytes > maxRequestBytesLimit:
 		return &Error{"--max-request-bytes", fmt.Sprintf("%d is not between 1 and %d", f.MaxRequestBytes, maxRequestBytesLimit), ""}
 	case f.MaxTxnOps == 0 || f.MaxTxnOps > math.MaxInt32:
 		return &Error{"--max-txn-ops", fmt.Sprintf("%d is not between 1 and %d", f.MaxTxnOps, math.MaxInt32), ""}
 	case f.MaxConcurrentStreams == 0:
-		return &Error{"--max-concurrent-streams", "is 0", "no client could be served"}
+		return &Error{"--max-concurrent-streams", "is 0, which would serve no client", "give at least 1"}
 	case f.MaxConnections == 0 || f.MaxConnections > math.MaxInt32:
 		return &Error{"--max-connections", fmt.Sprintf("%d is not between 1 and %d", f.MaxConnections, math.MaxInt32), ""}
-	case f.MaxAnswerBytes < minResponseBudgetBytes:
-		return &Error{"--max-answer-bytes", fmt.Sprintf("%d is below %d", f.MaxAnswerBytes, minResponseBudgetBytes), "give at least 1 MiB"}
+	case responseBytes < minResponseBudgetBytes:
+		return &Error{"--max-response-bytes", fmt.Sprintf("%d is below %d", responseBytes, minResponseBudgetBytes), "give at least 1 MiB"}
 	case f.KeepaliveMinTime < 0 || f.KeepaliveInterval < 0 || f.KeepaliveTimeout < 0:
 		return &Error{"--grpc-keepalive-*", "a duration is negative", "give 0 or more"}
 	}
@@ -274,7 +288,7 @@ func (f *Flags) resolveLimits(s *Server, _ *pflag.FlagSet) error {
 	}
 	s.WatchProgress = f.WatchProgress
 	s.MaxRequestBytes, s.MaxTxnOps = uint64(f.MaxRequestBytes), int(f.MaxTxnOps)
-	s.MaxConnections, s.MaxAnswerBytes = int(f.MaxConnections), f.MaxAnswerBytes
+	s.MaxConnections, s.MaxResponseBytes = int(f.MaxConnections), responseBytes
 	s.Keepalive = Keepalive{f.KeepaliveMinTime, f.KeepaliveInterval, f.KeepaliveTimeout}
 	switch {
 	case f.QuotaBackendBytes == 0:

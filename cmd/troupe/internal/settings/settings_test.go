@@ -13,7 +13,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/defaults"
 )
 
-// written parses a command line as the server does.
+// parseFlags parses a command line as the server does.
 func parseFlags(t *testing.T, args ...string) (*Flags, *pflag.FlagSet) {
 	t.Helper()
 	f, fs := &Flags{}, pflag.NewFlagSet("server", pflag.ContinueOnError)
@@ -34,7 +34,7 @@ func resolveFlags(t *testing.T, args ...string) *Server {
 	return s
 }
 
-func TestAServerWithoutFlagsIsAClusterOfOne(t *testing.T) {
+func TestServerWithoutFlagsIsClusterOfOne(t *testing.T) {
 	s := resolveFlags(t)
 	if len(s.Members) != 1 || s.Members[0].ID != s.ID || s.Members[0].Address != "localhost:2380" || s.ClusterGiven {
 		t.Fatalf("members %+v, own id %x", s.Members, s.ID)
@@ -50,7 +50,7 @@ func TestAServerWithoutFlagsIsAClusterOfOne(t *testing.T) {
 	}
 }
 
-func TestTheCommandLineWinsOverTroupesVariablesAndTheseOverEtcds(t *testing.T) {
+func TestPrecedenceOfFlagsAndVariables(t *testing.T) {
 	for _, c := range []struct {
 		args, env []string
 		want      string
@@ -60,7 +60,7 @@ func TestTheCommandLineWinsOverTroupesVariablesAndTheseOverEtcds(t *testing.T) {
 		{nil, []string{"ETCD_NAME=e", "TROUPE_NAME=t"}, "t"},
 		{[]string{"--name=c"}, []string{"ETCD_NAME=e", "TROUPE_NAME=t"}, "c"},
 		{[]string{"--name", "c"}, []string{"ETCD_NAME=e"}, "c"},
-		{nil, []string{"ETCD_NAME=", "TROUPE_NAME="}, "default"}, // blank is unset
+		{nil, []string{"ETCD_NAME=", "TROUPE_NAME="}, "default"}, // an empty variable counts as unset
 	} {
 		f, fs := parseFlags(t, c.args...)
 		if _, err := FromEnvironment(fs, c.env); err != nil {
@@ -72,7 +72,7 @@ func TestTheCommandLineWinsOverTroupesVariablesAndTheseOverEtcds(t *testing.T) {
 	}
 }
 
-func TestEveryFlagCanBeSetByAVariableOfEtcds(t *testing.T) {
+func TestEveryFlagHasAnEtcdVariable(t *testing.T) {
 	_, fs := parseFlags(t)
 	fs.VisitAll(func(flag *pflag.Flag) {
 		_, fresh := parseFlags(t)
@@ -84,40 +84,41 @@ func TestEveryFlagCanBeSetByAVariableOfEtcds(t *testing.T) {
 	})
 }
 
-func TestVariablesThatNameNoFlagAreReportedAndBadValuesRefused(t *testing.T) {
+func TestUnknownVariablesAreReported(t *testing.T) {
 	_, fs := parseFlags(t)
 	unknown, err := FromEnvironment(fs, []string{"ETCD_PORT_2379_TCP=x", "TROUPE_ENDPOINTS=x", "ETCDCTL_API=3", "TROUPE_NMAE=x", "PATH=/"})
 	if err != nil || strings.Join(unknown, " ") != "ETCD_PORT_2379_TCP TROUPE_NMAE" {
 		t.Fatalf("unknown %q, error %v", unknown, err)
 	}
 	_, err = FromEnvironment(fs, []string{"ETCD_HEARTBEAT_INTERVAL=soon"})
-	var mistake *Error
-	if !errors.As(err, &mistake) || mistake.Setting != "ETCD_HEARTBEAT_INTERVAL" || !strings.Contains(err.Error(), `"soon"`) {
+	var invalid *Error
+	if !errors.As(err, &invalid) || invalid.Setting != "ETCD_HEARTBEAT_INTERVAL" || !strings.Contains(err.Error(), `"soon"`) {
 		t.Fatalf("%v", err)
 	}
 }
 
-const three = "a=http://10.0.0.1:2380,b=http://10.0.0.2:2380,c=http://10.0.0.3:2380"
+const threeMembers = "a=http://10.0.0.1:2380,b=http://10.0.0.2:2380,c=http://10.0.0.3:2380"
 
-func TestMemberIDsAreTheSameWhateverOrderTheClusterIsWrittenIn(t *testing.T) {
-	one := resolveFlags(t, "--name=a", "--initial-cluster="+three)
-	two := resolveFlags(t, "--name=b", "--initial-cluster=c=http://10.0.0.3:2380,a=http://10.0.0.1:2380/,b=HTTP://10.0.0.2:2380")
-	for i := range one.Members {
-		if one.Members[i].ID != two.Members[i].ID || one.Members[i].Name != two.Members[i].Name || one.Members[i].Address != two.Members[i].Address {
-			t.Fatalf("member %d is %+v on a and %+v on b", i, one.Members[i], two.Members[i])
+func TestMemberIDsDoNotDependOnOrder(t *testing.T) {
+	a := resolveFlags(t, "--name=a", "--initial-cluster="+threeMembers)
+	b := resolveFlags(t, "--name=b", "--initial-cluster=c=http://10.0.0.3:2380,a=http://10.0.0.1:2380/,b=HTTP://10.0.0.2:2380")
+	for i := range a.Members {
+		if a.Members[i].ID != b.Members[i].ID || a.Members[i].Name != b.Members[i].Name || a.Members[i].Address != b.Members[i].Address {
+			t.Fatalf("member %d is %+v on a and %+v on b", i, a.Members[i], b.Members[i])
 		}
 	}
-	if one.ID == two.ID {
+	if a.ID == b.ID {
 		t.Fatal("a and b have the same id")
 	}
-	other := resolveFlags(t, "--name=a", "--initial-cluster="+three, "--initial-cluster-token=other")
-	if other.ID == one.ID {
+	elsewhere := resolveFlags(t, "--name=a", "--initial-cluster="+threeMembers, "--initial-cluster-token=other")
+	if elsewhere.ID == a.ID {
 		t.Fatal("another token gives the same id")
 	}
 }
 
-// A member's id stands in its data directory: another derivation would lock every existing one out.
-func TestMemberIDsStayWhatTheyAre(t *testing.T) {
+// The data directory stores the member's id, so another derivation would make existing directories
+// unusable.
+func TestMemberIDDerivationIsFixed(t *testing.T) {
 	id := MemberID("etcd-cluster", []URL{{"http", "10.0.0.1:2380"}, {"http", "10.0.0.9:2380"}})
 	if again := MemberID("etcd-cluster", []URL{{"http", "10.0.0.9:2380"}, {"http", "10.0.0.1:2380"}}); again != id {
 		t.Fatalf("another order of URLs: %x, %x", id, again)
@@ -128,17 +129,17 @@ func TestMemberIDsStayWhatTheyAre(t *testing.T) {
 	}
 }
 
-func TestAMemberIsFoundUnderItsNameAndTakesItsURLFromTheCluster(t *testing.T) {
-	s := resolveFlags(t, "--name=b", "--initial-cluster="+three, "--listen-peer-urls=http://0.0.0.0:2380")
+func TestOwnMemberIsFoundByNameInInitialCluster(t *testing.T) {
+	s := resolveFlags(t, "--name=b", "--initial-cluster="+threeMembers, "--listen-peer-urls=http://0.0.0.0:2380")
 	if !s.ClusterGiven || len(s.Members) != 3 || s.ID != MemberID("etcd-cluster", []URL{{"http", "10.0.0.2:2380"}}) {
 		t.Fatalf("%+v", s)
 	}
 }
 
-func TestEachMistakeIsToldInOneLineThatNamesTheSetting(t *testing.T) {
+func TestInvalidSettingIsNamedInOneLine(t *testing.T) {
 	for _, c := range []struct {
 		args []string
-		want []string // the setting first, then what the line has to hold
+		want []string // the setting, then the texts that the line must contain
 	}{
 		{[]string{"--name="}, []string{"--name", "empty"}},
 		{[]string{"--name=a,b"}, []string{"--name", "comma"}},
@@ -160,13 +161,13 @@ func TestEachMistakeIsToldInOneLineThatNamesTheSetting(t *testing.T) {
 		{[]string{"--initial-cluster=a"}, []string{"--initial-cluster", "names no URL"}},
 		{[]string{"--initial-cluster=a="}, []string{"--initial-cluster", "has no URL"}},
 		{[]string{"--initial-cluster==http://x:1"}, []string{"--initial-cluster", "names no member"}},
-		{[]string{"--initial-cluster=a=http://x:1,"}, []string{"--initial-cluster", "a member is missing"}},
+		{[]string{"--initial-cluster=a=http://x:1,"}, []string{"--initial-cluster", "a member between two commas is missing"}},
 		{[]string{"--initial-cluster=a=x:1"}, []string{"--initial-cluster", "no scheme"}},
 		{[]string{"--initial-cluster=a=http://0.0.0.0:1"}, []string{"--initial-cluster", "no other member can reach"}},
 		{[]string{"--initial-cluster=a=http://x:1,b=http://x:1"}, []string{"--initial-cluster", "same URL"}},
-		{[]string{"--initial-cluster=a=http://x:1,a=http://x:1"}, []string{"--initial-cluster", "stands twice"}},
-		{[]string{"--name=d", "--initial-cluster=" + three}, []string{"--initial-cluster", `no member "d"`, "a, b, c"}},
-		{[]string{"--name=a", "--initial-cluster=" + three, "--initial-advertise-peer-urls=http://10.0.0.7:2380"}, []string{"--initial-cluster", "10.0.0.7", "the same"}},
+		{[]string{"--initial-cluster=a=http://x:1,a=http://x:1"}, []string{"--initial-cluster", "http://x:1 twice"}},
+		{[]string{"--name=d", "--initial-cluster=" + threeMembers}, []string{"--initial-cluster", `no member "d"`, "a, b, c"}},
+		{[]string{"--name=a", "--initial-cluster=" + threeMembers, "--initial-advertise-peer-urls=http://10.0.0.7:2380"}, []string{"--initial-cluster", "10.0.0.7", "the same"}},
 		{[]string{"--name=a", "--initial-cluster=a=https://x:1"}, []string{"--listen-peer-urls", "https"}},
 		{[]string{"--heartbeat-interval=0"}, []string{"--heartbeat-interval", "0"}},
 		{[]string{"--election-timeout=400"}, []string{"--election-timeout", "5 heartbeats", "at least 500"}},
@@ -174,7 +175,8 @@ func TestEachMistakeIsToldInOneLineThatNamesTheSetting(t *testing.T) {
 		{[]string{"--max-request-bytes=0"}, []string{"--max-request-bytes", "between 1"}},
 		{[]string{"--max-txn-ops=0"}, []string{"--max-txn-ops", "between 1"}},
 		{[]string{"--max-connections=0"}, []string{"--max-connections", "between 1"}},
-		{[]string{"--max-answer-bytes=1000"}, []string{"--max-answer-bytes", "at least 1 MiB"}},
+		{[]string{"--max-response-bytes=1000"}, []string{"--max-response-bytes", "at least 1 MiB"}},
+		{[]string{"--max-answer-bytes=1000"}, []string{"--max-response-bytes", "at least 1 MiB"}},
 		{[]string{"--max-concurrent-streams=0"}, []string{"--max-concurrent-streams"}},
 		{[]string{"--grpc-keepalive-timeout=-1s"}, []string{"--grpc-keepalive-*", "negative"}},
 		{[]string{"--cert-file=x"}, []string{"--key-file", "missing"}},
@@ -194,49 +196,81 @@ func TestEachMistakeIsToldInOneLineThatNamesTheSetting(t *testing.T) {
 	} {
 		f, fs := parseFlags(t, c.args...)
 		_, err := f.Resolve(fs)
-		var mistake *Error
-		if !errors.As(err, &mistake) {
-			t.Errorf("%q: error %v, want a Mistake", c.args, err)
+		var invalid *Error
+		if !errors.As(err, &invalid) {
+			t.Errorf("%q: error %v, want an *Error", c.args, err)
 			continue
 		}
 		line := err.Error()
-		if mistake.Setting != c.want[0] || strings.Contains(line, "\n") {
+		if invalid.Setting != c.want[0] || strings.Contains(line, "\n") {
 			t.Errorf("%q: %q, want it to name %s in one line", c.args, line, c.want[0])
 		}
-		for _, part := range c.want[1:] {
-			if !strings.Contains(line, part) {
-				t.Errorf("%q: %q does not hold %q", c.args, line, part)
+		for _, text := range c.want[1:] {
+			if !strings.Contains(line, text) {
+				t.Errorf("%q: %q does not contain %q", c.args, line, text)
 			}
 		}
 	}
 }
 
-func TestAFlagOfEtcdsWithoutAnEffectIsTakenAndToldOnlyWhenItWishesForSomething(t *testing.T) {
+func TestEtcdFlagWithoutEffectWarnsUnlessDefault(t *testing.T) {
 	s := resolveFlags(t, "--snapshot-count=10000", "--strict-reconfig-check=true", "--pre-vote", "--logger=zap", "--metrics=basic")
 	if len(s.Warnings) != 0 {
-		t.Fatalf("defaults make a fuss: %q", s.Warnings)
+		t.Fatalf("warnings about defaults: %+v", s.Warnings)
 	}
 	s = resolveFlags(t, "--auto-compaction-retention=1h", "--pre-vote=false")
-	if len(s.Warnings) != 2 || !strings.Contains(s.Warnings[1], "--auto-compaction-retention=1h has no effect") {
-		t.Fatalf("%q", s.Warnings)
+	if len(s.Warnings) != 2 || !strings.Contains(s.Warnings[1].Error(), "--auto-compaction-retention=1h: has no effect") {
+		t.Fatalf("%+v", s.Warnings)
 	}
 }
 
-func TestPlainTextBetweenMachinesIsWarnedOf(t *testing.T) {
+func TestDeprecatedFlagStillWorks(t *testing.T) {
+	const older, newer = "--max-answer-bytes=2097152", "--max-response-bytes=3145728"
+	for _, c := range []struct {
+		args, environment []string
+		want              int64
+	}{
+		{nil, nil, defaults.MaxResponseBytes},
+		{[]string{older}, nil, 2 << 20},
+		{nil, []string{"TROUPE_MAX_ANSWER_BYTES=2097152"}, 2 << 20},
+		{[]string{older, newer}, nil, 3 << 20},
+		{[]string{newer, older}, nil, 3 << 20},
+		{[]string{newer}, []string{"ETCD_MAX_ANSWER_BYTES=2097152"}, 3 << 20},
+	} {
+		f, fs := parseFlags(t, c.args...)
+		if _, err := FromEnvironment(fs, c.environment); err != nil {
+			t.Fatal(err)
+		}
+		s, err := f.Resolve(fs)
+		if err != nil || s.MaxResponseBytes != c.want {
+			t.Errorf("%q %q: %d bytes, want %d (%v)", c.args, c.environment, s.MaxResponseBytes, c.want, err)
+			continue
+		}
+		deprecated := fs.Changed("max-answer-bytes")
+		if warned := len(s.Warnings) == 1 && s.Warnings[0].Advice == "use --max-response-bytes"; warned != deprecated {
+			t.Errorf("%q %q: warnings %+v", c.args, c.environment, s.Warnings)
+		}
+	}
+	if _, fs := parseFlags(t); !fs.Lookup("max-answer-bytes").Hidden {
+		t.Error("the help shows the deprecated flag")
+	}
+}
+
+func TestPlainTextBetweenMachinesWarns(t *testing.T) {
 	s := resolveFlags(t, "--listen-peer-urls=http://127.0.0.1:1,http://10.0.0.1:1", "--initial-advertise-peer-urls=http://10.0.0.1:1")
-	if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "plain text at http://10.0.0.1:1") {
-		t.Fatalf("%q", s.Warnings)
+	if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0].Problem, "plain text to http://10.0.0.1:1") {
+		t.Fatalf("%+v", s.Warnings)
 	}
 }
 
-func TestACertificateThatEncryptsNothingIsWarnedOf(t *testing.T) {
+func TestUnusedCertificateWarns(t *testing.T) {
 	s := resolveFlags(t, "--cert-file=c", "--key-file=k")
-	if s.ClientTLS.Enabled || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "nothing is encrypted") {
+	if s.ClientTLS.Enabled || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0].Problem, "nothing is encrypted") {
 		t.Fatalf("%+v", s)
 	}
 }
 
-func TestACAAloneAsksClientsForACertificate(t *testing.T) {
+func TestCAFileAloneRequiresClientCertificate(t *testing.T) {
 	s := resolveFlags(t, "--listen-client-urls=https://localhost:2379", "--cert-file=c", "--key-file=k", "--trusted-ca-file=ca")
 	if !s.ClientTLS.Enabled || !s.ClientTLS.RequireClientCert {
 		t.Fatalf("%+v", s.ClientTLS)
@@ -252,7 +286,7 @@ func writeFile(t *testing.T, text string) string {
 	return path
 }
 
-func TestAConfigurationFileOfEtcdsIsUnderstood(t *testing.T) {
+func TestEtcdConfigurationFile(t *testing.T) {
 	path := writeFile(t, `
 name: 'b'
 data-dir: /var/lib/b
@@ -285,12 +319,12 @@ peer-transport-security:
 	}
 }
 
-func TestAConfigurationFileIsRefusedWithTheLineAtFault(t *testing.T) {
+func TestInvalidFileErrorNamesTheLine(t *testing.T) {
 	for text, want := range map[string]string{
-		"nmae: x":                           ":1: nmae: there is no such setting",
-		"name: a\nheartbeat-interval: soon": ":2: heartbeat-interval: \"soon\" is no value",
-		"name: {a: b}":                      "a plain value",
-		"- a":                               "no list of settings",
+		"nmae: x":                           ":1: nmae: unknown setting",
+		"name: a\nheartbeat-interval: soon": ":2: heartbeat-interval: invalid value \"soon\"",
+		"name: {a: b}":                      "not a plain value",
+		"- a":                               "not a map of settings",
 		"a: b: c":                           "mapping values",
 	} {
 		_, fs := parseFlags(t)
@@ -301,10 +335,10 @@ func TestAConfigurationFileIsRefusedWithTheLineAtFault(t *testing.T) {
 	}
 	_, fs := parseFlags(t, "--name=x")
 	if err := FromFile(fs, writeFile(t, "")); err == nil || !strings.Contains(err.Error(), "--name is set too") {
-		t.Errorf("beside flags: %v", err)
+		t.Errorf("a file and flags: %v", err)
 	}
 	_, fs = parseFlags(t)
 	if err := FromFile(fs, "/no/such/file"); err == nil || !strings.Contains(err.Error(), "/no/such/file") {
-		t.Errorf("missing: %v", err)
+		t.Errorf("missing file: %v", err)
 	}
 }

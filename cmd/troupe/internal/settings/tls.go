@@ -13,8 +13,8 @@ import (
 	"github.com/troupe-raft/troupe/internal/certs"
 )
 
-// resolveTLS decides where TLS is spoken and checks that it can be: what was asked for in URLs, flags and versions has to
-// agree. The files themselves are read by certs, whose errors have an exit code of their own.
+// resolveTLS decides which URLs use TLS and checks that URLs, flags and versions agree. Package
+// certs reads the files; its errors have an exit code of their own.
 func (f *Flags) resolveTLS(s *Server, _ *pflag.FlagSet) error {
 	protocol, err := f.tlsProtocol()
 	if err != nil {
@@ -41,7 +41,8 @@ func (f *Flags) resolveTLS(s *Server, _ *pflag.FlagSet) error {
 	return err
 }
 
-// settle checks one side's files against its URLs. prefix is what its flags begin with.
+// checkTLS checks the flags of the client side or the peer side against its URLs. The names of its
+// flags begin with prefix.
 func checkTLS(s *Server, tls certs.Server, prefix, urls string, secure bool) (certs.Server, error) {
 	cert, key, ca, auth := "--"+prefix+"cert-file", "--"+prefix+"key-file", "--"+prefix+"trusted-ca-file", "--"+prefix+"client-cert-auth"
 	switch {
@@ -52,15 +53,16 @@ func checkTLS(s *Server, tls certs.Server, prefix, urls string, secure bool) (ce
 	case tls.RequireClientCert && tls.CAFile == "" && !tls.SelfSigned:
 		return tls, &Error{auth, "needs " + ca, "name the CA that signs the certificates to ask for"}
 	case secure && tls.CertFile == "" && !tls.SelfSigned:
-		return tls, &Error{urls, "says https, but there is no certificate", fmt.Sprintf("set %s and %s, or --%sauto-tls", cert, key, prefix)}
+		return tls, &Error{urls, "uses https, but there is no certificate", fmt.Sprintf("set %s and %s, or --%sauto-tls", cert, key, prefix)}
 	case !secure && (tls.CertFile != "" || tls.CAFile != "" || tls.SelfSigned):
-		s.Warnings = append(s.Warnings, fmt.Sprintf("%s has no https URL: what %s and the flags beside it say is not used, and nothing is encrypted there", urls, cert))
+		s.Warn(cert, fmt.Sprintf("has no effect, and neither have the flags beside it: %s has no https URL, and nothing is encrypted there", urls),
+			"use https in "+urls)
 		return certs.Server{}, nil
 	case !secure:
 		return certs.Server{}, nil
 	}
 	if tls.CertFile != "" {
-		tls.SelfSigned = false // files win, as with etcd
+		tls.SelfSigned = false // the files have precedence, as with etcd
 	}
 	tls.Enabled = true
 	return tls, nil
@@ -70,18 +72,18 @@ func (f *Flags) tlsProtocol() (certs.Protocol, error) {
 	versions := map[string]uint16{"": 0, "TLS1.2": tls.VersionTLS12, "TLS1.3": tls.VersionTLS13}
 	lowest, known := versions[f.TLSMinVersion]
 	if !known || lowest == 0 {
-		return certs.Protocol{}, &Error{"--tls-min-version", fmt.Sprintf("%q is not served", f.TLSMinVersion), "use TLS1.2 or TLS1.3"}
+		return certs.Protocol{}, &Error{"--tls-min-version", fmt.Sprintf("%q is not supported", f.TLSMinVersion), "use TLS1.2 or TLS1.3"}
 	}
 	highest, known := versions[f.TLSMaxVersion]
 	if !known {
-		return certs.Protocol{}, &Error{"--tls-max-version", fmt.Sprintf("%q is not served", f.TLSMaxVersion), "use TLS1.2 or TLS1.3, or leave it empty"}
+		return certs.Protocol{}, &Error{"--tls-max-version", fmt.Sprintf("%q is not supported", f.TLSMaxVersion), "use TLS1.2 or TLS1.3, or leave it empty"}
 	}
 	if highest != 0 && highest < lowest {
 		return certs.Protocol{}, &Error{"--tls-max-version", fmt.Sprintf("%s is below --tls-min-version=%s", f.TLSMaxVersion, f.TLSMinVersion), ""}
 	}
 	suites, err := cipherSuites(f.CipherSuites)
 	if err == nil && len(suites) > 0 && lowest == tls.VersionTLS13 {
-		err = &Error{"--cipher-suites", "TLS 1.3 has no choice of them", "leave one of the two out"}
+		err = &Error{"--cipher-suites", "has no effect with TLS 1.3, which has no choice of them", "leave out this flag or --tls-min-version"}
 	}
 	return certs.Protocol{MinVersion: lowest, MaxVersion: highest, CipherSuites: suites}, err
 }
@@ -123,7 +125,7 @@ func allSecure(urls []URL) bool {
 	return true
 }
 
-// advertisedHost is the host by which the other members call this one.
+// advertisedHost returns the host under which the other members connect to this one.
 func (s *Server) advertisedHost() string {
 	for _, m := range s.Members {
 		if m.ID == s.ID {
@@ -135,7 +137,7 @@ func (s *Server) advertisedHost() string {
 	return ""
 }
 
-// hosts are the names that a certificate made here has to carry.
+// hostsOf returns the hosts that a self-signed certificate must name.
 func hostsOf(urls []URL) []string {
 	var names []string
 	for _, u := range urls {

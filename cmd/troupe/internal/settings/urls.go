@@ -4,29 +4,31 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
 )
 
-// URL is where something listens, or is said to be reached: scheme and address, nothing else.
+// URL is a scheme and an address that a server listens on or advertises.
 type URL struct {
 	// Scheme is "http", "https", "unix" or "unixs".
 	Scheme string
-	// Address is host:port; for unix sockets the path of the socket.
+	// Address is host:port, or the path of a Unix socket.
 	Address string
 }
 
-// String is the URL in one spelling, so that equal ones compare equal.
+// String returns the URL in one spelling: equal URLs have equal strings.
 func (u URL) String() string { return u.Scheme + "://" + u.Address }
 
-// Secure tells whether TLS is spoken there.
+// Secure reports whether connections use TLS.
 func (u URL) Secure() bool { return u.Scheme == "https" || u.Scheme == "unixs" }
 
-// Unix tells whether it is a socket of the file system.
+// Unix reports whether the address is a Unix socket.
 func (u URL) Unix() bool { return u.Scheme == "unix" || u.Scheme == "unixs" }
 
-// Wildcard tells whether the address means "all of this host": good to listen on, and of no use to anybody else.
+// Wildcard reports whether the address means all addresses of this host. A server can listen on it,
+// but no other host can connect to it.
 func (u URL) Wildcard() bool {
 	if u.Unix() {
 		return false
@@ -39,7 +41,7 @@ func (u URL) Wildcard() bool {
 	return host == "" || (ip != nil && ip.IsUnspecified())
 }
 
-// Loopback tells whether only this machine can reach the address.
+// Loopback reports whether only this machine can reach the address.
 func (u URL) Loopback() bool {
 	host, _, err := net.SplitHostPort(u.Address)
 	if err != nil {
@@ -49,13 +51,14 @@ func (u URL) Loopback() bool {
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
-// parseURLs reads a list of URLs separated by commas. It keeps their order: the first one is preferred.
+// parseURLs parses a list of URLs with commas between them and keeps their order: the first one is
+// preferred.
 func parseURLs(setting, text string, schemes ...string) ([]URL, error) {
 	var urls []URL
 	for _, part := range strings.Split(text, ",") {
 		part = strings.TrimSpace(part)
 		if part == "" {
-			return nil, &Error{setting, fmt.Sprintf("a URL is missing in %q", text), "write " + example(schemes)}
+			return nil, &Error{setting, fmt.Sprintf("a URL between two commas is missing in %q", text), "write " + example(schemes)}
 		}
 		u, err := parseURL(setting, part, schemes)
 		if err != nil {
@@ -67,16 +70,16 @@ func parseURLs(setting, text string, schemes ...string) ([]URL, error) {
 }
 
 func parseURL(setting, text string, schemes []string) (URL, error) {
-	wrong := func(what string) (URL, error) {
-		return URL{}, &Error{setting, fmt.Sprintf("%q %s", text, what), "write " + example(schemes)}
+	wrong := func(problem string) (URL, error) {
+		return URL{}, &Error{setting, fmt.Sprintf("%q %s", text, problem), "write " + example(schemes)}
 	}
 	scheme, rest, found := strings.Cut(text, "://")
 	if !found {
 		return wrong("has no scheme")
 	}
 	scheme = strings.ToLower(scheme)
-	if !contains(schemes, scheme) {
-		return wrong(fmt.Sprintf("has the scheme %s, which is not served here", scheme))
+	if !slices.Contains(schemes, scheme) {
+		return wrong(fmt.Sprintf("has the scheme %s, which is not supported here", scheme))
 	}
 	if scheme == "unix" || scheme == "unixs" {
 		if rest == "" {
@@ -86,7 +89,7 @@ func parseURL(setting, text string, schemes []string) (URL, error) {
 	}
 	parsed, err := url.Parse(text)
 	if err != nil {
-		return wrong("is no URL")
+		return wrong("is not a URL")
 	}
 	if strings.Trim(parsed.Path, "/") != "" || parsed.RawQuery != "" || parsed.User != nil || parsed.Fragment != "" {
 		return wrong("holds more than scheme, host and port")
@@ -108,16 +111,7 @@ func example(schemes []string) string {
 	return "http://host:port or https://host:port"
 }
 
-func contains(list []string, s string) bool {
-	for _, one := range list {
-		if one == s {
-			return true
-		}
-	}
-	return false
-}
-
-// Strings are the URLs as texts, in their order.
+// Strings returns the URLs as texts, in their order.
 func Strings(urls []URL) []string {
 	texts := make([]string, len(urls))
 	for i, u := range urls {
@@ -126,7 +120,7 @@ func Strings(urls []URL) []string {
 	return texts
 }
 
-// sameURLs compares two lists as sets.
+// sameURLs reports whether two lists hold the same URLs, in any order.
 func sameURLs(a, b []URL) bool {
 	x, y := Strings(a), Strings(b)
 	sort.Strings(x)

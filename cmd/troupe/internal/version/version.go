@@ -1,4 +1,4 @@
-// Package version knows what this binary is, and which etcd its clients may take it for.
+// Package version holds the version of this binary and that of the etcd API which it serves.
 package version
 
 import (
@@ -9,18 +9,19 @@ import (
 	"strings"
 )
 
-// Troupe is the version of this software. A release sets it with -ldflags "-X …/version.Troupe=1.2.3"; a binary made by
-// `go install module@version` learns it from its build information.
+// Troupe is the version of this software, or empty. A release sets it with
+// -ldflags "-X …/version.Troupe=1.2.3".
 var Troupe = ""
 
 const unreleased = "0.1.0-dev"
 
-// Etcd is the version of the etcd API that is spoken. Clients decide by it which features they switch on (Kubernetes asks
-// for manual watch progress only from 3.5.13 on), so that it has to be a version of etcd's, not of ours: that of the
-// go.etcd.io/etcd/api module in go.mod.
+// Etcd is the version of the etcd API: that of the module go.etcd.io/etcd/api in go.mod. It must be
+// a version of etcd, because clients enable features by it (Kubernetes requests watch progress from
+// 3.5.13 on).
 const Etcd = "3.7.3"
 
-// String is the version with the revision that it was built from, as far as is known.
+// String returns the version of Troupe, or of the build information if that is not set, with the
+// revision in parentheses if it is known.
 func String() string {
 	v := Troupe
 	info, ok := debug.ReadBuildInfo()
@@ -36,12 +37,14 @@ func String() string {
 	return v
 }
 
-// released tells a tagged version from what the go command makes up for a checkout (v0.0.0-date-revision).
+// isRelease reports whether v is a tagged version: not empty, and not the version that the go
+// command derives for a checkout (v0.0.0-date-revision).
 func isRelease(v string) bool {
 	return v != "" && v != "(devel)" && !strings.HasPrefix(v, "v0.0.0-")
 }
 
-// Revision is the revision of the source, shortened; empty where the build does not say.
+// Revision returns the first 12 digits of the source's revision, with "+changes" if the checkout
+// was modified, or "" if the build information has none.
 func Revision() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -62,14 +65,14 @@ func Revision() string {
 	return revision + changed
 }
 
-// Print writes what `troupe version` prints.
+// Print writes the output of `troupe version`.
 func Print(w io.Writer) {
 	fmt.Fprintf(w, "Troupe Version: %s\n", String())
 	fmt.Fprintf(w, "etcd API Version: %s\n", Etcd)
 	printGo(w)
 }
 
-// PrintAsEtcd writes what `etcd --version` prints: tools and test suites read its first line.
+// PrintAsEtcd writes the output of `etcd --version`. Tools read its first line.
 func PrintAsEtcd(w io.Writer) {
 	fmt.Fprintf(w, "etcd Version: %s\n", Etcd)
 	fmt.Fprintf(w, "Troupe Version: %s\n", String())
