@@ -15,8 +15,8 @@ import (
 )
 
 // TestFigure2 runs the rules of the Raft paper's Figure 2 on one Node, a file for each box of the
-// figure. A file is input, expected output and documentation at once; the flag -rewrite replaces the
-// expected output. The Node has id 1. The commands are:
+// figure. A file is input, expected output and documentation at once; the flag -rewrite replaces
+// the expected output. The Node has id 1. The commands are:
 //
 //	node size=3 term=1 vote=0 commit=1 log=(1,1) leader=0   start: a log whose entries have these
 //	                                                        terms, a leader that sends heartbeats

@@ -15,9 +15,9 @@ import (
 
 // Failover is measured by an open loop of puts (procs.ProbeWrites), and told as
 //
-//	next write   from the loss to the first success of any put that began after it
-//	first call   from the loss to the answer of the very first put: what a client sees that tries only once
-//	errors       puts of surviving members' clients that failed although their deadline allowed for the failover
+//	next write   from the loss to the first success of a put that began after it
+//	first call   from the loss to the response to the first put, which is not retried
+//	errors       puts at the other members that failed before their deadline
 
 // losses are the ways in which a leader goes.
 type failureKind struct {

@@ -1,11 +1,11 @@
 // Command bench measures Troupe beside etcd v3.7.3: three servers of each on loopback, real fsync,
 // the same flags, the same load, one after the other in alternating rounds.
 //
-//	go -C tests/bench run . [flags]            load: throughput, latency, CPU per request (the default)
-//	go -C tests/bench run . failover [flags]   time without writes after the leader was killed, or vanished silently
-//	go -C tests/bench run . catchup [flags]    a follower comes back after a gibibyte was written without it
-//	go -C tests/bench run . restart [flags]    a member with a million keys is killed and started again
-//	go -C tests/bench run . stages [flags]     where the CPU of a put goes, by stage (Troupe only)
+//	go -C tests/bench run . [flags]            load: throughput, latency, CPU per request
+//	go -C tests/bench run . failover [flags]   time without writes after the loss of the leader
+//	go -C tests/bench run . catchup [flags]    a follower returns after a gibibyte of writes
+//	go -C tests/bench run . restart [flags]    a member with a million keys is killed and started
+//	go -C tests/bench run . stages [flags]     the CPU time of a put by stage (Troupe only)
 //
 // Each prints a table, and with -o FILE also replaces its own section of that Markdown file
 // (docs/benchmarks.md). How to read the figures is said in docs/benchmarks.md.

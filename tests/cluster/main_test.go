@@ -1,9 +1,10 @@
 // Package cluster tests the server as its users run it: processes on loopback with real disks, that
 // are killed, paused, started wrongly and sent nonsense.
 //
-//	go -C tests/cluster test -count=1 ./...                               all; -short for fewer kills
-//	TROUPE_CLUSTER_SERVER=etcd go -C tests/cluster test -count=1 ./...    the same against etcd v3.7.3, to validate the tests
-//	TROUPE_BIN=path go -C tests/cluster test -count=1 ./...               a binary that is there already
+//	go -C tests/cluster test -count=1 ./...   all tests; -short for fewer kills
+//
+// With TROUPE_CLUSTER_SERVER=etcd the same tests run against etcd v3.7.3, which validates the tests.
+// TROUPE_BIN names a binary that is built already.
 //
 // What Troupe promises beyond etcd is skipped for etcd, and says so.
 //

@@ -9,7 +9,7 @@
 //
 //	Process   one program: its output, its end, signals, what it used of the machine
 //	Member    a server with its data directory and URLs, that can be killed and started again on both
-//	Cluster   members that know each other, and the questions a test asks of them: who leads, a client to these
+//	Cluster   members of one cluster, with functions to find the leader and to make a client
 //
 // Nothing started here outlives the program that started it, however that program ends: see
 // spawn_linux.go.

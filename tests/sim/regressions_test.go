@@ -8,8 +8,9 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// regressions are histories that once failed. What a seed draws changes with the simulator, so a row is worth what its seed
-// still tells; the story that found the bug stands in a test of the actor, or in a scenario, as well.
+// regressions are histories that once failed. What a seed draws changes with the simulator, so a
+// row is worth what its seed still tells; the story that found the bug stands in a test of the
+// actor, or in a scenario, as well.
 var regressions = []struct {
 	story    string
 	profile  string
