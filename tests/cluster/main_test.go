@@ -3,7 +3,7 @@
 //
 //	go -C tests/cluster test -count=1 ./...   all tests; -short for fewer kills
 //
-// With TROUPE_CLUSTER_SERVER=etcd the same tests run against etcd v3.7.3, which validates the tests.
+// With TROUPE_CLUSTER_SERVER=etcd the tests run against etcd v3.7.3, which validates the tests.
 // TROUPE_BIN names a binary that is built already.
 //
 // What Troupe promises beyond etcd is skipped for etcd, and says so.
