@@ -20,7 +20,7 @@ import (
 // dirty ranges durable, and a sync of the directory makes its name durable. Frames count when both
 // have happened:
 //
-//	create ── write ── sync ── sync of the directory   they wait in unnamed, and count at the last sync
+//	create ── write ── sync ── sync of the directory   they wait in unnamed until the last sync
 //	create ── sync of the directory ── write ── sync   they count at the sync of the file
 //
 // After a power cut the disk itself decides about names that were not durable: if the file is
