@@ -24,7 +24,7 @@ type names map[string]bool
 type docIndex struct {
 	paths     names            // files and directories
 	tests     map[string]names // by package directory: tests, benchmarks, fuzz tests and examples
-	flags     names            // of all commands and of all tests
+	flags     names            // of all commands and of all tests, datadriven's too
 	commands  names            // subcommands of troupe
 	metrics   names
 	scenarios names
@@ -46,7 +46,7 @@ var (
 func newDocIndex(t *testing.T) *docIndex {
 	t.Helper()
 	x := &docIndex{
-		paths: names{}, tests: map[string]names{}, flags: names{"help": true, "version": true}, commands: names{"completion": true, "help": true},
+		paths: names{}, tests: map[string]names{}, flags: names{"help": true, "version": true, "rewrite": true}, commands: names{"completion": true, "help": true},
 		metrics: names{}, scenarios: names{"all": true}, profiles: names{"all": true}, packages: map[string][]string{},
 		symbols: map[string]names{}, members: map[string]names{}, fileFuncs: map[string]names{}, texts: names{},
 	}

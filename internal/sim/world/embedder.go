@@ -13,6 +13,7 @@ import (
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/internal/session"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // embedder is the program that embeds a member: the production session in virtual time, and the
@@ -50,10 +51,24 @@ func newEmbedder(m *Member) *embedder {
 			p.nonce, p.Registered = binary.LittleEndian.AppendUint64(nil, w.Random.Uint64()), false
 			return p.nonce
 		},
-		Now:  func() time.Duration { return w.now },
-		Send: func(message proto.Message) { m.Post(actors.NodePath, message) },
+		Now: func() time.Duration { return w.now },
+		Send: func(message proto.Message) {
+			if !m.NoRegistration || !isRegistration(message) {
+				m.Post(actors.NodePath, message)
+			}
+		},
 	})
 	return p
+}
+
+// isRegistration reports whether a message proposes to register a client session.
+func isRegistration(m proto.Message) bool {
+	p, ok := m.(*messages.Propose)
+	if !ok {
+		return false
+	}
+	e, err := raft.DecodeEntry(p.Data)
+	return err == nil && e.Kind == raft.KindRegisterSession
 }
 
 func (p *embedder) start() { p.member.after(HeartbeatInterval, p.tick) }

@@ -42,6 +42,7 @@ type Member struct {
 	imageAfterCut   *vfs.MemFS    // set when the power failed during the message in hand: the disk as the next run will find it
 	NotStarted      bool          // a script will start it
 	RandomOverride  actors.Random // nil: the world's
+	NoRegistration  bool          // the member's client session is not registered, so that its log holds no such entry
 	shuttingDown    bool          // an orderly stop was requested
 	Failpoints      []*Failpoint
 	listeners       []func(proto.Message) // of a script: receive what the actors send to the session

@@ -67,7 +67,11 @@ func (w *World) Step() {
 	}
 }
 
+// RandomDuration draws a duration of at least from and below to.
 func (w *World) RandomDuration(from, to time.Duration) time.Duration {
+	if w.FixedDurations {
+		return from + (to-from)/2
+	}
 	return from + time.Duration(w.Random.Int64N(int64(to-from)))
 }
 

@@ -85,6 +85,7 @@ type World struct {
 	Counts              Counts
 	Healing             bool // faults have ended, and clients begin nothing new
 	SingleEntryRequests bool // requests to peers have one entry each
+	FixedDurations      bool // every duration that the world draws is the middle of its range
 	RestartLimit        supervisor.RestartLimit
 	inSystemMessage     bool // the message in hand is a system message that ends or restarts an actor
 	beyondGuarantees    bool // a member lost synced data without notice: nothing is checked any more
