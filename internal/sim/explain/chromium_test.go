@@ -15,20 +15,21 @@ import (
 	"time"
 )
 
-var screenshotDir = flag.String("explain.shots", "", "a directory to put pictures of the page into")
+var screenshotDir = flag.String("explain.shots", "", "a directory for screenshots of the page")
 
-// chromium is a headless browser, spoken to over a pipe in its DevTools protocol: messages in JSON, each ended by a NUL.
+// chromium is a headless browser. It is controlled over a pipe with the DevTools protocol: messages
+// in JSON, each ended by a NUL.
 type chromium struct {
 	t       *testing.T
 	to      *os.File
 	from    *bufio.Reader
 	calls   int
 	session string
-	// What the page did that it must not do: errors, requests, dialogs.
+	// What the page did and must not do: errors, requests, dialogs.
 	problems []string
 }
 
-// openChromium starts a browser with a page, or skips the test where there is none.
+// openChromium starts a browser with a page, or skips the test if none is installed.
 func openChromium(t *testing.T) *chromium {
 	t.Helper()
 	if testing.Short() {
@@ -42,7 +43,7 @@ func openChromium(t *testing.T) *chromium {
 		}
 	}
 	if program == "" {
-		t.Skip("no Chromium on this machine, so the page was not looked at: apt-get install chromium")
+		t.Skip("no Chromium on this machine, so the page was not tested: apt-get install chromium")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	cmd := exec.CommandContext(ctx, program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -68,8 +69,8 @@ func openChromium(t *testing.T) *chromium {
 	return b
 }
 
-// profileDir is a directory that may be removed a little later than the test ends: the browser's helpers write on for a
-// moment after it has gone, and t.TempDir would call that a failure of the test.
+// profileDir returns a directory that is removed a little after the test: the helpers of the
+// browser write for a moment after it has exited, and t.TempDir would report a failure.
 func profileDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "troupe-chromium-")
@@ -119,8 +120,8 @@ func (b *chromium) call(method string, params, result any) {
 	}
 }
 
-// try says something and waits for its answer. Events that come meanwhile are looked at for what must not be. The error is
-// what the browser says; a browser that has gone ends the test.
+// try sends a command and waits for its response. Events that arrive meanwhile are checked. The
+// error is that of the browser; a browser that has exited ends the test.
 func (b *chromium) try(method string, params, result any) error {
 	b.t.Helper()
 	b.calls++
@@ -136,12 +137,12 @@ func (b *chromium) try(method string, params, result any) error {
 		b.t.Fatal(err)
 	}
 	if _, err := b.to.Write(append(line, 0)); err != nil {
-		b.t.Fatalf("the browser has gone: %v", err)
+		b.t.Fatalf("the browser has exited: %v", err)
 	}
 	for {
 		line, err := b.from.ReadBytes(0)
 		if err != nil {
-			b.t.Fatalf("the browser has gone before it answered %s: %v", method, err)
+			b.t.Fatalf("the browser has exited before it responded to %s: %v", method, err)
 		}
 		var m devtoolsMessage
 		if err := json.Unmarshal(line[:len(line)-1], &m); err != nil {
@@ -175,12 +176,12 @@ func (b *chromium) handleEvent(m *devtoolsMessage) {
 	}
 }
 
-// open loads a file of this machine.
+// open loads a local file.
 func (b *chromium) open(file string) {
 	b.t.Helper()
 	b.call("Page.navigate", map[string]any{"url": "file://" + file}, nil)
 	for {
-		// The page of before may still be there for a moment, or go away while it is asked.
+		// The former page may still be there for a moment, or disappear during the request.
 		var answer struct{ Result struct{ Value bool } }
 		err := b.try("Runtime.evaluate", map[string]any{"returnByValue": true, "awaitPromise": true, "expression": `location.protocol === "file:" &&
 			new Promise((done) => document.readyState === "complete" ? done(true) : addEventListener("load", () => done(true)))`}, &answer)
@@ -193,7 +194,7 @@ func (b *chromium) open(file string) {
 	}
 }
 
-// eval evaluates an expression in the page; a promise is waited for.
+// eval evaluates an expression in the page and waits for a promise.
 func (b *chromium) eval(expression string, result any) {
 	b.t.Helper()
 	var answer struct {
@@ -214,7 +215,7 @@ func (b *chromium) eval(expression string, result any) {
 	}
 }
 
-// press presses and lets go a key.
+// press presses and releases a key.
 func (b *chromium) press(key string, code int) {
 	b.t.Helper()
 	for _, kind := range []string{"rawKeyDown", "keyUp"} {
@@ -232,14 +233,14 @@ func (b *chromium) click(selector string) {
 	}
 }
 
-// size makes the window that large.
+// size sets the size of the window.
 func (b *chromium) size(width, height int) {
 	b.t.Helper()
 	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}, nil)
 	b.settle()
 }
 
-// settle waits until what was asked for is painted.
+// settle waits until the page is painted.
 func (b *chromium) settle() {
 	b.t.Helper()
 	b.eval(`new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`, nil)
@@ -252,7 +253,7 @@ func (b *chromium) mustHaveNoProblems() {
 	}
 }
 
-// picture keeps what the window shows, where somebody wants to look at it.
+// screenshot saves what the window shows, if a directory was given.
 func (b *chromium) screenshot(name string) {
 	b.t.Helper()
 	if *screenshotDir == "" {

@@ -1,4 +1,4 @@
-// Package explain shows the trace of a simulated run to people: as text for a terminal, and as one HTML page.
+// Package explain shows the trace of a simulated run: as text for a terminal, and as an HTML page.
 package explain
 
 import (
@@ -8,26 +8,27 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
-// Cluster is what the members are, as far as a trace has told. It follows events one by one.
+// Cluster is the state of the members after some events of a trace.
 type Cluster struct {
-	Members []Member // of id i at i-1
+	Members []Member // member id is at id-1
 	cut     map[[2]uint64]bool
 }
 
-// Member is one member as of some event.
+// Member is the state of one member.
 type Member struct {
 	ID         uint64
 	Up         bool
-	DownReason string // it is down
+	DownReason string // why it is down
 	Run        uint64
 	State      trace.State
 	Applied    uint64
-	// Its log has the entries 1 … Last; those from a run's First on, up to the next run, are of its Term.
+	// The log has the entries 1 … Last. Those from a run's First on, up to the next run, have its
+	// Term.
 	Last uint64
 	Runs []trace.Run
 }
 
-// NewCluster is a cluster of members 1 … n of which nothing is known yet.
+// NewCluster returns a cluster of members 1 … n without any state.
 func NewCluster(n int) *Cluster {
 	c := &Cluster{cut: map[[2]uint64]bool{}}
 	c.grow(uint64(n))
@@ -40,7 +41,7 @@ func (c *Cluster) grow(id uint64) {
 	}
 }
 
-// Clone is a copy that lives on its own.
+// Clone returns an independent copy.
 func (c *Cluster) Clone() *Cluster {
 	clone := NewCluster(0)
 	for _, m := range c.Members {
@@ -53,7 +54,7 @@ func (c *Cluster) Clone() *Cluster {
 	return clone
 }
 
-// Apply follows one event.
+// Apply applies an event.
 func (c *Cluster) Apply(e *trace.Event) {
 	c.grow(max(e.Member, e.Peer))
 	if e.Member == 0 {
@@ -64,7 +65,7 @@ func (c *Cluster) Apply(e *trace.Event) {
 	case trace.Start:
 		m.Up, m.DownReason, m.Run, m.State, m.Applied = true, "", e.Index, trace.State{}, 0
 	case trace.Kill:
-		if m.Up { // what has stopped by itself is only tidied up
+		if m.Up { // Kill after Stop only cleans up
 			m.DownReason = "killed"
 		}
 		m.Up, m.State.Role, m.Applied = false, "", 0
@@ -83,10 +84,10 @@ func (c *Cluster) Apply(e *trace.Event) {
 	}
 }
 
-// Cut tells whether nothing passes from one member to another.
+// Cut reports whether the direction from one member to another is cut.
 func (c *Cluster) Cut(from, to uint64) bool { return c.cut[[2]uint64{from, to}] }
 
-// change follows a change of the log. Entries that the trace never told of are of term 0.
+// change applies a change of the log. Entries that the trace does not have are of term 0.
 func (m *Member) change(l *trace.Log) {
 	kept := sort.Search(len(m.Runs), func(i int) bool { return m.Runs[i].First >= l.From })
 	m.Runs = m.Runs[:kept]
@@ -101,7 +102,7 @@ func (m *Member) change(l *trace.Log) {
 	m.Last = l.Last
 }
 
-// TermAt is the term of an entry of the log; 0 where there is none.
+// TermAt returns the term of an entry; 0: there is none.
 func (m *Member) TermAt(index uint64) uint64 {
 	after := sort.Search(len(m.Runs), func(i int) bool { return m.Runs[i].First > index })
 	if after == 0 || index > m.Last {

@@ -28,9 +28,9 @@ var (
 
 var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
 
-// HTML writes a trace as one page that needs nothing but itself: a space-time diagram, time downwards, a lane for each
-// member and above it the member's log as it stands at the moment that is chosen. The page may load nothing and run nothing
-// but its own script, whatever a trace has in it.
+// HTML writes a trace as a self-contained page: a space-time diagram, time downwards, a lane for
+// each member, and above it the member's log at the chosen moment. The page may load nothing and
+// run nothing but its own script, whatever text the trace has.
 func HTML(w io.Writer, r io.Reader, o Options) error {
 	in, err := trace.NewReader(r)
 	if err != nil {
@@ -40,7 +40,7 @@ func HTML(w io.Writer, r io.Reader, o Options) error {
 	if err != nil {
 		return err
 	}
-	// json.Marshal writes <, > and & as escapes: the data cannot end the element that it stands in.
+	// json.Marshal escapes <, > and &: the data cannot end the element that contains it.
 	data, err := json.Marshal(newPage(in.Header(), window))
 	if err != nil {
 		return fmt.Errorf("write the page of a trace: %w", err)

@@ -9,47 +9,47 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
-// Options say what of a trace is shown. The zero value shows all that people look for first.
+// Options select what of a trace is shown. The zero value shows what people look for first.
 type Options struct {
 	// Bounds, both inclusive; 0: none.
 	FromStep, ToStep int
 	From, To         time.Duration
 	// Only, if not empty, are the kinds of event (trace.Kind) or the names of messages to show.
 	Only []string
-	// Heartbeats and their answers are hidden unless this is set.
+	// Heartbeats and their responses are hidden unless this is set.
 	Heartbeats bool
-	// Actors shows each message that an actor handles, too.
+	// Actors also shows each message that an actor handles.
 	Actors bool
-	// Width is of the terminal, in columns; 0: 120.
+	// Width is the width of the terminal, in columns; 0: 120.
 	Width int
-	// Limit is how many events the page holds at most; 0: DefaultLimit. A page of a longer trace holds the last of them where
-	// the trace ends in a failure, else the first.
+	// Limit is how many events the page has at most; 0: DefaultLimit. The page of a longer trace has
+	// the last ones if the trace ends in a failure, else the first.
 	Limit int
 }
 
-// DefaultLimit keeps a page below a few megabytes and its browser quick.
+// DefaultLimit keeps a page below a few megabytes and the browser fast.
 const DefaultLimit = 15_000
 
-// before and after tell whether an event lies outside of the bounds.
+// before and after report whether an event lies outside of the bounds.
 func (o *Options) before(e *trace.Event) bool { return e.Step < o.FromStep || e.At < o.From }
 
 func (o *Options) after(e *trace.Event) bool {
 	return o.ToStep > 0 && e.Step > o.ToStep || o.To > 0 && e.At > o.To
 }
 
-// hidden counts what is not shown and why.
+// hiddenCounts counts what is not shown, by reason.
 type hiddenCounts struct {
 	heartbeats, actors, others int
-	since                      int // heartbeats since the last time they were told of
+	since                      int // heartbeats since the last mention of them
 }
 
-// shows tells whether an event is to be seen, and counts it where it is not.
+// shows reports whether an event is shown, and counts it if not.
 func (o *Options) shows(e *trace.Event, h *hiddenCounts) bool {
 	named := slices.Contains(o.Only, e.Name)
 	switch {
 	case len(o.Only) > 0 && !o.asksForKind(e.Kind) && !named && e.Kind != trace.Violated:
 		h.others++
-	// A message between nodes is seen where it arrives; one within a node only where it is handled.
+	// A message between nodes is shown where it arrives; one within a node only where it is handled.
 	case e.Kind == trace.Handled && !o.Actors && !o.asksForKind(e.Kind) && (!named || betweenNodes(e.Name)):
 		h.actors++
 	case isHeartbeat(e) && !o.Heartbeats && len(o.Only) == 0:
@@ -69,7 +69,7 @@ func (h *hiddenCounts) String() string {
 		n         int
 		one, many string
 	}{
-		{h.heartbeats, "heartbeat or answer", "heartbeats and answers"}, {h.actors, "message within a node", "messages within nodes"},
+		{h.heartbeats, "heartbeat or response", "heartbeats and responses"}, {h.actors, "message within a node", "messages within nodes"},
 		{h.others, "event of another kind", "events of other kinds"},
 	} {
 		switch {
@@ -82,7 +82,7 @@ func (h *hiddenCounts) String() string {
 	return strings.Join(all, ", ")
 }
 
-// asksForKind tells whether a kind of event is asked for by its name.
+// asksForKind reports whether a kind of event was requested by its name.
 func (o *Options) asksForKind(k trace.Kind) bool { return slices.Contains(o.Only, string(k)) }
 
 func isMessage(e *trace.Event) bool {
@@ -109,7 +109,7 @@ func betweenNodes(name string) bool {
 	return known || name == "TimeoutNow" || name == "Removed"
 }
 
-// label is what stands on the arrow of a message.
+// label is the text on the arrow of a message.
 func label(e *trace.Event) string {
 	short, known := labels[e.Name]
 	if !known {

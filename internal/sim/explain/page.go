@@ -8,12 +8,12 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
-// page is what the HTML page is made of; page_model.js follows it from moment to moment. Names are short because there
-// are thousands of each.
+// page is the data of the HTML page; page_model.js reads it. Names are short because there are
+// thousands of each.
 type page struct {
 	Title   string       `json:"title"`
 	Replay  string       `json:"replay"`
-	Window  string       `json:"window"` // what of the trace the page holds
+	Window  string       `json:"window"` // which part of the trace the page has
 	Start   []pageMember `json:"start"`  // the members before the first moment
 	Cut     [][2]uint64  `json:"cut"`
 	Moments []moment     `json:"moments"`
@@ -29,7 +29,7 @@ type pageMember struct {
 	Runs       []trace.Run `json:"runs"`
 }
 
-// moment is what happened at one step of the run, or the violation in it: the page goes from moment to moment.
+// moment is one step of the run, or a violation in it. The page moves from moment to moment.
 type moment struct {
 	Step  int           `json:"s"`
 	At    time.Duration `json:"t"`
@@ -48,7 +48,7 @@ type item struct {
 	Until  time.Duration `json:"u,omitempty"`
 	State  *trace.State  `json:"st,omitempty"`
 	Log    *trace.Log    `json:"lg,omitempty"`
-	Arrow  int           `json:"r,omitempty"` // 1 + its place among the arrows
+	Arrow  int           `json:"r,omitempty"` // 1 + its index among the arrows
 }
 
 // arrow is a message, or the second copy of one.
@@ -76,7 +76,7 @@ func newPage(h trace.Header, w *eventWindow) *page {
 			}
 		}
 	}
-	flights := map[uint64]int{} // message → its arrow that is under way
+	flights := map[uint64]int{} // message → its arrow in transit
 	for _, e := range w.events {
 		if p.begins(e) {
 			p.Moments = append(p.Moments, moment{Step: e.Step, At: e.At})
@@ -86,8 +86,8 @@ func newPage(h trace.Header, w *eventWindow) *page {
 	return p
 }
 
-// begins tells whether an event is the first of a moment. A violation is a moment of its own, whatever else its step did:
-// the page shows the very row in which the promise was broken.
+// begins reports whether an event is the first of a moment. A violation is a moment of its own,
+// whatever else its step did, so that the page shows its row.
 func (p *page) begins(e *trace.Event) bool {
 	n := len(p.Moments)
 	if n == 0 || p.Moments[n-1].Step != e.Step || e.Kind == trace.Violated {
@@ -109,12 +109,12 @@ func (p *page) add(e *trace.Event, flights map[uint64]int) {
 	}
 	if isMessage(e) {
 		is.Arrow = 1 + p.arrow(e, now, flights)
-		is.Name, is.Detail, is.ID = "", "", 0 // they stand at the arrow
+		is.Name, is.Detail, is.ID = "", "", 0 // the arrow has them
 	}
 	p.Moments[now].Items = append(p.Moments[now].Items, is)
 }
 
-// arrow draws a message on, and returns the place of its arrow.
+// arrow updates the arrow of a message, and returns its index.
 func (p *page) arrow(e *trace.Event, now int, flights map[uint64]int) int {
 	place, known := flights[e.ID]
 	switch {
@@ -126,7 +126,7 @@ func (p *page) arrow(e *trace.Event, now int, flights map[uint64]int) int {
 		place = p.addArrow(arrow{From: e.Member, To: e.Peer, Name: e.Name, Label: label(e), Detail: e.Detail, Sent: sent, Ends: -1})
 		flights[e.ID] = place
 	case e.Kind == trace.Duplicated || p.Arrows[place].Ends >= 0:
-		// A copy: of one that is under way, which the next to arrive will end, or of one that has arrived.
+		// A copy: of a message in transit, whose next arrival ends the arrow, or of one that has arrived.
 		if p.Arrows[place].Ends >= 0 {
 			again := p.Arrows[place]
 			again.Ends, again.Lost, again.Duplicate = -1, "", true
@@ -152,7 +152,7 @@ func (p *page) addArrow(a arrow) int {
 	return len(p.Arrows) - 1
 }
 
-// replay is the command that makes the same run again.
+// replay returns the command that repeats the run.
 func replay(h trace.Header) string {
 	if h.Scenario != "" {
 		return fmt.Sprintf("go run ./cmd/troupe-sim --seeds %d --scenario %s", h.Seed, h.Scenario)

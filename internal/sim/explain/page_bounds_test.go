@@ -14,7 +14,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-func TestThePageShowsForeignWordsAsWords(t *testing.T) {
+func TestPageEscapesForeignText(t *testing.T) {
 	b := openChromium(t)
 	const evil = `</script><script>document.title="broken in"</script><img src=x onerror="document.title='broken in'">&lt;"'` + "\u2028`${1}"
 	h := trace.Header{Nodes: 2, Profile: evil, Scenario: evil}
@@ -45,7 +45,8 @@ func TestThePageShowsForeignWordsAsWords(t *testing.T) {
 	b.mustHaveNoProblems()
 }
 
-// brokenRow is where the violation stands, what is highlighted, and what is veiled, in the window.
+// violationRow returns where the violation is, what is highlighted, and what is shaded, in the
+// window.
 const violationRow = `(() => {
 	const box = (e) => { const r = e.getBoundingClientRect(); return { Top: r.top, Bottom: r.bottom, Left: r.left, Right: r.right }; };
 	const texts = [...document.querySelectorAll("#diagram .band.violation")];
@@ -71,7 +72,8 @@ type violationPage struct {
 	Items, Moments, At          int
 }
 
-// mustShow checks that the very row of the violation is highlighted, in sight, to its last word, and not veiled.
+// mustShowViolation checks that the row of the violation is highlighted, visible to its last word,
+// and not shaded.
 func (p *violationPage) mustShowViolation(t *testing.T, violation string) {
 	t.Helper()
 	one := func(text string) string { return strings.Join(strings.Fields(text), " ") }
@@ -79,32 +81,33 @@ func (p *violationPage) mustShowViolation(t *testing.T, violation string) {
 		t.Errorf("the diagram says %q, the list %q", p.Words, p.Said)
 	}
 	if len(p.Rows) != 1 || len(p.Now) != 1 || !p.Rows[0].holds(p.Now[0]) || !p.Now[0].holds(p.Rows[0]) || !p.View.holds(p.Rows[0]) {
-		t.Fatalf("highlighted are %v and %v, in sight is %v", p.Now, p.Rows, p.View)
+		t.Fatalf("highlighted are %v and %v, visible is %v", p.Now, p.Rows, p.View)
 	}
 	if p.List.Bottom > p.Legend.Top {
-		t.Errorf("what happened is told down to %v, over the legend, which begins at %v", p.List.Bottom, p.Legend.Top)
+		t.Errorf("the list of events ends at %v, over the legend, which begins at %v", p.List.Bottom, p.Legend.Top)
 	}
 	for _, text := range p.Texts {
 		if !p.Rows[0].holds(text) {
-			t.Errorf("the violation stands at %v, its row is %v", text, p.Rows[0])
+			t.Errorf("the violation is at %v, its row is %v", text, p.Rows[0])
 		}
 		for _, veil := range p.Veil {
 			if veil.Top < text.Bottom-3 && veil.Bottom > text.Top {
-				t.Errorf("the violation at %v is veiled from %v on", text, veil.Top)
+				t.Errorf("the violation at %v is shaded from %v on", text, veil.Top)
 			}
 		}
 	}
 }
 
-// A step that breaks a promise does other things too, before it and after: the page opens at the row of the violation.
-func TestThePageOfAFailureOpensAtTheRowInWhichItFailed(t *testing.T) {
+// A step that violates an invariant does other things too, before it and after: the page opens at
+// the row of the violation.
+func TestPageOpensAtTheViolation(t *testing.T) {
 	b := openChromium(t)
 	run := figure8(t)
 	last := run.Events[len(run.Events)-1]
-	const detail = "members 1 and 2 both lead in term 17, as nobody could have foreseen who had not read it all:\n" +
+	const detail = "members 1 and 2 both lead in term 17, with a text that is long enough to need more than one line:\n" +
 		"  1 up=true leader term 17 leader 1 last (65, 2) durable 65 commit 65 applied 65; 0 calls wait, serving true\n" +
 		"  2 up=true leader term 17 leader 2 last (64, 2) durable 64 commit 64 applied 64; 7 calls wait, serving true\n" +
-		"  3 up=false follower term 5 leader 1 last (9, 2) durable 9 commit 9 applied 0; 0 calls wait, and these are its last words"
+		"  3 up=false follower term 5 leader 1 last (9, 2) durable 9 commit 9 applied 0; 0 calls wait, and this is the end"
 	events := append(slices.Clip(run.Events),
 		&trace.Event{Step: last.Step + 1, At: last.At, Kind: trace.StateChanged, Member: 1, State: &trace.State{Role: "leader", Term: 17, Commit: 3}},
 		&trace.Event{Step: last.Step + 1, At: last.At, Kind: trace.Violated, Name: "election safety", Detail: detail},
@@ -127,7 +130,7 @@ func TestThePageOfAFailureOpensAtTheRowInWhichItFailed(t *testing.T) {
 	b.settle()
 	b.eval(violationRow, &is)
 	is.mustShowViolation(t, detail)
-	if is.Button != "✗ broken: election safety" || is.At != is.Moments-2 {
+	if is.Button != "✗ violated: election safety" || is.At != is.Moments-2 {
 		t.Errorf("the page opens at moment %d of %d; its button says %q", is.At, is.Moments, is.Button)
 	}
 	if !strings.Contains(is.Window, "Shown are events") || is.Moments > 300 {
@@ -136,8 +139,9 @@ func TestThePageOfAFailureOpensAtTheRowInWhichItFailed(t *testing.T) {
 	b.mustHaveNoProblems()
 }
 
-// The address names a moment, so that it can be sent to others; one that names none leaves the page as it is.
-func TestTheAddressOfAPageLeadsToAMoment(t *testing.T) {
+// The address of the page names a moment, so that it can be sent to others; an unknown one changes
+// nothing.
+func TestPageAddressNamesAMoment(t *testing.T) {
 	b := openChromium(t)
 	run := figure8(t)
 	page := write(t, run.Header, run.Events, explain.Options{})
@@ -177,7 +181,7 @@ func TestTheAddressOfAPageLeadsToAMoment(t *testing.T) {
 	b.mustHaveNoProblems()
 }
 
-func TestThePageOfALongRunIsBounded(t *testing.T) {
+func TestPageOfALongRunIsBounded(t *testing.T) {
 	var page bytes.Buffer
 	memory := &trace.Memory{}
 	world.Run(world.Options{Seed: 1, Nodes: 5, Steps: 60_000, Profile: fault.Profiles[len(fault.Profiles)-1], Recorder: memory})

@@ -1,11 +1,11 @@
-// The moment that is chosen, and what the page tells of it.
+// The chosen moment, and what the page shows of it.
 
 const slider = document.getElementById("slider");
 const clock = document.getElementById("clock");
 const cards = document.getElementById("cards");
 const reduced = matchMedia("(prefers-reduced-motion: reduce)").matches;
 var current = -1; // the moment; -1 is before the first
-var hot = -1; // the arrow that is pointed at
+var hot = -1; // the arrow under the pointer
 let pinned = -1;
 let playing = 0;
 
@@ -22,7 +22,7 @@ function show(i, { keep = false, silent = false } = {}) {
   if (!silent) history.replaceState(null, "", "#moment=" + (current + 1));
 }
 
-// follow keeps the chosen moment in sight, to the last line of its row where there is room for all of it.
+// follow scrolls to the chosen moment, to the last line of its row if there is room.
 function follow() {
   const y = current < 0 ? 0 : heights[current], height = scroller.clientHeight;
   const at = y - scroller.scrollTop, tall = current < 0 ? 0 : below[current] + 20;
@@ -61,11 +61,11 @@ function card(n, id, s, narrow) {
   return e;
 }
 
-// log is the end of a log, a cell an entry: as much as there is room for.
+// log is the end of a log, a cell an entry, as many as have room.
 function log(n, commit, durable) {
   const perRow = Math.max(2, Math.floor((geometry.column - 18) / 19)), most = perRow * (geometry.small ? 3 : 2);
   const list = make("ol", "log");
-  const first = n.last > most ? n.last - most + 3 : 1; // who is left out needs the room of two
+  const first = n.last > most ? n.last - most + 3 : 1; // the mark of hidden entries needs the room of two
   if (first > 1) {
     const more = make("li", "more", first === 2 ? "1…" : `1–${first - 1}…`);
     more.title = `entries 1 to ${first - 1} stand before`;
@@ -84,7 +84,7 @@ function log(n, commit, durable) {
   return list;
 }
 
-// tell lists what happened at the chosen moment; messages lead to their other end.
+// tell lists the events of the chosen moment; messages lead to their other end.
 function tell(moment) {
   const list = document.getElementById("now");
   if (!moment) {
@@ -113,7 +113,7 @@ function point(i) {
   if (a) {
     const when = (k) => (k < 0 ? "outside of this page" : `${seconds(run.moments[k].t, 6)}, moment ${k + 1}`);
     const took = a.s >= 0 && a.e >= 0 ? ` (${lasted(run.moments[a.e].t - run.moments[a.s].t)})` : "";
-    const fields = [["kind", a.n + (a.b ? ", a second copy" : "")], ["from, to", `${a.f} → ${a.t}`], ["says", a.d], ["sent", when(a.s)],
+    const fields = [["kind", a.n + (a.b ? ", a second copy" : "")], ["from, to", `${a.f} → ${a.t}`], ["fields", a.d], ["sent", when(a.s)],
       [a.x ? "lost" : "arrives", (a.e < 0 ? "not before the end of this page" : when(a.e)) + took + (a.x ? ": " + a.x : "")]];
     document.getElementById("message-fields").replaceChildren(...fields.filter((f) => f[1]).flatMap(([name, value]) => [make("dt", "", name), make("dd", "", value)]));
   }
@@ -161,11 +161,11 @@ document.addEventListener("keydown", (e) => {
   e.preventDefault();
   moves[e.key]();
 });
-// What was broken is told on top of the page, and leads to its row.
+// The violated invariant is on top of the page, and leads to its row.
 const broken = run.moments.findIndex((_, i) => isBroken(i));
 const wrong = document.getElementById("wrong");
 wrong.hidden = broken < 0;
-if (broken >= 0) wrong.textContent = "✗ broken: " + run.moments[broken].i.find((item) => item.k === "violation").n;
+if (broken >= 0) wrong.textContent = "✗ violated: " + run.moments[broken].i.find((item) => item.k === "violation").n;
 slider.addEventListener("input", () => show(Number(slider.value) - 1));
 const clicks = { wrong: () => show(broken), unturn: moves.p, first: moves.Home, back: moves.ArrowLeft, next: moves.ArrowRight, turn: moves.n, play: moves[" "] };
 for (const id in clicks) document.getElementById(id).addEventListener("click", clicks[id]);
@@ -190,6 +190,6 @@ document.getElementById("window").textContent = run.window + " Replay: " + run.r
 if (matchMedia("(max-width: 800px)").matches) document.getElementById("legend").open = false;
 slider.max = run.moments.length;
 measure();
-// A run that failed is opened where it did; any other at its first election.
+// A failed run opens at its violation, any other at its first election.
 const elected = Math.min(...lanes.map((lane) => lane.find((stretch) => stretch.role === "leader")?.from ?? Infinity));
 if (!fromHash()) show(broken >= 0 ? broken : Number.isFinite(elected) ? elected : -1, { silent: true });

@@ -1,4 +1,4 @@
-// The diagram. Only what is to be seen is drawn, so that a page with thousands of messages stays quick.
+// The diagram. Only the visible part is drawn, so that a page with thousands of messages stays fast.
 
 const scroller = document.getElementById("scroll");
 const spacer = document.getElementById("spacer");
@@ -6,7 +6,7 @@ const svg = document.getElementById("diagram");
 
 const laneWidths = { leader: 11, candidate: 8, preCandidate: 6, paused: 8 };
 const heights = []; // of each moment's row: the y of its middle
-const gaps = []; // moments before which much time has passed without anything to see
+const gaps = []; // moments after a long time without visible events
 let total = 0;
 let geometry = { gutter: 80, column: 100, width: 0, small: false };
 
@@ -38,7 +38,7 @@ function layRows() {
   total = y + 30;
 }
 
-// fitted is a band in lines that fit: what was broken is told to its end, anything else in one line.
+// fitted splits a band into lines that fit: a violation in full, anything else in one line.
 function fitted(band) {
   const most = Math.max(20, Math.floor((geometry.width - geometry.gutter) / 7.4));
   if (band.kind !== "violation") return [band.words.length > most ? band.words.slice(0, most - 1) + "…" : band.words];
@@ -63,7 +63,7 @@ function measure() {
   const width = scroller.clientWidth;
   const small = width < 620;
   const gutter = small ? 46 : 84;
-  const margin = small ? 0 : 84; // for what stands beside the last lane
+  const margin = small ? 0 : 84; // for texts beside the last lane
   geometry = { width, small, gutter, column: (width - gutter - margin) / nodes };
   const cards = document.getElementById("cards");
   cards.style.paddingLeft = gutter + "px";
@@ -118,7 +118,7 @@ function drawNow(layer, from, to) {
   for (let i = from; i <= to; i++) if (isBroken(i)) row(i, "wrong");
 }
 
-// above is how far the highlight of a row reaches up: that of one in which nothing is to be seen is as narrow as the row.
+// above is how far the highlight of a row reaches up; an empty row has a narrow one.
 const above = (i) => silent[i] ? 4.5 : 9;
 
 function drawFuture(layer, top, height) {
@@ -164,7 +164,7 @@ function drawArrow(layer, a, i) {
   layer.append(g);
 }
 
-// gist is what matters most of what a message says: the term that is voted in, the entries that are sent or acknowledged.
+// gist is the most important field of a message: the term of a vote, the entries that are sent or acknowledged.
 function gist(a) {
   const says = families[a.n] === "vote" ? /(t)erm (\d+)/.exec(a.d) : /(?:entry|entries|accepted to)( )([^,]+)/.exec(a.d);
   return says ? ` ${says[1].trim()}${says[2]}` : "";

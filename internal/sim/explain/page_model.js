@@ -1,4 +1,4 @@
-// The run as a list of moments, and what the nodes are at each.
+// The run as a list of moments, and the state of the nodes at each.
 
 const run = JSON.parse(document.getElementById("trace").textContent);
 const nodes = run.start.length;
@@ -21,14 +21,14 @@ function copyState(s) {
   return { nodes: s.nodes.map((n) => ({ ...n })), cut: new Set(s.cut) }; // runs are replaced, never changed
 }
 
-// applyItem follows one thing that happened. Runs and states are shared between copies and never changed in place.
+// applyItem applies one event. Runs and states are shared between copies and never changed in place.
 function applyItem(s, item) {
   const n = item.m ? s.nodes[item.m - 1] : null;
   switch (item.k) {
     case "start": Object.assign(n, { up: true, why: "", state: { role: "", term: 0 }, applied: 0, pausedUntil: 0 }); break;
     case "kill": Object.assign(n, { up: false, why: n.up ? "killed" : n.why, applied: 0, pausedUntil: 0 }); break;
     case "stop": Object.assign(n, { up: false, why: "stopped", applied: 0 }); break;
-    // Who does anything is paused no more: a pause may end before its time.
+    // A node that does something is not paused: a pause may end early.
     case "state": n.state = item.st; n.pausedUntil = 0; break;
     case "log": changeLog(n, item.lg); n.pausedUntil = 0; break;
     case "applied": n.applied = item.x || 0; n.pausedUntil = 0; break;
@@ -38,7 +38,7 @@ function applyItem(s, item) {
   }
 }
 
-// entryWords say what entries are, by index and term: whichever log one stands in, it is the same.
+// entryWords describe entries by index and term; an entry is the same in every log.
 const entryWords = new Map();
 for (const moment of run.moments) for (const item of moment.i) {
   if (item.lg && item.lg.words) item.lg.words.forEach((text, i) => entryWords.set(wordKey(item.lg, item.lg.from + i), text));
@@ -64,7 +64,7 @@ function applyMoment(s, moment) {
 const checkpoints = [];
 // lanes[node] are the stretches of its lane: from moment `from` on it is `role` in `term`.
 const lanes = run.start.map(() => []);
-// turns are the moments that tell most: elections, faults, deaths, failures.
+// turns are the most important moments: elections, faults, kills, failures.
 const turns = [];
 
 function roleOf(n) {
@@ -73,7 +73,7 @@ function roleOf(n) {
   return n.state.role || "recovering";
 }
 
-// marks[i] are words next to the lanes at moment i; bands[i] those that concern nobody's lane alone.
+// marks[i] are words next to the lanes at moment i; bands[i] those that belong to no single lane.
 const marks = [];
 const bands = [];
 
@@ -92,7 +92,7 @@ const bands = [];
   });
 })();
 
-// surveyLanes notes who has become something else, and tells whether that is worth a stop.
+// surveyLanes records changed roles, and reports whether the moment is a turn.
 function surveyLanes(s, i) {
   let turn = false;
   s.nodes.forEach((n, k) => {
@@ -105,11 +105,11 @@ function surveyLanes(s, i) {
   return turn;
 }
 
-// markOf is what stands next to a node's lane; changes of role stand there by themselves.
+// markOf is the text next to a node's lane; changes of role are there anyway.
 function markOf(item, before) {
   const text = (words, kind) => ({ node: item.m, words, kind });
   switch (item.k) {
-    case "start": return text("▲ starts", "life");
+    case "start": return text("▲ starts", "start");
     case "kill": return before.nodes[item.m - 1].up ? text("killed", "bad") : null;
     case "stop": return text("stops", "bad");
     case "panic": return text("✖ " + item.a + " panics", "bad");
@@ -130,7 +130,7 @@ function markOf(item, before) {
   return null;
 }
 
-// longMark says what was appended, where there is room for it.
+// longMark describes appended entries, where there is room.
 function longMark(change) {
   const texts = change.words || [];
   return texts.length === 1 ? clip(`+ ${change.last} ${texts[0]}`) : "";
@@ -156,7 +156,7 @@ function bandOf(moment) {
 
 const isBroken = (i) => run.moments[i].i.some((item) => item.k === "violation");
 
-// stateAt is what the nodes are once moment i has happened; -1 is before the first.
+// stateAt is the state of the nodes after moment i; -1 is before the first.
 function stateAt(i) {
   if (i < 0 || !checkpoints.length) return firstState();
   const k = Math.min(Math.floor(i / checkpointEvery), checkpoints.length - 1);
@@ -182,11 +182,11 @@ function lasted(ns) {
   return (ns / 1e9).toPrecision(3) + " s";
 }
 
-// say puts an item into words.
+// say describes an item.
 function say(item) {
   const node = "node " + item.m;
   switch (item.k) {
-    case "start": return `${node} starts` + (item.x ? `, life ${item.x}` : "") + (item.d ? ": " + item.d : "");
+    case "start": return `${node} starts` + (item.x ? `, run ${item.x}` : "") + (item.d ? ": " + item.d : "");
     case "kill": return `${node} is killed` + (item.d ? ": " + item.d : "");
     case "stop": return `${node} stops by itself: ${item.d || ""}`;
     case "state": return `${node} is ${roleWords[item.st.role] || item.st.role}, term ${item.st.term}` +

@@ -17,7 +17,8 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// figure8 is the run of Figure 8 of the paper: five nodes, several leaders, logs that part and are repaired.
+// figure8 returns the run of Figure 8 of the paper: five nodes, several leaders, logs that diverge
+// and are repaired.
 func figure8(t *testing.T) *trace.Memory {
 	t.Helper()
 	return runScenario(t, "figure-8")
@@ -64,7 +65,7 @@ func write(t *testing.T, h trace.Header, events []*trace.Event, o explain.Option
 	return file
 }
 
-// shownCard is what the page says of a node.
+// shownCard is what the page shows of a node.
 type shownCard struct {
 	Node, Term, Commit uint64
 	Role               string
@@ -84,8 +85,8 @@ const readCards = `[...document.querySelectorAll(".card")].map((c) => ({
 	})),
 }))`
 
-// What the page shows at any moment is what the trace tells up to that step, as another program makes it out.
-func TestThePageShowsEachMomentAsItWas(t *testing.T) {
+// What the page shows at any moment is what the trace has up to that step, computed independently.
+func TestPageShowsEachMoment(t *testing.T) {
 	b := openChromium(t)
 	run := figure8(t)
 	b.open(write(t, run.Header, run.Events, explain.Options{}))
@@ -149,7 +150,7 @@ func compareCard(t *testing.T, moment, step int, card shownCard, m *explain.Memb
 	}
 }
 
-// lanesAndArrows are where lanes and arrows are, on the screen.
+// lanesAndArrows returns the positions of lanes and arrows on the screen.
 const lanesAndArrows = `(() => {
 	const lanes = {};
 	for (const l of document.querySelectorAll("line.lane")) lanes[l.dataset.node] = l.getBoundingClientRect().x + l.getBoundingClientRect().width / 2;
@@ -161,7 +162,7 @@ const lanesAndArrows = `(() => {
 	return { Lanes: lanes, Arrows: arrows, Words: document.getElementById("diagram").textContent };
 })()`
 
-func TestThePageDrawsLanesAndArrows(t *testing.T) {
+func TestPageDrawsLanesAndArrows(t *testing.T) {
 	b := openChromium(t)
 	run := figure8(t)
 	b.open(write(t, run.Header, run.Events, explain.Options{}))
@@ -208,9 +209,9 @@ func TestThePageDrawsLanesAndArrows(t *testing.T) {
 	if lost == 0 {
 		t.Errorf("no lost message is drawn")
 	}
-	for _, want := range []string{"★ leader", "◆ candidate", "killed", "awaits"} {
+	for _, want := range []string{"★ leader", "◆ candidate", "killed", "waits for"} {
 		if !strings.Contains(words.String(), want) {
-			t.Errorf("the diagram never says %q", want)
+			t.Errorf("the diagram never has %q", want)
 		}
 	}
 	b.mustHaveNoProblems()
@@ -218,7 +219,7 @@ func TestThePageDrawsLanesAndArrows(t *testing.T) {
 
 func abs(x float64) float64 { return max(x, -x) }
 
-func TestThePageIsWorkedByKeysAndButtons(t *testing.T) {
+func TestPageKeysAndButtons(t *testing.T) {
 	b := openChromium(t)
 	run := figure8(t)
 	b.open(write(t, run.Header, run.Events, explain.Options{}))
@@ -250,7 +251,7 @@ func TestThePageIsWorkedByKeysAndButtons(t *testing.T) {
 	}
 	b.click("#turn")
 	if at := value(); at <= 12 {
-		t.Fatalf("the next event of note is moment %d", at)
+		t.Fatalf("the next notable event is moment %d", at)
 	}
 	b.press("End", 35)
 	full := cards()
@@ -262,7 +263,7 @@ func TestThePageIsWorkedByKeysAndButtons(t *testing.T) {
 			t.Fatalf("the run ends with equal logs; the page shows %+v and %+v", full[0], card)
 		}
 	}
-	// A message tells what it says when it is pointed at, and when the list leads to its other end.
+	// A message shows its fields when it is pointed at, and the list leads to its other end.
 	b.eval(`location.hash = "moment=" + (JSON.parse(document.getElementById("trace").textContent).arrows.find((a) => a.n === "AppendEntries" && a.s >= 0 && a.e > a.s && !a.x).s + 1)`, nil)
 	b.settle()
 	before := value()
@@ -273,7 +274,7 @@ func TestThePageIsWorkedByKeysAndButtons(t *testing.T) {
 	var said string
 	b.eval(`document.getElementById("now").textContent`, &said)
 	if !strings.Contains(said, "AppendEntries") || !strings.Contains(said, "arrives") || !strings.Contains(said, "prev ") {
-		t.Fatalf("the page says of a message that arrives: %q", said)
+		t.Fatalf("the page shows of a message that arrives: %q", said)
 	}
 	var at struct{ X, Y float64 }
 	b.eval(`(() => {
@@ -285,12 +286,12 @@ func TestThePageIsWorkedByKeysAndButtons(t *testing.T) {
 	b.settle()
 	b.eval(`document.getElementById("message").hidden ? "" : document.getElementById("message-fields").textContent`, &said)
 	if !strings.Contains(said, "Append") || !strings.Contains(said, "from, to") || !strings.Contains(said, "term ") {
-		t.Fatalf("the page says of a message that is pointed at: %q", said)
+		t.Fatalf("the page shows of a message that is pointed at: %q", said)
 	}
 	b.mustHaveNoProblems()
 }
 
-func TestThePageFitsWindowsOfAllSizes(t *testing.T) {
+func TestPageFitsAllWindowSizes(t *testing.T) {
 	b := openChromium(t)
 	run := figure8(t)
 	b.open(write(t, run.Header, run.Events, explain.Options{}))
@@ -319,7 +320,8 @@ func TestThePageFitsWindowsOfAllSizes(t *testing.T) {
 	b.mustHaveNoProblems()
 }
 
-// lowContrastTexts are the texts whose contrast with what they stand on is too low to be read by all (WCAG 2.1, 1.4.3).
+// lowContrastTexts returns the texts whose contrast with their background is too low (WCAG 2.1,
+// 1.4.3).
 const lowContrastTexts = `(() => {
 	const rgb = (c) => c.match(/[\d.]+/g).map(Number);
 	const light = (c) => { const [r, g, b] = rgb(c).map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };

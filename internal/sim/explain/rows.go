@@ -21,7 +21,7 @@ func (r row) put(x int, s string) {
 	}
 }
 
-// lane is where the line of a member runs.
+// lane is the column of a member's line.
 func (t *table) lane(id uint64) int { return int(id-1) * t.column }
 
 func (t *table) lanes() row {
@@ -45,7 +45,7 @@ func laneOf(m *Member) rune {
 	return '│'
 }
 
-// write puts a row down, the time first, the margin wrapped.
+// write writes a row: the time, the lanes, and the wrapped margin.
 func (t *table) write(at time.Duration, r row, margin string, failed bool) {
 	mark := ' '
 	if failed {
@@ -60,7 +60,7 @@ func (t *table) write(at time.Duration, r row, margin string, failed bool) {
 	}
 }
 
-// wrap breaks a text at spaces into lines of at most width runes; there is always one line.
+// wrap breaks a text at spaces into lines of at most width runes; it returns at least one line.
 func wrap(s string, width int) []string {
 	var lines []string
 	line := ""
@@ -105,7 +105,7 @@ func (t *table) arrow(e *trace.Event, latency time.Duration, again bool) {
 	if e.Kind == trace.Lost {
 		t.cutArrow(r, from, to)
 	}
-	// The words stand next to the sender, so that they never hide where the arrow ends.
+	// The label is next to the sender, so that it never hides the end of the arrow.
 	words := shortenLabel([]rune(label(e)), t.column-4)
 	if from < to {
 		r.put(from+2, string(words))
@@ -125,7 +125,7 @@ func (t *table) arrow(e *trace.Event, latency time.Duration, again bool) {
 	t.write(e.At, r, margin, e.Step == t.failed)
 }
 
-// shortened cuts a label to a width. The sign at its end, which says what was answered, stays.
+// shortenLabel shortens a label to a width. The sign at its end, which shows the response, stays.
 func shortenLabel(words []rune, width int) []rune {
 	last := len(words) - 1
 	if last < width {
@@ -149,7 +149,7 @@ func (t *table) cutArrow(r row, from, to int) {
 	r[to-step*2] = '✕'
 }
 
-// short is a duration to three digits.
+// shortDuration formats a duration with three digits.
 func shortDuration(d time.Duration) string {
 	switch {
 	case d >= 10*time.Second:
@@ -164,19 +164,21 @@ func shortDuration(d time.Duration) string {
 	return d.Round(time.Microsecond).String()
 }
 
-// cell is what happened to a member in a step, until all of it is known.
+// pendingRow collects what happens to a member in a step.
 type pendingRow struct {
 	event  *trace.Event
 	words  []string
 	margin string
 }
 
-// cuts tells whether an event cuts or mends a further connection in the same step: they share a row.
+// cuts reports whether an event cuts or restores another connection in the same step: they share a
+// row.
 func (p *pendingRow) cuts(e *trace.Event) bool {
 	return (e.Kind == trace.CutOff || e.Kind == trace.Healed) && p.event.Kind == e.Kind && p.event.Step == e.Step
 }
 
-// hold adds to what is to be written about a member in this step. Of two strips of its log the later one says it all.
+// hold adds to the pending row of a member. Of two strips of its log the later one replaces the
+// other.
 func (t *table) hold(e *trace.Event, words []string, margin string) {
 	p := t.pending
 	if p == nil || e.Member == 0 || margin != "" && p.margin != "" {
@@ -199,7 +201,7 @@ func (t *table) hold(e *trace.Event, words []string, margin string) {
 
 func isLogStrip(s string) bool { return strings.Trim(s, "[]…0123456789") == "" }
 
-// flush writes what is held, in rows of as many words as fit beside each other.
+// flush writes the pending row, in rows of as many words as fit.
 func (t *table) flush() {
 	p := t.pending
 	t.pending = nil
@@ -229,12 +231,12 @@ func clip(s string, width int) string {
 	return s
 }
 
-// words is what happened to a member, for its column, and what there is to say in the margin.
+// words describes an event for the column of its member, and for the margin.
 func (t *table) words(e *trace.Event, was *Member) (words []string, margin string) {
 	now := t.cluster.at(e.Member)
 	switch e.Kind {
 	case trace.Start:
-		return []string{fmt.Sprintf("▲ life %d", e.Index)}, e.Detail
+		return []string{fmt.Sprintf("▲ run %d", e.Index)}, e.Detail
 	case trace.Kill:
 		if !was.Up {
 			return nil, ""
@@ -246,20 +248,20 @@ func (t *table) words(e *trace.Event, was *Member) (words []string, margin strin
 		return stateWords(was, &now, t.column-3), ""
 	case trace.LogChanged:
 		if e.Log.From <= was.Last {
-			margin = fmt.Sprintf("log of %d cut from %d on", e.Member, e.Log.From)
+			margin = fmt.Sprintf("log of %d truncated from %d on", e.Member, e.Log.From)
 		}
 		if len(e.Log.Texts) > 0 {
 			margin = strings.TrimLeft(margin+"; "+appendedText(e.Log), "; ")
 		}
 		return []string{logStrip(&now, t.column-3)}, margin
 	case trace.Applied:
-		if t.options.asksForKind(e.Kind) { // else the logs say enough
+		if t.options.asksForKind(e.Kind) { // the logs show enough otherwise
 			words = []string{fmt.Sprintf("applied %d", e.Index)}
 		}
 		return words, ""
 	case trace.Handled:
 		word := e.Actor + ": " + e.Name
-		if len([]rune(word)) > t.column-3 { // it is cut off there
+		if len([]rune(word)) > t.column-3 { // it is shortened there
 			return []string{word}, strings.TrimRight(e.Name+": "+e.Detail, ": ")
 		}
 		return []string{word}, e.Detail
@@ -269,7 +271,7 @@ func (t *table) words(e *trace.Event, was *Member) (words []string, margin strin
 	return nil, t.marginText(e)
 }
 
-// written says which entries were appended; of many the first and the last.
+// appendedText describes the appended entries; of many the first and the last.
 func appendedText(l *trace.Log) string {
 	last := len(l.Texts) - 1
 	text := fmt.Sprintf("%d: %s", l.From, l.Texts[0])
@@ -279,7 +281,7 @@ func appendedText(l *trace.Log) string {
 	return text
 }
 
-// aside is what happens to nobody's Node.
+// marginText describes an event that changes no Node.
 func (t *table) marginText(e *trace.Event) string {
 	switch e.Kind {
 	case trace.Sent, trace.Duplicated: // drawn where they arrive
@@ -318,7 +320,7 @@ func (t *table) marginText(e *trace.Event) string {
 	return ""
 }
 
-// became tells how a Node has changed.
+// stateWords describes how a Node has changed.
 func stateWords(was, now *Member, width int) (words []string) {
 	before, after := was.State, now.State
 	if before.Role != after.Role || before.Term != after.Term {
@@ -336,7 +338,8 @@ func stateWords(was, now *Member, width int) (words []string) {
 	return words
 }
 
-// strip is a log as digits, the last of each term, the committed part in brackets; of a long one the end.
+// logStrip shows a log as digits: the last digit of each term, the committed part in brackets; of a
+// long log the end.
 func logStrip(m *Member, width int) string {
 	commit, from := min(m.State.Commit, m.Last), uint64(1)
 	if room := uint64(width - 3); m.Last > room {

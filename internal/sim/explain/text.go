@@ -11,8 +11,9 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
-// Text writes a trace as a space-time listing: time downwards, a column a member, messages as arrows from the lane of the
-// sender to that of the receiver at the moment they arrive, and in the margin what else there is to say.
+// Text writes a trace as a space-time diagram: time downwards, a column a member, messages as
+// arrows from the lane of the sender to that of the receiver at the moment of arrival, and other
+// texts in the margin.
 func Text(w io.Writer, r io.Reader, o Options) error {
 	in, err := trace.NewReader(r)
 	if err != nil {
@@ -47,15 +48,15 @@ func Text(w io.Writer, r io.Reader, o Options) error {
 	return firstError(out.Flush(), ends)
 }
 
-// ErrNothing tells that nothing of a trace is to be seen.
+// ErrNothing reports that the options hide all of a trace.
 var ErrNothing = errors.New("nothing to show")
 
-// ErrNoEnd tells that a trace was cut where a line ends: what was read of it is shown.
-var ErrNoEnd = errors.New("the trace has no end: the file was cut off, or its run was broken off")
+// ErrNoEnd reports that a trace ends early, at the end of a line; what there is was shown.
+var ErrNoEnd = errors.New("the trace has no end: the file was truncated, or its run was interrupted")
 
 func nothingError(h *hiddenCounts) error {
 	if left := h.String(); left != "" {
-		return fmt.Errorf("%w: what is there is not shown: %s", ErrNothing, left)
+		return fmt.Errorf("%w: hidden are %s", ErrNothing, left)
 	}
 	return ErrNothing
 }
@@ -69,7 +70,8 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// Listing is the end of a run that failed, as members that stood as in before lived it: what led to the failure, or all.
+// Listing shows the last events of a run that failed, of members in the given state before them:
+// what led to the failure, or all.
 func Listing(h trace.Header, before *Cluster, events []*trace.Event, all bool) string {
 	var b strings.Builder
 	out := bufio.NewWriter(&b)
@@ -89,7 +91,7 @@ func Listing(h trace.Header, before *Cluster, events []*trace.Event, all bool) s
 	return b.String()
 }
 
-// violationStep is the step of the violation, -1 where there is none.
+// violationStep returns the step of the violation, -1: there is none.
 func violationStep(events []*trace.Event) int {
 	for _, e := range events {
 		if e.Kind == trace.Violated {
@@ -99,17 +101,17 @@ func violationStep(events []*trace.Event) int {
 	return -1
 }
 
-// table writes rows. Its columns: the time, a lane and its words for each member, the margin.
+// table writes rows. Its columns: the time, a lane with texts for each member, the margin.
 type table struct {
 	out        *bufio.Writer
 	header     trace.Header
 	options    Options
 	cluster    *Cluster
 	hidden     hiddenCounts
-	flights    map[uint64]time.Duration // message → when it left
-	duplicates map[uint64]bool          // doubled messages that have arrived once
-	failed     int                      // the step that broke an invariant
-	listing    bool                     // who reads it has been told what the violation says
+	flights    map[uint64]time.Duration // message → when it was sent
+	duplicates map[uint64]bool          // duplicated messages that have arrived once
+	failed     int                      // the step that violated an invariant
+	listing    bool                     // the violation was printed before
 	chosen     map[*trace.Event]bool    // the events to show; nil: as the options say
 
 	column, margin int
@@ -137,10 +139,10 @@ func newTable(out *bufio.Writer, h trace.Header, c *Cluster, o Options) *table {
 func (t *table) title() {
 	fmt.Fprintf(t.out, "%s\n", clean(title(t.header)))
 	fmt.Fprintf(t.out, "lanes: ┃ leader  ╎ (pre-)candidate  │ follower  · down     logs: a digit an entry, the last of its term; [committed]\n")
-	fmt.Fprintf(t.out, "arrows stand where messages arrive, ✕ where they are lost; 5/2 is index 5 of term 2; t4 is term 4\n\n")
+	fmt.Fprintf(t.out, "arrows are where messages arrive, ✕ where they are lost; 5/2 is index 5 of term 2; t4 is term 4\n\n")
 }
 
-// heads repeats who is where, so that any screenful can be read alone.
+// writeMembers repeats the state of all members, so that any screenful can be read alone.
 func (t *table) writeMembers() {
 	names, logs := t.lanes(), t.lanes()
 	for i := range t.cluster.Members {
@@ -152,7 +154,7 @@ func (t *table) writeMembers() {
 	t.write(t.at, logs, "", false)
 }
 
-// standing is what a member is, in so many columns: the term matters more than the word before it.
+// summary describes a member in so many columns: the term matters more than the word before it.
 func (m *Member) summary(width int) string {
 	switch {
 	case m.DownReason != "":
@@ -183,7 +185,7 @@ func role(r string) string {
 	return r
 }
 
-// take follows an event and writes it where it is to be seen.
+// add applies an event and writes it if it is shown.
 func (t *table) add(e *trace.Event) {
 	if p := t.pending; p != nil && p.cuts(e) {
 		t.cluster.Apply(e)
@@ -223,8 +225,8 @@ func (t *table) shows(e *trace.Event) bool {
 	return false
 }
 
-// begin comes before each row: the first has the title above it, and now and then it is told who is where, as they were
-// before the event.
+// begin is called before each row. The first row has the title above it; after some rows the state
+// of all members is repeated, as it was before the event.
 func (t *table) begin(e *trace.Event, was *Member) {
 	if !t.begun || t.rows >= 48 && t.chosen == nil {
 		switch {
@@ -235,7 +237,7 @@ func (t *table) begin(e *trace.Event, was *Member) {
 			t.title()
 			fallthrough
 		default:
-			t.at = e.At // a piece of a run begins where it begins
+			t.at = e.At // a part of a run begins at its first event
 		}
 		t.begun, t.rows = true, 0
 		if e.Member != 0 {
@@ -252,7 +254,7 @@ func (t *table) begin(e *trace.Event, was *Member) {
 	t.at = e.At
 }
 
-// at is a member as it stands; the zero Member for what concerns all.
+// at returns a member; the zero Member for events that concern all.
 func (c *Cluster) at(id uint64) Member {
 	if id == 0 || id > uint64(len(c.Members)) { // a foreign file may name one that its header does not count
 		return Member{ID: id}
@@ -260,7 +262,7 @@ func (c *Cluster) at(id uint64) Member {
 	return c.Members[id-1]
 }
 
-// follow tells how long a message was under way, and whether it has arrived before.
+// track returns how long a message was in transit, and whether it has arrived before.
 func (t *table) track(e *trace.Event) (latency time.Duration, again bool) {
 	switch e.Kind {
 	case trace.Sent:
@@ -283,10 +285,10 @@ func (t *table) track(e *trace.Event) (latency time.Duration, again bool) {
 	return latency, again
 }
 
-// gap says what was left out where much time has passed in between.
+// gap mentions hidden heartbeats where much time has passed.
 func (t *table) gap(e *trace.Event) {
 	if t.hidden.since > 0 && e.At-t.at > 200*time.Millisecond {
-		t.write(t.at, t.lanes(), fmt.Sprintf("⋮ %d heartbeats and answers", t.hidden.since), false)
+		t.write(t.at, t.lanes(), fmt.Sprintf("⋮ %d heartbeats and responses", t.hidden.since), false)
 	}
 	if t.hidden.since > 0 && e.At > t.at {
 		t.hidden.since = 0
@@ -304,7 +306,7 @@ func (t *table) finish() {
 	}
 }
 
-// clean keeps control characters of a foreign file away from the terminal.
+// clean removes control characters of a foreign file.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {

@@ -17,7 +17,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
-var rewrite = flag.Bool("explain.rewrite", false, "write testdata and the example of docs/simulator.md anew")
+var rewrite = flag.Bool("explain.rewrite", false, "rewrite testdata and the example of docs/simulator.md")
 
 func listing(t *testing.T, h trace.Header, events []*trace.Event, o explain.Options) string {
 	t.Helper()
@@ -28,7 +28,8 @@ func listing(t *testing.T, h trace.Header, events []*trace.Event, o explain.Opti
 	return b.String()
 }
 
-// story is a small run with one of everything that the listing draws: an election, a write, a lost message, a death.
+// traceBuilder builds a small run with everything that the listing draws: an election, a write, a
+// lost message, a kill.
 type traceBuilder struct {
 	events []*trace.Event
 	step   int
@@ -52,7 +53,7 @@ func stateEvent(member uint64, s trace.State) trace.Event {
 	return trace.Event{Kind: trace.StateChanged, Member: member, State: &s}
 }
 
-// wrote is a change of a log whose entries have words.
+// logEventWithTexts is a change of a log with texts of its entries.
 func logEventWithTexts(member, from, term uint64, words ...string) trace.Event {
 	e := logEvent(member, from, from+uint64(len(words))-1, term)
 	e.Log.Texts = words
@@ -75,7 +76,7 @@ func electionAndWrite() (trace.Header, []*trace.Event) {
 		messageEvent(trace.Sent, 2, 1, 1, "RequestVote", vote), messageEvent(trace.Sent, 2, 3, 2, "RequestVote", vote))
 	s.add(2*ms, messageEvent(trace.Arrived, 2, 1, 1, "RequestVote", vote))
 	s.add(ms, stateEvent(1, trace.State{Role: "follower", Term: 2, Vote: 2, Commit: 1}), messageEvent(trace.Sent, 1, 2, 3, "VoteResponse", "granted, term 2"))
-	s.add(ms, messageEvent(trace.Lost, 2, 3, 2, "RequestVote", "bad luck"))
+	s.add(ms, messageEvent(trace.Lost, 2, 3, 2, "RequestVote", "random loss"))
 	s.add(ms, messageEvent(trace.Arrived, 1, 2, 3, "VoteResponse", "granted, term 2"))
 	s.add(ms/10, stateEvent(2, trace.State{Role: "leader", Term: 2, Vote: 2, Leader: 2, Commit: 1}), logEventWithTexts(2, 2, 2, "noop"))
 	s.add(ms, messageEvent(trace.Sent, 2, 1, 4, "Heartbeat", "term 2"), messageEvent(trace.Sent, 2, 3, 5, "Heartbeat", "term 2"))
@@ -92,12 +93,12 @@ func electionAndWrite() (trace.Header, []*trace.Event) {
 	s.add(ms/10, stateEvent(2, trace.State{Role: "leader", Term: 2, Vote: 2, Leader: 2, Commit: 3, Durable: 3}), trace.Event{Kind: trace.Applied, Member: 2, Index: 3})
 	s.add(0, trace.Event{Kind: trace.Returned, Member: 2, ID: 1, Actor: "client 1", Name: "put", Detail: "answered at 3"})
 	s.add(ms, trace.Event{Kind: trace.Kill, Member: 2})
-	s.add(ms, trace.Event{Kind: trace.Note, Detail: "awaits: another leader"})
+	s.add(ms, trace.Event{Kind: trace.Note, Detail: "waits for: another leader"})
 	return trace.Header{Seed: 7, Nodes: 3, Scenario: "an-example"}, s.events
 }
 
-// The listing of a small run is in testdata, where it can be looked at, and in the documentation.
-func TestTheListingOfASmallRun(t *testing.T) {
+// The listing of a small run is in testdata, for people to look at, and in the documentation.
+func TestListingOfASmallRun(t *testing.T) {
 	h, events := electionAndWrite()
 	got := listing(t, h, events, explain.Options{Width: 100})
 	golden, page := filepath.Join("testdata", "election-and-write.txt"), filepath.Join("..", "..", "..", "docs", "simulator.md")
@@ -109,14 +110,14 @@ func TestTheListingOfASmallRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("the listing is now:\n%s\nand was (-explain.rewrite makes it the new one):\n%s", got, want)
+		t.Errorf("the listing is:\n%s\nthe expected one is (-explain.rewrite replaces it):\n%s", got, want)
 	}
 	docs, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Contains(docs, want) {
-		t.Errorf("%s does not hold the listing as it is now", page)
+		t.Errorf("%s does not hold the present listing", page)
 	}
 }
 
@@ -138,8 +139,9 @@ func rewriteExample(t *testing.T, golden, page, listing string) {
 	}
 }
 
-// So do seven nodes in a usual terminal, and however narrow a column is, a node's term and an answer's sign are told.
-func TestTheListingFitsItsWidth(t *testing.T) {
+// Seven nodes fit a usual terminal, and even a narrow column shows the term of a node and the sign
+// of a response.
+func TestListingFitsItsWidth(t *testing.T) {
 	cut := regexp.MustCompile(`(foll|cand|pre|lead)[a-z.-]* t?…|─PreVote? *[─●]`)
 	for _, name := range []string{"figure-8", "figure-7"} {
 		run := runScenario(t, name)
@@ -150,12 +152,12 @@ func TestTheListingFitsItsWidth(t *testing.T) {
 			}
 		}
 		if name == "figure-7" && (!strings.Contains(said, "foll. t7") || !strings.Contains(said, "PreVot ✗")) {
-			t.Errorf("the roles and answers of seven nodes are not told:\n%s", said)
+			t.Errorf("the roles and responses of seven nodes are missing:\n%s", said)
 		}
 	}
 }
 
-func TestTheListingShowsWhatIsAskedFor(t *testing.T) {
+func TestListingShowsWhatIsRequested(t *testing.T) {
 	h, events := electionAndWrite()
 	for _, c := range []struct {
 		name    string
@@ -163,8 +165,8 @@ func TestTheListingShowsWhatIsAskedFor(t *testing.T) {
 		has     []string
 		lacks   []string
 	}{
-		{"as it is", explain.Options{}, []string{"Vote?", "leader t2", "client 1", "2 heartbeats and answers, 1 message within a node"}, []string{"─beat", "log: Append"}},
-		{"heartbeats", explain.Options{Heartbeats: true}, []string{"●─beat"}, []string{"heartbeats and answers"}},
+		{"default", explain.Options{}, []string{"Vote?", "leader t2", "client 1", "2 heartbeats and responses, 1 message within a node"}, []string{"─beat", "log: Append"}},
+		{"heartbeats", explain.Options{Heartbeats: true}, []string{"●─beat"}, []string{"heartbeats and responses"}},
 		{"actors", explain.Options{Actors: true}, []string{"log: Append"}, nil},
 		{"a time", explain.Options{From: 500 * time.Millisecond, To: 565 * time.Millisecond}, []string{"put k1", "[1]"}, []string{"Vote?", "answered"}},
 		{"a step", explain.Options{FromStep: 8, ToStep: 11}, []string{"Vote?", "Vote ✓"}, []string{"▲", "leader t2"}},
@@ -186,7 +188,7 @@ func TestTheListingShowsWhatIsAskedFor(t *testing.T) {
 	}
 }
 
-func TestTheListingOfADamagedTraceEndsWhereTheDamageBegins(t *testing.T) {
+func TestListingEndsWhereATraceIsDamaged(t *testing.T) {
 	h, events := electionAndWrite()
 	whole := encode(t, h, events).String()
 	cut := whole[:strings.Index(whole, `"name":"put"`)]
@@ -200,11 +202,11 @@ func TestTheListingOfADamagedTraceEndsWhereTheDamageBegins(t *testing.T) {
 		t.Errorf("the page: %v", err)
 	}
 	if err := explain.HTML(&b, strings.NewReader("no trace"), explain.Options{}); !errors.Is(err, trace.ErrNotTrace) {
-		t.Errorf("the page of what is no trace: %v", err)
+		t.Errorf("the page of a file that is no trace: %v", err)
 	}
 }
 
-func TestTheListingKeepsControlCharactersFromTheTerminal(t *testing.T) {
+func TestListingHasNoControlCharacters(t *testing.T) {
 	evil := "\x1b[2J\x07\u009b"
 	events := []*trace.Event{
 		{Step: 1, Kind: trace.Start, Member: 1, Detail: evil}, {Step: 2, Kind: trace.StateChanged, Member: 1, State: &trace.State{Role: evil, Term: 1}},
@@ -220,7 +222,7 @@ func TestTheListingKeepsControlCharactersFromTheTerminal(t *testing.T) {
 	}
 }
 
-// Whatever a file holds, it is shown or refused.
+// Any file is shown or refused.
 func FuzzExplain(f *testing.F) {
 	h, events := electionAndWrite()
 	var b bytes.Buffer

@@ -7,10 +7,9 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// TestEveryActorFailsAtEveryMessageItHears: the stories crash-… leave no kind of message out.
-func TestEveryActorFailsAtEveryMessageItHears(t *testing.T) {
+func TestActorsCrashAtEveryHandledMessage(t *testing.T) {
 	if testing.Short() {
-		t.Skip("plays each crash-… story until all kinds have had their turn")
+		t.Skip("runs each scenario crash-… until all kinds of message have had their turn")
 	}
 	var total world.Counts
 	for _, sc := range crashScenarios() {
@@ -20,10 +19,11 @@ func TestEveryActorFailsAtEveryMessageItHears(t *testing.T) {
 			total.Add(&r.Counts)
 		}
 	}
-	// A point is before or after a message, in turn: of each kind one of the two must have happened.
+	// Crash points alternate between before and after a message: of each kind one of the two must have
+	// happened.
 	for i := 0; i < len(total.Crashed); i += 2 {
 		if total.Crashed[i]+total.Crashed[i+1] == 0 {
-			t.Errorf("nobody failed at: %s", strings.Replace(world.CrashPoint(i).String(), " before ", " at ", 1))
+			t.Errorf("no crash at: %s", strings.Replace(world.CrashPoint(i).String(), " before ", " at ", 1))
 		}
 	}
 }

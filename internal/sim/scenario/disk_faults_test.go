@@ -13,7 +13,7 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-func TestANodeWhoseDiskFailsStopsAndReturns(t *testing.T) {
+func TestNodeStopsOnDiskFailureAndReturns(t *testing.T) {
 	for _, kind := range []fault.Kind{fault.FailedWrite, fault.FailedSync} {
 		for seed := range uint64(20) {
 			sc := Scenario{Name: "failing-disk", Nodes: 3, Script: func(s *Driver) {
@@ -29,7 +29,7 @@ func TestANodeWhoseDiskFailsStopsAndReturns(t *testing.T) {
 	}
 }
 
-func TestE9ALeaderWhoseDiskStallsIsReplacedAndComesBack(t *testing.T) {
+func TestE9StalledLeaderIsReplacedAndReturns(t *testing.T) {
 	for seed := range uint64(50) {
 		sc := Scenario{Name: "stall", Nodes: 3, Script: func(s *Driver) {
 			former := s.majorityLeader()
@@ -42,8 +42,8 @@ func TestE9ALeaderWhoseDiskStallsIsReplacedAndComesBack(t *testing.T) {
 }
 
 // A member whose data directory lacks something, or holds something else, is refused: what it
-// promised went with it (E37).
-func TestE37WhatIsMissingInADataDirectoryIsNoticed(t *testing.T) {
+// acknowledged is lost (E37).
+func TestE37IncompleteDataDirectoryIsRefused(t *testing.T) {
 	for name, damage := range map[string]func(s *Driver, m *world.Member) error{
 		"the identity": func(s *Driver, m *world.Member) error { return m.Disk.Remove(m.Disk.IdentityPath()) },
 		"the log": func(s *Driver, m *world.Member) error {
@@ -61,7 +61,7 @@ func TestE37WhatIsMissingInADataDirectoryIsNoticed(t *testing.T) {
 		},
 		"a segment in the middle": func(s *Driver, m *world.Member) error {
 			names, err := m.Disk.List(world.LogDir)
-			segments := slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".seg") }) // there may be a spare too
+			segments := slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".seg") }) // there may be a spare segment too
 			if err != nil || len(segments) < 3 {
 				return fmt.Errorf("%d segments in the log, %v", len(segments), err)
 			}
@@ -75,7 +75,7 @@ func TestE37WhatIsMissingInADataDirectoryIsNoticed(t *testing.T) {
 				for range 2 { // so that its log has three segments
 					m.PowerCut(vfs.LoseUnsynced)
 					m.Boot()
-					s.within(5*world.ElectionTimeout, "it is back", s.Converged)
+					s.within(5*world.ElectionTimeout, "it has recovered", s.Converged)
 				}
 				m.PowerCut(vfs.LoseUnsynced)
 				if err := damage(s, m); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -97,11 +97,10 @@ func TestE37WhatIsMissingInADataDirectoryIsNoticed(t *testing.T) {
 	}
 }
 
-// A disk that is empty, under the id of a member that has promised something, is what no data
-// directory can tell from a new member's: nothing is left to tell it by, and members of a first
-// configuration are known without their storage ids. Nobody may do that (errata E37), the budget of
-// faults does not, and the ghost would see it.
-func TestE37AnEmptyDiskUnderAnOldIDIsNotRefusedYetAndTheGhostSeesWhatItForgot(t *testing.T) {
+// An empty disk under the id of a member that has acknowledged something looks like that of a new
+// member, and members of a first configuration are known without their storage ids. Operators must
+// not do that (E37), the fault budget does not, and the checker reports it.
+func TestE37CheckerReportsLostDiskUnderOldID(t *testing.T) {
 	caught := 0
 	for seed := range uint64(20) {
 		sc := Scenario{Name: "empty", Nodes: 3, Script: func(s *Driver) {
@@ -117,6 +116,6 @@ func TestE37AnEmptyDiskUnderAnOldIDIsNotRefusedYetAndTheGhostSeesWhatItForgot(t 
 		}
 	}
 	if caught != 20 {
-		t.Fatalf("the ghost saw %d of 20 members forget what they had promised", caught)
+		t.Fatalf("the checker reported %d of 20 members that lost what they had acknowledged", caught)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-func TestAStoryThatBeginsInTheMiddle(t *testing.T) {
+func TestInitialStateStartsInTheMiddle(t *testing.T) {
 	sc := Scenario{
 		Name: "in-the-middle", Nodes: 3,
 		Setup: func(w *world.World) {
@@ -22,7 +22,7 @@ func TestAStoryThatBeginsInTheMiddle(t *testing.T) {
 				s.fail("member 2 has voted in term 3 and leads in term %d", leader.View.Term)
 			}
 			s.Members[0].Boot()
-			s.within(5*world.ElectionTimeout, "the one that was absent has the leader's log", func() bool {
+			s.within(5*world.ElectionTimeout, "the member that started late has the leader's log", func() bool {
 				return s.majorityLeader() == leader && s.Members[0].Applied == leader.View.LastIndex
 			})
 			if s.Checker.EffectIndex(world.InitialCommand(4, 3)) != 4 {

@@ -111,7 +111,7 @@ func (s *Driver) fail(format string, values ...any) {
 
 // within runs the world until something has happened.
 func (s *Driver) within(d time.Duration, what string, happened func() bool) {
-	s.Note("awaits: " + what)
+	s.Note("waits for: " + what)
 	for until := s.Now() + d; !happened(); s.Step() {
 		if s.Now() > until {
 			s.fail("not within %v: %s%s", d, what, s.DescribeMembers())

@@ -1,29 +1,28 @@
-// Package trace is what a simulated run leaves behind for people: its events, and the file that
-// they are written to.
+// Package trace is the format of traces: the events of a simulated run, and the file that they are
+// written to.
 //
-// A trace is JSON lines: a Header, then one Event a line in the order in which things happened,
-// then an event of kind End. A file without that last line is of a run that was broken off, or was
-// cut. The package knows nothing of the simulator; internal/sim writes traces, internal/sim/explain
-// shows them.
+// A trace is JSON lines: a Header, then one Event a line in the order in which they happened, then
+// an event of kind End. A file without that last line is incomplete. The package does not depend on
+// the simulator: internal/sim/world writes traces, internal/sim/explain shows them.
 package trace
 
 import "time"
 
-// Format and Version stand in the first line of every trace. Version changes when a reader of the
-// former would misunderstand what is written now.
+// Format and Version are in the first line of every trace. Version changes when an older reader
+// would misunderstand the format.
 const (
 	Format  = "troupe-trace"
 	Version = 1
 )
 
-// What a reader takes at most.
+// Limits of the Reader.
 const (
 	MaxLineBytes = 1 << 20
 	MaxMembers   = 64
 	MaxIndex     = 1<<53 - 1 // a browser's numbers are exact up to here
 )
 
-// Header says which run this is, so that it can be had again.
+// Header identifies the run, so that it can be repeated.
 type Header struct {
 	Format     string   `json:"format"`
 	Version    int      `json:"version"`
@@ -31,32 +30,32 @@ type Header struct {
 	Nodes      int      `json:"nodes"` // the members are 1 … Nodes
 	Profile    string   `json:"profile,omitempty"`
 	Scenario   string   `json:"scenario,omitempty"`
-	Steps      int      `json:"steps,omitempty"` // of misfortune
+	Steps      int      `json:"steps,omitempty"` // with faults
 	Without    []string `json:"without,omitempty"`
 	FaultLimit int      `json:"faultLimit,omitempty"`
-	Clients    int      `json:"clients,omitempty"` // where the options said how many
+	Clients    int      `json:"clients,omitempty"` // 0: the seed decided
 }
 
-// Kind says what happened. Which fields of an Event a kind has stands at its constant; Step and At
-// are always there.
+// Kind is a kind of event. Its constant says which fields of an Event it has; Step and At are
+// always set.
 type Kind string
 
 const (
-	// Start: Member begins a life; Index counts them from 1.
+	// Start: a run of Member begins; Index counts them from 1.
 	Start Kind = "start"
-	// Kill: Member dies, as by kill -9 or a power cut; Detail says what its disk kept.
+	// Kill: Member is killed, as by kill -9 or a power cut; Detail says what its disk kept.
 	Kill Kind = "kill"
-	// Stop: Member gives up by itself, as a production node does when it cannot go on; Detail says
+	// Stop: Member stops by itself, as a production node does when it cannot continue; Detail says
 	// why.
 	Stop Kind = "stop"
-	// StateChanged: the State of Member is another one now.
+	// StateChanged: Member has another State.
 	StateChanged Kind = "state"
-	// LogChanged: the Log of Member is another one now.
+	// LogChanged: Member has another Log.
 	LogChanged Kind = "log"
-	// Applied: the state machine of Member stands at Index.
+	// Applied: the state machine of Member has applied Index.
 	Applied Kind = "applied"
 
-	// Sent: Member sends the message ID, called Name, to Peer; Detail holds its key fields.
+	// Sent: Member sends the message ID, called Name, to Peer; Detail has its key fields.
 	Sent Kind = "send"
 	// Arrived: the message ID of Member is in the mailbox of Peer.
 	Arrived Kind = "arrive"
@@ -65,16 +64,16 @@ const (
 	// Duplicated: the message ID of Member will reach Peer once more.
 	Duplicated Kind = "double"
 
-	// Handled: the Actor of Member takes the message called Name out of its mailbox.
+	// Handled: the Actor of Member begins to handle the message called Name.
 	Handled Kind = "handle"
-	// Panicked: the Actor of Member dies of a panic at a message called Name, and is for supervision
-	// to deal with.
+	// Panicked: the Actor of Member panics at a message called Name; its supervisor decides what
+	// follows.
 	Panicked Kind = "panic"
 
 	// FaultInjected: a fault called Name happens to Member (0: to the world), or between Member and
 	// Peer, until Until (0: unknown).
 	FaultInjected Kind = "fault"
-	// CutOff: nothing passes from Member to Peer any more.
+	// CutOff: no message passes from Member to Peer.
 	CutOff Kind = "cut"
 	// Healed: messages pass from Member to Peer again.
 	Healed Kind = "mend"
@@ -84,9 +83,9 @@ const (
 	// Returned: the operation ID of a client of Member is over; Detail is its result.
 	Returned Kind = "return"
 
-	// Note: a script says in Detail what it does or waits for.
+	// Note: Detail describes what a script does or waits for.
 	Note Kind = "note"
-	// Violated: the invariant Name does not hold; Detail says what was expected and seen.
+	// Violated: the invariant Name is violated; Detail says what was expected and seen.
 	Violated Kind = "violation"
 	// End: nothing follows.
 	End Kind = "end"
@@ -98,7 +97,7 @@ var kinds = map[Kind]bool{
 	FaultInjected: true, CutOff: true, Healed: true, Called: true, Returned: true, Note: true, Violated: true, End: true,
 }
 
-// Event is one thing that happened.
+// Event is one event of a run.
 type Event struct {
 	Step   int           `json:"step"`
 	At     time.Duration `json:"at"` // virtual, in nanoseconds
@@ -115,34 +114,33 @@ type Event struct {
 	Log    *Log          `json:"log,omitempty"`
 }
 
-// State is what a member's Node shows of itself.
+// State is the state that a member's Node reports.
 type State struct {
 	Role    string `json:"role"` // "recovering", "follower", "preCandidate", "candidate", "leader", "removed"
 	Term    uint64 `json:"term"`
 	Vote    uint64 `json:"vote,omitempty"`   // 0: none
 	Leader  uint64 `json:"leader,omitempty"` // 0: none known
 	Commit  uint64 `json:"commit,omitempty"`
-	Durable uint64 `json:"durable,omitempty"` // what its own disk holds of its log
+	Durable uint64 `json:"durable,omitempty"` // the durable index
 }
 
-// Log is a change of a log: whatever stood at From and after is gone, and [From, Last] is of the
-// terms that Runs tell. Last is From-1 where nothing follows: the log was only truncated.
+// Log is a change of a log: all entries from From on are replaced, and [From, Last] have the terms
+// of Runs. Last is From-1 if the log was only truncated.
 type Log struct {
 	From uint64 `json:"from"` // at least 1
 	Last uint64 `json:"last"`
 	Runs []Run  `json:"runs,omitempty"`
-	// Words say what the entries from From on are, as far as the trace tells: "noop", "put k1 =
-	// \"a\"".
+	// Texts describe the entries from From on, as far as the trace has it: "noop", "put k1 = \"a\"".
 	Texts []string `json:"words,omitempty"`
 }
 
-// Run says that entries from First on, up to the next run, are of Term.
+// Run says that entries from First on, up to the next run, have Term.
 type Run struct {
 	First uint64 `json:"first"`
 	Term  uint64 `json:"term"`
 }
 
-// TermAt is the term of the entry at index, 0 where the change has none.
+// TermAt returns the term of the entry at index; 0: the change has none.
 func (l *Log) TermAt(index uint64) uint64 {
 	term := uint64(0)
 	if index < l.From || index > l.Last {
@@ -157,8 +155,7 @@ func (l *Log) TermAt(index uint64) uint64 {
 	return term
 }
 
-// Recorder takes a run as it happens: Begin once, then Record for each event. An event may be kept
-// by who takes it.
+// Recorder receives a run: Begin once, then Record for each event. It may keep the events.
 type Recorder interface {
 	Begin(Header)
 	Record(*Event)

@@ -1,6 +1,6 @@
 package trace
 
-// Memory is a Recorder that keeps the events of a run, for tests and for showing a failure at once.
+// Memory is a Recorder that keeps the events of a run.
 type Memory struct {
 	Header Header
 	Events []*Event

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// ErrNotTrace tells that a file is no trace, or one of a version that this program does not know.
+// ErrNotTrace reports that a file is no trace, or one of an unknown version.
 var ErrNotTrace = errors.New("not a trace that can be read here")
 
-// DamagedError tells that a trace is damaged from a line on.
+// DamagedError reports that a trace is damaged from a line on.
 type DamagedError struct {
-	Line int // counted from 1, the header's
+	Line int // from 1, which is the header
 	Err  error
 }
 
@@ -25,7 +25,7 @@ func (e *DamagedError) Error() string {
 
 func (e *DamagedError) Unwrap() error { return e.Err }
 
-// Reader reads a trace line by line, in memory bounded by MaxLineBytes whatever the file.
+// Reader reads a trace line by line, in memory bounded by MaxLineBytes.
 type Reader struct {
 	header Header
 	lines  *bufio.Reader
@@ -61,13 +61,13 @@ func NewReader(r io.Reader) (*Reader, error) {
 	return reader, nil
 }
 
-// Header is the first line.
+// Header returns the first line.
 func (r *Reader) Header() Header { return r.header }
 
-// Whole tells, once Next has returned io.EOF, whether the trace was written to its end.
+// Complete reports, once Next has returned io.EOF, whether the trace was written to its end.
 func (r *Reader) Complete() bool { return r.ended }
 
-// Next is the next event; io.EOF ends the trace. Any other error is final: what follows cannot be
+// Next returns the next event, io.EOF at the end. Any other error is final: what follows cannot be
 // trusted.
 func (r *Reader) Next() (*Event, error) {
 	line, err := r.next()
@@ -94,8 +94,8 @@ func (r *Reader) Next() (*Event, error) {
 
 func (r *Reader) damaged(err error) error { return &DamagedError{Line: r.line, Err: err} }
 
-// next is the next line without its end, which a last line may lack. A half-written last line is
-// damage like any other.
+// next returns the next line without its end, which a last line may lack. A half-written last line
+// is damage like any other.
 func (r *Reader) next() ([]byte, error) {
 	var line []byte
 	for {
@@ -126,7 +126,7 @@ func (r *Reader) readError(err error) error {
 	return fmt.Errorf("read a trace: %w", err)
 }
 
-// check keeps from those who show a trace whatever they could stumble over.
+// check refuses events that would make a reader of the trace fail.
 func (r *Reader) check(e *Event) error {
 	switch {
 	case !kinds[e.Kind]:

@@ -53,7 +53,7 @@ func encoded(t *testing.T) string {
 	return b.String()
 }
 
-// read reads to the first error.
+// decode reads to the first error.
 func decode(text string) (events []*trace.Event, whole bool, err error) {
 	r, err := trace.NewReader(strings.NewReader(text))
 	if err != nil {
@@ -71,7 +71,7 @@ func decode(text string) (events []*trace.Event, whole bool, err error) {
 	}
 }
 
-func TestWhatIsWrittenIsRead(t *testing.T) {
+func TestTraceRoundTrip(t *testing.T) {
 	r, err := trace.NewReader(strings.NewReader(encoded(t)))
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	}
 }
 
-func TestATraceThatWasBrokenOffIsToldFromAWholeOne(t *testing.T) {
+func TestIncompleteTraceIsDetected(t *testing.T) {
 	text := encoded(t)
 	lines := strings.SplitAfter(strings.TrimSuffix(text, "\n"), "\n")
 	events, whole, err := decode(strings.Join(lines[:len(lines)-1], ""))
@@ -97,7 +97,7 @@ func TestATraceThatWasBrokenOffIsToldFromAWholeOne(t *testing.T) {
 	for cut := len(lines[0]) + 1; cut < len(text)-1; cut++ {
 		events, whole, err := decode(text[:cut])
 		damage := new(trace.DamagedError)
-		// A line without its newline may be a whole one; less of it is damage.
+		// A line without its newline may be complete; less of it is damage.
 		if whole && cut < len(text)-1 || err != nil && !errors.As(err, &damage) || err == nil && !strings.HasSuffix(text[:cut], "}") && !strings.HasSuffix(text[:cut], "\n") {
 			t.Fatalf("cut after %d bytes: %d events, whole %v, %v", cut, len(events), whole, err)
 		}
@@ -125,7 +125,7 @@ func TestForeignFilesAreRefused(t *testing.T) {
 	}
 }
 
-func TestDamagedLinesAreNamed(t *testing.T) {
+func TestDamagedLinesAreReported(t *testing.T) {
 	good := strings.SplitAfter(encoded(t), "\n")
 	for _, c := range []struct{ line, says string }{
 		{"{", "unexpected end"},
@@ -168,7 +168,7 @@ func (f *fullWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestAWriterTellsAtTheEndWhatWentWrong(t *testing.T) {
+func TestWriterReportsItsFirstErrorAtClose(t *testing.T) {
 	w := trace.NewWriter(&fullWriter{room: 100_000})
 	w.Begin(header)
 	for range 10_000 {

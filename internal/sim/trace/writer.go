@@ -8,8 +8,8 @@ import (
 	"io"
 )
 
-// Writer writes a trace as it happens. The first error ends the writing and is told by Close; the
-// run goes on.
+// Writer writes a trace during a run. The first error ends the writing; Close returns it. The run
+// continues.
 type Writer struct {
 	buffer  *bufio.Writer
 	encoder *json.Encoder
@@ -17,7 +17,7 @@ type Writer struct {
 	err     error
 }
 
-// NewWriter makes a Writer. Close must be called at the end; it does not close w.
+// NewWriter returns a Writer. Close must be called at the end; it does not close w.
 func NewWriter(w io.Writer) *Writer {
 	buffer := bufio.NewWriterSize(w, 64<<10)
 	encoder := json.NewEncoder(buffer)
@@ -46,7 +46,7 @@ func (w *Writer) write(line any) {
 	}
 }
 
-// Close writes the last line, and tells the first error there was.
+// Close writes the last line, and returns the first error.
 func (w *Writer) Close() error {
 	w.last.Kind = End
 	w.write(&w.last)

@@ -15,8 +15,7 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// newTestDisk is a disk of a world in which nothing has happened yet, with a file of four sectors
-// of 'a' that is safe.
+// newTestDisk returns a disk of a new world, with a synced file of four sectors of 'a'.
 func newTestDisk(t *testing.T) (*disk, vfs.File) {
 	t.Helper()
 	w := New(Options{Seed: 1, Nodes: 3, Profile: fault.Scripted})
@@ -35,7 +34,7 @@ func newTestDisk(t *testing.T) (*disk, vfs.File) {
 	return m.Disk, f
 }
 
-// sectorsOf are the first bytes of the sectors of the file as a crash left it.
+// sectorsOf returns the first bytes of the sectors of the file as a crash left it.
 func sectorsOf(t *testing.T, m *vfs.MemFS) string {
 	t.Helper()
 	f, err := m.Open("/f")
@@ -55,7 +54,7 @@ func sectorsOf(t *testing.T, m *vfs.MemFS) string {
 	return string(firsts)
 }
 
-func TestAPowerCutLosesKeepsOrTearsAndIsCountedAsWhatItWas(t *testing.T) {
+func TestPowerCutLosesKeepsOrTearsWrites(t *testing.T) {
 	for _, c := range []struct {
 		way  int
 		want string
@@ -77,11 +76,11 @@ func TestAPowerCutLosesKeepsOrTearsAndIsCountedAsWhatItWas(t *testing.T) {
 	}
 	d, _ := newTestDisk(t)
 	if d.crashImage(vfs.LoseUnsynced); d.member.world.Counts.CrashImages[NothingUnsynced] != 1 {
-		t.Error("a power cut that found nothing to take was counted as another")
+		t.Error("a power cut without unsynced data was counted as another kind")
 	}
 }
 
-func TestThePowerFailsInTheMiddleOfAnOperationAndNothingHappensAfterIt(t *testing.T) {
+func TestPowerFailureStopsAllLaterOperations(t *testing.T) {
 	d, f := newTestDisk(t)
 	m := d.member
 	d.OperationsToPowerCut, d.CrashChoice = 2, vfs.KeepUnsynced
@@ -93,17 +92,17 @@ func TestThePowerFailsInTheMiddleOfAnOperationAndNothingHappensAfterIt(t *testin
 		t.Fatalf("a sync without power ended with %v", err)
 	}
 	if m.RunNumber == life || m.imageAfterCut == nil {
-		t.Fatal("the life went on")
+		t.Fatal("the run continued")
 	}
 	if _, err := f.WriteAt([]byte{'c'}, 0); !errors.Is(err, vfs.ErrFrozen) {
 		t.Fatalf("a write without power ended with %v", err)
 	}
 	if got := sectorsOf(t, m.imageAfterCut); got != "baaa" {
-		t.Fatalf("the next life finds %q", got)
+		t.Fatalf("the next run finds %q", got)
 	}
 }
 
-func TestAFailedOperationIsTheOneThatWasMeant(t *testing.T) {
+func TestArmedFailureHitsTheRightOperation(t *testing.T) {
 	d, f := newTestDisk(t)
 	d.FailSync = 2
 	if err := f.Sync(); err != nil {
@@ -124,24 +123,24 @@ func TestAFailedOperationIsTheOneThatWasMeant(t *testing.T) {
 	}
 }
 
-func TestAReadGoesWrongWhereItIsMeantToAndTheSimulatorsOwnDoNot(t *testing.T) {
+func TestReadFaultsSpareTheSimulatorsOwnReads(t *testing.T) {
 	d, f := newTestDisk(t)
 	b := make([]byte, 2*vfs.SectorBytes)
 	d.ReadFault = ReadFault{Countdown: 2}
 	d.WithoutFaults(func() {
 		if _, err := d.List("/"); err != nil || d.ReadFault.Countdown != 2 {
-			t.Fatalf("the simulator's own look: %v", err)
+			t.Fatalf("the simulator's own read: %v", err)
 		}
 	})
 	if _, err := f.ReadAt(b, 0); err != nil {
 		t.Fatalf("the first read: %v", err)
 	}
 	if _, err := d.Stat("/f"); !errors.Is(err, syscall.EIO) || !d.failed || d.member.world.Counts.FailedReads != 1 {
-		t.Fatalf("the second one, a look at a name: %v", err)
+		t.Fatalf("the second one, a lookup of a name: %v", err)
 	}
 	d.ReadFault = ReadFault{Countdown: 1, Flips: true}
 	if _, err := d.Stat("/f"); err != nil {
-		t.Fatalf("a look at a name brings no bits: %v", err)
+		t.Fatalf("a lookup of a name returns no bits: %v", err)
 	}
 	clean := bytes.Repeat([]byte{'a'}, len(b))
 	if _, err := f.ReadAt(b, 0); err != nil || bytes.Equal(b, clean) || !d.readFlipped || d.member.world.Counts.FlippedReads != 1 {
@@ -156,7 +155,7 @@ func TestAReadGoesWrongWhereItIsMeantToAndTheSimulatorsOwnDoNot(t *testing.T) {
 	}
 }
 
-func TestAStateMachineThatCouldNotStoreTakesNothingMore(t *testing.T) {
+func TestFailedMachineStoreAcceptsNothingMore(t *testing.T) {
 	w := New(Options{Seed: 1, Nodes: 3, Profile: fault.Scripted})
 	m := w.Members[0]
 	m.up = true
@@ -171,21 +170,21 @@ func TestAStateMachineThatCouldNotStoreTakesNothingMore(t *testing.T) {
 	if err, stored := m.batchFault(); err != first || stored || w.Counts.FailedBatches != 1 {
 		t.Fatalf("the batch after that: %v", err)
 	}
-	// The next life has no fault, unless the disk is full.
+	// The next run has no fault, unless the disk is full.
 	m.MachineDisk.firstError, m.MachineDisk.Full = nil, true
 	if err, stored := m.batchFault(); !vfs.IsNoSpace(err) || stored {
 		t.Fatalf("without space: %v", err)
 	}
 }
 
-func TestAFullDiskRefusesAndIsAsBeforeWhenThereIsSpace(t *testing.T) {
+func TestFullDiskRefusesUntilThereIsSpace(t *testing.T) {
 	d, f := newTestDisk(t)
 	d.SetCapacity(d.UsedBytes() + 100)
 	if n, err := f.WriteAt(make([]byte, 200), 4*vfs.SectorBytes); !vfs.IsNoSpace(err) || n != 100 {
 		t.Fatalf("%d of 200 bytes were taken: %v", n, err)
 	}
 	if !d.failed || d.member.world.Counts.RefusedForSpace != 1 {
-		t.Fatal("nobody took note of it")
+		t.Fatal("the failure was not noted")
 	}
 	d.heal()
 	if _, err := f.WriteAt(make([]byte, 200), 4*vfs.SectorBytes); err != nil {
@@ -193,13 +192,13 @@ func TestAFullDiskRefusesAndIsAsBeforeWhenThereIsSpace(t *testing.T) {
 	}
 }
 
-func TestOnlyOldDataRots(t *testing.T) {
+func TestOnlyOldDataIsDamaged(t *testing.T) {
 	w := New(Options{Seed: 3, Nodes: 3, Profile: fault.Scripted})
 	w.runUntil("a first leader", w.Converged)
 	d := w.Members[0].Disk
 	files := d.OldFiles()
 	if len(files) != 2 || files[1].Path != d.IdentityPath() {
-		t.Fatalf("old data of a young member is in %v", files)
+		t.Fatalf("a member that just started has old data in %v", files)
 	}
 	segment := files[0]
 	newest := d.lastSyncedWrite[segment.Path]
@@ -211,15 +210,15 @@ func TestOnlyOldDataRots(t *testing.T) {
 		t.Fatal("a second of three disks may be damaged")
 	}
 	if w.Members[0].PowerCut(vfs.LoseUnsynced); !d.Damaged {
-		t.Fatal("a power cut mends no disk")
+		t.Fatal("a power cut repaired a disk")
 	}
 }
 
-func TestADiskThatLiesIsFoundOutByAPowerCutOnly(t *testing.T) {
+func TestDroppedSyncShowsOnlyAfterPowerCut(t *testing.T) {
 	d, f := newTestDisk(t)
 	d.dropsSyncs = true
 	if _, err := f.WriteAt([]byte{'b'}, 0); err != nil || f.Sync() != nil {
-		t.Fatal("a lie was noticed")
+		t.Fatal("a dropped sync was noticed")
 	}
 	if got := sectorsOf(t, d.KillClone()); got != "baaa" {
 		t.Fatalf("after a kill: %q", got)
@@ -229,7 +228,7 @@ func TestADiskThatLiesIsFoundOutByAPowerCutOnly(t *testing.T) {
 	}
 }
 
-func TestALogIsOpenedAsTheProgramOpensIt(t *testing.T) {
+func TestLogOptionsMatchTheProgram(t *testing.T) {
 	w := New(Options{Seed: 3, Nodes: 3, Profile: fault.Scripted})
 	w.runUntil("a first leader", w.Converged)
 	m := w.Members[0]
@@ -239,7 +238,7 @@ func TestALogIsOpenedAsTheProgramOpensIt(t *testing.T) {
 	}
 }
 
-func TestClocksRunJumpStandStillAndAreSetRight(t *testing.T) {
+func TestClockRatesJumpsAndRepair(t *testing.T) {
 	c := clock{reading: 24 * time.Hour, rate: TrueRate}
 	if got := c.read(5 * time.Second); got != 24*time.Hour+5*time.Second {
 		t.Fatalf("a good clock shows %v", got)

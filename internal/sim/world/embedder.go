@@ -16,6 +16,9 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
+// sessionName is the name of the session in the actor system of a member.
+const sessionName = "session"
+
 // embedder is the program that embeds a member: the production session in virtual time, and the
 // clients' calls of it. The actors of the member know it as their session.
 type embedder struct {

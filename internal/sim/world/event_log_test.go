@@ -12,7 +12,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
-func TestARecorderChangesNothing(t *testing.T) {
+func TestRecorderChangesNothing(t *testing.T) {
 	for seed := uint64(1); seed <= 3; seed++ {
 		o := Options{Seed: seed, Profile: fault.Profiles[len(fault.Profiles)-1], Nodes: 3, Steps: 2000}
 		alone := Run(o)
@@ -27,7 +27,7 @@ func TestARecorderChangesNothing(t *testing.T) {
 	}
 }
 
-func TestTheHashTellsHistoriesApart(t *testing.T) {
+func TestHashDistinguishesHistories(t *testing.T) {
 	seen := map[uint64]uint64{}
 	for seed := uint64(1); seed <= 20; seed++ {
 		r := Run(Options{Seed: seed, Nodes: 3, Steps: 300})
@@ -38,8 +38,8 @@ func TestTheHashTellsHistoriesApart(t *testing.T) {
 	}
 }
 
-// What a trace tells of logs and states is what the ghost knows of them.
-func TestATraceTellsTheLogsAsTheyAre(t *testing.T) {
+// The logs and states in a trace are those of the checker.
+func TestTraceHasTheLogsOfTheChecker(t *testing.T) {
 	for seed := uint64(1); seed <= 5; seed++ {
 		memory := &trace.Memory{}
 		w := New(Options{Seed: seed, Profile: fault.Profiles[len(fault.Profiles)-1], Nodes: 3, Recorder: memory})
@@ -54,10 +54,10 @@ func TestATraceTellsTheLogsAsTheyAre(t *testing.T) {
 			for _, m := range w.Members {
 				is := cluster.Members[m.id-1]
 				if is.Up != m.up || is.State.Role != m.View.Role && m.View.Role != "" && m.up {
-					t.Fatalf("seed %d, step %d: the trace tells of %+v; member %d is %+v", seed, w.steps, is, m.id, m.View)
+					t.Fatalf("seed %d, step %d: the trace has %+v; member %d is %+v", seed, w.steps, is, m.id, m.View)
 				}
 				if log := w.Checker.LogTerms(m.id); m.up && !equalLogs(&is, log) {
-					t.Fatalf("seed %d, step %d: the trace tells of the log %v; that of member %d is %v", seed, w.steps, is.Runs, m.id, log)
+					t.Fatalf("seed %d, step %d: the trace has the log %v; that of member %d is %v", seed, w.steps, is.Runs, m.id, log)
 				}
 			}
 		}
@@ -73,8 +73,8 @@ func equalLogs(is *explain.Member, log []uint64) bool {
 	return is.Last == uint64(len(log))
 }
 
-// The few last notes, and what is kept of those before, come to the same as the whole.
-func TestTheLastNotesBeginWithTheMembersAsTheyStood(t *testing.T) {
+// The last events, and the state before the first of them, give the same as all events.
+func TestRecentEventsStartFromTheirState(t *testing.T) {
 	for seed := uint64(1); seed <= 5; seed++ {
 		memory := &trace.Memory{}
 		w := New(Options{Seed: seed, Profile: fault.Profiles[len(fault.Profiles)-1], Nodes: 5, Recorder: memory})
@@ -91,12 +91,12 @@ func TestTheLastNotesBeginWithTheMembersAsTheyStood(t *testing.T) {
 			rest.Apply(w.events.recent[(w.events.recorded+i)%keptEvents].event())
 		}
 		if w.events.recorded < 2*keptEvents || !reflect.DeepEqual(whole, rest) {
-			t.Fatalf("seed %d, %d notes: the whole gives\n%+v\nthe last\n%+v", seed, w.events.recorded, whole.Members, rest.Members)
+			t.Fatalf("seed %d, %d events: all give\n%+v\nthe last\n%+v", seed, w.events.recorded, whole.Members, rest.Members)
 		}
 	}
 }
 
-// failing is a world that, after a while, is said to have broken a promise.
+// runUntilFailure returns a world with a failure after a while.
 func runUntilFailure(o Options, text string) *World {
 	o.Nodes = 5
 	w := New(o)
@@ -111,7 +111,7 @@ func runUntilFailure(o Options, text string) *World {
 	return w
 }
 
-func TestAFailureShowsWhatLedToItInAScreenful(t *testing.T) {
+func TestFailureShowsItsCauseInAScreenful(t *testing.T) {
 	for seed := uint64(1); seed <= 20; seed++ {
 		last := runUntilFailure(Options{Seed: seed, Profile: fault.Profiles[len(fault.Profiles)-1]}, "member 2 is as it should not be").Result().Last
 		for _, want := range []string{"THE TEST'S OWN: member 2", "more of the last 1000 events; --all shows them"} {
@@ -128,16 +128,16 @@ func TestAFailureShowsWhatLedToItInAScreenful(t *testing.T) {
 	}
 }
 
-func TestAFailureShowsAllItsLastStepsWhereThatIsAskedFor(t *testing.T) {
+func TestFailureShowsAllStepsOnRequest(t *testing.T) {
 	all := runUntilFailure(Options{Seed: 3, Profile: fault.Profiles[len(fault.Profiles)-1], AllSteps: true}, "member 2").Result().Last
 	if n := strings.Count(all, "\n"); n < 400 || strings.Contains(all, "--all") {
 		t.Errorf("all of the last steps are %d lines", n)
 	}
 }
 
-// Whom a violation names, that one's doings are told; where it names nobody, everybody's. In the
-// calm nobody is silent.
-func TestWhatLedToAFailureIsToldOfThoseItNames(t *testing.T) {
+// A failure lists events of the members that it names, or of all if it names none. In the profile
+// calm every member has events.
+func TestFailureListsTheMembersItNames(t *testing.T) {
 	of := func(seed uint64, text string) (members map[uint64]int) {
 		members = map[uint64]int{}
 		for line := range strings.Lines(runUntilFailure(Options{Seed: seed, Profile: fault.Profiles[0]}, text).Result().Last) {
@@ -153,23 +153,23 @@ func TestWhatLedToAFailureIsToldOfThoseItNames(t *testing.T) {
 	}
 	many := 0
 	for seed := uint64(1); seed <= 3; seed++ {
-		if len(of(seed, "nobody is named")) > 1 {
+		if len(of(seed, "no member is named")) > 1 {
 			many++
 		}
 		for member := range uint64(5) {
 			for who := range of(seed, fmt.Sprintf("the LogStore of member %d shows 1 entries", member+1)) {
 				if who != member+1 {
-					t.Errorf("seed %d: where member %d is named, it is told what actors of %d do", seed, member+1, who)
+					t.Errorf("seed %d: member %d is named, and actors of %d are listed", seed, member+1, who)
 				}
 			}
 		}
 	}
 	if many < 3 {
-		t.Errorf("where nobody is named, it is told of several members in %d of 3 worlds", many)
+		t.Errorf("no member is named, and several members are listed in %d of 3 worlds", many)
 	}
 }
 
-func TestARunWritesATraceThatCanBeRead(t *testing.T) {
+func TestRecordedTraceCanBeRead(t *testing.T) {
 	var file bytes.Buffer
 	writer := trace.NewWriter(&file)
 	memory := &trace.Memory{}

@@ -7,9 +7,9 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
-// A fault that never happens is a hole in the simulator: over some seeds of each profile, every one
-// of its kinds strikes, and leads to all that it may lead to.
-func TestEveryFaultOfAProfileStrikesAndHasItsConsequences(t *testing.T) {
+// A fault that never happens is a gap in the simulator: over some seeds of each profile, every one
+// of its kinds happens, and leads to all that it can lead to.
+func TestFaultsHappenAndHaveConsequences(t *testing.T) {
 	seeds := uint64(120)
 	if testing.Short() {
 		seeds = 40
@@ -25,11 +25,11 @@ func TestEveryFaultOfAProfileStrikesAndHasItsConsequences(t *testing.T) {
 			}
 			for _, f := range fault.Kinds() {
 				if struck := c.Faults[f]; slices.Contains(p.Faults, f) != (struck > 0) {
-					t.Errorf("%v struck %d times", f, struck)
+					t.Errorf("%v happened %d times", f, struck)
 				}
 			}
 			if p.MessageFaults && (c.Lost == 0 || c.Doubled == 0 || c.Late == 0) {
-				t.Errorf("messages: %d lost, %d doubled, %d late", c.Lost, c.Doubled, c.Late)
+				t.Errorf("messages: %d lost, %d duplicated, %d delayed", c.Lost, c.Doubled, c.Late)
 			}
 			if !testing.Short() {
 				checkConsequences(t, &p, &c)
@@ -46,9 +46,9 @@ func checkConsequences(t *testing.T, p *fault.Profile, c *Counts) {
 		n    int
 	}{
 		{fault.PowerCut, "power cuts in the middle of a message", c.CutMidway},
-		{fault.PowerCut, "power cuts that took all", c.CrashImages[LostAll]},
-		{fault.PowerCut, "power cuts that took nothing", c.CrashImages[KeptAll]},
-		{fault.PowerCut, "power cuts that took some", c.CrashImages[Mixed]},
+		{fault.PowerCut, "power cuts that lost all", c.CrashImages[LostAll]},
+		{fault.PowerCut, "power cuts that lost nothing", c.CrashImages[KeptAll]},
+		{fault.PowerCut, "power cuts that lost some", c.CrashImages[Mixed]},
 		{fault.PowerCut, "torn writes", c.CrashImages[Torn]},
 		{fault.Crash, "restarts of a whole node", c.SubtreeRestarts},
 		{fault.Crash, "restarts of an actor alone", c.ActorRestarts},
@@ -56,16 +56,16 @@ func checkConsequences(t *testing.T, p *fault.Profile, c *Counts) {
 		{fault.CrashLoop, "stops after too many restarts", c.Stops[StopRestarts]},
 		{fault.FailedSync, "failed operations", c.FailedOperations},
 		{fault.FailedSync, "stops for a failed disk", c.Stops[StopStorage]},
-		{fault.FullDisk, "operations refused for want of space", c.RefusedForSpace},
-		{fault.FullDisk, "stops for want of space", c.Stops[StopNoSpace]},
+		{fault.FullDisk, "operations refused for lack of space", c.RefusedForSpace},
+		{fault.FullDisk, "stops for lack of space", c.Stops[StopNoSpace]},
 		{fault.FlippedBit, "refused disks", c.Stops[StopRefused]},
-		{fault.LostDisk, "members away for ever", c.Away},
+		{fault.LostDisk, "members that stay down", c.Away},
 		{fault.FailedRead, "reads that failed", c.FailedReads},
-		{fault.FlippedRead, "reads that brought a flipped bit", c.FlippedReads},
+		{fault.FlippedRead, "reads with a flipped bit", c.FlippedReads},
 		{fault.FailedState, "batches that were not stored", c.FailedBatches},
-		{fault.LostState, "state machines that began anew", c.StatesLost},
+		{fault.LostState, "state machines that started empty", c.StatesLost},
 		{fault.DamagedState, "stops for a damaged state machine", c.Stops[StopState]},
-		{fault.LyingDisk, "members that had forgotten", c.Forgotten},
+		{fault.LyingDisk, "members that lost synced data", c.Forgotten},
 	} {
 		if slices.Contains(p.Faults, of.f) && of.n == 0 {
 			t.Errorf("%s: none", of.what)
@@ -77,7 +77,7 @@ func checkConsequences(t *testing.T, p *fault.Profile, c *Counts) {
 }
 
 // Every actor is crashed before and after each kind of message that it handles.
-func TestEveryActorCrashesAtEveryMessage(t *testing.T) {
+func TestActorsCrashAtEveryMessage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some hundred seeds")
 	}

@@ -26,9 +26,8 @@ func acknowledgedWrite(w *World) *history.Operation {
 	return nil
 }
 
-// The end of a world is held against its history too: a state machine that differs, a write that is
-// nowhere, an actor that does not work.
-func TestTheEndIsComparedWithWhatWasPromised(t *testing.T) {
+// The final check finds a state machine that differs, a lost write and an actor that does not work.
+func TestFinalCheckFindsDifferences(t *testing.T) {
 	for name, c := range map[string]struct {
 		invariant string
 		bend      func(w *World)
@@ -37,7 +36,7 @@ func TestTheEndIsComparedWithWhatWasPromised(t *testing.T) {
 			w.Members[1].replica.State.Data[w.History.Operations[0].Key] = "wrong"
 		}},
 		"a member's hash differs": {"equal state machines", func(w *World) { w.Members[1].replica.State.Hash++ }},
-		"an acknowledged write is nowhere": {"no acknowledged write lost", func(w *World) {
+		"an acknowledged write is lost": {"no acknowledged write lost", func(w *World) {
 			acknowledgedWrite(w).Number = 1 << 40
 		}},
 		"an acknowledged write is elsewhere": {"no acknowledged write lost", func(w *World) {
@@ -61,9 +60,9 @@ func TestTheEndIsComparedWithWhatWasPromised(t *testing.T) {
 				w.Step()
 			}
 			w.Heal()
-			w.runUntil("in the calm", w.Converged)
+			w.runUntil("after the last fault", w.Converged)
 			if w.CheckConverged(); w.Failure != nil {
-				t.Fatalf("before anything was bent: %+v", w.Failure)
+				t.Fatalf("before any change: %+v", w.Failure)
 			}
 			c.bend(w)
 			w.CompareMachines()
@@ -77,7 +76,7 @@ func TestTheEndIsComparedWithWhatWasPromised(t *testing.T) {
 	}
 }
 
-func TestClientsDoEverythingOften(t *testing.T) {
+func TestClientsCallAllOperations(t *testing.T) {
 	var total Counts
 	const seeds = 40
 	followers, leaders := 0, 0
@@ -109,7 +108,7 @@ func TestClientsDoEverythingOften(t *testing.T) {
 }
 
 // Clients in the options decide, so that a failing history can be made smaller.
-func TestTheOptionsSayHowManyClients(t *testing.T) {
+func TestOptionsSetTheNumberOfClients(t *testing.T) {
 	w := RunWorld(Options{Seed: 5, Profile: fault.Profiles[0], Clients: 1, Steps: 1500})
 	check(t, w.Result())
 	for _, o := range w.History.Operations {

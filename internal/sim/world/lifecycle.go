@@ -63,7 +63,7 @@ func (m *Member) Boot() {
 	m.system = takeActorSystem()
 	m.system.ProcessRegistry.Address = address(m.id)
 	m.system.ProcessRegistry.RemoteHandlers = []actor.AddressResolver{m.resolve}
-	m.system.ProcessRegistry.Add(m.Embedder, "session")
+	m.system.ProcessRegistry.Add(m.Embedder, sessionName)
 	m.tree = supervisor.New(supervisor.Config{
 		Bootstrap: w.Bootstrap, HeartbeatInterval: HeartbeatInterval, ElectionTimeout: ElectionTimeout, RestartLimit: w.RestartLimit,
 		Node: w.NodeLimits(), Replicator: w.replicatorLimits(),
@@ -140,7 +140,7 @@ func (m *Member) endRun(after *vfs.MemFS) {
 		for _, b := range m.Mailboxes {
 			m.system.ProcessRegistry.Remove(b.self)
 		}
-		m.system.ProcessRegistry.Remove(m.system.NewLocalPID("session"))
+		m.system.ProcessRegistry.Remove(m.system.NewLocalPID(sessionName))
 		actorSystems.Put(m.system)
 	}
 	m.system, m.tree, m.Mailboxes, m.timers = nil, nil, nil, nil

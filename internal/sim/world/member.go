@@ -132,7 +132,7 @@ func (m *Member) Storage() checker.Disk { return m.Disk }
 func (m *Member) ID() uint64                     { return m.id }
 func (m *Member) FS() vfs.FS                     { return m.Disk.MemFS }
 func (m *Member) SetPeers([]*messages.Member)    {}
-func (m *Member) Session() *actor.PID            { return m.system.NewLocalPID("session") }
+func (m *Member) Session() *actor.PID            { return m.system.NewLocalPID(sessionName) }
 func (m *Member) Observer() actors.StateObserver { return (*stateObserver)(m) }
 
 // Listen calls a function of a script for every message from the member's actors to its session.

@@ -8,19 +8,19 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
-// window is as much of a trace as a page can hold, and the members as they stood before it.
+// eventWindow is the part of a trace that a page has, and the members before it.
 type eventWindow struct {
 	base    *Cluster
 	events  []*trace.Event
 	skipped int // events before those
-	total   int // in all, of those that the options show
+	total   int // of those that the options show
 	hidden  hiddenCounts
 	whole   bool
 	damage  error // what follows cannot be read
 }
 
-// readEvents reads a trace and keeps the first events, or the last where it ends in a failure and nobody asked for a
-// beginning. Memory is bounded by the limit, whatever the length of the trace.
+// readEvents reads a trace and keeps the first events, or the last ones if it ends in a failure and
+// no beginning was given. Memory is bounded by the limit.
 func readEvents(in *trace.Reader, o Options) (*eventWindow, error) {
 	limit := o.Limit
 	if limit <= 0 {
@@ -47,7 +47,7 @@ func readEvents(in *trace.Reader, o Options) (*eventWindow, error) {
 			last.base.Apply(e)
 			continue
 		}
-		// What members become is always kept, whatever is hidden: the page could not tell their states and logs without.
+		// Changes of members are always kept: the page needs them for states and logs.
 		if !changes(e) && !o.shows(e, &hides) {
 			continue
 		}
@@ -75,7 +75,7 @@ func readEvents(in *trace.Reader, o Options) (*eventWindow, error) {
 	return w, nil
 }
 
-// trim takes the oldest events into the base until limit are left.
+// trim applies the oldest events to the base until limit are left.
 func (w *eventWindow) trim(limit int) {
 	for len(w.events) > limit {
 		w.base.Apply(w.events[0])
@@ -93,7 +93,7 @@ func changes(e *trace.Event) bool {
 	return false
 }
 
-// String says what of the trace is to be seen, and what is not.
+// String describes which part of the trace is shown, and what is not.
 func (w *eventWindow) String() string {
 	var says []string
 	if n := len(w.events); n < w.total {

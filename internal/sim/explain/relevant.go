@@ -8,20 +8,20 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
-// How much of what came before the broken step is told: a screenful.
+// How many rows before the violation are shown: a screenful in all.
 const (
-	nearRows      = 18 // what the members did that the violation names
-	changeRows    = 12 // what anybody became, and what went wrong
-	operationRows = 4  // of clients at those members
-	growthRows    = 4  // of those members' logs and commit indexes
+	nearRows      = 18 // actions of the members that the violation names
+	changeRows    = 12 // changes of roles and terms, and faults
+	operationRows = 4  // operations of clients at those members
+	growthRows    = 4  // growth of those members' logs and commit indexes
 )
 
-// named finds the members that a violation speaks of: "member 3", "leaders 1 and 2".
+// memberNames finds the members in the text of a violation: "member 3", "leaders 1 and 2".
 var memberNames = regexp.MustCompile(`(?i)\b(?:member|leader|node)s? (\d+)(?:(?:,| and) (\d+))?`)
 
-// essence chooses, of the events up to a violation, those from which a person may see how it came about: all of the step
-// that broke the promise; before it, the last that the members did whom the violation names (all, if it names nobody),
-// without heartbeats and ticks; and, from further back, who became what and what went wrong.
+// relevantEvents chooses, from the events up to a violation, those that show its cause: the whole
+// step of the violation; before it, the last actions of the members that it names (of all, if it
+// names none), without heartbeats and ticks; and, from further back, changes of roles and faults.
 func relevantEvents(events []*trace.Event) map[*trace.Event]bool {
 	at := slices.IndexFunc(events, func(e *trace.Event) bool { return e.Kind == trace.Violated })
 	if at < 0 {
@@ -35,13 +35,13 @@ func relevantEvents(events []*trace.Event) map[*trace.Event]bool {
 	}
 	states, own := statesBefore(events), len(chosen)
 	choose(chosen, events[:at], states, concerns(broken.Detail))
-	if len(chosen)-own < nearRows { // whom it names has been silent: then it is told what the others did
+	if len(chosen)-own < nearRows { // the named members did too little: show the others too
 		choose(chosen, events[:at], states, concerns(""))
 	}
 	return chosen
 }
 
-// choose takes the last events of each class into the choice, as far as there is room for them.
+// choose adds the last events of each class, as many as have room.
 func choose(chosen map[*trace.Event]bool, events []*trace.Event, states map[*trace.Event]*trace.State, concerns func(*trace.Event) bool) {
 	left := map[int]int{near: nearRows, change: changeRows, operation: operationRows, growth: growthRows}
 	for _, e := range slices.Backward(events) {
@@ -58,7 +58,7 @@ func choose(chosen map[*trace.Event]bool, events []*trace.Event, states map[*tra
 	}
 }
 
-// concerned tells whether an event is one of the members that a text names.
+// concerns returns a function that reports whether an event is of the members that a text names.
 func concerns(text string) func(e *trace.Event) bool {
 	members := map[uint64]bool{}
 	for _, found := range memberNames.FindAllStringSubmatch(text, -1) {
@@ -71,7 +71,7 @@ func concerns(text string) func(e *trace.Event) bool {
 	return func(e *trace.Event) bool { return len(members) == 0 || members[e.Member] || members[e.Peer] }
 }
 
-// before is what the member of each change of state was before it.
+// statesBefore returns, for each change of state, the state of the member before it.
 func statesBefore(events []*trace.Event) map[*trace.Event]*trace.State {
 	was, all := map[uint64]*trace.State{}, map[*trace.Event]*trace.State{}
 	for _, e := range events {
@@ -83,7 +83,7 @@ func statesBefore(events []*trace.Event) map[*trace.Event]*trace.State {
 	return all
 }
 
-// Why an event may be worth a row.
+// Classes of events that may be shown.
 const (
 	near = iota
 	change
@@ -91,7 +91,7 @@ const (
 	growth
 )
 
-// classes are those in which an event may be counted, the dearest first; none: it is not worth a row.
+// classes returns the classes of an event, the best first; none: it is not shown.
 func classes(e *trace.Event, was *trace.State, concerns func(*trace.Event) bool) []int {
 	own := concerns(e)
 	switch e.Kind {
@@ -115,7 +115,7 @@ func classes(e *trace.Event, was *trace.State, concerns func(*trace.Event) bool)
 		if own && !isHeartbeat(e) {
 			return []int{near}
 		}
-	case trace.Handled: // what came from another member is seen arriving
+	case trace.Handled: // messages from other members are shown where they arrive
 		if own && !betweenNodes(e.Name) && !routine[e.Name] {
 			return []int{near}
 		}
@@ -127,7 +127,7 @@ func classes(e *trace.Event, was *trace.State, concerns func(*trace.Event) bool)
 	return nil
 }
 
-// routine are messages within a node that say nothing by themselves.
+// routine are messages within a node that carry no information by themselves.
 var routine = map[string]bool{
 	"Tick": true, "Flush": true, "Propose": true, "RequestRead": true, "Pull": true, "ResolveConflict": true, "Fetch": true, "Progress": true,
 	"LinkUp": true, "LinkDown": true, "EnvelopesDropped": true, "Replicate": true,

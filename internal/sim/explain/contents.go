@@ -9,7 +9,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/trace"
 )
 
-// Contents is what there is in a trace to choose from.
+// Contents lists what is in a trace.
 type Contents struct {
 	Kinds, Names        []string // kinds of event, and names of messages, faults and operations; each once, in order
 	Events              int
@@ -17,8 +17,8 @@ type Contents struct {
 	First, Last         time.Duration
 }
 
-// ReadContents reads a trace through. Of a damaged one it tells what stands before the damage: whoever shows the trace will come
-// upon it again.
+// ReadContents reads a whole trace. Of a damaged one it returns what is before the damage; showing
+// the trace reports it.
 func ReadContents(r io.Reader) (*Contents, error) {
 	in, err := trace.NewReader(r)
 	if err != nil {
@@ -54,7 +54,7 @@ func sorted(set map[string]bool) []string {
 	return all
 }
 
-// Has tells whether Options.Only would find anything by this word.
+// Has reports whether Options.Only would find anything by this word.
 func (c *Contents) Has(word string) bool {
 	return slices.Contains(c.Kinds, word) || slices.Contains(c.Names, word)
 }
