@@ -12,26 +12,27 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// subject is what a seed is tried on: a profile or a scenario.
+// target is what seeds run on: a profile or a scenario.
 type target struct {
 	kind, name string // "profile" or "scenario"
 	run        func(world.Options) *world.Result
 	options    world.Options // all but the seed
 }
 
-// campaign is every seed on every subject, seed by seed. Workers take jobs in order and each runs its worlds on one
-// goroutine; what they find is told in that order too, so nothing of it depends on how many there are.
+// campaign runs every seed on every target, seed by seed. Workers take jobs in order, and each runs
+// its worlds on one goroutine. Outcomes are reported in that order too, so nothing depends on the
+// number of workers.
 type campaign struct {
 	seeds      seedRange
 	targets    []target
 	workers    int
 	keepGoing  bool
-	ignored    []string // promises whose breach is no failure of the campaign
+	ignored    []string // invariants whose violation is no failure of the campaign
 	now        func() time.Duration
-	reportHung func(job) // told, once, of a history that does not come to its end; nil: nobody wants to know
+	reportHung func(job) // called once for a history that does not end; may be nil
 
 	next    atomic.Int64
-	running []atomic.Pointer[job] // by worker: what it is at
+	running []atomic.Pointer[job] // by worker: its present job
 }
 
 type job struct {
@@ -52,8 +53,8 @@ func (c *campaign) job(number int) job {
 	return job{number: number, seed: c.seeds.first + uint64(number/len(c.targets)), target: &c.targets[number%len(c.targets)], began: c.now()}
 }
 
-// run plays until all is done, something failed, or the context ends; whatever was begun is finished. It calls told for
-// each outcome, in order, and returns whether all were told of that should have been.
+// run runs until all is done, something failed, or the context ends; it finishes what it began. It
+// calls report for each outcome, in order, and returns whether it reported all that it should.
 func (c *campaign) run(ctx context.Context, told func(outcome)) (complete bool) {
 	stop := make(chan struct{})
 	found := make(chan outcome, c.workers)
@@ -68,7 +69,8 @@ func (c *campaign) run(ctx context.Context, told func(outcome)) (complete bool) 
 		go c.watch(over)
 	}
 
-	// Outcomes that came before one that is due wait here. After a failure those before it are still awaited.
+	// Outcomes before the one that is due wait here. After a failure the earlier outcomes are still
+	// awaited.
 	early, due, failed := map[int]outcome{}, 0, false
 	stopped := false
 	for o := range found {
@@ -91,7 +93,7 @@ func (c *campaign) run(ctx context.Context, told func(outcome)) (complete bool) 
 	return failed || due == c.jobs()
 }
 
-// blames tells whether something failed that is not excused.
+// isFailure reports whether a result is a failure that is not excused.
 func (c *campaign) isFailure(o outcome) bool {
 	return o.result.Failure != nil && !slices.Contains(c.ignored, o.result.Failure.Invariant)
 }
@@ -116,7 +118,7 @@ func (c *campaign) work(ctx context.Context, stop <-chan struct{}, worker int, f
 	}
 }
 
-// oldest is the job that has been running for longest.
+// oldest returns the job that has been running for longest.
 func (c *campaign) oldest() (j job, any bool) {
 	for i := range c.running {
 		if r := c.running[i].Load(); r != nil && (!any || r.began < j.began) {
@@ -126,11 +128,11 @@ func (c *campaign) oldest() (j job, any bool) {
 	return
 }
 
-// hungAfter is how long a history may take: most take some milliseconds, none a second. One that takes longer is in a step
-// that never ends, and nothing but the clock outside can tell.
+// hungAfter is how long a history may take: most take some milliseconds, none a second. One that
+// takes longer is in a step that never ends, which only the real clock can show.
 const hungAfter = 2 * time.Minute
 
-// watch looks after the workers until all is over.
+// watch watches the workers until all is over.
 func (c *campaign) watch(over <-chan struct{}) {
 	every := time.NewTicker(time.Second)
 	defer every.Stop()
@@ -147,14 +149,15 @@ func (c *campaign) watch(over <-chan struct{}) {
 	}
 }
 
-// perform plays one seed. A panic of the simulator itself is a failure of that seed, not the end of all.
+// runSeed runs one seed. A panic of the simulator itself is a failure of that seed, and does not
+// end the campaign.
 func (s *target) runSeed(seed uint64) *world.Result {
 	o := s.options
 	o.Seed = seed
 	return recoverPanics(s.run, o)
 }
 
-// simulatorInvariant is the invariant of worlds that did not come to their end.
+// simulatorInvariant is violated by worlds that do not end.
 const simulatorInvariant = "the simulator works"
 
 func recoverPanics(play func(world.Options) *world.Result, o world.Options) (r *world.Result) {

@@ -23,7 +23,7 @@ func checkOutput(t *testing.T, r commandResult, code int, parts ...string) {
 	}
 	for _, part := range parts {
 		if !strings.Contains(r.out+r.errs, part) {
-			t.Errorf("nothing of %q", part)
+			t.Errorf("%q is missing", part)
 		}
 	}
 	if t.Failed() {
@@ -31,26 +31,26 @@ func checkOutput(t *testing.T, r commandResult, code int, parts ...string) {
 	}
 }
 
-func TestCleanSeedsEndWithTheirSummary(t *testing.T) {
+func TestCleanSeedsEndWithASummary(t *testing.T) {
 	r := runCommand(t, simulator(), "--seeds", "1..16", "--profile", "all", "--steps", "300")
 	checkOutput(t, r, exitOK, "seeds ", "1..16", "calm, network,", "failures      none", "kill ", "virtual time", "put ", "answered ", "members")
 }
 
-func TestAFailureTellsSeedPromiseAndReplayCommand(t *testing.T) {
+func TestFailureNamesSeedInvariantAndReplay(t *testing.T) {
 	r := runCommand(t, fakeRunner(failsAt(7, 9)), "--seeds", "1..20", "--nodes", "3", "--steps", "500", "--without", "kill,crash", "--fault-limit", "8")
 	checkOutput(t, r, exitFailed, "FAILED  seed 7, profile everything, 3 members, step 77, at 1.5s", "log matching: an entry",
 		"two entries at index 3", "1/log  Append", "failures      1: log matching (1: 7)",
 		"replay    go run ./cmd/troupe-sim --seeds 7 --profile everything --nodes 3 --steps 500 --without kill,crash --fault-limit 8\n")
 	if strings.Contains(r.out, "seed 9") || !strings.Contains(r.out, "7 of 20") {
-		t.Errorf("it went on after the first failure:\n%s", r.out)
+		t.Errorf("it continued after the first failure:\n%s", r.out)
 	}
 	if strings.Contains(r.errs, "troupe-sim:") {
-		t.Errorf("a failure that was told is told again: %s", r.errs)
+		t.Errorf("a failure was reported twice: %s", r.errs)
 	}
 }
 
-// What a failure says is what makes the same history: the replay command is read back into the very same options.
-func TestTheReplayCommandMakesTheSameOptions(t *testing.T) {
+// The replay command of a failure is parsed into the same options.
+func TestReplayCommandHasTheSameOptions(t *testing.T) {
 	var played world.Options
 	th := fakeRunner(func(o world.Options) *world.Failure {
 		played = o
@@ -67,18 +67,18 @@ func TestTheReplayCommandMakesTheSameOptions(t *testing.T) {
 		}
 		runCommand(t, th, strings.Fields(line[1])...)
 		if fmt.Sprint(played) != fmt.Sprint(first) {
-			t.Errorf("%v: played %+v, replayed %+v", flags, first, played)
+			t.Errorf("%v: ran %+v, replayed %+v", flags, first, played)
 		}
 	}
 }
 
-func TestKeepGoingTellsAllFailures(t *testing.T) {
+func TestKeepGoingReportsAllFailures(t *testing.T) {
 	r := runCommand(t, fakeRunner(failsAt(3, 5, 19)), "--seeds", "1..20", "--keep-going")
 	checkOutput(t, r, exitFailed, "seed 3,", "seed 5,", "seed 19,", "20 of 20", "failures      3: log matching (3: 3 5 19)")
 }
 
-// Later seeds may be played before an earlier one has failed; nobody hears of them.
-func TestWhatIsToldDoesNotDependOnTheNumberOfWorkers(t *testing.T) {
+// Later seeds may run before an earlier one has failed; they are not reported.
+func TestReportDoesNotDependOnWorkers(t *testing.T) {
 	untimed := regexp.MustCompile(`messages .*|virtual time .*`)
 	for _, flags := range [][]string{{}, {"--keep-going"}} {
 		var first string
@@ -88,14 +88,14 @@ func TestWhatIsToldDoesNotDependOnTheNumberOfWorkers(t *testing.T) {
 			if told := untimed.ReplaceAllString(r.out, ""); first == "" {
 				first = told
 			} else if told != first {
-				t.Errorf("%v: %s workers tell\n%s\none tells\n%s", flags, workers, told, first)
+				t.Errorf("%v: %s workers report\n%s\none reports\n%s", flags, workers, told, first)
 			}
 		}
 	}
 }
 
-// Worlds that run at once share actor systems and nothing else.
-func TestWorldsThatRunAtOnceAreTheSameAsOneAfterTheOther(t *testing.T) {
+// Concurrent worlds share actor systems and nothing else.
+func TestConcurrentWorldsEqualSequentialOnes(t *testing.T) {
 	args := []string{"--profile", "all", "--seeds", "1..6", "--steps", "600", "--hashes", "--keep-going"}
 	one, four := runCommand(t, simulator(), append(args, "--workers", "1")...), runCommand(t, simulator(), append(args, "--workers", "4")...)
 	a, b := hashLines.FindAllString(one.out, -1), hashLines.FindAllString(four.out, -1)
@@ -104,11 +104,11 @@ func TestWorldsThatRunAtOnceAreTheSameAsOneAfterTheOther(t *testing.T) {
 	}
 }
 
-func TestAnInterruptedRunTellsWhatItHasAndIsNoSuccess(t *testing.T) {
+func TestInterruptedRunReportsAndFails(t *testing.T) {
 	checkOutput(t, runInterrupted(t, fakeRunner(neverFails), "--seeds", "1..1000"), exitStopped, "histories", "interrupted after 0 of 1,000")
 }
 
-func TestAPanicOfTheSimulatorIsAFailureOfItsSeed(t *testing.T) {
+func TestSimulatorPanicFailsItsSeed(t *testing.T) {
 	th := fakeRunner(func(o world.Options) *world.Failure {
 		if o.Seed == 2 {
 			panic("index out of range")
@@ -118,7 +118,7 @@ func TestAPanicOfTheSimulatorIsAFailureOfItsSeed(t *testing.T) {
 	checkOutput(t, runCommand(t, th, "--seeds", "1..3"), exitFailed, "seed 2", simulatorInvariant, "index out of range", "--seeds 2 ")
 }
 
-func TestMistakesAreToldBeforeAnythingRuns(t *testing.T) {
+func TestWrongFlagsAreRefusedBeforeAnyRun(t *testing.T) {
 	var played atomic.Int64
 	th := fakeRunner(func(world.Options) *world.Failure { played.Add(1); return nil })
 	for _, c := range []struct {
@@ -135,10 +135,10 @@ func TestMistakesAreToldBeforeAnythingRuns(t *testing.T) {
 		{[]string{"--for", "-1s"}, "--for is -1s"},
 		{[]string{"--profile", "storm"}, `no "storm"; there are calm, network,`},
 		{[]string{"--profile", "Netwrok"}, `no "Netwrok" (did you mean network?)`},
-		{[]string{"--profile", "all,calm"}, `all goes alone`},
-		{[]string{"--profile", ""}, "--profile is given and says nothing"},
-		{[]string{"--scenario", ""}, "--scenario is given and says nothing"},
-		{[]string{"--trace", ""}, "--trace is given and says nothing"},
+		{[]string{"--profile", "all,calm"}, `all must be the only one`},
+		{[]string{"--profile", ""}, "--profile is given and empty"},
+		{[]string{"--scenario", ""}, "--scenario is given and empty"},
+		{[]string{"--trace", ""}, "--trace is given and empty"},
 		{[]string{"--list", "--seeds", "1"}, "--seeds does not go with --list"},
 		{[]string{"--scenario", "no-election"}, `no "no-election" (did you mean `},
 		{[]string{"--scenario", "transfer", "--nodes", "5"}, "--nodes does not go with --scenario"},
@@ -149,13 +149,13 @@ func TestMistakesAreToldBeforeAnythingRuns(t *testing.T) {
 		{[]string{"--nodes", "0"}, "--nodes is 0"},
 		{[]string{"--workers", "-1"}, "--workers is -1"},
 		{[]string{"--steps", "0"}, "--steps is 0"},
-		{[]string{"--html", "x"}, "--html says how a trace is shown: name one with --explain FILE"},
+		{[]string{"--html", "x"}, "--html is for showing a trace: name one with --explain FILE"},
 		{[]string{"--explain", "x", "--seeds", "1"}, "--seeds does not go with --explain"},
 		{[]string{"--explain", "x", "--from", "noon"}, `--from is "noon": use a step (1200) or a virtual time (3.5s)`},
 		{[]string{"--explain", "x", "--to", "-3s"}, `--to is "-3s": use a step`},
-		{[]string{"--explain", "x", "--only", ""}, "--only is given and says nothing"},
+		{[]string{"--explain", "x", "--only", ""}, "--only is given and empty"},
 		{[]string{"--explain", "x", "--width", "10"}, "--width is 10: it must be from 60 to 1000"},
-		{[]string{"--explain", ""}, "--explain is given and says nothing"},
+		{[]string{"--explain", ""}, "--explain is given and empty"},
 		{[]string{"--nonsense"}, "--help"},
 		{[]string{"1..4"}, `unexpected argument "1..4"`},
 	} {
@@ -165,11 +165,11 @@ func TestMistakesAreToldBeforeAnythingRuns(t *testing.T) {
 		}
 	}
 	if n := played.Load(); n > 0 {
-		t.Errorf("%d worlds were played", n)
+		t.Errorf("%d worlds ran", n)
 	}
 }
 
-func TestTheListHasALineOnEverything(t *testing.T) {
+func TestListDescribesEverything(t *testing.T) {
 	r := runCommand(t, simulator(), "--list")
 	if r.code != exitOK {
 		t.Fatalf("exit code %d", r.code)
@@ -194,12 +194,12 @@ func TestTheListHasALineOnEverything(t *testing.T) {
 	}
 }
 
-func TestScenariosArePlayedByName(t *testing.T) {
+func TestScenariosRunByName(t *testing.T) {
 	r := runCommand(t, simulator(), "--scenario", "transfer,initial-election", "--seeds", "1..3", "--hashes")
 	checkOutput(t, r, exitOK, "1 transfer ", "3 initial-election ", "6 of 6", "failures      none")
 }
 
-func TestTheReportForMachinesHasWhatTheTableHas(t *testing.T) {
+func TestJSONReportEqualsTheTable(t *testing.T) {
 	r := runCommand(t, fakeRunner(failsAt(5)), "--seeds", "3..9", "--keep-going", "--json", "--hashes")
 	var got report
 	if err := json.Unmarshal([]byte(r.out), &got); err != nil {
@@ -217,7 +217,7 @@ func TestTheReportForMachinesHasWhatTheTableHas(t *testing.T) {
 	}
 }
 
-// Whatever the simulator learns to count stands in the summary by itself.
+// Every field of Counts is in the summary by itself.
 func TestEveryCountIsInTheSummary(t *testing.T) {
 	var c world.Counts
 	all, next := reflect.ValueOf(&c).Elem(), int64(0)
@@ -246,13 +246,13 @@ func TestEveryCountIsInTheSummary(t *testing.T) {
 			}
 		}
 	}
-	if operations := int64(len(c.Operations) * len(c.Operations[0])); told != next+operations { // told twice: by kind and by outcome
-		t.Errorf("%d counts, %d told: %v", next, told-operations, groups(&c))
+	if operations := int64(len(c.Operations) * len(c.Operations[0])); told != next+operations { // printed twice: by kind and by outcome
+		t.Errorf("%d counts, %d printed: %v", next, told-operations, groups(&c))
 	}
 }
 
-func TestWorkCanBeBoundedByTime(t *testing.T) {
-	// Time enough for one world at least, however busy the machine is.
+func TestRunIsBoundedByTime(t *testing.T) {
+	// Time enough for one world at least, even on a busy machine.
 	r := runCommand(t, fakeRunner(neverFails), "--seeds", "fresh", "--for", "1s", "--steps", "100", "--json")
 	var got report
 	if err := json.Unmarshal([]byte(r.out), &got); err != nil {
@@ -265,7 +265,7 @@ func TestWorkCanBeBoundedByTime(t *testing.T) {
 	checkOutput(t, runInterrupted(t, fakeRunner(neverFails), "--seeds", "1..100", "--for", "1h"), exitStopped, "interrupted")
 }
 
-func TestFreshSeedsAreToldAndDiffer(t *testing.T) {
+func TestFreshSeedsArePrintedAndDiffer(t *testing.T) {
 	seeds := map[string]bool{}
 	for range 3 {
 		r := runCommand(t, fakeRunner(neverFails), "--seeds", "fresh:5")
@@ -280,8 +280,9 @@ func TestFreshSeedsAreToldAndDiffer(t *testing.T) {
 	}
 }
 
-// A story's script that is too strict for one seed in a hundred thousand is worth a look, and no reason to refuse a change.
-func TestABreachThatIsExcusedIsToldAndIsNoFailureOfTheRun(t *testing.T) {
+// A script that is too strict for one seed in a hundred thousand is worth a look, and no reason to
+// refuse a change.
+func TestExcusedFailureIsReportedOnly(t *testing.T) {
 	both := func(o world.Options) *world.Failure {
 		switch o.Seed {
 		case 3:
@@ -296,5 +297,5 @@ func TestABreachThatIsExcusedIsToldAndIsNoFailureOfTheRun(t *testing.T) {
 	r = runCommand(t, fakeRunner(both), "--seeds", "1..9", "--excuse", "script")
 	checkOutput(t, r, exitFailed, "FAILED  seed 3", "FAILED  seed 8", "histories     8 of 9", "script (1: 3, excused); log matching (1: 8)")
 	r = runCommand(t, fakeRunner(both), "--excuse", "scripts")
-	checkOutput(t, r, exitUsage, "--excuse", `no promise "scripts" (did you mean script?)`)
+	checkOutput(t, r, exitUsage, "--excuse", `no invariant "scripts" (did you mean script?)`)
 }

@@ -21,7 +21,7 @@ type field struct {
 	n    int
 }
 
-// text leaves out what never happened, unless nothing did.
+// text leaves out zero counts, unless all are zero.
 func (g group) text() string {
 	words := make([]string, 0, len(g.fields))
 	for _, f := range g.fields {
@@ -35,7 +35,7 @@ func (g group) text() string {
 	return strings.Join(words, ", ")
 }
 
-// The fields of world.Counts by the row that they stand in.
+// rowOf has the row of each field of world.Counts.
 var rowOf = map[string]string{
 	"Messages": "network", "Lost": "network", "Doubled": "network", "Late": "network", "Elections": "log", "Committed": "log",
 	"FailedOperations": "disks", "RefusedForSpace": "disks", "FailedReads": "disks", "FlippedReads": "disks",
@@ -43,13 +43,13 @@ var rowOf = map[string]string{
 	"ActorRestarts": "restarts", "SubtreeRestarts": "restarts", "Away": "restarts",
 }
 
-// rows are in the order in which people ask for them.
+// rows are in the order of the table.
 var rows = []string{
 	"network", "log", "operations", "outcomes", "faults", "power cuts", "disks", "crashes", "restarts", "stops", "other",
 }
 
-// groups puts the counts into rows. Counts has a field for whatever the simulator learns to count, so the rows are made from
-// its type: nothing that is counted can be left out.
+// groups puts the counts into rows. The rows are made from the type of Counts, so no count can be
+// left out.
 func groups(c *world.Counts) []group {
 	all := map[string][]field{}
 	add := func(row string, fields ...field) { all[row] = append(all[row], fields...) }
@@ -81,7 +81,7 @@ func groups(c *world.Counts) []group {
 	return ordered
 }
 
-// named are counts by kind; kinds of one name that follow each other are one.
+// named returns counts by kind; consecutive kinds of one name are added up.
 func named(counts []int, name func(kind int) string) (all []field) {
 	for kind, n := range counts {
 		if last := len(all) - 1; last >= 0 && all[last].name == name(kind) {
@@ -93,7 +93,7 @@ func named(counts []int, name func(kind int) string) (all []field) {
 	return all
 }
 
-// operations are the clients' operations by kind, and by what became of them.
+// operations returns the clients' operations by kind, and by outcome.
 func operations(c *world.Counts) (kinds, became []field) {
 	for kind, outcomes := range c.Operations {
 		total := 0
@@ -108,7 +108,7 @@ func operations(c *world.Counts) (kinds, became []field) {
 	return kinds, became
 }
 
-// flatten is a count, or the counts of an array of counts.
+// flatten returns a count, or the counts of an array of counts.
 func flatten(name string, v reflect.Value) (all []field) {
 	switch v.Kind() {
 	case reflect.Array, reflect.Slice:
@@ -121,7 +121,7 @@ func flatten(name string, v reflect.Value) (all []field) {
 	return all
 }
 
-// words makes "lost tails" of LostTails.
+// words converts LostTails to "lost tails".
 func words(name string) string {
 	var b strings.Builder
 	for i, r := range name {

@@ -16,7 +16,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/explain"
 )
 
-// explainFlags say how a trace is shown.
+// explainFlags are the flags for showing a trace.
 type explainFlags struct {
 	file, html string
 	from, to   string
@@ -36,10 +36,10 @@ func (f *explainFlags) add(cmd *cobra.Command) {
 	s.IntVar(&f.width, "width", columns(), "with --explain: columns to write in")
 }
 
-// A listing of fewer columns than minWidth has no room for its words.
+// A narrower listing has no room for its texts.
 const minWidth, maxWidth = 60, 1000
 
-// columns is how wide the terminal is, where the shell says so.
+// columns returns the width of the terminal, if the shell exports it.
 func columns() int {
 	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n >= minWidth {
 		return min(n, maxWidth)
@@ -61,7 +61,7 @@ func (f *explainFlags) do(cmd *cobra.Command) error {
 		return err
 	}
 	if f.html != "" && sameFile(f.html, f.file) {
-		return usage("--html %s is the trace itself: the page would take its place", f.html)
+		return usage("--html %s is the trace itself: the page would replace it", f.html)
 	}
 	in, closed, err := f.open(o)
 	if err != nil {
@@ -85,7 +85,8 @@ func (f *explainFlags) do(cmd *cobra.Command) error {
 	return nil
 }
 
-// open opens the trace. A choice that would show nothing of it is a mistake and told before anything is shown.
+// open opens the trace. Options that would show nothing of it are an error before anything is
+// shown.
 func (f *explainFlags) open(o explain.Options) (in io.Reader, closed func() error, err error) {
 	file, err := os.Open(f.file)
 	if err != nil {
@@ -120,7 +121,7 @@ func (f *explainFlags) open(o explain.Options) (in io.Reader, closed func() erro
 	return again, file.Close, nil
 }
 
-// check holds what is to be shown against what there is.
+// check compares the options with the contents of the trace.
 func (f *explainFlags) check(o explain.Options, has *explain.Contents) error {
 	for _, word := range f.only {
 		if !has.Has(word) {
@@ -142,7 +143,7 @@ func (f *explainFlags) check(o explain.Options, has *explain.Contents) error {
 	return nil
 }
 
-// writePage touches the file only when the page is made.
+// writePage touches the file only when the page is complete.
 func writePage(name string, in io.Reader, o explain.Options) error {
 	var page bytes.Buffer
 	if err := explain.HTML(&page, in, o); err != nil {
@@ -154,14 +155,14 @@ func writePage(name string, in io.Reader, o explain.Options) error {
 	return nil
 }
 
-// sameFile tells whether two names, which need not exist, are of one file.
+// sameFile reports whether two names, which need not exist, are of one file.
 func sameFile(a, b string) bool {
 	first, err := os.Stat(a)
 	second, otherErr := os.Stat(b)
 	return err == nil && otherErr == nil && os.SameFile(first, second)
 }
 
-// moment is a step or a virtual time.
+// moment parses a step or a virtual time.
 func moment(flag, text string) (step int, at time.Duration, err error) {
 	if text == "" {
 		return 0, 0, nil

@@ -11,7 +11,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// stage is a theatre whose worlds fail as a test wants it.
+// fakeRunner returns a runner whose worlds fail as a test wants it.
 func fakeRunner(fails func(world.Options) *world.Failure) runner {
 	t := simulator()
 	t.runProfile = func(o world.Options) *world.Result {
@@ -42,7 +42,7 @@ func fakeRunner(fails func(world.Options) *world.Failure) runner {
 
 func neverFails(world.Options) *world.Failure { return nil }
 
-// at fails at these seeds.
+// failsAt fails at these seeds.
 func failsAt(seeds ...uint64) func(world.Options) *world.Failure {
 	return func(o world.Options) *world.Failure {
 		if slices.Contains(seeds, o.Seed) {

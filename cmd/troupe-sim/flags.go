@@ -16,8 +16,8 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// flags are the command line. Those under "the world" decide about histories, so a replay command needs them all
-// (replay.go); the others only about what is shown.
+// flags are the command line. Those under "the world" determine histories, so a replay command
+// needs them all (replay.go); the others determine only what is shown.
 type flags struct {
 	// The world.
 	seeds      string
@@ -50,22 +50,22 @@ func addFlags(cmd *cobra.Command) *flags {
 	s := cmd.Flags()
 	s.SortFlags = false
 	s.StringVar(&f.seeds, "seeds", "1..100", "seeds to run: N, A..B, or fresh:N for N that begin at random; with --for, fresh")
-	s.DurationVar(&f.limit, "for", 0, "begin nothing new after this time")
-	s.StringSliceVar(&f.profiles, "profile", []string{"everything"}, "profiles of misfortune, or all")
+	s.DurationVar(&f.limit, "for", 0, "begin no new world after this time")
+	s.StringSliceVar(&f.profiles, "profile", []string{"everything"}, "profiles of faults, or all")
 	s.StringSliceVar(&f.scenarios, "scenario", nil, "scenarios instead of profiles, or all")
 	s.IntVar(&f.nodes, "nodes", 0, "members of each cluster (default: the seed decides)")
 	s.IntVar(&f.clients, "clients", 0, "clients of each cluster (default: the seed decides)")
-	s.IntVar(&f.steps, "steps", world.DefaultSteps, "how many steps misfortune lasts")
+	s.IntVar(&f.steps, "steps", world.DefaultSteps, "how many steps faults happen")
 	s.StringSliceVar(&f.without, "without", nil, "kinds of fault that do not happen")
 	s.IntVar(&f.faultLimit, "fault-limit", 0, "how many faults happen at most (default: no limit)")
 	s.IntVar(&f.workers, "workers", runtime.NumCPU(), "worlds at a time, each on one goroutine; the results do not depend on it")
-	s.BoolVar(&f.keepGoing, "keep-going", false, "run on after a failure")
-	s.StringSliceVar(&f.excuse, "excuse", nil, "promises that may be broken: it is told, with the seed, and the exit code does not say so")
+	s.BoolVar(&f.keepGoing, "keep-going", false, "continue after a failure")
+	s.StringSliceVar(&f.excuse, "excuse", nil, "invariants whose violation is reported and does not change the exit code")
 	s.BoolVar(&f.shrink, "shrink", false, "find a smaller history that fails the same way")
 	s.IntVar(&f.tries, "shrink-tries", 20, "seeds to try for each smaller world; of a scenario, 50 times as many")
 	s.DurationVar(&f.shrinkFor, "shrink-for", time.Minute, "look for smaller histories for no longer than this")
 	s.StringVar(&f.trace, "trace", "", "record to this file: the failure, its smaller form with --shrink, or else the first history")
-	s.BoolVar(&f.list, "list", false, "list scenarios, profiles, kinds of fault and promises")
+	s.BoolVar(&f.list, "list", false, "list scenarios, profiles, kinds of fault and invariants")
 	s.BoolVar(&f.json, "json", false, "print the summary as JSON")
 	s.BoolVar(&f.hashes, "hashes", false, "print the hash of every history")
 	s.BoolVar(&f.quiet, "quiet", false, "no progress on stderr")
@@ -73,7 +73,7 @@ func addFlags(cmd *cobra.Command) *flags {
 	return f
 }
 
-// do is the command once its flags are read.
+// do runs the command.
 func (f *flags) do(cmd *cobra.Command, t runner) error {
 	if err := f.checkTogether(cmd); err != nil {
 		return err
@@ -91,14 +91,14 @@ func (f *flags) do(cmd *cobra.Command, t runner) error {
 	return p.execute(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 }
 
-// checkTogether keeps the flags of showing a trace and those of playing worlds apart.
+// checkTogether keeps the flags of showing a trace and those of running worlds apart.
 func (f *flags) checkTogether(cmd *cobra.Command) error {
 	showing := []string{"html", "from", "to", "only", "width"}
 	var err error
 	if f.list {
 		cmd.Flags().Visit(func(flag *pflag.Flag) {
 			if err == nil && flag.Name != "list" {
-				err = usage("--%s does not go with --list, which plays nothing", flag.Name)
+				err = usage("--%s does not go with --list, which runs nothing", flag.Name)
 			}
 		})
 		return err
@@ -107,18 +107,18 @@ func (f *flags) checkTogether(cmd *cobra.Command) error {
 		switch shows := slices.Contains(showing, flag.Name); {
 		case err != nil:
 		case flag.Value.String() == "" || flag.Value.String() == "[]":
-			err = usage("--%s is given and says nothing", flag.Name)
+			err = usage("--%s is given and empty", flag.Name)
 		case flag.Name == "explain" || flag.Name == "all":
 		case f.file == "" && shows:
-			err = usage("--%s says how a trace is shown: name one with --explain FILE", flag.Name)
+			err = usage("--%s is for showing a trace: name one with --explain FILE", flag.Name)
 		case f.file != "" && !shows:
-			err = usage("--%s does not go with --explain, which plays nothing", flag.Name)
+			err = usage("--%s does not go with --explain, which runs nothing", flag.Name)
 		}
 	})
 	return err
 }
 
-// plan checks the flags against each other and makes the performance that they ask for.
+// plan checks the flags against each other and returns the execution that they ask for.
 func (f *flags) plan(cmd *cobra.Command, t runner) (*execution, error) {
 	if err := f.checkNumbers(cmd); err != nil {
 		return nil, err
@@ -131,19 +131,19 @@ func (f *flags) plan(cmd *cobra.Command, t runner) (*execution, error) {
 		return nil, usage("--seeds fresh has no end: say how many (fresh:1000) or for how long (--for 1m)")
 	}
 	if cmd.Flags().Changed("for") && f.limit <= 0 {
-		return nil, usage("--for is %v: it must be longer than nothing", f.limit)
+		return nil, usage("--for is %v: it must be positive", f.limit)
 	}
 	if f.shrinkFor <= 0 {
-		return nil, usage("--shrink-for is %v: it must be longer than nothing", f.shrinkFor)
+		return nil, usage("--shrink-for is %v: it must be positive", f.shrinkFor)
 	}
 	for _, name := range []string{"shrink-for", "shrink-tries"} {
 		if cmd.Flags().Changed(name) && !f.shrink {
-			return nil, usage("--%s says how to shrink: it goes with --shrink", name)
+			return nil, usage("--%s is for shrinking: it goes with --shrink", name)
 		}
 	}
 	for _, name := range f.excuse {
-		if promises := invariantNames(); !slices.Contains(promises, name) {
-			return nil, usage("--excuse: there is no promise %q%s; \"troupe-sim --list\" tells them all", name, didYouMean(name, promises))
+		if names := invariantNames(); !slices.Contains(names, name) {
+			return nil, usage("--excuse: there is no invariant %q%s; \"troupe-sim --list\" lists them all", name, didYouMean(name, names))
 		}
 	}
 	p := &execution{flags: *f, runner: t}
@@ -159,7 +159,7 @@ func (f *flags) plan(cmd *cobra.Command, t runner) (*execution, error) {
 	if len(f.scenarios) > 0 {
 		for _, name := range []string{"profile", "nodes", "clients", "steps", "without", "fault-limit"} {
 			if cmd.Flags().Changed(name) {
-				return nil, usage("--%s does not go with --scenario: the script says who is there and what goes wrong", name)
+				return nil, usage("--%s does not go with --scenario: the script determines members and faults", name)
 			}
 		}
 		subjects, err = t.scenarioTargets(f.scenarios, world.Options{AllSteps: f.all})
@@ -195,7 +195,7 @@ func (t runner) profileTargets(names []string, options world.Options) (all []tar
 	}
 	for _, name := range names {
 		if name == "all" {
-			return nil, usage("--profile %s: all goes alone", strings.Join(names, ","))
+			return nil, usage("--profile %s: all must be the only one", strings.Join(names, ","))
 		}
 		i := slices.IndexFunc(t.profiles, func(p fault.Profile) bool { return p.Name == name })
 		if i < 0 {
@@ -214,11 +214,11 @@ func (t runner) scenarioTargets(names []string, options world.Options) (all []ta
 	}
 	for _, name := range names {
 		if name == "all" {
-			return nil, usage("--scenario %s: all goes alone", strings.Join(names, ","))
+			return nil, usage("--scenario %s: all must be the only one", strings.Join(names, ","))
 		}
 		i := slices.IndexFunc(t.scenarios, func(sc scenario.Scenario) bool { return sc.Name == name })
 		if i < 0 {
-			return nil, usage("--scenario: there is no %q%s; \"troupe-sim --list\" tells them all", name, didYouMean(name, t.scenarioNames()))
+			return nil, usage("--scenario: there is no %q%s; \"troupe-sim --list\" lists them all", name, didYouMean(name, t.scenarioNames()))
 		}
 		all = append(all, target{"scenario", name, t.runScenario(t.scenarios[i]), options})
 	}

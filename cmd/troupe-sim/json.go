@@ -8,7 +8,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// The report for machines. Its fields are added to, not renamed.
+// report is the summary as JSON. Fields may be added, and are not renamed.
 type report struct {
 	Seeds            string   `json:"seeds"`
 	Targets          []string `json:"subjects"`
@@ -20,7 +20,7 @@ type report struct {
 	HandledPerSecond int      `json:"handledPerSecond"`
 	VirtualSeconds   float64  `json:"virtualSeconds"`
 	RealSeconds      float64  `json:"realSeconds"`
-	// Counts are by row and name, as the table has them.
+	// Counts are by row and name, as in the table.
 	Counts   map[string]map[string]int `json:"counts"`
 	Failures []reported                `json:"failures"`
 	Shrunk   *reported                 `json:"shrunk,omitempty"`
@@ -41,7 +41,7 @@ type reported struct {
 type hashed struct {
 	Seed   uint64 `json:"seed"`
 	Target string `json:"subject"`
-	Hash   string `json:"hash"` // as text: JSON's numbers end at 2^53
+	Hash   string `json:"hash"` // as text: JSON's numbers are exact up to 2^53
 	Steps  int    `json:"steps"`
 }
 

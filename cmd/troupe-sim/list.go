@@ -11,11 +11,11 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 )
 
-// list tells what there is, a line on each.
+// list prints a line on each scenario, profile, fault and invariant.
 func list(out io.Writer, t runner) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	section := func(title string) { fmt.Fprintf(table, "%s\n", title) }
-	section("Scenarios (--scenario), with their members and the errata they show to be met:")
+	section("Scenarios (--scenario), with their members and the errata that they cover:")
 	for _, sc := range t.scenarios {
 		fmt.Fprintf(table, "  %s\t%d\t%s\t%s\n", sc.Name, sc.Nodes, errata(sc.Errata), sc.Description)
 	}
@@ -30,7 +30,7 @@ func list(out io.Writer, t runner) error {
 		fmt.Fprintf(table, "  %s\t%s\n", f, f.Description())
 	}
 	fmt.Fprintln(table)
-	section("Promises that are held against every step:")
+	section("Invariants, checked at every step:")
 	for _, i := range checker.Invariants {
 		fmt.Fprintf(table, "  %s\t%s\n", i.Name, i.Description)
 	}

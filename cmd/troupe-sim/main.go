@@ -1,5 +1,6 @@
-// Command troupe-sim lets whole clusters of the production actors live in the deterministic simulator (internal/sim): many
-// seeds at once, under a profile of misfortune or a scenario's script. What fails is told with the command that replays it.
+// Command troupe-sim runs the deterministic simulator (internal/sim): many seeds at once, under a
+// profile of faults or a scenario's script. It reports each failure with the command that replays
+// it.
 package main
 
 import (
@@ -20,16 +21,16 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// The exit codes are those of the troupe command where it has them.
+// The exit codes of the troupe command, as far as they apply.
 const (
 	exitOK      = 0
-	exitFailed  = 1   // a promise was not kept
+	exitFailed  = 1   // an invariant was violated
 	exitUsage   = 2   // a flag or the combination of several is wrong; nothing was run
 	exitFile    = 3   // a file could not be read or written
-	exitStopped = 130 // interrupted: what is reported is true, and not all that was asked for
+	exitStopped = 130 // interrupted: the report is true, but not complete
 )
 
-// coded is an error that knows the exit code. An empty one has been reported already.
+// exitError is an error with an exit code.
 type exitError struct {
 	code int
 	err  error
@@ -42,10 +43,10 @@ func usage(format string, values ...any) error {
 	return &exitError{exitUsage, fmt.Errorf(format, values...)}
 }
 
-// errReported ends the command after its report has said what is wrong.
+// errReported ends the command after its report has described the failure.
 var errReported = errors.New("told")
 
-// theatre is where worlds are made: the simulator itself, or what a test puts in its place.
+// runner makes and runs worlds: the simulator itself, or a fake in tests.
 type runner struct {
 	profiles    []fault.Profile
 	scenarios   []scenario.Scenario
@@ -57,19 +58,20 @@ func simulator() runner {
 	return runner{fault.Profiles, scenario.Scenarios(), world.Run, func(s scenario.Scenario) func(world.Options) *world.Result { return s.Run }}
 }
 
-// patience is how long worlds may run on after an interrupt before it is said that they do: nearly all are done long before.
+// interruptNotice is how long worlds may continue after an interrupt before a message says so;
+// nearly all end long before.
 const interruptNotice = time.Second
 
 func main() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // worlds live for milliseconds and are garbage as a whole
+		debug.SetGCPercent(400) // a world exists for milliseconds and is garbage as a whole
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-ctx.Done()
-		stop() // a second interrupt does not wait for the worlds that are running
+		stop() // a second interrupt does not wait for running worlds
 		time.AfterFunc(interruptNotice, func() {
-			fmt.Fprintln(os.Stderr, "troupe-sim: interrupted: the worlds that are running come to their end first; interrupt again to leave at once")
+			fmt.Fprintln(os.Stderr, "troupe-sim: interrupted: waiting for the running worlds to end; interrupt again to leave at once")
 		})
 	}()
 	code := run(ctx, simulator(), os.Args[1:], os.Stdout, os.Stderr)
@@ -77,7 +79,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run is the whole program but for its process.
+// run is the whole program except its process.
 func run(ctx context.Context, t runner, args []string, out, errs io.Writer) int {
 	root := newRoot(t)
 	root.SetArgs(args)
@@ -100,25 +102,25 @@ func run(ctx context.Context, t runner, args []string, out, errs io.Writer) int 
 func newRoot(t runner) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "troupe-sim",
-		Short: "Let clusters live in the deterministic simulator",
-		Long: `troupe-sim runs whole clusters of the production actors in virtual time, each out of one seed, with networks, disks,
-clocks and processes that fail as the profile says, and holds every step against what Raft promises. The same flags make
-the same history, byte for byte, on any machine and with any number of workers.
+		Short: "Run clusters in the deterministic simulator",
+		Long: `troupe-sim runs whole clusters of the production actors in virtual time, each from one seed. Networks,
+disks, clocks and processes fail as the profile says, and every step is checked against Raft's invariants. Equal flags give
+equal histories, byte for byte, on any machine and with any number of workers.
 
-What fails is told with its seed, the promise that was not kept, what led to it, and the command that replays it; the exit
-code is 1 then, 2 if a flag is wrong, 3 if a file cannot be read or written, and 130 if it was interrupted. A history that
-has not come to its end after two minutes is a failure too: some step of it never ends, and the stacks say which.`,
-		Example: `  troupe-sim --seeds 1..500                       # five hundred worlds in which everything goes wrong
-  troupe-sim --seeds fresh:1000 --profile all     # seeds that nobody has run yet; the first one is printed
-  troupe-sim --list                               # scenarios, profiles, kinds of fault, promises
-  troupe-sim --scenario figure-8 --trace f8.trace # a scripted story, recorded
-  troupe-sim --explain f8.trace --html f8.html    # the record for people
+A failure is reported with its seed, the violated invariant, what led to it, and the command that replays it. The exit code
+is then 1; it is 2 if a flag is wrong, 3 if a file cannot be read or written, and 130 after an interrupt. A history that has
+not ended after two minutes is a failure too: one of its steps never ends, and the stacks show which.`,
+		Example: `  troupe-sim --seeds 1..500                       # 500 worlds with all kinds of faults
+  troupe-sim --seeds fresh:1000 --profile all     # new seeds; the first one is printed
+  troupe-sim --list                               # scenarios, profiles, kinds of fault, invariants
+  troupe-sim --scenario figure-8 --trace f8.trace # a scripted world, recorded
+  troupe-sim --explain f8.trace --html f8.html    # the record as a page
   troupe-sim --seeds 4711 --shrink                # a smaller history that fails the same way`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage("unexpected argument %q: everything is said with flags; \"troupe-sim --help\" lists them", args[0])
+				return usage("unexpected argument %q: troupe-sim takes only flags; \"troupe-sim --help\" lists them", args[0])
 			}
 			return nil
 		},

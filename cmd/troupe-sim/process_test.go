@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// build makes the binary; overlay, if any, replaces files of the repository.
+// build builds the binary; overlay, if any, replaces files of the repository.
 func build(t *testing.T, arguments ...string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "troupe-sim")
@@ -24,7 +24,7 @@ func build(t *testing.T, arguments ...string) string {
 	return name
 }
 
-// process runs a binary in an environment and returns its exit code and what it said.
+// runBinary runs a binary in an environment and returns its exit code and output.
 func runBinary(t *testing.T, binary string, environment []string, args ...string) commandResult {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), binary, args...)
@@ -39,17 +39,17 @@ func runBinary(t *testing.T, binary string, environment []string, args ...string
 	return commandResult{c.ProcessState.ExitCode(), out.String(), errs.String()}
 }
 
-// hashLines are the lines of --hashes: seed, subject, hash, steps.
+// hashLines are the lines of --hashes: seed, target, hash, steps.
 var hashLines = regexp.MustCompile(`(?m)^\d+ \S+ [0-9a-f]{16} \d+$`)
 
-// Fifty seeds over all profiles, in two processes of two builds: one has a single thread and collects
-// garbage all the time, the other has four and hardly ever does; their maps are seeded apart. Every step and every byte of
-// every message must be the same.
-func TestTheSameSeedIsTheSameHistoryInAnyProcess(t *testing.T) {
+// Fifty seeds of all profiles, in two processes of two builds. One has a single thread and collects
+// garbage all the time, the other has four and hardly ever does; their maps have different seeds.
+// Every step and every byte of every message must be the same.
+func TestHistoriesAreEqualInAllProcesses(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the binary and runs hundreds of worlds twice")
 	}
-	// Built otherwise, too: protobuf draws the spaces of its text format from the hash of the program.
+	// The builds differ: protobuf derives the spaces of its text format from the hash of the program.
 	binary, stripped := build(t), build(t, "-ldflags=-s -w")
 	for _, world := range []struct {
 		args   []string
@@ -97,34 +97,34 @@ func traceOf(t *testing.T, binary string, environment []string, flags []string) 
 	return content
 }
 
-// A cluster whose leaders take half of the members for a majority: found, told, replayed, and made smaller, all through
-// the program as a person uses it.
-func TestADeliberateBugIsFoundReplayedAndShrunk(t *testing.T) {
+// A leader takes half of the members for a majority: the bug is found, reported, replayed, and
+// shrunk, all through the command.
+func TestDeliberateBugIsFoundAndShrunk(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the binary with a bug in it")
 	}
 	binary := build(t, "-overlay", minorityQuorumOverlay(t))
 	found := runBinary(t, binary, nil, "--seeds", "1..50", "--profile", "everything", "--shrink", "--shrink-tries", "3", "--shrink-for", "10m")
-	checkOutput(t, found, exitFailed, "FAILED  seed ", "promise ", "seen ", "what led to it:", "more of the last ", "replay ", "SHRUNK ")
+	checkOutput(t, found, exitFailed, "FAILED  seed ", "invariant ", "seen ", "what led to it:", "more of the last ", "replay ", "SHRUNK ")
 	commands := regexp.MustCompile(`replay +go run \./cmd/troupe-sim (.*)\n`).FindAllStringSubmatch(found.out, -1)
-	promises := regexp.MustCompile(`promise +([^:\n]*)`).FindAllStringSubmatch(found.out, -1)
-	if len(commands) != 2 || len(promises) != 2 {
-		t.Fatalf("%d replay commands for %d promises:\n%s", len(commands), len(promises), found.out)
+	invariants := regexp.MustCompile(`invariant +([^:\n]*)`).FindAllStringSubmatch(found.out, -1)
+	if len(commands) != 2 || len(invariants) != 2 {
+		t.Fatalf("%d replay commands for %d invariants:\n%s", len(commands), len(invariants), found.out)
 	}
-	if promises[0][1] != promises[1][1] {
-		t.Errorf("shrinking changed the promise from %q to %q", promises[0][1], promises[1][1])
+	if invariants[0][1] != invariants[1][1] {
+		t.Errorf("shrinking changed the invariant from %q to %q", invariants[0][1], invariants[1][1])
 	}
 	for i, command := range commands {
 		again := runBinary(t, binary, nil, append(strings.Fields(command[1]), "--quiet")...)
 		told := "FAILED" + strings.SplitN(strings.SplitN(found.out, "FAILED", 3)[i+1], "replay ", 2)[0]
-		checkOutput(t, again, exitFailed, promises[i][1])
+		checkOutput(t, again, exitFailed, invariants[i][1])
 		if !strings.HasPrefix(again.out, told) {
-			t.Errorf("%s tells something else than was told first:\n%s\nfirst:\n%s", command[1], again.out, told)
+			t.Errorf("%s reports something else than the first run:\n%s\nfirst:\n%s", command[1], again.out, told)
 		}
 	}
 }
 
-// minorityQuorumOverlay is an overlay in which what the fastest voters have is committed, be they a majority or not.
+// minorityQuorumOverlay is an overlay in which entries on less than a majority count as committed.
 func minorityQuorumOverlay(t *testing.T) string {
 	t.Helper()
 	source, err := filepath.Abs("../../raft/quorum.go")
@@ -137,7 +137,7 @@ func minorityQuorumOverlay(t *testing.T) string {
 	}
 	const right, wrong = "return sorted[len(m)/2]", "return sorted[max(0, len(m)/2-1)]"
 	if bytes.Count(text, []byte(right)) != 1 {
-		t.Fatalf("%s does not say %q: the deliberate bug has no place", source, right)
+		t.Fatalf("%s does not have %q: the deliberate bug has no place", source, right)
 	}
 	changed, overlay := filepath.Join(t.TempDir(), "quorum.go"), filepath.Join(t.TempDir(), "overlay.json")
 	replace, err := json.Marshal(map[string]map[string]string{"Replace": {source: changed}})

@@ -8,14 +8,15 @@ import (
 	"time"
 )
 
-// progress tells on stderr how far the work is: a line that rewrites itself on a terminal, a line now and then elsewhere.
+// progress shows the progress on stderr: on a terminal a line that rewrites itself, elsewhere a
+// line now and then.
 type progress struct {
 	out      io.Writer
 	terminal bool
 	line     func() string
 
 	mutex sync.Mutex
-	shown bool // a line stands on the terminal that is not ended
+	shown bool // the terminal shows a line that is not ended
 	stop  chan struct{}
 	done  sync.WaitGroup
 }
@@ -46,7 +47,7 @@ func startProgress(out io.Writer, line func() string) *progress {
 	return p
 }
 
-// isTerminal may take /dev/null for a terminal, where it makes no difference.
+// isTerminal takes /dev/null for a terminal, which does not matter.
 func isTerminal(out io.Writer) bool {
 	f, ok := out.(*os.File)
 	if !ok {
@@ -68,7 +69,7 @@ func (p *progress) show() {
 	}
 }
 
-// clear takes the line away, so that something else can be written there.
+// clear removes the line, so that something else can be written there.
 func (p *progress) clear() {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()

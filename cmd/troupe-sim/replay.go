@@ -8,7 +8,8 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// command is the command line that plays exactly the history of these options, from the repository's root.
+// command returns the command line that runs exactly the history of these options, from the
+// repository's root.
 func (s *target) command(o world.Options, more ...string) string {
 	words := []string{"go run ./cmd/troupe-sim", fmt.Sprintf("--seeds %d", o.Seed)}
 	if s.kind == "scenario" {
@@ -19,7 +20,8 @@ func (s *target) command(o world.Options, more ...string) string {
 	return strings.Join(append(words, more...), " ")
 }
 
-// nameOf is the scenario or profile of a result: a history that was shrunk may have another profile than its subject.
+// nameOf returns the scenario or profile of a result: a shrunk history may have another profile
+// than its target.
 func (s *target) nameOf(r *world.Result) string {
 	if s.kind == "profile" {
 		return r.Options.Profile.Name
@@ -27,7 +29,7 @@ func (s *target) nameOf(r *world.Result) string {
 	return s.name
 }
 
-// worldFlags are the flags that make these options, but for the seed.
+// worldFlags returns the flags for these options, without the seed.
 func worldFlags(o world.Options) []string {
 	words := []string{"--profile " + o.Profile.Name}
 	if o.Nodes != 0 {

@@ -25,7 +25,7 @@ func (r seedRange) String() string {
 	return fmt.Sprintf("%d..%d", r.first, r.first+uint64(r.count)-1)
 }
 
-// maxSeeds keeps a slip of the finger (1..10000000000) from looking like a program that hangs.
+// maxSeeds refuses typing errors such as 1..10000000000.
 const maxSeeds = 1 << 30
 
 // parseSeeds reads "N", "A..B" (both included), "fresh:N", and "fresh" for as many as time allows.
@@ -62,7 +62,7 @@ func parseSeeds(text string) (seedRange, error) {
 	return seedRange{first: a, count: int(b-a) + 1}, nil
 }
 
-// freshSeed is a seed that nobody has chosen: the one thing here that does not come from the flags. It is printed.
+// freshSeed draws a seed, the only random choice of the command. It is printed.
 func freshSeed() uint64 {
 	var b [8]byte
 	rand.Read(b[:]) // never fails: it ends the process instead

@@ -15,10 +15,11 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// shrinker finds a smaller history that fails the same way. What is taken away from a world changes whatever its seed draws
-// after that, so that no single fault can be left out of a history: a smaller world is another world. So each is tried with
-// a number of seeds, all workers at once, and the smallest of those that fail the same way is kept. Which worlds are tried
-// is in shrink_search.go. What is found depends on the flags alone, unless time or patience ends the search.
+// shrinker searches for a smaller history that fails the same way. Taking something away from a
+// world changes all later random choices, so a single fault cannot be left out of a history: a
+// smaller world is another world. So each is tried with a number of seeds, by all workers at once,
+// and the smallest of those that fail the same way is kept. shrink_search.go chooses the worlds.
+// The result depends on the flags alone, unless time or an interrupt ends the search.
 type shrinker struct {
 	target   *target
 	profiles []fault.Profile
@@ -36,16 +37,16 @@ type shrinker struct {
 	smaller atomic.Int64 // how often something smaller was found
 }
 
-// shrunk is the smallest that was found.
+// shrunk is the result of a search.
 type shrunk struct {
 	from, result *world.Result
 	worlds       int
 	sameFailures int   // of a scenario: seeds that fail the same way
-	cut          error // why the search was ended before it had come to its end
+	cut          error // why the search ended early
 }
 
-// errShrinkTime: the search was ended by its own limit.
-var errShrinkTime = errors.New("the time for it (--shrink-for) was over")
+// errShrinkTime: the search reached its time limit.
+var errShrinkTime = errors.New("the time limit (--shrink-for) was reached")
 
 func (s *shrinker) shrink(ctx context.Context, failed *world.Result) *shrunk {
 	var cancel context.CancelFunc
@@ -63,13 +64,14 @@ func (s *shrinker) shrink(ctx context.Context, failed *world.Result) *shrunk {
 	return result
 }
 
-// line is how far the search is.
+// progressText describes the progress of the search.
 func (s *shrinker) progressText() string {
 	return fmt.Sprintf("shrinking: %s worlds tried, %d times a smaller one found, %v of %v",
 		thousands(int(s.worlds.Load())), s.smaller.Load(), time.Since(s.began).Round(time.Second), s.limit)
 }
 
-// play lets worlds of these options live, with the seeds from the given one on. One that was not played is nil.
+// tryOptions runs worlds with these options, with consecutive seeds. The result of a world that did
+// not run is nil.
 func (s *shrinker) tryOptions(o world.Options, seeds int) []*world.Result {
 	results := make([]*world.Result, seeds)
 	var next atomic.Int64
@@ -92,7 +94,7 @@ func (s *shrinker) tryOptions(o world.Options, seeds int) []*world.Result {
 	return results
 }
 
-// keep takes the smallest of the results that fail the same way, where it is smaller than the best.
+// keep keeps the smallest of the results that fail the same way, if it is smaller than the best.
 func (s *shrinker) keep(results []*world.Result) (found bool, alike int) {
 	for _, r := range results {
 		if r == nil || !sameFailure(r.Failure, s.best.Failure) {
@@ -111,8 +113,8 @@ func (s *shrinker) keep(results []*world.Result) (found bool, alike int) {
 
 var numbers = regexp.MustCompile(`[0-9]+`)
 
-// sameFailure tells whether a failure is of the promise that was broken first. That a script's expectation was not met, or
-// that the simulator broke, is the same only where it was at the same place.
+// sameFailure reports whether two failures violate the same invariant. Failures of a script, or of
+// the simulator itself, are the same only at the same place.
 func sameFailure(a, b *world.Failure) bool {
 	if a == nil || a.Invariant != b.Invariant {
 		return false
@@ -127,10 +129,10 @@ func sameFailure(a, b *world.Failure) bool {
 	return first(a.Text) == first(b.Text)
 }
 
-// size is what a person has to go through: to have half as many of one thing is worth twice as many of another.
+// size is how much a person has to read: halving one factor compensates for doubling another.
 func (s *target) size(r *world.Result) float64 {
 	if s.kind == "scenario" {
-		return float64(r.Failure.Step) + float64(r.Counts.Messages)/1e9 // of equal ones the one of fewer messages
+		return float64(r.Failure.Step) + float64(r.Counts.Messages)/1e9 // of equal ones the one with fewer messages
 	}
 	kinds := 0
 	for _, n := range r.Counts.Faults {
@@ -138,7 +140,7 @@ func (s *target) size(r *world.Result) float64 {
 	}
 	size := (1 + float64(kinds)/100) * float64(r.Failure.Step+100) * float64(faultsOf(r)+1) * float64(max(r.Nodes, 1)) * float64(r.Clients+1)
 	if r.Options.Profile.MessageFaults {
-		size *= 2 // messages are lost, late and doubled besides
+		size *= 2 // messages are also lost, delayed and duplicated
 	}
 	return size
 }
@@ -150,7 +152,7 @@ func faultsOf(r *world.Result) (n int) {
 	return n
 }
 
-// sizeOf tells a history's size.
+// sizeOf describes the size of a history.
 func (s *target) sizeOf(r *world.Result) string {
 	if s.kind == "scenario" {
 		return fmt.Sprintf("seed %d, %s, %s between members", r.Options.Seed, counted(r.Failure.Step, "step"), counted(r.Counts.Messages, "message"))
@@ -169,7 +171,7 @@ func (s *target) sizeOf(r *world.Result) string {
 		counted(r.Failure.Step, "step"))
 }
 
-// counted is "1 fault" or "2 faults".
+// counted returns "1 fault" or "2 faults".
 func counted(n int, one string) string {
 	if n == 1 {
 		return "1 " + one
@@ -187,11 +189,11 @@ func failing(n int) string {
 	return thousands(n) + " fail"
 }
 
-// tell writes the smaller failure as the first one was written.
+// write writes the smaller failure like the first one.
 func (s *shrunk) write(out io.Writer, subject *target) {
 	defer fmt.Fprintln(out)
 	if subject.kind == "scenario" {
-		fmt.Fprintf(out, "SHRUNK  a script says who is there and what goes wrong, so that nothing can be taken away from it;\n"+
+		fmt.Fprintf(out, "SHRUNK  a script determines members and faults, so that nothing can be taken away from it;\n"+
 			"        tried were %s, of which %s the same way\n", counted(s.worlds, "other seed"), failing(s.sameFailures))
 	} else if s.result != s.from {
 		fmt.Fprintf(out, "SHRUNK  in %s worlds\n", thousands(s.worlds))

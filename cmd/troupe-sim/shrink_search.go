@@ -8,14 +8,15 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// deeper is how many times more seeds the last round tries, when the usual number finds nothing any more.
+// lastRoundFactor is how many times more seeds the last round tries, after the usual number finds
+// nothing any more.
 const lastRoundFactor = 4
 
-// tellings is how many seeds of a scenario are tried for each of --shrink-tries.
+// scenarioSeedFactor is how many seeds of a scenario are tried for each of --shrink-tries.
 const scenarioSeedFactor = 50
 
-// shortestFailure looks for the seed with which a script fails in the fewest steps. The seed decides about nothing but the
-// order and the time of what happens, so there is nothing else to search.
+// shortestFailure searches for the seed with which a script fails in the fewest steps. The seed
+// determines only order and times, so there is nothing else to search.
 func (s *shrinker) shortestFailure() (alike int) {
 	o := s.best.Options
 	o.Seed++
@@ -26,7 +27,7 @@ func (s *shrinker) shortestFailure() (alike int) {
 	return alike
 }
 
-// search goes round the ways to be smaller until a round finds nothing, then once more with more seeds.
+// search tries all ways to be smaller until a round finds nothing, then once more with more seeds.
 func (s *shrinker) search() {
 	usual := s.tries
 	for s.ctx.Err() == nil {
@@ -49,9 +50,10 @@ func (s *shrinker) search() {
 	}
 }
 
-// try plays a smaller world, beginning with the seed that failed, and keeps the smallest that fails the same way.
+// try runs a smaller world, beginning with the seed that failed, and keeps the smallest that fails
+// the same way.
 func (s *shrinker) try(what string, o world.Options) bool {
-	// Where misfortune need not last until its end, it is not let last longer than the smallest history so far.
+	// Faults need not happen longer than in the smallest history so far.
 	if last := s.best.Failure.Step + 1; last < o.Steps {
 		o.Steps = last
 	}
@@ -83,7 +85,7 @@ func (s *shrinker) simplerProfile() {
 	}
 }
 
-// weight is how much can go wrong in a profile.
+// weight is the number of kinds of fault in a profile.
 func weight(p fault.Profile) int {
 	kinds := slices.Clone(p.Faults)
 	slices.Sort(kinds)
@@ -102,7 +104,7 @@ func (s *shrinker) fewerMembers() {
 			return
 		}
 	}
-	if o := s.best.Options; o.Nodes == 0 { // what the seed chose, for the seeds to come
+	if o := s.best.Options; o.Nodes == 0 { // keep the seed's choice for the next seeds
 		o.Nodes = s.best.Nodes
 		s.try(counted(o.Nodes, "member"), o)
 	}
@@ -118,7 +120,8 @@ func (s *shrinker) fewerClients() {
 	}
 }
 
-// fewerKinds leaves out kinds of fault, of those that happened: half of them at once, then a quarter, at last one by one.
+// fewerKinds leaves out kinds of fault that happened: half of them at once, then a quarter, at last
+// one by one.
 func (s *shrinker) fewerKinds() {
 	for part := len(s.kinds()); part > 0 && s.ctx.Err() == nil; part /= 2 {
 		for at := 0; at < len(s.kinds()); {
@@ -134,7 +137,7 @@ func (s *shrinker) fewerKinds() {
 	}
 }
 
-// kinds are those of the faults that happened.
+// kinds returns the kinds of the faults that happened.
 func (s *shrinker) kinds() (all []fault.Kind) {
 	for kind, n := range s.best.Counts.Faults {
 		if n > 0 {
@@ -158,7 +161,7 @@ func (s *shrinker) fewerFaults() {
 	}
 }
 
-// fewerSteps ends misfortune earlier and earlier.
+// fewerSteps ends the faults earlier and earlier.
 func (s *shrinker) fewerSteps() {
 	for _, share := range []float64{0.5, 0.75, 0.9, 1} {
 		for s.ctx.Err() == nil {

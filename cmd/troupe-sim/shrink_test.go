@@ -13,14 +13,14 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// A world that fails only with three members or more, two clients or more, kills, four faults or more and a hundred steps:
-// shrinking finds just that, and nothing that fails otherwise.
-func TestShrinkingFindsTheSmallestWorldThatFailsTheSameWay(t *testing.T) {
+// The world fails only with three members or more, two clients or more, kills, four faults or more
+// and a hundred steps. Shrinking finds just that, and no other failure.
+func TestShrinkingFindsTheSmallestWorld(t *testing.T) {
 	fails := func(o world.Options) *world.Failure {
 		kills := slices.Contains(o.Profile.Faults, fault.Kill) && !slices.Contains(o.Without, fault.Kill)
 		switch {
 		case o.Nodes == 1:
-			return &world.Failure{Invariant: "no panic", Text: "another way to fail"}
+			return &world.Failure{Invariant: "no panic", Text: "another failure"}
 		case (o.Nodes == 0 || o.Nodes >= 3) && (o.Clients == 0 || o.Clients >= 2) && kills && (o.FaultLimit == 0 || o.FaultLimit >= 4) && o.Steps >= 100:
 			return &world.Failure{Invariant: "liveness", Text: "no leader", Step: o.Steps}
 		}
@@ -31,9 +31,9 @@ func TestShrinkingFindsTheSmallestWorldThatFailsTheSameWay(t *testing.T) {
 		"replay    go run ./cmd/troupe-sim --seeds 11 --profile crashes --nodes 3 --clients 2 --steps 100 --without", "--fault-limit 4\n")
 }
 
-// What is taken away changes what the seed draws: a smaller world that does not fail with the same seed may with the next.
-// Of those that fail, the smallest is taken, and not the first.
-func TestShrinkingTakesTheSmallestOfManySeeds(t *testing.T) {
+// Taking something away changes the random choices: a smaller world that passes with the same seed
+// may fail with the next. The smallest failing one is kept, and not the first.
+func TestShrinkingKeepsTheSmallestOfManySeeds(t *testing.T) {
 	fails := func(o world.Options) *world.Failure {
 		f := failsAt(o.Seed)(o)
 		switch {
@@ -53,8 +53,8 @@ func TestShrinkingTakesTheSmallestOfManySeeds(t *testing.T) {
 	checkOutput(t, r, exitFailed, "3 members: fails, seed 14", "--seeds 14 ", "--nodes 3")
 }
 
-// What is found does not depend on how many look for it.
-func TestShrinkingFindsTheSameWithAnyNumberOfWorkers(t *testing.T) {
+// The result does not depend on the number of workers.
+func TestShrinkingDoesNotDependOnWorkers(t *testing.T) {
 	fails := func(o world.Options) *world.Failure {
 		if o.Seed%7 == 1 {
 			return nil
@@ -76,7 +76,7 @@ func TestShrinkingFindsTheSameWithAnyNumberOfWorkers(t *testing.T) {
 	}
 }
 
-func TestShrinkingThatIsInterruptedTellsTheSmallestSoFar(t *testing.T) {
+func TestInterruptedShrinkingReportsItsBest(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var worlds atomic.Int64
 	th := fakeRunner(func(o world.Options) *world.Failure {
@@ -90,12 +90,12 @@ func TestShrinkingThatIsInterruptedTellsTheSmallestSoFar(t *testing.T) {
 	checkOutput(t, commandResult{code, out.String(), errs.String()}, exitFailed, "SHRUNK  in 2 worlds", "interrupted: there may be smaller ones", "--profile calm --steps 78\n")
 }
 
-func TestShrinkingEndsWhenItsTimeIsOver(t *testing.T) {
+func TestShrinkingEndsAtItsTimeLimit(t *testing.T) {
 	r := runCommand(t, fakeRunner(failsAt(1)), "--seeds", "1", "--shrink", "--shrink-for", "1ns")
-	checkOutput(t, r, exitFailed, "SHRUNK  0 worlds tried", "the time for it (--shrink-for) was over: there may be smaller ones")
+	checkOutput(t, r, exitFailed, "SHRUNK  0 worlds tried", "the time limit (--shrink-for) was reached: there may be smaller ones")
 }
 
-func TestWhatCannotBeMadeSmallerIsTold(t *testing.T) {
+func TestShrinkingReportsThatNothingIsSmaller(t *testing.T) {
 	var worlds atomic.Int64
 	th := fakeRunner(func(o world.Options) *world.Failure {
 		if worlds.Add(1) == 1 {
@@ -107,7 +107,7 @@ func TestWhatCannotBeMadeSmallerIsTold(t *testing.T) {
 	checkOutput(t, runCommand(t, fakeRunner(neverFails), "--seeds", "1", "--shrink"), exitOK, "nothing to shrink: no history failed")
 }
 
-// scripted puts worlds that fail as a test wants it in the place of a scenario's.
+// fakeScenarioRunner returns a runner whose scenarios fail as a test wants it.
 func fakeScenarioRunner(fails func(world.Options) *world.Failure) runner {
 	t := fakeRunner(fails)
 	t.scenarios = slices.Clone(t.scenarios)
@@ -115,8 +115,9 @@ func fakeScenarioRunner(fails func(world.Options) *world.Failure) runner {
 	return t
 }
 
-// A script is what it is; but it may fail sooner with another seed. A script that fails at another place has failed otherwise.
-func TestOfAScenarioTheShortestTellingIsFound(t *testing.T) {
+// A script cannot be made smaller, but it may fail sooner with another seed. A failure at another
+// place is another failure.
+func TestShrinkingAScenarioFindsTheShortest(t *testing.T) {
 	fails := func(o world.Options) *world.Failure {
 		f := &world.Failure{Invariant: "script", Text: "not within 2s: member 3 leads\n  the state", Step: 500}
 		switch o.Seed {
@@ -124,7 +125,7 @@ func TestOfAScenarioTheShortestTellingIsFound(t *testing.T) {
 			f.Step = int(500 - 10*o.Seed)
 			return f
 		case 4:
-			f.Text, f.Step = "not within 2s: another promise", 5
+			f.Text, f.Step = "not within 2s: another expectation", 5
 			return f
 		}
 		return nil

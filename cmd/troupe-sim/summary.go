@@ -12,8 +12,8 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// summary adds up what became of all histories. Outcomes come in order, so it depends on the seeds alone, but for the time
-// that it took.
+// summary adds up all outcomes. They come in order, so it depends on the seeds alone, except for
+// times.
 type summary struct {
 	campaign *campaign
 
@@ -58,7 +58,7 @@ func (s *summary) failed() (n int) {
 	return n
 }
 
-// blamed tells whether anything failed that is not excused.
+// failedRun reports whether a failure was not excused.
 func (s *summary) failedRun() bool { return slices.ContainsFunc(s.outcomes, s.campaign.isFailure) }
 
 func (s *summary) firstFailure() *outcome {
@@ -70,10 +70,11 @@ func (s *summary) firstFailure() *outcome {
 	return nil
 }
 
-// stuckAfter is how long a history may take before the progress line names it: most take some milliseconds.
+// stuckAfter is how long a history may take before the progress line names it: most take some
+// milliseconds.
 const stuckAfter = 20 * time.Second
 
-// line is how far the work is.
+// progressText describes the progress.
 func (s *summary) progressText() string {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -95,7 +96,7 @@ func (s *summary) progressText() string {
 
 func perSecond(n int, d time.Duration) int { return int(float64(n) / max(d.Seconds(), 1e-9)) }
 
-// write is the table at the end.
+// write writes the table at the end.
 func (s *summary) write(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(name, format string, values ...any) {
@@ -126,7 +127,7 @@ func (s *summary) write(out io.Writer) error {
 	return nil
 }
 
-// seeds are those that were begun.
+// seeds returns the seeds that were begun.
 func (s *summary) seeds() seedRange {
 	done := s.campaign.seeds
 	subjects := len(s.campaign.targets)
@@ -134,7 +135,7 @@ func (s *summary) seeds() seedRange {
 	return done
 }
 
-// asked says of how many, where there is an end.
+// ofTotal is " of N", if there is an end.
 func (s *summary) ofTotal() string {
 	if s.campaign.jobs() >= maxSeeds {
 		return ""
@@ -142,7 +143,7 @@ func (s *summary) ofTotal() string {
 	return " of " + thousands(s.campaign.jobs())
 }
 
-// sizes tells how large the clusters were.
+// sizes describes the sizes of the clusters.
 func (s *summary) sizes() string {
 	var sizes []string
 	for n := range 100 {
@@ -156,7 +157,7 @@ func (s *summary) sizes() string {
 	return ": " + strings.Join(sizes, ", ") + " members"
 }
 
-// failures are the promises that were not kept, with the seeds.
+// failures lists the violated invariants, with the seeds.
 func (s *summary) failures() string {
 	seeds, order := map[string][]string{}, []string{}
 	for _, o := range s.outcomes {

@@ -10,8 +10,8 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// traceFile is where a history is recorded. It comes into being under its name only when it is whole, and a place where
-// nothing can be written is told before any world was played.
+// traceFile is the file for a recorded history. It gets its name only when it is complete. An
+// unwritable place is reported before any world runs.
 type traceFile struct {
 	name string
 	file *os.File
@@ -28,13 +28,13 @@ func createTrace(name string) (*traceFile, error) {
 	return &traceFile{name, f}, nil
 }
 
-// discard takes back what was begun, if it was not finished.
+// discard removes an unfinished file.
 func (t *traceFile) discard() {
 	t.file.Close()
 	os.Remove(t.file.Name())
 }
 
-// record plays a history again and writes it down. It must be the same history.
+// record runs a history again and writes it down. It must be the same history.
 func (t *traceFile) record(s *target, played *world.Result) error {
 	w := trace.NewWriter(t.file)
 	o := played.Options
@@ -44,7 +44,7 @@ func (t *traceFile) record(s *target, played *world.Result) error {
 		return fmt.Errorf("--trace: %w", err)
 	}
 	if again.Hash != played.Hash || again.Steps != played.Steps {
-		return &exitError{exitFailed, fmt.Errorf("--trace: played again, seed %d is another history (%016x after %d steps, was %016x after %d): the simulator is not deterministic",
+		return &exitError{exitFailed, fmt.Errorf("--trace: run again, seed %d is another history (%016x after %d steps, was %016x after %d): the simulator is not deterministic",
 			o.Seed, again.Hash, again.Steps, played.Hash, played.Steps)}
 	}
 	if err := t.file.Chmod(0o644); err != nil {

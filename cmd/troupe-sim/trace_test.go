@@ -9,7 +9,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-func TestAHistoryIsRecordedAndExplained(t *testing.T) {
+func TestHistoryIsRecordedAndExplained(t *testing.T) {
 	file, page := filepath.Join(t.TempDir(), "trace"), filepath.Join(t.TempDir(), "page.html")
 	checkOutput(t, runCommand(t, simulator(), "--scenario", "initial-election", "--trace", file), exitOK,
 		"the history of seed 1 of initial-election", "--explain "+file)
@@ -27,10 +27,10 @@ func TestAHistoryIsRecordedAndExplained(t *testing.T) {
 	}
 }
 
-func TestTheFailureIsRecordedNotTheCleanSeedsBeforeIt(t *testing.T) {
+func TestTheFailingHistoryIsRecorded(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "trace")
 	th := fakeRunner(neverFails)
-	th.runProfile = func(o world.Options) *world.Result { // real worlds of which one is said to have failed
+	th.runProfile = func(o world.Options) *world.Result { // real worlds of which one is reported as failed
 		r := world.Run(o)
 		r.Failure = failsAt(3)(o)
 		return r
@@ -40,7 +40,7 @@ func TestTheFailureIsRecordedNotTheCleanSeedsBeforeIt(t *testing.T) {
 	checkOutput(t, runCommand(t, th, "--explain", file), exitOK, "seed 3")
 }
 
-func TestARecordOfAnotherHistoryIsRefused(t *testing.T) {
+func TestRecordOfAnotherHistoryIsRefused(t *testing.T) {
 	file, plays := filepath.Join(t.TempDir(), "trace"), uint64(0)
 	th := fakeRunner(neverFails)
 	made := th.runProfile
@@ -56,7 +56,7 @@ func TestARecordOfAnotherHistoryIsRefused(t *testing.T) {
 	}
 }
 
-func TestTracesThatCannotBeReadOrWrittenAreTold(t *testing.T) {
+func TestUnusableTraceFilesAreReported(t *testing.T) {
 	dir := t.TempDir()
 	foreign, cut := filepath.Join(dir, "foreign"), filepath.Join(dir, "cut")
 	if err := os.WriteFile(foreign, []byte("hello\n"), 0o600); err != nil {
@@ -98,8 +98,8 @@ func TestTracesThatCannotBeReadOrWrittenAreTold(t *testing.T) {
 	}
 }
 
-// A choice that shows nothing is a mistake of whoever chose, and is told with what there is.
-func TestAChoiceThatShowsNothingOfATraceIsToldWithWhatThereIs(t *testing.T) {
+// Options that show nothing are an error, which lists what there is.
+func TestOptionsThatShowNothingAreRefused(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "trace")
 	checkOutput(t, runCommand(t, simulator(), "--scenario", "initial-election", "--seeds", "1", "--trace", file), exitOK)
 	for _, c := range []struct {
@@ -128,8 +128,8 @@ func TestAChoiceThatShowsNothingOfATraceIsToldWithWhatThereIs(t *testing.T) {
 	}
 }
 
-// A page that cannot be made leaves what stood in its place.
-func TestAPageThatCannotBeMadeTakesNothingAway(t *testing.T) {
+// A page that cannot be made does not replace an existing file.
+func TestFailedPageKeepsTheFile(t *testing.T) {
 	file, page := filepath.Join(t.TempDir(), "trace"), filepath.Join(t.TempDir(), "page.html")
 	checkOutput(t, runCommand(t, simulator(), "--scenario", "initial-election", "--seeds", "1", "--trace", file), exitOK)
 	if err := os.WriteFile(page, []byte("a page"), 0o600); err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
-// What the simulator must reach on one core, with every promise checked: 150,000 messages handled
-// by actors a second, and with five members and all kinds of fault 100 virtual seconds a second.
+// The simulator must reach on one core, with every invariant checked: 150,000 messages handled by
+// actors a second, and with five members and all kinds of fault 100 virtual seconds a second.
 // docs/testing.md has the figures.
 func BenchmarkFiveMembersEverything(b *testing.B) {
 	profile, err := fault.FindProfile("everything")

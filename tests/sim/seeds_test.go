@@ -16,10 +16,10 @@ var (
 	plays = flag.Int("sim.plays", 0, "over how many seeds each scenario runs; 0: 100, or fewer where a scenario says so or with -short")
 )
 
-// budget is how long the usual run of all profiles may take.
+// seedsBudget is how long the usual run of all profiles may take.
 const seedsBudget = 12 * time.Second
 
-func TestWhateverHappensRaftKeepsItsPromises(t *testing.T) {
+func TestProfilesViolateNoInvariant(t *testing.T) {
 	for _, p := range fault.Profiles {
 		t.Run(p.Name, func(t *testing.T) {
 			began := time.Now()
@@ -42,7 +42,7 @@ func TestWhateverHappensRaftKeepsItsPromises(t *testing.T) {
 	}
 }
 
-// scenarioSeeds is over how many seeds a scenario runs.
+// scenarioSeeds returns over how many seeds a scenario runs.
 func scenarioSeeds(sc scenario.Scenario) uint64 {
 	switch {
 	case *plays > 0:
@@ -66,7 +66,7 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-func TestTheSameSeedIsTheSameHistory(t *testing.T) {
+func TestSameSeedGivesTheSameHistory(t *testing.T) {
 	for seed := uint64(1); seed <= 4; seed++ {
 		o := world.Options{Seed: seed, Profile: fault.Profiles[len(fault.Profiles)-1], Steps: 2000}
 		a, b := world.Run(o), world.Run(o)

@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// maxSuggestions is how many names are offered in place of one that does not exist.
+// maxSuggestions is how many names are suggested for an unknown one.
 const maxSuggestions = 5
 
-// meant is " (did you mean …?)" with the names that are most like a word; empty where none is.
+// didYouMean returns " (did you mean …?)" with the names that are most similar to a word; "" if
+// none is.
 func didYouMean(word string, names []string) string {
 	type candidate struct {
 		name string
@@ -28,8 +29,8 @@ func didYouMean(word string, names []string) string {
 	return " (did you mean " + namesOf(near, func(c candidate) string { return c.name }) + "?)"
 }
 
-// unlikeness orders names by how far they are from a word, and tells whether they are like it at all: a slip of the finger
-// away, the word with more around it, or with a part in common.
+// nameDistance returns how different a name is from a word, and whether it is similar at all: a
+// typing error away, the word with more around it, or with a part in common.
 func nameDistance(word, name string) (far int, like bool) {
 	if d := distance(word, name); d <= max(1, len(word)/3) {
 		return d, true
@@ -45,7 +46,7 @@ func nameDistance(word, name string) (far int, like bool) {
 	return 0, false
 }
 
-// distance counts the bytes to put in, take out or replace to make b of a.
+// distance is the Levenshtein distance in bytes.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for k := range row {

@@ -11,7 +11,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/checker"
 )
 
-// performance is one run of the command: the campaign, what is told of it, and what follows a failure.
+// execution is one run of the command: the campaign, its report, and what follows a failure.
 type execution struct {
 	flags
 	runner
@@ -20,7 +20,7 @@ type execution struct {
 	out          io.Writer
 	summary      summary
 	progressLine *progress
-	file         *traceFile // nil: nothing is to be recorded
+	file         *traceFile // nil: nothing is recorded
 }
 
 func (p *execution) execute(ctx context.Context, out, errs io.Writer) error {
@@ -38,7 +38,7 @@ func (p *execution) execute(ctx context.Context, out, errs io.Writer) error {
 	p.campaign.reportHung = func(j job) { reportHung(errs, j) }
 	p.summary = newSummary(p.campaign, p.json && p.hashes)
 	if p.campaign.seeds.fresh {
-		fmt.Fprintf(errs, "fresh seeds %v\n", p.campaign.seeds) // at once: a run that is killed has told what it was at
+		fmt.Fprintf(errs, "fresh seeds %v\n", p.campaign.seeds) // at once, so that the output of a killed run has the seed
 	}
 	if !p.quiet {
 		p.progressLine = startProgress(errs, p.summary.progressText)
@@ -49,7 +49,7 @@ func (p *execution) execute(ctx context.Context, out, errs io.Writer) error {
 		working, cancel = context.WithTimeout(ctx, p.limit)
 		defer cancel()
 	}
-	complete := p.campaign.run(working, p.addOutcome) || ctx.Err() == nil // what --for ended is all that was asked for
+	complete := p.campaign.run(working, p.addOutcome) || ctx.Err() == nil // a run that --for ended is complete
 	p.summary.took = time.Since(began)
 	if p.progressLine != nil {
 		p.progressLine.end()
@@ -66,18 +66,18 @@ func (p *execution) execute(ctx context.Context, out, errs io.Writer) error {
 	return nil
 }
 
-// reportHung ends the process: a goroutine that never returns cannot be stopped, only shown.
+// reportHung ends the process: a goroutine that never returns cannot be stopped.
 func reportHung(errs io.Writer, j job) {
 	o := j.target.options
 	o.Seed = j.seed
-	fmt.Fprintf(errs, "\nFAILED  seed %d, %s %s, has not come to its end in %v: some step of it never ends; the stacks say which\n\n",
+	fmt.Fprintf(errs, "\nFAILED  seed %d, %s %s, has not ended after %v: one of its steps never ends; the stacks show which\n\n",
 		j.seed, j.target.kind, j.target.name, hungAfter)
 	pprof.Lookup("goroutine").WriteTo(errs, 2)
 	fmt.Fprintf(errs, "\nreplay    %s\n", j.target.command(o))
 	os.Exit(exitFailed)
 }
 
-// told hears of every outcome, in order.
+// addOutcome receives every outcome, in order.
 func (p *execution) addOutcome(o outcome) {
 	p.summary.add(o)
 	if p.json {
@@ -99,7 +99,7 @@ func (p *execution) clear() {
 	}
 }
 
-// conclude writes what stands at the end: a smaller failure where that was asked for, and the summary.
+// finish writes the end of the report: a smaller failure if requested, and the summary.
 func (p *execution) finish(ctx context.Context, errs io.Writer) error {
 	var smaller *shrunk
 	switch first := p.summary.firstFailure(); {
@@ -120,7 +120,7 @@ func (p *execution) finish(ctx context.Context, errs io.Writer) error {
 	return p.summary.write(p.out)
 }
 
-// smaller looks for a smaller failure, and tells how far it is.
+// shrinkFailure searches for a smaller failure, and shows its progress.
 func (p *execution) shrinkFailure(ctx context.Context, first *outcome, errs io.Writer) *shrunk {
 	var bar *progress
 	s := &shrinker{target: first.target, profiles: p.runner.profiles, tries: p.tries, workers: p.workers, limit: p.shrinkFor, began: time.Now()}
@@ -137,12 +137,12 @@ func (p *execution) shrinkFailure(ctx context.Context, first *outcome, errs io.W
 	return s.shrink(ctx, first.result)
 }
 
-// record writes the history that is worth it: the failure, as small as it is known, or else the first one.
+// record writes a history to the trace file: the smallest known failure, or else the first history.
 func (p *execution) record(smaller *shrunk, errs io.Writer) error {
 	if p.file == nil {
 		return nil
 	}
-	o := p.summary.first // nil: interrupted before anything was played
+	o := p.summary.first // nil: interrupted before anything ran
 	if first := p.summary.firstFailure(); first != nil {
 		o = first
 	}
@@ -160,11 +160,11 @@ func (p *execution) record(smaller *shrunk, errs io.Writer) error {
 	return nil
 }
 
-// writeFailure writes what a person needs to understand a failure and to see it again.
+// writeFailure writes what a person needs to understand a failure and to replay it.
 func writeFailure(out io.Writer, o outcome) {
 	r, f := o.result, o.result.Failure
 	fmt.Fprintf(out, "FAILED  seed %d, %s %s, %d members, step %d, at %v of virtual time\n\n", o.seed, o.target.kind, o.target.nameOf(r), r.Nodes, f.Step, f.At)
-	fmt.Fprintf(out, "promise   %s", f.Invariant)
+	fmt.Fprintf(out, "invariant %s", f.Invariant)
 	for _, i := range checker.Invariants {
 		if i.Name == f.Invariant {
 			fmt.Fprintf(out, ": %s", i.Description)
