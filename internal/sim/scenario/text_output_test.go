@@ -183,9 +183,9 @@ func idText(id uint64) string {
 }
 
 // trace prints what happened in the last command that let time pass: the messages between members
-// in the order in which they arrive, and what members change. Heartbeats that report nothing but
-// the leader's existence are left out, unless the argument heartbeats is given. Ids of members
-// restrict it to what concerns them.
+// in the order in which they arrive, and what members change. Heartbeats and responses that bring
+// neither a higher term nor a higher commit index are left out, unless the argument heartbeats is
+// given. Ids of members restrict it to what concerns them.
 func (x *textScenario) trace(d *datadriven.TestData) string {
 	only := map[uint64]bool{}
 	for _, m := range x.operands(&datadriven.TestData{Cmd: d.Cmd, CmdArgs: slices.DeleteFunc(slices.Clone(d.CmdArgs), isFlag)}) {
@@ -265,7 +265,7 @@ func (t *traceText) note(e *trace.Event, format string, values ...any) {
 
 // message adds a message. Equal messages of one sender that follow each other share a line.
 func (t *traceText) message(e *trace.Event, detail string) {
-	if strings.HasPrefix(e.Name, "Heartbeat") && !t.heartbeats && !strings.HasSuffix(detail, "only") {
+	if strings.HasPrefix(e.Name, "Heartbeat") && !t.heartbeats && !t.isNews(e) {
 		return
 	}
 	text := strings.TrimRight(e.Name+": "+readID.ReplaceAllString(detail, ""), ": ")
@@ -277,6 +277,15 @@ func (t *traceText) message(e *trace.Event, detail string) {
 		return
 	}
 	t.lines = append(t.lines, line)
+}
+
+// isNews reports whether a heartbeat or its response has a higher term or commit index than its
+// receiver.
+func (t *traceText) isNews(e *trace.Event) bool {
+	var term, commit uint64
+	fmt.Sscanf(e.Detail, "term %d, commit %d", &term, &commit)
+	to := t.states[e.Peer]
+	return e.Kind == trace.Arrived && (term > to.Term || commit > to.Commit)
 }
 
 func (t *traceText) stateChanged(e *trace.Event) {
