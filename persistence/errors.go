@@ -27,8 +27,8 @@ var (
 	// ErrLogFailed means that a write or sync has failed and the log accepts nothing more (E5). It is
 	// wrapped in a *logFailedError.
 	ErrLogFailed = errors.New("log has failed")
-	// ErrTooLarge means that a batch is larger than a frame can be, 1 GiB.
-	ErrTooLarge = errors.New("batch too large")
+	// errTooLarge means that a batch is larger than a frame can be, 1 GiB.
+	errTooLarge = errors.New("batch too large")
 )
 
 const corruptionAdvice = "keep the directory for inspection (`troupe log verify` reports how far it is valid); the other members go on " +

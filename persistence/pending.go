@@ -19,7 +19,7 @@ type pendingBatch struct {
 // that index on. The entries (nil for none) are appended to the log as earlier Adds have left it.
 // hs is the hard state after the change. Entries are not copied before Commit and must not change.
 //
-// It returns an *InvariantError for a request that Raft never makes, and ErrTooLarge for a batch
+// It returns an *InvariantError for a request that Raft never makes, and errTooLarge for a batch
 // beyond 1 GiB; both collect nothing.
 func (l *Log) Add(truncateFrom uint64, entries *messages.Entries, hs *messages.HardState) error {
 	if l.latched != nil {
@@ -81,7 +81,7 @@ func (l *Log) checkAdd(truncateFrom uint64, entries *messages.Entries, hard hard
 	}
 	const limit = maxFrameBytes - 1<<20
 	if size := l.pendingBytes() + int64(entries.Bytes) + tableEntryBytes*int64(len(entries.Data)); size > limit {
-		return fmt.Errorf("%w: %d bytes in one batch, at most %d: send less at a time", ErrTooLarge, size, limit)
+		return fmt.Errorf("%w: %d bytes in one batch, at most %d: send less at a time", errTooLarge, size, limit)
 	}
 	return nil
 }

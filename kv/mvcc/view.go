@@ -91,9 +91,6 @@ func (s *Store) closeSnapshot(v *View) {
 	}
 }
 
-// Applied returns the view's index in the log.
-func (v *View) Applied() uint64 { return v.applied }
-
 // Revision returns the view's newest revision.
 func (v *View) Revision() int64 { return v.reader.rev }
 

@@ -69,7 +69,7 @@ func (s *stream) assignID(w *watcher, requested int64) error {
 	case s.closed:
 		return context.Canceled
 	case len(s.watchers) >= s.hub.config.MaxWatchersPerStream:
-		s.hub.config.Metrics.Refused.Inc()
+		s.hub.config.Metrics.refused.Inc()
 		return errTooManyWatchers
 	case requested != 0:
 		if s.watchers[requested] != nil {
@@ -146,5 +146,5 @@ func (h *Hub) fallBackToHistory(w *watcher) {
 	}
 	w.clearQueue()
 	s.signal()
-	h.config.Metrics.Fallbacks.Inc()
+	h.config.Metrics.fallbacks.Inc()
 }

@@ -51,7 +51,7 @@ func (o *observer) acquire(prevKV bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.watchers++
-	o.metrics.Watchers.Inc()
+	o.metrics.watchers.Inc()
 	if o.idleTimer != nil {
 		o.idleTimer.Stop()
 		o.idleTimer = nil
@@ -80,7 +80,7 @@ func (o *observer) release(prevKV bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.watchers--
-	o.metrics.Watchers.Dec()
+	o.metrics.watchers.Dec()
 	if prevKV {
 		if o.prevKVWatchers--; o.prevKVWatchers == 0 {
 			o.store.SetWantPrev(false)

@@ -185,7 +185,7 @@ func (s *stream) sendFrames(frames []*Frame) error {
 		if err := s.grpc.SendMsg(f); err != nil {
 			return err
 		}
-		s.hub.config.Metrics.Events.Add(float64(len(f.events)))
+		s.hub.config.Metrics.events.Add(float64(len(f.events)))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -53,9 +53,9 @@ func newStream(h *Hub, grpc pb.Watch_WatchServer) *stream {
 // the node stops.
 func (h *Hub) Serve(grpc pb.Watch_WatchServer, leaderLost <-chan struct{}) error {
 	s := newStream(h, grpc)
-	h.config.Metrics.Streams.Inc()
+	h.config.Metrics.streams.Inc()
 	h.streams.Add(1)
-	defer h.config.Metrics.Streams.Dec()
+	defer h.config.Metrics.streams.Dec()
 	defer h.streams.Add(-1)
 	defer s.close()
 	received := make(chan error, 1)
@@ -199,7 +199,7 @@ func (s *stream) addLagging(w *watcher) {
 	w.lagging, w.inHistoryRead, w.laggingSlot = true, false, len(s.lagging)
 	s.lagging = append(s.lagging, w)
 	s.history.add(w)
-	s.hub.config.Metrics.SlowWatchers.Inc()
+	s.hub.config.Metrics.slowWatchers.Inc()
 }
 
 // removeLagging is the reverse of addLagging. mu is held.
@@ -209,7 +209,7 @@ func (s *stream) removeLagging(w *watcher) {
 	s.lagging = s.lagging[:len(s.lagging)-1]
 	s.history.remove(w)
 	w.lagging = false
-	s.hub.config.Metrics.SlowWatchers.Dec()
+	s.hub.config.Metrics.slowWatchers.Dec()
 }
 
 // progressTicker fires at the progress interval, up to a tenth later so that streams differ.
