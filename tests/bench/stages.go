@@ -108,7 +108,7 @@ func stagesOf(ctx context.Context, b *bench, program procs.Program, seconds int)
 	return profiled + "\n", b.endClusters()
 }
 
-// profileBoth takes both profiles at once and tells them by put.
+// profileBoth profiles both members at the same time, and returns a table by put.
 func profileBoth(ctx context.Context, b *bench, leader, follower *procs.Member, seconds int) (string, error) {
 	client, err := procs.Dial(leader.Endpoint())
 	if err != nil {
@@ -157,7 +157,11 @@ func profileBoth(ctx context.Context, b *bench, leader, follower *procs.Member, 
 	if err != nil {
 		return "", err
 	}
-	puts := float64(after - before)
+	return stageTable(atLeader.micros, atFollower.micros, float64(after-before), seconds), nil
+}
+
+// stageTable tabulates the CPU time of a put by stage, from profiles over the given seconds.
+func stageTable(atLeader, atFollower map[string]float64, puts float64, seconds int) string {
 	t := table{head: []string{"stage", "leader µs a put", "follower µs a put"}}
 	var sums [2]float64
 	names := make([]string, 0, len(stages)+1)
@@ -165,14 +169,14 @@ func profileBoth(ctx context.Context, b *bench, leader, follower *procs.Member, 
 		names = append(names, stage.name)
 	}
 	for _, name := range append(names, other) {
-		l, f := atLeader.micros[name]/puts, atFollower.micros[name]/puts
+		l, f := atLeader[name]/puts, atFollower[name]/puts
 		sums[0], sums[1] = sums[0]+l, sums[1]+f
 		t.row(name, fmt.Sprintf("%.2f", l), fmt.Sprintf("%.2f", f))
 	}
 	t.row("all", fmt.Sprintf("%.2f", sums[0]), fmt.Sprintf("%.2f", sums[1]))
 	return fmt.Sprintf("CPU by stage while 1000 clients over 100 connections to all members put 256 B: profiles of %d s, %.0f puts a second. "+
 		"Each member serves a third of the clients; a put costs the cluster one leader's and two followers' columns.\n\n",
-		seconds, puts/float64(seconds)) + t.String(), nil
+		seconds, puts/float64(seconds)) + t.String()
 }
 
 // profileOf is the CPU of a member by stage, in microseconds.

@@ -16,36 +16,22 @@ const (
 	maxCommentColumns = 100 // with the indentation, of which a tab counts as one
 )
 
-// sizeExceptions are files that may be longer, and functions: "file: function".
-var sizeExceptions = []string{
-	"tests/bench/stages.go: profileBoth",
-}
-
-// testFileSlack is how many lines more a test file may have.
-const testFileSlack = 60
-
 // longCommentFolders are folders whose comments may be longer.
 var longCommentFolders = []string{"cmd", "internal/sim/explain"}
 
 func TestSizeLimits(t *testing.T) {
 	files, all := sources(t)
 	for _, s := range all {
-		limit := maxFileLines
-		if s.isTest() {
-			limit += testFileSlack
-		}
-		if n := files.File(s.file.Pos()).LineCount(); n > limit && !slices.Contains(sizeExceptions, s.path) {
-			t.Errorf("%s has %d lines, more than %d: split it by what it is about", s.path, n, limit)
+		if n := files.File(s.file.Pos()).LineCount(); n > maxFileLines {
+			t.Errorf("%s has %d lines, more than %d: split it by what it is about", s.path, n, maxFileLines)
 		}
 		for _, d := range s.file.Decls {
 			f, ok := d.(*ast.FuncDecl)
 			if !ok || s.isTest() {
 				continue // the table of a test may be long
 			}
-			name := s.path + ": " + f.Name.Name
-			n := files.Position(f.End()).Line - files.Position(f.Pos()).Line + 1
-			if n > maxFunctionLines && !slices.Contains(sizeExceptions, name) {
-				t.Errorf("%s has %d lines, more than %d: split it", name, n, maxFunctionLines)
+			if n := files.Position(f.End()).Line - files.Position(f.Pos()).Line + 1; n > maxFunctionLines {
+				t.Errorf("%s: %s has %d lines, more than %d: split it", s.path, f.Name.Name, n, maxFunctionLines)
 			}
 		}
 	}
