@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/troupe-raft/troupe/internal/sim/fault"
@@ -43,12 +44,23 @@ var (
 	metricText   = regexp.MustCompile(`^(troupe|etcd)_[a-z0-9_]+$`)
 )
 
+// newDocIndex reads the sources once; nobody changes what it returns.
 func newDocIndex(t *testing.T) *docIndex {
 	t.Helper()
+	x, err := readDocIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+var readDocIndex = sync.OnceValues(func() (*docIndex, error) {
 	x := &docIndex{
-		paths: names{}, tests: map[string]names{}, flags: names{"help": true, "version": true, "rewrite": true}, commands: names{"completion": true, "help": true},
-		metrics: names{}, scenarios: names{"all": true}, profiles: names{"all": true}, packages: map[string][]string{},
-		symbols: map[string]names{}, members: map[string]names{}, fileFuncs: map[string]names{}, texts: names{},
+		paths: names{}, tests: map[string]names{}, packages: map[string][]string{}, texts: names{},
+		flags: names{"help": true, "version": true, "rewrite": true}, metrics: names{},
+		commands:  names{"completion": true, "help": true},
+		scenarios: names{"all": true}, profiles: names{"all": true},
+		symbols: map[string]names{}, members: map[string]names{}, fileFuncs: map[string]names{},
 	}
 	for _, s := range scenario.Scenarios() {
 		x.scenarios[s.Name] = true
@@ -57,7 +69,7 @@ func newDocIndex(t *testing.T) *docIndex {
 		x.profiles[p.Name] = true
 	}
 	root := "../.."
-	err := filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
+	return x, filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -72,11 +84,7 @@ func newDocIndex(t *testing.T) *docIndex {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return x
-}
+})
 
 func (x *docIndex) addSource(file, name string) error {
 	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)

@@ -6,33 +6,69 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
+
+// documents returns the Markdown files of the repository, by their names from its root.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/rfcs/*.md", "tests/*.md"} {
+		files, err := filepath.Glob("../../" + pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			name, _ := filepath.Rel("../..", file)
+			texts[filepath.ToSlash(name)] = readDoc(t, file)
+		}
+	}
+	if len(texts) < 20 {
+		t.Fatalf("only %d documents found", len(texts))
+	}
+	return texts
+}
 
 // Everything that the documents name exists: files, tests, scenarios, profiles, flags, commands,
 // metrics, Go symbols, links and their anchors.
 func TestDocsNameWhatExists(t *testing.T) {
 	index := newDocIndex(t)
-	var docs []string
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/rfcs/*.md", "tests/*.md"} {
-		found, err := filepath.Glob("../../" + pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		docs = append(docs, found...)
-	}
-	if len(docs) < 15 {
-		t.Fatalf("only %d documents found", len(docs))
-	}
-	for _, file := range docs {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		name, _ := filepath.Rel("../..", file)
-		d := &document{docIndex: index, name: filepath.ToSlash(name)}
-		d.check(string(text))
+	for name, text := range documents(t) {
+		d := &document{docIndex: index, name: name}
+		d.check(text)
 		for _, p := range d.problems {
-			t.Errorf("%s:%d: %s", d.name, p.line, p.what)
+			t.Errorf("%s:%d: %s", name, p.line, p.what)
+		}
+	}
+}
+
+// Prose in documents is at most 100 columns wide. Tables, listings and what a program writes into a
+// document may be wider.
+func TestDocsAreWrapped(t *testing.T) {
+	for name, text := range documents(t) {
+		listing, generated := false, false
+		for i, line := range strings.Split(text, "\n") {
+			switch {
+			case strings.HasPrefix(line, "<!--"):
+				generated = strings.Contains(line, "begin -->") || generated && !strings.Contains(line, "end -->")
+			case strings.HasPrefix(strings.TrimSpace(line), "```"):
+				listing = !listing
+			case !listing && !generated && !strings.HasPrefix(line, "|") && utf8.RuneCountInString(line) > 100:
+				t.Errorf("%s:%d: %d columns", name, i+1, utf8.RuneCountInString(line))
+			}
+		}
+	}
+}
+
+// docs/dependencies.md has every direct dependency of go.mod.
+func TestDependenciesAreListed(t *testing.T) {
+	text := readDoc(t, "../../docs/dependencies.md")
+	_, block, _ := strings.Cut(readDoc(t, "../../go.mod"), "require (\n")
+	block, _, _ = strings.Cut(block, "\n)")
+	for _, line := range strings.Split(block, "\n") {
+		if fields := strings.Fields(line); len(fields) > 1 && !strings.Contains(line, "// indirect") &&
+			!strings.Contains(text, "`"+fields[0]+"`") {
+			t.Errorf("docs/dependencies.md does not have %s", fields[0])
 		}
 	}
 }
