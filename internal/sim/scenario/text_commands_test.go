@@ -234,6 +234,16 @@ func (x *textScenario) release(d *datadriven.TestData) string {
 	return ""
 }
 
+// resend sends what a hold rule delayed so far, and keeps it: "resend NAME".
+func (x *textScenario) resend(d *datadriven.TestData) string {
+	r := x.rules[d.CmdArgs[0].Key]
+	if r == nil {
+		d.Fatalf(x.t, "there is no rule %q", d.CmdArgs[0].Key)
+	}
+	r.ResendHeld()
+	return ""
+}
+
 // kill ends processes by a power failure, in which disks lose what was not synced.
 func (x *textScenario) kill(d *datadriven.TestData) string {
 	for _, m := range x.operands(d) {

@@ -64,19 +64,15 @@ type textMember struct {
 // textCommand runs a command and returns its output.
 type textCommand func(*textScenario, *datadriven.TestData) string
 
-var textCommands map[string]textCommand
-
-func init() {
-	textCommands = map[string]textCommand{
-		"cluster": (*textScenario).cluster, "register": (*textScenario).register,
-		"elect": (*textScenario).elect, "timers": (*textScenario).timers, "transfer": (*textScenario).transferTo,
-		"write": (*textScenario).write, "read": (*textScenario).read, "result": (*textScenario).result,
-		"isolate": (*textScenario).isolateMember, "cut": (*textScenario).cut, "heal": (*textScenario).heal,
-		"drop": (*textScenario).drop, "hold": (*textScenario).hold, "release": (*textScenario).release,
-		"kill": (*textScenario).kill, "start": (*textScenario).start, "stall": (*textScenario).stall,
-		"pause": (*textScenario).pause, "run": (*textScenario).runFor, "until": (*textScenario).until,
-		"logs": (*textScenario).logs, "state": (*textScenario).state, "trace": (*textScenario).trace,
-	}
+var textCommands = map[string]textCommand{
+	"cluster": (*textScenario).cluster, "register": (*textScenario).register,
+	"elect": (*textScenario).elect, "timers": (*textScenario).timers, "transfer": (*textScenario).transferTo,
+	"write": (*textScenario).write, "read": (*textScenario).read, "result": (*textScenario).result,
+	"isolate": (*textScenario).isolateMember, "cut": (*textScenario).cut, "heal": (*textScenario).heal,
+	"drop": (*textScenario).drop, "hold": (*textScenario).hold, "release": (*textScenario).release, "resend": (*textScenario).resend,
+	"kill": (*textScenario).kill, "start": (*textScenario).start, "stall": (*textScenario).stall,
+	"pause": (*textScenario).pause, "run": (*textScenario).runFor, "until": (*textScenario).until,
+	"logs": (*textScenario).logs, "state": (*textScenario).state, "trace": (*textScenario).trace,
 }
 
 // run runs one command. A violated invariant fails the file.
