@@ -55,7 +55,7 @@ func (c *campaign) job(number int) job {
 
 // run runs until all is done, something failed, or the context ends; it finishes what it began. It
 // calls report for each outcome, in order, and returns whether it reported all that it should.
-func (c *campaign) run(ctx context.Context, told func(outcome)) (complete bool) {
+func (c *campaign) run(ctx context.Context, report func(outcome)) (complete bool) {
 	stop := make(chan struct{})
 	found := make(chan outcome, c.workers)
 	var working sync.WaitGroup
@@ -86,7 +86,7 @@ func (c *campaign) run(ctx context.Context, told func(outcome)) (complete bool) 
 			}
 			delete(early, due)
 			due++
-			told(next)
+			report(next)
 			failed = c.isFailure(next) && !c.keepGoing
 		}
 	}

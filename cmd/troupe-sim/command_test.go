@@ -85,10 +85,10 @@ func TestReportDoesNotDependOnWorkers(t *testing.T) {
 		for _, workers := range []string{"1", "2", "7", "64"} {
 			args := append([]string{"--seeds", "1..300", "--hashes", "--workers", workers}, flags...)
 			r := runCommand(t, fakeRunner(failsAt(150, 151, 290)), args...)
-			if told := untimed.ReplaceAllString(r.out, ""); first == "" {
-				first = told
-			} else if told != first {
-				t.Errorf("%v: %s workers report\n%s\none reports\n%s", flags, workers, told, first)
+			if printed := untimed.ReplaceAllString(r.out, ""); first == "" {
+				first = printed
+			} else if printed != first {
+				t.Errorf("%v: %s workers report\n%s\none reports\n%s", flags, workers, printed, first)
 			}
 		}
 	}
@@ -238,16 +238,16 @@ func TestEveryCountIsInTheSummary(t *testing.T) {
 	for i := range all.NumField() {
 		count(all.Field(i))
 	}
-	told := int64(1) // Handled has a row of its own
+	printed := int64(1) // Handled has a row of its own
 	for _, g := range groups(&c) {
 		for _, f := range g.fields {
-			if told += int64(f.n); f.name == "" || strings.HasSuffix(f.name, " ") {
+			if printed += int64(f.n); f.name == "" || strings.HasSuffix(f.name, " ") {
 				t.Errorf("a count of %s has no name", g.name)
 			}
 		}
 	}
-	if operations := int64(len(c.Operations) * len(c.Operations[0])); told != next+operations { // printed twice: by kind and by outcome
-		t.Errorf("%d counts, %d printed: %v", next, told-operations, groups(&c))
+	if operations := int64(len(c.Operations) * len(c.Operations[0])); printed != next+operations { // printed twice: by kind and by outcome
+		t.Errorf("%d counts, %d printed: %v", next, printed-operations, groups(&c))
 	}
 }
 

@@ -44,7 +44,7 @@ func usage(format string, values ...any) error {
 }
 
 // errReported ends the command after its report has described the failure.
-var errReported = errors.New("told")
+var errReported = errors.New("reported")
 
 // runner makes and runs worlds: the simulator itself, or a fake in tests.
 type runner struct {

@@ -116,10 +116,10 @@ func TestDeliberateBugIsFoundAndShrunk(t *testing.T) {
 	}
 	for i, command := range commands {
 		again := runBinary(t, binary, nil, append(strings.Fields(command[1]), "--quiet")...)
-		told := "FAILED" + strings.SplitN(strings.SplitN(found.out, "FAILED", 3)[i+1], "replay ", 2)[0]
+		printed := "FAILED" + strings.SplitN(strings.SplitN(found.out, "FAILED", 3)[i+1], "replay ", 2)[0]
 		checkOutput(t, again, exitFailed, invariants[i][1])
-		if !strings.HasPrefix(again.out, told) {
-			t.Errorf("%s reports something else than the first run:\n%s\nfirst:\n%s", command[1], again.out, told)
+		if !strings.HasPrefix(again.out, printed) {
+			t.Errorf("%s reports something else than the first run:\n%s\nfirst:\n%s", command[1], again.out, printed)
 		}
 	}
 }

@@ -68,10 +68,10 @@ func TestShrinkingDoesNotDependOnWorkers(t *testing.T) {
 	for _, workers := range []string{"1", "3", "16"} {
 		r := runCommand(t, fakeRunner(fails), "--seeds", "12", "--shrink", "--shrink-tries", "6", "--workers", workers)
 		checkOutput(t, r, exitFailed, "SHRUNK  in ")
-		if told := untimed.ReplaceAllString(r.out, ""); first == "" {
-			first = told
-		} else if told != first {
-			t.Errorf("%s workers find\n%s\none finds\n%s", workers, told, first)
+		if printed := untimed.ReplaceAllString(r.out, ""); first == "" {
+			first = printed
+		} else if printed != first {
+			t.Errorf("%s workers find\n%s\none finds\n%s", workers, printed, first)
 		}
 	}
 }

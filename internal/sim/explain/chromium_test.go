@@ -49,21 +49,21 @@ func openChromium(t *testing.T) *chromium {
 	cmd := exec.CommandContext(ctx, program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 		"--remote-debugging-pipe", "--user-data-dir="+profileDir(t), "about:blank")
-	hear, itSays := pipe(t)
-	itHears, say := pipe(t)
-	cmd.ExtraFiles = []*os.File{itHears, itSays} // its descriptors 3 and 4
+	from, browserOut := pipe(t)
+	browserIn, to := pipe(t)
+	cmd.ExtraFiles = []*os.File{browserIn, browserOut} // its descriptors 3 and 4
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%s does not start: %v", program, err)
 	}
-	itHears.Close()
-	itSays.Close()
-	b := &chromium{t: t, to: say, from: bufio.NewReaderSize(hear, 1<<20)}
+	browserIn.Close()
+	browserOut.Close()
+	b := &chromium{t: t, to: to, from: bufio.NewReaderSize(from, 1<<20)}
 	t.Cleanup(func() {
-		fmt.Fprintf(say, `{"id":1000000,"method":"Browser.close"}`+"\x00")
-		say.Close()
+		fmt.Fprintf(to, `{"id":1000000,"method":"Browser.close"}`+"\x00")
+		to.Close()
 		cmd.Wait()
 		cancel()
-		hear.Close()
+		from.Close()
 	})
 	b.attach()
 	return b

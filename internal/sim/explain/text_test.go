@@ -171,7 +171,7 @@ func TestListingShowsWhatIsRequested(t *testing.T) {
 		{"a time", explain.Options{From: 500 * time.Millisecond, To: 565 * time.Millisecond}, []string{"put k1", "[1]"}, []string{"Vote?", "answered"}},
 		{"a step", explain.Options{FromStep: 8, ToStep: 11}, []string{"Vote?", "Vote ✓"}, []string{"▲", "leader t2"}},
 		{"one kind", explain.Options{Only: []string{"kill"}}, []string{"✖ killed"}, []string{"Vote?", "client 1"}},
-		{"one message", explain.Options{Only: []string{"AppendResponse"}}, []string{"Append ✓"}, []string{"Vote?", "▲ life"}},
+		{"one message", explain.Options{Only: []string{"AppendResponse"}}, []string{"Append ✓"}, []string{"Vote?", "▲ run"}},
 		{"heartbeats alone", explain.Options{Only: []string{"Heartbeat"}}, []string{"●─beat"}, []string{"Vote?"}},
 	} {
 		got := listing(t, h, events, c.options)

@@ -160,7 +160,7 @@ func (s *Driver) provokeLinks() {
 // provokeBacklog makes a member miss more than memory keeps.
 func (s *Driver) provokeBacklog() {
 	away := s.RandomMember()
-	s.isolate(away, true)
+	s.Isolate(away, true)
 	s.advance(2 * world.HeartbeatInterval)
 	if l := s.majorityLeader(); l != nil && l != away {
 		for range 10 {
@@ -168,7 +168,7 @@ func (s *Driver) provokeBacklog() {
 		}
 		s.advance(3 * world.HeartbeatInterval)
 	}
-	s.isolate(away, false)
+	s.Isolate(away, false)
 }
 
 // provokeLeadership makes another member lead, half of the time one that was not asked to, with a
@@ -182,7 +182,7 @@ func (s *Driver) provokeLeadership() {
 	if s.Chance(0.5) {
 		next, behind = behind, next
 	}
-	s.isolate(behind, true)
+	s.Isolate(behind, true)
 	behind.Post(actors.NodePath, &messages.Campaign{}) // it cannot win
 	s.submitWrites(l, 2)
 	s.advance(world.HeartbeatInterval)
@@ -193,7 +193,7 @@ func (s *Driver) provokeLeadership() {
 		s.SetCut(l, next, true)
 	}
 	s.advance(2 * world.HeartbeatInterval)
-	s.isolate(behind, false)
+	s.Isolate(behind, false)
 	s.SetCut(l, next, false)
 }
 

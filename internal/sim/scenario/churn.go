@@ -72,7 +72,7 @@ func churn(s *Driver) {
 			m = l
 		}
 		if s.Chance(0.3) {
-			s.isolate(m, true)
+			s.Isolate(m, true)
 		}
 		if m.Up() && s.Chance(0.4) {
 			m.PowerCut(s.Random.IntN)
@@ -80,7 +80,7 @@ func churn(s *Driver) {
 		s.advance(s.RandomDuration(world.HeartbeatInterval, world.ElectionTimeout*6/10))
 		back := s.RandomMember()
 		back.Restart()
-		s.isolate(back, false)
+		s.Isolate(back, false)
 	}
 	s.Heal()
 	s.within(20*world.ElectionTimeout, "the cluster converges", s.Converged)
@@ -129,13 +129,13 @@ func figure8Unreliable(s *Driver) {
 			if s.Chance(0.5) {
 				l.PowerCut(vfs.LoseUnsynced)
 			} else {
-				s.isolate(l, true)
+				s.Isolate(l, true)
 			}
 		}
 		if s.connectedMembers() < 3 {
 			m := s.RandomMember()
 			m.Restart()
-			s.isolate(m, false)
+			s.Isolate(m, false)
 		}
 	}
 	s.Heal()

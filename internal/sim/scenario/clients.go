@@ -106,7 +106,7 @@ func lateForward(s *Driver) {
 func abandonedWrites(s *Driver) {
 	old := s.majorityLeader()
 	s.writeAndWait(old, 1)
-	s.isolate(old, true)
+	s.Isolate(old, true)
 	abandoned := s.submitWrites(old, 3)
 	s.advance(s.RandomDuration(0, world.HeartbeatInterval))
 	for _, o := range abandoned {
@@ -116,8 +116,8 @@ func abandonedWrites(s *Driver) {
 		}
 	}
 	later := s.submitWrites(old, 2)
-	s.awaitNewLeader(old, 5*world.ElectionTimeout)
-	s.isolate(old, false)
+	s.awaitSuccessor(5*world.ElectionTimeout, old)
+	s.Isolate(old, false)
 	s.awaitAnswered(later, 5*world.ElectionTimeout)
 	// The old leader alone had the abandoned writes in its log, and nothing retries them.
 	s.checkNoEffect("given up, and never replicated", abandoned...)
@@ -129,11 +129,11 @@ func staleModes(s *Driver) {
 	old := s.majorityLeader()
 	s.put(old, 1, "old")
 	s.advance(world.HeartbeatInterval)
-	s.isolate(old, true)
+	s.Isolate(old, true)
 	if old.View.Role == "leader" {
 		s.expect(old, history.GetLeader, 1, "old")
 	}
-	leader := s.awaitNewLeader(old, 5*world.ElectionTimeout)
+	leader := s.awaitSuccessor(5*world.ElectionTimeout, old)
 	s.put(leader, 1, "new")
 	s.expect(old, history.GetLocal, 1, "old")
 	waits := []*history.Operation{s.begin(old, history.GetIndex, 1, "", ""), s.begin(old, history.GetLog, 1, "", ""), s.begin(old, history.GetLease, 1, "", "")}
@@ -143,7 +143,7 @@ func staleModes(s *Driver) {
 			s.fail("%v at a member without a leader is %v", o.Kind, o.Outcome)
 		}
 	}
-	s.isolate(old, false)
+	s.Isolate(old, false)
 	for _, o := range waits {
 		if s.await(o).Reply.Before != "new" {
 			s.fail("%v gives %q", o.Kind, o.Reply.Before)

@@ -41,15 +41,15 @@ func oneClockWrong(s *Driver, odd *world.Member, wrong func(*world.Member)) {
 		reads = append(reads, s.requestRead(odd))
 	}
 
-	s.isolate(odd, true)
-	leader := s.awaitNewLeader(odd, 5*world.ElectionTimeout)
+	s.Isolate(odd, true)
+	leader := s.awaitSuccessor(5*world.ElectionTimeout, odd)
 	s.put(leader, 1, "without it")
 	late := []*readRequest{s.requestRead(odd), s.requestRead(odd)}
 	s.advance(world.ElectionTimeout)
 	if slices.ContainsFunc(late, func(a *readRequest) bool { return a.responses > 0 }) {
 		s.fail("member %d answered a read while it was cut off", odd.ID())
 	}
-	s.isolate(odd, false)
+	s.Isolate(odd, false)
 	s.within(5*world.ElectionTimeout, "it follows", func() bool { return odd.View.LeaderID != 0 && odd.View.LeaderID != odd.ID() })
 	reads = append(reads, s.requestRead(odd), s.requestRead(s.majorityLeader()))
 	s.advance(world.HeartbeatInterval) // its read points, if any, are compared with what was acknowledged

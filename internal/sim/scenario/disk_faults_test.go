@@ -34,7 +34,7 @@ func TestE9StalledLeaderIsReplacedAndReturns(t *testing.T) {
 		sc := Scenario{Name: "stall", Nodes: 3, Script: func(s *Driver) {
 			former := s.majorityLeader()
 			former.Disk.StalledUntil = s.Now() + 4*world.ElectionTimeout
-			s.beginWrites(s.others(former)[0], 5)
+			s.submitWrites(s.others(former)[0], 5)
 			s.within(3*world.ElectionTimeout, "another leads", func() bool { l := s.majorityLeader(); return l != nil && l != former })
 		}}
 		check(t, sc.Run(world.Options{Seed: seed}))

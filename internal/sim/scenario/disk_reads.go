@@ -32,7 +32,7 @@ var diskReadScenarios = []Scenario{
 // leader's disk.
 func (s *Driver) makeLag(leader *world.Member) (behind *world.Member, all []*history.Operation) {
 	behind = s.others(leader)[s.Random.IntN(2)]
-	s.isolate(behind, true)
+	s.Isolate(behind, true)
 	for range 8 {
 		all = append(all, s.await(s.submitPadded(leader, 300)))
 	}
@@ -43,7 +43,7 @@ func logReadFails(s *Driver) {
 	leader := s.awaitSessions()
 	behind, all := s.makeLag(leader)
 	leader.Disk.ReadFault = world.ReadFault{Countdown: 1 + s.Random.IntN(2), Matches: world.IsLogRead}
-	s.isolate(behind, false)
+	s.Isolate(behind, false)
 	s.within(10*world.ElectionTimeout, "the leader's node stops", func() bool { return s.Counts.Stops[world.StopStorage] > 0 })
 	s.checkStoppedByRead(leader)
 	last := s.commitWrite()
@@ -88,7 +88,7 @@ func logReadFlips(s *Driver) {
 	leader.Disk.ReadFault = world.ReadFault{Countdown: 1, Flips: true, ByteOffset: at + s.Random.Int64N(8), Repeats: true, Matches: func(op vfs.Op) bool {
 		return op.Kind == vfs.OpRead && op.Path == path && op.Offset < at-table/2 && at+8 < op.Offset+int64(op.Length)
 	}}
-	s.isolate(behind, false)
+	s.Isolate(behind, false)
 	s.awaitApplied(10*world.ElectionTimeout, all[len(all)-1], behind)
 	if s.Counts.FlippedReads == 0 || !logged("the right ones when repeated") || !logged(path) {
 		s.fail("%d reads were flipped, and the leader does not log it", s.Counts.FlippedReads)
@@ -112,7 +112,7 @@ func logReadFlipsForGood(s *Driver) {
 		s.fail("%v", err)
 	}
 	leader.Disk.Damaged = true
-	s.isolate(behind, false)
+	s.Isolate(behind, false)
 	s.within(10*world.ElectionTimeout, "the leader's node stops", func() bool { return s.Counts.Stops[world.StopRefused] > 0 })
 	var bad *persistence.CorruptError
 	if !errors.As(leader.StopError, &bad) || bad.File != path || bad.Offset == 0 || bad.Offset > at {

@@ -15,13 +15,6 @@ import (
 
 // Steps of scripts about elections and reads.
 
-// awaitNewLeader waits for a leader that a majority follows and that is not the given one, and
-// returns it.
-func (s *Driver) awaitNewLeader(than *world.Member, within time.Duration) *world.Member {
-	s.within(within, "another leads", func() bool { l := s.majorityLeader(); return l != nil && l != than })
-	return s.majorityLeader()
-}
-
 // awaitAllFollow waits until all members follow one leader, and returns it.
 func (s *Driver) awaitAllFollow(within time.Duration) *world.Member {
 	s.within(within, "all follow one leader", func() bool {
@@ -84,7 +77,7 @@ func (s *Driver) cutOutbound(m *world.Member, is bool) {
 // submitWrites begins writes at a member and does not wait.
 func (s *Driver) submitWrites(m *world.Member, n int) (all []*history.Operation) {
 	for range n {
-		all = append(all, s.beginScriptWrite(m))
+		all = append(all, s.submitPadded(m, 0))
 	}
 	return all
 }
@@ -115,22 +108,26 @@ func (s *Driver) termInLog(m *world.Member, index uint64) uint64 {
 	return s.Checker.LogTerm(m.ID(), index)
 }
 
-// powerCut cuts the power of a member; the seed decides about what was not synced.
-func (s *Driver) powerCut(m *world.Member) {
-	switch s.Random.IntN(3) {
-	case 0:
-		m.PowerCut(vfs.LoseUnsynced)
-	case 1:
-		m.PowerCut(vfs.KeepUnsynced)
-	default:
-		m.PowerCut(s.Random.IntN)
+// powerCut cuts the power of members; the seed decides about what was not synced.
+func (s *Driver) powerCut(all ...*world.Member) {
+	for _, m := range all {
+		switch s.Random.IntN(3) {
+		case 0:
+			m.PowerCut(vfs.LoseUnsynced)
+		case 1:
+			m.PowerCut(vfs.KeepUnsynced)
+		default:
+			m.PowerCut(s.Random.IntN)
+		}
 	}
 }
 
-// restart starts a member that is down.
-func (s *Driver) restart(m *world.Member) {
-	if !m.Up() {
-		m.Boot()
+// restart starts the members that are down.
+func (s *Driver) restart(all ...*world.Member) {
+	for _, m := range all {
+		if !m.Up() {
+			m.Boot()
+		}
 	}
 }
 

@@ -55,21 +55,8 @@ func (s *Driver) expect(m *world.Member, mode history.Op, key uint32, value stri
 	}
 }
 
-// beginWrites begins n short appends at a member and does not wait.
-func (s *Driver) beginWrites(m *world.Member, n int) {
-	for range n {
-		s.beginScriptWrite(m)
-	}
-}
-
-// beginScriptWrite begins a short append to a key of the script.
-func (s *Driver) beginScriptWrite(m *world.Member) *history.Operation {
-	s.ScriptWrites++
-	return s.History.Begin(history.ScriptClient, m, history.Command{Kind: history.Append, Key: history.FirstScriptKey + s.ScriptWrites/world.MaxKeyUses, Value: "x"}, nil)
-}
-
 // writeAndWait writes n times at a member, and waits until none of its writes is pending.
 func (s *Driver) writeAndWait(m *world.Member, n int) {
-	s.beginWrites(m, n)
+	s.submitWrites(m, n)
 	s.within(5*world.ElectionTimeout, "the writes are acknowledged", func() bool { return m.Embedder.PendingWrites() == 0 })
 }

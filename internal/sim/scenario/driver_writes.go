@@ -11,8 +11,8 @@ import (
 
 // submitPadded begins a write with so many bytes of padding at a member, and does not wait.
 func (s *Driver) submitPadded(m *world.Member, padding int) *history.Operation {
-	s.ScriptWrites++
-	c := history.Command{Kind: history.Append, Key: history.FirstScriptKey + s.ScriptWrites/world.MaxKeyUses, Value: "x", Padding: padding}
+	s.scriptWrites++
+	c := history.Command{Kind: history.Append, Key: history.FirstScriptKey + s.scriptWrites/world.MaxKeyUses, Value: "x", Padding: padding}
 	return s.History.Begin(history.ScriptClient, m, c, nil)
 }
 

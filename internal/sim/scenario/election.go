@@ -49,12 +49,12 @@ func initialElection(s *Driver) {
 
 func reElection(s *Driver) {
 	first := s.majorityLeader()
-	s.isolate(first, true)
-	second := s.awaitNewLeader(first, 5*world.ElectionTimeout)
+	s.Isolate(first, true)
+	second := s.awaitSuccessor(5*world.ElectionTimeout, first)
 	s.writeAndWait(second, 1)
 
 	// It returns and follows.
-	s.isolate(first, false)
+	s.Isolate(first, false)
 	s.within(2*world.ElectionTimeout, "the first leader follows the second", func() bool {
 		return first.View.Role == "follower" && first.View.LeaderID == second.ID()
 	})
@@ -62,20 +62,20 @@ func reElection(s *Driver) {
 
 	// Two of three are isolated: each of the three is alone.
 	third := s.others(second)[s.Random.IntN(2)]
-	s.isolate(second, true)
-	s.isolate(third, true)
-	s.within(3*world.ElectionTimeout, "nobody leads without a quorum", func() bool { return s.Leader() == nil })
+	s.Isolate(second, true)
+	s.Isolate(third, true)
+	s.within(3*world.ElectionTimeout, "no member leads without a quorum", func() bool { return s.Leader() == nil })
 	elections := s.Counts.Elections
 	s.never(5*world.ElectionTimeout, "a member leads without a quorum", func() bool { return s.Leader() != nil || s.Counts.Elections != elections })
 
 	// One is connected to the one that is left: that is a quorum.
 	rest := s.others(second)
 	s.cutBetween(rest, rest, false)
-	leader := s.awaitNewLeader(second, 5*world.ElectionTimeout)
+	leader := s.awaitSuccessor(5*world.ElectionTimeout, second)
 	s.writeAndWait(leader, 1)
 
 	// The last is connected too, which changes nothing else.
-	s.isolate(second, false)
+	s.Isolate(second, false)
 	s.staysLeader(leader, 5*world.ElectionTimeout)
 	s.awaitAllFollow(world.ElectionTimeout)
 }
@@ -84,14 +84,14 @@ func reElectionAfterAKill(s *Driver) {
 	former := s.majorityLeader()
 	s.writeAndWait(former, 3)
 	former.PowerCut(vfs.LoseUnsynced)
-	s.awaitNewLeader(former, world.ElectionTimeout/2)
+	s.awaitSuccessor(world.ElectionTimeout/2, former)
 }
 
 func silentLeader(s *Driver) {
 	s.Conditions.HidesCuts = true
 	former := s.majorityLeader()
-	s.isolate(former, true)
-	s.awaitNewLeader(former, 4*world.ElectionTimeout)
+	s.Isolate(former, true)
+	s.awaitSuccessor(4*world.ElectionTimeout, former)
 	s.within(2*world.ElectionTimeout, "the former one steps down", func() bool { return former.View.Role != "leader" })
 }
 
@@ -134,16 +134,16 @@ func splitVote(s *Driver) {
 		s.fail("votes were split in %d terms only:%s", split, s.DescribeMembers())
 	}
 	s.overrideRandom(nil, rest...)
-	s.awaitNewLeader(former, 20*world.ElectionTimeout)
+	s.awaitSuccessor(20*world.ElectionTimeout, former)
 }
 
 func preVoteNoDisruption(s *Driver) {
 	leader := s.majorityLeader()
 	term := leader.View.Term
 	away := s.others(leader)[0]
-	s.isolate(away, true)
+	s.Isolate(away, true)
 	s.advance(100 * world.ElectionTimeout)
-	s.isolate(away, false)
+	s.Isolate(away, false)
 	s.staysLeader(leader, 5*world.ElectionTimeout)
 	if away.View.Term != term || away.View.LeaderID != leader.ID() {
 		s.fail("the member that was isolated is in term %d; the leader was %d in term %d", away.View.Term, leader.ID(), term)
@@ -169,7 +169,7 @@ func preVoteLeavesNoTrace(s *Driver) {
 		s.fail("the member that receives nothing requested only %d pre-votes", requests.Count)
 	}
 	leader.PowerCut(vfs.LoseUnsynced)
-	s.awaitNewLeader(leader, 3*world.ElectionTimeout)
+	s.awaitSuccessor(3*world.ElectionTimeout, leader)
 }
 
 // termAheadSetup: members 1 and 2 have an entry that 3 lacks; 3 is seven terms ahead of them. One
@@ -185,7 +185,7 @@ func termAheadSetup(w *world.World) {
 func termAhead(s *Driver) {
 	ahead := s.Members[2]
 	if ahead.NotStarted {
-		leader := s.awaitNewLeader(nil, 5*world.ElectionTimeout)
+		leader := s.awaitSuccessor(5 * world.ElectionTimeout)
 		s.staysLeader(leader, 2*world.ElectionTimeout) // all its vote requests have been answered
 		ahead.Boot()
 	}

@@ -21,25 +21,25 @@ func singleVoterSync(s *Driver) {
 	m := s.Members[0]
 	var all, lost []*history.Operation
 	for range 3 {
-		all = append(all, s.beginScriptWrite(m))
+		all = append(all, s.submitPadded(m, 0))
 		s.awaitAnswered(all[len(all)-1:], world.ElectionTimeout)
-		durable, dead := uint64(0), false
+		durable, stopped := uint64(0), false
 		m.EndRunAt("log", "Flush", 1, world.CrashBefore, func() {
-			durable, dead = m.View.DurableIndex, true
+			durable, stopped = m.View.DurableIndex, true
 			if m.View.Commit > durable {
 				s.World.Fail("persist before send", "index %d is committed; the only disk has %d", m.View.Commit, durable)
 			}
 			s.powerCut(m)
 		})
 		batch := s.submitWrites(m, 1+s.Random.IntN(4))
-		s.within(world.ElectionTimeout, "the power fails before the sync", func() bool { return dead })
+		s.within(world.ElectionTimeout, "the power fails before the sync", func() bool { return stopped })
 		if n := countOutcome(history.Answered, batch); n > 0 {
 			s.fail("%d writes were acknowledged that were on no disk", n)
 		}
 		lost = append(lost, batch...)
 		s.checkOnDisks(all, m)
 		s.restart(m)
-		s.awaitNewLeader(nil, world.ElectionTimeout)
+		s.awaitSuccessor(world.ElectionTimeout)
 	}
 	for _, o := range lost {
 		if at := s.effectIndex(o.Number); at != 0 {
@@ -90,7 +90,7 @@ func stalledLeader(s *Driver) {
 	if s.Chance(0.5) {
 		writes = s.submitWrites(leader, 3)
 	}
-	next := s.awaitNewLeader(leader, 3*world.ElectionTimeout)
+	next := s.awaitSuccessor(3*world.ElectionTimeout, leader)
 	s.writeAndWait(next, 2)
 	s.staysLeader(next, until-s.Now())
 	s.within(2*world.ElectionTimeout, "the former leader has the log again", func() bool {

@@ -106,7 +106,7 @@ func machineStateLost(s *Driver) {
 			m.ResetStateMachine()
 		}
 	}
-	s.startAll(victims...)
+	s.restart(victims...)
 	all = append(all, s.commitWrite())
 	s.awaitApplied(20*world.ElectionTimeout, all[6], s.Members...)
 	s.checkOnDisks(all, s.Members...)
@@ -120,7 +120,7 @@ func machineStateCorrupt(s *Driver) {
 	all := []*history.Operation{s.commitWrite(), s.commitWrite()}
 	s.powerCut(victim)
 	victim.MachineDisk.Damaged = true
-	s.startAll(victim)
+	s.restart(victim)
 	s.within(5*world.ElectionTimeout, "it does not start", func() bool { return s.Counts.Stops[world.StopState] > 0 })
 	s.checkStateFaultStop(victim, world.ErrStateDamaged, "move", "start the node again")
 	all = append(all, s.commitWrite())

@@ -73,7 +73,7 @@ func checkQuorum(s *Driver) {
 	s.within(world.HeartbeatInterval/10, "its reads are refused", func() bool { return reads[0].refused != 0 && reads[1].refused != 0 })
 	late := s.requestRead(leader)
 	s.within(world.HeartbeatInterval/10, "a new read is refused", func() bool { return late.refused != 0 })
-	s.awaitNewLeader(leader, 5*world.ElectionTimeout)
+	s.awaitSuccessor(5*world.ElectionTimeout, leader)
 	if late.responses+reads[0].responses+reads[1].responses > 0 {
 		s.fail("a read was answered although the leader received nothing")
 	}
@@ -87,7 +87,7 @@ func asymmetricLeader(s *Driver) {
 	s.advance(world.HeartbeatInterval / 2) // requests that it had received before are answered
 	writes := s.submitWrites(old, 3)
 	read := s.requestRead(old)
-	leader := s.awaitNewLeader(old, 5*world.ElectionTimeout)
+	leader := s.awaitSuccessor(5*world.ElectionTimeout, old)
 	s.writeAndWait(leader, 2)
 	s.within(world.ElectionTimeout, "the former one knows", func() bool { return old.View.Role != "leader" && old.View.Term == leader.View.Term })
 	s.staysLeader(leader, 5*world.ElectionTimeout)
@@ -123,7 +123,7 @@ func bridgePartition(s *Driver) {
 		s.fail("the leader needed %v to commit", s.Now()-began)
 	}
 	leader.PowerCut(s.Random.IntN)
-	next := s.awaitNewLeader(leader, 10*world.ElectionTimeout) // the bridge, or the other end with it
+	next := s.awaitSuccessor(10*world.ElectionTimeout, leader) // the bridge, or the other end with it
 	s.staysLeader(next, 10*world.ElectionTimeout)
 	began = s.Now()
 	s.writeAndWait(next, 5)
@@ -167,7 +167,7 @@ func oldPreVotes(s *Driver) {
 		s.cutBetween([]*world.Member{friend}, s.membersExcept([]*world.Member{asks, friend}), false)
 		s.within(2*world.ElectionTimeout, "the granting member is in contact with the leader again", func() bool { return friend.View.LeaderID == leader.ID() })
 	}
-	s.isolate(asks, false)
+	s.Isolate(asks, false)
 	s.staysLeader(leader, 3*world.ElectionTimeout)
 }
 
@@ -175,7 +175,7 @@ func oldPreVotes(s *Driver) {
 func isolateWithEntries(s *Driver) (former *world.Member, first uint64, writes []*history.Operation) {
 	former = s.majorityLeader()
 	s.writeAndWait(former, 1)
-	s.isolate(former, true)
+	s.Isolate(former, true)
 	first = former.View.LastIndex + 1
 	writes = s.submitWrites(former, 3)
 	s.awaitAppended(former, 3)
@@ -196,13 +196,13 @@ func (s *Driver) checkReplaced(former *world.Member, term, first uint64) {
 func staleLeaderReturns(s *Driver) {
 	former, first, writes := isolateWithEntries(s)
 	term := former.View.Term
-	leader := s.awaitNewLeader(former, 5*world.ElectionTimeout)
+	leader := s.awaitSuccessor(5*world.ElectionTimeout, former)
 	s.writeAndWait(leader, 4)
 	s.advance(3 * world.ElectionTimeout)
 	if countOutcome(history.Pending, writes) != 3 || former.View.Commit >= first {
 		s.fail("member %d is isolated and answers %d of 3 writes", former.ID(), countOutcome(history.Answered, writes))
 	}
-	s.isolate(former, false)
+	s.Isolate(former, false)
 	s.within(2*world.ElectionTimeout, "the former one follows, with the leader's log", func() bool {
 		return former.View.Term == leader.View.Term && former.View.LastIndex >= leader.View.LastIndex
 	})
@@ -220,9 +220,9 @@ func staleLeaderKilled(s *Driver) {
 	if countOutcome(history.Unknown, writes) != 3 {
 		s.fail("the process was killed, and yet its callers know the outcome of their writes")
 	}
-	leader := s.awaitNewLeader(former, 5*world.ElectionTimeout)
+	leader := s.awaitSuccessor(5*world.ElectionTimeout, former)
 	s.writeAndWait(leader, 4)
-	s.isolate(former, false)
+	s.Isolate(former, false)
 	s.restart(former)
 	s.within(3*world.ElectionTimeout, "the former one has the leader's log", func() bool {
 		return former.View.LeaderID == leader.ID() && former.View.LastIndex == leader.View.LastIndex && former.View.Commit == leader.View.Commit

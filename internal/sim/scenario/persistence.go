@@ -20,20 +20,6 @@ var persistenceScenarios = []Scenario{
 		Description: "at each vote, acknowledgement and reply to a client, a power cut would leave a disk that has it, names included"},
 }
 
-// powerCuts cuts the power of members: what was not synced is lost, kept or torn.
-func (s *Driver) powerCuts(all ...*world.Member) {
-	for _, m := range all {
-		s.powerCut(m)
-	}
-}
-
-// startAll starts the members that are down.
-func (s *Driver) startAll(all ...*world.Member) {
-	for _, m := range all {
-		s.restart(m)
-	}
-}
-
 // checkOnDisks checks that answered writes are in the logs on the disks of members, at the indexes
 // of their replies.
 func (s *Driver) checkOnDisks(all []*history.Operation, members ...*world.Member) {
@@ -55,26 +41,26 @@ func (s *Driver) commitWrite() *history.Operation {
 
 func persistAll(s *Driver) {
 	all := []*history.Operation{s.commitWrite()}
-	s.powerCuts(s.Members...)
-	s.startAll(s.Members...)
+	s.powerCut(s.Members...)
+	s.restart(s.Members...)
 	all = append(all, s.commitWrite())
 
 	leader := s.majorityLeader()
-	s.powerCuts(leader)
-	s.startAll(leader)
+	s.powerCut(leader)
+	s.restart(leader)
 	all = append(all, s.commitWrite())
 
 	leader = s.majorityLeader()
-	s.powerCuts(leader)
+	s.powerCut(leader)
 	s.awaitSuccessor(5*world.ElectionTimeout, leader)
 	all = append(all, s.commitWrite())
-	s.startAll(leader)
+	s.restart(leader)
 	s.awaitApplied(5*world.ElectionTimeout, all[3], leader)
 
 	follower := s.others(s.majorityLeader())[0]
-	s.powerCuts(follower)
+	s.powerCut(follower)
 	all = append(all, s.commitWrite())
-	s.startAll(follower)
+	s.restart(follower)
 	s.awaitApplied(5*world.ElectionTimeout, all[4], s.Members...)
 	s.checkOnDisks(all, s.Members...)
 }
@@ -83,13 +69,13 @@ func persistLeader(s *Driver) {
 	all := []*history.Operation{s.commitWrite()}
 	leader := s.majorityLeader()
 	with, away := s.others(leader)[0], s.others(leader)[1]
-	s.isolate(away, true)
+	s.Isolate(away, true)
 	all = append(all, s.commitWrite())
-	s.powerCuts(leader, with)
-	s.isolate(away, false)
-	s.startAll(leader)
+	s.powerCut(leader, with)
+	s.Isolate(away, false)
+	s.restart(leader)
 	all = append(all, s.commitWrite())
-	s.startAll(with)
+	s.restart(with)
 	all = append(all, s.commitWrite())
 	s.awaitApplied(5*world.ElectionTimeout, all[3], s.Members...)
 	s.checkOnDisks(all, s.Members...)
@@ -104,11 +90,11 @@ func persistPairs(s *Driver) {
 		s.partition([]*world.Member{leader, rest[2], rest[3]})
 		all = append(all, s.commitWrite())
 		s.partition()
-		s.powerCuts(rest[0], rest[1])
-		s.startAll(rest[0], rest[1])
+		s.powerCut(rest[0], rest[1])
+		s.restart(rest[0], rest[1])
 		s.advance(world.ElectionTimeout)
-		s.powerCuts(rest[2])
-		s.startAll(rest[2])
+		s.powerCut(rest[2])
+		s.restart(rest[2])
 		s.partition(rest[:3])
 		all = append(all, s.commitWrite())
 		s.partition(s.Members)
@@ -148,7 +134,7 @@ func fsyncOrder(s *Driver) {
 		leader := s.majorityLeader()
 		leader.PowerCut(vfs.LoseUnsynced)
 		s.awaitSuccessor(5*world.ElectionTimeout, leader)
-		s.startAll(leader)
+		s.restart(leader)
 		s.within(5*world.ElectionTimeout, "it has recovered", func() bool { return leader.View.Role == "follower" && leader.View.LeaderID != 0 })
 	}
 	if votes < 4 || acknowledgements < 10 {
@@ -187,8 +173,8 @@ func (s *Driver) checkAckOnDisk(from, leader *world.Member, m *messages.AppendRe
 // the entry.
 func (s *Driver) checkAnsweredOnDisks() {
 	s.within(10*world.ElectionTimeout, "a leader whose session is registered", func() bool { l := s.majorityLeader(); return l != nil && l.Embedder.Registered })
-	s.ScriptWrites++
-	c := history.Command{Kind: history.Append, Key: history.FirstScriptKey + s.ScriptWrites/world.MaxKeyUses, Value: "x"}
+	s.scriptWrites++
+	c := history.Command{Kind: history.Append, Key: history.FirstScriptKey + s.scriptWrites/world.MaxKeyUses, Value: "x"}
 	o := s.History.Begin(history.ScriptClient, s.majorityLeader(), c, func(o *history.Operation) {
 		keep := 0
 		for _, m := range s.Members {

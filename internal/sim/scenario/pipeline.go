@@ -34,12 +34,12 @@ func staleAnswers(s *Driver) {
 	}, "AppendResponse")
 	// Responses of two terms, and refusals: the next leader has to find out how far behind one of the
 	// others is.
-	s.isolate(f, true)
+	s.Isolate(f, true)
 	s.writeAndWait(former, 5)
 	former.Post(actors.NodePath, &messages.TransferLeadership{Target: next.ID()})
 	s.within(2*world.ElectionTimeout, "the other leads", func() bool { return s.majorityLeader() == next })
 	s.writeAndWait(next, 5)
-	s.isolate(f, false)
+	s.Isolate(f, false)
 	s.awaitSessions()
 	s.writeAndWait(next, 5)
 	s.awaitSessions()
@@ -81,9 +81,9 @@ func pipelineStall(s *Driver) {
 		}
 		return s.Now() - began
 	}
-	s.isolate(other, true) // each write needs the other follower
+	s.Isolate(other, true) // each write needs the other follower
 	usual := took()
-	s.isolate(other, false)
+	s.Isolate(other, false)
 	s.within(world.ElectionTimeout, "the other has caught up", s.Converged)
 
 	all := s.submitWrites(leader, 3)
@@ -104,7 +104,7 @@ func pipelineStall(s *Driver) {
 	if s.majorityLeader() != leader {
 		s.fail("another leads")
 	}
-	s.isolate(other, true)
+	s.Isolate(other, true)
 	if now := took(); now > usual*3/2 {
 		s.fail("twenty writes took %v before the stall, and %v after it", usual, now)
 	}

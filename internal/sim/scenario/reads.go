@@ -47,7 +47,7 @@ func readIndexFirstCommit(s *Driver) {
 	known := s.History.AcknowledgedIndex
 	former.PowerCut(s.Random.IntN)
 	appends := s.HoldRule(nil, nil, "AppendEntries")
-	leader := s.awaitNewLeader(former, 5*world.ElectionTimeout)
+	leader := s.awaitSuccessor(5*world.ElectionTimeout, former)
 	if leader.View.Commit >= known {
 		s.fail("member %d knows of index %d already: the scenario failed to prepare its state", leader.ID(), known)
 	}
@@ -74,7 +74,7 @@ func staleRead(s *Driver) {
 	earlier := s.requestRead(old) // may be answered with what was true at its request
 	stands := s.RandomDuration(5*world.ElectionTimeout/2, 5*world.ElectionTimeout)
 	old.PausedUntil = s.Now() + stands
-	leader := s.awaitNewLeader(old, 2*stands)
+	leader := s.awaitSuccessor(2*stands, old)
 	s.put(leader, 1, "new")
 	var late []*readRequest
 	for old.PausedUntil > s.Now() {
@@ -108,7 +108,7 @@ func staleReadOldAnswers(s *Driver, reads int) {
 	s.advance(2 * world.HeartbeatInterval)
 	rest := s.HoldRule(nil, old)
 	s.cutOutbound(old, true)
-	leader := s.awaitNewLeader(old, world.ElectionTimeout/2)
+	leader := s.awaitSuccessor(world.ElectionTimeout/2, old)
 	s.put(leader, 1, "new")
 	if old.View.Role != "leader" || answers.Count < 4 {
 		s.fail("member %d is %s, and %d responses are held for it: the scenario failed to prepare its state", old.ID(), old.View.Role, answers.Count)
@@ -133,9 +133,9 @@ func readWithoutQuorum(s *Driver) {
 	leader := s.majorityLeader()
 	s.writeAndWait(leader, 1)
 	s.advance(world.HeartbeatInterval)
-	heard := s.others(leader)[s.Random.IntN(4)]
+	connected := s.others(leader)[s.Random.IntN(4)]
 	var kept []*world.Rule
-	for _, m := range s.membersExcept([]*world.Member{leader, heard}) {
+	for _, m := range s.membersExcept([]*world.Member{leader, connected}) {
 		kept = append(kept, s.HoldRule(m, leader, "HeartbeatResponse"))
 	}
 	read := s.requestRead(leader)
@@ -158,7 +158,7 @@ func readAmongLearners(s *Driver) {
 	learner, voter := s.Members[2], s.others(leader)[0]
 	s.writeAndWait(leader, 2)
 	s.Conditions.HidesCuts = true
-	s.isolate(voter, true)
+	s.Isolate(voter, true)
 	s.advance(world.HeartbeatInterval) // for messages under way
 	read, writes := s.requestRead(leader), s.submitWrites(leader, 1)
 	last := leader.View.LastIndex
@@ -173,7 +173,7 @@ func readAmongLearners(s *Driver) {
 		s.fail("the learner did not take part: the scenario failed to prepare its state")
 	}
 	s.never(3*world.ElectionTimeout, "a member leads without a quorum of voters", func() bool { return s.Leader() != nil && s.Leader().View.Term > leader.View.Term })
-	s.isolate(voter, false)
+	s.Isolate(voter, false)
 	s.awaitAllFollow(5 * world.ElectionTimeout)
 	s.awaitAnswered(writes, world.ElectionTimeout)
 }

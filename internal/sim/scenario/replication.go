@@ -150,11 +150,11 @@ func followerFailure(s *Driver) {
 	leader := s.awaitSessions()
 	followers := s.others(leader)
 	s.writeAndWait(leader, 1)
-	s.isolate(followers[0], true)
+	s.Isolate(followers[0], true)
 	s.writeAndWait(leader, 2)
 	s.advance(world.ElectionTimeout)
 	s.writeAndWait(leader, 2)
-	s.isolate(followers[1], true)
+	s.Isolate(followers[1], true)
 	alone := s.submitPadded(leader, 0)
 	s.advance(3 * world.ElectionTimeout)
 	s.checkNoEffect("no member receives from the leader", alone)
@@ -165,12 +165,12 @@ func followerFailure(s *Driver) {
 func leaderFailure(s *Driver) {
 	first := s.awaitSessions()
 	s.writeAndWait(first, 1)
-	s.isolate(first, true)
+	s.Isolate(first, true)
 	second := s.awaitSuccessor(5*world.ElectionTimeout, first)
 	s.writeAndWait(second, 1)
 	s.advance(world.ElectionTimeout)
 	s.writeAndWait(second, 1)
-	s.isolate(second, true)
+	s.Isolate(second, true)
 	var all []*history.Operation
 	for _, m := range s.Members {
 		all = append(all, s.submitPadded(m, 0))
@@ -186,7 +186,7 @@ func failAgree(s *Driver) {
 	away := s.others(leader)[0]
 	last := leader.View.LastIndex
 	all := []*history.Operation{s.await(s.submitPadded(leader, 0))}
-	s.isolate(away, true)
+	s.Isolate(away, true)
 	for range 2 {
 		all = append(all, s.await(s.submitPadded(leader, 0)))
 	}
@@ -194,7 +194,7 @@ func failAgree(s *Driver) {
 	for range 2 {
 		all = append(all, s.await(s.submitPadded(leader, 0)))
 	}
-	s.isolate(away, false)
+	s.Isolate(away, false)
 	for range 2 {
 		all = append(all, s.await(s.submitPadded(leader, 0)))
 	}
@@ -206,7 +206,7 @@ func failNoAgree(s *Driver) {
 	leader := s.awaitSessions()
 	s.writeAndWait(leader, 1)
 	for _, f := range s.others(leader)[:3] {
-		s.isolate(f, true)
+		s.Isolate(f, true)
 	}
 	o := s.submitPadded(leader, 0)
 	s.within(world.ElectionTimeout, "the leader appends it", func() bool { return leader.View.LastIndex > leader.View.Commit })
@@ -220,15 +220,15 @@ func failNoAgree(s *Driver) {
 func rejoin(s *Driver) {
 	first := s.awaitSessions()
 	s.writeAndWait(first, 1)
-	s.isolate(first, true)
+	s.Isolate(first, true)
 	gone := s.submitAbandoned(first, 3)
 	second := s.awaitSuccessor(5*world.ElectionTimeout, first)
 	s.writeAndWait(second, 1)
-	s.isolate(first, false)
-	s.isolate(second, true)
+	s.Isolate(first, false)
+	s.Isolate(second, true)
 	third := s.awaitSuccessor(10*world.ElectionTimeout, second)
 	s.writeAndWait(third, 1)
-	s.isolate(second, false)
+	s.Isolate(second, false)
 	s.writeAndWait(s.awaitSuccessor(5*world.ElectionTimeout), 1)
 	s.within(5*world.ElectionTimeout, "the cluster converges", s.Converged)
 	s.checkNoEffect("another leader committed in its place", gone...)
@@ -347,9 +347,9 @@ func slowFollower(s *Driver) {
 		}
 		return s.Now() - began
 	}
-	s.isolate(slow, true)
+	s.Isolate(slow, true)
 	usual := took()
-	s.isolate(slow, false)
+	s.Isolate(slow, false)
 	s.LimitRate(leader, slow, 1000)
 	if now := took(); now > usual*5/4 {
 		s.fail("40 writes took %v, and %v after one follower became slow", usual, now)

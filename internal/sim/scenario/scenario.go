@@ -59,7 +59,10 @@ func (sc Scenario) Run(options world.Options) *world.Result {
 }
 
 // Driver drives a world by a script. Its methods end the script after a failure.
-type Driver struct{ *world.World }
+type Driver struct {
+	*world.World
+	scriptWrites uint32 // writes so far
+}
 
 // scriptEnded ends a script by a panic.
 type scriptEnded struct{}
@@ -150,13 +153,6 @@ func (s *Driver) others(than *world.Member) (all []*world.Member) {
 		}
 	}
 	return all
-}
-
-func (s *Driver) isolate(m *world.Member, cut bool) {
-	for _, other := range s.others(m) {
-		s.SetCut(m, other, cut)
-		s.SetCut(other, m, cut)
-	}
 }
 
 // Find returns the scenario of a name.

@@ -156,7 +156,7 @@ func (x *textScenario) outcome(o *history.Operation) string {
 // isolateMember cuts a member off from all others.
 func (x *textScenario) isolateMember(d *datadriven.TestData) string {
 	for _, m := range x.operands(d) {
-		x.Driver.isolate(m, true)
+		x.Driver.Isolate(m, true)
 	}
 	return ""
 }

@@ -71,11 +71,11 @@ func transferTargetKilled(s *Driver) {
 	target := s.others(leader)[s.Random.IntN(2)]
 	s.writeAndWait(leader, 3)
 	elections := s.Counts.Elections
-	dead := false
+	stopped := false
 	when := []world.CrashTiming{world.CrashBefore, world.CrashAfter}[s.Random.IntN(2)] // after it: nothing of its campaign is on its disk yet
-	target.EndRunAt("", "TimeoutNow", 1, when, func() { s.powerCut(target); dead = true })
+	target.EndRunAt("", "TimeoutNow", 1, when, func() { s.powerCut(target); stopped = true })
 	s.transfer(leader, target)
-	s.within(world.ElectionTimeout, "the target stops", func() bool { return dead })
+	s.within(world.ElectionTimeout, "the target stops", func() bool { return stopped })
 
 	// Proposals are refused until the leader gives the transfer up.
 	began := s.Now()
@@ -133,7 +133,7 @@ func transferToOneBehind(s *Driver) {
 	target := s.others(leader)[s.Random.IntN(2)]
 	behind := s.HoldRule(leader, target, "AppendEntries")
 	s.writeAndWait(leader, 5)
-	told := s.ObserveRule(leader, target, func(_, to *world.Member, _ proto.Message) {
+	asked := s.ObserveRule(leader, target, func(_, to *world.Member, _ proto.Message) {
 		if last := leader.View.LastIndex; s.termInLog(to, last) != leader.View.Term || to.View.LastIndex != last {
 			s.World.Fail("script", "member %d is asked to campaign with a log that ends at %d; the leader's ends at %d", to.ID(), to.View.LastIndex, last)
 		}
@@ -146,7 +146,7 @@ func transferToOneBehind(s *Driver) {
 		return
 	}
 	s.staysLeader(leader, 2*world.ElectionTimeout)
-	if told.Count > 0 {
+	if asked.Count > 0 {
 		s.fail("a target that is behind was asked to campaign")
 	}
 	s.writeAndWait(leader, 3) // the third member has what it needs

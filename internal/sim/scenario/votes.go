@@ -50,7 +50,7 @@ func (s *Driver) rivals() *rivals {
 	s.DropRule(judge, nil, "RequestVote")
 	r.ofFirst = s.HoldRule(r.first, nil, "RequestVote").Where(world.RealVote)
 	r.ofSecond = s.HoldRule(r.second, nil, "RequestVote").Where(world.RealVote)
-	s.ObserveRule(judge, nil, r.hear, "VoteResponse").Where(world.RealVote)
+	s.ObserveRule(judge, nil, r.voteSent, "VoteResponse").Where(world.RealVote)
 	judge.PowerCut(vfs.KeepUnsynced)
 	s.restart(judge)
 	s.within(3*world.ElectionTimeout, "both request the vote in one term", func() bool {
@@ -61,7 +61,7 @@ func (s *Driver) rivals() *rivals {
 	return r
 }
 
-func (r *rivals) hear(_, to *world.Member, m proto.Message) {
+func (r *rivals) voteSent(_, to *world.Member, m proto.Message) {
 	if m.(*messages.VoteResponse).Granted {
 		r.granted[to.ID()]++
 	} else {
@@ -87,13 +87,13 @@ func (s *Driver) prepare(m *world.Member, endings []ending) (returned func() boo
 		m.CrashAt(e.actor, e.kind, e.nth, e.when)
 		return func() bool { return m.View.Incarnation > was && m.View.Role != "recovering" }
 	}
-	dead := false
+	ended := false
 	m.EndRunAt(e.actor, e.kind, e.nth, e.when, func() {
 		s.powerCut(m)
-		dead = true
+		ended = true
 		s.After(world.HeartbeatInterval/10, func() { s.restart(m) })
 	})
-	return func() bool { return dead && m.Up() && m.View.Incarnation > 0 && m.View.Role != "recovering" }
+	return func() bool { return ended && m.Up() && m.View.Incarnation > 0 && m.View.Role != "recovering" }
 }
 
 // A vote is two Appends in one batch: the new term, and the vote.

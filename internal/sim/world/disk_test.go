@@ -84,14 +84,14 @@ func TestPowerFailureStopsAllLaterOperations(t *testing.T) {
 	d, f := newTestDisk(t)
 	m := d.member
 	d.OperationsToPowerCut, d.CrashChoice = 2, vfs.KeepUnsynced
-	life := m.RunNumber
+	run := m.RunNumber
 	if _, err := f.WriteAt([]byte{'b'}, 0); err != nil {
 		t.Fatalf("the operation before it: %v", err)
 	}
 	if err := f.Sync(); !errors.Is(err, vfs.ErrFrozen) {
 		t.Fatalf("a sync without power ended with %v", err)
 	}
-	if m.RunNumber == life || m.imageAfterCut == nil {
+	if m.RunNumber == run || m.imageAfterCut == nil {
 		t.Fatal("the run continued")
 	}
 	if _, err := f.WriteAt([]byte{'c'}, 0); !errors.Is(err, vfs.ErrFrozen) {
@@ -263,7 +263,7 @@ func TestTimersFollowTheirClock(t *testing.T) {
 	m := w.Members[0]
 	fired := func(d time.Duration, change func()) time.Duration {
 		began := w.now
-		timer := m.After(d, actor.NewPID("", "nobody"), nil).(*timer)
+		timer := m.After(d, actor.NewPID("", "unknown"), nil).(*timer)
 		change()
 		for !timer.stopped && w.now < began+10*time.Hour {
 			w.Step()

@@ -45,11 +45,11 @@ func TestTraceHasTheLogsOfTheChecker(t *testing.T) {
 		w := New(Options{Seed: seed, Profile: fault.Profiles[len(fault.Profiles)-1], Nodes: 3, Recorder: memory})
 		w.After(0, w.injectFaults)
 		w.AddClients()
-		cluster, told := explain.NewCluster(3), 0
+		cluster, applied := explain.NewCluster(3), 0
 		for w.steps < 1500 && w.Failure == nil {
 			w.Step()
-			for ; told < len(memory.Events); told++ {
-				cluster.Apply(memory.Events[told])
+			for ; applied < len(memory.Events); applied++ {
+				cluster.Apply(memory.Events[applied])
 			}
 			for _, m := range w.Members {
 				is := cluster.Members[m.id-1]

@@ -48,7 +48,7 @@ func TestFinalCheckFindsDifferences(t *testing.T) {
 		"an actor is left over": {"no actor left over", func(w *World) {
 			for id, b := range w.Members[0].newestMailboxes() {
 				if id == "troupe/node/machine" {
-					b.path = "somebody"
+					b.path = "unknown"
 				}
 			}
 		}},

@@ -125,8 +125,8 @@ func (w *World) injectNetworkFault(kind fault.Kind, m *Member) {
 	case fault.Bridge:
 		w.bridge(m)
 	case fault.Isolate:
-		w.isolate(m, true)
-		w.After(w.RandomDuration(20*time.Millisecond, 5*time.Second), func() { w.isolate(m, false) })
+		w.Isolate(m, true)
+		w.After(w.RandomDuration(20*time.Millisecond, 5*time.Second), func() { w.Isolate(m, false) })
 	case fault.Flap:
 		w.Flap(m, w.RandomMember())
 	case fault.Flapping:
@@ -188,8 +188,8 @@ func (w *World) bridge(m *Member) {
 	w.After(w.RandomDuration(100*time.Millisecond, 5*time.Second), func() { set(false) })
 }
 
-// isolate cuts a member off from all others, or connects it again.
-func (w *World) isolate(m *Member, cut bool) {
+// Isolate cuts a member off from all others, or connects it again.
+func (w *World) Isolate(m *Member, cut bool) {
 	for _, other := range w.Members {
 		if other != m {
 			w.SetCut(m, other, cut)
@@ -213,9 +213,9 @@ func (w *World) flapping(m *Member, times int) {
 	if times == 0 || w.Healing {
 		return
 	}
-	w.isolate(m, true)
+	w.Isolate(m, true)
 	w.After(w.RandomDuration(20*time.Millisecond, 600*time.Millisecond), func() {
-		w.isolate(m, false)
+		w.Isolate(m, false)
 		w.After(w.RandomDuration(20*time.Millisecond, 600*time.Millisecond), func() { w.flapping(m, times-1) })
 	})
 }

@@ -80,7 +80,6 @@ type World struct {
 	sessionLimits session.Limits
 	// UncommittedBytes is how many uncommitted bytes a leader accepts.
 	UncommittedBytes    uint64
-	ScriptWrites        uint32 // number of writes by scripts
 	events              eventLog
 	Counts              Counts
 	Healing             bool // faults have ended, and clients begin nothing new
