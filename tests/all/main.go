@@ -1,5 +1,5 @@
-// Command all runs every test of the repository: those of the main module, and those of the nested
-// modules, which hold what needs real processes or heavy peers. It is what the README and CI call.
+// Command all runs every test of the repository: those of the main module and those of the nested
+// modules, which start processes or have large dependencies. The README and CI use it.
 //
 //	go run ./tests/all [-race] [-short] [-modules all|main|nested] [-- go test flags]
 package main
@@ -16,8 +16,8 @@ import (
 )
 
 func main() {
-	short := flag.Bool("short", false, "pass -short: leave out the long ones")
-	race := flag.Bool("race", false, "pass -race, in the main module")
+	short := flag.Bool("short", false, "pass -short: leave out the long tests")
+	race := flag.Bool("race", false, "pass -race in the main module")
 	modules := flag.String("modules", "all", "all, main or nested")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "all runs every test of the repository.\n\nUsage: go run ./tests/all [flags] [-- go test flags]")
@@ -33,18 +33,18 @@ func main() {
 		fmt.Fprintln(os.Stderr, "all:", err)
 		os.Exit(1)
 	}
-	// A package takes two minutes at most, on a machine that has nothing else to do.
+	// On an idle machine no package takes more than two minutes.
 	arguments := []string{"test", "-timeout=30m"}
 	if *short {
 		arguments = append(arguments, "-short")
 	}
 	failed := 0
-	for _, module := range nested(root, *modules) {
+	for _, module := range modulesToTest(root, *modules) {
 		a := append([]string(nil), arguments...)
 		switch {
 		case module != root:
-			// They build the programs that they test, which go test cannot see: a kept result may be out of
-			// date.
+			// These tests build the programs that they test. The test cache does not see that, so its
+			// results may be out of date.
 			a = append(a, "-count=1")
 		case *race:
 			a = append(a, "-race")
@@ -58,7 +58,7 @@ func main() {
 	fmt.Println("all: every test passed")
 }
 
-// run runs the tests of one module and tells how many modules failed: 0 or 1.
+// run runs the tests of a module and returns the number of failed modules, 0 or 1.
 func run(root, module string, arguments []string) int {
 	name, _ := filepath.Rel(root, module)
 	fmt.Printf("all: %s: go %s\n", filepath.Join("troupe", name), strings.Join(arguments, " "))
@@ -80,17 +80,17 @@ func outcome(err error) string {
 	return "passed"
 }
 
-// repository is the folder of the main module.
+// repository returns the folder of the main module.
 func repository() (string, error) {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/troupe-raft/troupe").Output()
 	if err != nil {
-		return "", fmt.Errorf("this must be run inside the repository: %w", err)
+		return "", fmt.Errorf("finding the main module: %w; run this command inside the repository", err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }
 
-// nested lists the modules to test: the main one first, then those under tests/ that hold tests.
-func nested(root, which string) []string {
+// modulesToTest returns the folders of the modules: the main one first, then those under tests/.
+func modulesToTest(root, which string) []string {
 	var modules []string
 	if which != "nested" {
 		modules = append(modules, root)

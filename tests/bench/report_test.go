@@ -28,7 +28,7 @@ Error distribution:
   [3]	etcdserver: request timed out
 `
 
-func TestTheToolsSummaryIsRead(t *testing.T) {
+func TestParseToolOutput(t *testing.T) {
 	seen, err := parseToolOutput(toolOutput, 1000)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func TestTheToolsSummaryIsRead(t *testing.T) {
 	}
 }
 
-func TestASummaryWithoutLatenciesIsAnError(t *testing.T) {
+func TestToolOutputWithoutLatenciesIsError(t *testing.T) {
 	whole, _, _ := strings.Cut(toolOutput, "Latency")
 	if _, err := parseToolOutput(whole, 1000); err == nil {
 		t.Fatal("accepted")
@@ -50,7 +50,7 @@ func TestASummaryWithoutLatenciesIsAnError(t *testing.T) {
 	}
 }
 
-func TestTheMedianOfPairsIsOfTheirRatios(t *testing.T) {
+func TestMedianOfRatios(t *testing.T) {
 	etcd, troupe := values{1, 10, 4}, values{2, 5, 4}
 	r := troupe.ratios(etcd)
 	if r.median() != 1 || r.min() != 0.5 || r.max() != 2 {
@@ -64,7 +64,7 @@ func TestTheMedianOfPairsIsOfTheirRatios(t *testing.T) {
 	}
 }
 
-func TestFiguresAreWrittenWithThreeDigits(t *testing.T) {
+func TestThreeDigits(t *testing.T) {
 	for v, want := range map[float64]string{0: "0", 0.012345: "0.0123", 1.2345: "1.23", 123.45: "123", 98765.4: "98765", 0.00001: "0.0000"} {
 		if got := threeDigits(v); got != want {
 			t.Errorf("%v is written %q, not %q", v, got, want)
@@ -72,7 +72,7 @@ func TestFiguresAreWrittenWithThreeDigits(t *testing.T) {
 	}
 }
 
-func TestOnlyTheSectionOfAModeIsReplaced(t *testing.T) {
+func TestReplaceSection(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "benchmarks.md")
 	if err := os.WriteFile(path, []byte("# Benchmarks\n\nBy hand.\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ two
 	}
 }
 
-func TestWorkloadsAreChosenByPattern(t *testing.T) {
+func TestSelectWorkloadsByPattern(t *testing.T) {
 	for choice, want := range map[string]int{"": 21, "put-1": 1, "put-*": 3, "range-*-1000": 2, "put-1,*-of-1M": 7} {
 		chosen, err := selectWorkloads(workloads(), choice)
 		if err != nil || len(chosen) != want {
@@ -119,7 +119,7 @@ func TestWorkloadsAreChosenByPattern(t *testing.T) {
 	}
 }
 
-func TestAValueIsTheSameForTheSameKeyAndVersion(t *testing.T) {
+func TestRandomValueIsDeterministic(t *testing.T) {
 	once, again, other := randomValue(1, 1), randomValue(1, 1), randomValue(1, 2)
 	if len(once) != valueSize || once != again || once == other {
 		t.Fatal("values are not made from key and version alone")

@@ -68,7 +68,7 @@ func pids(c *procs.Cluster) []int {
 
 const http2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-func TestNonsenseOnBothPortsHarmsNobody(t *testing.T) {
+func TestInvalidBytesDoNotAffectRequests(t *testing.T) {
 	c := startCluster(t, 3)
 	started := pids(c)
 	random := rand.New(rand.NewPCG(1, 1))
@@ -208,7 +208,7 @@ func dialRaw(t *testing.T, address string) *grpc.ClientConn {
 	return conn
 }
 
-func TestMalformedAndOversizeRequestsAreRefusedWithTheRightCode(t *testing.T) {
+func TestMalformedAndOversizeRequestCodes(t *testing.T) {
 	c := startCluster(t, 3)
 	started := pids(c)
 	putOf := func(size int) []byte { // key "k", a value of zeros
@@ -255,7 +255,7 @@ func TestMalformedAndOversizeRequestsAreRefusedWithTheRightCode(t *testing.T) {
 	checkServing(t, c, started)
 }
 
-func TestWatchersThatNeverReadCostNobodyElse(t *testing.T) {
+func TestStalledWatchersDoNotAffectRequests(t *testing.T) {
 	c := startCluster(t, 3)
 	started := pids(c)
 	watched := c.Members[0]
@@ -294,7 +294,7 @@ func TestWatchersThatNeverReadCostNobodyElse(t *testing.T) {
 	}
 }
 
-func TestThousandsOfIdleConnectionsHarmNobody(t *testing.T) {
+func TestIdleConnectionsDoNotAffectRequests(t *testing.T) {
 	c := startCluster(t, 3)
 	started := pids(c)
 	const connections = 2000

@@ -86,7 +86,7 @@ func secureMember(t *testing.T, flags ...string) *procs.Member {
 	return member
 }
 
-func TestACertificateThatDoesNotMatchItsKeyIsNamed(t *testing.T) {
+func TestUnusableCertificateIsNamed(t *testing.T) {
 	one, two := newCertificate(t, "one"), newCertificate(t, "two")
 	missing := filepath.Join(t.TempDir(), "missing.crt")
 	noise := filepath.Join(t.TempDir(), "noise.crt")
@@ -134,7 +134,7 @@ func TestACertificateThatDoesNotMatchItsKeyIsNamed(t *testing.T) {
 
 // A member with certificates of another authority than the others': no mistake of its own that it
 // could find at its start.
-func TestAMemberOfAForeignAuthorityIsKeptOutAndEachSideSaysWhoRefusedWhom(t *testing.T) {
+func TestForeignCAMemberIsRefusedAndLogged(t *testing.T) {
 	skipUnlessTroupe(t) // etcd says it once for each connection that it tries, for ever
 	home, foreign := newCertificate(t, "home"), newCertificate(t, "foreign")
 	c, err := procs.NewCluster(procs.Config{Program: program, Size: 3, Dir: t.TempDir(), Secure: true})

@@ -87,7 +87,7 @@ func useUpInodes(t *testing.T, dir string) (empty func()) {
 	}
 }
 
-func TestAMemberWhoseDiskIsFullEndsAloneAndComesBackOnceThereIsRoom(t *testing.T) {
+func TestMemberWithFullDiskEndsAndRecovers(t *testing.T) {
 	skipUnlessTroupe(t) // etcd panics, with another code
 	for name, c := range map[string]struct {
 		options string

@@ -19,7 +19,7 @@ const (
 // The median is held against the limit: one of five may meet a machine that stalls. That every
 // write succeeds, each with ten seconds of time, is wanted of all.
 
-func TestWritesGoOnWithinTwoSecondsOfALeaderKilled(t *testing.T) {
+func TestWritesResumeWithin2sOfLeaderKill(t *testing.T) {
 	limit := killedLimit
 	if program.Name == "etcd" {
 		limit = vanishedLimit // it waits the timeout out for either
@@ -27,7 +27,7 @@ func TestWritesGoOnWithinTwoSecondsOfALeaderKilled(t *testing.T) {
 	testFailover(t, limit, (*procs.Member).Kill, func(m *procs.Member) error { return m.Start(contextWithin(t, 2*time.Minute)) })
 }
 
-func TestWritesGoOnWithinFiveSecondsOfALeaderVanishedSilently(t *testing.T) {
+func TestWritesResumeWithin5sOfLeaderPause(t *testing.T) {
 	testFailover(t, vanishedLimit, (*procs.Member).Pause, (*procs.Member).Resume)
 }
 

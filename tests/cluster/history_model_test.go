@@ -22,7 +22,7 @@ func linearizable(operations ...operation) bool {
 	return porcupine.CheckOperations(registerModel, history)
 }
 
-func TestTheModelTellsTrueHistoriesFromFalseOnes(t *testing.T) {
+func TestRegisterModelDetectsViolations(t *testing.T) {
 	putA := ok(operation{kind: put, value: "a", revision: 2}, 0, 10)
 	putB := ok(operation{kind: put, value: "b", revision: 3}, 20, 30)
 	readA := operation{kind: get, seen: "a", revision: 2}
@@ -53,7 +53,7 @@ func TestTheModelTellsTrueHistoriesFromFalseOnes(t *testing.T) {
 	}
 }
 
-func TestAnUnknownWriteIsSettledByTheHistory(t *testing.T) {
+func TestHistoryDecidesUnknownWrites(t *testing.T) {
 	events := []event{{key: "k", value: "a", revision: 2}}
 	settled, unknown, happened := placeUnknownWrites([]operation{
 		ok(operation{kind: put, value: "a", unknown: true}, 0, 5),

@@ -12,7 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-func TestKillsOfRandomMembersUnderLoadLoseNothingAndStayLinearizable(t *testing.T) {
+func TestRandomKillsUnderLoadAreLinearizable(t *testing.T) {
 	kills := 20
 	if testing.Short() {
 		kills = 4
@@ -46,7 +46,7 @@ func TestKillsOfRandomMembersUnderLoadLoseNothingAndStayLinearizable(t *testing.
 	t.Logf("%d kills: first acknowledged write after a median of %v, at most %v", kills, outages[len(outages)/2], outages[len(outages)-1])
 }
 
-func TestPausesOfRandomMembersUnderLoadLoseNothingAndStayLinearizable(t *testing.T) {
+func TestRandomPausesUnderLoadAreLinearizable(t *testing.T) {
 	pauses := 8
 	if testing.Short() {
 		pauses = 2
@@ -77,7 +77,7 @@ func TestPausesOfRandomMembersUnderLoadLoseNothingAndStayLinearizable(t *testing
 	verify(t, c, l.finish(), live)
 }
 
-func TestAllMembersKilledAtOnceComeBackWithEverything(t *testing.T) {
+func TestKillOfAllMembersLosesNothing(t *testing.T) {
 	c := startCluster(t, 3)
 	live := watchLive(t, c)
 	l := startLoad(t, c)

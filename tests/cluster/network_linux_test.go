@@ -14,7 +14,7 @@ import (
 
 // A leader that its clients reach and its peers do not: the partition in which a careless one goes
 // on answering.
-func TestALeaderCutOffFromItsPeersAnswersNothingThatNeedsThem(t *testing.T) {
+func TestPartitionedLeaderRefusesRequests(t *testing.T) {
 	lab := newNetLab(t, 3)
 	c := lab.start(steady)
 	live := watchLive(t, c)
@@ -89,7 +89,7 @@ func termOf(t *testing.T, m *procs.Member) uint64 {
 
 // A follower that hears the other follower and is not heard by the leader: it must not unseat a
 // leader that the majority follows, however long it campaigns.
-func TestAFollowerThatTheLeaderCannotReachDisturbsNobody(t *testing.T) {
+func TestOneWayLossDoesNotUnseatLeader(t *testing.T) {
 	lab := newNetLab(t, 3)
 	c := lab.start(steady)
 	live := watchLive(t, c)
@@ -147,7 +147,7 @@ func runOneWayLoss(t *testing.T, lab *netLab, c *procs.Cluster, l *load, toLeade
 }
 
 // Cables: the leader's, then everybody's, while clients go on trying.
-func TestPulledCablesLoseNothing(t *testing.T) {
+func TestNetworkOutagesLoseNothing(t *testing.T) {
 	lab := newNetLab(t, 3)
 	c := lab.start()
 	live := watchLive(t, c)

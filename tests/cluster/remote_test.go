@@ -9,7 +9,7 @@ import (
 // Three processes joined by Proto.Actor's own remote instead of the peer link: it is experimental,
 // so this is a smoke test. Writes at every member, reads at every other, and a leader that is
 // killed.
-func TestAClusterOverProtoActorsRemote(t *testing.T) {
+func TestClusterOverProtoActorRemote(t *testing.T) {
 	if program.Name != "troupe" {
 		t.Skip("only Troupe has actors")
 	}

@@ -10,7 +10,7 @@ import (
 // is under way, tells its clients to go elsewhere before it hands its leadership over, and what its
 // followers had forwarded to it is sent again by them; so that no request has a reason to fail, and
 // every one that does is a defect.
-func TestARollingRestartUnderLoadFailsNoRequest(t *testing.T) {
+func TestRollingRestartFailsNoRequest(t *testing.T) {
 	skipUnlessTroupe(t) // etcd's clients see "leader changed" and "server stopped" now and then
 	rounds := 3
 	if testing.Short() {

@@ -139,7 +139,7 @@ func mustBeUnchanged(t *testing.T, dir string, before map[string][sha256.Size]by
 	}
 }
 
-func TestABadFlagIsNamed(t *testing.T) {
+func TestInvalidFlagIsNamed(t *testing.T) {
 	for name, c := range map[string]struct{ flag, named string }{
 		"unknown flag":            {"--no-such-flag=1", "no-such-flag"},
 		"no number":               {"--heartbeat-interval=soon", "heartbeat-interval"},
@@ -162,7 +162,7 @@ func TestABadFlagIsNamed(t *testing.T) {
 	}
 }
 
-func TestAPortInUseIsNamed(t *testing.T) {
+func TestPortInUseIsNamed(t *testing.T) {
 	for _, which := range []string{"client", "peer"} {
 		t.Run(which, func(t *testing.T) {
 			m := stoppedMemberWithData(t)
@@ -184,7 +184,7 @@ func TestAPortInUseIsNamed(t *testing.T) {
 	}
 }
 
-func TestTwoDoNotShareADataDirectory(t *testing.T) {
+func TestDataDirectoryInUseIsRefused(t *testing.T) {
 	skipUnlessTroupe(t) // etcd waits until the other has gone
 	first := stoppedMemberWithData(t)
 	start(t, first)
@@ -194,7 +194,7 @@ func TestTwoDoNotShareADataDirectory(t *testing.T) {
 	mustServeAgain(t, first)
 }
 
-func TestTheDataOfAnotherIsRefused(t *testing.T) {
+func TestForeignDataDirectoryIsRefused(t *testing.T) {
 	skipUnlessTroupe(t) // etcd takes the identity it finds
 	t.Run("another member", func(t *testing.T) {
 		m := stoppedMemberWithData(t)
@@ -212,7 +212,7 @@ func TestTheDataOfAnotherIsRefused(t *testing.T) {
 	})
 }
 
-func TestAnUnknownFormatVersionIsRefused(t *testing.T) {
+func TestUnknownFormatVersionIsRefused(t *testing.T) {
 	skipUnlessTroupe(t)
 	m := stoppedMemberWithData(t)
 	path := filepath.Join(m.DataDir, "identity.json")
@@ -253,7 +253,7 @@ func withVersion(t *testing.T, identity []byte, version int) []byte {
 	return nil
 }
 
-func TestAFileThatCannotBeReadIsNamed(t *testing.T) {
+func TestUnreadableFileIsNamed(t *testing.T) {
 	skipUnlessTroupe(t)
 	for _, c := range []struct {
 		name string

@@ -1,11 +1,10 @@
-// Package freeport gives tests loopback ports that nobody takes from them: for those who must name
-// a port before something listens on it, or again after it was left. Who can listen on port 0 and
-// pass the listener on needs none of this.
+// Package freeport assigns loopback ports to tests that must know a port before a process listens
+// on it, or that listen on it again later. A test that can listen on port 0 does not need it.
 //
-// A port that the system gave for port 0 and that was closed again is anybody's: among the tests of
-// other packages, which run beside, it was taken about once in a hundred runs of everything. So
-// these come from below the range from which the system gives ports, and no two processes that ask
-// here are given from the same hundred.
+// A port that the system assigned for port 0 and that was closed again can be assigned to another
+// process: the tests of other packages run at the same time, and that happened in about one of a
+// hundred runs of all tests. The ports of this package are below the range from which the system
+// assigns ports, and each process has a range of its own.
 package freeport
 
 import (
@@ -18,29 +17,29 @@ import (
 
 const (
 	lowest, highest = 4000, 11000
-	// span is how many ports a process has for itself, of which the first is its claim.
+	// span is the number of ports of a process. A listener on the first one reserves the others.
 	span = 100
 )
 
 var (
-	mu    sync.Mutex
-	claim net.Listener // guarded by mu; held until the process ends
-	first int          // guarded by mu; of the ports claimed
-	next  int          // guarded by mu; to look at for the next one who asks
+	mu          sync.Mutex
+	reservation net.Listener // guarded by mu; open until the process ends
+	first       int          // guarded by mu; the first port of the range
+	next        int          // guarded by mu; the offset of the next port to try
 )
 
-// Take returns n ports on which nobody listens. None is given twice before the process has been
-// given all that it claimed.
+// Take returns n ports without a listener. It returns no port twice before it has returned all
+// ports of the process's range. It fails the test if there are not enough free ports.
 func Take(t testing.TB, n int) []int {
 	t.Helper()
 	mu.Lock()
 	defer mu.Unlock()
-	if claim == nil && !reserveRange() {
-		t.Fatalf("no %d ports between %d and %d can be claimed", span, lowest, highest)
+	if reservation == nil && !reserveRange() {
+		t.Fatalf("no range of %d ports between %d and %d is free", span, lowest, highest)
 	}
 	var ports []int
-	for looked := 0; len(ports) < n; looked++ {
-		if looked == span {
+	for tried := 0; len(ports) < n; tried++ {
+		if tried == span {
 			t.Fatalf("only %d of %d ports from %d on are free", len(ports), n, first)
 		}
 		port := first + 1 + next%(span-1)
@@ -53,7 +52,7 @@ func Take(t testing.TB, n int) []int {
 	return ports
 }
 
-// Run returns the first of n ports that follow each other and on which nobody listens.
+// Run returns the first of n consecutive ports without a listener.
 func Run(t testing.TB, n int) int {
 	t.Helper()
 	for range span {
@@ -65,12 +64,13 @@ func Run(t testing.TB, n int) int {
 	return 0
 }
 
-// stake claims a span that no other process has: whoever listens on its first port does.
+// reserveRange reserves a range that no other process has: the process that listens on the first
+// port of a range has the range.
 func reserveRange() bool {
-	for _, at := range rand.Perm((highest - lowest) / span) {
-		l, err := net.Listen("tcp", address(lowest+at*span))
-		if err == nil {
-			claim, first = l, lowest+at*span
+	for _, i := range rand.Perm((highest - lowest) / span) {
+		port := lowest + i*span
+		if l, err := net.Listen("tcp", address(port)); err == nil {
+			reservation, first = l, port
 			return true
 		}
 	}

@@ -5,11 +5,11 @@ import (
 	"testing"
 )
 
-func TestPortsCanBeListenedOnAndAreNotGivenTwice(t *testing.T) {
+func TestPortsAreFreeAndReturnedOnce(t *testing.T) {
 	seen := map[int]bool{}
 	listen := func(port int) {
 		if seen[port] || port == first {
-			t.Errorf("port %d is given, and is not free", port)
+			t.Errorf("port %d is not free", port)
 		}
 		seen[port] = true
 		l, err := net.Listen("tcp", address(port))
@@ -27,7 +27,7 @@ func TestPortsCanBeListenedOnAndAreNotGivenTwice(t *testing.T) {
 	for port := base; port < base+5; port++ {
 		listen(port)
 	}
-	// What is left of the span, and nothing of what is listened on.
+	// The rest of the range holds no port with a listener.
 	for _, port := range Take(t, 10) {
 		listen(port)
 	}

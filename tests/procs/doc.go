@@ -1,16 +1,16 @@
-// Package procs runs servers as their users do: real processes, real sockets, real disks. The tests
-// of the binary (tests/cluster, tests/conformance) and the benchmarks (tests/bench) share it.
+// Package procs runs servers as processes, with real sockets and disks. The tests of the binary
+// (tests/cluster, tests/conformance) and the benchmarks (tests/bench) use it.
 //
-// A server is a Program: a binary and the arguments before its flags. Troupe takes etcd's flags, so
-// one set of flags starts either, and every test that makes sense for etcd can be run against etcd:
-// a test that fails there is itself wrong.
+// A server is a Program: a binary and the arguments before its flags. Troupe accepts etcd's flags,
+// so the same flags start either. A test that is meaningful for etcd can run against etcd; if it
+// fails there, the test is wrong.
 //
-// Three layers, each usable alone:
+// The package has three layers, each usable alone:
 //
-//	Process   one program: its output, its end, signals, what it used of the machine
-//	Member    a server with its data directory and URLs, that can be killed and started again on both
-//	Cluster   members of one cluster, with functions to find the leader and to make a client
+//	Process   a running program: output, exit code, signals, resource usage
+//	Member    a server with its data directory and URLs, over successive processes
+//	Cluster   the members of one cluster, and their leader
 //
-// Nothing started here outlives the program that started it, however that program ends: see
+// On Linux every process ends with the program that started it, even if that is killed: see
 // spawn_linux.go.
 package procs

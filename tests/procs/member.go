@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// readyLine is what a server writes once it can serve: it has joined, and a leader is known.
+// readyLine is the message that a server logs once it has a leader and serves clients.
 const readyLine = "ready to serve client requests"
 
-// Member is a server with its data directory and its URLs, over all the processes it lives through.
+// Member is a server with its data directory and its URLs, over successive processes.
 //
-// A Member is used by one goroutine at a time.
+// Only one goroutine at a time may use a Member.
 type Member struct {
 	Name      string
 	DataDir   string
@@ -25,8 +25,7 @@ type Member struct {
 	process *Process // the latest; nil before the first start
 }
 
-// NewMember describes a server that is not started yet. Flags are added to those that follow from
-// the fields.
+// NewMember returns a server without starting it. flags are added to those that name the fields.
 func NewMember(program Program, m Member, flags ...string) *Member {
 	m.program = program
 	m.flags = slices.Concat([]string{
@@ -40,26 +39,26 @@ func NewMember(program Program, m Member, flags ...string) *Member {
 	return &m
 }
 
-// AddFlags gives the next process more flags.
+// AddFlags adds flags for the next start.
 func (m *Member) AddFlags(flags ...string) { m.flags = append(m.flags, flags...) }
 
-// Endpoint is the host and port of the client URL.
+// Endpoint returns the host and port of the client URL.
 func (m *Member) Endpoint() string {
 	_, address, _ := strings.Cut(m.ClientURL, "://")
 	return address
 }
 
-// PeerAddress is the host and port of the peer URL.
+// PeerAddress returns the host and port of the peer URL.
 func (m *Member) PeerAddress() string {
 	_, address, _ := strings.Cut(m.PeerURL, "://")
 	return address
 }
 
-// Launch starts a process and does not wait until it is ready: the first members of a cluster
-// cannot be, alone.
+// Launch starts a process without waiting until it is ready: the first members of a cluster become
+// ready only with the others.
 func (m *Member) Launch() error {
 	if m.Running() {
-		return fmt.Errorf("member %s is running already", m.Name)
+		return fmt.Errorf("member %s already runs", m.Name)
 	}
 	p, err := Start(Command{Path: m.program.Path, Args: slices.Concat(m.program.Args, m.flags), LogPath: m.LogPath})
 	if err != nil {
@@ -69,7 +68,7 @@ func (m *Member) Launch() error {
 	return nil
 }
 
-// Ready waits until the process says that it serves.
+// Ready waits until the process logs that it serves clients.
 func (m *Member) Ready(ctx context.Context) error {
 	if err := m.process.WaitFor(ctx, readyLine); err != nil {
 		return fmt.Errorf("member %s: %w", m.Name, err)
@@ -77,7 +76,7 @@ func (m *Member) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Start launches a process and waits until it serves.
+// Start launches a process and waits until it is ready.
 func (m *Member) Start(ctx context.Context) error {
 	if err := m.Launch(); err != nil {
 		return err
@@ -88,14 +87,14 @@ func (m *Member) Start(ctx context.Context) error {
 // Process returns the latest process; nil before the first start.
 func (m *Member) Process() *Process { return m.process }
 
-// Running says whether a process of it lives, paused or not.
+// Running reports whether a process of the member runs or is paused.
 func (m *Member) Running() bool { return m.process != nil && m.process.Running() }
 
-// Kill ends it as kill -9 does.
+// Kill ends the process with SIGKILL.
 func (m *Member) Kill() error { return m.process.Kill() }
 
-// Stop ends it as SIGTERM does; it is an error if it does not end with code 0 before the end of
-// ctx.
+// Stop ends the process with SIGTERM. It is an error if the process does not end with code 0 before
+// ctx ends.
 func (m *Member) Stop(ctx context.Context) error {
 	code, err := m.process.Stop(ctx)
 	if err == nil && code > 0 {
@@ -107,7 +106,7 @@ func (m *Member) Stop(ctx context.Context) error {
 	return nil
 }
 
-// Pause stops the process without a word to anybody; see Process.Pause.
+// Pause pauses the process; see Process.Pause.
 func (m *Member) Pause() error { return m.process.Pause() }
 
 // Resume ends a pause.

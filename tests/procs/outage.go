@@ -10,14 +10,14 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Time without writes is measured by an open loop: from the loss of a leader on, a put begins every
-// few milliseconds, each with a deadline far behind any failover. Clients that try again after a
-// timeout would measure their timeout.
+// The time without writes is measured in an open loop: after the loss of a leader a put begins
+// every attemptInterval, each with a deadline far longer than a failover. Clients that retry after
+// a timeout would measure their timeout.
 const (
-	attemptEvery    = 5 * time.Millisecond
+	attemptInterval = 5 * time.Millisecond
 	attemptDeadline = 10 * time.Second
-	// attemptsAfter is how many puts are still begun after the first success, to see that service is
-	// back for good.
+	// attemptsAfter is the number of puts after the first success. They show whether writes fail
+	// again.
 	attemptsAfter = 20
 )
 
@@ -30,8 +30,8 @@ type Attempt struct {
 // Attempts are in the order in which they began.
 type Attempts []Attempt
 
-// ProbeWrites begins a put every few milliseconds, by the clients in turn, until some have begun
-// after the first success; it returns when all have been answered.
+// ProbeWrites begins a put every 5 ms, with the clients in turn, until 20 puts have begun after the
+// first success. It returns when all puts have ended.
 func ProbeWrites(ctx context.Context, clients ...*clientv3.Client) Attempts {
 	var (
 		mu   sync.Mutex
@@ -53,14 +53,14 @@ func ProbeWrites(ctx context.Context, clients ...*clientv3.Client) Attempts {
 		done = append(done, a)
 		mu.Unlock()
 	}
-	every := time.NewTicker(attemptEvery)
-	defer every.Stop()
+	ticker := time.NewTicker(attemptInterval)
+	defer ticker.Stop()
 	giveUp := time.After(2 * attemptDeadline)
 	for i, more := 0, attemptsAfter; more > 0; i++ {
 		client, key := clients[i%len(clients)], fmt.Sprintf("probe/%d", i%100)
 		open.Go(func() { put(client, key) })
 		select {
-		case <-every.C:
+		case <-ticker.C:
 		case <-giveUp:
 			more = 0
 		case <-ctx.Done():
@@ -77,7 +77,7 @@ func ProbeWrites(ctx context.Context, clients ...*clientv3.Client) Attempts {
 	return done
 }
 
-// FirstSuccess is when the first of them was acknowledged, in the order of their ends.
+// FirstSuccess returns the time at which the first put was acknowledged.
 func (as Attempts) FirstSuccess() (time.Time, bool) {
 	var first time.Time
 	for _, a := range as {
@@ -88,7 +88,7 @@ func (as Attempts) FirstSuccess() (time.Time, bool) {
 	return first, !first.IsZero()
 }
 
-// Failed are the attempts that ended with an error.
+// Failed returns the attempts that ended with an error.
 func (as Attempts) Failed() Attempts {
 	return slices.DeleteFunc(slices.Clone(as), func(a Attempt) bool { return a.Err == nil })
 }

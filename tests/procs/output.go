@@ -4,23 +4,23 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 )
 
-// keptOutput is how much of what a process wrote is kept in memory, for messages of failed tests.
-const keptOutput = 64 << 10
+// keptOutputBytes is the number of last bytes of a process's output that are kept in memory, for
+// the messages of failed tests.
+const keptOutputBytes = 64 << 10
 
-// output takes what a process writes: into a file, into a bounded memory, and past those who wait
-// for a text.
-//
-// Invariant: a text is looked for in whole lines, so that it is found however the process's writes
-// are cut up.
+// output receives what a process writes. It writes to a file, keeps the last bytes, and notifies
+// the waiters of a text. It searches for a text in complete lines, so that it finds the text in
+// whatever pieces the process writes it.
 type output struct {
 	mu      sync.Mutex
-	file    *os.File // nil: none
-	kept    []byte   // the last whole lines and the begun one
-	begun   []byte   // the line not ended yet
+	file    *os.File // may be nil
+	kept    []byte   // the last keptOutputBytes
+	partial []byte   // the begun line
 	waiting []waiter
 }
 
@@ -35,13 +35,13 @@ func newOutput(path string) (*output, error) {
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("opening a log for the output of a process: %w", err)
+		return nil, fmt.Errorf("opening the log of a process: %w", err)
 	}
 	return &output{file: file}, nil
 }
 
-// Write implements io.Writer. It never fails: a process must not end because its log could not be
-// written.
+// Write implements io.Writer. It never fails, so that a process does not end because its log cannot
+// be written.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -49,33 +49,32 @@ func (o *output) Write(p []byte) (int, error) {
 		_, _ = o.file.Write(p)
 	}
 	o.kept = append(o.kept, p...)
-	if excess := len(o.kept) - keptOutput; excess > 0 {
+	if excess := len(o.kept) - keptOutputBytes; excess > 0 {
 		o.kept = append(o.kept[:0], o.kept[excess:]...)
 	}
-	o.begun = append(o.begun, p...)
+	o.partial = append(o.partial, p...)
 	for {
-		end := bytes.IndexByte(o.begun, '\n')
+		end := bytes.IndexByte(o.partial, '\n')
 		if end < 0 {
 			return len(p), nil
 		}
-		o.notifyWaiters(string(o.begun[:end]))
-		o.begun = o.begun[end+1:]
+		o.notifyWaiters(string(o.partial[:end]))
+		o.partial = o.partial[end+1:]
 	}
 }
 
 func (o *output) notifyWaiters(line string) {
-	still := o.waiting[:0]
-	for _, w := range o.waiting {
-		if strings.Contains(line, w.text) {
+	o.waiting = slices.DeleteFunc(o.waiting, func(w waiter) bool {
+		found := strings.Contains(line, w.text)
+		if found {
 			close(w.seen)
-			continue
 		}
-		still = append(still, w)
-	}
-	o.waiting = still
+		return found
+	})
 }
 
-// notify returns a channel that is closed once text was written, which may have happened already.
+// notify returns a channel that is closed once the process has written text; at once if the kept
+// output contains it.
 func (o *output) notify(text string) <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -97,9 +96,9 @@ func (o *output) String() string {
 func (o *output) Close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.begun) > 0 { // a last line without an end
-		o.notifyWaiters(string(o.begun))
-		o.begun = nil
+	if len(o.partial) > 0 { // a last line without an end
+		o.notifyWaiters(string(o.partial))
+		o.partial = nil
 	}
 	if o.file == nil {
 		return nil

@@ -8,17 +8,17 @@ import (
 	"sync"
 )
 
-// Ports are taken from below the range that systems use for outgoing connections (32768 and up on
-// Linux, 49152 on others): a server that is killed and started again must find its port as it left
-// it, not used by some client's end.
+// The ports are below the range that systems use for outgoing connections (from 32768 on Linux,
+// from 49152 on others), so that no connection occupies the port of a server between its end and
+// its next start.
 const lowestPort, highestPort = 11000, 32000
 
 var (
 	portsMu   sync.Mutex
-	portsUsed = make(map[int]bool) // by this program, so that nobody gets one twice
+	portsUsed = make(map[int]bool) // the ports that FreePorts has returned
 )
 
-// FreePorts returns n loopback ports on which nobody listens.
+// FreePorts returns n loopback ports without a listener. It returns no port twice.
 func FreePorts(n int) ([]int, error) {
 	portsMu.Lock()
 	defer portsMu.Unlock()

@@ -12,17 +12,16 @@ import (
 	"time"
 )
 
-// Command says what to run.
+// Command describes a program to run.
 type Command struct {
 	Path string
 	Args []string
-	// Env is added to the environment of the caller, without what would be a setting there: see
-	// Environ.
+	// Env is added to Environ.
 	Env []string
-	// LogPath is where stdout and stderr go, appended. Empty: they are only kept in memory (the last
-	// of them).
+	// LogPath is a file to which stdout and stderr are appended. If it is empty, only the last bytes
+	// are kept, in memory.
 	LogPath string
-	// DropStderr throws away what it writes to stderr.
+	// DropStderr drops what the program writes to stderr.
 	DropStderr bool
 }
 
@@ -33,7 +32,7 @@ type Process struct {
 	ended  chan struct{} // closed once the process was waited for
 }
 
-// ErrEnded says that a process ended while something was expected of it.
+// ErrEnded reports that a process ended before an expected event.
 var ErrEnded = errors.New("the process has ended")
 
 // Start runs a command.
@@ -48,34 +47,34 @@ func Start(command Command) (*Process, error) {
 	if !command.DropStderr {
 		cmd.Stderr = out
 	}
-	cmd.WaitDelay = time.Second // a child of its own may hold the output open: it is not waited for
+	cmd.WaitDelay = time.Second // do not wait for children of the process that hold the output open
 	if err := spawn(cmd); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting %s: %w", command.Path, err), out.Close())
 	}
 	p := &Process{cmd: cmd, output: out, ended: make(chan struct{})}
 	go func() {
-		_ = cmd.Wait() // how it ended is told by cmd.ProcessState
+		_ = cmd.Wait() // cmd.ProcessState has the result
 		_ = out.Close()
 		close(p.ended)
 	}()
 	return p, nil
 }
 
-// Environ is the environment of the caller without what begins with ETCD, ETCDCTL or TROUPE: those
-// are settings of the servers and clients under test, and must come from the test alone.
+// Environ returns the environment of the caller without the variables that begin with ETCD, ETCDCTL
+// or TROUPE. Those configure servers and clients, and only the test may set them.
 func Environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "ETCD") || strings.HasPrefix(v, "TROUPE")
 	})
 }
 
-// PID of the process.
+// PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Ended is closed when the process has ended and all its output has been read.
+// Ended returns a channel that is closed once the process has ended and its output has been read.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
-// Running says whether the process has not ended yet.
+// Running reports whether the process has not ended.
 func (p *Process) Running() bool {
 	select {
 	case <-p.ended:
@@ -85,10 +84,10 @@ func (p *Process) Running() bool {
 	}
 }
 
-// Output returns the last of what the process wrote.
+// Output returns the last 64 KiB that the process wrote.
 func (p *Process) Output() string { return p.output.String() }
 
-// ExitCode waits for the end. It is -1 for a process ended by a signal.
+// ExitCode waits for the end of the process and returns its exit code, -1 if a signal ended it.
 func (p *Process) ExitCode(ctx context.Context) (int, error) {
 	select {
 	case <-p.ended:
@@ -98,32 +97,33 @@ func (p *Process) ExitCode(ctx context.Context) (int, error) {
 	}
 }
 
-// CPU waits for the end and returns the processor time of the whole life.
+// CPU waits for the end of the process and returns the processor time that it used.
 func (p *Process) CPU() time.Duration {
 	<-p.ended
 	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 }
 
-// WaitFor waits until the process has written text, in its whole life so far or from now on.
+// WaitFor waits until the process has written text, before or after the call. It returns ErrEnded
+// if the process ends without it.
 func (p *Process) WaitFor(ctx context.Context, text string) error {
 	seen := p.output.notify(text)
 	select {
 	case <-seen:
 		return nil
 	case <-p.ended:
-		select { // it may have said it and then ended
+		select { // the process may have written it before its end
 		case <-seen:
 			return nil
 		default:
 		}
-		return fmt.Errorf("waiting for %q: %w (%v); its last words:\n%s", text, ErrEnded, p.cmd.ProcessState, p.Output())
+		return fmt.Errorf("waiting for %q: %w (%v); its last output:\n%s", text, ErrEnded, p.cmd.ProcessState, p.Output())
 	case <-ctx.Done():
-		return fmt.Errorf("waiting for %q: %w; the last words so far:\n%s", text, ctx.Err(), p.Output())
+		return fmt.Errorf("waiting for %q: %w; its last output:\n%s", text, ctx.Err(), p.Output())
 	}
 }
 
-// Kill ends the process as kill -9 does and waits until it is gone. Killing an ended process is no
-// error.
+// Kill ends the process with SIGKILL and waits for its end. It is no error if the process has
+// ended.
 func (p *Process) Kill() error {
 	if err := p.signal(syscall.SIGKILL); err != nil {
 		return err
@@ -132,7 +132,8 @@ func (p *Process) Kill() error {
 	return nil
 }
 
-// Stop asks the process to end and returns its exit code; at the end of ctx it is killed.
+// Stop sends SIGTERM, waits for the end of the process and returns its exit code. It kills the
+// process when ctx ends first.
 func (p *Process) Stop(ctx context.Context) (int, error) {
 	if err := p.signal(syscall.SIGTERM); err != nil {
 		return 0, err
@@ -144,11 +145,10 @@ func (p *Process) Stop(ctx context.Context) (int, error) {
 	return code, nil
 }
 
-// Pause stops the process without a word to anybody: its sockets stay open and silent, its clock
-// goes on.
+// Pause sends SIGSTOP: the sockets of the process stay open and silent, and time passes.
 func (p *Process) Pause() error { return p.signal(syscall.SIGSTOP) }
 
-// Resume ends a pause.
+// Resume sends SIGCONT, which ends a pause.
 func (p *Process) Resume() error { return p.signal(syscall.SIGCONT) }
 
 func (p *Process) signal(sig syscall.Signal) error {

@@ -14,25 +14,25 @@ import (
 	"go.uber.org/zap"
 )
 
-// Config says which cluster to start.
+// Config describes a cluster.
 type Config struct {
 	Program Program
-	Size    int
-	// Dir holds a folder a member: its data and its log.
+	Size    int // the number of members
+	// Dir holds a folder for each member, with its data and its log.
 	Dir string
-	// Flags for every member, beside those a cluster needs.
+	// Flags are additional flags of every member.
 	Flags []string
-	// Secure makes https of all URLs; the certificates are up to flags.
+	// Secure makes all URLs https; Flags must then name the certificates.
 	Secure bool
 }
 
-// Cluster is servers that know each other, on loopback.
+// Cluster holds the servers of one cluster, on loopback.
 type Cluster struct {
 	Program Program
 	Members []*Member
 }
 
-// NewCluster describes a cluster, on free ports, that is not started yet.
+// NewCluster returns a cluster on free ports, without starting it.
 func NewCluster(config Config) (*Cluster, error) {
 	ports, err := FreePorts(2 * config.Size)
 	if err != nil {
@@ -71,7 +71,7 @@ func NewCluster(config Config) (*Cluster, error) {
 	return c, nil
 }
 
-// StartCluster starts a cluster and waits until every member serves and all follow one leader.
+// StartCluster starts a cluster and waits until every member is ready and all follow one leader.
 func StartCluster(ctx context.Context, config Config) (*Cluster, error) {
 	c, err := NewCluster(config)
 	if err != nil {
@@ -83,7 +83,7 @@ func StartCluster(ctx context.Context, config Config) (*Cluster, error) {
 	return c, nil
 }
 
-// Start launches all members and waits until they serve and follow one leader.
+// Start launches all members and waits until they are ready and follow one leader.
 func (c *Cluster) Start(ctx context.Context) error {
 	for _, m := range c.Members {
 		if err := m.Launch(); err != nil {
@@ -99,7 +99,7 @@ func (c *Cluster) Start(ctx context.Context) error {
 	return err
 }
 
-// Close kills what is still running.
+// Close kills the members that still run.
 func (c *Cluster) Close() error {
 	var errs []error
 	for _, m := range c.Members {
@@ -110,7 +110,7 @@ func (c *Cluster) Close() error {
 	return errors.Join(errs...)
 }
 
-// Endpoints are the client addresses of all members.
+// Endpoints returns the client addresses of all members.
 func (c *Cluster) Endpoints() []string {
 	endpoints := make([]string, len(c.Members))
 	for i, m := range c.Members {
@@ -119,7 +119,7 @@ func (c *Cluster) Endpoints() []string {
 	return endpoints
 }
 
-// Usage is the sum over the running members.
+// Usage returns the sum over the running members.
 func (c *Cluster) Usage() (Usage, error) {
 	var sum Usage
 	for _, m := range c.Members {
@@ -135,10 +135,10 @@ func (c *Cluster) Usage() (Usage, error) {
 	return sum, nil
 }
 
-// Dial returns a client of these endpoints, silent and without an automatic change of them.
+// Dial returns a client for these endpoints. It logs nothing and never changes its endpoints.
 func Dial(endpoints ...string) (*clientv3.Client, error) { return DialTLS(nil, endpoints...) }
 
-// DialTLS is Dial under TLS.
+// DialTLS is Dial with TLS.
 func DialTLS(config *tls.Config, endpoints ...string) (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{
 		Endpoints:   endpoints,
@@ -148,11 +148,11 @@ func DialTLS(config *tls.Config, endpoints ...string) (*clientv3.Client, error) 
 	})
 }
 
-// pollInterval is how often a cluster is asked for something that it does not tell by itself.
+// pollInterval is the time between two status requests.
 const pollInterval = 10 * time.Millisecond
 
-// Leader waits until every running member follows the same leader, itself a running member, and
-// returns it. Paused members must not be asked: pass those that answer to LeaderOf instead.
+// Leader waits until every running member follows the same leader, which is a running member, and
+// returns it. If members are paused, call LeaderOf with the others.
 func (c *Cluster) Leader(ctx context.Context) (*Member, error) {
 	var running []*Member
 	for _, m := range c.Members {
@@ -163,7 +163,7 @@ func (c *Cluster) Leader(ctx context.Context) (*Member, error) {
 	return LeaderOf(ctx, running)
 }
 
-// LeaderOf waits until these members all follow the same leader, which is one of them.
+// LeaderOf waits until these members follow the same leader, which is one of them, and returns it.
 func LeaderOf(ctx context.Context, members []*Member) (*Member, error) {
 	clients := make([]*clientv3.Client, len(members))
 	for i, m := range members {
@@ -177,19 +177,20 @@ func LeaderOf(ctx context.Context, members []*Member) (*Member, error) {
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	for {
-		leader, why := commonLeader(ctx, members, clients)
+		leader, reason := commonLeader(ctx, members, clients)
 		if leader != nil {
 			return leader, nil
 		}
 		select {
 		case <-poll.C:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for a common leader of %d members: %w; %s", len(members), ctx.Err(), why)
+			return nil, fmt.Errorf("waiting for a common leader of %d members: %w; %s", len(members), ctx.Err(), reason)
 		}
 	}
 }
 
-func commonLeader(ctx context.Context, members []*Member, clients []*clientv3.Client) (leader *Member, why string) {
+// commonLeader returns the leader that all members follow, or nil and the reason.
+func commonLeader(ctx context.Context, members []*Member, clients []*clientv3.Client) (leader *Member, reason string) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var common uint64
@@ -197,16 +198,16 @@ func commonLeader(ctx context.Context, members []*Member, clients []*clientv3.Cl
 		status, err := clients[i].Status(ctx, m.Endpoint())
 		switch {
 		case err != nil:
-			return nil, fmt.Sprintf("%s answers %v", m.Name, err)
+			return nil, fmt.Sprintf("status of %s: %v", m.Name, err)
 		case status.Leader == 0:
-			return nil, m.Name + " knows no leader"
+			return nil, m.Name + " has no leader"
 		case common != 0 && status.Leader != common:
-			return nil, fmt.Sprintf("%s follows %x, another %x", m.Name, status.Leader, common)
+			return nil, fmt.Sprintf("%s follows %x, another member %x", m.Name, status.Leader, common)
 		}
 		common = status.Leader
 		if status.Leader == status.Header.MemberId {
 			leader = m
 		}
 	}
-	return leader, fmt.Sprintf("all follow %x, which is none of them", common)
+	return leader, fmt.Sprintf("all follow %x, which is not one of them", common)
 }

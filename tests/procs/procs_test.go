@@ -28,20 +28,20 @@ func start(t *testing.T, script string) *Process {
 	return p
 }
 
-func TestALineIsFoundWhetherItWasWrittenBeforeOrAfterTheQuestion(t *testing.T) {
+func TestWaitForFindsPastAndFutureLines(t *testing.T) {
 	p := start(t, "echo early; read wait; echo late")
 	for range 2 {
 		if err := p.WaitFor(deadline(t), "early"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// Its standard input is empty, so that it goes on by itself.
+	// Standard input is empty, so that `read` returns at once.
 	if err := p.WaitFor(deadline(t), "late"); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestALineWrittenInPiecesIsFoundWhole(t *testing.T) {
+func TestLineInPiecesIsFound(t *testing.T) {
 	out, err := newOutput("")
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func TestALineWrittenInPiecesIsFoundWhole(t *testing.T) {
 	}
 }
 
-func TestOnlyTheLastOutputIsKept(t *testing.T) {
+func TestOutputKeepsLastBytes(t *testing.T) {
 	out, err := newOutput("")
 	if err != nil {
 		t.Fatal(err)
@@ -68,14 +68,14 @@ func TestOnlyTheLastOutputIsKept(t *testing.T) {
 		_, _ = out.Write(append(bytes.Repeat([]byte("x"), 999), '\n'))
 	}
 	_, _ = out.Write([]byte("the end\n"))
-	if kept := out.String(); len(kept) > keptOutput || !strings.HasSuffix(kept, "the end\n") {
+	if kept := out.String(); len(kept) > keptOutputBytes || !strings.HasSuffix(kept, "the end\n") {
 		t.Fatalf("%d bytes kept", len(kept))
 	}
 }
 
-func TestWaitingForALineEndsWithTheProcess(t *testing.T) {
+func TestWaitForEndsWithProcess(t *testing.T) {
 	p := start(t, "echo something else; exit 3")
-	err := p.WaitFor(deadline(t), "never said")
+	err := p.WaitFor(deadline(t), "never written")
 	if !errors.Is(err, ErrEnded) || !strings.Contains(err.Error(), "something else") {
 		t.Fatalf("got %v", err)
 	}
@@ -84,7 +84,7 @@ func TestWaitingForALineEndsWithTheProcess(t *testing.T) {
 	}
 }
 
-func TestAPausedProcessDoesNothingUntilItIsResumed(t *testing.T) {
+func TestPausedProcessUsesNoCPU(t *testing.T) {
 	p := start(t, "trap 'echo stopped; exit 0' TERM; echo begun; while :; do :; done")
 	if err := p.WaitFor(deadline(t), "begun"); err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestAPausedProcessDoesNothingUntilItIsResumed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if after.CPU != before {
-		t.Fatalf("a stopped process went on from %v to %v", before, after.CPU)
+		t.Fatalf("a paused process used CPU: %v, then %v", before, after.CPU)
 	}
 	if err := p.Resume(); err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ func TestAPausedProcessDoesNothingUntilItIsResumed(t *testing.T) {
 	}
 }
 
-// cpuWhenStopped waits until the kernel says that the process is stopped.
+// cpuWhenStopped waits until the process is stopped and returns its CPU time.
 func cpuWhenStopped(t *testing.T, p *Process) time.Duration {
 	for ctx := deadline(t); ctx.Err() == nil; {
 		stat, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID()) + "/stat")
@@ -123,11 +123,11 @@ func cpuWhenStopped(t *testing.T, p *Process) time.Duration {
 			return u.CPU
 		}
 	}
-	t.Fatal("it was never stopped")
+	t.Fatal("the process did not stop")
 	return 0
 }
 
-func TestTheCPUOfABusyProcessIsCounted(t *testing.T) {
+func TestUsageCountsCPU(t *testing.T) {
 	const loops = 300_000
 	p := start(t, "echo begun; i=0; while [ $i -lt "+strconv.Itoa(loops)+" ]; do i=$((i+1)); done; echo done; exec sleep 60")
 	if err := p.WaitFor(deadline(t), "done"); err != nil {
@@ -142,7 +142,7 @@ func TestTheCPUOfABusyProcessIsCounted(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrittenToADeviceIsCounted(t *testing.T) {
+func TestDeviceWrittenCountsBytes(t *testing.T) {
 	file, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func TestWhatIsWrittenToADeviceIsCounted(t *testing.T) {
 	defer file.Close()
 	before, err := DeviceWritten(file.Name())
 	if err != nil {
-		t.Skipf("not told here: %v", err) // a tmpfs has no device
+		t.Skipf("no write counter here: %v", err) // a tmpfs has no device
 	}
 	const size = 1 << 20
 	if _, err := file.Write(make([]byte, size)); err != nil {
@@ -164,13 +164,13 @@ func TestWhatIsWrittenToADeviceIsCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if after-before < size {
-		t.Fatalf("%d bytes were written, %d counted", size, after-before)
+		t.Fatalf("%d bytes counted of %d written", after-before, size)
 	}
 }
 
-// TestNothingOutlivesTheProgramThatStartedIt starts this test binary again as a program that starts
-// a sleeper and is then killed as kill -9 does: the sleeper must end too.
-func TestNothingOutlivesTheProgramThatStartedIt(t *testing.T) {
+// TestProcessEndsWithItsParent runs this test binary as a program that starts a child
+// and is then killed. The child must end too.
+func TestProcessEndsWithItsParent(t *testing.T) {
 	if os.Getenv("PROCS_TEST_PARENT") != "" {
 		p, err := Start(Command{Path: "/bin/sleep", Args: []string{"600"}})
 		if err != nil {
@@ -182,7 +182,7 @@ func TestNothingOutlivesTheProgramThatStartedIt(t *testing.T) {
 	}
 	parent, err := Start(Command{
 		Path: os.Args[0],
-		Args: []string{"-test.run=^TestNothingOutlivesTheProgramThatStartedIt$"},
+		Args: []string{"-test.run=^TestProcessEndsWithItsParent$"},
 		Env:  []string{"PROCS_TEST_PARENT=1"},
 	})
 	if err != nil {
@@ -199,15 +199,15 @@ func TestNothingOutlivesTheProgramThatStartedIt(t *testing.T) {
 	for ctx := deadline(t); ; {
 		state, err := exec.CommandContext(ctx, "ps", "-o", "stat=", "-p", child).Output()
 		if err != nil || strings.HasPrefix(strings.TrimSpace(string(state)), "Z") {
-			return // gone, or dead and not yet collected by init
+			return // ended, or a zombie
 		}
 		if ctx.Err() != nil {
-			t.Fatalf("process %s lives on", child)
+			t.Fatalf("process %s still runs", child)
 		}
 	}
 }
 
-func TestPortsAreHandedOutOnce(t *testing.T) {
+func TestFreePortsAreReturnedOnce(t *testing.T) {
 	seen := make(map[int]bool)
 	for range 20 {
 		ports, err := FreePorts(3)
@@ -216,7 +216,7 @@ func TestPortsAreHandedOutOnce(t *testing.T) {
 		}
 		for _, port := range ports {
 			if seen[port] {
-				t.Fatalf("port %d handed out twice", port)
+				t.Fatalf("port %d returned twice", port)
 			}
 			seen[port] = true
 		}

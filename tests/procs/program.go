@@ -9,16 +9,15 @@ import (
 	"path/filepath"
 )
 
-// Program is a server that takes etcd's flags.
+// Program is a server with etcd's flags.
 type Program struct {
 	Name string // "troupe" or "etcd"
 	Path string
-	// Args come before the flags: Troupe's server is a subcommand.
+	// Args are the arguments before the flags; Troupe's server is a subcommand.
 	Args []string
 }
 
-// Where binaries come from when they are not to be built, so that a script can build them once for
-// many runs.
+// Environment variables with the paths of binaries. Without them the binaries are built.
 const (
 	TroupeBinary  = "TROUPE_BIN"
 	EtcdBinary    = "ETCD_BIN"

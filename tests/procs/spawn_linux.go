@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// spawner starts every process from one operating system thread that lives as long as the program.
-// The kernel sends a child its parent-death signal when the thread that made it ends, and the Go
-// runtime may end any other thread: so a child started elsewhere could be killed too early, and one
-// started without the signal could outlive a test that was killed, keep its ports and load the
-// machine of the next run.
+// spawner starts every process from one operating system thread that exists until the program ends.
+//
+// The parent-death signal ends the processes with the program, so that a killed test leaves no
+// servers that use ports and CPU. The kernel sends that signal when the thread ends that started
+// the process, and the Go runtime may end any thread that is not locked to a goroutine.
 var spawner = sync.OnceValue(func() chan<- func() {
 	work := make(chan func())
 	go func() {
@@ -26,7 +26,7 @@ var spawner = sync.OnceValue(func() chan<- func() {
 func spawn(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Pdeathsig: syscall.SIGKILL,
-		Setpgid:   true, // Ctrl-C in a terminal reaches only the program that started it all
+		Setpgid:   true, // so that a terminal sends Ctrl-C to the program alone
 	}
 	started := make(chan error)
 	spawner() <- func() { started <- cmd.Start() }

@@ -7,9 +7,8 @@ import (
 	"syscall"
 )
 
-// spawn starts a process in a group of its own, so that Ctrl-C in a terminal reaches only the
-// program that started it all. Without Linux's parent-death signal a process outlives a caller that
-// was itself killed with SIGKILL.
+// spawn starts a process in a group of its own, so that a terminal sends Ctrl-C to the program
+// alone. Without Linux's parent-death signal the process still runs after the program was killed.
 func spawn(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd.Start()

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Usage is what a process has used of the machine since it started, and what it holds now.
+// Usage is the CPU time and the memory of a process.
 type Usage struct {
-	CPU time.Duration // user and system
-	// ResidentBytes now; PeakBytes the most it ever held.
-	ResidentBytes, PeakBytes uint64
+	CPU           time.Duration // user and system, since the start
+	ResidentBytes uint64        // at present
+	PeakBytes     uint64        // the largest ResidentBytes since the start
 }
 
-// Add returns the sum of two processes.
+// Add returns the sum of the usage of two processes.
 func (u Usage) Add(v Usage) Usage {
 	return Usage{
 		CPU:           u.CPU + v.CPU,
@@ -21,13 +21,13 @@ func (u Usage) Add(v Usage) Usage {
 	}
 }
 
-// Since returns what was used after an earlier reading; what is held stays as it is now.
+// Since returns u with the CPU time since an earlier reading.
 func (u Usage) Since(earlier Usage) Usage {
 	u.CPU -= earlier.CPU
 	return u
 }
 
-// Usage reads what the process has used.
+// Usage reads the usage of the process. It returns errors.ErrUnsupported outside Linux.
 func (p *Process) Usage() (Usage, error) {
 	u, err := usageOf(p.PID())
 	if err != nil {
@@ -36,16 +36,16 @@ func (p *Process) Usage() (Usage, error) {
 	return u, nil
 }
 
-// DeviceWritten is how many bytes the block device under a path has been told to write since the
-// system started, by whomever. It is not told by process: write_bytes of /proc/<pid>/io counts a
-// whole folio of the page cache for one byte changed in it, which with the large folios of Linux 6
-// came to 1 MiB for a synced write of 4 KiB.
+// DeviceWritten returns the number of bytes that all processes have written to the block device
+// under a path since the system started. Pages in memory are not counted: call sync(2) first.
 //
-// What is still in memory is not counted: sync(2) before each reading.
+// The kernel's count for each process, write_bytes of /proc/<pid>/io, is not usable: it counts a
+// whole folio of the page cache for one changed byte. With the large folios of Linux 6 that was 1
+// MiB for a synced write of 4 KiB.
 func DeviceWritten(path string) (uint64, error) {
 	written, err := deviceWritten(path)
 	if err != nil {
-		return 0, fmt.Errorf("reading what was written to the device under %s: %w", path, err)
+		return 0, fmt.Errorf("reading the write counter of the device under %s: %w", path, err)
 	}
 	return written, nil
 }

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// clockTick is the unit of utime and stime in /proc/<pid>/stat. The kernel shows user space 100 Hz
-// on every architecture that Go runs on, whatever its own timer does.
+// clockTick is the unit of utime and stime in /proc/<pid>/stat: 100 Hz on every architecture that
+// Go supports.
 const clockTick = 10 * time.Millisecond
 
 func usageOf(pid int) (Usage, error) {
@@ -36,8 +36,8 @@ func cpuOf(pid int) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The second field is the command in parentheses and may hold anything: count from its end. utime
-	// and stime are fields 14 and 15 of the line, the 12th and 13th after the command.
+	// The second field is the command in parentheses, which may contain any character: the fields are
+	// counted from its end. utime and stime are the fields 14 and 15, the 12th and 13th after it.
 	_, rest, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
 	fields := strings.Fields(rest)
 	if len(fields) < 13 {
@@ -54,7 +54,7 @@ func cpuOf(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * clockTick, nil
 }
 
-// fieldsOf reads lines of the form `Name:  123 kB`; lines with other values are left out.
+// fieldsOf parses the lines of a file of the form `Name:  123 kB` and skips the others.
 func fieldsOf(path string) (map[string]uint64, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -74,15 +74,15 @@ func fieldsOf(path string) (map[string]uint64, error) {
 	return values, nil
 }
 
-// sector is the unit of /sys/dev/block/<device>/stat, whatever the device's own is.
-const sector = 512
+// sectorBytes is the unit of /sys/dev/block/<device>/stat for every device.
+const sectorBytes = 512
 
 func deviceWritten(path string) (uint64, error) {
 	var stat syscall.Stat_t
 	if err := syscall.Stat(path, &stat); err != nil {
 		return 0, err
 	}
-	// The device number as glibc takes it apart: major in bits 8–19 and 44–63, minor in 0–7 and 20–43.
+	// As in glibc, the major number is in the bits 8–19 and 44–63, the minor in 0–7 and 20–43.
 	device := uint64(stat.Dev)
 	major, minor := device>>8&0xfff|device>>32&^0xfff, device&0xff|device>>12&^0xff
 	line, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/stat", major, uint32(minor)))
@@ -94,5 +94,5 @@ func deviceWritten(path string) (uint64, error) {
 		return 0, fmt.Errorf("/sys/dev/block/%d:%d/stat has %d fields", major, minor, len(fields))
 	}
 	sectors, err := strconv.ParseUint(fields[6], 10, 64)
-	return sectors * sector, err
+	return sectors * sectorBytes, err
 }
