@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// options are the flags that every mode has.
+// options are the flags of every mode.
 type options struct {
 	servers string
 	dir     string
@@ -29,27 +29,27 @@ type options struct {
 }
 
 func (o *options) register(flags *flag.FlagSet) {
-	flags.StringVar(&o.servers, "servers", "etcd,troupe", "which to measure; ratios are of the second to the first")
-	flags.StringVar(&o.dir, "dir", "", "where data goes; on a real disk (default: the system's directory for temporary files)")
-	flags.StringVar(&o.output, "o", "", "a Markdown file whose section of this mode is replaced")
-	flags.BoolVar(&o.quick, "quick", false, "a short run that shows that all works; its figures say nothing")
-	flags.StringVar(&o.troupe, "troupe-bin", "", "a troupe to measure (default: built from this checkout)")
-	flags.StringVar(&o.etcd, "etcd-bin", "", "an etcd to measure (default: v3.7.3, built from its module)")
+	flags.StringVar(&o.servers, "servers", "etcd,troupe", "servers to measure; ratios are of the second to the first")
+	flags.StringVar(&o.dir, "dir", "", "directory for data, on a real disk (default: the system's directory for temporary files)")
+	flags.StringVar(&o.output, "o", "", "Markdown file in which the section of this mode is replaced")
+	flags.BoolVar(&o.quick, "quick", false, "short run that shows that the harness works; its figures mean nothing")
+	flags.StringVar(&o.troupe, "troupe-bin", "", "troupe binary to measure (default: built from this checkout)")
+	flags.StringVar(&o.etcd, "etcd-bin", "", "etcd binary to measure (default: v3.7.3, built from its module)")
 }
 
-// bench is what a measurement runs on: the programs, a directory on a real disk, and the clusters
-// it has started.
+// bench holds the programs, the directory and the started clusters of a measurement.
 type bench struct {
 	options
-	root     string // of the checkout
-	work     string // removed at the end
-	programs []procs.Program
-	clusters []*procs.Cluster // started, to be ended at the end
-	started  time.Time
-	busy     float64 // load average before anything was started
+	root        string // of the checkout
+	work        string // removed at the end
+	programs    []procs.Program
+	clusters    []*procs.Cluster // the running ones
+	started     time.Time
+	loadAtStart float64 // load average before the first server started
 }
 
-// serverFlags are given to both: the defaults of both, said so that they cannot part unseen.
+// serverFlags are the flags of both servers. They are the defaults of both, stated here in case a
+// default changes.
 var serverFlags = []string{"--heartbeat-interval=100", "--election-timeout=1000"}
 
 func newBench(ctx context.Context, o options) (*bench, error) {
@@ -61,7 +61,7 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{options: o, root: root, work: work, started: time.Now(), busy: loadAverage()}
+	b := &bench{options: o, root: root, work: work, started: time.Now(), loadAtStart: loadAverage()}
 	if err := b.buildPrograms(ctx); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
@@ -70,7 +70,7 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 
 func (b *bench) buildPrograms(ctx context.Context) error {
 	if kind := filesystem(b.work); kind == "tmpfs" || kind == "ramfs" {
-		return fmt.Errorf("%s is on %s, where an fsync costs nothing: name a directory on a disk with -dir", b.work, kind)
+		return fmt.Errorf("%s is on %s, where fsync does not write to a disk; name a directory on a disk with -dir", b.work, kind)
 	}
 	for variable, path := range map[string]string{procs.TroupeBinary: b.troupe, procs.EtcdBinary: b.etcd} {
 		if path != "" {
@@ -89,7 +89,7 @@ func (b *bench) buildPrograms(ctx context.Context) error {
 		case "etcd":
 			program, err = procs.Etcd(ctx, b.work)
 		default:
-			err = fmt.Errorf("-servers: no server %q: give etcd, troupe or both", name)
+			err = fmt.Errorf("-servers: unknown server %q; give etcd, troupe or both", name)
 		}
 		if err != nil {
 			return err
@@ -97,12 +97,12 @@ func (b *bench) buildPrograms(ctx context.Context) error {
 		b.programs = append(b.programs, program)
 	}
 	if len(b.programs) > 2 {
-		return errors.New("-servers: at most two are compared")
+		return errors.New("-servers: more than two servers; give at most two")
 	}
 	return nil
 }
 
-// startCluster starts three members of a program. They are ended with the bench at the latest.
+// startCluster starts three members of a program. They run until endClusters.
 func (b *bench) startCluster(ctx context.Context, program procs.Program, purpose string, flags ...string) (*procs.Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -119,7 +119,7 @@ func (b *bench) startCluster(ctx context.Context, program procs.Program, purpose
 	return c, nil
 }
 
-// endClusters ends all that was started so far and removes its data.
+// endClusters ends the running clusters and removes their data.
 func (b *bench) endClusters() error {
 	var errs []error
 	for _, c := range b.clusters {
@@ -136,17 +136,17 @@ func (b *bench) close() error {
 	return errors.Join(b.endClusters(), os.RemoveAll(b.work))
 }
 
-// progress tells a person who waits what is being done.
+// progress prints a line about the progress to stderr.
 func (b *bench) progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%6.1fs  %s\n", time.Since(b.started).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// preamble says what the figures were taken on.
+// preamble describes the machine and the programs of the measurement.
 func (b *bench) preamble() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "%s, commit %s, %s %s/%s. %s, %d cores, %s, load average before the start %.2f.\n",
 		b.started.UTC().Format("2006-01-02 15:04 UTC"), b.commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH,
-		processor(), runtime.NumCPU(), filesystem(b.work), b.busy)
+		processor(), runtime.NumCPU(), filesystem(b.work), b.loadAtStart)
 	for _, p := range b.programs {
 		version, _ := exec.Command(p.Path, "--version").CombinedOutput()
 		first, _, _ := strings.Cut(strings.TrimSpace(string(version)), "\n")
@@ -154,7 +154,7 @@ func (b *bench) preamble() string {
 	}
 	fmt.Fprintf(&s, "Three members each, flags `%s`.\n", strings.Join(serverFlags, " "))
 	if b.quick {
-		s.WriteString("\n**A quick run: it shows that the harness works, not how fast anything is.**\n")
+		s.WriteString("\n**A quick run: it shows that the harness works; its figures mean nothing.**\n")
 	}
 	return s.String()
 }
@@ -179,12 +179,12 @@ func processor() string {
 
 func loadAverage() float64 {
 	data, _ := os.ReadFile("/proc/loadavg")
-	var one float64
-	_, _ = fmt.Sscan(string(data), &one)
-	return one
+	var oneMinute float64
+	_, _ = fmt.Sscan(string(data), &oneMinute)
+	return oneMinute
 }
 
-// filesystem names the kind of file system a path is on, as far as it matters for an fsync.
+// filesystem returns the name of the file system of a path.
 func filesystem(path string) string {
 	var stat unix.Statfs_t
 	if err := unix.Statfs(path, &stat); err != nil {
@@ -200,12 +200,12 @@ func filesystem(path string) string {
 	return fmt.Sprintf("file system %#x", stat.Type)
 }
 
-// blocksOf is the space that a file takes, which for a sparse or preallocated one is not its
-// length.
-func blocksOf(path string) int64 {
+// diskBytes returns the space of a file on the disk. For a sparse or preallocated file it differs
+// from the length.
+func diskBytes(path string) int64 {
 	var stat unix.Stat_t
 	if err := unix.Lstat(path, &stat); err != nil {
 		return 0
 	}
-	return stat.Blocks * 512 // st_blocks counts these, whatever the file system's block is
+	return stat.Blocks * 512 // the unit of st_blocks on every file system
 }

@@ -13,27 +13,29 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// A follower is killed, a gibibyte is written without it, it is started again while the writing
-// goes on: how long until it has what was written while it was down, and what its lag costs the
-// leader in memory.
+// The mode catchup kills a follower, writes a gibibyte, and starts the follower again while the
+// writes continue. It measures the time until the follower has applied what was written while it
+// was down, and the memory of the leader and the follower.
 const (
-	catchupValue = 32 << 10
-	// Written over and over: the live data stays small, the log and the history do not
+	catchupValueBytes = 32 << 10
+	// The keys are overwritten, so that the live data stays small while the log and the history grow.
 	catchupKeys    = 1024
 	catchupWriters = 8
-	catchupTime    = 10 * time.Minute // for one server, all in all
+	catchupTimeout = 10 * time.Minute // of one server
 )
 
 type catchupFigures struct {
-	written                        int64
-	writing, catching              time.Duration
-	rateMeanwhile                  float64 // MiB/s, while the follower caught up
-	leaderBefore, leaderDown       uint64  // resident at the start, most while the follower was down
-	leaderCatching, followerAtMost uint64  // most while it caught up
+	written                int64 // bytes
+	writeTime, catchupTime time.Duration
+	catchupRate            float64 // MiB/s of the writers while the follower caught up
+	// Resident bytes: of the leader before the kill, and the largest values while the follower was
+	// down and while it caught up.
+	leaderBefore, leaderDown, leaderCatchup uint64
+	followerCatchup                         uint64
 }
 
 func catchupMode(flags *flag.FlagSet) func(context.Context, *bench) (string, error) {
-	size := flags.Int64("bytes", 1<<30, "how much is written while the follower is down")
+	size := flags.Int64("bytes", 1<<30, "bytes to write while the follower is down")
 	return func(ctx context.Context, b *bench) (string, error) {
 		if b.quick {
 			*size = min(*size, 32<<20)
@@ -46,16 +48,16 @@ func catchupMode(flags *flag.FlagSet) func(context.Context, *bench) (string, err
 				return "", fmt.Errorf("%s: %w", program.Name, err)
 			}
 			mib := func(v uint64) string { return threeDigits(float64(v) / (1 << 20)) }
-			t.row(program.Name, mib(uint64(f.written)), threeDigits(f.writing.Seconds()), threeDigits(f.catching.Seconds()), threeDigits(f.rateMeanwhile),
-				mib(f.leaderBefore), mib(f.leaderDown), mib(f.leaderCatching), mib(f.followerAtMost))
+			t.row(program.Name, mib(uint64(f.written)), threeDigits(f.writeTime.Seconds()), threeDigits(f.catchupTime.Seconds()), threeDigits(f.catchupRate),
+				mib(f.leaderBefore), mib(f.leaderDown), mib(f.leaderCatchup), mib(f.followerCatchup))
 		}
 		return "A follower was killed, and started again after this much was written without it (values of 32 KiB, 8 writers); " +
-			"writes went on. Caught up: it shows every write that was acknowledged before its restart.\n\n" + t.String(), nil
+			"writes continued. Caught up: the follower has applied every write that was acknowledged before its restart.\n\n" + t.String(), nil
 	}
 }
 
 func measureCatchup(ctx context.Context, b *bench, program procs.Program, size int64) (f catchupFigures, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, catchupTime, errors.New("it took more than ten minutes"))
+	ctx, cancel := context.WithTimeoutCause(ctx, catchupTimeout, errors.New("the measurement took more than ten minutes"))
 	defer cancel()
 	c, err := b.startCluster(ctx, program, "catchup")
 	if err != nil {
@@ -77,49 +79,49 @@ func measureCatchup(ctx context.Context, b *bench, program procs.Program, size i
 	}
 	b.progress("%s: follower killed, writing %d MiB", program.Name, size>>20)
 
-	down := peakMemory(leader)
+	peakWhileDown := peakMemory(leader)
 	begin := time.Now()
 	target, err := writeBytes(ctx, leader, size)
-	f.leaderDown = down()
+	f.leaderDown = peakWhileDown()
 	if err != nil {
 		return f, err
 	}
-	f.written, f.writing = size, time.Since(begin)
+	f.written, f.writeTime = size, time.Since(begin)
 
 	if err := f.restartFollower(ctx, leader, follower, target); err != nil {
 		return f, err
 	}
-	b.progress("%s: caught up after %v", program.Name, f.catching.Round(time.Millisecond))
+	b.progress("%s: caught up after %v", program.Name, f.catchupTime.Round(time.Millisecond))
 	return f, b.endClusters()
 }
 
-// restartFollower starts the follower while writing goes on and waits until it shows the target
-// revision.
+// restartFollower starts the follower while writes continue, and waits until the follower has
+// applied the target revision.
 func (f *catchupFigures) restartFollower(ctx context.Context, leader, follower *procs.Member, target int64) error {
 	writingCtx, stopWriting := context.WithCancel(ctx)
 	defer stopWriting()
 	var writer sync.WaitGroup
-	var more int64 // revisions written meanwhile
+	var revisions int64 // written while the follower catches up
 	writer.Go(func() {
 		last, _ := writeBytes(writingCtx, leader, 1<<50)
-		more = last - target
+		revisions = last - target
 	})
 	begin := time.Now()
 	if err := follower.Launch(); err != nil {
 		return err
 	}
-	ofLeader, ofFollower := peakMemory(leader), peakMemory(follower)
+	leaderPeak, followerPeak := peakMemory(leader), peakMemory(follower)
 	err := awaitRevision(ctx, follower, target)
-	f.catching = time.Since(begin)
-	f.leaderCatching, f.followerAtMost = ofLeader(), ofFollower()
+	f.catchupTime = time.Since(begin)
+	f.leaderCatchup, f.followerCatchup = leaderPeak(), followerPeak()
 	stopWriting()
 	writer.Wait()
-	f.rateMeanwhile = float64(more) * catchupValue / (1 << 20) / f.catching.Seconds()
+	f.catchupRate = float64(revisions) * catchupValueBytes / (1 << 20) / f.catchupTime.Seconds()
 	return err
 }
 
-// writeBytes puts values until so many bytes were acknowledged or ctx ends; it returns the highest
-// revision seen.
+// writeBytes puts values until size bytes are acknowledged or ctx ends, and returns the highest
+// revision of a response.
 func writeBytes(ctx context.Context, leader *procs.Member, size int64) (int64, error) {
 	client, err := procs.Dial(leader.Endpoint())
 	if err != nil {
@@ -127,7 +129,7 @@ func writeBytes(ctx context.Context, leader *procs.Member, size int64) (int64, e
 	}
 	defer client.Close()
 	var value strings.Builder
-	for i := uint64(0); value.Len() < catchupValue; i++ {
+	for i := uint64(0); value.Len() < catchupValueBytes; i++ {
 		value.WriteString(randomValue(i, 0))
 	}
 	var (
@@ -137,15 +139,15 @@ func writeBytes(ctx context.Context, leader *procs.Member, size int64) (int64, e
 		failures error
 		writers  sync.WaitGroup
 	)
-	take := func() (int64, bool) {
+	nextWrite := func() (int64, bool) {
 		mu.Lock()
 		defer mu.Unlock()
-		left -= catchupValue
-		return left / catchupValue, left >= 0 && failures == nil
+		left -= catchupValueBytes
+		return left / catchupValueBytes, left >= 0 && failures == nil
 	}
 	for range catchupWriters {
 		writers.Go(func() {
-			for n, ok := take(); ok && ctx.Err() == nil; n, ok = take() {
+			for n, ok := nextWrite(); ok && ctx.Err() == nil; n, ok = nextWrite() {
 				response, err := client.Put(ctx, fmt.Sprintf("catchup/%d", n%catchupKeys), value.String())
 				mu.Lock()
 				if err == nil {
@@ -161,20 +163,20 @@ func writeBytes(ctx context.Context, leader *procs.Member, size int64) (int64, e
 	return highest, failures
 }
 
-const pollEvery = 20 * time.Millisecond
+const pollInterval = 20 * time.Millisecond
 
-// awaitRevision waits until a member shows a revision in what it has itself.
+// awaitRevision waits until a member has applied a revision.
 func awaitRevision(ctx context.Context, m *procs.Member, revision int64) error {
 	client, err := procs.Dial(m.Endpoint())
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	poll := time.NewTicker(pollEvery)
+	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	for {
-		asking, cancel := context.WithTimeout(ctx, time.Second)
-		response, err := client.Get(asking, "catchup/0", clientv3.WithSerializable(), clientv3.WithKeysOnly())
+		getCtx, cancel := context.WithTimeout(ctx, time.Second)
+		response, err := client.Get(getCtx, "catchup/0", clientv3.WithSerializable(), clientv3.WithKeysOnly())
 		cancel()
 		if err == nil && response.Header.Revision >= revision {
 			return nil
@@ -184,7 +186,7 @@ func awaitRevision(ctx context.Context, m *procs.Member, revision int64) error {
 		case <-m.Process().Ended():
 			return fmt.Errorf("member %s ended while catching up:\n%s", m.Name, m.Process().Output())
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for revision %d at %s: %w (last answer: %v)", revision, m.Name, context.Cause(ctx), err)
+			return fmt.Errorf("waiting for revision %d at %s: %w (last error: %v)", revision, m.Name, context.Cause(ctx), err)
 		}
 	}
 }
@@ -194,12 +196,12 @@ func residentBytes(m *procs.Member) (uint64, error) {
 	return u.ResidentBytes, err
 }
 
-// peakMemory reads a member's memory all the time; the returned function ends that and tells the
-// most.
+// peakMemory samples the resident bytes of a member. The returned function stops that and returns
+// the largest sample.
 func peakMemory(m *procs.Member) func() uint64 {
-	stop, most := make(chan struct{}), make(chan uint64)
+	stop, result := make(chan struct{}), make(chan uint64)
 	go func() {
-		poll := time.NewTicker(pollEvery)
+		poll := time.NewTicker(pollInterval)
 		defer poll.Stop()
 		var highest uint64
 		for {
@@ -209,13 +211,13 @@ func peakMemory(m *procs.Member) func() uint64 {
 			select {
 			case <-poll.C:
 			case <-stop:
-				most <- highest
+				result <- highest
 				return
 			}
 		}
 	}()
 	return func() uint64 {
 		close(stop)
-		return <-most
+		return <-result
 	}
 }

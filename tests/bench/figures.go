@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// figures are several measurements of the same thing.
+// values are several measurements of one quantity.
 type values []float64
 
 func (f values) sorted() values {
@@ -15,7 +15,7 @@ func (f values) sorted() values {
 	return s
 }
 
-// median of an even number of figures is the mean of the middle two; of none it is not a number.
+// median returns the middle value, the mean of the middle two, or NaN without values.
 func (f values) median() float64 {
 	s := f.sorted()
 	switch n := len(s); {
@@ -38,7 +38,7 @@ func extremeOf(f values, of func(values) float64) float64 {
 	return of(f)
 }
 
-// ratios of pairs: the i-th of f by the i-th of g, which were measured one right after the other.
+// ratios returns the ratios of pairs, which were measured one after the other: f[i] / g[i].
 func (f values) ratios(g values) values {
 	r := make(values, 0, len(f))
 	for i := range min(len(f), len(g)) {
@@ -49,7 +49,7 @@ func (f values) ratios(g values) values {
 	return r
 }
 
-// spread tells the median with the lowest and the highest.
+// spread returns the median, with the lowest and the highest value in parentheses.
 func (f values) spread(format func(float64) string) string {
 	switch len(f) {
 	case 0:
@@ -60,7 +60,7 @@ func (f values) spread(format func(float64) string) string {
 	return fmt.Sprintf("%s (%s–%s)", format(f.median()), format(f.min()), format(f.max()))
 }
 
-// three writes a figure with three significant digits, without an exponent.
+// threeDigits formats a value with three significant digits and without an exponent.
 func threeDigits(v float64) string {
 	if v == 0 || math.IsNaN(v) {
 		return "0"

@@ -25,7 +25,7 @@ func toolPut(clients, conns, requests int) func(context.Context, *loadGenerator,
 	}
 }
 
-// readKey is the one key that the tool's ranges read, with a value of the usual size.
+// readKey is the key that the tool's ranges read.
 const readKey = "bench-read"
 
 func toolRange(consistency string, clients, conns, requests int) func(context.Context, *loadGenerator, *filledCluster, float64) (clientFigures, error) {
@@ -43,14 +43,14 @@ func toolRange(consistency string, clients, conns, requests int) func(context.Co
 	}
 }
 
-// scaled shortens a run, but not below ten requests a client, nor below what the tool needs to tell
-// a p99.
+// scaled returns the number of requests of a shortened run: at least ten for each client, and at
+// least 1000, which the tool needs for a p99.
 func scaled(requests int, scale float64, clients int) int {
 	return max(int(float64(requests)*scale), 10*clients, 1000)
 }
 
-// run runs the tool against all members, the leader first: with one connection it talks to the
-// leader, of either kind of server, and chance has no part in it.
+// run runs the tool with the endpoints of all members, the leader's first. With one connection the
+// tool then always uses the leader.
 func (g *loadGenerator) run(ctx context.Context, c *filledCluster, clients, conns, requests int, args ...string) (clientFigures, error) {
 	endpoints, err := leaderFirst(ctx, c.Cluster)
 	if err != nil {
@@ -64,17 +64,17 @@ func (g *loadGenerator) run(ctx context.Context, c *filledCluster, clients, conn
 	}
 	code, err := p.ExitCode(ctx)
 	if err != nil {
-		return clientFigures{}, errors.Join(fmt.Errorf("the load generator: %w", err), p.Kill())
+		return clientFigures{}, errors.Join(fmt.Errorf("load generator: %w", err), p.Kill())
 	}
 	if code != 0 {
-		return clientFigures{}, fmt.Errorf("the load generator ended with code %d:\n%s", code, p.Output())
+		return clientFigures{}, fmt.Errorf("load generator ended with code %d:\n%s", code, p.Output())
 	}
-	seen, err := parseToolOutput(p.Output(), requests)
+	figures, err := parseToolOutput(p.Output(), requests)
 	if err != nil {
 		return clientFigures{}, fmt.Errorf("%w in the output of the load generator:\n%s", err, p.Output())
 	}
-	seen.clientCPU = p.CPU()
-	return seen, nil
+	figures.clientCPU = p.CPU()
+	return figures, nil
 }
 
 func leaderFirst(ctx context.Context, c *procs.Cluster) ([]string, error) {
@@ -97,7 +97,7 @@ var (
 	toolError   = regexp.MustCompile(`(?m)^\s*\[(\d+)\]\t(.*)$`)
 )
 
-// parseToolOutput reads the tool's summary. Its latencies are those of the requests that succeeded.
+// parseToolOutput parses the tool's summary. Its latencies are those of successful requests.
 func parseToolOutput(text string, requests int) (clientFigures, error) {
 	total := toolTotal.FindStringSubmatch(text)
 	if total == nil {
@@ -107,7 +107,7 @@ func parseToolOutput(text string, requests int) (clientFigures, error) {
 	if err != nil {
 		return clientFigures{}, err
 	}
-	seen := clientFigures{requests: requests, elapsed: elapsed}
+	figures := clientFigures{requests: requests, elapsed: elapsed}
 	for _, line := range toolLatency.FindAllStringSubmatch(text, -1) {
 		latency, err := secondsOf(line[2])
 		if err != nil {
@@ -115,12 +115,12 @@ func parseToolOutput(text string, requests int) (clientFigures, error) {
 		}
 		switch line[1] {
 		case "50":
-			seen.p50 = latency
+			figures.p50 = latency
 		case "99":
-			seen.p99 = latency
+			figures.p99 = latency
 		}
 	}
-	if seen.p50 == 0 || seen.p99 == 0 {
+	if figures.p50 == 0 || figures.p99 == 0 {
 		return clientFigures{}, errors.New("no latencies")
 	}
 	_, errorLines, _ := strings.Cut(text, "Error distribution:\n")
@@ -129,11 +129,11 @@ func parseToolOutput(text string, requests int) (clientFigures, error) {
 		if err != nil {
 			return clientFigures{}, err
 		}
-		seen.requests -= failed
-		seen.failed += failed
-		seen.failure = line[2]
+		figures.requests -= failed
+		figures.failed += failed
+		figures.failure = line[2]
 	}
-	return seen, nil
+	return figures, nil
 }
 
 func secondsOf(text string) (time.Duration, error) {

@@ -15,24 +15,24 @@ import (
 // sample is one run of a workload on one kind of server.
 type sample struct {
 	clientFigures
-	servers procs.Usage // CPU of the run, memory at its end; of all members together
-	written uint64      // to the device that all data is on
+	servers procs.Usage // of all members: CPU of the run, memory at its end
+	written uint64      // bytes written to the device of the data
 }
 
-// results are the samples of a workload, by server; the i-th of each were taken one right after the
-// other.
+// results are the samples of a workload by server. The samples with the same index were taken one
+// after the other.
 type results struct {
 	workload workload
 	samples  map[string][]sample
 }
 
-// sampleTime bounds one run: a server that hangs must not hang the benchmark.
-const sampleTime = 2 * time.Minute
+// sampleTimeout limits one run, in case a server hangs.
+const sampleTimeout = 2 * time.Minute
 
 func loadMode(flags *flag.FlagSet) func(context.Context, *bench) (string, error) {
 	rounds := flags.Int("rounds", 5, "alternating rounds of each workload (at least 11 for those of one client, unless -quick)")
-	choice := flags.String("workloads", "", "only these, comma-separated, with * for any: put-*,range-linearizable-1 (default: all)")
-	scale := flags.Float64("scale", 1, "length of each run, as a part of the full one")
+	choice := flags.String("workloads", "", "patterns of workloads, with commas: put-*,range-linearizable-1 (default: all)")
+	scale := flags.Float64("scale", 1, "length of each run, relative to a full run")
 	return func(ctx context.Context, b *bench) (string, error) {
 		chosen, err := selectWorkloads(workloads(), *choice)
 		if err != nil {
@@ -50,7 +50,7 @@ func loadMode(flags *flag.FlagSet) func(context.Context, *bench) (string, error)
 	}
 }
 
-// loadRun is the parameters of a whole run.
+// loadRun holds the parameters of a measurement.
 type loadRun struct {
 	*bench
 	rounds    int
@@ -58,9 +58,8 @@ type loadRun struct {
 	generator loadGenerator
 }
 
-// all runs the workloads, those of a data set together: for each data set, clusters of all servers
-// are started anew and stay up side by side, so that the rounds can alternate closely; the one that
-// is not asked is idle.
+// all runs the workloads. For each data set it starts a cluster of each server, which run side by
+// side, so that the rounds alternate between the servers; the other cluster is idle.
 func (r *loadRun) all(ctx context.Context, chosen []workload) ([]results, error) {
 	path, err := procs.LoadGenerator(ctx, r.work)
 	if err != nil {
@@ -105,15 +104,15 @@ func (r *loadRun) prepareClusters(ctx context.Context, data dataSet) (map[string
 		}
 	}
 	for _, c := range clusters {
-		if err := awaitQuiet(ctx, c.Cluster); err != nil {
+		if err := awaitIdle(ctx, c.Cluster); err != nil {
 			return nil, err
 		}
 	}
 	return clusters, nil
 }
 
-// alternate takes the samples of a workload. Whoever goes first in a round goes last in the next. A
-// first, shorter run of each is thrown away: it warms connections, caches and the heap.
+// runAlternating takes the samples of a workload. The order of the servers changes with each round.
+// A first, shorter run of each server warms up connections, caches and the heap and is dropped.
 func (r *loadRun) runAlternating(ctx context.Context, w workload, clusters map[string]*filledCluster) (results, error) {
 	rounds := r.rounds
 	if !r.quick {
@@ -143,35 +142,35 @@ func (r *loadRun) runAlternating(ctx context.Context, w workload, clusters map[s
 	return result, nil
 }
 
-// sample runs a workload once. What the servers do because of it they may do later (compactions,
-// write-back of pages, followers that lag): so their use is counted until they are quiet again.
+// sample runs a workload once. The servers do some of its work later (compactions, write-back of
+// pages, followers that lag), so their usage is measured until they are idle again.
 func (r *loadRun) sample(ctx context.Context, w workload, c *filledCluster, scale float64) (sample, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, sampleTime, errors.New("a run took more than two minutes"))
+	ctx, cancel := context.WithTimeoutCause(ctx, sampleTimeout, errors.New("a run took more than two minutes"))
 	defer cancel()
 	writtenBefore := r.deviceWritten()
 	before, err := c.Usage()
 	if err != nil {
 		return sample{}, err
 	}
-	seen, err := w.run(ctx, &r.generator, c, scale)
+	figures, err := w.run(ctx, &r.generator, c, scale)
 	if err != nil {
 		return sample{}, errors.Join(err, context.Cause(ctx))
 	}
-	if seen.requests == 0 {
-		return sample{}, fmt.Errorf("no request succeeded: %s", seen.failure)
+	if figures.requests == 0 {
+		return sample{}, fmt.Errorf("no request succeeded: %s", figures.failure)
 	}
-	if err := awaitQuiet(ctx, c.Cluster); err != nil {
+	if err := awaitIdle(ctx, c.Cluster); err != nil {
 		return sample{}, err
 	}
 	after, err := c.Usage()
 	if err != nil {
 		return sample{}, err
 	}
-	return sample{clientFigures: seen, servers: after.Since(before), written: r.deviceWritten() - writtenBefore}, nil
+	return sample{clientFigures: figures, servers: after.Since(before), written: r.deviceWritten() - writtenBefore}, nil
 }
 
-// deviceWritten is what was written to the device so far, after all that is still in memory; 0
-// where it is not told.
+// deviceWritten syncs and returns the number of bytes written to the device, or 0 if the system
+// does not count them.
 func (b *bench) deviceWritten() uint64 {
 	unix.Sync()
 	written, _ := procs.DeviceWritten(b.work)
@@ -179,21 +178,21 @@ func (b *bench) deviceWritten() uint64 {
 }
 
 const (
-	quietWindow = 300 * time.Millisecond
-	// Of one core, all members together: above what any idle cluster takes, below any work
-	quietShare = 0.10
-	quietTries = 40
+	idleWindow = 300 * time.Millisecond
+	// idleShare is the share of one core that all members of an idle cluster stay below.
+	idleShare = 0.10
+	idleTries = 40
 )
 
-// awaitQuiet waits until the servers do next to nothing, or for some ten seconds.
-func awaitQuiet(ctx context.Context, c *procs.Cluster) error {
-	window := time.NewTicker(quietWindow)
+// awaitIdle waits until the servers are idle, at most 12 s.
+func awaitIdle(ctx context.Context, c *procs.Cluster) error {
+	window := time.NewTicker(idleWindow)
 	defer window.Stop()
 	last, err := c.Usage()
 	if err != nil {
 		return err
 	}
-	for range quietTries {
+	for range idleTries {
 		select {
 		case <-window.C:
 		case <-ctx.Done():
@@ -203,7 +202,7 @@ func awaitQuiet(ctx context.Context, c *procs.Cluster) error {
 		if err != nil {
 			return err
 		}
-		if float64(now.CPU-last.CPU) < quietShare*float64(quietWindow) {
+		if float64(now.CPU-last.CPU) < idleShare*float64(idleWindow) {
 			return nil
 		}
 		last = now
@@ -211,7 +210,7 @@ func awaitQuiet(ctx context.Context, c *procs.Cluster) error {
 	return nil
 }
 
-// The figures of a sample, each in the unit in which it is shown.
+// The figures of a sample, each in the unit of the table.
 func (s sample) cpuMicros() float64 {
 	return float64(s.servers.CPU.Microseconds()) / float64(s.requests)
 }
@@ -241,7 +240,7 @@ func (r results) figures(server string, of func(sample) float64) values {
 	return f
 }
 
-// loadReport is the table of ratios, where there are two servers, and the table of all figures.
+// loadReport returns the table of ratios, if there are two servers, and the table of all figures.
 func loadReport(programs []procs.Program, measured []results) string {
 	var s strings.Builder
 	if len(programs) == 2 {
@@ -263,8 +262,8 @@ func loadReport(programs []procs.Program, measured []results) string {
 				fmt.Sprint(len(r.samples[p.Name])), fmt.Sprint(failed))
 		}
 	}
-	s.WriteString("Medians, in parentheses the lowest and the highest run. CPU and RSS are of the three servers together; bytes written are what the device " +
-		"was told to write meanwhile, by anybody on this machine.\n\n")
+	s.WriteString("Medians, in parentheses the lowest and the highest run. CPU and RSS are of the three servers together; bytes written are those that " +
+		"all processes of this machine wrote to the device meanwhile.\n\n")
 	s.WriteString(figuresOf.String())
 	return s.String()
 }
@@ -279,5 +278,5 @@ func ratioTable(base, other string, measured []results) string {
 			cell(sample.p99Millis), cell(sample.residentMiB), cell(sample.writtenBytes), fmt.Sprint(len(r.samples[base])))
 	}
 	return fmt.Sprintf("%s by %s: the median of the ratios of alternating pairs, in parentheses the lowest and the highest. "+
-		"CPU per request repeats best (within some 6 %%); throughput and latency of one client the least.\n\n%s", other, base, t.String())
+		"CPU per request varies least between runs (by about 6 %%), throughput and latency of one client most.\n\n%s", other, base, t.String())
 }

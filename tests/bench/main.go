@@ -1,14 +1,18 @@
-// Command bench measures Troupe beside etcd v3.7.3: three servers of each on loopback, real fsync,
-// the same flags, the same load, one after the other in alternating rounds.
+// Command bench compares Troupe with etcd v3.7.3: three servers of each on loopback, with real
+// fsync, the same flags and the same load, in alternating rounds.
 //
-//	go -C tests/bench run . [flags]            load: throughput, latency, CPU per request
-//	go -C tests/bench run . failover [flags]   time without writes after the loss of the leader
-//	go -C tests/bench run . catchup [flags]    a follower returns after a gibibyte of writes
-//	go -C tests/bench run . restart [flags]    a member with a million keys is killed and started
-//	go -C tests/bench run . stages [flags]     the CPU time of a put by stage (Troupe only)
+//	go -C tests/bench run . [mode] [flags]
 //
-// Each prints a table, and with -o FILE also replaces its own section of that Markdown file
-// (docs/benchmarks.md). How to read the figures is said in docs/benchmarks.md.
+// The modes are
+//
+//	load       throughput, latency and CPU per request (the default)
+//	failover   time without writes after the leader is killed or paused
+//	catchup    restart of a follower after a gibibyte was written without it
+//	restart    restart of members with a million keys
+//	stages     CPU of a put by stage (Troupe only)
+//
+// Each mode prints a table, and with -o FILE replaces its section of that Markdown file.
+// docs/benchmarks.md explains the figures.
 package main
 
 import (
@@ -23,7 +27,8 @@ import (
 	"syscall"
 )
 
-// mode is one way to measure: its defaults, and what it does on a bench.
+// mode is one kind of measurement. flags defines its flags and returns the function that measures
+// and returns the report.
 type mode struct {
 	name  string
 	title string
@@ -53,11 +58,11 @@ func main() {
 func run(ctx context.Context, args []string) (err error) {
 	chosen := modes[0]
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		at := slices.IndexFunc(modes, func(m mode) bool { return m.name == args[0] })
-		if at < 0 {
-			return fmt.Errorf("no mode %q: give load, failover, catchup, restart or stages", args[0])
+		i := slices.IndexFunc(modes, func(m mode) bool { return m.name == args[0] })
+		if i < 0 {
+			return fmt.Errorf("unknown mode %q; give load, failover, catchup, restart or stages", args[0])
 		}
-		chosen, args = modes[at], args[1:]
+		chosen, args = modes[i], args[1:]
 	}
 	flags := flag.NewFlagSet("bench "+chosen.name, flag.ContinueOnError)
 	var o options
@@ -67,7 +72,7 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%q is too much: all options are flags", flags.Args())
+		return fmt.Errorf("unexpected arguments %q; give flags only", flags.Args())
 	}
 	b, err := newBench(ctx, o)
 	if err != nil {

@@ -29,20 +29,20 @@ Error distribution:
 `
 
 func TestParseToolOutput(t *testing.T) {
-	seen, err := parseToolOutput(toolOutput, 1000)
+	figures, err := parseToolOutput(toolOutput, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := clientFigures{requests: 990, failed: 10, failure: "etcdserver: request timed out", elapsed: 2500 * time.Millisecond,
 		p50: 616060, p99: 2400 * time.Microsecond}
-	if seen != want {
-		t.Fatalf("got %+v\nwant %+v", seen, want)
+	if figures != want {
+		t.Fatalf("got %+v\nwant %+v", figures, want)
 	}
 }
 
 func TestToolOutputWithoutLatenciesIsError(t *testing.T) {
-	whole, _, _ := strings.Cut(toolOutput, "Latency")
-	if _, err := parseToolOutput(whole, 1000); err == nil {
+	withoutLatencies, _, _ := strings.Cut(toolOutput, "Latency")
+	if _, err := parseToolOutput(withoutLatencies, 1000); err == nil {
 		t.Fatal("accepted")
 	}
 	if _, err := parseToolOutput("panic: something", 1000); err == nil {
@@ -60,14 +60,14 @@ func TestMedianOfRatios(t *testing.T) {
 		t.Fatalf("the median of an even number is %v", m)
 	}
 	if !math.IsNaN(values{}.median()) {
-		t.Fatal("the median of nothing is a number")
+		t.Fatal("the median without values is a number")
 	}
 }
 
 func TestThreeDigits(t *testing.T) {
 	for v, want := range map[float64]string{0: "0", 0.012345: "0.0123", 1.2345: "1.23", 123.45: "123", 98765.4: "98765", 0.00001: "0.0000"} {
 		if got := threeDigits(v); got != want {
-			t.Errorf("%v is written %q, not %q", v, got, want)
+			t.Errorf("%v: %q, want %q", v, got, want)
 		}
 	}
 }
@@ -111,7 +111,7 @@ func TestSelectWorkloadsByPattern(t *testing.T) {
 	for choice, want := range map[string]int{"": 21, "put-1": 1, "put-*": 3, "range-*-1000": 2, "put-1,*-of-1M": 7} {
 		chosen, err := selectWorkloads(workloads(), choice)
 		if err != nil || len(chosen) != want {
-			t.Errorf("%q chooses %d, not %d (%v)", choice, len(chosen), want, err)
+			t.Errorf("%q selects %d workloads, want %d (%v)", choice, len(chosen), want, err)
 		}
 	}
 	if _, err := selectWorkloads(workloads(), "put"); err == nil {
@@ -120,8 +120,8 @@ func TestSelectWorkloadsByPattern(t *testing.T) {
 }
 
 func TestRandomValueIsDeterministic(t *testing.T) {
-	once, again, other := randomValue(1, 1), randomValue(1, 1), randomValue(1, 2)
-	if len(once) != valueSize || once != again || once == other {
-		t.Fatal("values are not made from key and version alone")
+	first, second, changed := randomValue(1, 1), randomValue(1, 1), randomValue(1, 2)
+	if len(first) != valueSize || first != second || first == changed {
+		t.Fatal("values do not depend on key and version alone")
 	}
 }

@@ -14,19 +14,19 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// A cluster is filled with keys; then one member after the other is ended and started again on its
-// data.
+// restartFigures are the figures of the mode restart, which fills a cluster with keys, and then
+// ends and starts one member after the other.
 type restartFigures struct {
-	filling          time.Duration
-	resident, onDisk values // of each member, MiB
-	// Seconds until a follower says that it serves, after kill -9 and after SIGTERM
-	killed, stopped       values
-	leader                values // the same of the leader, after either: an election comes first
-	firstRead             values // seconds until it has answered a linearizable read, after either
-	residentAfter, peaked values // MiB, when it served again
+	fillTime         time.Duration
+	resident, onDisk values // MiB of each member
+	killed, stopped  values // seconds until a follower is ready after SIGKILL and after SIGTERM
+	leader           values // seconds until the former leader is ready, after either signal
+	firstRead        values // seconds until the response to a linearizable read, after either signal
+	residentAfter    values // MiB when the member is ready
+	peakAfter        values // MiB, the largest until the member is ready
 }
 
-// endings are the ways in which a member goes before it is started again.
+// endings are the ways in which a member is ended.
 var endings = []struct {
 	name  string
 	end   func(context.Context, *procs.Member) error
@@ -39,7 +39,7 @@ var endings = []struct {
 }
 
 func restartMode(flags *flag.FlagSet) func(context.Context, *bench) (string, error) {
-	keys := flags.Int("keys", 1_000_000, "how many keys of 256 B there are")
+	keys := flags.Int("keys", 1_000_000, "number of keys with values of 256 B")
 	return func(ctx context.Context, b *bench) (string, error) {
 		if b.quick {
 			*keys = min(*keys, 20_000)
@@ -47,20 +47,20 @@ func restartMode(flags *flag.FlagSet) func(context.Context, *bench) (string, err
 		t := table{head: []string{"server", "filling s", "RSS MiB a member", "on disk MiB a member", "follower ready s after kill -9",
 			"after SIGTERM", "leader, after either", "first linearizable read s", "RSS MiB when ready", "most until then"}}
 		for _, program := range b.programs {
-			f, err := restart(ctx, b, program, *keys)
+			f, err := measureRestarts(ctx, b, program, *keys)
 			if err != nil {
 				return "", fmt.Errorf("%s: %w", program.Name, err)
 			}
-			t.row(program.Name, threeDigits(f.filling.Seconds()), f.resident.spread(threeDigits), f.onDisk.spread(threeDigits), f.killed.spread(threeDigits),
-				f.stopped.spread(threeDigits), f.leader.spread(threeDigits), f.firstRead.spread(threeDigits), f.residentAfter.spread(threeDigits), f.peaked.spread(threeDigits))
+			t.row(program.Name, threeDigits(f.fillTime.Seconds()), f.resident.spread(threeDigits), f.onDisk.spread(threeDigits), f.killed.spread(threeDigits),
+				f.stopped.spread(threeDigits), f.leader.spread(threeDigits), f.firstRead.spread(threeDigits), f.residentAfter.spread(threeDigits), f.peakAfter.spread(threeDigits))
 		}
 		return fmt.Sprintf("%d keys with values of 256 B. Each member was killed and started again, then ended by SIGTERM and started "+
-			"again; medians, in parentheses the lowest and the highest. Ready: the line that says so.\n\n", *keys) + t.String(), nil
+			"again; medians, in parentheses the lowest and the highest. Ready: the member has logged that it serves clients.\n\n", *keys) + t.String(), nil
 	}
 }
 
-func restart(ctx context.Context, b *bench, program procs.Program, keys int) (f restartFigures, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, catchupTime, errors.New("it took more than ten minutes"))
+func measureRestarts(ctx context.Context, b *bench, program procs.Program, keys int) (f restartFigures, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, catchupTimeout, errors.New("the measurement took more than ten minutes"))
 	defer cancel()
 	c, err := b.startCluster(ctx, program, "restart")
 	if err != nil {
@@ -71,8 +71,8 @@ func restart(ctx context.Context, b *bench, program procs.Program, keys int) (f 
 	if _, err := fill(ctx, c, dataSet(keys)); err != nil {
 		return f, err
 	}
-	f.filling = time.Since(begin)
-	if err := awaitQuiet(ctx, c); err != nil {
+	f.fillTime = time.Since(begin)
+	if err := awaitIdle(ctx, c); err != nil {
 		return f, err
 	}
 	for _, m := range c.Members {
@@ -100,19 +100,19 @@ func restart(ctx context.Context, b *bench, program procs.Program, keys int) (f 
 			if err != nil {
 				return f, fmt.Errorf("starting %s again after %s: %w", m.Name, ending.name, err)
 			}
-			into := ending.ready(&f)
+			list := ending.ready(&f)
 			if m == leader {
-				into = &f.leader
+				list = &f.leader
 			}
-			*into = append(*into, ready.Seconds())
+			*list = append(*list, ready.Seconds())
 			b.progress("%s: %s ready %v after %s", program.Name, m.Name, ready.Round(time.Millisecond), ending.name)
 		}
 	}
 	return f, b.endClusters()
 }
 
-// leaderLast is an order in which leadership moves as late as can be, so that followers are
-// measured as followers.
+// leaderLast returns the members with the leader at the end, so that the others are measured as
+// followers.
 func leaderLast(ctx context.Context, c *procs.Cluster) ([]*procs.Member, error) {
 	leader, err := c.Leader(ctx)
 	if err != nil {
@@ -122,7 +122,7 @@ func leaderLast(ctx context.Context, c *procs.Cluster) ([]*procs.Member, error) 
 	return append(order, leader), nil
 }
 
-// measureRestart starts a member and checks that it has all the keys.
+// measureRestart starts a member and checks that it has all keys.
 func (f *restartFigures) measureRestart(ctx context.Context, m *procs.Member, keys int) (ready time.Duration, err error) {
 	begin := time.Now()
 	if err := m.Start(ctx); err != nil {
@@ -134,7 +134,7 @@ func (f *restartFigures) measureRestart(ctx context.Context, m *procs.Member, ke
 		return 0, err
 	}
 	f.residentAfter = append(f.residentAfter, float64(usage.ResidentBytes)/(1<<20))
-	f.peaked = append(f.peaked, float64(usage.PeakBytes)/(1<<20))
+	f.peakAfter = append(f.peakAfter, float64(usage.PeakBytes)/(1<<20))
 	client, err := procs.Dial(m.Endpoint())
 	if err != nil {
 		return 0, err
@@ -146,19 +146,19 @@ func (f *restartFigures) measureRestart(ctx context.Context, m *procs.Member, ke
 	f.firstRead = append(f.firstRead, time.Since(begin).Seconds())
 	counted, err := client.Get(ctx, fillPrefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
 	if err == nil && counted.Count != int64(keys) {
-		err = fmt.Errorf("%d keys of %d are there", counted.Count, keys)
+		err = fmt.Errorf("the member has %d of %d keys", counted.Count, keys)
 	}
 	return ready, err
 }
 
-// directorySize is what the files below a directory take on the disk.
+// directorySize returns the space on the disk of the files below a directory.
 func directorySize(dir string) int64 {
 	var sum int64
 	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.Type().IsRegular() {
-			sum += blocksOf(path)
+			sum += diskBytes(path)
 		}
-		return nil // a file that has gone meanwhile takes nothing
+		return nil // the file may have been removed meanwhile
 	})
 	return sum
 }

@@ -13,17 +13,17 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// scan is a linearizable range over all keys of the data set, cut short by a limit or asked for its
-// count only: what Kubernetes sends for every page. The tool cannot bound such a run in time (etcd
-// takes a hundred times longer for a million keys than for ten thousand), so one client of ours
-// asks, one request after the other.
+// scan is a linearizable range over all keys of the data set, with a limit or for the count only,
+// as Kubernetes sends it for every page. Such a run must be limited in time, because etcd takes a
+// hundred times longer for a million keys than for ten thousand, and the tool cannot do that. So
+// one client of the benchmark sends one request after the other.
 type scan struct {
 	limit     int64
 	countOnly bool
-	past      bool // at the revision where the data set was whole, not at the newest
+	past      bool // at the revision at which the data set was complete, not at the newest
 }
 
-// scanTime is how long one run takes at full length.
+// scanTime is the duration of a full run.
 const scanTime = 3 * time.Second
 
 func (s scan) run(ctx context.Context, _ *loadGenerator, c *filledCluster, scale float64) (clientFigures, error) {
@@ -40,9 +40,9 @@ func (s scan) run(ctx context.Context, _ *loadGenerator, c *filledCluster, scale
 	begin := time.Now()
 	end := begin.Add(time.Duration(float64(scanTime) * scale))
 	for len(latencies) < 5 || time.Now().Before(end) {
-		asked := time.Now()
+		sent := time.Now()
 		response, err := client.Get(ctx, fillPrefix, s.options(c)...)
-		latencies = append(latencies, time.Since(asked))
+		latencies = append(latencies, time.Since(sent))
 		if err != nil {
 			return clientFigures{}, err
 		}
@@ -74,10 +74,10 @@ func (s scan) options(c *filledCluster) []clientv3.OpOption {
 	return options
 }
 
-// check: a fast answer that is wrong is not fast.
+// check checks the numbers in a response.
 func (s scan) check(response *clientv3.GetResponse, data dataSet) error {
 	if response.Count != int64(data) || len(response.Kvs) != int(s.limit) {
-		return fmt.Errorf("%d keys returned, count %d; asked for %d of %d", len(response.Kvs), response.Count, s.limit, int(data))
+		return fmt.Errorf("%d keys returned, count %d; want %d keys, count %d", len(response.Kvs), response.Count, s.limit, int(data))
 	}
 	return nil
 }
@@ -86,13 +86,13 @@ const (
 	fillPrefix  = "fill/"
 	fillTxnSize = 100
 	fillWriters = 8
-	// fillChanges is how many keys are overwritten after the data set was whole, so that the past is
-	// another one.
+	// fillChanges is the number of keys that are overwritten after the data set was complete, so that
+	// a past revision differs from the newest.
 	fillChanges = 1000
 )
 
-// fill puts a data set into a cluster: fill/00000000 and on, with values that cannot be compressed
-// and are the same for every server, in transactions of a hundred puts.
+// fill puts a data set into a cluster in transactions of a hundred puts: the keys fill/00000000 and
+// so on, with values that cannot be compressed and are the same for every server.
 func fill(ctx context.Context, c *procs.Cluster, data dataSet) (*filledCluster, error) {
 	if data == 0 {
 		return &filledCluster{Cluster: c}, nil
@@ -105,18 +105,17 @@ func fill(ctx context.Context, c *procs.Cluster, data dataSet) (*filledCluster, 
 		return nil, err
 	}
 	defer client.Close()
-	whole, err := client.Get(ctx, fillPrefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+	complete, err := client.Get(ctx, fillPrefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
 	if err != nil {
 		return nil, err
 	}
 	if err := fillKeys(ctx, c, 0, min(fillChanges, int(data)), 2); err != nil {
 		return nil, fmt.Errorf("changing some keys: %w", err)
 	}
-	return &filledCluster{Cluster: c, data: data, past: whole.Header.Revision}, nil
+	return &filledCluster{Cluster: c, data: data, past: complete.Header.Revision}, nil
 }
 
-// fillKeys puts the keys from first up to end, in transactions, over several writers to all
-// members.
+// fillKeys puts the keys from first up to but without end, with several writers to all members.
 func fillKeys(ctx context.Context, c *procs.Cluster, first, end int, version uint64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -165,8 +164,8 @@ func fillFrom(ctx context.Context, endpoint string, starts <-chan int, end int, 
 	return nil
 }
 
-// randomValue is a value of the usual size that no engine can compress, the same for the same key
-// and version.
+// randomValue returns a value of valueSize bytes that cannot be compressed. It depends on key and
+// version alone.
 func randomValue(key, version uint64) string {
 	source := rand.NewPCG(key, version)
 	value := make([]byte, 0, valueSize)

@@ -8,18 +8,19 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/pprof/profile"
 	"github.com/troupe-raft/troupe/tests/procs"
 )
 
-// Where a put's CPU goes, by stage: profiles of the leader and of a follower while 1000 clients
-// put. Of Troupe only, whose stages are packages.
+// The mode stages measures the CPU of a put by stage, with profiles of the leader and of a follower
+// while 1000 clients put. It measures Troupe only, because the stages are its packages.
 
-// stage is a part of the way of a put. A sample belongs to the first stage that any function of its
-// stack names: what an actor calls counts for the actor, but for the session's part, which runs on
-// the Machine's goroutine.
+// stages are the stages of a put. A sample of a profile belongs to the first stage of which its
+// stack contains a name: the functions that an actor calls count for the actor, except those of the
+// session, which run on the Machine's goroutine.
 var stages = []struct {
 	name  string
 	names []string
@@ -37,7 +38,7 @@ var stages = []struct {
 	{"scheduler and the rest of the runtime", []string{"runtime."}},
 }
 
-const other = "other"
+const otherStage = "other"
 
 func stageOf(s *profile.Sample) string {
 	for _, stage := range stages {
@@ -51,11 +52,11 @@ func stageOf(s *profile.Sample) string {
 			}
 		}
 	}
-	return other
+	return otherStage
 }
 
 func stagesMode(flags *flag.FlagSet) func(context.Context, *bench) (string, error) {
-	seconds := flags.Int("seconds", 8, "how long the profiles are")
+	seconds := flags.Int("seconds", 8, "duration of the profiles in seconds")
 	return func(ctx context.Context, b *bench) (string, error) {
 		if b.quick {
 			*seconds = min(*seconds, 2)
@@ -65,12 +66,12 @@ func stagesMode(flags *flag.FlagSet) func(context.Context, *bench) (string, erro
 				return stagesOf(ctx, b, program, *seconds)
 			}
 		}
-		return "", errors.New("-servers: the stages are those of troupe")
+		return "", errors.New("-servers: this mode measures troupe only; add it")
 	}
 }
 
 func stagesOf(ctx context.Context, b *bench, program procs.Program, seconds int) (string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, sampleTime, errors.New("it took more than two minutes"))
+	ctx, cancel := context.WithTimeoutCause(ctx, sampleTimeout, errors.New("the measurement took more than two minutes"))
 	defer cancel()
 	path, err := procs.LoadGenerator(ctx, b.work)
 	if err != nil {
@@ -88,7 +89,7 @@ func stagesOf(ctx context.Context, b *bench, program procs.Program, seconds int)
 	if follower == leader {
 		follower = c.Members[1]
 	}
-	// More puts than the profiles can see: the load is ended with them.
+	// The load has more puts than the profiles take time for, and is ended after them.
 	loadCtx, endLoad := context.WithCancel(ctx)
 	defer endLoad()
 	load := make(chan error, 1)
@@ -108,7 +109,7 @@ func stagesOf(ctx context.Context, b *bench, program procs.Program, seconds int)
 	return profiled + "\n", b.endClusters()
 }
 
-// profileBoth profiles both members at the same time, and returns a table by put.
+// profileBoth takes both profiles at the same time and returns the report.
 func profileBoth(ctx context.Context, b *bench, leader, follower *procs.Member, seconds int) (string, error) {
 	client, err := procs.Dial(leader.Endpoint())
 	if err != nil {
@@ -122,64 +123,59 @@ func profileBoth(ctx context.Context, b *bench, leader, follower *procs.Member, 
 		}
 		return s.RaftAppliedIndex, nil
 	}
-	// Warm: connections, caches, heap.
-	for begin, _ := applied(); ; {
-		now, err := applied()
-		if err != nil {
-			return "", err
-		}
-		if now-begin > 20_000 {
-			break
-		}
+	if err := warmUp(applied); err != nil {
+		return "", err
 	}
 	b.progress("profiling %s, the leader, and %s for %d s", leader.Name, follower.Name, seconds)
 	before, err := applied()
 	if err != nil {
 		return "", err
 	}
-	type result struct {
-		micros map[string]float64
-		err    error
-	}
-	results := make(map[*procs.Member]chan result)
-	for _, m := range []*procs.Member{leader, follower} {
-		results[m] = make(chan result, 1)
-		go func() {
-			micros, err := profileOf(ctx, m, seconds)
-			results[m] <- result{micros, err}
-		}()
-	}
-	atLeader, atFollower := <-results[leader], <-results[follower]
-	if err := errors.Join(atLeader.err, atFollower.err); err != nil {
+	var ofLeader, ofFollower map[string]float64
+	var leaderErr, followerErr error
+	var profiles sync.WaitGroup
+	profiles.Go(func() { ofLeader, leaderErr = profileOf(ctx, leader, seconds) })
+	profiles.Go(func() { ofFollower, followerErr = profileOf(ctx, follower, seconds) })
+	profiles.Wait()
+	if err := errors.Join(leaderErr, followerErr); err != nil {
 		return "", err
 	}
 	after, err := applied()
 	if err != nil {
 		return "", err
 	}
-	return stageTable(atLeader.micros, atFollower.micros, float64(after-before), seconds), nil
+	return stagesReport(ofLeader, ofFollower, float64(after-before), seconds), nil
 }
 
-// stageTable tabulates the CPU time of a put by stage, from profiles over the given seconds.
-func stageTable(atLeader, atFollower map[string]float64, puts float64, seconds int) string {
+// warmUp waits until connections, caches and heap are warm: for 20,000 applied entries.
+func warmUp(applied func() (uint64, error)) error {
+	begin, err := applied()
+	for now := begin; err == nil && now-begin <= 20_000; {
+		now, err = applied()
+	}
+	return err
+}
+
+// stagesReport returns the table of microseconds for each put, by stage.
+func stagesReport(ofLeader, ofFollower map[string]float64, puts float64, seconds int) string {
 	t := table{head: []string{"stage", "leader µs a put", "follower µs a put"}}
-	var sums [2]float64
 	names := make([]string, 0, len(stages)+1)
 	for _, stage := range stages {
 		names = append(names, stage.name)
 	}
-	for _, name := range append(names, other) {
-		l, f := atLeader[name]/puts, atFollower[name]/puts
-		sums[0], sums[1] = sums[0]+l, sums[1]+f
+	var leaderSum, followerSum float64
+	for _, name := range append(names, otherStage) {
+		l, f := ofLeader[name]/puts, ofFollower[name]/puts
+		leaderSum, followerSum = leaderSum+l, followerSum+f
 		t.row(name, fmt.Sprintf("%.2f", l), fmt.Sprintf("%.2f", f))
 	}
-	t.row("all", fmt.Sprintf("%.2f", sums[0]), fmt.Sprintf("%.2f", sums[1]))
+	t.row("all", fmt.Sprintf("%.2f", leaderSum), fmt.Sprintf("%.2f", followerSum))
 	return fmt.Sprintf("CPU by stage while 1000 clients over 100 connections to all members put 256 B: profiles of %d s, %.0f puts a second. "+
 		"Each member serves a third of the clients; a put costs the cluster one leader's and two followers' columns.\n\n",
 		seconds, puts/float64(seconds)) + t.String()
 }
 
-// profileOf is the CPU of a member by stage, in microseconds.
+// profileOf returns the CPU of a member by stage, in microseconds.
 func profileOf(ctx context.Context, m *procs.Member, seconds int) (map[string]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(seconds+30)*time.Second)
 	defer cancel()

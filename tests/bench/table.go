@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// table is written as Markdown, with its columns aligned so that it reads as well on a terminal.
+// table is a Markdown table with aligned columns.
 type table struct {
 	head []string
 	rows [][]string
@@ -33,7 +33,7 @@ func (t *table) String() string {
 	for i, width := range widths {
 		rule := strings.Repeat("-", width)
 		if i > 0 {
-			rule = rule[:width-1] + ":" // figures stand at the right
+			rule = rule[:width-1] + ":" // figures are aligned to the right
 		}
 		fmt.Fprintf(&s, "| %s ", rule)
 	}
@@ -44,8 +44,8 @@ func (t *table) String() string {
 	return s.String()
 }
 
-// replaceSection replaces a mode's section of a Markdown file, which is found by two comments, or
-// adds one at the end.
+// replaceSection replaces the section of a mode in a Markdown file. Two comments mark the section;
+// if they are missing, it is added at the end.
 func replaceSection(path, name, title, body string) error {
 	begin, end := fmt.Sprintf("<!-- bench:%s:begin -->\n", name), fmt.Sprintf("<!-- bench:%s:end -->\n", name)
 	old, err := os.ReadFile(path)
@@ -60,14 +60,14 @@ func replaceSection(path, name, title, body string) error {
 	case found && ended:
 		text = before + section + after
 	case found:
-		return fmt.Errorf("%s has %q without its end", path, strings.TrimSpace(begin))
+		return fmt.Errorf("%s has %q without the comment at its end; add it", path, strings.TrimSpace(begin))
 	default:
 		text = strings.TrimRight(text, "\n") + fmt.Sprintf("\n\n## %s\n\n%s", title, section)
 		text = strings.TrimLeft(text, "\n")
 	}
-	beside := path + ".new"
-	if err := os.WriteFile(beside, []byte(text), 0o644); err != nil {
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, []byte(text), 0o644); err != nil {
 		return err
 	}
-	return os.Rename(beside, path)
+	return os.Rename(temporary, path)
 }

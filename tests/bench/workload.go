@@ -11,22 +11,22 @@ import (
 	"github.com/troupe-raft/troupe/tests/procs"
 )
 
-// workload is one kind of load. All servers get the very same: the same keys, values, order and
-// number of requests.
+// workload is one kind of load. It is the same for all servers: keys, values, order and number of
+// requests.
 type workload struct {
 	name    string
 	clients int
 	conns   int
-	// pairs is how many rounds it takes at least for a ratio that can be trusted: one client waits for
-	// single syncs and single wake-ups, and two runs of the same binary differ by half.
+	// pairs is the minimal number of rounds. One client waits for single syncs and wake-ups, so that
+	// two runs of the same binary differ by half, and a reliable ratio needs many rounds.
 	pairs int
-	// data names the data set that must be there: clusters are kept for all workloads of a data set.
+	// data is the data set of the cluster. All workloads of a data set run on the same clusters.
 	data dataSet
-	// run puts the load on a cluster and says what the client saw; scale shortens it.
+	// run runs the load on a cluster and returns the figures of the client; scale shortens it.
 	run func(ctx context.Context, g *loadGenerator, c *filledCluster, scale float64) (clientFigures, error)
 }
 
-// dataSet is the number of keys that a cluster is filled with before the load; 0: a new, empty one.
+// dataSet is the number of keys of a cluster before the load; 0 means an empty cluster.
 type dataSet int
 
 func (d dataSet) String() string {
@@ -40,33 +40,33 @@ func (d dataSet) String() string {
 	}
 }
 
-// loaded is a cluster with its data set.
+// filledCluster is a cluster with its data set.
 type filledCluster struct {
 	*procs.Cluster
 	data dataSet
-	// past is a revision at which the data set was whole, some thousand changes ago; 0 for an empty
-	// one.
+	// past is the revision at which the data set was complete, before the last thousand changes; 0
+	// for an empty one.
 	past int64
 }
 
-// clientFigures is what a client sees of a run.
+// clientFigures are the figures of a client for one run.
 type clientFigures struct {
-	requests  int // that succeeded
+	requests  int // successful ones
 	failed    int
-	failure   string // one of them
+	failure   string // an error of one of the failed requests
 	elapsed   time.Duration
 	p50, p99  time.Duration
-	clientCPU time.Duration // of the load generator, 0 if not known
+	clientCPU time.Duration // of the load generator; 0 if not known
 }
 
 const (
 	valueSize = 256
-	// keySpace is the number of keys that puts go to, in turn (the tool's --sequential-keys).
+	// keySpace is the number of keys of the puts, in turn (the tool's --sequential-keys).
 	keySpace = 100_000
 )
 
-// workloads in the order in which they run. Requests are chosen to take some two to six seconds of
-// etcd on two cores.
+// workloads returns the workloads in the order of their runs. Their numbers of requests take etcd
+// about two to six seconds on two cores.
 func workloads() []workload {
 	var all []workload
 	for _, w := range []struct{ clients, conns, puts, ranges int }{
@@ -83,7 +83,7 @@ func workloads() []workload {
 				conns: w.conns, pairs: pairs, run: toolRange(consistency, w.clients, w.conns, w.ranges)})
 		}
 	}
-	// All puts first, then the ranges: as the table is read.
+	// All puts first, then the ranges.
 	slices.SortStableFunc(all, func(a, b workload) int { return strings.Compare(a.kind(), b.kind()) })
 	for _, data := range []dataSet{100_000, 1_000_000} {
 		for _, limit := range []int64{1, 100, 1000} {
@@ -105,8 +105,8 @@ func wideRange(data dataSet, name string, s scan) workload {
 	return workload{name: fmt.Sprintf("%s-of-%v", name, data), clients: 1, conns: 1, pairs: 1, data: data, run: s.run}
 }
 
-// choose keeps the workloads whose name matches one of the comma-separated patterns of path.Match;
-// all for no choice.
+// selectWorkloads returns the workloads whose name matches one of the patterns of path.Match in
+// choice, which have commas between them; all workloads if choice is empty.
 func selectWorkloads(all []workload, choice string) ([]workload, error) {
 	if choice == "" {
 		return all, nil
@@ -131,5 +131,5 @@ func selectWorkloads(all []workload, choice string) ([]workload, error) {
 	for _, w := range all {
 		names = append(names, w.name)
 	}
-	return nil, fmt.Errorf("-workloads: nothing is named %q; there are %s", choice, strings.Join(names, ", "))
+	return nil, fmt.Errorf("-workloads: %q matches no workload; there are %s", choice, strings.Join(names, ", "))
 }
