@@ -69,12 +69,12 @@ func ExampleStart() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 
-	state := &register{}
+	var state *register
 	node, err := troupe.Start(ctx, troupe.Config{
 		ID:           1,
 		Members:      []troupe.Member{{ID: 1, Name: "a", Address: listener.Addr().String()}},
 		DataDir:      filepath.Join(dir, "data"),
-		StateMachine: func() (troupe.StateMachine, error) { return state, nil },
+		StateMachine: func() (troupe.StateMachine, error) { state = &register{}; return state, nil },
 		PeerLink:     &troupe.PeerLink{Listeners: []net.Listener{listener}},
 	})
 	if err != nil {

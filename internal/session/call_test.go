@@ -277,8 +277,8 @@ func TestTemporaryRefusalIsRetried(t *testing.T) {
 			f.now += 100 * time.Millisecond
 			f.Retry(time.Second)
 		}
-		if said := f.proposed(); len(said) != 2+i+1 || string(said[2+i].Payload) != "refused" {
-			t.Fatalf("refused with %v and retried twice: sent %+v", reason, said)
+		if sent := f.proposed(); len(sent) != 2+i+1 || string(sent[2+i].Payload) != "refused" {
+			t.Fatalf("refused with %v and retried twice: sent %+v", reason, sent)
 		}
 	}
 	refuse(messages.Refusal_REFUSAL_OVERLOADED) // it was sent three times, so the refusal of one copy is not final

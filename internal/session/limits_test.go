@@ -29,9 +29,9 @@ func (f *sessionFixture) refusalCount(name string) uint64 {
 // respondToReads responds to all read requests with the index, until none is sent.
 func (f *sessionFixture) respondToReads(index uint64) (rounds int) {
 	for len(f.sent) > 0 {
-		said := f.sent
+		sent := f.sent
 		f.sent = nil
-		for _, m := range said {
+		for _, m := range sent {
 			if ask, ok := m.(*messages.RequestRead); ok {
 				rounds++
 				f.Deliver(&messages.ReadPoint{Incarnation: 1, Id: ask.Id, Index: index, Term: 1})
