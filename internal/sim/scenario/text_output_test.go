@@ -79,8 +79,8 @@ func (x *textScenario) until(d *datadriven.TestData) string {
 
 // logs draws the logs, a row a member and a column an index, with the term of each entry:
 //
-//	[2]  committed, as far as the member knows
-//	 2   not known to be committed
+//	[2]  at or below the commit index of the member
+//	 2   above it
 //	(2)  not on the member's disk yet; {2} if committed all the same
 func (x *textScenario) logs(*datadriven.TestData) string {
 	var rows []string
