@@ -10,75 +10,6 @@ import (
 	"github.com/troupe-raft/troupe/supervisor"
 )
 
-// Kind is a kind of fault of a member or between members. Faults of single messages are counted
-// separately.
-type Kind int
-
-const (
-	// Processes and actors.
-	Kill            Kind = iota // kill -9: what was written stays in the system's memory
-	PowerCut                    // the machine loses power, between two disk operations or two messages
-	Crash                       // an actor panics at a message
-	CrashTwice                  // and at the next one, after its restart
-	CrashRecovering             // an actor panics while the node recovers
-	CrashLoop                   // the Node panics until the restart limit is exceeded
-	Pause                       // a process pauses and continues with its backlog
-	Transfer                    // leadership is transferred, or a member is asked to campaign
-
-	// The network.
-	Cut       // connections break, one way or both
-	OneWay    // a member receives and cannot send, or the other way round
-	Bridge    // two halves are connected only through one member
-	Isolate   // a member is cut off from all others
-	Flap      // a connection breaks and is back at once, and messages were dropped
-	Flapping  // a member is cut off and connected again, several times
-	LossBurst // for a while, most messages are lost
-
-	// Disks.
-	SlowDisk    // writes and syncs take long
-	StalledDisk // nothing is written for longer than an election timeout
-	FullDisk    // no free space for a while
-	FailedWrite // a write, a creation or a rename fails
-	FailedSync  // a sync fails
-	FlippedBit  // a bit of old data changes
-	LostDisk    // all data is lost
-	LyingDisk   // syncs report success and do nothing for a while
-	FailedRead  // a read of data or of a name fails
-	FlippedRead // a read returns a wrong bit
-
-	// The storage of a state machine.
-	FailedState  // a batch is not stored, or not certainly
-	FullState    // no free space for a while
-	LostState    // some data, or all, is lost
-	DamagedState // its files are damaged
-
-	// Clocks.
-	ClockDrift  // another rate within the bound
-	ClockFast   // double speed, or half
-	ClockJump   // an hour forward or back
-	ClockFrozen // it stands still
-
-	NumKinds = iota
-)
-
-var kindNames = [NumKinds]string{
-	"kill", "power-cut", "crash", "crash-twice", "crash-recovering", "crash-loop", "pause", "transfer",
-	"cut", "one-way", "bridge", "isolate", "flap", "flapping", "loss-burst",
-	"slow-disk", "stalled-disk", "full-disk", "failed-write", "failed-sync", "flipped-bit", "lost-disk", "lying-disk",
-	"failed-read", "flipped-read", "failed-state", "full-state", "lost-state", "damaged-state",
-	"clock-drift", "clock-fast", "clock-jump", "clock-frozen",
-}
-
-func (f Kind) String() string { return kindNames[f] }
-
-// ParseKind is the inverse of String.
-func ParseKind(name string) (Kind, error) {
-	if i := slices.Index(kindNames[:], name); i >= 0 {
-		return Kind(i), nil
-	}
-	return 0, fmt.Errorf("no kind of fault is called %q: there are %s", name, strings.Join(kindNames[:], ", "))
-}
-
 // Profile is the set of faults that a world can have.
 type Profile struct {
 	Name        string
@@ -157,33 +88,4 @@ func (p *Profile) RestartLimit(random *rand.Rand) supervisor.RestartLimit {
 		return supervisor.DefaultRestartLimit
 	}
 	return UnlimitedRestarts
-}
-
-// Network is a network profile: the network of a world, and how often faults happen.
-type Network struct {
-	MinLatency                         time.Duration // of a message; 0: 100 µs
-	MaxLatency                         time.Duration // of a message that is not delayed
-	Reorders                           bool          // messages overtake each other; else only those of other lanes
-	HidesCuts                          bool          // links do not report broken connections
-	LossRate, DuplicateRate, DelayRate float64       // shares of the messages
-	FaultInterval                      time.Duration // mean time between two faults
-	BurstLossRate                      float64       // share that is lost in addition, at present
-}
-
-var networks = []Network{
-	{MaxLatency: 2 * time.Millisecond, LossRate: 0.002, DelayRate: 0.01, FaultInterval: 300 * time.Millisecond},
-	{MaxLatency: 20 * time.Millisecond, Reorders: true, LossRate: 0.05, DuplicateRate: 0.05, DelayRate: 0.05, FaultInterval: 300 * time.Millisecond},
-	{MaxLatency: 5 * time.Millisecond, HidesCuts: true, LossRate: 0.02, DelayRate: 0.02, FaultInterval: 300 * time.Millisecond},
-	{MaxLatency: 300 * time.Millisecond, LossRate: 0.002, DelayRate: 0.01, FaultInterval: 2 * time.Second},
-}
-
-func (p *Profile) Network(random *rand.Rand) Network {
-	if len(p.Faults) == 0 && !p.MessageFaults {
-		return Network{MaxLatency: 2 * time.Millisecond}
-	}
-	w := networks[random.IntN(len(networks))]
-	if !p.MessageFaults {
-		w.LossRate, w.DuplicateRate, w.DelayRate, w.Reorders = 0, 0, 0, false
-	}
-	return w
 }
