@@ -95,12 +95,12 @@ func (s *shrinker) tryOptions(o world.Options, seeds int) []*world.Result {
 }
 
 // keep keeps the smallest of the results that fail the same way, if it is smaller than the best.
-func (s *shrinker) keep(results []*world.Result) (found bool, alike int) {
+func (s *shrinker) keep(results []*world.Result) (found bool, same int) {
 	for _, r := range results {
 		if r == nil || !sameFailure(r.Failure, s.best.Failure) {
 			continue
 		}
-		alike++
+		same++
 		if s.target.size(r) < s.target.size(s.best) {
 			s.best, found = r, true
 		}
@@ -108,7 +108,7 @@ func (s *shrinker) keep(results []*world.Result) (found bool, alike int) {
 	if found {
 		s.smaller.Add(1)
 	}
-	return found, alike
+	return found, same
 }
 
 var numbers = regexp.MustCompile(`[0-9]+`)
@@ -190,9 +190,9 @@ func failing(n int) string {
 }
 
 // write writes the smaller failure like the first one.
-func (s *shrunk) write(out io.Writer, subject *target) {
+func (s *shrunk) write(out io.Writer, t *target) {
 	defer fmt.Fprintln(out)
-	if subject.kind == "scenario" {
+	if t.kind == "scenario" {
 		fmt.Fprintf(out, "SHRUNK  a script determines members and faults, so that nothing can be taken away from it;\n"+
 			"        tried were %s, of which %s the same way\n", counted(s.worlds, "other seed"), failing(s.sameFailures))
 	} else if s.result != s.from {
@@ -200,8 +200,8 @@ func (s *shrunk) write(out io.Writer, subject *target) {
 	}
 	switch {
 	case s.result != s.from:
-		fmt.Fprintf(out, "        from %s\n        to   %s\n", subject.sizeOf(s.from), subject.sizeOf(s.result))
-	case subject.kind == "scenario":
+		fmt.Fprintf(out, "        from %s\n        to   %s\n", t.sizeOf(s.from), t.sizeOf(s.result))
+	case t.kind == "scenario":
 		fmt.Fprintln(out, "        none of them is shorter than the one that failed")
 	default:
 		fmt.Fprintf(out, "SHRUNK  %s worlds tried; none is smaller and fails the same way\n", thousands(s.worlds))
@@ -214,6 +214,6 @@ func (s *shrunk) write(out io.Writer, subject *target) {
 	}
 	if s.result != s.from {
 		fmt.Fprintln(out)
-		writeFailure(out, outcome{job{seed: s.result.Options.Seed, target: subject}, s.result})
+		writeFailure(out, outcome{job{seed: s.result.Options.Seed, target: t}, s.result})
 	}
 }

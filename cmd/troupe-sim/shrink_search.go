@@ -17,14 +17,14 @@ const scenarioSeedFactor = 50
 
 // shortestFailure searches for the seed with which a script fails in the fewest steps. The seed
 // determines only order and times, so there is nothing else to search.
-func (s *shrinker) shortestFailure() (alike int) {
+func (s *shrinker) shortestFailure() (same int) {
 	o := s.best.Options
 	o.Seed++
-	found, alike := s.keep(s.tryOptions(o, s.tries*scenarioSeedFactor))
+	found, same := s.keep(s.tryOptions(o, s.tries*scenarioSeedFactor))
 	if found {
 		s.logf("  seed %d: fails in fewer steps: %s", s.best.Options.Seed, s.target.sizeOf(s.best))
 	}
-	return alike
+	return same
 }
 
 // search tries all ways to be smaller until a round finds nothing, then once more with more seeds.
