@@ -3,7 +3,6 @@ package lint
 import (
 	"go/ast"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -16,9 +15,7 @@ const (
 	maxCommentColumns = 100 // with the indentation, of which a tab counts as one
 )
 
-// longCommentFolders are folders whose comments may be longer.
-var longCommentFolders = []string{"cmd/troupe-sim", "internal/sim/explain"}
-
+// Generated code and testdata are excepted.
 func TestSizeLimits(t *testing.T) {
 	files, all := sources(t)
 	for _, s := range all {
@@ -38,14 +35,8 @@ func TestSizeLimits(t *testing.T) {
 }
 
 func TestCommentsAreAtMost100ColumnsWide(t *testing.T) {
-	excused := func(pkg string) bool {
-		return slices.ContainsFunc(longCommentFolders, func(f string) bool { return pkg == f || strings.HasPrefix(pkg, f+"/") })
-	}
 	files, all := sources(t)
 	for _, s := range all {
-		if excused(s.pkg) {
-			continue
-		}
 		text, err := os.ReadFile("../../" + s.path)
 		if err != nil {
 			t.Fatal(err)
