@@ -12,7 +12,7 @@ var (
 	// ErrNoLeader means that the context ended while no leader was known.
 	ErrNoLeader = session.ErrNoLeader
 	// ErrOverloaded means that a limit on pending requests was reached. The request had no effect.
-	// The error is a *LimitError if the limit is one of this member.
+	// The error is a *LimitError, except if the leader has too many pending reads.
 	ErrOverloaded = session.ErrOverloaded
 	// ErrDiskFull means that the leader's disk has less free space than Limits.DiskLowWater. The
 	// command had no effect. Writes succeed again when there is space.
