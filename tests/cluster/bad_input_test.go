@@ -20,29 +20,29 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// memoryLimit is what a member may hold under any of these: far above what it needs, far below what
-// it is sent or asked to keep.
+// memoryLimit is the limit on the memory of a member in these tests: far above its need, and far
+// below the size of the input.
 const memoryLimit = 512 << 20
 
-// checkServing: the very next good request is answered by every member, nobody died, and memory
-// stayed bounded.
-func checkServing(t *testing.T, c *procs.Cluster, started []int) {
+// checkServing checks that every member responds to a put and a get, that its process is still that
+// of pids, and that its memory stayed below the limit.
+func checkServing(t *testing.T, c *procs.Cluster, pids []int) {
 	t.Helper()
 	for i, m := range c.Members {
 		if !m.Running() {
-			t.Fatalf("%s has died", m.Name)
+			t.Fatalf("%s has ended", m.Name)
 		}
-		if pid := m.Process().PID(); pid != started[i] {
-			t.Fatalf("%s was process %d and is %d", m.Name, started[i], pid)
+		if pid := m.Process().PID(); pid != pids[i] {
+			t.Fatalf("%s is process %d, was %d", m.Name, pid, pids[i])
 		}
 		ctx := contextWithin(t, 2*time.Minute)
 		client := dial(t, m.Endpoint())
 		if _, err := client.Put(ctx, "good", m.Name); err != nil {
-			t.Fatalf("a good put at %s: %v", m.Name, err)
+			t.Fatalf("put at %s: %v", m.Name, err)
 		}
 		got, err := client.Get(ctx, "good")
 		if err != nil || len(got.Kvs) != 1 || string(got.Kvs[0].Value) != m.Name {
-			t.Fatalf("a good get at %s: %v %v", m.Name, got, err)
+			t.Fatalf("get at %s: %v %v", m.Name, got, err)
 		}
 		usage, err := m.Process().Usage()
 		if errors.Is(err, errors.ErrUnsupported) {
@@ -51,14 +51,14 @@ func checkServing(t *testing.T, c *procs.Cluster, started []int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%s held %d MiB at its most", m.Name, usage.PeakBytes>>20)
+		t.Logf("%s used at most %d MiB", m.Name, usage.PeakBytes>>20)
 		if usage.PeakBytes > memoryLimit {
-			t.Errorf("more than %d MiB", memoryLimit>>20)
+			t.Errorf("%s used more than %d MiB", m.Name, memoryLimit>>20)
 		}
 	}
 }
 
-func pids(c *procs.Cluster) []int {
+func processIDs(c *procs.Cluster) []int {
 	var ids []int
 	for _, m := range c.Members {
 		ids = append(ids, m.Process().PID())
@@ -70,7 +70,7 @@ const http2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 func TestInvalidBytesDoNotAffectRequests(t *testing.T) {
 	c := startCluster(t, 3)
-	started := pids(c)
+	pids := processIDs(c)
 	random := rand.New(rand.NewPCG(1, 1))
 	noise := func(n int) string {
 		b := make([]byte, n)
@@ -81,15 +81,15 @@ func TestInvalidBytesDoNotAffectRequests(t *testing.T) {
 	}
 	settings := "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 	inputs := map[string]func() string{
-		"nothing at all":                func() string { return "" },
-		"random bytes":                  func() string { return noise(1 + random.IntN(64<<10)) },
-		"zeros":                         func() string { return strings.Repeat("\x00", 8<<10) },
-		"a TLS hello":                   tlsHello,
-		"half an HTTP/2 preface":        func() string { return http2Preface[:10] },
-		"noise after an HTTP/2 preface": func() string { return http2Preface + noise(8<<10) },
-		"noise after settings":          func() string { return http2Preface + settings + noise(8<<10) },
-		"a frame longer than allowed":   func() string { return http2Preface + settings + "\xff\xff\xff\x00\x00\x00\x00\x00\x01" + noise(1<<16) },
-		"headers without an end":        func() string { return http2Preface + settings + endlessHeaders() },
+		"no bytes":                   func() string { return "" },
+		"random bytes":               func() string { return noise(1 + random.IntN(64<<10)) },
+		"zeros":                      func() string { return strings.Repeat("\x00", 8<<10) },
+		"a TLS hello":                tlsHello,
+		"half an HTTP/2 preface":     func() string { return http2Preface[:10] },
+		"noise after HTTP/2 preface": func() string { return http2Preface + noise(8<<10) },
+		"noise after settings":       func() string { return http2Preface + settings + noise(8<<10) },
+		"a frame above the limit":    func() string { return http2Preface + settings + "\xff\xff\xff\x00\x00\x00\x00\x00\x01" + noise(1<<16) },
+		"headers without an end":     func() string { return http2Preface + settings + endlessHeaders() },
 		"a flood of pings": func() string {
 			return http2Preface + settings + strings.Repeat("\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678", 5000)
 		},
@@ -103,34 +103,34 @@ func TestInvalidBytesDoNotAffectRequests(t *testing.T) {
 		if err := sendToAll(c, input); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		checkServing(t, c, started)
+		checkServing(t, c, pids)
 		if t.Failed() {
 			t.Fatalf("after %s", name)
 		}
 	}
 }
 
-// sendToAll throws ten inputs at every port of every member, all at once.
+// sendToAll sends ten inputs to every port of every member at the same time.
 func sendToAll(c *procs.Cluster, input func() string) error {
-	thrown := make(chan error)
-	open := 0
+	results := make(chan error)
+	count := 0
 	for _, m := range c.Members {
 		for _, address := range []string{m.Endpoint(), m.PeerAddress()} {
 			for range 10 {
 				bytes := input()
-				open++
-				go func() { thrown <- sendRaw(address, bytes) }()
+				count++
+				go func() { results <- sendRaw(address, bytes) }()
 			}
 		}
 	}
 	var errs []error
-	for range open {
-		errs = append(errs, <-thrown)
+	for range count {
+		errs = append(errs, <-results)
 	}
 	return errors.Join(errs...)
 }
 
-// sendRaw sends bytes to a port and hangs up; only a port that takes no connection is an error.
+// sendRaw sends bytes to a port and closes the connection. Only a failure to connect is an error.
 func sendRaw(address, bytes string) error {
 	conn, err := net.DialTimeout("tcp", address, time.Minute)
 	if err != nil {
@@ -141,7 +141,7 @@ func sendRaw(address, bytes string) error {
 		return err
 	}
 	_, _ = io.WriteString(conn, bytes)
-	_, _ = conn.Read(make([]byte, 4<<10)) // an answer, the end, or none in time
+	_, _ = conn.Read(make([]byte, 4<<10)) // a response, the end, or a timeout
 	return nil
 }
 
@@ -155,8 +155,7 @@ func tlsHello() string {
 	return string(hello[:n])
 }
 
-// endlessHeaders opens a stream with a header block that goes on in continuation frames and never
-// ends.
+// endlessHeaders opens a stream with a header block and continuation frames without an end.
 func endlessHeaders() string {
 	var s strings.Builder
 	block := strings.Repeat("\x00\x01x\x7f\x81\x1f"+strings.Repeat("y", 286), 50)
@@ -172,7 +171,7 @@ func endlessHeaders() string {
 	return s.String()
 }
 
-// resets opens streams and resets each at once.
+// resets opens n streams and resets each at once.
 func resets(n int) string {
 	var s strings.Builder
 	for i := range n {
@@ -185,7 +184,7 @@ func resets(n int) string {
 	return s.String()
 }
 
-// rawCodec sends bytes as they are, so that requests can be what no protobuf library would make.
+// rawCodec sends bytes unchanged, so that a request need not be valid protobuf.
 type rawCodec struct{}
 
 func (rawCodec) Name() string { return "proto" }
@@ -210,7 +209,7 @@ func dialRaw(t *testing.T, address string) *grpc.ClientConn {
 
 func TestMalformedAndOversizeRequestCodes(t *testing.T) {
 	c := startCluster(t, 3)
-	started := pids(c)
+	pids := processIDs(c)
 	putOf := func(size int) []byte { // key "k", a value of zeros
 		value := make([]byte, size)
 		request := []byte{0x0a, 1, 'k', 0x12}
@@ -228,36 +227,36 @@ func TestMalformedAndOversizeRequestCodes(t *testing.T) {
 		request      []byte
 		codes        []codes.Code
 	}{
-		{"bytes that are no protobuf", "/etcdserverpb.KV/Put", []byte{0x0a, 0xff, 0xff}, []codes.Code{codes.Internal}},
+		{"invalid protobuf", "/etcdserverpb.KV/Put", []byte{0x0a, 0xff, 0xff}, []codes.Code{codes.Internal}},
 		{"noise to a range", "/etcdserverpb.KV/Range", []byte("\xff\xfe\xfd\xfc\xfb"), []codes.Code{codes.Internal}},
 		{"noise to a transaction", "/etcdserverpb.KV/Txn", []byte("\x12\x05\x0a\x7f\x00\x00\x00"), []codes.Code{codes.Internal}},
 		{"an unknown method", "/etcdserverpb.KV/Nonsense", nil, []codes.Code{codes.Unimplemented}},
-		{"an unknown service", "/nobody.Knows/This", nil, []codes.Code{codes.Unimplemented}},
+		{"an unknown service", "/unknown.Service/Method", nil, []codes.Code{codes.Unimplemented}},
 		{"an empty put", "/etcdserverpb.KV/Put", nil, []codes.Code{codes.InvalidArgument}},
-		{"a put above the limit of a request", "/etcdserverpb.KV/Put", putOf(1600 << 10), []codes.Code{codes.InvalidArgument}},
-		{"a put far above it", "/etcdserverpb.KV/Put", putOf(64 << 20), []codes.Code{codes.ResourceExhausted}},
+		{"a put above the request limit", "/etcdserverpb.KV/Put", putOf(1600 << 10), []codes.Code{codes.InvalidArgument}},
+		{"a put far above the request limit", "/etcdserverpb.KV/Put", putOf(64 << 20), []codes.Code{codes.ResourceExhausted}},
 	} {
 		for _, m := range c.Members {
 			conn := dialRaw(t, m.Endpoint())
-			var answer []byte
-			err := conn.Invoke(contextWithin(t, 2*time.Minute), r.method, &r.request, &answer)
+			var response []byte
+			err := conn.Invoke(contextWithin(t, 2*time.Minute), r.method, &r.request, &response)
 			if !slices.Contains(r.codes, status.Code(err)) {
-				t.Errorf("%s at %s: %v, not %v", r.name, m.Name, err, r.codes)
+				t.Errorf("%s at %s: %v, want %v", r.name, m.Name, err, r.codes)
 			}
 		}
-		// What is an error to a client must be one to a peer's port too, whatever is served there.
+		// The peer port must refuse the request too, with any error.
 		conn := dialRaw(t, c.Members[0].PeerAddress())
-		var answer []byte
-		if err := conn.Invoke(contextWithin(t, 2*time.Minute), r.method, &r.request, &answer); err == nil {
+		var response []byte
+		if err := conn.Invoke(contextWithin(t, 2*time.Minute), r.method, &r.request, &response); err == nil {
 			t.Errorf("%s at the peer port was accepted", r.name)
 		}
 	}
-	checkServing(t, c, started)
+	checkServing(t, c, pids)
 }
 
 func TestStalledWatchersDoNotAffectRequests(t *testing.T) {
 	c := startCluster(t, 3)
-	started := pids(c)
+	pids := processIDs(c)
 	watched := c.Members[0]
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -273,12 +272,12 @@ func TestStalledWatchersDoNotAffectRequests(t *testing.T) {
 		if err := stream.SendMsg(&create); err != nil {
 			t.Fatal(err)
 		}
-		var created []byte // the answer says that the watch stands; nothing is read after it
+		var created []byte // confirms the watch; nothing is read after it
 		if err := stream.RecvMsg(&created); err != nil {
 			t.Fatalf("watcher %d: %v", i, err)
 		}
 	}
-	// 64 MiB for each of them: gibibytes, if they were kept for those who do not read.
+	// 64 MiB of events for each watcher, 3 GiB in all if the member kept them.
 	value := strings.Repeat("v", 64<<10)
 	client := dial(t, watched.Endpoint())
 	for i := range 1024 {
@@ -286,17 +285,17 @@ func TestStalledWatchersDoNotAffectRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	checkServing(t, c, started)
-	// One who reads gets everything meanwhile.
+	checkServing(t, c, pids)
+	// A watcher that reads receives all events.
 	history := readHistory(t, dial(t, watched.Endpoint()), "slow/", 1025)
 	if len(history) != 1024 {
-		t.Errorf("a watcher who reads got %d events of 1024", len(history))
+		t.Errorf("a watcher received %d events of 1024", len(history))
 	}
 }
 
 func TestIdleConnectionsDoNotAffectRequests(t *testing.T) {
 	c := startCluster(t, 3)
-	started := pids(c)
+	pids := processIDs(c)
 	const connections = 2000
 	for _, address := range []string{c.Members[0].Endpoint(), c.Members[1].PeerAddress()} {
 		for i := range connections {
@@ -305,10 +304,10 @@ func TestIdleConnectionsDoNotAffectRequests(t *testing.T) {
 				t.Fatalf("connection %d to %s: %v", i, address, err)
 			}
 			t.Cleanup(func() { _ = conn.Close() })
-			if i%2 == 0 { // half of them begin to speak and fall silent
+			if i%2 == 0 { // half of them send the preface and nothing after it
 				_, _ = io.WriteString(conn, http2Preface)
 			}
 		}
 	}
-	checkServing(t, c, started)
+	checkServing(t, c, pids)
 }

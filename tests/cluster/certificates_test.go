@@ -22,7 +22,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// certificate is a self-signed one for 127.0.0.1 and its key, as files.
+// certificate holds the files of a self-signed certificate for 127.0.0.1 and its key.
 type certificate struct{ cert, key string }
 
 func newCertificate(t *testing.T, name string) certificate {
@@ -63,7 +63,7 @@ func newCertificate(t *testing.T, name string) certificate {
 	return c
 }
 
-// secureMember is singleMember with https URLs on both ports.
+// secureMember returns a cluster of one member with https URLs on both ports.
 func secureMember(t *testing.T, flags ...string) *procs.Member {
 	t.Helper()
 	ports, err := procs.FreePorts(2)
@@ -87,7 +87,7 @@ func secureMember(t *testing.T, flags ...string) *procs.Member {
 }
 
 func TestUnusableCertificateIsNamed(t *testing.T) {
-	one, two := newCertificate(t, "one"), newCertificate(t, "two")
+	first, second := newCertificate(t, "first"), newCertificate(t, "second")
 	missing := filepath.Join(t.TempDir(), "missing.crt")
 	noise := filepath.Join(t.TempDir(), "noise.crt")
 	if err := os.WriteFile(noise, []byte("noise"), 0o600); err != nil {
@@ -101,11 +101,11 @@ func TestUnusableCertificateIsNamed(t *testing.T) {
 		client, peer []string
 		named        string
 	}{
-		"the client port's": {client(certificate{one.cert, two.key}), peer(one), one.cert},
-		"the peer port's":   {client(one), peer(certificate{two.cert, one.key}), two.cert},
-		"a missing one":     {client(certificate{missing, one.key}), peer(one), missing},
-		"noise":             {client(one), peer(certificate{noise, one.key}), noise},
-		"none for https":    {nil, peer(one), "cert-file"},
+		"client certificate with another key": {client(certificate{first.cert, second.key}), peer(first), first.cert},
+		"peer certificate with another key":   {client(first), peer(certificate{second.cert, first.key}), second.cert},
+		"missing file":                        {client(certificate{missing, first.key}), peer(first), missing},
+		"noise":                               {client(first), peer(certificate{noise, first.key}), noise},
+		"https without a certificate":         {nil, peer(first), "cert-file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			texts := []string{c.named}
@@ -115,13 +115,13 @@ func TestUnusableCertificateIsNamed(t *testing.T) {
 			mustRefuse(t, secureMember(t, append(c.client, c.peer...)...), texts...)
 		})
 	}
-	t.Run("and one that matches is served", func(t *testing.T) {
-		m := secureMember(t, append(client(one), peer(one)...)...)
+	t.Run("a valid certificate is served", func(t *testing.T) {
+		m := secureMember(t, append(client(first), peer(first)...)...)
 		start(t, m)
 		trusted := x509.NewCertPool()
-		pemBytes, err := os.ReadFile(one.cert)
+		pemBytes, err := os.ReadFile(first.cert)
 		if err != nil || !trusted.AppendCertsFromPEM(pemBytes) {
-			t.Fatalf("reading back the certificate: %v", err)
+			t.Fatalf("reading the certificate: %v", err)
 		}
 		conn, err := tls.Dial("tcp", m.Endpoint(), &tls.Config{RootCAs: trusted, NextProtos: []string{"h2"}})
 		if err != nil {
@@ -132,10 +132,10 @@ func TestUnusableCertificateIsNamed(t *testing.T) {
 	})
 }
 
-// A member with certificates of another authority than the others': no mistake of its own that it
-// could find at its start.
+// The certificates of the third member are of another authority. That member cannot notice it at
+// its start.
 func TestForeignCAMemberIsRefusedAndLogged(t *testing.T) {
-	skipUnlessTroupe(t) // etcd says it once for each connection that it tries, for ever
+	skipUnlessTroupe(t) // etcd logs it for each connection
 	home, foreign := newCertificate(t, "home"), newCertificate(t, "foreign")
 	c, err := procs.NewCluster(procs.Config{Program: program, Size: 3, Dir: t.TempDir(), Secure: true})
 	if err != nil {
@@ -153,13 +153,13 @@ func TestForeignCAMemberIsRefusedAndLogged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	stranger := c.Members[2]
+	foreignMember := c.Members[2]
 	ctx := contextWithin(t, 30*time.Second)
 	for _, m := range c.Members[:2] {
 		if err := m.Ready(ctx); err != nil {
 			t.Fatal(err)
 		}
-		// It calls the stranger, and refuses what that shows; the stranger calls it, and does the same.
+		// Both sides connect to the other, and each refuses the other's certificate.
 		for _, line := range []string{"certificate signed by unknown authority", "peer refused this member's certificate"} {
 			if err := m.Process().WaitFor(ctx, line); err != nil {
 				t.Error(err)
@@ -167,12 +167,12 @@ func TestForeignCAMemberIsRefusedAndLogged(t *testing.T) {
 		}
 	}
 	for _, line := range []string{"certificate signed by unknown authority", "peer refused this member's certificate"} {
-		if err := stranger.Process().WaitFor(ctx, line); err != nil {
+		if err := foreignMember.Process().WaitFor(ctx, line); err != nil {
 			t.Error(err)
 		}
 	}
 	client := secureClient(t, home, home, c.Members[0].ClientURL)
-	for range 50 { // the two go on meanwhile
+	for range 50 { // the other two members serve
 		if _, err := client.Put(ctx, "k", "v"); err != nil {
 			t.Fatal(err)
 		}
@@ -188,13 +188,13 @@ func TestForeignCAMemberIsRefusedAndLogged(t *testing.T) {
 	for _, m := range c.Members {
 		output := m.Process().Output()
 		if n := strings.Count(output, `"level":"error"`) + strings.Count(output, `"level":"warn"`); n > 12 {
-			t.Errorf("%s has %d lines of it:\n%s", m.Name, n, output)
+			t.Errorf("%s logs %d errors and warnings:\n%s", m.Name, n, output)
 		}
 		stop(t, m)
 	}
 }
 
-// secureClient shows one certificate and trusts another.
+// secureClient returns a client with a certificate that trusts another one.
 func secureClient(t *testing.T, own, trusted certificate, url string) *clientv3.Client {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(own.cert, own.key)
@@ -204,11 +204,11 @@ func secureClient(t *testing.T, own, trusted certificate, url string) *clientv3.
 	text, err := os.ReadFile(trusted.cert)
 	pool := x509.NewCertPool()
 	if err != nil || !pool.AppendCertsFromPEM(text) {
-		t.Fatalf("reading back the certificate: %v", err)
+		t.Fatalf("reading the certificate: %v", err)
 	}
 	client, err := procs.DialTLS(&tls.Config{
 		RootCAs: pool,
-		// Also to a server that asks for one of another authority, as a wrong setting would.
+		// The client presents it also to a server that requests one of another authority.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil },
 	}, url)
 	if err != nil {

@@ -16,22 +16,22 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// A real filesystem that is full: the last member's data directory is a small tmpfs of its own. The
-// simulator and the log's own tests fill disks by the thousand; here is what they take for granted,
-// the store's engine and the operating system.
+// The data directory of one member is a small tmpfs that becomes full. The tests of the log and the
+// simulator cover many full disks, but with a model of the file system and of Pebble; this test has
+// the real ones.
 
-// mountSmallDisk mounts a filesystem as the data directory of a member that was not started yet.
+// mountSmallDisk mounts a tmpfs as the data directory of a member before its first start.
 func mountSmallDisk(t *testing.T, m *procs.Member, options string) {
 	t.Helper()
 	if err := os.MkdirAll(m.DataDir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount("tmpfs", m.DataDir, "tmpfs", 0, options); err != nil {
-		t.Skipf("no filesystem can be mounted here: %v", err)
+		t.Skipf("mounting a tmpfs is not permitted: %v", err)
 	}
 	t.Cleanup(func() {
 		if m.Running() {
-			_ = m.Kill() // it holds files there
+			_ = m.Kill() // it has open files there
 		}
 		if err := syscall.Unmount(m.DataDir, 0); err != nil {
 			t.Error(err)
@@ -39,7 +39,7 @@ func mountSmallDisk(t *testing.T, m *procs.Member, options string) {
 	})
 }
 
-// fill takes all the space that is left, but for a little; the returned function gives it back.
+// fill writes a file until the disk is full. The returned function removes the file.
 func fill(t *testing.T, dir string) (empty func()) {
 	t.Helper()
 	path := filepath.Join(dir, "filler")
@@ -62,10 +62,10 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
-// useUpInodes makes files until there can be no more.
+// useUpInodes creates files until no inode is free. The returned function removes them.
 func useUpInodes(t *testing.T, dir string) (empty func()) {
 	t.Helper()
-	var made []string
+	var created []string
 	for i := 0; ; i++ {
 		path := filepath.Join(dir, fmt.Sprintf("file-%d", i))
 		f, err := os.Create(path)
@@ -75,11 +75,11 @@ func useUpInodes(t *testing.T, dir string) (empty func()) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		made = append(made, path)
+		created = append(created, path)
 		_ = f.Close()
 	}
 	return func() {
-		for _, path := range made {
+		for _, path := range created {
 			if err := os.Remove(path); err != nil {
 				t.Error(err)
 			}
@@ -88,7 +88,7 @@ func useUpInodes(t *testing.T, dir string) (empty func()) {
 }
 
 func TestMemberWithFullDiskEndsAndRecovers(t *testing.T) {
-	skipUnlessTroupe(t) // etcd panics, with another code
+	skipUnlessTroupe(t) // etcd panics with another exit code
 	for name, c := range map[string]struct {
 		options string
 		exhaust func(*testing.T, string) func()
@@ -114,7 +114,7 @@ func TestMemberWithFullDiskEndsAndRecovers(t *testing.T) {
 			putUntilExit(t, m, dial(t, cluster.Members[0].Endpoint(), cluster.Members[1].Endpoint()))
 			mustExitForDisk(t, m)
 			l.awaitWrites(t, 100)
-			if err := m.Launch(); err != nil { // as whoever watches over it does
+			if err := m.Launch(); err != nil { // as a process supervisor does
 				t.Fatal(err)
 			}
 			mustExitForDisk(t, m)
@@ -126,9 +126,9 @@ func TestMemberWithFullDiskEndsAndRecovers(t *testing.T) {
 	}
 }
 
-// putUntilExit writes large values by way of the others, since small ones fit for long into what
-// the log has set aside. If the member leads when its disk gets low, writes are refused until it
-// has handed over, a heartbeat later.
+// putUntilExit writes values through the other members until m ends. The values are large, because
+// many small ones fit into the space that the log has allocated. If m leads when its disk is nearly
+// full, it refuses writes until it has transferred its leadership, a heartbeat later.
 func putUntilExit(t *testing.T, m *procs.Member, others *clientv3.Client) {
 	t.Helper()
 	ctx := contextWithin(t, 5*time.Minute)
@@ -140,7 +140,7 @@ func putUntilExit(t *testing.T, m *procs.Member, others *clientv3.Client) {
 			continue
 		}
 		if err != nil {
-			t.Fatalf("put %d at the others: %v", i, err)
+			t.Fatalf("put %d at the other members: %v", i, err)
 		}
 	}
 }
@@ -154,6 +154,6 @@ func mustExitForDisk(t *testing.T, m *procs.Member) {
 	output := strings.TrimSpace(m.Process().Output())
 	last := output[strings.LastIndex(output, "\n")+1:]
 	if code != 5 || !strings.HasPrefix(last, "troupe: ") || !strings.Contains(last, "no space left") || !strings.Contains(last, "make room") {
-		t.Fatalf("it ended with code %d and said:\n%s", code, last)
+		t.Fatalf("the member ended with code %d; its last line:\n%s", code, last)
 	}
 }

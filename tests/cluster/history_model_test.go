@@ -7,9 +7,8 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// The checkers themselves are checked: each kind of lie must be found.
-
-func ok(o operation, call, end int) operation {
+// at returns an operation on the key k with the times of its call and its end.
+func at(o operation, call, end int) operation {
 	o.key, o.call, o.end = "k", time.Duration(call), time.Duration(end)
 	return o
 }
@@ -23,8 +22,8 @@ func linearizable(operations ...operation) bool {
 }
 
 func TestRegisterModelDetectsViolations(t *testing.T) {
-	putA := ok(operation{kind: put, value: "a", revision: 2}, 0, 10)
-	putB := ok(operation{kind: put, value: "b", revision: 3}, 20, 30)
+	putA := at(operation{kind: put, value: "a", revision: 2}, 0, 10)
+	putB := at(operation{kind: put, value: "b", revision: 3}, 20, 30)
 	readA := operation{kind: get, seen: "a", revision: 2}
 	readB := operation{kind: get, seen: "b", revision: 3}
 	setAC := operation{kind: cas, expected: "a", value: "c", revision: 4, succeeded: true}
@@ -33,42 +32,42 @@ func TestRegisterModelDetectsViolations(t *testing.T) {
 		history []operation
 		want    bool
 	}{
-		{"a read after the write sees it", []operation{putA, ok(readA, 11, 12)}, true},
-		{"a read before the write sees it", []operation{ok(readA, -5, -1), putA}, false},
-		{"a read during the write may see it or not", []operation{putA, ok(readA, 1, 2), ok(operation{kind: get}, 1, 2)}, true},
-		{"a stale read", []operation{putA, putB, ok(readA, 31, 32)}, false},
-		{"two reads go back in time", []operation{putA, putB, ok(readB, 21, 22), ok(readA, 23, 24)}, false},
-		{"a lost write", []operation{putA, ok(operation{kind: get}, 11, 12)}, false},
-		{"a read of the right value with the wrong revision", []operation{putA, ok(operation{kind: get, seen: "a", revision: 3}, 11, 12)}, false},
-		{"revisions fall", []operation{ok(operation{kind: put, value: "a", revision: 5}, 0, 10), putB}, false},
-		{"a compare-and-set that finds what it expects", []operation{putA, ok(setAC, 11, 12)}, true},
-		{"a compare-and-set that could not succeed", []operation{putA, putB, ok(setAC, 31, 32)}, false},
-		{"a compare-and-set that had to succeed", []operation{putA, ok(operation{kind: cas, expected: "a", value: "c", seen: "a", revision: 2}, 11, 12)}, false},
-		{"a compare-and-set that fails and tells what is there", []operation{putA, putB,
-			ok(operation{kind: cas, expected: "a", value: "c", seen: "b", revision: 3}, 31, 32)}, true},
+		{"a read after the write returns it", []operation{putA, at(readA, 11, 12)}, true},
+		{"a read before the write returns it", []operation{at(readA, -5, -1), putA}, false},
+		{"a read during the write returns it or not", []operation{putA, at(readA, 1, 2), at(operation{kind: get}, 1, 2)}, true},
+		{"a stale read", []operation{putA, putB, at(readA, 31, 32)}, false},
+		{"two reads go back in time", []operation{putA, putB, at(readB, 21, 22), at(readA, 23, 24)}, false},
+		{"a lost write", []operation{putA, at(operation{kind: get}, 11, 12)}, false},
+		{"a read of a value with another revision", []operation{putA, at(operation{kind: get, seen: "a", revision: 3}, 11, 12)}, false},
+		{"decreasing revisions", []operation{at(operation{kind: put, value: "a", revision: 5}, 0, 10), putB}, false},
+		{"a compare-and-set of the expected value succeeds", []operation{putA, at(setAC, 11, 12)}, true},
+		{"a compare-and-set of another value succeeds", []operation{putA, putB, at(setAC, 31, 32)}, false},
+		{"a compare-and-set of the expected value fails", []operation{putA, at(operation{kind: cas, expected: "a", value: "c", seen: "a", revision: 2}, 11, 12)}, false},
+		{"a compare-and-set of another value fails", []operation{putA, putB,
+			at(operation{kind: cas, expected: "a", value: "c", seen: "b", revision: 3}, 31, 32)}, true},
 	} {
 		if got := linearizable(c.history...); got != c.want {
-			t.Errorf("%s: linearizable %v", c.name, got)
+			t.Errorf("%s: linearizable %v, want %v", c.name, got, c.want)
 		}
 	}
 }
 
 func TestHistoryDecidesUnknownWrites(t *testing.T) {
 	events := []event{{key: "k", value: "a", revision: 2}}
-	settled, unknown, happened := placeUnknownWrites([]operation{
-		ok(operation{kind: put, value: "a", unknown: true}, 0, 5),
-		ok(operation{kind: put, value: "never", unknown: true}, 0, 5),
-		ok(operation{kind: get, unknown: true}, 0, 5),
-		ok(operation{kind: get, seen: "a", revision: 2}, 100, 101),
+	placed, unknown, applied := placeUnknownWrites([]operation{
+		at(operation{kind: put, value: "a", unknown: true}, 0, 5),
+		at(operation{kind: put, value: "never", unknown: true}, 0, 5),
+		at(operation{kind: get, unknown: true}, 0, 5),
+		at(operation{kind: get, seen: "a", revision: 2}, 100, 101),
 	}, events)
-	if unknown != 3 || happened != 1 || len(settled) != 2 || settled[0].revision != 2 {
-		t.Fatalf("%d unknown, %d happened: %+v", unknown, happened, settled)
+	if unknown != 3 || applied != 1 || len(placed) != 2 || placed[0].revision != 2 {
+		t.Fatalf("%d unknown, %d applied: %+v", unknown, applied, placed)
 	}
-	if !linearizable(settled...) {
-		t.Fatal("a write that took effect after its client had given up is no contradiction")
+	if !linearizable(placed...) {
+		t.Fatal("a write that took effect after its timeout was rejected")
 	}
-	seenNever := ok(operation{kind: get, seen: "never", revision: 3}, 200, 201)
-	if linearizable(append(settled, seenNever)...) {
-		t.Fatal("a value from nowhere was accepted")
+	readOfMissing := at(operation{kind: get, seen: "never", revision: 3}, 200, 201)
+	if linearizable(append(placed, readOfMissing)...) {
+		t.Fatal("a value that was never written was accepted")
 	}
 }

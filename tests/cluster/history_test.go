@@ -10,7 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// kind of an operation on one key.
+// kind is the kind of an operation on one key.
 type kind string
 
 const (
@@ -19,8 +19,8 @@ const (
 	cas kind = "compare-and-set" // Txn: If value == expected, Then put, Else get
 )
 
-// operation is what a client asked and what it was told. Values are unique in a test, so that a
-// write can be recognised wherever it is seen.
+// operation is a request of a client with its response. Values are unique in a test, so that a
+// value identifies its write.
 type operation struct {
 	client    int
 	kind      kind
@@ -29,12 +29,12 @@ type operation struct {
 	expected  string // compared with
 	call, end time.Duration
 
-	// The answer. Unknown: the client got an error or none, so that a write may have happened or not.
-	unknown   bool
+	// The response.
+	unknown   bool // the request failed, so that a write may or may not have taken effect
 	err       error
 	succeeded bool   // of a compare-and-set
-	seen      string // read by a get, or by a compare-and-set that failed
-	revision  int64  // of the write, or modRevision of what was read; 0: no such key
+	seen      string // the value that a get, or a compare-and-set that failed, has read
+	revision  int64  // of the write, or the modRevision of the value that was read; 0: no such key
 }
 
 func (o operation) writes() bool { return o.kind == put || o.kind == cas && o.succeeded }
@@ -45,8 +45,8 @@ type register struct {
 	revision int64
 }
 
-// registerModel is a key with its modRevision: a read sees the latest write and its revision, and
-// revisions rise.
+// registerModel is the model of a key with its modRevision: a read returns the latest write with
+// its revision, and revisions increase.
 var registerModel = porcupine.Model{
 	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
 		byKey := make(map[string][]porcupine.Operation)
@@ -82,18 +82,20 @@ var registerModel = porcupine.Model{
 	},
 }
 
-// settle decides the operations whose outcome their client never learned by what the store says
-// happened: a write that is in the store's history took effect, at some time after its call; one
-// that is not never did. Left open, each of them would double what porcupine has to try; and
-// leaving one out hides nothing, since a read that saw its value is still there to contradict.
-func placeUnknownWrites(operations []operation, events []event) (settled []operation, unknown, happened int) {
+// placeUnknownWrites decides operations of unknown outcome by the events of the store. A write with
+// an event took effect at some time after its call; a write without one did not, and is left out.
+// Undecided, each such operation would double the search of porcupine. Leaving out a write hides no
+// violation: a read of its value stays in the history and contradicts. Reads of unknown outcome are
+// left out. The function returns the other operations and the decided writes, the number of unknown
+// operations, and how many of them took effect.
+func placeUnknownWrites(operations []operation, events []event) (placed []operation, unknown, applied int) {
 	revisions := make(map[string]int64, len(events))
 	for _, e := range events {
 		revisions[e.value] = e.revision
 	}
 	for _, o := range operations {
 		if !o.unknown {
-			settled = append(settled, o)
+			placed = append(placed, o)
 			continue
 		}
 		unknown++
@@ -101,11 +103,11 @@ func placeUnknownWrites(operations []operation, events []event) (settled []opera
 		if o.kind == get || !ok {
 			continue
 		}
-		happened++
+		applied++
 		o.succeeded, o.revision, o.end = true, revision, math.MaxInt64
-		settled = append(settled, o)
+		placed = append(placed, o)
 	}
-	return settled, unknown, happened
+	return placed, unknown, applied
 }
 
 func checkLinearizable(t *testing.T, operations []operation) {
@@ -117,35 +119,35 @@ func checkLinearizable(t *testing.T, operations []operation) {
 		})
 	}
 	if result, info := porcupine.CheckOperationsVerbose(registerModel, history, time.Minute); result != porcupine.Ok {
-		t.Errorf("porcupine finds the history of %d operations %s", len(history), result)
+		t.Errorf("porcupine reports %s for the history of %d operations", result, len(history))
 		if file := t.ArtifactDir() + "/history.html"; porcupine.VisualizePath(registerModel, info, file) == nil {
 			t.Logf("see %s (kept with -artifacts)", file)
 		}
 	}
 }
 
-// checkNothingIsMissing: what was acknowledged happened, at the revision that was told.
-func checkNothingIsMissing(t *testing.T, operations []operation, events []event) {
+// checkAcknowledgedWrites checks that each acknowledged write has an event with its revision.
+func checkAcknowledgedWrites(t *testing.T, operations []operation, events []event) {
 	t.Helper()
-	happened := make(map[event]bool, len(events))
+	exists := make(map[event]bool, len(events))
 	for _, e := range events {
-		happened[e] = true
+		exists[e] = true
 	}
 	missing := 0
 	for _, o := range operations {
-		if o.unknown || !o.writes() || happened[event{key: o.key, value: o.value, revision: o.revision}] {
+		if o.unknown || !o.writes() || exists[event{key: o.key, value: o.value, revision: o.revision}] {
 			continue
 		}
 		if missing++; missing <= 5 {
-			t.Errorf("acknowledged and missing: %s of %q to %s at revision %d", o.kind, o.value, o.key, o.revision)
+			t.Errorf("acknowledged write is missing: %s of %q to %s at revision %d", o.kind, o.value, o.key, o.revision)
 		}
 	}
 	if missing > 5 {
-		t.Errorf("%d acknowledged writes are missing in all", missing)
+		t.Errorf("%d acknowledged writes are missing", missing)
 	}
 }
 
-// event is a change as a watch tells it.
+// event is an event of a watch.
 type event struct {
 	key, value string
 	revision   int64
@@ -159,8 +161,8 @@ func watchEvents(response clientv3.WatchResponse) []event {
 	return events
 }
 
-// readHistory watches a prefix at one member from the first revision until it has told everything
-// up to last.
+// readHistory watches a prefix from the first revision and returns the events up to the revision
+// last.
 func readHistory(t *testing.T, client *clientv3.Client, prefix string, last int64) []event {
 	t.Helper()
 	ctx := contextWithin(t, 30*time.Second)
@@ -178,16 +180,16 @@ func readHistory(t *testing.T, client *clientv3.Client, prefix string, last int6
 	return nil
 }
 
-// checkSameHistory compares what two watches told.
-func checkSameHistory(t *testing.T, who string, got, want []event) {
+// checkSameHistory compares the events of two watches.
+func checkSameHistory(t *testing.T, watch string, got, want []event) {
 	t.Helper()
 	for i := range min(len(got), len(want)) {
 		if got[i] != want[i] {
-			t.Errorf("%s: event %d is %+v, not %+v", who, i, got[i], want[i])
+			t.Errorf("%s: event %d is %+v, want %+v", watch, i, got[i], want[i])
 			return
 		}
 	}
 	if len(got) != len(want) {
-		t.Errorf("%s tells %d events, not %d", who, len(got), len(want))
+		t.Errorf("%s: %d events, want %d", watch, len(got), len(want))
 	}
 }

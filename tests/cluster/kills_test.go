@@ -61,7 +61,7 @@ func TestRandomPausesUnderLoadAreLinearizable(t *testing.T) {
 	l.awaitWrites(t, 50)
 	for i := range pauses {
 		victim := c.Members[random.IntN(len(c.Members))]
-		// A leader that vanishes without closing a connection, and comes back believing it leads
+		// A paused leader closes no connection, and is still in the role of leader when it resumes.
 		if i%2 == 0 {
 			victim, _ = mustLeader(t, c)
 		}
@@ -96,17 +96,17 @@ func TestKillOfAllMembersLosesNothing(t *testing.T) {
 	verify(t, c, l.finish(), live)
 }
 
-// verify checks a load that has ended against what the cluster says happened.
+// verify checks the operations of a load against the events and the state of the cluster.
 func verify(t *testing.T, c *procs.Cluster, operations []operation, live func(last int64) []event) {
 	t.Helper()
 	mustLeader(t, c)
 	ctx := contextWithin(t, 2*time.Minute)
-	// A last write: the history is whole once a watch has told it.
-	marked, err := dial(t, c.Endpoints()...).Put(ctx, loadPrefix+"end", "end")
+	// The history is complete once a watch has returned this write.
+	lastWrite, err := dial(t, c.Endpoints()...).Put(ctx, loadPrefix+"end", "end")
 	if err != nil {
 		t.Fatal(err)
 	}
-	last := marked.Header.Revision
+	last := lastWrite.Header.Revision
 	var history []event
 	for i, m := range c.Members {
 		events := readHistory(t, dial(t, m.Endpoint()), loadPrefix, last)
@@ -116,15 +116,16 @@ func verify(t *testing.T, c *procs.Cluster, operations []operation, live func(la
 		}
 		checkSameHistory(t, "a watch from the first revision at "+m.Name, events, history)
 	}
-	checkSameHistory(t, "a watch that was there all the time", live(last), history)
+	checkSameHistory(t, "the watch during the load", live(last), history)
 	checkSameHashes(t, c, last)
-	checkNothingIsMissing(t, operations, history)
-	settled, unknown, happened := placeUnknownWrites(operations, history)
-	checkLinearizable(t, settled)
-	t.Logf("%d operations, %d of unknown outcome, of which %d had taken effect; %d changes", len(operations), unknown, happened, len(history))
+	checkAcknowledgedWrites(t, operations, history)
+	placed, unknown, applied := placeUnknownWrites(operations, history)
+	checkLinearizable(t, placed)
+	t.Logf("%d operations, %d of unknown outcome, of which %d took effect; %d events", len(operations), unknown, applied, len(history))
 }
 
-// checkEveryRevisionOnce: only the load writes, so each revision after the first is one change.
+// checkEveryRevisionOnce checks that each revision after the first has one event: only the load
+// writes.
 func checkEveryRevisionOnce(t *testing.T, history []event, last int64) {
 	t.Helper()
 	next := int64(2)
@@ -135,7 +136,7 @@ func checkEveryRevisionOnce(t *testing.T, history []event, last int64) {
 		next++
 	}
 	if next != last+1 {
-		t.Fatalf("the history ends with %d, not %d", next-1, last)
+		t.Fatalf("the history ends with revision %d, want %d", next-1, last)
 	}
 }
 
@@ -145,7 +146,7 @@ func checkSameHashes(t *testing.T, c *procs.Cluster, revision int64) {
 	var first uint32
 	for i, m := range c.Members {
 		client := dial(t, m.Endpoint())
-		// Linearizable: the member has everything now
+		// After a linearizable read the member has applied all writes.
 		if _, err := client.Get(ctx, "up-to-date"); err != nil {
 			t.Fatal(err)
 		}
@@ -157,13 +158,13 @@ func checkSameHashes(t *testing.T, c *procs.Cluster, revision int64) {
 			first = hash.Hash
 		}
 		if hash.Hash != first {
-			t.Errorf("the hash of %s is %d, of %s %d", m.Name, hash.Hash, c.Members[0].Name, first)
+			t.Errorf("hash %d of %s, %d of %s", hash.Hash, m.Name, first, c.Members[0].Name)
 		}
 	}
 }
 
-// watchLive starts a watch before anything is written, by a client that goes from member to member
-// as they die. The returned function waits until it has told everything up to a revision.
+// watchLive starts a watch before the first write. Its client changes to another member when one
+// ends. The returned function waits for the revision last and returns the events.
 func watchLive(t *testing.T, c *procs.Cluster) func(last int64) []event {
 	client := dial(t, c.Endpoints()...)
 	ctx, stop := context.WithCancel(t.Context())
@@ -172,13 +173,13 @@ func watchLive(t *testing.T, c *procs.Cluster) func(last int64) []event {
 	var events []event
 	arrived := make(chan struct{}, 1)
 	watch := client.Watch(clientv3.WithRequireLeader(ctx), loadPrefix, clientv3.WithPrefix(), clientv3.WithRev(1))
-	var broken error
+	var watchErr error
 	go func() {
 		for {
 			for response := range watch {
 				mu.Lock()
 				events = append(events, watchEvents(response)...)
-				broken = response.Err()
+				watchErr = response.Err()
 				mu.Unlock()
 				select {
 				case arrived <- struct{}{}:
@@ -188,7 +189,7 @@ func watchLive(t *testing.T, c *procs.Cluster) func(last int64) []event {
 			if ctx.Err() != nil {
 				return
 			}
-			// Cancelled for want of a leader: go on from where it was.
+			// The member without a leader canceled the watch: continue after the last event.
 			mu.Lock()
 			next := int64(1)
 			if len(events) > 0 {
@@ -211,7 +212,7 @@ func watchLive(t *testing.T, c *procs.Cluster) func(last int64) []event {
 			select {
 			case <-arrived:
 			case <-ctx.Done():
-				t.Fatalf("the live watch never told revision %d (%v)", last, broken)
+				t.Fatalf("the watch received no revision %d (%v)", last, watchErr)
 			}
 		}
 	}

@@ -17,24 +17,24 @@ const (
 	loadPrefix  = "load/"
 	loadKeys    = 12
 	loadClients = 6
-	// loadPace: each client begins an operation this often at most; a tenth of that after an error, so
-	// that a cluster without a leader is not answered with a flood of operations of unknown outcome.
-	loadPace      = 4 * time.Millisecond
-	loadPaceError = 40 * time.Millisecond
-	loadDeadline  = 3 * time.Second // of an operation
-	// patientDeadline is where an operation that is late counts as failed: a machine that stalls is
-	// not to be taken for a defect.
-	patientDeadline = time.Minute
+	// loadPause and loadErrorPause are the pauses of a client between two operations. The one after an
+	// error is longer, so that a cluster without a leader causes few operations of unknown outcome.
+	loadPause      = 4 * time.Millisecond
+	loadErrorPause = 40 * time.Millisecond
+	loadDeadline   = 3 * time.Second // of an operation
+	// balancedLoadDeadline is long, so that no operation fails because the machine stalls.
+	balancedLoadDeadline = time.Minute
 )
 
-// load is clients that put, get and compare-and-set, each at one member until that fails it.
+// load is a set of clients that put, get and compare-and-set. Each uses one member until a request
+// fails.
 type load struct {
 	began        time.Time
 	deadline     time.Duration // of an operation
 	stop         context.CancelFunc
 	done         sync.WaitGroup
-	acknowledged atomic.Int64 // writes
-	answered     chan struct{}
+	acknowledged atomic.Int64  // writes
+	progress     chan struct{} // receives after an acknowledged write
 
 	mu         sync.Mutex
 	operations []operation
@@ -50,15 +50,14 @@ func startLoad(t *testing.T, c *procs.Cluster) *load {
 	})
 }
 
-// startBalancedLoad is startLoad by clients as programs have them: each knows all endpoints, and
-// uses them in turn.
+// startBalancedLoad starts a load of clients with all endpoints, which they use in turn.
 func startBalancedLoad(t *testing.T, c *procs.Cluster) *load {
-	return startLoadBy(t, patientDeadline, func(int) []*clientv3.Client { return []*clientv3.Client{dial(t, c.Endpoints()...)} })
+	return startLoadBy(t, balancedLoadDeadline, func(int) []*clientv3.Client { return []*clientv3.Client{dial(t, c.Endpoints()...)} })
 }
 
 func startLoadBy(t *testing.T, deadline time.Duration, clientsOf func(id int) []*clientv3.Client) *load {
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{began: time.Now(), deadline: deadline, stop: cancel, answered: make(chan struct{}, 1)}
+	l := &load{began: time.Now(), deadline: deadline, stop: cancel, progress: make(chan struct{}, 1)}
 	for id := range loadClients {
 		clients := clientsOf(id)
 		l.done.Go(func() { l.client(ctx, id, clients) })
@@ -67,7 +66,7 @@ func startLoadBy(t *testing.T, deadline time.Duration, clientsOf func(id int) []
 	return l
 }
 
-// finish stops the clients and returns what they did.
+// finish stops the clients and returns their operations.
 func (l *load) finish() []operation {
 	l.stop()
 	l.done.Wait()
@@ -76,13 +75,13 @@ func (l *load) finish() []operation {
 
 func (l *load) client(ctx context.Context, id int, clients []*clientv3.Client) {
 	random := rand.New(rand.NewPCG(uint64(id), 1))
-	lastSeen := make(map[string]string) // of each key, as a guess of what to compare with
-	at := 0
-	pace := time.NewTimer(0)
-	defer pace.Stop()
+	lastSeen := make(map[string]string) // by key, to compare with
+	current := 0                        // index of the client in use
+	pause := time.NewTimer(0)
+	defer pause.Stop()
 	for n := 0; ; n++ {
 		select {
-		case <-pace.C:
+		case <-pause.C:
 		case <-ctx.Done():
 			return
 		}
@@ -93,24 +92,24 @@ func (l *load) client(ctx context.Context, id int, clients []*clientv3.Client) {
 			o.kind = get
 		}
 		o.call = time.Since(l.began)
-		o.execute(clients[at], l.deadline)
+		o.execute(clients[current], l.deadline)
 		o.end = time.Since(l.began)
 		l.record(o)
 		if o.unknown {
-			at = (at + 1) % len(clients)
-			pace.Reset(loadPaceError)
+			current = (current + 1) % len(clients)
+			pause.Reset(loadErrorPause)
 			continue
 		}
 		lastSeen[key] = o.seen
 		if o.writes() {
 			lastSeen[key] = o.value
 		}
-		pace.Reset(loadPace)
+		pause.Reset(loadPause)
 	}
 }
 
-// ask sends the operation. It has a deadline of its own, not the load's: so the end of a load makes
-// nothing unknown.
+// execute sends the operation and records the response. Its context is not that of the load, so
+// that the end of the load causes no unknown outcome.
 func (o *operation) execute(client *clientv3.Client, deadline time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
@@ -159,14 +158,14 @@ func (l *load) record(o operation) {
 	if !o.unknown && o.writes() {
 		l.acknowledged.Add(1)
 		select {
-		case l.answered <- struct{}{}:
+		case l.progress <- struct{}{}:
 		default:
 		}
 	}
 }
 
-// awaitWrites waits until so many more writes were acknowledged and returns how long the first of
-// them took.
+// awaitWrites waits for this many more acknowledged writes and returns the time until the first
+// one.
 func (l *load) awaitWrites(t *testing.T, more int64) time.Duration {
 	t.Helper()
 	ctx := contextWithin(t, 2*time.Minute)
@@ -174,7 +173,7 @@ func (l *load) awaitWrites(t *testing.T, more int64) time.Duration {
 	var first time.Duration
 	for {
 		select {
-		case <-l.answered:
+		case <-l.progress:
 		case <-ctx.Done():
 			t.Fatalf("%d of %d more writes were acknowledged in two minutes", l.acknowledged.Load()-from, more)
 		}

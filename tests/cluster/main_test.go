@@ -1,15 +1,14 @@
-// Package cluster tests the server as its users run it: processes on loopback with real disks, that
-// are killed, paused, started wrongly and sent nonsense.
+// Package cluster tests the server as a process: on loopback with real disks, under kills, pauses,
+// wrong settings and invalid input.
 //
 //	go -C tests/cluster test -count=1 ./...   all tests; -short for fewer kills
 //
 // With TROUPE_CLUSTER_SERVER=etcd the tests run against etcd v3.7.3, which validates the tests.
 // TROUPE_BIN names a binary that is built already.
 //
-// What Troupe promises beyond etcd is skipped for etcd, and says so.
+// Against etcd, the tests of guarantees that only Troupe gives are skipped.
 //
-// The binary is built by the tests themselves, so that go test cannot know when a result is out of
-// date: -count=1.
+// The tests build the binary themselves. The test cache does not see that, hence -count=1.
 package cluster
 
 import (
@@ -50,8 +49,8 @@ func contextWithin(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// startCluster starts a cluster that is killed at the end of the test; a failed test shows what its
-// members said last.
+// startCluster starts a cluster that is killed at the end of the test. A failed test logs the last
+// output of its members.
 func startCluster(t *testing.T, size int, flags ...string) *procs.Cluster {
 	t.Helper()
 	c, err := procs.StartCluster(contextWithin(t, time.Minute), procs.Config{Program: program, Size: size, Dir: t.TempDir(), Flags: flags})
@@ -70,9 +69,9 @@ func closeOnCleanup(t *testing.T, c *procs.Cluster) {
 		if t.Failed() {
 			for _, m := range c.Members {
 				if m.Process() == nil {
-					continue // it was never started
+					continue
 				}
-				t.Logf("the last words of %s:\n%s", m.Name, lastBytes(m.Process().Output(), 4<<10))
+				t.Logf("last output of %s:\n%s", m.Name, lastBytes(m.Process().Output(), 4<<10))
 			}
 		}
 	})
@@ -109,6 +108,6 @@ func mustLeader(t *testing.T, c *procs.Cluster) (leader *procs.Member, followers
 func skipUnlessTroupe(t *testing.T) {
 	t.Helper()
 	if program.Name != "troupe" {
-		t.Skipf("Troupe promises this; %s does not", program.Name)
+		t.Skipf("a guarantee of Troupe, not of %s", program.Name)
 	}
 }

@@ -13,14 +13,14 @@ import (
 	"github.com/troupe-raft/troupe/tests/procs"
 )
 
-// netLab is a network for one cluster: each member in a network namespace of its own, all on one
-// bridge, and this process on the bridge too, as the host of the clients. What a cable, a switch or
-// a route does wrong is done to it for real.
+// netLab is a network for one cluster. Each member has a network namespace, and a bridge connects
+// the namespaces and this process, which runs the clients. A test disconnects members or drops
+// packets.
 //
-// It needs the right to configure networks; without it, the test is skipped and says so.
+// It needs root to configure the network; without it the test is skipped.
 type netLab struct {
 	t      *testing.T
-	name   string // what its namespaces and devices begin with
+	name   string // prefix of its namespaces and devices
 	subnet string // the first three bytes of every address
 	size   int
 }
@@ -28,26 +28,26 @@ type netLab struct {
 func newNetLab(t *testing.T, size int) *netLab {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("namespaces of the network need root")
+		t.Skip("network namespaces need root")
 	}
 	l := &netLab{t: t, name: fmt.Sprintf("tr%d", os.Getpid()), size: size}
-	l.remove() // of a process of this number that was killed
+	l.remove() // of an earlier process with this id that was killed
 	t.Cleanup(l.remove)
 	if err := l.build(); err != nil {
-		t.Skipf("no network can be made here: %v", err)
+		t.Skipf("configuring the network is not permitted: %v", err)
 	}
 	return l
 }
 
 func (l *netLab) build() error {
-	taken, err := exec.Command("ip", "-o", "-4", "addr").Output()
+	usedAddresses, err := exec.Command("ip", "-o", "-4", "addr").Output()
 	if err != nil {
 		return err
 	}
-	// 198.18/15 is for tests of networks; others may run here at the same time.
+	// 198.18/15 is reserved for network tests. Other tests may use it at the same time.
 	for i := range 256 {
 		l.subnet = fmt.Sprintf("198.18.%d", (os.Getpid()+i)%256)
-		if !strings.Contains(string(taken), " "+l.subnet+".") {
+		if !strings.Contains(string(usedAddresses), " "+l.subnet+".") {
 			break
 		}
 	}
@@ -105,12 +105,12 @@ func (l *netLab) runIP(args string) {
 	}
 }
 
-// unplug pulls a member's cable; plug puts it back.
+// unplug disconnects a member; plug connects it again.
 func (l *netLab) unplug(i int) { l.t.Helper(); l.runIP("link set " + l.interfaceName(i) + " down") }
 func (l *netLab) plug(i int)   { l.t.Helper(); l.runIP("link set " + l.interfaceName(i) + " up") }
 
-// lose has everything that one member sends to another go to an address of nobody: lost without a
-// word, in that direction alone. find ends it.
+// dropOneWay makes one member send its packets for another to an unused hardware address, so that
+// they are lost silently in this direction. restoreOneWay ends that.
 func (l *netLab) dropOneWay(from, to int) {
 	l.t.Helper()
 	l.runIP(fmt.Sprintf("-n %s neigh replace %s lladdr 02:00:00:00:00:01 dev eth0 nud permanent", l.namespace(from), l.address(to)))
@@ -121,9 +121,9 @@ func (l *netLab) restoreOneWay(from, to int) {
 	l.runIP(fmt.Sprintf("-n %s neigh del %s dev eth0", l.namespace(from), l.address(to)))
 }
 
-// steady makes elections slower than any pause of a loaded machine, for tests in which there must
-// be none.
-const steady = "--election-timeout=2000"
+// longElectionTimeout makes the election timeout longer than the stalls of a loaded machine, for
+// tests without elections.
+const longElectionTimeout = "--election-timeout=2000"
 
 // start starts a cluster with a member in each namespace.
 func (l *netLab) start(flags ...string) *procs.Cluster {
@@ -153,5 +153,5 @@ func (l *netLab) start(flags ...string) *procs.Cluster {
 	return c
 }
 
-// index is a member's place in its cluster and in the lab.
+// index returns the index of a member in its cluster and in the lab.
 func index(c *procs.Cluster, m *procs.Member) int { return slices.Index(c.Members, m) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,69 +13,65 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// A leader that its clients reach and its peers do not: the partition in which a careless one goes
-// on answering.
+// A leader that its clients reach and its peers do not must not serve linearizable requests.
 func TestPartitionedLeaderRefusesRequests(t *testing.T) {
 	lab := newNetLab(t, 3)
-	c := lab.start(steady)
+	c := lab.start(longElectionTimeout)
 	live := watchLive(t, c)
 	l := startLoad(t, c)
 	l.awaitWrites(t, 50)
-	old, others := mustLeader(t, c)
-	client := dial(t, old.Endpoint())
+	oldLeader, followers := mustLeader(t, c)
+	client := dial(t, oldLeader.Endpoint())
 	watch := client.Watch(clientv3.WithRequireLeader(contextWithin(t, 5*time.Minute)), "nothing", clientv3.WithCreatedNotify())
 	if created := <-watch; !created.Created {
 		t.Fatalf("the watch at the leader: %v", created.Err())
 	}
-	for _, other := range others {
-		lab.dropOneWay(index(c, old), index(c, other))
-		lab.dropOneWay(index(c, other), index(c, old))
+	for _, m := range followers {
+		lab.dropOneWay(index(c, oldLeader), index(c, m))
+		lab.dropOneWay(index(c, m), index(c, oldLeader))
 	}
 	began := time.Now()
-	next, err := procs.LeaderOf(contextWithin(t, 2*time.Minute), others)
+	newLeader, err := procs.LeaderOf(contextWithin(t, 2*time.Minute), followers)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("another leads after %v", time.Since(began))
+	t.Logf("the next leader after %v", time.Since(began))
 	if ended := <-watch; !errors.Is(ended.Err(), rpctypes.ErrNoLeader) {
 		t.Errorf("a watch that requires a leader ended with %v", ended.Err())
 	}
 	mustRefuseWithoutPeers(t, client)
 	l.awaitWrites(t, 100)
-	term := termOf(t, next)
-	for _, other := range others {
-		lab.restoreOneWay(index(c, old), index(c, other))
-		lab.restoreOneWay(index(c, other), index(c, old))
+	term := termOf(t, newLeader)
+	for _, m := range followers {
+		lab.restoreOneWay(index(c, oldLeader), index(c, m))
+		lab.restoreOneWay(index(c, m), index(c, oldLeader))
 	}
-	if now, _ := mustLeader(t, c); now != next || termOf(t, now) != term {
-		t.Errorf("it came back to %s in term %d and brought about %s in term %d", next.Name, term, now.Name, termOf(t, now))
+	if leader, _ := mustLeader(t, c); leader != newLeader || termOf(t, leader) != term {
+		t.Errorf("leader %s in term %d after the partition, want %s in term %d", leader.Name, termOf(t, leader), newLeader.Name, term)
 	}
 	l.awaitWrites(t, 100)
 	verify(t, c, l.finish(), live)
 }
 
-// mustRefuseWithoutPeers asks a member that has lost its majority.
+// mustRefuseWithoutPeers checks the requests to a member without a majority: linearizable ones must
+// fail with a documented error, and a serializable read must succeed.
 func mustRefuseWithoutPeers(t *testing.T, client *clientv3.Client) {
 	t.Helper()
-	known := []error{rpctypes.ErrNoLeader, rpctypes.ErrTimeout, rpctypes.ErrTimeoutDueToLeaderFail, rpctypes.ErrTimeoutDueToConnectionLost, context.DeadlineExceeded}
-	for what, ask := range map[string]func(context.Context) error{
+	documented := []error{rpctypes.ErrNoLeader, rpctypes.ErrTimeout, rpctypes.ErrTimeoutDueToLeaderFail, rpctypes.ErrTimeoutDueToConnectionLost, context.DeadlineExceeded}
+	for name, request := range map[string]func(context.Context) error{
 		"a linearizable read": func(ctx context.Context) error { _, err := client.Get(ctx, "k"); return err },
 		"a put":               func(ctx context.Context) error { _, err := client.Put(ctx, "k", "v"); return err },
 		"a delete":            func(ctx context.Context) error { _, err := client.Delete(ctx, "k"); return err },
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		err := ask(ctx)
+		err := request(ctx)
 		cancel()
-		documented := false
-		for _, k := range known {
-			documented = documented || errors.Is(err, k)
-		}
-		if !documented {
-			t.Errorf("%s without a majority: %v", what, err)
+		if !slices.ContainsFunc(documented, func(known error) bool { return errors.Is(err, known) }) {
+			t.Errorf("%s without a majority: %v", name, err)
 		}
 	}
 	if _, err := client.Get(contextWithin(t, time.Minute), "k", clientv3.WithSerializable()); err != nil {
-		t.Errorf("a serializable read, which needs no others: %v", err)
+		t.Errorf("a serializable read without a majority: %v", err)
 	}
 }
 
@@ -87,35 +84,34 @@ func termOf(t *testing.T, m *procs.Member) uint64 {
 	return status.RaftTerm
 }
 
-// A follower that hears the other follower and is not heard by the leader: it must not unseat a
-// leader that the majority follows, however long it campaigns.
+// The packets between the leader and a follower are lost in one direction. The follower campaigns,
+// and must not unseat a leader that a majority follows.
 func TestOneWayLossDoesNotUnseatLeader(t *testing.T) {
 	lab := newNetLab(t, 3)
-	c := lab.start(steady)
+	c := lab.start(longElectionTimeout)
 	live := watchLive(t, c)
 	l := startLoad(t, c)
 	l.awaitWrites(t, 50)
-	for _, way := range []string{"to the follower", "to the leader"} {
-		// A machine that stalls for an election timeout unseats a leader too; a follower that disturbs
-		// does so each time.
+	for _, direction := range []string{"to the follower", "to the leader"} {
+		// A machine that stalls for an election timeout unseats a leader too, but not in each try.
 		const tries = 3
 		for try := 1; ; try++ {
-			disturbed := runOneWayLoss(t, lab, c, l, way == "to the leader")
-			if disturbed == "" {
+			change := runOneWayLoss(t, lab, c, l, direction == "to the leader")
+			if change == "" {
 				break
 			}
-			if t.Logf("what was lost %s, try %d: %s", way, try, disturbed); try == tries {
-				t.Fatal("the leader was unseated each time")
+			if t.Logf("loss %s, try %d: %s", direction, try, change); try == tries {
+				t.Fatal("the leader was unseated in each try")
 			}
 		}
 	}
 	verify(t, c, l.finish(), live)
 }
 
-// runOneWayLoss loses what passes between the leader and a follower in one direction, for longer
-// than the follower can wait before it campaigns, and tells what became of the leader and its term
-// if they did not stay.
-func runOneWayLoss(t *testing.T, lab *netLab, c *procs.Cluster, l *load, toLeader bool) (disturbed string) {
+// runOneWayLoss drops the packets between the leader and a follower in one direction, for longer
+// than the follower's election timeout. If the leader or its term changes, it returns a
+// description.
+func runOneWayLoss(t *testing.T, lab *netLab, c *procs.Cluster, l *load, toLeader bool) (change string) {
 	t.Helper()
 	leader, followers := mustLeader(t, c)
 	term := termOf(t, leader)
@@ -124,44 +120,43 @@ func runOneWayLoss(t *testing.T, lab *netLab, c *procs.Cluster, l *load, toLeade
 		from, to = to, from
 	}
 	lab.dropOneWay(from, to)
-	quiet := time.NewTimer(6 * time.Second)
+	end := time.NewTimer(6 * time.Second)
 	for waiting := true; waiting; {
 		select {
-		case <-quiet.C:
+		case <-end.C:
 			waiting = false
 		default:
 			l.awaitWrites(t, 20)
 		}
 	}
-	// The follower that is cut off may not know of another leader, so that only the other one is
-	// asked.
-	now, err := procs.LeaderOf(contextWithin(t, time.Minute), []*procs.Member{leader, followers[1]})
-	if err != nil || now != leader || termOf(t, now) != term {
-		disturbed = fmt.Sprintf("%s led in term %d; then %v, term %d", leader.Name, term, err, termOf(t, leader))
+	// The partitioned follower may not have a leader, so that only the other one is queried.
+	present, err := procs.LeaderOf(contextWithin(t, time.Minute), []*procs.Member{leader, followers[1]})
+	if err != nil || present != leader || termOf(t, present) != term {
+		change = fmt.Sprintf("%s led in term %d; during the loss %v, term %d", leader.Name, term, err, termOf(t, leader))
 	}
 	lab.restoreOneWay(from, to)
-	if now, _ := mustLeader(t, c); disturbed == "" && (now != leader || termOf(t, now) != term) {
-		disturbed = fmt.Sprintf("after it: %s in term %d, not %s in term %d", now.Name, termOf(t, now), leader.Name, term)
+	if present, _ := mustLeader(t, c); change == "" && (present != leader || termOf(t, present) != term) {
+		change = fmt.Sprintf("%s led in term %d; after the loss %s, term %d", leader.Name, term, present.Name, termOf(t, present))
 	}
-	return disturbed
+	return change
 }
 
-// Cables: the leader's, then everybody's, while clients go on trying.
+// The leader is disconnected, then all members, under a load.
 func TestNetworkOutagesLoseNothing(t *testing.T) {
 	lab := newNetLab(t, 3)
 	c := lab.start()
 	live := watchLive(t, c)
 	l := startLoad(t, c)
 	l.awaitWrites(t, 50)
-	old, others := mustLeader(t, c)
-	lab.unplug(index(c, old))
+	leader, followers := mustLeader(t, c)
+	lab.unplug(index(c, leader))
 	began := time.Now()
-	if _, err := procs.LeaderOf(contextWithin(t, 2*time.Minute), others); err != nil {
+	if _, err := procs.LeaderOf(contextWithin(t, 2*time.Minute), followers); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("another leads after %v", time.Since(began))
+	t.Logf("the next leader after %v", time.Since(began))
 	l.awaitWrites(t, 50)
-	lab.plug(index(c, old))
+	lab.plug(index(c, leader))
 	mustLeader(t, c)
 	for i := range c.Members {
 		lab.unplug(i)

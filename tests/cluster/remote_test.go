@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// Three processes joined by Proto.Actor's own remote instead of the peer link: it is experimental,
-// so this is a smoke test. Writes at every member, reads at every other, and a leader that is
-// killed.
+// Three processes with Proto.Actor's remote instead of Troupe's link. It is experimental, so this
+// is a smoke test: writes at every member, reads at every member, and the loss of the leader.
 func TestClusterOverProtoActorRemote(t *testing.T) {
 	if program.Name != "troupe" {
 		t.Skip("only Troupe has actors")

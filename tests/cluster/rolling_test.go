@@ -5,13 +5,12 @@ import (
 	"time"
 )
 
-// An upgrade: one member after the other is told to stop, is replaced, and serves again before the
-// next one goes. Programs that know all endpoints must not notice. A member that stops answers what
-// is under way, tells its clients to go elsewhere before it hands its leadership over, and what its
-// followers had forwarded to it is sent again by them; so that no request has a reason to fail, and
-// every one that does is a defect.
+// One member after the other stops and starts again before the next one stops, as in an upgrade. No
+// request of a client with all endpoints may fail: a member that stops finishes the requests in
+// flight, sends its clients to other members before it transfers its leadership, and its followers
+// send the requests again that they had forwarded to it.
 func TestRollingRestartFailsNoRequest(t *testing.T) {
-	skipUnlessTroupe(t) // etcd's clients see "leader changed" and "server stopped" now and then
+	skipUnlessTroupe(t) // etcd's clients sometimes receive "leader changed" and "server stopped"
 	rounds := 3
 	if testing.Short() {
 		rounds = 1
@@ -38,7 +37,7 @@ func TestRollingRestartFailsNoRequest(t *testing.T) {
 			continue
 		}
 		if failed++; failed <= 5 {
-			t.Errorf("a %s from %v to %v failed: %v", o.kind, o.call, o.end, o.err)
+			t.Errorf("%s from %v to %v failed: %v", o.kind, o.call, o.end, o.err)
 		}
 	}
 	if failed > 0 {

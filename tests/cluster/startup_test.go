@@ -16,10 +16,10 @@ import (
 	"github.com/troupe-raft/troupe/tests/procs"
 )
 
-// A server that cannot start says so in one clear line, the last it writes, that names what is
-// wrong; its exit code is not 0; and what was on the disk is as good as before.
+// A server that cannot start must end with a code other than 0, name the fault in its last line,
+// and leave the data directory unchanged.
 
-// singleMember describes a cluster of one with its data in a directory of its own.
+// singleMember returns a cluster of one member with its data in dir, without starting it.
 func singleMember(t *testing.T, name, dir string, flags ...string) *procs.Member {
 	t.Helper()
 	ports, err := procs.FreePorts(2)
@@ -43,7 +43,7 @@ func singleMember(t *testing.T, name, dir string, flags ...string) *procs.Member
 	return member
 }
 
-// lived is a member that has served, holds a key, and was stopped.
+// stoppedMemberWithData returns a member that has stored a key and was stopped.
 func stoppedMemberWithData(t *testing.T) *procs.Member {
 	t.Helper()
 	m := singleMember(t, "right", filepath.Join(t.TempDir(), "data"))
@@ -69,8 +69,7 @@ func stop(t *testing.T, m *procs.Member) {
 	}
 }
 
-// mustRefuse starts a member that must not get up, and whose last words must hold each of the
-// texts.
+// mustRefuse starts a member that must end with an error. Its last line must contain all texts.
 func mustRefuse(t *testing.T, m *procs.Member, texts ...string) {
 	t.Helper()
 	if err := m.Launch(); err != nil {
@@ -79,27 +78,27 @@ func mustRefuse(t *testing.T, m *procs.Member, texts ...string) {
 	code, err := m.Process().ExitCode(contextWithin(t, 2*time.Minute))
 	output := m.Process().Output()
 	if err != nil {
-		t.Fatalf("it did not end: %v\n%s", err, output)
+		t.Fatalf("the member did not end: %v\n%s", err, output)
 	}
 	if code <= 0 {
-		t.Errorf("it ended with code %d:\n%s", code, output)
+		t.Errorf("the member ended with code %d:\n%s", code, output)
 	}
-	where := output
+	searched := output
 	if program.Name == "troupe" {
 		lines := strings.Split(strings.TrimSpace(output), "\n")
-		where = lines[len(lines)-1]
+		searched = lines[len(lines)-1]
 		if strings.Contains(output, "goroutine ") || strings.Contains(output, "panic:") {
-			t.Errorf("it panicked:\n%s", output)
+			t.Errorf("the member panicked:\n%s", output)
 		}
 	}
 	for _, text := range texts {
-		if !strings.Contains(where, text) {
-			t.Errorf("its last line does not name %q:\n%s", text, output)
+		if !strings.Contains(searched, text) {
+			t.Errorf("the last line does not contain %q:\n%s", text, output)
 		}
 	}
 }
 
-// mustServeAgain: the data is as good as before.
+// mustServeAgain checks that the member serves the key of stoppedMemberWithData.
 func mustServeAgain(t *testing.T, m *procs.Member) {
 	t.Helper()
 	if !m.Running() {
@@ -107,11 +106,11 @@ func mustServeAgain(t *testing.T, m *procs.Member) {
 	}
 	got, err := dial(t, m.Endpoint()).Get(contextWithin(t, 2*time.Minute), "kept")
 	if err != nil || len(got.Kvs) != 1 || string(got.Kvs[0].Value) != "safe" {
-		t.Fatalf("the key that was kept: %v %v", got, err)
+		t.Fatalf("get of the stored key: %v %v", got, err)
 	}
 }
 
-// fingerprint is the name and content of every file of a data directory.
+// hashFiles returns the hash of every file of a data directory, by path.
 func hashFiles(t *testing.T, dir string) map[string][sha256.Size]byte {
 	t.Helper()
 	sums := make(map[string][sha256.Size]byte)
@@ -141,22 +140,22 @@ func mustBeUnchanged(t *testing.T, dir string, before map[string][sha256.Size]by
 
 func TestInvalidFlagIsNamed(t *testing.T) {
 	for name, c := range map[string]struct{ flag, named string }{
-		"unknown flag":            {"--no-such-flag=1", "no-such-flag"},
-		"no number":               {"--heartbeat-interval=soon", "heartbeat-interval"},
-		"no URL":                  {"--listen-client-urls=nonsense", "listen-client-urls"},
-		"an unknown state":        {"--initial-cluster-state=old", "initial-cluster-state"},
-		"election below the beat": {"--election-timeout=50", "election-timeout"},
-		"not in its own cluster":  {"--initial-cluster=other=http://127.0.0.1:1", "initial-cluster"},
+		"unknown flag":              {"--no-such-flag=1", "no-such-flag"},
+		"not a number":              {"--heartbeat-interval=soon", "heartbeat-interval"},
+		"not a URL":                 {"--listen-client-urls=nonsense", "listen-client-urls"},
+		"unknown state":             {"--initial-cluster-state=old", "initial-cluster-state"},
+		"election below heartbeat":  {"--election-timeout=50", "election-timeout"},
+		"cluster without this name": {"--initial-cluster=other=http://127.0.0.1:1", "initial-cluster"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
 			texts := []string{c.named}
 			if program.Name == "etcd" {
-				texts = nil // some of its messages name the flag, others only what is wrong
+				texts = nil // only some of etcd's messages name the flag
 			}
 			mustRefuse(t, singleMember(t, "wrong", dir, c.flag), texts...)
 			if _, err := os.Stat(filepath.Join(dir, "log")); err == nil {
-				t.Error("a data directory was begun all the same")
+				t.Error("a data directory was created")
 			}
 		})
 	}
@@ -185,7 +184,7 @@ func TestPortInUseIsNamed(t *testing.T) {
 }
 
 func TestDataDirectoryInUseIsRefused(t *testing.T) {
-	skipUnlessTroupe(t) // etcd waits until the other has gone
+	skipUnlessTroupe(t) // etcd waits until the other process has ended
 	first := stoppedMemberWithData(t)
 	start(t, first)
 	mustRefuse(t, singleMember(t, "right", first.DataDir), first.DataDir)
@@ -195,7 +194,7 @@ func TestDataDirectoryInUseIsRefused(t *testing.T) {
 }
 
 func TestForeignDataDirectoryIsRefused(t *testing.T) {
-	skipUnlessTroupe(t) // etcd takes the identity it finds
+	skipUnlessTroupe(t) // etcd uses the identity in the directory
 	t.Run("another member", func(t *testing.T) {
 		m := stoppedMemberWithData(t)
 		before := hashFiles(t, m.DataDir)
@@ -232,7 +231,7 @@ func TestUnknownFormatVersionIsRefused(t *testing.T) {
 	mustServeAgain(t, m)
 }
 
-// withVersion changes the format version of an identity file and nothing else.
+// withVersion replaces the format version in an identity file.
 func withVersion(t *testing.T, identity []byte, version int) []byte {
 	t.Helper()
 	fields := make(map[string]json.RawMessage)
@@ -258,8 +257,7 @@ func TestUnreadableFileIsNamed(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		file func(dir string) string
-		// A directory in a file's place cannot be read by anybody, root included; a file of noise can,
-		// and says nothing.
+		// spoil replaces the file. A directory cannot be read as a file, not even by root.
 		spoil func(path string) error
 	}{
 		{"identity is a directory", identityFile, func(path string) error { return os.Mkdir(path, 0o700) }},
@@ -273,8 +271,8 @@ func TestUnreadableFileIsNamed(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			m := stoppedMemberWithData(t)
 			path := c.file(m.DataDir)
-			aside := filepath.Join(t.TempDir(), "aside")
-			if err := os.Rename(path, aside); err != nil {
+			backup := filepath.Join(t.TempDir(), "backup")
+			if err := os.Rename(path, backup); err != nil {
 				t.Fatal(err)
 			}
 			if err := c.spoil(path); err != nil {
@@ -286,7 +284,7 @@ func TestUnreadableFileIsNamed(t *testing.T) {
 			if err := os.RemoveAll(path); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Rename(aside, path); err != nil {
+			if err := os.Rename(backup, path); err != nil {
 				t.Fatal(err)
 			}
 			mustServeAgain(t, m)
