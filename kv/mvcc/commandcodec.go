@@ -135,46 +135,36 @@ func appendResult(buf []byte, rev int64, body proto.Message) ([]byte, error) {
 // refusal.
 func DecodePut(result []byte) (*pb.PutResponse, error) {
 	r := &pb.PutResponse{}
-	rev, err := decodeResult(result, r)
-	if err != nil {
-		return nil, err
-	}
-	r.Header = &pb.ResponseHeader{Revision: rev}
-	return r, nil
+	return decodeResponse(result, r, &r.Header)
 }
 
 // DecodeDeleteRange decodes the result of a delete.
 func DecodeDeleteRange(result []byte) (*pb.DeleteRangeResponse, error) {
 	r := &pb.DeleteRangeResponse{}
-	rev, err := decodeResult(result, r)
-	if err != nil {
-		return nil, err
-	}
-	r.Header = &pb.ResponseHeader{Revision: rev}
-	return r, nil
+	return decodeResponse(result, r, &r.Header)
 }
 
 // DecodeTxn decodes the result of a transaction. The responses in it have headers as in etcd: with
 // only the revision, and none in a nested transaction.
 func DecodeTxn(result []byte) (*pb.TxnResponse, error) {
 	r := &pb.TxnResponse{}
-	rev, err := decodeResult(result, r)
-	if err != nil {
-		return nil, err
-	}
-	r.Header = &pb.ResponseHeader{Revision: rev}
-	return r, nil
+	return decodeResponse(result, r, &r.Header)
 }
 
 // DecodeCompaction decodes the result of a compaction. The rows are removed in the background; see
 // WaitCompacted.
 func DecodeCompaction(result []byte) (*pb.CompactionResponse, error) {
 	r := &pb.CompactionResponse{}
+	return decodeResponse(result, r, &r.Header)
+}
+
+// decodeResponse decodes a result into r, whose header it sets.
+func decodeResponse[R proto.Message](result []byte, r R, header **pb.ResponseHeader) (response R, err error) {
 	rev, err := decodeResult(result, r)
 	if err != nil {
-		return nil, err
+		return response, err
 	}
-	r.Header = &pb.ResponseHeader{Revision: rev}
+	*header = &pb.ResponseHeader{Revision: rev}
 	return r, nil
 }
 
