@@ -6,29 +6,15 @@ import "github.com/troupe-raft/troupe/messages"
 // valid input (FuzzDecodersAgreeWithProtobuf), but their results share the memory of the input.
 
 func decodeAppendEntries(data []byte, m *messages.AppendEntries) error {
-	return forEachField(data, func(tag uint64, value []byte, number uint64) error {
-		switch tag {
-		case 1<<3 | wireVarint:
-			m.Term = number
-		case 2<<3 | wireVarint:
-			m.Leader = number
-		case 3<<3 | wireVarint:
-			m.PrevIndex = number
-		case 4<<3 | wireVarint:
-			m.PrevTerm = number
-		case 5<<3 | wireBytes:
-			if m.Entries == nil {
-				m.Entries = &messages.Entries{}
-			}
-			return decodeEntries(value, m.Entries)
-		case 6<<3 | wireVarint:
-			m.Commit = number
-		case 7<<3 | wireVarint:
-			m.Stream = number
-		case 8<<3 | wireVarint:
-			m.Sequence = number
+	numbers := []*uint64{1: &m.Term, &m.Leader, &m.PrevIndex, &m.PrevTerm, 6: &m.Commit, &m.Stream, &m.Sequence}
+	return decodeFields(data, numbers, func(field uint64, value []byte) error {
+		if field != 5 {
+			return nil
 		}
-		return nil
+		if m.Entries == nil {
+			m.Entries = &messages.Entries{}
+		}
+		return decodeEntries(value, m.Entries)
 	})
 }
 
@@ -36,30 +22,14 @@ func decodeEntries(data []byte, m *messages.Entries) error {
 	if m.Data == nil {
 		m.Data = make([][]byte, 0, countFields(data, 3<<3|wireBytes))
 	}
-	return forEachField(data, func(tag uint64, value []byte, number uint64) error {
-		switch tag {
-		case 1<<3 | wireVarint:
-			m.First = number
-		case 2<<3 | wireBytes:
+	return decodeFields(data, []*uint64{1: &m.First, 4: &m.Bytes}, func(field uint64, value []byte) error {
+		switch field {
+		case 2:
 			run := &messages.TermRun{}
 			m.Runs = append(m.Runs, run)
-			return decodeTermRun(value, run)
-		case 3<<3 | wireBytes:
+			return decodeFields(value, []*uint64{1: &run.FirstIndex, &run.Term}, nil)
+		case 3:
 			m.Data = append(m.Data, value[:len(value):len(value)])
-		case 4<<3 | wireVarint:
-			m.Bytes = number
-		}
-		return nil
-	})
-}
-
-func decodeTermRun(data []byte, m *messages.TermRun) error {
-	return forEachField(data, func(tag uint64, _ []byte, number uint64) error {
-		switch tag {
-		case 1<<3 | wireVarint:
-			m.FirstIndex = number
-		case 2<<3 | wireVarint:
-			m.Term = number
 		}
 		return nil
 	})
@@ -67,18 +37,25 @@ func decodeTermRun(data []byte, m *messages.TermRun) error {
 
 func decodeForwardedProposals(data []byte, m *messages.ForwardedProposals) error {
 	m.Data = make([][]byte, 0, countFields(data, 3<<3|wireBytes))
-	return forEachField(data, func(tag uint64, value []byte, number uint64) error {
-		switch tag {
-		case 1<<3 | wireVarint:
-			m.From = number
-		case 2<<3 | wireVarint:
-			m.Term = number
-		case 3<<3 | wireBytes:
+	return decodeFields(data, []*uint64{1: &m.From, &m.Term, 4: &m.Stream, &m.Number}, func(field uint64, value []byte) error {
+		if field == 3 {
 			m.Data = append(m.Data, value[:len(value):len(value)])
-		case 4<<3 | wireVarint:
-			m.Stream = number
-		case 5<<3 | wireVarint:
-			m.Number = number
+		}
+		return nil
+	})
+}
+
+// decodeFields stores varint field i in numbers[i], and calls each with every length-delimited
+// field. It skips fields for which numbers has nil; each may be nil.
+func decodeFields(data []byte, numbers []*uint64, each func(field uint64, value []byte) error) error {
+	return forEachField(data, func(tag uint64, value []byte, number uint64) error {
+		field := tag >> 3
+		if tag&7 == wireBytes {
+			if each != nil {
+				return each(field, value)
+			}
+		} else if field < uint64(len(numbers)) && numbers[field] != nil {
+			*numbers[field] = number
 		}
 		return nil
 	})
