@@ -44,10 +44,8 @@ func (c *candidate) receive(ctx actor.Context) {
 		return
 	}
 	switch m := m.(type) {
-	case *messages.AppendEntries:
-		c.follow(m.Term, m.Leader)
-	case *messages.Heartbeat:
-		c.follow(m.Term, m.Leader)
+	case *messages.AppendEntries, *messages.Heartbeat:
+		c.follow(m)
 	case *messages.Durable:
 		c.handleDurable(m)
 		if m.Mark.Term == c.term { // the vote for itself is on disk

@@ -47,10 +47,8 @@ func (p *preCandidate) receive(ctx actor.Context) {
 		return
 	}
 	switch m := m.(type) {
-	case *messages.AppendEntries:
-		p.follow(m.Term, m.Leader)
-	case *messages.Heartbeat:
-		p.follow(m.Term, m.Leader)
+	case *messages.AppendEntries, *messages.Heartbeat:
+		p.follow(m)
 	case *messages.VoteResponse:
 		p.handleVoteResponse(m)
 	case *messages.Tick:

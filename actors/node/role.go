@@ -48,10 +48,8 @@ func (n *Node) stepTerm(m any) (handle bool) {
 		return false
 	case raft.TermHigher:
 		switch m := m.(type) {
-		case *messages.AppendEntries:
-			n.follow(m.Term, m.Leader)
-		case *messages.Heartbeat:
-			n.follow(m.Term, m.Leader)
+		case *messages.AppendEntries, *messages.Heartbeat:
+			n.follow(m)
 		case interface{ GetTerm() uint64 }:
 			n.becomeFollower(m.GetTerm(), 0, "response of a higher term")
 		}
@@ -74,9 +72,13 @@ func (n *Node) refuseStaleLeader(m any) {
 	}
 }
 
-// follow makes this node a follower of the leader of term, which then handles the current message.
-func (n *Node) follow(term, leader uint64) {
-	n.becomeFollower(term, leader, "message of the term's leader")
+// follow makes this node a follower of the leader that sent m. The follower then handles m.
+func (n *Node) follow(m any) {
+	sent := m.(interface {
+		GetTerm() uint64
+		GetLeader() uint64
+	})
+	n.becomeFollower(sent.GetTerm(), sent.GetLeader(), "message of the term's leader")
 	n.behavior.Receive(n.ctx)
 }
 
