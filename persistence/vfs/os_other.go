@@ -16,15 +16,3 @@ func lockFile(f *os.File) error {
 func freeBytes(path string) (uint64, error) {
 	return 0, &os.PathError{Op: "free space", Path: path, Err: errors.New("unknown on " + runtime.GOOS)}
 }
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if cerr := d.Close(); err == nil {
-		err = cerr
-	}
-	return err
-}
