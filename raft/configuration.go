@@ -38,15 +38,6 @@ func FindMember(c *messages.Configuration, id uint64) *messages.Member {
 	return nil
 }
 
-// isVoter reports whether id has a vote, in either majority of a joint configuration.
-func isVoter(c *messages.Configuration, id uint64) bool {
-	if slices.Contains(c.GetOutgoingVoters(), id) {
-		return true
-	}
-	m := FindMember(c, id)
-	return m != nil && !m.Learner
-}
-
 // ConfigurationHistory has all configurations of a log. The latest one is in effect from when it is
 // appended (Raft §6, E30). When its entry is truncated, the one before it is in effect again (E31).
 //

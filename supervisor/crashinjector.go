@@ -29,10 +29,9 @@ type CrashPoint struct {
 // CrashInjector crashes actors on request. Its middleware sees every message and costs one
 // allocation for each, so a node has one only if it was configured.
 type CrashInjector struct {
-	armed    atomic.Int32 // the length of crashes, so that the middleware needs no lock if it is 0
-	mu       sync.Mutex
-	crashes  []*CrashPoint
-	injected int
+	armed   atomic.Int32 // the length of crashes, so that the middleware needs no lock if it is 0
+	mu      sync.Mutex
+	crashes []*CrashPoint
 }
 
 // Arm makes the actor crash at its next message of the type.
@@ -51,21 +50,6 @@ func (i *CrashInjector) Arm(c CrashPoint) {
 func (i *CrashInjector) CrashNow(root *actor.RootContext, address, path string) {
 	i.Arm(CrashPoint{Actor: path})
 	root.Send(actor.NewPID(address, actorID(path)), &messages.Tick{})
-}
-
-// count is the number of crashes that have happened.
-func (i *CrashInjector) count() int {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.injected
-}
-
-// disarm removes all crashes that have not happened.
-func (i *CrashInjector) disarm() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.armed.Add(-int32(len(i.crashes)))
-	i.crashes = nil
 }
 
 func actorID(path string) string {
@@ -101,7 +85,7 @@ func isTroupeMessage(m proto.Message) bool {
 	return m.ProtoReflect().Descriptor().ParentFile().Package() == "troupe.v1"
 }
 
-// match finds the crash that is due at a message, and counts it.
+// match finds the crash that is due at a message.
 func (i *CrashInjector) match(id, kind string) (CrashPoint, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -114,7 +98,6 @@ func (i *CrashInjector) match(id, kind string) (CrashPoint, bool) {
 			i.crashes = slices.Delete(i.crashes, k, k+1)
 			i.armed.Add(-1)
 		}
-		i.injected++
 		return *c, true
 	}
 	return CrashPoint{}, false

@@ -165,12 +165,7 @@ func TestCrashPointMatchesOneActorAndMessage(t *testing.T) {
 			t.Errorf("%s at %s: hit %v, want %v", c.id, c.kind, hit, c.want)
 		}
 	}
-	if i.count() != 2 || i.armed.Load() != 0 {
-		t.Errorf("%d injected, %d armed", i.count(), i.armed.Load())
-	}
-	i.Arm(CrashPoint{Actor: "log"})
-	i.disarm()
-	if _, hit := i.match(actorID("log"), "Append"); hit {
-		t.Error("a disarmed crash happened")
+	if i.armed.Load() != 0 {
+		t.Errorf("%d crashes are armed", i.armed.Load())
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Limiter logs each distinct message once per subject, and at most MaxPerPeriod messages of a
+// Limiter logs each distinct message once per subject, and at most maxPerPeriod messages of a
 // subject an hour: a peer that cannot be reached fails with several reasons in turn, and some
 // reasons hold a port number that never repeats.
 //
@@ -24,12 +24,12 @@ type Limiter struct {
 
 type subjectMessages struct {
 	messages  []string
-	fullSince time.Time // when messages reached MaxPerPeriod
+	fullSince time.Time // when messages reached maxPerPeriod
 }
 
 const (
-	// MaxPerPeriod bounds the distinct messages of a subject within an hour.
-	MaxPerPeriod = 8
+	// maxPerPeriod bounds the distinct messages of a subject within an hour.
+	maxPerPeriod = 8
 	period       = time.Hour
 	maxSubjects  = 256
 )
@@ -54,13 +54,13 @@ func (l *Limiter) Allow(subject uint64, message string) bool {
 }
 
 func (s *subjectMessages) allow(message string) bool {
-	if len(s.messages) >= MaxPerPeriod && time.Since(s.fullSince) > period {
+	if len(s.messages) >= maxPerPeriod && time.Since(s.fullSince) > period {
 		s.messages = nil
 	}
-	if len(s.messages) >= MaxPerPeriod || slices.Contains(s.messages, message) {
+	if len(s.messages) >= maxPerPeriod || slices.Contains(s.messages, message) {
 		return false
 	}
-	if s.messages = append(s.messages, message); len(s.messages) == MaxPerPeriod {
+	if s.messages = append(s.messages, message); len(s.messages) == maxPerPeriod {
 		s.fullSince = time.Now()
 	}
 	return true

@@ -24,8 +24,8 @@ func TestLimiterAllowsEachMessageOnce(t *testing.T) {
 				allowed++
 			}
 		}
-		if allowed != MaxPerPeriod {
-			t.Errorf("%d messages were allowed, want %d", allowed, MaxPerPeriod)
+		if allowed != maxPerPeriod {
+			t.Errorf("%d messages were allowed, want %d", allowed, maxPerPeriod)
 		}
 		if !l.Allow(3, "no route to host") {
 			t.Error("the message was refused for another subject")
@@ -53,7 +53,7 @@ func TestLimiterBoundsUnknownSubjects(t *testing.T) {
 				allowed++
 			}
 		}
-		if want := maxSubjects - 1 + MaxPerPeriod; allowed != want || len(l.bySubject) > maxSubjects {
+		if want := maxSubjects - 1 + maxPerPeriod; allowed != want || len(l.bySubject) > maxSubjects {
 			t.Errorf("%d messages about %d subjects were allowed, want %d", allowed, len(l.bySubject), want)
 		}
 		if l.Allow(1, "no route to host") {

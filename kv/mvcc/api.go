@@ -48,7 +48,7 @@ var (
 	ErrCorrupt = errors.New("mvcc: corrupt data")
 )
 
-// Options configure Open. The zero value is valid.
+// Options configure a store. The zero value is valid.
 type Options struct {
 	// FS is the filesystem of the store; nil is the operating system's.
 	FS vfs.FS

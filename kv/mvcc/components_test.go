@@ -359,3 +359,19 @@ func TestPrevKVIsTheStateBeforeTheTxn(t *testing.T) {
 		}
 	}
 }
+
+// buckets returns all buckets in order.
+func (t countTree) buckets() (all []bucket) {
+	var walk func(n *countNode)
+	walk = func(n *countNode) {
+		for i := range n.starts {
+			if n.children == nil {
+				all = append(all, bucket{n.starts[i], n.counts[i]})
+			} else {
+				walk(n.children[i])
+			}
+		}
+	}
+	walk(t.root)
+	return all
+}

@@ -291,19 +291,3 @@ func (t *countTree) removeBelow(n *countNode, b bucket) (empty bool) {
 	}
 	return len(n.starts) == 0
 }
-
-// buckets returns all buckets in order, for tests.
-func (t countTree) buckets() (all []bucket) {
-	var walk func(n *countNode)
-	walk = func(n *countNode) {
-		for i := range n.starts {
-			if n.children == nil {
-				all = append(all, bucket{n.starts[i], n.counts[i]})
-			} else {
-				walk(n.children[i])
-			}
-		}
-	}
-	walk(t.root)
-	return all
-}

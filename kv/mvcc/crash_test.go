@@ -289,7 +289,7 @@ func TestUnknownFormatIsRefusedUnchanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.close()
-	_, err := Open("kv", Options{FS: fs})
+	_, err := openStore("kv", Options{FS: fs})
 	if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "troupe kv 99") {
 		t.Fatalf("opened another format: %v", err)
 	}
@@ -302,7 +302,7 @@ func TestUnknownFormatIsRefusedUnchanged(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open("kv", Options{FS: foreign}); !errors.Is(err, ErrFormat) {
+	if _, err := openStore("kv", Options{FS: foreign}); !errors.Is(err, ErrFormat) {
 		t.Fatalf("opened a foreign database: %v", err)
 	}
 }

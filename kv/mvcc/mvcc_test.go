@@ -38,7 +38,7 @@ var smallOptions = Options{
 func openReplica(t testReporter, fs vfs.FS, o Options) *replica {
 	t.Helper()
 	o.FS = fs
-	s, err := Open("kv", o)
+	s, err := openStore("kv", o)
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}

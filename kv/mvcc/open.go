@@ -20,9 +20,9 @@ const formatVersion = "troupe kv 1"
 // notStopping is the stopping flag of reads that continue while the store is being closed.
 var notStopping atomic.Bool
 
-// Open opens the store in dir, and creates it if it does not exist. It returns ErrFormat or
+// openStore opens the store in dir, and creates it if it does not exist. It returns ErrFormat or
 // ErrCorrupt for a directory that it cannot read.
-func Open(dir string, o Options) (*Store, error) {
+func openStore(dir string, o Options) (*Store, error) {
 	s := &Store{log: o.Logger, leaseKnown: o.LeaseKnown, onFatal: o.OnFatal, openSnapshots: make(map[*View]struct{})}
 	s.bucketLimits = cmp.Or(o.bucketLimits, defaultBucketLimits)
 	s.compactor.failed = make(chan struct{})

@@ -29,7 +29,7 @@ type benchStore struct {
 }
 
 func openBenchStore(b *testing.B, dir string) *benchStore {
-	s, err := Open(dir, Options{})
+	s, err := openStore(dir, Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

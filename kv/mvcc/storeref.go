@@ -38,7 +38,7 @@ func Factory(dir string, o Options) (statemachine.Factory, *StoreRef) {
 	}
 	ref := newStoreRef(nil)
 	return func() (statemachine.StateMachine, error) {
-		store, err := Open(dir, o)
+		store, err := openStore(dir, o)
 		if err != nil {
 			return nil, err
 		}
