@@ -23,6 +23,7 @@ var networks = []Network{
 	{MaxLatency: 300 * time.Millisecond, LossRate: 0.002, DelayRate: 0.01, FaultInterval: 2 * time.Second},
 }
 
+// Network draws the network of a world with this profile.
 func (p *Profile) Network(random *rand.Rand) Network {
 	if len(p.Faults) == 0 && !p.MessageFaults {
 		return Network{MaxLatency: 2 * time.Millisecond}

@@ -142,6 +142,7 @@ func (m *Member) hitStartFailpoint(b *mailbox) CrashTiming {
 	return noCrash
 }
 
+// RandomTiming draws whether a crash comes before or after a message.
 func (w *World) RandomTiming() CrashTiming {
 	if w.Chance(0.5) {
 		return CrashBefore

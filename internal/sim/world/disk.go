@@ -226,6 +226,7 @@ func (d *disk) flipOldBit() {
 	d.Damaged = true
 }
 
+// OldFile is a file with old data.
 type OldFile struct {
 	Path     string
 	OldBytes int64 // bytes of old data
@@ -264,4 +265,5 @@ func (d *disk) failedRecently() bool {
 	return d.failed && d.member.world.now-d.failedAt < HeartbeatInterval
 }
 
+// IsSegment reports whether a path is that of a segment.
 func IsSegment(path string) bool { return strings.HasSuffix(path, ".seg") }

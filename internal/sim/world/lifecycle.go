@@ -25,6 +25,7 @@ const (
 	LogDir  = DataDir + "/" + persistence.LogDirName
 )
 
+// IdentityPath is the path of the identity file.
 func (d *disk) IdentityPath() string { return DataDir + "/" + persistence.IdentityFile }
 
 func (m *Member) firstBoot() {

@@ -20,6 +20,7 @@ type machineDiskFaults struct {
 	firstError    error // the first failure: like a real store, it accepts nothing after it
 }
 
+// ErrStateDamaged is the error of a state machine with damaged files.
 var ErrStateDamaged = errors.New("/data/kv/000007.sst: checksum mismatch")
 
 // isStateFault reports whether an error is an injected failure of a state machine.

@@ -28,6 +28,7 @@ type lane struct {
 	bulk bool
 }
 
+// Connected reports whether two members are up and neither direction between them is cut.
 func (w *World) Connected(a, b *Member) bool {
 	return a.up && b.up && !w.network.cut[direction{a.id, b.id}] && !w.network.cut[direction{b.id, a.id}]
 }

@@ -70,4 +70,5 @@ func (w *World) RandomDuration(from, to time.Duration) time.Duration {
 	return from + time.Duration(w.Random.Int64N(int64(to-from)))
 }
 
+// Chance draws true with probability p.
 func (w *World) Chance(p float64) bool { return p > 0 && w.Random.Float64() < p }

@@ -216,6 +216,7 @@ func Run(options Options) *Result {
 	return RunWorld(options).Result()
 }
 
+// RunWorld is Run for callers that need the world itself.
 func RunWorld(options Options) *World {
 	w := New(options)
 	if every := w.Conditions.FaultInterval; every > 0 {
@@ -226,6 +227,7 @@ func RunWorld(options Options) *World {
 	return w
 }
 
+// Result returns the outcome; the world must have ended.
 func (w *World) Result() *Result {
 	r := &Result{Options: w.Options, Nodes: w.Size, Clients: len(w.Clients), Failure: w.Failure, Steps: w.steps, Virtual: w.now, Hash: w.events.sum(), Counts: w.Counts}
 	if w.Failure != nil {
@@ -327,6 +329,7 @@ func (w *World) run() {
 	w.Finish()
 }
 
+// Finish makes the last checks and stops all members.
 func (w *World) Finish() {
 	w.events.close()
 	if w.checking() {
@@ -343,6 +346,7 @@ func (w *World) Finish() {
 	}
 }
 
+// RandomMember draws a member.
 func (w *World) RandomMember() *Member { return w.Members[w.Random.IntN(len(w.Members))] }
 
 // Leader returns a member that leads and is up; nil: there is none.
@@ -380,6 +384,7 @@ func (w *World) Converged() bool {
 	return true
 }
 
+// DescribeMembers lists the state of all members, for a failure.
 func (w *World) DescribeMembers() string {
 	var b strings.Builder
 	for _, m := range w.Members {
