@@ -211,7 +211,7 @@ func TestEtcdBinaryReadsEtcdVariables(t *testing.T) {
 		environment = append(environment, "ETCD_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"="+value)
 	}
 	p := startProcess(t, "etcd", append(environment, "ETCD_SNAPSHOT_COUNT=5", "ETCD_NO_SUCH_THING=1"), rest...)
-	p.waitFor(`"setting":"--snapshot-count=5","problem":"has no effect"`)
+	p.waitFor(`"setting":"--snapshot-count=5","problem":"has no effect: the log is not compacted`)
 	p.waitFor("ETCD_NO_SUCH_THING")
 	p.waitFor("ready to serve client requests")
 	if got := s.client("put", "k", "v"); got != "OK\n" {

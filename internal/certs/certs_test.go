@@ -1,13 +1,8 @@
 package certs
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"math/big"
 	"net"
@@ -16,74 +11,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/troupe-raft/troupe/internal/certs/certstest"
 )
 
-// testAuthority is a CA with its files in a temporary directory.
-type testAuthority struct {
-	t    *testing.T
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newTestAuthority(t *testing.T) *testAuthority {
-	a := &testAuthority{t: t, dir: t.TempDir()}
-	a.cert, a.key = a.issue("ca", func(c *x509.Certificate) {
-		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign
-	})
-	return a
-}
-
-func (a *testAuthority) path(name string) string { return filepath.Join(a.dir, name) }
-
-// issue signs a certificate and writes NAME.pem and NAME-key.pem.
-func (a *testAuthority) issue(name string, change func(*x509.Certificate)) (*x509.Certificate, *ecdsa.PrivateKey) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<62))
-	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	if change != nil {
-		change(template)
-	}
-	parent, parentKey := a.cert, a.key
-	if parent == nil {
-		parent, parentKey = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	keyDER, _ := x509.MarshalECPrivateKey(key)
-	a.write(name+".pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	a.write(name+"-key.pem", pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}))
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return cert, key
-}
-
-func (a *testAuthority) write(name string, text []byte) {
-	if err := os.WriteFile(a.path(name), text, 0o600); err != nil {
-		a.t.Fatal(err)
-	}
-}
-
 func TestErrorNamesTheFaultyFile(t *testing.T) {
-	a := newTestAuthority(t)
-	a.issue("good", nil)
-	a.issue("other", nil)
-	a.issue("expired", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
-	a.issue("early", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })
-	a.write("empty.pem", nil)
-	a.write("text.pem", []byte("no certificate at all"))
+	a := certstest.NewAuthority(t, "ca")
+	a.Issue("good", nil)
+	a.Issue("other", nil)
+	a.Issue("expired", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
+	a.Issue("early", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })
+	a.Write("empty.pem", nil)
+	a.Write("text.pem", []byte("no certificate at all"))
 	for _, c := range []struct{ cert, key, ca, file, what string }{
 		{"good.pem", "other-key.pem", "ca.pem", "other-key.pem", "is not the key of the certificate in"},
 		{"missing.pem", "good-key.pem", "ca.pem", "missing.pem", "does not exist"},
@@ -97,24 +36,24 @@ func TestErrorNamesTheFaultyFile(t *testing.T) {
 		{"good.pem", "good-key.pem", "text.pem", "text.pem", "holds no certificate"},
 		{"good.pem", "good-key.pem", "missing.pem", "missing.pem", "does not exist"},
 	} {
-		s := Server{Enabled: true, CertFile: a.path(c.cert), KeyFile: a.path(c.key), CAFile: a.path(c.ca), RequireClientCert: true}
+		s := Server{Enabled: true, CertFile: a.Path(c.cert), KeyFile: a.Path(c.key), CAFile: a.Path(c.ca), RequireClientCert: true}
 		_, err := s.ServerConfig()
 		var fault *Error
-		if !errors.As(err, &fault) || fault.File != a.path(c.file) || !strings.Contains(fault.Problem, c.what) || strings.Contains(err.Error(), "\n") {
+		if !errors.As(err, &fault) || fault.File != a.Path(c.file) || !strings.Contains(fault.Problem, c.what) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("cert %s, key %s, CA %s: %v; want %s: %s", c.cert, c.key, c.ca, err, c.file, c.what)
 		}
 	}
 }
 
 func TestCertificateOfWrongUsageIsRejected(t *testing.T) {
-	a := newTestAuthority(t)
-	a.issue("client", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })
-	a.issue("both", func(c *x509.Certificate) {
+	a := certstest.NewAuthority(t, "ca")
+	a.Issue("client", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })
+	a.Issue("both", func(c *x509.Certificate) {
 		c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
 	})
-	a.issue("any", nil)
+	a.Issue("any", func(c *x509.Certificate) { c.ExtKeyUsage = nil })
 	for name, good := range map[string]bool{"client": false, "both": true, "any": true} {
-		_, err := Server{Enabled: true, CertFile: a.path(name + ".pem"), KeyFile: a.path(name + "-key.pem")}.ServerConfig()
+		_, err := Server{Enabled: true, CertFile: a.Path(name + ".pem"), KeyFile: a.Path(name + "-key.pem")}.ServerConfig()
 		var fault *Error
 		if good && err != nil || !good && (!errors.As(err, &fault) || !strings.Contains(fault.Problem, "not valid for server authentication")) {
 			t.Errorf("%s: %v", name, err)
@@ -123,18 +62,18 @@ func TestCertificateOfWrongUsageIsRejected(t *testing.T) {
 }
 
 func TestCertificatePeersWouldRefuseIsRejected(t *testing.T) {
-	a, foreign := newTestAuthority(t), newTestAuthority(t)
-	foreign.issue("foreign", nil)
-	a.issue("serverOnly", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
-	a.issue("elsewhere", func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(10, 9, 9, 9)} })
-	a.issue("nameless", func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = nil, nil })
+	a, foreign := certstest.NewAuthority(t, "ca"), certstest.NewAuthority(t, "ca")
+	foreign.Issue("foreign", nil)
+	a.Issue("serverOnly", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
+	a.Issue("elsewhere", func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(10, 9, 9, 9)} })
+	a.Issue("nameless", func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = nil, nil })
 	for _, c := range []struct{ file, what string }{
-		{foreign.path("foreign"), "not valid as a server certificate"},
-		{a.path("serverOnly"), "not valid as a client certificate"},
-		{a.path("elsewhere"), "is for localhost, 10.9.9.9, but members connect to 127.0.0.1"},
-		{a.path("nameless"), "is for no host, but members connect to 127.0.0.1"},
+		{foreign.Path("foreign"), "not valid as a server certificate"},
+		{a.Path("serverOnly"), "not valid as a client certificate"},
+		{a.Path("elsewhere"), "is for localhost, 10.9.9.9, but members connect to 127.0.0.1"},
+		{a.Path("nameless"), "is for no host, but members connect to 127.0.0.1"},
 	} {
-		s := Server{Enabled: true, Mutual: true, AdvertisedHost: "127.0.0.1", CertFile: c.file + ".pem", KeyFile: c.file + "-key.pem", CAFile: a.path("ca.pem"), RequireClientCert: true}
+		s := Server{Enabled: true, Mutual: true, AdvertisedHost: "127.0.0.1", CertFile: c.file + ".pem", KeyFile: c.file + "-key.pem", CAFile: a.Path("ca.pem"), RequireClientCert: true}
 		_, err := s.ServerConfig()
 		var fault *Error
 		if !errors.As(err, &fault) || fault.File != c.file+".pem" || !strings.Contains(fault.Problem, c.what) {
@@ -170,10 +109,10 @@ func handshake(server, client *tls.Config) error {
 }
 
 func TestOnlyMembersOfOneCATrustEachOther(t *testing.T) {
-	a, foreignAuthority := newTestAuthority(t), newTestAuthority(t)
-	newMember := func(a *testAuthority, name string) Server {
-		a.issue(name, nil)
-		return Server{Enabled: true, CertFile: a.path(name + ".pem"), KeyFile: a.path(name + "-key.pem"), CAFile: a.path("ca.pem"), RequireClientCert: true}
+	a, foreignAuthority := certstest.NewAuthority(t, "ca"), certstest.NewAuthority(t, "ca")
+	newMember := func(a *certstest.Authority, name string) Server {
+		a.Issue(name, nil)
+		return Server{Enabled: true, CertFile: a.Path(name + ".pem"), KeyFile: a.Path(name + "-key.pem"), CAFile: a.Path("ca.pem"), RequireClientCert: true}
 	}
 	first, second, foreign := newMember(a, "first"), newMember(a, "second"), newMember(foreignAuthority, "first")
 	server, err := first.ServerConfig()
@@ -198,30 +137,30 @@ func TestOnlyMembersOfOneCATrustEachOther(t *testing.T) {
 }
 
 func TestReloaderKeepsCertificateIfFilesBreak(t *testing.T) {
-	a := newTestAuthority(t)
-	a.issue("m", nil)
-	reloader, err := newReloader(a.path("m.pem"), a.path("m-key.pem"))
+	a := certstest.NewAuthority(t, "ca")
+	a.Issue("m", nil)
+	reloader, err := newReloader(a.Path("m.pem"), a.Path("m-key.pem"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	setModTime := func(name string, by time.Duration) {
-		if err := os.Chtimes(a.path(name), time.Now(), time.Now().Add(by)); err != nil {
+		if err := os.Chtimes(a.Path(name), time.Now(), time.Now().Add(by)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	serial := func() *big.Int { c, _ := reloader.current(); return c.Leaf.SerialNumber }
 	first := serial()
-	a.write("m.pem", []byte("half written"))
+	a.Write("m.pem", []byte("half written"))
 	setModTime("m.pem", time.Second)
 	if serial().Cmp(first) != 0 {
 		t.Fatal("a broken file replaced a good certificate")
 	}
-	renewed, _ := a.issue("m", nil)
+	renewed := a.Issue("m", nil).Certificate
 	setModTime("m.pem", 2*time.Second)
 	if serial().Cmp(renewed.SerialNumber) != 0 {
 		t.Fatal("the renewed certificate is not in use")
 	}
-	a.write("m-key.pem", []byte("half written"))
+	a.Write("m-key.pem", []byte("half written"))
 	setModTime("m-key.pem", 3*time.Second)
 	if serial().Cmp(renewed.SerialNumber) != 0 {
 		t.Fatal("a broken key replaced a good certificate")
@@ -255,9 +194,9 @@ func TestSelfSignedCertificateIsKept(t *testing.T) {
 }
 
 func TestPeerNeedsAllThreeFiles(t *testing.T) {
-	a := newTestAuthority(t)
-	a.issue("m", nil)
-	certFile, keyFile, caFile := a.path("m.pem"), a.path("m-key.pem"), a.path("ca.pem")
+	a := certstest.NewAuthority(t, "ca")
+	a.Issue("m", nil)
+	certFile, keyFile, caFile := a.Path("m.pem"), a.Path("m-key.pem"), a.Path("ca.pem")
 	for _, files := range [][3]string{{"", keyFile, caFile}, {certFile, "", caFile}, {certFile, keyFile, ""}} {
 		if _, _, err := Peer(files[0], files[1], files[2]); err == nil || !strings.Contains(err.Error(), "three files") {
 			t.Errorf("%q: %v", files, err)

@@ -17,14 +17,7 @@ func TestRandomKillsUnderLoadAreLinearizable(t *testing.T) {
 	if testing.Short() {
 		kills = 4
 	}
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-
-	c := startCluster(t, 3)
-	live := watchLive(t, c)
-	l := startLoad(t, c)
-	l.awaitWrites(t, 50)
+	random, c, live, l := startRandomFaults(t)
 	var outages []time.Duration
 	for range kills {
 		victim := c.Members[random.IntN(len(c.Members))]
@@ -51,14 +44,7 @@ func TestRandomPausesUnderLoadAreLinearizable(t *testing.T) {
 	if testing.Short() {
 		pauses = 2
 	}
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-
-	c := startCluster(t, 3)
-	live := watchLive(t, c)
-	l := startLoad(t, c)
-	l.awaitWrites(t, 50)
+	random, c, live, l := startRandomFaults(t)
 	for i := range pauses {
 		victim := c.Members[random.IntN(len(c.Members))]
 		// A paused leader closes no connection, and is still in the role of leader when it resumes.
@@ -75,6 +61,18 @@ func TestRandomPausesUnderLoadAreLinearizable(t *testing.T) {
 		l.awaitWrites(t, 50+random.Int64N(100))
 	}
 	verify(t, c, l.finish(), live)
+}
+
+// startRandomFaults starts a cluster, a watch and a load, and logs the seed of random.
+func startRandomFaults(t *testing.T) (random *rand.Rand, c *procs.Cluster, live func(last int64) []event, l *load) {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	c = startCluster(t, 3)
+	live = watchLive(t, c)
+	l = startLoad(t, c)
+	l.awaitWrites(t, 50)
+	return rand.New(rand.NewPCG(seed, 0)), c, live, l
 }
 
 func TestKillOfAllMembersLosesNothing(t *testing.T) {

@@ -99,7 +99,9 @@ func AcceptedWarnings(fs *pflag.FlagSet) ([]Error, error) {
 		if a.refused {
 			return nil, &Error{"--" + a.name, "not supported", a.because}
 		}
-		warnings = append(warnings, Error{fmt.Sprintf("--%s=%s", a.name, flag.Value), "has no effect", a.because})
+		warnings = append(warnings, Error{
+			Setting: fmt.Sprintf("--%s=%s", a.name, flag.Value), Problem: "has no effect: " + a.because, Advice: "leave it out",
+		})
 	}
 	return warnings, nil
 }
