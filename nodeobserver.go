@@ -23,7 +23,7 @@ type nodeObserver struct {
 	mu          sync.Mutex
 	node        actors.NodeView
 	members     []Member // of node.Configuration; never changed, so that Status can share it
-	logStore    actors.LogView
+	logStore    actors.LogStoreView
 	machine     actors.MachineView
 	peers       map[uint64]actors.ReplicatorView
 	subscribers map[chan Leadership]bool
@@ -61,7 +61,7 @@ func (o *nodeObserver) Node(v actors.NodeView) {
 }
 
 // Log receives the state of the LogStore actor.
-func (o *nodeObserver) Log(v actors.LogView) {
+func (o *nodeObserver) LogStore(v actors.LogStoreView) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.logStore = v

@@ -42,13 +42,13 @@ type Env interface {
 
 	// PeerPID is the PID of an actor of another node. It is valid even if that node is unknown or
 	// unreachable: messages sent to it are lost then, as in any network.
-	PeerPID(id uint64, role messages.Role) *actor.PID
+	PeerPID(id uint64, role messages.Receiver) *actor.PID
 	// SetPeers replaces the list of members to which the peer link connects. It does not keep the
 	// slice.
 	SetPeers(members []*messages.Member)
-	// Session is the PID of the session (internal/session), which receives results, read indexes and
+	// Session is the PID of the session (internal/session), which receives results, read points and
 	// leader changes.
-	Session() *actor.PID
+	ReplySink() *actor.PID
 
 	// Log is the node's logger. It is for notable events, never for each message.
 	Log() *zerolog.Logger

@@ -12,7 +12,7 @@ import (
 // must allow calls by all actors of the node at once.
 type StateObserver interface {
 	Node(NodeView)
-	Log(LogView)
+	LogStore(LogStoreView)
 	Machine(MachineView)
 	Replicator(ReplicatorView)
 	// Synced reports one group commit: its entries, its bytes, and the duration of its write and sync.
@@ -41,8 +41,8 @@ type NodeView struct {
 	DiskLow            bool
 }
 
-// LogView is the state of the LogStore after a batch.
-type LogView struct {
+// LogStoreView is the state of the LogStore after a batch.
+type LogStoreView struct {
 	Incarnation uint64
 	HardState   *messages.HardState // never changed
 	FirstIndex  uint64

@@ -51,7 +51,7 @@ func (c *fixedConsensus) run(done <-chan struct{}) {
 func (c *fixedConsensus) Propose(ctx context.Context, _ []byte) (troupe.Result, error) {
 	select {
 	case <-*c.commit.Load():
-		return troupe.Result{Index: 1, Term: kvtest.Term, Value: c.result}, nil
+		return troupe.Result{Index: 1, AppliedTerm: kvtest.Term, Value: c.result}, nil
 	case <-ctx.Done():
 		return troupe.Result{}, ctx.Err()
 	}

@@ -559,7 +559,7 @@ func (x *ReadPoint) GetRefusal() Refusal {
 type Append struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	// The mark that Durable acknowledges: the Node's term and the last index of its log.
+	// The mark that Durable acknowledges.
 	Mark *AppendMark `protobuf:"bytes,2,opt,name=mark,proto3" json:"mark,omitempty"`
 	// Not 0: entries from this index on are replaced, since they conflict with the leader's log.
 	TruncateFrom uint64 `protobuf:"varint,3,opt,name=truncate_from,json=truncateFrom,proto3" json:"truncate_from,omitempty"`
@@ -1517,7 +1517,7 @@ func (x *ReplayComplete) GetApplied() uint64 {
 	return 0
 }
 
-// Replicate is sent to every Replicator: entries that the leader has appended, or a new commit
+// Replicate is sent to every Replicator: entries that the leader has appended, with its commit
 // index.
 type Replicate struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -1878,9 +1878,9 @@ func (x *ResolveConflict) GetMaxBytes() uint64 {
 	return 0
 }
 
-// Progress reports to the Node up to which index the peer's log is known to agree, on the peer's
-// disk.
-type Progress struct {
+// ReplicationProgress reports to the Node up to which index the peer's log is known to agree, on the
+// peer's disk.
+type ReplicationProgress struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Peer        uint64                 `protobuf:"varint,2,opt,name=peer,proto3" json:"peer,omitempty"`
@@ -1888,26 +1888,26 @@ type Progress struct {
 	// The replicator's behaviour, for status: "probing", "streaming", "sendingSnapshot".
 	State   string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
 	DiskLow bool   `protobuf:"varint,5,opt,name=disk_low,json=diskLow,proto3" json:"disk_low,omitempty"`
-	// The term in which the replicator was started. The Node ignores Progress of an earlier term.
+	// The term in which the replicator was started. The Node ignores ReplicationProgress of an earlier term.
 	Term          uint64 `protobuf:"varint,6,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Progress) Reset() {
-	*x = Progress{}
+func (x *ReplicationProgress) Reset() {
+	*x = ReplicationProgress{}
 	mi := &file_messages_local_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Progress) String() string {
+func (x *ReplicationProgress) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Progress) ProtoMessage() {}
+func (*ReplicationProgress) ProtoMessage() {}
 
-func (x *Progress) ProtoReflect() protoreflect.Message {
+func (x *ReplicationProgress) ProtoReflect() protoreflect.Message {
 	mi := &file_messages_local_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1919,47 +1919,47 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Progress.ProtoReflect.Descriptor instead.
-func (*Progress) Descriptor() ([]byte, []int) {
+// Deprecated: Use ReplicationProgress.ProtoReflect.Descriptor instead.
+func (*ReplicationProgress) Descriptor() ([]byte, []int) {
 	return file_messages_local_proto_rawDescGZIP(), []int{25}
 }
 
-func (x *Progress) GetIncarnation() uint64 {
+func (x *ReplicationProgress) GetIncarnation() uint64 {
 	if x != nil {
 		return x.Incarnation
 	}
 	return 0
 }
 
-func (x *Progress) GetPeer() uint64 {
+func (x *ReplicationProgress) GetPeer() uint64 {
 	if x != nil {
 		return x.Peer
 	}
 	return 0
 }
 
-func (x *Progress) GetMatchIndex() uint64 {
+func (x *ReplicationProgress) GetMatchIndex() uint64 {
 	if x != nil {
 		return x.MatchIndex
 	}
 	return 0
 }
 
-func (x *Progress) GetState() string {
+func (x *ReplicationProgress) GetState() string {
 	if x != nil {
 		return x.State
 	}
 	return ""
 }
 
-func (x *Progress) GetDiskLow() bool {
+func (x *ReplicationProgress) GetDiskLow() bool {
 	if x != nil {
 		return x.DiskLow
 	}
 	return false
 }
 
-func (x *Progress) GetTerm() uint64 {
+func (x *ReplicationProgress) GetTerm() uint64 {
 	if x != nil {
 		return x.Term
 	}
@@ -2306,8 +2306,8 @@ const file_messages_local_proto_rawDesc = "" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12#\n" +
 	"\rconflict_term\x18\x04 \x01(\x04R\fconflictTerm\x12%\n" +
 	"\x0econflict_index\x18\x05 \x01(\x04R\rconflictIndex\x12\x1b\n" +
-	"\tmax_bytes\x18\x06 \x01(\x04R\bmaxBytes\"\xa6\x01\n" +
-	"\bProgress\x12 \n" +
+	"\tmax_bytes\x18\x06 \x01(\x04R\bmaxBytes\"\xb1\x01\n" +
+	"\x13ReplicationProgress\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\x04R\x04peer\x12\x1f\n" +
 	"\vmatch_index\x18\x03 \x01(\x04R\n" +
@@ -2380,7 +2380,7 @@ var file_messages_local_proto_goTypes = []any{
 	(*Fetch)(nil),                // 24: troupe.v1.Fetch
 	(*Fetched)(nil),              // 25: troupe.v1.Fetched
 	(*ResolveConflict)(nil),      // 26: troupe.v1.ResolveConflict
-	(*Progress)(nil),             // 27: troupe.v1.Progress
+	(*ReplicationProgress)(nil),  // 27: troupe.v1.ReplicationProgress
 	(*HigherTerm)(nil),           // 28: troupe.v1.HigherTerm
 	(*LinkUp)(nil),               // 29: troupe.v1.LinkUp
 	(*LinkDown)(nil),             // 30: troupe.v1.LinkDown

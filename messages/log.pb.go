@@ -213,8 +213,10 @@ func (x *Entries) GetBytes() uint64 {
 	return 0
 }
 
-// AppendMark is the end of a log when an Append was made. The term distinguishes it from the same
-// index after a truncation, so that a late acknowledgement of replaced entries is recognised.
+// AppendMark is the Node's term when it sent an Append, and the index up to which the log is durable
+// once the Append is; index 0: the Append says nothing about entries. The term distinguishes the
+// mark from the same index after a truncation, so that a late acknowledgement of replaced entries is
+// recognised.
 type AppendMark struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The term of the node, not of the entry.

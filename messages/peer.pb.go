@@ -88,54 +88,54 @@ func (Refusal) EnumDescriptor() ([]byte, []int) {
 	return file_messages_peer_proto_rawDescGZIP(), []int{0}
 }
 
-// Role names an actor that receives messages of peers. A node accepts no others.
-type Role int32
+// Receiver names an actor that receives messages of peers. A node accepts no others.
+type Receiver int32
 
 const (
-	Role_ROLE_UNSPECIFIED Role = 0
-	Role_ROLE_NODE        Role = 1
+	Receiver_RECEIVER_UNSPECIFIED Receiver = 0
+	Receiver_RECEIVER_NODE        Receiver = 1
 	// The replicator that the receiving node runs for the sending one.
-	Role_ROLE_REPLICATOR Role = 2
+	Receiver_RECEIVER_REPLICATOR Receiver = 2
 )
 
-// Enum value maps for Role.
+// Enum value maps for Receiver.
 var (
-	Role_name = map[int32]string{
-		0: "ROLE_UNSPECIFIED",
-		1: "ROLE_NODE",
-		2: "ROLE_REPLICATOR",
+	Receiver_name = map[int32]string{
+		0: "RECEIVER_UNSPECIFIED",
+		1: "RECEIVER_NODE",
+		2: "RECEIVER_REPLICATOR",
 	}
-	Role_value = map[string]int32{
-		"ROLE_UNSPECIFIED": 0,
-		"ROLE_NODE":        1,
-		"ROLE_REPLICATOR":  2,
+	Receiver_value = map[string]int32{
+		"RECEIVER_UNSPECIFIED": 0,
+		"RECEIVER_NODE":        1,
+		"RECEIVER_REPLICATOR":  2,
 	}
 )
 
-func (x Role) Enum() *Role {
-	p := new(Role)
+func (x Receiver) Enum() *Receiver {
+	p := new(Receiver)
 	*p = x
 	return p
 }
 
-func (x Role) String() string {
+func (x Receiver) String() string {
 	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
 }
 
-func (Role) Descriptor() protoreflect.EnumDescriptor {
+func (Receiver) Descriptor() protoreflect.EnumDescriptor {
 	return file_messages_peer_proto_enumTypes[1].Descriptor()
 }
 
-func (Role) Type() protoreflect.EnumType {
+func (Receiver) Type() protoreflect.EnumType {
 	return &file_messages_peer_proto_enumTypes[1]
 }
 
-func (x Role) Number() protoreflect.EnumNumber {
+func (x Receiver) Number() protoreflect.EnumNumber {
 	return protoreflect.EnumNumber(x)
 }
 
-// Deprecated: Use Role.Descriptor instead.
-func (Role) EnumDescriptor() ([]byte, []int) {
+// Deprecated: Use Receiver.Descriptor instead.
+func (Receiver) EnumDescriptor() ([]byte, []int) {
 	return file_messages_peer_proto_rawDescGZIP(), []int{1}
 }
 
@@ -628,7 +628,7 @@ type HeartbeatResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Term  uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
 	From  uint64                 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
-	// The highest round that the follower has received from this leader in this term.
+	// The round of the Heartbeat.
 	Round         uint64 `protobuf:"varint,3,opt,name=round,proto3" json:"round,omitempty"`
 	DiskLow       bool   `protobuf:"varint,4,opt,name=disk_low,json=diskLow,proto3" json:"disk_low,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1284,8 +1284,8 @@ func (x *Welcome) GetSoftware() string {
 
 // Envelope is one message on the wire.
 type Envelope struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	Role  Role                   `protobuf:"varint,1,opt,name=role,proto3,enum=troupe.v1.Role" json:"role,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Receiver Receiver               `protobuf:"varint,1,opt,name=receiver,proto3,enum=troupe.v1.Receiver" json:"receiver,omitempty"`
 	// Types that are valid to be assigned to Message:
 	//
 	//	*Envelope_RequestVote
@@ -1335,11 +1335,11 @@ func (*Envelope) Descriptor() ([]byte, []int) {
 	return file_messages_peer_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *Envelope) GetRole() Role {
+func (x *Envelope) GetReceiver() Receiver {
 	if x != nil {
-		return x.Role
+		return x.Receiver
 	}
-	return Role_ROLE_UNSPECIFIED
+	return Receiver_RECEIVER_UNSPECIFIED
 }
 
 func (x *Envelope) GetMessage() isEnvelope_Message {
@@ -1681,9 +1681,9 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\x04from\x18\x03 \x01(\x04R\x04from\x12\x1d\n" +
 	"\n" +
 	"storage_id\x18\x04 \x01(\fR\tstorageId\x12\x1a\n" +
-	"\bsoftware\x18\x05 \x01(\tR\bsoftware\"\xec\x06\n" +
-	"\bEnvelope\x12#\n" +
-	"\x04role\x18\x01 \x01(\x0e2\x0f.troupe.v1.RoleR\x04role\x12;\n" +
+	"\bsoftware\x18\x05 \x01(\tR\bsoftware\"\xf8\x06\n" +
+	"\bEnvelope\x12/\n" +
+	"\breceiver\x18\x01 \x01(\x0e2\x13.troupe.v1.ReceiverR\breceiver\x12;\n" +
 	"\frequest_vote\x18\x02 \x01(\v2\x16.troupe.v1.RequestVoteH\x00R\vrequestVote\x12>\n" +
 	"\rvote_response\x18\x03 \x01(\v2\x17.troupe.v1.VoteResponseH\x00R\fvoteResponse\x12A\n" +
 	"\x0eappend_entries\x18\x04 \x01(\v2\x18.troupe.v1.AppendEntriesH\x00R\rappendEntries\x12D\n" +
@@ -1707,11 +1707,11 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\x12REFUSAL_OVERLOADED\x10\x02\x12\x15\n" +
 	"\x11REFUSAL_DISK_FULL\x10\x03\x12\x15\n" +
 	"\x11REFUSAL_NOT_READY\x10\x04\x12\x18\n" +
-	"\x14REFUSAL_TRANSFERRING\x10\x05*@\n" +
-	"\x04Role\x12\x14\n" +
-	"\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n" +
-	"\tROLE_NODE\x10\x01\x12\x13\n" +
-	"\x0fROLE_REPLICATOR\x10\x02B(Z&github.com/troupe-raft/troupe/messagesb\x06proto3"
+	"\x14REFUSAL_TRANSFERRING\x10\x05*P\n" +
+	"\bReceiver\x12\x18\n" +
+	"\x14RECEIVER_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rRECEIVER_NODE\x10\x01\x12\x17\n" +
+	"\x13RECEIVER_REPLICATOR\x10\x02B(Z&github.com/troupe-raft/troupe/messagesb\x06proto3"
 
 var (
 	file_messages_peer_proto_rawDescOnce sync.Once
@@ -1729,7 +1729,7 @@ var file_messages_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_messages_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_messages_peer_proto_goTypes = []any{
 	(Refusal)(0),                  // 0: troupe.v1.Refusal
-	(Role)(0),                     // 1: troupe.v1.Role
+	(Receiver)(0),                 // 1: troupe.v1.Receiver
 	(*RequestVote)(nil),           // 2: troupe.v1.RequestVote
 	(*VoteResponse)(nil),          // 3: troupe.v1.VoteResponse
 	(*AppendEntries)(nil),         // 4: troupe.v1.AppendEntries
@@ -1752,7 +1752,7 @@ var file_messages_peer_proto_depIdxs = []int32{
 	18, // 0: troupe.v1.AppendEntries.entries:type_name -> troupe.v1.Entries
 	0,  // 1: troupe.v1.ProposalsRefused.reason:type_name -> troupe.v1.Refusal
 	0,  // 2: troupe.v1.ForwardedReadResponse.refusal:type_name -> troupe.v1.Refusal
-	1,  // 3: troupe.v1.Envelope.role:type_name -> troupe.v1.Role
+	1,  // 3: troupe.v1.Envelope.receiver:type_name -> troupe.v1.Receiver
 	2,  // 4: troupe.v1.Envelope.request_vote:type_name -> troupe.v1.RequestVote
 	3,  // 5: troupe.v1.Envelope.vote_response:type_name -> troupe.v1.VoteResponse
 	4,  // 6: troupe.v1.Envelope.append_entries:type_name -> troupe.v1.AppendEntries

@@ -51,8 +51,8 @@ func NewPeerMessage(field protowire.Number) PeerMessage {
 }
 
 // NewEnvelope puts a message for the given actor of a peer into an Envelope.
-func NewEnvelope(role Role, message PeerMessage) *Envelope {
-	return &Envelope{Role: role, Message: message.wrap()}
+func NewEnvelope(role Receiver, message PeerMessage) *Envelope {
+	return &Envelope{Receiver: role, Message: message.wrap()}
 }
 
 // PeerMessage returns the message in the envelope; nil if there is none that this release knows.

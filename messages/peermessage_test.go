@@ -33,7 +33,7 @@ func TestEveryEnvelopeCaseIsAPeerMessage(t *testing.T) {
 			if m.SenderID() != 7 {
 				t.Errorf("%s = 7 and SenderID() = %d", sender.Name(), m.SenderID())
 			}
-			e := NewEnvelope(Role_ROLE_NODE, m)
+			e := NewEnvelope(Receiver_RECEIVER_NODE, m)
 			if set := e.ProtoReflect().WhichOneof(field.ContainingOneof()); set != field || e.PeerMessage() != m {
 				t.Errorf("the envelope holds %v and returns %v", set, e.PeerMessage())
 			}

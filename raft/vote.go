@@ -20,8 +20,8 @@ type VoteDecision struct {
 	Grant bool
 	// AdoptTerm is the higher term that the node adopts as a follower without a leader, 0 for none.
 	AdoptTerm uint64
-	// MustPersist: the response leaves after Vote and the term are on disk. It is set for each granted
-	// vote, also for a repeated one: the first one may not be on disk yet.
+	// MustPersist: Vote and term must be written to disk, and a grant leaves after that. It is set for
+	// a repeated grant too: the first one may not be on disk yet. A refusal need not wait.
 	MustPersist bool
 	// Vote is the new vote.
 	Vote uint64

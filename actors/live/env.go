@@ -91,7 +91,7 @@ func New(options Options) *Env {
 
 func (e *Env) ID() uint64                     { return e.options.ID }
 func (e *Env) FS() vfs.FS                     { return e.options.FS }
-func (e *Env) Session() *actor.PID            { return e.options.Session }
+func (e *Env) ReplySink() *actor.PID          { return e.options.Session }
 func (e *Env) Log() *zerolog.Logger           { return &e.log }
 func (e *Env) Observer() actors.StateObserver { return e.options.Observer }
 func (e *Env) Random() actors.Random          { return e.random }
@@ -122,7 +122,7 @@ func (e *Env) Props(producer actor.Producer, options ...actor.PropsOption) *acto
 }
 
 // PeerPID returns the PID of an actor of another node. Actors may keep and share it.
-func (e *Env) PeerPID(id uint64, role messages.Role) *actor.PID { return e.resolver.pid(id, role) }
+func (e *Env) PeerPID(id uint64, role messages.Receiver) *actor.PID { return e.resolver.pid(id, role) }
 
 // SetPeers replaces the members with which the node exchanges messages.
 func (e *Env) SetPeers(members []*messages.Member) {

@@ -16,9 +16,10 @@ import (
 // Send takes no lock: the nodes and the faults are one immutable networkState, which a change
 // replaces. As over a real link, a message passes only between nodes that are peers of each other.
 type LocalNetwork struct {
-	mu         sync.Mutex                                  // held while state is replaced
-	state      atomic.Pointer[networkState]                // never nil
-	up         map[route]bool                              // guarded by mu; the pairs that received LinkUp
+	mu    sync.Mutex                   // held while state is replaced
+	state atomic.Pointer[networkState] // never nil
+	// Guarded by mu; the pairs that received LinkUp
+	up         map[route]bool
 	delayLines sync.Map                                    // route → *delayLine
 	filter     atomic.Pointer[func(MessageInTransit) bool] // nil: all messages pass
 }
@@ -26,7 +27,7 @@ type LocalNetwork struct {
 // MessageInTransit is a message that a test's filter accepts or drops.
 type MessageInTransit struct {
 	From, To uint64
-	Role     messages.Role
+	Role     messages.Receiver
 	Message  messages.PeerMessage
 }
 
@@ -234,7 +235,7 @@ func (l *localLink) SetPeers(members []*messages.Member) {
 
 func (l *localLink) peer(id uint64) *localPeer { return (*l.peers.Load())[id] }
 
-func (l *localLink) Send(to uint64, role messages.Role, message messages.PeerMessage) {
+func (l *localLink) Send(to uint64, role messages.Receiver, message messages.PeerMessage) {
 	peer := l.peer(to)
 	if peer == nil {
 		return
@@ -248,7 +249,7 @@ func (l *localLink) Send(to uint64, role messages.Role, message messages.PeerMes
 
 // tryDeliver delivers a message, or queues it on a delay line. It returns false if the message is
 // dropped.
-func (l *localLink) tryDeliver(to uint64, role messages.Role, message messages.PeerMessage) bool {
+func (l *localLink) tryDeliver(to uint64, role messages.Receiver, message messages.PeerMessage) bool {
 	from := l.receiver.NodeID()
 	route := route{from, to}
 	state := l.network.state.Load()

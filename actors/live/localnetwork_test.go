@@ -46,8 +46,8 @@ func connectedPair(t *testing.T) (network *LocalNetwork, a, b *nodeFixture) {
 func TestLocalNetworkPassesPointersByRole(t *testing.T) {
 	_, a, b := connectedPair(t)
 	toNode, toReplicator := linktest.Heartbeat(1, 1), &messages.AppendResponse{From: 1}
-	a.Send(0xab, messages.Role_ROLE_NODE, toNode)
-	a.Send(0xab, messages.Role_ROLE_REPLICATOR, toReplicator)
+	a.Send(0xab, messages.Receiver_RECEIVER_NODE, toNode)
+	a.Send(0xab, messages.Receiver_RECEIVER_REPLICATOR, toReplicator)
 	expect(t, b.Node, toNode)
 	expect(t, b.Replicator, "up 1", toReplicator)
 }
@@ -58,12 +58,12 @@ func TestCutAndHealNotifyBothNodes(t *testing.T) {
 	expect(t, a.Node, "down ab: cut")
 	expect(t, a.Replicator, "up ab", "down ab: cut")
 	expect(t, b.Node, "down 1: cut")
-	a.Send(0xab, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1))
+	a.Send(0xab, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 1))
 	network.Heal(0xab, 1)
 	expect(t, a.Node, "up ab")
 	expect(t, b.Node, "up 1")
 	second := linktest.Heartbeat(1, 2)
-	a.Send(0xab, messages.Role_ROLE_NODE, second)
+	a.Send(0xab, messages.Receiver_RECEIVER_NODE, second)
 	expect(t, b.Node, second)
 	if stat := a.env.options.Link.Stats()[0]; stat.Dropped != 1 || stat.EnvelopesSent != 1 || !stat.Up {
 		t.Fatalf("stats after one message lost and one passed: %+v", stat)
@@ -78,7 +78,7 @@ func TestClosedNodeIsDownUntilItReturns(t *testing.T) {
 	again.env.SetPeers(members(1, 0xab))
 	expect(t, a.Node, "up ab")
 	m := linktest.Heartbeat(1, 1)
-	a.Send(0xab, messages.Role_ROLE_NODE, m)
+	a.Send(0xab, messages.Receiver_RECEIVER_NODE, m)
 	expect(t, again.Node, "up 1", m)
 }
 
@@ -86,10 +86,10 @@ func TestOnlyMutualPeersExchangeMessages(t *testing.T) {
 	_, a, b := connectedPair(t)
 	b.env.SetPeers(members(0xab))
 	expect(t, a.Node, "down ab: not a peer any more")
-	a.Send(0xab, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1))
+	a.Send(0xab, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 1))
 	b.env.SetPeers(members(1, 0xab))
 	m := linktest.Heartbeat(1, 2)
-	a.Send(0xab, messages.Role_ROLE_NODE, m)
+	a.Send(0xab, messages.Receiver_RECEIVER_NODE, m)
 	expect(t, b.Node, "down 1: not a peer any more", "up 1", m)
 }
 
@@ -101,7 +101,7 @@ func TestDelayKeepsTheOrder(t *testing.T) {
 	for round := range uint64(100) {
 		m := linktest.Heartbeat(1, round)
 		sent = append(sent, m)
-		a.Send(0xab, messages.Role_ROLE_NODE, m)
+		a.Send(0xab, messages.Receiver_RECEIVER_NODE, m)
 	}
 	expect(t, b.Node, sent...)
 	if took := time.Since(start); took < 5*time.Millisecond {
@@ -118,7 +118,7 @@ func TestFilterDropsMessages(t *testing.T) {
 		if round%2 == 0 {
 			kept = append(kept, m)
 		}
-		a.Send(0xab, messages.Role_ROLE_NODE, m)
+		a.Send(0xab, messages.Receiver_RECEIVER_NODE, m)
 	}
 	expect(t, b.Node, kept...)
 }
@@ -126,7 +126,7 @@ func TestFilterDropsMessages(t *testing.T) {
 func TestPIDOfUnknownPeerWorksOnceItIsKnown(t *testing.T) {
 	network := NewLocalNetwork()
 	a := newNodeFixture(t, 1, network.Link())
-	early := a.env.PeerPID(0xab, messages.Role_ROLE_NODE)
+	early := a.env.PeerPID(0xab, messages.Receiver_RECEIVER_NODE)
 	a.env.System().Root.Send(early, linktest.Heartbeat(1, 1))
 	if lost := a.env.LostMessages(); lost.UnknownPeer != 1 {
 		t.Fatalf("a message to an unknown peer is counted as %+v", lost)
@@ -138,20 +138,20 @@ func TestPIDOfUnknownPeerWorksOnceItIsKnown(t *testing.T) {
 	m := linktest.Heartbeat(1, 2)
 	a.env.System().Root.Send(early, m)
 	expect(t, b.Node, m)
-	if pid := a.env.PeerPID(0xab, messages.Role_ROLE_NODE); pid.Address != "node-ab:2380" || pid.Id != "troupe/node" {
+	if pid := a.env.PeerPID(0xab, messages.Receiver_RECEIVER_NODE); pid.Address != "node-ab:2380" || pid.Id != "troupe/node" {
 		t.Fatalf("the PID of the peer's Node is %v", pid)
 	}
-	if pid := b.env.PeerPID(1, messages.Role_ROLE_REPLICATOR); pid.Id != "troupe/node/peer-ab" {
+	if pid := b.env.PeerPID(1, messages.Receiver_RECEIVER_REPLICATOR); pid.Id != "troupe/node/peer-ab" {
 		t.Fatalf("the PID of the replicator that 1 runs for ab is %v", pid)
 	}
-	own := a.env.PeerPID(1, messages.Role_ROLE_NODE)
+	own := a.env.PeerPID(1, messages.Receiver_RECEIVER_NODE)
 	a.env.System().Root.Send(own, m)
 	expect(t, a.Node, "up ab", m)
 }
 
 func TestOnlyPeerMessagesAreSentToPeers(t *testing.T) {
 	_, a, b := connectedPair(t)
-	pid := a.env.PeerPID(0xab, messages.Role_ROLE_NODE)
+	pid := a.env.PeerPID(0xab, messages.Receiver_RECEIVER_NODE)
 	root := a.env.System().Root
 	root.Send(pid, &messages.Durable{})
 	root.Send(pid, "a string")
@@ -188,7 +188,7 @@ func TestMessageToStoppedReplicatorIsCounted(t *testing.T) {
 	a, b := newNodeFixture(t, 1, network.Link()), newNodeFixture(t, 2, network.Link())
 	a.env.SetPeers(members(1, 2))
 	b.env.SetPeers(members(1, 2))
-	a.Send(2, messages.Role_ROLE_REPLICATOR, &messages.AppendResponse{From: 1})
+	a.Send(2, messages.Receiver_RECEIVER_REPLICATOR, &messages.AppendResponse{From: 1})
 	if lost := b.env.LostMessages(); lost.NoReceiver != 1 {
 		t.Fatalf("a response to a stopped replicator is counted as %+v", lost)
 	}

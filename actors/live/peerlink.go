@@ -24,7 +24,7 @@ type PeerLink interface {
 	SetPeers(members []*messages.Member)
 	// Send sends a message to an actor of a peer, or drops it. Nobody may change the message
 	// afterwards.
-	Send(to uint64, role messages.Role, message messages.PeerMessage)
+	Send(to uint64, role messages.Receiver, message messages.PeerMessage)
 	// Close closes all connections. Nothing is delivered after it has returned.
 	Close()
 	// Stats describes the peers, ordered by id.
@@ -54,12 +54,12 @@ type PeerStat struct {
 // CheckPeerMessage returns an error if a message from the connection of member `from` must not be
 // delivered: a member may send in its own name only, and only to the Node and to the replicator
 // that serves it (E46).
-func CheckPeerMessage(from uint64, role messages.Role, message messages.PeerMessage) error {
+func CheckPeerMessage(from uint64, role messages.Receiver, message messages.PeerMessage) error {
 	switch {
 	case message.SenderID() != from:
 		return fmt.Errorf("%s names member %x as its sender, but came over the connection of member %x",
 			message.ProtoReflect().Descriptor().Name(), message.SenderID(), from)
-	case role != messages.Role_ROLE_NODE && role != messages.Role_ROLE_REPLICATOR:
+	case role != messages.Receiver_RECEIVER_NODE && role != messages.Receiver_RECEIVER_REPLICATOR:
 		return fmt.Errorf("%s is addressed to %v, which peers may not send to", message.ProtoReflect().Descriptor().Name(), role)
 	}
 	return nil
@@ -68,8 +68,8 @@ func CheckPeerMessage(from uint64, role messages.Role, message messages.PeerMess
 // noLink is the link of a node without peers.
 type noLink struct{}
 
-func (noLink) Start(*PeerReceiver)                              {}
-func (noLink) SetPeers([]*messages.Member)                      {}
-func (noLink) Send(uint64, messages.Role, messages.PeerMessage) {}
-func (noLink) Close()                                           {}
-func (noLink) Stats() []PeerStat                                { return nil }
+func (noLink) Start(*PeerReceiver)                                  {}
+func (noLink) SetPeers([]*messages.Member)                          {}
+func (noLink) Send(uint64, messages.Receiver, messages.PeerMessage) {}
+func (noLink) Close()                                               {}
+func (noLink) Stats() []PeerStat                                    { return nil }

@@ -46,9 +46,9 @@ func (r *PeerReceiver) System() *actor.ActorSystem { return r.system }
 func (r *PeerReceiver) Log() *zerolog.Logger { return &r.log }
 
 // Deliver delivers a message from a peer. The link has checked it with CheckPeerMessage.
-func (r *PeerReceiver) Deliver(from uint64, role messages.Role, message messages.PeerMessage) {
+func (r *PeerReceiver) Deliver(from uint64, role messages.Receiver, message messages.PeerMessage) {
 	to := r.node
-	if role == messages.Role_ROLE_REPLICATOR {
+	if role == messages.Receiver_RECEIVER_REPLICATOR {
 		to = r.replicator(from)
 	}
 	if !r.send(to, message) {

@@ -39,7 +39,7 @@ type peerResolver struct {
 
 type peerKey struct {
 	id   uint64
-	role messages.Role
+	role messages.Receiver
 }
 
 // peerProcesses are the processes for the actors of one peer.
@@ -77,9 +77,9 @@ func (p *peerResolver) setMembers(members []*messages.Member) {
 	}
 }
 
-// pid returns the PID of an actor of a peer. ROLE_REPLICATOR is the replicator that the peer runs
-// for this node. The node's own id gives its own Node.
-func (p *peerResolver) pid(id uint64, role messages.Role) *actor.PID {
+// pid returns the PID of an actor of a peer. RECEIVER_REPLICATOR is the replicator that the peer
+// runs for this node. The node's own id gives its own Node.
+func (p *peerResolver) pid(id uint64, role messages.Receiver) *actor.PID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := peerKey{id, role}
@@ -99,7 +99,7 @@ func (p *peerResolver) pid(id uint64, role messages.Role) *actor.PID {
 		p.byAddress.Store(&byAddress)
 	}
 	path := actors.NodePath
-	if role == messages.Role_ROLE_REPLICATOR {
+	if role == messages.Receiver_RECEIVER_REPLICATOR {
 		path = actors.ReplicatorPath(p.nodeID)
 	}
 	pid := actor.NewPID(address, path)
@@ -112,8 +112,8 @@ func (p *peerResolver) processesOf(id uint64) peerProcesses {
 	processes, ok := p.byID[id]
 	if !ok {
 		processes = peerProcesses{
-			node:       &peerProcess{resolver: p, to: id, role: messages.Role_ROLE_NODE},
-			replicator: &peerProcess{resolver: p, to: id, role: messages.Role_ROLE_REPLICATOR},
+			node:       &peerProcess{resolver: p, to: id, role: messages.Receiver_RECEIVER_NODE},
+			replicator: &peerProcess{resolver: p, to: id, role: messages.Receiver_RECEIVER_REPLICATOR},
 		}
 		p.byID[id] = processes
 	}
@@ -139,7 +139,7 @@ func (p *peerResolver) resolve(pid *actor.PID) (actor.Process, bool) {
 type peerProcess struct {
 	resolver *peerResolver
 	to       uint64
-	role     messages.Role
+	role     messages.Receiver
 }
 
 func (p *peerProcess) SendUserMessage(_ *actor.PID, message any) {

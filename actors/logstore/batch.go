@@ -11,7 +11,7 @@ type batch struct {
 	deferred []*messages.DeferredMessage
 	// marks are those that the Node wants reported as durable. A mark that a newer and higher one
 	// covers is left out, so there is usually one. A newer mark with a lower index covers nothing: a
-	// candidate's vote proves nothing about the entries that it took as a follower. Marks are never
+	// mark of index 0, for a vote, does not replace an earlier mark of entries. Marks are never
 	// merged, because the term of a mark tells which truncations came after it (docs/protocol.md P37).
 	// Invariant: the indexes strictly decrease.
 	marks []*messages.AppendMark

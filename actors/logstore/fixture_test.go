@@ -41,7 +41,7 @@ func newFixture(t testing.TB, disk *vfs.MemFS) *fixture {
 		}
 	})
 	f.Disk = disk
-	f.ToPeer = func(id uint64, role messages.Role, m proto.Message) {
+	f.ToPeer = func(id uint64, role messages.Receiver, m proto.Message) {
 		f.toPeers = append(f.toPeers, m)
 		f.events = append(f.events, fmt.Sprintf("send to %v of %d", role, id))
 	}
@@ -99,14 +99,14 @@ func appendMessage(term uint64, truncateFrom uint64, e *messages.Entries, deferr
 
 func acceptedResponse(to, index uint64) *messages.DeferredMessage {
 	return &messages.DeferredMessage{To: to, CoversThrough: index,
-		Envelope: messages.NewEnvelope(messages.Role_ROLE_REPLICATOR, &messages.AppendResponse{Accepted: true, Index: index})}
+		Envelope: messages.NewEnvelope(messages.Receiver_RECEIVER_REPLICATOR, &messages.AppendResponse{Accepted: true, Index: index})}
 }
 
 func voteMessage(candidate, term uint64) *messages.Append {
 	return &messages.Append{
 		Incarnation: incarnation, Mark: &messages.AppendMark{Term: term}, HardState: &messages.HardState{Term: term, Vote: candidate}, NeedsSync: true,
 		Deferred: []*messages.DeferredMessage{{To: candidate,
-			Envelope: messages.NewEnvelope(messages.Role_ROLE_NODE, &messages.VoteResponse{Term: term, Granted: true})}},
+			Envelope: messages.NewEnvelope(messages.Receiver_RECEIVER_NODE, &messages.VoteResponse{Term: term, Granted: true})}},
 	}
 }
 

@@ -107,7 +107,7 @@ func (s *LogStore) Receive(ctx actor.Context) {
 		s.append(ctx, m)
 	case *messages.Flush:
 		s.flushPending = false
-		s.flush(ctx)
+		s.syncBatch(ctx)
 	case *messages.Tick:
 		s.tick(ctx, m.Timer)
 	}
@@ -189,7 +189,7 @@ func (s *LogStore) append(ctx actor.Context, m *messages.Append) {
 		return
 	}
 	if s.log.PendingBytes() >= s.config.batchBytes {
-		s.flush(ctx)
+		s.syncBatch(ctx)
 		return
 	}
 	if !s.flushPending {
@@ -205,7 +205,7 @@ func needsSync(m *messages.Append) bool {
 }
 
 // flush makes the batch durable, then sends what was waiting for that.
-func (s *LogStore) flush(ctx actor.Context) {
+func (s *LogStore) syncBatch(ctx actor.Context) {
 	if !s.batch.needsSync {
 		return // it reached batchBytes and was written then
 	}
@@ -250,7 +250,7 @@ func (s *LogStore) sendDeferred(ctx actor.Context, d *messages.DeferredMessage) 
 	}
 	to := s.node
 	if d.To != s.env.ID() {
-		to = s.env.PeerPID(d.To, d.Envelope.Role)
+		to = s.env.PeerPID(d.To, d.Envelope.Receiver)
 	}
 	ctx.Send(to, message)
 }
@@ -270,7 +270,7 @@ func (s *LogStore) publishState() {
 		}
 	}
 	if observer := s.env.Observer(); observer != nil {
-		observer.Log(actors.LogView{
+		observer.LogStore(actors.LogStoreView{
 			Incarnation: s.config.Incarnation, HardState: stats.HardState, FirstIndex: stats.FirstIndex, LastIndex: stats.LastIndex,
 			Segments: stats.Segments, DiskBytes: stats.DiskBytes, DiskLow: s.space.low,
 		})

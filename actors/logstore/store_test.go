@@ -33,7 +33,7 @@ func TestE1VoteIsSentAfterItsSync(t *testing.T) {
 	f := newFixture(t, vfs.NewMem())
 	f.clearRecorded()
 	f.send(voteMessage(2, 1))
-	want := []string{"write", "sync", "send to ROLE_NODE of 2"}
+	want := []string{"write", "sync", "send to RECEIVER_NODE of 2"}
 	if !slices.Equal(f.events, want) {
 		t.Fatalf("%v, not %v", f.events, want)
 	}

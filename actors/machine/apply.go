@@ -67,7 +67,7 @@ func (m *Machine) addEntry(index, term uint64, data []byte) {
 		m.addCommand(index, term, entry)
 	case raft.KindRegisterSession:
 		if id := m.sessions.register(index, entry.NodeID, entry.Payload); id != 0 {
-			m.ctx.Send(m.env.Session(), &messages.SessionRegistered{Incarnation: m.config.Incarnation, Nonce: entry.Payload, SessionId: id})
+			m.ctx.Send(m.env.ReplySink(), &messages.SessionRegistered{Incarnation: m.config.Incarnation, Nonce: entry.Payload, SessionId: id})
 			m.addChange(change{kind: changeRegister, index: index, node: entry.NodeID, nonce: entry.Payload})
 		}
 	case raft.KindExpireSession:
@@ -102,7 +102,7 @@ func (m *Machine) addCommand(index, term uint64, entry raft.Entry) {
 		w.batch.Commands = append(w.batch.Commands, statemachine.Command{Index: index, Term: term, Data: entry.Payload})
 		w.commandIDs = append(w.commandIDs, d.commandID)
 		s.setBatchPosition(entry.Sequence, c.batchPosition)
-	case isPending:
+	case isInBatch:
 		d.batchPosition = reply.batchPosition
 	case isEvicted:
 		d.outcome = messages.Outcome_OUTCOME_UNKNOWN

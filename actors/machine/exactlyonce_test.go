@@ -265,7 +265,7 @@ func FuzzSessionRecord(f *testing.F) {
 // replies slides through its array: the ends are easy to get wrong.
 func TestRepliesBehaveAsASortedList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		o, list, evictedValues := &session{}, []uint64{}, map[uint64]bool{}
+		o, list, evictedValues := &clientSession{}, []uint64{}, map[uint64]bool{}
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
 			switch rapid.IntRange(0, 4).Draw(t, "step") {
 			case 0:

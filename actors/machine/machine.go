@@ -40,7 +40,7 @@ import (
 //
 // No entry waits in the Machine's mailbox, so a slow state machine leaves its backlog in the log,
 // and the batches become larger the further it falls behind. If the entries are no longer in
-// memory, the Machine reads the range from the LogReader, piece by piece (see coldRead), and sends
+// memory, the Machine reads the range from the LogReader, piece by piece (see diskRead), and sends
 // its next Pull when it has applied all of it.
 type Machine struct {
 	env    actors.Env
@@ -56,7 +56,7 @@ type Machine struct {
 	applied  uint64
 	serving  bool // everything up to config.ReplayThrough is applied
 
-	cold coldRead
+	cold diskRead
 	work batchWork
 }
 
@@ -178,7 +178,7 @@ func (m *Machine) reportServing() {
 		return
 	}
 	m.serving = true
-	m.ctx.Send(m.env.Session(), &messages.ReplayComplete{Incarnation: m.config.Incarnation, Applied: m.applied})
+	m.ctx.Send(m.env.ReplySink(), &messages.ReplayComplete{Incarnation: m.config.Incarnation, Applied: m.applied})
 	m.env.Log().Info().Uint64("applied", m.applied).Uint64("incarnation", m.config.Incarnation).Msg("state machine ready")
 }
 

@@ -135,7 +135,7 @@ func (l *sessionTable) String() string {
 	for _, s := range l.sessions {
 		fmt.Fprintf(&b, "session %d of %d (%q) last used %d lowest outstanding %d cached from %d\n", s.id, s.node, s.nonce, s.lastUsed, s.lowestOutstanding, s.cachedFrom)
 		for _, a := range s.replies {
-			if a.state == pending {
+			if a.state == inBatch {
 				fmt.Fprintf(&b, "  %d at %d: pending\n", a.sequence, a.index)
 				continue
 			}

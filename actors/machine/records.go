@@ -270,7 +270,7 @@ func (r *recordReader) replayChange(t *sessionTable, previous uint64) (index uin
 func (r *recordReader) readFull(t *sessionTable) {
 	t.sessions, t.lastFound = nil, nil
 	for count := r.uvarint(); count > 0 && !r.bad; count-- {
-		s := &session{id: r.uvarint(), node: r.uvarint(), lastUsed: r.uvarint(), lowestOutstanding: r.uvarint(), cachedFrom: r.uvarint()}
+		s := &clientSession{id: r.uvarint(), node: r.uvarint(), lastUsed: r.uvarint(), lowestOutstanding: r.uvarint(), cachedFrom: r.uvarint()}
 		s.nonce = r.bytes()
 		for replies := r.uvarint(); replies > 0 && !r.bad; replies-- {
 			n := len(s.replies)

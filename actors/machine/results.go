@@ -33,7 +33,7 @@ func (m *Machine) deliver(results [][]byte, term uint64) {
 		for n < len(all) && all[n].session == all[0].session {
 			n++
 		}
-		m.ctx.Send(m.env.Session(), m.results(all[:n], results, term))
+		m.ctx.Send(m.env.ReplySink(), m.results(all[:n], results, term))
 		if all = all[n:]; len(all) == 0 {
 			return
 		}

@@ -1,7 +1,7 @@
 package machine
 
 // session is one client session. See sessionTable.
-type session struct {
+type clientSession struct {
 	id                uint64
 	node              uint64 // that registered it
 	nonce             []byte
@@ -17,7 +17,7 @@ type session struct {
 type replyState byte
 
 const (
-	pending replyState = iota // applied in the present batch
+	inBatch replyState = iota // applied in the present batch
 	cached
 	evicted // applied, but without the value
 )
@@ -32,7 +32,7 @@ type cachedReply struct {
 }
 
 // acknowledgeBelow removes the replies that the client has received.
-func (s *session) acknowledgeBelow(sequence uint64) {
+func (s *clientSession) acknowledgeBelow(sequence uint64) {
 	if sequence <= s.lowestOutstanding {
 		return
 	}
@@ -47,7 +47,7 @@ func (s *session) acknowledgeBelow(sequence uint64) {
 
 // search finds the position of a sequence, or the one where it belongs. Most sequences belong at
 // the end.
-func (s *session) search(sequence uint64) (at int, found bool) {
+func (s *clientSession) search(sequence uint64) (at int, found bool) {
 	low, high := 0, len(s.replies)
 	if high > 0 && s.replies[high-1].sequence < sequence {
 		return high, false
@@ -69,7 +69,7 @@ func (s *session) search(sequence uint64) (at int, found bool) {
 //
 // When it reaches the end it is copied back to the front, so that a session with a steady number of
 // outstanding commands allocates nothing.
-func (s *session) insert(at int, reply cachedReply) {
+func (s *clientSession) insert(at int, reply cachedReply) {
 	if n := len(s.replies); n == cap(s.replies) {
 		if full, waste := 2*n >= len(s.array), len(s.array) > 1024 && 16*n < len(s.array); full || waste {
 			s.array = make([]cachedReply, max(4*n, 16))
@@ -84,21 +84,21 @@ func (s *session) insert(at int, reply cachedReply) {
 }
 
 // setBatchPosition notes the position in the batch of the command that a pending reply belongs to.
-func (s *session) setBatchPosition(sequence uint64, position int) {
+func (s *clientSession) setBatchPosition(sequence uint64, position int) {
 	if at, found := s.search(sequence); found {
 		s.replies[at].batchPosition = position
 	}
 }
 
 // dropValue marks a reply as evicted whose value is too large to cache.
-func (s *session) dropValue(sequence uint64) {
+func (s *clientSession) dropValue(sequence uint64) {
 	if at, found := s.search(sequence); found {
 		s.replies[at].state = evicted
 	}
 }
 
 // setValue sets the value of the reply at a position.
-func (s *session) setValue(at int, value []byte) {
+func (s *clientSession) setValue(at int, value []byte) {
 	reply := &s.replies[at]
 	reply.state, reply.value = cached, value
 	s.valueBytes += len(value)
@@ -107,7 +107,7 @@ func (s *session) setValue(at int, value []byte) {
 
 // evictLowestValue evicts the value of the lowest reply that has one of any bytes. There must be
 // one.
-func (s *session) evictLowestValue() {
+func (s *clientSession) evictLowestValue() {
 	at, _ := s.search(s.evictFrom)
 	for len(s.replies[at].value) == 0 {
 		at++
@@ -119,7 +119,7 @@ func (s *session) evictLowestValue() {
 }
 
 // removeLowest removes the n lowest replies.
-func (s *session) removeLowest(n int) {
+func (s *clientSession) removeLowest(n int) {
 	for i := range s.replies[:n] {
 		s.valueBytes -= len(s.replies[i].value)
 		s.replies[i].value = nil

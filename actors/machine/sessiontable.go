@@ -41,8 +41,8 @@ import (
 // bytes.
 type sessionTable struct {
 	limits    sessionLimits
-	sessions  []*session
-	lastFound *session // of the last call of find
+	sessions  []*clientSession
+	lastFound *clientSession // of the last call of find
 }
 
 // sessionLimits bound the session table. They are the same on all members.
@@ -70,8 +70,8 @@ type decision int
 const (
 	// isNew: apply it. It has a pending reply, which waits for its value.
 	isNew decision = iota
-	// isPending: it is in the present batch already, and gets the same reply.
-	isPending
+	// isInBatch: it is in the present batch already, and gets the same reply.
+	isInBatch
 	// isCached: it was applied, and the reply is cached.
 	isCached
 	// isEvicted: it may have been applied, but the reply is evicted. Do not apply it.
@@ -83,7 +83,7 @@ const (
 func newSessionTable(l sessionLimits) *sessionTable { return &sessionTable{limits: l} }
 
 // find returns a session; nil if it was never registered, or has expired or been evicted.
-func (t *sessionTable) find(id uint64) *session {
+func (t *sessionTable) find(id uint64) *clientSession {
 	if t.lastFound != nil && t.lastFound.id == id {
 		return t.lastFound
 	}
@@ -96,7 +96,7 @@ func (t *sessionTable) find(id uint64) *session {
 }
 
 func (t *sessionTable) search(id uint64) (at int, found bool) {
-	return slices.BinarySearchFunc(t.sessions, id, func(s *session, id uint64) int { return cmp.Compare(s.id, id) })
+	return slices.BinarySearchFunc(t.sessions, id, func(s *clientSession, id uint64) int { return cmp.Compare(s.id, id) })
 }
 
 // register adds a session and returns its id. A second registration with the same nonce returns the
@@ -117,19 +117,19 @@ func (t *sessionTable) register(index, node uint64, nonce []byte) (id uint64) {
 		ofNode++
 	}
 	if ofNode >= t.limits.sessionsPerNode {
-		t.evictLeastRecent(func(s *session) bool { return s.node == node })
+		t.evictLeastRecent(func(s *clientSession) bool { return s.node == node })
 	}
 	if len(t.sessions) >= t.limits.sessions {
-		t.evictLeastRecent(func(*session) bool { return true })
+		t.evictLeastRecent(func(*clientSession) bool { return true })
 	}
 	// Indexes ascend, so the newest is the last.
-	t.sessions = append(t.sessions, &session{id: index, node: node, nonce: bytes.Clone(nonce), lastUsed: index})
+	t.sessions = append(t.sessions, &clientSession{id: index, node: node, nonce: bytes.Clone(nonce), lastUsed: index})
 	return index
 }
 
 // evictLeastRecent removes the least recently used of some sessions. No two have the same lastUsed.
-func (t *sessionTable) evictLeastRecent(among func(s *session) bool) {
-	var oldest *session
+func (t *sessionTable) evictLeastRecent(among func(s *clientSession) bool) {
+	var oldest *clientSession
 	for _, s := range t.sessions {
 		if among(s) && (oldest == nil || s.lastUsed < oldest.lastUsed) {
 			oldest = s
@@ -150,8 +150,8 @@ func (t *sessionTable) expire(id uint64) bool {
 	return found
 }
 
-// admit decides about the command at index. With isPending and isCached it returns the reply, too.
-func (t *sessionTable) admit(s *session, index, sequence, lowestOutstanding uint64) (decision, cachedReply) {
+// admit decides about the command at index. With isInBatch and isCached it returns the reply, too.
+func (t *sessionTable) admit(s *clientSession, index, sequence, lowestOutstanding uint64) (decision, cachedReply) {
 	s.lastUsed = index
 	s.acknowledgeBelow(lowestOutstanding)
 	switch {
@@ -162,7 +162,7 @@ func (t *sessionTable) admit(s *session, index, sequence, lowestOutstanding uint
 	}
 	at, found := s.search(sequence)
 	if !found {
-		s.insert(at, cachedReply{sequence: sequence, index: index, state: pending})
+		s.insert(at, cachedReply{sequence: sequence, index: index, state: inBatch})
 		if len(s.replies) > t.limits.repliesPerSession {
 			s.cachedFrom = s.replies[0].sequence + 1
 			s.removeLowest(1)
@@ -171,8 +171,8 @@ func (t *sessionTable) admit(s *session, index, sequence, lowestOutstanding uint
 	}
 	reply := s.replies[at]
 	switch reply.state {
-	case pending:
-		return isPending, reply
+	case inBatch:
+		return isInBatch, reply
 	case cached:
 		return isCached, reply
 	}
@@ -193,7 +193,7 @@ func (t *sessionTable) cacheReply(id, sequence uint64, value []byte) {
 		return
 	}
 	at, found := s.search(sequence)
-	if !found || s.replies[at].state != pending {
+	if !found || s.replies[at].state != inBatch {
 		return
 	}
 	if len(value) > t.limits.maxValueBytes {

@@ -52,7 +52,7 @@ func (n *Node) persist(a *messages.Append) {
 
 // newDeferredMessage returns m as a message that the LogStore sends to a peer's actor after the
 // sync. It is dropped if the log is truncated at or below coversThrough before that.
-func newDeferredMessage(to uint64, role messages.Role, coversThrough uint64, m messages.PeerMessage) *messages.DeferredMessage {
+func newDeferredMessage(to uint64, role messages.Receiver, coversThrough uint64, m messages.PeerMessage) *messages.DeferredMessage {
 	return &messages.DeferredMessage{To: to, CoversThrough: coversThrough, Envelope: messages.NewEnvelope(role, m)}
 }
 

@@ -33,7 +33,7 @@ func (n *Node) becomeCandidate(transfer bool) {
 		}
 		m := n.newVoteRequest(n.term)
 		m.Transfer = transfer
-		a.Deferred = append(a.Deferred, newDeferredMessage(id, messages.Role_ROLE_NODE, 0, m))
+		a.Deferred = append(a.Deferred, newDeferredMessage(id, messages.Receiver_RECEIVER_NODE, 0, m))
 	}
 	n.persist(a)
 }

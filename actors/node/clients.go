@@ -8,7 +8,7 @@ import (
 // collectProposal collects a proposal of the Session, unless the role refuses it.
 func (n *Node) collectProposal(m *messages.Propose, reason messages.Refusal, limit uint64) {
 	if reason != messages.Refusal_REFUSAL_UNSPECIFIED {
-		n.send(n.env.Session(), n.newProposalsRefused([][]byte{m.Data}, reason, limit))
+		n.send(n.env.ReplySink(), n.newProposalsRefused([][]byte{m.Data}, reason, limit))
 		return
 	}
 	n.proposals.add(m.Data)
@@ -39,7 +39,7 @@ func (n *Node) refuseForwarded(m *messages.ForwardedProposals, reason messages.R
 
 func (n *Node) sendReadPoint(r readRequest, index uint64) {
 	if r.from == 0 {
-		n.send(n.env.Session(), &messages.ReadPoint{Incarnation: n.config.Incarnation, Id: r.id, Index: index, Term: n.term})
+		n.send(n.env.ReplySink(), &messages.ReadPoint{Incarnation: n.config.Incarnation, Id: r.id, Index: index, Term: n.term})
 		return
 	}
 	n.sendToPeer(r.from, &messages.ForwardedReadResponse{From: n.self(), Id: r.id, Term: n.term, Index: index})
@@ -48,7 +48,7 @@ func (n *Node) sendReadPoint(r readRequest, index uint64) {
 func (n *Node) refuseReads(reads []readRequest, reason messages.Refusal) {
 	for _, r := range reads {
 		if r.from == 0 {
-			n.send(n.env.Session(), &messages.ReadPoint{Incarnation: n.config.Incarnation, Id: r.id, Refusal: reason})
+			n.send(n.env.ReplySink(), &messages.ReadPoint{Incarnation: n.config.Incarnation, Id: r.id, Refusal: reason})
 			continue
 		}
 		n.sendToPeer(r.from, &messages.ForwardedReadResponse{From: n.self(), Id: r.id, Term: n.term, Refusal: reason})

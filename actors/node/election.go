@@ -24,15 +24,13 @@ func (n *Node) handleRequestVote(m *messages.RequestVote, sticky bool) {
 		n.sendToPeer(m.Candidate, response)
 		return
 	}
-	if d.MustPersist {
-		n.vote = d.Vote
-		n.stateChanged = true
-	}
+	n.vote = d.Vote
+	n.stateChanged = true
 	n.resetElectionTimer() // Raft §5.2, Figure 2: "or granting vote to candidate"
 	n.persist(&messages.Append{
 		NeedsSync: true,
 		Mark:      &messages.AppendMark{Term: n.term},
-		Deferred:  []*messages.DeferredMessage{newDeferredMessage(m.Candidate, messages.Role_ROLE_NODE, 0, response)},
+		Deferred:  []*messages.DeferredMessage{newDeferredMessage(m.Candidate, messages.Receiver_RECEIVER_NODE, 0, response)},
 	})
 }
 
@@ -57,7 +55,7 @@ func (n *Node) setLeader(leader uint64) {
 }
 
 func (n *Node) sendLeaderChanged() {
-	n.send(n.env.Session(), &messages.LeaderChanged{
+	n.send(n.env.ReplySink(), &messages.LeaderChanged{
 		Incarnation: n.config.Incarnation, Term: n.term, Leader: n.contact.leader,
 	})
 }

@@ -40,7 +40,7 @@ type fixture struct {
 
 type peerMessage struct {
 	to      uint64
-	role    messages.Role
+	role    messages.Receiver
 	message proto.Message
 }
 
@@ -57,7 +57,7 @@ func newFixture(t testing.TB, size int, limit ...func(*Limits)) *fixture {
 	}
 	s.Rand = (*fixtureRandom)(s)
 	s.ToSession = func(m proto.Message) { s.sentToSession = append(s.sentToSession, m) }
-	s.ToPeer = func(id uint64, role messages.Role, m proto.Message) {
+	s.ToPeer = func(id uint64, role messages.Receiver, m proto.Message) {
 		s.sentToPeers = append(s.sentToPeers, peerMessage{id, role, m})
 	}
 	s.config = Config{
@@ -201,7 +201,7 @@ func (s *fixture) syncOldest() {
 	a := s.pendingAppends[0]
 	s.pendingAppends = s.pendingAppends[1:]
 	for _, d := range a.Deferred {
-		s.sentToPeers = append(s.sentToPeers, peerMessage{d.To, d.Envelope.Role, d.Envelope.PeerMessage()})
+		s.sentToPeers = append(s.sentToPeers, peerMessage{d.To, d.Envelope.Receiver, d.Envelope.PeerMessage()})
 	}
 	if a.Notify {
 		s.deliver(&messages.Durable{Incarnation: a.Incarnation, Mark: a.Mark})
@@ -328,8 +328,8 @@ func newAppendEntries(term, prevIndex, prevTerm, commit uint64, terms ...uint64)
 	}
 }
 
-func (s *fixture) newProgress(peer, match uint64) *messages.Progress {
-	return &messages.Progress{Incarnation: s.incarnation, Peer: peer, MatchIndex: match, State: "streaming", Term: s.node.term}
+func (s *fixture) newProgress(peer, match uint64) *messages.ReplicationProgress {
+	return &messages.ReplicationProgress{Incarnation: s.incarnation, Peer: peer, MatchIndex: match, State: "streaming", Term: s.node.term}
 }
 
 // newProposal returns an entry of a Session.

@@ -63,7 +63,7 @@ func (f *follower) receive(ctx actor.Context) {
 			f.handleElectionTimeout()
 		}
 	case *messages.LinkDown:
-		f.handleLinkDown(m)
+		f.campaignIfLeaderLinkBroke(m)
 	case *messages.LinkUp:
 		f.handleLinkUp(m)
 	case *messages.TimeoutNow:
@@ -94,8 +94,8 @@ func (f *follower) handleElectionTimeout() {
 }
 
 // handleLinkDown begins a fast campaign if the link to the leader broke (see leaderContact).
-func (f *follower) handleLinkDown(m *messages.LinkDown) {
-	f.Node.handleLinkDown(m)
+func (f *follower) campaignIfLeaderLinkBroke(m *messages.LinkDown) {
+	f.Node.recordLinkDown(m)
 	if m.Peer != f.contact.leader || !f.isVoter() {
 		return
 	}
@@ -185,7 +185,7 @@ func (f *follower) acknowledgeAppend(m *messages.AppendEntries, index, truncateF
 		NeedsSync:    true,
 		Notify:       fresh != nil,
 		Mark:         &messages.AppendMark{Term: f.term, Index: index},
-		Deferred:     []*messages.DeferredMessage{newDeferredMessage(m.Leader, messages.Role_ROLE_REPLICATOR, index, response)},
+		Deferred:     []*messages.DeferredMessage{newDeferredMessage(m.Leader, messages.Receiver_RECEIVER_REPLICATOR, index, response)},
 	}
 	f.persist(a)
 }

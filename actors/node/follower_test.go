@@ -49,7 +49,7 @@ func TestFollowerAcknowledgesDurableEntriesOnly(t *testing.T) {
 	if r := onlySent[*messages.AppendResponse](s); r.Stream != 5 || r.Sequence != 1 {
 		t.Fatalf("response %v", r)
 	}
-	if x := s.sentToPeers[0]; x.to != 2 || x.role != messages.Role_ROLE_REPLICATOR {
+	if x := s.sentToPeers[0]; x.to != 2 || x.role != messages.Receiver_RECEIVER_REPLICATOR {
 		t.Fatalf("response to %+v, want the Replicator of node 2", x)
 	}
 }

@@ -80,13 +80,13 @@ func (l *leader) receive(ctx actor.Context) {
 		l.handleForwardedProposals(m)
 	case *messages.Flush:
 		l.proposals.flushPending = false
-		l.flush()
+		l.processBatch()
 	case *messages.RequestRead:
 		l.handleReadRequest(readRequest{id: m.Id}, m.Mode == messages.ReadMode_READ_MODE_LEADER)
 	case *messages.ForwardedRead:
 		l.handleReadRequest(readRequest{from: m.From, id: m.Id}, m.Unconfirmed)
-	case *messages.Progress:
-		l.handleProgress(m)
+	case *messages.ReplicationProgress:
+		l.handleReplicationProgress(m)
 	case *messages.HeartbeatResponse:
 		l.handleHeartbeatResponse(m)
 	case *messages.Fetch:
@@ -117,7 +117,7 @@ func (l *leader) failSecondLeader(other uint64) {
 
 // flush appends the collected proposals, starts a read round, and sends a new commit index to the
 // peers unless one of these did.
-func (l *leader) flush() {
+func (l *leader) processBatch() {
 	if data, bytes, forwarders := l.proposals.take(); len(data) > 0 {
 		forEachBatch(data, bytes, l.config.Limits.MaxBatchBytes, l.appendProposals)
 		l.commits.advanced = false // the entries carry the commit index

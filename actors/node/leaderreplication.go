@@ -58,9 +58,9 @@ func (l *leader) appendProposals(data [][]byte, bytes uint64) {
 	l.persistAndWatch(&messages.Append{Entries: e}) // after the Replicators, whose way is longer
 }
 
-// handleProgress stores how far a peer's log agrees. Only a higher matchIndex counts as contact: a
-// Replicator also reports when it has waited in vain (E19).
-func (l *leader) handleProgress(m *messages.Progress) {
+// handleReplicationProgress stores how far a peer's log agrees. Only a higher matchIndex counts as
+// contact: a Replicator also reports when it has waited in vain (E19).
+func (l *leader) handleReplicationProgress(m *messages.ReplicationProgress) {
 	p := l.peers.find(m.Peer)
 	if p == nil || m.Term != l.term {
 		return

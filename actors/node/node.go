@@ -6,15 +6,16 @@
 //
 // # Receives
 // From peers: RequestVote, AppendEntries, Heartbeat, their responses, ForwardedProposals,
-// ForwardedRead, ProposalsRefused, TimeoutNow, Removed. From the Session: Propose, RequestRead,
-// TransferLeadership, Campaign. From its children: Recovered and Durable (LogStore), MachineReady
-// and Pull (Machine), Progress, Fetch, ResolveConflict and HigherTerm (Replicators). From the link:
-// LinkUp and LinkDown. From itself: Flush and Tick.
+// ForwardedRead, ProposalsRefused, TimeoutNow, Removed (which no member of this version sends). From
+// the Session: Propose and RequestRead. From troupe.Node: TransferLeadership. From tests: Campaign.
+// From its children: Recovered and Durable (LogStore), MachineReady and Pull (Machine),
+// ReplicationProgress, Fetch, ResolveConflict and HigherTerm (Replicators). From the link: LinkUp and
+// LinkDown. From itself: Flush and Tick.
 //
 // # Sends
-// Append to the LogStore, Committed to the Machine, Replicate and Fetched to the Replicators; vote
-// requests, heartbeats and responses to peers; LeaderChanged, ReadPoint and ProposalsRefused to the
-// Session.
+// Append to the LogStore, Committed to the Machine, Replicate and Fetched to the Replicators.
+// RequestVote, Heartbeat, TimeoutNow, ForwardedProposals, ForwardedRead, ProposalsRefused and the
+// responses to peers. LeaderChanged, ReadPoint and ProposalsRefused to the Session.
 //
 // # Persists
 // Nothing itself. Persist before send: vote requests, granted votes and acknowledgements of entries
@@ -168,14 +169,15 @@ func (n *Node) isVoter() bool { return n.quorum.Contains(n.self()) }
 
 func (n *Node) send(to *actor.PID, m proto.Message) { n.ctx.Send(to, m) }
 
-// sendToPeer sends m to the Node of a peer.
+// sendToPeer sends m to the Node of a peer. In a live node, Proto.Actor resolves the PID to a
+// peerProcess, which passes m to the link (actors/live); the peer's PeerReceiver delivers it.
 func (n *Node) sendToPeer(peer uint64, m proto.Message) {
-	n.send(n.env.PeerPID(peer, messages.Role_ROLE_NODE), m)
+	n.send(n.env.PeerPID(peer, messages.Receiver_RECEIVER_NODE), m)
 }
 
 // sendToReplicator sends m to the Replicator of a leader for this node.
 func (n *Node) sendToReplicator(leader uint64, m proto.Message) {
-	n.send(n.env.PeerPID(leader, messages.Role_ROLE_REPLICATOR), m)
+	n.send(n.env.PeerPID(leader, messages.Receiver_RECEIVER_REPLICATOR), m)
 }
 
 // publishState gives the state observer a copy of the Node's state.

@@ -23,7 +23,7 @@ func (n nonLeader) step(m any) {
 		n.collectProposal(m, reason, limit)
 	case *messages.Flush:
 		n.proposals.flushPending = false
-		n.flush()
+		n.forwardCollected()
 	case *messages.RequestRead:
 		n.forwardRead(m)
 	case *messages.ForwardedProposals:
@@ -37,7 +37,8 @@ func (n nonLeader) step(m any) {
 	}
 }
 
-// handleRemoved stops the node: a committed configuration does not contain it (E36).
+// handleRemoved stops the node: a committed configuration does not contain it (E36). No member of
+// this version sends Removed.
 func (n nonLeader) handleRemoved(m *messages.Removed) {
 	if m.Term >= n.term {
 		failRemoved(m.From, m.Index)
@@ -54,14 +55,14 @@ func (n nonLeader) handleTimeoutNow(m *messages.TimeoutNow) {
 }
 
 // flush forwards the collected proposals to the leader, or refuses them if none is known.
-func (n nonLeader) flush() {
+func (n nonLeader) forwardCollected() {
 	data, bytes, _ := n.proposals.take()
 	switch {
 	case len(data) == 0:
 	case n.contact.leader != 0:
 		forEachBatch(data, bytes, n.config.Limits.MaxBatchBytes, n.forwardBatch)
 	default:
-		n.send(n.env.Session(), n.newProposalsRefused(data, messages.Refusal_REFUSAL_NO_LEADER, 0))
+		n.send(n.env.ReplySink(), n.newProposalsRefused(data, messages.Refusal_REFUSAL_NO_LEADER, 0))
 	}
 }
 

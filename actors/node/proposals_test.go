@@ -96,7 +96,7 @@ func TestCopiedForwardIsDropped(t *testing.T) {
 func TestE45TransferKeepsPendingFlush(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1)
 	s.node.scheduleFlush()
-	s.leader().flush()
+	s.leader().processBatch()
 	if !s.node.proposals.flushPending {
 		t.Fatal("a second Flush would be sent")
 	}

@@ -32,8 +32,8 @@ func (r *recovering) handleRecovered(m *messages.Recovered) {
 	r.env.Log().Info().Uint64("term", r.term).Uint64("last_index", r.log.lastIndex()).
 		Uint64("commit", r.log.commitIndex).Uint64("incarnation", r.config.Incarnation).Msg("log recovered")
 	replayThrough := r.log.commitIndex
-	// The Machine starts after LeaderChanged is sent: the Session drops messages of an incarnation
-	// before it has received LeaderChanged of it.
+	// The Machine starts after LeaderChanged is sent: the Session ignores an applied index, and the
+	// end of the replay, of an incarnation whose LeaderChanged it has not received.
 	r.becomeFollower(r.term, 0, "start")
 	r.campaignAfterStart()
 	r.children.spawnMachine(r.ctx, r.env, r.config.Machine(r.children.logReader, replayThrough))

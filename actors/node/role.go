@@ -50,7 +50,7 @@ func (n *Node) stepTerm(m any) (handle bool) {
 		switch m := m.(type) {
 		case *messages.AppendEntries, *messages.Heartbeat:
 			n.follow(m)
-		case interface{ GetTerm() uint64 }:
+		case interface{ GetTerm() uint64 }: // HeartbeatResponse, HigherTerm, VoteResponse
 			n.becomeFollower(m.GetTerm(), 0, "response of a higher term")
 		}
 		return false
@@ -95,21 +95,21 @@ func (n *Node) stepCommon(m any) {
 	case *messages.ForwardedReadResponse:
 		// However late it comes, it is valid: the read point was taken after the read was requested,
 		// and the applied index does not fall.
-		n.send(n.env.Session(), &messages.ReadPoint{
+		n.send(n.env.ReplySink(), &messages.ReadPoint{
 			Incarnation: n.config.Incarnation, Id: m.Id, Index: m.Index, Term: m.Term, Refusal: m.Refusal,
 		})
 	case *messages.ProposalsRefused:
-		n.send(n.env.Session(), m)
+		n.send(n.env.ReplySink(), m)
 	case *messages.LinkUp:
 		n.contact.linkUp(m.Peer)
 	case *messages.LinkDown:
-		n.handleLinkDown(m)
+		n.recordLinkDown(m)
 	case *actor.Terminated:
 		n.children.terminated(m.Who)
 	}
 }
 
-func (n *Node) handleLinkDown(m *messages.LinkDown) {
+func (n *Node) recordLinkDown(m *messages.LinkDown) {
 	n.env.Log().Debug().Str("peer", raft.FormatID(m.Peer)).Str("reason", m.Reason).Msg("link down")
 	n.contact.linkDown(m.Peer)
 }

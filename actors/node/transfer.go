@@ -40,7 +40,7 @@ func (l *leader) startTransfer(target uint64) {
 	}
 	// Appended later, the collected proposals would reach other voters, and they would refuse the
 	// target because its log is shorter.
-	l.flush()
+	l.processBatch()
 	l.transfer.target, l.transfer.timeoutNowSent = target, false
 	l.transfer.deadline = l.env.Now() + l.config.ElectionTimeout
 	l.env.Log().Info().Str("target", raft.FormatID(target)).Uint64("term", l.term).Msg("transferring leadership")

@@ -32,7 +32,7 @@ type fixture struct {
 	nodeSilent, readerSilent bool
 
 	sent        []*messages.AppendEntries
-	progress    []*messages.Progress
+	progress    []*messages.ReplicationProgress
 	higherTerms []*messages.HigherTerm
 	fetches     []*messages.Fetch
 	resolves    []*messages.ResolveConflict
@@ -52,8 +52,8 @@ func newFixture(t testing.TB, terms ...uint64) *fixture {
 	f := &fixture{Env: actortest.New(1), t: t, terms: terms, firstInMemory: 1}
 	f.firstOfTerm = uint64(len(terms))
 	f.Rand = &random
-	f.ToPeer = func(id uint64, role messages.Role, m proto.Message) {
-		if id != 2 || role != messages.Role_ROLE_NODE {
+	f.ToPeer = func(id uint64, role messages.Receiver, m proto.Message) {
+		if id != 2 || role != messages.Receiver_RECEIVER_NODE {
 			t.Errorf("sent %v to %v of %d", m, role, id)
 		}
 		f.sent = append(f.sent, m.(*messages.AppendEntries))
@@ -90,7 +90,7 @@ func (f *fixture) respond(m proto.Message) { f.System.Root.Send(f.pid, m) }
 
 func (f *fixture) nodeReceive(m proto.Message) {
 	switch m := m.(type) {
-	case *messages.Progress:
+	case *messages.ReplicationProgress:
 		f.progress = append(f.progress, m)
 	case *messages.HigherTerm:
 		f.higherTerms = append(f.higherTerms, m)

@@ -285,11 +285,11 @@ func (r *Replicator) sendAppend(e *messages.Entries, prevTerm uint64) {
 	}
 	r.startWaiting()
 	r.stream.window.Add(through, e.Bytes)
-	r.send(r.env.PeerPID(r.config.PeerID, messages.Role_ROLE_NODE), m)
+	r.send(r.env.PeerPID(r.config.PeerID, messages.Receiver_RECEIVER_NODE), m)
 }
 
 func (r *Replicator) reportProgress() {
-	r.send(r.ctx.Parent(), &messages.Progress{
+	r.send(r.ctx.Parent(), &messages.ReplicationProgress{
 		Incarnation: r.config.Incarnation, Peer: r.config.PeerID, MatchIndex: r.progress.Match, State: r.state,
 		DiskLow: r.peerDiskLow, Term: r.config.Term,
 	})

@@ -98,7 +98,7 @@ func (c *Call) Abandon(cause error) {
 }
 
 func (c *Call) endRead(point ReadPoint, err error) {
-	c.end(Outcome{Result{Index: point.Index, Term: point.Term}, err})
+	c.end(Outcome{Result{Index: point.Index, AppliedTerm: point.Term}, err})
 }
 
 func (c *Call) end(o Outcome) *Call {

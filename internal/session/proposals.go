@@ -80,7 +80,7 @@ func (p *proposals) propose(ctx context.Context, command []byte) (Result, error)
 
 func (p *proposals) barrier(ctx context.Context) (ReadPoint, error) {
 	r, err := p.submit(ctx, proposalRequest{encode: raft.EncodeBarrier})
-	return ReadPoint{Index: r.Index, Term: r.Term}, err
+	return ReadPoint{Index: r.Index, Term: r.AppliedTerm}, err
 }
 
 func newCommandRequest(command []byte) proposalRequest {

@@ -66,7 +66,7 @@ func (p *proposals) deliverResults(m *messages.CommandResults) {
 				"check in the data whether the command took effect", ErrOutcomeUnknown))
 			return
 		}
-		p.remove(sequence).done <- Outcome{Result: Result{Index: m.Indexes[i], Term: m.Term, Value: m.Values[i]}}
+		p.remove(sequence).done <- Outcome{Result: Result{Index: m.Indexes[i], AppliedTerm: m.Term, Value: m.Values[i]}}
 	}
 }
 

@@ -24,7 +24,7 @@ type Result struct {
 	// Index is the index of the command's entry.
 	Index uint64
 	// Term is the term of the last entry that was applied in the same batch.
-	Term uint64
+	AppliedTerm uint64
 	// Value is what this member's Apply returned for the command. It must not be changed.
 	Value []byte
 }

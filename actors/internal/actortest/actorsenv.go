@@ -32,14 +32,14 @@ func (e *Env) After(d time.Duration, to *actor.PID, message proto.Message) actor
 	return t
 }
 
-func (e *Env) PeerPID(id uint64, role messages.Role) *actor.PID {
+func (e *Env) PeerPID(id uint64, role messages.Receiver) *actor.PID {
 	if e.ToPeer == nil {
 		panic("this actor sends nothing to peers")
 	}
 	return e.Sink(fmt.Sprintf("%v of %d", role, id), func(m proto.Message) { e.ToPeer(id, role, m) })
 }
 
-func (e *Env) Session() *actor.PID {
+func (e *Env) ReplySink() *actor.PID {
 	if e.ToSession == nil {
 		panic("this actor sends nothing to the session")
 	}
@@ -57,14 +57,14 @@ func provided[T comparable](part T, name string) T {
 // Views records the states that the actors published, and counts the syncs of the LogStore.
 type Views struct {
 	Nodes       []actors.NodeView
-	Logs        []actors.LogView
+	Logs        []actors.LogStoreView
 	Machines    []actors.MachineView
 	Replicators []actors.ReplicatorView
 	Syncs       int
 }
 
 func (v *Views) Node(n actors.NodeView)             { v.Nodes = append(v.Nodes, n) }
-func (v *Views) Log(l actors.LogView)               { v.Logs = append(v.Logs, l) }
+func (v *Views) LogStore(l actors.LogStoreView)     { v.Logs = append(v.Logs, l) }
 func (v *Views) Machine(m actors.MachineView)       { v.Machines = append(v.Machines, m) }
 func (v *Views) Replicator(r actors.ReplicatorView) { v.Replicators = append(v.Replicators, r) }
 func (v *Views) Synced(int, int, time.Duration)     { v.Syncs++ }

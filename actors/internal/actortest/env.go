@@ -29,7 +29,7 @@ type Env struct {
 	// ToPeer and ToSession are called with each message at the moment in which it is sent.
 	Disk      vfs.FS
 	Rand      actors.Random
-	ToPeer    func(id uint64, role messages.Role, message proto.Message)
+	ToPeer    func(id uint64, role messages.Receiver, message proto.Message)
 	ToSession func(message proto.Message)
 
 	// RestartFailed makes supervision restart a failed actor instead of stopping it.

@@ -185,7 +185,7 @@ func (s *inboundStream) receive(stream grpc.ServerStream) error {
 }
 
 // deliver delivers a message to its actor, unless it breaks a rule of CheckPeerMessage.
-func (s *inboundStream) deliver(role messages.Role, message messages.PeerMessage) {
+func (s *inboundStream) deliver(role messages.Receiver, message messages.PeerMessage) {
 	p := s.peer
 	if s.stopped.Load() {
 		return

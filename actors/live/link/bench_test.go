@@ -78,10 +78,10 @@ func BenchmarkRoundTrip(b *testing.B) {
 			}, func(env *live.Env, m any) {
 				switch m.(type) {
 				case *messages.Heartbeat, *messages.AppendEntries:
-					env.System().Root.Send(env.PeerPID(1, messages.Role_ROLE_NODE), response)
+					env.System().Root.Send(env.PeerPID(1, messages.Receiver_RECEIVER_NODE), response)
 				}
 			})
-			peer := one.PeerPID(2, messages.Role_ROLE_NODE)
+			peer := one.PeerPID(2, messages.Receiver_RECEIVER_NODE)
 			b.ReportAllocs()
 			b.ResetTimer()
 			for range b.N {
@@ -111,7 +111,7 @@ func BenchmarkThroughput(b *testing.B) {
 					}
 				}
 			})
-			peer := one.PeerPID(2, messages.Role_ROLE_NODE)
+			peer := one.PeerPID(2, messages.Receiver_RECEIVER_NODE)
 			request := &messages.AppendEntries{Leader: 1, Entries: testEntries(1, c.entries, c.size)}
 			b.SetBytes(int64(c.entries * c.size))
 			b.ReportAllocs()

@@ -116,7 +116,7 @@ const (
 
 // forEach calls each with the role and the message of every envelope. The message is nil if this
 // release does not know its type.
-func (i *incomingBatch) forEach(each func(messages.Role, messages.PeerMessage)) error {
+func (i *incomingBatch) forEach(each func(messages.Receiver, messages.PeerMessage)) error {
 	return forEachField(i.data, func(tag uint64, value []byte, _ uint64) error {
 		if tag != batchEnvelopesField<<3|wireBytes {
 			return nil
@@ -130,10 +130,10 @@ func (i *incomingBatch) forEach(each func(messages.Role, messages.PeerMessage)) 
 	})
 }
 
-func decodeEnvelope(data []byte) (role messages.Role, message messages.PeerMessage, err error) {
+func decodeEnvelope(data []byte) (role messages.Receiver, message messages.PeerMessage, err error) {
 	err = forEachField(data, func(tag uint64, value []byte, number uint64) error {
 		if tag == envelopeRoleField<<3|wireVarint {
-			role = messages.Role(number)
+			role = messages.Receiver(number)
 			return nil
 		}
 		if tag&7 != wireBytes {

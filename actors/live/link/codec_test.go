@@ -44,7 +44,7 @@ func samplePeerMessages(from uint64) []messages.PeerMessage {
 	}
 }
 
-func outgoingBatchOf(role messages.Role, list ...messages.PeerMessage) *outgoingBatch {
+func outgoingBatchOf(role messages.Receiver, list ...messages.PeerMessage) *outgoingBatch {
 	o := &outgoingBatch{}
 	for _, m := range list {
 		o.messages = append(o.messages, queuedMessage{role: byte(role), size: proto.Size(m), message: m})
@@ -65,13 +65,13 @@ func TestBatchEncodingEqualsTheSchema(t *testing.T) {
 	list := samplePeerMessages(7)
 	var batch messages.EnvelopeBatch
 	for _, m := range list {
-		batch.Envelopes = append(batch.Envelopes, messages.NewEnvelope(messages.Role_ROLE_REPLICATOR, m))
+		batch.Envelopes = append(batch.Envelopes, messages.NewEnvelope(messages.Receiver_RECEIVER_REPLICATOR, m))
 	}
 	want, err := proto.Marshal(&batch)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := encodeBatch(t, outgoingBatchOf(messages.Role_ROLE_REPLICATOR, list...)); !bytes.Equal(got, want) {
+	if got := encodeBatch(t, outgoingBatchOf(messages.Receiver_RECEIVER_REPLICATOR, list...)); !bytes.Equal(got, want) {
 		t.Fatalf("the batch is\n%x\nwant\n%x", got, want)
 	}
 }
@@ -83,12 +83,12 @@ func TestEveryPeerMessageSurvivesTheCodec(t *testing.T) {
 		t.Fatalf("%d samples for %d types", len(list), descriptor.Fields().Len())
 	}
 	var in incomingBatch
-	if err := (batchCodec{}).Unmarshal(mem.BufferSlice{mem.SliceBuffer(encodeBatch(t, outgoingBatchOf(messages.Role_ROLE_NODE, list...)))}, &in); err != nil {
+	if err := (batchCodec{}).Unmarshal(mem.BufferSlice{mem.SliceBuffer(encodeBatch(t, outgoingBatchOf(messages.Receiver_RECEIVER_NODE, list...)))}, &in); err != nil {
 		t.Fatal(err)
 	}
 	var got []messages.PeerMessage
-	if err := in.forEach(func(role messages.Role, m messages.PeerMessage) {
-		if role != messages.Role_ROLE_NODE {
+	if err := in.forEach(func(role messages.Receiver, m messages.PeerMessage) {
+		if role != messages.Receiver_RECEIVER_NODE {
 			t.Errorf("role %v", role)
 		}
 		got = append(got, m)
@@ -109,17 +109,17 @@ func TestUnknownMessageTypeDecodesAsNil(t *testing.T) {
 	data := []byte{1<<3 | 2, 7, 1 << 3, 2, 0xfa, 0x01, 2, 8, 1} // role 2, field 31
 	var kinds []string
 	in := incomingBatch{data: data}
-	if err := in.forEach(func(role messages.Role, m messages.PeerMessage) { kinds = append(kinds, fmt.Sprint(role, m)) }); err != nil {
+	if err := in.forEach(func(role messages.Receiver, m messages.PeerMessage) { kinds = append(kinds, fmt.Sprint(role, m)) }); err != nil {
 		t.Fatal(err)
 	}
-	if len(kinds) != 1 || kinds[0] != "ROLE_REPLICATOR <nil>" {
+	if len(kinds) != 1 || kinds[0] != "RECEIVER_REPLICATOR <nil>" {
 		t.Fatalf("decoded %v", kinds)
 	}
 }
 
 func TestMessageChangedAfterSendIsAnError(t *testing.T) {
 	m := &messages.Heartbeat{Term: 1}
-	o := outgoingBatchOf(messages.Role_ROLE_NODE, m)
+	o := outgoingBatchOf(messages.Receiver_RECEIVER_NODE, m)
 	m.Term = 1 << 60
 	if _, err := o.append(nil); err == nil {
 		t.Fatal("a batch with wrong lengths was encoded")
@@ -127,11 +127,11 @@ func TestMessageChangedAfterSendIsAnError(t *testing.T) {
 }
 
 func FuzzBatchFromAPeer(f *testing.F) {
-	f.Add(encodeBatch(f, outgoingBatchOf(messages.Role_ROLE_NODE, samplePeerMessages(7)...)))
+	f.Add(encodeBatch(f, outgoingBatchOf(messages.Receiver_RECEIVER_NODE, samplePeerMessages(7)...)))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		in := incomingBatch{data: data}
-		_ = in.forEach(func(role messages.Role, m messages.PeerMessage) {
+		_ = in.forEach(func(role messages.Receiver, m messages.PeerMessage) {
 			if m != nil {
 				_ = live.CheckPeerMessage(7, role, m)
 			}
@@ -168,7 +168,7 @@ func FuzzDecodersAgreeWithProtobuf(f *testing.F) {
 
 func BenchmarkCodecAppendEntries100x256(b *testing.B) {
 	m := &messages.AppendEntries{Term: 9, Leader: 7, Entries: testEntries(42, 100, 256)}
-	o := outgoingBatchOf(messages.Role_ROLE_NODE, m)
+	o := outgoingBatchOf(messages.Receiver_RECEIVER_NODE, m)
 	wire := encodeBatch(b, o)
 	b.Run("write", func(b *testing.B) {
 		b.ReportAllocs()
@@ -184,7 +184,7 @@ func BenchmarkCodecAppendEntries100x256(b *testing.B) {
 		for range b.N {
 			var in incomingBatch
 			batchCodec{}.Unmarshal(source, &in)
-			in.forEach(func(messages.Role, messages.PeerMessage) {})
+			in.forEach(func(messages.Receiver, messages.PeerMessage) {})
 		}
 	})
 }

@@ -15,13 +15,13 @@ import (
 func TestEveryPeerMessageReachesItsActor(t *testing.T) {
 	a, b := connectedPair(t)
 	for _, m := range samplePeerMessages(1) {
-		a.Send(2, messages.Role_ROLE_NODE, m)
+		a.Send(2, messages.Receiver_RECEIVER_NODE, m)
 		linktest.Expect(t, b.Node, m)
-		a.Send(2, messages.Role_ROLE_REPLICATOR, m)
+		a.Send(2, messages.Receiver_RECEIVER_REPLICATOR, m)
 		linktest.Expect(t, b.Replicator, m)
 	}
 	for _, m := range samplePeerMessages(2) {
-		b.Send(1, messages.Role_ROLE_NODE, m)
+		b.Send(1, messages.Receiver_RECEIVER_NODE, m)
 		linktest.Expect(t, a.Node, m)
 	}
 	// A message may arrive before its sender has counted it.
@@ -36,8 +36,8 @@ func TestLaneKeepsTheOrderOfMessages(t *testing.T) {
 	a, b := connectedPair(t)
 	const n = 20000
 	for i := range uint64(n) {
-		a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, i))
-		a.Send(2, messages.Role_ROLE_REPLICATOR, &messages.AppendEntries{Leader: 1, Sequence: i, Entries: testEntries(i+1, 1, 100)})
+		a.Send(2, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, i))
+		a.Send(2, messages.Receiver_RECEIVER_REPLICATOR, &messages.AppendEntries{Leader: 1, Sequence: i, Entries: testEntries(i+1, 1, 100)})
 	}
 	for i := range uint64(n) {
 		linktest.Expect(t, b.Node, linktest.Heartbeat(1, i))
@@ -52,7 +52,7 @@ func TestQueuedMessagesShareABatch(t *testing.T) {
 	q := newSendQueue(1 << 20)
 	q.startAccepting()
 	for i := range uint64(n) {
-		q.enqueue(messages.Role_ROLE_NODE, linktest.Heartbeat(1, i), 100)
+		q.enqueue(messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, i), 100)
 	}
 	var batches []int
 	for left := n; left > 0; left -= batches[len(batches)-1] {
@@ -76,12 +76,15 @@ func TestE46MessageWithWrongSenderIsDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	wrong := []*outgoingBatch{
-		outgoingBatchOf(messages.Role_ROLE_NODE, linktest.Heartbeat(3, 1)),        // another sender
-		outgoingBatchOf(messages.Role_ROLE_NODE, samplePeerMessages(0)...),        // no sender, every type
-		outgoingBatchOf(messages.Role_ROLE_UNSPECIFIED, linktest.Heartbeat(2, 1)), // no receiver
-		outgoingBatchOf(messages.Role(9), linktest.Heartbeat(2, 1)),               // a receiver that is not for peers
+		// another sender
+		outgoingBatchOf(messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(3, 1)),
+		// no sender, every type
+		outgoingBatchOf(messages.Receiver_RECEIVER_NODE, samplePeerMessages(0)...),
+		outgoingBatchOf(messages.Receiver_RECEIVER_UNSPECIFIED, linktest.Heartbeat(2, 1)), // no receiver
+		// A receiver that is not for peers
+		outgoingBatchOf(messages.Receiver(9), linktest.Heartbeat(2, 1)),
 	}
-	for _, batch := range append(wrong, outgoingBatchOf(messages.Role_ROLE_NODE, linktest.Heartbeat(2, 99))) {
+	for _, batch := range append(wrong, outgoingBatchOf(messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(2, 99))) {
 		if err := stream.SendMsg(batch); err != nil {
 			t.Fatal(err)
 		}
@@ -105,9 +108,10 @@ func TestMalformedBatchEndsItsStreamOnly(t *testing.T) {
 		}
 		return stream
 	}
-	malformed := outgoingBatchOf(messages.Role_ROLE_NODE, &messages.Heartbeat{})
+	malformed := outgoingBatchOf(messages.Receiver_RECEIVER_NODE, &messages.Heartbeat{})
 	malformed.messages[0].message = &messages.Removed{}
-	malformed.messages[0].message.ProtoReflect().SetUnknown([]byte{0x0a, 0x7f}) // a length beyond the end
+	// A length beyond the end
+	malformed.messages[0].message.ProtoReflect().SetUnknown([]byte{0x0a, 0x7f})
 	malformed.messages[0].size = 2
 	stream := open()
 	stream.SendMsg(malformed)
@@ -115,11 +119,11 @@ func TestMalformedBatchEndsItsStreamOnly(t *testing.T) {
 		t.Errorf("a malformed batch ends the stream with %v", err)
 	}
 	stream = open()
-	stream.SendMsg(outgoingBatchOf(messages.Role_ROLE_NODE, &messages.AppendEntries{Leader: 2, Entries: testEntries(1, 1, 2<<20)}))
+	stream.SendMsg(outgoingBatchOf(messages.Receiver_RECEIVER_NODE, &messages.AppendEntries{Leader: 2, Entries: testEntries(1, 1, 2<<20)}))
 	if err := stream.RecvMsg(&incomingBatch{}); err == nil || !strings.Contains(err.Error(), "larger than max") {
 		t.Errorf("an oversized batch ends the stream with %v", err)
 	}
-	if err := open().SendMsg(outgoingBatchOf(messages.Role_ROLE_NODE, linktest.Heartbeat(2, 5))); err != nil {
+	if err := open().SendMsg(outgoingBatchOf(messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(2, 5))); err != nil {
 		t.Fatal(err)
 	}
 	linktest.Expect(t, a.Node, linktest.Heartbeat(2, 5))
@@ -139,7 +143,7 @@ func TestSecondStreamOfALaneReplacesTheFirst(t *testing.T) {
 	if err := first.RecvMsg(&incomingBatch{}); err == nil || !strings.Contains(err.Error(), "again") {
 		t.Errorf("the first stream ended with %v", err)
 	}
-	if err := second.SendMsg(outgoingBatchOf(messages.Role_ROLE_NODE, linktest.Heartbeat(2, 2))); err != nil {
+	if err := second.SendMsg(outgoingBatchOf(messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(2, 2))); err != nil {
 		t.Fatal(err)
 	}
 	linktest.Expect(t, a.Node, linktest.Heartbeat(2, 2))
@@ -163,6 +167,6 @@ func TestGarbageOnThePeerPortIsHarmless(t *testing.T) {
 		}
 		c.Close()
 	}
-	b.Send(1, messages.Role_ROLE_NODE, linktest.Heartbeat(2, 1))
+	b.Send(1, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(2, 1))
 	linktest.Expect(t, a.Node, linktest.Heartbeat(2, 1))
 }

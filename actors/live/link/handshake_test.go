@@ -147,11 +147,13 @@ func TestEarlyPeerWaitsForSetPeers(t *testing.T) {
 		bytes, _ := connecting.queueStats()
 		return bytes == 0 && isAccepting(connecting.queues[control])
 	})
-	a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1)) // queued while the handshake waits
+	// Queued while the handshake waits
+	a.Send(2, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 1))
 	b.env.SetPeers([]*messages.Member{a.member()})
 	linktest.Expect(t, a.Node, "up 2")
-	if _, lost := connecting.queueStats(); lost > 0 { // on a machine that paused for longer than connectTimeout
-		a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1))
+	// On a machine that paused for longer than connectTimeout
+	if _, lost := connecting.queueStats(); lost > 0 {
+		a.Send(2, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 1))
 	}
 	received := []any{linktest.Receive(t, b.Node), linktest.Receive(t, b.Node)}
 	if fmt.Sprint(received[0]) != "up 1" && fmt.Sprint(received[1]) != "up 1" {

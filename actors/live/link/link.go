@@ -195,7 +195,7 @@ func (l *Link) rejectConnection(from net.Addr) {
 func (l *Link) RejectedConnections() uint64 { return l.rejected.Count() }
 
 // Send queues a message for a peer, or drops it. It never blocks.
-func (l *Link) Send(to uint64, role messages.Role, message messages.PeerMessage) {
+func (l *Link) Send(to uint64, role messages.Receiver, message messages.PeerMessage) {
 	if p := l.peers.get(to); p != nil {
 		p.send(role, message)
 	}

@@ -47,7 +47,7 @@ func TestRestartedPeerIsConnectedAgain(t *testing.T) {
 	b.env.Close()
 	linktest.Expect(t, a.Node, "down 2")
 	waitUntil(t, "a message to a closed member is dropped", func() bool {
-		a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1))
+		a.Send(2, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 1))
 		return a.link.Stats()[0].Dropped > 0
 	})
 	again := newNodeFixture(t, 2, 1, b.address)
@@ -55,7 +55,7 @@ func TestRestartedPeerIsConnectedAgain(t *testing.T) {
 	linktest.Expect(t, a.Node, "up 2")
 	// Messages that were sent during the successful attempt arrive too, possibly before LinkUp.
 	waitUntil(t, "the link is up at the other side", func() bool { return linktest.Receive(t, again.Node) == "up 1" })
-	a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 2))
+	a.Send(2, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 2))
 	waitUntil(t, "the message arrives", func() bool { return linktest.Receive(t, again.Node).(*messages.Heartbeat).Round == 2 })
 }
 
@@ -70,7 +70,8 @@ func TestLinkIsDownWhileOneDirectionIsBroken(t *testing.T) {
 		g.breakConnections()
 		linktest.Expect(t, a.Node, "down 2")
 		linktest.Expect(t, b.Node, "down 1")
-		b.Send(1, messages.Role_ROLE_NODE, linktest.Heartbeat(2, 7)) // the other direction is still connected
+		// The other direction is still connected
+		b.Send(1, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(2, 7))
 		linktest.Expect(t, a.Node, linktest.Heartbeat(2, 7))
 		g.restore()
 		linktest.Expect(t, a.Node, "up 2")
@@ -83,7 +84,7 @@ func TestRemovedPeerIsDisconnectedAndRefused(t *testing.T) {
 	a.env.SetPeers([]*messages.Member{a.member()})
 	linktest.Expect(t, b.Node, "down 1")
 	waitUntil(t, "b logs why", func() bool { return b.log.countLines("refused", "not a member", "2 is not in the configuration") > 0 })
-	b.Send(1, messages.Role_ROLE_NODE, linktest.Heartbeat(2, 1))
+	b.Send(1, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(2, 1))
 	linktest.Expect(t, a.Node, "down 2")
 	a.env.SetPeers([]*messages.Member{a.member(), b.member()})
 	linktest.Expect(t, a.Node, "up 2")
@@ -96,7 +97,7 @@ func TestMovedPeerIsDialedAtItsNewAddress(t *testing.T) {
 	moved := &messages.Member{Id: 2, Address: g.Addr().String()}
 	a.env.SetPeers([]*messages.Member{moved})
 	linktest.Expect(t, a.Node, "down 2", "up 2")
-	a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1))
+	a.Send(2, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 1))
 	// b is notified only if the first streams end before the new ones replace them.
 	first := linktest.Receive(t, b.Node)
 	if strings.HasPrefix(fmt.Sprint(first), "down 1") {
@@ -169,7 +170,7 @@ func TestClosedLinkDeliversNothing(t *testing.T) {
 			case <-over:
 				return
 			default:
-				a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, i))
+				a.Send(2, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, i))
 			}
 		}
 	})

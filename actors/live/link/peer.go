@@ -28,9 +28,10 @@ type linkPeer struct {
 	cancel  context.CancelCauseFunc
 	dialNow chan struct{} // capacity 1; a token ends the pause before the next attempt
 
-	mu              sync.Mutex
-	member          *messages.Member          // guarded by mu; immutable
-	closeConnection context.CancelFunc        // guarded by mu; closes the connection that this node dialed
+	mu     sync.Mutex
+	member *messages.Member // guarded by mu; immutable
+	// Guarded by mu; closes the connection that this node dialed
+	closeConnection context.CancelFunc
 	outboundUp      bool                      // guarded by mu; both lanes of that connection are open
 	inboundStreams  [laneCount]*inboundStream // guarded by mu; the streams that the peer opened
 	up              bool                      // guarded by mu
@@ -90,7 +91,7 @@ func (p *linkPeer) requestDial() {
 }
 
 // send queues a message on its lane.
-func (p *linkPeer) send(role messages.Role, message messages.PeerMessage) {
+func (p *linkPeer) send(role messages.Receiver, message messages.PeerMessage) {
 	size := proto.Size(message)
 	if limit := p.link.options.maxMessageBytes; size > limit {
 		p.dropOversized(message, size, limit)

@@ -76,7 +76,7 @@ func newSendQueue(limit int) *sendQueue {
 
 // enqueue queues a message, or drops it. It returns true if the caller should report that messages
 // were dropped: once until the writer takes messages again.
-func (q *sendQueue) enqueue(role messages.Role, message messages.PeerMessage, size int) (report bool) {
+func (q *sendQueue) enqueue(role messages.Receiver, message messages.PeerMessage, size int) (report bool) {
 	m := queuedMessage{role: byte(role), size: size, message: message}
 	q.mu.Lock()
 	if !q.accepting {

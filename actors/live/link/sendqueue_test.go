@@ -19,7 +19,7 @@ func TestE45FullQueueDropsTheOldestMessages(t *testing.T) {
 		q.startAccepting()
 	}
 	for i := range uint64(100) {
-		p.send(messages.Role_ROLE_REPLICATOR, &messages.AppendEntries{Leader: 1, Sequence: i, Entries: testEntries(1, 1, 1000)})
+		p.send(messages.Receiver_RECEIVER_REPLICATOR, &messages.AppendEntries{Leader: 1, Sequence: i, Entries: testEntries(1, 1, 1000)})
 	}
 	linktest.Expect(t, a.Replicator, "dropped 2")
 	stat := p.stat()
@@ -41,14 +41,15 @@ func TestForwardedProposalsGoBeforeEntries(t *testing.T) {
 	q := newSendQueue(1000)
 	q.startAccepting()
 	entries, proposals := &messages.AppendEntries{}, &messages.ForwardedProposals{}
-	q.enqueue(messages.Role_ROLE_NODE, entries, 300)
-	q.enqueue(messages.Role_ROLE_NODE, proposals, 300)
-	q.enqueue(messages.Role_ROLE_NODE, entries, 300) // over the limit: the first entries are dropped
+	q.enqueue(messages.Receiver_RECEIVER_NODE, entries, 300)
+	q.enqueue(messages.Receiver_RECEIVER_NODE, proposals, 300)
+	// Over the limit: the first entries are dropped
+	q.enqueue(messages.Receiver_RECEIVER_NODE, entries, 300)
 	queued, err := q.dequeue(context.Background(), nil, 1<<20)
 	if err != nil || len(queued) != 2 || queued[0].message != proto.Message(proposals) || queued[1].message != proto.Message(entries) {
 		t.Fatalf("took %v, %v", queued, err)
 	}
-	if q.enqueue(messages.Role_ROLE_NODE, proposals, 5000) {
+	if q.enqueue(messages.Receiver_RECEIVER_NODE, proposals, 5000) {
 		t.Fatal("a message above the limit is dropped although the queue is empty")
 	}
 }
@@ -67,23 +68,24 @@ func TestWaitingWriterWakesForMessageOrEnd(t *testing.T) {
 		result <- len(queued)
 	}
 	go wait()
-	q.enqueue(messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1), 10)
+	q.enqueue(messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 1), 10)
 	linktest.Expect(t, result, 1)
 	go wait()
 	why := errors.New("over")
 	cancel(why)
 	linktest.Expect(t, result, why)
-	q.enqueue(messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1), 10) // does not block although no writer takes the token
-	q.enqueue(messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1), 10)
+	// Does not block although no writer takes the token
+	q.enqueue(messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 1), 10)
+	q.enqueue(messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 1), 10)
 }
 
 func TestOversizedMessageIsDroppedAndLoggedOnce(t *testing.T) {
 	a, b := connectedPair(t, func(o *Options) { o.maxMessageBytes = 1000 })
 	for range 3 {
-		a.Send(2, messages.Role_ROLE_NODE, &messages.AppendEntries{Leader: 1, Entries: testEntries(1, 1, 1001)})
+		a.Send(2, messages.Receiver_RECEIVER_NODE, &messages.AppendEntries{Leader: 1, Entries: testEntries(1, 1, 1001)})
 		linktest.Expect(t, a.Replicator, "dropped 2")
 	}
-	a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1))
+	a.Send(2, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 1))
 	linktest.Expect(t, b.Node, linktest.Heartbeat(1, 1))
 	if n := a.log.countLines("message to peer exceeds the size limit", `"limit":1000`); n != 1 {
 		t.Fatalf("%d log lines of the oversized message:\n%s", n, a.log)

@@ -25,7 +25,7 @@ func TestE46MembersConnectOverMutualTLS(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.Issue("one", nil)))
 	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", withTLS(t, ca.Issue("two", nil)))
 	connectPair(t, a, b)
-	a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1))
+	a.Send(2, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 1))
 	linktest.Expect(t, b.Node, linktest.Heartbeat(1, 1))
 }
 

@@ -96,7 +96,7 @@ func (p *remotePeer) stop(reason string) {
 	p.link.system.EventStream.Publish(&remote.EndpointTerminatedEvent{Address: p.member.GetAddress()})
 }
 
-func (p *remotePeer) send(role messages.Role, message messages.PeerMessage) {
+func (p *remotePeer) send(role messages.Receiver, message messages.PeerMessage) {
 	p.mu.Lock()
 	up := p.up
 	p.mu.Unlock()

@@ -29,7 +29,7 @@ func (p *inboundProcess) SendUserMessage(_ *actor.PID, message any) {
 	case *messages.Hello:
 		p.storeHello(m)
 	case *messages.Envelope:
-		p.deliver(m.GetRole(), m.PeerMessage())
+		p.deliver(m.GetReceiver(), m.PeerMessage())
 	}
 }
 
@@ -46,7 +46,7 @@ func (p *inboundProcess) storeHello(hello *messages.Hello) {
 	p.hellos[hello.GetFrom()] = hello
 }
 
-func (p *inboundProcess) deliver(role messages.Role, message messages.PeerMessage) {
+func (p *inboundProcess) deliver(role messages.Receiver, message messages.PeerMessage) {
 	if message == nil {
 		return
 	}

@@ -245,7 +245,7 @@ func (l *Link) SetPeers(members []*messages.Member) {
 }
 
 // Send sends a message to a peer if it is connected.
-func (l *Link) Send(to uint64, role messages.Role, message messages.PeerMessage) {
+func (l *Link) Send(to uint64, role messages.Receiver, message messages.PeerMessage) {
 	if p := l.peer(to); p != nil {
 		p.send(role, message)
 	}

@@ -85,14 +85,14 @@ func TestMembersExchangeMessagesOverRemote(t *testing.T) {
 	linktest.Expect(t, a.Node, "up 2")
 	linktest.Expect(t, b.Node, "up 1")
 	for round := range uint64(100) {
-		a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, round))
+		a.Send(2, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, round))
 		linktest.Expect(t, b.Node, linktest.Heartbeat(1, round))
 	}
 	entries := &messages.AppendEntries{Leader: 2, Entries: &messages.Entries{First: 1, Runs: []*messages.TermRun{{FirstIndex: 1, Term: 1}}, Data: [][]byte{[]byte("x")}, Bytes: 1}}
-	b.Send(1, messages.Role_ROLE_NODE, entries)
+	b.Send(1, messages.Receiver_RECEIVER_NODE, entries)
 	linktest.Expect(t, a.Node, entries)
 	response := &messages.AppendResponse{From: 1, Accepted: true}
-	a.Send(2, messages.Role_ROLE_REPLICATOR, response)
+	a.Send(2, messages.Receiver_RECEIVER_REPLICATOR, response)
 	linktest.Expect(t, b.Replicator, "up 1", response)
 }
 
@@ -115,7 +115,7 @@ func TestRestartedMemberIsConnectedAgain(t *testing.T) {
 	connect(t, a, again)
 	linktest.Expect(t, a.Node, "up 2")
 	linktest.Expect(t, again.Node, "up 1")
-	a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 7))
+	a.Send(2, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 7))
 	linktest.Expect(t, again.Node, linktest.Heartbeat(1, 7))
 }
 
@@ -125,7 +125,7 @@ func TestMessageOfForeignClusterIsRefused(t *testing.T) {
 	b := newNodeFixture(t, 2, 1, freePort(t), func(o *Options) { o.ClusterID = 0xc2 })
 	connect(t, a, b)
 	linktest.Expect(t, b.Node, "up 1")
-	b.Send(1, messages.Role_ROLE_NODE, linktest.Heartbeat(2, 1))
+	b.Send(1, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(2, 1))
 	for deadline := time.Now().Add(linktest.Timeout); a.link.Stats()[0].Refused == 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("the message was not refused")
@@ -155,7 +155,7 @@ func TestE46RemoteProtocolAcceptsOnlyPeerMessages(t *testing.T) {
 	if _, err := calls.ListProcesses(context.Background(), &remote.ListProcessesRequest{}); status.Code(err) != codes.Unimplemented {
 		t.Errorf("a unary call ended with %v", err)
 	}
-	data, _ := proto.Marshal(messages.NewEnvelope(messages.Role_ROLE_NODE, linktest.Heartbeat(2, 1)))
+	data, _ := proto.Marshal(messages.NewEnvelope(messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(2, 1)))
 	envelope := func(change func(*remote.MessageBatch)) *remote.RemoteMessage {
 		b := &remote.MessageBatch{
 			TypeNames: []string{"troupe.v1.Envelope"}, Targets: []string{receiverName},
@@ -210,9 +210,9 @@ func TestOversizedMessageIsNotSent(t *testing.T) {
 	linktest.Expect(t, a.Node, "up 2")
 	linktest.Expect(t, a.Replicator, "up 2")
 	linktest.Expect(t, b.Node, "up 1")
-	a.Send(2, messages.Role_ROLE_NODE, &messages.AppendEntries{Leader: 1, Entries: &messages.Entries{Data: [][]byte{make([]byte, 101)}}})
+	a.Send(2, messages.Receiver_RECEIVER_NODE, &messages.AppendEntries{Leader: 1, Entries: &messages.Entries{Data: [][]byte{make([]byte, 101)}}})
 	linktest.Expect(t, a.Replicator, "dropped 2")
-	a.Send(2, messages.Role_ROLE_NODE, linktest.Heartbeat(1, 1))
+	a.Send(2, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 1))
 	linktest.Expect(t, b.Node, linktest.Heartbeat(1, 1))
 }
 

@@ -45,8 +45,9 @@ type Checker struct {
 	// committed[i] is the term of entry i+1, and committedIn[i] the lowest term of a Node that was
 	// seen to know of the commit.
 	committed, committedIn []uint64
-	stateHashes            []uint64          // of the state machine after the command at index i+1; 0: unknown
-	effects                map[uint64]uint64 // command → the index at which it took effect
+	// Of the state machine after the command at index i+1; 0: unknown
+	stateHashes []uint64
+	effects     map[uint64]uint64 // command → the index at which it took effect
 
 	inert        inertMessage
 	largestEntry uint64   // in bytes
@@ -169,13 +170,14 @@ func (c *Checker) Handling(b Mailbox, message any) {
 			c.inert = inertMessage{b, "stale forwards refused", message}
 		}
 		return
-	case *messages.HeartbeatResponse, *messages.Progress:
+	case *messages.HeartbeatResponse, *messages.ReplicationProgress:
 		if m.(interface{ GetTerm() uint64 }).GetTerm() < s.view.Term {
 			c.inert = inertMessage{b, "stale term ignored", message}
 			return
 		}
 	}
-	switch m := message.(type) { // not when it is posted: a Node reports its commit index after it has handled its message
+	// Not when it is posted: a Node reports its commit index after it has handled its message
+	switch m := message.(type) {
 	case *messages.Committed:
 		c.checkCommittedEntries(id, m.Entries)
 	case *messages.ReadLogResponse:

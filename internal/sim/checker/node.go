@@ -158,7 +158,8 @@ func (c *Checker) checkCommit(id uint64, s *memberModel, v *actors.NodeView) {
 			continue
 		}
 		c.committed, c.committedIn = append(c.committed, term), append(c.committedIn, v.Term)
-		if i > 1 && !c.onQuorumDisks(v.Configuration, i) { // every member starts with the first configuration as committed
+		// Every member starts with the first configuration as committed
+		if i > 1 && !c.onQuorumDisks(v.Configuration, i) {
 			c.fail("commit needs a quorum", "member %d commits entry %d of term %d, which no quorum of %v has on disk", id, i, term, v.Configuration)
 			return
 		}
@@ -197,8 +198,8 @@ func (c *Checker) ReplicatorView(id uint64, v actors.ReplicatorView) {
 	}
 }
 
-// LogView observes the state that a LogStore reports, and compares it with its disk.
-func (c *Checker) LogView(id uint64, v actors.LogView) {
+// LogStoreView observes the state that a LogStore reports, and compares it with its disk.
+func (c *Checker) LogView(id uint64, v actors.LogStoreView) {
 	s := c.models[id]
 	if v.Incarnation != s.logIncarnation {
 		return

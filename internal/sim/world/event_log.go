@@ -147,7 +147,7 @@ func (c *eventLog) replicatorView(m *Member, v *actors.ReplicatorView) {
 	c.mix(6, m.id, v.PeerID, v.Match, v.Next, uint64(v.InFlight), v.InFlightBytes, hash.String(v.State))
 }
 
-func (c *eventLog) logView(m *Member, v *actors.LogView) {
+func (c *eventLog) logView(m *Member, v *actors.LogStoreView) {
 	c.mix(7, m.id, v.FirstIndex, v.LastIndex, uint64(v.Segments), uint64(v.DiskBytes))
 }
 

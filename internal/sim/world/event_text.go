@@ -142,7 +142,7 @@ func localDetail(message proto.Message) string {
 		return fmt.Sprintf("%d to %d", m.From, m.To)
 	case *messages.ReadLogResponse:
 		return messages.EntriesText(m.Entries)
-	case *messages.Progress:
+	case *messages.ReplicationProgress:
 		return fmt.Sprintf("peer %d, match %d, %s", m.Peer, m.MatchIndex, m.State)
 	case *messages.HigherTerm:
 		return fmt.Sprintf("term %d of %d", m.Term, m.From)

@@ -39,13 +39,15 @@ type Member struct {
 	PermanentlyDown bool  // it never starts again
 	StopError       error // why its node stopped by itself, the last time
 	Logger          *zerolog.Logger
-	imageAfterCut   *vfs.MemFS    // set when the power failed during the message in hand: the disk as the next run will find it
-	NotStarted      bool          // a script will start it
-	RandomOverride  actors.Random // nil: the world's
-	NoRegistration  bool          // the member's client session is not registered, so that its log holds no such entry
-	shuttingDown    bool          // an orderly stop was requested
-	Failpoints      []*Failpoint
-	listeners       []func(proto.Message) // of a script: receive what the actors send to the session
+	// Set when the power failed during the message in hand: the disk as the next run will find it
+	imageAfterCut  *vfs.MemFS
+	NotStarted     bool          // a script will start it
+	RandomOverride actors.Random // nil: the world's
+	// The member's client session is not registered, so that its log holds no such entry
+	NoRegistration bool
+	shuttingDown   bool // an orderly stop was requested
+	Failpoints     []*Failpoint
+	listeners      []func(proto.Message) // of a script: receive what the actors send to the session
 
 	clock       clock
 	timers      []*timer // of this run
@@ -66,7 +68,7 @@ type Member struct {
 
 type peerRole struct {
 	id   uint64
-	role messages.Role
+	role messages.Receiver
 }
 
 var discardLogger = zerolog.New(io.Discard).Level(zerolog.Disabled)
@@ -132,7 +134,7 @@ func (m *Member) Storage() checker.Disk { return m.Disk }
 func (m *Member) ID() uint64                     { return m.id }
 func (m *Member) FS() vfs.FS                     { return m.Disk.MemFS }
 func (m *Member) SetPeers([]*messages.Member)    {}
-func (m *Member) Session() *actor.PID            { return m.system.NewLocalPID(sessionName) }
+func (m *Member) ReplySink() *actor.PID          { return m.system.NewLocalPID(sessionName) }
 func (m *Member) Observer() actors.StateObserver { return (*stateObserver)(m) }
 
 // Listen calls a function of a script for every message from the member's actors to its session.
@@ -177,13 +179,13 @@ func (a *stopHook) Receive(ctx actor.Context) {
 	}
 }
 
-func (m *Member) PeerPID(id uint64, role messages.Role) *actor.PID {
+func (m *Member) PeerPID(id uint64, role messages.Receiver) *actor.PID {
 	key := peerRole{id, role}
 	if pid := m.peers[key]; pid != nil {
 		return pid
 	}
 	path := actors.NodePath
-	if role == messages.Role_ROLE_REPLICATOR {
+	if role == messages.Receiver_RECEIVER_REPLICATOR {
 		path = actors.ReplicatorPath(m.id)
 	}
 	m.peers[key] = actor.NewPID(address(id), path)
@@ -193,9 +195,9 @@ func (m *Member) PeerPID(id uint64, role messages.Role) *actor.PID {
 func (m *Member) resolve(pid *actor.PID) (actor.Process, bool) {
 	for _, other := range m.world.Members {
 		if address(other.id) == pid.Address {
-			role := messages.Role_ROLE_NODE
+			role := messages.Receiver_RECEIVER_NODE
 			if pid.Id != actors.NodePath {
-				role = messages.Role_ROLE_REPLICATOR
+				role = messages.Receiver_RECEIVER_REPLICATOR
 			}
 			return &peerProcess{from: m, runNumber: m.RunNumber, to: other, role: role}, true
 		}
@@ -208,7 +210,7 @@ type peerProcess struct {
 	from      *Member
 	runNumber int
 	to        *Member
-	role      messages.Role
+	role      messages.Receiver
 }
 
 func (o *peerProcess) SendUserMessage(_ *actor.PID, message any) {
@@ -231,7 +233,7 @@ func (p *stateObserver) Node(v actors.NodeView) {
 	}
 }
 
-func (p *stateObserver) Log(v actors.LogView) {
+func (p *stateObserver) LogStore(v actors.LogStoreView) {
 	if p.imageAfterCut == nil {
 		p.world.events.logView((*Member)(p), &v)
 		p.world.Checker.LogView(p.id, v)

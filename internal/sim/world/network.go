@@ -14,10 +14,12 @@ type direction struct{ from, to uint64 }
 
 // network is the network between the members.
 type network struct {
-	cut         map[direction]bool
-	reportedUp  map[direction]bool          // the reported state of the link; from < to
-	nextReport  map[direction]time.Duration // when the latest change of a link is reported to one end (from)
-	lastArrival map[lane]time.Duration      // when the latest message of a lane arrives, where lanes keep their order
+	cut        map[direction]bool
+	reportedUp map[direction]bool // the reported state of the link; from < to
+	// When the latest change of a link is reported to one end (from)
+	nextReport map[direction]time.Duration
+	// When the latest message of a lane arrives, where lanes keep their order
+	lastArrival map[lane]time.Duration
 
 	rules          []*Rule             // of a script
 	bytesPerSecond map[direction]int64 // where a direction is that slow
@@ -34,7 +36,7 @@ func (w *World) Connected(a, b *Member) bool {
 }
 
 // transmit sends a message over the network, as bytes, so that the members share no memory.
-func (w *World) transmit(from, to *Member, role messages.Role, m proto.Message) {
+func (w *World) transmit(from, to *Member, role messages.Receiver, m proto.Message) {
 	w.Counts.Messages++
 	id := uint64(w.Counts.Messages)
 	w.events.sent(from, to, id, m)
@@ -46,7 +48,7 @@ func (w *World) transmit(from, to *Member, role messages.Role, m proto.Message) 
 }
 
 // send plans the arrival of a message.
-func (w *World) send(from, to *Member, role messages.Role, id uint64, m proto.Message) {
+func (w *World) send(from, to *Member, role messages.Receiver, id uint64, m proto.Message) {
 	if w.network.cut[direction{from.id, to.id}] {
 		w.dropMessage(from, to, id, m, "cut")
 		return
@@ -83,7 +85,7 @@ func (w *World) send(from, to *Member, role messages.Role, id uint64, m proto.Me
 			}
 			w.events.arrived(from, to, id, m)
 			path := actors.NodePath
-			if role == messages.Role_ROLE_REPLICATOR {
+			if role == messages.Receiver_RECEIVER_REPLICATOR {
 				path = actors.ReplicatorPath(from.id)
 			}
 			to.Post(path, fresh)

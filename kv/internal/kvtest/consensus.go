@@ -122,7 +122,7 @@ func (c *Consensus) Propose(ctx context.Context, command []byte) (troupe.Result,
 	defer c.mu.Unlock()
 	c.commands = append(c.commands, append([]byte(nil), command...))
 	index := uint64(len(c.commands))
-	return troupe.Result{Index: index, Term: Term, Value: c.apply(index, command)}, nil
+	return troupe.Result{Index: index, AppliedTerm: Term, Value: c.apply(index, command)}, nil
 }
 
 // Proposals returns how many commands were proposed.

@@ -22,7 +22,7 @@ const Timeout = time.Minute
 type Env interface {
 	System() *actor.ActorSystem
 	Props(actor.Producer, ...actor.PropsOption) *actor.Props
-	PeerPID(id uint64, role messages.Role) *actor.PID
+	PeerPID(id uint64, role messages.Receiver) *actor.PID
 	AwaitActors()
 }
 
@@ -88,7 +88,7 @@ func (r *Recorder) Stop() {
 }
 
 // Send sends a message to an actor of a peer.
-func (r *Recorder) Send(to uint64, role messages.Role, message any) {
+func (r *Recorder) Send(to uint64, role messages.Receiver, message any) {
 	r.env.System().Root.Send(r.env.PeerPID(to, role), message)
 }
 

@@ -9,14 +9,14 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// coldRead reads committed entries from disk that the Node no longer has in memory: after a start,
+// diskRead reads committed entries from disk that the Node no longer has in memory: after a start,
 // or after the state machine has fallen far behind. The range is read in pieces of MaxBatchBytes,
 // and the next piece is requested before the present one is applied:
 //
 //	applied                  next                through
 //	   │ being applied        │ requested          │
 //	… 7│ 8 9 10 11 12 13 14 15│ 16 17 …         900│
-type coldRead struct {
+type diskRead struct {
 	through          uint64 // the end of the range; 0: no range is read
 	next             uint64 // the first index that was not received
 	token            uint64 // of the pending request; a response with another token is old
@@ -95,7 +95,7 @@ func (m *Machine) receiveRead(p *messages.ReadLogResponse) {
 }
 
 // stop cancels the timer.
-func (c *coldRead) stop() {
+func (c *diskRead) stop() {
 	if c.timer != nil {
 		c.timer.Stop()
 		c.timer = nil
