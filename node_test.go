@@ -285,7 +285,7 @@ func TestEveryActorFailsUnderLoad(t *testing.T) {
 		{Actor: ""}, {Actor: "log"}, {Actor: "log/reader"}, {Actor: "machine"},
 		{Actor: "", Message: "AppendEntries"}, {Actor: "", Message: "Durable"}, {Actor: "", Message: "Durable", After: true},
 		{Actor: "", Message: "Flush"}, {Actor: "", Message: "Propose"}, {Actor: "", Message: "Recovered"},
-		{Actor: "", Message: "Heartbeat"}, {Actor: "", Message: "HeartbeatResponse"}, {Actor: "", Message: "Progress"},
+		{Actor: "", Message: "Heartbeat"}, {Actor: "", Message: "HeartbeatResponse"}, {Actor: "", Message: "ReplicationProgress"},
 		{Actor: "", Message: "RequestVote", After: true}, {Actor: "", Message: "VoteResponse"},
 		{Actor: "log", Message: "Append"}, {Actor: "log", Message: "Append", After: true}, {Actor: "log", Message: "Flush"},
 		{Actor: "log", Message: "Flush", After: true}, {Actor: "machine", Message: "Committed"},

@@ -6,11 +6,11 @@
 //
 // # Receives
 // From peers: RequestVote, AppendEntries, Heartbeat, their responses, ForwardedProposals,
-// ForwardedRead, ProposalsRefused, TimeoutNow, Removed (which no member of this version sends). From
-// the Session: Propose and RequestRead. From troupe.Node: TransferLeadership. From tests: Campaign.
-// From its children: Recovered and Durable (LogStore), MachineReady and Pull (Machine),
-// ReplicationProgress, Fetch, ResolveConflict and HigherTerm (Replicators). From the link: LinkUp and
-// LinkDown. From itself: Flush and Tick.
+// ForwardedRead, ProposalsRefused, TimeoutNow, Removed (which no member of this version sends).
+// From the Session: Propose and RequestRead. From troupe.Node: TransferLeadership. From tests:
+// Campaign. From its children: Recovered and Durable (LogStore), MachineReady and Pull (Machine),
+// ReplicationProgress, Fetch, ResolveConflict and HigherTerm (Replicators). From the link: LinkUp
+// and LinkDown. From itself: Flush and Tick.
 //
 // # Sends
 // Append to the LogStore, Committed to the Machine, Replicate and Fetched to the Replicators.

@@ -129,6 +129,6 @@ func classes(e *trace.Event, was *trace.State, concerns func(*trace.Event) bool)
 
 // routine are messages within a node that carry no information by themselves.
 var routine = map[string]bool{
-	"Tick": true, "Flush": true, "Propose": true, "RequestRead": true, "Pull": true, "ResolveConflict": true, "Fetch": true, "Progress": true,
+	"Tick": true, "Flush": true, "Propose": true, "RequestRead": true, "Pull": true, "ResolveConflict": true, "Fetch": true, "ReplicationProgress": true,
 	"LinkUp": true, "LinkDown": true, "EnvelopesDropped": true, "Replicate": true,
 }

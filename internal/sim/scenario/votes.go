@@ -192,7 +192,7 @@ func crashedLeader(s *Driver) {
 		writes := s.submitWrites(leader, 3)
 		s.advance(s.RandomDuration(1, world.HeartbeatInterval/20))
 		kind := []struct{ actor, kind string }{
-			{"", "Propose"}, {"", "Flush"}, {"", "Durable"}, {"", "Progress"}, {"", "HeartbeatResponse"}, {"", "Tick"},
+			{"", "Propose"}, {"", "Flush"}, {"", "Durable"}, {"", "ReplicationProgress"}, {"", "HeartbeatResponse"}, {"", "Tick"},
 			{"log", "Append"}, {"log", "Flush"}, {"machine", "Committed"},
 		}[s.Random.IntN(9)]
 		was := leader.View.Incarnation

@@ -33,7 +33,7 @@ type actorMessages struct {
 // HandledMessages lists every kind of message that the actors of a node handle.
 var HandledMessages = [...]actorMessages{
 	{"", []protoreflect.Name{
-		StartMessage, "Recovered", "Durable", "MachineReady", "Pull", "Progress", "Fetch", "ResolveConflict", "HigherTerm", "Flush", "Tick", "LinkUp", "LinkDown",
+		StartMessage, "Recovered", "Durable", "MachineReady", "Pull", "ReplicationProgress", "Fetch", "ResolveConflict", "HigherTerm", "Flush", "Tick", "LinkUp", "LinkDown",
 		"Propose", "RequestRead", "TransferLeadership", "Campaign", "RequestVote", "VoteResponse", "AppendEntries", "Heartbeat",
 		"HeartbeatResponse", "ForwardedProposals", "ForwardedRead", "ForwardedReadResponse", "TimeoutNow", "ProposalsRefused",
 	}},

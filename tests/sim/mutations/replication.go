@@ -132,7 +132,7 @@ var replication = []Mutation{
 	{
 		Name:   "progress of an earlier leadership counts",
 		Breaks: "the report of an earlier term's replicator is taken for a matchIndex of this term",
-		Edits: []mutation.Edit{mutation.In("actors/node", "handleProgress").Replace(
+		Edits: []mutation.Edit{mutation.In("actors/node", "handleReplicationProgress").Replace(
 			`_p == nil || _m.Term != _n.term`,
 			`_p == nil`)},
 		Hunt: Hunt{Package: "./actors/node", Test: "TestOldLeadershipProgressIsDropped"},

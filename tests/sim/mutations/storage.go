@@ -6,7 +6,7 @@ var storage = []Mutation{
 	{
 		Name:   "deferred messages leave before the write",
 		Breaks: "the LogStore sends the deferred messages of a batch, then writes it",
-		Edits: []mutation.Edit{mutation.In("actors/logstore", "flush").Replace(`
+		Edits: []mutation.Edit{mutation.In("actors/logstore", "syncBatch").Replace(`
 				_s.check(_operation, _s.makeDurable())
 				_s.idleWork.lastWrite = _now
 				for _, _d := range _s.batch.deferred { ___send }`, `
