@@ -40,6 +40,27 @@ var reads = []Mutation{
 		Hunt: Hunt{Scenario: "stale-read"}, Caught: []string{"script"},
 	},
 	{
+		Name:   "reads survive into the next leadership",
+		Breaks: "a leader that steps down keeps its reads and their read points, and gives them out when it leads again",
+		Edits: []mutation.Edit{
+			mutation.In("actors/node", "").Replace(
+				`actor.Behavior`,
+				`struct { actor.Behavior; kept readRounds }`),
+			mutation.In("actors/node", "New").Replace(
+				`actor.NewBehavior()`,
+				`struct { actor.Behavior; kept readRounds }{Behavior: actor.NewBehavior()}`),
+			mutation.In("actors/node", "leader.leave").Replace(`
+				for _, _w := range _l.reads.rounds { _l.refuseReads(_w.reads, _why) }
+				_l.refuseReads(_l.reads.beforeFirstCommit, _why)
+				_l.refuseReads(_l.reads.takeCollected(), _why)`,
+				`_l.behavior.kept = _l.reads`),
+			mutation.In("actors/node", "becomeLeader").InsertBefore(
+				`_n.become(_l)`,
+				`_l.reads, _n.behavior.kept = _n.behavior.kept, readRounds{}`),
+		},
+		Hunt: Hunt{Profile: "network"}, Caught: []string{"linearizable reads"},
+	},
+	{
 		Name:   "read joins a request in flight",
 		Breaks: "a read shares a request that the session sent before the read arrived (E28)",
 		Edits: []mutation.Edit{mutation.In("internal/session", "join").InsertAfter(
