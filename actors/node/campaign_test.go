@@ -48,7 +48,7 @@ func TestE20TimeoutNowCampaignsAtOnce(t *testing.T) {
 	s.deliver(&messages.TimeoutNow{Term: 3, Leader: 2})
 	s.expectRole(roleCandidate, 4)
 	s.syncAll()
-	for _, m := range sentMessages[*messages.RequestVote](s) {
+	for _, m := range expectSent[*messages.RequestVote](s, 2) {
 		if m.PreVote || !m.Transfer || m.Term != 4 {
 			t.Fatalf("request %v", m)
 		}

@@ -181,18 +181,25 @@ func (s *fixture) asIdleLeader(acknowledged ...uint64) *fixture {
 }
 
 // advanceHeartbeats advances the time by n heartbeat intervals, in which these peers respond and
-// the disk completes its Appends, and reports whether the Node still leads.
-func (s *fixture) advanceHeartbeats(n int, peers ...uint64) (leads bool) {
-	for range n {
-		s.Advance(heartbeatInterval)
-		if s.node.role.name() != roleLeader {
-			return false
+// the disk completes its Appends. The Node must lead throughout.
+func (s *fixture) advanceHeartbeats(n int, peers ...uint64) {
+	s.t.Helper()
+	for i := range n {
+		if !s.advanceHeartbeat(peers...) {
+			s.t.Fatalf("the node is %s after heartbeat interval %d of %d", s.node.role.name(), i+1, n)
 		}
-		for _, id := range peers {
-			s.deliver(&messages.HeartbeatResponse{Term: s.node.term, From: id})
-		}
-		s.syncAll()
 	}
+}
+
+// advanceHeartbeat is one interval of advanceHeartbeats. It reports false if the Node stepped down.
+func (s *fixture) advanceHeartbeat(peers ...uint64) (leads bool) {
+	if s.Advance(heartbeatInterval); s.node.role.name() != roleLeader {
+		return false
+	}
+	for _, id := range peers {
+		s.deliver(&messages.HeartbeatResponse{Term: s.node.term, From: id})
+	}
+	s.syncAll()
 	return true
 }
 
@@ -260,22 +267,26 @@ func sentMessages[M proto.Message](s *fixture) (all []M) {
 	return all
 }
 
+// expectSent returns the messages of a type that were sent to peers; there must be n of them.
+func expectSent[M proto.Message](s *fixture, n int) []M {
+	s.t.Helper()
+	all := sentMessages[M](s)
+	if len(all) != n {
+		s.t.Fatalf("%d messages %T sent, want %d; all messages sent: %v", len(all), *new(M), n, s.sentToPeers)
+	}
+	return all
+}
+
 // onlySent returns the one message of a type that was sent to peers.
 func onlySent[M proto.Message](s *fixture) M {
 	s.t.Helper()
-	all := sentMessages[M](s)
-	if len(all) != 1 {
-		s.t.Fatalf("%d messages %T sent, want 1; all messages sent: %v", len(all), *new(M), s.sentToPeers)
-	}
-	return all[0]
+	return expectSent[M](s, 1)[0]
 }
 
 // noneSent checks that no message of a type was sent to peers.
 func noneSent[M proto.Message](s *fixture) {
 	s.t.Helper()
-	if all := sentMessages[M](s); len(all) > 0 {
-		s.t.Fatalf("unexpected messages %T sent: %v", *new(M), all)
-	}
+	expectSent[M](s, 0)
 }
 
 // sessionMessages returns the messages of a type that the Session received.

@@ -92,7 +92,11 @@ func TestE44Figure8OldTermNotCommittedByCounting(t *testing.T) {
 func TestE19LeaderWithoutQuorumStepsDown(t *testing.T) {
 	s := newFixture(t, 5).asLeader(3, 1)
 	s.syncAll()
-	s.advanceHeartbeats(30, 2)
+	for range 30 {
+		if !s.advanceHeartbeat(2) {
+			break
+		}
+	}
 	s.expectRole(roleFollower, 4)
 	if s.Now() > 2*electionTimeout {
 		t.Fatalf("stepped down after %v", s.Now())
@@ -210,10 +214,16 @@ func TestCommitTravelsWithNextEntries(t *testing.T) {
 func TestHeartbeatCommitIsAtMostMatchIndex(t *testing.T) {
 	s := newFixture(t, 3).asIdleLeader(2)
 	s.Advance(heartbeatInterval)
+	sent := 0
 	for _, x := range s.sentToPeers {
-		if m, ok := x.message.(*messages.Heartbeat); ok && x.to == 3 && m.Commit != 0 {
-			t.Fatalf("commit index %d sent to peer 3, whose log is not known", m.Commit)
+		if m, ok := x.message.(*messages.Heartbeat); ok && x.to == 3 {
+			if sent++; m.Commit != 0 {
+				t.Fatalf("commit index %d sent to peer 3, whose log is not known", m.Commit)
+			}
 		}
+	}
+	if sent != 1 {
+		t.Fatalf("%d heartbeats sent to peer 3, want 1", sent)
 	}
 }
 
@@ -222,7 +232,8 @@ func TestIdleLeaderSendsHeartbeatsOnly(t *testing.T) {
 	s.Advance(commitNotifyDelay)
 	s.sentToPeers = nil
 	s.advanceHeartbeats(10, 2, 3)
-	if len(s.sentToPeers) > 20 {
+	expectSent[*messages.Heartbeat](s, 20)
+	if len(s.sentToPeers) != 20 {
 		t.Fatalf("%d messages in ten heartbeat intervals, want one for each interval and peer", len(s.sentToPeers))
 	}
 }

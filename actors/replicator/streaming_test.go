@@ -107,6 +107,9 @@ func TestSlowResponsesKeepStreaming(t *testing.T) {
 	for range 8 {
 		f.appendEntries(1)
 	}
+	if len(f.sent) != 8 {
+		t.Fatalf("%d requests, want 8", len(f.sent))
+	}
 	for _, m := range f.sent { // a response every 400 ms
 		f.Advance(responseTimeout - probeInterval)
 		f.deliver(acceptResponse(m))
