@@ -7,19 +7,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
-	"net"
-	"strings"
 	"sync"
 	"time"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 )
 
@@ -62,29 +54,6 @@ func (c *Cluster) Close() {
 		c.conn = nil
 	}
 }
-
-// UnreachableError is the error of a call when the connection to every endpoint failed.
-type UnreachableError struct {
-	// Tried holds an error for each endpoint, which names it.
-	Tried []error
-	// Cause is the context's error.
-	Cause error
-}
-
-func (e *UnreachableError) Error() string {
-	return "no endpoint can be reached: " + oneLine(e.Tried) + "; is the cluster running, and is --endpoints right?"
-}
-
-func (e *UnreachableError) Unwrap() error { return e.Cause }
-
-// UnknownOutcomeError is the error of a write that was sent and got no response: the connection
-// broke, the timeout passed, or the member lost its leader meanwhile.
-type UnknownOutcomeError struct{ Err error }
-
-func (e *UnknownOutcomeError) Error() string {
-	return fmt.Sprintf("no response (%s): the write may or may not have taken effect; read the key before you repeat the write", plainText(e.Err))
-}
-func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
 
 // Read makes a call that changes nothing. It is repeated at the next endpoint when it fails.
 func (c *Cluster) Read(ctx context.Context, call func(context.Context, grpc.ClientConnInterface) error) error {
@@ -135,38 +104,6 @@ func (c *Cluster) do(ctx context.Context, repeatable bool, call func(context.Con
 	}
 }
 
-// noLeader is the text of etcd's error of a member without a leader.
-const noLeader = "etcdserver: no leader"
-
-// leaderCheckTimeout limits the status request of timeoutError.
-const leaderCheckTimeout = 500 * time.Millisecond
-
-// timeoutError returns the error of a call that got no response in time. It asks the member for its
-// status to find out whether it has no leader: such a member waits for a leader until the request's
-// deadline, so that its own error would arrive too late.
-func (c *connection) timeoutError(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaderCheckTimeout)
-	defer cancel()
-	if response, err := pb.NewMaintenanceClient(c).Status(ctx, &pb.StatusRequest{}); err == nil && response.GetLeader() == 0 {
-		return status.Error(codes.Unavailable, noLeader)
-	}
-	return status.FromContextError(context.DeadlineExceeded).Err()
-}
-
-// TimeoutError is the error of a read to which no member responded in time.
-type TimeoutError struct {
-	Endpoint Endpoint
-	Err      error // of the last attempt
-}
-
-func (e *TimeoutError) Error() string {
-	if plainText(e.Err) == noLeader {
-		return "the cluster has no leader: a majority of its members must be running; 'troupe status' shows them"
-	}
-	return fmt.Sprintf("%s did not respond in time (%s); --timeout allows more time", e.Endpoint, plainText(e.Err))
-}
-func (e *TimeoutError) Unwrap() error { return e.Err }
-
 // attemptContext returns the context of one attempt. That of a read ends after half of the time
 // left, so that another member can respond if this one hangs.
 func (c *Cluster) attemptContext(ctx context.Context, repeatable bool) (context.Context, context.CancelFunc) {
@@ -176,15 +113,6 @@ func (c *Cluster) attemptContext(ctx context.Context, repeatable bool) (context.
 	}
 	return context.WithTimeout(ctx, time.Until(deadline)/2)
 }
-
-// RefusedError is the error with which a member responded to a request.
-type RefusedError struct {
-	Endpoint string
-	Err      error
-}
-
-func (e *RefusedError) Error() string { return plainText(e.Err) }
-func (e *RefusedError) Unwrap() error { return e.Err }
 
 // connect returns the current connection, or makes one to the first endpoint that can be reached
 // before the context ends.
@@ -234,29 +162,6 @@ func (c *Cluster) drop(conn *connection) {
 	conn.Close()
 }
 
-// isBroken reports whether the connection or the member failed, or the deadline passed, rather than
-// the request.
-func isBroken(err error) bool {
-	code := status.Code(err)
-	return code == codes.Unavailable || code == codes.DeadlineExceeded
-}
-
-// plainText returns the text of an error without gRPC's prefix.
-func plainText(err error) string {
-	if s, ok := status.FromError(err); ok {
-		return s.Message()
-	}
-	return err.Error()
-}
-
-func oneLine(errs []error) string {
-	texts := make([]string, len(errs))
-	for i, err := range errs {
-		texts[i] = plainText(err)
-	}
-	return strings.Join(texts, "; ")
-}
-
 // sleep waits and returns true, or returns false when the context ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
@@ -267,57 +172,4 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// connection is an established connection to an endpoint.
-type connection struct {
-	*grpc.ClientConn
-	endpoint Endpoint
-}
-
-// dial connects to an endpoint. An error names the endpoint.
-func dial(ctx context.Context, e Endpoint, config *tls.Config) (*connection, error) {
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("%s: no time left to connect", e)
-	}
-	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	failure := &lastFailure{}
-	creds := insecure.NewCredentials()
-	if e.Secure {
-		if config == nil {
-			config = &tls.Config{MinVersion: tls.VersionTLS12}
-		}
-		creds = credentials.NewTLS(config)
-	}
-	authority := e.Address
-	if e.Unix {
-		authority = "localhost"
-	}
-	conn, err := grpc.NewClient("passthrough:///"+e.Address, grpc.WithAuthority(authority),
-		grpc.WithTransportCredentials(&recordingCredentials{creds, e.Secure, failure}),
-		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-			c, err := new(net.Dialer).DialContext(ctx, e.network(), address)
-			failure.set(err)
-			return c, err
-		}),
-		// Pings detect a member that vanished silently; the server allows one in 5 s.
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: false}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponseBytes)),
-		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry())
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", e, err)
-	}
-	conn.Connect()
-	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {
-		if state == connectivity.TransientFailure || !conn.WaitForStateChange(ctx, state) {
-			conn.Close()
-			if err := failure.get(); err != nil {
-				return nil, fmt.Errorf("%s: %w", e, err)
-			}
-			return nil, fmt.Errorf("%s: no connection within %v", e, time.Since(began).Round(time.Millisecond))
-		}
-	}
-	return &connection{conn, e}, nil
 }

@@ -51,7 +51,7 @@ func checkTLS(s *Server, tls certs.Server, prefix, urls string, secure bool) (ce
 	case tls.KeyFile != "" && tls.CertFile == "":
 		return tls, &Error{cert, "is missing beside " + key, "name the key's certificate"}
 	case tls.RequireClientCert && tls.CAFile == "" && !tls.SelfSigned:
-		return tls, &Error{auth, "needs " + ca, "name the CA that signs the certificates to ask for"}
+		return tls, &Error{auth, "needs " + ca, "name the CA that signs the required certificates"}
 	case secure && tls.CertFile == "" && !tls.SelfSigned:
 		return tls, &Error{urls, "uses https, but there is no certificate", fmt.Sprintf("set %s and %s, or --%sauto-tls", cert, key, prefix)}
 	case !secure && (tls.CertFile != "" || tls.CAFile != "" || tls.SelfSigned):

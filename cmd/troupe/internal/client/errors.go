@@ -1,0 +1,81 @@
+package client
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// UnreachableError is the error of a call when the connection to every endpoint failed.
+type UnreachableError struct {
+	// Tried holds an error for each endpoint, which names it.
+	Tried []error
+	// Cause is the context's error.
+	Cause error
+}
+
+func (e *UnreachableError) Error() string {
+	return "no endpoint can be reached: " + oneLine(e.Tried) + "; check that the cluster runs, and --endpoints"
+}
+
+func (e *UnreachableError) Unwrap() error { return e.Cause }
+
+// UnknownOutcomeError is the error of a write that was sent and got no response: the connection
+// broke, the timeout passed, or the member lost its leader meanwhile.
+type UnknownOutcomeError struct{ Err error }
+
+func (e *UnknownOutcomeError) Error() string {
+	return fmt.Sprintf("no response (%s): the write may or may not have taken effect; read the key before you repeat the write", plainText(e.Err))
+}
+func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
+
+// TimeoutError is the error of a read to which no member responded in time.
+type TimeoutError struct {
+	Endpoint Endpoint
+	Err      error // of the last attempt
+}
+
+func (e *TimeoutError) Error() string {
+	if plainText(e.Err) == noLeader {
+		return "the cluster has no leader: a majority of its members must be running; 'troupe status' shows them"
+	}
+	return fmt.Sprintf("%s did not respond in time (%s); --timeout allows more time", e.Endpoint, plainText(e.Err))
+}
+func (e *TimeoutError) Unwrap() error { return e.Err }
+
+// RefusedError is the error with which a member responded to a request.
+type RefusedError struct {
+	Endpoint string
+	Err      error
+}
+
+func (e *RefusedError) Error() string { return plainText(e.Err) }
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// noLeader is the text of etcd's error of a member without a leader.
+const noLeader = "etcdserver: no leader"
+
+// isBroken reports whether the connection or the member failed, or the deadline passed, rather than
+// the request.
+func isBroken(err error) bool {
+	code := status.Code(err)
+	return code == codes.Unavailable || code == codes.DeadlineExceeded
+}
+
+// plainText returns the text of an error without gRPC's prefix.
+func plainText(err error) string {
+	if s, ok := status.FromError(err); ok {
+		return s.Message()
+	}
+	return err.Error()
+}
+
+func oneLine(errs []error) string {
+	texts := make([]string, len(errs))
+	for i, err := range errs {
+		texts[i] = plainText(err)
+	}
+	return strings.Join(texts, "; ")
+}
