@@ -84,6 +84,10 @@ type Consensus interface {
 // it. Events of later revisions may be queued too; then progress waits, since headers never go
 // back.
 //
+// Under load a batch is nearly always being dispatched, so a stream that only polled could wait
+// without bound. To answer a progress request it therefore locks Hub.mu first: between two batches
+// no queue has an event above dispatched.
+//
 // Locks are taken in this order: observer.mu, Hub.mu, stream.mu, observedQueue.mu.
 type Hub struct {
 	config   Config

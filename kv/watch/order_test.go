@@ -189,3 +189,50 @@ func TestProgressWaitsForTheBatchBeingDispatched(t *testing.T) {
 		t.Errorf("progress %v, want it at 2", progress)
 	}
 }
+
+// A progress request is answered at the next boundary of two batches, even while the hub dispatches
+// one batch after the other.
+func TestProgressIsSentUnderSustainedLoad(t *testing.T) {
+	hub, consensus := newTestHub(t, 1<<30, 1<<30)
+	defer consensus.Close(t)
+	s := newStream(hub, &recordingStream{})
+	if err := s.create(&pb.WatchCreateRequest{Key: []byte("k")}); err != nil {
+		t.Fatal(err)
+	}
+	s.takePending() // the created response
+	<-s.wake
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for revision := int64(2); ; {
+			for range dispatchBatchRevisions {
+				hub.queue.observe(revision, []*mvccpb.Event{putEvent("k", "v", revision)})
+				revision++
+			}
+			hub.dispatchBatch()
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	defer func() { <-stopped }()
+	defer close(stop)
+	<-s.wake // the load is on
+	sent := int64(1)
+	for range 20 {
+		s.requestProgress()
+		_, frames, progress := s.takePending()
+		for _, f := range frames {
+			for _, e := range f.events {
+				if sent++; e.revision() != sent {
+					t.Fatalf("an event of revision %d, want %d", e.revision(), sent)
+				}
+			}
+		}
+		if progress == nil || progress.Header.Revision != sent {
+			t.Fatalf("progress %v, want it at %d, the last revision sent", progress, sent)
+		}
+	}
+}

@@ -89,7 +89,7 @@ func (s *stream) progressPollDelay() time.Duration {
 // takePending empties the queues. progress, if not nil, is to be sent after the frames: every event
 // up to its revision is in them, or was sent before.
 func (s *stream) takePending() (control []*pb.WatchResponse, frames []*Frame, progress *pb.WatchResponse) {
-	s.mu.Lock()
+	s.lockForProgress()
 	defer s.mu.Unlock()
 	control = s.takeControl()
 	for _, w := range s.ready {
@@ -107,6 +107,18 @@ func (s *stream) takePending() (control []*pb.WatchResponse, frames []*Frame, pr
 	return control, frames, s.takeProgress()
 }
 
+// lockForProgress locks mu. If a progress request waits, it does so between two batches of the hub.
+func (s *stream) lockForProgress() {
+	s.mu.Lock()
+	if !s.progressRequested {
+		return
+	}
+	s.mu.Unlock() // Hub.mu comes first
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	s.mu.Lock()
+}
+
 // takeControl empties control. mu is held.
 func (s *stream) takeControl() []*pb.WatchResponse {
 	control := s.control
@@ -116,8 +128,8 @@ func (s *stream) takeControl() []*pb.WatchResponse {
 }
 
 // takeProgress returns the response to a progress request, nil if there is none or it has to wait.
-// The request is dropped if a watch starts in the future, as in etcd. mu is held, and the queues of
-// the watchers that do not lag are empty.
+// The request is dropped if a watch starts in the future, as in etcd. mu is held (lockForProgress),
+// and the queues of the watchers that do not lag are empty.
 func (s *stream) takeProgress() *pb.WatchResponse {
 	if !s.progressRequested {
 		return nil
