@@ -17,31 +17,57 @@ var (
 	errTooManyWatchers  = errors.New("troupe: too many watchers on this stream; use another one")
 )
 
-// attach gives a new watcher the requested id, or a free one for 0, and adds it to its stream and
-// to the live feed or to those that read history. It queues the created response before any event
-// of the watcher can be queued.
-func (h *Hub) attach(ctx context.Context, w *watcher, requestedID int64) error {
+// assignID gives a new watcher the requested id, or the next free one for 0. It is the last check
+// of a watch, before anything is done for it. Only the receiving goroutine adds watchers, so the id
+// stays free until place.
+func (s *stream) assignID(w *watcher, requested int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.watchers) >= s.hub.config.MaxWatchersPerStream {
+		s.hub.config.Metrics.refused.Inc()
+		return errTooManyWatchers
+	}
+	if requested != 0 {
+		if s.watchers[requested] != nil {
+			return errDuplicateWatchID
+		}
+		w.id = requested
+		return nil
+	}
+	for s.watchers[s.nextID] != nil {
+		s.nextID++
+	}
+	w.id = s.nextID
+	s.nextID++
+	return nil
+}
+
+// attach adds a new watcher to its stream and to the live feed or to those that read history. It
+// queues the created response before any event of the watcher can be queued.
+func (h *Hub) attach(ctx context.Context, w *watcher) error {
 	store, err := h.config.Store.Get(ctx)
 	if err != nil {
 		return err
 	}
 	h.observer.acquire(w.prevKV)
-	if err := h.place(w, requestedID, store); err != nil {
+	if !h.place(w, store) {
 		h.observer.release(w.prevKV)
-		return err
+		return context.Canceled
 	}
 	return nil
 }
 
-func (h *Hub) place(w *watcher, requestedID int64, store *mvcc.Store) error {
+// place reports false if the stream is closed.
+func (h *Hub) place(w *watcher, store *mvcc.Store) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := w.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.assignID(w, requestedID); err != nil {
-		return err
+	if s.closed {
+		return false
 	}
+	s.watchers[w.id] = w
 	dispatched := h.queue.dispatched.Load()
 	w.headerRevision = max(store.Revision(), dispatched)
 	start := w.startRevision
@@ -59,32 +85,7 @@ func (h *Hub) place(w *watcher, requestedID int64, store *mvcc.Store) error {
 		s.addLagging(w)
 	}
 	s.signal()
-	return nil
-}
-
-// assignID adds the watcher to its stream under the requested id, or under the next free one. mu is
-// held.
-func (s *stream) assignID(w *watcher, requested int64) error {
-	switch {
-	case s.closed:
-		return context.Canceled
-	case len(s.watchers) >= s.hub.config.MaxWatchersPerStream:
-		s.hub.config.Metrics.refused.Inc()
-		return errTooManyWatchers
-	case requested != 0:
-		if s.watchers[requested] != nil {
-			return errDuplicateWatchID
-		}
-		w.id = requested
-	default:
-		for s.watchers[s.nextID] != nil {
-			s.nextID++
-		}
-		w.id = s.nextID
-		s.nextID++
-	}
-	s.watchers[w.id] = w
-	return nil
+	return true
 }
 
 // detach removes a watcher and drops its queue. It reports whether the watcher existed.

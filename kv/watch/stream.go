@@ -138,12 +138,11 @@ func (s *stream) create(r *pb.WatchCreateRequest) error {
 	if _, err := s.hub.config.Consensus.Read(ctx, troupe.ReadLocal); err != nil {
 		return err
 	}
-	err = s.hub.attach(ctx, w, r.WatchId)
-	if err == errDuplicateWatchID || err == errTooManyWatchers {
+	if err := s.assignID(w, r.WatchId); err != nil {
 		s.sendRefusal(err)
 		return nil
 	}
-	return err
+	return s.hub.attach(ctx, w)
 }
 
 func (s *stream) sendRefusal(reason error) {
