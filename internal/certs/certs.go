@@ -69,6 +69,9 @@ type Server struct {
 	// AdvertisedHost is the host name or address under which the other members connect. Where it is
 	// not empty, the certificate must name it.
 	AdvertisedHost string
+
+	// pinned accepts certificates in CAFile that are not a CA's: each admits its owner alone.
+	pinned bool
 }
 
 // ServerConfig checks the files and returns the configuration for accepting connections, or nil if
@@ -88,7 +91,7 @@ func (s Server) ServerConfig() (*tls.Config, error) {
 	config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.current() }
 	config.NextProtos = []string{"h2", "http/1.1"}
 	if s.RequireClientCert && !s.SelfSigned {
-		if config.ClientCAs, err = LoadPool(s.CAFile); err != nil {
+		if config.ClientCAs, err = loadPool(s.CAFile, s.pinned); err != nil {
 			return nil, err
 		}
 		config.ClientAuth = tls.RequireAndVerifyClientCert
@@ -98,14 +101,15 @@ func (s Server) ServerConfig() (*tls.Config, error) {
 
 // Peer returns the client and server configurations for links between members, with mutual
 // authentication: each side needs a certificate of the same authorities (E46). The certificate must
-// be valid for server and client authentication. An error about a file is an *Error.
+// be valid for server and client authentication. caFile may also hold the peers' own certificates,
+// without an authority. An error about a file is an *Error.
 func Peer(certFile, keyFile, caFile string) (client, server *tls.Config, err error) {
 	if certFile == "" || keyFile == "" || caFile == "" {
 		return nil, nil, errors.New("peer TLS needs three files: a certificate, its key and the authorities to trust")
 	}
 	s := Server{
 		Enabled: true, CertFile: certFile, KeyFile: keyFile, CAFile: caFile,
-		RequireClientCert: true, Mutual: true,
+		RequireClientCert: true, Mutual: true, pinned: true,
 	}
 	if client, err = s.ClientConfig(); err != nil {
 		return nil, nil, err
@@ -132,7 +136,7 @@ func (s Server) ClientConfig() (*tls.Config, error) {
 		// Each member makes its own certificate: no authority could vouch for it.
 		config.InsecureSkipVerify = true
 	case s.CAFile != "":
-		if config.RootCAs, err = LoadPool(s.CAFile); err != nil {
+		if config.RootCAs, err = loadPool(s.CAFile, s.pinned); err != nil {
 			return nil, err
 		}
 	}
@@ -195,7 +199,7 @@ func (s Server) checkHost(own *x509.Certificate) error {
 // checkTrusted rejects a certificate that members with the same CAFile would refuse, as a server's
 // or as a client's.
 func (s Server) checkTrusted(own *tls.Certificate) error {
-	authorities, err := LoadPool(s.CAFile)
+	authorities, err := loadPool(s.CAFile, s.pinned)
 	if err != nil {
 		return err
 	}
@@ -235,7 +239,7 @@ func (c Client) Config() (*tls.Config, error) {
 	config := Protocol{}.config()
 	config.InsecureSkipVerify = c.SkipVerify
 	if c.CAFile != "" {
-		pool, err := LoadPool(c.CAFile)
+		pool, err := loadPool(c.CAFile, false)
 		if err != nil {
 			return nil, err
 		}
@@ -257,15 +261,16 @@ func (c Client) Config() (*tls.Config, error) {
 	return config, nil
 }
 
-// LoadPool reads the certificates of authorities from a PEM file.
-func LoadPool(file string) (*x509.CertPool, error) {
+// loadPool reads the certificates of authorities from a PEM file. pinned accepts other certificates
+// too.
+func loadPool(file string, pinned bool) (*x509.CertPool, error) {
 	certificates, err := readCertificates(file)
 	if err != nil {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
 	for _, certificate := range certificates {
-		if !certificate.IsCA {
+		if !certificate.IsCA && !pinned {
 			return nil, &Error{file, fmt.Sprintf("holds %q, which is not a CA", certificate.Subject),
 				"name the file with the CA that signed the certificates"}
 		}

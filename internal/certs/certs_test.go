@@ -210,3 +210,36 @@ func TestPeerNeedsAllThreeFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestPeerRejectsFilesThatCannotWork(t *testing.T) {
+	a, other := certstest.NewAuthority(t, "ca"), certstest.NewAuthority(t, "other")
+	a.Issue("good", nil)
+	a.Issue("second", nil)
+	a.Issue("server", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
+	a.Issue("client", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })
+	a.Write("empty.pem", nil)
+	for _, c := range []struct{ cert, key, ca, problem string }{
+		{"good", "good", other.Path("ca.pem"), "not valid as a server certificate"},
+		{"good", "second", a.Path("ca.pem"), "is not the key of the certificate in"},
+		{"good", "good", a.Path("empty.pem"), "holds no certificate"},
+		{"server", "server", a.Path("ca.pem"), "not valid as a client certificate"},
+		{"client", "client", a.Path("ca.pem"), "not valid as a server certificate"},
+	} {
+		_, _, err := Peer(a.Path(c.cert+".pem"), a.Path(c.key+"-key.pem"), c.ca)
+		if err == nil || !strings.Contains(err.Error(), c.problem) {
+			t.Errorf("certificate %s, key %s, authorities %s: %v, want %q", c.cert, c.key, c.ca, err, c.problem)
+		}
+	}
+}
+
+func TestPeerTrustsPinnedCertificates(t *testing.T) {
+	a := certstest.NewAuthority(t, "ca")
+	a.Issue("m", nil)
+	client, server, err := Peer(a.Path("m.pem"), a.Path("m-key.pem"), a.Path("m.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := handshake(server, client); err != nil {
+		t.Fatal(err)
+	}
+}
