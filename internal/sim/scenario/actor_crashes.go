@@ -55,7 +55,7 @@ func (s *Driver) crashAtSome(actor string, kinds []protoreflect.Name) {
 	s.awaitSessions()
 	var all []*history.Operation
 	for i := range crashesPerSeed {
-		kind := kinds[(int(s.Seed)*crashesPerSeed+i)%len(kinds)]
+		kind := kinds[(int(s.Options.Seed)*crashesPerSeed+i)%len(kinds)]
 		again := 0
 		if s.Chance(0.3) && kind != world.StartMessage { // a restarted actor starts again as part of that: it cannot crash there
 			again = 1
@@ -236,7 +236,7 @@ func crashRecovering(s *Driver) {
 		all = append(all, s.commitWrite())
 		m := s.RandomMember()
 		incarnation := m.View.Incarnation
-		t := stages[(int(s.Seed)*crashesPerSeed+i)%len(stages)]
+		t := stages[(int(s.Options.Seed)*crashesPerSeed+i)%len(stages)]
 		t.Remaining, t.When, t.Repeats = 1, s.RandomTiming(), s.Random.IntN(2)
 		if t.Actor == world.LogReaderPath {
 			t.Repeats = 0 // it is restarted alone, and starts again as part of that

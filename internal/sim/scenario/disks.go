@@ -37,7 +37,7 @@ var diskScenarios = []Scenario{
 // affectedMembers returns the members that a scenario damages: seeds in a row take the leader, a
 // follower and all in turn.
 func (s *Driver) affectedMembers(leader *world.Member) []*world.Member {
-	switch s.Seed % 3 {
+	switch s.Options.Seed % 3 {
 	case 0:
 		return []*world.Member{leader}
 	case 1:

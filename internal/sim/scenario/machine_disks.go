@@ -95,7 +95,7 @@ func machineStateLost(s *Driver) {
 		all = append(all, s.commitWrite())
 	}
 	victims := []*world.Member{s.diskMachineMember(leader)}
-	if s.Seed%2 == 0 {
+	if s.Options.Seed%2 == 0 {
 		victims = []*world.Member{s.Members[0], s.Members[2]}
 	}
 	for _, m := range victims {

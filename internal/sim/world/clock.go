@@ -62,7 +62,7 @@ func (c *clock) until(d time.Duration) time.Duration {
 // newClock returns a clock in its second day, so that it can be set back an hour.
 func (w *World) newClock() clock {
 	c := clock{reading: 24*time.Hour + w.RandomDuration(0, time.Hour), since: w.now, rate: TrueRate}
-	if w.profile.ClocksDrift() {
+	if w.Options.Profile.ClocksDrift() {
 		c.rate += w.Random.Int64N(2*driftBound+1) - driftBound
 	}
 	return c

@@ -90,7 +90,7 @@ func (c *eventLog) begin() {
 
 func (c *eventLog) header() trace.Header {
 	o := &c.world.Options
-	header := trace.Header{Seed: o.Seed, Nodes: c.world.Size, Profile: c.world.profile.Name, Scenario: c.scenario, Steps: o.Steps, FaultLimit: o.FaultLimit, Clients: o.Clients}
+	header := trace.Header{Seed: o.Seed, Nodes: c.world.Size, Profile: c.world.Options.Profile.Name, Scenario: c.scenario, Steps: o.Steps, FaultLimit: o.FaultLimit, Clients: o.Clients}
 	for _, f := range o.Without {
 		header.Without = append(header.Without, f.String())
 	}
@@ -253,7 +253,7 @@ func (c *eventLog) mix(all ...uint64) {
 
 // sum returns the hash. It includes the next random number, and so every draw.
 func (c *eventLog) sum() uint64 {
-	c.mix(uint64(c.world.steps), uint64(c.world.now), c.world.scheduledEvents, c.world.Random.Uint64())
+	c.mix(uint64(c.world.steps), uint64(c.world.now), c.world.planned, c.world.Random.Uint64())
 	return c.hash
 }
 

@@ -18,7 +18,7 @@ func (w *World) injectFaults() {
 	if l := w.Leader(); l != nil && w.Chance(0.4) {
 		m = l // leaders are hit most
 	}
-	kinds := w.profile.Faults
+	kinds := w.Options.Profile.Faults
 	if kind := kinds[w.Random.IntN(len(kinds))]; m.up && w.faultAllowed(kind) && w.applicable(kind, m) {
 		w.Counts.Faults[kind]++
 		w.Inject(kind, m)
@@ -29,7 +29,7 @@ func (w *World) injectFaults() {
 // maybeCutFirstStart cuts the power, at times, while a member makes its data directory; no other
 // fault comes that early.
 func (w *World) maybeCutFirstStart(m *Member) {
-	if slices.Contains(w.profile.Faults, fault.PowerCut) && w.Chance(0.1) && w.faultAllowed(fault.PowerCut) {
+	if slices.Contains(w.Options.Profile.Faults, fault.PowerCut) && w.Chance(0.1) && w.faultAllowed(fault.PowerCut) {
 		w.Counts.Faults[fault.PowerCut]++
 		m.Disk.OperationsToPowerCut, m.Disk.CrashChoice = 1+w.Random.IntN(60), w.randomChoice()
 	}

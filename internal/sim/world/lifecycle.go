@@ -291,7 +291,7 @@ func (w *World) mayLoseDisk(m *Member) bool {
 			doomed++
 		}
 	}
-	return w.profile.BeyondBudget || doomed <= (w.Size-1)/2
+	return w.Options.Profile.BeyondBudget || doomed <= (w.Size-1)/2
 }
 
 // quorumPossible reports whether a majority can be up.

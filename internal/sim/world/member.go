@@ -31,39 +31,46 @@ const (
 // Member is one node with its disk, the storage of its state machine, its session and its clock. It
 // has runs, one after the other; what was planned in one does not happen in the next.
 type Member struct {
-	world           *World
-	id              uint64
-	RunNumber       int
-	up              bool
-	PausedUntil     time.Duration
-	PermanentlyDown bool  // it never starts again
-	StopError       error // why its node stopped by itself, the last time
-	Logger          *zerolog.Logger
-	// Set when the power failed during the message in hand: the disk as the next run will find it
-	imageAfterCut  *vfs.MemFS
-	NotStarted     bool          // a script will start it
-	RandomOverride actors.Random // nil: the world's
-	// The member's client session is not registered, so that its log holds no such entry
-	NoRegistration bool
-	shuttingDown   bool // an orderly stop was requested
-	Failpoints     []*Failpoint
-	listeners      []func(proto.Message) // of a script: receive what the actors send to the session
+	world *World
+	id    uint64
 
+	// Its runs.
+	RunNumber       int // rises at the start and at the end of each run
+	up              bool
+	NotStarted      bool  // a script will start it
+	PermanentlyDown bool  // it never starts again
+	shuttingDown    bool  // an orderly stop was requested
+	StopError       error // why its node stopped by itself, the last time
+	PausedUntil     time.Duration
+	// imageAfterCut is set when the power failed during the message in hand: the disk as the next run
+	// will find it.
+	imageAfterCut *vfs.MemFS
+
+	// Its machine.
 	clock       clock
 	timers      []*timer // of this run
 	Disk        *disk
 	dataDir     *persistence.DataDir
 	MachineDisk *machineDisk // nil: the state machine is in memory
 
+	// The node of this run.
 	system      *actor.ActorSystem
 	tree        *supervisor.Tree
-	Mailboxes   []*mailbox // of this run
+	Mailboxes   []*mailbox
 	peers       map[peerRole]*actor.PID
 	Embedder    *embedder
-	View        actors.NodeView
+	View        actors.NodeView // the last reported state of its Node
 	Applied     uint64
 	replica     history.Replica
 	machineOpen bool
+
+	// What a script may set.
+	Logger         *zerolog.Logger // nil: nothing is logged
+	RandomOverride actors.Random   // nil: the world's
+	Failpoints     []*Failpoint
+	// NoRegistration: its client session is not registered, so that its log holds no such entry.
+	NoRegistration bool
+	listeners      []func(proto.Message) // receive what the actors send to the session
 }
 
 type peerRole struct {

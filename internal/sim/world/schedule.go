@@ -40,8 +40,8 @@ func (m *Member) after(d time.Duration, run func()) {
 }
 
 func (w *World) enqueue(e *event, d time.Duration) {
-	w.scheduledEvents++
-	e.at, e.sequence = w.now+d, w.scheduledEvents
+	w.planned++
+	e.at, e.sequence = w.now+d, w.planned
 	heap.Push(&w.queue, e)
 }
 

@@ -10,6 +10,7 @@ package world
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"time"
 
@@ -56,39 +57,45 @@ const DefaultSteps = 4000
 // Actors run in no real time at all: a slow disk is an actor whose next event is planned later.
 // Nothing else decides what happens next, so a world is determined by its options.
 type World struct {
-	Options         Options
-	Seed            uint64
-	Size            int
-	profile         fault.Profile
-	Conditions      fault.Network
-	Random          *rand.Rand
-	now             time.Duration
-	queue           eventQueue
-	scheduledEvents uint64
-	steps           int
-	currentMailbox  *mailbox // of the actor that handles a message
-	Bootstrap       *messages.Configuration
+	Options Options
+	Random  *rand.Rand
+
+	// The schedule.
+	now            time.Duration
+	queue          eventQueue
+	planned        uint64 // events so far
+	steps          int
+	currentMailbox *mailbox // of the actor that handles a message
+	// inSystemMessage: the message in hand is a system message that ends or restarts an actor.
+	inSystemMessage bool
+
+	// The cluster.
+	Size       int
+	Bootstrap  *messages.Configuration
+	Members    []*Member
+	Clients    []*client
+	keys       keyPool
+	network    network
+	Conditions fault.Network
 	// initialConfigurations are entries of initial logs (initial_state.go).
 	initialConfigurations map[entryID]*messages.Configuration
-	Members               []*Member
-	network               network
-	Checker               *checker.Checker
-	History               *history.History
-	Clients               []*client
-	keys                  keyPool
-	// sessionLimits are those of the members' sessions.
-	sessionLimits session.Limits
-	// UncommittedBytes is how many uncommitted bytes a leader accepts.
-	UncommittedBytes    uint64
-	events              eventLog
-	Counts              Counts
-	Healing             bool // faults have ended, and clients begin nothing new
+
+	// The limits of the members.
+	sessionLimits       session.Limits
+	UncommittedBytes    uint64 // that a leader accepts
+	RestartLimit        supervisor.RestartLimit
 	SingleEntryRequests bool // requests to peers have one entry each
 	FixedDurations      bool // every duration that the world draws is the middle of its range
-	RestartLimit        supervisor.RestartLimit
-	inSystemMessage     bool // the message in hand is a system message that ends or restarts an actor
-	beyondGuarantees    bool // a member lost synced data without notice: nothing is checked any more
-	Failure             *Failure
+
+	// What happened.
+	Checker *checker.Checker
+	History *history.History
+	events  eventLog
+	Counts  Counts
+	Failure *Failure
+	Healing bool // faults have ended, and clients begin nothing new
+	// beyondGuarantees: a member lost synced data without notice, and nothing is checked any more.
+	beyondGuarantees bool
 }
 
 // Failure is the first violated invariant; it ends the history.
@@ -126,40 +133,20 @@ type Counts struct {
 }
 
 // Add adds other counts.
-func (c *Counts) Add(o *Counts) {
-	c.Messages += o.Messages
-	c.Lost += o.Lost
-	c.Doubled += o.Doubled
-	c.Late += o.Late
-	c.Handled += o.Handled
-	sum(c.Faults[:], o.Faults[:])
-	c.Elections += o.Elections
-	c.FailedOperations += o.FailedOperations
-	c.RefusedForSpace += o.RefusedForSpace
-	c.FailedReads += o.FailedReads
-	c.FlippedReads += o.FlippedReads
-	c.FailedBatches += o.FailedBatches
-	c.StatesLost += o.StatesLost
-	sum(c.CrashImages[:], o.CrashImages[:])
-	c.CutMidway += o.CutMidway
-	sum(c.Crashed[:], o.Crashed[:])
-	c.CrashedRecovering += o.CrashedRecovering
-	c.ActorRestarts += o.ActorRestarts
-	c.SubtreeRestarts += o.SubtreeRestarts
-	sum(c.Stops[:], o.Stops[:])
-	c.Away += o.Away
-	c.Forgotten += o.Forgotten
-	for i := range c.Operations {
-		for k := range c.Operations[i] {
-			c.Operations[i][k] += o.Operations[i][k]
-		}
-	}
-	c.Committed += o.Committed
-}
+func (c *Counts) Add(o *Counts) { addCounts(reflect.ValueOf(c).Elem(), reflect.ValueOf(o).Elem()) }
 
-func sum(to, from []int) {
-	for i, n := range from {
-		to[i] += n
+func addCounts(to, from reflect.Value) {
+	switch to.Kind() {
+	case reflect.Struct:
+		for i := range to.NumField() {
+			addCounts(to.Field(i), from.Field(i))
+		}
+	case reflect.Array:
+		for i := range to.Len() {
+			addCounts(to.Index(i), from.Index(i))
+		}
+	default:
+		to.SetInt(to.Int() + from.Int())
 	}
 }
 
@@ -192,13 +179,13 @@ func New(options Options) *World {
 		options.Steps = DefaultSteps
 	}
 	w := &World{
-		Options: options, Seed: options.Seed, profile: options.Profile,
+		Options:   options,
 		Random:    rand.New(rand.NewPCG(options.Seed, 0x7472_6f75_7065)),
 		Bootstrap: &messages.Configuration{ClusterId: 1},
 		network:   network{cut: map[direction]bool{}, reportedUp: map[direction]bool{}, nextReport: map[direction]time.Duration{}, lastArrival: map[lane]time.Duration{}, bytesPerSecond: map[direction]int64{}},
 	}
-	w.Conditions = w.profile.Network(w.Random)
-	w.RestartLimit = w.profile.RestartLimit(w.Random)
+	w.Conditions = w.Options.Profile.Network(w.Random)
+	w.RestartLimit = w.Options.Profile.RestartLimit(w.Random)
 	size := []int{3, 3, 5, 3, 4, 1, 3, 5}[w.Random.IntN(8)]
 	if options.Nodes > 0 {
 		size = options.Nodes
