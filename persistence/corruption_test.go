@@ -2,7 +2,6 @@ package persistence
 
 import (
 	"errors"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -38,29 +37,25 @@ func newDamageTestLog(t testing.TB, fs vfs.FS) (*Log, *logModel) {
 }
 
 // openAndReadAll opens a damaged log and reads all of it. It returns the error of either.
-func openAndReadAll(t *testing.T, fs vfs.FS, m *logModel, what string) (r *Recovery, refused error) {
+func openAndReadAll(t *testing.T, fs vfs.FS, m *logModel) (r *Recovery, refused error) {
 	t.Helper()
 	l, r, err := Open(testOptions(fs))
 	if err != nil {
 		return nil, err
 	}
 	defer l.Close()
-	reader := l.Reader()
-	defer reader.Close()
-	for from := r.BaseIndex + 1; from <= r.LastIndex; {
-		e, _, err := reader.Read(from, r.LastIndex, 2000)
-		if err != nil {
-			return r, err
-		}
-		for i, data := range e.Data {
-			index := from + uint64(i)
-			if term, size := m.terms[index-1], m.sizes[index-1]; string(data) != string(entryData(index, term, size)) {
-				t.Fatalf("%s: entry %d read wrong: %q", what, index, data)
-			}
-		}
-		from += uint64(len(e.Data))
+	_, err = readWholeLog(t, l, m, r.LastIndex, 2000)
+	return r, err
+}
+
+// flipBit returns a copy of the disk in which one bit of a file is flipped.
+func flipBit(t *testing.T, fs *vfs.MemFS, path string, bit int64) *vfs.MemFS {
+	t.Helper()
+	disk := fs.CrashClone(vfs.KeepUnsynced)
+	if err := disk.FlipBit(path, bit); err != nil {
+		t.Fatal(err)
 	}
-	return r, nil
+	return disk
 }
 
 func TestE7FlippedBitIsRefusedWithFileAndOffset(t *testing.T) {
@@ -80,11 +75,7 @@ func TestE7FlippedBitIsRefusedWithFileAndOffset(t *testing.T) {
 			size = l.active.writeOffset
 		}
 		for at := int64(0); at < size; at += step {
-			disk := fs.CrashClone(vfs.KeepUnsynced)
-			if err := disk.FlipBit(s.path, at*8+at%8); err != nil {
-				t.Fatal(err)
-			}
-			r, err := openAndReadAll(t, disk, m, s.path)
+			r, err := openAndReadAll(t, flipBit(t, fs, s.path, at*8+at%8), m)
 			var bad *CorruptError
 			switch {
 			case err == nil && r.LastIndex == m.last() && r.HardState.Term == m.hard.term && r.HardState.Vote == m.hard.vote:
@@ -105,22 +96,13 @@ func TestE7FlippedBitIsRefusedWithFileAndOffset(t *testing.T) {
 func TestE7DamagedUnprovenFrameIsDroppedWithWarning(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
-	start := int64(0)
-	for at := int64(segmentHeaderBytes); at < l.active.writeOffset; {
-		b := make([]byte, 8)
-		if _, err := l.active.file.ReadAt(b, at); err != nil {
-			t.Fatal(err)
-		}
-		start, at = at, at+int64(le.Uint32(b[4:]))
-	}
+	offsets := frameOffsets(t, l, l.published.active)
+	start := offsets[len(offsets)-1]
 	path := l.published.active.path
-	dropped := m.last() - uint64(len(frameEntries(t, fs, path, start)))
+	f, b := mustReadFrame(t, fs, path, start)
+	dropped := m.last() - uint64(len(f.decodeEntries(b).Data))
 	for at := start; at < l.active.writeOffset; at++ {
-		disk := fs.CrashClone(vfs.KeepUnsynced)
-		if err := disk.FlipBit(path, at*8+at%8); err != nil {
-			t.Fatal(err)
-		}
-		r, err := openAndReadAll(t, disk, m, path)
+		r, err := openAndReadAll(t, flipBit(t, fs, path, at*8+at%8), m)
 		if err != nil {
 			t.Fatalf("byte %d: %v", at, err)
 		}
@@ -133,18 +115,6 @@ func TestE7DamagedUnprovenFrameIsDroppedWithWarning(t *testing.T) {
 	}
 }
 
-// frameEntries returns the entries of the frame at an offset.
-func frameEntries(t *testing.T, fs vfs.FS, path string, offset int64) [][]byte {
-	t.Helper()
-	w := mustOpenWindow(t, fs, path)
-	sequence, _ := parseSegmentName(filepath.Base(path))
-	f, b, err := w.readFrame(offset, sequence)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f.decodeEntries(b).Data
-}
-
 func TestE7TornWriteIsDroppedOrWhole(t *testing.T) {
 	for _, size := range []int{100, 600, 2000} {
 		fs := vfs.NewMem()
@@ -153,11 +123,7 @@ func TestE7TornWriteIsDroppedOrWhole(t *testing.T) {
 		// The power fails during the write of the next batch: any of its sectors may be on the disk.
 		fs.Inject(vfs.FailNth(vfs.OpSync, segmentSuffix, 1, nil))
 		m.hard.vote = l.active.hard.vote
-		e := m.append(0, 3, size)
-		if err := l.Add(0, e, m.hardStateMessage()); err != nil {
-			t.Fatal(err)
-		}
-		if err := l.Commit(); !errors.Is(err, ErrLogFailed) {
+		if err := addAndCommit(t, l, 0, m.append(0, 3, size), m.hardStateMessage()); !errors.Is(err, ErrLogFailed) {
 			t.Fatalf("the sync failed and Commit returned %v", err)
 		}
 		fs.Inject(nil)
@@ -189,11 +155,8 @@ func TestE5RecoveryRewritesFramesOfAFailedSync(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	fs.Inject(vfs.FailNth(vfs.OpSync, segmentSuffix, 1, nil))
-	e := m.append(0, 2, 80)
-	if err := l.Add(0, e, m.hardStateMessage()); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Commit(); !errors.Is(err, ErrLogFailed) || !errors.Is(err, vfs.ErrInjected) {
+	err := addAndCommit(t, l, 0, m.append(0, 2, 80), m.hardStateMessage())
+	if !errors.Is(err, ErrLogFailed) || !errors.Is(err, vfs.ErrInjected) {
 		t.Fatalf("the sync failed and Commit returned %v", err)
 	}
 	// The sync is never repeated, and the entries are never reported as durable.
@@ -208,15 +171,9 @@ func TestE5RecoveryRewritesFramesOfAFailedSync(t *testing.T) {
 	}
 	l.Close()
 
-	l, r := mustOpen(t, testOptions(fs))
-	if d := m.diff(r, l); d != "" {
-		t.Fatalf("the frame in memory is whole, but: %s", d)
-	}
+	mustRecover(t, testOptions(fs), m) // the frame is whole in memory
 	// The power fails, and what the failed sync abandoned is lost.
-	l, r = mustOpen(t, testOptions(fs.CrashClone(vfs.LoseUnsynced)))
-	if d := m.diff(r, l); d != "" {
-		t.Fatalf("what was recovered is gone after the power failed: %s", d)
-	}
+	mustRecover(t, testOptions(fs.CrashClone(vfs.LoseUnsynced)), m)
 }
 
 func TestE5ShortWriteLatchesTheLog(t *testing.T) {
@@ -229,16 +186,10 @@ func TestE5ShortWriteLatchesTheLog(t *testing.T) {
 			l, m := newDamageTestLog(t, fs)
 			fs.Inject(vfs.FailNth(vfs.OpWrite, segmentSuffix, 1, fault))
 			after := m.clone()
-			if err := l.Add(0, after.append(0, 2, 80), after.hardStateMessage()); err != nil {
-				t.Fatal(err)
-			}
-			if err := l.Commit(); !errors.Is(err, ErrLogFailed) {
+			if err := addAndCommit(t, l, 0, after.append(0, 2, 80), after.hardStateMessage()); !errors.Is(err, ErrLogFailed) {
 				t.Fatalf("Commit returned %v", err)
 			}
-			l, r := mustOpen(t, testOptions(fs.CrashClone(vfs.KeepUnsynced)))
-			if d := m.diff(r, l); d != "" {
-				t.Fatal(d)
-			}
+			mustRecover(t, testOptions(fs.CrashClone(vfs.KeepUnsynced)), m)
 		})
 	}
 }
@@ -305,21 +256,14 @@ func TestForeignOrNewerFileIsRefusedUnchanged(t *testing.T) {
 	if _, _, err := Open(testOptions(disk)); !errors.As(err, &format) || format.Found != formatVersion+1 {
 		t.Fatalf("a version of the future: %v", err)
 	}
-	l, r := mustOpen(t, testOptions(fs))
-	if d := m.diff(r, l); d != "" {
-		t.Fatal(d)
-	}
+	mustRecover(t, testOptions(fs), m)
 }
 
 func TestDamagedIndexIsRebuiltWithWarning(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	for _, s := range l.segments[:len(l.segments)-1] {
-		disk := fs.CrashClone(vfs.KeepUnsynced)
-		if err := disk.FlipBit(s.indexAt.path, (s.indexAt.offset+frameHeaderBytes+3)*8); err != nil {
-			t.Fatal(err)
-		}
-		l, r, err := Open(testOptions(disk))
+		l, r, err := Open(testOptions(flipBit(t, fs, s.indexAt.path, (s.indexAt.offset+frameHeaderBytes+3)*8)))
 		if s.indexAt.path == s.path {
 			if err != nil || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "index") {
 				t.Fatalf("index of %s: error %v, recovered %+v", s.path, err, r)

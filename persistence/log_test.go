@@ -46,12 +46,27 @@ func testHardState(term, vote, commit uint64) *messages.HardState {
 	return &messages.HardState{Term: term, Vote: vote, Commit: commit}
 }
 
-func mustAppend(t testing.TB, l *Log, truncateFrom uint64, e *messages.Entries, h *messages.HardState) {
+// mustRecover opens a log, which must be as the model.
+func mustRecover(t testing.TB, o Options, m *logModel) {
+	t.Helper()
+	l, r := mustOpen(t, o)
+	if d := m.diff(r, l); d != "" {
+		t.Fatal(d)
+	}
+}
+
+// addAndCommit returns the error of Commit.
+func addAndCommit(t testing.TB, l *Log, truncateFrom uint64, e *messages.Entries, h *messages.HardState) error {
 	t.Helper()
 	if err := l.Add(truncateFrom, e, h); err != nil {
 		t.Fatalf("add: %v", err)
 	}
-	if err := l.Commit(); err != nil {
+	return l.Commit()
+}
+
+func mustAppend(t testing.TB, l *Log, truncateFrom uint64, e *messages.Entries, h *messages.HardState) {
+	t.Helper()
+	if err := addAndCommit(t, l, truncateFrom, e, h); err != nil {
 		t.Fatalf("commit: %v", err)
 	}
 }

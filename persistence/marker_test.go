@@ -37,7 +37,7 @@ func TestE7LostSegmentIsNamedOnceTheLogWasIdle(t *testing.T) {
 		if err := disk.Remove(s.path); err != nil {
 			t.Fatal(err)
 		}
-		_, err := openAndReadAll(t, disk, m, s.path)
+		_, err := openAndReadAll(t, disk, m)
 		var bad *CorruptError
 		if !errors.As(err, &bad) {
 			t.Fatalf("segment %d of %d is gone: %v", i+1, len(l.segments), err)

@@ -15,25 +15,28 @@ import (
 // rewriteFrame changes the frame at an offset of a segment and corrects its checksum.
 func rewriteFrame(t *testing.T, fs vfs.FS, path string, offset int64, change func(f *frameHeader, b []byte)) {
 	t.Helper()
+	f, b := mustReadFrame(t, fs, path, offset)
+	change(&f, b)
+	f.encode(b)
 	file, err := fs.OpenReadWrite(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	w, err := newFileWindow(file, path, 4096)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sequence, _ := parseSegmentName(filepath.Base(path))
-	f, b, err := w.readFrame(offset, sequence)
-	if err != nil {
-		t.Fatal(err)
-	}
-	change(&f, b)
-	f.encode(b)
 	if _, err := file.WriteAt(b, offset); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// mustReadFrame returns the frame at an offset, and its bytes.
+func mustReadFrame(t *testing.T, fs vfs.FS, path string, offset int64) (frameHeader, []byte) {
+	t.Helper()
+	sequence, _ := parseSegmentName(filepath.Base(path))
+	f, b, err := mustOpenWindow(t, fs, path).readFrame(offset, sequence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, b
 }
 
 func mustOpenWindow(t *testing.T, fs vfs.FS, path string) *fileWindow {
@@ -152,11 +155,7 @@ func TestE7DamagedPreambleIsNeverATornWrite(t *testing.T) {
 	l, _ = mustOpen(t, testOptions(fs)) // copies the last frame; nothing is written after it
 	path, end := l.published.active.path, l.active.writeOffset
 	for at := int64(0); at < end; at++ {
-		disk := fs.CrashClone(vfs.KeepUnsynced)
-		if err := disk.FlipBit(path, at*8+at%8); err != nil {
-			t.Fatal(err)
-		}
-		r, err := openAndReadAll(t, disk, m, path)
+		r, err := openAndReadAll(t, flipBit(t, fs, path, at*8+at%8), m)
 		var bad *CorruptError
 		if errors.As(err, &bad) && bad.File == path && bad.Offset <= at {
 			continue

@@ -11,13 +11,13 @@ import (
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
-// readWholeLog reads a log with a new Reader and checks each entry against the model.
-func readWholeLog(t *testing.T, l *Log, m *logModel, maxBytes uint64) (warnings []string, err error) {
+// readWholeLog reads a log up to last with a new Reader and checks each entry against the model.
+func readWholeLog(t *testing.T, l *Log, m *logModel, last, maxBytes uint64) (warnings []string, err error) {
 	t.Helper()
 	r := l.Reader()
 	defer r.Close()
-	for from := uint64(1); from <= m.last(); {
-		e, _, err := r.Read(from, m.last(), maxBytes)
+	for from := uint64(1); from <= last; {
+		e, _, err := r.Read(from, last, maxBytes)
 		warnings = append(warnings, r.Warnings()...)
 		if err != nil {
 			return warnings, err
@@ -61,7 +61,7 @@ func TestE7TransientReadFaultIsReadAgain(t *testing.T) {
 				flips++
 				return &vfs.FlippedRead{Bit: random.Int64N(8 * int64(op.Length))}
 			}))
-			warnings, err := readWholeLog(t, l, m, maxBytes)
+			warnings, err := readWholeLog(t, l, m, m.last(), maxBytes)
 			if err != nil || len(warnings) > 1 {
 				t.Fatalf("read %d: %v, warnings %q", n, err, warnings)
 			}
@@ -90,7 +90,7 @@ func TestE7PermanentReadFaultIsNeverReturned(t *testing.T) {
 			}
 			return nil
 		})
-		if _, err := readWholeLog(t, l, m, 1<<20); err != nil {
+		if _, err := readWholeLog(t, l, m, m.last(), 1<<20); err != nil {
 			var bad *CorruptError
 			if refused++; !errors.As(err, &bad) || !strings.HasSuffix(bad.File, segmentSuffix) {
 				t.Fatalf("bit %d: %v", bit, err)
@@ -114,7 +114,7 @@ func TestFailedReadNamesFileAndIsNotTheEnd(t *testing.T) {
 				failed = op
 				return syscall.EIO
 			}))
-			_, err := readWholeLog(t, l, m, maxBytes)
+			_, err := readWholeLog(t, l, m, m.last(), maxBytes)
 			if left > 0 {
 				break
 			}
@@ -124,7 +124,7 @@ func TestFailedReadNamesFileAndIsNotTheEnd(t *testing.T) {
 				t.Fatalf("%v failed, and the Reader returned %v", failed, err)
 			}
 			fs.Inject(nil)
-			if _, err := readWholeLog(t, l, m, maxBytes); err != nil {
+			if _, err := readWholeLog(t, l, m, m.last(), maxBytes); err != nil {
 				t.Fatalf("after that: %v", err)
 			}
 		}
@@ -143,7 +143,7 @@ func TestMissingSegmentIsNotCompacted(t *testing.T) {
 	if err := fs.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	_, err := readWholeLog(t, l, m, 1<<20)
+	_, err := readWholeLog(t, l, m, m.last(), 1<<20)
 	var bad *CorruptError
 	if !errors.As(err, &bad) || bad.File != path || errors.Is(err, ErrNotInLog) {
 		t.Fatalf("the Reader returned %v", err)

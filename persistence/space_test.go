@@ -16,10 +16,7 @@ func TestFullDiskLatchesTheLogIntact(t *testing.T) {
 	var before *logModel
 	for {
 		before = m.clone()
-		if err := l.Add(0, m.append(0, 1, 500), m.hardStateMessage()); err != nil {
-			t.Fatal(err)
-		}
-		if err := l.Commit(); err != nil {
+		if err := addAndCommit(t, l, 0, m.append(0, 1, 500), m.hardStateMessage()); err != nil {
 			if !vfs.IsNoSpace(err) || !errors.Is(err, ErrLogFailed) {
 				t.Fatalf("Commit on a full disk returned %v", err)
 			}
@@ -28,10 +25,7 @@ func TestFullDiskLatchesTheLogIntact(t *testing.T) {
 	}
 	disk := fs.CrashClone(vfs.KeepUnsynced)
 	disk.SetCapacity(-1)
-	l, r := mustOpen(t, testOptions(disk))
-	if d := before.diff(r, l); d != "" {
-		t.Fatal(d)
-	}
+	mustRecover(t, testOptions(disk), before)
 }
 
 func TestSpareIsUsableOnAFullDisk(t *testing.T) {
@@ -51,10 +45,9 @@ func TestSpareIsUsableOnAFullDisk(t *testing.T) {
 	for l.Stats().Segments == segments {
 		mustAppend(t, l, 0, m.append(0, 1, 500), m.hardStateMessage())
 	}
-	l, r := mustOpen(t, Options{FS: withoutCapacity(fs), Dir: "/data/log", NodeID: 7, StorageID: testStorage, FirstSegmentBytes: 8 << 10})
-	if d := m.diff(r, l); d != "" {
-		t.Fatal(d)
-	}
+	o := testOptions(withoutCapacity(fs))
+	o.SegmentBytes = 0
+	mustRecover(t, o, m)
 }
 
 func withoutCapacity(fs *vfs.MemFS) *vfs.MemFS {
@@ -116,10 +109,7 @@ func TestIdleFrameIsWrittenOnce(t *testing.T) {
 			t.Fatalf("%d writes, %d expected", writes, want+1)
 		}
 	}
-	l, r := mustOpen(t, testOptions(fs.CrashClone(vfs.LoseUnsynced)))
-	if d := m.diff(r, l); d != "" {
-		t.Fatal(d)
-	}
+	mustRecover(t, testOptions(fs.CrashClone(vfs.LoseUnsynced)), m)
 }
 
 func mustAdd(t *testing.T, l *Log, hard *messages.HardState) {
