@@ -67,14 +67,19 @@ func (s *Server) serveVersion(w http.ResponseWriter, r *http.Request) {
 	if !allowGet(w, r) {
 		return
 	}
-	body, err := json.Marshal(versionResponse{
+	writeJSON(w, http.StatusOK, versionResponse{
 		Server: APIVersion, Cluster: clusterVersion, Storage: storageVersion, Troupe: s.config.Version,
 	})
+}
+
+func writeJSON(w http.ResponseWriter, code int, response any) {
+	body, err := json.Marshal(response)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
 	_, _ = w.Write(body)
 }
 

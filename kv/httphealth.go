@@ -2,7 +2,6 @@ package kv
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -107,14 +106,7 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) {
 	if reason != "" {
 		response.Health, code = "false", http.StatusServiceUnavailable
 	}
-	body, err := json.Marshal(response)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	_, _ = w.Write(body)
+	writeJSON(w, code, response)
 }
 
 // unhealthyReason returns why the member is not healthy, in etcd's texts, or "". Alarms in exclude
