@@ -42,9 +42,7 @@ func TestConcurrentReadersSeeOneDurableLog(t *testing.T) {
 		if i%100 == 99 {
 			index := m.last() - 300
 			m.rebase(index, m.terms[index-m.base-1])
-			if err := l.rebase(index, m.baseTerm, nil); err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, l.rebase(index, m.baseTerm, nil))
 		}
 		if _, err := l.PrepareSpare(); err != nil {
 			t.Fatal(err)

@@ -52,18 +52,14 @@ func openAndReadAll(t *testing.T, fs vfs.FS, m *logModel) (r *Recovery, refused 
 func flipBit(t *testing.T, fs *vfs.MemFS, path string, bit int64) *vfs.MemFS {
 	t.Helper()
 	disk := fs.CrashClone(vfs.KeepUnsynced)
-	if err := disk.FlipBit(path, bit); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, disk.FlipBit(path, bit))
 	return disk
 }
 
 func TestE7FlippedBitIsRefusedWithFileAndOffset(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
-	if err := l.Idle(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, l.Idle())
 	step := int64(3)
 	if testing.Short() {
 		step = 29
@@ -202,9 +198,7 @@ func TestMissingSegmentIsRefused(t *testing.T) {
 	}
 	for _, s := range l.segments[:len(l.segments)-1] {
 		disk := fs.CrashClone(vfs.KeepUnsynced)
-		if err := disk.Remove(s.path); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, disk.Remove(s.path))
 		_, _, err := Open(testOptions(disk))
 		if !errors.Is(err, ErrCorrupt) {
 			t.Fatalf("without %s: %v", s.path, err)

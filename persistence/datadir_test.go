@@ -23,9 +23,7 @@ func TestDataDirIsCreatedOnce(t *testing.T) {
 	if _, err := OpenDataDir(fs, "/data", testIdentity()); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "stop the other node") {
 		t.Fatalf("a second node on the same directory: %v", err)
 	}
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, d.Close())
 	// The next start draws another storage id, but the one in the directory counts (E37).
 	other := testIdentity()
 	other.StorageID[5]++
@@ -69,9 +67,7 @@ func TestNewerOrDamagedIdentityIsRefused(t *testing.T) {
 		t.Fatalf("%+v, %v", id, err)
 	}
 	var j identityJSON
-	if err := json.Unmarshal(b, &j); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, json.Unmarshal(b, &j))
 	j.FormatVersion++
 	j.Checksum = j.computeChecksum()
 	future, _ := json.Marshal(j)
@@ -101,9 +97,7 @@ func TestLostLogIsNotRecreated(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		if err := fs.Remove(d.LogDir() + "/" + name); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, fs.Remove(d.LogDir()+"/"+name))
 	}
 	o := testOptions(fs)
 	o.MustExist = true
@@ -123,9 +117,7 @@ func TestLogWithoutIdentityIsRefusedUnchanged(t *testing.T) {
 	mustAppend(t, l, 0, nil, testHardState(1, 7, 0)) // a vote is enough
 	l.Close()
 	d.Close()
-	if err := fs.Remove("/data/identity.json"); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, fs.Remove("/data/identity.json"))
 	if _, err := OpenDataDir(fs, "/data", testIdentity()); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "identity.json") {
 		t.Fatal(err)
 	}
@@ -293,9 +285,7 @@ func TestVerifyFindsDamageThatOpenDoesNotRead(t *testing.T) {
 	l.Close()
 	d.Close()
 	at := l.published.spans[0].segment.size / 2
-	if err := fs.FlipBit(path, at*8); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, fs.FlipBit(path, at*8))
 	if _, _, err := Open(testOptions(fs.CrashClone(vfs.KeepUnsynced))); err != nil {
 		t.Fatalf("open read more than it needs: %v", err)
 	}

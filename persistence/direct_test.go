@@ -59,9 +59,7 @@ func TestActiveSegmentIsOnlyAppendedTo(t *testing.T) {
 			fs := &directFS{FS: disk, t: t}
 			o := testOptions(fs)
 			o.Dir = t.TempDir()
-			if err := disk.MkdirAll(o.Dir); err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, disk.MkdirAll(o.Dir))
 			last := uint64(0)
 			for run := range 3 {
 				l, _ := mustOpen(t, o)
@@ -75,9 +73,7 @@ func TestActiveSegmentIsOnlyAppendedTo(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if err := l.Close(); err != nil {
-					t.Fatal(err)
-				}
+				mustSucceed(t, l.Close())
 				if fs.hints < 3*(run+1) {
 					t.Errorf("run %d: %d segments started", run, fs.hints)
 				}

@@ -10,31 +10,27 @@ import (
 func TestDiskProbeDoesNotGrowTheLog(t *testing.T) {
 	l, _ := mustOpen(t, Options{FS: vfs.NewMem(), Dir: "/log", NodeID: 1})
 	hard := testHardState(3, 1, 0)
-	mustAdd(t, l, hard)
+	mustSucceed(t, l.Add(0, nil, hard))
 	if l.PendingIsRedundant() {
 		t.Fatal("a new term is redundant")
 	}
-	if err := errors.Join(l.Commit(), l.Idle()); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, errors.Join(l.Commit(), l.Idle()))
 	end := l.active.writeOffset
 	for range 3 {
-		mustAdd(t, l, hard)
+		mustSucceed(t, l.Add(0, nil, hard))
 		if !l.PendingIsRedundant() {
 			t.Fatal("the same term and vote are not redundant")
 		}
-		if err := errors.Join(l.ProbeDisk(), l.Idle()); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, errors.Join(l.ProbeDisk(), l.Idle()))
 	}
 	if l.active.writeOffset != end {
 		t.Errorf("probes extended the log from %d to %d", end, l.active.writeOffset)
 	}
-	mustAdd(t, l, hard)
+	mustSucceed(t, l.Add(0, nil, hard))
 	if !l.PendingIsRedundant() {
 		t.Fatal("the same term and vote are not redundant after a probe")
 	}
-	mustAdd(t, l, testHardState(4, 0, 0))
+	mustSucceed(t, l.Add(0, nil, testHardState(4, 0, 0)))
 	if l.PendingIsRedundant() {
 		t.Fatal("a higher term is redundant")
 	}
@@ -45,9 +41,7 @@ func TestFailedDiskProbeLatchesTheLog(t *testing.T) {
 	o := Options{FS: disk, Dir: "/log", NodeID: 1}
 	l, _ := mustOpen(t, o)
 	mustAppend(t, l, 0, nil, testHardState(3, 1, 0))
-	if err := l.ProbeDisk(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, l.ProbeDisk())
 	mustAppend(t, l, 0, nil, testHardState(4, 0, 0))
 	failure := errors.New("the disk is gone")
 	disk.Inject(func(op vfs.Op) error {
@@ -63,14 +57,10 @@ func TestFailedDiskProbeLatchesTheLog(t *testing.T) {
 	if err := l.Add(0, nil, testHardState(5, 0, 0)); !errors.Is(err, ErrLogFailed) {
 		t.Errorf("Add after a failed probe: %v", err)
 	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, l.Close())
 	again, found := mustOpen(t, o)
 	if found.HardState.Term != 4 {
 		t.Fatalf("recovered %v", found.HardState)
 	}
-	if err := again.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, again.Close())
 }

@@ -65,9 +65,7 @@ func TestE3AppendNeverOvertakesItsHardState(t *testing.T) {
 			}
 		}
 	})
-	if err := l.Add(0, nil, testHardState(2, 6, 0)); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, l.Add(0, nil, testHardState(2, 6, 0)))
 	mustAppend(t, l, 0, testBatch(4, 3, 2, 200), testHardState(2, 6, 0))
 }
 
@@ -155,9 +153,7 @@ func TestE12TruncationLowersTheLastIndex(t *testing.T) {
 	disk := vfs.NewMem()
 	l, _ := mustOpen(t, testOptions(disk))
 	mustAppend(t, l, 0, testBatch(1, 9, 1, 20), testHardState(1, 1, 0))
-	if err := l.Add(0, testBatch(10, 2, 1, 20), testHardState(1, 1, 0)); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, l.Add(0, testBatch(10, 2, 1, 20), testHardState(1, 1, 0)))
 	mustAppend(t, l, 5, testBatch(5, 1, 2, 20), testHardState(2, 1, 0))
 	if last := l.Stats().LastIndex; last != 5 {
 		t.Fatalf("last index %d", last)
@@ -251,9 +247,7 @@ func TestE46OnlyTheOwnerCanAccessFiles(t *testing.T) {
 	if err != nil || seen < 6 {
 		t.Fatalf("%d files looked at, %v", seen, err)
 	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, l.Close())
 	if names, err := os.ReadDir(d.LogDir()); err != nil || !slices.ContainsFunc(names, func(e os.DirEntry) bool {
 		return strings.HasSuffix(e.Name(), spareSuffix) || strings.HasSuffix(e.Name(), partialSpareSuffix)
 	}) {

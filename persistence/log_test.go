@@ -155,3 +155,10 @@ func TestReaderSurvivesASegmentRoll(t *testing.T) {
 		t.Fatalf("only %d segments were made", s.Segments)
 	}
 }
+
+func mustSucceed(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -29,14 +29,10 @@ func markerFiles(t *testing.T, fs vfs.FS) (found []string) {
 func TestE7LostSegmentIsNamedOnceTheLogWasIdle(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
-	if err := l.Idle(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, l.Idle())
 	for i, s := range l.segments {
 		disk := fs.CrashClone(vfs.LoseUnsynced)
-		if err := disk.Remove(s.path); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, disk.Remove(s.path))
 		_, err := openAndReadAll(t, disk, m)
 		var bad *CorruptError
 		if !errors.As(err, &bad) {
@@ -49,9 +45,7 @@ func TestE7LostSegmentIsNamedOnceTheLogWasIdle(t *testing.T) {
 	// All segments are lost.
 	disk := fs.CrashClone(vfs.LoseUnsynced)
 	for _, s := range l.segments {
-		if err := disk.Remove(s.path); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, disk.Remove(s.path))
 	}
 	o := testOptions(disk)
 	o.MustExist = false
@@ -64,9 +58,7 @@ func TestOneMarkerNamesTheActiveSegment(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	for range 3 {
-		if err := l.Idle(); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, l.Idle())
 		// It was synced, so it survives a power cut.
 		for _, disk := range []*vfs.MemFS{fs.KillClone(), fs.CrashClone(vfs.LoseUnsynced)} {
 			if marks := markerFiles(t, disk); !slices.Equal(marks, []string{markerName(l.published.active.sequence)}) {

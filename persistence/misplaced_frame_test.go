@@ -122,12 +122,8 @@ func TestBaseAboveTheEndOfTheLogIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := l.active.newFrame(m.last()+1, m.last(), l.active.hard)
-	if err := l.active.writeFrame(&f, appendFrame(nil, &f, kindBase, payload)); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Idle(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, l.active.writeFrame(&f, appendFrame(nil, &f, kindBase, payload)))
+	mustSucceed(t, l.Idle())
 	if _, _, err := Open(testOptions(fs)); !errors.Is(err, ErrCorrupt) {
 		t.Fatalf("Open returned %v", err)
 	}

@@ -140,9 +140,7 @@ func TestMissingSegmentIsNotCompacted(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	path := l.segments[1].path
-	if err := fs.Remove(path); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, fs.Remove(path))
 	_, err := readWholeLog(t, l, m, m.last(), 1<<20)
 	var bad *CorruptError
 	if !errors.As(err, &bad) || bad.File != path || errors.Is(err, ErrNotInLog) {

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
@@ -96,25 +95,19 @@ func TestIdleFrameIsWrittenOnce(t *testing.T) {
 	})
 	for want, add := range []func(){
 		func() {}, // the last batch is proven, once
-		func() { m.hard.commit++; mustAdd(t, l, m.hardStateMessage()) },
-		func() { m.hard.vote, m.hard.term = 3, m.hard.term+1; mustAdd(t, l, m.hardStateMessage()) },
+		func() { m.hard.commit++; mustSucceed(t, l.Add(0, nil, m.hardStateMessage())) },
+		func() {
+			m.hard.vote, m.hard.term = 3, m.hard.term+1
+			mustSucceed(t, l.Add(0, nil, m.hardStateMessage()))
+		},
 	} {
 		add()
 		for range 3 {
-			if err := l.Idle(); err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, l.Idle())
 		}
 		if writes != want+1 {
 			t.Fatalf("%d writes, %d expected", writes, want+1)
 		}
 	}
 	mustRecover(t, testOptions(fs.CrashClone(vfs.LoseUnsynced)), m)
-}
-
-func mustAdd(t *testing.T, l *Log, hard *messages.HardState) {
-	t.Helper()
-	if err := l.Add(0, nil, hard); err != nil {
-		t.Fatal(err)
-	}
 }

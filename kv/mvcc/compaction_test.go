@@ -69,9 +69,7 @@ func TestOverlappingCompactionsRemoveTombstones(t *testing.T) {
 		defer s.applyMu.Unlock()
 		s.tip.compactRev = first
 		for s.compactor.cursor.main < first {
-			if err := s.compactor.removeNext(); err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, s.compactor.removeNext())
 		}
 		if s.tip.removedTo >= first {
 			t.Fatal("the first compaction has ended too early for this test")

@@ -207,9 +207,7 @@ func TestFlushedIndexSurvivesACrash(t *testing.T) {
 	if flushed := must(r.s.flushed()); flushed != 0 {
 		t.Fatalf("flushed %d before any flush", flushed)
 	}
-	if err := r.s.flush(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, r.s.flush())
 	flushed := must(r.s.flushed())
 	r.apply(put("b", "1"))
 	crashed := openReplica(t, fs.CrashClone(vfs.CrashCloneCfg{}), Options{})
@@ -266,14 +264,10 @@ func TestCompactionRemovesUnreachableRows(t *testing.T) {
 	r.applyLog(rnd, randomLog(rnd, 3000), 3000)
 	r.apply(put("last", "1"))
 	r.apply(compact(r.s.Revision()))
-	if err := r.s.WaitCompacted(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, r.s.WaitCompacted(context.Background()))
 	rows := map[byte]int{}
 	for _, space := range []byte{spaceCurrent, spaceHistory, spaceTombstones} {
-		if err := r.s.eachRow(space, func(_, _ []byte) error { rows[space]++; return nil }); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, r.s.eachRow(space, func(_, _ []byte) error { rows[space]++; return nil }))
 	}
 	v := r.s.View()
 	defer v.Release()
@@ -285,9 +279,7 @@ func TestCompactionRemovesUnreachableRows(t *testing.T) {
 func TestUnknownFormatIsRefusedUnchanged(t *testing.T) {
 	fs := vfs.NewMem()
 	r := openReplica(t, fs, Options{})
-	if err := r.s.db.Set(formatKey, []byte("troupe kv 99"), pebble.NoSync); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, r.s.db.Set(formatKey, []byte("troupe kv 99"), pebble.NoSync))
 	r.close()
 	_, err := openStore("kv", Options{FS: fs})
 	if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "troupe kv 99") {
@@ -296,12 +288,8 @@ func TestUnknownFormatIsRefusedUnchanged(t *testing.T) {
 
 	foreign := vfs.NewMem()
 	db := must(pebble.Open("kv", &pebble.Options{FS: foreign}))
-	if err := db.Set([]byte("x"), []byte("y"), pebble.Sync); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, db.Set([]byte("x"), []byte("y"), pebble.Sync))
+	mustSucceed(t, db.Close())
 	if _, err := openStore("kv", Options{FS: foreign}); !errors.Is(err, ErrFormat) {
 		t.Fatalf("opened a foreign database: %v", err)
 	}

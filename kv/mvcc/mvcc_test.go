@@ -236,3 +236,10 @@ func checkChunks(t *rapid.T, v *View, m *model, req *pb.RangeRequest) {
 	})
 	compareResponse(t, fmt.Sprint("range in chunks ", req), got, err, want, wantErr)
 }
+
+func mustSucceed(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

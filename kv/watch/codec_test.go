@@ -38,9 +38,7 @@ func TestWatchFrameEncodesAWatchResponse(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := &pb.WatchResponse{}
-			if err := proto.Unmarshal(buffers.Materialize(), got); err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, proto.Unmarshal(buffers.Materialize(), got))
 			if !proto.Equal(got, want) {
 				t.Errorf("prev %v fragment %v: got\n%v\nwant\n%v", prev, fragment, got, want)
 			}

@@ -59,3 +59,10 @@ func putEvent(key, value string, revision int64) *mvccpb.Event {
 		Key: []byte(key), Value: []byte(value), CreateRevision: revision, ModRevision: revision, Version: 1,
 	}}
 }
+
+func mustSucceed(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

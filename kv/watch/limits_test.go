@@ -30,9 +30,7 @@ func TestE45UnreadStreamStaysWithinItsBuffer(t *testing.T) {
 	defer consensus.Close(t)
 	client := blockedStream{sending: make(chan struct{}, 1), closed: make(chan struct{})}
 	s := newStream(hub, client)
-	if err := s.create(&pb.WatchCreateRequest{Key: []byte("k")}); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, s.create(&pb.WatchCreateRequest{Key: []byte("k")}))
 	s.takePending() // the created response
 	revision := int64(1)
 	write := func() {

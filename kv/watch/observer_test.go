@@ -21,9 +21,7 @@ func TestStoreWithoutWatchersIsNotObserved(t *testing.T) {
 	var streams []*stream
 	for _, r := range []*pb.WatchCreateRequest{{Key: []byte("k"), PrevKv: true}, {Key: []byte("k")}} {
 		s := newStream(hub, &recordingStream{})
-		if err := s.create(r); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, s.create(r))
 		streams = append(streams, s)
 	}
 	expect(2, 1, true)

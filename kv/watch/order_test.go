@@ -20,9 +20,7 @@ func TestCreatedResponsePrecedesHistory(t *testing.T) {
 	out := &recordingStream{}
 	s := newStream(hub, out)
 	create := func(from int64) {
-		if err := s.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: from}); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, s.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: from}))
 	}
 	create(1)
 	if control, _, _ := s.takePending(); len(control) != 1 {
@@ -64,9 +62,7 @@ func TestCreatedResponsePrecedesCancellation(t *testing.T) {
 	out := &recordingStream{}
 	s := newStream(hub, out)
 	create := func(from int64) {
-		if err := s.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: from}); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, s.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: from}))
 	}
 	create(1)
 	s.takePending()
@@ -76,9 +72,7 @@ func TestCreatedResponsePrecedesCancellation(t *testing.T) {
 		t.Fatal("nothing is planned")
 	}
 	create(1)
-	if err := s.cancelCompacted(read.from, 4); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, s.cancelCompacted(read.from, 4))
 	if len(out.responses) != 1 || out.responses[0].WatchId != 0 || !out.responses[0].Canceled {
 		t.Errorf("received %v, want the cancellation of the first watch alone", out.responses)
 	}
@@ -91,9 +85,7 @@ func TestProgressIsNotSentBelowTheStartRevision(t *testing.T) {
 	consensus.Put(t, "k", "1")
 	out := &recordingStream{}
 	s := newStream(hub, out)
-	if err := s.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 4, ProgressNotify: true}); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, s.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 4, ProgressNotify: true}))
 	progress := func() (revisions []int64) {
 		t.Helper()
 		s.progressRequested, out.responses = true, nil
@@ -125,9 +117,7 @@ func TestHistoryPrecedesTheQueueAfterFallback(t *testing.T) {
 	defer consensus.Close(t)
 	out := &recordingStream{}
 	s := newStream(hub, out)
-	if err := s.create(&pb.WatchCreateRequest{Key: []byte("k")}); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, s.create(&pb.WatchCreateRequest{Key: []byte("k")}))
 	put := func(value string) {
 		consensus.Put(t, "k", value)
 		hub.dispatchBatch()
@@ -135,9 +125,7 @@ func TestHistoryPrecedesTheQueueAfterFallback(t *testing.T) {
 	step := func(what string, frames []*Frame, want string) {
 		t.Helper()
 		out.responses = nil
-		if err := s.sendFrames(frames); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, s.sendFrames(frames))
 		var received []string
 		for _, r := range out.responses {
 			for _, e := range r.Events {
@@ -160,9 +148,7 @@ func TestHistoryPrecedesTheQueueAfterFallback(t *testing.T) {
 	put("4")
 	_, frames, _ := s.takePending()
 	step("before its history", frames, "")
-	if err := s.readPlanned(&read); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, s.readPlanned(&read))
 	step("its history", s.historyResponses(&read), "put k=1@2, put k=2@3, put k=3@4")
 	_, frames, _ = s.takePending()
 	step("its queue", frames, "put k=4@5")
@@ -174,9 +160,7 @@ func TestProgressWaitsForTheBatchBeingDispatched(t *testing.T) {
 	hub, consensus := newTestHub(t, 1<<20, 1<<20)
 	defer consensus.Close(t)
 	s := newStream(hub, &recordingStream{})
-	if err := s.create(&pb.WatchCreateRequest{Key: []byte("k")}); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, s.create(&pb.WatchCreateRequest{Key: []byte("k")}))
 	s.requestProgress()
 	hub.mu.Lock()
 	hub.dispatch(revisionEvents{2, []*mvccpb.Event{putEvent("k", "1", 2)}})

@@ -39,7 +39,7 @@ func readContent(t *testing.T, fs FS, path string) []byte {
 	return b
 }
 
-func mustSucceed(t *testing.T, err error) {
+func mustSucceed(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

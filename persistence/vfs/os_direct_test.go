@@ -22,9 +22,7 @@ func createZeroed(t testing.TB, path string, size, end int64) *osFile {
 	t.Cleanup(func() { f.Close(); os.Remove(path) })
 	mustWrite(t, func() (int, error) { return f.WriteAt(make([]byte, size), 0) })
 	mustWrite(t, func() (int, error) { return f.WriteAt(bytes.Repeat([]byte{0xbe}, int(end)), 0) })
-	if err := f.Sync(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, f.Sync())
 	o := f.(*osFile)
 	o.AppendDirect(end)
 	return o
@@ -177,9 +175,7 @@ func TestDirectAppendFollowsARename(t *testing.T) {
 	}
 	defer f.Close()
 	mustWrite(t, func() (int, error) { return f.WriteAt(make([]byte, 8192), 0) })
-	if err := OS().Rename(filepath.Join(dir, "spare"), filepath.Join(dir, "segment")); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, OS().Rename(filepath.Join(dir, "spare"), filepath.Join(dir, "segment")))
 	f.(DirectAppender).AppendDirect(0)
 	mustWrite(t, func() (int, error) { return f.WriteAt([]byte("here"), 0) })
 	got, err := os.ReadFile(filepath.Join(dir, "segment"))

@@ -269,9 +269,7 @@ func TestStalledWatchersDoNotAffectRequests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := stream.SendMsg(&create); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, stream.SendMsg(&create))
 		var created []byte // confirms the watch; nothing is read after it
 		if err := stream.RecvMsg(&created); err != nil {
 			t.Fatalf("watcher %d: %v", i, err)

@@ -56,9 +56,7 @@ func newCertificate(t *testing.T, name string) certificate {
 		c.cert: {Type: "CERTIFICATE", Bytes: der},
 		c.key:  {Type: "PRIVATE KEY", Bytes: keyDER},
 	} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, os.WriteFile(path, pem.EncodeToMemory(block), 0o600))
 	}
 	return c
 }
@@ -90,9 +88,7 @@ func TestUnusableCertificateIsNamed(t *testing.T) {
 	first, second := newCertificate(t, "first"), newCertificate(t, "second")
 	missing := filepath.Join(t.TempDir(), "missing.crt")
 	noise := filepath.Join(t.TempDir(), "noise.crt")
-	if err := os.WriteFile(noise, []byte("noise"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, os.WriteFile(noise, []byte("noise"), 0o600))
 	client := func(c certificate) []string { return []string{"--cert-file=" + c.cert, "--key-file=" + c.key} }
 	peer := func(c certificate) []string {
 		return []string{"--peer-cert-file=" + c.cert, "--peer-key-file=" + c.key}
@@ -149,16 +145,12 @@ func TestForeignCAMemberIsRefusedAndLogged(t *testing.T) {
 		}
 		m.AddFlags("--cert-file="+home.cert, "--key-file="+home.key, "--trusted-ca-file="+home.cert,
 			"--peer-cert-file="+own.cert, "--peer-key-file="+own.key, "--peer-trusted-ca-file="+own.cert)
-		if err := m.Launch(); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, m.Launch())
 	}
 	foreignMember := c.Members[2]
 	ctx := contextWithin(t, 30*time.Second)
 	for _, m := range c.Members[:2] {
-		if err := m.Ready(ctx); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, m.Ready(ctx))
 		// Both sides connect to the other, and each refuses the other's certificate.
 		for _, line := range []string{"certificate signed by unknown authority", "peer refused this member's certificate"} {
 			if err := m.Process().WaitFor(ctx, line); err != nil {

@@ -23,9 +23,7 @@ import (
 // mountSmallDisk mounts a tmpfs as the data directory of a member before its first start.
 func mountSmallDisk(t *testing.T, m *procs.Member, options string) {
 	t.Helper()
-	if err := os.MkdirAll(m.DataDir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, os.MkdirAll(m.DataDir, 0o700))
 	if err := syscall.Mount("tmpfs", m.DataDir, "tmpfs", 0, options); err != nil {
 		t.Skipf("mounting a tmpfs is not permitted: %v", err)
 	}
@@ -104,9 +102,7 @@ func TestMemberWithFullDiskEndsAndRecovers(t *testing.T) {
 			m := cluster.Members[2]
 			closeOnCleanup(t, cluster)
 			mountSmallDisk(t, m, c.options)
-			if err := cluster.Start(contextWithin(t, 5*time.Minute)); err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, cluster.Start(contextWithin(t, 5*time.Minute)))
 			live := watchLive(t, cluster)
 			l := startLoad(t, cluster)
 			l.awaitWrites(t, 100)

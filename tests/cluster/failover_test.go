@@ -46,9 +46,7 @@ func testFailover(t *testing.T, limit time.Duration, lose, revive func(*procs.Me
 		if _, err := survivors.Put(ctx, "before", "v"); err != nil {
 			t.Fatal(err)
 		}
-		if err := lose(leader); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, lose(leader))
 		lost := time.Now()
 		attempts := procs.ProbeWrites(ctx, survivors)
 		first, ok := attempts.FirstSuccess()
@@ -59,9 +57,7 @@ func testFailover(t *testing.T, limit time.Duration, lose, revive func(*procs.Me
 		if failed := attempts.Failed(); len(failed) > 0 && program.Name == "troupe" {
 			t.Errorf("%d of %d writes at surviving members failed: %v", len(failed), len(attempts), failed[0].Err)
 		}
-		if err := revive(leader); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, revive(leader))
 	}
 	slices.Sort(outages)
 	t.Logf("%d losses: next write after a median of %v, at most %v", losses, outages[losses/2], outages[losses-1])

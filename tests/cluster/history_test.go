@@ -168,9 +168,7 @@ func readHistory(t *testing.T, client *clientv3.Client, prefix string, last int6
 	ctx := contextWithin(t, 30*time.Second)
 	var events []event
 	for response := range client.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(1)) {
-		if err := response.Err(); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, response.Err())
 		events = append(events, watchEvents(response)...)
 		if len(events) > 0 && events[len(events)-1].revision >= last {
 			return events

@@ -24,13 +24,9 @@ func TestRandomKillsUnderLoadAreLinearizable(t *testing.T) {
 		if random.IntN(2) == 0 {
 			victim, _ = mustLeader(t, c)
 		}
-		if err := victim.Kill(); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, victim.Kill())
 		outages = append(outages, l.awaitWrites(t, 50+random.Int64N(100)))
-		if err := victim.Start(contextWithin(t, 2*time.Minute)); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, victim.Start(contextWithin(t, 2*time.Minute)))
 		l.awaitWrites(t, 50+random.Int64N(100))
 	}
 	operations := l.finish()
@@ -51,13 +47,9 @@ func TestRandomPausesUnderLoadAreLinearizable(t *testing.T) {
 		if i%2 == 0 {
 			victim, _ = mustLeader(t, c)
 		}
-		if err := victim.Pause(); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, victim.Pause())
 		l.awaitWrites(t, 50+random.Int64N(100))
-		if err := victim.Resume(); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, victim.Resume())
 		l.awaitWrites(t, 50+random.Int64N(100))
 	}
 	verify(t, c, l.finish(), live)
@@ -82,13 +74,9 @@ func TestKillOfAllMembersLosesNothing(t *testing.T) {
 	for range 2 {
 		l.awaitWrites(t, 100)
 		for _, m := range c.Members {
-			if err := m.Kill(); err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, m.Kill())
 		}
-		if err := c.Start(contextWithin(t, 2*time.Minute)); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, c.Start(contextWithin(t, 2*time.Minute)))
 	}
 	l.awaitWrites(t, 100)
 	verify(t, c, l.finish(), live)

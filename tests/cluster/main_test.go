@@ -111,3 +111,10 @@ func skipUnlessTroupe(t *testing.T) {
 		t.Skipf("a guarantee of Troupe, not of %s", program.Name)
 	}
 }
+
+func mustSucceed(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -147,9 +147,7 @@ func (l *netLab) start(flags ...string) *procs.Cluster {
 		c.Members = append(c.Members, procs.NewMember(inside, m, all...))
 	}
 	closeOnCleanup(t, c)
-	if err := c.Start(contextWithin(t, time.Minute)); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, c.Start(contextWithin(t, time.Minute)))
 	return c
 }
 

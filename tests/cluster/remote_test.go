@@ -40,9 +40,7 @@ func TestClusterOverProtoActorRemote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := leader.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, leader.Kill())
 	for _, m := range c.Members {
 		if m != leader {
 			if _, err := dial(t, m.Endpoint()).Put(ctx, "after the kill", m.Name); err != nil {
@@ -50,8 +48,6 @@ func TestClusterOverProtoActorRemote(t *testing.T) {
 			}
 		}
 	}
-	if err := leader.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, leader.Start(ctx))
 	writeAndRead("again")
 }

@@ -57,24 +57,18 @@ func stoppedMemberWithData(t *testing.T) *procs.Member {
 
 func start(t *testing.T, m *procs.Member) {
 	t.Helper()
-	if err := m.Start(contextWithin(t, 2*time.Minute)); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, m.Start(contextWithin(t, 2*time.Minute)))
 }
 
 func stop(t *testing.T, m *procs.Member) {
 	t.Helper()
-	if err := m.Stop(contextWithin(t, 2*time.Minute)); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, m.Stop(contextWithin(t, 2*time.Minute)))
 }
 
 // mustRefuse starts a member that must end with an error. Its last line must contain all texts.
 func mustRefuse(t *testing.T, m *procs.Member, texts ...string) {
 	t.Helper()
-	if err := m.Launch(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, m.Launch())
 	code, err := m.Process().ExitCode(contextWithin(t, 2*time.Minute))
 	output := m.Process().Output()
 	if err != nil {
@@ -175,9 +169,7 @@ func TestPortInUseIsNamed(t *testing.T) {
 			}
 			defer listener.Close()
 			mustRefuse(t, m, address, "address already in use")
-			if err := listener.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, listener.Close())
 			mustServeAgain(t, m)
 		})
 	}
@@ -219,15 +211,11 @@ func TestUnknownFormatVersionIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, withVersion(t, original, 9999), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, os.WriteFile(path, withVersion(t, original, 9999), 0o600))
 	before := hashFiles(t, m.DataDir)
 	mustRefuse(t, m, "identity.json", "9999")
 	mustBeUnchanged(t, m.DataDir, before)
-	if err := os.WriteFile(path, original, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, os.WriteFile(path, original, 0o600))
 	mustServeAgain(t, m)
 }
 
@@ -235,9 +223,7 @@ func TestUnknownFormatVersionIsRefused(t *testing.T) {
 func withVersion(t *testing.T, identity []byte, version int) []byte {
 	t.Helper()
 	fields := make(map[string]json.RawMessage)
-	if err := json.Unmarshal(identity, &fields); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, json.Unmarshal(identity, &fields))
 	for name := range fields {
 		if strings.Contains(strings.ToLower(name), "version") {
 			fields[name] = fmt.Append(nil, version)
@@ -272,21 +258,13 @@ func TestUnreadableFileIsNamed(t *testing.T) {
 			m := stoppedMemberWithData(t)
 			path := c.file(m.DataDir)
 			backup := filepath.Join(t.TempDir(), "backup")
-			if err := os.Rename(path, backup); err != nil {
-				t.Fatal(err)
-			}
-			if err := c.spoil(path); err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, os.Rename(path, backup))
+			mustSucceed(t, c.spoil(path))
 			before := hashFiles(t, m.DataDir)
 			mustRefuse(t, m, filepath.Base(path))
 			mustBeUnchanged(t, m.DataDir, before)
-			if err := os.RemoveAll(path); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Rename(backup, path); err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, os.RemoveAll(path))
+			mustSucceed(t, os.Rename(backup, path))
 			mustServeAgain(t, m)
 		})
 	}

@@ -83,9 +83,7 @@ func TestEveryPeerMessageSurvivesTheCodec(t *testing.T) {
 		t.Fatalf("%d samples for %d types", len(list), descriptor.Fields().Len())
 	}
 	var in incomingBatch
-	if err := (batchCodec{}).Unmarshal(mem.BufferSlice{mem.SliceBuffer(encodeBatch(t, outgoingBatchOf(messages.Receiver_RECEIVER_NODE, list...)))}, &in); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, (batchCodec{}).Unmarshal(mem.BufferSlice{mem.SliceBuffer(encodeBatch(t, outgoingBatchOf(messages.Receiver_RECEIVER_NODE, list...)))}, &in))
 	var got []messages.PeerMessage
 	if err := in.forEach(func(role messages.Receiver, m messages.PeerMessage) {
 		if role != messages.Receiver_RECEIVER_NODE {
@@ -109,9 +107,7 @@ func TestUnknownMessageTypeDecodesAsNil(t *testing.T) {
 	data := []byte{1<<3 | 2, 7, 1 << 3, 2, 0xfa, 0x01, 2, 8, 1} // role 2, field 31
 	var kinds []string
 	in := incomingBatch{data: data}
-	if err := in.forEach(func(role messages.Receiver, m messages.PeerMessage) { kinds = append(kinds, fmt.Sprint(role, m)) }); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, in.forEach(func(role messages.Receiver, m messages.PeerMessage) { kinds = append(kinds, fmt.Sprint(role, m)) }))
 	if len(kinds) != 1 || kinds[0] != "RECEIVER_REPLICATOR <nil>" {
 		t.Fatalf("decoded %v", kinds)
 	}

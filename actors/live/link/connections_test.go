@@ -23,9 +23,7 @@ func dialPort(t *testing.T, address string) net.Conn {
 // isServed returns whether the server responds on a connection.
 func isServed(t *testing.T, conn net.Conn) bool {
 	t.Helper()
-	if err := conn.SetReadDeadline(time.Now().Add(linktest.Timeout)); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, conn.SetReadDeadline(time.Now().Add(linktest.Timeout)))
 	if _, err := conn.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")); err != nil {
 		return false
 	}

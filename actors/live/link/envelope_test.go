@@ -85,9 +85,7 @@ func TestE46MessageWithWrongSenderIsDropped(t *testing.T) {
 		outgoingBatchOf(messages.Receiver(9), linktest.Heartbeat(2, 1)),
 	}
 	for _, batch := range append(wrong, outgoingBatchOf(messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(2, 99))) {
-		if err := stream.SendMsg(batch); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, stream.SendMsg(batch))
 	}
 	linktest.Expect(t, a.Node, linktest.Heartbeat(2, 99))
 	if refused, want := a.link.Stats()[0].Refused, uint64(3+len(samplePeerMessages(0))); refused != want {
@@ -123,9 +121,7 @@ func TestMalformedBatchEndsItsStreamOnly(t *testing.T) {
 	if err := stream.RecvMsg(&incomingBatch{}); err == nil || !strings.Contains(err.Error(), "larger than max") {
 		t.Errorf("an oversized batch ends the stream with %v", err)
 	}
-	if err := open().SendMsg(outgoingBatchOf(messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(2, 5))); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, open().SendMsg(outgoingBatchOf(messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(2, 5))))
 	linktest.Expect(t, a.Node, linktest.Heartbeat(2, 5))
 }
 
@@ -143,9 +139,7 @@ func TestSecondStreamOfALaneReplacesTheFirst(t *testing.T) {
 	if err := first.RecvMsg(&incomingBatch{}); err == nil || !strings.Contains(err.Error(), "again") {
 		t.Errorf("the first stream ended with %v", err)
 	}
-	if err := second.SendMsg(outgoingBatchOf(messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(2, 2))); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, second.SendMsg(outgoingBatchOf(messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(2, 2))))
 	linktest.Expect(t, a.Node, linktest.Heartbeat(2, 2))
 }
 

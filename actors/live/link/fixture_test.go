@@ -199,3 +199,10 @@ func (p *testProxy) restore() {
 
 // discardAll discards all bytes and closes no connection, as if the host had lost its power.
 func (p *testProxy) discardAll() { p.discarding.Store(true) }
+
+func mustSucceed(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
