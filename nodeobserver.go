@@ -60,7 +60,7 @@ func (o *nodeObserver) Node(v actors.NodeView) {
 	}
 }
 
-// Log receives the state of the LogStore actor.
+// LogStore receives the state of the LogStore actor.
 func (o *nodeObserver) LogStore(v actors.LogStoreView) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -248,7 +248,7 @@ func appendFrame(buf []byte, f *frameHeader, kind frameKind, payload []byte) []b
 	return buf
 }
 
-// grow makes buf longer by n bytes, whatever they are.
+// growBuffer makes buf longer by n bytes of any value.
 func growBuffer(buf []byte, n int) []byte {
 	if need := len(buf) + n; need > cap(buf) {
 		return append(make([]byte, 0, max(need, 2*cap(buf))), buf...)[:need]
@@ -256,7 +256,7 @@ func growBuffer(buf []byte, n int) []byte {
 	return buf[:len(buf)+n]
 }
 
-// entries makes messages of a frame, with bytes of their own.
+// decodeEntries makes messages of a frame, with bytes of their own.
 func (f *frameHeader) decodeEntries(b []byte) *messages.Entries {
 	e := &messages.Entries{First: f.first, Bytes: uint64(f.payloadBytes)}
 	for i := range f.runCount {

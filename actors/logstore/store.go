@@ -204,7 +204,7 @@ func needsSync(m *messages.Append) bool {
 	return m.NeedsSync || m.Notify || m.TruncateFrom != 0 || len(m.Deferred) > 0 || len(m.GetEntries().GetData()) > 0
 }
 
-// flush makes the batch durable, then sends what was waiting for that.
+// syncBatch makes the batch durable, then sends what was waiting for that.
 func (s *LogStore) syncBatch(ctx actor.Context) {
 	if !s.batch.needsSync {
 		return // it reached batchBytes and was written then

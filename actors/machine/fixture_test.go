@@ -180,7 +180,7 @@ func inMemoryFactory(t testing.TB, newest **fakeInMemory, fail func(b *statemach
 	}
 }
 
-// disk is what an fakeOnDisk machine has stored after each of its batches.
+// fakeDisk is what a fakeOnDisk machine has stored after each of its batches.
 type fakeDisk struct {
 	states []diskState
 }

@@ -1,6 +1,6 @@
 package machine
 
-// session is one client session. See sessionTable.
+// clientSession is one client session. See sessionTable.
 type clientSession struct {
 	id                uint64
 	node              uint64 // that registered it

@@ -93,7 +93,8 @@ func (f *follower) handleElectionTimeout() {
 	f.becomePreCandidate("no message of a leader within the election timeout")
 }
 
-// handleLinkDown begins a fast campaign if the link to the leader broke (see leaderContact).
+// campaignIfLeaderLinkBroke begins a fast campaign if the link to the leader broke (see
+// leaderContact).
 func (f *follower) campaignIfLeaderLinkBroke(m *messages.LinkDown) {
 	f.Node.recordLinkDown(m)
 	if m.Peer != f.contact.leader || !f.isVoter() {

@@ -115,8 +115,8 @@ func (l *leader) failSecondLeader(other uint64) {
 	invariant(false, "two leaders in term %d: %x and this node %x", l.term, other, l.self())
 }
 
-// flush appends the collected proposals, starts a read round, and sends a new commit index to the
-// peers unless one of these did.
+// processBatch appends the collected proposals, starts a read round, and sends a new commit index
+// to the peers unless one of these did.
 func (l *leader) processBatch() {
 	if data, bytes, forwarders := l.proposals.take(); len(data) > 0 {
 		forEachBatch(data, bytes, l.config.Limits.MaxBatchBytes, l.appendProposals)

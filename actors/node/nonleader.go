@@ -54,7 +54,8 @@ func (n nonLeader) handleTimeoutNow(m *messages.TimeoutNow) {
 	n.becomeCandidate(true)
 }
 
-// flush forwards the collected proposals to the leader, or refuses them if none is known.
+// forwardCollected forwards the collected proposals to the leader, or refuses them if none is
+// known.
 func (n nonLeader) forwardCollected() {
 	data, bytes, _ := n.proposals.take()
 	switch {

@@ -210,7 +210,7 @@ func awaitIdle(ctx context.Context, c *procs.Cluster) error {
 	return nil
 }
 
-// The figures of a sample, each in the unit of the table.
+// cpuMicros and the methods below are the figures of a sample, each in the unit of the table.
 func (s sample) cpuMicros() float64 {
 	return float64(s.servers.CPU.Microseconds()) / float64(s.requests)
 }

@@ -132,7 +132,7 @@ func (w *visitor) Visit(n ast.Node) ast.Visitor {
 	return w
 }
 
-// use looks at what a name stands for.
+// checkName looks at what a name stands for.
 func (w *visitor) checkName(id *ast.Ident) {
 	object := w.info.Uses[id]
 	if object == nil || object.Pkg() == nil {

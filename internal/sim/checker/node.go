@@ -198,7 +198,7 @@ func (c *Checker) ReplicatorView(id uint64, v actors.ReplicatorView) {
 	}
 }
 
-// LogStoreView observes the state that a LogStore reports, and compares it with its disk.
+// LogView observes the state that a LogStore reports, and compares it with its disk.
 func (c *Checker) LogView(id uint64, v actors.LogStoreView) {
 	s := c.models[id]
 	if v.Incarnation != s.logIncarnation {
