@@ -164,6 +164,31 @@ func TestE45RangeAboveResponseBudgetIsRefused(t *testing.T) {
 	eventually(t, "all reservations are released", func() bool { return ts.metric(t, "troupe_client_response_bytes") == 0 })
 }
 
+// A transaction is not walked before it is checked: it may be far above the limit of operations.
+func TestReservationDoesNotDependOnOperations(t *testing.T) {
+	b := &responseBudget{}
+	for _, op := range []*pb.RequestOp{kvtest.PutOp("k", "v"), {Request: &pb.RequestOp_RequestRange{RequestRange: allKeys}}} {
+		if _, r := b.reserveFor(testContext(t), &pb.TxnRequest{Success: []*pb.RequestOp{op}}); r == nil {
+			t.Errorf("no reservation for a transaction of %v", op)
+		}
+	}
+}
+
+// The ranges of a transaction that writes have no budget: Apply reads them at every member.
+func TestWriteTxnReadsAboveResponseBudget(t *testing.T) {
+	ts := startServer(t, func(c *ServerConfig) { c.MaxResponseBytes = 512 << 10 })
+	ts.fill(t)
+	r, err := ts.kv.Txn(testContext(t), &pb.TxnRequest{Success: []*pb.RequestOp{
+		kvtest.PutOp("a", "v"), {Request: &pb.RequestOp_RequestRange{RequestRange: allKeys}},
+	}})
+	if err != nil || len(r.Responses[1].GetResponseRange().GetKvs()) != 64 {
+		t.Errorf("a transaction that puts and ranges over 1 MiB: %v", err)
+	}
+	if n := ts.metric(t, "troupe_client_response_bytes"); n != 0 {
+		t.Errorf("%v bytes are reserved for it", n)
+	}
+}
+
 // Responses that clients do not read stay within the budget, and their reservations are released
 // with the connection.
 func TestE45UnreadResponsesStayWithinBudget(t *testing.T) {
