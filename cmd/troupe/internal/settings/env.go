@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"slices"
 	"sort"
 	"strings"
 
@@ -37,7 +38,9 @@ func FromEnvironment(fs *pflag.FlagSet, environment []string) (unknown []string,
 			}
 			if failure := fs.Set(flag.Name, value); failure != nil {
 				err = InvalidValue(name, value, flag)
+				continue
 			}
+			_ = fs.SetAnnotation(flag.Name, prefixAnnotation, []string{prefix})
 		}
 	})
 	if err != nil {
@@ -50,6 +53,21 @@ func FromEnvironment(fs *pflag.FlagSet, environment []string) (unknown []string,
 	}
 	sort.Strings(unknown)
 	return unknown, nil
+}
+
+// prefixAnnotation of a flag that was set from the environment is the prefix of its variable.
+const prefixAnnotation = "variable prefix"
+
+// precedence returns the precedence of the source that set the flag, 0 being the highest: the
+// command line or the file, then the environment by prefix, then the default.
+func precedence(flag *pflag.Flag) int {
+	switch prefix := flag.Annotations[prefixAnnotation]; {
+	case len(prefix) > 0:
+		return 1 + slices.Index(prefixes, prefix[0])
+	case flag.Changed:
+		return 0
+	}
+	return 1 + len(prefixes)
 }
 
 func variableName(prefix, flag string) string {

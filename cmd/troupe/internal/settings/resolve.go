@@ -262,11 +262,11 @@ func (f *Flags) resolveTiming(s *Server, _ *pflag.FlagSet) error {
 }
 
 func (f *Flags) resolveLimits(s *Server, fs *pflag.FlagSet) error {
-	responseBytes := f.MaxResponseBytes
-	if fs.Changed("max-answer-bytes") {
+	responseBytes, responseFlag := f.MaxResponseBytes, fs.Lookup("max-response-bytes")
+	if deprecated := fs.Lookup("max-answer-bytes"); deprecated.Changed {
 		s.Warn("--max-answer-bytes", "deprecated", "use --max-response-bytes")
-		if !fs.Changed("max-response-bytes") {
-			responseBytes = f.MaxAnswerBytes
+		if precedence(deprecated) < precedence(responseFlag) {
+			responseBytes, responseFlag = f.MaxAnswerBytes, deprecated
 		}
 	}
 	switch {
@@ -279,7 +279,7 @@ func (f *Flags) resolveLimits(s *Server, fs *pflag.FlagSet) error {
 	case f.MaxConnections == 0 || f.MaxConnections > math.MaxInt32:
 		return &Error{"--max-connections", fmt.Sprintf("%d is not between 1 and %d", f.MaxConnections, math.MaxInt32), ""}
 	case responseBytes < minResponseBudgetBytes:
-		return &Error{"--max-response-bytes", fmt.Sprintf("%d is below %d", responseBytes, minResponseBudgetBytes), "give at least 1 MiB"}
+		return &Error{"--" + responseFlag.Name, fmt.Sprintf("%d is below %d", responseBytes, minResponseBudgetBytes), "give at least 1 MiB"}
 	case f.KeepaliveMinTime < 0 || f.KeepaliveInterval < 0 || f.KeepaliveTimeout < 0:
 		return &Error{"--grpc-keepalive-*", "a duration is negative", "give 0 or more"}
 	}

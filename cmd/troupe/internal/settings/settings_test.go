@@ -176,7 +176,8 @@ func TestInvalidSettingIsNamedInOneLine(t *testing.T) {
 		{[]string{"--max-txn-ops=0"}, []string{"--max-txn-ops", "between 1"}},
 		{[]string{"--max-connections=0"}, []string{"--max-connections", "between 1"}},
 		{[]string{"--max-response-bytes=1000"}, []string{"--max-response-bytes", "at least 1 MiB"}},
-		{[]string{"--max-answer-bytes=1000"}, []string{"--max-response-bytes", "at least 1 MiB"}},
+		{[]string{"--max-answer-bytes=1000"}, []string{"--max-answer-bytes", "at least 1 MiB"}},
+		{[]string{"--max-answer-bytes=2097152", "--max-response-bytes=1000"}, []string{"--max-response-bytes", "at least 1 MiB"}},
 		{[]string{"--max-concurrent-streams=0"}, []string{"--max-concurrent-streams"}},
 		{[]string{"--grpc-keepalive-timeout=-1s"}, []string{"--grpc-keepalive-*", "negative"}},
 		{[]string{"--cert-file=x"}, []string{"--key-file", "missing"}},
@@ -236,6 +237,12 @@ func TestDeprecatedFlagStillWorks(t *testing.T) {
 		{[]string{older, newer}, nil, 3 << 20},
 		{[]string{newer, older}, nil, 3 << 20},
 		{[]string{newer}, []string{"ETCD_MAX_ANSWER_BYTES=2097152"}, 3 << 20},
+		{[]string{older}, []string{"TROUPE_MAX_RESPONSE_BYTES=3145728"}, 2 << 20},
+		{[]string{older}, []string{"ETCD_MAX_RESPONSE_BYTES=3145728"}, 2 << 20},
+		{nil, []string{"ETCD_MAX_RESPONSE_BYTES=3145728", "TROUPE_MAX_ANSWER_BYTES=2097152"}, 2 << 20},
+		{nil, []string{"TROUPE_MAX_RESPONSE_BYTES=3145728", "ETCD_MAX_ANSWER_BYTES=2097152"}, 3 << 20},
+		{nil, []string{"ETCD_MAX_RESPONSE_BYTES=3145728", "ETCD_MAX_ANSWER_BYTES=2097152"}, 3 << 20},
+		{nil, []string{"TROUPE_MAX_RESPONSE_BYTES=3145728", "TROUPE_MAX_ANSWER_BYTES=2097152"}, 3 << 20},
 	} {
 		f, fs := parseFlags(t, c.args...)
 		if _, err := FromEnvironment(fs, c.environment); err != nil {
