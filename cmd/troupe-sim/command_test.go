@@ -246,7 +246,8 @@ func TestEveryCountIsInTheSummary(t *testing.T) {
 			}
 		}
 	}
-	if operations := int64(len(c.Operations) * len(c.Operations[0])); printed != next+operations { // printed twice: by kind and by outcome
+	// Printed twice: by kind and by outcome.
+	if operations := int64(len(c.Operations) * len(c.Operations[0])); printed != next+operations {
 		t.Errorf("%d counts, %d printed: %v", next, printed-operations, groups(&c))
 	}
 }

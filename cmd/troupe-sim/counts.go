@@ -63,7 +63,8 @@ func groups(c *world.Counts) []group {
 	v := reflect.ValueOf(c).Elem()
 	for i := range v.NumField() {
 		switch name := v.Type().Field(i).Name; name {
-		case "Faults", "CrashImages", "Stops", "Crashed", "Operations", "Handled": // the last has a row of its own
+		case "Faults", "CrashImages", "Stops", "Crashed", "Operations", "Handled":
+			// The last has a row of its own.
 		default:
 			row := rowOf[name]
 			if row == "" {

@@ -38,7 +38,8 @@ func (p *execution) execute(ctx context.Context, out, errs io.Writer) error {
 	p.campaign.reportHung = func(j job) { reportHung(errs, j) }
 	p.summary = newSummary(p.campaign, p.json && p.hashes)
 	if p.campaign.seeds.fresh {
-		fmt.Fprintf(errs, "fresh seeds %v\n", p.campaign.seeds) // at once, so that the output of a killed run has the seed
+		// At once, so that the output of a killed run has the seed.
+		fmt.Fprintf(errs, "fresh seeds %v\n", p.campaign.seeds)
 	}
 	if !p.quiet {
 		p.progressLine = startProgress(errs, p.summary.progressText)
@@ -49,7 +50,8 @@ func (p *execution) execute(ctx context.Context, out, errs io.Writer) error {
 		working, cancel = context.WithTimeout(ctx, p.limit)
 		defer cancel()
 	}
-	complete := p.campaign.run(working, p.addOutcome) || ctx.Err() == nil // a run that --for ended is complete
+	// A run that --for ended is complete.
+	complete := p.campaign.run(working, p.addOutcome) || ctx.Err() == nil
 	p.summary.took = time.Since(began)
 	if p.progressLine != nil {
 		p.progressLine.end()

@@ -132,7 +132,8 @@ func sameFailure(a, b *world.Failure) bool {
 // size is how much a person has to read: halving one factor compensates for doubling another.
 func (s *target) size(r *world.Result) float64 {
 	if s.kind == "scenario" {
-		return float64(r.Failure.Step) + float64(r.Counts.Messages)/1e9 // of equal ones the one with fewer messages
+		// Of equal ones the one with fewer messages.
+		return float64(r.Failure.Step) + float64(r.Counts.Messages)/1e9
 	}
 	kinds := 0
 	for _, n := range r.Counts.Faults {

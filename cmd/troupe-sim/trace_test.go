@@ -30,7 +30,8 @@ func TestHistoryIsRecordedAndExplained(t *testing.T) {
 func TestTheFailingHistoryIsRecorded(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "trace")
 	th := fakeRunner(neverFails)
-	th.runProfile = func(o world.Options) *world.Result { // real worlds of which one is reported as failed
+	// Real worlds of which one is reported as failed.
+	th.runProfile = func(o world.Options) *world.Result {
 		r := world.Run(o)
 		r.Failure = failsAt(3)(o)
 		return r

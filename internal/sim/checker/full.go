@@ -41,7 +41,8 @@ func (c *Checker) fullCheck(readBack func(member int) bool) {
 	for i, m := range c.members {
 		switch d := m.Storage(); {
 		case d.HasDamage() || d.DroppedSyncs(): // it does not hold what was synced
-		case !m.Up() || c.models[m.ID()].logIncarnation == 0: // it may hold more than was synced; the next recovery shows what
+		case !m.Up() || c.models[m.ID()].logIncarnation == 0:
+			// It may hold more than was synced; the next recovery shows what.
 		case readBack(i):
 			c.readBack(m)
 		}

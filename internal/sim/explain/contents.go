@@ -11,7 +11,8 @@ import (
 
 // Contents lists what is in a trace.
 type Contents struct {
-	Kinds, Names        []string // kinds of event, and names of messages, faults and operations; each once, in order
+	// Kinds of event, and names of messages, faults and operations; each once, in order.
+	Kinds, Names        []string
 	Events              int
 	FirstStep, LastStep int
 	First, Last         time.Duration

@@ -256,7 +256,8 @@ func (t *table) begin(e *trace.Event, was *Member) {
 
 // at returns a member; the zero Member for events that concern all.
 func (c *Cluster) at(id uint64) Member {
-	if id == 0 || id > uint64(len(c.Members)) { // a foreign file may name one that its header does not count
+	// A foreign file may name one that its header does not count.
+	if id == 0 || id > uint64(len(c.Members)) {
 		return Member{ID: id}
 	}
 	return c.Members[id-1]

@@ -7,9 +7,10 @@ import (
 
 // Network is a network profile: the network of a world, and how often faults happen.
 type Network struct {
-	MinLatency                         time.Duration // of a message; 0: 100 µs
-	MaxLatency                         time.Duration // of a message that is not delayed
-	Reorders                           bool          // messages overtake each other; else only those of other lanes
+	MinLatency time.Duration // of a message; 0: 100 µs
+	MaxLatency time.Duration // of a message that is not delayed
+	// Messages overtake each other; else only those of other lanes.
+	Reorders                           bool
 	HidesCuts                          bool          // links do not report broken connections
 	LossRate, DuplicateRate, DelayRate float64       // shares of the messages
 	FaultInterval                      time.Duration // mean time between two faults

@@ -50,7 +50,9 @@ type Outcome uint8
 const (
 	Answered Outcome = iota // it took effect, and the client has its reply
 	Refused                 // it did not and will not take effect
-	Unknown                 // its member stopped or the client gave up: it may take effect at any time after its call, or never
+	// Its member stopped or the client gave up: it may take effect at any time after its call, or
+	// never.
+	Unknown
 	Pending
 
 	NumOutcomes = iota - 1 // of operations that are over

@@ -12,9 +12,10 @@ type Op uint8
 
 // The writes, and then the reads by mode.
 const (
-	Put            Op = iota // sets the value of a key
-	Append                   // appends to the value: a lost, repeated or reordered append stays visible
-	CompareAndSwap           // sets the value if it is the expected one
+	Put Op = iota // sets the value of a key
+	// Appends to the value: a lost, repeated or reordered append stays visible.
+	Append
+	CompareAndSwap // sets the value if it is the expected one
 	Delete
 	GetLog    // reads through the log, as a barrier
 	GetIndex  // reads by ReadIndex, at any member

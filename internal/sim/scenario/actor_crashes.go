@@ -57,7 +57,8 @@ func (s *Driver) crashAtSome(actor string, kinds []protoreflect.Name) {
 	for i := range crashesPerSeed {
 		kind := kinds[(int(s.Options.Seed)*crashesPerSeed+i)%len(kinds)]
 		again := 0
-		if s.Chance(0.3) && kind != world.StartMessage { // a restarted actor starts again as part of that: it cannot crash there
+		// A restarted actor starts again as part of that: it cannot crash there.
+		if s.Chance(0.3) && kind != world.StartMessage {
 			again = 1
 		}
 		begun := s.starts()

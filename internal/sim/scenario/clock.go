@@ -52,7 +52,8 @@ func oneClockWrong(s *Driver, odd *world.Member, wrong func(*world.Member)) {
 	s.Isolate(odd, false)
 	s.within(5*world.ElectionTimeout, "it follows", func() bool { return odd.View.LeaderID != 0 && odd.View.LeaderID != odd.ID() })
 	reads = append(reads, s.requestRead(odd), s.requestRead(s.majorityLeader()))
-	s.advance(world.HeartbeatInterval) // its read points, if any, are compared with what was acknowledged
+	// Its read points, if any, are compared with what was acknowledged.
+	s.advance(world.HeartbeatInterval)
 	if reads[len(reads)-1].responses == 0 {
 		s.fail("the leader %d answers no reads:%s", s.majorityLeader().ID(), s.DescribeMembers())
 	}

@@ -61,7 +61,8 @@ func TestE37IncompleteDataDirectoryIsRefused(t *testing.T) {
 		},
 		"a segment in the middle": func(s *Driver, m *world.Member) error {
 			names, err := m.Disk.List(world.LogDir)
-			segments := slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".seg") }) // there may be a spare segment too
+			// There may be a spare segment too.
+			segments := slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".seg") })
 			if err != nil || len(segments) < 3 {
 				return fmt.Errorf("%d segments in the log, %v", len(segments), err)
 			}

@@ -136,7 +136,8 @@ func recoveryReadFails(s *Driver) {
 	victims := s.affectedMembers(leader)
 	for _, m := range victims {
 		if s.powerCut(m); s.Chance(0.5) {
-			m.Disk.ReadFault = world.ReadFault{Countdown: 1 + s.Random.IntN(12)} // a start has at least so many reads and lookups
+			// A start has at least so many reads and lookups.
+			m.Disk.ReadFault = world.ReadFault{Countdown: 1 + s.Random.IntN(12)}
 		} else {
 			m.Disk.ReadFault = world.ReadFault{Countdown: 1, Matches: world.IsLogRead}
 		}
@@ -177,7 +178,8 @@ func recoveryReadFlips(s *Driver) {
 	leader := s.awaitSessions()
 	all := []*history.Operation{s.await(s.submitPadded(leader, 200)), s.await(s.submitPadded(leader, 0))}
 	if s.Chance(0.3) {
-		s.awaitApplied(world.ElectionTimeout, all[1], s.Members...) // else only its own checksum shows that the newest write was finished
+		// Else only its own checksum shows that the newest write was finished.
+		s.awaitApplied(world.ElectionTimeout, all[1], s.Members...)
 	}
 	victims := s.affectedMembers(leader)
 	for _, m := range victims {

@@ -64,7 +64,8 @@ func tornTail(s *Driver) {
 		}
 		victim := s.RandomMember()
 		run := victim.RunNumber
-		victim.Disk.CrashChoice = func(n int) int { return min(s.Random.IntN(n)+2, n-1) } // torn if possible, else kept
+		// Torn if possible, else kept.
+		victim.Disk.CrashChoice = func(n int) int { return min(s.Random.IntN(n)+2, n-1) }
 		victim.Disk.OperationsToPowerCut = 1 + s.Random.IntN(6)
 		for range 2 {
 			if l := s.majorityLeader(); l != nil {
@@ -144,7 +145,8 @@ func (s *Driver) flipBit(m *world.Member) {
 func (s *Driver) misdirectWrite(m *world.Member) {
 	path, old := s.chooseSegment(m)
 	sectors := old / vfs.SectorBytes
-	from, to := s.Random.Int64N(sectors), sectors-1-s.Random.Int64N(min(sectors, 8)) // mostly not of the header's padding
+	// Mostly not of the header's padding.
+	from, to := s.Random.Int64N(sectors), sectors-1-s.Random.Int64N(min(sectors, 8))
 	f, err := m.Disk.OpenReadWrite(path)
 	sector := make([]byte, vfs.SectorBytes)
 	if err == nil {

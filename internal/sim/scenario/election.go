@@ -161,7 +161,8 @@ func preVoteLeavesNoTrace(s *Driver) {
 	s.cutInbound(away, true)
 	s.overrideRandom(shortestTimeouts, away)
 	for i, m := range others {
-		s.overrideRandom(constantRandom(0.5+0.2*float64(i)), m) // at different times, so that they do not collide
+		// At different times, so that they do not collide.
+		s.overrideRandom(constantRandom(0.5+0.2*float64(i)), m)
 	}
 	requests := s.ObserveRule(away, nil, nil, "RequestVote").Where(func(m proto.Message) bool { return !world.RealVote(m) })
 	s.staysLeader(leader, 10*world.ElectionTimeout)

@@ -24,7 +24,7 @@ var (
 		{"c", []uint64{1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 6}},    // has one too many
 		{"d", []uint64{1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7}}, // led in term 7, and committed nothing
 		{"e", []uint64{1, 1, 1, 4, 4, 4, 4}},                // lacks some, has others too many
-		{"f", []uint64{1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3}},    // led in terms 2 and 3, and committed nothing
+		{"f", []uint64{1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3}},    // led in terms 2 and 3, committed nothing
 	}
 )
 
@@ -249,7 +249,8 @@ func tutorialRepair(s *Driver) {
 		m := s.Members[3+i]
 		requests := s.ObserveRule(leader, m, nil, "AppendEntries")
 		s.checkRepair(leader, m, refusals)
-		if requests.End(); requests.Count > refusals+5 { // the first may meet a member that is still recovering, and its session has an entry of its own
+		// The first may meet a member that is still recovering, and its session has an entry of its own.
+		if requests.End(); requests.Count > refusals+5 {
 			s.fail("it took %d requests to repair member %d", requests.Count, m.ID())
 		}
 		s.checkTerms(m, []uint64{1, 1, 1, 2, 3, 3, 3, 3})

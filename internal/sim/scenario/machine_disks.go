@@ -75,7 +75,8 @@ func machineWriteFails(s *Driver) {
 	for range 3 {
 		failed := s.Counts.Stops[world.StopStorage]
 		victim.MachineDisk.FailCountdown = 1 + s.Random.IntN(3)
-		for s.Counts.Stops[world.StopStorage] == failed { // a new leader commits entries, so that other members store batches
+		for s.Counts.Stops[world.StopStorage] == failed {
+			// The member of the write decides which session has to find out its outcome.
 			all = append(all, s.submitPadded(s.Members[s.Random.IntN(3)], 0))
 			s.advance(world.HeartbeatInterval)
 			s.within(20*world.ElectionTimeout, "a leader", func() bool { return s.majorityLeader() != nil })

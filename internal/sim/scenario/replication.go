@@ -63,7 +63,8 @@ func commitNotice(s *Driver) {
 	leader := s.awaitSessions()
 	s.awaitHeartbeat(leader)
 	o := s.await(s.submitPadded(leader, 0))
-	s.awaitApplied(2*s.Conditions.MaxLatency+4*time.Millisecond, o, s.Members...) // a commit notice waits at most 2 ms for others
+	// A commit notice waits at most 2 ms for others.
+	s.awaitApplied(2*s.Conditions.MaxLatency+4*time.Millisecond, o, s.Members...)
 }
 
 func bytesSent(s *Driver) {

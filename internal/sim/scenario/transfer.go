@@ -72,7 +72,8 @@ func transferTargetKilled(s *Driver) {
 	s.writeAndWait(leader, 3)
 	elections := s.Counts.Elections
 	stopped := false
-	when := []world.CrashTiming{world.CrashBefore, world.CrashAfter}[s.Random.IntN(2)] // after it: nothing of its campaign is on its disk yet
+	// After it: nothing of its campaign is on its disk yet.
+	when := []world.CrashTiming{world.CrashBefore, world.CrashAfter}[s.Random.IntN(2)]
 	target.EndRunAt("", "TimeoutNow", 1, when, func() { s.powerCut(target); stopped = true })
 	s.transfer(leader, target)
 	s.within(world.ElectionTimeout, "the target stops", func() bool { return stopped })
@@ -89,7 +90,8 @@ func transferTargetKilled(s *Driver) {
 	s.within(world.HeartbeatInterval/10, "they are refused", func() bool { return refused == 3 })
 	for _, m := range s.others(leader) {
 		if m != target {
-			writes = append(writes, s.submitWrites(m, 3)...) // these are forwarded, and refused by the leader
+			// These are forwarded, and refused by the leader.
+			writes = append(writes, s.submitWrites(m, 3)...)
 		}
 	}
 	// It gives up after an election timeout, at its next heartbeat; refused proposals are retried at

@@ -133,7 +133,8 @@ func twoTruncations(s *Driver) {
 	s.partition()
 	s.within(world.ElectionTimeout/2, "both replace entries before the report of the disk", func() bool { return met && f.View.Term == term+11 })
 	s.within(world.ElectionTimeout/10, "the disk has the last ones", func() bool { return s.isDurable(base+5, term+11, f) })
-	for _, m := range []*world.Member{old, other} { // as if they had voted in those terms: the former leader commits nothing any more
+	// As if they had voted in those terms: the former leader commits nothing any more.
+	for _, m := range []*world.Member{old, other} {
 		m.Post(actors.NodePath, &messages.HeartbeatResponse{Term: term + 11, From: f.ID()})
 	}
 	s.within(world.ElectionTimeout/10, "all are in the last term", func() bool { return old.View.Term == term+11 && other.View.Term == term+11 })

@@ -39,7 +39,8 @@ func (s *Driver) rivals() *rivals {
 	s.Conditions.HidesCuts = true
 	judge := s.majorityLeader()
 	s.writeAndWait(judge, 2)
-	s.staysLeader(judge, 3*world.ElectionTimeout) // no member has the short timeouts of a start any more
+	// No member has the short timeouts of a start any more.
+	s.staysLeader(judge, 3*world.ElectionTimeout)
 	rest := s.others(judge)
 	if s.Chance(0.5) {
 		rest[0], rest[1] = rest[1], rest[0]

@@ -21,8 +21,9 @@ type client struct {
 }
 
 const (
-	keysInUse  = 5  // at a time
-	MaxKeyUses = 24 // operations on a key before a new key replaces it: longer histories cannot be checked
+	keysInUse = 5 // at a time
+	// Operations on a key before a new key replaces it: longer histories cannot be checked.
+	MaxKeyUses = 24
 )
 
 // keyPool has the keys in use, and how often each was used.

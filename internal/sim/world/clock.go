@@ -37,7 +37,8 @@ const (
 // read returns what the clock shows at a true time.
 func (c *clock) read(now time.Duration) time.Duration {
 	d := int64(now - c.since)
-	return c.reading + time.Duration(d/TrueRate*c.rate+d%TrueRate*c.rate/TrueRate) // the product of both might overflow
+	// The product of both might overflow.
+	return c.reading + time.Duration(d/TrueRate*c.rate+d%TrueRate*c.rate/TrueRate)
 }
 
 // set changes rate and reading.

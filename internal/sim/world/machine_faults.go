@@ -13,11 +13,13 @@ import (
 // machineDiskFaults are the present faults of the storage of a state machine. None of them is
 // beyond the budget: the log, which is whole, brings back what a state machine loses.
 type machineDiskFaults struct {
-	FailCountdown int   // the batch that fails, counted from now; 0: none
-	Full          bool  // nothing can be stored
-	unflushed     int   // how many of the newest batches are lost at the end of this run, besides those that a crash loses
-	Damaged       bool  // it cannot be read
-	firstError    error // the first failure: like a real store, it accepts nothing after it
+	FailCountdown int  // the batch that fails, counted from now; 0: none
+	Full          bool // nothing can be stored
+	// How many of the newest batches are lost at the end of this run, besides those that a crash
+	// loses.
+	unflushed  int
+	Damaged    bool  // it cannot be read
+	firstError error // the first failure: like a real store, it accepts nothing after it
 }
 
 // ErrStateDamaged is the error of a state machine with damaged files.

@@ -94,7 +94,9 @@ func (w *World) injectReadFault(kind fault.Kind, m *Member) {
 	switch {
 	case w.Chance(0.3):
 		m.Disk.ReadFault.Matches, m.Disk.ReadFault.Countdown = IsLogRead, 1+w.Random.IntN(6)
-	case w.Chance(0.5): // the newest segment is read whole when a node starts, and only its own checksums confirm its end
+	case w.Chance(0.5):
+		// The newest segment is read whole when a node starts, and only its own checksums confirm its
+		// end.
 		m.Disk.ReadFault.Matches, m.Disk.ReadFault.Countdown = IsSegmentScan, 1
 	}
 	if w.Chance(0.7) {

@@ -114,22 +114,26 @@ type Counts struct {
 	Elections                     int
 	Committed                     int
 	// Consequences of faults.
-	FailedOperations  int                                      // of disks, on purpose
-	RefusedForSpace   int                                      // operations on full disks
-	FailedReads       int                                      // of disks
-	FlippedReads      int                                      // with a wrong bit
-	FailedBatches     int                                      // of on-disk state machines, for lack of space or another reason
-	StatesLost        int                                      // of on-disk state machines, wholly, or damaged and moved away
-	CrashImages       [crashImages]int                         // of power cuts
-	CutMidway         int                                      // power cuts in the middle of an actor's message
-	Crashed           [crashPoints]int                         // crashes of actors
-	CrashedRecovering int                                      // of those, while the node recovered
-	ActorRestarts     int                                      // of readers and replicators, alone
-	SubtreeRestarts   int                                      // of whole nodes
-	Stops             [stopKinds]int                           // of nodes by themselves
-	Away              int                                      // members that stayed down
-	Forgotten         int                                      // histories that ended because a member had lost synced data without notice
-	Operations        [history.NumOps][history.NumOutcomes]int // of clients
+	FailedOperations int // of disks, on purpose
+	RefusedForSpace  int // operations on full disks
+	FailedReads      int // of disks
+	FlippedReads     int // with a wrong bit
+	// Of on-disk state machines, for lack of space or another reason.
+	FailedBatches int
+	// Of on-disk state machines, wholly, or damaged and moved away.
+	StatesLost  int
+	CrashImages [crashImages]int // of power cuts
+	// Power cuts in the middle of an actor's message.
+	CutMidway         int
+	Crashed           [crashPoints]int // crashes of actors
+	CrashedRecovering int              // of those, while the node recovered
+	ActorRestarts     int              // of readers and replicators, alone
+	SubtreeRestarts   int              // of whole nodes
+	Stops             [stopKinds]int   // of nodes by themselves
+	Away              int              // members that stayed down
+	// Histories that ended because a member had lost synced data without notice.
+	Forgotten  int
+	Operations [history.NumOps][history.NumOutcomes]int // of clients
 }
 
 // Add adds other counts.
