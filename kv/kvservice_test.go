@@ -158,9 +158,7 @@ func TestTxnComparesEveryTargetAndNests(t *testing.T) {
 	r, err := ts.kv.Txn(testContext(t), &pb.TxnRequest{Success: []*pb.RequestOp{
 		kvtest.PutOp("outer", "1"), opTxn([]*pb.RequestOp{kvtest.PutOp("inner", "2"), opRange("outer", "")}, nil), opRange("inner", ""),
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	inner := r.Responses[1].GetResponseTxn()
 	if !inner.GetSucceeded() || string(inner.Responses[1].GetResponseRange().Kvs[0].Value) != "1" ||
 		string(r.Responses[2].GetResponseRange().Kvs[0].Value) != "2" {
@@ -220,13 +218,9 @@ func TestRangeStreamChunksAddUpToTheRange(t *testing.T) {
 	}
 	request := &pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l"), Limit: 35}
 	whole, err := ts.kv.Range(testContext(t), request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	stream, err := ts.kv.RangeStream(testContext(t), request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	merged := &pb.RangeResponse{}
 	chunks := 0
 	for {
@@ -234,9 +228,7 @@ func TestRangeStreamChunksAddUpToTheRange(t *testing.T) {
 		if err == io.EOF {
 			break
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		if merged.Header != nil {
 			t.Error("a chunk came after the one with the header")
 		}

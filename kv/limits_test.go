@@ -198,20 +198,14 @@ func TestE45UnreadResponsesStayWithinBudget(t *testing.T) {
 	for _, leave := range []string{"the connection breaks", "the call is cancelled"} {
 		conn, err := grpc.NewClient("passthrough:///"+ts.address, grpc.WithTransportCredentials(insecure.NewCredentials()),
 			grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(1<<20))
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		defer conn.Close()
 		ctx, cancel := context.WithCancel(testContext(t))
 		defer cancel()
 		for range 10 {
 			stream, err := conn.NewStream(ctx, &grpc.StreamDesc{}, pb.KV_Range_FullMethodName)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := errors.Join(stream.SendMsg(allKeys), stream.CloseSend()); err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, err)
+			mustSucceed(t, errors.Join(stream.SendMsg(allKeys), stream.CloseSend()))
 			if _, err := stream.Header(); err != nil {
 				t.Fatal(err)
 			}
@@ -266,9 +260,7 @@ func TestNodeCountersAreServedAsMetrics(t *testing.T) {
 // docs/limits.md names a metric for each limit.
 func TestMetricsNamedInLimitsTableExist(t *testing.T) {
 	text, err := os.ReadFile("../docs/limits.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	named := regexp.MustCompile("`((?:troupe|etcd|grpc|go|process)_[a-z0-9_]+)").FindAllStringSubmatch(string(text), -1)
 	if len(named) < 20 {
 		t.Fatalf("only %d metrics are named", len(named))

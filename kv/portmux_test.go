@@ -30,13 +30,9 @@ import (
 func (ts *testServer) dialRaw(t *testing.T) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", ts.address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	t.Cleanup(func() { _ = c.Close() })
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, c.SetDeadline(time.Now().Add(20*time.Second)))
 	return c
 }
 
@@ -111,21 +107,15 @@ func TestConnectionsAboveTheLimitAreClosed(t *testing.T) {
 func selfSigned(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	pool := x509.NewCertPool()
 	pool.AddCert(leaf)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
@@ -138,9 +128,7 @@ func TestALPNSelectsGRPCOrHTTPUnderTLS(t *testing.T) {
 	conn, err := grpc.NewClient("passthrough:///"+ts.address, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
 		RootCAs: pool, ServerName: "127.0.0.1",
 	})))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	defer conn.Close()
 	if _, err := pb.NewKVClient(conn).Put(testContext(t), &pb.PutRequest{Key: []byte("k")}); err != nil {
 		t.Errorf("gRPC: %v", err)
@@ -178,16 +166,12 @@ func TestPortClosesDuringSniffing(t *testing.T) {
 	certificate, pool := selfSigned(t)
 	m := newPortMux(&tls.Config{Certificates: []tls.Certificate{certificate}}, time.Minute, connlimit.New(100, func(net.Addr) {}), func(net.Addr, error) {})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	served := make(chan error, 1)
 	go func() { served <- m.serve(l) }()
 	for range 20 {
 		c, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{RootCAs: pool, NextProtos: []string{"http/1.1"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		defer c.Close()
 	}
 	m.close()
@@ -265,9 +249,7 @@ func TestFailedHandshakeIsLoggedOncePerReason(t *testing.T) {
 	}
 	eventually(t, "each failure is counted", func() bool {
 		families, err := ts.config.Registry.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		for _, f := range families {
 			if f.GetName() == "troupe_client_tls_handshakes_failed_total" {
 				return f.GetMetric()[0].GetCounter().GetValue() == 12

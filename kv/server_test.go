@@ -39,14 +39,10 @@ func eventually(t testing.TB, what string, condition func() bool) {
 func (ts *testServer) get(t *testing.T, path string) (int, string) {
 	t.Helper()
 	r, err := http.Get("http://" + ts.address + path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	defer r.Body.Close()
 	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	return r.StatusCode, string(body)
 }
 
@@ -60,9 +56,7 @@ func (ts *testServer) metric(t *testing.T, name string) float64 {
 	}
 	line, _, _ := strings.Cut(rest, "\n")
 	v, err := strconv.ParseFloat(line, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	return v
 }
 
@@ -148,9 +142,7 @@ func TestGRPCHealthServesWhileLeaderIsKnown(t *testing.T) {
 	becomes := func(want healthpb.HealthCheckResponse_ServingStatus) {
 		t.Helper()
 		watch, err := client.Watch(testContext(t), &healthpb.HealthCheckRequest{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		for {
 			r, err := watch.Recv()
 			if err != nil {
@@ -172,9 +164,7 @@ func TestStatusAndAlarmReportTheMember(t *testing.T) {
 	ts.consensus.SetStatus(func(s *troupe.Status) { s.CommitIndex, s.AppliedIndex = 11, 10 })
 	client := pb.NewMaintenanceClient(ts.conn)
 	r, err := client.Status(testContext(t), &pb.StatusRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	if r.Leader != kvtest.MemberID || r.RaftTerm != kvtest.Term || r.RaftIndex != 11 || r.RaftAppliedIndex != 10 || r.Version != APIVersion ||
 		r.DbSizeQuota != 42 || r.IsLearner || len(r.Errors) > 0 || r.Header.Revision != 2 {
 		t.Errorf("status: %v", r)
@@ -283,9 +273,7 @@ func TestMemberListShowsPublishedAttributes(t *testing.T) {
 	if m := list(); m.ID != kvtest.MemberID || m.Name != "" || len(m.ClientURLs) != 0 || m.PeerURLs[0] != "http://127.0.0.1:2380" {
 		t.Errorf("before: %v", m)
 	}
-	if err := ts.Publish(testContext(t)); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, ts.Publish(testContext(t)))
 	if m := list(); m.Name != "one" || len(m.ClientURLs) != 1 || m.ClientURLs[0] != "http://127.0.0.1:2379" {
 		t.Errorf("after: %v", m)
 	}
@@ -325,9 +313,7 @@ func TestStopDrainsRequestsAndEndsWatches(t *testing.T) {
 	if err == nil {
 		_, err = health.Recv()
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	ctx := testContext(t)
 	ts.Stop(ctx)
 	if ctx.Err() != nil {

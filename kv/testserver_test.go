@@ -38,9 +38,7 @@ func startServer(t testing.TB, adjust ...func(*ServerConfig)) *testServer {
 		t.Fatalf("making the server: %v", err)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	ts := &testServer{Server: server, consensus: consensus, address: listener.Addr().String()}
@@ -64,9 +62,7 @@ func (ts *testServer) dial(t testing.TB) *grpc.ClientConn {
 		// Fixed windows: otherwise they grow with the traffic, and a client that does not read might
 		// not be slow.
 		grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(16<<20))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
@@ -95,4 +91,11 @@ func (ts *testServer) delete(t testing.TB, key, end string) int64 {
 		t.Fatalf("delete %q: %v", key, err)
 	}
 	return r.Header.Revision
+}
+
+func mustSucceed(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

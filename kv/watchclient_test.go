@@ -21,9 +21,7 @@ func (ts *testServer) openWatch(t testing.TB) *clientWatch { return ts.openWatch
 func (ts *testServer) openWatchFor(t testing.TB, ctx context.Context) *clientWatch {
 	t.Helper()
 	stream, err := ts.watch.Watch(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	return &clientWatch{t: t, stream: stream}
 }
 

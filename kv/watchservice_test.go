@@ -305,9 +305,7 @@ func TestHalfClosedWatchStreamContinues(t *testing.T) {
 	ts := startServer(t)
 	w := ts.openWatch(t)
 	w.create(&pb.WatchCreateRequest{Key: []byte("k"), PrevKv: true})
-	if err := w.stream.CloseSend(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, w.stream.CloseSend())
 	other := ts.openWatch(t)
 	id := other.create(&pb.WatchCreateRequest{Key: []byte("k")}).WatchId
 	ts.put(t, "k", "1")

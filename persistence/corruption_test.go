@@ -234,9 +234,7 @@ func TestForeignOrNewerFileIsRefusedUnchanged(t *testing.T) {
 	disk := fs.CrashClone(vfs.KeepUnsynced)
 	path := l.segments[len(l.segments)-1].path
 	file, err := disk.OpenReadWrite(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	b := make([]byte, segmentHeaderBytes)
 	if _, err := file.ReadAt(b, 0); err != nil {
 		t.Fatal(err)

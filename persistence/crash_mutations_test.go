@@ -127,9 +127,7 @@ var crashMutations = []crashMutation{
 
 func TestCrashBankFitsTheSource(t *testing.T) {
 	checker, err := mutation.NewChecker(repository(t), crashMutations[0].edit)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	for _, m := range crashMutations {
 		if err := checker.Check(m.edit); err != nil {
 			t.Errorf("%s: %v", m.name, err)
@@ -141,9 +139,7 @@ func TestCrashBankFitsTheSource(t *testing.T) {
 func repository(t *testing.T) string {
 	t.Helper()
 	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	return root
 }
 
@@ -157,9 +153,7 @@ func TestCrashEnumerationCatchesEveryBug(t *testing.T) {
 	for _, m := range crashMutations {
 		t.Run(m.name, func(t *testing.T) {
 			overlay, err := mutation.Apply(root, t.TempDir(), m.edit)
-			if err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, err)
 			out, err := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-overlay", overlay, "-failfast",
 				"-run", "PowerCutLeavesLog|RecoveryReadFault", ".").CombinedOutput()
 			switch {

@@ -36,9 +36,7 @@ func TestDataDirIsCreatedOnce(t *testing.T) {
 func TestForeignDataDirIsRefusedWithAdvice(t *testing.T) {
 	fs := vfs.NewMem()
 	d, err := OpenDataDir(fs, "/data", testIdentity())
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	d.Close()
 	for want, change := range map[error]func(*Identity){
 		ErrWrongCluster: func(id *Identity) { id.ClusterID++ },
@@ -60,9 +58,7 @@ func TestForeignDataDirIsRefusedWithAdvice(t *testing.T) {
 
 func TestNewerOrDamagedIdentityIsRefused(t *testing.T) {
 	b, err := encodeIdentity(testIdentity())
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	if id, err := decodeIdentity("identity.json", b); err != nil || id != testIdentity() {
 		t.Fatalf("%+v, %v", id, err)
 	}
@@ -89,13 +85,9 @@ func TestNewerOrDamagedIdentityIsRefused(t *testing.T) {
 func TestLostLogIsNotRecreated(t *testing.T) {
 	fs := vfs.NewMem()
 	d, err := OpenDataDir(fs, "/data", testIdentity())
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	names, err := fs.List(d.LogDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	for _, name := range names {
 		mustSucceed(t, fs.Remove(d.LogDir()+"/"+name))
 	}
@@ -109,9 +101,7 @@ func TestLostLogIsNotRecreated(t *testing.T) {
 func TestLogWithoutIdentityIsRefusedUnchanged(t *testing.T) {
 	fs := vfs.NewMem()
 	d, err := OpenDataDir(fs, "/data", testIdentity())
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	o := testOptions(fs)
 	l, _ := mustOpen(t, o)
 	mustAppend(t, l, 0, nil, testHardState(1, 7, 0)) // a vote is enough
@@ -227,18 +217,14 @@ func TestE6NewDirectoriesSurviveAnInterruptedStart(t *testing.T) {
 func TestDumpAndVerifyReadEveryFrame(t *testing.T) {
 	fs := vfs.NewMem()
 	d, err := OpenDataDir(fs, "/data", testIdentity())
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	l, m := newDamageTestLog(t, fs)
 	l.Close()
 	if _, err := Verify(fs, "/data", InspectOptions{}); !errors.Is(err, ErrLocked) {
 		t.Fatalf("verify while a node runs: %v", err)
 	}
 	report, err := Verify(fs, "/data", InspectOptions{EvenIfRunning: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	d.Close()
 	if report.LastIndex != m.last() || report.FirstIndex != 1 || report.HardState.Term != m.hard.term || report.Identity != testIdentity() || len(report.Warnings) != 0 {
 		t.Fatalf("report %+v, model %v", report, m)
@@ -263,9 +249,7 @@ func TestDumpAndVerifyReadEveryFrame(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	if frames != report.Frames || replayed.last() != m.last() || fmt.Sprint(replayed.terms) != fmt.Sprint(m.terms) || replayed.hard != m.hard {
 		t.Fatalf("%d frames (%v) give %v; the log is %v", frames, kinds, replayed, m)
 	}
@@ -277,9 +261,7 @@ func TestDumpAndVerifyReadEveryFrame(t *testing.T) {
 func TestVerifyFindsDamageThatOpenDoesNotRead(t *testing.T) {
 	fs := vfs.NewMem()
 	d, err := OpenDataDir(fs, "/data", testIdentity())
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	l, _ := newDamageTestLog(t, fs)
 	path := l.segments[1].path
 	l.Close()

@@ -217,9 +217,7 @@ func TestE13NothingIsVisibleBeforeItsSync(t *testing.T) {
 func TestE46OnlyTheOwnerCanAccessFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "member")
 	d, err := OpenDataDir(vfs.OS(), dir, Identity{ClusterID: 1, NodeID: 7, StorageID: testStorage})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	defer d.Close()
 	l, _ := mustOpen(t, Options{FS: vfs.OS(), Dir: d.LogDir(), NodeID: 7, StorageID: testStorage, MustExist: true, FirstSegmentBytes: 8 << 10})
 	for i := range uint64(40) {

@@ -128,9 +128,7 @@ func FuzzIdentity(f *testing.F) {
 			return
 		}
 		again, err := encodeIdentity(id)
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		if back, err := decodeIdentity("identity.json", again); err != nil || back != id {
 			t.Fatalf("%+v became %+v, %v", id, back, err)
 		}
@@ -151,9 +149,7 @@ func FuzzSegment(f *testing.F) {
 	f.Fuzz(func(t *testing.T, at uint16, patch []byte) {
 		disk := fs.CrashClone(vfs.KeepUnsynced)
 		file, err := disk.OpenReadWrite(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		if _, err := file.WriteAt(patch, int64(at)%end); err != nil {
 			t.Fatal(err)
 		}

@@ -13,9 +13,7 @@ import (
 func markerFiles(t *testing.T, fs vfs.FS) (found []string) {
 	t.Helper()
 	names, err := fs.List(testOptions(fs).Dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	for _, name := range names {
 		if strings.HasSuffix(name, markerSuffix) {
 			found = append(found, name)
@@ -73,9 +71,7 @@ func TestOneMarkerNamesTheActiveSegment(t *testing.T) {
 	// A start removes the markers of older segments.
 	for _, sequence := range []uint64{1, 2} {
 		f, err := fs.Create(filepath.Join(testOptions(fs).Dir, markerName(sequence)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		f.Close()
 	}
 	l.Close()

@@ -19,9 +19,7 @@ func rewriteFrame(t *testing.T, fs vfs.FS, path string, offset int64, change fun
 	change(&f, b)
 	f.encode(b)
 	file, err := fs.OpenReadWrite(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	defer file.Close()
 	if _, err := file.WriteAt(b, offset); err != nil {
 		t.Fatal(err)
@@ -33,18 +31,14 @@ func mustReadFrame(t *testing.T, fs vfs.FS, path string, offset int64) (frameHea
 	t.Helper()
 	sequence, _ := parseSegmentName(filepath.Base(path))
 	f, b, err := mustOpenWindow(t, fs, path).readFrame(offset, sequence)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	return f, b
 }
 
 func mustOpenWindow(t *testing.T, fs vfs.FS, path string) *fileWindow {
 	t.Helper()
 	w, err := openFileWindow(fs, path, 4096)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	t.Cleanup(func() { w.file.Close() })
 	return w
 }
@@ -118,9 +112,7 @@ func TestBaseAboveTheEndOfTheLogIsRefused(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)
 	payload, err := (&base{index: m.last() + 10, term: 1}).encode()
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	f := l.active.newFrame(m.last()+1, m.last(), l.active.hard)
 	mustSucceed(t, l.active.writeFrame(&f, appendFrame(nil, &f, kindBase, payload)))
 	mustSucceed(t, l.Idle())

@@ -32,9 +32,7 @@ func TestSpareIsUsableOnAFullDisk(t *testing.T) {
 	l, m := newDamageTestLog(t, fs)
 	for {
 		worked, err := l.PrepareSpare()
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		if !worked {
 			break
 		}
@@ -66,9 +64,7 @@ func TestSpareThatDoesNotFitIsRemoved(t *testing.T) {
 		t.Fatalf("worked %v, %v", worked, err)
 	}
 	names, err := fs.List("/data/log")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	for _, name := range names {
 		if strings.HasSuffix(name, partialSpareSuffix) {
 			t.Fatalf("%s still takes space", name)

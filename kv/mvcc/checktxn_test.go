@@ -68,9 +68,7 @@ func TestLargeTxnIsCheckedInOnePass(t *testing.T) {
 	go func() { done <- CheckTxn(&pb.TxnRequest{Success: ops}) }()
 	select {
 	case err := <-done:
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 	case <-time.After(30 * time.Second):
 		t.Fatal("it takes more than half a minute")
 	}

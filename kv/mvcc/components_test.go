@@ -341,18 +341,14 @@ func TestPrevKVIsTheStateBeforeTheTxn(t *testing.T) {
 	deletes := &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{Key: []byte("a"), PrevKv: true}}}
 	x := txnOf(opTxn([]*pb.RequestOp{opPut("a")}, nil), opTxn([]*pb.RequestOp{deletes}, nil))
 	resp, err := DecodeTxn(r.apply(must(EncodeTxn(x)))[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	if prev := resp.Responses[1].GetResponseTxn().Responses[0].GetResponseDeleteRange().PrevKvs; len(prev) != 1 || len(prev[0].Value) != 0 {
 		t.Errorf("the delete returned %v, not the state after the put before it", prev)
 	}
 	v := r.s.View()
 	defer v.Release()
 	history, _, err := v.Events(context.Background(), 3, 0, []byte("a"), nil, true, 1<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	for what, events := range map[string][]*Event{"observed": observed, "in the history": history} {
 		if len(events) != 2 || string(events[0].PrevKv.GetValue()) != "before" || string(events[1].PrevKv.GetValue()) != "before" {
 			t.Errorf("%s: %v", what, events)

@@ -167,9 +167,7 @@ func TestE11ReplayAfterCrashRestoresTheState(t *testing.T) {
 func checkSessionRecords(t *testing.T, r *replica) {
 	t.Helper()
 	applied, records, err := r.s.Recover()
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	if applied == 0 {
 		if len(records) != 0 {
 			t.Fatalf("an empty store with %d session records", len(records))

@@ -34,9 +34,7 @@ func TestWatchFrameEncodesAWatchResponse(t *testing.T) {
 				want.Events = append(want.Events, expected)
 			}
 			buffers, err := f.MarshalBuffers()
-			if err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, err)
 			got := &pb.WatchResponse{}
 			mustSucceed(t, proto.Unmarshal(buffers.Materialize(), got))
 			if !proto.Equal(got, want) {

@@ -51,9 +51,7 @@ func TestRefusedWatchHasNoEffect(t *testing.T) {
 			hub.config.MaxWatchersPerStream, hub.config.RequestTimeout = c.maxWatchers, 10*time.Millisecond
 			s := newStream(hub, &recordingStream{})
 			for _, r := range c.existing {
-				if err := s.create(r); err != nil {
-					t.Fatal(err)
-				}
+				mustSucceed(t, s.create(r))
 			}
 			s.takePending()
 			refuse := func() {

@@ -180,9 +180,7 @@ func TestProgressIsSentUnderSustainedLoad(t *testing.T) {
 	hub, consensus := newTestHub(t, 1<<30, 1<<30)
 	defer consensus.Close(t)
 	s := newStream(hub, &recordingStream{})
-	if err := s.create(&pb.WatchCreateRequest{Key: []byte("k")}); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, s.create(&pb.WatchCreateRequest{Key: []byte("k")}))
 	s.takePending() // the created response
 	<-s.wake
 	stop, stopped := make(chan struct{}), make(chan struct{})

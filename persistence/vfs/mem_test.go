@@ -12,9 +12,7 @@ import (
 func mustCreate(t *testing.T, fs FS, path string, data []byte) File {
 	t.Helper()
 	f, err := fs.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	if _, err := f.WriteAt(data, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -29,9 +27,7 @@ func readContent(t *testing.T, fs FS, path string) []byte {
 	}
 	defer f.Close()
 	size, err := f.Size()
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	b := make([]byte, size)
 	if _, err := f.ReadAt(b, 0); err != nil && size > 0 {
 		t.Fatal(err)

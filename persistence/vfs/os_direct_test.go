@@ -16,9 +16,7 @@ import (
 func createZeroed(t testing.TB, path string, size, end int64) *osFile {
 	t.Helper()
 	f, err := OS().Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	t.Cleanup(func() { f.Close(); os.Remove(path) })
 	mustWrite(t, func() (int, error) { return f.WriteAt(make([]byte, size), 0) })
 	mustWrite(t, func() (int, error) { return f.WriteAt(bytes.Repeat([]byte{0xbe}, int(end)), 0) })
@@ -146,9 +144,7 @@ func TestUnalignedDeviceFallsBackToTheCache(t *testing.T) {
 
 func TestOSBufferedMakesNoDirectWrites(t *testing.T) {
 	f, err := OSBuffered().Create(filepath.Join(t.TempDir(), "f"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	defer f.Close()
 	mustWrite(t, func() (int, error) { return f.WriteAt(make([]byte, 8192), 0) })
 	f.(DirectAppender).AppendDirect(0)
@@ -170,9 +166,7 @@ func TestDirectWriteErrorIsReturned(t *testing.T) {
 func TestDirectAppendFollowsARename(t *testing.T) {
 	dir := t.TempDir()
 	f, err := OS().Create(filepath.Join(dir, "spare"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	defer f.Close()
 	mustWrite(t, func() (int, error) { return f.WriteAt(make([]byte, 8192), 0) })
 	mustSucceed(t, OS().Rename(filepath.Join(dir, "spare"), filepath.Join(dir, "segment")))

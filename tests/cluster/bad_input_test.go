@@ -48,9 +48,7 @@ func checkServing(t *testing.T, c *procs.Cluster, pids []int) {
 		if errors.Is(err, errors.ErrUnsupported) {
 			continue
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		t.Logf("%s used at most %d MiB", m.Name, usage.PeakBytes>>20)
 		if usage.PeakBytes > memoryLimit {
 			t.Errorf("%s used more than %d MiB", m.Name, memoryLimit>>20)
@@ -200,9 +198,7 @@ func dialRaw(t *testing.T, address string) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{}), grpc.MaxCallSendMsgSize(1<<30)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
@@ -266,9 +262,7 @@ func TestStalledWatchersDoNotAffectRequests(t *testing.T) {
 	for i := range watchers {
 		conn := dialRaw(t, watched.Endpoint())
 		stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/etcdserverpb.Watch/Watch")
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		mustSucceed(t, stream.SendMsg(&create))
 		var created []byte // confirms the watch; nothing is read after it
 		if err := stream.RecvMsg(&created); err != nil {

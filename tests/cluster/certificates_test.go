@@ -28,9 +28,7 @@ type certificate struct{ cert, key string }
 func newCertificate(t *testing.T, name string) certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: name},
@@ -43,13 +41,9 @@ func newCertificate(t *testing.T, name string) certificate {
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	dir := t.TempDir()
 	c := certificate{cert: filepath.Join(dir, name+".crt"), key: filepath.Join(dir, name+".key")}
 	for path, block := range map[string]*pem.Block{
@@ -65,9 +59,7 @@ func newCertificate(t *testing.T, name string) certificate {
 func secureMember(t *testing.T, flags ...string) *procs.Member {
 	t.Helper()
 	ports, err := procs.FreePorts(2)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	url := func(port int) string { return fmt.Sprintf("https://127.0.0.1:%d", port) }
 	m := procs.Member{
 		Name:      "secure",
@@ -120,9 +112,7 @@ func TestUnusableCertificateIsNamed(t *testing.T) {
 			t.Fatalf("reading the certificate: %v", err)
 		}
 		conn, err := tls.Dial("tcp", m.Endpoint(), &tls.Config{RootCAs: trusted, NextProtos: []string{"h2"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		_ = conn.Close()
 		stop(t, m)
 	})
@@ -134,9 +124,7 @@ func TestForeignCAMemberIsRefusedAndLogged(t *testing.T) {
 	skipUnlessTroupe(t) // etcd logs it for each connection
 	home, foreign := newCertificate(t, "home"), newCertificate(t, "foreign")
 	c, err := procs.NewCluster(procs.Config{Program: program, Size: 3, Dir: t.TempDir(), Secure: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	closeOnCleanup(t, c)
 	for i, m := range c.Members {
 		own := home
@@ -190,9 +178,7 @@ func TestForeignCAMemberIsRefusedAndLogged(t *testing.T) {
 func secureClient(t *testing.T, own, trusted certificate, url string) *clientv3.Client {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(own.cert, own.key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	text, err := os.ReadFile(trusted.cert)
 	pool := x509.NewCertPool()
 	if err != nil || !pool.AppendCertsFromPEM(text) {
@@ -203,9 +189,7 @@ func secureClient(t *testing.T, own, trusted certificate, url string) *clientv3.
 		// The client presents it also to a server that requests one of another authority.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil },
 	}, url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	t.Cleanup(func() { _ = client.Close() })
 	return client
 }

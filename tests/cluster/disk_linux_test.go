@@ -42,9 +42,7 @@ func fill(t *testing.T, dir string) (empty func()) {
 	t.Helper()
 	path := filepath.Join(dir, "filler")
 	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	defer f.Close()
 	if _, err := io.Copy(f, zeros{}); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("filling the disk: %v", err)
@@ -70,9 +68,7 @@ func useUpInodes(t *testing.T, dir string) (empty func()) {
 		if errors.Is(err, syscall.ENOSPC) {
 			break
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		created = append(created, path)
 		_ = f.Close()
 	}
@@ -96,9 +92,7 @@ func TestMemberWithFullDiskEndsAndRecovers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cluster, err := procs.NewCluster(procs.Config{Program: program, Size: 3, Dir: t.TempDir()})
-			if err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, err)
 			m := cluster.Members[2]
 			closeOnCleanup(t, cluster)
 			mountSmallDisk(t, m, c.options)
@@ -144,9 +138,7 @@ func putUntilExit(t *testing.T, m *procs.Member, others *clientv3.Client) {
 func mustExitForDisk(t *testing.T, m *procs.Member) {
 	t.Helper()
 	code, err := m.Process().ExitCode(contextWithin(t, 2*time.Minute))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	output := strings.TrimSpace(m.Process().Output())
 	last := output[strings.LastIndex(output, "\n")+1:]
 	if code != 5 || !strings.HasPrefix(last, "troupe: ") || !strings.Contains(last, "no space left") || !strings.Contains(last, "make room") {

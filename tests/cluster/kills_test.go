@@ -89,9 +89,7 @@ func verify(t *testing.T, c *procs.Cluster, operations []operation, live func(la
 	ctx := contextWithin(t, 2*time.Minute)
 	// The history is complete once a watch has returned this write.
 	lastWrite, err := dial(t, c.Endpoints()...).Put(ctx, loadPrefix+"end", "end")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	last := lastWrite.Header.Revision
 	var history []event
 	for i, m := range c.Members {
@@ -137,9 +135,7 @@ func checkSameHashes(t *testing.T, c *procs.Cluster, revision int64) {
 			t.Fatal(err)
 		}
 		hash, err := client.HashKV(ctx, m.Endpoint(), revision)
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		if i == 0 {
 			first = hash.Hash
 		}

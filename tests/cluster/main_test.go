@@ -54,9 +54,7 @@ func contextWithin(t *testing.T, d time.Duration) context.Context {
 func startCluster(t *testing.T, size int, flags ...string) *procs.Cluster {
 	t.Helper()
 	c, err := procs.StartCluster(contextWithin(t, time.Minute), procs.Config{Program: program, Size: size, Dir: t.TempDir(), Flags: flags})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	closeOnCleanup(t, c)
 	return c
 }
@@ -84,9 +82,7 @@ func lastBytes(s string, n int) string {
 func dial(t *testing.T, endpoints ...string) *clientv3.Client {
 	t.Helper()
 	client, err := procs.Dial(endpoints...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	t.Cleanup(func() { _ = client.Close() })
 	return client
 }
@@ -94,9 +90,7 @@ func dial(t *testing.T, endpoints ...string) *clientv3.Client {
 func mustLeader(t *testing.T, c *procs.Cluster) (leader *procs.Member, followers []*procs.Member) {
 	t.Helper()
 	leader, err := c.Leader(contextWithin(t, 2*time.Minute))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	for _, m := range c.Members {
 		if m != leader {
 			followers = append(followers, m)

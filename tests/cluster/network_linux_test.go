@@ -32,9 +32,7 @@ func TestPartitionedLeaderRefusesRequests(t *testing.T) {
 	}
 	began := time.Now()
 	newLeader, err := procs.LeaderOf(contextWithin(t, 2*time.Minute), followers)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	t.Logf("the next leader after %v", time.Since(began))
 	if ended := <-watch; !errors.Is(ended.Err(), rpctypes.ErrNoLeader) {
 		t.Errorf("a watch that requires a leader ended with %v", ended.Err())
@@ -78,9 +76,7 @@ func mustRefuseWithoutPeers(t *testing.T, client *clientv3.Client) {
 func termOf(t *testing.T, m *procs.Member) uint64 {
 	t.Helper()
 	status, err := dial(t, m.Endpoint()).Status(contextWithin(t, time.Minute), m.Endpoint())
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	return status.RaftTerm
 }
 

@@ -37,9 +37,7 @@ func TestClusterOverProtoActorRemote(t *testing.T) {
 	}
 	writeAndRead("first")
 	leader, err := c.Leader(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	mustSucceed(t, leader.Kill())
 	for _, m := range c.Members {
 		if m != leader {

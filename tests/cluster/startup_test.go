@@ -23,9 +23,7 @@ import (
 func singleMember(t *testing.T, name, dir string, flags ...string) *procs.Member {
 	t.Helper()
 	ports, err := procs.FreePorts(2)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	m := procs.Member{
 		Name:      name,
 		DataDir:   dir,
@@ -116,9 +114,7 @@ func hashFiles(t *testing.T, dir string) map[string][sha256.Size]byte {
 		sums[path] = sha256.Sum256(content)
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	return sums
 }
 
@@ -164,9 +160,7 @@ func TestPortInUseIsNamed(t *testing.T) {
 				address = m.PeerAddress()
 			}
 			listener, err := net.Listen("tcp", address)
-			if err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, err)
 			defer listener.Close()
 			mustRefuse(t, m, address, "address already in use")
 			mustSucceed(t, listener.Close())
@@ -208,9 +202,7 @@ func TestUnknownFormatVersionIsRefused(t *testing.T) {
 	m := stoppedMemberWithData(t)
 	path := filepath.Join(m.DataDir, "identity.json")
 	original, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	mustSucceed(t, os.WriteFile(path, withVersion(t, original, 9999), 0o600))
 	before := hashFiles(t, m.DataDir)
 	mustRefuse(t, m, "identity.json", "9999")
@@ -228,9 +220,7 @@ func withVersion(t *testing.T, identity []byte, version int) []byte {
 		if strings.Contains(strings.ToLower(name), "version") {
 			fields[name] = fmt.Append(nil, version)
 			changed, err := json.Marshal(fields)
-			if err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, err)
 			return changed
 		}
 	}

@@ -55,9 +55,7 @@ func outgoingBatchOf(role messages.Receiver, list ...messages.PeerMessage) *outg
 func encodeBatch(t testing.TB, o *outgoingBatch) []byte {
 	t.Helper()
 	slices, err := batchCodec{}.Marshal(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	return slices.Materialize()
 }
 
@@ -68,9 +66,7 @@ func TestBatchEncodingEqualsTheSchema(t *testing.T) {
 		batch.Envelopes = append(batch.Envelopes, messages.NewEnvelope(messages.Receiver_RECEIVER_REPLICATOR, m))
 	}
 	want, err := proto.Marshal(&batch)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	if got := encodeBatch(t, outgoingBatchOf(messages.Receiver_RECEIVER_REPLICATOR, list...)); !bytes.Equal(got, want) {
 		t.Fatalf("the batch is\n%x\nwant\n%x", got, want)
 	}

@@ -57,9 +57,7 @@ func TestQueuedMessagesShareABatch(t *testing.T) {
 	var batches []int
 	for left := n; left > 0; left -= batches[len(batches)-1] {
 		queued, err := q.dequeue(t.Context(), nil, 50_000)
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		batches = append(batches, len(queued))
 	}
 	// Each batch has maxBytes, and at most one message more.
@@ -72,9 +70,7 @@ func TestE46MessageWithWrongSenderIsDropped(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0")
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}, {Id: 3, Address: "127.0.0.1:1"}})
 	stream, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	wrong := []*outgoingBatch{
 		// another sender
 		outgoingBatchOf(messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(3, 1)),
@@ -101,9 +97,7 @@ func TestMalformedBatchEndsItsStreamOnly(t *testing.T) {
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}})
 	open := func() grpc.ClientStream {
 		stream, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String()))
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		return stream
 	}
 	malformed := outgoingBatchOf(messages.Receiver_RECEIVER_NODE, &messages.Heartbeat{})
@@ -129,13 +123,9 @@ func TestSecondStreamOfALaneReplacesTheFirst(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0")
 	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}})
 	first, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	second, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	if err := first.RecvMsg(&incomingBatch{}); err == nil || !strings.Contains(err.Error(), "again") {
 		t.Errorf("the first stream ended with %v", err)
 	}
@@ -147,9 +137,7 @@ func TestGarbageOnThePeerPortIsHarmless(t *testing.T) {
 	a, b := connectedPair(t)
 	for i, garbage := range []string{"GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff", strings.Repeat("\x00\xfe", 1<<16), ""} {
 		c, err := net.Dial("tcp", a.address)
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		c.Write([]byte(garbage))
 		c.(*net.TCPConn).CloseWrite()
 		c.SetReadDeadline(time.Now().Add(linktest.Timeout))

@@ -21,9 +21,7 @@ func openTestStream(t *testing.T, address string, lane lane, hello *messages.Hel
 	t.Helper()
 	connection, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(batchCodec{}), grpc.MaxCallSendMsgSize(1<<30)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	t.Cleanup(func() { connection.Close() })
 	md := metadata.MD{}
 	if hello != nil {

@@ -14,9 +14,7 @@ import (
 func withTLS(t testing.TB, files certstest.Files) func(*Options) {
 	t.Helper()
 	client, server, err := certs.Peer(files.CertFile, files.KeyFile, files.CAFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	return func(o *Options) { o.ClientTLS, o.ServerTLS = client, server }
 }
 
@@ -54,9 +52,7 @@ func TestE46RefusalNamesTheCertificate(t *testing.T) {
 	// It takes a's certificate, as one that trusts both authorities would, but has none that a takes.
 	files := others.Issue("two", nil)
 	foreign, _, err := certs.Peer(files.CertFile, files.KeyFile, files.CAFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	foreign.RootCAs.AddCert(ca.Certificate)
 	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClientTLS, o.ServerTLS = foreign, &tls.Config{MinVersion: tls.VersionTLS12} })
 	b.env.SetPeers([]*messages.Member{a.member()})
