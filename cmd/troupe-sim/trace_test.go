@@ -72,7 +72,7 @@ func TestUnusableTraceFilesAreReported(t *testing.T) {
 	short, older := filepath.Join(dir, "short"), filepath.Join(dir, "older")
 	for name, content := range map[string]string{
 		cut: string(whole[:len(whole)/2]) + "\n{", short: strings.Join(lines[:len(lines)/2], ""),
-		older: strings.Replace(string(whole), `"version":1`, `"version":0`, 1),
+		older: strings.Replace(string(whole), `"version":2`, `"version":1`, 1),
 	} {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ func TestUnusableTraceFilesAreReported(t *testing.T) {
 		{[]string{"--seeds", "1", "--trace", filepath.Join(dir, "absent", "trace")}, "its folder cannot be written to: no such file"},
 		{[]string{"--explain", short}, "the trace has no end"},
 		{[]string{"--seeds", "1", "--trace", dir}, "it is a folder; name a file in it"},
-		{[]string{"--explain", older}, "it is of version 0, this program reads version 1"},
+		{[]string{"--explain", older}, "it is of version 1, this program reads version 2"},
 		{[]string{"--explain", cut, "--html", filepath.Join(dir, "absent", "page")}, "no such file"},
 	} {
 		r := runCommand(t, simulator(), c.args...)

@@ -8,11 +8,11 @@ package trace
 
 import "time"
 
-// Format and Version are in the first line of every trace. Version changes when an older reader
-// would misunderstand the format.
+// Format and Version are in the first line of every trace. Version changes when a reader
+// would misunderstand the format or the names in it.
 const (
 	Format  = "troupe-trace"
-	Version = 1
+	Version = 2
 )
 
 // Limits of the Reader.

@@ -53,7 +53,8 @@ func NewReader(r io.Reader) (*Reader, error) {
 		return nil, fmt.Errorf("%w: its first line is no header", ErrNotTrace)
 	}
 	if h.Version != Version {
-		return nil, fmt.Errorf("%w: it is of version %d, this program reads version %d", ErrNotTrace, h.Version, Version)
+		return nil, fmt.Errorf("%w: it is of version %d, this program reads version %d; record the run again, "+
+			"or show the trace with the program that wrote it", ErrNotTrace, h.Version, Version)
 	}
 	if h.Nodes < 1 || h.Nodes > MaxMembers {
 		return nil, &DamagedError{Line: 1, Err: fmt.Errorf("%d nodes; there may be 1 to %d", h.Nodes, MaxMembers)}

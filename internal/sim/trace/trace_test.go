@@ -109,8 +109,9 @@ func TestForeignFilesAreRefused(t *testing.T) {
 		{"", "it is empty"},
 		{"hello\n", "its first line is no header"},
 		{"{}\n", "its first line is no header"},
-		{`{"format":"somebody-else","version":1,"nodes":3}`, "its first line is no header"},
-		{`{"format":"troupe-trace","version":2,"nodes":3}`, "it is of version 2, this program reads version 1"},
+		{`{"format":"somebody-else","version":2,"nodes":3}`, "its first line is no header"},
+		{`{"format":"troupe-trace","version":1,"nodes":3}`, "it is of version 1, this program reads version 2; record the run again"},
+		{`{"format":"troupe-trace","version":3,"nodes":3}`, "it is of version 3, this program reads version 2"},
 		{strings.Repeat("x", trace.MaxLineBytes+1), "its first line is no header"},
 	} {
 		if _, err := trace.NewReader(strings.NewReader(c.text)); !errors.Is(err, trace.ErrNotTrace) || !strings.Contains(err.Error(), c.says) {
@@ -119,7 +120,7 @@ func TestForeignFilesAreRefused(t *testing.T) {
 	}
 	for _, nodes := range []int{0, -1, trace.MaxMembers + 1} {
 		damage := new(trace.DamagedError)
-		if _, err := trace.NewReader(strings.NewReader(fmt.Sprintf(`{"format":"troupe-trace","version":1,"nodes":%d}`, nodes))); !errors.As(err, &damage) || damage.Line != 1 {
+		if _, err := trace.NewReader(strings.NewReader(fmt.Sprintf(`{"format":"troupe-trace","version":%d,"nodes":%d}`, trace.Version, nodes))); !errors.As(err, &damage) || damage.Line != 1 {
 			t.Errorf("%d nodes: %v", nodes, err)
 		}
 	}
