@@ -227,6 +227,7 @@ func (l *Link) SetPeers(members []*messages.Member) {
 	for id, p := range current {
 		if next[id] == nil {
 			p.stop("not a member any more")
+			l.invalidMessages.Reset(id) // its Stats begin at 0 if it is added again
 		}
 	}
 	l.peers.set(next)
