@@ -198,24 +198,6 @@ func checkSameKeys(t *testing.T, a, b *replica) {
 	compareResponse(t, "all keys", x, errX, y, errY)
 }
 
-func TestFlushedIndexSurvivesACrash(t *testing.T) {
-	fs := vfs.NewCrashableMem()
-	r := openReplica(t, fs, Options{})
-	r.apply(put("a", "1"))
-	if flushed := must(r.s.flushed()); flushed != 0 {
-		t.Fatalf("flushed %d before any flush", flushed)
-	}
-	mustSucceed(t, r.s.flush())
-	flushed := must(r.s.flushed())
-	r.apply(put("b", "1"))
-	crashed := openReplica(t, fs.CrashClone(vfs.CrashCloneCfg{}), Options{})
-	if flushed != 1 || crashed.index != 1 {
-		t.Fatalf("flushed %d, found %d, want 1", flushed, crashed.index)
-	}
-	crashed.close()
-	r.close()
-}
-
 func TestHashDoesNotDependOnBatchBoundaries(t *testing.T) {
 	const length = 1500
 	for seed := range uint64(4) {

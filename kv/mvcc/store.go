@@ -265,27 +265,6 @@ func (s *Store) eachRow(space byte, show func(key, row []byte) error) error {
 	return joinErrors(err, it.Close())
 }
 
-// flushed returns the index up to which the store is on the disk. The log must keep the entries
-// above it.
-func (s *Store) flushed() (uint64, error) {
-	s.openMu.RLock()
-	defer s.openMu.RUnlock()
-	if s.closed {
-		return 0, ErrClosed
-	}
-	it, err := s.db.NewIter(&pebble.IterOptions{
-		LowerBound: stateKey, UpperBound: append(slices.Clone(stateKey), 0), OnlyReadGuaranteedDurable: true,
-	})
-	if err != nil {
-		return 0, fmt.Errorf("reading the flushed index: %w", err)
-	}
-	found := emptyState
-	if it.First() {
-		found, err = parseState(it.Value())
-	}
-	return found.applied, joinErrors(err, it.Close())
-}
-
 // Close flushes and closes the store. Views that are not released return ErrClosed from then on.
 func (s *Store) Close() error {
 	if s.stopping.Swap(true) {
