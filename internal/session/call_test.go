@@ -148,7 +148,7 @@ func TestCallsAreRefusedAtTheirLimits(t *testing.T) {
 	}
 }
 
-func TestReadsThatDoNotWaitKeepWhatTheirModesPromise(t *testing.T) {
+func TestReadModesServeTheirIndex(t *testing.T) {
 	f := newServingFixture(t)
 	if c := f.BeginRead(ReadLocal); !c.Poll() || c.Index != 5 {
 		t.Errorf("local: %+v", c.Outcome)

@@ -1,7 +1,6 @@
 package scenario
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -284,14 +283,4 @@ func (x *textScenario) reachable(from *world.Member) []*world.Member {
 	return slices.DeleteFunc(slices.Clone(x.Members), func(m *world.Member) bool {
 		return m != from && !x.Connected(m, from)
 	})
-}
-
-func ids(members []*world.Member) (text string) {
-	for i, m := range members {
-		if i > 0 {
-			text += ", "
-		}
-		text += fmt.Sprint(m.ID())
-	}
-	return text
 }

@@ -154,11 +154,11 @@ func (w *World) cutSome(m *Member) {
 
 // cutOneWay cuts all messages from a member, or all to it.
 func (w *World) cutOneWay(m *Member) {
-	deaf := w.Chance(0.5)
+	inbound := w.Chance(0.5)
 	set := func(cut bool) {
 		for _, other := range w.Members {
 			if from, to := m, other; other != m {
-				if deaf {
+				if inbound {
 					from, to = other, m
 				}
 				w.SetCut(from, to, cut)

@@ -7,16 +7,16 @@ var elections = []Mutation{
 		Name:   "vote sent before its sync",
 		Breaks: "a granted vote leaves while term and vote are not on disk (E1)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "handleRequestVote").Replace(
-			`_n.persist(&messages.Append{___fields, Deferred: _list{_promise(_candidate, _role, _index, _answer)}})`, `
+			`_n.persist(&messages.Append{___fields, Deferred: _list{_deferred(_candidate, _role, _index, _response)}})`, `
 				_n.persist(&messages.Append{___fields})
-				_n.sendToPeer(_candidate, _answer)`)},
+				_n.sendToPeer(_candidate, _response)`)},
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"persist before send"},
 	},
 	{
 		Name:   "vote request sent before its sync",
 		Breaks: "vote requests leave before the new term and the own vote are on disk (E1)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "becomeCandidate").Replace(
-			`_a.Deferred = append(_a.Deferred, _promise(_id, _role, _index, _request))`,
+			`_a.Deferred = append(_a.Deferred, _deferred(_id, _role, _index, _request))`,
 			`n.sendToPeer(_id, _request)`)},
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"persist before send"},
 	},
@@ -113,7 +113,7 @@ var elections = []Mutation{
 		Name:   "pre-vote resets the election timer",
 		Breaks: "a granted pre-vote counts as contact with a leader (E15)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "handleRequestVote").InsertBefore(
-			`if !_d.Grant || _m.PreVote { ___answer }`, `
+			`if !_d.Grant || _m.PreVote { ___respond }`, `
 				if _d.Grant && _m.PreVote {
 					n.resetElectionTimer()
 				}`)},
@@ -131,8 +131,8 @@ var elections = []Mutation{
 		Name:   "CheckQuorum is skipped",
 		Breaks: "a leader without responses keeps leading (E19)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "hasQuorumContact").Replace(
-			`_now-time.Duration(_heard) < _timeout`,
-			`_heard < 1<<62`)},
+			`_now-time.Duration(_contact) < _timeout`,
+			`_contact < 1<<62`)},
 		Hunt: Hunt{Scenario: "check-quorum"}, Caught: []string{"script"},
 	},
 	{

@@ -7,9 +7,9 @@ var replication = []Mutation{
 		Name:   "append acknowledged before its sync",
 		Breaks: "the response leaves while the entries are written",
 		Edits: []mutation.Edit{mutation.In("actors/node", "acknowledgeAppend").Replace(
-			`_a := &messages.Append{___fields, Deferred: _list{_promise(_leader, _role, _index, _answer)}}`, `
+			`_a := &messages.Append{___fields, Deferred: _list{_deferred(_leader, _role, _index, _response)}}`, `
 				_a := &messages.Append{___fields}
-				f.sendToReplicator(_leader, _answer)`)},
+				f.sendToReplicator(_leader, _response)`)},
 		Hunt: Hunt{Profile: "calm"}, Caught: []string{"persist before send"},
 	},
 	{
