@@ -165,7 +165,7 @@ func (c *compactor) removeUnreachable(batch *pebble.Batch, r *reader, tip *state
 			return err
 		}
 	}
-	if !rec.isTombstone() || rec.rev.main >= c.target {
+	if rec.isLive() || rec.rev.main >= c.target {
 		return nil
 	}
 	if err := batch.Delete(appendHistoryKey(nil, rec.rev), nil); err != nil {

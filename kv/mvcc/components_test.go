@@ -47,7 +47,7 @@ func FuzzPutsParsedByHandAreWhatProtobufReads(f *testing.F) {
 }
 
 func FuzzRowsFromADiskNeverPanic(f *testing.F) {
-	rec := record{rev: revision{9, 1}, create: 3, version: 4, lease: 7, prev: revision{8, 2}, value: []byte("v")}
+	rec := record{metadata: metadata{rev: revision{9, 1}, create: 3, version: 4, lease: 7}, prev: revision{8, 2}, value: []byte("v")}
 	f.Add(appendCurrent(nil, &rec))
 	f.Add(appendEvent(nil, []byte("key"), &rec))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -64,10 +64,12 @@ func TestRowsRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		main := rapid.Int64Range(2, 1<<60).Draw(t, "main")
 		rec := record{
-			rev:            revision{main, rapid.Uint32().Draw(t, "sub")},
-			create:         rapid.Int64Range(2, main).Draw(t, "create"),
-			version:        rapid.Int64Range(0, 1<<60).Draw(t, "version"),
-			lease:          rapid.Int64().Draw(t, "lease"),
+			metadata: metadata{
+				rev:     revision{main, rapid.Uint32().Draw(t, "sub")},
+				create:  rapid.Int64Range(2, main).Draw(t, "create"),
+				version: rapid.Int64Range(0, 1<<60).Draw(t, "version"),
+				lease:   rapid.Int64().Draw(t, "lease"),
+			},
 			valueInHistory: rapid.Bool().Draw(t, "outline"),
 		}
 		if rapid.Bool().Draw(t, "has prev") {

@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"cmp"
 	"errors"
 	"sync/atomic"
 )
@@ -20,11 +21,8 @@ func (f *errorLatch) fail(err error) bool { return f.first.CompareAndSwap(nil, &
 
 // joinErrors is errors.Join, but returns a single error as it is.
 func joinErrors(a, b error) error {
-	if a == nil || b == nil {
-		if a == nil {
-			return b
-		}
-		return a
+	if a != nil && b != nil {
+		return errors.Join(a, b)
 	}
-	return errors.Join(a, b)
+	return cmp.Or(a, b)
 }

@@ -78,9 +78,9 @@ func (g *eventCollector) add(key []byte, rec *record) error {
 	}
 	e := &g.spareEvents[0]
 	g.spareEvents = g.spareEvents[1:]
-	if rec.isTombstone() {
+	if !rec.isLive() {
 		e.Type = mvccpb.Event_DELETE
-		e.Kv = g.slab.keyValue(key, &record{rev: rec.rev}, false)
+		e.Kv = g.slab.keyValue(key, &record{metadata: metadata{rev: rec.rev}}, false)
 	} else {
 		e.Kv = g.slab.keyValue(key, rec, true)
 	}
@@ -91,7 +91,7 @@ func (g *eventCollector) add(key []byte, rec *record) error {
 			return err
 		}
 		if closer != nil {
-			if !prev.isTombstone() {
+			if prev.isLive() {
 				e.PrevKv = g.slab.keyValue(key, &prev, true)
 				g.size += len(key) + len(prev.value) + 48
 			}

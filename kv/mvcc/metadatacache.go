@@ -41,13 +41,11 @@ type metadataCache struct {
 type keyHash [2]uint64
 
 type metadataEntry struct {
-	hash    keyHash
-	create  int64
-	main    int64 // 0: empty
-	version int64
-	lease   int64
-	sub     uint32
+	hash     keyHash
+	metadata // of revision 0: the entry is empty
 }
+
+func (e *metadataEntry) isEmpty() bool { return e.rev.main == 0 }
 
 const (
 	entriesPerSet      = 4
@@ -78,8 +76,8 @@ func (c *metadataCache) set(h keyHash) []metadataEntry {
 func (c *metadataCache) get(h keyHash) (metadata, bool) {
 	set := c.set(h)
 	for i := range set {
-		if e := &set[i]; e.hash == h && e.main != 0 {
-			return metadata{rev: revision{e.main, e.sub}, create: e.create, version: e.version, lease: e.lease}, true
+		if e := &set[i]; e.hash == h && !e.isEmpty() {
+			return e.metadata, true
 		}
 	}
 	if len(c.overflow) > 0 {
@@ -98,23 +96,21 @@ func (c *metadataCache) put(h keyHash, m metadata) {
 	victim := &set[0]
 	for i := range set {
 		e := &set[i]
-		if e.hash == h || e.main == 0 {
+		if e.hash == h || e.isEmpty() {
 			victim = e
 			break
 		}
-		if e.main < victim.main {
+		if e.rev.main < victim.rev.main {
 			victim = e
 		}
 	}
 	switch {
-	case victim.main == 0:
+	case victim.isEmpty():
 		c.filled++
-	case victim.hash != h && victim.main > c.committedRev:
-		c.overflow[victim.hash] = metadata{
-			rev: revision{victim.main, victim.sub}, create: victim.create, version: victim.version, lease: victim.lease,
-		}
+	case victim.hash != h && victim.rev.main > c.committedRev:
+		c.overflow[victim.hash] = victim.metadata
 	}
-	*victim = metadataEntry{hash: h, create: m.create, main: m.rev.main, version: m.version, lease: m.lease, sub: m.rev.sub}
+	*victim = metadataEntry{h, m}
 }
 
 // remove removes a key.
@@ -122,7 +118,7 @@ func (c *metadataCache) remove(h keyHash) {
 	delete(c.overflow, h)
 	set := c.set(h)
 	for i := range set {
-		if e := &set[i]; e.hash == h && e.main != 0 {
+		if e := &set[i]; e.hash == h && !e.isEmpty() {
 			*e = metadataEntry{}
 			c.filled--
 		}
@@ -143,13 +139,13 @@ func (c *metadataCache) grow() {
 	c.entries = make([]metadataEntry, len(old)*2)
 	c.mask = uint64(len(c.entries)/entriesPerSet - 1)
 	for i := range old {
-		if old[i].main == 0 {
+		if old[i].isEmpty() {
 			continue
 		}
 		// The entries of a set are distributed over two sets, so there is always space.
 		set := c.set(old[i].hash)
 		for j := range set {
-			if set[j].main == 0 {
+			if set[j].isEmpty() {
 				set[j] = old[i]
 				break
 			}

@@ -32,11 +32,10 @@ func (w *writer) lookup(key []byte) (keyHash, metadata, error) {
 	if closer != nil {
 		defer closer.Close()
 		rec, err := parseCurrent(row)
-		m := metadata{rev: rec.rev, create: rec.create, version: rec.version, lease: rec.lease}
 		if err == nil {
-			cache.put(h, m)
+			cache.put(h, rec.metadata)
 		}
-		return h, m, err
+		return h, rec.metadata, err
 	}
 	if w.tip.tombstones == 0 {
 		w.s.keyFilter.recordMiss()
@@ -120,7 +119,10 @@ func (w *writer) applyPut(p *putCommand) (prev *mvccpb.KeyValue, err error) {
 	if err != nil {
 		return nil, err
 	}
-	rec := record{rev: w.nextChange(), version: m.version + 1, create: m.create, lease: p.lease, value: p.value, prev: m.rev}
+	rec := record{
+		metadata: metadata{rev: w.nextChange(), version: m.version + 1, create: m.create, lease: p.lease},
+		value:    p.value, prev: m.rev,
+	}
 	if p.ignoreValue {
 		rec.value = prev.Value
 	}
@@ -136,7 +138,7 @@ func (w *writer) applyPut(p *putCommand) (prev *mvccpb.KeyValue, err error) {
 	if err := w.writePut(p.key, &rec); err != nil {
 		return nil, err
 	}
-	w.s.metadataCache.put(h, metadata{rev: rec.rev, create: rec.create, version: rec.version, lease: rec.lease})
+	w.s.metadataCache.put(h, rec.metadata)
 	// A key that moves from space d to c while the filter's scan is between them is seen in neither.
 	if m.rev.isZero() || w.s.keyFilter.scanFrom != nil {
 		w.s.keyFilter.add(h)
@@ -186,11 +188,18 @@ func (w *writer) makeLive(key []byte, m *metadata, rec *record) error {
 	return nil
 }
 
-func (w *writer) writePut(key []byte, rec *record) error {
+func (w *writer) writeEvent(key []byte, rec *record) error {
 	w.keyBuf = appendHistoryKey(w.keyBuf[:0], rec.rev)
 	w.rowBuf = appendEvent(w.rowBuf[:0], key, rec)
 	if err := w.batch.Set(w.keyBuf, w.rowBuf, nil); err != nil {
 		return fmt.Errorf("writing event %d.%d: %w", rec.rev.main, rec.rev.sub, err)
+	}
+	return nil
+}
+
+func (w *writer) writePut(key []byte, rec *record) error {
+	if err := w.writeEvent(key, rec); err != nil {
+		return err
 	}
 	rec.valueInHistory = len(rec.value) > maxInlineValueBytes
 	w.keyBuf = appendSpaceKey(w.keyBuf[:0], spaceCurrent, key)
@@ -207,12 +216,10 @@ func (w *writer) deleteKey(key []byte, h keyHash, m *metadata, prev *mvccpb.KeyV
 	if err != nil {
 		return err
 	}
-	rec := record{rev: w.nextChange(), prev: m.rev}
+	rec := record{metadata: metadata{rev: w.nextChange()}, prev: m.rev}
 	rec.create = rec.rev.main
-	w.keyBuf = appendHistoryKey(w.keyBuf[:0], rec.rev)
-	w.rowBuf = appendEvent(w.rowBuf[:0], key, &rec)
-	if err := w.batch.Set(w.keyBuf, w.rowBuf, nil); err != nil {
-		return fmt.Errorf("writing event %d.%d: %w", rec.rev.main, rec.rev.sub, err)
+	if err := w.writeEvent(key, &rec); err != nil {
+		return err
 	}
 	w.keyBuf = appendSpaceKey(w.keyBuf[:0], spaceCurrent, key)
 	if err := w.batch.Delete(w.keyBuf, nil); err != nil {
@@ -285,8 +292,7 @@ func (w *writer) liveKeys(ctx context.Context, keys keyRange, values bool) (foun
 	}
 	var slab kvSlab
 	err = r.visit(ctx, keys, r.rev, values, func(key []byte, rec *record) bool {
-		m := metadata{rev: rec.rev, create: rec.create, version: rec.version, lease: rec.lease}
-		found = append(found, liveKey{slab.keyValue(key, rec, values), m})
+		found = append(found, liveKey{slab.keyValue(key, rec, values), rec.metadata})
 		return true
 	})
 	return found, err

@@ -112,7 +112,7 @@ func (r *reader) countChange(ctx context.Context, keys keyRange, after int64) (c
 		}
 		switch {
 		case !keys.contains(key):
-		case rec.isTombstone():
+		case !rec.isLive():
 			change--
 		case rec.version == 1:
 			change++

@@ -29,7 +29,7 @@ func (r *reader) rangeRequest(ctx context.Context, req *pb.RangeRequest) (*pb.Ra
 		}
 		if kv != nil {
 			resp.Count = 1
-			if passesFilters(req, &record{rev: revision{main: kv.ModRevision}, create: kv.CreateRevision}) {
+			if passesFilters(req, &record{metadata: metadata{rev: revision{main: kv.ModRevision}, create: kv.CreateRevision}}) {
 				resp.Kvs = []*mvccpb.KeyValue{kv}
 			}
 		}

@@ -96,7 +96,7 @@ func (r *reader) getBefore(key []byte, from revision, at int64) (*mvccpb.KeyValu
 		return nil, err
 	}
 	defer closer.Close()
-	if rec.isTombstone() {
+	if !rec.isLive() {
 		return nil, nil
 	}
 	return rec.keyValue(key, bytes.Clone(rec.value)), nil
@@ -251,7 +251,7 @@ func (w *rangeWalk) showBefore(key []byte, from revision) (more bool, err error)
 		return err == nil, err
 	}
 	defer closer.Close()
-	if rec.isTombstone() {
+	if !rec.isLive() {
 		return true, nil
 	}
 	w.rec = rec

@@ -76,18 +76,13 @@ func appendSpaceKey(buf []byte, space byte, key []byte) []byte {
 
 // record is a row of space c or r, decoded. Its slices share the row's memory.
 type record struct {
-	rev     revision
-	create  int64
-	version int64 // 0: a tombstone
-	lease   int64
+	metadata // not live: a tombstone
 	// prev is the key's event before this one; zero if there is none that can still be read.
 	prev revision
 	// valueInHistory means that only the history row of rev holds the value.
 	valueInHistory bool
 	value          []byte
 }
-
-func (r *record) isTombstone() bool { return r.version == 0 }
 
 const (
 	flagSub            byte = 1 << 0 // rev.sub is not 0 (current rows)

@@ -85,8 +85,7 @@ func (t *txn) compare(c *pb.Compare) (bool, error) {
 		if !m.isLive() {
 			m = metadata{}
 		}
-		rec := record{rev: m.rev, create: m.create, version: m.version, lease: m.lease}
-		return compareRecord(c, &rec), nil
+		return compareRecord(c, &record{metadata: m}), nil
 	}
 	r, err := t.store.reader()
 	if err != nil {

@@ -298,7 +298,7 @@ func (w *writer) observe(key []byte, rec *record, prev *mvccpb.KeyValue) {
 	buf := make([]byte, len(key)+len(rec.value))
 	copy(buf, key)
 	copy(buf[len(key):], rec.value)
-	if rec.isTombstone() {
+	if !rec.isLive() {
 		e.Type = mvccpb.Event_DELETE
 		e.Kv = &mvccpb.KeyValue{Key: buf, ModRevision: rec.rev.main}
 	} else {
