@@ -86,7 +86,7 @@ func (g *eventCollector) add(key []byte, rec *record) error {
 	}
 	g.size += len(key) + len(rec.value) + 48
 	if g.wantPrev && rec.version != 1 && rec.rev.main-1 >= g.r.compactRev {
-		_, prev, closer, err := g.r.eventAt(rec.prev, rec.rev.main-1)
+		prev, closer, err := g.r.eventAt(rec.prev, rec.rev.main-1)
 		if err != nil {
 			return err
 		}

@@ -91,7 +91,7 @@ func (r *reader) getDeleted(key []byte, at int64) (*mvccpb.KeyValue, error) {
 
 // getBefore returns the state of an event's key at an earlier or the same revision.
 func (r *reader) getBefore(key []byte, from revision, at int64) (*mvccpb.KeyValue, error) {
-	_, rec, closer, err := r.eventAt(from, at)
+	rec, closer, err := r.eventAt(from, at)
 	if err != nil || closer == nil {
 		return nil, err
 	}
@@ -104,32 +104,32 @@ func (r *reader) getBefore(key []byte, from revision, at int64) (*mvccpb.KeyValu
 
 // eventAt follows the pointers from an event back to the newest one at or below a revision. closer
 // is nil if there is none.
-func (r *reader) eventAt(from revision, at int64) (key []byte, rec record, closer io.Closer, err error) {
+func (r *reader) eventAt(from revision, at int64) (rec record, closer io.Closer, err error) {
 	var scratch [1 + revisionBytes]byte
 	for !from.isZero() {
 		row, closer, err := r.row(appendHistoryKey(scratch[:0], from))
 		if err != nil {
-			return nil, record{}, nil, err
+			return record{}, nil, err
 		}
 		if closer == nil {
 			if from.main <= r.compactRev {
-				return nil, record{}, nil, nil // it was a tombstone, removed by compaction
+				return record{}, nil, nil // it was a tombstone, removed by compaction
 			}
-			return nil, record{}, nil, fmt.Errorf("event %d.%d is missing, compacted at %d: %w", from.main, from.sub, r.compactRev, ErrCorrupt)
+			return record{}, nil, fmt.Errorf("event %d.%d is missing, compacted at %d: %w", from.main, from.sub, r.compactRev, ErrCorrupt)
 		}
-		key, rec, err := parseEvent(from, row)
+		_, rec, err := parseEvent(from, row)
 		if err != nil {
-			return nil, record{}, nil, errors.Join(err, closer.Close())
+			return record{}, nil, errors.Join(err, closer.Close())
 		}
 		if from.main <= at {
-			return key, rec, closer, nil
+			return rec, closer, nil
 		}
 		from = rec.prev
 		if err := closer.Close(); err != nil {
-			return nil, record{}, nil, err
+			return record{}, nil, err
 		}
 	}
-	return nil, record{}, nil, nil
+	return record{}, nil, nil
 }
 
 func (r *record) keyValue(key, value []byte) *mvccpb.KeyValue {
@@ -246,7 +246,7 @@ func (w *rangeWalk) tombstoneRow(it *pebble.Iterator) (more bool, err error) {
 
 // showBefore shows the key as of the visit's revision, from an event back.
 func (w *rangeWalk) showBefore(key []byte, from revision) (more bool, err error) {
-	_, rec, closer, err := w.r.eventAt(from, w.at)
+	rec, closer, err := w.r.eventAt(from, w.at)
 	if err != nil || closer == nil {
 		return err == nil, err
 	}

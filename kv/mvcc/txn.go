@@ -235,7 +235,7 @@ func (v viewTxnStore) metadata(key []byte) (metadata, error) {
 	}
 	defer closer.Close()
 	rec, err := parseCurrent(row)
-	return metadata{rev: rec.rev, create: rec.create, version: rec.version, lease: rec.lease}, err
+	return rec.metadata, err
 }
 
 // Transactions of a view are read-only, so these are never called.

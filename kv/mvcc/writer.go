@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -184,12 +185,7 @@ func (w *writer) attributesCommand(body []byte) ([]byte, error) {
 }
 
 func (s *Store) setMember(a MemberAttributes) {
-	i, found := slices.BinarySearchFunc(s.members, a, func(x, y MemberAttributes) int {
-		if x.ID < y.ID {
-			return -1
-		}
-		return int(min(x.ID-y.ID, 1))
-	})
+	i, found := slices.BinarySearchFunc(s.members, a.ID, func(m MemberAttributes, id uint64) int { return cmp.Compare(m.ID, id) })
 	if found {
 		s.members[i] = a
 	} else {
