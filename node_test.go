@@ -157,7 +157,7 @@ func (c *testCluster) requireAgreement() {
 		if want == nil {
 			want = got
 		}
-		if len(got) != len(want) {
+		if len(got) != len(want) || len(got) == 0 {
 			c.t.Errorf("member %d applied %d commands, another %d", n.ID(), len(got), len(want))
 		}
 		for command, times := range got {

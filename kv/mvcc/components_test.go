@@ -297,7 +297,11 @@ func TestInvalidCommandsAreRefused(t *testing.T) {
 		must(EncodeTxn(txnOf(&pb.RequestOp{Request: &pb.RequestOp_RequestRange{}}))),
 		must(EncodeTxn(txnOf(&pb.RequestOp{Request: &pb.RequestOp_RequestTxn{}}, &pb.RequestOp{}, opPut("")))),
 	}
-	for i, result := range r.apply(bad...) {
+	results := r.apply(bad...)
+	if len(results) != len(bad) {
+		t.Fatalf("%d results of %d commands", len(results), len(bad))
+	}
+	for i, result := range results {
 		_, err := DecodeTxn(result)
 		if !errors.Is(err, ErrInvalidCommand) && !errors.Is(err, ErrDuplicateKey) {
 			t.Errorf("command %d, %v: %v", i, bad[i], err)

@@ -217,4 +217,7 @@ func TestProgressIsSentUnderSustainedLoad(t *testing.T) {
 			t.Fatalf("progress %v, want it at %d, the last revision sent", progress, sent)
 		}
 	}
+	if sent == 1 {
+		t.Fatal("no event was sent")
+	}
 }

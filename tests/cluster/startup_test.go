@@ -115,6 +115,9 @@ func hashFiles(t *testing.T, dir string) map[string][sha256.Size]byte {
 		return err
 	})
 	mustSucceed(t, err)
+	if len(sums) == 0 {
+		t.Fatalf("%s holds no file", dir)
+	}
 	return sums
 }
 

@@ -126,7 +126,7 @@ func codeList(all []string) string {
 func TestProtocolRulesAreNumbered(t *testing.T) {
 	text := readDoc(t, protocolFile)
 	defined, where := numbers(ruleDefined, text), numbers(ruleWhere, text)
-	if !slices.Equal(defined, where) {
+	if len(defined) == 0 || !slices.Equal(defined, where) {
 		t.Errorf("docs/protocol.md defines the rules %v, and its table has %v", defined, where)
 	}
 	seen := names{}

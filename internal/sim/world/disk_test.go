@@ -194,7 +194,9 @@ func TestFullDiskRefusesUntilThereIsSpace(t *testing.T) {
 
 func TestOnlyOldDataIsDamaged(t *testing.T) {
 	w := New(Options{Seed: 3, Nodes: 3, Profile: fault.Scripted})
-	w.runUntil("a first leader", w.Converged)
+	if !w.runUntil("a first leader", w.Converged) {
+		t.Fatal(w.Failure)
+	}
 	d := w.Members[0].Disk
 	files := d.OldFiles()
 	if len(files) != 2 || files[1].Path != d.IdentityPath() {
@@ -230,7 +232,9 @@ func TestDroppedSyncShowsOnlyAfterPowerCut(t *testing.T) {
 
 func TestLogOptionsMatchTheProgram(t *testing.T) {
 	w := New(Options{Seed: 3, Nodes: 3, Profile: fault.Scripted})
-	w.runUntil("a first leader", w.Converged)
+	if !w.runUntil("a first leader", w.Converged) {
+		t.Fatal(w.Failure)
+	}
 	m := w.Members[0]
 	id, err := persistence.ReadIdentity(m.Disk, DataDir)
 	if o := m.LogOptions(); err != nil || id.NodeID != m.id || !o.MustExist || o.StorageID != id.StorageID || o.Dir != LogDir {

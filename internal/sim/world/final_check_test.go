@@ -60,7 +60,9 @@ func TestFinalCheckFindsDifferences(t *testing.T) {
 				w.Step()
 			}
 			w.Heal()
-			w.runUntil("after the last fault", w.Converged)
+			if !w.runUntil("after the last fault", w.Converged) {
+				t.Fatalf("not converged: %+v", w.Failure)
+			}
 			if w.CheckConverged(); w.Failure != nil {
 				t.Fatalf("before any change: %+v", w.Failure)
 			}
