@@ -52,9 +52,7 @@ func TestTxnThatCrashesEtcdIsRefused(t *testing.T) {
 		t.Errorf("response: %v", err)
 	}
 	kept, err := invoke(ctx, conn, &pb.RangeRequest{Key: []byte("k")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	if kvs := kept.(*pb.RangeResponse).Kvs; len(kvs) != 1 || string(kvs[0].Value) != "v" || kvs[0].ModRevision != 2 {
 		t.Errorf("a refused transaction has changed the key to %v", kvs)
 	}
@@ -114,9 +112,7 @@ func describeState(ctx context.Context, etcd *grpc.ClientConn, c *requestGenerat
 func connect(t *testing.T, m *procs.Member) *grpc.ClientConn {
 	t.Helper()
 	client, err := procs.Dial(m.Endpoint())
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	t.Cleanup(func() { _ = client.Close() })
 	return client.ActiveConnection()
 }
@@ -310,16 +306,10 @@ type historyWatch struct {
 func openWatch(t *testing.T, ctx context.Context, conn *grpc.ClientConn, create *pb.WatchCreateRequest) *historyWatch {
 	t.Helper()
 	stream, err := pb.NewWatchClient(conn).Watch(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
+	mustSucceed(t, stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}))
 	created, err := stream.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	return &historyWatch{stream: stream, created: created}
 }
 

@@ -152,9 +152,7 @@ func normalizeJSON(t *testing.T, text string) string {
 		}
 	}
 	out, err := json.Marshal(value)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	return string(out)
 }
 
@@ -167,21 +165,15 @@ func TestEtcdctlWatchPrintsHistoryThenLiveEvents(t *testing.T) {
 	}
 	for _, m := range c.Members {
 		p, err := procs.Start(procs.Command{Path: etcdctl, Args: []string{"--endpoints=" + m.Endpoint(), "watch", "--prefix", "w/", "--rev=2", "--prev-kv"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		t.Cleanup(func() { _ = p.Kill() })
 		ctx := contextWithin(t, 2*time.Minute)
-		if err := p.WaitFor(ctx, "DELETE"); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, p.WaitFor(ctx, "DELETE"))
 		live := "live at " + m.Name
 		if _, stderr, err := runEtcdctl(t, c, "", "put", "w/2", live); err != nil {
 			t.Fatalf("%v\n%s", err, stderr)
 		}
-		if err := p.WaitFor(ctx, live); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, p.WaitFor(ctx, live))
 		// etcdctl prints the previous key and value, if any, before the new ones.
 		want := "PUT\nw/1\nold\nPUT\nw/1\nold\nw/1\nnew\nDELETE\nw/1\nnew\nw/1\n\n"
 		if got := p.Output(); !strings.HasPrefix(got, want) {

@@ -73,9 +73,7 @@ func contextWithin(t *testing.T, d time.Duration) context.Context {
 func startCluster(t *testing.T, program procs.Program, size int) *procs.Cluster {
 	t.Helper()
 	c, err := procs.StartCluster(contextWithin(t, time.Minute), procs.Config{Program: program, Size: size, Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
 			t.Error(err)
@@ -88,4 +86,11 @@ func startCluster(t *testing.T, program procs.Program, size int) *procs.Cluster 
 		}
 	})
 	return c
+}
+
+func mustSucceed(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -107,9 +107,7 @@ func watchScript() []watchStep {
 func runWatchScript(t *testing.T, ctx context.Context, conn *grpc.ClientConn) (responses [][]*pb.WatchResponse) {
 	t.Helper()
 	stream, err := pb.NewWatchClient(conn).Watch(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	for _, step := range watchScript() {
 		if step.request != nil {
 			if err := stream.Send(step.request); err != nil {

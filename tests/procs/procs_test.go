@@ -21,9 +21,7 @@ func deadline(t *testing.T) context.Context {
 func start(t *testing.T, script string) *Process {
 	t.Helper()
 	p, err := Start(Command{Path: "/bin/sh", Args: []string{"-c", script}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	t.Cleanup(func() { _ = p.Kill() })
 	return p
 }
@@ -31,21 +29,15 @@ func start(t *testing.T, script string) *Process {
 func TestWaitForFindsPastAndFutureLines(t *testing.T) {
 	p := start(t, "echo early; read wait; echo late")
 	for range 2 {
-		if err := p.WaitFor(deadline(t), "early"); err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, p.WaitFor(deadline(t), "early"))
 	}
 	// Standard input is empty, so that `read` returns at once.
-	if err := p.WaitFor(deadline(t), "late"); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, p.WaitFor(deadline(t), "late"))
 }
 
 func TestLineInPiecesIsFound(t *testing.T) {
 	out, err := newOutput("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	seen := out.notify("ready to serve")
 	for _, piece := range []string{"re", "ady to", " serve", " now\n"} {
 		if _, err := out.Write([]byte(piece)); err != nil {
@@ -61,9 +53,7 @@ func TestLineInPiecesIsFound(t *testing.T) {
 
 func TestOutputKeepsLastBytes(t *testing.T) {
 	out, err := newOutput("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	for range 1000 {
 		_, _ = out.Write(append(bytes.Repeat([]byte("x"), 999), '\n'))
 	}
@@ -86,23 +76,15 @@ func TestWaitForEndsWithProcess(t *testing.T) {
 
 func TestPausedProcessUsesNoCPU(t *testing.T) {
 	p := start(t, "trap 'echo stopped; exit 0' TERM; echo begun; while :; do :; done")
-	if err := p.WaitFor(deadline(t), "begun"); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Pause(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, p.WaitFor(deadline(t), "begun"))
+	mustSucceed(t, p.Pause())
 	before := cpuWhenStopped(t, p)
 	after, err := p.Usage()
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	if after.CPU != before {
 		t.Fatalf("a paused process used CPU: %v, then %v", before, after.CPU)
 	}
-	if err := p.Resume(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, p.Resume())
 	if code, err := p.Stop(deadline(t)); code != 0 || err != nil {
 		t.Fatalf("code %d, %v", code, err)
 	}
@@ -112,14 +94,10 @@ func TestPausedProcessUsesNoCPU(t *testing.T) {
 func cpuWhenStopped(t *testing.T, p *Process) time.Duration {
 	for ctx := deadline(t); ctx.Err() == nil; {
 		stat, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID()) + "/stat")
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		if bytes.Contains(stat, []byte(") T ")) {
 			u, err := p.Usage()
-			if err != nil {
-				t.Fatal(err)
-			}
+			mustSucceed(t, err)
 			return u.CPU
 		}
 	}
@@ -130,13 +108,9 @@ func cpuWhenStopped(t *testing.T, p *Process) time.Duration {
 func TestUsageCountsCPU(t *testing.T) {
 	const loops = 300_000
 	p := start(t, "echo begun; i=0; while [ $i -lt "+strconv.Itoa(loops)+" ]; do i=$((i+1)); done; echo done; exec sleep 60")
-	if err := p.WaitFor(deadline(t), "done"); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, p.WaitFor(deadline(t), "done"))
 	u, err := p.Usage()
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	if u.CPU < 20*time.Millisecond || u.ResidentBytes == 0 {
 		t.Fatalf("used %+v", u)
 	}
@@ -144,9 +118,7 @@ func TestUsageCountsCPU(t *testing.T) {
 
 func TestDeviceWrittenCountsBytes(t *testing.T) {
 	file, err := os.CreateTemp(t.TempDir(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	defer file.Close()
 	before, err := DeviceWritten(file.Name())
 	if err != nil {
@@ -156,13 +128,9 @@ func TestDeviceWrittenCountsBytes(t *testing.T) {
 	if _, err := file.Write(make([]byte, size)); err != nil {
 		t.Fatal(err)
 	}
-	if err := file.Sync(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, file.Sync())
 	after, err := DeviceWritten(file.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
 	if after-before < size {
 		t.Fatalf("%d bytes counted of %d written", after-before, size)
 	}
@@ -173,9 +141,7 @@ func TestDeviceWrittenCountsBytes(t *testing.T) {
 func TestProcessEndsWithItsParent(t *testing.T) {
 	if os.Getenv("PROCS_TEST_PARENT") != "" {
 		p, err := Start(Command{Path: "/bin/sleep", Args: []string{"600"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		_, _ = os.Stdout.WriteString("child " + strconv.Itoa(p.PID()) + " started\n")
 		<-p.Ended()
 		return
@@ -185,17 +151,11 @@ func TestProcessEndsWithItsParent(t *testing.T) {
 		Args: []string{"-test.run=^TestProcessEndsWithItsParent$"},
 		Env:  []string{"PROCS_TEST_PARENT=1"},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := parent.WaitFor(deadline(t), "started"); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, err)
+	mustSucceed(t, parent.WaitFor(deadline(t), "started"))
 	_, rest, _ := strings.Cut(parent.Output(), "child ")
 	child, _, _ := strings.Cut(rest, " ")
-	if err := parent.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	mustSucceed(t, parent.Kill())
 	for ctx := deadline(t); ; {
 		state, err := exec.CommandContext(ctx, "ps", "-o", "stat=", "-p", child).Output()
 		if err != nil || strings.HasPrefix(strings.TrimSpace(string(state)), "Z") {
@@ -211,14 +171,19 @@ func TestFreePortsAreReturnedOnce(t *testing.T) {
 	seen := make(map[int]bool)
 	for range 20 {
 		ports, err := FreePorts(3)
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustSucceed(t, err)
 		for _, port := range ports {
 			if seen[port] {
 				t.Fatalf("port %d returned twice", port)
 			}
 			seen[port] = true
 		}
+	}
+}
+
+func mustSucceed(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

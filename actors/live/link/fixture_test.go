@@ -141,6 +141,18 @@ type testProxy struct {
 	discarding  atomic.Bool
 }
 
+// connectThroughProxy connects two nodes; the first one dials the second through a proxy.
+func connectThroughProxy(t *testing.T, change ...func(*Options)) (a, b *nodeFixture, p *testProxy) {
+	t.Helper()
+	a, b = newNodeFixture(t, 1, 2, "127.0.0.1:0", change...), newNodeFixture(t, 2, 1, "127.0.0.1:0", change...)
+	p = newTestProxy(t, b.address)
+	a.env.SetPeers([]*messages.Member{{Id: 2, Address: p.Addr().String()}})
+	b.env.SetPeers([]*messages.Member{a.member()})
+	linktest.Expect(t, a.Node, "up 2")
+	linktest.Expect(t, b.Node, "up 1")
+	return a, b, p
+}
+
 func newTestProxy(t *testing.T, to string) *testProxy {
 	p := &testProxy{Listener: listen(t, "127.0.0.1:0"), to: to}
 	t.Cleanup(func() { p.Close(); p.breakConnections() })

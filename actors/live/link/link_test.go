@@ -60,12 +60,7 @@ func TestRestartedPeerIsConnectedAgain(t *testing.T) {
 }
 
 func TestLinkIsDownWhileOneDirectionIsBroken(t *testing.T) {
-	a, b := newNodeFixture(t, 1, 2, "127.0.0.1:0"), newNodeFixture(t, 2, 1, "127.0.0.1:0")
-	g := newTestProxy(t, b.address)
-	a.env.SetPeers([]*messages.Member{{Id: 2, Address: g.Addr().String()}})
-	b.env.SetPeers([]*messages.Member{a.member()})
-	linktest.Expect(t, a.Node, "up 2")
-	linktest.Expect(t, b.Node, "up 1")
+	a, b, g := connectThroughProxy(t)
 	for range 3 {
 		g.breakConnections()
 		linktest.Expect(t, a.Node, "down 2")
@@ -126,13 +121,7 @@ func TestSilentHostIsNoticedByKeepalive(t *testing.T) {
 // respond.
 func timeToNoticeSilence(t *testing.T, interval time.Duration) time.Duration {
 	t.Helper()
-	withInterval := func(o *Options) { o.keepaliveInterval = interval }
-	a, b := newNodeFixture(t, 1, 2, "127.0.0.1:0", withInterval), newNodeFixture(t, 2, 1, "127.0.0.1:0", withInterval)
-	g := newTestProxy(t, b.address)
-	a.env.SetPeers([]*messages.Member{{Id: 2, Address: g.Addr().String()}})
-	b.env.SetPeers([]*messages.Member{a.member()})
-	linktest.Expect(t, a.Node, "up 2")
-	linktest.Expect(t, b.Node, "up 1")
+	_, b, g := connectThroughProxy(t, func(o *Options) { o.keepaliveInterval = interval })
 	g.discardAll()
 	start := time.Now()
 	linktest.Expect(t, b.Node, "down 1")
