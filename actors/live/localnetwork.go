@@ -46,7 +46,7 @@ func (r route) reverse() route { return route{r.to, r.from} }
 // NewLocalNetwork makes a network without nodes.
 func NewLocalNetwork() *LocalNetwork {
 	n := &LocalNetwork{up: map[route]bool{}}
-	n.state.Store(&networkState{})
+	n.state.Store(&networkState{map[uint64]*localLink{}, map[route]bool{}, map[route]time.Duration{}})
 	return n
 }
 
@@ -118,10 +118,7 @@ func (n *LocalNetwork) update(reason string, apply func(*networkState)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	current := n.state.Load()
-	next := &networkState{links: map[uint64]*localLink{}, cut: map[route]bool{}, delay: map[route]time.Duration{}}
-	maps.Copy(next.links, current.links)
-	maps.Copy(next.cut, current.cut)
-	maps.Copy(next.delay, current.delay)
+	next := &networkState{maps.Clone(current.links), maps.Clone(current.cut), maps.Clone(current.delay)}
 	apply(next)
 	n.state.Store(next)
 	ids := slices.Sorted(maps.Keys(next.links))
