@@ -11,8 +11,8 @@ const (
 	ReadIndex = session.ReadIndex
 	// ReadLog is linearizable. It appends an entry without effect to the log and waits for it.
 	ReadLog = session.ReadLog
-	// ReadLease is linearizable as long as the members' clocks keep their drift bound. A leader
-	// without a lease treats it as ReadIndex; in this version no leader has one.
+	// ReadLease is linearizable as long as the members' clocks keep their drift bound. This version
+	// has no leases and treats it as ReadIndex.
 	ReadLease = session.ReadLease
 	// ReadLeader returns the leader's state without a round of heartbeats. A leader that is cut off
 	// from the majority may return stale data.

@@ -53,7 +53,7 @@ func Start(ctx context.Context, config Config) (*Node, error) {
 		n.environment.Close()
 		return nil, errors.Join(err, dir.Close())
 	}
-	go n.runUntilStopped()
+	go n.retryUntilStopped()
 	return n, n.awaitRecovery(ctx)
 }
 

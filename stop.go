@@ -54,9 +54,9 @@ func (n *Node) hasLinkUp() bool {
 	return false
 }
 
-// runUntilStopped retries pending requests once per heartbeat until the actors have stopped. Then
+// retryUntilStopped retries pending requests once per heartbeat until the actors have stopped. Then
 // it releases the node's resources.
-func (n *Node) runUntilStopped() {
+func (n *Node) retryUntilStopped() {
 	ticker := time.NewTicker(n.config.Timing.HeartbeatInterval)
 	defer ticker.Stop()
 	for {

@@ -46,8 +46,8 @@ type Env interface {
 	// SetPeers replaces the list of members to which the peer link connects. It does not keep the
 	// slice.
 	SetPeers(members []*messages.Member)
-	// Session is the PID of the session (internal/session), which receives results, read points and
-	// leader changes.
+	// ReplySink is the PID that delivers results, read points and leader changes to the Session
+	// (internal/session), on the goroutine of the sender.
 	ReplySink() *actor.PID
 
 	// Log is the node's logger. It is for notable events, never for each message.

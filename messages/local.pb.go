@@ -571,7 +571,8 @@ type Append struct {
 	// sync. A message with covers_through > 0 is dropped if a later Append of the same batch
 	// truncates at or below that index.
 	Deferred []*DeferredMessage `protobuf:"bytes,6,rep,name=deferred,proto3" json:"deferred,omitempty"`
-	// False: the LogStore makes no sync for this Append alone, because only the commit index is new.
+	// True: sync even if nothing else in this Append requires it. An Append of which only the commit
+	// index is new waits for the next sync.
 	NeedsSync bool `protobuf:"varint,7,opt,name=needs_sync,json=needsSync,proto3" json:"needs_sync,omitempty"`
 	// True: the Node waits for Durable with this mark.
 	Notify        bool `protobuf:"varint,8,opt,name=notify,proto3" json:"notify,omitempty"`
@@ -1110,7 +1111,8 @@ func (x *ReadLogResponse) GetMissing() bool {
 
 // Pull is the Machine's credit for up to max_bytes of entries from index `from` on. It also reports
 // that all entries before `from` are applied. The Node stores it, and responds with Committed as
-// soon as the lower of its commit index and its durable index reaches `from`.
+// soon as the lower of its commit index and its durable index reaches `from`, and its current term
+// is durable (E11).
 type Pull struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
@@ -1885,10 +1887,10 @@ type ReplicationProgress struct {
 	Incarnation uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Peer        uint64                 `protobuf:"varint,2,opt,name=peer,proto3" json:"peer,omitempty"`
 	MatchIndex  uint64                 `protobuf:"varint,3,opt,name=match_index,json=matchIndex,proto3" json:"match_index,omitempty"`
-	// The replicator's behaviour, for status: "probing", "streaming", "sendingSnapshot".
+	// The replicator's behaviour, for status: "probing", "streaming".
 	State   string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
 	DiskLow bool   `protobuf:"varint,5,opt,name=disk_low,json=diskLow,proto3" json:"disk_low,omitempty"`
-	// The term in which the replicator was started. The Node ignores ReplicationProgress of an earlier term.
+	// The term in which the replicator was started. The Node ignores a report of an earlier term.
 	Term          uint64 `protobuf:"varint,6,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -31,11 +31,11 @@ const (
 	Refusal_REFUSAL_UNSPECIFIED Refusal = 0
 	// No leader is known, or this node is not the leader any more. Try again when one is known.
 	Refusal_REFUSAL_NO_LEADER Refusal = 1
-	// The uncommitted proposals have reached their limit in bytes.
+	// The uncommitted proposals, or the pending reads, have reached their limit.
 	Refusal_REFUSAL_OVERLOADED Refusal = 2
 	// The free space on the leader's disk is below the low-water mark.
 	Refusal_REFUSAL_DISK_FULL Refusal = 3
-	// The leader has not committed an entry of its own term yet (E25). Try again.
+	// Not sent by this version: a leader lets reads wait for the first commit of its term (E25).
 	Refusal_REFUSAL_NOT_READY Refusal = 4
 	// The leader hands over its leadership.
 	Refusal_REFUSAL_TRANSFERRING Refusal = 5

@@ -14,15 +14,13 @@ type VoterState struct {
 	LeaseGranted bool
 }
 
-// VoteDecision is what a node does with a request for its vote, in this order: adopt AdoptTerm,
-// store Vote, persist if MustPersist, then respond.
+// VoteDecision is what a node does with a request for its vote: it adopts AdoptTerm, and then
+// responds. The response of a granted vote leaves after term and vote are on disk, also if the same
+// vote was granted before: that one may not be on disk yet. A refusal leaves at once.
 type VoteDecision struct {
 	Grant bool
 	// AdoptTerm is the higher term that the node adopts as a follower without a leader, 0 for none.
 	AdoptTerm uint64
-	// MustPersist: Vote and term must be written to disk, and a grant leaves after that. It is set for
-	// a repeated grant too: the first one may not be on disk yet. A refusal need not wait.
-	MustPersist bool
 	// Vote is the new vote.
 	Vote uint64
 	// Sticky: refused because a leader is active or has a lease. The candidate may ask again soon.
@@ -68,9 +66,9 @@ func DecideVote(v VoterState, r *messages.RequestVote) VoteDecision {
 		return refusal
 	}
 
-	d := VoteDecision{Grant: grant, Vote: vote, ResponseTerm: r.Term, MustPersist: grant}
+	d := VoteDecision{Grant: grant, Vote: vote, ResponseTerm: r.Term}
 	if r.Term > v.Term {
-		d.AdoptTerm, d.MustPersist = r.Term, true
+		d.AdoptTerm = r.Term
 	}
 	if grant {
 		d.Vote = r.Candidate

@@ -26,7 +26,6 @@ func naiveDecideVote(v VoterState, r *messages.RequestVote) VoteDecision {
 	case !takesTerm:
 		d.Vote = v.Vote
 	}
-	d.MustPersist = takesTerm || d.Grant && !r.PreVote
 	d.ResponseTerm = v.Term
 	if d.Grant || takesTerm {
 		d.ResponseTerm = r.Term
@@ -98,19 +97,19 @@ func TestDecideVoteFollowsThePaper(t *testing.T) {
 		{"§5.1: a stale term is refused with the current one",
 			VoterState{Term: 5, Vote: 1, Log: log}, newVoteRequest(4), VoteDecision{Vote: 1, ResponseTerm: 5}},
 		{"§5.1: a higher term is adopted and clears the vote",
-			VoterState{Term: 4, Vote: 1, Log: log}, newVoteRequest(5), VoteDecision{Grant: true, AdoptTerm: 5, MustPersist: true, Vote: 7, ResponseTerm: 5}},
+			VoterState{Term: 4, Vote: 1, Log: log}, newVoteRequest(5), VoteDecision{Grant: true, AdoptTerm: 5, Vote: 7, ResponseTerm: 5}},
 		{"§5.2: one vote a term",
 			VoterState{Term: 5, Vote: 1, Log: log}, newVoteRequest(5), VoteDecision{Vote: 1, ResponseTerm: 5}},
 		{"§5.2: first-come-first-served",
-			VoterState{Term: 5, Log: log}, newVoteRequest(5), VoteDecision{Grant: true, MustPersist: true, Vote: 7, ResponseTerm: 5}},
+			VoterState{Term: 5, Log: log}, newVoteRequest(5), VoteDecision{Grant: true, Vote: 7, ResponseTerm: 5}},
 		{"§5.4.1: a longer log of the same term is more up to date; the term is adopted",
-			VoterState{Term: 4, Vote: 1, Log: longer}, newVoteRequest(5), VoteDecision{AdoptTerm: 5, MustPersist: true, ResponseTerm: 5}},
+			VoterState{Term: 4, Vote: 1, Log: longer}, newVoteRequest(5), VoteDecision{AdoptTerm: 5, ResponseTerm: 5}},
 		{"§5.4.1: a shorter log of a later term is more up to date",
 			VoterState{Term: 5, Log: later}, newVoteRequest(5), VoteDecision{ResponseTerm: 5}},
 		{"E2: within a term the vote stays",
 			VoterState{Term: 5, Vote: 7, Log: longer}, newVoteRequest(5), VoteDecision{Vote: 7, ResponseTerm: 5}},
 		{"E4: the same candidate receives the vote again, after the sync",
-			VoterState{Term: 5, Vote: 7, Log: log}, newVoteRequest(5), VoteDecision{Grant: true, MustPersist: true, Vote: 7, ResponseTerm: 5}},
+			VoterState{Term: 5, Vote: 7, Log: log}, newVoteRequest(5), VoteDecision{Grant: true, Vote: 7, ResponseTerm: 5}},
 		{"E15: a granted pre-vote changes neither term nor vote",
 			VoterState{Term: 4, Vote: 1, Log: log}, prevote(newVoteRequest(5)), VoteDecision{Grant: true, Vote: 1, ResponseTerm: 5}},
 		{"E15: a refused pre-vote changes neither",
@@ -127,9 +126,9 @@ func TestDecideVoteFollowsThePaper(t *testing.T) {
 			VoterState{Term: 4, Log: log, LeaseGranted: true}, newVoteRequest(5), VoteDecision{Sticky: true, ResponseTerm: 4}},
 		{"E20: unless the leader requested the election",
 			VoterState{Term: 4, Vote: 1, Log: log, Sticky: true, LeaseGranted: true}, transfer(newVoteRequest(5)),
-			VoteDecision{Grant: true, AdoptTerm: 5, MustPersist: true, Vote: 7, ResponseTerm: 5}},
+			VoteDecision{Grant: true, AdoptTerm: 5, Vote: 7, ResponseTerm: 5}},
 		{"E20: a transfer to a shorter log is refused",
-			VoterState{Term: 4, Vote: 1, Log: longer, LeaseGranted: true}, transfer(newVoteRequest(5)), VoteDecision{AdoptTerm: 5, MustPersist: true, ResponseTerm: 5}},
+			VoterState{Term: 4, Vote: 1, Log: longer, LeaseGranted: true}, transfer(newVoteRequest(5)), VoteDecision{AdoptTerm: 5, ResponseTerm: 5}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := DecideVote(c.v, c.r); got != c.want {
@@ -193,7 +192,7 @@ func TestE4RepeatedRequestIsDecidedAgain(t *testing.T) {
 		granted             bool
 	}{{3, 2, true}, {4, 2, true}, {2, 2, false}, {9, 1, false}} {
 		d := DecideVote(v, &messages.RequestVote{Term: 3, Candidate: 2, LastIndex: c.lastIndex, LastTerm: c.lastTerm})
-		if d.Grant != c.granted || d.MustPersist != c.granted || d.Vote != 2 {
+		if d.Grant != c.granted || d.Vote != 2 {
 			t.Errorf("a candidate with (%d, %d), asking again: %+v", c.lastIndex, c.lastTerm, d)
 		}
 	}

@@ -155,8 +155,8 @@ func (m *Machine) pull() {
 	})
 }
 
-// committed handles the Node's response to the Pull. Entries that do not continue at the applied
-// index answer a Pull of before a restart; they are dropped.
+// committed handles the Node's response to the Pull. One Pull is outstanding at a time, so entries
+// that do not continue at the applied index are a copy, and are dropped.
 func (m *Machine) committed(c *messages.Committed) {
 	switch {
 	case m.cold.through != 0:

@@ -52,8 +52,8 @@ func (n *Node) persist(a *messages.Append) {
 
 // newDeferredMessage returns m as a message that the LogStore sends to a peer's actor after the
 // sync. It is dropped if the log is truncated at or below coversThrough before that.
-func newDeferredMessage(to uint64, role messages.Receiver, coversThrough uint64, m messages.PeerMessage) *messages.DeferredMessage {
-	return &messages.DeferredMessage{To: to, CoversThrough: coversThrough, Envelope: messages.NewEnvelope(role, m)}
+func newDeferredMessage(to uint64, receiver messages.Receiver, coversThrough uint64, m messages.PeerMessage) *messages.DeferredMessage {
+	return &messages.DeferredMessage{To: to, CoversThrough: coversThrough, Envelope: messages.NewEnvelope(receiver, m)}
 }
 
 // handleDurable stores what is on this node's disk (see raftLog).

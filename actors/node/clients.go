@@ -16,8 +16,8 @@ func (n *Node) collectProposal(m *messages.Propose, reason messages.Refusal, lim
 }
 
 func (n *Node) scheduleFlush() {
-	if !n.proposals.flushPending {
-		n.proposals.flushPending = true
+	if !n.flushPending {
+		n.flushPending = true
 		n.send(n.ctx.Self(), &messages.Flush{Incarnation: n.config.Incarnation})
 	}
 }

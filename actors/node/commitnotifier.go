@@ -34,7 +34,7 @@ func (c *commitNotifier) notify(peers peerStates, commitIndex uint64, send sendC
 	c.advanced = false
 	later := false
 	for _, p := range peers {
-		commit := p.knownCommit(commitIndex)
+		commit := p.heartbeatCommit(commitIndex)
 		switch {
 		case commit <= p.commitSent:
 		case p.forwardedThrough > p.commitSent:
@@ -48,7 +48,7 @@ func (c *commitNotifier) notify(peers peerStates, commitIndex uint64, send sendC
 	}
 	c.timerRunning = true
 	for _, p := range peers {
-		p.commitPending = p.knownCommit(commitIndex)
+		p.commitPending = p.heartbeatCommit(commitIndex)
 	}
 	return true
 }
@@ -58,7 +58,7 @@ func (c *commitNotifier) timerFired(peers peerStates, commitIndex uint64, send s
 	c.timerRunning = false
 	for _, p := range peers {
 		if p.commitSent < p.commitPending {
-			send(p, p.knownCommit(commitIndex))
+			send(p, p.heartbeatCommit(commitIndex))
 		}
 	}
 }

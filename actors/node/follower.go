@@ -24,7 +24,9 @@ func (n *Node) becomeFollower(term, leader uint64, why string) {
 		n.term, n.vote = term, 0
 	}
 	n.become(&follower{nonLeader{n}})
-	n.contact.linkBroken = false
+	n.contact.leaderLost = false
+	// Sent also if no leader was known before: the first report of an incarnation resets the reads of
+	// the Session. After a higher term the same leader is reported again, and the Session retries.
 	if leader == 0 || higher {
 		n.contact.leader = 0
 		n.sendLeaderChanged()
@@ -90,7 +92,7 @@ func (f *follower) handleElectionTimeout() {
 		f.resetElectionTimer()
 		return
 	}
-	f.becomePreCandidate("no message of a leader within the election timeout")
+	f.becomePreCandidate("election timer expired")
 }
 
 // campaignIfLeaderLinkBroke begins a fast campaign if the link to the leader broke (see
@@ -102,7 +104,7 @@ func (f *follower) campaignIfLeaderLinkBroke(m *messages.LinkDown) {
 	}
 	if f.contact.leaderLinkDown(f.env.Now(), f.term, f.config.ElectionTimeout) {
 		f.env.Log().Info().Str("leader", raft.FormatID(m.Peer)).Uint64("term", f.term).Str("reason", m.Reason).
-			Msg("link to the leader broke; asking for pre-votes")
+			Msg("link to the leader broke; campaigning early")
 		f.setRandomDeadline(0, fastCampaignDelayMax)
 		f.contact.ignoreUntil = f.timer.deadline
 	}

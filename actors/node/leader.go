@@ -38,7 +38,8 @@ func (n *Node) becomeLeader() {
 	n.env.Log().Info().Uint64("term", n.term).Uint64("last_index", n.log.lastIndex()).Msg("became leader")
 	l.syncReplicators()
 	n.setLeader(n.self())
-	l.appendProposals([][]byte{raft.EncodeNoop()}, 1)
+	noop := raft.EncodeNoop()
+	l.appendProposals([][]byte{noop}, uint64(len(noop)))
 	l.sendHeartbeats()
 	n.timer.set(n.config.HeartbeatInterval)
 }
@@ -79,7 +80,7 @@ func (l *leader) receive(ctx actor.Context) {
 	case *messages.ForwardedProposals:
 		l.handleForwardedProposals(m)
 	case *messages.Flush:
-		l.proposals.flushPending = false
+		l.flushPending = false
 		l.processBatch()
 	case *messages.RequestRead:
 		l.handleReadRequest(readRequest{id: m.Id}, m.Mode == messages.ReadMode_READ_MODE_LEADER)
@@ -162,7 +163,7 @@ func (l *leader) handleHeartbeatInterval() {
 	l.timer.set(l.config.HeartbeatInterval)
 }
 
-// hasQuorumContact is CheckQuorum (dissertation §6.2, E19): whether a quorum has sent a message
+// hasQuorumContact is CheckQuorum (dissertation §6.2, E19): whether a quorum has responded
 // within the election timeout. A leader without it steps down.
 func (l *leader) hasQuorumContact() bool {
 	now := l.env.Now()

@@ -24,7 +24,7 @@ func (l *leader) refusal(size uint64) (messages.Refusal, uint64) {
 // copies within the term. A message of an earlier term may be a copy as well, so it is refused;
 // nothing is lost, since each Session sends its commands again when the term changes.
 func (l *leader) handleForwardedProposals(m *messages.ForwardedProposals) {
-	if m.Number != 0 {
+	if m.Number != 0 { // 0 in tests only
 		if m.Term < l.term {
 			l.refuseForwarded(m, messages.Refusal_REFUSAL_NO_LEADER, 0)
 			return

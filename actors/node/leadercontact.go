@@ -37,10 +37,10 @@ const (
 type leaderContact struct {
 	leader uint64 // the known leader of the current term, 0 for none
 	last   time.Duration
-	// linkBroken: the link to the leader broke, and no message of the leader that counts came since.
-	linkBroken  bool
+	// leaderLost: the link to the leader broke, and no message of the leader that counts came since.
+	leaderLost  bool
 	ignoreUntil time.Duration
-	brokenLinks map[uint64]bool // peers whose link is down
+	downLinks   map[uint64]bool // peers whose link is down
 
 	// fastUntil is the end of the period in which campaigns are fast. fastStarted and fastTerm are
 	// when the last one was begun by a broken link, and the term.
@@ -52,27 +52,27 @@ type leaderContact struct {
 // had contact to it within the election timeout, and the link to it stands. A leader that asks for
 // votes itself does not lead any more: its actors restarted.
 func (c *leaderContact) isSticky(candidate uint64, now, electionTimeout time.Duration) bool {
-	return c.leader != 0 && candidate != c.leader && !c.linkBroken && now-c.last < electionTimeout
+	return c.leader != 0 && candidate != c.leader && !c.leaderLost && now-c.last < electionTimeout
 }
 
 // recordMessage stores that a message of the leader arrived. It reports whether the election timer
 // starts again.
 func (c *leaderContact) recordMessage(now time.Duration) (resetTimer bool) {
 	c.last = now
-	if c.linkBroken && now < c.ignoreUntil {
+	if c.leaderLost && now < c.ignoreUntil {
 		return false
 	}
-	c.linkBroken = false
+	c.leaderLost = false
 	return true
 }
 
-func (c *leaderContact) linkDown(peer uint64) { c.brokenLinks[peer] = true }
-func (c *leaderContact) linkUp(peer uint64)   { delete(c.brokenLinks, peer) }
+func (c *leaderContact) linkDown(peer uint64) { c.downLinks[peer] = true }
+func (c *leaderContact) linkUp(peer uint64)   { delete(c.downLinks, peer) }
 
 // leaderLinkDown stores that the link to the leader broke, and reports whether a fast campaign
 // begins.
 func (c *leaderContact) leaderLinkDown(now time.Duration, term uint64, electionTimeout time.Duration) (campaign bool) {
-	c.linkBroken = true
+	c.leaderLost = true
 	if c.fastTerm == term && now-c.fastStarted < electionTimeout {
 		return false
 	}
@@ -84,10 +84,10 @@ func (c *leaderContact) leaderLinkDown(now time.Duration, term uint64, electionT
 // leaderLinkUp stores that the link to the leader is back, and reports whether that ends a fast
 // campaign that has not begun.
 func (c *leaderContact) leaderLinkUp() (resetTimer bool) {
-	if !c.linkBroken {
+	if !c.leaderLost {
 		return false
 	}
-	c.linkBroken = false
+	c.leaderLost = false
 	c.fastUntil, c.ignoreUntil = 0, 0
 	return true
 }
@@ -102,7 +102,7 @@ func (c *leaderContact) isFast(now time.Duration) bool { return now < c.fastUnti
 
 // electionTimeout returns the bounds of the random wait for a message of the leader.
 func (c *leaderContact) electionTimeout(heartbeatInterval, electionTimeout time.Duration) (least, most time.Duration) {
-	if c.leader != 0 && c.brokenLinks[c.leader] {
+	if c.leader != 0 && c.downLinks[c.leader] {
 		least = min(2*heartbeatInterval, electionTimeout)
 		return least, least + heartbeatInterval
 	}

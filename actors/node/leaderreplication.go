@@ -51,7 +51,7 @@ func (l *leader) appendProposals(data [][]byte, bytes uint64) {
 	}
 	for _, p := range l.peers {
 		if p.replicator != nil {
-			p.recordSent(p.knownCommit(l.log.commitIndex))
+			p.recordSent(p.heartbeatCommit(l.log.commitIndex))
 			l.send(p.replicator, m)
 		}
 	}
@@ -69,7 +69,7 @@ func (l *leader) handleReplicationProgress(m *messages.ReplicationProgress) {
 	if m.MatchIndex > p.matchIndex {
 		p.matchIndex, p.lastContact = m.MatchIndex, l.env.Now()
 		l.advanceLeaderCommit()
-		if p.commitSent < p.knownCommit(l.log.commitIndex) {
+		if p.commitSent < p.heartbeatCommit(l.log.commitIndex) {
 			// Its matchIndex was below what others committed, and no more entries may follow.
 			l.commits.advanced = true
 			l.scheduleFlush()
@@ -94,7 +94,7 @@ func (l *leader) advanceLeaderCommit() {
 		l.reads.firstCommit()
 	}
 	l.commits.advanced = true
-	l.scheduleFlush()
+	l.scheduleFlush() // it also starts the round of the reads that firstCommit collected
 }
 
 // notifyCommit sends the commit index to peers (see commitNotifier).
@@ -115,7 +115,7 @@ func (l *leader) sendCommit(p *peerState, commit uint64) {
 // sendHeartbeats sends a heartbeat with the latest read round to all peers.
 func (l *leader) sendHeartbeats() {
 	for _, p := range l.peers {
-		l.sendToPeer(p.id, l.newHeartbeat(p, p.knownCommit(l.log.commitIndex)))
+		l.sendToPeer(p.id, l.newHeartbeat(p, p.heartbeatCommit(l.log.commitIndex)))
 	}
 	l.commits.advanced = false
 }

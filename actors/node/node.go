@@ -31,7 +31,10 @@
 //	follower ───────────▶ preCandidate ─────────────▶ candidate ─────────────▶ leader
 //	   ▲  ▲                 │   ▲ timeout: retry        │ timeout: preCandidate  │
 //	   │  └─────────────────┘   └───────────────────────┘                        │
-//	   └── higher term, message of the term's leader, or (leader) no quorum ◀────┘
+//	   └── higher term, message of the term's leader, (candidate) votes refused, ◀┘
+//	       (leader) no quorum, or a transfer because its own disk does not respond
+//
+// TimeoutNow makes a follower or a preCandidate a candidate without pre-votes.
 //
 // The files from top to bottom: node.go receives a message and gives it to the behaviour of the
 // role: recovering.go, follower.go, precandidate.go, candidate.go, leader.go. What several roles do
@@ -110,6 +113,9 @@ type Node struct {
 	// pendingPull is the Machine's credit; nil while the Machine applies what it was sent.
 	pendingPull *messages.Pull
 	proposals   proposalBuffer
+	// flushPending: a Flush is in the mailbox. At the Flush a leader appends the proposals, starts a
+	// read round and notifies peers of a new commit index; other roles forward or refuse proposals.
+	flushPending bool
 
 	// stateChanged makes Receive publish the state at the end of the message.
 	stateChanged bool
@@ -122,7 +128,7 @@ func New(env actors.Env, config Config) actor.Producer {
 			env:      env,
 			config:   config,
 			behavior: actor.NewBehavior(),
-			contact:  leaderContact{brokenLinks: make(map[uint64]bool)},
+			contact:  leaderContact{downLinks: make(map[uint64]bool)},
 			children: children{stopping: make(map[string]bool)},
 		}
 	}

@@ -22,7 +22,7 @@ func (n nonLeader) step(m any) {
 		reason, limit := n.proposals.refusal(uint64(len(m.Data)), 0, n.config.Limits.MaxUncommittedBytes)
 		n.collectProposal(m, reason, limit)
 	case *messages.Flush:
-		n.proposals.flushPending = false
+		n.flushPending = false
 		n.forwardCollected()
 	case *messages.RequestRead:
 		n.forwardRead(m)
@@ -82,7 +82,7 @@ func (n nonLeader) forwardBatch(data [][]byte, _ uint64) {
 // the response carries the Session's id, which is never used twice, and the Session asks again if
 // none comes.
 func (n nonLeader) forwardRead(m *messages.RequestRead) {
-	if n.contact.leader == 0 || n.contact.leader == n.self() {
+	if n.contact.leader == 0 {
 		n.refuseReads([]readRequest{{id: m.Id}}, messages.Refusal_REFUSAL_NO_LEADER)
 		return
 	}

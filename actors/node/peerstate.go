@@ -19,7 +19,8 @@ type peerState struct {
 	matchIndex uint64
 	// ackedRound is the highest round of heartbeats that the peer acknowledged (see readRounds).
 	ackedRound uint64
-	// lastContact is when the last message of the peer arrived (see leader.hasQuorumContact).
+	// lastContact is when the peer last responded to a heartbeat or raised its matchIndex; at first,
+	// when this state was made (see leader.hasQuorumContact).
 	lastContact     time.Duration
 	replicatorState string
 	diskLow         bool
@@ -35,10 +36,10 @@ type peerState struct {
 // recordSent stores that a message with this commit index was sent to the peer.
 func (p *peerState) recordSent(commit uint64) { p.commitSent = max(p.commitSent, commit) }
 
-// knownCommit returns the highest commit index that a heartbeat to the peer may carry. A heartbeat
-// has no consistency check, so above matchIndex the peer may have other entries (docs/protocol.md
-// P79).
-func (p *peerState) knownCommit(commitIndex uint64) uint64 { return min(commitIndex, p.matchIndex) }
+// heartbeatCommit returns the highest commit index that a heartbeat to the peer may carry. A
+// heartbeat has no consistency check, so above matchIndex the peer may have other entries
+// (docs/protocol.md P79).
+func (p *peerState) heartbeatCommit(commitIndex uint64) uint64 { return min(commitIndex, p.matchIndex) }
 
 // peerStates are in the order of their ids.
 type peerStates []*peerState

@@ -34,7 +34,7 @@ func (n *Node) becomePreCandidate(why string) {
 func (n *Node) startPreVote() {
 	p := &preCandidate{nonLeader: nonLeader{n}, votes: raft.Votes{n.self(): true}}
 	n.become(p)
-	n.contact.linkBroken = false
+	n.contact.leaderLost = false
 	n.setLeader(0)
 	n.resetCampaignTimer()
 	p.requestPreVotes()

@@ -7,10 +7,8 @@ import "github.com/troupe-raft/troupe/messages"
 // do, the larger the batches. At the Flush a leader appends the proposals, a node with a
 // known leader forwards them, and any other refuses them.
 type proposalBuffer struct {
-	// flushPending: a Flush is in the mailbox.
-	flushPending bool
-	data         [][]byte
-	bytes        uint64
+	data  [][]byte
+	bytes uint64
 	// forwarders are the peers that forwarded some of data.
 	forwarders []uint64
 

@@ -97,7 +97,7 @@ func TestE45TransferKeepsPendingFlush(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1)
 	s.node.scheduleFlush()
 	s.leader().processBatch()
-	if !s.node.proposals.flushPending {
+	if !s.node.flushPending {
 		t.Fatal("a second Flush would be sent")
 	}
 }

@@ -26,7 +26,8 @@ type role interface {
 	name() string
 	// receive is the behaviour.
 	receive(ctx actor.Context)
-	// leave ends the role, before the term changes. Only a leader has something to end.
+	// leave ends the role, before the term changes. becomeFollower calls it: a leader can become
+	// nothing else, and only a leader has something to end.
 	leave(why string)
 	// observe adds the state of the role to v.
 	observe(v *actors.NodeView)

@@ -98,7 +98,7 @@ func (l *leader) sendTimeoutNow(target uint64) {
 func (l *leader) bestTransferTarget() uint64 {
 	var best *peerState
 	for _, p := range l.peers {
-		if !l.quorum.Contains(p.id) || p.diskLow || l.contact.brokenLinks[p.id] ||
+		if !l.quorum.Contains(p.id) || p.diskLow || l.contact.downLinks[p.id] ||
 			l.env.Now()-p.lastContact > l.config.ElectionTimeout {
 			continue
 		}

@@ -44,8 +44,8 @@ type Limits struct {
 //	receives    Replicate and Fetched from the Node; ReadLogResponse from the LogReader;
 //	            AppendResponse from the peer; LinkUp, LinkDown and EnvelopesDropped from the link;
 //	            Tick from itself
-//	sends       AppendEntries to the Node of the peer; Fetch, ResolveConflict, Progress and
-//	            HigherTerm to its own Node; ReadLog to the LogReader
+//	sends       AppendEntries to the Node of the peer; Fetch, ResolveConflict,
+//	            ReplicationProgress and HigherTerm to its own Node; ReadLog to the LogReader
 //	persists    nothing
 //	on restart  alone; it begins as probing, because the peer can be asked for all that it knew
 //

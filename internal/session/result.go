@@ -9,8 +9,8 @@ const (
 	ReadIndex ReadMode = iota
 	// ReadLog is linearizable: it appends an entry without effect to the log and waits for it.
 	ReadLog
-	// ReadLease is linearizable as long as the members' clocks keep their drift bound. A leader
-	// without a lease treats it as ReadIndex; in this version no leader has one.
+	// ReadLease is linearizable as long as the members' clocks keep their drift bound. This version
+	// has no leases and treats it as ReadIndex.
 	ReadLease
 	// ReadLeader takes the leader's commit index without a round of heartbeats: stale if the leader
 	// was replaced.
@@ -23,7 +23,7 @@ const (
 type Result struct {
 	// Index is the index of the command's entry.
 	Index uint64
-	// Term is the term of the last entry that was applied in the same batch.
+	// AppliedTerm is the term of the last entry that was applied in the same batch.
 	AppliedTerm uint64
 	// Value is what this member's Apply returned for the command. It must not be changed.
 	Value []byte

@@ -86,7 +86,7 @@ var replication = []Mutation{
 	{
 		Name:   "heartbeat carries an unbounded commit index",
 		Breaks: "heartbeats carry the leader's commit index, and a follower has other entries there",
-		Edits:  []mutation.Edit{mutation.In("actors/node", "sendHeartbeats").Replace(`_p.knownCommit(_commit)`, `_commit`)},
+		Edits:  []mutation.Edit{mutation.In("actors/node", "sendHeartbeats").Replace(`_p.heartbeatCommit(_commit)`, `_commit`)},
 		Hunt:   Hunt{Profile: "network"}, Caught: []string{"state machine safety"},
 	},
 	{
@@ -157,7 +157,7 @@ var replication = []Mutation{
 		Name:   "commit notification is unbounded",
 		Breaks: "a late commit notification is not bounded by the follower's matchIndex",
 		Edits: []mutation.Edit{mutation.In("actors/node", "timerFired").Replace(
-			`_p.knownCommit(_commit)`,
+			`_p.heartbeatCommit(_commit)`,
 			`_commit`)},
 		Hunt: Hunt{Scenario: "backup"}, Caught: []string{"state machine safety"},
 	},
