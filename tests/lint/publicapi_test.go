@@ -1,7 +1,6 @@
 package lint
 
 import (
-	"fmt"
 	"go/types"
 	"os"
 	"slices"
@@ -221,7 +220,7 @@ func TestChangedSymbolsAreFound(t *testing.T) {
 	if want := []string{"a.T.Field", "a.U", "a.V"}; !slices.Equal(changed, want) {
 		t.Errorf("changed: %v, want %v", changed, want)
 	}
-	text := unreleased(fmt.Sprintf("# Changelog\n\n## Unreleased\n\n- `a.T.Field` is a string.\n- Removed: a.U.\n\n## v1\n\n- a.V\n"))
+	text := unreleased("# Changelog\n\n## Unreleased\n\n- `a.T.Field` is a string.\n- Removed: a.U.\n\n## v1\n\n- a.V\n")
 	if missing := unnamed(changed, text); !slices.Equal(missing, []string{"a.V"}) {
 		t.Errorf("not named: %v, want only a.V", missing)
 	}
