@@ -58,8 +58,9 @@ func (l *leader) leave(why string) {
 		Dur("led_for", l.env.Now()-l.startedAt).Msg("stopped leading")
 }
 
-func (l *leader) observe(v *actors.NodeView) {
+func (l *leader) observe(v actors.NodeView) actors.NodeView {
 	v.UncommittedBytes, v.PendingReads = l.uncommitted.bytes, l.reads.count
+	return v
 }
 
 func (l *leader) receive(ctx actor.Context) {

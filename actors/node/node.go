@@ -202,6 +202,5 @@ func (n *Node) publishState() {
 		v.Learner = !n.isVoter()
 		v.MemoryBytes = n.log.memory.bytes
 	}
-	n.role.observe(&v)
-	observer.Node(v)
+	observer.Node(n.role.observe(v))
 }

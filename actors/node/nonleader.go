@@ -10,8 +10,8 @@ import (
 // what only a leader can do, or refuse it.
 type nonLeader struct{ *Node }
 
-func (n nonLeader) leave(string)             {}
-func (n nonLeader) observe(*actors.NodeView) {}
+func (n nonLeader) leave(string)                              {}
+func (n nonLeader) observe(v actors.NodeView) actors.NodeView { return v }
 
 // step handles the messages that all roles but the leader handle in the same way.
 func (n nonLeader) step(m any) {

@@ -29,8 +29,9 @@ type role interface {
 	// leave ends the role, before the term changes. becomeFollower calls it: a leader can become
 	// nothing else, and only a leader has something to end.
 	leave(why string)
-	// observe adds the state of the role to v.
-	observe(v *actors.NodeView)
+	// observe returns v with the state of the role. By value: a pointer would put each view on the
+	// heap.
+	observe(v actors.NodeView) actors.NodeView
 }
 
 func (n *Node) become(r role) {
