@@ -47,7 +47,7 @@ type Machine struct {
 	config Config
 	limits sessionLimits
 
-	ctx  actor.Context // of the message in hand
+	ctx  actor.Context // of the current message
 	node *actor.PID
 
 	state    statemachine.StateMachine // nil before it is opened and after it is closed

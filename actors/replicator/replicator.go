@@ -80,7 +80,7 @@ type Limits struct {
 type Replicator struct {
 	env      actors.Env
 	config   Config
-	ctx      actor.Context // of the message in hand
+	ctx      actor.Context // of the current message
 	behavior actor.Behavior
 	state    string // the name of the behaviour
 

@@ -142,9 +142,9 @@ func (c *Checker) checkSingleCredit(b Mailbox, message any, same func(other any)
 	}
 }
 
-// inertMessage is the message in hand, if the actor that handles it must only look at it.
+// inertMessage is the current message, if the actor that handles it must only look at it.
 type inertMessage struct {
-	mailbox   Mailbox // nil: the message in hand may have effects
+	mailbox   Mailbox // nil: the current message may have effects
 	invariant string
 	message   any
 }
@@ -190,13 +190,13 @@ func (c *Checker) Handling(b Mailbox, message any) {
 	}
 }
 
-// Handled observes that the message in hand was handled.
+// Handled observes that the current message was handled.
 func (c *Checker) Handled() { c.inert = inertMessage{} }
 
 // TimerSet observes that an actor sets a timer.
 func (c *Checker) TimerSet(message any) { c.sideEffect(message) }
 
-// sideEffect observes that an actor does something, which it must not while the message in hand is
+// sideEffect observes that an actor does something, which it must not while the current message is
 // inert. The refusals that the message asks for are no effects.
 func (c *Checker) sideEffect(by any) {
 	h := c.inert

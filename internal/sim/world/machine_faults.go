@@ -33,7 +33,7 @@ func isStateFault(err error) bool {
 
 var errStateWrite = errors.New("store in /data/kv")
 
-// batchFault reports whether the batch in hand fails, and whether it is stored nevertheless.
+// batchFault reports whether the current batch fails, and whether it is stored nevertheless.
 func (m *Member) batchFault() (err error, stored bool) {
 	s, w := m.MachineDisk, m.world
 	switch {

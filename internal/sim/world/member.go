@@ -42,7 +42,7 @@ type Member struct {
 	shuttingDown    bool  // an orderly stop was requested
 	StopError       error // why its node stopped by itself, the last time
 	PausedUntil     time.Duration
-	// imageAfterCut is set when the power failed during the message in hand: the disk as the next run
+	// imageAfterCut is set when the power failed during the current message: the disk as the next run
 	// will find it.
 	imageAfterCut *vfs.MemFS
 

@@ -66,7 +66,7 @@ type World struct {
 	planned        uint64 // events so far
 	steps          int
 	currentMailbox *mailbox // of the actor that handles a message
-	// inSystemMessage: the message in hand is a system message that ends or restarts an actor.
+	// inSystemMessage: the current message is a system message that ends or restarts an actor.
 	inSystemMessage bool
 
 	// The cluster.
