@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/troupe-raft/troupe/internal/defaults"
+	"github.com/troupe-raft/troupe/internal/member"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 	"github.com/troupe-raft/troupe/raft"
 	"github.com/troupe-raft/troupe/supervisor"
@@ -97,20 +98,9 @@ func (c Config) withDefaults() Config {
 	if c.PeerLink != nil && c.PeerLink.ProtoRemote {
 		inFlight = defaults.RemoteInFlightBytes
 	}
-	c.Timing = Timing{
-		HeartbeatInterval: cmp.Or(c.Timing.HeartbeatInterval, defaults.HeartbeatInterval),
-		ElectionTimeout:   cmp.Or(c.Timing.ElectionTimeout, defaults.ElectionTimeout),
-	}
-	c.Limits = Limits{
-		MaxRequestBytes:     cmp.Or(c.Limits.MaxRequestBytes, defaults.MaxRequestBytes),
-		MaxPendingRequests:  cmp.Or(c.Limits.MaxPendingRequests, defaults.MaxPendingRequests),
-		MaxPendingBytes:     cmp.Or(c.Limits.MaxPendingBytes, defaults.MaxPendingBytes),
-		MaxPendingReads:     cmp.Or(c.Limits.MaxPendingReads, defaults.MaxPendingReads),
-		MaxUncommittedBytes: cmp.Or(c.Limits.MaxUncommittedBytes, defaults.MaxUncommittedBytes),
-		LogMemoryBytes:      cmp.Or(c.Limits.LogMemoryBytes, defaults.LogMemoryBytes),
-		MaxInFlightBytes:    cmp.Or(c.Limits.MaxInFlightBytes, inFlight),
-		DiskLowWater:        cmp.Or(c.Limits.DiskLowWater, defaults.DiskLowWaterBytes),
-	}
+	c.Timing = Timing(member.Timing(c.Timing).WithDefaults())
+	c.Limits.MaxInFlightBytes = cmp.Or(c.Limits.MaxInFlightBytes, inFlight)
+	c.Limits = Limits(member.Limits(c.Limits).WithDefaults())
 	if c.FS == nil {
 		c.FS = vfs.OS()
 	}

@@ -10,18 +10,18 @@ type CrashPoint = supervisor.CrashPoint
 // disk. Crash panics without Config.CrashInjection.
 func (n *Node) Crash(c CrashPoint) {
 	n.requireCrashInjection()
-	n.injector.Arm(c)
+	n.core.Crash(c)
 }
 
 // CrashNow makes an actor fail at once. The path names it as CrashPoint.Actor does. CrashNow panics
 // without Config.CrashInjection.
 func (n *Node) CrashNow(path string) {
 	n.requireCrashInjection()
-	n.injector.CrashNow(n.rootContext, n.nodePID.Address, path)
+	n.core.CrashNow(path)
 }
 
 func (n *Node) requireCrashInjection() {
-	if n.injector == nil {
+	if !n.config.CrashInjection {
 		panic("troupe: crash injection is off: set Config.CrashInjection")
 	}
 }

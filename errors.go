@@ -3,6 +3,7 @@ package troupe
 import (
 	"errors"
 
+	"github.com/troupe-raft/troupe/internal/member"
 	"github.com/troupe-raft/troupe/internal/session"
 	"github.com/troupe-raft/troupe/persistence"
 )
@@ -26,7 +27,7 @@ var (
 	// ErrTooLarge means that the command is larger than Limits.MaxRequestBytes.
 	ErrTooLarge = session.ErrTooLarge
 	// ErrStopped means that the node has stopped. Node.Err returns the reason.
-	ErrStopped = errors.New("node stopped")
+	ErrStopped = member.ErrStopped
 	// ErrNotLeader means that only the leader can do this. The text names the leader, if one is known.
 	ErrNotLeader = errors.New("not the leader")
 	// ErrNotVoter means that leadership cannot go to this member, because it has no vote.

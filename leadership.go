@@ -16,19 +16,19 @@ type Leadership struct {
 }
 
 // LeaderID returns the id of the leader that this member knows, 0 for none.
-func (n *Node) LeaderID() uint64 { return n.observer.leader.Load() }
+func (n *Node) LeaderID() uint64 { return n.leadership.leader.Load() }
 
 // WaitForLeader waits until this member knows a leader, and returns its id. The error is
 // ErrNoLeader if the context ends first, or ErrStopped.
 func (n *Node) WaitForLeader(ctx context.Context) (uint64, error) {
-	return n.observer.waitForLeader(ctx, n.done)
+	return n.leadership.waitForLeader(ctx, n.core.Done())
 }
 
 // LeadershipChanges returns a channel that receives the current leadership at once, and then each
 // change. The channel holds one value: a slow reader misses changes, but always receives the
 // latest. The caller must call stop when it needs no more changes; stop closes the channel.
 func (n *Node) LeadershipChanges() (changes <-chan Leadership, stop func()) {
-	return n.observer.subscribe()
+	return n.leadership.subscribe()
 }
 
 // TransferLeadership asks this node, which must lead, to hand leadership over to the voter target,
@@ -50,7 +50,7 @@ func (n *Node) TransferLeadership(ctx context.Context, target uint64) error {
 	}
 	changes, stop := n.LeadershipChanges()
 	defer stop()
-	n.rootContext.Send(n.nodePID, &messages.TransferLeadership{Target: target})
+	n.core.Send(&messages.TransferLeadership{Target: target})
 	for {
 		select {
 		case c := <-changes:
@@ -59,7 +59,7 @@ func (n *Node) TransferLeadership(ctx context.Context, target uint64) error {
 			}
 		case <-ctx.Done():
 			return fmt.Errorf("%w: no other member has taken over leadership", ErrTimeout)
-		case <-n.done:
+		case <-n.core.Done():
 			return ErrStopped
 		}
 	}

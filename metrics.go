@@ -1,6 +1,10 @@
 package troupe
 
-import "time"
+import (
+	"time"
+
+	"github.com/troupe-raft/troupe/internal/member"
+)
 
 // Metrics are the measurements of a node. Counters count from the start of the node.
 type Metrics struct {
@@ -68,18 +72,12 @@ type LinkMetrics struct {
 
 // SyncDurationBuckets are the upper bounds of Metrics.SyncDurationCounts. They are the bounds of
 // etcd's etcd_disk_wal_fsync_duration_seconds, with finer ones below.
-var SyncDurationBuckets = [...]time.Duration{
-	62500, 125000, 250000, 500000,
-	time.Millisecond, 2 * time.Millisecond, 4 * time.Millisecond, 8 * time.Millisecond,
-	16 * time.Millisecond, 32 * time.Millisecond, 64 * time.Millisecond, 128 * time.Millisecond,
-	256 * time.Millisecond, 512 * time.Millisecond, 1024 * time.Millisecond, 2048 * time.Millisecond,
-	4096 * time.Millisecond, 8192 * time.Millisecond,
-}
+var SyncDurationBuckets = member.SyncDurationBuckets
 
 // Metrics returns the current measurements of the node. It never waits for an actor.
 func (n *Node) Metrics() Metrics {
-	m := n.observer.actorMetrics()
-	b := n.session.Backlog()
+	m := n.actorMetrics()
+	b := n.core.Session().Backlog()
 	m.PendingProposals, m.PendingProposalBytes = b.Proposals, b.ProposalBytes
 	m.PendingReads, m.UnappliedReadPoints, m.Refusals = b.Reads, b.UnappliedReadPoints, b.Refusals
 	lost := n.environment.LostMessages()
@@ -101,12 +99,14 @@ func (n *Node) Metrics() Metrics {
 }
 
 // actorMetrics returns the part of the metrics that the actors report.
-func (o *nodeObserver) actorMetrics() Metrics {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	m := o.metrics
-	m.UncommittedBytes, m.LogMemoryBytes = o.node.UncommittedBytes, o.node.MemoryBytes
-	m.LeaderPendingReads = o.node.PendingReads
-	m.Sessions, m.SessionBytes = o.machine.Sessions, o.machine.SessionBytes
-	return m
+func (n *Node) actorMetrics() Metrics {
+	views, syncs := n.core.Observer().Views(), n.core.Observer().Syncs()
+	return Metrics{
+		Syncs: syncs.Count, SyncEntries: syncs.Entries, SyncBytes: syncs.Bytes,
+		SyncDuration: syncs.Duration, SyncDurationCounts: syncs.Durations,
+		LeaderChanges:    n.leadership.changeCount(),
+		UncommittedBytes: views.Node.UncommittedBytes, LogMemoryBytes: views.Node.MemoryBytes,
+		LeaderPendingReads: views.Node.PendingReads,
+		Sessions:           views.Machine.Sessions, SessionBytes: views.Machine.SessionBytes,
+	}
 }

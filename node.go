@@ -4,47 +4,34 @@ import (
 	"context"
 	"sync"
 
-	"github.com/asynkron/protoactor-go/actor"
-
-	"github.com/troupe-raft/troupe/actors/live"
-	"github.com/troupe-raft/troupe/internal/session"
-	"github.com/troupe-raft/troupe/persistence"
-	"github.com/troupe-raft/troupe/supervisor"
+	"github.com/troupe-raft/troupe/internal/member"
 )
 
 // Node is one member of a cluster, in this process. All methods are safe for concurrent use.
 type Node struct {
-	config         Config
-	environment    *live.Env
-	rootContext    *actor.RootContext
-	supervisorTree *supervisor.Tree
-	nodePID        *actor.PID
-	injector       *supervisor.CrashInjector // nil without Config.CrashInjection
-	dataDir        *persistence.DataDir
-
-	session  *session.Session
-	observer *nodeObserver
-
-	stopOnce sync.Once
-	done     chan struct{}
-	err      error // may be read once done is closed
+	config      Config
+	core        *member.Node
+	environment *environment
+	leadership  *leadershipPublisher
+	members     memberCache
+	stopOnce    sync.Once
 }
 
 // ID returns this member's id.
 func (n *Node) ID() uint64 { return n.config.ID }
 
 // ClusterID returns the id of the cluster, as its first members computed it (see ClusterID).
-func (n *Node) ClusterID() uint64 { return n.dataDir.Identity.ClusterID }
+func (n *Node) ClusterID() uint64 { return n.core.Identity().ClusterID }
 
 // Done returns a channel that is closed when the node has stopped, through Stop, through Kill or
 // because of an error. Err returns that error.
-func (n *Node) Done() <-chan struct{} { return n.done }
+func (n *Node) Done() <-chan struct{} { return n.core.Done() }
 
 // Err returns the error that stopped the node. It is nil while the node runs, and after Stop.
 func (n *Node) Err() error {
 	select {
-	case <-n.done:
-		return n.err
+	case <-n.core.Done():
+		return n.core.Err()
 	default:
 		return nil
 	}
@@ -59,14 +46,14 @@ func (n *Node) Err() error {
 // ErrOutcomeUnknown (the cluster expired this node's client session). ErrOverloaded, ErrDiskFull
 // and ErrTooLarge are returned only if the command has had no effect and never will.
 func (n *Node) Propose(ctx context.Context, command []byte) (Result, error) {
-	return n.session.Propose(ctx, command)
+	return n.core.Session().Propose(ctx, command)
 }
 
 // Read waits until this member's state machine is as recent as the mode requires. The caller then
 // reads the state machine directly. The error is ErrTimeout or ErrNoLeader if the context ends
 // first, ErrOverloaded if too many reads wait, or ErrStopped.
 func (n *Node) Read(ctx context.Context, mode ReadMode) (ReadPoint, error) {
-	return n.session.Read(ctx, mode)
+	return n.core.Session().Read(ctx, mode)
 }
 
 // Barrier waits until this member has applied everything that was committed before the call. It

@@ -1,9 +1,11 @@
 package troupe
 
 import (
-	"sort"
+	"sync"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/member"
+	"github.com/troupe-raft/troupe/messages"
 )
 
 // Status is a recent snapshot of a node's state.
@@ -45,52 +47,57 @@ type PeerStatus struct {
 }
 
 const (
-	roleRecovering = "recovering"
-	roleLeader     = "leader"
-	roleStopped    = "stopped"
+	roleLeader  = member.RoleLeader
+	roleStopped = "stopped"
 )
 
 // Status returns a recent snapshot of the node's state. It is cheap and never waits.
 func (n *Node) Status() Status {
-	s := n.observer.status()
-	s.ID, s.ClusterID, s.Restarts = n.config.ID, n.ClusterID(), n.supervisorTree.Restarts()
+	views := n.core.Observer().Views()
+	v := views.Node
+	s := Status{
+		ID: n.config.ID, ClusterID: n.ClusterID(), Restarts: n.core.Restarts(),
+		Role: v.Role, Term: v.Term, LeaderID: v.LeaderID, IsLearner: v.Learner,
+		CommitIndex: v.Commit, AppliedIndex: views.Machine.Applied,
+		LastIndex: v.LastIndex, FirstIndex: views.LogStore.FirstIndex,
+		Serving: views.Machine.Serving, LogBytes: views.LogStore.DiskBytes, DiskLow: v.DiskLow,
+		Members: n.members.of(v.Configuration), ConfigurationIndex: v.ConfigurationIndex,
+		Peers: peerStatuses(views.Replicators),
+	}
 	select {
-	case <-n.done:
-		s.Role, s.LeaderID, s.Serving, s.Err = roleStopped, 0, false, n.err
+	case <-n.core.Done():
+		s.Role, s.LeaderID, s.Serving, s.Err = roleStopped, 0, false, n.core.Err()
 	default:
 	}
 	return s
 }
 
 // Term returns the current term. It is cheaper than Status.
-func (n *Node) Term() uint64 { return n.observer.term.Load() }
+func (n *Node) Term() uint64 { return n.core.Observer().Term() }
 
-// status returns the part of the status that the actors report.
-func (o *nodeObserver) status() Status {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	v := o.node
-	s := Status{
-		Role: v.Role, Term: v.Term, LeaderID: v.LeaderID, IsLearner: v.Learner,
-		CommitIndex: v.Commit, AppliedIndex: o.machine.Applied, LastIndex: v.LastIndex, FirstIndex: o.logStore.FirstIndex,
-		Serving: o.machine.Serving, LogBytes: o.logStore.DiskBytes, DiskLow: v.DiskLow,
-		Members: o.members, ConfigurationIndex: v.ConfigurationIndex,
+func peerStatuses(views []actors.ReplicatorView) (peers []PeerStatus) {
+	for _, v := range views {
+		peers = append(peers, PeerStatus{
+			ID: v.PeerID, State: v.State, Match: v.Match, Next: v.Next,
+			InFlightMessages: v.InFlight, InFlightBytes: v.InFlightBytes,
+		})
 	}
-	if v.Role == roleLeader {
-		s.Peers = peerStatuses(o.peers)
-	}
-	return s
+	return peers
 }
 
-func peerStatuses(views map[uint64]actors.ReplicatorView) (peers []PeerStatus) {
-	for _, v := range views {
-		if v.State != roleStopped {
-			peers = append(peers, PeerStatus{
-				ID: v.PeerID, State: v.State, Match: v.Match, Next: v.Next,
-				InFlightMessages: v.InFlight, InFlightBytes: v.InFlightBytes,
-			})
-		}
+// memberCache keeps the members of the latest configuration, so that every Status shares them.
+type memberCache struct {
+	mu            sync.Mutex
+	configuration *messages.Configuration
+	members       []Member
+}
+
+// of returns the members of a configuration.
+func (c *memberCache) of(configuration *messages.Configuration) []Member {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if configuration != c.configuration {
+		c.configuration, c.members = configuration, publicMembers(configuration)
 	}
-	sort.Slice(peers, func(i, j int) bool { return peers[i].ID < peers[j].ID })
-	return peers
+	return c.members
 }

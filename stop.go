@@ -1,11 +1,6 @@
 package troupe
 
-import (
-	"context"
-	"errors"
-	"fmt"
-	"time"
-)
+import "context"
 
 // Stop stops the node. A leader first tries, for at most an election timeout, to hand leadership
 // over. Then the actors stop, the state machine is closed and the data directory is unlocked. Stop
@@ -13,10 +8,10 @@ import (
 func (n *Node) Stop(ctx context.Context) error {
 	n.stopOnce.Do(func() {
 		n.transferBeforeStop(ctx)
-		n.supervisorTree.Stop()
+		n.core.Stop()
 	})
 	select {
-	case <-n.done:
+	case <-n.core.Done():
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -26,11 +21,8 @@ func (n *Node) Stop(ctx context.Context) error {
 // Kill stops the node without a leadership transfer and without a message to its peers, as if its
 // process were killed. It is meant for tests.
 func (n *Node) Kill() {
-	n.stopOnce.Do(func() {
-		n.environment.Close()
-		n.supervisorTree.Stop()
-	})
-	<-n.done
+	n.stopOnce.Do(n.core.Kill)
+	<-n.core.Done()
 }
 
 // transferBeforeStop hands leadership over, so that the cluster need not wait for an election
@@ -52,32 +44,4 @@ func (n *Node) hasLinkUp() bool {
 		}
 	}
 	return false
-}
-
-// retryUntilStopped retries pending requests once per heartbeat until the actors have stopped. Then
-// it releases the node's resources.
-func (n *Node) retryUntilStopped() {
-	ticker := time.NewTicker(n.config.Timing.HeartbeatInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			n.session.Retry(n.config.Timing.ElectionTimeout)
-		case <-n.supervisorTree.Done():
-			n.environment.Close()
-			n.environment.AwaitActors()
-			n.err = errors.Join(n.supervisorTree.Err(), n.dataDir.Close())
-			close(n.done)
-			n.session.Close(n.stopError())
-			return
-		}
-	}
-}
-
-// stopError returns the error for requests that were pending when the node stopped.
-func (n *Node) stopError() error {
-	if n.err != nil {
-		return fmt.Errorf("%w: %w", ErrStopped, n.err)
-	}
-	return ErrStopped
 }

@@ -39,6 +39,12 @@ func (p *proposals) deliverRegistered(m *messages.SessionRegistered) {
 	}
 }
 
+func (p *proposals) registered() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.registration.sessionID != 0
+}
+
 // registerAgain fails all pending commands and registers another session (P64). The caller holds
 // mu.
 func (p *proposals) registerAgain(err error) {

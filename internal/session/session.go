@@ -154,3 +154,7 @@ func (s *Session) Close(err error) {
 
 // Pending returns the number of commands that wait for their result, and their size.
 func (s *Session) Pending() (commands int, bytes uint64) { return s.proposals.pending() }
+
+// Registered reports whether the cluster has registered the client session, so that a command is
+// sent at once.
+func (s *Session) Registered() bool { return s.proposals.registered() }

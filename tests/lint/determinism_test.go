@@ -15,7 +15,7 @@ import (
 // deterministicRoots are the folders of the code that must depend on its inputs only: the simulator
 // and the code that it runs. actors/live is excepted: it is the environment with goroutines, a
 // clock and sockets.
-var deterministicRoots = []string{"raft", "persistence", "actors", "internal/session", "supervisor", "internal/sim"}
+var deterministicRoots = []string{"raft", "persistence", "actors", "internal/session", "internal/member", "supervisor", "internal/sim"}
 
 func deterministic(pkg string) bool {
 	within := func(p string) bool { return pkg == p || strings.HasPrefix(pkg, p+"/") }
@@ -65,7 +65,7 @@ var exceptions = map[string]string{
 
 // channelPackages are called by programs with goroutines that wait, so they may use channels. The
 // simulator calls only those of their functions that do not wait.
-var channelPackages = []string{"internal/session"}
+var channelPackages = []string{"internal/session", "internal/member"}
 
 // finding is a place that breaks a rule.
 type finding struct {

@@ -47,6 +47,7 @@ var Invariants = []Invariant{
 	{"no acknowledged write lost", "at the end every answered write is committed at the index of its reply"},
 	{"equal state machines", "at the end all state machines are equal, and are what the effects make in the order of the log"},
 	{"no actor left over", "at the end every member has the actors of its role and no others, and none is stuck; after an orderly stop there is none"},
+	{"released in order", "a node that stops closes its links, waits for its actors, unlocks its data directory and fails what is pending"},
 	{"read after apply", "when a read is answered, the state machine of the member has all that its mode guarantees"},
 	{"reads see a prefix", "every read, in any mode, sees what the log makes of a key up to some index"},
 	{"local reads monotonic", "between two restarts the reads at a member never go back, nor behind the commit index on its disk"},

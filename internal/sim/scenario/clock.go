@@ -32,7 +32,7 @@ func oneClockWrong(s *Driver, odd *world.Member, wrong func(*world.Member)) {
 	s.put(s.majorityLeader(), 1, "before")
 	wrong(odd)
 	reads := []*readRequest{s.requestRead(odd)}
-	served := func() bool { l := s.majorityLeader(); return l != nil && l.Up() && l.Embedder.Registered }
+	served := func() bool { l := s.majorityLeader(); return l != nil && l.Up() && l.Embedder.Registered() }
 	if s.Chance(0.5) { // else it is isolated in its former role
 		s.within(5*world.ElectionTimeout, "a member leads", served)
 		s.advance(2 * world.ElectionTimeout)

@@ -33,7 +33,7 @@ func (s *Driver) submitAbandoned(leader *world.Member, n int) []*history.Operati
 func (s *Driver) awaitSessions() *world.Member {
 	s.within(10*world.ElectionTimeout, "all sessions are registered", func() bool {
 		for _, m := range s.Members {
-			if !m.Up() || !m.Embedder.Registered {
+			if !m.Up() || !m.Embedder.Registered() {
 				return false
 			}
 		}

@@ -35,7 +35,7 @@ func (s *Driver) checkOnDisks(all []*history.Operation, members ...*world.Member
 
 // commitWrite writes once at the present leader, and waits for the answer.
 func (s *Driver) commitWrite() *history.Operation {
-	s.within(10*world.ElectionTimeout, "a leader whose session is registered", func() bool { l := s.majorityLeader(); return l != nil && l.Embedder.Registered })
+	s.within(10*world.ElectionTimeout, "a leader whose session is registered", func() bool { l := s.majorityLeader(); return l != nil && l.Embedder.Registered() })
 	return s.await(s.submitPadded(s.majorityLeader(), 0))
 }
 
@@ -172,7 +172,7 @@ func (s *Driver) checkAckOnDisk(from, leader *world.Member, m *messages.AppendRe
 // checkAnsweredOnDisks writes, and checks at the moment of the reply whether a majority would keep
 // the entry.
 func (s *Driver) checkAnsweredOnDisks() {
-	s.within(10*world.ElectionTimeout, "a leader whose session is registered", func() bool { l := s.majorityLeader(); return l != nil && l.Embedder.Registered })
+	s.within(10*world.ElectionTimeout, "a leader whose session is registered", func() bool { l := s.majorityLeader(); return l != nil && l.Embedder.Registered() })
 	s.scriptWrites++
 	c := history.Command{Kind: history.Append, Key: history.FirstScriptKey + s.scriptWrites/world.MaxKeyUses, Value: "x"}
 	o := s.History.Begin(history.ScriptClient, s.majorityLeader(), c, func(o *history.Operation) {

@@ -35,7 +35,7 @@ func (x *textScenario) register(d *datadriven.TestData) string {
 func (x *textScenario) registerMember(m *world.Member) string {
 	m.NoRegistration = false
 	before := m.View.LastIndex
-	x.within(5*world.ElectionTimeout, "the session is registered", func() bool { return m.Embedder.Registered })
+	x.within(5*world.ElectionTimeout, "the session is registered", func() bool { return m.Embedder.Registered() })
 	return fmt.Sprintf("the session of member %d is registered at index %d", m.ID(), max(before+1, m.View.LastIndex))
 }
 
@@ -85,7 +85,7 @@ func (x *textScenario) write(d *datadriven.TestData) string {
 		m = x.leader(d)
 	}
 	output := ""
-	if !m.Embedder.Registered {
+	if !m.Embedder.Registered() {
 		output = x.registerMember(m) + "\n"
 		x.traced = len(x.recorder.Events)
 	}

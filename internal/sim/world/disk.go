@@ -28,7 +28,6 @@ type disk struct {
 	droppedSync          bool // a sync was dropped since the last power cut
 	OperationsToPowerCut int  // the power fails at that operation, counted from now; 0: it does not
 	CrashChoice          vfs.CrashChoice
-	generation           int // number of disks that were lost before this one
 
 	// failed: an operation failed on purpose in this run, so the node may stop for it.
 	failed   bool

@@ -1,16 +1,12 @@
 package world
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/internal/session"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
@@ -19,17 +15,17 @@ import (
 // sessionName is the name of the session in the actor system of a member.
 const sessionName = "session"
 
-// embedder is the program that embeds a member: the production session in virtual time, and the
-// clients' calls of it. The actors of the member know it as their session.
+// embedder is the program that embeds a member: the clients' calls of the node's session. It sees
+// each message of the actors to the session, and passes it on.
 type embedder struct {
-	member    *Member
-	runNumber int
-	*session.Session
-	calls       []*call
-	incarnation uint64
-	serving     bool // the replay of this incarnation is done
-	nonce       []byte
-	Registered  bool // its client session is registered
+	member           *Member
+	runNumber        int
+	*session.Session // nil until the data directory is open
+	calls            []*call
+	incarnation      uint64
+	serving          bool // the replay of this incarnation is done
+	// leader is the latest that the node published.
+	leader *messages.LeaderChanged
 }
 
 // call is a pending operation.
@@ -45,28 +41,9 @@ var (
 	errClientTimeout = errors.New("the client gave up")
 )
 
-func newEmbedder(m *Member) *embedder {
-	w := m.world
-	p := &embedder{member: m, runNumber: m.RunNumber}
-	p.Session = session.New(session.Config{
-		NodeID: m.id, Limits: w.sessionLimits, FirstReadID: w.Random.Uint64(),
-		NewNonce: func() []byte {
-			p.nonce, p.Registered = binary.LittleEndian.AppendUint64(nil, w.Random.Uint64()), false
-			return p.nonce
-		},
-		Now: func() time.Duration { return w.now },
-		Send: func(message proto.Message) {
-			if !m.NoRegistration || !isRegistration(message) {
-				m.Post(actors.NodePath, message)
-			}
-		},
-	})
-	return p
-}
-
 // isRegistration reports whether a message proposes to register a client session.
-func isRegistration(m proto.Message) bool {
-	p, ok := m.(*messages.Propose)
+func isRegistration(message any) bool {
+	p, ok := message.(*messages.Propose)
 	if !ok {
 		return false
 	}
@@ -74,17 +51,10 @@ func isRegistration(m proto.Message) bool {
 	return err == nil && e.Kind == raft.KindRegisterSession
 }
 
-func (p *embedder) start() { p.member.after(HeartbeatInterval, p.tick) }
-
-// tick does what the ticker of troupe.Node does.
-func (p *embedder) tick() {
-	p.Retry(ElectionTimeout)
-	p.poll()
-	p.member.after(HeartbeatInterval, p.tick)
-}
+func (p *embedder) leaderChanged(m *messages.LeaderChanged) { p.leader = m }
 
 // SendUserMessage receives the messages of the node's actors.
-func (p *embedder) SendUserMessage(_ *actor.PID, message any) {
+func (p *embedder) SendUserMessage(pid *actor.PID, message any) {
 	if p.runNumber != p.member.RunNumber {
 		return
 	}
@@ -93,14 +63,12 @@ func (p *embedder) SendUserMessage(_ *actor.PID, message any) {
 	for _, ear := range p.member.listeners {
 		ear(message.(proto.Message))
 	}
-	p.Deliver(message)
+	p.member.parts.Session.SendUserMessage(pid, message)
 	switch m := message.(type) {
 	case *messages.LeaderChanged:
 		if m.Incarnation > p.incarnation {
 			p.incarnation, p.serving = m.Incarnation, false
 		}
-	case *messages.SessionRegistered:
-		p.Registered = p.Registered || bytes.Equal(m.Nonce, p.nonce)
 	case *messages.ReplayComplete:
 		p.serving = p.serving || m.Incarnation == p.incarnation
 	}
@@ -176,6 +144,8 @@ func (p *embedder) PendingWrites() (n int) {
 
 // terminate ends all pending calls, as the end of the process does.
 func (p *embedder) terminate() {
-	p.Close(errProcessEnded)
-	p.poll()
+	if p.Session != nil {
+		p.Close(errProcessEnded)
+		p.poll()
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/troupe-raft/troupe/internal/member"
 	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
@@ -28,14 +29,13 @@ func (w *World) SetInitialState(id uint64, p InitialState) {
 	if p.Term == 0 {
 		p.Term = p.Log[len(p.Log)-1]
 	}
-	err := m.openDataDir()
+	m.Embedder = &embedder{member: m}
+	node, err := member.Open(m.config(), host{m})
 	if err != nil {
 		panic(fmt.Errorf("the data directory of member %d: %w", id, err))
 	}
 	w.Checker.InitialState(id, p.Log, p.Term, p.Commit, w.initialEntries(p.Log))
-	o := m.LogOptions()
-	o.FS = m.Disk
-	log, _, err := persistence.Open(o)
+	log, _, err := persistence.Open(node.LogOptions())
 	if err == nil {
 		err = log.Add(0, w.initialEntries(p.Log), &messages.HardState{Term: p.Term, Vote: p.Vote, Commit: p.Commit})
 	}
@@ -46,7 +46,7 @@ func (w *World) SetInitialState(id uint64, p InitialState) {
 		err = log.Close()
 	}
 	if err == nil {
-		err = m.dataDir.Close()
+		err = node.Close()
 	}
 	if err != nil {
 		panic(fmt.Errorf("the initial state %+v of member %d: %w", p, id, err))

@@ -55,7 +55,6 @@ func (w *World) endsWithin(within time.Duration, end func()) time.Duration {
 func (m *Member) LoseDisk() {
 	m.KillProcess()
 	m.Disk.Attach(vfs.NewMem())
-	m.Disk.generation++
 	m.Disk.Damaged, m.PermanentlyDown = true, true
 	clear(m.Disk.lastWrite)
 	clear(m.Disk.lastSyncedWrite)

@@ -8,12 +8,10 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupe-raft/troupe/actors"
-	"github.com/troupe-raft/troupe/actors/logstore"
-	"github.com/troupe-raft/troupe/actors/machine"
+	"github.com/troupe-raft/troupe/internal/member"
 	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
-	"github.com/troupe-raft/troupe/supervisor"
 )
 
 // A run of a member begins with Boot. It ends by kill -9 (KillProcess), by a power cut between two
@@ -41,8 +39,7 @@ func (m *Member) Restart() {
 	}
 }
 
-// Boot begins a run on the disk as the last run left it, in the same order as troupe.Start: the
-// data directory, then the actors.
+// Boot begins a run on the disk as the last run left it. The node is built by the production code.
 func (m *Member) Boot() {
 	w := m.world
 	if wait := m.Disk.StalledUntil - w.now; wait > 0 {
@@ -52,53 +49,40 @@ func (m *Member) Boot() {
 	m.RunNumber++
 	m.up = true
 	m.Mailboxes, m.peers, m.View, m.PausedUntil, m.timers = nil, map[peerRole]*actor.PID{}, actors.NodeView{}, 0, nil
-	m.Embedder = newEmbedder(m)
+	m.whenStopped, m.linksClosed, m.actorsAwaited = nil, false, false
+	m.Embedder = &embedder{member: m, runNumber: m.RunNumber}
 	w.Checker.MemberStarts(m, w.NodeLimits(), w.replicatorLimits())
-	if err := m.openDataDir(); m.imageAfterCut != nil {
+	node, err := member.Open(m.config(), host{m})
+	switch {
+	case m.imageAfterCut != nil:
 		m.finishPowerCut()
 		return
-	} else if err != nil {
+	case err != nil:
 		m.stopped(err)
 		return
 	}
-	m.system = takeActorSystem()
-	m.system.ProcessRegistry.Address = address(m.id)
-	m.system.ProcessRegistry.RemoteHandlers = []actor.AddressResolver{m.resolve}
-	m.system.ProcessRegistry.Add(m.Embedder, sessionName)
-	m.tree = supervisor.New(supervisor.Config{
-		Bootstrap: w.Bootstrap, HeartbeatInterval: HeartbeatInterval, ElectionTimeout: ElectionTimeout, RestartLimit: w.RestartLimit,
-		Node: w.NodeLimits(), Replicator: w.replicatorLimits(),
-		LogStore: logstore.Config{Log: m.LogOptions()},
-		Machine:  machine.Config{Factory: m.openMachine, MaxBatchBytes: 2000},
-	}, &discardLogger, m.Now)
+	m.node, m.identity, m.Embedder.Session = node, node.Identity(), node.Session()
 	w.events.started(m)
-	if err := m.tree.Start(m, m.system.Root); err != nil {
+	if err := node.Start(); err != nil {
 		w.Fail("start", "member %d does not start: %v", m.id, err)
 	}
-	m.Embedder.start()
 	for _, other := range w.Members {
 		w.reportLink(m, other)
 	}
 }
 
-// storageID belongs to the data directory: a new disk has another one.
-func (m *Member) storageID() [16]byte { return [16]byte{byte(m.id), byte(m.Disk.generation)} }
+// The sizes of the log's segments.
+const (
+	firstSegmentBytes = 32 << 10
+	segmentBytes      = 64 << 10
+)
 
-func (m *Member) openDataDir() error {
-	dir, err := persistence.OpenDataDir(m.Disk, DataDir, persistence.Identity{
-		ClusterID: m.world.Bootstrap.ClusterId, NodeID: m.id, StorageID: m.storageID(), CreatedBy: "troupe-sim",
-	})
-	if err == nil {
-		m.dataDir = dir
-	}
-	return err
-}
-
-// LogOptions implements checker.Member.
+// LogOptions implements checker.Member. The options do not come from the node, so that the checker
+// notices a node that opens another log.
 func (m *Member) LogOptions() persistence.Options {
 	return persistence.Options{
-		Dir: m.dataDir.LogDir(), NodeID: m.id, StorageID: m.dataDir.Identity.StorageID, MustExist: true,
-		FirstSegmentBytes: 32 << 10, SegmentBytes: 64 << 10, LowWater: LowWaterBytes,
+		Dir: LogDir, NodeID: m.id, StorageID: m.identity.StorageID, MustExist: true,
+		FirstSegmentBytes: firstSegmentBytes, SegmentBytes: segmentBytes, LowWater: LowWaterBytes,
 	}
 }
 
@@ -144,7 +128,7 @@ func (m *Member) endRun(after *vfs.MemFS) {
 		m.system.ProcessRegistry.Remove(m.system.NewLocalPID(sessionName))
 		actorSystems.Put(m.system)
 	}
-	m.system, m.tree, m.Mailboxes, m.timers = nil, nil, nil, nil
+	m.system, m.node, m.Mailboxes, m.timers = nil, nil, nil, nil
 	m.Applied, m.replica, m.machineOpen = 0, history.Replica{}, false
 	m.Embedder.terminate()
 	for _, other := range m.world.Members {
@@ -183,7 +167,7 @@ func (m *Member) stopReason(err error) Stop {
 		return StopNoSpace
 	case errors.As(err, &storage), errors.Is(err, syscall.EIO):
 		return StopStorage
-	case errors.As(err, &fatal) && m.tree != nil && m.tree.Restarts() > m.world.RestartLimit.Max:
+	case errors.As(err, &fatal) && m.node != nil && m.node.Restarts() > m.world.RestartLimit.Max:
 		return StopRestarts
 	case m.Disk.Damaged:
 		return StopRefused
@@ -197,7 +181,7 @@ func (m *Member) stopReason(err error) Stop {
 // the cluster anew.
 func (m *Member) stopped(err error) {
 	if m.shuttingDown && err == nil {
-		m.checkShutdown()
+		m.KillProcess()
 		return
 	}
 	w, why := m.world, m.stopReason(err)
@@ -227,17 +211,33 @@ func (m *Member) stopped(err error) {
 // ShutDown stops the process in order, as by SIGTERM.
 func (m *Member) ShutDown() {
 	m.shuttingDown = true
-	m.tree.Stop()
+	m.node.Stop()
 }
 
-// checkShutdown checks that no actor is left over after an orderly stop.
-func (m *Member) checkShutdown() {
-	for _, b := range m.Mailboxes {
-		if _, running := m.system.ProcessRegistry.GetLocal(b.self.Id); running {
-			m.world.Fail("no actor left over", "member %d has stopped in order, and its actor %s still runs", m.id, b.self.Id)
-		}
+// finishRun does what follows the end of the last actor: the node releases its resources, and the
+// process ends.
+func (m *Member) finishRun() {
+	m.whenStopped()
+	m.Embedder.poll()
+	m.checkReleased()
+	m.stopped(m.node.Err())
+}
+
+// checkReleased checks what a node that has stopped leaves behind. A program may start the next one
+// on the same data directory at once.
+func (m *Member) checkReleased() {
+	lock, err := m.Disk.Lock(DataDir + "/LOCK")
+	switch {
+	case !m.linksClosed || !m.actorsAwaited:
+		m.world.Fail("released in order", "member %d has stopped; links closed: %v; actors awaited: %v", m.id, m.linksClosed, m.actorsAwaited)
+	case err != nil:
+		m.world.Fail("released in order", "member %d has stopped, and its data directory is still locked: %v", m.id, err)
+	case len(m.Embedder.calls) > 0:
+		m.world.Fail("released in order", "member %d has stopped, and %d requests at it are pending", m.id, len(m.Embedder.calls))
 	}
-	m.KillProcess()
+	if err == nil {
+		lock.Close()
+	}
 }
 
 // downtime is how long a member stays down.

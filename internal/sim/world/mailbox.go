@@ -66,7 +66,7 @@ func (b *mailbox) PostUserMessage(message any) {
 	if b.runNumber != b.member.RunNumber {
 		return
 	}
-	if b.member.Disk.lostSynced && b.member.world.checkForgotten(message) {
+	if b.member.Disk.lostSynced && b.member.world.checkForgotten(message) || b.member.NoRegistration && isRegistration(message) {
 		return
 	}
 	b.member.world.Checker.Posted(b, message)
@@ -162,8 +162,8 @@ func (b *mailbox) afterMessage() {
 	if b.runNumber != m.RunNumber || b.self.Id != actors.SupervisorName {
 		return
 	}
-	if m.tree.Stopped() {
-		m.stopped(m.tree.Err())
+	if m.node.ActorsStopped() {
+		m.finishRun()
 	}
 }
 

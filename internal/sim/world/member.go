@@ -15,12 +15,12 @@ import (
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/actors/node"
 	"github.com/troupe-raft/troupe/actors/replicator"
+	"github.com/troupe-raft/troupe/internal/member"
 	"github.com/troupe-raft/troupe/internal/sim/checker"
 	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
-	"github.com/troupe-raft/troupe/supervisor"
 )
 
 const (
@@ -50,12 +50,14 @@ type Member struct {
 	clock       clock
 	timers      []*timer // of this run
 	Disk        *disk
-	dataDir     *persistence.DataDir
 	MachineDisk *machineDisk // nil: the state machine is in memory
 
 	// The node of this run.
 	system      *actor.ActorSystem
-	tree        *supervisor.Tree
+	node        *member.Node
+	parts       member.Parts
+	identity    persistence.Identity
+	whenStopped func() // called when the last actor has stopped
 	Mailboxes   []*mailbox
 	peers       map[peerRole]*actor.PID
 	Embedder    *embedder
@@ -63,6 +65,9 @@ type Member struct {
 	Applied     uint64
 	replica     history.Replica
 	machineOpen bool
+	// How far the end of the run has come.
+	linksClosed   bool
+	actorsAwaited bool
 
 	// What a script may set.
 	Logger         *zerolog.Logger // nil: nothing is logged
@@ -135,7 +140,7 @@ func (m *Member) Leads() bool               { return m.View.Role == "leader" }
 func (m *Member) Replica() *history.Replica { return &m.replica }
 
 // NodeStopped and Storage implement checker.Member.
-func (m *Member) NodeStopped() bool     { return m.tree == nil || m.tree.Stopped() }
+func (m *Member) NodeStopped() bool     { return m.node == nil || m.node.ActorsStopped() }
 func (m *Member) Storage() checker.Disk { return m.Disk }
 
 func (m *Member) ID() uint64                     { return m.id }
@@ -166,7 +171,7 @@ func (m *Member) Props(producer actor.Producer, options ...actor.PropsOption) *a
 	run := m.RunNumber
 	return actor.PropsFromProducer(
 		func() actor.Actor {
-			return actors.GuardLifecycle(&stopHook{producer(), m.world}, m.tree.Strategy(), &discardLogger)
+			return actors.GuardLifecycle(&stopHook{producer(), m.world}, m.parts.Strategy, &discardLogger)
 		},
 		actor.WithMailbox(func() actor.Mailbox { return &mailbox{member: m, runNumber: run} }),
 	).Configure(options...)
@@ -222,18 +227,20 @@ type peerProcess struct {
 
 func (o *peerProcess) SendUserMessage(_ *actor.PID, message any) {
 	_, inner, _ := actor.UnwrapEnvelope(message)
-	if o.runNumber == o.from.RunNumber {
+	if o.runNumber == o.from.RunNumber && !o.from.linksClosed {
 		o.from.world.transmit(o.from, o.to, o.role, inner.(proto.Message))
 	}
 }
 func (o *peerProcess) SendSystemMessage(*actor.PID, any) {}
 func (o *peerProcess) Stop(*actor.PID)                   {}
 
-// stateObserver is the member as the receiver of its actors' states.
+// stateObserver is the member as the receiver of its actors' states. It passes them on to the
+// node's own observer, as long as the power is on.
 type stateObserver Member
 
 func (p *stateObserver) Node(v actors.NodeView) {
 	if p.imageAfterCut == nil {
+		p.parts.Observer.Node(v)
 		p.world.events.nodeView((*Member)(p), &v)
 		p.View = v
 		p.world.Checker.NodeView(p.id, v)
@@ -242,6 +249,7 @@ func (p *stateObserver) Node(v actors.NodeView) {
 
 func (p *stateObserver) LogStore(v actors.LogStoreView) {
 	if p.imageAfterCut == nil {
+		p.parts.Observer.LogStore(v)
 		p.world.events.logView((*Member)(p), &v)
 		p.world.Checker.LogView(p.id, v)
 	}
@@ -251,14 +259,18 @@ func (p *stateObserver) Machine(v actors.MachineView) {
 	if p.imageAfterCut != nil {
 		return
 	}
+	p.parts.Observer.Machine(v)
 	p.world.events.machineView((*Member)(p), &v)
 	p.Applied = v.Applied
 	p.world.Checker.MachineView(p.id, v)
 }
 
 func (p *stateObserver) Replicator(v actors.ReplicatorView) {
+	p.parts.Observer.Replicator(v)
 	p.world.events.replicatorView((*Member)(p), &v)
 	p.world.Checker.ReplicatorView(p.id, v)
 }
 
-func (p *stateObserver) Synced(int, int, time.Duration) {}
+func (p *stateObserver) Synced(entries, bytes int, took time.Duration) {
+	p.parts.Observer.Synced(entries, bytes, took)
+}

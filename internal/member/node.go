@@ -1,0 +1,198 @@
+package member
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/session"
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence"
+	"github.com/troupe-raft/troupe/supervisor"
+)
+
+// ErrStopped is the error of requests at a node that has stopped.
+var ErrStopped = errors.New("node stopped")
+
+// Node is one run of a member, from the opening of its data directory until its actors have
+// stopped. Methods may be called from any goroutine.
+//
+//	Open ──▶ Start ──▶ recovered ──▶ Stop or Kill, or an actor stops the node
+//	  │ data directory locked, │            │
+//	  │ session made           │ actors run │ actors stop; then, in this order:
+//	                                        │   no more retries
+//	                                        │   connections to peers closed
+//	                                        │   last actor has ended
+//	                                        │   data directory unlocked
+//	                                        │   Done closed, pending requests failed
+//
+// The data directory is unlocked after the last actor has ended, because an actor that still writes
+// would write beside the next process. Pending requests fail after Done is closed, so that a caller
+// that receives ErrStopped finds the reason in Err.
+type Node struct {
+	config   Config
+	host     Host
+	dataDir  *persistence.DataDir
+	session  *session.Session
+	observer *Observer
+	tree     *supervisor.Tree
+	injector *supervisor.CrashInjector // nil without Config.CrashInjection
+
+	environment Environment
+	nodePID     *actor.PID // of the Node actor
+	stopRetries func()
+
+	done chan struct{}
+	err  error // may be read once done is closed
+}
+
+// Open opens the data directory and makes the parts of a node. It starts no actor. After Open the
+// caller calls either Start or Close.
+func Open(config Config, host Host) (*Node, error) {
+	config = config.withDefaults()
+	identity := persistence.Identity{
+		ClusterID: config.First.ClusterId, NodeID: config.ID, CreatedBy: config.Software,
+	}
+	host.FillRandom(identity.StorageID[:])
+	dir, err := persistence.OpenDataDir(config.FS, config.DataDir, identity)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{config: config, host: host, dataDir: dir, observer: newObserver(), done: make(chan struct{})}
+	n.tree = supervisor.New(config.supervisorConfig(dir), &n.config.Logger, host.Now)
+	n.session = session.New(session.Config{
+		NodeID: config.ID, NewNonce: n.newNonce, FirstReadID: n.randomUint64(), Now: host.Now,
+		Limits: config.sessionLimits(), Send: n.Send,
+	})
+	return n, nil
+}
+
+// Start makes the environment and starts the actors. They recover the log in their own time, see
+// Observer.Recovered. If Start fails, it has released everything.
+func (n *Node) Start() error {
+	parts := Parts{
+		Identity: n.dataDir.Identity, Address: n.config.Address, Session: &replySink{n},
+		Observer: n.observer, Strategy: n.tree.Strategy(),
+	}
+	if n.config.CrashInjection {
+		n.injector = &supervisor.CrashInjector{}
+		parts.Middleware = []actor.ReceiverMiddleware{n.injector.Middleware()}
+	}
+	environment, err := n.host.NewEnvironment(parts)
+	if err != nil {
+		return errors.Join(err, n.Close())
+	}
+	n.environment, n.nodePID = environment, actor.NewPID(n.config.Address, actors.NodePath)
+	if err := n.tree.Start(environment, environment.Root()); err != nil {
+		environment.Close()
+		return errors.Join(err, n.Close())
+	}
+	n.stopRetries = n.host.Every(n.config.Timing.HeartbeatInterval, n.retry)
+	n.host.WhenClosed(n.tree.Done(), n.finish)
+	return nil
+}
+
+// Close unlocks the data directory of a node that was not started.
+func (n *Node) Close() error { return n.dataDir.Close() }
+
+// retry sends again what has waited for too long.
+func (n *Node) retry() { n.session.Retry(n.config.Timing.ElectionTimeout) }
+
+// finish releases the node's resources after the actors have stopped.
+func (n *Node) finish() {
+	n.stopRetries()
+	n.environment.Close()
+	n.environment.AwaitActors()
+	n.err = errors.Join(n.tree.Err(), n.dataDir.Close())
+	close(n.done)
+	n.session.Close(n.stopError())
+}
+
+// stopError returns the error for requests that were pending when the node stopped.
+func (n *Node) stopError() error {
+	if n.err != nil {
+		return fmt.Errorf("%w: %w", ErrStopped, n.err)
+	}
+	return ErrStopped
+}
+
+// Stop begins to stop the actors. Done is closed when the node has stopped.
+func (n *Node) Stop() { n.tree.Stop() }
+
+// Kill is Stop without any further message to a peer.
+func (n *Node) Kill() {
+	n.environment.Close()
+	n.tree.Stop()
+}
+
+// Done returns a channel that is closed when the node has stopped.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+// ActorsStopped reports whether no actor of the node runs, though not all may be released yet.
+func (n *Node) ActorsStopped() bool { return n.tree.Stopped() }
+
+// Err returns the error that stopped the node. It may be called once Done is closed.
+func (n *Node) Err() error { return n.err }
+
+// Send sends a message to the Node actor.
+func (n *Node) Send(m proto.Message) { n.environment.Root().Send(n.nodePID, m) }
+
+// Session returns the node's session.
+func (n *Node) Session() *session.Session { return n.session }
+
+// Observer returns the recent state of the node's actors.
+func (n *Node) Observer() *Observer { return n.observer }
+
+// Identity returns the identity of the data directory.
+func (n *Node) Identity() persistence.Identity { return n.dataDir.Identity }
+
+// LogOptions returns the options with which the LogStore opens the log.
+func (n *Node) LogOptions() persistence.Options { return n.config.logOptions(n.dataDir) }
+
+// Restarts returns the number of restarts of actors since Start.
+func (n *Node) Restarts() int { return n.tree.Restarts() }
+
+// Crash makes an actor fail as described. It needs Config.CrashInjection.
+func (n *Node) Crash(c supervisor.CrashPoint) { n.injector.Arm(c) }
+
+// CrashNow makes an actor fail at once. It needs Config.CrashInjection.
+func (n *Node) CrashNow(path string) {
+	n.injector.CrashNow(n.environment.Root(), n.nodePID.Address, path)
+}
+
+// newNonce returns bytes that no other client session has.
+func (n *Node) newNonce() []byte {
+	nonce := make([]byte, 16)
+	n.host.FillRandom(nonce)
+	return nonce
+}
+
+func (n *Node) randomUint64() uint64 {
+	var b [8]byte
+	n.host.FillRandom(b[:])
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// replySink delivers the results, read points and leader changes that the node's actors send to the
+// program. It is a process of the actor system, but not an actor: it runs on the sender's
+// goroutine, so it must not wait.
+type replySink struct{ node *Node }
+
+// SendUserMessage delivers one message of an actor.
+func (s *replySink) SendUserMessage(_ *actor.PID, message any) {
+	_, message, _ = actor.UnwrapEnvelope(message)
+	if m, ok := message.(*messages.LeaderChanged); ok && s.node.config.LeaderChanged != nil {
+		s.node.config.LeaderChanged(m)
+	}
+	s.node.session.Deliver(message)
+}
+
+// SendSystemMessage does nothing; it completes actor.Process.
+func (s *replySink) SendSystemMessage(*actor.PID, any) {}
+
+// Stop does nothing; it completes actor.Process.
+func (s *replySink) Stop(*actor.PID) {}
