@@ -24,6 +24,9 @@ var (
 	// ErrTimeout means that the context ended while the request was pending. A command may still
 	// take effect.
 	ErrTimeout = session.ErrTimeout
+	// ErrNotProposed means that the context ended before the command could be proposed: it has had no
+	// effect and never will. It comes with ErrTimeout or ErrNoLeader, which alone leave that open.
+	ErrNotProposed = session.ErrNotProposed
 	// ErrTooLarge means that the command is larger than Limits.MaxRequestBytes.
 	ErrTooLarge = session.ErrTooLarge
 	// ErrStopped means that the node has stopped. Node.Err returns the reason.

@@ -41,10 +41,11 @@ func (n *Node) Err() error {
 // has applied it, and returns the result of this member's own state machine. Every member applies
 // the command exactly once.
 //
-// If the context ends first, the command may still take effect: the error is ErrTimeout, or
-// ErrNoLeader if no leader was known. The same holds for ErrStopped (the node stopped) and for
-// ErrOutcomeUnknown (the cluster expired this node's client session). ErrOverloaded, ErrDiskFull
-// and ErrTooLarge are returned only if the command has had no effect and never will.
+// If the context ends first, the error is ErrTimeout, or ErrNoLeader if no leader was known. The
+// command may then still take effect, unless the error is ErrNotProposed too. It may also after
+// ErrStopped (the node stopped) and after ErrOutcomeUnknown (the cluster expired this node's client
+// session). ErrOverloaded, ErrDiskFull and ErrTooLarge are returned only if the command has had no
+// effect and never will.
 func (n *Node) Propose(ctx context.Context, command []byte) (Result, error) {
 	return n.core.Session().Propose(ctx, command)
 }

@@ -24,7 +24,7 @@ type clusterService struct {
 
 func (s *clusterService) MemberList(ctx context.Context, r *pb.MemberListRequest) (*pb.MemberListResponse, error) {
 	if r.GetLinearizable() {
-		bounded, cancel := context.WithTimeout(ctx, s.requestTimeout)
+		bounded, cancel := boundWait(ctx, s.requestTimeout)
 		defer cancel()
 		if _, err := s.consensus.Read(bounded, troupe.ReadIndex); err != nil {
 			return nil, toStatus(err)

@@ -43,7 +43,7 @@ type ServerConfig struct {
 	WatchQueueBytes        int           // events queued for the hub; default 64 MiB
 	WatchProgressInterval  time.Duration // default 10 min
 	ElectionTimeout        time.Duration // default 1 s
-	RequestTimeout         time.Duration // without a client deadline; default 5 s + 2 ElectionTimeout
+	RequestTimeout         time.Duration // for what waits for a majority; default 5 s + 2 ElectionTimeout
 	FirstByteTimeout       time.Duration // for the first bytes of a connection; default 10 s
 	StreamWorkers          uint32        // goroutines kept for requests; 0: one for each request
 	QuotaBytes             int64         // of live data; puts above it are refused; below 1: no quota

@@ -15,7 +15,8 @@ import (
 // errorTable maps errors of the store and the node to etcd's. The first match counts.
 //
 // The codes decide what a client does: on Unavailable clientv3 retries a read at another member,
-// and returns the error of a write to its caller, since the write may have taken effect.
+// and returns the error of a write to its caller, since the write may have taken effect. On
+// DeadlineExceeded it retries writes too.
 var errorTable = []struct{ err, status error }{
 	{mvcc.ErrCompacted, rpctypes.ErrGRPCCompacted},
 	{mvcc.ErrFutureRev, rpctypes.ErrGRPCFutureRev},
@@ -26,7 +27,9 @@ var errorTable = []struct{ err, status error }{
 	{mvcc.ErrClosed, rpctypes.ErrGRPCUnhealthy},
 	{mvcc.ErrCorrupt, rpctypes.ErrGRPCCorrupt},
 
-	{troupe.ErrNoLeader, rpctypes.ErrGRPCNoLeader},
+	{context.Canceled, rpctypes.ErrGRPCCanceled}, // comes with ErrTimeout or ErrNoLeader
+	{troupe.ErrNotProposed, errNotProposed},      // likewise
+	{troupe.ErrNoLeader, rpctypes.ErrGRPCTimeout},
 	{troupe.ErrOverloaded, rpctypes.ErrGRPCRequestTooManyRequests},
 	{troupe.ErrTooLarge, rpctypes.ErrGRPCRequestTooLarge},
 	{troupe.ErrDiskFull, rpctypes.ErrGRPCNoSpace},
@@ -35,7 +38,6 @@ var errorTable = []struct{ err, status error }{
 	{troupe.ErrStopped, rpctypes.ErrGRPCStopped},
 	{troupe.ErrCorrupt, rpctypes.ErrGRPCCorrupt},
 
-	{context.Canceled, rpctypes.ErrGRPCCanceled},
 	{context.DeadlineExceeded, rpctypes.ErrGRPCTimeout},
 }
 

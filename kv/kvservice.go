@@ -51,8 +51,6 @@ func (s *kvService) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeRes
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := s.withTimeout(ctx)
-	defer cancel()
 	var response *pb.RangeResponse
 	err = s.withView(ctx, mode, func(v *mvcc.View) error {
 		response, err = v.Range(ctx, r)
@@ -73,9 +71,9 @@ func (s *kvService) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServ
 	if err != nil {
 		return err
 	}
-	// The timeout is for the read index only: the stream lasts as long as it takes. It does not
-	// start over with a reopened store, since a part of the response may be sent by then.
-	ctx, cancel := s.withTimeout(stream.Context())
+	// The stream does not start over with a reopened store, since a part of the response may be sent
+	// by then.
+	ctx, cancel := boundWait(stream.Context(), s.requestTimeout)
 	defer cancel()
 	if _, err := s.consensus.Read(ctx, mode); err != nil {
 		return toStatus(err)
@@ -159,8 +157,6 @@ func (s *kvService) readTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnRespo
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := s.withTimeout(ctx)
-	defer cancel()
 	var response *pb.TxnResponse
 	err = s.withView(ctx, mode, func(v *mvcc.View) error {
 		response, err = v.Txn(ctx, r)
@@ -187,7 +183,9 @@ func (s *kvService) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.C
 		return nil, err
 	}
 	if r.Physical {
-		store, err := s.store.Get(ctx)
+		bounded, cancel := boundWait(ctx, s.requestTimeout)
+		defer cancel()
+		store, err := s.store.Get(bounded)
 		if err == nil {
 			err = store.WaitCompacted(ctx)
 		}
@@ -218,7 +216,7 @@ func write[Request, Response any](
 	if len(command) > s.maxRequestBytes {
 		return response, s.countRefusal(limitRequestBytes, rpctypes.ErrGRPCRequestTooLarge)
 	}
-	ctx, cancel := s.withTimeout(ctx)
+	ctx, cancel := boundWait(ctx, s.requestTimeout)
 	defer cancel()
 	result, err := s.consensus.Propose(ctx, command)
 	if err != nil {
@@ -231,11 +229,13 @@ func write[Request, Response any](
 // withView calls read with the store's newest view once that is as recent as the mode guarantees.
 // It starts over if the store was closed meanwhile and another one is opened.
 func (s *kvService) withView(ctx context.Context, mode troupe.ReadMode, read func(*mvcc.View) error) error {
+	bounded, cancel := boundWait(ctx, s.requestTimeout)
+	defer cancel()
 	for {
-		if _, err := s.consensus.Read(ctx, mode); err != nil {
+		if _, err := s.consensus.Read(bounded, mode); err != nil {
 			return err
 		}
-		store, err := s.store.Get(ctx)
+		store, err := s.store.Get(bounded)
 		if err != nil {
 			return err
 		}
@@ -246,14 +246,6 @@ func (s *kvService) withView(ctx context.Context, mode troupe.ReadMode, read fun
 			return err
 		}
 	}
-}
-
-// withTimeout gives a request without a deadline the request timeout.
-func (s *kvService) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, has := ctx.Deadline(); has {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, s.requestTimeout)
 }
 
 // readMode returns the mode that the client chose by ReadModeKey, or else by serializable.

@@ -247,7 +247,8 @@ func TestRangeStreamChunksAddUpToTheRange(t *testing.T) {
 func TestNodeErrorsMapToEtcdStatuses(t *testing.T) {
 	ts := startServer(t)
 	for _, c := range []struct{ is, want error }{
-		{troupe.ErrNoLeader, rpctypes.ErrGRPCNoLeader},
+		{troupe.ErrNoLeader, rpctypes.ErrGRPCTimeout},
+		{fmt.Errorf("%w: %w", troupe.ErrNotProposed, troupe.ErrNoLeader), errNotProposed},
 		{&troupe.LimitError{Kind: troupe.ErrOverloaded, Limit: "proposals", Value: 1}, rpctypes.ErrGRPCRequestTooManyRequests},
 		{&troupe.LimitError{Kind: troupe.ErrTooLarge, Limit: "request", Value: 1}, rpctypes.ErrGRPCRequestTooLarge},
 		{fmt.Errorf("put: %w", troupe.ErrDiskFull), rpctypes.ErrGRPCNoSpace},

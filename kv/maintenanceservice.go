@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"fmt"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -22,6 +23,16 @@ type maintenanceService struct {
 	consensus Consensus
 	store     *mvcc.StoreRef
 	quota     *quota
+
+	requestTimeout time.Duration
+}
+
+// openStore returns the store, which may be closed at the moment and opened again.
+func (s *maintenanceService) openStore(ctx context.Context) (*mvcc.Store, error) {
+	ctx, cancel := boundWait(ctx, s.requestTimeout)
+	defer cancel()
+	store, err := s.store.Get(ctx)
+	return store, toStatus(err)
 }
 
 func (s *maintenanceService) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
@@ -55,9 +66,9 @@ func statusErrors(node troupe.Status) (all []string) {
 }
 
 func (s *maintenanceService) HashKV(ctx context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
-	store, err := s.store.Get(ctx)
+	store, err := s.openStore(ctx)
 	if err != nil {
-		return nil, toStatus(err)
+		return nil, err
 	}
 	hash, err := store.HashKV(ctx, r.GetRevision())
 	if err != nil {
@@ -70,9 +81,9 @@ func (s *maintenanceService) HashKV(ctx context.Context, r *pb.HashKVRequest) (*
 }
 
 func (s *maintenanceService) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.HashResponse, error) {
-	store, err := s.store.Get(ctx)
+	store, err := s.openStore(ctx)
 	if err != nil {
-		return nil, toStatus(err)
+		return nil, err
 	}
 	hash, revision, err := store.Hash(ctx)
 	if err != nil {

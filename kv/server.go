@@ -173,7 +173,7 @@ func (s *Server) newGRPCServer() *grpc.Server {
 	pb.RegisterKVServer(server, s.kv)
 	pb.RegisterWatchServer(server, &watchService{hub: s.hub, leaderLoss: s.leaderLoss})
 	pb.RegisterMaintenanceServer(server, &maintenanceService{
-		headers: headers, consensus: c.Consensus, store: c.Store, quota: s.quota,
+		headers: headers, consensus: c.Consensus, store: c.Store, quota: s.quota, requestTimeout: c.RequestTimeout,
 	})
 	pb.RegisterClusterServer(server, &clusterService{
 		headers: headers, consensus: c.Consensus, store: c.Store, requestTimeout: c.RequestTimeout,

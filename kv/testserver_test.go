@@ -16,7 +16,7 @@ import (
 // testServer is a server of one member on loopback, with clients.
 type testServer struct {
 	*Server
-	consensus *kvtest.Consensus
+	consensus *kvtest.Consensus // nil: that of a member of a memberCluster
 	address   string
 	conn      *grpc.ClientConn
 	kv        pb.KVClient
@@ -33,6 +33,14 @@ func startServer(t testing.TB, adjust ...func(*ServerConfig)) *testServer {
 	for _, a := range adjust {
 		a(&config)
 	}
+	ts := serve(t, config)
+	ts.consensus = consensus
+	return ts
+}
+
+// serve starts a server until the test ends.
+func serve(t testing.TB, config ServerConfig) *testServer {
+	t.Helper()
 	server, err := NewServer(config)
 	if err != nil {
 		t.Fatalf("making the server: %v", err)
@@ -41,7 +49,7 @@ func startServer(t testing.TB, adjust ...func(*ServerConfig)) *testServer {
 	mustSucceed(t, err)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	ts := &testServer{Server: server, consensus: consensus, address: listener.Addr().String()}
+	ts := &testServer{Server: server, address: listener.Addr().String()}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

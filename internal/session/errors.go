@@ -14,6 +14,7 @@ var (
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 	ErrTimeout        = errors.New("timed out")
 	ErrTooLarge       = errors.New("too large")
+	ErrNotProposed    = errors.New("the command was not proposed and has no effect")
 )
 
 // LimitError is an ErrOverloaded or ErrTooLarge that names the limit that was reached.

@@ -51,8 +51,14 @@ type pendingCommand struct {
 	entry    []byte
 	sentAt   time.Duration
 	attempts int
-	refused  bool // temporarily: the next retry sends it at once
+	// ownRefusals is how many attempts this member's own Node has refused. It had passed on no copy
+	// of those. Its refusals come once each, so the other attempts are copies that may be in a log.
+	ownRefusals int
+	refused     bool // temporarily: the next retry sends it at once
 }
+
+// copies returns how many copies of the command may be in a log, or on their way there.
+func (c *pendingCommand) copies() int { return c.attempts - c.ownRefusals }
 
 // pendingProposal is a caller's reference to its command. The pendingCommand may be recycled for
 // another command as soon as the outcome was received.
@@ -156,7 +162,7 @@ func (p *proposals) enqueue(r *proposalRequest) (pendingProposal, <-chan struct{
 	sessionID, sequence := p.registration.sessionID, p.firstSequence+uint64(len(p.queue))
 	c := pendingCommandPool.Get().(*pendingCommand)
 	c.entry = r.encode(sessionID, sequence, p.firstSequence)
-	c.sentAt, c.attempts, c.refused = p.now(), 1, false
+	c.sentAt, c.attempts, c.ownRefusals, c.refused = p.now(), 1, 0, false
 	p.queue = append(p.queue, c)
 	p.queuedBytes += uint64(len(c.entry))
 	p.queuedCommands++
@@ -236,6 +242,7 @@ func (p *proposals) recycle(c *pendingCommand) {
 func (p *proposals) abandon(c pendingProposal, cause error) (Result, error) {
 	p.mu.Lock()
 	removed := c.sessionID == p.registration.sessionID && p.remove(c.sequence) == c.pendingCommand
+	mayBeProposed := removed && c.copies() > 0
 	p.mu.Unlock()
 	if !removed {
 		o := <-c.done // sent by whoever removed it, or about to be
@@ -243,20 +250,19 @@ func (p *proposals) abandon(c pendingProposal, cause error) (Result, error) {
 		return o.Result, o.Err
 	}
 	p.recycle(c.pendingCommand)
-	return Result{}, p.contextError(cause, true)
+	return Result{}, p.contextError(cause, mayBeProposed)
 }
 
 // contextError is the error of a command whose context has ended.
-func (p *proposals) contextError(cause error, sent bool) error {
-	kind, what := ErrTimeout, "the command may still take effect"
-	if !sent {
-		what = "the command was not sent"
-	}
+func (p *proposals) contextError(cause error, mayBeProposed bool) error {
+	err := fmt.Errorf("%w: %w", ErrTimeout, cause)
 	if p.leader() == 0 {
-		kind = ErrNoLeader
-		what += "; no leader is known: check that a majority of the members run and reach each other"
+		err = fmt.Errorf("%w is known; check that a majority of the members run and reach each other: %w", ErrNoLeader, cause)
 	}
-	return fmt.Errorf("%w: %s: %w", kind, what, cause)
+	if mayBeProposed {
+		return fmt.Errorf("the command may still take effect: %w", err)
+	}
+	return fmt.Errorf("%w: %w", ErrNotProposed, err)
 }
 
 // pending returns the number of commands that wait for their result, and their size.

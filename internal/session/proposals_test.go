@@ -169,6 +169,61 @@ func TestAbandonedCommandErrors(t *testing.T) {
 	s.close(errStopped)
 }
 
+// Only what this member's own Node refused is certainly in no log: the refusal of another member
+// may be a copy of an earlier one.
+func TestAbandonedCommandMayBeProposedOrNot(t *testing.T) {
+	const own, other = 1, 2
+	for name, c := range map[string]struct {
+		refusedBy  []uint64 // each attempt but the last has one refusal, in this order
+		lastIsSent bool     // the last attempt has no refusal
+		want       bool     // ErrNotProposed
+	}{
+		"sent":                                 {nil, true, false},
+		"refused here":                         {[]uint64{own}, false, true},
+		"refused here twice":                   {[]uint64{own, own}, false, true},
+		"refused here, then sent":              {[]uint64{own}, true, false},
+		"refused by the leader":                {[]uint64{other}, false, false},
+		"refused here, then twice by a leader": {[]uint64{own, other, other}, true, false},
+		"refused by the leader, then here":     {[]uint64{other, own}, false, false},
+	} {
+		s := newProposalsFixture(t, Limits{})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := s.proposeAsync(ctx, "x")
+		s.nextSent()
+		for i, from := range c.refusedBy {
+			s.deliverRefused(&messages.ProposalsRefused{
+				From: from, SessionIds: []uint64{77}, Sequences: []uint64{1}, Reason: messages.Refusal_REFUSAL_NO_LEADER,
+			})
+			if i < len(c.refusedBy)-1 || c.lastIsSent {
+				s.resend()
+				s.nextSent()
+			}
+		}
+		cancel()
+		if o := <-done; errors.Is(o.Err, ErrNotProposed) != c.want || !errors.Is(o.Err, ErrTimeout) {
+			t.Errorf("%s: %v", name, o.Err)
+		}
+		s.close(errStopped)
+	}
+}
+
+func TestOwnRefusalsLeaveOverloadFinal(t *testing.T) {
+	s := newProposalsFixture(t, Limits{})
+	done := s.proposeAsync(t.Context(), "x")
+	s.nextSent()
+	refuse := func(from uint64, reason messages.Refusal) {
+		s.deliverRefused(&messages.ProposalsRefused{From: from, SessionIds: []uint64{77}, Sequences: []uint64{1}, Reason: reason})
+	}
+	refuse(1, messages.Refusal_REFUSAL_NO_LEADER)
+	s.resend()
+	s.nextSent()
+	refuse(2, messages.Refusal_REFUSAL_OVERLOADED)
+	if o := <-done; !errors.Is(o.Err, ErrOverloaded) {
+		t.Errorf("the only copy was refused for overload: %v", o.Err)
+	}
+	s.close(errStopped)
+}
+
 func TestExpiredSessionRegistersAgain(t *testing.T) {
 	s := newProposalsFixture(t, Limits{})
 	done := s.proposeAsync(t.Context(), "x")

@@ -77,8 +77,8 @@ func (p *proposals) deliverResults(m *messages.CommandResults) {
 }
 
 // deliverRefused handles commands that the leader, or this member's Node, did not append. A refusal
-// for overload or a full disk is final if the command was sent once (P65). If it was sent more
-// often, another copy may be in the log, so the command stays pending. Every other refusal is
+// for overload or a full disk is final if no other copy of the command may be in a log (P65). While
+// another one may be, the command stays pending. Every other refusal is
 // temporary (P66).
 func (p *proposals) deliverRefused(m *messages.ProposalsRefused) {
 	final := m.Reason == messages.Refusal_REFUSAL_OVERLOADED || m.Reason == messages.Refusal_REFUSAL_DISK_FULL
@@ -93,10 +93,13 @@ func (p *proposals) deliverRefused(m *messages.ProposalsRefused) {
 		}
 		switch c := p.find(sequence); {
 		case c == nil:
-		case !final:
-			c.refused = true
-		case c.attempts == 1:
+		case final && c.copies() == 1:
 			p.remove(sequence).done <- Outcome{Err: p.leaderRefusal(m)}
+		default:
+			if m.From == p.nodeID {
+				c.ownRefusals++
+			}
+			c.refused = c.refused || !final
 		}
 	}
 }

@@ -70,8 +70,9 @@ type Config struct {
 //
 //	result of the command                       its Result
 //	refusal for overload or a full disk, and    ErrOverloaded or ErrDiskFull: no copy can be in the
-//	  the command was sent once (P65)             log, so the caller knows that it had no effect
-//	the caller's context ends                   ErrTimeout or ErrNoLeader: it may still take effect
+//	  no other copy went anywhere (P65)           log, so the caller knows that it had no effect
+//	the caller's context ends                   ErrTimeout or ErrNoLeader: it may still take effect,
+//	                                              unless it is ErrNotProposed too (P65)
 //	the session expires                         ErrOutcomeUnknown
 //	Close                                       the error of Close
 //

@@ -161,13 +161,14 @@ func (h *History) Begin(clientID int, m Member, c Command, done func(*Operation)
 	return o
 }
 
-// finished takes the outcome of a call from the session. Three errors say that a command took no
+// finished takes the outcome of a call from the session. Four errors say that a command took no
 // effect and never will; by the contract of the session no other error says so.
 func (h *History) finished(o *Operation, m Member, outcome session.Outcome) {
 	switch err := outcome.Err; {
 	case err == nil:
 		h.answered(o, m, outcome.Result)
-	case errors.Is(err, session.ErrOverloaded), errors.Is(err, session.ErrDiskFull), errors.Is(err, session.ErrTooLarge):
+	case errors.Is(err, session.ErrOverloaded), errors.Is(err, session.ErrDiskFull), errors.Is(err, session.ErrTooLarge),
+		errors.Is(err, session.ErrNotProposed):
 		if at, took := h.effectIndexes[o.Number]; took {
 			h.sim.Fail("refused has no effect", "member %d: %v %d was refused (%v), and took effect at %d", m.ID(), o.Kind, o.Number, err, at)
 		}
