@@ -120,6 +120,8 @@ func (c Config) validate() error {
 		return errors.New("troupe: set exactly one of Config.Network (nodes of this process) and Config.PeerLink (other processes)")
 	case c.PeerLink != nil && len(c.PeerLink.Listeners) == 0:
 		return errors.New("troupe: Config.PeerLink.Listeners is empty: give a listener on the member's address")
+	case c.PeerLink != nil && c.PeerLink.MaxConnections < 0:
+		return fmt.Errorf("troupe: Config.PeerLink.MaxConnections is %d: give 0 for the default, or at least 1", c.PeerLink.MaxConnections)
 	case c.Timing.HeartbeatInterval <= 0 || c.Timing.ElectionTimeout < 3*c.Timing.HeartbeatInterval:
 		return fmt.Errorf("troupe: the election timeout is %v and the heartbeat interval %v: it must be at least three times as long",
 			c.Timing.ElectionTimeout, c.Timing.HeartbeatInterval)

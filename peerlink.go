@@ -24,6 +24,9 @@ type PeerLink struct {
 	// AllowPlaintext permits plaintext on a listener that other hosts can reach. Then everybody who
 	// reaches the port can act as a member.
 	AllowPlaintext bool
+	// MaxConnections bounds the connections that peers and others may have open to the listeners
+	// together. Default 128. Each peer needs one, and a second one while it connects again.
+	MaxConnections int
 	// ProtoRemote uses Proto.Actor's own remote instead of the peer link. It is experimental, and all
 	// members must use the same (docs/messages.md).
 	ProtoRemote bool
@@ -48,7 +51,7 @@ func newPeerLink(config *Config, identity persistence.Identity) (live.PeerLink, 
 		return link.New(link.Options{
 			Listeners: peers.Listeners, ClusterID: identity.ClusterID, StorageID: identity.StorageID[:],
 			Software: softwareName, ClientTLS: peers.ClientTLS, ServerTLS: peers.ServerTLS,
-			AllowPlaintext: peers.AllowPlaintext,
+			AllowPlaintext: peers.AllowPlaintext, MaxConnections: peers.MaxConnections,
 		})
 	}
 }

@@ -34,6 +34,7 @@ type ServerConfig struct {
 	MaxTxnOps              int           // default 128
 	MaxConcurrentStreams   uint32        // of one connection; default 16384
 	MaxConnections         int           // default 10000
+	MaxMetricsConnections  int           // of the listeners of LimitMetricsConnections; default 64
 	MaxRequestsInFlight    int           // of all connections; default 32768
 	MaxOpenStreams         int           // of all connections; default 16384
 	MaxResponseBytes       int64         // range responses in memory, of all clients; default 1 GiB
@@ -66,6 +67,7 @@ func (c *ServerConfig) setDefaults() error {
 	c.MaxTxnOps = cmp.Or(c.MaxTxnOps, defaults.MaxTxnOps)
 	c.MaxConcurrentStreams = cmp.Or(c.MaxConcurrentStreams, defaults.MaxConcurrentStreams)
 	c.MaxConnections = cmp.Or(c.MaxConnections, defaults.MaxConnections)
+	c.MaxMetricsConnections = cmp.Or(c.MaxMetricsConnections, defaults.MaxMetricsConnections)
 	c.MaxRequestsInFlight = cmp.Or(c.MaxRequestsInFlight, defaults.MaxRequestsInFlight)
 	c.MaxOpenStreams = cmp.Or(c.MaxOpenStreams, defaults.MaxOpenStreams)
 	c.MaxResponseBytes = cmp.Or(c.MaxResponseBytes, defaults.MaxResponseBytes)

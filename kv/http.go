@@ -2,7 +2,6 @@ package kv
 
 import (
 	"encoding/json"
-	"net"
 	"net/http"
 	"net/http/pprof"
 	"time"
@@ -46,14 +45,11 @@ func newHTTPServer(c *ServerConfig, handler http.Handler) *http.Server {
 }
 
 // HTTPServer returns a server of the same endpoints for listeners of its own (listen-metrics-urls),
-// which the caller serves and closes. LimitConnections makes its listeners share the client port's
-// limit.
+// which the caller serves and closes. LimitMetricsConnections bounds the connections of its
+// listeners.
 func (s *Server) HTTPServer() *http.Server {
 	return newHTTPServer(&s.config, s.http.Handler)
 }
-
-// LimitConnections returns a listener whose connections count as the client port's.
-func (s *Server) LimitConnections(l net.Listener) net.Listener { return s.mux.connections.Listener(l) }
 
 // versionResponse is the response of /version: etcd's fields, and Troupe's version.
 type versionResponse struct {

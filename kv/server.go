@@ -54,6 +54,10 @@ type Server struct {
 	grpc *grpc.Server
 	http *http.Server
 
+	metricsConnections *connlimit.Limiter // of the listeners of LimitMetricsConnections
+	// Connections above the limits: of the client port, of the listeners for metrics.
+	rejected, rejectedMetrics logonce.Counter
+
 	handshakeLog logonce.Limiter // by the side that failed the TLS handshake
 
 	stopContext context.Context // canceled by Stop
@@ -80,7 +84,8 @@ func NewServer(config ServerConfig) (*Server, error) {
 	s.budget = responseBudget{limitBytes: config.MaxResponseBytes, refused: m.refused[limitResponseBytes]}
 	s.stopContext, s.cancel = context.WithCancel(context.Background())
 	s.mux = newPortMux(config.TLS, config.FirstByteTimeout,
-		connlimit.New(config.MaxConnections, func(net.Addr) { m.rejectedConns.Inc() }), s.handshakeFailed)
+		connlimit.New(config.MaxConnections, s.rejectConnection), s.handshakeFailed)
+	s.metricsConnections = connlimit.New(config.MaxMetricsConnections, s.rejectMetricsConnection)
 	s.grpc = s.newGRPCServer()
 	m.registerMethods(s.grpc.GetServiceInfo())
 	if err := s.registerCollectors(); err != nil {

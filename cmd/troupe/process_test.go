@@ -36,7 +36,13 @@ func startProcess(t *testing.T, name string, environment []string, args ...strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, cmd: exec.Command(binary, args...), changed: make(chan struct{})}
+	return startCommand(t, exec.Command(binary, args...), name, environment)
+}
+
+// startCommand starts a command that runs the program, perhaps through another program.
+func startCommand(t *testing.T, cmd *exec.Cmd, name string, environment []string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, changed: make(chan struct{})}
 	p.cmd.Env = append(append(os.Environ(), runAsProgram+"="+name), environment...)
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -55,7 +61,7 @@ func startProcess(t *testing.T, name string, environment []string, args ...strin
 		_ = p.cmd.Process.Kill()
 		_ = p.cmd.Wait()
 		if t.Failed() {
-			t.Logf("output of %s %q:\n%s", name, args, p.output())
+			t.Logf("output of %s %q:\n%s", name, cmd.Args[1:], p.output())
 		}
 	})
 	return p

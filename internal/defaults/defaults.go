@@ -60,6 +60,7 @@ const (
 	MaxTxnOps              = 128
 	MaxConcurrentStreams   = 16384 // of one connection
 	MaxConnections         = 10000
+	MaxMetricsConnections  = 64
 	MaxRequestsInFlight    = 32768
 	MaxOpenStreams         = 16384 // of all connections
 	MaxResponseBytes       = 1 << 30
@@ -81,4 +82,5 @@ const (
 	StoreCacheBytes    = 64 << 20
 	StoreMemTableBytes = 32 << 20
 	StoreMetadataBytes = 64 << 20
+	StoreOpenTables    = 1000
 )

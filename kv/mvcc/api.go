@@ -63,6 +63,9 @@ type Options struct {
 	// LeaseKnown reports whether a lease exists. It must depend only on what was applied before. Nil:
 	// every lease id is accepted.
 	LeaseKnown func(id int64) bool
+	// MaxOpenTables bounds the tables, which are files, that the storage engine keeps open. Default
+	// 1,000; the engine uses 74 at least.
+	MaxOpenTables int
 	// OnFatal is called when the storage engine has failed in the background. Nil: the store panics.
 	OnFatal func(error)
 	Logger  zerolog.Logger

@@ -80,7 +80,7 @@ func (s *Store) engineOptions(o Options) *pebble.Options {
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       l0StallSublevels,
 		LBaseMaxBytes:               128 << 20,
-		MaxOpenFiles:                1000,
+		MaxOpenFiles:                cmp.Or(o.MaxOpenTables, defaults.StoreOpenTables),
 		CompactionConcurrencyRange:  func() (lower, upper int) { return 1, 2 },
 		Logger:                      engineLogger{s},
 		EventListener:               &pebble.EventListener{BackgroundError: s.engineFailed},

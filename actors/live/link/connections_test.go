@@ -31,7 +31,7 @@ func isServed(t *testing.T, conn net.Conn) bool {
 
 func TestE45PeerPortBoundsConnections(t *testing.T) {
 	const limit = 8
-	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.maxConnections = limit })
+	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.MaxConnections = limit })
 	b := newNodeFixture(t, 2, 1, "127.0.0.1:0")
 	var open []net.Conn
 	for i := range limit {

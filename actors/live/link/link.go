@@ -22,7 +22,7 @@
 // bound (sendQueue). A queue accepts messages only while the peer is connected or being dialed. A
 // message above 64 MiB is dropped. Raft repeats what was dropped; the replicator of the
 // peer receives EnvelopesDropped, so that it does not wait for responses. On the receiver's side,
-// the flow-control windows bound what is in memory, and at most 128 connections are open.
+// the flow-control windows bound what is in memory, and at most MaxConnections are open.
 //
 // # Handshake
 //
@@ -85,12 +85,13 @@ type Options struct {
 	// AllowPlaintext permits plaintext beyond loopback. Any client of the port can then send in the
 	// name of any member.
 	AllowPlaintext bool
+	// MaxConnections bounds the connections of all listeners together. Zero means 128.
+	MaxConnections int
 
 	// The following options are for tests. Zero means the default of package defaults.
 
 	controlQueueBytes, bulkQueueBytes int // of the messages that wait for one peer
 	maxMessageBytes                   int // above the largest AppendEntries; the same on all members
-	maxConnections                    int // of all listeners together
 	// keepaliveInterval is how long a connection may be idle before gRPC pings the other host, and how
 	// long it then waits for the response; at least 1 s.
 	keepaliveInterval time.Duration
@@ -148,7 +149,7 @@ func New(options Options) (*Link, error) {
 	options.controlQueueBytes = cmp.Or(options.controlQueueBytes, defaults.PeerControlQueueBytes)
 	options.bulkQueueBytes = cmp.Or(options.bulkQueueBytes, defaults.PeerBulkQueueBytes)
 	options.maxMessageBytes = cmp.Or(options.maxMessageBytes, defaults.PeerMessageBytes)
-	options.maxConnections = cmp.Or(options.maxConnections, defaults.PeerConnections)
+	options.MaxConnections = cmp.Or(options.MaxConnections, defaults.PeerConnections)
 	options.keepaliveInterval = cmp.Or(options.keepaliveInterval, defaults.PeerKeepaliveInterval)
 	options.keepaliveInterval = max(options.keepaliveInterval, time.Second)
 	return &Link{options: options, peersKnown: make(chan struct{}), closing: make(chan struct{})}, nil
@@ -172,7 +173,7 @@ func (l *Link) Start(receiver *live.PeerReceiver) {
 		StorageID: l.options.StorageID, Software: l.options.Software,
 	}
 	l.server = l.newServer()
-	limiter := connlimit.New(l.options.maxConnections, l.rejectConnection)
+	limiter := connlimit.New(l.options.MaxConnections, l.rejectConnection)
 	for _, listener := range l.options.Listeners {
 		l.running.Go(func() {
 			err := l.server.Serve(limiter.Listener(listener))
@@ -185,7 +186,7 @@ func (l *Link) Start(receiver *live.PeerReceiver) {
 
 func (l *Link) rejectConnection(from net.Addr) {
 	if rejected, allow := l.rejected.Add(); allow {
-		l.log.Error().Stringer("remote", from).Uint64("rejected", rejected).Int("limit", l.options.maxConnections).
+		l.log.Error().Stringer("remote", from).Uint64("rejected", rejected).Int("limit", l.options.MaxConnections).
 			Str("advice", "each peer needs one connection; keep other clients away from the peer port").
 			Msg("peer connection limit reached")
 	}

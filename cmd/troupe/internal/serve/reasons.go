@@ -78,13 +78,17 @@ func (v *server) explainStartError(err error) error {
 	return addDiskAdvice(err)
 }
 
-// addDiskAdvice adds to an error of a full or read-only disk what to do about it.
+// addDiskAdvice adds to an error of a full or read-only disk, or of files that cannot be opened any
+// more, what to do about it.
 func addDiskAdvice(err error) error {
 	switch {
 	case isAnyOf(err, syscall.ENOSPC, syscall.EDQUOT):
 		return fmt.Errorf("%w; nothing acknowledged is lost: make room (space and inodes), then start the server again", err)
 	case errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%w; nothing acknowledged is lost: check the kernel's log, mount the disk for writing, then start the server again", err)
+	case isAnyOf(err, syscall.EMFILE, syscall.ENFILE):
+		return fmt.Errorf("%w; nothing acknowledged is lost: raise the limit of open files (LimitNOFILE= in a systemd unit, ulimit -n in a shell), "+
+			"then start the server again", err)
 	}
 	return err
 }

@@ -57,6 +57,7 @@ func TestDiskErrorHasAdvice(t *testing.T) {
 		{syscall.ENOSPC, "make room"},
 		{syscall.EDQUOT, "make room"},
 		{syscall.EROFS, "mount the disk for writing"},
+		{syscall.EMFILE, "raise the limit of open files"},
 	} {
 		err := addDiskAdvice(exit.With(exit.Storage, &fs.PathError{Op: "write", Path: "/data/log/1.seg", Err: c.cause}))
 		if !strings.Contains(err.Error(), c.advice) || exit.CodeOf(err) != exit.Storage {

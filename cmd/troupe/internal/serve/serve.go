@@ -36,8 +36,9 @@ const (
 
 // server is a running server.
 type server struct {
-	settings *settings.Server
-	log      zerolog.Logger
+	settings    *settings.Server
+	log         zerolog.Logger
+	descriptors descriptorBudget
 
 	node    *troupe.Node
 	kv      *kv.Server
@@ -50,12 +51,15 @@ type server struct {
 // Run runs a server until the context ends or the server cannot continue. It returns nil after the
 // context ended, and else an error with an exit code (see package exit).
 //
-// The order matters. Certificates and addresses come first, so that an error in them leaves the
-// data directory untouched. Then the node starts and recovers its log. Then the services start,
-// which respond to health checks from here on. ReadyLine follows once a leader is known and an
-// entry that this member proposed is committed and applied.
+// The order matters. The limit of open files, certificates and addresses come first, so that an
+// error in them leaves the data directory untouched. Then the node starts and recovers its log.
+// Then the services start, which respond to health checks from here on. ReadyLine follows once a
+// leader is known and an entry that this member proposed is committed and applied.
 func Run(ctx context.Context, s *settings.Server, log zerolog.Logger) error {
 	v := &server{settings: s, log: log, fatal: make(chan error, 4)}
+	if err := v.limitDescriptors(); err != nil {
+		return err
+	}
 	opened, err := v.listen()
 	if err != nil {
 		return err
@@ -78,8 +82,9 @@ func (v *server) start(ctx context.Context, opened *listeners) error {
 	}
 	v.logStart()
 	factory, store := mvcc.Factory(filepath.Join(s.DataDir, "kv"), mvcc.Options{
-		Logger:  v.log,
-		OnFatal: func(err error) { v.fail(exit.With(exit.Storage, fmt.Errorf("the store failed: %w", err))) },
+		Logger:        v.log,
+		MaxOpenTables: v.descriptors.storeTables,
+		OnFatal:       func(err error) { v.fail(exit.With(exit.Storage, fmt.Errorf("the store failed: %w", err))) },
 	})
 	node, err := troupe.Start(ctx, v.nodeConfig(factory, opened))
 	if err != nil {
@@ -122,6 +127,7 @@ func (v *server) nodeConfig(factory troupe.Factory, opened *listeners) troupe.Co
 			Listeners: opened.peers, ServerTLS: opened.peerServerTLS, ClientTLS: opened.peerClientTLS, ProtoRemote: s.PeerLink == "remote",
 			// The operator chose http in the peer URLs. Beyond loopback that causes a warning.
 			AllowPlaintext: true,
+			MaxConnections: v.descriptors.peerConnections,
 		},
 		Timing: troupe.Timing{HeartbeatInterval: s.Heartbeat, ElectionTimeout: s.Election},
 		// The client port checks the size of the request; a command is a request and its encoding.
@@ -139,8 +145,9 @@ func (v *server) kvConfig(store *mvcc.StoreRef, opened *listeners) kv.ServerConf
 		Consensus: v.node, Store: store, MemberID: s.ID, ClusterID: v.node.ClusterID(),
 		Name: s.Name, AdvertiseClientURLs: s.AdvertiseClient, Version: version.String(), TLS: opened.clientTLS,
 		MaxRequestBytes: int(s.MaxRequestBytes), MaxTxnOps: s.MaxTxnOps, MaxConcurrentStreams: s.MaxStreams,
-		MaxConnections: s.MaxConnections, MaxResponseBytes: s.MaxResponseBytes,
-		ElectionTimeout: s.Election, QuotaBytes: s.QuotaBytes, WatchProgressInterval: s.WatchProgress,
+		MaxConnections: v.descriptors.clientConnections, MaxMetricsConnections: v.descriptors.metricsConnections,
+		MaxResponseBytes: s.MaxResponseBytes,
+		ElectionTimeout:  s.Election, QuotaBytes: s.QuotaBytes, WatchProgressInterval: s.WatchProgress,
 		KeepaliveMinTime: s.Keepalive.MinTime, KeepaliveInterval: s.Keepalive.Interval, KeepaliveTimeout: s.Keepalive.Timeout,
 		Pprof: s.Pprof, Logger: v.log,
 	}
@@ -161,6 +168,7 @@ func (v *server) logStart() {
 		Strs("members", names).Str("peer-link", s.PeerLink).
 		Dur("heartbeat-interval", s.Heartbeat).Dur("election-timeout", s.Election).
 		Msg("starting a member")
+	v.logDescriptors()
 	for _, w := range s.Warnings {
 		v.log.Warn().Str("setting", w.Setting).Str("problem", w.Problem).Str("advice", w.Advice).Msg("setting needs attention")
 	}
@@ -245,7 +253,7 @@ func (v *server) serveMetrics(metrics []net.Listener) {
 	v.metrics = v.kv.HTTPServer()
 	for _, l := range metrics {
 		go func(l net.Listener) {
-			if err := v.metrics.Serve(v.kv.LimitConnections(l)); !errors.Is(err, http.ErrServerClosed) {
+			if err := v.metrics.Serve(v.kv.LimitMetricsConnections(l)); !errors.Is(err, http.ErrServerClosed) {
 				v.log.Warn().Err(err).Str("address", l.Addr().String()).Msg("metrics listener failed")
 			}
 		}(l)
