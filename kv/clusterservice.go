@@ -23,20 +23,36 @@ type clusterService struct {
 }
 
 func (s *clusterService) MemberList(ctx context.Context, r *pb.MemberListRequest) (*pb.MemberListResponse, error) {
+	store := s.store.IfOpen()
 	if r.GetLinearizable() {
 		bounded, cancel := boundWait(ctx, s.requestTimeout)
 		defer cancel()
-		if _, err := s.consensus.Read(bounded, troupe.ReadIndex); err != nil {
+		var err error
+		if store, err = s.upToDateStore(bounded); err != nil {
 			return nil, toStatus(err)
 		}
 	}
 	// As in etcd, the header has no revision: members are not part of the key space.
-	return &pb.MemberListResponse{Header: s.headers.At(0), Members: s.members()}, nil
+	return &pb.MemberListResponse{Header: s.headers.At(0), Members: s.members(store)}, nil
 }
 
-func (s *clusterService) members() []*pb.Member {
+// upToDateStore returns the store once it contains everything that was committed before the call.
+func (s *clusterService) upToDateStore(ctx context.Context) (*mvcc.Store, error) {
+	point, err := s.consensus.Read(ctx, troupe.ReadIndex)
+	if err != nil {
+		return nil, err
+	}
+	store, v, err := s.store.ViewAt(ctx, point.Index)
+	if err == nil {
+		v.Release()
+	}
+	return store, err
+}
+
+// members returns the members; store is nil if none is open.
+func (s *clusterService) members(store *mvcc.Store) []*pb.Member {
 	published := map[uint64]mvcc.MemberAttributes{}
-	if store := s.store.IfOpen(); store != nil {
+	if store != nil {
 		for _, a := range store.MemberAttributes() {
 			published[a.ID] = a
 		}

@@ -75,14 +75,14 @@ func (s *kvService) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServ
 	// by then.
 	ctx, cancel := boundWait(stream.Context(), s.requestTimeout)
 	defer cancel()
-	if _, err := s.consensus.Read(ctx, mode); err != nil {
-		return toStatus(err)
-	}
-	store, err := s.store.Get(ctx)
+	point, err := s.consensus.Read(ctx, mode)
 	if err != nil {
 		return toStatus(err)
 	}
-	v := store.View()
+	_, v, err := s.store.ViewAt(ctx, point.Index)
+	if err != nil {
+		return toStatus(err)
+	}
 	defer v.Release()
 	return toStatus(v.RangeChunks(stream.Context(), r, s.streamChunkBytes, func(chunk *pb.RangeResponse) error {
 		if chunk.Header != nil {
@@ -227,19 +227,19 @@ func write[Request, Response any](
 }
 
 // withView calls read with the store's newest view once that is as recent as the mode guarantees.
-// It starts over if the store was closed meanwhile and another one is opened.
+// It calls read again if the store was closed meanwhile and another one is opened.
 func (s *kvService) withView(ctx context.Context, mode troupe.ReadMode, read func(*mvcc.View) error) error {
 	bounded, cancel := boundWait(ctx, s.requestTimeout)
 	defer cancel()
+	point, err := s.consensus.Read(bounded, mode)
+	if err != nil {
+		return err
+	}
 	for {
-		if _, err := s.consensus.Read(bounded, mode); err != nil {
-			return err
-		}
-		store, err := s.store.Get(bounded)
+		store, v, err := s.store.ViewAt(bounded, point.Index)
 		if err != nil {
 			return err
 		}
-		v := store.View()
 		err = read(v)
 		v.Release()
 		if !errors.Is(err, mvcc.ErrClosed) || s.store.IfOpen() == store {

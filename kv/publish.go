@@ -40,13 +40,15 @@ func (s *Server) publishOnce(ctx context.Context, command []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
 	defer cancel()
 	// Before this member is up to date its store may have the attributes of an earlier run.
-	if _, err := s.config.Consensus.Read(ctx, troupe.ReadIndex); err != nil {
-		return err
-	}
-	store, err := s.config.Store.Get(ctx)
+	point, err := s.config.Consensus.Read(ctx, troupe.ReadIndex)
 	if err != nil {
 		return err
 	}
+	store, v, err := s.config.Store.ViewAt(ctx, point.Index)
+	if err != nil {
+		return err
+	}
+	v.Release()
 	for _, a := range store.MemberAttributes() {
 		if a.ID == s.config.MemberID && a.Name == s.config.Name && slices.Equal(a.ClientURLs, s.config.AdvertiseClientURLs) {
 			return nil

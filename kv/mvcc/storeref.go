@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/troupe-raft/troupe/statemachine"
 )
@@ -103,6 +104,34 @@ func (r *StoreRef) Get(ctx context.Context) (*Store, error) {
 		case <-opened:
 		case <-ctx.Done():
 			return nil, ctx.Err()
+		}
+	}
+}
+
+// replayPollInterval is how long ViewAt waits for a store that replays the log.
+const replayPollInterval = 2 * time.Millisecond
+
+// ViewAt returns the newest view of the open store, and the store, once the view contains
+// everything up to an index. It waits until the context ends. The caller must release the view.
+//
+// The index is that of a read point. The store of which the node reported it may be closed since,
+// and a store that was opened after it is behind until it has replayed the log: without the
+// comparison, the read would return less than what the node confirmed.
+func (r *StoreRef) ViewAt(ctx context.Context, index uint64) (*Store, *View, error) {
+	for {
+		store, err := r.Get(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		v := store.View()
+		if v.applied >= index {
+			return store, v, nil
+		}
+		v.Release()
+		select {
+		case <-time.After(replayPollInterval):
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
 		}
 	}
 }

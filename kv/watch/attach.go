@@ -42,13 +42,15 @@ func (s *stream) assignID(w *watcher, requested int64) error {
 	return nil
 }
 
-// attach adds a new watcher to its stream and to the live feed or to those that read history. It
-// queues the created response before any event of the watcher can be queued.
-func (h *Hub) attach(ctx context.Context, w *watcher) error {
-	store, err := h.config.Store.Get(ctx)
+// attach adds a new watcher to its stream and to the live feed or to those that read history, once
+// the store contains everything up to an index. It queues the created response before any event of
+// the watcher can be queued.
+func (h *Hub) attach(ctx context.Context, w *watcher, index uint64) error {
+	store, v, err := h.config.Store.ViewAt(ctx, index)
 	if err != nil {
 		return err
 	}
+	v.Release()
 	h.observer.acquire(w.prevKV)
 	if !h.place(w, store) {
 		h.observer.release(w.prevKV)

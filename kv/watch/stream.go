@@ -135,14 +135,15 @@ func (s *stream) create(r *pb.WatchCreateRequest) error {
 	ctx, cancel := context.WithTimeout(s.grpc.Context(), s.hub.config.RequestTimeout)
 	defer cancel()
 	// A member that still replays its log would send revisions that the client saw long ago as new.
-	if _, err := s.hub.config.Consensus.Read(ctx, troupe.ReadLocal); err != nil {
+	point, err := s.hub.config.Consensus.Read(ctx, troupe.ReadLocal)
+	if err != nil {
 		return err
 	}
 	if err := s.assignID(w, r.WatchId); err != nil {
 		s.sendRefusal(err)
 		return nil
 	}
-	return s.hub.attach(ctx, w)
+	return s.hub.attach(ctx, w, point.Index)
 }
 
 func (s *stream) sendRefusal(reason error) {

@@ -22,6 +22,8 @@ const (
 	Term      = 7
 )
 
+const storeDir = "kv"
+
 // ErrHangUntilDeadline makes a call wait until its context ends.
 var ErrHangUntilDeadline = errors.New("hang")
 
@@ -31,10 +33,12 @@ type Consensus struct {
 	Reads      [troupe.ReadLocal + 1]atomic.Int64 // calls of Read by mode
 	OnTransfer func(to uint64) error
 
+	fs      vfs.FS
 	factory troupe.Factory
 	failure atomic.Pointer[error] // of Propose and Read
 	status  atomic.Pointer[troupe.Status]
 	done    chan struct{}
+	last    atomic.Uint64 // index of the newest command
 
 	mu       sync.Mutex
 	machine  troupe.OnDisk // guarded by mu
@@ -52,8 +56,9 @@ func New(t testing.TB) (*Consensus, *mvcc.StoreRef) {
 // Open returns a Consensus that the caller closes.
 func Open(t testing.TB) (*Consensus, *mvcc.StoreRef) {
 	t.Helper()
-	factory, ref := mvcc.Factory("kv", mvcc.Options{FS: vfs.NewMem()})
-	c := &Consensus{factory: factory, done: make(chan struct{})}
+	fs := vfs.NewMem()
+	factory, ref := mvcc.Factory(storeDir, mvcc.Options{FS: fs})
+	c := &Consensus{fs: fs, factory: factory, done: make(chan struct{})}
 	c.status.Store(&troupe.Status{
 		ID: MemberID, ClusterID: ClusterID, Role: "leader", Term: Term, LeaderID: MemberID, Serving: true,
 		Members: []troupe.Member{{ID: MemberID, Name: "one", Address: "127.0.0.1:2380"}},
@@ -75,11 +80,21 @@ func (c *Consensus) Close(t testing.TB) {
 // open opens the store and replays what it lacks.
 func (c *Consensus) open(t testing.TB) {
 	t.Helper()
+	c.openFactory(t)
+	c.replay(t)
+}
+
+func (c *Consensus) openFactory(t testing.TB) {
+	t.Helper()
 	machine, err := c.factory()
 	if err != nil {
 		t.Fatalf("opening the store: %v", err)
 	}
 	c.machine = machine.(troupe.OnDisk)
+}
+
+func (c *Consensus) replay(t testing.TB) {
+	t.Helper()
 	applied, _, err := c.machine.Recover()
 	if err != nil {
 		t.Fatalf("recovering the store: %v", err)
@@ -99,6 +114,23 @@ func (c *Consensus) Reopen(t testing.TB, meanwhile func()) {
 	}
 	meanwhile()
 	c.open(t)
+}
+
+// ReopenBehind closes the store and opens an empty one in its place, as after the loss of what was
+// not flushed. It calls whileBehind and then replays the log.
+func (c *Consensus) ReopenBehind(t testing.TB, whileBehind func()) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.machine.Close(); err != nil {
+		t.Fatalf("closing the store: %v", err)
+	}
+	if err := c.fs.RemoveAll(storeDir); err != nil {
+		t.Fatalf("removing the store: %v", err)
+	}
+	c.openFactory(t)
+	whileBehind()
+	c.replay(t)
 }
 
 func (c *Consensus) apply(index uint64, command []byte) []byte {
@@ -122,6 +154,7 @@ func (c *Consensus) Propose(ctx context.Context, command []byte) (troupe.Result,
 	defer c.mu.Unlock()
 	c.commands = append(c.commands, append([]byte(nil), command...))
 	index := uint64(len(c.commands))
+	c.last.Store(index)
 	return troupe.Result{Index: index, AppliedTerm: Term, Value: c.apply(index, command)}, nil
 }
 
@@ -156,7 +189,7 @@ func (c *Consensus) Read(ctx context.Context, mode troupe.ReadMode) (troupe.Read
 	if err := c.failure.Load(); err != nil && mode != troupe.ReadLocal {
 		return troupe.ReadPoint{}, c.fail(ctx, *err)
 	}
-	return troupe.ReadPoint{Term: Term}, nil
+	return troupe.ReadPoint{Index: c.last.Load(), Term: Term}, nil
 }
 
 func (c *Consensus) fail(ctx context.Context, err error) error {

@@ -1,0 +1,30 @@
+package mutations
+
+import "github.com/troupe-raft/troupe/internal/mutation"
+
+var mvccStore = []Mutation{
+	{
+		Name:   "read point is not compared with the view",
+		Breaks: "a read is answered from a store that was reopened behind its read point (P57)",
+		Edits: []mutation.Edit{mutation.In("kv/mvcc", "StoreRef.ViewAt").Replace(
+			`_v.applied >= _index`,
+			`true`)},
+		Hunt: Hunt{Package: "./kv", Test: "TestReadsWaitForAStoreReopenedBehind"},
+	},
+	{
+		Name:   "key filter forgets tombstones at open",
+		Breaks: "a reopened store of deleted keys only takes each key for a new one: its history ends at the next put",
+		Edits: []mutation.Edit{mutation.In("kv/mvcc", "Store.loadCounts").Replace(
+			`_s.counts.total() == 0 && _s.tip.tombstones == 0`,
+			`_s.counts.total() == 0`)},
+		Hunt: Hunt{Package: "./kv/mvcc", Test: "TestReopenedUnusualStoresMatchTheModel"},
+	},
+	{
+		Name:   "interrupted compaction is not resumed",
+		Breaks: "a restart ends a compaction: rows stay that other members removed",
+		Edits: []mutation.Edit{mutation.In("kv/mvcc", "parseState").Replace(
+			`binary.BigEndian.Uint64(row[24:])`,
+			`binary.BigEndian.Uint64(row[16:])`)},
+		Hunt: Hunt{Package: "./kv/mvcc", Test: "TestReopenedUnusualStoresMatchTheModel"},
+	},
+}
