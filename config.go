@@ -70,16 +70,19 @@ type Timing struct {
 // Limits bound what a node keeps in memory, and what it accepts. Zero values are replaced by the
 // defaults.
 type Limits struct {
-	// MaxRequestBytes is the size of the largest command. Default 1.5 MiB.
+	// MaxRequestBytes is the size of the largest command, at most 513 MiB and at most
+	// MaxUncommittedBytes. A member holds it in memory several times while it is replicated, and must
+	// be able to write it to disk within an election timeout. Default 1.5 MiB.
 	MaxRequestBytes uint64
 	// MaxPendingRequests bounds the commands of this node that wait for their result. Default 65536.
 	MaxPendingRequests int
-	// MaxPendingBytes bounds their size; the last one may exceed it. Default 64 MiB.
+	// MaxPendingBytes bounds their size; the last one may exceed it. Default 64 MiB, or twice
+	// MaxRequestBytes.
 	MaxPendingBytes uint64
 	// MaxPendingReads bounds the reads of this node that wait. Default 65536.
 	MaxPendingReads int
 	// MaxUncommittedBytes bounds the entries in a leader's log that are not committed, or not on the
-	// leader's own disk. Default 64 MiB.
+	// leader's own disk. Default 64 MiB, or twice MaxRequestBytes.
 	MaxUncommittedBytes uint64
 	// LogMemoryBytes bounds the newest durable entries that are kept in memory for members that are a
 	// little behind. Default 16 MiB.
@@ -100,11 +103,28 @@ func (c Config) withDefaults() Config {
 	}
 	c.Timing = Timing(member.Timing(c.Timing).WithDefaults())
 	c.Limits.MaxInFlightBytes = cmp.Or(c.Limits.MaxInFlightBytes, inFlight)
+	if c.Limits.MaxRequestBytes == 0 && c.Limits.MaxUncommittedBytes != 0 {
+		c.Limits.MaxRequestBytes = min(defaults.MaxRequestBytes, c.Limits.MaxUncommittedBytes)
+	}
 	c.Limits = Limits(member.Limits(c.Limits).WithDefaults())
 	if c.FS == nil {
 		c.FS = vfs.OS()
 	}
 	return c
+}
+
+// validate checks that whatever is accepted as a command can be written to the log, sent to every
+// member and committed. The limits must have their defaults.
+func (l Limits) validate() error {
+	switch {
+	case l.MaxRequestBytes > raft.MaxCommandBytes:
+		return fmt.Errorf("troupe: Limits.MaxRequestBytes is %d, and the log and the messages between members carry a command of "+
+			"at most %d: lower it", l.MaxRequestBytes, uint64(raft.MaxCommandBytes))
+	case l.MaxRequestBytes > l.MaxUncommittedBytes:
+		return fmt.Errorf("troupe: Limits.MaxRequestBytes is %d and Limits.MaxUncommittedBytes %d: a leader under load would never take "+
+			"a command of that size; raise the second, or lower the first", l.MaxRequestBytes, l.MaxUncommittedBytes)
+	}
+	return nil
 }
 
 // validate returns an error that says what is wrong with a configuration, and how to mend it.
@@ -125,6 +145,9 @@ func (c Config) validate() error {
 	case c.Timing.HeartbeatInterval <= 0 || c.Timing.ElectionTimeout < 3*c.Timing.HeartbeatInterval:
 		return fmt.Errorf("troupe: the election timeout is %v and the heartbeat interval %v: it must be at least three times as long",
 			c.Timing.ElectionTimeout, c.Timing.HeartbeatInterval)
+	}
+	if err := c.Limits.validate(); err != nil {
+		return err
 	}
 	first := c.initialConfiguration()
 	if raft.FindMember(first, c.ID) == nil {

@@ -52,6 +52,7 @@ func newPeerLink(config *Config, identity persistence.Identity) (live.PeerLink, 
 			Listeners: peers.Listeners, ClusterID: identity.ClusterID, StorageID: identity.StorageID[:],
 			Software: softwareName, ClientTLS: peers.ClientTLS, ServerTLS: peers.ServerTLS,
 			AllowPlaintext: peers.AllowPlaintext, MaxConnections: peers.MaxConnections,
+			MaxCommandBytes: config.Limits.MaxRequestBytes,
 		})
 	}
 }

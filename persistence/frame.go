@@ -51,6 +51,9 @@ const (
 	maxFrameBytes    = 1 << 30
 )
 
+// MaxBatchBytes is the size of the largest batch of entries that Log.Add accepts, with their table.
+const MaxBatchBytes = maxFrameBytes - 1<<20
+
 type hardState struct{ term, vote, commit uint64 }
 
 func (h hardState) message() *messages.HardState {

@@ -20,7 +20,7 @@ type pendingBatch struct {
 // hs is the hard state after the change. Entries are not copied before Commit and must not change.
 //
 // It returns an *InvariantError for a request that Raft never makes, and errTooLarge for a batch
-// beyond 1 GiB; both collect nothing.
+// above MaxBatchBytes; both collect nothing.
 func (l *Log) Add(truncateFrom uint64, entries *messages.Entries, hs *messages.HardState) error {
 	if l.latched != nil {
 		return l.latched
@@ -79,9 +79,8 @@ func (l *Log) checkAdd(truncateFrom uint64, entries *messages.Entries, hard hard
 	if top := runs[len(runs)-1].Term; top > hard.term {
 		return invariantError("entries of term %d under the term %d", top, hard.term)
 	}
-	const limit = maxFrameBytes - 1<<20
-	if size := l.pendingBytes() + int64(entries.Bytes) + tableEntryBytes*int64(len(entries.Data)); size > limit {
-		return fmt.Errorf("%w: %d bytes in one batch, at most %d: send less at a time", errTooLarge, size, limit)
+	if size := l.pendingBytes() + int64(entries.Bytes) + tableEntryBytes*int64(len(entries.Data)); size > MaxBatchBytes {
+		return fmt.Errorf("%w: %d bytes in one batch, at most %d: send less at a time", errTooLarge, size, MaxBatchBytes)
 	}
 	return nil
 }

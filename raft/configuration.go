@@ -9,6 +9,8 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -135,6 +137,10 @@ func ValidateConfiguration(c *messages.Configuration) error {
 			return fmt.Errorf("%w: name or addresses of member %x are not UTF-8", ErrInvalidConfiguration, m.Id)
 		}
 		ids[m.Id], addresses[m.Address], storages[string(m.StorageId)] = true, m.Id, m.Id
+	}
+	if size := proto.Size(c); size >= MaxConfigurationBytes {
+		return fmt.Errorf("%w: it has %d bytes and may have %d: shorten names and URLs, or list fewer members",
+			ErrInvalidConfiguration, size, MaxConfigurationBytes-1)
 	}
 	return validateVoters(c, ids)
 }

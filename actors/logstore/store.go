@@ -14,6 +14,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // Config configures a LogStore.
@@ -27,6 +28,11 @@ type Config struct {
 	// idleAfter is the time without a write after which the log counts as idle. 0: 10 ms.
 	idleAfter time.Duration
 }
+
+// A batch that waits is below LogWriteBytes, and one Append adds at most MaxBatchBytes of entries
+// or a single one of any size, with 8 bytes for each in the table of the frame. This does not
+// compile if a frame of the log could not hold that.
+const _ uint64 = persistence.MaxBatchBytes - 9*(defaults.LogWriteBytes+defaults.MaxBatchBytes) - raft.MaxEntryBytes
 
 // firstSizeWarning is the size of the log at which the operator is warned, since this version never
 // compacts it. Each further warning comes at twice the size of the one before.
@@ -134,7 +140,8 @@ func (s *LogStore) open(ctx actor.Context) {
 		panic(fmt.Sprintf("spawn the log reader: %v", err))
 	}
 	s.space.low = log.DiskLow()
-	// Recovered reports what is durable. A mark with the same index would be wrong after a truncation.
+	// Recovered reports what is durable. A mark with the same index would be wrong after a
+	// truncation.
 	s.lastReported = &messages.AppendMark{}
 	s.publishState()
 	ctx.Send(s.node, recovered(s.config.Incarnation, found))

@@ -19,13 +19,13 @@ const (
 const (
 	MaxRequestBytes    = 3 << 19 // 1.5 MiB, as in etcd
 	MaxPendingRequests = 65536
-	MaxPendingBytes    = 64 << 20
-	MaxPendingReads    = 65536 // in one session, and at a leader
+	MaxPendingBytes    = 64 << 20 // or twice the largest command
+	MaxPendingReads    = 65536    // in one session, and at a leader
 )
 
 // A node: its log in memory and on disk, and its peers.
 const (
-	MaxUncommittedBytes = 64 << 20
+	MaxUncommittedBytes = 64 << 20 // or twice the largest command
 	LogMemoryBytes      = 16 << 20
 	DiskLowWaterBytes   = 256 << 20
 	MaxBatchBytes       = 1 << 20  // of entries in one append, apply or replicated request
@@ -43,8 +43,7 @@ const (
 // The peer link.
 const (
 	PeerControlQueueBytes = 4 << 20
-	PeerBulkQueueBytes    = 64 << 20
-	PeerMessageBytes      = 64 << 20
+	PeerBulkQueueBytes    = 64 << 20 // or twice the largest command
 	PeerConnections       = 128
 	PeerKeepaliveInterval = 5 * time.Second
 )
@@ -52,7 +51,6 @@ const (
 // Proto.Actor's remote in place of the peer link.
 const (
 	RemoteInFlightBytes = 1 << 20
-	RemoteMessageBytes  = 8 << 20
 )
 
 // The client port.

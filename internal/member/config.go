@@ -87,12 +87,13 @@ func (t Timing) WithDefaults() Timing {
 
 // WithDefaults replaces zero values by the defaults.
 func (l Limits) WithDefaults() Limits {
+	request := cmp.Or(l.MaxRequestBytes, defaults.MaxRequestBytes)
 	return Limits{
-		MaxRequestBytes:     cmp.Or(l.MaxRequestBytes, defaults.MaxRequestBytes),
+		MaxRequestBytes:     request,
 		MaxPendingRequests:  cmp.Or(l.MaxPendingRequests, defaults.MaxPendingRequests),
-		MaxPendingBytes:     cmp.Or(l.MaxPendingBytes, defaults.MaxPendingBytes),
+		MaxPendingBytes:     cmp.Or(l.MaxPendingBytes, max(defaults.MaxPendingBytes, 2*request)),
 		MaxPendingReads:     cmp.Or(l.MaxPendingReads, defaults.MaxPendingReads),
-		MaxUncommittedBytes: cmp.Or(l.MaxUncommittedBytes, defaults.MaxUncommittedBytes),
+		MaxUncommittedBytes: cmp.Or(l.MaxUncommittedBytes, max(defaults.MaxUncommittedBytes, 2*request)),
 		LogMemoryBytes:      cmp.Or(l.LogMemoryBytes, defaults.LogMemoryBytes),
 		MaxInFlightBytes:    cmp.Or(l.MaxInFlightBytes, defaults.MaxInFlightBytes),
 		DiskLowWater:        cmp.Or(l.DiskLowWater, defaults.DiskLowWaterBytes),

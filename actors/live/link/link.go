@@ -20,9 +20,10 @@
 //
 // Each lane of each peer has a queue that is bounded in bytes and drops its oldest messages at the
 // bound (sendQueue). A queue accepts messages only while the peer is connected or being dialed. A
-// message above 64 MiB is dropped. Raft repeats what was dropped; the replicator of the
-// peer receives EnvelopesDropped, so that it does not wait for responses. On the receiver's side,
-// the flow-control windows bound what is in memory, and at most MaxConnections are open.
+// message above raft.MaxMessageBytes is dropped. Raft repeats what was dropped; the replicator of
+// the peer receives EnvelopesDropped, so that it does not wait for responses. On the receiver's
+// side, the flow-control windows bound what is in memory, and at most MaxConnections are
+// open.
 //
 // # Handshake
 //
@@ -67,6 +68,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/internal/logonce"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // Options configures the link of a node.
@@ -88,10 +90,14 @@ type Options struct {
 	// MaxConnections bounds the connections of all listeners together. Zero means 128.
 	MaxConnections int
 
+	// MaxCommandBytes is the largest command that this member accepts. A queue of a peer holds at
+	// least two of them.
+	MaxCommandBytes uint64
+
 	// The following options are for tests. Zero means the default of package defaults.
 
 	controlQueueBytes, bulkQueueBytes int // of the messages that wait for one peer
-	maxMessageBytes                   int // above the largest AppendEntries; the same on all members
+	maxMessageBytes                   int // the same on all members; raft.MaxMessageBytes
 	// keepaliveInterval is how long a connection may be idle before gRPC pings the other host, and how
 	// long it then waits for the response; at least 1 s.
 	keepaliveInterval time.Duration
@@ -101,7 +107,8 @@ const (
 	// A batch takes messages until it has targetBatchBytes. Its last message may exceed that.
 	targetBatchBytes = 512 << 10
 	// flowControlWindowBytes is the window of a stream and of a connection. It is above what a
-	// replicator keeps in flight. A fixed window keeps gRPC from measuring the bandwidth with pings.
+	// replicator keeps in flight. A fixed window keeps gRPC from measuring the bandwidth with
+	// pings.
 	flowControlWindowBytes = 16 << 20
 )
 
@@ -147,8 +154,8 @@ func New(options Options) (*Link, error) {
 		}
 	}
 	options.controlQueueBytes = cmp.Or(options.controlQueueBytes, defaults.PeerControlQueueBytes)
-	options.bulkQueueBytes = cmp.Or(options.bulkQueueBytes, defaults.PeerBulkQueueBytes)
-	options.maxMessageBytes = cmp.Or(options.maxMessageBytes, defaults.PeerMessageBytes)
+	options.bulkQueueBytes = cmp.Or(options.bulkQueueBytes, int(max(defaults.PeerBulkQueueBytes, 2*options.MaxCommandBytes+1<<20)))
+	options.maxMessageBytes = cmp.Or(options.maxMessageBytes, raft.MaxMessageBytes)
 	options.MaxConnections = cmp.Or(options.MaxConnections, defaults.PeerConnections)
 	options.keepaliveInterval = cmp.Or(options.keepaliveInterval, defaults.PeerKeepaliveInterval)
 	options.keepaliveInterval = max(options.keepaliveInterval, time.Second)

@@ -92,6 +92,36 @@ func TestOversizedMessageIsDroppedAndLoggedOnce(t *testing.T) {
 	}
 }
 
+// Two forwarded commands of the largest size that the sender accepts, one being sent and one
+// queued, arrive at a peer whose own limit is lower.
+func TestLargeMessagesArrive(t *testing.T) {
+	const size = 66 << 20
+	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.MaxCommandBytes = size })
+	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.MaxCommandBytes = 1 })
+	connectPair(t, a, b)
+	data := [][]byte{make([]byte, size)}
+	for number := uint64(1); number <= 3; number++ {
+		a.Send(2, messages.Receiver_RECEIVER_NODE, &messages.ForwardedProposals{From: 1, Data: data, Number: number})
+		if number == 2 {
+			continue // both wait
+		}
+		for arrived := uint64(0); arrived < number; {
+			select {
+			case m := <-b.Node:
+				forwarded, ok := m.(*messages.ForwardedProposals)
+				if !ok || forwarded.Number <= arrived || len(forwarded.Data[0]) != size {
+					t.Fatalf("%T after message %d", m, arrived)
+				}
+				arrived = forwarded.Number
+			case m := <-a.Node:
+				t.Fatalf("the sender's Node received %v", m)
+			case m := <-a.Replicator:
+				t.Fatalf("the sender's Replicator received %v", m)
+			}
+		}
+	}
+}
+
 func TestPeerAddedAgainIsLoggedAgain(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.maxMessageBytes = 1000 })
 	for range 2 {

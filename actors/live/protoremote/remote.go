@@ -5,7 +5,8 @@
 // one call. It drops a batch above the receive limit silently, sleeps for two seconds between
 // attempts to connect, and queues without a bound for a peer that cannot be reached. This package
 // runs it in one configuration that avoids this:
-//   - batches have 16 messages; the receive limit is above 16 of the largest messages; windows have
+//   - batches have 16 messages; the receive limit is above one of the largest messages together
+//     with 15 of 8 MiB (a replicator has one larger request in flight at a time); windows have
 //     16 MiB; there is one retry; attempts to connect have a backoff of 20 to 200 ms;
 //   - received messages are checked before Proto.Actor sees them (check.go): only Hello and
 //     Envelope to one process are accepted, unary calls are refused, and panics become errors;
@@ -43,9 +44,9 @@ import (
 
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/actors/live/link"
-	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/internal/logonce"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // Options configures the link of a node.
@@ -63,11 +64,12 @@ type Options struct {
 	// ClientTLS and ServerTLS are the configurations for connecting and accepting; both nil:
 	// plaintext.
 	ClientTLS, ServerTLS *tls.Config
-	maxMessageBytes      int // for tests; 0: defaults.RemoteMessageBytes
+	maxMessageBytes      int // for tests; 0: raft.MaxMessageBytes
 }
 
 const (
-	writerBatchSize        = 16 // messages in one write
+	writerBatchSize        = 16      // messages in one write
+	frequentMessageBytes   = 8 << 20 // above all messages but those with a single large entry
 	flowControlWindowBytes = 16 << 20
 	helloRetryDelay        = 50 * time.Millisecond
 	receiverName           = "troupe-peer-receiver"
@@ -107,7 +109,7 @@ func New(options Options) (*Link, error) {
 		return nil, fmt.Errorf("peer link over remote: %w", err)
 	}
 	probe.Close()
-	options.maxMessageBytes = cmp.Or(options.maxMessageBytes, defaults.RemoteMessageBytes)
+	options.maxMessageBytes = cmp.Or(options.maxMessageBytes, raft.MaxMessageBytes)
 	l := &Link{options: options, peers: map[uint64]*remotePeer{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l, nil
@@ -149,7 +151,7 @@ func (l *Link) Start(receiver *live.PeerReceiver) {
 
 func (l *Link) serverOptions() []grpc.ServerOption {
 	options := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(writerBatchSize*l.options.maxMessageBytes + 1<<20),
+		grpc.MaxRecvMsgSize(l.options.maxMessageBytes + writerBatchSize*frequentMessageBytes),
 		grpc.StaticStreamWindowSize(flowControlWindowBytes),
 		grpc.StaticConnWindowSize(flowControlWindowBytes),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveInterval, Timeout: keepaliveInterval}),
@@ -178,8 +180,8 @@ func (l *Link) dialOptions() []grpc.DialOption {
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 2, Jitter: 0.2, MaxDelay: 200 * time.Millisecond},
 			MinConnectTimeout: time.Second,
 		}),
-		// Proto.Actor's streams have no context: without this, they would wait for a removed peer for
-		// ever.
+		// Proto.Actor's streams have no context: without this, they would wait for a removed peer
+		// for ever.
 		grpc.WithStreamInterceptor(func(_ context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string,
 			open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
 			return open(l.peerContext(cc.Target()), desc, cc, method, options...)

@@ -131,13 +131,10 @@ func (v *server) nodeConfig(factory troupe.Factory, opened *listeners) troupe.Co
 		},
 		Timing: troupe.Timing{HeartbeatInterval: s.Heartbeat, ElectionTimeout: s.Election},
 		// The client port checks the size of the request; a command is a request and its encoding.
-		Limits: troupe.Limits{MaxRequestBytes: s.MaxRequestBytes + requestOverhead},
+		Limits: troupe.Limits{MaxRequestBytes: s.MaxRequestBytes + settings.RequestOverheadBytes},
 		Logger: v.log,
 	}
 }
-
-// requestOverhead is the number of bytes by which a command may exceed the request in it.
-const requestOverhead = 64 << 10
 
 func (v *server) kvConfig(store *mvcc.StoreRef, opened *listeners) kv.ServerConfig {
 	s := v.settings

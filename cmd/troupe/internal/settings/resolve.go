@@ -13,6 +13,7 @@ import (
 
 	"github.com/troupe-raft/troupe/internal/certs"
 	"github.com/troupe-raft/troupe/internal/defaults"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // Server holds the checked settings of a server.
@@ -71,8 +72,11 @@ const (
 	maxElectionMillis      = 50000
 	minHeartbeats          = 5 // in one election timeout
 	minResponseBudgetBytes = 1 << 20
-	maxRequestBytesLimit   = 512 << 20
 )
+
+// RequestOverheadBytes is the number of bytes by which a command of the log may exceed the request
+// in it.
+const RequestOverheadBytes = 1 << 20
 
 // Resolve checks all settings together and returns them. fs is the flag set of Register; it records
 // which flags were set. An invalid setting is an *Error.
@@ -270,8 +274,9 @@ func (f *Flags) resolveLimits(s *Server, fs *pflag.FlagSet) error {
 		}
 	}
 	switch {
-	case f.MaxRequestBytes == 0 || f.MaxRequestBytes > maxRequestBytesLimit:
-		return &Error{"--max-request-bytes", fmt.Sprintf("%d is not between 1 and %d", f.MaxRequestBytes, maxRequestBytesLimit), ""}
+	case f.MaxRequestBytes == 0 || uint64(f.MaxRequestBytes) > raft.MaxCommandBytes-RequestOverheadBytes:
+		return &Error{"--max-request-bytes", fmt.Sprintf("%d is not between 1 and %d, which is what the log and the messages between members can carry",
+			f.MaxRequestBytes, raft.MaxCommandBytes-RequestOverheadBytes), ""}
 	case f.MaxTxnOps == 0 || f.MaxTxnOps > math.MaxInt32:
 		return &Error{"--max-txn-ops", fmt.Sprintf("%d is not between 1 and %d", f.MaxTxnOps, math.MaxInt32), ""}
 	case f.MaxConcurrentStreams == 0:

@@ -173,6 +173,7 @@ func TestInvalidSettingIsNamedInOneLine(t *testing.T) {
 		{[]string{"--election-timeout=400"}, []string{"--election-timeout", "5 heartbeats", "at least 500"}},
 		{[]string{"--election-timeout=60000"}, []string{"--election-timeout", "too long"}},
 		{[]string{"--max-request-bytes=0"}, []string{"--max-request-bytes", "between 1"}},
+		{[]string{"--max-request-bytes=536870913"}, []string{"--max-request-bytes", "536870913", "536870912", "members can carry"}},
 		{[]string{"--max-txn-ops=0"}, []string{"--max-txn-ops", "between 1"}},
 		{[]string{"--max-connections=0"}, []string{"--max-connections", "between 1"}},
 		{[]string{"--max-response-bytes=1000"}, []string{"--max-response-bytes", "at least 1 MiB"}},
