@@ -114,11 +114,10 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) {
 func (s *Server) unhealthyReason(ctx context.Context, serializable bool, exclude []string) string {
 	node := s.config.Consensus.Status()
 	excluded := strings.Join(exclude, ",")
-	if (node.DiskLow || s.quota.exceeded()) && !strings.Contains(excluded, pb.AlarmType_NOSPACE.String()) {
-		return "ALARM NOSPACE"
-	}
-	if errors.Is(node.Err, troupe.ErrCorrupt) && !strings.Contains(excluded, pb.AlarmType_CORRUPT.String()) {
-		return "ALARM CORRUPT"
+	for _, alarm := range alarms(node, s.quota) {
+		if !strings.Contains(excluded, alarm.String()) {
+			return "ALARM " + alarm.String()
+		}
 	}
 	mode := troupe.ReadLocal
 	if !serializable {

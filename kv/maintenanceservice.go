@@ -2,6 +2,7 @@ package kv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -47,17 +48,17 @@ func (s *maintenanceService) Status(context.Context, *pb.StatusRequest) (*pb.Sta
 	} else {
 		response.Errors = append(response.Errors, "troupe: the store is being opened")
 	}
-	response.Errors = append(response.Errors, statusErrors(node)...)
+	response.Errors = append(response.Errors, statusErrors(node, alarms(node, s.quota))...)
 	return response, nil
 }
 
 // statusErrors returns what is wrong with a node, in etcd's texts where etcd has one.
-func statusErrors(node troupe.Status) (all []string) {
+func statusErrors(node troupe.Status, raised []pb.AlarmType) (all []string) {
 	if node.LeaderID == 0 {
 		all = append(all, rpctypes.ErrorDesc(rpctypes.ErrGRPCNoLeader))
 	}
-	if node.DiskLow {
-		all = append(all, fmt.Sprintf("memberID:%d alarm:NOSPACE", node.ID))
+	for _, alarm := range raised {
+		all = append(all, fmt.Sprintf("memberID:%d alarm:%s", node.ID, alarm))
 	}
 	if node.Err != nil {
 		all = append(all, "troupe: "+node.Err.Error())
@@ -92,16 +93,30 @@ func (s *maintenanceService) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.H
 	return &pb.HashResponse{Header: s.headers.At(revision), Hash: hash}, nil
 }
 
-// Alarm lists NOSPACE while the disk is low or the data above its quota. The alarm ends when there
-// is space again, so there is nothing to disarm, and disarming is no error.
+// alarms returns the alarms that a member raises: NOSPACE while its disk is low or its data above
+// the quota, and CORRUPT once it has stopped because of damaged data. Status, Alarm and /health
+// report the same ones.
+func alarms(node troupe.Status, q *quota) (raised []pb.AlarmType) {
+	if node.DiskLow || q.exceeded() {
+		raised = append(raised, pb.AlarmType_NOSPACE)
+	}
+	if errors.Is(node.Err, troupe.ErrCorrupt) {
+		raised = append(raised, pb.AlarmType_CORRUPT)
+	}
+	return raised
+}
+
+// Alarm lists the alarms. Each ends with its cause, so there is nothing to disarm, and disarming is
+// no error.
 func (s *maintenanceService) Alarm(_ context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
 	response := &pb.AlarmResponse{Header: s.headers.At(s.store.Revision())}
 	switch r.GetAction() {
 	case pb.AlarmRequest_GET:
 		node := s.consensus.Status()
-		wanted := r.GetAlarm() == pb.AlarmType_NONE || r.GetAlarm() == pb.AlarmType_NOSPACE
-		if wanted && (node.DiskLow || s.quota.exceeded()) {
-			response.Alarms = []*pb.AlarmMember{{MemberID: node.ID, Alarm: pb.AlarmType_NOSPACE}}
+		for _, alarm := range alarms(node, s.quota) {
+			if r.GetAlarm() == pb.AlarmType_NONE || r.GetAlarm() == alarm {
+				response.Alarms = append(response.Alarms, &pb.AlarmMember{MemberID: node.ID, Alarm: alarm})
+			}
 		}
 	case pb.AlarmRequest_ACTIVATE:
 		return nil, errNotSupported("raising alarms by hand is")

@@ -37,6 +37,10 @@ func TestQuotaRefusesPutsAndAllowsDeletes(t *testing.T) {
 	if err != nil || len(alarms.Alarms) != 1 || alarms.Alarms[0].Alarm != pb.AlarmType_NOSPACE {
 		t.Errorf("alarms: %v, %v", alarms, err)
 	}
+	status, err := pb.NewMaintenanceClient(c.conn).Status(ctx, &pb.StatusRequest{})
+	if err != nil || len(status.Errors) != 1 || !strings.HasSuffix(status.Errors[0], "alarm:NOSPACE") {
+		t.Errorf("status: %v, %v", status, err)
+	}
 	if why := c.unhealthyReason(ctx, false, nil); !strings.Contains(why, "NOSPACE") {
 		t.Errorf("health: %q", why)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+	_ "google.golang.org/grpc/encoding/gzip" // clients may compress their requests
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
@@ -183,6 +184,7 @@ func (s *Server) newGRPCServer() *grpc.Server {
 	pb.RegisterClusterServer(server, &clusterService{
 		headers: headers, consensus: c.Consensus, store: c.Store, requestTimeout: c.RequestTimeout,
 	})
+	pb.RegisterLeaseServer(server, &leaseService{headers: headers, store: c.Store})
 	server.RegisterService(authServiceDesc(), &authService{headers: headers, store: c.Store})
 	healthpb.RegisterHealthServer(server, s.health.server)
 	return server

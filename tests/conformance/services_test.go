@@ -8,6 +8,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -78,6 +79,53 @@ func otherServices() (calls []serviceCall) {
 	)
 }
 
+// emptyServices returns the calls to a store without users, roles and leases.
+func emptyServices() []serviceCall {
+	return []serviceCall{
+		{"UserList", call(func(c *grpc.ClientConn) func(context.Context, *pb.AuthUserListRequest, ...grpc.CallOption) (*pb.AuthUserListResponse, error) {
+			return pb.NewAuthClient(c).UserList
+		}, &pb.AuthUserListRequest{}), nil},
+		{"UserGet", call(func(c *grpc.ClientConn) func(context.Context, *pb.AuthUserGetRequest, ...grpc.CallOption) (*pb.AuthUserGetResponse, error) {
+			return pb.NewAuthClient(c).UserGet
+		}, &pb.AuthUserGetRequest{Name: "u"}), nil},
+		{"RoleList", call(func(c *grpc.ClientConn) func(context.Context, *pb.AuthRoleListRequest, ...grpc.CallOption) (*pb.AuthRoleListResponse, error) {
+			return pb.NewAuthClient(c).RoleList
+		}, &pb.AuthRoleListRequest{}), nil},
+		{"RoleGet", call(func(c *grpc.ClientConn) func(context.Context, *pb.AuthRoleGetRequest, ...grpc.CallOption) (*pb.AuthRoleGetResponse, error) {
+			return pb.NewAuthClient(c).RoleGet
+		}, &pb.AuthRoleGetRequest{Role: "r"}), nil},
+		{"LeaseLeases", call(func(c *grpc.ClientConn) func(context.Context, *pb.LeaseLeasesRequest, ...grpc.CallOption) (*pb.LeaseLeasesResponse, error) {
+			return pb.NewLeaseClient(c).LeaseLeases
+		}, &pb.LeaseLeasesRequest{}), nil},
+		{"LeaseTimeToLive", call(func(c *grpc.ClientConn) func(context.Context, *pb.LeaseTimeToLiveRequest, ...grpc.CallOption) (*pb.LeaseTimeToLiveResponse, error) {
+			return pb.NewLeaseClient(c).LeaseTimeToLive
+		}, &pb.LeaseTimeToLiveRequest{ID: 291, Keys: true}), nil},
+		{"LeaseRevoke", call(func(c *grpc.ClientConn) func(context.Context, *pb.LeaseRevokeRequest, ...grpc.CallOption) (*pb.LeaseRevokeResponse, error) {
+			return pb.NewLeaseClient(c).LeaseRevoke
+		}, &pb.LeaseRevokeRequest{ID: 291}), nil},
+		{"LeaseKeepAlive", keepAlive, nil},
+		{"a gzip-compressed call", call(func(c *grpc.ClientConn) func(context.Context, *pb.AuthStatusRequest, ...grpc.CallOption) (*pb.AuthStatusResponse, error) {
+			return func(ctx context.Context, r *pb.AuthStatusRequest, o ...grpc.CallOption) (*pb.AuthStatusResponse, error) {
+				return pb.NewAuthClient(c).AuthStatus(ctx, r, append(o, grpc.UseCompressor(gzip.Name))...)
+			}
+		}, &pb.AuthStatusRequest{}), nil},
+	}
+}
+
+// keepAlive renews a lease that does not exist.
+func keepAlive(ctx context.Context, conn *grpc.ClientConn) (proto.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	stream, err := pb.NewLeaseClient(conn).LeaseKeepAlive(ctx)
+	if err == nil {
+		err = stream.Send(&pb.LeaseKeepAliveRequest{ID: 291})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return stream.Recv()
+}
+
 func TestOtherServicesMatchEtcd(t *testing.T) {
 	ctx := contextWithin(t, time.Minute)
 	etcd := connect(t, startCluster(t, reference, 1).Members[0])
@@ -92,7 +140,7 @@ func TestOtherServicesMatchEtcd(t *testing.T) {
 			}
 		}
 	}
-	for _, c := range otherServices() {
+	for _, c := range append(otherServices(), emptyServices()...) {
 		want, wantErr := c.call(ctx, etcd)
 		got, gotErr := c.call(ctx, own)
 		for _, response := range []proto.Message{got, want} {
