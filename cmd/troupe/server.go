@@ -72,7 +72,7 @@ Exit codes: 0 stopped by a signal, 2 wrong flags, 3 data directory, 4 address, 5
 
 func runServer(cmd *cobra.Command, flags *settings.Flags) error {
 	fs := cmd.Flags()
-	unknown, err := applyFileOrEnvironment(fs, flags)
+	warnings, err := applyFileOrEnvironment(fs, flags)
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
@@ -80,10 +80,10 @@ func runServer(cmd *cobra.Command, flags *settings.Flags) error {
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	for _, name := range unknown {
-		resolved.Warn(name, "the environment variable is not a setting and is ignored", "check its name, or unset it")
-	}
-	log, files, err := logs.New(logs.Options{Level: flags.LogLevel, Format: flags.LogFormat, Outputs: flags.LogOutputs})
+	resolved.Warnings = append(warnings, resolved.Warnings...)
+	log, files, err := logs.New(logs.Options{
+		Level: flags.LogLevel, Format: flags.LogFormat, Outputs: flags.LogOutputs, Rotate: flags.RotateLog, Rotation: flags.LogRotation,
+	})
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
@@ -97,8 +97,9 @@ func runServer(cmd *cobra.Command, flags *settings.Flags) error {
 }
 
 // applyFileOrEnvironment sets the flags from the configuration file, or else from the environment.
-// unknown lists the environment variables that look like a setting and are none.
-func applyFileOrEnvironment(fs *pflag.FlagSet, flags *settings.Flags) (unknown []string, err error) {
+// The warnings are about keys, or about environment variables that look like a setting and are
+// none.
+func applyFileOrEnvironment(fs *pflag.FlagSet, flags *settings.Flags) (warnings []settings.Error, err error) {
 	file := flags.ConfigFile
 	for _, name := range []string{"TROUPE_CONFIG_FILE", "ETCD_CONFIG_FILE"} {
 		if file == "" {
@@ -106,9 +107,15 @@ func applyFileOrEnvironment(fs *pflag.FlagSet, flags *settings.Flags) (unknown [
 		}
 	}
 	if file != "" {
-		return nil, settings.FromFile(fs, file)
+		return settings.FromFile(fs, file)
 	}
-	return settings.FromEnvironment(fs, os.Environ())
+	unknown, err := settings.FromEnvironment(fs, os.Environ())
+	for _, name := range unknown {
+		warnings = append(warnings, settings.Error{
+			Setting: name, Problem: "the environment variable is not a setting and is ignored", Advice: "check its name, or unset it",
+		})
+	}
+	return warnings, err
 }
 
 // duplicateSignalTime is the time within which the same signal counts once: some tools send a

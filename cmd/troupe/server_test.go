@@ -123,6 +123,11 @@ func TestExitCodesAndLastLines(t *testing.T) {
 			t.Error("a data directory was created")
 		}
 	})
+	t.Run("a port of its own", func(t *testing.T) {
+		s := newSingleMember(t)
+		mustExit(t, s.launch("--listen-metrics-urls=http://localhost"+s.endpoint[strings.LastIndex(s.endpoint, ":"):]),
+			exit.Address, "--listen-metrics-urls", "this server listens there already", "--listen-client-urls")
+	})
 	t.Run("a data directory in use", func(t *testing.T) {
 		mustExit(t, newSingleMember(t).launch(dataDir), exit.DataDir, used.dataDir, "stop the other")
 	})
@@ -210,9 +215,11 @@ func TestEtcdBinaryReadsEtcdVariables(t *testing.T) {
 		name, value, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
 		environment = append(environment, "ETCD_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"="+value)
 	}
-	p := startProcess(t, "etcd", append(environment, "ETCD_SNAPSHOT_COUNT=5", "ETCD_NO_SUCH_THING=1"), rest...)
+	p := startProcess(t, "etcd", append(environment, "ETCD_SNAPSHOT_COUNT=5", "ETCD_NO_SUCH_THING=1", "ETCD_VERSION=3.4.1", "TROUPE_VERSION=1"), rest...)
 	p.waitFor(`"setting":"--snapshot-count=5","problem":"has no effect: the log is not compacted`)
 	p.waitFor("ETCD_NO_SUCH_THING")
+	p.waitFor("ETCD_VERSION")
+	p.waitFor("TROUPE_VERSION")
 	p.waitFor("ready to serve client requests")
 	if got := s.client("put", "k", "v"); got != "OK\n" {
 		t.Fatal(got)

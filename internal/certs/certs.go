@@ -52,6 +52,9 @@ type Server struct {
 	Enabled bool
 	// CertFile and KeyFile hold the certificate and its key, in PEM.
 	CertFile, KeyFile string
+	// ClientCertFile and ClientKeyFile hold the certificate that ClientConfig presents. Empty means
+	// CertFile and KeyFile.
+	ClientCertFile, ClientKeyFile string
 	// CAFile holds the authorities that sign the other side's certificates.
 	CAFile string
 	// RequireClientCert refuses connections without a certificate signed by an authority of CAFile.
@@ -63,8 +66,8 @@ type Server struct {
 	SelfSignedYears uint
 	Hosts           []string
 	Protocol        Protocol
-	// Mutual means that the same certificate authenticates this side as a server and as a client,
-	// to members that have the same CAFile.
+	// Mutual means that the certificates authenticate this side as a server and as a client, to
+	// members that have the same CAFile.
 	Mutual bool
 	// AdvertisedHost is the host name or address under which the other members connect. Where it is
 	// not empty, the certificate must name it.
@@ -119,13 +122,18 @@ func Peer(certFile, keyFile, caFile string) (client, server *tls.Config, err err
 }
 
 // ClientConfig checks the files and returns the configuration with which a member connects to other
-// members: it presents the certificate of ServerConfig and trusts the authorities of CAFile. It
-// returns nil if TLS is not enabled. An error about a file is an *Error.
+// members: it presents the certificate of ClientCertFile, or else that of ServerConfig, and trusts
+// the authorities of CAFile. It returns nil if TLS is not enabled. An error about a file is an
+// *Error.
 func (s Server) ClientConfig() (*tls.Config, error) {
 	if !s.Enabled {
 		return nil, nil
 	}
-	pair, err := s.load()
+	load := s.load
+	if s.ClientCertFile != "" && !s.SelfSigned {
+		load = s.loadClient
+	}
+	pair, err := load()
 	if err != nil {
 		return nil, err
 	}
@@ -160,10 +168,23 @@ func (s Server) load() (*reloader, error) {
 		return pair, s.checkServerUsage(pair.loaded.Leaf)
 	}
 	if s.CAFile != "" {
-		err = s.checkTrusted(pair.loaded)
+		roles := []certificateRole{serverRole, clientRole}
+		if s.ClientCertFile != "" {
+			roles = roles[:1]
+		}
+		err = s.checkTrusted(s.CertFile, pair.loaded, roles...)
 	}
 	if err == nil && s.AdvertisedHost != "" {
 		err = s.checkHost(pair.loaded.Leaf)
+	}
+	return pair, err
+}
+
+// loadClient returns the reloader of ClientCertFile and ClientKeyFile.
+func (s Server) loadClient() (*reloader, error) {
+	pair, err := newReloader(s.ClientCertFile, s.ClientKeyFile)
+	if err == nil && s.CAFile != "" {
+		err = s.checkTrusted(s.ClientCertFile, pair.loaded, clientRole)
 	}
 	return pair, err
 }
@@ -196,9 +217,20 @@ func (s Server) checkHost(own *x509.Certificate) error {
 		"add that host to its subject alternative names"}
 }
 
-// checkTrusted rejects a certificate that members with the same CAFile would refuse, as a server's
-// or as a client's.
-func (s Server) checkTrusted(own *tls.Certificate) error {
+// certificateRole is what a certificate authenticates.
+type certificateRole struct {
+	name  string
+	usage x509.ExtKeyUsage
+}
+
+var (
+	serverRole = certificateRole{"server", x509.ExtKeyUsageServerAuth}
+	clientRole = certificateRole{"client", x509.ExtKeyUsageClientAuth}
+)
+
+// checkTrusted rejects a certificate that members with the same CAFile would refuse in one of the
+// roles.
+func (s Server) checkTrusted(file string, own *tls.Certificate, roles ...certificateRole) error {
 	authorities, err := loadPool(s.CAFile, s.pinned)
 	if err != nil {
 		return err
@@ -209,21 +241,26 @@ func (s Server) checkTrusted(own *tls.Certificate) error {
 			intermediates.AddCert(certificate)
 		}
 	}
-	for _, role := range []struct {
-		name  string
-		usage x509.ExtKeyUsage
-	}{{"server", x509.ExtKeyUsageServerAuth}, {"client", x509.ExtKeyUsageClientAuth}} {
+	for _, role := range roles {
 		_, err := own.Leaf.Verify(x509.VerifyOptions{
 			Roots: authorities, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{role.usage},
 		})
 		if err != nil {
-			return &Error{s.CertFile,
+			return &Error{file,
 				fmt.Sprintf("is not valid as a %s certificate for members that trust %s: %s",
 					role.name, s.CAFile, strings.TrimPrefix(err.Error(), "x509: ")),
-				"have it signed by that CA, for server and client authentication"}
+				"have it signed by that CA, for " + rolesText(roles) + " authentication"}
 		}
 	}
 	return nil
+}
+
+func rolesText(roles []certificateRole) string {
+	names := make([]string, len(roles))
+	for i, role := range roles {
+		names[i] = role.name
+	}
+	return strings.Join(names, " and ")
 }
 
 // Client describes how a command connects to a server. All files are optional.

@@ -82,6 +82,33 @@ func TestCertificatePeersWouldRefuseIsRejected(t *testing.T) {
 	}
 }
 
+func TestMemberConnectsWithItsClientCertificate(t *testing.T) {
+	a := certstest.NewAuthority(t, "ca")
+	a.Issue("server", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
+	a.Issue("client", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })
+	s := Server{
+		Enabled: true, Mutual: true, CAFile: a.Path("ca.pem"), RequireClientCert: true,
+		CertFile: a.Path("server.pem"), KeyFile: a.Path("server-key.pem"),
+		ClientCertFile: a.Path("client.pem"), ClientKeyFile: a.Path("client-key.pem"),
+	}
+	server, err := s.ServerConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := s.ClientConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := handshake(server, client); err != nil {
+		t.Fatal(err)
+	}
+	s.ClientCertFile, s.ClientKeyFile = s.CertFile, s.KeyFile
+	var fault *Error
+	if _, err := s.ClientConfig(); !errors.As(err, &fault) || !strings.HasSuffix(fault.Advice, "for client authentication") {
+		t.Errorf("a server's certificate as the client's: %v", err)
+	}
+}
+
 // handshake runs the TLS handshake of a client and a server over a socket. Over net.Pipe, which has
 // no buffer, both sides could block while they write an alert.
 func handshake(server, client *tls.Config) error {

@@ -31,11 +31,16 @@ func NameFields() {
 	}
 }
 
-// Options are the values of --log-level, --log-format and --log-outputs.
+// Options are the values of --log-level, --log-format, --log-outputs, --enable-log-rotation and
+// --log-rotation-config-json.
 type Options struct {
 	Level   string
 	Format  string
 	Outputs []string
+	// Rotate starts a new file when the one in Outputs has reached the size that Rotation names, in
+	// the JSON of etcd. Outputs must hold one file.
+	Rotate   bool
+	Rotation string
 }
 
 // New returns the logger, and a closer for the files that it writes to. An error names the flag.
@@ -47,7 +52,14 @@ func New(o Options) (zerolog.Logger, io.Closer, error) {
 	if o.Format != "json" && o.Format != "console" {
 		return zerolog.Nop(), nil, fmt.Errorf("--log-format: %q is neither json nor console", o.Format)
 	}
-	outputs, files, err := openOutputs(o.Outputs)
+	var open openFile = openAppending
+	if o.Rotate {
+		var err error
+		if open, err = openRotating(o); err != nil {
+			return zerolog.Nop(), nil, err
+		}
+	}
+	outputs, files, err := openOutputs(o.Outputs, open)
 	if err != nil {
 		return zerolog.Nop(), nil, err
 	}
@@ -70,7 +82,7 @@ var levels = map[string]zerolog.Level{
 }
 
 // openFiles are the opened output files.
-type openFiles []*os.File
+type openFiles []io.WriteCloser
 
 func (f openFiles) Close() error {
 	var errs []error
@@ -80,7 +92,14 @@ func (f openFiles) Close() error {
 	return errors.Join(errs...)
 }
 
-func openOutputs(names []string) ([]io.Writer, openFiles, error) {
+// openFile opens the file of an output.
+type openFile func(path string) (io.WriteCloser, error)
+
+func openAppending(path string) (io.WriteCloser, error) {
+	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+}
+
+func openOutputs(names []string, open openFile) ([]io.Writer, openFiles, error) {
 	var outputs []io.Writer
 	var opened openFiles
 	for _, name := range names {
@@ -92,7 +111,7 @@ func openOutputs(names []string) ([]io.Writer, openFiles, error) {
 			outputs = append(outputs, os.Stdout)
 		case "":
 		default:
-			file, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+			file, err := open(name)
 			if err != nil {
 				_ = opened.Close()
 				return nil, nil, fmt.Errorf("--log-outputs: %w; name a file in a directory that exists", err)

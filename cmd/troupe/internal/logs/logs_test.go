@@ -37,11 +37,41 @@ func TestLogLineHasEtcdsFields(t *testing.T) {
 	}
 }
 
+func TestLogFileIsRotated(t *testing.T) {
+	dir := t.TempDir()
+	log, files, err := New(Options{
+		Level: "info", Format: "json", Outputs: []string{filepath.Join(dir, "log")},
+		Rotate: true, Rotation: `{"maxsize": 1, "maxbackups": 1}`,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Close()
+	long := strings.Repeat("x", 100<<10)
+	for range 11 {
+		log.Info().Str("long", long).Msg("line")
+	}
+	paths, err := filepath.Glob(filepath.Join(dir, "log*"))
+	if err != nil || len(paths) != 2 {
+		t.Fatalf("files %q, %v; want the log and one older file", paths, err)
+	}
+	for _, path := range paths {
+		if info, err := os.Stat(path); err != nil || info.Size() > 1<<20 || info.Size() == 0 {
+			t.Errorf("%s: %+v, %v", path, info, err)
+		}
+	}
+}
+
 func TestInvalidLogFlagIsNamed(t *testing.T) {
 	for want, o := range map[string]Options{
-		"--log-level":   {"loud", "json", []string{"default"}},
-		"--log-format":  {"info", "xml", []string{"default"}},
-		"--log-outputs": {"info", "json", []string{"/no/such/dir/file"}},
+		"--log-level":                {Level: "loud", Format: "json", Outputs: []string{"default"}},
+		"--log-format":               {Level: "info", Format: "xml", Outputs: []string{"default"}},
+		"--log-outputs":              {Level: "info", Format: "json", Outputs: []string{"/no/such/dir/file"}},
+		"--log-outputs: ":            {Level: "info", Format: "json", Outputs: []string{"/no/such/dir/file"}, Rotate: true, Rotation: "{}"},
+		"--enable-log-rotation":      {Level: "info", Format: "json", Outputs: []string{"stderr"}, Rotate: true, Rotation: "{}"},
+		"--enable-log-rotation: ":    {Level: "info", Format: "json", Outputs: []string{"/a", "/b"}, Rotate: true, Rotation: "{}"},
+		"--log-rotation-config-json": {Level: "info", Format: "json", Outputs: []string{"/a"}, Rotate: true, Rotation: `{"maxsise": 1}`},
+		"a number is negative":       {Level: "info", Format: "json", Outputs: []string{"/a"}, Rotate: true, Rotation: `{"maxsize": -1}`},
 	} {
 		if _, _, err := New(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v", o, err)

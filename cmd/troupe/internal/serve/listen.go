@@ -21,8 +21,38 @@ type listeners struct {
 	metrics []net.Listener // with TLS
 	peers   []net.Listener // without TLS: the link adds it
 
+	opened []openedURL // all of these, for errors
+
 	clientTLS                    *tls.Config
 	peerServerTLS, peerClientTLS *tls.Config
+}
+
+// openedURL is a URL that this server listens on, and its flag.
+type openedURL struct {
+	setting string
+	url     settings.URL
+}
+
+// conflicting returns the URL that this server listens on already and that prevents it from
+// listening on u too, or nil if another process does.
+func (l *listeners) conflicting(u settings.URL) *openedURL {
+	for i, o := range l.opened {
+		if o.url.Unix() || u.Unix() {
+			if o.url.Unix() && u.Unix() && o.url.Address == u.Address {
+				return &l.opened[i]
+			}
+			continue
+		}
+		a, err := net.ResolveTCPAddr("tcp", o.url.Address)
+		b, other := net.ResolveTCPAddr("tcp", u.Address)
+		if err != nil || other != nil || a.Port != b.Port {
+			continue
+		}
+		if a.IP.Equal(b.IP) || o.url.Wildcard() || u.Wildcard() {
+			return &l.opened[i]
+		}
+	}
+	return nil
 }
 
 func (l *listeners) close() {
@@ -53,7 +83,7 @@ func (v *server) listen() (_ *listeners, err error) {
 		return nil, exit.With(exit.Certificate, err)
 	}
 	for _, u := range s.ListenClient {
-		if err := listen(&l.clients, "--listen-client-urls", u, nil); err != nil {
+		if err := l.listen(&l.clients, "--listen-client-urls", u, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -63,12 +93,12 @@ func (v *server) listen() (_ *listeners, err error) {
 			config = secured.Clone()
 			config.NextProtos = []string{"http/1.1"}
 		}
-		if err := listen(&l.metrics, "--listen-metrics-urls", u, config); err != nil {
+		if err := l.listen(&l.metrics, "--listen-metrics-urls", u, config); err != nil {
 			return nil, err
 		}
 	}
 	for _, u := range s.ListenPeer {
-		if err := listen(&l.peers, "--listen-peer-urls", u, nil); err != nil {
+		if err := l.listen(&l.peers, "--listen-peer-urls", u, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -76,20 +106,24 @@ func (v *server) listen() (_ *listeners, err error) {
 }
 
 // listen opens a listener, adds TLS unless config is nil, and appends it to list.
-func listen(list *[]net.Listener, setting string, u settings.URL, config *tls.Config) error {
+func (l *listeners) listen(list *[]net.Listener, setting string, u settings.URL, config *tls.Config) error {
 	network := "tcp"
 	if u.Unix() {
 		network = "unix"
 		removeStale(u.Address)
 	}
-	l, err := net.Listen(network, u.Address)
+	listener, err := net.Listen(network, u.Address)
+	if err == nil && config != nil {
+		listener = tls.NewListener(listener, config)
+	}
 	switch {
-	case err == nil && config != nil:
-		*list = append(*list, tls.NewListener(l, config))
-		return nil
 	case err == nil:
-		*list = append(*list, l)
+		*list, l.opened = append(*list, listener), append(l.opened, openedURL{setting, u})
 		return nil
+	case errors.Is(err, syscall.EADDRINUSE) && l.conflicting(u) != nil:
+		other := l.conflicting(u)
+		err = fmt.Errorf("%s: %s: this server listens there already, for %s of %s; give each an address or a port of its own",
+			setting, u, other.url, other.setting)
 	case errors.Is(err, syscall.EADDRINUSE):
 		err = fmt.Errorf("%s: %s: address already in use; stop the process that uses it, or choose another port", setting, u)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

@@ -15,6 +15,12 @@ var prefixes = []string{"TROUPE_", "ETCD_"}
 // clientVariables are the variables with one of the prefixes that set up client commands.
 var clientVariables = map[string]bool{"TROUPE_ENDPOINTS": true, "TROUPE_CACERT": true, "TROUPE_CERT": true, "TROUPE_KEY": true}
 
+// commandLineFlags have no environment variable and no key in a file. Container images set
+// ETCD_VERSION.
+var commandLineFlags = []string{"help", "version", "as-etcd"}
+
+func isCommandLineOnly(flag string) bool { return slices.Contains(commandLineFlags, flag) }
+
 // FromEnvironment sets the flags that the command line did not set: --data-dir from
 // TROUPE_DATA_DIR, or else from ETCD_DATA_DIR. An invalid value is an *Error. unknown lists the
 // variables with a prefix that name no flag, sorted. They are no error, because orchestrators
@@ -28,12 +34,15 @@ func FromEnvironment(fs *pflag.FlagSet, environment []string) (unknown []string,
 	}
 	known := map[string]bool{}
 	fs.VisitAll(func(flag *pflag.Flag) {
+		if isCommandLineOnly(flag.Name) {
+			return
+		}
 		for _, prefix := range prefixes {
 			name := variableName(prefix, flag.Name)
 			value, set := values[name]
 			known[name] = true
 			// An empty variable counts as unset, as with etcd.
-			if !set || value == "" || flag.Changed || flag.Name == "help" || err != nil {
+			if !set || value == "" || flag.Changed || err != nil {
 				continue
 			}
 			if failure := fs.Set(flag.Name, value); failure != nil {

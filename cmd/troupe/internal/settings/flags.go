@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/logs"
 	"github.com/troupe-raft/troupe/internal/defaults"
 )
 
@@ -47,25 +48,29 @@ type Flags struct {
 	KeepaliveTimeout  time.Duration
 	WatchProgress     time.Duration
 
-	CertFile          string
-	KeyFile           string
-	TrustedCAFile     string
-	ClientCertAuth    bool
-	AutoTLS           bool
-	PeerCertFile      string
-	PeerKeyFile       string
-	PeerTrustedCAFile string
-	PeerClientCert    bool
-	PeerAutoTLS       bool
-	TLSMinVersion     string
-	TLSMaxVersion     string
-	CipherSuites      []string
-	SelfSignedYears   uint
+	CertFile           string
+	KeyFile            string
+	TrustedCAFile      string
+	ClientCertAuth     bool
+	AutoTLS            bool
+	PeerCertFile       string
+	PeerKeyFile        string
+	PeerClientCertFile string
+	PeerClientKeyFile  string
+	PeerTrustedCAFile  string
+	PeerClientCert     bool
+	PeerAutoTLS        bool
+	TLSMinVersion      string
+	TLSMaxVersion      string
+	CipherSuites       []string
+	SelfSignedYears    uint
 
-	LogLevel   string
-	LogFormat  string
-	LogOutputs []string
-	Logger     string
+	LogLevel    string
+	LogFormat   string
+	LogOutputs  []string
+	RotateLog   bool
+	LogRotation string
+	Logger      string
 
 	EnablePprof bool
 	ConfigFile  string
@@ -150,8 +155,10 @@ func (f *Flags) security() *pflag.FlagSet {
 	fs.StringVar(&f.TrustedCAFile, "trusted-ca-file", "", "`file` with the CA of the clients' certificates; clients must then show a certificate")
 	fs.BoolVar(&f.ClientCertAuth, "client-cert-auth", false, "require a certificate of clients (needs --trusted-ca-file)")
 	fs.BoolVar(&f.AutoTLS, "auto-tls", false, "make a certificate for the client URLs (encrypts without authentication)")
-	fs.StringVar(&f.PeerCertFile, "peer-cert-file", "", "certificate `file` (PEM) for the other members, as server and as client")
+	fs.StringVar(&f.PeerCertFile, "peer-cert-file", "", "certificate `file` (PEM) for the other members, as server and, without --peer-client-cert-file, as client")
 	fs.StringVar(&f.PeerKeyFile, "peer-key-file", "", "its private key `file`")
+	fs.StringVar(&f.PeerClientCertFile, "peer-client-cert-file", "", "certificate `file` (PEM) for connecting to the other members (default: --peer-cert-file)")
+	fs.StringVar(&f.PeerClientKeyFile, "peer-client-key-file", "", "its private key `file`")
 	fs.StringVar(&f.PeerTrustedCAFile, "peer-trusted-ca-file", "", "`file` with the CA of the members' certificates; members must then show a certificate")
 	fs.BoolVar(&f.PeerClientCert, "peer-client-cert-auth", false, "require a certificate of members (needs --peer-trusted-ca-file)")
 	fs.BoolVar(&f.PeerAutoTLS, "peer-auto-tls", false, "make a certificate for the peer URLs (encrypts without authentication)")
@@ -167,6 +174,8 @@ func (f *Flags) observation() *pflag.FlagSet {
 	fs.StringVar(&f.LogLevel, "log-level", "info", "`debug`, info, warn or error")
 	fs.StringVar(&f.LogFormat, "log-format", "json", "`json`, or console for reading")
 	fs.StringSliceVar(&f.LogOutputs, "log-outputs", []string{"default"}, "default or stderr, stdout, or a `path`; separated by commas")
+	fs.BoolVar(&f.RotateLog, "enable-log-rotation", false, "begin a new file when the one in --log-outputs is full")
+	fs.StringVar(&f.LogRotation, "log-rotation-config-json", logs.RotationDefault, "when a log file is full, and how long older ones are kept, as `JSON`: MB, days, files; 0 means for ever")
 	fs.StringVar(&f.Logger, "logger", "zap", "accepted for etcd's command lines and ignored")
 	fs.BoolVar(&f.EnablePprof, "enable-pprof", false, "serve profiles under /debug/pprof on the client URLs")
 	return fs

@@ -36,7 +36,7 @@ func parseInitialCluster(text string) ([]clusterMember, error) {
 		name = strings.TrimSpace(name)
 		switch {
 		case part == "":
-			return nil, &Error{setting, fmt.Sprintf("a member between two commas is missing in %q", text), advice}
+			continue // etcd accepts a comma too many
 		case !found:
 			return nil, &Error{setting, fmt.Sprintf("%q names no URL", part), advice}
 		case name == "":
@@ -65,6 +65,9 @@ func parseInitialCluster(text string) ([]clusterMember, error) {
 		}
 		position[name] = len(peers)
 		peers = append(peers, clusterMember{name, []URL{u}})
+	}
+	if len(peers) == 0 {
+		return nil, &Error{setting, "names no member", advice + "; a shell variable that is not set gives an empty value"}
 	}
 	return peers, nil
 }

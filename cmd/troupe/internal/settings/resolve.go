@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -79,21 +80,34 @@ const (
 const RequestOverheadBytes = 1 << 20
 
 // Resolve checks all settings together and returns them. fs is the flag set of Register; it records
-// which flags were set. An invalid setting is an *Error.
+// which flags were set. The error joins what is invalid; each part is an *Error.
 func (f *Flags) Resolve(fs *pflag.FlagSet) (*Server, error) {
 	s := &Server{
 		Name: f.Name, Token: f.InitialClusterToken, PeerLink: f.PeerLink, DirectIO: f.DirectIO,
 		Pprof: f.EnablePprof, StopWithStdin: f.StopWithStdin,
 		MaxStreams: f.MaxConcurrentStreams,
 	}
-	for _, step := range []func(*Server, *pflag.FlagSet) error{
-		f.resolveNames, f.resolveURLs, f.resolveCluster, f.resolveTiming, f.resolveLimits, f.resolveTLS,
-	} {
-		if err := step(s, fs); err != nil {
-			return nil, err
-		}
+	err := f.resolveNames(s, fs)
+	if urls := f.resolveURLs(s, fs); urls != nil {
+		err = errors.Join(err, urls)
+	} else { // the cluster and TLS are checked against the URLs
+		err = errors.Join(err, f.resolveCluster(s, fs), f.resolveTLS(s, fs))
 	}
+	if err = errors.Join(err, f.resolveTiming(s, fs), f.resolveLimits(s, fs)); err != nil {
+		return nil, err
+	}
+	s.warnOfEmptyFlags(fs)
 	return s, nil
+}
+
+// warnOfEmptyFlags warns of flags that the command line sets to nothing, which a shell variable
+// does that is not set.
+func (s *Server) warnOfEmptyFlags(fs *pflag.FlagSet) {
+	fs.Visit(func(flag *pflag.Flag) {
+		if flag.Value.Type() == "string" && flag.Value.String() == "" && !isAccepted(flag.Name) {
+			s.Warn("--"+flag.Name, "is empty, which means its default", "give a value, or leave the flag out")
+		}
+	})
 }
 
 func (f *Flags) resolveNames(s *Server, fs *pflag.FlagSet) error {
@@ -175,7 +189,7 @@ func (f *Flags) resolveCluster(s *Server, fs *pflag.FlagSet) error {
 	if f.InitialClusterToken == "" {
 		return &Error{"--initial-cluster-token", "is empty", "leave it out, or choose a word for this cluster"}
 	}
-	s.ClusterGiven = fs.Changed("initial-cluster") && f.InitialCluster != ""
+	s.ClusterGiven = fs.Changed("initial-cluster")
 	var peers []clusterMember
 	var err error
 	if s.ClusterGiven {

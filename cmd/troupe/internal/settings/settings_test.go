@@ -2,7 +2,6 @@ package settings
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -75,6 +74,9 @@ func TestPrecedenceOfFlagsAndVariables(t *testing.T) {
 func TestEveryFlagHasAnEtcdVariable(t *testing.T) {
 	_, fs := parseFlags(t)
 	fs.VisitAll(func(flag *pflag.Flag) {
+		if isCommandLineOnly(flag.Name) {
+			return
+		}
 		_, fresh := parseFlags(t)
 		value := map[string]string{"bool": "true", "string": "x", "stringSlice": "x", "uint": "7", "uint32": "7", "int64": "7", "duration": "7s"}[flag.Value.Type()]
 		unknown, err := FromEnvironment(fresh, []string{variableName("ETCD_", flag.Name) + "=" + value})
@@ -86,8 +88,11 @@ func TestEveryFlagHasAnEtcdVariable(t *testing.T) {
 
 func TestUnknownVariablesAreReported(t *testing.T) {
 	_, fs := parseFlags(t)
-	unknown, err := FromEnvironment(fs, []string{"ETCD_PORT_2379_TCP=x", "TROUPE_ENDPOINTS=x", "ETCDCTL_API=3", "TROUPE_NMAE=x", "PATH=/"})
-	if err != nil || strings.Join(unknown, " ") != "ETCD_PORT_2379_TCP TROUPE_NMAE" {
+	unknown, err := FromEnvironment(fs, []string{
+		"ETCD_PORT_2379_TCP=x", "TROUPE_ENDPOINTS=x", "ETCDCTL_API=3", "TROUPE_NMAE=x", "PATH=/",
+		"ETCD_VERSION=3.4.1", "TROUPE_VERSION=1.2", "ETCD_HELP=x", "TROUPE_AS_ETCD=x", // set by container images
+	})
+	if err != nil || strings.Join(unknown, " ") != "ETCD_HELP ETCD_PORT_2379_TCP ETCD_VERSION TROUPE_AS_ETCD TROUPE_NMAE TROUPE_VERSION" {
 		t.Fatalf("unknown %q, error %v", unknown, err)
 	}
 	_, err = FromEnvironment(fs, []string{"ETCD_HEARTBEAT_INTERVAL=soon"})
@@ -161,7 +166,8 @@ func TestInvalidSettingIsNamedInOneLine(t *testing.T) {
 		{[]string{"--initial-cluster=a"}, []string{"--initial-cluster", "names no URL"}},
 		{[]string{"--initial-cluster=a="}, []string{"--initial-cluster", "has no URL"}},
 		{[]string{"--initial-cluster==http://x:1"}, []string{"--initial-cluster", "names no member"}},
-		{[]string{"--initial-cluster=a=http://x:1,"}, []string{"--initial-cluster", "a member between two commas is missing"}},
+		{[]string{"--initial-cluster="}, []string{"--initial-cluster", "names no member", "shell variable"}},
+		{[]string{"--initial-cluster=,"}, []string{"--initial-cluster", "names no member"}},
 		{[]string{"--initial-cluster=a=x:1"}, []string{"--initial-cluster", "no scheme"}},
 		{[]string{"--initial-cluster=a=http://0.0.0.0:1"}, []string{"--initial-cluster", "no other member can reach"}},
 		{[]string{"--initial-cluster=a=http://x:1,b=http://x:1"}, []string{"--initial-cluster", "same URL"}},
@@ -183,6 +189,9 @@ func TestInvalidSettingIsNamedInOneLine(t *testing.T) {
 		{[]string{"--grpc-keepalive-timeout=-1s"}, []string{"--grpc-keepalive-*", "negative"}},
 		{[]string{"--cert-file=x"}, []string{"--key-file", "missing"}},
 		{[]string{"--peer-key-file=x"}, []string{"--peer-cert-file", "missing"}},
+		{[]string{"--peer-client-cert-file=x"}, []string{"--peer-client-key-file", "missing"}},
+		{[]string{"--peer-client-key-file=x"}, []string{"--peer-client-cert-file", "missing"}},
+		{[]string{"--peer-client-cert-file=x", "--peer-client-key-file=x"}, []string{"--peer-client-cert-file", "needs --peer-cert-file"}},
 		{[]string{"--client-cert-auth"}, []string{"--client-cert-auth", "--trusted-ca-file"}},
 		{[]string{"--peer-client-cert-auth"}, []string{"--peer-client-cert-auth", "--peer-trusted-ca-file"}},
 		{[]string{"--listen-client-urls=https://localhost:2379"}, []string{"--listen-client-urls", "no certificate", "--cert-file"}},
@@ -264,6 +273,21 @@ func TestDeprecatedFlagStillWorks(t *testing.T) {
 	}
 }
 
+func TestRepeatedURLAndCommaAreAccepted(t *testing.T) {
+	s := resolveFlags(t, "--name=a", "--initial-cluster=,a=http://x:1,", "--listen-peer-urls=http://x:1,http://x:1/",
+		"--listen-client-urls=http://x:2,http://X:2", "--listen-metrics-urls=http://x:3,http://x:3")
+	if len(s.Members) != 1 || len(s.ListenPeer) != 1 || len(s.ListenClient) != 1 || len(s.ListenMetrics) != 1 || len(s.AdvertiseClient) != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestEmptyFlagWarns(t *testing.T) {
+	s := resolveFlags(t, "--data-dir=", "--trusted-ca-file=", "--wal-dir=")
+	if len(s.Warnings) != 2 || s.Warnings[0].Setting != "--data-dir" || s.Warnings[1].Setting != "--trusted-ca-file" {
+		t.Errorf("%+v", s.Warnings)
+	}
+}
+
 func TestPlainTextBetweenMachinesWarns(t *testing.T) {
 	s := resolveFlags(t, "--listen-peer-urls=http://127.0.0.1:1,http://10.0.0.1:1", "--initial-advertise-peer-urls=http://10.0.0.1:1")
 	if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0].Problem, "plain text to http://10.0.0.1:1") {
@@ -282,71 +306,5 @@ func TestCAFileAloneRequiresClientCertificate(t *testing.T) {
 	s := resolveFlags(t, "--listen-client-urls=https://localhost:2379", "--cert-file=c", "--key-file=k", "--trusted-ca-file=ca")
 	if !s.ClientTLS.Enabled || !s.ClientTLS.RequireClientCert {
 		t.Fatalf("%+v", s.ClientTLS)
-	}
-}
-
-func writeFile(t *testing.T, text string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "troupe.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func TestEtcdConfigurationFile(t *testing.T) {
-	path := writeFile(t, `
-name: 'b'
-data-dir: /var/lib/b
-wal-dir:
-heartbeat-interval: 50
-initial-cluster: a=https://10.0.0.1:2380,b=https://10.0.0.2:2380
-listen-client-urls: https://localhost:2379
-listen-peer-urls: https://10.0.0.2:2380
-log-outputs: [stderr, /tmp/x]
-client-transport-security:
-  cert-file: c
-  key-file: k
-  client-cert-auth: true
-  trusted-ca-file: ca
-peer-transport-security:
-  cert-file: pc
-  key-file: pk
-`)
-	f, fs := parseFlags(t)
-	if err := FromFile(fs, path); err != nil {
-		t.Fatal(err)
-	}
-	s, err := f.Resolve(fs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.Name != "b" || s.Heartbeat != 50*time.Millisecond || len(s.Members) != 2 || s.ClientTLS.CAFile != "ca" ||
-		s.PeerTLS.CertFile != "pc" || strings.Join(f.LogOutputs, " ") != "stderr /tmp/x" {
-		t.Fatalf("%+v %+v", s, f)
-	}
-}
-
-func TestInvalidFileErrorNamesTheLine(t *testing.T) {
-	for text, want := range map[string]string{
-		"nmae: x":                           ":1: nmae: unknown setting",
-		"name: a\nheartbeat-interval: soon": ":2: heartbeat-interval: invalid value \"soon\"",
-		"name: {a: b}":                      "not a plain value",
-		"- a":                               "not a map of settings",
-		"a: b: c":                           "mapping values",
-	} {
-		_, fs := parseFlags(t)
-		err := FromFile(fs, writeFile(t, text))
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v, want %q", text, err, want)
-		}
-	}
-	_, fs := parseFlags(t, "--name=x")
-	if err := FromFile(fs, writeFile(t, "")); err == nil || !strings.Contains(err.Error(), "--name is set too") {
-		t.Errorf("a file and flags: %v", err)
-	}
-	_, fs = parseFlags(t)
-	if err := FromFile(fs, "/no/such/file"); err == nil || !strings.Contains(err.Error(), "/no/such/file") {
-		t.Errorf("missing file: %v", err)
 	}
 }

@@ -29,6 +29,7 @@ func (f *Flags) resolveTLS(s *Server, _ *pflag.FlagSet) error {
 	}
 	peers := certs.Server{
 		CertFile: f.PeerCertFile, KeyFile: f.PeerKeyFile, CAFile: f.PeerTrustedCAFile,
+		ClientCertFile: f.PeerClientCertFile, ClientKeyFile: f.PeerClientKeyFile,
 		RequireClientCert: f.PeerClientCert || f.PeerTrustedCAFile != "",
 		SelfSigned:        f.PeerAutoTLS, SelfSignedDir: filepath.Join(s.DataDir, "fixtures", "peer"), SelfSignedYears: f.SelfSignedYears,
 		Hosts: hostsOf(s.ListenPeer), Protocol: protocol, Mutual: true, AdvertisedHost: s.advertisedHost(),
@@ -50,6 +51,12 @@ func checkTLS(s *Server, tls certs.Server, prefix, urls string, secure bool) (ce
 		return tls, &Error{key, "is missing beside " + cert, "name the certificate's private key"}
 	case tls.KeyFile != "" && tls.CertFile == "":
 		return tls, &Error{cert, "is missing beside " + key, "name the key's certificate"}
+	case tls.ClientCertFile != "" && tls.ClientKeyFile == "":
+		return tls, &Error{"--peer-client-key-file", "is missing beside --peer-client-cert-file", "name the certificate's private key"}
+	case tls.ClientKeyFile != "" && tls.ClientCertFile == "":
+		return tls, &Error{"--peer-client-cert-file", "is missing beside --peer-client-key-file", "name the key's certificate"}
+	case tls.ClientCertFile != "" && tls.CertFile == "":
+		return tls, &Error{"--peer-client-cert-file", "needs --peer-cert-file", "name the certificate for accepting connections too"}
 	case tls.RequireClientCert && tls.CAFile == "" && !tls.SelfSigned:
 		return tls, &Error{auth, "needs " + ca, "name the CA that signs the required certificates"}
 	case secure && tls.CertFile == "" && !tls.SelfSigned:

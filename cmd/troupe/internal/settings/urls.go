@@ -52,7 +52,7 @@ func (u URL) Loopback() bool {
 }
 
 // parseURLs parses a list of URLs with commas between them and keeps their order: the first one is
-// preferred.
+// preferred. A URL that occurs again is dropped, as etcd does.
 func parseURLs(setting, text string, schemes ...string) ([]URL, error) {
 	var urls []URL
 	for _, part := range strings.Split(text, ",") {
@@ -64,7 +64,9 @@ func parseURLs(setting, text string, schemes ...string) ([]URL, error) {
 		if err != nil {
 			return nil, err
 		}
-		urls = append(urls, u)
+		if !slices.Contains(urls, u) {
+			urls = append(urls, u)
+		}
 	}
 	return urls, nil
 }
