@@ -15,6 +15,7 @@ import (
 	"github.com/troupe-raft/troupe"
 	"github.com/troupe-raft/troupe/kv/internal/kvtest"
 	"github.com/troupe-raft/troupe/kv/mvcc"
+	"github.com/troupe-raft/troupe/kv/mvcc/engine/disk"
 )
 
 // memberCluster is a cluster of real nodes in this process, each with the services and a client.
@@ -34,7 +35,7 @@ func startMembers(t *testing.T, requestTimeout time.Duration) *memberCluster {
 	cluster, err := troupe.StartCluster(testContext(t), troupe.ClusterOptions{
 		Size: 3,
 		StateMachine: func(id uint64) troupe.Factory {
-			factory, ref := mvcc.Factory("kv", mvcc.Options{FS: vfs.NewMem()})
+			factory, ref := mvcc.Factory("kv", mvcc.Options{Engine: disk.Opener(disk.Options{FS: vfs.NewMem()})})
 			refs[id] = ref
 			return factory
 		},

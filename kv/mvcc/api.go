@@ -11,11 +11,11 @@ package mvcc
 import (
 	"errors"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/rs/zerolog"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
-	"github.com/rs/zerolog"
+	"github.com/troupe-raft/troupe/kv/mvcc/engine"
 )
 
 // Refusals: results of commands and reads that the store's rules refuse. A refusal is the same at
@@ -48,24 +48,17 @@ var (
 	ErrCorrupt = errors.New("mvcc: corrupt data")
 )
 
-// Options configure a store. The zero value is valid.
+// Options configure a store.
 type Options struct {
-	// FS is the filesystem of the store; nil is the operating system's.
-	FS vfs.FS
-	// cacheBytes limits the cache of blocks read from the disk. Default 64 MiB.
-	cacheBytes int64
-	// memTableBytes is the size of a memtable, of which up to four exist. A crash loses their content;
-	// it is applied again from the log. Default 32 MiB.
-	memTableBytes int64
+	// Engine opens the storage engine: disk.Opener of package engine/disk, or Disk.Open of package
+	// engine/memory.
+	Engine engine.Open
 	// metadataBytes limits the cache of key metadata, which saves the read before a put. It grows as
 	// keys are written. Default 64 MiB, enough for a million keys.
 	metadataBytes int64
 	// LeaseKnown reports whether a lease exists. It must depend only on what was applied before. Nil:
 	// every lease id is accepted.
 	LeaseKnown func(id int64) bool
-	// MaxOpenTables bounds the tables, which are files, that the storage engine keeps open. Default
-	// 1,000; the engine uses 74 at least.
-	MaxOpenTables int
 	// OnFatal is called when the storage engine has failed in the background. Nil: the store panics.
 	OnFatal func(error)
 	Logger  zerolog.Logger

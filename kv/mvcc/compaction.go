@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/cockroachdb/pebble/v2"
+	"github.com/troupe-raft/troupe/kv/mvcc/engine"
 )
 
 // compactor removes, in the background, the rows that no read at or above the compacted revision
@@ -115,14 +115,12 @@ func (c *compactor) removeNext() error {
 		// Include the tombstones at the last round's target.
 		c.cursor, c.target = revision{main: max(tip.removedTo, 0)}, tip.compactRev
 	}
-	it, err := s.db.NewIter(&pebble.IterOptions{
-		LowerBound: appendHistoryKey(nil, c.cursor), UpperBound: appendHistoryKey(nil, revision{main: c.target + 1}),
-	})
+	it, err := s.db.NewIter(context.Background(), appendHistoryKey(nil, c.cursor), appendHistoryKey(nil, revision{main: c.target + 1}))
 	if err != nil {
 		return err
 	}
 	defer it.Close()
-	batch := s.db.NewBatch()
+	batch := s.db.NewBatch(0)
 	r := reader{src: s.db, rev: tip.rev, compactRev: tip.compactRev}
 	next := revision{}
 	ok := it.First()
@@ -148,10 +146,10 @@ func (c *compactor) removeNext() error {
 	} else {
 		tip.removedTo = c.target
 	}
-	if err := batch.Set(stateKey, tip.appendRow(nil), nil); err != nil {
+	if err := batch.Set(stateKey, tip.appendRow(nil)); err != nil {
 		return err
 	}
-	if err := s.commit(batch); err != nil {
+	if err := s.db.Commit(batch); err != nil {
 		return err
 	}
 	s.tip, c.cursor = tip, next
@@ -159,16 +157,16 @@ func (c *compactor) removeNext() error {
 }
 
 // removeUnreachable removes what an event of the round makes unreachable.
-func (c *compactor) removeUnreachable(batch *pebble.Batch, r *reader, tip *state, key []byte, rec *record) error {
+func (c *compactor) removeUnreachable(batch engine.Batch, r *reader, tip *state, key []byte, rec *record) error {
 	if !rec.prev.isZero() {
-		if err := batch.Delete(appendHistoryKey(nil, rec.prev), nil); err != nil {
+		if err := batch.Delete(appendHistoryKey(nil, rec.prev)); err != nil {
 			return err
 		}
 	}
 	if rec.isLive() || rec.rev.main >= c.target {
 		return nil
 	}
-	if err := batch.Delete(appendHistoryKey(nil, rec.rev), nil); err != nil {
+	if err := batch.Delete(appendHistoryKey(nil, rec.rev)); err != nil {
 		return err
 	}
 	row, closer, err := r.row(appendSpaceKey(nil, spaceTombstones, key))
@@ -182,7 +180,7 @@ func (c *compactor) removeUnreachable(batch *pebble.Batch, r *reader, tip *state
 	}
 	tip.tombstones--
 	c.s.metadataCache.remove(c.s.metadataCache.hash(key))
-	return batch.Delete(appendSpaceKey(nil, spaceTombstones, key), nil)
+	return batch.Delete(appendSpaceKey(nil, spaceTombstones, key))
 }
 
 // WaitCompacted returns after everything compacted so far was removed from the tables

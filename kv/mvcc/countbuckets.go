@@ -1,11 +1,10 @@
 package mvcc
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"slices"
-
-	"github.com/cockroachdb/pebble/v2"
 )
 
 // countKey counts a key that has become live (+1) or was deleted (−1). It joins a bucket that has
@@ -40,9 +39,9 @@ func (w *writer) writeBuckets() error {
 		var err error
 		if b.start == start {
 			w.rowBuf = binary.AppendUvarint(w.rowBuf[:0], uint64(b.count))
-			err = w.batch.Set(w.keyBuf, w.rowBuf, nil)
+			err = w.batch.Set(w.keyBuf, w.rowBuf)
 		} else {
-			err = w.batch.Delete(w.keyBuf, nil)
+			err = w.batch.Delete(w.keyBuf)
 		}
 		if err != nil {
 			return fmt.Errorf("writing the count of bucket %q: %w", start, err)
@@ -69,7 +68,7 @@ func (w *writer) splitBuckets() error {
 
 func (w *writer) splitBucket(b bucket, next string) error {
 	lower, upper := keyRange{start: []byte(b.start), end: []byte(next), toEnd: next == ""}.bounds(spaceCurrent)
-	it, err := w.s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	it, err := w.s.db.NewIter(context.Background(), lower, upper)
 	if err != nil {
 		return err
 	}

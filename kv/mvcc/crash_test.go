@@ -20,7 +20,7 @@ import (
 
 // crashOptions make the engine flush and compact often, and removals take many steps.
 var crashOptions = Options{
-	cacheBytes: 1 << 20, memTableBytes: 64 << 10, metadataBytes: 1, bucketLimits: bucketLimits{maxKeys: 12, minKeys: 3, maxJoinedKeys: 6},
+	metadataBytes: 1, bucketLimits: bucketLimits{maxKeys: 12, minKeys: 3, maxJoinedKeys: 6},
 	compactionStepEvents: 3,
 }
 
@@ -259,9 +259,11 @@ func TestCompactionRemovesUnreachableRows(t *testing.T) {
 func TestUnknownFormatIsRefusedUnchanged(t *testing.T) {
 	fs := vfs.NewMem()
 	r := openReplica(t, fs, Options{})
-	mustSucceed(t, r.s.db.Set(formatKey, []byte("troupe kv 99"), pebble.NoSync))
+	batch := r.s.db.NewBatch(0)
+	mustSucceed(t, batch.Set(formatKey, []byte("troupe kv 99")))
+	mustSucceed(t, r.s.db.Commit(batch))
 	r.close()
-	_, err := openStore("kv", Options{FS: fs})
+	_, err := openStore("kv", Options{Engine: diskEngine(fs, Options{})})
 	if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "troupe kv 99") {
 		t.Fatalf("opened another format: %v", err)
 	}
@@ -270,7 +272,7 @@ func TestUnknownFormatIsRefusedUnchanged(t *testing.T) {
 	db := must(pebble.Open("kv", &pebble.Options{FS: foreign}))
 	mustSucceed(t, db.Set([]byte("x"), []byte("y"), pebble.Sync))
 	mustSucceed(t, db.Close())
-	if _, err := openStore("kv", Options{FS: foreign}); !errors.Is(err, ErrFormat) {
+	if _, err := openStore("kv", Options{Engine: diskEngine(foreign, Options{})}); !errors.Is(err, ErrFormat) {
 		t.Fatalf("opened a foreign database: %v", err)
 	}
 }

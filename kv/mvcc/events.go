@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/cockroachdb/pebble/v2"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
@@ -27,9 +26,7 @@ func (v *View) Events(ctx context.Context, fromRev, toRev int64, key, rangeEnd [
 	if fromRev < r.compactRev {
 		return nil, 0, ErrCompacted
 	}
-	it, err := r.src.NewIterWithContext(ctx, &pebble.IterOptions{
-		LowerBound: appendHistoryKey(nil, revision{main: fromRev}), UpperBound: appendHistoryKey(nil, revision{main: toRev + 1}),
-	})
+	it, err := r.src.NewIter(ctx, appendHistoryKey(nil, revision{main: fromRev}), appendHistoryKey(nil, revision{main: toRev + 1}))
 	if err != nil {
 		return nil, 0, fmt.Errorf("opening an iterator: %w", err)
 	}

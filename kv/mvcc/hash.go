@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
-
-	"github.com/cockroachdb/pebble/v2"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -64,9 +62,7 @@ func (v *View) hashHistory(ctx context.Context, rev int64) (result HashResult, e
 	if err != nil {
 		return HashResult{}, err
 	}
-	it, err := r.src.NewIterWithContext(ctx, &pebble.IterOptions{
-		LowerBound: []byte{spaceHistory}, UpperBound: appendHistoryKey(nil, revision{main: at + 1}),
-	})
+	it, err := r.src.NewIter(ctx, []byte{spaceHistory}, appendHistoryKey(nil, revision{main: at + 1}))
 	if err != nil {
 		return HashResult{}, fmt.Errorf("opening an iterator: %w", err)
 	}

@@ -1,9 +1,8 @@
 package mvcc
 
 import (
+	"context"
 	"fmt"
-
-	"github.com/cockroachdb/pebble/v2"
 )
 
 // keyFilter knows of most new keys that the tables hold no row of them. A put must know whether its
@@ -132,7 +131,7 @@ func (s *Store) scanKeysForFilter() error {
 	if f.scanFrom == nil {
 		return nil
 	}
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: f.scanFrom, UpperBound: []byte{spaceTombstones + 1}})
+	it, err := s.db.NewIter(context.Background(), f.scanFrom, []byte{spaceTombstones + 1})
 	if err != nil {
 		return fmt.Errorf("scanning the keys: %w", err)
 	}

@@ -9,6 +9,9 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
+	"github.com/troupe-raft/troupe/kv/mvcc/engine"
+	"github.com/troupe-raft/troupe/kv/mvcc/engine/disk"
+	"github.com/troupe-raft/troupe/kv/mvcc/engine/memory"
 	"github.com/troupe-raft/troupe/statemachine"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -25,19 +28,52 @@ type replica struct {
 	t     testReporter
 	s     *Store
 	fs    vfs.FS
+	disk  *memory.Disk // nil: the store is in fs
 	index uint64
 }
 
 // smallOptions make splits, joins and evictions happen with few keys, and compactions take many
 // steps.
 var smallOptions = Options{
-	cacheBytes: 1 << 20, memTableBytes: 1 << 20, metadataBytes: 1, bucketLimits: bucketLimits{maxKeys: 6, minKeys: 2, maxJoinedKeys: 4},
+	metadataBytes: 1, bucketLimits: bucketLimits{maxKeys: 6, minKeys: 2, maxJoinedKeys: 4},
 	compactionStepEvents: 3,
+}
+
+// diskEngine returns Pebble, with small tables if the options are small.
+func diskEngine(fs vfs.FS, o Options) engine.Open {
+	d := disk.Options{FS: fs}
+	if o.compactionStepEvents != 0 {
+		d.CacheBytes, d.MemTableBytes = 1<<20, 64<<10
+	}
+	return disk.Opener(d)
 }
 
 func openReplica(t testReporter, fs vfs.FS, o Options) *replica {
 	t.Helper()
-	o.FS = fs
+	o.Engine = diskEngine(fs, o)
+	r := openReplicaWith(t, o)
+	r.fs = fs
+	return r
+}
+
+// reopen opens the store again, where it was.
+func (r *replica) reopen(o Options) *replica {
+	if r.disk == nil {
+		return openReplica(r.t, r.fs, o)
+	}
+	return openMemoryReplica(r.t, r.disk, o)
+}
+
+func openMemoryReplica(t testReporter, disk *memory.Disk, o Options) *replica {
+	t.Helper()
+	o.Engine = disk.Open
+	r := openReplicaWith(t, o)
+	r.disk = disk
+	return r
+}
+
+func openReplicaWith(t testReporter, o Options) *replica {
+	t.Helper()
 	s, err := openStore("kv", o)
 	if err != nil {
 		t.Fatalf("open: %v", err)
@@ -46,7 +82,7 @@ func openReplica(t testReporter, fs vfs.FS, o Options) *replica {
 	if err != nil {
 		t.Fatalf("recover: %v", err)
 	}
-	return &replica{t: t, s: s, fs: fs, index: applied}
+	return &replica{t: t, s: s, index: applied}
 }
 
 func (r *replica) close() {
@@ -113,7 +149,12 @@ func compareResponse(t testReporter, what string, got proto.Message, gotErr erro
 func TestResultsMatchTheModelAtEveryRevision(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel()
-		r := openReplica(t, vfs.NewMem(), smallOptions)
+		var r *replica
+		if rapid.Bool().Draw(t, "in memory") {
+			r = openMemoryReplica(t, memory.NewDisk(), smallOptions)
+		} else {
+			r = openReplica(t, vfs.NewMem(), smallOptions)
+		}
 		defer func() { r.close() }()
 		var seen []*mvccpb.Event
 		r.s.SetObserver(func(rev int64, events []*Event) {
@@ -151,7 +192,7 @@ func TestResultsMatchTheModelAtEveryRevision(t *testing.T) {
 				r.close()
 				index := r.index
 				o := r.s.observer
-				if r = openReplica(t, r.fs, smallOptions); r.index != index {
+				if r = r.reopen(smallOptions); r.index != index {
 					t.Fatalf("reopened at %d, closed at %d", r.index, index)
 				}
 				r.s.SetObserver(o)

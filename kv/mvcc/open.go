@@ -2,6 +2,7 @@ package mvcc
 
 import (
 	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,9 +10,8 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/troupe-raft/troupe/internal/defaults"
+	"github.com/troupe-raft/troupe/kv/mvcc/engine"
 )
 
 // formatVersion is the version of the rows. A store of another version is refused.
@@ -27,7 +27,7 @@ func openStore(dir string, o Options) (*Store, error) {
 	s.bucketLimits = cmp.Or(o.bucketLimits, defaultBucketLimits)
 	s.compactor.failed = make(chan struct{})
 	s.compactor.stepEvents = cmp.Or(o.compactionStepEvents, defaultStepEvents)
-	db, err := pebble.Open(dir, s.engineOptions(o))
+	db, err := o.Engine(dir, engine.Events{Failed: s.engineFailed, Log: o.Logger})
 	if err != nil {
 		return nil, openError(dir, err)
 	}
@@ -48,7 +48,7 @@ func openError(dir string, err error) error {
 	switch {
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("opening the key-value store in %s: %w; it must belong to the user that runs the server", dir, err)
-	case pebble.IsCorruptionError(err):
+	case errors.Is(err, engine.ErrCorrupt):
 		return fmt.Errorf("opening the key-value store in %s: %w: %w; remove this member and let it join again", dir, ErrCorrupt, err)
 	}
 	return fmt.Errorf("opening the key-value store in %s: %w; no other process may use it, and it must not have been written by a newer version", dir, err)
@@ -64,7 +64,7 @@ func (s *Store) load(dir string) error {
 	if err == nil {
 		s.tip, err = parseState(row)
 		err = joinErrors(err, closer.Close())
-	} else if errors.Is(err, pebble.ErrNotFound) {
+	} else if errors.Is(err, engine.ErrNotFound) {
 		err = nil
 	}
 	if err == nil {
@@ -99,10 +99,10 @@ func (s *Store) checkFormat(dir string) error {
 		}
 		return nil
 	}
-	if !errors.Is(err, pebble.ErrNotFound) {
+	if !errors.Is(err, engine.ErrNotFound) {
 		return fmt.Errorf("reading the format of %s: %w", dir, err)
 	}
-	it, err := s.db.NewIter(nil)
+	it, err := s.db.NewIter(context.Background(), nil, nil)
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,12 @@ func (s *Store) checkFormat(dir string) error {
 	if foreign {
 		return fmt.Errorf("%w: %s holds a database that is not troupe's; choose another data directory", ErrFormat, dir)
 	}
-	if err := s.db.Set(formatKey, []byte(formatVersion), pebble.NoSync); err != nil {
+	batch := s.db.NewBatch(0)
+	err = batch.Set(formatKey, []byte(formatVersion))
+	if err == nil {
+		err = s.db.Commit(batch)
+	}
+	if err != nil {
 		return fmt.Errorf("writing the format of %s: %w", dir, err)
 	}
 	return s.flush()
@@ -143,7 +148,7 @@ func (s *Store) loadCounts() error {
 }
 
 func (s *Store) loadMembers() error {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: memberKey, UpperBound: []byte{spaceMeta, memberKey[1] + 1}})
+	it, err := s.db.NewIter(context.Background(), memberKey, []byte{spaceMeta, memberKey[1] + 1})
 	if err != nil {
 		return err
 	}

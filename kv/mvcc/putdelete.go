@@ -182,7 +182,7 @@ func (w *writer) makeLive(key []byte, m *metadata, rec *record) error {
 	}
 	w.tip.tombstones--
 	w.keyBuf = appendSpaceKey(w.keyBuf[:0], spaceTombstones, key)
-	if err := w.batch.Delete(w.keyBuf, nil); err != nil {
+	if err := w.batch.Delete(w.keyBuf); err != nil {
 		return fmt.Errorf("removing the tombstone row: %w", err)
 	}
 	return nil
@@ -191,7 +191,7 @@ func (w *writer) makeLive(key []byte, m *metadata, rec *record) error {
 func (w *writer) writeEvent(key []byte, rec *record) error {
 	w.keyBuf = appendHistoryKey(w.keyBuf[:0], rec.rev)
 	w.rowBuf = appendEvent(w.rowBuf[:0], key, rec)
-	if err := w.batch.Set(w.keyBuf, w.rowBuf, nil); err != nil {
+	if err := w.batch.Set(w.keyBuf, w.rowBuf); err != nil {
 		return fmt.Errorf("writing event %d.%d: %w", rec.rev.main, rec.rev.sub, err)
 	}
 	return nil
@@ -204,7 +204,7 @@ func (w *writer) writePut(key []byte, rec *record) error {
 	rec.valueInHistory = len(rec.value) > maxInlineValueBytes
 	w.keyBuf = appendSpaceKey(w.keyBuf[:0], spaceCurrent, key)
 	w.rowBuf = appendCurrent(w.rowBuf[:0], rec)
-	if err := w.batch.Set(w.keyBuf, w.rowBuf, nil); err != nil {
+	if err := w.batch.Set(w.keyBuf, w.rowBuf); err != nil {
 		return fmt.Errorf("writing key %q: %w", key, err)
 	}
 	return nil
@@ -222,12 +222,12 @@ func (w *writer) deleteKey(key []byte, h keyHash, m *metadata, prev *mvccpb.KeyV
 		return err
 	}
 	w.keyBuf = appendSpaceKey(w.keyBuf[:0], spaceCurrent, key)
-	if err := w.batch.Delete(w.keyBuf, nil); err != nil {
+	if err := w.batch.Delete(w.keyBuf); err != nil {
 		return fmt.Errorf("deleting key %q: %w", key, err)
 	}
 	w.keyBuf[0] = spaceTombstones
 	w.rowBuf = appendRevision(w.rowBuf[:0], rec.rev)
-	if err := w.batch.Set(w.keyBuf, w.rowBuf, nil); err != nil {
+	if err := w.batch.Set(w.keyBuf, w.rowBuf); err != nil {
 		return fmt.Errorf("writing the tombstone row of %q: %w", key, err)
 	}
 	w.countKey(key, -1)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/cockroachdb/pebble/v2"
+	"github.com/troupe-raft/troupe/kv/mvcc/engine"
 )
 
 // count returns the exact number of keys in the range at a revision.
@@ -50,9 +50,7 @@ func (r *reader) countNewest(ctx context.Context, keys keyRange) (int64, error) 
 	if startsBucket && endsBucket {
 		return until - before, nil
 	}
-	it, err := r.src.NewIterWithContext(ctx, &pebble.IterOptions{
-		LowerBound: []byte{spaceCurrent}, UpperBound: []byte{spaceCurrent + 1},
-	})
+	it, err := r.src.NewIter(ctx, []byte{spaceCurrent}, []byte{spaceCurrent + 1})
 	if err != nil {
 		return 0, fmt.Errorf("opening an iterator: %w", err)
 	}
@@ -80,7 +78,7 @@ func (r *reader) countNewest(ctx context.Context, keys keyRange) (int64, error) 
 
 // countRows counts the current rows from one key up to another. They are at most those of one
 // bucket.
-func countRows(it *pebble.Iterator, from, to []byte) (n int64, err error) {
+func countRows(it engine.Iterator, from, to []byte) (n int64, err error) {
 	lower, upper := keyRange{start: from, end: to}.bounds(spaceCurrent)
 	it.SetBounds(lower, upper)
 	for ok := it.First(); ok; ok = it.Next() {
@@ -92,9 +90,7 @@ func countRows(it *pebble.Iterator, from, to []byte) (n int64, err error) {
 // countChange returns by how much the events after a revision have changed the number of keys in
 // the range.
 func (r *reader) countChange(ctx context.Context, keys keyRange, after int64) (change int64, err error) {
-	it, err := r.src.NewIterWithContext(ctx, &pebble.IterOptions{
-		LowerBound: appendHistoryKey(nil, revision{main: after + 1}), UpperBound: []byte{spaceHistory + 1},
-	})
+	it, err := r.src.NewIter(ctx, appendHistoryKey(nil, revision{main: after + 1}), []byte{spaceHistory + 1})
 	if err != nil {
 		return 0, fmt.Errorf("opening an iterator: %w", err)
 	}
@@ -122,7 +118,7 @@ func (r *reader) countChange(ctx context.Context, keys keyRange, after int64) (c
 }
 
 // event parses the history row at the iterator.
-func (r *reader) event(it *pebble.Iterator) (key []byte, rec record, err error) {
+func (r *reader) event(it engine.Iterator) (key []byte, rec record, err error) {
 	rev, err := parseRevision(it.Key()[1:])
 	if err != nil {
 		return nil, record{}, err

@@ -8,13 +8,13 @@ import (
 	"io"
 	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2"
+	"github.com/troupe-raft/troupe/kv/mvcc/engine"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
 // reader reads one state of the store: a View's snapshot, or the current batch over the tables.
 type reader struct {
-	src        pebble.Reader
+	src        engine.Reader
 	rev        int64 // the newest revision in src
 	compactRev int64
 	tombstones int64 // at least the number of rows in space d
@@ -38,7 +38,7 @@ func (r *reader) revisionAt(asked int64) (int64, error) {
 // row returns a row, which is valid until the closer is closed. Both are nil if there is none.
 func (r *reader) row(key []byte) (row []byte, closer io.Closer, err error) {
 	row, closer, err = r.src.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
+	if errors.Is(err, engine.ErrNotFound) {
 		return nil, nil, nil
 	}
 	if err != nil {
@@ -145,7 +145,7 @@ type visitFunc func(key []byte, rec *record) (more bool)
 // visit calls show for the keys of a range as of a revision. Without values, records may lack them.
 func (r *reader) visit(ctx context.Context, keys keyRange, at int64, values bool, show visitFunc) error {
 	lower, upper := keys.bounds(spaceCurrent)
-	current, err := r.src.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	current, err := r.src.NewIter(ctx, lower, upper)
 	if err != nil {
 		return fmt.Errorf("opening an iterator: %w", err)
 	}
@@ -173,7 +173,7 @@ type rangeWalk struct {
 }
 
 // visitCurrent visits the current rows, if no deleted key can be in the result.
-func (w *rangeWalk) visitCurrent(current *pebble.Iterator) error {
+func (w *rangeWalk) visitCurrent(current engine.Iterator) error {
 	for ok := current.First(); ok; ok = current.Next() {
 		more, err := w.currentRow(current)
 		if err != nil || !more {
@@ -185,9 +185,9 @@ func (w *rangeWalk) visitCurrent(current *pebble.Iterator) error {
 
 // visitWithTombstones visits the current rows and the tombstones together, in key order. No key has
 // both.
-func (w *rangeWalk) visitWithTombstones(current *pebble.Iterator, keys keyRange) error {
+func (w *rangeWalk) visitWithTombstones(current engine.Iterator, keys keyRange) error {
 	lower, upper := keys.bounds(spaceTombstones)
-	dead, err := w.r.src.NewIterWithContext(w.ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	dead, err := w.r.src.NewIter(w.ctx, lower, upper)
 	if err != nil {
 		return fmt.Errorf("opening an iterator: %w", err)
 	}
@@ -209,7 +209,7 @@ func (w *rangeWalk) visitWithTombstones(current *pebble.Iterator, keys keyRange)
 	return errors.Join(current.Error(), dead.Error())
 }
 
-func (w *rangeWalk) currentRow(it *pebble.Iterator) (more bool, err error) {
+func (w *rangeWalk) currentRow(it engine.Iterator) (more bool, err error) {
 	if err := w.checkInterrupted(); err != nil {
 		return false, err
 	}
@@ -230,7 +230,7 @@ func (w *rangeWalk) currentRow(it *pebble.Iterator) (more bool, err error) {
 	return w.show(it.Key()[1:], &w.rec), nil
 }
 
-func (w *rangeWalk) tombstoneRow(it *pebble.Iterator) (more bool, err error) {
+func (w *rangeWalk) tombstoneRow(it engine.Iterator) (more bool, err error) {
 	if err := w.checkInterrupted(); err != nil {
 		return false, err
 	}

@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -8,9 +9,9 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/rs/zerolog"
 
+	"github.com/troupe-raft/troupe/kv/mvcc/engine"
 	"github.com/troupe-raft/troupe/statemachine"
 )
 
@@ -27,7 +28,7 @@ import (
 // log is applied again from there (E11). Batches reach the disk in order and as a whole, so that
 // state is one that has existed.
 type Store struct {
-	db         *pebble.DB
+	db         engine.DB
 	log        zerolog.Logger
 	leaseKnown func(id int64) bool
 	errorLatch
@@ -59,8 +60,7 @@ type Store struct {
 	closed   bool
 	stopping atomic.Bool
 
-	compactor  compactor
-	stallGuard stallGuard
+	compactor compactor
 }
 
 var _ statemachine.OnDisk = (*Store)(nil)
@@ -255,7 +255,7 @@ func (s *Store) Recover() (applied uint64, records []statemachine.SessionRecord,
 
 // eachRow calls show for all rows of a space, without the space's byte.
 func (s *Store) eachRow(space byte, show func(key, row []byte) error) error {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{space}, UpperBound: []byte{space + 1}})
+	it, err := s.db.NewIter(context.Background(), []byte{space}, []byte{space + 1})
 	if err != nil {
 		return err
 	}
@@ -287,8 +287,7 @@ func (s *Store) Close() error {
 	}
 	clear(s.openSnapshots)
 	if s.failure() != nil {
-		// db.Close may wait for the failed disk without end, and nothing is left to be written.
-		go s.db.Close()
+		s.db.Abandon() // nothing is left to be written
 		return s.failure()
 	}
 	if closeErr := s.db.Close(); closeErr != nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/troupe-raft/troupe/kv/mvcc/engine/disk"
 	"github.com/troupe-raft/troupe/statemachine"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
@@ -29,7 +30,7 @@ type benchStore struct {
 }
 
 func openBenchStore(b *testing.B, dir string) *benchStore {
-	s, err := openStore(dir, Options{})
+	s, err := openStore(dir, Options{Engine: disk.Opener(disk.Options{})})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -102,7 +103,7 @@ func benchPut(b *testing.B, keySpace, size int) {
 	defer e.close()
 	if keySpace > 0 {
 		e.fill(keySpace)
-		<-must(e.s.db.AsyncFlush())
+		mustSucceed(b, e.s.flush())
 	}
 	rounds := max(1, b.N/size)
 	batches := make([]*statemachine.Batch, 0, 64)
@@ -142,16 +143,15 @@ func benchPut(b *testing.B, keySpace, size int) {
 			}
 		}
 	}
-	<-must(e.s.db.AsyncFlush())
+	mustSucceed(b, e.s.flush())
 	b.StopTimer()
 	stop(rounds*size, making)
 	b.ReportMetric(float64(e.written()-writtenBefore)/float64(rounds*size), "written-B/put")
 }
 
 // written returns the bytes that flushes and compactions have written.
-func (b *benchStore) written() uint64 {
-	total := b.s.db.Metrics().Total()
-	return total.TableBytesFlushed + total.TableBytesCompacted
+func (b *benchStore) written() int64 {
+	return b.s.db.Metrics().WrittenBytes
 }
 
 func BenchmarkGet(b *testing.B) {

@@ -6,7 +6,7 @@ import (
 	"math"
 	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2"
+	"github.com/troupe-raft/troupe/kv/mvcc/engine"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
@@ -22,8 +22,10 @@ type View struct {
 	reader  reader // its src is snapshot
 	// refs counts the users, and the store while this view is the published one. 0 is final.
 	refs atomic.Int64
-	// snapshot is set once, under Store.viewMu, while the tables have this view's state.
-	snapshot atomic.Pointer[pebble.Snapshot]
+	// snapshot is set once, under Store.viewMu, while the tables have this view's state; then
+	// hasSnapshot is.
+	snapshot    engine.Snapshot
+	hasSnapshot atomic.Bool
 }
 
 // View returns the newest published view. The caller must release it.
@@ -33,7 +35,7 @@ func (s *Store) View() *View {
 	}
 	for {
 		v := s.published.Load()
-		if v.snapshot.Load() == nil {
+		if !v.hasSnapshot.Load() {
 			s.viewMu.Lock()
 			v = s.published.Load()
 			s.takeSnapshot(v)
@@ -59,12 +61,12 @@ func (v *View) acquire() bool {
 
 // takeSnapshot takes the published view's snapshot. viewMu is held, so the tables have its state.
 func (s *Store) takeSnapshot(v *View) {
-	if s.closed || v.snapshot.Load() != nil {
+	if s.closed || v.hasSnapshot.Load() {
 		return
 	}
-	snapshot := s.db.NewSnapshot()
-	v.reader.src = snapshot
-	v.snapshot.Store(snapshot)
+	v.snapshot = s.db.NewSnapshot()
+	v.reader.src = v.snapshot
+	v.hasSnapshot.Store(true)
 	s.openSnapshots[v] = struct{}{}
 }
 
@@ -86,7 +88,7 @@ func (v *View) Release() {
 }
 
 func (s *Store) closeSnapshot(v *View) {
-	if err := v.snapshot.Load().Close(); err != nil {
+	if err := v.snapshot.Close(); err != nil {
 		s.log.Error().Err(err).Msg("closing a snapshot of the engine")
 	}
 }

@@ -4,13 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/troupe-raft/troupe/kv/mvcc/engine"
 	"github.com/troupe-raft/troupe/statemachine"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -23,7 +22,7 @@ import (
 type writer struct {
 	s              *Store
 	ctx            context.Context
-	batch          *pebble.Batch
+	batch          engine.Batch
 	tip            state    // the store's tip after the commit
 	tablesRev      int64    // revision of the tables
 	changes        uint32   // number of changes of the current command
@@ -47,7 +46,7 @@ func newWriter(s *Store, b *statemachine.Batch) *writer {
 	}
 	return &writer{
 		s: s, ctx: context.Background(), tip: s.tip, tablesRev: s.tip.rev,
-		batch:     s.db.NewBatch(pebble.WithInitialSizeBytes(size)),
+		batch:     s.db.NewBatch(size),
 		resultBuf: make([]byte, 0, 8*len(b.Commands)),
 	}
 }
@@ -177,7 +176,7 @@ func (w *writer) attributesCommand(body []byte) ([]byte, error) {
 	if !ok {
 		return nil, ErrInvalidCommand
 	}
-	if err := w.batch.Set(binary.BigEndian.AppendUint64(slices.Clone(memberKey), a.ID), body, nil); err != nil {
+	if err := w.batch.Set(binary.BigEndian.AppendUint64(slices.Clone(memberKey), a.ID), body); err != nil {
 		return nil, err
 	}
 	w.s.setMember(a)
@@ -227,9 +226,9 @@ func (w *writer) index() error {
 	if w.batch.Indexed() {
 		return nil
 	}
-	indexed := w.s.db.NewIndexedBatch()
-	if err := indexed.Apply(w.batch, nil); err != nil {
-		return errors.Join(fmt.Errorf("indexing the batch: %w", err), indexed.Close())
+	indexed, err := w.s.db.NewIndexedBatch(w.batch)
+	if err != nil {
+		return fmt.Errorf("indexing the batch: %w", err)
 	}
 	old := w.batch
 	w.batch = indexed
@@ -240,7 +239,7 @@ func (w *writer) updateSessions(u statemachine.SessionUpdate) error {
 	s := w.s
 	dropped := 0
 	for dropped < len(s.sessionIndexes) && s.sessionIndexes[dropped] < u.DropBelow {
-		if err := w.batch.Delete(sessionRecordKey(s.sessionIndexes[dropped]), nil); err != nil {
+		if err := w.batch.Delete(sessionRecordKey(s.sessionIndexes[dropped])); err != nil {
 			return fmt.Errorf("dropping session record %d: %w", s.sessionIndexes[dropped], err)
 		}
 		dropped++
@@ -252,7 +251,7 @@ func (w *writer) updateSessions(u statemachine.SessionUpdate) error {
 	if n := len(s.sessionIndexes); n == 0 || s.sessionIndexes[n-1] < u.Put.Index {
 		s.sessionIndexes = append(s.sessionIndexes, u.Put.Index)
 	}
-	if err := w.batch.Set(sessionRecordKey(u.Put.Index), u.Put.Data, nil); err != nil {
+	if err := w.batch.Set(sessionRecordKey(u.Put.Index), u.Put.Data); err != nil {
 		return fmt.Errorf("storing session record %d: %w", u.Put.Index, err)
 	}
 	return nil
@@ -268,14 +267,14 @@ func (w *writer) commit() error {
 	if err := w.writeBuckets(); err != nil {
 		return err
 	}
-	if err := w.batch.Set(stateKey, w.tip.appendRow(w.rowBuf[:0]), nil); err != nil {
+	if err := w.batch.Set(stateKey, w.tip.appendRow(w.rowBuf[:0])); err != nil {
 		return err
 	}
 	s.viewMu.Lock()
 	defer s.viewMu.Unlock()
 	batch := w.batch
 	w.batch = nil // whether it succeeds or not
-	if err := s.commit(batch); err != nil {
+	if err := s.db.Commit(batch); err != nil {
 		return fmt.Errorf("committing: %w", err)
 	}
 	if err := batch.Close(); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/troupe-raft/troupe"
 	"github.com/troupe-raft/troupe/kv/mvcc"
+	"github.com/troupe-raft/troupe/kv/mvcc/engine/disk"
 )
 
 // The identity of the member.
@@ -57,7 +58,7 @@ func New(t testing.TB) (*Consensus, *mvcc.StoreRef) {
 func Open(t testing.TB) (*Consensus, *mvcc.StoreRef) {
 	t.Helper()
 	fs := vfs.NewMem()
-	factory, ref := mvcc.Factory(storeDir, mvcc.Options{FS: fs})
+	factory, ref := mvcc.Factory(storeDir, mvcc.Options{Engine: disk.Opener(disk.Options{FS: fs})})
 	c := &Consensus{fs: fs, factory: factory, done: make(chan struct{})}
 	c.status.Store(&troupe.Status{
 		ID: MemberID, ClusterID: ClusterID, Role: "leader", Term: Term, LeaderID: MemberID, Serving: true,

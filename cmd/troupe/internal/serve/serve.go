@@ -19,6 +19,7 @@ import (
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/version"
 	"github.com/troupe-raft/troupe/kv"
 	"github.com/troupe-raft/troupe/kv/mvcc"
+	"github.com/troupe-raft/troupe/kv/mvcc/engine/disk"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 	"github.com/troupe-raft/troupe/raft"
 )
@@ -82,9 +83,9 @@ func (v *server) start(ctx context.Context, opened *listeners) error {
 	}
 	v.logStart()
 	factory, store := mvcc.Factory(filepath.Join(s.DataDir, "kv"), mvcc.Options{
-		Logger:        v.log,
-		MaxOpenTables: v.descriptors.storeTables,
-		OnFatal:       func(err error) { v.fail(exit.With(exit.Storage, fmt.Errorf("the store failed: %w", err))) },
+		Engine:  disk.Opener(disk.Options{MaxOpenTables: v.descriptors.storeTables}),
+		Logger:  v.log,
+		OnFatal: func(err error) { v.fail(exit.With(exit.Storage, fmt.Errorf("the store failed: %w", err))) },
 	})
 	node, err := troupe.Start(ctx, v.nodeConfig(factory, opened))
 	if err != nil {

@@ -1,4 +1,4 @@
-package mvcc
+package disk
 
 import (
 	"sync/atomic"
@@ -28,7 +28,9 @@ const (
 	memTableRowOverheadBytes = 96 // of a row in a memtable
 )
 
-func (g *stallGuard) nearStall() bool {
+// mayStall counts a batch and reports whether its commit may have to wait.
+func (g *stallGuard) mayStall(batch *pebble.Batch) bool {
+	g.committedBytes.Add(int64(batch.Len()) + int64(batch.Count())*memTableRowOverheadBytes)
 	return g.committedBytes.Load()-g.flushedBytes.Load() > memTableStallCount/2*g.memTableBytes || g.flushes.Load() > l0StallSublevels/2
 }
 
@@ -45,22 +47,5 @@ func (g *stallGuard) listen(l *pebble.EventListener) {
 		if i.Err == nil {
 			g.flushes.Store(0)
 		}
-	}
-}
-
-// commit commits the batch. It returns early if the store fails meanwhile; then Pebble keeps the
-// batch, which must not be reused.
-func (s *Store) commit(batch *pebble.Batch) error {
-	s.stallGuard.committedBytes.Add(int64(batch.Len()) + int64(batch.Count())*memTableRowOverheadBytes)
-	if !s.stallGuard.nearStall() {
-		return batch.Commit(pebble.NoSync)
-	}
-	done := make(chan error, 1)
-	go func() { done <- batch.Commit(pebble.NoSync) }()
-	select {
-	case err := <-done:
-		return err
-	case <-s.compactor.failed:
-		return s.failure()
 	}
 }
