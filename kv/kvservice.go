@@ -39,6 +39,7 @@ type kvService struct {
 	maxRequestBytes  int
 	requestTimeout   time.Duration
 	streamChunkBytes int
+	budget           *responseBudget
 	quota            *quota
 	refused          map[string]prometheus.Counter // by limit
 }
@@ -71,25 +72,25 @@ func (s *kvService) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServ
 	if err != nil {
 		return err
 	}
-	// The stream does not start over with a reopened store, since a part of the response may be sent
-	// by then.
 	ctx, cancel := boundWait(stream.Context(), s.requestTimeout)
 	defer cancel()
 	point, err := s.consensus.Read(ctx, mode)
 	if err != nil {
 		return toStatus(err)
 	}
-	_, v, err := s.store.ViewAt(ctx, point.Index)
-	if err != nil {
-		return toStatus(err)
-	}
-	defer v.Release()
-	return toStatus(v.RangeChunks(stream.Context(), r, s.streamChunkBytes, func(chunk *pb.RangeResponse) error {
+	reading, reserved := s.budget.reserve(stream.Context())
+	defer reserved.release()
+	send := func(chunk *pb.RangeResponse) error {
 		if chunk.Header != nil {
 			s.headers.Fill(&chunk.Header)
 		}
-		return stream.Send(&pb.RangeStreamResponse{RangeResponse: chunk})
-	}))
+		err := stream.Send(&pb.RangeStreamResponse{RangeResponse: chunk})
+		if r.SortTarget == pb.RangeRequest_KEY {
+			reserved.restart() // else the rest of the response is in memory too
+		}
+		return err
+	}
+	return toStatus(s.store.RangeChunks(reading, point.Index, s.requestTimeout, r, s.streamChunkBytes, send))
 }
 
 func (s *kvService) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, error) {

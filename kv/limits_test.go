@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"strings"
@@ -162,6 +163,44 @@ func TestE45RangeAboveResponseBudgetIsRefused(t *testing.T) {
 		}
 	}
 	eventually(t, "all reservations are released", func() bool { return ts.metric(t, "troupe_client_response_bytes") == 0 })
+}
+
+// A stream has the chunk in memory that it sends, and a sorted one all of them.
+func TestE45StreamReservesWhatItHolds(t *testing.T) {
+	ts := startServer(t, func(c *ServerConfig) { c.MaxResponseBytes, c.MaxRequestBytes = 512<<10, 128<<10 })
+	ts.fill(t) // 1 MiB
+	receive := func(r *pb.RangeRequest) (keys int, err error) {
+		stream, err := ts.kv.RangeStream(testContext(t), r)
+		mustSucceed(t, err)
+		for {
+			chunk, err := stream.Recv()
+			if err == io.EOF {
+				return keys, nil
+			}
+			if err != nil {
+				return keys, err
+			}
+			keys += len(chunk.RangeResponse.Kvs)
+		}
+	}
+	if n, err := receive(allKeys); n != 64 || err != nil {
+		t.Errorf("a stream in key order: %d keys, %v", n, err)
+	}
+	sorted := &pb.RangeRequest{Key: allKeys.Key, RangeEnd: allKeys.RangeEnd, SortTarget: pb.RangeRequest_MOD}
+	if _, err := receive(sorted); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "max-response-bytes=524288") {
+		t.Errorf("a sorted stream: %v", err)
+	}
+	sorted.RangeEnd = []byte("k20")
+	if n, err := receive(sorted); n != 20 || err != nil {
+		t.Errorf("a small sorted stream: %d keys, %v", n, err)
+	}
+	eventually(t, "all reservations are released", func() bool { return ts.budget.reservedBytes.Load() == 0 })
+	// The budget is that of all clients.
+	ts.budget.reservedBytes.Store(512 << 10)
+	if _, err := receive(allKeys); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a stream while the budget is used up: %v", err)
+	}
+	ts.budget.reservedBytes.Store(0)
 }
 
 // A transaction is not walked before it is checked: it may be far above the limit of operations.

@@ -25,6 +25,9 @@ import (
 //  4. The codec encodes it into a buffer that the transport frees when it has sent it, which
 //     releases the reservation. A connection that is closed releases those of unsent responses.
 //
+// A RangeStream has a reservation for the chunk that it reads and sends, so a client that does not
+// read keeps one chunk.
+//
 // The response and its encoding are counted once, although both exist for a moment.
 type responseBudget struct {
 	limitBytes    int64
@@ -59,6 +62,11 @@ func (b *responseBudget) reserveFor(ctx context.Context, request any) (context.C
 	default:
 		return ctx, nil
 	}
+	return b.reserve(ctx)
+}
+
+// reserve returns a reservation, and the context to read under.
+func (b *responseBudget) reserve(ctx context.Context) (context.Context, *reservation) {
 	r := &reservation{budget: b, remaining: reservationStepBytes}
 	return mvcc.WithReadBudget(ctx, r), r
 }
@@ -82,6 +90,13 @@ func (r *reservation) Reserve(bytes int) error {
 
 // release returns to the budget what was reserved. A second call does nothing.
 func (r *reservation) release() { r.budget.reservedBytes.Add(-r.reservedBytes.Swap(0)) }
+
+// restart releases what was reserved before the next chunk of a stream is read. The one before is
+// then in the transport's hands at most, which a stream's flow-control window bounds.
+func (r *reservation) restart() {
+	r.release()
+	r.remaining = reservationStepBytes
+}
 
 // attach returns what to pass to gRPC for a response: itself if nothing was reserved, else with the
 // reservation. gRPC encodes a response that a handler returns without an error.

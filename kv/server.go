@@ -167,7 +167,7 @@ func (s *Server) newGRPCServer() *grpc.Server {
 	headers := &header.Maker{ClusterID: c.ClusterID, MemberID: c.MemberID, Term: c.Consensus.Term}
 	s.kv = &kvService{
 		headers: headers, consensus: c.Consensus, store: c.Store, quota: s.quota, refused: s.metrics.refused,
-		maxTxnOps: c.MaxTxnOps, maxRequestBytes: c.MaxRequestBytes, streamChunkBytes: c.MaxRequestBytes,
+		budget: &s.budget, maxTxnOps: c.MaxTxnOps, maxRequestBytes: c.MaxRequestBytes, streamChunkBytes: c.MaxRequestBytes,
 		requestTimeout: c.RequestTimeout,
 	}
 	s.hub = watch.NewHub(watch.Config{

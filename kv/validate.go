@@ -23,14 +23,13 @@ func checkRange(r *pb.RangeRequest) error {
 	return nil
 }
 
-// checkRangeStream refuses what cannot be served in chunks in key order.
+// checkRangeStream refuses what etcd does not serve in chunks.
 func checkRangeStream(r *pb.RangeRequest) error {
 	if err := checkRange(r); err != nil {
 		return err
 	}
-	// A target without an order sorts too. (etcd accepts it, sorts each chunk by itself and continues
-	// after whatever key came last.)
-	if r.SortTarget != pb.RangeRequest_KEY || r.SortOrder == pb.RangeRequest_DESCEND {
+	// As in etcd, a target without an order is accepted, though it sorts too.
+	if r.SortOrder == pb.RangeRequest_DESCEND || r.SortOrder == pb.RangeRequest_ASCEND && r.SortTarget != pb.RangeRequest_KEY {
 		return status.Error(codes.Unimplemented, "RangeStream does not support custom sort orders")
 	}
 	if r.MinModRevision != 0 || r.MaxModRevision != 0 || r.MinCreateRevision != 0 || r.MaxCreateRevision != 0 {

@@ -57,21 +57,20 @@ func TestInvalidRequestsGetEtcdErrors(t *testing.T) {
 		call func(context.Context) error
 		want error
 	}{
-		"range without a key":                {get(&pb.RangeRequest{}), rpctypes.ErrGRPCEmptyKey},
-		"range with unknown order":           {get(&pb.RangeRequest{Key: key, SortOrder: 9}), rpctypes.ErrGRPCInvalidSortOption},
-		"range with unknown target":          {get(&pb.RangeRequest{Key: key, SortTarget: 9}), rpctypes.ErrGRPCInvalidSortOption},
-		"range in the future":                {get(&pb.RangeRequest{Key: key, Revision: 99}), rpctypes.ErrGRPCFutureRev},
-		"stream without a key":               {stream(&pb.RangeRequest{}), rpctypes.ErrGRPCEmptyKey},
-		"stream in another order":            {stream(&pb.RangeRequest{Key: key, SortOrder: pb.RangeRequest_DESCEND}), status.Error(codes.Unimplemented, "RangeStream does not support custom sort orders")},
-		"stream with a target without order": {stream(&pb.RangeRequest{Key: key, SortTarget: pb.RangeRequest_MOD}), status.Error(codes.Unimplemented, "RangeStream does not support custom sort orders")},
-		"stream with a filter":               {stream(&pb.RangeRequest{Key: key, MinModRevision: 2}), status.Error(codes.Unimplemented, "RangeStream does not support revision filters")},
-		"stream in the future":               {stream(&pb.RangeRequest{Key: key, Revision: 99}), rpctypes.ErrGRPCFutureRev},
-		"put without a key":                  {put(&pb.PutRequest{}), rpctypes.ErrGRPCEmptyKey},
-		"put with value and ignored":         {put(&pb.PutRequest{Key: key, Value: key, IgnoreValue: true}), rpctypes.ErrGRPCValueProvided},
-		"put with lease and ignored":         {put(&pb.PutRequest{Key: key, Lease: 1, IgnoreLease: true}), rpctypes.ErrGRPCLeaseProvided},
-		"put ignoring value of none":         {put(&pb.PutRequest{Key: []byte("none"), IgnoreValue: true}), rpctypes.ErrGRPCKeyNotFound},
-		"put with an unknown lease":          {put(&pb.PutRequest{Key: key, Lease: 5}), rpctypes.ErrGRPCLeaseNotFound},
-		"put too large":                      {put(&pb.PutRequest{Key: key, Value: make([]byte, 3<<19)}), rpctypes.ErrGRPCRequestTooLarge},
+		"range without a key":        {get(&pb.RangeRequest{}), rpctypes.ErrGRPCEmptyKey},
+		"range with unknown order":   {get(&pb.RangeRequest{Key: key, SortOrder: 9}), rpctypes.ErrGRPCInvalidSortOption},
+		"range with unknown target":  {get(&pb.RangeRequest{Key: key, SortTarget: 9}), rpctypes.ErrGRPCInvalidSortOption},
+		"range in the future":        {get(&pb.RangeRequest{Key: key, Revision: 99}), rpctypes.ErrGRPCFutureRev},
+		"stream without a key":       {stream(&pb.RangeRequest{}), rpctypes.ErrGRPCEmptyKey},
+		"stream in another order":    {stream(&pb.RangeRequest{Key: key, SortOrder: pb.RangeRequest_DESCEND}), status.Error(codes.Unimplemented, "RangeStream does not support custom sort orders")},
+		"stream with a filter":       {stream(&pb.RangeRequest{Key: key, MinModRevision: 2}), status.Error(codes.Unimplemented, "RangeStream does not support revision filters")},
+		"stream in the future":       {stream(&pb.RangeRequest{Key: key, Revision: 99}), rpctypes.ErrGRPCFutureRev},
+		"put without a key":          {put(&pb.PutRequest{}), rpctypes.ErrGRPCEmptyKey},
+		"put with value and ignored": {put(&pb.PutRequest{Key: key, Value: key, IgnoreValue: true}), rpctypes.ErrGRPCValueProvided},
+		"put with lease and ignored": {put(&pb.PutRequest{Key: key, Lease: 1, IgnoreLease: true}), rpctypes.ErrGRPCLeaseProvided},
+		"put ignoring value of none": {put(&pb.PutRequest{Key: []byte("none"), IgnoreValue: true}), rpctypes.ErrGRPCKeyNotFound},
+		"put with an unknown lease":  {put(&pb.PutRequest{Key: key, Lease: 5}), rpctypes.ErrGRPCLeaseNotFound},
+		"put too large":              {put(&pb.PutRequest{Key: key, Value: make([]byte, 3<<19)}), rpctypes.ErrGRPCRequestTooLarge},
 		"delete without a key": {func(ctx context.Context) error {
 			_, err := ts.kv.DeleteRange(ctx, &pb.DeleteRangeRequest{})
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"google.golang.org/protobuf/proto"
@@ -218,7 +219,7 @@ func checkReads(t *rapid.T, r *replica, m *model) {
 		got, err := v.Range(ctx, req)
 		want, wantErr := m.getRange(req)
 		compareResponse(t, fmt.Sprint("range ", req), got, err, want, wantErr)
-		checkChunks(t, v, m, req)
+		checkChunks(t, r, m, req)
 	}
 	x := drawTxn(t, m.rev, 0, false)
 	got, err := v.Txn(ctx, x)
@@ -262,13 +263,14 @@ func checkEvents(t testReporter, what string, got, want []*Event) {
 	}
 }
 
-func checkChunks(t *rapid.T, v *View, m *model, req *pb.RangeRequest) {
+func checkChunks(t *rapid.T, r *replica, m *model, req *pb.RangeRequest) {
 	req = proto.Clone(req).(*pb.RangeRequest)
-	req.SortOrder, req.SortTarget = 0, 0
+	req.SortOrder = 0
 	req.MinModRevision, req.MaxModRevision, req.MinCreateRevision, req.MaxCreateRevision = 0, 0, 0, 0
 	want, wantErr := m.getRange(req)
 	got := &pb.RangeResponse{}
-	err := v.RangeChunks(context.Background(), req, rapid.IntRange(1, 200).Draw(t, "chunk"), func(c *pb.RangeResponse) error {
+	size := rapid.IntRange(1, 200).Draw(t, "chunk")
+	err := newStoreRef(r.s).RangeChunks(context.Background(), r.index, time.Minute, req, size, func(c *pb.RangeResponse) error {
 		if got.Header != nil {
 			t.Fatalf("a chunk after the last one")
 		}

@@ -3,7 +3,6 @@ package mvcc
 import (
 	"context"
 	"fmt"
-	"math"
 	"sync/atomic"
 
 	"github.com/troupe-raft/troupe/kv/mvcc/engine"
@@ -147,94 +146,4 @@ func (v *View) Txn(ctx context.Context, r *pb.TxnRequest) (resp *pb.TxnResponse,
 	}
 	resp.Header.Revision = v.reader.rev
 	return resp, nil
-}
-
-// RangeChunks returns a range in key order in chunks of about chunkBytes, in bounded memory, as
-// etcd's RangeStream does. All chunks carry keys; the last one also carries Header.Revision, Count
-// and More. It returns ErrInvalidCommand for another order than ascending by key, and for revision
-// filters.
-func (v *View) RangeChunks(ctx context.Context, r *pb.RangeRequest, chunkBytes int, yield func(*pb.RangeResponse) error) error {
-	if !isKeyOrder(r.SortTarget, r.SortOrder) || r.SortTarget != pb.RangeRequest_KEY || hasRevisionFilters(r) {
-		return fmt.Errorf("a range in chunks cannot be sorted or filtered: %w", ErrInvalidCommand)
-	}
-	keys := newKeyRange(r.Key, r.RangeEnd)
-	if r.CountOnly || keys.single() {
-		resp, err := v.Range(ctx, r)
-		if err != nil {
-			return err
-		}
-		return yield(resp)
-	}
-	left, count := r.Limit, int64(0)
-	if left <= 0 {
-		left = math.MaxInt64
-	}
-	for {
-		resp, rest, err := v.readChunk(ctx, r, keys, left, chunkBytes)
-		if err != nil {
-			return err
-		}
-		got := int64(len(resp.Kvs))
-		count, left = count+got, left-got
-		if done := rest == nil || left == 0; done {
-			resp.More = rest != nil
-			resp.Header = &pb.ResponseHeader{Revision: v.reader.rev}
-			resp.Count = count
-			if rest != nil {
-				remaining, err := v.countKeys(ctx, keyRange{start: rest, end: keys.end, toEnd: keys.toEnd}, r.Revision)
-				if err != nil {
-					return err
-				}
-				resp.Count += remaining
-			}
-			return yield(resp)
-		}
-		if err := yield(resp); err != nil {
-			return err
-		}
-		keys.start = rest
-	}
-}
-
-// readChunk reads from the start of the range up to a number of keys or bytes; rest is the first
-// key that was not read. No iterator stays open between chunks, so a slow receiver blocks nothing
-// else.
-func (v *View) readChunk(ctx context.Context, r *pb.RangeRequest, keys keyRange, limit int64, chunkBytes int) (resp *pb.RangeResponse, rest []byte, err error) {
-	if err := v.begin(); err != nil {
-		return nil, nil, err
-	}
-	defer v.end(&err)
-	at, err := v.reader.revisionAt(r.Revision)
-	if err != nil {
-		return nil, nil, err
-	}
-	resp = &pb.RangeResponse{}
-	var slab kvSlab
-	size := 0
-	err = v.reader.visit(ctx, keys, at, !r.KeysOnly, func(key []byte, rec *record) bool {
-		if int64(len(resp.Kvs)) == limit || size >= chunkBytes {
-			rest = append([]byte(nil), key...)
-			return false
-		}
-		kv := slab.keyValue(key, rec, !r.KeysOnly)
-		size += len(key) + len(kv.Value) + 32
-		if r.KeysOnly {
-			kv.Lease = 0 // as in finishRange
-		}
-		resp.Kvs = append(resp.Kvs, kv)
-		return true
-	})
-	return resp, rest, err
-}
-
-func (v *View) countKeys(ctx context.Context, keys keyRange, asked int64) (n int64, err error) {
-	if err := v.begin(); err != nil {
-		return 0, err
-	}
-	defer v.end(&err)
-	at, err := v.reader.revisionAt(asked)
-	if err != nil {
-		return 0, err
-	}
-	return v.reader.count(ctx, keys, at)
 }

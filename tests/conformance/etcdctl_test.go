@@ -59,6 +59,8 @@ func TestEtcdctlKeyValueOutputMatchesEtcd(t *testing.T) {
 		{arguments: "get --prefix '' --sort-by VALUE --order ASCEND --limit 2", want: "b\n1\na\n2\n"},
 		{arguments: "get --prefix '' --keys-only --min-mod-rev 5 --max-mod-rev 6", want: "b/1\n\nb/2\n\n"},
 		{arguments: "get --prefix '' --keys-only --min-create-rev 3 --max-create-rev 5", want: "b\n\nb/1\n\n"},
+		{arguments: "get --prefix '' --stream --sort-by VALUE --keys-only", want: "b\n\na\n\nc\n\nb/1\n\nb/2\n\n"},
+		{arguments: "get --prefix '' --stream --order DESCEND", stderr: "Error: rpc error: code = Unimplemented desc = RangeStream does not support custom sort orders"},
 		{arguments: "get a --consistency s", want: "a\n2\n"},
 
 		// del

@@ -138,17 +138,20 @@ func (c *requestGenerator) readRange() *pb.RangeRequest {
 // streamedRange is a range requested as a stream.
 type streamedRange struct{ *pb.RangeRequest }
 
-// streamRange returns seldom what a stream cannot do, and never a sort target without an order:
-// etcd v3.7.3 accepts that, sorts each chunk of ten keys by itself and continues after whatever key
-// came last. Troupe refuses it as a sort order.
+// streamRange returns seldom what a stream cannot do. A sort target without an order is served, and
+// compared up to ten keys: of more, etcd v3.7.3 sorts each chunk of ten by itself and continues
+// after whatever key came last, so that keys are missing and come twice.
 func (c *requestGenerator) streamRange() proto.Message {
 	r := c.readRange()
 	if c.chance(80) {
 		r.SortOrder, r.SortTarget = 0, 0
 		r.MinModRevision, r.MaxModRevision, r.MinCreateRevision, r.MaxCreateRevision = 0, 0, 0, 0
+		if c.chance(20) {
+			r.SortTarget = pb.RangeRequest_SortTarget(c.IntN(5))
+		}
 	}
-	if r.SortOrder == pb.RangeRequest_NONE {
-		r.SortTarget = pb.RangeRequest_KEY
+	if r.SortOrder == pb.RangeRequest_NONE && r.SortTarget != pb.RangeRequest_KEY {
+		r.Key, r.RangeEnd, r.Limit = []byte("b"), []byte("c"), 0
 	}
 	return streamedRange{r}
 }

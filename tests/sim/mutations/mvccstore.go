@@ -27,4 +27,12 @@ var mvccStore = []Mutation{
 			`binary.BigEndian.Uint64(row[16:])`)},
 		Hunt: Hunt{Package: "./kv/mvcc", Test: "TestReopenedUnusualStoresMatchTheModel"},
 	},
+	{
+		Name:   "stream reads the newest revision",
+		Breaks: "each chunk of a RangeStream is read at the revision of its moment",
+		Edits: []mutation.Edit{mutation.In("kv/mvcc", "chunkedRange.nextOf").Replace(
+			`_c.header, _c.index, _c.revision = _v.reader.rev, _v.applied, _at`,
+			`_c.header, _c.index = _v.reader.rev, _v.applied`)},
+		Hunt: Hunt{Package: "./kv/mvcc", Test: "TestRangeInChunksHoldsNoSnapshot"},
+	},
 }
