@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -142,6 +144,28 @@ func TestExitCodesAndLastLines(t *testing.T) {
 	t.Run("an existing cluster without a data directory", func(t *testing.T) {
 		mustExit(t, newSingleMember(t).launch("--initial-cluster-state=existing"), exit.DataDir, "--initial-cluster-state=existing", "holds no member")
 	})
+	t.Run("the data directory of etcd", func(t *testing.T) {
+		dir := t.TempDir()
+		mustMakeDirs(t, filepath.Join(dir, "member", "snap"), filepath.Join(dir, "member", "wal"))
+		mustExit(t, newSingleMember(t).launch("--data-dir="+dir), exit.DataDir, dir+" holds data of etcd", "make-mirror")
+		mustExit(t, newSingleMember(t).launch("--data-dir="+dir+"/member"), exit.DataDir, dir+"/member holds data of etcd")
+		if names, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(names) != 1 {
+			t.Errorf("%q, %v", names, err)
+		}
+	})
+	t.Run("the default data directory of etcd", func(t *testing.T) {
+		dir := t.TempDir()
+		mustMakeDirs(t, filepath.Join(dir, "one.etcd", "member", "wal"))
+		s := newSingleMember(t)
+		binary, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		withoutDataDir := append([]string{"server"}, slices.DeleteFunc(s.flags, func(f string) bool { return strings.HasPrefix(f, "--data-dir") })...)
+		cmd := exec.Command(binary, withoutDataDir...)
+		cmd.Dir = dir
+		mustExit(t, startCommand(t, cmd, "troupe", nil), exit.DataDir, "--data-dir is not set", "one.etcd holds data of etcd")
+	})
 	t.Run("a file instead of a data directory", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "file")
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -168,6 +192,15 @@ func TestExitCodesAndLastLines(t *testing.T) {
 			t.Fatalf("code %d", code)
 		}
 	})
+}
+
+func mustMakeDirs(t *testing.T, dirs ...string) {
+	t.Helper()
+	for _, dir := range dirs {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // mustExit waits until the process ends with the code. Its last line must contain all texts and be

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"syscall"
 
@@ -148,9 +147,4 @@ func removeStale(path string) {
 		return
 	}
 	_ = os.Remove(path)
-}
-
-func hasIdentity(dataDir string) bool {
-	_, err := os.Stat(filepath.Join(dataDir, "identity.json"))
-	return err == nil
 }

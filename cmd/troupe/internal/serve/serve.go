@@ -40,6 +40,7 @@ type server struct {
 	settings    *settings.Server
 	log         zerolog.Logger
 	descriptors descriptorBudget
+	manager     *serviceManager
 
 	node    *troupe.Node
 	kv      *kv.Server
@@ -57,7 +58,14 @@ type server struct {
 // Then the services start, which respond to health checks from here on. ReadyLine follows once a
 // leader is known and an entry that this member proposed is committed and applied.
 func Run(ctx context.Context, s *settings.Server, log zerolog.Logger) error {
-	v := &server{settings: s, log: log, fatal: make(chan error, 4)}
+	v := &server{settings: s, log: log, manager: newServiceManager(log), fatal: make(chan error, 4)}
+	defer v.manager.close()
+	err := v.run(ctx)
+	v.manager.stopping(err) // of a failed start
+	return err
+}
+
+func (v *server) run(ctx context.Context) error {
 	if err := v.limitDescriptors(); err != nil {
 		return err
 	}
@@ -71,6 +79,7 @@ func Run(ctx context.Context, s *settings.Server, log zerolog.Logger) error {
 	}
 	go v.logReady(ctx)
 	err = v.wait(ctx)
+	v.manager.stopping(err)
 	v.stop()
 	return err
 }
@@ -78,6 +87,9 @@ func Run(ctx context.Context, s *settings.Server, log zerolog.Logger) error {
 // start starts the node and the services on the opened listeners.
 func (v *server) start(ctx context.Context, opened *listeners) error {
 	s := v.settings
+	if err := v.refuseEtcdData(); err != nil {
+		return err
+	}
 	if err := v.checkClusterState(); err != nil {
 		return err
 	}
@@ -92,6 +104,7 @@ func (v *server) start(ctx context.Context, opened *listeners) error {
 		return exit.With(startCode(err), v.explainStartError(err))
 	}
 	v.node = node
+	v.manager.recovered(node)
 	v.kv, err = kv.NewServer(v.kvConfig(store, opened))
 	if err != nil {
 		v.stop()
@@ -100,16 +113,6 @@ func (v *server) start(ctx context.Context, opened *listeners) error {
 	go func() { v.fail(v.kv.Serve(opened.clients...)) }()
 	v.serveMetrics(opened.metrics)
 	return nil
-}
-
-// checkClusterState checks --initial-cluster-state against the data directory.
-func (v *server) checkClusterState() error {
-	s := v.settings
-	if !s.Existing || hasIdentity(s.DataDir) {
-		return nil
-	}
-	return exit.With(exit.DataDir, fmt.Errorf("--initial-cluster-state=existing, but %s holds no member: name this member's data directory, "+
-		"or start with --initial-cluster-state=new if the cluster is new (a member cannot be added to a running cluster in this version)", s.DataDir))
 }
 
 func (v *server) nodeConfig(factory troupe.Factory, opened *listeners) troupe.Config {
@@ -181,6 +184,7 @@ func (v *server) logReady(ctx context.Context) {
 	status := v.node.Status()
 	v.log.Info().Str("leader", raft.FormatID(status.LeaderID)).Uint64("term", status.Term).
 		Strs("advertise-client-urls", v.settings.AdvertiseClient).Msg(ReadyLine)
+	v.manager.serving()
 }
 
 // wait returns nil when the context ends, or the reason when the server cannot continue.

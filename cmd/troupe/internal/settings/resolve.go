@@ -21,6 +21,8 @@ import (
 type Server struct {
 	Name    string
 	DataDir string
+	// DataDirGiven reports whether --data-dir is set.
+	DataDirGiven bool
 	// ID is the member's id as MemberID derives it from the flags.
 	ID    uint64
 	Token string
@@ -127,7 +129,7 @@ func (f *Flags) resolveNames(s *Server, fs *pflag.FlagSet) error {
 	if err != nil {
 		return &Error{"--data-dir", err.Error(), "name a directory"}
 	}
-	s.DataDir = directory
+	s.DataDir, s.DataDirGiven = directory, f.DataDir != ""
 	s.Existing = f.InitialClusterState == "existing"
 	warnings, err := AcceptedWarnings(fs)
 	s.Warnings = append(s.Warnings, warnings...)
