@@ -40,6 +40,7 @@ const (
 	FailedSync
 	FlippedBit
 	LostDisk
+	LostLog
 	LyingDisk
 	FailedRead
 	FlippedRead
@@ -83,6 +84,7 @@ var kinds = [NumKinds]struct{ name, description string }{
 	FailedSync:      {"failed-sync", "a sync fails: the node stops, and nothing that the sync should cover counts"},
 	FlippedBit:      {"flipped-bit", "a bit of old data changes: the member refuses to start, or keeps all that it acknowledged"},
 	LostDisk:        {"lost-disk", "a disk is lost, and its member stays down"},
+	LostLog:         {"lost-log", "the directory of the log is moved away: the member refuses to start"},
 	LyingDisk:       {"lying-disk", "syncs report success and do nothing"},
 	FailedRead:      {"failed-read", "a read of a disk or of a name fails, mostly while the node starts: it stops, or does not start, and names the file"},
 	FlippedRead:     {"flipped-read", "a read returns a wrong bit: it is repeated, or the node does not start"},

@@ -26,7 +26,7 @@ var (
 	networkFaults = []Kind{Cut, Cut, OneWay, Bridge, Isolate, Flap, Flapping, LossBurst, Transfer}
 	crashFaults   = []Kind{Kill, Kill, PowerCut, PowerCut, Crash, Crash, Crash, CrashTwice, CrashRecovering, CrashLoop, Pause, Transfer}
 	diskFaults    = []Kind{
-		SlowDisk, StalledDisk, FullDisk, FailedWrite, FailedWrite, FailedSync, FailedSync, FlippedBit, LostDisk,
+		SlowDisk, StalledDisk, FullDisk, FailedWrite, FailedWrite, FailedSync, FailedSync, FlippedBit, LostDisk, LostLog,
 		PowerCut, PowerCut, PowerCut, Kill, Transfer, FailedRead, FailedRead, FlippedRead, FlippedRead,
 		FailedState, FullState, LostState, DamagedState,
 	}

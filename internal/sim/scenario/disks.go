@@ -24,6 +24,8 @@ var diskScenarios = []Scenario{
 		Description: "a bit of a stopped member's log changes: it refuses with file and offset, or has all that it acknowledged; the others continue"},
 	{Name: "misdirected-write", Nodes: 3, Errata: []int{7}, Script: func(s *Driver) { s.damageDisk((*Driver).misdirectWrite) },
 		Description: "a sector of a stopped member's log is overwritten by another: it refuses with file and offset, or has all that it acknowledged"},
+	{Name: "log-moved-away", Nodes: 3, Errata: []int{37}, Script: func(s *Driver) { s.damageDisk((*Driver).moveLogAway) },
+		Description: "the directory of a stopped member's log is moved away: it refuses to start, the others continue, and it returns with its log"},
 	{Name: "stalled-disk", Nodes: 3, Errata: []int{9}, Script: stalledDisk,
 		Description: "a disk stalls for three election timeouts: a leader transfers leadership and logs why; a follower, or all together, continue in time"},
 	{Name: "full-disk", Nodes: 3, Errata: []int{8}, Script: fullDisk,
@@ -116,6 +118,8 @@ func (s *Driver) damageDisk(harm func(*Driver, *world.Member)) {
 	s.awaitApplied(5*world.ElectionTimeout, last, s.others(victim)...)
 	s.checkOnDisks(append(all, last), s.others(victim)...)
 }
+
+func (s *Driver) moveLogAway(m *world.Member) { m.MoveLogAway() }
 
 // checkLogIntact checks that a log which a member accepted holds what was acknowledged, byte for
 // byte where it matters.

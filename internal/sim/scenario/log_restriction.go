@@ -109,6 +109,7 @@ func unknownCandidateSetup(w *world.World) {
 	w.SetInitialState(2, world.InitialState{Log: []uint64{1, 1}})
 	w.SetInitialState(3, world.InitialState{Log: []uint64{1, 1}})
 	w.Members[1].NotStarted = true
+	w.OpenLinks = true
 }
 
 func unknownCandidate(s *Driver) {

@@ -107,6 +107,9 @@ func (p *embedder) await(c *call) {
 		return
 	}
 	p.calls = append(p.calls, c)
+	if limit := p.member.world.sessionLimits.MaxPendingRequests; p.PendingWrites() > limit {
+		p.member.world.Fail("bounded requests", "at member %d %d commands wait for their result; the limit is %d", p.member.id, p.PendingWrites(), limit)
+	}
 }
 
 // poll completes the calls that have ended.

@@ -21,6 +21,7 @@ func (w *World) CheckConverged() {
 		return
 	}
 	w.CompareMachines()
+	w.checkStatus()
 	w.checkAcknowledgedWrites()
 	w.checkActors()
 	w.History.CheckLinearizable(history.MaxSteps)
@@ -95,6 +96,27 @@ func (w *World) CompareMachines() {
 		}
 		if d := is.Data.Diff(w.History.Contents()); d != "" {
 			w.Fail("equal state machines", "at member %d, compared with the effects: %s", m.id, d)
+		}
+	}
+}
+
+// checkStatus checks what the nodes tell their programs: the observer of each has the latest views,
+// and each has published the leader.
+func (w *World) checkStatus() {
+	leader := w.Leader()
+	for _, m := range w.recoverableMembers() {
+		is, told := m.node.Observer().Views(), m.Embedder.leader
+		followers := 0
+		if m == leader {
+			followers = w.Size - 1
+		}
+		switch {
+		case is.Node != m.View || is.Machine.Applied != m.Applied || m.node.Observer().Term() != m.View.Term:
+			w.Fail("status is current", "member %d reports %+v and applied %d; it is %+v and has applied %d", m.id, is.Node, is.Machine.Applied, m.View, m.Applied)
+		case len(is.Replicators) != followers:
+			w.Fail("status is current", "member %d reports %d replicators, not %d", m.id, len(is.Replicators), followers)
+		case told == nil || told.Leader != leader.id || told.Term != leader.View.Term:
+			w.Fail("status is current", "member %d has published leader %v; member %d leads in term %d", m.id, told, leader.id, leader.View.Term)
 		}
 	}
 }

@@ -2,11 +2,15 @@ package world
 
 import (
 	"encoding/binary"
+	"io"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupe-raft/troupe/internal/member"
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
 // host is the member.Host of a simulated member: its clock, the world's randomness, and events in
@@ -21,7 +25,7 @@ func (m *Member) config() member.Config {
 	w := m.world
 	limits, requests := w.NodeLimits(), w.replicatorLimits()
 	return member.Config{
-		ID: m.id, Address: address(m.id), First: w.Bootstrap, Software: "troupe-sim", DataDir: DataDir, FS: m.Disk.MemFS,
+		ID: m.id, Address: address(m.id), First: w.Bootstrap, Software: "troupe-sim", DataDir: DataDir, FS: lockedFS{m.Disk.MemFS, m},
 		StateMachine: m.openMachine,
 		Timing:       member.Timing{HeartbeatInterval: HeartbeatInterval, ElectionTimeout: ElectionTimeout},
 		Limits: member.Limits{
@@ -38,6 +42,31 @@ func (m *Member) config() member.Config {
 		LeaderChanged: m.Embedder.leaderChanged,
 	}
 }
+
+// lockedFS checks that a node which was started unlocks its data directory after its last actor: an
+// actor that still writes would write beside the next process.
+type lockedFS struct {
+	*vfs.MemFS
+	member *Member
+}
+
+// Lock implements vfs.FS.
+func (l lockedFS) Lock(path string) (io.Closer, error) {
+	lock, err := l.MemFS.Lock(path)
+	if err != nil {
+		return nil, err
+	}
+	return unlock(func() error {
+		if m := l.member; m.system != nil && !m.actorsAwaited {
+			m.world.Fail("released in order", "member %d unlocks its data directory before its actors have ended", m.id)
+		}
+		return lock.Close()
+	}), nil
+}
+
+type unlock func() error
+
+func (u unlock) Close() error { return u() }
 
 // FillRandom draws from the world.
 func (h host) FillRandom(b []byte) {
@@ -94,4 +123,16 @@ func (e environment) AwaitActors() {
 		}
 	}
 	e.actorsAwaited = true
+}
+
+// SetPeers implements actors.Env: messages leave for these members only, unless World.OpenLinks.
+func (m *Member) SetPeers(members []*messages.Member) {
+	m.linkPeers = m.linkPeers[:0]
+	for _, p := range members {
+		m.linkPeers = append(m.linkPeers, p.Id)
+	}
+}
+
+func (m *Member) linkedTo(peer uint64) bool {
+	return m.world.OpenLinks || slices.Contains(m.linkPeers, peer)
 }

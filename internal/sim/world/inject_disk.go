@@ -1,6 +1,7 @@
 package world
 
 import (
+	"errors"
 	"time"
 
 	"github.com/troupe-raft/troupe/internal/sim/fault"
@@ -32,6 +33,10 @@ func (w *World) injectDiskFault(kind fault.Kind, m *Member) (until time.Duration
 		d.flipOldBit()
 	case fault.LostDisk:
 		m.LoseDisk()
+	case fault.LostLog:
+		m.KillProcess()
+		m.MoveLogAway()
+		w.After(w.downtime(), m.Restart)
 	case fault.FailedRead, fault.FlippedRead:
 		w.injectReadFault(kind, m)
 	case fault.FailedState, fault.FullState, fault.LostState, fault.DamagedState:
@@ -61,6 +66,17 @@ func (m *Member) LoseDisk() {
 	if m.MachineDisk != nil {
 		m.MachineDisk = newMachineDisk()
 	}
+}
+
+// MoveLogAway moves the directory of the log of a member that is down away, as an operator might.
+// The identity stays, so the member must notice that it has lost what it acknowledged.
+func (m *Member) MoveLogAway() {
+	after := m.Disk.KillClone()
+	if err := errors.Join(after.Rename(LogDir, LogDir+".moved"), after.SyncDir(DataDir)); err != nil {
+		m.world.Fail("simulated disk", "%v", err)
+	}
+	m.Disk.Attach(after)
+	m.Disk.Damaged = true
 }
 
 // heal ends all transient faults. Lost data stays lost.

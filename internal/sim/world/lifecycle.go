@@ -49,7 +49,7 @@ func (m *Member) Boot() {
 	m.RunNumber++
 	m.up = true
 	m.Mailboxes, m.peers, m.View, m.PausedUntil, m.timers = nil, map[peerRole]*actor.PID{}, actors.NodeView{}, 0, nil
-	m.whenStopped, m.linksClosed, m.actorsAwaited = nil, false, false
+	m.whenStopped, m.linkPeers, m.linksClosed, m.actorsAwaited = nil, nil, false, false
 	m.Embedder = &embedder{member: m, runNumber: m.RunNumber}
 	w.Checker.MemberStarts(m, w.NodeLimits(), w.replicatorLimits())
 	node, err := member.Open(m.config(), host{m})

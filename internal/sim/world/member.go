@@ -60,6 +60,7 @@ type Member struct {
 	whenStopped func() // called when the last actor has stopped
 	Mailboxes   []*mailbox
 	peers       map[peerRole]*actor.PID
+	linkPeers   []uint64 // those that the node named last
 	Embedder    *embedder
 	View        actors.NodeView // the last reported state of its Node
 	Applied     uint64
@@ -145,7 +146,6 @@ func (m *Member) Storage() checker.Disk { return m.Disk }
 
 func (m *Member) ID() uint64                     { return m.id }
 func (m *Member) FS() vfs.FS                     { return m.Disk.MemFS }
-func (m *Member) SetPeers([]*messages.Member)    {}
 func (m *Member) ReplySink() *actor.PID          { return m.system.NewLocalPID(sessionName) }
 func (m *Member) Observer() actors.StateObserver { return (*stateObserver)(m) }
 
@@ -227,7 +227,7 @@ type peerProcess struct {
 
 func (o *peerProcess) SendUserMessage(_ *actor.PID, message any) {
 	_, inner, _ := actor.UnwrapEnvelope(message)
-	if o.runNumber == o.from.RunNumber && !o.from.linksClosed {
+	if o.runNumber == o.from.RunNumber && !o.from.linksClosed && o.from.linkedTo(o.to.id) {
 		o.from.world.transmit(o.from, o.to, o.role, inner.(proto.Message))
 	}
 }

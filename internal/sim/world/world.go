@@ -81,9 +81,12 @@ type World struct {
 	initialConfigurations map[entryID]*messages.Configuration
 
 	// The limits of the members.
-	sessionLimits       session.Limits
-	UncommittedBytes    uint64 // that a leader accepts
-	RestartLimit        supervisor.RestartLimit
+	sessionLimits    session.Limits
+	UncommittedBytes uint64 // that a leader accepts
+	RestartLimit     supervisor.RestartLimit
+	// OpenLinks: messages reach members that the sender's configuration does not name. The links of
+	// production do not carry them.
+	OpenLinks           bool
 	SingleEntryRequests bool // requests to peers have one entry each
 	FixedDurations      bool // every duration that the world draws is the middle of its range
 
