@@ -18,7 +18,7 @@ import (
 var actorScenarios = append(crashScenarios(),
 	Scenario{Name: "crash-recovering", Nodes: 3, Errata: []int{14}, Script: crashRecovering,
 		Description: "a node crashes, and crashes again at each stage of its recovery, once or twice: it recovers from disk"},
-	Scenario{Name: "crash-too-often", Nodes: 3, Setup: func(w *world.World) { w.RestartLimit = supervisor.DefaultRestartLimit }, Script: crashTooOften,
+	Scenario{Name: "crash-too-often", Nodes: 3, Setup: limitRestarts, Script: crashTooOften,
 		Description: "an actor crashes repeatedly: after ten restarts its node stops and reports why; the others continue"},
 	Scenario{Name: "overload", Nodes: 3, Errata: []int{45}, Script: overload,
 		Description: "proposals and reads above every limit: typed refusals with the limit, bounded memory, and normal service afterwards"},
@@ -259,6 +259,11 @@ func crashRecovering(s *Driver) {
 		s.within(20*world.ElectionTimeout, "the cluster converges", s.Converged)
 		s.checkOnDisks(all, s.Members...)
 	}
+}
+
+// limitRestarts sets a limit below the default.
+func limitRestarts(w *world.World) {
+	w.RestartLimit = supervisor.RestartLimit{Max: 4, Within: supervisor.DefaultRestartLimit.Within}
 }
 
 func crashTooOften(s *Driver) {

@@ -3,6 +3,7 @@ package scenario
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -213,8 +214,21 @@ func stalledDisk(s *Driver) {
 // limitFreeSpace leaves so many bytes free on a disk.
 func limitFreeSpace(m *world.Member, bytes int64) { m.Disk.SetCapacity(m.Disk.UsedBytes() + bytes) }
 
+// acceptAboveLowWater: disks with more space than the configured low water accept writes, though
+// they have less than the default.
+func (s *Driver) acceptAboveLowWater(leader *world.Member) {
+	for _, m := range s.Members {
+		limitFreeSpace(m, 16*world.LowWaterBytes)
+	}
+	s.awaitAnswered(s.submitWrites(leader, 3), world.ElectionTimeout)
+	s.never(2*world.ElectionTimeout, "a disk with space counts as low", func() bool {
+		return slices.ContainsFunc(s.Members, func(m *world.Member) bool { return m.View.DiskLow })
+	})
+}
+
 func fullDisk(s *Driver) {
 	leader := s.awaitSessions()
+	s.acceptAboveLowWater(leader)
 	full := s.affectedMembers(leader)
 	logged := s.captureLog(full[0])
 	for _, m := range full {

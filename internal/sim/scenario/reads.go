@@ -27,6 +27,8 @@ var pointScenarios = []Scenario{
 		Description: "responses to an earlier round of heartbeats reach a former leader: they confirm the reads of that round only"},
 	{Name: "read-point-before-round", Nodes: 5, Errata: []int{28}, Script: func(s *Driver) { staleReadOldAnswers(s, 0) },
 		Description: "heartbeats that were sent before a read was requested do not confirm it, however late their responses come"},
+	{Name: "read-point-of-an-earlier-process", Nodes: 3, Errata: []int{28}, Script: readPointOfEarlierProcess,
+		Description: "a member restarts while a response to its read is under way; the response reaches the next process, and answers none of its reads"},
 	{Name: "read-without-quorum", Nodes: 5, Errata: []int{19, 27}, Script: readWithoutQuorum,
 		Description: "a leader in contact with one less than a quorum answers no read, and with one more it does"},
 	{Name: "read-among-learners", Nodes: 3, Errata: []int{27}, Setup: learners(3), Script: readAmongLearners,
@@ -127,6 +129,26 @@ func staleReadOldAnswers(s *Driver, reads int) {
 	rest.Release()
 	s.within(world.ElectionTimeout, "the late reads are refused", func() bool { return late[0].refused != 0 && late[1].refused != 0 })
 	s.expect(old, history.GetIndex, 1, "new")
+}
+
+// readPointOfEarlierProcess: both processes of the member request their first read (P55).
+func readPointOfEarlierProcess(s *Driver) {
+	leader := s.awaitSessions()
+	m := s.others(leader)[0]
+	s.put(leader, 1, "old")
+	responses := s.HoldRule(leader, m, "ForwardedReadResponse")
+	s.begin(m, history.GetIndex, 1, "", "")
+	s.within(world.HeartbeatInterval, "the leader responds", func() bool { return responses.Count == 1 })
+	m.KillProcess()
+	s.restart(m)
+	s.within(5*world.ElectionTimeout, "it follows again", func() bool { return m.View.LeaderID == leader.ID() })
+	s.put(leader, 1, "new")
+	read := s.begin(m, history.GetIndex, 1, "", "")
+	s.within(world.HeartbeatInterval, "the leader responds again", func() bool { return responses.Count > 1 })
+	responses.Release()
+	if s.await(read); read.Reply.Before != "new" {
+		s.fail("the read is answered with %q", read.Reply.Before)
+	}
 }
 
 func readWithoutQuorum(s *Driver) {

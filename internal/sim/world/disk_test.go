@@ -242,6 +242,26 @@ func TestLogOptionsMatchTheProgram(t *testing.T) {
 	}
 }
 
+func TestIdsDifferBetweenMembers(t *testing.T) {
+	w := New(Options{Seed: 3, Nodes: 3, Profile: fault.Scripted})
+	if !w.runUntil("a first leader", w.Converged) {
+		t.Fatal(w.Failure)
+	}
+	owners := map[[16]byte]uint64{}
+	for _, m := range w.Members {
+		id := m.identity.StorageID
+		if other := owners[id]; other != 0 || id == [16]byte{} {
+			t.Errorf("storage id %x of member %d is that of member %d", id, m.id, other)
+		}
+		owners[id] = m.id
+		m.KillProcess()
+		m.Boot()
+		if m.identity.StorageID != id {
+			t.Errorf("the storage id of member %d changes from %x to %x in a restart", m.id, id, m.identity.StorageID)
+		}
+	}
+}
+
 func TestClockRatesJumpsAndRepair(t *testing.T) {
 	c := clock{reading: 24 * time.Hour, rate: TrueRate}
 	if got := c.read(5 * time.Second); got != 24*time.Hour+5*time.Second {

@@ -61,5 +61,10 @@ func (h Hunt) String() string {
 
 // Bank returns all mutations in the order of the table.
 func Bank() []Mutation {
-	return slices.Concat(elections, replication, reads, storage, application, mvccStore, limits)
+	return slices.Concat(
+		elections, replication, reads, storage, application,
+		limits,
+		mvccStore,
+		wiring,
+	)
 }
