@@ -24,6 +24,7 @@ type embedder struct {
 	calls            []*call
 	incarnation      uint64
 	serving          bool // the replay of this incarnation is done
+	maxPending       int  // commands of this run
 	// leader is the latest that the node published.
 	leader *messages.LeaderChanged
 }
@@ -107,8 +108,20 @@ func (p *embedder) await(c *call) {
 		return
 	}
 	p.calls = append(p.calls, c)
-	if limit := p.member.world.sessionLimits.MaxPendingRequests; p.PendingWrites() > limit {
-		p.member.world.Fail("bounded requests", "at member %d %d commands wait for their result; the limit is %d", p.member.id, p.PendingWrites(), limit)
+	p.checkLimit()
+}
+
+// checkLimit counts the commands that wait. Of the calls that have ended some may not be completed
+// yet.
+func (p *embedder) checkLimit() {
+	waiting, limit := 0, p.maxPending
+	for _, c := range p.calls {
+		if c.writes && !c.Poll() {
+			waiting++
+		}
+	}
+	if waiting > limit {
+		p.member.world.Fail("bounded requests", "at member %d %d commands wait for their result; the limit is %d", p.member.id, waiting, limit)
 	}
 }
 

@@ -50,7 +50,7 @@ func (m *Member) Boot() {
 	m.up = true
 	m.Mailboxes, m.peers, m.View, m.PausedUntil, m.timers = nil, map[peerRole]*actor.PID{}, actors.NodeView{}, 0, nil
 	m.whenStopped, m.linkPeers, m.linksClosed, m.actorsAwaited = nil, nil, false, false
-	m.Embedder = &embedder{member: m, runNumber: m.RunNumber}
+	m.Embedder = &embedder{member: m, runNumber: m.RunNumber, maxPending: w.sessionLimits.MaxPendingRequests}
 	w.Checker.MemberStarts(m, w.NodeLimits(), w.replicatorLimits())
 	node, err := member.Open(m.config(), host{m})
 	switch {
