@@ -53,6 +53,10 @@ type ServerConfig struct {
 	KeepaliveInterval time.Duration // idle time after which the server pings; default 2 h
 	KeepaliveTimeout  time.Duration // for the response to a ping; default 20 s
 
+	// DataDir and DiskLowWaterBytes are in the error of a write that a full disk refuses.
+	DataDir           string
+	DiskLowWaterBytes uint64 // as in troupe.Limits; default 256 MiB
+
 	// Pprof serves /debug/pprof on the client port.
 	Pprof    bool
 	Registry *prometheus.Registry // nil: a new one
@@ -82,6 +86,7 @@ func (c *ServerConfig) setDefaults() error {
 	c.KeepaliveMinTime = cmp.Or(c.KeepaliveMinTime, defaults.KeepaliveMinTime)
 	c.KeepaliveInterval = cmp.Or(c.KeepaliveInterval, defaults.KeepaliveInterval)
 	c.KeepaliveTimeout = cmp.Or(c.KeepaliveTimeout, defaults.KeepaliveTimeout)
+	c.DiskLowWaterBytes = cmp.Or(c.DiskLowWaterBytes, defaults.DiskLowWaterBytes)
 	if c.Registry == nil {
 		c.Registry = prometheus.NewRegistry()
 	}

@@ -32,7 +32,7 @@ var errorTable = []struct{ err, status error }{
 	{troupe.ErrNoLeader, rpctypes.ErrGRPCTimeout},
 	{troupe.ErrOverloaded, rpctypes.ErrGRPCRequestTooManyRequests},
 	{troupe.ErrTooLarge, rpctypes.ErrGRPCRequestTooLarge},
-	{troupe.ErrDiskFull, rpctypes.ErrGRPCNoSpace},
+	{troupe.ErrDiskFull, errDiskFull},
 	{troupe.ErrOutcomeUnknown, rpctypes.ErrGRPCTimeoutDueToLeaderFail},
 	{troupe.ErrTimeout, rpctypes.ErrGRPCTimeout},
 	{troupe.ErrStopped, rpctypes.ErrGRPCStopped},

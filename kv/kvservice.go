@@ -41,6 +41,7 @@ type kvService struct {
 	streamChunkBytes int
 	budget           *responseBudget
 	quota            *quota
+	diskFullInstead  func(error) error
 	refused          map[string]prometheus.Counter // by limit
 }
 
@@ -221,6 +222,9 @@ func write[Request, Response any](
 	defer cancel()
 	result, err := s.consensus.Propose(ctx, command)
 	if err != nil {
+		if full := s.diskFullInstead(err); full != nil {
+			return response, full
+		}
 		return response, toStatus(err)
 	}
 	response, err = decode(result.Value)

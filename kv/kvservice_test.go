@@ -19,6 +19,7 @@ import (
 
 	"github.com/troupe-raft/troupe"
 	"github.com/troupe-raft/troupe/kv/internal/kvtest"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 func TestResponseHeadersAreComplete(t *testing.T) {
@@ -244,6 +245,31 @@ func TestRangeStreamChunksAddUpToTheRange(t *testing.T) {
 	}
 }
 
+func TestFullDiskNamesItsPathOrTheLeader(t *testing.T) {
+	ts := startServer(t, func(c *ServerConfig) { c.DataDir = "/var/lib/troupe" })
+	ts.consensus.SetFailure(troupe.ErrDiskFull)
+	mustName := func(texts ...string) {
+		t.Helper()
+		_, err := ts.kv.Put(testContext(t), &pb.PutRequest{Key: []byte("k")})
+		for _, text := range append(texts, "disk", "make room") {
+			if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), text) ||
+				strings.Contains(err.Error(), "database space") {
+				t.Errorf("%v, want it to contain %q", err, text)
+			}
+		}
+	}
+	mustName("/var/lib/troupe", "256 MiB")
+	ts.consensus.SetStatus(func(s *troupe.Status) {
+		s.LeaderID, s.Members = 7, append(slices.Clone(s.Members), troupe.Member{ID: 7, Name: "two"})
+	})
+	mustName(`member "two"`, raft.FormatID(7))
+	ts.consensus.SetStatus(func(s *troupe.Status) { s.LeaderID = 0 })
+	mustName("the leader's disk")
+	ts.consensus.SetStatus(func(s *troupe.Status) { s.LeaderID, s.DiskLow = s.ID, true })
+	ts.consensus.SetFailure(fmt.Errorf("%w: %w", troupe.ErrNotProposed, troupe.ErrTimeout))
+	mustName("/var/lib/troupe")
+}
+
 func TestNodeErrorsMapToEtcdStatuses(t *testing.T) {
 	ts := startServer(t)
 	for _, c := range []struct{ is, want error }{
@@ -251,7 +277,6 @@ func TestNodeErrorsMapToEtcdStatuses(t *testing.T) {
 		{fmt.Errorf("%w: %w", troupe.ErrNotProposed, troupe.ErrNoLeader), errNotProposed},
 		{&troupe.LimitError{Kind: troupe.ErrOverloaded, Limit: "proposals", Value: 1}, rpctypes.ErrGRPCRequestTooManyRequests},
 		{&troupe.LimitError{Kind: troupe.ErrTooLarge, Limit: "request", Value: 1}, rpctypes.ErrGRPCRequestTooLarge},
-		{fmt.Errorf("put: %w", troupe.ErrDiskFull), rpctypes.ErrGRPCNoSpace},
 		{troupe.ErrOutcomeUnknown, rpctypes.ErrGRPCTimeoutDueToLeaderFail},
 		{fmt.Errorf("%w: %w", troupe.ErrTimeout, context.DeadlineExceeded), rpctypes.ErrGRPCTimeout},
 		{troupe.ErrStopped, rpctypes.ErrGRPCStopped},

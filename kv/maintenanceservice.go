@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/troupe-raft/troupe"
@@ -26,7 +29,16 @@ type maintenanceService struct {
 	quota     *quota
 
 	requestTimeout time.Duration
+	version        string
 }
+
+// The headers of a response to Status, for what etcd's message has no field for.
+const (
+	// VersionHeader is the version of Troupe; the field version is that of etcd's API.
+	VersionHeader = "troupe-version"
+	// LogBytesHeader is the size of the log on disk in bytes, in decimal.
+	LogBytesHeader = "troupe-log-bytes"
+)
 
 // openStore returns the store, which may be closed at the moment and opened again.
 func (s *maintenanceService) openStore(ctx context.Context) (*mvcc.Store, error) {
@@ -36,8 +48,10 @@ func (s *maintenanceService) openStore(ctx context.Context) (*mvcc.Store, error)
 	return store, toStatus(err)
 }
 
-func (s *maintenanceService) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
+func (s *maintenanceService) Status(ctx context.Context, _ *pb.StatusRequest) (*pb.StatusResponse, error) {
 	node := s.consensus.Status()
+	// The error would mean that the call is no gRPC call.
+	_ = grpc.SetHeader(ctx, metadata.Pairs(VersionHeader, s.version, LogBytesHeader, strconv.FormatInt(node.LogBytes, 10)))
 	response := &pb.StatusResponse{
 		Header: s.headers.At(s.store.Revision()), Version: APIVersion, StorageVersion: storageVersion,
 		Leader: node.LeaderID, RaftTerm: node.Term, RaftIndex: node.CommitIndex, RaftAppliedIndex: node.AppliedIndex,

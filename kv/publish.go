@@ -27,7 +27,11 @@ func (s *Server) Publish(ctx context.Context) error {
 		if err == nil || errors.Is(err, troupe.ErrStopped) {
 			return err
 		}
-		c.Logger.Debug().Err(err).Msg("publishing client URLs failed, retrying")
+		// Each reason once: without it, nothing would say why a member is not ready.
+		if s.publishLog.Allow(0, err.Error()) {
+			c.Logger.Warn().Err(err).Str("advice", "none needed if a majority of the members is about to start").
+				Msg("not ready yet: this member's client URLs could not be written")
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -55,5 +59,8 @@ func (s *Server) publishOnce(ctx context.Context, command []byte) error {
 		}
 	}
 	_, err = s.config.Consensus.Propose(ctx, command)
+	if full := s.config.diskFullInstead(err); full != nil {
+		return full
+	}
 	return err
 }

@@ -59,6 +59,7 @@ type Server struct {
 	// Connections above the limits: of the client port, of the listeners for metrics.
 	rejected, rejectedMetrics logonce.Counter
 
+	publishLog   logonce.Limiter
 	handshakeLog logonce.Limiter // by the side that failed the TLS handshake
 
 	stopContext context.Context // canceled by Stop
@@ -168,7 +169,7 @@ func (s *Server) newGRPCServer() *grpc.Server {
 	s.kv = &kvService{
 		headers: headers, consensus: c.Consensus, store: c.Store, quota: s.quota, refused: s.metrics.refused,
 		budget: &s.budget, maxTxnOps: c.MaxTxnOps, maxRequestBytes: c.MaxRequestBytes, streamChunkBytes: c.MaxRequestBytes,
-		requestTimeout: c.RequestTimeout,
+		requestTimeout: c.RequestTimeout, diskFullInstead: c.diskFullInstead,
 	}
 	s.hub = watch.NewHub(watch.Config{
 		Store: c.Store, Consensus: c.Consensus, Header: headers, Metrics: s.metrics.watch,
@@ -180,6 +181,7 @@ func (s *Server) newGRPCServer() *grpc.Server {
 	pb.RegisterWatchServer(server, &watchService{hub: s.hub, leaderLoss: s.leaderLoss})
 	pb.RegisterMaintenanceServer(server, &maintenanceService{
 		headers: headers, consensus: c.Consensus, store: c.Store, quota: s.quota, requestTimeout: c.RequestTimeout,
+		version: c.Version,
 	})
 	pb.RegisterClusterServer(server, &clusterService{
 		headers: headers, consensus: c.Consensus, store: c.Store, requestTimeout: c.RequestTimeout,

@@ -14,8 +14,10 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/troupe-raft/troupe"
@@ -161,10 +163,14 @@ func TestGRPCHealthServesWhileLeaderIsKnown(t *testing.T) {
 func TestStatusAndAlarmReportTheMember(t *testing.T) {
 	ts := startServer(t, func(c *ServerConfig) { c.QuotaBytes = 42 })
 	ts.put(t, "k", "v")
-	ts.consensus.SetStatus(func(s *troupe.Status) { s.CommitIndex, s.AppliedIndex = 11, 10 })
+	ts.consensus.SetStatus(func(s *troupe.Status) { s.CommitIndex, s.AppliedIndex, s.LogBytes = 11, 10, 4711 })
 	client := pb.NewMaintenanceClient(ts.conn)
-	r, err := client.Status(testContext(t), &pb.StatusRequest{})
+	var header metadata.MD
+	r, err := client.Status(testContext(t), &pb.StatusRequest{}, grpc.Header(&header))
 	mustSucceed(t, err)
+	if fmt.Sprint(header.Get(VersionHeader), header.Get(LogBytesHeader)) != "[0.1.0-test] [4711]" {
+		t.Errorf("headers of the status: %v", header)
+	}
 	if r.Leader != kvtest.MemberID || r.RaftTerm != kvtest.Term || r.RaftIndex != 11 || r.RaftAppliedIndex != 10 || r.Version != APIVersion ||
 		r.DbSizeQuota != 42 || r.IsLearner || len(r.Errors) > 0 || r.Header.Revision != 2 {
 		t.Errorf("status: %v", r)

@@ -44,6 +44,7 @@ func (s *LogStore) reportDiskLow(ctx actor.Context) {
 	event, text := s.env.Log().Info(), "disk space is above the low-water mark again"
 	if s.space.low {
 		event, text = s.env.Log().Warn(), "disk space is below the low-water mark, refusing writes"
+		event.Str("advice", "make room on the disk of this directory; writes are then accepted again")
 	}
 	event.Str("actor", actors.LogStoreName).Str("dir", s.config.Log.Dir).Msg(text)
 	s.sendDurable(ctx)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -18,9 +19,11 @@ func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show every member of the cluster",
-		Long: `Show every member of the cluster: its role, its term and log positions, and whether it can be reached.
+		Long: `Show every member of the cluster: its version and role, its term and log positions, the sizes of log and store,
+and whether it can be reached.
 
-One endpoint is enough: it lists all members. The exit code is not 0 if a member did not respond.`,
+One endpoint is enough: it lists all members. The exit code is 1 if a member did not respond, or reports a problem or
+an alarm. VERSION is that of Troupe, API that of the etcd API.`,
 		Example: `  troupe status
   troupe status -w json
   troupe status --endpoints 10.0.0.1:2379 --cacert ca.pem`,
@@ -40,20 +43,25 @@ One endpoint is enough: it lists all members. The exit code is not 0 if a member
 			if err := print(cmd.OutOrStdout(), members); err != nil {
 				return err
 			}
-			return unreachableError(members)
+			return healthError(members)
 		})
 	}
 	return cmd
 }
 
-// unreachableError returns an error if members did not respond or none has a leader.
-func unreachableError(members []client.MemberStatus) error {
+// healthError returns an error if members did not respond or report problems, or if none has a
+// leader.
+func healthError(members []client.MemberStatus) error {
 	down, leaders := 0, 0
+	var problems []string
 	for _, m := range members {
 		if m.Status == nil {
 			down++
 		} else if m.Status.Leader != 0 {
 			leaders++
+		}
+		if all := m.Problems(); len(all) > 0 {
+			problems = append(problems, fmt.Sprintf("%s: %s", m.Label(), strings.Join(all, ", ")))
 		}
 	}
 	switch {
@@ -61,21 +69,28 @@ func unreachableError(members []client.MemberStatus) error {
 		return fmt.Errorf("no member has a leader; a majority of the %d members must be running", len(members))
 	case down > 0:
 		return fmt.Errorf("%d of %d members did not respond; start them, or check the network", down, len(members))
+	case len(problems) > 0:
+		return errors.New(strings.Join(problems, "; "))
 	}
 	return nil
 }
 
 func printStatusTable(w io.Writer, members []client.MemberStatus) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tID\tENDPOINT\tVERSION\tROLE\tTERM\tCOMMIT\tAPPLIED\tDATA\tREMARKS")
+	fmt.Fprintln(table, "NAME\tID\tENDPOINT\tVERSION\tAPI\tROLE\tTERM\tCOMMIT\tAPPLIED\tLOG\tSTORE\tREMARKS")
 	for _, m := range members {
 		if m.Status == nil {
-			fmt.Fprintf(table, "%s\t%x\t%s\t-\tunreachable\t-\t-\t-\t-\t%v\n", orDash(m.Name), m.ID, orDash(m.Endpoint), m.Err)
+			fmt.Fprintf(table, "%s\t%s\t%s\t-\t-\tunreachable\t-\t-\t-\t-\t-\t%v\n", orDash(m.Name), raft.FormatID(m.ID), orDash(m.Endpoint), m.Err)
 			continue
 		}
 		s := m.Status
-		fmt.Fprintf(table, "%s\t%x\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", orDash(m.Name), m.ID, m.Endpoint, s.Version, m.Role(),
-			s.RaftTerm, s.RaftIndex, s.RaftAppliedIndex, formatBytes(s.DbSize), strings.Join(s.Errors, "; "))
+		logBytes := "-"
+		if m.LogBytes >= 0 {
+			logBytes = formatBytes(m.LogBytes)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", orDash(m.Name), raft.FormatID(m.ID), m.Endpoint,
+			orDash(m.Version), s.Version, m.Role(), s.RaftTerm, s.RaftIndex, s.RaftAppliedIndex, logBytes, formatBytes(s.DbSize),
+			strings.Join(m.Problems(), "; "))
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("writing: %w", err)
@@ -95,13 +110,15 @@ type memberJSON struct {
 	ID       string   `json:"id"`
 	Name     string   `json:"name"`
 	Endpoint string   `json:"endpoint"`
-	Version  string   `json:"version,omitempty"`
+	Version  string   `json:"version,omitempty"`    // of Troupe
+	API      string   `json:"apiVersion,omitempty"` // of the etcd API
 	Role     string   `json:"role"`
 	Leader   string   `json:"leader,omitempty"`
 	Term     uint64   `json:"term,omitempty"`
 	Commit   uint64   `json:"commit,omitempty"`
 	Applied  uint64   `json:"applied,omitempty"`
 	Revision int64    `json:"revision,omitempty"`
+	LogBytes int64    `json:"logBytes,omitempty"`
 	Bytes    int64    `json:"bytes,omitempty"`
 	InUse    int64    `json:"bytesInUse,omitempty"`
 	Errors   []string `json:"errors,omitempty"`
@@ -119,9 +136,10 @@ func newMemberJSON(m client.MemberStatus) memberJSON {
 		leader = raft.FormatID(s.Leader)
 	}
 	return memberJSON{
-		ID: raft.FormatID(m.ID), Name: m.Name, Endpoint: m.Endpoint, Version: s.Version, Role: m.Role(), Leader: leader,
+		ID: raft.FormatID(m.ID), Name: m.Name, Endpoint: m.Endpoint, Version: m.Version, API: s.Version, Role: m.Role(), Leader: leader,
 		Term: s.RaftTerm, Commit: s.RaftIndex, Applied: s.RaftAppliedIndex, Revision: s.Header.GetRevision(),
-		Bytes: s.DbSize, InUse: s.DbSizeInUse, Errors: s.Errors,
+		LogBytes: max(m.LogBytes, 0),
+		Bytes:    s.DbSize, InUse: s.DbSizeInUse, Errors: m.Problems(),
 	}
 }
 

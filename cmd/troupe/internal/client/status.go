@@ -5,11 +5,17 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"regexp"
 	"sort"
+	"strconv"
 	"sync"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/troupe-raft/troupe/kv"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // MemberStatus is a member and its response to a status request.
@@ -18,9 +24,21 @@ type MemberStatus struct {
 	Name     string
 	Endpoint string
 	Learner  bool
+	// Version is the version of Troupe and LogBytes the size of its log on disk; "" and -1 for a
+	// server that does not report them.
+	Version  string
+	LogBytes int64
 	// Status is nil if the member did not respond; Err then says why.
 	Status *pb.StatusResponse
 	Err    error
+}
+
+// Label returns the member's name, or its id if it has not published a name.
+func (m MemberStatus) Label() string {
+	if m.Name != "" {
+		return "member " + m.Name
+	}
+	return "member " + raft.FormatID(m.ID)
 }
 
 // Role returns "leader", "follower", "learner", or "" for a member that did not respond.
@@ -92,7 +110,39 @@ func queryStatus(ctx context.Context, m *MemberStatus, config *tls.Config) {
 		return
 	}
 	defer conn.Close()
-	if m.Status, err = pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{}); err != nil {
+	var header metadata.MD
+	if m.Status, err = pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{}, grpc.Header(&header)); err != nil {
 		m.Err = fmt.Errorf("%s: %s", endpoint, plainText(err))
+		return
 	}
+	m.Version = firstValue(header, kv.VersionHeader)
+	if m.LogBytes, err = strconv.ParseInt(firstValue(header, kv.LogBytesHeader), 10, 64); err != nil {
+		m.LogBytes = -1
+	}
+}
+
+func firstValue(header metadata.MD, key string) string {
+	if values := header.Get(key); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// alarmText matches the text by which a status reports an alarm: etcd's, with a decimal id.
+var alarmText = regexp.MustCompile(`^memberID:(\d+) alarm:(\w+)$`)
+
+// Problems returns what the member reports to be wrong, with ids as Troupe writes them. It is empty
+// for a member that did not respond.
+func (m MemberStatus) Problems() []string {
+	var problems []string
+	for _, text := range m.Status.GetErrors() {
+		if alarm := alarmText.FindStringSubmatch(text); alarm != nil {
+			text = "alarm " + alarm[2]
+			if id, err := strconv.ParseUint(alarm[1], 10, 64); err == nil && id != m.ID {
+				text += " of member " + raft.FormatID(id)
+			}
+		}
+		problems = append(problems, text)
+	}
+	return problems
 }

@@ -26,6 +26,7 @@ import (
 // The Go runtime raises the soft limit to the hard one when the process starts (package os).
 type descriptorBudget struct {
 	limit              uint64 // 0: unknown
+	reserve            int    // what the parts but clientConnections need
 	storeTables        int
 	peerConnections    int
 	metricsConnections int
@@ -65,19 +66,14 @@ func newDescriptorBudget(limit uint64, s *settings.Server) (descriptorBudget, er
 	b.storeTables = min(max(files/5, minStoreTables), b.storeTables)
 	b.peerConnections = min(max(files/16, minPeerConnections, 2*peers), b.peerConnections)
 	b.metricsConnections = min(max(files/32, minMetricsConnections), b.metricsConnections)
-	reserve := processFiles + logFiles + b.storeTables + storeOtherFiles + 2*peers + b.peerConnections + b.metricsConnections +
+	b.reserve = processFiles + logFiles + b.storeTables + storeOtherFiles + 2*peers + b.peerConnections + b.metricsConnections +
 		len(s.ListenClient) + len(s.ListenPeer) + len(s.ListenMetrics)
-	b.clientConnections = min(files-reserve, s.MaxConnections)
+	b.clientConnections = min(files-b.reserve, s.MaxConnections)
 	if least := min(minClientConnections, s.MaxConnections); b.clientConnections < least {
 		return b, fmt.Errorf("this process may open %d files, and needs %d at least: raise the limit (LimitNOFILE= in a systemd unit, "+
-			"ulimit -n in a shell); 65536 is a good value", files, reserve+least)
+			"ulimit -n in a shell); 65536 is a good value", files, b.reserve+least)
 	}
 	return b, nil
-}
-
-// reserved returns how many files are kept from the client connections.
-func (b *descriptorBudget) reserved() uint64 {
-	return b.limit - min(b.limit, uint64(b.clientConnections))
 }
 
 // limitDescriptors reads the limit of open files and divides it. An error has an exit code.
@@ -95,7 +91,7 @@ func (v *server) logDescriptors() {
 		line = v.log.Warn().Int("max-connections", v.settings.MaxConnections).
 			Str("advice", "raise the limit (LimitNOFILE= in a systemd unit, ulimit -n in a shell), or lower --max-connections")
 	}
-	line.Uint64("descriptor-limit", b.limit).Uint64("reserved", b.reserved()).Int("client-connections", b.clientConnections).
+	line.Uint64("descriptor-limit", b.limit).Int("reserve", b.reserve).Int("client-connections", b.clientConnections).
 		Int("metrics-connections", b.metricsConnections).Int("peer-connections", b.peerConnections).Int("store-tables", b.storeTables).
 		Msg("open files and connections are limited")
 }

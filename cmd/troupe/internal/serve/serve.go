@@ -135,7 +135,7 @@ func (v *server) nodeConfig(factory troupe.Factory, opened *listeners) troupe.Co
 		},
 		Timing: troupe.Timing{HeartbeatInterval: s.Heartbeat, ElectionTimeout: s.Election},
 		// The client port checks the size of the request; a command is a request and its encoding.
-		Limits: troupe.Limits{MaxRequestBytes: s.MaxRequestBytes + settings.RequestOverheadBytes},
+		Limits: troupe.Limits{MaxRequestBytes: s.MaxRequestBytes + settings.RequestOverheadBytes, DiskLowWater: s.DiskLowWater},
 		Logger: v.log,
 	}
 }
@@ -147,8 +147,8 @@ func (v *server) kvConfig(store *mvcc.StoreRef, opened *listeners) kv.ServerConf
 		Name: s.Name, AdvertiseClientURLs: s.AdvertiseClient, Version: version.String(), TLS: opened.clientTLS,
 		MaxRequestBytes: int(s.MaxRequestBytes), MaxTxnOps: s.MaxTxnOps, MaxConcurrentStreams: s.MaxStreams,
 		MaxConnections: v.descriptors.clientConnections, MaxMetricsConnections: v.descriptors.metricsConnections,
-		MaxResponseBytes: s.MaxResponseBytes,
-		ElectionTimeout:  s.Election, QuotaBytes: s.QuotaBytes, WatchProgressInterval: s.WatchProgress,
+		MaxResponseBytes: s.MaxResponseBytes, DataDir: s.DataDir, DiskLowWaterBytes: s.DiskLowWater,
+		ElectionTimeout: s.Election, QuotaBytes: s.QuotaBytes, WatchProgressInterval: s.WatchProgress,
 		KeepaliveMinTime: s.Keepalive.MinTime, KeepaliveInterval: s.Keepalive.Interval, KeepaliveTimeout: s.Keepalive.Timeout,
 		Pprof: s.Pprof, Logger: v.log,
 	}

@@ -36,6 +36,7 @@ type Flags struct {
 	PeerLink        string
 
 	QuotaBackendBytes    int64
+	DiskLowWaterBytes    uint64
 	MaxRequestBytes      uint
 	MaxTxnOps            uint
 	MaxConcurrentStreams uint32
@@ -135,6 +136,7 @@ func (f *Flags) cluster() *pflag.FlagSet {
 func (f *Flags) limits() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("limits", pflag.ContinueOnError)
 	fs.Int64Var(&f.QuotaBackendBytes, "quota-backend-bytes", 0, "`bytes` of live data above which puts are refused, until deletes and compaction make room (0: 8 GiB; negative: no limit)")
+	fs.Uint64Var(&f.DiskLowWaterBytes, "disk-low-water-bytes", defaults.DiskLowWaterBytes, "free `bytes` of the disk below which a leader hands over, or refuses writes")
 	fs.UintVar(&f.MaxRequestBytes, "max-request-bytes", defaults.MaxRequestBytes, "`bytes` of the largest request that is accepted")
 	fs.UintVar(&f.MaxTxnOps, "max-txn-ops", defaults.MaxTxnOps, "`operations` of the largest transaction that is accepted")
 	fs.Uint32Var(&f.MaxConcurrentStreams, "max-concurrent-streams", defaults.MaxConcurrentStreams, "`streams` that one client connection may have open at a time")

@@ -43,6 +43,7 @@ type Server struct {
 	DirectIO        bool
 
 	QuotaBytes       int64
+	DiskLowWater     uint64 // bytes
 	WatchProgress    time.Duration
 	MaxRequestBytes  uint64
 	MaxTxnOps        int
@@ -75,6 +76,7 @@ const (
 	maxElectionMillis      = 50000
 	minHeartbeats          = 5 // in one election timeout
 	minResponseBudgetBytes = 1 << 20
+	minDiskLowWaterBytes   = 16 << 20
 )
 
 // RequestOverheadBytes is the number of bytes by which a command of the log may exceed the request
@@ -293,6 +295,9 @@ func (f *Flags) resolveLimits(s *Server, fs *pflag.FlagSet) error {
 	case f.MaxRequestBytes == 0 || uint64(f.MaxRequestBytes) > raft.MaxCommandBytes-RequestOverheadBytes:
 		return &Error{"--max-request-bytes", fmt.Sprintf("%d is not between 1 and %d, which is what the log and the messages between members can carry",
 			f.MaxRequestBytes, raft.MaxCommandBytes-RequestOverheadBytes), ""}
+	case f.DiskLowWaterBytes < minDiskLowWaterBytes:
+		return &Error{"--disk-low-water-bytes", fmt.Sprintf("%d is below %d", f.DiskLowWaterBytes, minDiskLowWaterBytes),
+			"give at least 16 MiB, so that the log can be closed before the disk is full"}
 	case f.MaxTxnOps == 0 || f.MaxTxnOps > math.MaxInt32:
 		return &Error{"--max-txn-ops", fmt.Sprintf("%d is not between 1 and %d", f.MaxTxnOps, math.MaxInt32), ""}
 	case f.MaxConcurrentStreams == 0:
@@ -307,7 +312,7 @@ func (f *Flags) resolveLimits(s *Server, fs *pflag.FlagSet) error {
 	if f.WatchProgress < time.Second {
 		return &Error{"--watch-progress-notify-interval", fmt.Sprintf("%v is too often", f.WatchProgress), "give at least 1s"}
 	}
-	s.WatchProgress = f.WatchProgress
+	s.WatchProgress, s.DiskLowWater = f.WatchProgress, f.DiskLowWaterBytes
 	s.MaxRequestBytes, s.MaxTxnOps = uint64(f.MaxRequestBytes), int(f.MaxTxnOps)
 	s.MaxConnections, s.MaxResponseBytes = int(f.MaxConnections), responseBytes
 	s.Keepalive = Keepalive{f.KeepaliveMinTime, f.KeepaliveInterval, f.KeepaliveTimeout}

@@ -78,7 +78,7 @@ func TestEveryFlagHasAnEtcdVariable(t *testing.T) {
 			return
 		}
 		_, fresh := parseFlags(t)
-		value := map[string]string{"bool": "true", "string": "x", "stringSlice": "x", "uint": "7", "uint32": "7", "int64": "7", "duration": "7s"}[flag.Value.Type()]
+		value := map[string]string{"bool": "true", "string": "x", "stringSlice": "x", "uint": "7", "uint32": "7", "uint64": "7", "int64": "7", "duration": "7s"}[flag.Value.Type()]
 		unknown, err := FromEnvironment(fresh, []string{variableName("ETCD_", flag.Name) + "=" + value})
 		if err != nil || len(unknown) != 0 || !fresh.Changed(flag.Name) {
 			t.Errorf("--%s by its variable: changed %v, unknown %q, error %v", flag.Name, fresh.Changed(flag.Name), unknown, err)
@@ -180,6 +180,7 @@ func TestInvalidSettingIsNamedInOneLine(t *testing.T) {
 		{[]string{"--election-timeout=60000"}, []string{"--election-timeout", "too long"}},
 		{[]string{"--max-request-bytes=0"}, []string{"--max-request-bytes", "between 1"}},
 		{[]string{"--max-request-bytes=536870913"}, []string{"--max-request-bytes", "536870913", "536870912", "members can carry"}},
+		{[]string{"--disk-low-water-bytes=1000"}, []string{"--disk-low-water-bytes", "at least 16 MiB"}},
 		{[]string{"--max-txn-ops=0"}, []string{"--max-txn-ops", "between 1"}},
 		{[]string{"--max-connections=0"}, []string{"--max-connections", "between 1"}},
 		{[]string{"--max-response-bytes=1000"}, []string{"--max-response-bytes", "at least 1 MiB"}},
