@@ -15,6 +15,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
+	"github.com/troupe-raft/troupe/internal/interleave"
 	"github.com/troupe-raft/troupe/kv/mvcc/engine"
 )
 
@@ -59,6 +60,8 @@ type Options struct {
 	// LeaseKnown reports whether a lease exists. It must depend only on what was applied before. Nil:
 	// every lease id is accepted.
 	LeaseKnown func(id int64) bool
+	// Schedule, if not nil, has the store's background work as tasks: the simulator's.
+	Schedule *interleave.Scheduler
 	// OnFatal is called when the storage engine has failed in the background. Nil: the store panics.
 	OnFatal func(error)
 	Logger  zerolog.Logger

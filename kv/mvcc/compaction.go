@@ -3,8 +3,8 @@ package mvcc
 import (
 	"context"
 	"fmt"
-	"sync"
 
+	"github.com/troupe-raft/troupe/internal/interleave"
 	"github.com/troupe-raft/troupe/kv/mvcc/engine"
 )
 
@@ -29,10 +29,11 @@ import (
 // to a compacted tombstone is never written, and HashKV waits for the removal.
 type compactor struct {
 	s          *Store
+	schedule   *interleave.Scheduler
 	stepEvents int           // events handled under one lock
 	wakeup     chan struct{} // capacity 1
 	quit       chan struct{}
-	done       sync.WaitGroup
+	ended      chan struct{} // closed when the goroutine has ended
 	failed     chan struct{} // closed when the store has failed
 	allRemoved chan struct{} // closed and replaced whenever everything is removed; guarded by applyMu
 
@@ -48,8 +49,8 @@ func (c *compactor) start(s *Store) {
 	c.s = s
 	c.wakeup, c.quit = make(chan struct{}, 1), make(chan struct{})
 	c.allRemoved = make(chan struct{})
-	c.done.Add(1)
-	go c.run()
+	c.ended = make(chan struct{})
+	c.schedule.Go("compactor", c.run)
 	if s.tip.removedTo < s.tip.compactRev {
 		c.wake()
 	}
@@ -64,16 +65,14 @@ func (c *compactor) wake() {
 
 func (c *compactor) stop() {
 	close(c.quit)
-	c.done.Wait()
+	c.schedule.Select(c.ended, nil, nil, nil)
 }
 
 func (c *compactor) run() {
-	defer c.done.Done()
+	defer close(c.ended)
 	for {
-		select {
-		case <-c.quit:
+		if c.schedule.Select(c.quit, c.wakeup, nil, nil) == 0 {
 			return
-		case <-c.wakeup:
 		}
 		for c.step() {
 			select {
@@ -205,13 +204,12 @@ func (s *Store) afterRemoval(ctx context.Context, target int64, then func()) err
 		}
 		wait := s.compactor.allRemoved
 		s.applyMu.Unlock()
-		select {
-		case <-wait:
-		case <-ctx.Done():
+		switch s.compactor.schedule.Select(wait, ctx.Done(), s.compactor.quit, s.compactor.failed) {
+		case 1:
 			return ctx.Err()
-		case <-s.compactor.quit:
+		case 2:
 			return ErrClosed
-		case <-s.compactor.failed:
+		case 3:
 			return s.failure()
 		}
 	}

@@ -25,7 +25,8 @@ var notStopping atomic.Bool
 func openStore(dir string, o Options) (*Store, error) {
 	s := &Store{log: o.Logger, leaseKnown: o.LeaseKnown, onFatal: o.OnFatal, openSnapshots: make(map[*View]struct{})}
 	s.bucketLimits = cmp.Or(o.bucketLimits, defaultBucketLimits)
-	s.compactor.failed = make(chan struct{})
+	s.compactor.failed, s.compactor.schedule = make(chan struct{}), o.Schedule
+	s.applyMu.Schedule(o.Schedule)
 	s.compactor.stepEvents = cmp.Or(o.compactionStepEvents, defaultStepEvents)
 	db, err := o.Engine(dir, engine.Events{Failed: s.engineFailed, Log: o.Logger})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/troupe-raft/troupe/internal/interleave"
 	"github.com/troupe-raft/troupe/kv/mvcc/engine"
 	"github.com/troupe-raft/troupe/statemachine"
 )
@@ -36,7 +37,7 @@ type Store struct {
 	bucketLimits bucketLimits
 
 	// applyMu is held by Apply or the compactor while it writes. It guards this block.
-	applyMu          sync.Mutex
+	applyMu          interleave.Mutex
 	tip              state
 	counts           countTree
 	oversizedBuckets []string // first keys of buckets to be split with the next batch

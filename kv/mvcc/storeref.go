@@ -2,10 +2,10 @@ package mvcc
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/troupe-raft/troupe/internal/interleave"
 	"github.com/troupe-raft/troupe/statemachine"
 )
 
@@ -17,7 +17,9 @@ import (
 type StoreRef struct {
 	current atomic.Pointer[Store]
 
-	mu     sync.Mutex
+	schedule *interleave.Scheduler
+
+	mu     interleave.Mutex
 	opened chan struct{} // guarded by mu; closed while current is set
 	onOpen func(*Store)  // guarded by mu; called with every store before anything is applied to it
 }
@@ -38,6 +40,8 @@ func Factory(dir string, o Options) (statemachine.Factory, *StoreRef) {
 		o.LeaseKnown = func(int64) bool { return false }
 	}
 	ref := newStoreRef(nil)
+	ref.schedule = o.Schedule
+	ref.mu.Schedule(o.Schedule)
 	return func() (statemachine.StateMachine, error) {
 		store, err := openStore(dir, o)
 		if err != nil {
@@ -100,9 +104,7 @@ func (r *StoreRef) Get(ctx context.Context) (*Store, error) {
 		r.mu.Lock()
 		opened := r.opened
 		r.mu.Unlock()
-		select {
-		case <-opened:
-		case <-ctx.Done():
+		if r.schedule.Select(opened, ctx.Done(), nil, nil) == 1 {
 			return nil, ctx.Err()
 		}
 	}
@@ -128,10 +130,8 @@ func (r *StoreRef) ViewAt(ctx context.Context, index uint64) (*Store, *View, err
 			return store, v, nil
 		}
 		v.Release()
-		select {
-		case <-time.After(replayPollInterval):
-		case <-ctx.Done():
-			return nil, nil, ctx.Err()
+		if err := r.schedule.Sleep(ctx, replayPollInterval); err != nil {
+			return nil, nil, err
 		}
 	}
 }

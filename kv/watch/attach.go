@@ -90,8 +90,8 @@ func (h *Hub) place(w *watcher, store *mvcc.Store) bool {
 	return true
 }
 
-// detach removes a watcher and drops its queue. It reports whether the watcher existed.
-func (h *Hub) detach(s *stream, id int64) bool {
+// detach removes a watcher, which it returns, and drops its queue. It returns nil if there is none.
+func (h *Hub) detach(s *stream, id int64) *watcher {
 	h.mu.Lock()
 	s.mu.Lock()
 	w := s.watchers[id]
@@ -108,11 +108,10 @@ func (h *Hub) detach(s *stream, id int64) bool {
 	}
 	s.mu.Unlock()
 	h.mu.Unlock()
-	if w == nil {
-		return false
+	if w != nil {
+		h.observer.release(w.prevKV)
 	}
-	h.observer.release(w.prevKV)
-	return true
+	return w
 }
 
 // goLive adds the stream's lagging watchers that are fewer than near revisions behind to the live

@@ -12,6 +12,7 @@ import (
 
 	"github.com/troupe-raft/troupe/kv/internal/header"
 	"github.com/troupe-raft/troupe/kv/internal/kvtest"
+	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
 var testHeader = &header.Maker{
@@ -21,12 +22,16 @@ var testHeader = &header.Maker{
 // newTestHub returns a hub that does not run: the test calls its steps, and those of its streams.
 func newTestHub(t testing.TB, queueBytes, streamBufferBytes int) (*Hub, *kvtest.Consensus) {
 	consensus, store := kvtest.Open(t)
-	return NewHub(Config{
+	return NewHub(testConfig(consensus, store, queueBytes, streamBufferBytes)), consensus
+}
+
+func testConfig(consensus *kvtest.Consensus, store *mvcc.StoreRef, queueBytes, streamBufferBytes int) Config {
+	return Config{
 		Store: store, Consensus: consensus, Header: testHeader,
 		Metrics:    NewMetrics(prometheus.NewCounter(prometheus.CounterOpts{})),
 		QueueBytes: queueBytes, StreamBufferBytes: streamBufferBytes, FragmentBytes: 1 << 20,
 		MaxWatchersPerStream: 100, RequestTimeout: time.Minute,
-	}), consensus
+	}
 }
 
 // recordingStream is the gRPC side of a stream. It records the responses.

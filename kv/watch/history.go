@@ -171,7 +171,7 @@ func (s *stream) cancelCompacted(from, compacted int64) error {
 	}
 	s.mu.Unlock()
 	for _, id := range ids {
-		if !s.hub.detach(s, id) {
+		if s.hub.detach(s, id) == nil {
 			continue
 		}
 		r := &pb.WatchResponse{Header: s.hub.config.Header.At(0), WatchId: id, Canceled: true, CompactRevision: compacted}

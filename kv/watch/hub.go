@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/internal/interleave"
 	"github.com/troupe-raft/troupe/kv/internal/header"
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
@@ -19,6 +20,8 @@ type Config struct {
 	Consensus Consensus
 	Header    *header.Maker
 	Metrics   *Metrics
+	// Schedule, if not nil, has the hub and its streams as tasks: the simulator's, and those of tests.
+	Schedule *interleave.Scheduler
 
 	QueueBytes           int // events that wait for the hub
 	StreamBufferBytes    int // events that wait in one stream
@@ -95,7 +98,7 @@ type Hub struct {
 	observer observer
 	streams  atomic.Int64 // open streams
 
-	mu              sync.Mutex
+	mu              interleave.Mutex
 	live            watchIndex // guarded by mu; the watchers of the live feed
 	matchedWatchers []*watcher // scratch of the hub's goroutine
 
@@ -111,20 +114,18 @@ const dispatchBatchRevisions = 256
 func NewHub(config Config) *Hub {
 	h := &Hub{config: config, live: newWatchIndex(liveIndex), done: make(chan struct{})}
 	h.queue.limitBytes, h.queue.wake = config.QueueBytes, make(chan struct{}, 1)
-	h.observer.queue, h.observer.metrics = &h.queue, config.Metrics
+	h.observer.queue, h.observer.metrics, h.observer.schedule = &h.queue, config.Metrics, config.Schedule
+	for _, mu := range []*interleave.Mutex{&h.mu, &h.queue.mu, &h.observer.mu} {
+		mu.Schedule(config.Schedule)
+	}
 	config.Store.SetOnOpen(h.observer.storeOpened)
 	return h
 }
 
 // Run dispatches events until Stop.
 func (h *Hub) Run() {
-	for {
-		select {
-		case <-h.queue.wake:
-			for h.dispatchBatch() {
-			}
-		case <-h.done:
-			return
+	for h.config.Schedule.Select(h.queue.wake, h.done, nil, nil) == 0 {
+		for h.dispatchBatch() {
 		}
 	}
 }
@@ -134,6 +135,11 @@ func (h *Hub) Stop() { h.once.Do(func() { close(h.done) }) }
 
 // QueuedBytes returns the size of the events that wait for the hub.
 func (h *Hub) QueuedBytes() int64 { return h.queue.size() }
+
+// revision returns the newest revision that the hub knows of.
+func (h *Hub) revision() int64 {
+	return max(h.config.Store.Revision(), h.queue.dispatched.Load())
+}
 
 // dispatchBatch dispatches the oldest revisions of the queue and reports whether there are more.
 func (h *Hub) dispatchBatch() (more bool) {

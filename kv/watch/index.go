@@ -1,6 +1,11 @@
 package watch
 
-import "go.etcd.io/etcd/api/v3/mvccpb"
+import (
+	"maps"
+	"slices"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
 
 // watchIndex finds the watchers of a key: watchers of single keys in a map, watchers of ranges in
 // an interval tree. The hub has one for the live feed, each stream one for its lagging watchers.
@@ -84,10 +89,10 @@ func (x *watchIndex) match(e *mvccpb.Event, f func(*watcher)) {
 	x.spans.visit(key, visit)
 }
 
-// each calls f with every watcher, in no particular order.
+// each calls f with every watcher.
 func (x *watchIndex) each(f func(*watcher)) {
-	for _, set := range x.keys {
-		for _, w := range set.members {
+	for _, key := range slices.Sorted(maps.Keys(x.keys)) {
+		for _, w := range x.keys[key].members {
 			f(w)
 		}
 	}

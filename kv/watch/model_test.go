@@ -31,6 +31,7 @@ type modelWatcher struct {
 	created        bool
 	headerRevision int64 // of the last response
 	canceled       bool
+	cancelAsked    bool // by the client
 }
 
 type modelStream struct {
@@ -42,7 +43,11 @@ type modelStream struct {
 }
 
 type watchModel struct {
-	t         *rapid.T
+	t      *rapid.T // nil: the steps are not drawn
+	report interface {
+		Fatal(values ...any)
+		Fatalf(format string, values ...any)
+	}
 	consensus *kvtest.Consensus
 	hub       *Hub
 	streams   []*modelStream
@@ -56,7 +61,7 @@ func newWatchModel(t *rapid.T, outer *testing.T) *watchModel {
 	hub, consensus := newTestHub(outer,
 		rapid.SampledFrom([]int{1, 300, 5000}).Draw(t, "hub queue"),
 		rapid.SampledFrom([]int{1, 60, 100, 200, 1000}).Draw(t, "stream buffer"))
-	m := &watchModel{t: t, consensus: consensus, hub: hub, liveKeys: map[string]*mvccpb.KeyValue{}}
+	m := &watchModel{t: t, report: t, consensus: consensus, hub: hub, liveKeys: map[string]*mvccpb.KeyValue{}}
 	for range 2 {
 		out := &recordingStream{}
 		m.streams = append(m.streams, &modelStream{stream: newStream(hub, out), out: out, watchers: map[int64]*modelWatcher{}})
@@ -64,18 +69,23 @@ func newWatchModel(t *rapid.T, outer *testing.T) *watchModel {
 	return m
 }
 
-// write makes a revision of one or more changes.
-func (m *watchModel) write() {
+// drawWrite draws a revision of one or more changes.
+func (m *watchModel) drawWrite() {
+	keys := rapid.SliceOfNDistinct(rapid.SampledFrom(modelKeys), 1, 3, rapid.ID[string]).Draw(m.t, "keys")
+	m.write(keys, func() bool { return rapid.IntRange(0, 2).Draw(m.t, "delete") == 0 })
+}
+
+// write makes a revision that puts keys, or deletes those that exist.
+func (m *watchModel) write(keys []string, deletes func() bool) {
 	var ops []*pb.RequestOp
 	var changed []*mvccpb.Event
 	revision := int64(2)
 	if len(m.events) > 0 {
 		revision = m.events[len(m.events)-1].Kv.ModRevision + 1
 	}
-	keys := rapid.SliceOfNDistinct(rapid.SampledFrom(modelKeys), 1, 3, rapid.ID[string]).Draw(m.t, "keys")
 	for i, k := range keys {
 		prev := m.liveKeys[k]
-		if prev != nil && rapid.IntRange(0, 2).Draw(m.t, "delete") == 0 {
+		if prev != nil && deletes() {
 			ops = append(ops, kvtest.DeleteOp(k, ""))
 			changed = append(changed, &mvccpb.Event{Type: mvccpb.Event_DELETE, PrevKv: prev,
 				Kv: &mvccpb.KeyValue{Key: []byte(k), ModRevision: revision}})
@@ -90,14 +100,14 @@ func (m *watchModel) write() {
 	}
 	command, err := mvcc.EncodeTxn(&pb.TxnRequest{Success: ops})
 	if err != nil {
-		m.t.Fatal(err)
+		m.report.Fatal(err)
 	}
 	result, err := m.consensus.Propose(context.Background(), command)
 	if err != nil {
-		m.t.Fatal(err)
+		m.report.Fatal(err)
 	}
 	if r, err := mvcc.DecodeTxn(result.Value); err != nil || r.Header.Revision != revision {
-		m.t.Fatalf("write: %v, %v, want revision %d", r, err, revision)
+		m.report.Fatalf("write: %v, %v, want revision %d", r, err, revision)
 	}
 	m.events = append(m.events, changed...)
 }
@@ -230,22 +240,22 @@ func (m *watchModel) receive(w *modelWatcher, r *pb.WatchResponse) {
 	case r.Created:
 		w.created = true
 	case !w.created && r.WatchId != noWatchID:
-		m.t.Fatalf("watch %v receives %v before its created response", w.request, r)
-	case !w.created:
-		return // created after this progress response
+		m.report.Fatalf("watch %v receives %v before its created response", w.request, r)
+	case !w.created, w.cancelAsked && r.WatchId == noWatchID:
+		return // created after this progress response, or removed before it
 	}
 	if r.Header.Revision < w.headerRevision {
-		m.t.Fatalf("watch %v: the header's revision goes back from %d to %d", w.request, w.headerRevision, r.Header.Revision)
+		m.report.Fatalf("watch %v: the header's revision goes back from %d to %d", w.request, w.headerRevision, r.Header.Revision)
 	}
 	w.headerRevision = r.Header.Revision
 	for _, e := range r.Events {
 		w.received = append(w.received, kvtest.DescribeEvent(e))
 	}
 	if progress && r.Header.Revision < w.request.StartRevision {
-		m.t.Fatalf("watch %v receives progress up to %d, below its start", w.request, r.Header.Revision)
+		m.report.Fatalf("watch %v receives progress up to %d, below its start", w.request, r.Header.Revision)
 	}
 	if want := m.expectedEvents(w, r.Header.Revision); progress && len(w.received) != len(want) {
-		m.t.Fatalf("watch %v receives progress up to %d with %d of %d events", w.request, r.Header.Revision, len(w.received), len(want))
+		m.report.Fatalf("watch %v receives progress up to %d with %d of %d events", w.request, r.Header.Revision, len(w.received), len(want))
 	}
 }
 
@@ -281,7 +291,7 @@ func (m *watchModel) check(w *modelWatcher) {
 		want = want[:len(w.received)]
 	}
 	if got, expected := strings.Join(w.received, "\n"), strings.Join(want, "\n"); got != expected {
-		m.t.Fatalf("watch %v received\n%s\nwant\n%s", w.request, got, expected)
+		m.report.Fatalf("watch %v received\n%s\nwant\n%s", w.request, got, expected)
 	}
 }
 
@@ -311,7 +321,7 @@ func TestWatchersReceiveHistoryInAnySchedule(t *testing.T) {
 			s := m.streams[rapid.IntRange(0, 1).Draw(rt, "stream")]
 			switch rapid.IntRange(0, 14).Draw(rt, "step") {
 			case 0, 1, 2, 3:
-				m.write()
+				m.drawWrite()
 			case 4, 5:
 				m.hub.dispatchBatch()
 			case 6, 7:

@@ -1,10 +1,10 @@
 package watch
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/troupe-raft/troupe/internal/interleave"
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
@@ -12,15 +12,16 @@ import (
 // and looks up previous values only while a watcher wants them, since both cost the applying
 // goroutine time. The node may close the store and open another one.
 type observer struct {
-	queue   *observedQueue
-	metrics *Metrics
+	queue    *observedQueue
+	metrics  *Metrics
+	schedule *interleave.Scheduler
 
-	mu             sync.Mutex
+	mu             interleave.Mutex
 	store          *mvcc.Store // guarded by mu; the store that is, or is to be, observed
 	active         bool        // guarded by mu; store has the observer
 	watchers       int         // guarded by mu; live or not
 	prevKVWatchers int         // guarded by mu; those which want previous values
-	idleTimer      *time.Timer // guarded by mu; runs while there are no watchers, then calls stop
+	stopIdleTimer  func()      // guarded by mu; ends the timer that calls stop; nil: there are watchers
 
 	// prevKVFrom is the first revision whose events were observed with previous values.
 	prevKVFrom atomic.Int64
@@ -52,9 +53,9 @@ func (o *observer) acquire(prevKV bool) {
 	defer o.mu.Unlock()
 	o.watchers++
 	o.metrics.watchers.Inc()
-	if o.idleTimer != nil {
-		o.idleTimer.Stop()
-		o.idleTimer = nil
+	if o.stopIdleTimer != nil {
+		o.stopIdleTimer()
+		o.stopIdleTimer = nil
 	}
 	if !o.active {
 		o.active = true
@@ -87,7 +88,7 @@ func (o *observer) release(prevKV bool) {
 		}
 	}
 	if o.watchers == 0 {
-		o.idleTimer = time.AfterFunc(observerIdleTimeout, o.stop)
+		o.stopIdleTimer = o.schedule.AfterFunc(observerIdleTimeout, o.stop)
 	}
 }
 

@@ -66,7 +66,7 @@ func TestRefusedWatchHasNoEffect(t *testing.T) {
 			refuse()
 			consensus.Reopen(t, refuse)
 			o, watchers := &hub.observer, len(c.existing)
-			if o.active != (watchers > 0) || o.watchers != watchers || o.idleTimer != nil || o.prevKVFrom.Load() != 0 {
+			if o.active != (watchers > 0) || o.watchers != watchers || o.stopIdleTimer != nil || o.prevKVFrom.Load() != 0 {
 				t.Errorf("observed: %v for %d watchers, with previous values from %d; want %d watchers, without",
 					o.active, o.watchers, o.prevKVFrom.Load(), watchers)
 			}

@@ -1,10 +1,11 @@
 package watch
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/troupe-raft/troupe/internal/interleave"
 )
 
 // observedQueue holds the observed revisions that the hub has not dispatched.
@@ -15,7 +16,7 @@ type observedQueue struct {
 	limitBytes int
 	wake       chan struct{} // capacity 1; a token says that take has something to return
 
-	mu         sync.Mutex
+	mu         interleave.Mutex
 	revisions  []revisionEvents // guarded by mu
 	bytes      int              // guarded by mu; of revisions
 	newest     int64            // guarded by mu; the last revision observed

@@ -1,10 +1,14 @@
 package watch
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/troupe-raft/troupe/internal/interleave"
 )
 
 const (
@@ -18,28 +22,20 @@ const (
 
 // send is the stream's sending goroutine.
 func (s *stream) send(received <-chan error, leaderLost <-chan struct{}) error {
-	ticker := s.progressTicker()
-	defer ticker.Stop()
+	schedule := s.hub.config.Schedule
+	interval := s.progressInterval()
+	progressDue := schedule.After(interval)
 	var again <-chan time.Time
 	for {
-		select {
-		case <-s.wake:
-		case <-again:
-		case <-ticker.C:
+		switch why, err := s.awaitWork(again, progressDue, received, leaderLost); {
+		case err != nil:
+			return err
+		case why == progressIsDue:
+			progressDue = schedule.After(interval)
 			if err := s.sendDueProgress(); err != nil {
 				return err
 			}
 			continue
-		case err := <-received:
-			return err
-		case <-leaderLost:
-			return rpctypes.ErrGRPCNoLeader
-		case <-s.hub.done:
-			return rpctypes.ErrGRPCStopped
-		case <-s.hub.config.Consensus.Done():
-			return rpctypes.ErrGRPCStopped
-		case <-s.grpc.Context().Done():
-			return s.grpc.Context().Err()
 		}
 		pause, err := s.sendPending()
 		if err != nil {
@@ -47,9 +43,85 @@ func (s *stream) send(received <-chan error, leaderLost <-chan struct{}) error {
 		}
 		again = nil
 		if pause > 0 {
-			again = time.After(pause)
+			again = schedule.After(pause)
 		}
 	}
+}
+
+// workReason is why the sending goroutine goes on.
+type workReason int
+
+const (
+	somethingToSend workReason = iota
+	progressIsDue
+)
+
+// awaitWork waits for something to do. An error ends the stream.
+func (s *stream) awaitWork(again, progressDue <-chan time.Time, received <-chan error, leaderLost <-chan struct{}) (workReason, error) {
+	if s.hub.config.Schedule != nil {
+		return s.awaitScheduledWork(again, progressDue, received, leaderLost)
+	}
+	select {
+	case <-s.wake:
+		return somethingToSend, nil
+	case <-again:
+		return somethingToSend, nil
+	case <-progressDue:
+		return progressIsDue, nil
+	case err := <-received:
+		return 0, err
+	case <-leaderLost:
+		return 0, rpctypes.ErrGRPCNoLeader
+	case <-s.hub.done:
+		return 0, rpctypes.ErrGRPCStopped
+	case <-s.hub.config.Consensus.Done():
+		return 0, rpctypes.ErrGRPCStopped
+	case <-s.grpc.Context().Done():
+		return 0, s.grpc.Context().Err()
+	}
+}
+
+// awaitScheduledWork is awaitWork as a task: the scheduler chooses among what is ready.
+func (s *stream) awaitScheduledWork(again, progressDue <-chan time.Time, received <-chan error, leaderLost <-chan struct{}) (workReason, error) {
+	stopped, ended := s.hub.config.Consensus.Done(), s.grpc.Context().Done()
+	const choices = 8
+	switch s.hub.config.Schedule.WaitForOne(choices, func(i int) bool {
+		switch i {
+		case 0:
+			return len(s.wake) > 0
+		case 1:
+			return len(again) > 0
+		case 2:
+			return len(progressDue) > 0
+		case 3:
+			return len(received) > 0
+		case 4:
+			return interleave.Ready(leaderLost)
+		case 5:
+			return interleave.Ready(s.hub.done)
+		case 6:
+			return interleave.Ready(stopped)
+		default:
+			return interleave.Ready(ended)
+		}
+	}) {
+	case 0:
+		<-s.wake
+	case 1:
+		<-again
+	case 2:
+		<-progressDue
+		return progressIsDue, nil
+	case 3:
+		return 0, <-received
+	case 4:
+		return 0, rpctypes.ErrGRPCNoLeader
+	case 5, 6:
+		return 0, rpctypes.ErrGRPCStopped
+	default:
+		return 0, s.grpc.Context().Err()
+	}
+	return somethingToSend, nil
 }
 
 // sendPending sends what is queued and reads history until there is none to read. If pause is not 0
@@ -128,10 +200,14 @@ func (s *stream) takeControl() []*pb.WatchResponse {
 }
 
 // takeProgress returns the response to a progress request, nil if there is none or it has to wait.
-// The request is dropped if a watch starts in the future, as in etcd. mu is held (lockForProgress),
-// and the queues of the watchers that do not lag are empty.
+// The request is dropped if a watch starts in the future or none is left, as in etcd. mu is held
+// (lockForProgress), and the queues of the watchers that do not lag are empty.
 func (s *stream) takeProgress() *pb.WatchResponse {
 	if !s.progressRequested {
+		return nil
+	}
+	if len(s.watchers) == 0 {
+		s.progressRequested = false // all were canceled since
 		return nil
 	}
 	dispatched := s.hub.queue.dispatched.Load()
@@ -214,7 +290,8 @@ func (s *stream) sendDueProgress() error {
 	s.mu.Lock()
 	due := s.takeControl() // before the progress of the watches that they create
 	dispatched := s.hub.queue.dispatched.Load()
-	for _, w := range s.watchers {
+	for _, id := range slices.Sorted(maps.Keys(s.watchers)) {
+		w := s.watchers[id]
 		if !w.progressNotify {
 			continue
 		}

@@ -5,15 +5,14 @@ import (
 	"errors"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/internal/interleave"
 )
 
 // stream is one client's stream of watches. One goroutine receives the client's requests; another
@@ -23,8 +22,8 @@ type stream struct {
 	grpc pb.Watch_WatchServer
 	wake chan struct{} // capacity 1; a token says that there is something to send
 
-	mu                sync.Mutex
-	controlSpace      sync.Cond           // of mu; control has space, or the stream is closed
+	mu                interleave.Mutex
+	controlSpace      interleave.Cond     // of mu; control has space, or the stream is closed
 	closed            bool                // guarded by mu
 	watchers          map[int64]*watcher  // guarded by mu; by id
 	nextID            int64               // guarded by mu
@@ -45,7 +44,8 @@ func newStream(h *Hub, grpc pb.Watch_WatchServer) *stream {
 		hub: h, grpc: grpc, wake: make(chan struct{}, 1),
 		watchers: map[int64]*watcher{}, history: newWatchIndex(historyIndex),
 	}
-	s.controlSpace.L = &s.mu
+	s.mu.Schedule(h.config.Schedule)
+	s.controlSpace.Init(&s.mu)
 	return s
 }
 
@@ -59,11 +59,11 @@ func (h *Hub) Serve(grpc pb.Watch_WatchServer, leaderLost <-chan struct{}) error
 	defer h.streams.Add(-1)
 	defer s.close()
 	received := make(chan error, 1)
-	go func() {
+	h.config.Schedule.Go("watch stream, receiving", func() {
 		if err := s.receive(); err != io.EOF {
 			received <- err
 		}
-	}()
+	})
 	err := s.send(received, leaderLost)
 	if grpc.Context().Err() != nil || errors.Is(err, context.Canceled) {
 		return rpctypes.ErrGRPCWatchCanceled
@@ -76,7 +76,7 @@ func (s *stream) close() {
 	s.mu.Lock()
 	s.closed = true
 	s.controlSpace.Broadcast()
-	ids := slices.Collect(maps.Keys(s.watchers))
+	ids := slices.Sorted(maps.Keys(s.watchers))
 	s.mu.Unlock()
 	for _, id := range ids {
 		s.hub.detach(s, id)
@@ -132,7 +132,7 @@ func (s *stream) create(r *pb.WatchCreateRequest) error {
 		s.sendRefusal(err)
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(s.grpc.Context(), s.hub.config.RequestTimeout)
+	ctx, cancel := s.hub.config.Schedule.WithTimeout(s.grpc.Context(), s.hub.config.RequestTimeout)
 	defer cancel()
 	// A member that still replays its log would send revisions that the client saw long ago as new.
 	point, err := s.hub.config.Consensus.Read(ctx, troupe.ReadLocal)
@@ -148,15 +148,16 @@ func (s *stream) create(r *pb.WatchCreateRequest) error {
 
 func (s *stream) sendRefusal(reason error) {
 	s.enqueueControl(&pb.WatchResponse{
-		Header: s.hub.config.Header.At(s.hub.config.Store.Revision()), WatchId: noWatchID,
+		Header: s.hub.config.Header.At(s.hub.revision()), WatchId: noWatchID,
 		Created: true, Canceled: true, CancelReason: reason.Error(),
 	})
 }
 
 // cancel ends a watch. As in etcd, an unknown id gets no response.
 func (s *stream) cancel(id int64) {
-	if s.hub.detach(s, id) {
-		header := s.hub.config.Header.At(s.hub.config.Store.Revision())
+	if w := s.hub.detach(s, id); w != nil {
+		// No store may be open, or one that still replays the log; headers never go back.
+		header := s.hub.config.Header.At(max(s.hub.revision(), w.headerRevision))
 		s.enqueueControl(&pb.WatchResponse{Header: header, WatchId: id, Canceled: true})
 	}
 }
@@ -212,8 +213,8 @@ func (s *stream) removeLagging(w *watcher) {
 	s.hub.config.Metrics.slowWatchers.Dec()
 }
 
-// progressTicker fires at the progress interval, up to a tenth later so that streams differ.
-func (s *stream) progressTicker() *time.Ticker {
+// progressInterval is the configured one, up to a tenth longer so that streams differ.
+func (s *stream) progressInterval() time.Duration {
 	interval := s.hub.config.ProgressInterval
-	return time.NewTicker(interval + rand.N(interval/10+1))
+	return interval + s.hub.config.Schedule.Random(interval/10+1)
 }

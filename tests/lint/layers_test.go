@@ -25,7 +25,7 @@ var layers = []struct {
 	{"persistence", 2}, {"internal/session", 2},
 	{"raft", 1},
 	{"messages", 0}, {"statemachine", 0},
-	{"internal/certs", 0}, {"internal/connlimit", 0}, {"internal/defaults", 0}, {"internal/logonce", 0},
+	{"internal/certs", 0}, {"internal/connlimit", 0}, {"internal/defaults", 0}, {"internal/interleave", 0}, {"internal/logonce", 0},
 	{"internal/mutation", 0}, {"internal/tlshandshake", 0},
 }
 

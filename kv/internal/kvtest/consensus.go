@@ -12,8 +12,10 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/internal/interleave"
 	"github.com/troupe-raft/troupe/kv/mvcc"
 	"github.com/troupe-raft/troupe/kv/mvcc/engine/disk"
+	"github.com/troupe-raft/troupe/kv/mvcc/engine/memory"
 )
 
 // The identity of the member.
@@ -58,8 +60,21 @@ func New(t testing.TB) (*Consensus, *mvcc.StoreRef) {
 func Open(t testing.TB) (*Consensus, *mvcc.StoreRef) {
 	t.Helper()
 	fs := vfs.NewMem()
-	factory, ref := mvcc.Factory(storeDir, mvcc.Options{Engine: disk.Opener(disk.Options{FS: fs})})
-	c := &Consensus{fs: fs, factory: factory, done: make(chan struct{})}
+	c, ref := openWith(t, mvcc.Options{Engine: disk.Opener(disk.Options{FS: fs})})
+	c.fs = fs
+	return c, ref
+}
+
+// OpenScheduled is Open with a store in memory whose work is tasks. One task at a time may propose.
+func OpenScheduled(t testing.TB, schedule *interleave.Scheduler) (*Consensus, *mvcc.StoreRef) {
+	t.Helper()
+	return openWith(t, mvcc.Options{Engine: memory.NewDisk().Open, Schedule: schedule})
+}
+
+func openWith(t testing.TB, o mvcc.Options) (*Consensus, *mvcc.StoreRef) {
+	t.Helper()
+	factory, ref := mvcc.Factory(storeDir, o)
+	c := &Consensus{factory: factory, done: make(chan struct{})}
 	c.status.Store(&troupe.Status{
 		ID: MemberID, ClusterID: ClusterID, Role: "leader", Term: Term, LeaderID: MemberID, Serving: true,
 		Members: []troupe.Member{{ID: MemberID, Name: "one", Address: "127.0.0.1:2380"}},
