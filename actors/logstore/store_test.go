@@ -107,60 +107,6 @@ func TestFullBatchIsWrittenWithoutItsFlush(t *testing.T) {
 	}
 }
 
-func TestE12TruncationDropsDeferredMessages(t *testing.T) {
-	f := newFixture(t, vfs.NewMem())
-	f.send(appendMessage(1, 0, makeEntries(1, 3, 1, 10)))
-	f.clearRecorded()
-	f.send(
-		appendMessage(1, 0, makeEntries(4, 3, 1, 10), acceptedResponse(2, 6)),
-		appendMessage(1, 0, nil, acceptedResponse(2, 3)),
-		voteMessage(2, 2),
-		appendMessage(2, 5, makeEntries(5, 1, 2, 10), acceptedResponse(3, 5)),
-	)
-	var acknowledged []uint64
-	for _, m := range f.toPeers {
-		if a, ok := m.(*messages.AppendResponse); ok {
-			acknowledged = append(acknowledged, a.Index)
-		}
-	}
-	if !slices.Equal(acknowledged, []uint64{3, 5}) || len(f.toPeers) != 3 {
-		t.Fatalf("acknowledged %v; all messages %v", acknowledged, f.toPeers)
-	}
-	// What was truncated is not reported durable either.
-	durable := received[*messages.Durable](f)
-	if len(durable) != 1 || durable[0].Mark.Index != 5 || durable[0].Mark.Term != 2 {
-		t.Fatalf("durable %v", durable)
-	}
-}
-
-func TestE12MarksAreNotMerged(t *testing.T) {
-	var b batch
-	mark := func(term, index, truncateFrom uint64) {
-		b.add(&messages.Append{Mark: &messages.AppendMark{Term: term, Index: index}, TruncateFrom: truncateFrom, Notify: true})
-	}
-	marks := func() (all [][2]uint64) {
-		for _, m := range b.marks {
-			all = append(all, [2]uint64{m.Term, m.Index})
-		}
-		return all
-	}
-	mark(3, 10, 0) // a follower of term 3 …
-	mark(4, 0, 0)  // … campaigns in the same batch: both are reported, each under its own term
-	if got := marks(); !slices.Equal(got, [][2]uint64{{3, 10}, {4, 0}}) {
-		t.Fatal(got)
-	}
-	mark(5, 8, 7) // … and follows again, and truncates
-	if got := marks(); !slices.Equal(got, [][2]uint64{{5, 8}}) {
-		t.Fatal(got)
-	}
-	b.reset()
-	mark(3, 10, 0)
-	b.add(&messages.Append{Mark: &messages.AppendMark{Term: 4, Index: 6}, TruncateFrom: 6})
-	if got := marks(); !slices.Equal(got, [][2]uint64{{3, 5}}) {
-		t.Fatal(got)
-	}
-}
-
 func TestE3BatchSurvivesWholeOrNotAtAll(t *testing.T) {
 	disk := vfs.NewMem()
 	f := newFixture(t, disk)
@@ -324,28 +270,6 @@ func TestMessagesOfAnotherIncarnationAreDropped(t *testing.T) {
 	f.send(a, flush, tick)
 	if len(f.events) != 0 || len(f.toNode) != 0 || len(f.Failures) != 0 {
 		t.Fatalf("%v %v %v", f.events, f.toNode, f.Failures)
-	}
-}
-
-func TestE8LowDiskAndItsEndAreReported(t *testing.T) {
-	disk := vfs.NewMem()
-	f := newFixture(t, disk)
-	f.send(appendMessage(1, 0, makeEntries(1, 1, 1, 10)))
-	f.Advance(time.Second)
-	f.clearRecorded()
-	disk.SetCapacity(disk.UsedBytes() + 1000)
-	f.send(appendMessage(1, 0, makeEntries(2, 1, 1, 10)))
-	f.Advance(100 * time.Millisecond)
-	durable := received[*messages.Durable](f)
-	last := durable[len(durable)-1]
-	if !last.DiskLow || last.Mark.Index != 2 || !f.Views.Logs[len(f.Views.Logs)-1].DiskLow {
-		t.Fatalf("durable %v", durable)
-	}
-	disk.SetCapacity(-1)
-	f.Advance(2 * time.Second)
-	durable = received[*messages.Durable](f)
-	if last := durable[len(durable)-1]; last.DiskLow || last.Mark.Index != 2 {
-		t.Fatalf("durable %v", durable)
 	}
 }
 

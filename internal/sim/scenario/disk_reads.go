@@ -20,6 +20,8 @@ var diskReadScenarios = []Scenario{
 		Description: "what a lagging follower needs is read with a flipped bit, once: the read is repeated with a warning, and the follower gets the right bytes"},
 	{Name: "log-read-flips-for-good", Nodes: 3, Errata: []int{7}, Script: logReadFlipsForGood,
 		Description: "what a lagging follower needs is damaged on the leader's disk: the node stops and names the place, and no damaged byte is sent"},
+	{Name: "reader-fails-for-a-slow-follower", Nodes: 3, Errata: []int{7, 43}, Script: readerFailsForASlowFollower,
+		Description: "the LogReader fails while it reads what a lagging follower needs, once or several times: it restarts alone, and the follower catches up"},
 	{Name: "recovery-read-fails", Nodes: 3, Errata: []int{7}, Script: recoveryReadFails,
 		Description: "a read fails while a node starts, at a former leader, a follower or all: it does not start, names the file, changes nothing, and recovers all when reads work"},
 	{Name: "recovery-read-flips", Nodes: 3, Errata: []int{7}, Script: recoveryReadFlips,
@@ -59,6 +61,23 @@ func (s *Driver) checkStoppedByRead(m *world.Member) {
 		!strings.Contains(m.StopError.Error(), unread.File) || !strings.Contains(m.StopError.Error(), "check the disk") {
 		s.fail("member %d stopped with %v", m.ID(), m.StopError)
 	}
+}
+
+// readerFailsForASlowFollower: the response to the replicator is lost with the reader.
+func readerFailsForASlowFollower(s *Driver) {
+	leader := s.awaitSessions()
+	behind, all := s.makeLag(leader)
+	failures := 1 + s.Random.IntN(3)
+	leader.Failpoints = []*world.Failpoint{{
+		Actor: world.LogReaderPath, Kind: "ReadLog", Remaining: 1, When: world.CrashBefore, Repeats: failures - 1,
+	}}
+	s.Isolate(behind, false)
+	s.within(10*world.ElectionTimeout, "the reader has failed", func() bool { return len(leader.Failpoints) == 0 })
+	s.awaitApplied(3*world.ElectionTimeout, all[len(all)-1], behind)
+	if s.Counts.ActorRestarts != failures || s.Counts.SubtreeRestarts > 0 || leader.RunNumber > 1 {
+		s.fail("%d failures made %d actors and %d nodes restart", failures, s.Counts.ActorRestarts, s.Counts.SubtreeRestarts)
+	}
+	s.checkOnDisks(all, s.Members...)
 }
 
 // fileOffset returns where the bytes of a command are on a member's disk.

@@ -13,6 +13,8 @@ var invariantScenarios = []Scenario{
 		Description: "a single voter loses power before its syncs: nothing that they were to cover was acknowledged, or taken for committed"},
 	{Name: "term-before-entries", Nodes: 3, Errata: []int{3}, Script: termBeforeEntries,
 		Description: "the power fails at any write or sync of a member that votes and appends in new terms: no disk has an entry of a term above its own"},
+	{Name: "stalls-with-one-down", Nodes: 3, Errata: []int{9}, Script: stallsWithOneDown,
+		Description: "one member stays down; the disk or the process of the leader, then of the follower, stalls: after each stall the two serve without it"},
 	{Name: "stalled-leader", Nodes: 3, Errata: []int{9}, Script: stalledLeader,
 		Description: "the leader's disk stalls, its network does not: another leads within three timeouts, with load or without"},
 }
@@ -97,4 +99,34 @@ func stalledLeader(s *Driver) {
 		return leader.View.LeaderID == next.ID() && leader.View.DurableIndex == next.View.LastIndex
 	})
 	s.awaitAnswered(writes, world.ElectionTimeout)
+}
+
+// stallsWithOneDown: while one of the two stalls there is no quorum.
+func stallsWithOneDown(s *Driver) {
+	leader := s.awaitSessions()
+	down := s.others(leader)[s.Random.IntN(2)]
+	s.powerCut(down)
+	for round := range 4 {
+		leader = s.majorityLeader()
+		stalled := leader
+		if round%2 == 1 {
+			stalled = s.membersExcept([]*world.Member{leader, down})[0]
+		}
+		until := s.Now() + s.RandomDuration(world.ElectionTimeout, 4*world.ElectionTimeout)
+		if s.Chance(0.5) {
+			stalled.Disk.StalledUntil = until
+		} else {
+			stalled.PausedUntil = until
+		}
+		writes := s.submitWrites(leader, 2)
+		s.advance(until - s.Now())
+		s.within(5*world.ElectionTimeout, "the two have a leader", func() bool { return s.majorityLeader() != nil })
+		s.within(5*world.ElectionTimeout, "nothing is pending", func() bool { return countOutcome(history.Pending, writes) == 0 })
+		s.commitWrite()
+	}
+	if down.Up() {
+		s.fail("member %d was not to start", down.ID())
+	}
+	s.restart(down)
+	s.awaitApplied(5*world.ElectionTimeout, s.commitWrite(), s.Members...)
 }

@@ -20,6 +20,8 @@ var transferScenarios = []Scenario{
 		Description: "the target stops after it has requested votes: one more election, and nothing is lost"},
 	{Name: "transfer-to-one-behind", Nodes: 3, Errata: []int{20}, Script: transferToOneBehind,
 		Description: "a target that lacks entries is asked to campaign when it has them, and never if it does not get them in time"},
+	{Name: "transfer-of-uncommitted-entries", Nodes: 3, Errata: []int{20}, Script: transferOfUncommittedEntries,
+		Description: "a target that has all that is committed, and not all that the leader has, is asked to campaign only when it has that"},
 	{Name: "transfer-ends-with-the-role", Nodes: 3, Errata: []int{20}, Script: transferEndsWithTheRole,
 		Description: "a leader that loses leadership in a transfer and gains it again accepts proposals at once"},
 }
@@ -152,6 +154,25 @@ func transferToOneBehind(s *Driver) {
 		s.fail("a target that is behind was asked to campaign")
 	}
 	s.writeAndWait(leader, 3) // the third member has what it needs
+}
+
+// transferOfUncommittedEntries: commit index = matchIndex of the target < last index of the leader.
+// Nothing but the last two can hold the target back.
+func transferOfUncommittedEntries(s *Driver) {
+	leader := s.awaitSessions()
+	target := s.others(leader)[s.Random.IntN(2)]
+	held := s.HoldRule(leader, nil, "AppendEntries")
+	writes := s.submitWrites(leader, 2)
+	s.within(world.HeartbeatInterval, "its log has them", func() bool { return leader.View.LastIndex == leader.View.Commit+2 })
+	if target.View.DurableIndex != leader.View.Commit {
+		s.fail("the target has %d, and %d is committed: the scenario failed to prepare its state", target.View.DurableIndex, leader.View.Commit)
+	}
+	asked := s.ObserveRule(leader, target, nil, "TimeoutNow")
+	s.transfer(leader, target)
+	s.never(world.ElectionTimeout/4, "a target that lacks entries is asked to campaign", func() bool { return asked.Count > 0 })
+	held.Release()
+	s.within(world.ElectionTimeout, "the target leads", func() bool { return s.majorityLeader() == target })
+	s.awaitAnswered(writes, world.ElectionTimeout)
 }
 
 func transferEndsWithTheRole(s *Driver) {

@@ -21,6 +21,8 @@ var unsyncedScenarios = []Scenario{
 		Description: "a disk has stored entries, and the report of it meets a log in which another leader's have replaced them: they do not count"},
 	{Name: "two-truncations", Nodes: 3, Errata: []int{12}, Script: twoTruncations,
 		Description: "the report that a disk has stored entries meets a log that was truncated twice since, the second time less deep: it counts up to the first truncation"},
+	{Name: "space-returns-before-the-sync", Nodes: 3, Errata: []int{1, 8}, Script: spaceReturnsBeforeTheSync,
+		Description: "a low disk has space again between an append and its sync: the report of it makes nothing durable that the sync has not covered"},
 	{Name: "acknowledged-in-its-term", Nodes: 5, Errata: []int{1}, Setup: termNotSavedSetup, Script: acknowledgedInItsTerm,
 		Description: "a follower is killed before the term in which it is probed is on its disk: the former leader may replace its entries only because no member counts on them"},
 	{Name: "applied-not-before-durable", Nodes: 3, Errata: []int{11}, Script: appliedNotBeforeDurable,
@@ -28,13 +30,14 @@ var unsyncedScenarios = []Scenario{
 }
 
 // truncationOnDisk: a former leader's entries still wait for the disk of a follower when the next
-// leader's replace them.
+// leader's replace them. If it is one entry, the follower's acknowledgement ends with the very
+// entry that is replaced.
 func truncationOnDisk(s *Driver) {
 	old := s.awaitSessions()
 	f, rest := s.others(old)[0], s.others(old)[1:]
 	s.partition([]*world.Member{old, f}, rest)
 	f.Disk.StalledUntil = s.Now() + world.ElectionTimeout
-	gone := s.submitAbandoned(old, 3)
+	gone := s.submitAbandoned(old, 1+int(s.Options.Seed%3))
 	s.within(world.ElectionTimeout/2, "the follower has them in memory", func() bool { return f.View.LastIndex == old.View.LastIndex })
 	if f.View.DurableIndex == f.View.LastIndex {
 		s.fail("the follower's disk has them already")
@@ -77,6 +80,37 @@ func appliedNotBeforeDurable(s *Driver) {
 	s.awaitApplied(5*world.ElectionTimeout, all[4], s.Members...)
 	s.checkOnDisks(all, s.Members...)
 }
+
+// spaceReturnsBeforeTheSync: of the LogStore's messages
+//
+//	Append   Tick of the check of the space   Flush
+//
+// the second reports the new state of the disk, and the power fails before the third.
+func spaceReturnsBeforeTheSync(s *Driver) {
+	leader := s.awaitSessions()
+	f := s.others(leader)[0]
+	limitFreeSpace(f, world.LowWaterBytes/2)
+	s.writeAndWait(leader, 1)
+	s.within(world.ElectionTimeout, "its disk is low", func() bool { return f.View.DiskLow })
+	s.advance(world.HeartbeatInterval)
+	base, reported, stopped := f.View.LastIndex, false, false
+	f.CallAt(world.LogStorePath, "Append", 1, func() {
+		f.Disk.SetCapacity(-1)
+		f.Post(actors.NodePath+"/"+actors.LogStoreName, &messages.Tick{Incarnation: f.View.Incarnation, Timer: spaceTimer})
+		f.CallAt("", "Durable", 1, func() { reported = true })
+	})
+	f.EndRunAt(world.LogStorePath, "Flush", 1, world.CrashBefore, func() { stopped = true; f.PowerCut(vfs.LoseUnsynced) })
+	s.submitWrites(leader, 1)
+	s.within(world.ElectionTimeout, "the power fails before the sync", func() bool { return stopped })
+	if !reported || f.View.DurableIndex > base {
+		s.fail("the space was reported: %v; member %d counted %d as durable, and its disk had %d", reported, f.ID(), f.View.DurableIndex, base)
+	}
+	s.restart(f)
+	s.awaitApplied(5*world.ElectionTimeout, s.commitWrite(), f)
+}
+
+// spaceTimer is the number of the LogStore's timer that checks the free space.
+const spaceTimer = 3
 
 // lateDurable: the disk stores a former leader's entries; before the Node receives that, the next
 // leader's have replaced them.

@@ -38,7 +38,7 @@ type Member struct {
 	RunNumber       int // rises at the start and at the end of each run
 	up              bool
 	NotStarted      bool  // a script will start it
-	PermanentlyDown bool  // it never starts again
+	PermanentlyDown bool  // it does not start again
 	shuttingDown    bool  // an orderly stop was requested
 	StopError       error // why its node stopped by itself, the last time
 	PausedUntil     time.Duration

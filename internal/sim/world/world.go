@@ -134,6 +134,7 @@ type Counts struct {
 	SubtreeRestarts   int              // of whole nodes
 	Stops             [stopKinds]int   // of nodes by themselves
 	Away              int              // members that stayed down
+	Degraded          int              // histories with a time in which a minority was down for good
 	// Histories that ended because a member had lost synced data without notice.
 	Forgotten  int
 	Operations [history.NumOps][history.NumOutcomes]int // of clients
@@ -295,34 +296,6 @@ func (w *World) Fail(invariant, format string, values ...any) {
 	}
 }
 
-// run runs the world with faults, then without faults until it has converged.
-func (w *World) run() {
-	for w.Failure == nil && !w.beyondGuarantees && w.steps < w.Options.Steps {
-		w.Step()
-	}
-	if w.Failure == nil {
-		w.Heal()
-	}
-	until := w.now + 60*time.Second
-	for w.Failure == nil && !w.beyondGuarantees && !w.Converged() {
-		if w.now > until-50*time.Second && !w.quorumPossible() {
-			break // service cannot be expected, and no invariant has failed
-		}
-		if w.now > until {
-			w.Fail("liveness", "a minute after the last fault: %s", w.DescribeMembers())
-		}
-		w.Step()
-	}
-	switch {
-	case w.Failure != nil:
-	case w.beyondGuarantees || !w.Converged():
-		w.checkAcknowledged()
-	default:
-		w.CheckConverged()
-	}
-	w.Finish()
-}
-
 // Finish makes the last checks and stops all members.
 func (w *World) Finish() {
 	w.events.close()
@@ -351,31 +324,6 @@ func (w *World) Leader() *Member {
 		}
 	}
 	return nil
-}
-
-// Converged reports whether there is one leader, all logs are equal and applied, and no call is
-// pending.
-func (w *World) Converged() bool {
-	l := w.Leader()
-	if l == nil {
-		return false
-	}
-	for _, m := range w.Members {
-		v := m.View
-		if m.PermanentlyDown {
-			continue
-		}
-		if !m.up || m.Disk.failedRecently() || v.LeaderID != l.id || v.Term != l.View.Term || v.Role == "leader" && m != l {
-			return false
-		}
-		if v.LastIndex != l.View.LastIndex || v.LastTerm != l.View.LastTerm || v.Commit != v.LastIndex || m.Applied != v.LastIndex {
-			return false
-		}
-		if len(m.Embedder.calls) > 0 || !m.Embedder.serving {
-			return false
-		}
-	}
-	return true
 }
 
 // DescribeMembers lists the state of all members, for a failure.

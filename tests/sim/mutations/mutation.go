@@ -63,6 +63,7 @@ func (h Hunt) String() string {
 func Bank() []Mutation {
 	return slices.Concat(
 		elections, replication, reads, storage, application,
+		boundaries,
 		limits,
 		mvccStore,
 		wiring,
