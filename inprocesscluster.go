@@ -73,14 +73,14 @@ func (c *Cluster) Start(ctx context.Context, id uint64) (*Node, error) {
 	}
 	config := Config{
 		ID: id, Members: c.members, DataDir: filepath.Join(dir, fmt.Sprintf("member-%d", id)), FS: c.disks[id],
-		StateMachine: c.options.StateMachine(id), Network: c.Network,
+		StateMachine: c.options.StateMachine(id), Network: c.Network, DebugChecks: true,
 	}
 	if c.options.Configure != nil {
 		c.options.Configure(&config)
 	}
 	n, err := Start(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("member %d: %w", id, err)
+		return nil, fmt.Errorf("member %#x: %w", id, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -286,7 +286,7 @@ func TestNodeCountersAreServedAsMetrics(t *testing.T) {
 		"etcd_server_proposals_pending 11", "troupe_proposals_pending_bytes 12", "troupe_reads_pending 13", "troupe_read_points_parked 14",
 		"troupe_session_bytes 15", `troupe_refused_total{limit="MaxPendingReads"} 16`, `troupe_mailbox_depth{actor="troupe/node"} 17`,
 		`troupe_actor_messages_total{actor="troupe/node"} 18`, `troupe_actor_busy_seconds_total{actor="troupe/node"} 2`,
-		`troupe_peer_up{peer="ab"} 1`, `troupe_peer_queue_bytes{peer="ab"} 19`, `troupe_peer_dropped_total{peer="ab"} 20`,
+		`troupe_peer_up{peer="0xab"} 1`, `troupe_peer_queue_bytes{peer="0xab"} 19`, `troupe_peer_dropped_total{peer="0xab"} 20`,
 		`etcd_disk_wal_fsync_duration_seconds_bucket{le="0.001"} 3`, `etcd_disk_wal_fsync_duration_seconds_bucket{le="6.25e-05"} 1`,
 		"etcd_disk_wal_fsync_duration_seconds_count 3", "etcd_disk_wal_fsync_duration_seconds_sum 1",
 	} {

@@ -42,8 +42,8 @@ func (c *nodeCollector) Collect(metrics chan<- prometheus.Metric) {
 		ch.gauge("troupe_peer_up", "Whether the connection to a peer is up in both directions.", boolToFloat(l.Up), "peer", id)
 		ch.gauge("troupe_peer_queue_bytes", "Bytes that wait to be sent to a peer.", float64(l.QueuedBytes), "peer", id)
 		ch.counter("troupe_peer_dropped_total", "Messages to a peer that were dropped: it was not connected, or a queue was full.", float64(l.EnvelopesDropped), "peer", id)
-		ch.counter("etcd_network_peer_sent_bytes_total", "The total number of bytes sent to peers.", float64(l.BytesSent), "To", id)
-		ch.counter("etcd_network_peer_received_bytes_total", "The total number of bytes received from peers.", float64(l.BytesReceived), "From", id)
+		ch.counter("etcd_network_peer_sent_bytes_total", "The total number of bytes sent to peers.", float64(l.BytesSent), "To", raft.EtcdID(l.PeerID))
+		ch.counter("etcd_network_peer_received_bytes_total", "The total number of bytes received from peers.", float64(l.BytesReceived), "From", raft.EtcdID(l.PeerID))
 	}
 	ch.counter("etcd_disk_wal_write_bytes_total", "Bytes written to the log.", float64(m.SyncBytes))
 	ch.counter("troupe_log_synced_entries_total", "Entries written to the log.", float64(m.SyncEntries))

@@ -54,7 +54,7 @@ func (c *statusCollector) Collect(metrics chan<- prometheus.Metric) {
 	ch.gauge("etcd_server_proposals_committed_total", "The index of the last committed log entry.", float64(node.CommitIndex))
 	ch.gauge("etcd_server_proposals_applied_total", "The index of the last applied log entry.", float64(node.AppliedIndex))
 	ch.gauge("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.", float64(c.quotaBytes))
-	ch.gauge("etcd_server_id", "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.", 1, "server_id", raft.FormatID(c.memberID))
+	ch.gauge("etcd_server_id", "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.", 1, "server_id", raft.EtcdID(c.memberID))
 	ch.gauge("etcd_server_version", "Which version of etcd's API is served. 1 for 'server_version' label with current version.", 1, "server_version", APIVersion)
 	ch.gauge("etcd_cluster_version", "Which cluster version is served. 1 for 'cluster_version' label.", 1, "cluster_version", clusterVersion[:strings.LastIndexByte(clusterVersion, '.')])
 	ch.gauge("etcd_server_go_version", "Which Go version server is running with. 1 for 'server_go_version' label.", 1, "server_go_version", runtime.Version())

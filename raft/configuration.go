@@ -125,16 +125,16 @@ func ValidateConfiguration(c *messages.Configuration) error {
 		case m.Id == 0:
 			return fmt.Errorf("%w: member %q has no id", ErrInvalidConfiguration, m.Name)
 		case ids[m.Id]:
-			return fmt.Errorf("%w: member %x is listed twice", ErrInvalidConfiguration, m.Id)
+			return fmt.Errorf("%w: member %#x is listed twice", ErrInvalidConfiguration, m.Id)
 		case slices.Contains(c.Removed, m.Id):
-			return fmt.Errorf("%w: member %x was removed; an id cannot be used again, give it a new one", ErrInvalidConfiguration, m.Id)
+			return fmt.Errorf("%w: member %#x was removed; an id cannot be used again, give it a new one", ErrInvalidConfiguration, m.Id)
 		case m.Address != "" && taken:
-			return fmt.Errorf("%w: members %x and %x share the address %s", ErrInvalidConfiguration, other, m.Id, m.Address)
+			return fmt.Errorf("%w: members %#x and %#x share the address %s", ErrInvalidConfiguration, other, m.Id, m.Address)
 		case len(m.StorageId) > 0 && storages[string(m.StorageId)] != 0:
-			return fmt.Errorf("%w: members %x and %x share a data directory", ErrInvalidConfiguration, storages[string(m.StorageId)], m.Id)
+			return fmt.Errorf("%w: members %#x and %#x share a data directory", ErrInvalidConfiguration, storages[string(m.StorageId)], m.Id)
 		}
 		if !utf8.ValidString(m.Name) || !utf8.ValidString(m.Address) || slices.ContainsFunc(m.PeerUrls, notUTF8) {
-			return fmt.Errorf("%w: name or addresses of member %x are not UTF-8", ErrInvalidConfiguration, m.Id)
+			return fmt.Errorf("%w: name or addresses of member %#x are not UTF-8", ErrInvalidConfiguration, m.Id)
 		}
 		ids[m.Id], addresses[m.Address], storages[string(m.StorageId)] = true, m.Id, m.Id
 	}
@@ -153,9 +153,9 @@ func validateVoters(c *messages.Configuration, members map[uint64]bool) error {
 	for _, id := range c.OutgoingVoters {
 		switch {
 		case outgoing[id]:
-			return fmt.Errorf("%w: outgoing voter %x is listed twice", ErrInvalidConfiguration, id)
+			return fmt.Errorf("%w: outgoing voter %#x is listed twice", ErrInvalidConfiguration, id)
 		case !members[id]:
-			return fmt.Errorf("%w: outgoing voter %x is not a member and has no address", ErrInvalidConfiguration, id)
+			return fmt.Errorf("%w: outgoing voter %#x is not a member and has no address", ErrInvalidConfiguration, id)
 		}
 		outgoing[id] = true
 	}

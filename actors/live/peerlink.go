@@ -57,7 +57,7 @@ type PeerStat struct {
 func CheckPeerMessage(from uint64, role messages.Receiver, message messages.PeerMessage) error {
 	switch {
 	case message.SenderID() != from:
-		return fmt.Errorf("%s names member %x as its sender, but came over the connection of member %x",
+		return fmt.Errorf("%s names member %#x as its sender, but came over the connection of member %#x",
 			message.ProtoReflect().Descriptor().Name(), message.SenderID(), from)
 	case role != messages.Receiver_RECEIVER_NODE && role != messages.Receiver_RECEIVER_REPLICATOR:
 		return fmt.Errorf("%s is addressed to %v, which peers may not send to", message.ProtoReflect().Descriptor().Name(), role)

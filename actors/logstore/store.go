@@ -253,7 +253,7 @@ func (s *LogStore) makeDurable() error {
 func (s *LogStore) sendDeferred(ctx actor.Context, d *messages.DeferredMessage) {
 	message := d.Envelope.PeerMessage()
 	if message == nil {
-		panic(fmt.Sprintf("deferred message to %x is empty", d.To))
+		panic(fmt.Sprintf("deferred message to %#x is empty", d.To))
 	}
 	to := s.node
 	if d.To != s.env.ID() {

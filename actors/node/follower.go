@@ -79,7 +79,7 @@ func (f *follower) receive(ctx actor.Context) {
 
 func (f *follower) recordLeaderContact(leader uint64) {
 	known := f.contact.leader
-	invariant(known == 0 || known == leader, "two leaders in term %d: %x and %x", f.term, known, leader)
+	invariant(known == 0 || known == leader, "two leaders in term %d: %#x and %#x", f.term, known, leader)
 	resetTimer := f.contact.recordMessage(f.env.Now())
 	f.setLeader(leader)
 	if resetTimer {

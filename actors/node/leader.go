@@ -114,7 +114,7 @@ func (l *leader) receive(ctx actor.Context) {
 }
 
 func (l *leader) failSecondLeader(other uint64) {
-	invariant(false, "two leaders in term %d: %x and this node %x", l.term, other, l.self())
+	invariant(false, "two leaders in term %d: %#x and this node %#x", l.term, other, l.self())
 }
 
 // processBatch appends the collected proposals, starts a read round, and sends a new commit index

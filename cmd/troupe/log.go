@@ -133,7 +133,7 @@ type reportJSON struct {
 
 func printReport(w io.Writer, r persistence.Report, asJSON bool) error {
 	out := reportJSON{
-		Cluster: raft.FormatID(r.Identity.ClusterID), Member: fmt.Sprintf("%x", r.Identity.NodeID),
+		Cluster: raft.FormatID(r.Identity.ClusterID), Member: raft.FormatID(r.Identity.NodeID),
 		First: r.FirstIndex, Last: r.LastIndex, Term: r.HardState.GetTerm(), Commit: r.HardState.GetCommit(),
 		Segments: r.Segments, Frames: r.Frames, Entries: r.Entries, Bytes: r.Bytes, Warnings: r.Warnings,
 	}

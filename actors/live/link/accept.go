@@ -114,7 +114,7 @@ func (l *Link) checkHandshake(lane lane, ctx context.Context) (*linkPeer, error)
 	select {
 	case <-l.peersKnown:
 	case <-l.closing:
-		return nil, refusef("member %x is stopping", l.self.ID)
+		return nil, refusef("member %#x is stopping", l.self.ID)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -178,7 +178,7 @@ func (s *inboundStream) receive(stream grpc.ServerStream) error {
 		p.bytesReceived.Add(uint64(len(batch.data)))
 		if err := batch.forEach(s.deliver); err != nil {
 			p.refused.Add(1)
-			return fmt.Errorf("cannot decode a batch from member %x on lane %v: %w", p.id, s.lane, err)
+			return fmt.Errorf("cannot decode a batch from member %#x on lane %v: %w", p.id, s.lane, err)
 		}
 		batch.data = nil
 	}

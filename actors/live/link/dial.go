@@ -163,12 +163,12 @@ func (p *linkPeer) transportCredentials(member *messages.Member) (credentials.Tr
 	}
 	switch {
 	case scheme == "https" && options.ClientTLS == nil:
-		return nil, refusef("the peer URL of member %x is https, and this member has no peer certificate: "+
+		return nil, refusef("the peer URL of member %#x is https, and this member has no peer certificate: "+
 			"configure peer TLS here, or http there", p.id)
 	case scheme == "https":
 		return credentials.NewTLS(options.ClientTLS), nil
 	case options.ClientTLS != nil && !options.AllowPlaintext:
-		return nil, refusef("the peer URL of member %x is http, and this member has peer TLS: "+
+		return nil, refusef("the peer URL of member %#x is http, and this member has peer TLS: "+
 			"give all members https peer URLs", p.id)
 	}
 	return insecure.NewCredentials(), nil
@@ -194,7 +194,7 @@ func (p *linkPeer) openLanes(
 				err = stream.RecvMsg(&incomingBatch{})
 			}
 			if err == nil || errors.Is(err, io.EOF) {
-				return streams, refusef("%s is not the peer port of a Troupe member: correct the peer address of member %x",
+				return streams, refusef("%s is not the peer port of a Troupe member: correct the peer address of member %#x",
 					member.GetAddress(), p.id)
 			}
 			return streams, dialError(err)

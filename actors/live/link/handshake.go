@@ -83,14 +83,14 @@ func (i Identity) CheckHello(hello *messages.Hello, lane string, member *message
 	}
 	switch {
 	case from == i.ID:
-		return refusef("a node with this node's own id %x connected: two members run with one identity, "+
+		return refusef("a node with this node's own id %#x connected: two members run with one identity, "+
 			"or an address list names this node under another id", i.ID)
 	case hello.GetTo() != i.ID:
 		return wrongMember(from, hello.GetTo(), i.ID)
 	case hello.GetLane() != lane:
-		return refusef("member %x opened lane %q on the stream of lane %q", from, hello.GetLane(), lane)
+		return refusef("member %#x opened lane %q on the stream of lane %q", from, hello.GetLane(), lane)
 	case member == nil:
-		return refusef("not a member: %x is not in the configuration of member %x; add it to the cluster first, "+
+		return refusef("not a member: %#x is not in the configuration of member %#x; add it to the cluster first, "+
 			"or, if it was removed, stop it", from, i.ID)
 	}
 	return i.checkStorage(hello.GetStorageId(), member)
@@ -116,17 +116,17 @@ func (i Identity) checkCluster(peer interface {
 }) error {
 	switch {
 	case peer.GetProtocolVersion() != protocolVersion:
-		return refusef("member %x has link protocol %d (%s), member %x has %d (%s): run releases that have one in common",
+		return refusef("member %#x has link protocol %d (%s), member %#x has %d (%s): run releases that have one in common",
 			peer.GetFrom(), peer.GetProtocolVersion(), peer.GetSoftware(), i.ID, protocolVersion, i.Software)
 	case peer.GetClusterId() != i.ClusterID:
-		return refusef("member %x is of cluster %x, member %x is of cluster %x: start both with the same initial cluster "+
+		return refusef("member %#x is of cluster %#x, member %#x is of cluster %#x: start both with the same initial cluster "+
 			"and token, or on different ports", peer.GetFrom(), peer.GetClusterId(), i.ID, i.ClusterID)
 	}
 	return nil
 }
 
 func wrongMember(from, wanted, found uint64) error {
-	return refusef("member %x connected to the address of member %x and expected member %x: "+
+	return refusef("member %#x connected to the address of member %#x and expected member %#x: "+
 		"correct the peer address of one of them", from, found, wanted)
 }
 
@@ -134,7 +134,7 @@ func wrongMember(from, wanted, found uint64) error {
 // lost a vote (E37).
 func (i Identity) checkStorage(storageID []byte, member *messages.Member) error {
 	if known := member.GetStorageId(); len(known) > 0 && string(known) != string(storageID) {
-		return refusef("member %x has storage id %x, member %x knows it with %x: its data directory was lost or replaced; "+
+		return refusef("member %#x has storage id %x, member %#x knows it with %x: its data directory was lost or replaced; "+
 			"remove it from the cluster and add it under a new id", member.GetId(), storageID, i.ID, known)
 	}
 	return nil

@@ -56,13 +56,13 @@ func TestE37HandshakeRefusalNamesBothValues(t *testing.T) {
 		spoil func(*messages.Hello)
 		words []string
 	}{
-		{"another protocol", func(h *messages.Hello) { h.ProtocolVersion = 77 }, []string{"member 2 has link protocol 77", "member 1 has 1", "releases"}},
-		{"another cluster", func(h *messages.Hello) { h.ClusterId = 0xbad }, []string{"member 2 is of cluster bad", "member 1 is of cluster c1", "token"}},
-		{"the own id", func(h *messages.Hello) { h.From = 1 }, []string{"own id 1", "one identity"}},
-		{"meant for another", func(h *messages.Hello) { h.To = 3 }, []string{"member 2 connected to the address of member 1", "expected member 3"}},
+		{"another protocol", func(h *messages.Hello) { h.ProtocolVersion = 77 }, []string{"member 0x2 has link protocol 77", "member 0x1 has 1", "releases"}},
+		{"another cluster", func(h *messages.Hello) { h.ClusterId = 0xbad }, []string{"member 0x2 is of cluster 0xbad", "member 0x1 is of cluster 0xc1", "token"}},
+		{"the own id", func(h *messages.Hello) { h.From = 1 }, []string{"own id 0x1", "one identity"}},
+		{"meant for another", func(h *messages.Hello) { h.To = 3 }, []string{"member 0x2 connected to the address of member 0x1", "expected member 0x3"}},
 		{"another lane", func(h *messages.Hello) { h.Lane = "bulk" }, []string{`lane "bulk"`, `lane "control"`}},
-		{"not a member", func(h *messages.Hello) { h.From = 9 }, []string{"not a member: 9", "configuration of member 1"}},
-		{"another data directory", func(h *messages.Hello) { h.StorageId = []byte{0xee} }, []string{"member 2 has storage id ee", "knows it with 02", "new id"}},
+		{"not a member", func(h *messages.Hello) { h.From = 9 }, []string{"not a member: 0x9", "configuration of member 0x1"}},
+		{"another data directory", func(h *messages.Hello) { h.StorageId = []byte{0xee} }, []string{"member 0x2 has storage id ee", "knows it with 02", "new id"}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			for range 3 {
@@ -102,7 +102,7 @@ func TestBothSidesLogAForeignClusterOnce(t *testing.T) {
 	a.env.SetPeers(list)
 	b.env.SetPeers(list)
 	for _, s := range []*nodeFixture{a, b} {
-		waitUntil(t, "both directions are logged", func() bool { return s.log.countLines("cluster c1", "cluster c2") > 1 })
+		waitUntil(t, "both directions are logged", func() bool { return s.log.countLines("cluster 0xc1", "cluster 0xc2") > 1 })
 	}
 	// Further attempts log nothing.
 	peer := a.link.peers.get(2)
@@ -124,10 +124,10 @@ func TestWelcomeOfTheWrongMemberIsRefused(t *testing.T) {
 		t.Fatalf("a valid Welcome is refused: %v", err)
 	}
 	for word, spoil := range map[string]func(*messages.Welcome){
-		"protocol 5":  func(w *messages.Welcome) { w.ProtocolVersion = 5 },
-		"cluster bad": func(w *messages.Welcome) { w.ClusterId = 0xbad },
-		"of member 3": func(w *messages.Welcome) { w.From = 3 },
-		"storage id":  func(w *messages.Welcome) { w.StorageId = nil },
+		"protocol 5":    func(w *messages.Welcome) { w.ProtocolVersion = 5 },
+		"cluster 0xbad": func(w *messages.Welcome) { w.ClusterId = 0xbad },
+		"of member 0x3": func(w *messages.Welcome) { w.From = 3 },
+		"storage id":    func(w *messages.Welcome) { w.StorageId = nil },
 	} {
 		w := proto.Clone(good).(*messages.Welcome)
 		spoil(w)

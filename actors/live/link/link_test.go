@@ -36,7 +36,7 @@ func timeToNoticeClose(t *testing.T, change func(*Options)) time.Duration {
 	linktest.Expect(t, a.Node, "down 2")
 	took := time.Since(start)
 	linktest.Expect(t, a.Replicator, "down 2")
-	if n := a.log.countLines("peer lost", `"peer":"2"`); n != 1 {
+	if n := a.log.countLines("peer lost", `"peer":"0x2"`); n != 1 {
 		t.Fatalf("%d log lines of the lost peer:\n%s", n, a.log)
 	}
 	return took

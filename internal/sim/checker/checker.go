@@ -83,7 +83,7 @@ type Disk interface {
 type Mailbox interface {
 	MemberID() uint64
 	ActorID() string
-	Path() string // of the actor below the Node: "", "log", "log/reader", "machine", "peer-2"
+	Path() string // of the actor below the Node: "", "log", "log/reader", "machine", "peer-0x2"
 	Queued() []any
 }
 

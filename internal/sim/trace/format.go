@@ -105,7 +105,7 @@ type Event struct {
 	Member uint64        `json:"member,omitempty"`
 	Peer   uint64        `json:"peer,omitempty"`
 	ID     uint64        `json:"id,omitempty"`
-	Actor  string        `json:"actor,omitempty"` // "node", "log", "log/reader", "machine", "peer-2"
+	Actor  string        `json:"actor,omitempty"` // "node", "log", "log/reader", "machine", "peer-0x2"
 	Name   string        `json:"name,omitempty"`
 	Detail string        `json:"detail,omitempty"`
 	Index  uint64        `json:"index,omitempty"`

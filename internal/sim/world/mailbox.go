@@ -15,7 +15,7 @@ type mailbox struct {
 	member    *Member
 	runNumber int
 	self      *actor.PID
-	path      string // of the actor below the Node: "", "log", "log/reader", "machine", "peer-2"
+	path      string // of the actor below the Node: "", "log", "log/reader", "machine", "peer-0x2"
 	invoker   actor.MessageInvoker
 	process   actor.Process // as registered in the actor system until the actor stops
 	system    []any

@@ -49,7 +49,7 @@ func Describe(index, term uint64, data []byte) Entry {
 	case raft.KindConfiguration:
 		d.What = describeConfiguration(data)
 	case raft.KindRegisterSession:
-		d.What = fmt.Sprintf("by member %x", e.NodeID)
+		d.What = fmt.Sprintf("by member %#x", e.NodeID)
 	}
 	return d
 }
@@ -66,17 +66,17 @@ func describeConfiguration(data []byte) string {
 func Configuration(c *messages.Configuration) string {
 	names := make([]string, len(c.Members))
 	for i, m := range c.Members {
-		names[i] = fmt.Sprintf("%s=%s (%x)", m.Name, m.Address, m.Id)
+		names[i] = fmt.Sprintf("%s=%s (%#x)", m.Name, m.Address, m.Id)
 		if m.Learner {
 			names[i] += " learner"
 		}
 	}
-	text := fmt.Sprintf("%x: %s", c.ClusterId, strings.Join(names, ", "))
+	text := fmt.Sprintf("%#x: %s", c.ClusterId, strings.Join(names, ", "))
 	if len(c.OutgoingVoters) > 0 {
-		text += fmt.Sprintf("; joint with %x", c.OutgoingVoters)
+		text += fmt.Sprintf("; joint with %#x", c.OutgoingVoters)
 	}
 	if len(c.Removed) > 0 {
-		text += fmt.Sprintf("; removed %x", c.Removed)
+		text += fmt.Sprintf("; removed %#x", c.Removed)
 	}
 	return text
 }

@@ -51,8 +51,8 @@ func TestDescribeEveryEntryKind(t *testing.T) {
 		{encoded(nil, nil), "command", "empty"},
 		{encoded(mvcc.EncodePut(&pb.PutRequest{Key: []byte(strings.Repeat("k", 1000))})), "command", "… (1000 bytes) (0 bytes)"},
 		{raft.EncodeNoop(), "noop", ""},
-		{raft.EncodeConfiguration(configuration), "configuration", "cluster c: a=x:1 (a), b=y:1 (b) learner; joint with [a]; removed [d]"},
-		{raft.EncodeRegisterSession([]byte("nonce"), 0xa), "registerSession", "by member a"},
+		{raft.EncodeConfiguration(configuration), "configuration", "cluster 0xc: a=x:1 (0xa), b=y:1 (0xb) learner; joint with [0xa]; removed [0xd]"},
+		{raft.EncodeRegisterSession([]byte("nonce"), 0xa), "registerSession", "by member 0xa"},
 		{raft.EncodeBarrier(7, 4, 1), "barrier", ""},
 		{[]byte{99}, "unreadable", "unknown kind"},
 	} {

@@ -160,7 +160,7 @@ func (v *server) logStart() {
 	s := v.settings
 	names := make([]string, len(s.Members))
 	for i, m := range s.Members {
-		names[i] = fmt.Sprintf("%s=%s (%x)", m.Name, m.Address, m.ID)
+		names[i] = fmt.Sprintf("%s=%s (%#x)", m.Name, m.Address, m.ID)
 	}
 	v.log.Info().
 		Str("version", version.String()).Str("etcd-api-version", kv.APIVersion).
