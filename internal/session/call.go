@@ -35,6 +35,9 @@ func (s *Session) BeginProposal(command []byte) *Call {
 // BeginRead starts a read, as Read does, and does not wait.
 func (s *Session) BeginRead(mode ReadMode) *Call {
 	c := &Call{session: s}
+	if err := mode.check(); err != nil {
+		return c.end(Outcome{Err: err})
+	}
 	switch mode {
 	case ReadLog:
 		c.request = proposalRequest{encode: raft.EncodeBarrier}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -13,9 +14,18 @@ var (
 	ErrDiskFull       = errors.New("disk full")
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 	ErrTimeout        = errors.New("timed out")
+	ErrCanceled       = errors.New("canceled")
 	ErrTooLarge       = errors.New("too large")
 	ErrNotProposed    = errors.New("the command was not proposed and has no effect")
 )
+
+// ContextErrorKind returns ErrCanceled or ErrTimeout, according to what ended a context.
+func ContextErrorKind(cause error) error {
+	if errors.Is(cause, context.Canceled) {
+		return ErrCanceled
+	}
+	return ErrTimeout
+}
 
 // LimitError is an ErrOverloaded or ErrTooLarge that names the limit that was reached.
 type LimitError struct {

@@ -167,8 +167,8 @@ func TestE45UnregisteredCommandsAreBounded(t *testing.T) {
 		t.Errorf("%d commands with %d bytes are pending", n, bytes)
 	}
 	calls[0].Abandon(errors.New("why"))
-	if _, err := f.Propose(ctx, []byte("z")); !errors.Is(err, ErrNoLeader) {
-		t.Errorf("abandoned without a leader: %v", err)
+	if _, err := f.Propose(ctx, []byte("z")); !errors.Is(err, ErrCanceled) {
+		t.Errorf("with a canceled context: %v", err)
 	}
 	f.startServing()
 	for _, c := range calls[1:] {

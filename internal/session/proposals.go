@@ -34,6 +34,7 @@ type proposals struct {
 	// Commands that wait for the registration, and their size. They count against the limits.
 	unregistered      int
 	unregisteredBytes uint64
+	unregisteredAsync []*Async // those of ProposeAsync among them
 	closed            error
 }
 
@@ -42,12 +43,14 @@ type proposalRequest struct {
 	encode       func(sessionID, sequence, lowest uint64) []byte
 	size         uint64 // of the command
 	unregistered bool   // it is counted in proposals.unregistered
+	async        *Async // of ProposeAsync
 }
 
 // pendingCommand is a command with a sequence, waiting for its result. It is recycled when its
 // caller has received the outcome or has abandoned it.
 type pendingCommand struct {
 	done     chan Outcome // holds one
+	async    *Async       // receives the outcome instead of done, if it is not nil
 	entry    []byte
 	sentAt   time.Duration
 	attempts int
@@ -68,6 +71,24 @@ type pendingProposal struct {
 }
 
 var pendingCommandPool = sync.Pool{New: func() any { return &pendingCommand{done: make(chan Outcome, 1)} }}
+
+// newPendingCommand returns a pendingCommand to fill in. That of an Async is not recycled.
+func newPendingCommand(async *Async) *pendingCommand {
+	if async != nil {
+		return &pendingCommand{async: async}
+	}
+	return pendingCommandPool.Get().(*pendingCommand)
+}
+
+// end hands the outcome to the caller. The caller of end has removed the command from the queue,
+// and holds mu.
+func (c *pendingCommand) end(o Outcome) {
+	if c.async != nil {
+		c.async.end(o)
+		return
+	}
+	c.done <- o
+}
 
 func newProposals(c Config, refusals *refusalCounters, leader func() uint64) *proposals {
 	return &proposals{
@@ -104,6 +125,9 @@ func (p *proposals) checkSize(command []byte) error {
 
 // submit waits for the registration if necessary, sends the command and waits for its outcome.
 func (p *proposals) submit(ctx context.Context, r proposalRequest) (Result, error) {
+	if err := ctx.Err(); err != nil {
+		return Result{}, p.contextError(err, false)
+	}
 	for {
 		c, registered, err := p.start(&r)
 		switch {
@@ -144,6 +168,10 @@ func (p *proposals) await(ctx context.Context, c pendingProposal) (Result, error
 func (p *proposals) enqueue(r *proposalRequest) (pendingProposal, <-chan struct{}, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.enqueueLocked(r)
+}
+
+func (p *proposals) enqueueLocked(r *proposalRequest) (pendingProposal, <-chan struct{}, error) {
 	if p.closed != nil {
 		p.uncountUnregistered(r)
 		return pendingProposal{}, nil, p.closed
@@ -160,7 +188,7 @@ func (p *proposals) enqueue(r *proposalRequest) (pendingProposal, <-chan struct{
 		return pendingProposal{}, nil, p.refusals.refuse(ErrOverloaded, limitPendingSpan, maxPendingSpan)
 	}
 	sessionID, sequence := p.registration.sessionID, p.firstSequence+uint64(len(p.queue))
-	c := pendingCommandPool.Get().(*pendingCommand)
+	c := newPendingCommand(r.async)
 	c.entry = r.encode(sessionID, sequence, p.firstSequence)
 	c.sentAt, c.attempts, c.ownRefusals, c.refused = p.now(), 1, 0, false
 	p.queue = append(p.queue, c)
@@ -255,8 +283,9 @@ func (p *proposals) abandon(c pendingProposal, cause error) (Result, error) {
 
 // contextError is the error of a command whose context has ended.
 func (p *proposals) contextError(cause error, mayBeProposed bool) error {
-	err := fmt.Errorf("%w: %w", ErrTimeout, cause)
-	if p.leader() == 0 {
+	kind := ContextErrorKind(cause)
+	err := fmt.Errorf("%w: %w", kind, cause)
+	if p.leader() == 0 && kind == ErrTimeout {
 		err = fmt.Errorf("%w is known; check that a majority of the members run and reach each other: %w", ErrNoLeader, cause)
 	}
 	if mayBeProposed {
@@ -276,7 +305,7 @@ func (p *proposals) pending() (commands int, bytes uint64) {
 func (p *proposals) failAll(err error) {
 	for _, c := range p.queue {
 		if c != nil {
-			c.done <- Outcome{Err: err}
+			c.end(Outcome{Err: err})
 		}
 	}
 	p.queue, p.queuedBytes, p.queuedCommands = nil, 0, 0
@@ -290,6 +319,9 @@ func (p *proposals) close(err error) {
 	}
 	p.closed = err
 	p.failAll(err)
+	for _, a := range p.takeUnregisteredAsync() {
+		a.end(Outcome{Err: err})
+	}
 	if p.registration.sessionID == 0 {
 		close(p.registration.done)
 	}

@@ -152,15 +152,22 @@ func TestRefusalIsFinalIfSentOnce(t *testing.T) {
 }
 
 func TestAbandonedCommandErrors(t *testing.T) {
+	type end struct {
+		leader uint64
+		cause  error
+	}
 	s := newProposalsFixture(t, Limits{})
-	for leader, want := range map[uint64]error{0: ErrNoLeader, 3: ErrTimeout} {
-		s.leader = leader
-		ctx, cancel := context.WithCancel(t.Context())
+	for end, want := range map[end]error{
+		{0, context.DeadlineExceeded}: ErrNoLeader, {3, context.DeadlineExceeded}: ErrTimeout,
+		{0, context.Canceled}: ErrCanceled, {3, context.Canceled}: ErrCanceled,
+	} {
+		s.leader = end.leader
+		ctx, cancel := newEndableContext(t)
 		done := s.proposeAsync(ctx, "x")
 		s.nextSent()
-		cancel()
-		if o := <-done; !errors.Is(o.Err, want) || !errors.Is(o.Err, context.Canceled) {
-			t.Errorf("leader %d: %v", leader, o.Err)
+		cancel(end.cause)
+		if o := <-done; !errors.Is(o.Err, want) || !errors.Is(o.Err, end.cause) {
+			t.Errorf("leader %d, %v: %v", end.leader, end.cause, o.Err)
 		}
 	}
 	if s.queuedCommands != 0 || s.queuedBytes != 0 || len(s.queue) != 0 {
@@ -200,7 +207,7 @@ func TestAbandonedCommandMayBeProposedOrNot(t *testing.T) {
 			}
 		}
 		cancel()
-		if o := <-done; errors.Is(o.Err, ErrNotProposed) != c.want || !errors.Is(o.Err, ErrTimeout) {
+		if o := <-done; errors.Is(o.Err, ErrNotProposed) != c.want || !errors.Is(o.Err, ErrCanceled) {
 			t.Errorf("%s: %v", name, o.Err)
 		}
 		s.close(errStopped)
@@ -222,6 +229,32 @@ func TestOwnRefusalsLeaveOverloadFinal(t *testing.T) {
 		t.Errorf("the only copy was refused for overload: %v", o.Err)
 	}
 	s.close(errStopped)
+}
+
+// endableContext is a context that a test ends with the error that it wants.
+type endableContext struct {
+	context.Context
+	done chan struct{}
+	err  error
+}
+
+func newEndableContext(t *testing.T) (context.Context, func(error)) {
+	c := &endableContext{Context: t.Context(), done: make(chan struct{})}
+	return c, func(err error) {
+		c.err = err
+		close(c.done)
+	}
+}
+
+func (c *endableContext) Done() <-chan struct{} { return c.done }
+
+func (c *endableContext) Err() error {
+	select {
+	case <-c.done:
+		return c.err
+	default:
+		return nil
+	}
 }
 
 func TestExpiredSessionRegistersAgain(t *testing.T) {

@@ -69,6 +69,9 @@ func newReads(c Config, refusals *refusalCounters, leader func() uint64) *reads 
 }
 
 func (r *reads) read(ctx context.Context, mode ReadMode) (ReadPoint, error) {
+	if err := ctx.Err(); err != nil {
+		return ReadPoint{}, fmt.Errorf("%w: nothing was sent: %w", ContextErrorKind(err), err)
+	}
 	if mode == ReadLocal {
 		return r.local(ctx)
 	}
@@ -131,7 +134,7 @@ func (r *reads) abandonLocal(counted *bool, cause error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.uncount(counted)
-	return fmt.Errorf("%w: the log is still being replayed: %w", ErrTimeout, cause)
+	return fmt.Errorf("%w: the log is still being replayed: %w", ContextErrorKind(cause), cause)
 }
 
 func (r *reads) uncount(counted *bool) {
@@ -210,15 +213,16 @@ func (r *reads) abandon(b *readBatch, cause error) (ReadPoint, error) {
 	}
 	b.readers--
 	r.waitingReads--
+	kind := ContextErrorKind(cause)
 	switch {
 	case b.point.Index > r.applied:
 		return ReadPoint{}, fmt.Errorf("%w: the read needs index %d and this member's state machine has applied up to %d: %w",
-			ErrTimeout, b.point.Index, r.applied, cause)
-	case r.leader() == 0:
+			kind, b.point.Index, r.applied, cause)
+	case r.leader() == 0 && kind == ErrTimeout:
 		return ReadPoint{}, fmt.Errorf("%w: cannot obtain a read index; check that a majority of the members run and reach each other: %w",
 			ErrNoLeader, cause)
 	}
-	return ReadPoint{}, fmt.Errorf("%w: waiting for a read index: %w", ErrTimeout, cause)
+	return ReadPoint{}, fmt.Errorf("%w: waiting for a read index: %w", kind, cause)
 }
 
 // deliverReadPoint handles a response to a request. A response to a request that is not in flight

@@ -36,6 +36,9 @@ func (p *proposals) deliverRegistered(m *messages.SessionRegistered) {
 	if p.closed == nil && r.sessionID == 0 && string(m.Nonce) == string(r.nonce) {
 		r.sessionID = m.SessionId
 		close(r.done)
+		for _, a := range p.takeUnregisteredAsync() {
+			p.startAsync(a)
+		}
 	}
 }
 
@@ -72,7 +75,7 @@ func (p *proposals) deliverResults(m *messages.CommandResults) {
 				"check in the data whether the command took effect", ErrOutcomeUnknown))
 			return
 		}
-		p.remove(sequence).done <- Outcome{Result: Result{Index: m.Indexes[i], AppliedTerm: m.Term, Value: m.Values[i]}}
+		p.remove(sequence).end(Outcome{Result: Result{Index: m.Indexes[i], AppliedTerm: m.Term, Value: m.Values[i]}})
 	}
 }
 
@@ -94,7 +97,7 @@ func (p *proposals) deliverRefused(m *messages.ProposalsRefused) {
 		switch c := p.find(sequence); {
 		case c == nil:
 		case final && c.copies() == 1:
-			p.remove(sequence).done <- Outcome{Err: p.leaderRefusal(m)}
+			p.remove(sequence).end(Outcome{Err: p.leaderRefusal(m)})
 		default:
 			if m.From == p.nodeID {
 				c.ownRefusals++

@@ -1,5 +1,7 @@
 package session
 
+import "fmt"
+
 // ReadMode says how recent the state machine must be for a read. The zero value is ReadIndex.
 type ReadMode int
 
@@ -19,13 +21,34 @@ const (
 	ReadLocal
 )
 
+// readModeNames are the modes as programs write them.
+var readModeNames = [...]string{
+	ReadIndex: "ReadIndex", ReadLog: "ReadLog", ReadLease: "ReadLease", ReadLeader: "ReadLeader", ReadLocal: "ReadLocal",
+}
+
+// String returns the name of the mode, such as "ReadIndex".
+func (m ReadMode) String() string {
+	if m.check() != nil {
+		return fmt.Sprintf("ReadMode(%d)", int(m))
+	}
+	return readModeNames[m]
+}
+
+// check returns an error for a number that is not a mode.
+func (m ReadMode) check() error {
+	if m < 0 || int(m) >= len(readModeNames) {
+		return fmt.Errorf("unknown ReadMode %d: use one of %v", int(m), readModeNames)
+	}
+	return nil
+}
+
 // Result is the outcome of a proposal.
 type Result struct {
 	// Index is the index of the command's entry.
 	Index uint64
 	// AppliedTerm is the term of the last entry that was applied in the same batch.
 	AppliedTerm uint64
-	// Value is what this member's Apply returned for the command. It must not be changed.
+	// Value is what this member's Apply returned for the command. It belongs to the caller.
 	Value []byte
 }
 

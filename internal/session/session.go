@@ -106,6 +106,9 @@ func (s *Session) Propose(ctx context.Context, command []byte) (Result, error) {
 
 // Read waits until the state machine is as recent as the mode requires.
 func (s *Session) Read(ctx context.Context, mode ReadMode) (ReadPoint, error) {
+	if err := mode.check(); err != nil {
+		return ReadPoint{}, err
+	}
 	if mode == ReadLog {
 		return s.proposals.barrier(ctx)
 	}
