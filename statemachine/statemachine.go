@@ -22,7 +22,7 @@ import "io"
 type StateMachine interface {
 	// Apply applies the commands of the batch in order. It returns one result for each command; a nil
 	// result is allowed. It must not keep or change the batch or the data of a command after it has
-	// returned.
+	// returned. Troupe copies the results, so that the next Apply may use their memory again.
 	//
 	// An error, or a panic, means that the state machine cannot continue, for example because its disk
 	// failed: the node stops. A command that the application's own rules reject is not an error;

@@ -23,6 +23,8 @@ type batchWork struct {
 	changes []change
 	// deliveries are the replies for this node's Session, in the order of the log.
 	deliveries []delivery
+	// delivered and cached copy results for the Session and for the session table.
+	delivered, cached valueCopier
 	// sessionUpdate is Machine.sessionUpdate; updateCalled: the state machine has called it.
 	sessionUpdate func(results [][]byte) statemachine.SessionUpdate
 	updateCalled  bool
@@ -196,7 +198,11 @@ func (m *Machine) sessionUpdate(results [][]byte) statemachine.SessionUpdate {
 
 func (m *Machine) cacheReplies(results [][]byte) {
 	for i, id := range m.work.commandIDs {
-		m.sessions.cacheReply(id.session, id.sequence, results[i])
+		value := results[i]
+		if len(value) <= m.limits.maxValueBytes { // a larger one is not kept
+			value = m.work.cached.copy(value)
+		}
+		m.sessions.cacheReply(id.session, id.sequence, value)
 	}
 }
 

@@ -51,10 +51,11 @@ func (m *Machine) results(deliveries []delivery, results [][]byte, term uint64) 
 	r.Sequences, r.Indexes = numbers[:n:n], numbers[n:]
 	r.Values, r.Outcomes = make([][]byte, n), make([]messages.Outcome, n)
 	for i, d := range deliveries {
-		r.Sequences[i], r.Indexes[i], r.Values[i], r.Outcomes[i] = d.sequence, d.index, d.value, d.outcome
+		value := d.value
 		if d.batchPosition != notInBatch {
-			r.Values[i] = results[d.batchPosition]
+			value = results[d.batchPosition]
 		}
+		r.Sequences[i], r.Indexes[i], r.Values[i], r.Outcomes[i] = d.sequence, d.index, m.work.delivered.copy(value), d.outcome
 	}
 	return r
 }
