@@ -51,6 +51,10 @@ type Config struct {
 
 	// CrashInjection enables Node.Crash and Node.CrashNow. It costs an allocation per message.
 	CrashInjection bool
+	// DebugChecks makes Start find a mistake that otherwise shows at the first restart of the node's
+	// actors: a StateMachine that returns the same state machine twice. Start calls it once more, and
+	// closes what it returns. StartCluster sets DebugChecks.
+	DebugChecks bool
 	// RestartLimit bounds the restarts of actors: more than Max within the duration Within stop the
 	// node. The zero value is 10 within 30 s.
 	RestartLimit supervisor.RestartLimit

@@ -1,7 +1,9 @@
 package troupe
 
 import (
+	"context"
 	"errors"
+	"fmt"
 
 	"github.com/troupe-raft/troupe/internal/member"
 	"github.com/troupe-raft/troupe/internal/session"
@@ -10,7 +12,7 @@ import (
 
 // Errors of requests. They come wrapped with what failed and what to do; compare with errors.Is.
 var (
-	// ErrNoLeader means that the context ended while no leader was known.
+	// ErrNoLeader means that the context's deadline passed while no leader was known.
 	ErrNoLeader = session.ErrNoLeader
 	// ErrOverloaded means that a limit on pending requests was reached. The request had no effect.
 	// The error is a *LimitError, except if the leader has too many pending reads.
@@ -21,11 +23,15 @@ var (
 	// ErrOutcomeUnknown means that the cluster expired this node's client session, so that nobody
 	// can find out whether the command took effect.
 	ErrOutcomeUnknown = session.ErrOutcomeUnknown
-	// ErrTimeout means that the context ended while the request was pending. A command may still
-	// take effect.
+	// ErrTimeout means that the context's deadline passed while the request was pending. A command may
+	// still take effect.
 	ErrTimeout = session.ErrTimeout
+	// ErrCanceled means that the context was canceled while the request was pending. A command may
+	// still take effect, as after ErrTimeout.
+	ErrCanceled = session.ErrCanceled
 	// ErrNotProposed means that the context ended before the command could be proposed: it has had no
-	// effect and never will. It comes with ErrTimeout or ErrNoLeader, which alone leave that open.
+	// effect and never will. It comes with ErrTimeout, ErrNoLeader or
+	// ErrCanceled, which alone leave that open.
 	ErrNotProposed = session.ErrNotProposed
 	// ErrTooLarge means that the command is larger than Limits.MaxRequestBytes.
 	ErrTooLarge = session.ErrTooLarge
@@ -44,6 +50,10 @@ type LimitError = session.LimitError
 var (
 	// ErrWrongCluster means that the data directory belongs to another cluster.
 	ErrWrongCluster = persistence.ErrWrongCluster
+	// ErrMembersChanged means that the data directory is of the same cluster, but Config.Members is
+	// not what it was when the cluster was created: a member was added, or has another name or
+	// address.
+	ErrMembersChanged = errors.New("the members differ from those in the data directory")
 	// ErrWrongMember means that the data directory belongs to another member.
 	ErrWrongMember = persistence.ErrWrongMember
 	// ErrLocked means that another process uses the data directory.
@@ -53,3 +63,8 @@ var (
 	// ErrCorrupt means that data on disk is damaged or lost. The text names the file and the offset.
 	ErrCorrupt = persistence.ErrCorrupt
 )
+
+// contextError returns ErrCanceled or ErrTimeout for a context that has ended.
+func contextError(ctx context.Context, during string) error {
+	return fmt.Errorf("%w: %s: %w", session.ContextErrorKind(ctx.Err()), during, ctx.Err())
+}

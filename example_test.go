@@ -48,10 +48,20 @@ func (r *register) Restore(from io.Reader) error {
 
 func (r *register) Close() error { return nil }
 
-func (r *register) get() string {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.value
+// newRegister is called for each start and for each restart of a node's actors. It returns a new
+// register each time: the log is applied to it from the beginning.
+func newRegister() (troupe.StateMachine, error) { return &register{}, nil }
+
+// read returns the value at a node, at least as recent as the mode says.
+func read(ctx context.Context, node *troupe.Node, mode troupe.ReadMode) (value string, err error) {
+	err = node.Query(ctx, mode, func(state troupe.StateMachine) error {
+		r := state.(*register)
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		value = r.value
+		return nil
+	})
+	return value, err
 }
 
 // A server of a program that embeds Troupe, with one member. With more members, each server has its
@@ -69,12 +79,11 @@ func ExampleStart() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 
-	var state *register
 	node, err := troupe.Start(ctx, troupe.Config{
 		ID:           1,
 		Members:      []troupe.Member{{ID: 1, Name: "a", Address: listener.Addr().String()}},
 		DataDir:      filepath.Join(dir, "data"),
-		StateMachine: func() (troupe.StateMachine, error) { state = &register{}; return state, nil },
+		StateMachine: newRegister,
 		PeerLink:     &troupe.PeerLink{Listeners: []net.Listener{listener}},
 	})
 	if err != nil {
@@ -85,10 +94,11 @@ func ExampleStart() {
 	if _, err := node.Propose(ctx, []byte("hello")); err != nil {
 		log.Fatal(err)
 	}
-	if _, err := node.Read(ctx, troupe.ReadIndex); err != nil { // state contains everything acknowledged before
+	value, err := read(ctx, node, troupe.ReadIndex) // contains everything acknowledged before
+	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(state.get())
+	fmt.Println(value)
 	// Output: hello
 }
 
@@ -96,12 +106,9 @@ func ExampleStart() {
 func ExampleStartCluster() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	states := map[uint64]*register{1: {}, 2: {}, 3: {}}
 	cluster, err := troupe.StartCluster(ctx, troupe.ClusterOptions{
-		Size: 3,
-		StateMachine: func(id uint64) troupe.Factory {
-			return func() (troupe.StateMachine, error) { return states[id], nil }
-		},
+		Size:         3,
+		StateMachine: func(uint64) troupe.Factory { return newRegister },
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -111,10 +118,11 @@ func ExampleStartCluster() {
 	if _, err := cluster.Node(1).Propose(ctx, []byte("written at member 1")); err != nil {
 		log.Fatal(err)
 	}
-	if _, err := cluster.Node(3).Read(ctx, troupe.ReadIndex); err != nil {
+	value, err := read(ctx, cluster.Node(3), troupe.ReadIndex)
+	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(states[3].get())
+	fmt.Println(value)
 	// Output: written at member 1
 }
 
@@ -124,7 +132,7 @@ func ExampleNode_LeadershipChanges() {
 	defer cancel()
 	cluster, err := troupe.StartCluster(ctx, troupe.ClusterOptions{
 		Size:         1,
-		StateMachine: func(uint64) troupe.Factory { return func() (troupe.StateMachine, error) { return &register{}, nil } },
+		StateMachine: func(uint64) troupe.Factory { return newRegister },
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -143,13 +151,12 @@ func ExampleNode_LeadershipChanges() {
 }
 
 // The five modes of reads.
-func ExampleNode_Read() {
+func ExampleNode_Query() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	state := &register{}
 	cluster, err := troupe.StartCluster(ctx, troupe.ClusterOptions{
 		Size:         1,
-		StateMachine: func(uint64) troupe.Factory { return func() (troupe.StateMachine, error) { return state, nil } },
+		StateMachine: func(uint64) troupe.Factory { return newRegister },
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -162,30 +169,28 @@ func ExampleNode_Read() {
 	for _, mode := range []troupe.ReadMode{
 		troupe.ReadLog, troupe.ReadIndex, troupe.ReadLease, troupe.ReadLeader, troupe.ReadLocal,
 	} {
-		if _, err := node.Read(ctx, mode); err != nil {
+		value, err := read(ctx, node, mode)
+		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println(state.get())
+		fmt.Println(mode, value)
 	}
 	// Output:
-	// x
-	// x
-	// x
-	// x
-	// x
+	// ReadLog x
+	// ReadIndex x
+	// ReadLease x
+	// ReadLeader x
+	// ReadLocal x
 }
 
 // An actor fails on request. It restarts from the log, and no acknowledged write is lost.
 func ExampleNode_Crash() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	var state *register
 	cluster, err := troupe.StartCluster(ctx, troupe.ClusterOptions{
-		Size: 1,
-		StateMachine: func(uint64) troupe.Factory {
-			return func() (troupe.StateMachine, error) { state = &register{}; return state, nil }
-		},
-		Configure: func(c *troupe.Config) { c.CrashInjection = true },
+		Size:         1,
+		StateMachine: func(uint64) troupe.Factory { return newRegister },
+		Configure:    func(c *troupe.Config) { c.CrashInjection = true },
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -195,10 +200,16 @@ func ExampleNode_Crash() {
 	if _, err := node.Propose(ctx, []byte("before the crash")); err != nil {
 		log.Fatal(err)
 	}
-	node.Crash(troupe.CrashPoint{Actor: "machine", Message: "Committed"})
+	if err := node.Crash(troupe.CrashPoint{Actor: "machine", Message: "Committed"}); err != nil {
+		log.Fatal(err)
+	}
 	if _, err := node.Propose(ctx, []byte("the write during the crash")); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(state.get(), "- restarts:", node.Status().Restarts)
+	value, err := read(ctx, node, troupe.ReadIndex)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(value, "- restarts:", node.Status().Restarts)
 	// Output: the write during the crash - restarts: 1
 }

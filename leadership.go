@@ -2,6 +2,7 @@ package troupe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -15,18 +16,37 @@ type Leadership struct {
 	LeaderID uint64 // 0 if no leader is known
 }
 
-// LeaderID returns the id of the leader that this member knows, 0 for none.
+// LeaderID returns the id of the leader that this member knows; 0 for none, and when the node has
+// stopped.
 func (n *Node) LeaderID() uint64 { return n.leadership.leader.Load() }
 
 // WaitForLeader waits until this member knows a leader, and returns its id. The error is
-// ErrNoLeader if the context ends first, or ErrStopped.
+// ErrNoLeader or ErrCanceled if the context ends first, or ErrStopped.
 func (n *Node) WaitForLeader(ctx context.Context) (uint64, error) {
-	return n.leadership.waitForLeader(ctx, n.core.Done())
+	changes, stop := n.LeadershipChanges()
+	defer stop()
+	for {
+		select {
+		case c, running := <-changes:
+			switch {
+			case !running:
+				return 0, n.stoppedError()
+			case c.LeaderID != 0:
+				return c.LeaderID, nil
+			}
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return 0, contextError(ctx, "waiting for a leader")
+			}
+			return 0, fmt.Errorf("%w is known; check that a majority of the members run and reach each other: %w", ErrNoLeader, ctx.Err())
+		}
+	}
 }
 
 // LeadershipChanges returns a channel that receives the current leadership at once, and then each
 // change. The channel holds one value: a slow reader misses changes, but always receives the
-// latest. The caller must call stop when it needs no more changes; stop closes the channel.
+// latest. When the node stops, the channel receives a last value without a leader, and is closed.
+// The caller must call stop when it needs no more changes; stop closes the channel.
 func (n *Node) LeadershipChanges() (changes <-chan Leadership, stop func()) {
 	return n.leadership.subscribe()
 }
@@ -36,13 +56,18 @@ func (n *Node) LeadershipChanges() (changes <-chan Leadership, stop func()) {
 // member leads. It does nothing if target is the leader itself.
 //
 // The error is ErrNotLeader if this node does not lead, ErrNotVoter if target is not a voter,
-// ErrTimeout if the context ends first (leadership may still move), or ErrStopped.
+// ErrTimeout or ErrCanceled if the context ends first (leadership may still move), or ErrStopped.
 func (n *Node) TransferLeadership(ctx context.Context, target uint64) error {
+	if ctx.Err() != nil {
+		return contextError(ctx, "leadership was not transferred")
+	}
 	status := n.Status()
 	isTarget := func(m Member) bool { return m.ID == target && !m.IsLearner }
 	switch {
+	case status.Role == roleStopped:
+		return n.stoppedError()
 	case status.Role != roleLeader:
-		return fmt.Errorf("%w: ask member %s", ErrNotLeader, raft.FormatID(status.LeaderID))
+		return notLeaderError(status.LeaderID)
 	case target == n.ID():
 		return nil
 	case target != 0 && !slices.ContainsFunc(status.Members, isTarget):
@@ -53,14 +78,23 @@ func (n *Node) TransferLeadership(ctx context.Context, target uint64) error {
 	n.core.Send(&messages.TransferLeadership{Target: target})
 	for {
 		select {
-		case c := <-changes:
-			if c.LeaderID != 0 && c.LeaderID != n.ID() {
+		case c, running := <-changes:
+			switch {
+			case !running:
+				return n.stoppedError()
+			case c.LeaderID != 0 && c.LeaderID != n.ID():
 				return nil
 			}
 		case <-ctx.Done():
-			return fmt.Errorf("%w: no other member has taken over leadership", ErrTimeout)
-		case <-n.core.Done():
-			return ErrStopped
+			return contextError(ctx, "no other member has taken over leadership")
 		}
 	}
+}
+
+// notLeaderError returns ErrNotLeader with the leader, if one is known.
+func notLeaderError(leader uint64) error {
+	if leader == 0 {
+		return fmt.Errorf("%w, and no leader is known: check that a majority of the members run and reach each other", ErrNotLeader)
+	}
+	return fmt.Errorf("%w: ask member %s", ErrNotLeader, raft.FormatID(leader))
 }

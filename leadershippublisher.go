@@ -1,8 +1,6 @@
 package troupe
 
 import (
-	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -18,6 +16,7 @@ type leadershipPublisher struct {
 	subscribers map[chan Leadership]bool
 	latest      Leadership // that was published
 	changes     uint64     // to a leader, since the start of the node
+	ended       bool       // the node has stopped: latest names no leader
 }
 
 func newLeadershipPublisher() *leadershipPublisher {
@@ -32,13 +31,13 @@ func (p *leadershipPublisher) changeCount() uint64 {
 
 // leaderChanged publishes a change of the leader.
 func (p *leadershipPublisher) leaderChanged(m *messages.LeaderChanged) {
-	p.leader.Store(m.Leader)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next := Leadership{Term: m.Term, LeaderID: m.Leader}
-	if next == p.latest {
+	if next == p.latest || p.ended {
 		return
 	}
+	p.leader.Store(m.Leader)
 	if next.LeaderID != 0 {
 		p.changes++
 	}
@@ -46,6 +45,20 @@ func (p *leadershipPublisher) leaderChanged(m *messages.LeaderChanged) {
 	for s := range p.subscribers {
 		replaceLatest(s, next)
 	}
+}
+
+// end publishes that this node knows no leader, and that there will be no other change. A program
+// that acts while its member leads must not go on because its node has stopped.
+func (p *leadershipPublisher) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leader.Store(0)
+	p.latest.LeaderID, p.ended = 0, true
+	for s := range p.subscribers {
+		replaceLatest(s, p.latest)
+		close(s)
+	}
+	clear(p.subscribers)
 }
 
 // replaceLatest puts a value into a channel that holds one, in place of a value that nobody has
@@ -67,32 +80,19 @@ func replaceLatest(s chan Leadership, latest Leadership) {
 func (p *leadershipPublisher) subscribe() (<-chan Leadership, func()) {
 	s := make(chan Leadership, 1)
 	p.mu.Lock()
-	p.subscribers[s] = true
+	defer p.mu.Unlock()
 	s <- p.latest
-	p.mu.Unlock()
+	if p.ended {
+		close(s)
+		return s, func() {}
+	}
+	p.subscribers[s] = true
 	return s, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.subscribers[s] {
 			delete(p.subscribers, s)
 			close(s)
-		}
-	}
-}
-
-func (p *leadershipPublisher) waitForLeader(ctx context.Context, done <-chan struct{}) (uint64, error) {
-	changes, stop := p.subscribe()
-	defer stop()
-	for {
-		select {
-		case c := <-changes:
-			if c.LeaderID != 0 {
-				return c.LeaderID, nil
-			}
-		case <-ctx.Done():
-			return 0, fmt.Errorf("%w: %w", ErrNoLeader, ctx.Err())
-		case <-done:
-			return 0, ErrStopped
 		}
 	}
 }

@@ -304,7 +304,7 @@ func TestE45MemberWithoutLeaderIsBounded(t *testing.T) {
 	})
 	cancel()
 	for _, err := range receiveN(t, "reads that end", read, limit) {
-		if !errors.Is(err, troupe.ErrNoLeader) || !errors.Is(err, context.Canceled) {
+		if !errors.Is(err, troupe.ErrCanceled) || !errors.Is(err, context.Canceled) {
 			t.Fatalf("after the context ended: %v", err)
 		}
 	}

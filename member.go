@@ -37,7 +37,7 @@ func (c Config) initialConfiguration() *messages.Configuration {
 	first := &messages.Configuration{}
 	for _, m := range c.Members {
 		first.Members = append(first.Members, &messages.Member{
-			Id: m.ID, Name: m.Name, Address: m.Address, PeerUrls: m.PeerURLs, Learner: m.IsLearner,
+			Id: m.ID, Name: m.Name, Address: m.Address, PeerUrls: slices.Clone(m.PeerURLs), Learner: m.IsLearner,
 		})
 	}
 	slices.SortFunc(first.Members, func(a, b *messages.Member) int { return cmp.Compare(a.Id, b.Id) })

@@ -13,6 +13,7 @@ type Node struct {
 	core        *member.Node
 	environment *environment
 	leadership  *leadershipPublisher
+	machines    *machineOpener
 	members     memberCache
 	stopOnce    sync.Once
 }
@@ -35,6 +36,13 @@ func (n *Node) Err() error {
 	default:
 		return nil
 	}
+}
+
+// stoppedError waits until the node has stopped, and returns ErrStopped with the reason. Its
+// callers know that the node is about to stop.
+func (n *Node) stoppedError() error {
+	<-n.core.Done()
+	return n.core.StopError()
 }
 
 // Propose appends a command of at most Limits.MaxRequestBytes to the log, waits until this member

@@ -32,6 +32,21 @@ type PeerLink struct {
 	ProtoRemote bool
 }
 
+// close closes the listeners, after a start that failed. One that is closed already is no error:
+// the link closes its own.
+func (p *PeerLink) close() error {
+	if p == nil {
+		return nil
+	}
+	var failed error
+	for _, l := range p.Listeners {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
 // PeerTLS returns the two TLS configurations of PeerLink from files in PEM: a certificate that is
 // valid for server and client authentication, its key, and the authorities that sign the peers'
 // certificates. Authentication is mutual (E46). Files that cannot work are reported here; the

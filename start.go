@@ -2,7 +2,7 @@ package troupe
 
 import (
 	"context"
-	"fmt"
+	"errors"
 
 	"github.com/troupe-raft/troupe/internal/member"
 	"github.com/troupe-raft/troupe/raft"
@@ -12,43 +12,74 @@ import (
 const softwareName = "troupe"
 
 // Start opens the data directory, starts the node's actors and connects to its peers. It returns
-// when the log is recovered; the context bounds that wait only, and does not stop the node later.
+// when the log is recovered and the state machine is open; the context bounds that wait only, and
+// does not stop the node later.
 //
-// If the configuration is invalid, or the data directory cannot be used (ErrWrongCluster,
-// ErrWrongMember, ErrLocked, ErrFormat, ErrCorrupt), Start returns an error and changes nothing on
-// disk. If the context ends first, the error is ErrTimeout and the node is stopped.
+// If Start returns an error, no node runs, and the listeners of Config.PeerLink are closed. If the
+// configuration is invalid, the context has ended, or the data directory cannot be used
+// (ErrWrongCluster, ErrMembersChanged, ErrWrongMember, ErrLocked, ErrFormat, ErrCorrupt), nothing
+// on disk is changed. If the context ends later, the error is ErrTimeout or ErrCanceled. The error
+// of Config.StateMachine comes back wrapped.
 func Start(ctx context.Context, config Config) (*Node, error) {
+	n, err := start(ctx, config)
+	if err != nil {
+		return nil, errors.Join(err, config.PeerLink.close())
+	}
+	return n, nil
+}
+
+func start(ctx context.Context, config Config) (*Node, error) {
+	if ctx.Err() != nil {
+		return nil, contextError(ctx, "the node was not started")
+	}
 	config = config.withDefaults()
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{config: config, leadership: newLeadershipPublisher()}
+	if config.DebugChecks {
+		if err := newMachineOpener(config.StateMachine).rehearse(); err != nil {
+			return nil, err
+		}
+	}
+	n := &Node{config: config, leadership: newLeadershipPublisher(), machines: newMachineOpener(config.StateMachine)}
 	host := &host{config: &n.config}
 	core, err := member.Open(n.memberConfig(), host)
 	if err != nil {
-		return nil, err
+		return nil, config.explainWrongCluster(err)
 	}
+	n.core = core
 	if err := core.Start(); err != nil {
 		return nil, err
 	}
-	n.core, n.environment = core, host.environment
-	return n, n.awaitRecovery(ctx)
+	n.environment = host.environment
+	if err := n.awaitStart(ctx); err != nil {
+		n.Kill()
+		return nil, err
+	}
+	return n, nil
 }
 
 func (n *Node) memberConfig() member.Config {
 	c, first := &n.config, n.config.initialConfiguration()
 	return member.Config{
 		ID: c.ID, Address: raft.FindMember(first, c.ID).Address, First: first, Software: softwareName, DataDir: c.DataDir, FS: c.FS,
-		StateMachine: c.StateMachine, Timing: member.Timing(c.Timing), Limits: member.Limits(c.Limits),
+		StateMachine: n.machines.open, Timing: member.Timing(c.Timing), Limits: member.Limits(c.Limits),
 		RestartLimit: c.RestartLimit, Logger: c.Logger, CrashInjection: c.CrashInjection,
-		LeaderChanged: n.leadership.leaderChanged,
+		LeaderChanged: n.leadership.leaderChanged, Stopped: n.leadership.end,
 	}
 }
 
-// awaitRecovery waits until the node has read its log.
-func (n *Node) awaitRecovery(ctx context.Context) error {
+// awaitStart waits until the node has read its log and opened its state machine.
+func (n *Node) awaitStart(ctx context.Context) error {
+	if err := n.awaitStep(ctx, n.core.Observer().Recovered(), "recovering the log"); err != nil {
+		return err
+	}
+	return n.awaitStep(ctx, n.machines.ready, "opening the state machine")
+}
+
+func (n *Node) awaitStep(ctx context.Context, completed <-chan struct{}, what string) error {
 	select {
-	case <-n.core.Observer().Recovered():
+	case <-completed:
 		return nil
 	case <-n.core.Done():
 		if err := n.core.Err(); err != nil {
@@ -56,7 +87,6 @@ func (n *Node) awaitRecovery(ctx context.Context) error {
 		}
 		return ErrStopped
 	case <-ctx.Done():
-		n.Kill()
-		return fmt.Errorf("%w: recovering the log: %w", ErrTimeout, ctx.Err())
+		return contextError(ctx, what)
 	}
 }

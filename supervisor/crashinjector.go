@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,20 +13,6 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// CrashPoint is a request that an actor fail.
-type CrashPoint struct {
-	// Actor is its path below the Node: "" for the Node itself, "log", "log/reader", "machine",
-	// "peer-3".
-	Actor string
-	// Message is the type of message at which it fails, as in "AppendEntries"; "" for any.
-	Message string
-	// After lets the actor handle the message before it fails, so that what it sends and stores is not
-	// lost.
-	After bool
-	// Times is the number of failures; 0 means one.
-	Times int
-}
-
 // CrashInjector crashes actors on request. Its middleware sees every message and costs one
 // allocation for each, so a node has one only if it was configured.
 type CrashInjector struct {
@@ -34,8 +21,16 @@ type CrashInjector struct {
 	crashes []*CrashPoint
 }
 
-// Arm makes the actor crash at its next message of the type.
-func (i *CrashInjector) Arm(c CrashPoint) {
+// Arm makes the actor crash at its next message of the type. The error is that of c.Validate.
+func (i *CrashInjector) Arm(c CrashPoint) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	i.arm(c)
+	return nil
+}
+
+func (i *CrashInjector) arm(c CrashPoint) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if c.Times == 0 {
@@ -46,10 +41,17 @@ func (i *CrashInjector) Arm(c CrashPoint) {
 }
 
 // CrashNow makes the actor crash at its next message of any type, and sends it a Tick that has no
-// other effect.
-func (i *CrashInjector) CrashNow(root *actor.RootContext, address, path string) {
-	i.Arm(CrashPoint{Actor: path})
+// other effect. The error says that the actor does not exist, or does not run.
+func (i *CrashInjector) CrashNow(root *actor.RootContext, address, path string) error {
+	if err := (CrashPoint{Actor: path}).Validate(); err != nil {
+		return err
+	}
+	if _, runs := root.ActorSystem().ProcessRegistry.GetLocal(actorID(path)); !runs {
+		return fmt.Errorf("the actor %q does not run", path)
+	}
+	i.arm(CrashPoint{Actor: path})
 	root.Send(actor.NewPID(address, actorID(path)), &messages.Tick{})
+	return nil
 }
 
 func actorID(path string) string {

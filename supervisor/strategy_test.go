@@ -150,7 +150,9 @@ func TestTooManyRestartsStopTheNode(t *testing.T) {
 
 func TestCrashPointMatchesOneActorAndMessage(t *testing.T) {
 	i := &CrashInjector{}
-	i.Arm(CrashPoint{Actor: "machine", Message: "Committed", Times: 2})
+	if err := i.Arm(CrashPoint{Actor: "machine", Message: "Committed", Times: 2}); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		id, kind string
 		want     bool

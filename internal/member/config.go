@@ -44,6 +44,8 @@ type Config struct {
 	// LeaderChanged receives each change of the leader before the session does; nil if nobody wants
 	// it. It must not wait.
 	LeaderChanged func(*messages.LeaderChanged)
+	// Stopped is called when no actor runs any more, before Done is closed; nil if nobody wants it.
+	Stopped func()
 }
 
 // Timing has the fields of troupe.Timing.

@@ -12,6 +12,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/session"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
+	"github.com/troupe-raft/troupe/raft"
 	"github.com/troupe-raft/troupe/supervisor"
 )
 
@@ -108,12 +109,16 @@ func (n *Node) finish() {
 	n.environment.Close()
 	n.environment.AwaitActors()
 	n.err = errors.Join(n.tree.Err(), n.dataDir.Close())
+	if n.config.Stopped != nil {
+		n.config.Stopped()
+	}
 	close(n.done)
-	n.session.Close(n.stopError())
+	n.session.Close(n.StopError())
 }
 
-// stopError returns the error for requests that were pending when the node stopped.
-func (n *Node) stopError() error {
+// StopError returns the error of requests at a node that has stopped. It may be called once Done is
+// closed.
+func (n *Node) StopError() error {
 	if n.err != nil {
 		return fmt.Errorf("%w: %w", ErrStopped, n.err)
 	}
@@ -156,12 +161,32 @@ func (n *Node) LogOptions() persistence.Options { return n.config.logOptions(n.d
 // Restarts returns the number of restarts of actors since Start.
 func (n *Node) Restarts() int { return n.tree.Restarts() }
 
-// Crash makes an actor fail as described. It needs Config.CrashInjection.
-func (n *Node) Crash(c supervisor.CrashPoint) { n.injector.Arm(c) }
+// Crash makes an actor fail as described. The error says why that cannot happen.
+func (n *Node) Crash(c supervisor.CrashPoint) error {
+	if err := n.checkCrashPoint(c); err != nil {
+		return err
+	}
+	return n.injector.Arm(c)
+}
 
-// CrashNow makes an actor fail at once. It needs Config.CrashInjection.
-func (n *Node) CrashNow(path string) {
-	n.injector.CrashNow(n.environment.Root(), n.nodePID.Address, path)
+// CrashNow makes an actor fail at once. The error says why that cannot happen.
+func (n *Node) CrashNow(path string) error {
+	if err := n.checkCrashPoint(supervisor.CrashPoint{Actor: path}); err != nil {
+		return err
+	}
+	return n.injector.CrashNow(n.environment.Root(), n.nodePID.Address, path)
+}
+
+// checkCrashPoint checks what the injector does not know: the members.
+func (n *Node) checkCrashPoint(c supervisor.CrashPoint) error {
+	if n.injector == nil {
+		return errors.New("crash injection is off: set Config.CrashInjection")
+	}
+	members := n.observer.Views().Node.Configuration
+	if id, isPeer := c.Peer(); isPeer && (id == n.config.ID || raft.FindMember(members, id) == nil) {
+		return fmt.Errorf("the actor %q does not exist: %s is not another member", c.Actor, raft.FormatID(id))
+	}
+	return nil
 }
 
 // newNonce returns bytes that no other client session has.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/supervisor"
 )
 
 // Crashes of actors go through the production supervisor: an actor panics before or after a
@@ -25,24 +26,17 @@ const (
 const StartMessage = protoreflect.Name("Started")
 
 // actorMessages is an actor and the kinds of message that it handles.
-type actorMessages struct {
-	Actor string // as in mailbox.path; actors.ReplicatorPrefix: any replicator
-	Kinds []protoreflect.Name
-}
+type actorMessages supervisor.ActorMessages
 
-// HandledMessages lists every kind of message that the actors of a node handle.
-var HandledMessages = [...]actorMessages{
-	{"", []protoreflect.Name{
-		StartMessage, "Recovered", "Durable", "MachineReady", "Pull", "ReplicationProgress", "Fetch", "ResolveConflict", "HigherTerm", "Flush", "Tick", "LinkUp", "LinkDown",
-		"Propose", "RequestRead", "TransferLeadership", "Campaign", "RequestVote", "VoteResponse", "AppendEntries", "Heartbeat",
-		"HeartbeatResponse", "ForwardedProposals", "ForwardedRead", "ForwardedReadResponse", "TimeoutNow", "ProposalsRefused",
-	}},
-	{LogStorePath, []protoreflect.Name{StartMessage, "Append", "Flush", "Tick"}},
-	{LogReaderPath, []protoreflect.Name{StartMessage, "ReadLog"}},
-	{actors.MachineName, []protoreflect.Name{StartMessage, "Committed", "ReadLogResponse", "Tick"}},
-	{actors.ReplicatorPrefix, []protoreflect.Name{
-		StartMessage, "Replicate", "Fetched", "ReadLogResponse", "AppendResponse", "LinkDown", "LinkUp", "EnvelopesDropped", "Tick",
-	}},
+// HandledMessages lists every kind of message that the actors of a node handle, their start
+// included.
+var HandledMessages = withStart(supervisor.HandledMessages)
+
+func withStart(handled []supervisor.ActorMessages) (all []actorMessages) {
+	for _, h := range handled {
+		all = append(all, actorMessages{h.Actor, append([]protoreflect.Name{StartMessage}, h.Kinds...)})
+	}
+	return all
 }
 
 // CrashPoint is where an actor was made to crash: at a kind of message, before or after it handled

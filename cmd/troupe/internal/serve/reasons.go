@@ -18,7 +18,7 @@ import (
 func startCode(err error) exit.Code {
 	var path *fs.PathError
 	switch {
-	case isAnyOf(err, troupe.ErrLocked, troupe.ErrWrongCluster, troupe.ErrWrongMember, troupe.ErrCorrupt, troupe.ErrFormat,
+	case isAnyOf(err, troupe.ErrLocked, troupe.ErrWrongCluster, troupe.ErrMembersChanged, troupe.ErrWrongMember, troupe.ErrCorrupt, troupe.ErrFormat,
 		mvcc.ErrFormat, mvcc.ErrCorrupt):
 		return exit.DataDir
 	case isDiskFault(err):
@@ -62,6 +62,8 @@ func isAnyOf(err error, kinds ...error) bool {
 func (v *server) explainStartError(err error) error {
 	s := v.settings
 	switch {
+	case errors.Is(err, troupe.ErrMembersChanged):
+		return fmt.Errorf("--initial-cluster: %w", err)
 	case isAnyOf(err, troupe.ErrWrongCluster, troupe.ErrWrongMember):
 		owner := "another member"
 		if name := logview.Owner(s.DataDir); name != "" {
