@@ -120,7 +120,7 @@ var wiring = []Mutation{
 	{
 		Name:   "pending requests wait at a stopped node",
 		Breaks: "requests that are pending when a node stops are not failed",
-		Edits:  []mutation.Edit{mutation.In("internal/member", "Node.finish").Delete(`_n.session.Close(_n.stopError())`)},
+		Edits:  []mutation.Edit{mutation.In("internal/member", "Node.finish").Delete(`_n.session.Close(_n.StopError())`)},
 		Hunt:   Hunt{Profile: "disks"}, Caught: []string{"released in order"},
 	},
 	{
