@@ -141,7 +141,7 @@ func TestPIDOfUnknownPeerWorksOnceItIsKnown(t *testing.T) {
 	if pid := a.env.PeerPID(0xab, messages.Receiver_RECEIVER_NODE); pid.Address != "node-ab:2380" || pid.Id != "troupe/node" {
 		t.Fatalf("the PID of the peer's Node is %v", pid)
 	}
-	if pid := b.env.PeerPID(1, messages.Receiver_RECEIVER_REPLICATOR); pid.Id != "troupe/node/peer-ab" {
+	if pid := b.env.PeerPID(1, messages.Receiver_RECEIVER_REPLICATOR); pid.Id != "troupe/node/peer-0xab" {
 		t.Fatalf("the PID of the replicator that 1 runs for ab is %v", pid)
 	}
 	own := a.env.PeerPID(1, messages.Receiver_RECEIVER_NODE)

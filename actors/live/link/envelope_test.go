@@ -87,7 +87,7 @@ func TestE46MessageWithWrongSenderIsDropped(t *testing.T) {
 	if refused, want := a.link.Stats()[0].Refused, uint64(3+len(samplePeerMessages(0))); refused != want {
 		t.Errorf("%d messages were refused, want %d", refused, want)
 	}
-	if n := a.log.countLines("refused a message from peer", "names member 3 as its sender"); n != 1 || a.log.countLines("refused a message from peer") != 1 {
+	if n := a.log.countLines("refused a message from peer", "names member 0x3 as its sender"); n != 1 || a.log.countLines("refused a message from peer") != 1 {
 		t.Errorf("%d log lines:\n%s", n, a.log)
 	}
 }

@@ -114,7 +114,7 @@ func TestLineWriterShowsSelectedLines(t *testing.T) {
 	var shown []string
 	l := &lineWriter{file: &file, show: func(kind eventKind, text string) { shown = append(shown, fmt.Sprintf("%d %s", kind, text)) }}
 	output := `{"level":"info","msg":"leader known"}
-{"level":"warn","peer":"1","msg":"peer lost"}
+{"level":"warn","peer":"0x1","msg":"peer lost"}
 {"level":"info","msg":"ready to serve client requests"}
 {"level":"warn","msg":"log is large","error":"5 GiB"}
 troupe: the store failed
