@@ -47,7 +47,7 @@ type ServerConfig struct {
 	RequestTimeout         time.Duration // for what waits for a majority; default 5 s + 2 ElectionTimeout
 	FirstByteTimeout       time.Duration // for the first bytes of a connection; default 10 s
 	StreamWorkers          uint32        // goroutines kept for requests; 0: one for each request
-	QuotaBytes             int64         // of live data; puts above it are refused; below 1: no quota
+	QuotaBytes             int64         // of live data, before compression; puts are refused from then on; below 1: no quota
 
 	KeepaliveMinTime  time.Duration // least time between a client's pings; default 5 s
 	KeepaliveInterval time.Duration // idle time after which the server pings; default 2 h

@@ -138,8 +138,15 @@ func (s *maintenanceService) Alarm(_ context.Context, r *pb.AlarmRequest) (*pb.A
 	return response, nil
 }
 
-// Defragment does nothing: the engine frees space by itself.
-func (s *maintenanceService) Defragment(context.Context, *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
+// Defragment frees on the disk what compaction has removed. Unlike in etcd, reads and writes go on.
+func (s *maintenanceService) Defragment(ctx context.Context, _ *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
+	store, err := s.store.Get(ctx)
+	if err == nil {
+		err = store.Defragment(ctx)
+	}
+	if err != nil {
+		return nil, toStatus(err)
+	}
 	return &pb.DefragmentResponse{}, nil
 }
 

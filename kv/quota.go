@@ -9,55 +9,74 @@ import (
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
-// quota refuses puts while the live data of this member's store is above --quota-backend-bytes.
-// Unlike etcd's quota it counts live data and not the size of a file, and it ends by itself once
-// deletes and compaction have freed space: there is no alarm to disarm and nothing to defragment.
+// quota refuses puts while the live data of this member's store reaches --quota-backend-bytes.
 //
-// The size is checked every quotaCheckInterval, since asking the engine costs more than a put; a
-// client can exceed the quota by what it writes in that time. Each member decides on the requests
-// of its own clients. The quota is not part of the replicated state, so members may differ in it.
+// Live data are the keys and values of every revision that is not compacted, before compression, as
+// the store counts them (mvcc.Store.LiveBytes). So the quota means the same for any values, the
+// count is exact at each put, and it falls as compaction removes rows: there is no alarm to disarm,
+// and no need to defragment. etcd's quota counts the size of a file, with the pages in it that are
+// free.
+//
+// Each member decides on the requests of its own clients. The quota is not part of the replicated
+// state, so members may differ in it. A client can exceed it by what is proposed and not applied.
 type quota struct {
 	limitBytes int64 // below 1: no quota
 	store      *mvcc.StoreRef
 	log        zerolog.Logger
-	over       atomic.Bool
+	logged     bool        // of run: the quota was exceeded at the last check
+	last       atomic.Bool // the quota was exceeded when a store was last open
 }
 
-const quotaCheckInterval = 250 * time.Millisecond
+// quotaLogInterval is how often run looks whether there is a change to log.
+const quotaLogInterval = 250 * time.Millisecond
 
 // exceeded reports whether puts are to be refused.
-func (q *quota) exceeded() bool { return q.over.Load() }
+func (q *quota) exceeded() bool {
+	if q.limitBytes < 1 {
+		return false
+	}
+	store := q.store.IfOpen()
+	if store == nil {
+		return q.last.Load()
+	}
+	over := store.LiveBytes() >= q.limitBytes
+	if q.last.Load() != over {
+		q.last.Store(over)
+	}
+	return over
+}
 
-// run checks the size until done is closed.
+// run logs changes until done is closed.
 func (q *quota) run(done <-chan struct{}) {
-	ticker := time.NewTicker(quotaCheckInterval)
+	ticker := time.NewTicker(quotaLogInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			q.check()
+			q.logChange()
 		case <-done:
 			return
 		}
 	}
 }
 
-func (q *quota) check() {
-	store := q.store.IfOpen()
-	if store == nil {
+func (q *quota) logChange() {
+	over := q.exceeded()
+	if q.logged == over {
 		return
 	}
-	_, used := store.Size()
-	over := used > q.limitBytes
-	if q.over.Swap(over) == over {
-		return
-	}
+	q.logged = over
+	line := q.log.Info()
 	if over {
-		q.log.Warn().Int64("data_bytes", used).Int64("quota_backend_bytes", q.limitBytes).
-			Str("advice", "delete keys and compact, or restart with a larger --quota-backend-bytes").
-			Msg("data is above the quota, puts are refused")
+		line = q.log.Warn().Str("advice", "delete keys and compact, or restart with a larger --quota-backend-bytes")
+	}
+	if store := q.store.IfOpen(); store != nil {
+		line = line.Int64("live_bytes", store.LiveBytes())
+	}
+	line = line.Int64("quota_backend_bytes", q.limitBytes)
+	if over {
+		line.Msg("live data have reached the quota, puts are refused")
 		return
 	}
-	q.log.Info().Int64("data_bytes", used).Int64("quota_backend_bytes", q.limitBytes).
-		Msg("data is below the quota again, puts are accepted")
+	line.Msg("live data are below the quota again, puts are accepted")
 }

@@ -1,6 +1,9 @@
 package kv
 
 import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -9,14 +12,13 @@ import (
 )
 
 func TestQuotaRefusesPutsAndAllowsDeletes(t *testing.T) {
-	c := startServer(t) // without a quota the server does not check, so the test can
+	c := startServer(t)
 	kv := c.kv
 	ctx := testContext(t)
 	if _, err := kv.Put(ctx, &pb.PutRequest{Key: []byte("before"), Value: []byte("v")}); err != nil {
 		t.Fatalf("without a quota: %v", err)
 	}
 	c.quota.limitBytes = 1
-	c.quota.check()
 	put := &pb.PutRequest{Key: []byte("k"), Value: []byte("v")}
 	if _, err := kv.Put(ctx, put); rpctypes.Error(err) != rpctypes.ErrNoSpace {
 		t.Errorf("a put: %v", err)
@@ -45,8 +47,58 @@ func TestQuotaRefusesPutsAndAllowsDeletes(t *testing.T) {
 		t.Errorf("health: %q", why)
 	}
 	c.quota.limitBytes = 1 << 40
-	c.quota.check()
 	if _, err := kv.Put(ctx, put); err != nil {
 		t.Errorf("below the quota again: %v", err)
+	}
+}
+
+// An etcd operator's recipe: delete, compact, defragment, disarm, put. The quota is that of the
+// data before compression, so values that compress well fill it as others do.
+func TestRecipeAgainstNoSpaceHelpsAtOnce(t *testing.T) {
+	random := make([]byte, 32<<10)
+	for i, rnd := 0, rand.New(rand.NewPCG(1, 2)); i < len(random); i++ {
+		random[i] = byte(rnd.Uint32())
+	}
+	for name, value := range map[string][]byte{"incompressible": random, "compressible": bytes.Repeat([]byte("x"), len(random))} {
+		t.Run(name, func(t *testing.T) {
+			const quotaBytes = 4 << 20
+			ts := startServer(t, func(c *ServerConfig) { c.QuotaBytes = quotaBytes })
+			ctx := testContext(t)
+			for range 3 {
+				ts.fillQuota(t, value, quotaBytes)
+				deleted := ts.delete(t, "k", "l")
+				maintenance := pb.NewMaintenanceClient(ts.conn)
+				_, err := ts.kv.Compact(ctx, &pb.CompactionRequest{Revision: deleted})
+				mustSucceed(t, err)
+				_, err = maintenance.Defragment(ctx, &pb.DefragmentRequest{})
+				mustSucceed(t, err)
+				_, err = maintenance.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_DEACTIVATE, Alarm: pb.AlarmType_NOSPACE})
+				mustSucceed(t, err)
+				ts.put(t, "after", "the recipe")
+				eventually(t, "the sizes are small", func() bool {
+					status, err := maintenance.Status(ctx, &pb.StatusRequest{})
+					return err == nil && len(status.Errors) == 0 && status.DbSizeInUse < 64<<10 && status.DbSize < 512<<10
+				})
+			}
+		})
+	}
+}
+
+// fillQuota puts values until they are refused.
+func (ts *testServer) fillQuota(t *testing.T, value []byte, quotaBytes int) {
+	t.Helper()
+	accepted := 0
+	for i := 0; ; i++ {
+		_, err := ts.kv.Put(testContext(t), &pb.PutRequest{Key: fmt.Appendf(nil, "k%04d", i), Value: value})
+		if rpctypes.Error(err) == rpctypes.ErrNoSpace {
+			break
+		}
+		mustSucceed(t, err)
+		if accepted += len(value); accepted > 2*quotaBytes {
+			break
+		}
+	}
+	if accepted < quotaBytes-2*len(value) || accepted > quotaBytes {
+		t.Fatalf("%d bytes of values were accepted under a quota of %d", accepted, quotaBytes)
 	}
 }

@@ -81,8 +81,9 @@ func (c *statusCollector) Collect(metrics chan<- prometheus.Metric) {
 		return
 	}
 	total, inUse := store.Size()
-	ch.gauge("etcd_mvcc_db_total_size_in_bytes", "Total size of the store on disk in bytes.", float64(total))
-	ch.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Total size of live data in the store in bytes.", float64(inUse))
+	ch.gauge("etcd_mvcc_db_total_size_in_bytes", "The larger one of the bytes on disk and of the live data.", float64(total))
+	ch.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Live data, before compression, in bytes: what the quota limits.", float64(inUse))
+	ch.gauge("troupe_engine_disk_bytes", "Bytes of the storage engine on disk.", float64(store.DiskBytes()))
 	engine := store.Engine()
 	ch.gauge("troupe_engine_memtable_bytes", "Bytes in the storage engine's memtables.", float64(engine.MemTableBytes))
 	ch.gauge("troupe_engine_cache_bytes", "Bytes in the storage engine's block cache.", float64(engine.CacheBytes))

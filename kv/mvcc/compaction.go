@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/troupe-raft/troupe/internal/interleave"
-	"github.com/troupe-raft/troupe/kv/mvcc/engine"
 )
 
 // compactor removes, in the background, the rows that no read at or above the compacted revision
@@ -119,7 +118,7 @@ func (c *compactor) removeNext() error {
 		return err
 	}
 	defer it.Close()
-	batch := s.db.NewBatch(0)
+	m := removal{batch: s.db.NewBatch(0), tip: tip, removed: make(map[revision]struct{})}
 	r := reader{src: s.db, rev: tip.rev, compactRev: tip.compactRev}
 	next := revision{}
 	ok := it.First()
@@ -128,7 +127,7 @@ func (c *compactor) removeNext() error {
 		if err != nil {
 			return err
 		}
-		if err := c.removeUnreachable(batch, &r, &tip, key, &rec); err != nil {
+		if err := c.removeUnreachable(&m, &r, key, &rec); err != nil {
 			return err
 		}
 		ok = it.Next()
@@ -141,31 +140,48 @@ func (c *compactor) removeNext() error {
 			return err
 		}
 		// After a crash, handling events again does no harm.
-		tip.removedTo = max(tip.removedTo, next.main-1)
+		m.tip.removedTo = max(tip.removedTo, next.main-1)
 	} else {
-		tip.removedTo = c.target
+		m.tip.removedTo = c.target
 	}
-	if err := batch.Set(stateKey, tip.appendRow(nil)); err != nil {
+	if err := c.commit(&m); err != nil {
 		return err
 	}
-	if err := s.db.Commit(batch); err != nil {
+	c.cursor = next
+	return nil
+}
+
+// commit commits a step. applyMu is held.
+func (c *compactor) commit(m *removal) error {
+	if m.changed {
+		if err := m.batch.Set(compactionsKey, appendCompactions(nil, m.tip.compactions)); err != nil {
+			return err
+		}
+	}
+	if err := m.batch.Set(stateKey, m.tip.appendRow(nil)); err != nil {
 		return err
 	}
-	s.tip, c.cursor = tip, next
-	return batch.Close()
+	if err := c.s.db.Commit(m.batch); err != nil {
+		return err
+	}
+	c.s.tip = m.tip
+	c.s.liveBytes.Store(m.tip.liveBytes)
+	return m.batch.Close()
 }
 
 // removeUnreachable removes what an event of the round makes unreachable.
-func (c *compactor) removeUnreachable(batch engine.Batch, r *reader, tip *state, key []byte, rec *record) error {
+func (c *compactor) removeUnreachable(m *removal, r *reader, key []byte, rec *record) error {
 	if !rec.prev.isZero() {
-		if err := batch.Delete(appendHistoryKey(nil, rec.prev)); err != nil {
+		if err := m.removeEvent(r, rec.prev, rec.rev.main); err != nil {
 			return err
 		}
 	}
 	if rec.isLive() || rec.rev.main >= c.target {
 		return nil
 	}
-	if err := batch.Delete(appendHistoryKey(nil, rec.rev)); err != nil {
+	// No transaction puts a key after it has deleted it (CheckTxn). So what makes a tombstone
+	// unreachable is a compaction at a later revision, not an event of its own.
+	if err := m.removeEvent(r, rec.rev, rec.rev.main+1); err != nil {
 		return err
 	}
 	row, closer, err := r.row(appendSpaceKey(nil, spaceTombstones, key))
@@ -177,9 +193,9 @@ func (c *compactor) removeUnreachable(batch engine.Batch, r *reader, tip *state,
 	if err != nil || last != rec.rev {
 		return err // the key was put or deleted again
 	}
-	tip.tombstones--
+	m.tip.tombstones--
 	c.s.metadataCache.remove(c.s.metadataCache.hash(key))
-	return batch.Delete(appendSpaceKey(nil, spaceTombstones, key))
+	return m.batch.Delete(appendSpaceKey(nil, spaceTombstones, key))
 }
 
 // WaitCompacted returns after everything compacted so far was removed from the tables

@@ -14,8 +14,12 @@ import (
 	"github.com/troupe-raft/troupe/kv/mvcc/engine"
 )
 
-// formatVersion is the version of the rows. A store of another version is refused.
-const formatVersion = "troupe kv 1"
+// formatVersion is the version of the rows. A store of formatVersion1, which has no liveBytes in
+// its state row, is converted; one of another version is refused.
+const (
+	formatVersion  = "troupe kv 2"
+	formatVersion1 = "troupe kv 1"
+)
 
 // notStopping is the stopping flag of reads that continue while the store is being closed.
 var notStopping atomic.Bool
@@ -24,6 +28,8 @@ var notStopping atomic.Bool
 // ErrCorrupt for a directory that it cannot read.
 func openStore(dir string, o Options) (*Store, error) {
 	s := &Store{log: o.Logger, leaseKnown: o.LeaseKnown, onFatal: o.OnFatal, openSnapshots: make(map[*View]struct{})}
+	s.closing, s.endWork = context.WithCancel(context.Background())
+	s.defragmenting = make(chan struct{}, 1)
 	s.bucketLimits = cmp.Or(o.bucketLimits, defaultBucketLimits)
 	s.compactor.failed, s.compactor.schedule = make(chan struct{}), o.Schedule
 	s.applyMu.Schedule(o.Schedule)
@@ -60,13 +66,9 @@ func (s *Store) load(dir string) error {
 	if err := s.checkFormat(dir); err != nil {
 		return err
 	}
-	s.tip = emptyState
-	row, closer, err := s.db.Get(stateKey)
+	err := s.loadState()
 	if err == nil {
-		s.tip, err = parseState(row)
-		err = joinErrors(err, closer.Close())
-	} else if errors.Is(err, engine.ErrNotFound) {
-		err = nil
+		err = s.loadCompactions()
 	}
 	if err == nil {
 		err = s.loadCounts()
@@ -95,6 +97,9 @@ func (s *Store) checkFormat(dir string) error {
 		if err := closer.Close(); err != nil {
 			return err
 		}
+		if found == formatVersion1 {
+			return s.writeFormat(dir)
+		}
 		if found != formatVersion {
 			return fmt.Errorf("%w: %s holds %q, this version reads %q; use the version of troupe that wrote it, or remove this member and let it join again", ErrFormat, dir, found, formatVersion)
 		}
@@ -114,8 +119,12 @@ func (s *Store) checkFormat(dir string) error {
 	if foreign {
 		return fmt.Errorf("%w: %s holds a database that is not troupe's; choose another data directory", ErrFormat, dir)
 	}
+	return s.writeFormat(dir)
+}
+
+func (s *Store) writeFormat(dir string) error {
 	batch := s.db.NewBatch(0)
-	err = batch.Set(formatKey, []byte(formatVersion))
+	err := batch.Set(formatKey, []byte(formatVersion))
 	if err == nil {
 		err = s.db.Commit(batch)
 	}
@@ -123,6 +132,27 @@ func (s *Store) checkFormat(dir string) error {
 		return fmt.Errorf("writing the format of %s: %w", dir, err)
 	}
 	return s.flush()
+}
+
+// loadState loads the state row. Format 1 has no liveBytes in it, so they are counted.
+func (s *Store) loadState() error {
+	s.tip = emptyState
+	row, closer, err := s.db.Get(stateKey)
+	if errors.Is(err, engine.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.tip, err = parseState(row)
+	if err := joinErrors(err, closer.Close()); err != nil || s.tip.liveBytes >= 0 {
+		return err
+	}
+	s.tip.liveBytes = 0
+	return s.eachRow(spaceHistory, func(key, row []byte) error {
+		s.tip.liveBytes += int64(1 + len(key) + len(row))
+		return nil
+	})
 }
 
 func (s *Store) loadCounts() error {

@@ -191,6 +191,7 @@ func (w *writer) makeLive(key []byte, m *metadata, rec *record) error {
 func (w *writer) writeEvent(key []byte, rec *record) error {
 	w.keyBuf = appendHistoryKey(w.keyBuf[:0], rec.rev)
 	w.rowBuf = appendEvent(w.rowBuf[:0], key, rec)
+	w.tip.liveBytes += int64(len(w.keyBuf) + len(w.rowBuf))
 	if err := w.batch.Set(w.keyBuf, w.rowBuf); err != nil {
 		return fmt.Errorf("writing event %d.%d: %w", rec.rev.main, rec.rev.sub, err)
 	}

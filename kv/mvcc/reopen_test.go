@@ -41,6 +41,7 @@ func checkEverything(t testReporter, r *replica, m *model) {
 		t.Fatalf("events: %v", err)
 	}
 	checkEvents(t, "of the history", events, m.events(from, m.rev, []byte{0}, []byte{0}, true))
+	r.checkLiveBytes()
 }
 
 // reopenCase is a store that is closed and opened in a state that random histories seldom reach.

@@ -53,6 +53,7 @@ type Store struct {
 	viewMu        sync.Mutex
 	published     atomic.Pointer[View]
 	viewWanted    atomic.Bool
+	liveBytes     atomic.Int64       // of the newest state, for readers
 	openSnapshots map[*View]struct{} // views with a snapshot that is not closed
 
 	// openMu is held for reading by every operation on a view. closed is written under openMu and
@@ -60,8 +61,11 @@ type Store struct {
 	openMu   sync.RWMutex
 	closed   bool
 	stopping atomic.Bool
+	closing  context.Context // ends when Close begins
+	endWork  context.CancelFunc
 
-	compactor compactor
+	defragmenting chan struct{} // of capacity 1; holds an element during Defragment
+	compactor     compactor
 }
 
 var _ statemachine.OnDisk = (*Store)(nil)
@@ -75,12 +79,19 @@ type state struct {
 	removedTo int64
 	// tombstones is the number of rows in space d.
 	tombstones int64
+	// liveBytes is the size of the rows in space r: keys and values of every revision that compaction
+	// has not removed, with some 20 bytes for each.
+	liveBytes int64
+	// compactions are the newest ones, oldest first. They are in a row of their own, and the slice is
+	// replaced and never changed.
+	compactions []compaction
 }
 
 var (
-	stateKey  = []byte{spaceMeta, 's'}
-	formatKey = []byte{spaceMeta, 'f'}
-	memberKey = []byte{spaceMeta, 'a'} // followed by the member's id, 8 bytes
+	stateKey       = []byte{spaceMeta, 's'}
+	formatKey      = []byte{spaceMeta, 'f'}
+	memberKey      = []byte{spaceMeta, 'a'} // followed by the member's id, 8 bytes
+	compactionsKey = []byte{spaceMeta, 'c'}
 )
 
 // emptyState is the state of an empty store: etcd's first revision is 1, and nothing is compacted.
@@ -91,11 +102,12 @@ func (s *state) appendRow(buf []byte) []byte {
 	buf = binary.BigEndian.AppendUint64(buf, uint64(s.rev))
 	buf = binary.BigEndian.AppendUint64(buf, uint64(s.compactRev))
 	buf = binary.BigEndian.AppendUint64(buf, uint64(s.removedTo))
-	return binary.BigEndian.AppendUint64(buf, uint64(s.tombstones))
+	buf = binary.BigEndian.AppendUint64(buf, uint64(s.tombstones))
+	return binary.BigEndian.AppendUint64(buf, uint64(s.liveBytes))
 }
 
 func parseState(row []byte) (s state, err error) {
-	if len(row) != 40 {
+	if len(row) != 40 && len(row) != 48 {
 		return s, fmt.Errorf("a state row of %d bytes: %w", len(row), ErrCorrupt)
 	}
 	s.applied = binary.BigEndian.Uint64(row)
@@ -103,6 +115,10 @@ func parseState(row []byte) (s state, err error) {
 	s.compactRev = int64(binary.BigEndian.Uint64(row[16:]))
 	s.removedTo = int64(binary.BigEndian.Uint64(row[24:]))
 	s.tombstones = int64(binary.BigEndian.Uint64(row[32:]))
+	s.liveBytes = -1 // not in the row
+	if len(row) == 48 {
+		s.liveBytes = int64(binary.BigEndian.Uint64(row[40:]))
+	}
 	return s, nil
 }
 
@@ -223,6 +239,7 @@ func (s *Store) publish() {
 		rev: s.tip.rev, compactRev: s.tip.compactRev, tombstones: s.tip.tombstones, counts: tree, stopping: &s.stopping,
 	}
 	v.refs.Store(1)
+	s.liveBytes.Store(s.tip.liveBytes)
 	if s.viewWanted.Swap(false) {
 		s.takeSnapshot(v)
 	}
@@ -271,6 +288,7 @@ func (s *Store) Close() error {
 	if s.stopping.Swap(true) {
 		return nil
 	}
+	s.endWork()
 	s.compactor.stop()
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()

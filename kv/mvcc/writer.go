@@ -167,6 +167,10 @@ func (w *writer) compactCommand(body []byte) ([]byte, error) {
 	case c.Revision > w.tip.rev:
 		return nil, ErrFutureRev
 	}
+	w.tip.compactions = addCompaction(w.tip.compactions, compaction{rev: c.Revision, before: w.tip.compactRev})
+	if err := w.batch.Set(compactionsKey, appendCompactions(nil, w.tip.compactions)); err != nil {
+		return nil, fmt.Errorf("storing the compactions: %w", err)
+	}
 	w.tip.compactRev = c.Revision
 	return w.revisionResult(w.tip.rev), nil
 }

@@ -70,9 +70,9 @@ func contextWithin(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-func startCluster(t *testing.T, program procs.Program, size int) *procs.Cluster {
+func startCluster(t *testing.T, program procs.Program, size int, flags ...string) *procs.Cluster {
 	t.Helper()
-	c, err := procs.StartCluster(contextWithin(t, time.Minute), procs.Config{Program: program, Size: size, Dir: t.TempDir()})
+	c, err := procs.StartCluster(contextWithin(t, time.Minute), procs.Config{Program: program, Size: size, Dir: t.TempDir(), Flags: flags})
 	mustSucceed(t, err)
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {

@@ -35,4 +35,27 @@ var mvccStore = []Mutation{
 			`_c.header, _c.index = _v.reader.rev, _v.applied`)},
 		Hunt: Hunt{Package: "./kv/mvcc", Test: "TestRangeInChunksHoldsNoSnapshot"},
 	},
+	{
+		Name:   "removed rows stay in the live bytes",
+		Breaks: "compaction does not count down: a store that was emptied stays above its quota",
+		Edits: []mutation.Edit{mutation.In("kv/mvcc", "removal.removeEvent").Delete(
+			`_m.tip.liveBytes -= int64(len(_key) + len(_row))`)},
+		Hunt: Hunt{Package: "./kv", Test: "TestRecipeAgainstNoSpaceHelpsAtOnce"},
+	},
+	{
+		Name:   "quota counts the disk",
+		Breaks: "the quota is held against the size of the engine's tables: values that compress are accepted without end",
+		Edits: []mutation.Edit{mutation.In("kv", "quota.exceeded").Replace(
+			`store.LiveBytes()`,
+			`store.DiskBytes()`)},
+		Hunt: Hunt{Package: "./kv", Test: "TestRecipeAgainstNoSpaceHelpsAtOnce"},
+	},
+	{
+		Name:   "removed event counts for every compaction",
+		Breaks: "the hash of a compacted revision depends on how many compactions one round did the work of",
+		Edits: []mutation.Edit{mutation.In("kv/mvcc", "removal.removeEvent").Replace(
+			`_at.main > _c.rev || _reachable <= _c.before`,
+			`_at.main > _c.rev`)},
+		Hunt: Hunt{Package: "./kv/mvcc", Test: "TestHashOfACompactedRevisionStaysTheSame"},
+	},
 }

@@ -135,7 +135,7 @@ func (f *Flags) cluster() *pflag.FlagSet {
 
 func (f *Flags) limits() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("limits", pflag.ContinueOnError)
-	fs.Int64Var(&f.QuotaBackendBytes, "quota-backend-bytes", 0, "`bytes` of live data above which puts are refused, until deletes and compaction make room (0: 8 GiB; negative: no limit)")
+	fs.Int64Var(&f.QuotaBackendBytes, "quota-backend-bytes", 0, "`bytes` of live data from which on puts are refused: keys and values of all revisions that are not compacted, before compression; deletes and compaction make room (0: 8 GiB; negative: no limit)")
 	fs.Uint64Var(&f.DiskLowWaterBytes, "disk-low-water-bytes", defaults.DiskLowWaterBytes, "free `bytes` of the disk below which a leader hands over, or refuses writes")
 	fs.UintVar(&f.MaxRequestBytes, "max-request-bytes", defaults.MaxRequestBytes, "`bytes` of the largest request that is accepted")
 	fs.UintVar(&f.MaxTxnOps, "max-txn-ops", defaults.MaxTxnOps, "`operations` of the largest transaction that is accepted")
