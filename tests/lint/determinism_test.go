@@ -15,7 +15,7 @@ import (
 // deterministicRoots are the folders of the code that must depend on its inputs only: the simulator
 // and the code that it runs. actors/live is excepted: it is the environment with goroutines, a
 // clock and sockets.
-var deterministicRoots = []string{"raft", "persistence", "actors", "internal/session", "internal/member", "supervisor", "internal/sim"}
+var deterministicRoots = []string{"raft", "persistence", "actors", "internal/lanes", "internal/session", "internal/member", "supervisor", "internal/sim"}
 
 func deterministic(pkg string) bool {
 	within := func(p string) bool { return pkg == p || strings.HasPrefix(pkg, p+"/") }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors/live"
+	"github.com/troupe-raft/troupe/internal/lanes"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -47,7 +48,7 @@ func samplePeerMessages(from uint64) []messages.PeerMessage {
 func outgoingBatchOf(role messages.Receiver, list ...messages.PeerMessage) *outgoingBatch {
 	o := &outgoingBatch{}
 	for _, m := range list {
-		o.messages = append(o.messages, queuedMessage{role: byte(role), size: proto.Size(m), message: m})
+		o.messages = append(o.messages, lanes.Message{Role: role, Size: proto.Size(m), Message: m})
 	}
 	return o
 }
@@ -113,7 +114,7 @@ func TestMessageChangedAfterSendIsAnError(t *testing.T) {
 	m := &messages.Heartbeat{Term: 1}
 	o := outgoingBatchOf(messages.Receiver_RECEIVER_NODE, m)
 	m.Term = 1 << 60
-	if _, err := o.append(nil); err == nil {
+	if _, err := lanes.AppendBatch(nil, o.messages); err == nil {
 		t.Fatal("a batch with wrong lengths was encoded")
 	}
 }
@@ -131,33 +132,6 @@ func FuzzBatchFromAPeer(f *testing.F) {
 	})
 }
 
-// The decoders that share memory agree with proto.Unmarshal.
-func FuzzDecodersAgreeWithProtobuf(f *testing.F) {
-	for _, m := range samplePeerMessages(7) {
-		data, _ := proto.Marshal(m)
-		f.Add(data)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		compare := func(own proto.Message, ownErr error) {
-			theirs := own.ProtoReflect().New().Interface()
-			theirErr := proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(data, theirs)
-			if theirErr != nil {
-				return // no peer sends what protobuf refuses
-			}
-			if ownErr != nil {
-				t.Fatalf("%T: error %v, protobuf decodes %v", own, ownErr, theirs)
-			}
-			if !proto.Equal(own, theirs) {
-				t.Fatalf("decoded %v\nprotobuf decodes %v", own, theirs)
-			}
-		}
-		appendEntries := &messages.AppendEntries{}
-		compare(appendEntries, decodeAppendEntries(data, appendEntries))
-		proposals := &messages.ForwardedProposals{}
-		compare(proposals, decodeForwardedProposals(data, proposals))
-	})
-}
-
 func BenchmarkCodecAppendEntries100x256(b *testing.B) {
 	m := &messages.AppendEntries{Term: 9, Leader: 7, Entries: testEntries(42, 100, 256)}
 	o := outgoingBatchOf(messages.Receiver_RECEIVER_NODE, m)
@@ -165,7 +139,7 @@ func BenchmarkCodecAppendEntries100x256(b *testing.B) {
 	b.Run("write", func(b *testing.B) {
 		b.ReportAllocs()
 		for range b.N {
-			o.messages[0].size = proto.Size(m)
+			o.messages[0].Size = proto.Size(m)
 			slices, _ := batchCodec{}.Marshal(o)
 			slices.Free()
 		}

@@ -101,10 +101,10 @@ func TestMalformedBatchEndsItsStreamOnly(t *testing.T) {
 		return stream
 	}
 	malformed := outgoingBatchOf(messages.Receiver_RECEIVER_NODE, &messages.Heartbeat{})
-	malformed.messages[0].message = &messages.Removed{}
+	malformed.messages[0].Message = &messages.Removed{}
 	// A length beyond the end
-	malformed.messages[0].message.ProtoReflect().SetUnknown([]byte{0x0a, 0x7f})
-	malformed.messages[0].size = 2
+	malformed.messages[0].Message.ProtoReflect().SetUnknown([]byte{0x0a, 0x7f})
+	malformed.messages[0].Size = 2
 	stream := open()
 	stream.SendMsg(malformed)
 	if err := stream.RecvMsg(&incomingBatch{}); err == nil || !strings.Contains(err.Error(), "cannot decode") {

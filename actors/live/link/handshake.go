@@ -20,27 +20,6 @@ const (
 	welcomeKey = "troupe-welcome-bin"
 )
 
-// A lane is one of the two streams of a connection. Votes, heartbeats and responses use control, so
-// that they do not wait behind entries on bulk.
-type lane int
-
-const (
-	control lane = iota
-	bulk
-	laneCount
-)
-
-func (l lane) String() string { return [...]string{"control", "bulk"}[l] }
-
-// laneOf returns the lane of a message: bulk for those that may be large.
-func laneOf(message messages.PeerMessage) lane {
-	switch message.(type) {
-	case *messages.AppendEntries, *messages.ForwardedProposals:
-		return bulk
-	}
-	return control
-}
-
 // Identity is what a node sends of itself in the handshake.
 type Identity struct {
 	ID        uint64

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors/live"
+	"github.com/troupe-raft/troupe/internal/lanes"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 )
@@ -97,7 +98,7 @@ func (p *linkPeer) send(role messages.Receiver, message messages.PeerMessage) {
 		p.dropOversized(message, size, limit)
 		return
 	}
-	if p.queues[laneOf(message)].enqueue(role, message, size) {
+	if p.queues[lanes.Of(message)].enqueue(role, message, size) {
 		p.link.receiver.EnvelopesDropped(p.id)
 	}
 }

@@ -4,103 +4,39 @@ import (
 	"context"
 	"sync"
 
+	"github.com/troupe-raft/troupe/internal/lanes"
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// sendQueue holds the messages of one lane to one peer until the lane's writer takes them.
-//
-// It is bounded in bytes. At the bound it drops the oldest messages: a Raft message loses its value
-// with age, and the newest often makes the older ones redundant. While the peer is neither
-// connected nor being dialed, the queue accepts nothing: a peer that returns would otherwise
-// receive old messages first, and its replicator knows better what it needs by then.
-//
-// On the bulk lane, forwarded proposals go first and are dropped last, because callers wait for
-// them; entries may wait, since they are for a follower that lags anyway.
-type sendQueue struct {
-	limit int // bytes
+// lane is one of the two streams of a connection.
+type lane = lanes.Lane
 
+const (
+	control   = lanes.Control
+	bulk      = lanes.Bulk
+	laneCount = lanes.Count
+)
+
+// sendQueue is a lanes.Queue whose writer, on a goroutine of its own, waits for messages.
+type sendQueue struct {
 	mu            sync.Mutex
-	accepting     bool   // guarded by mu
-	proposals     fifo   // guarded by mu; forwarded proposals
-	others        fifo   // guarded by mu
-	writerWaiting bool   // guarded by mu; the writer waits for a token in wake
-	dropped       uint64 // guarded by mu; messages since the start
-	dropReported  bool   // guarded by mu; enqueue has reported a drop since the last dequeue
+	queue         *lanes.Queue // guarded by mu
+	writerWaiting bool         // guarded by mu; the writer waits for a token in wake
 
 	wake chan struct{} // capacity 1; the goroutine that clears writerWaiting sends the token
 }
 
-// fifo is a queue of messages whose head moves through a slice.
-type fifo struct {
-	messages []queuedMessage
-	head     int
-	bytes    int
-}
-
-func (f *fifo) len() int { return len(f.messages) - f.head }
-
-func (f *fifo) push(m queuedMessage) {
-	if f.head > 64 && f.head > len(f.messages)/2 {
-		kept := copy(f.messages, f.messages[f.head:])
-		clear(f.messages[kept:])
-		f.messages, f.head = f.messages[:kept], 0
-	}
-	f.messages = append(f.messages, m)
-	f.bytes += m.queueCost()
-}
-
-func (f *fifo) pop() queuedMessage {
-	m := f.messages[f.head]
-	f.messages[f.head] = queuedMessage{}
-	f.head++
-	f.bytes -= m.queueCost()
-	if f.head == len(f.messages) {
-		f.messages, f.head = f.messages[:0], 0
-		if cap(f.messages) > maxReusedCapacity {
-			f.messages = nil
-		}
-	}
-	return m
-}
-
-// maxReusedCapacity is the capacity above which the slice of an empty queue is not reused.
-const maxReusedCapacity = 4096
-
-// queueCost is what a message counts in a queue: its bytes and an estimate of the memory around
-// them, so that the bound holds for many small messages too.
-func (m queuedMessage) queueCost() int { return m.size + 64 }
-
 func newSendQueue(limit int) *sendQueue {
-	return &sendQueue{limit: limit, wake: make(chan struct{}, 1)}
+	return &sendQueue{queue: lanes.NewQueue(limit), wake: make(chan struct{}, 1)}
 }
 
 // enqueue queues a message, or drops it. It returns true if the caller should report that messages
-// were dropped: once until the writer takes messages again.
+// were dropped (see lanes.Queue.Add).
 func (q *sendQueue) enqueue(role messages.Receiver, message messages.PeerMessage, size int) (report bool) {
-	m := queuedMessage{role: byte(role), size: size, message: message}
 	q.mu.Lock()
-	if !q.accepting {
-		q.dropped++
-		q.mu.Unlock()
-		return false // reported when the attempt to connect fails
-	}
-	if _, proposals := message.(*messages.ForwardedProposals); proposals {
-		q.proposals.push(m)
-	} else {
-		q.others.push(m)
-	}
-	for q.proposals.bytes+q.others.bytes > q.limit && q.proposals.len()+q.others.len() > 1 {
-		if q.others.len() > 0 {
-			q.others.pop()
-		} else {
-			q.proposals.pop()
-		}
-		q.dropped++
-		report = !q.dropReported
-		q.dropReported = true
-	}
-	wakeWriter := q.writerWaiting
-	q.writerWaiting = false
+	report = q.queue.Add(lanes.Message{Role: role, Size: size, Message: message})
+	wakeWriter := q.writerWaiting && q.queue.Len() > 0
+	q.writerWaiting = q.writerWaiting && !wakeWriter
 	q.mu.Unlock()
 	if wakeWriter {
 		q.wake <- struct{}{}
@@ -110,9 +46,9 @@ func (q *sendQueue) enqueue(role messages.Receiver, message messages.PeerMessage
 
 // dequeue waits for messages and appends them to batch: at least one, and further ones until they
 // have maxBytes together.
-func (q *sendQueue) dequeue(ctx context.Context, batch []queuedMessage, maxBytes int) ([]queuedMessage, error) {
+func (q *sendQueue) dequeue(ctx context.Context, batch []lanes.Message, maxBytes int) ([]lanes.Message, error) {
 	q.mu.Lock()
-	for q.proposals.len()+q.others.len() == 0 {
+	for q.queue.Len() == 0 {
 		q.writerWaiting = true
 		q.mu.Unlock()
 		select {
@@ -124,16 +60,7 @@ func (q *sendQueue) dequeue(ctx context.Context, batch []queuedMessage, maxBytes
 		q.mu.Lock()
 	}
 	defer q.mu.Unlock()
-	q.dropReported = false
-	total := 0
-	for _, f := range []*fifo{&q.proposals, &q.others} {
-		for total < maxBytes && f.len() > 0 {
-			m := f.pop()
-			total += m.size
-			batch = append(batch, m)
-		}
-	}
-	return batch, nil
+	return q.queue.Take(batch, maxBytes), nil
 }
 
 // cancelWait clears writerWaiting, and takes the token if a sender has sent it already.
@@ -150,21 +77,19 @@ func (q *sendQueue) cancelWait() {
 // startAccepting makes enqueue accept messages.
 func (q *sendQueue) startAccepting() {
 	q.mu.Lock()
-	q.accepting = true
+	q.queue.Accept()
 	q.mu.Unlock()
 }
 
 // stopAccepting drops the queued messages, and makes enqueue drop new ones.
 func (q *sendQueue) stopAccepting() {
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.accepting = false
-	q.dropped += uint64(q.proposals.len() + q.others.len())
-	q.proposals, q.others = fifo{}, fifo{}
+	q.queue.Refuse()
+	q.mu.Unlock()
 }
 
 func (q *sendQueue) stat() (queuedBytes int, dropped uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.proposals.bytes + q.others.bytes, q.dropped
+	return q.queue.Bytes(), q.queue.Dropped()
 }

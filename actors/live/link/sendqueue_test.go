@@ -27,7 +27,7 @@ func TestE45FullQueueDropsTheOldestMessages(t *testing.T) {
 		t.Fatalf("100 messages of 1000 bytes into a queue of 10 KiB: %+v", stat)
 	}
 	queued, _ := p.queues[bulk].dequeue(context.Background(), nil, 1)
-	if first := queued[0].message.(*messages.AppendEntries).Sequence; first != stat.Dropped {
+	if first := queued[0].Message.(*messages.AppendEntries).Sequence; first != stat.Dropped {
 		t.Fatalf("%d messages were dropped, and the oldest left is number %d", stat.Dropped, first)
 	}
 	select {
@@ -46,7 +46,7 @@ func TestForwardedProposalsGoBeforeEntries(t *testing.T) {
 	// Over the limit: the first entries are dropped
 	q.enqueue(messages.Receiver_RECEIVER_NODE, entries, 300)
 	queued, err := q.dequeue(context.Background(), nil, 1<<20)
-	if err != nil || len(queued) != 2 || queued[0].message != proto.Message(proposals) || queued[1].message != proto.Message(entries) {
+	if err != nil || len(queued) != 2 || queued[0].Message != proto.Message(proposals) || queued[1].Message != proto.Message(entries) {
 		t.Fatalf("took %v, %v", queued, err)
 	}
 	if q.enqueue(messages.Receiver_RECEIVER_NODE, proposals, 5000) {
@@ -143,5 +143,5 @@ func TestPeerAddedAgainIsLoggedAgain(t *testing.T) {
 func isAccepting(q *sendQueue) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.accepting
+	return q.queue.Accepting()
 }

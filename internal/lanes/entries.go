@@ -1,4 +1,4 @@
-package link
+package lanes
 
 import "github.com/troupe-raft/troupe/messages"
 
