@@ -3,6 +3,7 @@ package troupe
 import (
 	"time"
 
+	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/internal/member"
 )
 
@@ -47,6 +48,9 @@ type Metrics struct {
 	// PeerConnectionsRejected counts the connections that were closed because the peer port had too
 	// many.
 	PeerConnectionsRejected uint64
+	// LateHeartbeats counts the rounds of heartbeats that this member, as the leader, sent more than
+	// two heartbeat intervals after the one before. It begins at 0 when the node's actors restart.
+	LateHeartbeats uint64
 	// LostMessages counts the messages that could not be delivered: to an unknown peer, or from a
 	// peer to an actor that does not run.
 	LostMessages uint64
@@ -68,7 +72,22 @@ type LinkMetrics struct {
 	EnvelopesSent, EnvelopesReceived uint64
 	EnvelopesDropped                 uint64 // because the peer was not connected, or a queue was full
 	QueuedBytes                      int
+	Disconnects                      uint64 // how often the connection was lost
+	RoundTrips                       RoundTripMetrics
 }
+
+// RoundTripMetrics counts round trips to a peer, which the gRPC link measures every few seconds.
+type RoundTripMetrics struct {
+	Count    uint64
+	Duration time.Duration // of all together
+	// DurationCounts counts them by duration. Element i counts those of at most RoundTripBuckets[i]
+	// that are longer than the bucket before; the last element counts the rest.
+	DurationCounts [len(RoundTripBuckets) + 1]uint64
+}
+
+// RoundTripBuckets are the upper bounds of RoundTripMetrics.DurationCounts. They are the bounds of
+// etcd's etcd_network_peer_round_trip_time_seconds.
+var RoundTripBuckets = live.RoundTripBuckets
 
 // SyncDurationBuckets are the upper bounds of Metrics.SyncDurationCounts. They are the bounds of
 // etcd's etcd_disk_wal_fsync_duration_seconds, with finer ones below.
@@ -92,7 +111,10 @@ func (n *Node) Metrics() Metrics {
 		m.Links = append(m.Links, LinkMetrics{
 			PeerID: l.ID, Up: l.Up, BytesSent: l.BytesSent, BytesReceived: l.BytesReceived,
 			EnvelopesSent: l.EnvelopesSent, EnvelopesReceived: l.EnvelopesReceived,
-			EnvelopesDropped: l.Dropped, QueuedBytes: l.QueuedBytes,
+			EnvelopesDropped: l.Dropped, QueuedBytes: l.QueuedBytes, Disconnects: l.Disconnects,
+			RoundTrips: RoundTripMetrics{
+				Count: l.RoundTrips.Count, Duration: l.RoundTrips.Total, DurationCounts: l.RoundTrips.Durations,
+			},
 		})
 	}
 	return m
@@ -106,7 +128,7 @@ func (n *Node) actorMetrics() Metrics {
 		SyncDuration: syncs.Duration, SyncDurationCounts: syncs.Durations,
 		LeaderChanges:    n.leadership.changeCount(),
 		UncommittedBytes: views.Node.UncommittedBytes, LogMemoryBytes: views.Node.MemoryBytes,
-		LeaderPendingReads: views.Node.PendingReads,
-		Sessions:           views.Machine.Sessions, SessionBytes: views.Machine.SessionBytes,
+		LeaderPendingReads: views.Node.PendingReads, LateHeartbeats: views.Node.LateHeartbeats,
+		Sessions: views.Machine.Sessions, SessionBytes: views.Machine.SessionBytes,
 	}
 }

@@ -49,6 +49,38 @@ type PeerStat struct {
 	Refused uint64
 	// QueuedBytes is the size of the messages that wait to be sent, on both lanes.
 	QueuedBytes int
+	// Disconnects counts how often the link went down. Only the gRPC link counts it and RoundTrips.
+	Disconnects uint64
+	RoundTrips  RoundTrips
+}
+
+// RoundTrips counts measured round trips to a peer by duration.
+type RoundTrips struct {
+	Count uint64
+	Total time.Duration
+	// Durations counts them: element i those of at most RoundTripBuckets[i] that are longer than the
+	// bucket before; the last element the rest.
+	Durations [len(RoundTripBuckets) + 1]uint64
+}
+
+// RoundTripBuckets are the upper bounds of RoundTrips.Durations: those of etcd's
+// etcd_network_peer_round_trip_time_seconds.
+var RoundTripBuckets = [...]time.Duration{
+	100 * time.Microsecond, 200 * time.Microsecond, 400 * time.Microsecond, 800 * time.Microsecond,
+	1600 * time.Microsecond, 3200 * time.Microsecond, 6400 * time.Microsecond, 12800 * time.Microsecond,
+	25600 * time.Microsecond, 51200 * time.Microsecond, 102400 * time.Microsecond, 204800 * time.Microsecond,
+	409600 * time.Microsecond, 819200 * time.Microsecond, 1638400 * time.Microsecond, 3276800 * time.Microsecond,
+}
+
+// Add counts one round trip.
+func (r *RoundTrips) Add(took time.Duration) {
+	r.Count++
+	r.Total += took
+	i := 0
+	for i < len(RoundTripBuckets) && took > RoundTripBuckets[i] {
+		i++
+	}
+	r.Durations[i]++
 }
 
 // CheckPeerMessage returns an error if a message from the connection of member `from` must not be

@@ -14,6 +14,8 @@ import (
 type leader struct {
 	*Node
 	startedAt time.Duration
+	// heartbeatsAt is when the last periodic round of heartbeats was sent.
+	heartbeatsAt time.Duration
 	// firstIndex is the index of the first entry of the leader's term. Until it is committed, the
 	// leader does not know the commit index (E25), and no entry before it is committed (E44).
 	firstIndex  uint64
@@ -32,7 +34,7 @@ func (n *Node) becomeLeader() {
 	n.contact.fastUntil = 0
 	now := n.env.Now()
 	l := &leader{
-		Node: n, startedAt: now, firstIndex: n.log.lastIndex() + 1, disk: diskWatch{lastAppend: now},
+		Node: n, startedAt: now, heartbeatsAt: now, firstIndex: n.log.lastIndex() + 1, disk: diskWatch{lastAppend: now},
 	}
 	n.become(l)
 	n.env.Log().Info().Uint64("term", n.term).Uint64("last_index", n.log.lastIndex()).Msg("became leader")
@@ -160,6 +162,11 @@ func (l *leader) handleHeartbeatInterval() {
 	if l.disk.needsProbe(now, timeout) {
 		l.persistAndWatch(&messages.Append{})
 	}
+	if now-l.heartbeatsAt > 2*l.config.HeartbeatInterval {
+		l.lateHeartbeats++
+		l.stateChanged = true
+	}
+	l.heartbeatsAt = now
 	l.sendHeartbeats()
 	l.timer.set(l.config.HeartbeatInterval)
 }

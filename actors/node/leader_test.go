@@ -227,6 +227,21 @@ func TestHeartbeatCommitIsAtMostMatchIndex(t *testing.T) {
 	}
 }
 
+func TestLateHeartbeatsAreCounted(t *testing.T) {
+	s := newFixture(t, 3).asIdleLeader(2, 3)
+	s.advanceHeartbeats(5, 2, 3)
+	if n := s.node.lateHeartbeats; n != 0 {
+		t.Fatalf("%d rounds in time count as late", n)
+	}
+	for i := range s.Timers { // the process stalls
+		s.Timers[i].Due += 2 * heartbeatInterval
+	}
+	s.Advance(3 * heartbeatInterval)
+	if n := s.node.lateHeartbeats; n != 1 {
+		t.Fatalf("%d late rounds, want 1", n)
+	}
+}
+
 func TestIdleLeaderSendsHeartbeatsOnly(t *testing.T) {
 	s := newFixture(t, 3).asIdleLeader(2, 3)
 	s.Advance(commitNotifyDelay)

@@ -117,6 +117,9 @@ type Node struct {
 	// read round and notifies peers of a new commit index; other roles forward or refuse proposals.
 	flushPending bool
 
+	// lateHeartbeats is what actors.NodeView reports under that name.
+	lateHeartbeats uint64
+
 	// stateChanged makes Receive publish the state at the end of the message.
 	stateChanged bool
 }
@@ -194,6 +197,7 @@ func (n *Node) publishState() {
 	}
 	v := actors.NodeView{
 		Incarnation: n.config.Incarnation, Role: n.role.name(), Term: n.term, Vote: n.vote, LeaderID: n.contact.leader,
+		LateHeartbeats: n.lateHeartbeats,
 	}
 	if n.log != nil {
 		v.Commit, v.DurableIndex, v.DiskLow = n.log.commitIndex, n.log.durableIndex, n.log.diskLow

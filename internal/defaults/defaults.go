@@ -46,6 +46,7 @@ const (
 	PeerBulkQueueBytes    = 64 << 20 // or twice the largest command
 	PeerConnections       = 128
 	PeerKeepaliveInterval = 5 * time.Second
+	PeerProbeInterval     = 5 * time.Second // as etcd's
 )
 
 // Proto.Actor's remote in place of the peer link.

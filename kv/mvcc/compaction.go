@@ -39,6 +39,7 @@ type compactor struct {
 	// The round in progress; guarded by applyMu.
 	cursor revision // the next event; zero between rounds
 	target int64
+	times  compactionTimes
 }
 
 // defaultStepEvents takes less than a millisecond, for which Apply may have to wait.
@@ -92,10 +93,12 @@ func (c *compactor) step() (more bool) {
 		return false
 	}
 	if s.tip.removedTo < s.tip.compactRev {
+		c.times.beginStep(s.metrics.Load())
 		if err := c.removeNext(); err != nil {
 			s.failPermanently(fmt.Errorf("removing the rows compacted at %d: %w", s.tip.compactRev, err))
 			return false
 		}
+		c.times.endStep(s.metrics.Load(), s.tip.removedTo == s.tip.compactRev)
 	}
 	if s.tip.removedTo < s.tip.compactRev {
 		return true
@@ -175,6 +178,7 @@ func (c *compactor) removeUnreachable(m *removal, r *reader, key []byte, rec *re
 		if err := m.removeEvent(r, rec.prev, rec.rev.main); err != nil {
 			return err
 		}
+		c.times.removedRows++
 	}
 	if rec.isLive() || rec.rev.main >= c.target {
 		return nil
@@ -184,6 +188,7 @@ func (c *compactor) removeUnreachable(m *removal, r *reader, key []byte, rec *re
 	if err := m.removeEvent(r, rec.rev, rec.rev.main+1); err != nil {
 		return err
 	}
+	c.times.removedRows++
 	row, closer, err := r.row(appendSpaceKey(nil, spaceTombstones, key))
 	if err != nil || closer == nil {
 		return err

@@ -144,6 +144,8 @@ func (w *writer) applyPut(p *putCommand) (prev *mvccpb.KeyValue, err error) {
 		w.s.keyFilter.add(h)
 	}
 	w.changes++
+	w.ops.puts++
+	w.ops.putBytes += len(p.key) + len(rec.value)
 	if w.s.observer != nil {
 		w.observe(p.key, &rec, observed)
 	}
@@ -243,6 +245,7 @@ func (w *writer) deleteKey(key []byte, h keyHash, m *metadata, prev *mvccpb.KeyV
 
 // deleteRange implements txnStore.
 func (w *writer) deleteRange(ctx context.Context, d *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error) {
+	w.ops.deletes++
 	resp := &pb.DeleteRangeResponse{}
 	values := d.PrevKv || (w.s.observer != nil && w.s.wantPrev)
 	keys, err := w.liveKeys(ctx, newKeyRange(d.Key, d.RangeEnd), values)

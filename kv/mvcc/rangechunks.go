@@ -43,6 +43,9 @@ func (r *StoreRef) RangeChunks(
 	if req.CountOnly || keys.single() || req.SortTarget != pb.RangeRequest_KEY {
 		return c.sendWhole(ctx, req)
 	}
+	if store := r.IfOpen(); store != nil {
+		store.metrics.countReads(1)
+	}
 	for more := true; more; {
 		chunk, done, err := c.next(ctx)
 		if err == nil {

@@ -34,6 +34,7 @@ type Store struct {
 	leaseKnown func(id int64) bool
 	errorLatch
 	onFatal      func(error)
+	metrics      metricsRef
 	bucketLimits bucketLimits
 
 	// applyMu is held by Apply or the compactor while it writes. It guards this block.
@@ -184,7 +185,7 @@ func (s *Store) applyBatch(b *statemachine.Batch) ([][]byte, error) {
 	results := make([][]byte, len(b.Commands))
 	for i := range b.Commands {
 		var err error
-		if results[i], err = w.applyCommand(b.Commands[i].Data); err != nil {
+		if results[i], err = w.measureApply(b.Commands[i].Data); err != nil {
 			return nil, fmt.Errorf("command at index %d: %w", b.Commands[i].Index, err)
 		}
 	}
@@ -197,6 +198,7 @@ func (s *Store) applyBatch(b *statemachine.Batch) ([][]byte, error) {
 	if err := w.commit(); err != nil {
 		return nil, err
 	}
+	w.measureBatch(len(b.Commands))
 	for _, o := range w.observed {
 		s.observer(o.rev, o.events)
 	}

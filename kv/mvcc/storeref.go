@@ -22,6 +22,8 @@ type StoreRef struct {
 	mu     interleave.Mutex
 	opened chan struct{} // guarded by mu; closed while current is set
 	onOpen func(*Store)  // guarded by mu; called with every store before anything is applied to it
+
+	metrics *Metrics // guarded by mu; may be nil
 }
 
 // newStoreRef refers to a store that is never reopened, or to none yet if store is nil.
@@ -71,6 +73,7 @@ func (r *StoreRef) set(store *Store) {
 	if r.onOpen != nil {
 		r.onOpen(store)
 	}
+	store.metrics.Store(r.metrics)
 	if r.current.Swap(store) == nil {
 		close(r.opened)
 	}

@@ -29,6 +29,7 @@ type txn struct {
 	ctx      context.Context
 	store    txnStore
 	branches []bool // whether the compares of each transaction hold, outer before inner
+	ranges   int    // executed
 }
 
 // run executes the transaction. The caller sets the revision in the header. An error is a refusal,
@@ -214,6 +215,7 @@ func (t *txn) execute(r *pb.TxnRequest, path []bool) (resp *pb.TxnResponse, rest
 }
 
 func (t *txn) executeRange(q *pb.RangeRequest) (*pb.RangeResponse, error) {
+	t.ranges++
 	r, err := t.store.reader()
 	if err != nil {
 		return nil, err

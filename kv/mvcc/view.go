@@ -127,6 +127,7 @@ func (v *View) Range(ctx context.Context, r *pb.RangeRequest) (resp *pb.RangeRes
 		return nil, err
 	}
 	defer v.end(&err)
+	v.s.metrics.countReads(1)
 	return v.reader.rangeRequest(ctx, r)
 }
 
@@ -141,6 +142,7 @@ func (v *View) Txn(ctx context.Context, r *pb.TxnRequest) (resp *pb.TxnResponse,
 	defer v.end(&err)
 	t := txn{ctx: ctx, store: viewTxnStore{&v.reader}}
 	resp, err = t.run(r)
+	v.s.metrics.countReads(t.ranges)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -32,6 +33,9 @@ type writer struct {
 	changedBuckets []string // first keys
 	commandEvents  []*Event // of the current command, if there is an observer
 	observed       []revisionEvents
+	metrics        *Metrics // nil: nothing is measured
+	began          time.Time
+	ops            opCounts
 }
 
 type revisionEvents struct {
@@ -44,11 +48,16 @@ func newWriter(s *Store, b *statemachine.Batch) *writer {
 	for i := range b.Commands {
 		size += 2*len(b.Commands[i].Data) + 4*maxRowOverhead
 	}
-	return &writer{
+	w := &writer{
 		s: s, ctx: context.Background(), tip: s.tip, tablesRev: s.tip.rev,
 		batch:     s.db.NewBatch(size),
 		resultBuf: make([]byte, 0, 8*len(b.Commands)),
+		metrics:   s.metrics.Load(),
 	}
+	if w.metrics != nil {
+		w.began = time.Now()
+	}
+	return w
 }
 
 func (w *writer) close() {
@@ -149,6 +158,7 @@ func (w *writer) txnCommand(body []byte) ([]byte, error) {
 	}
 	t := txn{ctx: w.ctx, store: w}
 	resp, err := t.run(r)
+	w.ops.ranges += t.ranges
 	if err != nil {
 		return nil, err
 	}
@@ -278,8 +288,15 @@ func (w *writer) commit() error {
 	defer s.viewMu.Unlock()
 	batch := w.batch
 	w.batch = nil // whether it succeeds or not
+	committing := time.Time{}
+	if w.metrics != nil {
+		committing = time.Now()
+	}
 	if err := s.db.Commit(batch); err != nil {
 		return fmt.Errorf("committing: %w", err)
+	}
+	if w.metrics != nil {
+		w.metrics.commits.Observe(time.Since(committing).Seconds())
 	}
 	if err := batch.Close(); err != nil {
 		return fmt.Errorf("after committing: %w", err)

@@ -19,10 +19,12 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// serviceDesc describes the link to gRPC: one method for each lane, a stream of EnvelopeBatch.
+// serviceDesc describes the link to gRPC: one method for each lane, a stream of EnvelopeBatch, and
+// the probe.
 var serviceDesc = grpc.ServiceDesc{
 	ServiceName: "troupe.v1.Link",
 	HandlerType: (*any)(nil),
+	Methods:     []grpc.MethodDesc{{MethodName: probeMethod, Handler: answerProbe}},
 	Streams: []grpc.StreamDesc{
 		{StreamName: "Control", ClientStreams: true, ServerStreams: true, Handler: func(srv any, stream grpc.ServerStream) error {
 			return srv.(*Link).accept(control, stream)

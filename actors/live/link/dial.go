@@ -118,7 +118,14 @@ func (p *linkPeer) connect() (connected bool, err error) {
 	}
 	p.link.dialFailures.Reset(p.id)
 	p.updateState("the peer has not connected yet", func() { p.outboundUp = true })
-	return true, p.sendUntilBroken(ctx, cancel, streams)
+	probing := make(chan struct{})
+	go func() {
+		defer close(probing)
+		p.probe(ctx, connection)
+	}()
+	err = p.sendUntilBroken(ctx, cancel, streams)
+	<-probing
+	return true, err
 }
 
 func (p *linkPeer) dial(member *messages.Member) (*grpc.ClientConn, error) {

@@ -101,6 +101,7 @@ type Options struct {
 	// keepaliveInterval is how long a connection may be idle before gRPC pings the other host, and how
 	// long it then waits for the response; at least 1 s.
 	keepaliveInterval time.Duration
+	probeInterval     time.Duration // between two measurements of the round trip to a peer
 }
 
 const (
@@ -159,6 +160,7 @@ func New(options Options) (*Link, error) {
 	options.MaxConnections = cmp.Or(options.MaxConnections, defaults.PeerConnections)
 	options.keepaliveInterval = cmp.Or(options.keepaliveInterval, defaults.PeerKeepaliveInterval)
 	options.keepaliveInterval = max(options.keepaliveInterval, time.Second)
+	options.probeInterval = cmp.Or(options.probeInterval, defaults.PeerProbeInterval)
 	return &Link{options: options, peersKnown: make(chan struct{}), closing: make(chan struct{})}, nil
 }
 

@@ -43,7 +43,8 @@ type linkPeer struct {
 type peerCounters struct {
 	envelopesSent, bytesSent, batchesSent             atomic.Uint64
 	envelopesReceived, bytesReceived, batchesReceived atomic.Uint64
-	refused, oversized                                atomic.Uint64
+	refused, oversized, disconnects                   atomic.Uint64
+	roundTrips                                        roundTripCounter
 }
 
 func newLinkPeer(l *Link, member *messages.Member) *linkPeer {
@@ -139,6 +140,7 @@ func (p *linkPeer) updateState(reason string, change func()) {
 		p.event(zerolog.InfoLevel).Str("address", p.member.GetAddress()).Dur("away", duration).Msg("peer connected")
 		return
 	}
+	p.disconnects.Add(1)
 	p.link.receiver.LinkDown(p.id, reason)
 	if p.ctx.Err() != nil {
 		return // disconnected by this node
@@ -155,7 +157,8 @@ func (p *linkPeer) stat() live.PeerStat {
 		EnvelopesSent: p.envelopesSent.Load(), BytesSent: p.bytesSent.Load(), BatchesSent: p.batchesSent.Load(),
 		EnvelopesReceived: p.envelopesReceived.Load(), BytesReceived: p.bytesReceived.Load(),
 		BatchesReceived: p.batchesReceived.Load(),
-		Refused:         p.refused.Load(), Dropped: p.oversized.Load() + dropped, QueuedBytes: queued,
+		Disconnects:     p.disconnects.Load(), RoundTrips: p.roundTrips.load(),
+		Refused: p.refused.Load(), Dropped: p.oversized.Load() + dropped, QueuedBytes: queued,
 	}
 }
 
