@@ -39,8 +39,8 @@ type NodeView struct {
 	PendingReads       int    // read-index requests that this leader has not confirmed yet
 	MemoryBytes        uint64 // of the in-memory part of the log
 	DiskLow            bool
-	// LateHeartbeats counts the rounds of heartbeats that this incarnation sent more than two heartbeat
-	// intervals after the round before.
+	// LateHeartbeats counts the rounds of heartbeats that this incarnation sent more than two
+	// heartbeat intervals after the round before.
 	LateHeartbeats uint64
 }
 

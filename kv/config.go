@@ -57,6 +57,8 @@ type ServerConfig struct {
 	DataDir           string
 	DiskLowWaterBytes uint64 // as in troupe.Limits; default 256 MiB
 
+	// ExtensiveMetrics adds grpc_server_handling_seconds, a histogram for each method.
+	ExtensiveMetrics bool
 	// Pprof serves /debug/pprof on the client port.
 	Pprof    bool
 	Registry *prometheus.Registry // nil: a new one

@@ -21,7 +21,8 @@ const (
 func (s *Server) newHTTPServer() *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/version", s.serveVersion)
-	mux.Handle("/metrics", promhttp.HandlerFor(s.config.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	registry := s.config.Registry
+	mux.Handle("/metrics", promhttp.InstrumentMetricHandler(registry, promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})))
 	s.registerHealth(mux)
 	if s.config.Pprof {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)

@@ -34,11 +34,11 @@ func (s *Server) registerHealth(mux *http.ServeMux) {
 
 func (s *Server) registerChecks(mux *http.ServeMux, root string, checks ...healthCheck) {
 	mux.HandleFunc(root, func(w http.ResponseWriter, r *http.Request) {
-		s.serveChecks(w, r, excludeChecks(checks, r.URL.Query()["exclude"]))
+		s.serveChecks(w, r, root, excludeChecks(checks, r.URL.Query()["exclude"]))
 	})
 	for _, check := range checks {
 		mux.HandleFunc(root+"/"+check.name, func(w http.ResponseWriter, r *http.Request) {
-			s.serveChecks(w, r, []healthCheck{check})
+			s.serveChecks(w, r, root, []healthCheck{check})
 		})
 	}
 }
@@ -57,7 +57,7 @@ func excludeChecks(checks []healthCheck, excluded []string) (left []healthCheck)
 }
 
 // serveChecks runs all checks and lists those that failed; with ?verbose all of them.
-func (s *Server) serveChecks(w http.ResponseWriter, r *http.Request, checks []healthCheck) {
+func (s *Server) serveChecks(w http.ResponseWriter, r *http.Request, root string, checks []healthCheck) {
 	if !allowGet(w, r) {
 		return
 	}
@@ -66,14 +66,15 @@ func (s *Server) serveChecks(w http.ResponseWriter, r *http.Request, checks []he
 	var report strings.Builder
 	failed := false
 	for _, check := range checks {
-		if err := check.run(ctx); err != nil {
+		err := check.run(ctx)
+		s.metrics.countCheck(strings.TrimPrefix(root, "/"), check.name, err == nil)
+		if err != nil {
 			failed = true
 			fmt.Fprintf(&report, "[-]%s failed: %v\n", check.name, err)
 		} else {
 			fmt.Fprintf(&report, "[+]%s ok\n", check.name)
 		}
 	}
-	s.metrics.countHealthCheck(!failed)
 	if failed {
 		http.Error(w, report.String(), http.StatusServiceUnavailable)
 		return

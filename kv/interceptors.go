@@ -10,11 +10,9 @@ import (
 
 // interceptUnary counts a unary call and applies the limits of the client port.
 func (s *Server) interceptUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	m := s.metrics.methods[info.FullMethod]
-	if m != nil {
-		m.started.Inc()
-	}
-	response, err := any(nil), s.requireLeader(ctx)
+	m := s.metrics.rpc.methods[info.FullMethod]
+	began := m.begin()
+	response, err := any(nil), s.admit(ctx, false)
 	switch {
 	case err != nil:
 	case s.requests.tryAcquire():
@@ -25,19 +23,18 @@ func (s *Server) interceptUnary(ctx context.Context, request any, info *grpc.Una
 	default:
 		err = errTooManyRequests
 	}
-	if m != nil {
-		m.countResult(err)
-	}
+	m.endUnary(began, err)
 	return response, err
 }
 
 // interceptStream is interceptUnary for streams.
 func (s *Server) interceptStream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	m := s.metrics.methods[info.FullMethod]
+	m := s.metrics.rpc.methods[info.FullMethod]
+	began := m.begin()
 	if m != nil {
-		m.started.Inc()
+		stream = countedStream{stream, m}
 	}
-	err := s.requireLeader(stream.Context())
+	err := s.admit(stream.Context(), true)
 	if err == nil && !s.streams.tryAcquire() {
 		err = errTooManyRequests
 	} else if err == nil {
@@ -51,9 +48,7 @@ func (s *Server) interceptStream(service any, stream grpc.ServerStream, info *gr
 		}
 		err = handle(service, stream)
 	}
-	if m != nil {
-		m.countResult(err)
-	}
+	m.end(began, err)
 	return err
 }
 
@@ -64,6 +59,15 @@ type streamWithContext struct {
 }
 
 func (s streamWithContext) Context() context.Context { return s.ctx }
+
+// admit counts a call by its client's version, and refuses it if the client requires a leader and
+// there is none.
+func (s *Server) admit(ctx context.Context, stream bool) error {
+	if err := s.metrics.rpc.clients.count(ctx, stream); err != nil {
+		return err
+	}
+	return s.requireLeader(ctx)
+}
 
 // requireLeader refuses calls that require a leader while this member knows none.
 func (s *Server) requireLeader(ctx context.Context) error {

@@ -43,6 +43,7 @@ type kvService struct {
 	quota            *quota
 	diskFullInstead  func(error) error
 	refused          map[string]prometheus.Counter // by limit
+	metrics          *kvMetrics
 }
 
 func (s *kvService) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
@@ -53,11 +54,15 @@ func (s *kvService) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeRes
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	var response *pb.RangeResponse
 	err = s.withView(ctx, mode, func(v *mvcc.View) error {
+		reading := time.Now()
 		response, err = v.Range(ctx, r)
+		s.metrics.rangeEnded(reading, err)
 		return err
 	})
+	s.metrics.requestEnded(requestRange, began, err)
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -77,6 +82,7 @@ func (s *kvService) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServ
 	defer cancel()
 	point, err := s.consensus.Read(ctx, mode)
 	if err != nil {
+		s.metrics.readIndexFailed(mode, err)
 		return toStatus(err)
 	}
 	reading, reserved := s.budget.reserve(stream.Context())
@@ -101,7 +107,7 @@ func (s *kvService) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse,
 	if s.quota.exceeded() {
 		return nil, s.countRefusal(limitQuota, rpctypes.ErrGRPCNoSpace)
 	}
-	response, err := write(ctx, s, r, mvcc.EncodePut, mvcc.DecodePut)
+	response, err := write(ctx, s, requestPut, r, mvcc.EncodePut, mvcc.DecodePut)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +119,7 @@ func (s *kvService) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (
 	if err := checkDeleteRange(r); err != nil {
 		return nil, err
 	}
-	response, err := write(ctx, s, r, mvcc.EncodeDeleteRange, mvcc.DecodeDeleteRange)
+	response, err := write(ctx, s, requestDeleteRange, r, mvcc.EncodeDeleteRange, mvcc.DecodeDeleteRange)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +156,7 @@ func (s *kvService) writeTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResp
 	if s.quota.exceeded() && txnHasPut(r) {
 		return nil, s.countRefusal(limitQuota, rpctypes.ErrGRPCNoSpace)
 	}
-	return write(ctx, s, r, mvcc.EncodeTxn, mvcc.DecodeTxn)
+	return write(ctx, s, requestTxn, r, mvcc.EncodeTxn, mvcc.DecodeTxn)
 }
 
 // readTxn serves a transaction that writes nothing, without the log.
@@ -159,11 +165,13 @@ func (s *kvService) readTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnRespo
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	var response *pb.TxnResponse
 	err = s.withView(ctx, mode, func(v *mvcc.View) error {
 		response, err = v.Txn(ctx, r)
 		return err
 	})
+	s.metrics.requestEnded(requestReadTxn, began, err)
 	return response, toStatus(err)
 }
 
@@ -180,7 +188,7 @@ func txnIsSerializable(r *pb.TxnRequest) bool {
 }
 
 func (s *kvService) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.CompactionResponse, error) {
-	response, err := write(ctx, s, r, mvcc.EncodeCompaction, mvcc.DecodeCompaction)
+	response, err := write(ctx, s, requestCompaction, r, mvcc.EncodeCompaction, mvcc.DecodeCompaction)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +216,7 @@ func (s *kvService) countRefusal(limit string, err error) error {
 // write proposes a request as a command and returns the decoded result of this member's Apply. The
 // error is a gRPC status.
 func write[Request, Response any](
-	ctx context.Context, s *kvService, r Request,
+	ctx context.Context, s *kvService, kind requestKind, r Request,
 	encode func(Request) ([]byte, error), decode func([]byte) (Response, error),
 ) (response Response, err error) {
 	command, err := encode(r)
@@ -220,8 +228,11 @@ func write[Request, Response any](
 	}
 	ctx, cancel := boundWait(ctx, s.requestTimeout)
 	defer cancel()
+	began := time.Now()
 	result, err := s.consensus.Propose(ctx, command)
+	s.metrics.requestEnded(kind, began, err)
 	if err != nil {
+		s.metrics.proposalsFailed.Inc()
 		if full := s.diskFullInstead(err); full != nil {
 			return response, full
 		}
@@ -238,6 +249,7 @@ func (s *kvService) withView(ctx context.Context, mode troupe.ReadMode, read fun
 	defer cancel()
 	point, err := s.consensus.Read(bounded, mode)
 	if err != nil {
+		s.metrics.readIndexFailed(mode, err)
 		return err
 	}
 	for {

@@ -28,7 +28,7 @@ type memberCluster struct {
 const memberElectionTimeout = 200 * time.Millisecond
 
 // startMembers starts three members. A request waits for the others for at most requestTimeout.
-func startMembers(t *testing.T, requestTimeout time.Duration) *memberCluster {
+func startMembers(t *testing.T, requestTimeout time.Duration, adjust ...func(*ServerConfig)) *memberCluster {
 	t.Helper()
 	c := &memberCluster{t: t, servers: map[uint64]*testServer{}}
 	refs := map[uint64]*mvcc.StoreRef{}
@@ -53,9 +53,13 @@ func startMembers(t *testing.T, requestTimeout time.Duration) *memberCluster {
 		}
 	})
 	for id, ref := range refs {
-		c.servers[id] = serve(t, ServerConfig{
+		config := ServerConfig{
 			Consensus: c.Node(id), Store: ref, MemberID: id, ElectionTimeout: memberElectionTimeout, RequestTimeout: requestTimeout,
-		})
+		}
+		for _, a := range adjust {
+			a(&config)
+		}
+		c.servers[id] = serve(t, config)
 	}
 	c.leader()
 	return c

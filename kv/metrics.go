@@ -1,11 +1,11 @@
 package kv
 
 import (
-	"github.com/prometheus/client_golang/prometheus"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/troupe-raft/troupe/kv/mvcc"
 	"github.com/troupe-raft/troupe/kv/watch"
 )
 
@@ -13,40 +13,40 @@ import (
 // each scrape (statusCollector, nodeCollector). Names are etcd's where the meaning is the same, so
 // that etcd's dashboards work.
 type metrics struct {
-	healthSuccess, healthFailure prometheus.Counter
+	healthSuccess, healthFailure prometheus.Counter   // of /health
+	checkResult                  *prometheus.GaugeVec // of /livez and /readyz
+	checks                       *prometheus.CounterVec
 	rejectedConns                prometheus.Counter
 	failedHandshakes             prometheus.Counter
 	watch                        *watch.Metrics
 	refused                      map[string]prometheus.Counter // by limit; constant after newMetrics
 
-	started, handled *prometheus.CounterVec
-	methods          map[string]*methodMetrics // constant once the server serves
+	rpc                      *rpcMetrics
+	kv                       *kvMetrics
+	store                    *mvcc.Metrics
+	receivedBytes, sentBytes prometheus.Counter // of gRPC messages, before compression
 }
 
-// methodMetrics are the counters of one method, so that a call needs no lookup by labels: that
-// costs as much as parsing a small request.
-type methodMetrics struct {
-	started prometheus.Counter
-	handled [codes.Unauthenticated + 1]prometheus.Counter
-}
-
-func newMetrics(r prometheus.Registerer) (*metrics, error) {
+// newMetrics registers the metrics; extensive ones, as of etcd's --metrics=extensive, include the
+// handling time of each method.
+func newMetrics(r prometheus.Registerer, extensive bool) (*metrics, error) {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
-	labels := []string{"grpc_type", "grpc_service", "grpc_method"}
 	m := &metrics{
-		healthSuccess:    counter("etcd_server_health_success", "The total number of successful health checks."),
-		healthFailure:    counter("etcd_server_health_failures", "The total number of failed health checks."),
+		healthSuccess: counter("etcd_server_health_success", "The total number of successful health checks."),
+		healthFailure: counter("etcd_server_health_failures", "The total number of failed health checks."),
+		checkResult: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "etcd_server_healthcheck", Help: "The result of each kind of healthcheck.",
+		}, []string{"type", "name"}),
+		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "etcd_server_healthchecks_total", Help: "The total number of each kind of healthcheck.",
+		}, []string{"type", "name", "status"}),
 		rejectedConns:    counter("troupe_client_connections_rejected_total", "Client connections closed because there were too many."),
 		failedHandshakes: counter("troupe_client_tls_handshakes_failed_total", "Client connections whose TLS handshake failed."),
-		started: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "grpc_server_started_total", Help: "Total number of RPCs started on the server.",
-		}, labels),
-		handled: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "grpc_server_handled_total", Help: "Total number of RPCs completed on the server, regardless of success or failure.",
-		}, append(labels, "grpc_code")),
-		methods: map[string]*methodMetrics{},
+		receivedBytes:    counter("etcd_network_client_grpc_received_bytes_total", "The total number of bytes received from grpc clients."),
+		sentBytes:        counter("etcd_network_client_grpc_sent_bytes_total", "The total number of bytes sent to grpc clients."),
+		rpc:              newRPCMetrics(extensive), kv: newKVMetrics(), store: mvcc.NewMetrics(),
 		refused: map[string]prometheus.Counter{},
 	}
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -56,8 +56,9 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		m.refused[limit] = refused.WithLabelValues(limit)
 	}
 	m.watch = watch.NewMetrics(m.refused[limitWatchers])
-	for _, c := range append(m.watch.Collectors(),
-		m.healthSuccess, m.healthFailure, m.rejectedConns, m.failedHandshakes, m.started, m.handled, refused,
+	for _, c := range slices.Concat(
+		[]prometheus.Collector{m.healthSuccess, m.healthFailure, m.checkResult, m.checks, m.rejectedConns, m.failedHandshakes, m.receivedBytes, m.sentBytes, refused},
+		m.watch.Collectors(), m.rpc.collectors(), m.kv.collectors(), m.store.Collectors(),
 	) {
 		if err := r.Register(c); err != nil {
 			return nil, err
@@ -74,32 +75,12 @@ func (m *metrics) countHealthCheck(healthy bool) {
 	}
 }
 
-// registerMethods makes the counters of every method of the server.
-func (m *metrics) registerMethods(services map[string]grpc.ServiceInfo) {
-	for service, info := range services {
-		for _, method := range info.Methods {
-			kind := "unary"
-			switch {
-			case method.IsClientStream && method.IsServerStream:
-				kind = "bidi_stream"
-			case method.IsServerStream:
-				kind = "server_stream"
-			}
-			mm := &methodMetrics{started: m.started.WithLabelValues(kind, service, method.Name)}
-			for code := range mm.handled {
-				mm.handled[code] = m.handled.WithLabelValues(kind, service, method.Name, codes.Code(code).String())
-			}
-			m.methods["/"+service+"/"+method.Name] = mm
-		}
+// countCheck counts the result of one check of /livez or /readyz.
+func (m *metrics) countCheck(kind, name string, healthy bool) {
+	status := "error"
+	if healthy {
+		status = "success"
 	}
-}
-
-func (mm *methodMetrics) countResult(err error) {
-	code := codes.OK
-	if err != nil {
-		code = status.Code(err)
-	}
-	if int(code) < len(mm.handled) {
-		mm.handled[code].Inc()
-	}
+	m.checkResult.WithLabelValues(kind, name).Set(boolToFloat(healthy))
+	m.checks.WithLabelValues(kind, name, status).Inc()
 }

@@ -73,7 +73,7 @@ func NewServer(config ServerConfig) (*Server, error) {
 	if err := config.setDefaults(); err != nil {
 		return nil, err
 	}
-	m, err := newMetrics(config.Registry)
+	m, err := newMetrics(config.Registry, config.ExtensiveMetrics)
 	if err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
@@ -89,7 +89,8 @@ func NewServer(config ServerConfig) (*Server, error) {
 		connlimit.New(config.MaxConnections, s.rejectConnection), s.handshakeFailed)
 	s.metricsConnections = connlimit.New(config.MaxMetricsConnections, s.rejectMetricsConnection)
 	s.grpc = s.newGRPCServer()
-	m.registerMethods(s.grpc.GetServiceInfo())
+	m.rpc.registerMethods(s.grpc.GetServiceInfo())
+	config.Store.SetMetrics(m.store)
 	if err := s.registerCollectors(); err != nil {
 		s.hub.Stop()
 		return nil, fmt.Errorf("registering metrics: %w", err)
@@ -118,7 +119,7 @@ func (s *Server) goRun(f func()) {
 func (s *Server) registerCollectors() error {
 	c := &s.config
 	if m, ok := c.Consensus.(metricsSource); ok {
-		if err := c.Registry.Register(&nodeCollector{m}); err != nil {
+		if err := c.Registry.Register(&nodeCollector{m, c.MemberID}); err != nil {
 			return err
 		}
 	}
@@ -127,7 +128,7 @@ func (s *Server) registerCollectors() error {
 			consensus: c.Consensus, store: c.Store, connections: s.mux.connections.Open,
 			requests: s.requests.held.Load, streams: s.streams.held.Load,
 			responseBytes: s.budget.reservedBytes.Load, watchQueueBytes: s.hub.QueuedBytes,
-			quotaBytes: c.QuotaBytes, memberID: c.MemberID, version: c.Version,
+			quota: s.quota, memberID: c.MemberID, version: c.Version,
 		},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -145,7 +146,7 @@ func (s *Server) newGRPCServer() *grpc.Server {
 	c := &s.config
 	server := grpc.NewServer(
 		grpc.Creds(portCredentials{}),
-		grpc.ForceServerCodecV2(newPortCodec()),
+		grpc.ForceServerCodecV2(newPortCodec(s.metrics)),
 		grpc.UnaryInterceptor(s.interceptUnary),
 		grpc.StreamInterceptor(s.interceptStream),
 		grpc.UnknownServiceHandler(refuseUnknownMethod),
@@ -169,7 +170,7 @@ func (s *Server) newGRPCServer() *grpc.Server {
 	s.kv = &kvService{
 		headers: headers, consensus: c.Consensus, store: c.Store, quota: s.quota, refused: s.metrics.refused,
 		budget: &s.budget, maxTxnOps: c.MaxTxnOps, maxRequestBytes: c.MaxRequestBytes, streamChunkBytes: c.MaxRequestBytes,
-		requestTimeout: c.RequestTimeout, diskFullInstead: c.diskFullInstead,
+		requestTimeout: c.RequestTimeout, diskFullInstead: c.diskFullInstead, metrics: s.metrics.kv,
 	}
 	s.hub = watch.NewHub(watch.Config{
 		Store: c.Store, Consensus: c.Consensus, Header: headers, Metrics: s.metrics.watch,

@@ -2,9 +2,11 @@ package kv
 
 import (
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/troupe-raft/troupe/kv/mvcc"
 	"github.com/troupe-raft/troupe/raft"
@@ -19,13 +21,13 @@ type statusCollector struct {
 	streams         func() int64
 	responseBytes   func() int64
 	watchQueueBytes func() int64
-	quotaBytes      int64
+	quota           *quota
 	memberID        uint64
 	version         string
 }
 
-// metricChannel sends constant metrics to a scrape. label is the name and the value of a label, or
-// nothing.
+// metricChannel sends constant metrics to a scrape. label is the names of the labels, each followed
+// by its value.
 type metricChannel chan<- prometheus.Metric
 
 func (ch metricChannel) gauge(name, help string, value float64, label ...string) {
@@ -37,7 +39,10 @@ func (ch metricChannel) counter(name, help string, value float64, label ...strin
 }
 
 func (ch metricChannel) send(name, help string, kind prometheus.ValueType, value float64, label []string) {
-	names, values := label[:len(label)/2], label[len(label)/2:]
+	var names, values []string
+	for i := 0; i < len(label); i += 2 {
+		names, values = append(names, label[i]), append(values, label[i+1])
+	}
 	ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, names, nil), kind, value, values...)
 }
 
@@ -53,10 +58,17 @@ func (c *statusCollector) Collect(metrics chan<- prometheus.Metric) {
 	ch.gauge("etcd_server_is_learner", "Whether or not this member is a learner. 1 if is, 0 otherwise.", boolToFloat(node.IsLearner))
 	ch.gauge("etcd_server_proposals_committed_total", "The index of the last committed log entry.", float64(node.CommitIndex))
 	ch.gauge("etcd_server_proposals_applied_total", "The index of the last applied log entry.", float64(node.AppliedIndex))
-	ch.gauge("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.", float64(c.quotaBytes))
+	ch.gauge("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.", float64(c.quota.limitBytes))
+	raised := alarms(node, c.quota)
+	for _, alarm := range []pb.AlarmType{pb.AlarmType_NOSPACE, pb.AlarmType_CORRUPT} {
+		ch.gauge("etcd_debugging_server_alarms", "Alarms for every member in cluster: 1 for one that this member raises.",
+			boolToFloat(slices.Contains(raised, alarm)), "server_id", raft.EtcdID(c.memberID), "alarm_type", alarm.String())
+	}
 	ch.gauge("etcd_server_id", "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.", 1, "server_id", raft.EtcdID(c.memberID))
 	ch.gauge("etcd_server_version", "Which version of etcd's API is served. 1 for 'server_version' label with current version.", 1, "server_version", APIVersion)
 	ch.gauge("etcd_cluster_version", "Which cluster version is served. 1 for 'cluster_version' label.", 1, "cluster_version", clusterVersion[:strings.LastIndexByte(clusterVersion, '.')])
+	ch.gauge("etcd_debugging_auth_revision", "The current revision of auth store.", initialAuthRevision)
+	collectFiles(ch)
 	ch.gauge("etcd_server_go_version", "Which Go version server is running with. 1 for 'server_go_version' label.", 1, "server_go_version", runtime.Version())
 	ch.gauge("troupe_version", "1 for 'version' label with the version of Troupe.", 1, "version", c.version)
 	ch.gauge("troupe_raft_term", "The current Raft term.", float64(node.Term))
@@ -90,6 +102,7 @@ func (c *statusCollector) Collect(metrics chan<- prometheus.Metric) {
 	ch.gauge("troupe_engine_layers", "L0 sublevels of the storage engine; writes wait at 64.", float64(engine.L0Sublevels))
 	ch.gauge("troupe_engine_compaction_debt_bytes", "Estimated bytes that the storage engine has to compact.", float64(engine.CompactionDebt))
 	ch.gauge("troupe_engine_snapshots", "Open snapshots of the storage engine.", float64(engine.Snapshots))
+	ch.gauge("etcd_mvcc_db_open_read_transactions", "The number of currently open read transactions.", float64(engine.Snapshots))
 	v := store.View()
 	defer v.Release()
 	ch.gauge("etcd_debugging_mvcc_keys_total", "Total number of keys.", float64(v.Keys()))

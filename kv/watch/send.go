@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
@@ -129,7 +130,7 @@ func (s *stream) awaitScheduledWork(again, progressDue <-chan time.Time, receive
 func (s *stream) sendPending() (pause time.Duration, err error) {
 	for {
 		control, frames, progress := s.takePending()
-		if err := s.sendControl(control); err != nil {
+		if err := s.sendControl(control, s.hub.config.Metrics.sendControl); err != nil {
 			return 0, err
 		}
 		if err := s.sendFrames(frames); err != nil {
@@ -257,7 +258,12 @@ func (s *stream) appendFrames(frames []*Frame, w *watcher, events []*sharedEvent
 	return frames
 }
 
-func (s *stream) sendControl(control []*pb.WatchResponse) error {
+func (s *stream) sendControl(control []*pb.WatchResponse, duration prometheus.Observer) error {
+	if len(control) == 0 {
+		return nil
+	}
+	began := time.Now()
+	defer func() { duration.Observe(time.Since(began).Seconds()) }()
 	for _, r := range control {
 		if err := s.grpc.Send(r); err != nil {
 			return err
@@ -269,16 +275,30 @@ func (s *stream) sendControl(control []*pb.WatchResponse) error {
 // sendFrames sends the frames. Their events count as buffered until all are sent, so that a client
 // that does not read occupies no more than its buffer.
 func (s *stream) sendFrames(frames []*Frame) error {
-	for _, f := range frames {
-		if err := s.grpc.SendMsg(f); err != nil {
+	if len(frames) > 0 {
+		if err := s.sendAndMeasure(frames); err != nil {
 			return err
 		}
-		s.hub.config.Metrics.events.Add(float64(len(f.events)))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bufferedBytes -= s.sendingBytes
 	s.sendingBytes = 0
+	return nil
+}
+
+func (s *stream) sendAndMeasure(frames []*Frame) error {
+	m, began, events := s.hub.config.Metrics, time.Now(), 0
+	for _, f := range frames {
+		if err := s.grpc.SendMsg(f); err != nil {
+			return err
+		}
+		events += len(f.events)
+		m.events.Add(float64(len(f.events)))
+	}
+	took := time.Since(began).Seconds()
+	m.sendEvents.Observe(took)
+	m.sendEachEvent.Observe(took / float64(max(events, 1)))
 	return nil
 }
 
@@ -301,5 +321,5 @@ func (s *stream) sendDueProgress() error {
 		w.idle = true
 	}
 	s.mu.Unlock()
-	return s.sendControl(due)
+	return s.sendControl(due, s.hub.config.Metrics.sendProgress)
 }

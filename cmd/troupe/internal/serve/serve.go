@@ -150,7 +150,7 @@ func (v *server) kvConfig(store *mvcc.StoreRef, opened *listeners) kv.ServerConf
 		MaxResponseBytes: s.MaxResponseBytes, DataDir: s.DataDir, DiskLowWaterBytes: s.DiskLowWater,
 		ElectionTimeout: s.Election, QuotaBytes: s.QuotaBytes, WatchProgressInterval: s.WatchProgress,
 		KeepaliveMinTime: s.Keepalive.MinTime, KeepaliveInterval: s.Keepalive.Interval, KeepaliveTimeout: s.Keepalive.Timeout,
-		Pprof: s.Pprof, Logger: v.log,
+		Pprof: s.Pprof, ExtensiveMetrics: s.ExtensiveMetrics, Logger: v.log,
 	}
 }
 

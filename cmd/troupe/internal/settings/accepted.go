@@ -51,7 +51,6 @@ var acceptedFlags = []acceptedFlag{
 	{name: "compact-hash-check-time", fallback: "1m0s", because: noChecker},
 	{name: "initial-corrupt-check", fallback: "false", bool: true, because: "every file has checksums, which are always verified"},
 	{name: "initial-election-tick-advance", fallback: "true", bool: true, because: "elections at a start are not delayed"},
-	{name: "metrics", fallback: "basic", because: "all metrics are always served"},
 	{name: "enable-distributed-tracing", fallback: "false", bool: true, because: noTracing},
 	{name: "distributed-tracing-address", fallback: "localhost:4317", because: noTracing},
 	{name: "distributed-tracing-service-name", fallback: "etcd", because: noTracing},

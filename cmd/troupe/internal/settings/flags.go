@@ -74,6 +74,7 @@ type Flags struct {
 	Logger      string
 
 	EnablePprof bool
+	Metrics     string
 	ConfigFile  string
 	Version     bool
 	// StopWithStdin stops the server when its standard input ends. `troupe demo` holds the other end
@@ -179,6 +180,7 @@ func (f *Flags) observation() *pflag.FlagSet {
 	fs.BoolVar(&f.RotateLog, "enable-log-rotation", false, "begin a new file when the one in --log-outputs is full")
 	fs.StringVar(&f.LogRotation, "log-rotation-config-json", logs.RotationDefault, "when a log file is full, and how long older ones are kept, as `JSON`: MB, days, files; 0 means for ever")
 	fs.StringVar(&f.Logger, "logger", "zap", "accepted for etcd's command lines and ignored")
+	fs.StringVar(&f.Metrics, "metrics", metricsBasic, "`basic`, or extensive: a histogram of the handling time of each method too")
 	fs.BoolVar(&f.EnablePprof, "enable-pprof", false, "serve profiles under /debug/pprof on the client URLs")
 	return fs
 }

@@ -55,8 +55,10 @@ type Server struct {
 	ClientTLS certs.Server
 	PeerTLS   certs.Server
 
-	Pprof         bool
-	StopWithStdin bool
+	Pprof bool
+	// ExtensiveMetrics adds histograms by method.
+	ExtensiveMetrics bool
+	StopWithStdin    bool
 	// Warnings are the settings that have no effect or are a risk; each is one line in the log.
 	Warnings []Error
 }
@@ -91,7 +93,7 @@ func (f *Flags) Resolve(fs *pflag.FlagSet) (*Server, error) {
 		Pprof: f.EnablePprof, StopWithStdin: f.StopWithStdin,
 		MaxStreams: f.MaxConcurrentStreams,
 	}
-	err := f.resolveNames(s, fs)
+	err := errors.Join(f.resolveNames(s, fs), f.resolveMetrics(s))
 	if urls := f.resolveURLs(s, fs); urls != nil {
 		err = errors.Join(err, urls)
 	} else { // the cluster and TLS are checked against the URLs

@@ -150,6 +150,7 @@ func TestInvalidSettingIsNamedInOneLine(t *testing.T) {
 		{[]string{"--name=a,b"}, []string{"--name", "comma"}},
 		{[]string{"--initial-cluster-state=old"}, []string{"--initial-cluster-state", "neither new nor existing"}},
 		{[]string{"--initial-cluster-token="}, []string{"--initial-cluster-token", "empty"}},
+		{[]string{"--metrics=extensiv"}, []string{"--metrics", "basic or extensive"}},
 		{[]string{"--peer-link=carrier-pigeon"}, []string{"--peer-link", "neither grpc nor remote"}},
 		{[]string{"--listen-client-urls="}, []string{"--listen-client-urls", "missing"}},
 		{[]string{"--listen-client-urls=localhost:2379"}, []string{"--listen-client-urls", "no scheme", "http://host:port"}},
@@ -307,5 +308,14 @@ func TestCAFileAloneRequiresClientCertificate(t *testing.T) {
 	s := resolveFlags(t, "--listen-client-urls=https://localhost:2379", "--cert-file=c", "--key-file=k", "--trusted-ca-file=ca")
 	if !s.ClientTLS.Enabled || !s.ClientTLS.RequireClientCert {
 		t.Fatalf("%+v", s.ClientTLS)
+	}
+}
+
+func TestMetricsAreBasicOrExtensive(t *testing.T) {
+	if resolveFlags(t).ExtensiveMetrics || resolveFlags(t, "--metrics=basic").ExtensiveMetrics {
+		t.Error("basic metrics are extensive")
+	}
+	if !resolveFlags(t, "--metrics=extensive").ExtensiveMetrics {
+		t.Error("--metrics=extensive has no effect")
 	}
 }
