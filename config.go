@@ -36,6 +36,12 @@ type Config struct {
 	// FS holds DataDir; nil is the operating system's.
 	FS FS
 
+	// Rejoin starts a member that lost its data directory, with an empty one. The member receives
+	// nothing and does not vote until Node.RejoinMember was called at the leader. It is ignored in
+	// later starts on the same directory. Without it a member whose directory was emptied is refused
+	// by its peers, and its node stops with a *StorageRefusedError.
+	Rejoin bool
+
 	// StateMachine opens the application's state machine.
 	StateMachine Factory
 

@@ -63,7 +63,7 @@ func (h *host) NewEnvironment(p member.Parts) (member.Environment, error) {
 	}
 	h.environment = &environment{live.New(live.Options{
 		ID: h.config.ID, System: system, FS: h.config.FS, Logger: h.config.Logger, Observer: p.Observer, Link: link,
-		Session: sink, Strategy: p.Strategy, Middleware: p.Middleware,
+		Peers: p.Peers, Session: sink, Strategy: p.Strategy, Middleware: p.Middleware,
 	})}
 	return h.environment, nil
 }

@@ -64,7 +64,7 @@ func newPeerLink(config *Config, identity persistence.Identity) (live.PeerLink, 
 		return newProtoRemoteLink(peers, identity)
 	default:
 		return link.New(link.Options{
-			Listeners: peers.Listeners, ClusterID: identity.ClusterID, StorageID: identity.StorageID[:],
+			Listeners: peers.Listeners, ClusterID: identity.ClusterID,
 			Software: softwareName, ClientTLS: peers.ClientTLS, ServerTLS: peers.ServerTLS,
 			AllowPlaintext: peers.AllowPlaintext, MaxConnections: peers.MaxConnections,
 			MaxCommandBytes: config.Limits.MaxRequestBytes,
@@ -88,7 +88,7 @@ func newProtoRemoteLink(peers *PeerLink, identity persistence.Identity) (live.Pe
 	}
 	return protoremote.New(protoremote.Options{
 		Host: address.IP.String(), Port: address.Port, ClusterID: identity.ClusterID,
-		StorageID: identity.StorageID[:], Software: softwareName,
+		Software:  softwareName,
 		ClientTLS: peers.ClientTLS, ServerTLS: peers.ServerTLS,
 	})
 }

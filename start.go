@@ -63,7 +63,7 @@ func (n *Node) memberConfig() member.Config {
 	c, first := &n.config, n.config.initialConfiguration()
 	return member.Config{
 		ID: c.ID, Address: raft.FindMember(first, c.ID).Address, First: first, Software: softwareName, DataDir: c.DataDir, FS: c.FS,
-		StateMachine: n.machines.open, Timing: member.Timing(c.Timing), Limits: member.Limits(c.Limits),
+		Rejoin: c.Rejoin, StateMachine: n.machines.open, Timing: member.Timing(c.Timing), Limits: member.Limits(c.Limits),
 		RestartLimit: c.RestartLimit, Logger: c.Logger, CrashInjection: c.CrashInjection,
 		LeaderChanged: n.leadership.leaderChanged, Stopped: n.leadership.end,
 	}

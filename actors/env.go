@@ -43,9 +43,15 @@ type Env interface {
 	// PeerPID is the PID of an actor of another node. It is valid even if that node is unknown or
 	// unreachable: messages sent to it are lost then, as in any network.
 	PeerPID(id uint64, role messages.Receiver) *actor.PID
-	// SetPeers replaces the list of members to which the peer link connects. It does not keep the
-	// slice.
-	SetPeers(members []*messages.Member)
+	// SetPeers replaces the configuration in effect, with the index of its entry. The peer link
+	// connects to its members. It keeps the configuration, which never changes.
+	SetPeers(index uint64, c *messages.Configuration)
+	// StorageID returns the storage id of the data directory with which a peer was met; nil if it was
+	// not.
+	StorageID(peer uint64) []byte
+	// StorageConfirmed notes that the committed configuration at index names this node's own data
+	// directory.
+	StorageConfirmed(index uint64)
 	// ReplySink is the PID that delivers results, read points and leader changes to the Session
 	// (internal/session), on the goroutine of the sender.
 	ReplySink() *actor.PID

@@ -66,6 +66,18 @@ type FatalError struct {
 func (e *FatalError) Error() string { return e.Err.Error() }
 func (e *FatalError) Unwrap() error { return e.Err }
 
+// StorageRefusedError reports that a peer refuses this node's data directory: the member had
+// another one before, or this one lost entries that it had acknowledged. The node must not go on,
+// as it may have forgotten a vote (E37). Reason is the text of the peer, with what to do.
+type StorageRefusedError struct {
+	Peer   uint64
+	Reason string
+}
+
+func (e *StorageRefusedError) Error() string {
+	return fmt.Sprintf("member %#x refuses this member's data directory: %s", e.Peer, e.Reason)
+}
+
 // InjectedCrash is a crash that a test requested. It is handled as an internal error.
 type InjectedCrash struct{ Description string }
 

@@ -73,4 +73,5 @@ type ReplicatorView struct {
 	Next          uint64
 	InFlight      int
 	InFlightBytes uint64
+	LostEntries   bool // the peer lacks entries that it had acknowledged
 }

@@ -377,6 +377,60 @@ func (x *TransferLeadership) GetTarget() uint64 {
 	return 0
 }
 
+// Rejoin requests a leader to record a new data directory of a member that lost its own. A leader
+// that cannot do so now drops it.
+type Rejoin struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        uint64                 `protobuf:"varint,1,opt,name=member,proto3" json:"member,omitempty"`
+	StorageId     []byte                 `protobuf:"bytes,2,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rejoin) Reset() {
+	*x = Rejoin{}
+	mi := &file_messages_local_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rejoin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rejoin) ProtoMessage() {}
+
+func (x *Rejoin) ProtoReflect() protoreflect.Message {
+	mi := &file_messages_local_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rejoin.ProtoReflect.Descriptor instead.
+func (*Rejoin) Descriptor() ([]byte, []int) {
+	return file_messages_local_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Rejoin) GetMember() uint64 {
+	if x != nil {
+		return x.Member
+	}
+	return 0
+}
+
+func (x *Rejoin) GetStorageId() []byte {
+	if x != nil {
+		return x.StorageId
+	}
+	return nil
+}
+
 // Campaign makes a follower send pre-vote requests at once. For tests and tools.
 type Campaign struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -386,7 +440,7 @@ type Campaign struct {
 
 func (x *Campaign) Reset() {
 	*x = Campaign{}
-	mi := &file_messages_local_proto_msgTypes[5]
+	mi := &file_messages_local_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +452,7 @@ func (x *Campaign) String() string {
 func (*Campaign) ProtoMessage() {}
 
 func (x *Campaign) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[5]
+	mi := &file_messages_local_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +465,7 @@ func (x *Campaign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Campaign.ProtoReflect.Descriptor instead.
 func (*Campaign) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{5}
+	return file_messages_local_proto_rawDescGZIP(), []int{6}
 }
 
 // LeaderChanged reports the leader that the Node knows.
@@ -427,7 +481,7 @@ type LeaderChanged struct {
 
 func (x *LeaderChanged) Reset() {
 	*x = LeaderChanged{}
-	mi := &file_messages_local_proto_msgTypes[6]
+	mi := &file_messages_local_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +493,7 @@ func (x *LeaderChanged) String() string {
 func (*LeaderChanged) ProtoMessage() {}
 
 func (x *LeaderChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[6]
+	mi := &file_messages_local_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +506,7 @@ func (x *LeaderChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaderChanged.ProtoReflect.Descriptor instead.
 func (*LeaderChanged) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{6}
+	return file_messages_local_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *LeaderChanged) GetIncarnation() uint64 {
@@ -491,7 +545,7 @@ type ReadPoint struct {
 
 func (x *ReadPoint) Reset() {
 	*x = ReadPoint{}
-	mi := &file_messages_local_proto_msgTypes[7]
+	mi := &file_messages_local_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +557,7 @@ func (x *ReadPoint) String() string {
 func (*ReadPoint) ProtoMessage() {}
 
 func (x *ReadPoint) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[7]
+	mi := &file_messages_local_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +570,7 @@ func (x *ReadPoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadPoint.ProtoReflect.Descriptor instead.
 func (*ReadPoint) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{7}
+	return file_messages_local_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReadPoint) GetIncarnation() uint64 {
@@ -582,7 +636,7 @@ type Append struct {
 
 func (x *Append) Reset() {
 	*x = Append{}
-	mi := &file_messages_local_proto_msgTypes[8]
+	mi := &file_messages_local_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -594,7 +648,7 @@ func (x *Append) String() string {
 func (*Append) ProtoMessage() {}
 
 func (x *Append) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[8]
+	mi := &file_messages_local_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -607,7 +661,7 @@ func (x *Append) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Append.ProtoReflect.Descriptor instead.
 func (*Append) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{8}
+	return file_messages_local_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Append) GetIncarnation() uint64 {
@@ -680,7 +734,7 @@ type DeferredMessage struct {
 
 func (x *DeferredMessage) Reset() {
 	*x = DeferredMessage{}
-	mi := &file_messages_local_proto_msgTypes[9]
+	mi := &file_messages_local_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -692,7 +746,7 @@ func (x *DeferredMessage) String() string {
 func (*DeferredMessage) ProtoMessage() {}
 
 func (x *DeferredMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[9]
+	mi := &file_messages_local_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -705,7 +759,7 @@ func (x *DeferredMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeferredMessage.ProtoReflect.Descriptor instead.
 func (*DeferredMessage) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{9}
+	return file_messages_local_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeferredMessage) GetTo() uint64 {
@@ -750,7 +804,7 @@ type Recovered struct {
 
 func (x *Recovered) Reset() {
 	*x = Recovered{}
-	mi := &file_messages_local_proto_msgTypes[10]
+	mi := &file_messages_local_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -762,7 +816,7 @@ func (x *Recovered) String() string {
 func (*Recovered) ProtoMessage() {}
 
 func (x *Recovered) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[10]
+	mi := &file_messages_local_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +829,7 @@ func (x *Recovered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recovered.ProtoReflect.Descriptor instead.
 func (*Recovered) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{10}
+	return file_messages_local_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Recovered) GetIncarnation() uint64 {
@@ -845,7 +899,7 @@ type IndexedConfiguration struct {
 
 func (x *IndexedConfiguration) Reset() {
 	*x = IndexedConfiguration{}
-	mi := &file_messages_local_proto_msgTypes[11]
+	mi := &file_messages_local_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -857,7 +911,7 @@ func (x *IndexedConfiguration) String() string {
 func (*IndexedConfiguration) ProtoMessage() {}
 
 func (x *IndexedConfiguration) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[11]
+	mi := &file_messages_local_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -870,7 +924,7 @@ func (x *IndexedConfiguration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexedConfiguration.ProtoReflect.Descriptor instead.
 func (*IndexedConfiguration) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{11}
+	return file_messages_local_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *IndexedConfiguration) GetIndex() uint64 {
@@ -900,7 +954,7 @@ type Durable struct {
 
 func (x *Durable) Reset() {
 	*x = Durable{}
-	mi := &file_messages_local_proto_msgTypes[12]
+	mi := &file_messages_local_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -912,7 +966,7 @@ func (x *Durable) String() string {
 func (*Durable) ProtoMessage() {}
 
 func (x *Durable) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[12]
+	mi := &file_messages_local_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -925,7 +979,7 @@ func (x *Durable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Durable.ProtoReflect.Descriptor instead.
 func (*Durable) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{12}
+	return file_messages_local_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Durable) GetIncarnation() uint64 {
@@ -966,7 +1020,7 @@ type ReadLog struct {
 
 func (x *ReadLog) Reset() {
 	*x = ReadLog{}
-	mi := &file_messages_local_proto_msgTypes[13]
+	mi := &file_messages_local_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -978,7 +1032,7 @@ func (x *ReadLog) String() string {
 func (*ReadLog) ProtoMessage() {}
 
 func (x *ReadLog) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[13]
+	mi := &file_messages_local_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -991,7 +1045,7 @@ func (x *ReadLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLog.ProtoReflect.Descriptor instead.
 func (*ReadLog) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{13}
+	return file_messages_local_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReadLog) GetIncarnation() uint64 {
@@ -1046,7 +1100,7 @@ type ReadLogResponse struct {
 
 func (x *ReadLogResponse) Reset() {
 	*x = ReadLogResponse{}
-	mi := &file_messages_local_proto_msgTypes[14]
+	mi := &file_messages_local_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1058,7 +1112,7 @@ func (x *ReadLogResponse) String() string {
 func (*ReadLogResponse) ProtoMessage() {}
 
 func (x *ReadLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[14]
+	mi := &file_messages_local_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1071,7 +1125,7 @@ func (x *ReadLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogResponse) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{14}
+	return file_messages_local_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReadLogResponse) GetIncarnation() uint64 {
@@ -1124,7 +1178,7 @@ type Pull struct {
 
 func (x *Pull) Reset() {
 	*x = Pull{}
-	mi := &file_messages_local_proto_msgTypes[15]
+	mi := &file_messages_local_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +1190,7 @@ func (x *Pull) String() string {
 func (*Pull) ProtoMessage() {}
 
 func (x *Pull) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[15]
+	mi := &file_messages_local_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +1203,7 @@ func (x *Pull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pull.ProtoReflect.Descriptor instead.
 func (*Pull) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{15}
+	return file_messages_local_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Pull) GetIncarnation() uint64 {
@@ -1189,7 +1243,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_messages_local_proto_msgTypes[16]
+	mi := &file_messages_local_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1255,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[16]
+	mi := &file_messages_local_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1214,7 +1268,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{16}
+	return file_messages_local_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Committed) GetIncarnation() uint64 {
@@ -1256,7 +1310,7 @@ type MachineReady struct {
 
 func (x *MachineReady) Reset() {
 	*x = MachineReady{}
-	mi := &file_messages_local_proto_msgTypes[17]
+	mi := &file_messages_local_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1268,7 +1322,7 @@ func (x *MachineReady) String() string {
 func (*MachineReady) ProtoMessage() {}
 
 func (x *MachineReady) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[17]
+	mi := &file_messages_local_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1281,7 +1335,7 @@ func (x *MachineReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MachineReady.ProtoReflect.Descriptor instead.
 func (*MachineReady) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{17}
+	return file_messages_local_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MachineReady) GetIncarnation() uint64 {
@@ -1319,7 +1373,7 @@ type CommandResults struct {
 
 func (x *CommandResults) Reset() {
 	*x = CommandResults{}
-	mi := &file_messages_local_proto_msgTypes[18]
+	mi := &file_messages_local_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1331,7 +1385,7 @@ func (x *CommandResults) String() string {
 func (*CommandResults) ProtoMessage() {}
 
 func (x *CommandResults) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[18]
+	mi := &file_messages_local_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1344,7 +1398,7 @@ func (x *CommandResults) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResults.ProtoReflect.Descriptor instead.
 func (*CommandResults) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{18}
+	return file_messages_local_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CommandResults) GetIncarnation() uint64 {
@@ -1416,7 +1470,7 @@ type SessionRegistered struct {
 
 func (x *SessionRegistered) Reset() {
 	*x = SessionRegistered{}
-	mi := &file_messages_local_proto_msgTypes[19]
+	mi := &file_messages_local_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1482,7 @@ func (x *SessionRegistered) String() string {
 func (*SessionRegistered) ProtoMessage() {}
 
 func (x *SessionRegistered) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[19]
+	mi := &file_messages_local_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1495,7 @@ func (x *SessionRegistered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionRegistered.ProtoReflect.Descriptor instead.
 func (*SessionRegistered) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{19}
+	return file_messages_local_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SessionRegistered) GetIncarnation() uint64 {
@@ -1477,7 +1531,7 @@ type ReplayComplete struct {
 
 func (x *ReplayComplete) Reset() {
 	*x = ReplayComplete{}
-	mi := &file_messages_local_proto_msgTypes[20]
+	mi := &file_messages_local_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +1543,7 @@ func (x *ReplayComplete) String() string {
 func (*ReplayComplete) ProtoMessage() {}
 
 func (x *ReplayComplete) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[20]
+	mi := &file_messages_local_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +1556,7 @@ func (x *ReplayComplete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayComplete.ProtoReflect.Descriptor instead.
 func (*ReplayComplete) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{20}
+	return file_messages_local_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReplayComplete) GetIncarnation() uint64 {
@@ -1537,7 +1591,7 @@ type Replicate struct {
 
 func (x *Replicate) Reset() {
 	*x = Replicate{}
-	mi := &file_messages_local_proto_msgTypes[21]
+	mi := &file_messages_local_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +1603,7 @@ func (x *Replicate) String() string {
 func (*Replicate) ProtoMessage() {}
 
 func (x *Replicate) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[21]
+	mi := &file_messages_local_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +1616,7 @@ func (x *Replicate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replicate.ProtoReflect.Descriptor instead.
 func (*Replicate) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{21}
+	return file_messages_local_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Replicate) GetIncarnation() uint64 {
@@ -1615,7 +1669,7 @@ type Fetch struct {
 
 func (x *Fetch) Reset() {
 	*x = Fetch{}
-	mi := &file_messages_local_proto_msgTypes[22]
+	mi := &file_messages_local_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1627,7 +1681,7 @@ func (x *Fetch) String() string {
 func (*Fetch) ProtoMessage() {}
 
 func (x *Fetch) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[22]
+	mi := &file_messages_local_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1640,7 +1694,7 @@ func (x *Fetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
 func (*Fetch) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{22}
+	return file_messages_local_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Fetch) GetIncarnation() uint64 {
@@ -1702,7 +1756,7 @@ type Fetched struct {
 
 func (x *Fetched) Reset() {
 	*x = Fetched{}
-	mi := &file_messages_local_proto_msgTypes[23]
+	mi := &file_messages_local_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1714,7 +1768,7 @@ func (x *Fetched) String() string {
 func (*Fetched) ProtoMessage() {}
 
 func (x *Fetched) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[23]
+	mi := &file_messages_local_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1727,7 +1781,7 @@ func (x *Fetched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetched.ProtoReflect.Descriptor instead.
 func (*Fetched) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{23}
+	return file_messages_local_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Fetched) GetIncarnation() uint64 {
@@ -1810,7 +1864,7 @@ type ResolveConflict struct {
 
 func (x *ResolveConflict) Reset() {
 	*x = ResolveConflict{}
-	mi := &file_messages_local_proto_msgTypes[24]
+	mi := &file_messages_local_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1822,7 +1876,7 @@ func (x *ResolveConflict) String() string {
 func (*ResolveConflict) ProtoMessage() {}
 
 func (x *ResolveConflict) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[24]
+	mi := &file_messages_local_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1835,7 +1889,7 @@ func (x *ResolveConflict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveConflict.ProtoReflect.Descriptor instead.
 func (*ResolveConflict) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{24}
+	return file_messages_local_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ResolveConflict) GetIncarnation() uint64 {
@@ -1891,14 +1945,19 @@ type ReplicationProgress struct {
 	State   string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
 	DiskLow bool   `protobuf:"varint,5,opt,name=disk_low,json=diskLow,proto3" json:"disk_low,omitempty"`
 	// The term in which the replicator was started. The Node ignores a report of an earlier term.
-	Term          uint64 `protobuf:"varint,6,opt,name=term,proto3" json:"term,omitempty"`
+	Term uint64 `protobuf:"varint,6,opt,name=term,proto3" json:"term,omitempty"`
+	// The storage id of the peer for which the replicator was started. The Node ignores a report about
+	// an earlier one.
+	StorageId []byte `protobuf:"bytes,7,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
+	// The peer lacks entries that it had acknowledged in this term.
+	LostEntries   bool `protobuf:"varint,8,opt,name=lost_entries,json=lostEntries,proto3" json:"lost_entries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReplicationProgress) Reset() {
 	*x = ReplicationProgress{}
-	mi := &file_messages_local_proto_msgTypes[25]
+	mi := &file_messages_local_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1910,7 +1969,7 @@ func (x *ReplicationProgress) String() string {
 func (*ReplicationProgress) ProtoMessage() {}
 
 func (x *ReplicationProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[25]
+	mi := &file_messages_local_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1923,7 +1982,7 @@ func (x *ReplicationProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicationProgress.ProtoReflect.Descriptor instead.
 func (*ReplicationProgress) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{25}
+	return file_messages_local_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReplicationProgress) GetIncarnation() uint64 {
@@ -1968,6 +2027,20 @@ func (x *ReplicationProgress) GetTerm() uint64 {
 	return 0
 }
 
+func (x *ReplicationProgress) GetStorageId() []byte {
+	if x != nil {
+		return x.StorageId
+	}
+	return nil
+}
+
+func (x *ReplicationProgress) GetLostEntries() bool {
+	if x != nil {
+		return x.LostEntries
+	}
+	return false
+}
+
 // HigherTerm reports that a peer responded with a term above the leader's.
 type HigherTerm struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1980,7 +2053,7 @@ type HigherTerm struct {
 
 func (x *HigherTerm) Reset() {
 	*x = HigherTerm{}
-	mi := &file_messages_local_proto_msgTypes[26]
+	mi := &file_messages_local_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1992,7 +2065,7 @@ func (x *HigherTerm) String() string {
 func (*HigherTerm) ProtoMessage() {}
 
 func (x *HigherTerm) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[26]
+	mi := &file_messages_local_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2005,7 +2078,7 @@ func (x *HigherTerm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HigherTerm.ProtoReflect.Descriptor instead.
 func (*HigherTerm) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{26}
+	return file_messages_local_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *HigherTerm) GetIncarnation() uint64 {
@@ -2039,7 +2112,7 @@ type LinkUp struct {
 
 func (x *LinkUp) Reset() {
 	*x = LinkUp{}
-	mi := &file_messages_local_proto_msgTypes[27]
+	mi := &file_messages_local_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2124,7 @@ func (x *LinkUp) String() string {
 func (*LinkUp) ProtoMessage() {}
 
 func (x *LinkUp) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[27]
+	mi := &file_messages_local_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2137,7 @@ func (x *LinkUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkUp.ProtoReflect.Descriptor instead.
 func (*LinkUp) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{27}
+	return file_messages_local_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LinkUp) GetPeer() uint64 {
@@ -2085,7 +2158,7 @@ type LinkDown struct {
 
 func (x *LinkDown) Reset() {
 	*x = LinkDown{}
-	mi := &file_messages_local_proto_msgTypes[28]
+	mi := &file_messages_local_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2097,7 +2170,7 @@ func (x *LinkDown) String() string {
 func (*LinkDown) ProtoMessage() {}
 
 func (x *LinkDown) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[28]
+	mi := &file_messages_local_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2110,7 +2183,7 @@ func (x *LinkDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkDown.ProtoReflect.Descriptor instead.
 func (*LinkDown) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{28}
+	return file_messages_local_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LinkDown) GetPeer() uint64 {
@@ -2121,6 +2194,60 @@ func (x *LinkDown) GetPeer() uint64 {
 }
 
 func (x *LinkDown) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// PinFailed reports that the storage id of a peer could not be stored on this node's disk. The Node
+// stops, as after any failed write.
+type PinFailed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          uint64                 `protobuf:"varint,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PinFailed) Reset() {
+	*x = PinFailed{}
+	mi := &file_messages_local_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PinFailed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PinFailed) ProtoMessage() {}
+
+func (x *PinFailed) ProtoReflect() protoreflect.Message {
+	mi := &file_messages_local_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PinFailed.ProtoReflect.Descriptor instead.
+func (*PinFailed) Descriptor() ([]byte, []int) {
+	return file_messages_local_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *PinFailed) GetPeer() uint64 {
+	if x != nil {
+		return x.Peer
+	}
+	return 0
+}
+
+func (x *PinFailed) GetReason() string {
 	if x != nil {
 		return x.Reason
 	}
@@ -2138,7 +2265,7 @@ type EnvelopesDropped struct {
 
 func (x *EnvelopesDropped) Reset() {
 	*x = EnvelopesDropped{}
-	mi := &file_messages_local_proto_msgTypes[29]
+	mi := &file_messages_local_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2150,7 +2277,7 @@ func (x *EnvelopesDropped) String() string {
 func (*EnvelopesDropped) ProtoMessage() {}
 
 func (x *EnvelopesDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[29]
+	mi := &file_messages_local_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2163,7 +2290,7 @@ func (x *EnvelopesDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvelopesDropped.ProtoReflect.Descriptor instead.
 func (*EnvelopesDropped) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{29}
+	return file_messages_local_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *EnvelopesDropped) GetPeer() uint64 {
@@ -2189,7 +2316,11 @@ const file_messages_local_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12'\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x13.troupe.v1.ReadModeR\x04mode\",\n" +
 	"\x12TransferLeadership\x12\x16\n" +
-	"\x06target\x18\x01 \x01(\x04R\x06target\"\n" +
+	"\x06target\x18\x01 \x01(\x04R\x06target\"?\n" +
+	"\x06Rejoin\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\x04R\x06member\x12\x1d\n" +
+	"\n" +
+	"storage_id\x18\x02 \x01(\fR\tstorageId\"\n" +
 	"\n" +
 	"\bCampaign\"]\n" +
 	"\rLeaderChanged\x12 \n" +
@@ -2308,7 +2439,7 @@ const file_messages_local_proto_rawDesc = "" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12#\n" +
 	"\rconflict_term\x18\x04 \x01(\x04R\fconflictTerm\x12%\n" +
 	"\x0econflict_index\x18\x05 \x01(\x04R\rconflictIndex\x12\x1b\n" +
-	"\tmax_bytes\x18\x06 \x01(\x04R\bmaxBytes\"\xb1\x01\n" +
+	"\tmax_bytes\x18\x06 \x01(\x04R\bmaxBytes\"\xf3\x01\n" +
 	"\x13ReplicationProgress\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\x04R\x04peer\x12\x1f\n" +
@@ -2316,7 +2447,10 @@ const file_messages_local_proto_rawDesc = "" +
 	"matchIndex\x12\x14\n" +
 	"\x05state\x18\x04 \x01(\tR\x05state\x12\x19\n" +
 	"\bdisk_low\x18\x05 \x01(\bR\adiskLow\x12\x12\n" +
-	"\x04term\x18\x06 \x01(\x04R\x04term\"V\n" +
+	"\x04term\x18\x06 \x01(\x04R\x04term\x12\x1d\n" +
+	"\n" +
+	"storage_id\x18\a \x01(\fR\tstorageId\x12!\n" +
+	"\flost_entries\x18\b \x01(\bR\vlostEntries\"V\n" +
 	"\n" +
 	"HigherTerm\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
@@ -2325,6 +2459,9 @@ const file_messages_local_proto_rawDesc = "" +
 	"\x06LinkUp\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\x04R\x04peer\"6\n" +
 	"\bLinkDown\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\x04R\x04peer\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"7\n" +
+	"\tPinFailed\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\x04R\x04peer\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"&\n" +
 	"\x10EnvelopesDropped\x12\x12\n" +
@@ -2353,7 +2490,7 @@ func file_messages_local_proto_rawDescGZIP() []byte {
 }
 
 var file_messages_local_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_messages_local_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_messages_local_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_messages_local_proto_goTypes = []any{
 	(ReadMode)(0),                // 0: troupe.v1.ReadMode
 	(Outcome)(0),                 // 1: troupe.v1.Outcome
@@ -2362,58 +2499,60 @@ var file_messages_local_proto_goTypes = []any{
 	(*Propose)(nil),              // 4: troupe.v1.Propose
 	(*RequestRead)(nil),          // 5: troupe.v1.RequestRead
 	(*TransferLeadership)(nil),   // 6: troupe.v1.TransferLeadership
-	(*Campaign)(nil),             // 7: troupe.v1.Campaign
-	(*LeaderChanged)(nil),        // 8: troupe.v1.LeaderChanged
-	(*ReadPoint)(nil),            // 9: troupe.v1.ReadPoint
-	(*Append)(nil),               // 10: troupe.v1.Append
-	(*DeferredMessage)(nil),      // 11: troupe.v1.DeferredMessage
-	(*Recovered)(nil),            // 12: troupe.v1.Recovered
-	(*IndexedConfiguration)(nil), // 13: troupe.v1.IndexedConfiguration
-	(*Durable)(nil),              // 14: troupe.v1.Durable
-	(*ReadLog)(nil),              // 15: troupe.v1.ReadLog
-	(*ReadLogResponse)(nil),      // 16: troupe.v1.ReadLogResponse
-	(*Pull)(nil),                 // 17: troupe.v1.Pull
-	(*Committed)(nil),            // 18: troupe.v1.Committed
-	(*MachineReady)(nil),         // 19: troupe.v1.MachineReady
-	(*CommandResults)(nil),       // 20: troupe.v1.CommandResults
-	(*SessionRegistered)(nil),    // 21: troupe.v1.SessionRegistered
-	(*ReplayComplete)(nil),       // 22: troupe.v1.ReplayComplete
-	(*Replicate)(nil),            // 23: troupe.v1.Replicate
-	(*Fetch)(nil),                // 24: troupe.v1.Fetch
-	(*Fetched)(nil),              // 25: troupe.v1.Fetched
-	(*ResolveConflict)(nil),      // 26: troupe.v1.ResolveConflict
-	(*ReplicationProgress)(nil),  // 27: troupe.v1.ReplicationProgress
-	(*HigherTerm)(nil),           // 28: troupe.v1.HigherTerm
-	(*LinkUp)(nil),               // 29: troupe.v1.LinkUp
-	(*LinkDown)(nil),             // 30: troupe.v1.LinkDown
-	(*EnvelopesDropped)(nil),     // 31: troupe.v1.EnvelopesDropped
-	(Refusal)(0),                 // 32: troupe.v1.Refusal
-	(*AppendMark)(nil),           // 33: troupe.v1.AppendMark
-	(*Entries)(nil),              // 34: troupe.v1.Entries
-	(*HardState)(nil),            // 35: troupe.v1.HardState
-	(*Envelope)(nil),             // 36: troupe.v1.Envelope
-	(*TermRun)(nil),              // 37: troupe.v1.TermRun
-	(*Configuration)(nil),        // 38: troupe.v1.Configuration
+	(*Rejoin)(nil),               // 7: troupe.v1.Rejoin
+	(*Campaign)(nil),             // 8: troupe.v1.Campaign
+	(*LeaderChanged)(nil),        // 9: troupe.v1.LeaderChanged
+	(*ReadPoint)(nil),            // 10: troupe.v1.ReadPoint
+	(*Append)(nil),               // 11: troupe.v1.Append
+	(*DeferredMessage)(nil),      // 12: troupe.v1.DeferredMessage
+	(*Recovered)(nil),            // 13: troupe.v1.Recovered
+	(*IndexedConfiguration)(nil), // 14: troupe.v1.IndexedConfiguration
+	(*Durable)(nil),              // 15: troupe.v1.Durable
+	(*ReadLog)(nil),              // 16: troupe.v1.ReadLog
+	(*ReadLogResponse)(nil),      // 17: troupe.v1.ReadLogResponse
+	(*Pull)(nil),                 // 18: troupe.v1.Pull
+	(*Committed)(nil),            // 19: troupe.v1.Committed
+	(*MachineReady)(nil),         // 20: troupe.v1.MachineReady
+	(*CommandResults)(nil),       // 21: troupe.v1.CommandResults
+	(*SessionRegistered)(nil),    // 22: troupe.v1.SessionRegistered
+	(*ReplayComplete)(nil),       // 23: troupe.v1.ReplayComplete
+	(*Replicate)(nil),            // 24: troupe.v1.Replicate
+	(*Fetch)(nil),                // 25: troupe.v1.Fetch
+	(*Fetched)(nil),              // 26: troupe.v1.Fetched
+	(*ResolveConflict)(nil),      // 27: troupe.v1.ResolveConflict
+	(*ReplicationProgress)(nil),  // 28: troupe.v1.ReplicationProgress
+	(*HigherTerm)(nil),           // 29: troupe.v1.HigherTerm
+	(*LinkUp)(nil),               // 30: troupe.v1.LinkUp
+	(*LinkDown)(nil),             // 31: troupe.v1.LinkDown
+	(*PinFailed)(nil),            // 32: troupe.v1.PinFailed
+	(*EnvelopesDropped)(nil),     // 33: troupe.v1.EnvelopesDropped
+	(Refusal)(0),                 // 34: troupe.v1.Refusal
+	(*AppendMark)(nil),           // 35: troupe.v1.AppendMark
+	(*Entries)(nil),              // 36: troupe.v1.Entries
+	(*HardState)(nil),            // 37: troupe.v1.HardState
+	(*Envelope)(nil),             // 38: troupe.v1.Envelope
+	(*TermRun)(nil),              // 39: troupe.v1.TermRun
+	(*Configuration)(nil),        // 40: troupe.v1.Configuration
 }
 var file_messages_local_proto_depIdxs = []int32{
 	0,  // 0: troupe.v1.RequestRead.mode:type_name -> troupe.v1.ReadMode
-	32, // 1: troupe.v1.ReadPoint.refusal:type_name -> troupe.v1.Refusal
-	33, // 2: troupe.v1.Append.mark:type_name -> troupe.v1.AppendMark
-	34, // 3: troupe.v1.Append.entries:type_name -> troupe.v1.Entries
-	35, // 4: troupe.v1.Append.hard_state:type_name -> troupe.v1.HardState
-	11, // 5: troupe.v1.Append.deferred:type_name -> troupe.v1.DeferredMessage
-	36, // 6: troupe.v1.DeferredMessage.envelope:type_name -> troupe.v1.Envelope
-	35, // 7: troupe.v1.Recovered.hard_state:type_name -> troupe.v1.HardState
-	37, // 8: troupe.v1.Recovered.runs:type_name -> troupe.v1.TermRun
-	38, // 9: troupe.v1.Recovered.base_configuration:type_name -> troupe.v1.Configuration
-	13, // 10: troupe.v1.Recovered.configurations:type_name -> troupe.v1.IndexedConfiguration
-	38, // 11: troupe.v1.IndexedConfiguration.configuration:type_name -> troupe.v1.Configuration
-	33, // 12: troupe.v1.Durable.mark:type_name -> troupe.v1.AppendMark
-	34, // 13: troupe.v1.ReadLogResponse.entries:type_name -> troupe.v1.Entries
-	34, // 14: troupe.v1.Committed.entries:type_name -> troupe.v1.Entries
+	34, // 1: troupe.v1.ReadPoint.refusal:type_name -> troupe.v1.Refusal
+	35, // 2: troupe.v1.Append.mark:type_name -> troupe.v1.AppendMark
+	36, // 3: troupe.v1.Append.entries:type_name -> troupe.v1.Entries
+	37, // 4: troupe.v1.Append.hard_state:type_name -> troupe.v1.HardState
+	12, // 5: troupe.v1.Append.deferred:type_name -> troupe.v1.DeferredMessage
+	38, // 6: troupe.v1.DeferredMessage.envelope:type_name -> troupe.v1.Envelope
+	37, // 7: troupe.v1.Recovered.hard_state:type_name -> troupe.v1.HardState
+	39, // 8: troupe.v1.Recovered.runs:type_name -> troupe.v1.TermRun
+	40, // 9: troupe.v1.Recovered.base_configuration:type_name -> troupe.v1.Configuration
+	14, // 10: troupe.v1.Recovered.configurations:type_name -> troupe.v1.IndexedConfiguration
+	40, // 11: troupe.v1.IndexedConfiguration.configuration:type_name -> troupe.v1.Configuration
+	35, // 12: troupe.v1.Durable.mark:type_name -> troupe.v1.AppendMark
+	36, // 13: troupe.v1.ReadLogResponse.entries:type_name -> troupe.v1.Entries
+	36, // 14: troupe.v1.Committed.entries:type_name -> troupe.v1.Entries
 	1,  // 15: troupe.v1.CommandResults.outcomes:type_name -> troupe.v1.Outcome
-	34, // 16: troupe.v1.Replicate.entries:type_name -> troupe.v1.Entries
-	34, // 17: troupe.v1.Fetched.entries:type_name -> troupe.v1.Entries
+	36, // 16: troupe.v1.Replicate.entries:type_name -> troupe.v1.Entries
+	36, // 17: troupe.v1.Fetched.entries:type_name -> troupe.v1.Entries
 	18, // [18:18] is the sub-list for method output_type
 	18, // [18:18] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name
@@ -2434,7 +2573,7 @@ func file_messages_local_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_messages_local_proto_rawDesc), len(file_messages_local_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   30,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -281,8 +281,11 @@ type Member struct {
 	PeerUrls []string `protobuf:"bytes,4,rep,name=peer_urls,json=peerUrls,proto3" json:"peer_urls,omitempty"`
 	// A learner receives the log and counts in no quorum.
 	Learner bool `protobuf:"varint,5,opt,name=learner,proto3" json:"learner,omitempty"`
-	// The random id of the member's data directory. No configuration of this version holds it (E37).
-	StorageId     []byte `protobuf:"bytes,6,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
+	// The random id of the member's data directory; empty until a leader has recorded it (E37).
+	StorageId []byte `protobuf:"bytes,6,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
+	// The data directory replaced a lost one. It counts in no majority before the configuration that
+	// names it is committed.
+	Rejoined      bool `protobuf:"varint,7,opt,name=rejoined,proto3" json:"rejoined,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -357,6 +360,13 @@ func (x *Member) GetStorageId() []byte {
 		return x.StorageId
 	}
 	return nil
+}
+
+func (x *Member) GetRejoined() bool {
+	if x != nil {
+		return x.Rejoined
+	}
+	return false
 }
 
 // Configuration is the members of a cluster. It takes effect when it is appended (Raft §6, E30).
@@ -452,7 +462,7 @@ const file_messages_log_proto_rawDesc = "" +
 	"\n" +
 	"AppendMark\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\x04R\x05index\"\x9c\x01\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\"\xb8\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -460,7 +470,8 @@ const file_messages_log_proto_rawDesc = "" +
 	"\tpeer_urls\x18\x04 \x03(\tR\bpeerUrls\x12\x18\n" +
 	"\alearner\x18\x05 \x01(\bR\alearner\x12\x1d\n" +
 	"\n" +
-	"storage_id\x18\x06 \x01(\fR\tstorageId\"\x9e\x01\n" +
+	"storage_id\x18\x06 \x01(\fR\tstorageId\x12\x1a\n" +
+	"\brejoined\x18\a \x01(\bR\brejoined\"\x9e\x01\n" +
 	"\rConfiguration\x12+\n" +
 	"\amembers\x18\x01 \x03(\v2\x11.troupe.v1.MemberR\amembers\x12'\n" +
 	"\x0foutgoing_voters\x18\x02 \x03(\x04R\x0eoutgoingVoters\x12\x18\n" +

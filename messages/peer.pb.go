@@ -1110,6 +1110,98 @@ func (x *Removed) GetIndex() uint64 {
 	return 0
 }
 
+// StorageRefused reports that `from` exchanges no messages with the data directory of the receiver:
+// the member had another one before, or this one lost entries (E37). It comes from the link, or from
+// the leader if lost_entries is set.
+type StorageRefused struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	From  uint64                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	// The storage id that is refused.
+	StorageId []byte `protobuf:"bytes,2,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
+	// The storage id with which `from` knows the member.
+	Known []byte `protobuf:"bytes,3,opt,name=known,proto3" json:"known,omitempty"`
+	// The index of the configuration that names `known`; 0: it is that of the first contact.
+	ConfigurationIndex uint64 `protobuf:"varint,4,opt,name=configuration_index,json=configurationIndex,proto3" json:"configuration_index,omitempty"`
+	// The storage id is the known one, but the log lacks entries that the member had acknowledged.
+	LostEntries bool `protobuf:"varint,5,opt,name=lost_entries,json=lostEntries,proto3" json:"lost_entries,omitempty"`
+	// Why, and what to do, for an operator.
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StorageRefused) Reset() {
+	*x = StorageRefused{}
+	mi := &file_messages_peer_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StorageRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StorageRefused) ProtoMessage() {}
+
+func (x *StorageRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_messages_peer_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StorageRefused.ProtoReflect.Descriptor instead.
+func (*StorageRefused) Descriptor() ([]byte, []int) {
+	return file_messages_peer_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *StorageRefused) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *StorageRefused) GetStorageId() []byte {
+	if x != nil {
+		return x.StorageId
+	}
+	return nil
+}
+
+func (x *StorageRefused) GetKnown() []byte {
+	if x != nil {
+		return x.Known
+	}
+	return nil
+}
+
+func (x *StorageRefused) GetConfigurationIndex() uint64 {
+	if x != nil {
+		return x.ConfigurationIndex
+	}
+	return 0
+}
+
+func (x *StorageRefused) GetLostEntries() bool {
+	if x != nil {
+		return x.LostEntries
+	}
+	return false
+}
+
+func (x *StorageRefused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Hello opens a stream. The peer responds with Welcome, or with a gRPC status that names the
 // reason.
 type Hello struct {
@@ -1120,15 +1212,20 @@ type Hello struct {
 	To              uint64                 `protobuf:"varint,4,opt,name=to,proto3" json:"to,omitempty"`
 	StorageId       []byte                 `protobuf:"bytes,5,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
 	// "control" or "bulk".
-	Lane          string `protobuf:"bytes,6,opt,name=lane,proto3" json:"lane,omitempty"`
-	Software      string `protobuf:"bytes,7,opt,name=software,proto3" json:"software,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Lane     string `protobuf:"bytes,6,opt,name=lane,proto3" json:"lane,omitempty"`
+	Software string `protobuf:"bytes,7,opt,name=software,proto3" json:"software,omitempty"`
+	// The data directory was made to replace a lost one, and waits for a configuration that names it.
+	Rejoining bool `protobuf:"varint,8,opt,name=rejoining,proto3" json:"rejoining,omitempty"`
+	// The index of the committed configuration that names the data directory, as far as the sender
+	// knows; 0: none. A receiver whose log lacks that configuration admits the sender by it.
+	ConfirmedIndex uint64 `protobuf:"varint,9,opt,name=confirmed_index,json=confirmedIndex,proto3" json:"confirmed_index,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_messages_peer_proto_msgTypes[12]
+	mi := &file_messages_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1140,7 +1237,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_peer_proto_msgTypes[12]
+	mi := &file_messages_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1153,7 +1250,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_messages_peer_proto_rawDescGZIP(), []int{12}
+	return file_messages_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Hello) GetProtocolVersion() uint32 {
@@ -1205,6 +1302,20 @@ func (x *Hello) GetSoftware() string {
 	return ""
 }
 
+func (x *Hello) GetRejoining() bool {
+	if x != nil {
+		return x.Rejoining
+	}
+	return false
+}
+
+func (x *Hello) GetConfirmedIndex() uint64 {
+	if x != nil {
+		return x.ConfirmedIndex
+	}
+	return 0
+}
+
 // Welcome accepts a Hello.
 type Welcome struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -1213,13 +1324,16 @@ type Welcome struct {
 	From            uint64                 `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
 	StorageId       []byte                 `protobuf:"bytes,4,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
 	Software        string                 `protobuf:"bytes,5,opt,name=software,proto3" json:"software,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// As in Hello.
+	Rejoining      bool   `protobuf:"varint,6,opt,name=rejoining,proto3" json:"rejoining,omitempty"`
+	ConfirmedIndex uint64 `protobuf:"varint,7,opt,name=confirmed_index,json=confirmedIndex,proto3" json:"confirmed_index,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_messages_peer_proto_msgTypes[13]
+	mi := &file_messages_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1231,7 +1345,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_peer_proto_msgTypes[13]
+	mi := &file_messages_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1244,7 +1358,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_messages_peer_proto_rawDescGZIP(), []int{13}
+	return file_messages_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Welcome) GetProtocolVersion() uint32 {
@@ -1282,6 +1396,20 @@ func (x *Welcome) GetSoftware() string {
 	return ""
 }
 
+func (x *Welcome) GetRejoining() bool {
+	if x != nil {
+		return x.Rejoining
+	}
+	return false
+}
+
+func (x *Welcome) GetConfirmedIndex() uint64 {
+	if x != nil {
+		return x.ConfirmedIndex
+	}
+	return 0
+}
+
 // Envelope is one message on the wire.
 type Envelope struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -1300,6 +1428,7 @@ type Envelope struct {
 	//	*Envelope_ForwardedReadResponse
 	//	*Envelope_TimeoutNow
 	//	*Envelope_Removed
+	//	*Envelope_StorageRefused
 	Message       isEnvelope_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1307,7 +1436,7 @@ type Envelope struct {
 
 func (x *Envelope) Reset() {
 	*x = Envelope{}
-	mi := &file_messages_peer_proto_msgTypes[14]
+	mi := &file_messages_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1448,7 @@ func (x *Envelope) String() string {
 func (*Envelope) ProtoMessage() {}
 
 func (x *Envelope) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_peer_proto_msgTypes[14]
+	mi := &file_messages_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1461,7 @@ func (x *Envelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Envelope.ProtoReflect.Descriptor instead.
 func (*Envelope) Descriptor() ([]byte, []int) {
-	return file_messages_peer_proto_rawDescGZIP(), []int{14}
+	return file_messages_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Envelope) GetReceiver() Receiver {
@@ -1457,6 +1586,15 @@ func (x *Envelope) GetRemoved() *Removed {
 	return nil
 }
 
+func (x *Envelope) GetStorageRefused() *StorageRefused {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_StorageRefused); ok {
+			return x.StorageRefused
+		}
+	}
+	return nil
+}
+
 type isEnvelope_Message interface {
 	isEnvelope_Message()
 }
@@ -1509,6 +1647,10 @@ type Envelope_Removed struct {
 	Removed *Removed `protobuf:"bytes,13,opt,name=removed,proto3,oneof"`
 }
 
+type Envelope_StorageRefused struct {
+	StorageRefused *StorageRefused `protobuf:"bytes,14,opt,name=storage_refused,json=storageRefused,proto3,oneof"`
+}
+
 func (*Envelope_RequestVote) isEnvelope_Message() {}
 
 func (*Envelope_VoteResponse) isEnvelope_Message() {}
@@ -1533,6 +1675,8 @@ func (*Envelope_TimeoutNow) isEnvelope_Message() {}
 
 func (*Envelope_Removed) isEnvelope_Message() {}
 
+func (*Envelope_StorageRefused) isEnvelope_Message() {}
+
 // EnvelopeBatch is the content of one write to a stream.
 type EnvelopeBatch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1543,7 +1687,7 @@ type EnvelopeBatch struct {
 
 func (x *EnvelopeBatch) Reset() {
 	*x = EnvelopeBatch{}
-	mi := &file_messages_peer_proto_msgTypes[15]
+	mi := &file_messages_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1699,7 @@ func (x *EnvelopeBatch) String() string {
 func (*EnvelopeBatch) ProtoMessage() {}
 
 func (x *EnvelopeBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_peer_proto_msgTypes[15]
+	mi := &file_messages_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1712,7 @@ func (x *EnvelopeBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvelopeBatch.ProtoReflect.Descriptor instead.
 func (*EnvelopeBatch) Descriptor() ([]byte, []int) {
-	return file_messages_peer_proto_rawDescGZIP(), []int{15}
+	return file_messages_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EnvelopeBatch) GetEnvelopes() []*Envelope {
@@ -1663,7 +1807,15 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\aRemoved\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x14\n" +
-	"\x05index\x18\x03 \x01(\x04R\x05index\"\xc4\x01\n" +
+	"\x05index\x18\x03 \x01(\x04R\x05index\"\xc5\x01\n" +
+	"\x0eStorageRefused\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x1d\n" +
+	"\n" +
+	"storage_id\x18\x02 \x01(\fR\tstorageId\x12\x14\n" +
+	"\x05known\x18\x03 \x01(\fR\x05known\x12/\n" +
+	"\x13configuration_index\x18\x04 \x01(\x04R\x12configurationIndex\x12!\n" +
+	"\flost_entries\x18\x05 \x01(\bR\vlostEntries\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\x8b\x02\n" +
 	"\x05Hello\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x1d\n" +
 	"\n" +
@@ -1673,7 +1825,9 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\n" +
 	"storage_id\x18\x05 \x01(\fR\tstorageId\x12\x12\n" +
 	"\x04lane\x18\x06 \x01(\tR\x04lane\x12\x1a\n" +
-	"\bsoftware\x18\a \x01(\tR\bsoftware\"\xa2\x01\n" +
+	"\bsoftware\x18\a \x01(\tR\bsoftware\x12\x1c\n" +
+	"\trejoining\x18\b \x01(\bR\trejoining\x12'\n" +
+	"\x0fconfirmed_index\x18\t \x01(\x04R\x0econfirmedIndex\"\xe9\x01\n" +
 	"\aWelcome\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x1d\n" +
 	"\n" +
@@ -1681,7 +1835,9 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\x04from\x18\x03 \x01(\x04R\x04from\x12\x1d\n" +
 	"\n" +
 	"storage_id\x18\x04 \x01(\fR\tstorageId\x12\x1a\n" +
-	"\bsoftware\x18\x05 \x01(\tR\bsoftware\"\xf8\x06\n" +
+	"\bsoftware\x18\x05 \x01(\tR\bsoftware\x12\x1c\n" +
+	"\trejoining\x18\x06 \x01(\bR\trejoining\x12'\n" +
+	"\x0fconfirmed_index\x18\a \x01(\x04R\x0econfirmedIndex\"\xbe\a\n" +
 	"\bEnvelope\x12/\n" +
 	"\breceiver\x18\x01 \x01(\x0e2\x13.troupe.v1.ReceiverR\breceiver\x12;\n" +
 	"\frequest_vote\x18\x02 \x01(\v2\x16.troupe.v1.RequestVoteH\x00R\vrequestVote\x12>\n" +
@@ -1697,7 +1853,8 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\x17forwarded_read_response\x18\v \x01(\v2 .troupe.v1.ForwardedReadResponseH\x00R\x15forwardedReadResponse\x128\n" +
 	"\vtimeout_now\x18\f \x01(\v2\x15.troupe.v1.TimeoutNowH\x00R\n" +
 	"timeoutNow\x12.\n" +
-	"\aremoved\x18\r \x01(\v2\x12.troupe.v1.RemovedH\x00R\aremovedB\t\n" +
+	"\aremoved\x18\r \x01(\v2\x12.troupe.v1.RemovedH\x00R\aremoved\x12D\n" +
+	"\x0fstorage_refused\x18\x0e \x01(\v2\x19.troupe.v1.StorageRefusedH\x00R\x0estorageRefusedB\t\n" +
 	"\amessage\"B\n" +
 	"\rEnvelopeBatch\x121\n" +
 	"\tenvelopes\x18\x01 \x03(\v2\x13.troupe.v1.EnvelopeR\tenvelopes*\x99\x01\n" +
@@ -1726,7 +1883,7 @@ func file_messages_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_messages_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_messages_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_messages_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_messages_peer_proto_goTypes = []any{
 	(Refusal)(0),                  // 0: troupe.v1.Refusal
 	(Receiver)(0),                 // 1: troupe.v1.Receiver
@@ -1742,14 +1899,15 @@ var file_messages_peer_proto_goTypes = []any{
 	(*ForwardedReadResponse)(nil), // 11: troupe.v1.ForwardedReadResponse
 	(*TimeoutNow)(nil),            // 12: troupe.v1.TimeoutNow
 	(*Removed)(nil),               // 13: troupe.v1.Removed
-	(*Hello)(nil),                 // 14: troupe.v1.Hello
-	(*Welcome)(nil),               // 15: troupe.v1.Welcome
-	(*Envelope)(nil),              // 16: troupe.v1.Envelope
-	(*EnvelopeBatch)(nil),         // 17: troupe.v1.EnvelopeBatch
-	(*Entries)(nil),               // 18: troupe.v1.Entries
+	(*StorageRefused)(nil),        // 14: troupe.v1.StorageRefused
+	(*Hello)(nil),                 // 15: troupe.v1.Hello
+	(*Welcome)(nil),               // 16: troupe.v1.Welcome
+	(*Envelope)(nil),              // 17: troupe.v1.Envelope
+	(*EnvelopeBatch)(nil),         // 18: troupe.v1.EnvelopeBatch
+	(*Entries)(nil),               // 19: troupe.v1.Entries
 }
 var file_messages_peer_proto_depIdxs = []int32{
-	18, // 0: troupe.v1.AppendEntries.entries:type_name -> troupe.v1.Entries
+	19, // 0: troupe.v1.AppendEntries.entries:type_name -> troupe.v1.Entries
 	0,  // 1: troupe.v1.ProposalsRefused.reason:type_name -> troupe.v1.Refusal
 	0,  // 2: troupe.v1.ForwardedReadResponse.refusal:type_name -> troupe.v1.Refusal
 	1,  // 3: troupe.v1.Envelope.receiver:type_name -> troupe.v1.Receiver
@@ -1765,12 +1923,13 @@ var file_messages_peer_proto_depIdxs = []int32{
 	11, // 13: troupe.v1.Envelope.forwarded_read_response:type_name -> troupe.v1.ForwardedReadResponse
 	12, // 14: troupe.v1.Envelope.timeout_now:type_name -> troupe.v1.TimeoutNow
 	13, // 15: troupe.v1.Envelope.removed:type_name -> troupe.v1.Removed
-	16, // 16: troupe.v1.EnvelopeBatch.envelopes:type_name -> troupe.v1.Envelope
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	14, // 16: troupe.v1.Envelope.storage_refused:type_name -> troupe.v1.StorageRefused
+	17, // 17: troupe.v1.EnvelopeBatch.envelopes:type_name -> troupe.v1.Envelope
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_messages_peer_proto_init() }
@@ -1779,7 +1938,7 @@ func file_messages_peer_proto_init() {
 		return
 	}
 	file_messages_log_proto_init()
-	file_messages_peer_proto_msgTypes[14].OneofWrappers = []any{
+	file_messages_peer_proto_msgTypes[15].OneofWrappers = []any{
 		(*Envelope_RequestVote)(nil),
 		(*Envelope_VoteResponse)(nil),
 		(*Envelope_AppendEntries)(nil),
@@ -1792,6 +1951,7 @@ func file_messages_peer_proto_init() {
 		(*Envelope_ForwardedReadResponse)(nil),
 		(*Envelope_TimeoutNow)(nil),
 		(*Envelope_Removed)(nil),
+		(*Envelope_StorageRefused)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1799,7 +1959,7 @@ func file_messages_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_messages_peer_proto_rawDesc), len(file_messages_peer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

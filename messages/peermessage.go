@@ -39,6 +39,7 @@ var peerMessages = [...]func() PeerMessage{
 	11: func() PeerMessage { return &ForwardedReadResponse{} },
 	12: func() PeerMessage { return &TimeoutNow{} },
 	13: func() PeerMessage { return &Removed{} },
+	14: func() PeerMessage { return &StorageRefused{} },
 }
 
 // NewPeerMessage returns an empty message of the type that a field of Envelope carries; nil if
@@ -214,4 +215,15 @@ func entryCount(n int) string {
 
 func refusalText(r Refusal) string {
 	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(r.String(), "REFUSAL_")), "_", " ")
+}
+
+func (m *StorageRefused) SenderID() uint64                { return m.GetFrom() }
+func (m *StorageRefused) EnvelopeField() protowire.Number { return 14 }
+func (m *StorageRefused) wrap() isEnvelope_Message        { return &Envelope_StorageRefused{m} }
+func (w *Envelope_StorageRefused) unwrap() PeerMessage    { return w.StorageRefused }
+func (m *StorageRefused) Trace() (name, detail string) {
+	if m.LostEntries {
+		return "StorageRefused", fmt.Sprintf("storage id %x lost entries", m.StorageId)
+	}
+	return "StorageRefused", fmt.Sprintf("storage id %x, known is %x", m.StorageId, m.Known)
 }

@@ -116,9 +116,9 @@ var crashMutations = []crashMutation{
 				return err
 			}`)},
 	{"the identity is not synced before it gets its name",
-		in("createIdentity").Replace(`_file.Sync()`, `nil`)},
+		in("replaceFile").Replace(`_file.Sync()`, `nil`)},
 	{"the name of the identity is not synced",
-		in("createIdentity").Replace(`_fs.SyncDir(_dir)`, `nil`)},
+		in("replaceFile").Replace(`_fs.SyncDir(_dir)`, `nil`)},
 	{"an existing identity is not synced",
 		in("OpenDataDir").Replace(`_fs.SyncDir(_dir)`, `nil`)},
 	{"a log without an identity is not removed",

@@ -33,8 +33,10 @@ func lockDir(filesystem vfs.FS, dir string) (io.Closer, error) {
 type DataDir struct {
 	dir      string
 	Identity Identity
-	created  bool // by this start
-	lock     io.Closer
+	// Peers are the data directories of the other members that this one has met.
+	Peers   *PeerStorage
+	created bool // by this start
+	lock    io.Closer
 }
 
 // LogDir returns the directory of the log. Open it with Options.MustExist: OpenDataDir has created
@@ -72,6 +74,9 @@ func OpenDataDir(filesystem vfs.FS, dir string, want Identity) (*DataDir, error)
 		err = createDataDir(filesystem, d)
 	default:
 		err = fmt.Errorf("data directory %s: %w", dir, err)
+	}
+	if err == nil {
+		d.Peers, err = openPeerStorage(filesystem, dir, d.Identity)
 	}
 	if err != nil {
 		lock.Close()

@@ -46,6 +46,59 @@ func makeDurableDir(filesystem vfs.FS, dir string) error {
 	return nil
 }
 
+// replaceFile writes a file of a data directory atomically: to a temporary file, which is synced
+// and renamed. Another attempt after a failure begins with another file.
+func replaceFile(filesystem vfs.FS, dir, name string, b []byte) error {
+	path := filepath.Join(dir, name)
+	temporary := path + newSuffix
+	if err := filesystem.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	file, err := filesystem.Create(temporary)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	if err = writeFull(file, temporary, b, 0); err == nil {
+		err = file.Sync()
+	}
+	if cerr := file.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = filesystem.Rename(temporary, path)
+	}
+	if err == nil {
+		err = filesystem.SyncDir(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	return nil
+}
+
+// readSmallFile reads a file that replaceFile wrote. It returns fs.ErrNotExist if there is none.
+func readSmallFile(filesystem vfs.FS, path string) ([]byte, error) {
+	file, err := filesystem.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	} else if err != nil {
+		return nil, readError(path, 0, err)
+	}
+	defer file.Close()
+	size, err := file.Size()
+	if err != nil {
+		return nil, readError(path, 0, err)
+	}
+	if size > 64<<10 {
+		return nil, corruptError(path, 0, "%d bytes are too large for this file", size)
+	}
+	b := make([]byte, size)
+	if n, err := file.ReadAt(b, 0); int64(n) < size {
+		return nil, readError(path, 0, orShortWrite(err))
+	}
+	return b, nil
+}
+
 // writeFull writes p at an offset. It checks the length too: a full disk may write less and report
 // no error.
 func writeFull(file vfs.File, path string, p []byte, off int64) error {

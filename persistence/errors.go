@@ -19,6 +19,8 @@ var (
 	// ErrWrongMember means that the data directory, or a file in it, belongs to another member, or to
 	// another disk of this one.
 	ErrWrongMember = errors.New("data directory of another member")
+	// ErrNotEmpty means that a member should rejoin with an empty data directory, and this one is not.
+	ErrNotEmpty = errors.New("data directory is not empty")
 	// ErrLocked means that the data directory is in use.
 	ErrLocked = vfs.ErrLocked
 	// ErrNotInLog means that the log does not hold the entries: they were compacted or truncated, or

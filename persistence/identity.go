@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"strconv"
 
@@ -25,6 +24,9 @@ type Identity struct {
 	StorageID [16]byte
 	// CreatedBy is the program and version that created the directory; for the operator.
 	CreatedBy string
+	// Rejoining: the directory replaces one that was lost. Its member does not vote before a committed
+	// configuration names StorageID (docs/protocol.md P103).
+	Rejoining bool
 }
 
 // identityJSON is the content of the file. The checksum distinguishes damage from the file of
@@ -35,18 +37,23 @@ type identityJSON struct {
 	NodeID        string `json:"nodeId"`
 	StorageID     string `json:"storageId"`
 	CreatedBy     string `json:"createdBy"`
+	Rejoining     bool   `json:"rejoining,omitempty"`
 	Checksum      string `json:"checksum"`
 }
 
 func (j *identityJSON) computeChecksum() string {
-	return fmt.Sprintf("%08x", checksum(fmt.Appendf(nil, "%d|%s|%s|%s|%s", j.FormatVersion, j.ClusterID, j.NodeID, j.StorageID, j.CreatedBy)))
+	b := fmt.Appendf(nil, "%d|%s|%s|%s|%s", j.FormatVersion, j.ClusterID, j.NodeID, j.StorageID, j.CreatedBy)
+	if j.Rejoining {
+		b = append(b, "|rejoining"...)
+	}
+	return fmt.Sprintf("%08x", checksum(b))
 }
 
 func encodeIdentity(id Identity) ([]byte, error) {
 	j := identityJSON{
 		FormatVersion: formatVersion,
 		ClusterID:     fmt.Sprintf("%016x", id.ClusterID), NodeID: fmt.Sprintf("%016x", id.NodeID),
-		StorageID: hex.EncodeToString(id.StorageID[:]), CreatedBy: id.CreatedBy,
+		StorageID: hex.EncodeToString(id.StorageID[:]), CreatedBy: id.CreatedBy, Rejoining: id.Rejoining,
 	}
 	j.Checksum = j.computeChecksum()
 	b, err := json.MarshalIndent(j, "", "  ")
@@ -65,7 +72,7 @@ func decodeIdentity(path string, b []byte) (Identity, error) {
 	if j.Checksum != j.computeChecksum() {
 		return Identity{}, corruptError(path, 0, "checksum %q, %q expected", j.computeChecksum(), j.Checksum)
 	}
-	id := Identity{CreatedBy: j.CreatedBy}
+	id := Identity{CreatedBy: j.CreatedBy, Rejoining: j.Rejoining}
 	var errs [3]error
 	var storage []byte
 	id.ClusterID, errs[0] = strconv.ParseUint(j.ClusterID, 16, 64)
@@ -80,59 +87,20 @@ func decodeIdentity(path string, b []byte) (Identity, error) {
 // ReadIdentity reads the identity of a data directory. It returns fs.ErrNotExist if there is none.
 func ReadIdentity(filesystem vfs.FS, dir string) (Identity, error) {
 	path := filepath.Join(dir, IdentityFile)
-	file, err := filesystem.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Identity{}, err
-	} else if err != nil {
-		return Identity{}, readError(path, 0, err)
-	}
-	defer file.Close()
-	size, err := file.Size()
+	b, err := readSmallFile(filesystem, path)
 	if err != nil {
-		return Identity{}, readError(path, 0, err)
-	}
-	if size > 64<<10 {
-		return Identity{}, corruptError(path, 0, "%d bytes are too large for an identity", size)
-	}
-	b := make([]byte, size)
-	if n, err := file.ReadAt(b, 0); int64(n) < size {
-		return Identity{}, readError(path, 0, orShortWrite(err))
+		return Identity{}, err
 	}
 	return decodeIdentity(path, b)
 }
 
-// createIdentity writes the identity of a data directory atomically: to a temporary file, which is
-// synced and renamed.
+// createIdentity writes the identity of a data directory atomically.
 func createIdentity(filesystem vfs.FS, dir string, id Identity) error {
-	path := filepath.Join(dir, IdentityFile)
-	temporary := path + newSuffix
-	if err := filesystem.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("create %s: %w", path, err)
-	}
 	b, err := encodeIdentity(id)
 	if err != nil {
-		return fmt.Errorf("create %s: %w", path, err)
+		return fmt.Errorf("create %s: %w", filepath.Join(dir, IdentityFile), err)
 	}
-	file, err := filesystem.Create(temporary)
-	if err != nil {
-		return fmt.Errorf("create %s: %w", path, err)
-	}
-	if err = writeFull(file, temporary, b, 0); err == nil {
-		err = file.Sync()
-	}
-	if cerr := file.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = filesystem.Rename(temporary, path)
-	}
-	if err == nil {
-		err = filesystem.SyncDir(dir)
-	}
-	if err != nil {
-		return fmt.Errorf("create %s: %w", path, err)
-	}
-	return nil
+	return replaceFile(filesystem, dir, IdentityFile, b)
 }
 
 // check returns a *mismatchError if the identity is not the wanted one. A cluster id of 0 in want
@@ -146,6 +114,10 @@ func (id Identity) check(dir string, want Identity) error {
 	if id.NodeID != want.NodeID {
 		return &mismatchError{Kind: ErrWrongMember, File: path, Field: "node id",
 			Found: raft.FormatID(id.NodeID), Want: raft.FormatID(want.NodeID)}
+	}
+	if want.Rejoining && !id.Rejoining {
+		return fmt.Errorf("%w: %s holds the data of this member: to go on with it, start without rejoin; "+
+			"to replace it, move the directory away first", ErrNotEmpty, dir)
 	}
 	return nil
 }

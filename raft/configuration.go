@@ -100,6 +100,17 @@ func (c *ConfigurationHistory) Latest() (index uint64, configuration *messages.C
 	return c.baseIndex, c.base
 }
 
+// Committed returns the configuration in effect at the commit index and the index of its entry. It
+// is never nil.
+func (c *ConfigurationHistory) Committed(commitIndex uint64) (index uint64, configuration *messages.Configuration) {
+	for _, l := range slices.Backward(c.appended) {
+		if l.Index <= commitIndex {
+			return l.Index, l.Configuration
+		}
+	}
+	return c.baseIndex, c.base
+}
+
 // at returns the configuration that was in effect when the log ended at index, nil below the base.
 func (c *ConfigurationHistory) at(index uint64) *messages.Configuration {
 	for i := len(c.appended) - 1; i >= 0; i-- {

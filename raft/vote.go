@@ -12,6 +12,8 @@ type VoterState struct {
 	Sticky bool
 	// LeaseGranted: the node granted a lease to a leader that has not ended.
 	LeaseGranted bool
+	// Barred: the node may have forgotten votes (Storage.MayVote).
+	Barred bool
 }
 
 // VoteDecision is what a node does with a request for its vote: it adopts AdoptTerm, and then
@@ -38,7 +40,8 @@ type VoteDecision struct {
 //  3. A pre-vote has the result that the vote would have, and changes nothing (dissertation §9.6;
 //     E15).
 //  4. A higher term is adopted, and clears the vote (Raft §5.1). Within a term nothing does (E2).
-//  5. The vote goes to one candidate a term, whose log is at least as up to date (Raft §5.2,
+//  5. A node that may have forgotten votes grants none (E37).
+//  6. The vote goes to one candidate a term, whose log is at least as up to date (Raft §5.2,
 //     §5.4.1). A repeated request of that candidate is granted again, if its log still passes (E4).
 //
 // Membership does not matter: the voter may not know the latest configuration (Raft §6: "servers …
@@ -59,6 +62,7 @@ func DecideVote(v VoterState, r *messages.RequestVote) VoteDecision {
 		vote = 0
 	}
 	grant := (vote == 0 || vote == r.Candidate) && v.Log.isUpToDate(r.LastIndex, r.LastTerm)
+	grant = grant && !v.Barred
 	if r.PreVote {
 		if grant {
 			return VoteDecision{Grant: true, Vote: v.Vote, ResponseTerm: r.Term}

@@ -37,6 +37,7 @@ var HandledMessages = []ActorMessages{
 		"Recovered", "Durable", "MachineReady", "Pull", "ReplicationProgress", "Fetch", "ResolveConflict", "HigherTerm", "Flush", "Tick", "LinkUp", "LinkDown",
 		"Propose", "RequestRead", "TransferLeadership", "Campaign", "RequestVote", "VoteResponse", "AppendEntries", "Heartbeat",
 		"HeartbeatResponse", "ForwardedProposals", "ForwardedRead", "ForwardedReadResponse", "TimeoutNow", "ProposalsRefused",
+		"StorageRefused", "Rejoin",
 	}},
 	{actors.LogStoreName, []protoreflect.Name{"Append", "Flush", "Tick"}},
 	{actors.LogStoreName + "/" + actors.LogReaderName, []protoreflect.Name{"ReadLog"}},

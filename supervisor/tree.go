@@ -15,6 +15,7 @@ import (
 	"github.com/troupe-raft/troupe/actors/node"
 	"github.com/troupe-raft/troupe/actors/replicator"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // Config configures a Tree.
@@ -22,6 +23,8 @@ type Config struct {
 	// Bootstrap is the first configuration of a new cluster; nil for a node that joins an existing
 	// one.
 	Bootstrap *messages.Configuration
+	// Storage is this node's data directory.
+	Storage raft.Storage
 	// HeartbeatInterval is that of a leader; ElectionTimeout is the shortest, each node adds a random
 	// part.
 	HeartbeatInterval time.Duration
@@ -121,6 +124,7 @@ func (t *Tree) newNode() actor.Actor {
 	config := node.Config{
 		Incarnation:       incarnation,
 		Bootstrap:         t.config.Bootstrap,
+		Storage:           t.config.Storage,
 		HeartbeatInterval: t.config.HeartbeatInterval,
 		ElectionTimeout:   t.config.ElectionTimeout,
 		Limits:            t.config.Node,
@@ -134,9 +138,9 @@ func (t *Tree) newNode() actor.Actor {
 			c.Incarnation, c.Reader, c.ReplayThrough = incarnation, reader, replayThrough
 			return machine.New(t.env, c)
 		},
-		Replicator: func(peer uint64, reader *actor.PID, term uint64) actor.Producer {
+		Replicator: func(r node.ReplicatorConfig) actor.Producer {
 			return replicator.New(t.env, replicator.Config{
-				Incarnation: incarnation, PeerID: peer, Term: term, Reader: reader,
+				Incarnation: incarnation, PeerID: r.Peer, Term: r.Term, Reader: r.Reader, StorageID: r.StorageID, Replaced: r.Replaced,
 				ProbeInterval: t.config.HeartbeatInterval, ResponseTimeout: t.config.ElectionTimeout / 2, Limits: t.config.Replicator,
 			})
 		},

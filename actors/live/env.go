@@ -15,6 +15,7 @@ import (
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
@@ -34,6 +35,9 @@ type Options struct {
 	// Link carries messages to other nodes. New starts it, Close closes it. If it is nil, there are no
 	// other nodes.
 	Link PeerLink
+	// Peers has the node's own data directory, and decides about those of the other members: links
+	// exchange no messages with a member that came back with another one. Nil: all are admitted.
+	Peers *persistence.PeerStorage
 	// Session receives results, read points and leader changes.
 	Session *actor.PID
 
@@ -80,7 +84,7 @@ func New(options Options) *Env {
 		dispatcher: &pinnedDispatcher{},
 		mailboxes:  map[*mailbox]struct{}{},
 	}
-	e.receiver = newPeerReceiver(options.ID, e.system, options.Logger)
+	e.receiver = newPeerReceiver(&options)
 	e.resolver = newPeerResolver(options.ID, e.system.Address(), options.Link)
 	// It is the first resolver, because that of Proto.Actor's remote accepts every PID.
 	registry := e.system.ProcessRegistry
@@ -124,11 +128,24 @@ func (e *Env) Props(producer actor.Producer, options ...actor.PropsOption) *acto
 // PeerPID returns the PID of an actor of another node. Actors may keep and share it.
 func (e *Env) PeerPID(id uint64, role messages.Receiver) *actor.PID { return e.resolver.pid(id, role) }
 
-// SetPeers replaces the members with which the node exchanges messages.
-func (e *Env) SetPeers(members []*messages.Member) {
-	e.resolver.setMembers(members)
-	e.options.Link.SetPeers(members)
+// SetPeers replaces the configuration, and so the members with which the node exchanges messages.
+func (e *Env) SetPeers(index uint64, c *messages.Configuration) {
+	if e.options.Peers != nil {
+		e.options.Peers.SetConfiguration(index, c)
+	}
+	e.resolver.setMembers(c.GetMembers())
+	e.options.Link.SetPeers(c.GetMembers())
 }
+
+// StorageConfirmed notes that a committed configuration names the node's data directory.
+func (e *Env) StorageConfirmed(index uint64) {
+	if e.options.Peers != nil {
+		e.options.Peers.Confirm(index)
+	}
+}
+
+// StorageID returns the storage id with which a peer was met; nil if it was not.
+func (e *Env) StorageID(peer uint64) []byte { return e.receiver.KnownStorage(peer) }
 
 // LostMessages counts the messages to and from peers that were dropped.
 func (e *Env) LostMessages() LostMessages {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence"
 )
 
 // LocalNetwork links the nodes of one process. It passes messages by pointer, since they are
@@ -36,6 +37,9 @@ type networkState struct {
 	links map[uint64]*localLink
 	cut   map[route]bool
 	delay map[route]time.Duration
+	// refused are the pairs of which one does not admit the data directory of the other, in both
+	// directions.
+	refused map[route]bool
 }
 
 // route is one direction between two nodes.
@@ -46,7 +50,7 @@ func (r route) reverse() route { return route{r.to, r.from} }
 // NewLocalNetwork makes a network without nodes.
 func NewLocalNetwork() *LocalNetwork {
 	n := &LocalNetwork{up: map[route]bool{}}
-	n.state.Store(&networkState{map[uint64]*localLink{}, map[route]bool{}, map[route]time.Duration{}})
+	n.state.Store(&networkState{map[uint64]*localLink{}, map[route]bool{}, map[route]time.Duration{}, map[route]bool{}})
 	return n
 }
 
@@ -118,8 +122,9 @@ func (n *LocalNetwork) update(reason string, apply func(*networkState)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	current := n.state.Load()
-	next := &networkState{maps.Clone(current.links), maps.Clone(current.cut), maps.Clone(current.delay)}
+	next := &networkState{maps.Clone(current.links), maps.Clone(current.cut), maps.Clone(current.delay), map[route]bool{}}
 	apply(next)
+	next.admitPeers()
 	n.state.Store(next)
 	ids := slices.Sorted(maps.Keys(next.links))
 	for _, a := range ids {
@@ -153,11 +158,34 @@ func (n *LocalNetwork) notifyEnds(pair route, up bool, next *networkState, reaso
 	}
 }
 
+// admitPeers has all nodes that are connected check each other's data directory, as the handshake
+// of a connection does.
+func (s *networkState) admitPeers() {
+	for _, a := range slices.Sorted(maps.Keys(s.links)) {
+		for _, b := range slices.Sorted(maps.Keys(s.links)) {
+			pair := route{a, b}
+			if a == b || !s.connected(pair) && !s.refused[pair] {
+				continue
+			}
+			host, peer := s.links[a].receiver, s.links[b].receiver
+			err := host.Admit(b, peer.Storage())
+			if err == nil {
+				continue
+			}
+			s.refused[pair], s.refused[pair.reverse()] = true, true
+			if mismatch := persistence.IsStorageMismatch(err); mismatch != nil {
+				host.Log().Error().Str("reason", mismatch.Error()).Msg("refused a peer")
+				peer.StorageRefused(mismatch.Refusal())
+			}
+		}
+	}
+}
+
 // connected returns whether two nodes are peers of each other and nothing is cut between them.
 func (s *networkState) connected(pair route) bool {
 	a, b := s.links[pair.from], s.links[pair.to]
 	return a != nil && b != nil && a.peer(pair.to) != nil && b.peer(pair.from) != nil &&
-		!s.cut[pair] && !s.cut[pair.reverse()]
+		!s.cut[pair] && !s.cut[pair.reverse()] && !s.refused[pair]
 }
 
 // delayLine holds the delayed messages of one route in their order.
@@ -251,7 +279,7 @@ func (l *localLink) tryDeliver(to uint64, role messages.Receiver, message messag
 	route := route{from, to}
 	state := l.network.state.Load()
 	other := state.links[to]
-	if state.links[from] != l || other == nil || state.cut[route] {
+	if state.links[from] != l || other == nil || state.cut[route] || state.refused[route] {
 		return false
 	}
 	sender := other.peer(from)
@@ -267,7 +295,7 @@ func (l *localLink) tryDeliver(to uint64, role messages.Receiver, message messag
 	}
 	if d := state.delay[route]; d > 0 {
 		l.network.sendDelayed(route, d, func() {
-			if state := l.network.state.Load(); state.links[to] == other && !state.cut[route] {
+			if state := l.network.state.Load(); state.links[to] == other && !state.cut[route] && !state.refused[route] {
 				deliver()
 			}
 		})

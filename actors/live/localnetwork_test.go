@@ -36,8 +36,8 @@ func connectedPair(t *testing.T) (network *LocalNetwork, a, b *nodeFixture) {
 	network = NewLocalNetwork()
 	a = newNodeFixture(t, 1, network.Link(), 0xab)
 	b = newNodeFixture(t, 0xab, network.Link(), 1)
-	a.env.SetPeers(members(1, 0xab))
-	b.env.SetPeers(members(1, 0xab))
+	a.env.SetPeers(0, &messages.Configuration{Members: members(1, 0xab)})
+	b.env.SetPeers(0, &messages.Configuration{Members: members(1, 0xab)})
 	expect(t, a.Node, "up ab")
 	expect(t, b.Node, "up 1")
 	return network, a, b
@@ -75,7 +75,7 @@ func TestClosedNodeIsDownUntilItReturns(t *testing.T) {
 	b.env.Close()
 	expect(t, a.Node, "down ab: peer closed")
 	again := newNodeFixture(t, 0xab, network.Link(), 1)
-	again.env.SetPeers(members(1, 0xab))
+	again.env.SetPeers(0, &messages.Configuration{Members: members(1, 0xab)})
 	expect(t, a.Node, "up ab")
 	m := linktest.Heartbeat(1, 1)
 	a.Send(0xab, messages.Receiver_RECEIVER_NODE, m)
@@ -84,10 +84,10 @@ func TestClosedNodeIsDownUntilItReturns(t *testing.T) {
 
 func TestOnlyMutualPeersExchangeMessages(t *testing.T) {
 	_, a, b := connectedPair(t)
-	b.env.SetPeers(members(0xab))
+	b.env.SetPeers(0, &messages.Configuration{Members: members(0xab)})
 	expect(t, a.Node, "down ab: not a peer any more")
 	a.Send(0xab, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 1))
-	b.env.SetPeers(members(1, 0xab))
+	b.env.SetPeers(0, &messages.Configuration{Members: members(1, 0xab)})
 	m := linktest.Heartbeat(1, 2)
 	a.Send(0xab, messages.Receiver_RECEIVER_NODE, m)
 	expect(t, b.Node, "down 1: not a peer any more", "up 1", m)
@@ -132,8 +132,8 @@ func TestPIDOfUnknownPeerWorksOnceItIsKnown(t *testing.T) {
 		t.Fatalf("a message to an unknown peer is counted as %+v", lost)
 	}
 	b := newNodeFixture(t, 0xab, network.Link(), 1)
-	b.env.SetPeers(members(1, 0xab))
-	a.env.SetPeers(members(1, 0xab))
+	b.env.SetPeers(0, &messages.Configuration{Members: members(1, 0xab)})
+	a.env.SetPeers(0, &messages.Configuration{Members: members(1, 0xab)})
 	expect(t, b.Node, "up 1")
 	m := linktest.Heartbeat(1, 2)
 	a.env.System().Root.Send(early, m)
@@ -186,8 +186,8 @@ func TestResolverPassesOnUnknownPIDs(t *testing.T) {
 func TestMessageToStoppedReplicatorIsCounted(t *testing.T) {
 	network := NewLocalNetwork()
 	a, b := newNodeFixture(t, 1, network.Link()), newNodeFixture(t, 2, network.Link())
-	a.env.SetPeers(members(1, 2))
-	b.env.SetPeers(members(1, 2))
+	a.env.SetPeers(0, &messages.Configuration{Members: members(1, 2)})
+	b.env.SetPeers(0, &messages.Configuration{Members: members(1, 2)})
 	a.Send(2, messages.Receiver_RECEIVER_REPLICATOR, &messages.AppendResponse{From: 1})
 	if lost := b.env.LostMessages(); lost.NoReceiver != 1 {
 		t.Fatalf("a response to a stopped replicator is counted as %+v", lost)

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -10,6 +11,8 @@ import (
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // PeerReceiver delivers the messages of a link to the node's actors, and notifies them of the state
@@ -19,6 +22,7 @@ type PeerReceiver struct {
 	system *actor.ActorSystem
 	log    zerolog.Logger
 	node   *actor.PID
+	peers  *persistence.PeerStorage // nil in tests: every data directory is admitted
 
 	mu          sync.RWMutex
 	replicators map[uint64]*actor.PID // guarded by mu; by the peer that they serve
@@ -26,11 +30,13 @@ type PeerReceiver struct {
 	noReceiver atomic.Uint64 // messages for an actor that does not run
 }
 
-func newPeerReceiver(nodeID uint64, system *actor.ActorSystem, logger zerolog.Logger) *PeerReceiver {
+func newPeerReceiver(options *Options) *PeerReceiver {
+	system := options.System
 	return &PeerReceiver{
-		nodeID:      nodeID,
+		nodeID:      options.ID,
 		system:      system,
-		log:         logger,
+		log:         options.Logger,
+		peers:       options.Peers,
 		node:        system.NewLocalPID(actors.NodePath),
 		replicators: map[uint64]*actor.PID{},
 	}
@@ -44,6 +50,40 @@ func (r *PeerReceiver) System() *actor.ActorSystem { return r.system }
 
 // Log returns the logger of the node.
 func (r *PeerReceiver) Log() *zerolog.Logger { return &r.log }
+
+// Storage returns the node's own data directory, which the link names to peers.
+func (r *PeerReceiver) Storage() raft.Storage {
+	if r.peers == nil {
+		return raft.Storage{}
+	}
+	return r.peers.Own()
+}
+
+// Admit returns an error if no messages may be exchanged with a peer, because it has another data
+// directory than before (persistence.PeerStorage). A link calls it for each connection before it
+// delivers anything.
+func (r *PeerReceiver) Admit(peer uint64, storage raft.Storage) error {
+	if r.peers == nil {
+		return nil
+	}
+	err := r.peers.Admit(peer, storage)
+	var failed *persistence.PinError
+	if errors.As(err, &failed) {
+		r.send(r.node, &messages.PinFailed{Peer: peer, Reason: failed.Err.Error()})
+	}
+	return err
+}
+
+// KnownStorage returns the storage id with which a peer is admitted; nil if any is.
+func (r *PeerReceiver) KnownStorage(peer uint64) []byte {
+	if r.peers == nil {
+		return nil
+	}
+	return r.peers.Known(peer)
+}
+
+// StorageRefused notifies the Node that a peer refuses its data directory.
+func (r *PeerReceiver) StorageRefused(m *messages.StorageRefused) { r.send(r.node, m) }
 
 // Deliver delivers a message from a peer. The link has checked it with CheckPeerMessage.
 func (r *PeerReceiver) Deliver(from uint64, role messages.Receiver, message messages.PeerMessage) {

@@ -28,7 +28,7 @@ func (n *Node) appendEntries(e *messages.Entries) (configurationChanged bool) {
 func (n *Node) applyConfiguration() {
 	_, c := n.log.configurations.Latest()
 	n.quorum = raft.QuorumOf(c)
-	n.env.SetPeers(c.GetMembers())
+	n.env.SetPeers(n.log.configurations.Latest())
 	n.stateChanged = true
 }
 

@@ -12,6 +12,7 @@ import (
 func (n *Node) advanceCommitIndex(to uint64) {
 	if n.log.advanceCommit(to) {
 		n.stateChanged = true
+		n.confirmStorage()
 		n.sendCommitted()
 	}
 }

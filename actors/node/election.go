@@ -13,7 +13,9 @@ func (n *Node) handleRequestVote(m *messages.RequestVote, sticky bool) {
 	if m.Candidate == n.self() {
 		return // sent by this node: the link delivered it to the wrong member
 	}
-	d := raft.DecideVote(raft.VoterState{Term: n.term, Vote: n.vote, Log: n.log.terms, Sticky: sticky}, m)
+	d := raft.DecideVote(raft.VoterState{
+		Term: n.term, Vote: n.vote, Log: n.log.terms, Barred: !n.mayVote(), Sticky: sticky,
+	}, m)
 	if d.AdoptTerm > n.term {
 		n.becomeFollower(d.AdoptTerm, 0, "vote request of a higher term")
 	}
@@ -48,6 +50,7 @@ func (n *Node) setLeader(leader uint64) {
 	}
 	n.contact.leader = leader
 	n.stateChanged = true
+	n.voteForLeader(leader)
 	n.sendLeaderChanged()
 	if leader != 0 {
 		n.env.Log().Info().Uint64("term", n.term).Str("leader", raft.FormatID(leader)).Msg("leader known")

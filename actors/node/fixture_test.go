@@ -33,6 +33,8 @@ type fixture struct {
 	sentToSession    []proto.Message
 	sentToMachine    []*messages.Committed
 	sentToReplicator map[uint64][]proto.Message
+	replicators      []ReplicatorConfig // in the order of their starts
+	storageIDs       map[uint64][]byte  // that this node's link knows
 	members          []*messages.Member // of the latest SetPeers
 	// sentBeforeMachine is the number of messages to the Session before the Machine was made.
 	sentBeforeMachine int
@@ -73,9 +75,10 @@ func newFixture(t testing.TB, size int, limit ...func(*Limits)) *fixture {
 			s.sentBeforeMachine = len(s.sentToSession)
 			return recorder(func(c *messages.Committed) { s.sentToMachine = append(s.sentToMachine, c) })
 		},
-		Replicator: func(peer uint64, _ *actor.PID, _ uint64) actor.Producer {
+		Replicator: func(r ReplicatorConfig) actor.Producer {
+			s.replicators = append(s.replicators, r)
 			return recorder(func(m proto.Message) {
-				s.sentToReplicator[peer] = append(s.sentToReplicator[peer], m)
+				s.sentToReplicator[r.Peer] = append(s.sentToReplicator[r.Peer], m)
 			})
 		},
 	}
@@ -115,7 +118,8 @@ type fixtureRandom fixture
 func (r *fixtureRandom) Int64N(n int64) int64 { return r.randomInt64(n) }
 func (r *fixtureRandom) Uint64() uint64       { return 42 }
 
-func (s *fixture) SetPeers(members []*messages.Member) { s.members = members }
+func (s *fixture) SetPeers(_ uint64, c *messages.Configuration) { s.members = c.GetMembers() }
+func (s *fixture) StorageID(peer uint64) []byte                 { return s.storageIDs[peer] }
 
 // What happens to the Node.
 

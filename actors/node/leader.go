@@ -106,6 +106,8 @@ func (l *leader) receive(ctx actor.Context) {
 		l.handleTick(m)
 	case *messages.TransferLeadership:
 		l.startTransfer(m.Target)
+	case *messages.Rejoin:
+		l.handleRejoin(m)
 	case *actor.Terminated:
 		if l.children.terminated(m.Who) {
 			l.syncReplicators()
@@ -158,6 +160,7 @@ func (l *leader) handleHeartbeatInterval() {
 		return
 	}
 	l.abortExpiredTransfer()
+	l.recordStorageIDs()
 	l.transferFromLowDisk()
 	if l.disk.needsProbe(now, timeout) {
 		l.persistAndWatch(&messages.Append{})
@@ -184,13 +187,13 @@ func (l *leader) hasQuorumContact() bool {
 	return now-time.Duration(contact) < l.config.ElectionTimeout
 }
 
-// valueOf returns a number for each voter: own for this node, value(p) for a peer.
+// valueOf returns a number for each voter: own for this node, value(p) for a peer that counts.
 func (l *leader) valueOf(own uint64, value func(*peerState) uint64) func(id uint64) uint64 {
 	return func(id uint64) uint64 {
 		if id == l.self() {
 			return own
 		}
-		if p := l.peers.find(id); p != nil {
+		if p := l.peers.find(id); p != nil && p.counts && !p.lostEntries {
 			return value(p)
 		}
 		return 0

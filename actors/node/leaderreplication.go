@@ -1,6 +1,8 @@
 package node
 
 import (
+	"bytes"
+
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 )
@@ -14,12 +16,28 @@ func (l *leader) syncReplicators() {
 	for _, p := range removed {
 		l.stopReplication(p)
 	}
+	l.updateCounting()
 	for _, p := range l.peers {
 		if p.replicator == nil {
-			producer := l.config.Replicator(p.id, l.children.logReader, l.term)
+			producer := l.config.Replicator(ReplicatorConfig{
+				Peer: p.id, Reader: l.children.logReader, Term: l.term, StorageID: p.storageID, Replaced: p.replaced,
+			})
 			p.replicator = l.children.spawnReplicator(l.ctx, l.env, producer, p.id)
 		}
 	}
+}
+
+// updateCounting notes which peers count in majorities, and reports whether that changed. It
+// depends on the configuration in effect and on the committed one.
+func (l *leader) updateCounting() (changed bool) {
+	_, latest := l.log.configurations.Latest()
+	_, committed := l.log.configurations.Committed(l.log.commitIndex)
+	for _, p := range l.peers {
+		counts := raft.CountsInMajorities(committed, latest, p.id)
+		changed = changed || counts != p.counts
+		p.counts = counts
+	}
+	return changed
 }
 
 func (l *leader) stopReplication(p *peerState) {
@@ -62,10 +80,14 @@ func (l *leader) appendProposals(data [][]byte, bytes uint64) {
 // contact: a Replicator also reports when it has waited in vain (E19).
 func (l *leader) handleReplicationProgress(m *messages.ReplicationProgress) {
 	p := l.peers.find(m.Peer)
-	if p == nil || m.Term != l.term {
+	if p == nil || m.Term != l.term || p.replaced && !bytes.Equal(m.StorageId, p.storageID) {
 		return
 	}
-	p.replicatorState, p.diskLow = m.State, m.DiskLow
+	if m.LostEntries {
+		l.refuseLostEntries(p, m.MatchIndex)
+		return
+	}
+	p.replicatorState, p.diskLow, p.lostEntries = m.State, m.DiskLow, false
 	if m.MatchIndex > p.matchIndex {
 		p.matchIndex, p.lastContact = m.MatchIndex, l.env.Now()
 		l.advanceLeaderCommit()
@@ -95,6 +117,9 @@ func (l *leader) advanceLeaderCommit() {
 	}
 	l.commits.advanced = true
 	l.scheduleFlush() // it also starts the round of the reads that firstCommit collected
+	if l.updateCounting() {
+		l.advanceLeaderCommit() // with a member that counts from now on
+	}
 }
 
 // notifyCommit sends the commit index to peers (see commitNotifier).

@@ -62,6 +62,8 @@ type Config struct {
 	Incarnation uint64
 	// Bootstrap is the first configuration; all members of a new cluster have the same one.
 	Bootstrap *messages.Configuration
+	// Storage is this node's data directory.
+	Storage raft.Storage
 	// HeartbeatInterval is the time between two heartbeats of a leader.
 	HeartbeatInterval time.Duration
 	// ElectionTimeout is the shortest time without contact to a leader after which a follower
@@ -72,7 +74,19 @@ type Config struct {
 	// each other; package supervisor connects them.
 	LogStore   func() actor.Producer
 	Machine    func(reader *actor.PID, replayThrough uint64) actor.Producer
-	Replicator func(peer uint64, reader *actor.PID, term uint64) actor.Producer
+	Replicator func(ReplicatorConfig) actor.Producer
+}
+
+// ReplicatorConfig is what a Node knows of a Replicator that it starts.
+type ReplicatorConfig struct {
+	Peer   uint64
+	Reader *actor.PID
+	Term   uint64
+	// StorageID is the storage id in the configuration in effect; empty if it names none.
+	StorageID []byte
+	// Replaced: the storage id was set within this term, so that responses of the former directory
+	// may still arrive.
+	Replaced bool
 }
 
 // Limits bound the memory of a Node.
@@ -113,6 +127,11 @@ type Node struct {
 	// pendingPull is the Machine's credit; nil while the Machine applies what it was sent.
 	pendingPull *messages.Pull
 	proposals   proposalBuffer
+	// confirmedIndex is the index of the committed configuration that names this node's data
+	// directory.
+	confirmedIndex uint64
+	// rejoinLogged: the log says how an operator has this member rejoin.
+	rejoinLogged bool
 	// flushPending: a Flush is in the mailbox. At the Flush a leader appends the proposals, starts a
 	// read round and notifies peers of a new commit index; other roles forward or refuse proposals.
 	flushPending bool
@@ -173,8 +192,14 @@ func (n *Node) isStale(m proto.Message) bool {
 
 func (n *Node) self() uint64 { return n.env.ID() }
 
-// isVoter reports whether this node has a vote in the configuration in effect.
-func (n *Node) isVoter() bool { return n.quorum.Contains(n.self()) }
+// isVoter reports whether this node has a vote in the configuration in effect, and may use it.
+func (n *Node) isVoter() bool { return n.quorum.Contains(n.self()) && n.mayVote() }
+
+// mayVote reports whether nothing that this member promised can be forgotten (raft.Storage).
+func (n *Node) mayVote() bool {
+	_, committed := n.log.configurations.Committed(n.log.commitIndex)
+	return n.config.Storage.MayVote(committed, n.self())
+}
 
 func (n *Node) send(to *actor.PID, m proto.Message) { n.ctx.Send(to, m) }
 
@@ -203,7 +228,7 @@ func (n *Node) publishState() {
 		v.Commit, v.DurableIndex, v.DiskLow = n.log.commitIndex, n.log.durableIndex, n.log.diskLow
 		v.LastIndex, v.LastTerm = n.log.lastIndex(), n.log.lastTerm()
 		v.ConfigurationIndex, v.Configuration = n.log.configurations.Latest()
-		v.Learner = !n.isVoter()
+		v.Learner = !n.quorum.Contains(n.self())
 		v.MemoryBytes = n.log.memory.bytes
 	}
 	observer.Node(n.role.observe(v))

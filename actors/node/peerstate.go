@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"time"
@@ -23,7 +24,15 @@ type peerState struct {
 	// when this state was made (see leader.hasQuorumContact).
 	lastContact     time.Duration
 	replicatorState string
-	diskLow         bool
+	// storageID is that of the configuration in effect. replaced: it was set within this leadership,
+	// in place of another directory.
+	storageID []byte
+	replaced  bool
+	// counts: what the peer acknowledges counts in majorities (raft.CountsInMajorities).
+	counts bool
+	// lostEntries: the peer lacks entries that it had acknowledged to this leader.
+	lostEntries bool
+	diskLow     bool
 	// forwarded recognises copies of the proposals that the peer forwarded.
 	forwarded raft.DuplicateFilter
 
@@ -55,20 +64,23 @@ func (s peerStates) find(id uint64) *peerState {
 }
 
 // update returns the states for the other members, with those that existed before, and the states
-// of peers that are not members any more.
+// of peers that are not members any more, or that have another data directory: what the former one
+// acknowledged says nothing about that.
 func (s peerStates) update(members []*messages.Member, self uint64, now time.Duration) (updated, removed peerStates) {
 	for _, m := range members {
 		if m.Id == self {
 			continue
 		}
 		p := s.find(m.Id)
-		if p == nil {
-			p = &peerState{id: m.Id, lastContact: now, replicatorState: "probing"}
+		replaced := p != nil && m.Rejoined && !bytes.Equal(p.storageID, m.StorageId)
+		if p == nil || replaced {
+			p = &peerState{id: m.Id, lastContact: now, replicatorState: "probing", replaced: replaced}
 		}
+		p.storageID = m.StorageId
 		updated = append(updated, p)
 	}
 	for _, p := range s {
-		if updated.find(p.id) == nil {
+		if updated.find(p.id) != p {
 			removed = append(removed, p)
 		}
 	}

@@ -14,8 +14,11 @@ type recovering struct{ nonLeader }
 func (*recovering) name() string { return roleRecovering }
 
 func (r *recovering) receive(ctx actor.Context) {
-	if m, ok := ctx.Message().(*messages.Recovered); ok {
+	switch m := ctx.Message().(type) {
+	case *messages.Recovered:
 		r.handleRecovered(m)
+	case *messages.PinFailed:
+		failPin(m)
 	}
 }
 
@@ -29,6 +32,7 @@ func (r *recovering) handleRecovered(m *messages.Recovered) {
 		r.bootstrap()
 	}
 	r.applyConfiguration()
+	r.confirmStorage()
 	r.env.Log().Info().Uint64("term", r.term).Uint64("last_index", r.log.lastIndex()).
 		Uint64("commit", r.log.commitIndex).Uint64("incarnation", r.config.Incarnation).Msg("log recovered")
 	replayThrough := r.log.commitIndex

@@ -102,6 +102,10 @@ func (n *Node) stepCommon(m any) {
 		})
 	case *messages.ProposalsRefused:
 		n.send(n.env.ReplySink(), m)
+	case *messages.StorageRefused:
+		n.handleStorageRefused(m)
+	case *messages.PinFailed:
+		failPin(m)
 	case *messages.LinkUp:
 		n.contact.linkUp(m.Peer)
 	case *messages.LinkDown:

@@ -33,7 +33,7 @@ func (l *leader) startTransfer(target uint64) {
 	if target == 0 {
 		target = l.bestTransferTarget()
 	}
-	if l.peers.find(target) == nil || !l.quorum.Contains(target) {
+	if p := l.peers.find(target); p == nil || !l.quorum.Contains(target) || !p.counts {
 		l.env.Log().Warn().Str("target", raft.FormatID(target)).
 			Msg("cannot transfer leadership: the target is not another voter of this cluster")
 		return
@@ -98,7 +98,7 @@ func (l *leader) sendTimeoutNow(target uint64) {
 func (l *leader) bestTransferTarget() uint64 {
 	var best *peerState
 	for _, p := range l.peers {
-		if !l.quorum.Contains(p.id) || p.diskLow || l.contact.downLinks[p.id] ||
+		if !l.quorum.Contains(p.id) || !p.counts || p.lostEntries || p.diskLow || l.contact.downLinks[p.id] ||
 			l.env.Now()-p.lastContact > l.config.ElectionTimeout {
 			continue
 		}

@@ -51,6 +51,7 @@ func (r *Replicator) probing(ctx actor.Context) {
 	case *messages.AppendResponse:
 		r.peerDiskLow = m.DiskLow
 		if m.Accepted {
+			r.lostEntries = false
 			r.probeAccepted(m)
 		} else {
 			r.probeRejected(m)
@@ -72,7 +73,11 @@ func (r *Replicator) probeAccepted(m *messages.AppendResponse) {
 }
 
 // probeRejected follows the conflict hint. A peer that refuses an index that it acknowledged has
-// lost its log: nextIndex cannot go back further, so the loss is logged and the probes continue.
+// lost its log: nextIndex cannot go back further. The Node is notified each time, so that the peer
+// stops when it is started again, and the probes continue.
+//
+// The refusal cannot be older than the acknowledgement: the request that it answers was sent after
+// matchIndex was known, because a matchIndex that rises to its prevIndex begins another stream.
 func (r *Replicator) probeRejected(m *messages.AppendResponse) {
 	switch {
 	case m.Index != r.progress.Next-1:
@@ -80,11 +85,15 @@ func (r *Replicator) probeRejected(m *messages.AppendResponse) {
 		r.cancelPending()
 		r.wait.timeout = r.config.ProbeInterval
 		r.resolveConflict(m)
-	case !r.lossLogged:
-		r.lossLogged = true
-		r.env.Log().Error().Str("peer", raft.FormatID(r.config.PeerID)).Uint64("acknowledged", r.progress.Match).
-			Uint64("its_last_index", m.LastIndex).
-			Msg("peer lost entries that it had acknowledged: remove it from the cluster and add it as a new member")
+	default:
+		if !r.lostEntries {
+			r.env.Log().Error().Str("peer", raft.FormatID(r.config.PeerID)).Uint64("acknowledged", r.progress.Match).
+				Uint64("its_last_index", m.LastIndex).
+				Str("advice", "start it with an empty data directory and --initial-cluster-state=rejoin, and run `troupe member rejoin`").
+				Msg("peer lost entries that it had acknowledged: its data directory is an older copy, or its disk lost writes")
+		}
+		r.lostEntries = true
+		r.reportProgress()
 	}
 }
 

@@ -131,7 +131,7 @@ func TestLossOfAcknowledgedEntriesIsLoggedOnce(t *testing.T) {
 		f.deliver(rejectResponse(f.lastSent(), 0, 1))
 	}
 	f.requireState(stateProbing)
-	if f.r.progress.Match != 2 || f.r.progress.Next != 3 || !f.r.lossLogged {
+	if f.r.progress.Match != 2 || f.r.progress.Next != 3 || !f.r.lostEntries {
 		t.Fatalf("match %d, next %d", f.r.progress.Match, f.r.progress.Next)
 	}
 }

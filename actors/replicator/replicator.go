@@ -20,6 +20,12 @@ type Config struct {
 	Term uint64
 	// Reader is the LogReader.
 	Reader *actor.PID
+	// StorageID is the peer's data directory in the configuration in effect; it is returned in
+	// reports.
+	StorageID []byte
+	// Replaced: the data directory replaced another one within the term. Responses of the former one
+	// may still arrive, so only those to requests of this actor count.
+	Replaced bool
 	// ProbeInterval is the first time between two probes of a peer that does not respond; it doubles
 	// up to ResponseTimeout. That is also how long a streaming Replicator waits for a response before
 	// it takes all that is in flight for lost.
@@ -92,13 +98,14 @@ type Replicator struct {
 	stream      stream
 	source      sourceRequest
 	wait        responseTimer
-	lossLogged  bool // the loss of acknowledged entries was logged
+	lostEntries bool // the peer lacks entries that it had acknowledged
 	peerDiskLow bool // as of the last response
 }
 
 // stream is a series of requests to the peer whose refusals belong together.
 type stream struct {
 	id       uint64
+	first    uint64 // the id of the actor's first stream; the ids are consecutive
 	sequence uint64 // of the newest request
 	window   *raft.InflightWindow
 }
@@ -122,13 +129,14 @@ type responseTimer struct {
 // New makes the producer of a Replicator.
 func New(env actors.Env, config Config) actor.Producer {
 	return func() actor.Actor {
+		first := env.Random().Uint64()
 		return &Replicator{
 			env:      env,
 			config:   config,
 			behavior: actor.NewBehavior(),
 			// Numbers begin at random, so that they differ from those before a restart of the actor or the
 			// process.
-			stream: stream{id: env.Random().Uint64(), window: raft.NewInflightWindow(config.Limits.MaxInFlight, config.Limits.MaxInFlightBytes)},
+			stream: stream{id: first, first: first, window: raft.NewInflightWindow(config.Limits.MaxInFlight, config.Limits.MaxInFlightBytes)},
 			source: sourceRequest{last: env.Random().Uint64()},
 		}
 	}
@@ -172,6 +180,9 @@ func (r *Replicator) receive(m proto.Message) {
 		}
 		if m.Term < r.config.Term || !m.Accepted && m.Stream != r.stream.id || m.Index > r.lastIndex {
 			return // old, or about an entry that this leader never had
+		}
+		if r.config.Replaced && m.Stream-r.stream.first > r.stream.id-r.stream.first {
+			return // of the former data directory
 		}
 		r.wait.since = r.env.Now()
 	case *messages.Fetched:
@@ -291,7 +302,7 @@ func (r *Replicator) sendAppend(e *messages.Entries, prevTerm uint64) {
 func (r *Replicator) reportProgress() {
 	r.send(r.ctx.Parent(), &messages.ReplicationProgress{
 		Incarnation: r.config.Incarnation, Peer: r.config.PeerID, MatchIndex: r.progress.Match, State: r.state,
-		DiskLow: r.peerDiskLow, Term: r.config.Term,
+		DiskLow: r.peerDiskLow, Term: r.config.Term, StorageId: r.config.StorageID, LostEntries: r.lostEntries,
 	})
 }
 
@@ -334,6 +345,7 @@ func (r *Replicator) publishState(state string) {
 		observer.Replicator(actors.ReplicatorView{
 			Incarnation: r.config.Incarnation, PeerID: r.config.PeerID, State: state,
 			Match: r.progress.Match, Next: r.progress.Next, InFlight: r.stream.window.Len(), InFlightBytes: r.stream.window.Bytes(),
+			LostEntries: r.lostEntries,
 		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/raft"
 	"github.com/troupe-raft/troupe/statemachine"
 	"github.com/troupe-raft/troupe/supervisor"
 )
@@ -30,6 +31,8 @@ type Config struct {
 	Software string
 	DataDir  string
 	FS       vfs.FS // holds DataDir
+	// Rejoin: a new data directory replaces one that was lost.
+	Rejoin bool
 	// StateMachine opens the application's state machine.
 	StateMachine statemachine.Factory
 
@@ -137,9 +140,13 @@ func (c *Config) logOptions(dir *persistence.DataDir) persistence.Options {
 	}
 }
 
+func storageOf(identity persistence.Identity) raft.Storage {
+	return raft.Storage{ID: identity.StorageID[:], Rejoining: identity.Rejoining}
+}
+
 func (c *Config) supervisorConfig(dir *persistence.DataDir) supervisor.Config {
 	return supervisor.Config{
-		Bootstrap: c.First, RestartLimit: c.RestartLimit,
+		Bootstrap: c.First, Storage: storageOf(dir.Identity), RestartLimit: c.RestartLimit,
 		HeartbeatInterval: c.Timing.HeartbeatInterval, ElectionTimeout: c.Timing.ElectionTimeout,
 		Node: node.Limits{
 			MaxUncommittedBytes: c.Limits.MaxUncommittedBytes, MaxBatchBytes: c.Sizes.AppendBytes,

@@ -27,7 +27,10 @@ type Host interface {
 // Parts are what the environment of a node must give to its actors.
 type Parts struct {
 	Identity persistence.Identity
-	Address  string // of the member, and so of its actors
+	// Peers has the member's own data directory, and decides about those of the others. The
+	// environment delivers no message of a member before Peers has admitted it.
+	Peers   *persistence.PeerStorage
+	Address string // of the member, and so of its actors
 	// Session receives results, read points and leader changes. The environment registers it, and
 	// returns its PID as ReplySink.
 	Session actor.Process

@@ -56,7 +56,7 @@ type Node struct {
 func Open(config Config, host Host) (*Node, error) {
 	config = config.withDefaults()
 	identity := persistence.Identity{
-		ClusterID: config.First.ClusterId, NodeID: config.ID, CreatedBy: config.Software,
+		ClusterID: config.First.ClusterId, NodeID: config.ID, CreatedBy: config.Software, Rejoining: config.Rejoin,
 	}
 	host.FillRandom(identity.StorageID[:])
 	dir, err := persistence.OpenDataDir(config.FS, config.DataDir, identity)
@@ -76,7 +76,7 @@ func Open(config Config, host Host) (*Node, error) {
 // Observer.Recovered. If Start fails, it has released everything.
 func (n *Node) Start() error {
 	parts := Parts{
-		Identity: n.dataDir.Identity, Address: n.config.Address, Session: &replySink{n},
+		Identity: n.dataDir.Identity, Peers: n.dataDir.Peers, Address: n.config.Address, Session: &replySink{n},
 		Observer: n.observer, Strategy: n.tree.Strategy(),
 	}
 	if n.config.CrashInjection {
@@ -154,6 +154,9 @@ func (n *Node) Observer() *Observer { return n.observer }
 
 // Identity returns the identity of the data directory.
 func (n *Node) Identity() persistence.Identity { return n.dataDir.Identity }
+
+// Peers returns the data directories of the other members, as this one knows them.
+func (n *Node) Peers() *persistence.PeerStorage { return n.dataDir.Peers }
 
 // LogOptions returns the options with which the LogStore opens the log.
 func (n *Node) LogOptions() persistence.Options { return n.config.logOptions(n.dataDir) }

@@ -22,8 +22,12 @@ func (e *Env) Now() time.Duration             { return e.now }
 func (e *Env) Log() *zerolog.Logger           { return &e.log }
 func (e *Env) Random() actors.Random          { return provided(e.Rand, "randomness") }
 func (e *Env) FS() vfs.FS                     { return provided(e.Disk, "files") }
-func (e *Env) SetPeers([]*messages.Member)    { panic("this actor sets no peers") }
+func (e *Env) StorageID(uint64) []byte        { return nil }
+func (e *Env) StorageConfirmed(uint64)        {}
 func (e *Env) Observer() actors.StateObserver { return &e.Views }
+
+// SetPeers panics: only a Node sets the peers.
+func (e *Env) SetPeers(uint64, *messages.Configuration) { panic("this actor sets no peers") }
 
 // After records the timer; Advance fires it.
 func (e *Env) After(d time.Duration, to *actor.PID, message proto.Message) actors.Timer {

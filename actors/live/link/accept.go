@@ -69,7 +69,8 @@ func (l *Link) newServer() *grpc.Server {
 type inboundStream struct {
 	peer      *linkPeer
 	lane      lane
-	stopped   atomic.Bool // nothing is delivered from it any more
+	storage   raft.Storage // of the peer
+	stopped   atomic.Bool  // nothing is delivered from it any more
 	endReason chan error
 }
 
@@ -85,11 +86,11 @@ func (s *inboundStream) end(why error) {
 // accept is the handler of a stream. It returns when the stream has ended. Another goroutine reads,
 // since gRPC cannot interrupt a handler that waits for the next message.
 func (l *Link) accept(lane lane, stream grpc.ServerStream) error {
-	p, err := l.checkHandshake(lane, stream.Context())
+	p, storage, err := l.checkHandshake(lane, stream.Context())
 	if err != nil {
 		return toStatus(err)
 	}
-	s := &inboundStream{peer: p, lane: lane, endReason: make(chan error, 2)}
+	s := &inboundStream{peer: p, lane: lane, storage: storage, endReason: make(chan error, 2)}
 	// The stream is registered before the Welcome is sent. Otherwise a peer that was welcomed on a
 	// second stream of the lane could find that this one is registered later and ends the second.
 	p.streamOpened(s)
@@ -105,20 +106,21 @@ func (l *Link) accept(lane lane, stream grpc.ServerStream) error {
 	return toStatus(err)
 }
 
-// checkHandshake checks the Hello of a stream and returns the peer that opened it.
-func (l *Link) checkHandshake(lane lane, ctx context.Context) (*linkPeer, error) {
+// checkHandshake checks the Hello of a stream and returns the peer that opened it, with its data
+// directory.
+func (l *Link) checkHandshake(lane lane, ctx context.Context) (*linkPeer, raft.Storage, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	hello := &messages.Hello{}
 	if !decodeMetadata(md, helloKey, hello) {
-		return nil, refusef("no Hello of the peer link: this is the peer port of a Troupe member; clients use its client port")
+		return nil, raft.Storage{}, refusef("no Hello of the peer link: this is the peer port of a Troupe member; clients use its client port")
 	}
 	// A peer may connect before the Node has called SetPeers. It then waits.
 	select {
 	case <-l.peersKnown:
 	case <-l.closing:
-		return nil, refusef("member %#x is stopping", l.self.ID)
+		return nil, raft.Storage{}, refusef("member %#x is stopping", l.self.ID)
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, raft.Storage{}, ctx.Err()
 	}
 	p := l.peers.get(hello.GetFrom())
 	var member *messages.Member
@@ -127,14 +129,18 @@ func (l *Link) checkHandshake(lane lane, ctx context.Context) (*linkPeer, error)
 		member = p.member
 		p.mu.Unlock()
 	}
-	if err := l.self.CheckHello(hello, lane.String(), member); err != nil {
+	err := l.self.CheckHello(hello, lane.String(), member)
+	if err == nil {
+		err = p.admit(StorageOf(hello))
+	}
+	if err != nil {
 		if l.refusedPeers.Allow(hello.GetFrom(), err.Error()) {
 			l.log.Error().Str("peer", raft.FormatID(hello.GetFrom())).Str("remote", remoteAddress(ctx)).
 				Str("reason", err.Error()).Msg("refused an incoming peer connection")
 		}
-		return nil, err
+		return nil, raft.Storage{}, err
 	}
-	return p, nil
+	return p, StorageOf(hello), nil
 }
 
 func remoteAddress(ctx context.Context) string {
@@ -157,6 +163,8 @@ func (p *linkPeer) streamOpened(s *inboundStream) {
 	p.requestDial()
 	if p.ctx.Err() != nil {
 		s.end(context.Cause(p.ctx)) // the peer was removed since its handshake was checked
+	} else if err := p.admit(s.storage); err != nil {
+		s.end(err) // the configuration names another data directory since then
 	}
 }
 

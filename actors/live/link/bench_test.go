@@ -18,7 +18,7 @@ import (
 // benchNode makes a member whose Node is a function.
 func benchNode(b *testing.B, id uint64, receive func(env *live.Env, m any)) (*live.Env, *messages.Member) {
 	listener := listen(b, "127.0.0.1:0")
-	l, err := New(Options{Listeners: []net.Listener{listener}, ClusterID: clusterID, StorageID: []byte{byte(id)}})
+	l, err := New(Options{Listeners: []net.Listener{listener}, ClusterID: clusterID})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -51,8 +51,8 @@ func benchPair(b *testing.B, first, second func(env *live.Env, m any)) (one, two
 	}
 	one, a := benchNode(b, 1, watch(first))
 	two, z := benchNode(b, 2, watch(second))
-	one.SetPeers([]*messages.Member{a, z})
-	two.SetPeers([]*messages.Member{a, z})
+	one.SetPeers(0, &messages.Configuration{Members: []*messages.Member{a, z}})
+	two.SetPeers(0, &messages.Configuration{Members: []*messages.Member{a, z}})
 	<-up
 	<-up
 	return one, two

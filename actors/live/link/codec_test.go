@@ -42,6 +42,7 @@ func samplePeerMessages(from uint64) []messages.PeerMessage {
 		&messages.ForwardedReadResponse{From: from, Id: 12, Term: 9, Index: 40, Refusal: messages.Refusal_REFUSAL_NOT_READY},
 		&messages.TimeoutNow{Term: 9, Leader: from},
 		&messages.Removed{From: from, Term: 9, Index: 40},
+		&messages.StorageRefused{From: from, StorageId: []byte{1, 2}, Known: []byte{3}, ConfigurationIndex: 7, LostEntries: true, Reason: "r"},
 	}
 }
 

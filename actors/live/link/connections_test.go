@@ -54,8 +54,8 @@ func TestE45PeerPortBoundsConnections(t *testing.T) {
 		t.Errorf("%d log lines:\n%v", n, a.log)
 	}
 	// Peers connect as soon as there is space.
-	a.env.SetPeers([]*messages.Member{b.member()})
-	b.env.SetPeers([]*messages.Member{a.member()})
+	a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{b.member()}})
+	b.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{a.member()}})
 	for _, conn := range open {
 		_ = conn.Close()
 	}

@@ -79,13 +79,16 @@ func (p *linkPeer) connectionEnded(connected bool, err error) {
 		// Messages that gRPC had not sent are lost too. Their number is unknown.
 		p.link.receiver.EnvelopesDropped(p.id)
 	}
-	if connected || p.ctx.Err() != nil || !p.link.dialFailures.Allow(p.id, reason) {
-		return
-	}
 	level, text := zerolog.WarnLevel, "peer cannot be reached, retrying"
 	var refused *refusedError
 	if errors.As(err, &refused) {
 		level, text = zerolog.ErrorLevel, "peer connection refused"
+		if refused.storage.GetFrom() == p.id {
+			p.link.receiver.StorageRefused(refused.storage)
+		}
+	}
+	if connected || p.ctx.Err() != nil || !p.link.dialFailures.Allow(p.id, reason) {
+		return
 	}
 	p.event(level).Str("address", p.address()).Str("reason", reason).Msg(text)
 }
@@ -118,6 +121,7 @@ func (p *linkPeer) connect() (connected bool, err error) {
 	}
 	p.link.dialFailures.Reset(p.id)
 	p.updateState("the peer has not connected yet", func() { p.outboundUp = true })
+	p.closeUnlessAdmitted() // the configuration may name another data directory since the handshake
 	probing := make(chan struct{})
 	go func() {
 		defer close(probing)
@@ -209,6 +213,10 @@ func (p *linkPeer) openLanes(
 		if err := p.link.self.checkWelcome(welcome, member); err != nil {
 			return streams, err
 		}
+		if err := p.admit(StorageOf(welcome)); err != nil {
+			return streams, err
+		}
+		p.setOutboundStorage(StorageOf(welcome))
 	}
 	return streams, nil
 }

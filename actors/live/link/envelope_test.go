@@ -68,7 +68,7 @@ func TestQueuedMessagesShareABatch(t *testing.T) {
 
 func TestE46MessageWithWrongSenderIsDropped(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0")
-	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}, {Id: 3, Address: "127.0.0.1:1"}})
+	a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{{Id: 2, Address: "127.0.0.1:1"}, {Id: 3, Address: "127.0.0.1:1"}}})
 	stream, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String()))
 	mustSucceed(t, err)
 	wrong := []*outgoingBatch{
@@ -94,7 +94,7 @@ func TestE46MessageWithWrongSenderIsDropped(t *testing.T) {
 
 func TestMalformedBatchEndsItsStreamOnly(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.maxMessageBytes = 1000 })
-	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}})
+	a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{{Id: 2, Address: "127.0.0.1:1"}}})
 	open := func() grpc.ClientStream {
 		stream, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String()))
 		mustSucceed(t, err)
@@ -121,7 +121,7 @@ func TestMalformedBatchEndsItsStreamOnly(t *testing.T) {
 
 func TestSecondStreamOfALaneReplacesTheFirst(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0")
-	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}})
+	a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{{Id: 2, Address: "127.0.0.1:1"}}})
 	first, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String()))
 	mustSucceed(t, err)
 	second, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String()))

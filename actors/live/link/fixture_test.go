@@ -15,6 +15,7 @@ import (
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/actors/live/internal/linktest"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 const clusterID = 0xc1
@@ -60,6 +61,7 @@ type nodeFixture struct {
 	address string
 	env     *live.Env
 	link    *Link
+	storage raft.Storage
 	log     *logBuffer
 }
 
@@ -80,10 +82,10 @@ func listen(t testing.TB, address string) net.Listener {
 // newNodeFixture starts a member with a link and a replicator for one peer.
 func newNodeFixture(t testing.TB, id, replicator uint64, address string, change ...func(*Options)) *nodeFixture {
 	t.Helper()
-	s := &nodeFixture{id: id, log: &logBuffer{}}
+	s := &nodeFixture{id: id, log: &logBuffer{}, storage: linktest.Storage(byte(id))}
 	listener := listen(t, address)
 	s.address = listener.Addr().String()
-	options := Options{Listeners: []net.Listener{listener}, ClusterID: clusterID, StorageID: []byte{byte(id)}, Software: "test"}
+	options := Options{Listeners: []net.Listener{listener}, ClusterID: clusterID, Software: "test"}
 	for _, f := range change {
 		f(&options)
 	}
@@ -91,7 +93,9 @@ func newNodeFixture(t testing.TB, id, replicator uint64, address string, change 
 	if s.link, err = New(options); err != nil {
 		t.Fatal(err)
 	}
-	s.env = live.New(live.Options{ID: id, Address: s.address, Link: s.link, Logger: zerolog.New(s.log)})
+	s.env = live.New(live.Options{ID: id, Address: s.address, Link: s.link, Logger: zerolog.New(s.log),
+		Peers: linktest.Peers(t, id, s.storage),
+	})
 	s.Recorder = linktest.Record(t, s.env, replicator)
 	t.Cleanup(s.env.Close)
 	return s
@@ -122,8 +126,8 @@ func connectedPair(t testing.TB, change ...func(*Options)) (a, b *nodeFixture) {
 func connectPair(t testing.TB, a, b *nodeFixture) {
 	t.Helper()
 	list := []*messages.Member{a.member(), b.member()}
-	a.env.SetPeers(list)
-	b.env.SetPeers(list)
+	a.env.SetPeers(0, &messages.Configuration{Members: list})
+	b.env.SetPeers(0, &messages.Configuration{Members: list})
 	linktest.Expect(t, a.Node, fmt.Sprintf("up %x", b.id))
 	linktest.Expect(t, b.Node, fmt.Sprintf("up %x", a.id))
 	linktest.Expect(t, a.Replicator, fmt.Sprintf("up %x", b.id))
@@ -146,8 +150,8 @@ func connectThroughProxy(t *testing.T, change ...func(*Options)) (a, b *nodeFixt
 	t.Helper()
 	a, b = newNodeFixture(t, 1, 2, "127.0.0.1:0", change...), newNodeFixture(t, 2, 1, "127.0.0.1:0", change...)
 	p = newTestProxy(t, b.address)
-	a.env.SetPeers([]*messages.Member{{Id: 2, Address: p.Addr().String()}})
-	b.env.SetPeers([]*messages.Member{a.member()})
+	a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{{Id: 2, Address: p.Addr().String()}}})
+	b.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{a.member()}})
 	linktest.Expect(t, a.Node, "up 2")
 	linktest.Expect(t, b.Node, "up 1")
 	return a, b, p

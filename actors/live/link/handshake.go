@@ -1,14 +1,18 @@
 package link
 
 import (
+	"errors"
 	"fmt"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/protoadapt"
 
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // The handshake is in the metadata of a stream, before any message. gRPC bounds metadata to a few
@@ -24,33 +28,52 @@ const (
 type Identity struct {
 	ID        uint64
 	ClusterID uint64
-	StorageID []byte
+	// Storage returns the node's data directory.
+	Storage func() raft.Storage
 	// Software names this release to peers whose protocol version differs.
 	Software string
 }
 
 // Hello makes the message that opens a lane to a peer.
 func (i Identity) Hello(to uint64, lane string) *messages.Hello {
+	storage := i.Storage()
 	return &messages.Hello{
 		ProtocolVersion: protocolVersion, ClusterId: i.ClusterID, From: i.ID, To: to,
-		StorageId: i.StorageID, Lane: lane, Software: i.Software,
+		StorageId: storage.ID, Rejoining: storage.Rejoining, ConfirmedIndex: storage.ConfirmedIndex,
+		Lane: lane, Software: i.Software,
 	}
 }
 
 func (i Identity) welcome() *messages.Welcome {
+	storage := i.Storage()
 	return &messages.Welcome{
 		ProtocolVersion: protocolVersion, ClusterId: i.ClusterID, From: i.ID,
-		StorageId: i.StorageID, Software: i.Software,
+		StorageId: storage.ID, Rejoining: storage.Rejoining, ConfirmedIndex: storage.ConfirmedIndex, Software: i.Software,
 	}
 }
 
 // refusedError is why two nodes do not exchange messages. It lasts until an operator changes
 // something.
-type refusedError struct{ text string }
+type refusedError struct {
+	text string
+	// storage is not nil if the data directory of one of them is refused.
+	storage *messages.StorageRefused
+}
 
 func (r *refusedError) Error() string { return r.text }
 
-func refusef(format string, args ...any) error { return &refusedError{fmt.Sprintf(format, args...)} }
+func refusef(format string, args ...any) error {
+	return &refusedError{text: fmt.Sprintf(format, args...)}
+}
+
+// admit returns an error if no messages may be exchanged with the data directory of a peer.
+func (p *linkPeer) admit(storage raft.Storage) error {
+	err := p.link.receiver.Admit(p.id, storage)
+	if mismatch := persistence.IsStorageMismatch(err); mismatch != nil {
+		return &refusedError{text: mismatch.Error(), storage: mismatch.Refusal()}
+	}
+	return err
+}
 
 // CheckHello returns an error if this node refuses a peer that connects; nil otherwise. Both sides
 // log the text, so it names both by their ids. member is the peer as SetPeers gave it; nil if it
@@ -72,7 +95,7 @@ func (i Identity) CheckHello(hello *messages.Hello, lane string, member *message
 		return refusef("not a member: %#x is not in the configuration of member %#x; add it to the cluster first, "+
 			"or, if it was removed, stop it", from, i.ID)
 	}
-	return i.checkStorage(hello.GetStorageId(), member)
+	return nil
 }
 
 // checkWelcome returns an error if this node refuses the peer that it has connected to.
@@ -83,7 +106,7 @@ func (i Identity) checkWelcome(welcome *messages.Welcome, member *messages.Membe
 	if from := welcome.GetFrom(); from != member.GetId() {
 		return wrongMember(i.ID, member.GetId(), from)
 	}
-	return i.checkStorage(welcome.GetStorageId(), member)
+	return nil
 }
 
 // checkCluster checks what Hello and Welcome have in common.
@@ -109,28 +132,44 @@ func wrongMember(from, wanted, found uint64) error {
 		"correct the peer address of one of them", from, found, wanted)
 }
 
-// checkStorage refuses a member whose data directory is not the one it had at first: it may have
-// lost a vote (E37).
-func (i Identity) checkStorage(storageID []byte, member *messages.Member) error {
-	if known := member.GetStorageId(); len(known) > 0 && string(known) != string(storageID) {
-		return refusef("member %#x has storage id %x, member %#x knows it with %x: its data directory was lost or replaced; "+
-			"remove it from the cluster and add it under a new id", member.GetId(), storageID, i.ID, known)
-	}
-	return nil
+// StorageOf returns the data directory that a Hello or a Welcome names.
+func StorageOf(m interface {
+	GetStorageId() []byte
+	GetRejoining() bool
+	GetConfirmedIndex() uint64
+}) raft.Storage {
+	return raft.Storage{ID: m.GetStorageId(), Rejoining: m.GetRejoining(), ConfirmedIndex: m.GetConfirmedIndex()}
 }
 
-// toStatus makes the gRPC status that sends a refusal to the peer.
-func toStatus(err error) error { return status.Error(codes.FailedPrecondition, err.Error()) }
+// toStatus makes the gRPC status that sends a refusal to the peer. The refusal of a data directory
+// carries a StorageRefused, which stops the peer.
+func toStatus(err error) error {
+	s := status.New(codes.FailedPrecondition, err.Error())
+	var refused *refusedError
+	if errors.As(err, &refused) && refused.storage != nil {
+		if detailed, detailErr := s.WithDetails(protoadapt.MessageV1Of(refused.storage)); detailErr == nil {
+			s = detailed
+		}
+	}
+	return s.Err()
+}
 
 // fromStatus recognises a refusal that a peer sent.
 func fromStatus(err error) error {
-	if s, ok := status.FromError(err); ok {
-		if s.Code() == codes.FailedPrecondition {
-			return &refusedError{s.Message()}
-		}
+	s, ok := status.FromError(err)
+	switch {
+	case !ok:
+		return err
+	case s.Code() != codes.FailedPrecondition:
 		return fmt.Errorf("%s", s.Message())
 	}
-	return err
+	refused := &refusedError{text: s.Message()}
+	for _, detail := range s.Details() {
+		if storage, ok := detail.(*messages.StorageRefused); ok {
+			refused.storage = storage
+		}
+	}
+	return refused
 }
 
 func encodeMetadata(key string, m proto.Message) metadata.MD {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/troupe-raft/troupe/actors/live/internal/linktest"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // openTestStream opens a stream as a peer does, with the given Hello.
@@ -45,12 +46,15 @@ func openTestStream(t *testing.T, address string, lane lane, hello *messages.Hel
 
 // identityOfMember2 is the identity of member 2.
 func identityOfMember2() Identity {
-	return Identity{ID: 2, ClusterID: clusterID, StorageID: []byte{2}, Software: "test"}
+	return Identity{ID: 2, ClusterID: clusterID, Storage: func() raft.Storage { return linktest.Storage(2) }, Software: "test"}
 }
 
 func TestE37HandshakeRefusalNamesBothValues(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0")
-	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1", StorageId: []byte{2}}})
+	a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{{Id: 2, Address: "127.0.0.1:1"}}})
+	if _, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String())); err != nil {
+		t.Fatalf("the first contact: %v", err)
+	}
 	for _, c := range []struct {
 		what  string
 		spoil func(*messages.Hello)
@@ -62,7 +66,7 @@ func TestE37HandshakeRefusalNamesBothValues(t *testing.T) {
 		{"meant for another", func(h *messages.Hello) { h.To = 3 }, []string{"member 0x2 connected to the address of member 0x1", "expected member 0x3"}},
 		{"another lane", func(h *messages.Hello) { h.Lane = "bulk" }, []string{`lane "bulk"`, `lane "control"`}},
 		{"not a member", func(h *messages.Hello) { h.From = 9 }, []string{"not a member: 0x9", "configuration of member 0x1"}},
-		{"another data directory", func(h *messages.Hello) { h.StorageId = []byte{0xee} }, []string{"member 0x2 has storage id ee", "knows it with 02", "new id"}},
+		{"another data directory", func(h *messages.Hello) { h.StorageId = []byte{0xee} }, []string{"member 0x2 has storage id ee", "knows it with 00000000000000000000000000000002", "rejoin"}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			for range 3 {
@@ -99,8 +103,8 @@ func TestBothSidesLogAForeignClusterOnce(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0")
 	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClusterID = 0xc2 })
 	list := []*messages.Member{a.member(), b.member()}
-	a.env.SetPeers(list)
-	b.env.SetPeers(list)
+	a.env.SetPeers(0, &messages.Configuration{Members: list})
+	b.env.SetPeers(0, &messages.Configuration{Members: list})
 	for _, s := range []*nodeFixture{a, b} {
 		waitUntil(t, "both directions are logged", func() bool { return s.log.countLines("cluster 0xc1", "cluster 0xc2") > 1 })
 	}
@@ -118,7 +122,7 @@ func TestBothSidesLogAForeignClusterOnce(t *testing.T) {
 
 func TestWelcomeOfTheWrongMemberIsRefused(t *testing.T) {
 	me := Identity{ID: 1, ClusterID: clusterID, Software: "test"}
-	member := &messages.Member{Id: 2, StorageId: []byte{2}}
+	member := &messages.Member{Id: 2}
 	good := identityOfMember2().welcome()
 	if err := me.checkWelcome(good, member); err != nil {
 		t.Fatalf("a valid Welcome is refused: %v", err)
@@ -127,7 +131,6 @@ func TestWelcomeOfTheWrongMemberIsRefused(t *testing.T) {
 		"protocol 5":    func(w *messages.Welcome) { w.ProtocolVersion = 5 },
 		"cluster 0xbad": func(w *messages.Welcome) { w.ClusterId = 0xbad },
 		"of member 0x3": func(w *messages.Welcome) { w.From = 3 },
-		"storage id":    func(w *messages.Welcome) { w.StorageId = nil },
 	} {
 		w := proto.Clone(good).(*messages.Welcome)
 		spoil(w)
@@ -139,7 +142,7 @@ func TestWelcomeOfTheWrongMemberIsRefused(t *testing.T) {
 
 func TestEarlyPeerWaitsForSetPeers(t *testing.T) {
 	a, b := newNodeFixture(t, 1, 2, "127.0.0.1:0"), newNodeFixture(t, 2, 1, "127.0.0.1:0")
-	a.env.SetPeers([]*messages.Member{b.member()})
+	a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{b.member()}})
 	connecting := a.link.peers.get(2)
 	waitUntil(t, "a dials", func() bool {
 		bytes, _ := connecting.queueStats()
@@ -147,7 +150,7 @@ func TestEarlyPeerWaitsForSetPeers(t *testing.T) {
 	})
 	// Queued while the handshake waits
 	a.Send(2, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 1))
-	b.env.SetPeers([]*messages.Member{a.member()})
+	b.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{a.member()}})
 	linktest.Expect(t, a.Node, "up 2")
 	// On a machine that paused for longer than connectTimeout
 	if _, lost := connecting.queueStats(); lost > 0 {

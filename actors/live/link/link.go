@@ -29,9 +29,9 @@
 //
 // The metadata of a stream carry a Hello from the node that dialed and a Welcome from the other.
 // Each side checks the protocol version, the cluster id, both member ids and the storage id
-// (Identity.CheckHello). A failed check refuses the stream with a text that names both values and
-// what to do; both sides log it once. A message is delivered only if its sender id is that of the
-// connection (E46).
+// (Identity.CheckHello, PeerReceiver.Admit). A failed check refuses the stream with a text that
+// names both values and what to do; both sides log it once. A message is delivered only if its
+// sender id is that of the connection (E46).
 //
 // # Reconnection
 //
@@ -75,9 +75,9 @@ import (
 type Options struct {
 	// Listeners accept the connections of peers. There is at least one. The link closes them.
 	Listeners []net.Listener
-	// ClusterID and StorageID are sent in the handshake; peers compare them with what they know.
+	// ClusterID is sent in the handshake, with the node's data directory (live.Options.Storage); peers
+	// compare both with what they know.
 	ClusterID uint64
-	StorageID []byte
 	// Software names this release to peers whose protocol version differs.
 	Software string
 
@@ -179,7 +179,7 @@ func (l *Link) Start(receiver *live.PeerReceiver) {
 	l.receiver, l.log = receiver, receiver.Log()
 	l.self = Identity{
 		ID: receiver.NodeID(), ClusterID: l.options.ClusterID,
-		StorageID: l.options.StorageID, Software: l.options.Software,
+		Storage: receiver.Storage, Software: l.options.Software,
 	}
 	l.server = l.newServer()
 	limiter := connlimit.New(l.options.MaxConnections, l.rejectConnection)
@@ -231,6 +231,7 @@ func (l *Link) SetPeers(members []*messages.Member) {
 			l.running.Go(p.run)
 		} else {
 			p.update(member)
+			p.closeUnlessAdmitted()
 		}
 		next[member.GetId()] = p
 	}

@@ -51,7 +51,7 @@ func TestRestartedPeerIsConnectedAgain(t *testing.T) {
 		return a.link.Stats()[0].Dropped > 0
 	})
 	again := newNodeFixture(t, 2, 1, b.address)
-	again.env.SetPeers([]*messages.Member{a.member(), again.member()})
+	again.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{a.member(), again.member()}})
 	linktest.Expect(t, a.Node, "up 2")
 	// Messages that were sent during the successful attempt arrive too, possibly before LinkUp.
 	waitUntil(t, "the link is up at the other side", func() bool { return linktest.Receive(t, again.Node) == "up 1" })
@@ -76,12 +76,12 @@ func TestLinkIsDownWhileOneDirectionIsBroken(t *testing.T) {
 
 func TestRemovedPeerIsDisconnectedAndRefused(t *testing.T) {
 	a, b := connectedPair(t)
-	a.env.SetPeers([]*messages.Member{a.member()})
+	a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{a.member()}})
 	linktest.Expect(t, b.Node, "down 1")
 	waitUntil(t, "b logs why", func() bool { return b.log.countLines("refused", "not a member", "2 is not in the configuration") > 0 })
 	b.Send(1, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(2, 1))
 	linktest.Expect(t, a.Node, "down 2")
-	a.env.SetPeers([]*messages.Member{a.member(), b.member()})
+	a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{a.member(), b.member()}})
 	linktest.Expect(t, a.Node, "up 2")
 	linktest.Expect(t, b.Node, "up 1")
 }
@@ -90,7 +90,7 @@ func TestMovedPeerIsDialedAtItsNewAddress(t *testing.T) {
 	a, b := connectedPair(t)
 	g := newTestProxy(t, b.address)
 	moved := &messages.Member{Id: 2, Address: g.Addr().String()}
-	a.env.SetPeers([]*messages.Member{moved})
+	a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{moved}})
 	linktest.Expect(t, a.Node, "down 2", "up 2")
 	a.Send(2, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 1))
 	// b is notified only if the first streams end before the new ones replace them.
@@ -135,8 +135,8 @@ func TestClosedLinkLeavesNoGoroutine(t *testing.T) {
 	for range 3 {
 		a, b := newNodeFixture(t, 1, 2, "127.0.0.1:0"), newNodeFixture(t, 2, 1, "127.0.0.1:0")
 		gone := &messages.Member{Id: 3, Address: "127.0.0.1:1"}
-		a.env.SetPeers([]*messages.Member{b.member(), gone})
-		b.env.SetPeers([]*messages.Member{a.member(), gone})
+		a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{b.member(), gone}})
+		b.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{a.member(), gone}})
 		linktest.Expect(t, a.Node, "up 2")
 		linktest.Expect(t, b.Node, "up 1")
 		a.env.Close()
@@ -181,10 +181,10 @@ func TestClosedLinkDeliversNothing(t *testing.T) {
 func TestShortLivedConnectionsAreRetriedSlower(t *testing.T) {
 	c := newNodeFixture(t, 3, 1, "127.0.0.1:0")
 	one, other := newNodeFixture(t, 1, 3, "127.0.0.1:0"), newNodeFixture(t, 1, 3, "127.0.0.1:0")
-	c.env.SetPeers([]*messages.Member{one.member()})
+	c.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{one.member()}})
 	start := time.Now()
-	one.env.SetPeers([]*messages.Member{c.member()})
-	other.env.SetPeers([]*messages.Member{c.member()})
+	one.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{c.member()}})
+	other.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{c.member()}})
 	waitUntil(t, "they have replaced each other several times", func() bool { return one.log.countLines("peer connected") >= 7 })
 	if took := time.Since(start); took < 400*time.Millisecond {
 		t.Fatalf("six connections that were replaced at once were made again within %v", took)

@@ -34,6 +34,7 @@ type linkPeer struct {
 	// Guarded by mu; closes the connection that this node dialed
 	closeConnection context.CancelFunc
 	outboundUp      bool                      // guarded by mu; both lanes of that connection are open
+	outboundStorage raft.Storage              // guarded by mu; the peer's, as its last Welcome named it
 	inboundStreams  [laneCount]*inboundStream // guarded by mu; the streams that the peer opened
 	up              bool                      // guarded by mu
 	stateSince      time.Time                 // guarded by mu; when up changed
@@ -58,6 +59,32 @@ func newLinkPeer(l *Link, member *messages.Member) *linkPeer {
 	return p
 }
 
+func (p *linkPeer) setOutboundStorage(storage raft.Storage) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.outboundStorage = storage
+}
+
+// closeUnlessAdmitted closes the connections to a data directory of the peer that is not admitted
+// any more.
+func (p *linkPeer) closeUnlessAdmitted() {
+	p.mu.Lock()
+	streams, outbound, closeConnection := p.inboundStreams, p.outboundStorage, p.closeConnection
+	outboundUp := p.outboundUp
+	p.mu.Unlock()
+	for _, s := range streams {
+		if s == nil {
+			continue
+		}
+		if err := p.admit(s.storage); err != nil {
+			s.end(err)
+		}
+	}
+	if outboundUp && p.admit(outbound) != nil {
+		closeConnection()
+	}
+}
+
 // update replaces the member. A new address is dialed at once.
 func (p *linkPeer) update(member *messages.Member) {
 	p.mu.Lock()
@@ -74,13 +101,13 @@ func (p *linkPeer) update(member *messages.Member) {
 
 // stop closes all connections of the peer.
 func (p *linkPeer) stop(reason string) {
-	p.cancel(&refusedError{reason})
+	p.cancel(&refusedError{text: reason})
 	p.mu.Lock()
 	streams := p.inboundStreams
 	p.mu.Unlock()
 	for _, s := range streams {
 		if s != nil {
-			s.end(&refusedError{reason})
+			s.end(&refusedError{text: reason})
 		}
 	}
 }

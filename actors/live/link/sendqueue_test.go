@@ -125,13 +125,13 @@ func TestLargeMessagesArrive(t *testing.T) {
 func TestPeerAddedAgainIsLoggedAgain(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.maxMessageBytes = 1000 })
 	for range 2 {
-		a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}})
+		a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{{Id: 2, Address: "127.0.0.1:1"}}})
 		for range 2 {
 			a.Send(2, messages.Receiver_RECEIVER_NODE, &messages.AppendEntries{Leader: 1, Entries: testEntries(1, 1, 1001)})
 			linktest.Expect(t, a.Replicator, "dropped 2")
 			a.link.peers.get(2).countRefused(errors.New("of an unknown type"))
 		}
-		a.env.SetPeers(nil)
+		a.env.SetPeers(0, &messages.Configuration{Members: nil})
 	}
 	for _, line := range []string{"message to peer exceeds the size limit", "refused a message from peer"} {
 		if n := a.log.countLines(line); n != 2 {

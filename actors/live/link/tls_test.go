@@ -31,8 +31,8 @@ func TestE46ForeignCertificateIsRefusedByBoth(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, certstest.NewAuthority(t, "peers").Issue("one", nil)))
 	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", withTLS(t, certstest.NewAuthority(t, "others").Issue("two", nil)))
 	list := []*messages.Member{a.member(), b.member()}
-	a.env.SetPeers(list)
-	b.env.SetPeers(list)
+	a.env.SetPeers(0, &messages.Configuration{Members: list})
+	b.env.SetPeers(0, &messages.Configuration{Members: list})
 	for _, s := range []*nodeFixture{a, b} {
 		waitUntil(t, "both directions are logged", func() bool {
 			return s.log.countLines("cannot be reached", "certificate") > 0 && s.log.countLines("peer refused this member's certificate", "certificate") > 0
@@ -55,7 +55,7 @@ func TestE46RefusalNamesTheCertificate(t *testing.T) {
 	mustSucceed(t, err)
 	foreign.RootCAs.AddCert(ca.Certificate)
 	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClientTLS, o.ServerTLS = foreign, &tls.Config{MinVersion: tls.VersionTLS12} })
-	b.env.SetPeers([]*messages.Member{a.member()})
+	b.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{a.member()}})
 	waitUntil(t, "a logs the certificate that it refused", func() bool {
 		return a.log.countLines("peer TLS handshake failed", "CN=two", "CN=others") == 1
 	})
@@ -65,12 +65,12 @@ func TestE46RefusalNamesTheCertificate(t *testing.T) {
 func TestE46ClientWithoutCertificateIsRefused(t *testing.T) {
 	ca := certstest.NewAuthority(t, "peers")
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.Issue("one", nil)))
-	a.env.SetPeers([]*messages.Member{{Id: 2, Address: "127.0.0.1:1"}})
+	a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{{Id: 2, Address: "127.0.0.1:1"}}})
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.Certificate)
 	anonymous := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	b := newNodeFixture(t, 2, 1, "127.0.0.1:0", func(o *Options) { o.ClientTLS, o.ServerTLS = anonymous, &tls.Config{MinVersion: tls.VersionTLS12} })
-	b.env.SetPeers([]*messages.Member{a.member()})
+	b.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{a.member()}})
 	waitUntil(t, "b is refused", func() bool { return b.log.countLines("cannot be reached", "certificate required") > 0 })
 	waitUntil(t, "a logs that it refused", func() bool { return a.log.countLines("peer TLS handshake failed", "certificate") > 0 })
 	if _, err := openTestStream(t, a.address, control, identityOfMember2().Hello(1, control.String())); err == nil {
@@ -82,8 +82,8 @@ func TestTLSAndPlaintextMembersLogTheCause(t *testing.T) {
 	ca := certstest.NewAuthority(t, "peers")
 	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, ca.Issue("one", nil)))
 	b := newNodeFixture(t, 2, 1, "127.0.0.1:0")
-	a.env.SetPeers([]*messages.Member{b.member()})
-	b.env.SetPeers([]*messages.Member{a.member()})
+	a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{b.member()}})
+	b.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{a.member()}})
 	waitUntil(t, "the member with TLS logs it", func() bool { return a.log.countLines("give all members https peer URLs") > 0 })
 	waitUntil(t, "the member without TLS logs it", func() bool { return b.log.countLines("it may require TLS") > 0 })
 }
@@ -91,8 +91,8 @@ func TestTLSAndPlaintextMembersLogTheCause(t *testing.T) {
 func TestSchemeOfPeerURLDecidesOnTLS(t *testing.T) {
 	secured := newNodeFixture(t, 1, 2, "127.0.0.1:0", withTLS(t, certstest.NewAuthority(t, "peers").Issue("one", nil)))
 	plain := newNodeFixture(t, 2, 1, "127.0.0.1:0")
-	secured.env.SetPeers([]*messages.Member{{Id: 2, Address: plain.address, PeerUrls: []string{"http://" + plain.address}}})
-	plain.env.SetPeers([]*messages.Member{{Id: 1, Address: secured.address, PeerUrls: []string{"https://" + secured.address}}})
+	secured.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{{Id: 2, Address: plain.address, PeerUrls: []string{"http://" + plain.address}}}})
+	plain.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{{Id: 1, Address: secured.address, PeerUrls: []string{"https://" + secured.address}}}})
 	waitUntil(t, "https is refused where there is no certificate", func() bool { return plain.log.countLines("this member has no peer certificate") == 1 })
 	waitUntil(t, "http is refused where TLS is configured", func() bool { return secured.log.countLines("give all members https peer URLs") == 1 })
 }

@@ -7,7 +7,9 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupe-raft/troupe/actors/live"
+	"github.com/troupe-raft/troupe/actors/live/link"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence"
 )
 
 // inboundProcess receives all messages of peers. It runs on Proto.Actor's reading goroutines and
@@ -74,8 +76,15 @@ func (p *inboundProcess) helloAccepted(peer *remotePeer) bool {
 		return false
 	}
 	err := p.link.self.CheckHello(hello, receiverName, peer.member)
+	if err == nil {
+		err = p.link.receiver.Admit(id, link.StorageOf(hello))
+	}
 	if err != nil && p.link.failures.Allow(id, err.Error()) {
 		p.link.log.Error().Str("reason", err.Error()).Msg("refused a peer")
+	}
+	if mismatch := persistence.IsStorageMismatch(err); mismatch != nil {
+		// Once for each message, so that the peer receives it whenever it was started again.
+		peer.send(messages.Receiver_RECEIVER_NODE, mismatch.Refusal())
 	}
 	return err == nil
 }

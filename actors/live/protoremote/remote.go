@@ -56,9 +56,8 @@ type Options struct {
 	Host string
 	Port int
 
-	// ClusterID, StorageID and Software are sent in the Hello (link.Identity).
+	// ClusterID and Software are sent in the Hello (link.Identity).
 	ClusterID uint64
-	StorageID []byte
 	Software  string
 
 	// ClientTLS and ServerTLS are the configurations for connecting and accepting; both nil:
@@ -120,7 +119,7 @@ func (l *Link) Start(receiver *live.PeerReceiver) {
 	l.receiver, l.log, l.system = receiver, receiver.Log(), receiver.System()
 	l.self = link.Identity{
 		ID: receiver.NodeID(), ClusterID: l.options.ClusterID,
-		StorageID: l.options.StorageID, Software: l.options.Software,
+		Storage: receiver.Storage, Software: l.options.Software,
 	}
 	l.inbound = &inboundProcess{link: l, hellos: map[uint64]*messages.Hello{}}
 	l.system.ProcessRegistry.Add(l.inbound, receiverName)

@@ -20,15 +20,17 @@ import (
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/actors/live/internal/linktest"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 	"github.com/troupe-raft/troupe/tests/freeport"
 )
 
 // nodeFixture is a member whose Node and one replicator record what they receive.
 type nodeFixture struct {
 	*linktest.Recorder
-	id   uint64
-	env  *live.Env
-	link *Link
+	id      uint64
+	env     *live.Env
+	link    *Link
+	storage raft.Storage
 }
 
 // freePort returns an unused port.
@@ -39,8 +41,8 @@ func freePort(t *testing.T) int {
 
 func newNodeFixture(t *testing.T, id, replicator uint64, port int, change ...func(*Options)) *nodeFixture {
 	t.Helper()
-	s := &nodeFixture{id: id}
-	options := Options{Host: "127.0.0.1", Port: port, ClusterID: 0xc1, StorageID: []byte{byte(id)}, Software: "test"}
+	s := &nodeFixture{id: id, storage: linktest.Storage(byte(id))}
+	options := Options{Host: "127.0.0.1", Port: port, ClusterID: 0xc1, Software: "test"}
 	for _, f := range change {
 		f(&options)
 	}
@@ -48,7 +50,9 @@ func newNodeFixture(t *testing.T, id, replicator uint64, port int, change ...fun
 	if s.link, err = New(options); err != nil {
 		t.Fatal(err)
 	}
-	s.env = live.New(live.Options{ID: id, Address: fmt.Sprintf("127.0.0.1:%d", port), Link: s.link, Logger: zerolog.Nop()})
+	s.env = live.New(live.Options{ID: id, Address: fmt.Sprintf("127.0.0.1:%d", port), Link: s.link, Logger: zerolog.Nop(),
+		Peers: linktest.Peers(t, id, s.storage),
+	})
 	s.Recorder = linktest.Record(t, s.env, replicator)
 	t.Cleanup(s.env.Close)
 	return s
@@ -74,7 +78,7 @@ func connect(t *testing.T, nodes ...*nodeFixture) {
 		list = append(list, s.member())
 	}
 	for _, s := range nodes {
-		s.env.SetPeers(list)
+		s.env.SetPeers(0, &messages.Configuration{Members: list})
 	}
 }
 
@@ -150,7 +154,7 @@ func newTestClient(t *testing.T, s *nodeFixture) remote.RemotingClient {
 
 func TestE46RemoteProtocolAcceptsOnlyPeerMessages(t *testing.T) {
 	a := newNodeFixture(t, 1, 2, freePort(t))
-	a.env.SetPeers(nil)
+	a.env.SetPeers(0, &messages.Configuration{Members: nil})
 	calls := newTestClient(t, a)
 	if _, err := calls.ListProcesses(context.Background(), &remote.ListProcessesRequest{}); status.Code(err) != codes.Unimplemented {
 		t.Errorf("a unary call ended with %v", err)

@@ -8,6 +8,7 @@ import (
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/actors/node"
 	"github.com/troupe-raft/troupe/actors/replicator"
+	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
@@ -161,6 +162,7 @@ func (c *Checker) DiskOperation(m Member, op vfs.Op) {
 func (d *durableDisk) operationFailed(op vfs.Op) {
 	switch {
 	case errors.Is(op.Err, vfs.ErrFrozen):
+	case strings.Contains(op.Path, persistence.PeersFile): // no file of the log
 	case op.Kind == vfs.OpSync:
 		d.file(op.Path).dirty = nil
 		d.failedOperation = op.String()

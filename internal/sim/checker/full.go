@@ -33,7 +33,7 @@ func (c *Checker) fullCheck(readBack func(member int) bool) {
 		}
 	}
 	for index := uint64(2); index <= uint64(len(c.committed)); index++ {
-		if !c.onQuorumDisks(c.bootstrap, index) {
+		if !c.onQuorumDisksOrLost(c.bootstrap, index) {
 			c.fail("commit needs a quorum", "entry %d of term %d was committed and is not on the disks of a quorum any more", index, c.committed[index-1])
 			return
 		}

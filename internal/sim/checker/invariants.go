@@ -16,6 +16,7 @@ var Invariants = []Invariant{
 	{"leader completeness", "the log of a new leader has all that was committed in earlier terms (Raft §5.4)"},
 	{"state machine safety", "no two members commit or apply different commands at an index (Raft §5.4.3)"},
 	{"one vote per term", "a member votes for one candidate per term, across all its crashes"},
+	{"no vote after a loss", "a member whose disk was replaced votes for nobody before a committed configuration names the new one (E37)"},
 	{"term and vote survive", "a member recovers from any crash with the term and vote that it sent"},
 	{"term and vote monotonic", "within an incarnation, the term never decreases and a vote never changes"},
 	{"commit index monotonic", "within an incarnation, the commit index never decreases"},

@@ -34,6 +34,13 @@ type memberModel struct {
 	nodeLimits       node.Limits // of this run
 	replicatorLimits replicator.Limits
 
+	// forgot: its disk was replaced, and no committed configuration names the new one yet. Then it
+	// must not vote, and counts in no majority. formerLog is what the disk before it held.
+	forgot    bool
+	formerLog []uint64
+	// formerVotes are the votes that it sent with former disks, by term.
+	formerVotes map[uint64]uint64
+
 	// What it sent to other members and therefore must still have after any crash.
 	term, vote   uint64
 	acknowledged position

@@ -92,7 +92,7 @@ func (c *Checker) elected(id uint64, s *memberModel, v *actors.NodeView) {
 	c.leaders[v.Term] = id
 	votes := c.votes[v.Term]
 	if !quorum(v.Configuration, func(voter uint64) bool {
-		return votes[voter] == id || voter == id && s.disk.term == v.Term && s.disk.vote == id
+		return votes[voter] == id || c.models[voter].formerVotes[v.Term] == id || voter == id && s.disk.term == v.Term && s.disk.vote == id
 	}) {
 		c.fail("quorum elects", "member %d leads in term %d; the votes in it are %v", id, v.Term, votes)
 	}
@@ -163,16 +163,36 @@ func (c *Checker) checkCommit(id uint64, s *memberModel, v *actors.NodeView) {
 			c.fail("commit needs a quorum", "member %d commits entry %d of term %d, which no quorum of %v has on disk", id, i, term, v.Configuration)
 			return
 		}
+		for _, configuration := range s.configurations {
+			if configuration.index == i {
+				c.checkRejoined(configuration.configuration)
+			}
+		}
 	}
 	s.commit = v.Commit
 }
 
-// onQuorumDisks reports whether a committed entry is on the disks of a quorum.
+// onQuorumDisks reports whether a committed entry is on the disks of a quorum. A disk that was
+// replaced counts with what it held, because an acknowledgement of that time may arrive later; the
+// new one does not count.
 func (c *Checker) onQuorumDisks(configuration *messages.Configuration, index uint64) bool {
 	term := c.committed[index-1]
 	return quorum(configuration, func(id uint64) bool {
-		return id < uint64(len(c.models)) && termAt(c.models[id].durableLog, index) == term
+		if id >= uint64(len(c.models)) {
+			return false
+		}
+		if s := c.models[id]; s.forgot {
+			return termAt(s.formerLog, index) == term
+		}
+		return termAt(c.models[id].durableLog, index) == term
 	})
+}
+
+// onQuorumDisksOrLost is onQuorumDisks, where a disk that was replaced counts with what it held: it
+// held it when the entry was committed.
+func (c *Checker) onQuorumDisksOrLost(configuration *messages.Configuration, index uint64) bool {
+	term := c.committed[index-1]
+	return quorum(configuration, func(id uint64) bool { return c.models[id].hadOnDisk(index, term) })
 }
 
 // ReplicatorView observes the state that a replicator reports, and compares it with the disk of its
@@ -192,7 +212,7 @@ func (c *Checker) ReplicatorView(id uint64, v actors.ReplicatorView) {
 	}
 	s.matched[v.PeerID] = v.Match
 	// A peer in a later term may have lost again what it acknowledged in this one.
-	if p := c.models[v.PeerID]; p.disk.term <= s.view.Term && (termAt(p.durableLog, v.Match) == 0 && v.Match > 0 || termAt(p.durableLog, v.Match) != termAt(s.log, v.Match)) {
+	if p := c.models[v.PeerID]; p.disk.term <= s.view.Term && !(p.forgot && p.hadOnDisk(v.Match, termAt(s.log, v.Match))) && (termAt(p.durableLog, v.Match) == 0 && v.Match > 0 || termAt(p.durableLog, v.Match) != termAt(s.log, v.Match)) {
 		c.fail("matchIndex is durable", "leader %d of term %d takes entry %d of term %d to be on the disk of %d, which has %d entries and there one of term %d",
 			id, s.view.Term, v.Match, termAt(s.log, v.Match), v.PeerID, len(p.durableLog), termAt(p.durableLog, v.Match))
 	}

@@ -58,6 +58,10 @@ func (c *Checker) voted(term, voter, candidate uint64) {
 	}
 	votes[voter] = candidate
 	s := c.models[voter]
+	if s.forgot {
+		c.fail("no vote after a loss", "member %d, whose disk was replaced, votes for %d in term %d; no committed configuration names its new disk",
+			voter, candidate, term)
+	}
 	if d := &s.disk; d.term < term || d.term == term && d.vote != candidate {
 		c.fail("persist before send", "member %d votes in term %d for %d; on its disk are term %d and vote %d", voter, term, candidate, d.term, d.vote)
 	}

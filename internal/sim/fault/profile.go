@@ -27,6 +27,7 @@ var (
 	crashFaults   = []Kind{Kill, Kill, PowerCut, PowerCut, Crash, Crash, Crash, CrashTwice, CrashRecovering, CrashLoop, Pause, Transfer}
 	diskFaults    = []Kind{
 		SlowDisk, StalledDisk, FullDisk, FailedWrite, FailedWrite, FailedSync, FailedSync, FlippedBit, LostDisk, LostLog,
+		EmptiedDisk, EmptiedDisk,
 		PowerCut, PowerCut, PowerCut, Kill, Transfer, FailedRead, FailedRead, FlippedRead, FlippedRead,
 		FailedState, FullState, LostState, DamagedState,
 	}

@@ -26,7 +26,7 @@ func falsifyHistories(t *testing.T, falsify func(h *history.History) bool) {
 	}
 	falsified := 0
 	for seed := uint64(1); seed <= falsifiedSeeds; seed++ {
-		w := world.RunWorld(world.Options{Seed: seed, Profile: profile, Steps: 3000})
+		w := world.RunWorld(world.Options{Seed: seed, Profile: profile, Steps: 4000})
 		if err := w.Result().Err(); err != nil {
 			t.Fatal(err)
 		}

@@ -134,6 +134,7 @@ func (s *Driver) provoke(kind protoreflect.Name, round int) {
 	start := map[protoreflect.Name]int{
 		"LinkUp": 1, "LinkDown": 1, "EnvelopesDropped": 1, "ReadLog": 2, "ReadLogResponse": 2, "Campaign": 3, "TransferLeadership": 3, "RequestVote": 3,
 		"VoteResponse": 3, "TimeoutNow": 3, "ResolveConflict": 3, world.StartMessage: 4, "Recovered": 4, "MachineReady": 4, "HigherTerm": 5, "ProposalsRefused": 5,
+		"StorageRefused": 5, "Rejoin": 5,
 	}[kind]
 	if round%2 == 0 {
 		stirs[start]()
@@ -213,6 +214,8 @@ func (s *Driver) provokeStale() {
 	for _, m := range s.Members {
 		other := s.others(m)[0]
 		for _, stale := range []proto.Message{
+			&messages.StorageRefused{From: other.ID(), StorageId: []byte("another directory")},
+			&messages.Rejoin{Member: 99, StorageId: []byte("a new directory")},
 			&messages.HigherTerm{Incarnation: m.View.Incarnation, From: other.ID()}, &messages.TimeoutNow{Leader: other.ID()},
 			&messages.ProposalsRefused{From: other.ID(), Reason: messages.Refusal_REFUSAL_NO_LEADER},
 			&messages.ResolveConflict{Incarnation: m.View.Incarnation, Peer: other.ID()}, &messages.Tick{Incarnation: m.View.Incarnation, Timer: 1 << 40},

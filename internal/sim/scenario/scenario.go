@@ -21,6 +21,8 @@ type Scenario struct {
 	// Seeds is how many seeds the usual test run takes, if the scenario takes too long for all; 0:
 	// all.
 	Seeds int
+	// RecordsStorage: leaders record the storage ids of the members, which adds an entry to the log.
+	RecordsStorage bool
 	// Setup prepares the disks of the members (World.SetInitialState) before they start. Without it
 	// the script begins when all members follow a leader; with it, at once.
 	Setup  func(*world.World)
@@ -32,7 +34,7 @@ func Scenarios() []Scenario {
 	all := slices.Concat(
 		electionScenarios, readScenarios,
 		figureScenarios, replicationScenarios, pipelineScenarios, churnScenarios, kvScenarios, clientScenarios,
-		persistenceScenarios, diskScenarios, diskReadScenarios, machineDiskScenarios, unsyncedScenarios, actorScenarios,
+		persistenceScenarios, diskScenarios, diskReadScenarios, machineDiskScenarios, unsyncedScenarios, actorScenarios, emptiedScenarios,
 	)
 	slices.SortFunc(all, func(a, b Scenario) int {
 		if a.Name < b.Name {
@@ -50,6 +52,7 @@ func (sc Scenario) Run(options world.Options) *world.Result {
 	options.Profile = fault.Scripted
 	w := world.New(options)
 	w.NameScenario(sc.Name)
+	w.UnrecordedStorage = !sc.RecordsStorage
 	if sc.Setup != nil {
 		sc.Setup(w)
 	}

@@ -141,6 +141,7 @@ func (x *textScenario) cluster(d *datadriven.TestData) string {
 		rules: map[string]*world.Rule{}, operations: map[string]*history.Operation{},
 	}
 	w := world.New(world.Options{Seed: seed, Nodes: size, Profile: fault.Scripted, Recorder: x.recorder})
+	w.UnrecordedStorage = true
 	w.NameScenario(filepath.Base(d.Pos))
 	w.FixedDurations = true
 	w.Conditions.MinLatency, w.Conditions.MaxLatency = time.Millisecond, time.Millisecond

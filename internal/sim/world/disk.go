@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
@@ -102,7 +103,9 @@ func (d *disk) failOperation(op vfs.Op) error {
 	w := d.member.world
 	w.Counts.FailedOperations++
 	d.failed, d.failedAt = true, w.now
-	d.member.expectStop()
+	if !strings.Contains(op.Path, persistence.PeersFile) { // the node's next contact stops it
+		d.member.expectStop()
+	}
 	err := error(syscall.EIO)
 	if op.Kind == vfs.OpWrite && op.Length > 1 && w.Chance(0.5) {
 		return &vfs.ShortWrite{Keep: 1 + int(w.Random.Int64N(int64(op.Length-1))), Err: err}

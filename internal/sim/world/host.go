@@ -9,7 +9,6 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupe-raft/troupe/internal/member"
-	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
@@ -26,8 +25,8 @@ func (m *Member) config() member.Config {
 	limits, requests := w.NodeLimits(), w.replicatorLimits()
 	return member.Config{
 		ID: m.id, Address: address(m.id), First: w.Bootstrap, Software: "troupe-sim", DataDir: DataDir, FS: lockedFS{m.Disk.MemFS, m},
-		StateMachine: m.openMachine,
-		Timing:       member.Timing{HeartbeatInterval: HeartbeatInterval, ElectionTimeout: ElectionTimeout},
+		Rejoin: m.Rejoins, StateMachine: m.openMachine,
+		Timing: member.Timing{HeartbeatInterval: HeartbeatInterval, ElectionTimeout: ElectionTimeout},
 		Limits: member.Limits{
 			MaxRequestBytes: w.sessionLimits.MaxRequestBytes, MaxPendingRequests: w.sessionLimits.MaxPendingRequests,
 			MaxPendingBytes: w.sessionLimits.MaxPendingBytes, MaxUncommittedBytes: limits.MaxUncommittedBytes,
@@ -123,14 +122,6 @@ func (e environment) AwaitActors() {
 		}
 	}
 	e.actorsAwaited = true
-}
-
-// SetPeers implements actors.Env: messages leave for these members only, unless World.OpenLinks.
-func (m *Member) SetPeers(members []*messages.Member) {
-	m.linkPeers = m.linkPeers[:0]
-	for _, p := range members {
-		m.linkPeers = append(m.linkPeers, p.Id)
-	}
 }
 
 func (m *Member) linkedTo(peer uint64) bool {

@@ -44,6 +44,8 @@ func (w *World) applicable(kind fault.Kind, m *Member) bool {
 		return w.RestartLimit != fault.UnlimitedRestarts
 	case fault.LostDisk, fault.LostLog:
 		return w.mayLoseDisk(m)
+	case fault.EmptiedDisk:
+		return w.mayForget(m)
 	case fault.FlippedBit:
 		return w.mayLoseDisk(m) && len(m.Disk.OldFiles()) > 0
 	case fault.FailedState, fault.FullState, fault.LostState, fault.DamagedState:
@@ -59,7 +61,8 @@ func (w *World) Inject(kind fault.Kind, m *Member) {
 		w.events.faultInjected(kind, m, nil, 0)
 		w.injectNetworkFault(kind, m)
 	case fault.SlowDisk, fault.StalledDisk, fault.FullDisk, fault.FailedWrite, fault.FailedSync, fault.FlippedBit, fault.LostDisk, fault.LostLog,
-		fault.LyingDisk, fault.FailedRead, fault.FlippedRead, fault.FailedState, fault.FullState, fault.LostState, fault.DamagedState:
+		fault.EmptiedDisk, fault.LyingDisk, fault.FailedRead, fault.FlippedRead,
+		fault.FailedState, fault.FullState, fault.LostState, fault.DamagedState:
 		w.events.faultInjected(kind, m, nil, w.injectDiskFault(kind, m))
 	case fault.ClockDrift, fault.ClockFast, fault.ClockJump, fault.ClockFrozen:
 		w.events.faultInjected(kind, m, nil, w.injectClockFault(kind, m))

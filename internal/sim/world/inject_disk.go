@@ -37,6 +37,10 @@ func (w *World) injectDiskFault(kind fault.Kind, m *Member) (until time.Duration
 		m.KillProcess()
 		m.MoveLogAway()
 		w.After(w.downtime(), m.Restart)
+	case fault.EmptiedDisk:
+		m.KillProcess()
+		m.EmptyDisk(w.Chance(0.3))
+		w.After(w.downtime(), m.Restart)
 	case fault.FailedRead, fault.FlippedRead:
 		w.injectReadFault(kind, m)
 	case fault.FailedState, fault.FullState, fault.LostState, fault.DamagedState:
@@ -55,12 +59,15 @@ func (w *World) endsWithin(within time.Duration, end func()) time.Duration {
 	return w.now + lasts
 }
 
-// LoseDisk takes away all that a member had. Without a membership change it cannot be added anew,
-// and it must not return under its id: it stays down (E37).
+// LoseDisk takes away all that a member had. It stays down: nobody makes a new data directory.
 func (m *Member) LoseDisk() {
 	m.KillProcess()
-	m.Disk.Attach(vfs.NewMem())
+	m.replaceDisk()
 	m.Disk.Damaged, m.PermanentlyDown = true, true
+}
+
+func (m *Member) replaceDisk() {
+	m.Disk.Attach(vfs.NewMem())
 	clear(m.Disk.lastWrite)
 	clear(m.Disk.lastSyncedWrite)
 	if m.MachineDisk != nil {

@@ -49,7 +49,7 @@ func (m *Member) Boot() {
 	m.RunNumber++
 	m.up = true
 	m.Mailboxes, m.peers, m.View, m.PausedUntil, m.timers = nil, map[peerRole]*actor.PID{}, actors.NodeView{}, 0, nil
-	m.whenStopped, m.linkPeers, m.linksClosed, m.actorsAwaited = nil, nil, false, false
+	m.whenStopped, m.linkPeers, m.linksClosed, m.actorsAwaited, m.peersKnown = nil, nil, false, false, false
 	m.Embedder = &embedder{member: m, runNumber: m.RunNumber, maxPending: w.sessionLimits.MaxPendingRequests}
 	w.Checker.MemberStarts(m, w.NodeLimits(), w.replicatorLimits())
 	node, err := member.Open(m.config(), host{m})
@@ -145,19 +145,23 @@ const (
 	StopRefused              // what is on disk cannot be trusted
 	StopRestarts             // more restarts than the limit
 	StopState                // the state machine found its files damaged
+	StopReplaced             // a peer refuses its data directory
 	StopOther                // anything else: a bug
 
 	stopKinds = iota
 )
 
-var stopNames = [stopKinds]string{"storage-fault", "no-space", "refused-damage", "too-many-restarts", "damaged-state", "other"}
+var stopNames = [stopKinds]string{"storage-fault", "no-space", "refused-damage", "too-many-restarts", "damaged-state", "replaced-directory", "other"}
 
 func (s Stop) String() string { return stopNames[s] }
 
 func (m *Member) stopReason(err error) Stop {
 	var storage *actors.StorageError
 	var fatal *actors.FatalError
+	var refused *actors.StorageRefusedError
 	switch {
+	case errors.As(err, &refused):
+		return StopReplaced
 	case errors.Is(err, ErrStateDamaged):
 		return StopState
 	case errors.Is(err, persistence.ErrCorrupt), errors.Is(err, persistence.ErrFormat), errors.Is(err, persistence.ErrWrongMember),
@@ -189,7 +193,7 @@ func (m *Member) stopped(err error) {
 	w.Counts.Stops[why]++
 	w.events.stopped(m, why.String())
 	if (why == StopStorage || why == StopNoSpace) && !m.Disk.failed || why == StopRefused && !m.Disk.Damaged && !m.Disk.readFlipped ||
-		why == StopOther {
+		why == StopReplaced && !w.Checker.Forgot(m.id) && !m.Disk.lostSynced || why == StopOther {
 		w.Fail("stop has a cause", "member %d stops though nothing was wrong with its disk: %v", m.id, err)
 	}
 	wrong := m.Disk.Damaged // it is permanent
@@ -198,8 +202,11 @@ func (m *Member) stopped(err error) {
 	} else {
 		m.KillProcess()
 	}
-	if why == StopState {
+	switch why {
+	case StopState:
 		m.ResetStateMachine()
+	case StopReplaced:
+		m.EmptyDisk(true)
 	}
 	if why == StopRefused && wrong && (w.Healing || w.Chance(0.7)) {
 		m.PermanentlyDown = true
@@ -282,23 +289,26 @@ func (m *Member) expectStop() {
 // mayLoseDisk reports whether the disk of a member may be damaged or lost for good: within the
 // budget only disks of a minority may.
 func (w *World) mayLoseDisk(m *Member) bool {
-	if m.Disk.Damaged {
-		return false
-	}
+	return !m.Disk.Damaged && (w.Options.Profile.BeyondBudget || w.withinBudget(m))
+}
+
+// withinBudget reports whether the disks of a minority only are damaged or have forgotten what they
+// held, if that of m is one of them.
+func (w *World) withinBudget(m *Member) bool {
 	doomed := 1
 	for _, other := range w.Members {
-		if other.Disk.Damaged {
+		if other != m && (other.Disk.Damaged || other.relearns) {
 			doomed++
 		}
 	}
-	return w.Options.Profile.BeyondBudget || doomed <= (w.Size-1)/2
+	return doomed <= (w.Size-1)/2
 }
 
 // quorumPossible reports whether a majority can be up.
 func (w *World) quorumPossible() bool {
 	left := 0
 	for _, m := range w.Members {
-		if !m.PermanentlyDown {
+		if !m.PermanentlyDown && !m.relearns { // one that was emptied needs the others to rejoin
 			left++
 		}
 	}

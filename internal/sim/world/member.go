@@ -40,6 +40,9 @@ type Member struct {
 	NotStarted      bool  // a script will start it
 	PermanentlyDown bool  // it does not start again
 	shuttingDown    bool  // an orderly stop was requested
+	Rejoins         bool  // a new data directory of it replaces one that was lost
+	relearns        bool  // its disk was emptied, and does not hold yet that it has rejoined
+	peersKnown      bool  // its node has set its peers in this run
 	StopError       error // why its node stopped by itself, the last time
 	PausedUntil     time.Duration
 	// imageAfterCut is set when the power failed during the current message: the disk as the next run
@@ -127,7 +130,8 @@ func (m *Member) Post(path string, message proto.Message) {
 func (w *World) panicked(b *mailbox, reason, message any) {
 	var injected *actors.InjectedCrash
 	var storage *actors.StorageError
-	if err, ok := reason.(error); ok && (errors.As(err, &injected) || errors.As(err, &storage) || isStateFault(err)) || b.member.imageAfterCut != nil {
+	var refused *actors.StorageRefusedError
+	if err, ok := reason.(error); ok && (errors.As(err, &injected) || errors.As(err, &refused) || errors.As(err, &storage) || isStateFault(err)) || b.member.imageAfterCut != nil {
 		return
 	}
 	w.Fail("no panic", "%s of member %d panicked at %T: %v", b.self.Id, b.member.id, message, reason)
@@ -148,6 +152,25 @@ func (m *Member) ID() uint64                     { return m.id }
 func (m *Member) FS() vfs.FS                     { return m.Disk.MemFS }
 func (m *Member) ReplySink() *actor.PID          { return m.system.NewLocalPID(sessionName) }
 func (m *Member) Observer() actors.StateObserver { return (*stateObserver)(m) }
+
+// SetPeers implements actors.Env: messages leave for these members only, unless World.OpenLinks.
+func (m *Member) SetPeers(index uint64, c *messages.Configuration) {
+	m.linkPeers = m.linkPeers[:0]
+	for _, p := range c.GetMembers() {
+		m.linkPeers = append(m.linkPeers, p.Id)
+	}
+	m.parts.Peers.SetConfiguration(index, c)
+	if m.peersKnown {
+		return
+	}
+	m.peersKnown = true
+	for _, other := range m.world.Members {
+		m.world.connectSoon(m, other)
+	}
+}
+
+// StorageConfirmed implements actors.Env.
+func (m *Member) StorageConfirmed(index uint64) { m.parts.Peers.Confirm(index) }
 
 // Listen calls a function of a script for every message from the member's actors to its session.
 func (m *Member) Listen(ear func(proto.Message)) { m.listeners = append(m.listeners, ear) }
@@ -251,6 +274,7 @@ func (p *stateObserver) LogStore(v actors.LogStoreView) {
 	if p.imageAfterCut == nil {
 		p.parts.Observer.LogStore(v)
 		p.world.events.logView((*Member)(p), &v)
+		(*Member)(p).noteRejoined(v.HardState.GetCommit())
 		p.world.Checker.LogView(p.id, v)
 	}
 }

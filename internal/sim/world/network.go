@@ -41,14 +41,16 @@ func (w *World) transmit(from, to *Member, role messages.Receiver, m proto.Messa
 	id := uint64(w.Counts.Messages)
 	w.events.sent(from, to, id, m)
 	w.Checker.MessageSent(w.currentMailbox, from, to.id, m)
-	if len(w.network.rules) > 0 && w.applyRules(from, to, id, m, func() { w.send(from, to, role, id, m) }) {
+	over := newContact(from, to)
+	if len(w.network.rules) > 0 && w.applyRules(from, to, id, m, func() { w.send(over, role, id, m) }) {
 		return
 	}
-	w.send(from, to, role, id, m)
+	w.send(over, role, id, m)
 }
 
 // send plans the arrival of a message.
-func (w *World) send(from, to *Member, role messages.Receiver, id uint64, m proto.Message) {
+func (w *World) send(over contact, role messages.Receiver, id uint64, m proto.Message) {
+	from, to := over.from, over.to
 	if w.network.cut[direction{from.id, to.id}] {
 		w.dropMessage(from, to, id, m, "cut")
 		return
@@ -77,6 +79,9 @@ func (w *World) send(from, to *Member, role messages.Receiver, id uint64, m prot
 				return
 			case !to.up:
 				w.dropMessage(from, to, id, m, "receiver is down")
+				return
+			case !w.admitted(over):
+				w.dropMessage(from, to, id, m, "data directory refused")
 				return
 			}
 			fresh := m.ProtoReflect().New().Interface()
@@ -131,6 +136,7 @@ func (w *World) SetCut(from, to *Member, cut bool) {
 		w.network.cut[direction{from.id, to.id}] = true
 	} else {
 		delete(w.network.cut, direction{from.id, to.id})
+		w.connectSoon(from, to)
 	}
 	w.reportLink(from, to)
 }

@@ -89,6 +89,8 @@ type World struct {
 	OpenLinks           bool
 	SingleEntryRequests bool // requests to peers have one entry each
 	FixedDurations      bool // every duration that the world draws is the middle of its range
+	// UnrecordedStorage: leaders do not record storage ids, so that logs have what a script expects.
+	UnrecordedStorage bool
 
 	// What happened.
 	Checker *checker.Checker
@@ -121,6 +123,7 @@ type Counts struct {
 	RefusedForSpace  int // operations on full disks
 	FailedReads      int // of disks
 	FlippedReads     int // with a wrong bit
+	RefusedStorage   int // messages of or to another data directory of a member
 	// Of on-disk state machines, for lack of space or another reason.
 	FailedBatches int
 	// Of on-disk state machines, wholly, or damaged and moved away.

@@ -1,0 +1,342 @@
+package persistence
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+// PeersFile is the file that holds the storage ids of a member's peers.
+const PeersFile = "peers.json"
+
+// PeerStorage decides with which data directories of its peers a member exchanges messages (E37;
+// docs/protocol.md P99 to P101).
+//
+// A data directory has a random storage id. A member that comes back with another one has lost its
+// vote and the entries that it acknowledged; if it voted and acknowledged again, a committed entry
+// could be lost. So a peer is admitted with one storage id only:
+//
+//   - with the one in the configuration in effect, if that names one;
+//   - else with the one that the peer had when the two first met. It is pinned: on the disk, in
+//     peers.json, before Admit returns, and so before any message of the peer counts.
+//
+// A storage id that a configuration was first to name is pinned too, since a crash may take away
+// the end of the log. One that replaced another (Member.rejoined) is not: if its entry is
+// truncated, the former one holds again.
+//
+// The log of a member may lag behind a configuration with a peer's new storage id, and the peer may
+// be the leader that has it. So a peer is also admitted if it names a committed configuration,
+// after the one that this member knows it by, in which its storage id stands (raft.Storage). Only a
+// data directory that has rejoined can name one; an emptied one cannot.
+//
+// A peer that says that it rejoins is never pinned: it is admitted once the configuration names its
+// storage id. Until then PeerStorage remembers it as an applicant, in memory.
+//
+// All links and the simulator call Admit for each connection, and before they deliver anything from
+// it. All methods may be called by several goroutines; only Admit waits for the disk, and only at
+// the first contact with a peer.
+type PeerStorage struct {
+	fs    vfs.FS
+	dir   string
+	owner Identity
+
+	writing sync.Mutex // held while the file is written; taken before mu
+
+	mu sync.Mutex
+	// pinned are the storage ids of first contacts, as on disk; guarded by mu.
+	pinned map[uint64]string
+	// configured are those of the configuration in effect; guarded by mu.
+	configured      map[uint64]string
+	rejoined        map[uint64]bool   // whose configured one replaced another; guarded by mu
+	configuredIndex uint64            // the index of its entry; guarded by mu
+	applicants      map[uint64]string // that asked to rejoin, by member; guarded by mu
+	failed          error             // the first write that failed; guarded by mu
+	confirmed       uint64            // Own().ConfirmedIndex; guarded by mu
+}
+
+// StorageMismatchError reports that a peer is not admitted: which member came with which data
+// directory, and what to do.
+type StorageMismatchError struct {
+	Peer uint64 // the member that is refused
+	Self uint64 // the member that refuses it
+	// Found is the storage id that the peer came with, Known the one that it should have; Known is
+	// empty for a peer that rejoins and was never met.
+	Found, Known []byte
+	// ConfigurationIndex is the index of the configuration that names Known; 0: the first contact.
+	ConfigurationIndex uint64
+	// Rejoining: the peer waits to be recorded, as it should.
+	Rejoining bool
+	// SharedWith is the member that has the same storage id; 0: none.
+	SharedWith uint64
+}
+
+const rejoinAdvice = "if its old data directory still exists, start it with that one; else start it with an empty data directory " +
+	"and --initial-cluster-state=rejoin, and run `troupe member rejoin` (docs/operations.md)"
+
+func (e *StorageMismatchError) Error() string {
+	switch {
+	case e.SharedWith != 0:
+		return fmt.Sprintf("member %#x has storage id %x, which is that of member %#x: one data directory was copied from the other; %s",
+			e.Peer, e.Found, e.SharedWith, rejoinAdvice)
+	case e.Rejoining:
+		return fmt.Sprintf("member %#x asks to rejoin with storage id %x: run `troupe member rejoin %#x` against a running member",
+			e.Peer, e.Found, e.Peer)
+	}
+	return fmt.Sprintf("member %#x has storage id %x, member %#x knows it with %x: its data directory was emptied, lost or replaced, "+
+		"so it may have forgotten votes and entries that it acknowledged; %s", e.Peer, e.Found, e.Self, e.Known, rejoinAdvice)
+}
+
+// PinError reports that the storage id of a peer could not be stored. The node must stop.
+type PinError struct {
+	Peer uint64
+	Err  error
+}
+
+func (e *PinError) Error() string {
+	return fmt.Sprintf("store the storage id of member %#x: %v", e.Peer, e.Err)
+}
+func (e *PinError) Unwrap() error { return e.Err }
+
+// openPeerStorage reads peers.json. A directory without it has met no peer.
+func openPeerStorage(filesystem vfs.FS, dir string, owner Identity) (*PeerStorage, error) {
+	p := &PeerStorage{
+		fs: filesystem, dir: dir, owner: owner,
+		pinned: map[uint64]string{}, configured: map[uint64]string{}, rejoined: map[uint64]bool{}, applicants: map[uint64]string{},
+	}
+	path := filepath.Join(dir, PeersFile)
+	b, err := readSmallFile(filesystem, path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return p, nil
+	case err != nil:
+		return nil, err
+	}
+	p.pinned, err = decodePeers(path, b, owner)
+	return p, err
+}
+
+// SetConfiguration replaces the configuration in effect, with the index of its entry.
+func (p *PeerStorage) SetConfiguration(index uint64, c *messages.Configuration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.configured)
+	clear(p.rejoined)
+	p.configuredIndex = index
+	for _, m := range c.GetMembers() {
+		if len(m.GetStorageId()) > 0 {
+			p.configured[m.GetId()], p.rejoined[m.GetId()] = string(m.GetStorageId()), m.GetRejoined()
+		}
+		if p.applicants[m.GetId()] == string(m.GetStorageId()) {
+			delete(p.applicants, m.GetId())
+		}
+	}
+}
+
+// Confirm notes that the committed configuration at index names the owner's data directory.
+func (p *PeerStorage) Confirm(index uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.confirmed = index
+}
+
+// Own returns the owner's data directory, as a link names it to peers.
+func (p *PeerStorage) Own() raft.Storage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return raft.Storage{ID: p.owner.StorageID[:], Rejoining: p.owner.Rejoining && p.confirmed == 0, ConfirmedIndex: p.confirmed}
+}
+
+// Known returns the storage id with which a peer is admitted; nil if they have not met.
+func (p *PeerStorage) Known(peer uint64) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known, _ := p.known(peer)
+	return []byte(known)
+}
+
+// Pinned reports whether the storage id of a peer is on this member's disk.
+func (p *PeerStorage) Pinned(peer uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pinned[peer] != ""
+}
+
+// Applicant returns the storage id with which a member asked to rejoin last; nil if it did not.
+func (p *PeerStorage) Applicant(member uint64) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return []byte(p.applicants[member])
+}
+
+// known returns the storage id of a peer, and the index of the configuration that names it. The
+// caller holds mu.
+func (p *PeerStorage) known(peer uint64) (id string, configurationIndex uint64) {
+	if id := p.configured[peer]; id != "" {
+		return id, p.configuredIndex
+	}
+	return p.pinned[peer], 0
+}
+
+// Admit returns nil if messages of a peer with this storage id count. It pins the storage id at the
+// first contact. It returns a *StorageMismatchError for another one, and a *PinError if the storage
+// id cannot be stored; after the first write that failed it returns that for every peer.
+func (p *PeerStorage) Admit(peer uint64, storage raft.Storage) error {
+	if pin, err := p.decide(peer, storage); !pin || err != nil {
+		return err
+	}
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	if pin, err := p.decide(peer, storage); !pin || err != nil {
+		return err // another connection of the peer was first
+	}
+	p.mu.Lock()
+	next := maps.Clone(p.pinned)
+	p.mu.Unlock()
+	next[peer] = string(storage.ID)
+	b, err := encodePeers(p.owner, next)
+	if err == nil {
+		err = replaceFile(p.fs, p.dir, PeersFile, b)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		p.failed = &PinError{Peer: peer, Err: err}
+		return p.failed
+	}
+	p.pinned = next
+	return nil
+}
+
+// decide returns an error if the peer is not admitted, and reports whether its storage id must be
+// pinned first.
+func (p *PeerStorage) decide(peer uint64, storage raft.Storage) (pin bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failed != nil {
+		return false, p.failed
+	}
+	known, index := p.known(peer)
+	if known == string(storage.ID) && known != "" {
+		return p.pinned[peer] == "" && !p.rejoined[peer], nil
+	}
+	mismatch := &StorageMismatchError{
+		Peer: peer, Self: p.owner.NodeID, Found: bytes.Clone(storage.ID), Known: []byte(known), ConfigurationIndex: index,
+		SharedWith: p.ownerOf(string(storage.ID), peer),
+	}
+	switch {
+	case mismatch.SharedWith != 0:
+		return false, mismatch
+	case storage.Rejoining:
+		p.applicants[peer] = string(storage.ID)
+		mismatch.Rejoining = true
+		return false, mismatch
+	case known != "" && storage.ConfirmedIndex > index:
+		return false, nil // this member's log lacks the configuration that names it
+	case known != "" || len(storage.ID) == 0:
+		return false, mismatch
+	}
+	return true, nil
+}
+
+// ownerOf returns which other member has this storage id; 0: none. The caller holds mu.
+func (p *PeerStorage) ownerOf(storageID string, except uint64) uint64 {
+	if storageID == string(p.owner.StorageID[:]) {
+		return p.owner.NodeID
+	}
+	for _, ids := range []map[uint64]string{p.configured, p.pinned} {
+		for _, id := range slices.Sorted(maps.Keys(ids)) {
+			if known, _ := p.known(id); id != except && known == storageID {
+				return id
+			}
+		}
+	}
+	return 0
+}
+
+// peersJSON is the content of peers.json.
+type peersJSON struct {
+	FormatVersion uint32 `json:"formatVersion"`
+	// NodeID and StorageID are those of the owner, so that the file of another directory is
+	// recognised.
+	NodeID    string `json:"nodeId"`
+	StorageID string `json:"storageId"`
+	// Peers maps the id of each member that this one has met to the storage id that it had.
+	Peers    map[string]string `json:"peers"`
+	Checksum string            `json:"checksum"`
+}
+
+func (j *peersJSON) computeChecksum() string {
+	b := fmt.Appendf(nil, "%d|%s|%s", j.FormatVersion, j.NodeID, j.StorageID)
+	for _, id := range slices.Sorted(maps.Keys(j.Peers)) {
+		b = fmt.Appendf(b, "|%s=%s", id, j.Peers[id])
+	}
+	return fmt.Sprintf("%08x", checksum(b))
+}
+
+func encodePeers(owner Identity, peers map[uint64]string) ([]byte, error) {
+	j := peersJSON{
+		FormatVersion: formatVersion, NodeID: fmt.Sprintf("%016x", owner.NodeID),
+		StorageID: hex.EncodeToString(owner.StorageID[:]), Peers: make(map[string]string, len(peers)),
+	}
+	for id, storage := range peers { // order does not matter: it fills a map, which is encoded by key
+		j.Peers[fmt.Sprintf("%016x", id)] = hex.EncodeToString([]byte(storage))
+	}
+	j.Checksum = j.computeChecksum()
+	b, err := json.MarshalIndent(j, "", "  ")
+	return append(b, '\n'), err
+}
+
+func decodePeers(path string, b []byte, owner Identity) (map[uint64]string, error) {
+	var j peersJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return nil, corruptError(path, 0, "%v", err)
+	}
+	if j.FormatVersion != formatVersion {
+		return nil, &formatError{File: path, Found: j.FormatVersion}
+	}
+	if j.Checksum != j.computeChecksum() {
+		return nil, corruptError(path, 0, "checksum %q, %q expected", j.computeChecksum(), j.Checksum)
+	}
+	if want := hex.EncodeToString(owner.StorageID[:]); j.StorageID != want {
+		return nil, &mismatchError{Kind: ErrWrongMember, File: path, Field: "storage id", Found: j.StorageID, Want: want}
+	}
+	if want := fmt.Sprintf("%016x", owner.NodeID); j.NodeID != want {
+		return nil, &mismatchError{Kind: ErrWrongMember, File: path, Field: "node id", Found: j.NodeID, Want: want}
+	}
+	peers := make(map[uint64]string, len(j.Peers))
+	for _, text := range slices.Sorted(maps.Keys(j.Peers)) {
+		id, err := strconv.ParseUint(text, 16, 64)
+		storage, storageErr := hex.DecodeString(j.Peers[text])
+		if err := errors.Join(err, storageErr); err != nil || id == 0 || len(storage) == 0 {
+			return nil, corruptError(path, 0, "invalid ids: member %q, storage %q", text, j.Peers[text])
+		}
+		peers[id] = string(storage)
+	}
+	return peers, nil
+}
+
+// IsStorageMismatch returns the mismatch in err, nil if there is none.
+func IsStorageMismatch(err error) *StorageMismatchError {
+	var mismatch *StorageMismatchError
+	errors.As(err, &mismatch)
+	return mismatch
+}
+
+// Refusal returns the message that notifies the refused member.
+func (e *StorageMismatchError) Refusal() *messages.StorageRefused {
+	return &messages.StorageRefused{
+		From: e.Self, StorageId: e.Found, Known: e.Known, ConfigurationIndex: e.ConfigurationIndex, Reason: e.Error(),
+	}
+}
