@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,9 +14,10 @@ import (
 
 // notifySocket is the socket of a service manager.
 type notifySocket struct {
-	t    *testing.T
-	conn *net.UnixConn
-	path string
+	t        *testing.T
+	conn     *net.UnixConn
+	path     string
+	received []string // all lines so far
 }
 
 func newNotifySocket(t *testing.T) *notifySocket {
@@ -26,11 +28,11 @@ func newNotifySocket(t *testing.T) *notifySocket {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return &notifySocket{t, conn, path}
+	return &notifySocket{t: t, conn: conn, path: path}
 }
 
-// waitFor waits for a notification that contains the line and returns those that it received.
-func (s *notifySocket) waitFor(line string) (received []string) {
+// waitFor waits for another notification that contains the line and returns all lines so far.
+func (s *notifySocket) waitFor(line string) []string {
 	s.t.Helper()
 	if err := s.conn.SetReadDeadline(time.Now().Add(testTimeout)); err != nil {
 		s.t.Fatal(err)
@@ -38,13 +40,12 @@ func (s *notifySocket) waitFor(line string) (received []string) {
 	for buffer := make([]byte, 4096); ; {
 		n, err := s.conn.Read(buffer)
 		if err != nil {
-			s.t.Fatalf("no notification %q after %q: %v", line, received, err)
+			s.t.Fatalf("no notification %q after %q: %v", line, s.received, err)
 		}
-		received = append(received, strings.Split(string(buffer[:n]), "\n")...)
-		for _, got := range received {
-			if got == line {
-				return received
-			}
+		lines := strings.Split(string(buffer[:n]), "\n")
+		s.received = append(s.received, lines...)
+		if slices.Contains(lines, line) {
+			return s.received
 		}
 	}
 }
@@ -81,10 +82,8 @@ func TestMemberWithoutQuorumIsNotReady(t *testing.T) {
 	socket.waitFor("STATUS=waiting for a leader")
 	p.waitFor("asking for pre-votes")
 	p.signal(syscall.SIGTERM)
-	for _, line := range socket.waitFor("STOPPING=1") {
-		if line == "READY=1" {
-			t.Error("a member without a quorum said that it is ready")
-		}
+	if received := socket.waitFor("STOPPING=1"); slices.Contains(received, "READY=1") {
+		t.Errorf("a member without a quorum said that it is ready: %q", received)
 	}
 }
 

@@ -25,9 +25,10 @@ const (
 	LoadBinary    = "LOADGEN_BIN"
 )
 
-// Troupe returns the server of this checkout: the binary $TROUPE_BIN names, or one built into dir.
+// Troupe returns the server of this checkout: the binary $TROUPE_BIN names, or one built into dir,
+// without cgo, as it is released.
 func Troupe(ctx context.Context, dir string) (Program, error) {
-	path, err := binary(ctx, TroupeBinary, dir, "troupe", ".", "./cmd/troupe")
+	path, err := binary(ctx, TroupeBinary, dir, "troupe", ".", "./cmd/troupe", "CGO_ENABLED=0")
 	return Program{Name: "troupe", Path: path, Args: []string{"server"}}, err
 }
 
@@ -61,7 +62,7 @@ func UnderTest(ctx context.Context, variable, dir string) (Program, error) {
 	}
 }
 
-func binary(ctx context.Context, variable, dir, name, module, pkg string) (string, error) {
+func binary(ctx context.Context, variable, dir, name, module, pkg string, environment ...string) (string, error) {
 	if path := os.Getenv(variable); path != "" {
 		return filepath.Abs(path)
 	}
@@ -75,7 +76,7 @@ func binary(ctx context.Context, variable, dir, name, module, pkg string) (strin
 	}
 	build := exec.CommandContext(ctx, "go", "build", "-o", path, pkg)
 	build.Dir = filepath.Join(root, module)
-	build.Env = append(os.Environ(), "GOWORK=off")
+	build.Env = append(append(os.Environ(), "GOWORK=off"), environment...)
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building %s in %s: %w\n%s", pkg, build.Dir, err, out)
 	}

@@ -67,5 +67,6 @@ func Bank() []Mutation {
 		limits,
 		mvccStore,
 		wiring,
+		server,
 	)
 }

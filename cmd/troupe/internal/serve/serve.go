@@ -58,6 +58,7 @@ type server struct {
 // Then the services start, which respond to health checks from here on. ReadyLine follows once a
 // leader is known and an entry that this member proposed is committed and applied.
 func Run(ctx context.Context, s *settings.Server, log zerolog.Logger) error {
+	tuneGC()
 	v := &server{settings: s, log: log, manager: newServiceManager(log), fatal: make(chan error, 4)}
 	defer v.manager.close()
 	err := v.run(ctx)
