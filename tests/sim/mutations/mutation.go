@@ -68,5 +68,6 @@ func Bank() []Mutation {
 		mvccStore,
 		wiring,
 		server,
+		services,
 	)
 }

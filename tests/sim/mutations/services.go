@@ -1,0 +1,77 @@
+package mutations
+
+import "github.com/troupe-raft/troupe/internal/mutation"
+
+var services = []Mutation{
+	{
+		Name:   "read-only transaction reads locally",
+		Breaks: "a transaction without a write is served from this member's state, however old",
+		Edits: []mutation.Edit{mutation.In("kv", "kvService.readTxn").Replace(
+			`readMode(_ctx, txnIsSerializable(_r))`,
+			`readMode(_ctx, true)`)},
+		Hunt: Hunt{Package: "./kv", Test: "TestNoReadIsStaleAtAnIsolatedMember"},
+	},
+	{
+		Name:   "RangeStream reads locally",
+		Breaks: "a stream is served from this member's state, however old",
+		Edits: []mutation.Edit{mutation.In("kv", "kvService.RangeStream").Replace(
+			`readMode(stream.Context(), _r.Serializable)`,
+			`readMode(stream.Context(), true)`)},
+		Hunt: Hunt{Package: "./kv", Test: "TestNoReadIsStaleAtAnIsolatedMember"},
+	},
+	{
+		Name:   "nested transaction counts as serializable",
+		Breaks: "a transaction without ranges of its own reads locally, whatever the ones inside of it ask for",
+		Edits: []mutation.Edit{mutation.In("kv", "txnIsSerializable").Replace(
+			`!_op.GetRequestRange().GetSerializable()`,
+			`_op.GetRequestRange() != nil && !_op.GetRequestRange().GetSerializable()`)},
+		Hunt: Hunt{Package: "./kv", Test: "TestNoReadIsStaleAtAnIsolatedMember"},
+	},
+	{
+		Name:   "serializable overrides the read mode",
+		Breaks: "a client that names a linearizable mode gets a local read because of its flag",
+		Edits: []mutation.Edit{mutation.In("kv", "readMode").Replace(
+			`len(_named) > 0`,
+			`len(_named) > 0 && !serializable`)},
+		Hunt: Hunt{Package: "./kv", Test: "TestNoReadIsStaleAtAnIsolatedMember"},
+	},
+	{
+		Name:   "client's deadline replaces the request timeout",
+		Breaks: "a member without a majority holds requests as long as the client likes, so the client never tries another",
+		Edits: []mutation.Edit{mutation.In("kv", "boundWait").Replace(
+			`_has && time.Until(_deadline) <= _timeout`,
+			`_has && !_deadline.IsZero()`)},
+		Hunt: Hunt{Package: "./kv", Test: "TestRequestTimeoutLeavesShorterDeadlines"},
+	},
+	{
+		Name:   "any refusal counts as this Node's own",
+		Breaks: "a copy of another member's refusal makes a command that is in the log count as not proposed; the client repeats it (P65)",
+		Edits: []mutation.Edit{mutation.In("internal/session", "proposals.deliverRefused").Replace(
+			`_m.From == _p.nodeID`,
+			`_m.From != 0`)},
+		Hunt: Hunt{Package: "./internal/session", Test: "TestAbandonedCommandMayBeProposedOrNot"},
+	},
+	{
+		Name:   "a proposed write ends with DeadlineExceeded",
+		Breaks: "clientv3 repeats a write that is in the leader's log (P65)",
+		Edits: []mutation.Edit{mutation.In("internal/session", "proposals.abandon").Replace(
+			`_c.copies() > 0`,
+			`_c.copies() > 1`)},
+		Hunt: Hunt{Package: "./kv", Test: "TestProposedWriteTimesOutAsUnavailable"},
+	},
+	{
+		Name:   "status hides the alarm of the quota",
+		Breaks: "puts are refused, and neither status, alarm list nor /health says why",
+		Edits: []mutation.Edit{mutation.In("kv", "alarms").Replace(
+			`_node.DiskLow || _q.exceeded()`,
+			`_node.DiskLow`)},
+		Hunt: Hunt{Package: "./kv", Test: "TestQuotaRefusesPutsAndAllowsDeletes"},
+	},
+	{
+		Name:   "reads are not counted",
+		Breaks: "the metrics of etcd's dashboard stay at 0",
+		Edits: []mutation.Edit{mutation.In("kv/mvcc", "View.Range").Delete(
+			`_v.s.metrics.countReads(1)`)},
+		Hunt: Hunt{Package: "./kv", Test: "TestMetricsCountRequests"},
+	},
+}
