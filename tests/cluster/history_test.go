@@ -27,6 +27,7 @@ type operation struct {
 	key       string
 	value     string // written
 	expected  string // compared with
+	way       int    // of the ways to do it: an index of linearizableReads or putWays
 	call, end time.Duration
 
 	// The response.

@@ -26,8 +26,8 @@ const (
 	balancedLoadDeadline = time.Minute
 )
 
-// load is a set of clients that put, get and compare-and-set. Each uses one member until a request
-// fails.
+// load is a set of clients that put, get and compare-and-set, in every way that the API has. Each
+// uses one member until a request fails.
 type load struct {
 	began        time.Time
 	deadline     time.Duration // of an operation
@@ -35,6 +35,8 @@ type load struct {
 	done         sync.WaitGroup
 	acknowledged atomic.Int64  // writes
 	progress     chan struct{} // receives after an acknowledged write
+	reads        []readWay
+	puts         []writeWay
 
 	mu         sync.Mutex
 	operations []operation
@@ -57,7 +59,10 @@ func startBalancedLoad(t *testing.T, c *procs.Cluster) *load {
 
 func startLoadBy(t *testing.T, deadline time.Duration, clientsOf func(id int) []*clientv3.Client) *load {
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{began: time.Now(), deadline: deadline, stop: cancel, progress: make(chan struct{}, 1)}
+	l := &load{
+		began: time.Now(), deadline: deadline, stop: cancel, progress: make(chan struct{}, 1),
+		reads: linearizableReads(), puts: putWays(),
+	}
 	for id := range loadClients {
 		clients := clientsOf(id)
 		l.done.Go(func() { l.client(ctx, id, clients) })
@@ -91,8 +96,14 @@ func (l *load) client(ctx context.Context, id int, clients []*clientv3.Client) {
 		if o.expected == "" && o.kind == cas {
 			o.kind = get
 		}
+		switch o.kind {
+		case put:
+			o.way = random.IntN(len(l.puts))
+		case get:
+			o.way = random.IntN(len(l.reads))
+		}
 		o.call = time.Since(l.began)
-		o.execute(clients[current], l.deadline)
+		l.execute(&o, clients[current])
 		o.end = time.Since(l.began)
 		l.record(o)
 		if o.unknown {
@@ -110,18 +121,18 @@ func (l *load) client(ctx context.Context, id int, clients []*clientv3.Client) {
 
 // execute sends the operation and records the response. Its context is not that of the load, so
 // that the end of the load causes no unknown outcome.
-func (o *operation) execute(client *clientv3.Client, deadline time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+func (l *load) execute(o *operation, client *clientv3.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), l.deadline)
 	defer cancel()
 	switch o.kind {
 	case put:
-		response, err := client.Put(ctx, o.key, o.value)
+		revision, err := l.puts[o.way].write(ctx, client, o.key, o.value)
 		if o.recordError(err) {
 			return
 		}
-		o.revision = response.Header.Revision
+		o.revision = revision
 	case get:
-		response, err := client.Get(ctx, o.key)
+		response, err := l.reads[o.way].read(ctx, client, o.key)
 		if o.recordError(err) {
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,20 +57,28 @@ func TestPartitionedLeaderRefusesRequests(t *testing.T) {
 func mustRefuseWithoutPeers(t *testing.T, client *clientv3.Client) {
 	t.Helper()
 	documented := []error{rpctypes.ErrNoLeader, rpctypes.ErrTimeout, rpctypes.ErrTimeoutDueToLeaderFail, rpctypes.ErrTimeoutDueToConnectionLost, context.DeadlineExceeded}
-	for name, request := range map[string]func(context.Context) error{
-		"a linearizable read": func(ctx context.Context) error { _, err := client.Get(ctx, "k"); return err },
-		"a put":               func(ctx context.Context) error { _, err := client.Put(ctx, "k", "v"); return err },
-		"a delete":            func(ctx context.Context) error { _, err := client.Delete(ctx, "k"); return err },
-	} {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		err := request(ctx)
-		cancel()
-		if !slices.ContainsFunc(documented, func(known error) bool { return errors.Is(err, known) }) {
-			t.Errorf("%s without a majority: %v", name, err)
-		}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	var requests sync.WaitGroup
+	refused := func(name string, request func() error) {
+		requests.Go(func() {
+			err := request()
+			if !slices.ContainsFunc(documented, func(known error) bool { return errors.Is(err, known) }) {
+				t.Errorf("%s without a majority: %v", name, err)
+			}
+		})
 	}
-	if _, err := client.Get(contextWithin(t, time.Minute), "k", clientv3.WithSerializable()); err != nil {
-		t.Errorf("a serializable read without a majority: %v", err)
+	for _, way := range linearizableReads() {
+		refused(way.name, func() error { _, err := way.read(ctx, client, "k"); return err })
+	}
+	for _, way := range append(putWays(), otherWrites()...) {
+		refused(way.name, func() error { _, err := way.write(ctx, client, "k", "v"); return err })
+	}
+	requests.Wait()
+	for _, way := range readCalls(clientv3.WithSerializable()) {
+		if _, err := way.read(contextWithin(t, time.Minute), client, "k"); err != nil {
+			t.Errorf("serializable %s without a majority: %v", way.name, err)
+		}
 	}
 }
 
