@@ -29,3 +29,12 @@ func (s *Server) rejectMetricsConnection(from net.Addr) {
 			Msg("metrics connection limit reached")
 	}
 }
+
+// acceptFailed logs each reason for which no connection could be accepted once.
+func (s *Server) acceptFailed(err error) {
+	if s.acceptLog.Allow(0, err.Error()) {
+		s.config.Logger.Error().Err(err).
+			Str("advice", "raise the limit of open files of the process or of the machine, or close other files; the server tries again").
+			Msg("cannot accept client connections")
+	}
+}

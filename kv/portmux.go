@@ -29,6 +29,8 @@ type portMux struct {
 	connections      *connlimit.Limiter
 
 	grpc, http *handoffListener
+	// acceptFailed is called when a listener could not accept a connection.
+	acceptFailed func(err error)
 	// handshakeFailed is called for each TLS handshake that failed.
 	handshakeFailed func(from net.Addr, why error)
 
@@ -47,7 +49,8 @@ const http2PrefaceStart = "PRI "
 func newPortMux(tlsConfig *tls.Config, firstByteTimeout time.Duration, connections *connlimit.Limiter, handshakeFailed func(net.Addr, error)) *portMux {
 	m := &portMux{
 		firstByteTimeout: firstByteTimeout, connections: connections, handshakeFailed: handshakeFailed,
-		grpc: newHandoffListener(), http: newHandoffListener(),
+		acceptFailed: func(error) {},
+		grpc:         newHandoffListener(), http: newHandoffListener(),
 		sniffing: map[net.Conn]struct{}{},
 	}
 	m.closing, m.cancel = context.WithCancelCause(context.Background())
@@ -108,6 +111,7 @@ func (m *portMux) serve(l net.Listener) error {
 				return nil
 			}
 			// Out of file descriptors, for example: retry, since other connections will be closed.
+			m.acceptFailed(err)
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			select {
 			case <-time.After(pause):

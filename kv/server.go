@@ -58,6 +58,7 @@ type Server struct {
 	metricsConnections *connlimit.Limiter // of the listeners of LimitMetricsConnections
 	// Connections above the limits: of the client port, of the listeners for metrics.
 	rejected, rejectedMetrics logonce.Counter
+	acceptLog                 logonce.Limiter
 
 	publishLog   logonce.Limiter
 	handshakeLog logonce.Limiter // by the side that failed the TLS handshake
@@ -87,6 +88,7 @@ func NewServer(config ServerConfig) (*Server, error) {
 	s.stopContext, s.cancel = context.WithCancel(context.Background())
 	s.mux = newPortMux(config.TLS, config.FirstByteTimeout,
 		connlimit.New(config.MaxConnections, s.rejectConnection), s.handshakeFailed)
+	s.mux.acceptFailed = s.acceptFailed
 	s.metricsConnections = connlimit.New(config.MaxMetricsConnections, s.rejectMetricsConnection)
 	s.grpc = s.newGRPCServer()
 	m.rpc.registerMethods(s.grpc.GetServiceInfo())
