@@ -60,26 +60,11 @@ type textMember struct {
 	initial world.InitialState
 }
 
-// textCommand runs a command and returns its output.
-type textCommand func(*textScenario, *datadriven.TestData) string
-
-var textCommands = map[string]textCommand{
-	"cluster": (*textScenario).cluster, "register": (*textScenario).register,
-	"elect": (*textScenario).elect, "timers": (*textScenario).timers, "transfer": (*textScenario).transferTo,
-	"write": (*textScenario).write, "read": (*textScenario).read, "result": (*textScenario).result,
-	"isolate": (*textScenario).isolateMember, "cut": (*textScenario).cut, "heal": (*textScenario).heal,
-	"drop": (*textScenario).drop, "hold": (*textScenario).hold, "release": (*textScenario).release, "resend": (*textScenario).resend,
-	"kill": (*textScenario).kill, "start": (*textScenario).start, "stall": (*textScenario).stall,
-	"pause": (*textScenario).pause, "run": (*textScenario).runFor, "until": (*textScenario).until,
-	"logs": (*textScenario).logs, "state": (*textScenario).state, "trace": (*textScenario).trace,
-}
-
 // run runs one command. A violated invariant fails the file.
 func (x *textScenario) run(t *testing.T, d *datadriven.TestData) (output string) {
 	x.t = t
-	command, known := textCommands[d.Cmd]
-	if !known {
-		d.Fatalf(t, "there is no command %q", d.Cmd)
+	if err := checkCommand(d); err != nil {
+		d.Fatalf(t, "%v", err)
 	}
 	if d.Cmd != "cluster" && x.Driver == nil {
 		d.Fatalf(t, "the first command must be cluster")
@@ -91,7 +76,7 @@ func (x *textScenario) run(t *testing.T, d *datadriven.TestData) (output string)
 		if d.Cmd != "trace" && d.Cmd != "logs" && d.Cmd != "state" && x.recorder != nil {
 			x.traced = len(x.recorder.Events)
 		}
-		output = command(x, d)
+		output = textCommands[d.Cmd].run(x, d)
 		x.check()
 	})
 	return output
