@@ -17,6 +17,20 @@ import (
 
 // FS is the filesystem that holds a node's files. Package persistence/vfs has that of the operating
 // system, and one in memory that can lose what was not synced.
+//
+//	type FS interface {
+//		Create(path string) (File, error)
+//		Open(path string) (File, error)
+//		OpenReadWrite(path string) (File, error)
+//		Rename(from, to string) error
+//		Remove(path string) error
+//		MkdirAll(path string) error
+//		List(dir string) ([]string, error)
+//		Stat(path string) (fs.FileInfo, error)
+//		SyncDir(dir string) error
+//		Lock(path string) (io.Closer, error)
+//		FreeBytes(path string) (uint64, error)
+//	}
 type FS = vfs.FS
 
 // Config configures a node. ID, Members, DataDir, StateMachine and one of Network and PeerLink are

@@ -44,6 +44,14 @@ var (
 )
 
 // LimitError is an ErrOverloaded or ErrTooLarge that names the limit that was reached.
+//
+//	type LimitError struct {
+//		Kind  error
+//		Limit string
+//		Value uint64
+//	}
+//	func (e *LimitError) Error() string
+//	func (e *LimitError) Unwrap() error
 type LimitError = session.LimitError
 
 // Errors of Start and of Node.Err: the data directory cannot be used.

@@ -15,6 +15,7 @@ import (
 // randomness, and the connections of the configuration.
 type host struct {
 	config      *Config
+	linkChanged func(peer uint64, up bool)
 	environment *environment // once NewEnvironment was called
 }
 
@@ -63,7 +64,7 @@ func (h *host) NewEnvironment(p member.Parts) (member.Environment, error) {
 	}
 	h.environment = &environment{live.New(live.Options{
 		ID: h.config.ID, System: system, FS: h.config.FS, Logger: h.config.Logger, Observer: p.Observer, Link: link,
-		Peers: p.Peers, Session: sink, Strategy: p.Strategy, Middleware: p.Middleware,
+		Peers: p.Peers, Session: sink, Strategy: p.Strategy, LinkChanged: h.linkChanged, Middleware: p.Middleware,
 	})}
 	return h.environment, nil
 }

@@ -8,15 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
-
-// Network connects nodes of one process. Tests cut, delay and filter its messages.
-type Network = live.LocalNetwork
-
-// NewNetwork makes a network without nodes. A node joins it through Config.Network.
-func NewNetwork() *Network { return live.NewLocalNetwork() }
 
 // ClusterOptions configure StartCluster. Size and StateMachine are required.
 type ClusterOptions struct {

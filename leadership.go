@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
+	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 )
@@ -49,6 +51,39 @@ func (n *Node) WaitForLeader(ctx context.Context) (uint64, error) {
 // The caller must call stop when it needs no more changes; stop closes the channel.
 func (n *Node) LeadershipChanges() (changes <-chan Leadership, stop func()) {
 	return n.leadership.subscribe()
+}
+
+// VerifyLeader confirms with a round of heartbeats that this node leads: nil means that it has led
+// at some time after the call began. The error is ErrNotLeader if it does not lead, or one of those
+// of Read. Another member may lead when VerifyLeader returns.
+func (n *Node) VerifyLeader(ctx context.Context) error {
+	for {
+		before := n.Status()
+		switch before.Role {
+		case roleStopped:
+			return n.stoppedError()
+		case roleLeader:
+		default:
+			return notLeaderError(before.LeaderID)
+		}
+		// A term has one leader. So it was this node that confirmed the read, if that was in its term.
+		if point, err := n.Read(ctx, ReadIndex); err != nil || point.Term == before.Term {
+			return err
+		}
+	}
+}
+
+// LastContact returns when this member last received a message of a leader; the zero time if it has
+// received none since its actors started. At a member that leads it is the present time.
+func (n *Node) LastContact() time.Time {
+	switch v := n.core.Observer().Views().Node; {
+	case v.Role == roleLeader && n.Err() == nil && n.LeaderID() == n.ID():
+		return time.Now()
+	case v.LeaderContact == 0:
+		return time.Time{}
+	default:
+		return time.Now().Add(v.LeaderContact - live.Now())
+	}
 }
 
 // TransferLeadership asks this node, which must lead, to hand leadership over to the voter target,

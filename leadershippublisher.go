@@ -29,13 +29,13 @@ func (p *leadershipPublisher) changeCount() uint64 {
 	return p.changes
 }
 
-// leaderChanged publishes a change of the leader.
-func (p *leadershipPublisher) leaderChanged(m *messages.LeaderChanged) {
+// leaderChanged publishes the leader, and reports whether it has changed.
+func (p *leadershipPublisher) leaderChanged(m *messages.LeaderChanged) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next := Leadership{Term: m.Term, LeaderID: m.Leader}
 	if next == p.latest || p.ended {
-		return
+		return false
 	}
 	p.leader.Store(m.Leader)
 	if next.LeaderID != 0 {
@@ -45,6 +45,7 @@ func (p *leadershipPublisher) leaderChanged(m *messages.LeaderChanged) {
 	for s := range p.subscribers {
 		replaceLatest(s, next)
 	}
+	return true
 }
 
 // end publishes that this node knows no leader, and that there will be no other change. A program

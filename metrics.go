@@ -21,6 +21,8 @@ type Metrics struct {
 	// LeaderChanges counts the leaders that this member has seen, a leader again in a new term
 	// included.
 	LeaderChanges uint64
+	// EventsDropped counts the events that subscribers of Node.Events missed.
+	EventsDropped uint64
 	// PendingProposals is the number of this node's commands that wait for their result;
 	// PendingProposalBytes is their size.
 	PendingProposals     int
@@ -96,9 +98,13 @@ var SyncDurationBuckets = member.SyncDurationBuckets
 // Metrics returns the current measurements of the node. It never waits for an actor.
 func (n *Node) Metrics() Metrics {
 	m := n.actorMetrics()
+	m.EventsDropped = n.events.droppedCount()
 	b := n.core.Session().Backlog()
 	m.PendingProposals, m.PendingProposalBytes = b.Proposals, b.ProposalBytes
-	m.PendingReads, m.UnappliedReadPoints, m.Refusals = b.Reads, b.UnappliedReadPoints, b.Refusals
+	m.PendingReads, m.UnappliedReadPoints = b.Reads, b.UnappliedReadPoints
+	for _, r := range b.Refusals {
+		m.Refusals = append(m.Refusals, RefusalCount(r))
+	}
 	lost := n.environment.LostMessages()
 	m.LostMessages = lost.UnknownPeer + lost.NotPeerMessage + lost.NoReceiver
 	m.PeerConnectionsRejected = n.environment.RejectedConnections()

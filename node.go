@@ -1,7 +1,6 @@
 package troupe
 
 import (
-	"context"
 	"sync"
 
 	"github.com/troupe-raft/troupe/internal/member"
@@ -13,6 +12,7 @@ type Node struct {
 	core        *member.Node
 	environment *environment
 	leadership  *leadershipPublisher
+	events      *eventPublisher
 	machines    *machineOpener
 	members     memberCache
 	stopOnce    sync.Once
@@ -43,31 +43,4 @@ func (n *Node) Err() error {
 func (n *Node) stoppedError() error {
 	<-n.core.Done()
 	return n.core.StopError()
-}
-
-// Propose appends a command of at most Limits.MaxRequestBytes to the log, waits until this member
-// has applied it, and returns the result of this member's own state machine. Every member applies
-// the command exactly once.
-//
-// If the context ends first, the error is ErrTimeout, or ErrNoLeader if no leader was known. The
-// command may then still take effect, unless the error is ErrNotProposed too. It may also after
-// ErrStopped (the node stopped) and after ErrOutcomeUnknown (the cluster expired this node's client
-// session). ErrOverloaded, ErrDiskFull and ErrTooLarge are returned only if the command has had no
-// effect and never will.
-func (n *Node) Propose(ctx context.Context, command []byte) (Result, error) {
-	return n.core.Session().Propose(ctx, command)
-}
-
-// Read waits until this member's state machine is as recent as the mode requires. The caller then
-// reads the state machine directly. The error is ErrTimeout or ErrNoLeader if the context ends
-// first, ErrOverloaded if too many reads wait, or ErrStopped.
-func (n *Node) Read(ctx context.Context, mode ReadMode) (ReadPoint, error) {
-	return n.core.Session().Read(ctx, mode)
-}
-
-// Barrier waits until this member has applied everything that was committed before the call. It
-// appends an entry without effect to the log, as Read with ReadLog does.
-func (n *Node) Barrier(ctx context.Context) error {
-	_, err := n.Read(ctx, ReadLog)
-	return err
 }

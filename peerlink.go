@@ -59,7 +59,7 @@ func PeerTLS(certFile, keyFile, caFile string) (client, server *tls.Config, err 
 func newPeerLink(config *Config, identity persistence.Identity) (live.PeerLink, error) {
 	switch peers := config.PeerLink; {
 	case config.Network != nil:
-		return config.Network.Link(), nil
+		return config.Network.local.Link(), nil
 	case peers.ProtoRemote:
 		return newProtoRemoteLink(peers, identity)
 	default:

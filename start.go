@@ -3,8 +3,10 @@ package troupe
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/troupe-raft/troupe/internal/member"
+	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 )
 
@@ -41,8 +43,11 @@ func start(ctx context.Context, config Config) (*Node, error) {
 			return nil, err
 		}
 	}
-	n := &Node{config: config, leadership: newLeadershipPublisher(), machines: newMachineOpener(config.StateMachine)}
-	host := &host{config: &n.config}
+	n := &Node{
+		config: config, leadership: newLeadershipPublisher(), events: newEventPublisher(),
+		machines: newMachineOpener(config.StateMachine),
+	}
+	host := &host{config: &n.config, linkChanged: n.events.linkChanged}
 	core, err := member.Open(n.memberConfig(), host)
 	if err != nil {
 		return nil, config.explainWrongCluster(err)
@@ -65,8 +70,30 @@ func (n *Node) memberConfig() member.Config {
 		ID: c.ID, Address: raft.FindMember(first, c.ID).Address, First: first, Software: softwareName, DataDir: c.DataDir, FS: c.FS,
 		Rejoin: c.Rejoin, StateMachine: n.machines.open, Timing: member.Timing(c.Timing), Limits: member.Limits(c.Limits),
 		RestartLimit: c.RestartLimit, Logger: c.Logger, CrashInjection: c.CrashInjection,
-		LeaderChanged: n.leadership.leaderChanged, Stopped: n.leadership.end,
+		LeaderChanged: n.leaderChanged, Observer: n.events, Restarting: n.restarting, Stopped: n.stopped,
 	}
+}
+
+// leaderChanged publishes a change of the leader.
+func (n *Node) leaderChanged(m *messages.LeaderChanged) {
+	if n.leadership.leaderChanged(m) {
+		n.events.changed(Event{Kind: EventLeaderChanged, Term: m.Term, LeaderID: m.Leader})
+	}
+}
+
+// restarting publishes that an actor is restarted.
+func (n *Node) restarting(actor string, reason any) {
+	err, isError := reason.(error)
+	if !isError {
+		err = fmt.Errorf("%v", reason)
+	}
+	n.events.changed(Event{Kind: EventActorRestarted, Actor: actor, Err: err})
+}
+
+// stopped publishes that the node has stopped.
+func (n *Node) stopped(why error) {
+	n.leadership.end()
+	n.events.end(why)
 }
 
 // awaitStart waits until the node has read its log and opened its state machine.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/troupe-raft/troupe"
-	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
@@ -29,7 +28,7 @@ func TestLostForwardIsRetried(t *testing.T) {
 		t.Fatal(err)
 	}
 	var lost atomic.Bool
-	c.Network.Filter(func(m live.MessageInTransit) bool {
+	c.Network.Filter(func(m troupe.MessageInTransit) bool {
 		_, forwards := m.Message.(*messages.ForwardedProposals)
 		return !forwards || m.From != follower.ID() || lost.Swap(true)
 	})

@@ -26,9 +26,11 @@ type NodeView struct {
 	Term        uint64
 	Vote        uint64 // 0: none in this term
 	LeaderID    uint64 // 0: unknown
-	Commit      uint64
-	LastIndex   uint64
-	LastTerm    uint64
+	// LeaderContact is when the latest message of a leader arrived, on the clock of Env. 0: none has.
+	LeaderContact time.Duration
+	Commit        uint64
+	LastIndex     uint64
+	LastTerm      uint64
 	// DurableIndex is how much of its log is synced to this node's own disk.
 	DurableIndex uint64
 	// Configuration is the one in effect, the entry at ConfigurationIndex; never changed.

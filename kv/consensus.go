@@ -32,5 +32,6 @@ type leaderMover interface {
 
 // metricsSource is an optional interface of a Consensus that has metrics of its own.
 type metricsSource interface {
+	Status() troupe.Status
 	Metrics() troupe.Metrics
 }

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/troupe-raft/troupe/actors/live"
+	"github.com/troupe-raft/troupe"
 	"github.com/troupe-raft/troupe/kv/internal/kvtest"
 	"github.com/troupe-raft/troupe/messages"
 )
@@ -68,7 +68,7 @@ func TestProposedWriteTimesOutAsUnavailable(t *testing.T) {
 	c := startMembers(t, memberElectionTimeout)
 	leader := c.servers[c.leader()]
 	leader.put(t, "k", "v") // its session is registered
-	c.Network.Filter(func(m live.MessageInTransit) bool {
+	c.Network.Filter(func(m troupe.MessageInTransit) bool {
 		_, acknowledges := m.Message.(*messages.AppendResponse)
 		return !acknowledges
 	})

@@ -24,6 +24,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/tlshandshake"
 	"github.com/troupe-raft/troupe/kv/internal/header"
 	"github.com/troupe-raft/troupe/kv/watch"
+	"github.com/troupe-raft/troupe/nodemetrics"
 )
 
 const (
@@ -120,12 +121,11 @@ func (s *Server) goRun(f func()) {
 
 func (s *Server) registerCollectors() error {
 	c := &s.config
+	var ofNode []prometheus.Collector
 	if m, ok := c.Consensus.(metricsSource); ok {
-		if err := c.Registry.Register(&nodeCollector{m, c.MemberID}); err != nil {
-			return err
-		}
+		ofNode = []prometheus.Collector{&nodeCollector{m, c.MemberID}, nodemetrics.New(m)}
 	}
-	for _, collector := range []prometheus.Collector{
+	ofServer := []prometheus.Collector{
 		&statusCollector{
 			consensus: c.Consensus, store: c.Store, connections: s.mux.connections.Open,
 			requests: s.requests.held.Load, streams: s.streams.held.Load,
@@ -134,7 +134,8 @@ func (s *Server) registerCollectors() error {
 		},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	} {
+	}
+	for _, collector := range append(ofNode, ofServer...) {
 		err := c.Registry.Register(collector)
 		var already prometheus.AlreadyRegisteredError
 		if err != nil && !errors.As(err, &already) {

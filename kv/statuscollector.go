@@ -71,23 +71,11 @@ func (c *statusCollector) Collect(metrics chan<- prometheus.Metric) {
 	collectFiles(ch)
 	ch.gauge("etcd_server_go_version", "Which Go version server is running with. 1 for 'server_go_version' label.", 1, "server_go_version", runtime.Version())
 	ch.gauge("troupe_version", "1 for 'version' label with the version of Troupe.", 1, "version", c.version)
-	ch.gauge("troupe_raft_term", "The current Raft term.", float64(node.Term))
-	ch.gauge("troupe_raft_role", "1 for 'role' label with the current role.", 1, "role", node.Role)
-	ch.gauge("troupe_log_last_index", "The last index of the log.", float64(node.LastIndex))
-	ch.gauge("troupe_log_first_index", "The first index of the log.", float64(node.FirstIndex))
-	ch.gauge("troupe_log_bytes", "The size of the log on disk in bytes.", float64(node.LogBytes))
-	ch.gauge("troupe_disk_low", "Whether the disk is below its low-water mark, so that writes are refused.", boolToFloat(node.DiskLow))
 	ch.gauge("troupe_client_connections", "Open client connections.", float64(c.connections()))
 	ch.gauge("troupe_client_requests_in_flight", "Client requests that are being handled.", float64(c.requests()))
 	ch.gauge("troupe_client_streams", "Open streams of clients, mostly watches.", float64(c.streams()))
 	ch.gauge("troupe_client_response_bytes", "Bytes reserved for range responses that are being read or sent.", float64(c.responseBytes()))
 	ch.gauge("troupe_watch_queue_bytes", "Bytes of events that wait to be dispatched to watchers.", float64(c.watchQueueBytes()))
-	ch.counter("troupe_actor_restarts_total", "Restarts of actors by their supervisor since the process started.", float64(node.Restarts))
-	for _, p := range node.Peers {
-		id := raft.FormatID(p.ID)
-		ch.gauge("troupe_peer_match_index", "At the leader: the last index known to be durable at a peer.", float64(p.Match), "peer", id)
-		ch.gauge("troupe_peer_inflight_bytes", "At the leader: bytes sent to a peer and not acknowledged yet.", float64(p.InFlightBytes), "peer", id)
-	}
 	store := c.store.IfOpen()
 	if store == nil {
 		return

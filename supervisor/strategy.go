@@ -31,6 +31,7 @@ type strategy struct {
 	now         func() time.Duration
 	log         *zerolog.Logger
 	recordFatal func(error) // records why the node stops; later reasons are dropped
+	restarting  func(actor string, reason any)
 
 	mu            sync.Mutex
 	restarts      []time.Duration // the times of those within the window
@@ -77,6 +78,9 @@ func (s *strategy) HandleFailure(_ *actor.ActorSystem, parent actor.Supervisor, 
 	case d == stopNode:
 		s.stopTree(parent, child, asError(reason))
 	case !s.countRestart(child.Id, reason, message):
+		if s.restarting != nil {
+			s.restarting(child.Id, reason)
+		}
 		parent.RestartChildren(child)
 	case d == restartActor:
 		parent.EscalateFailure(s.restartLimitError(reason), message)

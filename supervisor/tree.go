@@ -31,6 +31,9 @@ type Config struct {
 	ElectionTimeout   time.Duration
 	// RestartLimit stops a node that restarts too often; the zero value is DefaultRestartLimit.
 	RestartLimit RestartLimit
+	// Restarting is called before an actor is restarted, with its id and what it panicked with. It
+	// must not wait. It may be nil.
+	Restarting func(actor string, reason any)
 
 	Node       node.Limits
 	Replicator replicator.Limits
@@ -57,7 +60,7 @@ type Tree struct {
 func New(config Config, log *zerolog.Logger, now func() time.Duration) *Tree {
 	config.RestartLimit = cmp.Or(config.RestartLimit, DefaultRestartLimit)
 	t := &Tree{config: config, done: make(chan struct{})}
-	t.strategy = &strategy{limit: config.RestartLimit, now: now, log: log, recordFatal: t.recordFatal}
+	t.strategy = &strategy{limit: config.RestartLimit, now: now, log: log, recordFatal: t.recordFatal, restarting: config.Restarting}
 	return t
 }
 

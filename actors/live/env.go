@@ -38,6 +38,9 @@ type Options struct {
 	// Peers has the node's own data directory, and decides about those of the other members: links
 	// exchange no messages with a member that came back with another one. Nil: all are admitted.
 	Peers *persistence.PeerStorage
+	// LinkChanged is called when the connection to a peer is complete or broken. It must not wait. It
+	// may be nil.
+	LinkChanged func(peer uint64, up bool)
 	// Session receives results, read points and leader changes.
 	Session *actor.PID
 

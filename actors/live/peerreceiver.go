@@ -23,6 +23,8 @@ type PeerReceiver struct {
 	log    zerolog.Logger
 	node   *actor.PID
 	peers  *persistence.PeerStorage // nil in tests: every data directory is admitted
+	// linkChanged may be nil; see Options.
+	linkChanged func(peer uint64, up bool)
 
 	mu          sync.RWMutex
 	replicators map[uint64]*actor.PID // guarded by mu; by the peer that they serve
@@ -37,6 +39,7 @@ func newPeerReceiver(options *Options) *PeerReceiver {
 		system:      system,
 		log:         options.Logger,
 		peers:       options.Peers,
+		linkChanged: options.LinkChanged,
 		node:        system.NewLocalPID(actors.NodePath),
 		replicators: map[uint64]*actor.PID{},
 	}
@@ -100,12 +103,20 @@ func (r *PeerReceiver) Deliver(from uint64, role messages.Receiver, message mess
 // both directions.
 func (r *PeerReceiver) LinkUp(peer uint64) {
 	r.notify(peer, &messages.LinkUp{Peer: peer})
+	r.reportLink(peer, true)
 }
 
 // LinkDown notifies the Node, and the peer's replicator if it runs, that the connection broke in
 // either direction. Messages in transit are lost, so the replicator needs no EnvelopesDropped too.
 func (r *PeerReceiver) LinkDown(peer uint64, reason string) {
 	r.notify(peer, &messages.LinkDown{Peer: peer, Reason: reason})
+	r.reportLink(peer, false)
+}
+
+func (r *PeerReceiver) reportLink(peer uint64, up bool) {
+	if r.linkChanged != nil {
+		r.linkChanged(peer, up)
+	}
 }
 
 // EnvelopesDropped notifies the peer's replicator, if it runs, that messages to the peer were

@@ -81,6 +81,7 @@ func (f *follower) recordLeaderContact(leader uint64) {
 	known := f.contact.leader
 	invariant(known == 0 || known == leader, "two leaders in term %d: %#x and %#x", f.term, known, leader)
 	resetTimer := f.contact.recordMessage(f.env.Now())
+	f.stateChanged = true
 	f.setLeader(leader)
 	if resetTimer {
 		f.resetElectionTimer()

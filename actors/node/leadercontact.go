@@ -37,6 +37,8 @@ const (
 type leaderContact struct {
 	leader uint64 // the known leader of the current term, 0 for none
 	last   time.Duration
+	// lastMessage is when the latest message of a leader arrived, for the operator. last may be later.
+	lastMessage time.Duration
 	// leaderLost: the link to the leader broke, and no message of the leader that counts came since.
 	leaderLost  bool
 	ignoreUntil time.Duration
@@ -58,7 +60,7 @@ func (c *leaderContact) isSticky(candidate uint64, now, electionTimeout time.Dur
 // recordMessage stores that a message of the leader arrived. It reports whether the election timer
 // starts again.
 func (c *leaderContact) recordMessage(now time.Duration) (resetTimer bool) {
-	c.last = now
+	c.last, c.lastMessage = now, now
 	if c.leaderLost && now < c.ignoreUntil {
 		return false
 	}

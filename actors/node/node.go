@@ -223,6 +223,7 @@ func (n *Node) publishState() {
 	v := actors.NodeView{
 		Incarnation: n.config.Incarnation, Role: n.role.name(), Term: n.term, Vote: n.vote, LeaderID: n.contact.leader,
 		LateHeartbeats: n.lateHeartbeats,
+		LeaderContact:  n.contact.lastMessage,
 	}
 	if n.log != nil {
 		v.Commit, v.DurableIndex, v.DiskLow = n.log.commitIndex, n.log.durableIndex, n.log.diskLow

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/actors/logstore"
 	"github.com/troupe-raft/troupe/actors/machine"
 	"github.com/troupe-raft/troupe/actors/node"
@@ -47,8 +48,13 @@ type Config struct {
 	// LeaderChanged receives each change of the leader before the session does; nil if nobody wants
 	// it. It must not wait.
 	LeaderChanged func(*messages.LeaderChanged)
-	// Stopped is called when no actor runs any more, before Done is closed; nil if nobody wants it.
-	Stopped func()
+	// Observer receives the state of the actors after the node's own; nil if nobody wants it.
+	Observer actors.StateObserver
+	// Restarting is that of supervisor.Config.
+	Restarting func(actor string, reason any)
+	// Stopped is called with what Err returns when no actor runs any more, before Done is closed; nil
+	// if nobody wants it.
+	Stopped func(err error)
 }
 
 // Timing has the fields of troupe.Timing.
@@ -146,7 +152,7 @@ func storageOf(identity persistence.Identity) raft.Storage {
 
 func (c *Config) supervisorConfig(dir *persistence.DataDir) supervisor.Config {
 	return supervisor.Config{
-		Bootstrap: c.First, Storage: storageOf(dir.Identity), RestartLimit: c.RestartLimit,
+		Bootstrap: c.First, Storage: storageOf(dir.Identity), RestartLimit: c.RestartLimit, Restarting: c.Restarting,
 		HeartbeatInterval: c.Timing.HeartbeatInterval, ElectionTimeout: c.Timing.ElectionTimeout,
 		Node: node.Limits{
 			MaxUncommittedBytes: c.Limits.MaxUncommittedBytes, MaxBatchBytes: c.Sizes.AppendBytes,

@@ -63,7 +63,7 @@ func Open(config Config, host Host) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{config: config, host: host, dataDir: dir, observer: newObserver(), done: make(chan struct{})}
+	n := &Node{config: config, host: host, dataDir: dir, observer: newObserver(config.Observer), done: make(chan struct{})}
 	n.tree = supervisor.New(config.supervisorConfig(dir), &n.config.Logger, host.Now)
 	n.session = session.New(session.Config{
 		NodeID: config.ID, NewNonce: n.newNonce, FirstReadID: n.randomUint64(), Now: host.Now,
@@ -110,7 +110,7 @@ func (n *Node) finish() {
 	n.environment.AwaitActors()
 	n.err = errors.Join(n.tree.Err(), n.dataDir.Close())
 	if n.config.Stopped != nil {
-		n.config.Stopped()
+		n.config.Stopped(n.err)
 	}
 	close(n.done)
 	n.session.Close(n.StopError())

@@ -20,6 +20,7 @@ const (
 // Observer is the actors.StateObserver of a node. It keeps the latest view of each actor, and
 // counts the syncs of the log. The actors call it from their own goroutines.
 type Observer struct {
+	next      actors.StateObserver // receives the same; nil if nobody wants it
 	term      atomic.Uint64
 	recovered chan struct{} // closed when the Node is no longer recovering for the first time
 
@@ -58,8 +59,8 @@ var SyncDurationBuckets = [...]time.Duration{
 	4096 * time.Millisecond, 8192 * time.Millisecond,
 }
 
-func newObserver() *Observer {
-	return &Observer{recovered: make(chan struct{}), peers: map[uint64]actors.ReplicatorView{}}
+func newObserver(next actors.StateObserver) *Observer {
+	return &Observer{next: next, recovered: make(chan struct{}), peers: map[uint64]actors.ReplicatorView{}}
 }
 
 // Recovered returns a channel that is closed when the node has recovered its log.
@@ -94,6 +95,9 @@ func (o *Observer) Syncs() Syncs {
 
 // Node receives the state of the Node actor.
 func (o *Observer) Node(v actors.NodeView) {
+	if o.next != nil {
+		defer o.next.Node(v)
+	}
 	o.term.Store(v.Term)
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -109,6 +113,9 @@ func (o *Observer) Node(v actors.NodeView) {
 
 // LogStore receives the state of the LogStore actor.
 func (o *Observer) LogStore(v actors.LogStoreView) {
+	if o.next != nil {
+		defer o.next.LogStore(v)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.views.LogStore = v
@@ -116,6 +123,9 @@ func (o *Observer) LogStore(v actors.LogStoreView) {
 
 // Machine receives the state of the Machine actor.
 func (o *Observer) Machine(v actors.MachineView) {
+	if o.next != nil {
+		defer o.next.Machine(v)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.views.Machine = v
@@ -123,6 +133,9 @@ func (o *Observer) Machine(v actors.MachineView) {
 
 // Replicator receives the state of one Replicator actor.
 func (o *Observer) Replicator(v actors.ReplicatorView) {
+	if o.next != nil {
+		defer o.next.Replicator(v)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.peers[v.PeerID] = v
@@ -130,6 +143,9 @@ func (o *Observer) Replicator(v actors.ReplicatorView) {
 
 // Synced counts one group commit.
 func (o *Observer) Synced(entries, bytes int, took time.Duration) {
+	if o.next != nil {
+		defer o.next.Synced(entries, bytes, took)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.syncs.Count++

@@ -1,47 +1,37 @@
 package session
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+)
 
-// Async is a proposal whose outcome goes to a channel. No goroutine waits for it.
+// Async is a proposal whose outcome goes to a function. No goroutine waits for it.
 type Async struct {
 	proposals *proposals
-	outcome   chan Outcome // holds one
+	deliver   func(Outcome)
 	// Guarded by proposals.mu
 	request proposalRequest
 	command pendingProposal // once the request has a sequence
-	ended   bool            // the outcome is decided
-	onEnd   func() bool
+	ended   bool            // the outcome was delivered
 }
 
-// ProposeAsync submits a command as Propose does, and does not wait. Commands that one goroutine
-// submits are sent in that order. A retry may change the order, so commands that depend on each
-// other must not be pending together.
-func (s *Session) ProposeAsync(command []byte) *Async {
+// ProposeAsync submits a command as Propose does, and does not wait. deliver receives the outcome,
+// once. It is called with a lock held, so it must neither wait nor call the Session. Commands that
+// one goroutine submits are sent in that order; a retry may change the order.
+func (s *Session) ProposeAsync(command []byte, deliver func(Outcome)) *Async {
 	p := s.proposals
-	a := &Async{proposals: p, outcome: make(chan Outcome, 1), request: newCommandRequest(command)}
+	a := &Async{proposals: p, deliver: deliver, request: newCommandRequest(command)}
 	a.request.async = a
-	if err := p.checkSize(command); err != nil {
-		a.outcome <- Outcome{Err: err}
-		a.ended = true
-		return a
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.startAsync(a)
-	return a
-}
-
-// Outcome returns the channel that receives the outcome, once.
-func (a *Async) Outcome() <-chan Outcome { return a.outcome }
-
-// OnEnd sets a function that is called when the outcome is decided, with a lock held. It is called
-// at once if that has happened.
-func (a *Async) OnEnd(f func() bool) {
-	a.proposals.mu.Lock()
-	defer a.proposals.mu.Unlock()
-	if a.onEnd = f; a.ended {
-		f()
+	if err := p.checkSize(command); err != nil {
+		a.end(Outcome{Err: err})
+		return a
 	}
+	if p.startAsync(a); a.request.unregistered {
+		a.request.encode = newCommandRequest(bytes.Clone(command)).encode // the caller may use its memory again
+	}
+	return a
 }
 
 // Abandon ends the proposal as a context that ends with cause would.
@@ -63,13 +53,10 @@ func (a *Async) Abandon(cause error) {
 	a.end(Outcome{Err: p.contextError(cause, mayBeProposed)})
 }
 
-// end decides the outcome. The caller holds mu.
+// end delivers the outcome. The caller holds mu.
 func (a *Async) end(o Outcome) {
 	a.ended = true
-	a.outcome <- o
-	if a.onEnd != nil {
-		a.onEnd()
-	}
+	a.deliver(o)
 }
 
 // startAsync gives a command its sequence and sends it, or keeps it until the session is

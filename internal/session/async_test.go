@@ -3,30 +3,43 @@ package session
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/troupe-raft/troupe/messages"
 )
 
-// ended reports the outcome of an Async that has ended.
-func ended(a *Async) (Outcome, bool) {
-	select {
-	case o := <-a.Outcome():
-		return o, true
-	default:
-		return Outcome{}, false
+// asyncProposal is an Async with the outcomes that it delivered.
+type asyncProposal struct {
+	*Async
+	outcomes []Outcome
+}
+
+func (f *sessionFixture) submit(command string) *asyncProposal {
+	a := &asyncProposal{}
+	buffer := []byte(command)
+	a.Async = f.ProposeAsync(buffer, func(o Outcome) { a.outcomes = append(a.outcomes, o) })
+	clear(buffer) // the command is copied
+	return a
+}
+
+// requireOutcome checks that the proposal has ended once, with an error of the given kind.
+func (a *asyncProposal) requireOutcome(t *testing.T, want error) {
+	t.Helper()
+	if len(a.outcomes) != 1 || !errors.Is(a.outcomes[0].Err, want) {
+		t.Errorf("outcomes %+v, want one with %v", a.outcomes, want)
 	}
 }
 
 func TestAsyncCommandsAreSentInOrder(t *testing.T) {
 	f := newSessionFixture(t)
-	var all []*Async
+	var all []*asyncProposal
 	for _, command := range []string{"a", "b"} { // they wait for the registration
-		all = append(all, f.ProposeAsync([]byte(command)))
+		all = append(all, f.submit(command))
 	}
 	f.Deliver(&messages.LeaderChanged{Incarnation: 1, Term: 1, Leader: 2})
 	f.Deliver(&messages.SessionRegistered{Incarnation: 1, Nonce: []byte("nonce"), SessionId: 7})
-	all = append(all, f.ProposeAsync([]byte("c")))
+	all = append(all, f.submit("c"))
 	sent := ""
 	for _, e := range f.proposed() {
 		sent += string(e.Payload)
@@ -34,36 +47,30 @@ func TestAsyncCommandsAreSentInOrder(t *testing.T) {
 	if sent != "nonceabc" {
 		t.Fatalf("sent %q", sent)
 	}
-	released := 0
-	all[1].OnEnd(func() bool { released++; return true })
 	f.applied(9, 1, 2, 3)
-	for i, a := range all {
-		if o, ok := ended(a); !ok || o.Err != nil || o.Index == 0 {
-			t.Errorf("command %d: ended %v, %+v", i+1, ok, o)
+	for _, a := range all {
+		a.requireOutcome(t, nil)
+		if a.outcomes[0].Index == 0 {
+			t.Errorf("outcome %+v", a.outcomes[0])
 		}
 	}
-	all[0].OnEnd(func() bool { released++; return true })
-	if n, bytes := f.Pending(); n != 0 || bytes != 0 || released != 2 {
-		t.Errorf("%d commands, %d bytes are pending; %d of 2 were released", n, bytes, released)
+	if n, bytes := f.Pending(); n != 0 || bytes != 0 {
+		t.Errorf("%d commands, %d bytes are pending", n, bytes)
 	}
 }
 
 func TestAbandonedAsyncCommandsFreeTheirPlaces(t *testing.T) {
 	f := newSessionFixture(t)
-	waiting := f.ProposeAsync([]byte("unregistered"))
+	waiting := f.submit("unregistered")
 	waiting.Abandon(context.Canceled)
-	if o, ok := ended(waiting); !ok || !errors.Is(o.Err, ErrCanceled) {
-		t.Errorf("abandoned before the registration: %v, %v", ok, o.Err)
-	}
+	waiting.requireOutcome(t, ErrCanceled)
 	f.Deliver(&messages.LeaderChanged{Incarnation: 1, Term: 1, Leader: 2})
 	f.Deliver(&messages.SessionRegistered{Incarnation: 1, Nonce: []byte("nonce"), SessionId: 7})
 	f.sent = nil
-	sent := f.ProposeAsync([]byte("sent"))
+	sent := f.submit("sent")
 	sent.Abandon(context.DeadlineExceeded)
 	sent.Abandon(context.Canceled) // has no effect
-	if o, ok := ended(sent); !ok || !errors.Is(o.Err, ErrTimeout) {
-		t.Errorf("abandoned after it was sent: %v, %v", ok, o.Err)
-	}
+	sent.requireOutcome(t, ErrTimeout)
 	if n, bytes := f.Pending(); n != 0 || bytes != 0 || len(f.proposed()) != 1 {
 		t.Errorf("%d commands, %d bytes are pending; sent: %v", n, bytes, f.proposed())
 	}
@@ -71,22 +78,16 @@ func TestAbandonedAsyncCommandsFreeTheirPlaces(t *testing.T) {
 
 func TestAsyncCommandsAreRefusedAtOnce(t *testing.T) {
 	f := newServingFixture(t)
-	large := f.ProposeAsync(make([]byte, 101))
-	if o, ok := ended(large); !ok || !errors.Is(o.Err, ErrTooLarge) {
-		t.Errorf("larger than the limit: %v, %v", ok, o.Err)
-	}
-	pending := f.ProposeAsync([]byte("pending"))
+	large := f.submit(strings.Repeat("x", 101))
+	large.requireOutcome(t, ErrTooLarge)
+	pending := f.submit("pending")
 	f.Close(errStopped)
-	late := f.ProposeAsync([]byte("late"))
-	for _, a := range []*Async{pending, late} {
-		if o, ok := ended(a); !ok || !errors.Is(o.Err, errStopped) {
-			t.Errorf("at a closed session: %v, %v", ok, o.Err)
-		}
+	late := f.submit("late")
+	for _, a := range []*asyncProposal{pending, late} {
+		a.requireOutcome(t, errStopped)
 	}
 	early := newSessionFixture(t)
-	unregistered := early.ProposeAsync([]byte("unregistered"))
+	unregistered := early.submit("unregistered")
 	early.Close(errStopped)
-	if o, ok := ended(unregistered); !ok || !errors.Is(o.Err, errStopped) {
-		t.Errorf("closed before the registration: %v, %v", ok, o.Err)
-	}
+	unregistered.requireOutcome(t, errStopped)
 }

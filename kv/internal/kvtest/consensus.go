@@ -246,3 +246,6 @@ func (c *Consensus) Err() error { return nil }
 
 // TransferLeadership calls OnTransfer.
 func (c *Consensus) TransferLeadership(_ context.Context, to uint64) error { return c.OnTransfer(to) }
+
+// Metrics returns zeros.
+func (c *Consensus) Metrics() troupe.Metrics { return troupe.Metrics{} }
