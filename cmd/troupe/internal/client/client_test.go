@@ -122,6 +122,23 @@ func TestWriteTimeoutIsUnknownOutcomeRefusalIsNot(t *testing.T) {
 	}
 }
 
+// A member without a leader answers after its request timeout that it has not proposed the write.
+func TestUnproposedWriteGoesToNextEndpoint(t *testing.T) {
+	notProposed := func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) {
+		return nil, status.FromContextError(context.DeadlineExceeded).Err()
+	}
+	without := startFake(t, &fakeServer{put: notProposed, status: &pb.StatusResponse{}})
+	with := startFake(t, &fakeServer{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) { return &pb.PutResponse{}, nil }})
+	if err := put(testContext(t, time.Minute), newCluster(t, without.endpoint, with.endpoint)); err != nil {
+		t.Fatalf("another member has a leader: %v", err)
+	}
+	err := put(testContext(t, time.Second), newCluster(t, without.endpoint))
+	var unknown *UnknownOutcomeError
+	if err == nil || errors.As(err, &unknown) || !strings.Contains(err.Error(), "has no leader") {
+		t.Fatalf("no member has a leader: %v", err)
+	}
+}
+
 func TestReadWaitsForLeaderThenReportsNone(t *testing.T) {
 	t.Parallel() // waits for a timeout
 	var requests atomic.Int32

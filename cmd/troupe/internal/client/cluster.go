@@ -60,7 +60,8 @@ func (c *Cluster) Read(ctx context.Context, call func(context.Context, grpc.Clie
 	return c.do(ctx, true, call)
 }
 
-// Write makes a call that is sent at most once.
+// Write makes a call that is sent once, unless a member answers that it has not proposed it: then
+// it is sent to the next endpoint.
 func (c *Cluster) Write(ctx context.Context, call func(context.Context, grpc.ClientConnInterface) error) error {
 	return c.do(ctx, false, call)
 }
@@ -79,20 +80,21 @@ func (c *Cluster) do(ctx context.Context, repeatable bool, call func(context.Con
 		err = call(attempt, conn)
 		attemptOver := attempt.Err() != nil
 		cancel()
+		notProposed := !attemptOver && isNotProposed(ctx, err)
 		if err != nil && !errors.Is(ctx.Err(), context.Canceled) && (attemptOver || status.Code(err) == codes.DeadlineExceeded) {
 			err = conn.timeoutError(ctx)
 		}
 		switch {
 		case err == nil:
 			return nil
-		case repeatable && (isBroken(err) || attemptOver):
+		case notProposed || repeatable && (isBroken(err) || attemptOver):
 			// This member ended, hangs or has no leader. Another member may respond, or this one later.
 			c.drop(conn)
 			// An earlier error says more than a timeout.
 			if earlier == nil || status.Code(err) != codes.DeadlineExceeded {
 				earlier = &TimeoutError{conn.endpoint, err}
 			}
-			if !sleep(ctx, retryPause) {
+			if !sleep(ctx, retryPause) || notProposed && endsWithin(ctx, retryPause) {
 				return earlier
 			}
 		case isBroken(err) || attemptOver:

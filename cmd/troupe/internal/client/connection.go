@@ -74,8 +74,8 @@ func dial(ctx context.Context, e Endpoint, config *tls.Config) (*connection, err
 const leaderCheckTimeout = 500 * time.Millisecond
 
 // timeoutError returns the error of a call that got no response in time. It asks the member for its
-// status to find out whether it has no leader: such a member waits for a leader until the request's
-// deadline, so that its own error would arrive too late.
+// status to find out whether it has no leader: such a member waits for a leader, for some seconds,
+// so that its own error may arrive too late, and does not say so.
 func (c *connection) timeoutError(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaderCheckTimeout)
 	defer cancel()

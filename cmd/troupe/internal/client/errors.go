@@ -1,8 +1,10 @@
 package client
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -62,6 +64,19 @@ const noLeader = "etcdserver: no leader"
 func isBroken(err error) bool {
 	code := status.Code(err)
 	return code == codes.Unavailable || code == codes.DeadlineExceeded
+}
+
+// isNotProposed reports whether a member answered that it has not proposed a write, in the way of
+// etcd: it waited for a leader until its own request timeout, which ends before the client's. An
+// error that arrives at the end of the client's time may be gRPC's, and does not say that.
+func isNotProposed(ctx context.Context, err error) bool {
+	return !endsWithin(ctx, retryPause) && status.Code(err) == codes.DeadlineExceeded &&
+		plainText(err) == context.DeadlineExceeded.Error()
+}
+
+func endsWithin(ctx context.Context, d time.Duration) bool {
+	deadline, has := ctx.Deadline()
+	return has && time.Until(deadline) < d
 }
 
 // plainText returns the text of an error without gRPC's prefix.
