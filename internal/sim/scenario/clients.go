@@ -20,6 +20,8 @@ var clientScenarios = []Scenario{
 		Description: "forwarded proposals reach their leader when it leads again in a later term: refused, since they may be copies of refused ones"},
 	{Name: "abandoned-writes", Nodes: 3, Script: abandonedWrites,
 		Description: "clients give up writes that an isolated leader appended: each takes effect once or never, and later writes are answered"},
+	{Name: "unproposed-writes", Nodes: 3, Script: unproposedWrites,
+		Description: "clients give up writes at a follower that knows no leader: it says that they were not proposed, and none takes effect"},
 	{Name: "stale-modes", Nodes: 5, Script: staleModes,
 		Description: "an isolated leader answers reads of modes leader and local with what it has, and no others"},
 }
@@ -121,6 +123,33 @@ func abandonedWrites(s *Driver) {
 	s.awaitAnswered(later, 5*world.ElectionTimeout)
 	// The old leader alone had the abandoned writes in its log, and nothing retries them.
 	s.checkNoEffect("given up, and never replicated", abandoned...)
+}
+
+// unproposedWrites: clients repeat what was not proposed, so it must be true of what the session
+// sent to its Node, and must not be said of what the Node forwarded.
+func unproposedWrites(s *Driver) {
+	leader := s.awaitSessions()
+	f := s.others(leader)[s.Random.IntN(2)]
+	s.Isolate(f, true)
+	forwarded := s.submitWrites(f, 2) // it still knows the leader
+	s.advance(world.HeartbeatInterval)
+	s.within(10*world.ElectionTimeout, "it knows no leader", func() bool { return f.View.LeaderID == 0 })
+	unproposed := s.submitWrites(f, 1+s.Random.IntN(3))
+	s.advance(s.RandomDuration(0, 2*world.ElectionTimeout))
+	for _, o := range unproposed {
+		f.Embedder.Cancel(o.Number)
+		if o.Outcome != history.Refused {
+			s.fail("a write that no leader was known for is %v", o.Outcome)
+		}
+	}
+	for _, o := range forwarded {
+		if f.Embedder.Cancel(o.Number); o.Outcome != history.Unknown {
+			s.fail("a write that was forwarded is %v", o.Outcome)
+		}
+	}
+	s.Isolate(f, false)
+	s.awaitAnswered(s.submitWrites(f, 2), 5*world.ElectionTimeout)
+	s.checkNoEffect("not proposed", unproposed...)
 }
 
 // staleModes: the modes with fewer guarantees are useful at that moment.
