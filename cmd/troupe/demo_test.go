@@ -89,7 +89,8 @@ func TestDemoReusesItsDataDirectory(t *testing.T) {
 		if members == "--members=0" {
 			args = args[:2]
 		}
-		p := startProcess(t, "troupe", nil, args...)
+		// Settings for one server, which would end all members.
+		p := startProcess(t, "troupe", []string{"TROUPE_VERSION=1", "ETCD_LISTEN_METRICS_URLS=nonsense", "TROUPE_CONFIG_FILE=/nowhere"}, args...)
 		endpoints, _, _ := waitForIntroduction(t, p)
 		if members == "--members=0" {
 			if got := runTroupe(t, "get", "kept", "--timeout=60s", "--endpoints="+endpoints); got.out != "kept\nsafe\n" {

@@ -67,6 +67,13 @@ var server = []Mutation{
 		Hunt: Hunt{Package: "./cmd/troupe/internal/settings", Test: "TestUnknownVariablesAreReported"},
 	},
 	{
+		Name:   "members of a demo read a server's variables",
+		Breaks: "TROUPE_LISTEN_METRICS_URLS in the environment ends all members of a demo",
+		Edits: []mutation.Edit{mutation.In("cmd/troupe/internal/demo", "child.runOnce").Delete(
+			`_cmd.Env = memberEnvironment(os.Environ())`)},
+		Hunt: Hunt{Package: "./cmd/troupe", Test: "TestDemoReusesItsDataDirectory"},
+	},
+	{
 		Name:   "one error of a file at a time",
 		Breaks: "an operator corrects a configuration file key by key",
 		Edits: []mutation.Edit{mutation.In(settingsDir, "FromFile").Replace(

@@ -9,12 +9,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/settings"
 )
 
 // child runs the processes of a member, one after the other.
@@ -85,6 +87,16 @@ func isPermanent(code int) bool {
 	return false
 }
 
+// memberEnvironment leaves out the variables that set up a server or connect one to a service
+// manager: the members of a demo have all settings on their command lines, and one that is meant
+// for a single server would be the same for all.
+func memberEnvironment(environment []string) []string {
+	return slices.DeleteFunc(environment, func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return settings.IsVariable(name) || name == "NOTIFY_SOCKET" || name == "WATCHDOG_USEC" || name == "WATCHDOG_PID"
+	})
+}
+
 // runOnce runs one process until it ends. It returns the exit code, -1 if a signal ended it.
 func (c *child) runOnce(ctx context.Context) (code int, err error) {
 	file, err := os.OpenFile(c.member.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -93,6 +105,7 @@ func (c *child) runOnce(ctx context.Context) (code int, err error) {
 	}
 	defer file.Close()
 	cmd := exec.Command(c.binary, c.member.Args...)
+	cmd.Env = memberEnvironment(os.Environ())
 	c.lines = &lineWriter{file: file, show: func(kind eventKind, text string) { c.report(kind, cmd.Process.Pid, text) }}
 	cmd.Stdout, cmd.Stderr = c.lines, c.lines
 	// A terminal sends Ctrl-C to its whole process group. With groups of their own the members do not

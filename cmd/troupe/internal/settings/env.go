@@ -56,7 +56,7 @@ func FromEnvironment(fs *pflag.FlagSet, environment []string) (unknown []string,
 		return nil, err
 	}
 	for name := range values {
-		if hasPrefix(name) && !known[name] && !clientVariables[name] {
+		if IsVariable(name) && !known[name] && !clientVariables[name] {
 			unknown = append(unknown, name)
 		}
 	}
@@ -83,7 +83,8 @@ func variableName(prefix, flag string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-func hasPrefix(name string) bool {
+// IsVariable reports whether an environment variable has a prefix of the settings.
+func IsVariable(name string) bool {
 	for _, prefix := range prefixes {
 		if strings.HasPrefix(name, prefix) {
 			return true
