@@ -25,7 +25,7 @@ type clusterService struct {
 func (s *clusterService) MemberList(ctx context.Context, r *pb.MemberListRequest) (*pb.MemberListResponse, error) {
 	store := s.store.IfOpen()
 	if r.GetLinearizable() {
-		bounded, cancel := boundWait(ctx, s.requestTimeout)
+		bounded, cancel := boundWait(ctx, nil, s.requestTimeout)
 		defer cancel()
 		var err error
 		if store, err = s.upToDateStore(bounded); err != nil {

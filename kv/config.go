@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/troupe-raft/troupe/internal/defaults"
+	"github.com/troupe-raft/troupe/internal/interleave"
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
@@ -59,6 +60,10 @@ type ServerConfig struct {
 
 	// ExtensiveMetrics adds grpc_server_handling_seconds, a histogram for each method.
 	ExtensiveMetrics bool
+
+	// Schedule, if not nil, has what waits as tasks: the simulator's.
+	Schedule *interleave.Scheduler
+
 	// Pprof serves /debug/pprof on the client port.
 	Pprof    bool
 	Registry *prometheus.Registry // nil: a new one

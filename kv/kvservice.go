@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/internal/interleave"
 	"github.com/troupe-raft/troupe/kv/internal/header"
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
@@ -37,6 +38,7 @@ type kvService struct {
 	store            *mvcc.StoreRef
 	maxTxnOps        int
 	maxRequestBytes  int
+	schedule         *interleave.Scheduler
 	requestTimeout   time.Duration
 	streamChunkBytes int
 	budget           *responseBudget
@@ -78,7 +80,7 @@ func (s *kvService) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServ
 	if err != nil {
 		return err
 	}
-	ctx, cancel := boundWait(stream.Context(), s.requestTimeout)
+	ctx, cancel := boundWait(stream.Context(), s.schedule, s.requestTimeout)
 	defer cancel()
 	point, err := s.consensus.Read(ctx, mode)
 	if err != nil {
@@ -193,7 +195,7 @@ func (s *kvService) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.C
 		return nil, err
 	}
 	if r.Physical {
-		bounded, cancel := boundWait(ctx, s.requestTimeout)
+		bounded, cancel := boundWait(ctx, s.schedule, s.requestTimeout)
 		defer cancel()
 		store, err := s.store.Get(bounded)
 		if err == nil {
@@ -226,7 +228,7 @@ func write[Request, Response any](
 	if len(command) > s.maxRequestBytes {
 		return response, s.countRefusal(limitRequestBytes, rpctypes.ErrGRPCRequestTooLarge)
 	}
-	ctx, cancel := boundWait(ctx, s.requestTimeout)
+	ctx, cancel := boundWait(ctx, s.schedule, s.requestTimeout)
 	defer cancel()
 	began := time.Now()
 	result, err := s.consensus.Propose(ctx, command)
@@ -245,7 +247,7 @@ func write[Request, Response any](
 // withView calls read with the store's newest view once that is as recent as the mode guarantees.
 // It calls read again if the store was closed meanwhile and another one is opened.
 func (s *kvService) withView(ctx context.Context, mode troupe.ReadMode, read func(*mvcc.View) error) error {
-	bounded, cancel := boundWait(ctx, s.requestTimeout)
+	bounded, cancel := boundWait(ctx, s.schedule, s.requestTimeout)
 	defer cancel()
 	point, err := s.consensus.Read(bounded, mode)
 	if err != nil {

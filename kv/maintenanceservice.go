@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/internal/interleave"
 	"github.com/troupe-raft/troupe/kv/internal/header"
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
@@ -28,6 +29,7 @@ type maintenanceService struct {
 	store     *mvcc.StoreRef
 	quota     *quota
 
+	schedule       *interleave.Scheduler
 	requestTimeout time.Duration
 	version        string
 }
@@ -42,7 +44,7 @@ const (
 
 // openStore returns the store, which may be closed at the moment and opened again.
 func (s *maintenanceService) openStore(ctx context.Context) (*mvcc.Store, error) {
-	ctx, cancel := boundWait(ctx, s.requestTimeout)
+	ctx, cancel := boundWait(ctx, s.schedule, s.requestTimeout)
 	defer cancel()
 	store, err := s.store.Get(ctx)
 	return store, toStatus(err)

@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/troupe-raft/troupe/internal/interleave"
 )
 
 // errNotProposed is the error of a write that waited for the request timeout and was certainly not
@@ -18,9 +20,9 @@ var errNotProposed = status.Error(codes.DeadlineExceeded, context.DeadlineExceed
 // after the request timeout at the latest, also if the client waits longer: a client with several
 // endpoints tries the next one only when a member has answered. The read of the store itself is not
 // bounded.
-func boundWait(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+func boundWait(ctx context.Context, schedule *interleave.Scheduler, timeout time.Duration) (context.Context, context.CancelFunc) {
 	if deadline, has := ctx.Deadline(); has && time.Until(deadline) <= timeout {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(ctx, timeout)
+	return schedule.WithTimeout(ctx, timeout)
 }

@@ -88,12 +88,12 @@ func TestProposedWriteTimesOutAsUnavailable(t *testing.T) {
 func TestRequestTimeoutLeavesShorterDeadlines(t *testing.T) {
 	short, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	bounded, done := boundWait(short, time.Hour)
+	bounded, done := boundWait(short, nil, time.Hour)
 	defer done()
 	if bounded != short {
 		t.Error("a deadline before the request timeout costs another context")
 	}
-	bounded, done2 := boundWait(short, time.Second)
+	bounded, done2 := boundWait(short, nil, time.Second)
 	defer done2()
 	if deadline, _ := bounded.Deadline(); time.Until(deadline) > time.Second {
 		t.Errorf("the request waits until %v", deadline)

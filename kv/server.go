@@ -22,8 +22,6 @@ import (
 	"github.com/troupe-raft/troupe/internal/connlimit"
 	"github.com/troupe-raft/troupe/internal/logonce"
 	"github.com/troupe-raft/troupe/internal/tlshandshake"
-	"github.com/troupe-raft/troupe/kv/internal/header"
-	"github.com/troupe-raft/troupe/kv/watch"
 	"github.com/troupe-raft/troupe/nodemetrics"
 )
 
@@ -41,16 +39,10 @@ const (
 
 // Server serves the etcd v3 API and the HTTP endpoints on one member's client port.
 type Server struct {
-	config     ServerConfig
-	kv         *kvService
-	hub        *watch.Hub
-	metrics    *metrics
-	leaderLoss *leaderLossDetector
-	health     *grpcHealthService
-	quota      *quota
+	services
+	health *grpcHealthService
 
 	requests, streams semaphore
-	budget            responseBudget
 
 	mux  *portMux
 	grpc *grpc.Server
@@ -72,20 +64,13 @@ type Server struct {
 
 // NewServer returns a server that accepts nothing before Serve. The caller must call Stop.
 func NewServer(config ServerConfig) (*Server, error) {
-	if err := config.setDefaults(); err != nil {
+	s := &Server{health: newGRPCHealthService()}
+	if err := s.services.init(config); err != nil {
 		return nil, err
 	}
-	m, err := newMetrics(config.Registry, config.ExtensiveMetrics)
-	if err != nil {
-		return nil, fmt.Errorf("registering metrics: %w", err)
-	}
-	s := &Server{
-		config: config, metrics: m, leaderLoss: newLeaderLossDetector(), health: newGRPCHealthService(),
-		quota: &quota{limitBytes: config.QuotaBytes, store: config.Store, log: config.Logger},
-	}
+	config, m := s.config, s.metrics
 	s.requests = semaphore{limit: int64(config.MaxRequestsInFlight), refused: m.refused[limitInFlight]}
 	s.streams = semaphore{limit: int64(config.MaxOpenStreams), refused: m.refused[limitStreams]}
-	s.budget = responseBudget{limitBytes: config.MaxResponseBytes, refused: m.refused[limitResponseBytes]}
 	s.stopContext, s.cancel = context.WithCancel(context.Background())
 	s.mux = newPortMux(config.TLS, config.FirstByteTimeout,
 		connlimit.New(config.MaxConnections, s.rejectConnection), s.handshakeFailed)
@@ -169,24 +154,10 @@ func (s *Server) newGRPCServer() *grpc.Server {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: c.KeepaliveInterval, Timeout: c.KeepaliveTimeout}),
 		grpc.ConnectionTimeout(c.FirstByteTimeout),
 	)
-	headers := &header.Maker{ClusterID: c.ClusterID, MemberID: c.MemberID, Term: c.Consensus.Term}
-	s.kv = &kvService{
-		headers: headers, consensus: c.Consensus, store: c.Store, quota: s.quota, refused: s.metrics.refused,
-		budget: &s.budget, maxTxnOps: c.MaxTxnOps, maxRequestBytes: c.MaxRequestBytes, streamChunkBytes: c.MaxRequestBytes,
-		requestTimeout: c.RequestTimeout, diskFullInstead: c.diskFullInstead, metrics: s.metrics.kv,
-	}
-	s.hub = watch.NewHub(watch.Config{
-		Store: c.Store, Consensus: c.Consensus, Header: headers, Metrics: s.metrics.watch,
-		QueueBytes: c.WatchQueueBytes, StreamBufferBytes: c.WatchStreamBufferBytes, TotalBufferBytes: c.WatchTotalBufferBytes,
-		FragmentBytes: c.MaxRequestBytes + grpcOverheadBytes, MaxWatchersPerStream: c.MaxWatchersPerStream,
-		ProgressInterval: c.WatchProgressInterval, RequestTimeout: c.RequestTimeout,
-	})
+	headers := s.headers
 	pb.RegisterKVServer(server, s.kv)
 	pb.RegisterWatchServer(server, &watchService{hub: s.hub, leaderLoss: s.leaderLoss})
-	pb.RegisterMaintenanceServer(server, &maintenanceService{
-		headers: headers, consensus: c.Consensus, store: c.Store, quota: s.quota, requestTimeout: c.RequestTimeout,
-		version: c.Version,
-	})
+	pb.RegisterMaintenanceServer(server, s.maintenance)
 	pb.RegisterClusterServer(server, &clusterService{
 		headers: headers, consensus: c.Consensus, store: c.Store, requestTimeout: c.RequestTimeout,
 	})

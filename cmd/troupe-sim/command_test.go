@@ -99,7 +99,7 @@ func TestConcurrentWorldsEqualSequentialOnes(t *testing.T) {
 	args := []string{"--profile", "all", "--seeds", "1..6", "--steps", "600", "--hashes", "--keep-going"}
 	one, four := runCommand(t, simulator(), append(args, "--workers", "1")...), runCommand(t, simulator(), append(args, "--workers", "4")...)
 	a, b := hashLines.FindAllString(one.out, -1), hashLines.FindAllString(four.out, -1)
-	if len(a) != 6*len(fault.Profiles) || !slices.Equal(a, b) {
+	if len(a) != 6*len(simulator().profiles) || !slices.Equal(a, b) {
 		t.Errorf("one worker has\n%s\nfour have\n%s", strings.Join(a, "\n"), strings.Join(b, "\n"))
 	}
 }
@@ -178,7 +178,7 @@ func TestListDescribesEverything(t *testing.T) {
 	for _, sc := range scenario.Scenarios() {
 		names = append(names, sc.Name)
 	}
-	for _, p := range fault.Profiles {
+	for _, p := range simulator().profiles {
 		names = append(names, p.Name)
 	}
 	for _, f := range fault.Kinds() {

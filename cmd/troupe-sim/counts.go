@@ -41,11 +41,12 @@ var rowOf = map[string]string{
 	"FailedOperations": "disks", "RefusedForSpace": "disks", "FailedReads": "disks", "FlippedReads": "disks",
 	"FailedBatches": "disks", "StatesLost": "disks", "CutMidway": "power cuts", "CrashedRecovering": "crashes",
 	"ActorRestarts": "restarts", "SubtreeRestarts": "restarts", "Away": "restarts",
+	"ServiceCalls": "services", "AnsweredCalls": "services", "WatchStreams": "services", "WatchEvents": "services",
 }
 
 // rows are in the order of the table.
 var rows = []string{
-	"network", "log", "operations", "outcomes", "faults", "power cuts", "disks", "crashes", "restarts", "stops", "other",
+	"network", "log", "operations", "outcomes", "services", "faults", "power cuts", "disks", "crashes", "restarts", "stops", "other",
 }
 
 // groups puts the counts into rows. The rows are made from the type of Counts, so no count can be

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/internal/sim/scenario"
 	"github.com/troupe-raft/troupe/internal/sim/world"
+	"github.com/troupe-raft/troupe/kv/simulation"
 )
 
 // The exit codes of the troupe command, as far as they apply.
@@ -55,7 +57,8 @@ type runner struct {
 }
 
 func simulator() runner {
-	return runner{fault.Profiles, scenario.Scenarios(), world.Run, func(s scenario.Scenario) func(world.Options) *world.Result { return s.Run }}
+	profiles := slices.Concat(fault.Profiles, simulation.Profiles)
+	return runner{profiles, scenario.Scenarios(), world.Run, func(s scenario.Scenario) func(world.Options) *world.Result { return s.Run }}
 }
 
 // interruptNotice is how long worlds may continue after an interrupt before a message says so;

@@ -74,7 +74,9 @@ func (s *shrinker) try(what string, o world.Options) bool {
 // simplerProfile tries profiles with fewer kinds of fault, the fewest first.
 func (s *shrinker) simplerProfile() {
 	now := s.best.Options.Profile
-	simpler := slices.DeleteFunc(slices.Clone(s.profiles), func(p fault.Profile) bool { return weight(p) >= weight(now) })
+	simpler := slices.DeleteFunc(slices.Clone(s.profiles), func(p fault.Profile) bool {
+		return weight(p) >= weight(now) || (p.Application == nil) != (now.Application == nil)
+	})
 	slices.SortStableFunc(simpler, func(a, b fault.Profile) int { return weight(a) - weight(b) })
 	for _, p := range simpler {
 		o := s.best.Options

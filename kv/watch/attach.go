@@ -140,7 +140,9 @@ func (h *Hub) fallBackToHistory(w *watcher) {
 	h.live.remove(w)
 	w.live = false
 	if !w.lagging {
-		w.historyFrom = w.nextLive
+		// nextLive stays where it is while no event matches, and compaction may pass it meanwhile. All
+		// events up to dispatched were queued, so without a queue they were sent.
+		w.historyFrom = max(w.nextLive, h.queue.dispatched.Load()+1)
 		if len(w.queue) > 0 {
 			w.historyFrom = w.queue[0].revision()
 		}

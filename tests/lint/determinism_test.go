@@ -15,7 +15,7 @@ import (
 // deterministicRoots are the folders of the code that must depend on its inputs only: the simulator
 // and the code that it runs. actors/live is excepted: it is the environment with goroutines, a
 // clock and sockets.
-var deterministicRoots = []string{"raft", "persistence", "actors", "internal/lanes", "internal/session", "internal/member", "supervisor", "internal/sim"}
+var deterministicRoots = []string{"raft", "persistence", "actors", "internal/lanes", "internal/session", "internal/member", "supervisor", "internal/sim", "kv/simulation"}
 
 func deterministic(pkg string) bool {
 	within := func(p string) bool { return pkg == p || strings.HasPrefix(pkg, p+"/") }
@@ -59,6 +59,7 @@ var exceptions = map[string]string{
 	"internal/sim/world math/rand/v2.NewPCG": "the same",
 	"internal/sim/world math/rand/v2.Rand":   "the same",
 	"internal/sim/fault math/rand/v2.Rand":   "the same",
+	"kv/simulation math/rand/v2.Rand":        "the same",
 	"internal/session sync.Pool":             "recycled channels are all alike",
 	"internal/sim/world sync.Pool":           "recycled actor systems are all alike, as the determinism test proves",
 }

@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/internal/sim/scenario"
+	"github.com/troupe-raft/troupe/kv/simulation"
 )
 
 // names is a set of names.
@@ -65,7 +67,7 @@ var readDocIndex = sync.OnceValues(func() (*docIndex, error) {
 	for _, s := range scenario.Scenarios() {
 		x.scenarios[s.Name] = true
 	}
-	for _, p := range fault.Profiles {
+	for _, p := range slices.Concat(fault.Profiles, simulation.Profiles) {
 		x.profiles[p.Name] = true
 	}
 	root := "../.."

@@ -72,24 +72,31 @@ func TestImportsPointDownOnly(t *testing.T) {
 	}
 }
 
-// The simulator needs the actors only. Without the server, the store and the network it is built in
-// seconds, and starts at once.
+// The simulator's library needs the actors only: tests that use it are built in seconds. The
+// command has the etcd services as well, whose messages need gRPC, but not their engine on disk.
 func TestSimulatorDependencies(t *testing.T) {
-	c := exec.Command("go", "list", "-deps", module+"/cmd/troupe-sim")
-	c.Dir = "../.."
-	out, err := c.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	packages := strings.Fields(string(out))
-	if !slices.Contains(packages, module+"/internal/sim/world") || !slices.Contains(packages, module+"/supervisor") {
-		t.Fatalf("these are not the packages of the simulator: %v", packages)
-	}
-	heavy := []string{module + "/kv", module + "/actors/live", "google.golang.org/grpc", "github.com/cockroachdb/pebble"}
-	for _, p := range packages {
-		for _, h := range heavy {
-			if p == h || strings.HasPrefix(p, h+"/") {
-				t.Errorf("cmd/troupe-sim is built with %s", p)
+	for _, c := range []struct {
+		root    string
+		without []string
+	}{
+		{module + "/internal/sim/scenario", []string{module + "/kv", module + "/actors/live", "google.golang.org/grpc", "github.com/cockroachdb/pebble"}},
+		{module + "/cmd/troupe-sim", []string{module + "/kv/mvcc/engine/disk", "github.com/cockroachdb/pebble"}},
+	} {
+		list := exec.Command("go", "list", "-deps", c.root)
+		list.Dir = "../.."
+		out, err := list.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		packages := strings.Fields(string(out))
+		if !slices.Contains(packages, module+"/internal/sim/world") || !slices.Contains(packages, module+"/supervisor") {
+			t.Fatalf("these are not the packages of the simulator: %v", packages)
+		}
+		for _, p := range packages {
+			for _, heavy := range c.without {
+				if p == heavy || strings.HasPrefix(p, heavy+"/") {
+					t.Errorf("%s is built with %s", c.root, p)
+				}
 			}
 		}
 	}

@@ -53,6 +53,7 @@ var Invariants = []Invariant{
 	{"read after apply", "when a read is answered, the state machine of the member has all that its mode guarantees"},
 	{"reads see a prefix", "every read, in any mode, sees what the log makes of a key up to some index"},
 	{"local reads monotonic", "between two restarts the reads at a member never go back, nor behind the commit index on its disk"},
+	{"watches are complete", "a watch of the key-value store receives each event once, in order, and progress only behind all events before it"},
 	{"one state machine at a time", "the state machine of a member is closed before another is opened in its place"},
 	{"nextIndex above matchIndex", "a replicator sends nothing that its peer is known to have"},
 	{"bounded window", "a replicator keeps its limit of requests in flight"},

@@ -20,6 +20,8 @@ type Profile struct {
 	MessageFaults bool
 	// BeyondBudget: more than a minority of the disks may be damaged or lost.
 	BeyondBudget bool
+	// Application is what runs on the members: a world.NewApplication. Nil: a small key-value store.
+	Application any
 }
 
 var (

@@ -51,6 +51,10 @@ func (w *World) AddClients() {
 	if w.Chance(0.2) {
 		w.UncommittedBytes = 100 + w.Random.Uint64N(400)
 	}
+	if w.application != nil {
+		w.application.AddClients()
+		return
+	}
 	n := 2 + w.Random.IntN(6)
 	if w.Options.Clients > 0 {
 		n = w.Options.Clients

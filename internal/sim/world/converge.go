@@ -107,6 +107,10 @@ func (w *World) stallOne() {
 		stalled.PausedUntil = until
 	}
 	for _, m := range w.recoverableMembers() {
+		if w.application != nil {
+			w.application.Write(m)
+			continue
+		}
 		c := history.Command{Kind: history.Append, Key: w.keys.pick(w.Random.IntN(keysInUse)), Value: "z."}
 		w.History.Begin(history.ScriptClient, m, c, nil)
 	}
@@ -134,5 +138,5 @@ func (w *World) Converged() bool {
 			return false
 		}
 	}
-	return true
+	return w.application == nil || !w.application.Pending()
 }

@@ -13,6 +13,14 @@ const finalReadKeys = 8
 
 // CheckConverged checks the whole history after the cluster has converged.
 func (w *World) CheckConverged() {
+	if w.application != nil {
+		w.application.CheckConverged()
+		if w.checking() {
+			w.checkStatus()
+			w.checkActors()
+		}
+		return
+	}
 	// A proposal that was sent twice may still be under way after the reads.
 	if !w.finalReads() || !w.runUntil("after the final reads", w.Converged) {
 		if w.Failure == nil {

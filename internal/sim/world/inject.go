@@ -48,7 +48,9 @@ func (w *World) applicable(kind fault.Kind, m *Member) bool {
 		return w.mayForget(m)
 	case fault.FlippedBit:
 		return w.mayLoseDisk(m) && len(m.Disk.OldFiles()) > 0
-	case fault.FailedState, fault.FullState, fault.LostState, fault.DamagedState:
+	case fault.LostState:
+		return m.MachineDisk != nil || m.application != nil
+	case fault.FailedState, fault.FullState, fault.DamagedState:
 		return m.MachineDisk != nil
 	}
 	return true

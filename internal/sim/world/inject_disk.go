@@ -70,6 +70,9 @@ func (m *Member) replaceDisk() {
 	m.Disk.Attach(vfs.NewMem())
 	clear(m.Disk.lastWrite)
 	clear(m.Disk.lastSyncedWrite)
+	if m.application != nil {
+		m.application.DiskLost()
+	}
 	if m.MachineDisk != nil {
 		m.MachineDisk = newMachineDisk()
 	}

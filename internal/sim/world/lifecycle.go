@@ -51,6 +51,9 @@ func (m *Member) Boot() {
 	m.Mailboxes, m.peers, m.View, m.PausedUntil, m.timers = nil, map[peerRole]*actor.PID{}, actors.NodeView{}, 0, nil
 	m.whenStopped, m.linkPeers, m.linksClosed, m.actorsAwaited, m.peersKnown = nil, nil, false, false, false
 	m.Embedder = &embedder{member: m, runNumber: m.RunNumber, maxPending: w.sessionLimits.MaxPendingRequests}
+	if m.application != nil {
+		m.application.RunStarts()
+	}
 	w.Checker.MemberStarts(m, w.NodeLimits(), w.replicatorLimits())
 	node, err := member.Open(m.config(), host{m})
 	switch {
@@ -117,6 +120,9 @@ func (m *Member) endRun(after *vfs.MemFS) {
 	m.world.events.killed(m)
 	m.Disk.Freeze()
 	m.Disk.Attach(after)
+	if m.application != nil {
+		m.application.RunEnds()
+	}
 	if m.MachineDisk != nil {
 		m.MachineDisk.LoseNewest(int(m.world.Random.Int64N(3)) + m.MachineDisk.unflushed)
 		m.MachineDisk.unflushed, m.MachineDisk.firstError = 0, nil

@@ -59,6 +59,9 @@ func (m *Member) openMachine() (statemachine.StateMachine, error) {
 		m.world.Fail("one state machine at a time", "member %d opens its state machine before the former one is closed", m.id)
 	}
 	m.machineOpen = true
+	if m.application != nil {
+		return m.openApplication()
+	}
 	if m.MachineDisk != nil {
 		m.replica.State = &m.MachineDisk.State
 		return &diskMachine{kvMachine: kvMachine{member: m, State: m.replica.State}, disk: m.MachineDisk}, nil

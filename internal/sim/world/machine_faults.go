@@ -74,9 +74,13 @@ func (w *World) injectStateFault(kind fault.Kind, m *Member) (until time.Duratio
 		return w.endsWithin(3*time.Second, func() { m.MachineDisk.Full = false })
 	case fault.LostState:
 		m.KillProcess()
-		if w.Chance(0.5) {
+		switch {
+		case m.application != nil:
+			w.Counts.StatesLost++
+			m.application.DiskLost()
+		case w.Chance(0.5):
 			m.MachineDisk.LoseNewest(MaxUndoRecords)
-		} else {
+		default:
 			m.ResetStateMachine()
 		}
 		w.After(w.downtime(), m.Restart)

@@ -53,7 +53,8 @@ type Member struct {
 	clock       clock
 	timers      []*timer // of this run
 	Disk        *disk
-	MachineDisk *machineDisk // nil: the state machine is in memory
+	MachineDisk *machineDisk      // nil: the state machine is in memory
+	application MemberApplication // nil: the small key-value store
 
 	// The node of this run.
 	system      *actor.ActorSystem

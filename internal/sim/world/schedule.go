@@ -56,6 +56,9 @@ func (w *World) Step() {
 	if e.member == nil || e.runNumber == e.member.RunNumber {
 		w.steps++
 		e.action()
+		if w.application != nil {
+			w.application.AfterStep()
+		}
 		if w.steps%fullCheckInterval == 0 && w.checking() {
 			w.Checker.FullCheck(w.steps / fullCheckInterval)
 		}

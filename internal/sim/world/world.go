@@ -70,13 +70,14 @@ type World struct {
 	inSystemMessage bool
 
 	// The cluster.
-	Size       int
-	Bootstrap  *messages.Configuration
-	Members    []*Member
-	Clients    []*client
-	keys       keyPool
-	network    network
-	Conditions fault.Network
+	Size        int
+	Bootstrap   *messages.Configuration
+	Members     []*Member
+	Clients     []*client
+	application Application // nil: the small key-value store
+	keys        keyPool
+	network     network
+	Conditions  fault.Network
 	// initialConfigurations are entries of initial logs (initial_state.go).
 	initialConfigurations map[entryID]*messages.Configuration
 
@@ -141,6 +142,9 @@ type Counts struct {
 	// Histories that ended because a member had lost synced data without notice.
 	Forgotten  int
 	Operations [history.NumOps][history.NumOutcomes]int // of clients
+	// Of an Application: requests to its services, answered ones, streams of watches, and events
+	// that clients received.
+	ServiceCalls, AnsweredCalls, WatchStreams, WatchEvents int
 }
 
 // Add adds other counts.
@@ -203,6 +207,9 @@ func New(options Options) *World {
 	}
 	w.UncommittedBytes = 20_000
 	w.sessionLimits = session.Limits{MaxRequestBytes: 1 << 20, MaxPendingRequests: 1 << 16, MaxPendingBytes: 1 << 26}
+	if newApplication, ok := options.Profile.Application.(NewApplication); ok {
+		w.application = newApplication(w)
+	}
 	w.addMembers(size)
 	w.History = history.New(w)
 	return w
@@ -253,7 +260,10 @@ func (w *World) addMembers(size int) {
 		w.Bootstrap.Members = append(w.Bootstrap.Members, &messages.Member{Id: id, Address: address(id)})
 		m := &Member{world: w, id: id, clock: w.newClock()}
 		m.Disk = newDisk(m)
-		if id%2 == 1 {
+		switch {
+		case w.application != nil:
+			m.application = w.application.AddMember(m)
+		case id%2 == 1:
 			m.MachineDisk = newMachineDisk()
 		}
 		w.Members = append(w.Members, m)
@@ -306,6 +316,9 @@ func (w *World) Finish() {
 		w.Checker.FinalCheck()
 	}
 	w.Counts.Committed = w.Checker.Committed()
+	if w.application != nil {
+		w.application.CountInto(&w.Counts)
+	}
 	for _, m := range w.Members {
 		if m.PermanentlyDown {
 			w.Counts.Away++
