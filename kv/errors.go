@@ -24,6 +24,7 @@ var errorTable = []struct{ err, status error }{
 	{mvcc.ErrLeaseNotFound, rpctypes.ErrGRPCLeaseNotFound},
 	{mvcc.ErrDuplicateKey, rpctypes.ErrGRPCDuplicateKey},
 	{mvcc.ErrInvalidCommand, status.Error(codes.InvalidArgument, mvcc.ErrInvalidCommand.Error())},
+	{mvcc.ErrResultTooLarge, status.Error(codes.ResourceExhausted, mvcc.ErrResultTooLarge.Error())},
 	{mvcc.ErrClosed, rpctypes.ErrGRPCUnhealthy},
 	{mvcc.ErrCorrupt, rpctypes.ErrGRPCCorrupt},
 

@@ -34,6 +34,8 @@ var (
 	ErrLeaseNotFound = errors.New("requested lease not found")
 	// ErrDuplicateKey means that a transaction could write a key twice (see CheckTxn).
 	ErrDuplicateKey = errors.New("etcdserver: duplicate key given in txn request")
+	// ErrResultTooLarge means that a write would read more than maxResultBytes into its result.
+	ErrResultTooLarge = errors.New("mvcc: the result of this write would exceed 64 MiB; request fewer keys, or no previous values")
 	// ErrInvalidCommand means an unknown kind of command, a message that cannot be decoded, an empty
 	// key, or a request that this method does not serve.
 	ErrInvalidCommand = errors.New("mvcc: invalid command")
@@ -69,6 +71,9 @@ type Options struct {
 	// Set by tests only.
 	bucketLimits         bucketLimits
 	compactionStepEvents int
+	stageBytes           int
+	resultBytes          int
+	onStage              func()
 }
 
 // HashResult is a hash of the history in (CompactRevision, HashRevision] and of the live keys at
@@ -91,7 +96,8 @@ type Event = mvccpb.Event
 
 // Observer receives each revision in order, after it is published: a View taken in or after the
 // call contains it. It runs on the applying goroutine, must return quickly, and must not call
-// SetObserver or SetWantPrev. It may keep and share the events, but not change them.
+// SetObserver or SetWantPrev. It may keep and share the events, but not change them. Events that
+// would take too much memory are missing as a whole (nil); View.Events has them.
 type Observer func(rev int64, events []*Event)
 
 // TxnIsReadOnly reports whether no branch of the transaction writes, so that View.Txn can execute

@@ -108,12 +108,14 @@ const (
 	statusLeaseNotFound  byte = 4
 	statusDuplicateKey   byte = 5
 	statusInvalidCommand byte = 6
+	statusResultTooLarge byte = 7
 )
 
 // refusals are indexed by their status.
 var refusals = [...]error{
 	statusCompacted: ErrCompacted, statusFutureRev: ErrFutureRev, statusKeyNotFound: ErrKeyNotFound,
 	statusLeaseNotFound: ErrLeaseNotFound, statusDuplicateKey: ErrDuplicateKey, statusInvalidCommand: ErrInvalidCommand,
+	statusResultTooLarge: ErrResultTooLarge,
 }
 
 // refusalResult returns the result of a refused command.

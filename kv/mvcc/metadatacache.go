@@ -125,6 +125,9 @@ func (c *metadataCache) remove(h keyHash) {
 	}
 }
 
+// staged is called when everything in the cache is in the tables, although the batch goes on.
+func (c *metadataCache) staged() { clear(c.overflow) }
+
 // committed is called when everything up to rev is in the tables. It may enlarge the table.
 func (c *metadataCache) committed(rev int64) {
 	c.committedRev = rev

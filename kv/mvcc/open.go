@@ -31,6 +31,8 @@ func openStore(dir string, o Options) (*Store, error) {
 	s.closing, s.endWork = context.WithCancel(context.Background())
 	s.defragmenting = make(chan struct{}, 1)
 	s.bucketLimits = cmp.Or(o.bucketLimits, defaultBucketLimits)
+	s.stageBytes, s.resultBytes = cmp.Or(o.stageBytes, defaultStageBytes), cmp.Or(o.resultBytes, maxResultBytes)
+	s.onStage = o.onStage
 	s.compactor.failed, s.compactor.schedule = make(chan struct{}), o.Schedule
 	s.applyMu.Schedule(o.Schedule)
 	s.compactor.stepEvents = cmp.Or(o.compactionStepEvents, defaultStepEvents)
@@ -67,6 +69,9 @@ func (s *Store) load(dir string) error {
 		return err
 	}
 	err := s.loadState()
+	if err == nil {
+		err = s.rollBack()
+	}
 	if err == nil {
 		err = s.loadCompactions()
 	}

@@ -119,6 +119,9 @@ func (w *writer) applyPut(p *putCommand) (prev *mvccpb.KeyValue, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := w.touch(p.key, &m); err != nil {
+		return nil, err
+	}
 	rec := record{
 		metadata: metadata{rev: w.nextChange(), version: m.version + 1, create: m.create, lease: p.lease},
 		value:    p.value, prev: m.rev,
@@ -139,7 +142,8 @@ func (w *writer) applyPut(p *putCommand) (prev *mvccpb.KeyValue, err error) {
 		return nil, err
 	}
 	w.s.metadataCache.put(h, rec.metadata)
-	// A key that moves from space d to c while the filter's scan is between them is seen in neither.
+	// A key that moves from space d to c while the filter's scan is between them is seen in
+	// neither.
 	if m.rev.isZero() || w.s.keyFilter.scanFrom != nil {
 		w.s.keyFilter.add(h)
 	}
@@ -178,13 +182,13 @@ func (w *writer) makeLive(key []byte, m *metadata, rec *record) error {
 		return nil
 	}
 	if m.rev.main <= w.tip.compactRev {
-		// The tombstone is compacted, so nothing at or before it can be read. Members remove such rows at
-		// different times, but must write the same history.
+		// The tombstone is compacted, so nothing at or before it can be read. Members remove such
+		// rows at different times, but must write the same history.
 		rec.prev = revision{}
 	}
 	w.tip.tombstones--
 	w.keyBuf = appendSpaceKey(w.keyBuf[:0], spaceTombstones, key)
-	if err := w.batch.Delete(w.keyBuf); err != nil {
+	if err := w.remove(w.keyBuf); err != nil {
 		return fmt.Errorf("removing the tombstone row: %w", err)
 	}
 	return nil
@@ -194,7 +198,7 @@ func (w *writer) writeEvent(key []byte, rec *record) error {
 	w.keyBuf = appendHistoryKey(w.keyBuf[:0], rec.rev)
 	w.rowBuf = appendEvent(w.rowBuf[:0], key, rec)
 	w.tip.liveBytes += int64(len(w.keyBuf) + len(w.rowBuf))
-	if err := w.batch.Set(w.keyBuf, w.rowBuf); err != nil {
+	if err := w.set(w.keyBuf, w.rowBuf); err != nil {
 		return fmt.Errorf("writing event %d.%d: %w", rec.rev.main, rec.rev.sub, err)
 	}
 	return nil
@@ -207,7 +211,7 @@ func (w *writer) writePut(key []byte, rec *record) error {
 	rec.valueInHistory = len(rec.value) > maxInlineValueBytes
 	w.keyBuf = appendSpaceKey(w.keyBuf[:0], spaceCurrent, key)
 	w.rowBuf = appendCurrent(w.rowBuf[:0], rec)
-	if err := w.batch.Set(w.keyBuf, w.rowBuf); err != nil {
+	if err := w.set(w.keyBuf, w.rowBuf); err != nil {
 		return fmt.Errorf("writing key %q: %w", key, err)
 	}
 	return nil
@@ -219,18 +223,21 @@ func (w *writer) deleteKey(key []byte, h keyHash, m *metadata, prev *mvccpb.KeyV
 	if err != nil {
 		return err
 	}
+	if err := w.touch(key, m); err != nil {
+		return err
+	}
 	rec := record{metadata: metadata{rev: w.nextChange()}, prev: m.rev}
 	rec.create = rec.rev.main
 	if err := w.writeEvent(key, &rec); err != nil {
 		return err
 	}
 	w.keyBuf = appendSpaceKey(w.keyBuf[:0], spaceCurrent, key)
-	if err := w.batch.Delete(w.keyBuf); err != nil {
+	if err := w.remove(w.keyBuf); err != nil {
 		return fmt.Errorf("deleting key %q: %w", key, err)
 	}
 	w.keyBuf[0] = spaceTombstones
 	w.rowBuf = appendRevision(w.rowBuf[:0], rec.rev)
-	if err := w.batch.Set(w.keyBuf, w.rowBuf); err != nil {
+	if err := w.set(w.keyBuf, w.rowBuf); err != nil {
 		return fmt.Errorf("writing the tombstone row of %q: %w", key, err)
 	}
 	w.countKey(key, -1)
@@ -243,15 +250,38 @@ func (w *writer) deleteKey(key []byte, h keyHash, m *metadata, prev *mvccpb.KeyV
 	return nil
 }
 
-// deleteRange implements txnStore.
+// deleteRange implements txnStore. It deletes the keys of a range some at a time, so that it needs
+// bounded memory for any number of keys.
 func (w *writer) deleteRange(ctx context.Context, d *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error) {
 	w.ops.deletes++
 	resp := &pb.DeleteRangeResponse{}
 	values := d.PrevKv || (w.s.observer != nil && w.s.wantPrev)
-	keys, err := w.liveKeys(ctx, newKeyRange(d.Key, d.RangeEnd), values)
-	if err != nil {
-		return nil, err
+	keys := newKeyRange(d.Key, d.RangeEnd)
+	for more := true; more; {
+		found, err := w.liveKeys(ctx, keys, values)
+		if err != nil {
+			return nil, err
+		}
+		if err := w.deleteKeys(found.keys, values, d.PrevKv, resp); err != nil {
+			return nil, err
+		}
+		// After a part of the range the batch is staged, so that the rest is read from the tables:
+		// to read from the batch is slow.
+		if more = found.next != nil; more {
+			keys.start = found.next
+			err = w.stage()
+		} else {
+			err = w.stageIfLarge()
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
+	resp.Header = &pb.ResponseHeader{Revision: w.revision()}
+	return resp, nil
+}
+
+func (w *writer) deleteKeys(keys []liveKey, values, inResponse bool, resp *pb.DeleteRangeResponse) error {
 	for i := range keys {
 		k := &keys[i]
 		prev := k.kv
@@ -259,15 +289,14 @@ func (w *writer) deleteRange(ctx context.Context, d *pb.DeleteRangeRequest) (*pb
 			prev = nil
 		}
 		if err := w.deleteKey(k.kv.Key, w.s.metadataCache.hash(k.kv.Key), &k.meta, prev); err != nil {
-			return nil, err
+			return err
 		}
-		if d.PrevKv {
+		if inResponse {
 			resp.PrevKvs = append(resp.PrevKvs, k.kv)
 		}
 	}
-	resp.Deleted = int64(len(keys))
-	resp.Header = &pb.ResponseHeader{Revision: w.revision()}
-	return resp, nil
+	resp.Deleted += int64(len(keys))
+	return nil
 }
 
 type liveKey struct {
@@ -275,28 +304,49 @@ type liveKey struct {
 	meta metadata
 }
 
-// liveKeys returns the live keys of a range, with the batch's changes.
-func (w *writer) liveKeys(ctx context.Context, keys keyRange, values bool) (found []liveKey, err error) {
+// someKeys are the first live keys of a range; next is the first key after them, nil if there is
+// none.
+type someKeys struct {
+	keys []liveKey
+	next []byte
+}
+
+// liveKeyOverheadBytes is about what a key of a delete takes in memory: as a liveKey, with its rows
+// in the batch.
+const liveKeyOverheadBytes = 512
+
+// liveKeys returns the first live keys of a range, with the batch's changes: as many as fit into a
+// part.
+func (w *writer) liveKeys(ctx context.Context, keys keyRange, values bool) (found someKeys, err error) {
 	if keys.single() {
 		_, m, err := w.lookup(keys.start)
 		if err != nil || !m.isLive() {
-			return nil, err
+			return found, err
 		}
 		kv := &mvccpb.KeyValue{Key: keys.start}
 		if values {
 			if kv, err = w.keyValue(keys.start, &m); err != nil {
-				return nil, err
+				return found, err
 			}
 		}
-		return []liveKey{{kv, m}}, nil
+		return someKeys{keys: []liveKey{{kv, m}}}, nil
 	}
 	r, err := w.reader()
 	if err != nil {
-		return nil, err
+		return found, err
 	}
 	var slab kvSlab
+	size := 0
 	err = r.visit(ctx, keys, r.rev, values, func(key []byte, rec *record) bool {
-		found = append(found, liveKey{slab.keyValue(key, rec, values), rec.metadata})
+		if size >= w.s.stageBytes {
+			found.next = bytes.Clone(key)
+			return false
+		}
+		size += 4*len(key) + liveKeyOverheadBytes
+		if values {
+			size += len(rec.value)
+		}
+		found.keys = append(found.keys, liveKey{slab.keyValue(key, rec, values), rec.metadata})
 		return true
 	})
 	return found, err

@@ -234,8 +234,26 @@ func TestReopeningAnywhereMatchesTheModel(t *testing.T) {
 				batch = append(batch, drawReopenCommand(t, m))
 			}
 			log = append(log, batch...)
+			var within *vfs.MemFS // after a crash within the batch
+			if at := rapid.IntRange(0, 9).Draw(t, "crash after part"); at < 3 {
+				r.s.onStage = func() {
+					if at--; at == -1 {
+						mustSucceedIn(t, r.s.flush())
+						within = fs.CrashClone(vfs.CrashCloneCfg{})
+					}
+				}
+			}
 			r.apply(batch...)
+			r.s.onStage = nil
 			reference.apply(batch...)
+			if within != nil {
+				r.close()
+				fs = within
+				r = openReplica(t, fs, smallOptions)
+				for r.index < uint64(len(log)) {
+					r.apply(log[r.index])
+				}
+			}
 			switch rapid.IntRange(0, 5).Draw(t, "then") {
 			case 0:
 				mustSucceedIn(t, r.s.flush())
@@ -251,7 +269,9 @@ func TestReopeningAnywhereMatchesTheModel(t *testing.T) {
 					r.apply(log[r.index])
 				}
 			default:
-				continue
+				if within == nil {
+					continue
+				}
 			}
 			checkEverything(t, r, m)
 			if got, want := r.hash(), reference.hash(); got != want {

@@ -15,6 +15,7 @@ import (
 //	b | first key     number of live keys from this key to the next bucket (see countTree)
 //	l | index         session records, for exactly-once writes
 //	m | name          the state row and other single rows
+//	u | index, key    state of a key before a batch that is staged (staging.go)
 //
 // A key's rows after put, put, delete, put:
 //
@@ -37,6 +38,7 @@ const (
 	spaceSessions   byte = 'l'
 	spaceMeta       byte = 'm'
 	spaceHistory    byte = 'r'
+	spaceUndo       byte = 'u'
 )
 
 // maxInlineValueBytes is the size of the largest value that is stored in c|key too. Up to it, a

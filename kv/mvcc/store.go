@@ -19,7 +19,8 @@ import (
 // Store is the state machine on disk; it implements statemachine.OnDisk.
 //
 // Apply works on the tip, the state after everything applied. Each batch of Apply is one batch of
-// the engine, with the index reached; after its commit the tip is published as a View:
+// the engine, with the index reached (or several, if it is large: staging.go); after its commit the
+// tip is published as a View:
 //
 //	Apply ──► tip ──► Pebble batch ──► commit ──► View (snapshot if wanted) ──► observer
 //	          ▲
@@ -36,6 +37,9 @@ type Store struct {
 	onFatal      func(error)
 	metrics      metricsRef
 	bucketLimits bucketLimits
+	stageBytes   int
+	resultBytes  int
+	onStage      func() // of tests; called after each part but the last of a staged batch
 
 	// applyMu is held by Apply or the compactor while it writes. It guards this block.
 	applyMu          interleave.Mutex

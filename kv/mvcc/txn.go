@@ -16,6 +16,8 @@ type txnStore interface {
 	reader() (*reader, error)
 	// revisions returns the newest revision before the transaction and the compacted one.
 	revisions() (newest, compacted int64)
+	// maxResult returns the limit of the result in bytes, 0 for none.
+	maxResult() int
 	// checkPut returns the refusal of a put. It is called before anything is changed.
 	checkPut(p *pb.PutRequest) error
 	put(p *pb.PutRequest) (*pb.PutResponse, error)
@@ -28,6 +30,7 @@ type txnStore interface {
 type txn struct {
 	ctx      context.Context
 	store    txnStore
+	size     resultSize
 	branches []bool // whether the compares of each transaction hold, outer before inner
 	ranges   int    // executed
 }
@@ -38,6 +41,7 @@ func (t *txn) run(r *pb.TxnRequest) (*pb.TxnResponse, error) {
 	if err := t.compareAll(r); err != nil {
 		return nil, err
 	}
+	t.size.store = t.store
 	if _, err := t.check(r, t.branches); err != nil {
 		return nil, err
 	}
@@ -149,12 +153,14 @@ func (t *txn) check(r *pb.TxnRequest, path []bool) (rest []bool, err error) {
 	for _, op := range ops {
 		switch o := op.GetRequest().(type) {
 		case *pb.RequestOp_RequestRange:
-			err = t.checkRange(o.RequestRange)
+			if err = t.checkRange(o.RequestRange); err == nil {
+				err = t.size.addRequest(t.ctx, o.RequestRange)
+			}
 		case *pb.RequestOp_RequestPut:
 			err = t.store.checkPut(o.RequestPut)
 		case *pb.RequestOp_RequestDeleteRange:
-			if len(o.RequestDeleteRange.GetKey()) == 0 {
-				err = ErrInvalidCommand
+			if err = ErrInvalidCommand; len(o.RequestDeleteRange.GetKey()) > 0 {
+				err = t.size.addDelete(t.ctx, o.RequestDeleteRange)
 			}
 		case *pb.RequestOp_RequestTxn:
 			rest, err = t.check(o.RequestTxn, rest)
@@ -229,6 +235,9 @@ type viewTxnStore struct{ r *reader }
 func (v viewTxnStore) reader() (*reader, error) { return v.r, nil }
 
 func (v viewTxnStore) revisions() (newest, compacted int64) { return v.r.rev, v.r.compactRev }
+
+// maxResult is 0: the budget of the context limits a read.
+func (v viewTxnStore) maxResult() int { return 0 }
 
 func (v viewTxnStore) metadata(key []byte) (metadata, error) {
 	row, closer, err := v.r.row(appendSpaceKey(nil, spaceCurrent, key))

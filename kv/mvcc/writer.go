@@ -36,8 +36,17 @@ type writer struct {
 	metrics        *Metrics // nil: nothing is measured
 	began          time.Time
 	ops            opCounts
+
+	observedBytes int // of all events of the batch
+	compacted     bool
+
+	batchBytes int // of batch, about
+	staged     bool
+	touched    []touchedKey // of a batch that is not staged
+	undoKey    []byte       // scratch
 }
 
+// revisionEvents are the events of a revision; nil if they were too many.
 type revisionEvents struct {
 	rev    int64
 	events []*Event
@@ -86,7 +95,7 @@ func (w *writer) applyCommand(data []byte) ([]byte, error) {
 			w.observed = append(w.observed, revisionEvents{w.tip.rev, w.commandEvents})
 		}
 	}
-	return result, nil
+	return result, w.stageIfLarge()
 }
 
 func isRefusal(err error) bool {
@@ -139,6 +148,10 @@ func (w *writer) deleteCommand(body []byte) ([]byte, error) {
 	if proto.Unmarshal(body, d) != nil || len(d.Key) == 0 {
 		return nil, ErrInvalidCommand
 	}
+	size := resultSize{store: w}
+	if err := size.addDelete(w.ctx, d); err != nil {
+		return nil, err
+	}
 	resp, err := w.deleteRange(w.ctx, d)
 	if err != nil {
 		return nil, err
@@ -178,10 +191,7 @@ func (w *writer) compactCommand(body []byte) ([]byte, error) {
 		return nil, ErrFutureRev
 	}
 	w.tip.compactions = addCompaction(w.tip.compactions, compaction{rev: c.Revision, before: w.tip.compactRev})
-	if err := w.batch.Set(compactionsKey, appendCompactions(nil, w.tip.compactions)); err != nil {
-		return nil, fmt.Errorf("storing the compactions: %w", err)
-	}
-	w.tip.compactRev = c.Revision
+	w.tip.compactRev, w.compacted = c.Revision, true
 	return w.revisionResult(w.tip.rev), nil
 }
 
@@ -217,6 +227,9 @@ func (w *writer) revision() int64 {
 
 // nextChange returns the revision of the next change of the current command.
 func (w *writer) nextChange() revision { return revision{main: w.tip.rev + 1, sub: w.changes} }
+
+// maxResult implements txnStore.
+func (w *writer) maxResult() int { return w.s.resultBytes }
 
 // revisions implements txnStore.
 func (w *writer) revisions() (newest, compacted int64) { return w.tip.rev, w.tip.compactRev }
@@ -281,9 +294,24 @@ func (w *writer) commit() error {
 	if err := w.writeBuckets(); err != nil {
 		return err
 	}
+	if w.compacted {
+		if err := w.batch.Set(compactionsKey, appendCompactions(nil, w.tip.compactions)); err != nil {
+			return fmt.Errorf("storing the compactions: %w", err)
+		}
+	}
 	if err := w.batch.Set(stateKey, w.tip.appendRow(w.rowBuf[:0])); err != nil {
 		return err
 	}
+	before := s.tip.applied
+	if err := w.commitLast(); err != nil || !w.staged {
+		return err
+	}
+	return s.removeRows(undoPrefix(before), undoPrefix(before+1))
+}
+
+// commitLast commits the batch, or its last part, and publishes the state after it.
+func (w *writer) commitLast() error {
+	s := w.s
 	s.viewMu.Lock()
 	defer s.viewMu.Unlock()
 	batch := w.batch
@@ -307,9 +335,17 @@ func (w *writer) commit() error {
 	return nil
 }
 
+// eventOverheadBytes is about what an event takes in memory besides keys and values.
+const eventOverheadBytes = 320
+
 // observe keeps an event for the observer. It copies key and value, because the command's memory is
 // reused.
 func (w *writer) observe(key []byte, rec *record, prev *mvccpb.KeyValue) {
+	w.observedBytes += len(key) + len(rec.value) + len(prev.GetKey()) + len(prev.GetValue()) + eventOverheadBytes
+	if w.observedBytes > maxObservedBytes {
+		w.commandEvents = nil
+		return
+	}
 	e := &Event{Type: mvccpb.Event_PUT, PrevKv: prev}
 	buf := make([]byte, len(key)+len(rec.value))
 	copy(buf, key)

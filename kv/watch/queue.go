@@ -43,7 +43,8 @@ func (q *observedQueue) observe(revision int64, events []*mvccpb.Event) {
 		q.mu.Unlock()
 		return // a reopened store replays what was observed before
 	}
-	if revision != q.newest+1 || q.bytes+size > q.limitBytes {
+	// Events that are missing were too many.
+	if revision != q.newest+1 || len(events) == 0 || q.bytes+size > q.limitBytes {
 		q.overflow(revision)
 	} else {
 		q.revisions = append(q.revisions, revisionEvents{revision, events})

@@ -58,4 +58,42 @@ var mvccStore = []Mutation{
 			`_at.main > _c.rev`)},
 		Hunt: Hunt{Package: "./kv/mvcc", Test: "TestHashOfACompactedRevisionStaysTheSame"},
 	},
+	{
+		Name:   "first part has no undo rows",
+		Breaks: "a crash within a staged batch leaves the keys of its first part deleted",
+		Edits: []mutation.Edit{mutation.In("kv/mvcc", "writer.stage").Delete(
+			`for _i := range _w.touched { ___write }`)},
+		Hunt: Hunt{Package: "./kv/mvcc", Test: "TestCrashWithinAStagedBatchLeavesTheStateBefore"},
+	},
+	{
+		Name:   "roll back leaves the events",
+		Breaks: "the events of a batch that a crash interrupted stay in the history",
+		Edits: []mutation.Edit{mutation.In("kv/mvcc", "Store.rollBack").Replace(
+			`s.removeEventsAfter(s.tip.rev)`,
+			`s.removeEventsAfter(s.tip.rev + 1)`)},
+		Hunt: Hunt{Package: "./kv/mvcc", Test: "TestCrashWithinAStagedBatchLeavesTheStateBefore"},
+	},
+	{
+		Name:   "staged batch is visible",
+		Breaks: "a read during a large delete sees a part of it",
+		Edits: []mutation.Edit{mutation.In("kv/mvcc", "writer.stage").Delete(
+			`s.takeSnapshot(s.published.Load())`)},
+		Hunt: Hunt{Package: "./kv/mvcc", Test: "TestStagedBatchIsNotVisibleBeforeItsEnd"},
+	},
+	{
+		Name:   "delete of a range is not staged",
+		Breaks: "all keys of a range are deleted in one part, in memory",
+		Edits: []mutation.Edit{mutation.In("kv/mvcc", "writer.liveKeys").Replace(
+			`size >= w.s.stageBytes`,
+			`size < 0`)},
+		Hunt: Hunt{Package: "./kv/mvcc", Test: "TestDeleteOfManyKeysIsStagedInBoundedParts"},
+	},
+	{
+		Name:   "result of a write is not limited",
+		Breaks: "every member reads a range of any size into the result of a transaction",
+		Edits: []mutation.Edit{mutation.In("kv/mvcc", "resultSize.addKeys").Replace(
+			`err == nil && _z.bytes > _maximum`,
+			`false`)},
+		Hunt: Hunt{Package: "./kv/mvcc", Test: "TestResultAboveTheLimitIsRefusedUnchanged"},
+	},
 }
