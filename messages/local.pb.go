@@ -234,10 +234,14 @@ func (x *Tick) GetTimer() uint64 {
 	return 0
 }
 
-// Propose proposes one encoded entry. A leader appends it, a follower forwards it to the leader.
+// Propose proposes one encoded entry. A leader appends it, a follower forwards it to the leader. The
+// Node drops it if it is in another term: the session sends its commands once in each term.
 type Propose struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Data        []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	Incarnation uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// The term in which the session sent it.
+	Term          uint64 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -279,6 +283,74 @@ func (x *Propose) GetData() []byte {
 	return nil
 }
 
+func (x *Propose) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *Propose) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+// ContinueProposals is returned to the session once the Node has handled what the session sent
+// before it. The session then sends the next of the commands that it has to send again.
+type ContinueProposals struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Turn          uint64                 `protobuf:"varint,2,opt,name=turn,proto3" json:"turn,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContinueProposals) Reset() {
+	*x = ContinueProposals{}
+	mi := &file_messages_local_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContinueProposals) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContinueProposals) ProtoMessage() {}
+
+func (x *ContinueProposals) ProtoReflect() protoreflect.Message {
+	mi := &file_messages_local_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContinueProposals.ProtoReflect.Descriptor instead.
+func (*ContinueProposals) Descriptor() ([]byte, []int) {
+	return file_messages_local_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ContinueProposals) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *ContinueProposals) GetTurn() uint64 {
+	if x != nil {
+		return x.Turn
+	}
+	return 0
+}
+
 // RequestRead requests a read point for the reads that the session has collected under `id`.
 type RequestRead struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -290,7 +362,7 @@ type RequestRead struct {
 
 func (x *RequestRead) Reset() {
 	*x = RequestRead{}
-	mi := &file_messages_local_proto_msgTypes[3]
+	mi := &file_messages_local_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -302,7 +374,7 @@ func (x *RequestRead) String() string {
 func (*RequestRead) ProtoMessage() {}
 
 func (x *RequestRead) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[3]
+	mi := &file_messages_local_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -315,7 +387,7 @@ func (x *RequestRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRead.ProtoReflect.Descriptor instead.
 func (*RequestRead) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{3}
+	return file_messages_local_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RequestRead) GetId() uint64 {
@@ -342,7 +414,7 @@ type TransferLeadership struct {
 
 func (x *TransferLeadership) Reset() {
 	*x = TransferLeadership{}
-	mi := &file_messages_local_proto_msgTypes[4]
+	mi := &file_messages_local_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -354,7 +426,7 @@ func (x *TransferLeadership) String() string {
 func (*TransferLeadership) ProtoMessage() {}
 
 func (x *TransferLeadership) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[4]
+	mi := &file_messages_local_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -367,7 +439,7 @@ func (x *TransferLeadership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadership.ProtoReflect.Descriptor instead.
 func (*TransferLeadership) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{4}
+	return file_messages_local_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *TransferLeadership) GetTarget() uint64 {
@@ -389,7 +461,7 @@ type Rejoin struct {
 
 func (x *Rejoin) Reset() {
 	*x = Rejoin{}
-	mi := &file_messages_local_proto_msgTypes[5]
+	mi := &file_messages_local_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -401,7 +473,7 @@ func (x *Rejoin) String() string {
 func (*Rejoin) ProtoMessage() {}
 
 func (x *Rejoin) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[5]
+	mi := &file_messages_local_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -414,7 +486,7 @@ func (x *Rejoin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejoin.ProtoReflect.Descriptor instead.
 func (*Rejoin) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{5}
+	return file_messages_local_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Rejoin) GetMember() uint64 {
@@ -440,7 +512,7 @@ type Campaign struct {
 
 func (x *Campaign) Reset() {
 	*x = Campaign{}
-	mi := &file_messages_local_proto_msgTypes[6]
+	mi := &file_messages_local_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +524,7 @@ func (x *Campaign) String() string {
 func (*Campaign) ProtoMessage() {}
 
 func (x *Campaign) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[6]
+	mi := &file_messages_local_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +537,7 @@ func (x *Campaign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Campaign.ProtoReflect.Descriptor instead.
 func (*Campaign) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{6}
+	return file_messages_local_proto_rawDescGZIP(), []int{7}
 }
 
 // LeaderChanged reports the leader that the Node knows.
@@ -481,7 +553,7 @@ type LeaderChanged struct {
 
 func (x *LeaderChanged) Reset() {
 	*x = LeaderChanged{}
-	mi := &file_messages_local_proto_msgTypes[7]
+	mi := &file_messages_local_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -493,7 +565,7 @@ func (x *LeaderChanged) String() string {
 func (*LeaderChanged) ProtoMessage() {}
 
 func (x *LeaderChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[7]
+	mi := &file_messages_local_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -506,7 +578,7 @@ func (x *LeaderChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaderChanged.ProtoReflect.Descriptor instead.
 func (*LeaderChanged) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{7}
+	return file_messages_local_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LeaderChanged) GetIncarnation() uint64 {
@@ -545,7 +617,7 @@ type ReadPoint struct {
 
 func (x *ReadPoint) Reset() {
 	*x = ReadPoint{}
-	mi := &file_messages_local_proto_msgTypes[8]
+	mi := &file_messages_local_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -557,7 +629,7 @@ func (x *ReadPoint) String() string {
 func (*ReadPoint) ProtoMessage() {}
 
 func (x *ReadPoint) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[8]
+	mi := &file_messages_local_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -570,7 +642,7 @@ func (x *ReadPoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadPoint.ProtoReflect.Descriptor instead.
 func (*ReadPoint) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{8}
+	return file_messages_local_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReadPoint) GetIncarnation() uint64 {
@@ -636,7 +708,7 @@ type Append struct {
 
 func (x *Append) Reset() {
 	*x = Append{}
-	mi := &file_messages_local_proto_msgTypes[9]
+	mi := &file_messages_local_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -648,7 +720,7 @@ func (x *Append) String() string {
 func (*Append) ProtoMessage() {}
 
 func (x *Append) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[9]
+	mi := &file_messages_local_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -661,7 +733,7 @@ func (x *Append) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Append.ProtoReflect.Descriptor instead.
 func (*Append) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{9}
+	return file_messages_local_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Append) GetIncarnation() uint64 {
@@ -734,7 +806,7 @@ type DeferredMessage struct {
 
 func (x *DeferredMessage) Reset() {
 	*x = DeferredMessage{}
-	mi := &file_messages_local_proto_msgTypes[10]
+	mi := &file_messages_local_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -746,7 +818,7 @@ func (x *DeferredMessage) String() string {
 func (*DeferredMessage) ProtoMessage() {}
 
 func (x *DeferredMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[10]
+	mi := &file_messages_local_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -759,7 +831,7 @@ func (x *DeferredMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeferredMessage.ProtoReflect.Descriptor instead.
 func (*DeferredMessage) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{10}
+	return file_messages_local_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeferredMessage) GetTo() uint64 {
@@ -804,7 +876,7 @@ type Recovered struct {
 
 func (x *Recovered) Reset() {
 	*x = Recovered{}
-	mi := &file_messages_local_proto_msgTypes[11]
+	mi := &file_messages_local_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -816,7 +888,7 @@ func (x *Recovered) String() string {
 func (*Recovered) ProtoMessage() {}
 
 func (x *Recovered) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[11]
+	mi := &file_messages_local_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -829,7 +901,7 @@ func (x *Recovered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recovered.ProtoReflect.Descriptor instead.
 func (*Recovered) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{11}
+	return file_messages_local_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Recovered) GetIncarnation() uint64 {
@@ -899,7 +971,7 @@ type IndexedConfiguration struct {
 
 func (x *IndexedConfiguration) Reset() {
 	*x = IndexedConfiguration{}
-	mi := &file_messages_local_proto_msgTypes[12]
+	mi := &file_messages_local_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -911,7 +983,7 @@ func (x *IndexedConfiguration) String() string {
 func (*IndexedConfiguration) ProtoMessage() {}
 
 func (x *IndexedConfiguration) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[12]
+	mi := &file_messages_local_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -924,7 +996,7 @@ func (x *IndexedConfiguration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexedConfiguration.ProtoReflect.Descriptor instead.
 func (*IndexedConfiguration) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{12}
+	return file_messages_local_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *IndexedConfiguration) GetIndex() uint64 {
@@ -954,7 +1026,7 @@ type Durable struct {
 
 func (x *Durable) Reset() {
 	*x = Durable{}
-	mi := &file_messages_local_proto_msgTypes[13]
+	mi := &file_messages_local_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1038,7 @@ func (x *Durable) String() string {
 func (*Durable) ProtoMessage() {}
 
 func (x *Durable) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[13]
+	mi := &file_messages_local_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -979,7 +1051,7 @@ func (x *Durable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Durable.ProtoReflect.Descriptor instead.
 func (*Durable) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{13}
+	return file_messages_local_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Durable) GetIncarnation() uint64 {
@@ -1020,7 +1092,7 @@ type ReadLog struct {
 
 func (x *ReadLog) Reset() {
 	*x = ReadLog{}
-	mi := &file_messages_local_proto_msgTypes[14]
+	mi := &file_messages_local_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1104,7 @@ func (x *ReadLog) String() string {
 func (*ReadLog) ProtoMessage() {}
 
 func (x *ReadLog) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[14]
+	mi := &file_messages_local_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1117,7 @@ func (x *ReadLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLog.ProtoReflect.Descriptor instead.
 func (*ReadLog) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{14}
+	return file_messages_local_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReadLog) GetIncarnation() uint64 {
@@ -1100,7 +1172,7 @@ type ReadLogResponse struct {
 
 func (x *ReadLogResponse) Reset() {
 	*x = ReadLogResponse{}
-	mi := &file_messages_local_proto_msgTypes[15]
+	mi := &file_messages_local_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1184,7 @@ func (x *ReadLogResponse) String() string {
 func (*ReadLogResponse) ProtoMessage() {}
 
 func (x *ReadLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[15]
+	mi := &file_messages_local_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1197,7 @@ func (x *ReadLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogResponse) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{15}
+	return file_messages_local_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReadLogResponse) GetIncarnation() uint64 {
@@ -1178,7 +1250,7 @@ type Pull struct {
 
 func (x *Pull) Reset() {
 	*x = Pull{}
-	mi := &file_messages_local_proto_msgTypes[16]
+	mi := &file_messages_local_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1190,7 +1262,7 @@ func (x *Pull) String() string {
 func (*Pull) ProtoMessage() {}
 
 func (x *Pull) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[16]
+	mi := &file_messages_local_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1203,7 +1275,7 @@ func (x *Pull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pull.ProtoReflect.Descriptor instead.
 func (*Pull) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{16}
+	return file_messages_local_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Pull) GetIncarnation() uint64 {
@@ -1243,7 +1315,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_messages_local_proto_msgTypes[17]
+	mi := &file_messages_local_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1327,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[17]
+	mi := &file_messages_local_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1340,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{17}
+	return file_messages_local_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Committed) GetIncarnation() uint64 {
@@ -1310,7 +1382,7 @@ type MachineReady struct {
 
 func (x *MachineReady) Reset() {
 	*x = MachineReady{}
-	mi := &file_messages_local_proto_msgTypes[18]
+	mi := &file_messages_local_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1322,7 +1394,7 @@ func (x *MachineReady) String() string {
 func (*MachineReady) ProtoMessage() {}
 
 func (x *MachineReady) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[18]
+	mi := &file_messages_local_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1335,7 +1407,7 @@ func (x *MachineReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MachineReady.ProtoReflect.Descriptor instead.
 func (*MachineReady) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{18}
+	return file_messages_local_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MachineReady) GetIncarnation() uint64 {
@@ -1364,16 +1436,18 @@ type CommandResults struct {
 	Term      uint64   `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
 	Sequences []uint64 `protobuf:"varint,5,rep,packed,name=sequences,proto3" json:"sequences,omitempty"`
 	// The index at which the command took effect; 0 if its outcome is unknown.
-	Indexes       []uint64  `protobuf:"varint,6,rep,packed,name=indexes,proto3" json:"indexes,omitempty"`
-	Values        [][]byte  `protobuf:"bytes,7,rep,name=values,proto3" json:"values,omitempty"`
-	Outcomes      []Outcome `protobuf:"varint,8,rep,packed,name=outcomes,proto3,enum=troupe.v1.Outcome" json:"outcomes,omitempty"`
+	Indexes  []uint64  `protobuf:"varint,6,rep,packed,name=indexes,proto3" json:"indexes,omitempty"`
+	Values   [][]byte  `protobuf:"bytes,7,rep,name=values,proto3" json:"values,omitempty"`
+	Outcomes []Outcome `protobuf:"varint,8,rep,packed,name=outcomes,proto3,enum=troupe.v1.Outcome" json:"outcomes,omitempty"`
+	// Results of other client sessions in the same batch follow.
+	More          bool `protobuf:"varint,9,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CommandResults) Reset() {
 	*x = CommandResults{}
-	mi := &file_messages_local_proto_msgTypes[19]
+	mi := &file_messages_local_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1459,7 @@ func (x *CommandResults) String() string {
 func (*CommandResults) ProtoMessage() {}
 
 func (x *CommandResults) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[19]
+	mi := &file_messages_local_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1472,7 @@ func (x *CommandResults) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResults.ProtoReflect.Descriptor instead.
 func (*CommandResults) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{19}
+	return file_messages_local_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CommandResults) GetIncarnation() uint64 {
@@ -1457,6 +1531,13 @@ func (x *CommandResults) GetOutcomes() []Outcome {
 	return nil
 }
 
+func (x *CommandResults) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
 // SessionRegistered reports that the client session exists. Commands may carry its id.
 type SessionRegistered struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -1470,7 +1551,7 @@ type SessionRegistered struct {
 
 func (x *SessionRegistered) Reset() {
 	*x = SessionRegistered{}
-	mi := &file_messages_local_proto_msgTypes[20]
+	mi := &file_messages_local_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1482,7 +1563,7 @@ func (x *SessionRegistered) String() string {
 func (*SessionRegistered) ProtoMessage() {}
 
 func (x *SessionRegistered) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[20]
+	mi := &file_messages_local_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1495,7 +1576,7 @@ func (x *SessionRegistered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionRegistered.ProtoReflect.Descriptor instead.
 func (*SessionRegistered) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{20}
+	return file_messages_local_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SessionRegistered) GetIncarnation() uint64 {
@@ -1531,7 +1612,7 @@ type ReplayComplete struct {
 
 func (x *ReplayComplete) Reset() {
 	*x = ReplayComplete{}
-	mi := &file_messages_local_proto_msgTypes[21]
+	mi := &file_messages_local_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1543,7 +1624,7 @@ func (x *ReplayComplete) String() string {
 func (*ReplayComplete) ProtoMessage() {}
 
 func (x *ReplayComplete) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[21]
+	mi := &file_messages_local_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1556,7 +1637,7 @@ func (x *ReplayComplete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayComplete.ProtoReflect.Descriptor instead.
 func (*ReplayComplete) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{21}
+	return file_messages_local_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReplayComplete) GetIncarnation() uint64 {
@@ -1591,7 +1672,7 @@ type Replicate struct {
 
 func (x *Replicate) Reset() {
 	*x = Replicate{}
-	mi := &file_messages_local_proto_msgTypes[22]
+	mi := &file_messages_local_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +1684,7 @@ func (x *Replicate) String() string {
 func (*Replicate) ProtoMessage() {}
 
 func (x *Replicate) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[22]
+	mi := &file_messages_local_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,7 +1697,7 @@ func (x *Replicate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replicate.ProtoReflect.Descriptor instead.
 func (*Replicate) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{22}
+	return file_messages_local_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Replicate) GetIncarnation() uint64 {
@@ -1669,7 +1750,7 @@ type Fetch struct {
 
 func (x *Fetch) Reset() {
 	*x = Fetch{}
-	mi := &file_messages_local_proto_msgTypes[23]
+	mi := &file_messages_local_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +1762,7 @@ func (x *Fetch) String() string {
 func (*Fetch) ProtoMessage() {}
 
 func (x *Fetch) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[23]
+	mi := &file_messages_local_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +1775,7 @@ func (x *Fetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
 func (*Fetch) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{23}
+	return file_messages_local_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Fetch) GetIncarnation() uint64 {
@@ -1756,7 +1837,7 @@ type Fetched struct {
 
 func (x *Fetched) Reset() {
 	*x = Fetched{}
-	mi := &file_messages_local_proto_msgTypes[24]
+	mi := &file_messages_local_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1768,7 +1849,7 @@ func (x *Fetched) String() string {
 func (*Fetched) ProtoMessage() {}
 
 func (x *Fetched) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[24]
+	mi := &file_messages_local_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1781,7 +1862,7 @@ func (x *Fetched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetched.ProtoReflect.Descriptor instead.
 func (*Fetched) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{24}
+	return file_messages_local_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Fetched) GetIncarnation() uint64 {
@@ -1864,7 +1945,7 @@ type ResolveConflict struct {
 
 func (x *ResolveConflict) Reset() {
 	*x = ResolveConflict{}
-	mi := &file_messages_local_proto_msgTypes[25]
+	mi := &file_messages_local_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +1957,7 @@ func (x *ResolveConflict) String() string {
 func (*ResolveConflict) ProtoMessage() {}
 
 func (x *ResolveConflict) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[25]
+	mi := &file_messages_local_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +1970,7 @@ func (x *ResolveConflict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveConflict.ProtoReflect.Descriptor instead.
 func (*ResolveConflict) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{25}
+	return file_messages_local_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ResolveConflict) GetIncarnation() uint64 {
@@ -1957,7 +2038,7 @@ type ReplicationProgress struct {
 
 func (x *ReplicationProgress) Reset() {
 	*x = ReplicationProgress{}
-	mi := &file_messages_local_proto_msgTypes[26]
+	mi := &file_messages_local_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1969,7 +2050,7 @@ func (x *ReplicationProgress) String() string {
 func (*ReplicationProgress) ProtoMessage() {}
 
 func (x *ReplicationProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[26]
+	mi := &file_messages_local_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1982,7 +2063,7 @@ func (x *ReplicationProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicationProgress.ProtoReflect.Descriptor instead.
 func (*ReplicationProgress) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{26}
+	return file_messages_local_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReplicationProgress) GetIncarnation() uint64 {
@@ -2053,7 +2134,7 @@ type HigherTerm struct {
 
 func (x *HigherTerm) Reset() {
 	*x = HigherTerm{}
-	mi := &file_messages_local_proto_msgTypes[27]
+	mi := &file_messages_local_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2146,7 @@ func (x *HigherTerm) String() string {
 func (*HigherTerm) ProtoMessage() {}
 
 func (x *HigherTerm) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[27]
+	mi := &file_messages_local_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2159,7 @@ func (x *HigherTerm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HigherTerm.ProtoReflect.Descriptor instead.
 func (*HigherTerm) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{27}
+	return file_messages_local_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *HigherTerm) GetIncarnation() uint64 {
@@ -2112,7 +2193,7 @@ type LinkUp struct {
 
 func (x *LinkUp) Reset() {
 	*x = LinkUp{}
-	mi := &file_messages_local_proto_msgTypes[28]
+	mi := &file_messages_local_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2124,7 +2205,7 @@ func (x *LinkUp) String() string {
 func (*LinkUp) ProtoMessage() {}
 
 func (x *LinkUp) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[28]
+	mi := &file_messages_local_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2137,7 +2218,7 @@ func (x *LinkUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkUp.ProtoReflect.Descriptor instead.
 func (*LinkUp) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{28}
+	return file_messages_local_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LinkUp) GetPeer() uint64 {
@@ -2158,7 +2239,7 @@ type LinkDown struct {
 
 func (x *LinkDown) Reset() {
 	*x = LinkDown{}
-	mi := &file_messages_local_proto_msgTypes[29]
+	mi := &file_messages_local_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2170,7 +2251,7 @@ func (x *LinkDown) String() string {
 func (*LinkDown) ProtoMessage() {}
 
 func (x *LinkDown) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[29]
+	mi := &file_messages_local_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2183,7 +2264,7 @@ func (x *LinkDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkDown.ProtoReflect.Descriptor instead.
 func (*LinkDown) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{29}
+	return file_messages_local_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LinkDown) GetPeer() uint64 {
@@ -2212,7 +2293,7 @@ type PinFailed struct {
 
 func (x *PinFailed) Reset() {
 	*x = PinFailed{}
-	mi := &file_messages_local_proto_msgTypes[30]
+	mi := &file_messages_local_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2224,7 +2305,7 @@ func (x *PinFailed) String() string {
 func (*PinFailed) ProtoMessage() {}
 
 func (x *PinFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[30]
+	mi := &file_messages_local_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2237,7 +2318,7 @@ func (x *PinFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PinFailed.ProtoReflect.Descriptor instead.
 func (*PinFailed) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{30}
+	return file_messages_local_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PinFailed) GetPeer() uint64 {
@@ -2265,7 +2346,7 @@ type EnvelopesDropped struct {
 
 func (x *EnvelopesDropped) Reset() {
 	*x = EnvelopesDropped{}
-	mi := &file_messages_local_proto_msgTypes[31]
+	mi := &file_messages_local_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2277,7 +2358,7 @@ func (x *EnvelopesDropped) String() string {
 func (*EnvelopesDropped) ProtoMessage() {}
 
 func (x *EnvelopesDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_local_proto_msgTypes[31]
+	mi := &file_messages_local_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2290,7 +2371,7 @@ func (x *EnvelopesDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvelopesDropped.ProtoReflect.Descriptor instead.
 func (*EnvelopesDropped) Descriptor() ([]byte, []int) {
-	return file_messages_local_proto_rawDescGZIP(), []int{31}
+	return file_messages_local_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *EnvelopesDropped) GetPeer() uint64 {
@@ -2309,9 +2390,14 @@ const file_messages_local_proto_rawDesc = "" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\">\n" +
 	"\x04Tick\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x14\n" +
-	"\x05timer\x18\x02 \x01(\x04R\x05timer\"\x1d\n" +
+	"\x05timer\x18\x02 \x01(\x04R\x05timer\"S\n" +
 	"\aPropose\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"F\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x12\n" +
+	"\x04term\x18\x03 \x01(\x04R\x04term\"I\n" +
+	"\x11ContinueProposals\x12 \n" +
+	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
+	"\x04turn\x18\x02 \x01(\x04R\x04turn\"F\n" +
 	"\vRequestRead\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12'\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x13.troupe.v1.ReadModeR\x04mode\",\n" +
@@ -2390,7 +2476,7 @@ const file_messages_local_proto_rawDesc = "" +
 	"\x0fon_disk_through\x18\x04 \x01(\x04R\ronDiskThrough\"J\n" +
 	"\fMachineReady\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x18\n" +
-	"\aapplied\x18\x02 \x01(\x04R\aapplied\"\xff\x01\n" +
+	"\aapplied\x18\x02 \x01(\x04R\aapplied\"\x93\x02\n" +
 	"\x0eCommandResults\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x1d\n" +
 	"\n" +
@@ -2400,7 +2486,8 @@ const file_messages_local_proto_rawDesc = "" +
 	"\tsequences\x18\x05 \x03(\x04R\tsequences\x12\x18\n" +
 	"\aindexes\x18\x06 \x03(\x04R\aindexes\x12\x16\n" +
 	"\x06values\x18\a \x03(\fR\x06values\x12.\n" +
-	"\boutcomes\x18\b \x03(\x0e2\x12.troupe.v1.OutcomeR\boutcomes\"j\n" +
+	"\boutcomes\x18\b \x03(\x0e2\x12.troupe.v1.OutcomeR\boutcomes\x12\x12\n" +
+	"\x04more\x18\t \x01(\bR\x04more\"j\n" +
 	"\x11SessionRegistered\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x14\n" +
 	"\x05nonce\x18\x02 \x01(\fR\x05nonce\x12\x1d\n" +
@@ -2490,69 +2577,70 @@ func file_messages_local_proto_rawDescGZIP() []byte {
 }
 
 var file_messages_local_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_messages_local_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_messages_local_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_messages_local_proto_goTypes = []any{
 	(ReadMode)(0),                // 0: troupe.v1.ReadMode
 	(Outcome)(0),                 // 1: troupe.v1.Outcome
 	(*Flush)(nil),                // 2: troupe.v1.Flush
 	(*Tick)(nil),                 // 3: troupe.v1.Tick
 	(*Propose)(nil),              // 4: troupe.v1.Propose
-	(*RequestRead)(nil),          // 5: troupe.v1.RequestRead
-	(*TransferLeadership)(nil),   // 6: troupe.v1.TransferLeadership
-	(*Rejoin)(nil),               // 7: troupe.v1.Rejoin
-	(*Campaign)(nil),             // 8: troupe.v1.Campaign
-	(*LeaderChanged)(nil),        // 9: troupe.v1.LeaderChanged
-	(*ReadPoint)(nil),            // 10: troupe.v1.ReadPoint
-	(*Append)(nil),               // 11: troupe.v1.Append
-	(*DeferredMessage)(nil),      // 12: troupe.v1.DeferredMessage
-	(*Recovered)(nil),            // 13: troupe.v1.Recovered
-	(*IndexedConfiguration)(nil), // 14: troupe.v1.IndexedConfiguration
-	(*Durable)(nil),              // 15: troupe.v1.Durable
-	(*ReadLog)(nil),              // 16: troupe.v1.ReadLog
-	(*ReadLogResponse)(nil),      // 17: troupe.v1.ReadLogResponse
-	(*Pull)(nil),                 // 18: troupe.v1.Pull
-	(*Committed)(nil),            // 19: troupe.v1.Committed
-	(*MachineReady)(nil),         // 20: troupe.v1.MachineReady
-	(*CommandResults)(nil),       // 21: troupe.v1.CommandResults
-	(*SessionRegistered)(nil),    // 22: troupe.v1.SessionRegistered
-	(*ReplayComplete)(nil),       // 23: troupe.v1.ReplayComplete
-	(*Replicate)(nil),            // 24: troupe.v1.Replicate
-	(*Fetch)(nil),                // 25: troupe.v1.Fetch
-	(*Fetched)(nil),              // 26: troupe.v1.Fetched
-	(*ResolveConflict)(nil),      // 27: troupe.v1.ResolveConflict
-	(*ReplicationProgress)(nil),  // 28: troupe.v1.ReplicationProgress
-	(*HigherTerm)(nil),           // 29: troupe.v1.HigherTerm
-	(*LinkUp)(nil),               // 30: troupe.v1.LinkUp
-	(*LinkDown)(nil),             // 31: troupe.v1.LinkDown
-	(*PinFailed)(nil),            // 32: troupe.v1.PinFailed
-	(*EnvelopesDropped)(nil),     // 33: troupe.v1.EnvelopesDropped
-	(Refusal)(0),                 // 34: troupe.v1.Refusal
-	(*AppendMark)(nil),           // 35: troupe.v1.AppendMark
-	(*Entries)(nil),              // 36: troupe.v1.Entries
-	(*HardState)(nil),            // 37: troupe.v1.HardState
-	(*Envelope)(nil),             // 38: troupe.v1.Envelope
-	(*TermRun)(nil),              // 39: troupe.v1.TermRun
-	(*Configuration)(nil),        // 40: troupe.v1.Configuration
+	(*ContinueProposals)(nil),    // 5: troupe.v1.ContinueProposals
+	(*RequestRead)(nil),          // 6: troupe.v1.RequestRead
+	(*TransferLeadership)(nil),   // 7: troupe.v1.TransferLeadership
+	(*Rejoin)(nil),               // 8: troupe.v1.Rejoin
+	(*Campaign)(nil),             // 9: troupe.v1.Campaign
+	(*LeaderChanged)(nil),        // 10: troupe.v1.LeaderChanged
+	(*ReadPoint)(nil),            // 11: troupe.v1.ReadPoint
+	(*Append)(nil),               // 12: troupe.v1.Append
+	(*DeferredMessage)(nil),      // 13: troupe.v1.DeferredMessage
+	(*Recovered)(nil),            // 14: troupe.v1.Recovered
+	(*IndexedConfiguration)(nil), // 15: troupe.v1.IndexedConfiguration
+	(*Durable)(nil),              // 16: troupe.v1.Durable
+	(*ReadLog)(nil),              // 17: troupe.v1.ReadLog
+	(*ReadLogResponse)(nil),      // 18: troupe.v1.ReadLogResponse
+	(*Pull)(nil),                 // 19: troupe.v1.Pull
+	(*Committed)(nil),            // 20: troupe.v1.Committed
+	(*MachineReady)(nil),         // 21: troupe.v1.MachineReady
+	(*CommandResults)(nil),       // 22: troupe.v1.CommandResults
+	(*SessionRegistered)(nil),    // 23: troupe.v1.SessionRegistered
+	(*ReplayComplete)(nil),       // 24: troupe.v1.ReplayComplete
+	(*Replicate)(nil),            // 25: troupe.v1.Replicate
+	(*Fetch)(nil),                // 26: troupe.v1.Fetch
+	(*Fetched)(nil),              // 27: troupe.v1.Fetched
+	(*ResolveConflict)(nil),      // 28: troupe.v1.ResolveConflict
+	(*ReplicationProgress)(nil),  // 29: troupe.v1.ReplicationProgress
+	(*HigherTerm)(nil),           // 30: troupe.v1.HigherTerm
+	(*LinkUp)(nil),               // 31: troupe.v1.LinkUp
+	(*LinkDown)(nil),             // 32: troupe.v1.LinkDown
+	(*PinFailed)(nil),            // 33: troupe.v1.PinFailed
+	(*EnvelopesDropped)(nil),     // 34: troupe.v1.EnvelopesDropped
+	(Refusal)(0),                 // 35: troupe.v1.Refusal
+	(*AppendMark)(nil),           // 36: troupe.v1.AppendMark
+	(*Entries)(nil),              // 37: troupe.v1.Entries
+	(*HardState)(nil),            // 38: troupe.v1.HardState
+	(*Envelope)(nil),             // 39: troupe.v1.Envelope
+	(*TermRun)(nil),              // 40: troupe.v1.TermRun
+	(*Configuration)(nil),        // 41: troupe.v1.Configuration
 }
 var file_messages_local_proto_depIdxs = []int32{
 	0,  // 0: troupe.v1.RequestRead.mode:type_name -> troupe.v1.ReadMode
-	34, // 1: troupe.v1.ReadPoint.refusal:type_name -> troupe.v1.Refusal
-	35, // 2: troupe.v1.Append.mark:type_name -> troupe.v1.AppendMark
-	36, // 3: troupe.v1.Append.entries:type_name -> troupe.v1.Entries
-	37, // 4: troupe.v1.Append.hard_state:type_name -> troupe.v1.HardState
-	12, // 5: troupe.v1.Append.deferred:type_name -> troupe.v1.DeferredMessage
-	38, // 6: troupe.v1.DeferredMessage.envelope:type_name -> troupe.v1.Envelope
-	37, // 7: troupe.v1.Recovered.hard_state:type_name -> troupe.v1.HardState
-	39, // 8: troupe.v1.Recovered.runs:type_name -> troupe.v1.TermRun
-	40, // 9: troupe.v1.Recovered.base_configuration:type_name -> troupe.v1.Configuration
-	14, // 10: troupe.v1.Recovered.configurations:type_name -> troupe.v1.IndexedConfiguration
-	40, // 11: troupe.v1.IndexedConfiguration.configuration:type_name -> troupe.v1.Configuration
-	35, // 12: troupe.v1.Durable.mark:type_name -> troupe.v1.AppendMark
-	36, // 13: troupe.v1.ReadLogResponse.entries:type_name -> troupe.v1.Entries
-	36, // 14: troupe.v1.Committed.entries:type_name -> troupe.v1.Entries
+	35, // 1: troupe.v1.ReadPoint.refusal:type_name -> troupe.v1.Refusal
+	36, // 2: troupe.v1.Append.mark:type_name -> troupe.v1.AppendMark
+	37, // 3: troupe.v1.Append.entries:type_name -> troupe.v1.Entries
+	38, // 4: troupe.v1.Append.hard_state:type_name -> troupe.v1.HardState
+	13, // 5: troupe.v1.Append.deferred:type_name -> troupe.v1.DeferredMessage
+	39, // 6: troupe.v1.DeferredMessage.envelope:type_name -> troupe.v1.Envelope
+	38, // 7: troupe.v1.Recovered.hard_state:type_name -> troupe.v1.HardState
+	40, // 8: troupe.v1.Recovered.runs:type_name -> troupe.v1.TermRun
+	41, // 9: troupe.v1.Recovered.base_configuration:type_name -> troupe.v1.Configuration
+	15, // 10: troupe.v1.Recovered.configurations:type_name -> troupe.v1.IndexedConfiguration
+	41, // 11: troupe.v1.IndexedConfiguration.configuration:type_name -> troupe.v1.Configuration
+	36, // 12: troupe.v1.Durable.mark:type_name -> troupe.v1.AppendMark
+	37, // 13: troupe.v1.ReadLogResponse.entries:type_name -> troupe.v1.Entries
+	37, // 14: troupe.v1.Committed.entries:type_name -> troupe.v1.Entries
 	1,  // 15: troupe.v1.CommandResults.outcomes:type_name -> troupe.v1.Outcome
-	36, // 16: troupe.v1.Replicate.entries:type_name -> troupe.v1.Entries
-	36, // 17: troupe.v1.Fetched.entries:type_name -> troupe.v1.Entries
+	37, // 16: troupe.v1.Replicate.entries:type_name -> troupe.v1.Entries
+	37, // 17: troupe.v1.Fetched.entries:type_name -> troupe.v1.Entries
 	18, // [18:18] is the sub-list for method output_type
 	18, // [18:18] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name
@@ -2573,7 +2661,7 @@ func file_messages_local_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_messages_local_proto_rawDesc), len(file_messages_local_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

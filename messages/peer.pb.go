@@ -546,9 +546,14 @@ type Heartbeat struct {
 	// The duration of the lease that the leader requests, in milliseconds; 0: none.
 	LeaseMillis uint64 `protobuf:"varint,5,opt,name=lease_millis,json=leaseMillis,proto3" json:"lease_millis,omitempty"`
 	// The heartbeat only reports the commit index. The follower does not respond.
-	CommitOnly    bool `protobuf:"varint,6,opt,name=commit_only,json=commitOnly,proto3" json:"commit_only,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	CommitOnly bool `protobuf:"varint,6,opt,name=commit_only,json=commitOnly,proto3" json:"commit_only,omitempty"`
+	// The forwarded batches of the receiver that the leader has taken in this term: a stream, the
+	// highest number received of it, and bit k for the number forwarded_highest-k. Stream 0: none.
+	ForwardedStream  uint64 `protobuf:"varint,7,opt,name=forwarded_stream,json=forwardedStream,proto3" json:"forwarded_stream,omitempty"`
+	ForwardedHighest uint64 `protobuf:"varint,8,opt,name=forwarded_highest,json=forwardedHighest,proto3" json:"forwarded_highest,omitempty"`
+	ForwardedTaken   uint64 `protobuf:"fixed64,9,opt,name=forwarded_taken,json=forwardedTaken,proto3" json:"forwarded_taken,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Heartbeat) Reset() {
@@ -621,6 +626,27 @@ func (x *Heartbeat) GetCommitOnly() bool {
 		return x.CommitOnly
 	}
 	return false
+}
+
+func (x *Heartbeat) GetForwardedStream() uint64 {
+	if x != nil {
+		return x.ForwardedStream
+	}
+	return 0
+}
+
+func (x *Heartbeat) GetForwardedHighest() uint64 {
+	if x != nil {
+		return x.ForwardedHighest
+	}
+	return 0
+}
+
+func (x *Heartbeat) GetForwardedTaken() uint64 {
+	if x != nil {
+		return x.ForwardedTaken
+	}
+	return 0
 }
 
 // HeartbeatResponse is the response to Heartbeat.
@@ -700,9 +726,9 @@ type ForwardedProposals struct {
 	// The sender's term. A leader of a later term refuses the entries; their sender sends them again.
 	Term uint64   `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
 	Data [][]byte `protobuf:"bytes,3,rep,name=data,proto3" json:"data,omitempty"`
-	// The stream of the sender and the number of the message in it, from 1; 0: not numbered. A leader
-	// handles each number once, so that a duplicate on the network cannot append entries that it
-	// refused.
+	// The stream of the sender and the number of the message in it, from 1. A leader takes or refuses
+	// each number once. The sender repeats the message until a Heartbeat reports it as taken, or a
+	// ProposalsRefused as refused.
 	Stream        uint64 `protobuf:"varint,4,opt,name=stream,proto3" json:"stream,omitempty"`
 	Number        uint64 `protobuf:"varint,5,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -783,7 +809,12 @@ type ProposalsRefused struct {
 	Sequences  []uint64               `protobuf:"varint,3,rep,packed,name=sequences,proto3" json:"sequences,omitempty"`
 	Reason     Refusal                `protobuf:"varint,4,opt,name=reason,proto3,enum=troupe.v1.Refusal" json:"reason,omitempty"`
 	// For REFUSAL_OVERLOADED: the limit in bytes.
-	Limit         uint64 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit uint64 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	// The stream and the number of the ForwardedProposals; 0: of this node's own session.
+	Stream uint64 `protobuf:"varint,6,opt,name=stream,proto3" json:"stream,omitempty"`
+	Number uint64 `protobuf:"varint,7,opt,name=number,proto3" json:"number,omitempty"`
+	// The term in which they were proposed.
+	Term          uint64 `protobuf:"varint,8,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -849,6 +880,27 @@ func (x *ProposalsRefused) GetReason() Refusal {
 func (x *ProposalsRefused) GetLimit() uint64 {
 	if x != nil {
 		return x.Limit
+	}
+	return 0
+}
+
+func (x *ProposalsRefused) GetStream() uint64 {
+	if x != nil {
+		return x.Stream
+	}
+	return 0
+}
+
+func (x *ProposalsRefused) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ProposalsRefused) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
 	}
 	return 0
 }
@@ -1763,7 +1815,7 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\n" +
 	"last_index\x18\t \x01(\x04R\tlastIndex\x12\x19\n" +
 	"\bdisk_low\x18\n" +
-	" \x01(\bR\adiskLow\"\xa9\x01\n" +
+	" \x01(\bR\adiskLow\"\xaa\x02\n" +
 	"\tHeartbeat\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\x04R\x06leader\x12\x16\n" +
@@ -1771,7 +1823,10 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\x05round\x18\x04 \x01(\x04R\x05round\x12!\n" +
 	"\flease_millis\x18\x05 \x01(\x04R\vleaseMillis\x12\x1f\n" +
 	"\vcommit_only\x18\x06 \x01(\bR\n" +
-	"commitOnly\"l\n" +
+	"commitOnly\x12)\n" +
+	"\x10forwarded_stream\x18\a \x01(\x04R\x0fforwardedStream\x12+\n" +
+	"\x11forwarded_highest\x18\b \x01(\x04R\x10forwardedHighest\x12'\n" +
+	"\x0fforwarded_taken\x18\t \x01(\x06R\x0eforwardedTaken\"l\n" +
 	"\x11HeartbeatResponse\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x14\n" +
@@ -1782,14 +1837,17 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04data\x18\x03 \x03(\fR\x04data\x12\x16\n" +
 	"\x06stream\x18\x04 \x01(\x04R\x06stream\x12\x16\n" +
-	"\x06number\x18\x05 \x01(\x04R\x06number\"\xa7\x01\n" +
+	"\x06number\x18\x05 \x01(\x04R\x06number\"\xeb\x01\n" +
 	"\x10ProposalsRefused\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x1f\n" +
 	"\vsession_ids\x18\x02 \x03(\x04R\n" +
 	"sessionIds\x12\x1c\n" +
 	"\tsequences\x18\x03 \x03(\x04R\tsequences\x12*\n" +
 	"\x06reason\x18\x04 \x01(\x0e2\x12.troupe.v1.RefusalR\x06reason\x12\x14\n" +
-	"\x05limit\x18\x05 \x01(\x04R\x05limit\"U\n" +
+	"\x05limit\x18\x05 \x01(\x04R\x05limit\x12\x16\n" +
+	"\x06stream\x18\x06 \x01(\x04R\x06stream\x12\x16\n" +
+	"\x06number\x18\a \x01(\x04R\x06number\x12\x12\n" +
+	"\x04term\x18\b \x01(\x04R\x04term\"U\n" +
 	"\rForwardedRead\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12 \n" +

@@ -128,11 +128,11 @@ func TestAcknowledgedCommandIsDropped(t *testing.T) {
 func TestCommandOfUnknownSessionIsNotApplied(t *testing.T) {
 	s, state := startWithSession(t)
 	s.commit(1, commandEntry(99, 1, 1, "whose?"), raft.EncodeExpireSession(1), commandEntry(1, 2, 2, "after the end"))
-	unknown := func(session, sequence uint64) proto.Message {
-		return &messages.CommandResults{Incarnation: incarnation, SessionId: session, Applied: 4, Term: 1, Sequences: []uint64{sequence},
+	unknown := func(session, sequence uint64, more bool) proto.Message {
+		return &messages.CommandResults{Incarnation: incarnation, SessionId: session, More: more, Applied: 4, Term: 1, Sequences: []uint64{sequence},
 			Indexes: []uint64{0}, Values: [][]byte{nil}, Outcomes: []messages.Outcome{isUnknown}}
 	}
-	expectMessages(t, "the Session", s.takeSessionMessages(), unknown(1, 2), unknown(99, 1))
+	expectMessages(t, "the Session", s.takeSessionMessages(), unknown(1, 2, true), unknown(99, 1, false))
 	if len((*state).applied) != 0 {
 		t.Fatalf("applied %v", (*state).applied)
 	}

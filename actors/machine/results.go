@@ -33,8 +33,11 @@ func (m *Machine) deliver(results [][]byte, term uint64) {
 		for n < len(all) && all[n].session == all[0].session {
 			n++
 		}
-		m.ctx.Send(m.env.ReplySink(), m.results(all[:n], results, term))
-		if all = all[n:]; len(all) == 0 {
+		r := m.results(all[:n], results, term)
+		all = all[n:]
+		r.More = len(all) > 0
+		m.ctx.Send(m.env.ReplySink(), r)
+		if !r.More {
 			return
 		}
 	}

@@ -20,8 +20,7 @@ func (*candidate) name() string { return roleCandidate }
 // LogStore together, so the requests leave after the vote is on disk (E1). transfer: the leader
 // requested this campaign, and voters do not refuse it out of stickiness (E20).
 func (n *Node) becomeCandidate(transfer bool) {
-	n.term++
-	n.vote = n.self()
+	n.setTerm(n.term+1, n.self())
 	n.become(&candidate{nonLeader: nonLeader{n}, votes: raft.Votes{}})
 	n.setLeader(0)
 	n.env.Log().Info().Uint64("term", n.term).Bool("transfer", transfer).Msg("became candidate")

@@ -6,13 +6,23 @@ import (
 )
 
 // collectProposal collects a proposal of the Session, unless the role refuses it.
-func (n *Node) collectProposal(m *messages.Propose, reason messages.Refusal, limit uint64) {
+func (n *Node) collectProposal(m *messages.Propose, reason messages.Refusal, limit uint64) (collected bool) {
 	if reason != messages.Refusal_REFUSAL_UNSPECIFIED {
 		n.send(n.env.ReplySink(), n.newProposalsRefused([][]byte{m.Data}, reason, limit))
-		return
+		return false
 	}
 	n.proposals.add(m.Data)
 	n.scheduleFlush()
+	return true
+}
+
+// setTerm adopts a higher term and the vote in it. What the former term has left to do with
+// proposals is forgotten: each Session sends its commands again once the leader of the new term is
+// known. A proposal that stayed here would be a second copy then (P67).
+func (n *Node) setTerm(term, vote uint64) {
+	n.term, n.vote = term, vote
+	n.proposals.take()
+	n.forwards.reset()
 }
 
 func (n *Node) scheduleFlush() {
@@ -23,7 +33,7 @@ func (n *Node) scheduleFlush() {
 }
 
 func (n *Node) newProposalsRefused(data [][]byte, reason messages.Refusal, limit uint64) *messages.ProposalsRefused {
-	m := &messages.ProposalsRefused{From: n.self(), Reason: reason, Limit: limit}
+	m := &messages.ProposalsRefused{From: n.self(), Reason: reason, Limit: limit, Term: n.term}
 	for _, d := range data {
 		if e, err := raft.DecodeEntry(d); err == nil {
 			m.SessionIds = append(m.SessionIds, e.SessionID)
@@ -33,8 +43,11 @@ func (n *Node) newProposalsRefused(data [][]byte, reason messages.Refusal, limit
 	return m
 }
 
-func (n *Node) refuseForwarded(m *messages.ForwardedProposals, reason messages.Refusal, limit uint64) {
-	n.sendToPeer(m.From, n.newProposalsRefused(m.Data, reason, limit))
+// refuseForwarded refuses a batch that a peer forwarded: `data` of it.
+func (n *Node) refuseForwarded(m *messages.ForwardedProposals, data [][]byte, reason messages.Refusal, limit uint64) {
+	refused := n.newProposalsRefused(data, reason, limit)
+	refused.Stream, refused.Number, refused.Term = m.Stream, m.Number, m.Term
+	n.sendToPeer(m.From, refused)
 }
 
 func (n *Node) sendReadPoint(r readRequest, index uint64) {

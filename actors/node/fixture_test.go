@@ -38,6 +38,7 @@ type fixture struct {
 	members          []*messages.Member // of the latest SetPeers
 	// sentBeforeMachine is the number of messages to the Session before the Machine was made.
 	sentBeforeMachine int
+	forwarded         uint64 // number of the last ForwardedProposals that deliver has numbered
 }
 
 type peerMessage struct {
@@ -129,8 +130,24 @@ func (s *fixture) crashNode() {
 	s.Crash(s.pid)
 }
 
-// deliver puts messages into the Node's mailbox, all of them before it handles the first.
-func (s *fixture) deliver(all ...proto.Message) { s.Send(s.pid, all...) }
+// deliver puts messages into the Node's mailbox, all of them before it handles the first. Proposals
+// that state no term are of the present one.
+func (s *fixture) deliver(all ...proto.Message) {
+	for _, m := range all {
+		switch m := m.(type) {
+		case *messages.Propose:
+			if m.Incarnation == 0 {
+				m.Incarnation, m.Term = s.incarnation, s.node.term
+			}
+		case *messages.ForwardedProposals:
+			if m.Number == 0 {
+				s.forwarded++
+				m.Term, m.Number = s.node.term, s.forwarded
+			}
+		}
+	}
+	s.Send(s.pid, all...)
+}
 
 // deliverRecovered reports a log to the Node: entry i+1 is of terms[i], the first one is the
 // bootstrap configuration.

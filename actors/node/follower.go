@@ -21,7 +21,7 @@ func (n *Node) becomeFollower(term, leader uint64, why string) {
 	n.role.leave(why)
 	higher := term > n.term
 	if higher {
-		n.term, n.vote = term, 0
+		n.setTerm(term, 0)
 	}
 	n.become(&follower{nonLeader{n}})
 	n.contact.leaderLost = false
@@ -111,8 +111,8 @@ func (f *follower) campaignIfLeaderLinkBroke(m *messages.LinkDown) {
 	}
 }
 
-// handleLinkUp reports the leader to the Session again if its link is back: proposals that were
-// forwarded may have been lost with the link, and the Session then sends them again.
+// handleLinkUp reports the leader to the Session again if its link is back: requests for read
+// points may have been lost with the link. Proposals that were forwarded may have been lost too.
 func (f *follower) handleLinkUp(m *messages.LinkUp) {
 	f.contact.linkUp(m.Peer)
 	if m.Peer != f.contact.leader {
@@ -122,6 +122,7 @@ func (f *follower) handleLinkUp(m *messages.LinkUp) {
 		f.resetElectionTimer()
 	}
 	f.sendLeaderChanged()
+	f.repeatForwards(true)
 }
 
 // handleAppendEntries is the receiver's side of AppendEntries (Raft §5.3).
@@ -206,9 +207,13 @@ func (f *follower) refuseAppend(m *messages.AppendEntries) {
 // the leader sends at most the matchIndex of this node, so the log agrees up to there.
 func (f *follower) handleHeartbeat(m *messages.Heartbeat) {
 	f.advanceCommitIndex(min(m.Commit, f.log.lastIndex()))
+	if f.forwards.recordTaken(m) {
+		f.forwardCollected()
+	}
 	if m.CommitOnly {
 		return
 	}
+	f.repeatForwards(false)
 	f.sendToPeer(m.Leader, &messages.HeartbeatResponse{Term: f.term, From: f.self(), Round: m.Round, DiskLow: f.log.diskLow})
 	if f.log.commitIndex > f.log.persistedCommit {
 		f.persist(&messages.Append{Mark: &messages.AppendMark{Term: f.term}})

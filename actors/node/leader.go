@@ -1,6 +1,7 @@
 package node
 
 import (
+	"math"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -29,21 +30,33 @@ type leader struct {
 
 func (*leader) name() string { return roleLeader }
 
-// becomeLeader begins the leadership with an entry of the new term (Raft §8).
+// becomeLeader begins the leadership with an entry of the new term (Raft §8) and heartbeats. Only
+// then it reports itself to the Session, which begins to send what is pending.
 func (n *Node) becomeLeader() {
 	n.contact.fastUntil = 0
 	now := n.env.Now()
 	l := &leader{
 		Node: n, startedAt: now, heartbeatsAt: now, firstIndex: n.log.lastIndex() + 1, disk: diskWatch{lastAppend: now},
+		uncommitted: uncommittedEntries{commands: make(map[commandKey]struct{})},
 	}
 	n.become(l)
 	n.env.Log().Info().Uint64("term", n.term).Uint64("last_index", n.log.lastIndex()).Msg("became leader")
 	l.syncReplicators()
-	n.setLeader(n.self())
+	l.inheritUncommitted()
 	noop := raft.EncodeNoop()
 	l.appendProposals([][]byte{noop}, uint64(len(noop)))
 	l.sendHeartbeats()
 	n.timer.set(n.config.HeartbeatInterval)
+	n.setLeader(n.self())
+}
+
+// inheritUncommitted records the commands that the log has from earlier terms. Of what is not in
+// memory, a command that is sent again is appended again, and the session table drops it.
+func (l *leader) inheritUncommitted() {
+	from, last := max(l.log.commitIndex+1, l.log.memory.first), l.log.lastIndex()
+	if from <= last {
+		l.uncommitted.inherit(l.log.memory.slice(l.log.terms, from, last, math.MaxUint64))
+	}
 }
 
 // leave stops the Replicators and refuses the reads that wait.
@@ -78,8 +91,7 @@ func (l *leader) receive(ctx actor.Context) {
 	case *messages.RequestVote:
 		l.handleRequestVote(m, true) // CheckQuorum ends a leadership without contact to a quorum
 	case *messages.Propose:
-		reason, limit := l.refusal(uint64(len(m.Data)))
-		l.collectProposal(m, reason, limit)
+		l.handlePropose(m)
 	case *messages.ForwardedProposals:
 		l.handleForwardedProposals(m)
 	case *messages.Flush:

@@ -17,31 +17,53 @@ func (l *leader) refusal(size uint64) (messages.Refusal, uint64) {
 	return l.proposals.refusal(size, l.uncommitted.bytes, l.config.Limits.MaxUncommittedBytes)
 }
 
-// handleForwardedProposals collects the proposals of a peer, or refuses all of them.
+// handlePropose collects a proposal of this node's Session, or refuses it.
+func (l *leader) handlePropose(m *messages.Propose) {
+	if m.Term != l.term || l.uncommitted.has(m.Data) {
+		return
+	}
+	reason, limit := l.refusal(uint64(len(m.Data)))
+	if l.collectProposal(m, reason, limit) {
+		l.uncommitted.collect(m.Data)
+	}
+}
+
+// handleForwardedProposals collects the proposals of a peer, or refuses all of them but those that
+// are in the log already.
 //
-// A copy that the network made is neither: appended after the original was refused, it would
-// execute commands that the Session reported as not executed. The duplicate filter recognises
+// A copy that the network or the peer made is neither: appended after the original was refused, it
+// would execute commands that the Session reported as not executed. The duplicate filter recognises
 // copies within the term. A message of an earlier term may be a copy as well, so it is refused;
 // nothing is lost, since each Session sends its commands again when the term changes.
 func (l *leader) handleForwardedProposals(m *messages.ForwardedProposals) {
-	if m.Number != 0 { // 0 in tests only
-		if m.Term < l.term {
-			l.refuseForwarded(m, messages.Refusal_REFUSAL_NO_LEADER, 0)
-			return
+	p := l.peers.find(m.From)
+	switch {
+	case p == nil || m.Term > l.term:
+		return
+	case m.Term < l.term:
+		l.refuseForwarded(m, m.Data, messages.Refusal_REFUSAL_NO_LEADER, 0)
+		return
+	case !p.forwarded.Accept(m.Stream, m.Number):
+		if p.forwarded.IsRefused(m.Stream, m.Number) {
+			l.refuseForwarded(m, m.Data, messages.Refusal_REFUSAL_NO_LEADER, 0) // temporary: it may be tried again
 		}
-		if p := l.peers.find(m.From); p != nil && !p.forwarded.Accept(m.Stream, m.Number) {
-			return
-		}
+		return
 	}
 	if err := raft.CheckProposals(m.Data); err != nil {
 		l.env.Log().Error().Err(err).Str("from", raft.FormatID(m.From)).Msg("dropped malformed forwarded proposals")
 		return
 	}
-	if reason, limit := l.refusal(totalBytes(m.Data)); reason != messages.Refusal_REFUSAL_UNSPECIFIED {
-		l.refuseForwarded(m, reason, limit)
+	fresh := l.uncommitted.withoutKnown(m.Data)
+	if len(fresh) == 0 {
 		return
 	}
-	l.proposals.add(m.Data...)
+	if reason, limit := l.refusal(totalBytes(fresh)); reason != messages.Refusal_REFUSAL_UNSPECIFIED {
+		p.forwarded.Refuse(m.Stream, m.Number)
+		l.refuseForwarded(m, fresh, reason, limit)
+		return
+	}
+	l.uncommitted.collect(fresh...)
+	l.proposals.add(fresh...)
 	l.proposals.forwarders = append(l.proposals.forwarders, m.From)
 	l.scheduleFlush()
 }

@@ -62,7 +62,7 @@ func (l *leader) appendProposals(data [][]byte, bytes uint64) {
 	if l.appendEntries(e) {
 		l.syncReplicators()
 	}
-	l.uncommitted.add(l.log.lastIndex(), bytes)
+	l.uncommitted.add(l.log.lastIndex(), data, bytes)
 	m := &messages.Replicate{
 		Incarnation: l.config.Incarnation, PrevTerm: prevTerm, Entries: e,
 		LastIndex: l.log.lastIndex(), Commit: l.log.commitIndex,
@@ -147,7 +147,9 @@ func (l *leader) sendHeartbeats() {
 
 func (l *leader) newHeartbeat(p *peerState, commit uint64) *messages.Heartbeat {
 	p.recordSent(commit)
-	return &messages.Heartbeat{Term: l.term, Leader: l.self(), Commit: commit, Round: l.reads.round}
+	m := &messages.Heartbeat{Term: l.term, Leader: l.self(), Commit: commit, Round: l.reads.round}
+	m.ForwardedStream, m.ForwardedHighest, m.ForwardedTaken = p.forwarded.Taken()
+	return m
 }
 
 func (l *leader) handleHeartbeatResponse(m *messages.HeartbeatResponse) {

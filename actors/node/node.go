@@ -127,6 +127,7 @@ type Node struct {
 	// pendingPull is the Machine's credit; nil while the Machine applies what it was sent.
 	pendingPull *messages.Pull
 	proposals   proposalBuffer
+	forwards    forwards
 	// confirmedIndex is the index of the committed configuration that names this node's data
 	// directory.
 	confirmedIndex uint64
@@ -180,7 +181,7 @@ func (n *Node) Receive(ctx actor.Context) {
 func (n *Node) start() {
 	n.timer = roleTimer{env: n.env, node: n.ctx.Self(), incarnation: n.config.Incarnation}
 	n.become(&recovering{nonLeader{n}})
-	n.proposals.forwardStream = n.env.Random().Uint64()
+	n.forwards.stream = n.env.Random().Uint64()
 	n.children.spawnLogStore(n.ctx, n.env, n.config.LogStore())
 }
 

@@ -19,15 +19,19 @@ func (n nonLeader) step(m any) {
 	case *messages.RequestVote:
 		n.handleRequestVote(m, n.contact.isSticky(m.Candidate, n.env.Now(), n.config.ElectionTimeout))
 	case *messages.Propose:
-		reason, limit := n.proposals.refusal(uint64(len(m.Data)), 0, n.config.Limits.MaxUncommittedBytes)
-		n.collectProposal(m, reason, limit)
+		if m.Term == n.term {
+			reason, limit := n.proposals.refusal(uint64(len(m.Data)), 0, n.config.Limits.MaxUncommittedBytes)
+			n.collectProposal(m, reason, limit)
+		}
 	case *messages.Flush:
 		n.flushPending = false
 		n.forwardCollected()
 	case *messages.RequestRead:
 		n.forwardRead(m)
 	case *messages.ForwardedProposals:
-		n.refuseForwarded(m, messages.Refusal_REFUSAL_NO_LEADER, 0)
+		n.refuseForwarded(m, m.Data, messages.Refusal_REFUSAL_NO_LEADER, 0)
+	case *messages.ProposalsRefused:
+		n.handleProposalsRefused(m)
 	case *messages.ForwardedRead:
 		n.refuseReads([]readRequest{{from: m.From, id: m.Id}}, messages.Refusal_REFUSAL_NO_LEADER)
 	case *messages.Removed:
@@ -54,28 +58,42 @@ func (n nonLeader) handleTimeoutNow(m *messages.TimeoutNow) {
 	n.becomeCandidate(true)
 }
 
-// forwardCollected forwards the collected proposals to the leader, or refuses them if none is
-// known.
+// forwardCollected forwards the collected proposals to the leader, as many as may be undecided, or
+// refuses them if no leader is known.
 func (n nonLeader) forwardCollected() {
-	data, bytes, _ := n.proposals.take()
-	switch {
-	case len(data) == 0:
-	case n.contact.leader != 0:
-		forEachBatch(data, bytes, n.config.Limits.MaxBatchBytes, n.forwardBatch)
-	default:
-		n.send(n.env.ReplySink(), n.newProposalsRefused(data, messages.Refusal_REFUSAL_NO_LEADER, 0))
+	if n.contact.leader == 0 {
+		if data, _, _ := n.proposals.take(); len(data) > 0 {
+			n.send(n.env.ReplySink(), n.newProposalsRefused(data, messages.Refusal_REFUSAL_NO_LEADER, 0))
+		}
+		return
+	}
+	for len(n.proposals.data) > 0 && n.forwards.hasRoom() {
+		n.forwardBatch(n.proposals.takeBatch(n.config.Limits.MaxBatchBytes))
 	}
 }
 
-// forwardBatch sends a batch to the leader, which accepts or refuses all of it. A leader to which
-// nothing else is pending accepts a batch of any size. MaxBatchBytes therefore bounds by how much a
+// forwardBatch sends a batch to the leader, which takes or refuses all of it. A leader to which
+// nothing else is pending takes a batch of any size. MaxBatchBytes therefore bounds by how much a
 // follower can make a leader exceed its MaxUncommittedBytes.
-func (n nonLeader) forwardBatch(data [][]byte, _ uint64) {
-	n.proposals.forwardedCount++
-	n.sendToPeer(n.contact.leader, &messages.ForwardedProposals{
-		From: n.self(), Term: n.term, Data: data,
-		Stream: n.proposals.forwardStream, Number: n.proposals.forwardedCount,
-	})
+func (n nonLeader) forwardBatch(data [][]byte) {
+	m := &messages.ForwardedProposals{From: n.self(), Term: n.term, Data: data}
+	n.forwards.add(m, n.env.Now(), n.config.ElectionTimeout)
+	n.sendToPeer(n.contact.leader, m)
+}
+
+// repeatForwards sends undecided batches to the leader again (see forwards).
+func (n nonLeader) repeatForwards(all bool) {
+	for _, m := range n.forwards.overdue(n.env.Now(), maxForwardPatience*n.config.ElectionTimeout, all) {
+		n.sendToPeer(n.contact.leader, m)
+	}
+}
+
+// handleProposalsRefused gives the refusal of a forwarded batch to the Session, once.
+func (n nonLeader) handleProposalsRefused(m *messages.ProposalsRefused) {
+	if n.forwards.recordRefused(m) {
+		n.send(n.env.ReplySink(), m)
+		n.forwardCollected()
+	}
 }
 
 // forwardRead asks the leader for a read point for this node's Session. The node stores nothing:

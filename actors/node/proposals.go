@@ -11,10 +11,6 @@ type proposalBuffer struct {
 	bytes uint64
 	// forwarders are the peers that forwarded some of data.
 	forwarders []uint64
-
-	// forwardStream identifies this incarnation to leaders, and forwardedCount numbers the messages
-	// that it forwards, so that a leader recognises copies of them (raft.DuplicateFilter).
-	forwardStream, forwardedCount uint64
 }
 
 func (b *proposalBuffer) add(data ...[]byte) {
@@ -35,6 +31,17 @@ func (b *proposalBuffer) refusal(size, uncommitted, limit uint64) (messages.Refu
 		return messages.Refusal_REFUSAL_OVERLOADED, limit
 	}
 	return messages.Refusal_REFUSAL_UNSPECIFIED, 0
+}
+
+// takeBatch removes the first proposals, at most limit bytes and at least one.
+func (b *proposalBuffer) takeBatch(limit uint64) (batch [][]byte) {
+	bytes, k := uint64(0), 0
+	for k < len(b.data) && (k == 0 || bytes+uint64(len(b.data[k])) <= limit) {
+		bytes += uint64(len(b.data[k]))
+		k++
+	}
+	batch, b.data, b.bytes = b.data[:k:k], b.data[k:], b.bytes-bytes
+	return batch
 }
 
 func totalBytes(data [][]byte) (bytes uint64) {

@@ -81,8 +81,8 @@ func TestCopiedForwardIsDropped(t *testing.T) {
 	}
 	step("a command and its copy", 1, 0, forward(1, 1), forward(1, 1))
 	step("a command above the limit", 1, 1, forward(2, 2))
-	step("its copy, below the limit", 1, 1, s.newProgress(2, last+1), forward(2, 2))
-	step("the next command", 2, 1, forward(3, 3))
+	step("its copy, below the limit", 1, 2, s.newProgress(2, last+1), forward(2, 2))
+	step("the next command", 2, 2, forward(3, 3))
 	s.clearRecorded()
 	old := forward(4, 4)
 	old.Term--

@@ -100,7 +100,7 @@ func (n *Node) stepCommon(m any) {
 		n.send(n.env.ReplySink(), &messages.ReadPoint{
 			Incarnation: n.config.Incarnation, Id: m.Id, Index: m.Index, Term: m.Term, Refusal: m.Refusal,
 		})
-	case *messages.ProposalsRefused:
+	case *messages.ContinueProposals:
 		n.send(n.env.ReplySink(), m)
 	case *messages.StorageRefused:
 		n.handleStorageRefused(m)

@@ -44,7 +44,7 @@ func (a *Async) Abandon(cause error) {
 	}
 	mayBeProposed := false
 	if a.command.pendingCommand != nil {
-		mayBeProposed = a.command.copies() > 0
+		mayBeProposed = a.command.mayBeProposed()
 		p.remove(a.command.sequence)
 	} else {
 		p.unregisteredAsync = slices.DeleteFunc(p.unregisteredAsync, func(other *Async) bool { return other == a })
@@ -62,7 +62,7 @@ func (a *Async) end(o Outcome) {
 // startAsync gives a command its sequence and sends it, or keeps it until the session is
 // registered. The caller holds mu.
 func (p *proposals) startAsync(a *Async) {
-	c, registered, err := p.enqueueLocked(&a.request)
+	c, message, registered, err := p.enqueueLocked(&a.request)
 	switch {
 	case err != nil:
 		a.end(Outcome{Err: err})
@@ -70,7 +70,9 @@ func (p *proposals) startAsync(a *Async) {
 		p.unregisteredAsync = append(p.unregisteredAsync, a)
 	default:
 		a.command = c
-		p.send(c.entry)
+		if message != nil {
+			p.send(message)
+		}
 	}
 }
 

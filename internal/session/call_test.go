@@ -251,7 +251,7 @@ func TestRetryAndClose(t *testing.T) {
 		t.Errorf("600 ms after sending, with a patience of 1 s: sent %v", f.sent)
 	}
 	f.now = 1100 * time.Millisecond
-	if f.Retry(time.Second); len(f.proposed()) != 2 {
+	if f.Retry(time.Second); len(f.sent) != 4 || len(f.proposed()) != 1 {
 		t.Errorf("after 1.1 s: sent %v", f.sent)
 	}
 	end := errors.New("stopped")
@@ -268,22 +268,15 @@ func TestTemporaryRefusalIsRetried(t *testing.T) {
 	f := newServingFixture(t)
 	f.BeginProposal([]byte("refused"))
 	f.BeginProposal([]byte("waits"))
-	refuse := func(reason messages.Refusal) {
-		f.Deliver(&messages.ProposalsRefused{SessionIds: []uint64{7}, Sequences: []uint64{1}, Reason: reason})
-	}
 	for i, reason := range []messages.Refusal{messages.Refusal_REFUSAL_TRANSFERRING, messages.Refusal_REFUSAL_NO_LEADER} {
-		refuse(reason)
-		for range 2 { // the second retry is earlier than the patience
+		f.Deliver(&messages.ProposalsRefused{SessionIds: []uint64{7}, Sequences: []uint64{1}, Reason: reason, Term: 1})
+		for range 20 { // sent by the first retry
 			f.now += 100 * time.Millisecond
 			f.Retry(time.Second)
 		}
 		if sent := f.proposed(); len(sent) != 2+i+1 || string(sent[2+i].Payload) != "refused" {
-			t.Fatalf("refused with %v and retried twice: sent %+v", reason, sent)
+			t.Fatalf("refused with %v and retried: sent %+v", reason, sent)
 		}
-	}
-	refuse(messages.Refusal_REFUSAL_OVERLOADED) // it was sent three times, so the refusal of one copy is not final
-	if f.Retry(time.Second); len(f.proposed()) != 4 {
-		t.Errorf("a command refused for overload was sent again at once: %+v", f.proposed())
 	}
 }
 
@@ -295,7 +288,7 @@ func TestRefusedRegistrationIsRetried(t *testing.T) {
 			t.Fatalf("sent %+v, want %d registrations", asked, wants)
 		}
 		if wants == 1 {
-			f.Deliver(&messages.ProposalsRefused{SessionIds: []uint64{0}, Sequences: []uint64{0}, Reason: messages.Refusal_REFUSAL_TRANSFERRING})
+			f.Deliver(&messages.ProposalsRefused{SessionIds: []uint64{0}, Sequences: []uint64{0}, Reason: messages.Refusal_REFUSAL_TRANSFERRING, Term: 1})
 		}
 		f.now += 100 * time.Millisecond
 		f.Retry(time.Second)

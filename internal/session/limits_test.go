@@ -219,11 +219,11 @@ func TestE45SpanIsAtMostTheCachedReplies(t *testing.T) {
 func TestLeaderRefusalsAreCounted(t *testing.T) {
 	f := newServingFixture(t)
 	c := f.BeginProposal([]byte("x"))
-	f.Deliver(&messages.ProposalsRefused{SessionIds: []uint64{7}, Sequences: []uint64{1}, Reason: messages.Refusal_REFUSAL_OVERLOADED, Limit: 9})
+	f.Deliver(&messages.ProposalsRefused{Term: 1, SessionIds: []uint64{7}, Sequences: []uint64{1}, Reason: messages.Refusal_REFUSAL_OVERLOADED, Limit: 9})
 	c.Poll()
 	f.requireLimitError(c.Err, "MaxUncommittedBytes", 9)
 	c = f.BeginProposal([]byte("x"))
-	f.Deliver(&messages.ProposalsRefused{SessionIds: []uint64{7}, Sequences: []uint64{2}, Reason: messages.Refusal_REFUSAL_DISK_FULL})
+	f.Deliver(&messages.ProposalsRefused{Term: 1, SessionIds: []uint64{7}, Sequences: []uint64{2}, Reason: messages.Refusal_REFUSAL_DISK_FULL})
 	if c.Poll(); !errors.Is(c.Err, ErrDiskFull) {
 		t.Errorf("refused with %v", c.Err)
 	}

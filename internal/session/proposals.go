@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
-	"github.com/troupe-raft/troupe/messages"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/troupe-raft/troupe/raft"
 )
 
@@ -17,15 +17,19 @@ import (
 // most maxPendingSpan elements. Whoever removes a command from the queue, with mu held, decides its
 // outcome.
 type proposals struct {
-	send     func(entry []byte) // to this member's Node
+	send     func(proto.Message) // to this member's Node
 	limits   Limits
 	refusals *refusalCounters
 	nodeID   uint64
 	leader   func() uint64 // 0: none known
 	newNonce func() []byte
-	now      func() time.Duration
 
 	mu             sync.Mutex
+	epoch          epoch
+	leaderKnown    bool   // in epoch
+	appliedTerm    uint64 // of the last entry that the incarnation of epoch has applied
+	resends        resends
+	refusedLater   []uint64 // sequences of commands with an endsAt
 	registration   registration
 	firstSequence  uint64
 	queue          []*pendingCommand
@@ -49,19 +53,11 @@ type proposalRequest struct {
 // pendingCommand is a command with a sequence, waiting for its result. It is recycled when its
 // caller has received the outcome or has abandoned it.
 type pendingCommand struct {
-	done     chan Outcome // holds one
-	async    *Async       // receives the outcome instead of done, if it is not nil
-	entry    []byte
-	sentAt   time.Duration
-	attempts int
-	// ownRefusals is how many attempts this member's own Node has refused. It had passed on no copy
-	// of those. Its refusals come once each, so the other attempts are copies that may be in a log.
-	ownRefusals int
-	refused     bool // temporarily: the next retry sends it at once
+	done  chan Outcome // holds one
+	async *Async       // receives the outcome instead of done, if it is not nil
+	entry []byte
+	sendState
 }
-
-// copies returns how many copies of the command may be in a log, or on their way there.
-func (c *pendingCommand) copies() int { return c.attempts - c.ownRefusals }
 
 // pendingProposal is a caller's reference to its command. The pendingCommand may be recycled for
 // another command as soon as the outcome was received.
@@ -92,8 +88,7 @@ func (c *pendingCommand) end(o Outcome) {
 
 func newProposals(c Config, refusals *refusalCounters, leader func() uint64) *proposals {
 	return &proposals{
-		send:   func(entry []byte) { c.Send(&messages.Propose{Data: entry}) },
-		limits: c.Limits, refusals: refusals, nodeID: c.NodeID, leader: leader, newNonce: c.NewNonce, now: c.Now,
+		send: c.Send, limits: c.Limits, refusals: refusals, nodeID: c.NodeID, leader: leader, newNonce: c.NewNonce,
 		registration: newRegistration(c.NewNonce()), firstSequence: 1,
 	}
 }
@@ -148,9 +143,9 @@ func (p *proposals) submit(ctx context.Context, r proposalRequest) (Result, erro
 // start gives a command its sequence and sends it. While the session is not registered, it returns
 // a channel instead that is closed when start should be called again.
 func (p *proposals) start(r *proposalRequest) (pendingProposal, <-chan struct{}, error) {
-	c, registered, err := p.enqueue(r)
-	if err == nil && registered == nil {
-		p.send(c.entry)
+	c, message, registered, err := p.enqueue(r)
+	if message != nil {
+		p.send(message)
 	}
 	return c, registered, err
 }
@@ -165,36 +160,43 @@ func (p *proposals) await(ctx context.Context, c pendingProposal) (Result, error
 	}
 }
 
-func (p *proposals) enqueue(r *proposalRequest) (pendingProposal, <-chan struct{}, error) {
+// enqueue gives a command its sequence. It returns the message to send, nil if none can be sent
+// until a leader is known.
+func (p *proposals) enqueue(r *proposalRequest) (pendingProposal, proto.Message, <-chan struct{}, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.enqueueLocked(r)
 }
 
-func (p *proposals) enqueueLocked(r *proposalRequest) (pendingProposal, <-chan struct{}, error) {
+// enqueueLocked is enqueue for a caller that holds mu.
+func (p *proposals) enqueueLocked(r *proposalRequest) (pendingProposal, proto.Message, <-chan struct{}, error) {
 	if p.closed != nil {
 		p.uncountUnregistered(r)
-		return pendingProposal{}, nil, p.closed
+		return pendingProposal{}, nil, nil, p.closed
 	}
 	if err := p.checkLimits(r); err != nil {
-		return pendingProposal{}, nil, err
+		return pendingProposal{}, nil, nil, err
 	}
 	if p.registration.sessionID == 0 {
 		p.countUnregistered(r)
-		return pendingProposal{}, p.registration.done, nil
+		return pendingProposal{}, nil, p.registration.done, nil
 	}
 	p.uncountUnregistered(r)
 	if len(p.queue) >= maxPendingSpan {
-		return pendingProposal{}, nil, p.refusals.refuse(ErrOverloaded, limitPendingSpan, maxPendingSpan)
+		return pendingProposal{}, nil, nil, p.refusals.refuse(ErrOverloaded, limitPendingSpan, maxPendingSpan)
 	}
 	sessionID, sequence := p.registration.sessionID, p.firstSequence+uint64(len(p.queue))
 	c := newPendingCommand(r.async)
-	c.entry = r.encode(sessionID, sequence, p.firstSequence)
-	c.sentAt, c.attempts, c.ownRefusals, c.refused = p.now(), 1, 0, false
+	c.entry, c.sendState = r.encode(sessionID, sequence, p.firstSequence), sendState{}
 	p.queue = append(p.queue, c)
 	p.queuedBytes += uint64(len(c.entry))
 	p.queuedCommands++
-	return pendingProposal{c, sessionID, sequence}, nil, nil
+	proposal := pendingProposal{c, sessionID, sequence}
+	if !p.leaderKnown {
+		return proposal, nil, nil, nil
+	}
+	c.recordSent(p.epoch)
+	return proposal, p.newPropose(c.entry), nil, nil
 }
 
 // checkLimits refuses a command if too many are pending. One that already waits for the
@@ -270,7 +272,7 @@ func (p *proposals) recycle(c *pendingCommand) {
 func (p *proposals) abandon(c pendingProposal, cause error) (Result, error) {
 	p.mu.Lock()
 	removed := c.sessionID == p.registration.sessionID && p.remove(c.sequence) == c.pendingCommand
-	mayBeProposed := removed && c.copies() > 0
+	mayBeProposed := removed && c.mayBeProposed()
 	p.mu.Unlock()
 	if !removed {
 		o := <-c.done // sent by whoever removed it, or about to be
@@ -308,7 +310,7 @@ func (p *proposals) failAll(err error) {
 			c.end(Outcome{Err: err})
 		}
 	}
-	p.queue, p.queuedBytes, p.queuedCommands = nil, 0, 0
+	p.queue, p.queuedBytes, p.queuedCommands, p.refusedLater = nil, 0, 0, nil
 }
 
 func (p *proposals) close(err error) {

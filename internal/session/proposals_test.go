@@ -36,7 +36,11 @@ func newProposalsFixture(t *testing.T, limits Limits) *proposalsFixture {
 		limits = Limits{MaxRequestBytes: 1 << 20, MaxPendingRequests: 1 << 16, MaxPendingBytes: 1 << 26}
 	}
 	record := func(m proto.Message) {
-		e, err := raft.DecodeEntry(m.(*messages.Propose).Data)
+		propose, ok := m.(*messages.Propose)
+		if !ok {
+			return
+		}
+		e, err := raft.DecodeEntry(propose.Data)
 		if err != nil {
 			t.Error(err)
 		}
@@ -47,10 +51,22 @@ func newProposalsFixture(t *testing.T, limits Limits) *proposalsFixture {
 	}
 	config := Config{NodeID: 1, Limits: limits, NewNonce: newNonce, Now: zeroClock, Send: record}
 	s.proposals = newProposals(config, &refusalCounters{}, func() uint64 { return s.leader })
-	s.resend()
+	s.newTerm(1)
 	s.nextSent() // the registration
 	s.deliverRegistered(&messages.SessionRegistered{Nonce: s.registration.nonce, SessionId: 77})
 	return s
+}
+
+// newTerm makes a leader known in the next term.
+func (s *proposalsFixture) newTerm(incarnation uint64) {
+	s.deliverLeader(&messages.LeaderChanged{Incarnation: incarnation, Term: s.epoch.term + 1, Leader: 1})
+}
+
+// refuse delivers the refusal of command 1 in the present term.
+func (s *proposalsFixture) refuse(reason messages.Refusal) {
+	s.deliverRefused(&messages.ProposalsRefused{
+		SessionIds: []uint64{77}, Sequences: []uint64{1}, Reason: reason, Limit: 5, Term: s.epoch.term,
+	})
 }
 
 // nextSent waits for the next entry that is sent.
@@ -115,42 +131,6 @@ func TestLowestOutstandingIsOldestPending(t *testing.T) {
 	s.close(errStopped)
 }
 
-func TestNewLeaderGetsPendingCommandsAgain(t *testing.T) {
-	s := newProposalsFixture(t, Limits{})
-	s.proposeAsync(t.Context(), "a")
-	first := s.nextSent()
-	s.resend()
-	if again := s.nextSent(); again.Sequence != first.Sequence || string(again.Payload) != "a" {
-		t.Fatalf("sent again: %+v", again)
-	}
-	s.close(errStopped)
-}
-
-func TestRefusalIsFinalIfSentOnce(t *testing.T) {
-	s := newProposalsFixture(t, Limits{})
-	refuse := func(sequence uint64) {
-		s.deliverRefused(&messages.ProposalsRefused{
-			SessionIds: []uint64{77}, Sequences: []uint64{sequence}, Reason: messages.Refusal_REFUSAL_OVERLOADED, Limit: 5,
-		})
-	}
-	once := s.proposeAsync(t.Context(), "once")
-	s.nextSent()
-	refuse(1)
-	if o := <-once; !errors.Is(o.Err, ErrOverloaded) {
-		t.Fatalf("refused: %v", o.Err)
-	}
-	twice := s.proposeAsync(t.Context(), "twice")
-	s.nextSent()
-	s.resend()
-	s.nextSent()
-	refuse(2) // the first copy may be in the log
-	s.deliverResult(2, "it was")
-	if o := <-twice; o.Err != nil || string(o.Value) != "it was" {
-		t.Fatalf("outcome %q, %v", o.Value, o.Err)
-	}
-	s.close(errStopped)
-}
-
 func TestAbandonedCommandErrors(t *testing.T) {
 	type end struct {
 		leader uint64
@@ -172,61 +152,6 @@ func TestAbandonedCommandErrors(t *testing.T) {
 	}
 	if s.queuedCommands != 0 || s.queuedBytes != 0 || len(s.queue) != 0 {
 		t.Errorf("%d abandoned commands, %d bytes are still pending", s.queuedCommands, s.queuedBytes)
-	}
-	s.close(errStopped)
-}
-
-// Only what this member's own Node refused is certainly in no log: the refusal of another member
-// may be a copy of an earlier one.
-func TestAbandonedCommandMayBeProposedOrNot(t *testing.T) {
-	const own, other = 1, 2
-	for name, c := range map[string]struct {
-		refusedBy  []uint64 // each attempt but the last has one refusal, in this order
-		lastIsSent bool     // the last attempt has no refusal
-		want       bool     // ErrNotProposed
-	}{
-		"sent":                                 {nil, true, false},
-		"refused here":                         {[]uint64{own}, false, true},
-		"refused here twice":                   {[]uint64{own, own}, false, true},
-		"refused here, then sent":              {[]uint64{own}, true, false},
-		"refused by the leader":                {[]uint64{other}, false, false},
-		"refused here, then twice by a leader": {[]uint64{own, other, other}, true, false},
-		"refused by the leader, then here":     {[]uint64{other, own}, false, false},
-	} {
-		s := newProposalsFixture(t, Limits{})
-		ctx, cancel := context.WithCancel(t.Context())
-		done := s.proposeAsync(ctx, "x")
-		s.nextSent()
-		for i, from := range c.refusedBy {
-			s.deliverRefused(&messages.ProposalsRefused{
-				From: from, SessionIds: []uint64{77}, Sequences: []uint64{1}, Reason: messages.Refusal_REFUSAL_NO_LEADER,
-			})
-			if i < len(c.refusedBy)-1 || c.lastIsSent {
-				s.resend()
-				s.nextSent()
-			}
-		}
-		cancel()
-		if o := <-done; errors.Is(o.Err, ErrNotProposed) != c.want || !errors.Is(o.Err, ErrCanceled) {
-			t.Errorf("%s: %v", name, o.Err)
-		}
-		s.close(errStopped)
-	}
-}
-
-func TestOwnRefusalsLeaveOverloadFinal(t *testing.T) {
-	s := newProposalsFixture(t, Limits{})
-	done := s.proposeAsync(t.Context(), "x")
-	s.nextSent()
-	refuse := func(from uint64, reason messages.Refusal) {
-		s.deliverRefused(&messages.ProposalsRefused{From: from, SessionIds: []uint64{77}, Sequences: []uint64{1}, Reason: reason})
-	}
-	refuse(1, messages.Refusal_REFUSAL_NO_LEADER)
-	s.resend()
-	s.nextSent()
-	refuse(2, messages.Refusal_REFUSAL_OVERLOADED)
-	if o := <-done; !errors.Is(o.Err, ErrOverloaded) {
-		t.Errorf("the only copy was refused for overload: %v", o.Err)
 	}
 	s.close(errStopped)
 }
@@ -291,7 +216,7 @@ func TestUnknownCopyOfRepliedCommandIsIgnored(t *testing.T) {
 	s.nextSent()
 	other := s.proposeAsync(t.Context(), "other")
 	s.nextSent()
-	s.resend()
+	s.newTerm(1)
 	s.nextSent()
 	s.nextSent()
 	s.deliverResult(1, "large answer")

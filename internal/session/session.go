@@ -69,17 +69,17 @@ type Config struct {
 // then on exactly one of these ends it:
 //
 //	result of the command                       its Result
-//	refusal for overload or a full disk, and    ErrOverloaded or ErrDiskFull: no copy can be in the
-//	  no other copy went anywhere (P65)           log, so the caller knows that it had no effect
+//	refusal for overload or a full disk, once   ErrOverloaded or ErrDiskFull: the caller knows that
+//	  no other copy can be in the log (P65)       it had no effect
 //	the caller's context ends                   ErrTimeout or ErrNoLeader: it may still take effect,
 //	                                              unless it is ErrNotProposed too (P65)
 //	the session expires                         ErrOutcomeUnknown
 //	Close                                       the error of Close
 //
-// Every other refusal is temporary: the next Retry sends the command again (P66). After a leader
-// change, and after an election timeout without a result, all pending commands are sent again
-// (P67). A command may be at most maxPendingSpan sequences ahead of the oldest pending one: the
-// session table keeps as many replies, so a copy from further back could not be recognized (P68).
+// Every other refusal is temporary: the next Retry sends the command again (P66). Otherwise a
+// command is sent once to each leader that becomes known (P67, see sendState). A command may be at
+// most maxPendingSpan sequences ahead of the oldest pending one: the session table keeps as many
+// replies, so a copy from further back could not be recognized (P68).
 //
 // A registration lasts as long as the process. If the process ends, the outcome of its pending
 // commands is unknown to everybody; that is why exactly-once is guaranteed for the process only.
@@ -127,10 +127,12 @@ func (s *Session) Deliver(message any) {
 	case *messages.LeaderChanged:
 		s.leader.Store(m.Leader)
 		s.reads.deliverIncarnation(m.Incarnation)
+		s.proposals.deliverLeader(m)
 		if m.Leader != 0 {
-			s.proposals.resend()
 			s.reads.resend()
 		}
+	case *messages.ContinueProposals:
+		s.proposals.deliverContinue(m)
 	case *messages.ProposalsRefused:
 		s.proposals.deliverRefused(m)
 	case *messages.SessionRegistered:
@@ -140,12 +142,11 @@ func (s *Session) Deliver(message any) {
 	}
 }
 
-// Retry sends pending requests again: commands that were sent at least patience ago, reads that
-// were sent at least half of patience ago, and commands that were refused temporarily. Call it once
-// per heartbeat: a leader whose leadership transfer failed does not report that it accepts commands
-// again.
+// Retry sends pending requests again: commands that were refused temporarily, and reads that were
+// sent at least half of patience ago. Call it once per heartbeat: a leader whose leadership
+// transfer failed does not report that it accepts commands again.
 func (s *Session) Retry(patience time.Duration) {
-	s.proposals.retry(patience)
+	s.proposals.retry()
 	s.reads.retry(patience / 2)
 }
 

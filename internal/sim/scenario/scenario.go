@@ -33,7 +33,7 @@ type Scenario struct {
 func Scenarios() []Scenario {
 	all := slices.Concat(
 		electionScenarios, readScenarios,
-		figureScenarios, replicationScenarios, pipelineScenarios, churnScenarios, kvScenarios, clientScenarios,
+		figureScenarios, replicationScenarios, pipelineScenarios, churnScenarios, kvScenarios, clientScenarios, backlogScenarios,
 		persistenceScenarios, diskScenarios, diskReadScenarios, machineDiskScenarios, unsyncedScenarios, actorScenarios, emptiedScenarios,
 	)
 	slices.SortFunc(all, func(a, b Scenario) int {

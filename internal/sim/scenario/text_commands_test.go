@@ -34,6 +34,9 @@ func (x *textScenario) register(d *datadriven.TestData) string {
 
 func (x *textScenario) registerMember(m *world.Member) string {
 	m.NoRegistration = false
+	m.Embedder.Deliver(&messages.ProposalsRefused{ // the one that was dropped: it is sent again
+		SessionIds: []uint64{0}, Sequences: []uint64{0}, Reason: messages.Refusal_REFUSAL_NO_LEADER, Term: m.View.Term,
+	})
 	before := m.View.LastIndex
 	x.within(5*world.ElectionTimeout, "the session is registered", func() bool { return m.Embedder.Registered() })
 	return fmt.Sprintf("the session of member %d is registered at index %d", m.ID(), max(before+1, m.View.LastIndex))

@@ -151,6 +151,16 @@ func (b *mailbox) usesDisk() bool {
 	return b.path == actors.LogStoreName || b.path == actors.LogStoreName+"/"+actors.LogReaderName
 }
 
+// syncsNext reports whether the next message makes a LogStore write and sync its batch.
+func (b *mailbox) syncsNext() bool {
+	if b.path != actors.LogStoreName || len(b.system) > 0 || len(b.user) == 0 {
+		return false
+	}
+	_, message, _ := actor.UnwrapEnvelope(b.user[0])
+	_, flush := message.(*messages.Flush)
+	return flush
+}
+
 // afterMessage checks whether this message was the last of the node, or the last before a power
 // cut.
 func (b *mailbox) afterMessage() {

@@ -92,6 +92,8 @@ type World struct {
 	FixedDurations      bool // every duration that the world draws is the middle of its range
 	// UnrecordedStorage: leaders do not record storage ids, so that logs have what a script expects.
 	UnrecordedStorage bool
+	// SyncTime is the time of each write and sync of a log; 0: at random.
+	SyncTime time.Duration
 
 	// What happened.
 	Checker *checker.Checker
@@ -246,6 +248,8 @@ func (w *World) handlingTime(b *mailbox) time.Duration {
 	switch {
 	case !b.usesDisk():
 		return w.RandomDuration(time.Microsecond, 60*time.Microsecond)
+	case w.SyncTime > 0 && b.syncsNext():
+		return w.SyncTime
 	case w.now < b.member.Disk.slowUntil:
 		return w.RandomDuration(20*time.Millisecond, 700*time.Millisecond)
 	}

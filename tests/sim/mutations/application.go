@@ -76,8 +76,8 @@ var application = []Mutation{
 		Name:   "result of another session is accepted",
 		Breaks: "a session takes a result of its earlier id for the command with the same number",
 		Edits: []mutation.Edit{mutation.In("internal/session", "proposals.deliverResults").Replace(
-			`_m.SessionId != _p.registration.sessionID`,
-			`_p.registration.sessionID == 0`)},
+			`_m.SessionId == _p.registration.sessionID && !_p.deliverOutcomes(_m)`,
+			`_p.registration.sessionID != 0 && !_p.deliverOutcomes(_m)`)},
 		Hunt: Hunt{Profile: "everything"}, Caught: []string{"exactly once"},
 	},
 }

@@ -54,8 +54,8 @@ var elections = []Mutation{
 		Name:   "stepping down clears the vote",
 		Breaks: "a candidate that follows the leader of its term clears its vote (E2)",
 		Edits: []mutation.Edit{mutation.In("actors/node", "becomeFollower").Replace(
-			`if _higher { _n.term, _n.vote = _term, 0 }`,
-			`_n.term, _n.vote = _term, 0`)},
+			`if _higher { _n.setTerm(_term, 0) }`,
+			`_n.setTerm(_term, 0)`)},
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"term and vote monotonic"},
 	},
 	{

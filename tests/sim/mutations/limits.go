@@ -36,4 +36,92 @@ var limits = []Mutation{
 			`false`)},
 		Hunt: Hunt{Package: ".", Test: "TestStartRefusesUnreplicableLimits"},
 	},
+	{
+		Name:   "commands are sent again while they wait",
+		Breaks: "each report of the same leader sends everything pending again",
+		Edits: []mutation.Edit{mutation.In("internal/session", "sendState.mustSend").Replace(
+			`_s.sentIn != _in || _s.refused`,
+			`true || _in.term == 0`)},
+		Hunt: Hunt{Package: "./internal/session", Test: "TestCommandIsSentOnceInATerm"},
+	},
+	{
+		Name:   "overload is final although a copy may be in the log",
+		Breaks: "a command that an earlier leader may have logged is reported as refused",
+		Edits: []mutation.Edit{mutation.In("internal/session", "proposals.refuseFinally").Replace(
+			`!_c.earlierTerm || _p.appliedTerm >= _m.Term`,
+			`true`)},
+		Hunt: Hunt{Package: "./internal/session", Test: "TestOverloadIsFinalWithoutOtherCopies"},
+	},
+	{
+		Name:   "overload is final before the results of the batch",
+		Breaks: "the applied term counts while results of the same batch are still to come",
+		Edits: []mutation.Edit{mutation.In("internal/session", "proposals.deliverResults").Replace(
+			`_m.Incarnation == _p.epoch.incarnation && !_m.More`,
+			`_m.Incarnation == _p.epoch.incarnation`)},
+		Hunt: Hunt{Package: "./internal/session", Test: "TestOverloadIsFinalWithoutOtherCopies"},
+	},
+	{
+		Name:   "lost forwards are not repeated",
+		Breaks: "a batch that the network loses without any break of the link waits for the next term",
+		Edits: []mutation.Edit{mutation.In("actors/node", "follower.handleHeartbeat").Delete(
+			`_f.repeatForwards(false)`)},
+		Hunt: Hunt{Scenario: "backlog-lost-forwards"}, Caught: []string{"script"},
+	},
+	{
+		Name:   "received counts as taken",
+		Breaks: "a follower takes every number up to the highest one for taken",
+		Edits: []mutation.Edit{mutation.In("actors/node", "forwards.recordTaken").Replace(
+			`_m.ForwardedTaken&(1<<_back) != 0`,
+			`true`)},
+		Hunt: Hunt{Scenario: "backlog-lost-forwards"}, Caught: []string{"script"},
+	},
+	{
+		Name:   "a refusal counts each time",
+		Breaks: "a copy of a refusal makes the session send another copy of the command",
+		Edits: []mutation.Edit{mutation.In("actors/node", "forwards.recordRefused").Replace(
+			`len(_f.undecided) < _before`,
+			`len(_f.undecided) <= _before`)},
+		Hunt: Hunt{Package: "./actors/node", Test: "TestLostForwardIsSentAgain"},
+	},
+	{
+		Name:   "undecided forwards are not bounded",
+		Breaks: "a batch leaves the window of the leader undecided, counts as a copy there, and is lost",
+		Edits: []mutation.Edit{mutation.In("actors/node", "forwards.hasRoom").Replace(
+			`len(_f.undecided) == 0 || _f.count+1-_f.undecided[0].message.Number < raft.ForwardWindow`,
+			`len(_f.undecided) == 0 || _f.count < 1<<40+raft.ForwardWindow`)},
+		Hunt: Hunt{Package: "./actors/node", Test: "TestUndecidedForwardsAreBounded"},
+	},
+	{
+		Name:   "a new leader does not know its log",
+		Breaks: "commands that the former leader replicated are appended again when they are sent again",
+		Edits: []mutation.Edit{mutation.In("actors/node", "Node.becomeLeader").Delete(
+			`_l.inheritUncommitted()`)},
+		Hunt: Hunt{Scenario: "backlog-new-leader"}, Caught: []string{"script"},
+	},
+	{
+		Name:   "proposals outlive the term",
+		Breaks: "what a node has collected is forwarded in the next term, beside what its session sends again",
+		Edits: []mutation.Edit{mutation.In("actors/node", "Node.setTerm").Delete(
+			`_n.proposals.take()`)},
+		Hunt: Hunt{Package: "./actors/node", Test: "TestNewTermForgetsForwards"},
+	},
+	{
+		Name:   "a leader reports itself first",
+		Breaks: "a new leader hands its session's backlog to itself before its first entry and heartbeats",
+		Edits: []mutation.Edit{mutation.In("actors/node", "Node.becomeLeader").Replace(`
+			_l.syncReplicators()
+			_l.inheritUncommitted()`, `
+			_l.syncReplicators()
+			n.setLeader(n.self())
+			_l.inheritUncommitted()`)},
+		Hunt: Hunt{Package: "./actors/node", Test: "TestLeaderSpeaksBeforeItReportsItself"},
+	},
+	{
+		Name:   "a backlog is sent in one turn",
+		Breaks: "a session sends everything pending at once, on the goroutine of the Node",
+		Edits: []mutation.Edit{mutation.In("internal/session", "proposals.sendTurn").Replace(
+			`_sent == maxResendTurn`,
+			`_sent == -maxResendTurn`)},
+		Hunt: Hunt{Package: "./internal/session", Test: "TestPendingCommandsAreSentInTurns"},
+	},
 }
