@@ -44,19 +44,19 @@ var services = []Mutation{
 		Hunt: Hunt{Package: "./kv", Test: "TestRequestTimeoutLeavesShorterDeadlines"},
 	},
 	{
-		Name:   "any refusal counts as this Node's own",
-		Breaks: "a copy of another member's refusal makes a command that is in the log count as not proposed; the client repeats it (P65)",
-		Edits: []mutation.Edit{mutation.In("internal/session", "proposals.deliverRefused").Replace(
-			`_m.From == _p.nodeID`,
-			`_m.From != 0`)},
+		Name:   "a refusal counts for every copy",
+		Breaks: "the refusal of a new leader makes a command that is in the log count as not proposed; the client repeats it (P65)",
+		Edits: []mutation.Edit{mutation.In("internal/session", "sendState.recordSent").Replace(
+			`_s.earlierTerm || _s.lastIsUndecided()`,
+			`_s.earlierTerm`)},
 		Hunt: Hunt{Package: "./internal/session", Test: "TestAbandonedCommandMayBeProposedOrNot"},
 	},
 	{
 		Name:   "a proposed write ends with DeadlineExceeded",
 		Breaks: "clientv3 repeats a write that is in the leader's log (P65)",
 		Edits: []mutation.Edit{mutation.In("internal/session", "proposals.abandon").Replace(
-			`_c.copies() > 0`,
-			`_c.copies() > 1`)},
+			`_c.mayBeProposed()`,
+			`_c.earlierTerm`)},
 		Hunt: Hunt{Package: "./kv", Test: "TestProposedWriteTimesOutAsUnavailable"},
 	},
 	{
