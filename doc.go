@@ -8,7 +8,7 @@
 //		ID:           1,
 //		Members:      members,
 //		DataDir:      "/var/lib/app",
-//		StateMachine: func() (troupe.StateMachine, error) { return &counter{}, nil }, // a new one each time
+//		StateMachine: func() (troupe.StateMachine, error) { return &counter{}, nil },
 //		PeerLink:     &troupe.PeerLink{Listeners: []net.Listener{listener}},
 //	})
 //	result, err := node.Propose(ctx, []byte("increment"))

@@ -58,28 +58,34 @@ func TestOpenStateMachineIsClosedAfterItsQueries(t *testing.T) {
 	<-machine.closed
 }
 
-// A query that waits for an index is awakened by each batch.
-func TestApplyAwakensQueries(t *testing.T) {
+// A query that waits for an index is notified of each batch.
+func TestApplyNotifiesQueries(t *testing.T) {
 	o := newMachineOpener(func() (StateMachine, error) { return &closableMachine{closed: make(chan struct{})}, nil })
+	_, opened := o.acquire(0)
 	state, err := o.open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := make(chan *openMachine)
-	go func() {
-		for {
-			m, changed := o.acquire(1000)
-			if m != nil {
-				found <- m
-				return
-			}
-			<-changed
+	mustBeClosed(t, opened, "opening a state machine")
+	for last := uint64(1); last <= 3; last++ {
+		m, applied := o.acquire(last)
+		if m != nil {
+			t.Fatalf("a state machine at %d was given to a query that needs %d", last-1, last)
 		}
-	}()
-	for last := uint64(1); last <= 1000; last++ {
 		if _, err := state.Apply(&Batch{Last: last}); err != nil {
 			t.Fatal(err)
 		}
+		mustBeClosed(t, applied, "a batch")
 	}
-	(<-found).release()
+	m, _ := o.acquire(3)
+	m.release()
+}
+
+func mustBeClosed(t *testing.T, c <-chan struct{}, by string) {
+	t.Helper()
+	select {
+	case <-c:
+	default:
+		t.Fatalf("not notified by %s", by)
+	}
 }

@@ -51,6 +51,9 @@ func TestReusedStateMachineIsRefused(t *testing.T) {
 			if err := n.CrashNow("machine"); err != nil {
 				t.Fatal(err)
 			}
+			if r, err := n.Propose(t.Context(), []byte("x")); err == nil {
+				t.Fatalf("the node goes on; the result is %x", r.Value)
+			}
 			<-n.Done()
 			if n.Err() == nil || !strings.Contains(n.Err().Error(), "make a new one in each call") {
 				t.Errorf("the node stopped with %v", n.Err())

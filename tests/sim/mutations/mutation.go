@@ -69,5 +69,6 @@ func Bank() []Mutation {
 		wiring,
 		server,
 		services,
+		embedding,
 	)
 }
