@@ -212,7 +212,7 @@ func TestJSONReportEqualsTheTable(t *testing.T) {
 		!strings.HasSuffix(got.Failures[0].Replay, "--seeds 5 --profile everything") {
 		t.Errorf("failures: %+v", got.Failures)
 	}
-	if got.Counts["faults"]["kill"] == 0 {
+	if got.Counts["faults"]["cut"] == 0 {
 		t.Errorf("counts: %v", got.Counts)
 	}
 }

@@ -37,7 +37,7 @@ func (g group) text() string {
 
 // rowOf has the row of each field of world.Counts.
 var rowOf = map[string]string{
-	"Messages": "network", "Lost": "network", "Doubled": "network", "Late": "network", "Elections": "log", "Committed": "log",
+	"Messages": "network", "Lost": "network", "Doubled": "network", "Late": "network", "Displaced": "network", "Elections": "log", "Committed": "log",
 	"FailedOperations": "disks", "RefusedForSpace": "disks", "FailedReads": "disks", "FlippedReads": "disks",
 	"FailedBatches": "disks", "StatesLost": "disks", "CutMidway": "power cuts", "CrashedRecovering": "crashes",
 	"ActorRestarts": "restarts", "SubtreeRestarts": "restarts", "Away": "restarts",

@@ -27,6 +27,7 @@ type Queue struct {
 	others       fifo
 	dropped      uint64 // messages since the start
 	dropReported bool   // Add has reported a drop since the last Take
+	onDrop       func(Message)
 }
 
 // NewQueue makes a queue that accepts nothing yet.
@@ -46,10 +47,13 @@ func (q *Queue) Add(m Message) (report bool) {
 		q.others.push(m)
 	}
 	for q.Bytes() > q.limit && q.Len() > 1 {
-		if q.others.len() > 0 {
-			q.others.pop()
-		} else {
-			q.proposals.pop()
+		oldest := &q.others
+		if oldest.len() == 0 {
+			oldest = &q.proposals
+		}
+		m := oldest.pop()
+		if q.onDrop != nil {
+			q.onDrop(m)
 		}
 		q.dropped++
 		report = report || !q.dropReported
@@ -71,6 +75,9 @@ func (q *Queue) Take(batch []Message, maxBytes int) []Message {
 	}
 	return batch
 }
+
+// OnDrop makes Add call f for each message that it displaces.
+func (q *Queue) OnDrop(f func(Message)) { q.onDrop = f }
 
 // Accept makes Add accept messages.
 func (q *Queue) Accept() { q.accepting = true }

@@ -30,6 +30,7 @@ const (
 	Isolate
 	Flap
 	Flapping
+	SlowLink
 	LossBurst
 
 	// Disks.
@@ -77,6 +78,7 @@ var kinds = [NumKinds]struct{ name, description string }{
 	Isolate:         {"isolate", "a member is cut off from all others"},
 	Flap:            {"flap", "a connection breaks and is back at once, and messages were dropped"},
 	Flapping:        {"flapping", "a member is cut off and connected again, several times"},
+	SlowLink:        {"slow-link", "what a member sends to others passes at a few kilobytes a second, so that queues fill"},
 	LossBurst:       {"loss-burst", "for a while most messages are lost"},
 	SlowDisk:        {"slow-disk", "writes and syncs take long"},
 	StalledDisk:     {"stalled-disk", "a disk does nothing for longer than an election timeout"},

@@ -111,7 +111,7 @@ func transferCandidateKilled(s *Driver) {
 	s.writeAndWait(leader, 3)
 	elections, term := s.Counts.Elections, leader.View.Term
 	requests := s.ObserveRule(target, nil, func(_, _ *world.Member, _ proto.Message) {
-		s.After(0, func() {
+		s.After(1, func() { // when they have left
 			if target.Up() {
 				s.powerCut(target)
 			}

@@ -51,6 +51,9 @@ func (w *World) AddClients() {
 	if w.Chance(0.2) {
 		w.UncommittedBytes = 100 + w.Random.Uint64N(400)
 	}
+	if w.Chance(0.5) {
+		w.QueueBytes = 200 + w.Random.IntN(1000)
+	}
 	if w.application != nil {
 		w.application.AddClients()
 		return

@@ -12,7 +12,7 @@ import (
 func TestFaultsHappenAndHaveConsequences(t *testing.T) {
 	seeds := uint64(120)
 	if testing.Short() {
-		seeds = 40
+		seeds = 60
 	}
 	for _, p := range fault.Profiles {
 		t.Run(p.Name, func(t *testing.T) {
@@ -60,6 +60,7 @@ func checkConsequences(t *testing.T, p *fault.Profile, c *Counts) {
 		{fault.FullDisk, "stops for lack of space", c.Stops[StopNoSpace]},
 		{fault.FlippedBit, "refused disks", c.Stops[StopRefused]},
 		{fault.LostDisk, "members that stay down", c.Away},
+		{fault.SlowLink, "messages that a full queue dropped", c.Displaced},
 		{fault.FailedRead, "reads that failed", c.FailedReads},
 		{fault.FlippedRead, "reads with a flipped bit", c.FlippedReads},
 		{fault.FailedState, "batches that were not stored", c.FailedBatches},

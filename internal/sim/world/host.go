@@ -112,7 +112,10 @@ type environment struct{ *Member }
 func (e environment) Root() *actor.RootContext { return e.system.Root }
 
 // Close ends the connections: nothing that an actor sends after that leaves the member.
-func (e environment) Close() { e.linksClosed = true }
+func (e environment) Close() {
+	e.linksClosed = true
+	e.clearOutboxes("link closed")
+}
 
 // AwaitActors checks that no actor is left.
 func (e environment) AwaitActors() {

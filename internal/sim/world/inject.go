@@ -38,7 +38,7 @@ func (w *World) maybeCutFirstStart(m *Member) {
 // applicable reports whether a fault can happen to this member at present.
 func (w *World) applicable(kind fault.Kind, m *Member) bool {
 	switch kind {
-	case fault.Cut, fault.OneWay, fault.Bridge, fault.Isolate, fault.Flap, fault.Flapping, fault.LossBurst:
+	case fault.Cut, fault.OneWay, fault.Bridge, fault.Isolate, fault.Flap, fault.Flapping, fault.SlowLink, fault.LossBurst:
 		return w.Size > 1
 	case fault.CrashLoop:
 		return w.RestartLimit != fault.UnlimitedRestarts
@@ -59,7 +59,7 @@ func (w *World) applicable(kind fault.Kind, m *Member) bool {
 // Inject injects a fault into a member.
 func (w *World) Inject(kind fault.Kind, m *Member) {
 	switch kind {
-	case fault.Cut, fault.OneWay, fault.Bridge, fault.Isolate, fault.Flap, fault.Flapping, fault.LossBurst:
+	case fault.Cut, fault.OneWay, fault.Bridge, fault.Isolate, fault.Flap, fault.Flapping, fault.SlowLink, fault.LossBurst:
 		w.events.faultInjected(kind, m, nil, 0)
 		w.injectNetworkFault(kind, m)
 	case fault.SlowDisk, fault.StalledDisk, fault.FullDisk, fault.FailedWrite, fault.FailedSync, fault.FlippedBit, fault.LostDisk, fault.LostLog,
@@ -136,6 +136,8 @@ func (w *World) injectNetworkFault(kind fault.Kind, m *Member) {
 		w.Flap(m, w.RandomMember())
 	case fault.Flapping:
 		w.flapping(m, 2+w.Random.IntN(8))
+	case fault.SlowLink:
+		w.slowLinks(m)
 	case fault.LossBurst:
 		w.Conditions.BurstLossRate = 0.3 + 0.6*w.Random.Float64()
 		w.After(w.RandomDuration(200*time.Millisecond, 3*time.Second), func() { w.Conditions.BurstLossRate = 0 })
@@ -213,6 +215,17 @@ func (w *World) Flap(a, b *Member) {
 	a.after(w.RandomDuration(0, 100*time.Millisecond), func() { a.postLinkChange(b.id, true) })
 }
 
+// slowLinks makes what a member sends slow, to some or to all.
+func (w *World) slowLinks(m *Member) {
+	all := w.Chance(0.5)
+	for _, other := range w.Members {
+		if other != m && (all || w.Chance(0.5)) {
+			w.LimitRate(m, other, 300+w.Random.Int64N(5000))
+			w.After(w.RandomDuration(100*time.Millisecond, 4*time.Second), func() { w.LimitRate(m, other, 0) })
+		}
+	}
+}
+
 // flapping cuts a member off and connects it again, several times.
 func (w *World) flapping(m *Member, times int) {
 	if times == 0 || w.Healing {
@@ -243,6 +256,7 @@ func (w *World) Heal() {
 		}
 		for _, other := range w.Members {
 			w.SetCut(m, other, false)
+			w.LimitRate(m, other, 0)
 		}
 	}
 	for _, m := range w.Members {

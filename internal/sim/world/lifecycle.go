@@ -118,6 +118,7 @@ func (m *Member) endRun(after *vfs.MemFS) {
 	m.RunNumber++
 	m.up = false
 	m.world.events.killed(m)
+	m.clearOutboxes("sender has stopped")
 	m.Disk.Freeze()
 	m.Disk.Attach(after)
 	if m.application != nil {

@@ -65,6 +65,7 @@ type Member struct {
 	Mailboxes   []*mailbox
 	peers       map[peerRole]*actor.PID
 	linkPeers   []uint64 // those that the node named last
+	outboxes    []*outbox
 	Embedder    *embedder
 	View        actors.NodeView // the last reported state of its Node
 	Applied     uint64

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/lanes"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -27,7 +28,7 @@ type network struct {
 
 type lane struct {
 	direction
-	bulk bool
+	lanes.Lane
 }
 
 // Connected reports whether two members are up and neither direction between them is cut.
@@ -48,7 +49,7 @@ func (w *World) transmit(from, to *Member, role messages.Receiver, m proto.Messa
 	w.send(over, role, id, m)
 }
 
-// send plans the arrival of a message.
+// send queues a message on its lane, unless it is lost.
 func (w *World) send(over contact, role messages.Receiver, id uint64, m proto.Message) {
 	from, to := over.from, over.to
 	if w.network.cut[direction{from.id, to.id}] {
@@ -59,43 +60,16 @@ func (w *World) send(over contact, role messages.Receiver, id uint64, m proto.Me
 		w.dropMessage(from, to, id, m, "random loss")
 		return
 	}
-	bytes, err := proto.Marshal(m)
-	if err != nil {
-		w.Fail("codec", "%T cannot be marshalled: %v", m, err)
+	message := m.(messages.PeerMessage)
+	queued := lanes.Message{Role: role, Size: proto.Size(m), Message: message}
+	if over.run != from.RunNumber { // a script held it on its way
+		o := newOutbox(from, to, lanes.Of(message))
+		o.writing = true
+		o.add(over, id, queued)
+		o.write()
 		return
 	}
-	w.events.marshalled(id, bytes)
-	copies := 1
-	if w.Chance(w.Conditions.DuplicateRate) {
-		w.Counts.Doubled++
-		w.events.duplicated(from, to, id, m)
-		copies = 2
-	}
-	for range copies {
-		w.After(w.arrivalDelay(from, to, m, len(bytes)), func() {
-			switch {
-			case w.network.cut[direction{from.id, to.id}]:
-				w.dropMessage(from, to, id, m, "cut in transit")
-				return
-			case !to.up:
-				w.dropMessage(from, to, id, m, "receiver is down")
-				return
-			case !w.admitted(over):
-				w.dropMessage(from, to, id, m, "data directory refused")
-				return
-			}
-			fresh := m.ProtoReflect().New().Interface()
-			if err := proto.Unmarshal(bytes, fresh); err != nil {
-				w.Fail("codec", "%T cannot be unmarshalled: %v", m, err)
-			}
-			w.events.arrived(from, to, id, m)
-			path := actors.NodePath
-			if role == messages.Receiver_RECEIVER_REPLICATOR {
-				path = actors.ReplicatorPath(from.id)
-			}
-			to.Post(path, fresh)
-		})
-	}
+	from.outbox(to, lanes.Of(message)).add(over, id, queued)
 }
 
 func (w *World) dropMessage(from, to *Member, id uint64, m proto.Message, why string) {
@@ -103,8 +77,9 @@ func (w *World) dropMessage(from, to *Member, id uint64, m proto.Message, why st
 	w.events.dropped(from, to, id, m, why)
 }
 
-// arrivalDelay is how long a message takes.
-func (w *World) arrivalDelay(from, to *Member, m proto.Message, size int) time.Duration {
+// arrivalDelay is how long a message takes from the time when it is on its way whole, which is
+// after `took`.
+func (w *World) arrivalDelay(o *outbox, took time.Duration) time.Duration {
 	d := w.RandomDuration(max(w.Conditions.MinLatency, 100*time.Microsecond), w.Conditions.MaxLatency)
 	if w.Chance(w.Conditions.DelayRate) {
 		w.Counts.Late++
@@ -113,17 +88,10 @@ func (w *World) arrivalDelay(from, to *Member, m proto.Message, size int) time.D
 	if w.Conditions.Reorders {
 		return d
 	}
-	l := lane{direction: direction{from.id, to.id}}
-	switch m.(type) {
-	case *messages.AppendEntries, *messages.ForwardedProposals:
-		l.bulk = true
-	}
-	at := max(w.now+d, w.network.lastArrival[l]+1)
-	if rate := w.network.bytesPerSecond[l.direction]; rate > 0 {
-		at += time.Duration(size) * time.Second / time.Duration(rate)
-	}
+	l := lane{direction{o.from.id, o.to.id}, o.lane}
+	at := max(w.now+took+d, w.network.lastArrival[l]+1)
 	w.network.lastArrival[l] = at
-	return at - w.now
+	return at - w.now - took
 }
 
 // SetCut cuts or restores one direction. The link reports it to both ends, unless the network hides
@@ -176,5 +144,9 @@ func (w *World) LimitRate(from, to *Member, bytesPerSecond int64) {
 
 // LastArrival returns when the last message with entries, of those sent so far, arrives.
 func (w *World) LastArrival(from, to *Member) time.Duration {
-	return w.network.lastArrival[lane{direction{from.id, to.id}, true}]
+	at := w.network.lastArrival[lane{direction{from.id, to.id}, lanes.Bulk}]
+	if rate := w.network.bytesPerSecond[direction{from.id, to.id}]; rate > 0 {
+		at = max(at, w.now) + time.Duration(from.outbox(to, lanes.Bulk).queue.Bytes())*time.Second/time.Duration(rate)
+	}
+	return at
 }

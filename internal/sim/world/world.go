@@ -84,6 +84,7 @@ type World struct {
 	// The limits of the members.
 	sessionLimits    session.Limits
 	UncommittedBytes uint64 // that a leader accepts
+	QueueBytes       int    // of each lane to a peer
 	RestartLimit     supervisor.RestartLimit
 	// OpenLinks: messages reach members that the sender's configuration does not name. The links of
 	// production do not carry them.
@@ -117,6 +118,7 @@ type Failure struct {
 // Counts are numbers of events.
 type Counts struct {
 	Messages, Lost, Doubled, Late int // between members
+	Displaced                     int // of the lost ones, from a full queue
 	Handled                       int // messages that actors handled
 	Faults                        [fault.NumKinds]int
 	Elections                     int
@@ -207,7 +209,7 @@ func New(options Options) *World {
 	if options.Nodes > 0 {
 		size = options.Nodes
 	}
-	w.UncommittedBytes = 20_000
+	w.UncommittedBytes, w.QueueBytes = 20_000, 1<<20
 	w.sessionLimits = session.Limits{MaxRequestBytes: 1 << 20, MaxPendingRequests: 1 << 16, MaxPendingBytes: 1 << 26}
 	if newApplication, ok := options.Profile.Application.(NewApplication); ok {
 		w.application = newApplication(w)

@@ -65,6 +65,7 @@ func Bank() []Mutation {
 		elections, replication, reads, storage, application,
 		boundaries,
 		limits,
+		link,
 		mvccStore,
 		wiring,
 		server,

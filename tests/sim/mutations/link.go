@@ -1,0 +1,77 @@
+package mutations
+
+import "github.com/troupe-raft/troupe/internal/mutation"
+
+// link has bugs in the lanes of a link (internal/lanes), which production and the simulator share.
+var link = []Mutation{
+	{
+		Name:   "queue to a peer is unlimited",
+		Breaks: "a queue keeps whatever waits for a slow peer (E45)",
+		Edits: []mutation.Edit{mutation.In("internal/lanes", "Queue.Add").Replace(
+			`_q.Bytes() > _q.limit && _more`, `_q.Bytes() > _q.limit<<20 && _more`)},
+		Hunt: Hunt{Profile: "network"}, Caught: []string{"bounded queues"},
+	},
+	{
+		Name:   "forwarded proposals are dropped first",
+		Breaks: "a full queue drops what callers wait for, and keeps entries for a follower that lags anyway",
+		Edits: []mutation.Edit{mutation.In("internal/lanes", "Queue.Add").Replace(
+			`_oldest := &_q.others; if _oldest.len() == 0 { _oldest = &_q.proposals }`,
+			`_oldest := &_q.proposals; if _oldest.len() == 0 { _oldest = &_q.others }`)},
+		Hunt: Hunt{Package: "./internal/lanes", Test: "TestQueueDoesWhatItsModelDoes"},
+	},
+	{
+		Name:   "entries go before forwarded proposals",
+		Breaks: "what callers wait for waits behind entries",
+		Edits: []mutation.Edit{mutation.In("internal/lanes", "Queue.Take").Replace(
+			`[]*fifo{&_q.proposals, &_q.others}`, `[]*fifo{&_q.others, &_q.proposals}`)},
+		Hunt: Hunt{Package: "./internal/lanes", Test: "TestQueueDoesWhatItsModelDoes"},
+	},
+	{
+		Name:   "several drops for one message are not reported",
+		Breaks: "a message that displaces several makes the queue forget that it must report a drop",
+		Edits: []mutation.Edit{mutation.In("internal/lanes", "Queue.Add").Replace(
+			`report = report || !_q.dropReported`, `report = !_q.dropReported`)},
+		Hunt: Hunt{Package: "./internal/lanes", Test: "TestQueueDoesWhatItsModelDoes"},
+	},
+	{
+		Name:   "bytes of taken messages count on",
+		Breaks: "a queue never gives back the bytes of what it has sent, and holds one message at last",
+		Edits:  []mutation.Edit{mutation.In("internal/lanes", "fifo.pop").Delete(`_f.bytes -= _m.queueCost()`)},
+		Hunt:   Hunt{Package: "./internal/lanes", Test: "TestQueueDoesWhatItsModelDoes"},
+	},
+	{
+		Name:   "moved queue keeps an old slot",
+		Breaks: "when the list of a queue moves, its head stays where it was: messages are skipped",
+		Edits: []mutation.Edit{mutation.In("internal/lanes", "fifo.push").Replace(
+			`_f.messages, _f.head = _f.messages[:_kept], 0`, `_f.messages, _f.head = _f.messages[:_kept], min(1, _kept)`)},
+		Hunt: Hunt{Package: "./internal/lanes", Test: "TestQueueDoesWhatItsModelDoes"},
+	},
+	{
+		Name:   "receiver of a message is lost",
+		Breaks: "every message is encoded for the Node, those for a replicator too",
+		Edits: []mutation.Edit{mutation.In("internal/lanes", "AppendBatch").Replace(
+			`append(_data, byte(_m.Role))`, `append(_data, byte(messages.Receiver_RECEIVER_NODE))`)},
+		Hunt: Hunt{Profile: "calm"}, Caught: []string{"codec"},
+	},
+	{
+		Name:   "term of a run is lost",
+		Breaks: "the decoder of entries forgets the term of each run",
+		Edits: []mutation.Edit{mutation.In("internal/lanes", "decodeEntries").Replace(
+			`[]*uint64{1: &_run.FirstIndex, &_run.Term}`, `[]*uint64{1: &_run.FirstIndex}`)},
+		Hunt: Hunt{Profile: "calm"}, Caught: []string{"codec", "log matching", "log matches appends", "no panic"},
+	},
+	{
+		Name:   "number of a forwarded batch is lost",
+		Breaks: "the decoder of forwarded proposals forgets their number, by which copies are recognized",
+		Edits: []mutation.Edit{mutation.In("internal/lanes", "decodeForwardedProposals").Replace(
+			`[]*uint64{1: &_m.From, &_m.Term, 4: &_m.Stream, &_m.Number}`, `[]*uint64{1: &_m.From, &_m.Term, 4: &_m.Stream}`)},
+		Hunt: Hunt{Profile: "calm"}, Caught: []string{"codec"},
+	},
+	{
+		Name:   "message in another's name is delivered",
+		Breaks: "a link delivers what names another sender than the member at its end (E46)",
+		Edits: []mutation.Edit{mutation.In("internal/lanes", "Check").Replace(
+			`_message.SenderID() != _from`, `_message.SenderID() == 0 && _from != 0`)},
+		Hunt: Hunt{Package: "./actors/live/link", Test: "TestE46MessageWithWrongSenderIsDropped"},
+	},
+}
