@@ -172,7 +172,12 @@ func (s *maintenanceService) MoveLeader(ctx context.Context, r *pb.MoveLeaderReq
 	if !ok {
 		return nil, errNotSupported("moving the leadership is")
 	}
-	if err := mover.TransferLeadership(ctx, r.GetTargetID()); err != nil {
+	bounded, cancel := boundWait(ctx, s.schedule, s.requestTimeout)
+	defer cancel()
+	if err := mover.TransferLeadership(bounded, r.GetTargetID()); err != nil {
+		if errors.Is(err, troupe.ErrTimeout) && ctx.Err() == nil {
+			return nil, errTransferTimeout
+		}
 		if known := toStatus(err); status.Code(known) != codes.Unknown {
 			return nil, known
 		}
@@ -180,6 +185,10 @@ func (s *maintenanceService) MoveLeader(ctx context.Context, r *pb.MoveLeaderReq
 	}
 	return &pb.MoveLeaderResponse{Header: s.headers.At(s.store.Revision())}, nil
 }
+
+// errTransferTimeout is the error of a transfer that did not end within the request timeout. The
+// text is etcd's, which waits as long as the client.
+var errTransferTimeout = status.Error(codes.Unavailable, "etcdserver: request timed out, leader transfer took too long")
 
 func isVoter(node troupe.Status, id uint64) bool {
 	for _, m := range node.Members {

@@ -85,6 +85,15 @@ func TestProposedWriteTimesOutAsUnavailable(t *testing.T) {
 	mustSucceed(t, err)
 }
 
+func TestMoveLeaderEndsInTime(t *testing.T) {
+	ts := startServer(t, func(c *ServerConfig) { c.RequestTimeout = time.Millisecond })
+	ts.consensus.SetStatus(func(s *troupe.Status) { s.Members = append(s.Members, troupe.Member{ID: 2}) })
+	_, err := pb.NewMaintenanceClient(ts.conn).MoveLeader(testContext(t), &pb.MoveLeaderRequest{TargetID: 2})
+	if status.Code(err) != codes.Unavailable || status.Convert(err).Message() != "etcdserver: request timed out, leader transfer took too long" {
+		t.Errorf("a transfer that does not end: %v", err)
+	}
+}
+
 func TestRequestTimeoutLeavesShorterDeadlines(t *testing.T) {
 	short, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/troupe-raft/troupe"
 	"github.com/troupe-raft/troupe/kv/internal/kvtest"
@@ -132,5 +134,28 @@ func BenchmarkClientPort(b *testing.B) {
 		if err := <-served; err != nil {
 			b.Error(err)
 		}
+	}
+}
+
+// BenchmarkRequestMetrics measures what counting and timing one put costs, without its request.
+func BenchmarkRequestMetrics(b *testing.B) {
+	consensus, ref := kvtest.New(b)
+	server, err := NewServer(ServerConfig{Consensus: consensus, Store: ref, MemberID: kvtest.MemberID})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer server.Stop(context.Background())
+	m := server.metrics
+	ctx := metadata.NewIncomingContext(context.Background(), metadata.Pairs(rpctypes.MetadataClientAPIVersionKey, "3.7"))
+	for b.Loop() {
+		rpc := m.rpc.methods[pb.KV_Put_FullMethodName]
+		began := rpc.begin()
+		if err := m.rpc.clients.count(ctx, false); err != nil {
+			b.Fatal(err)
+		}
+		m.receivedBytes.Add(300)
+		m.kv.requestEnded(requestPut, time.Now(), nil)
+		m.sentBytes.Add(30)
+		rpc.endUnary(began, nil)
 	}
 }

@@ -26,6 +26,7 @@ func TestRegisterModelDetectsViolations(t *testing.T) {
 	putB := at(operation{kind: put, value: "b", revision: 3}, 20, 30)
 	readA := operation{kind: get, seen: "a", revision: 2}
 	readB := operation{kind: get, seen: "b", revision: 3}
+	delA := operation{kind: del, seen: "a", before: 2, revision: 3, succeeded: true}
 	setAC := operation{kind: cas, expected: "a", value: "c", revision: 4, succeeded: true}
 	for _, c := range []struct {
 		name    string
@@ -40,6 +41,11 @@ func TestRegisterModelDetectsViolations(t *testing.T) {
 		{"a lost write", []operation{putA, at(operation{kind: get}, 11, 12)}, false},
 		{"a read of a value with another revision", []operation{putA, at(operation{kind: get, seen: "a", revision: 3}, 11, 12)}, false},
 		{"decreasing revisions", []operation{at(operation{kind: put, value: "a", revision: 5}, 0, 10), putB}, false},
+		{"a delete returns the value before", []operation{putA, at(delA, 11, 12), at(operation{kind: get}, 13, 14)}, true},
+		{"a read after a delete returns the value", []operation{putA, at(delA, 11, 12), at(readA, 13, 14)}, false},
+		{"a delete returns an older value", []operation{putA, putB, at(operation{kind: del, seen: "a", before: 2, revision: 4, succeeded: true}, 31, 32)}, false},
+		{"a delete finds no key although there is one", []operation{putA, at(operation{kind: del}, 11, 12)}, false},
+		{"a put after a delete has a lower revision", []operation{putA, at(delA, 11, 12), at(operation{kind: put, value: "b", revision: 3}, 13, 14)}, false},
 		{"a compare-and-set of the expected value succeeds", []operation{putA, at(setAC, 11, 12)}, true},
 		{"a compare-and-set of another value succeeds", []operation{putA, putB, at(setAC, 31, 32)}, false},
 		{"a compare-and-set of the expected value fails", []operation{putA, at(operation{kind: cas, expected: "a", value: "c", seen: "a", revision: 2}, 11, 12)}, false},
@@ -65,6 +71,12 @@ func TestHistoryDecidesUnknownWrites(t *testing.T) {
 	}
 	if !linearizable(placed...) {
 		t.Fatal("a write that took effect after its timeout was rejected")
+	}
+	deleted, unknown, applied := placeUnknownWrites([]operation{
+		at(operation{kind: put, value: "a", revision: 2}, 0, 1), at(operation{kind: del, unknown: true}, 2, 3), at(operation{kind: get}, 200, 201),
+	}, append(events, event{key: "k", revision: 3, deleted: true}))
+	if unknown != 1 || applied != 1 || !linearizable(deleted...) {
+		t.Fatalf("a delete of unknown outcome: %d unknown, %d applied: %+v", unknown, applied, deleted)
 	}
 	readOfMissing := at(operation{kind: get, seen: "never", revision: 3}, 200, 201)
 	if linearizable(append(placed, readOfMissing)...) {

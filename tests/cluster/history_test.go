@@ -17,6 +17,7 @@ const (
 	put kind = "put"
 	get kind = "get"
 	cas kind = "compare-and-set" // Txn: If value == expected, Then put, Else get
+	del kind = "delete"
 )
 
 // operation is a request of a client with its response. Values are unique in a test, so that a
@@ -27,23 +28,31 @@ type operation struct {
 	key       string
 	value     string // written
 	expected  string // compared with
-	way       int    // of the ways to do it: an index of linearizableReads or putWays
+	way       int    // of the ways to do it: an index of linearizableReads, putWays or deleteWays
 	call, end time.Duration
 
 	// The response.
 	unknown   bool // the request failed, so that a write may or may not have taken effect
 	err       error
-	succeeded bool   // of a compare-and-set
-	seen      string // the value that a get, or a compare-and-set that failed, has read
+	succeeded bool   // of a compare-and-set, or a delete of a key that was there
+	seen      string // the value that a get, a delete, or a compare-and-set that failed, has read
 	revision  int64  // of the write, or the modRevision of the value that was read; 0: no such key
+	before    int64  // the modRevision of the value that a delete has read
+	blind     bool   // a delete whose response was lost
 }
 
-func (o operation) writes() bool { return o.kind == put || o.kind == cas && o.succeeded }
+func (o operation) writes() bool { return o.kind == put || o.succeeded }
+
+// event returns the event of a write.
+func (o operation) event() event {
+	return event{key: o.key, value: o.value, revision: o.revision, deleted: o.kind == del}
+}
 
 // register is the state of one key in the model.
 type register struct {
 	value    string
-	revision int64
+	revision int64 // 0: no such key
+	last     int64 // revision of the last write
 }
 
 // registerModel is the model of a key with its modRevision: a read returns the latest write with
@@ -64,16 +73,19 @@ var registerModel = porcupine.Model{
 	Init: func() any { return register{} },
 	Step: func(state, input, _ any) (bool, any) {
 		before, o := state.(register), input.(operation)
-		after := register{value: o.value, revision: o.revision}
+		after := register{value: o.value, revision: o.revision, last: o.revision}
+		sees := func(value string, revision int64) bool { return before.value == value && before.revision == revision }
 		switch {
 		case o.kind == put:
-			return o.revision > before.revision, after
+			return o.revision > before.last, after
+		case o.kind == del && o.succeeded:
+			return o.revision > before.last && before.revision != 0 && (o.blind || sees(o.seen, o.before)), register{last: o.revision}
 		case o.kind == cas && o.succeeded:
-			return before.value == o.expected && o.revision > before.revision, after
+			return before.value == o.expected && o.revision > before.last, after
 		case o.kind == cas && before.value == o.expected:
 			return false, before
 		default:
-			return before == register{value: o.seen, revision: o.revision}, before
+			return sees(o.seen, o.revision), before
 		}
 	},
 	DescribeOperation: func(input, _ any) string {
@@ -87,12 +99,24 @@ var registerModel = porcupine.Model{
 // an event took effect at some time after its call; a write without one did not, and is left out.
 // Undecided, each such operation would double the search of porcupine. Leaving out a write hides no
 // violation: a read of its value stays in the history and contradicts. Reads of unknown outcome are
-// left out. The function returns the other operations and the decided writes, the number of unknown
+// left out. A delete has no value; since one client alone deletes a key, and stops at the first
+// outcome that it does not learn, the one delete event that nobody acknowledged is its own. The
+// function returns the other operations and the decided writes, the number of unknown
 // operations, and how many of them took effect.
 func placeUnknownWrites(operations []operation, events []event) (placed []operation, unknown, applied int) {
-	revisions := make(map[string]int64, len(events))
+	revisions := make(map[string]int64, len(events)) // of the event of a value, or of a key's delete that nobody acknowledged
+	acknowledged := make(map[event]bool)
+	for _, o := range operations {
+		if o.kind == del && !o.unknown {
+			acknowledged[o.event()] = true
+		}
+	}
 	for _, e := range events {
-		revisions[e.value] = e.revision
+		if !e.deleted {
+			revisions[e.value] = e.revision
+		} else if !acknowledged[e] {
+			revisions["delete "+e.key] = e.revision
+		}
 	}
 	for _, o := range operations {
 		if !o.unknown {
@@ -100,11 +124,16 @@ func placeUnknownWrites(operations []operation, events []event) (placed []operat
 			continue
 		}
 		unknown++
-		revision, ok := revisions[o.value]
+		identity := o.value
+		if o.kind == del {
+			identity = "delete " + o.key
+		}
+		revision, ok := revisions[identity]
 		if o.kind == get || !ok {
 			continue
 		}
 		applied++
+		o.blind = true
 		o.succeeded, o.revision, o.end = true, revision, math.MaxInt64
 		placed = append(placed, o)
 	}
@@ -136,7 +165,7 @@ func checkAcknowledgedWrites(t *testing.T, operations []operation, events []even
 	}
 	missing := 0
 	for _, o := range operations {
-		if o.unknown || !o.writes() || exists[event{key: o.key, value: o.value, revision: o.revision}] {
+		if o.unknown || !o.writes() || exists[o.event()] {
 			continue
 		}
 		if missing++; missing <= 5 {
@@ -152,12 +181,15 @@ func checkAcknowledgedWrites(t *testing.T, operations []operation, events []even
 type event struct {
 	key, value string
 	revision   int64
+	deleted    bool
 }
 
 func watchEvents(response clientv3.WatchResponse) []event {
 	var events []event
 	for _, e := range response.Events {
-		events = append(events, event{key: string(e.Kv.Key), value: string(e.Kv.Value), revision: e.Kv.ModRevision})
+		events = append(events, event{
+			key: string(e.Kv.Key), value: string(e.Kv.Value), revision: e.Kv.ModRevision, deleted: e.Type == clientv3.EventTypeDelete,
+		})
 	}
 	return events
 }

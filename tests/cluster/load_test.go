@@ -37,6 +37,7 @@ type load struct {
 	progress     chan struct{} // receives after an acknowledged write
 	reads        []readWay
 	puts         []writeWay
+	deletes      []deleteWay
 
 	mu         sync.Mutex
 	operations []operation
@@ -61,7 +62,7 @@ func startLoadBy(t *testing.T, deadline time.Duration, clientsOf func(id int) []
 	ctx, cancel := context.WithCancel(t.Context())
 	l := &load{
 		began: time.Now(), deadline: deadline, stop: cancel, progress: make(chan struct{}, 1),
-		reads: linearizableReads(), puts: putWays(),
+		reads: linearizableReads(), puts: putWays(), deletes: deleteWays(),
 	}
 	for id := range loadClients {
 		clients := clientsOf(id)
@@ -82,6 +83,7 @@ func (l *load) client(ctx context.Context, id int, clients []*clientv3.Client) {
 	random := rand.New(rand.NewPCG(uint64(id), 1))
 	lastSeen := make(map[string]string) // by key, to compare with
 	current := 0                        // index of the client in use
+	mayDelete := true
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for n := 0; ; n++ {
@@ -90,33 +92,51 @@ func (l *load) client(ctx context.Context, id int, clients []*clientv3.Client) {
 		case <-ctx.Done():
 			return
 		}
-		key := fmt.Sprintf("%s%02d", loadPrefix, random.IntN(loadKeys))
-		o := operation{client: id, key: key, value: fmt.Sprintf("%d-%d", id, n), expected: lastSeen[key]}
-		o.kind = []kind{put, get, get, cas}[random.IntN(4)]
-		if o.expected == "" && o.kind == cas {
-			o.kind = get
-		}
-		switch o.kind {
-		case put:
-			o.way = random.IntN(len(l.puts))
-		case get:
-			o.way = random.IntN(len(l.reads))
-		}
+		o := l.choose(id, n, random, mayDelete, lastSeen)
+		key := o.key
 		o.call = time.Since(l.began)
 		l.execute(&o, clients[current])
 		o.end = time.Since(l.began)
 		l.record(o)
 		if o.unknown {
+			mayDelete = mayDelete && o.kind != del
 			current = (current + 1) % len(clients)
 			pause.Reset(loadErrorPause)
 			continue
 		}
 		lastSeen[key] = o.seen
 		if o.writes() {
-			lastSeen[key] = o.value
+			lastSeen[key] = o.value // of a delete: none
 		}
 		pause.Reset(loadPause)
 	}
+}
+
+// choose returns the next operation of a client. Each client has a key that it alone deletes.
+func (l *load) choose(id, n int, random *rand.Rand, mayDelete bool, lastSeen map[string]string) operation {
+	o := operation{
+		client: id, key: fmt.Sprintf("%s%02d", loadPrefix, random.IntN(loadKeys)), value: fmt.Sprintf("%d-%d", id, n),
+		kind: []kind{put, get, get, cas}[random.IntN(4)],
+	}
+	if random.IntN(5) == 0 {
+		o.key = fmt.Sprintf("%sof-client-%d", loadPrefix, id)
+		if o.kind == cas && mayDelete {
+			o.kind, o.value = del, ""
+		}
+	}
+	o.expected = lastSeen[o.key]
+	if o.expected == "" && o.kind == cas {
+		o.kind = get
+	}
+	switch o.kind {
+	case put:
+		o.way = random.IntN(len(l.puts))
+	case get:
+		o.way = random.IntN(len(l.reads))
+	case del:
+		o.way = random.IntN(len(l.deletes))
+	}
+	return o
 }
 
 // execute sends the operation and records the response. Its context is not that of the load, so
@@ -137,6 +157,14 @@ func (l *load) execute(o *operation, client *clientv3.Client) {
 			return
 		}
 		o.recordRead(response)
+	case del:
+		response, err := l.deletes[o.way].delete(ctx, client, o.key)
+		if o.recordError(err) {
+			return
+		}
+		if o.succeeded = response.Deleted == 1; o.succeeded {
+			o.seen, o.before, o.revision = string(response.PrevKvs[0].Value), response.PrevKvs[0].ModRevision, response.Header.Revision
+		}
 	case cas:
 		response, err := client.Txn(ctx).If(clientv3.Compare(clientv3.Value(o.key), "=", o.expected)).
 			Then(clientv3.OpPut(o.key, o.value)).Else(clientv3.OpGet(o.key)).Commit()

@@ -107,6 +107,30 @@ func putWays() []writeWay {
 	}
 }
 
+// deleteWay is one way to delete a key. The response holds the value before.
+type deleteWay struct {
+	name   string
+	delete func(ctx context.Context, client *clientv3.Client, key string) (*clientv3.DeleteResponse, error)
+}
+
+// deleteWays returns the ways to delete a key.
+func deleteWays() []deleteWay {
+	return []deleteWay{
+		{"Delete", func(ctx context.Context, client *clientv3.Client, key string) (*clientv3.DeleteResponse, error) {
+			return client.Delete(ctx, key, clientv3.WithPrevKV())
+		}},
+		{"Txn", func(ctx context.Context, client *clientv3.Client, key string) (*clientv3.DeleteResponse, error) {
+			response, err := client.Txn(ctx).Then(clientv3.OpDelete(key, clientv3.WithPrevKV())).Commit()
+			if err != nil {
+				return nil, err
+			}
+			deleted := (*clientv3.DeleteResponse)(response.Responses[0].GetResponseDeleteRange())
+			deleted.Header = response.Header
+			return deleted, nil
+		}},
+	}
+}
+
 // otherWrites returns the ways to change the store that are not puts.
 func otherWrites() []writeWay {
 	return []writeWay{

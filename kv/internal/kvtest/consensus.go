@@ -244,8 +244,13 @@ func (c *Consensus) Done() <-chan struct{} { return c.done }
 // Err implements kv.Consensus.
 func (c *Consensus) Err() error { return nil }
 
-// TransferLeadership calls OnTransfer.
-func (c *Consensus) TransferLeadership(_ context.Context, to uint64) error { return c.OnTransfer(to) }
+// TransferLeadership calls OnTransfer, or without one waits until the context ends.
+func (c *Consensus) TransferLeadership(ctx context.Context, to uint64) error {
+	if c.OnTransfer == nil {
+		return c.fail(ctx, ErrHangUntilDeadline)
+	}
+	return c.OnTransfer(to)
+}
 
 // Metrics returns zeros.
 func (c *Consensus) Metrics() troupe.Metrics { return troupe.Metrics{} }
