@@ -2,6 +2,7 @@ package troupe_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -212,4 +213,77 @@ func ExampleNode_Crash() {
 	}
 	fmt.Println(value, "- restarts:", node.Status().Restarts)
 	// Output: the write during the crash - restarts: 1
+}
+
+// startRegister starts a cluster of one register, for the examples below.
+func startRegister(ctx context.Context) (*troupe.Cluster, *troupe.Node) {
+	cluster, err := troupe.StartCluster(ctx, troupe.ClusterOptions{
+		Size:         1,
+		StateMachine: func(uint64) troupe.Factory { return newRegister },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := cluster.WaitForLeader(ctx); err != nil {
+		log.Fatal(err)
+	}
+	return cluster, cluster.Node(1)
+}
+
+// Many commands are pending at once, without a goroutine for each.
+func ExampleNode_ProposeAsync() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	cluster, node := startRegister(ctx)
+	defer cluster.Stop(ctx)
+
+	var outcomes []<-chan troupe.Outcome
+	for i := range 100 {
+		outcomes = append(outcomes, node.ProposeAsync(ctx, fmt.Append(nil, i)))
+	}
+	applied := 0
+	for _, outcome := range outcomes {
+		if o := <-outcome; o.Err != nil {
+			log.Fatal(o.Err)
+		}
+		applied++
+	}
+	fmt.Println(applied, "applied")
+	// Output: 100 applied
+}
+
+// A program asks a majority before it acts as the leader.
+func ExampleNode_VerifyLeader() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	cluster, node := startRegister(ctx)
+	defer cluster.Stop(ctx)
+
+	switch err := node.VerifyLeader(ctx); {
+	case errors.Is(err, troupe.ErrNotLeader):
+		fmt.Println("another member leads; last contact to it:", node.LastContact())
+	case err != nil:
+		log.Fatal(err)
+	default:
+		fmt.Println("leading")
+	}
+	// Output: leading
+}
+
+// A program follows what happens to its node, until the node has stopped.
+func ExampleNode_Events() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	cluster, node := startRegister(ctx)
+	events, stop := node.Events(100)
+	defer stop()
+	if err := cluster.Stop(ctx); err != nil {
+		log.Fatal(err)
+	}
+	for e := range events {
+		if e.Kind == troupe.EventStopped {
+			fmt.Println(e.Kind, "- error:", e.Err, "- missed:", e.Dropped)
+		}
+	}
+	// Output: stopped - error: <nil> - missed: 0
 }
