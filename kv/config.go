@@ -43,6 +43,7 @@ type ServerConfig struct {
 	WatchStreamBufferBytes int           // events queued for one stream; default 8 MiB
 	WatchTotalBufferBytes  int           // shared by all streams, 64 KiB each at least; default 1 GiB
 	WatchQueueBytes        int           // events queued for the hub; default 64 MiB
+	WatchRevisionBytes     int           // events of one revision, in memory; default 256 MiB
 	WatchProgressInterval  time.Duration // default 10 min
 	ElectionTimeout        time.Duration // default 1 s
 	RequestTimeout         time.Duration // for what waits for a majority; default 5 s + 2 ElectionTimeout
@@ -85,6 +86,7 @@ func (c *ServerConfig) setDefaults() error {
 	c.MaxWatchersPerStream = cmp.Or(c.MaxWatchersPerStream, defaults.MaxWatchersPerStream)
 	c.WatchStreamBufferBytes = cmp.Or(c.WatchStreamBufferBytes, defaults.WatchStreamBufferBytes)
 	c.WatchTotalBufferBytes = cmp.Or(c.WatchTotalBufferBytes, defaults.WatchTotalBufferBytes)
+	c.WatchRevisionBytes = cmp.Or(c.WatchRevisionBytes, defaults.WatchRevisionBytes)
 	c.WatchQueueBytes = cmp.Or(c.WatchQueueBytes, defaults.WatchQueueBytes)
 	c.WatchProgressInterval = cmp.Or(c.WatchProgressInterval, defaults.WatchProgressInterval)
 	c.ElectionTimeout = cmp.Or(c.ElectionTimeout, defaults.ElectionTimeout)

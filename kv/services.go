@@ -47,7 +47,7 @@ func (s *services) init(config ServerConfig) error {
 	}
 	s.hub = watch.NewHub(watch.Config{
 		Store: c.Store, Consensus: c.Consensus, Header: s.headers, Metrics: m.watch, Schedule: c.Schedule,
-		QueueBytes: c.WatchQueueBytes, StreamBufferBytes: c.WatchStreamBufferBytes, TotalBufferBytes: c.WatchTotalBufferBytes,
+		QueueBytes: c.WatchQueueBytes, RevisionBytes: c.WatchRevisionBytes, StreamBufferBytes: c.WatchStreamBufferBytes, TotalBufferBytes: c.WatchTotalBufferBytes,
 		FragmentBytes: c.MaxRequestBytes + grpcOverheadBytes, MaxWatchersPerStream: c.MaxWatchersPerStream,
 		ProgressInterval: c.WatchProgressInterval, RequestTimeout: c.RequestTimeout,
 	})

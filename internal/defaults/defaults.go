@@ -67,6 +67,7 @@ const (
 	WatchStreamBufferBytes = 8 << 20
 	WatchTotalBufferBytes  = 1 << 30
 	WatchQueueBytes        = 64 << 20
+	WatchRevisionBytes     = 256 << 20
 	WatchProgressInterval  = 10 * time.Minute
 	RequestTimeout         = 5 * time.Second // and twice the election timeout
 	FirstByteTimeout       = 10 * time.Second

@@ -36,8 +36,11 @@ var (
 	ErrDuplicateKey = errors.New("etcdserver: duplicate key given in txn request")
 	// ErrResultTooLarge means that a write would read more than maxResultBytes into its result.
 	ErrResultTooLarge = errors.New("mvcc: the result of this write would exceed 64 MiB; request fewer keys, or no previous values")
-	// ErrInvalidCommand means an unknown kind of command, a message that cannot be decoded, an empty
-	// key, or a request that this method does not serve.
+	// ErrEventsTooLarge means that the events of one revision would take too much memory
+	// (View.Events).
+	ErrEventsTooLarge = errors.New("mvcc: the events of one revision are too large")
+	// ErrInvalidCommand means an unknown kind of command, a message that cannot be decoded, an
+	// empty key, or a request that this method does not serve.
 	ErrInvalidCommand = errors.New("mvcc: invalid command")
 )
 
@@ -56,15 +59,16 @@ type Options struct {
 	// Engine opens the storage engine: disk.Opener of package engine/disk, or Disk.Open of package
 	// engine/memory.
 	Engine engine.Open
-	// metadataBytes limits the cache of key metadata, which saves the read before a put. It grows as
-	// keys are written. Default 64 MiB, enough for a million keys.
+	// metadataBytes limits the cache of key metadata, which saves the read before a put. It grows
+	// as keys are written. Default 64 MiB, enough for a million keys.
 	metadataBytes int64
-	// LeaseKnown reports whether a lease exists. It must depend only on what was applied before. Nil:
-	// every lease id is accepted.
+	// LeaseKnown reports whether a lease exists. It must depend only on what was applied before.
+	// Nil: every lease id is accepted.
 	LeaseKnown func(id int64) bool
 	// Schedule, if not nil, has the store's background work as tasks: the simulator's.
 	Schedule *interleave.Scheduler
-	// OnFatal is called when the storage engine has failed in the background. Nil: the store panics.
+	// OnFatal is called when the storage engine has failed in the background. Nil: the store
+	// panics.
 	OnFatal func(error)
 	Logger  zerolog.Logger
 

@@ -353,7 +353,7 @@ func TestPrevKVIsTheStateBeforeTheTxn(t *testing.T) {
 	}
 	v := r.s.View()
 	defer v.Release()
-	history, _, err := v.Events(context.Background(), 3, 0, []byte("a"), nil, true, 1<<20)
+	history, _, err := v.Events(context.Background(), 3, 0, []byte("a"), nil, true, 1<<20, 0)
 	mustSucceed(t, err)
 	for what, events := range map[string][]*Event{"observed": observed, "in the history": history} {
 		if len(events) != 2 || string(events[0].PrevKv.GetValue()) != "before" || string(events[1].PrevKv.GetValue()) != "before" {

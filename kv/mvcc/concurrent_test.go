@@ -166,7 +166,7 @@ func (g *tokenWorkload) checkHistory() error {
 	for next := int64(2); ; {
 		done := g.stop.Load()
 		v := g.s.View()
-		events, after, err := v.Events(context.Background(), next, 0, []byte("h"), []byte("i"), true, 4096)
+		events, after, err := v.Events(context.Background(), next, 0, []byte("h"), []byte("i"), true, 4096, 0)
 		compacted := v.CompactRevision()
 		v.Release()
 		if errors.Is(err, ErrCompacted) && next < compacted {

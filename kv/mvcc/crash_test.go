@@ -322,7 +322,7 @@ func TestClosedStoreReturnsErrClosed(t *testing.T) {
 	}
 	v.Release()
 	w := r.s.View()
-	if _, _, err := w.Events(context.Background(), 0, 0, []byte("a"), nil, false, 1); err != ErrClosed {
+	if _, _, err := w.Events(context.Background(), 0, 0, []byte("a"), nil, false, 1, 0); err != ErrClosed {
 		t.Errorf("events: %v", err)
 	}
 	w.Release()

@@ -235,14 +235,14 @@ func checkReads(t *rapid.T, r *replica, m *model) {
 		key, end = drawKey(t), drawEnd(t)
 	}
 	if from < m.compacted {
-		if _, _, err := v.Events(ctx, from, 0, key, end, prev, 100); err != ErrCompacted {
+		if _, _, err := v.Events(ctx, from, 0, key, end, prev, 100, 0); err != ErrCompacted {
 			t.Fatalf("events from %d, compacted %d: %v", from, m.compacted, err)
 		}
 		return
 	}
 	var events []*Event
 	for next := from; next <= m.rev; {
-		some, after, err := v.Events(ctx, next, 0, key, end, prev, rapid.IntRange(1, 300).Draw(t, "bytes"))
+		some, after, err := v.Events(ctx, next, 0, key, end, prev, rapid.IntRange(1, 300).Draw(t, "bytes"), 0)
 		if err != nil || after <= next {
 			t.Fatalf("events from %d: next %d, %v", next, after, err)
 		}

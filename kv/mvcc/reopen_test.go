@@ -36,7 +36,7 @@ func checkEverything(t testReporter, r *replica, m *model) {
 	}
 	// Of a transaction at the compacted revision only the newest change of a key is left, as in etcd.
 	from := m.compacted + 1
-	events, _, err := v.Events(ctx, from, 0, []byte{0}, []byte{0}, true, 1<<30)
+	events, _, err := v.Events(ctx, from, 0, []byte{0}, []byte{0}, true, 1<<30, 0)
 	if err != nil {
 		t.Fatalf("events: %v", err)
 	}

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -28,6 +29,7 @@ type historyRead struct {
 	from          int64
 	key, rangeEnd []byte
 	prevKV        bool
+	watchers      int
 
 	events          []*mvcc.Event // all events of from to to
 	to              int64
@@ -53,6 +55,8 @@ func (s *stream) readHistory() (more bool, pause time.Duration, err error) {
 	switch {
 	case errors.Is(err, errStoreBehind), errors.Is(err, mvcc.ErrClosed):
 		return false, replayPollInterval, nil
+	case errors.Is(err, mvcc.ErrEventsTooLarge):
+		return true, 0, s.refuseLargeRevision(&read)
 	case errors.Is(err, mvcc.ErrCompacted):
 		return true, 0, s.cancelCompacted(read.from, read.compactRevision)
 	case err != nil:
@@ -70,9 +74,11 @@ func (s *stream) planHistory() (read historyRead, ok bool) {
 	if len(s.lagging) == 0 || len(s.control) > 0 {
 		return read, false
 	}
-	hull := s.lagging[0].asSpan()
-	read.from = s.lagging[0].historyFrom
-	for _, w := range s.lagging {
+	planned := s.planWatchers()
+	read.watchers = len(planned)
+	hull := planned[0].asSpan()
+	read.from = planned[0].historyFrom
+	for _, w := range planned {
 		w.inHistoryRead = true
 		read.from = min(read.from, w.historyFrom)
 		read.prevKV = read.prevKV || w.prevKV
@@ -89,6 +95,23 @@ func (s *stream) planHistory() (read historyRead, ok bool) {
 	return read, true
 }
 
+// planWatchers returns the watchers to read history for: all that lag, or the one that is furthest
+// behind. mu is held.
+func (s *stream) planWatchers() []*watcher {
+	last := s.lagging[0]
+	for _, w := range s.lagging {
+		w.inHistoryRead = false
+		if w.historyFrom < last.historyFrom {
+			last = w
+		}
+	}
+	if s.readOne {
+		s.readOne = false
+		return []*watcher{last}
+	}
+	return s.lagging
+}
+
 // readPlanned reads what was planned. It releases the view before anything is sent: a client that
 // does not read must not keep old data alive.
 func (s *stream) readPlanned(read *historyRead) error {
@@ -103,7 +126,7 @@ func (s *stream) readPlanned(read *historyRead) error {
 	if read.from > read.storeRevision {
 		return errStoreBehind
 	}
-	events, next, err := v.Events(ctx, read.from, read.storeRevision, read.key, read.rangeEnd, read.prevKV, historyReadBytes)
+	events, next, err := v.Events(ctx, read.from, read.storeRevision, read.key, read.rangeEnd, read.prevKV, historyReadBytes, s.hub.config.RevisionBytes)
 	read.events, read.to = events, min(next-1, read.storeRevision)
 	return err
 }
@@ -157,6 +180,39 @@ func (s *stream) promoteCaughtUp() {
 			s.markReady(w)
 		}
 	}
+}
+
+// refuseLargeRevision handles a read of one revision that is too large to be sent as a whole. Of
+// several watchers, the one that is furthest behind is then read alone: its own part may be small.
+// One alone is canceled.
+func (s *stream) refuseLargeRevision(read *historyRead) error {
+	s.mu.Lock()
+	if read.watchers > 1 {
+		s.readOne = true
+		s.mu.Unlock()
+		return nil
+	}
+	var ids []int64
+	for _, w := range s.lagging {
+		if w.inHistoryRead {
+			ids = append(ids, w.id)
+		}
+	}
+	s.mu.Unlock()
+	for _, id := range ids {
+		if s.hub.detach(s, id) == nil {
+			continue
+		}
+		r := &pb.WatchResponse{
+			Header: s.hub.config.Header.At(read.storeRevision), WatchId: id, Canceled: true,
+			CancelReason: fmt.Sprintf("%v: revision %d has more than %d bytes; list the keys and watch from the next revision",
+				mvcc.ErrEventsTooLarge, read.to+1, s.hub.config.RevisionBytes),
+		}
+		if err := s.grpc.Send(r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // cancelCompacted cancels the watches that need compacted revisions. Their response has no revision

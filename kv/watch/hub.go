@@ -20,12 +20,14 @@ type Config struct {
 	Consensus Consensus
 	Header    *header.Maker
 	Metrics   *Metrics
-	// Schedule, if not nil, has the hub and its streams as tasks: the simulator's, and those of tests.
+	// Schedule, if not nil, has the hub and its streams as tasks: the simulator's, and those of
+	// tests.
 	Schedule *interleave.Scheduler
 
 	QueueBytes           int // events that wait for the hub
 	StreamBufferBytes    int // events that wait in one stream
 	TotalBufferBytes     int // events that wait in all streams; 0: no limit
+	RevisionBytes        int // memory of a revision's events above which a watch is canceled; 0: no limit
 	FragmentBytes        int // response size above which a watch that allows it gets fragments
 	MaxWatchersPerStream int
 

@@ -2,11 +2,15 @@ package watch
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/troupe-raft/troupe/kv/internal/kvtest"
+	"github.com/troupe-raft/troupe/kv/mvcc"
 )
 
 // blockedStream is the gRPC side of a stream whose client does not read: SendMsg blocks until
@@ -76,5 +80,46 @@ func TestE45StreamsShareTheTotalBuffer(t *testing.T) {
 	h.config.StreamBufferBytes = 1000
 	if h.streamBufferBytes() != 1000 {
 		t.Error("a share above the stream's own limit")
+	}
+}
+
+// A revision that is too large for one watch is read for each watch alone.
+func TestE45LargeRevisionCancelsOnlyItsWatch(t *testing.T) {
+	hub, consensus := newTestHub(t, 1<<20, 1<<20)
+	defer consensus.Close(t)
+	hub.config.RevisionBytes = 4 << 10
+	txn := &pb.TxnRequest{}
+	for i := range 30 {
+		txn.Success = append(txn.Success, kvtest.PutOp(fmt.Sprintf("k%02d", i), "v"))
+	}
+	command, err := mvcc.EncodeTxn(txn)
+	mustSucceed(t, err)
+	_, err = consensus.Propose(context.Background(), command)
+	mustSucceed(t, err)
+	out := &recordingStream{}
+	s := newStream(hub, out)
+	for _, key := range []string{"k07", "k", "k20"} { // the second one is for all of them
+		r := &pb.WatchCreateRequest{Key: []byte(key), StartRevision: 2}
+		if key == "k" {
+			r.RangeEnd = []byte("l")
+		}
+		mustSucceed(t, s.create(r))
+	}
+	s.takePending() // the created responses
+	for more := true; more; {
+		more, _, err = s.readHistory()
+		mustSucceed(t, err)
+	}
+	got := map[int64]string{}
+	for _, r := range out.responses {
+		for _, e := range r.Events {
+			got[r.WatchId] += string(e.Kv.Key)
+		}
+		if r.Canceled {
+			got[r.WatchId] += "canceled"
+		}
+	}
+	if fmt.Sprint(got) != "map[0:k07 1:canceled 2:k20]" {
+		t.Errorf("the watches got %v", got)
 	}
 }

@@ -31,6 +31,7 @@ type stream struct {
 	ready             []*watcher          // guarded by mu; have a queue and do not lag
 	lagging           []*watcher          // guarded by mu
 	history           watchIndex          // guarded by mu; of lagging
+	readOne           bool                // guarded by mu; history is read for one watcher next
 	bufferedBytes     int                 // guarded by mu; in all queues, plus sendingBytes
 	sendingBytes      int                 // guarded by mu; taken from the queues and not sent yet
 	progressRequested bool                // guarded by mu; a progress request waits for its response

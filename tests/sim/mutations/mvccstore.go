@@ -96,4 +96,12 @@ var mvccStore = []Mutation{
 			`false`)},
 		Hunt: Hunt{Package: "./kv/mvcc", Test: "TestResultAboveTheLimitIsRefusedUnchanged"},
 	},
+	{
+		Name:   "large revision cancels every watch",
+		Breaks: "a revision that is too large for one watch cancels all that lag on its stream",
+		Edits: []mutation.Edit{mutation.In("kv/watch", "stream.refuseLargeRevision").Replace(
+			`_read.watchers > 1`,
+			`false`)},
+		Hunt: Hunt{Package: "./kv/watch", Test: "TestE45LargeRevisionCancelsOnlyItsWatch"},
+	},
 }
