@@ -723,7 +723,7 @@ func (x *HeartbeatResponse) GetDiskLow() bool {
 type ForwardedProposals struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	From  uint64                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
-	// The sender's term. A leader of a later term refuses the entries; their sender sends them again.
+	// The sender's term. A node that does not lead in it drops the entries.
 	Term uint64   `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
 	Data [][]byte `protobuf:"bytes,3,rep,name=data,proto3" json:"data,omitempty"`
 	// The stream of the sender and the number of the message in it, from 1. A leader takes or refuses

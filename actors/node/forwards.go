@@ -25,9 +25,12 @@ import (
 //	ForwardedProposals 8  ──────────▶     a late copy: it is neither appended nor lost again, but
 //	                                      refused once more, in case that the refusal was lost
 //
+// Only the leader of the term decides. Of a batch that arrives after its leadership has ended, or
+// after a restart, nothing is known: it may have been taken before. So it is dropped.
+//
 // A taken batch is lost only with the leader's term. Every change of term forgets all batches: the
 // Session sends its commands again when the leader of the next term is known, and a leader of a
-// later term refuses the batches of an earlier one.
+// later term drops the batches of an earlier one.
 //
 // Invariants: the numbers of undecided ascend, and the newest number is less than
 // raft.ForwardWindow above the lowest of them; more proposals wait in the proposalBuffer. All are

@@ -33,15 +33,15 @@ func (l *leader) handlePropose(m *messages.Propose) {
 //
 // A copy that the network or the peer made is neither: appended after the original was refused, it
 // would execute commands that the Session reported as not executed. The duplicate filter recognises
-// copies within the term. A message of an earlier term may be a copy as well, so it is refused;
+// copies within the term. A message of an earlier term may be a copy as well, so it is dropped;
 // nothing is lost, since each Session sends its commands again when the term changes.
+//
+// Only the leader of its term refuses a batch. Any other node, and this one in another term or
+// after a restart, does not know whether the batch was taken before: a refusal would be a guess.
 func (l *leader) handleForwardedProposals(m *messages.ForwardedProposals) {
 	p := l.peers.find(m.From)
 	switch {
-	case p == nil || m.Term > l.term:
-		return
-	case m.Term < l.term:
-		l.refuseForwarded(m, m.Data, messages.Refusal_REFUSAL_NO_LEADER, 0)
+	case p == nil || m.Term != l.term:
 		return
 	case !p.forwarded.Accept(m.Stream, m.Number):
 		if p.forwarded.IsRefused(m.Stream, m.Number) {

@@ -29,7 +29,7 @@ func (n nonLeader) step(m any) {
 	case *messages.RequestRead:
 		n.forwardRead(m)
 	case *messages.ForwardedProposals:
-		n.refuseForwarded(m, m.Data, messages.Refusal_REFUSAL_NO_LEADER, 0)
+		// It waits at its sender for the next term (see leader.handleForwardedProposals).
 	case *messages.ProposalsRefused:
 		n.handleProposalsRefused(m)
 	case *messages.ForwardedRead:

@@ -38,10 +38,7 @@ func TestProposalsAreForwardedOrRefused(t *testing.T) {
 		t.Fatalf("sent %v", s.sentToPeers)
 	}
 	s.deliver(forwardedBy(3, 5))
-	m := onlySent[*messages.ProposalsRefused](s)
-	if m.Reason != messages.Refusal_REFUSAL_NO_LEADER || m.Sequences[0] != 5 || m.SessionIds[0] != 9 {
-		t.Fatalf("sent %v", m)
-	}
+	noneSent[*messages.ProposalsRefused](s)
 	s.deliver(&messages.Campaign{})
 	s.sentToSession = nil
 	s.deliver(propose(6, 10))
@@ -86,10 +83,7 @@ func TestCopiedForwardIsDropped(t *testing.T) {
 	s.clearRecorded()
 	old := forward(4, 4)
 	old.Term--
-	step("a command of an earlier term", 2, 1, old)
-	if m := onlySent[*messages.ProposalsRefused](s); m.Reason != messages.Refusal_REFUSAL_NO_LEADER {
-		t.Fatalf("a command of an earlier term: %v", m)
-	}
+	step("a command of an earlier term", 2, 0, old)
 }
 
 // A transfer flushes. The pending Flush stays in the mailbox, so another one must not be sent.

@@ -26,6 +26,8 @@ var regressions = []struct {
 		profile: "network", seed: 330},
 	{bug: "the same", profile: "network", seed: 570},
 	{bug: "the same, with all faults", profile: "everything", seed: 258},
+	{bug: "a restarted leader refused a forwarded batch that it had taken before, and a later refusal of its command was final",
+		profile: "disks", seed: 20050},
 	{bug: "simulator: a crash due in a stopped actor's mailbox stopped the next incarnation's LogReader",
 		profile: "everything", seed: 10744},
 	{bug: "simulator: a damaged disk removed the last majority during the final reads",

@@ -109,8 +109,8 @@ var replication = []Mutation{
 		Name:   "forwards of an earlier term are accepted",
 		Breaks: "a leader accepts what was forwarded to it before it stepped down and was elected again: a copy of a refused proposal",
 		Edits: []mutation.Edit{mutation.In("actors/node", "handleForwardedProposals").Replace(
-			`_m.Term < _n.term`,
-			`_m.Term == 0`)},
+			`_m.Term != _n.term`,
+			`_m.Term > _n.term`)},
 		Hunt: Hunt{Scenario: "late-forward"}, Caught: []string{"stale forwards refused"},
 	},
 	{
