@@ -31,16 +31,11 @@ func (c *ServerConfig) diskFull(node troupe.Status) error {
 	return errDiskFull
 }
 
-// diskFullInstead returns the error of diskFull for a write that failed because of the leader's
-// disk, and nil for another failure. A write that timed out before it was proposed counts if this
-// member leads on a full disk: it waited for its session, whose registration the disk refused.
+// diskFullInstead returns the error of diskFull for a write that the leader refused for lack of
+// disk space, and nil for another failure.
 func (c *ServerConfig) diskFullInstead(err error) error {
-	if !errors.Is(err, troupe.ErrDiskFull) && !errors.Is(err, troupe.ErrNotProposed) {
+	if !errors.Is(err, troupe.ErrDiskFull) {
 		return nil
 	}
-	node := c.Consensus.Status()
-	if errors.Is(err, troupe.ErrDiskFull) || node.LeaderID == node.ID && node.DiskLow {
-		return c.diskFull(node)
-	}
-	return nil
+	return c.diskFull(c.Consensus.Status())
 }

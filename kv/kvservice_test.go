@@ -265,9 +265,6 @@ func TestFullDiskNamesItsPathOrTheLeader(t *testing.T) {
 	mustName(`member "two"`, raft.FormatID(7))
 	ts.consensus.SetStatus(func(s *troupe.Status) { s.LeaderID = 0 })
 	mustName("the leader's disk")
-	ts.consensus.SetStatus(func(s *troupe.Status) { s.LeaderID, s.DiskLow = s.ID, true })
-	ts.consensus.SetFailure(fmt.Errorf("%w: %w", troupe.ErrNotProposed, troupe.ErrTimeout))
-	mustName("/var/lib/troupe")
 }
 
 func TestNodeErrorsMapToEtcdStatuses(t *testing.T) {

@@ -3,7 +3,9 @@ package session
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/troupe-raft/troupe/messages"
 )
@@ -213,6 +215,50 @@ func TestE45SpanIsAtMostTheCachedReplies(t *testing.T) {
 	}
 	if c := f.BeginProposal([]byte("x")); c.Poll() {
 		t.Errorf("refused although no command is pending: %v", c.Err)
+	}
+}
+
+// The registration is refused before any command is sent, so what waits for it had no effect. It
+// ends at once; what begins later waits for the next attempt.
+func TestRefusedRegistrationEndsWhatWaitsForIt(t *testing.T) {
+	f := newSessionFixture(t)
+	f.Deliver(&messages.LeaderChanged{Incarnation: 1, Term: 1, Leader: 2})
+	refuse := func(reason messages.Refusal) {
+		f.Deliver(&messages.ProposalsRefused{Term: 1, SessionIds: []uint64{0}, Sequences: []uint64{0}, Reason: reason, Limit: 9, From: 2})
+	}
+	waiting, async := f.BeginProposal([]byte("x")), f.submit("y")
+	blocked := make(chan error, 1)
+	go func() {
+		_, err := f.Propose(t.Context(), []byte("z"))
+		blocked <- err
+	}()
+	for f.Backlog().Proposals < 3 {
+		runtime.Gosched()
+	}
+	refuse(messages.Refusal_REFUSAL_NO_LEADER)
+	if waiting.Poll() {
+		t.Fatalf("a temporary refusal ended a command: %+v", waiting.Outcome)
+	}
+	refuse(messages.Refusal_REFUSAL_DISK_FULL)
+	if !waiting.Poll() || !errors.Is(waiting.Err, ErrDiskFull) {
+		t.Fatalf("%+v", waiting.Outcome)
+	}
+	async.requireOutcome(t, ErrDiskFull)
+	if err := <-blocked; !errors.Is(err, ErrDiskFull) {
+		t.Error(err)
+	}
+	later := f.BeginProposal([]byte("later"))
+	if later.Poll() || f.Backlog().Proposals != 1 {
+		t.Errorf("a command after the refusal: %+v, pending %+v", later.Outcome, f.Backlog())
+	}
+	f.sent = nil
+	f.Retry(time.Second)
+	if len(f.sent) != 1 {
+		t.Errorf("%d messages at the next retry, want the registration", len(f.sent))
+	}
+	f.Deliver(&messages.SessionRegistered{Incarnation: 1, Nonce: []byte("nonce"), SessionId: 7})
+	if later.Poll() || len(f.sent) != 2 {
+		t.Errorf("%d messages after the registration, want the command: %+v", len(f.sent), later.Outcome)
 	}
 }
 

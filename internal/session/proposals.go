@@ -47,6 +47,7 @@ type proposalRequest struct {
 	encode       func(sessionID, sequence, lowest uint64) []byte
 	size         uint64 // of the command
 	unregistered bool   // it is counted in proposals.unregistered
+	refusals     uint64 // registration.refusals when it was counted
 	async        *Async // of ProposeAsync
 }
 
@@ -178,6 +179,10 @@ func (p *proposals) enqueueLocked(r *proposalRequest) (pendingProposal, proto.Me
 		return pendingProposal{}, nil, nil, err
 	}
 	if p.registration.sessionID == 0 {
+		if r.unregistered && p.registration.refusals > r.refusals {
+			p.uncountUnregistered(r)
+			return pendingProposal{}, nil, nil, p.registration.refusal
+		}
 		p.countUnregistered(r)
 		return pendingProposal{}, nil, p.registration.done, nil
 	}
@@ -215,7 +220,7 @@ func (p *proposals) checkLimits(r *proposalRequest) error {
 // countUnregistered counts a command that waits for the registration, once. The caller holds mu.
 func (p *proposals) countUnregistered(r *proposalRequest) {
 	if !r.unregistered {
-		r.unregistered = true
+		r.unregistered, r.refusals = true, p.registration.refusals
 		p.unregistered++
 		p.unregisteredBytes += r.size
 	}

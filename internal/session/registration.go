@@ -12,7 +12,12 @@ import (
 type registration struct {
 	sessionID uint64        // 0 until registered
 	nonce     []byte        // a repeated registration with it gets the same session id
-	done      chan struct{} // closed when registered
+	done      chan struct{} // closed when registered, or refused
+	// refusals counts the final refusals; refusal is the error of the last one. A command that waits
+	// for the registration ends with the first refusal after its begin: it was never sent, so it has
+	// no effect (P65).
+	refusals uint64
+	refusal  error
 	sendState
 }
 
@@ -40,6 +45,18 @@ func (p *proposals) deliverRegistered(m *messages.SessionRegistered) {
 		for _, a := range p.takeUnregisteredAsync() {
 			p.startAsync(a)
 		}
+	}
+}
+
+// refuseUnregistered ends the commands that wait for the registration. The next retry sends the
+// registration again. The caller holds mu.
+func (p *proposals) refuseUnregistered(err error) {
+	r := &p.registration
+	r.refusals, r.refusal = r.refusals+1, err
+	close(r.done)
+	r.done = make(chan struct{})
+	for _, a := range p.takeUnregisteredAsync() {
+		p.startAsync(a) // ends it
 	}
 }
 

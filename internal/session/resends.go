@@ -159,6 +159,9 @@ func (p *proposals) deliverRefused(m *messages.ProposalsRefused) {
 	for i, sequence := range m.Sequences {
 		if sequence == 0 && p.registration.sessionID == 0 {
 			p.registration.refused = true // a registration has no sequence
+			if !temporary {
+				p.refuseUnregistered(p.leaderRefusal(m))
+			}
 		}
 		if m.SessionIds[i] != p.registration.sessionID {
 			continue

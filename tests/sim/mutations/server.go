@@ -95,6 +95,13 @@ var server = []Mutation{
 		Hunt: Hunt{Package: "./kv", Test: "TestFullDiskNamesItsPathOrTheLeader"},
 	},
 	{
+		Name:   "refused registration is not passed on",
+		Breaks: "what waits for the session waits for its deadline while the leader's disk is full",
+		Edits: []mutation.Edit{mutation.In("internal/session", "proposals.deliverRefused").Delete(
+			`_p.refuseUnregistered(_p.leaderRefusal(_m))`)},
+		Hunt: Hunt{Package: "./internal/session", Test: "TestRefusedRegistrationEndsWhatWaitsForIt"},
+	},
+	{
 		Name:   "alarm does not show in the exit code",
 		Breaks: "a script takes a cluster with an alarm for healthy",
 		Edits: []mutation.Edit{mutation.In("cmd/troupe", "healthError").Replace(
