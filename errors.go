@@ -39,6 +39,10 @@ var (
 	ErrStopped = member.ErrStopped
 	// ErrNotLeader means that only the leader can do this. The text names the leader, if one is known.
 	ErrNotLeader = errors.New("not the leader")
+	// ErrNotMember means that the id is not that of another member of the cluster.
+	ErrNotMember = errors.New("not another member of this cluster")
+	// ErrNotRejoining means that a member has not asked to rejoin with a data directory.
+	ErrNotRejoining = errors.New("the member has not asked to rejoin")
 	// ErrNotVoter means that leadership cannot go to this member, because it has no vote.
 	ErrNotVoter = errors.New("not a voter of this cluster")
 )
@@ -66,6 +70,8 @@ var (
 	ErrWrongMember = persistence.ErrWrongMember
 	// ErrLocked means that another process uses the data directory.
 	ErrLocked = persistence.ErrLocked
+	// ErrNotEmpty means that Config.Rejoin is set and the data directory holds the member's data.
+	ErrNotEmpty = persistence.ErrNotEmpty
 	// ErrFormat means that a file was written by a version that this one cannot read.
 	ErrFormat = persistence.ErrFormat
 	// ErrCorrupt means that data on disk is damaged or lost. The text names the file and the offset.

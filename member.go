@@ -2,6 +2,7 @@ package troupe
 
 import (
 	"cmp"
+	"encoding/hex"
 	"slices"
 
 	"github.com/troupe-raft/troupe/messages"
@@ -19,6 +20,9 @@ type Member struct {
 	PeerURLs []string
 	// IsLearner is true for a member that receives the log but does not vote.
 	IsLearner bool
+	// StorageID is the id of the member's data directory, in hexadecimal, as a leader has recorded it.
+	// It is empty until then, and ignored in Config.Members.
+	StorageID string
 }
 
 // publicMembers returns the members of a configuration.
@@ -26,6 +30,7 @@ func publicMembers(c *messages.Configuration) (members []Member) {
 	for _, m := range c.GetMembers() {
 		members = append(members, Member{
 			ID: m.Id, Name: m.Name, Address: m.Address, PeerURLs: m.PeerUrls, IsLearner: m.Learner,
+			StorageID: hex.EncodeToString(m.StorageId),
 		})
 	}
 	return members

@@ -1,6 +1,7 @@
 package troupe
 
 import (
+	"encoding/hex"
 	"sync"
 
 	"github.com/troupe-raft/troupe/actors"
@@ -30,6 +31,9 @@ type Status struct {
 	ConfigurationIndex uint64
 	// Peers is the leader's knowledge of the other members, ordered by id; empty at other nodes.
 	Peers []PeerStatus
+	// Rejoining: the data directory of this node replaced one that was lost, and no leader has
+	// recorded it yet (Node.RejoinMember). The node receives nothing and does not vote.
+	Rejoining bool
 	// Restarts is the number of restarts of actors since the start of the node.
 	Restarts int
 	// Err is the error that stopped the node, nil while it runs and after Stop.
@@ -44,6 +48,12 @@ type PeerStatus struct {
 	Next             uint64 // nextIndex
 	InFlightMessages int    // sent and not acknowledged
 	InFlightBytes    uint64
+	// LostEntries: the peer lacks entries that it had acknowledged to this leader. Its data directory
+	// is an older copy, or its disk lost writes; it must rejoin (Config.Rejoin).
+	LostEntries bool
+	// AsksToRejoin is the storage id with which the peer waits to rejoin (Node.RejoinMember); empty if
+	// it does not.
+	AsksToRejoin string
 }
 
 const (
@@ -62,7 +72,7 @@ func (n *Node) Status() Status {
 		LastIndex: v.LastIndex, FirstIndex: views.LogStore.FirstIndex,
 		Serving: views.Machine.Serving, LogBytes: views.LogStore.DiskBytes, DiskLow: v.DiskLow,
 		Members: n.members.of(v.Configuration), ConfigurationIndex: v.ConfigurationIndex,
-		Peers: peerStatuses(views.Replicators),
+		Peers: n.peerStatuses(views.Replicators), Rejoining: n.core.Peers().Own().Rejoining,
 	}
 	select {
 	case <-n.core.Done():
@@ -75,11 +85,12 @@ func (n *Node) Status() Status {
 // Term returns the current term. It is cheaper than Status.
 func (n *Node) Term() uint64 { return n.core.Observer().Term() }
 
-func peerStatuses(views []actors.ReplicatorView) (peers []PeerStatus) {
+func (n *Node) peerStatuses(views []actors.ReplicatorView) (peers []PeerStatus) {
 	for _, v := range views {
 		peers = append(peers, PeerStatus{
 			ID: v.PeerID, State: v.State, Match: v.Match, Next: v.Next,
 			InFlightMessages: v.InFlight, InFlightBytes: v.InFlightBytes,
+			LostEntries: v.LostEntries, AsksToRejoin: hex.EncodeToString(n.core.Peers().Applicant(v.PeerID)),
 		})
 	}
 	return peers

@@ -76,6 +76,7 @@ func statusErrors(node troupe.Status, raised []pb.AlarmType) (all []string) {
 	for _, alarm := range raised {
 		all = append(all, fmt.Sprintf("memberID:%d alarm:%s", node.ID, alarm))
 	}
+	all = append(all, rejoinErrors(node)...)
 	if node.Err != nil {
 		all = append(all, "troupe: "+node.Err.Error())
 	}

@@ -163,6 +163,7 @@ func (s *Server) newGRPCServer() *grpc.Server {
 	})
 	pb.RegisterLeaseServer(server, &leaseService{headers: headers, store: c.Store})
 	server.RegisterService(authServiceDesc(), &authService{headers: headers, store: c.Store})
+	server.RegisterService(membersServiceDesc(), &membersService{c.Consensus})
 	healthpb.RegisterHealthServer(server, s.health.server)
 	return server
 }

@@ -60,12 +60,15 @@ func collectStatus(ch channel, s *troupe.Status) {
 	ch.gauge("troupe_log_last_index", "The last index of the log.", float64(s.LastIndex))
 	ch.gauge("troupe_log_first_index", "The first index of the log.", float64(s.FirstIndex))
 	ch.gauge("troupe_log_bytes", "The size of the log on disk in bytes.", float64(s.LogBytes))
+	ch.gauge("troupe_rejoining", "Whether this member waits to rejoin with a new data directory.", number(s.Rejoining))
 	ch.gauge("troupe_disk_low", "Whether the disk is below its low-water mark, so that writes are refused.", number(s.DiskLow))
 	ch.counter("troupe_actor_restarts_total", "Restarts of actors by their supervisor since the process started.", float64(s.Restarts))
 	for _, p := range s.Peers {
 		id := raft.FormatID(p.ID)
 		ch.gauge("troupe_peer_match_index", "At the leader: the last index known to be durable at a peer.", float64(p.Match), "peer", id)
 		ch.gauge("troupe_peer_inflight_bytes", "At the leader: bytes sent to a peer and not acknowledged yet.", float64(p.InFlightBytes), "peer", id)
+		ch.gauge("troupe_peer_lost_entries", "At the leader: whether a peer lacks entries that it had acknowledged; it must rejoin.", number(p.LostEntries), "peer", id)
+		ch.gauge("troupe_peer_asks_to_rejoin", "At the leader: whether a peer waits to rejoin with a new data directory.", number(p.AsksToRejoin != ""), "peer", id)
 	}
 }
 

@@ -82,8 +82,8 @@ type StorageMismatchError struct {
 	SharedWith uint64
 }
 
-const rejoinAdvice = "if its old data directory still exists, start it with that one; else start it with an empty data directory " +
-	"and --initial-cluster-state=rejoin, and run `troupe member rejoin` (docs/operations.md)"
+const rejoinAdvice = "if its old data directory still exists, start it with that one; else move the present one away, start it with " +
+	"--initial-cluster-state=rejoin, and run `troupe member rejoin` (docs/operations.md)"
 
 func (e *StorageMismatchError) Error() string {
 	switch {

@@ -79,7 +79,7 @@ func (l *leader) refuseLostEntries(p *peerState, acknowledged uint64) {
 	l.sendToPeer(p.id, &messages.StorageRefused{
 		From: l.self(), StorageId: storageID, Known: storageID, LostEntries: true,
 		Reason: fmt.Sprintf("member %#x lacks entries up to index %d that it had acknowledged: its data directory is an older copy, or its "+
-			"disk lost writes, so it may have forgotten votes too; start it with an empty data directory and "+
+			"disk lost writes, so it may have forgotten votes too; move it away, start it with "+
 			"--initial-cluster-state=rejoin, and run `troupe member rejoin` (docs/operations.md)", p.id, acknowledged),
 	})
 }

@@ -89,7 +89,7 @@ func (r *Replicator) probeRejected(m *messages.AppendResponse) {
 		if !r.lostEntries {
 			r.env.Log().Error().Str("peer", raft.FormatID(r.config.PeerID)).Uint64("acknowledged", r.progress.Match).
 				Uint64("its_last_index", m.LastIndex).
-				Str("advice", "start it with an empty data directory and --initial-cluster-state=rejoin, and run `troupe member rejoin`").
+				Str("advice", "move its data directory away, start it with --initial-cluster-state=rejoin, and run `troupe member rejoin`").
 				Msg("peer lost entries that it had acknowledged: its data directory is an older copy, or its disk lost writes")
 		}
 		r.lostEntries = true

@@ -101,7 +101,7 @@ etcdctl and the etcd client libraries work with it unchanged.
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newServer(), newDemo(),
-		newPut(), newGet(), newDel(), newWatch(), newStatus(),
+		newPut(), newGet(), newDel(), newWatch(), newStatus(), newMember(),
 		newLog(), newVersion(),
 	)
 	return root

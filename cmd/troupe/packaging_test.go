@@ -62,7 +62,7 @@ func TestSampleUnitStartsAMember(t *testing.T) {
 	if len(s.Members) != 3 || s.Name != "a" || s.DataDir != "/var/lib/troupe/data" || !s.Existing {
 		t.Errorf("%+v", s)
 	}
-	permanent := fmt.Sprintf("%d %d %d", exit.Usage, exit.DataDir, exit.Certificate)
+	permanent := fmt.Sprintf("%d %d %d %d", exit.Usage, exit.DataDir, exit.Certificate, exit.Replaced)
 	if command[1] != "server" || setting("Type") != "notify" || setting("RestartPreventExitStatus") != permanent {
 		t.Errorf("the unit is\n%s", unit)
 	}

@@ -45,6 +45,7 @@ func newRemotePeer(l *Link, member *messages.Member) *remotePeer {
 
 // sendHellos sends a Hello at first, and again after each termination of the endpoint.
 func (p *remotePeer) sendHellos() {
+	p.link.inbound.checkHello(p) // it may have arrived before SetPeers
 	for {
 		p.link.system.Root.Send(p.inboundPID, p.link.self.Hello(p.member.GetId(), receiverName))
 		select {

@@ -30,6 +30,9 @@ func (p *inboundProcess) SendUserMessage(_ *actor.PID, message any) {
 	switch m := inner.(type) {
 	case *messages.Hello:
 		p.storeHello(m)
+		if peer := p.link.peer(m.GetFrom()); peer != nil {
+			p.checkHello(peer)
+		}
 	case *messages.Envelope:
 		p.deliver(m.GetReceiver(), m.PeerMessage())
 	}
@@ -46,6 +49,16 @@ func (p *inboundProcess) storeHello(hello *messages.Hello) {
 		maps.DeleteFunc(p.hellos, func(id uint64, _ *messages.Hello) bool { return p.link.peer(id) == nil })
 	}
 	p.hellos[hello.GetFrom()] = hello
+}
+
+// checkHello checks the peer's Hello before it sends anything else, so that the two have met.
+func (p *inboundProcess) checkHello(peer *remotePeer) {
+	p.mu.Lock()
+	_, arrived := p.hellos[peer.member.GetId()]
+	p.mu.Unlock()
+	if arrived {
+		p.helloAccepted(peer)
+	}
 }
 
 func (p *inboundProcess) deliver(role messages.Receiver, message messages.PeerMessage) {

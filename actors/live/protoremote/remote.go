@@ -40,7 +40,6 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/actors/live/link"
@@ -216,8 +215,8 @@ func (l *Link) peer(id uint64) *remotePeer {
 	return l.peers[id]
 }
 
-// SetPeers connects to peers that are new or have changed, and disconnects the peers that members
-// does not contain.
+// SetPeers connects to peers that are new or have another address, and disconnects the peers that
+// members does not contain.
 func (l *Link) SetPeers(members []*messages.Member) {
 	var gone []*remotePeer
 	l.mu.Lock()
@@ -227,7 +226,7 @@ func (l *Link) SetPeers(members []*messages.Member) {
 			continue
 		}
 		p := l.peers[member.GetId()]
-		if p == nil || !proto.Equal(p.member, member) {
+		if p == nil || p.member.GetAddress() != member.GetAddress() {
 			p = newRemotePeer(l, member)
 			l.helloSenders.Go(p.sendHellos)
 		}

@@ -1,6 +1,6 @@
 // Package exit defines the exit codes of the troupe command. A process supervisor (systemd, a
-// script, troupe demo) decides by the code whether a restart can help: after Usage, DataDir and
-// Certificate an operator must act first. docs/operations.md has the same table.
+// script, troupe demo) decides by the code whether a restart can help: after Usage, DataDir,
+// Certificate and Replaced an operator must act first. docs/operations.md has the same table.
 package exit
 
 import (
@@ -30,6 +30,9 @@ const (
 	Certificate Code = 6
 	// Stopped: the server stopped for another reason; its last line states it.
 	Stopped Code = 7
+	// Replaced: other members refuse the data directory: the member had another one before, or this
+	// one is an older copy. A restart cannot help; the member must rejoin.
+	Replaced Code = 8
 	// Forced: a second signal arrived before the server had stopped.
 	Forced Code = 130
 )

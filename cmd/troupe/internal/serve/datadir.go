@@ -15,7 +15,8 @@ func (v *server) checkClusterState() error {
 		return nil
 	}
 	return exit.With(exit.DataDir, fmt.Errorf("--initial-cluster-state=existing, but %s holds no member: name this member's data directory, "+
-		"or start with --initial-cluster-state=new if the cluster is new (a member cannot be added to a running cluster in this version)", s.DataDir))
+		"or, if the directory was lost, start with --initial-cluster-state=rejoin and run 'troupe member rejoin'; if the cluster is new, "+
+		"start with --initial-cluster-state=new (a member cannot be added to a running cluster in this version)", s.DataDir))
 }
 
 // refuseEtcdData refuses to begin an empty store where etcd keeps its data: the operator has

@@ -18,7 +18,7 @@ import (
 func startCode(err error) exit.Code {
 	var path *fs.PathError
 	switch {
-	case isAnyOf(err, troupe.ErrLocked, troupe.ErrWrongCluster, troupe.ErrMembersChanged, troupe.ErrWrongMember, troupe.ErrCorrupt, troupe.ErrFormat,
+	case isAnyOf(err, troupe.ErrLocked, troupe.ErrWrongCluster, troupe.ErrMembersChanged, troupe.ErrWrongMember, troupe.ErrCorrupt, troupe.ErrFormat, troupe.ErrNotEmpty,
 		mvcc.ErrFormat, mvcc.ErrCorrupt):
 		return exit.DataDir
 	case isDiskFault(err):
@@ -38,8 +38,11 @@ func isDiskFault(err error) bool {
 // runtimeCode returns the exit code for the error with which a running node stopped.
 func runtimeCode(err error) exit.Code {
 	var storage *actors.StorageError
+	var refused *troupe.StorageRefusedError
 	var path *fs.PathError
 	switch {
+	case errors.As(err, &refused):
+		return exit.Replaced
 	case isAnyOf(err, troupe.ErrCorrupt, troupe.ErrFormat, mvcc.ErrFormat, mvcc.ErrCorrupt):
 		return exit.DataDir
 	// An error of the store's disk arrives as a failure of the state machine.
@@ -62,6 +65,8 @@ func isAnyOf(err error, kinds ...error) bool {
 func (v *server) explainStartError(err error) error {
 	s := v.settings
 	switch {
+	case errors.Is(err, troupe.ErrNotEmpty):
+		return fmt.Errorf("--initial-cluster-state=rejoin: %w", err)
 	case errors.Is(err, troupe.ErrMembersChanged):
 		return fmt.Errorf("--initial-cluster: %w", err)
 	case isAnyOf(err, troupe.ErrWrongCluster, troupe.ErrWrongMember):

@@ -37,6 +37,8 @@ func TestExitCodeOfEachFailure(t *testing.T) {
 		{&fs.PathError{Op: "open", Path: "/data/log/1.seg", Err: syscall.EISDIR}, exit.DataDir, exit.Storage},
 		{&actors.ApplicationError{Err: fmt.Errorf("flushing: %w", syscall.ENOSPC)}, exit.Storage, exit.Storage},
 		{&actors.ApplicationError{Index: 7, CommandHash: "0123", Err: errors.New("panic")}, exit.Stopped, exit.Stopped},
+		{&actors.FatalError{Err: &actors.StorageRefusedError{Peer: 2, Reason: "another storage id"}}, exit.Replaced, exit.Replaced},
+		{troupe.ErrNotEmpty, exit.DataDir, exit.Stopped},
 		{&actors.FatalError{Err: errors.New("removed from the cluster")}, exit.Stopped, exit.Stopped},
 	} {
 		err := fmt.Errorf("%w: %w", troupe.ErrStopped, c.err)

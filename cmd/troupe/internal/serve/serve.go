@@ -127,7 +127,7 @@ func (v *server) nodeConfig(factory troupe.Factory, opened *listeners) troupe.Co
 		disk = vfs.OSBuffered()
 	}
 	return troupe.Config{
-		ID: s.ID, Members: members, ClusterToken: s.Token, DataDir: s.DataDir, FS: disk, StateMachine: factory,
+		ID: s.ID, Members: members, ClusterToken: s.Token, DataDir: s.DataDir, FS: disk, Rejoin: s.Rejoin, StateMachine: factory,
 		PeerLink: &troupe.PeerLink{
 			Listeners: opened.peers, ServerTLS: opened.peerServerTLS, ClientTLS: opened.peerClientTLS, ProtoRemote: s.PeerLink == "remote",
 			// The operator chose http in the peer URLs. Beyond loopback that causes a warning.

@@ -124,7 +124,7 @@ func (f *Flags) member() *pflag.FlagSet {
 func (f *Flags) cluster() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("cluster", pflag.ContinueOnError)
 	fs.StringVar(&f.InitialCluster, "initial-cluster", "", "all members of a new cluster as `name=peerURL,…`, the same on each member (default: this member alone)")
-	fs.StringVar(&f.InitialClusterState, "initial-cluster-state", "new", "`new`, or existing: then an empty data directory is refused, and no new cluster begins")
+	fs.StringVar(&f.InitialClusterState, "initial-cluster-state", "new", "`new`; existing: then an empty data directory is refused, and no new cluster begins; or rejoin: then an empty one replaces a lost one, see 'troupe member rejoin'")
 	fs.StringVar(&f.InitialClusterToken, "initial-cluster-token", "etcd-cluster", "a `word` that distinguishes clusters with the same members")
 	fs.StringVar(&f.AdvertisePeerURLs, "initial-advertise-peer-urls", "", "`URLs` under which the other members reach this one (default: the URLs of --listen-peer-urls)")
 	fs.StringVar(&f.AdvertiseClientURLs, "advertise-client-urls", "", "`URLs` that the member list gives to clients (default: the URLs of --listen-client-urls)")

@@ -32,6 +32,8 @@ type Server struct {
 	ClusterGiven bool
 	// Existing reports --initial-cluster-state=existing: no new cluster may begin.
 	Existing bool
+	// Rejoin reports --initial-cluster-state=rejoin: an empty data directory replaces a lost one.
+	Rejoin bool
 
 	ListenClient    []URL
 	ListenPeer      []URL
@@ -123,8 +125,8 @@ func (f *Flags) resolveNames(s *Server, fs *pflag.FlagSet) error {
 	if strings.ContainsAny(f.Name, "=,") {
 		return &Error{"--name", fmt.Sprintf("%q holds a = or a comma, which --initial-cluster cannot name", f.Name), "leave the character out"}
 	}
-	if !slices.Contains([]string{"new", "existing"}, f.InitialClusterState) {
-		return &Error{"--initial-cluster-state", fmt.Sprintf("%q is neither new nor existing", f.InitialClusterState), ""}
+	if !slices.Contains([]string{"new", "existing", "rejoin"}, f.InitialClusterState) {
+		return &Error{"--initial-cluster-state", fmt.Sprintf("%q is neither new nor existing nor rejoin", f.InitialClusterState), ""}
 	}
 	if !slices.Contains([]string{"grpc", "remote"}, f.PeerLink) {
 		return &Error{"--peer-link", fmt.Sprintf("%q is neither grpc nor remote", f.PeerLink), ""}
@@ -135,6 +137,7 @@ func (f *Flags) resolveNames(s *Server, fs *pflag.FlagSet) error {
 	}
 	s.DataDir, s.DataDirGiven = directory, f.DataDir != ""
 	s.Existing = f.InitialClusterState == "existing"
+	s.Rejoin = f.InitialClusterState == "rejoin"
 	warnings, err := AcceptedWarnings(fs)
 	s.Warnings = append(s.Warnings, warnings...)
 	return err

@@ -148,7 +148,7 @@ func TestInvalidSettingIsNamedInOneLine(t *testing.T) {
 	}{
 		{[]string{"--name="}, []string{"--name", "empty"}},
 		{[]string{"--name=a,b"}, []string{"--name", "comma"}},
-		{[]string{"--initial-cluster-state=old"}, []string{"--initial-cluster-state", "neither new nor existing"}},
+		{[]string{"--initial-cluster-state=old"}, []string{"--initial-cluster-state", "neither new nor existing nor rejoin"}},
 		{[]string{"--initial-cluster-token="}, []string{"--initial-cluster-token", "empty"}},
 		{[]string{"--metrics=extensiv"}, []string{"--metrics", "basic or extensive"}},
 		{[]string{"--peer-link=carrier-pigeon"}, []string{"--peer-link", "neither grpc nor remote"}},

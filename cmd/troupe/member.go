@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/client"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+func newMember() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "member",
+		Short:   "Let a member that lost its data directory return",
+		Long:    "Let a member that lost its data directory return. Members cannot be added or removed in this version.",
+		Example: "  troupe member rejoin c",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newMemberRejoin())
+	return cmd
+}
+
+func newMemberRejoin() *cobra.Command {
+	var storageID string
+	cmd := &cobra.Command{
+		Use:   "rejoin MEMBER",
+		Short: "Record the new data directory of a member that lost its own",
+		Long: `Record the new data directory of a member that lost its own. MEMBER is its name or its id.
+
+A member whose data directory was lost, emptied or replaced by an older copy has forgotten votes and entries that it
+acknowledged. The others refuse it, and it ends with exit code 8. To bring it back:
+
+  1. Start it with an empty data directory and --initial-cluster-state=rejoin, with its other flags as before.
+     It waits: it receives nothing and does not vote.
+  2. Run this command against any running member. The leader records the new data directory, which a majority of the
+     members without that one must acknowledge; then the member catches up by itself, and votes again.
+
+Do this only if the old data directory is gone for good. It is refused from then on.`,
+		Example: `  troupe member rejoin c
+  troupe member rejoin 0x8211f1d0f64f3269 --endpoints 10.0.0.1:2379
+  troupe member rejoin c --storage-id 0f4c1ad0d1f13c5ad1d8d4d50f7a4c11`,
+		Args: argsBetween(1, 1),
+	}
+	flags := addClientFlags(cmd)
+	cmd.Flags().StringVar(&storageID, "storage-id", "", "the new data directory's `id` (storageId in its identity.json); default: the one that the member asked to rejoin with")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return flags.run(cmd, func(ctx context.Context, cluster *client.Cluster) error {
+			members, err := cluster.Statuses(ctx)
+			if err != nil {
+				return fmt.Errorf("member rejoin: %w", err)
+			}
+			member, err := client.FindMember(members, args[0])
+			if err != nil {
+				return usageError("member rejoin: %w", err)
+			}
+			recorded, err := cluster.RejoinMember(ctx, members, member.ID, storageID)
+			if err != nil {
+				return fmt.Errorf("member rejoin %s: %w", args[0], err)
+			}
+			return printRejoined(cmd.OutOrStdout(), flags.output, member, recorded)
+		})
+	}
+	return cmd
+}
+
+func printRejoined(w io.Writer, output string, m client.MemberStatus, storageID string) error {
+	if output == "json" {
+		return json.NewEncoder(w).Encode(map[string]string{"id": raft.FormatID(m.ID), "name": m.Name, "storageId": storageID})
+	}
+	_, err := fmt.Fprintf(w, "%s (%s) rejoins with data directory %s; it catches up by itself (troupe status)\n", m.Label(), raft.FormatID(m.ID), storageID)
+	return err
+}
