@@ -68,6 +68,7 @@ func Bank() []Mutation {
 		link,
 		mvccStore,
 		wiring,
+		keyValue,
 		server,
 		services,
 		embedding,
