@@ -65,6 +65,9 @@ type Options struct {
 	// LeaseKnown reports whether a lease exists. It must depend only on what was applied before.
 	// Nil: every lease id is accepted.
 	LeaseKnown func(id int64) bool
+	// CompactionStepEvents is how many events a compaction handles before it lets Apply go on. Default
+	// 256, which take less than a millisecond.
+	CompactionStepEvents int
 	// Schedule, if not nil, has the store's background work as tasks: the simulator's.
 	Schedule *interleave.Scheduler
 	// OnFatal is called when the storage engine has failed in the background. Nil: the store
@@ -73,11 +76,10 @@ type Options struct {
 	Logger  zerolog.Logger
 
 	// Set by tests only.
-	bucketLimits         bucketLimits
-	compactionStepEvents int
-	stageBytes           int
-	resultBytes          int
-	onStage              func()
+	bucketLimits bucketLimits
+	stageBytes   int
+	resultBytes  int
+	onStage      func()
 }
 
 // HashResult is a hash of the history in (CompactRevision, HashRevision] and of the live keys at

@@ -21,7 +21,7 @@ import (
 // crashOptions make the engine flush and compact often, and removals take many steps.
 var crashOptions = Options{
 	metadataBytes: 1, bucketLimits: bucketLimits{maxKeys: 12, minKeys: 3, maxJoinedKeys: 6},
-	compactionStepEvents: 3,
+	CompactionStepEvents: 3,
 }
 
 // randomLog returns random commands. It keeps a model to know which compactions are possible.

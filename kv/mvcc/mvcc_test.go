@@ -37,13 +37,13 @@ type replica struct {
 // steps.
 var smallOptions = Options{
 	metadataBytes: 1, bucketLimits: bucketLimits{maxKeys: 6, minKeys: 2, maxJoinedKeys: 4},
-	compactionStepEvents: 3, stageBytes: 1200,
+	CompactionStepEvents: 3, stageBytes: 1200,
 }
 
 // diskEngine returns Pebble, with small tables if the options are small.
 func diskEngine(fs vfs.FS, o Options) engine.Open {
 	d := disk.Options{FS: fs}
-	if o.compactionStepEvents != 0 {
+	if o.CompactionStepEvents != 0 {
 		d.CacheBytes, d.MemTableBytes = 1<<20, 64<<10
 	}
 	return disk.Opener(d)

@@ -35,7 +35,7 @@ func openStore(dir string, o Options) (*Store, error) {
 	s.onStage = o.onStage
 	s.compactor.failed, s.compactor.schedule = make(chan struct{}), o.Schedule
 	s.applyMu.Schedule(o.Schedule)
-	s.compactor.stepEvents = cmp.Or(o.compactionStepEvents, defaultStepEvents)
+	s.compactor.stepEvents = cmp.Or(o.CompactionStepEvents, defaultStepEvents)
 	db, err := o.Engine(dir, engine.Events{Failed: s.engineFailed, Log: o.Logger})
 	if err != nil {
 		return nil, openError(dir, err)

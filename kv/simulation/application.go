@@ -85,7 +85,7 @@ func (m *member) RunStarts() {
 	m.schedule = interleave.New(m.app.random.IntN, m.AfterInRun)
 	m.stepIsDue = false
 	m.factory, m.store = mvcc.Factory("kv", mvcc.Options{
-		Engine: m.disk.Open, Schedule: m.schedule, Logger: zerolog.Nop(),
+		Engine: m.disk.Open, Schedule: m.schedule, Logger: zerolog.Nop(), CompactionStepEvents: m.app.pick(1, 3, 256),
 		OnFatal: func(err error) { m.app.world.Fail("no panic", "the store of member %d failed: %v", m.ID(), err) },
 	})
 	services, err := kv.NewServices(kv.ServerConfig{
@@ -141,6 +141,9 @@ func (a *application) AfterStep() {
 		}
 		m.stepIsDue = true
 		wait := max(m.PausedUntil-a.world.Now(), 0) + a.world.RandomDuration(time.Microsecond, 80*time.Microsecond)
+		if a.world.Chance(0.02) {
+			wait += a.world.RandomDuration(time.Millisecond, 30*time.Millisecond) // the processor has other work
+		}
 		m.AfterInRun(wait, func() {
 			m.stepIsDue = false
 			for range 1 + a.random.IntN(12) {

@@ -49,7 +49,7 @@ func (a *application) Write(at *world.Member) {
 	for _, m := range a.members {
 		if m.Member == at && m.schedule != nil {
 			c := &client{app: a, member: m}
-			c.put(func() {})
+			c.put(nil)
 		}
 	}
 }
@@ -100,7 +100,13 @@ func (c *client) begin() {
 	case n < 11:
 		o = c.writeTxn(done)
 	case n < 12:
-		o = c.compact(done)
+		o = c.compact(c.app.pick(0, 1, 3, c.app.random.IntN(30)), done)
+		if c.app.random.IntN(2) == 0 { // others follow while the rows are removed
+			c.deleteRange(nil)
+			c.compact(0, nil)
+			c.put(nil)
+			c.put(nil)
+		}
 	case n < 13:
 		o = c.hash(done)
 	case n < 15:
@@ -150,9 +156,10 @@ func versionIs(key []byte, result pb.Compare_CompareResult, version int64) *pb.C
 	return &pb.Compare{Key: key, Target: pb.Compare_VERSION, Result: result, TargetUnion: &pb.Compare_Version{Version: version}}
 }
 
-func (c *client) compact(done func()) *operation {
+// compact compacts at a revision some way back from the newest one that clients know of.
+func (c *client) compact(back int, done func()) *operation {
 	a := c.app
-	r := &pb.CompactionRequest{Revision: max(1, a.acknowledgedRevision-int64(a.random.IntN(30))), Physical: a.random.IntN(3) == 0}
+	r := &pb.CompactionRequest{Revision: max(1, a.acknowledgedRevision-int64(back)), Physical: a.random.IntN(3) == 0}
 	s := c.member.services.KV
 	return c.member.call("compact", "", true, func(ctx context.Context) (proto.Message, error) { return s.Compact(ctx, r) },
 		func(o *operation, response proto.Message, err error) {

@@ -58,13 +58,6 @@ var keyValue = []Mutation{
 		Hunt: inKeyValueWorlds,
 	},
 	{
-		Name:   "replay is observed again",
-		Breaks: "revisions that a reopened store replays reach the watches a second time",
-		Edits: []mutation.Edit{mutation.In("kv/watch", "observedQueue.observe").Replace(
-			`revision <= q.newest`, `revision < 0`)},
-		Hunt: inKeyValueWorlds,
-	},
-	{
 		Name:   "overflow of the queue is forgotten",
 		Breaks: "live watches stay in the live feed after revisions were dropped",
 		Edits: []mutation.Edit{mutation.In("kv/watch", "observedQueue.overflow").Replace(
@@ -98,7 +91,7 @@ var keyValue = []Mutation{
 		Breaks: "a later compaction moves the target of the round in progress: members that compact at other times differ",
 		Edits: []mutation.Edit{mutation.In("kv/mvcc", "compactor.removeNext").InsertBefore(
 			`defer it.Close()`, `c.target = tip.compactRev`)},
-		Hunt: inKeyValueWorlds,
+		Hunt: Hunt{Package: "./kv/mvcc", Test: "TestOverlappingCompactionsRemoveTombstones"},
 	},
 	{
 		Name:   "reads wait for no revision",
