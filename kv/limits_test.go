@@ -306,6 +306,9 @@ func TestMetricsNamedInLimitsTableExist(t *testing.T) {
 	}
 	ts, _ := startBlockingServer(t, func(*ServerConfig) {})
 	ts.consensus.SetStatus(func(s *troupe.Status) { s.Peers = []troupe.PeerStatus{{ID: 0xab}} })
+	if _, err := pb.NewMaintenanceClient(ts.conn).Status(testContext(t), &pb.StatusRequest{}); err != nil { // for the metrics of its client
+		t.Fatal(err)
+	}
 	_, body := ts.get(t, "/metrics")
 	for _, name := range named {
 		if !strings.Contains(body, "\n"+name[1]+" ") && !strings.Contains(body, "\n"+name[1]+"{") && !strings.Contains(body, "\n"+name[1]+"_count ") {

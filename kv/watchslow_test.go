@@ -142,8 +142,10 @@ func TestSlowWatcherDoesNotDelayOthers(t *testing.T) {
 			t.Fatalf("the fast watcher got %v", r.Header)
 		}
 	}
-	if n := ts.metric(t, "troupe_watch_fallbacks_total"); n != 1 {
-		t.Errorf("%v watchers fell back to history, want the slow one alone", n)
+	// The slow one may have caught up while its connection had room, and have fallen back again.
+	fallbacks, reading := ts.metric(t, "troupe_watch_fallbacks_total"), ts.metric(t, "etcd_debugging_mvcc_slow_watcher_total")
+	if fallbacks < 1 || reading > 1 {
+		t.Errorf("%v fallbacks to history and %v watchers that read it, want the slow one alone", fallbacks, reading)
 	}
 	received := orderChecker{next: 2}
 	for received.next < n+2 {
