@@ -75,9 +75,12 @@ type Options struct {
 	OnFatal func(error)
 	Logger  zerolog.Logger
 
+	// StageBytes is about the memory of a part of a large batch; a smaller batch has one part. It may
+	// differ between members. Default 16 MiB.
+	StageBytes int
+
 	// Set by tests only.
 	bucketLimits bucketLimits
-	stageBytes   int
 	resultBytes  int
 	onStage      func()
 }

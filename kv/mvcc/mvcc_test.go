@@ -37,7 +37,7 @@ type replica struct {
 // steps.
 var smallOptions = Options{
 	metadataBytes: 1, bucketLimits: bucketLimits{maxKeys: 6, minKeys: 2, maxJoinedKeys: 4},
-	CompactionStepEvents: 3, stageBytes: 1200,
+	CompactionStepEvents: 3, StageBytes: 1200,
 }
 
 // diskEngine returns Pebble, with small tables if the options are small.

@@ -31,7 +31,7 @@ func openStore(dir string, o Options) (*Store, error) {
 	s.closing, s.endWork = context.WithCancel(context.Background())
 	s.defragmenting = make(chan struct{}, 1)
 	s.bucketLimits = cmp.Or(o.bucketLimits, defaultBucketLimits)
-	s.stageBytes, s.resultBytes = cmp.Or(o.stageBytes, defaultStageBytes), cmp.Or(o.resultBytes, maxResultBytes)
+	s.stageBytes, s.resultBytes = cmp.Or(o.StageBytes, defaultStageBytes), cmp.Or(o.resultBytes, maxResultBytes)
 	s.onStage = o.onStage
 	s.compactor.failed, s.compactor.schedule = make(chan struct{}), o.Schedule
 	s.applyMu.Schedule(o.Schedule)

@@ -55,6 +55,9 @@ type touchedKey struct {
 	before before
 }
 
+// maxTouchedScratch limits the memory of touched that is kept from one batch to the next.
+const maxTouchedScratch = 4096
+
 // undoPrefix returns the prefix of the undo rows of a batch that follows an applied index.
 func undoPrefix(applied uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{spaceUndo}, applied)

@@ -131,7 +131,7 @@ func TestDeleteOfManyKeysIsStagedInBoundedParts(t *testing.T) {
 	const keys = 60_000
 	var r *replica
 	parts, largest, held := 0, 0, 0
-	o := Options{stageBytes: 1 << 20}
+	o := Options{StageBytes: 1 << 20}
 	r = openReplica(t, vfs.NewMem(), o)
 	defer func() { r.close() }()
 	for i := 0; i < keys; i += 1000 {

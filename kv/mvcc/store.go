@@ -48,7 +48,8 @@ type Store struct {
 	oversizedBuckets []string // first keys of buckets to be split with the next batch
 	metadataCache    *metadataCache
 	keyFilter        keyFilter
-	sessionIndexes   []uint64 // of the session records, ascending
+	touchedScratch   []touchedKey // of the writer
+	sessionIndexes   []uint64     // of the session records, ascending
 	members          []MemberAttributes
 	observer         Observer
 	wantPrev         bool

@@ -61,6 +61,7 @@ func newWriter(s *Store, b *statemachine.Batch) *writer {
 		s: s, ctx: context.Background(), tip: s.tip, tablesRev: s.tip.rev,
 		batch:     s.db.NewBatch(size),
 		resultBuf: make([]byte, 0, 8*len(b.Commands)),
+		touched:   s.touchedScratch[:0],
 		metrics:   s.metrics.Load(),
 	}
 	if w.metrics != nil {
@@ -72,6 +73,10 @@ func newWriter(s *Store, b *statemachine.Batch) *writer {
 func (w *writer) close() {
 	if w.batch != nil {
 		w.batch.Close()
+	}
+	if cap(w.touched) <= maxTouchedScratch {
+		clear(w.touched) // they refer to keys
+		w.s.touchedScratch = w.touched[:0]
 	}
 }
 

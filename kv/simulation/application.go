@@ -85,7 +85,8 @@ func (m *member) RunStarts() {
 	m.schedule = interleave.New(m.app.random.IntN, m.AfterInRun)
 	m.stepIsDue = false
 	m.factory, m.store = mvcc.Factory("kv", mvcc.Options{
-		Engine: m.disk.Open, Schedule: m.schedule, Logger: zerolog.Nop(), CompactionStepEvents: m.app.pick(1, 3, 256),
+		Engine: m.disk.Open, Schedule: m.schedule, Logger: zerolog.Nop(),
+		CompactionStepEvents: m.app.pick(1, 3, 256), StageBytes: m.app.pick(600, 16<<20),
 		OnFatal: func(err error) { m.app.world.Fail("no panic", "the store of member %d failed: %v", m.ID(), err) },
 	})
 	services, err := kv.NewServices(kv.ServerConfig{
