@@ -18,6 +18,9 @@ const (
 	get kind = "get"
 	cas kind = "compare-and-set" // Txn: If value == expected, Then put, Else get
 	del kind = "delete"
+	// oldGet may return what was there at an earlier time. It is not part of the history that must be
+	// linearizable.
+	oldGet kind = "get that may be old"
 )
 
 // operation is a request of a client with its response. Values are unique in a test, so that a
@@ -119,6 +122,9 @@ func placeUnknownWrites(operations []operation, events []event) (placed []operat
 		}
 	}
 	for _, o := range operations {
+		if o.kind == oldGet {
+			continue
+		}
 		if !o.unknown {
 			placed = append(placed, o)
 			continue
@@ -174,6 +180,20 @@ func checkAcknowledgedWrites(t *testing.T, operations []operation, events []even
 	}
 	if missing > 5 {
 		t.Errorf("%d acknowledged writes are missing", missing)
+	}
+}
+
+// checkOldReads checks that each value that a read returned, which may be old, was there once.
+func checkOldReads(t *testing.T, operations []operation, events []event) {
+	t.Helper()
+	exists := make(map[event]bool, len(events))
+	for _, e := range events {
+		exists[e] = true
+	}
+	for _, o := range operations {
+		if o.kind == oldGet && !o.unknown && o.revision != 0 && !exists[event{key: o.key, value: o.seen, revision: o.revision}] {
+			t.Errorf("a read of %s returned %q of revision %d, which was never there", o.key, o.seen, o.revision)
+		}
 	}
 }
 

@@ -103,6 +103,7 @@ func verify(t *testing.T, c *procs.Cluster, operations []operation, live func(la
 	checkSameHistory(t, "the watch during the load", live(last), history)
 	checkSameHashes(t, c, last)
 	checkAcknowledgedWrites(t, operations, history)
+	checkOldReads(t, operations, history)
 	placed, unknown, applied := placeUnknownWrites(operations, history)
 	checkLinearizable(t, placed)
 	t.Logf("%d operations, %d of unknown outcome, of which %d took effect; %d events", len(operations), unknown, applied, len(history))

@@ -36,6 +36,7 @@ type load struct {
 	acknowledged atomic.Int64  // writes
 	progress     chan struct{} // receives after an acknowledged write
 	reads        []readWay
+	oldReads     []readWay
 	puts         []writeWay
 	deletes      []deleteWay
 
@@ -62,7 +63,7 @@ func startLoadBy(t *testing.T, deadline time.Duration, clientsOf func(id int) []
 	ctx, cancel := context.WithCancel(t.Context())
 	l := &load{
 		began: time.Now(), deadline: deadline, stop: cancel, progress: make(chan struct{}, 1),
-		reads: linearizableReads(), puts: putWays(), deletes: deleteWays(),
+		reads: linearizableReads(), oldReads: oldReads(), puts: putWays(), deletes: deleteWays(),
 	}
 	for id := range loadClients {
 		clients := clientsOf(id)
@@ -104,7 +105,9 @@ func (l *load) client(ctx context.Context, id int, clients []*clientv3.Client) {
 			pause.Reset(loadErrorPause)
 			continue
 		}
-		lastSeen[key] = o.seen
+		if o.kind != oldGet {
+			lastSeen[key] = o.seen
+		}
 		if o.writes() {
 			lastSeen[key] = o.value // of a delete: none
 		}
@@ -116,7 +119,7 @@ func (l *load) client(ctx context.Context, id int, clients []*clientv3.Client) {
 func (l *load) choose(id, n int, random *rand.Rand, mayDelete bool, lastSeen map[string]string) operation {
 	o := operation{
 		client: id, key: fmt.Sprintf("%s%02d", loadPrefix, random.IntN(loadKeys)), value: fmt.Sprintf("%d-%d", id, n),
-		kind: []kind{put, get, get, cas}[random.IntN(4)],
+		kind: []kind{put, put, get, get, get, cas, cas, oldGet}[random.IntN(8)],
 	}
 	if random.IntN(5) == 0 {
 		o.key = fmt.Sprintf("%sof-client-%d", loadPrefix, id)
@@ -133,6 +136,8 @@ func (l *load) choose(id, n int, random *rand.Rand, mayDelete bool, lastSeen map
 		o.way = random.IntN(len(l.puts))
 	case get:
 		o.way = random.IntN(len(l.reads))
+	case oldGet:
+		o.way = random.IntN(len(l.oldReads))
 	case del:
 		o.way = random.IntN(len(l.deletes))
 	}
@@ -151,8 +156,12 @@ func (l *load) execute(o *operation, client *clientv3.Client) {
 			return
 		}
 		o.revision = revision
-	case get:
-		response, err := l.reads[o.way].read(ctx, client, o.key)
+	case get, oldGet:
+		ways := l.reads
+		if o.kind == oldGet {
+			ways = l.oldReads
+		}
+		response, err := ways[o.way].read(ctx, client, o.key)
 		if o.recordError(err) {
 			return
 		}

@@ -61,6 +61,15 @@ func linearizableReads() (all []readWay) {
 	return all
 }
 
+// oldReads returns every call in every mode that may return an old value.
+func oldReads() []readWay {
+	all := readCalls(clientv3.WithSerializable())
+	for _, mode := range []string{"leader", "local"} {
+		all = append(all, inMode(mode, readCalls())...)
+	}
+	return all
+}
+
 func inMode(mode string, calls []readWay) (all []readWay) {
 	for _, call := range calls {
 		all = append(all, readWay{fmt.Sprintf("%s in mode %q", call.name, mode),
