@@ -84,7 +84,11 @@ func TestRecipeAgainstNoSpaceWorksAsInEtcd(t *testing.T) {
 			ctx := contextWithin(t, time.Minute)
 			maintenance := pb.NewMaintenanceClient(conn)
 			accepted := fillUntilNoSpace(t, ctx, conn)
-			if accepted < 8 || accepted > 16 {
+			most := 16
+			if p.Name == "etcd" {
+				most = 24 // it raises the alarm after the put that is too much
+			}
+			if accepted < 8 || accepted > most {
 				t.Errorf("%d MiB of values were accepted under 16 MiB", accepted)
 			}
 			deleted, err := invoke(ctx, conn, deleteKeys("k", "l"))
