@@ -180,6 +180,28 @@ func (s *Scheduler) Select(a, b, c, d <-chan struct{}) int {
 	}
 }
 
+// Receive receives from a channel, which is buffered, unless ended is closed before.
+func Receive[T any](s *Scheduler, from <-chan T, ended <-chan struct{}) (v T, received bool) {
+	if s != nil {
+		at := s.WaitForOne(2, func(i int) bool {
+			if i == 0 {
+				return len(from) > 0
+			}
+			return Ready(ended)
+		})
+		if at != 0 {
+			return v, false
+		}
+		return <-from, true
+	}
+	select {
+	case v = <-from:
+		return v, true
+	case <-ended:
+		return v, false
+	}
+}
+
 func (s *Scheduler) selectScheduled(all ...<-chan struct{}) int {
 	at := s.WaitForOne(len(all), func(i int) bool { return Ready(all[i]) })
 	if at < 0 {

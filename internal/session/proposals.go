@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/troupe-raft/troupe/internal/interleave"
 	"github.com/troupe-raft/troupe/raft"
 )
 
@@ -24,7 +25,9 @@ type proposals struct {
 	leader   func() uint64 // 0: none known
 	newNonce func() []byte
 
-	mu             sync.Mutex
+	schedule *interleave.Scheduler
+
+	mu             interleave.Mutex
 	epoch          epoch
 	leaderKnown    bool   // in epoch
 	appliedTerm    uint64 // of the last entry that the incarnation of epoch has applied
@@ -88,10 +91,12 @@ func (c *pendingCommand) end(o Outcome) {
 }
 
 func newProposals(c Config, refusals *refusalCounters, leader func() uint64) *proposals {
-	return &proposals{
-		send: c.Send, limits: c.Limits, refusals: refusals, nodeID: c.NodeID, leader: leader, newNonce: c.NewNonce,
+	p := &proposals{
+		schedule: c.Schedule, send: c.Send, limits: c.Limits, refusals: refusals, nodeID: c.NodeID, leader: leader, newNonce: c.NewNonce,
 		registration: newRegistration(c.NewNonce()), firstSequence: 1,
 	}
+	p.mu.Schedule(c.Schedule)
+	return p
 }
 
 func (p *proposals) propose(ctx context.Context, command []byte) (Result, error) {
@@ -132,9 +137,7 @@ func (p *proposals) submit(ctx context.Context, r proposalRequest) (Result, erro
 		case registered == nil:
 			return p.await(ctx, c)
 		}
-		select {
-		case <-registered:
-		case <-ctx.Done():
+		if p.schedule.Select(registered, ctx.Done(), nil, nil) == 1 {
 			p.abandonUnregistered(&r)
 			return Result{}, p.contextError(ctx.Err(), false)
 		}
@@ -152,13 +155,12 @@ func (p *proposals) start(r *proposalRequest) (pendingProposal, <-chan struct{},
 }
 
 func (p *proposals) await(ctx context.Context, c pendingProposal) (Result, error) {
-	select {
-	case o := <-c.done:
-		p.recycle(c.pendingCommand)
-		return o.Result, o.Err
-	case <-ctx.Done():
+	o, decided := interleave.Receive(p.schedule, c.done, ctx.Done())
+	if !decided {
 		return p.abandon(c, ctx.Err())
 	}
+	p.recycle(c.pendingCommand)
+	return o.Result, o.Err
 }
 
 // enqueue gives a command its sequence. It returns the message to send, nil if none can be sent
@@ -280,7 +282,7 @@ func (p *proposals) abandon(c pendingProposal, cause error) (Result, error) {
 	mayBeProposed := removed && c.mayBeProposed()
 	p.mu.Unlock()
 	if !removed {
-		o := <-c.done // sent by whoever removed it, or about to be
+		o, _ := interleave.Receive(p.schedule, c.done, nil) // sent by whoever removed it, or about to be
 		p.recycle(c.pendingCommand)
 		return o.Result, o.Err
 	}

@@ -3,9 +3,9 @@ package session
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
+	"github.com/troupe-raft/troupe/internal/interleave"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -31,7 +31,9 @@ type reads struct {
 	maxWaiting  int
 	refusals    *refusalCounters
 
-	mu           sync.Mutex
+	schedule *interleave.Scheduler
+
+	mu           interleave.Mutex
 	waitingReads int
 	incarnation  uint64        // of the actors that applied and term are about
 	applied      uint64        // index
@@ -62,10 +64,12 @@ type readBatch struct {
 }
 
 func newReads(c Config, refusals *refusalCounters, leader func() uint64) *reads {
-	return &reads{
-		sendRequest: func(m *messages.RequestRead) { c.Send(m) }, leader: leader, now: c.Now,
+	r := &reads{
+		schedule: c.Schedule, sendRequest: func(m *messages.RequestRead) { c.Send(m) }, leader: leader, now: c.Now,
 		maxWaiting: c.Limits.MaxPendingReads, refusals: refusals, lastID: c.FirstReadID, replayed: make(chan struct{}),
 	}
+	r.mu.Schedule(c.Schedule)
+	return r
 }
 
 func (r *reads) read(ctx context.Context, mode ReadMode) (ReadPoint, error) {
@@ -99,9 +103,7 @@ func (r *reads) local(ctx context.Context) (ReadPoint, error) {
 		if replayed == nil {
 			return point, err
 		}
-		select {
-		case <-replayed:
-		case <-ctx.Done():
+		if r.schedule.Select(replayed, ctx.Done(), nil, nil) == 1 {
 			return ReadPoint{}, r.abandonLocal(&counted, ctx.Err())
 		}
 	}
@@ -194,12 +196,10 @@ func (r *reads) finish(b *readBatch, err error) {
 }
 
 func (r *reads) await(ctx context.Context, b *readBatch) (ReadPoint, error) {
-	select {
-	case <-b.done:
-		return b.point, b.err
-	case <-ctx.Done():
+	if r.schedule.Select(b.done, ctx.Done(), nil, nil) == 1 {
 		return r.abandon(b, ctx.Err())
 	}
+	return b.point, b.err
 }
 
 // abandon gives up one read of a batch. If the batch has ended, abandon returns its outcome.

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/internal/defaults"
+	"github.com/troupe-raft/troupe/internal/interleave"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -34,6 +35,8 @@ type Config struct {
 	// Send sends a message to this member's Node actor. It is called with a lock held, so it must
 	// neither wait nor call the Session.
 	Send func(proto.Message)
+	// Schedule, if not nil, has the callers as tasks: those of tests.
+	Schedule *interleave.Scheduler
 }
 
 // Session submits the proposals and reads of one member. It is safe for concurrent use.

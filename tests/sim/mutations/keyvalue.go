@@ -4,12 +4,13 @@ import "github.com/troupe-raft/troupe/internal/mutation"
 
 var (
 	inAnyInterleaving = Hunt{Package: "./kv/watch", Test: "TestWatchersReceiveHistoryInAnyInterleaving"}
+	inAnyCalls        = Hunt{Package: "./internal/session", Test: "TestCallsEndRightInAnyInterleaving"}
 	inKeyValueWorlds  = Hunt{Package: "./kv/simulation", Test: "TestKeyValueStoreViolatesNoInvariant"}
 )
 
-// keyValue has bugs in watches, in the store and in the services above it, and in the streams of
-// the peer link, that show only when what is concurrent is interleaved, or when the whole of a
-// member is: store, services, replay and crashes.
+// keyValue has bugs in watches, in the store and in the services above it, in the session, and in
+// the streams of the peer link. They show only when what is concurrent is interleaved, or when the
+// whole of a member runs: store, services, replay and crashes.
 var keyValue = []Mutation{
 	{
 		Name:   "progress overtakes queued events",
@@ -99,6 +100,31 @@ var keyValue = []Mutation{
 		Edits: []mutation.Edit{mutation.In("kv", "kvService.withView").Replace(
 			`s.consensus.Read(_ctx, mode)`, `s.consensus.Read(_ctx, troupe.ReadLocal)`)},
 		Hunt: inKeyValueWorlds,
+	},
+	{
+		Name:   "abandoned command is recycled before its outcome",
+		Breaks: "a caller gives up while the result is on its way: the next command gets it",
+		Edits: []mutation.Edit{mutation.In("internal/session", "proposals.abandon").Replace(
+			`_o, _ := interleave.Receive(___from)
+			p.recycle(_c.pendingCommand)
+			return _o.Result, _o.Err`,
+			`p.recycle(_c.pendingCommand)
+			return Result{}, p.contextError(cause, true)`)},
+		Hunt: inAnyCalls,
+	},
+	{
+		Name:   "command that waits for the registration stays counted",
+		Breaks: "a caller that gives up before the session is registered keeps its place in the limits",
+		Edits: []mutation.Edit{mutation.In("internal/session", "proposals.submit").Delete(
+			`p.abandonUnregistered(&_r)`)},
+		Hunt: inAnyCalls,
+	},
+	{
+		Name:   "abandoned command counts as never proposed",
+		Breaks: "a caller is told that its command has no effect, and the command is applied",
+		Edits: []mutation.Edit{mutation.In("internal/session", "proposals.abandon").Replace(
+			`mayBeProposed := removed && _c.mayBeProposed()`, `mayBeProposed := removed && false`)},
+		Hunt: inAnyCalls,
 	},
 	{
 		Name:   "stream counts from after its Welcome",
