@@ -19,6 +19,12 @@ type StateObserver interface {
 	Synced(entries int, bytes int, took time.Duration)
 }
 
+// SessionTableObserver is a StateObserver that also receives the session table after each batch:
+// the client sessions with their cached replies, encoded so that equal tables have equal bytes.
+type SessionTableObserver interface {
+	SessionTable(incarnation, applied uint64, encoded []byte)
+}
+
 // NodeView is the state of the Node after a message.
 type NodeView struct {
 	Incarnation uint64

@@ -78,8 +78,22 @@ func (m *Machine) addEntry(index, term uint64, data []byte) {
 		}
 	case raft.KindBarrier:
 		m.addBarrier(index, entry)
-	case raft.KindNoop, raft.KindConfiguration:
-		// They concern the Node only.
+	case raft.KindConfiguration:
+		m.closeForeignSessions(index, data)
+	case raft.KindNoop:
+		// It concerns the Node only.
+	}
+}
+
+// closeForeignSessions closes the sessions of members that a configuration does not contain.
+func (m *Machine) closeForeignSessions(index uint64, data []byte) {
+	c, err := raft.DecodeConfiguration(data)
+	if err != nil {
+		panic(&actors.FatalError{Err: fmt.Errorf("decode the committed configuration at index %d: %w", index, err)})
+	}
+	for _, id := range m.sessions.foreign(c) {
+		m.sessions.expire(id)
+		m.addChange(change{kind: changeExpire, index: index, session: id})
 	}
 }
 
@@ -119,11 +133,15 @@ func (m *Machine) addCommand(index, term uint64, entry raft.Entry) {
 // a reply.
 func (m *Machine) addBarrier(index uint64, entry raft.Entry) {
 	d := delivery{commandID: commandID{entry.SessionID, entry.Sequence}, index: index, batchPosition: notInBatch}
-	switch s := m.sessions.find(entry.SessionID); {
-	case s == nil:
+	s := m.sessions.find(entry.SessionID)
+	if s == nil {
 		d.index, d.outcome = 0, messages.Outcome_OUTCOME_UNKNOWN
-	case s.node != m.env.ID():
-		return
+	} else {
+		m.sessions.use(s, index)
+		m.addChange(change{kind: changeUse, index: index, session: s.id})
+		if s.node != m.env.ID() {
+			return
+		}
 	}
 	m.work.deliveries = append(m.work.deliveries, d)
 }
@@ -199,7 +217,7 @@ func (m *Machine) sessionUpdate(results [][]byte) statemachine.SessionUpdate {
 func (m *Machine) cacheReplies(results [][]byte) {
 	for i, id := range m.work.commandIDs {
 		value := results[i]
-		if len(value) <= m.limits.maxValueBytes { // a larger one is not kept
+		if len(value) <= m.limits.MaxValueBytes { // a larger one is not kept
 			value = m.work.cached.copy(value)
 		}
 		m.sessions.cacheReply(id.session, id.sequence, value)

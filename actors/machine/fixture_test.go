@@ -41,7 +41,7 @@ func newFixture(t testing.TB) *fixture {
 // start spawns a Machine and clears what was recorded before.
 func (f *fixture) start(config Config) *fixture { return f.startWith(featureLevel1Limits, config) }
 
-func (f *fixture) startWith(l sessionLimits, config Config) *fixture {
+func (f *fixture) startWith(l SessionLimits, config Config) *fixture {
 	f.toNode, f.toSession, f.toReader = nil, nil, nil
 	config.Incarnation = incarnation
 	config.Reader = f.Sink("reader", func(m proto.Message) { f.toReader = append(f.toReader, m) })

@@ -45,7 +45,7 @@ import (
 type Machine struct {
 	env    actors.Env
 	config Config
-	limits sessionLimits
+	limits SessionLimits
 
 	ctx  actor.Context // of the current message
 	node *actor.PID
@@ -70,6 +70,9 @@ type Config struct {
 	Factory statemachine.Factory
 	// MaxBatchBytes bounds the entries that are applied at a time. 0: defaults.MaxBatchBytes.
 	MaxBatchBytes uint64
+	// SessionLimits bound the session table, on all members alike. The zero value is that of the
+	// feature level.
+	SessionLimits SessionLimits
 	// ReplayThrough is the commit index known at the start: no read is served before it is applied.
 	ReplayThrough uint64
 }
@@ -77,7 +80,8 @@ type Config struct {
 // New makes the producer of a Machine, which the Node spawns as its child.
 func New(env actors.Env, config Config) actor.Producer {
 	config.MaxBatchBytes = cmp.Or(config.MaxBatchBytes, defaults.MaxBatchBytes)
-	return func() actor.Actor { return &Machine{env: env, config: config, limits: featureLevel1Limits} }
+	config.SessionLimits = cmp.Or(config.SessionLimits, featureLevel1Limits)
+	return func() actor.Actor { return &Machine{env: env, config: config, limits: config.SessionLimits} }
 }
 
 // Receive handles one message.
@@ -191,6 +195,9 @@ func (m *Machine) publishState() {
 			Sessions:     len(m.sessions.sessions),
 			SessionBytes: m.sessions.sizeBytes(),
 		})
+		if o, ok := observer.(actors.SessionTableObserver); ok {
+			o.SessionTable(m.config.Incarnation, m.applied, appendFull(nil, m.sessions))
+		}
 	}
 }
 

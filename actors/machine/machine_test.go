@@ -140,10 +140,10 @@ func TestCommandOfUnknownSessionIsNotApplied(t *testing.T) {
 
 func TestTooLargeReplyIsNotCached(t *testing.T) {
 	s, state := startWithSession(t)
-	large := commandEntry(1, 1, 1, fmt.Sprintf("big:%d", featureLevel1Limits.maxValueBytes+1))
-	fits := commandEntry(1, 2, 1, fmt.Sprintf("big:%d", featureLevel1Limits.maxValueBytes))
+	large := commandEntry(1, 1, 1, fmt.Sprintf("big:%d", featureLevel1Limits.MaxValueBytes+1))
+	fits := commandEntry(1, 2, 1, fmt.Sprintf("big:%d", featureLevel1Limits.MaxValueBytes))
 	s.commit(1, large, fits)
-	if r := s.takeResults()[0]; len(r.Values[0]) != featureLevel1Limits.maxValueBytes+1 || r.Outcomes[0] != wasApplied {
+	if r := s.takeResults()[0]; len(r.Values[0]) != featureLevel1Limits.MaxValueBytes+1 || r.Outcomes[0] != wasApplied {
 		t.Fatalf("the first result has %d bytes, %v", len(r.Values[0]), r.Outcomes)
 	}
 	s.commit(1, large, fits)
@@ -151,7 +151,7 @@ func TestTooLargeReplyIsNotCached(t *testing.T) {
 	if r.Outcomes[0] != isUnknown || r.Indexes[0] != 0 || r.Values[0] != nil {
 		t.Errorf("the large one again: %v at %d", r.Outcomes[0], r.Indexes[0])
 	}
-	if r.Outcomes[1] != wasApplied || r.Indexes[1] != 3 || len(r.Values[1]) != featureLevel1Limits.maxValueBytes {
+	if r.Outcomes[1] != wasApplied || r.Indexes[1] != 3 || len(r.Values[1]) != featureLevel1Limits.MaxValueBytes {
 		t.Errorf("the other again: %v at %d", r.Outcomes[1], r.Indexes[1])
 	}
 	if len((*state).applied) != 2 {
@@ -189,11 +189,11 @@ func TestSessionReceivesOnlyItsOwnResults(t *testing.T) {
 
 func TestTwoSessionsOfANodeGetTheirOwnResults(t *testing.T) {
 	s, _ := startWithSession(t)
-	s.commit(1, raft.EncodeRegisterSession([]byte("next"), ownNodeID), commandEntry(2, 1, 1, "a"), commandEntry(1, 7, 7, "b"), commandEntry(2, 2, 1, "c"))
+	s.commit(1, raft.EncodeRegisterSession([]byte("next"), ownNodeID), commandEntry(1, 7, 7, "a"), commandEntry(2, 1, 1, "b"), commandEntry(2, 2, 1, "c"))
 	results := s.takeResults()
 	if len(results) != 2 || results[0].SessionId != 1 || results[1].SessionId != 2 ||
 		!slices.Equal(results[0].Sequences, []uint64{7}) || !slices.Equal(results[1].Sequences, []uint64{1, 2}) ||
-		string(results[1].Values[1]) != "5=c" || string(results[0].Values[0]) != "4=b" {
+		string(results[1].Values[1]) != "5=c" || string(results[0].Values[0]) != "3=a" {
 		t.Fatalf("%v", results)
 	}
 }
@@ -214,7 +214,7 @@ func TestE45MemberEvictsOnlyItsOwnSessions(t *testing.T) {
 	for i := range 100 {
 		s.commit(1, raft.EncodeRegisterSession(fmt.Appendf(nil, "start %d", i), ownNodeID+1))
 	}
-	if got, want := s.lastView().Sessions, 1+featureLevel1Limits.sessionsPerNode; got != want {
+	if got, want := s.lastView().Sessions, 1+featureLevel1Limits.SessionsPerNode; got != want {
 		t.Errorf("%d sessions, want %d", got, want)
 	}
 	s.takeSessionMessages()
@@ -222,11 +222,11 @@ func TestE45MemberEvictsOnlyItsOwnSessions(t *testing.T) {
 	if r := s.takeResults()[0]; len(r.Outcomes) != 1 || r.Outcomes[0] != wasApplied {
 		t.Errorf("the idle session was evicted: %v", r)
 	}
-	for i := range uint64(2 * featureLevel1Limits.sessions) {
+	for i := range uint64(2 * featureLevel1Limits.Sessions) {
 		s.commit(1, raft.EncodeRegisterSession([]byte("x"), 1000+i))
 	}
-	if got := s.lastView().Sessions; got != featureLevel1Limits.sessions {
-		t.Errorf("%d sessions, want %d", got, featureLevel1Limits.sessions)
+	if got := s.lastView().Sessions; got != featureLevel1Limits.Sessions {
+		t.Errorf("%d sessions, want %d", got, featureLevel1Limits.Sessions)
 	}
 }
 
@@ -241,7 +241,7 @@ func TestE45SessionTableIsBounded(t *testing.T) {
 		}
 		s.commit(1, batch...)
 	}
-	if got, bound := s.lastView().SessionBytes, uint64(featureLevel1Limits.valueBytesPerSession+featureLevel1Limits.repliesPerSession*replyOverheadBytes); got > bound {
+	if got, bound := s.lastView().SessionBytes, uint64(featureLevel1Limits.ValueBytesPerSession+featureLevel1Limits.RepliesPerSession*replyOverheadBytes); got > bound {
 		t.Errorf("the table takes %d bytes, limit %d", got, bound)
 	}
 	s.takeSessionMessages()

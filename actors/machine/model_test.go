@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 	"github.com/troupe-raft/troupe/statemachine"
 )
@@ -15,7 +16,7 @@ import (
 // modelTable is a simple model of the session table: one entry at a time, with maps, without
 // batches.
 type modelTable struct {
-	limits   sessionLimits
+	limits   SessionLimits
 	sessions map[uint64]*modelSession
 	applied  []appliedCommand
 	// first is the first result of each applied command of ownNodeID's sessions.
@@ -23,9 +24,9 @@ type modelTable struct {
 }
 
 type modelSession struct {
-	node, lastUsed, lowestOutstanding, cachedFrom uint64
-	nonce                                         string
-	replies                                       map[uint64]modelReply
+	id, node, lastUsed, lowestOutstanding, cachedFrom uint64
+	nonce                                             string
+	replies                                           map[uint64]modelReply
 }
 
 type modelReply struct {
@@ -34,7 +35,7 @@ type modelReply struct {
 	evicted bool
 }
 
-func newModelTable(l sessionLimits) *modelTable {
+func newModelTable(l SessionLimits) *modelTable {
 	return &modelTable{limits: l, sessions: map[uint64]*modelSession{}, first: map[commandID]modelReply{}}
 }
 
@@ -48,6 +49,16 @@ func (n *modelTable) entry(index, term uint64, data []byte) {
 		n.open(index, e.NodeID, string(e.Payload))
 	case raft.KindExpireSession:
 		delete(n.sessions, e.SessionID)
+	case raft.KindBarrier:
+		if s := n.sessions[e.SessionID]; s != nil {
+			n.use(s, index)
+		}
+	case raft.KindConfiguration:
+		c, err := raft.DecodeConfiguration(data)
+		if err != nil {
+			panic(err)
+		}
+		maps.DeleteFunc(n.sessions, func(_ uint64, s *modelSession) bool { return raft.FindMember(c, s.node) == nil })
 	case raft.KindCommand:
 		if s := n.sessions[e.SessionID]; s != nil {
 			n.command(s, statemachine.Command{Index: index, Term: term, Data: e.Payload}, commandID{e.SessionID, e.Sequence}, e.LowestOutstanding)
@@ -56,19 +67,42 @@ func (n *modelTable) entry(index, term uint64, data []byte) {
 }
 
 func (n *modelTable) open(index, node uint64, nonce string) {
-	if len(nonce) > n.limits.maxNonceBytes {
+	if len(nonce) > n.limits.MaxNonceBytes {
 		return
 	}
 	same := func(s *modelSession) bool { return s.node == node }
 	for _, s := range n.sessions {
 		if same(s) && s.nonce == nonce {
-			s.lastUsed = index
 			return
 		}
 	}
-	n.evictOldest(n.limits.sessionsPerNode, same)
-	n.evictOldest(n.limits.sessions, func(*modelSession) bool { return true })
-	n.sessions[index] = &modelSession{node: node, nonce: nonce, lastUsed: index, replies: map[uint64]modelReply{}}
+	n.evictOldest(n.limits.SessionsPerNode, same)
+	among := func(s *modelSession) bool { return n.newest(s.node) > s.id }
+	if !slices.ContainsFunc(slices.Collect(maps.Values(n.sessions)), among) {
+		among = func(*modelSession) bool { return true }
+	}
+	if len(n.sessions) >= n.limits.Sessions {
+		n.evictOldest(0, among)
+	}
+	n.sessions[index] = &modelSession{id: index, node: node, nonce: nonce, lastUsed: index, replies: map[uint64]modelReply{}}
+}
+
+// newest returns the newest session of a node.
+func (n *modelTable) newest(node uint64) (id uint64) {
+	for _, s := range n.sessions {
+		if s.node == node {
+			id = max(id, s.id)
+		}
+	}
+	return id
+}
+
+// use closes the older sessions of a member when one is used for the first time.
+func (n *modelTable) use(s *modelSession, index uint64) {
+	if s.lastUsed == s.id {
+		maps.DeleteFunc(n.sessions, func(id uint64, other *modelSession) bool { return other.node == s.node && id < s.id })
+	}
+	s.lastUsed = index
 }
 
 // evictOldest makes room for one more session among those of which there may be max.
@@ -85,7 +119,7 @@ func (n *modelTable) evictOldest(max int, among func(s *modelSession) bool) {
 }
 
 func (n *modelTable) command(s *modelSession, c statemachine.Command, id commandID, lowest uint64) {
-	s.lastUsed = c.Index
+	n.use(s, c.Index)
 	s.lowestOutstanding = max(s.lowestOutstanding, lowest)
 	s.cachedFrom = max(s.cachedFrom, s.lowestOutstanding)
 	maps.DeleteFunc(s.replies, func(sequence uint64, _ modelReply) bool { return sequence < s.lowestOutstanding })
@@ -97,13 +131,13 @@ func (n *modelTable) command(s *modelSession, c statemachine.Command, id command
 	if s.node == ownNodeID {
 		n.first[id] = modelReply{index: c.Index, value: value}
 	}
-	if len(value) > n.limits.maxValueBytes {
+	if len(value) > n.limits.MaxValueBytes {
 		s.replies[id.sequence] = modelReply{index: c.Index, evicted: true}
 	} else {
 		s.replies[id.sequence] = modelReply{index: c.Index, value: value}
 	}
 	sequences := slices.Sorted(maps.Keys(s.replies))
-	if len(sequences) > n.limits.repliesPerSession {
+	if len(sequences) > n.limits.RepliesPerSession {
 		s.cachedFrom = sequences[0] + 1
 		delete(s.replies, sequences[0])
 		sequences = sequences[1:]
@@ -111,7 +145,7 @@ func (n *modelTable) command(s *modelSession, c statemachine.Command, id command
 	total := 0
 	for _, sequence := range slices.Backward(sequences) { // from the newest: what fits stays
 		a := s.replies[sequence]
-		if total += len(a.value); total > n.limits.valueBytesPerSession && len(a.value) > 0 {
+		if total += len(a.value); total > n.limits.ValueBytesPerSession && len(a.value) > 0 {
 			s.replies[sequence] = modelReply{index: a.index, evicted: true}
 		}
 	}
@@ -146,7 +180,7 @@ func (l *sessionTable) String() string {
 }
 
 // smallLimits are reached soon.
-var smallLimits = sessionLimits{sessions: 4, sessionsPerNode: 2, repliesPerSession: 4, valueBytesPerSession: 40, maxValueBytes: 20, maxNonceBytes: 4}
+var smallLimits = SessionLimits{Sessions: 4, SessionsPerNode: 2, RepliesPerSession: 4, ValueBytesPerSession: 40, MaxValueBytes: 20, MaxNonceBytes: 4}
 
 // firstBarrierSequence plus the index of its first copy is the sequence of a barrier in these
 // tests.
@@ -162,6 +196,12 @@ func drawLog(t *rapid.T) [][]byte {
 		switch kind := rapid.IntRange(0, 15).Draw(t, "kind"); {
 		case kind == 0 && len(sessions) > 0 && rapid.Bool().Draw(t, "barrier"):
 			log = append(log, raft.EncodeBarrier(rapid.SampledFrom(sessions).Draw(t, "reader"), firstBarrierSequence+index, 0))
+		case kind == 0 && rapid.Bool().Draw(t, "configuration"):
+			c := &messages.Configuration{Members: []*messages.Member{{Id: ownNodeID}}}
+			if rapid.Bool().Draw(t, "two members") {
+				c.Members = append(c.Members, &messages.Member{Id: 8})
+			}
+			log = append(log, raft.EncodeConfiguration(c))
 		case kind == 0:
 			log = append(log, raft.EncodeNoop())
 		case kind <= 2 || len(sessions) == 0:

@@ -28,6 +28,7 @@ import (
 //	  duplicate  3 | index | session | sequence | lowestOutstanding     not applied
 //	  apply      4 | index | session | sequence | lowestOutstanding | length | value
 //	  uncached   5 | index | session | sequence | lowestOutstanding     applied, value too large
+//	  use        6 | index | session                                    a barrier
 //	full (2)     count, { id | node | lastUsed | lowestOutstanding | cachedFrom | length | nonce |
 //	             count, { reply } … } …
 //	  reply      sequence | index | state | (cached:) length | value
@@ -60,6 +61,7 @@ const (
 	changeDuplicate     changeKind = 3
 	changeApply         changeKind = 4
 	changeApplyUncached changeKind = 5
+	changeUse           changeKind = 6
 )
 
 // change is the effect of one entry on the session table.
@@ -96,10 +98,10 @@ func (w *sessionRecorder) update(t *sessionTable, last uint64, changes []change,
 	return statemachine.SessionUpdate{Put: statemachine.SessionRecord{Index: last, Data: b}}
 }
 
-func appendChange(b []byte, c change, previous uint64, l sessionLimits, results [][]byte) []byte {
+func appendChange(b []byte, c change, previous uint64, l SessionLimits, results [][]byte) []byte {
 	var value []byte
 	if c.kind == changeApply {
-		if value = results[c.batchPosition]; len(value) > l.maxValueBytes {
+		if value = results[c.batchPosition]; len(value) > l.MaxValueBytes {
 			c.kind = changeApplyUncached
 		}
 	}
@@ -109,7 +111,7 @@ func appendChange(b []byte, c change, previous uint64, l sessionLimits, results 
 	case changeRegister:
 		b = binary.AppendUvarint(b, c.node)
 		return appendBytes(b, c.nonce)
-	case changeExpire:
+	case changeExpire, changeUse:
 		return binary.AppendUvarint(b, c.session)
 	}
 	b = binary.AppendUvarint(b, c.session)
@@ -151,7 +153,7 @@ func appendFull(b []byte, t *sessionTable) []byte {
 var errBadRecord = errors.New("the session records are damaged")
 
 // recoverSessionTable decodes the table as it was at the applied index.
-func recoverSessionTable(applied uint64, records []statemachine.SessionRecord, l sessionLimits) (*sessionTable, *sessionRecorder, error) {
+func recoverSessionTable(applied uint64, records []statemachine.SessionRecord, l SessionLimits) (*sessionTable, *sessionRecorder, error) {
 	records = slices.Clone(records)
 	slices.SortFunc(records, func(a, b statemachine.SessionRecord) int { return cmp.Compare(a.Index, b.Index) })
 	table, recorder := newSessionTable(l), new(sessionRecorder)
@@ -243,6 +245,12 @@ func (r *recordReader) replayChange(t *sessionTable, previous uint64) (index uin
 	case changeExpire:
 		id := r.uvarint()
 		r.bad = r.bad || !t.expire(id)
+		return index
+	case changeUse:
+		s := t.find(r.uvarint())
+		if r.bad = r.bad || s == nil; !r.bad {
+			t.use(s, index)
+		}
 		return index
 	case changeDuplicate, changeApply, changeApplyUncached:
 	default:

@@ -5,7 +5,7 @@ type clientSession struct {
 	id                uint64
 	node              uint64 // that registered it
 	nonce             []byte
-	lastUsed          uint64 // the index of the last entry of the session
+	lastUsed          uint64 // the index of the last command or barrier of the session; id: it was not used
 	lowestOutstanding uint64
 	cachedFrom        uint64
 	replies           []cachedReply

@@ -5,6 +5,9 @@ import (
 	"cmp"
 	"math"
 	"slices"
+
+	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // sessionTable makes each command take effect exactly once, however often it is in the log
@@ -32,6 +35,13 @@ import (
 // outcome is unknown. The value of a cached reply may be evicted alone, if it or all values
 // together were too large, with the same result for that command.
 //
+// A session ends when its process does, which no entry reports. So it is closed with all its
+// replies when its member uses a later one: its first command or barrier closes the older sessions
+// of the member. Its registration does not. The registration of an earlier process may be delayed
+// and come after that of the present one, but no process uses a session that it does not know, and
+// processes of a member do not overlap: the sessions that are used ascend. The sessions of a member
+// that a configuration does not contain are closed by that configuration.
+//
 // The table is replicated state: it changes only by entries and their results, in the order of the
 // log. It is the same on every member at the same index, in whatever batches they applied the log.
 // Its limits are part of that, so they are constants of the feature level and cannot be configured.
@@ -40,28 +50,30 @@ import (
 // cachedFrom, which is at least lowestOutstanding. The values of a session are within its limit of
 // bytes.
 type sessionTable struct {
-	limits    sessionLimits
+	limits    SessionLimits
 	sessions  []*clientSession
 	lastFound *clientSession // of the last call of find
 }
 
-// sessionLimits bound the session table. They are the same on all members.
-type sessionLimits struct {
-	sessions             int // of the table; the least recently used is evicted
-	sessionsPerNode      int // a member that restarts often evicts its own sessions only
-	repliesPerSession    int
-	valueBytesPerSession int
-	maxValueBytes        int // of one reply
-	maxNonceBytes        int
+// SessionLimits bound the session table. They are the same on all members.
+type SessionLimits struct {
+	Sessions             int // of the table
+	SessionsPerNode      int // a member that restarts often evicts its own sessions only
+	RepliesPerSession    int
+	ValueBytesPerSession int
+	MaxValueBytes        int // of one reply
+	MaxNonceBytes        int
 }
 
-var featureLevel1Limits = sessionLimits{
-	sessions:             256,
-	sessionsPerNode:      8,
-	repliesPerSession:    1 << 16,
-	valueBytesPerSession: 4 << 20,
-	maxValueBytes:        256 << 10,
-	maxNonceBytes:        64,
+// featureLevel1Limits are those of production. Only a session that was used has replies, and a
+// member has one of those. So the replies take 8.7 MiB for each member.
+var featureLevel1Limits = SessionLimits{
+	Sessions:             64,
+	SessionsPerNode:      4,
+	RepliesPerSession:    1 << 16,
+	ValueBytesPerSession: 4 << 20,
+	MaxValueBytes:        256 << 10,
+	MaxNonceBytes:        64,
 }
 
 // decision is what the session table decides about a command.
@@ -80,7 +92,7 @@ const (
 	isAcknowledged
 )
 
-func newSessionTable(l sessionLimits) *sessionTable { return &sessionTable{limits: l} }
+func newSessionTable(l SessionLimits) *sessionTable { return &sessionTable{limits: l} }
 
 // find returns a session; nil if it was never registered, or has expired or been evicted.
 func (t *sessionTable) find(id uint64) *clientSession {
@@ -102,7 +114,7 @@ func (t *sessionTable) search(id uint64) (at int, found bool) {
 // register adds a session and returns its id. A second registration with the same nonce returns the
 // session of the first one, whose confirmation was lost. It returns 0 if the nonce is too long.
 func (t *sessionTable) register(index, node uint64, nonce []byte) (id uint64) {
-	if len(nonce) > t.limits.maxNonceBytes {
+	if len(nonce) > t.limits.MaxNonceBytes {
 		return 0
 	}
 	ofNode := 0
@@ -111,15 +123,14 @@ func (t *sessionTable) register(index, node uint64, nonce []byte) (id uint64) {
 			continue
 		}
 		if bytes.Equal(s.nonce, nonce) {
-			s.lastUsed = index
 			return s.id
 		}
 		ofNode++
 	}
-	if ofNode >= t.limits.sessionsPerNode {
+	if ofNode >= t.limits.SessionsPerNode {
 		t.evictLeastRecent(func(s *clientSession) bool { return s.node == node })
 	}
-	if len(t.sessions) >= t.limits.sessions {
+	if len(t.sessions) >= t.limits.Sessions && !t.evictLeastRecent(t.hasLater) {
 		t.evictLeastRecent(func(*clientSession) bool { return true })
 	}
 	// Indexes ascend, so the newest is the last.
@@ -127,17 +138,42 @@ func (t *sessionTable) register(index, node uint64, nonce []byte) (id uint64) {
 	return index
 }
 
-// evictLeastRecent removes the least recently used of some sessions. No two have the same lastUsed.
-func (t *sessionTable) evictLeastRecent(among func(s *clientSession) bool) {
+// hasLater reports whether the member of a session has registered a later one. Most likely the
+// process of the session has ended then.
+func (t *sessionTable) hasLater(s *clientSession) bool {
+	return slices.ContainsFunc(t.sessions, func(other *clientSession) bool { return other.node == s.node && other.id > s.id })
+}
+
+// evictLeastRecent removes the least recently used of some sessions, and reports whether there was
+// one. No two have the same lastUsed.
+func (t *sessionTable) evictLeastRecent(among func(s *clientSession) bool) bool {
 	var oldest *clientSession
 	for _, s := range t.sessions {
 		if among(s) && (oldest == nil || s.lastUsed < oldest.lastUsed) {
 			oldest = s
 		}
 	}
-	if oldest != nil {
-		t.expire(oldest.id)
+	return oldest != nil && t.expire(oldest.id)
+}
+
+// use records that the entry at index is of a session. The first one closes the older sessions of
+// its member.
+func (t *sessionTable) use(s *clientSession, index uint64) {
+	if first := s.lastUsed == s.id; first {
+		t.sessions = slices.DeleteFunc(t.sessions, func(other *clientSession) bool { return other.node == s.node && other.id < s.id })
+		t.lastFound = nil
 	}
+	s.lastUsed = index
+}
+
+// foreign returns the ids of the sessions of members that a configuration does not contain.
+func (t *sessionTable) foreign(c *messages.Configuration) (ids []uint64) {
+	for _, s := range t.sessions {
+		if raft.FindMember(c, s.node) == nil {
+			ids = append(ids, s.id)
+		}
+	}
+	return ids
 }
 
 // expire removes a session, and reports whether there was one.
@@ -152,7 +188,7 @@ func (t *sessionTable) expire(id uint64) bool {
 
 // admit decides about the command at index. With isInBatch and isCached it returns the reply, too.
 func (t *sessionTable) admit(s *clientSession, index, sequence, lowestOutstanding uint64) (decision, cachedReply) {
-	s.lastUsed = index
+	t.use(s, index)
 	s.acknowledgeBelow(lowestOutstanding)
 	switch {
 	case sequence < s.lowestOutstanding:
@@ -163,7 +199,7 @@ func (t *sessionTable) admit(s *clientSession, index, sequence, lowestOutstandin
 	at, found := s.search(sequence)
 	if !found {
 		s.insert(at, cachedReply{sequence: sequence, index: index, state: inBatch})
-		if len(s.replies) > t.limits.repliesPerSession {
+		if len(s.replies) > t.limits.RepliesPerSession {
 			s.cachedFrom = s.replies[0].sequence + 1
 			s.removeLowest(1)
 		}
@@ -196,12 +232,12 @@ func (t *sessionTable) cacheReply(id, sequence uint64, value []byte) {
 	if !found || s.replies[at].state != inBatch {
 		return
 	}
-	if len(value) > t.limits.maxValueBytes {
+	if len(value) > t.limits.MaxValueBytes {
 		s.dropValue(sequence)
 		return
 	}
 	s.setValue(at, value)
-	for s.valueBytes > t.limits.valueBytesPerSession {
+	for s.valueBytes > t.limits.ValueBytesPerSession {
 		s.evictLowestValue()
 	}
 }

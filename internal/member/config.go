@@ -86,6 +86,7 @@ type Sizes struct {
 	MaxLeaderReads    int    // read requests that a leader has not confirmed
 	FirstSegmentBytes int64  // of the log
 	SegmentBytes      int64  // of the log
+	Sessions          machine.SessionLimits
 }
 
 // WithDefaults replaces zero values by the defaults.
@@ -121,6 +122,7 @@ func (s Sizes) withDefaults() Sizes {
 		MaxLeaderReads:    cmp.Or(s.MaxLeaderReads, defaults.MaxPendingReads),
 		FirstSegmentBytes: cmp.Or(s.FirstSegmentBytes, defaults.FirstSegmentBytes),
 		SegmentBytes:      cmp.Or(s.SegmentBytes, defaults.SegmentBytes),
+		Sessions:          s.Sessions,
 	}
 }
 
@@ -163,6 +165,6 @@ func (c *Config) supervisorConfig(dir *persistence.DataDir) supervisor.Config {
 			MaxRequestBytes: c.Sizes.ReplicateBytes, ProbeBytes: c.Sizes.ProbeBytes,
 		},
 		LogStore: logstore.Config{Log: c.logOptions(dir)},
-		Machine:  machine.Config{Factory: c.StateMachine, MaxBatchBytes: c.Sizes.ApplyBytes},
+		Machine:  machine.Config{Factory: c.StateMachine, MaxBatchBytes: c.Sizes.ApplyBytes, SessionLimits: c.Sizes.Sessions},
 	}
 }

@@ -47,7 +47,9 @@ type Checker struct {
 	committed, committedIn []uint64
 	// Of the state machine after the command at index i+1; 0: unknown
 	stateHashes []uint64
-	effects     map[uint64]uint64 // command → the index at which it took effect
+	// sessionTables are those that members reported, by applied index.
+	sessionTables []sessionTableSum
+	effects       map[uint64]uint64 // command → the index at which it took effect
 
 	inert        inertMessage
 	largestEntry uint64   // in bytes

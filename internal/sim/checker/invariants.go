@@ -41,6 +41,7 @@ var Invariants = []Invariant{
 	{"serve after replay", "reads are served when all that was known to be committed is applied again"},
 	{"apply once in order", "a state machine applies each index once in a run, in order"},
 	{"exactly once", "each command takes effect at one index, and its reply says so"},
+	{"session tables equal", "members have the same client sessions, with the same cached replies, at the same applied index"},
 	{"stale forwards refused", "proposals forwarded in an earlier term are not taken: they may be copies of refused ones"},
 	{"refused has no effect", "a command that was refused for a limit or a full disk never takes effect"},
 	{"linearizable reads", "a read sees all that was acknowledged, and a read point all that was committed, before it began"},

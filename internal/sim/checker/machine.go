@@ -32,6 +32,28 @@ func (c *Checker) MachineView(id uint64, v actors.MachineView) {
 	}
 }
 
+// SessionTable compares the session table of a member with that of the others at the same applied
+// index. It is replicated state: where it differs, a command takes effect on some members only.
+func (c *Checker) SessionTable(id, incarnation, applied uint64, encoded []byte) {
+	if incarnation != c.models[id].logIncarnation {
+		return
+	}
+	for uint64(len(c.sessionTables)) <= applied {
+		c.sessionTables = append(c.sessionTables, sessionTableSum{})
+	}
+	sum, known := hash.Checksum(encoded), &c.sessionTables[applied]
+	if known.id != 0 && known.sum != sum {
+		c.fail("session tables equal", "members %d and %d have different session tables at index %d", known.id, id, applied)
+	}
+	*known = sessionTableSum{id, sum}
+}
+
+// sessionTableSum is the checksum of the session table that a member had at an index.
+type sessionTableSum struct {
+	id  uint64
+	sum uint32
+}
+
 // checkCommittedEntries: a Machine receives what was committed, byte for byte.
 func (c *Checker) checkCommittedEntries(id uint64, e *messages.Entries) {
 	for i, data := range e.GetData() {

@@ -35,7 +35,7 @@ func (m *Member) config() member.Config {
 		Sizes: member.Sizes{
 			AppendBytes: limits.MaxBatchBytes, ReplicateBytes: requests.MaxRequestBytes, ProbeBytes: requests.ProbeBytes,
 			ApplyBytes: 2000, MaxInFlight: requests.MaxInFlight, MaxLeaderReads: limits.MaxPendingReads,
-			FirstSegmentBytes: firstSegmentBytes, SegmentBytes: segmentBytes,
+			FirstSegmentBytes: firstSegmentBytes, SegmentBytes: segmentBytes, Sessions: w.SessionTable,
 		},
 		RestartLimit: w.RestartLimit, Logger: discardLogger,
 		LeaderChanged: m.Embedder.leaderChanged,

@@ -291,6 +291,13 @@ func (p *stateObserver) Machine(v actors.MachineView) {
 	p.world.Checker.MachineView(p.id, v)
 }
 
+// SessionTable implements actors.SessionTableObserver.
+func (p *stateObserver) SessionTable(incarnation, applied uint64, encoded []byte) {
+	if p.imageAfterCut == nil {
+		p.world.Checker.SessionTable(p.id, incarnation, applied, encoded)
+	}
+}
+
 func (p *stateObserver) Replicator(v actors.ReplicatorView) {
 	p.parts.Observer.Replicator(v)
 	p.world.events.replicatorView((*Member)(p), &v)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/troupe-raft/troupe/actors/machine"
 	"github.com/troupe-raft/troupe/internal/session"
 	"github.com/troupe-raft/troupe/internal/sim/checker"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
@@ -86,6 +87,7 @@ type World struct {
 	UncommittedBytes uint64 // that a leader accepts
 	QueueBytes       int    // of each lane to a peer
 	RestartLimit     supervisor.RestartLimit
+	SessionTable     machine.SessionLimits // of all members; the zero value is that of production
 	// OpenLinks: messages reach members that the sender's configuration does not name. The links of
 	// production do not carry them.
 	OpenLinks           bool
@@ -231,9 +233,17 @@ func RunWorld(options Options) *World {
 	if every := w.Conditions.FaultInterval; every > 0 {
 		w.After(w.RandomDuration(0, every), w.injectFaults)
 	}
+	if w.Options.Seed%4 == 3 {
+		w.SessionTable, w.History.SessionsAreEvicted = SmallSessionTable, true
+	}
 	w.AddClients()
 	w.run()
 	return w
+}
+
+// SmallSessionTable has limits that some worlds reach: sessions and replies are evicted.
+var SmallSessionTable = machine.SessionLimits{
+	Sessions: 4, SessionsPerNode: 2, RepliesPerSession: 3, ValueBytesPerSession: 40, MaxValueBytes: 30, MaxNonceBytes: 64,
 }
 
 // Result returns the outcome; the world must have ended.

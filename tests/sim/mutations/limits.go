@@ -124,4 +124,44 @@ var limits = []Mutation{
 			`_sent == -maxResendTurn`)},
 		Hunt: Hunt{Package: "./internal/session", Test: "TestPendingCommandsAreSentInTurns"},
 	},
+	{
+		Name:   "ended sessions are kept",
+		Breaks: "a session is not closed when its member uses a later one",
+		Edits: []mutation.Edit{mutation.In("actors/machine", "sessionTable.use").Replace(
+			`_other.node == _s.node && _other.id < _s.id`,
+			`_other.node == _s.node && _other.id < _s.id && t.limits.Sessions == 0`)},
+		Hunt: Hunt{Package: "./actors/machine", Test: "TestRestartsDoNotDisplaceIdleSessions"},
+	},
+	{
+		Name:   "a registration closes the older sessions",
+		Breaks: "a late registration of an ended process closes the session of the running one",
+		Edits: []mutation.Edit{mutation.In("actors/machine", "sessionTable.register").InsertBefore(
+			`if _n >= _t.limits.SessionsPerNode { ___evict }`,
+			`t.sessions = slices.DeleteFunc(t.sessions, func(s *clientSession) bool { return s.node == node })`)},
+		Hunt: Hunt{Package: "./actors/machine", Test: "TestFirstUseClosesOlderSessions"},
+	},
+	{
+		Name:   "a barrier's use is not recorded",
+		Breaks: "after a restart, an on-disk state machine has a session that the others have closed",
+		Edits: []mutation.Edit{mutation.In("actors/machine", "Machine.addBarrier").Delete(
+			`_m.addChange(change{kind: changeUse, index: _index, session: _s.id})`)},
+		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"session tables equal"},
+	},
+	{
+		Name:   "a recovered table has its replies out of order",
+		Breaks: "a member that restarts inserts the replies of a full record at the wrong place",
+		Edits: []mutation.Edit{mutation.In("actors/machine", "recordReader.readFull").Replace(
+			`_s.insert(_n, _reply)`,
+			`_s.insert(max(_n-1, 0), _reply)`)},
+		Hunt: Hunt{Package: "./actors/machine", Test: "TestSessionRecordsRestoreTheTable"},
+	},
+	{
+		Name:   "limits depend on the member",
+		Breaks: "members with an on-disk state machine keep fewer replies, so that a copy of a command takes effect on some",
+		Edits: []mutation.Edit{mutation.In("actors/machine", "Machine.recoverOnDisk").Replace(
+			`recoverSessionTable(_applied, _records, _m.limits)`,
+			`recoverSessionTable(_applied, _records, SessionLimits{_m.limits.Sessions, _m.limits.SessionsPerNode,
+				_m.limits.RepliesPerSession / 2, _m.limits.ValueBytesPerSession, _m.limits.MaxValueBytes, _m.limits.MaxNonceBytes})`)},
+		Hunt: Hunt{Profile: "everything"}, Caught: []string{"session tables equal"},
+	},
 }
