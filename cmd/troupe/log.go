@@ -24,8 +24,8 @@ func newLog() *cobra.Command {
 		Long:  "Inspect the log of a data directory. Nothing is changed. Stop the server that uses the directory first.",
 		Example: `  troupe log verify --data-dir /var/lib/troupe
   troupe log dump --data-dir /var/lib/troupe`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: cobra.ArbitraryArgs,
+		RunE: runGroup,
 	}
 	cmd.AddCommand(newLogDump(), newLogVerify())
 	return cmd
@@ -109,8 +109,11 @@ damaged, the exit code is 3, and the error names file and offset.`,
 
 // damageError returns err with the exit code DataDir.
 func damageError(dir string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		err = fmt.Errorf("%s holds no data of a server: %w", dir, err)
+	case errors.Is(err, persistence.ErrLocked):
+		err = fmt.Errorf("--data-dir: %s is in use by a running server: stop the server first, or read beside it with --even-if-running", dir)
 	}
 	return exit.With(exit.DataDir, err)
 }

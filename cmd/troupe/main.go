@@ -91,12 +91,7 @@ etcdctl and the etcd client libraries work with it unchanged.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError("unknown command %q; %s", args[0], suggest(cmd, args[0]))
-			}
-			return cmd.Help()
-		},
+		RunE:          runGroup,
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
@@ -132,15 +127,6 @@ func explainFlagOrder(root *cobra.Command, args []string, err error) error {
 		}
 	}
 	return err
-}
-
-// suggest returns advice for an unknown command.
-func suggest(root *cobra.Command, word string) string {
-	root.SuggestionsMinimumDistance = 2
-	if near := root.SuggestionsFor(word); len(near) > 0 {
-		return "did you mean " + strings.Join(near, " or ") + "?"
-	}
-	return "\"troupe help\" lists the commands"
 }
 
 func newVersion() *cobra.Command {

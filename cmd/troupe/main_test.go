@@ -86,6 +86,15 @@ func TestUsageErrorIsOneLineWithCodeTwo(t *testing.T) {
 		want []string
 	}{
 		{"troupe serve", []string{`unknown command "serve"`, "did you mean server?"}},
+		// Similar by the number of letters alone is no suggestion, and etcdctl's commands have advice.
+		{"troupe auth enable", []string{`unknown command "auth"; users and roles do not exist`}},
+		{"troupe axy", []string{`unknown command "axy"; "troupe help"`}},
+		{"troupe gte", []string{"did you mean get?"}},
+		{"troupe compaction 7", []string{"troupe compact"}},
+		{"troupe endpoint health", []string{"troupe status"}},
+		{"troupe log verfy", []string{`unknown command "log verfy"; did you mean verify?`}},
+		{"troupe member list", []string{`unknown command "member list"`, "troupe status"}},
+		{"troupe member add d", []string{"members cannot be added"}},
 		{"troupe xyzzy", []string{`unknown command "xyzzy"`, "troupe help"}},
 		{"troupe server --no-such-flag=1", []string{"no-such-flag", "troupe server --help"}},
 		{"etcd --no-such-flag=1", []string{"etcd: ", "no-such-flag"}},

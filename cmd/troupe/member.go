@@ -18,8 +18,8 @@ func newMember() *cobra.Command {
 		Short:   "Let a member that lost its data directory return",
 		Long:    "Let a member that lost its data directory return. Members cannot be added or removed in this version.",
 		Example: "  troupe member rejoin c",
-		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:    cobra.ArbitraryArgs,
+		RunE:    runGroup,
 	}
 	cmd.AddCommand(newMemberRejoin())
 	return cmd

@@ -133,13 +133,24 @@ func TestExitCodesAndLastLines(t *testing.T) {
 	t.Run("a data directory in use", func(t *testing.T) {
 		mustExit(t, newSingleMember(t).launch(dataDir), exit.DataDir, used.dataDir, "stop the other")
 	})
+	t.Run("the log of a running server", func(t *testing.T) {
+		for _, command := range []string{"verify", "dump"} {
+			got := runTroupe(t, "log", command, dataDir)
+			if got.code != exit.DataDir || !strings.Contains(got.errs, "--even-if-running") || strings.Contains(got.errs, "other node") {
+				t.Errorf("%s: %+v", command, got)
+			}
+			if got := runTroupe(t, "log", command, dataDir, "--even-if-running"); got.code != exit.OK {
+				t.Errorf("%s beside a server: %+v", command, got)
+			}
+		}
+	})
 	p.signal(syscall.SIGTERM)
 	p.wait()
 	t.Run("the data directory of another member", func(t *testing.T) {
 		mustExit(t, newSingleMember(t).launch(dataDir, "--name=two"), exit.DataDir, used.dataDir, `member "one"`, `member "two"`)
 	})
 	t.Run("the data directory of another cluster", func(t *testing.T) {
-		mustExit(t, used.launch("--initial-cluster-token=other"), exit.DataDir, used.dataDir, "cluster")
+		mustExit(t, used.launch("--initial-cluster-token=other"), exit.DataDir, used.dataDir, `member "one" of another cluster`)
 	})
 	t.Run("an existing cluster without a data directory", func(t *testing.T) {
 		mustExit(t, newSingleMember(t).launch("--initial-cluster-state=existing"), exit.DataDir, "--initial-cluster-state=existing", "holds no member")

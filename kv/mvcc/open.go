@@ -58,7 +58,7 @@ func openError(dir string, err error) error {
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("opening the key-value store in %s: %w; it must belong to the user that runs the server", dir, err)
 	case errors.Is(err, engine.ErrCorrupt):
-		return fmt.Errorf("opening the key-value store in %s: %w: %w; remove this member and let it join again", dir, ErrCorrupt, err)
+		return fmt.Errorf("opening the key-value store in %s: %w: %w; move the data directory away and let this member rejoin (troupe member rejoin)", dir, ErrCorrupt, err)
 	}
 	return fmt.Errorf("opening the key-value store in %s: %w; no other process may use it, and it must not have been written by a newer version", dir, err)
 }
@@ -106,7 +106,7 @@ func (s *Store) checkFormat(dir string) error {
 			return s.writeFormat(dir)
 		}
 		if found != formatVersion {
-			return fmt.Errorf("%w: %s holds %q, this version reads %q; use the version of troupe that wrote it, or remove this member and let it join again", ErrFormat, dir, found, formatVersion)
+			return fmt.Errorf("%w: %s holds %q, this version reads %q; use the version of troupe that wrote it, or move the data directory away and let this member rejoin (troupe member rejoin)", ErrFormat, dir, found, formatVersion)
 		}
 		return nil
 	}

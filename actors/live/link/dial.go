@@ -14,10 +14,12 @@ import (
 	"github.com/rs/zerolog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/troupe-raft/troupe/messages"
 )
@@ -96,11 +98,12 @@ func (p *linkPeer) connectionEnded(connected bool, err error) {
 // connect makes one attempt: it dials, does the handshake on both lanes, and then sends until the
 // connection breaks. connected is false if the attempt failed.
 func (p *linkPeer) connect() (connected bool, err error) {
-	ctx, cancel := context.WithCancel(p.ctx)
+	ctx, closeConnection := context.WithCancelCause(p.ctx)
+	cancel := func() { closeConnection(nil) }
 	defer cancel()
 	p.mu.Lock()
 	member := p.member
-	p.closeConnection = cancel
+	p.closeConnection = closeConnection
 	p.mu.Unlock()
 
 	connection, err := p.dial(member)
@@ -234,11 +237,11 @@ func (p *linkPeer) sendUntilBroken(ctx context.Context, cancel context.CancelFun
 	for errors.Is(err, errStreamEnded) {
 		err = <-ended
 	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx) // closed by this node, for a reason that the stream does not know
+	}
 	cancel()
 	running.Wait()
-	if p.ctx.Err() != nil {
-		return context.Cause(p.ctx)
-	}
 	return err
 }
 
@@ -269,10 +272,19 @@ func (p *linkPeer) writeLane(ctx context.Context, q *sendQueue, stream grpc.Clie
 // and a stream can have one reader only.
 var errStreamEnded = errors.New("the stream has ended")
 
-// streamError returns why an open stream ended.
+// errClosedByPeer is the error of a stream that ended with the peer's process, or that the peer
+// canceled.
+var errClosedByPeer = errors.New("the peer closed the connection")
+
+// streamError returns why an open stream ended. A peer that stops or is killed gives several errors
+// of gRPC, which depend on what arrives first and say nothing more.
 func streamError(err error) error {
-	if err == nil || errors.Is(err, io.EOF) {
-		return errors.New("the peer closed the connection")
+	text := status.Convert(err).Message()
+	switch {
+	case err == nil, errors.Is(err, io.EOF), status.Code(err) == codes.Canceled,
+		strings.Contains(text, "EOF"), strings.Contains(text, "connection reset by peer"),
+		strings.Contains(text, "transport is closing"), strings.Contains(text, "broken pipe"):
+		return errClosedByPeer
 	}
 	return fromStatus(err)
 }

@@ -237,7 +237,7 @@ func (l *Link) SetPeers(members []*messages.Member) {
 	}
 	for id, p := range current {
 		if next[id] == nil {
-			p.stop("not a member any more")
+			p.stop(fmt.Sprintf("member %#x was removed from the configuration of member %#x", id, l.self.ID))
 			l.invalidMessages.Reset(id) // its Stats begin at 0 if it is added again
 		}
 	}
@@ -259,7 +259,7 @@ func (l *Link) Close() {
 	l.closed = true
 	close(l.closing)
 	for _, p := range l.peers.all() {
-		p.stop("this member is stopping")
+		p.stop(fmt.Sprintf("member %#x is stopping", l.self.ID))
 	}
 	l.peers.set(nil)
 	l.mu.Unlock()

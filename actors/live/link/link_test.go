@@ -1,12 +1,18 @@
 package link
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors/live/internal/linktest"
 	"github.com/troupe-raft/troupe/messages"
@@ -39,7 +45,41 @@ func timeToNoticeClose(t *testing.T, change func(*Options)) time.Duration {
 	if n := a.log.countLines("peer lost", `"peer":"0x2"`); n != 1 {
 		t.Fatalf("%d log lines of the lost peer:\n%s", n, a.log)
 	}
+	if reason := a.link.Stats()[0].Reason; strings.Contains(reason, "context canceled") || strings.Contains(reason, "EOF") {
+		t.Fatalf("the reason is %q", reason)
+	}
 	return took
+}
+
+func TestReasonOfClosedPeerIsInPlainWords(t *testing.T) {
+	for _, err := range []error{
+		nil, io.EOF,
+		status.Error(codes.Canceled, "context canceled"),
+		status.Error(codes.Unavailable, "error reading from server: EOF"),
+		status.Error(codes.Unavailable, "error reading from server: read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer"),
+		status.Error(codes.Unavailable, "transport is closing"),
+	} {
+		if got := streamError(err); got.Error() != "the peer closed the connection" {
+			t.Errorf("%v: %q", err, got)
+		}
+	}
+	stopping := streamError(toStatus(&refusedError{text: "member 0x2 is stopping"}))
+	var refused *refusedError
+	if !errors.As(stopping, &refused) || stopping.Error() != "member 0x2 is stopping" {
+		t.Errorf("a refusal became %v", stopping)
+	}
+}
+
+// The reason of a connection that this node closed is the cause, not that the call was canceled.
+func TestReasonOfOwnCloseIsItsCause(t *testing.T) {
+	a, b := connectedPair(t)
+	moved := proto.Clone(b.member()).(*messages.Member)
+	moved.Address = "127.0.0.1:1"
+	a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{a.member(), moved}})
+	waitUntil(t, "the lost peer is logged", func() bool { return a.log.countLines("peer lost", `"peer":"0x2"`) > 0 })
+	if a.log.countLines("peer lost", "context canceled") > 0 {
+		t.Fatal(a.log)
+	}
 }
 
 func TestRestartedPeerIsConnectedAgain(t *testing.T) {

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,8 +32,8 @@ type linkPeer struct {
 
 	mu     sync.Mutex
 	member *messages.Member // guarded by mu; immutable
-	// Guarded by mu; closes the connection that this node dialed
-	closeConnection context.CancelFunc
+	// Guarded by mu; closes the connection that this node dialed, for a reason
+	closeConnection context.CancelCauseFunc
 	outboundUp      bool                      // guarded by mu; both lanes of that connection are open
 	outboundStorage raft.Storage              // guarded by mu; the peer's, as its last Welcome named it
 	inboundStreams  [laneCount]*inboundStream // guarded by mu; the streams that the peer opened
@@ -80,8 +81,10 @@ func (p *linkPeer) closeUnlessAdmitted() {
 			s.end(err)
 		}
 	}
-	if outboundUp && p.admit(outbound) != nil {
-		closeConnection()
+	if outboundUp {
+		if err := p.admit(outbound); err != nil {
+			closeConnection(err)
+		}
 	}
 }
 
@@ -93,7 +96,7 @@ func (p *linkPeer) update(member *messages.Member) {
 	p.member = member
 	if moved {
 		if p.closeConnection != nil {
-			p.closeConnection()
+			p.closeConnection(errors.New("the address of the peer has changed"))
 		}
 		p.requestDial()
 	}

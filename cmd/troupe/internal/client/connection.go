@@ -64,6 +64,9 @@ func dial(ctx context.Context, e Endpoint, config *tls.Config) (*connection, err
 			if err := failure.get(); err != nil {
 				return nil, fmt.Errorf("%s: %w", e, err)
 			}
+			if state == connectivity.TransientFailure {
+				return nil, fmt.Errorf("%s: %w", e, unsuitable("the server there speaks no gRPC; name a client URL of a member in --endpoints"))
+			}
 			return nil, fmt.Errorf("%s: no connection within %v", e, time.Since(began).Round(time.Millisecond))
 		}
 	}

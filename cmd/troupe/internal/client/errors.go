@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -18,11 +19,32 @@ type UnreachableError struct {
 	Cause error
 }
 
+// Error gives the advice that fits what failed: a server that was reached and does not suit the
+// request runs.
 func (e *UnreachableError) Error() string {
-	return "no endpoint can be reached: " + oneLine(e.Tried) + "; check that the cluster runs, and --endpoints"
+	text := "no endpoint can be reached: " + oneLine(e.Tried)
+	for _, err := range e.Tried {
+		var unsuitable *UnsuitableError
+		if !errors.As(err, &unsuitable) {
+			return text + "; check that the cluster runs, and --endpoints"
+		}
+	}
+	return text
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Cause }
+
+// UnsuitableError is the error of a connection to a server that runs and was reached: its
+// certificate or this client's is refused, or it does not serve this client there. The text has the
+// advice.
+type UnsuitableError struct{ Err error }
+
+func (e *UnsuitableError) Error() string { return e.Err.Error() }
+func (e *UnsuitableError) Unwrap() error { return e.Err }
+
+func unsuitable(text string, values ...any) error {
+	return &UnsuitableError{fmt.Errorf(text, values...)}
+}
 
 // UnknownOutcomeError is the error of a write that was sent and got no response: the connection
 // broke, the timeout passed, or the member lost its leader meanwhile.
@@ -53,7 +75,13 @@ type RefusedError struct {
 	Err      error
 }
 
-func (e *RefusedError) Error() string { return plainText(e.Err) }
+func (e *RefusedError) Error() string {
+	text := plainText(e.Err)
+	if status.Code(e.Err) == codes.Unimplemented && strings.HasPrefix(text, "unknown service ") {
+		return fmt.Sprintf("%s does not serve the etcd API (%s): it may be a member's peer port; name a client URL in --endpoints", e.Endpoint, text)
+	}
+	return text
+}
 func (e *RefusedError) Unwrap() error { return e.Err }
 
 // noLeader is the text of etcd's error of a member without a leader.

@@ -1,10 +1,11 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -73,8 +74,8 @@ func (c *firstReadConn) Read(p []byte) (int, error) {
 	if err != nil && !c.received.Load() {
 		c.failure.set(explainConnectError(err, c.secure))
 	}
-	if n > 0 {
-		c.received.Store(true)
+	if n > 0 && !c.received.Swap(true) && bytes.HasPrefix(p[:n], []byte("HTTP/1.")) {
+		c.failure.set(unsuitable("the server answers in HTTP/1.1, which is not the client port of a member; it may be its metrics port: name a client URL in --endpoints"))
 	}
 	return n, err
 }
@@ -100,13 +101,31 @@ func explainConnectError(err error, secure bool) error {
 	closed := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 	switch {
 	case errors.As(err, &op) && op.Op == "remote error":
-		return fmt.Errorf("the server refused this client's certificate, or requires one: %w; give --cert and --key of an authority that the server trusts", op.Err)
+		return unsuitable("the server refused this client's certificate, or requires one: %w; give --cert and --key of an authority that the server trusts", op.Err)
 	case errors.As(err, &record):
-		return fmt.Errorf("%w: the server does not use TLS there; write http:// before the endpoint", err)
+		return unsuitable("%w: the server does not use TLS there; write http:// before the endpoint", err)
 	case closed && !secure:
-		return fmt.Errorf("the server closed the connection (%w): if it uses TLS there, write https:// before the endpoint", err)
+		return unsuitable("the server closed the connection (%w): if it uses TLS there, write https:// before the endpoint", err)
 	case closed:
-		return fmt.Errorf("the server closed the connection (%w)", err)
+		return unsuitable("the server closed the connection (%w)", err)
+	}
+	return explainCertificateError(err)
+}
+
+// explainCertificateError adds advice to the error of a server's certificate.
+func explainCertificateError(err error) error {
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &authority):
+		return unsuitable("%w; give the file of the authority that signed it with --cacert", err)
+	case errors.As(err, &host):
+		return unsuitable("%w; name the server in --endpoints as its certificate does", err)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return unsuitable("%w; renew the server's certificate, or correct this machine's clock", err)
+	case errors.As(err, &invalid):
+		return unsuitable("%w; give the server a certificate for server authentication", err)
 	}
 	return err
 }

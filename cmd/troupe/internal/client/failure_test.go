@@ -15,6 +15,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 )
 
@@ -43,6 +44,10 @@ func TestConnectErrorHasCauseAndAdvice(t *testing.T) {
 		return &secured.TLS.Certificates[0], nil
 	}}
 	plain := startFake(t, &fakeServer{}).endpoint
+	metrics := httptest.NewUnstartedServer(http.NotFoundHandler())
+	metrics.Config.ErrorLog = log.New(io.Discard, "", 0)
+	metrics.Start()
+	defer metrics.Close()
 	for name, c := range map[string]struct {
 		endpoint Endpoint
 		config   *tls.Config
@@ -50,7 +55,9 @@ func TestConnectErrorHasCauseAndAdvice(t *testing.T) {
 	}{
 		"no certificate":                   {Endpoint{Address: address, Secure: true}, &tls.Config{RootCAs: trusting}, []string{"certificate required", "--cert and --key"}},
 		"certificate of another authority": {Endpoint{Address: address, Secure: true}, foreign, []string{"the server refused", "--cert and --key"}},
-		"another trusted authority":        {Endpoint{Address: address, Secure: true}, &tls.Config{RootCAs: x509.NewCertPool()}, []string{"signed by unknown authority"}},
+		"another trusted authority":        {Endpoint{Address: address, Secure: true}, &tls.Config{RootCAs: x509.NewCertPool()}, []string{"signed by unknown authority", "--cacert"}},
+		"another host name":                {Endpoint{Address: strings.Replace(address, "127.0.0.1", "localhost", 1), Secure: true}, &tls.Config{RootCAs: trusting}, []string{"not localhost", "--endpoints"}},
+		"the metrics port":                 {Endpoint{Address: metrics.Listener.Addr().String()}, nil, []string{"HTTP/1.1", "metrics port"}},
 		"plain text to a TLS server":       {Endpoint{Address: address}, nil, []string{"the server closed the connection", "write https://"}},
 		"TLS to a plain text server":       {Endpoint{Address: plain, Secure: true}, nil, []string{"does not use TLS", "write http://"}},
 	} {
@@ -64,6 +71,23 @@ func TestConnectErrorHasCauseAndAdvice(t *testing.T) {
 				t.Errorf("%s: %q does not contain %q", name, err, text)
 			}
 		}
+		all := &UnreachableError{Tried: []error{err}}
+		if strings.Contains(all.Error(), "the cluster runs") {
+			t.Errorf("%s: the server was reached, but: %q", name, all)
+		}
+	}
+}
+
+func TestRefusalByPeerPortNamesClientURL(t *testing.T) {
+	peerPort := httptest.NewUnstartedServer(grpc.NewServer())
+	peerPort.EnableHTTP2 = true
+	peerPort.Config.Protocols = &http.Protocols{}
+	peerPort.Config.Protocols.SetUnencryptedHTTP2(true)
+	peerPort.Start()
+	defer peerPort.Close()
+	_, err := get(testContext(t, time.Minute), newCluster(t, peerPort.Listener.Addr().String()))
+	if err == nil || !strings.Contains(err.Error(), "name a client URL") {
+		t.Fatalf("%v", err)
 	}
 }
 

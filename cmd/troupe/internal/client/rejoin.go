@@ -9,6 +9,7 @@ import (
 
 	"github.com/troupe-raft/troupe/kv"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // FindMember returns the member with a name or an id.
@@ -19,7 +20,7 @@ func FindMember(members []MemberStatus, nameOrID string) (MemberStatus, error) {
 		if m.Name == nameOrID || err == nil && m.ID == id {
 			return m, nil
 		}
-		names = append(names, fmt.Sprintf("%s (%#x)", m.Name, m.ID))
+		names = append(names, fmt.Sprintf("%s (%s)", m.Name, raft.FormatID(m.ID)))
 	}
 	return MemberStatus{}, fmt.Errorf("there is no member %q: the members are %s", nameOrID, strings.Join(names, ", "))
 }

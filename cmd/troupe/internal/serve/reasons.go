@@ -74,6 +74,9 @@ func (v *server) explainStartError(err error) error {
 		if name := logview.Owner(s.DataDir); name != "" {
 			owner = fmt.Sprintf("member %q", name)
 		}
+		if errors.Is(err, troupe.ErrWrongCluster) {
+			owner += " of another cluster"
+		}
 		err = fmt.Errorf("--data-dir: %s holds %s, but this server was started as member %q: %w", s.DataDir, owner, s.Name, err)
 		if !s.ClusterGiven {
 			err = fmt.Errorf("%w; --initial-cluster is not set: --initial-cluster, --name and --initial-cluster-token must be the same as when the directory was created", err)
