@@ -35,6 +35,9 @@ func TestEventsReportWhatHappens(t *testing.T) {
 	c := startTestCluster(t, 2, func(config *troupe.Config) { config.CrashInjection = true })
 	leader := c.leader()
 	follower := c.Node(3 - leader.ID())
+	if _, err := follower.WaitForLeader(c.context()); err != nil { // so that its news is not the first event
+		t.Fatal(err)
+	}
 	events, stop := follower.Events(1000)
 	defer stop()
 

@@ -3,6 +3,7 @@ package troupe
 import (
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -74,3 +75,8 @@ type environment struct{ *live.Env }
 
 // Root returns the root context of the environment's actor system.
 func (e *environment) Root() *actor.RootContext { return e.System().Root }
+
+// Connected reports whether the link to a peer is up.
+func (e *environment) Connected() bool {
+	return slices.ContainsFunc(e.LinkStats(), func(l live.PeerStat) bool { return l.Up })
+}

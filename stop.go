@@ -6,14 +6,12 @@ import "context"
 // over. Then the actors stop, the state machine is closed and the data directory is unlocked. Stop
 // returns the context's error if the context ends first; the node then continues to stop.
 func (n *Node) Stop(ctx context.Context) error {
-	n.stopOnce.Do(func() {
-		n.transferBeforeStop(ctx)
-		n.core.Stop()
-	})
+	n.stopOnce.Do(func() { n.core.Stop(n.config.Timing.ElectionTimeout) })
 	select {
 	case <-n.core.Done():
 		return nil
 	case <-ctx.Done():
+		n.core.StopActors()
 		return ctx.Err()
 	}
 }
@@ -23,25 +21,4 @@ func (n *Node) Stop(ctx context.Context) error {
 func (n *Node) Kill() {
 	n.stopOnce.Do(n.core.Kill)
 	<-n.core.Done()
-}
-
-// transferBeforeStop hands leadership over, so that the cluster need not wait for an election
-// timeout. It does nothing if this node does not lead, or is connected to no peer.
-func (n *Node) transferBeforeStop(ctx context.Context) {
-	if n.Status().Role != roleLeader || !n.hasLinkUp() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, n.config.Timing.ElectionTimeout)
-	defer cancel()
-	// Without a voter to hand over to, the node stops all the same.
-	_ = n.TransferLeadership(ctx, 0)
-}
-
-func (n *Node) hasLinkUp() bool {
-	for _, l := range n.environment.LinkStats() {
-		if l.Up {
-			return true
-		}
-	}
-	return false
 }

@@ -74,6 +74,10 @@ func TestE12MarksAreNotMerged(t *testing.T) {
 	if got := marks(); !slices.Equal(got, [][2]uint64{{5, 8}}) {
 		t.Fatal(got)
 	}
+	mark(6, 8, 0) // of two marks with one index the newer is enough
+	if got := marks(); !slices.Equal(got, [][2]uint64{{6, 8}}) {
+		t.Fatal(got)
+	}
 	b.reset()
 	mark(3, 10, 0)
 	b.add(&messages.Append{Mark: &messages.AppendMark{Term: 4, Index: 6}, TruncateFrom: 6})

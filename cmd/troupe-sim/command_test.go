@@ -144,7 +144,7 @@ func TestWrongFlagsAreRefusedBeforeAnyRun(t *testing.T) {
 		{[]string{"--scenario", "transfer", "--nodes", "5"}, "--nodes does not go with --scenario"},
 		{[]string{"--shrink", "--shrink-for", "-1s"}, "--shrink-for is -1s"},
 		{[]string{"--shrink-tries", "5"}, "it goes with --shrink"},
-		{[]string{"--without", "rain"}, `"rain"; there are kill, power-cut,`},
+		{[]string{"--without", "rain"}, `"rain"; there are kill, stop,`},
 		{[]string{"--without", "kil"}, `"kil" (did you mean kill?)`},
 		{[]string{"--nodes", "0"}, "--nodes is 0"},
 		{[]string{"--workers", "-1"}, "--workers is -1"},

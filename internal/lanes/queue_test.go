@@ -103,3 +103,25 @@ func TestQueueDoesWhatItsModelDoes(t *testing.T) {
 		})
 	})
 }
+
+// What fills a queue, or a batch, exactly still fits; one byte more does not.
+func TestQueueBoundary(t *testing.T) {
+	message := Message{Size: 100, Message: &messages.Heartbeat{}}
+	for limit, want := range map[int]int{2*message.queueCost() - 1: 1, 2 * message.queueCost(): 2} {
+		q := NewQueue(limit)
+		q.Accept()
+		if dropped := q.Add(message) || q.Add(message); q.Len() != want || dropped != (want == 1) {
+			t.Errorf("a queue of %d bytes holds %d messages of %d", limit, q.Len(), message.queueCost())
+		}
+	}
+	for maxBytes, want := range map[int]int{199: 2, 200: 2, 201: 3} {
+		q := NewQueue(1000)
+		q.Accept()
+		for range 3 {
+			q.Add(message)
+		}
+		if batch := q.Take(nil, maxBytes); len(batch) != want {
+			t.Errorf("a batch of %d bytes takes %d messages of %d", maxBytes, len(batch), message.Size)
+		}
+	}
+}

@@ -47,6 +47,8 @@ type Environment interface {
 	actors.Env
 	// Root spawns actors in the node's actor system, and sends messages from outside of an actor.
 	Root() *actor.RootContext
+	// Connected reports whether a peer is connected.
+	Connected() bool
 	// Close closes the connections to the peers.
 	Close()
 	// AwaitActors returns when no actor runs.

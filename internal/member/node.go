@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
@@ -46,6 +47,8 @@ type Node struct {
 	environment Environment
 	nodePID     *actor.PID // of the Node actor
 	stopRetries func()
+	handover    handover
+	stopActors  sync.Once
 
 	done chan struct{}
 	err  error // may be read once done is closed
@@ -106,6 +109,7 @@ func (n *Node) retry() { n.session.Retry(n.config.Timing.ElectionTimeout) }
 // finish releases the node's resources after the actors have stopped.
 func (n *Node) finish() {
 	n.stopRetries()
+	n.handover.end()
 	n.environment.Close()
 	n.environment.AwaitActors()
 	n.err = errors.Join(n.tree.Err(), n.dataDir.Close())
@@ -123,15 +127,6 @@ func (n *Node) StopError() error {
 		return fmt.Errorf("%w: %w", ErrStopped, n.err)
 	}
 	return ErrStopped
-}
-
-// Stop begins to stop the actors. Done is closed when the node has stopped.
-func (n *Node) Stop() { n.tree.Stop() }
-
-// Kill is Stop without any further message to a peer.
-func (n *Node) Kill() {
-	n.environment.Close()
-	n.tree.Stop()
 }
 
 // Done returns a channel that is closed when the node has stopped.
@@ -213,8 +208,11 @@ type replySink struct{ node *Node }
 // SendUserMessage delivers one message of an actor.
 func (s *replySink) SendUserMessage(_ *actor.PID, message any) {
 	_, message, _ = actor.UnwrapEnvelope(message)
-	if m, ok := message.(*messages.LeaderChanged); ok && s.node.config.LeaderChanged != nil {
-		s.node.config.LeaderChanged(m)
+	if m, ok := message.(*messages.LeaderChanged); ok {
+		s.node.leaderChanged(m)
+		if s.node.config.LeaderChanged != nil {
+			s.node.config.LeaderChanged(m)
+		}
 	}
 	s.node.session.Deliver(message)
 }

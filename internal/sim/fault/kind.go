@@ -15,6 +15,7 @@ type Kind int
 const (
 	// Processes and actors.
 	Kill Kind = iota
+	Stop
 	PowerCut
 	Crash
 	CrashTwice
@@ -65,6 +66,7 @@ const (
 // kinds has the name and the description of each kind.
 var kinds = [NumKinds]struct{ name, description string }{
 	Kill:            {"kill", "a process is killed, as by kill -9, and starts again: what it wrote stays in the system's memory"},
+	Stop:            {"stop", "a process is stopped in order, as by SIGTERM, and starts again: a leader first hands leadership over"},
 	PowerCut:        {"power-cut", "a machine loses power, also during a write or a recovery; the seed decides about what was not synced"},
 	Crash:           {"crash", "an actor panics at a message, before or after it handles it"},
 	CrashTwice:      {"crash-twice", "an actor panics, and once more at the next message"},

@@ -26,7 +26,7 @@ type Profile struct {
 
 var (
 	networkFaults = []Kind{Cut, Cut, OneWay, Bridge, Isolate, Flap, Flapping, SlowLink, LossBurst, Transfer}
-	crashFaults   = []Kind{Kill, Kill, PowerCut, PowerCut, Crash, Crash, Crash, CrashTwice, CrashRecovering, CrashLoop, Pause, Transfer}
+	crashFaults   = []Kind{Kill, PowerCut, PowerCut, Crash, Crash, Crash, CrashTwice, CrashRecovering, CrashLoop, Pause, Transfer, Stop, Kill}
 	diskFaults    = []Kind{
 		SlowDisk, StalledDisk, FullDisk, FailedWrite, FailedWrite, FailedSync, FailedSync, FlippedBit, LostDisk, LostLog,
 		EmptiedDisk, EmptiedDisk,

@@ -94,7 +94,7 @@ func (s *Driver) runScenario(sc Scenario) {
 func (s *Driver) shutDownAll() {
 	for _, m := range s.Members {
 		if m.Up() {
-			m.ShutDown()
+			m.ShutDown(false)
 		}
 	}
 	s.within(2*world.ElectionTimeout, "all actors have stopped", func() bool {

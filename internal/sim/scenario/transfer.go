@@ -22,6 +22,8 @@ var transferScenarios = []Scenario{
 		Description: "a target that lacks entries is asked to campaign when it has them, and never if it does not get them in time"},
 	{Name: "transfer-of-uncommitted-entries", Nodes: 3, Errata: []int{20}, Script: transferOfUncommittedEntries,
 		Description: "a target that has all that is committed, and not all that the leader has, is asked to campaign only when it has that"},
+	{Name: "stop-hands-over", Nodes: 3, Errata: []int{20}, Script: stopHandsOver,
+		Description: "a leader that is stopped in order hands leadership over; cut off from all, or if no target answers, it stops within an election timeout"},
 	{Name: "transfer-ends-with-the-role", Nodes: 3, Errata: []int{20}, Script: transferEndsWithTheRole,
 		Description: "a leader that loses leadership in a transfer and gains it again accepts proposals at once"},
 }
@@ -173,6 +175,32 @@ func transferOfUncommittedEntries(s *Driver) {
 	held.Release()
 	s.within(world.ElectionTimeout, "the target leads", func() bool { return s.majorityLeader() == target })
 	s.awaitAnswered(writes, world.ElectionTimeout)
+}
+
+func stopHandsOver(s *Driver) {
+	leader := s.awaitSessions()
+	writes := s.submitWrites(leader, 3)
+	preVotes := s.ObserveRule(nil, nil, nil, "RequestVote").Where(func(m proto.Message) bool { return !world.RealVote(m) })
+	leader.ShutDown(true)
+	s.within(world.ElectionTimeout/2, "it has stopped, and another one leads", func() bool {
+		l := s.majorityLeader()
+		return !leader.Up() && l != nil && l != leader
+	})
+	if preVotes.Count > 0 {
+		s.fail("an election was needed")
+	}
+	s.within(5*world.ElectionTimeout, "it is back", func() bool { return leader.Up() && leader.View.LeaderID != 0 })
+	s.within(world.ElectionTimeout, "its writes have an outcome", func() bool { return countOutcome(history.Pending, writes) == 0 })
+
+	leader = s.awaitSessions()
+	if s.Options.Seed%2 == 0 {
+		s.Isolate(leader, true)
+	} else {
+		s.DropRule(leader, nil, "TimeoutNow")
+	}
+	leader.ShutDown(true)
+	s.within(world.ElectionTimeout+world.HeartbeatInterval, "it has stopped all the same", func() bool { return !leader.Up() })
+	s.Isolate(leader, false)
 }
 
 func transferEndsWithTheRole(s *Driver) {

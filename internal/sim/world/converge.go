@@ -128,7 +128,7 @@ func (w *World) Converged() bool {
 		if m.PermanentlyDown {
 			continue
 		}
-		if !m.up || m.Disk.failedRecently() || v.LeaderID != l.id || v.Term != l.View.Term || v.Role == "leader" && m != l {
+		if !m.up || m.shuttingDown || m.Disk.failedRecently() || v.LeaderID != l.id || v.Term != l.View.Term || v.Role == "leader" && m != l {
 			return false
 		}
 		if v.LastIndex != l.View.LastIndex || v.LastTerm != l.View.LastTerm || v.Commit != v.LastIndex || m.Applied != v.LastIndex {

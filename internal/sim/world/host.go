@@ -111,6 +111,11 @@ type environment struct{ *Member }
 // Root implements member.Environment.
 func (e environment) Root() *actor.RootContext { return e.system.Root }
 
+// Connected implements member.Environment.
+func (e environment) Connected() bool {
+	return slices.ContainsFunc(e.world.Members, func(m *Member) bool { return m != e.Member && e.world.Connected(e.Member, m) })
+}
+
 // Close ends the connections: nothing that an actor sends after that leaves the member.
 func (e environment) Close() {
 	e.linksClosed = true

@@ -81,6 +81,8 @@ func (w *World) injectProcessFault(kind fault.Kind, m *Member) {
 	switch kind {
 	case fault.Kill:
 		w.killAndRestart(m)
+	case fault.Stop:
+		m.ShutDown(true)
 	case fault.PowerCut:
 		w.cutPower(m)
 	case fault.Crash:

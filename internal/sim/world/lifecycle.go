@@ -117,6 +117,9 @@ func (m *Member) finishPowerCut() {
 func (m *Member) endRun(after *vfs.MemFS) {
 	m.RunNumber++
 	m.up = false
+	if m.returns {
+		m.shuttingDown, m.returns = false, false
+	}
 	m.world.events.killed(m)
 	m.clearOutboxes("sender has stopped")
 	m.Disk.Freeze()
@@ -192,6 +195,9 @@ func (m *Member) stopReason(err error) Stop {
 // the cluster anew.
 func (m *Member) stopped(err error) {
 	if m.shuttingDown && err == nil {
+		if m.returns {
+			m.world.After(m.world.downtime(), m.Restart)
+		}
 		m.KillProcess()
 		return
 	}
@@ -222,10 +228,10 @@ func (m *Member) stopped(err error) {
 	w.After(w.downtime(), m.Restart)
 }
 
-// ShutDown stops the process in order, as by SIGTERM.
-func (m *Member) ShutDown() {
-	m.shuttingDown = true
-	m.node.Stop()
+// ShutDown stops the process in order, as by SIGTERM. If it returns, it starts again later.
+func (m *Member) ShutDown(returns bool) {
+	m.shuttingDown, m.returns = true, returns
+	m.node.Stop(ElectionTimeout)
 }
 
 // finishRun does what follows the end of the last actor: the node releases its resources, and the

@@ -40,6 +40,7 @@ type Member struct {
 	NotStarted      bool  // a script will start it
 	PermanentlyDown bool  // it does not start again
 	shuttingDown    bool  // an orderly stop was requested
+	returns         bool  // after it
 	Rejoins         bool  // a new data directory of it replaces one that was lost
 	relearns        bool  // its disk was emptied, and does not hold yet that it has rejoined
 	peersKnown      bool  // its node has set its peers in this run

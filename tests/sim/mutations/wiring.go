@@ -148,4 +148,25 @@ var wiring = []Mutation{
 		Edits:  []mutation.Edit{mutation.In("actors/node", "Node.applyConfiguration").Delete(`_n.env.SetPeers(___members)`)},
 		Hunt:   Hunt{Profile: "calm"}, Caught: []string{"liveness"},
 	},
+	{
+		Name:   "stopped leader does not hand over",
+		Breaks: "an orderly stop ends a leader at once, and the others wait for an election timeout",
+		Edits: []mutation.Edit{mutation.In("internal/member", "Node.Stop").Replace(
+			`_role != RoleLeader || _rest`, `_role != "" || _rest`)},
+		Hunt: Hunt{Scenario: "stop-hands-over"}, Caught: []string{"script"},
+	},
+	{
+		Name:   "handover has no end",
+		Breaks: "a leader that stops waits for another leader without end",
+		Edits: []mutation.Edit{mutation.In("internal/member", "Node.Stop").Replace(
+			`_n.host.Every(___arguments)`, `func() {}`)},
+		Hunt: Hunt{Scenario: "stop-hands-over"}, Caught: []string{"script"},
+	},
+	{
+		Name:   "handover ignores the next leader",
+		Breaks: "a leader that has handed over stops only after its patience",
+		Edits: []mutation.Edit{mutation.In("internal/member", "Node.leaderChanged").Delete(
+			`if _otherLeads { _n.StopActors() }`)},
+		Hunt: Hunt{Scenario: "stop-hands-over"}, Caught: []string{"script"},
+	},
 }
