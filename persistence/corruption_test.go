@@ -56,6 +56,24 @@ func flipBit(t *testing.T, fs *vfs.MemFS, path string, bit int64) *vfs.MemFS {
 	return disk
 }
 
+// A disk that lost the end of the newest segment, down to its header, panicked at the start.
+func TestCutNewestSegmentIsRefused(t *testing.T) {
+	fs := vfs.NewMem()
+	l, m := newDamageTestLog(t, fs)
+	path := l.active.segment.path
+	l.Close()
+	for _, size := range []int64{segmentHeaderBytes - 1, segmentHeaderBytes, segmentHeaderBytes + 1} {
+		disk := fs.CrashClone(vfs.KeepUnsynced)
+		f, err := disk.OpenReadWrite(path)
+		mustSucceed(t, err)
+		mustSucceed(t, f.Truncate(size))
+		mustSucceed(t, f.Close())
+		if _, err := openAndReadAll(t, disk, m); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path) {
+			t.Errorf("cut to %d bytes: %v", size, err)
+		}
+	}
+}
+
 func TestE7FlippedBitIsRefusedWithFileAndOffset(t *testing.T) {
 	fs := vfs.NewMem()
 	l, m := newDamageTestLog(t, fs)

@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/troupe-raft/troupe/messages"
@@ -150,19 +151,23 @@ func (u *unprovenFrame) appendCopy(buf []byte, f *frameHeader, edit *logEdit) ([
 
 // classifyEnd decides what the bytes after the last valid frame are:
 //
-//	invalid bytes begin below          durable data was damaged: refused
-//	  a durable end read before
+//	invalid bytes, or the end of the   durable data was damaged: refused
+//	  file, below a durable end that
+//	  was read before
 //	a later frame of this segment      durable data was damaged: refused
 //	  has a durable end above them
 //	they are all zeros                 the end of the log
 //	otherwise                          a write that did not finish: dropped, with a warning
 func (r *recoveryState) classifyEnd(sc *segmentScanner, proven int64) error {
+	path, why := sc.window.path, sc.stopReason
+	if why == nil {
+		why = errors.New("the file ends")
+	}
+	if sc.end < proven {
+		return corruptError(path, sc.end, "%v; this part of the file was durable up to offset %d", why, proven)
+	}
 	if sc.stopReason == nil {
 		return nil
-	}
-	path := sc.window.path
-	if sc.end < proven {
-		return corruptError(path, sc.end, "%v; this part of the file was durable up to offset %d", sc.stopReason, proven)
 	}
 	used, claim, err := sc.window.scanBeyondEnd(sc.end, sc.header.sequence)
 	if err != nil {
