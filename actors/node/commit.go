@@ -42,14 +42,14 @@ func (n *Node) handleMachineReady(m *messages.MachineReady) {
 
 func failLogBehindMachine(applied, last uint64) {
 	panic(&actors.FatalError{Err: fmt.Errorf("the state machine has applied index %d but the log ends at %d: "+
-		"the log is missing, or older than the state machine; remove this node from the cluster and add it "+
-		"again with an empty data directory", applied, last)})
+		"the log is missing, or older than the state machine; move the data directory away, start the node with an "+
+		"empty one so that it rejoins (docs/operations.md)", applied, last)})
 }
 
 func failCommittedLost(last, commit uint64) {
 	panic(&actors.FatalError{Err: fmt.Errorf("the log ends at index %d but index %d was committed: "+
-		"this node lost a part of its log; remove it from the cluster and add it again with an empty data "+
-		"directory", last, commit)})
+		"this node lost a part of its log; move the data directory away, start the node with an empty one so that "+
+		"it rejoins (docs/operations.md)", last, commit)})
 }
 
 func failRemoved(from, index uint64) {

@@ -30,6 +30,7 @@ type fixture struct {
 	commit        uint64
 	// nodeSilent, readerSilent: the Node, the LogReader does not respond.
 	nodeSilent, readerSilent bool
+	replaced                 bool // Config.Replaced
 
 	sent        []*messages.AppendEntries
 	progress    []*messages.ReplicationProgress
@@ -74,7 +75,7 @@ func (f *fixture) start() *fixture { return f.startWith(defaultLimits()) }
 func (f *fixture) startWith(limits Limits) *fixture {
 	config := Config{
 		Incarnation: incarnation, PeerID: 2, Term: term, Reader: f.Sink("reader", f.readerReceive),
-		ProbeInterval: probeInterval, ResponseTimeout: responseTimeout, Limits: limits,
+		ProbeInterval: probeInterval, ResponseTimeout: responseTimeout, Limits: limits, Replaced: f.replaced,
 	}
 	producer := func() actor.Actor {
 		f.r = New(f, config)().(*Replicator)

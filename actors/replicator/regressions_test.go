@@ -126,3 +126,25 @@ func TestE42AcknowledgementOfAnEarlierTermIsDropped(t *testing.T) {
 		t.Fatalf("matchIndex %d, %s", f.r.progress.Match, f.r.state)
 	}
 }
+
+// A member has another data directory since this term: what the former one acknowledged is not on
+// it, and may arrive late. Otherwise an acknowledgement of any stream counts.
+func TestE37ResponsesOfTheFormerDirectoryDoNotCount(t *testing.T) {
+	for _, replaced := range []bool{false, true} {
+		f := newFixture(t, 1, 5, 5)
+		f.replaced = replaced
+		f.start()
+		late := acceptResponse(f.lastSent())
+		late.Stream, late.Index = late.Stream-7, 2
+		f.deliver(late)
+		if counts := f.r.progress.Match == 2; counts == replaced {
+			t.Errorf("replaced %v: matchIndex %d", replaced, f.r.progress.Match)
+		}
+		if replaced {
+			f.deliver(acceptResponse(f.lastSent()))
+			if f.r.progress.Match == 0 {
+				t.Error("its own responses do not count")
+			}
+		}
+	}
+}
