@@ -9,7 +9,8 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
-// rejoined returns the bootstrap configuration with another data directory of a member, as an entry.
+// rejoined returns the bootstrap configuration with another data directory of a member, as an
+// entry.
 func (s *fixture) rejoined(id uint64, storage string) []byte {
 	s.t.Helper()
 	c, err := raft.WithRejoined(s.config.Bootstrap, id, []byte(storage))
@@ -58,7 +59,8 @@ func TestE37RejoiningNodeVotesForItsLeaderOnly(t *testing.T) {
 	}
 }
 
-// The entry that records a new data directory is not committed by its owner. From then on it counts.
+// The entry that records a new data directory is not committed by its owner. From then on it
+// counts.
 func TestE37RejoinedPeerCountsOnceCommitted(t *testing.T) {
 	s := newFixture(t, 3).asIdleLeader(2, 3)
 	s.deliver(s.newProgress(2, 2), s.newProgress(3, 2))

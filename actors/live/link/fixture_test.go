@@ -82,7 +82,15 @@ func listen(t testing.TB, address string) net.Listener {
 // newNodeFixture starts a member with a link and a replicator for one peer.
 func newNodeFixture(t testing.TB, id, replicator uint64, address string, change ...func(*Options)) *nodeFixture {
 	t.Helper()
-	s := &nodeFixture{id: id, log: &logBuffer{}, storage: linktest.Storage(byte(id))}
+	return newNodeFixtureOn(t, id, replicator, linktest.Storage(byte(id)), address, change...)
+}
+
+// newNodeFixtureOn is newNodeFixture with another data directory.
+func newNodeFixtureOn(
+	t testing.TB, id, replicator uint64, storage raft.Storage, address string, change ...func(*Options),
+) *nodeFixture {
+	t.Helper()
+	s := &nodeFixture{id: id, log: &logBuffer{}, storage: storage}
 	listener := listen(t, address)
 	s.address = listener.Addr().String()
 	options := Options{Listeners: []net.Listener{listener}, ClusterID: clusterID, Software: "test"}

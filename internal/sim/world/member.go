@@ -42,6 +42,7 @@ type Member struct {
 	shuttingDown    bool  // an orderly stop was requested
 	returns         bool  // after it
 	Rejoins         bool  // a new data directory of it replaces one that was lost
+	rejoinWatched   bool  // an operator asks the leader for it from time to time
 	relearns        bool  // its disk was emptied, and does not hold yet that it has rejoined
 	peersKnown      bool  // its node has set its peers in this run
 	StopError       error // why its node stopped by itself, the last time

@@ -25,10 +25,11 @@ func (m *Member) EmptyDisk(rejoins bool) {
 	m.replaceDisk()
 	m.Disk.Damaged, m.relearns, m.identity = false, true, persistence.Identity{}
 	m.world.Checker.DiskReplaced(m.id)
-	if rejoins && !m.Rejoins {
+	m.Rejoins = rejoins
+	if rejoins && !m.rejoinWatched {
+		m.rejoinWatched = true
 		m.world.After(rejoinInterval, m.requestRejoin)
 	}
-	m.Rejoins = rejoins
 }
 
 // RestoreCopy stops a member and replaces its disk by an older copy of it.
@@ -67,6 +68,7 @@ const rejoinInterval = 200 * time.Millisecond
 func (m *Member) requestRejoin() {
 	w := m.world
 	if !m.Rejoins || !w.Checker.Forgot(m.id) {
+		m.rejoinWatched = false
 		return
 	}
 	if l := w.Leader(); l != nil {

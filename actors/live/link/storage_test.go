@@ -1,0 +1,61 @@
+package link
+
+import (
+	"testing"
+
+	"github.com/troupe-raft/troupe/actors/live/internal/linktest"
+	"github.com/troupe-raft/troupe/messages"
+)
+
+// receiveRefusal returns the next StorageRefused that a Node receives.
+func receiveRefusal(t *testing.T, s *nodeFixture) *messages.StorageRefused {
+	t.Helper()
+	for {
+		if m, ok := linktest.Receive(t, s.Node).(*messages.StorageRefused); ok {
+			return m
+		}
+	}
+}
+
+// awaitNode waits until a Node has received a record.
+func awaitNode(t *testing.T, s *nodeFixture, record string) {
+	t.Helper()
+	for {
+		if text, ok := linktest.Receive(t, s.Node).(string); ok && len(text) >= len(record) && text[:len(record)] == record {
+			return
+		}
+	}
+}
+
+// A member comes back with another data directory: its Node receives the refusal. Once the
+// configuration names the directory, it is connected; once that names another one, it is refused.
+func TestE37RefusedDirectoryReachesItsNode(t *testing.T) {
+	a, b := connectedPair(t)
+	b.env.Close()
+	b.Recorder.Stop()
+	awaitNode(t, a, "down 2")
+
+	replaced := linktest.Storage(9)
+	again := newNodeFixtureOn(t, 2, 1, replaced, b.address)
+	again.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{a.member(), b.member()}})
+	m := receiveRefusal(t, again)
+	if m.From != 1 || string(m.StorageId) != string(replaced.ID) || string(m.Known) != string(b.storage.ID) || m.Reason == "" {
+		t.Fatalf("received %v", m)
+	}
+	if a.log.countLines("refused an incoming peer connection", "emptied, lost or replaced") != 1 {
+		t.Errorf("the refusing member logged\n%s", a.log)
+	}
+
+	record := func(index uint64, storageID []byte) {
+		named := b.member()
+		named.StorageId, named.Rejoined = storageID, true
+		a.env.SetPeers(index, &messages.Configuration{Members: []*messages.Member{a.member(), named}})
+	}
+	record(5, replaced.ID)
+	awaitNode(t, a, "up 2")
+	record(6, linktest.Storage(10).ID)
+	awaitNode(t, a, "down 2")
+	if m := receiveRefusal(t, again); m.ConfigurationIndex != 6 {
+		t.Fatalf("received %v", m)
+	}
+}
