@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -57,8 +58,10 @@ func (s *Scheduler) Go(name string, f func()) {
 	t.next, t.stop = iter.Pull(func(yield func(struct{}) bool) {
 		t.yield = yield
 		defer func() {
-			if s.stopping {
-				_ = recover() // whatever it did while it was unwound
+			// Whatever a task does while it is unwound has no effect. Another panic continues where the task
+			// was resumed, so it needs the stack of the task.
+			if r := recover(); r != nil && !s.stopping {
+				panic(fmt.Sprintf("task %s: %v\n%s", name, r, debug.Stack()))
 			}
 		}()
 		f()

@@ -103,7 +103,7 @@ func (c *chunkedRange) sendWhole(ctx context.Context, req *pb.RangeRequest) erro
 // withView calls read with a view that contains the index, and again if the store is closed
 // meanwhile.
 func (c *chunkedRange) withView(ctx context.Context, read func(*View) error) error {
-	bounded, cancel := context.WithTimeout(ctx, c.maxWait)
+	bounded, cancel := c.ref.schedule.WithTimeout(ctx, c.maxWait)
 	defer cancel()
 	for {
 		store, v, err := c.ref.ViewAt(bounded, c.index)

@@ -91,6 +91,7 @@ func (m *member) RunStarts() {
 	})
 	services, err := kv.NewServices(kv.ServerConfig{
 		Consensus: &consensus{m}, Store: m.store, MemberID: m.ID(), ClusterID: 1, Schedule: m.schedule, Logger: zerolog.Nop(),
+		MaxRequestBytes:       m.app.pick(160, 300, 1<<20), // of a chunk of a RangeStream too
 		WatchProgressInterval: 200 * time.Millisecond, RequestTimeout: 7 * time.Second,
 		WatchQueueBytes: m.app.pick(1, 500, 1<<20), WatchStreamBufferBytes: m.app.pick(1, 300, 1<<20),
 	})

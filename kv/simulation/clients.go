@@ -8,6 +8,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/troupe-raft/troupe/internal/interleave"
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
@@ -199,9 +200,34 @@ func (c *client) read(done func()) *operation {
 	if mode.name == "" && random.IntN(3) == 0 {
 		r.Serializable, mode.linearizable = true, false
 	}
-	s := c.member.services.KV
-	return c.member.call("range "+mode.name, mode.name, mode.linearizable,
-		func(ctx context.Context) (proto.Message, error) { return s.Range(ctx, r) }, checkRange(r), done)
+	m, s, what := c.member, c.member.services.KV, "range "
+	handle := func(ctx context.Context) (proto.Message, error) { return s.Range(ctx, r) }
+	if random.IntN(4) == 0 {
+		what, handle = "range stream ", func(ctx context.Context) (proto.Message, error) {
+			received := &rangeStream{ctx: ctx, schedule: m.schedule}
+			err := s.RangeStream(r, received)
+			return &received.merged, err
+		}
+	}
+	return m.call(what+mode.name, mode.name, mode.linearizable, handle, checkRange(r), done)
+}
+
+// rangeStream is the client's side of a RangeStream. It merges the chunks.
+type rangeStream struct {
+	pb.KV_RangeStreamServer // what the service does not use
+	ctx                     context.Context
+	schedule                *interleave.Scheduler
+	merged                  pb.RangeResponse
+}
+
+// Context implements grpc.ServerStream.
+func (s *rangeStream) Context() context.Context { return s.ctx }
+
+// Send implements pb.KV_RangeStreamServer.
+func (s *rangeStream) Send(chunk *pb.RangeStreamResponse) error {
+	proto.Merge(&s.merged, chunk.RangeResponse)
+	s.schedule.Yield()
+	return s.ctx.Err()
 }
 
 // readTxn reads two ranges of one revision.
