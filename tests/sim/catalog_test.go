@@ -19,7 +19,7 @@ import (
 func failCalls(t *testing.T) map[string]token.Position {
 	t.Helper()
 	names, files := map[string]token.Position{}, token.NewFileSet()
-	err := filepath.WalkDir("../../internal/sim", func(path string, _ fs.DirEntry, err error) error {
+	search := func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
 		}
@@ -44,9 +44,11 @@ func failCalls(t *testing.T) map[string]token.Position {
 			return true
 		})
 		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
+	}
+	for _, root := range []string{"../../internal/sim", "../../kv/simulation"} {
+		if err := filepath.WalkDir(root, search); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return names
 }
