@@ -61,8 +61,15 @@ func (osFS) Lock(path string) (io.Closer, error) {
 		f.Close()
 		return nil, err
 	}
-	return f, nil
+	return heldLock{f}, nil
 }
+
+// heldLock is the lock of a file. Close releases the lock before it closes the file: a process that
+// this one has just started holds the file open until it executes its program, and would keep the
+// lock until then.
+type heldLock struct{ file *os.File }
+
+func (l heldLock) Close() error { return errors.Join(unlockFile(l.file), l.file.Close()) }
 
 func (o osFS) open(path string, flags int) (File, error) {
 	f, err := os.OpenFile(path, flags, fileMode)

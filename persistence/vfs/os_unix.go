@@ -20,6 +20,13 @@ func lockFile(f *os.File) error {
 	return nil
 }
 
+func unlockFile(f *os.File) error {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_UN); err != nil {
+		return &os.PathError{Op: "unlock", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
 // freeBytes returns what an unprivileged user may still take, without the part reserved for root.
 func freeBytes(path string) (uint64, error) {
 	var s unix.Statfs_t

@@ -20,6 +20,10 @@ func lockFile(f *os.File) error {
 	return nil
 }
 
+// unlockFile does nothing: a process that this one starts does not inherit the file, so that
+// closing it releases the lock.
+func unlockFile(*os.File) error { return nil }
+
 func freeBytes(path string) (uint64, error) {
 	name, err := windows.UTF16PtrFromString(path)
 	if err != nil {
