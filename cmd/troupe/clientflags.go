@@ -13,6 +13,7 @@ import (
 
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/client"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/output"
 	"github.com/troupe-raft/troupe/internal/certs"
 )
 
@@ -22,7 +23,7 @@ const defaultEndpoint = "127.0.0.1:2379"
 type clientFlags struct {
 	endpoints string
 	timeout   time.Duration
-	output    string
+	output    output.Format
 	tls       certs.Client
 }
 
@@ -31,13 +32,25 @@ func addClientFlags(cmd *cobra.Command) *clientFlags {
 	fs := cmd.Flags()
 	fs.StringVar(&f.endpoints, "endpoints", "", "members' addresses for clients, `host:port,…`; when one fails the next is tried (TROUPE_ENDPOINTS; default "+defaultEndpoint+")")
 	fs.DurationVar(&f.timeout, "timeout", 5*time.Second, "time limit of the command")
-	fs.StringVarP(&f.output, "write-out", "w", "simple", "`simple` or json")
+	addOutputFlag(cmd, &f.output)
 	fs.StringVar(&f.tls.CAFile, "cacert", "", "`file` with the CA of the servers' certificates (TROUPE_CACERT)")
 	fs.StringVar(&f.tls.CertFile, "cert", "", "`file` with this client's certificate (TROUPE_CERT)")
 	fs.StringVar(&f.tls.KeyFile, "key", "", "`file` with the certificate's private key (TROUPE_KEY)")
 	fs.BoolVar(&f.tls.SkipVerify, "insecure-skip-tls-verify", false, "accept any certificate of a server")
-	_ = cmd.RegisterFlagCompletionFunc("write-out", cobra.FixedCompletions([]string{"simple", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return f
+}
+
+// addOutputFlag adds --output. --write-out is its name in etcdctl.
+func addOutputFlag(cmd *cobra.Command, format *output.Format) {
+	*format = output.Simple
+	cmd.Flags().VarP(format, "output", "o", "format of the result")
+	cmd.Flags().VarP(format, "write-out", "w", "format of the result")
+	_ = cmd.Flags().MarkHidden("write-out")
+}
+
+// print writes a result in the format of --output.
+func (f *clientFlags) print(cmd *cobra.Command, r output.Result) error {
+	return output.Print(cmd.OutOrStdout(), f.output, r)
 }
 
 // newCluster returns the client that the flags and their environment variables describe.
@@ -55,9 +68,6 @@ func (f *clientFlags) newCluster(cmd *cobra.Command) (*client.Cluster, error) {
 	}
 	if f.endpoints == "" {
 		f.endpoints = defaultEndpoint
-	}
-	if f.output != "simple" && f.output != "json" {
-		return nil, usageError("--write-out: %q is neither simple nor json", f.output)
 	}
 	if f.timeout <= 0 {
 		return nil, usageError("--timeout: %v is not above 0; give for instance 5s", f.timeout)

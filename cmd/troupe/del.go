@@ -41,14 +41,7 @@ func newDel() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("del %q: %w", args[0], err)
 			}
-			if flags.output == "json" {
-				return printJSON(cmd.OutOrStdout(), response)
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), response.Deleted)
-			for _, kv := range response.PrevKvs {
-				printKV(cmd.OutOrStdout(), kv, true, true)
-			}
-			return nil
+			return flags.print(cmd, deleteResult(response))
 		})
 	}
 	return cmd

@@ -31,7 +31,6 @@ A member whose process ends is started again after two seconds. Ctrl-C stops the
 	cmd.Flags().StringVar(&o.DataDir, "data-dir", "", "`directory` for data and logs (default: a temporary one, removed at the end)")
 	cmd.Flags().IntVar(&o.BasePort, "base-port", 0, "first `port`; each member uses two (default: those of etcd's examples if free, else any)")
 	cmd.Flags().BoolVar(&o.Restart, "restart", true, "start a member again when its process ends")
-	_ = cmd.MarkFlagDirname("data-dir")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if cmd.Flags().Changed("members") && (o.Members < 1 || o.Members > demo.MaxMembers) {
 			return usageError("--members: %d is not between 1 and %d", o.Members, demo.MaxMembers)

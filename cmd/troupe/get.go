@@ -5,14 +5,17 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/client"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/output"
 )
 
 // readModes are the values of --read. The client sends the value as gRPC metadata under readModeKey
@@ -21,14 +24,31 @@ var readModes = []string{"index", "log", "lease", "leader", "local"}
 
 const readModeKey = "troupe-read"
 
-// getFlags are the flags of get.
-type getFlags struct {
-	*clientFlags
+// rangeFlags are the flags of get, and of a get in a transaction.
+type rangeFlags struct {
 	prefix, fromKey                 bool
 	limit, rev                      int64
 	keysOnly, countOnly, valuesOnly bool
 	sortBy, order                   string
-	read                            string
+}
+
+func (f *rangeFlags) register(fs *pflag.FlagSet) {
+	fs.BoolVar(&f.prefix, "prefix", false, "all keys that begin with KEY")
+	fs.BoolVar(&f.fromKey, "from-key", false, "all keys from KEY on")
+	fs.Int64Var(&f.limit, "limit", 0, "at most `n` keys (0: all)")
+	fs.Int64Var(&f.rev, "rev", 0, "the state at this `revision` (0: the newest)")
+	fs.BoolVar(&f.keysOnly, "keys-only", false, "keys without values")
+	fs.BoolVar(&f.countOnly, "count-only", false, "the number of keys only")
+	fs.BoolVar(&f.valuesOnly, "print-value-only", false, "values without keys")
+	fs.StringVar(&f.sortBy, "sort-by", "", "sort by this field: `key|version|create|modify|value`")
+	fs.StringVar(&f.order, "order", "", "order of --sort-by: `ascend|descend`")
+}
+
+// getFlags are the flags of get.
+type getFlags struct {
+	*clientFlags
+	rangeFlags
+	read string
 }
 
 func newGet() *cobra.Command {
@@ -53,18 +73,8 @@ func newGet() *cobra.Command {
 	}
 	f := &getFlags{clientFlags: addClientFlags(cmd)}
 	fs := cmd.Flags()
-	fs.BoolVar(&f.prefix, "prefix", false, "all keys that begin with KEY")
-	fs.BoolVar(&f.fromKey, "from-key", false, "all keys from KEY on")
-	fs.Int64Var(&f.limit, "limit", 0, "at most `n` keys (0: all)")
-	fs.Int64Var(&f.rev, "rev", 0, "the state at this `revision` (0: the newest)")
-	fs.BoolVar(&f.keysOnly, "keys-only", false, "keys without values")
-	fs.BoolVar(&f.countOnly, "count-only", false, "the number of keys only")
-	fs.BoolVar(&f.valuesOnly, "print-value-only", false, "values without keys")
-	fs.StringVar(&f.sortBy, "sort-by", "", "sort by this `field`: key, version, create, modify or value")
-	fs.StringVar(&f.order, "order", "", "`ascend` or descend")
-	fs.StringVar(&f.read, "read", "index", "`mode`: index, log, lease, leader or local")
-	_ = cmd.RegisterFlagCompletionFunc("read", cobra.FixedCompletions(readModes, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("sort-by", cobra.FixedCompletions([]string{"key", "version", "create", "modify", "value"}, cobra.ShellCompDirectiveNoFileComp))
+	f.register(fs)
+	fs.StringVar(&f.read, "read", "index", "consistency: `index|log|lease|leader|local`")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		request, err := f.request(args)
 		if err != nil {
@@ -77,13 +87,24 @@ func newGet() *cobra.Command {
 
 // request returns the request that the arguments and flags describe.
 func (f *getFlags) request(args []string) (*pb.RangeRequest, error) {
+	if !slices.Contains(readModes, f.read) {
+		return nil, usageError("--read: %q is unknown; use one of %s", f.read, strings.Join(readModes, ", "))
+	}
+	r, err := f.rangeFlags.request(args)
+	if err == nil {
+		r.Serializable = f.read == "local"
+	}
+	return r, err
+}
+
+func (f *rangeFlags) request(args []string) (*pb.RangeRequest, error) {
 	key, end, err := keyRange(args, f.prefix, f.fromKey)
 	if err != nil {
 		return nil, err
 	}
 	r := &pb.RangeRequest{
 		Key: key, RangeEnd: end, Limit: f.limit, Revision: f.rev,
-		KeysOnly: f.keysOnly, CountOnly: f.countOnly, Serializable: f.read == "local",
+		KeysOnly: f.keysOnly, CountOnly: f.countOnly,
 	}
 	switch {
 	case f.limit < 0:
@@ -92,8 +113,6 @@ func (f *getFlags) request(args []string) (*pb.RangeRequest, error) {
 		return nil, usageError("--rev: %d is below 0", f.rev)
 	case f.keysOnly && f.valuesOnly:
 		return nil, usageError("--keys-only and --print-value-only exclude each other; leave one out")
-	case !slices.Contains(readModes, f.read):
-		return nil, usageError("--read: %q is unknown; use one of %s", f.read, strings.Join(readModes, ", "))
 	}
 	by, ok := map[string]pb.RangeRequest_SortTarget{
 		"": pb.RangeRequest_KEY, "key": pb.RangeRequest_KEY, "version": pb.RangeRequest_VERSION,
@@ -125,28 +144,37 @@ func (f *getFlags) get(ctx context.Context, cmd *cobra.Command, cluster *client.
 	if err != nil {
 		return fmt.Errorf("get %q: %w", request.Key, err)
 	}
-	f.print(cmd.OutOrStdout(), cmd.ErrOrStderr(), request, response)
-	return nil
+	return f.print(cmd, f.result(cmd.ErrOrStderr(), request, response))
 }
 
-func (f *getFlags) print(out, errs io.Writer, request *pb.RangeRequest, response *pb.RangeResponse) {
-	switch {
-	case f.output == "json":
-		if err := printJSON(out, response); err != nil {
-			fmt.Fprintf(errs, "troupe: %v\n", err)
-		}
-	case f.countOnly:
-		fmt.Fprintln(out, response.Count)
-	default:
-		for _, kv := range response.Kvs {
-			printKV(out, kv, !f.valuesOnly, !f.keysOnly)
-		}
+// result returns the result. The simple form writes a remark to errs if it lacks keys.
+func (f *getFlags) result(errs io.Writer, request *pb.RangeRequest, response *pb.RangeResponse) output.Result {
+	r := output.Result{Value: response, Header: keyHeader, Rows: keyRows(response.Kvs)}
+	if f.countOnly {
+		r.Header, r.Rows = []string{"COUNT"}, [][]string{{strconv.FormatInt(response.Count, 10)}}
+	}
+	r.Simple = func(out io.Writer) error {
+		printRange(out, f.rangeFlags, response)
 		switch {
+		case f.countOnly:
 		case len(response.Kvs) == 0 && request.RangeEnd == nil:
 			fmt.Fprintf(errs, "troupe: key %q does not exist\n", request.Key)
 		case response.More:
 			fmt.Fprintf(errs, "troupe: %d of %d keys\n", len(response.Kvs), response.Count)
 		}
+		return nil
+	}
+	return r
+}
+
+// printRange prints the keys of a response as etcdctl does.
+func printRange(out io.Writer, f rangeFlags, response *pb.RangeResponse) {
+	if f.countOnly {
+		fmt.Fprintln(out, response.Count)
+		return
+	}
+	for _, kv := range response.Kvs {
+		printKV(out, kv, !f.valuesOnly, !f.keysOnly)
 	}
 }
 

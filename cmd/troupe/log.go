@@ -1,17 +1,18 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/logview"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/output"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 	"github.com/troupe-raft/troupe/raft"
@@ -40,9 +41,8 @@ type logFlags struct {
 func addLogFlags(cmd *cobra.Command) *logFlags {
 	f := &logFlags{}
 	cmd.Flags().StringVar(&f.dataDir, "data-dir", "", "the server's data `directory` (TROUPE_DATA_DIR)")
-	cmd.Flags().BoolVar(&f.options.JSON, "json", false, "write JSON")
+	addOutputFlag(cmd, &f.options.Format)
 	cmd.Flags().BoolVar(&f.options.EvenIfRunning, "even-if-running", false, "read the log while a server uses it; a frame that is being written looks torn")
-	_ = cmd.MarkFlagDirname("data-dir")
 	return f
 }
 
@@ -67,7 +67,7 @@ func newLogDump() *cobra.Command {
 conflict with a leader's log) are printed too.`,
 		Example: `  troupe log dump --data-dir /var/lib/troupe
   troupe log dump --data-dir /var/lib/troupe --from 100 --to 120
-  troupe log dump --data-dir /var/lib/troupe --json | jq -c '.entries[]?'`,
+  troupe log dump --data-dir /var/lib/troupe -o json | jq -c '.entries[]?'`,
 		Args: noArgs,
 	}
 	f := addLogFlags(cmd)
@@ -102,7 +102,7 @@ damaged, the exit code is 3, and the error names file and offset.`,
 		if err != nil {
 			return damageError(dir, err)
 		}
-		return printReport(cmd.OutOrStdout(), report, f.options.JSON)
+		return output.Print(cmd.OutOrStdout(), f.options.Format, reportResult(report))
 	}
 	return cmd
 }
@@ -118,7 +118,7 @@ func damageError(dir string, err error) error {
 	return exit.With(exit.DataDir, err)
 }
 
-// reportJSON is the output of `log verify --json`.
+// reportJSON is the output of `log verify -o json`.
 type reportJSON struct {
 	Cluster  string   `json:"cluster"`
 	Member   string   `json:"member"`
@@ -134,7 +134,7 @@ type reportJSON struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-func printReport(w io.Writer, r persistence.Report, asJSON bool) error {
+func reportResult(r persistence.Report) output.Result {
 	out := reportJSON{
 		Cluster: raft.FormatID(r.Identity.ClusterID), Member: raft.FormatID(r.Identity.NodeID),
 		First: r.FirstIndex, Last: r.LastIndex, Term: r.HardState.GetTerm(), Commit: r.HardState.GetCommit(),
@@ -143,10 +143,18 @@ func printReport(w io.Writer, r persistence.Report, asJSON bool) error {
 	if vote := r.HardState.GetVote(); vote != 0 {
 		out.Vote = raft.FormatID(vote)
 	}
-	if asJSON {
-		return json.NewEncoder(w).Encode(out)
+	return output.Result{
+		Value: out, Indented: true, Simple: out.print,
+		Header: []string{"CLUSTER", "MEMBER", "FIRST", "LAST", "TERM", "VOTE", "COMMIT", "SEGMENTS", "FRAMES", "ENTRIES", "SIZE", "WARNINGS"},
+		Rows: [][]string{{
+			out.Cluster, out.Member, fmt.Sprint(out.First), fmt.Sprint(out.Last), fmt.Sprint(out.Term), orDash(out.Vote), fmt.Sprint(out.Commit),
+			fmt.Sprint(out.Segments), fmt.Sprint(out.Frames), fmt.Sprint(out.Entries), formatBytes(out.Bytes), strings.Join(out.Warnings, "; "),
+		}},
 	}
-	for _, warning := range r.Warnings {
+}
+
+func (out reportJSON) print(w io.Writer) error {
+	for _, warning := range out.Warnings {
 		fmt.Fprintf(w, "warning: %s\n", warning)
 	}
 	_, err := fmt.Fprintf(w, "member %s of cluster %s: the log is intact\nentries %d to %d, term %d, commit %d; %d frames in %d segments, %s\n",

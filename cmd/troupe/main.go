@@ -15,6 +15,7 @@ import (
 
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/logs"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/output"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/settings"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/version"
 )
@@ -96,9 +97,11 @@ etcdctl and the etcd client libraries work with it unchanged.
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newServer(), newDemo(),
-		newPut(), newGet(), newDel(), newWatch(), newStatus(), newMember(),
+		newPut(), newGet(), newDel(), newTxn(), newWatch(), newCompact(),
+		newStatus(), newMember(), newMoveLeader(), newAlarm(), newHashKV(),
 		newLog(), newVersion(),
 	)
+	completeValues(root)
 	return root
 }
 
@@ -130,13 +133,19 @@ func explainFlagOrder(root *cobra.Command, args []string, err error) error {
 }
 
 func newVersion() *cobra.Command {
-	return &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version",
-		Example: "  troupe version",
-		Args:    noArgs,
-		Run:     func(cmd *cobra.Command, _ []string) { version.Print(cmd.OutOrStdout()) },
+	var format output.Format
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Example: `  troupe version
+  troupe version -o json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return output.Print(cmd.OutOrStdout(), format, version.Result())
+		},
 	}
+	addOutputFlag(cmd, &format)
+	return cmd
 }
 
 func noArgs(cmd *cobra.Command, args []string) error { return argsBetween(0, 0)(cmd, args) }

@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/version"
@@ -117,7 +120,7 @@ func TestUsageErrorIsOneLineWithCodeTwo(t *testing.T) {
 		{"troupe get --prefix --from-key k", []string{"--prefix", "--from-key"}},
 		{"troupe get --prefix a b", []string{"--prefix"}},
 		{"troupe get --keys-only --print-value-only k", []string{"--keys-only"}},
-		{"troupe get -w yaml k", []string{"--write-out"}},
+		{"troupe get -o xml k", []string{"--output", "simple|table|json|yaml"}},
 		{"troupe get --endpoints nonsense k", []string{"--endpoints", "no port"}},
 		{"troupe get --timeout 0s k", []string{"--timeout"}},
 		{"troupe watch --rev -1 k", []string{"--rev"}},
@@ -141,7 +144,7 @@ func TestUsageErrorIsOneLineWithCodeTwo(t *testing.T) {
 }
 
 func TestEveryCommandHasAnExample(t *testing.T) {
-	for _, name := range []string{"server", "demo", "put", "get", "del", "watch", "status", "log", "log dump", "log verify", "version"} {
+	for _, name := range []string{"server", "demo", "put", "get", "del", "txn", "watch", "compact", "status", "member", "member rejoin", "move-leader", "alarm", "alarm list", "hashkv", "log", "log dump", "log verify", "version"} {
 		got := runTroupe(t, append(strings.Fields(name), "--help")...)
 		if got.code != exit.OK || !strings.Contains(got.out, "Examples:") || !strings.Contains(got.out, "troupe "+name) {
 			t.Errorf("%s: code %d\n%s%s", name, got.code, got.out, got.errs)
@@ -155,8 +158,45 @@ func TestShellCompletion(t *testing.T) {
 			t.Errorf("%s: %+v", shell, got)
 		}
 	}
-	if got := runTroupe(t, "__complete", "get", "--read", ""); !strings.Contains(got.out, "leader") {
-		t.Errorf("values of --read: %+v", got)
+}
+
+// A shell completes the values of a choice, files where a file is expected, and nothing else. The
+// help shows the same values.
+func TestValuesOfFlagsAreCompleted(t *testing.T) {
+	noFiles, directories := fmt.Sprintf(":%d", cobra.ShellCompDirectiveNoFileComp), fmt.Sprintf(":%d", cobra.ShellCompDirectiveFilterDirs)
+	files := fmt.Sprintf(":%d", cobra.ShellCompDirectiveDefault)
+	for flag, want := range map[string]string{
+		"get --read":                     "index\nlog\nlease\nleader\nlocal\n" + noFiles,
+		"get --sort-by":                  "key\nversion\ncreate\nmodify\nvalue\n" + noFiles,
+		"get --order":                    "ascend\ndescend\n" + noFiles,
+		"status --output":                "simple\ntable\njson\nyaml\n" + noFiles,
+		"log verify -o":                  "simple\ntable\njson\nyaml\n" + noFiles,
+		"get --limit":                    noFiles,
+		"get --cacert":                   files,
+		"server --initial-cluster-state": "new\nexisting\nrejoin\n" + noFiles,
+		"server --peer-link":             "grpc\nremote\n" + noFiles,
+		"server --log-level":             "debug\ninfo\nwarn\nerror\n" + noFiles,
+		"server --log-format":            "json\nconsole\n" + noFiles,
+		"server --metrics":               "basic\nextensive\n" + noFiles,
+		"server --tls-min-version":       "TLS1.2\nTLS1.3\n" + noFiles,
+		"server --tls-max-version":       "TLS1.2\nTLS1.3\n" + noFiles,
+		"server --name":                  noFiles,
+		"server --cert-file":             files,
+		"server --data-dir":              directories,
+		"demo --data-dir":                directories,
+	} {
+		words := strings.Fields(flag)
+		got := runTroupe(t, append(append([]string{"__complete"}, words...), "")...)
+		if strings.TrimSpace(got.out) != want {
+			t.Errorf("%s completes to %q, want %q", flag, got.out, want)
+		}
+		command, name := words[:len(words)-1], words[len(words)-1]
+		if values := strings.Split(want, "\n"); len(values) > 1 && name != "-o" {
+			choice := name + " " + strings.Join(values[:len(values)-1], "|")
+			if help := runTroupe(t, append(command, "--help")...).out; !strings.Contains(help, choice) {
+				t.Errorf("the help does not show %q", choice)
+			}
+		}
 	}
 }
 

@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/client"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/output"
 	"github.com/troupe-raft/troupe/raft"
 )
 
@@ -62,16 +62,27 @@ Do this only if the old data directory is gone for good. It is refused from then
 			if err != nil {
 				return fmt.Errorf("member rejoin %s: %w", args[0], err)
 			}
-			return printRejoined(cmd.OutOrStdout(), flags.output, member, recorded)
+			return flags.print(cmd, rejoinedResult(member, recorded))
 		})
 	}
 	return cmd
 }
 
-func printRejoined(w io.Writer, output string, m client.MemberStatus, storageID string) error {
-	if output == "json" {
-		return json.NewEncoder(w).Encode(map[string]string{"id": raft.FormatID(m.ID), "name": m.Name, "storageId": storageID})
+// rejoinedJSON is the output of `member rejoin -o json`.
+type rejoinedJSON struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	StorageID string `json:"storageId"`
+}
+
+func rejoinedResult(m client.MemberStatus, storageID string) output.Result {
+	j := rejoinedJSON{ID: raft.FormatID(m.ID), Name: m.Name, StorageID: storageID}
+	return output.Result{
+		Value:  j,
+		Header: []string{"NAME", "ID", "STORAGE ID"}, Rows: [][]string{{orDash(j.Name), j.ID, j.StorageID}},
+		Simple: func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "%s (%s) rejoins with data directory %s; it catches up by itself (troupe status)\n", m.Label(), j.ID, storageID)
+			return err
+		},
 	}
-	_, err := fmt.Fprintf(w, "%s (%s) rejoins with data directory %s; it catches up by itself (troupe status)\n", m.Label(), raft.FormatID(m.ID), storageID)
-	return err
 }

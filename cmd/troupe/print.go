@@ -1,32 +1,15 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
-)
 
-// printJSON writes a message in one line of protobuf's JSON, as etcd's JSON gateway does: keys and
-// values in base64, 64-bit numbers as strings, names as in the schema.
-func printJSON(w io.Writer, m proto.Message) error {
-	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
-	if err != nil {
-		return fmt.Errorf("writing JSON: %w", err)
-	}
-	// protojson varies its spaces deliberately; Compact removes them.
-	var line bytes.Buffer
-	if err := json.Compact(&line, text); err != nil {
-		return fmt.Errorf("writing JSON: %w", err)
-	}
-	line.WriteByte('\n')
-	_, err = w.Write(line.Bytes())
-	return err
-}
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/output"
+)
 
 // printKV writes key and value on a line each, as etcdctl does.
 func printKV(w io.Writer, kv *mvccpb.KeyValue, keys, values bool) {
@@ -35,6 +18,53 @@ func printKV(w io.Writer, kv *mvccpb.KeyValue, keys, values bool) {
 	}
 	if values {
 		fmt.Fprintf(w, "%s\n", kv.Value)
+	}
+}
+
+// keyHeader are the columns of keyRow. Keys and values may hold any bytes: a table quotes them.
+var keyHeader = []string{"KEY", "VERSION", "CREATED", "MODIFIED", "VALUE"}
+
+func keyRow(kv *mvccpb.KeyValue) []string {
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	return []string{strconv.Quote(string(kv.Key)), number(kv.Version), number(kv.CreateRevision), number(kv.ModRevision), strconv.Quote(string(kv.Value))}
+}
+
+func keyRows(kvs []*mvccpb.KeyValue) (rows [][]string) {
+	for _, kv := range kvs {
+		rows = append(rows, keyRow(kv))
+	}
+	return rows
+}
+
+func putResult(response *pb.PutResponse) output.Result {
+	r := output.Result{Value: response, Simple: func(w io.Writer) error { printPut(w, response); return nil }}
+	r.Header, r.Rows = []string{"REVISION"}, [][]string{{strconv.FormatInt(response.Header.GetRevision(), 10)}}
+	if response.PrevKv != nil {
+		r.Header, r.Rows[0] = append(r.Header, "PREVIOUS VALUE"), append(r.Rows[0], strconv.Quote(string(response.PrevKv.Value)))
+	}
+	return r
+}
+
+func printPut(w io.Writer, response *pb.PutResponse) {
+	fmt.Fprintln(w, "OK")
+	if response.PrevKv != nil {
+		printKV(w, response.PrevKv, true, true)
+	}
+}
+
+func deleteResult(response *pb.DeleteRangeResponse) output.Result {
+	r := output.Result{Value: response, Simple: func(w io.Writer) error { printDelete(w, response); return nil }}
+	r.Header, r.Rows = []string{"DELETED"}, [][]string{{strconv.FormatInt(response.Deleted, 10)}}
+	if len(response.PrevKvs) > 0 {
+		r.Header, r.Rows = keyHeader, keyRows(response.PrevKvs)
+	}
+	return r
+}
+
+func printDelete(w io.Writer, response *pb.DeleteRangeResponse) {
+	fmt.Fprintln(w, response.Deleted)
+	for _, kv := range response.PrevKvs {
+		printKV(w, kv, true, true)
 	}
 }
 

@@ -47,14 +47,7 @@ Without VALUE, or if VALUE is -, the value is read from standard input.`,
 			if err != nil {
 				return fmt.Errorf("put %q: %w", args[0], err)
 			}
-			if flags.output == "json" {
-				return printJSON(cmd.OutOrStdout(), response)
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), "OK")
-			if response.PrevKv != nil {
-				printKV(cmd.OutOrStdout(), response.PrevKv, true, true)
-			}
-			return nil
+			return flags.print(cmd, putResult(response))
 		})
 	}
 	return cmd

@@ -57,7 +57,7 @@ func TestServerKeepsDataOverRestartAndKill(t *testing.T) {
 		t.Errorf("get --rev %s: %q", revision, got)
 	}
 	var members []memberJSON
-	if err := json.Unmarshal([]byte(s.client("status", "-w", "json")), &members); err != nil || len(members) != 1 ||
+	if err := json.Unmarshal([]byte(s.client("status", "-o", "json")), &members); err != nil || len(members) != 1 ||
 		members[0].Name != "one" || members[0].Role != "leader" || members[0].Endpoint != "http://"+s.endpoint {
 		t.Errorf("status: %+v, %v", members, err)
 	}
@@ -341,7 +341,7 @@ func TestLogDumpAndVerify(t *testing.T) {
 			t.Errorf("dump does not contain %q:\n%s%s", text, dump.out, dump.errs)
 		}
 	}
-	for _, line := range strings.Split(strings.TrimSpace(runTroupe(t, "log", "dump", "--json", "--from=1", "--data-dir="+s.dataDir).out), "\n") {
+	for _, line := range strings.Split(strings.TrimSpace(runTroupe(t, "log", "dump", "-o", "json", "--from=1", "--data-dir="+s.dataDir).out), "\n") {
 		var frame struct{ Entries []struct{ Index uint64 } }
 		if err := json.Unmarshal([]byte(line), &frame); err != nil || len(frame.Entries) == 0 {
 			t.Errorf("%q: %v", line, err)

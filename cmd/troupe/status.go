@@ -2,16 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/client"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/output"
 	"github.com/troupe-raft/troupe/raft"
 )
 
@@ -25,7 +23,7 @@ and whether it can be reached.
 One endpoint is enough: it lists all members. The exit code is 1 if a member did not respond, or reports a problem or
 an alarm. VERSION is that of Troupe, API that of the etcd API.`,
 		Example: `  troupe status
-  troupe status -w json
+  troupe status -o json
   troupe status --endpoints 10.0.0.1:2379 --cacert ca.pem`,
 		Args: noArgs,
 	}
@@ -36,11 +34,7 @@ an alarm. VERSION is that of Troupe, API that of the etcd API.`,
 			if err != nil {
 				return fmt.Errorf("status: %w", err)
 			}
-			print := printStatusTable
-			if flags.output == "json" {
-				print = printStatusJSON
-			}
-			if err := print(cmd.OutOrStdout(), members); err != nil {
+			if err := flags.print(cmd, statusResult(members)); err != nil {
 				return err
 			}
 			return healthError(members)
@@ -68,34 +62,39 @@ func healthError(members []client.MemberStatus) error {
 	case leaders == 0:
 		return fmt.Errorf("no member has a leader; a majority of the %d members must be running", len(members))
 	case down > 0:
-		return fmt.Errorf("%d of %d members did not respond; start them, or check the network", down, len(members))
+		return unreachableError(members)
 	case len(problems) > 0:
 		return errors.New(strings.Join(problems, "; "))
 	}
 	return nil
 }
 
-func printStatusTable(w io.Writer, members []client.MemberStatus) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tID\tENDPOINT\tVERSION\tAPI\tROLE\tTERM\tCOMMIT\tAPPLIED\tLOG\tSTORE\tREMARKS")
+func statusResult(members []client.MemberStatus) output.Result {
+	list := make([]memberJSON, 0, len(members))
+	r := output.Result{Indented: true, Header: []string{
+		"NAME", "ID", "ENDPOINT", "VERSION", "API", "ROLE", "TERM", "COMMIT", "APPLIED", "LOG", "STORE", "REMARKS",
+	}}
 	for _, m := range members {
-		if m.Status == nil {
-			fmt.Fprintf(table, "%s\t%s\t%s\t-\t-\tunreachable\t-\t-\t-\t-\t-\t%v\n", orDash(m.Name), raft.FormatID(m.ID), orDash(m.Endpoint), m.Err)
-			continue
-		}
-		s := m.Status
-		logBytes := "-"
-		if m.LogBytes >= 0 {
-			logBytes = formatBytes(m.LogBytes)
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", orDash(m.Name), raft.FormatID(m.ID), m.Endpoint,
-			orDash(m.Version), s.Version, m.Role(), s.RaftTerm, s.RaftIndex, s.RaftAppliedIndex, logBytes, formatBytes(s.DbSize),
-			strings.Join(m.Problems(), "; "))
+		list, r.Rows = append(list, newMemberJSON(m)), append(r.Rows, statusRow(m))
 	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("writing: %w", err)
+	r.Value = list
+	return r
+}
+
+func statusRow(m client.MemberStatus) []string {
+	if m.Status == nil {
+		return []string{orDash(m.Name), raft.FormatID(m.ID), orDash(m.Endpoint), "-", "-", "unreachable", "-", "-", "-", "-", "-", m.Err.Error()}
 	}
-	return nil
+	s := m.Status
+	logBytes := "-"
+	if m.LogBytes >= 0 {
+		logBytes = formatBytes(m.LogBytes)
+	}
+	return []string{
+		orDash(m.Name), raft.FormatID(m.ID), m.Endpoint, orDash(m.Version), s.Version, m.Role(),
+		fmt.Sprint(s.RaftTerm), fmt.Sprint(s.RaftIndex), fmt.Sprint(s.RaftAppliedIndex), logBytes, formatBytes(s.DbSize),
+		strings.Join(m.Problems(), "; "),
+	}
 }
 
 func orDash(s string) string {
@@ -105,7 +104,7 @@ func orDash(s string) string {
 	return s
 }
 
-// memberJSON is one member in the output of `status -w json`. Ids are hexadecimal, as in all texts.
+// memberJSON is one member in the output of `status -o json`. Ids are hexadecimal, as in all texts.
 type memberJSON struct {
 	ID       string   `json:"id"`
 	Name     string   `json:"name"`
@@ -141,17 +140,4 @@ func newMemberJSON(m client.MemberStatus) memberJSON {
 		LogBytes: max(m.LogBytes, 0),
 		Bytes:    s.DbSize, InUse: s.DbSizeInUse, Errors: m.Problems(),
 	}
-}
-
-func printStatusJSON(w io.Writer, members []client.MemberStatus) error {
-	list := make([]memberJSON, 0, len(members))
-	for _, m := range members {
-		list = append(list, newMemberJSON(m))
-	}
-	text, err := json.MarshalIndent(list, "", "  ")
-	if err != nil {
-		return fmt.Errorf("writing JSON: %w", err)
-	}
-	_, err = fmt.Fprintf(w, "%s\n", text)
-	return err
 }

@@ -24,7 +24,7 @@ func TestStatusReportsAlarmVersionsAndSizes(t *testing.T) {
 		t.Errorf("columns %s", got)
 	}
 	var members []memberJSON
-	if err := json.Unmarshal([]byte(s.client("status", "-w", "json")), &members); err != nil || len(members) != 1 {
+	if err := json.Unmarshal([]byte(s.client("status", "-o", "json")), &members); err != nil || len(members) != 1 {
 		t.Fatalf("%+v, %v", members, err)
 	}
 	if m := members[0]; m.Version != version.String() || m.API != "3.7.3" || m.LogBytes < 1<<20 || m.ID != table[13] {

@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/output"
 )
 
 func newWatch() *cobra.Command {
@@ -46,8 +48,17 @@ When a member ends, the watch continues at the next endpoint and prints each cha
 		}
 		defer cluster.Close()
 		request := &pb.WatchCreateRequest{Key: key, RangeEnd: end, StartRevision: rev, PrevKv: prevKV}
+		printed := false
 		receive := func(response *pb.WatchResponse) error {
-			return printWatch(cmd.OutOrStdout(), response, flags.output == "json")
+			if len(response.Events) == 0 {
+				return nil
+			}
+			r := watchResult(response)
+			if printed {
+				r.Header = nil // once, above the first events
+			}
+			printed = true
+			return flags.print(cmd, r)
 		}
 		lost := func(err error) { fmt.Fprintf(cmd.ErrOrStderr(), "troupe: %v; trying the next endpoint\n", err) }
 		if err := ignoreCanceled(cluster.Watch(signalContext(cmd), request, receive, lost)); err != nil {
@@ -58,21 +69,22 @@ When a member ends, the watch continues at the next endpoint and prints each cha
 	return cmd
 }
 
-// printWatch prints events as etcdctl does: PUT or DELETE, then the previous key and value if they
-// were requested, then key and value.
-func printWatch(w io.Writer, response *pb.WatchResponse, asJSON bool) error {
-	if asJSON {
-		if len(response.Events) == 0 {
-			return nil
-		}
-		return printJSON(w, response)
-	}
+// watchResult returns the events of a response. The simple form is that of etcdctl: PUT or DELETE,
+// then the previous key and value if they were requested, then key and value.
+func watchResult(response *pb.WatchResponse) output.Result {
+	r := output.Result{Value: response, Header: append([]string{"EVENT"}, keyHeader...)}
 	for _, e := range response.Events {
-		fmt.Fprintln(w, e.Type)
-		if e.PrevKv != nil {
-			printKV(w, e.PrevKv, true, true)
-		}
-		printKV(w, e.Kv, true, true)
+		r.Rows = append(r.Rows, append([]string{e.Type.String()}, keyRow(e.Kv)...))
 	}
-	return nil
+	r.Simple = func(w io.Writer) error {
+		for _, e := range response.Events {
+			fmt.Fprintln(w, e.Type)
+			if e.PrevKv != nil {
+				printKV(w, e.PrevKv, true, true)
+			}
+			printKV(w, e.Kv, true, true)
+		}
+		return nil
+	}
+	return r
 }

@@ -73,5 +73,6 @@ func Bank() []Mutation {
 		server,
 		services,
 		embedding,
+		commands,
 	)
 }

@@ -51,7 +51,7 @@ func unsuitable(text string, values ...any) error {
 type UnknownOutcomeError struct{ Err error }
 
 func (e *UnknownOutcomeError) Error() string {
-	return fmt.Sprintf("no response (%s): the write may or may not have taken effect; read the key before you repeat the write", plainText(e.Err))
+	return fmt.Sprintf("no response (%s): the write may or may not have taken effect; read what it changes before you repeat it", plainText(e.Err))
 }
 func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
 

@@ -26,6 +26,7 @@ type fakeServer struct {
 	watch  func(*pb.WatchCreateRequest, pb.Watch_WatchServer) error
 	list   []*pb.Member
 	status *pb.StatusResponse
+	hash   func(*pb.HashKVRequest) (*pb.HashKVResponse, error)
 
 	endpoint string
 	server   *grpc.Server
@@ -54,6 +55,10 @@ func (f *fakeServer) MemberList(context.Context, *pb.MemberListRequest) (*pb.Mem
 
 func (f *fakeServer) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
 	return f.status, nil
+}
+
+func (f *fakeServer) HashKV(_ context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
+	return f.hash(r)
 }
 
 // startFake serves f on a free port until the test ends.

@@ -131,6 +131,17 @@ func firstValue(header metadata.MD, key string) string {
 // alarmText matches the text by which a status reports an alarm: etcd's, with a decimal id.
 var alarmText = regexp.MustCompile(`^memberID:(\d+) alarm:(\w+)$`)
 
+// Alarms returns the names of the alarms that the member reports.
+func (m MemberStatus) Alarms() []string {
+	var alarms []string
+	for _, text := range m.Status.GetErrors() {
+		if alarm := alarmText.FindStringSubmatch(text); alarm != nil {
+			alarms = append(alarms, alarm[2])
+		}
+	}
+	return alarms
+}
+
 // Problems returns what the member reports to be wrong, with ids as Troupe writes them. It is empty
 // for a member that did not respond.
 func (m MemberStatus) Problems() []string {

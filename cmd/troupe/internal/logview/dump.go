@@ -1,11 +1,11 @@
 package logview
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/output"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
@@ -14,7 +14,9 @@ import (
 
 // Options select what Dump writes, and in which format.
 type Options struct {
-	JSON bool
+	// Format is simple, json or yaml. A table is the simple form: its columns are fixed, so that a log
+	// of any size is printed as it is read.
+	Format output.Format
 	// From and To limit the indexes; 0 means no limit. With a limit, frames without entries in the
 	// range are left out.
 	From, To uint64
@@ -76,8 +78,8 @@ func (p *printer) printFrame(info persistence.FrameInfo) error {
 	if p.options.hasRange() && len(f.Entries) == 0 {
 		return nil
 	}
-	if p.options.JSON {
-		return json.NewEncoder(p.w).Encode(f)
+	if format := p.options.Format; format == output.JSON || format == output.YAML {
+		return output.Print(p.w, format, output.Result{Value: f})
 	}
 	return p.printText(f)
 }

@@ -24,7 +24,7 @@ const (
 	bySize        = "the log is not compacted in this version; a warning is logged as it grows"
 	alwaysOn      = "it is always on"
 	notBolt       = "Pebble keeps the data and has no such setting"
-	noChecker     = "this version does not compare members by itself; use 'etcdctl endpoint hashkv --cluster'"
+	noChecker     = "this version does not compare members by itself; use 'troupe hashkv'"
 	noWarning     = "/metrics measures requests instead"
 	ignoredByEtcd = "etcd ignores it too"
 	noTracing     = "traces do not exist in this version"
@@ -39,8 +39,8 @@ var acceptedFlags = []acceptedFlag{
 	{name: "max-wals", fallback: "5", because: bySize},
 	{name: "strict-reconfig-check", fallback: "true", bool: true, because: alwaysOn},
 	{name: "pre-vote", fallback: "true", bool: true, because: alwaysOn},
-	{name: "auto-compaction-mode", fallback: "periodic", because: "the history is compacted by request only: 'etcdctl compaction REVISION'"},
-	{name: "auto-compaction-retention", fallback: "0", because: "the history is compacted by request only: 'etcdctl compaction REVISION'"},
+	{name: "auto-compaction-mode", fallback: "periodic", because: "the history is compacted by request only: 'troupe compact REVISION'"},
+	{name: "auto-compaction-retention", fallback: "0", because: "the history is compacted by request only: 'troupe compact REVISION'"},
 	{name: "auth-token", fallback: "simple", because: "users and roles do not exist in this version"},
 	{name: "auth-token-ttl", fallback: "300", because: "users and roles do not exist in this version"},
 	{name: "bcrypt-cost", fallback: "10", because: "users and roles do not exist in this version"},

@@ -2,6 +2,7 @@ package settings
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 )
@@ -30,6 +31,9 @@ func InvalidValue(source, value string, flag *pflag.Flag) *Error {
 	if source != "--"+flag.Name {
 		problem += " for --" + flag.Name
 	}
-	_, usage := pflag.UnquoteUsage(flag)
+	kind, usage := pflag.UnquoteUsage(flag)
+	if strings.Contains(kind, "|") {
+		usage = kind // a choice
+	}
 	return &Error{Setting: source, Problem: problem, Advice: "give " + usage}
 }

@@ -124,13 +124,13 @@ func (f *Flags) member() *pflag.FlagSet {
 func (f *Flags) cluster() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("cluster", pflag.ContinueOnError)
 	fs.StringVar(&f.InitialCluster, "initial-cluster", "", "all members of a new cluster as `name=peerURL,…`, the same on each member (default: this member alone)")
-	fs.StringVar(&f.InitialClusterState, "initial-cluster-state", "new", "`new`; existing: then an empty data directory is refused, and no new cluster begins; or rejoin: then an empty one replaces a lost one, see 'troupe member rejoin'")
+	fs.StringVar(&f.InitialClusterState, "initial-cluster-state", "new", "`new|existing|rejoin`: with existing an empty data directory is refused, and no new cluster begins; with rejoin an empty one replaces a lost one, see 'troupe member rejoin'")
 	fs.StringVar(&f.InitialClusterToken, "initial-cluster-token", "etcd-cluster", "a `word` that distinguishes clusters with the same members")
 	fs.StringVar(&f.AdvertisePeerURLs, "initial-advertise-peer-urls", "", "`URLs` under which the other members reach this one (default: the URLs of --listen-peer-urls)")
 	fs.StringVar(&f.AdvertiseClientURLs, "advertise-client-urls", "", "`URLs` that the member list gives to clients (default: the URLs of --listen-client-urls)")
 	fs.UintVar(&f.HeartbeatMillis, "heartbeat-interval", milliseconds(defaults.HeartbeatInterval), "`milliseconds` between two heartbeats of a leader")
 	fs.UintVar(&f.ElectionMillis, "election-timeout", milliseconds(defaults.ElectionTimeout), "`milliseconds` without a leader until a member starts an election; the same on all members")
-	fs.StringVar(&f.PeerLink, "peer-link", "grpc", "connection between members: `grpc`, or remote (Proto.Actor's; experimental); the same on all members")
+	fs.StringVar(&f.PeerLink, "peer-link", "grpc", "connection between members: `grpc|remote` (remote is Proto.Actor's, experimental); the same on all members")
 	return fs
 }
 
@@ -166,21 +166,21 @@ func (f *Flags) security() *pflag.FlagSet {
 	fs.BoolVar(&f.PeerClientCert, "peer-client-cert-auth", false, "require a certificate of members (needs --peer-trusted-ca-file)")
 	fs.BoolVar(&f.PeerAutoTLS, "peer-auto-tls", false, "make a certificate for the peer URLs (encrypts without authentication)")
 	fs.UintVar(&f.SelfSignedYears, "self-signed-cert-validity", 1, "validity in `years` of the certificates that --auto-tls and --peer-auto-tls make")
-	fs.StringVar(&f.TLSMinVersion, "tls-min-version", "TLS1.2", "`TLS1.2` or TLS1.3")
-	fs.StringVar(&f.TLSMaxVersion, "tls-max-version", "", "`TLS1.2`, TLS1.3 or empty for the newest")
+	fs.StringVar(&f.TLSMinVersion, "tls-min-version", "TLS1.2", "oldest version of TLS: `TLS1.2|TLS1.3`")
+	fs.StringVar(&f.TLSMaxVersion, "tls-max-version", "", "newest version of TLS: `TLS1.2|TLS1.3` (empty: the newest that Go has)")
 	fs.StringSliceVar(&f.CipherSuites, "cipher-suites", nil, "`names` of TLS 1.2 cipher suites (default: Go's choice)")
 	return fs
 }
 
 func (f *Flags) observation() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("observation", pflag.ContinueOnError)
-	fs.StringVar(&f.LogLevel, "log-level", "info", "`debug`, info, warn or error")
-	fs.StringVar(&f.LogFormat, "log-format", "json", "`json`, or console for reading")
+	fs.StringVar(&f.LogLevel, "log-level", "info", "log lines of this level and above: `debug|info|warn|error`")
+	fs.StringVar(&f.LogFormat, "log-format", "json", "`json|console`; console is for reading")
 	fs.StringSliceVar(&f.LogOutputs, "log-outputs", []string{"default"}, "default or stderr, stdout, or a `path`; separated by commas")
 	fs.BoolVar(&f.RotateLog, "enable-log-rotation", false, "begin a new file when the one in --log-outputs is full")
 	fs.StringVar(&f.LogRotation, "log-rotation-config-json", logs.RotationDefault, "when a log file is full, and how long older ones are kept, as `JSON`: MB, days, files; 0 means for ever")
 	fs.StringVar(&f.Logger, "logger", "zap", "accepted for etcd's command lines and ignored")
-	fs.StringVar(&f.Metrics, "metrics", metricsBasic, "`basic`, or extensive: a histogram of the handling time of each method too")
+	fs.StringVar(&f.Metrics, "metrics", metricsBasic, "`basic|extensive`; extensive has a histogram of the handling time of each method too")
 	fs.BoolVar(&f.EnablePprof, "enable-pprof", false, "serve profiles under /debug/pprof on the client URLs")
 	return fs
 }

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/output"
 )
 
 // Troupe is the version of this software, or empty. A release sets it with
@@ -70,6 +72,23 @@ func Print(w io.Writer) {
 	fmt.Fprintf(w, "Troupe Version: %s\n", String())
 	fmt.Fprintf(w, "etcd API Version: %s\n", Etcd)
 	printGo(w)
+}
+
+// Result returns the version as the result of a command.
+func Result() output.Result {
+	platform := runtime.GOOS + "/" + runtime.GOARCH
+	return output.Result{
+		Value: struct {
+			Troupe   string `json:"troupe"`
+			API      string `json:"apiVersion"`
+			Go       string `json:"go"`
+			Platform string `json:"platform"`
+		}{String(), Etcd, runtime.Version(), platform},
+		Indented: true,
+		Header:   []string{"TROUPE", "API", "GO", "PLATFORM"},
+		Rows:     [][]string{{String(), Etcd, runtime.Version(), platform}},
+		Simple:   func(w io.Writer) error { Print(w); return nil },
+	}
 }
 
 // PrintAsEtcd writes the output of `etcd --version`. Tools read its first line.

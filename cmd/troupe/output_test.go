@@ -1,0 +1,191 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
+	"github.com/troupe-raft/troupe/tests/freeport"
+)
+
+// Every command with a result has --output, with the same four formats.
+func TestEveryResultHasEveryFormat(t *testing.T) {
+	t.Parallel()
+	s := newSingleMember(t)
+	p := s.start()
+	endpoint := "--endpoints=" + s.endpoint
+	s.client("put", "greeting", "hello")
+	commands := []struct {
+		in   string
+		args []string
+	}{
+		{"", []string{"put", "k", "v", "--prev-kv", endpoint}},
+		{"", []string{"get", "--prefix", "", endpoint}},
+		{"", []string{"del", "k", endpoint}},
+		{"mod(\"greeting\") > \"0\"\n\nget greeting\n", []string{"txn", endpoint}},
+		{"", []string{"status", endpoint}},
+		{"", []string{"alarm", "list", endpoint}},
+		{"", []string{"hashkv", endpoint}},
+		{"", []string{"version"}},
+	}
+	for i, c := range commands {
+		checkFormats(t, c.in, c.args)
+		if i == 0 {
+			s.client("put", "k", "v")
+		}
+	}
+	for revision, format := range []string{"simple", "table", "json", "yaml"} {
+		got := runTroupe(t, "compact", fmt.Sprint(revision+2), "-o", format, endpoint)
+		if got.code != exit.OK || got.out == "" {
+			t.Errorf("compact in %s: %+v", format, got)
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	p.wait()
+	checkFormats(t, "", []string{"log", "verify", "--data-dir", s.dataDir})
+	for _, format := range []string{"table", "json", "yaml"} {
+		if got := runTroupe(t, "log", "dump", "-o", format, "--data-dir", s.dataDir); got.code != exit.OK || !strings.Contains(got.out, "greeting") {
+			t.Errorf("log dump in %s: %+v", format, got)
+		}
+	}
+}
+
+// checkFormats runs a command in every format. JSON and YAML must hold the same fields.
+func checkFormats(t *testing.T, in string, args []string) {
+	t.Helper()
+	var fromJSON, fromYAML any
+	for _, format := range []string{"simple", "table", "json", "yaml"} {
+		got := runCommand(t, in, append([]string{"troupe"}, append(args, "--output="+format)...)...)
+		var err error
+		switch format {
+		case "json":
+			err = json.Unmarshal([]byte(got.out), &fromJSON)
+		case "yaml":
+			err = yaml.Unmarshal([]byte(got.out), &fromYAML)
+		case "table":
+			if header, _, _ := strings.Cut(got.out, "\n"); header == "" || header != strings.ToUpper(header) {
+				t.Errorf("%q: no table:\n%s", args, got.out)
+			}
+		}
+		if got.code != exit.OK || err != nil {
+			t.Errorf("%q in %s: %v, %+v", args, format, err, got)
+		}
+	}
+	if keys(fromJSON) != keys(fromYAML) || keys(fromJSON) == "" {
+		t.Errorf("%q: JSON has %s, YAML %s", args, keys(fromJSON), keys(fromYAML))
+	}
+}
+
+// keys returns the fields of a decoded value.
+func keys(value any) string {
+	switch v := value.(type) {
+	case map[string]any:
+		names := map[string]string{}
+		for name, below := range v {
+			names[name] = keys(below)
+		}
+		return fmt.Sprint(names)
+	case []any:
+		texts := []string{"list"}
+		for _, below := range v {
+			texts = append(texts, keys(below))
+		}
+		return fmt.Sprint(texts)
+	}
+	return fmt.Sprint(reflect.TypeOf(value) != nil)
+}
+
+func TestTransactionAndCompactionOfACluster(t *testing.T) {
+	t.Parallel()
+	s := newSingleMember(t)
+	s.start()
+	endpoint := "--endpoints=" + s.endpoint
+	txn := func(in string) commandResult { return runCommand(t, in, "troupe", "txn", endpoint) }
+	const input = "create(\"k\") = \"0\"\n\nput k first\n\nget k\nget --keys-only k\ndel k\n"
+	if got := txn(input); got.out != "SUCCESS\n\nOK\n" {
+		t.Errorf("%+v", got)
+	}
+	if got := txn(input); got.out != "FAILURE\n\nk\nfirst\n\nk\n\n1\n" {
+		t.Errorf("%+v", got)
+	}
+	if got := runCommand(t, "wrong\n", "troupe", "txn", endpoint); got.code != exit.Usage || !strings.Contains(got.errs, "line 1") {
+		t.Errorf("%+v", got)
+	}
+	if got := s.client("compact", "2"); got != "compacted revision 2\n" {
+		t.Error(got)
+	}
+	if got := runTroupe(t, "compact", "2", endpoint); got.code != exit.Failure || !strings.Contains(got.errs, "compacted") {
+		t.Errorf("%+v", got)
+	}
+	if got := runTroupe(t, "compact", "0", endpoint); got.code != exit.Usage {
+		t.Errorf("%+v", got)
+	}
+	if got := s.client("alarm", "list"); got != "" {
+		t.Errorf("alarms: %q", got)
+	}
+}
+
+func TestMoveLeaderAndHashesOfThreeMembers(t *testing.T) {
+	t.Parallel()
+	endpoints := plainCluster(t)
+	first := "--endpoints=" + endpoints[0]
+	if got := runTroupe(t, "put", "k", "v", "--timeout=60s", first); got.code != exit.OK {
+		t.Fatalf("%+v", got)
+	}
+	leader := func() (name, id string) {
+		var members []struct{ Name, Role, ID string }
+		if err := json.Unmarshal([]byte(runTroupe(t, "status", "-o", "json", first).out), &members); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range members {
+			if m.Role == "leader" {
+				return m.Name, m.ID
+			}
+		}
+		t.Fatalf("no leader: %v", members)
+		return "", ""
+	}
+	before, beforeID := leader()
+	target := map[string]string{"m0": "m1", "m1": "m2", "m2": "m0"}[before]
+	got := runTroupe(t, "move-leader", target, "--timeout=60s", first)
+	if after, _ := leader(); got.code != exit.OK || after != target || !strings.Contains(got.out, beforeID) {
+		t.Errorf("leader %s, then %s, want %s: %+v", before, after, target, got)
+	}
+	if got := runTroupe(t, "move-leader", strings.TrimPrefix(beforeID, "0x"), "--timeout=60s", first); got.code != exit.OK {
+		t.Errorf("by an id of etcd's form: %+v", got)
+	}
+	if got := runTroupe(t, "move-leader", "nobody", first); got.code != exit.Usage || !strings.Contains(got.errs, beforeID) {
+		t.Errorf("%+v", got)
+	}
+	hashes := runTroupe(t, "hashkv", first)
+	if lines := strings.Split(strings.TrimSpace(hashes.out), "\n"); hashes.code != exit.OK || len(lines) != 4 {
+		t.Errorf("%+v", hashes)
+	}
+}
+
+// plainCluster starts three members, m0 to m2, and returns their endpoints once all serve.
+func plainCluster(t *testing.T) (endpoints []string) {
+	t.Helper()
+	dir, ports := t.TempDir(), freeport.Take(t, 6)
+	var cluster []string
+	for i := range 3 {
+		cluster = append(cluster, fmt.Sprintf("m%d=http://127.0.0.1:%d", i, ports[i]))
+		endpoints = append(endpoints, fmt.Sprintf("http://127.0.0.1:%d", ports[3+i]))
+	}
+	var members []*process
+	for i := range 3 {
+		members = append(members, startProcess(t, "troupe", nil,
+			"server", fmt.Sprintf("--name=m%d", i), fmt.Sprintf("--data-dir=%s/m%d", dir, i), "--initial-cluster="+strings.Join(cluster, ","),
+			"--listen-client-urls="+endpoints[i], fmt.Sprintf("--listen-peer-urls=http://127.0.0.1:%d", ports[i])))
+	}
+	for _, m := range members {
+		m.waitFor("ready to serve client requests")
+	}
+	return endpoints
+}
