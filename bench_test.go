@@ -3,6 +3,7 @@ package troupe_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,7 +20,9 @@ func (e *nullMachine) Apply(b *troupe.Batch) ([][]byte, error) {
 	}
 	return e.results[:len(b.Commands)], nil
 }
-func (e *nullMachine) Close() error { return nil }
+func (e *nullMachine) Close() error             { return nil }
+func (e *nullMachine) Snapshot(io.Writer) error { return nil }
+func (e *nullMachine) Restore(io.Reader) error  { return nil }
 
 // BenchmarkProposal proposes commands of 128 bytes at the leader of three nodes in one process,
 // with files and syncs of the operating system:
