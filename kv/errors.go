@@ -28,7 +28,7 @@ var errorTable = []struct{ err, status error }{
 	{mvcc.ErrClosed, rpctypes.ErrGRPCUnhealthy},
 	{mvcc.ErrCorrupt, rpctypes.ErrGRPCCorrupt},
 
-	{context.Canceled, rpctypes.ErrGRPCCanceled}, // comes with ErrTimeout or ErrNoLeader
+	{context.Canceled, rpctypes.ErrGRPCCanceled}, // comes with ErrCanceled
 	{troupe.ErrNotProposed, errNotProposed},      // likewise
 	{troupe.ErrNoLeader, rpctypes.ErrGRPCTimeout},
 	{troupe.ErrOverloaded, rpctypes.ErrGRPCRequestTooManyRequests},

@@ -152,6 +152,11 @@ func TestExitCodesAndLastLines(t *testing.T) {
 	t.Run("the data directory of another cluster", func(t *testing.T) {
 		mustExit(t, used.launch("--initial-cluster-token=other"), exit.DataDir, used.dataDir, `member "one" of another cluster`)
 	})
+	t.Run("a member with another peer URL", func(t *testing.T) {
+		moved := "http://127.0.0.1:1"
+		mustExit(t, used.launch("--initial-advertise-peer-urls="+moved, "--initial-cluster=one="+moved), exit.DataDir,
+			"--initial-cluster", used.dataDir, "peer URLs", moved, `member 0x`, `"one"`)
+	})
 	t.Run("an existing cluster without a data directory", func(t *testing.T) {
 		mustExit(t, newSingleMember(t).launch("--initial-cluster-state=existing"), exit.DataDir, "--initial-cluster-state=existing", "holds no member")
 	})
