@@ -102,17 +102,19 @@ func (r *PeerReceiver) Deliver(from uint64, role messages.Receiver, message mess
 // LinkUp notifies the Node, and the peer's replicator if it runs, that the peer is connected in
 // both directions.
 func (r *PeerReceiver) LinkUp(peer uint64) {
-	r.notify(peer, &messages.LinkUp{Peer: peer})
 	r.reportLink(peer, true)
+	r.notify(peer, &messages.LinkUp{Peer: peer})
 }
 
 // LinkDown notifies the Node, and the peer's replicator if it runs, that the connection broke in
 // either direction. Messages in transit are lost, so the replicator needs no EnvelopesDropped too.
 func (r *PeerReceiver) LinkDown(peer uint64, reason string) {
-	r.notify(peer, &messages.LinkDown{Peer: peer, Reason: reason})
 	r.reportLink(peer, false)
+	r.notify(peer, &messages.LinkDown{Peer: peer, Reason: reason})
 }
 
+// reportLink comes before notify, so that the program learns of the connection before it learns
+// what the actors did because of it.
 func (r *PeerReceiver) reportLink(peer uint64, up bool) {
 	if r.linkChanged != nil {
 		r.linkChanged(peer, up)
