@@ -15,6 +15,12 @@ import (
 // StorageRefusedError is the error of a node whose data directory its peers refuse: the member had
 // another one before, or this one lost entries that it had acknowledged. It may have forgotten
 // votes, so it must not go on. Its text says what to do; see Config.Rejoin.
+//
+//	type StorageRefusedError struct {
+//		Peer   uint64
+//		Reason string
+//	}
+//	func (e *StorageRefusedError) Error() string
 type StorageRefusedError = actors.StorageRefusedError
 
 // StorageID returns the id of this member's data directory, in hexadecimal. It is random and made
