@@ -56,6 +56,10 @@ Use it before the leader's machine is stopped.`,
 				Value:  moved,
 				Header: []string{"FROM", "TO", "NAME"}, Rows: [][]string{{moved.From, moved.To, orDash(moved.Name)}},
 				Simple: func(w io.Writer) error {
+					if from == target.ID {
+						_, err := fmt.Fprintf(w, "%s (%s) is the leader already\n", target.Label(), moved.To)
+						return err
+					}
 					_, err := fmt.Fprintf(w, "leadership moved from %s to %s (%s)\n", moved.From, moved.To, target.Label())
 					return err
 				},

@@ -2,12 +2,15 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/settings"
@@ -80,4 +83,61 @@ func TestSampleContainerStartsAMember(t *testing.T) {
 	if s := resolveSettings(t, nil, environment); len(s.Members) != 1 || s.DataDir != "/var/lib/troupe/data" {
 		t.Errorf("%+v", s)
 	}
+}
+
+// An alert about a metric that does not exist never fires.
+func TestAlertRulesUseServedMetrics(t *testing.T) {
+	t.Parallel()
+	var rules struct {
+		Groups []struct {
+			Rules []struct{ Alert, Expr string }
+		}
+	}
+	if err := yaml.Unmarshal([]byte(readPackaging(t, "prometheus/alerts.yaml")), &rules); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/alerts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := servedMetrics(t)
+	for _, rule := range rules.Groups[0].Rules {
+		if !strings.Contains(string(page), "| "+rule.Alert+" |") {
+			t.Errorf("docs/alerts.md does not have %s", rule.Alert)
+		}
+		names := metricName.FindAllString(rule.Expr, -1)
+		for _, name := range names {
+			if !served[name] {
+				t.Errorf("%s: no member serves %s", rule.Alert, name)
+			}
+		}
+		if len(names) == 0 && !strings.Contains(rule.Expr, "up{") {
+			t.Errorf("%s has no metric: %s", rule.Alert, rule.Expr)
+		}
+	}
+}
+
+var metricName = regexp.MustCompile(`\b(etcd|troupe|process)_\w+`)
+
+// servedMetrics returns the names of the metrics that the members of a cluster serve.
+func servedMetrics(t *testing.T) map[string]bool {
+	t.Helper()
+	served := map[string]bool{}
+	for _, endpoint := range plainCluster(t) {
+		response, err := http.Get(endpoint + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range strings.Split(string(text), "\n") {
+			if name := metricName.FindString(line); name != "" && !strings.HasPrefix(line, "#") {
+				served[name] = true
+			}
+		}
+	}
+	return served
 }
