@@ -242,13 +242,13 @@ func (f *memFile) WriteAt(p []byte, off int64) (n int, err error) {
 // reserve returns how many of the bytes fit on the disk, and takes the space.
 func (m *MemFS) reserve(c *fileContent, p []byte, off int64) (int, error) {
 	grow := max(0, off+int64(len(p))-c.size())
-	if m.capacity < 0 || m.used+grow <= m.capacity {
+	if m.capacity < 0 || grow == 0 || m.used+grow <= m.capacity { // what is there needs no more space
 		m.used += grow
 		return len(p), nil
 	}
 	fits := max(0, m.capacity-m.used)
 	m.used += fits
-	return int(max(0, c.size()+fits-off)), syscall.ENOSPC
+	return int(min(int64(len(p)), max(0, c.size()+fits-off))), syscall.ENOSPC
 }
 
 func (f *memFile) Size() (size int64, err error) {
