@@ -17,8 +17,8 @@ import (
 // The tests of this file are about what connects the parts of a node (internal/member) to a process
 // (host.go). The simulator tests the former, and not the latter.
 
-// A forwarded command is lost without any sign: no link breaks, no leader changes. Only a retry
-// brings it to the leader.
+// A forwarded command is lost without any sign: no link breaks, no leader changes. It must be sent
+// again all the same.
 func TestLostForwardIsRetried(t *testing.T) {
 	c := startTestCluster(t, 3, nil)
 	ctx, cancel := context.WithTimeout(c.context(), 20*time.Second)

@@ -40,7 +40,7 @@ var wiring = []Mutation{
 		Name:   "host calls nothing periodically",
 		Breaks: "the process's ticker does not call what it should",
 		Edits:  []mutation.Edit{mutation.In("", "host.Every").Replace(`f()`, `_ = f`)},
-		Hunt:   Hunt{Package: ".", Test: "TestLostForwardIsRetried"},
+		Hunt:   Hunt{Package: ".", Test: "TestHostCallsPeriodicallyUntilStopped"},
 	},
 	{
 		Name:   "nonces are equal",
