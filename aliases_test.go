@@ -136,25 +136,44 @@ func (a alias) replaceComment(t *testing.T, source string) string {
 func (a alias) declaration(t *testing.T) (lines []string) {
 	t.Helper()
 	files := token.NewFileSet()
-	packages, err := parser.ParseDir(files, filepath.FromSlash(a.folder), func(i os.FileInfo) bool { return !strings.HasSuffix(i.Name(), "_test.go") }, parser.ParseComments)
-	if err != nil || len(packages) != 1 {
-		t.Fatalf("%s: %d packages, %v", a.folder, len(packages), err)
-	}
-	for _, p := range packages {
-		for _, declared := range doc.New(p, a.folder, 0).Types {
-			if declared.Name != a.target {
-				continue
-			}
-			lines = append(lines, a.print(t, files, withoutComments(declared.Decl))...)
-			for _, m := range declared.Methods {
-				m.Decl.Doc, m.Decl.Body = nil, nil
-				lines = append(lines, a.print(t, files, m.Decl)...)
-			}
-			return lines
+	for _, declared := range documentation(t, files, a.folder).Types {
+		if declared.Name != a.target {
+			continue
 		}
+		lines = append(lines, a.print(t, files, withoutComments(declared.Decl))...)
+		for _, m := range declared.Methods {
+			m.Decl.Doc, m.Decl.Body = nil, nil
+			lines = append(lines, a.print(t, files, m.Decl)...)
+		}
+		return lines
 	}
 	t.Fatalf("%s has no type %s", a.folder, a.target)
 	return nil
+}
+
+// documentation parses the package in a folder, without its tests.
+func documentation(t *testing.T, files *token.FileSet, folder string) *doc.Package {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(filepath.FromSlash(folder), "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parsed []*ast.File
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(files, path, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed = append(parsed, file)
+	}
+	documented, err := doc.NewFromFiles(files, parsed, folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return documented
 }
 
 // withoutComments removes the comments of fields and methods: go doc has those of the package.

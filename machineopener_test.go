@@ -118,7 +118,6 @@ func (*emptyMachine) Restore(io.Reader) error  { return nil }
 
 // What could be taken for the wrong kind of state machine is refused by Start.
 func TestUncertainStateMachineIsRefused(t *testing.T) {
-	type records = []troupe.SessionRecord
 	for name, c := range map[string]struct {
 		state troupe.StateMachine
 		words []string

@@ -23,7 +23,7 @@ func TestReusedResultBufferReachesNobody(t *testing.T) {
 		for i, c := range b.Commands {
 			first := len(buffer)
 			buffer = append(buffer, c.Data...)
-			results[i] = buffer[first:len(buffer)]
+			results[i] = buffer[first:]
 		}
 		return results, nil
 	})})

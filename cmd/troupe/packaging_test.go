@@ -73,10 +73,7 @@ func TestSampleUnitStartsAMember(t *testing.T) {
 
 func TestSampleContainerStartsAMember(t *testing.T) {
 	file := readPackaging(t, "container/Dockerfile")
-	var environment []string
-	for _, match := range regexp.MustCompile(`(TROUPE_[A-Z_]+=\S+)`).FindAllString(file, -1) {
-		environment = append(environment, match)
-	}
+	environment := regexp.MustCompile(`(TROUPE_[A-Z_]+=\S+)`).FindAllString(file, -1)
 	if len(environment) != 5 || !strings.Contains(file, "CGO_ENABLED=0") {
 		t.Fatalf("%q in\n%s", environment, file)
 	}

@@ -122,8 +122,8 @@ func TestStopUnwindsTasks(t *testing.T) {
 		s.Go("task", func() {
 			defer func() {
 				mu.Lock() // has no effect any more
-				mu.Unlock()
 				unwound++
+				mu.Unlock()
 			}()
 			mu.Lock()
 			s.WaitFor(func() bool { return false })

@@ -110,7 +110,8 @@ func TestQueueBoundary(t *testing.T) {
 	for limit, want := range map[int]int{2*message.queueCost() - 1: 1, 2 * message.queueCost(): 2} {
 		q := NewQueue(limit)
 		q.Accept()
-		if dropped := q.Add(message) || q.Add(message); q.Len() != want || dropped != (want == 1) {
+		first, second := q.Add(message), q.Add(message)
+		if dropped := first || second; q.Len() != want || dropped != (want == 1) {
 			t.Errorf("a queue of %d bytes holds %d messages of %d", limit, q.Len(), message.queueCost())
 		}
 	}

@@ -102,7 +102,7 @@ func (h host) NewEnvironment(parts member.Parts) (member.Environment, error) {
 	h.system.ProcessRegistry.Address = parts.Address
 	h.system.ProcessRegistry.RemoteHandlers = []actor.AddressResolver{h.resolve}
 	h.system.ProcessRegistry.Add(h.Embedder, sessionName)
-	return environment{h.Member}, nil
+	return environment(h), nil
 }
 
 // environment is the member as the environment of its node.
