@@ -27,6 +27,9 @@ func completeValues(cmd *cobra.Command) {
 			_ = cmd.RegisterFlagCompletionFunc(flag.Name, cobra.NoFileCompletions)
 		}
 	})
+	if cmd.Runnable() && cmd.ValidArgsFunction == nil && len(cmd.ValidArgs) == 0 {
+		cmd.ValidArgsFunction = cobra.NoFileCompletions // a key, a revision or a member is no file
+	}
 	for _, below := range cmd.Commands() {
 		completeValues(below)
 	}

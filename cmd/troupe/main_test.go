@@ -160,6 +160,18 @@ func TestShellCompletion(t *testing.T) {
 	}
 }
 
+func TestArgumentsAreNotCompletedWithFiles(t *testing.T) {
+	for _, command := range []string{"get", "put", "del", "watch", "compact", "move-leader", "member rejoin", "hashkv", "server"} {
+		got := runTroupe(t, append(append([]string{"__complete"}, strings.Fields(command)...), "")...)
+		if strings.TrimSpace(got.out) != fmt.Sprintf(":%d", cobra.ShellCompDirectiveNoFileComp) {
+			t.Errorf("%s: %+v", command, got)
+		}
+	}
+	if got := runTroupe(t, "__complete", ""); !strings.Contains(got.out, "move-leader") {
+		t.Errorf("commands: %+v", got)
+	}
+}
+
 // A shell completes the values of a choice, files where a file is expected, and nothing else. The
 // help shows the same values.
 func TestValuesOfFlagsAreCompleted(t *testing.T) {

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/kv/mvcc/engine"
@@ -53,14 +55,21 @@ func openStore(dir string, o Options) (*Store, error) {
 	return s, nil
 }
 
+// openError adds advice to an error of the engine, for the causes that it can tell apart: wrong
+// advice is worse than none.
 func openError(dir string, err error) error {
+	opening := fmt.Sprintf("opening the key-value store in %s", dir)
 	switch {
 	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("opening the key-value store in %s: %w; it must belong to the user that runs the server", dir, err)
+		return fmt.Errorf("%s: %w; it must belong to the user that runs the server", opening, err)
 	case errors.Is(err, engine.ErrCorrupt):
-		return fmt.Errorf("opening the key-value store in %s: %w: %w; move the data directory away and let this member rejoin (troupe member rejoin)", dir, ErrCorrupt, err)
+		return fmt.Errorf("%s: %w: %w; move the data directory away and let this member rejoin (troupe member rejoin)", opening, ErrCorrupt, err)
+	case errors.Is(err, syscall.EAGAIN), strings.Contains(err.Error(), "lock held by"):
+		return fmt.Errorf("%s: %w; another process uses it: stop that first", opening, err)
+	case strings.Contains(err.Error(), "format major version"):
+		return fmt.Errorf("%s: %w; start the version of troupe that wrote it", opening, err)
 	}
-	return fmt.Errorf("opening the key-value store in %s: %w; no other process may use it, and it must not have been written by a newer version", dir, err)
+	return fmt.Errorf("%s: %w", opening, err)
 }
 
 // load reads the rows that are kept in memory.

@@ -88,7 +88,7 @@ func (v *View) Release() {
 
 func (s *Store) closeSnapshot(v *View) {
 	if err := v.snapshot.Close(); err != nil {
-		s.log.Error().Err(err).Msg("closing a snapshot of the engine")
+		s.log.Error().Err(err).Msg("cannot close a snapshot of the engine")
 	}
 }
 

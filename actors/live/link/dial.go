@@ -302,7 +302,7 @@ func dialError(err error) error {
 // plainErrorText removes what gRPC puts before the cause of a failed connection, and explains two
 // causes.
 func plainErrorText(text string) string {
-	for _, preamble := range []string{"connection error: desc = ", "transport: "} {
+	for _, preamble := range []string{"connection error: desc = ", "transport: ", "Error while dialing: "} {
 		if at := strings.LastIndex(text, preamble); at >= 0 {
 			text = text[at+len(preamble):]
 		}

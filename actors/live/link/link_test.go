@@ -70,6 +70,13 @@ func TestReasonOfClosedPeerIsInPlainWords(t *testing.T) {
 	}
 }
 
+func TestReasonOfFailedDialIsTheCause(t *testing.T) {
+	const grpcText = `connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused"`
+	if got := dialError(status.Error(codes.Unavailable, grpcText)).Error(); got != "dial tcp 127.0.0.1:1: connect: connection refused" {
+		t.Errorf("%q", got)
+	}
+}
+
 // The reason of a connection that this node closed is the cause, not that the call was canceled.
 func TestReasonOfOwnCloseIsItsCause(t *testing.T) {
 	a, b := connectedPair(t)

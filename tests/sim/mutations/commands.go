@@ -52,4 +52,12 @@ var commands = []Mutation{
 			`_err = _ctx.Err()`)},
 		Hunt: Hunt{Package: "./actors/live/link", Test: "TestReasonOfOwnCloseIsItsCause"},
 	},
+	{
+		Name:   "every error of the store is a lock",
+		Breaks: "a failing disk comes with the advice to stop another process",
+		Edits: []mutation.Edit{mutation.In("kv/mvcc", "openError").Replace(
+			`errors.Is(err, syscall.EAGAIN)`,
+			`!errors.Is(err, syscall.EAGAIN)`)},
+		Hunt: Hunt{Package: "./kv/mvcc", Test: "TestOpenErrorHasAdviceForItsCauseOnly"},
+	},
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -114,7 +115,7 @@ func openOutputs(names []string, open openFile) ([]io.Writer, openFiles, error) 
 			file, err := open(name)
 			if err != nil {
 				_ = opened.Close()
-				return nil, nil, fmt.Errorf("--log-outputs: %w; name a file in a directory that exists", err)
+				return nil, nil, outputError(err)
 			}
 			outputs, opened = append(outputs, file), append(opened, file)
 		}
@@ -123,6 +124,17 @@ func openOutputs(names []string, open openFile) ([]io.Writer, openFiles, error) 
 		return nil, nil, errors.New("--log-outputs: names no output; use default, stdout or a path")
 	}
 	return outputs, opened, nil
+}
+
+// outputError adds advice for the cause of an output that cannot be opened.
+func outputError(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("--log-outputs: %w; name a file in a directory that exists", err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("--log-outputs: %w; name a file that the user who runs the server may write", err)
+	}
+	return fmt.Errorf("--log-outputs: %w", err)
 }
 
 // isTerminal reports whether w is a terminal that shows colours.

@@ -2,6 +2,8 @@ package logs
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,6 +60,19 @@ func TestLogFileIsRotated(t *testing.T) {
 	for _, path := range paths {
 		if info, err := os.Stat(path); err != nil || info.Size() > 1<<20 || info.Size() == 0 {
 			t.Errorf("%s: %+v, %v", path, info, err)
+		}
+	}
+}
+
+func TestOutputErrorHasAdviceForItsCauseOnly(t *testing.T) {
+	for cause, advice := range map[error]string{
+		fs.ErrNotExist: "in a directory that exists", fs.ErrPermission: "may write", errors.New("is a directory"): "",
+	} {
+		err := outputError(cause)
+		for _, text := range []string{"in a directory that exists", "may write"} {
+			if !errors.Is(err, cause) || strings.Contains(err.Error(), text) != (text == advice) {
+				t.Errorf("%v: want the advice %q only", err, advice)
+			}
 		}
 	}
 }
