@@ -104,14 +104,9 @@ func (c *Cluster) Nodes() []*Node {
 func (c *Cluster) WaitForLeader(ctx context.Context) (*Node, error) {
 	for {
 		for _, n := range c.Nodes() {
-			id, err := n.WaitForLeader(ctx)
-			if err != nil {
-				if ctx.Err() != nil {
-					return nil, err
-				}
-				continue
-			}
-			if leader := c.Node(id); leader != nil && leader.LeaderID() == id && leader.Status().Role == roleLeader {
+			// It does not wait for one node: a member that waits to rejoin knows no leader.
+			id := n.LeaderID()
+			if leader := c.Node(id); id != 0 && leader != nil && leader.LeaderID() == id && leader.Status().Role == roleLeader {
 				return leader, nil
 			}
 		}
