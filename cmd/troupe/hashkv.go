@@ -66,6 +66,9 @@ func hashResult(hashes []client.MemberHash) output.Result {
 			Hash: h.Hash, Revision: h.Revision, Compacted: h.CompactRevision,
 		}
 		row := []string{orDash(j.Name), j.ID, orDash(j.Endpoint), fmt.Sprint(j.Hash), fmt.Sprint(j.Revision), fmt.Sprint(j.Compacted), ""}
+		if j.Compacted < 0 { // never compacted
+			row[5] = "-"
+		}
 		if h.Err != nil {
 			j.Error = h.Err.Error()
 			row = []string{orDash(j.Name), j.ID, orDash(j.Endpoint), "-", "-", "-", j.Error}

@@ -167,6 +167,9 @@ func TestArgumentsAreNotCompletedWithFiles(t *testing.T) {
 			t.Errorf("%s: %+v", command, got)
 		}
 	}
+	if got := runTroupe(t, "__complete", "server", "--cipher-suites", "TLS_ECDHE_ECDSA"); !strings.Contains(got.out, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\n") {
+		t.Errorf("cipher suites: %+v", got)
+	}
 	if got := runTroupe(t, "__complete", ""); !strings.Contains(got.out, "move-leader") {
 		t.Errorf("commands: %+v", got)
 	}

@@ -54,6 +54,7 @@ Exit codes: 0 stopped by a signal, 2 wrong flags, 3 data directory, 4 address, 5
 	groups := flags.Register(cmd.Flags())
 	cmd.Flags().BoolVar(&asEtcd, "as-etcd", false, "the binary is named etcd")
 	_ = cmd.Flags().MarkHidden("as-etcd")
+	_ = cmd.RegisterFlagCompletionFunc("cipher-suites", cobra.FixedCompletions(settings.CipherSuiteNames(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().SortFlags = false
 	cmd.SetUsageFunc(func(cmd *cobra.Command) error { return groupedUsage(cmd.OutOrStderr(), cmd, groups) })
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

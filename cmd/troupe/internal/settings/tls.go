@@ -95,19 +95,25 @@ func (f *Flags) tlsProtocol() (certs.Protocol, error) {
 	return certs.Protocol{MinVersion: lowest, MaxVersion: highest, CipherSuites: suites}, err
 }
 
-func cipherSuites(names []string) ([]uint16, error) {
-	known := map[string]uint16{}
-	var all []string
+// CipherSuiteNames returns the values of --cipher-suites in the order of their names.
+func CipherSuiteNames() (all []string) {
 	for _, suite := range tls.CipherSuites() {
-		known[suite.Name] = suite.ID
 		all = append(all, suite.Name)
 	}
 	sort.Strings(all)
+	return all
+}
+
+func cipherSuites(names []string) ([]uint16, error) {
+	known := map[string]uint16{}
+	for _, suite := range tls.CipherSuites() {
+		known[suite.Name] = suite.ID
+	}
 	var ids []uint16
 	for _, name := range names {
 		id, ok := known[name]
 		if !ok {
-			return nil, &Error{"--cipher-suites", fmt.Sprintf("%q is unknown or unsafe", name), "choose from " + strings.Join(all, ", ")}
+			return nil, &Error{"--cipher-suites", fmt.Sprintf("%q is unknown or unsafe", name), "choose from " + strings.Join(CipherSuiteNames(), ", ")}
 		}
 		ids = append(ids, id)
 	}
