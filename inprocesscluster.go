@@ -36,7 +36,7 @@ type Cluster struct {
 	nodes map[uint64]*Node // the latest node of each member; it may have stopped
 }
 
-// leaderPollInterval is the time between two looks at members that disagree about the leader.
+// leaderPollInterval is the time between two looks at the members for one that leads.
 const leaderPollInterval = 2 * time.Millisecond
 
 // StartCluster starts all members and waits until they have recovered their logs. See
@@ -100,21 +100,20 @@ func (c *Cluster) Nodes() []*Node {
 }
 
 // WaitForLeader waits until a member leads that another member, or itself, names as the leader, and
-// returns its node. The error is ErrNoLeader if the context ends first.
+// returns its node. The error is ErrNoLeader or ErrCanceled if the context ends first.
 func (c *Cluster) WaitForLeader(ctx context.Context) (*Node, error) {
 	for {
+		// No member is waited for: one that is cut off, or waits to rejoin, knows no leader for long.
 		for _, n := range c.Nodes() {
-			// It does not wait for one node: a member that waits to rejoin knows no leader.
 			id := n.LeaderID()
-			if leader := c.Node(id); id != 0 && leader != nil && leader.LeaderID() == id && leader.Status().Role == roleLeader {
+			if leader := c.Node(id); leader != nil && leader.LeaderID() == id && leader.Status().Role == roleLeader {
 				return leader, nil
 			}
 		}
-		// The member that others name does not lead yet, or has stopped.
 		select {
 		case <-time.After(leaderPollInterval):
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", ErrNoLeader, ctx.Err())
+			return nil, noLeaderError(ctx)
 		}
 	}
 }

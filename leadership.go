@@ -37,12 +37,17 @@ func (n *Node) WaitForLeader(ctx context.Context) (uint64, error) {
 				return c.LeaderID, nil
 			}
 		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return 0, contextError(ctx, "waiting for a leader")
-			}
-			return 0, fmt.Errorf("%w is known; check that a majority of the members run and reach each other: %w", ErrNoLeader, ctx.Err())
+			return 0, noLeaderError(ctx)
 		}
 	}
+}
+
+// noLeaderError is the error of a wait for a leader whose context has ended.
+func noLeaderError(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return contextError(ctx, "waiting for a leader")
+	}
+	return fmt.Errorf("%w is known; check that a majority of the members run and reach each other: %w", ErrNoLeader, ctx.Err())
 }
 
 // LeadershipChanges returns a channel that receives the current leadership at once, and then each

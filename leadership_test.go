@@ -94,3 +94,20 @@ func TestTransferAtFollowerNamesTheLeader(t *testing.T) {
 	}
 	c.Network.HealAll()
 }
+
+// A member that knows no leader, as one that is cut off or waits to rejoin, holds up nobody.
+func TestClusterFindsLeaderBesideALostMember(t *testing.T) {
+	c := startTestCluster(t, 3, nil)
+	c.leader()
+	changes, stop := c.Node(1).LeadershipChanges()
+	defer stop()
+	c.Network.Isolate(1)
+	for change := range changes {
+		if change.LeaderID == 0 {
+			break
+		}
+	}
+	if id := c.leader().ID(); id == 1 {
+		t.Error("the member that is cut off leads")
+	}
+}
