@@ -17,7 +17,6 @@ package mutation
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/build"
@@ -79,19 +78,7 @@ func Apply(root, dir string, edits ...Edit) (overlay string, err error) {
 	if err != nil {
 		return "", err
 	}
-	copies := map[string]string{}
-	for path, source := range changed {
-		copies[path] = filepath.Join(dir, fmt.Sprintf("%d_%s", len(copies), filepath.Base(path)))
-		if err := os.WriteFile(copies[path], source, 0o600); err != nil {
-			return "", err
-		}
-	}
-	description, err := json.Marshal(map[string]any{"Replace": copies})
-	if err != nil {
-		return "", err
-	}
-	overlay = filepath.Join(dir, "overlay.json")
-	return overlay, os.WriteFile(overlay, description, 0o600)
+	return writeOverlay(dir, changed)
 }
 
 // apply returns the changed files by their paths.

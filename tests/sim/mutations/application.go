@@ -32,7 +32,7 @@ var application = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/machine", "Machine.recoverOnDisk").Replace(
 			`_m.applied = _applied`,
 			`_m.applied = _applied - min(_applied, 1)`)},
-		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"apply once in order", "exactly once"},
+		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"apply once in order", "exactly once", "session tables equal"},
 	},
 	{
 		Name:   "session table is not recovered",
@@ -40,7 +40,7 @@ var application = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/machine", "Machine.recoverOnDisk").Replace(
 			`recoverSessionTable(_applied, _records, _limits)`,
 			`recoverSessionTable(_applied, _records[:len(_records)-min(len(_records), 3)], _limits)`)},
-		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"exactly once", "state machine safety", "reads see a prefix"},
+		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"exactly once", "state machine safety", "reads see a prefix", "session tables equal"},
 	},
 	{
 		Name:   "repeated proposal is applied again",

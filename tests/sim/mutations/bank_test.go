@@ -3,12 +3,10 @@ package mutations
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -100,13 +98,17 @@ func checkTest(dir, test string) error {
 
 func TestEveryMutationIsCaught(t *testing.T) {
 	if testing.Short() {
-		t.Skip("hunting mutations compiles the simulator once for each of them; run without -short")
+		t.Skip("hunting mutations takes minutes; run without -short")
 	}
 	root := repository(t)
 	bank, err := chosen(Bank(), *only)
 	if err == nil && *update && *only != "" {
 		err = errors.New("-update rewrites the whole table and does not go with -only")
 	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := newHunter(root, t.TempDir(), bank)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +119,7 @@ func TestEveryMutationIsCaught(t *testing.T) {
 		wait.Go(func() {
 			for i := range next {
 				began := time.Now()
-				results[i] = hunt(&bank[i], root, t.TempDir())
+				results[i] = h.hunt(i, t.TempDir())
 				results[i].took = time.Since(began)
 				report(t, &bank[i], &results[i])
 			}
@@ -178,48 +180,6 @@ func report(t *testing.T, m *Mutation, c *caught) {
 	}
 }
 
-// hunt compiles the mutated program and runs it.
-func hunt(m *Mutation, root, dir string) caught {
-	overlay, err := mutation.Apply(root, dir, m.Edits...)
-	if err != nil {
-		return caught{err: err}
-	}
-	if m.Hunt.Test != "" {
-		return huntByTest(m, root, overlay)
-	}
-	binary := filepath.Join(dir, "hunt")
-	if out, err := run(root, "go", "build", "-overlay", overlay, "-ldflags=-s -w", "-o", binary, "./tests/sim/mutations/hunt"); err != nil {
-		return caught{err: fmt.Errorf("the mutated program does not compile: %w\n%s", err, out)}
-	}
-	out, err := run(root, binary, "-profile", m.Hunt.Profile, "-scenario", m.Hunt.Scenario,
-		"-nodes", strconv.Itoa(m.Hunt.Nodes), "-seeds", strconv.Itoa(m.Hunt.seeds()))
-	if err != nil {
-		return caught{err: fmt.Errorf("the hunt failed: %w\n%s", err, out)}
-	}
-	var c struct {
-		Seeds           int
-		Invariant, Text string
-	}
-	if err := json.Unmarshal(out, &c); err != nil {
-		return caught{err: fmt.Errorf("the hunt printed %q: %w", out, err)}
-	}
-	return caught{by: c.Invariant, text: c.Text, seeds: c.Seeds}
-}
-
-// huntByTest runs the package's test. The test itself must fail, not its compilation.
-func huntByTest(m *Mutation, root, overlay string) caught {
-	out, err := run(root, "go", "test", "-overlay", overlay, "-count=1", "-timeout=60s", "-vet=off", "-run", "^"+m.Hunt.Test+"$", m.Hunt.Package)
-	switch {
-	case err == nil && bytes.Contains(out, []byte("no tests to run")):
-		return caught{err: fmt.Errorf("%s has no test %s", m.Hunt.Package, m.Hunt.Test)}
-	case err == nil:
-		return caught{}
-	case !bytes.Contains(out, []byte("--- FAIL: "+m.Hunt.Test)) && !bytes.Contains(out, []byte("panic: test timed out")):
-		return caught{err: fmt.Errorf("the test did not fail but ended with %w\n%s", err, out)}
-	}
-	return caught{by: m.Hunt.Test, text: firstFailure(string(out)), seeds: 1}
-}
-
 // firstFailure returns the first message of a failed test.
 func firstFailure(out string) string {
 	for line := range strings.Lines(out) {
@@ -228,18 +188,6 @@ func firstFailure(out string) string {
 		}
 	}
 	return ""
-}
-
-func run(dir, name string, arguments ...string) ([]byte, error) {
-	c := exec.Command(name, arguments...)
-	c.Dir = dir
-	var messages bytes.Buffer
-	c.Stderr = &messages
-	out, err := c.Output()
-	if err != nil {
-		out = append(out, messages.Bytes()...)
-	}
-	return out, err
 }
 
 func repository(t *testing.T) string {

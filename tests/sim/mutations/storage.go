@@ -105,6 +105,6 @@ var storage = []Mutation{
 		Edits: []mutation.Edit{mutation.In("supervisor", "decide").Replace(
 			`_name == actors.LogReaderName || _peer`,
 			`_name == actors.LogReaderName || _name == actors.LogStoreName || _peer`)},
-		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"no message before recovery", "log matches appends"},
+		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"no message before recovery", "log matches appends", "disk matches appends"},
 	},
 }
