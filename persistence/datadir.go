@@ -31,6 +31,7 @@ func lockDir(filesystem vfs.FS, dir string) (io.Closer, error) {
 
 // DataDir is a locked data directory whose identity was checked.
 type DataDir struct {
+	fs       vfs.FS
 	dir      string
 	Identity Identity
 	// Peers are the data directories of the other members that this one has met.
@@ -47,7 +48,8 @@ func (d *DataDir) LogDir() string { return filepath.Join(d.dir, LogDirName) }
 func (d *DataDir) Close() error { return d.lock.Close() }
 
 // OpenDataDir locks a data directory and checks its identity against want. It creates a directory
-// that does not exist, with the identity want.
+// that does not exist, with the identity want. It returns a *RefusedError for one that a peer
+// refused at an earlier start.
 //
 // It creates the log before the identity. So where there is an identity there was a log: if the log
 // is missing, it was lost together with acknowledged votes and entries, and the member must not go
@@ -60,7 +62,7 @@ func OpenDataDir(filesystem vfs.FS, dir string, want Identity) (*DataDir, error)
 	if err != nil {
 		return nil, err
 	}
-	d := &DataDir{dir: dir, lock: lock}
+	d := &DataDir{fs: filesystem, dir: dir, lock: lock}
 	d.Identity, err = ReadIdentity(filesystem, dir)
 	switch {
 	case err == nil:
@@ -74,6 +76,9 @@ func OpenDataDir(filesystem vfs.FS, dir string, want Identity) (*DataDir, error)
 		err = createDataDir(filesystem, d)
 	default:
 		err = fmt.Errorf("data directory %s: %w", dir, err)
+	}
+	if err == nil {
+		err = d.checkRefusal()
 	}
 	if err == nil {
 		d.Peers, err = openPeerStorage(filesystem, dir, d.Identity)

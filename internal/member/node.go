@@ -63,7 +63,11 @@ func Open(config Config, host Host) (*Node, error) {
 	}
 	host.FillRandom(identity.StorageID[:])
 	dir, err := persistence.OpenDataDir(config.FS, config.DataDir, identity)
-	if err != nil {
+	var refused *persistence.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		return nil, &actors.StorageRefusedError{Peer: refused.Peer, Reason: fmt.Sprintf("%s (recorded in %s)", refused.Reason, refused.Path)}
+	case err != nil:
 		return nil, err
 	}
 	n := &Node{config: config, host: host, dataDir: dir, observer: newObserver(config.Observer), done: make(chan struct{})}
@@ -112,12 +116,21 @@ func (n *Node) finish() {
 	n.handover.end()
 	n.environment.Close()
 	n.environment.AwaitActors()
-	n.err = errors.Join(n.tree.Err(), n.dataDir.Close())
+	n.err = errors.Join(n.tree.Err(), n.recordRefusal(n.tree.Err()), n.dataDir.Close())
 	if n.config.Stopped != nil {
 		n.config.Stopped(n.err)
 	}
 	close(n.done)
 	n.session.Close(n.StopError())
+}
+
+// recordRefusal stores a peer's refusal of the data directory in it: no later start uses it.
+func (n *Node) recordRefusal(stopped error) error {
+	var refused *actors.StorageRefusedError
+	if !errors.As(stopped, &refused) {
+		return nil
+	}
+	return n.dataDir.RecordRefusal(refused.Peer, refused.Reason)
 }
 
 // StopError returns the error of requests at a node that has stopped. It may be called once Done is

@@ -116,6 +116,10 @@ func TestOlderCopyOfADirectoryEnds(t *testing.T) {
 	if !strings.Contains(out, "lost entries that it had acknowledged") {
 		t.Errorf("the status does not show the loss:\n%s", out)
 	}
+
+	// The leader that knows it is gone; a supervisor starts the member again.
+	mustSucceed(t, leader.Kill())
+	mustEndReplaced(t, m, "older copy", "refused.json")
 }
 
 // A member starts on the directory of another one, whole or in part.

@@ -7,6 +7,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/internal/sim/world"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 )
 
@@ -21,6 +22,8 @@ var emptiedScenarios = []Scenario{
 		Description: "a member forgets a vote of a higher term and catches up: without a committed entry it votes for nobody, so one leader is elected"},
 	{Name: "older-copy", Nodes: 3, Errata: []int{37}, Script: olderCopy, RecordsStorage: true,
 		Description: "a member returns with an older copy of its disk: the leader that it acknowledged more to has it stop"},
+	{Name: "refused-copy", Nodes: 3, Errata: []int{37}, Script: refusedCopy, RecordsStorage: true,
+		Description: "a member is started again and again on an older copy that its leader refused, also when that leader is gone"},
 }
 
 // empty stops a member, and starts it with an empty disk. The script must have made all others know
@@ -199,6 +202,34 @@ func olderCopy(s *Driver) {
 	if !logged("peer lost entries that it had acknowledged") {
 		s.fail("the leader did not log the loss")
 	}
+	s.awaitApplied(20*world.ElectionTimeout, last, s.Members...)
+	s.checkOnDisks([]*history.Operation{first, last}, s.Members...)
+}
+
+// refusedCopy has a supervisor start a member again on the copy that the leader refused, when that
+// leader is gone and a member is back that never had the write.
+func refusedCopy(s *Driver) {
+	leader := s.awaitSessions()
+	s.acquaint()
+	victim, away := s.others(leader)[0], s.others(leader)[1]
+	first := s.submitAndAwait(leader)
+	s.awaitApplied(world.ElectionTimeout, first, s.Members...)
+	older := victim.Disk.CrashClone(vfs.KeepUnsynced)
+	away.KillProcess()
+	last := s.submitAndAwait(leader)
+	s.awaitApplied(world.ElectionTimeout, last, victim)
+	victim.RefusedStarts = 1 << 20
+	victim.RestoreCopy(older)
+	victim.Boot()
+	s.within(10*world.ElectionTimeout, "the member with the copy stops", func() bool { return s.Counts.Stops[world.StopReplaced] > 0 })
+	leader.KillProcess()
+	away.Boot()
+	s.never(10*world.ElectionTimeout, "a leader without the write", func() bool { return s.Leader() != nil })
+	if why := victim.StopError.Error(); s.Counts.Stops[world.StopReplaced] < 2 || !strings.Contains(why, persistence.RefusedFile) {
+		s.fail("member %d stopped %d times, the last time with %q", victim.ID(), s.Counts.Stops[world.StopReplaced], why)
+	}
+	victim.RefusedStarts = 0
+	leader.Boot()
 	s.awaitApplied(20*world.ElectionTimeout, last, s.Members...)
 	s.checkOnDisks([]*history.Operation{first, last}, s.Members...)
 }

@@ -40,6 +40,7 @@ func (w *World) injectDiskFault(kind fault.Kind, m *Member) (until time.Duration
 	case fault.EmptiedDisk:
 		m.KillProcess()
 		m.EmptyDisk(w.Chance(0.3))
+		m.RefusedStarts = w.Random.IntN(3)
 		w.After(w.downtime(), m.Restart)
 	case fault.FailedRead, fault.FlippedRead:
 		w.injectReadFault(kind, m)

@@ -206,7 +206,7 @@ func (m *Member) stopped(err error) {
 	w.Counts.Stops[why]++
 	w.events.stopped(m, why.String())
 	if (why == StopStorage || why == StopNoSpace) && !m.Disk.failed || why == StopRefused && !m.Disk.Damaged && !m.Disk.readFlipped ||
-		why == StopReplaced && !w.Checker.Forgot(m.id) && !m.Disk.lostSynced || why == StopOther {
+		why == StopReplaced && !m.refused && !w.Checker.Forgot(m.id) && !m.Disk.lostSynced || why == StopOther {
 		w.Fail("stop has a cause", "member %d stops though nothing was wrong with its disk: %v", m.id, err)
 	}
 	wrong := m.Disk.Damaged // it is permanent
@@ -219,7 +219,12 @@ func (m *Member) stopped(err error) {
 	case StopState:
 		m.ResetStateMachine()
 	case StopReplaced:
-		m.EmptyDisk(true)
+		m.refused = true
+		if m.RefusedStarts > 0 { // by a supervisor that restarts whatever ends
+			m.RefusedStarts--
+		} else {
+			m.EmptyDisk(true)
+		}
 	}
 	if why == StopRefused && wrong && (w.Healing || w.Chance(0.7)) {
 		m.PermanentlyDown = true

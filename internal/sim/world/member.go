@@ -42,6 +42,8 @@ type Member struct {
 	shuttingDown    bool  // an orderly stop was requested
 	returns         bool  // after it
 	Rejoins         bool  // a new data directory of it replaces one that was lost
+	refused         bool  // a peer has refused its data directory
+	RefusedStarts   int   // how often it is still started on a directory that a peer refused
 	rejoinWatched   bool  // an operator asks the leader for it from time to time
 	relearns        bool  // its disk was emptied, and does not hold yet that it has rejoined
 	peersKnown      bool  // its node has set its peers in this run

@@ -23,7 +23,7 @@ import (
 // starts as a member of a new cluster does, which its peers must not allow.
 func (m *Member) EmptyDisk(rejoins bool) {
 	m.replaceDisk()
-	m.Disk.Damaged, m.relearns, m.identity = false, true, persistence.Identity{}
+	m.refused, m.Disk.Damaged, m.relearns, m.identity = false, false, true, persistence.Identity{}
 	m.world.Checker.DiskReplaced(m.id)
 	m.Rejoins = rejoins
 	if rejoins && !m.rejoinWatched {

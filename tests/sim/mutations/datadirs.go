@@ -71,4 +71,10 @@ var datadirs = []Mutation{
 		Edits:  []mutation.Edit{mutation.In("actors/node", "leader.refuseLostEntries").Delete(`_l.sendToPeer(___refusal)`)},
 		Hunt:   Hunt{Scenario: "older-copy"}, Caught: []string{"script"},
 	},
+	{
+		Name:   "refusal is not stored",
+		Breaks: "a member that was refused takes part again when the leader that refused it is gone (P105)",
+		Edits:  []mutation.Edit{mutation.In("internal/member", "Node.recordRefusal").Replace(`_n.dataDir.RecordRefusal(___what)`, `nil`)},
+		Hunt:   Hunt{Scenario: "refused-copy"}, Caught: []string{"no vote after a loss", "script"},
+	},
 }

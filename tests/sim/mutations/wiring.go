@@ -105,8 +105,8 @@ var wiring = []Mutation{
 		Breaks: "the data directory is unlocked while actors still write: another process may open it",
 		Edits: []mutation.Edit{mutation.In("internal/member", "Node.finish").Replace(`
 				_n.environment.AwaitActors()
-				_n.err = errors.Join(_n.tree.Err(), _n.dataDir.Close())`, `
-				_n.err = errors.Join(_n.tree.Err(), _n.dataDir.Close())
+				_n.err = errors.Join(_n.tree.Err(), _recorded, _n.dataDir.Close())`, `
+				_n.err = errors.Join(_n.tree.Err(), _recorded, _n.dataDir.Close())
 				_n.environment.AwaitActors()`)},
 		Hunt: Hunt{Profile: "crashes"}, Caught: []string{"released in order"},
 	},
@@ -114,7 +114,7 @@ var wiring = []Mutation{
 		Name:   "data directory stays locked",
 		Breaks: "a node that has stopped keeps the lock of its data directory until the process ends",
 		Edits: []mutation.Edit{mutation.In("internal/member", "Node.finish").Replace(
-			`errors.Join(_n.tree.Err(), _n.dataDir.Close())`, `_n.tree.Err()`)},
+			`errors.Join(_n.tree.Err(), _recorded, _n.dataDir.Close())`, `errors.Join(_n.tree.Err(), _recorded)`)},
 		Hunt: Hunt{Profile: "disks"}, Caught: []string{"released in order"},
 	},
 	{
