@@ -206,6 +206,8 @@ func (c *Checker) sideEffect(by any) {
 		return
 	}
 	switch by.(type) {
+	case *messages.EnvelopesDropped:
+		return // by the link: the refusal displaced others in a full queue
 	case *messages.VoteResponse:
 		if h.invariant == "pre-vote changes nothing" {
 			return

@@ -15,6 +15,10 @@ func TestFaultsHappenAndHaveConsequences(t *testing.T) {
 		seeds = 60
 	}
 	for _, p := range fault.Profiles {
+		seeds := seeds
+		if len(p.Faults) > 20 && !testing.Short() {
+			seeds = 480 // each kind is seldom where there are many
+		}
 		t.Run(p.Name, func(t *testing.T) {
 			t.Parallel()
 			var c Counts
@@ -83,7 +87,8 @@ func TestActorsCrashAtEveryMessage(t *testing.T) {
 		t.Skip("takes some hundred seeds")
 	}
 	p := fault.Profile{Name: "crashes-at-messages", MessageFaults: true, Faults: slices.Concat(profile(t, "network").Faults, []fault.Kind{
-		fault.Crash, fault.Crash, fault.Crash, fault.Crash, fault.Crash, fault.Crash, fault.Crash, fault.Crash, fault.CrashTwice, fault.CrashTwice, fault.CrashRecovering, fault.CrashRecovering, fault.Kill, fault.Pause})}
+		fault.Crash, fault.Crash, fault.Crash, fault.Crash, fault.Crash, fault.Crash, fault.Crash, fault.Crash, fault.CrashTwice, fault.CrashTwice, fault.CrashRecovering, fault.CrashRecovering, fault.Kill, fault.Pause,
+		fault.EmptiedDisk, fault.EmptiedDisk, fault.EmptiedDisk})}
 	var c Counts
 	missing := crashPoints
 	seed := uint64(1)
