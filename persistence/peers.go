@@ -229,6 +229,7 @@ func (p *PeerStorage) decide(peer uint64, storage raft.Storage) (pin bool, err e
 	}
 	known, index := p.known(peer)
 	if known == string(storage.ID) && known != "" {
+		delete(p.applicants, peer) // it is back with the directory that it has promised with
 		return p.pinned[peer] == "" && !p.rejoined[peer], nil
 	}
 	mismatch := &StorageMismatchError{

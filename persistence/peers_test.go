@@ -52,6 +52,21 @@ func TestFirstContactIsPinnedDurably(t *testing.T) {
 	}
 }
 
+// A request to rejoin ends when the member is back on its own directory: granting it would expel a
+// member that lost nothing.
+func TestReturnEndsTheRequestToRejoin(t *testing.T) {
+	own, empty := raft.Storage{ID: storageNumber(1)}, raft.Storage{ID: storageNumber(2), Rejoining: true}
+	p := peerDir(t, vfs.NewMem()).Peers
+	mustSucceed(t, p.Admit(8, own))
+	if err := p.Admit(8, empty); IsStorageMismatch(err) == nil || len(p.Applicant(8)) == 0 {
+		t.Fatalf("%v, applicant %x", err, p.Applicant(8))
+	}
+	mustSucceed(t, p.Admit(8, own))
+	if got := p.Applicant(8); len(got) > 0 {
+		t.Errorf("%x still asks to rejoin", got)
+	}
+}
+
 func TestPeersAreAdmittedByRule(t *testing.T) {
 	pinned, other := storageNumber(1), storageNumber(2)
 	for what, c := range map[string]struct {
