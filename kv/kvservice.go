@@ -245,7 +245,6 @@ func write[Request, Response any](
 }
 
 // withView calls read with the store's newest view once that is as recent as the mode guarantees.
-// It calls read again if the store was closed meanwhile and another one is opened.
 func (s *kvService) withView(ctx context.Context, mode troupe.ReadMode, read func(*mvcc.View) error) error {
 	bounded, cancel := boundWait(ctx, s.schedule, s.requestTimeout)
 	defer cancel()
@@ -254,17 +253,7 @@ func (s *kvService) withView(ctx context.Context, mode troupe.ReadMode, read fun
 		s.metrics.readIndexFailed(mode, err)
 		return err
 	}
-	for {
-		store, v, err := s.store.ViewAt(bounded, point.Index)
-		if err != nil {
-			return err
-		}
-		err = read(v)
-		v.Release()
-		if !errors.Is(err, mvcc.ErrClosed) || s.store.IfOpen() == store {
-			return err
-		}
-	}
+	return s.store.Read(bounded, point.Index, read)
 }
 
 // readMode returns the mode that the client chose by ReadModeKey, or else by serializable.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 
@@ -46,16 +45,7 @@ func newAlarmList() *cobra.Command {
 	}
 	flags := addClientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return flags.run(cmd, func(ctx context.Context, cluster *client.Cluster) error {
-			members, err := cluster.Statuses(ctx)
-			if err != nil {
-				return fmt.Errorf("alarm list: %w", err)
-			}
-			if err := flags.print(cmd, alarmResult(members)); err != nil {
-				return err
-			}
-			return unreachableError(members)
-		})
+		return flags.printStatuses(cmd, "alarm list", alarmResult, unreachableError)
 	}
 	return cmd
 }

@@ -29,18 +29,26 @@ an alarm. VERSION is that of Troupe, API that of the etcd API.`,
 	}
 	flags := addClientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return flags.run(cmd, func(ctx context.Context, cluster *client.Cluster) error {
-			members, err := cluster.Statuses(ctx)
-			if err != nil {
-				return fmt.Errorf("status: %w", err)
-			}
-			if err := flags.print(cmd, statusResult(members)); err != nil {
-				return err
-			}
-			return healthError(members)
-		})
+		return flags.printStatuses(cmd, "status", statusResult, healthError)
 	}
 	return cmd
+}
+
+// printStatuses prints what result makes of the statuses of all members, and returns the error that
+// check finds in them.
+func (f *clientFlags) printStatuses(
+	cmd *cobra.Command, name string, result func([]client.MemberStatus) output.Result, check func([]client.MemberStatus) error,
+) error {
+	return f.run(cmd, func(ctx context.Context, cluster *client.Cluster) error {
+		members, err := cluster.Statuses(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := f.print(cmd, result(members)); err != nil {
+			return err
+		}
+		return check(members)
+	})
 }
 
 // healthError returns an error if members did not respond or report problems, or if none has a

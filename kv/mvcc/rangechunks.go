@@ -2,7 +2,6 @@ package mvcc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -100,22 +99,11 @@ func (c *chunkedRange) sendWhole(ctx context.Context, req *pb.RangeRequest) erro
 	}
 }
 
-// withView calls read with a view that contains the index, and again if the store is closed
-// meanwhile.
+// withView calls read with a view that contains the index.
 func (c *chunkedRange) withView(ctx context.Context, read func(*View) error) error {
 	bounded, cancel := c.ref.schedule.WithTimeout(ctx, c.maxWait)
 	defer cancel()
-	for {
-		store, v, err := c.ref.ViewAt(bounded, c.index)
-		if err != nil {
-			return err
-		}
-		err = read(v)
-		v.Release()
-		if !errors.Is(err, ErrClosed) || c.ref.IfOpen() == store {
-			return err
-		}
-	}
+	return c.ref.Read(bounded, c.index, read)
 }
 
 // next reads the next chunk.

@@ -44,7 +44,7 @@ func checkEverything(t testReporter, r *replica, m *model) {
 	r.checkLiveBytes()
 }
 
-// reopenCase is a store that is closed and opened in a state that random histories seldom reach.
+// reopenCase is a store that is closed and opened in a state that random histories rarely reach.
 type reopenCase struct {
 	name    string
 	prepare func(b *storeBuilder)

@@ -2,6 +2,7 @@ package mvcc
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -135,6 +136,22 @@ func (r *StoreRef) ViewAt(ctx context.Context, index uint64) (*Store, *View, err
 		v.Release()
 		if err := r.schedule.Sleep(ctx, replayPollInterval); err != nil {
 			return nil, nil, err
+		}
+	}
+}
+
+// Read calls read with a view that contains everything up to an index (ViewAt), and again if the
+// store was closed meanwhile and another one is opened.
+func (r *StoreRef) Read(ctx context.Context, index uint64, read func(*View) error) error {
+	for {
+		store, v, err := r.ViewAt(ctx, index)
+		if err != nil {
+			return err
+		}
+		err = read(v)
+		v.Release()
+		if !errors.Is(err, ErrClosed) || r.IfOpen() == store {
+			return err
 		}
 	}
 }

@@ -17,7 +17,7 @@ func TestFaultsHappenAndHaveConsequences(t *testing.T) {
 	for _, p := range fault.Profiles {
 		seeds := seeds
 		if len(p.Faults) > 20 && !testing.Short() {
-			seeds = 480 // each kind is seldom where there are many
+			seeds = 480 // each kind is rare where there are many
 		}
 		t.Run(p.Name, func(t *testing.T) {
 			t.Parallel()

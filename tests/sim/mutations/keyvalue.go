@@ -121,7 +121,7 @@ var keyValue = []Mutation{
 	},
 	{
 		Name:   "abandoned command counts as never proposed",
-		Breaks: "a caller is told that its command has no effect, and the command is applied",
+		Breaks: "a call ends with the error that its command has no effect, and the command is applied",
 		Edits: []mutation.Edit{mutation.In("internal/session", "proposals.abandon").Replace(
 			`mayBeProposed := removed && _c.mayBeProposed()`, `mayBeProposed := removed && false`)},
 		Hunt: inAnyCalls,

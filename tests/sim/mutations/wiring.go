@@ -56,7 +56,7 @@ var wiring = []Mutation{
 	},
 	{
 		Name:   "storage ids are equal",
-		Breaks: "every data directory has the same storage id, so that a disk of another member, or an earlier one, is not told apart",
+		Breaks: "every data directory has the same storage id, so that the disk of another member, or an earlier one, passes for the own one",
 		Edits:  []mutation.Edit{mutation.In("internal/member", "Open").Delete(`_h.FillRandom(___id)`)},
 		Hunt:   Hunt{Package: "./internal/sim/world", Test: "TestIdsDifferBetweenMembers"},
 	},
@@ -137,7 +137,7 @@ var wiring = []Mutation{
 	},
 	{
 		Name:   "the leader is not published",
-		Breaks: "the program is not told about changes of the leader",
+		Breaks: "the program receives no changes of the leader",
 		Edits: []mutation.Edit{mutation.In("internal/member", "replySink.SendUserMessage").Replace(
 			`_s.node.config.LeaderChanged(_m)`, `_ = _m`)},
 		Hunt: Hunt{Profile: "calm"}, Caught: []string{"status is current"},

@@ -56,7 +56,7 @@ var acceptedFlags = []acceptedFlag{
 	{name: "distributed-tracing-service-name", fallback: "etcd", because: noTracing},
 	{name: "distributed-tracing-instance-id", fallback: "", because: noTracing},
 	{name: "distributed-tracing-sampling-rate", fallback: "0", because: noTracing},
-	// etcd's default is true; a server that is told to have no gateway needs no warning.
+	// etcd's default is true; a server that is to have no gateway needs no warning.
 	{name: "enable-grpc-gateway", fallback: "false", bool: true, because: "the JSON gateway does not exist in this version"},
 	{name: "feature-gates", fallback: "", because: "no feature here has a gate"},
 	{name: "backend-batch-interval", fallback: "0s", because: notBolt},
