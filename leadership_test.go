@@ -20,6 +20,7 @@ func TestLeadershipEndsWithTheNode(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := startTestCluster(t, 1, func(config *troupe.Config) {
+				steady(config)
 				config.CrashInjection = true
 				config.RestartLimit.Max, config.RestartLimit.Within = -1, 1 // the first failure is too many
 			})
@@ -76,8 +77,8 @@ func mustKnowNoLeader(t *testing.T, n *troupe.Node) {
 func TestTransferAtFollowerNamesTheLeader(t *testing.T) {
 	c := startTestCluster(t, 2, nil)
 	leader := c.leader()
-	follower := c.Node(3 - leader.ID())
-	if err := follower.TransferLeadership(c.context(), 0); !errors.Is(err, troupe.ErrNotLeader) && c.leader() == leader {
+	term, follower := leader.Term(), c.Node(3-leader.ID())
+	if err := follower.TransferLeadership(c.context(), 0); !errors.Is(err, troupe.ErrNotLeader) && leader.Term() == term {
 		t.Errorf("at a follower: %v", err)
 	}
 	c.Network.Isolate(leader.ID())

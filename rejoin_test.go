@@ -74,7 +74,7 @@ func memberOf(s troupe.Status, id uint64) troupe.Member {
 }
 
 func TestRejoinMemberRefusesWrongArguments(t *testing.T) {
-	c := startTestCluster(t, 3, nil)
+	c := startTestCluster(t, 3, steady)
 	ctx, leader := c.context(), c.leader()
 	follower := leader.ID()%3 + 1
 	c.propose(leader.ID(), "x")

@@ -1,13 +1,11 @@
 package troupe_test
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/troupe-raft/troupe"
 	"github.com/troupe-raft/troupe/messages"
@@ -21,8 +19,7 @@ import (
 // again all the same.
 func TestLostForwardIsRetried(t *testing.T) {
 	c := startTestCluster(t, 3, nil)
-	ctx, cancel := context.WithTimeout(c.context(), 20*time.Second)
-	defer cancel()
+	ctx := c.context()
 	follower := c.Node(c.leader().ID()%3 + 1)
 	if _, err := follower.Propose(ctx, []byte("registers the client session")); err != nil {
 		t.Fatal(err)
@@ -30,10 +27,12 @@ func TestLostForwardIsRetried(t *testing.T) {
 	var lost atomic.Bool
 	c.Network.Filter(func(m troupe.MessageInTransit) bool {
 		_, forwards := m.Message.(*messages.ForwardedProposals)
-		return !forwards || m.From != follower.ID() || lost.Swap(true)
+		return !forwards || lost.Swap(true)
 	})
-	if _, err := follower.Propose(ctx, []byte("its first copy is lost")); err != nil || !lost.Load() {
-		t.Fatalf("%v; a forwarded message was lost: %v", err, lost.Load())
+	for !lost.Load() { // leadership may move, so that nothing is forwarded
+		if _, err := c.Node(c.leader().ID()%3+1).Propose(ctx, []byte("its first copy is lost")); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
