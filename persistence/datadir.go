@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -66,7 +67,11 @@ func OpenDataDir(filesystem vfs.FS, dir string, want Identity) (*DataDir, error)
 	d.Identity, err = ReadIdentity(filesystem, dir)
 	switch {
 	case err == nil:
-		if err = d.Identity.check(dir, want); err == nil {
+		err = d.Identity.check(dir, want)
+		if errors.Is(err, ErrNotEmpty) {
+			err = cmp.Or(d.checkRefusal(), err) // a refused directory is not to be gone on with
+		}
+		if err == nil {
 			// A crash may have left the file's name unsynced. It must be durable before the storage id
 			// is used (E6).
 			err = filesystem.SyncDir(dir)

@@ -80,22 +80,35 @@ type StorageMismatchError struct {
 	Rejoining bool
 	// SharedWith is the member that has the same storage id; 0: none.
 	SharedWith uint64
+	// Rejoined: the configuration names Known because the member rejoined with it.
+	Rejoined bool
 }
-
-const rejoinAdvice = "if its old data directory still exists, start it with that one; else move the present one away, start it with " +
-	"--initial-cluster-state=rejoin, and run `troupe member rejoin` (docs/operations.md)"
 
 func (e *StorageMismatchError) Error() string {
 	switch {
 	case e.SharedWith != 0:
 		return fmt.Sprintf("member %#x has storage id %x, which is that of member %#x: one data directory was copied from the other; %s",
-			e.Peer, e.Found, e.SharedWith, rejoinAdvice)
+			e.Peer, e.Found, e.SharedWith, e.advice())
 	case e.Rejoining:
 		return fmt.Sprintf("member %#x asks to rejoin with storage id %x: run `troupe member rejoin %#x` against a running member",
 			e.Peer, e.Found, e.Peer)
+	case e.Rejoined:
+		return fmt.Sprintf("member %#x has storage id %x, but it has rejoined with %x since: this data directory was replaced, "+
+			"and may not be used again; %s", e.Peer, e.Found, e.Known, e.advice())
 	}
 	return fmt.Sprintf("member %#x has storage id %x, member %#x knows it with %x: its data directory was emptied, lost or replaced, "+
-		"so it may have forgotten votes and entries that it acknowledged; %s", e.Peer, e.Found, e.Self, e.Known, rejoinAdvice)
+		"so it may have forgotten votes and entries that it acknowledged; %s", e.Peer, e.Found, e.Self, e.Known, e.advice())
+}
+
+// advice names the directory to start with by its storage id: the refused one may be the older or
+// the newer of the two.
+func (e *StorageMismatchError) advice() string {
+	usable := "the member's own data directory"
+	if len(e.Known) > 0 {
+		usable = fmt.Sprintf("the data directory with storage id %x (in its identity.json)", e.Known)
+	}
+	return fmt.Sprintf("if %s still exists, start the member on it; else move the present one away, start the member with "+
+		"--initial-cluster-state=rejoin, and run `troupe member rejoin` (docs/operations.md)", usable)
 }
 
 // PinError reports that the storage id of a peer could not be stored. The node must stop.
@@ -234,7 +247,7 @@ func (p *PeerStorage) decide(peer uint64, storage raft.Storage) (pin bool, err e
 	}
 	mismatch := &StorageMismatchError{
 		Peer: peer, Self: p.owner.NodeID, Found: bytes.Clone(storage.ID), Known: []byte(known), ConfigurationIndex: index,
-		SharedWith: p.ownerOf(string(storage.ID), peer),
+		SharedWith: p.ownerOf(string(storage.ID), peer), Rejoined: index > 0 && p.rejoined[peer],
 	}
 	switch {
 	case mismatch.SharedWith != 0:

@@ -52,6 +52,39 @@ func TestFirstContactIsPinnedDurably(t *testing.T) {
 	}
 }
 
+// The refused directory may be the older or the newer one: the advice names the one that may be
+// used.
+func TestRefusalNamesTheDirectoryToUse(t *testing.T) {
+	first, second := storageNumber(1), storageNumber(2)
+	for what, c := range map[string]struct {
+		refuse func(*PeerStorage) error
+		words  []string
+	}{
+		"emptied": {func(p *PeerStorage) error {
+			mustSucceed(t, p.Admit(8, raft.Storage{ID: first}))
+			return p.Admit(8, raft.Storage{ID: second})
+		}, []string{"emptied, lost or replaced", "if the data directory with storage id 0101"}},
+		"replaced by a rejoin": {func(p *PeerStorage) error {
+			mustSucceed(t, p.Admit(8, raft.Storage{ID: first}))
+			p.SetConfiguration(named(5, true, 8, second))
+			return p.Admit(8, raft.Storage{ID: first})
+		}, []string{"it has rejoined with 0202", "may not be used again", "if the data directory with storage id 0202"}},
+		"copied from a member that was never met": {func(p *PeerStorage) error {
+			return p.Admit(8, raft.Storage{ID: testStorage[:]})
+		}, []string{"one data directory was copied from the other", "if the member's own data directory"}},
+	} {
+		err := IsStorageMismatch(c.refuse(peerDir(t, vfs.NewMem()).Peers))
+		if err == nil {
+			t.Fatalf("%s: admitted", what)
+		}
+		for _, word := range append(c.words, "still exists, start the member on it", "else move the present one away") {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("%s: %q does not contain %q", what, err, word)
+			}
+		}
+	}
+}
+
 // A request to rejoin ends when the member is back on its own directory: granting it would expel a
 // member that lost nothing.
 func TestReturnEndsTheRequestToRejoin(t *testing.T) {

@@ -73,7 +73,7 @@ func testEmptiedMember(t *testing.T, flags ...string) {
 	mustSucceed(t, os.Rename(emptied.DataDir+".lost", emptied.DataDir))
 	emptied.AddFlags("--initial-cluster-state=existing")
 	start(t, away)
-	mustEndReplaced(t, emptied, "emptied, lost or replaced")
+	mustEndReplaced(t, emptied, "it has rejoined with", "may not be used again")
 }
 
 // A volume that is not mounted leaves an empty directory: with --initial-cluster-state=existing the
