@@ -106,3 +106,38 @@ func TestRejoinNeedsAnEmptyDirectory(t *testing.T) {
 		t.Fatalf("a start with rejoin on a directory that holds data: %v", err)
 	}
 }
+
+// Two members of three return with older copies of their disks, and the writes that only the third
+// holds are replaced. The third stops at once, without restarts, and says what happened.
+func TestMemberWithLostWritesStopsAtOnce(t *testing.T) {
+	disks := map[uint64]*vfs.MemFS{1: vfs.NewMem(), 2: vfs.NewMem(), 3: vfs.NewMem()}
+	c := startTestCluster(t, 3, func(config *troupe.Config) { config.FS = disks[config.ID] })
+	ctx := c.context()
+	c.propose(1, "before")
+	c.requireAgreement()
+	older := map[uint64]*vfs.MemFS{2: disks[2].KillClone(), 3: disks[3].KillClone()}
+	for range 5 {
+		c.propose(1, "lost")
+	}
+	for id := range disks {
+		c.Node(id).Kill()
+	}
+	for id, disk := range older {
+		disks[id] = disk
+		if _, err := c.Start(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 5 {
+		c.propose(2, "other")
+	}
+	c.propose(3, "other")
+	n, err := c.Start(ctx, 1)
+	if err == nil {
+		<-n.Done()
+		err = n.Err()
+	}
+	if err == nil || !strings.Contains(err.Error(), "the cluster has lost writes") || strings.Contains(err.Error(), "restarts") {
+		t.Fatalf("the member that holds the lost writes stopped with %v", err)
+	}
+}

@@ -38,6 +38,7 @@ type fixture struct {
 	members          []*messages.Member // of the latest SetPeers
 	// sentBeforeMachine is the number of messages to the Session before the Machine was made.
 	sentBeforeMachine int
+	withoutMachine    bool   // the Machine does not report that it is ready
 	forwarded         uint64 // number of the last ForwardedProposals that deliver has numbered
 }
 
@@ -160,6 +161,9 @@ func (s *fixture) deliverRecovered(term, vote, commit uint64, terms ...uint64) *
 		m.Configurations = []*messages.IndexedConfiguration{{Index: 1, Configuration: s.config.Bootstrap}}
 	}
 	s.deliver(m)
+	if !s.withoutMachine {
+		s.deliver(&messages.MachineReady{Incarnation: s.incarnation})
+	}
 	return s
 }
 

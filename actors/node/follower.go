@@ -78,8 +78,9 @@ func (f *follower) receive(ctx actor.Context) {
 }
 
 func (f *follower) recordLeaderContact(leader uint64) {
-	known := f.contact.leader
-	invariant(known == 0 || known == leader, "two leaders in term %d: %#x and %#x", f.term, known, leader)
+	if known := f.contact.leader; known != 0 && known != leader {
+		failTwoLeaders(f.term, known, leader)
+	}
 	resetTimer := f.contact.recordMessage(f.env.Now())
 	f.stateChanged = true
 	f.setLeader(leader)
@@ -90,6 +91,9 @@ func (f *follower) recordLeaderContact(leader uint64) {
 
 func (f *follower) handleElectionTimeout() {
 	if !f.isVoter() {
+		if f.config.Storage.Rejoining && !f.mayVote() && f.contact.leader == 0 {
+			f.logWaitingToRejoin()
+		}
 		f.resetElectionTimer()
 		return
 	}
@@ -142,7 +146,10 @@ func (f *follower) handleAppendEntries(m *messages.AppendEntries) {
 	if m.Entries != nil && len(m.Entries.Data) > 0 {
 		acknowledged += uint64(len(m.Entries.Data))
 		if conflict := f.log.terms.FindConflict(m.Entries); conflict > 0 {
-			truncateFrom = f.truncate(conflict)
+			if conflict <= f.log.lastIndex() && !f.machineReady {
+				return // the state machine may have applied it, so that it is committed
+			}
+			truncateFrom = f.truncate(m.Leader, conflict)
 			fresh = m.Entries
 			if conflict > fresh.First {
 				fresh = raft.SliceEntries(fresh, conflict, ^uint64(0))
@@ -156,10 +163,13 @@ func (f *follower) handleAppendEntries(m *messages.AppendEntries) {
 
 // truncate removes the entries from the conflict on, with the configurations among them (E31). It
 // returns the index from which the LogStore truncates, 0 if the log ends before the conflict.
-func (f *follower) truncate(conflict uint64) uint64 {
+func (f *follower) truncate(leader, conflict uint64) uint64 {
 	last := f.log.lastIndex()
 	if conflict > last {
 		return 0
+	}
+	if conflict <= f.log.commitIndex {
+		failCommittedReplaced(leader, f.term, conflict, f.log.commitIndex)
 	}
 	f.env.Log().Info().Uint64("from", conflict).Uint64("last_index", last).Uint64("term", f.term).
 		Msg("truncating entries that another leader replaced")

@@ -85,9 +85,9 @@ func (l *leader) receive(ctx actor.Context) {
 	}
 	switch m := m.(type) {
 	case *messages.AppendEntries:
-		l.failSecondLeader(m.Leader)
+		failTwoLeaders(l.term, l.self(), m.Leader)
 	case *messages.Heartbeat:
-		l.failSecondLeader(m.Leader)
+		failTwoLeaders(l.term, l.self(), m.Leader)
 	case *messages.RequestVote:
 		l.handleRequestVote(m, true) // CheckQuorum ends a leadership without contact to a quorum
 	case *messages.Propose:
@@ -127,10 +127,6 @@ func (l *leader) receive(ctx actor.Context) {
 	default:
 		l.stepCommon(m)
 	}
-}
-
-func (l *leader) failSecondLeader(other uint64) {
-	invariant(false, "two leaders in term %d: %#x and this node %#x", l.term, other, l.self())
 }
 
 // processBatch appends the collected proposals, starts a read round, and sends a new commit index

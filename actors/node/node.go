@@ -124,6 +124,9 @@ type Node struct {
 	contact  leaderContact
 	timer    roleTimer
 	children children
+	// machineReady: the Machine has reported the applied index. What is applied is committed, even if
+	// the last hard state does not say so; so nothing is truncated before.
+	machineReady bool
 	// pendingPull is the Machine's credit; nil while the Machine applies what it was sent.
 	pendingPull *messages.Pull
 	proposals   proposalBuffer
@@ -131,8 +134,7 @@ type Node struct {
 	// confirmedIndex is the index of the committed configuration that names this node's data
 	// directory.
 	confirmedIndex uint64
-	// rejoinLogged: the log says how an operator has this member rejoin.
-	rejoinLogged bool
+	rejoin         rejoinWait
 	// flushPending: a Flush is in the mailbox. At the Flush a leader appends the proposals, starts a
 	// read round and notifies peers of a new commit index; other roles forward or refuse proposals.
 	flushPending bool

@@ -108,7 +108,7 @@ func (n *Node) confirmStorage() {
 	if index == n.confirmedIndex || len(named) == 0 || !bytes.Equal(named, n.config.Storage.ID) {
 		return
 	}
-	if n.confirmedIndex == 0 && n.config.Storage.Rejoining {
+	if n.confirmedIndex == 0 && n.config.Storage.Rejoining && n.role.name() != roleRecovering {
 		n.env.Log().Info().Hex("storage_id", named).Msg("this member has rejoined, and votes again")
 	}
 	n.confirmedIndex = index
@@ -123,12 +123,8 @@ func (n *Node) handleStorageRefused(m *messages.StorageRefused) {
 	case raft.RefusalStops:
 		panic(&actors.FatalError{Err: &actors.StorageRefusedError{Peer: m.From, Reason: m.Reason}})
 	case raft.RefusalWaits:
-		if !n.rejoinLogged {
-			n.rejoinLogged = true
-			n.env.Log().Warn().Hex("storage_id", n.config.Storage.ID).
-				Str("advice", fmt.Sprintf("run `troupe member rejoin %#x` against a running member", n.self())).
-				Msg("waiting to rejoin: this member does not vote and receives nothing yet")
-		}
+		n.rejoin.recordRefusal(m.From, n.env.Now())
+		n.logWaitingToRejoin()
 	}
 }
 

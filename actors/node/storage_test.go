@@ -2,7 +2,9 @@ package node
 
 import (
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/messages"
@@ -18,6 +20,29 @@ func (s *fixture) rejoined(id uint64, storage string) []byte {
 		s.t.Fatal(err)
 	}
 	return raft.EncodeConfiguration(c)
+}
+
+// A member says that it has rejoined when it learns that, and not again at each later start.
+func TestRejoinIsLoggedOnce(t *testing.T) {
+	const line = "this member has rejoined, and votes again"
+	s := newFixture(t, 3)
+	s.node.config.Storage = raft.Storage{ID: []byte("new"), Rejoining: true}
+	s.deliver(&messages.Recovered{
+		Incarnation: 1, LastIndex: 1, Runs: newRuns(1, []uint64{1}), HardState: &messages.HardState{Term: 1, Commit: 1},
+		Configurations: []*messages.IndexedConfiguration{{Index: 1, Configuration: mustConfiguration(t, s.rejoined(1, "new"))}},
+	})
+	if !s.node.mayVote() || strings.Contains(s.Logged.String(), line) {
+		t.Fatalf("at a later start: may vote %v, logged %s", s.node.mayVote(), s.Logged.String())
+	}
+}
+
+func mustConfiguration(t *testing.T, entry []byte) *messages.Configuration {
+	t.Helper()
+	c, err := raft.DecodeConfiguration(entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // A node that rejoins grants no vote and campaigns never. The vote that it keeps in a term is the
@@ -42,6 +67,9 @@ func TestE37RejoiningNodeVotesForItsLeaderOnly(t *testing.T) {
 	m.Entries.Bytes = uint64(len(m.Entries.Data[0]))
 	s.deliver(m)
 	s.syncAll()
+	if !strings.Contains(s.Logged.String(), "this member has rejoined, and votes again") {
+		t.Error("the log does not say that the member has rejoined")
+	}
 	if !s.node.mayVote() || s.node.confirmedIndex != 2 {
 		t.Fatalf("the committed configuration names its directory: may vote %v, confirmed at %d", s.node.mayVote(), s.node.confirmedIndex)
 	}
@@ -113,6 +141,51 @@ func TestE37RefusedDirectoryStopsTheNode(t *testing.T) {
 	}()
 	s.node.handleStorageRefused(&messages.StorageRefused{From: 3, StorageId: []byte("old"), Reason: "an earlier directory"})
 	s.node.handleStorageRefused(&messages.StorageRefused{From: 3, StorageId: []byte("new"), Known: []byte("old"), Reason: "why"})
+}
+
+// A member that waits to rejoin says so at the first refusal, and then ever less often, as long as
+// it waits: whom it reaches, what an operator does, and how a new cluster begins instead.
+func TestWaitingMemberLogsWhatItWaitsFor(t *testing.T) {
+	s := newFixture(t, 3)
+	s.node.config.Storage = raft.Storage{ID: []byte("new"), Rejoining: true}
+	s.deliverRecovered(1, 0, 1, 1)
+	const line = "waiting to rejoin"
+	lines := func() int { return strings.Count(s.Logged.String(), line) }
+	s.Advance(2 * electionTimeout)
+	if lines() != 0 {
+		t.Fatalf("before a peer could respond: %s", s.Logged.String())
+	}
+	refused := &messages.StorageRefused{From: 3, StorageId: []byte("new"), Reason: "asks to rejoin"}
+	s.deliver(refused, refused)
+	if lines() != 1 {
+		t.Fatalf("%d lines at the first refusals: %s", lines(), s.Logged.String())
+	}
+	for _, word := range []string{`"reached":["0x3"]`, `"not_reached":["0x2"]`, "troupe member rejoin 0x1", "--initial-cluster-state=new"} {
+		if !strings.Contains(s.Logged.String(), word) {
+			t.Errorf("the line does not contain %q: %s", word, s.Logged.String())
+		}
+	}
+	s.Advance(24 * time.Hour)
+	if n := lines(); n < 24 || n > 40 {
+		t.Errorf("%d lines within a day", n)
+	}
+	n := lines()
+	s.deliver(&messages.Heartbeat{Term: 5, Leader: 3})
+	s.deliver(&messages.Heartbeat{Term: 5, Leader: 3})
+	if lines() != n {
+		t.Error("the member says that it waits while it follows a leader")
+	}
+}
+
+// If no peer responds, a member that waits to rejoin says so after a while.
+func TestWaitingMemberWithoutPeersLogsThat(t *testing.T) {
+	s := newFixture(t, 3)
+	s.node.config.Storage = raft.Storage{ID: []byte("new"), Rejoining: true}
+	s.deliverRecovered(1, 0, 1, 1)
+	s.Advance(minRejoinLogPause + 3*electionTimeout)
+	if !strings.Contains(s.Logged.String(), `"not_reached":["0x2","0x3"]`) {
+		t.Errorf("logged: %s", s.Logged.String())
+	}
 }
 
 // A leader records the storage ids of all members once it has met them, or some after an election
