@@ -16,7 +16,6 @@ import (
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/logs"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/output"
-	"github.com/troupe-raft/troupe/cmd/troupe/internal/settings"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/version"
 )
 
@@ -33,7 +32,7 @@ func run(argv []string, in io.Reader, out, errs io.Writer) exit.Code {
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errs)
-	err := explainFlagOrder(root, argv[1:], root.Execute())
+	err := allFaults(args, explainFlagOrder(root, argv[1:], root.Execute()))
 	if err != nil {
 		fmt.Fprintf(errs, "%s: %s\n", name, exit.Line(err))
 	}
@@ -105,15 +104,8 @@ etcdctl and the etcd client libraries work with it unchanged.
 	return root
 }
 
-// flagError adds advice to an error of the flag parser.
-func flagError(cmd *cobra.Command, err error) error {
-	var invalid *pflag.InvalidValueError
-	if errors.As(err, &invalid) {
-		flag := invalid.GetFlag()
-		return exit.With(exit.Usage, settings.InvalidValue("--"+flag.Name, invalid.GetValue(), flag))
-	}
-	return usageError("%w; \"%s --help\" lists the flags", err, cmd.CommandPath())
-}
+// flagError marks an error of the flag parser (see parseError).
+func flagError(_ *cobra.Command, err error) error { return exit.With(exit.Usage, parseError{err}) }
 
 // explainFlagOrder replaces the error for an unknown flag of the server when the flag stands before
 // a client command. etcdctl accepts flags before the command.

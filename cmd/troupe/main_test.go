@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -139,6 +140,55 @@ func TestUsageErrorIsOneLineWithCodeTwo(t *testing.T) {
 			if !strings.Contains(got.errs, text) {
 				t.Errorf("%s: %q does not contain %q", c.argv, got.errs, text)
 			}
+		}
+	}
+}
+
+// All that is wrong with a command line is reported in one line, whatever finds it: the parser of
+// flags, the values' types, or the rules for values.
+func TestFaultsOfACommandLineAreReportedTogether(t *testing.T) {
+	t.Setenv("ETCD_MAX_TXN_OPS", "many")
+	for argv, want := range map[string][]string{
+		"troupe server --wal-dir /x --heartbeat-interval foo --nope": {
+			"--wal-dir: not supported", `--heartbeat-interval: invalid value "foo"`, "unknown flag: --nope", "troupe server --help",
+			`ETCD_MAX_TXN_OPS: invalid value "many"`,
+		},
+		"troupe server --nope value --nape=value -q --peer-link=tcp --initial-cluster-state=old --max-connections=0 --watch-progress-notify-interval=1ms extra --name": {
+			"unknown flag: --nope", "unknown flag: --nape", "-q", "--peer-link", "--initial-cluster-state", "--max-connections",
+			"--watch-progress-notify-interval", `from "extra"`, "flag needs an argument: --name",
+		},
+		"troupe server --log-level=loud --log-format=xml --listen-client-urls=x --listen-peer-urls=y --name a=b": {
+			"--log-level", "--log-format", "--listen-client-urls", "--listen-peer-urls", "--name", "ETCD_MAX_TXN_OPS",
+		},
+		"etcd --nope --election-timeout x --tls-min-version=1 --client-cert-auth --peer-client-cert-auth": {
+			"etcd: ", "unknown flag: --nope", "--election-timeout", "--tls-min-version", "--client-cert-auth", "--peer-client-cert-auth",
+		},
+		"troupe get --limit x --nope --timeout y": {`--limit: invalid value "x"`, "unknown flag: --nope", `--timeout: invalid value "y"`, "too few arguments"},
+		"troupe log dump --from x --to y":         {"--from: invalid", "--to: invalid"},
+	} {
+		got := runCommand(t, "", strings.Fields(argv)...)
+		if got.code != exit.Usage || strings.Count(got.errs, "\n") != 1 || got.out != "" {
+			t.Errorf("%s: code %d\nout: %s\nerr: %s", argv, got.code, got.out, got.errs)
+		}
+		for _, text := range want {
+			if !strings.Contains(got.errs, text) {
+				t.Errorf("%s: %q does not contain %q", argv, got.errs, text)
+			}
+		}
+	}
+}
+
+// A binary named etcd takes a configuration file, though resolveCommand adds a flag to its command
+// line. What else is wrong is reported beside the file's own mistakes.
+func TestEtcdBinaryTakesAConfigurationFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "etcd.yml")
+	if err := os.WriteFile(path, []byte("heartbeat-interval: soon\nlog-level: loud\nmax-txn-ops: 0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := runCommand(t, "", "etcd", "--config-file="+path)
+	for _, text := range []string{":1: heartbeat-interval: invalid", "--log-level", "--max-txn-ops"} {
+		if got.code != exit.Usage || !strings.Contains(got.errs, text) {
+			t.Errorf("%+v does not contain %q", got, text)
 		}
 	}
 }

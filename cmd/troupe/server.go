@@ -36,7 +36,6 @@ const serverExamples = `  # A cluster of one, for development; data in ./default
 
 func newServer() *cobra.Command {
 	flags := &settings.Flags{}
-	var asEtcd bool
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "Run a member of a cluster",
@@ -51,16 +50,14 @@ Exit codes: 0 stopped by a signal, 2 wrong flags, 3 data directory, 4 address, 5
 		Example: serverExamples,
 		Args:    noArgs,
 	}
-	groups := flags.Register(cmd.Flags())
-	cmd.Flags().BoolVar(&asEtcd, "as-etcd", false, "the binary is named etcd")
-	_ = cmd.Flags().MarkHidden("as-etcd")
+	groups := registerServer(flags, cmd.Flags())
 	_ = cmd.RegisterFlagCompletionFunc("cipher-suites", cobra.FixedCompletions(settings.CipherSuiteNames(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().SortFlags = false
 	cmd.SetUsageFunc(func(cmd *cobra.Command) error { return groupedUsage(cmd.OutOrStderr(), cmd, groups) })
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if flags.Version {
 			print := version.Print
-			if asEtcd {
+			if asEtcd, _ := cmd.Flags().GetBool("as-etcd"); asEtcd {
 				print = version.PrintAsEtcd
 			}
 			print(cmd.OutOrStdout())
@@ -72,19 +69,11 @@ Exit codes: 0 stopped by a signal, 2 wrong flags, 3 data directory, 4 address, 5
 }
 
 func runServer(cmd *cobra.Command, flags *settings.Flags) error {
-	fs := cmd.Flags()
-	warnings, err := applyFileOrEnvironment(fs, flags)
+	resolved, err := resolveServer(cmd.Flags(), flags)
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	resolved, err := flags.Resolve(fs)
-	if err != nil {
-		return exit.With(exit.Usage, err)
-	}
-	resolved.Warnings = append(warnings, resolved.Warnings...)
-	log, files, err := logs.New(logs.Options{
-		Level: flags.LogLevel, Format: flags.LogFormat, Outputs: flags.LogOutputs, Rotate: flags.RotateLog, Rotation: flags.LogRotation,
-	})
+	log, files, err := logs.New(logOptions(flags))
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
@@ -97,9 +86,29 @@ func runServer(cmd *cobra.Command, flags *settings.Flags) error {
 	return serve.Run(ctx, resolved, log)
 }
 
+func logOptions(flags *settings.Flags) logs.Options {
+	return logs.Options{
+		Level: flags.LogLevel, Format: flags.LogFormat, Outputs: flags.LogOutputs, Rotate: flags.RotateLog, Rotation: flags.LogRotation,
+	}
+}
+
+// resolveServer returns the settings of the command line, and of the configuration file or the
+// environment. The error joins all that is wrong with them.
+func resolveServer(fs *pflag.FlagSet, flags *settings.Flags) (*settings.Server, error) {
+	warnings, err := applyFileOrEnvironment(fs, flags)
+	if settings.UnusableFile(err) {
+		return nil, err
+	}
+	resolved, invalid := flags.Resolve(fs)
+	if err = errors.Join(err, invalid, logOptions(flags).Check()); err != nil {
+		return nil, err
+	}
+	resolved.Warnings = append(warnings, resolved.Warnings...)
+	return resolved, nil
+}
+
 // applyFileOrEnvironment sets the flags from the configuration file, or else from the environment.
-// The warnings are about keys, or about environment variables that look like a setting and are
-// none.
+// The warnings are about keys and environment variables that have no effect.
 func applyFileOrEnvironment(fs *pflag.FlagSet, flags *settings.Flags) (warnings []settings.Error, err error) {
 	file := flags.ConfigFile
 	for _, name := range []string{"TROUPE_CONFIG_FILE", "ETCD_CONFIG_FILE"} {
@@ -108,15 +117,29 @@ func applyFileOrEnvironment(fs *pflag.FlagSet, flags *settings.Flags) (warnings 
 		}
 	}
 	if file != "" {
-		return settings.FromFile(fs, file)
+		warnings, err = settings.FromFile(fs, file)
+		return append(warnings, settings.BesideFile(fs, os.Environ(), file)...), err
 	}
-	unknown, err := settings.FromEnvironment(fs, os.Environ())
-	for _, name := range unknown {
-		warnings = append(warnings, settings.Error{
-			Setting: name, Problem: "the environment variable is not a setting and is ignored", Advice: "check its name, or unset it",
-		})
-	}
-	return warnings, err
+	return settings.FromEnvironment(fs, os.Environ())
+}
+
+// serverFaults returns all that is wrong with the command line of a server whose flags cannot be
+// parsed, and with its other settings.
+func serverFaults(cmd *cobra.Command, args []string) error {
+	flags, fs := &settings.Flags{}, pflag.NewFlagSet("server", pflag.ContinueOnError)
+	registerServer(flags, fs)
+	fs.BoolP("help", "h", false, "")
+	unparsed := parseEachFlag(cmd, fs, args)
+	_, invalid := resolveServer(fs, flags)
+	return errors.Join(unparsed, noArgs(cmd, fs.Args()), invalid)
+}
+
+// registerServer defines the flags of the server.
+func registerServer(flags *settings.Flags, fs *pflag.FlagSet) []settings.Group {
+	groups := flags.Register(fs)
+	fs.Bool("as-etcd", false, "the binary is named etcd")
+	_ = fs.MarkHidden("as-etcd")
+	return groups
 }
 
 // duplicateSignalTime is the time within which the same signal counts once: some tools send a

@@ -44,14 +44,23 @@ type Options struct {
 	Rotation string
 }
 
-// New returns the logger, and a closer for the files that it writes to. An error names the flag.
-func New(o Options) (zerolog.Logger, io.Closer, error) {
-	level, ok := levels[strings.ToLower(o.Level)]
-	if !ok {
-		return zerolog.Nop(), nil, fmt.Errorf("--log-level: %q is not debug, info, warn or error", o.Level)
+// Check returns an error that names each flag with an invalid value, as far as that shows without
+// opening the outputs.
+func (o Options) Check() error {
+	var errs []error
+	if _, ok := levels[strings.ToLower(o.Level)]; !ok {
+		errs = append(errs, fmt.Errorf("--log-level: %q is not debug, info, warn or error", o.Level))
 	}
 	if o.Format != "json" && o.Format != "console" {
-		return zerolog.Nop(), nil, fmt.Errorf("--log-format: %q is neither json nor console", o.Format)
+		errs = append(errs, fmt.Errorf("--log-format: %q is neither json nor console", o.Format))
+	}
+	return errors.Join(errs...)
+}
+
+// New returns the logger, and a closer for the files that it writes to. An error names the flag.
+func New(o Options) (zerolog.Logger, io.Closer, error) {
+	if err := o.Check(); err != nil {
+		return zerolog.Nop(), nil, err
 	}
 	var open openFile = openAppending
 	if o.Rotate {
@@ -73,7 +82,7 @@ func New(o Options) (zerolog.Logger, io.Closer, error) {
 	if len(outputs) > 1 {
 		w = zerolog.MultiLevelWriter(outputs...)
 	}
-	return zerolog.New(w).Level(level).With().Timestamp().Caller().Logger(), files, nil
+	return zerolog.New(w).Level(levels[strings.ToLower(o.Level)]).With().Timestamp().Caller().Logger(), files, nil
 }
 
 var levels = map[string]zerolog.Level{

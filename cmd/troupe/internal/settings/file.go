@@ -53,28 +53,41 @@ type fileReader struct {
 	errs     []error
 }
 
+// fileSetting is the setting that an error names if the configuration file cannot be used at all.
+const fileSetting = "--config-file"
+
+// UnusableFile reports whether a configuration file was not read, so that the settings are not
+// those that it names.
+func UnusableFile(err error) bool {
+	var first *Error
+	return errors.As(err, &first) && first.Setting == fileSetting
+}
+
 // FromFile sets the flags from a YAML file in etcd's format: the flags' names as keys, TLS in two
 // sections. Other flags on the command line are an error, so that the file never contradicts them
 // without notice. The error joins all that is wrong with the file; each part is an *Error. warnings
 // are about keys of etcd that are no flags and do no harm.
 func FromFile(fs *pflag.FlagSet, path string) (warnings []Error, err error) {
-	const setting = "--config-file"
-	var beside string
+	var beside []string
 	fs.Visit(func(flag *pflag.Flag) {
-		if flag.Name != "config-file" && flag.Name != "stop-with-stdin" {
-			beside = flag.Name
+		if flag.Name != "config-file" && flag.Name != "stop-with-stdin" && flag.Name != "as-etcd" {
+			beside = append(beside, "--"+flag.Name)
 		}
 	})
-	if beside != "" {
-		return nil, &Error{setting, "excludes all other flags, but --" + beside + " is set too", "move it into the file"}
+	switch len(beside) {
+	case 0:
+	case 1:
+		return nil, &Error{fileSetting, "excludes all other flags, but " + beside[0] + " is set too", "move it into the file"}
+	default:
+		return nil, &Error{fileSetting, "excludes all other flags, but " + strings.Join(beside, ", ") + " are set too", "move them into the file"}
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, &Error{setting, strings.TrimPrefix(err.Error(), "open "), "name a readable YAML file"}
+		return nil, &Error{fileSetting, strings.TrimPrefix(err.Error(), "open "), "name a readable YAML file"}
 	}
 	var root yaml.Node
 	if err := yaml.NewDecoder(bytes.NewReader(text)).Decode(&root); err != nil && !errors.Is(err, io.EOF) {
-		return nil, &Error{setting, path + ": " + strings.TrimPrefix(err.Error(), "yaml: "), "correct the YAML"}
+		return nil, &Error{fileSetting, path + ": " + strings.TrimPrefix(err.Error(), "yaml: "), "correct the YAML"}
 	}
 	if len(root.Content) == 0 {
 		return nil, nil

@@ -66,7 +66,11 @@ func TestInvalidFileErrorNamesTheLine(t *testing.T) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
-	_, fs := parseFlags(t, "--name=x")
+	_, fs := parseFlags(t, "--name=x", "--data-dir=y")
+	if _, err := FromFile(fs, writeFile(t, "")); !UnusableFile(err) || !strings.Contains(err.Error(), "--data-dir, --name are set too") {
+		t.Errorf("a file and two flags: %v", err)
+	}
+	_, fs = parseFlags(t, "--name=x")
 	if _, err := FromFile(fs, writeFile(t, "")); err == nil || !strings.Contains(err.Error(), "--name is set too") {
 		t.Errorf("a file and flags: %v", err)
 	}

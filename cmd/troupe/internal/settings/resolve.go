@@ -96,7 +96,7 @@ func (f *Flags) Resolve(fs *pflag.FlagSet) (*Server, error) {
 		MaxStreams: f.MaxConcurrentStreams,
 	}
 	err := errors.Join(f.resolveNames(s, fs), f.resolveMetrics(s))
-	if urls := f.resolveURLs(s, fs); urls != nil {
+	if urls := f.resolveURLs(s); urls != nil {
 		err = errors.Join(err, urls)
 	} else { // the cluster and TLS are checked against the URLs
 		err = errors.Join(err, f.resolveCluster(s, fs), f.resolveTLS(s, fs))
@@ -119,47 +119,41 @@ func (s *Server) warnOfEmptyFlags(fs *pflag.FlagSet) {
 }
 
 func (f *Flags) resolveNames(s *Server, fs *pflag.FlagSet) error {
-	if strings.TrimSpace(f.Name) == "" {
-		return &Error{"--name", "is empty", "give the member a name that no other member has"}
-	}
-	if strings.ContainsAny(f.Name, "=,") {
-		return &Error{"--name", fmt.Sprintf("%q holds a = or a comma, which --initial-cluster cannot name", f.Name), "leave the character out"}
+	var errs []error
+	fail := func(setting, problem, advice string) { errs = append(errs, &Error{setting, problem, advice}) }
+	switch {
+	case strings.TrimSpace(f.Name) == "":
+		fail("--name", "is empty", "give the member a name that no other member has")
+	case strings.ContainsAny(f.Name, "=,"):
+		fail("--name", fmt.Sprintf("%q holds a = or a comma, which --initial-cluster cannot name", f.Name), "leave the character out")
 	}
 	if !slices.Contains([]string{"new", "existing", "rejoin"}, f.InitialClusterState) {
-		return &Error{"--initial-cluster-state", fmt.Sprintf("%q is neither new nor existing nor rejoin", f.InitialClusterState), ""}
+		fail("--initial-cluster-state", fmt.Sprintf("%q is neither new nor existing nor rejoin", f.InitialClusterState), "")
 	}
 	if !slices.Contains([]string{"grpc", "remote"}, f.PeerLink) {
-		return &Error{"--peer-link", fmt.Sprintf("%q is neither grpc nor remote", f.PeerLink), ""}
+		fail("--peer-link", fmt.Sprintf("%q is neither grpc nor remote", f.PeerLink), "")
+	}
+	if f.InitialClusterToken == "" {
+		fail("--initial-cluster-token", "is empty", "leave it out, or choose a word for this cluster")
 	}
 	directory, err := filepath.Abs(f.dataDir())
 	if err != nil {
-		return &Error{"--data-dir", err.Error(), "name a directory"}
+		fail("--data-dir", err.Error(), "name a directory")
 	}
 	s.DataDir, s.DataDirGiven = directory, f.DataDir != ""
 	s.Existing = f.InitialClusterState == "existing"
 	s.Rejoin = f.InitialClusterState == "rejoin"
-	warnings, err := AcceptedWarnings(fs)
+	warnings, refused := AcceptedWarnings(fs)
 	s.Warnings = append(s.Warnings, warnings...)
-	return err
+	return errors.Join(append(errs, refused)...)
 }
 
-func (f *Flags) resolveURLs(s *Server, fs *pflag.FlagSet) (err error) {
-	if s.ListenClient, err = parseURLs("--listen-client-urls", f.ListenClientURLs, "http", "https", "unix", "unixs"); err != nil {
-		return err
-	}
-	if anySecure(s.ListenClient) != allSecure(s.ListenClient) {
-		return &Error{"--listen-client-urls", "mixes http and https", "use one of them"}
-	}
+func (f *Flags) resolveURLs(s *Server) error {
+	var clientErr, peerErr, metricsErr error
+	s.ListenClient, clientErr = parseListenURLs("--listen-client-urls", f.ListenClientURLs, "http", "https", "unix", "unixs")
+	s.ListenPeer, peerErr = parseListenURLs("--listen-peer-urls", f.ListenPeerURLs, "http", "https")
 	if f.ListenMetrics != "" {
-		if s.ListenMetrics, err = parseURLs("--listen-metrics-urls", f.ListenMetrics, "http", "https"); err != nil {
-			return err
-		}
-	}
-	if s.ListenPeer, err = parseURLs("--listen-peer-urls", f.ListenPeerURLs, "http", "https"); err != nil {
-		return err
-	}
-	if anySecure(s.ListenPeer) != allSecure(s.ListenPeer) {
-		return &Error{"--listen-peer-urls", "mixes http and https", "use one of them"}
+		s.ListenMetrics, metricsErr = parseURLs("--listen-metrics-urls", f.ListenMetrics, "http", "https")
 	}
 	for _, u := range s.ListenPeer {
 		if !u.Secure() && !u.Loopback() {
@@ -167,17 +161,26 @@ func (f *Flags) resolveURLs(s *Server, fs *pflag.FlagSet) (err error) {
 				"use https in the peer URLs, with --peer-cert-file, --peer-key-file and --peer-trusted-ca-file")
 		}
 	}
-	advertised, err := advertise("--advertise-client-urls", f.AdvertiseClientURLs, s.ListenClient, "--listen-client-urls")
-	if err != nil {
-		return err
-	}
-	for _, u := range advertised {
-		if u.Wildcard() {
-			s.Warn("--advertise-client-urls", fmt.Sprintf("%s cannot be reached from other machines", u), "name the host")
+	if clientErr == nil {
+		var advertised []URL
+		advertised, clientErr = advertise("--advertise-client-urls", f.AdvertiseClientURLs, s.ListenClient, "--listen-client-urls")
+		for _, u := range advertised {
+			if u.Wildcard() {
+				s.Warn("--advertise-client-urls", fmt.Sprintf("%s cannot be reached from other machines", u), "name the host")
+			}
 		}
+		s.AdvertiseClient = Strings(advertised)
 	}
-	s.AdvertiseClient = Strings(advertised)
-	return nil
+	return errors.Join(clientErr, peerErr, metricsErr)
+}
+
+// parseListenURLs parses URLs to listen on, which all use TLS, or none.
+func parseListenURLs(setting, text string, schemes ...string) ([]URL, error) {
+	urls, err := parseURLs(setting, text, schemes...)
+	if err == nil && anySecure(urls) != allSecure(urls) {
+		err = &Error{setting, "mixes http and https", "use one of them"}
+	}
+	return urls, err
 }
 
 // advertise returns the URLs that the setting names, or else the URLs of the setting from, on which
@@ -195,9 +198,6 @@ func advertise(setting, text string, listening []URL, from string) ([]URL, error
 }
 
 func (f *Flags) resolveCluster(s *Server, fs *pflag.FlagSet) error {
-	if f.InitialClusterToken == "" {
-		return &Error{"--initial-cluster-token", "is empty", "leave it out, or choose a word for this cluster"}
-	}
 	s.ClusterGiven = fs.Changed("initial-cluster")
 	var peers []clusterMember
 	var err error
@@ -296,26 +296,31 @@ func (f *Flags) resolveLimits(s *Server, fs *pflag.FlagSet) error {
 			responseBytes, responseFlag = f.MaxAnswerBytes, deprecated
 		}
 	}
-	switch {
-	case f.MaxRequestBytes == 0 || uint64(f.MaxRequestBytes) > raft.MaxCommandBytes-RequestOverheadBytes:
-		return &Error{"--max-request-bytes", fmt.Sprintf("%d is not between 1 and %d, which is what the log and the messages between members can carry",
-			f.MaxRequestBytes, raft.MaxCommandBytes-RequestOverheadBytes), ""}
-	case f.DiskLowWaterBytes < minDiskLowWaterBytes:
-		return &Error{"--disk-low-water-bytes", fmt.Sprintf("%d is below %d", f.DiskLowWaterBytes, minDiskLowWaterBytes),
-			"give at least 16 MiB, so that the log can be closed before the disk is full"}
-	case f.MaxTxnOps == 0 || f.MaxTxnOps > math.MaxInt32:
-		return &Error{"--max-txn-ops", fmt.Sprintf("%d is not between 1 and %d", f.MaxTxnOps, math.MaxInt32), ""}
-	case f.MaxConcurrentStreams == 0:
-		return &Error{"--max-concurrent-streams", "is 0, which would serve no client", "give at least 1"}
-	case f.MaxConnections == 0 || f.MaxConnections > math.MaxInt32:
-		return &Error{"--max-connections", fmt.Sprintf("%d is not between 1 and %d", f.MaxConnections, math.MaxInt32), ""}
-	case responseBytes < minResponseBudgetBytes:
-		return &Error{"--" + responseFlag.Name, fmt.Sprintf("%d is below %d", responseBytes, minResponseBudgetBytes), "give at least 1 MiB"}
-	case f.KeepaliveMinTime < 0 || f.KeepaliveInterval < 0 || f.KeepaliveTimeout < 0:
-		return &Error{"--grpc-keepalive-*", "a duration is negative", "give 0 or more"}
+	var errs []error
+	for _, c := range []struct {
+		isInvalid                bool
+		setting, problem, advice string
+	}{
+		{f.MaxRequestBytes == 0 || uint64(f.MaxRequestBytes) > raft.MaxCommandBytes-RequestOverheadBytes, "--max-request-bytes",
+			fmt.Sprintf("%d is not between 1 and %d, which is what the log and the messages between members can carry",
+				f.MaxRequestBytes, raft.MaxCommandBytes-RequestOverheadBytes), ""},
+		{f.DiskLowWaterBytes < minDiskLowWaterBytes, "--disk-low-water-bytes", fmt.Sprintf("%d is below %d", f.DiskLowWaterBytes, minDiskLowWaterBytes),
+			"give at least 16 MiB, so that the log can be closed before the disk is full"},
+		{f.MaxTxnOps == 0 || f.MaxTxnOps > math.MaxInt32, "--max-txn-ops", fmt.Sprintf("%d is not between 1 and %d", f.MaxTxnOps, math.MaxInt32), ""},
+		{f.MaxConcurrentStreams == 0, "--max-concurrent-streams", "is 0, which would serve no client", "give at least 1"},
+		{f.MaxConnections == 0 || f.MaxConnections > math.MaxInt32, "--max-connections",
+			fmt.Sprintf("%d is not between 1 and %d", f.MaxConnections, math.MaxInt32), ""},
+		{responseBytes < minResponseBudgetBytes, "--" + responseFlag.Name, fmt.Sprintf("%d is below %d", responseBytes, minResponseBudgetBytes),
+			"give at least 1 MiB"},
+		{f.KeepaliveMinTime < 0 || f.KeepaliveInterval < 0 || f.KeepaliveTimeout < 0, "--grpc-keepalive-*", "a duration is negative", "give 0 or more"},
+		{f.WatchProgress < time.Second, "--watch-progress-notify-interval", fmt.Sprintf("%v is too often", f.WatchProgress), "give at least 1s"},
+	} {
+		if c.isInvalid {
+			errs = append(errs, &Error{c.setting, c.problem, c.advice})
+		}
 	}
-	if f.WatchProgress < time.Second {
-		return &Error{"--watch-progress-notify-interval", fmt.Sprintf("%v is too often", f.WatchProgress), "give at least 1s"}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
 	}
 	s.WatchProgress, s.DiskLowWater = f.WatchProgress, f.DiskLowWaterBytes
 	s.MaxRequestBytes, s.MaxTxnOps = uint64(f.MaxRequestBytes), int(f.MaxTxnOps)

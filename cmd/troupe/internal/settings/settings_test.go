@@ -86,19 +86,75 @@ func TestEveryFlagHasAnEtcdVariable(t *testing.T) {
 	})
 }
 
+// settingsOf returns the settings that warnings or the parts of an error are about.
+func settingsOf(warnings []Error) string {
+	var all []string
+	for _, w := range warnings {
+		all = append(all, w.Setting)
+	}
+	return strings.Join(all, " ")
+}
+
 func TestUnknownVariablesAreReported(t *testing.T) {
 	_, fs := parseFlags(t)
-	unknown, err := FromEnvironment(fs, []string{
+	warnings, err := FromEnvironment(fs, []string{
 		"ETCD_PORT_2379_TCP=x", "TROUPE_ENDPOINTS=x", "ETCDCTL_API=3", "TROUPE_NMAE=x", "PATH=/",
 		"ETCD_VERSION=3.4.1", "TROUPE_VERSION=1.2", "ETCD_HELP=x", "TROUPE_AS_ETCD=x", // set by container images
 	})
-	if err != nil || strings.Join(unknown, " ") != "ETCD_HELP ETCD_PORT_2379_TCP ETCD_VERSION TROUPE_AS_ETCD TROUPE_NMAE TROUPE_VERSION" {
-		t.Fatalf("unknown %q, error %v", unknown, err)
+	if err != nil || settingsOf(warnings) != "ETCD_HELP ETCD_PORT_2379_TCP ETCD_VERSION TROUPE_AS_ETCD TROUPE_NMAE TROUPE_VERSION" {
+		t.Fatalf("warnings %+v, error %v", warnings, err)
 	}
-	_, err = FromEnvironment(fs, []string{"ETCD_HEARTBEAT_INTERVAL=soon"})
+}
+
+func TestInvalidVariablesAreReportedTogether(t *testing.T) {
+	_, fs := parseFlags(t)
+	_, err := FromEnvironment(fs, []string{"ETCD_HEARTBEAT_INTERVAL=soon", "TROUPE_ELECTION_TIMEOUT=late", "ETCD_NAME=a"})
 	var invalid *Error
-	if !errors.As(err, &invalid) || invalid.Setting != "ETCD_HEARTBEAT_INTERVAL" || !strings.Contains(err.Error(), `"soon"`) {
+	if !errors.As(err, &invalid) {
 		t.Fatalf("%v", err)
+	}
+	for _, text := range []string{`ETCD_HEARTBEAT_INTERVAL: invalid value "soon"`, `TROUPE_ELECTION_TIMEOUT: invalid value "late"`} {
+		if !strings.Contains(err.Error(), text) {
+			t.Errorf("%q does not contain %q", err, text)
+		}
+	}
+}
+
+// A variable that is set and has no effect causes a warning: it is empty, or another source has
+// precedence. etcd 3.7.3 warns of an empty one and begins a cluster of one, too.
+func TestVariablesWithoutEffectWarn(t *testing.T) {
+	for what, c := range map[string]struct {
+		args, environment []string
+		want              string // settings
+		problem           string // of the first one
+	}{
+		"empty":                    {nil, []string{"ETCD_NAME=", "TROUPE_DATA_DIR="}, "ETCD_NAME TROUPE_DATA_DIR", "is empty, which counts as unset"},
+		"empty members":            {nil, []string{"ETCD_INITIAL_CLUSTER="}, "ETCD_INITIAL_CLUSTER", "this member is a cluster of its own"},
+		"empty members, and given": {nil, []string{"TROUPE_INITIAL_CLUSTER=", "ETCD_INITIAL_CLUSTER=a=http://x:1"}, "TROUPE_INITIAL_CLUSTER", "counts as unset"},
+		"set by a flag":            {[]string{"--name=a"}, []string{"ETCD_NAME=b"}, "ETCD_NAME", "--name has precedence"},
+		"set twice":                {nil, []string{"ETCD_NAME=b", "TROUPE_NAME=a"}, "ETCD_NAME", "TROUPE_NAME has precedence"},
+		"set alike":                {[]string{"--name=a"}, []string{"ETCD_NAME=a", "TROUPE_NAME=a"}, "", ""},
+	} {
+		_, fs := parseFlags(t, c.args...)
+		warnings, err := FromEnvironment(fs, c.environment)
+		if err != nil || settingsOf(warnings) != c.want || c.want != "" && !strings.HasSuffix(warnings[0].Problem, c.problem) {
+			t.Errorf("%s: %+v, %v", what, warnings, err)
+		}
+	}
+}
+
+func TestVariablesBesideAFileWarn(t *testing.T) {
+	_, fs := parseFlags(t)
+	warnings := BesideFile(fs, []string{
+		"ETCD_NAME=a", "TROUPE_DATA_DIR=/x", "ETCD_LOG_LEVEL=", "ETCD_VERSION=3", "ETCD_CONFIG_FILE=/f.yml", "TROUPE_CONFIG_FILE=/other.yml",
+		"TROUPE_ENDPOINTS=x", "HOME=/",
+	}, "/f.yml")
+	if len(warnings) != 2 || warnings[0].Setting != "ETCD_VERSION" || warnings[1].Setting != "ETCD_NAME, TROUPE_CONFIG_FILE, TROUPE_DATA_DIR" ||
+		!strings.Contains(warnings[1].Problem, "/f.yml alone") {
+		t.Errorf("%+v", warnings)
+	}
+	if warnings := BesideFile(fs, []string{"ETCD_CONFIG_FILE=/f.yml"}, "/f.yml"); len(warnings) != 0 {
+		t.Errorf("the file's own variable: %+v", warnings)
 	}
 }
 

@@ -2,6 +2,7 @@ package settings
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -16,10 +17,7 @@ import (
 // resolveTLS decides which URLs use TLS and checks that URLs, flags and versions agree. Package
 // certs reads the files; its errors have an exit code of their own.
 func (f *Flags) resolveTLS(s *Server, _ *pflag.FlagSet) error {
-	protocol, err := f.tlsProtocol()
-	if err != nil {
-		return err
-	}
+	protocol, protocolErr := f.tlsProtocol()
 	clients := certs.Server{
 		CertFile: f.CertFile, KeyFile: f.KeyFile, CAFile: f.TrustedCAFile,
 		// A CA alone means that clients need a certificate, as with etcd.
@@ -35,11 +33,10 @@ func (f *Flags) resolveTLS(s *Server, _ *pflag.FlagSet) error {
 		Hosts: hostsOf(s.ListenPeer), Protocol: protocol, Mutual: true, AdvertisedHost: s.advertisedHost(),
 	}
 	metricsSecure := anySecure(s.ListenMetrics)
-	if s.ClientTLS, err = checkTLS(s, clients, "", "--listen-client-urls", anySecure(s.ListenClient) || metricsSecure); err != nil {
-		return err
-	}
-	s.PeerTLS, err = checkTLS(s, peers, "peer-", "--listen-peer-urls", anySecure(s.ListenPeer))
-	return err
+	var clientErr, peerErr error
+	s.ClientTLS, clientErr = checkTLS(s, clients, "", "--listen-client-urls", anySecure(s.ListenClient) || metricsSecure)
+	s.PeerTLS, peerErr = checkTLS(s, peers, "peer-", "--listen-peer-urls", anySecure(s.ListenPeer))
+	return errors.Join(protocolErr, clientErr, peerErr)
 }
 
 // checkTLS checks the flags of the client side or the peer side against its URLs. The names of its
