@@ -68,7 +68,7 @@ var datadirs = []Mutation{
 	{
 		Name:   "lost entries are not reported",
 		Breaks: "a member with an older copy of its directory goes on (P106)",
-		Edits:  []mutation.Edit{mutation.In("actors/node", "leader.refuseLostEntries").Delete(`_l.sendToPeer(___refusal)`)},
+		Edits:  []mutation.Edit{mutation.In("actors/node", "leader.refuseLostEntries").Replace(`_l.sendToPeer(_to, _refusal)`, `_ = _refusal`)},
 		Hunt:   Hunt{Scenario: "older-copy"}, Caught: []string{"script"},
 	},
 	{

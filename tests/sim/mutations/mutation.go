@@ -74,5 +74,6 @@ func Bank() []Mutation {
 		services,
 		embedding,
 		commands,
+		operators,
 	)
 }

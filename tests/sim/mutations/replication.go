@@ -58,7 +58,7 @@ var replication = []Mutation{
 				`if _conflict := _f.log.terms.FindConflict(_entries); _conflict > 0 { ___truncate }`, `
 				_conflict := _f.log.terms.FindConflict(_entries)
 				if _conflict == 0 && acknowledged > _f.log.commitIndex {
-					truncateFrom = _f.truncate(acknowledged + 1)
+					truncateFrom = _f.truncate(m.Leader, acknowledged + 1)
 				}
 				if _conflict > 0 { ___truncate }`),
 			mutation.In("actors/node", "acknowledgeAppend").Replace(
