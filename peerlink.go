@@ -89,6 +89,6 @@ func newProtoRemoteLink(peers *PeerLink, identity persistence.Identity) (live.Pe
 	return protoremote.New(protoremote.Options{
 		Host: address.IP.String(), Port: address.Port, ClusterID: identity.ClusterID,
 		Software:  softwareName,
-		ClientTLS: peers.ClientTLS, ServerTLS: peers.ServerTLS,
+		ClientTLS: peers.ClientTLS, ServerTLS: peers.ServerTLS, MaxConnections: peers.MaxConnections,
 	})
 }

@@ -24,6 +24,18 @@ func New(limit int, onReject func(from net.Addr)) *Limiter {
 // Listener makes a listener whose connections count. A connection stops to count when it is closed.
 func (l *Limiter) Listener(inner net.Listener) net.Listener { return &listener{inner, l} }
 
+// Admit returns a connection that counts until it is closed. Above the limit it closes the given
+// one and returns nil. It is for a server that accepts its connections itself.
+func (l *Limiter) Admit(inner net.Conn) net.Conn {
+	if l.open.Add(1) <= l.limit {
+		return &conn{Conn: inner, limiter: l}
+	}
+	l.open.Add(-1)
+	l.onReject(inner.RemoteAddr())
+	_ = inner.Close()
+	return nil
+}
+
 // Open returns how many connections are open.
 func (l *Limiter) Open() int64 { return l.open.Load() }
 
@@ -38,12 +50,9 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.limiter.open.Add(1) <= l.limiter.limit {
-			return &conn{Conn: inner, limiter: l.limiter}, nil
+		if admitted := l.limiter.Admit(inner); admitted != nil {
+			return admitted, nil
 		}
-		l.limiter.open.Add(-1)
-		l.limiter.onReject(inner.RemoteAddr())
-		_ = inner.Close()
 	}
 }
 

@@ -10,7 +10,8 @@
 //     16 MiB; there is one retry; attempts to connect have a backoff of 20 to 200 ms;
 //   - received messages are checked before Proto.Actor sees them (check.go): only Hello and
 //     Envelope to one process are accepted, unary calls are refused, and panics become errors;
-//   - nothing is sent to a peer that is not connected, so nothing queues up for it.
+//   - nothing is sent to a peer that is not connected, so nothing queues up for it;
+//   - connections are bounded in number, with the same default as those of package link.
 //
 // Three things remain that package link does better. The queue for a connected peer that does not
 // read has no bound (a replicator keeps at most 1 MiB in flight). Heartbeats wait behind entries.
@@ -43,6 +44,8 @@ import (
 
 	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/actors/live/link"
+	"github.com/troupe-raft/troupe/internal/connlimit"
+	"github.com/troupe-raft/troupe/internal/defaults"
 	"github.com/troupe-raft/troupe/internal/logonce"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
@@ -62,7 +65,9 @@ type Options struct {
 	// ClientTLS and ServerTLS are the configurations for connecting and accepting; both nil:
 	// plaintext.
 	ClientTLS, ServerTLS *tls.Config
-	maxMessageBytes      int // for tests; 0: raft.MaxMessageBytes
+	// MaxConnections bounds the connections of the port. Zero means 128.
+	MaxConnections  int
+	maxMessageBytes int // for tests; 0: raft.MaxMessageBytes
 }
 
 const (
@@ -89,6 +94,7 @@ type Link struct {
 	cancel       context.CancelFunc
 	helloSenders sync.WaitGroup
 
+	rejected logonce.Counter // connections above the limit
 	failures logonce.Limiter // refused Hellos and oversized messages, by peer
 
 	mu    sync.RWMutex
@@ -108,6 +114,7 @@ func New(options Options) (*Link, error) {
 	}
 	probe.Close()
 	options.maxMessageBytes = cmp.Or(options.maxMessageBytes, raft.MaxMessageBytes)
+	options.MaxConnections = cmp.Or(options.MaxConnections, defaults.PeerConnections)
 	l := &Link{options: options, peers: map[uint64]*remotePeer{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l, nil
@@ -148,7 +155,12 @@ func (l *Link) Start(receiver *live.PeerReceiver) {
 }
 
 func (l *Link) serverOptions() []grpc.ServerOption {
-	options := []grpc.ServerOption{
+	secret := insecure.NewCredentials()
+	if l.options.ServerTLS != nil {
+		secret = credentials.NewTLS(l.options.ServerTLS)
+	}
+	limiter := connlimit.New(l.options.MaxConnections, l.rejectConnection)
+	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(l.options.maxMessageBytes + writerBatchSize*frequentMessageBytes),
 		grpc.StaticStreamWindowSize(flowControlWindowBytes),
 		grpc.StaticConnWindowSize(flowControlWindowBytes),
@@ -156,11 +168,8 @@ func (l *Link) serverOptions() []grpc.ServerOption {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		grpc.UnaryInterceptor(refuseUnary),
 		grpc.StreamInterceptor(checkStream),
+		grpc.Creds(&limitedCredentials{secret, limiter}),
 	}
-	if l.options.ServerTLS != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(l.options.ServerTLS)))
-	}
-	return options
 }
 
 func (l *Link) dialOptions() []grpc.DialOption {

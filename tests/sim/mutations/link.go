@@ -74,4 +74,18 @@ var link = []Mutation{
 			`_message.SenderID() != _from`, `_message.SenderID() == 0 && _from != 0`)},
 		Hunt: Hunt{Package: "./actors/live/link", Test: "TestE46MessageWithWrongSenderIsDropped"},
 	},
+	{
+		Name:   "connections of Proto.Actor's remote are not limited",
+		Breaks: "callers of the peer port take the files of log and store",
+		Edits: []mutation.Edit{mutation.In("actors/live/protoremote", "Link.serverOptions").Replace(
+			`l.options.MaxConnections`, `1 << 30`)},
+		Hunt: Hunt{Package: "./actors/live/protoremote", Test: "TestE45RemotePortBoundsConnections"},
+	},
+	{
+		Name:   "failed handshake keeps its place",
+		Breaks: "after 128 callers that fail the TLS handshake the peer port of Proto.Actor's remote accepts nobody",
+		Edits: []mutation.Edit{mutation.In("actors/live/protoremote", "limitedCredentials.ServerHandshake").Delete(
+			`_ = _admitted.Close()`)},
+		Hunt: Hunt{Package: "./actors/live/protoremote", Test: "TestFailedHandshakeFreesItsPlace"},
+	},
 }

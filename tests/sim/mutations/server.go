@@ -20,7 +20,7 @@ var server = []Mutation{
 	{
 		Name:   "rejected connection stays open",
 		Breaks: "a connection above the limit keeps its file",
-		Edits: []mutation.Edit{mutation.In("internal/connlimit", "listener.Accept").Delete(
+		Edits: []mutation.Edit{mutation.In("internal/connlimit", "Limiter.Admit").Delete(
 			`_ = _inner.Close()`)},
 		Hunt: Hunt{Package: "./internal/connlimit", Test: "TestConnectionsAboveTheLimitAreClosed"},
 	},
