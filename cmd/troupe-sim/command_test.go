@@ -12,7 +12,6 @@ import (
 
 	"github.com/troupe-raft/troupe/internal/sim/checker"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
-	"github.com/troupe-raft/troupe/internal/sim/scenario"
 	"github.com/troupe-raft/troupe/internal/sim/world"
 )
 
@@ -175,7 +174,10 @@ func TestListDescribesEverything(t *testing.T) {
 		t.Fatalf("exit code %d", r.code)
 	}
 	var names []string
-	for _, sc := range scenario.Scenarios() {
+	for _, sc := range simulator().scenarios {
+		if slices.Contains(names, sc.Name) {
+			t.Errorf("two scenarios are called %s: one of them never runs", sc.Name)
+		}
 		names = append(names, sc.Name)
 	}
 	for _, p := range simulator().profiles {

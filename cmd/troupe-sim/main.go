@@ -58,7 +58,8 @@ type runner struct {
 
 func simulator() runner {
 	profiles := slices.Concat(fault.Profiles, simulation.Profiles)
-	return runner{profiles, scenario.Scenarios(), world.Run, func(s scenario.Scenario) func(world.Options) *world.Result { return s.Run }}
+	scenarios := slices.Concat(scenario.Scenarios(), simulation.Scenarios())
+	return runner{profiles, scenarios, world.Run, func(s scenario.Scenario) func(world.Options) *world.Result { return s.Run }}
 }
 
 // interruptNotice is how long worlds may continue after an interrupt before a message says so;

@@ -48,13 +48,24 @@ type application struct {
 	hashes  map[hashedState]uint32
 	counts  struct{ calls, answered, streams, events int }
 
+	settings settings
+
 	acknowledgedRevision  int64 // the highest that a client knows of
 	acknowledgedCompacted int64 // the highest compaction that a client knows of
 	lastNumber            uint64
 }
 
-func newApplication(w *world.World) world.Application {
-	return &application{world: w, random: w.Random, model: newModel(), hashes: map[hashedState]uint32{}}
+// settings are what a script decides in place of the seed. The zero value leaves all to the seed.
+type settings struct {
+	configure func(*mvcc.Options, *kv.ServerConfig) // nil: as the seed has chosen
+	// maxUnflushed is how many of the newest batches a member loses at its end; 0: the seed decides.
+	maxUnflushed int
+}
+
+func newApplication(w *world.World) world.Application { return newScripted(w, settings{}) }
+
+func newScripted(w *world.World, s settings) *application {
+	return &application{world: w, random: w.Random, model: newModel(), hashes: map[hashedState]uint32{}, settings: s}
 }
 
 // member is one member's store and services.
@@ -75,7 +86,8 @@ type member struct {
 
 // AddMember implements world.Application.
 func (a *application) AddMember(m *world.Member) world.MemberApplication {
-	added := &member{Member: m, app: a, disk: memory.NewDisk()}
+	added := &member{Member: m, app: a}
+	added.DiskLost()
 	a.members = append(a.members, added)
 	return added
 }
@@ -84,17 +96,23 @@ func (a *application) AddMember(m *world.Member) world.MemberApplication {
 func (m *member) RunStarts() {
 	m.schedule = interleave.New(m.app.random.IntN, m.AfterInRun)
 	m.stepIsDue = false
-	m.factory, m.store = mvcc.Factory("kv", mvcc.Options{
+	options := mvcc.Options{
 		Engine: m.disk.Open, Schedule: m.schedule, Logger: zerolog.Nop(),
 		CompactionStepEvents: m.app.pick(1, 3, 256), StageBytes: m.app.pick(600, 16<<20),
 		OnFatal: func(err error) { m.app.world.Fail("no panic", "the store of member %d failed: %v", m.ID(), err) },
-	})
-	services, err := kv.NewServices(kv.ServerConfig{
-		Consensus: &consensus{m}, Store: m.store, MemberID: m.ID(), ClusterID: 1, Schedule: m.schedule, Logger: zerolog.Nop(),
+	}
+	config := kv.ServerConfig{
+		Consensus: &consensus{m}, MemberID: m.ID(), ClusterID: 1, Schedule: m.schedule, Logger: zerolog.Nop(),
 		MaxRequestBytes:       m.app.pick(160, 300, 1<<20), // of a chunk of a RangeStream too
 		WatchProgressInterval: 200 * time.Millisecond, RequestTimeout: 7 * time.Second,
 		WatchQueueBytes: m.app.pick(1, 500, 1<<20), WatchStreamBufferBytes: m.app.pick(1, 300, 1<<20),
-	})
+	}
+	if configure := m.app.settings.configure; configure != nil {
+		configure(&options, &config)
+	}
+	m.factory, m.store = mvcc.Factory("kv", options)
+	config.Store = m.store
+	services, err := kv.NewServices(config)
 	if err != nil {
 		m.app.world.Fail("start", "the services of member %d: %v", m.ID(), err)
 		return
@@ -116,7 +134,11 @@ func (m *member) RunEnds() {
 	}
 	m.schedule.Stop()
 	m.schedule = nil
-	m.disk.Crash(m.app.random.IntN(m.disk.Unflushed() + 1))
+	lost := m.disk.Unflushed()
+	if m.app.settings.maxUnflushed == 0 {
+		lost = m.app.random.IntN(lost + 1)
+	}
+	m.disk.Crash(lost)
 	operations, streams := m.operations, m.streams
 	m.operations, m.streams = nil, nil
 	for _, o := range operations {
@@ -128,7 +150,12 @@ func (m *member) RunEnds() {
 }
 
 // DiskLost implements world.MemberApplication.
-func (m *member) DiskLost() { m.disk = memory.NewDisk() }
+func (m *member) DiskLost() {
+	m.disk = memory.NewDisk()
+	if n := m.app.settings.maxUnflushed; n > 0 {
+		m.disk.MaxUnflushed = n
+	}
+}
 
 // Applied implements world.MemberApplication.
 func (m *member) Applied(c *statemachine.Command, result []byte) (number uint64) {

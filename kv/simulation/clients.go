@@ -203,13 +203,18 @@ func (c *client) read(done func()) *operation {
 	m, s, what := c.member, c.member.services.KV, "range "
 	handle := func(ctx context.Context) (proto.Message, error) { return s.Range(ctx, r) }
 	if random.IntN(4) == 0 {
-		what, handle = "range stream ", func(ctx context.Context) (proto.Message, error) {
-			received := &rangeStream{ctx: ctx, schedule: m.schedule}
-			err := s.RangeStream(r, received)
-			return &received.merged, err
-		}
+		what, handle = "range stream ", m.streamRange(r)
 	}
 	return m.call(what+mode.name, mode.name, mode.linearizable, handle, checkRange(r), done)
+}
+
+// streamRange returns what requests a range as a stream.
+func (m *member) streamRange(r *pb.RangeRequest) func(context.Context) (proto.Message, error) {
+	return func(ctx context.Context) (proto.Message, error) {
+		received := &rangeStream{ctx: ctx, schedule: m.schedule}
+		err := m.services.KV.RangeStream(r, received)
+		return &received.merged, err
+	}
 }
 
 // rangeStream is the client's side of a RangeStream. It merges the chunks.

@@ -21,6 +21,9 @@ type watchClient struct {
 	app     *application
 	watches []*watched
 	stream  *watchStream // nil: there is none
+	// What a script decides: the member; whether the client reads.
+	at      *member // nil: any member, and the client stalls and cancels at random
+	stalled bool
 }
 
 // watchStream is one stream of a client.
@@ -43,6 +46,8 @@ type watched struct {
 	created  bool  // on the present stream
 	header   int64 // revision of the last header of the present stream
 	lastRev  int64 // revision of the last event
+	received int   // events
+	canceled int   // how often
 }
 
 func newWatchClient(a *application) *watchClient {
@@ -60,7 +65,13 @@ func newWatchClient(a *application) *watchClient {
 // connect opens a stream at a member that is up.
 func (c *watchClient) connect() {
 	a := c.app
-	m := a.upMember()
+	m := c.at
+	switch {
+	case m == nil:
+		m = a.upMember()
+	case m.schedule == nil || !m.Up():
+		m = nil
+	}
 	if m == nil {
 		a.world.After(a.world.RandomDuration(time.Millisecond, 300*time.Millisecond), c.connect)
 		return
@@ -78,7 +89,9 @@ func (c *watchClient) connect() {
 		m.streams = slices.DeleteFunc(m.streams, func(other *watchStream) bool { return other == s })
 		s.disconnected()
 	})
-	s.act()
+	if c.at == nil {
+		s.act()
+	}
 }
 
 // act plans what the client does next on its stream.
@@ -135,8 +148,9 @@ func (s *watchStream) Recv() (*pb.WatchRequest, error) {
 func (s *watchStream) Send(r *pb.WatchResponse) error {
 	w := s.client.app.world
 	s.schedule.Yield()
-	if w.Now() < s.stalledUntil {
-		s.schedule.WaitFor(func() bool { return s.ctx.Err() != nil || w.Now() >= s.stalledUntil })
+	reads := func() bool { return !s.client.stalled && w.Now() >= s.stalledUntil }
+	if !reads() {
+		s.schedule.WaitFor(func() bool { return s.ctx.Err() != nil || reads() })
 	}
 	if s.ctx.Err() != nil {
 		return s.ctx.Err()
@@ -226,6 +240,7 @@ func (s *watchStream) event(w *watched, e *mvccpb.Event, r *pb.WatchResponse) {
 		s.fail(w, "received %v with another previous value than %v", e, want.PrevKv)
 	}
 	w.position++
+	w.received++
 }
 
 // progress checks a response without events: all events up to its revision were received.
@@ -248,6 +263,7 @@ func (s *watchStream) canceled(w *watched, r *pb.WatchResponse) {
 		return
 	}
 	w.next = r.CompactRevision
+	w.canceled++
 	s.create(w)
 }
 

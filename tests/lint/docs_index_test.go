@@ -64,7 +64,7 @@ var readDocIndex = sync.OnceValues(func() (*docIndex, error) {
 		scenarios: names{"all": true}, profiles: names{"all": true},
 		symbols: map[string]names{}, members: map[string]names{}, fileFuncs: map[string]names{},
 	}
-	for _, s := range scenario.Scenarios() {
+	for _, s := range slices.Concat(scenario.Scenarios(), simulation.Scenarios()) {
 		x.scenarios[s.Name] = true
 	}
 	for _, p := range slices.Concat(fault.Profiles, simulation.Profiles) {

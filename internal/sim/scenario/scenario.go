@@ -23,6 +23,9 @@ type Scenario struct {
 	Seeds int
 	// RecordsStorage: leaders record the storage ids of the members, which adds an entry to the log.
 	RecordsStorage bool
+	// Application is what runs on the members; nil: a small key-value store. The script reaches it by
+	// World.Application.
+	Application world.NewApplication
 	// Setup prepares the disks of the members (World.SetInitialState) before they start. Without it
 	// the script begins when all members follow a leader; with it, at once.
 	Setup  func(*world.World)
@@ -50,6 +53,9 @@ func Scenarios() []Scenario {
 func (sc Scenario) Run(options world.Options) *world.Result {
 	options.Nodes = sc.Nodes
 	options.Profile = fault.Scripted
+	if sc.Application != nil {
+		options.Profile.Application = sc.Application
+	}
 	w := world.New(options)
 	w.NameScenario(sc.Name)
 	w.UnrecordedStorage = !sc.RecordsStorage
@@ -158,9 +164,9 @@ func (s *Driver) others(than *world.Member) (all []*world.Member) {
 	return all
 }
 
-// Find returns the scenario of a name.
-func Find(name string) (Scenario, error) {
-	for _, sc := range Scenarios() {
+// Find returns the scenario of a name, which is one of this package or of others.
+func Find(name string, others ...Scenario) (Scenario, error) {
+	for _, sc := range append(Scenarios(), others...) {
 		if sc.Name == name {
 			return sc, nil
 		}

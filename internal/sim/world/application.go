@@ -43,6 +43,9 @@ type MemberApplication interface {
 // NewApplication makes the application of a world. It is what fault.Profile.Application holds.
 type NewApplication func(*World) Application
 
+// Application returns what runs on the members; nil: the small key-value store.
+func (w *World) Application() Application { return w.application }
+
 // AfterInRun plans an event of the present run of the member.
 func (m *Member) AfterInRun(d time.Duration, run func()) { m.after(d, run) }
 

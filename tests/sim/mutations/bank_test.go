@@ -20,6 +20,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/checker"
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/internal/sim/scenario"
+	"github.com/troupe-raft/troupe/kv/simulation"
 )
 
 var (
@@ -66,7 +67,7 @@ func checkHunt(m *Mutation, root string) (err error) {
 	case m.Hunt.Test != "":
 		return checkTest(filepath.Join(root, m.Hunt.Package), m.Hunt.Test)
 	case m.Hunt.Scenario != "":
-		_, err = scenario.Find(m.Hunt.Scenario)
+		_, err = scenario.Find(m.Hunt.Scenario, simulation.Scenarios()...)
 	default:
 		_, err = fault.FindProfile(m.Hunt.Profile)
 	}

@@ -69,6 +69,7 @@ func Bank() []Mutation {
 		mvccStore,
 		wiring,
 		keyValue,
+		keyValueScripts,
 		datadirs,
 		server,
 		services,

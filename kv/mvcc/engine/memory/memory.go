@@ -37,6 +37,9 @@ type Disk struct {
 	// MaxUnflushed is how many commits a crash may lose at most. It must not change while an engine is
 	// open.
 	MaxUnflushed int
+	// FailFlush, if not nil, is the error of every flush, which then has no effect. It is set while no
+	// method of the engine runs.
+	FailFlush error
 
 	mu     sync.Mutex
 	states []*tree // guarded by mu; the last one is the newest
@@ -152,6 +155,9 @@ func (d *db) NewSnapshot() engine.Snapshot {
 func (d *db) Flush() error {
 	d.disk.mu.Lock()
 	defer d.disk.mu.Unlock()
+	if err := d.disk.FailFlush; err != nil {
+		return err
+	}
 	d.disk.states = []*tree{d.disk.states[len(d.disk.states)-1]}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/internal/sim/scenario"
 	"github.com/troupe-raft/troupe/internal/sim/world"
+	"github.com/troupe-raft/troupe/kv/simulation"
 )
 
 // catch is the result that the bank reads.
@@ -46,7 +47,7 @@ func main() {
 
 func runner(profileName, scenarioName string) (func(world.Options) *world.Result, error) {
 	if scenarioName != "" {
-		sc, err := scenario.Find(scenarioName)
+		sc, err := scenario.Find(scenarioName, simulation.Scenarios()...)
 		return sc.Run, err
 	}
 	p, err := fault.FindProfile(profileName)
