@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
@@ -44,7 +43,7 @@ type kvService struct {
 	budget           *responseBudget
 	quota            *quota
 	diskFullInstead  func(error) error
-	refused          map[string]prometheus.Counter // by limit
+	refused          map[string]*refusalCounter // by limit
 	metrics          *kvMetrics
 }
 

@@ -22,6 +22,18 @@ var clientLimits = []string{
 	limitRequestBytes, limitTxnOps, limitInFlight, limitStreams, limitWatchers, limitResponseBytes, limitQuota,
 }
 
+// refusalCounter counts the refusals of one limit, for the metrics and for conditionLog.
+type refusalCounter struct {
+	prometheus.Counter
+	total atomic.Uint64
+}
+
+// Inc counts a refusal.
+func (c *refusalCounter) Inc() {
+	c.Counter.Inc()
+	c.total.Add(1)
+}
+
 // semaphore limits how many of something there are at a time. It never blocks.
 type semaphore struct {
 	limit   int64

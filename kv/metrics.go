@@ -19,7 +19,7 @@ type metrics struct {
 	rejectedConns                prometheus.Counter
 	failedHandshakes             prometheus.Counter
 	watch                        *watch.Metrics
-	refused                      map[string]prometheus.Counter // by limit; constant after newMetrics
+	refused                      map[string]*refusalCounter // by limit; constant after newMetrics
 
 	rpc                      *rpcMetrics
 	kv                       *kvMetrics
@@ -47,13 +47,13 @@ func newMetrics(r prometheus.Registerer, extensive bool) (*metrics, error) {
 		receivedBytes:    counter("etcd_network_client_grpc_received_bytes_total", "The total number of bytes received from grpc clients."),
 		sentBytes:        counter("etcd_network_client_grpc_sent_bytes_total", "The total number of bytes sent to grpc clients."),
 		rpc:              newRPCMetrics(extensive), kv: newKVMetrics(), store: mvcc.NewMetrics(),
-		refused: map[string]prometheus.Counter{},
+		refused: map[string]*refusalCounter{},
 	}
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "troupe_client_refused_total", Help: "Requests that the client port refused because a limit was reached.",
 	}, []string{"limit"})
 	for _, limit := range clientLimits {
-		m.refused[limit] = refused.WithLabelValues(limit)
+		m.refused[limit] = &refusalCounter{Counter: refused.WithLabelValues(limit)}
 	}
 	m.watch = watch.NewMetrics(m.refused[limitWatchers])
 	for _, c := range slices.Concat(

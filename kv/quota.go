@@ -2,9 +2,6 @@ package kv
 
 import (
 	"sync/atomic"
-	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/troupe-raft/troupe/kv/mvcc"
 )
@@ -22,13 +19,8 @@ import (
 type quota struct {
 	limitBytes int64 // below 1: no quota
 	store      *mvcc.StoreRef
-	log        zerolog.Logger
-	logged     bool        // of run: the quota was exceeded at the last check
 	last       atomic.Bool // the quota was exceeded when a store was last open
 }
-
-// quotaLogInterval is how often run looks whether there is a change to log.
-const quotaLogInterval = 250 * time.Millisecond
 
 // exceeded reports whether puts are to be refused.
 func (q *quota) exceeded() bool {
@@ -44,39 +36,4 @@ func (q *quota) exceeded() bool {
 		q.last.Store(over)
 	}
 	return over
-}
-
-// run logs changes until done is closed.
-func (q *quota) run(done <-chan struct{}) {
-	ticker := time.NewTicker(quotaLogInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			q.logChange()
-		case <-done:
-			return
-		}
-	}
-}
-
-func (q *quota) logChange() {
-	over := q.exceeded()
-	if q.logged == over {
-		return
-	}
-	q.logged = over
-	line := q.log.Info()
-	if over {
-		line = q.log.Warn().Str("advice", "delete keys and compact, or restart with a larger --quota-backend-bytes")
-	}
-	if store := q.store.IfOpen(); store != nil {
-		line = line.Int64("live_bytes", store.LiveBytes())
-	}
-	line = line.Int64("quota_backend_bytes", q.limitBytes)
-	if over {
-		line.Msg("live data have reached the quota, puts are refused")
-		return
-	}
-	line.Msg("live data are below the quota again, puts are accepted")
 }

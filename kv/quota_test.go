@@ -7,31 +7,35 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
 func TestQuotaRefusesPutsAndAllowsDeletes(t *testing.T) {
-	c := startServer(t)
+	const quotaBytes = 64 << 10
+	log := &logBuffer{}
+	c := startServer(t, func(c *ServerConfig) { c.QuotaBytes, c.Logger = quotaBytes, zerolog.New(log) })
 	kv := c.kv
 	ctx := testContext(t)
-	if _, err := kv.Put(ctx, &pb.PutRequest{Key: []byte("before"), Value: []byte("v")}); err != nil {
-		t.Fatalf("without a quota: %v", err)
+	if _, err := kv.Put(ctx, &pb.PutRequest{Key: []byte("before"), Value: make([]byte, quotaBytes)}); err != nil {
+		t.Fatalf("below the quota: %v", err)
 	}
-	c.quota.limitBytes = 1
 	put := &pb.PutRequest{Key: []byte("k"), Value: []byte("v")}
 	if _, err := kv.Put(ctx, put); rpctypes.Error(err) != rpctypes.ErrNoSpace {
 		t.Errorf("a put: %v", err)
 	}
+	eventually(t, "the log says that the alarm began", func() bool {
+		return log.count("alarm raised", `"level":"warn"`, `"alarm":"NOSPACE"`, "quota", "live_bytes", `"quota_backend_bytes":65536`, "troupe compact") == 1
+	})
 	nested := &pb.TxnRequest{Failure: []*pb.RequestOp{{Request: &pb.RequestOp_RequestTxn{RequestTxn: &pb.TxnRequest{
 		Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: put}}},
 	}}}}}
 	if _, err := kv.Txn(ctx, nested); rpctypes.Error(err) != rpctypes.ErrNoSpace {
 		t.Errorf("a put in a nested transaction: %v", err)
 	}
-	if _, err := kv.DeleteRange(ctx, &pb.DeleteRangeRequest{Key: []byte("before")}); err != nil {
-		t.Errorf("a delete: %v", err)
-	}
+	deleted, err := kv.DeleteRange(ctx, &pb.DeleteRangeRequest{Key: []byte("before")})
+	mustSucceed(t, err)
 	if _, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte("before")}); err != nil {
 		t.Errorf("a range: %v", err)
 	}
@@ -46,9 +50,14 @@ func TestQuotaRefusesPutsAndAllowsDeletes(t *testing.T) {
 	if why := c.unhealthyReason(ctx, false, nil); !strings.Contains(why, "NOSPACE") {
 		t.Errorf("health: %q", why)
 	}
-	c.quota.limitBytes = 1 << 40
+	_, err = kv.Compact(ctx, &pb.CompactionRequest{Revision: deleted.Header.Revision, Physical: true})
+	mustSucceed(t, err)
 	if _, err := kv.Put(ctx, put); err != nil {
 		t.Errorf("below the quota again: %v", err)
+	}
+	eventually(t, "the log says that the alarm ended", func() bool { return log.count("alarm ended", `"alarm":"NOSPACE"`, `"level":"info"`) == 1 })
+	if n := log.count("alarm raised"); n != 1 {
+		t.Errorf("%d lines", n)
 	}
 }
 

@@ -85,9 +85,7 @@ func NewServer(config ServerConfig) (*Server, error) {
 	}
 	s.http = s.newHTTPServer()
 	s.goRun(s.hub.Run)
-	if config.QuotaBytes > 0 {
-		s.goRun(func() { s.quota.run(s.stopContext.Done()) })
-	}
+	s.goRun(func() { newConditionLog(&s.services).run(s.stopContext.Done()) })
 	s.goRun(func() { _ = s.grpc.Serve(s.mux.grpc) })
 	s.goRun(func() { _ = s.http.Serve(s.mux.http) })
 	s.goRun(func() {

@@ -33,7 +33,7 @@ func (s *services) init(config ServerConfig) error {
 	s.config, s.metrics, s.leaderLoss = config, m, newLeaderLossDetector()
 	c := &s.config
 	s.headers = &header.Maker{ClusterID: c.ClusterID, MemberID: c.MemberID, Term: c.Consensus.Term}
-	s.quota = &quota{limitBytes: c.QuotaBytes, store: c.Store, log: c.Logger}
+	s.quota = &quota{limitBytes: c.QuotaBytes, store: c.Store}
 	s.budget = responseBudget{limitBytes: c.MaxResponseBytes, refused: m.refused[limitResponseBytes]}
 	s.kv = &kvService{
 		headers: s.headers, consensus: c.Consensus, store: c.Store, quota: s.quota, refused: m.refused,

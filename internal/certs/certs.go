@@ -73,6 +73,11 @@ type Server struct {
 	// not empty, the certificate must name it.
 	AdvertisedHost string
 
+	// Changed is called in a handshake after a certificate or its key has changed on the disk: with
+	// the certificate that is in use from then on, or with the *Error for which the previous one stays
+	// in use. It may be nil.
+	Changed func(certFile string, loaded *tls.Certificate, err error)
+
 	// pinned accepts certificates in CAFile that are not a CA's: each admits its owner alone.
 	pinned bool
 }
@@ -129,11 +134,11 @@ func (s Server) ClientConfig() (*tls.Config, error) {
 	if !s.Enabled {
 		return nil, nil
 	}
-	load := s.load
-	if s.ClientCertFile != "" && !s.SelfSigned {
-		load = s.loadClient
+	load := Server.loadClient
+	if s.ClientCertFile == "" || s.SelfSigned {
+		load, s.Changed = Server.load, nil // the reloader of ServerConfig reports the same files
 	}
-	pair, err := load()
+	pair, err := load(s)
 	if err != nil {
 		return nil, err
 	}
@@ -161,9 +166,13 @@ func (s Server) load() (*reloader, error) {
 		}
 	}
 	pair, err := newReloader(certFile, keyFile)
+	if err != nil {
+		return nil, err
+	}
+	pair.changed = s.Changed
 	switch {
-	case err != nil || s.SelfSigned:
-		return pair, err
+	case s.SelfSigned:
+		return pair, nil
 	case !s.Mutual:
 		return pair, s.checkServerUsage(pair.loaded.Leaf)
 	}
@@ -183,7 +192,11 @@ func (s Server) load() (*reloader, error) {
 // loadClient returns the reloader of ClientCertFile and ClientKeyFile.
 func (s Server) loadClient() (*reloader, error) {
 	pair, err := newReloader(s.ClientCertFile, s.ClientKeyFile)
-	if err == nil && s.CAFile != "" {
+	if err != nil {
+		return nil, err
+	}
+	pair.changed = s.Changed
+	if s.CAFile != "" {
 		err = s.checkTrusted(s.ClientCertFile, pair.loaded, clientRole)
 	}
 	return pair, err

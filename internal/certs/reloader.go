@@ -13,10 +13,14 @@ import (
 // changed files cannot be used (half written, not matching), the previous certificate stays in use.
 type reloader struct {
 	certFile, keyFile string
+	// changed is called when the files have changed, with the error if they cannot be used. It may be
+	// nil.
+	changed func(certFile string, loaded *tls.Certificate, err error)
 
 	mu       sync.Mutex
 	loaded   *tls.Certificate
 	modTimes [2]time.Time // modification times of the files of loaded
+	refused  [2]time.Time // those of the files that could not be used last
 }
 
 func newReloader(certFile, keyFile string) (*reloader, error) {
@@ -33,9 +37,15 @@ func newReloader(certFile, keyFile string) (*reloader, error) {
 func (r *reloader) current() (*tls.Certificate, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if times := modTimes(r.certFile, r.keyFile); times != r.modTimes {
-		if renewed, err := loadKeyPair(r.certFile, r.keyFile); err == nil {
+	if times := modTimes(r.certFile, r.keyFile); times != r.modTimes && times != r.refused {
+		renewed, err := loadKeyPair(r.certFile, r.keyFile)
+		if err == nil {
 			r.loaded, r.modTimes = renewed, times
+		} else {
+			r.refused = times
+		}
+		if r.changed != nil {
+			r.changed(r.certFile, renewed, err)
 		}
 	}
 	return r.loaded, nil

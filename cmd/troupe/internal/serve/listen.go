@@ -68,6 +68,7 @@ func (v *server) listen() (_ *listeners, err error) {
 			l.close()
 		}
 	}()
+	s.ClientTLS.Changed, s.PeerTLS.Changed = v.logCertificate, v.logCertificate
 	secured, err := s.ClientTLS.ServerConfig()
 	if err != nil {
 		return nil, exit.With(exit.Certificate, err)
@@ -102,6 +103,17 @@ func (v *server) listen() (_ *listeners, err error) {
 		}
 	}
 	return l, nil
+}
+
+// logCertificate logs that the files of a certificate have changed. Without the warning a renewal
+// that failed would show when the previous certificate expires.
+func (v *server) logCertificate(certFile string, loaded *tls.Certificate, err error) {
+	if err != nil {
+		v.log.Warn().Err(err).Str("file", certFile).Str("advice", "correct the certificate and its key; they are read again when they change").
+			Msg("changed certificate cannot be used, the previous one stays in use")
+		return
+	}
+	v.log.Info().Str("file", certFile).Time("valid_until", loaded.Leaf.NotAfter).Msg("changed certificate is in use")
 }
 
 // listen opens a listener, adds TLS unless config is nil, and appends it to list.

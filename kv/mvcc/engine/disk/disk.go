@@ -43,6 +43,7 @@ type DB struct {
 	db         *pebble.DB
 	events     engine.Events
 	stallGuard stallGuard
+	stallLog   stallLog
 	failure    atomic.Pointer[error]
 	failed     chan struct{} // closed when failure is set
 }
@@ -89,6 +90,8 @@ func (d *DB) pebbleOptions(o Options) *pebble.Options {
 	}
 	d.stallGuard.memTableBytes = memTable
 	d.stallGuard.listen(opts.EventListener)
+	d.stallLog.log = d.events.Log
+	d.stallLog.listen(opts.EventListener)
 	if opts.FS == nil {
 		opts.FS = vfs.Default
 	}
