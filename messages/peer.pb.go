@@ -535,7 +535,7 @@ func (x *AppendResponse) GetDiskLow() bool {
 }
 
 // Heartbeat keeps followers from campaigning, confirms leadership for reads, and reports the commit
-// index. It has no log check, so `commit` is at most this peer's matchIndex.
+// index. `commit` is at most this peer's matchIndex.
 type Heartbeat struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Term   uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
@@ -552,8 +552,11 @@ type Heartbeat struct {
 	ForwardedStream  uint64 `protobuf:"varint,7,opt,name=forwarded_stream,json=forwardedStream,proto3" json:"forwarded_stream,omitempty"`
 	ForwardedHighest uint64 `protobuf:"varint,8,opt,name=forwarded_highest,json=forwardedHighest,proto3" json:"forwarded_highest,omitempty"`
 	ForwardedTaken   uint64 `protobuf:"fixed64,9,opt,name=forwarded_taken,json=forwardedTaken,proto3" json:"forwarded_taken,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The term of the entry at `commit`. A follower with another entry there, or none, takes nothing
+	// of `commit`.
+	CommitTerm    uint64 `protobuf:"varint,10,opt,name=commit_term,json=commitTerm,proto3" json:"commit_term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Heartbeat) Reset() {
@@ -645,6 +648,13 @@ func (x *Heartbeat) GetForwardedHighest() uint64 {
 func (x *Heartbeat) GetForwardedTaken() uint64 {
 	if x != nil {
 		return x.ForwardedTaken
+	}
+	return 0
+}
+
+func (x *Heartbeat) GetCommitTerm() uint64 {
+	if x != nil {
+		return x.CommitTerm
 	}
 	return 0
 }
@@ -1177,7 +1187,11 @@ type StorageRefused struct {
 	// The storage id is the known one, but the log lacks entries that the member had acknowledged.
 	LostEntries bool `protobuf:"varint,5,opt,name=lost_entries,json=lostEntries,proto3" json:"lost_entries,omitempty"`
 	// Why, and what to do, for an operator.
-	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The start of the receiver that is refused, because `from` has met a later one of this data
+	// directory, or another one of this number; 0: the reason is another one.
+	Start         uint64 `protobuf:"varint,7,opt,name=start,proto3" json:"start,omitempty"`
+	StartId       uint64 `protobuf:"fixed64,8,opt,name=start_id,json=startId,proto3" json:"start_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1254,6 +1268,20 @@ func (x *StorageRefused) GetReason() string {
 	return ""
 }
 
+func (x *StorageRefused) GetStart() uint64 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *StorageRefused) GetStartId() uint64 {
+	if x != nil {
+		return x.StartId
+	}
+	return 0
+}
+
 // Hello opens a stream. The peer responds with Welcome, or with a gRPC status that names the
 // reason.
 type Hello struct {
@@ -1271,8 +1299,12 @@ type Hello struct {
 	// The index of the committed configuration that names the data directory, as far as the sender
 	// knows; 0: none. A receiver whose log lacks that configuration admits the sender by it.
 	ConfirmedIndex uint64 `protobuf:"varint,9,opt,name=confirmed_index,json=confirmedIndex,proto3" json:"confirmed_index,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// How often the sender was started on its data directory, this start included.
+	Starts uint64 `protobuf:"varint,10,opt,name=starts,proto3" json:"starts,omitempty"`
+	// The ids of the last of these starts, in order; the last is that of this start.
+	StartIds      []uint64 `protobuf:"fixed64,11,rep,packed,name=start_ids,json=startIds,proto3" json:"start_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
@@ -1368,6 +1400,20 @@ func (x *Hello) GetConfirmedIndex() uint64 {
 	return 0
 }
 
+func (x *Hello) GetStarts() uint64 {
+	if x != nil {
+		return x.Starts
+	}
+	return 0
+}
+
+func (x *Hello) GetStartIds() []uint64 {
+	if x != nil {
+		return x.StartIds
+	}
+	return nil
+}
+
 // Welcome accepts a Hello.
 type Welcome struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -1377,8 +1423,10 @@ type Welcome struct {
 	StorageId       []byte                 `protobuf:"bytes,4,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
 	Software        string                 `protobuf:"bytes,5,opt,name=software,proto3" json:"software,omitempty"`
 	// As in Hello.
-	Rejoining      bool   `protobuf:"varint,6,opt,name=rejoining,proto3" json:"rejoining,omitempty"`
-	ConfirmedIndex uint64 `protobuf:"varint,7,opt,name=confirmed_index,json=confirmedIndex,proto3" json:"confirmed_index,omitempty"`
+	Rejoining      bool     `protobuf:"varint,6,opt,name=rejoining,proto3" json:"rejoining,omitempty"`
+	ConfirmedIndex uint64   `protobuf:"varint,7,opt,name=confirmed_index,json=confirmedIndex,proto3" json:"confirmed_index,omitempty"`
+	Starts         uint64   `protobuf:"varint,8,opt,name=starts,proto3" json:"starts,omitempty"`
+	StartIds       []uint64 `protobuf:"fixed64,9,rep,packed,name=start_ids,json=startIds,proto3" json:"start_ids,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1460,6 +1508,20 @@ func (x *Welcome) GetConfirmedIndex() uint64 {
 		return x.ConfirmedIndex
 	}
 	return 0
+}
+
+func (x *Welcome) GetStarts() uint64 {
+	if x != nil {
+		return x.Starts
+	}
+	return 0
+}
+
+func (x *Welcome) GetStartIds() []uint64 {
+	if x != nil {
+		return x.StartIds
+	}
+	return nil
 }
 
 // Envelope is one message on the wire.
@@ -1815,7 +1877,7 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\n" +
 	"last_index\x18\t \x01(\x04R\tlastIndex\x12\x19\n" +
 	"\bdisk_low\x18\n" +
-	" \x01(\bR\adiskLow\"\xaa\x02\n" +
+	" \x01(\bR\adiskLow\"\xcb\x02\n" +
 	"\tHeartbeat\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\x04R\x06leader\x12\x16\n" +
@@ -1826,7 +1888,10 @@ const file_messages_peer_proto_rawDesc = "" +
 	"commitOnly\x12)\n" +
 	"\x10forwarded_stream\x18\a \x01(\x04R\x0fforwardedStream\x12+\n" +
 	"\x11forwarded_highest\x18\b \x01(\x04R\x10forwardedHighest\x12'\n" +
-	"\x0fforwarded_taken\x18\t \x01(\x06R\x0eforwardedTaken\"l\n" +
+	"\x0fforwarded_taken\x18\t \x01(\x06R\x0eforwardedTaken\x12\x1f\n" +
+	"\vcommit_term\x18\n" +
+	" \x01(\x04R\n" +
+	"commitTerm\"l\n" +
 	"\x11HeartbeatResponse\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x14\n" +
@@ -1865,7 +1930,7 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\aRemoved\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x14\n" +
-	"\x05index\x18\x03 \x01(\x04R\x05index\"\xc5\x01\n" +
+	"\x05index\x18\x03 \x01(\x04R\x05index\"\xf6\x01\n" +
 	"\x0eStorageRefused\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x1d\n" +
 	"\n" +
@@ -1873,7 +1938,9 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\x05known\x18\x03 \x01(\fR\x05known\x12/\n" +
 	"\x13configuration_index\x18\x04 \x01(\x04R\x12configurationIndex\x12!\n" +
 	"\flost_entries\x18\x05 \x01(\bR\vlostEntries\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\"\x8b\x02\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05start\x18\a \x01(\x04R\x05start\x12\x19\n" +
+	"\bstart_id\x18\b \x01(\x06R\astartId\"\xc0\x02\n" +
 	"\x05Hello\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x1d\n" +
 	"\n" +
@@ -1885,7 +1952,10 @@ const file_messages_peer_proto_rawDesc = "" +
 	"\x04lane\x18\x06 \x01(\tR\x04lane\x12\x1a\n" +
 	"\bsoftware\x18\a \x01(\tR\bsoftware\x12\x1c\n" +
 	"\trejoining\x18\b \x01(\bR\trejoining\x12'\n" +
-	"\x0fconfirmed_index\x18\t \x01(\x04R\x0econfirmedIndex\"\xe9\x01\n" +
+	"\x0fconfirmed_index\x18\t \x01(\x04R\x0econfirmedIndex\x12\x16\n" +
+	"\x06starts\x18\n" +
+	" \x01(\x04R\x06starts\x12\x1b\n" +
+	"\tstart_ids\x18\v \x03(\x06R\bstartIds\"\x9e\x02\n" +
 	"\aWelcome\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x1d\n" +
 	"\n" +
@@ -1895,7 +1965,9 @@ const file_messages_peer_proto_rawDesc = "" +
 	"storage_id\x18\x04 \x01(\fR\tstorageId\x12\x1a\n" +
 	"\bsoftware\x18\x05 \x01(\tR\bsoftware\x12\x1c\n" +
 	"\trejoining\x18\x06 \x01(\bR\trejoining\x12'\n" +
-	"\x0fconfirmed_index\x18\a \x01(\x04R\x0econfirmedIndex\"\xbe\a\n" +
+	"\x0fconfirmed_index\x18\a \x01(\x04R\x0econfirmedIndex\x12\x16\n" +
+	"\x06starts\x18\b \x01(\x04R\x06starts\x12\x1b\n" +
+	"\tstart_ids\x18\t \x03(\x06R\bstartIds\"\xbe\a\n" +
 	"\bEnvelope\x12/\n" +
 	"\breceiver\x18\x01 \x01(\x0e2\x13.troupe.v1.ReceiverR\breceiver\x12;\n" +
 	"\frequest_vote\x18\x02 \x01(\v2\x16.troupe.v1.RequestVoteH\x00R\vrequestVote\x12>\n" +

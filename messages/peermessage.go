@@ -222,8 +222,11 @@ func (m *StorageRefused) EnvelopeField() protowire.Number { return 14 }
 func (m *StorageRefused) wrap() isEnvelope_Message        { return &Envelope_StorageRefused{m} }
 func (w *Envelope_StorageRefused) unwrap() PeerMessage    { return w.StorageRefused }
 func (m *StorageRefused) Trace() (name, detail string) {
-	if m.LostEntries {
+	switch {
+	case m.LostEntries:
 		return "StorageRefused", fmt.Sprintf("storage id %x lost entries", m.StorageId)
+	case m.Start != 0:
+		return "StorageRefused", fmt.Sprintf("storage id %x, start %d", m.StorageId, m.Start)
 	}
 	return "StorageRefused", fmt.Sprintf("storage id %x, known is %x", m.StorageId, m.Known)
 }
