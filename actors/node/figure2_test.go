@@ -148,7 +148,8 @@ func (p *figure2Script) parseMessage(d *datadriven.TestData, line string) proto.
 			Stream: 1, Sequence: 1, Entries: newEntries(index+1, terms...),
 		}
 	case "Heartbeat":
-		return &messages.Heartbeat{Term: term, Leader: from, Commit: f.number("commit"), Round: f.number("round")}
+		commit, commitTerm := f.position("commit")
+		return &messages.Heartbeat{Term: term, Leader: from, Commit: commit, CommitTerm: commitTerm, Round: f.number("round")}
 	case "HeartbeatResponse":
 		return &messages.HeartbeatResponse{Term: term, From: from, Round: f.number("round")}
 	case "Progress":

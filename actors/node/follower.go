@@ -213,10 +213,13 @@ func (f *follower) refuseAppend(m *messages.AppendEntries) {
 	})
 }
 
-// handleHeartbeat advances the commit index and responds. A heartbeat has no consistency check:
-// the leader sends at most the matchIndex of this node, so the log agrees up to there.
+// handleHeartbeat advances the commit index and responds. The leader sends at most this node's
+// matchIndex, but the log may have become an older one since: so the term of the entry at the
+// commit index must match too (docs/protocol.md P43).
 func (f *follower) handleHeartbeat(m *messages.Heartbeat) {
-	f.advanceCommitIndex(min(m.Commit, f.log.lastIndex()))
+	if m.Commit > f.log.commitIndex && f.log.terms.Matches(m.Commit, m.CommitTerm) {
+		f.advanceCommitIndex(m.Commit)
+	}
 	if f.forwards.recordTaken(m) {
 		f.forwardCollected()
 	}

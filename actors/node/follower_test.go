@@ -255,8 +255,25 @@ func TestE31TruncatedLearnerCampaignsAgain(t *testing.T) {
 
 func TestCommitOnlyHeartbeatHasNoResponse(t *testing.T) {
 	s := newFixture(t, 3).asFollower(3, 2, 1, 1, 3)
-	s.deliver(&messages.Heartbeat{Term: 3, Leader: 2, Commit: 2, CommitOnly: true})
+	s.deliver(&messages.Heartbeat{Term: 3, Leader: 2, Commit: 2, CommitTerm: 3, CommitOnly: true})
 	noneSent[*messages.HeartbeatResponse](s)
+	s.expectCommit(2)
+}
+
+// A heartbeat names an entry that this node acknowledged before its data directory became an older
+// one: the node has another entry there, or none.
+func TestHeartbeatCommitsTheNamedEntryOnly(t *testing.T) {
+	s := newFixture(t, 3).asFollower(3, 2, 1, 1, 2)
+	for _, m := range []*messages.Heartbeat{
+		{Commit: 3, CommitTerm: 3}, // there is none
+		{Commit: 2, CommitTerm: 3}, // it is of term 2
+		{Commit: 2},
+	} {
+		m.Term, m.Leader = 3, 2
+		s.deliver(m)
+		s.expectCommit(1)
+	}
+	s.deliver(&messages.Heartbeat{Term: 3, Leader: 2, Commit: 2, CommitTerm: 2})
 	s.expectCommit(2)
 }
 

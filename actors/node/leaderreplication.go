@@ -148,6 +148,7 @@ func (l *leader) sendHeartbeats() {
 func (l *leader) newHeartbeat(p *peerState, commit uint64) *messages.Heartbeat {
 	p.recordSent(commit)
 	m := &messages.Heartbeat{Term: l.term, Leader: l.self(), Commit: commit, Round: l.reads.round}
+	m.CommitTerm, _ = l.log.terms.Term(commit)
 	m.ForwardedStream, m.ForwardedHighest, m.ForwardedTaken = p.forwarded.Taken()
 	return m
 }

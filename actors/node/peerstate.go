@@ -45,9 +45,8 @@ type peerState struct {
 // recordSent stores that a message with this commit index was sent to the peer.
 func (p *peerState) recordSent(commit uint64) { p.commitSent = max(p.commitSent, commit) }
 
-// heartbeatCommit returns the highest commit index that a heartbeat to the peer may carry. A
-// heartbeat has no consistency check, so above matchIndex the peer may have other entries
-// (docs/protocol.md P79).
+// heartbeatCommit returns the highest commit index that a heartbeat to the peer may carry: above
+// matchIndex the peer may have other entries (docs/protocol.md P79).
 func (p *peerState) heartbeatCommit(commitIndex uint64) uint64 { return min(commitIndex, p.matchIndex) }
 
 // peerStates are in the order of their ids.
