@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // Names in a data directory. See also IdentityFile.
@@ -37,6 +39,7 @@ type DataDir struct {
 	Identity Identity
 	// Peers are the data directories of the other members that this one has met.
 	Peers   *PeerStorage
+	starts  raft.Starts
 	created bool // by this start
 	lock    io.Closer
 }
@@ -45,12 +48,18 @@ type DataDir struct {
 // the log.
 func (d *DataDir) LogDir() string { return filepath.Join(d.dir, LogDirName) }
 
+// Storage returns the directory as the member starts on it.
+func (d *DataDir) Storage() raft.Storage {
+	return raft.Storage{ID: d.Identity.StorageID[:], Rejoining: d.Identity.Rejoining, Starts: d.starts}
+}
+
 // Close releases the lock.
 func (d *DataDir) Close() error { return d.lock.Close() }
 
 // OpenDataDir locks a data directory and checks its identity against want. It creates a directory
 // that does not exist, with the identity want. It returns a *RefusedError for one that a peer
-// refused at an earlier start.
+// refused at an earlier start. It counts the start in the directory (raft.Starts): the caller draws
+// want.StorageID anew each time, and its first 8 bytes are the id of the start.
 //
 // It creates the log before the identity. So where there is an identity there was a log: if the log
 // is missing, it was lost together with acknowledged votes and entries, and the member must not go
@@ -86,7 +95,10 @@ func OpenDataDir(filesystem vfs.FS, dir string, want Identity) (*DataDir, error)
 		err = d.checkRefusal()
 	}
 	if err == nil {
-		d.Peers, err = openPeerStorage(filesystem, dir, d.Identity)
+		err = d.recordStart(binary.LittleEndian.Uint64(want.StorageID[:8]))
+	}
+	if err == nil {
+		d.Peers, err = openPeerStorage(filesystem, dir, d.Identity, d.starts)
 	}
 	if err != nil {
 		lock.Close()

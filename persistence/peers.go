@@ -2,15 +2,12 @@ package persistence
 
 import (
 	"bytes"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 
 	"github.com/troupe-raft/troupe/messages"
@@ -44,9 +41,13 @@ const PeersFile = "peers.json"
 // A peer that says that it rejoins is never pinned: it is admitted once the configuration names its
 // storage id. Until then PeerStorage remembers it as an applicant, in memory.
 //
+// A peer with the right storage id may run on an older copy of its directory. So the last start of
+// the directory that this member met is stored too, before Admit returns, and a peer whose starts
+// do not include that one is refused (raft.Starts).
+//
 // All links and the simulator call Admit for each connection, and before they deliver anything from
 // it. All methods may be called by several goroutines; only Admit waits for the disk, and only at
-// the first contact with a peer.
+// the first contact with a start of a peer.
 type PeerStorage struct {
 	fs    vfs.FS
 	dir   string
@@ -54,9 +55,13 @@ type PeerStorage struct {
 
 	writing sync.Mutex // held while the file is written; taken before mu
 
+	own raft.Starts // of the owner
+
 	mu sync.Mutex
 	// pinned are the storage ids of first contacts, as on disk; guarded by mu.
 	pinned map[uint64]string
+	// met are the last starts that this member met, by storage id, as on disk; guarded by mu.
+	met map[string]raft.Start
 	// configured are those of the configuration in effect; guarded by mu.
 	configured      map[uint64]string
 	rejoined        map[uint64]bool   // whose configured one replaced another; guarded by mu
@@ -82,10 +87,17 @@ type StorageMismatchError struct {
 	SharedWith uint64
 	// Rejoined: the configuration names Known because the member rejoined with it.
 	Rejoined bool
+	// MetStart is the start that Self has met, if the peer is refused because that is none of its own
+	// starts, of which Start is the present one; else 0.
+	Start, MetStart raft.Start
 }
 
 func (e *StorageMismatchError) Error() string {
 	switch {
+	case e.MetStart.Number != 0:
+		return fmt.Sprintf("member %#x runs on an older copy of its data directory, or on one of two copies: this is start %d of the directory, "+
+			"and member %#x has met a start %d of it that this copy does not know, so it may lack votes and entries that it acknowledged; %s",
+			e.Peer, e.Start.Number, e.Self, e.MetStart.Number, e.advice())
 	case e.SharedWith != 0:
 		return fmt.Sprintf("member %#x has storage id %x, which is that of member %#x: one data directory was copied from the other; %s",
 			e.Peer, e.Found, e.SharedWith, e.advice())
@@ -104,14 +116,18 @@ func (e *StorageMismatchError) Error() string {
 // the newer of the two.
 func (e *StorageMismatchError) advice() string {
 	usable := "the member's own data directory"
-	if len(e.Known) > 0 {
+	switch {
+	case e.MetStart.Number != 0:
+		usable = "the directory that the copy was made of"
+	case len(e.Known) > 0:
 		usable = fmt.Sprintf("the data directory with storage id %x (in its identity.json)", e.Known)
 	}
 	return fmt.Sprintf("if %s still exists, start the member on it; else move the present one away, start the member with "+
 		"--initial-cluster-state=rejoin, and run `troupe member rejoin` (docs/operations.md)", usable)
 }
 
-// PinError reports that the storage id of a peer could not be stored. The node must stop.
+// PinError reports that the storage id or the start of a peer could not be stored. The node must
+// stop.
 type PinError struct {
 	Peer uint64
 	Err  error
@@ -123,9 +139,9 @@ func (e *PinError) Error() string {
 func (e *PinError) Unwrap() error { return e.Err }
 
 // openPeerStorage reads peers.json. A directory without it has met no peer.
-func openPeerStorage(filesystem vfs.FS, dir string, owner Identity) (*PeerStorage, error) {
+func openPeerStorage(filesystem vfs.FS, dir string, owner Identity, own raft.Starts) (*PeerStorage, error) {
 	p := &PeerStorage{
-		fs: filesystem, dir: dir, owner: owner,
+		fs: filesystem, dir: dir, owner: owner, own: own, met: map[string]raft.Start{},
 		pinned: map[uint64]string{}, configured: map[uint64]string{}, rejoined: map[uint64]bool{}, applicants: map[uint64]string{},
 	}
 	path := filepath.Join(dir, PeersFile)
@@ -136,7 +152,7 @@ func openPeerStorage(filesystem vfs.FS, dir string, owner Identity) (*PeerStorag
 	case err != nil:
 		return nil, err
 	}
-	p.pinned, err = decodePeers(path, b, owner)
+	p.pinned, p.met, err = decodePeers(path, b, owner)
 	return p, err
 }
 
@@ -168,7 +184,9 @@ func (p *PeerStorage) Confirm(index uint64) {
 func (p *PeerStorage) Own() raft.Storage {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return raft.Storage{ID: p.owner.StorageID[:], Rejoining: p.owner.Rejoining && p.confirmed == 0, ConfirmedIndex: p.confirmed}
+	return raft.Storage{
+		ID: p.owner.StorageID[:], Rejoining: p.owner.Rejoining && p.confirmed == 0, ConfirmedIndex: p.confirmed, Starts: p.own,
+	}
 }
 
 // Known returns the storage id with which a peer is admitted; nil if they have not met.
@@ -202,23 +220,22 @@ func (p *PeerStorage) known(peer uint64) (id string, configurationIndex uint64) 
 	return p.pinned[peer], 0
 }
 
-// Admit returns nil if messages of a peer with this storage id count. It pins the storage id at the
-// first contact. It returns a *StorageMismatchError for another one, and a *PinError if the storage
-// id cannot be stored; after the first write that failed it returns that for every peer.
+// Admit returns nil if messages of a peer with this storage id and start count. It pins the storage
+// id at the first contact, and stores each start. It returns a *StorageMismatchError for another
+// storage id or an older copy, and a *PinError if that cannot be stored; after the first write that
+// failed it returns that for every peer.
 func (p *PeerStorage) Admit(peer uint64, storage raft.Storage) error {
-	if pin, err := p.decide(peer, storage); !pin || err != nil {
+	if write, _, err := p.check(peer, storage); !write || err != nil {
 		return err
 	}
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	if pin, err := p.decide(peer, storage); !pin || err != nil {
+	write, pin, err := p.check(peer, storage)
+	if !write || err != nil {
 		return err // another connection of the peer was first
 	}
-	p.mu.Lock()
-	next := maps.Clone(p.pinned)
-	p.mu.Unlock()
-	next[peer] = string(storage.ID)
-	b, err := encodePeers(p.owner, next)
+	pinned, met := p.withContact(peer, storage, pin)
+	b, err := encodePeers(p.owner, pinned, met)
 	if err == nil {
 		err = replaceFile(p.fs, p.dir, PeersFile, b)
 	}
@@ -228,18 +245,55 @@ func (p *PeerStorage) Admit(peer uint64, storage raft.Storage) error {
 		p.failed = &PinError{Peer: peer, Err: err}
 		return p.failed
 	}
-	p.pinned = next
+	p.pinned, p.met = pinned, met
 	return nil
 }
 
-// decide returns an error if the peer is not admitted, and reports whether its storage id must be
-// pinned first.
-func (p *PeerStorage) decide(peer uint64, storage raft.Storage) (pin bool, err error) {
+// check returns an error if the peer is not admitted. It reports whether something must be stored
+// first, and whether its storage id must be pinned.
+func (p *PeerStorage) check(peer uint64, storage raft.Storage) (write, pin bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.failed != nil {
-		return false, p.failed
+		return false, false, p.failed
 	}
+	if pin, err = p.decide(peer, storage); err != nil {
+		return false, false, err
+	}
+	met, present := p.met[string(storage.ID)], storage.Starts.Present()
+	if !storage.Starts.Include(met) {
+		return false, false, &StorageMismatchError{
+			Peer: peer, Self: p.owner.NodeID, Found: bytes.Clone(storage.ID), Known: bytes.Clone(storage.ID), Start: present, MetStart: met,
+		}
+	}
+	return pin || met != present, pin, nil
+}
+
+// withContact returns what is to be stored when a peer is admitted. The starts of data directories
+// that no peer has any more are left out.
+func (p *PeerStorage) withContact(peer uint64, storage raft.Storage, pin bool) (pinned map[uint64]string, met map[string]raft.Start) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pinned, met = maps.Clone(p.pinned), map[string]raft.Start{}
+	if pin {
+		pinned[peer] = string(storage.ID)
+	}
+	for _, ids := range []map[uint64]string{pinned, p.configured} {
+		for _, id := range ids { // order does not matter: it fills a map
+			if start := p.met[id]; start.Number != 0 {
+				met[id] = start
+			}
+		}
+	}
+	if storage.Starts.Count != 0 {
+		met[string(storage.ID)] = storage.Starts.Present()
+	}
+	return pinned, met
+}
+
+// decide returns an error if the data directory of the peer is another one, and reports whether its
+// storage id must be pinned. The caller holds mu.
+func (p *PeerStorage) decide(peer uint64, storage raft.Storage) (pin bool, err error) {
 	known, index := p.known(peer)
 	if known == string(storage.ID) && known != "" {
 		delete(p.applicants, peer) // it is back with the directory that it has promised with
@@ -279,68 +333,6 @@ func (p *PeerStorage) ownerOf(storageID string, except uint64) uint64 {
 	return 0
 }
 
-// peersJSON is the content of peers.json.
-type peersJSON struct {
-	FormatVersion uint32 `json:"formatVersion"`
-	// NodeID and StorageID are those of the owner, so that the file of another directory is
-	// recognised.
-	NodeID    string `json:"nodeId"`
-	StorageID string `json:"storageId"`
-	// Peers maps the id of each member that this one has met to the storage id that it had.
-	Peers    map[string]string `json:"peers"`
-	Checksum string            `json:"checksum"`
-}
-
-func (j *peersJSON) computeChecksum() string {
-	b := fmt.Appendf(nil, "%d|%s|%s", j.FormatVersion, j.NodeID, j.StorageID)
-	for _, id := range slices.Sorted(maps.Keys(j.Peers)) {
-		b = fmt.Appendf(b, "|%s=%s", id, j.Peers[id])
-	}
-	return fmt.Sprintf("%08x", checksum(b))
-}
-
-func encodePeers(owner Identity, peers map[uint64]string) ([]byte, error) {
-	j := peersJSON{
-		FormatVersion: formatVersion, NodeID: fmt.Sprintf("%016x", owner.NodeID),
-		StorageID: hex.EncodeToString(owner.StorageID[:]), Peers: make(map[string]string, len(peers)),
-	}
-	for id, storage := range peers { // order does not matter: it fills a map, which is encoded by key
-		j.Peers[fmt.Sprintf("%016x", id)] = hex.EncodeToString([]byte(storage))
-	}
-	j.Checksum = j.computeChecksum()
-	b, err := json.MarshalIndent(j, "", "  ")
-	return append(b, '\n'), err
-}
-
-func decodePeers(path string, b []byte, owner Identity) (map[uint64]string, error) {
-	var j peersJSON
-	if err := json.Unmarshal(b, &j); err != nil {
-		return nil, corruptError(path, 0, "%v", err)
-	}
-	if j.FormatVersion != formatVersion {
-		return nil, &formatError{File: path, Found: j.FormatVersion}
-	}
-	if j.Checksum != j.computeChecksum() {
-		return nil, corruptError(path, 0, "checksum %q, %q expected", j.computeChecksum(), j.Checksum)
-	}
-	if want := hex.EncodeToString(owner.StorageID[:]); j.StorageID != want {
-		return nil, &mismatchError{Kind: ErrWrongMember, File: path, Field: "storage id", Found: j.StorageID, Want: want}
-	}
-	if want := fmt.Sprintf("%016x", owner.NodeID); j.NodeID != want {
-		return nil, &mismatchError{Kind: ErrWrongMember, File: path, Field: "node id", Found: j.NodeID, Want: want}
-	}
-	peers := make(map[uint64]string, len(j.Peers))
-	for _, text := range slices.Sorted(maps.Keys(j.Peers)) {
-		id, err := strconv.ParseUint(text, 16, 64)
-		storage, storageErr := hex.DecodeString(j.Peers[text])
-		if err := errors.Join(err, storageErr); err != nil || id == 0 || len(storage) == 0 {
-			return nil, corruptError(path, 0, "invalid ids: member %q, storage %q", text, j.Peers[text])
-		}
-		peers[id] = string(storage)
-	}
-	return peers, nil
-}
-
 // IsStorageMismatch returns the mismatch in err, nil if there is none.
 func IsStorageMismatch(err error) *StorageMismatchError {
 	var mismatch *StorageMismatchError
@@ -351,6 +343,7 @@ func IsStorageMismatch(err error) *StorageMismatchError {
 // Refusal returns the message that notifies the refused member.
 func (e *StorageMismatchError) Refusal() *messages.StorageRefused {
 	return &messages.StorageRefused{
-		From: e.Self, StorageId: e.Found, Known: e.Known, ConfigurationIndex: e.ConfigurationIndex, Reason: e.Error(),
+		From: e.Self, StorageId: e.Found, Known: e.Known, ConfigurationIndex: e.ConfigurationIndex,
+		Start: e.Start.Number, StartId: e.Start.ID, Reason: e.Error(),
 	}
 }

@@ -208,7 +208,7 @@ func TestDamagedPeersFileIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Close()
-	another, err := encodePeers(Identity{NodeID: 7, StorageID: [16]byte{5}}, map[uint64]string{8: "x"})
+	another, err := encodePeers(Identity{NodeID: 7, StorageID: [16]byte{5}}, map[uint64]string{8: "x"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

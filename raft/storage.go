@@ -12,7 +12,7 @@ import (
 
 // What a member promised (its votes, the entries that it acknowledged) is on its disk. A member
 // that comes back with another data directory has forgotten it. The rules of this file decide what
-// such a member may do (E37; docs/protocol.md P99 to P106).
+// such a member may do (E37; docs/protocol.md P99 to P108).
 //
 // # Why catching up is not enough
 //
@@ -88,6 +88,8 @@ type Storage struct {
 	// ConfirmedIndex is the index of the committed configuration that names it, as a member names its
 	// own data directory to its peers; 0: none.
 	ConfirmedIndex uint64
+	// Starts are the member's starts on it.
+	Starts Starts
 }
 
 // MayVote reports whether a member may vote and campaign: if the committed configuration names its
@@ -120,7 +122,9 @@ func (s Storage) OnRefusal(m *messages.StorageRefused, committed *messages.Confi
 	switch {
 	case !bytes.Equal(m.GetStorageId(), s.ID):
 		return RefusalIgnored
-	case m.GetLostEntries():
+	case m.GetStart() != 0 && s.Starts.Present() != Start{Number: m.GetStart(), ID: m.GetStartId()}:
+		return RefusalIgnored // an earlier start was meant
+	case m.GetStart() != 0, m.GetLostEntries():
 		return RefusalStops
 	case len(named) > 0 && bytes.Equal(named, s.ID) && m.GetConfigurationIndex() <= committedIndex:
 		return RefusalIgnored

@@ -89,8 +89,11 @@ func TestRefusalOfOnePeerStops(t *testing.T) {
 		"replaced since":                 {true, own, &messages.StorageRefused{StorageId: own, Known: other, ConfigurationIndex: 9}, RefusalStops},
 		"lost entries":                   {false, own, &messages.StorageRefused{StorageId: own, Known: own, LostEntries: true}, RefusalStops},
 		"lost entries, while it rejoins": {true, nil, &messages.StorageRefused{StorageId: own, Known: own, LostEntries: true}, RefusalStops},
+		"an older copy":                  {false, own, &messages.StorageRefused{StorageId: own, Known: own, Start: 3, StartId: 33}, RefusalStops},
+		"an earlier start":               {false, nil, &messages.StorageRefused{StorageId: own, Known: own, Start: 2, StartId: 22}, RefusalIgnored},
+		"the same number on a copy":      {false, nil, &messages.StorageRefused{StorageId: own, Known: own, Start: 3, StartId: 44}, RefusalIgnored},
 	} {
-		s := Storage{ID: own, Rejoining: c.rejoining}
+		s := Storage{ID: own, Rejoining: c.rejoining, Starts: Starts{Count: 3, IDs: []uint64{22, 33}}}
 		if got := s.OnRefusal(c.m, storageConfiguration("x", string(c.named)), 5, 2); got != c.want {
 			t.Errorf("%s: %v, want %v", what, got, c.want)
 		}

@@ -16,7 +16,6 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
-	"github.com/troupe-raft/troupe/raft"
 	"github.com/troupe-raft/troupe/statemachine"
 	"github.com/troupe-raft/troupe/supervisor"
 )
@@ -148,13 +147,9 @@ func (c *Config) logOptions(dir *persistence.DataDir) persistence.Options {
 	}
 }
 
-func storageOf(identity persistence.Identity) raft.Storage {
-	return raft.Storage{ID: identity.StorageID[:], Rejoining: identity.Rejoining}
-}
-
 func (c *Config) supervisorConfig(dir *persistence.DataDir) supervisor.Config {
 	return supervisor.Config{
-		Bootstrap: c.First, Storage: storageOf(dir.Identity), RestartLimit: c.RestartLimit, Restarting: c.Restarting,
+		Bootstrap: c.First, Storage: dir.Storage(), RestartLimit: c.RestartLimit, Restarting: c.Restarting,
 		HeartbeatInterval: c.Timing.HeartbeatInterval, ElectionTimeout: c.Timing.ElectionTimeout,
 		Node: node.Limits{
 			MaxUncommittedBytes: c.Limits.MaxUncommittedBytes, MaxBatchBytes: c.Sizes.AppendBytes,

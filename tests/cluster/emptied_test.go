@@ -92,25 +92,23 @@ func TestClusterStateOfALostDirectory(t *testing.T) {
 	mustRefuse(t, m, "holds no member", "troupe member rejoin")
 }
 
-// A member returns with an older copy of its directory: the leader that it acknowledged more to has
-// it end, and says so in the status.
+// A member returns with a snapshot of its directory that was made while it ran: the leader that it
+// acknowledged more to has it end, and says so in the status.
 func TestOlderCopyOfADirectoryEnds(t *testing.T) {
 	skipUnlessTroupe(t)
 	c := startCluster(t, 3)
 	leader, followers := mustLeader(t, c)
 	m := followers[0]
 	ctx := contextWithin(t, 2*time.Minute)
-	stop(t, m)
 	older := filepath.Join(t.TempDir(), "older")
+	mustSucceed(t, m.Pause())
 	mustSucceed(t, os.CopyFS(older, os.DirFS(m.DataDir)))
-	start(t, m)
+	mustSucceed(t, m.Resume())
 	for range 3 { // at this member, so that it has them when they are answered
 		_, err := dial(t, m.Endpoint()).Put(ctx, "later", "than the copy")
 		mustSucceed(t, err)
 	}
-	mustSucceed(t, m.Kill())
-	mustSucceed(t, os.RemoveAll(m.DataDir))
-	mustSucceed(t, os.CopyFS(m.DataDir, os.DirFS(older)))
+	restoreCopy(t, m, older)
 	mustEndReplaced(t, m, "older copy", "--initial-cluster-state=rejoin")
 	out := mustRun(t, "status", "--endpoints", leader.Endpoint())
 	if !strings.Contains(out, "lost entries that it had acknowledged") {
@@ -120,6 +118,71 @@ func TestOlderCopyOfADirectoryEnds(t *testing.T) {
 	// The leader that knows it is gone; a supervisor starts the member again.
 	mustSucceed(t, leader.Kill())
 	mustEndReplaced(t, m, "older copy", "refused.json")
+}
+
+// A member returns with a copy that is older than its last start, while the leader that it
+// acknowledged a write to is down: the third member has met that start, and refuses the copy.
+func TestOlderCopyEndsWithoutTheLeader(t *testing.T) {
+	skipUnlessTroupe(t)
+	for _, link := range []string{"grpc", "remote"} {
+		t.Run(link, func(t *testing.T) { testOlderCopyWithoutLeader(t, "--peer-link="+link) })
+	}
+}
+
+func testOlderCopyWithoutLeader(t *testing.T, flags ...string) {
+	c := startCluster(t, 3, flags...)
+	leader, followers := mustLeader(t, c)
+	m, away := followers[0], followers[1]
+	ctx := contextWithin(t, 2*time.Minute)
+	awaitMet(t, away, 1)
+	stop(t, m)
+	older := filepath.Join(t.TempDir(), "older")
+	mustSucceed(t, os.CopyFS(older, os.DirFS(m.DataDir)))
+	start(t, m)
+	awaitMet(t, away, 2)
+	stop(t, away)
+	_, err := dial(t, m.Endpoint()).Put(ctx, "acknowledged", "by two")
+	mustSucceed(t, err)
+	mustSucceed(t, leader.Kill())
+	restoreCopy(t, m, older)
+	mustSucceed(t, away.Launch())
+	mustEndReplaced(t, m, "older copy", "--initial-cluster-state=rejoin")
+	start(t, leader)
+	mustSucceed(t, away.Ready(ctx))
+	response, err := dial(t, away.Endpoint()).Get(ctx, "acknowledged")
+	mustSucceed(t, err)
+	if len(response.Kvs) != 1 || string(response.Kvs[0].Value) != "by two" {
+		t.Fatalf("the acknowledged write is lost: %v", response.Kvs)
+	}
+}
+
+// restoreCopy kills a member and puts a copy in the place of its directory.
+func restoreCopy(t *testing.T, m *procs.Member, older string) {
+	t.Helper()
+	mustSucceed(t, m.Kill())
+	mustSucceed(t, os.RemoveAll(m.DataDir))
+	mustSucceed(t, os.CopyFS(m.DataDir, os.DirFS(older)))
+}
+
+// awaitMet waits until a member has stored a start with this number for each of two peers, or for
+// one of them if the number is not 1.
+func awaitMet(t *testing.T, m *procs.Member, number uint64) {
+	t.Helper()
+	var file struct {
+		Starts map[string]struct{ Number uint64 }
+	}
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
+		b, err := os.ReadFile(filepath.Join(m.DataDir, "peers.json"))
+		if err != nil || json.Unmarshal(b, &file) != nil || len(file.Starts) < 2 {
+			continue
+		}
+		for _, start := range file.Starts {
+			if start.Number == number {
+				return
+			}
+		}
+	}
+	t.Fatalf("member %s has met %v", m.Name, file.Starts)
 }
 
 // A member starts on the directory of another one, whole or in part.

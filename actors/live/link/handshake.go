@@ -40,6 +40,7 @@ func (i Identity) Hello(to uint64, lane string) *messages.Hello {
 	return &messages.Hello{
 		ProtocolVersion: protocolVersion, ClusterId: i.ClusterID, From: i.ID, To: to,
 		StorageId: storage.ID, Rejoining: storage.Rejoining, ConfirmedIndex: storage.ConfirmedIndex,
+		Starts: storage.Starts.Count, StartIds: storage.Starts.IDs,
 		Lane: lane, Software: i.Software,
 	}
 }
@@ -48,7 +49,8 @@ func (i Identity) welcome() *messages.Welcome {
 	storage := i.Storage()
 	return &messages.Welcome{
 		ProtocolVersion: protocolVersion, ClusterId: i.ClusterID, From: i.ID,
-		StorageId: storage.ID, Rejoining: storage.Rejoining, ConfirmedIndex: storage.ConfirmedIndex, Software: i.Software,
+		StorageId: storage.ID, Rejoining: storage.Rejoining, ConfirmedIndex: storage.ConfirmedIndex,
+		Starts: storage.Starts.Count, StartIds: storage.Starts.IDs, Software: i.Software,
 	}
 }
 
@@ -137,8 +139,13 @@ func StorageOf(m interface {
 	GetStorageId() []byte
 	GetRejoining() bool
 	GetConfirmedIndex() uint64
+	GetStarts() uint64
+	GetStartIds() []uint64
 }) raft.Storage {
-	return raft.Storage{ID: m.GetStorageId(), Rejoining: m.GetRejoining(), ConfirmedIndex: m.GetConfirmedIndex()}
+	return raft.Storage{
+		ID: m.GetStorageId(), Rejoining: m.GetRejoining(), ConfirmedIndex: m.GetConfirmedIndex(),
+		Starts: raft.Starts{Count: m.GetStarts(), IDs: m.GetStartIds()},
+	}
 }
 
 // toStatus makes the gRPC status that sends a refusal to the peer. The refusal of a data directory

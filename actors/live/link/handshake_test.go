@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -47,6 +48,18 @@ func openTestStream(t *testing.T, address string, lane lane, hello *messages.Hel
 // identityOfMember2 is the identity of member 2.
 func identityOfMember2() Identity {
 	return Identity{ID: 2, ClusterID: clusterID, Storage: func() raft.Storage { return linktest.Storage(2) }, Software: "test"}
+}
+
+// Both ends of a connection learn the whole data directory of the other.
+func TestHandshakeNamesTheDataDirectory(t *testing.T) {
+	storage := linktest.Started(linktest.Storage(2), 5, 6, 7)
+	storage.Rejoining, storage.ConfirmedIndex = true, 9
+	i := Identity{ID: 2, Storage: func() raft.Storage { return storage }}
+	for what, got := range map[string]raft.Storage{"Hello": StorageOf(i.Hello(1, "")), "Welcome": StorageOf(i.welcome())} {
+		if !reflect.DeepEqual(got, storage) {
+			t.Errorf("%s: %+v, want %+v", what, got, storage)
+		}
+	}
 }
 
 func TestE37HandshakeRefusalNamesBothValues(t *testing.T) {

@@ -59,3 +59,30 @@ func TestE37RefusedDirectoryReachesItsNode(t *testing.T) {
 		t.Fatalf("received %v", m)
 	}
 }
+
+// A member comes back on an older copy of its data directory: its Node receives the refusal of a
+// peer that has met a later start. A restart on the directory itself is connected.
+func TestE37OlderCopyReachesItsNode(t *testing.T) {
+	a := newNodeFixture(t, 1, 2, "127.0.0.1:0")
+	address := "127.0.0.1:0"
+	for _, starts := range [][]uint64{{0, 1}, {0, 1, 2}} {
+		b := newNodeFixtureOn(t, 2, 1, linktest.Started(linktest.Storage(2), starts...), address)
+		address = b.address
+		members := &messages.Configuration{Members: []*messages.Member{a.member(), b.member()}}
+		a.env.SetPeers(0, members)
+		b.env.SetPeers(0, members)
+		awaitNode(t, a, "up 2")
+		b.env.Close()
+		b.Recorder.Stop()
+		awaitNode(t, a, "down 2")
+	}
+	copied := newNodeFixtureOn(t, 2, 1, linktest.Started(linktest.Storage(2), 0, 11, 12, 13), address)
+	copied.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{a.member(), copied.member()}})
+	m := receiveRefusal(t, copied)
+	if m.From != 1 || m.Start != 4 || m.StartId != 13 || string(m.StorageId) != string(copied.storage.ID) {
+		t.Fatalf("received %v", m)
+	}
+	if a.log.countLines("refused an incoming peer connection", "older copy") != 1 {
+		t.Errorf("the refusing member logged\n%s", a.log)
+	}
+}

@@ -1,6 +1,7 @@
 package protoremote
 
 import (
+	"bytes"
 	"maps"
 	"sync"
 
@@ -41,9 +42,16 @@ func (p *inboundProcess) SendUserMessage(_ *actor.PID, message any) {
 func (p *inboundProcess) SendSystemMessage(*actor.PID, any) {}
 func (p *inboundProcess) Stop(*actor.PID)                   {}
 
+// storeHello stores a Hello, unless it is of an earlier start than the last one: it was read late.
 func (p *inboundProcess) storeHello(hello *messages.Hello) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if last := p.hellos[hello.GetFrom()]; last != nil && bytes.Equal(last.GetStorageId(), hello.GetStorageId()) {
+		known, start := link.StorageOf(last).Starts, link.StorageOf(hello).Starts.Present()
+		if start.Number != 0 && start.Number < known.Count && known.Include(start) {
+			return
+		}
+	}
 	if len(p.hellos) >= maxHellos {
 		// Those of members stay: a member sends one for each connection only.
 		maps.DeleteFunc(p.hellos, func(id uint64, _ *messages.Hello) bool { return p.link.peer(id) == nil })

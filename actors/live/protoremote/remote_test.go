@@ -41,7 +41,14 @@ func freePort(t *testing.T) int {
 
 func newNodeFixture(t *testing.T, id, replicator uint64, port int, change ...func(*Options)) *nodeFixture {
 	t.Helper()
-	s := &nodeFixture{id: id, storage: linktest.Storage(byte(id))}
+	return newNodeFixtureOn(t, id, replicator, linktest.Storage(byte(id)), port, change...)
+}
+
+func newNodeFixtureOn(
+	t *testing.T, id, replicator uint64, storage raft.Storage, port int, change ...func(*Options),
+) *nodeFixture {
+	t.Helper()
+	s := &nodeFixture{id: id, storage: storage}
 	options := Options{Host: "127.0.0.1", Port: port, ClusterID: 0xc1, Software: "test"}
 	for _, f := range change {
 		f(&options)
@@ -121,6 +128,51 @@ func TestRestartedMemberIsConnectedAgain(t *testing.T) {
 	linktest.Expect(t, again.Node, "up 1")
 	a.Send(2, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(1, 7))
 	linktest.Expect(t, again.Node, linktest.Heartbeat(1, 7))
+}
+
+// A member comes back on an older copy of its data directory: its Node receives the refusal of a
+// peer that has met a later start.
+func TestE37OlderCopyIsRefusedOverRemote(t *testing.T) {
+	skipUnderRaceDetector(t)
+	a := newNodeFixture(t, 1, 2, freePort(t))
+	port := freePort(t)
+	for _, starts := range [][]uint64{{0, 1}, {0, 1, 2}} {
+		b := newNodeFixtureOn(t, 2, 1, linktest.Started(linktest.Storage(2), starts...), port)
+		connect(t, a, b)
+		linktest.Expect(t, a.Node, "up 2")
+		linktest.Expect(t, b.Node, "up 1")
+		b.Send(1, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(2, 1))
+		linktest.Expect(t, a.Node, linktest.Heartbeat(2, 1)) // so the Hello was admitted
+		b.env.Close()
+		linktest.Expect(t, a.Node, "down 2")
+	}
+	copied := newNodeFixtureOn(t, 2, 1, linktest.Started(linktest.Storage(2), 0, 11, 12, 13), port)
+	connect(t, a, copied)
+	m := sendUntilRefused(t, copied)
+	if m.From != 1 || m.Start != 4 || m.StartId != 13 || !strings.Contains(m.Reason, "older copy") {
+		t.Fatalf("received %v", m)
+	}
+	if received := a.link.Stats()[0].EnvelopesReceived; received != 2 {
+		t.Errorf("%d messages of member 2 were delivered", received)
+	}
+}
+
+// sendUntilRefused sends to member 1 until the Node receives a refusal: nothing is sent to a member
+// that is not connected yet, and a refusal answers a message.
+func sendUntilRefused(t *testing.T, s *nodeFixture) *messages.StorageRefused {
+	t.Helper()
+	for deadline := time.Now().Add(linktest.Timeout); time.Now().Before(deadline); {
+		s.Send(1, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(s.id, 1))
+		select {
+		case got := <-s.Node:
+			if m, ok := got.(*messages.StorageRefused); ok {
+				return m
+			}
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	t.Fatal("the data directory was not refused")
+	return nil
 }
 
 func TestMessageOfForeignClusterIsRefused(t *testing.T) {
@@ -228,6 +280,26 @@ func TestPortInUseIsAnError(t *testing.T) {
 	defer listener.Close()
 	if _, err := New(Options{Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port}); err == nil {
 		t.Fatal("New returned no error")
+	}
+}
+
+// The Hello of an earlier start that is read late does not replace that of the present one. That of
+// an older copy does.
+func TestLateHelloIsIgnored(t *testing.T) {
+	hello := func(starts ...uint64) *messages.Hello {
+		return &messages.Hello{From: 2, StorageId: []byte{2}, Starts: uint64(len(starts)), StartIds: starts}
+	}
+	present := hello(1, 2, 3)
+	for _, c := range []struct {
+		late   *messages.Hello
+		stored bool
+	}{{hello(1, 2), false}, {hello(1, 2, 3), true}, {hello(1, 2, 3, 4), true}, {hello(1, 12), true}, {&messages.Hello{From: 2, StorageId: []byte{3}}, true}} {
+		p := &inboundProcess{link: &Link{peers: map[uint64]*remotePeer{}}, hellos: map[uint64]*messages.Hello{}}
+		p.storeHello(present)
+		p.storeHello(c.late)
+		if got := p.hellos[2] == c.late; got != c.stored {
+			t.Errorf("%v after %v: stored %v", c.late, present, got)
+		}
 	}
 }
 

@@ -24,6 +24,12 @@ var emptiedScenarios = []Scenario{
 		Description: "a member returns with an older copy of its disk: the leader that it acknowledged more to has it stop"},
 	{Name: "refused-copy", Nodes: 3, Errata: []int{37}, Script: refusedCopy, RecordsStorage: true,
 		Description: "a member is started again and again on an older copy that its leader refused, also when that leader is gone"},
+	{Name: "older-copy-without-leader", Nodes: 3, Errata: []int{37}, Script: olderCopyWithoutLeader, RecordsStorage: true,
+		Description: "a member returns with an older copy while the leader that it acknowledged a write to is down: one that met a later start refuses it"},
+	{Name: "older-copy-overtakes", Nodes: 3, Errata: []int{37}, Script: olderCopyOvertakes, RecordsStorage: true,
+		Description: "as before, but the copy was started so often that its count of starts is above the one that was met"},
+	{Name: "older-copy-heartbeat", Nodes: 3, Errata: []int{37}, Setup: olderCopyHeartbeatSetup, Script: olderCopyHeartbeat, RecordsStorage: true,
+		Description: "a heartbeat reaches a member on an older copy with other entries than the leader knows there: it commits none of them"},
 }
 
 // empty stops a member, and starts it with an empty disk. The script must have made all others know

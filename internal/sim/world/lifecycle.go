@@ -12,6 +12,7 @@ import (
 	"github.com/troupe-raft/troupe/internal/sim/history"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // A run of a member begins with Boot. It ends by kill -9 (KillProcess), by a power cut between two
@@ -49,7 +50,7 @@ func (m *Member) Boot() {
 	m.RunNumber++
 	m.up = true
 	m.Mailboxes, m.peers, m.View, m.PausedUntil, m.timers = nil, map[peerRole]*actor.PID{}, actors.NodeView{}, 0, nil
-	m.whenStopped, m.linkPeers, m.linksClosed, m.actorsAwaited, m.peersKnown = nil, nil, false, false, false
+	m.whenStopped, m.linkPeers, m.linksClosed, m.actorsAwaited, m.peersKnown, m.met = nil, nil, false, false, false, map[raft.Start]bool{}
 	m.Embedder = &embedder{member: m, runNumber: m.RunNumber, maxPending: w.sessionLimits.MaxPendingRequests}
 	if m.application != nil {
 		m.application.RunStarts()

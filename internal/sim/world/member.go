@@ -21,6 +21,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 const (
@@ -37,17 +38,18 @@ type Member struct {
 	// Its runs.
 	RunNumber       int // rises at the start and at the end of each run
 	up              bool
-	NotStarted      bool  // a script will start it
-	PermanentlyDown bool  // it does not start again
-	shuttingDown    bool  // an orderly stop was requested
-	returns         bool  // after it
-	Rejoins         bool  // a new data directory of it replaces one that was lost
-	refused         bool  // a peer has refused its data directory
-	RefusedStarts   int   // how often it is still started on a directory that a peer refused
-	rejoinWatched   bool  // an operator asks the leader for it from time to time
-	relearns        bool  // its disk was emptied, and does not hold yet that it has rejoined
-	peersKnown      bool  // its node has set its peers in this run
-	StopError       error // why its node stopped by itself, the last time
+	NotStarted      bool                // a script will start it
+	PermanentlyDown bool                // it does not start again
+	shuttingDown    bool                // an orderly stop was requested
+	returns         bool                // after it
+	Rejoins         bool                // a new data directory of it replaces one that was lost
+	refused         bool                // a peer has refused its data directory
+	RefusedStarts   int                 // how often it is still started on a directory that a peer refused
+	rejoinWatched   bool                // an operator asks the leader for it from time to time
+	relearns        bool                // its disk was emptied, and does not hold yet that it has rejoined
+	peersKnown      bool                // its node has set its peers in this run
+	met             map[raft.Start]bool // the starts of peers that it has admitted in this run
+	StopError       error               // why its node stopped by itself, the last time
 	PausedUntil     time.Duration
 	// imageAfterCut is set when the power failed during the current message: the disk as the next run
 	// will find it.

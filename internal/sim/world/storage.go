@@ -94,6 +94,11 @@ func (m *Member) Knows(peer *Member) bool {
 	return m.parts.Peers.Pinned(peer.id) || len(named.GetStorageId()) > 0 && m.View.DurableIndex >= m.View.ConfigurationIndex
 }
 
+// Met reports whether a member would still know the present start of a peer after a power cut.
+func (m *Member) Met(peer *Member) bool {
+	return m.up && peer.up && m.met[peer.parts.Peers.Own().Starts.Present()]
+}
+
 // mayForget reports whether the disk of a member may be emptied: all others know it, and those that
 // may have forgotten something are a minority.
 func (w *World) mayForget(m *Member) bool {
@@ -150,6 +155,10 @@ func (w *World) admitted(c contact) bool {
 	if known := c.peers.Known(c.to.id); len(known) > 0 && !bytes.Equal(known, c.to.identity.StorageID[:]) && c.from.RunNumber != c.run {
 		return false // sent over a connection to the former data directory
 	}
+	if start := c.storage.Starts.Present(); c.from.RunNumber != c.run && c.to.met[start] {
+		// Sent before the sender's run ended, over a connection that was admitted then.
+		return bytes.Equal(c.to.parts.Peers.Known(c.from.id), c.storage.ID)
+	}
 	if !c.to.admit(c.from, c.storage) {
 		return false
 	}
@@ -171,6 +180,9 @@ func (m *Member) admit(peer *Member, storage raft.Storage) bool {
 	if mismatch := persistence.IsStorageMismatch(err); mismatch != nil {
 		m.world.Counts.RefusedStorage++
 		m.refuse(peer, mismatch.Refusal())
+	}
+	if err == nil {
+		m.met[storage.Starts.Present()] = true
 	}
 	return err == nil
 }

@@ -70,7 +70,7 @@ func Bank() []Mutation {
 		wiring,
 		keyValue,
 		keyValueScripts,
-		datadirs,
+		datadirs, starts,
 		server,
 		services,
 		embedding,

@@ -1,0 +1,159 @@
+package persistence
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/troupe-raft/troupe/persistence/vfs"
+	"github.com/troupe-raft/troupe/raft"
+)
+
+// startOn starts member 7 on a disk, and returns its open directory.
+func startOn(t *testing.T, disk vfs.FS, start byte) *DataDir {
+	t.Helper()
+	want := Identity{ClusterID: 0xc1, NodeID: 7, StorageID: [16]byte{start}}
+	d, err := OpenDataDir(disk, "/data", want)
+	mustSucceed(t, err)
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+// A start is counted on the disk before the directory is used: no later one has its number.
+func TestStartIsCountedDurably(t *testing.T) {
+	disk := vfs.NewMem()
+	for start := byte(1); start <= 3; start++ {
+		d := startOn(t, disk, start)
+		own := d.Peers.Own()
+		if want := (raft.Start{Number: uint64(start), ID: uint64(start)}); own.Starts.Present() != want || len(own.Starts.IDs) != int(start) {
+			t.Fatalf("start %d: %+v", start, own.Starts)
+		}
+		if got := d.Storage(); got.Starts.Present() != own.Starts.Present() || !bytes.Equal(got.ID, own.ID) {
+			t.Fatalf("start %d: %+v", start, got)
+		}
+		disk = disk.CrashClone(vfs.LoseUnsynced)
+	}
+	disk.Inject(func(op vfs.Op) error {
+		if op.Kind == vfs.OpSync && strings.Contains(op.Path, StartsFile) {
+			return syscall.EIO
+		}
+		return nil
+	})
+	if _, err := OpenDataDir(disk, "/data", Identity{ClusterID: 0xc1, NodeID: 7}); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("the count cannot be stored: %v", err)
+	}
+}
+
+// A directory of a release that did not count has no count: its next start is the first.
+func TestDirectoryWithoutACountIsReadable(t *testing.T) {
+	disk := vfs.NewMem()
+	startOn(t, disk, 1).Close()
+	mustSucceed(t, disk.Remove("/data/"+StartsFile))
+	if got := startOn(t, disk, 2).Peers.Own().Starts; got.Count != 1 || !slices.Equal(got.IDs, []uint64{2}) {
+		t.Fatalf("%+v", got)
+	}
+}
+
+func TestDamagedStartsFileIsRefused(t *testing.T) {
+	disk := vfs.NewMem()
+	startOn(t, disk, 0x77).Close()
+	good, err := readSmallFile(disk, "/data/"+StartsFile)
+	mustSucceed(t, err)
+	another := vfs.NewMem()
+	startOn(t, another, 0x78)
+	others, err := readSmallFile(another, "/data/"+StartsFile)
+	mustSucceed(t, err)
+	for what, c := range map[string]struct {
+		contents []byte
+		want     error
+	}{
+		"another count":             {bytes.Replace(good, []byte("count\": 1"), []byte("count\": 2"), 1), ErrCorrupt},
+		"another id":                {bytes.Replace(good, []byte("77\"\n"), []byte("78\"\n"), 1), ErrCorrupt},
+		"another format":            {bytes.Replace(good, []byte("Version\": 1"), []byte("Version\": 2"), 1), ErrFormat},
+		"of another data directory": {others, ErrWrongMember},
+		"empty":                     {nil, ErrCorrupt},
+	} {
+		mustSucceed(t, replaceFile(disk, "/data", StartsFile, c.contents))
+		if _, err := OpenDataDir(disk, "/data", Identity{ClusterID: 0xc1, NodeID: 7}); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", what, err, c.want)
+		}
+	}
+}
+
+// started returns the storage of a peer that has had these starts.
+func started(ids ...uint64) raft.Storage {
+	return raft.Storage{ID: storageNumber(1), Starts: raft.Starts{Count: uint64(len(ids)), IDs: ids}}
+}
+
+// The start of a peer is on the disk when Admit returns, and an older copy is refused also after a
+// power cut.
+func TestOlderCopyIsRefusedAfterAPowerCut(t *testing.T) {
+	disk := vfs.NewMem()
+	p := peerDir(t, disk).Peers
+	mustSucceed(t, p.Admit(8, started(1)))
+	mustSucceed(t, p.Admit(8, started(1, 2, 3)))
+	for _, p := range []*PeerStorage{p, peerDir(t, disk.CrashClone(vfs.LoseUnsynced)).Peers} {
+		for what, copied := range map[string]raft.Storage{
+			"lower": started(1, 12), "equal": started(1, 12, 13), "started often": started(1, 12, 13, 14, 15), "unknown": started(),
+		} {
+			err := p.Admit(8, copied)
+			mismatch := IsStorageMismatch(err)
+			if mismatch == nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			m, present := mismatch.Refusal(), copied.Starts.Present()
+			if m.Start != present.Number || m.StartId != present.ID || !bytes.Equal(m.StorageId, copied.ID) {
+				t.Errorf("%s: %v", what, m)
+			}
+			for _, word := range []string{"member 0x8", "member 0x7", "older copy", "--initial-cluster-state=rejoin", "troupe member rejoin"} {
+				if !strings.Contains(m.Reason, word) {
+					t.Errorf("%s: %q does not contain %q", what, m.Reason, word)
+				}
+			}
+		}
+		mustSucceed(t, p.Admit(8, started(1, 2, 3)))
+		mustSucceed(t, p.Admit(8, started(1, 2, 3, 4, 5)))
+	}
+}
+
+// peers.json is written once for each start of a peer, however often it connects.
+func TestStartOfAPeerIsStoredOnce(t *testing.T) {
+	disk := vfs.NewMem()
+	p := peerDir(t, disk).Peers
+	writes := 0
+	disk.Inject(func(op vfs.Op) error {
+		if op.Kind == vfs.OpCreate && strings.Contains(op.Path, PeersFile) {
+			writes++
+		}
+		return nil
+	})
+	for range 10 {
+		mustSucceed(t, p.Admit(8, started(1)))
+	}
+	for range 10 {
+		mustSucceed(t, p.Admit(8, started(1, 2)))
+	}
+	if writes != 2 {
+		t.Errorf("%d writes for two starts", writes)
+	}
+}
+
+// The starts of a directory that a member has no more are not kept.
+func TestStartsOfReplacedDirectoriesAreDropped(t *testing.T) {
+	disk := vfs.NewMem()
+	p := peerDir(t, disk).Peers
+	for i := byte(1); i <= 5; i++ {
+		p.SetConfiguration(named(uint64(i), i > 1, 8, storageNumber(i)))
+		mustSucceed(t, p.Admit(8, raft.Storage{ID: storageNumber(i), Starts: raft.Starts{Count: 3, IDs: []uint64{3}}}))
+	}
+	if len(p.met) != 2 { // that of the first contact, and the present one
+		t.Errorf("%d starts are stored: %v", len(p.met), p.met)
+	}
+	if _, err := disk.Open("/data/" + PeersFile); errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
