@@ -236,7 +236,8 @@ func TestEnginesAgree(t *testing.T) {
 				w.crash()
 			case 9:
 				for _, db := range w.dbs {
-					if err := db.Compact(context.Background(), []byte{0}, []byte{0xff, 0xff}); err != nil {
+					// Of all rows: Pebble leaves a memtable alone that has none of the range.
+					if err := db.Compact(context.Background(), []byte{0}, []byte{0xff, 0xff, 0xff, 0xff}); err != nil {
 						t.Fatal(err)
 					}
 				}
