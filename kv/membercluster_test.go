@@ -25,7 +25,8 @@ type memberCluster struct {
 	servers map[uint64]*testServer
 }
 
-const memberElectionTimeout = 200 * time.Millisecond
+// memberElectionTimeout is longer than most stalls of a loaded machine.
+const memberElectionTimeout = time.Second
 
 // startMembers starts three members. A request waits for the others for at most requestTimeout.
 func startMembers(t *testing.T, requestTimeout time.Duration, adjust ...func(*ServerConfig)) *memberCluster {

@@ -32,7 +32,7 @@ func (ts *testServer) dialRaw(t *testing.T) net.Conn {
 	c, err := net.Dial("tcp", ts.address)
 	mustSucceed(t, err)
 	t.Cleanup(func() { _ = c.Close() })
-	mustSucceed(t, c.SetDeadline(time.Now().Add(20*time.Second)))
+	mustSucceed(t, c.SetDeadline(time.Now().Add(time.Minute)))
 	return c
 }
 

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,7 +41,7 @@ var writeCalls = map[string]func(ctx context.Context, ts *testServer, key string
 
 // The client waits for two minutes (testContext), and the server for a fifth of a second.
 func TestRequestsWithoutMajorityEndInTime(t *testing.T) {
-	c := startMembers(t, memberElectionTimeout)
+	c := startMembers(t, 200*time.Millisecond)
 	c.servers[1].put(t, "k", "v")
 	isolated, _ := c.isolate(false)
 	eventually(t, "it knows no leader", func() bool { return isolated.config.Consensus.Status().LeaderID == 0 })
@@ -65,19 +66,24 @@ func TestRequestsWithoutMajorityEndInTime(t *testing.T) {
 
 // A write that a leader has in its log may still be committed, so no client may repeat it unasked.
 func TestProposedWriteTimesOutAsUnavailable(t *testing.T) {
-	c := startMembers(t, memberElectionTimeout)
+	// The request timeout is long enough that a write is proposed before it ends.
+	c := startMembers(t, 2*time.Second)
 	leader := c.servers[c.leader()]
 	leader.put(t, "k", "v") // its session is registered
 	c.Network.Filter(func(m troupe.MessageInTransit) bool {
 		_, acknowledges := m.Message.(*messages.AppendResponse)
 		return !acknowledges
 	})
+	var writes sync.WaitGroup
 	for name, write := range writeCalls {
-		if err := write(testContext(t), leader, name); status.Code(err) != codes.Unavailable ||
-			status.Convert(err).Message() != "etcdserver: request timed out" {
-			t.Errorf("%s: %v", name, err)
-		}
+		writes.Go(func() {
+			if err := write(testContext(t), leader, name); status.Code(err) != codes.Unavailable ||
+				status.Convert(err).Message() != "etcdserver: request timed out" {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
 	}
+	writes.Wait()
 	c.Network.Filter(nil)
 	r, err := leader.kv.Range(testContext(t), &pb.RangeRequest{Key: []byte("Put")})
 	for ; err == nil && len(r.Kvs) == 0; r, err = leader.kv.Range(testContext(t), &pb.RangeRequest{Key: []byte("Put")}) {
