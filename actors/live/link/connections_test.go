@@ -31,7 +31,10 @@ func isServed(t *testing.T, conn net.Conn) bool {
 
 func TestE45PeerPortBoundsConnections(t *testing.T) {
 	const limit = 8
-	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", func(o *Options) { o.MaxConnections = limit })
+	a := newNodeFixture(t, 1, 2, "127.0.0.1:0", func(o *Options) {
+		o.MaxConnections = limit
+		o.keepaliveInterval = time.Hour // the connections of the test answer no ping
+	})
 	b := newNodeFixture(t, 2, 1, "127.0.0.1:0")
 	var open []net.Conn
 	for i := range limit {
