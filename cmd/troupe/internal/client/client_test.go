@@ -34,7 +34,7 @@ func TestWriteUsesReachableMember(t *testing.T) {
 func TestUnreachableErrorNamesEveryEndpoint(t *testing.T) {
 	t.Parallel() // waits for a timeout
 	first, second := unusedAddress(), unusedAddress()
-	err := put(testContext(t, 3*time.Second), newCluster(t, first, second))
+	err := put(testContext(t, 8*time.Second), newCluster(t, first, second))
 	var unreachable *UnreachableError
 	if !errors.As(err, &unreachable) {
 		t.Fatalf("%v", err)
@@ -82,7 +82,7 @@ func TestReadTriesAnotherMemberWhenOneHangs(t *testing.T) {
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}})
 	second := startFake(t, &fakeServer{ranges: respondWith("from the second")})
-	got, err := get(testContext(t, 6*time.Second), newCluster(t, hangs.endpoint, second.endpoint))
+	got, err := get(testContext(t, 20*time.Second), newCluster(t, hangs.endpoint, second.endpoint))
 	if err != nil || got != "from the second" {
 		t.Fatalf("%q, %v", got, err)
 	}
@@ -132,10 +132,16 @@ func TestUnproposedWriteGoesToNextEndpoint(t *testing.T) {
 	if err := put(testContext(t, time.Minute), newCluster(t, without.endpoint, with.endpoint)); err != nil {
 		t.Fatalf("another member has a leader: %v", err)
 	}
-	err := put(testContext(t, time.Second), newCluster(t, without.endpoint))
-	var unknown *UnknownOutcomeError
-	if err == nil || errors.As(err, &unknown) || !strings.Contains(err.Error(), "has no leader") {
-		t.Fatalf("no member has a leader: %v", err)
+	// The outcome is unknown if the machine stalls while the last of many attempts is under way.
+	for try := 1; ; try++ {
+		err := put(testContext(t, time.Second), newCluster(t, without.endpoint))
+		var unknown *UnknownOutcomeError
+		if err != nil && !errors.As(err, &unknown) && strings.Contains(err.Error(), "has no leader") {
+			return
+		}
+		if t.Logf("no member has a leader: %v", err); try == 20 {
+			t.Fatal("no try returned that")
+		}
 	}
 }
 
@@ -154,7 +160,7 @@ func TestReadWaitsForLeaderThenReportsNone(t *testing.T) {
 	never := startFake(t, &fakeServer{ranges: func(context.Context, *pb.RangeRequest) (*pb.RangeResponse, error) {
 		return nil, rpctypes.ErrGRPCNoLeader
 	}})
-	_, err := get(testContext(t, 3*time.Second), newCluster(t, never.endpoint))
+	_, err := get(testContext(t, 8*time.Second), newCluster(t, never.endpoint))
 	if err == nil || !strings.Contains(err.Error(), "has no leader") {
 		t.Fatalf("%v", err)
 	}
