@@ -157,8 +157,8 @@ func TestFaultsOfACommandLineAreReportedTogether(t *testing.T) {
 			"unknown flag: --nope", "unknown flag: --nape", "-q", "--peer-link", "--initial-cluster-state", "--max-connections",
 			"--watch-progress-notify-interval", `from "extra"`, "flag needs an argument: --name",
 		},
-		"troupe server --log-level=loud --log-format=xml --listen-client-urls=x --listen-peer-urls=y --name a=b": {
-			"--log-level", "--log-format", "--listen-client-urls", "--listen-peer-urls", "--name", "ETCD_MAX_TXN_OPS",
+		"troupe server --log-level=loud --log-format=xml --enable-log-rotation --listen-client-urls=x --listen-peer-urls=y --name a=b": {
+			"--log-level", "--log-format", "--enable-log-rotation", "--listen-client-urls", "--listen-peer-urls", "--name", "ETCD_MAX_TXN_OPS",
 		},
 		"etcd --nope --election-timeout x --tls-min-version=1 --client-cert-auth --peer-client-cert-auth": {
 			"etcd: ", "unknown flag: --nope", "--election-timeout", "--tls-min-version", "--client-cert-auth", "--peer-client-cert-auth",

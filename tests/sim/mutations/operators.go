@@ -63,4 +63,23 @@ var operators = []Mutation{
 		Edits:  []mutation.Edit{mutation.In("cmd/troupe", "allFaults").Replace(`!errors.As(_err, &_first)`, `!errors.As(_err, &_first) || true`)},
 		Hunt:   Hunt{Package: "./cmd/troupe", Test: "TestFaultsOfACommandLineAreReportedTogether"},
 	},
+	{
+		Name:   "alarms are not logged",
+		Breaks: "puts are refused with NOSPACE, and the log of no member says when that began",
+		Edits:  []mutation.Edit{mutation.In("kv", "conditionLog.check").Replace(`_holds != _a.raised`, `false`)},
+		Hunt:   Hunt{Package: "./kv", Test: "TestConditionsAreLoggedWhenTheyBeginAndEnd"},
+	},
+	{
+		Name:   "reached limit never ends in the log",
+		Breaks: "nothing says that requests are accepted again",
+		Edits: []mutation.Edit{mutation.In("kv", "conditionLog.checkLimit").Replace(
+			`_limit.reached && _now.Sub(_last) >= refusalQuietTime`, `false`)},
+		Hunt: Hunt{Package: "./kv", Test: "TestConditionsAreLoggedWhenTheyBeginAndEnd"},
+	},
+	{
+		Name:   "faulty renewed certificate is silent",
+		Breaks: "a renewal that failed shows when the previous certificate expires",
+		Edits:  []mutation.Edit{mutation.In("internal/certs", "reloader.current").Delete(`_r.changed(___change)`)},
+		Hunt:   Hunt{Package: "./internal/certs", Test: "TestReloaderKeepsCertificateIfFilesBreak"},
+	},
 }

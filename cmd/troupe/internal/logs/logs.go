@@ -54,6 +54,10 @@ func (o Options) Check() error {
 	if o.Format != "json" && o.Format != "console" {
 		errs = append(errs, fmt.Errorf("--log-format: %q is neither json nor console", o.Format))
 	}
+	if o.Rotate {
+		_, err := openRotating(o)
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 
