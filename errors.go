@@ -43,6 +43,9 @@ var (
 	ErrNotMember = errors.New("not another member of this cluster")
 	// ErrNotRejoining means that a member has not asked to rejoin with a data directory.
 	ErrNotRejoining = errors.New("the member has not asked to rejoin")
+	// ErrMemberConnected means that the leader is connected to a member with its recorded data
+	// directory: it has not lost it.
+	ErrMemberConnected = errors.New("the member is connected with its recorded data directory")
 	// ErrNotVoter means that leadership cannot go to this member, because it has no vote.
 	ErrNotVoter = errors.New("not a voter of this cluster")
 )

@@ -1,13 +1,16 @@
 package troupe
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/actors/live"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 )
@@ -30,73 +33,114 @@ func (n *Node) StorageID() string {
 	return hex.EncodeToString(id[:])
 }
 
+// RejoinRequest says for which member Node.RejoinMember records a new data directory.
+type RejoinRequest struct {
+	MemberID uint64
+	// StorageID is that of Node.StorageID at the member. If it is empty, the member must be running
+	// with Config.Rejoin, and the one that it asked to rejoin with is taken.
+	StorageID string
+	// Force records the data directory also if this node is connected to the member with its recorded
+	// one, or if the member asked to rejoin with another one than StorageID.
+	Force bool
+}
+
+// RejoinResult is what Node.RejoinMember has recorded.
+type RejoinResult struct {
+	StorageID string
+	// Unchanged: it was recorded before the call. A request without a StorageID returns that too, for
+	// a member that has rejoined and has not asked again.
+	Unchanged bool
+}
+
 // RejoinMember asks this node, which must lead, to record that a member which lost its data
 // directory has a new one. It waits until a majority of the members, without that one, has recorded
-// it, and returns its storage id. From then on the member votes and counts again; it catches up by
-// itself.
+// it. From then on the member votes and counts again; it catches up by itself. Call RejoinMember
+// only if the old data directory is gone for good: it is refused from then on.
 //
-// storageID is that of Node.StorageID at the member; if it is empty, the member must be running
-// with Config.Rejoin, and the one that it asked to rejoin with is taken. Call RejoinMember only if
-// the old data directory is gone for good: it is refused from then on.
-//
-// The error is ErrNotLeader if this node does not lead, ErrNotMember if id is no other member,
-// ErrNotRejoining if the member has not asked to rejoin, ErrTimeout or ErrCanceled if the context
+// The error is ErrNotLeader if this node does not lead, ErrNotMember if MemberID is no other
+// member, ErrNotRejoining if the member has not asked to rejoin, or with another data directory,
+// ErrMemberConnected if it needs no other data directory, ErrTimeout or ErrCanceled if the context
 // ends first (the member may still be recorded), or ErrStopped.
-func (n *Node) RejoinMember(ctx context.Context, id uint64, storageID string) (string, error) {
-	wanted, err := n.storageToRecord(id, storageID)
+func (n *Node) RejoinMember(ctx context.Context, r RejoinRequest) (RejoinResult, error) {
+	wanted, err := n.storageToRecord(r)
 	if err != nil {
-		return "", err
+		return RejoinResult{}, err
 	}
 	ticker := time.NewTicker(n.config.Timing.HeartbeatInterval)
 	defer ticker.Stop()
-	for {
+	for unchanged := true; ; unchanged = false {
 		switch status := n.Status(); {
-		case n.hasRecorded(status, id, wanted):
-			return wanted, nil
+		case n.hasRecorded(status, r.MemberID, wanted):
+			return RejoinResult{StorageID: wanted, Unchanged: unchanged}, nil
 		case status.Role == roleStopped:
-			return "", n.stoppedError()
+			return RejoinResult{}, n.stoppedError()
 		case status.Role != roleLeader:
-			return "", notLeaderError(status.LeaderID)
+			return RejoinResult{}, notLeaderError(status.LeaderID)
 		}
 		// A leader that has an uncommitted configuration drops the message.
 		raw, _ := hex.DecodeString(wanted)
-		n.core.Send(&messages.Rejoin{Member: id, StorageId: raw})
+		n.core.Send(&messages.Rejoin{Member: r.MemberID, StorageId: raw})
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return "", contextError(ctx, "recording the data directory of member "+raft.FormatID(id)+
+			return RejoinResult{}, contextError(ctx, "recording the data directory of member "+raft.FormatID(r.MemberID)+
 				": a majority of the members must be running without it")
 		}
 	}
 }
 
-// storageToRecord checks the arguments of RejoinMember and returns the storage id to record.
-func (n *Node) storageToRecord(id uint64, storageID string) (string, error) {
-	status := n.Status()
-	i := slices.IndexFunc(status.Members, func(m Member) bool { return m.ID == id && id != n.ID() })
-	if storageID == "" {
-		storageID = hex.EncodeToString(n.core.Peers().Applicant(id))
-	}
-	raw, err := hex.DecodeString(storageID)
+// storageToRecord checks a request and returns the storage id to record.
+func (n *Node) storageToRecord(r RejoinRequest) (string, error) {
+	status, id := n.Status(), raft.FormatID(r.MemberID)
+	i := slices.IndexFunc(status.Members, func(m Member) bool { return m.ID == r.MemberID && m.ID != n.ID() })
 	switch {
 	case status.Role == roleStopped:
 		return "", n.stoppedError()
 	case status.Role != roleLeader:
 		return "", notLeaderError(status.LeaderID)
 	case i < 0:
-		return "", fmt.Errorf("%w: %s", ErrNotMember, raft.FormatID(id))
-	case storageID == "":
+		return "", fmt.Errorf("%w: %s", ErrNotMember, id)
+	}
+	recorded := status.Members[i].StorageID
+	asked := hex.EncodeToString(n.core.Peers().Applicant(r.MemberID))
+	connected := asked == "" && n.isConnected(r.MemberID)
+	wanted := strings.ToLower(cmp.Or(r.StorageID, asked))
+	raw, err := hex.DecodeString(wanted)
+	switch {
+	case wanted == "" && n.hasRejoined(r.MemberID):
+		return recorded, nil
+	case wanted == "" && connected:
+		return "", fmt.Errorf("%w: member %s has data directory %s and needs no other", ErrMemberConnected, id, recorded)
+	case wanted == "":
 		return "", fmt.Errorf("%w: member %s: start it with an empty data directory and Config.Rejoin "+
-			"(--initial-cluster-state=rejoin), and check that it reaches the leader", ErrNotRejoining, raft.FormatID(id))
+			"(--initial-cluster-state=rejoin), and check that it reaches the leader", ErrNotRejoining, id)
 	case err != nil || len(raw) != len(n.core.Identity().StorageID):
-		return "", fmt.Errorf("%w: %q is no storage id: give 32 hexadecimal digits", ErrNotRejoining, storageID)
+		return "", fmt.Errorf("%w: %q is no storage id: give 32 hexadecimal digits", ErrNotRejoining, r.StorageID)
+	case wanted == recorded || r.Force:
+	case connected:
+		return "", fmt.Errorf("%w: member %s has data directory %s, which would be refused from then on; stop the member if another "+
+			"directory is to replace it, or force it (--force)", ErrMemberConnected, id, recorded)
+	case asked != "" && wanted != asked:
+		return "", fmt.Errorf("%w with this data directory: member %s asked with %s; name that one or none, or force it (--force)",
+			ErrNotRejoining, id, asked)
 	}
 	for _, m := range status.Members {
-		if m.ID != id && m.StorageID == storageID {
-			return "", fmt.Errorf("%w: %s is the storage id of member %s", ErrNotRejoining, storageID, raft.FormatID(m.ID))
+		if m.ID != r.MemberID && m.StorageID == wanted {
+			return "", fmt.Errorf("%w: %s is the storage id of member %s", ErrNotRejoining, wanted, raft.FormatID(m.ID))
 		}
 	}
-	return storageID, nil
+	return wanted, nil
+}
+
+// isConnected reports whether this node exchanges messages with a member. The link admits a member
+// with its recorded data directory only.
+func (n *Node) isConnected(id uint64) bool {
+	return slices.ContainsFunc(n.environment.LinkStats(), func(l live.PeerStat) bool { return l.ID == id && l.Up })
+}
+
+// hasRejoined reports whether the data directory in the configuration replaced another one.
+func (n *Node) hasRejoined(id uint64) bool {
+	return raft.FindMember(n.core.Observer().Views().Node.Configuration, id).GetRejoined()
 }
 
 // hasRecorded reports whether the committed configuration names a storage id.

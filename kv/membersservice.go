@@ -22,7 +22,7 @@ const MemberRejoinMethod = "/troupe.v1.Members/Rejoin"
 
 // rejoiner is an optional interface of a Consensus whose members can rejoin.
 type rejoiner interface {
-	RejoinMember(ctx context.Context, id uint64, storageID string) (string, error)
+	RejoinMember(ctx context.Context, r troupe.RejoinRequest) (troupe.RejoinResult, error)
 }
 
 // membersService is Troupe's own service for operators.
@@ -53,15 +53,15 @@ func (s *membersService) rejoin(ctx context.Context, r *messages.MemberRejoinReq
 	if !ok {
 		return nil, errNotSupported("rejoining is")
 	}
-	recorded, err := node.RejoinMember(ctx, r.GetMemberId(), r.GetStorageId())
+	recorded, err := node.RejoinMember(ctx, troupe.RejoinRequest{MemberID: r.GetMemberId(), StorageID: r.GetStorageId(), Force: r.GetForce()})
 	switch {
 	case err == nil:
-		return &messages.MemberRejoinResponse{StorageId: recorded}, nil
+		return &messages.MemberRejoinResponse{StorageId: recorded.StorageID, Unchanged: recorded.Unchanged}, nil
 	case errors.Is(err, troupe.ErrNotLeader):
 		return nil, rpctypes.ErrGRPCNotLeader
 	case errors.Is(err, troupe.ErrNotMember):
 		return nil, rpctypes.ErrGRPCMemberNotFound
-	case errors.Is(err, troupe.ErrNotRejoining):
+	case errors.Is(err, troupe.ErrNotRejoining), errors.Is(err, troupe.ErrMemberConnected):
 		return nil, status.Error(codes.FailedPrecondition, "troupe: "+err.Error())
 	}
 	return nil, toStatus(err)
@@ -70,7 +70,7 @@ func (s *membersService) rejoin(ctx context.Context, r *messages.MemberRejoinReq
 // rejoinErrors returns what is wrong with the data directories of members, as far as a node knows.
 func rejoinErrors(node troupe.Status) (all []string) {
 	if node.Rejoining {
-		all = append(all, fmt.Sprintf("troupe: member %s waits to rejoin with a new data directory: run `troupe member rejoin %s` against a running member",
+		all = append(all, fmt.Sprintf("troupe: member %s waits to rejoin with a new data directory: run `troupe member rejoin %s` with the endpoint of another member",
 			raft.FormatID(node.ID), raft.FormatID(node.ID)))
 	}
 	for _, p := range node.Peers {

@@ -28,7 +28,9 @@ type MemberRejoinRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	MemberId uint64                 `protobuf:"varint,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
 	// In hexadecimal; empty: the one with which the member asked to rejoin.
-	StorageId     string `protobuf:"bytes,2,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
+	StorageId string `protobuf:"bytes,2,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
+	// Also if the leader is connected to the member with its recorded data directory.
+	Force         bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -77,10 +79,19 @@ func (x *MemberRejoinRequest) GetStorageId() string {
 	return ""
 }
 
+func (x *MemberRejoinRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 // MemberRejoinResponse is sent once a majority without the member has recorded its data directory.
 type MemberRejoinResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	StorageId     string                 `protobuf:"bytes,1,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	StorageId string                 `protobuf:"bytes,1,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
+	// It was recorded before the request, which changed nothing.
+	Unchanged     bool `protobuf:"varint,2,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -122,18 +133,27 @@ func (x *MemberRejoinResponse) GetStorageId() string {
 	return ""
 }
 
+func (x *MemberRejoinResponse) GetUnchanged() bool {
+	if x != nil {
+		return x.Unchanged
+	}
+	return false
+}
+
 var File_messages_members_proto protoreflect.FileDescriptor
 
 const file_messages_members_proto_rawDesc = "" +
 	"\n" +
-	"\x16messages/members.proto\x12\ttroupe.v1\"Q\n" +
+	"\x16messages/members.proto\x12\ttroupe.v1\"g\n" +
 	"\x13MemberRejoinRequest\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x1d\n" +
 	"\n" +
-	"storage_id\x18\x02 \x01(\tR\tstorageId\"5\n" +
+	"storage_id\x18\x02 \x01(\tR\tstorageId\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"S\n" +
 	"\x14MemberRejoinResponse\x12\x1d\n" +
 	"\n" +
-	"storage_id\x18\x01 \x01(\tR\tstorageIdB(Z&github.com/troupe-raft/troupe/messagesb\x06proto3"
+	"storage_id\x18\x01 \x01(\tR\tstorageId\x12\x1c\n" +
+	"\tunchanged\x18\x02 \x01(\bR\tunchangedB(Z&github.com/troupe-raft/troupe/messagesb\x06proto3"
 
 var (
 	file_messages_members_proto_rawDescOnce sync.Once
