@@ -1,12 +1,49 @@
 package kv
 
-import "net"
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"time"
+)
 
 // LimitMetricsConnections returns a listener with at most MaxMetricsConnections connections,
 // together with the other listeners that it returned. They do not count as the client port's, so
 // that monitoring can connect while the client port is full.
 func (s *Server) LimitMetricsConnections(l net.Listener) net.Listener {
 	return s.metricsConnections.Listener(l)
+}
+
+// What a client receives on a connection above the limit, instead of an end without a reason: in
+// plaintext a response of HTTP/1.1, which a gRPC client shows in its error; with TLS, before any
+// handshake, an alert that says that the fault is not the client's (RFC 8446 §6.2: internal_error).
+var (
+	limitResponse = httpResponse(503, "Service Unavailable", "troupe: too many connections (--max-connections)\n")
+	limitAlert    = []byte{21, 3, 3, 0, 2, 2, 80}
+)
+
+func httpResponse(code int, status, body string) []byte {
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
+		code, status, len(body), body)
+}
+
+// refuseTimeout bounds the write to a connection that was just accepted: its buffers are empty.
+const refuseTimeout = 100 * time.Millisecond
+
+// refuseConnection tells a client why its connection is closed. secure is true for a listener whose
+// TLS handshake comes later; the connections of a TLS listener make it at the first write, which is
+// avoided.
+func refuseConnection(conn net.Conn, secure bool) {
+	text := limitResponse
+	if secured, ok := conn.(*tls.Conn); ok {
+		conn, secure = secured.NetConn(), true
+	}
+	if secure {
+		text = limitAlert
+	}
+	if conn.SetWriteDeadline(time.Now().Add(refuseTimeout)) == nil {
+		_, _ = conn.Write(text)
+	}
 }
 
 // rejectConnection counts a connection that was closed because the client port has too many, and

@@ -1,13 +1,51 @@
 package kv
 
 import (
+	"crypto/tls"
+	"errors"
+	"io"
 	"net"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"github.com/rs/zerolog"
 )
+
+// readAll reads until the other side closes the connection, or resets it.
+func readAll(conn net.Conn) string {
+	text, _ := io.ReadAll(conn)
+	return string(text)
+}
+
+// A TLS client above the limit gets an alert that says that its certificate is not the reason, on
+// the client port and on a listener for metrics, whose handshake is net/http's.
+func TestTLSClientAboveTheLimitGetsAnAlert(t *testing.T) {
+	certificate, pool := selfSigned(t)
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}}
+	ts := startServer(t, func(c *ServerConfig) { c.MaxConnections, c.MaxMetricsConnections, c.TLS = 1, 1, config })
+	inner, err := tls.Listen("tcp", "127.0.0.1:0", config)
+	mustSucceed(t, err)
+	metrics := ts.LimitMetricsConnections(inner)
+	t.Cleanup(func() { _ = metrics.Close() })
+	go func() {
+		for {
+			if _, err := metrics.Accept(); err != nil {
+				return
+			}
+		}
+	}()
+	for _, address := range []string{ts.address, inner.Addr().String()} {
+		at := &testServer{Server: ts.Server, address: address}
+		at.dialRaw(t)
+		err := tls.Client(at.dialRaw(t), &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}).HandshakeContext(testContext(t))
+		var remote *net.OpError
+		if !errors.As(err, &remote) || remote.Op != "remote error" || !strings.HasSuffix(err.Error(), "internal error") {
+			t.Errorf("the handshake: %v", err)
+		}
+	}
+}
 
 // failingListener fails to accept while it has failures left.
 type failingListener struct {
@@ -63,8 +101,8 @@ func TestRejectedConnectionsAreLoggedEverLessOften(t *testing.T) {
 		at := &testServer{Server: ts.Server, address: c.address}
 		at.dialRaw(t)
 		for range 5 {
-			if _, err := at.dialRaw(t).Read(make([]byte, 1)); err == nil {
-				t.Error("a connection above the limit is served")
+			if text := readAll(at.dialRaw(t)); !strings.HasPrefix(text, "HTTP/1.1 503 ") || !strings.Contains(text, "too many connections") {
+				t.Errorf("a connection above the limit received %q", text)
 			}
 		}
 		// The 1st, the 2nd and the 4th of the five.

@@ -72,10 +72,12 @@ func NewServer(config ServerConfig) (*Server, error) {
 	s.requests = semaphore{limit: int64(config.MaxRequestsInFlight), refused: m.refused[limitInFlight]}
 	s.streams = semaphore{limit: int64(config.MaxOpenStreams), refused: m.refused[limitStreams]}
 	s.stopContext, s.cancel = context.WithCancel(context.Background())
-	s.mux = newPortMux(config.TLS, config.FirstByteTimeout,
-		connlimit.New(config.MaxConnections, s.rejectConnection), s.handshakeFailed)
+	clientConnections := connlimit.New(config.MaxConnections, s.rejectConnection)
+	clientConnections.Refuse = func(conn net.Conn) { refuseConnection(conn, config.TLS != nil) }
+	s.mux = newPortMux(config.TLS, config.FirstByteTimeout, clientConnections, s.handshakeFailed)
 	s.mux.acceptFailed = s.acceptFailed
 	s.metricsConnections = connlimit.New(config.MaxMetricsConnections, s.rejectMetricsConnection)
+	s.metricsConnections.Refuse = func(conn net.Conn) { refuseConnection(conn, false) }
 	s.grpc = s.newGRPCServer()
 	m.rpc.registerMethods(s.grpc.GetServiceInfo())
 	config.Store.SetMetrics(m.store)

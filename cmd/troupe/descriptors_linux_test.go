@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -155,31 +154,6 @@ func openConnection(t *testing.T, address, text string) net.Conn {
 	t.Cleanup(func() { _ = c.Close() })
 	_, _ = io.WriteString(c, text)
 	return c
-}
-
-// scrape returns the body of an HTTP response. It repeats the request until there is one: the
-// server may not have noticed yet that other connections were closed.
-func scrape(t *testing.T, url string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
-	defer cancel()
-	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err == nil {
-			text, err := io.ReadAll(response.Body)
-			_ = response.Body.Close()
-			if err == nil {
-				return string(text)
-			}
-		}
-		if ctx.Err() != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 func glob(t *testing.T, pattern string) []string {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -193,4 +195,29 @@ func (s *singleMember) clientWith(in string, args ...string) string {
 		s.t.Fatalf("%q: code %d: %s", args, got.code, got.errs)
 	}
 	return got.out
+}
+
+// scrape returns the body of an HTTP response. It repeats the request until there is one: the
+// server may not have noticed yet that other connections were closed.
+func scrape(t *testing.T, url string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+	defer cancel()
+	for {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err == nil {
+			text, err := io.ReadAll(response.Body)
+			_ = response.Body.Close()
+			if err == nil && response.StatusCode == http.StatusOK {
+				return string(text)
+			}
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
 }

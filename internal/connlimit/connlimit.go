@@ -10,6 +10,10 @@ import (
 // the limit is closed right after it was accepted, so that clients cannot use up the memory and the
 // file descriptors of the process.
 type Limiter struct {
+	// Refuse, unless it is nil, writes to a connection above the limit why it is closed. It must not
+	// block, and is set before a listener accepts.
+	Refuse func(net.Conn)
+
 	limit    int64
 	onReject func(from net.Addr)
 	open     atomic.Int64
@@ -32,6 +36,9 @@ func (l *Limiter) Admit(inner net.Conn) net.Conn {
 	}
 	l.open.Add(-1)
 	l.onReject(inner.RemoteAddr())
+	if l.Refuse != nil {
+		l.Refuse(inner)
+	}
 	_ = inner.Close()
 	return nil
 }
