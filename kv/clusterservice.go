@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -60,9 +61,10 @@ func (s *clusterService) members(store *mvcc.Store) []*pb.Member {
 	configured := s.consensus.Status().Members
 	members := make([]*pb.Member, len(configured))
 	for i, m := range configured {
-		// As in etcd, a member without a name has not started yet.
+		// As in etcd, a member that has not started yet, or whose attributes this one has not applied
+		// yet, has the name of the configuration and no client URLs.
 		members[i] = &pb.Member{
-			ID: m.ID, Name: published[m.ID].Name, ClientURLs: published[m.ID].ClientURLs,
+			ID: m.ID, Name: cmp.Or(published[m.ID].Name, m.Name), ClientURLs: published[m.ID].ClientURLs,
 			PeerURLs: peerURLs(m), IsLearner: m.IsLearner,
 		}
 	}

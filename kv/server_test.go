@@ -274,7 +274,8 @@ func TestMemberListShowsPublishedAttributes(t *testing.T) {
 		}
 		return r.Members[0]
 	}
-	if m := list(); m.ID != kvtest.MemberID || m.Name != "" || len(m.ClientURLs) != 0 || m.PeerURLs[0] != "http://127.0.0.1:2380" {
+	// The name is that of the configuration, as in etcd.
+	if m := list(); m.ID != kvtest.MemberID || m.Name != "one" || len(m.ClientURLs) != 0 || m.PeerURLs[0] != "http://127.0.0.1:2380" {
 		t.Errorf("before: %v", m)
 	}
 	mustSucceed(t, ts.Publish(testContext(t)))

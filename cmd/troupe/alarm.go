@@ -24,7 +24,8 @@ func newAlarm() *cobra.Command {
 		Short: "List the alarms of the members",
 		Long: `List the alarms of the members. An alarm ends with its cause, so there is no command that disarms it:
 
-  NOSPACE  the disk is almost full, or the data have reached --quota-backend-bytes; puts are refused
+  NOSPACE  puts are refused: the disk is almost full (make room), or the data have reached --quota-backend-bytes
+           (delete keys, then "troupe compact REVISION" and "troupe defrag")
   CORRUPT  the member stopped because its data are damaged`,
 		Example: "  troupe alarm list",
 		Args:    cobra.ArbitraryArgs,

@@ -40,6 +40,12 @@ func addClientFlags(cmd *cobra.Command) *clientFlags {
 	return f
 }
 
+// setDefaultTimeout replaces the default of --timeout.
+func (f *clientFlags) setDefaultTimeout(cmd *cobra.Command, d time.Duration) {
+	f.timeout = d
+	cmd.Flags().Lookup("timeout").DefValue = d.String()
+}
+
 // addOutputFlag adds --output. --write-out is its name in etcdctl.
 func addOutputFlag(cmd *cobra.Command, format *output.Format) {
 	*format = output.Simple

@@ -137,7 +137,11 @@ func (f *rangeFlags) request(args []string) (*pb.RangeRequest, error) {
 func (f *getFlags) get(ctx context.Context, cmd *cobra.Command, cluster *client.Cluster, request *pb.RangeRequest) error {
 	ctx = metadata.AppendToOutgoingContext(ctx, readModeKey, f.read)
 	var response *pb.RangeResponse
-	err := cluster.Read(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
+	read := cluster.ReadWithLeader
+	if request.Serializable {
+		read = cluster.Read // of that member's own state
+	}
+	err := read(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
 		response, err = pb.NewKVClient(conn).Range(ctx, request)
 		return err
 	})

@@ -97,7 +97,7 @@ etcdctl and the etcd client libraries work with it unchanged.
 	root.AddCommand(
 		newServer(), newDemo(),
 		newPut(), newGet(), newDel(), newTxn(), newWatch(), newCompact(),
-		newStatus(), newMember(), newMoveLeader(), newAlarm(), newHashKV(),
+		newStatus(), newMember(), newMoveLeader(), newAlarm(), newDefrag(), newHashKV(),
 		newLog(), newVersion(),
 	)
 	completeValues(root)

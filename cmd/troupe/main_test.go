@@ -96,6 +96,7 @@ func TestUsageErrorIsOneLineWithCodeTwo(t *testing.T) {
 		{"troupe gte", []string{"did you mean get?"}},
 		{"troupe compaction 7", []string{"troupe compact"}},
 		{"troupe endpoint health", []string{"troupe status"}},
+		{"troupe alarm disarm", []string{`unknown command "alarm disarm"; an alarm ends with its cause`}},
 		{"troupe log verfy", []string{`unknown command "log verfy"; did you mean verify?`}},
 		{"troupe member list", []string{`unknown command "member list"`, "troupe status"}},
 		{"troupe member add d", []string{"members cannot be added"}},
@@ -194,7 +195,7 @@ func TestEtcdBinaryTakesAConfigurationFile(t *testing.T) {
 }
 
 func TestEveryCommandHasAnExample(t *testing.T) {
-	for _, name := range []string{"server", "demo", "put", "get", "del", "txn", "watch", "compact", "status", "member", "member rejoin", "move-leader", "alarm", "alarm list", "hashkv", "log", "log dump", "log verify", "version"} {
+	for _, name := range []string{"server", "demo", "put", "get", "del", "txn", "watch", "compact", "status", "member", "member rejoin", "move-leader", "alarm", "alarm list", "defrag", "hashkv", "log", "log dump", "log verify", "version"} {
 		got := runTroupe(t, append(strings.Fields(name), "--help")...)
 		if got.code != exit.OK || !strings.Contains(got.out, "Examples:") || !strings.Contains(got.out, "troupe "+name) {
 			t.Errorf("%s: code %d\n%s%s", name, got.code, got.out, got.errs)

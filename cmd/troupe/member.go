@@ -9,6 +9,7 @@ import (
 
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/client"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/output"
+	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
 )
 
@@ -26,7 +27,7 @@ func newMember() *cobra.Command {
 }
 
 func newMemberRejoin() *cobra.Command {
-	var storageID string
+	request := &messages.MemberRejoinRequest{}
 	cmd := &cobra.Command{
 		Use:   "rejoin MEMBER",
 		Short: "Record the new data directory of a member that lost its own",
@@ -37,17 +38,20 @@ acknowledged. The others refuse it, and it ends with exit code 8. To bring it ba
 
   1. Start it with an empty data directory and --initial-cluster-state=rejoin, with its other flags as before.
      It waits: it receives nothing and does not vote.
-  2. Run this command against any running member. The leader records the new data directory, which a majority of the
-     members without that one must acknowledge; then the member catches up by itself, and votes again.
+  2. Run this command with the endpoint of another member. The leader records the new data directory, which a majority
+     of the members without that one must acknowledge; then the member catches up by itself, and votes again.
 
-Do this only if the old data directory is gone for good. It is refused from then on.`,
+Do this only if the old data directory is gone for good: it is refused from then on. A member that is connected to the
+leader with its recorded data directory has lost nothing, and the command is refused; --force does it all the same.
+The command may be repeated: if the data directory is recorded already, it says so and changes nothing.`,
 		Example: `  troupe member rejoin c
   troupe member rejoin 0x8211f1d0f64f3269 --endpoints 10.0.0.1:2379
   troupe member rejoin c --storage-id 0f4c1ad0d1f13c5ad1d8d4d50f7a4c11`,
 		Args: argsBetween(1, 1),
 	}
 	flags := addClientFlags(cmd)
-	cmd.Flags().StringVar(&storageID, "storage-id", "", "the new data directory's `id` (storageId in its identity.json); default: the one that the member asked to rejoin with")
+	cmd.Flags().BoolVar(&request.Force, "force", false, "replace the data directory of a member that is connected with it, or that asked to rejoin with another one")
+	cmd.Flags().StringVar(&request.StorageId, "storage-id", "", "the new data directory's `id` (storageId in its identity.json); default: the one that the member asked to rejoin with")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return flags.run(cmd, func(ctx context.Context, cluster *client.Cluster) error {
 			members, err := cluster.Statuses(ctx)
@@ -58,7 +62,8 @@ Do this only if the old data directory is gone for good. It is refused from then
 			if err != nil {
 				return usageError("member rejoin: %w", err)
 			}
-			recorded, err := cluster.RejoinMember(ctx, members, member.ID, storageID)
+			request.MemberId = member.ID
+			recorded, err := cluster.RejoinMember(ctx, members, request)
 			if err != nil {
 				return fmt.Errorf("member rejoin %s: %w", args[0], err)
 			}
@@ -73,15 +78,21 @@ type rejoinedJSON struct {
 	ID        string `json:"id"`
 	Name      string `json:"name"`
 	StorageID string `json:"storageId"`
+	Changed   bool   `json:"changed"` // it was not recorded before the command
 }
 
-func rejoinedResult(m client.MemberStatus, storageID string) output.Result {
-	j := rejoinedJSON{ID: raft.FormatID(m.ID), Name: m.Name, StorageID: storageID}
+func rejoinedResult(m client.MemberStatus, recorded *messages.MemberRejoinResponse) output.Result {
+	j := rejoinedJSON{ID: raft.FormatID(m.ID), Name: m.Name, StorageID: recorded.StorageId, Changed: !recorded.Unchanged}
+	text := fmt.Sprintf("%s (%s) rejoins with data directory %s; it catches up by itself (troupe status)", m.Label(), j.ID, j.StorageID)
+	if recorded.Unchanged {
+		text = fmt.Sprintf("nothing had to be changed: data directory %s of %s (%s) is recorded already; if the member lost that one too, "+
+			"start it with --initial-cluster-state=rejoin first", j.StorageID, m.Label(), j.ID)
+	}
 	return output.Result{
 		Value:  j,
-		Header: []string{"NAME", "ID", "STORAGE ID"}, Rows: [][]string{{orDash(j.Name), j.ID, j.StorageID}},
+		Header: []string{"NAME", "ID", "STORAGE ID", "CHANGED"}, Rows: [][]string{{orDash(j.Name), j.ID, j.StorageID, fmt.Sprint(j.Changed)}},
 		Simple: func(w io.Writer) error {
-			_, err := fmt.Fprintf(w, "%s (%s) rejoins with data directory %s; it catches up by itself (troupe status)\n", m.Label(), j.ID, storageID)
+			_, err := fmt.Fprintln(w, text)
 			return err
 		},
 	}

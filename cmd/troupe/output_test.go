@@ -32,6 +32,7 @@ func TestEveryResultHasEveryFormat(t *testing.T) {
 		{"", []string{"status", endpoint}},
 		{"", []string{"alarm", "list", endpoint}},
 		{"", []string{"hashkv", endpoint}},
+		{"", []string{"defrag", endpoint}},
 		{"", []string{"version"}},
 	}
 	for i, c := range commands {
@@ -133,7 +134,7 @@ func TestTransactionAndCompactionOfACluster(t *testing.T) {
 
 func TestMoveLeaderAndHashesOfThreeMembers(t *testing.T) {
 	t.Parallel()
-	endpoints := plainCluster(t)
+	endpoints := plainCluster(t).endpoints
 	first := "--endpoints=" + endpoints[0]
 	if got := runTroupe(t, "put", "k", "v", "--timeout=60s", first); got.code != exit.OK {
 		t.Fatalf("%+v", got)
@@ -169,23 +170,41 @@ func TestMoveLeaderAndHashesOfThreeMembers(t *testing.T) {
 	}
 }
 
-// plainCluster starts three members, m0 to m2, and returns their endpoints once all serve.
-func plainCluster(t *testing.T) (endpoints []string) {
+// threeMembers is a cluster of the members m0 to m2.
+type threeMembers struct {
+	t         *testing.T
+	endpoints []string
+	dataDirs  []string
+	flags     [][]string
+	processes []*process
+}
+
+// start starts a member with additional flags.
+func (c *threeMembers) start(i int, flags ...string) {
+	c.t.Helper()
+	c.processes[i] = startProcess(c.t, "troupe", nil, append(append([]string{"server"}, c.flags[i]...), flags...)...)
+}
+
+// plainCluster starts three members and returns once all serve.
+func plainCluster(t *testing.T) *threeMembers {
 	t.Helper()
 	dir, ports := t.TempDir(), freeport.Take(t, 6)
+	c := &threeMembers{t: t, processes: make([]*process, 3)}
 	var cluster []string
 	for i := range 3 {
 		cluster = append(cluster, fmt.Sprintf("m%d=http://127.0.0.1:%d", i, ports[i]))
-		endpoints = append(endpoints, fmt.Sprintf("http://127.0.0.1:%d", ports[3+i]))
+		c.endpoints = append(c.endpoints, fmt.Sprintf("http://127.0.0.1:%d", ports[3+i]))
+		c.dataDirs = append(c.dataDirs, fmt.Sprintf("%s/m%d", dir, i))
 	}
-	var members []*process
 	for i := range 3 {
-		members = append(members, startProcess(t, "troupe", nil,
-			"server", fmt.Sprintf("--name=m%d", i), fmt.Sprintf("--data-dir=%s/m%d", dir, i), "--initial-cluster="+strings.Join(cluster, ","),
-			"--listen-client-urls="+endpoints[i], fmt.Sprintf("--listen-peer-urls=http://127.0.0.1:%d", ports[i])))
+		c.flags = append(c.flags, []string{
+			fmt.Sprintf("--name=m%d", i), "--data-dir=" + c.dataDirs[i], "--initial-cluster=" + strings.Join(cluster, ","),
+			"--listen-client-urls=" + c.endpoints[i], fmt.Sprintf("--listen-peer-urls=http://127.0.0.1:%d", ports[i]),
+		})
+		c.start(i)
 	}
-	for _, m := range members {
-		m.waitFor("ready to serve client requests")
+	for _, p := range c.processes {
+		p.waitFor("ready to serve client requests")
 	}
-	return endpoints
+	return c
 }

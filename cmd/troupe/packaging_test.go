@@ -120,7 +120,7 @@ var metricName = regexp.MustCompile(`\b(etcd|troupe|process)_\w+`)
 func servedMetrics(t *testing.T) map[string]bool {
 	t.Helper()
 	served := map[string]bool{}
-	for _, endpoint := range plainCluster(t) {
+	for _, endpoint := range plainCluster(t).endpoints {
 		response, err := http.Get(endpoint + "/metrics")
 		if err != nil {
 			t.Fatal(err)

@@ -68,7 +68,7 @@ func healthError(members []client.MemberStatus) error {
 	}
 	switch {
 	case leaders == 0:
-		return fmt.Errorf("no member has a leader; a majority of the %d members must be running", len(members))
+		return fmt.Errorf("no leader is known to any member that responds; a majority of the %d members must run and reach each other", len(members))
 	case down > 0:
 		return unreachableError(members)
 	case len(problems) > 0:

@@ -122,50 +122,6 @@ func TestWriteTimeoutIsUnknownOutcomeRefusalIsNot(t *testing.T) {
 	}
 }
 
-// A member without a leader answers after its request timeout that it has not proposed the write.
-func TestUnproposedWriteGoesToNextEndpoint(t *testing.T) {
-	notProposed := func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) {
-		return nil, status.FromContextError(context.DeadlineExceeded).Err()
-	}
-	without := startFake(t, &fakeServer{put: notProposed, status: &pb.StatusResponse{}})
-	with := startFake(t, &fakeServer{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) { return &pb.PutResponse{}, nil }})
-	if err := put(testContext(t, time.Minute), newCluster(t, without.endpoint, with.endpoint)); err != nil {
-		t.Fatalf("another member has a leader: %v", err)
-	}
-	// The outcome is unknown if the machine stalls while the last of many attempts is under way.
-	for try := 1; ; try++ {
-		err := put(testContext(t, time.Second), newCluster(t, without.endpoint))
-		var unknown *UnknownOutcomeError
-		if err != nil && !errors.As(err, &unknown) && strings.Contains(err.Error(), "has no leader") {
-			return
-		}
-		if t.Logf("no member has a leader: %v", err); try == 20 {
-			t.Fatal("no try returned that")
-		}
-	}
-}
-
-func TestReadWaitsForLeaderThenReportsNone(t *testing.T) {
-	t.Parallel() // waits for a timeout
-	var requests atomic.Int32
-	m := startFake(t, &fakeServer{ranges: func(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
-		if requests.Add(1) < 3 {
-			return nil, rpctypes.ErrGRPCNoLeader
-		}
-		return respondWith("led")(ctx, r)
-	}})
-	if got, err := get(testContext(t, time.Minute), newCluster(t, m.endpoint)); err != nil || got != "led" {
-		t.Fatalf("%q, %v", got, err)
-	}
-	never := startFake(t, &fakeServer{ranges: func(context.Context, *pb.RangeRequest) (*pb.RangeResponse, error) {
-		return nil, rpctypes.ErrGRPCNoLeader
-	}})
-	_, err := get(testContext(t, 8*time.Second), newCluster(t, never.endpoint))
-	if err == nil || !strings.Contains(err.Error(), "has no leader") {
-		t.Fatalf("%v", err)
-	}
-}
-
 // fakeWithHistory serves watches with events of the revisions 1 to last, one in each response, and
 // then calls end.
 func fakeWithHistory(last int64, end func(*fakeServer, pb.Watch_WatchServer) error) *fakeServer {

@@ -10,8 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
@@ -55,20 +57,34 @@ func (c *Cluster) Close() {
 	}
 }
 
-// Read makes a call that changes nothing. It is repeated at the next endpoint when it fails.
+// Read makes a call that changes nothing, and that a member without a leader can serve. It is
+// repeated at the next endpoint when it fails.
 func (c *Cluster) Read(ctx context.Context, call func(context.Context, grpc.ClientConnInterface) error) error {
 	return c.do(ctx, true, call)
 }
 
-// Write makes a call that is sent once, unless a member answers that it has not proposed it: then
-// it is sent to the next endpoint.
+// ReadWithLeader is Read for a call that needs a leader. A member that knows none refuses it at
+// once, and the next endpoint is tried.
+func (c *Cluster) ReadWithLeader(ctx context.Context, call func(context.Context, grpc.ClientConnInterface) error) error {
+	return c.do(requireLeader(ctx), true, call)
+}
+
+// Write makes a call that is sent once, unless a member answers that it has not proposed it or
+// knows no leader: then it is sent to the next endpoint.
 func (c *Cluster) Write(ctx context.Context, call func(context.Context, grpc.ClientConnInterface) error) error {
-	return c.do(ctx, false, call)
+	return c.do(requireLeader(ctx), false, call)
+}
+
+// requireLeader adds the metadata by which a member that knows no leader refuses a call at once. It
+// would wait for one otherwise, longer than most clients do.
+func requireLeader(ctx context.Context) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataHasLeader)
 }
 
 func (c *Cluster) do(ctx context.Context, repeatable bool, call func(context.Context, grpc.ClientConnInterface) error) error {
 	var earlier error // of an earlier attempt that reached a member
-	for {
+	leaderless := &NoLeaderError{}
+	for attempts := 1; ; attempts++ {
 		conn, err := c.connect(ctx)
 		if err != nil && earlier != nil && ctx.Err() != nil {
 			return earlier // it says more than that no time was left to connect again
@@ -80,8 +96,8 @@ func (c *Cluster) do(ctx context.Context, repeatable bool, call func(context.Con
 		err = call(attempt, conn)
 		attemptOver := attempt.Err() != nil
 		cancel()
-		notProposed := !attemptOver && isNotProposed(ctx, err)
-		if err != nil && !errors.Is(ctx.Err(), context.Canceled) && (attemptOver || status.Code(err) == codes.DeadlineExceeded) {
+		notProposed := isNoLeader(err) || !attemptOver && isNotProposed(ctx, err)
+		if err != nil && !errors.Is(ctx.Err(), context.Canceled) && (attemptOver || status.Code(err) == codes.DeadlineExceeded) && !isNoLeader(err) {
 			err = conn.timeoutError(ctx)
 		}
 		switch {
@@ -90,24 +106,27 @@ func (c *Cluster) do(ctx context.Context, repeatable bool, call func(context.Con
 		case notProposed || repeatable && (isBroken(err) || attemptOver):
 			// This member ended, hangs or has no leader. Another member may respond, or this one later.
 			c.drop(conn)
-			// An earlier error says more than a timeout.
-			if earlier == nil || status.Code(err) != codes.DeadlineExceeded {
-				earlier = &TimeoutError{conn.endpoint, err}
+			if isNoLeader(err) {
+				leaderless.add(conn.endpoint)
+				earlier = leaderless
+			} else if earlier == nil || status.Code(err) != codes.DeadlineExceeded {
+				earlier = &TimeoutError{conn.endpoint, err} // an earlier error says more than a timeout
 			}
-			if !sleep(ctx, retryPause) || notProposed && endsWithin(ctx, retryPause) {
+			tried := attempts%len(c.endpoints) == 0 // all, since the last pause
+			if ctx.Err() != nil || tried && !sleep(ctx, retryPause) || notProposed && endsWithin(ctx, retryPause) {
 				return earlier
 			}
 		case isBroken(err) || attemptOver:
 			c.drop(conn)
-			return &UnknownOutcomeError{err}
+			return &UnknownOutcomeError{conn.endpoint, err}
 		default:
 			return &RefusedError{conn.endpoint.String(), err}
 		}
 	}
 }
 
-// attemptContext returns the context of one attempt. That of a read ends after half of the time
-// left, so that another member can respond if this one hangs.
+// attemptContext returns the context of one attempt. That of a read, or to connect, ends after half
+// of the time left, so that another member can respond if this one hangs.
 func (c *Cluster) attemptContext(ctx context.Context, repeatable bool) (context.Context, context.CancelFunc) {
 	deadline, bounded := ctx.Deadline()
 	if !repeatable || !bounded || len(c.endpoints) == 1 {
@@ -128,12 +147,15 @@ func (c *Cluster) connect(ctx context.Context) (*connection, error) {
 	for {
 		for range c.endpoints {
 			i := c.next % len(c.endpoints)
-			conn, err := dial(ctx, c.endpoints[i], c.tls)
+			attempt, cancel := c.attemptContext(ctx, true)
+			conn, err := dial(attempt, c.endpoints[i], c.tls)
+			attemptOver := attempt.Err() != nil
+			cancel()
 			if err == nil {
 				c.conn = conn
 				return conn, nil
 			}
-			failed.add(i, err, ctx.Err() != nil)
+			failed.add(i, err, attemptOver)
 			c.next++
 		}
 		if !sleep(ctx, retryPause) {

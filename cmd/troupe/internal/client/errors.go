@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -46,12 +48,44 @@ func unsuitable(text string, values ...any) error {
 	return &UnsuitableError{fmt.Errorf(text, values...)}
 }
 
+// NoLeaderError is the error of a request that needs a leader, and that no member carried out
+// because none knows one.
+type NoLeaderError struct {
+	// Asked are the endpoints whose members know no leader; they may be empty.
+	Asked []Endpoint
+}
+
+func (e *NoLeaderError) add(asked Endpoint) {
+	if !slices.Contains(e.Asked, asked) {
+		e.Asked = append(e.Asked, asked)
+	}
+}
+
+func (e *NoLeaderError) Error() string {
+	asked := make([]string, len(e.Asked))
+	for i, endpoint := range e.Asked {
+		asked[i] = endpoint.String()
+	}
+	if len(asked) == 0 {
+		asked = []string{"any member that responds"}
+	}
+	return fmt.Sprintf("no leader is known to %s, so the request was not carried out; a majority of the members must run and reach "+
+		"each other: 'troupe status' shows them; if they do, name other members in --endpoints", strings.Join(asked, " and "))
+}
+
 // UnknownOutcomeError is the error of a write that was sent and got no response: the connection
 // broke, the timeout passed, or the member lost its leader meanwhile.
-type UnknownOutcomeError struct{ Err error }
+type UnknownOutcomeError struct {
+	Endpoint Endpoint
+	Err      error
+}
 
 func (e *UnknownOutcomeError) Error() string {
-	return fmt.Sprintf("no response (%s): the write may or may not have taken effect; read what it changes before you repeat it", plainText(e.Err))
+	reason := plainText(e.Err)
+	if isNoLeader(e.Err) {
+		reason = "its member has no leader any more"
+	}
+	return fmt.Sprintf("no response from %s (%s): the write may or may not have taken effect; read what it changes before you repeat it", e.Endpoint, reason)
 }
 func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
 
@@ -62,10 +96,14 @@ type TimeoutError struct {
 }
 
 func (e *TimeoutError) Error() string {
-	if plainText(e.Err) == noLeader {
-		return "the cluster has no leader: a majority of its members must be running; 'troupe status' shows them"
+	text := plainText(e.Err)
+	switch {
+	case text == rpctypes.ErrorDesc(rpctypes.ErrGRPCTimeout):
+		return fmt.Sprintf("%s got no answer from a majority of the members (%s); 'troupe status' shows which of them run", e.Endpoint, text)
+	case status.Code(e.Err) == codes.DeadlineExceeded:
+		return fmt.Sprintf("%s did not respond in time (%s); --timeout allows more time", e.Endpoint, text)
 	}
-	return fmt.Sprintf("%s did not respond in time (%s); --timeout allows more time", e.Endpoint, plainText(e.Err))
+	return fmt.Sprintf("%s did not respond (%s); check that the member runs, and --endpoints", e.Endpoint, text)
 }
 func (e *TimeoutError) Unwrap() error { return e.Err }
 
@@ -84,8 +122,13 @@ func (e *RefusedError) Error() string {
 }
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// noLeader is the text of etcd's error of a member without a leader.
+// noLeader is the text of etcd's error of a member without a leader, with code Unavailable.
 const noLeader = "etcdserver: no leader"
+
+// isNoLeader reports whether a member refused a request because it knows no leader: it did nothing.
+func isNoLeader(err error) bool {
+	return status.Code(err) == codes.Unavailable && plainText(err) == noLeader
+}
 
 // isBroken reports whether the connection or the member failed, or the deadline passed, rather than
 // the request.
@@ -107,13 +150,18 @@ func endsWithin(ctx context.Context, d time.Duration) bool {
 	return has && time.Until(deadline) < d
 }
 
-// plainText returns the text of an error without gRPC's prefix.
+// plainText returns the text of an error without gRPC's prefix, and without that of Troupe's own
+// errors: the program's name is before them already.
 func plainText(err error) string {
+	text := err.Error()
 	if s, ok := status.FromError(err); ok {
-		return s.Message()
+		text = s.Message()
 	}
-	return err.Error()
+	return strings.TrimPrefix(text, ownPrefix)
 }
+
+// ownPrefix is the prefix of the texts that etcd does not have.
+const ownPrefix = "troupe: "
 
 func oneLine(errs []error) string {
 	texts := make([]string, len(errs))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -75,7 +76,7 @@ func (c *firstReadConn) Read(p []byte) (int, error) {
 		c.failure.set(explainConnectError(err, c.secure))
 	}
 	if n > 0 && !c.received.Swap(true) && bytes.HasPrefix(p[:n], []byte("HTTP/1.")) {
-		c.failure.set(unsuitable("the server answers in HTTP/1.1, which is not the client port of a member; it may be its metrics port: name a client URL in --endpoints"))
+		c.failure.set(explainHTTP(p[:n]))
 	}
 	return n, err
 }
@@ -94,6 +95,17 @@ func (c *firstReadConn) Write(p []byte) (int, error) {
 // alertTimeout limits the wait for the server's alert on a broken connection.
 const alertTimeout = 200 * time.Millisecond
 
+// explainHTTP returns the error for a server that answers in HTTP/1.1.
+func explainHTTP(start []byte) error {
+	if bytes.HasPrefix(start, []byte("HTTP/1.1 503 ")) {
+		return unsuitable("the server answers 503 (Service Unavailable): %s, or a proxy before it reaches no member", tooManyConnections)
+	}
+	return unsuitable("the server answers in HTTP/1.1, which is not the client port of a member; it may be its metrics port: name a client URL in --endpoints")
+}
+
+// tooManyConnections is the likely cause when a server refuses a connection without another reason.
+const tooManyConnections = "it has as many connections as --max-connections or its open files allow (close some, or use other members too)"
+
 // explainConnectError adds the likely cause and advice to an error of a new connection.
 func explainConnectError(err error, secure bool) error {
 	var op *net.OpError
@@ -101,15 +113,29 @@ func explainConnectError(err error, secure bool) error {
 	closed := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 	switch {
 	case errors.As(err, &op) && op.Op == "remote error":
-		return unsuitable("the server refused this client's certificate, or requires one: %w; give --cert and --key of an authority that the server trusts", op.Err)
+		return explainAlert(op.Err)
 	case errors.As(err, &record):
 		return unsuitable("%w: the server does not use TLS there; write http:// before the endpoint", err)
 	case closed && !secure:
-		return unsuitable("the server closed the connection (%w): if it uses TLS there, write https:// before the endpoint", err)
+		return unsuitable("the server closed the connection (%w): if it uses TLS there, write https:// before the endpoint; "+
+			"else it is stopping, or %s", err, tooManyConnections)
 	case closed:
-		return unsuitable("the server closed the connection (%w)", err)
+		return unsuitable("the server closed the connection before the TLS handshake was complete (%w): it is stopping, or %s", err, tooManyConnections)
 	}
 	return explainCertificateError(err)
+}
+
+// explainAlert adds the likely cause and advice to a TLS alert of the server. crypto/tls has no type
+// for it; the texts are its own.
+func explainAlert(alert error) error {
+	switch text := alert.Error(); {
+	case strings.HasSuffix(text, "internal error"):
+		return unsuitable("the server cannot serve the connection (%w): %s, or its certificate cannot be used", alert, tooManyConnections)
+	case strings.HasSuffix(text, "protocol version not supported"), strings.HasSuffix(text, "handshake failure"):
+		return unsuitable("the server supports none of this client's versions and cipher suites of TLS (%w); "+
+			"see --tls-min-version, --tls-max-version and --cipher-suites of the server", alert)
+	}
+	return unsuitable("the server refused this client's certificate, or requires one: %w; give --cert and --key of an authority that the server trusts", alert)
 }
 
 // explainCertificateError adds advice to the error of a server's certificate.

@@ -58,7 +58,7 @@ func TestConnectErrorHasCauseAndAdvice(t *testing.T) {
 		"another trusted authority":        {Endpoint{Address: address, Secure: true}, &tls.Config{RootCAs: x509.NewCertPool()}, []string{"signed by unknown authority", "--cacert"}},
 		"another host name":                {Endpoint{Address: strings.Replace(address, "127.0.0.1", "localhost", 1), Secure: true}, &tls.Config{RootCAs: trusting}, []string{"not localhost", "--endpoints"}},
 		"the metrics port":                 {Endpoint{Address: metrics.Listener.Addr().String()}, nil, []string{"HTTP/1.1", "metrics port"}},
-		"plain text to a TLS server":       {Endpoint{Address: address}, nil, []string{"the server closed the connection", "write https://"}},
+		"plain text to a TLS server":       {Endpoint{Address: address}, nil, []string{"the server closed the connection", "write https://", "--max-connections"}},
 		"TLS to a plain text server":       {Endpoint{Address: plain, Secure: true}, nil, []string{"does not use TLS", "write http://"}},
 	} {
 		_, err := dial(testContext(t, time.Minute), c.endpoint, c.config)
@@ -99,7 +99,7 @@ func TestTimeoutWithoutLeaderReportsNoLeader(t *testing.T) {
 		<-ctx.Done()
 		return status.FromContextError(ctx.Err()).Err()
 	}
-	for leader, text := range map[uint64]string{0: "no leader", 7: "deadline exceeded"} {
+	for leader, text := range map[uint64]string{0: "leader", 7: "deadline exceeded"} {
 		m := startFake(t, &fakeServer{
 			ranges: func(ctx context.Context, _ *pb.RangeRequest) (*pb.RangeResponse, error) {
 				return nil, waitForDeadline(ctx)

@@ -50,7 +50,7 @@ func (f *fakeServer) Watch(stream pb.Watch_WatchServer) error {
 }
 
 func (f *fakeServer) MemberList(context.Context, *pb.MemberListRequest) (*pb.MemberListResponse, error) {
-	return &pb.MemberListResponse{Members: f.list}, nil
+	return &pb.MemberListResponse{Header: &pb.ResponseHeader{MemberId: f.status.GetHeader().GetMemberId()}, Members: f.list}, nil
 }
 
 func (f *fakeServer) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {

@@ -3,10 +3,11 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 	"sync"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
 )
 
 // MemberHash is the hash of a member's data, or why there is none.
@@ -26,9 +27,10 @@ func (c *Cluster) HashKV(ctx context.Context, revision int64) ([]MemberHash, err
 	if err != nil {
 		return nil, err
 	}
+	setAsideLeaderless(members)
 	if revision == 0 {
 		for _, m := range members {
-			if r := m.Status.GetHeader().GetRevision(); m.Status != nil && (revision == 0 || r < revision) {
+			if r := m.Status.GetHeader().GetRevision(); m.Err == nil && (revision == 0 || r < revision) {
 				revision = r
 			}
 		}
@@ -45,23 +47,23 @@ func (c *Cluster) HashKV(ctx context.Context, revision int64) ([]MemberHash, err
 	return hashes, nil
 }
 
-func (c *Cluster) queryHash(ctx context.Context, h *MemberHash, revision int64) error {
-	endpoint, err := parseEndpoint(h.Member.Endpoint, false)
-	if err != nil {
-		return err
+// setAsideLeaderless gives members without a leader an error, if others have one: they lack what the
+// others have written since, and one that waits to rejoin has nothing.
+func setAsideLeaderless(members []MemberStatus) {
+	led := slices.ContainsFunc(members, func(m MemberStatus) bool { return m.Status.GetLeader() != 0 })
+	for i, m := range members {
+		if led && m.Err == nil && m.Status.GetLeader() == 0 {
+			members[i].Err = errors.New("no leader is known to it, so it may lack what the others have")
+		}
 	}
-	conn, err := dial(ctx, endpoint, c.tls)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	response, err := pb.NewMaintenanceClient(conn).HashKV(ctx, &pb.HashKVRequest{Revision: revision})
-	if err != nil {
-		return fmt.Errorf("%s: %s", endpoint, plainText(err))
-	}
-	h.Hash, h.Revision, h.CompactRevision = response.Hash, response.HashRevision, response.CompactRevision
-	return nil
 }
 
-// errNoLeader is the error of a request that only a leader serves.
-var errNoLeader = errors.New("no member leads: a majority of the members must be running")
+func (c *Cluster) queryHash(ctx context.Context, h *MemberHash, revision int64) error {
+	var response *pb.HashKVResponse
+	err := c.at(ctx, h.Member, func(conn grpc.ClientConnInterface) (err error) {
+		response, err = pb.NewMaintenanceClient(conn).HashKV(ctx, &pb.HashKVRequest{Revision: revision})
+		return err
+	})
+	h.Hash, h.Revision, h.CompactRevision = response.GetHash(), response.GetHashRevision(), response.GetCompactRevision()
+	return err
+}

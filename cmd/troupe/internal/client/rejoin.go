@@ -7,7 +7,10 @@ import (
 	"strconv"
 	"strings"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/troupe-raft/troupe/kv"
 	"github.com/troupe-raft/troupe/messages"
@@ -23,43 +26,79 @@ func FindMember(members []MemberStatus, nameOrID string) (MemberStatus, error) {
 		if m.Name == nameOrID || id == raft.FormatID(m.ID) || id == raft.EtcdID(m.ID) || id == strconv.FormatUint(m.ID, 10) {
 			return m, nil
 		}
-		names = append(names, fmt.Sprintf("%s (%s)", m.Name, raft.FormatID(m.ID)))
+		name := m.Name
+		if name == "" {
+			name = "one without a name"
+		}
+		names = append(names, fmt.Sprintf("%s (%s)", name, raft.FormatID(m.ID)))
 	}
 	return MemberStatus{}, fmt.Errorf("there is no member %q: the members are %s", nameOrID, strings.Join(names, ", "))
 }
 
-// AtLeader makes a call at the leader among members, and returns the leader's id.
+// AtLeader makes a call at the leader among members, and returns the leader's id. If there is none,
+// or if it does not lead any more, it asks all members again until the context ends.
 func (c *Cluster) AtLeader(ctx context.Context, members []MemberStatus, call func(grpc.ClientConnInterface) error) (uint64, error) {
-	for _, m := range members {
-		if m.Role() != "leader" {
-			continue
+	for {
+		leader, err := findLeader(members)
+		if err == nil {
+			err = c.at(ctx, leader, call)
 		}
-		endpoint, err := parseEndpoint(m.Endpoint, false)
-		if err != nil {
+		var none *NoLeaderError
+		if err == nil || !errors.As(err, &none) && rpctypes.Error(err) != rpctypes.ErrNotLeader {
+			return leader.ID, err
+		}
+		if !sleep(ctx, retryPause) {
 			return 0, err
 		}
-		conn, err := dial(ctx, endpoint, c.tls)
-		if err != nil {
-			return 0, err
+		if again, queryErr := c.Statuses(ctx); queryErr == nil {
+			members = again
 		}
-		defer conn.Close()
-		if err := call(conn); err != nil {
-			return 0, &RefusedError{endpoint.String(), err}
-		}
-		return m.ID, nil
 	}
-	return 0, errNoLeader
 }
 
-// RejoinMember has the leader record the new data directory of a member, and returns its storage
-// id. If storageID is empty, it is the one that the member asked to rejoin with.
-func (c *Cluster) RejoinMember(ctx context.Context, members []MemberStatus, id uint64, storageID string) (string, error) {
+// at makes a call at a member.
+func (c *Cluster) at(ctx context.Context, m MemberStatus, call func(grpc.ClientConnInterface) error) error {
+	endpoint, err := parseEndpoint(m.Endpoint, false)
+	if err != nil {
+		return err
+	}
+	conn, err := dial(ctx, endpoint, c.tls)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := call(conn); err != nil {
+		return &RefusedError{endpoint.String(), err}
+	}
+	return nil
+}
+
+// findLeader returns the leader of the highest term: one that was cut off may not know of the next.
+func findLeader(members []MemberStatus) (leader MemberStatus, err error) {
+	none := &NoLeaderError{}
+	for _, m := range members {
+		if m.Role() == "leader" && m.Status.GetRaftTerm() >= leader.Status.GetRaftTerm() {
+			leader = m
+		}
+		if endpoint, err := parseEndpoint(m.Endpoint, false); err == nil && m.Status != nil {
+			none.add(endpoint)
+		}
+	}
+	if leader.Status == nil {
+		return leader, none
+	}
+	return leader, nil
+}
+
+// RejoinMember has the leader record the new data directory of a member.
+func (c *Cluster) RejoinMember(ctx context.Context, members []MemberStatus, request *messages.MemberRejoinRequest) (*messages.MemberRejoinResponse, error) {
 	response := &messages.MemberRejoinResponse{}
 	_, err := c.AtLeader(ctx, members, func(conn grpc.ClientConnInterface) error {
-		return conn.Invoke(ctx, kv.MemberRejoinMethod, &messages.MemberRejoinRequest{MemberId: id, StorageId: storageID}, response)
+		return conn.Invoke(ctx, kv.MemberRejoinMethod, request, response)
 	})
-	if errors.Is(err, errNoLeader) {
-		err = fmt.Errorf("%w without the one that rejoins", err)
+	if code := status.Code(err); code == codes.DeadlineExceeded || code == codes.Unavailable {
+		err = fmt.Errorf("%w: a majority of the members must be running without the one that rejoins; run the command again, "+
+			"which changes nothing if it has succeeded meanwhile", err)
 	}
-	return response.GetStorageId(), err
+	return response, err
 }

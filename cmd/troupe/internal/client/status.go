@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"sort"
 	"strconv"
+	"strings"
 	"sync"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -70,26 +71,74 @@ func (c *Cluster) Statuses(ctx context.Context) ([]MemberStatus, error) {
 	return members, nil
 }
 
-// members requests the member list. The request is serializable, so that it succeeds without a
-// leader.
+// members requests the member list, from the first endpoint whose member has a leader. One without
+// a leader may lack what the others have published, above all one that waits to rejoin; its list is
+// used if there is no better one.
 func (c *Cluster) members(ctx context.Context) ([]MemberStatus, error) {
-	var list *pb.MemberListResponse
-	err := c.Read(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
-		list, err = pb.NewClusterClient(conn).MemberList(ctx, &pb.MemberListRequest{Linearizable: false})
-		return err
-	})
-	if err != nil {
-		return nil, err
+	var best memberList
+	answered := map[uint64]Endpoint{} // by member
+	for range c.endpoints {
+		attempt, cancel := ctx, context.CancelFunc(func() {})
+		if best.response != nil {
+			attempt, cancel = c.attemptContext(ctx, true)
+		}
+		list, err := c.memberList(attempt)
+		cancel()
+		if err != nil && best.response == nil {
+			return nil, err
+		}
+		if err != nil {
+			break
+		}
+		answered[list.response.GetHeader().GetMemberId()] = list.from.endpoint
+		if best.response == nil || list.led || list.clientURLs() > best.clientURLs() {
+			best = list
+		}
+		if list.led {
+			break
+		}
+		c.drop(list.from)
 	}
 	var members []MemberStatus
-	for _, m := range list.Members {
+	for _, m := range best.response.Members {
 		member := MemberStatus{ID: m.ID, Name: m.Name, Learner: m.IsLearner}
 		if len(m.ClientURLs) > 0 {
 			member.Endpoint = m.ClientURLs[0]
+		} else if endpoint, known := answered[m.ID]; known {
+			member.Endpoint = endpoint.String()
 		}
 		members = append(members, member)
 	}
 	return members, nil
+}
+
+// memberList is a member list of one member.
+type memberList struct {
+	response *pb.MemberListResponse
+	from     *connection
+	led      bool // the member has a leader
+}
+
+func (l memberList) clientURLs() (known int) {
+	for _, m := range l.response.GetMembers() {
+		known += len(m.ClientURLs)
+	}
+	return known
+}
+
+// memberList requests the member list of one member, and whether that has a leader. The request is
+// serializable, so that it succeeds without one.
+func (c *Cluster) memberList(ctx context.Context) (list memberList, err error) {
+	err = c.Read(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) error {
+		response, err := pb.NewClusterClient(conn).MemberList(ctx, &pb.MemberListRequest{Linearizable: false})
+		if err != nil {
+			return err
+		}
+		status, err := pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
+		list = memberList{response, conn.(*connection), status.GetLeader() != 0}
+		return err
+	})
+	return list, err
 }
 
 func queryStatus(ctx context.Context, m *MemberStatus, config *tls.Config) {
@@ -147,6 +196,7 @@ func (m MemberStatus) Alarms() []string {
 func (m MemberStatus) Problems() []string {
 	var problems []string
 	for _, text := range m.Status.GetErrors() {
+		text = strings.TrimPrefix(text, ownPrefix)
 		if alarm := alarmText.FindStringSubmatch(text); alarm != nil {
 			text = "alarm " + alarm[2]
 			if id, err := strconv.ParseUint(alarm[1], 10, 64); err == nil && id != m.ID {

@@ -34,7 +34,11 @@ func (c *Cluster) Watch(ctx context.Context, request *pb.WatchCreateRequest, rec
 		case errors.As(err, &refused), errors.Is(err, errReceive):
 			return err
 		}
-		lost(fmt.Errorf("%s: %s", conn.endpoint, plainText(err)))
+		if isNoLeader(err) {
+			lost(fmt.Errorf("no leader is known to %s", conn.endpoint))
+		} else {
+			lost(fmt.Errorf("%s: %s", conn.endpoint, plainText(err)))
+		}
 		c.drop(conn)
 		if !sleep(ctx, retryPause) {
 			return ctx.Err()
@@ -126,7 +130,7 @@ func (w *watch) cancelError(conn *connection, response *pb.WatchResponse) error 
 		return &RefusedError{conn.endpoint.String(), fmt.Errorf("revision %d is compacted; begin at revision %d or above (--rev=%d)",
 			w.request.StartRevision, response.CompactRevision, response.CompactRevision)}
 	case response.CancelReason == noLeader || response.CancelReason == "":
-		return status.Error(codes.Unavailable, "the member has no leader")
+		return status.Error(codes.Unavailable, noLeader)
 	}
 	return &RefusedError{conn.endpoint.String(), errors.New(response.CancelReason)}
 }

@@ -135,9 +135,9 @@ func (r *fileReader) set(key, value *yaml.Node, name string, s section) {
 	switch {
 	case err != nil:
 		r.fail(where, err.Error(), "")
-	case given == "" && (flag.Name != "initial-cluster" || value.Tag == "!!null"):
+	case given == "" && (flag.Name != "initial-cluster" && flag.Name != "initial-cluster-token" || value.Tag == "!!null"):
 		// An empty value means the default. An empty text for --initial-cluster does not: it would
-		// begin a cluster of one.
+		// begin a cluster of one. For --initial-cluster-token it is a token, as in etcd.
 	case flag.Name == "discovery-fallback":
 		// etcd reads it from the command line alone.
 		if given != flag.DefValue {

@@ -112,9 +112,14 @@ func (f *Flags) Resolve(fs *pflag.FlagSet) (*Server, error) {
 // does that is not set.
 func (s *Server) warnOfEmptyFlags(fs *pflag.FlagSet) {
 	fs.Visit(func(flag *pflag.Flag) {
-		if flag.Value.Type() == "string" && flag.Value.String() == "" && !isAccepted(flag.Name) {
-			s.Warn("--"+flag.Name, "is empty, which means its default", "give a value, or leave the flag out")
+		if flag.Value.Type() != "string" || flag.Value.String() != "" || isAccepted(flag.Name) {
+			return
 		}
+		problem, advice := "is empty, which means its default", "give a value, or leave the flag out"
+		if flag.Name == "initial-cluster-token" { // as in etcd; the ids of the members depend on it
+			problem, advice = "is empty, which is another token than the default", "give all members the same"
+		}
+		s.Warn("--"+flag.Name, problem, advice)
 	})
 }
 

@@ -205,7 +205,6 @@ func TestInvalidSettingIsNamedInOneLine(t *testing.T) {
 		{[]string{"--name="}, []string{"--name", "empty"}},
 		{[]string{"--name=a,b"}, []string{"--name", "comma"}},
 		{[]string{"--initial-cluster-state=old"}, []string{"--initial-cluster-state", "neither new nor existing nor rejoin"}},
-		{[]string{"--initial-cluster-token="}, []string{"--initial-cluster-token", "empty"}},
 		{[]string{"--metrics=extensiv"}, []string{"--metrics", "basic or extensive"}},
 		{[]string{"--peer-link=carrier-pigeon"}, []string{"--peer-link", "neither grpc nor remote"}},
 		{[]string{"--listen-client-urls="}, []string{"--listen-client-urls", "missing"}},
@@ -343,6 +342,21 @@ func TestEmptyFlagWarns(t *testing.T) {
 	s := resolveFlags(t, "--data-dir=", "--trusted-ca-file=", "--wal-dir=")
 	if len(s.Warnings) != 2 || s.Warnings[0].Setting != "--data-dir" || s.Warnings[1].Setting != "--trusted-ca-file" {
 		t.Errorf("%+v", s.Warnings)
+	}
+}
+
+// As in etcd an empty token is a token of its own, wherever it is set.
+func TestEmptyTokenIsAToken(t *testing.T) {
+	byDefault, empty := resolveFlags(t), resolveFlags(t, "--initial-cluster-token=")
+	if empty.Token != "" || empty.ID == byDefault.ID || len(empty.Warnings) != 1 || !strings.Contains(empty.Warnings[0].Problem, "another token") {
+		t.Errorf("%+v", empty)
+	}
+	f, fs := parseFlags(t)
+	if _, err := FromFile(fs, writeFile(t, "initial-cluster-token: ''\n")); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := f.Resolve(fs); err != nil || s.ID != empty.ID {
+		t.Errorf("in a file: %+v, %v", s, err)
 	}
 }
 
