@@ -125,8 +125,8 @@ func explainConnectError(err error, secure bool) error {
 	return explainCertificateError(err)
 }
 
-// explainAlert adds the likely cause and advice to a TLS alert of the server. crypto/tls has no type
-// for it; the texts are its own.
+// explainAlert adds the likely cause and advice to a TLS alert of the server. crypto/tls has no
+// type for it; the texts are its own.
 func explainAlert(alert error) error {
 	switch text := alert.Error(); {
 	case strings.HasSuffix(text, "internal error"):

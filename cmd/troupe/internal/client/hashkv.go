@@ -47,8 +47,8 @@ func (c *Cluster) HashKV(ctx context.Context, revision int64) ([]MemberHash, err
 	return hashes, nil
 }
 
-// setAsideLeaderless gives members without a leader an error, if others have one: they lack what the
-// others have written since, and one that waits to rejoin has nothing.
+// setAsideLeaderless gives members without a leader an error, if others have one: they lack what
+// the others have written since, and one that waits to rejoin has nothing.
 func setAsideLeaderless(members []MemberStatus) {
 	led := slices.ContainsFunc(members, func(m MemberStatus) bool { return m.Status.GetLeader() != 0 })
 	for i, m := range members {

@@ -138,9 +138,6 @@ func (f *Flags) resolveNames(s *Server, fs *pflag.FlagSet) error {
 	if !slices.Contains([]string{"grpc", "remote"}, f.PeerLink) {
 		fail("--peer-link", fmt.Sprintf("%q is neither grpc nor remote", f.PeerLink), "")
 	}
-	if f.InitialClusterToken == "" {
-		fail("--initial-cluster-token", "is empty", "leave it out, or choose a word for this cluster")
-	}
 	directory, err := filepath.Abs(f.dataDir())
 	if err != nil {
 		fail("--data-dir", err.Error(), "name a directory")
