@@ -31,14 +31,14 @@ var commandline = []Mutation{
 	{
 		Name:   "member list of a waiting member is used",
 		Breaks: "a member that waits to rejoin knows no client URLs: all others are shown as unreachable",
-		Edits:  []mutation.Edit{mutation.In("cmd/troupe/internal/client", "Cluster.memberList").Replace(`_s.GetLeader() != 0`, `true`)},
+		Edits:  []mutation.Edit{mutation.In("cmd/troupe/internal/client", "Cluster.memberList").Replace(`_s.GetLeader() != 0`, `_s != nil`)},
 		Hunt:   Hunt{Package: "./cmd/troupe/internal/client", Test: "TestMemberListIsOfAMemberWithALeader"},
 	},
 	{
 		Name:   "member without a leader decides what is compared",
 		Breaks: "hashkv compares all members at the revision of one that has nothing, and finds them equal",
 		Edits: []mutation.Edit{mutation.In("cmd/troupe/internal/client", "setAsideLeaderless").Replace(
-			`_led && _m.Err == nil && _m.Status.GetLeader() == 0`, `false`)},
+			`_led && _m.Err == nil && _m.Status.GetLeader() == 0`, `_led && _m.ID == 0`)},
 		Hunt: Hunt{Package: "./cmd/troupe/internal/client", Test: "TestMemberListIsOfAMemberWithALeader"},
 	},
 	{

@@ -71,6 +71,8 @@ func Bank() []Mutation {
 		keyValue,
 		keyValueScripts,
 		datadirs, starts,
+		datadirs,
+		commandline,
 		server,
 		services,
 		embedding,
