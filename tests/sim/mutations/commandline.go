@@ -44,7 +44,7 @@ var commandline = []Mutation{
 	{
 		Name:   "connection above the limit is closed without a reason",
 		Breaks: "a client takes the limit of connections for a mistake with TLS",
-		Edits:  []mutation.Edit{mutation.In("internal/connlimit", "listener.Accept").Replace(`_l.limiter.Refuse != nil`, `false`)},
+		Edits:  []mutation.Edit{mutation.In("internal/connlimit", "Limiter.Admit").Replace(`_l.Refuse != nil`, `false`)},
 		Hunt:   Hunt{Package: "./kv", Test: "TestRejectedConnectionsAreLoggedEverLessOften"},
 	},
 	{

@@ -163,6 +163,7 @@ func TestMemberListIsOfAMemberWithALeader(t *testing.T) {
 	leader.hash = func(r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
 		return &pb.HashKVResponse{HashRevision: r.Revision}, nil
 	}
+	waiting.hash = leader.hash
 	ctx := testContext(t, time.Minute)
 	members, err := newCluster(t, waiting.endpoint, unusedAddress(), leader.endpoint).Statuses(ctx)
 	if err != nil || len(members) != 2 || members[0].Role() != "leader" || members[1].Role() != "follower" {
