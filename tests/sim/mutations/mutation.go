@@ -71,7 +71,6 @@ func Bank() []Mutation {
 		keyValue,
 		keyValueScripts,
 		datadirs, starts,
-		datadirs,
 		commandline,
 		server,
 		services,
