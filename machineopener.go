@@ -147,6 +147,15 @@ func (m *openMachine) Apply(b *Batch) ([][]byte, error) {
 	return results, err
 }
 
+// MaxResultBytes returns how large the result of a command may become; 0 if the state machine does
+// not say.
+func (m *openMachine) MaxResultBytes(command []byte) int {
+	if sizer, ok := m.StateMachine.(ResultSizer); ok {
+		return sizer.MaxResultBytes(command)
+	}
+	return 0
+}
+
 // Close closes the state machine when no query uses it.
 func (m *openMachine) Close() error {
 	m.opener.retire(m)

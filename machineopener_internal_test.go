@@ -89,3 +89,20 @@ func mustBeClosed(t *testing.T, c <-chan struct{}, by string) {
 		t.Fatalf("not notified by %s", by)
 	}
 }
+
+// sizingMachine says how large results become.
+type sizingMachine struct{ closableMachine }
+
+func (m *sizingMachine) MaxResultBytes(command []byte) int { return 100 * len(command) }
+
+func TestOpenStateMachineBoundsItsResults(t *testing.T) {
+	for want, machine := range map[int]StateMachine{0: &closableMachine{}, 300: &sizingMachine{}} {
+		state, err := newMachineOpener(func() (StateMachine, error) { return machine, nil }).open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := state.(ResultSizer).MaxResultBytes([]byte("abc")); n != want {
+			t.Errorf("%T: the bound is %d, want %d", machine, n, want)
+		}
+	}
+}

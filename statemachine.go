@@ -26,6 +26,13 @@ type (
 	//		Recover() (applied uint64, sessions []SessionRecord, err error)
 	//	}
 	OnDisk = statemachine.OnDisk
+	// ResultSizer is a state machine that bounds the result of a command before it applies it.
+	//
+	//	type ResultSizer interface {
+	//		StateMachine
+	//		MaxResultBytes(command []byte) int
+	//	}
+	ResultSizer = statemachine.ResultSizer
 	// Factory opens the state machine.
 	//
 	//	type Factory func() (StateMachine, error)

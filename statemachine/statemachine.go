@@ -54,6 +54,18 @@ type OnDisk interface {
 	Recover() (applied uint64, sessions []SessionRecord, err error)
 }
 
+// ResultSizer is a StateMachine that bounds the result of a command before it applies it. Troupe
+// then applies so few commands at a time that the results in memory stay small: a few bytes of the
+// log may have a large result each, such as a range of keys. A state machine whose results are not
+// larger than its commands needs no ResultSizer.
+type ResultSizer interface {
+	StateMachine
+	// MaxResultBytes returns how large the result of a command may become, in bytes. It is called for
+	// each command before Apply, from the same goroutine, so it must be fast. It decides only how the
+	// log is divided into batches, so members may differ in it.
+	MaxResultBytes(command []byte) int
+}
+
 // Factory opens the state machine. Troupe calls it at the start of the node, and again after a
 // restart of the node's actors, when the former state machine is closed.
 type Factory func() (StateMachine, error)

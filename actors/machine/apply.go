@@ -28,30 +28,41 @@ type batchWork struct {
 	// sessionUpdate is Machine.sessionUpdate; updateCalled: the state machine has called it.
 	sessionUpdate func(results [][]byte) statemachine.SessionUpdate
 	updateCalled  bool
+	// maxResultBytes is the most that the results of the batch may have.
+	maxResultBytes uint64
 }
 
 type commandID struct{ session, sequence uint64 }
 
-// apply applies entries: it decodes them, lets the session table decide which commands are new, has
-// the state machine apply those, caches their replies, and sends the replies for this node's
-// Session.
+// apply applies entries, in one batch or in several: a batch ends when its results may become too
+// large, so that all results of a megabyte of small commands are never in memory together.
 func (m *Machine) apply(e *messages.Entries) {
-	w := &m.work
 	run := 0
 	for i, data := range e.Data {
 		index := e.First + uint64(i)
 		for run+1 < len(e.Runs) && e.Runs[run+1].FirstIndex <= index {
 			run++
 		}
-		m.addEntry(index, e.Runs[run].Term, data)
+		term := e.Runs[run].Term
+		m.addEntry(index, term, data)
+		if i == len(e.Data)-1 || m.work.maxResultBytes >= m.config.MaxResultBytes {
+			m.applyThrough(index, term)
+		}
 	}
-	w.batch.Last = raft.EntriesLast(e)
+}
+
+// applyThrough applies the entries that were added, the last of which has this index and term. The
+// session table has decided which commands are new. The state machine applies those, their replies
+// are cached, and the replies for this node's Session are sent.
+func (m *Machine) applyThrough(index, term uint64) {
+	w := &m.work
+	w.batch.Last = index
 	results := m.applyBatch()
 	if m.recorder == nil {
 		m.cacheReplies(results)
 	}
 	m.applied = w.batch.Last
-	m.deliver(results, e.Runs[run].Term)
+	m.deliver(results, term)
 	m.reportServing()
 	m.publishState()
 	w.reset()
@@ -118,6 +129,7 @@ func (m *Machine) addCommand(index, term uint64, entry raft.Entry) {
 		w.batch.Commands = append(w.batch.Commands, statemachine.Command{Index: index, Term: term, Data: entry.Payload})
 		w.commandIDs = append(w.commandIDs, d.commandID)
 		s.setBatchPosition(entry.Sequence, c.batchPosition)
+		w.maxResultBytes += m.maxResultBytes(&w.batch.Commands[c.batchPosition])
 	case isInBatch:
 		d.batchPosition = reply.batchPosition
 	case isEvicted:
@@ -127,6 +139,24 @@ func (m *Machine) addCommand(index, term uint64, entry raft.Entry) {
 	if decision != isAcknowledged && s.node == m.env.ID() {
 		w.deliveries = append(w.deliveries, d)
 	}
+}
+
+// maxResultBytes returns how large the result of a command may become; 0 if the state machine does
+// not say.
+func (m *Machine) maxResultBytes(c *statemachine.Command) uint64 {
+	if m.sizer == nil {
+		return 0
+	}
+	n, err := callMaxResultBytes(m.sizer, c.Data)
+	if err != nil {
+		panic(applicationError(&statemachine.Batch{Last: c.Index, Commands: []statemachine.Command{*c}}, err))
+	}
+	return uint64(max(n, 0))
+}
+
+func callMaxResultBytes(sizer statemachine.ResultSizer, command []byte) (n int, err error) {
+	defer recoverPanic(&err)
+	return sizer.MaxResultBytes(command), nil
 }
 
 // addBarrier replies to a read through the log. A barrier has no effect, so each copy of it may get
@@ -229,6 +259,7 @@ func (w *batchWork) reset() {
 	clear(w.batch.Commands)
 	clear(w.changes)
 	clear(w.deliveries)
+	w.maxResultBytes = 0
 	w.batch.Commands, w.commandIDs = reuse(w.batch.Commands), reuse(w.commandIDs)
 	w.changes, w.deliveries = reuse(w.changes), reuse(w.deliveries)
 }

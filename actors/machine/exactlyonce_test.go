@@ -41,10 +41,15 @@ func checkResults(t *rapid.T, s *fixture, received map[commandID]bool, want *mod
 	if len(results) == 0 {
 		t.Fatal("the Session received nothing about a batch")
 	}
+	if last := results[len(results)-1].Applied; last != s.pullFrom()-1 {
+		t.Fatalf("the last results are at index %d, and the Pull is at %d", last, s.pullFrom())
+	}
+	applied := uint64(0)
 	for _, r := range results {
-		if r.Applied != s.pullFrom()-1 {
-			t.Fatalf("%v has another applied index than the Pull, which is at %d", r, s.pullFrom())
+		if r.Applied < applied || r.Applied >= s.pullFrom() {
+			t.Fatalf("%v has applied index %d, after %d and before the Pull at %d", r, r.Applied, applied, s.pullFrom())
 		}
+		applied = r.Applied
 		for i, sequence := range r.Sequences {
 			id := commandID{r.SessionId, sequence}
 			if r.Outcomes[i] == messages.Outcome_OUTCOME_UNKNOWN {
@@ -79,11 +84,13 @@ func TestE11CrashesChangeNothingInTheEnd(t *testing.T) {
 		}
 		repeats += len(log) - len(want.applied)
 		f := newFixture(t)
+		resultBytes := rapid.SampledFrom([]uint64{0, 1, 60}).Draw(rt, "result bytes") // divide a batch as well
 
 		var d fakeDisk
 		received := map[commandID]bool{}
 		for {
-			f.startWith(smallLimits, Config{Factory: func() (statemachine.StateMachine, error) { return &fakeOnDisk{disk: &d}, nil }})
+			f.startWith(smallLimits, Config{MaxResultBytes: resultBytes,
+				Factory: func() (statemachine.StateMachine, error) { return &fakeOnDisk{disk: &d}, nil }})
 			if stands := f.toNode[0].(*messages.MachineReady).Applied; stands != d.newest().last {
 				rt.Fatalf("the Machine reports %d as applied, its disk has %d", stands, d.newest().last)
 			}
@@ -104,7 +111,7 @@ func TestE11CrashesChangeNothingInTheEnd(t *testing.T) {
 
 		var state *fakeInMemory
 		received = map[commandID]bool{}
-		f.startWith(smallLimits, Config{Factory: inMemoryFactory(t, &state, nil)})
+		f.startWith(smallLimits, Config{MaxResultBytes: resultBytes, Factory: inMemoryFactory(t, &state, nil)})
 		commitLog(rt, f, log, len(log), received, want)
 		compareOutcome(rt, "in memory", want, state.applied, f.machine.sessions, received)
 		f.stop()

@@ -136,6 +136,22 @@ func replyTo(c statemachine.Command) []byte {
 	return fmt.Appendf(nil, "%d=%s", c.Index, c.Data)
 }
 
+// replyBound bounds what replyTo returns. It allocates nothing.
+func replyBound(command []byte) (n int) {
+	big, isBig := bytes.CutPrefix(command, []byte("big:"))
+	if !isBig {
+		const indexBytes = 21
+		return indexBytes + len(command)
+	}
+	for _, digit := range big {
+		n = 10*n + int(digit-'0')
+	}
+	return n
+}
+
+func (s *fakeInMemory) MaxResultBytes(command []byte) int { return replyBound(command) }
+func (s *fakeOnDisk) MaxResultBytes(command []byte) int   { return replyBound(command) }
+
 // fakeInMemory is a state machine that remembers what it applied.
 type fakeInMemory struct {
 	t       testing.TB

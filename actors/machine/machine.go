@@ -51,6 +51,7 @@ type Machine struct {
 	node *actor.PID
 
 	state    statemachine.StateMachine // nil before it is opened and after it is closed
+	sizer    statemachine.ResultSizer  // of state; nil: it has none
 	sessions *sessionTable
 	recorder *sessionRecorder // nil with an InMemory state machine: nothing is stored
 	applied  uint64
@@ -70,6 +71,9 @@ type Config struct {
 	Factory statemachine.Factory
 	// MaxBatchBytes bounds the entries that are applied at a time. 0: defaults.MaxBatchBytes.
 	MaxBatchBytes uint64
+	// MaxResultBytes bounds the results of one batch, as a state machine that is a ResultSizer
+	// estimates them; the last one may exceed it. 0: defaults.ApplyResultBytes.
+	MaxResultBytes uint64
 	// SessionLimits bound the session table, on all members alike. The zero value is that of the
 	// feature level.
 	SessionLimits SessionLimits
@@ -80,6 +84,7 @@ type Config struct {
 // New makes the producer of a Machine, which the Node spawns as its child.
 func New(env actors.Env, config Config) actor.Producer {
 	config.MaxBatchBytes = cmp.Or(config.MaxBatchBytes, defaults.MaxBatchBytes)
+	config.MaxResultBytes = cmp.Or(config.MaxResultBytes, defaults.ApplyResultBytes)
 	config.SessionLimits = cmp.Or(config.SessionLimits, featureLevel1Limits)
 	return func() actor.Actor { return &Machine{env: env, config: config, limits: config.SessionLimits} }
 }
@@ -114,6 +119,7 @@ func (m *Machine) open() {
 		panic(&actors.ApplicationError{Err: fmt.Errorf("open the state machine: %w", err)})
 	}
 	m.state = state
+	m.sizer, _ = state.(statemachine.ResultSizer)
 	m.sessions = newSessionTable(m.limits)
 	if onDisk, ok := state.(statemachine.OnDisk); ok {
 		m.recoverOnDisk(onDisk)
@@ -209,7 +215,7 @@ func (m *Machine) close() {
 		return
 	}
 	state := m.state
-	m.state = nil
+	m.state, m.sizer = nil, nil
 	if err := closeState(state); err != nil {
 		m.env.Log().Warn().Err(err).Uint64("applied", m.applied).Msg("closing the state machine failed")
 	}

@@ -28,8 +28,9 @@ const (
 	MaxUncommittedBytes = 64 << 20 // or twice the largest command
 	LogMemoryBytes      = 16 << 20
 	DiskLowWaterBytes   = 256 << 20
-	MaxBatchBytes       = 1 << 20  // of entries in one append, apply or replicated request
-	LogWriteBytes       = 16 << 20 // of one write and sync of the log
+	MaxBatchBytes       = 1 << 20   // of entries in one append, apply or replicated request
+	ApplyResultBytes    = 256 << 20 // of the results of one batch of the state machine
+	LogWriteBytes       = 16 << 20  // of one write and sync of the log
 	LogIdleAfter        = 10 * time.Millisecond
 	SegmentBytes        = 64 << 20
 	FirstSegmentBytes   = 1 << 20

@@ -81,6 +81,7 @@ type Sizes struct {
 	ReplicateBytes    uint64 // of entries in one request to a peer
 	ProbeBytes        uint64 // of entries in one request to a peer whose log is not known
 	ApplyBytes        uint64 // of entries that are applied at a time
+	ApplyResultBytes  uint64 // of the results of entries that are applied at a time
 	MaxInFlight       int    // requests to one peer that it has not acknowledged
 	MaxLeaderReads    int    // read requests that a leader has not confirmed
 	FirstSegmentBytes int64  // of the log
@@ -117,6 +118,7 @@ func (s Sizes) withDefaults() Sizes {
 		ReplicateBytes:    cmp.Or(s.ReplicateBytes, defaults.MaxBatchBytes),
 		ProbeBytes:        cmp.Or(s.ProbeBytes, defaults.ProbeBytes),
 		ApplyBytes:        cmp.Or(s.ApplyBytes, defaults.MaxBatchBytes),
+		ApplyResultBytes:  cmp.Or(s.ApplyResultBytes, defaults.ApplyResultBytes),
 		MaxInFlight:       cmp.Or(s.MaxInFlight, defaults.MaxInFlight),
 		MaxLeaderReads:    cmp.Or(s.MaxLeaderReads, defaults.MaxPendingReads),
 		FirstSegmentBytes: cmp.Or(s.FirstSegmentBytes, defaults.FirstSegmentBytes),
@@ -160,6 +162,9 @@ func (c *Config) supervisorConfig(dir *persistence.DataDir) supervisor.Config {
 			MaxRequestBytes: c.Sizes.ReplicateBytes, ProbeBytes: c.Sizes.ProbeBytes,
 		},
 		LogStore: logstore.Config{Log: c.logOptions(dir)},
-		Machine:  machine.Config{Factory: c.StateMachine, MaxBatchBytes: c.Sizes.ApplyBytes, SessionLimits: c.Sizes.Sessions},
+		Machine: machine.Config{
+			Factory: c.StateMachine, MaxBatchBytes: c.Sizes.ApplyBytes, MaxResultBytes: c.Sizes.ApplyResultBytes,
+			SessionLimits: c.Sizes.Sessions,
+		},
 	}
 }

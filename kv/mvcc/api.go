@@ -78,6 +78,9 @@ type Options struct {
 	// StageBytes is about the memory of a part of a large batch; a smaller batch has one part. It may
 	// differ between members. Default 16 MiB.
 	StageBytes int
+	// MaxValueBytes is about the largest value in the store, by which MaxResultBytes estimates the
+	// result of a command that returns single keys. Default 1.5 MiB.
+	MaxValueBytes int
 
 	// Set by tests only.
 	bucketLimits bucketLimits

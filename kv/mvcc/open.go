@@ -35,6 +35,7 @@ func openStore(dir string, o Options) (*Store, error) {
 	s.bucketLimits = cmp.Or(o.bucketLimits, defaultBucketLimits)
 	s.stageBytes, s.resultBytes = cmp.Or(o.StageBytes, defaultStageBytes), cmp.Or(o.resultBytes, maxResultBytes)
 	s.onStage = o.onStage
+	s.valueBytes = cmp.Or(o.MaxValueBytes, defaults.MaxRequestBytes)
 	s.compactor.failed, s.compactor.schedule = make(chan struct{}), o.Schedule
 	s.applyMu.Schedule(o.Schedule)
 	s.compactor.stepEvents = cmp.Or(o.CompactionStepEvents, defaultStepEvents)

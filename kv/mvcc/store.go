@@ -39,6 +39,7 @@ type Store struct {
 	bucketLimits bucketLimits
 	stageBytes   int
 	resultBytes  int
+	valueBytes   int    // of Options.MaxValueBytes
 	onStage      func() // of tests; called after each part but the last of a staged batch
 
 	// applyMu is held by Apply or the compactor while it writes. It guards this block.

@@ -73,6 +73,14 @@ func (a *watchedMachine) Apply(b *statemachine.Batch) ([][]byte, error) {
 	return results, nil
 }
 
+// MaxResultBytes implements statemachine.ResultSizer.
+func (a *watchedMachine) MaxResultBytes(command []byte) int {
+	if sizer, ok := a.OnDisk.(statemachine.ResultSizer); ok {
+		return sizer.MaxResultBytes(command)
+	}
+	return 0
+}
+
 // Close implements statemachine.StateMachine.
 func (a *watchedMachine) Close() error {
 	a.member.machineOpen = false

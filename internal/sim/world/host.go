@@ -34,7 +34,7 @@ func (m *Member) config() member.Config {
 		},
 		Sizes: member.Sizes{
 			AppendBytes: limits.MaxBatchBytes, ReplicateBytes: requests.MaxRequestBytes, ProbeBytes: requests.ProbeBytes,
-			ApplyBytes: 2000, MaxInFlight: requests.MaxInFlight, MaxLeaderReads: limits.MaxPendingReads,
+			ApplyBytes: 2000, ApplyResultBytes: 4 << 20, MaxInFlight: requests.MaxInFlight, MaxLeaderReads: limits.MaxPendingReads,
 			FirstSegmentBytes: firstSegmentBytes, SegmentBytes: segmentBytes, Sessions: w.SessionTable,
 		},
 		RestartLimit: w.RestartLimit, Logger: discardLogger,

@@ -164,4 +164,32 @@ var limits = []Mutation{
 				_m.limits.RepliesPerSession / 2, _m.limits.ValueBytesPerSession, _m.limits.MaxValueBytes, _m.limits.MaxNonceBytes})`)},
 		Hunt: Hunt{Profile: "everything"}, Caught: []string{"session tables equal"},
 	},
+	{
+		Name:   "results of a batch are not bounded",
+		Breaks: "a megabyte of small commands is applied at once, whatever they return (E45)",
+		Edits: []mutation.Edit{mutation.In("actors/machine", "Machine.apply").Replace(
+			`m.work.maxResultBytes >= m.config.MaxResultBytes`, `m.work.maxResultBytes < 0`)},
+		Hunt: Hunt{Package: "./actors/machine", Test: "TestE45ResultsOfABatchAreBounded"},
+	},
+	{
+		Name:   "bound of results counts on",
+		Breaks: "what the results of one batch may have counts for the next ones: each command is a batch of its own",
+		Edits: []mutation.Edit{mutation.In("actors/machine", "batchWork.reset").Delete(
+			`w.maxResultBytes = 0`)},
+		Hunt: Hunt{Package: "./actors/machine", Test: "TestE45ResultsOfABatchAreBounded"},
+	},
+	{
+		Name:   "only one branch counts for the result",
+		Breaks: "a transaction whose failure branch reads a range counts as one that returns nothing",
+		Edits: []mutation.Edit{mutation.In("kv/mvcc", "resultBound.addTxn").Replace(
+			`_b.ranges = max(_success.ranges, _failure.ranges)`, `_b.ranges = _success.ranges`)},
+		Hunt: Hunt{Package: "./kv/mvcc", Test: "TestBoundsOfResults"},
+	},
+	{
+		Name:   "state machine of a program has no bound of results",
+		Breaks: "the wrapper around a program's state machine hides that it is a ResultSizer",
+		Edits: []mutation.Edit{mutation.In(".", "openMachine.MaxResultBytes").Replace(
+			`return _sizer.MaxResultBytes(_command)`, `return _sizer.MaxResultBytes(_command) * 0`)},
+		Hunt: Hunt{Package: ".", Test: "TestOpenStateMachineBoundsItsResults"},
+	},
 }

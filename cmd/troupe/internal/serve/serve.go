@@ -96,9 +96,10 @@ func (v *server) start(ctx context.Context, opened *listeners) error {
 	}
 	v.logStart()
 	factory, store := mvcc.Factory(filepath.Join(s.DataDir, "kv"), mvcc.Options{
-		Engine:  disk.Opener(disk.Options{MaxOpenTables: v.descriptors.storeTables}),
-		Logger:  v.log,
-		OnFatal: func(err error) { v.fail(exit.With(exit.Storage, fmt.Errorf("the store failed: %w", err))) },
+		Engine:        disk.Opener(disk.Options{MaxOpenTables: v.descriptors.storeTables}),
+		Logger:        v.log,
+		MaxValueBytes: int(s.MaxRequestBytes),
+		OnFatal:       func(err error) { v.fail(exit.With(exit.Storage, fmt.Errorf("the store failed: %w", err))) },
 	})
 	node, err := troupe.Start(ctx, v.nodeConfig(factory, opened))
 	if err != nil {
