@@ -78,6 +78,15 @@ func (e *StorageRefusedError) Error() string {
 	return fmt.Sprintf("member %#x refuses this member's data directory: %s", e.Peer, e.Reason)
 }
 
+// ContradictionError reports that another member contradicts what this node knows as certain from
+// its own disk: committed entries, or the leader of a term. The node must not go on, and no restart
+// helps: a data directory was lost or replaced, and an operator must decide (docs/operations.md).
+type ContradictionError struct {
+	Reason string
+}
+
+func (e *ContradictionError) Error() string { return e.Reason }
+
 // InjectedCrash is a crash that a test requested. It is handled as an internal error.
 type InjectedCrash struct{ Description string }
 

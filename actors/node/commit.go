@@ -57,18 +57,22 @@ func failCommittedLost(last, commit uint64) {
 // as committed. No restart mends that, and after one the node might follow a leader whose log it
 // cannot tell from its own.
 func failCommittedReplaced(leader, term, from, commit uint64) {
-	panic(&actors.FatalError{Err: fmt.Errorf("leader %s of term %d has other entries from index %d on, and this member knows the entries "+
+	failContradiction("leader %s of term %d has other entries from index %d on, and this member knows the entries "+
 		"up to index %d as committed: the cluster has lost writes that it had acknowledged, most likely because the data directories "+
 		"of a majority of the members were lost, or replaced by older copies; keep the data directory of this member, it holds those "+
-		"writes (docs/operations.md#the-cluster-lost-writes)", raft.FormatID(leader), term, from, commit)})
+		"writes (docs/operations.md#the-cluster-lost-writes)", raft.FormatID(leader), term, from, commit)
 }
 
 // failTwoLeaders stops the node: a term has two leaders. After a restart the node would follow the
 // other one of them, and the entries of one term would differ between the members without notice.
 func failTwoLeaders(term, one, other uint64) {
-	panic(&actors.FatalError{Err: fmt.Errorf("term %d has two leaders, %s and %s: a member voted for both, most likely because its data "+
+	failContradiction("term %d has two leaders, %s and %s: a member voted for both, most likely because its data "+
 		"directory was replaced by an older copy, or two processes ran on copies of it; compare the members before anything is written "+
-		"(docs/operations.md#two-leaders-in-one-term)", term, raft.FormatID(one), raft.FormatID(other))})
+		"(docs/operations.md#two-leaders-in-one-term)", term, raft.FormatID(one), raft.FormatID(other))
+}
+
+func failContradiction(format string, values ...any) {
+	panic(&actors.FatalError{Err: &actors.ContradictionError{Reason: fmt.Sprintf(format, values...)}})
 }
 
 func failRemoved(from, index uint64) {

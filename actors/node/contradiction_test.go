@@ -46,9 +46,9 @@ func TestContradictionStopsTheNodeAtOnce(t *testing.T) {
 			if len(s.Failures) != 1 {
 				t.Fatalf("failures: %v", s.Failures)
 			}
-			var fatal *actors.FatalError
+			var contradiction *actors.ContradictionError
 			err, _ := s.Failures[0].(error)
-			if !errors.As(err, &fatal) || !actors.StopsNode(err) {
+			if !errors.As(err, &contradiction) || !actors.StopsNode(err) {
 				t.Fatalf("the node failed with %v, after which it would be restarted", s.Failures[0])
 			}
 			for _, word := range c.words {

@@ -46,7 +46,7 @@ ETCD_DATA_DIR sets --data-dir. A flag has precedence over TROUPE_…, and that o
 troupe with flags and without a command, run a server.
 
 Exit codes: 0 stopped by a signal, 2 wrong flags, 3 data directory, 4 address, 5 disk, 6 certificate, 7 another reason,
-8 data directory refused by other members, 130 second signal. docs/operations.md says what to do about each.`,
+8 data directory refused or contradicted by other members, 130 second signal. docs/operations.md says what to do about each.`,
 		Example: serverExamples,
 		Args:    noArgs,
 	}

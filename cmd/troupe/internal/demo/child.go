@@ -81,7 +81,7 @@ func (c *child) run(ctx context.Context, restart bool) {
 // isPermanent reports whether a process that ended with this code would end so at every start.
 func isPermanent(code int) bool {
 	switch exit.Code(code) {
-	case exit.Usage, exit.DataDir, exit.Address, exit.Certificate:
+	case exit.Usage, exit.DataDir, exit.Address, exit.Certificate, exit.Replaced:
 		return true
 	}
 	return false

@@ -30,8 +30,9 @@ const (
 	Certificate Code = 6
 	// Stopped: the server stopped for another reason; its last line states it.
 	Stopped Code = 7
-	// Replaced: other members refuse the data directory: the member had another one before, or this
-	// one is an older copy. A restart cannot help; the member must rejoin.
+	// Replaced: this data directory and those of other members contradict each other, because one was
+	// lost or replaced: the others refuse this one, or lost writes that it holds, or a member voted
+	// twice. A restart cannot help, and may hide it.
 	Replaced Code = 8
 	// Forced: a second signal arrived before the server had stopped.
 	Forced Code = 130

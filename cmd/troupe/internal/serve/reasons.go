@@ -39,9 +39,10 @@ func isDiskFault(err error) bool {
 func runtimeCode(err error) exit.Code {
 	var storage *actors.StorageError
 	var refused *troupe.StorageRefusedError
+	var contradiction *actors.ContradictionError
 	var path *fs.PathError
 	switch {
-	case errors.As(err, &refused):
+	case errors.As(err, &refused), errors.As(err, &contradiction):
 		return exit.Replaced
 	case isAnyOf(err, troupe.ErrCorrupt, troupe.ErrFormat, mvcc.ErrFormat, mvcc.ErrCorrupt):
 		return exit.DataDir

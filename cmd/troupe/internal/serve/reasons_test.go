@@ -39,6 +39,7 @@ func TestExitCodeOfEachFailure(t *testing.T) {
 		{&actors.ApplicationError{Index: 7, CommandHash: "0123", Err: errors.New("panic")}, exit.Stopped, exit.Stopped},
 		{&actors.FatalError{Err: &actors.StorageRefusedError{Peer: 2, Reason: "another storage id"}}, exit.Replaced, exit.Replaced},
 		{troupe.ErrNotEmpty, exit.DataDir, exit.Stopped},
+		{&actors.FatalError{Err: &actors.ContradictionError{Reason: "the cluster has lost writes"}}, exit.Replaced, exit.Replaced},
 		{&actors.FatalError{Err: errors.New("removed from the cluster")}, exit.Stopped, exit.Stopped},
 	} {
 		err := fmt.Errorf("%w: %w", troupe.ErrStopped, c.err)
