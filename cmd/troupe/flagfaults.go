@@ -42,13 +42,12 @@ func allFaults(args []string, err error) error {
 // parseEachFlag sets the flags of fs, those of cmd, that the arguments name. The error joins one
 // for each argument that is no flag, or has no valid value.
 func parseEachFlag(cmd *cobra.Command, fs *pflag.FlagSet, args []string) error {
-	var unparsed, invalid []error
+	var unparsed []error
+	var set []func() error // of the last pass, which finds nothing unknown
 	for args = slices.Clone(args); ; {
-		invalid = nil
+		set = nil
 		err := fs.ParseAll(args, func(flag *pflag.Flag, value string) error {
-			if fs.Set(flag.Name, value) != nil {
-				invalid = append(invalid, settings.InvalidValue("--"+flag.Name, value, flag))
-			}
+			set = append(set, func() error { return settings.SetFlag(fs, flag, "--"+flag.Name, value) })
 			return nil
 		})
 		if err == nil {
@@ -57,6 +56,10 @@ func parseEachFlag(cmd *cobra.Command, fs *pflag.FlagSet, args []string) error {
 		unparsed = append(unparsed, err)
 		from, to := faultyArguments(args, err)
 		args = slices.Delete(args, from, to)
+	}
+	var invalid []error
+	for _, f := range set {
+		invalid = append(invalid, f())
 	}
 	if last := len(unparsed) - 1; last >= 0 {
 		unparsed[last] = fmt.Errorf("%w; \"%s --help\" lists the flags", unparsed[last], cmd.CommandPath())

@@ -164,8 +164,9 @@ func TestFaultsOfACommandLineAreReportedTogether(t *testing.T) {
 		"etcd --nope --election-timeout x --tls-min-version=1 --client-cert-auth --peer-client-cert-auth": {
 			"etcd: ", "unknown flag: --nope", "--election-timeout", "--tls-min-version", "--client-cert-auth", "--peer-client-cert-auth",
 		},
-		"troupe get --limit x --nope --timeout y": {`--limit: invalid value "x"`, "unknown flag: --nope", `--timeout: invalid value "y"`, "too few arguments"},
-		"troupe log dump --from x --to y":         {"--from: invalid", "--to: invalid"},
+		"troupe server --nope --enable-log-rotation --log-outputs=/no/such/file": {"unknown flag: --nope"},
+		"troupe get --limit x --nope --timeout y":                                {`--limit: invalid value "x"`, "unknown flag: --nope", `--timeout: invalid value "y"`, "too few arguments"},
+		"troupe log dump --from x --to y":                                        {"--from: invalid", "--to: invalid"},
 	} {
 		got := runCommand(t, "", strings.Fields(argv)...)
 		if got.code != exit.Usage || strings.Count(got.errs, "\n") != 1 || got.out != "" {
@@ -175,6 +176,9 @@ func TestFaultsOfACommandLineAreReportedTogether(t *testing.T) {
 			if !strings.Contains(got.errs, text) {
 				t.Errorf("%s: %q does not contain %q", argv, got.errs, text)
 			}
+		}
+		if strings.Contains(got.errs, "is 0") || strings.Contains(argv, "no/such") && strings.Contains(got.errs, "exactly one") || strings.Contains(got.errs, "not between 1") && !strings.Contains(argv, "connections=0") {
+			t.Errorf("%s: %q finds fault with a value that was not given", argv, got.errs)
 		}
 	}
 }

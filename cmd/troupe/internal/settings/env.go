@@ -50,10 +50,8 @@ func FromEnvironment(fs *pflag.FlagSet, environment []string) (warnings []Error,
 				if value != flag.Value.String() {
 					warnings = append(warnings, Error{name, "has no effect: " + setBy + " has precedence", "unset one of them"})
 				}
-			case fs.Set(flag.Name, value) != nil:
-				errs = append(errs, InvalidValue(name, value, flag))
-				setBy = name
 			default:
+				errs = append(errs, SetFlag(fs, flag, name, value))
 				_ = fs.SetAnnotation(flag.Name, prefixAnnotation, []string{prefix})
 				setBy = name
 			}

@@ -24,6 +24,16 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %s; %s", e.Setting, e.Problem, e.Advice)
 }
 
+// SetFlag sets a flag of fs. If the flag does not accept the value, which the source gave, it has
+// its default again, so that no rule finds fault with what the user did not write.
+func SetFlag(fs *pflag.FlagSet, flag *pflag.Flag, source, value string) error {
+	if fs.Set(flag.Name, value) == nil {
+		return nil
+	}
+	_ = flag.Value.Set(flag.DefValue) // pflag sets a number that it cannot parse to 0
+	return InvalidValue(source, value, flag)
+}
+
 // InvalidValue returns the error for a value that the flag does not accept. The value was given by
 // source: the flag itself, an environment variable, or a line of a file.
 func InvalidValue(source, value string, flag *pflag.Flag) *Error {

@@ -143,8 +143,10 @@ func (r *fileReader) set(key, value *yaml.Node, name string, s section) {
 		if given != flag.DefValue {
 			r.warnings = append(r.warnings, Error{where, "has no effect: " + noDiscovery, "leave it out"})
 		}
-	case r.fs.Set(flag.Name, given) != nil:
-		r.errs = append(r.errs, InvalidValue(where, given, flag))
+	default:
+		if err := SetFlag(r.fs, flag, where, given); err != nil {
+			r.errs = append(r.errs, err)
+		}
 	}
 }
 
