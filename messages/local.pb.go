@@ -2281,8 +2281,8 @@ func (x *LinkDown) GetReason() string {
 	return ""
 }
 
-// PinFailed reports that the storage id of a peer could not be stored on this node's disk. The Node
-// stops, as after any failed write.
+// PinFailed reports that the storage id or a start of a peer could not be stored on this node's
+// disk. The Node stops, as after any failed write.
 type PinFailed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Peer          uint64                 `protobuf:"varint,1,opt,name=peer,proto3" json:"peer,omitempty"`

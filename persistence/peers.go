@@ -134,7 +134,7 @@ type PinError struct {
 }
 
 func (e *PinError) Error() string {
-	return fmt.Sprintf("store the storage id of member %#x: %v", e.Peer, e.Err)
+	return fmt.Sprintf("store the storage id and start of member %#x: %v", e.Peer, e.Err)
 }
 func (e *PinError) Unwrap() error { return e.Err }
 

@@ -128,7 +128,7 @@ func (n *Node) handleStorageRefused(m *messages.StorageRefused) {
 	}
 }
 
-// failPin stops the node: its disk could not store the storage id of a peer.
+// failPin stops the node: its disk could not store the storage id or a start of a peer.
 func failPin(m *messages.PinFailed) {
-	panic(&actors.StorageError{Operation: "store the storage id of member " + raft.FormatID(m.Peer), Err: errors.New(m.Reason)})
+	panic(&actors.StorageError{Operation: "store the storage id and start of member " + raft.FormatID(m.Peer), Err: errors.New(m.Reason)})
 }

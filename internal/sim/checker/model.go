@@ -36,8 +36,9 @@ type memberModel struct {
 
 	// forgot: its disk was replaced, and no committed configuration names the new one yet. Then it
 	// must not vote, and counts in no majority. formerLog is what the disk before it held.
-	forgot    bool
-	formerLog []uint64
+	forgot        bool
+	formerLog     []uint64
+	formerStorage [16]byte // the storage id before; an older copy has it too
 	// formerVotes are the votes that it sent with former disks, by term.
 	formerVotes map[uint64]uint64
 

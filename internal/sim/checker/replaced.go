@@ -9,10 +9,12 @@ import (
 // A member whose disk was replaced has forgotten its votes and its acknowledgements (E37). The
 // checker keeps what it sent before apart from what it sends with its new disk.
 
-// DiskReplaced observes that a member, which is down, gets an empty disk.
+// DiskReplaced observes that a member, which is down, gets an empty disk, or an older copy of its
+// own.
 func (c *Checker) DiskReplaced(id uint64) {
 	was := c.models[id]
 	s := &memberModel{matched: make([]uint64, len(c.models)), forgot: true, formerLog: was.formerLog, formerVotes: was.formerVotes}
+	s.formerStorage = c.members[id-1].LogOptions().StorageID
 	s.log = was.log // of its last run, until it starts again
 	if len(was.durableLog) > len(s.formerLog) || !was.forgot {
 		s.formerLog = was.durableLog
@@ -39,7 +41,7 @@ func (c *Checker) checkRejoined(configuration *messages.Configuration) {
 	for _, m := range configuration.GetMembers() {
 		s := c.models[m.GetId()]
 		storageID := c.members[m.GetId()-1].LogOptions().StorageID
-		if s.forgot && bytes.Equal(m.GetStorageId(), storageID[:]) {
+		if s.forgot && storageID != s.formerStorage && bytes.Equal(m.GetStorageId(), storageID[:]) {
 			s.forgot = false
 		}
 	}

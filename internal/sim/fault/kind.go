@@ -44,6 +44,7 @@ const (
 	LostDisk
 	LostLog
 	EmptiedDisk
+	RestoredDisk
 	LyingDisk
 	FailedRead
 	FlippedRead
@@ -91,6 +92,7 @@ var kinds = [NumKinds]struct{ name, description string }{
 	LostDisk:        {"lost-disk", "a disk is lost, and its member stays down"},
 	LostLog:         {"lost-log", "the directory of the log is moved away: the member refuses to start"},
 	EmptiedDisk:     {"emptied-disk", "a member returns with an empty disk: its peers refuse it until an operator has it rejoin"},
+	RestoredDisk:    {"restored-disk", "a member returns with a copy of its disk from before its last start: its peers refuse it, and an operator has it rejoin"},
 	LyingDisk:       {"lying-disk", "syncs report success and do nothing"},
 	FailedRead:      {"failed-read", "a read of a disk or of a name fails, mostly while the node starts: it stops, or does not start, and names the file"},
 	FlippedRead:     {"flipped-read", "a read returns a wrong bit: it is repeated, or the node does not start"},

@@ -33,6 +33,7 @@ var (
 		PowerCut, PowerCut, PowerCut, Kill, Transfer, FailedRead, FailedRead, FlippedRead, FlippedRead,
 		FailedState, FullState, LostState, DamagedState,
 	}
+	copyFaults  = []Kind{RestoredDisk, RestoredDisk, RestoredDisk, RestoredDisk, RestoredDisk, EmptiedDisk, Kill, Kill, Kill, Stop, PowerCut, PowerCut, PowerCut, Crash, Pause}
 	clockFaults = []Kind{ClockDrift, ClockFast, ClockJump, ClockFrozen, Cut, Pause, Kill, Transfer}
 )
 
@@ -56,6 +57,8 @@ var Profiles = []Profile{
 	{Name: "crashes", Description: "processes are killed, machines lose power, actors panic at any message", Faults: crashFaults},
 	{Name: "disks", Description: "disks are slow, stalled or full, fail, lose what was not synced, and a minority of them is damaged or lost for good",
 		Faults: diskFaults},
+	{Name: "older-copies", Description: "members return with older copies of their disks, or with empty ones, while processes and connections fail", MessageFaults: true,
+		Faults: slices.Concat(copyFaults, networkFaults)},
 	{Name: "clocks", Description: "clocks drift, run at other speeds, jump and stand still", MessageFaults: true, Faults: clockFaults},
 	{Name: "beyond-the-budget", Description: "more disks are damaged and lost than a cluster survives, and some drop syncs: replies must be right nevertheless",
 		MessageFaults: true, BeyondBudget: true, Faults: slices.Concat(

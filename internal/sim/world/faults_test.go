@@ -64,6 +64,7 @@ func checkConsequences(t *testing.T, p *fault.Profile, c *Counts) {
 		{fault.FullDisk, "stops for lack of space", c.Stops[StopNoSpace]},
 		{fault.FlippedBit, "refused disks", c.Stops[StopRefused]},
 		{fault.LostDisk, "members that stay down", c.Away},
+		{fault.RestoredDisk, "members that were refused", c.Stops[StopReplaced]},
 		{fault.SlowLink, "messages that a full queue dropped", c.Displaced},
 		{fault.FailedRead, "reads that failed", c.FailedReads},
 		{fault.FlippedRead, "reads with a flipped bit", c.FlippedReads},

@@ -46,6 +46,8 @@ func (w *World) applicable(kind fault.Kind, m *Member) bool {
 		return w.mayLoseDisk(m)
 	case fault.EmptiedDisk:
 		return w.mayForget(m)
+	case fault.RestoredDisk:
+		return m.application == nil && m.olderCopyIsKnown() && w.mayForget(m)
 	case fault.FlippedBit:
 		return w.mayLoseDisk(m) && len(m.Disk.OldFiles()) > 0
 	case fault.LostState:
@@ -63,7 +65,7 @@ func (w *World) Inject(kind fault.Kind, m *Member) {
 		w.events.faultInjected(kind, m, nil, 0)
 		w.injectNetworkFault(kind, m)
 	case fault.SlowDisk, fault.StalledDisk, fault.FullDisk, fault.FailedWrite, fault.FailedSync, fault.FlippedBit, fault.LostDisk, fault.LostLog,
-		fault.EmptiedDisk, fault.LyingDisk, fault.FailedRead, fault.FlippedRead,
+		fault.EmptiedDisk, fault.RestoredDisk, fault.LyingDisk, fault.FailedRead, fault.FlippedRead,
 		fault.FailedState, fault.FullState, fault.LostState, fault.DamagedState:
 		w.events.faultInjected(kind, m, nil, w.injectDiskFault(kind, m))
 	case fault.ClockDrift, fault.ClockFast, fault.ClockJump, fault.ClockFrozen:

@@ -42,6 +42,11 @@ func (w *World) injectDiskFault(kind fault.Kind, m *Member) (until time.Duration
 		m.EmptyDisk(w.Chance(0.3))
 		m.RefusedStarts = w.Random.IntN(3)
 		w.After(w.downtime(), m.Restart)
+	case fault.RestoredDisk:
+		m.RestoreCopy(m.olderCopy)
+		m.olderCopy, m.restored = nil, true
+		m.RefusedStarts = w.Random.IntN(3)
+		w.After(w.downtime(), m.Restart)
 	case fault.FailedRead, fault.FlippedRead:
 		w.injectReadFault(kind, m)
 	case fault.FailedState, fault.FullState, fault.LostState, fault.DamagedState:

@@ -66,6 +66,7 @@ func (m *Member) Boot() {
 		return
 	}
 	m.node, m.identity, m.Embedder.Session = node, node.Identity(), node.Session()
+	m.copyDisk()
 	w.events.started(m)
 	if err := node.Start(); err != nil {
 		w.Fail("start", "member %d does not start: %v", m.id, err)

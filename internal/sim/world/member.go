@@ -47,6 +47,7 @@ type Member struct {
 	RefusedStarts   int                 // how often it is still started on a directory that a peer refused
 	rejoinWatched   bool                // an operator asks the leader for it from time to time
 	relearns        bool                // its disk was emptied, and does not hold yet that it has rejoined
+	restored        bool                // it runs on an older copy of its disk, or will
 	peersKnown      bool                // its node has set its peers in this run
 	met             map[raft.Start]bool // the starts of peers that it has admitted in this run
 	StopError       error               // why its node stopped by itself, the last time
@@ -59,6 +60,8 @@ type Member struct {
 	clock       clock
 	timers      []*timer // of this run
 	Disk        *disk
+	olderCopy   *vfs.MemFS        // its disk at an earlier start; nil: there is no copy
+	copiedStart raft.Start        // that start
 	MachineDisk *machineDisk      // nil: the state machine is in memory
 	application MemberApplication // nil: the small key-value store
 

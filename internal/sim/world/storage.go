@@ -3,11 +3,13 @@ package world
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/internal/sim/fault"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/persistence/vfs"
@@ -24,6 +26,7 @@ import (
 func (m *Member) EmptyDisk(rejoins bool) {
 	m.replaceDisk()
 	m.refused, m.Disk.Damaged, m.relearns, m.identity = false, false, true, persistence.Identity{}
+	m.restored, m.olderCopy = false, nil
 	m.world.Checker.DiskReplaced(m.id)
 	m.Rejoins = rejoins
 	if rejoins && !m.rejoinWatched {
@@ -41,6 +44,21 @@ func (m *Member) RestoreCopy(older *vfs.MemFS) {
 	}
 	m.world.Checker.DiskReplaced(m.id)
 	m.Disk.Damaged = true // it may hold less than was synced
+}
+
+// copyDisk makes a copy of the disk at a start, at times, where the profile restores copies.
+func (m *Member) copyDisk() {
+	if slices.Contains(m.world.Options.Profile.Faults, fault.RestoredDisk) && (m.olderCopy == nil || m.world.Chance(0.3)) {
+		m.olderCopy, m.copiedStart = m.Disk.CrashClone(vfs.KeepUnsynced), m.node.Peers().Own().Starts.Present()
+	}
+}
+
+// olderCopyIsKnown reports whether all others would recognise the copy of a member's disk.
+func (m *Member) olderCopyIsKnown() bool {
+	if m.olderCopy == nil || m.node.Peers().Own().Starts.Present() == m.copiedStart {
+		return false
+	}
+	return !slices.ContainsFunc(m.world.Members, func(other *Member) bool { return other != m && !other.Met(m) })
 }
 
 // ForgetPeers removes what the disk of a member, which is down, holds about its peers.
@@ -103,8 +121,8 @@ func (m *Member) Met(peer *Member) bool {
 // may have forgotten something are a minority.
 func (w *World) mayForget(m *Member) bool {
 	for _, other := range w.Members {
-		if other != m && !other.Knows(m) {
-			return false
+		if other != m && (!other.Knows(m) || other.restored) {
+			return false // one that is emptied would forget the starts of the restored one
 		}
 	}
 	return w.Size > 1 && !m.Disk.Damaged && !m.relearns && w.withinBudget(m)

@@ -20,7 +20,7 @@ var starts = []Mutation{
 		Name:   "starts of a met peer are not stored",
 		Breaks: "a member stores the storage id of a peer at the first contact, and never its later starts (P108)",
 		Edits:  []mutation.Edit{mutation.In("persistence", "PeerStorage.check").Replace(`_pin || _met != _present`, `_pin`)},
-		Hunt:   Hunt{Scenario: "older-copy-without-leader"}, Caught: []string{"no vote after a loss", "script"},
+		Hunt:   Hunt{Profile: "older-copies"}, Caught: []string{"no vote after a loss", "leader completeness", "quorum elects"},
 	},
 	{
 		Name:   "starts of peers are in memory only",
