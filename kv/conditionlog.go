@@ -7,15 +7,23 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/troupe-raft/troupe"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // conditionLog logs when this member begins and ends to refuse requests: each alarm, and each limit
 // that refuses some. That is two lines, however many requests are refused between them; a client
-// has an error for each.
+// has an error for each. It does the same for messages to a peer that a full queue drops.
 type conditionLog struct {
 	services *services
 	alarms   []*alarmCause
 	limits   map[string]*reachedLimit
+	peers    map[uint64]*peerQueue
+}
+
+// peerQueue is what is known of the queue to a peer.
+type peerQueue struct {
+	reachedLimit
+	up bool // at the last check
 }
 
 const (
@@ -44,7 +52,7 @@ type reachedLimit struct {
 
 func newConditionLog(s *services) *conditionLog {
 	c := &s.config
-	return &conditionLog{services: s, limits: map[string]*reachedLimit{}, alarms: []*alarmCause{
+	return &conditionLog{services: s, limits: map[string]*reachedLimit{}, peers: map[uint64]*peerQueue{}, alarms: []*alarmCause{
 		{
 			cause: "the disk is below the low-water mark, writes are refused", advice: "make room on the disk of the data directory; the alarm ends by itself",
 			holds: func(node troupe.Status) bool { return node.DiskLow },
@@ -94,8 +102,12 @@ func (l *conditionLog) check(now time.Time) {
 		}
 	}
 	if m, ok := l.services.config.Consensus.(metricsSource); ok {
-		for _, r := range m.Metrics().Refusals {
+		metrics := m.Metrics()
+		for _, r := range metrics.Refusals {
 			l.checkLimit(r.Limit, r.Count, now)
+		}
+		for _, link := range metrics.Links {
+			l.checkPeer(link, now)
 		}
 	}
 }
@@ -114,19 +126,56 @@ func (l *conditionLog) checkLimit(name string, refused uint64, now time.Time) {
 		limit = &reachedLimit{}
 		l.limits[name] = limit
 	}
+	began, ended := limit.update(refused, now)
 	switch {
-	case refused > limit.refused:
-		if !limit.reached {
-			limit.reached, limit.since, limit.before = true, now, limit.refused
-			l.services.config.Logger.Warn().Str("limit", name).Uint64("refused", refused-limit.before).
-				Str("advice", adviceOfLimit(name)).Msg("requests are refused, a limit is reached")
-		}
-		limit.refused, limit.last = refused, now
-	case limit.reached && now.Sub(limit.last) >= refusalQuietTime:
-		limit.reached = false
-		l.services.config.Logger.Info().Str("limit", name).Uint64("refused", limit.refused-limit.before).
-			Dur("lasted", limit.last.Sub(limit.since)).Msg("no more requests are refused at the limit")
+	case began:
+		l.services.config.Logger.Warn().Str("limit", name).Uint64("refused", limit.refused-limit.before).
+			Str("advice", adviceOfLimit(name)).Msg("requests are refused, a limit is reached")
+	case ended:
+		limit.addSum(l.services.config.Logger.Info().Str("limit", name), "refused").Msg("no more requests are refused at the limit")
 	}
+}
+
+// checkPeer looks at what was dropped since the last check while the peer was connected: what is
+// dropped for one that is away has lines about its connection.
+func (l *conditionLog) checkPeer(link troupe.LinkMetrics, now time.Time) {
+	q := l.peers[link.PeerID]
+	if q == nil {
+		q = &peerQueue{}
+		l.peers[link.PeerID] = q
+	}
+	if !q.up || !link.Up {
+		q.up, q.refused = link.Up, link.EnvelopesDropped
+	}
+	began, ended := q.update(link.EnvelopesDropped, now)
+	peer := raft.FormatID(link.PeerID)
+	switch {
+	case began:
+		l.services.config.Logger.Warn().Str("peer", peer).Uint64("dropped", q.refused-q.before).
+			Str("advice", "the peer, or the network to it, is slower than what it is sent; what was dropped is sent again").
+			Msg("messages to a peer are dropped, its queue is full")
+	case ended:
+		q.addSum(l.services.config.Logger.Info().Str("peer", peer), "dropped").Msg("no more messages to the peer are dropped")
+	}
+}
+
+// update takes the number of refusals, and reports whether the limit began or ended to refuse.
+func (r *reachedLimit) update(refused uint64, now time.Time) (began, ended bool) {
+	switch {
+	case refused > r.refused:
+		if began = !r.reached; began {
+			r.reached, r.since, r.before = true, now, r.refused
+		}
+		r.refused, r.last = refused, now
+	case r.reached && now.Sub(r.last) >= refusalQuietTime:
+		r.reached, ended = false, true
+	}
+	return began, ended
+}
+
+// addSum adds how many were refused, and for how long.
+func (r *reachedLimit) addSum(line *zerolog.Event, name string) *zerolog.Event {
+	return line.Uint64(name, r.refused-r.before).Dur("lasted", r.last.Sub(r.since))
 }
 
 // adviceOfLimit returns what to do when a limit refuses requests. docs/limits.md lists the limits.

@@ -14,12 +14,15 @@ type scriptedConsensus struct {
 	Consensus
 	diskLow bool
 	refused uint64
+	link    troupe.LinkMetrics
 }
 
 func (c *scriptedConsensus) Status() troupe.Status { return troupe.Status{ID: 1, DiskLow: c.diskLow} }
 
 func (c *scriptedConsensus) Metrics() troupe.Metrics {
-	return troupe.Metrics{Refusals: []troupe.RefusalCount{{Limit: "MaxUncommittedBytes", Count: c.refused}}}
+	return troupe.Metrics{
+		Refusals: []troupe.RefusalCount{{Limit: "MaxUncommittedBytes", Count: c.refused}}, Links: []troupe.LinkMetrics{c.link},
+	}
 }
 
 // A limit that refuses requests is logged when that begins and when it has ended for a while,
@@ -68,4 +71,16 @@ func TestConditionsAreLoggedWhenTheyBeginAndEnd(t *testing.T) {
 	for range 2 {
 		expect("the disk has room", 1, "alarm ended", "NOSPACE", "low-water mark")
 	}
+
+	dropped := []string{"messages to a peer are dropped, its queue is full", `"peer":"0xab"`}
+	consensus.link = troupe.LinkMetrics{PeerID: 0xab, EnvelopesDropped: 5}
+	expect("the peer is away", 0, dropped...)
+	consensus.link.Up, consensus.link.EnvelopesDropped = true, 6
+	expect("dropped before it came", 0, dropped...)
+	for range 2 {
+		consensus.link.EnvelopesDropped += 3
+		expect("dropped while it is connected", 1, dropped...)
+	}
+	now = now.Add(refusalQuietTime)
+	expect("no more", 1, "no more messages to the peer are dropped", `"dropped":6`)
 }

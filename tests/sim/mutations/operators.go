@@ -72,8 +72,8 @@ var operators = []Mutation{
 	{
 		Name:   "reached limit never ends in the log",
 		Breaks: "nothing says that requests are accepted again",
-		Edits: []mutation.Edit{mutation.In("kv", "conditionLog.checkLimit").Replace(
-			`_limit.reached && _now.Sub(_last) >= refusalQuietTime`, `false`)},
+		Edits: []mutation.Edit{mutation.In("kv", "reachedLimit.update").Replace(
+			`_r.reached && _now.Sub(_last) >= refusalQuietTime`, `false`)},
 		Hunt: Hunt{Package: "./kv", Test: "TestConditionsAreLoggedWhenTheyBeginAndEnd"},
 	},
 	{
