@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,9 +39,16 @@ type commandResult struct {
 	out, errs string
 }
 
-// runCommand runs a command other than server in this process.
+// runCommand runs a command other than server in this process. A command that is sent to a cluster
+// has a minute, unless argv says otherwise.
 func runCommand(t *testing.T, in string, argv ...string) commandResult {
 	t.Helper()
+	has := func(flag string) bool {
+		return slices.ContainsFunc(argv, func(arg string) bool { return strings.HasPrefix(arg, flag) })
+	}
+	if has("--endpoints=") && !has("--timeout") {
+		argv = append(slices.Clone(argv), "--timeout=60s")
+	}
 	var out, errs bytes.Buffer
 	code := run(argv, strings.NewReader(in), &out, &errs)
 	return commandResult{code, out.String(), errs.String()}

@@ -200,6 +200,7 @@ func plainCluster(t *testing.T) *threeMembers {
 		c.flags = append(c.flags, []string{
 			fmt.Sprintf("--name=m%d", i), "--data-dir=" + c.dataDirs[i], "--initial-cluster=" + strings.Join(cluster, ","),
 			"--listen-client-urls=" + c.endpoints[i], fmt.Sprintf("--listen-peer-urls=http://127.0.0.1:%d", ports[i]),
+			"--election-timeout=5000", // longer than the stalls of a loaded machine
 		})
 		c.start(i)
 	}

@@ -162,8 +162,9 @@ func newSingleMember(t *testing.T) *singleMember {
 	s.flags = []string{
 		"--name=one", "--data-dir=" + s.dataDir, "--listen-client-urls=http://" + s.endpoint,
 		fmt.Sprintf("--listen-peer-urls=http://127.0.0.1:%d", ports[1]),
-		// Short intervals, so that the member becomes leader soon.
-		"--heartbeat-interval=10", "--election-timeout=50",
+		// Longer than the stalls of a loaded machine and its disk, so that the member stays leader. Its
+		// first election does not wait for it.
+		"--election-timeout=5000",
 	}
 	return s
 }

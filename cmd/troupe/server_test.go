@@ -280,7 +280,7 @@ func TestTLSUnixSocketAndMetricsListeners(t *testing.T) {
 	s := newSingleMember(t)
 	metrics := fmt.Sprintf("127.0.0.1:%d", freeport.Take(t, 1)[0])
 	s.start("--listen-client-urls=https://"+s.endpoint, "--auto-tls", "--listen-metrics-urls=http://"+metrics)
-	if got := runCommand(t, "", "troupe", "put", "--endpoints=https://"+s.endpoint, "k", "v"); got.code == 0 || !strings.Contains(got.errs, "certificate") {
+	if got := runCommand(t, "", "troupe", "put", "--endpoints=https://"+s.endpoint, "--timeout=5s", "k", "v"); got.code == 0 || !strings.Contains(got.errs, "certificate") {
 		t.Errorf("a self-signed certificate was accepted: %+v", got)
 	}
 	if got := s.client("put", "--insecure-skip-tls-verify", "k", "v"); got != "OK\n" {
