@@ -136,7 +136,7 @@ func TestForeignCAMemberIsRefusedAndLogged(t *testing.T) {
 		mustSucceed(t, m.Launch())
 	}
 	foreignMember := c.Members[2]
-	ctx := contextWithin(t, 30*time.Second)
+	ctx := contextWithin(t, 2*time.Minute)
 	for _, m := range c.Members[:2] {
 		mustSucceed(t, m.Ready(ctx))
 		// Both sides connect to the other, and each refuses the other's certificate.

@@ -19,7 +19,7 @@ import (
 // must answer, or the requests that it gets wait for the client's deadline, which is long here.
 func TestClientLeavesMemberWithoutMajority(t *testing.T) {
 	lab := newNetLab(t, 3)
-	c := lab.start("--heartbeat-interval=20", "--election-timeout=200")
+	c := lab.start()
 	_, followers := mustLeader(t, c)
 	isolated := followers[0]
 	watch := dial(t, isolated.Endpoint()).Watch(clientv3.WithRequireLeader(contextWithin(t, time.Minute)), "none", clientv3.WithCreatedNotify())

@@ -143,7 +143,7 @@ func methodOf(request proto.Message) method {
 // invoke sends a request as it is: clientv3 would correct some of them and try others again. No
 // response with an error.
 func invoke(ctx context.Context, conn *grpc.ClientConn, request proto.Message) (proto.Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if streamed, ok := request.(streamedRange); ok {
 		return invokeStream(ctx, conn, streamed.RangeRequest)

@@ -25,7 +25,7 @@ func call[Request, Response proto.Message](
 	method func(*grpc.ClientConn) func(context.Context, Request, ...grpc.CallOption) (Response, error), request Request,
 ) func(context.Context, *grpc.ClientConn) (proto.Message, error) {
 	return func(ctx context.Context, conn *grpc.ClientConn) (proto.Message, error) {
-		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		response, err := method(conn)(ctx, request)
 		if err != nil {
@@ -113,7 +113,7 @@ func emptyServices() []serviceCall {
 
 // keepAlive renews a lease that does not exist.
 func keepAlive(ctx context.Context, conn *grpc.ClientConn) (proto.Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	stream, err := pb.NewLeaseClient(conn).LeaseKeepAlive(ctx)
 	if err == nil {
@@ -126,7 +126,7 @@ func keepAlive(ctx context.Context, conn *grpc.ClientConn) (proto.Message, error
 }
 
 func TestOtherServicesMatchEtcd(t *testing.T) {
-	ctx := contextWithin(t, time.Minute)
+	ctx := contextWithin(t, 5*time.Minute)
 	etcd := connect(t, startCluster(t, reference, 1).Members[0])
 	own := connect(t, startCluster(t, program, 1).Members[0])
 	for _, request := range []proto.Message{
