@@ -116,6 +116,7 @@ func TestEndedContextProposesNothing(t *testing.T) {
 // The cluster's id depends on names and addresses. A program that changes one must learn which.
 func TestChangedMemberIsNamed(t *testing.T) {
 	list := []troupe.Member{{ID: 1, Name: "a", Address: "host-a:1"}, {ID: 0x10, Name: "b", Address: "host-b:1", PeerURLs: []string{"http://host-b:1"}}}
+	isNew := true
 	start := func(fs troupe.FS, change func(*troupe.Config)) error {
 		config := troupe.Config{
 			ID: 1, Members: append([]troupe.Member(nil), list...), DataDir: "/data", FS: fs, Network: troupe.NewNetwork(),
@@ -124,6 +125,10 @@ func TestChangedMemberIsNamed(t *testing.T) {
 		change(&config)
 		n, err := troupe.Start(t.Context(), config)
 		if err == nil {
+			if isNew { // later starts read the members from the log
+				waitUntil(t, "the first configuration is on disk", func() bool { return n.Metrics().SyncEntries > 0 })
+				isNew = false
+			}
 			n.Kill()
 		}
 		return err
