@@ -132,8 +132,7 @@ func (f *follower) handleLinkUp(m *messages.LinkUp) {
 // handleAppendEntries is the receiver's side of AppendEntries (Raft §5.3).
 func (f *follower) handleAppendEntries(m *messages.AppendEntries) {
 	if err := raft.CheckAppendEntries(m); err != nil {
-		f.env.Log().Error().Err(err).Str("from", raft.FormatID(m.Leader)).Uint64("prev_index", m.PrevIndex).
-			Msg("dropped a malformed append: check that all members run compatible versions")
+		f.logMalformed(err, m.Leader, "dropped a malformed append")
 		return
 	}
 	if !f.log.terms.Matches(m.PrevIndex, m.PrevTerm) {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/troupe-raft/troupe/messages"
@@ -292,9 +293,12 @@ func TestMalformedAppendIsDropped(t *testing.T) {
 			s := newFixture(t, 3).asFollower(5, 2, 1, 1, 3)
 			m := newAppendEntries(5, 2, 3, 1, 5)
 			spoil(m)
-			s.deliver(m)
+			s.deliver(m, m, m, m, m) // the leader repeats it
 			s.expectRole(roleFollower, 5)
 			s.expectLog(2, 0)
+			if n := strings.Count(s.Logged.String(), "dropped a malformed append"); n != 3 {
+				t.Errorf("%d lines for 5 appends", n)
+			}
 			if len(s.sentToPeers) > 0 {
 				t.Fatalf("%v sent", s.sentToPeers)
 			}

@@ -50,7 +50,7 @@ func (l *leader) handleForwardedProposals(m *messages.ForwardedProposals) {
 		return
 	}
 	if err := raft.CheckProposals(m.Data); err != nil {
-		l.env.Log().Error().Err(err).Str("from", raft.FormatID(m.From)).Msg("dropped malformed forwarded proposals")
+		l.logMalformed(err, m.From, "dropped malformed forwarded proposals")
 		return
 	}
 	fresh := l.uncommitted.withoutKnown(m.Data)

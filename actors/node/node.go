@@ -139,6 +139,9 @@ type Node struct {
 	// read round and notifies peers of a new commit index; other roles forward or refuse proposals.
 	flushPending bool
 
+	// malformed is how many messages were dropped because no member of this version sends them.
+	malformed uint64
+
 	// lateHeartbeats is what actors.NodeView reports under that name.
 	lateHeartbeats uint64
 

@@ -119,3 +119,12 @@ func (n *Node) recordLinkDown(m *messages.LinkDown) {
 	n.env.Log().Debug().Str("peer", raft.FormatID(m.Peer)).Str("reason", m.Reason).Msg("link down")
 	n.contact.linkDown(m.Peer)
 }
+
+// logMalformed logs a dropped message that no member of this version sends: the 1st, 2nd, 4th and
+// so on, because the sender repeats it.
+func (n *Node) logMalformed(err error, from uint64, message string) {
+	if n.malformed++; n.malformed&(n.malformed-1) == 0 {
+		n.env.Log().Error().Err(err).Str("from", raft.FormatID(from)).Uint64("dropped", n.malformed).
+			Str("advice", "check that all members run the same version").Msg(message)
+	}
+}
