@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -142,18 +141,6 @@ func put(t *testing.T, cluster *client.Cluster, key string, bytes int) {
 	}); err != nil {
 		t.Fatalf("put %s: %v", key, err)
 	}
-}
-
-// openConnection connects and sends text. The server may close the connection at any time.
-func openConnection(t *testing.T, address, text string) net.Conn {
-	t.Helper()
-	c, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	_, _ = io.WriteString(c, text)
-	return c
 }
 
 func glob(t *testing.T, pattern string) []string {

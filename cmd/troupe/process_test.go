@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -221,4 +222,16 @@ func scrape(t *testing.T, url string) string {
 			t.Fatal(err)
 		}
 	}
+}
+
+// openConnection connects and sends text. The server may close the connection at any time.
+func openConnection(t *testing.T, address, text string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_, _ = io.WriteString(c, text)
+	return c
 }

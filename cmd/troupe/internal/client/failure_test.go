@@ -15,7 +15,9 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
@@ -74,6 +76,27 @@ func TestConnectErrorHasCauseAndAdvice(t *testing.T) {
 		all := &UnreachableError{Tried: []error{err}}
 		if strings.Contains(all.Error(), "the cluster runs") {
 			t.Errorf("%s: the server was reached, but: %q", name, all)
+		}
+	}
+}
+
+// A timeout of the member is not the client's: more time would not help.
+func TestTimeoutAdviceFollowsTheCause(t *testing.T) {
+	endpoint := Endpoint{Address: "a:1"}
+	for text, err := range map[string]error{
+		"--timeout allows more time":      status.FromContextError(context.DeadlineExceeded).Err(),
+		"a majority of the members":       rpctypes.ErrGRPCTimeout,
+		"check that the member runs, and": status.Error(codes.Unavailable, "connection reset by peer"),
+	} {
+		if got := (&TimeoutError{endpoint, err}).Error(); !strings.Contains(got, text) || !strings.Contains(got, "http://a:1") {
+			t.Errorf("%v: %q does not contain %q", err, got, text)
+		}
+	}
+	for text, alert := range map[string]string{
+		"--max-connections": "tls: internal error", "--tls-min-version": "tls: protocol version not supported", "--cert and --key": "tls: bad certificate",
+	} {
+		if got := explainAlert(errors.New(alert)).Error(); !strings.Contains(got, text) || !strings.Contains(got, alert) {
+			t.Errorf("%s: %q does not contain %q", alert, got, text)
 		}
 	}
 }

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
+)
+
+// A server that has as many connections as it may is not taken for one that is reached in the wrong
+// way.
+func TestConnectionLimitIsNotTakenForATLSMistake(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		scheme string
+		server []string
+		client string
+		text   string
+	}{
+		{"http", nil, "--insecure-skip-tls-verify=false", "503"},
+		{"https", []string{"--auto-tls"}, "--insecure-skip-tls-verify", "tls: internal error"},
+	} {
+		s := newSingleMember(t)
+		p := s.start(append(c.server, "--max-connections=1", "--listen-client-urls="+c.scheme+"://"+s.endpoint, "--advertise-client-urls="+c.scheme+"://"+s.endpoint)...)
+		openConnection(t, s.endpoint, "") // before the next one in the order of acceptance
+		got := runTroupe(t, "put", "k", "v", "--timeout=5s", c.client, "--endpoints="+c.scheme+"://"+s.endpoint)
+		if got.code != exit.Failure || !strings.Contains(got.errs, c.text) || !strings.Contains(got.errs, "--max-connections") ||
+			strings.Contains(got.errs, "write http") || strings.Contains(got.errs, "--cert and") {
+			t.Errorf("%s: %+v", c.scheme, got)
+		}
+		p.waitFor("client connection limit reached")
+	}
+}
