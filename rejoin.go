@@ -92,12 +92,14 @@ func (n *Node) RejoinMember(ctx context.Context, r RejoinRequest) (RejoinResult,
 // storageToRecord checks a request and returns the storage id to record.
 func (n *Node) storageToRecord(r RejoinRequest) (string, error) {
 	status, id := n.Status(), raft.FormatID(r.MemberID)
-	i := slices.IndexFunc(status.Members, func(m Member) bool { return m.ID == r.MemberID && m.ID != n.ID() })
+	i := slices.IndexFunc(status.Members, func(m Member) bool { return m.ID == r.MemberID })
 	switch {
 	case status.Role == roleStopped:
 		return "", n.stoppedError()
 	case status.Role != roleLeader:
 		return "", notLeaderError(status.LeaderID)
+	case r.MemberID == n.ID():
+		return "", fmt.Errorf("%w: %s is the leader itself, and needs no other data directory", ErrNotMember, id)
 	case i < 0:
 		return "", fmt.Errorf("%w: %s", ErrNotMember, id)
 	}

@@ -60,7 +60,7 @@ func (s *membersService) rejoin(ctx context.Context, r *messages.MemberRejoinReq
 	case errors.Is(err, troupe.ErrNotLeader):
 		return nil, rpctypes.ErrGRPCNotLeader
 	case errors.Is(err, troupe.ErrNotMember):
-		return nil, rpctypes.ErrGRPCMemberNotFound
+		return nil, status.Error(codes.NotFound, "troupe: "+err.Error())
 	case errors.Is(err, troupe.ErrNotRejoining), errors.Is(err, troupe.ErrMemberConnected):
 		return nil, status.Error(codes.FailedPrecondition, "troupe: "+err.Error())
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -48,6 +49,10 @@ Use it before the leader's machine is stopped.`,
 				_, err := pb.NewMaintenanceClient(conn).MoveLeader(ctx, &pb.MoveLeaderRequest{TargetID: target.ID})
 				return err
 			})
+			var none *client.NoLeaderError
+			if err != nil && target.Err != nil && !errors.As(err, &none) {
+				return fmt.Errorf("move-leader %s: %w; the member itself does not respond: %w", args[0], err, target.Err)
+			}
 			if err != nil {
 				return fmt.Errorf("move-leader %s: %w", args[0], err)
 			}

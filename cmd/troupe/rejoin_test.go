@@ -147,6 +147,10 @@ func TestConnectedMemberIsNotExpelled(t *testing.T) {
 	if got.code != exit.Failure || !strings.Contains(got.errs, "is connected with its recorded data directory") || !strings.Contains(got.errs, "--force") {
 		t.Errorf("%+v", got)
 	}
+	self := []string{"m0", "m1", "m2"}[leader]
+	if got := runTroupe(t, "member", "rejoin", self, "--timeout=60s", all); got.code != exit.Failure || !strings.Contains(got.errs, "needs no other data directory") {
+		t.Errorf("of the leader: %+v", got)
+	}
 	if status := runTroupe(t, "status", "--timeout=60s", all); strings.Contains(status.out, "unreachable") {
 		t.Errorf("%+v", status)
 	}

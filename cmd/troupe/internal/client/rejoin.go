@@ -67,10 +67,15 @@ func (c *Cluster) at(ctx context.Context, m MemberStatus, call func(grpc.ClientC
 		return err
 	}
 	defer conn.Close()
-	if err := call(conn); err != nil {
-		return &RefusedError{endpoint.String(), err}
+	err = call(conn)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		// gRPC's error may be another one, since the server hears of the end too.
+		return &TimeoutError{endpoint, status.FromContextError(ctx.Err()).Err()}
 	}
-	return nil
+	return &RefusedError{endpoint.String(), err}
 }
 
 // findLeader returns the leader of the highest term: one that was cut off may not know of the next.
