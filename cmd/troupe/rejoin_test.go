@@ -52,7 +52,7 @@ func TestCommandsSkipTheMemberThatWaitsToRejoin(t *testing.T) {
 			t.Errorf("%s: %+v", command.text, got)
 		}
 	}
-	if got := runTroupe(t, "member", "rejoin", "nobody", first); got.code != exit.Usage || !strings.Contains(got.errs, "m0 (0x") {
+	if got := runTroupe(t, "member", "rejoin", "nobody", "--timeout=60s", first); got.code != exit.Usage || !strings.Contains(got.errs, "m0 (0x") {
 		t.Errorf("%+v", got)
 	}
 	status := c.awaitStatus(first, "asks to rejoin")
