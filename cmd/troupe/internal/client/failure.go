@@ -81,13 +81,13 @@ func (c *firstReadConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write reads the server's alert when the write fails: the server sent it before it closed the
-// connection.
+// Write reads the server's alert, or its refusal in HTTP, when the write fails: the server sent it
+// before it closed the connection.
 func (c *firstReadConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if err != nil && !c.received.Load() {
 		_ = c.SetReadDeadline(time.Now().Add(alertTimeout))
-		_, _ = c.Read(make([]byte, 1))
+		_, _ = c.Read(make([]byte, 512))
 	}
 	return n, err
 }

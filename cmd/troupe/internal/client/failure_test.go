@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -77,6 +78,44 @@ func TestConnectErrorHasCauseAndAdvice(t *testing.T) {
 		if strings.Contains(all.Error(), "the cluster runs") {
 			t.Errorf("%s: the server was reached, but: %q", name, all)
 		}
+	}
+}
+
+// A server that refuses a connection may have closed it before the client writes: what it sent is
+// read then.
+func TestRefusalBeforeTheFirstWriteIsReported(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	raw, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	failure := &lastFailure{}
+	conn := &firstReadConn{Conn: raw, failure: failure}
+	if _, err := conn.Write([]byte("unread, so that the close resets the connection")); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = server.Read(make([]byte, 1))
+	_, _ = server.Write([]byte("HTTP/1.1 503 Service Unavailable\r\n\r\n"))
+	_ = server.Close()
+	for end := time.Now().Add(time.Minute); ; {
+		if _, err := conn.Write([]byte("x")); err != nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("a closed connection accepts writes")
+		}
+	}
+	if err := failure.get(); err == nil || !strings.Contains(err.Error(), "503") {
+		t.Errorf("the reason is %v", err)
 	}
 }
 
