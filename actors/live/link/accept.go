@@ -154,14 +154,11 @@ func remoteAddress(ctx context.Context) string {
 // reconnect before this node has noticed that the earlier connection broke.
 func (p *linkPeer) streamOpened(s *inboundStream) {
 	p.link.refusedPeers.Reset(p.id)
-	p.updateState("the connection to the peer is not open yet", func() {
-		if earlier := p.inboundStreams[s.lane]; earlier != nil {
-			earlier.end(refusef("the peer opened the lane again"))
-		}
-		p.inboundStreams[s.lane] = s
+	change := p.updateState("the connection to the peer is not open yet", func(c *connections) connectionChange {
+		return c.StreamOpened(s.lane, s)
 	})
 	p.requestDial()
-	if p.ctx.Err() != nil {
+	if change.Refused {
 		s.end(context.Cause(p.ctx)) // the peer was removed since its handshake was checked
 	} else if err := p.admit(s.storage); err != nil {
 		s.end(err) // the configuration names another data directory since then
@@ -169,11 +166,7 @@ func (p *linkPeer) streamOpened(s *inboundStream) {
 }
 
 func (p *linkPeer) streamClosed(s *inboundStream, why error) {
-	p.updateState(why.Error(), func() {
-		if p.inboundStreams[s.lane] == s {
-			p.inboundStreams[s.lane] = nil
-		}
-	})
+	p.updateState(why.Error(), func(c *connections) connectionChange { return c.StreamClosed(s.lane, s) })
 }
 
 // receive delivers messages until the stream breaks or a batch is malformed.

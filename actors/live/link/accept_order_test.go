@@ -111,7 +111,7 @@ func (l *laneScript) breakStream(i int) {
 func (l *laneScript) check() {
 	p := l.link.peers.get(2)
 	p.mu.Lock()
-	open := p.inboundStreams[control]
+	open := p.connections.Streams()[control]
 	p.mu.Unlock()
 	last := l.streams[len(l.streams)-1]
 	if last.hasBroken {

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/troupe-raft/troupe/internal/lanes"
 	"github.com/troupe-raft/troupe/messages"
 )
 
@@ -29,27 +30,21 @@ const (
 	minRetryDelay, maxRetryDelay = 20 * time.Millisecond, time.Second
 	// connectTimeout bounds one attempt, including the handshake.
 	connectTimeout = 2 * time.Second
-	// stableAfter is how long an attempt and its connection must last to reset the pause. A connection
-	// that ends sooner counts as a failed attempt: two processes with one identity would otherwise
-	// replace each other's streams at every peer without a pause.
+	// stableAfter is how long an attempt and its connection must last to reset the pause.
 	stableAfter = connectTimeout + maxRetryDelay
 )
 
 // run dials the peer until it is stopped. Each attempt makes a gRPC connection of its own and
 // closes it at its end. gRPC's own reconnection is not used.
 func (p *linkPeer) run() {
-	pause := minRetryDelay
+	retry := lanes.Retry{Min: minRetryDelay, Max: maxRetryDelay, Stable: stableAfter}
 	for p.ctx.Err() == nil {
 		began := time.Now()
 		connected, err := p.connect()
 		p.connectionEnded(connected, err)
-		if connected && time.Since(began) > stableAfter {
-			pause = minRetryDelay
-		}
-		if !p.waitBeforeRetry(pause) {
+		if !p.waitBeforeRetry(retry.Pause(connected, time.Since(began))) {
 			return
 		}
-		pause = min(2*pause, maxRetryDelay)
 	}
 }
 
@@ -76,7 +71,7 @@ func (p *linkPeer) connectionEnded(connected bool, err error) {
 		q.stopAccepting()
 	}
 	reason := err.Error()
-	p.updateState(reason, func() { p.outboundUp = false })
+	p.updateState(reason, (*connections).DialEnded)
 	if _, dropped := p.queueStats(); connected || dropped != droppedBefore {
 		// Messages that gRPC had not sent are lost too. Their number is unknown.
 		p.link.receiver.EnvelopesDropped(p.id)
@@ -123,7 +118,7 @@ func (p *linkPeer) connect() (connected bool, err error) {
 		return false, err
 	}
 	p.link.dialFailures.Reset(p.id)
-	p.updateState("the peer has not connected yet", func() { p.outboundUp = true })
+	p.updateState("the peer has not connected yet", (*connections).Dialed)
 	p.closeUnlessAdmitted() // the configuration may name another data directory since the handshake
 	probing := make(chan struct{})
 	go func() {

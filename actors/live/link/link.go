@@ -42,11 +42,11 @@
 //
 // # LinkUp and LinkDown
 //
-// A peer is up while all four streams are open. When the first of them breaks, the Node and the
-// peer's replicator receive LinkDown; when all are open again, LinkUp. A process that ends closes
-// its connections, so followers notice within milliseconds that the leader was killed, long before
-// an election timeout. A host that disappears without closing them is noticed by gRPC's keepalive
-// within 10 s.
+// A peer is up while all four streams are open (lanes.Connections decides). When the first of them
+// breaks, the Node and the peer's replicator receive LinkDown; when all are open again, LinkUp. A
+// process that ends closes its connections, so followers notice within milliseconds that the leader
+// was killed, long before an election timeout. A host that disappears without closing them is
+// noticed by gRPC's keepalive within 10 s.
 package link
 
 import (

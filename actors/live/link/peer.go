@@ -34,13 +34,16 @@ type linkPeer struct {
 	member *messages.Member // guarded by mu; immutable
 	// Guarded by mu; closes the connection that this node dialed, for a reason
 	closeConnection context.CancelCauseFunc
-	outboundUp      bool                      // guarded by mu; both lanes of that connection are open
-	outboundStorage raft.Storage              // guarded by mu; the peer's, as its last Welcome named it
-	inboundStreams  [laneCount]*inboundStream // guarded by mu; the streams that the peer opened
-	up              bool                      // guarded by mu
-	stateSince      time.Time                 // guarded by mu; when up changed
-	reason          string                    // guarded by mu; why the link is down
+	outboundStorage raft.Storage // guarded by mu; the peer's, as its last Welcome named it
+	connections     connections  // guarded by mu
+	stateSince      time.Time    // guarded by mu; when the link was up or down since
+	reason          string       // guarded by mu; why the link is down
 }
+
+type (
+	connections      = lanes.Connections[*inboundStream]
+	connectionChange = lanes.Change[*inboundStream]
+)
 
 type peerCounters struct {
 	envelopesSent, bytesSent, batchesSent             atomic.Uint64
@@ -70,8 +73,8 @@ func (p *linkPeer) setOutboundStorage(storage raft.Storage) {
 // any more.
 func (p *linkPeer) closeUnlessAdmitted() {
 	p.mu.Lock()
-	streams, outbound, closeConnection := p.inboundStreams, p.outboundStorage, p.closeConnection
-	outboundUp := p.outboundUp
+	streams, outbound, closeConnection := p.connections.Streams(), p.outboundStorage, p.closeConnection
+	dialed := p.connections.IsDialed()
 	p.mu.Unlock()
 	for _, s := range streams {
 		if s == nil {
@@ -81,7 +84,7 @@ func (p *linkPeer) closeUnlessAdmitted() {
 			s.end(err)
 		}
 	}
-	if outboundUp {
+	if dialed {
 		if err := p.admit(outbound); err != nil {
 			closeConnection(err)
 		}
@@ -106,7 +109,7 @@ func (p *linkPeer) update(member *messages.Member) {
 func (p *linkPeer) stop(reason string) {
 	p.cancel(&refusedError{text: reason})
 	p.mu.Lock()
-	streams := p.inboundStreams
+	streams := p.connections.Stop()
 	p.mu.Unlock()
 	for _, s := range streams {
 		if s != nil {
@@ -147,24 +150,30 @@ func (p *linkPeer) dropOversized(message messages.PeerMessage, size, limit int) 
 	p.link.receiver.EnvelopesDropped(p.id)
 }
 
-// updateState applies a change to outboundUp or inboundStreams, and notifies the actors if the link
-// is up or down because of it.
-func (p *linkPeer) updateState(reason string, change func()) {
+// updateState applies an event to the connections, and notifies the actors if the link is up or
+// down because of it.
+func (p *linkPeer) updateState(reason string, event func(*connections) connectionChange) connectionChange {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	change()
-	up := p.outboundUp && p.inboundStreams[control] != nil && p.inboundStreams[bulk] != nil
-	if up == p.up {
-		if !up {
-			p.reason = reason
-		}
-		return
+	change := event(&p.connections)
+	if change.Replaced != nil {
+		change.Replaced.end(refusef("the peer opened the lane again"))
 	}
+	if change.Up || change.Down {
+		// The lock is held while the actors are notified, so that notifications keep the order of the
+		// changes.
+		p.notify(change, reason)
+	} else if !p.connections.Up() {
+		p.reason = reason
+	}
+	return change
+}
+
+// notify notifies the actors that the link is up or down. mu is held.
+func (p *linkPeer) notify(change connectionChange, reason string) {
 	duration := time.Since(p.stateSince)
-	p.up, p.stateSince, p.reason = up, time.Now(), reason
-	// The lock is held while the actors are notified, so that notifications keep the order of the
-	// changes.
-	if up {
+	p.stateSince, p.reason = time.Now(), reason
+	if change.Up {
 		p.reason = ""
 		p.link.receiver.LinkUp(p.id)
 		p.event(zerolog.InfoLevel).Str("address", p.member.GetAddress()).Dur("away", duration).Msg("peer connected")
@@ -183,7 +192,7 @@ func (p *linkPeer) stat() live.PeerStat {
 	defer p.mu.Unlock()
 	queued, dropped := p.queueStats()
 	return live.PeerStat{
-		ID: p.id, Address: p.member.GetAddress(), Up: p.up, StateDuration: time.Since(p.stateSince), Reason: p.reason,
+		ID: p.id, Address: p.member.GetAddress(), Up: p.connections.Up(), StateDuration: time.Since(p.stateSince), Reason: p.reason,
 		EnvelopesSent: p.envelopesSent.Load(), BytesSent: p.bytesSent.Load(), BatchesSent: p.batchesSent.Load(),
 		EnvelopesReceived: p.envelopesReceived.Load(), BytesReceived: p.bytesReceived.Load(),
 		BatchesReceived: p.batchesReceived.Load(),

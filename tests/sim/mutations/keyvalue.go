@@ -143,8 +143,8 @@ var keyValue = []Mutation{
 	{
 		Name:   "ended stream closes the lane of the next",
 		Breaks: "the end of a replaced stream closes the lane that the peer has opened again",
-		Edits: []mutation.Edit{mutation.In("actors/live/link", "linkPeer.streamClosed").Replace(
-			`_p.inboundStreams[_s.lane] == _s`, `_p.inboundStreams[_s.lane] != nil`)},
+		Edits: []mutation.Edit{mutation.In("internal/lanes", "Connections.StreamClosed").Replace(
+			`c.streams[_lane] == _s`, `c.streams[_lane] == _s || _s == _s`)},
 		Hunt: Hunt{Package: "./actors/live/link", Test: "TestLatestStreamOfALaneStaysInAnyOrder"},
 	},
 }

@@ -2,6 +2,8 @@ package mutations
 
 import "github.com/troupe-raft/troupe/internal/mutation"
 
+var inEveryOrderOfConnections = Hunt{Package: "./internal/lanes", Test: "TestConnectionsSettleInEveryOrder"}
+
 // link has bugs in the lanes of a link (internal/lanes), which production and the simulator share.
 var link = []Mutation{
 	{
@@ -87,5 +89,43 @@ var link = []Mutation{
 		Edits: []mutation.Edit{mutation.In("actors/live/protoremote", "limitedCredentials.ServerHandshake").Delete(
 			`_ = _admitted.Close()`)},
 		Hunt: Hunt{Package: "./actors/live/protoremote", Test: "TestFailedHandshakeFreesItsPlace"},
+	},
+	{
+		Name:   "lane of a replaced stream closes with it",
+		Breaks: "the end of an old connection, noticed after the peer has connected again, closes the lane for good",
+		Edits: []mutation.Edit{mutation.In("internal/lanes", "Connections.StreamClosed").Replace(
+			`c.streams[_lane] == _s`, `c.streams[_lane] == _s || c.up`)},
+		Hunt: inEveryOrderOfConnections,
+	},
+	{
+		Name:   "link is up with one lane",
+		Breaks: "a link counts as up before the peer has opened the lane bulk",
+		Edits: []mutation.Edit{mutation.In("internal/lanes", "Connections.changed").Replace(
+			`_up = _up && _s != _none`, `_up = _up && c.streams[Control] != _none && _s == _s`)},
+		Hunt: inEveryOrderOfConnections,
+	},
+	{
+		Name:   "lost lane does not take the link down",
+		Breaks: "a link stays up while the node's own connection does, although the peer's has ended",
+		Edits: []mutation.Edit{mutation.In("internal/lanes", "Connections.changed").Replace(
+			`c.up && !_up`, `c.up && !_up && !c.dialed`)},
+		Hunt: inEveryOrderOfConnections,
+	},
+	{
+		Name:   "earlier stream keeps its lane",
+		Breaks: "a stream that the peer opens before the earlier one has ended does not take its lane: when that ends, the lane is closed",
+		Edits: []mutation.Edit{mutation.In("internal/lanes", "Connections.StreamOpened").InsertBefore(
+			`c.streams[_lane] = _s`,
+			`if c.up {
+				_s = c.streams[_lane]
+			}`)},
+		Hunt: inEveryOrderOfConnections,
+	},
+	{
+		Name:   "pause of dialing is not reset",
+		Breaks: "after a long outage a peer is dialed a second after each break, for as long as the process runs",
+		Edits: []mutation.Edit{mutation.In("internal/lanes", "Retry.Pause").Replace(
+			`_connected && _lasted > r.Stable`, `_connected && _lasted < 0`)},
+		Hunt: Hunt{Package: "./internal/lanes", Test: "TestRetryPausesDouble"},
 	},
 }
