@@ -62,16 +62,16 @@ type RejoinResult struct {
 // ErrMemberConnected if it needs no other data directory, ErrTimeout or ErrCanceled if the context
 // ends first (the member may still be recorded), or ErrStopped.
 func (n *Node) RejoinMember(ctx context.Context, r RejoinRequest) (RejoinResult, error) {
-	wanted, err := n.storageToRecord(r)
+	wanted, recorded, err := n.storageToRecord(r)
 	if err != nil {
 		return RejoinResult{}, err
 	}
 	ticker := time.NewTicker(n.config.Timing.HeartbeatInterval)
 	defer ticker.Stop()
-	for unchanged := true; ; unchanged = false {
+	for {
 		switch status := n.Status(); {
 		case n.hasRecorded(status, r.MemberID, wanted):
-			return RejoinResult{StorageID: wanted, Unchanged: unchanged}, nil
+			return RejoinResult{StorageID: wanted, Unchanged: wanted == recorded}, nil
 		case status.Role == roleStopped:
 			return RejoinResult{}, n.stoppedError()
 		case status.Role != roleLeader:
@@ -89,49 +89,51 @@ func (n *Node) RejoinMember(ctx context.Context, r RejoinRequest) (RejoinResult,
 	}
 }
 
-// storageToRecord checks a request and returns the storage id to record.
-func (n *Node) storageToRecord(r RejoinRequest) (string, error) {
+// storageToRecord checks a request and returns the storage id to record, and the one in the
+// configuration in effect.
+func (n *Node) storageToRecord(r RejoinRequest) (wanted, recorded string, err error) {
 	status, id := n.Status(), raft.FormatID(r.MemberID)
 	i := slices.IndexFunc(status.Members, func(m Member) bool { return m.ID == r.MemberID })
 	switch {
 	case status.Role == roleStopped:
-		return "", n.stoppedError()
+		return "", "", n.stoppedError()
 	case status.Role != roleLeader:
-		return "", notLeaderError(status.LeaderID)
+		return "", "", notLeaderError(status.LeaderID)
 	case r.MemberID == n.ID():
-		return "", fmt.Errorf("%w: %s is the leader itself, and needs no other data directory", ErrNotMember, id)
+		return "", "", fmt.Errorf("%w: %s is the leader itself, and needs no other data directory", ErrNotMember, id)
 	case i < 0:
-		return "", fmt.Errorf("%w: %s", ErrNotMember, id)
+		return "", "", fmt.Errorf("%w: %s", ErrNotMember, id)
 	}
-	recorded := status.Members[i].StorageID
+	recorded = status.Members[i].StorageID
+	known := hex.EncodeToString(n.core.Peers().Known(r.MemberID)) // not recorded for a moment at first
 	asked := hex.EncodeToString(n.core.Peers().Applicant(r.MemberID))
 	connected := asked == "" && n.isConnected(r.MemberID)
-	wanted := strings.ToLower(cmp.Or(r.StorageID, asked))
+	wanted = strings.ToLower(cmp.Or(r.StorageID, asked))
 	raw, err := hex.DecodeString(wanted)
 	switch {
 	case wanted == "" && n.hasRejoined(r.MemberID):
-		return recorded, nil
+		return recorded, recorded, nil
 	case wanted == "" && connected:
-		return "", fmt.Errorf("%w: member %s has data directory %s and needs no other", ErrMemberConnected, id, recorded)
+		return "", "", fmt.Errorf("%w: member %s has data directory %s and needs no other", ErrMemberConnected, id, known)
 	case wanted == "":
-		return "", fmt.Errorf("%w: member %s: start it with an empty data directory and Config.Rejoin "+
+		return "", "", fmt.Errorf("%w: member %s: start it with an empty data directory and Config.Rejoin "+
 			"(--initial-cluster-state=rejoin), and check that it reaches the leader", ErrNotRejoining, id)
 	case err != nil || len(raw) != len(n.core.Identity().StorageID):
-		return "", fmt.Errorf("%w: %q is no storage id: give 32 hexadecimal digits", ErrNotRejoining, r.StorageID)
+		return "", "", fmt.Errorf("%w: %q is no storage id: give 32 hexadecimal digits", ErrNotRejoining, r.StorageID)
 	case wanted == recorded || r.Force:
 	case connected:
-		return "", fmt.Errorf("%w: member %s has data directory %s, which would be refused from then on; stop the member if another "+
-			"directory is to replace it, or force it (--force)", ErrMemberConnected, id, recorded)
+		return "", "", fmt.Errorf("%w: member %s has data directory %s, which would be refused from then on; stop the member if another "+
+			"directory is to replace it, or force it (--force)", ErrMemberConnected, id, known)
 	case asked != "" && wanted != asked:
-		return "", fmt.Errorf("%w with this data directory: member %s asked with %s; name that one or none, or force it (--force)",
+		return "", "", fmt.Errorf("%w with this data directory: member %s asked with %s; name that one or none, or force it (--force)",
 			ErrNotRejoining, id, asked)
 	}
 	for _, m := range status.Members {
 		if m.ID != r.MemberID && m.StorageID == wanted {
-			return "", fmt.Errorf("%w: %s is the storage id of member %s", ErrNotRejoining, wanted, raft.FormatID(m.ID))
+			return "", "", fmt.Errorf("%w: %s is the storage id of member %s", ErrNotRejoining, wanted, raft.FormatID(m.ID))
 		}
 	}
-	return wanted, nil
+	return wanted, recorded, nil
 }
 
 // isConnected reports whether this node exchanges messages with a member. The link admits a member
