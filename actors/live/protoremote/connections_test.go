@@ -3,6 +3,7 @@ package protoremote
 import (
 	"errors"
 	"net"
+	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -61,6 +62,29 @@ func TestE45RemotePortBoundsConnections(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("no connection is accepted after one was closed")
 		}
+	}
+}
+
+// A caller that says nothing loses its place.
+func TestSilentConnectionToTheRemotePortIsClosed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for the handshake's timeout")
+	}
+	port := freePort(t)
+	newNodeFixture(t, 1, 2, port)
+	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetReadDeadline(time.Now().Add(10 * handshakeTimeout)); err != nil {
+		t.Fatal(err)
+	}
+	for buf := make([]byte, 100); err == nil; {
+		_, err = conn.Read(buf) // the settings, and then the end
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection is open long after the handshake's timeout")
 	}
 }
 

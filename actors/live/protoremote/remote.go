@@ -77,6 +77,7 @@ const (
 	helloRetryDelay        = 50 * time.Millisecond
 	receiverName           = "troupe-peer-receiver"
 	keepaliveInterval      = 10 * time.Second
+	handshakeTimeout       = 5 * time.Second // of a caller, from accepting its connection on
 )
 
 // Link is a live.PeerLink over Proto.Actor's remote.
@@ -166,6 +167,7 @@ func (l *Link) serverOptions() []grpc.ServerOption {
 		grpc.StaticConnWindowSize(flowControlWindowBytes),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveInterval, Timeout: keepaliveInterval}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.UnaryInterceptor(refuseUnary),
 		grpc.StreamInterceptor(checkStream),
 		grpc.Creds(&limitedCredentials{secret, limiter}),
