@@ -31,7 +31,8 @@ func newHashKV() *cobra.Command {
 		Long: `Print the hash of every member's keys, values and history up to one revision, and compare them. One endpoint is
 enough. Without --rev it is the newest revision that every member has.
 
-The exit code is 1 if two members differ, or if a member did not respond. Hashes of members that were compacted at
+The exit code is 1 if two members differ, or if a member did not respond or has no leader. In JSON and YAML the
+revision of data that were never compacted is -1, as in etcdctl's. Hashes of members that were compacted at
 different revisions cannot be compared; run the command again when all have applied the compaction.`,
 		Example: `  troupe hashkv
   troupe hashkv --rev 1000 -o json`,
