@@ -57,7 +57,7 @@ func nestedTxnOp(levels int) *pb.RequestOp {
 }
 
 // TestLargeTxnIsCheckedInOnePass checks 64,000 operations, half of them deletes that cover no put.
-// The bound is a hundred times what one pass takes; a quadratic check takes a thousand times as
+// The bound is far above what one pass takes; a quadratic check takes a thousand times as
 // long.
 func TestLargeTxnIsCheckedInOnePass(t *testing.T) {
 	ops := make([]*pb.RequestOp, 0, 64_000)
@@ -69,7 +69,7 @@ func TestLargeTxnIsCheckedInOnePass(t *testing.T) {
 	select {
 	case err := <-done:
 		mustSucceed(t, err)
-	case <-time.After(30 * time.Second):
-		t.Fatal("it takes more than half a minute")
+	case <-time.After(time.Minute):
+		t.Fatal("it takes more than a minute")
 	}
 }

@@ -10,8 +10,12 @@ import (
 
 var seeds = flag.Int("kv.seeds", 0, "how many seeds of each profile to run; 0: as many as fit into the usual time")
 
-// seedsBudget is how long the usual run of a profile may take.
-const seedsBudget = 5 * time.Second
+const (
+	// seedsBudget is how long the usual run of a profile may take.
+	seedsBudget = 5 * time.Second
+	// leastSeeds are run on a slow machine too: of few seeds, each may do little.
+	leastSeeds = 20
+)
 
 func TestKeyValueStoreViolatesNoInvariant(t *testing.T) {
 	for _, p := range Profiles {
@@ -20,7 +24,7 @@ func TestKeyValueStoreViolatesNoInvariant(t *testing.T) {
 			var total world.Counts
 			var virtual time.Duration
 			done := 0
-			for ; *seeds == 0 && time.Since(began) < seedsBudget || done < *seeds; done++ {
+			for ; *seeds == 0 && (done < leastSeeds || time.Since(began) < seedsBudget) || done < *seeds; done++ {
 				r := world.Run(world.Options{Seed: uint64(done + 1), Profile: p})
 				if err := r.Err(); err != nil {
 					t.Fatal(err)
