@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/troupe-raft/troupe/tests/freeport"
 )
 
 // codeBlock is a block of code in a document.
@@ -137,12 +138,7 @@ func TestCodeInTheDocsRuns(t *testing.T) {
 func onFreePorts(t *testing.T, program string) string {
 	t.Helper()
 	return regexp.MustCompile(`127\.0\.0\.1:70\d\d`).ReplaceAllStringFunc(program, func(string) string {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		return l.Addr().String()
+		return fmt.Sprintf("127.0.0.1:%d", freeport.Take(t, 1)[0])
 	})
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence"
 	"github.com/troupe-raft/troupe/raft"
+	"github.com/troupe-raft/troupe/tests/freeport"
 )
 
 // lengths is a state machine whose result is the length of the command, in decimal.
@@ -45,7 +46,7 @@ func startLinkedNodes(t *testing.T, remote bool, limits troupe.Limits) *linkedNo
 	var members []troupe.Member
 	var listeners []net.Listener
 	for i := range c.nodes {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", freeport.Take(t, 1)[0]))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/troupe-raft/troupe/actors/live/internal/linktest"
 	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/raft"
+	"github.com/troupe-raft/troupe/tests/freeport"
 )
 
 const clusterID = 0xc1
@@ -91,6 +92,9 @@ func newNodeFixtureOn(
 ) *nodeFixture {
 	t.Helper()
 	s := &nodeFixture{id: id, log: &logBuffer{}, storage: storage}
+	if address == "127.0.0.1:0" { // a port that no other process gets if the member closes it
+		address = fmt.Sprintf("127.0.0.1:%d", freeport.Take(t, 1)[0])
+	}
 	listener := listen(t, address)
 	s.address = listener.Addr().String()
 	options := Options{Listeners: []net.Listener{listener}, ClusterID: clusterID, Software: "test"}
