@@ -4,12 +4,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"math/big"
 	"net"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,75 +158,6 @@ func TestOnlyMembersOfOneCATrustEachOther(t *testing.T) {
 	foreignClient.InsecureSkipVerify = true // the server must refuse it, not the client
 	if err := handshake(server, foreignClient); err == nil {
 		t.Fatal("the server accepted a certificate of another CA")
-	}
-}
-
-func TestReloaderKeepsCertificateIfFilesBreak(t *testing.T) {
-	a := certstest.NewAuthority(t, "ca")
-	a.Issue("m", nil)
-	reloader, err := newReloader(a.Path("m.pem"), a.Path("m-key.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	setModTime := func(name string, by time.Duration) {
-		if err := os.Chtimes(a.Path(name), time.Now(), time.Now().Add(by)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var changes []string
-	reloader.changed = func(file string, loaded *tls.Certificate, err error) {
-		changes = append(changes, fmt.Sprintf("%s %v %v", filepath.Base(file), loaded != nil, err != nil))
-	}
-	serial := func() *big.Int { c, _ := reloader.current(); return c.Leaf.SerialNumber }
-	first := serial()
-	a.Write("m.pem", []byte("half written"))
-	setModTime("m.pem", time.Second)
-	for range 2 {
-		if serial().Cmp(first) != 0 {
-			t.Fatal("a broken file replaced a good certificate")
-		}
-	}
-	renewed := a.Issue("m", nil).Certificate
-	setModTime("m.pem", 2*time.Second)
-	if serial().Cmp(renewed.SerialNumber) != 0 {
-		t.Fatal("the renewed certificate is not in use")
-	}
-	a.Write("m-key.pem", []byte("half written"))
-	setModTime("m-key.pem", 3*time.Second)
-	if serial().Cmp(renewed.SerialNumber) != 0 {
-		t.Fatal("a broken key replaced a good certificate")
-	}
-	// Each change is reported once: broken, renewed, broken.
-	if want := []string{"m.pem false true", "m.pem true false", "m.pem false true"}; !slices.Equal(changes, want) {
-		t.Errorf("reported %q, want %q", changes, want)
-	}
-}
-
-// Of the two configurations of a member that have the same files, one reports a change.
-func TestChangedCertificateIsReportedOnce(t *testing.T) {
-	a := certstest.NewAuthority(t, "ca")
-	a.Issue("m", nil)
-	changes := 0
-	s := Server{
-		Enabled: true, CertFile: a.Path("m.pem"), KeyFile: a.Path("m-key.pem"), CAFile: a.Path("ca.pem"), Mutual: true, RequireClientCert: true,
-		Changed: func(string, *tls.Certificate, error) { changes++ },
-	}
-	listening, err := s.ServerConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dialing, err := s.ClientConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.Issue("m", nil)
-	if err := os.Chtimes(a.Path("m.pem"), time.Now(), time.Now().Add(time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	_, err = listening.GetCertificate(nil)
-	_, clientErr := dialing.GetClientCertificate(nil)
-	if err := errors.Join(err, clientErr); err != nil || changes != 1 {
-		t.Errorf("%d reports of one change, %v", changes, err)
 	}
 }
 

@@ -7,10 +7,14 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/troupe-raft/troupe/internal/logonce"
 )
 
 // reloader holds a certificate with its key and reads them again when a file changes. Where the
-// changed files cannot be used (half written, not matching), the previous certificate stays in use.
+// changed files cannot be used (half written, not matching, not readable), the previous certificate
+// stays in use and each further call reads the files again: what was wrong may end without a change
+// of the files, as with their owner, their mode, or too many open files.
 type reloader struct {
 	certFile, keyFile string
 	// changed is called when the files have changed, with the error if they cannot be used. It may be
@@ -19,12 +23,19 @@ type reloader struct {
 
 	mu       sync.Mutex
 	loaded   *tls.Certificate
-	modTimes [2]time.Time // modification times of the files of loaded
-	refused  [2]time.Time // those of the files that could not be used last
+	files    [2]fileState    // of loaded
+	refused  [2]fileState    // of the files that could not be used last
+	failures logonce.Limiter // of the files in refused
+}
+
+// fileState is what changes when a file is written; zero for a file that does not exist.
+type fileState struct {
+	modTime time.Time
+	size    int64
 }
 
 func newReloader(certFile, keyFile string) (*reloader, error) {
-	r := &reloader{certFile: certFile, keyFile: keyFile, modTimes: modTimes(certFile, keyFile)}
+	r := &reloader{certFile: certFile, keyFile: keyFile, files: fileStates(certFile, keyFile)}
 	var err error
 	r.loaded, err = loadKeyPair(certFile, keyFile)
 	if err != nil {
@@ -33,32 +44,38 @@ func newReloader(certFile, keyFile string) (*reloader, error) {
 	return r, nil
 }
 
-// current returns the certificate, after reading the files if one of them changed.
+// current returns the certificate, after reading the files if they are not those of the
+// certificate. Each failure with the same files is reported once.
 func (r *reloader) current() (*tls.Certificate, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if times := modTimes(r.certFile, r.keyFile); times != r.modTimes && times != r.refused {
-		renewed, err := loadKeyPair(r.certFile, r.keyFile)
-		if err == nil {
-			r.loaded, r.modTimes = renewed, times
-		} else {
-			r.refused = times
-		}
-		if r.changed != nil {
-			r.changed(r.certFile, renewed, err)
-		}
+	files := fileStates(r.certFile, r.keyFile)
+	if files == r.files {
+		return r.loaded, nil
+	}
+	renewed, err := loadKeyPair(r.certFile, r.keyFile)
+	if err == nil {
+		r.loaded, r.files = renewed, files
+	}
+	if err == nil || files != r.refused {
+		r.failures.Reset(0)
+	}
+	if err != nil {
+		r.refused = files
+	}
+	if r.changed != nil && (err == nil || r.failures.Allow(0, err.Error())) {
+		r.changed(r.certFile, renewed, err)
 	}
 	return r.loaded, nil
 }
 
-// modTimes returns the modification times of the files, zero for a file that cannot be read.
-func modTimes(certFile, keyFile string) (times [2]time.Time) {
+func fileStates(certFile, keyFile string) (states [2]fileState) {
 	for i, file := range []string{certFile, keyFile} {
 		if info, err := os.Stat(file); err == nil {
-			times[i] = info.ModTime()
+			states[i] = fileState{info.ModTime(), info.Size()}
 		}
 	}
-	return times
+	return states
 }
 
 // loadKeyPair reads and checks a certificate and its key. An error is an *Error.

@@ -24,9 +24,9 @@ var layers = []struct {
 	{"actors/node", 4}, {"actors/logstore", 4}, {"actors/machine", 4}, {"actors/replicator", 4}, {"actors/internal", 4},
 	{"actors", 3},
 	{"persistence", 2}, {"internal/session", 2},
-	{"raft", 1}, {"internal/lanes", 1},
+	{"raft", 1}, {"internal/lanes", 1}, {"internal/certs", 1},
 	{"messages", 0}, {"statemachine", 0},
-	{"internal/certs", 0}, {"internal/connlimit", 0}, {"internal/defaults", 0}, {"internal/interleave", 0}, {"internal/logonce", 0},
+	{"internal/connlimit", 0}, {"internal/defaults", 0}, {"internal/interleave", 0}, {"internal/logonce", 0},
 	{"internal/mutation", 0}, {"internal/tlshandshake", 0},
 }
 

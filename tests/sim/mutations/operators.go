@@ -82,4 +82,11 @@ var operators = []Mutation{
 		Edits:  []mutation.Edit{mutation.In("internal/certs", "reloader.current").Delete(`_r.changed(___change)`)},
 		Hunt:   Hunt{Package: "./internal/certs", Test: "TestReloaderKeepsCertificateIfFilesBreak"},
 	},
+	{
+		Name:   "certificate is not read again after a failed read",
+		Breaks: "a renewed certificate whose key had the wrong owner for one handshake is never used: the previous one expires",
+		Edits: []mutation.Edit{mutation.In("internal/certs", "reloader.current").Replace(
+			`_files == r.files`, `_files == r.files || _files == r.refused`)},
+		Hunt: Hunt{Package: "./internal/certs", Test: "TestReloaderReadsAgainAfterAFailedRead"},
+	},
 }

@@ -109,7 +109,7 @@ func (v *server) listen() (_ *listeners, err error) {
 // that failed would show when the previous certificate expires.
 func (v *server) logCertificate(certFile string, loaded *tls.Certificate, err error) {
 	if err != nil {
-		v.log.Warn().Err(err).Str("file", certFile).Str("advice", "correct the certificate and its key; they are read again when they change").
+		v.log.Warn().Err(err).Str("file", certFile).Str("advice", "correct the certificate and its key, their owner or mode; each handshake reads them again").
 			Msg("changed certificate cannot be used, the previous one stays in use")
 		return
 	}
