@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -89,11 +90,12 @@ func rereadWarning(file string, offset int64, first error) string {
 type formatError struct {
 	File  string
 	Found uint32
+	Reads uint32 // the newest that this program reads; 0: formatVersion
 }
 
 func (e *formatError) Error() string {
 	return fmt.Sprintf("%v %d in %s (this program reads %d): start the version of troupe that wrote it, nothing was changed",
-		ErrFormat, e.Found, e.File, formatVersion)
+		ErrFormat, e.Found, e.File, cmp.Or(e.Reads, formatVersion))
 }
 func (e *formatError) Unwrap() error { return ErrFormat }
 

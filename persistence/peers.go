@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -61,7 +62,7 @@ type PeerStorage struct {
 	// pinned are the storage ids of first contacts, as on disk; guarded by mu.
 	pinned map[uint64]string
 	// met are the last starts that this member met, by storage id, as on disk; guarded by mu.
-	met map[string]raft.Start
+	met map[string]metStart
 	// configured are those of the configuration in effect; guarded by mu.
 	configured      map[uint64]string
 	rejoined        map[uint64]bool   // whose configured one replaced another; guarded by mu
@@ -70,6 +71,19 @@ type PeerStorage struct {
 	failed          error             // the first write that failed; guarded by mu
 	confirmed       uint64            // Own().ConfirmedIndex; guarded by mu
 }
+
+// metStart is the last start of a data directory that a member met.
+type metStart struct {
+	raft.Start
+	// index is that of the last configuration known to name the directory, from the configuration in
+	// effect or by the peer's word (P101); 0: none. A committed one at or after it that does not name
+	// the directory shows that it was replaced.
+	index uint64
+}
+
+// maxMetUnnamed bounds the starts of data directories that are neither pinned nor named by the
+// configuration in effect.
+const maxMetUnnamed = 64
 
 // StorageMismatchError reports that a peer is not admitted: which member came with which data
 // directory, and what to do.
@@ -141,7 +155,7 @@ func (e *PinError) Unwrap() error { return e.Err }
 // openPeerStorage reads peers.json. A directory without it has met no peer.
 func openPeerStorage(filesystem vfs.FS, dir string, owner Identity, own raft.Starts) (*PeerStorage, error) {
 	p := &PeerStorage{
-		fs: filesystem, dir: dir, owner: owner, own: own, met: map[string]raft.Start{},
+		fs: filesystem, dir: dir, owner: owner, own: own, met: map[string]metStart{},
 		pinned: map[uint64]string{}, configured: map[uint64]string{}, rejoined: map[uint64]bool{}, applicants: map[uint64]string{},
 	}
 	path := filepath.Join(dir, PeersFile)
@@ -261,34 +275,60 @@ func (p *PeerStorage) check(peer uint64, storage raft.Storage) (write, pin bool,
 		return false, false, err
 	}
 	met, present := p.met[string(storage.ID)], storage.Starts.Present()
-	if !storage.Starts.Include(met) {
+	if !storage.Starts.Include(met.Start) {
 		return false, false, &StorageMismatchError{
-			Peer: peer, Self: p.owner.NodeID, Found: bytes.Clone(storage.ID), Known: bytes.Clone(storage.ID), Start: present, MetStart: met,
+			Peer: peer, Self: p.owner.NodeID, Found: bytes.Clone(storage.ID), Known: bytes.Clone(storage.ID), Start: present, MetStart: met.Start,
 		}
 	}
-	return pin || met != present, pin, nil
+	lagging := p.pinned[peer] != string(storage.ID) && p.configured[peer] != string(storage.ID)
+	return pin || met.Start != present || lagging && present.Number != 0 && met.index < storage.ConfirmedIndex, pin, nil
 }
 
-// withContact returns what is to be stored when a peer is admitted. The starts of data directories
-// that no peer has any more are left out.
-func (p *PeerStorage) withContact(peer uint64, storage raft.Storage, pin bool) (pinned map[uint64]string, met map[string]raft.Start) {
+// withContact returns what is to be stored when a peer is admitted.
+func (p *PeerStorage) withContact(peer uint64, storage raft.Storage, pin bool) (pinned map[uint64]string, met map[string]metStart) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	pinned, met = maps.Clone(p.pinned), map[string]raft.Start{}
+	pinned, met = maps.Clone(p.pinned), maps.Clone(p.met)
 	if pin {
 		pinned[peer] = string(storage.ID)
 	}
+	if storage.Starts.Count != 0 {
+		index := max(met[string(storage.ID)].index, storage.ConfirmedIndex)
+		if p.configured[peer] == string(storage.ID) {
+			index = max(index, p.configuredIndex)
+		}
+		met[string(storage.ID)] = metStart{storage.Starts.Present(), index}
+	}
+	p.dropReplaced(string(storage.ID), pinned, met)
+	return pinned, met
+}
+
+// dropReplaced removes the starts of data directories that were replaced: a committed configuration
+// at or after the last one that named them does not name them. Until then a directory may be
+// admitted again, after its configuration reached this member's log, or was truncated for a while.
+// The caller holds mu.
+func (p *PeerStorage) dropReplaced(present string, pinned map[uint64]string, met map[string]metStart) {
+	needed := map[string]bool{present: true}
 	for _, ids := range []map[uint64]string{pinned, p.configured} {
-		for _, id := range ids { // order does not matter: it fills a map
-			if start := p.met[id]; start.Number != 0 {
-				met[id] = start
-			}
+		for _, id := range ids { // order does not matter: it fills a set
+			needed[id] = true
 		}
 	}
-	if storage.Starts.Count != 0 {
-		met[string(storage.ID)] = storage.Starts.Present()
+	committed := p.confirmed >= p.configuredIndex
+	var unnamed []string
+	for _, id := range slices.Sorted(maps.Keys(met)) {
+		switch {
+		case needed[id]:
+		case committed && p.configuredIndex >= met[id].index:
+			delete(met, id)
+		default:
+			unnamed = append(unnamed, id)
+		}
 	}
-	return pinned, met
+	slices.SortStableFunc(unnamed, func(a, b string) int { return cmp.Compare(met[a].index, met[b].index) })
+	for _, id := range unnamed[:max(0, len(unnamed)-maxMetUnnamed)] {
+		delete(met, id)
+	}
 }
 
 // decide returns an error if the data directory of the peer is another one, and reports whether its

@@ -219,7 +219,7 @@ func TestDamagedPeersFileIsRefused(t *testing.T) {
 		"a changed storage id":      {bytes.Replace(good, []byte("0101"), []byte("0102"), 1), ErrCorrupt},
 		"a changed member":          {bytes.Replace(good, []byte("0000008\""), []byte("0000009\""), 1), ErrCorrupt},
 		"no JSON":                   {good[:20], ErrCorrupt},
-		"another format":            {bytes.Replace(good, []byte("Version\": 1"), []byte("Version\": 2"), 1), ErrFormat},
+		"another format":            {bytes.Replace(good, []byte("Version\": 1"), []byte("Version\": 3"), 1), ErrFormat},
 		"of another data directory": {another, ErrWrongMember},
 		"empty":                     {nil, ErrCorrupt},
 		"as it was":                 {good, nil},

@@ -12,6 +12,10 @@ import (
 	"github.com/troupe-raft/troupe/raft"
 )
 
+// peersFormatVersion is the format of peers.json with starts. Without any it is formatVersion, so
+// that a program that knows no starts reads it.
+const peersFormatVersion = 2
+
 // peersJSON is the content of peers.json.
 type peersJSON struct {
 	FormatVersion uint32 `json:"formatVersion"`
@@ -26,10 +30,11 @@ type peersJSON struct {
 	Checksum string               `json:"checksum"`
 }
 
-// startJSON is a raft.Start.
+// startJSON is a metStart.
 type startJSON struct {
 	Number uint64 `json:"number"`
 	ID     string `json:"id"`
+	Index  uint64 `json:"index"`
 }
 
 func (j *peersJSON) computeChecksum() string {
@@ -38,12 +43,16 @@ func (j *peersJSON) computeChecksum() string {
 		b = fmt.Appendf(b, "|%s=%s", id, j.Peers[id])
 	}
 	for _, storage := range slices.Sorted(maps.Keys(j.Starts)) {
-		b = fmt.Appendf(b, "|%s:%d:%s", storage, j.Starts[storage].Number, j.Starts[storage].ID)
+		start := j.Starts[storage]
+		b = fmt.Appendf(b, "|%s:%d:%s", storage, start.Number, start.ID)
+		if j.FormatVersion >= peersFormatVersion {
+			b = fmt.Appendf(b, ":%d", start.Index)
+		}
 	}
 	return fmt.Sprintf("%08x", checksum(b))
 }
 
-func encodePeers(owner Identity, peers map[uint64]string, starts map[string]raft.Start) ([]byte, error) {
+func encodePeers(owner Identity, peers map[uint64]string, starts map[string]metStart) ([]byte, error) {
 	j := peersJSON{
 		FormatVersion: formatVersion, NodeID: fmt.Sprintf("%016x", owner.NodeID),
 		StorageID: hex.EncodeToString(owner.StorageID[:]), Peers: make(map[string]string, len(peers)),
@@ -53,20 +62,23 @@ func encodePeers(owner Identity, peers map[uint64]string, starts map[string]raft
 		j.Peers[fmt.Sprintf("%016x", id)] = hex.EncodeToString([]byte(storage))
 	}
 	for storage, start := range starts { // order does not matter: as above
-		j.Starts[hex.EncodeToString([]byte(storage))] = startJSON{Number: start.Number, ID: fmt.Sprintf("%016x", start.ID)}
+		j.Starts[hex.EncodeToString([]byte(storage))] = startJSON{Number: start.Number, ID: fmt.Sprintf("%016x", start.ID), Index: start.index}
+	}
+	if len(starts) > 0 {
+		j.FormatVersion = peersFormatVersion
 	}
 	j.Checksum = j.computeChecksum()
 	b, err := json.MarshalIndent(j, "", "  ")
 	return append(b, '\n'), err
 }
 
-func decodePeers(path string, b []byte, owner Identity) (map[uint64]string, map[string]raft.Start, error) {
+func decodePeers(path string, b []byte, owner Identity) (map[uint64]string, map[string]metStart, error) {
 	var j peersJSON
 	if err := json.Unmarshal(b, &j); err != nil {
 		return nil, nil, corruptError(path, 0, "%v", err)
 	}
-	if j.FormatVersion != formatVersion {
-		return nil, nil, &formatError{File: path, Found: j.FormatVersion}
+	if j.FormatVersion < formatVersion || j.FormatVersion > peersFormatVersion {
+		return nil, nil, &formatError{File: path, Found: j.FormatVersion, Reads: peersFormatVersion}
 	}
 	if j.Checksum != j.computeChecksum() {
 		return nil, nil, corruptError(path, 0, "checksum %q, %q expected", j.computeChecksum(), j.Checksum)
@@ -86,14 +98,14 @@ func decodePeers(path string, b []byte, owner Identity) (map[uint64]string, map[
 		}
 		peers[id] = string(storage)
 	}
-	starts := make(map[string]raft.Start, len(j.Starts))
+	starts := make(map[string]metStart, len(j.Starts))
 	for _, text := range slices.Sorted(maps.Keys(j.Starts)) {
 		storage, err := hex.DecodeString(text)
 		id, idErr := strconv.ParseUint(j.Starts[text].ID, 16, 64)
 		if err := errors.Join(err, idErr); err != nil || len(storage) == 0 || j.Starts[text].Number == 0 {
 			return nil, nil, corruptError(path, 0, "invalid start %+v of storage id %q", j.Starts[text], text)
 		}
-		starts[string(storage)] = raft.Start{Number: j.Starts[text].Number, ID: id}
+		starts[string(storage)] = metStart{raft.Start{Number: j.Starts[text].Number, ID: id}, j.Starts[text].Index}
 	}
 	return peers, starts, nil
 }

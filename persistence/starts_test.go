@@ -2,13 +2,17 @@ package persistence
 
 import (
 	"bytes"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/troupe-raft/troupe/messages"
 	"github.com/troupe-raft/troupe/persistence/vfs"
 	"github.com/troupe-raft/troupe/raft"
 )
@@ -148,6 +152,7 @@ func TestStartsOfReplacedDirectoriesAreDropped(t *testing.T) {
 	p := peerDir(t, disk).Peers
 	for i := byte(1); i <= 5; i++ {
 		p.SetConfiguration(named(uint64(i), i > 1, 8, storageNumber(i)))
+		p.Confirm(uint64(i))
 		mustSucceed(t, p.Admit(8, raft.Storage{ID: storageNumber(i), Starts: raft.Starts{Count: 3, IDs: []uint64{3}}}))
 	}
 	if len(p.met) != 2 { // that of the first contact, and the present one
@@ -155,5 +160,128 @@ func TestStartsOfReplacedDirectoriesAreDropped(t *testing.T) {
 	}
 	if _, err := disk.Open("/data/" + PeersFile); errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
+	}
+}
+
+// directory returns the storage of a peer on a directory that has had these starts; the
+// configuration at confirmed names it, if not 0.
+func directory(number byte, confirmed uint64, ids ...uint64) raft.Storage {
+	return raft.Storage{ID: storageNumber(number), ConfirmedIndex: confirmed, Starts: raft.Starts{Count: uint64(len(ids)), IDs: ids}}
+}
+
+// Member 8 has rejoined, and is admitted by the committed configuration that it names, or by one
+// that is truncated for a while. A start of another peer, or one of this member, does not make its
+// start forgotten.
+func TestStartOfARejoinedPeerIsKept(t *testing.T) {
+	both := func(second byte, rejoined bool) *messages.Configuration {
+		return &messages.Configuration{Members: []*messages.Member{
+			{Id: 7}, {Id: 8, StorageId: storageNumber(second), Rejoined: rejoined}, {Id: 9, StorageId: storageNumber(9)},
+		}}
+	}
+	for what, c := range map[string]struct {
+		admitted  raft.Storage
+		recorded  uint64 // an uncommitted configuration that names the new directory; 0: none
+		truncated bool
+	}{
+		"the log lacks the configuration":     {directory(2, 5, 21, 22, 23), 0, false},
+		"the configuration was truncated":     {directory(2, 0, 21, 22, 23), 4, true},
+		"the configuration was not committed": {directory(2, 0, 21, 22, 23), 4, false},
+	} {
+		disk := vfs.NewMem()
+		p := peerDir(t, disk).Peers
+		mustSucceed(t, p.Admit(8, directory(1, 0, 1)))
+		mustSucceed(t, p.Admit(9, directory(9, 0, 9)))
+		p.SetConfiguration(1, both(1, false))
+		p.Confirm(1)
+		if c.recorded != 0 {
+			p.SetConfiguration(c.recorded, both(2, true))
+		}
+		mustSucceed(t, p.Admit(8, c.admitted))
+		if c.truncated {
+			p.SetConfiguration(1, both(1, false))
+		}
+		mustSucceed(t, p.Admit(9, directory(9, 0, 9, 10)))
+		p = peerDir(t, disk.CrashClone(vfs.LoseUnsynced)).Peers
+		p.SetConfiguration(3, both(1, false))
+		p.Confirm(3)
+		mustSucceed(t, p.Admit(9, directory(9, 0, 9, 10, 11)))
+		p.SetConfiguration(5, both(2, true))
+		if err := p.Admit(8, directory(2, 5, 21, 32)); IsStorageMismatch(err) == nil {
+			t.Errorf("%s: an older copy of the directory is admitted: %v", what, err)
+		}
+		mustSucceed(t, p.Admit(8, directory(2, 5, 21, 22, 23, 24)))
+	}
+}
+
+// An uncommitted configuration that names another directory of a peer may be truncated.
+func TestStartIsKeptUntilTheConfigurationIsCommitted(t *testing.T) {
+	p := peerDir(t, vfs.NewMem()).Peers
+	mustSucceed(t, p.Admit(8, directory(1, 0, 1)))
+	p.SetConfiguration(named(5, true, 8, storageNumber(2)))
+	p.Confirm(5)
+	mustSucceed(t, p.Admit(8, directory(2, 5, 21, 22)))
+	p.SetConfiguration(named(6, true, 8, storageNumber(3)))
+	mustSucceed(t, p.Admit(8, directory(3, 0, 31)))
+	p.SetConfiguration(named(5, true, 8, storageNumber(2))) // the other was truncated
+	if IsStorageMismatch(p.Admit(8, directory(2, 5, 21, 32))) == nil {
+		t.Error("an older copy is admitted")
+	}
+}
+
+// A start that was met before a later configuration named its directory is kept up to that one.
+func TestMetStartFollowsTheConfirmedIndex(t *testing.T) {
+	disk := vfs.NewMem()
+	p := peerDir(t, disk).Peers
+	mustSucceed(t, p.Admit(8, directory(1, 0, 1)))
+	p.SetConfiguration(named(1, false, 8, storageNumber(1)))
+	p.Confirm(1)
+	mustSucceed(t, p.Admit(8, directory(2, 5, 21)))
+	mustSucceed(t, p.Admit(8, directory(2, 9, 21)))
+	if p.met[string(storageNumber(2))].index != 9 {
+		t.Errorf("%v", p.met)
+	}
+}
+
+// A lagging member that meets many directories of a peer keeps the starts of the last ones.
+func TestStartsOfUnnamedDirectoriesAreBounded(t *testing.T) {
+	p := peerDir(t, vfs.NewMem()).Peers
+	mustSucceed(t, p.Admit(8, directory(1, 0, 1)))
+	p.SetConfiguration(named(1, false, 8, storageNumber(1)))
+	p.Confirm(1)
+	for number := byte(2); number < 3*maxMetUnnamed; number++ {
+		mustSucceed(t, p.Admit(8, directory(number, uint64(number), 1)))
+	}
+	if last := string(storageNumber(3*maxMetUnnamed - 1)); len(p.met) > maxMetUnnamed+2 || p.met[last].Number == 0 {
+		t.Errorf("%d starts are stored", len(p.met))
+	}
+}
+
+// A file of format 1, with or without starts, is read. A file with starts has format 2, so that a
+// program that does not check starts refuses it by its format.
+func TestPeersFileFormats(t *testing.T) {
+	owner := Identity{NodeID: 7, StorageID: testStorage}
+	pinned, met := map[uint64]string{8: string(storageNumber(1))}, map[string]metStart{string(storageNumber(1)): {raft.Start{Number: 2, ID: 5}, 3}}
+	for what, c := range map[string]struct {
+		met     map[string]metStart
+		version string
+	}{"without starts": {nil, `"formatVersion": 1`}, "with starts": {met, `"formatVersion": 2`}} {
+		b, err := encodePeers(owner, pinned, c.met)
+		mustSucceed(t, err)
+		gotPinned, gotMet, err := decodePeers("f", b, owner)
+		mustSucceed(t, err)
+		if !bytes.Contains(b, []byte(c.version)) || !maps.Equal(gotPinned, pinned) || !maps.Equal(gotMet, c.met) {
+			t.Errorf("%s: %s", what, b)
+		}
+	}
+	former := peersJSON{
+		FormatVersion: 1, NodeID: "0000000000000007", StorageID: hex.EncodeToString(testStorage[:]),
+		Peers:  map[string]string{"0000000000000008": hex.EncodeToString(storageNumber(1))},
+		Starts: map[string]startJSON{hex.EncodeToString(storageNumber(1)): {Number: 2, ID: "0000000000000005"}},
+	}
+	former.Checksum = former.computeChecksum()
+	b, err := json.Marshal(former)
+	mustSucceed(t, err)
+	if _, got, err := decodePeers("f", b, owner); err != nil || got[string(storageNumber(1))].Start != (raft.Start{Number: 2, ID: 5}) {
+		t.Errorf("format 1 with starts: %v, %v", got, err)
 	}
 }

@@ -19,7 +19,7 @@ var starts = []Mutation{
 	{
 		Name:   "starts of a met peer are not stored",
 		Breaks: "a member stores the storage id of a peer at the first contact, and never its later starts (P108)",
-		Edits:  []mutation.Edit{mutation.In("persistence", "PeerStorage.check").Replace(`_pin || _met != _present`, `_pin`)},
+		Edits:  []mutation.Edit{mutation.In("persistence", "PeerStorage.check").Replace(`_met.Start != _present`, `false`)},
 		Hunt:   Hunt{Profile: "older-copies"}, Caught: []string{"no vote after a loss", "leader completeness", "quorum elects"},
 	},
 	{
@@ -27,6 +27,24 @@ var starts = []Mutation{
 		Breaks: "a member that was restarted admits an older copy (P108)",
 		Edits:  []mutation.Edit{mutation.In("persistence", "PeerStorage.Admit").Replace(`encodePeers(_owner, _pinned, _met)`, `encodePeers(_owner, _pinned, nil)`)},
 		Hunt:   Hunt{Scenario: "older-copy-without-leader"}, Caught: []string{"no vote after a loss", "script"},
+	},
+	{
+		Name:   "start of a rejoined peer is forgotten",
+		Breaks: "a member whose log lags forgets the start of a rejoined peer when another peer is started (P108)",
+		Edits:  []mutation.Edit{mutation.In("persistence", "PeerStorage.dropReplaced").Replace(`_committed && _p.configuredIndex >= _met[_id].index`, `_committed`)},
+		Hunt:   Hunt{Package: "./persistence", Test: "TestStartOfARejoinedPeerIsKept"},
+	},
+	{
+		Name:   "start is forgotten by an uncommitted configuration",
+		Breaks: "a member forgets a peer's start by a configuration that may be truncated (P108)",
+		Edits:  []mutation.Edit{mutation.In("persistence", "PeerStorage.dropReplaced").Replace(`_p.confirmed >= _p.configuredIndex`, `true`)},
+		Hunt:   Hunt{Package: "./persistence", Test: "TestStartIsKeptUntilTheConfigurationIsCommitted"},
+	},
+	{
+		Name:   "peers.json with starts has format 1",
+		Breaks: "a program that knows no starts calls the file of a newer one damaged",
+		Edits:  []mutation.Edit{mutation.In("persistence", "encodePeers").Replace(`len(_starts) > 0`, `false`)},
+		Hunt:   Hunt{Package: "./persistence", Test: "TestPeersFileFormats"},
 	},
 	{
 		Name:   "ids of starts are not compared",
