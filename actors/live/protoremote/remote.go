@@ -66,8 +66,11 @@ type Options struct {
 	// plaintext.
 	ClientTLS, ServerTLS *tls.Config
 	// MaxConnections bounds the connections of the port. Zero means 128.
-	MaxConnections  int
-	maxMessageBytes int // for tests; 0: raft.MaxMessageBytes
+	MaxConnections int
+
+	// For tests; 0 means the default: raft.MaxMessageBytes, or the constant of the same name.
+	maxMessageBytes                                  int
+	keepaliveInterval, handshakeTimeout, idleTimeout time.Duration
 }
 
 const (
@@ -78,6 +81,7 @@ const (
 	receiverName           = "troupe-peer-receiver"
 	keepaliveInterval      = 10 * time.Second
 	handshakeTimeout       = 5 * time.Second // of a caller, from accepting its connection on
+	idleTimeout            = time.Minute     // of a caller's connection without a stream
 )
 
 // Link is a live.PeerLink over Proto.Actor's remote.
@@ -115,6 +119,9 @@ func New(options Options) (*Link, error) {
 	}
 	probe.Close()
 	options.maxMessageBytes = cmp.Or(options.maxMessageBytes, raft.MaxMessageBytes)
+	options.keepaliveInterval = cmp.Or(options.keepaliveInterval, keepaliveInterval)
+	options.handshakeTimeout = cmp.Or(options.handshakeTimeout, handshakeTimeout)
+	options.idleTimeout = cmp.Or(options.idleTimeout, idleTimeout)
 	options.MaxConnections = cmp.Or(options.MaxConnections, defaults.PeerConnections)
 	l := &Link{options: options, peers: map[uint64]*remotePeer{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
@@ -161,13 +168,14 @@ func (l *Link) serverOptions() []grpc.ServerOption {
 		secret = credentials.NewTLS(l.options.ServerTLS)
 	}
 	limiter := connlimit.New(l.options.MaxConnections, l.rejectConnection)
+	interval := l.options.keepaliveInterval
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(l.options.maxMessageBytes + writerBatchSize*frequentMessageBytes),
 		grpc.StaticStreamWindowSize(flowControlWindowBytes),
 		grpc.StaticConnWindowSize(flowControlWindowBytes),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveInterval, Timeout: keepaliveInterval}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: interval, Timeout: interval, MaxConnectionIdle: l.options.idleTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
-		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.ConnectionTimeout(l.options.handshakeTimeout),
 		grpc.UnaryInterceptor(refuseUnary),
 		grpc.StreamInterceptor(checkStream),
 		grpc.Creds(&limitedCredentials{secret, limiter}),
@@ -184,7 +192,7 @@ func (l *Link) dialOptions() []grpc.DialOption {
 		grpc.WithNoProxy(),
 		grpc.WithStaticStreamWindowSize(flowControlWindowBytes),
 		grpc.WithStaticConnWindowSize(flowControlWindowBytes),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveInterval, Timeout: keepaliveInterval}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: l.options.keepaliveInterval, Timeout: l.options.keepaliveInterval}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 2, Jitter: 0.2, MaxDelay: 200 * time.Millisecond},
 			MinConnectTimeout: time.Second,

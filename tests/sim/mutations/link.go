@@ -84,6 +84,13 @@ var link = []Mutation{
 		Hunt: Hunt{Package: "./actors/live/protoremote", Test: "TestE45RemotePortBoundsConnections"},
 	},
 	{
+		Name:   "idle caller of Proto.Actor's remote keeps its place",
+		Breaks: "128 callers that answer pings and say nothing keep all other members from the peer port for ever",
+		Edits: []mutation.Edit{mutation.In("actors/live/protoremote", "Link.serverOptions").Replace(
+			`l.options.idleTimeout`, `0`)},
+		Hunt: Hunt{Package: "./actors/live/protoremote", Test: "TestIdleConnectionToTheRemotePortIsClosed"},
+	},
+	{
 		Name:   "failed handshake keeps its place",
 		Breaks: "after 128 callers that fail the TLS handshake the peer port of Proto.Actor's remote accepts nobody",
 		Edits: []mutation.Edit{mutation.In("actors/live/protoremote", "limitedCredentials.ServerHandshake").Delete(
