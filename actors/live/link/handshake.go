@@ -18,7 +18,9 @@ import (
 // The handshake is in the metadata of a stream, before any message. gRPC bounds metadata to a few
 // KiB, so an unknown client cannot make this node read more.
 const (
-	protocolVersion = 1
+	// protocolVersion is that of the link's messages. It rises with each change that an older release
+	// would misread. In 1, no start of a data directory is named, and no term of a commit index.
+	protocolVersion = 2
 
 	helloKey   = "troupe-hello-bin"
 	welcomeKey = "troupe-welcome-bin"

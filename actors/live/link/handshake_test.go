@@ -73,7 +73,8 @@ func TestE37HandshakeRefusalNamesBothValues(t *testing.T) {
 		spoil func(*messages.Hello)
 		words []string
 	}{
-		{"another protocol", func(h *messages.Hello) { h.ProtocolVersion = 77 }, []string{"member 0x2 has link protocol 77", "member 0x1 has 1", "releases"}},
+		{"another protocol", func(h *messages.Hello) { h.ProtocolVersion = 77 }, []string{"member 0x2 has link protocol 77", "member 0x1 has 2", "releases"}},
+		{"the former protocol", func(h *messages.Hello) { h.ProtocolVersion = 1 }, []string{"member 0x2 has link protocol 1", "member 0x1 has 2", "releases"}},
 		{"another cluster", func(h *messages.Hello) { h.ClusterId = 0xbad }, []string{"member 0x2 is of cluster 0xbad", "member 0x1 is of cluster 0xc1", "token"}},
 		{"the own id", func(h *messages.Hello) { h.From = 1 }, []string{"own id 0x1", "one identity"}},
 		{"meant for another", func(h *messages.Hello) { h.To = 3 }, []string{"member 0x2 connected to the address of member 0x1", "expected member 0x3"}},

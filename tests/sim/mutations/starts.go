@@ -59,6 +59,12 @@ var starts = []Mutation{
 		Hunt:   Hunt{Scenario: "older-copy-overtakes"}, Caught: []string{"no vote after a loss", "script"},
 	},
 	{
+		Name:   "releases without starts are not refused",
+		Breaks: "a member of a release that names no start connects, and is taken for an older copy",
+		Edits:  []mutation.Edit{mutation.In("actors/live/link", "Identity.checkCluster").Replace(`_peer.GetProtocolVersion() != protocolVersion`, `false`)},
+		Hunt:   Hunt{Package: "./actors/live/link", Test: "TestE37HandshakeRefusalNamesBothValues"},
+	},
+	{
 		Name:   "starts are not sent to peers",
 		Breaks: "the handshake does not name the starts, so that every copy is admitted (P107)",
 		Edits: []mutation.Edit{
