@@ -172,6 +172,8 @@ func TestFaultsOfACommandLineAreReportedTogether(t *testing.T) {
 		"etcd --nope --election-timeout x --tls-min-version=1 --client-cert-auth --peer-client-cert-auth": {
 			"etcd: ", "unknown flag: --nope", "--election-timeout", "--tls-min-version", "--client-cert-auth", "--peer-client-cert-auth",
 		},
+		"troupe server --initial-cluster-state=foo --name= extra":                {"--initial-cluster-state", "--name", `from "extra"`, "ETCD_MAX_TXN_OPS"},
+		"troupe server --version extra":                                          {`from "extra"`},
 		"troupe server --nope --enable-log-rotation --log-outputs=/no/such/file": {"unknown flag: --nope"},
 		"troupe get --limit x --nope --timeout y":                                {`--limit: invalid value "x"`, "unknown flag: --nope", `--timeout: invalid value "y"`, "too few arguments"},
 		"troupe log dump --from x --to y":                                        {"--from: invalid", "--to: invalid"},

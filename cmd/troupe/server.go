@@ -48,14 +48,15 @@ troupe with flags and without a command, run a server.
 Exit codes: 0 stopped by a signal, 2 wrong flags, 3 data directory, 4 address, 5 disk, 6 certificate, 7 another reason,
 8 data directory refused or contradicted by other members, 130 second signal. docs/operations.md says what to do about each.`,
 		Example: serverExamples,
-		Args:    noArgs,
+		Args:    cobra.ArbitraryArgs, // RunE refuses them, together with the settings
 	}
 	groups := registerServer(flags, cmd.Flags())
 	_ = cmd.RegisterFlagCompletionFunc("cipher-suites", cobra.FixedCompletions(settings.CipherSuiteNames(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().SortFlags = false
 	cmd.SetUsageFunc(func(cmd *cobra.Command) error { return groupedUsage(cmd.OutOrStderr(), cmd, groups) })
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if flags.Version {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		unexpected := noArgs(cmd, args)
+		if flags.Version && unexpected == nil {
 			print := version.Print
 			if asEtcd, _ := cmd.Flags().GetBool("as-etcd"); asEtcd {
 				print = version.PrintAsEtcd
@@ -63,14 +64,16 @@ Exit codes: 0 stopped by a signal, 2 wrong flags, 3 data directory, 4 address, 5
 			print(cmd.OutOrStdout())
 			return nil
 		}
-		return runServer(cmd, flags)
+		return runServer(cmd, flags, unexpected)
 	}
 	return cmd
 }
 
-func runServer(cmd *cobra.Command, flags *settings.Flags) error {
+// runServer runs a server, unless its settings are wrong or unexpected, the error about its
+// arguments, is not nil.
+func runServer(cmd *cobra.Command, flags *settings.Flags, unexpected error) error {
 	resolved, err := resolveServer(cmd.Flags(), flags)
-	if err != nil {
+	if err = errors.Join(unexpected, err); err != nil {
 		return exit.With(exit.Usage, err)
 	}
 	log, files, err := logs.New(logOptions(flags))
