@@ -29,6 +29,10 @@ import (
 // read keeps one chunk.
 //
 // The response and its encoding are counted once, although both exist for a moment.
+//
+// Results of writes are not counted: every member must apply a write alike, so its reads must not
+// depend on this member's memory, and it has taken effect when its result is known. The streams of
+// a connection bound how many of them wait to be sent (docs/limits.md, "What has no limit").
 type responseBudget struct {
 	limitBytes    int64
 	reservedBytes atomic.Int64
