@@ -1,7 +1,6 @@
 package mvcc
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -76,6 +75,6 @@ func opRangeOf(r *pb.RangeRequest) *pb.RequestOp {
 func TestReferredStoreBoundsResults(t *testing.T) {
 	var s statemachine.StateMachine = &referredStore{}
 	if _, ok := s.(statemachine.ResultSizer); !ok {
-		t.Error(fmt.Sprintf("%T is none", s))
+		t.Errorf("%T is none", s)
 	}
 }
