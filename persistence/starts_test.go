@@ -251,7 +251,7 @@ func TestStartsOfUnnamedDirectoriesAreBounded(t *testing.T) {
 	for number := byte(2); number < 3*maxMetUnnamed; number++ {
 		mustSucceed(t, p.Admit(8, directory(number, uint64(number), 1)))
 	}
-	if last := string(storageNumber(3*maxMetUnnamed - 1)); len(p.met) > maxMetUnnamed+2 || p.met[last].Number == 0 {
+	if last := storageNumber(3*maxMetUnnamed - 1); len(p.met) > maxMetUnnamed+2 || p.met[string(last)].Number == 0 {
 		t.Errorf("%d starts are stored", len(p.met))
 	}
 }
