@@ -57,3 +57,9 @@ func (s Starts) Include(met Start) bool {
 	later := s.Count - met.Number // starts since then
 	return later >= uint64(len(s.IDs)) || s.IDs[uint64(len(s.IDs))-1-later] == met.ID
 }
+
+// Passed reports whether a start is one of s, before the present one. A message of it was read
+// late.
+func (s Starts) Passed(start Start) bool {
+	return start.Number != 0 && start.Number < s.Count && s.Include(start)
+}

@@ -43,3 +43,12 @@ func TestStartIDsAreBounded(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 }
+
+func TestEarlierStartHasPassed(t *testing.T) {
+	s := Starts{}.Next(101).Next(102).Next(103)
+	for start, want := range map[Start]bool{{1, 101}: true, {2, 102}: true, {3, 103}: false, {2, 202}: false, {4, 104}: false, {}: false} {
+		if got := s.Passed(start); got != want {
+			t.Errorf("%v: %v", start, got)
+		}
+	}
+}

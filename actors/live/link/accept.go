@@ -135,7 +135,12 @@ func (l *Link) checkHandshake(lane lane, ctx context.Context) (*linkPeer, raft.S
 	}
 	if err != nil {
 		if l.refusedPeers.Allow(hello.GetFrom(), err.Error()) {
-			l.log.Error().Str("peer", raft.FormatID(hello.GetFrom())).Str("remote", remoteAddress(ctx)).
+			level := zerolog.ErrorLevel
+			var refused *refusedError
+			if errors.As(err, &refused) {
+				level = refused.level()
+			}
+			l.log.WithLevel(level).Str("peer", raft.FormatID(hello.GetFrom())).Str("remote", remoteAddress(ctx)).
 				Str("reason", err.Error()).Msg("refused an incoming peer connection")
 		}
 		return nil, raft.Storage{}, err

@@ -79,7 +79,7 @@ func (p *linkPeer) connectionEnded(connected bool, err error) {
 	level, text := zerolog.WarnLevel, "peer cannot be reached, retrying"
 	var refused *refusedError
 	if errors.As(err, &refused) {
-		level, text = zerolog.ErrorLevel, "peer connection refused"
+		level, text = refused.level(), "peer connection refused"
 		if refused.storage.GetFrom() == p.id {
 			p.link.receiver.StorageRefused(refused.storage)
 		}

@@ -1,9 +1,11 @@
 package link
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
+	"github.com/rs/zerolog"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -62,6 +64,10 @@ type refusedError struct {
 	text string
 	// storage is not nil if the data directory of one of them is refused.
 	storage *messages.StorageRefused
+	// earlierStart: the handshake is of an earlier start than the one that this link has admitted. It
+	// was read late, after a quick restart. Or, if that start still runs, a second process runs on a
+	// copy of its directory, and the refusal stops it.
+	earlierStart bool
 }
 
 func (r *refusedError) Error() string { return r.text }
@@ -73,10 +79,31 @@ func refusef(format string, args ...any) error {
 // admit returns an error if no messages may be exchanged with the data directory of a peer.
 func (p *linkPeer) admit(storage raft.Storage) error {
 	err := p.link.receiver.Admit(p.id, storage)
+	p.mu.Lock()
+	passed := bytes.Equal(p.admitted.ID, storage.ID) && p.admitted.Starts.Passed(storage.Starts.Present())
+	if err == nil && !passed {
+		p.admitted = storage
+	}
+	p.mu.Unlock()
 	if mismatch := persistence.IsStorageMismatch(err); mismatch != nil {
-		return &refusedError{text: mismatch.Error(), storage: mismatch.Refusal()}
+		refused := &refusedError{text: mismatch.Error(), storage: mismatch.Refusal()}
+		if passed && mismatch.MetStart.Number != 0 {
+			refused.earlierStart = true
+			refused.text = fmt.Sprintf("member %#x was started again after it began this connection (start %d, %d since): "+
+				"it connects by itself, unless two processes run on copies of its data directory",
+				p.id, mismatch.Start.Number, mismatch.MetStart.Number)
+		}
+		return refused
 	}
 	return err
+}
+
+// level returns the level at which a refusal is logged.
+func (r *refusedError) level() zerolog.Level {
+	if r.earlierStart {
+		return zerolog.WarnLevel
+	}
+	return zerolog.ErrorLevel
 }
 
 // CheckHello returns an error if this node refuses a peer that connects; nil otherwise. Both sides

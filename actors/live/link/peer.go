@@ -35,6 +35,7 @@ type linkPeer struct {
 	// Guarded by mu; closes the connection that this node dialed, for a reason
 	closeConnection context.CancelCauseFunc
 	outboundStorage raft.Storage // guarded by mu; the peer's, as its last Welcome named it
+	admitted        raft.Storage // guarded by mu; the peer's, of its latest start that was admitted
 	connections     connections  // guarded by mu
 	stateSince      time.Time    // guarded by mu; when the link was up or down since
 	reason          string       // guarded by mu; why the link is down

@@ -1,10 +1,12 @@
 package link
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/troupe-raft/troupe/actors/live/internal/linktest"
 	"github.com/troupe-raft/troupe/messages"
+	"github.com/troupe-raft/troupe/raft"
 )
 
 // receiveRefusal returns the next StorageRefused that a Node receives.
@@ -84,5 +86,38 @@ func TestE37OlderCopyReachesItsNode(t *testing.T) {
 	}
 	if a.log.countLines("refused an incoming peer connection", "older copy") != 1 {
 		t.Errorf("the refusing member logged\n%s", a.log)
+	}
+}
+
+// A member is started again quickly: the peer has admitted its new start when it reads a Welcome
+// and a Hello of the one before. They are no older copy, so nothing is logged at error level.
+func TestLateWelcomeOfAnEarlierStart(t *testing.T) {
+	a := newNodeFixture(t, 1, 2, "127.0.0.1:0")
+	a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{{Id: 2, Address: "127.0.0.1:1"}}})
+	start := func(ids ...uint64) raft.Storage { return linktest.Started(linktest.Storage(2), ids...) }
+	open := func(storage raft.Storage) error {
+		peer := identityOfMember2()
+		peer.Storage = func() raft.Storage { return storage }
+		_, err := openTestStream(t, a.address, control, peer.Hello(1, control.String()))
+		return err
+	}
+	mustSucceed(t, open(start(1, 2, 3)))
+	mustSucceed(t, open(start(1, 2, 3, 4)))
+	p := a.link.peers.get(2)
+	var refused *refusedError
+	for _, err := range []error{p.admit(start(1, 2, 3)), fromStatus(open(start(1, 2, 3)))} { // of a Welcome, of a Hello
+		if !errors.As(err, &refused) || refused.storage.GetStart() != 3 {
+			t.Errorf("an earlier start: %v", err)
+		}
+	}
+	p.connectionEnded(false, p.admit(start(1, 2, 3)))
+	if n := a.log.countLines("was started again", `"level":"warn"`); n != 2 {
+		t.Errorf("%d lines at warn level:\n%s", n, a.log)
+	}
+	if n := a.log.countLines(`"level":"error"`); n != 0 {
+		t.Errorf("%d lines at error level:\n%s", n, a.log)
+	}
+	if open(start(1, 2, 13)) == nil || a.log.countLines("older copy", `"level":"error"`) != 1 {
+		t.Errorf("an older copy:\n%s", a.log)
 	}
 }

@@ -47,8 +47,7 @@ func (p *inboundProcess) storeHello(hello *messages.Hello) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if last := p.hellos[hello.GetFrom()]; last != nil && bytes.Equal(last.GetStorageId(), hello.GetStorageId()) {
-		known, start := link.StorageOf(last).Starts, link.StorageOf(hello).Starts.Present()
-		if start.Number != 0 && start.Number < known.Count && known.Include(start) {
+		if link.StorageOf(last).Starts.Passed(link.StorageOf(hello).Starts.Present()) {
 			return
 		}
 	}

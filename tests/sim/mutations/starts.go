@@ -93,8 +93,14 @@ var starts = []Mutation{
 	{
 		Name:   "late Hello replaces the present one",
 		Breaks: "a Hello of a member's former run that is read late has the messages of the present run refused (P108)",
-		Edits:  []mutation.Edit{mutation.In("actors/live/protoremote", "inboundProcess.storeHello").Replace(`_start.Number < _known.Count`, `false`)},
+		Edits:  []mutation.Edit{mutation.In("raft", "Starts.Passed").Replace(`_start.Number < _s.Count`, `false`)},
 		Hunt:   Hunt{Package: "./actors/live/protoremote", Test: "TestLateHelloIsIgnored"},
+	},
+	{
+		Name:   "late Welcome is taken for an older copy",
+		Breaks: "a healthy member that is started again quickly is reported as an older copy, at error level",
+		Edits:  []mutation.Edit{mutation.In("actors/live/link", "linkPeer.admit").Replace(`_passed && _mismatch.MetStart.Number != 0`, `false`)},
+		Hunt:   Hunt{Package: "./actors/live/link", Test: "TestLateWelcomeOfAnEarlierStart"},
 	},
 	{
 		Name:   "heartbeat commits whatever entry is there",
