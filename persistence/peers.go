@@ -129,11 +129,13 @@ func (e *StorageMismatchError) Error() string {
 // advice names the directory to start with by its storage id: the refused one may be the older or
 // the newer of the two.
 func (e *StorageMismatchError) advice() string {
+	if e.MetStart.Number != 0 { // either of two directories may receive this
+		return "if this is a copy, and no member refuses the directory that it was made of, start the member on that one; else, as after " +
+			"two processes ran on copies, stop all processes of the member, move its directories away, start it with " +
+			"--initial-cluster-state=rejoin, and run `troupe member rejoin` (docs/operations.md)"
+	}
 	usable := "the member's own data directory"
-	switch {
-	case e.MetStart.Number != 0:
-		usable = "the directory that the copy was made of"
-	case len(e.Known) > 0:
+	if len(e.Known) > 0 {
 		usable = fmt.Sprintf("the data directory with storage id %x (in its identity.json)", e.Known)
 	}
 	return fmt.Sprintf("if %s still exists, start the member on it; else move the present one away, start the member with "+

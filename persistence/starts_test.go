@@ -113,7 +113,7 @@ func TestOlderCopyIsRefusedAfterAPowerCut(t *testing.T) {
 			if m.Start != present.Number || m.StartId != present.ID || !bytes.Equal(m.StorageId, copied.ID) {
 				t.Errorf("%s: %v", what, m)
 			}
-			for _, word := range []string{"member 0x8", "member 0x7", "older copy", "--initial-cluster-state=rejoin", "troupe member rejoin"} {
+			for _, word := range []string{"member 0x8", "member 0x7", "older copy", "no member refuses", "stop all processes", "--initial-cluster-state=rejoin", "troupe member rejoin"} {
 				if !strings.Contains(m.Reason, word) {
 					t.Errorf("%s: %q does not contain %q", what, m.Reason, word)
 				}

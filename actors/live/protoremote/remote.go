@@ -16,7 +16,8 @@
 // Three things remain that package link does better. The queue for a connected peer that does not
 // read has no bound (a replicator keeps at most 1 MiB in flight). Heartbeats wait behind entries.
 // And messages are not tied to the connection's identity: over mutual TLS, a member can send in the
-// name of any other.
+// name of any other. So if a copy of a member's data directory connects and is refused, messages of
+// the member itself are refused too, until the copy has ended and the member has connected again.
 package protoremote
 
 import (

@@ -47,6 +47,12 @@ var starts = []Mutation{
 		Hunt:   Hunt{Package: "./persistence", Test: "TestPeersFileFormats"},
 	},
 	{
+		Name:   "original is told to start on the original",
+		Breaks: "an operator who ran two processes on copies of a directory is told to start one of them again",
+		Edits:  []mutation.Edit{mutation.In("persistence", "StorageMismatchError.advice").Replace(`_e.MetStart.Number != 0`, `false`)},
+		Hunt:   Hunt{Package: "./persistence", Test: "TestOlderCopyIsRefusedAfterAPowerCut"},
+	},
+	{
 		Name:   "ids of starts are not compared",
 		Breaks: "an older copy with the same number of starts is admitted (P108)",
 		Edits:  []mutation.Edit{mutation.In("raft", "Starts.Include").Replace(`_s.IDs[___at] == _met.ID`, `true`)},
