@@ -58,17 +58,26 @@ type RejoinResult struct {
 // only if the old data directory is gone for good: it is refused from then on.
 //
 // The error is ErrNotLeader if this node does not lead, ErrNotMember if MemberID is no other
-// member, ErrNotRejoining if the member has not asked to rejoin, or with another data directory,
-// ErrMemberConnected if it needs no other data directory, ErrTimeout or ErrCanceled if the context
-// ends first (the member may still be recorded), or ErrStopped.
+// member, ErrNotRejoining if the member has not asked to rejoin, or with another data directory, or
+// if another call has recorded another one meanwhile, ErrMemberConnected if it is connected with
+// its recorded data directory, ErrTimeout or ErrCanceled if the context ends first (the member may
+// still be recorded), or ErrStopped.
 func (n *Node) RejoinMember(ctx context.Context, r RejoinRequest) (RejoinResult, error) {
 	wanted, recorded, err := n.storageToRecord(r)
 	if err != nil {
 		return RejoinResult{}, err
 	}
+	return n.recordStorage(ctx, r, wanted, recorded)
+}
+
+// recordStorage requests the wanted storage id at each heartbeat until it is committed. A request
+// that the node dropped may be old when the node can append it: the member may be back on its own
+// data directory, and another call may have recorded another one. So each is checked again.
+func (n *Node) recordStorage(ctx context.Context, r RejoinRequest, wanted, recorded string) (RejoinResult, error) {
 	ticker := time.NewTicker(n.config.Timing.HeartbeatInterval)
 	defer ticker.Stop()
 	for {
+		outdated := n.checkAgain(r, wanted, recorded)
 		switch status := n.Status(); {
 		case n.hasRecorded(status, r.MemberID, wanted):
 			return RejoinResult{StorageID: wanted, Unchanged: wanted == recorded}, nil
@@ -76,6 +85,8 @@ func (n *Node) RejoinMember(ctx context.Context, r RejoinRequest) (RejoinResult,
 			return RejoinResult{}, n.stoppedError()
 		case status.Role != roleLeader:
 			return RejoinResult{}, notLeaderError(status.LeaderID)
+		case outdated != nil:
+			return RejoinResult{}, outdated
 		}
 		// A leader that has an uncommitted configuration drops the message.
 		raw, _ := hex.DecodeString(wanted)
@@ -87,6 +98,29 @@ func (n *Node) RejoinMember(ctx context.Context, r RejoinRequest) (RejoinResult,
 				": a majority of the members must be running without it")
 		}
 	}
+}
+
+// checkAgain returns an error if the wanted storage id may not be recorded any more: the member has
+// returned on its own data directory, or another call has recorded another one. recorded is the id
+// that the configuration had at the first check.
+func (n *Node) checkAgain(r RejoinRequest, wanted, recorded string) error {
+	asked := hex.EncodeToString(n.core.Peers().Applicant(r.MemberID))
+	taken := r.StorageID == ""
+	r.StorageID = wanted
+	_, present, err := n.storageToRecord(r)
+	id := raft.FormatID(r.MemberID)
+	switch {
+	case hex.EncodeToString(n.core.Peers().Known(r.MemberID)) == wanted: // read last: the request ends when it is recorded
+		return nil
+	case err != nil:
+		return err
+	case taken && asked != wanted:
+		return fmt.Errorf("%w: member %s asked with %s, and does not ask with it any more: look at its log, and run this again", ErrNotRejoining, id, wanted)
+	case present != recorded && n.hasRejoined(r.MemberID):
+		return fmt.Errorf("%w: another request has recorded data directory %s for member %s meanwhile, instead of %s: check which one it runs on",
+			ErrNotRejoining, present, id, wanted)
+	}
+	return nil
 }
 
 // storageToRecord checks a request and returns the storage id to record, and the one in the
@@ -107,7 +141,7 @@ func (n *Node) storageToRecord(r RejoinRequest) (wanted, recorded string, err er
 	recorded = status.Members[i].StorageID
 	known := hex.EncodeToString(n.core.Peers().Known(r.MemberID)) // not recorded for a moment at first
 	asked := hex.EncodeToString(n.core.Peers().Applicant(r.MemberID))
-	connected := asked == "" && n.isConnected(r.MemberID)
+	connected := n.isConnected(r.MemberID)
 	wanted = strings.ToLower(cmp.Or(r.StorageID, asked))
 	raw, err := hex.DecodeString(wanted)
 	switch {
@@ -137,7 +171,7 @@ func (n *Node) storageToRecord(r RejoinRequest) (wanted, recorded string, err er
 }
 
 // isConnected reports whether this node exchanges messages with a member. The link admits a member
-// with its recorded data directory only.
+// with its recorded data directory only, also while another directory asks to rejoin as the member.
 func (n *Node) isConnected(id uint64) bool {
 	return slices.ContainsFunc(n.environment.LinkStats(), func(l live.PeerStat) bool { return l.ID == id && l.Up })
 }

@@ -90,6 +90,9 @@ func (r *PeerReceiver) StorageRefused(m *messages.StorageRefused) { r.send(r.nod
 
 // Deliver delivers a message from a peer. The link has checked it with CheckPeerMessage.
 func (r *PeerReceiver) Deliver(from uint64, role messages.Receiver, message messages.PeerMessage) {
+	if r.peers != nil {
+		r.peers.Heard(from)
+	}
 	to := r.node
 	if role == messages.Receiver_RECEIVER_REPLICATOR {
 		to = r.replicator(from)

@@ -37,12 +37,15 @@ func (l *leader) recordStorageIDs() {
 }
 
 // handleRejoin appends a configuration with the new data directory of a member that lost its own.
-// The caller asks again if that is not possible now: a configuration is not committed yet, or the
-// leader has not committed an entry of its own term.
+// The caller checks and asks again if that is not possible now: a configuration is not committed
+// yet, or the leader has not committed an entry of its own term.
 func (l *leader) handleRejoin(m *messages.Rejoin) {
 	index, c := l.log.configurations.Latest()
 	if l.log.commitIndex < max(index, l.firstIndex) || m.Member == l.self() {
 		return
+	}
+	if bytes.Equal(raft.FindMember(c, m.Member).GetStorageId(), m.StorageId) {
+		return // requested again before the caller knew that it is recorded
 	}
 	// The storage ids of the others are recorded with it: the member has met none of them.
 	named, _ := raft.WithStorageIDs(c, func(id uint64) []byte {

@@ -113,6 +113,21 @@ func TestE37RejoinedPeerCountsOnceCommitted(t *testing.T) {
 	s.expectCommit(4)
 }
 
+// A caller that does not know yet that a data directory is recorded requests it once more. That is
+// no failure.
+func TestRepeatedRejoinIsDropped(t *testing.T) {
+	s := newFixture(t, 3).asIdleLeader(2, 3)
+	s.deliver(s.newProgress(2, 2), s.newProgress(3, 2))
+	s.deliver(&messages.Rejoin{Member: 3, StorageId: []byte("new")})
+	s.syncAll()
+	s.deliver(s.newProgress(2, 3))
+	s.expectCommit(3)
+	s.deliver(&messages.Rejoin{Member: 3, StorageId: []byte("new")})
+	if strings.Contains(s.Logged.String(), "member cannot rejoin") || s.node.log.lastIndex() != 3 {
+		t.Errorf("the log ends at %d, logged %s", s.node.log.lastIndex(), s.Logged.String())
+	}
+}
+
 // Nothing is recorded while a configuration is not committed, or before the first commit.
 func TestRejoinWaitsForTheConfigurationBefore(t *testing.T) {
 	s := newFixture(t, 3).asLeader(3, 1)

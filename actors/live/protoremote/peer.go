@@ -26,6 +26,10 @@ type remotePeer struct {
 	cancel context.CancelFunc
 	broken chan struct{} // capacity 1; a token for a terminated endpoint
 
+	// admitted: the last Hello or message that was checked is of the peer's own data directory. A peer
+	// that waits to rejoin is reached, and not admitted.
+	admitted atomic.Bool
+
 	sent, received, dropped, refused atomic.Uint64
 
 	mu         sync.Mutex
@@ -84,6 +88,7 @@ func (p *remotePeer) setState(up bool, reason string) {
 		p.link.log.Info().Str("peer", raft.FormatID(id)).Msg("peer connected")
 		return
 	}
+	p.admitted.Store(false)
 	p.link.receiver.LinkDown(id, reason)
 	if p.ctx.Err() == nil {
 		p.link.log.Warn().Str("peer", raft.FormatID(id)).Str("reason", reason).Msg("peer lost")
@@ -124,7 +129,7 @@ func (p *remotePeer) stat() live.PeerStat {
 	defer p.mu.Unlock()
 	return live.PeerStat{
 		ID: p.member.GetId(), Address: p.member.GetAddress(),
-		Up: p.up, StateDuration: time.Since(p.stateSince), Reason: p.reason,
+		Up: p.up && p.admitted.Load(), StateDuration: time.Since(p.stateSince), Reason: p.reason,
 		EnvelopesSent: p.sent.Load(), EnvelopesReceived: p.received.Load(),
 		Dropped: p.dropped.Load(), Refused: p.refused.Load(),
 	}

@@ -99,6 +99,7 @@ func (p *inboundProcess) helloAccepted(peer *remotePeer) bool {
 	if err == nil {
 		err = p.link.receiver.Admit(id, link.StorageOf(hello))
 	}
+	peer.admitted.Store(err == nil)
 	if err != nil && p.link.failures.Allow(id, err.Error()) {
 		p.link.log.Error().Str("reason", err.Error()).Msg("refused a peer")
 	}

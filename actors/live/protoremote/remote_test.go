@@ -143,6 +143,9 @@ func TestE37OlderCopyIsRefusedOverRemote(t *testing.T) {
 		linktest.Expect(t, b.Node, "up 1")
 		b.Send(1, messages.Receiver_RECEIVER_NODE, linktest.Heartbeat(2, 1))
 		linktest.Expect(t, a.Node, linktest.Heartbeat(2, 1)) // so the Hello was admitted
+		if !a.link.Stats()[0].Up {
+			t.Error("an admitted member counts as not connected")
+		}
 		b.env.Close()
 		linktest.Expect(t, a.Node, "down 2")
 	}
@@ -152,8 +155,8 @@ func TestE37OlderCopyIsRefusedOverRemote(t *testing.T) {
 	if m.From != 1 || m.Start != 4 || m.StartId != 13 || !strings.Contains(m.Reason, "older copy") {
 		t.Fatalf("received %v", m)
 	}
-	if received := a.link.Stats()[0].EnvelopesReceived; received != 2 {
-		t.Errorf("%d messages of member 2 were delivered", received)
+	if stat := a.link.Stats()[0]; stat.EnvelopesReceived != 2 || stat.Up {
+		t.Errorf("%d messages of member 2 were delivered, connected: %v", stat.EnvelopesReceived, stat.Up)
 	}
 }
 

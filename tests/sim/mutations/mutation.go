@@ -72,6 +72,7 @@ func Bank() []Mutation {
 		keyValueScripts,
 		datadirs, starts,
 		commandline,
+		rejoins,
 		server,
 		services,
 		embedding,
