@@ -116,7 +116,7 @@ func (e *StorageMismatchError) Error() string {
 		return fmt.Sprintf("member %#x has storage id %x, which is that of member %#x: one data directory was copied from the other; %s",
 			e.Peer, e.Found, e.SharedWith, e.advice())
 	case e.Rejoining:
-		return fmt.Sprintf("member %#x asks to rejoin with storage id %x: run `troupe member rejoin %#x` against a running member",
+		return fmt.Sprintf("member %#x asks to rejoin with storage id %x: run `troupe member rejoin %#x` with the endpoint of another running member",
 			e.Peer, e.Found, e.Peer)
 	case e.Rejoined:
 		return fmt.Sprintf("member %#x has storage id %x, but it has rejoined with %x since: this data directory was replaced, "+

@@ -91,8 +91,12 @@ func TestReturnEndsTheRequestToRejoin(t *testing.T) {
 	own, empty := raft.Storage{ID: storageNumber(1)}, raft.Storage{ID: storageNumber(2), Rejoining: true}
 	p := peerDir(t, vfs.NewMem()).Peers
 	mustSucceed(t, p.Admit(8, own))
-	if err := p.Admit(8, empty); IsStorageMismatch(err) == nil || len(p.Applicant(8)) == 0 {
+	err := p.Admit(8, empty)
+	if IsStorageMismatch(err) == nil || len(p.Applicant(8)) == 0 {
 		t.Fatalf("%v, applicant %x", err, p.Applicant(8))
+	}
+	if want := "`troupe member rejoin 0x8` with the endpoint of another running member"; !strings.Contains(err.Error(), want) {
+		t.Errorf("%q does not contain %q: the waiting member knows no leader", err, want)
 	}
 	mustSucceed(t, p.Admit(8, own))
 	if got := p.Applicant(8); len(got) > 0 {

@@ -47,6 +47,12 @@ var rejoins = []Mutation{
 		Hunt: Hunt{Package: "./actors/live/protoremote", Test: "TestE37OlderCopyIsRefusedOverRemote"},
 	},
 	{
+		Name:   "refusal of a waiting member does not say what to do",
+		Breaks: "a member that waits to rejoin, as it should, is said to have been emptied, and to be started again",
+		Edits:  []mutation.Edit{mutation.In("persistence", "StorageMismatchError.Error").Replace(`_e.Rejoining`, `false`)},
+		Hunt:   Hunt{Package: "./persistence", Test: "TestReturnEndsTheRequestToRejoin"},
+	},
+	{
 		Name:   "repeated rejoin is logged as a failure",
 		Breaks: "a rejoin that succeeds leaves a line at error level",
 		Edits: []mutation.Edit{mutation.In("actors/node", "leader.handleRejoin").Replace(
