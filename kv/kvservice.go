@@ -45,13 +45,14 @@ type kvService struct {
 	diskFullInstead  func(error) error
 	refused          map[string]*refusalCounter // by limit
 	metrics          *kvMetrics
+	rejoinWait       *rejoinWait
 }
 
 func (s *kvService) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
 	if err := checkRange(r); err != nil {
 		return nil, err
 	}
-	mode, err := readMode(ctx, r.Serializable)
+	mode, err := s.readMode(ctx, r.Serializable)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +76,7 @@ func (s *kvService) RangeStream(r *pb.RangeRequest, stream pb.KV_RangeStreamServ
 	if err := checkRangeStream(r); err != nil {
 		return err
 	}
-	mode, err := readMode(stream.Context(), r.Serializable)
+	mode, err := s.readMode(stream.Context(), r.Serializable)
 	if err != nil {
 		return err
 	}
@@ -162,7 +163,7 @@ func (s *kvService) writeTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResp
 
 // readTxn serves a transaction that writes nothing, without the log.
 func (s *kvService) readTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
-	mode, err := readMode(ctx, txnIsSerializable(r))
+	mode, err := s.readMode(ctx, txnIsSerializable(r))
 	if err != nil {
 		return nil, err
 	}
@@ -255,8 +256,18 @@ func (s *kvService) withView(ctx context.Context, mode troupe.ReadMode, read fun
 	return s.store.Read(bounded, point.Index, read)
 }
 
-// readMode returns the mode that the client chose by ReadModeKey, or else by serializable.
-func readMode(ctx context.Context, serializable bool) (troupe.ReadMode, error) {
+// readMode returns the mode of a read. The error is that of an unknown mode, or of a local read at
+// a member that waits to rejoin.
+func (s *kvService) readMode(ctx context.Context, serializable bool) (troupe.ReadMode, error) {
+	mode, err := chosenReadMode(ctx, serializable)
+	if err == nil && mode == troupe.ReadLocal {
+		err = s.rejoinWait.refuse()
+	}
+	return mode, err
+}
+
+// chosenReadMode returns the mode that the client chose by ReadModeKey, or else by serializable.
+func chosenReadMode(ctx context.Context, serializable bool) (troupe.ReadMode, error) {
 	if named := metadata.ValueFromIncomingContext(ctx, ReadModeKey); len(named) > 0 {
 		mode, known := readModes[named[0]]
 		if !known {

@@ -29,6 +29,7 @@ type maintenanceService struct {
 	store     *mvcc.StoreRef
 	quota     *quota
 
+	rejoinWait     *rejoinWait
 	schedule       *interleave.Scheduler
 	requestTimeout time.Duration
 	version        string
@@ -42,8 +43,12 @@ const (
 	LogBytesHeader = "troupe-log-bytes"
 )
 
-// openStore returns the store, which may be closed at the moment and opened again.
+// openStore returns the store, which may be closed at the moment and opened again. It is an error
+// if the store says nothing about the cluster's data.
 func (s *maintenanceService) openStore(ctx context.Context) (*mvcc.Store, error) {
+	if err := s.rejoinWait.refuse(); err != nil {
+		return nil, err
+	}
 	ctx, cancel := boundWait(ctx, s.schedule, s.requestTimeout)
 	defer cancel()
 	store, err := s.store.Get(ctx)

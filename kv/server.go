@@ -156,7 +156,7 @@ func (s *Server) newGRPCServer() *grpc.Server {
 	)
 	headers := s.headers
 	pb.RegisterKVServer(server, s.kv)
-	pb.RegisterWatchServer(server, &watchService{hub: s.hub, leaderLoss: s.leaderLoss})
+	pb.RegisterWatchServer(server, s.watch)
 	pb.RegisterMaintenanceServer(server, s.maintenance)
 	pb.RegisterClusterServer(server, &clusterService{
 		headers: headers, consensus: c.Consensus, store: c.Store, requestTimeout: c.RequestTimeout,

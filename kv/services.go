@@ -15,6 +15,7 @@ type services struct {
 	headers     *header.Maker
 	kv          *kvService
 	maintenance *maintenanceService
+	watch       *watchService
 	hub         *watch.Hub
 	metrics     *metrics
 	leaderLoss  *leaderLossDetector
@@ -35,15 +36,16 @@ func (s *services) init(config ServerConfig) error {
 	s.headers = &header.Maker{ClusterID: c.ClusterID, MemberID: c.MemberID, Term: c.Consensus.Term}
 	s.quota = &quota{limitBytes: c.QuotaBytes, store: c.Store}
 	s.budget = responseBudget{limitBytes: c.MaxResponseBytes, refused: m.refused[limitResponseBytes]}
+	waits := &rejoinWait{consensus: c.Consensus}
 	s.kv = &kvService{
 		headers: s.headers, consensus: c.Consensus, store: c.Store, quota: s.quota, refused: m.refused,
 		budget: &s.budget, maxTxnOps: c.MaxTxnOps, maxRequestBytes: c.MaxRequestBytes, streamChunkBytes: c.MaxRequestBytes,
 		schedule: c.Schedule, requestTimeout: c.RequestTimeout, diskFullInstead: c.diskFullInstead,
-		metrics: m.kv,
+		metrics: m.kv, rejoinWait: waits,
 	}
 	s.maintenance = &maintenanceService{
 		headers: s.headers, consensus: c.Consensus, store: c.Store, quota: s.quota,
-		schedule: c.Schedule, requestTimeout: c.RequestTimeout, version: c.Version,
+		schedule: c.Schedule, requestTimeout: c.RequestTimeout, version: c.Version, rejoinWait: waits,
 	}
 	s.hub = watch.NewHub(watch.Config{
 		Store: c.Store, Consensus: c.Consensus, Header: s.headers, Metrics: m.watch, Schedule: c.Schedule,
@@ -51,6 +53,7 @@ func (s *services) init(config ServerConfig) error {
 		FragmentBytes: c.MaxRequestBytes + grpcOverheadBytes, MaxWatchersPerStream: c.MaxWatchersPerStream,
 		ProgressInterval: c.WatchProgressInterval, RequestTimeout: c.RequestTimeout,
 	})
+	s.watch = &watchService{hub: s.hub, leaderLoss: s.leaderLoss, rejoinWait: waits}
 	return nil
 }
 
@@ -70,6 +73,6 @@ func NewServices(config ServerConfig) (*Services, error) {
 		return nil, err
 	}
 	return &Services{
-		KV: s.kv, Watch: &watchService{hub: s.hub, leaderLoss: s.leaderLoss}, Maintenance: s.maintenance, RunHub: s.hub.Run,
+		KV: s.kv, Watch: s.watch, Maintenance: s.maintenance, RunHub: s.hub.Run,
 	}, nil
 }

@@ -12,8 +12,12 @@ type watchService struct {
 
 	hub        *watch.Hub
 	leaderLoss *leaderLossDetector
+	rejoinWait *rejoinWait
 }
 
 func (s *watchService) Watch(stream pb.Watch_WatchServer) error {
+	if err := s.rejoinWait.refuse(); err != nil {
+		return err
+	}
 	return toStatus(s.hub.Serve(stream, s.leaderLoss.lostFor(stream.Context())))
 }

@@ -43,7 +43,7 @@ var keyValueScripts = []Mutation{
 	{
 		Name:   "reads by lease are those of a leader",
 		Breaks: "a client that chooses the mode lease gets what a leader has, also after its lease has ended",
-		Edits: []mutation.Edit{mutation.In("kv", "readMode").Replace(
+		Edits: []mutation.Edit{mutation.In("kv", "chosenReadMode").Replace(
 			`_mode, _known := readModes[_named[0]]`,
 			`_mode, _known := readModes[_named[0]]
 			if _mode == troupe.ReadLease {

@@ -2,21 +2,43 @@ package mutations
 
 import "github.com/troupe-raft/troupe/internal/mutation"
 
+var inWaitingMember = Hunt{Package: "./kv", Test: "TestWaitingMemberServesNothingFromItsStore"}
+
 var services = []Mutation{
 	{
 		Name:   "read-only transaction reads locally",
 		Breaks: "a transaction without a write is served from this member's state, however old",
 		Edits: []mutation.Edit{mutation.In("kv", "kvService.readTxn").Replace(
-			`readMode(_ctx, txnIsSerializable(_r))`,
-			`readMode(_ctx, true)`)},
+			`s.readMode(_ctx, txnIsSerializable(_r))`,
+			`s.readMode(_ctx, true)`)},
 		Hunt: Hunt{Package: "./kv", Test: "TestNoReadIsStaleAtAnIsolatedMember"},
+	},
+	{
+		Name:   "waiting member serves local reads",
+		Breaks: "a member that waits to rejoin answers from its empty store that a key does not exist",
+		Edits:  []mutation.Edit{mutation.In("kv", "kvService.readMode").Replace(`_err == nil && ___`, `false`)},
+		Hunt:   inWaitingMember,
+	},
+	{
+		Name:   "waiting member accepts watches",
+		Breaks: "a watch at a member that waits to rejoin stays silent, and its client tries no other member",
+		Edits: []mutation.Edit{mutation.In("kv", "watchService.Watch").Replace(
+			`_err != nil`, `_err != nil && false`)},
+		Hunt: inWaitingMember,
+	},
+	{
+		Name:   "waiting member hashes its store",
+		Breaks: "the hash of an empty store is compared with those of the other members",
+		Edits: []mutation.Edit{mutation.In("kv", "maintenanceService.openStore").Replace(
+			`_err != nil`, `_err != nil && false`)},
+		Hunt: inWaitingMember,
 	},
 	{
 		Name:   "RangeStream reads locally",
 		Breaks: "a stream is served from this member's state, however old",
 		Edits: []mutation.Edit{mutation.In("kv", "kvService.RangeStream").Replace(
-			`readMode(stream.Context(), _r.Serializable)`,
-			`readMode(stream.Context(), true)`)},
+			`s.readMode(stream.Context(), _r.Serializable)`,
+			`s.readMode(stream.Context(), true)`)},
 		Hunt: Hunt{Package: "./kv", Test: "TestNoReadIsStaleAtAnIsolatedMember"},
 	},
 	{
@@ -30,7 +52,7 @@ var services = []Mutation{
 	{
 		Name:   "serializable overrides the read mode",
 		Breaks: "a client that names a linearizable mode gets a local read because of its flag",
-		Edits: []mutation.Edit{mutation.In("kv", "readMode").Replace(
+		Edits: []mutation.Edit{mutation.In("kv", "chosenReadMode").Replace(
 			`len(_named) > 0`,
 			`len(_named) > 0 && !serializable`)},
 		Hunt: Hunt{Package: "./kv", Test: "TestNoReadIsStaleAtAnIsolatedMember"},
