@@ -114,22 +114,17 @@ func (l *Link) checkHandshake(lane lane, ctx context.Context) (*linkPeer, raft.S
 	if !decodeMetadata(md, helloKey, hello) {
 		return nil, raft.Storage{}, refusef("no Hello of the peer link: this is the peer port of a Troupe member; clients use its client port")
 	}
-	// A peer may connect before the Node has called SetPeers. It then waits.
-	select {
-	case <-l.peersKnown:
-	case <-l.closing:
-		return nil, raft.Storage{}, refusef("member %#x is stopping", l.self.ID)
-	case <-ctx.Done():
-		return nil, raft.Storage{}, ctx.Err()
+	p, err := l.awaitPeer(ctx, hello.GetFrom())
+	if err != nil {
+		return nil, raft.Storage{}, err
 	}
-	p := l.peers.get(hello.GetFrom())
 	var member *messages.Member
 	if p != nil {
 		p.mu.Lock()
 		member = p.member
 		p.mu.Unlock()
 	}
-	err := l.self.CheckHello(hello, lane.String(), member)
+	err = l.self.CheckHello(hello, lane.String(), member)
 	if err == nil {
 		err = p.admit(StorageOf(hello))
 	}
@@ -146,6 +141,25 @@ func (l *Link) checkHandshake(lane lane, ctx context.Context) (*linkPeer, raft.S
 		return nil, raft.Storage{}, err
 	}
 	return p, StorageOf(hello), nil
+}
+
+// awaitPeer returns the peer with an id, nil if it is none. A peer may connect before the Node has
+// called SetPeers; it then waits. The error is that of a link that closes: it has no peers, which
+// must not read as if they were removed from the configuration.
+func (l *Link) awaitPeer(ctx context.Context, id uint64) (*linkPeer, error) {
+	select {
+	case <-l.peersKnown:
+	case <-l.closing:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	p := l.peers.get(id)
+	select {
+	case <-l.closing: // before Close removed the peers
+		return nil, refusef("member %#x is stopping", l.self.ID)
+	default:
+		return p, nil
+	}
 }
 
 func remoteAddress(ctx context.Context) string {

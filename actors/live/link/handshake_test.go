@@ -189,3 +189,20 @@ func TestPlaintextBeyondLoopbackMustBeAllowed(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A link that closes has no peers any more. A peer that connects until the port is closed must not
+// read, in either log, that it was removed from the configuration.
+func TestClosingLinkDoesNotDenyMembers(t *testing.T) {
+	a := newNodeFixture(t, 1, 2, "127.0.0.1:0")
+	a.env.SetPeers(0, &messages.Configuration{Members: []*messages.Member{{Id: 2, Address: "127.0.0.1:1"}}})
+	a.env.Close()
+	incoming := metadata.NewIncomingContext(t.Context(), encodeMetadata(helloKey, identityOfMember2().Hello(1, control.String())))
+	for range 64 { // which case of a select is taken is random
+		if _, _, err := a.link.checkHandshake(control, incoming); err == nil || err.Error() != "member 0x1 is stopping" {
+			t.Fatalf("the peer received %v", err)
+		}
+	}
+	if n := a.log.countLines("refused an incoming peer connection"); n != 0 {
+		t.Errorf("%d log lines:\n%s", n, a.log)
+	}
+}

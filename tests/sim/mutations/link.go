@@ -14,6 +14,13 @@ var link = []Mutation{
 		Hunt: Hunt{Profile: "network"}, Caught: []string{"bounded queues"},
 	},
 	{
+		Name:   "closing link denies its members",
+		Breaks: "a member that stops tells a peer, and logs, that the peer is not in the configuration",
+		Edits: []mutation.Edit{mutation.In("actors/live/link", "Link.awaitPeer").Replace(
+			`refusef("member %#x is stopping", l.self.ID)`, `nil`)},
+		Hunt: Hunt{Package: "./actors/live/link", Test: "TestClosingLinkDoesNotDenyMembers"},
+	},
+	{
 		Name:   "forwarded proposals are dropped first",
 		Breaks: "a full queue drops what callers wait for, and keeps entries for a follower that lags anyway",
 		Edits: []mutation.Edit{mutation.In("internal/lanes", "Queue.Add").Replace(
