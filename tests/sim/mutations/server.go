@@ -81,6 +81,13 @@ var server = []Mutation{
 		Hunt: Hunt{Package: "./cmd/troupe/internal/settings", Test: "TestFileErrorsAreReportedTogether"},
 	},
 	{
+		Name:   "empty list of members in a file is silent",
+		Breaks: "a configuration file that was not filled in begins a cluster of one without a warning",
+		Edits: []mutation.Edit{mutation.In(settingsDir, "fileReader.set").Replace(
+			`_flag.Name == "initial-cluster"`, `false`)},
+		Hunt: Hunt{Package: "./cmd/troupe/internal/settings", Test: "TestFileWithoutMembersWarns"},
+	},
+	{
 		Name:   "URL is listened on twice",
 		Breaks: "a URL that a list names twice ends the start",
 		Edits: []mutation.Edit{mutation.In(settingsDir, "parseURLs").Replace(

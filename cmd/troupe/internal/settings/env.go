@@ -83,10 +83,13 @@ func unknownVariable(name string) Error {
 	return Error{name, "the environment variable is not a setting and is ignored", "check its name, or unset it"}
 }
 
+// clusterOfItsOwn is the end of warnings about an empty value in place of a list of members.
+const clusterOfItsOwn = "without --initial-cluster this member is a cluster of its own"
+
 func emptyVariable(name string, fs *pflag.FlagSet) Error {
 	problem := "is empty, which counts as unset"
 	if strings.HasSuffix(name, "_INITIAL_CLUSTER") && !fs.Changed("initial-cluster") {
-		problem += ": without --initial-cluster this member is a cluster of its own"
+		problem += ": " + clusterOfItsOwn
 	}
 	return Error{name, problem, "give a value, or unset the variable"}
 }

@@ -66,7 +66,7 @@ func UnusableFile(err error) bool {
 // FromFile sets the flags from a YAML file in etcd's format: the flags' names as keys, TLS in two
 // sections. Other flags on the command line are an error, so that the file never contradicts them
 // without notice. The error joins all that is wrong with the file; each part is an *Error. warnings
-// are about keys of etcd that are no flags and do no harm.
+// are about keys of etcd that are no flags and do no harm, and about an empty list of members.
 func FromFile(fs *pflag.FlagSet, path string) (warnings []Error, err error) {
 	var beside []string
 	fs.Visit(func(flag *pflag.Flag) {
@@ -90,7 +90,7 @@ func FromFile(fs *pflag.FlagSet, path string) (warnings []Error, err error) {
 		return nil, &Error{fileSetting, path + ": " + strings.TrimPrefix(err.Error(), "yaml: "), "correct the YAML"}
 	}
 	if len(root.Content) == 0 {
-		return nil, nil
+		return []Error{{fileSetting, path + " holds no setting, so all have their defaults: " + clusterOfItsOwn, "write the settings into it"}}, nil
 	}
 	r := fileReader{fs: fs, path: path}
 	r.setAll(root.Content[0], "", section{})
@@ -138,6 +138,9 @@ func (r *fileReader) set(key, value *yaml.Node, name string, s section) {
 	case given == "" && (flag.Name != "initial-cluster" && flag.Name != "initial-cluster-token" || value.Tag == "!!null"):
 		// An empty value means the default. An empty text for --initial-cluster does not: it would
 		// begin a cluster of one. For --initial-cluster-token it is a token, as in etcd.
+		if flag.Name == "initial-cluster" {
+			r.warnings = append(r.warnings, Error{where, "is empty, which means its default: " + clusterOfItsOwn, "give a value, or leave the key out"})
+		}
 	case flag.Name == "discovery-fallback":
 		// etcd reads it from the command line alone.
 		if given != flag.DefValue {

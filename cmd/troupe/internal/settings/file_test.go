@@ -158,10 +158,40 @@ func TestEtcdSampleFileIsAccepted(t *testing.T) {
 		setting := w.Setting[strings.LastIndex(w.Setting, ": ")+1:]
 		warned = append(warned, strings.TrimLeft(setting, " -"))
 	}
-	want := "discovery-fallback proxy-failure-wait proxy-refresh-interval proxy-dial-timeout proxy-write-timeout " +
+	want := "discovery-fallback initial-cluster proxy-failure-wait proxy-refresh-interval proxy-dial-timeout proxy-write-timeout " +
 		"proxy-read-timeout strict-reconfig-check=false auto-compaction-retention=1"
 	if got := strings.Join(warned, " "); got != want {
 		t.Errorf("warnings about %s, want %s", got, want)
+	}
+}
+
+// A list of members that was left empty must not begin a cluster of one without a word.
+func TestFileWithoutMembersWarns(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                  "--config-file: ",
+		"# initial-cluster: a=http://x:1\n": "--config-file: ",
+		"name: a\ninitial-cluster:\n":       ":2: initial-cluster: ",
+		"initial-cluster: null\n":           ":1: initial-cluster: ",
+		"data-dir:\n":                       "",
+		"name: a\n":                         "", // as on the command line
+	} {
+		f, fs := parseFlags(t)
+		warnings, err := FromFile(fs, writeFile(t, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := f.Resolve(fs); err != nil || s.ClusterGiven {
+			t.Errorf("%q: %+v, %v", text, s, err)
+		}
+		if want == "" {
+			if len(warnings) != 0 {
+				t.Errorf("%q: %v", text, warnings)
+			}
+			continue
+		}
+		if len(warnings) != 1 || !strings.Contains(warnings[0].Error(), want) || !strings.Contains(warnings[0].Error(), "a cluster of its own") {
+			t.Errorf("%q: %v, want a warning about %q", text, warnings, want)
+		}
 	}
 }
 
