@@ -88,6 +88,13 @@ var server = []Mutation{
 		Hunt: Hunt{Package: "./cmd/troupe/internal/settings", Test: "TestFileWithoutMembersWarns"},
 	},
 	{
+		Name:   "one error of the members at a time",
+		Breaks: "an operator corrects --initial-cluster member by member",
+		Edits: []mutation.Edit{mutation.In(settingsDir, "parseInitialCluster").Replace(
+			`errors.Join(_list.errs...)`, `errors.Join(_list.errs[:min(1, len(_list.errs))]...)`)},
+		Hunt: Hunt{Package: "./cmd/troupe/internal/settings", Test: "TestFaultsAreReportedTogether"},
+	},
+	{
 		Name:   "URL is listened on twice",
 		Breaks: "a URL that a list names twice ends the start",
 		Edits: []mutation.Edit{mutation.In(settingsDir, "parseURLs").Replace(

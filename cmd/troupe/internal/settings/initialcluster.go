@@ -3,6 +3,7 @@ package settings
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sort"
 	"strings"
@@ -24,52 +25,72 @@ type clusterMember struct {
 }
 
 // parseInitialCluster parses "a=http://10.0.0.1:2380,b=http://10.0.0.2:2380". A name may occur
-// several times: the member then has several URLs, and the first one is used.
+// several times: the member then has several URLs, and the first one is used. The error joins all
+// that is wrong.
 func parseInitialCluster(text string) ([]clusterMember, error) {
-	const setting, advice = "--initial-cluster", "write name=http://host:port for each member, separated by commas"
-	var peers []clusterMember
-	owner := map[string]string{} // name by URL
-	position := map[string]int{} // position in peers by name
+	const advice = "write name=http://host:port for each member, separated by commas"
+	list := memberList{owner: map[string]string{}, position: map[string]int{}}
 	for _, part := range strings.Split(text, ",") {
 		part = strings.TrimSpace(part)
 		name, address, found := strings.Cut(part, "=")
 		name = strings.TrimSpace(name)
 		switch {
-		case part == "":
-			continue // etcd accepts a comma too many
+		case part == "": // etcd accepts a comma too many
 		case !found:
-			return nil, &Error{setting, fmt.Sprintf("%q names no URL", part), advice}
+			list.fail(fmt.Sprintf("%q names no URL", part), advice)
 		case name == "":
-			return nil, &Error{setting, fmt.Sprintf("%q names no member", part), advice}
+			list.fail(fmt.Sprintf("%q names no member", part), advice)
 		case strings.TrimSpace(address) == "":
-			return nil, &Error{setting, fmt.Sprintf("member %q has no URL", name), advice}
+			list.fail(fmt.Sprintf("member %q has no URL", name), advice)
+		default:
+			list.add(name, address)
 		}
-		urls, err := parseURLs(setting, address, "http", "https")
-		if err != nil {
-			return nil, err
-		}
-		u := urls[0]
-		if other, taken := owner[u.String()]; taken {
-			if other == name {
-				return nil, &Error{setting, fmt.Sprintf("member %q has the URL %s twice", name, u), "name it once"}
-			}
-			return nil, &Error{setting, fmt.Sprintf("members %q and %q have the same URL %s", other, name, u), "give each member an address of its own"}
-		}
-		if u.Wildcard() {
-			return nil, &Error{setting, fmt.Sprintf("member %q is at %s, which no other member can reach", name, u), "name the host"}
-		}
-		owner[u.String()] = name
-		if i, known := position[name]; known {
-			peers[i].urls = append(peers[i].urls, u)
-			continue
-		}
-		position[name] = len(peers)
-		peers = append(peers, clusterMember{name, []URL{u}})
 	}
-	if len(peers) == 0 {
-		return nil, &Error{setting, "names no member", advice + "; a shell variable that is not set gives an empty value"}
+	if len(list.peers) == 0 && len(list.errs) == 0 {
+		list.fail("names no member", advice+"; a shell variable that is not set gives an empty value")
 	}
-	return peers, nil
+	return list.peers, errors.Join(list.errs...)
+}
+
+// memberList collects the members of --initial-cluster.
+type memberList struct {
+	peers    []clusterMember
+	owner    map[string]string // name by URL
+	position map[string]int    // position in peers by name
+	errs     []error
+}
+
+func (l *memberList) fail(problem, advice string) {
+	l.errs = append(l.errs, &Error{"--initial-cluster", problem, advice})
+}
+
+// add adds a member, or a URL to a member.
+func (l *memberList) add(name, address string) {
+	urls, err := parseURLs("--initial-cluster", address, "http", "https")
+	if err != nil {
+		l.errs = append(l.errs, err)
+		return
+	}
+	u := urls[0]
+	other, taken := l.owner[u.String()]
+	switch {
+	case taken && other == name:
+		l.fail(fmt.Sprintf("member %q has the URL %s twice", name, u), "name it once")
+		return
+	case taken:
+		l.fail(fmt.Sprintf("members %q and %q have the same URL %s", other, name, u), "give each member an address of its own")
+		return
+	case u.Wildcard():
+		l.fail(fmt.Sprintf("member %q is at %s, which no other member can reach", name, u), "name the host")
+		return
+	}
+	l.owner[u.String()] = name
+	if i, known := l.position[name]; known {
+		l.peers[i].urls = append(l.peers[i].urls, u)
+		return
+	}
+	l.position[name] = len(l.peers)
+	l.peers = append(l.peers, clusterMember{name, []URL{u}})
 }
 
 // MemberID derives a member's id from the cluster's token and the member's peer URLs, in any order.

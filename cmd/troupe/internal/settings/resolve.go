@@ -96,11 +96,8 @@ func (f *Flags) Resolve(fs *pflag.FlagSet) (*Server, error) {
 		MaxStreams: f.MaxConcurrentStreams,
 	}
 	err := errors.Join(f.resolveNames(s, fs), f.resolveMetrics(s))
-	if urls := f.resolveURLs(s); urls != nil {
-		err = errors.Join(err, urls)
-	} else { // the cluster and TLS are checked against the URLs
-		err = errors.Join(err, f.resolveCluster(s, fs), f.resolveTLS(s, fs))
-	}
+	// The cluster and TLS are checked against those URLs that are valid.
+	err = errors.Join(err, f.resolveURLs(s), f.resolveCluster(s, fs), f.resolveTLS(s, fs))
 	if err = errors.Join(err, f.resolveTiming(s, fs), f.resolveLimits(s, fs)); err != nil {
 		return nil, err
 	}
@@ -150,6 +147,7 @@ func (f *Flags) resolveNames(s *Server, fs *pflag.FlagSet) error {
 	return errors.Join(append(errs, refused)...)
 }
 
+// resolveURLs sets the URLs. A list with an error stays empty.
 func (f *Flags) resolveURLs(s *Server) error {
 	var clientErr, peerErr, metricsErr error
 	s.ListenClient, clientErr = parseListenURLs("--listen-client-urls", f.ListenClientURLs, "http", "https", "unix", "unixs")
@@ -163,24 +161,21 @@ func (f *Flags) resolveURLs(s *Server) error {
 				"use https in the peer URLs, with --peer-cert-file, --peer-key-file and --peer-trusted-ca-file")
 		}
 	}
-	if clientErr == nil {
-		var advertised []URL
-		advertised, clientErr = advertise("--advertise-client-urls", f.AdvertiseClientURLs, s.ListenClient, "--listen-client-urls")
-		for _, u := range advertised {
-			if u.Wildcard() {
-				s.Warn("--advertise-client-urls", fmt.Sprintf("%s cannot be reached from other machines", u), "name the host")
-			}
+	advertised, advertisedErr := advertise("--advertise-client-urls", f.AdvertiseClientURLs, s.ListenClient, "--listen-client-urls")
+	for _, u := range advertised {
+		if u.Wildcard() {
+			s.Warn("--advertise-client-urls", fmt.Sprintf("%s cannot be reached from other machines", u), "name the host")
 		}
-		s.AdvertiseClient = Strings(advertised)
 	}
-	return errors.Join(clientErr, peerErr, metricsErr)
+	s.AdvertiseClient = Strings(advertised)
+	return errors.Join(clientErr, advertisedErr, peerErr, metricsErr)
 }
 
 // parseListenURLs parses URLs to listen on, which all use TLS, or none.
 func parseListenURLs(setting, text string, schemes ...string) ([]URL, error) {
 	urls, err := parseURLs(setting, text, schemes...)
 	if err == nil && anySecure(urls) != allSecure(urls) {
-		err = &Error{setting, "mixes http and https", "use one of them"}
+		return nil, &Error{setting, "mixes http and https", "use one of them"}
 	}
 	return urls, err
 }
@@ -202,20 +197,25 @@ func advertise(setting, text string, listening []URL, from string) ([]URL, error
 func (f *Flags) resolveCluster(s *Server, fs *pflag.FlagSet) error {
 	s.ClusterGiven = fs.Changed("initial-cluster")
 	var peers []clusterMember
-	var err error
+	var advertised []URL
+	var err, advertisedErr error
 	if s.ClusterGiven {
-		if peers, err = parseInitialCluster(f.InitialCluster); err != nil {
-			return err
+		peers, err = parseInitialCluster(f.InitialCluster)
+		if f.AdvertisePeerURLs != "" {
+			advertised, advertisedErr = parseURLs("--initial-advertise-peer-urls", f.AdvertisePeerURLs, "http", "https")
 		}
 	} else {
-		own, err := advertise("--initial-advertise-peer-urls", f.AdvertisePeerURLs, s.ListenPeer, "--listen-peer-urls")
-		if err != nil {
-			return err
+		advertised, err = advertise("--initial-advertise-peer-urls", f.AdvertisePeerURLs, s.ListenPeer, "--listen-peer-urls")
+		if len(advertised) == 0 {
+			return err // nil if the fault is that of --listen-peer-urls
 		}
-		peers = []clusterMember{{s.Name, own}}
+		peers = []clusterMember{{s.Name, advertised}}
 	}
-	own, err := f.findOwnMember(s, peers)
 	if err != nil {
+		return errors.Join(err, advertisedErr)
+	}
+	own, err := f.findOwnMember(s, peers, advertised)
+	if err = errors.Join(err, advertisedErr); err != nil {
 		return err
 	}
 	if s.PeerLink == "remote" && own[0].Wildcard() {
@@ -229,32 +229,28 @@ func (f *Flags) resolveCluster(s *Server, fs *pflag.FlagSet) error {
 }
 
 // findOwnMember returns the peer URLs of this member in --initial-cluster. It is an error if they
-// contradict the URLs that this member listens on or advertises.
-func (f *Flags) findOwnMember(s *Server, peers []clusterMember) ([]URL, error) {
+// contradict the URLs that this member listens on, or those that it advertises, if any.
+func (f *Flags) findOwnMember(s *Server, peers []clusterMember, advertised []URL) ([]URL, error) {
 	names := make([]string, 0, len(peers))
 	for _, p := range peers {
 		names = append(names, p.name)
 		if p.name != s.Name {
 			continue
 		}
-		if f.AdvertisePeerURLs != "" {
-			advertised, err := parseURLs("--initial-advertise-peer-urls", f.AdvertisePeerURLs, "http", "https")
-			if err != nil {
-				return nil, err
-			}
-			if !sameURLs(advertised, p.urls) {
-				return nil, &Error{"--initial-cluster", fmt.Sprintf("member %q is at %s, but --initial-advertise-peer-urls is %s",
-					s.Name, strings.Join(Strings(p.urls), ","), strings.Join(Strings(advertised), ",")), "make the two the same"}
-			}
+		var errs []error
+		if len(advertised) > 0 && !sameURLs(advertised, p.urls) {
+			errs = append(errs, &Error{"--initial-cluster", fmt.Sprintf("member %q is at %s, but --initial-advertise-peer-urls is %s",
+				s.Name, strings.Join(Strings(p.urls), ","), strings.Join(Strings(advertised), ",")), "make the two the same"})
 		}
-		if listening := s.ListenPeer[0]; p.urls[0].Secure() != listening.Secure() {
-			return nil, &Error{"--listen-peer-urls", fmt.Sprintf("is %s, but the other members connect to %s", listening, p.urls[0]), "use https for both or http for both"}
+		if len(s.ListenPeer) > 0 && p.urls[0].Secure() != s.ListenPeer[0].Secure() {
+			errs = append(errs, &Error{"--listen-peer-urls", fmt.Sprintf("is %s, but the other members connect to %s", s.ListenPeer[0], p.urls[0]),
+				"use https for both or http for both"})
 		}
-		if f.AdvertisePeerURLs == "" && !listensOn(s.ListenPeer, p.urls[0]) {
-			return nil, &Error{"--initial-cluster", fmt.Sprintf("member %q is at %s, but listens on %s", s.Name, p.urls[0], strings.Join(Strings(s.ListenPeer), ",")),
-				"make the two the same, or set --initial-advertise-peer-urls to the URL under which others reach it"}
+		if f.AdvertisePeerURLs == "" && len(s.ListenPeer) > 0 && !listensOn(s.ListenPeer, p.urls[0]) {
+			errs = append(errs, &Error{"--initial-cluster", fmt.Sprintf("member %q is at %s, but listens on %s", s.Name, p.urls[0], strings.Join(Strings(s.ListenPeer), ",")),
+				"make the two the same, or set --initial-advertise-peer-urls to the URL under which others reach it"})
 		}
-		return p.urls, nil
+		return p.urls, errors.Join(errs...)
 	}
 	return nil, &Error{"--initial-cluster", fmt.Sprintf("holds no member %q, only %s", s.Name, strings.Join(names, ", ")), "set --name to this member's name in it"}
 }
@@ -276,18 +272,20 @@ func listensOn(listening []URL, advertised URL) bool {
 }
 
 func (f *Flags) resolveTiming(s *Server, _ *pflag.FlagSet) error {
+	var errs []error
+	if f.HeartbeatMillis == 0 {
+		errs = append(errs, &Error{"--heartbeat-interval", "is 0", "give a number of milliseconds, for instance 100"})
+	}
 	switch {
-	case f.HeartbeatMillis == 0:
-		return &Error{"--heartbeat-interval", "is 0", "give a number of milliseconds, for instance 100"}
 	case f.ElectionMillis > maxElectionMillis:
-		return &Error{"--election-timeout", fmt.Sprintf("%d ms is too long", f.ElectionMillis), fmt.Sprintf("give at most %d", maxElectionMillis)}
+		errs = append(errs, &Error{"--election-timeout", fmt.Sprintf("%d ms is too long", f.ElectionMillis), fmt.Sprintf("give at most %d", maxElectionMillis)})
 	case f.ElectionMillis < minHeartbeats*f.HeartbeatMillis:
-		return &Error{"--election-timeout", fmt.Sprintf("%d ms is less than %d heartbeats of %d ms", f.ElectionMillis, minHeartbeats, f.HeartbeatMillis),
-			fmt.Sprintf("give at least %d, or lower --heartbeat-interval", minHeartbeats*f.HeartbeatMillis)}
+		errs = append(errs, &Error{"--election-timeout", fmt.Sprintf("%d ms is less than %d heartbeats of %d ms", f.ElectionMillis, minHeartbeats, f.HeartbeatMillis),
+			fmt.Sprintf("give at least %d, or lower --heartbeat-interval", minHeartbeats*f.HeartbeatMillis)})
 	}
 	s.Heartbeat = time.Duration(f.HeartbeatMillis) * time.Millisecond
 	s.Election = time.Duration(f.ElectionMillis) * time.Millisecond
-	return nil
+	return errors.Join(errs...)
 }
 
 func (f *Flags) resolveLimits(s *Server, fs *pflag.FlagSet) error {

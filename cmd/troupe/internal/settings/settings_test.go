@@ -230,7 +230,7 @@ func TestInvalidSettingIsNamedInOneLine(t *testing.T) {
 		{[]string{"--initial-cluster=a=http://x:1,a=http://x:1"}, []string{"--initial-cluster", "http://x:1 twice"}},
 		{[]string{"--name=d", "--initial-cluster=" + threeMembers}, []string{"--initial-cluster", `no member "d"`, "a, b, c"}},
 		{[]string{"--name=a", "--initial-cluster=" + threeMembers, "--initial-advertise-peer-urls=http://10.0.0.7:2380"}, []string{"--initial-cluster", "10.0.0.7", "the same"}},
-		{[]string{"--name=a", "--initial-cluster=a=https://x:1"}, []string{"--listen-peer-urls", "https"}},
+		{[]string{"--name=a", "--initial-cluster=a=https://x:2380"}, []string{"--listen-peer-urls", "https"}},
 		{[]string{"--heartbeat-interval=0"}, []string{"--heartbeat-interval", "0"}},
 		{[]string{"--election-timeout=400"}, []string{"--election-timeout", "5 heartbeats", "at least 500"}},
 		{[]string{"--election-timeout=60000"}, []string{"--election-timeout", "too long"}},

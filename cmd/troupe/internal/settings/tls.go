@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -40,24 +41,33 @@ func (f *Flags) resolveTLS(s *Server, _ *pflag.FlagSet) error {
 }
 
 // checkTLS checks the flags of the client side or the peer side against its URLs. The names of its
-// flags begin with prefix.
+// flags begin with prefix. secure is false also if the URLs are invalid.
 func checkTLS(s *Server, tls certs.Server, prefix, urls string, secure bool) (certs.Server, error) {
 	cert, key, ca, auth := "--"+prefix+"cert-file", "--"+prefix+"key-file", "--"+prefix+"trusted-ca-file", "--"+prefix+"client-cert-auth"
+	var errs []error
+	fail := func(setting, problem, advice string) { errs = append(errs, &Error{setting, problem, advice}) }
 	switch {
 	case tls.CertFile != "" && tls.KeyFile == "":
-		return tls, &Error{key, "is missing beside " + cert, "name the certificate's private key"}
+		fail(key, "is missing beside "+cert, "name the certificate's private key")
 	case tls.KeyFile != "" && tls.CertFile == "":
-		return tls, &Error{cert, "is missing beside " + key, "name the key's certificate"}
-	case tls.ClientCertFile != "" && tls.ClientKeyFile == "":
-		return tls, &Error{"--peer-client-key-file", "is missing beside --peer-client-cert-file", "name the certificate's private key"}
-	case tls.ClientKeyFile != "" && tls.ClientCertFile == "":
-		return tls, &Error{"--peer-client-cert-file", "is missing beside --peer-client-key-file", "name the key's certificate"}
-	case tls.ClientCertFile != "" && tls.CertFile == "":
-		return tls, &Error{"--peer-client-cert-file", "needs --peer-cert-file", "name the certificate for accepting connections too"}
-	case tls.RequireClientCert && tls.CAFile == "" && !tls.SelfSigned:
-		return tls, &Error{auth, "needs " + ca, "name the CA that signs the required certificates"}
+		fail(cert, "is missing beside "+key, "name the key's certificate")
 	case secure && tls.CertFile == "" && !tls.SelfSigned:
-		return tls, &Error{urls, "uses https, but there is no certificate", fmt.Sprintf("set %s and %s, or --%sauto-tls", cert, key, prefix)}
+		fail(urls, "uses https, but there is no certificate", fmt.Sprintf("set %s and %s, or --%sauto-tls", cert, key, prefix))
+	}
+	switch {
+	case tls.ClientCertFile != "" && tls.ClientKeyFile == "":
+		fail("--peer-client-key-file", "is missing beside --peer-client-cert-file", "name the certificate's private key")
+	case tls.ClientKeyFile != "" && tls.ClientCertFile == "":
+		fail("--peer-client-cert-file", "is missing beside --peer-client-key-file", "name the key's certificate")
+	case tls.ClientCertFile != "" && tls.CertFile == "" && tls.KeyFile == "":
+		fail("--peer-client-cert-file", "needs --peer-cert-file", "name the certificate for accepting connections too")
+	}
+	if tls.RequireClientCert && tls.CAFile == "" && !tls.SelfSigned {
+		fail(auth, "needs "+ca, "name the CA that signs the required certificates")
+	}
+	switch {
+	case len(errs) > 0:
+		return tls, errors.Join(errs...)
 	case !secure && (tls.CertFile != "" || tls.CAFile != "" || tls.SelfSigned):
 		s.Warn(cert, fmt.Sprintf("has no effect, and neither have the flags beside it: %s has no https URL, and nothing is encrypted there", urls),
 			"use https in "+urls)
@@ -73,23 +83,25 @@ func checkTLS(s *Server, tls certs.Server, prefix, urls string, secure bool) (ce
 }
 
 func (f *Flags) tlsProtocol() (certs.Protocol, error) {
+	var errs []error
+	fail := func(setting, problem, advice string) { errs = append(errs, &Error{setting, problem, advice}) }
 	versions := map[string]uint16{"": 0, "TLS1.2": tls.VersionTLS12, "TLS1.3": tls.VersionTLS13}
 	lowest, known := versions[f.TLSMinVersion]
 	if !known || lowest == 0 {
-		return certs.Protocol{}, &Error{"--tls-min-version", fmt.Sprintf("%q is not supported", f.TLSMinVersion), "use TLS1.2 or TLS1.3"}
+		fail("--tls-min-version", fmt.Sprintf("%q is not supported", f.TLSMinVersion), "use TLS1.2 or TLS1.3")
 	}
 	highest, known := versions[f.TLSMaxVersion]
 	if !known {
-		return certs.Protocol{}, &Error{"--tls-max-version", fmt.Sprintf("%q is not supported", f.TLSMaxVersion), "use TLS1.2 or TLS1.3, or leave it empty"}
+		fail("--tls-max-version", fmt.Sprintf("%q is not supported", f.TLSMaxVersion), "use TLS1.2 or TLS1.3, or leave it empty")
 	}
 	if highest != 0 && highest < lowest {
-		return certs.Protocol{}, &Error{"--tls-max-version", fmt.Sprintf("%s is below --tls-min-version=%s", f.TLSMaxVersion, f.TLSMinVersion), ""}
+		fail("--tls-max-version", fmt.Sprintf("%s is below --tls-min-version=%s", f.TLSMaxVersion, f.TLSMinVersion), "")
 	}
 	suites, err := cipherSuites(f.CipherSuites)
 	if err == nil && len(suites) > 0 && lowest == tls.VersionTLS13 {
 		err = &Error{"--cipher-suites", "has no effect with TLS 1.3, which has no choice of them", "leave out this flag or --tls-min-version"}
 	}
-	return certs.Protocol{MinVersion: lowest, MaxVersion: highest, CipherSuites: suites}, err
+	return certs.Protocol{MinVersion: lowest, MaxVersion: highest, CipherSuites: suites}, errors.Join(append(errs, err)...)
 }
 
 // CipherSuiteNames returns the values of --cipher-suites in the order of their names.
@@ -107,12 +119,16 @@ func cipherSuites(names []string) ([]uint16, error) {
 		known[suite.Name] = suite.ID
 	}
 	var ids []uint16
+	var unknown []string
 	for _, name := range names {
 		id, ok := known[name]
 		if !ok {
-			return nil, &Error{"--cipher-suites", fmt.Sprintf("%q is unknown or unsafe", name), "choose from " + strings.Join(CipherSuiteNames(), ", ")}
+			unknown = append(unknown, strconv.Quote(name))
 		}
 		ids = append(ids, id)
+	}
+	if len(unknown) > 0 {
+		return nil, &Error{"--cipher-suites", "unknown or unsafe: " + strings.Join(unknown, ", "), "choose from " + strings.Join(CipherSuiteNames(), ", ")}
 	}
 	return ids, nil
 }

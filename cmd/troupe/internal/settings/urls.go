@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -52,21 +53,25 @@ func (u URL) Loopback() bool {
 }
 
 // parseURLs parses a list of URLs with commas between them and keeps their order: the first one is
-// preferred. A URL that occurs again is dropped, as etcd does.
+// preferred. A URL that occurs again is dropped, as etcd does. The error joins all invalid ones.
 func parseURLs(setting, text string, schemes ...string) ([]URL, error) {
 	var urls []URL
+	var errs []error
 	for _, part := range strings.Split(text, ",") {
 		part = strings.TrimSpace(part)
 		if part == "" {
-			return nil, &Error{setting, fmt.Sprintf("a URL between two commas is missing in %q", text), "write " + example(schemes)}
+			errs = append(errs, &Error{setting, fmt.Sprintf("a URL between two commas is missing in %q", text), "write " + example(schemes)})
+			continue
 		}
 		u, err := parseURL(setting, part, schemes)
 		if err != nil {
-			return nil, err
-		}
-		if !slices.Contains(urls, u) {
+			errs = append(errs, err)
+		} else if !slices.Contains(urls, u) {
 			urls = append(urls, u)
 		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
 	}
 	return urls, nil
 }
