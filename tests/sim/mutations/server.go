@@ -53,6 +53,13 @@ var server = []Mutation{
 		Hunt: Hunt{Package: "./cmd/troupe/internal/serve", Test: "TestWatchdogIsFedWhileTheNodeWorks"},
 	},
 	{
+		Name:   "short watchdog is silent",
+		Breaks: "the service manager ends a healthy member, and no line says that WatchdogSec= is too short",
+		Edits: []mutation.Edit{mutation.In(serveDir, "serviceManager.checkWatchdog").Replace(
+			`m.watchdog < _shortest`, `m.watchdog < _shortest/3`)},
+		Hunt: Hunt{Package: "./cmd/troupe/internal/serve", Test: "TestWatchdogBelowThreeHeartbeatsWarns"},
+	},
+	{
 		Name:   "empty list of members begins a cluster",
 		Breaks: "an unset shell variable in --initial-cluster begins a cluster of one",
 		Edits: []mutation.Edit{mutation.In(settingsDir, "Flags.resolveCluster").Replace(

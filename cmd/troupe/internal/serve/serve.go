@@ -94,6 +94,7 @@ func (v *server) start(ctx context.Context, opened *listeners) error {
 	if err := v.checkClusterState(); err != nil {
 		return err
 	}
+	v.manager.checkWatchdog(s)
 	v.logStart()
 	factory, store := mvcc.Factory(filepath.Join(s.DataDir, "kv"), mvcc.Options{
 		Engine:        disk.Opener(disk.Options{MaxOpenTables: v.descriptors.storeTables}),

@@ -13,6 +13,7 @@ import (
 	"github.com/troupe-raft/troupe"
 	"github.com/troupe-raft/troupe/actors"
 	"github.com/troupe-raft/troupe/cmd/troupe/internal/exit"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/settings"
 )
 
 // serviceManager reports the state of the server to the process that started it, by systemd's
@@ -51,6 +52,8 @@ type observedNode interface {
 const (
 	startTick      = 5 * time.Second
 	startExtension = 30 * time.Second
+
+	minWatchdogHeartbeats = 3
 )
 
 // newServiceManager starts the notifications. The caller must call close.
@@ -63,6 +66,16 @@ func newServiceManager(log zerolog.Logger) *serviceManager {
 	m.send("STATUS=starting")
 	m.running.Go(m.run)
 	return m
+}
+
+// checkWatchdog warns if the watchdog may expire although the member works: a member without
+// requests handles a message in every heartbeat interval, and feeds the watchdog three times.
+func (m *serviceManager) checkWatchdog(s *settings.Server) {
+	if shortest := minWatchdogHeartbeats * s.Heartbeat; m.watchdog > 0 && m.watchdog < shortest {
+		s.Warn("WATCHDOG_USEC", fmt.Sprintf("the watchdog of %v is shorter than %d heartbeats of %v, and may end a member that works",
+			m.watchdog, minWatchdogHeartbeats, s.Heartbeat),
+			fmt.Sprintf("set WatchdogSec= in the unit to at least %v, or lower --heartbeat-interval", shortest))
+	}
 }
 
 func (m *serviceManager) close() {

@@ -1,10 +1,13 @@
 package serve
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/troupe-raft/troupe"
 	"github.com/troupe-raft/troupe/actors"
+	"github.com/troupe-raft/troupe/cmd/troupe/internal/settings"
 )
 
 // fakeNode is a node in the state that a test sets.
@@ -50,6 +53,31 @@ func TestStartIsExtendedWhileItRecovers(t *testing.T) {
 		node.applied = c.applied
 		if got := m.recovers(); got != c.recovers {
 			t.Errorf("applied up to %d: recovers %v", c.applied, got)
+		}
+	}
+}
+
+// A watchdog that is fed too seldom ends a healthy member.
+func TestWatchdogBelowThreeHeartbeatsWarns(t *testing.T) {
+	for _, c := range []struct {
+		watchdog, heartbeat time.Duration
+		warns               bool
+	}{
+		{0, time.Second, false}, // no watchdog
+		{100 * time.Millisecond, 100 * time.Millisecond, true},
+		{299 * time.Millisecond, 100 * time.Millisecond, true},
+		{300 * time.Millisecond, 100 * time.Millisecond, false},
+		{30 * time.Second, 100 * time.Millisecond, false},
+	} {
+		s := &settings.Server{Heartbeat: c.heartbeat}
+		(&serviceManager{watchdog: c.watchdog}).checkWatchdog(s)
+		if got := len(s.Warnings) == 1; got != c.warns {
+			t.Errorf("watchdog %v, heartbeat %v: %v", c.watchdog, c.heartbeat, s.Warnings)
+		}
+		for _, w := range s.Warnings {
+			if w.Setting != "WATCHDOG_USEC" || !strings.Contains(w.Advice, "300ms") {
+				t.Errorf("%v", w)
+			}
 		}
 	}
 }
