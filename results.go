@@ -21,7 +21,8 @@ const (
 	// ReadLeader returns the leader's state without a round of heartbeats. A leader that is cut off
 	// from the majority may return stale data.
 	ReadLeader = ReadMode(session.ReadLeader)
-	// ReadLocal returns this member's state, however old it is (in etcd: a serializable read).
+	// ReadLocal returns this member's state, however old it is (in etcd: a serializable read). It is
+	// empty at a node with Status.Rejoining.
 	ReadLocal = ReadMode(session.ReadLocal)
 )
 
