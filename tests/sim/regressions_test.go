@@ -44,6 +44,8 @@ var regressions = []struct {
 		profile: "network", seed: 5},
 	{bug: "a follower applied committed entries in a term that was not on its disk (Node.sendCommitted, E11)",
 		profile: "beyond-the-budget", seed: 8},
+	{bug: "simulator: a log that was opened after its disk had dropped syncs, and crashed before it was recovered, broke a quorum",
+		profile: "beyond-the-budget", seed: 986168991573},
 	{bug: "simulator: a planned restart started a member again that had left in good order",
 		scenario: "crash-too-often", seed: 432621229070},
 }

@@ -188,8 +188,8 @@ func (c *Checker) onQuorumDisks(configuration *messages.Configuration, index uin
 	})
 }
 
-// onQuorumDisksOrLost is onQuorumDisks, where a disk that was replaced counts with what it held: it
-// held it when the entry was committed.
+// onQuorumDisksOrLost is onQuorumDisks, where a disk that was replaced or damaged counts with what
+// it held: it held it when the entry was committed.
 func (c *Checker) onQuorumDisksOrLost(configuration *messages.Configuration, index uint64) bool {
 	term := c.committed[index-1]
 	return quorum(configuration, func(id uint64) bool { return c.models[id].hadOnDisk(index, term) })

@@ -47,7 +47,10 @@ func (c *Checker) checkRejoined(configuration *messages.Configuration) {
 	}
 }
 
-// hadOnDisk returns the term of an entry on the disk of a member, or on the one before it.
+// hadOnDisk reports whether an entry is on the disk of a member, was on the one before it, or was
+// on it before it was damaged: a LogStore that opens the log of a damaged disk may crash after it
+// has written, and before it reports what is missing.
 func (s *memberModel) hadOnDisk(index, term uint64) bool {
-	return termAt(s.durableLog, index) == term || termAt(s.formerLog, index) == term
+	return termAt(s.durableLog, index) == term || termAt(s.formerLog, index) == term ||
+		s.undamaged != nil && termAt(s.undamaged.log, index) == term
 }
