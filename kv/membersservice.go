@@ -70,8 +70,7 @@ func (s *membersService) rejoin(ctx context.Context, r *messages.MemberRejoinReq
 // rejoinErrors returns what is wrong with the data directories of members, as far as a node knows.
 func rejoinErrors(node troupe.Status) (all []string) {
 	if node.Rejoining {
-		all = append(all, fmt.Sprintf("troupe: member %s waits to rejoin with a new data directory: run `troupe member rejoin %s` with the endpoint of another member",
-			raft.FormatID(node.ID), raft.FormatID(node.ID)))
+		all = append(all, fmt.Sprintf("troupe: member %s waits to rejoin with a new data directory: %s", raft.FormatID(node.ID), rejoinAdvice(node.ID)))
 	}
 	for _, p := range node.Peers {
 		id := raft.FormatID(p.ID)
@@ -84,4 +83,9 @@ func rejoinErrors(node troupe.Status) (all []string) {
 		}
 	}
 	return all
+}
+
+// rejoinAdvice returns what an operator does for a member that waits to rejoin.
+func rejoinAdvice(member uint64) string {
+	return fmt.Sprintf("run `troupe member rejoin %s` with the endpoint of another member", raft.FormatID(member))
 }

@@ -29,7 +29,7 @@ func (s *Server) Publish(ctx context.Context) error {
 		}
 		// Each reason once: without it, nothing would say why a member is not ready.
 		if s.publishLog.Allow(0, err.Error()) {
-			c.Logger.Warn().Err(err).Str("advice", "none needed if a majority of the members is about to start").
+			c.Logger.Warn().Err(err).Str("advice", publishAdvice(c.Consensus.Status())).
 				Msg("not ready yet: this member's client URLs could not be written")
 		}
 		select {
@@ -63,4 +63,12 @@ func (s *Server) publishOnce(ctx context.Context, command []byte) error {
 		return full
 	}
 	return err
+}
+
+// publishAdvice returns what an operator has to do for a member that cannot publish.
+func publishAdvice(node troupe.Status) string {
+	if node.Rejoining {
+		return rejoinAdvice(node.ID)
+	}
+	return "none needed if a majority of the members is about to start"
 }

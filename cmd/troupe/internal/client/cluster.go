@@ -105,13 +105,13 @@ func (c *Cluster) do(ctx context.Context, repeatable bool, call func(context.Con
 			return nil
 		case notProposed || repeatable && (isBroken(err) || attemptOver):
 			// This member ended, hangs or has no leader. Another member may respond, or this one later.
-			c.drop(conn)
 			if isNoLeader(err) {
-				leaderless.add(conn.endpoint)
+				conn.explainNoLeader(ctx, leaderless)
 				earlier = leaderless
 			} else if earlier == nil || status.Code(err) != codes.DeadlineExceeded {
 				earlier = &TimeoutError{conn.endpoint, err} // an earlier error says more than a timeout
 			}
+			c.drop(conn)
 			tried := attempts%len(c.endpoints) == 0 // all, since the last pause
 			if ctx.Err() != nil || tried && !sleep(ctx, retryPause) || notProposed && endsWithin(ctx, retryPause) {
 				return earlier

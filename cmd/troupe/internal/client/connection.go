@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
@@ -73,17 +75,36 @@ func dial(ctx context.Context, e Endpoint, config *tls.Config) (*connection, err
 	return &connection{conn, e}, nil
 }
 
-// leaderCheckTimeout limits the status request of timeoutError.
+// leaderCheckTimeout limits the request of ownStatus.
 const leaderCheckTimeout = 500 * time.Millisecond
+
+// ownStatus requests the status of the connection's member, also when ctx has ended, and without
+// the metadata of ctx: one that requires a leader is refused without one.
+func (c *connection) ownStatus(ctx context.Context) (*pb.StatusResponse, error) {
+	ctx = metadata.NewOutgoingContext(context.WithoutCancel(ctx), metadata.MD{})
+	ctx, cancel := context.WithTimeout(ctx, leaderCheckTimeout)
+	defer cancel()
+	return pb.NewMaintenanceClient(c).Status(ctx, &pb.StatusRequest{})
+}
 
 // timeoutError returns the error of a call that got no response in time. It asks the member for its
 // status to find out whether it has no leader: such a member waits for a leader, for some seconds,
 // so that its own error may arrive too late, and does not say so.
 func (c *connection) timeoutError(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaderCheckTimeout)
-	defer cancel()
-	if response, err := pb.NewMaintenanceClient(c).Status(ctx, &pb.StatusRequest{}); err == nil && response.GetLeader() == 0 {
+	if response, err := c.ownStatus(ctx); err == nil && response.GetLeader() == 0 {
 		return status.Error(codes.Unavailable, noLeader)
 	}
 	return status.FromContextError(context.DeadlineExceeded).Err()
+}
+
+// explainNoLeader adds the connection's member to those that know no leader, with the reason if the
+// member reports one. Each member is asked for it once.
+func (c *connection) explainNoLeader(ctx context.Context, e *NoLeaderError) {
+	if slices.Contains(e.Asked, c.endpoint) {
+		return
+	}
+	response, err := c.ownStatus(ctx)
+	if e.add(c.endpoint); err == nil {
+		e.addStatus(c.endpoint, response)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -53,6 +54,8 @@ func unsuitable(text string, values ...any) error {
 type NoLeaderError struct {
 	// Asked are the endpoints whose members know no leader; they may be empty.
 	Asked []Endpoint
+	// Waiting are those of Asked whose members wait to rejoin, with what each of them reports.
+	Waiting map[Endpoint]string
 }
 
 func (e *NoLeaderError) add(asked Endpoint) {
@@ -60,6 +63,21 @@ func (e *NoLeaderError) add(asked Endpoint) {
 		e.Asked = append(e.Asked, asked)
 	}
 }
+
+// addStatus records what a member without a leader reports about itself.
+func (e *NoLeaderError) addStatus(asked Endpoint, response *pb.StatusResponse) {
+	e.add(asked)
+	if text := waitsToRejoin(response); text != "" {
+		if e.Waiting == nil {
+			e.Waiting = map[Endpoint]string{}
+		}
+		e.Waiting[asked] = text
+	}
+}
+
+// allWait reports whether every member that was asked waits to rejoin: none of them will know a
+// leader before an operator has run a command at another member.
+func (e *NoLeaderError) allWait() bool { return len(e.Asked) > 0 && len(e.Waiting) == len(e.Asked) }
 
 func (e *NoLeaderError) Error() string {
 	asked := make([]string, len(e.Asked))
@@ -69,8 +87,16 @@ func (e *NoLeaderError) Error() string {
 	if len(asked) == 0 {
 		asked = []string{"any member that responds"}
 	}
-	return fmt.Sprintf("no leader is known to %s, so the request was not carried out; a majority of the members must run and reach "+
-		"each other: 'troupe status' shows them; if they do, name other members in --endpoints", strings.Join(asked, " and "))
+	text := fmt.Sprintf("no leader is known to %s, so the request was not carried out", strings.Join(asked, " and "))
+	if !e.allWait() {
+		text += "; a majority of the members must run and reach each other: 'troupe status' shows them; if they do, name other members in --endpoints"
+	}
+	for _, endpoint := range e.Asked {
+		if waiting, ok := e.Waiting[endpoint]; ok {
+			text += "; " + waiting
+		}
+	}
+	return text
 }
 
 // UnknownOutcomeError is the error of a write that was sent and got no response: the connection

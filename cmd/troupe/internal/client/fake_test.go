@@ -11,7 +11,9 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 )
 
 // fakeServer is a member that responds with the functions and values of a test.
@@ -53,7 +55,10 @@ func (f *fakeServer) MemberList(context.Context, *pb.MemberListRequest) (*pb.Mem
 	return &pb.MemberListResponse{Header: &pb.ResponseHeader{MemberId: f.status.GetHeader().GetMemberId()}, Members: f.list}, nil
 }
 
-func (f *fakeServer) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
+func (f *fakeServer) Status(ctx context.Context, _ *pb.StatusRequest) (*pb.StatusResponse, error) {
+	if len(metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataRequireLeaderKey)) > 0 && f.status.GetLeader() == 0 {
+		return nil, rpctypes.ErrGRPCNoLeader
+	}
 	return f.status, nil
 }
 

@@ -36,7 +36,8 @@ func FindMember(members []MemberStatus, nameOrID string) (MemberStatus, error) {
 }
 
 // AtLeader makes a call at the leader among members, and returns the leader's id. If there is none,
-// or if it does not lead any more, it asks all members again until the context ends.
+// or if it does not lead any more, it asks all members again until the context ends. If all members
+// of the endpoints wait to rejoin, it returns at once.
 func (c *Cluster) AtLeader(ctx context.Context, members []MemberStatus, call func(grpc.ClientConnInterface) error) (uint64, error) {
 	for {
 		leader, err := findLeader(members)
@@ -47,7 +48,7 @@ func (c *Cluster) AtLeader(ctx context.Context, members []MemberStatus, call fun
 		if err == nil || !errors.As(err, &none) && rpctypes.Error(err) != rpctypes.ErrNotLeader {
 			return leader.ID, err
 		}
-		if !sleep(ctx, retryPause) {
+		if none != nil && none.allWait() && len(none.Asked) == len(c.endpoints) || !sleep(ctx, retryPause) {
 			return 0, err
 		}
 		if again, queryErr := c.Statuses(ctx); queryErr == nil {
@@ -86,7 +87,7 @@ func findLeader(members []MemberStatus) (leader MemberStatus, err error) {
 			leader = m
 		}
 		if endpoint, err := parseEndpoint(m.Endpoint, false); err == nil && m.Status != nil {
-			none.add(endpoint)
+			none.addStatus(endpoint, m.Status)
 		}
 	}
 	if leader.Status == nil {

@@ -191,6 +191,17 @@ func (m MemberStatus) Alarms() []string {
 	return alarms
 }
 
+// waitsToRejoin returns the text by which a member reports that it waits to rejoin, or "".
+func waitsToRejoin(response *pb.StatusResponse) string {
+	begin := "member " + raft.FormatID(response.GetHeader().GetMemberId()) + " waits to rejoin "
+	for _, text := range response.GetErrors() {
+		if text = strings.TrimPrefix(text, ownPrefix); strings.HasPrefix(text, begin) {
+			return text
+		}
+	}
+	return ""
+}
+
 // Problems returns what the member reports to be wrong, with ids as Troupe writes them. It is empty
 // for a member that did not respond.
 func (m MemberStatus) Problems() []string {
