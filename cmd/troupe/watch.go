@@ -18,7 +18,8 @@ func newWatch() *cobra.Command {
 		Short: "Print the changes of a key, or of the keys from KEY up to END, as they happen",
 		Long: `Print changes as they happen, until Ctrl-C. With --rev, print the changes since that revision first.
 
-When a member ends, the watch continues at the next endpoint and prints each change exactly once.`,
+When a member ends, the watch continues at the next endpoint and prints each change exactly once. While no endpoint
+serves it, it waits: it says so once on standard error, with the reason, and continues by itself.`,
 		Example: `  troupe watch greeting
   troupe watch --prefix ""
   troupe watch --prefix --rev 1 config/
@@ -60,7 +61,7 @@ When a member ends, the watch continues at the next endpoint and prints each cha
 			printed = true
 			return flags.print(cmd, r)
 		}
-		lost := func(err error) { fmt.Fprintf(cmd.ErrOrStderr(), "troupe: %v; trying the next endpoint\n", err) }
+		lost := func(err error) { fmt.Fprintf(cmd.ErrOrStderr(), "troupe: %v\n", err) }
 		if err := ignoreCanceled(cluster.Watch(signalContext(cmd), request, receive, lost)); err != nil {
 			return fmt.Errorf("watch %q: %w", args[0], err)
 		}

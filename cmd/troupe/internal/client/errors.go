@@ -80,6 +80,11 @@ func (e *NoLeaderError) addStatus(asked Endpoint, response *pb.StatusResponse) {
 func (e *NoLeaderError) allWait() bool { return len(e.Asked) > 0 && len(e.Waiting) == len(e.Asked) }
 
 func (e *NoLeaderError) Error() string {
+	return e.known() + ", so the request was not carried out" + e.advice()
+}
+
+// known returns which members know no leader.
+func (e *NoLeaderError) known() string {
 	asked := make([]string, len(e.Asked))
 	for i, endpoint := range e.Asked {
 		asked[i] = endpoint.String()
@@ -87,9 +92,13 @@ func (e *NoLeaderError) Error() string {
 	if len(asked) == 0 {
 		asked = []string{"any member that responds"}
 	}
-	text := fmt.Sprintf("no leader is known to %s, so the request was not carried out", strings.Join(asked, " and "))
+	return "no leader is known to " + strings.Join(asked, " and ")
+}
+
+// advice returns what to do, with the separator before it.
+func (e *NoLeaderError) advice() (text string) {
 	if !e.allWait() {
-		text += "; a majority of the members must run and reach each other: 'troupe status' shows them; if they do, name other members in --endpoints"
+		text = "; a majority of the members must run and reach each other: 'troupe status' shows them; if they do, name other members in --endpoints"
 	}
 	for _, endpoint := range e.Asked {
 		if waiting, ok := e.Waiting[endpoint]; ok {

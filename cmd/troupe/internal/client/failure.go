@@ -67,10 +67,13 @@ type firstReadConn struct {
 	net.Conn
 	secure   bool
 	failure  *lastFailure
+	reading  sync.Mutex  // held until what was read is recorded
 	received atomic.Bool // a byte arrived
 }
 
 func (c *firstReadConn) Read(p []byte) (int, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
 	n, err := c.Conn.Read(p)
 	if err != nil && !c.received.Load() {
 		c.failure.set(explainConnectError(err, c.secure))
@@ -82,7 +85,7 @@ func (c *firstReadConn) Read(p []byte) (int, error) {
 }
 
 // Write reads the server's alert, or its refusal in HTTP, when the write fails: the server sent it
-// before it closed the connection.
+// before it closed the connection. A concurrent Read may have it, and records it before Write ends.
 func (c *firstReadConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if err != nil && !c.received.Load() {

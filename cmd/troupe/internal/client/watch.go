@@ -15,14 +15,16 @@ import (
 
 // Watch calls receive with every event that the request asks for, in order and exactly once, until
 // the context ends. When a member ends or loses its leader, the watch continues at the next
-// endpoint, after the last revision that was received. Watch calls lost with the reason each time
-// the connection breaks. It changes request.
+// endpoint, after the last revision that was received. Watch calls lost with the reason when the
+// connection breaks and with what it does then: from response to response once for each endpoint,
+// and once more when no endpoint serves the watch. It changes request.
 //
 // Watch returns the context's error, a *RefusedError, or the error of receive.
 func (c *Cluster) Watch(ctx context.Context, request *pb.WatchCreateRequest, receive func(*pb.WatchResponse) error, lost func(error)) error {
 	w := &watch{request: request, receive: receive}
+	losses := newWatchLosses(lost, len(c.endpoints))
 	for {
-		conn, err := c.connectForever(ctx, lost)
+		conn, err := c.connectForever(ctx, losses.unreachable)
 		if err != nil {
 			return err
 		}
@@ -34,11 +36,10 @@ func (c *Cluster) Watch(ctx context.Context, request *pb.WatchCreateRequest, rec
 		case errors.As(err, &refused), errors.Is(err, errReceive):
 			return err
 		}
-		if isNoLeader(err) {
-			lost(fmt.Errorf("no leader is known to %s", conn.endpoint))
-		} else {
-			lost(fmt.Errorf("%s: %s", conn.endpoint, plainText(err)))
+		if w.responded {
+			w.responded, losses = false, newWatchLosses(lost, len(c.endpoints))
 		}
+		losses.add(ctx, conn, err)
 		c.drop(conn)
 		if !sleep(ctx, retryPause) {
 			return ctx.Err()
@@ -69,6 +70,8 @@ var errReceive = errors.New("processing events")
 type watch struct {
 	request *pb.WatchCreateRequest // StartRevision is that of the next connection
 	receive func(*pb.WatchResponse) error
+	// responded is true if a response other than a cancellation came over the last connection.
+	responded bool
 }
 
 // run watches over one connection until that breaks.
@@ -95,6 +98,7 @@ func (w *watch) run(ctx context.Context, conn *connection) error {
 		if response.Canceled {
 			return w.cancelError(conn, response)
 		}
+		w.responded = true
 		if err := w.handle(response); err != nil {
 			return fmt.Errorf("%w: %w", errReceive, err)
 		}
