@@ -18,8 +18,11 @@ func (s *Server) LimitMetricsConnections(l net.Listener) net.Listener {
 // plaintext a response of HTTP/1.1, which a gRPC client shows in its error; with TLS, before any
 // handshake, an alert that says that the fault is not the client's (RFC 8446 §6.2: internal_error).
 var (
-	limitResponse = httpResponse(503, "Service Unavailable", "troupe: too many connections (--max-connections)\n")
-	limitAlert    = []byte{21, 3, 3, 0, 2, 2, 80}
+	limitResponse = httpResponse(503, "Service Unavailable",
+		"troupe: as many connections are open as --max-connections or the limit of open files allows: close some, or use other members too\n")
+	metricsLimitResponse = httpResponse(503, "Service Unavailable",
+		"troupe: as many connections are open as the listeners for metrics allow: reuse connections\n")
+	limitAlert = []byte{21, 3, 3, 0, 2, 2, 80}
 )
 
 func httpResponse(code int, status, body string) []byte {
@@ -30,11 +33,10 @@ func httpResponse(code int, status, body string) []byte {
 // refuseTimeout bounds the write to a connection that was just accepted: its buffers are empty.
 const refuseTimeout = 100 * time.Millisecond
 
-// refuseConnection tells a client why its connection is closed. secure is true for a listener whose
-// TLS handshake comes later; the connections of a TLS listener make it at the first write, which is
-// avoided.
-func refuseConnection(conn net.Conn, secure bool) {
-	text := limitResponse
+// refuseConnection tells a client why its connection is closed: with text, or with an alert of TLS.
+// secure is true for a listener whose TLS handshake comes later; the connections of a TLS listener
+// make it at the first write, which is avoided.
+func refuseConnection(conn net.Conn, secure bool, text []byte) {
 	if secured, ok := conn.(*tls.Conn); ok {
 		conn, secure = secured.NetConn(), true
 	}

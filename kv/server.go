@@ -73,11 +73,11 @@ func NewServer(config ServerConfig) (*Server, error) {
 	s.streams = semaphore{limit: int64(config.MaxOpenStreams), refused: m.refused[limitStreams]}
 	s.stopContext, s.cancel = context.WithCancel(context.Background())
 	clientConnections := connlimit.New(config.MaxConnections, s.rejectConnection)
-	clientConnections.Refuse = func(conn net.Conn) { refuseConnection(conn, config.TLS != nil) }
+	clientConnections.Refuse = func(conn net.Conn) { refuseConnection(conn, config.TLS != nil, limitResponse) }
 	s.mux = newPortMux(config.TLS, config.FirstByteTimeout, clientConnections, s.handshakeFailed)
 	s.mux.acceptFailed = s.acceptFailed
 	s.metricsConnections = connlimit.New(config.MaxMetricsConnections, s.rejectMetricsConnection)
-	s.metricsConnections.Refuse = func(conn net.Conn) { refuseConnection(conn, false) }
+	s.metricsConnections.Refuse = func(conn net.Conn) { refuseConnection(conn, false, metricsLimitResponse) }
 	s.grpc = s.newGRPCServer()
 	m.rpc.registerMethods(s.grpc.GetServiceInfo())
 	config.Store.SetMetrics(m.store)
