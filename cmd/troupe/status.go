@@ -21,7 +21,8 @@ func newStatus() *cobra.Command {
 and whether it can be reached.
 
 One endpoint is enough: it lists all members. The exit code is 1 if a member did not respond, or reports a problem or
-an alarm. VERSION is that of Troupe, API that of the etcd API.`,
+an alarm. VERSION is that of Troupe, API that of the etcd API. LOG is on disk; STORE is the larger one of the store's
+size on disk and its live data before compression, which --quota-backend-bytes limits.`,
 		Example: `  troupe status
   troupe status -o json
   troupe status --endpoints 10.0.0.1:2379 --cacert ca.pem`,
