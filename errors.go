@@ -43,6 +43,8 @@ var (
 	ErrNotMember = errors.New("not another member of this cluster")
 	// ErrNotRejoining means that a member has not asked to rejoin with a data directory.
 	ErrNotRejoining = errors.New("the member has not asked to rejoin")
+	// ErrInvalidStorageID means that a text is no storage id, or that it is another member's.
+	ErrInvalidStorageID = errors.New("not the storage id of a new data directory")
 	// ErrMemberConnected means that the leader is connected to a member with its recorded data
 	// directory: it has not lost it.
 	ErrMemberConnected = errors.New("the member is connected with its recorded data directory")

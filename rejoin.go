@@ -59,9 +59,10 @@ type RejoinResult struct {
 //
 // The error is ErrNotLeader if this node does not lead, ErrNotMember if MemberID is no other
 // member, ErrNotRejoining if the member has not asked to rejoin, or with another data directory, or
-// if another call has recorded another one meanwhile, ErrMemberConnected if it is connected with
-// its recorded data directory, ErrTimeout or ErrCanceled if the context ends first (the member may
-// still be recorded), or ErrStopped.
+// if another call has recorded another one meanwhile, ErrInvalidStorageID if StorageID cannot be
+// that of a new data directory, ErrMemberConnected if the member is connected with its recorded data
+// directory, ErrTimeout or ErrCanceled if the context ends first (the member may still be recorded),
+// or ErrStopped.
 func (n *Node) RejoinMember(ctx context.Context, r RejoinRequest) (RejoinResult, error) {
 	wanted, recorded, err := n.storageToRecord(r)
 	if err != nil {
@@ -150,10 +151,10 @@ func (n *Node) storageToRecord(r RejoinRequest) (wanted, recorded string, err er
 	case wanted == "" && connected:
 		return "", "", fmt.Errorf("%w: member %s has data directory %s and needs no other", ErrMemberConnected, id, known)
 	case wanted == "":
-		return "", "", fmt.Errorf("%w: member %s: start it with an empty data directory and Config.Rejoin "+
+		return "", "", fmt.Errorf("%w: member %s: start it with an empty data directory, so that it rejoins "+
 			"(--initial-cluster-state=rejoin), and check that it reaches the leader", ErrNotRejoining, id)
 	case err != nil || len(raw) != len(n.core.Identity().StorageID):
-		return "", "", fmt.Errorf("%w: %q is no storage id: give 32 hexadecimal digits", ErrNotRejoining, r.StorageID)
+		return "", "", fmt.Errorf("%w: %q: give 32 hexadecimal digits", ErrInvalidStorageID, r.StorageID)
 	case wanted == recorded || r.Force:
 	case connected:
 		return "", "", fmt.Errorf("%w: member %s has data directory %s, which would be refused from then on; stop the member if another "+
@@ -164,7 +165,7 @@ func (n *Node) storageToRecord(r RejoinRequest) (wanted, recorded string, err er
 	}
 	for _, m := range status.Members {
 		if m.ID != r.MemberID && m.StorageID == wanted {
-			return "", "", fmt.Errorf("%w: %s is the storage id of member %s", ErrNotRejoining, wanted, raft.FormatID(m.ID))
+			return "", "", fmt.Errorf("%w: %s is that of member %s", ErrInvalidStorageID, wanted, raft.FormatID(m.ID))
 		}
 	}
 	return wanted, recorded, nil

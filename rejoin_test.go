@@ -101,8 +101,8 @@ func TestRejoinMemberRefusesWrongArguments(t *testing.T) {
 			"at a follower":                {c.Node(follower), leader.ID(), own, troupe.ErrNotLeader},
 			"of the leader":                {leader, leader.ID(), own, troupe.ErrNotMember},
 			"of a stranger":                {leader, 99, own, troupe.ErrNotMember},
-			"no storage id":                {leader, follower, "xyz", troupe.ErrNotRejoining},
-			"a storage id, cut short":      {leader, follower, own[:30], troupe.ErrNotRejoining},
+			"no storage id":                {leader, follower, "xyz", troupe.ErrInvalidStorageID},
+			"a storage id, cut short":      {leader, follower, own[:30], troupe.ErrInvalidStorageID},
 			"of a connected member":        {leader, follower, otherStorage, troupe.ErrMemberConnected},
 			"of one, without a storage id": {leader, follower, "", troupe.ErrMemberConnected},
 		} {

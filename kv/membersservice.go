@@ -61,6 +61,8 @@ func (s *membersService) rejoin(ctx context.Context, r *messages.MemberRejoinReq
 		return nil, rpctypes.ErrGRPCNotLeader
 	case errors.Is(err, troupe.ErrNotMember):
 		return nil, status.Error(codes.NotFound, "troupe: "+err.Error())
+	case errors.Is(err, troupe.ErrInvalidStorageID):
+		return nil, status.Error(codes.InvalidArgument, "troupe: "+err.Error())
 	case errors.Is(err, troupe.ErrNotRejoining), errors.Is(err, troupe.ErrMemberConnected):
 		return nil, status.Error(codes.FailedPrecondition, "troupe: "+err.Error())
 	}

@@ -34,6 +34,10 @@ func allFaults(args []string, err error) error {
 	if cmd.Name() == "server" {
 		return exit.With(exit.Usage, serverFaults(cmd, rest))
 	}
+	if word := firstWord(rest); word != "" && cmd.HasSubCommands() {
+		// The command is the mistake: it has no flags that could be unknown.
+		return unknownCommand(cmd, word)
+	}
 	cmd.InitDefaultHelpFlag()
 	cmd.InheritedFlags() // adds them to Flags
 	return exit.With(exit.Usage, errors.Join(parseEachFlag(cmd, cmd.Flags(), rest), cmd.ValidateArgs(cmd.Flags().Args())))
@@ -90,4 +94,17 @@ func faultyArguments(args []string, err error) (from, to int) {
 		to++ // its value, most likely
 	}
 	return from, to
+}
+
+// firstWord returns the first argument that is neither a flag nor, most likely, its value.
+func firstWord(args []string) string {
+	for i := 0; i < len(args); i++ {
+		switch {
+		case !strings.HasPrefix(args[i], "-"):
+			return args[i]
+		case !strings.Contains(args[i], "="):
+			i++
+		}
+	}
+	return ""
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"io"
 
@@ -25,6 +26,9 @@ func newMember() *cobra.Command {
 	cmd.AddCommand(newMemberRejoin())
 	return cmd
 }
+
+// storageIDBytes is the size of a storage id, which is written with two digits for a byte.
+const storageIDBytes = 16
 
 func newMemberRejoin() *cobra.Command {
 	request := &messages.MemberRejoinRequest{}
@@ -53,6 +57,9 @@ The command may be repeated: if the data directory is recorded already, it says 
 	cmd.Flags().BoolVar(&request.Force, "force", false, "replace the data directory of a member that is connected with it, or that asked to rejoin with another one")
 	cmd.Flags().StringVar(&request.StorageId, "storage-id", "", "the new data directory's `id` (storageId in its identity.json); default: the one that the member asked to rejoin with")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if raw, err := hex.DecodeString(request.StorageId); request.StorageId != "" && (err != nil || len(raw) != storageIDBytes) {
+			return usageError("--storage-id: %q is no storage id; give the 32 hexadecimal digits of storageId in the member's identity.json", request.StorageId)
+		}
 		return flags.run(cmd, func(ctx context.Context, cluster *client.Cluster) error {
 			members, err := cluster.Statuses(ctx)
 			if err != nil {
