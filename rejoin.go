@@ -60,9 +60,9 @@ type RejoinResult struct {
 // The error is ErrNotLeader if this node does not lead, ErrNotMember if MemberID is no other
 // member, ErrNotRejoining if the member has not asked to rejoin, or with another data directory, or
 // if another call has recorded another one meanwhile, ErrInvalidStorageID if StorageID cannot be
-// that of a new data directory, ErrMemberConnected if the member is connected with its recorded data
-// directory, ErrTimeout or ErrCanceled if the context ends first (the member may still be recorded),
-// or ErrStopped.
+// that of a new data directory, ErrMemberConnected if the member is connected with its recorded
+// data directory, ErrTimeout or ErrCanceled if the context ends first (the member may still be
+// recorded), or ErrStopped.
 func (n *Node) RejoinMember(ctx context.Context, r RejoinRequest) (RejoinResult, error) {
 	wanted, recorded, err := n.storageToRecord(r)
 	if err != nil {
