@@ -39,8 +39,8 @@ func newDefrag() *cobra.Command {
 endpoint is enough. The members are done one after the other; each waits until the last compaction has removed its
 data, and rewrites its tables. Reads and writes go on meanwhile.
 
-BEFORE and AFTER are the sizes of the store as in "troupe status". AFTER may be the larger one: rows that were in memory
-only are written to the disk first, and replaced tables count until they are removed, soon after the command.
+BEFORE and AFTER are the sizes of the store as in "troupe status". In a small store AFTER may be the larger one: rows that
+were in memory only are written to the disk first.
 
 Against the alarm NOSPACE of a quota: delete keys, then "troupe compact REVISION", then this command.
 

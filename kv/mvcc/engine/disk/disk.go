@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -37,6 +38,11 @@ type Options struct {
 func Opener(o Options) engine.Open {
 	return func(dir string, events engine.Events) (engine.DB, error) { return open(dir, o, events) }
 }
+
+const (
+	removalPoll    = 10 * time.Millisecond
+	maxRemovalWait = 10 * time.Second
+)
 
 // DB is an open Pebble. It has no log of its own: after a crash it has the state of its last flush.
 type DB struct {
@@ -181,9 +187,24 @@ func (d *DB) Flush() error {
 	}
 }
 
-// Compact implements engine.DB.
+// Compact implements engine.DB. Pebble removes the tables that it has replaced in the background,
+// and they count in Metrics until then. Compact waits for that, for a while.
 func (d *DB) Compact(ctx context.Context, from, to []byte) error {
-	return d.db.Compact(ctx, from, to, false)
+	if err := d.db.Compact(ctx, from, to, false); err != nil {
+		return err
+	}
+	poll := time.NewTicker(removalPoll)
+	defer poll.Stop()
+	for end := time.Now().Add(maxRemovalWait); time.Now().Before(end) && d.db.Metrics().Table.Local.ObsoleteSize > 0; {
+		select {
+		case <-poll.C:
+		case <-d.failed:
+			return *d.failure.Load()
+		case <-ctx.Done():
+			return nil // all of it is compacted
+		}
+	}
+	return nil
 }
 
 // Metrics implements engine.DB.
