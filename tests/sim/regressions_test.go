@@ -46,6 +46,8 @@ var regressions = []struct {
 		profile: "beyond-the-budget", seed: 8},
 	{bug: "simulator: a log that was opened after its disk had dropped syncs, and crashed before it was recovered, broke a quorum",
 		profile: "beyond-the-budget", seed: 986168991573},
+	{bug: "simulator: the lock of a member that stopped as its power failed counted as held",
+		profile: "older-copies", seed: 4689},
 	{bug: "simulator: a planned restart started a member again that had left in good order",
 		scenario: "crash-too-often", seed: 432621229070},
 }
