@@ -219,6 +219,23 @@ func TestEarlierIncarnationReleasesNoRead(t *testing.T) {
 	}
 }
 
+// The state machine of a new incarnation may be behind that of the one before.
+func TestAppliedIndexEndsWithItsIncarnation(t *testing.T) {
+	f := newServingFixture(t)
+	f.applied(9)
+	f.Deliver(&messages.LeaderChanged{Incarnation: 2, Term: 1})
+	c := f.BeginRead(ReadIndex)
+	ask := f.sent[len(f.sent)-1].(*messages.RequestRead)
+	f.Deliver(&messages.ReadPoint{Incarnation: 2, Id: ask.Id, Index: 8, Term: 1})
+	if c.Poll() {
+		t.Fatal("ended by what an earlier incarnation had applied")
+	}
+	f.Deliver(&messages.CommandResults{Incarnation: 2, Applied: 8, Term: 1})
+	if !c.Poll() || c.Err != nil {
+		t.Fatalf("outcome %+v", c.Outcome)
+	}
+}
+
 func TestNewLeaderGetsReadRequestAtOnce(t *testing.T) {
 	f := newServingFixture(t)
 	f.BeginRead(ReadIndex)

@@ -2,6 +2,11 @@ package mutations
 
 import "github.com/troupe-raft/troupe/internal/mutation"
 
+// uncheckedHeartbeat removes the follower's own check of the commit index (P43), which hides that a
+// leader sends a wrong one.
+var uncheckedHeartbeat = mutation.In("actors/node", "follower.handleHeartbeat").Replace(
+	`_f.log.terms.Matches(_m.Commit, _m.CommitTerm)`, `_m.Commit <= _f.log.lastIndex()`)
+
 var replication = []Mutation{
 	{
 		Name:   "append acknowledged before its sync",
@@ -85,9 +90,12 @@ var replication = []Mutation{
 	},
 	{
 		Name:   "heartbeat carries an unbounded commit index",
-		Breaks: "heartbeats carry the leader's commit index, and a follower has other entries there",
-		Edits:  []mutation.Edit{mutation.In("actors/node", "sendHeartbeats").Replace(`_p.heartbeatCommit(_commit)`, `_commit`)},
-		Hunt:   Hunt{Profile: "network"}, Caught: []string{"state machine safety"},
+		Breaks: "heartbeats carry the leader's commit index, and a follower takes it though it has other entries there",
+		Edits: []mutation.Edit{
+			mutation.In("actors/node", "sendHeartbeats").Replace(`_p.heartbeatCommit(_commit)`, `_commit`),
+			uncheckedHeartbeat,
+		},
+		Hunt: Hunt{Profile: "network"}, Caught: []string{"state machine safety"},
 	},
 	{
 		Name:   "acknowledgement of truncated entries counts",
@@ -155,10 +163,11 @@ var replication = []Mutation{
 	},
 	{
 		Name:   "commit notification is unbounded",
-		Breaks: "a late commit notification is not bounded by the follower's matchIndex",
-		Edits: []mutation.Edit{mutation.In("actors/node", "timerFired").Replace(
-			`_p.heartbeatCommit(_commit)`,
-			`_commit`)},
+		Breaks: "a late commit notification is not bounded by the follower's matchIndex, and a follower takes it",
+		Edits: []mutation.Edit{
+			mutation.In("actors/node", "timerFired").Replace(`_p.heartbeatCommit(_commit)`, `_commit`),
+			uncheckedHeartbeat,
+		},
 		Hunt: Hunt{Scenario: "backup"}, Caught: []string{"state machine safety"},
 	},
 	{
