@@ -254,6 +254,7 @@ func TestUnreadableFileIsNamed(t *testing.T) {
 			mustSucceed(t, os.Rename(path, backup))
 			mustSucceed(t, c.spoil(path))
 			before := hashFiles(t, m.DataDir)
+			delete(before, filepath.Join(m.DataDir, "starts.json")) // a start counts before it reads the log
 			mustRefuse(t, m, filepath.Base(path))
 			mustBeUnchanged(t, m.DataDir, before)
 			mustSucceed(t, os.RemoveAll(path))
