@@ -64,8 +64,12 @@ func rejoinCluster(t *testing.T) (ctx context.Context, c *Cluster, leader *Node,
 
 func awaitEvent(ctx context.Context, t *testing.T, what string, happened func() bool) {
 	t.Helper()
-	for ; !happened(); time.Sleep(time.Millisecond) {
-		if ctx.Err() != nil {
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for !happened() {
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
 			t.Fatal("waited in vain: " + what)
 		}
 	}

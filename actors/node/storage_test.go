@@ -158,8 +158,8 @@ func TestE37RefusedDirectoryStopsTheNode(t *testing.T) {
 	s.node.handleStorageRefused(&messages.StorageRefused{From: 3, StorageId: []byte("new"), Known: []byte("old"), Reason: "why"})
 }
 
-// A member that waits to rejoin says so at the first refusal, and then ever less often, as long as
-// it waits: whom it reaches, what an operator does, and how a new cluster begins instead.
+// A member that waits to rejoin logs that at the first refusal, and then ever less often, as long
+// as it waits: whom it reaches, what an operator does, and how a new cluster begins instead.
 func TestWaitingMemberLogsWhatItWaitsFor(t *testing.T) {
 	s := newFixture(t, 3)
 	s.node.config.Storage = raft.Storage{ID: []byte("new"), Rejoining: true}
@@ -192,7 +192,7 @@ func TestWaitingMemberLogsWhatItWaitsFor(t *testing.T) {
 	}
 }
 
-// If no peer responds, a member that waits to rejoin says so after a while.
+// If no peer responds, a member that waits to rejoin logs that after a while.
 func TestWaitingMemberWithoutPeersLogsThat(t *testing.T) {
 	s := newFixture(t, 3)
 	s.node.config.Storage = raft.Storage{ID: []byte("new"), Rejoining: true}

@@ -47,7 +47,7 @@ acknowledged. The others refuse it, and it ends with exit code 8. To bring it ba
 
 Do this only if the old data directory is gone for good: it is refused from then on. A member that is connected to the
 leader with its recorded data directory has lost nothing, and the command is refused; --force does it all the same.
-The command may be repeated: if the data directory is recorded already, it says so and changes nothing.`,
+The command may be repeated: if the data directory is recorded already, it reports that and changes nothing.`,
 		Example: `  troupe member rejoin c
   troupe member rejoin 0x8211f1d0f64f3269 --endpoints 10.0.0.1:2379
   troupe member rejoin c --storage-id 0f4c1ad0d1f13c5ad1d8d4d50f7a4c11`,

@@ -19,7 +19,7 @@ func newWatch() *cobra.Command {
 		Long: `Print changes as they happen, until Ctrl-C. With --rev, print the changes since that revision first.
 
 When a member ends, the watch continues at the next endpoint and prints each change exactly once. While no endpoint
-serves it, it waits: it says so once on standard error, with the reason, and continues by itself.`,
+serves it, it waits: it reports that once on standard error, with the reason, and continues by itself.`,
 		Example: `  troupe watch greeting
   troupe watch --prefix ""
   troupe watch --prefix --rev 1 config/

@@ -73,7 +73,7 @@ func (c *Cluster) at(ctx context.Context, m MemberStatus, call func(grpc.ClientC
 	case err == nil:
 		return nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		// gRPC's error may be another one, since the server hears of the end too.
+		// gRPC's error may be another one, since the server's timer ends the call too.
 		return &TimeoutError{endpoint, status.FromContextError(ctx.Err()).Err()}
 	}
 	return &RefusedError{endpoint.String(), err}

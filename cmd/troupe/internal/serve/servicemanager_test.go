@@ -57,7 +57,7 @@ func TestStartIsExtendedWhileItRecovers(t *testing.T) {
 	}
 }
 
-// A watchdog that is fed too seldom ends a healthy member.
+// A watchdog whose time is below three heartbeats ends a healthy member.
 func TestWatchdogBelowThreeHeartbeatsWarns(t *testing.T) {
 	for _, c := range []struct {
 		watchdog, heartbeat time.Duration
